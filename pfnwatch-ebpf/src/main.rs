@@ -1,0 +1,3 @@
+//! The eBPF programs of pfnwatch.
+#![no_std]
+#![no_main]

@@ -1,0 +1,3 @@
+//! pfnwatch.
+
+fn main() {}
