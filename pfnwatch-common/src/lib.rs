@@ -1,2 +1,8 @@
 //! What the eBPF programs and the agent share.
 #![cfg_attr(not(test), no_std)]
+
+pub mod reservation;
+pub mod superblock;
+
+pub use reservation::{Geometry, Map, Rejection, Reservation, Rule, reservation};
+pub use superblock::InfoBlock;
