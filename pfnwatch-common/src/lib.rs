@@ -1,6 +1,7 @@
-//! What the eBPF programs and the agent share.
+//! What the eBPF programs and the agent share. No I/O, no allocation, no standard library.
 #![cfg_attr(not(test), no_std)]
 
+pub mod layout;
 pub mod reservation;
 pub mod superblock;
 
