@@ -1,0 +1,2 @@
+//! Facts about a kernel.
+pub mod max_struct_page;
