@@ -144,12 +144,9 @@ impl Decoded {
     }
 }
 
-/// The instructions up to the first bytes that are none.
+/// The instructions one after the other; what is none stays in, as a place where the flow ends.
 fn function(code: Code<'_>) -> Vec<Instruction> {
-    Decoder::with_ip(64, code.bytes, code.address, DecoderOptions::NONE)
-        .into_iter()
-        .take_while(|instruction| !instruction.is_invalid())
-        .collect()
+    Decoder::with_ip(64, code.bytes, code.address, DecoderOptions::NONE).into_iter().collect()
 }
 
 /// All sightings as one, at the first one's address.

@@ -65,7 +65,7 @@ impl<'a> Flow<'a> {
 fn successors(index: usize, instruction: &Instruction, index_of: &BTreeMap<u64, usize>) -> Vec<usize> {
     let target = || index_of.get(&instruction.near_branch_target()).copied();
     match instruction.flow_control() {
-        FlowControl::Return | FlowControl::IndirectBranch => Vec::new(),
+        FlowControl::Return | FlowControl::IndirectBranch | FlowControl::Exception => Vec::new(),
         FlowControl::UnconditionalBranch => target().into_iter().collect(),
         FlowControl::ConditionalBranch => [Some(index + 1), target()].into_iter().flatten().collect(),
         _ => vec![index + 1],
