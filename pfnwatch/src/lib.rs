@@ -10,4 +10,5 @@
 pub mod cli;
 pub mod command;
 pub mod exit;
+pub mod kernel;
 pub mod units;
