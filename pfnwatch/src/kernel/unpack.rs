@@ -9,7 +9,7 @@ use ruzstd::decoding::StreamingDecoder;
 /// What a decompressor's dictionary may take: the kernel's build uses up to 128 MiB for its image.
 const MOST_DICTIONARY: u64 = 128 << 20;
 /// The first bytes that tell a format.
-const MAGIC: usize = 6;
+const MAGIC: u64 = 6;
 
 /// A compression format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +42,10 @@ impl Format {
 /// # Errors
 /// Of reading, or [`io::ErrorKind::Unsupported`] for another format. The reader itself fails with
 /// [`io::ErrorKind::InvalidData`] on damage, and with [`io::ErrorKind::FileTooLarge`] beyond the limit.
-pub fn unpacked<'a>(packed: impl Read + 'a, limit: u64) -> io::Result<Box<dyn Read + 'a>> {
-    let mut magic = Vec::with_capacity(MAGIC);
+pub(super) fn unpacked<'a>(packed: impl Read + 'a, limit: u64) -> io::Result<Box<dyn Read + 'a>> {
+    let mut magic = Vec::new();
     let mut packed = BufReader::new(packed);
-    packed.by_ref().take(6).read_to_end(&mut magic)?;
+    packed.by_ref().take(MAGIC).read_to_end(&mut magic)?;
     let format = Format::of(&magic);
     let packed = Cursor::new(magic).chain(packed);
     let reader: Box<dyn Read + 'a> = match format {
@@ -65,7 +65,7 @@ pub fn unpacked<'a>(packed: impl Read + 'a, limit: u64) -> io::Result<Box<dyn Re
 ///
 /// # Errors
 /// As [`unpacked`].
-pub fn unpack(packed: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+pub(super) fn unpack(packed: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     unpacked(packed, limit)?.read_to_end(&mut bytes)?;
     Ok(bytes)
