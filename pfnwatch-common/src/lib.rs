@@ -5,3 +5,8 @@ pub mod counter;
 pub mod layout;
 pub mod names;
 pub mod record;
+pub mod reservation;
+pub mod superblock;
+
+pub use reservation::{Geometry, Map, Rejection, Reservation, Rule, reservation};
+pub use superblock::InfoBlock;

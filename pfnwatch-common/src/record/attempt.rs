@@ -78,7 +78,7 @@ impl Personality {
 
 /// Bytes of the info block that are kept: all members before the padding (include/uapi: `struct nd_pfn_sb` up to and
 /// with `page_struct_size`, drivers/nvdimm/pfn.h).
-pub const BLOCK_HEAD: usize = 96;
+pub const BLOCK_HEAD: usize = crate::superblock::HEAD_SIZE;
 
 /// One attempt of a driver to bind a libnvdimm device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
