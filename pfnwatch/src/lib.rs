@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod module_watch;
 pub mod observation;
 pub mod pipeline;
+pub mod readiness;
 pub mod shutdown;
 pub mod sinks;
 pub mod source;

@@ -9,7 +9,9 @@ use nix::{
     errno::Errno,
     sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket},
 };
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::unix::AsyncFd;
+
+use crate::readiness::readable;
 
 /// The multicast group of the kernel's own messages (include/uapi/linux/netlink.h: udevd sends on group 2).
 const KERNEL_GROUP: u32 = 1;
@@ -35,11 +37,10 @@ impl ModuleWatch {
     /// The system refuses the socket.
     pub fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket =
-            socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkKObjectUEvent)?;
+        let socket = socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkKObjectUEvent)?;
         filter::attach(&socket)?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP))?;
-        AsyncFd::with_interest(socket, Interest::READABLE).map(Self)
+        readable(socket).map(Self)
     }
 
     /// Waits for the next change.
@@ -76,7 +77,10 @@ fn parse(message: &[u8]) -> Option<Change> {
 
 /// A socket filter: the kernel drops messages about anything else before they wake the agent.
 mod filter {
-    use std::{io, os::fd::{AsRawFd as _, OwnedFd}};
+    use std::{
+        io,
+        os::fd::{AsRawFd as _, OwnedFd},
+    };
 
     /// `libn`, where a message about libnvdimm has it: after `add@/module/` or `remove@/module/`.
     const LIBN: u32 = u32::from_be_bytes(*b"libn");

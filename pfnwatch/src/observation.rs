@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use anyhow::Context as _;
 use bytes::Bytes;
 use pfnwatch_common::counter::Counter;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::unix::AsyncFd;
 
 use crate::{
     bpf::{
@@ -17,7 +17,8 @@ use crate::{
     cli::Paths,
     event::{Lost, ProgramState},
     exit::Because,
-    kernel,
+    kernel::target::Target,
+    readiness::readable,
     source::Source,
 };
 
@@ -57,19 +58,18 @@ impl Observation {
     }
 
     fn try_begin(options: &Options) -> anyhow::Result<Self> {
-        let kernel = kernel::resolve(&options.paths, options.btf_dir.as_deref())?;
-        let steps = plan(&kernel.resolution, |function| kernel.functions.has(function))?;
+        let target = Target::resolve(&options.paths, options.btf_dir.as_deref())?;
+        let steps = plan(&target.resolution, |function| target.has_function(function))?;
         let settings =
-            Settings { layout: kernel.resolution.layout, debug: options.debug, ring_bytes: options.ring_bytes };
+            Settings { layout: target.resolution.layout, debug: options.debug, ring_bytes: options.ring_bytes };
         let Attached { programs, links, ring, counters, debug_log } = attach(&settings, &steps)?;
-        let wait = |log| AsyncFd::with_interest(log, Interest::READABLE);
         Ok(Self {
             programs,
             source: Source::new(ring).context("the ring buffer cannot be waited on")?,
             links: Some(links),
             counters,
             told: Totals::default(),
-            debug_log: debug_log.map(wait).transpose().context("the debug messages cannot be waited on")?,
+            debug_log: debug_log.map(readable).transpose().context("the debug messages cannot be waited on")?,
         })
     }
 

@@ -14,7 +14,7 @@ use crate::{
     cgroup::Cgroups,
     decode::{self, decode},
     event::{Blind, Body, Event, Ready, State, Stopped, Undecoded},
-    kernel::{KernelFacts, Libnvdimm},
+    kernel::{KernelFacts, target::Libnvdimm},
     module_watch::{Change, ModuleWatch},
     observation::{Observation, Options},
     shutdown::Shutdown,

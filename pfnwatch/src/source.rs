@@ -3,9 +3,9 @@
 use std::io;
 
 use bytes::Bytes;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::unix::AsyncFd;
 
-use crate::bpf::ring::Ring;
+use crate::{bpf::ring::Ring, readiness::readable};
 
 /// Records taken at a time, so that a storm cannot keep a signal from being heard.
 const BATCH: usize = 256;
@@ -19,7 +19,7 @@ impl Source {
     /// # Errors
     /// The system refuses to wait on it.
     pub fn new(ring: Ring) -> io::Result<Self> {
-        AsyncFd::with_interest(ring, Interest::READABLE).map(Self)
+        readable(ring).map(Self)
     }
 
     /// Waits for records and moves some of them into `into`, which is empty only after a false alarm.
@@ -45,7 +45,7 @@ impl Source {
 
 fn take(ring: &mut Ring, into: &mut Vec<Bytes>) {
     while into.len() < BATCH {
-        match ring.next() {
+        match ring.take_record() {
             Some(record) => into.push(record),
             None => break,
         }

@@ -67,7 +67,8 @@ pub fn attach(settings: &Settings, plan: &[Step]) -> anyhow::Result<Attached> {
 fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::Result<Attached> {
     let mut ebpf = load(settings, bind_seen)?;
     // Parsed for the exit program's target alone, and given back at the end of this function.
-    let btf = if bind_seen { Some(Btf::from_sys_fs().context("/sys/kernel/btf/vmlinux cannot be used")?) } else { None };
+    let btf =
+        if bind_seen { Some(Btf::from_sys_fs().context("/sys/kernel/btf/vmlinux cannot be used")?) } else { None };
     let debug_log = if settings.debug { Some(DebugLog::open(&mut ebpf)?) } else { None };
     let (ring, counters) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?);
     let mut programs = Vec::with_capacity(plan.len());

@@ -1,6 +1,6 @@
 //! Debug messages of the eBPF programs, through aya-log.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
@@ -20,6 +20,12 @@ impl DebugLog {
     /// Logs what has come.
     pub fn flush(&mut self) {
         self.0.flush();
+    }
+}
+
+impl AsFd for DebugLog {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

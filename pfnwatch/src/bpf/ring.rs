@@ -1,6 +1,6 @@
 //! The ring buffer of records.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use anyhow::Context as _;
 use aya::{
@@ -24,8 +24,14 @@ impl Ring {
     }
 
     /// The next record, if there is one.
-    pub fn next(&mut self) -> Option<Bytes> {
+    pub fn take_record(&mut self) -> Option<Bytes> {
         self.0.next().map(|record| Bytes::copy_from_slice(&record))
+    }
+}
+
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

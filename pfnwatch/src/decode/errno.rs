@@ -14,7 +14,10 @@ const SETUP: [(i32, &str); 9] = [
     (-12, "ENOMEM: the kernel had no memory for it"),
     (-16, "EBUSY: the memory range is in use"),
     (ENODEV, "ENODEV: the device has no uuid or no namespace"),
-    (-22, "EINVAL: mode, alignment or start do not fit, or this kernel's struct page is larger than its reservation allows"),
+    (
+        -22,
+        "EINVAL: mode, alignment or start do not fit, or this kernel's struct page is larger than its reservation allows",
+    ),
     (-95, "EOPNOTSUPP: the block does not fit this kernel (alignment, page size, struct page size, or start)"),
     (-28, "ENOSPC: the namespace is too small"),
     (-517, "EPROBE_DEFER: the driver asks to be tried again later"),

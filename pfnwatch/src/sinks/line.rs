@@ -28,7 +28,9 @@ pub fn of(event: &Event) -> String {
         Body::Ready(it) => ready(it),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
         Body::Lost(it) => format!("LOST     {}", lost(*it)),
-        Body::Undecoded(it) => format!("LOST     a record of {} was not understood: {}", Bytes(it.length_bytes), it.reason),
+        Body::Undecoded(it) => {
+            format!("LOST     a record of {} was not understood: {}", Bytes(it.length_bytes), it.reason)
+        }
         Body::Stopped(it) => {
             format!("stopped  {} records, {} not understood; {}", it.received, it.undecoded, lost(it.missed))
         }
@@ -48,12 +50,7 @@ fn set_up(it: &SetUp) -> String {
     );
     if let Some(sizes) = &it.sizes {
         // Writing to a String cannot fail.
-        let _ = write!(
-            line,
-            ": {} reserved, {} usable",
-            exactly(sizes.reservation_bytes),
-            exactly(sizes.usable_bytes)
-        );
+        let _ = write!(line, ": {} reserved, {} usable", exactly(sizes.reservation_bytes), exactly(sizes.usable_bytes));
     }
     format!("{line}; {}{}", it.meaning, by(it.attempt.by.as_ref()))
 }
@@ -115,7 +112,8 @@ fn ready(it: &Ready) -> String {
         let _ = write!(line, ": {part}");
     }
     for program in it.programs.iter().filter(|program| !program.attached) {
-        let _ = write!(line, "; `{}` is off: {}", program.program, program.reason.as_deref().unwrap_or("no reason known"));
+        let _ =
+            write!(line, "; `{}` is off: {}", program.program, program.reason.as_deref().unwrap_or("no reason known"));
     }
     line
 }
