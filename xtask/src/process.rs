@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 mod group;
 
-pub(crate) use group::{end_all, end_on_interrupt};
+pub(crate) use group::{Group, end_all, end_on_interrupt};
 
 /// The limit of a command that is not given one.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
@@ -154,12 +154,7 @@ impl Finished {
 }
 
 /// Waits for the child; at the limit ends its group and returns None.
-fn wait(
-    child: &mut Child,
-    group: &group::Group,
-    limit: Duration,
-    tick: &mut dyn FnMut(),
-) -> Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, group: &Group, limit: Duration, tick: &mut dyn FnMut()) -> Result<Option<ExitStatus>> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
     let mut terminated: Option<Instant> = None;
