@@ -180,6 +180,6 @@ impl Candidates {
 /// `sizeof(struct page)` out of an image.
 fn struct_page_bytes(image: &[u8], label: &str) -> Result<u64, String> {
     let image = vmlinux_image::parse(image).map_err(|error| error.to_string())?;
-    let btf = Btf::from_bytes(&image.btf, label).map_err(|error| error.to_string())?;
+    let btf = Btf::from_reader(image.btf.as_slice(), label).map_err(|error| error.to_string())?;
     btf.size_of("page").map(u64::from).map_err(|error| error.to_string())
 }
