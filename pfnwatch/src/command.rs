@@ -1,6 +1,7 @@
 //! The subcommands, one a file. Each has `Args` and `run(args, paths) -> anyhow::Result<Exit>`.
 
 pub mod doctor;
+pub mod kernel;
 pub mod run;
 
 use crate::{
@@ -17,5 +18,6 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match command {
         Command::Run(args) => run::run(&args, &paths),
         Command::Doctor(args) => doctor::run(&args, &paths),
+        Command::Kernel(args) => kernel::run(&args, &paths),
     }
 }
