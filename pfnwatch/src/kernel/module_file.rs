@@ -1,7 +1,7 @@
 //! libnvdimm out of a module file: its `nvdimm_setup_pfn`, and what ties the file to a running kernel.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 

@@ -1,5 +1,8 @@
 //! Files out of kernel packages: .deb and .rpm, as streams. Nothing is written to disk, and nothing is executed.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::{
     fs::File,
     io::{self, BufReader, Read, Seek as _, SeekFrom},
