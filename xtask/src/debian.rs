@@ -17,6 +17,7 @@ mod config;
 mod stanza;
 mod version;
 
+pub(crate) use config::source;
 pub(crate) use stanza::Package;
 
 /// An index younger than this is used as it is.
