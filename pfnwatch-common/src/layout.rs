@@ -1,0 +1,205 @@
+//! Where the members of kernel structures lie in the kernel that runs.
+//!
+//! The agent resolves every offset from BTF (its `kernel/layout.rs` holds the table) and hands the result to the eBPF
+//! programs as one read-only global. There are no default offsets: what BTF does not have stays [`FieldOffset::MISSING`],
+//! and the agent does not attach a program that would need it.
+
+/// The offset of a member in bytes from the start of its structure, or that it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct FieldOffset(u32);
+
+impl FieldOffset {
+    /// The kernel has no such member, or BTF does not tell.
+    pub const MISSING: Self = Self(u32::MAX);
+
+    /// A known offset in bytes. `None` for the one value that stands for "missing".
+    pub const fn new(bytes: u32) -> Option<Self> {
+        if bytes == u32::MAX { None } else { Some(Self(bytes)) }
+    }
+
+    /// The offset in bytes.
+    pub const fn get(self) -> Option<u32> {
+        if self.0 == u32::MAX { None } else { Some(self.0) }
+    }
+}
+
+/// Declares a `repr(C)` structure of offsets with nothing known yet.
+macro_rules! offsets {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(C)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: FieldOffset,)*
+        }
+
+        impl $name {
+            /// Nothing resolved yet.
+            pub const UNRESOLVED: Self = Self { $($field: FieldOffset::MISSING,)* };
+        }
+    };
+}
+
+offsets! {
+    /// `struct device`.
+    Device {
+        /// `kobj.name`: a pointer to the device's name.
+        name,
+        /// `parent`: a pointer to a `struct device`.
+        parent,
+        /// `type`: a pointer to a `struct device_type`.
+        device_type,
+        /// `driver`: a pointer to a `struct device_driver`, null while unbound.
+        driver,
+    }
+}
+
+offsets! {
+    /// `struct device_type`.
+    DeviceType {
+        /// `name`: a pointer to `nd_pfn`, `nd_dax`, `nd_namespace_pmem`, ….
+        name,
+    }
+}
+
+offsets! {
+    /// `struct device_driver`.
+    DeviceDriver {
+        /// `name`: a pointer to `nd_pmem`, `dax_pmem`, ….
+        name,
+    }
+}
+
+offsets! {
+    /// `struct nd_pfn` (drivers/nvdimm/nd.h); a `struct nd_dax` is one `nd_pfn`.
+    NdPfn {
+        /// `uuid`: a pointer to the 16 bytes that user space gave, or null.
+        uuid,
+        /// `dev`: the `struct device` itself.
+        dev,
+        /// `align`: unsigned long, bytes.
+        align,
+        /// `npfns`: unsigned long.
+        npfns,
+        /// `mode`: enum nd_pfn_mode.
+        mode,
+        /// `pfn_sb`: a pointer to the info block, device-managed memory.
+        pfn_sb,
+        /// `ndns`: a pointer to the claimed `struct nd_namespace_common`, or null.
+        ndns,
+    }
+}
+
+offsets! {
+    /// `struct nd_namespace_common` (include/linux/nd.h).
+    NdNamespaceCommon {
+        /// `dev`: the `struct device` itself.
+        dev,
+        /// `claim`: a pointer to the `struct device` of the claimer, or null.
+        claim,
+    }
+}
+
+offsets! {
+    /// `struct nd_namespace_io` (include/linux/nd.h); begins with the `nd_namespace_common`.
+    NdNamespaceIo {
+        /// `common`: the `struct nd_namespace_common` itself.
+        common,
+        /// `res.start`: resource_size_t, the physical address of the namespace's first byte.
+        res_start,
+        /// `res.end`: resource_size_t, the physical address of its last byte.
+        res_end,
+    }
+}
+
+offsets! {
+    /// `struct nd_namespace_pmem` (include/linux/nd.h); begins with the `nd_namespace_io`.
+    NdNamespacePmem {
+        /// `nsio`: the `struct nd_namespace_io` itself.
+        nsio,
+        /// `uuid`: a pointer to the label's uuid, or null.
+        uuid,
+    }
+}
+
+offsets! {
+    /// `struct nd_region` (drivers/nvdimm/nd.h).
+    NdRegion {
+        /// `dev`: the `struct device` itself.
+        dev,
+        /// `pfn_seed`: a pointer to the `struct device` of the next pfn device.
+        pfn_seed,
+        /// `dax_seed`: a pointer to the `struct device` of the next dax device.
+        dax_seed,
+    }
+}
+
+offsets! {
+    /// `struct task_struct`.
+    Task {
+        /// `flags`: unsigned int, `PF_KTHREAD` among them.
+        flags,
+    }
+}
+
+offsets! {
+    /// `struct kernfs_node`, for the guard.
+    KernfsNode {
+        /// `name`: a pointer to the node's name.
+        name,
+        /// `flags`: unsigned short (unsigned int on 6.1), the node's type in its lowest four bits.
+        flags,
+        /// `priv`: a pointer to the `struct kobject` of a sysfs directory.
+        private,
+    }
+}
+
+/// All offsets that the eBPF programs use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Layout {
+    /// `struct device`
+    pub device: Device,
+    /// `struct device_type`
+    pub device_type: DeviceType,
+    /// `struct device_driver`
+    pub device_driver: DeviceDriver,
+    /// `struct nd_pfn`
+    pub nd_pfn: NdPfn,
+    /// `struct nd_namespace_common`
+    pub nd_namespace_common: NdNamespaceCommon,
+    /// `struct nd_namespace_io`
+    pub nd_namespace_io: NdNamespaceIo,
+    /// `struct nd_namespace_pmem`
+    pub nd_namespace_pmem: NdNamespacePmem,
+    /// `struct nd_region`
+    pub nd_region: NdRegion,
+    /// `struct task_struct`
+    pub task: Task,
+    /// `struct kernfs_node`
+    pub kernfs_node: KernfsNode,
+}
+
+impl Layout {
+    /// Nothing resolved yet.
+    pub const UNRESOLVED: Self = Self {
+        device: Device::UNRESOLVED,
+        device_type: DeviceType::UNRESOLVED,
+        device_driver: DeviceDriver::UNRESOLVED,
+        nd_pfn: NdPfn::UNRESOLVED,
+        nd_namespace_common: NdNamespaceCommon::UNRESOLVED,
+        nd_namespace_io: NdNamespaceIo::UNRESOLVED,
+        nd_namespace_pmem: NdNamespacePmem::UNRESOLVED,
+        nd_region: NdRegion::UNRESOLVED,
+        task: Task::UNRESOLVED,
+        kernfs_node: KernfsNode::UNRESOLVED,
+    };
+}
+
+// Only `u32`s in `repr(C)` structures: no padding, so that the bytes can be handed over as they are.
+const _: () = assert!(size_of::<Layout>().is_multiple_of(4) && align_of::<Layout>() == 4);
+
+#[cfg(feature = "user")]
+// SAFETY: `Layout` holds nothing but `u32`s without padding (asserted above), and every bit pattern is a value of it.
+unsafe impl aya::Pod for Layout {}

@@ -1,0 +1,228 @@
+//! The info block: `struct nd_pfn_sb`, little-endian, 4 KiB into a namespace in fsdax or devdax mode.
+//!
+//! Its layout is fixed on media (drivers/nvdimm/pfn.h, the same from 5.10 to 7.3). What a field means depends on the
+//! block's version: parsing applies those rules as `nd_pfn_validate()` does, so an [`InfoBlock`] says what a kernel of
+//! today understands.
+
+mod checksum;
+mod error;
+#[cfg(test)]
+mod tests;
+
+use crate::reservation::{Geometry, HEAD, Map};
+
+pub use checksum::{Checksum, fletcher64};
+pub use error::{Misfit, ParseError};
+
+/// Where the info block lies, in bytes from the start of the namespace (`SZ_4K`).
+pub const OFFSET: u64 = 4096;
+/// Size of the whole info block in bytes.
+pub const SIZE: usize = 4096;
+/// Size in bytes of the part that holds every field but the checksum.
+pub const HEAD_SIZE: usize = 96;
+
+const CHECKSUM_AT: usize = 4088;
+
+/// Which driver the block is for: its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// fsdax: a pfn device under nd_pmem.
+    Pfn,
+    /// devdax: a dax device.
+    Dax,
+}
+
+impl Kind {
+    /// The sixteen bytes at the start of the block.
+    #[must_use]
+    pub const fn signature(self) -> &'static [u8; 16] {
+        match self {
+            Self::Pfn => b"NVDIMM_PFN_INFO\0",
+            Self::Dax => b"NVDIMM_DAX_INFO\0",
+        }
+    }
+
+    fn from_signature(signature: &[u8; 16]) -> Option<Self> {
+        [Self::Pfn, Self::Dax].into_iter().find(|kind| kind.signature() == signature)
+    }
+}
+
+/// An info block as a kernel of today reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfoBlock {
+    /// fsdax or devdax.
+    pub kind: Kind,
+    /// The block uuid: made anew by each creation.
+    pub uuid: [u8; 16],
+    /// The namespace uuid that the block belongs to; all zero on legacy and e820 regions.
+    pub parent_uuid: [u8; 16],
+    /// Unused by kernels so far.
+    pub flags: u32,
+    /// 1 in every block so far.
+    pub version_major: u16,
+    /// 0 to 4: see the fields that depend on it.
+    pub version_minor: u16,
+    /// Bytes from `start_pad` to the first usable byte.
+    pub dataoff: u64,
+    /// Usable pages, of [`Self::page_size`].
+    pub npfns: u64,
+    /// Where the memmap lives: [`Map::from_mode`] knows the two values that a kernel accepts.
+    pub mode: u32,
+    /// Bytes cut off at the start; written by older kernels only, 0 below minor version 1.
+    pub start_pad: u32,
+    /// Bytes cut off at the end; 0 below minor version 1.
+    pub end_trunc: u32,
+    /// In bytes. Where the block has none (always below minor version 2), the largest power of two in `dataoff`.
+    pub align: u64,
+    /// Page size in bytes of the kernel that made the block; none below minor version 4: then the reader takes its own.
+    pub page_size: Option<u32>,
+    /// MAX_STRUCT_PAGE_SIZE in bytes of the kernel that made the block; 64 below minor version 4.
+    pub page_struct_size: u16,
+}
+
+impl InfoBlock {
+    /// Reads the fields from the first 96 bytes or more of a block, without a checksum test.
+    ///
+    /// # Errors
+    /// [`ParseError`] for too few bytes, or a signature that is neither fsdax's nor devdax's.
+    pub fn from_head(bytes: &[u8]) -> Result<Self, ParseError> {
+        if bytes.len() < HEAD_SIZE {
+            return Err(ParseError::TooShort { len: bytes.len(), needed: HEAD_SIZE });
+        }
+        let kind = Kind::from_signature(&field(bytes, 0)?).ok_or(ParseError::Signature)?;
+        let version_minor = u16::from_le_bytes(field(bytes, 54)?);
+        let since = |minor| version_minor >= minor;
+        let dataoff = u64::from_le_bytes(field(bytes, 56)?);
+        let align = if since(2) { u32::from_le_bytes(field(bytes, 84)?) } else { 0 };
+        Ok(Self {
+            kind,
+            uuid: field(bytes, 16)?,
+            parent_uuid: field(bytes, 32)?,
+            flags: u32::from_le_bytes(field(bytes, 48)?),
+            version_major: u16::from_le_bytes(field(bytes, 52)?),
+            version_minor,
+            dataoff,
+            npfns: u64::from_le_bytes(field(bytes, 64)?),
+            mode: u32::from_le_bytes(field(bytes, 72)?),
+            start_pad: if since(1) { u32::from_le_bytes(field(bytes, 76)?) } else { 0 },
+            end_trunc: if since(1) { u32::from_le_bytes(field(bytes, 80)?) } else { 0 },
+            align: if align == 0 { implied_align(dataoff) } else { align.into() },
+            page_size: if since(4) { Some(u32::from_le_bytes(field(bytes, 88)?)) } else { None },
+            page_struct_size: if since(4) { u16::from_le_bytes(field(bytes, 92)?) } else { 64 },
+        })
+    }
+
+    /// Reads a whole block and tests its checksum, as a kernel does before it believes any field.
+    ///
+    /// # Errors
+    /// [`ParseError`] for too few bytes, a foreign signature or a wrong checksum: a kernel takes each for "no block".
+    pub fn from_block(bytes: &[u8]) -> Result<Self, ParseError> {
+        let checksum = Checksum::of(bytes)?;
+        let block = Self::from_head(bytes)?;
+        if checksum.is_right() { Ok(block) } else { Err(ParseError::Checksum(checksum)) }
+    }
+
+    /// The block as it lies on the media, with its checksum; an `align` beyond 32 bits is written as 0.
+    #[must_use]
+    pub fn encode(&self) -> [u8; SIZE] {
+        let mut block = [0; SIZE];
+        let page_size = self.page_size.unwrap_or(0).to_le_bytes();
+        let align = if self.version_minor < 2 { 0 } else { u32::try_from(self.align).unwrap_or(0) };
+        put(&mut block, 0, self.kind.signature());
+        put(&mut block, 16, &self.uuid);
+        put(&mut block, 32, &self.parent_uuid);
+        put(&mut block, 48, &self.flags.to_le_bytes());
+        put(&mut block, 52, &self.version_major.to_le_bytes());
+        put(&mut block, 54, &self.version_minor.to_le_bytes());
+        put(&mut block, 56, &self.dataoff.to_le_bytes());
+        put(&mut block, 64, &self.npfns.to_le_bytes());
+        put(&mut block, 72, &self.mode.to_le_bytes());
+        put(&mut block, 76, &self.start_pad.to_le_bytes());
+        put(&mut block, 80, &self.end_trunc.to_le_bytes());
+        put(&mut block, 84, &align.to_le_bytes());
+        put(&mut block, 88, &page_size);
+        put(&mut block, 92, &self.page_struct_size.to_le_bytes());
+        let checksum = fletcher64(&block);
+        put(&mut block, CHECKSUM_AT, &checksum.to_le_bytes());
+        block
+    }
+
+    /// Where the memmap lives, if `mode` is one that a kernel accepts.
+    #[must_use]
+    pub const fn map(&self) -> Option<Map> {
+        Map::from_mode(self.mode)
+    }
+
+    /// Bytes from the start of the namespace to its first usable byte, if they fit 64 bits.
+    #[must_use]
+    pub const fn reservation(&self) -> Option<u64> {
+        self.dataoff.checked_add(self.start_pad as u64)
+    }
+
+    /// Does the block make sense in a namespace of `size` bytes at `start`?
+    ///
+    /// These are the block's own contradictions; whether the running kernel supports its page size and align is another
+    /// question.
+    ///
+    /// # Errors
+    /// The first [`Misfit`], in the order in which `nd_pfn_validate()` tests them.
+    pub fn sanity(&self, start: u64, size: u64) -> Result<(), Misfit> {
+        self.map().ok_or(Misfit::Mode(self.mode))?;
+        if !self.align.is_power_of_two() || self.align > size {
+            return Err(Misfit::Align { align: self.align, size });
+        }
+        let padding = u64::from(self.start_pad) + u64::from(self.end_trunc);
+        let reserved = self.dataoff.checked_add(padding).ok_or(Misfit::Beyond { size })?;
+        let room = size.checked_sub(reserved).ok_or(Misfit::Beyond { size })?;
+        if self.dataoff < HEAD {
+            return Err(Misfit::InHead { dataoff: self.dataoff });
+        }
+        let first = self.reservation().and_then(|reserved| start.checked_add(reserved));
+        if first.ok_or(Misfit::Beyond { size })? & (self.align - 1) != 0 {
+            return Err(Misfit::Misaligned { start, align: self.align });
+        }
+        let page_size = self.page_size.map_or(1, u64::from);
+        let usable = self.npfns.checked_mul(page_size).ok_or(Misfit::Npfns { npfns: self.npfns, room })?;
+        if usable > room { Err(Misfit::Npfns { npfns: self.npfns, room }) } else { Ok(()) }
+    }
+
+    /// The geometry that the kernel had before it when it made the block, as far as the block alone tells: the size to a
+    /// page, and `start` modulo the align, which is all that the formula asks of it.
+    ///
+    /// It stays right when the namespace was resized or moved since. `page_size` is the reading kernel's, for blocks that
+    /// name none; `compat` its `memremap_compat_align()`. Nothing where the fields contradict each other.
+    #[must_use]
+    pub fn geometry_when_made(&self, page_size: u64, compat: u64) -> Option<Geometry> {
+        let page_size = self.page_size.map_or(page_size, u64::from);
+        let align = self.align.max(compat);
+        if !align.is_power_of_two() {
+            return None;
+        }
+        let first = self.reservation()?;
+        let usable = self.npfns.checked_mul(page_size)?;
+        let size = first.checked_add(usable)?.checked_add(self.end_trunc.into())?;
+        let start = first.wrapping_neg() & (align - 1);
+        Some(Geometry { start, size, align: self.align, map: self.map()?, page_size, compat })
+    }
+}
+
+/// `1UL << ilog2(dataoff)`, which `nd_pfn_validate()` takes where a block has no align; 0 for a dataoff of 0.
+const fn implied_align(dataoff: u64) -> u64 {
+    match dataoff.checked_ilog2() {
+        Some(log) => 1 << log,
+        None => 0,
+    }
+}
+
+/// `N` bytes from `at` on.
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], ParseError> {
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.first_chunk().copied().ok_or(ParseError::TooShort { len: bytes.len(), needed: at + N })
+}
+
+/// Writes `value` at `at`; both are constants of the layout, so it always fits.
+fn put<const N: usize>(block: &mut [u8; SIZE], at: usize, value: &[u8; N]) {
+    if let Some(place) = block.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = *value;
+    }
+}

@@ -1,0 +1,92 @@
+//! Why bytes are no info block, and why an info block does not fit its namespace.
+
+use core::fmt;
+
+use super::Checksum;
+
+/// Why bytes are no info block. A kernel takes each of these for "there is no block here".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// Fewer bytes than the part asked for.
+    TooShort {
+        /// How many there were.
+        len: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+    /// The first sixteen bytes are neither fsdax's nor devdax's signature.
+    Signature,
+    /// The block was damaged, or was never whole.
+    Checksum(Checksum),
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooShort { len, needed } => write!(f, "an info block takes {needed} bytes, only {len} are here"),
+            Self::Signature => {
+                f.write_str("no info block: neither NVDIMM_PFN_INFO nor NVDIMM_DAX_INFO is its signature")
+            }
+            Self::Checksum(Checksum { stored, computed }) => {
+                write!(f, "damaged info block: its checksum is {stored:#018x}, its bytes add up to {computed:#018x}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ParseError {}
+
+/// How an info block contradicts the namespace that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// Neither map=mem (1) nor map=dev (2).
+    Mode(u32),
+    /// No power of two, or larger than the namespace.
+    Align {
+        /// The block's align in bytes.
+        align: u64,
+        /// The namespace's size in bytes.
+        size: u64,
+    },
+    /// Reservation and end_trunc take more than the namespace has: it shrank, or the block is another's.
+    Beyond {
+        /// The namespace's size in bytes.
+        size: u64,
+    },
+    /// Usable bytes would begin within the first 8 KiB.
+    InHead {
+        /// The block's dataoff in bytes.
+        dataoff: u64,
+    },
+    /// The first usable byte is not aligned: the namespace's base moved since the block was made.
+    Misaligned {
+        /// The namespace's address.
+        start: u64,
+        /// The block's align in bytes.
+        align: u64,
+    },
+    /// More usable pages than there is room.
+    Npfns {
+        /// The block's usable pages.
+        npfns: u64,
+        /// Bytes that reservation and end_trunc leave.
+        room: u64,
+    },
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mode(mode) => write!(f, "mode {mode} is neither map=mem (1) nor map=dev (2)"),
+            Self::Align { align, size } => write!(f, "align {align} does not suit a namespace of {size} bytes"),
+            Self::Beyond { size } => write!(f, "reservation and end_trunc exceed the namespace's {size} bytes"),
+            Self::InHead { dataoff } => write!(f, "dataoff {dataoff} lies within the first 8 KiB"),
+            Self::Misaligned { start, align } => {
+                write!(f, "in a namespace at {start:#x} the first usable byte is no multiple of align {align}")
+            }
+            Self::Npfns { npfns, room } => write!(f, "{npfns} usable pages do not fit the {room} bytes left"),
+        }
+    }
+}
+
+impl core::error::Error for Misfit {}

@@ -1,0 +1,21 @@
+//! The subcommands, one a file. Each has `Args` and `run(args, paths) -> anyhow::Result<Exit>`.
+
+pub mod doctor;
+pub mod run;
+
+use crate::{
+    cli::{Cli, Command},
+    exit::Exit,
+};
+
+/// Runs the subcommand that was asked for.
+///
+/// # Errors
+/// Whatever the subcommand could not do, with its context; [`Exit::of_error`] gives the exit code.
+pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let Cli { paths, command } = cli;
+    match command {
+        Command::Run(args) => run::run(&args, &paths),
+        Command::Doctor(args) => doctor::run(&args, &paths),
+    }
+}

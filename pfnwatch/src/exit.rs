@@ -1,0 +1,78 @@
+//! Exit codes that scripts can rely on.
+
+use std::{fmt, process::ExitCode};
+
+/// How a command ended, as its exit code says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All is well (0).
+    Fine = 0,
+    /// Something went wrong (1).
+    Error = 1,
+    /// Wrong usage (2): clap itself ends with the same code.
+    Usage = 2,
+    /// Something was found: an oversize reservation or a capacity regression (3).
+    Findings = 3,
+    /// This host does not let pfnwatch observe or enforce (4).
+    Unsupported = 4,
+}
+
+impl Exit {
+    /// The code for an error: 4 or 2 where a [`Because`] in its chain asks for it, else 1.
+    pub fn of_error(error: &anyhow::Error) -> Self {
+        error.downcast_ref::<Because>().map_or(Self::Error, |because| because.exit)
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        // `Exit` is repr(u8), so that its value is the code.
+        Self::from(exit as u8)
+    }
+}
+
+/// An error's context that decides the exit code: `result.context(Because::unsupported("…"))`.
+#[derive(Debug)]
+pub struct Because {
+    exit: Exit,
+    message: String,
+}
+
+impl Because {
+    /// This host does not let pfnwatch observe or enforce: exit code 4.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Unsupported, message: message.into() }
+    }
+
+    /// What was asked for makes no sense: exit code 2.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, message: message.into() }
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Because {}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn the_reason_decides_the_code_however_deep_it_stands() {
+        let error = Err::<(), _>(anyhow::anyhow!("EPERM"))
+            .context(Because::unsupported("not root"))
+            .context("while attaching")
+            .unwrap_err();
+        assert_eq!(Exit::of_error(&error), Exit::Unsupported);
+        assert_eq!(Exit::of_error(&anyhow::anyhow!("disk full")), Exit::Error);
+        assert_eq!(Exit::of_error(&Because::usage("bad size").into()), Exit::Usage);
+    }
+}

@@ -1,0 +1,13 @@
+//! The agent and the commands of pfnwatch.
+//!
+//! ```text
+//! ring buffer ─▶ source ─▶ decode ─▶ (assess) ─▶ sinks
+//!                            ▲
+//!              kernel facts ─┘
+//! ```
+//! `pipeline` is the loop that ties these together: read it first.
+
+pub mod cli;
+pub mod command;
+pub mod exit;
+pub mod units;
