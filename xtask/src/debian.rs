@@ -80,12 +80,6 @@ impl Suite {
         Ok(packages)
     }
 
-    /// The newest package whose name starts with `prefix` and is accepted.
-    pub(crate) fn newest(&self, prefix: &str, accept: impl Fn(&str) -> bool) -> Result<Package> {
-        let found = self.packages(prefix, accept)?.into_iter().next();
-        found.ok_or_else(|| anyhow!("Debian suite {} holds no package {prefix}…", self.name))
-    }
-
     /// The package of exactly this name, in its newest version.
     pub(crate) fn package(&self, name: &str) -> Result<Package> {
         let found = self.packages(name, |candidate| candidate == name)?.into_iter().next();

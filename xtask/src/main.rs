@@ -1,17 +1,21 @@
-//! The project's own commands: set-up, build, checks, tests in VMs.
+//! The project's own commands: set-up, build, checks, tests in virtual machines.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 mod build_ebpf;
+mod check;
 mod debian;
 mod paths;
 mod process;
 mod progress;
 mod setup;
+mod test;
+mod tidy;
 mod toolchain;
+mod vm;
 
 /// The project's own commands. Each installs first what it needs and does not find.
 #[derive(Parser)]
@@ -32,9 +36,18 @@ enum Command {
     /// Build the eBPF programs, then the agent with them inside
     #[command(after_help = "Example: cargo xtask build --release && sudo target/release/pfnwatch doctor")]
     Build(BuildArgs),
+    /// Check formatting, clippy for host and eBPF target, documentation, and the rules of the source tree
+    #[command(after_help = "Example: cargo xtask check")]
+    Check,
+    /// Run the end-to-end tests in virtual machines
+    #[command(after_help = "Example: cargo xtask vm --kernel 6.12 -- burst")]
+    Vm(vm::Args),
+    /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
+    #[command(after_help = "Example: cargo xtask test --quick")]
+    Test(test::Args),
 }
 
-#[derive(Args)]
+#[derive(clap::Args)]
 struct BuildArgs {
     /// Build the agent with optimisations, into target/release
     #[arg(long)]
@@ -56,13 +69,25 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Setup => {
             setup::for_vm()?;
             println!("all that the build and the VM tests need is here");
-            Ok(ExitCode::SUCCESS)
         }
-        Command::Build(args) => {
+        Command::Build(args) => build(args.release)?,
+        Command::Check => {
             setup::for_build()?;
-            build_ebpf::run()?;
-            build_ebpf::agent(args.release)?;
-            Ok(ExitCode::SUCCESS)
+            check::run()?;
         }
+        Command::Vm(args) => {
+            setup::for_vm()?;
+            build(true)?;
+            return Ok(if vm::run(&args)?.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        // Its set-up is a stage of its own, with a limit.
+        Command::Test(args) => return test::run(&args),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build(release: bool) -> Result<()> {
+    setup::for_build()?;
+    build_ebpf::run()?;
+    build_ebpf::agent(release)
 }

@@ -13,21 +13,23 @@ use super::locked;
 static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// The group of a child that was started as its leader; forgotten when dropped.
-pub(super) struct Group(Option<Pid>);
+pub(crate) struct Group(Option<Pid>);
 
 impl Group {
-    pub(super) fn of(child: &Child) -> Self {
+    /// The group of this child.
+    pub(crate) fn of(child: &Child) -> Self {
         let leader = i32::try_from(child.id()).ok().map(Pid::from_raw);
         locked(&RUNNING).extend(leader);
         Self(leader)
     }
 
     /// Asks the group to end. An xtask in it hands that on to its own children.
-    pub(super) fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.signal(Signal::SIGTERM);
     }
 
-    pub(super) fn kill(&self) {
+    /// Ends the group at once.
+    pub(crate) fn kill(&self) {
         self.signal(Signal::SIGKILL);
     }
 
@@ -47,9 +49,18 @@ impl Drop for Group {
 
 /// Asks every command that runs now to end.
 pub(crate) fn end_all() {
+    signal_all(Signal::SIGTERM);
+}
+
+/// Ends every command that still runs.
+pub(crate) fn kill_all() {
+    signal_all(Signal::SIGKILL);
+}
+
+fn signal_all(signal: Signal) {
     for leader in locked(&RUNNING).iter() {
         // As above.
-        let _ = killpg(*leader, Signal::SIGTERM);
+        let _ = killpg(*leader, signal);
     }
 }
 

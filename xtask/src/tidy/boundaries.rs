@@ -41,11 +41,14 @@ const IMPURE: [&str; 9] = [
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let checks = [one_translator, pure, one_loader, one_reader, no_versions];
-    tree.rust().flat_map(|file| {
-        let code = code(&file.text);
-        let named = paths(&code);
-        checks.into_iter().flat_map(|check| check(file, &code, &named)).collect::<Vec<_>>()
-    }).collect()
+    tree.rust()
+        .filter(|file| !file.is_test())
+        .flat_map(|file| {
+            let code = code(&file.text);
+            let named = paths(&code);
+            checks.into_iter().flat_map(|check| check(file, &code, &named)).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn one_translator(file: &File, _: &str, named: &[Named]) -> Vec<Violation> {
@@ -94,7 +97,8 @@ fn one_reader(file: &File, _: &str, named: &[Named]) -> Vec<Violation> {
 /// Catches an order (`<`, `>=`, `cmp`, …) or a prefix asked of a word that means a kernel's version, and such a word
 /// set equal to a text of the source. That two boots had the same release may be asked anywhere.
 fn no_versions(file: &File, code: &str, _: &[Named]) -> Vec<Violation> {
-    let ours = ["pfnwatch/src/", "pfnwatch-ebpf/src/", "pfnwatch-common/src/"].iter().any(|dir| file.path.starts_with(dir));
+    let ours =
+        ["pfnwatch/src/", "pfnwatch-ebpf/src/", "pfnwatch-common/src/"].iter().any(|dir| file.path.starts_with(dir));
     if !ours || ["kernel", "bpf/plan"].iter().any(|module| of_agent(file, module)) {
         return Vec::new();
     }

@@ -1,7 +1,7 @@
 //! Rust source as the rules read it: without comments, texts and test modules, and as the paths that it names.
 
-/// The code of a file: what is in comments and texts is blanked out, so that lines and columns stay; a test module at
-/// the end (where ours stand) is cut off.
+/// The code of a file: what is in comments and texts is blanked out, so that lines stay; a test module that is written
+/// out in the file (ours stand at its end) is cut off.
 pub(super) fn code(source: &str) -> String {
     let mut code = String::with_capacity(source.len());
     let mut rest = source;
@@ -12,12 +12,16 @@ pub(super) fn code(source: &str) -> String {
         code.extend(piece.char_indices().map(|(at, c)| if at < kept || c == '\n' { c } else { ' ' }));
         rest = after;
     }
-    let tests = code.match_indices("#[cfg(test)]").find(|(at, mark)| {
-        code.get(at + mark.len()..).is_some_and(|after| after.trim_start().starts_with("mod "))
-    });
+    let tests = code.match_indices("#[cfg(test)]").find(|(at, mark)| opens_module(&code, at + mark.len()));
     let end = tests.map_or(code.len(), |(at, _)| at);
     code.truncate(end);
     code
+}
+
+/// Whether a module with its body stands there: `mod tests {`, not `mod tests;`.
+fn opens_module(code: &str, at: usize) -> bool {
+    let after = code.get(at..).unwrap_or_default().trim_start();
+    after.starts_with("mod ") && after.find(['{', ';']).is_some_and(|end| after.get(end..=end) == Some("{"))
 }
 
 /// How many bytes of the next piece are kept and how many after them are blanked.

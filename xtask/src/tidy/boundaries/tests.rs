@@ -13,7 +13,9 @@ fn only_decode_knows_records_and_events() {
     assert_eq!(broken("pfnwatch/src/sinks/log.rs", &BOTH.replace("crate::{", "super::super::{")), ["invariant 1"]);
     assert!(broken("pfnwatch/src/decode.rs", BOTH).is_empty());
     assert!(broken("pfnwatch/src/decode/setup.rs", BOTH).is_empty());
-    assert!(broken("pfnwatch/src/source.rs", "use pfnwatch_common::record::SetupPfn;\nuse crate::eventual;").is_empty());
+    assert!(
+        broken("pfnwatch/src/source.rs", "use pfnwatch_common::record::SetupPfn;\nuse crate::eventual;").is_empty()
+    );
 }
 
 #[test]
@@ -70,9 +72,17 @@ fn versions_are_compared_in_two_places() {
         "    kernel.release == \"6.1.0\"",
     ] {
         assert_eq!(broken("pfnwatch/src/assess.rs", text), ["invariant 5"], "{text}");
-        assert!(broken("pfnwatch/src/kernel/features.rs", text).is_empty() && broken("pfnwatch/src/bpf/plan.rs", text).is_empty());
+        assert!(
+            broken("pfnwatch/src/kernel/features.rs", text).is_empty()
+                && broken("pfnwatch/src/bpf/plan.rs", text).is_empty()
+        );
     }
-    for text in ["release: Option<KernelVersion>,", "if boot.release != last.release {", "// release < 6.1", "let released = a < b;"] {
+    for text in [
+        "release: Option<KernelVersion>,",
+        "if boot.release != last.release {",
+        "// release < 6.1",
+        "let released = a < b;",
+    ] {
         assert!(broken("pfnwatch/src/assess.rs", text).is_empty(), "{text}");
     }
 }

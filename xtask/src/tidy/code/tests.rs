@@ -15,7 +15,9 @@ fn comments_and_texts_are_blanked() {
 #[test]
 fn test_module_is_cut_off_and_a_test_helper_is_not() {
     assert_eq!(code("a\n#[cfg(test)]\nmod tests { std::fs }").trim(), "a");
-    assert!(code("#[cfg(test)]\nfn of() {}\nb").ends_with('b'));
+    assert!(
+        code("#[cfg(test)]\nfn of() {}\nb").ends_with('b') && code("#[cfg(test)]\nmod tests;\nuse b").ends_with('b')
+    );
 }
 
 #[test]
