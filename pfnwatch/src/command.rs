@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod kernel;
 pub mod run;
+pub mod superblock;
 
 use crate::{
     cli::{Cli, Command},
@@ -19,5 +20,6 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(&args, &paths),
         Command::Doctor(args) => doctor::run(&args, &paths),
         Command::Kernel(args) => kernel::run(&args, &paths),
+        Command::Superblock(args) => superblock::run(&args, &paths),
     }
 }

@@ -56,8 +56,8 @@ impl Kind {
     #[must_use]
     pub fn of(magic: &[u8]) -> Option<Self> {
         match magic {
-            magic if magic.starts_with(b"!<arch>\n") => Some(Self::Deb),
-            magic if magic.starts_with(&[0xed, 0xab, 0xee, 0xdb]) => Some(Self::Rpm),
+            [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', ..] => Some(Self::Deb),
+            [0xed, 0xab, 0xee, 0xdb, ..] => Some(Self::Rpm),
             _ => None,
         }
     }

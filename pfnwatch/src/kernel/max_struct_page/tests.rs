@@ -65,7 +65,8 @@ fn a_multiplication_counts_as_the_shift() {
 
 #[test]
 fn the_override_decides_between_two() {
-    let both = Ok(MaxStructPage { bytes: 32, overridden_bytes: Some(64) });
+    let max = MaxStructPage { bytes: 32, overridden_bytes: Some(64) };
+    let both = Ok(max);
     let shift = [&PAGES_IN_R8[..], &[0x49, 0xc1, 0xe0, 6, RET]].concat();
     // cmpb $1,(%rdi) ; sbb %eax,%eax ; and $-32,%eax ; add $64,%eax
     let sbb = [0x80, 0x3f, 1, 0x19, 0xc0, 0x83, 0xe0, 0xe0, 0x83, 0xc0, 0x40];
@@ -76,8 +77,7 @@ fn the_override_decides_between_two() {
     // mov $32,%eax ; je over ; mov $64,%eax ; over:
     let branch = [MOV_EAX, 32, 0, 0, 0, 0x74, 5, MOV_EAX, 64, 0, 0, 0];
     assert_eq!(decoded(&[&branch, &STORE_AX, &shift]), both);
-    assert_eq!(both.clone().unwrap().effective(true), 64);
-    assert_eq!(both.unwrap().effective(false), 32);
+    assert_eq!((max.effective(true), max.effective(false)), (64, 32));
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(crate) fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
     for (name, bytes) in
         [("debian-binary", b"2.0\n".as_slice()), ("control.tar.gz", &gzip(b"")), ("data.tar.gz", &data)]
     {
-        write!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", bytes.len()).unwrap();
+        writeln!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, "100644", bytes.len()).unwrap();
         deb.extend(bytes);
         deb.resize(deb.len().next_multiple_of(2), b'\n');
     }
