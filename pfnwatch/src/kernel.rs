@@ -1,8 +1,11 @@
 //! What is known of the kernel that runs.
 
 pub mod btf;
+pub mod features;
 pub mod layout;
 pub mod member;
+pub mod prerequisites;
+pub mod symbols;
 pub mod target;
 
 use std::path::Path;

@@ -1,18 +1,15 @@
 //! What the eBPF programs are attached to: libnvdimm, as it is loaded now.
 
-use std::{
-    fs::{self, File},
-    io::{BufRead as _, BufReader},
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, ensure};
 
 use super::{
     btf::Btf,
     layout::{Resolution, resolve},
+    symbols::Symbols,
 };
-use crate::cli::Paths;
+use crate::{bpf::plan::PROGRAMS, cli::Paths};
 
 /// Whether libnvdimm is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +40,7 @@ impl Libnvdimm {
 pub struct Target {
     /// Where the members of the structures lie.
     pub resolution: Resolution,
-    functions: Vec<String>,
+    symbols: Symbols,
 }
 
 impl Target {
@@ -70,28 +67,12 @@ impl Target {
                 resolve(&Btf::open_split(&module, &vmlinux)?)
             }
         };
-        Ok(Self { resolution, functions: functions(&paths.procfs)? })
+        let functions: Vec<&str> = PROGRAMS.iter().map(|program| program.hook.function()).collect();
+        Ok(Self { resolution, symbols: Symbols::open(&paths.procfs, &functions)? })
     }
 
     /// Whether the kernel has this function, so that it can be probed.
     pub fn has_function(&self, name: &str) -> bool {
-        self.functions.iter().any(|function| function == name)
+        self.symbols.has_function(name)
     }
-}
-
-/// The functions of [`crate::bpf::plan::PROGRAMS`] that are there.
-fn functions(procfs: &Path) -> anyhow::Result<Vec<String>> {
-    let path = procfs.join("kallsyms");
-    let file = File::open(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let mut found = Vec::new();
-    for line in BufReader::new(file).lines() {
-        let line = line.with_context(|| format!("{} cannot be read", path.display()))?;
-        let mut words = line.split_ascii_whitespace();
-        if let (Some(_), Some("t" | "T"), Some(name)) = (words.next(), words.next(), words.next())
-            && crate::bpf::plan::PROGRAMS.iter().any(|spec| spec.hook.function() == name)
-        {
-            found.push(name.to_owned());
-        }
-    }
-    Ok(found)
 }
