@@ -36,6 +36,10 @@ pub enum Command {
     Run(command::run::Args),
     /// Say what pfnwatch needs of this host, what is there, and what to do about the rest
     Doctor(command::doctor::Args),
+    /// Say whether a kernel carries the regression, without booting it
+    Kernel(command::kernel::Args),
+    /// Print the info block of a namespace: its fields, its checksum, and what it costs more than the ideal
+    Superblock(command::superblock::Args),
 }
 
 /// How a report is written.

@@ -1,7 +1,9 @@
 //! The subcommands, one a file. Each has `Args` and `run(args, paths) -> anyhow::Result<Exit>`.
 
 pub mod doctor;
+pub mod kernel;
 pub mod run;
+pub mod superblock;
 
 use crate::{
     cli::{Cli, Command},
@@ -17,5 +19,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match command {
         Command::Run(args) => run::run(&args, &paths),
         Command::Doctor(args) => doctor::run(&args, &paths),
+        Command::Kernel(args) => kernel::run(&args, &paths),
+        Command::Superblock(args) => superblock::run(&args, &paths),
     }
 }

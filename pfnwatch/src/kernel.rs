@@ -1,12 +1,18 @@
-//! What is known of the kernel that runs.
+//! What is known of a kernel: of the one that runs, or of one that lies in files.
 
 pub mod btf;
 pub mod features;
+pub mod candidate;
 pub mod layout;
+pub mod max_struct_page;
 pub mod member;
 pub mod prerequisites;
 pub mod symbols;
+pub mod module_file;
+pub mod package;
 pub mod target;
+mod unpack;
+pub mod vmlinux_image;
 
 use std::path::Path;
 
