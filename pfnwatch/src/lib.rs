@@ -7,6 +7,7 @@
 //! ```
 //! `pipeline` is the loop that ties these together: read it first.
 
+pub mod assess;
 pub mod cli;
 pub mod command;
 pub mod exit;
