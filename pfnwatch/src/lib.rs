@@ -11,4 +11,5 @@ pub mod assess;
 pub mod cli;
 pub mod command;
 pub mod exit;
+pub mod inventory;
 pub mod units;
