@@ -1,7 +1,10 @@
 //! What the eBPF programs and the agent share. No I/O, no allocation, no standard library.
 #![cfg_attr(not(test), no_std)]
 
+pub mod counter;
 pub mod layout;
+pub mod names;
+pub mod record;
 pub mod reservation;
 pub mod superblock;
 

@@ -1,3 +1,26 @@
-//! The eBPF programs of pfnwatch.
+//! The eBPF programs of pfnwatch: they observe the bind of libnvdimm devices, and what happens to namespaces.
+//!
+//! Everything that one attempt of a driver to bind a device shows is gathered in one record, keyed by the thread, from
+//! `nvdimm_bus_probe` to the end of `really_probe`: the driver core probes a device in one thread from beginning to end.
 #![no_std]
 #![no_main]
+
+mod counters;
+mod emit;
+mod globals;
+mod kernel;
+mod maps;
+mod probes;
+mod task;
+
+/// The tracing helpers are for programs under a licence that is compatible with the GPL.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // Nothing here panics; what the compiler cannot prove of that would end in this loop, which the verifier refuses.
+    loop {}
+}

@@ -1,15 +1,27 @@
 //! The agent and the commands of pfnwatch.
 //!
 //! ```text
-//! ring buffer ─▶ source ─▶ decode ─▶ (assess) ─▶ sinks
-//!                            ▲
-//!              kernel facts ─┘
+//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ sinks
+//!       ▲                                  ▲
+//!   bpf/attach ◀─ bpf/plan ◀─ kernel facts ┘
 //! ```
 //! `pipeline` is the loop that ties these together: read it first.
 
 pub mod assess;
+pub mod bpf;
+pub mod cgroup;
 pub mod cli;
 pub mod command;
+pub mod decode;
+pub mod event;
 pub mod exit;
 pub mod inventory;
+pub mod kernel;
+pub mod module_watch;
+pub mod observation;
+pub mod pipeline;
+pub mod readiness;
+pub mod shutdown;
+pub mod sinks;
+pub mod source;
 pub mod units;

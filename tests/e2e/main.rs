@@ -1,1 +1,3 @@
-//! The end-to-end tests.
+//! The end-to-end tests: run as root in a guest by `cargo xtask vm`, one process a test.
+
+mod platform;

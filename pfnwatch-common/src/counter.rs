@@ -1,0 +1,54 @@
+//! What the eBPF programs count, each on its own CPU.
+
+/// A counter: its value is its index in the per-CPU array `COUNTERS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Records written into the ring buffer.
+    Emitted = 0,
+    /// Records lost because the ring buffer was full.
+    Lost = 1,
+    /// Reads of kernel memory that failed.
+    ReadFault = 2,
+    /// Attempts that could not be followed because the table of attempts in flight was full.
+    TableFull = 3,
+    /// Attempts that ended without their beginning having been seen, or the other way round.
+    Unpaired = 4,
+    /// Attempts of a driver on a device that has no namespace yet (a seed): nothing can be reserved, nothing is sent.
+    Seed = 5,
+}
+
+impl Counter {
+    /// All counters, in the order of their index.
+    pub const ALL: [Self; 6] =
+        [Self::Emitted, Self::Lost, Self::ReadFault, Self::TableFull, Self::Unpaired, Self::Seed];
+
+    /// How many there are: the size of the map.
+    pub const COUNT: u32 = 6;
+
+    /// Its name in reports and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Emitted => "emitted",
+            Self::Lost => "lost",
+            Self::ReadFault => "read_fault",
+            Self::TableFull => "table_full",
+            Self::Unpaired => "unpaired",
+            Self::Seed => "seed",
+        }
+    }
+}
+
+const _: () = assert!(Counter::ALL.len() == Counter::COUNT as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_is_the_place_in_the_list() {
+        for (index, counter) in Counter::ALL.into_iter().enumerate() {
+            assert_eq!(counter as usize, index);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The names by which the agent finds programs, maps and globals in the eBPF object.
+
+/// Kprobe on `nvdimm_bus_probe`: an attempt begins.
+pub const BUS_PROBE: &str = "bus_probe";
+/// Kprobe on `nvdimm_setup_pfn`.
+pub const SETUP_PFN_ENTER: &str = "setup_pfn_enter";
+/// Kretprobe on `nvdimm_setup_pfn`.
+pub const SETUP_PFN_RETURN: &str = "setup_pfn_return";
+/// Kretprobe on `nd_pfn_validate`.
+pub const PFN_VALIDATE_RETURN: &str = "pfn_validate_return";
+/// Fexit on `really_probe`: an attempt ends.
+pub const BIND_END: &str = "bind_end";
+/// Kprobe on `nvdimm_bus_remove`.
+pub const BUS_REMOVE: &str = "bus_remove";
+/// Kprobe on `nd_namespace_store`.
+pub const NAMESPACE_STORE: &str = "namespace_store";
+/// Kprobe on `nd_pmem_namespace_label_update`.
+pub const LABEL_UPDATE: &str = "label_update";
+
+/// The ring buffer of records.
+pub const RECORDS: &str = "RECORDS";
+/// The per-CPU counters.
+pub const COUNTERS: &str = "COUNTERS";
+
+/// Global: the [`crate::layout::Layout`].
+pub const LAYOUT: &str = "LAYOUT";
+/// Global, u8: whether the programs write debug messages through aya-log.
+pub const DEBUG: &str = "DEBUG";
+/// Global, u8: whether `bind_end` is attached, so that an attempt may wait for it.
+pub const BIND_SEEN: &str = "BIND_SEEN";

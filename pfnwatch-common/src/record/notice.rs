@@ -1,0 +1,81 @@
+//! Something short that happens to a device or a namespace outside a bind.
+
+use super::{Kind, Plain, Seen, TaskInfo, Text};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum NoticeKind {
+    /// A driver lets go of a device (`nvdimm_bus_remove`): a namespace or what claims it is disabled.
+    Unbind = 1,
+    /// User space wrote a namespace's name to a pfn, dax or btt device (`nd_namespace_store`): it claims it.
+    Claim = 2,
+    /// The label of a namespace is written with a size (`nd_pmem_namespace_label_update`): made, resized or renamed.
+    Label = 3,
+    /// The label of a namespace is deleted (the same with size 0): destroyed.
+    Destroy = 4,
+}
+
+impl NoticeKind {
+    /// From its number on the wire.
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Unbind),
+            2 => Some(Self::Claim),
+            3 => Some(Self::Label),
+            4 => Some(Self::Destroy),
+            _ => None,
+        }
+    }
+}
+
+/// Something short that happens to a device or a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Notice {
+    /// [`Kind::Notice`].
+    pub kind: u32,
+    /// [`NoticeKind`].
+    pub what: u32,
+    /// When, in nanoseconds since boot, suspend included.
+    pub at_ns: u64,
+    /// In whose context.
+    pub task: TaskInfo,
+    /// The device it happened to.
+    pub device: Text<32>,
+    /// Its region.
+    pub region: Text<32>,
+    /// The namespace it is about: what user space wrote for [`NoticeKind::Claim`], the device itself where that is one.
+    pub namespace: Text<32>,
+    /// [`super::Personality`] of the device.
+    pub personality: u32,
+    /// [`Seen`]: the bits for the namespace's uuid and for faults.
+    pub seen: Seen,
+    /// The size that the label gets, in bytes, for [`NoticeKind::Label`].
+    pub size: u64,
+    /// The namespace uuid.
+    pub namespace_uuid: [u8; 16],
+}
+
+impl Notice {
+    /// Nothing known yet.
+    pub const EMPTY: Self = Self {
+        kind: Kind::Notice as u32,
+        what: 0,
+        at_ns: 0,
+        task: TaskInfo::EMPTY,
+        device: Text::EMPTY,
+        region: Text::EMPTY,
+        namespace: Text::EMPTY,
+        personality: 0,
+        seen: Seen::NONE,
+        size: 0,
+        namespace_uuid: [0; 16],
+    };
+}
+
+// 16 + task 40 + 3 texts of 32 + 8 + 8 + uuid: no padding.
+const _: () = assert!(size_of::<Notice>() == 16 + 40 + 96 + 8 + 8 + 16);
+
+// SAFETY: `repr(C)`, integers and arrays of them only, and no padding, as the sum above shows.
+unsafe impl Plain for Notice {}

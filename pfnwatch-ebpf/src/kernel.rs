@@ -1,0 +1,85 @@
+//! Kernel structures as typed pointers. Only this folder reads kernel memory, and only through the functions below.
+
+mod device;
+mod nd;
+mod task;
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes};
+use pfnwatch_common::{
+    counter::Counter,
+    layout::{FieldOffset, Layout},
+    record::Text,
+};
+
+pub(crate) use self::{
+    device::Device,
+    nd::{Namespace, NdPfn, Region},
+    task::Task,
+};
+use crate::{counters::count, globals::offset};
+
+/// Kernel memory could not be read: it has been counted.
+#[derive(Clone, Copy)]
+pub(crate) struct Fault;
+
+/// What a read gives.
+pub(crate) type Read<T> = Result<T, Fault>;
+
+/// Names one member of the layout.
+type Pick = fn(&'static Layout) -> &'static FieldOffset;
+
+/// The address of the member at `base`.
+#[inline(always)]
+fn member(base: u64, pick: Pick) -> Read<u64> {
+    match offset(pick).get() {
+        Some(bytes) if base != 0 => Ok(base.wrapping_add(bytes as u64)),
+        _ => fault(),
+    }
+}
+
+/// The address of the structure whose member is at `member`: the kernel's `container_of`.
+#[inline(always)]
+fn container(member: u64, pick: Pick) -> Read<u64> {
+    match offset(pick).get() {
+        Some(bytes) if member != 0 => Ok(member.wrapping_sub(bytes as u64)),
+        _ => fault(),
+    }
+}
+
+/// Reads a value out of the member.
+#[inline(always)]
+fn value<T>(base: u64, pick: Pick) -> Read<T> {
+    let address = member(base, pick)?;
+    // SAFETY: the helper checks the address and fails where nothing can be read; `T` is an integer at all callers.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.or_else(|_| fault())
+}
+
+/// Reads a pointer out of the member; a null pointer is `None`.
+#[inline(always)]
+fn pointer(base: u64, pick: Pick) -> Read<Option<u64>> {
+    let address: u64 = value(base, pick)?;
+    Ok((address != 0).then_some(address))
+}
+
+/// Reads a C string at `address`, cut where it does not fit.
+#[inline(always)]
+pub(crate) fn text<const N: usize>(address: u64, into: &mut Text<N>) -> Read<()> {
+    // SAFETY: the helper checks the address and writes at most `N` bytes.
+    match unsafe { bpf_probe_read_kernel_str_bytes(address as *const u8, &mut into.0) } {
+        Ok(_) => Ok(()),
+        Err(_) => fault(),
+    }
+}
+
+/// Reads bytes at `address`.
+#[inline(always)]
+fn bytes(address: u64, into: &mut [u8]) -> Read<()> {
+    // SAFETY: the helper checks the address and writes the slice's length.
+    unsafe { bpf_probe_read_kernel_buf(address as *const u8, into) }.or_else(|_| fault())
+}
+
+#[inline(always)]
+fn fault<T>() -> Read<T> {
+    count(Counter::ReadFault);
+    Err(Fault)
+}

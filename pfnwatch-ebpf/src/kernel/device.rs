@@ -1,0 +1,96 @@
+//! `struct device`.
+
+use pfnwatch_common::record::{Personality, Text};
+
+use super::{Read, pointer, text};
+
+/// A pointer to a `struct device`.
+#[derive(Clone, Copy)]
+pub(crate) struct Device(u64);
+
+/// The first bytes of a device type's name, NUL included, as little-endian words: cheap to compare.
+type TypeName = [u64; 3];
+
+/// The type names of libnvdimm's devices (drivers/nvdimm/{pfn,dax,btt,namespace}_devs.c).
+const TYPES: [(TypeName, Personality); 5] = [
+    (words(b"nd_pfn"), Personality::Pfn),
+    (words(b"nd_dax"), Personality::Dax),
+    (words(b"nd_btt"), Personality::Btt),
+    (words(b"nd_namespace_pmem"), Personality::NamespacePmem),
+    (words(b"nd_namespace_io"), Personality::NamespaceIo),
+];
+
+impl Device {
+    #[inline(always)]
+    pub(crate) fn at(address: u64) -> Self {
+        Self(address)
+    }
+
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0
+    }
+
+    /// `kobj.name`.
+    #[inline(always)]
+    pub(crate) fn name(self, into: &mut Text<32>) -> Read<()> {
+        match pointer(self.0, |layout| &layout.device.name)? {
+            Some(name) => text(name, into),
+            None => Ok(()),
+        }
+    }
+
+    /// `parent`.
+    #[inline(always)]
+    pub(crate) fn parent(self) -> Read<Option<Self>> {
+        Ok(pointer(self.0, |layout| &layout.device.parent)?.map(Self))
+    }
+
+    /// The name of the driver that is bound, or that is being tried.
+    #[inline(always)]
+    pub(crate) fn driver_name(self, into: &mut Text<32>) -> Read<()> {
+        let Some(driver) = pointer(self.0, |layout| &layout.device.driver)? else { return Ok(()) };
+        match pointer(driver, |layout| &layout.device_driver.name)? {
+            Some(name) => text(name, into),
+            None => Ok(()),
+        }
+    }
+
+    /// What kind of libnvdimm device it is, by its type's name.
+    #[inline(always)]
+    pub(crate) fn personality(self) -> Read<Personality> {
+        let Some(device_type) = pointer(self.0, |layout| &layout.device.device_type)? else {
+            return Ok(Personality::Other);
+        };
+        let Some(name) = pointer(device_type, |layout| &layout.device_type.name)? else {
+            return Ok(Personality::Other);
+        };
+        let mut buffer = Text::<24>::EMPTY;
+        text(name, &mut buffer)?;
+        let found = as_words(&buffer.0);
+        for (name, personality) in TYPES {
+            if found[0] == name[0] && found[1] == name[1] && found[2] == name[2] {
+                return Ok(personality);
+            }
+        }
+        Ok(Personality::Other)
+    }
+}
+
+const fn words<const N: usize>(name: &[u8; N]) -> TypeName {
+    let mut bytes = [0; 24];
+    let mut at = 0;
+    while at < N {
+        bytes[at] = name[at];
+        at += 1;
+    }
+    as_words(&bytes)
+}
+
+const fn as_words(b: &[u8; 24]) -> TypeName {
+    [
+        u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]),
+        u64::from_le_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]),
+        u64::from_le_bytes([b[16], b[17], b[18], b[19], b[20], b[21], b[22], b[23]]),
+    ]
+}

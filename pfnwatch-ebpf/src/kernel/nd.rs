@@ -1,0 +1,140 @@
+//! libnvdimm's structures: `nd_pfn`, the namespaces, `nd_region`.
+
+use pfnwatch_common::record::{BLOCK_HEAD, Personality, Text};
+
+use super::{Device, Read, bytes, container, member, pointer, value};
+
+/// A pointer to a `struct nd_pfn`; a `struct nd_dax` is one.
+#[derive(Clone, Copy)]
+pub(crate) struct NdPfn(u64);
+
+impl NdPfn {
+    #[inline(always)]
+    pub(crate) fn at(address: u64) -> Self {
+        Self(address)
+    }
+
+    /// The `nd_pfn` around a device whose personality is Pfn or Dax.
+    #[inline(always)]
+    pub(crate) fn of(device: Device) -> Read<Self> {
+        Ok(Self(container(device.address(), |layout| &layout.nd_pfn.dev)?))
+    }
+
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0
+    }
+
+    /// `mode`.
+    #[inline(always)]
+    pub(crate) fn mode(self) -> Read<u32> {
+        value(self.0, |layout| &layout.nd_pfn.mode)
+    }
+
+    /// `align`, bytes.
+    #[inline(always)]
+    pub(crate) fn align(self) -> Read<u64> {
+        value(self.0, |layout| &layout.nd_pfn.align)
+    }
+
+    /// `npfns`.
+    #[inline(always)]
+    pub(crate) fn npfns(self) -> Read<u64> {
+        value(self.0, |layout| &layout.nd_pfn.npfns)
+    }
+
+    /// `uuid`; false where there is none.
+    #[inline(always)]
+    pub(crate) fn uuid(self, into: &mut [u8; 16]) -> Read<bool> {
+        uuid(pointer(self.0, |layout| &layout.nd_pfn.uuid)?, into)
+    }
+
+    /// The namespace it claims.
+    #[inline(always)]
+    pub(crate) fn namespace(self) -> Read<Option<Namespace>> {
+        Ok(pointer(self.0, |layout| &layout.nd_pfn.ndns)?.map(Namespace))
+    }
+
+    /// The head of the info block in memory. Only while a probe runs that has already validated or made the block:
+    /// before that, and after an unbind, `pfn_sb` may point to freed memory.
+    #[inline(always)]
+    pub(crate) fn block(self, into: &mut [u8; BLOCK_HEAD]) -> Read<bool> {
+        let Some(block) = pointer(self.0, |layout| &layout.nd_pfn.pfn_sb)? else { return Ok(false) };
+        bytes(block, into)?;
+        Ok(true)
+    }
+}
+
+/// A pointer to a `struct nd_namespace_common`.
+#[derive(Clone, Copy)]
+pub(crate) struct Namespace(u64);
+
+impl Namespace {
+    /// The namespace around its device.
+    #[inline(always)]
+    pub(crate) fn of(device: Device) -> Read<Self> {
+        Ok(Self(container(device.address(), |layout| &layout.nd_namespace_common.dev)?))
+    }
+
+    /// The namespace of a `struct nd_namespace_pmem`.
+    #[inline(always)]
+    pub(crate) fn of_pmem(address: u64) -> Read<Self> {
+        let io = member(address, |layout| &layout.nd_namespace_pmem.nsio)?;
+        Ok(Self(member(io, |layout| &layout.nd_namespace_io.common)?))
+    }
+
+    /// `dev`.
+    #[inline(always)]
+    pub(crate) fn device(self) -> Read<Device> {
+        Ok(Device::at(member(self.0, |layout| &layout.nd_namespace_common.dev)?))
+    }
+
+    /// Physical addresses of the first and the last byte.
+    #[inline(always)]
+    pub(crate) fn range(self) -> Read<(u64, u64)> {
+        let io = self.io()?;
+        Ok((
+            value(io, |layout| &layout.nd_namespace_io.res_start)?,
+            value(io, |layout| &layout.nd_namespace_io.res_end)?,
+        ))
+    }
+
+    /// The label's uuid; false where there is none.
+    #[inline(always)]
+    pub(crate) fn uuid(self, personality: Personality, into: &mut [u8; 16]) -> Read<bool> {
+        if !matches!(personality, Personality::NamespacePmem) {
+            return Ok(false);
+        }
+        let pmem = container(self.io()?, |layout| &layout.nd_namespace_pmem.nsio)?;
+        uuid(pointer(pmem, |layout| &layout.nd_namespace_pmem.uuid)?, into)
+    }
+
+    #[inline(always)]
+    fn io(self) -> Read<u64> {
+        container(self.0, |layout| &layout.nd_namespace_io.common)
+    }
+}
+
+/// A pointer to a `struct nd_region`.
+#[derive(Clone, Copy)]
+pub(crate) struct Region(u64);
+
+impl Region {
+    #[inline(always)]
+    pub(crate) fn at(address: u64) -> Self {
+        Self(address)
+    }
+
+    /// The region's name.
+    #[inline(always)]
+    pub(crate) fn name(self, into: &mut Text<32>) -> Read<()> {
+        Device::at(member(self.0, |layout| &layout.nd_region.dev)?).name(into)
+    }
+}
+
+#[inline(always)]
+fn uuid(address: Option<u64>, into: &mut [u8; 16]) -> Read<bool> {
+    let Some(address) = address else { return Ok(false) };
+    bytes(address, into)?;
+    Ok(true)
+}

@@ -1,0 +1,138 @@
+//! An attempt of a driver to bind a libnvdimm device: its beginning and its end.
+
+use aya_ebpf::{
+    macros::{fexit, kprobe},
+    programs::{FExitContext, ProbeContext},
+};
+use aya_log_ebpf::debug;
+use pfnwatch_common::{
+    counter::Counter,
+    record::{Attempt, Personality, Seen},
+};
+
+use crate::{
+    counters::count,
+    emit, globals,
+    kernel::{Device, Namespace, NdPfn, Read},
+    maps::ATTEMPTS,
+    task,
+};
+
+/// `static int nvdimm_bus_probe(struct device *dev)` (drivers/nvdimm/bus.c): an attempt begins.
+#[kprobe]
+fn bus_probe(ctx: ProbeContext) -> u32 {
+    if let Some(address) = ctx.arg::<u64>(0) {
+        begin(&ctx, Device::at(address));
+    }
+    0
+}
+
+fn begin(ctx: &ProbeContext, device: Device) {
+    static EMPTY: Attempt = Attempt::EMPTY;
+    let Ok(personality) = device.personality() else { return };
+    // The bus carries regions and DIMMs too: nothing is reserved for those.
+    if matches!(personality, Personality::Other) {
+        return;
+    }
+    let thread = task::thread_id();
+    if ATTEMPTS.get_ptr(thread).is_some() {
+        // A probe inside a probe, or one whose end was missed: the earlier one can no longer be followed.
+        count(Counter::Unpaired);
+    }
+    if ATTEMPTS.insert(thread, &EMPTY, 0).is_err() {
+        count(Counter::TableFull);
+        return;
+    }
+    let Some(attempt) = in_flight() else { return };
+    attempt.began_ns = emit::now();
+    attempt.device_address = device.address();
+    attempt.personality = personality as u32;
+    if globals::debug() {
+        debug!(ctx, "attempt begins, personality {}", personality as u32);
+    }
+}
+
+/// The attempt of the thread that runs.
+#[inline(always)]
+pub(super) fn in_flight() -> Option<&'static mut Attempt> {
+    let attempt = ATTEMPTS.get_ptr_mut(task::thread_id())?;
+    // SAFETY: the entry is this thread's own: only the programs on its own path write it, one after the other, and it
+    // is removed at the end of that path; memory of a removed entry outlives the program (RCU).
+    Some(unsafe { &mut *attempt })
+}
+
+/// `static int really_probe(struct device *dev, struct device_driver *drv)` (drivers/base/dd.c): an attempt ends.
+/// An exit program, since the return probes of one function are limited to two for each CPU, and a probe sleeps.
+#[fexit(function = "really_probe")]
+fn bind_end(ctx: FExitContext) -> i32 {
+    let Some(attempt) = in_flight() else { return 0 };
+    let device = Device::at(ctx.arg(0));
+    // dax_pmem's probe makes a device on the dax bus, whose own probe ends inside ours.
+    if device.address() != attempt.device_address {
+        return 0;
+    }
+    if let Ok(result) = ctx.ret::<i32>() {
+        attempt.bind_result = result;
+        attempt.seen = attempt.seen.with(Seen::BOUND);
+    }
+    finish(attempt, device);
+    0
+}
+
+/// Completes an attempt, sends it, and forgets it.
+#[inline(always)]
+pub(super) fn finish(attempt: &mut Attempt, device: Device) {
+    if describe(attempt, device).is_err() {
+        attempt.seen = attempt.seen.with(Seen::FAULT);
+    }
+    if is_seed(attempt) {
+        count(Counter::Seed);
+    } else {
+        attempt.ended_ns = emit::now();
+        task::describe(&mut attempt.task);
+        emit::attempt(attempt);
+    }
+    let _ = ATTEMPTS.remove(task::thread_id());
+}
+
+/// A seed, or a namespace of size 0 (its `res.end` is `res.start - 1`, or both are 0): probed whenever one is made, and
+/// nothing can be reserved. Only where that was read without a fault: what is not known is sent.
+#[inline(always)]
+fn is_seed(attempt: &Attempt) -> bool {
+    if attempt.seen.has(Seen::FAULT) {
+        return false;
+    }
+    !attempt.seen.has(Seen::NAMESPACE) || attempt.namespace_end <= attempt.namespace_start
+}
+
+fn describe(attempt: &mut Attempt, device: Device) -> Read<()> {
+    device.name(&mut attempt.device)?;
+    device.driver_name(&mut attempt.driver)?;
+    if let Some(region) = device.parent()? {
+        region.name(&mut attempt.region)?;
+    }
+    match Personality::from_u32(attempt.personality) {
+        Personality::NamespacePmem | Personality::NamespaceIo => namespace(attempt, Namespace::of(device)?),
+        Personality::Pfn | Personality::Dax if !attempt.seen.has(Seen::NAMESPACE) => {
+            match NdPfn::of(device)?.namespace()? {
+                Some(found) => namespace(attempt, found),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Fills in the namespace.
+pub(super) fn namespace(attempt: &mut Attempt, namespace: Namespace) -> Read<()> {
+    let device = namespace.device()?;
+    let personality = device.personality()?;
+    attempt.namespace_personality = personality as u32;
+    device.name(&mut attempt.namespace)?;
+    (attempt.namespace_start, attempt.namespace_end) = namespace.range()?;
+    attempt.seen = attempt.seen.with(Seen::NAMESPACE);
+    if namespace.uuid(personality, &mut attempt.namespace_uuid)? {
+        attempt.seen = attempt.seen.with(Seen::NAMESPACE_UUID);
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! `nvdimm_setup_pfn`: the kernel meets an info block, or makes one and reserves the memmap.
+
+use aya_ebpf::{
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use aya_log_ebpf::debug;
+use pfnwatch_common::{
+    counter::Counter,
+    record::{Attempt, Seen},
+};
+
+use super::bind::{finish, in_flight, namespace};
+use crate::{
+    counters::count,
+    globals,
+    kernel::{Device, NdPfn, Read},
+};
+
+/// `int nvdimm_setup_pfn(struct nd_pfn *nd_pfn, struct dev_pagemap *pgmap)` (drivers/nvdimm/pfn_devs.c) begins.
+#[kprobe]
+fn setup_pfn_enter(ctx: ProbeContext) -> u32 {
+    let Some(address) = ctx.arg::<u64>(0) else { return 0 };
+    let Some(attempt) = in_flight() else {
+        count(Counter::Unpaired);
+        return 0;
+    };
+    let nd_pfn = NdPfn::at(address);
+    attempt.nd_pfn_address = nd_pfn.address();
+    attempt.seen = attempt.seen.with(Seen::SETUP_ENTERED);
+    if claimed(attempt, nd_pfn).is_err() || wanted(attempt, nd_pfn).is_err() {
+        attempt.seen = attempt.seen.with(Seen::FAULT);
+    }
+    0
+}
+
+/// The namespace that is claimed, and the uuid that was given.
+fn claimed(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
+    if let Some(claimed) = nd_pfn.namespace()? {
+        namespace(attempt, claimed)?;
+    }
+    if nd_pfn.uuid(&mut attempt.device_uuid)? {
+        attempt.seen = attempt.seen.with(Seen::DEVICE_UUID);
+    }
+    Ok(())
+}
+
+/// What was asked for, and after the set-up what was got.
+fn wanted(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
+    attempt.mode = nd_pfn.mode()?;
+    attempt.align = nd_pfn.align()?;
+    attempt.npfns = nd_pfn.npfns()?;
+    Ok(())
+}
+
+/// `int nd_pfn_validate(struct nd_pfn *nd_pfn, const char *sig)` returns. Inside a set-up, -ENODEV means that a block is
+/// about to be made and 0 that there is one; outside, a namespace's probe looks for a block of either signature.
+#[kretprobe]
+fn pfn_validate_return(ctx: RetProbeContext) -> u32 {
+    let Some(attempt) = in_flight() else { return 0 };
+    let result = ctx.ret::<i32>();
+    if attempt.nd_pfn_address != 0 {
+        attempt.setup_validate = result;
+        attempt.seen = attempt.seen.with(Seen::SETUP_VALIDATED);
+    } else if !attempt.seen.has(Seen::PROBE_VALIDATED) || result == 0 {
+        attempt.probe_validate = result;
+        attempt.seen = attempt.seen.with(Seen::PROBE_VALIDATED);
+    }
+    0
+}
+
+/// `nvdimm_setup_pfn` returns.
+#[kretprobe]
+fn setup_pfn_return(ctx: RetProbeContext) -> u32 {
+    let Some(attempt) = in_flight() else { return 0 };
+    let nd_pfn = NdPfn::at(attempt.nd_pfn_address);
+    if nd_pfn.address() == 0 {
+        count(Counter::Unpaired);
+        return 0;
+    }
+    attempt.nd_pfn_address = 0;
+    attempt.setup_result = ctx.ret::<i32>();
+    attempt.seen = attempt.seen.with(Seen::SETUP_RETURNED);
+    if result(attempt, nd_pfn).is_err() {
+        attempt.seen = attempt.seen.with(Seen::FAULT);
+    }
+    if globals::debug() {
+        debug!(&ctx, "set-up returns {}", attempt.setup_result);
+    }
+    if !globals::bind_seen() {
+        let device = Device::at(attempt.device_address);
+        finish(attempt, device);
+    }
+    0
+}
+
+fn result(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
+    wanted(attempt, nd_pfn)?;
+    // Before nd_pfn_validate ran, `pfn_sb` may still be a former probe's, and freed.
+    if attempt.seen.has(Seen::SETUP_VALIDATED) && nd_pfn.block(&mut attempt.block)? {
+        attempt.seen = attempt.seen.with(Seen::BLOCK);
+    }
+    Ok(())
+}

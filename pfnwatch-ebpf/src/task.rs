@@ -1,0 +1,32 @@
+//! In whose context a program runs.
+
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_uid_gid,
+    generated::bpf_get_current_cgroup_id,
+};
+use pfnwatch_common::record::TaskInfo;
+
+use crate::kernel::Task;
+
+/// The thread that runs: the key of its attempt.
+#[inline(always)]
+pub(crate) fn thread_id() -> u32 {
+    // The lower half is the thread's id.
+    (bpf_get_current_pid_tgid() & 0xffff_ffff) as u32
+}
+
+/// Fills in who it is.
+#[inline(always)]
+pub(crate) fn describe(into: &mut TaskInfo) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    into.pid = (pid_tgid >> 32) as u32;
+    into.tid = (pid_tgid & 0xffff_ffff) as u32;
+    into.uid = (bpf_get_current_uid_gid() & 0xffff_ffff) as u32;
+    // SAFETY: both helpers take nothing; the task is read through `kernel` alone.
+    let (cgroup_id, task) = unsafe { (bpf_get_current_cgroup_id(), bpf_get_current_task()) };
+    into.cgroup_id = cgroup_id;
+    into.flags = Task::at(task).flags().unwrap_or(0);
+    if let Ok(comm) = bpf_get_current_comm() {
+        into.comm.0 = comm;
+    }
+}

@@ -1,0 +1,8 @@
+//! The eBPF side as the agent sees it: what to attach, attaching it, its ring buffer and its counters.
+//! Only this folder imports aya.
+
+pub mod attach;
+pub mod counters;
+pub mod debug_log;
+pub mod plan;
+pub mod ring;

@@ -1,0 +1,119 @@
+//! Loading the eBPF object with what the agent knows of this kernel, and attaching the programs of a plan.
+
+use anyhow::{Context as _, bail};
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{FExit, KProbe},
+};
+use pfnwatch_common::{layout::Layout, names};
+
+use super::{
+    counters::Counters,
+    debug_log::DebugLog,
+    plan::{Hook, Impossible, Step, is_required},
+    ring::Ring,
+};
+use crate::event::ProgramState;
+
+/// The eBPF object, built before the agent by `cargo xtask build` and kept inside it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pfnwatch-ebpf"));
+
+/// What the programs are told.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Where the members of kernel structures lie.
+    pub layout: Layout,
+    /// Whether the programs write debug messages.
+    pub debug: bool,
+    /// Size of the ring buffer in bytes: a power of two, and whole pages.
+    pub ring_bytes: u32,
+}
+
+/// Programs in the kernel.
+pub struct Attached {
+    /// What came of each.
+    pub programs: Vec<ProgramState>,
+    /// Keeps them attached.
+    pub links: Links,
+    /// Their records.
+    pub ring: Ring,
+    /// Their counters.
+    pub counters: Counters,
+    /// Their debug messages, where those are wanted.
+    pub debug_log: Option<DebugLog>,
+}
+
+/// Keeps programs attached for as long as it lives: when the agent ends, however it ends, the kernel lets go of all.
+pub struct Links(#[expect(dead_code, reason = "its drop detaches")] Ebpf);
+
+/// Loads the object and attaches every program of the plan that is not off.
+///
+/// # Errors
+/// A program without which nothing can be observed does not load or attach; the kernel's verifier is quoted.
+pub fn attach(settings: &Settings, plan: &[Step]) -> anyhow::Result<Attached> {
+    let planned = plan.iter().any(|step| step.name == names::BIND_END && step.off.is_none());
+    let attached = attach_once(settings, plan, planned)?;
+    let failed = |state: &&ProgramState| state.program == names::BIND_END && !state.attached;
+    let Some(state) = attached.programs.iter().find(failed).filter(|_| planned) else { return Ok(attached) };
+    // The programs were told that they may wait for the end of an attempt, and it does not come: once more without.
+    let reason = state.reason.clone();
+    let without = plan.iter().map(|step| Step {
+        off: if step.name == names::BIND_END { reason.clone() } else { step.off.clone() },
+        ..step.clone()
+    });
+    attach_once(settings, &without.collect::<Vec<_>>(), false)
+}
+
+fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::Result<Attached> {
+    let mut ebpf = load(settings, bind_seen)?;
+    // Parsed for the exit program's target alone, and given back at the end of this function.
+    let btf =
+        if bind_seen { Some(Btf::from_sys_fs().context("/sys/kernel/btf/vmlinux cannot be used")?) } else { None };
+    let debug_log = if settings.debug { Some(DebugLog::open(&mut ebpf)?) } else { None };
+    let (ring, counters) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?);
+    let mut programs = Vec::with_capacity(plan.len());
+    for step in plan {
+        let reason = match &step.off {
+            Some(reason) => Some(reason.clone()),
+            None => attach_program(&mut ebpf, step, btf.as_ref()).err().map(|error| format!("{error:#}")),
+        };
+        if let Some(reason) = reason.clone().filter(|_| is_required(step.name)) {
+            bail!(Impossible { program: step.name, reason });
+        }
+        programs.push(ProgramState { program: step.name.to_owned(), attached: reason.is_none(), reason });
+    }
+    Ok(Attached { programs, links: Links(ebpf), ring, counters, debug_log })
+}
+
+/// Makes the maps and readies the programs; none is in the kernel yet.
+fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
+    EbpfLoader::new()
+        // There are no CO-RE relocations in the object, so that its loader has no use for 5 MB of types.
+        .btf(None)
+        .override_global(names::LAYOUT, &settings.layout, true)
+        .override_global(names::BIND_SEEN, &u8::from(bind_seen), true)
+        .override_global(names::DEBUG, &u8::from(settings.debug), true)
+        .map_max_entries(names::RECORDS, settings.ring_bytes)
+        // The messages' own ring buffer is as small as can be until somebody wants them.
+        .map_max_entries("AYA_LOGS", if settings.debug { 1 << 16 } else { 1 << 12 })
+        .load(OBJECT)
+        .context("the eBPF maps cannot be made: are CAP_BPF and CAP_PERFMON (or root) and enough memory there?")
+}
+
+fn attach_program(ebpf: &mut Ebpf, step: &Step, btf: Option<&Btf>) -> anyhow::Result<()> {
+    let program = ebpf.program_mut(step.name).with_context(|| format!("the object has no program {}", step.name))?;
+    match step.hook {
+        Hook::Kprobe(function) | Hook::Kretprobe(function) => {
+            let probe: &mut KProbe = program.try_into()?;
+            probe.load().context("the kernel refuses to load it")?;
+            probe.attach(function, 0).with_context(|| format!("the kernel refuses a probe on {function}"))?;
+        }
+        Hook::Fexit(function) => {
+            let probe: &mut FExit = program.try_into()?;
+            let btf = btf.context("vmlinux's BTF was not read")?;
+            probe.load(function, btf).context("the kernel refuses to load it")?;
+            probe.attach().with_context(|| format!("the kernel refuses a trampoline on {function}"))?;
+        }
+    }
+    Ok(())
+}

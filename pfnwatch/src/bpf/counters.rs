@@ -1,0 +1,46 @@
+//! The per-CPU counters of the eBPF programs.
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{MapData, PerCpuArray},
+};
+use pfnwatch_common::{counter::Counter, names};
+
+/// The counters' map.
+pub struct Counters(PerCpuArray<MapData, u64>);
+
+/// What they stand at, over all CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals([u64; Counter::ALL.len()]);
+
+impl Totals {
+    /// One counter.
+    pub fn of(&self, counter: Counter) -> u64 {
+        Counter::ALL.iter().zip(self.0).find(|(known, _)| **known == counter).map_or(0, |(_, total)| total)
+    }
+}
+
+impl Counters {
+    /// Takes the map out of the object.
+    ///
+    /// # Errors
+    /// The object has no such map.
+    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        let map = ebpf.take_map(names::COUNTERS).context("the eBPF object has no map COUNTERS")?;
+        Ok(Self(map.try_into().context("the map COUNTERS is of another type")?))
+    }
+
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// The kernel refuses a look-up.
+    pub fn read(&self) -> anyhow::Result<Totals> {
+        let mut totals = Totals::default();
+        for (counter, total) in Counter::ALL.into_iter().zip(&mut totals.0) {
+            let values = self.0.get(&(counter as u32), 0).with_context(|| format!("counter {}", counter.name()))?;
+            *total = values.iter().copied().fold(0, u64::wrapping_add);
+        }
+        Ok(totals)
+    }
+}

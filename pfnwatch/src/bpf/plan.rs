@@ -1,0 +1,144 @@
+//! Which programs are attached on this kernel, and why the others are not. Pure.
+
+use pfnwatch_common::names;
+use thiserror::Error;
+
+use crate::kernel::layout::{Resolution, Structure};
+
+/// How a program is attached, and to which function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// At the entry of a function, by its symbol.
+    Kprobe(&'static str),
+    /// At the return of a function, by its symbol.
+    Kretprobe(&'static str),
+    /// At the exit of a function of vmlinux, by BTF: unlike a return probe it misses none.
+    Fexit(&'static str),
+}
+
+impl Hook {
+    /// The function.
+    pub const fn function(self) -> &'static str {
+        match self {
+            Self::Kprobe(function) | Self::Kretprobe(function) | Self::Fexit(function) => function,
+        }
+    }
+}
+
+/// A program of the object.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Its name in the object.
+    pub name: &'static str,
+    /// Where it goes.
+    pub hook: Hook,
+    /// The structures that it reads; the table of layouts says which of their members it cannot do without.
+    pub reads: &'static [Structure],
+    /// What is not seen without it; none where nothing at all can be said without it.
+    pub without: Option<&'static str>,
+}
+
+const DEVICE: [Structure; 2] = [Structure::Device, Structure::DeviceType];
+
+/// All programs, in the order in which they are attached: an attempt's end before its beginning, so that none begins
+/// whose end would be missed.
+pub const PROGRAMS: [Spec; 8] = [
+    Spec {
+        name: names::BIND_END,
+        hook: Hook::Fexit("really_probe"),
+        reads: &[Structure::Device],
+        without: Some("whether a set-up ended in an enabled namespace, and namespaces without a memmap"),
+    },
+    Spec {
+        name: names::SETUP_PFN_RETURN,
+        hook: Hook::Kretprobe("nvdimm_setup_pfn"),
+        reads: &[Structure::NdPfn],
+        without: None,
+    },
+    Spec {
+        name: names::PFN_VALIDATE_RETURN,
+        hook: Hook::Kretprobe("nd_pfn_validate"),
+        reads: &[],
+        without: Some("whether an info block was made or met"),
+    },
+    Spec {
+        name: names::SETUP_PFN_ENTER,
+        hook: Hook::Kprobe("nvdimm_setup_pfn"),
+        reads: &[Structure::NdPfn, Structure::NdNamespaceCommon, Structure::NdNamespaceIo, Structure::NdNamespacePmem],
+        without: None,
+    },
+    Spec { name: names::BUS_PROBE, hook: Hook::Kprobe("nvdimm_bus_probe"), reads: &DEVICE, without: None },
+    Spec {
+        name: names::BUS_REMOVE,
+        hook: Hook::Kprobe("nvdimm_bus_remove"),
+        reads: &DEVICE,
+        without: Some("that a device or a namespace is disabled"),
+    },
+    Spec {
+        name: names::NAMESPACE_STORE,
+        hook: Hook::Kprobe("nd_namespace_store"),
+        reads: &DEVICE,
+        without: Some("that user space has a device claim a namespace"),
+    },
+    Spec {
+        name: names::LABEL_UPDATE,
+        hook: Hook::Kprobe("nd_pmem_namespace_label_update"),
+        reads: &[Structure::NdNamespacePmem, Structure::NdNamespaceIo, Structure::NdNamespaceCommon],
+        without: Some("that the label of a namespace is written or deleted"),
+    },
+];
+
+/// What is to be done with one program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The program's name.
+    pub name: &'static str,
+    /// Where it goes.
+    pub hook: Hook,
+    /// Why it stays off, where it does.
+    pub off: Option<String>,
+}
+
+/// This kernel cannot be observed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("nothing can be observed on this kernel: program `{program}` cannot be attached: {reason}")]
+pub struct Impossible {
+    /// The program that cannot do without.
+    pub program: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// Decides for each program. `has_function` tells whether the kernel has a function of this name that can be probed.
+///
+/// # Errors
+/// [`Impossible`], where a program is missing without which nothing can be said.
+pub fn plan(kernel: &Resolution, has_function: impl Fn(&str) -> bool) -> Result<Vec<Step>, Impossible> {
+    PROGRAMS
+        .iter()
+        .map(|spec| {
+            let off = obstacle(spec, kernel, &has_function);
+            match (off, spec.without) {
+                (Some(reason), None) => Err(Impossible { program: spec.name, reason }),
+                (off, without) => Ok(Step {
+                    name: spec.name,
+                    hook: spec.hook,
+                    off: off.zip(without).map(|(reason, without)| format!("{reason}; not seen for it: {without}")),
+                }),
+            }
+        })
+        .collect()
+}
+
+/// Whether nothing can be observed without this program.
+pub fn is_required(name: &str) -> bool {
+    PROGRAMS.iter().any(|spec| spec.name == name && spec.without.is_none())
+}
+
+fn obstacle(spec: &Spec, kernel: &Resolution, has_function: impl Fn(&str) -> bool) -> Option<String> {
+    let function = spec.hook.function();
+    if !has_function(function) {
+        return Some(format!("this kernel has no function {function} to probe"));
+    }
+    kernel.missing_of(spec.reads).find(|missing| missing.required).map(ToString::to_string)
+}

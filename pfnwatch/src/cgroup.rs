@@ -1,0 +1,54 @@
+//! From a cgroup's id to its path.
+
+use std::{
+    fs::{self, File},
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+/// The kind of file handle that holds the id of a kernfs node (include/linux/exportfs.h, FILEID_KERNFS, since 5.10).
+const FILEID_KERNFS: i32 = 0xfe;
+
+/// `struct file_handle` with room for one id.
+#[repr(C)]
+struct Handle {
+    bytes: u32,
+    kind: i32,
+    id: u64,
+}
+
+/// The cgroup v2 hierarchy of this host.
+pub struct Cgroups {
+    root: File,
+    mounted_at: PathBuf,
+}
+
+impl Cgroups {
+    /// Opens the hierarchy; none where it is not mounted at its usual place under `sysfs`.
+    pub fn open(sysfs: &Path) -> Option<Self> {
+        let usual = [sysfs.join("fs/cgroup"), sysfs.join("fs/cgroup/unified")];
+        let mounted_at = usual.into_iter().find(|root| root.join("cgroup.controllers").exists())?;
+        Some(Self { root: File::open(&mounted_at).ok()?, mounted_at })
+    }
+
+    /// The path of a cgroup below the hierarchy's root, `/` for the root itself; none once it is gone.
+    pub fn path(&self, id: u64) -> Option<String> {
+        let handle = Handle { bytes: 8, kind: FILEID_KERNFS, id };
+        // SAFETY: `handle` is laid out as `struct file_handle` followed by the eight bytes that it announces, and
+        // lives through the call, which only reads it.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_open_by_handle_at,
+                self.root.as_raw_fd(),
+                &raw const handle,
+                libc::O_PATH | libc::O_CLOEXEC,
+            )
+        };
+        let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+        // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
+        let opened = unsafe { OwnedFd::from_raw_fd(fd) };
+        let path = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).ok()?;
+        let below = path.strip_prefix(&self.mounted_at).ok()?;
+        Some(format!("/{}", below.to_str()?))
+    }
+}

@@ -1,0 +1,175 @@
+//! From the wire records of the eBPF programs to domain events. Pure: what it needs to know is in [`Context`].
+
+mod errno;
+mod setup;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, SystemTime};
+
+use pfnwatch_common::{
+    record::{Attempt, Kind, Notice, NoticeKind, Personality, Plain as _, Seen, TaskInfo, Text},
+    superblock,
+};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::event::{self, Body, Event, ProbeResult, SCHEMA};
+
+/// What decoding needs to know of the kernel that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The wall-clock time of the boot: what the records count from.
+    pub booted: SystemTime,
+    /// Bytes in a page.
+    pub page_size: u64,
+    /// `sizeof(struct page)` in bytes, where BTF tells it.
+    pub struct_page_size: Option<u64>,
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// Not even a kind.
+    #[error("a record of {0} bytes is too short to have a kind")]
+    TooShort(usize),
+    /// A kind that this agent does not know.
+    #[error("a record of unknown kind {0}: the eBPF programs are not of this agent's version")]
+    UnknownKind(u32),
+    /// A length that is not the kind's.
+    #[error("a record of kind {kind:?} must have {expected} bytes and has {found}")]
+    WrongLength {
+        /// The kind.
+        kind: Kind,
+        /// Its length.
+        expected: usize,
+        /// What came.
+        found: usize,
+    },
+    /// A notice of something that this agent does not know.
+    #[error("a notice of unknown kind {0}: the eBPF programs are not of this agent's version")]
+    UnknownNotice(u32),
+}
+
+/// Decodes one record.
+///
+/// # Errors
+/// [`DecodeError`]: the bytes are no record of this version.
+pub fn decode(bytes: &[u8], context: &Context) -> Result<Event, DecodeError> {
+    let number = bytes.first_chunk().map(|kind| u32::from_ne_bytes(*kind)).ok_or(DecodeError::TooShort(bytes.len()))?;
+    let kind = Kind::from_u32(number).ok_or(DecodeError::UnknownKind(number))?;
+    let wrong = |expected| DecodeError::WrongLength { kind, expected, found: bytes.len() };
+    match kind {
+        Kind::Attempt => {
+            let record = Attempt::from_bytes(bytes).ok_or(wrong(size_of::<Attempt>()))?;
+            Ok(event_at(record.ended_ns, attempt(&record, context), context))
+        }
+        Kind::Notice => {
+            let record = Notice::from_bytes(bytes).ok_or(wrong(size_of::<Notice>()))?;
+            Ok(event_at(record.at_ns, notice(&record)?, context))
+        }
+    }
+}
+
+fn event_at(since_boot_ns: u64, body: Body, context: &Context) -> Event {
+    Event { schema: SCHEMA, time: event::wall_clock(context.booted, Duration::from_nanos(since_boot_ns)), body }
+}
+
+fn attempt(record: &Attempt, context: &Context) -> Body {
+    match Personality::from_u32(record.personality) {
+        Personality::Pfn if record.seen.has(Seen::SETUP_ENTERED) => {
+            Body::SetUp(Box::new(setup::set_up(record, superblock::Kind::Pfn, context)))
+        }
+        Personality::Dax if record.seen.has(Seen::SETUP_ENTERED) => {
+            Body::SetUp(Box::new(setup::set_up(record, superblock::Kind::Dax, context)))
+        }
+        _ => Body::Probe(Box::new(probe(record))),
+    }
+}
+
+fn probe(record: &Attempt) -> event::Probe {
+    let code = bind_code(record);
+    let found_block = record.seen.has(Seen::PROBE_VALIDATED).then_some(record.probe_validate == 0);
+    let result = match code {
+        None => ProbeResult::Unknown,
+        Some(0) => ProbeResult::Enabled,
+        // nd_pmem_probe answers -ENXIO once a btt, pfn or dax device takes the namespace (drivers/nvdimm/pmem.c).
+        Some(errno::ENXIO) => ProbeResult::PassedOn,
+        Some(_) => ProbeResult::Refused,
+    };
+    event::Probe {
+        meaning: errno::of_probe(result, code),
+        attempt: common(record),
+        namespace: namespace(record),
+        result,
+        found_block,
+    }
+}
+
+/// What all attempts have.
+fn common(record: &Attempt) -> event::Attempt {
+    event::Attempt {
+        device: text(&record.device).unwrap_or_default(),
+        region: text(&record.region),
+        driver: text(&record.driver),
+        bind_code: bind_code(record),
+        duration_us: record.ended_ns.saturating_sub(record.began_ns) / 1000,
+        incomplete: record.seen.has(Seen::FAULT),
+        by: actor(&record.task),
+    }
+}
+
+/// The driver's or the driver core's error number, negative. `really_probe` returns a driver's own as a positive number
+/// (drivers/base/dd.c, since 5.15), to tell it from the driver core's.
+fn bind_code(record: &Attempt) -> Option<i32> {
+    record.seen.has(Seen::BOUND).then(|| -record.bind_result.saturating_abs())
+}
+
+fn namespace(record: &Attempt) -> Option<event::Namespace> {
+    record.seen.has(Seen::NAMESPACE).then(|| event::Namespace {
+        namespace: text(&record.namespace).unwrap_or_default(),
+        namespace_uuid: uuid(record.seen, Seen::NAMESPACE_UUID, record.namespace_uuid),
+        start_address: record.namespace_start,
+        // The resource's end is its last byte; an empty one ends before it starts.
+        size_bytes: record.namespace_end.wrapping_sub(record.namespace_start).wrapping_add(1),
+    })
+}
+
+fn notice(record: &Notice) -> Result<Body, DecodeError> {
+    let what = NoticeKind::from_u32(record.what).ok_or(DecodeError::UnknownNotice(record.what))?;
+    let change = event::Change {
+        device: text(&record.device).unwrap_or_default(),
+        region: text(&record.region),
+        // User space ends what it writes with a newline.
+        namespace: text(&record.namespace).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
+        namespace_uuid: uuid(record.seen, Seen::NAMESPACE_UUID, record.namespace_uuid),
+        size_bytes: matches!(what, NoticeKind::Label).then_some(record.size),
+        incomplete: record.seen.has(Seen::FAULT),
+        by: actor(&record.task),
+    };
+    Ok(match what {
+        NoticeKind::Unbind => Body::Unbind(change),
+        NoticeKind::Claim => Body::Claim(change),
+        NoticeKind::Label => Body::Label(change),
+        NoticeKind::Destroy => Body::Destroy(change),
+    })
+}
+
+/// Who it was; nobody where the kernel works by itself.
+fn actor(task: &TaskInfo) -> Option<event::Actor> {
+    (!task.is_kernel_thread()).then(|| event::Actor {
+        pid: task.pid,
+        uid: task.uid,
+        comm: String::from_utf8_lossy(task.comm.bytes()).into_owned(),
+        cgroup_id: task.cgroup_id,
+        cgroup: None,
+    })
+}
+
+fn uuid(seen: Seen, bit: Seen, bytes: [u8; 16]) -> Option<Uuid> {
+    seen.has(bit).then(|| Uuid::from_bytes(bytes)).filter(|uuid| !uuid.is_nil())
+}
+
+fn text<const N: usize>(text: &Text<N>) -> Option<String> {
+    text.as_str().map(str::to_owned)
+}

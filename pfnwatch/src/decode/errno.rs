@@ -1,0 +1,71 @@
+//! What the kernel's error numbers mean in the places where pfnwatch sees them.
+
+use crate::event::{Block, Outcome, ProbeResult};
+
+/// No such device or address.
+pub(super) const ENXIO: i32 = -6;
+/// No such device: no uuid, no namespace, or (from `nd_pfn_validate`) no info block.
+pub(super) const ENODEV: i32 = -19;
+
+/// What `nvdimm_setup_pfn` means by its return code (drivers/nvdimm/pfn_devs.c, 6.1 to 7.3).
+const SETUP: [(i32, &str); 9] = [
+    (-5, "EIO: the media could not be read or written"),
+    (ENXIO, "ENXIO: nothing would be usable beside the memmap, or the region is read-only"),
+    (-12, "ENOMEM: the kernel had no memory for it"),
+    (-16, "EBUSY: the memory range is in use"),
+    (ENODEV, "ENODEV: the device has no uuid or no namespace"),
+    (
+        -22,
+        "EINVAL: mode, alignment or start do not fit, or this kernel's struct page is larger than its reservation allows",
+    ),
+    (-95, "EOPNOTSUPP: the block does not fit this kernel (alignment, page size, struct page size, or start)"),
+    (-28, "ENOSPC: the namespace is too small"),
+    (-517, "EPROBE_DEFER: the driver asks to be tried again later"),
+];
+
+/// What the drivers mean that bind afterwards (drivers/nvdimm/pmem.c, drivers/dax/pmem.c, mm/memremap.c).
+const BIND: [(i32, &str); 5] = [
+    (-12, "ENOMEM: no memory for the mapping, or its creation was refused (see dmesg for driver_sysfs_add)"),
+    (-16, "EBUSY: the memory range is in use"),
+    (ENXIO, "ENXIO: the driver found no device"),
+    (-22, "EINVAL: the range cannot be mapped"),
+    (-517, "EPROBE_DEFER: the driver asks to be tried again later"),
+];
+
+/// A set-up in words.
+pub(super) fn of_setup(block: Block, outcome: Outcome, setup: Option<i32>, bind: Option<i32>) -> String {
+    let what = match (block, outcome) {
+        (Block::Made, Outcome::Enabled) => "info block made, namespace enabled",
+        (Block::Met, Outcome::Enabled) => "info block met, namespace enabled",
+        (Block::Made, Outcome::ReservedNotEnabled) => "info block made and the memmap reserved, but the driver failed",
+        (Block::Met, Outcome::Refused) => "info block met, but the driver failed",
+        (Block::Rejected, _) => "the info block on the namespace is not accepted",
+        (Block::None, _) => "no info block, and none was made",
+        (_, Outcome::Enabled) => "namespace enabled",
+        (_, Outcome::Refused) => "not enabled",
+        (_, Outcome::ReservedNotEnabled) => "reserved, not enabled",
+        (_, Outcome::Unknown) => "the end of the attempt was not seen",
+    };
+    match (setup, bind) {
+        (Some(code), _) if code < 0 => format!("{what}: {}", name(&SETUP, code)),
+        (_, Some(code)) if code < 0 => format!("{what}: {}", name(&BIND, code)),
+        _ => what.to_owned(),
+    }
+}
+
+/// An attempt without a set-up in words.
+pub(super) fn of_probe(result: ProbeResult, code: Option<i32>) -> String {
+    match (result, code) {
+        (ProbeResult::Enabled, _) => "enabled without a memmap on the namespace".to_owned(),
+        (ProbeResult::PassedOn, _) => "left to the pfn, dax or btt device that takes it".to_owned(),
+        (ProbeResult::Refused, Some(code)) => name(&BIND, code),
+        (ProbeResult::Refused | ProbeResult::Unknown, _) => "the end of the attempt was not seen".to_owned(),
+    }
+}
+
+fn name(table: &[(i32, &str)], code: i32) -> String {
+    table.iter().find(|(known, _)| *known == code).map_or_else(
+        || format!("{}", std::io::Error::from_raw_os_error(code.saturating_abs())),
+        |(_, meaning)| (*meaning).to_owned(),
+    )
+}

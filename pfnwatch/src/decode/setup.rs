@@ -1,0 +1,77 @@
+//! The record of a set-up.
+
+use pfnwatch_common::{
+    InfoBlock, Map,
+    record::{Attempt, Seen},
+    superblock,
+};
+
+use super::{Context, bind_code, common, errno, namespace, uuid};
+use crate::event::{Block, Outcome, SetUp, Sizes};
+
+/// Decodes an attempt in which `nvdimm_setup_pfn` was entered.
+pub(super) fn set_up(record: &Attempt, personality: superblock::Kind, context: &Context) -> SetUp {
+    let setup = record.seen.has(Seen::SETUP_RETURNED).then_some(record.setup_result);
+    let bind = bind_code(record);
+    let block = block(record, setup);
+    let outcome = outcome(block, setup, bind);
+    SetUp {
+        attempt: common(record),
+        namespace: namespace(record),
+        personality,
+        map: Map::from_mode(record.mode),
+        align_bytes: record.align,
+        block_uuid: uuid(record.seen, Seen::DEVICE_UUID, record.device_uuid),
+        block,
+        outcome,
+        setup_code: setup,
+        meaning: errno::of_setup(block, outcome, setup, bind),
+        sizes: matches!(block, Block::Made | Block::Met).then(|| sizes(record, context)).flatten(),
+        struct_page_size_bytes: context.struct_page_size,
+    }
+}
+
+/// Made = `nd_pfn_validate` found none (-ENODEV) and the set-up returned 0; a read-only region, a misaligned start or
+/// too little room follow the same answer and end in an error, with nothing written.
+fn block(record: &Attempt, setup: Option<i32>) -> Block {
+    if !record.seen.has(Seen::SETUP_VALIDATED) {
+        return if setup.is_some_and(|code| code < 0) { Block::None } else { Block::Unknown };
+    }
+    match (record.setup_validate, setup) {
+        (0, _) => Block::Met,
+        (errno::ENODEV, Some(0)) => Block::Made,
+        (errno::ENODEV, Some(_)) => Block::None,
+        (errno::ENODEV, None) => Block::Unknown,
+        _ => Block::Rejected,
+    }
+}
+
+fn outcome(block: Block, setup: Option<i32>, bind: Option<i32>) -> Outcome {
+    match (setup, bind, block) {
+        (Some(code), _, _) if code < 0 => Outcome::Refused,
+        (_, None, _) => Outcome::Unknown,
+        (_, Some(0), _) => Outcome::Enabled,
+        (_, Some(_), Block::Made) => Outcome::ReservedNotEnabled,
+        // Whether a block was written is not known where the set-up's own return was missed.
+        (_, Some(_), Block::Unknown) => Outcome::Unknown,
+        (_, Some(_), _) => Outcome::Refused,
+    }
+}
+
+/// The sizes that the block in the kernel's memory says; none where the kernel's memory could not be read.
+fn sizes(record: &Attempt, context: &Context) -> Option<Sizes> {
+    if !record.seen.has(Seen::BLOCK) {
+        return None;
+    }
+    let block = InfoBlock::from_head(&record.block).ok()?;
+    Some(Sizes {
+        reservation_bytes: block.reservation()?,
+        dataoff_bytes: block.dataoff,
+        start_pad_bytes: block.start_pad.into(),
+        end_trunc_bytes: block.end_trunc.into(),
+        usable_bytes: record.npfns.checked_mul(context.page_size)?,
+        npfns: block.npfns,
+        page_struct_size_bytes: block.page_struct_size.into(),
+        block_page_size_bytes: block.page_size.map(u64::from),
+    })
+}

@@ -1,0 +1,191 @@
+//! The domain events: what pfnwatch tells people and programs. As JSON each is one line with `"schema": 1`.
+
+mod agent;
+mod setup;
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+pub use self::{
+    agent::{Blind, Lost, ProgramState, Ready, State, Stopped, Undecoded},
+    setup::{Block, Outcome, SetUp, Sizes, map_name, personality_name},
+};
+
+/// The version of the JSON that is written. It grows when a key changes its meaning or goes away, not when one is added.
+pub const SCHEMA: u32 = 1;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// When it happened by the wall clock: for what the kernel reports, when the attempt ended.
+    pub time: Time,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+impl Event {
+    /// An event of the agent's own, now.
+    pub fn now(body: Body) -> Self {
+        Self { schema: SCHEMA, time: Time(SystemTime::now()), body }
+    }
+}
+
+/// A point of time, written as RFC 3339 in UTC with microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub SystemTime);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_micros(self.0))
+    }
+}
+
+/// What happened. The name of the variant is the `event` of the JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Body {
+    /// The kernel set a memmap up, or refused to: an info block was made or met.
+    SetUp(Box<SetUp>),
+    /// A driver tried a namespace or a device without a memmap of its own: raw, sector, or one that was passed on.
+    Probe(Box<Probe>),
+    /// User space told a device to claim a namespace, or to let go of one.
+    Claim(Change),
+    /// A driver let go of a device: it is disabled.
+    Unbind(Change),
+    /// The label of a namespace was written: made, resized or renamed.
+    Label(Change),
+    /// The label of a namespace was deleted: it is destroyed.
+    Destroy(Change),
+    /// The agent observes, or is idle because there is nothing to observe.
+    Ready(Ready),
+    /// The agent does not observe any more.
+    Blind(Blind),
+    /// Records of the kernel's side were lost or could not be completed.
+    Lost(Lost),
+    /// A record could not be decoded.
+    Undecoded(Undecoded),
+    /// The agent ends.
+    Stopped(Stopped),
+}
+
+/// Who did it. Absent where the kernel did it by itself, in a thread of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// Real user id in the initial user namespace.
+    pub uid: u32,
+    /// The task's name.
+    pub comm: String,
+    /// Inode number of its cgroup's directory in the v2 hierarchy.
+    pub cgroup_id: u64,
+    /// That cgroup's path, as far as it still exists when the event is read.
+    pub cgroup: Option<String>,
+}
+
+/// A namespace, as the kernel knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Namespace {
+    /// `namespace0.0`
+    pub namespace: String,
+    /// The namespace uuid, the label's; none on legacy and e820 regions.
+    pub namespace_uuid: Option<Uuid>,
+    /// Physical address of its first byte.
+    pub start_address: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
+/// How a driver's attempt on a device ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// The device that was tried: `pfn0.1`.
+    pub device: String,
+    /// Its region.
+    pub region: Option<String>,
+    /// The driver that tried: `nd_pmem`, `dax_pmem`.
+    pub driver: Option<String>,
+    /// What the driver core or the driver returned: 0, or a negative error number; none where that was not seen.
+    pub bind_code: Option<i32>,
+    /// How long the attempt took, in microseconds.
+    pub duration_us: u64,
+    /// Whether some of the kernel's memory could not be read, so that fields may be missing.
+    pub incomplete: bool,
+    /// Who asked for it.
+    pub by: Option<Actor>,
+}
+
+/// A driver's attempt that set no memmap up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Probe {
+    /// How it went.
+    #[serde(flatten)]
+    pub attempt: Attempt,
+    /// The namespace.
+    #[serde(flatten)]
+    pub namespace: Option<Namespace>,
+    /// Whether it was enabled so, or passed on to a pfn, dax or btt device.
+    pub result: ProbeResult,
+    /// Whether the probe found an info block on the namespace; none where it did not look.
+    pub found_block: Option<bool>,
+    /// What that means, in words.
+    pub meaning: String,
+}
+
+/// How an attempt without a set-up ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeResult {
+    /// The driver took the device.
+    Enabled,
+    /// A pfn, dax or btt device takes the namespace instead.
+    PassedOn,
+    /// The driver refused.
+    Refused,
+    /// The end was not seen.
+    Unknown,
+}
+
+/// Something that happens to a device or a namespace outside an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The device.
+    pub device: String,
+    /// Its region.
+    pub region: Option<String>,
+    /// The namespace it is about; none where a claim is given up.
+    pub namespace: Option<String>,
+    /// Its namespace uuid.
+    pub namespace_uuid: Option<Uuid>,
+    /// The size its label gets, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// Whether some of the kernel's memory could not be read.
+    pub incomplete: bool,
+    /// Who asked for it.
+    pub by: Option<Actor>,
+}
+
+impl Event {
+    /// Who did it, where somebody did.
+    pub fn actor_mut(&mut self) -> Option<&mut Actor> {
+        match &mut self.body {
+            Body::SetUp(setup) => setup.attempt.by.as_mut(),
+            Body::Probe(probe) => probe.attempt.by.as_mut(),
+            Body::Claim(change) | Body::Unbind(change) | Body::Label(change) | Body::Destroy(change) => {
+                change.by.as_mut()
+            }
+            Body::Ready(_) | Body::Blind(_) | Body::Lost(_) | Body::Undecoded(_) | Body::Stopped(_) => None,
+        }
+    }
+}
+
+/// The wall-clock time that lies `since_boot` after the boot that was at `booted`.
+pub fn wall_clock(booted: SystemTime, since_boot: Duration) -> Time {
+    Time(booted.checked_add(since_boot).unwrap_or(booted))
+}

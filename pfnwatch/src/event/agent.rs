@@ -1,0 +1,99 @@
+//! The agent's own events: whether it observes, and what it missed.
+
+use serde::Serialize;
+
+/// The agent has got as far as it can for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ready {
+    /// Whether it observes.
+    pub state: State,
+    /// Why, where it is idle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The kernel's release.
+    pub kernel: String,
+    /// `sizeof(struct page)` in bytes.
+    pub struct_page_size_bytes: Option<u64>,
+    /// Its page size in bytes.
+    pub page_size_bytes: u64,
+    /// The programs, attached or not.
+    pub programs: Vec<ProgramState>,
+}
+
+/// Whether the agent observes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The programs are attached.
+    Observing,
+    /// There is nothing to observe yet: libnvdimm is not loaded.
+    Idle,
+}
+
+/// One program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProgramState {
+    /// Its name.
+    pub program: String,
+    /// Whether it is attached.
+    pub attached: bool,
+    /// Why not, and what is missed for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The agent does not observe any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Blind {
+    /// Why.
+    pub reason: String,
+}
+
+/// What the kernel's side has lost or could not complete since the last such event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// Records lost because the ring buffer was full.
+    pub lost: u64,
+    /// Reads of kernel memory that failed.
+    pub read_faults: u64,
+    /// Attempts not followed because too many were in flight.
+    pub table_full: u64,
+    /// Attempts of which the beginning or the end was missed.
+    pub unpaired: u64,
+}
+
+impl Lost {
+    /// Adds what another one tells.
+    pub fn add(&mut self, other: Self) {
+        self.lost = self.lost.saturating_add(other.lost);
+        self.read_faults = self.read_faults.saturating_add(other.read_faults);
+        self.table_full = self.table_full.saturating_add(other.table_full);
+        self.unpaired = self.unpaired.saturating_add(other.unpaired);
+    }
+
+    /// Whether there is nothing to tell.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// A record that could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undecoded {
+    /// Its length in bytes.
+    pub length_bytes: u64,
+    /// What was wrong with it.
+    pub reason: String,
+}
+
+/// The agent ends. What it saw and what it lost, from its start to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stopped {
+    /// Records received.
+    pub received: u64,
+    /// Records that could not be decoded.
+    pub undecoded: u64,
+    /// What the kernel's side lost.
+    #[serde(flatten)]
+    pub missed: Lost,
+}

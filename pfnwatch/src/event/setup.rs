@@ -1,0 +1,119 @@
+//! The event that pfnwatch is about: what `nvdimm_setup_pfn` did.
+
+use pfnwatch_common::{Map, superblock};
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use super::{Attempt, Namespace};
+
+/// A set-up: the kernel made an info block and reserved the memmap, met a block, or refused.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SetUp {
+    /// How the attempt went.
+    #[serde(flatten)]
+    pub attempt: Attempt,
+    /// The namespace.
+    #[serde(flatten)]
+    pub namespace: Option<Namespace>,
+    /// fsdax or devdax.
+    #[serde(serialize_with = "personality")]
+    pub personality: superblock::Kind,
+    /// Where the memmap lives; none where the device asks for neither.
+    #[serde(serialize_with = "map")]
+    pub map: Option<Map>,
+    /// The alignment of the usable part, in bytes.
+    pub align_bytes: u64,
+    /// The uuid of the pfn or dax device, which its block gets.
+    pub block_uuid: Option<Uuid>,
+    /// What became of the info block.
+    pub block: Block,
+    /// What became of the namespace.
+    pub outcome: Outcome,
+    /// What `nvdimm_setup_pfn` returned: 0 or a negative error number; none where its return was missed.
+    pub setup_code: Option<i32>,
+    /// What all that means, in words.
+    pub meaning: String,
+    /// What the block says: none where there is none, or where it was not believed.
+    #[serde(flatten)]
+    pub sizes: Option<Sizes>,
+    /// `sizeof(struct page)` of the running kernel, in bytes.
+    pub struct_page_size_bytes: Option<u64>,
+}
+
+/// The sizes that follow from an info block. `size = reservation + usable + end_trunc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// From the start of the namespace to its first usable byte: `start_pad + dataoff`.
+    pub reservation_bytes: u64,
+    /// The block's `dataoff`.
+    pub dataoff_bytes: u64,
+    /// The block's `start_pad`.
+    pub start_pad_bytes: u64,
+    /// The block's `end_trunc`.
+    pub end_trunc_bytes: u64,
+    /// What is left: `npfns` pages as the kernel that runs counts them.
+    pub usable_bytes: u64,
+    /// The block's `npfns`.
+    pub npfns: u64,
+    /// The block's `page_struct_size`: MAX_STRUCT_PAGE_SIZE of the kernel that made it.
+    pub page_struct_size_bytes: u64,
+    /// The block's `page_size`: of the kernel that made it; none in blocks of before minor version 4.
+    pub block_page_size_bytes: Option<u64>,
+}
+
+/// What became of the info block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Block {
+    /// There was none, and the kernel wrote one: the reservation is made, for good.
+    Made,
+    /// There was one already: nothing was written.
+    Met,
+    /// There is one, and the kernel does not accept it.
+    Rejected,
+    /// There was none, and none was written.
+    None,
+    /// What `nd_pfn_validate` said was not seen.
+    Unknown,
+}
+
+/// What became of the namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is enabled.
+    Enabled,
+    /// It is not, and nothing was reserved by this attempt.
+    Refused,
+    /// The block was written, and then the driver failed: the room is reserved, the namespace is not enabled.
+    ReservedNotEnabled,
+    /// The end of the attempt was not seen.
+    Unknown,
+}
+
+fn personality<S: Serializer>(kind: &superblock::Kind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(personality_name(*kind))
+}
+
+/// `fsdax` or `devdax`, as ndctl says it.
+pub const fn personality_name(kind: superblock::Kind) -> &'static str {
+    match kind {
+        superblock::Kind::Pfn => "fsdax",
+        superblock::Kind::Dax => "devdax",
+    }
+}
+
+fn map<S: Serializer>(map: &Option<Map>, serializer: S) -> Result<S::Ok, S::Error> {
+    match map {
+        Some(map) => serializer.serialize_some(map_name(*map)),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// `dev` or `mem`, as ndctl says it.
+pub const fn map_name(map: Map) -> &'static str {
+    match map {
+        Map::Dev => "dev",
+        Map::Mem => "mem",
+    }
+}

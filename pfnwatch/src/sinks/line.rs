@@ -1,0 +1,126 @@
+//! An event as one line for people.
+
+use std::fmt::Write as _;
+
+use crate::{
+    event::{
+        Actor, Body, Change, Event, Lost, Namespace, Probe, ProbeResult, Ready, SetUp, State, map_name,
+        personality_name,
+    },
+    units::Bytes,
+};
+
+/// The line, without its end.
+pub fn of(event: &Event) -> String {
+    let mut line = format!("{} ", humantime::format_rfc3339_seconds(event.time.0));
+    line.push_str(&match &event.body {
+        Body::SetUp(setup) => set_up(setup),
+        Body::Probe(it) => probe(it),
+        Body::Claim(it) => match &it.namespace {
+            Some(namespace) => change("claim", it, &format!("{} claims {namespace}", it.device)),
+            None => change("claim", it, &format!("{} claims nothing any more", it.device)),
+        },
+        Body::Unbind(it) => change("disable", it, &named(it)),
+        Body::Label(it) => {
+            change("label", it, &format!("{} gets {}", it.device, Bytes(it.size_bytes.unwrap_or_default())))
+        }
+        Body::Destroy(it) => change("destroy", it, &it.device),
+        Body::Ready(it) => ready(it),
+        Body::Blind(it) => format!("BLIND    {}", it.reason),
+        Body::Lost(it) => format!("LOST     {}", lost(*it)),
+        Body::Undecoded(it) => {
+            format!("LOST     a record of {} was not understood: {}", Bytes(it.length_bytes), it.reason)
+        }
+        Body::Stopped(it) => {
+            format!("stopped  {} records, {} not understood; {}", it.received, it.undecoded, lost(it.missed))
+        }
+    });
+    line
+}
+
+fn set_up(it: &SetUp) -> String {
+    let kind = if it.block == crate::event::Block::Made { "create" } else { "enable" };
+    let map = it.map.map_or("none", map_name);
+    let mut line = format!(
+        "{kind:8} {} as {} ({}, map={map}, align {})",
+        on(it.namespace.as_ref()),
+        it.attempt.device,
+        personality_name(it.personality),
+        Bytes(it.align_bytes),
+    );
+    if let Some(sizes) = &it.sizes {
+        // Writing to a String cannot fail.
+        let _ = write!(line, ": {} reserved, {} usable", exactly(sizes.reservation_bytes), exactly(sizes.usable_bytes));
+    }
+    format!("{line}; {}{}", it.meaning, by(it.attempt.by.as_ref()))
+}
+
+/// A size for the eye, and to the byte where that is not the same.
+fn exactly(bytes: u64) -> String {
+    let short = Bytes(bytes).to_string();
+    if short.contains('.') { format!("{short} ({bytes} B)") } else { short }
+}
+
+fn probe(it: &Probe) -> String {
+    let kind = match it.result {
+        ProbeResult::Enabled => "enable",
+        ProbeResult::PassedOn | ProbeResult::Refused | ProbeResult::Unknown => "probe",
+    };
+    let found = match it.found_block {
+        Some(true) => ", info block found",
+        Some(false) => ", no info block",
+        None => "",
+    };
+    format!(
+        "{kind:8} {} as {}{found}; {}{}",
+        on(it.namespace.as_ref()),
+        it.attempt.device,
+        it.meaning,
+        by(it.attempt.by.as_ref())
+    )
+}
+
+fn on(namespace: Option<&Namespace>) -> String {
+    namespace.map_or_else(
+        || "no namespace".to_owned(),
+        |namespace| format!("{} of {}", namespace.namespace, Bytes(namespace.size_bytes)),
+    )
+}
+
+fn named(it: &Change) -> String {
+    match &it.namespace {
+        Some(namespace) if *namespace != it.device => format!("{} on {namespace}", it.device),
+        _ => it.device.clone(),
+    }
+}
+
+fn change(kind: &str, it: &Change, what: &str) -> String {
+    format!("{kind:8} {what}{}", by(it.by.as_ref()))
+}
+
+fn by(actor: Option<&Actor>) -> String {
+    actor.map_or_else(String::new, |actor| format!("; by {} (pid {}, uid {})", actor.comm, actor.pid, actor.uid))
+}
+
+fn ready(it: &Ready) -> String {
+    let attached = it.programs.iter().filter(|program| program.attached).count();
+    let mut line = match it.state {
+        State::Observing => format!("ready    observing Linux {} with {attached} programs", it.kernel),
+        State::Idle => format!("ready    idle on Linux {}", it.kernel),
+    };
+    for part in it.reason.iter().map(String::as_str) {
+        let _ = write!(line, ": {part}");
+    }
+    for program in it.programs.iter().filter(|program| !program.attached) {
+        let _ =
+            write!(line, "; `{}` is off: {}", program.program, program.reason.as_deref().unwrap_or("no reason known"));
+    }
+    line
+}
+
+fn lost(it: Lost) -> String {
+    format!(
+        "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end",
+        it.lost, it.read_faults, it.table_full, it.unpaired
+    )
+}

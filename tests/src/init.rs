@@ -1,0 +1,72 @@
+//! PID 1 of a test guest.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::process;
+
+use anyhow::{Context, Result};
+use nix::sys::reboot::{RebootMode, reboot};
+
+use crate::orders::{self, Orders};
+use crate::report::{self, Report};
+
+mod mounts;
+mod runner;
+
+/// A file that only a test guest has: what helpers look for before they change anything.
+pub const GUEST_MARK: &str = "/run/pfnwatch-guest";
+
+/// Runs the guest from its first mount to power-off. Refuses to be anything but PID 1.
+pub fn run() {
+    if process::id() != 1 {
+        eprintln!("guest-init is PID 1 of a test guest: `cargo xtask vm` runs it");
+        process::exit(2);
+    }
+    let mounted = mounts::mount_all();
+    match Port::open() {
+        Ok(mut port) => {
+            if let Err(error) = mounted.and_then(|()| tests(&mut port)) {
+                port.send(&Report::Broken { why: format!("{error:#}") });
+            }
+        }
+        // The console is all that is left; the host sees that the verdict is missing.
+        Err(error) => eprintln!("guest-init: {error:#}"),
+    }
+    power_off();
+}
+
+fn tests(port: &mut Port) -> Result<()> {
+    fs::write(GUEST_MARK, "").with_context(|| format!("cannot write {GUEST_MARK}"))?;
+    let text = fs::read_to_string(orders::PATH).with_context(|| format!("cannot read {}", orders::PATH))?;
+    let orders: Orders = serde_json::from_str(&text).with_context(|| format!("{} is no order", orders::PATH))?;
+    runner::run(&orders, port)
+}
+
+/// The way to the host.
+struct Port(File);
+
+impl Port {
+    fn open() -> Result<Self> {
+        let file = OpenOptions::new().write(true).open(report::DEVICE);
+        file.map(Self).with_context(|| format!("cannot open {}", report::DEVICE))
+    }
+
+    /// A report that does not get through shows on the host as a missing verdict.
+    fn send(&mut self, report: &Report) {
+        let _ = self.0.write_all(format!("{}\n", report.to_line()).as_bytes());
+        let _ = self.0.flush();
+    }
+}
+
+fn power_off() {
+    // The serial driver still holds characters when write() returns.
+    if let Ok(port) = OpenOptions::new().write(true).open(report::DEVICE) {
+        let _ = nix::sys::termios::tcdrain(&port);
+    }
+    let _ = reboot(RebootMode::RB_POWER_OFF);
+    eprintln!("guest-init: no power-off");
+    // PID 1 may not return: that would be a kernel panic in place of the reason above.
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,147 @@
+//! Runs the tests one by one, each in a process of its own, so that an abort or a hang stays its own.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::Port;
+use crate::orders::Orders;
+use crate::report::Report;
+use crate::scope;
+
+/// The compiled tests.
+const TESTS: &str = "/bin/e2e";
+/// Where a test's output goes: a file, for a pipe would stay open with a process that it left behind.
+const OUTPUT: &str = "/run/e2e.out";
+const POLL: Duration = Duration::from_millis(10);
+
+/// Runs the tests that the orders want and reports each.
+pub(super) fn run(orders: &Orders, port: &mut Port) -> Result<()> {
+    let listed = list()?;
+    let mine = |test: &&String| orders.wants(test) && scope::of(test).scenario == orders.scenario;
+    let wanted: Vec<String> = listed.iter().filter(mine).cloned().collect();
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|test| scope::of(test).lines.contain(&orders.line));
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    port.send(&Report::Ready { release, tests: here.len() });
+    for name in elsewhere {
+        let lines = scope::of(&name).lines.words().to_owned();
+        port.send(&Report::Elsewhere { name, lines });
+    }
+    let (mut passed, mut failed) = (0, 0);
+    for name in here {
+        match run_one(&name, Duration::from_secs(orders.test_limit_s), port)? {
+            true => passed += 1,
+            false => failed += 1,
+        }
+    }
+    port.send(&Report::Verdict { passed, failed });
+    Ok(())
+}
+
+/// The names of all tests.
+fn list() -> Result<Vec<String>> {
+    let output = Command::new(TESTS).args(["--list", "--format", "terse"]).output();
+    let output = output.with_context(|| format!("cannot run {TESTS}"))?;
+    ensure!(output.status.success(), "{TESTS} --list: {}", output.status);
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+/// Runs one test and reports it; true where it passed.
+fn run_one(name: &str, limit: Duration, port: &mut Port) -> Result<bool> {
+    port.send(&Report::Started { name: name.to_owned() });
+    let start = Instant::now();
+    let outcome = execute(name, limit)?;
+    let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // A file with bytes that are no UTF-8 is shown all the same.
+    let output = String::from_utf8_lossy(&fs::read(OUTPUT).unwrap_or_default()).into_owned();
+    let why = match outcome {
+        Some(status) if status.success() && output.contains("test result: ok. 1 passed") => {
+            port.send(&Report::Passed { name: name.to_owned(), duration_ms });
+            return Ok(true);
+        }
+        Some(status) if status.success() => "it did not run".to_owned(),
+        Some(status) => status.to_string(),
+        None => format!("it was ended at its limit of {} s", limit.as_secs()),
+    };
+    port.send(&Report::Failed { name: name.to_owned(), duration_ms, why });
+    for line in output.lines().chain(kernel_log_tail().lines()) {
+        port.send(&Report::Output { line: line.to_owned() });
+    }
+    Ok(false)
+}
+
+/// Runs one test to its end, or to its limit: None. Whatever it left running is ended.
+fn execute(name: &str, limit: Duration) -> Result<Option<ExitStatus>> {
+    let output = File::create(OUTPUT).with_context(|| format!("cannot create {OUTPUT}"))?;
+    let child = Command::new(TESTS)
+        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .env("PATH", "/bin:/sbin")
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .stderr(output.try_clone().context("cannot share the output file")?)
+        .stdout(output)
+        .spawn()
+        .with_context(|| format!("cannot run {TESTS}"))?;
+    let test = Pid::from_raw(i32::try_from(child.id()).context("a pid out of range")?);
+    let end = Instant::now() + limit;
+    let mut status = None;
+    while status.is_none() && Instant::now() < end {
+        match reap_one() {
+            Reaped::One(pid, how) if pid == test => status = Some(how),
+            Reaped::One(..) => (),
+            Reaped::NoneYet | Reaped::NoChild => sleep(POLL),
+        }
+    }
+    end_everything();
+    Ok(status)
+}
+
+enum Reaped {
+    One(Pid, ExitStatus),
+    NoneYet,
+    NoChild,
+}
+
+/// Takes one ended child, the test's own or an orphan.
+fn reap_one() -> Reaped {
+    match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(pid, code)) => Reaped::One(pid, ExitStatus::from_raw(code << 8)),
+        Ok(WaitStatus::Signaled(pid, signal, _)) => Reaped::One(pid, ExitStatus::from_raw(signal as i32)),
+        Err(Errno::ECHILD) => Reaped::NoChild,
+        Ok(_) | Err(_) => Reaped::NoneYet,
+    }
+}
+
+/// Ends every process but this one. What does not die within two seconds hangs in the kernel: the kernel's own
+/// detectors and the host's limit are for that.
+fn end_everything() {
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end {
+        // To PID 1, -1 means everyone else.
+        let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+        match reap_one() {
+            Reaped::NoChild => return,
+            Reaped::One(..) => (),
+            Reaped::NoneYet => sleep(POLL),
+        }
+    }
+}
+
+/// The kernel's last lines.
+fn kernel_log_tail() -> String {
+    let output = Command::new("dmesg").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(20);
+    lines.iter().skip(skipped).fold(String::new(), |tail, line| tail + "kernel: " + line + "\n")
+}

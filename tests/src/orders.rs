@@ -1,0 +1,26 @@
+//! What the host wants of a guest: a file in its initramfs.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the orders lie in the guest.
+pub const PATH: &str = "/etc/pfnwatch-orders.json";
+
+/// The orders of one boot.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Orders {
+    /// The kernel line that runs, such as `6.12`.
+    pub line: String,
+    /// The scenario (machine) whose tests are to run.
+    pub scenario: String,
+    /// Words of which one at least must be in a test's name; none means all.
+    pub filters: Vec<String>,
+    /// How long one test may take, in seconds.
+    pub test_limit_s: u64,
+}
+
+impl Orders {
+    /// Whether the filters let a test of this name through.
+    pub fn wants(&self, test: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|word| test.contains(word.as_str()))
+    }
+}

@@ -1,0 +1,98 @@
+//! What a guest tells the host: one JSON object a line on its second serial port.
+//!
+//! The second port, because the kernel writes to the first whenever it likes, also into the middle of a line.
+
+use serde::{Deserialize, Serialize};
+
+/// The guest's device for reports.
+pub const DEVICE: &str = "/dev/ttyS1";
+
+/// One line of a guest's report.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+pub enum Report {
+    /// The guest is up and about to run so many tests.
+    Ready {
+        /// `uname -r`.
+        release: String,
+        /// Tests that will run.
+        tests: usize,
+    },
+    /// A test starts.
+    Started {
+        /// Its full name, as libtest has it.
+        name: String,
+    },
+    /// A test passed.
+    Passed {
+        /// Its full name.
+        name: String,
+        /// How long it took, in milliseconds.
+        duration_ms: u64,
+    },
+    /// A test failed; its output follows.
+    Failed {
+        /// Its full name.
+        name: String,
+        /// How long it took, in milliseconds.
+        duration_ms: u64,
+        /// How it ended: exit status, signal or limit.
+        why: String,
+    },
+    /// A line of the output of the test that failed last.
+    Output {
+        /// The line without its end.
+        line: String,
+    },
+    /// A test that does not count for this kernel line: neither passed nor failed.
+    Elsewhere {
+        /// Its full name.
+        name: String,
+        /// Where it counts.
+        lines: String,
+    },
+    /// PID 1 itself cannot go on.
+    Broken {
+        /// What is wrong.
+        why: String,
+    },
+    /// The last line.
+    Verdict {
+        /// Tests that passed.
+        passed: usize,
+        /// Tests that failed.
+        failed: usize,
+    },
+}
+
+impl Report {
+    /// The line without its end. A report has nothing in it that JSON could refuse.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads a line as it comes from a serial port, with its CR; None for anything else.
+    pub fn from_line(line: &str) -> Option<Self> {
+        serde_json::from_str(line.trim_matches(['\r', '\n', '\0', ' '])).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_comes_back_with_quotes_and_carriage_return() {
+        let report = Report::Output { line: "say \"no\"\tto \\ this\u{1b}[0m".to_owned() };
+        let line = report.to_line();
+        assert!(!line.contains('\n'));
+        assert_eq!(Report::from_line(&format!("{line}\r\n")), Some(report));
+    }
+
+    #[test]
+    fn other_lines_are_no_report() {
+        for line in ["", "[    0.000000] Linux version 6.1", "{}", "{\"report\":\"unheard\"}", "\u{fffd}{"] {
+            assert_eq!(Report::from_line(line), None, "{line}");
+        }
+    }
+}

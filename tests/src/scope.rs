@@ -1,0 +1,91 @@
+//! Where a test counts: on which kernel lines, and in which scenario (machine).
+
+/// The Debian kernel lines that are tested, the oldest first.
+pub const LINES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
+
+/// The kernel line without module BTF, on which the agent can only say what is missing.
+const BLIND: &str = "5.10";
+
+/// The machine of most tests.
+pub const USUAL: &str = "usual";
+
+/// Kernel lines for which a test counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Lines {
+    /// Every line.
+    Every,
+    /// Every line on which the agent can observe: all but 5.10.
+    Observing,
+    /// The oldest and the newest of those: for what does not depend on the kernel.
+    OldestAndNewest,
+    /// Only lines on which the agent cannot observe: 5.10.
+    Blind,
+}
+
+impl Lines {
+    /// Whether a test with these lines runs on this one.
+    pub fn contain(self, line: &str) -> bool {
+        let observing = || LINES.iter().filter(|known| **known != BLIND);
+        match self {
+            Self::Every => true,
+            Self::Observing => line != BLIND,
+            Self::OldestAndNewest => observing().next() == Some(&line) || observing().next_back() == Some(&line),
+            Self::Blind => line == BLIND,
+        }
+    }
+
+    /// In words, for "not for this kernel line".
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Every => "every line",
+            Self::Observing => "every line but 5.10",
+            Self::OldestAndNewest => "the oldest and the newest line",
+            Self::Blind => "5.10 only",
+        }
+    }
+}
+
+/// Where the tests whose names start with `prefix` count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scope {
+    /// Start of the test's full name: a module of `e2e/` with `::`, or a module and a test.
+    pub prefix: &'static str,
+    /// The kernel lines.
+    pub lines: Lines,
+    /// The scenario.
+    pub scenario: &'static str,
+}
+
+/// The table. The longest prefix of a test's name holds; a test that no row names counts on every line.
+pub const TABLE: &[Scope] = &[
+    Scope { prefix: "", lines: Lines::Every, scenario: USUAL },
+    Scope { prefix: "platform::module_btf", lines: Lines::Observing, scenario: USUAL },
+    Scope { prefix: "platform::no_module_btf", lines: Lines::Blind, scenario: USUAL },
+];
+
+/// The row of the table that holds for a test.
+pub fn of(test: &str) -> Scope {
+    let rows = TABLE.iter().filter(|row| test.starts_with(row.prefix));
+    let fallback = Scope { prefix: "", lines: Lines::Every, scenario: USUAL };
+    rows.max_by_key(|row| row.prefix.len()).copied().unwrap_or(fallback)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn longest_prefix_holds() {
+        assert_eq!(of("platform::no_module_btf").lines, Lines::Blind);
+        assert_eq!(of("platform::anything_else").lines, Lines::Every);
+    }
+
+    #[test]
+    fn lines_of_each_kind() {
+        let on = |lines: Lines| LINES.iter().filter(|line| lines.contain(line)).copied().collect::<Vec<_>>();
+        assert_eq!(on(Lines::Every), LINES);
+        assert_eq!(on(Lines::Observing), ["6.1", "6.12", "6.18", "7.3"]);
+        assert_eq!(on(Lines::OldestAndNewest), ["6.1", "7.3"]);
+        assert_eq!(on(Lines::Blind), ["5.10"]);
+    }
+}

@@ -1,0 +1,35 @@
+//! Where things lie: the source tree, and the places under the target folder that xtask keeps.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The workspace's root folder.
+pub(crate) fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_path_buf()
+}
+
+/// The target folder: what `CARGO_TARGET_DIR` says (relative to the current folder, as cargo reads it), else `target`.
+pub(crate) fn target() -> PathBuf {
+    let chosen = env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty());
+    match (chosen, env::current_dir()) {
+        (Some(dir), Ok(here)) => here.join(dir),
+        (Some(dir), Err(_)) => PathBuf::from(dir),
+        (None, _) => root().join("target"),
+    }
+}
+
+/// Root of `cargo install` for the tools that the build needs.
+pub(crate) fn tools() -> PathBuf {
+    target().join("tools")
+}
+
+/// One private apt folder a suite.
+pub(crate) fn apt() -> PathBuf {
+    target().join("apt")
+}
+
+/// What was downloaded and is worth keeping.
+pub(crate) fn cache() -> PathBuf {
+    target().join("cache")
+}

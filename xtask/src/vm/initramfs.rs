@@ -1,0 +1,118 @@
+//! A guest's whole root file system.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use guest::orders::{self, Orders};
+
+use super::cpio::Archive;
+use super::kernel::Kernel;
+use super::programs::{self, Built};
+
+/// Programs of the host: name, and the package to install where there is no guest without it.
+const TOOLS: [(&str, Option<&str>); 4] =
+    [("kmod", Some("kmod")), ("ndctl", Some("ndctl")), ("mkfs.ext4", None), ("mkfs.xfs", None)];
+
+/// Links to kmod. The kernel itself calls /sbin/modprobe.
+const KMOD_LINKS: [&str; 4] = ["sbin/modprobe", "bin/insmod", "bin/rmmod", "bin/lsmod"];
+
+/// What a path of the guest holds.
+enum Content {
+    Copy(PathBuf),
+    Text(String),
+    Link(&'static str),
+}
+
+/// Contents by path, without a leading slash.
+type Tree = BTreeMap<String, Content>;
+
+/// The part that is the same for every kernel: programs and libraries.
+pub(super) struct Base(Vec<(String, PathBuf)>);
+
+impl Base {
+    /// Finds the host's programs and everything's libraries.
+    pub(super) fn new(built: &Built) -> Result<Self> {
+        let mut files = vec![("init".to_owned(), built.init.clone()), ("bin/e2e".to_owned(), built.tests.clone())];
+        files.extend(built.agent.iter().map(|agent| ("bin/pfnwatch".to_owned(), agent.clone())));
+        for (name, package) in TOOLS {
+            match (programs::of_host(name), package) {
+                (Some(file), _) => files.push((format!("bin/{name}"), file)),
+                (None, Some(package)) => bail!("{name} is not installed: apt-get install {package}"),
+                (None, None) => (),
+            }
+        }
+        let libraries = programs::libraries(files.iter().map(|(_, file)| file.as_path()))?;
+        files.extend(libraries.into_iter().map(|file| (in_guest(&file), file)));
+        Ok(Self(files))
+    }
+
+    /// Writes the archive for one boot.
+    pub(super) fn write(&self, kernel: &Kernel, orders: &Orders, to: &Path) -> Result<()> {
+        let mut tree: Tree = self.0.iter().map(|(path, file)| (path.clone(), Content::Copy(file.clone()))).collect();
+        tree.extend(KMOD_LINKS.iter().map(|path| ((*path).to_owned(), Content::Link("/bin/kmod"))));
+        let text = serde_json::to_string(orders).context("orders that JSON refuses")?;
+        tree.insert(in_guest(Path::new(orders::PATH)), Content::Text(text));
+        add_folder(&mut tree, &kernel.modules, &format!("lib/modules/{}", kernel.release))?;
+        write_tree(&tree, to).with_context(|| format!("cannot write {}", to.display()))
+    }
+}
+
+fn in_guest(path: &Path) -> String {
+    path.to_string_lossy().trim_start_matches('/').to_owned()
+}
+
+fn add_folder(tree: &mut Tree, from: &Path, to: &str) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let path = entry.with_context(|| format!("cannot read {}", from.display()))?.path();
+        let place = format!("{to}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+        if path.is_dir() {
+            add_folder(tree, &path, &place)?;
+        } else {
+            tree.insert(place, Content::Copy(path));
+        }
+    }
+    Ok(())
+}
+
+/// Uncompressed: under emulation the guest's kernel takes longer to unpack than to read.
+fn write_tree(tree: &Tree, to: &Path) -> Result<()> {
+    let mut archive = Archive::new(BufWriter::new(File::create(to)?));
+    for folder in folders(tree) {
+        archive.directory(&folder)?;
+    }
+    for (path, content) in tree {
+        match content {
+            Content::Copy(file) => {
+                let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+                archive.file(path, &bytes)?;
+            }
+            Content::Text(text) => archive.file(path, text.as_bytes())?,
+            Content::Link(target) => archive.link(path, target)?,
+        }
+    }
+    archive.finish()?;
+    Ok(())
+}
+
+/// Every folder above a path of the tree; a folder comes before what is in it.
+fn folders(tree: &Tree) -> BTreeSet<String> {
+    let above = |path: &String| Path::new(path).ancestors().skip(1).map(in_guest).collect::<Vec<_>>();
+    tree.keys().flat_map(above).filter(|folder| !folder.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_come_before_their_contents() {
+        let tree: Tree = ["lib/modules/6.1/a.ko", "init", "lib/x"]
+            .map(|path| (path.to_owned(), Content::Link("target")))
+            .into_iter()
+            .collect();
+        assert_eq!(folders(&tree).into_iter().collect::<Vec<_>>(), ["lib", "lib/modules", "lib/modules/6.1"]);
+    }
+}

@@ -1,0 +1,164 @@
+//! QEMU: the right version, the accelerator that works, and the command line of a guest.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::programs;
+use super::scenario::{LABELS_BYTES, MIB, Nvdimm, Scenario, legacy_start};
+use crate::process::Task;
+
+const PROGRAM: &str = "qemu-system-x86_64";
+/// Older ones corrupt guests under TCG: 7.2's cmpxchg16b lost a guest's memory in 4 boots of 25.
+const OLDEST_MAJOR: u32 = 10;
+/// A kernel without a root file system panics within 2 s under KVM.
+const KVM_TRIAL: Duration = Duration::from_secs(15);
+/// What makes the BPF LSM active: Debian's own list, written out, for a kernel whose default is another.
+const KERNEL_ARGUMENTS: &str =
+    "console=ttyS0 quiet panic=-1 oops=panic lsm=landlock,lockdown,yama,integrity,apparmor,bpf";
+
+/// How guests are run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Accelerator {
+    Kvm,
+    Tcg,
+}
+
+/// A QEMU that tests can trust.
+pub(super) struct Qemu {
+    program: PathBuf,
+    version: String,
+    accelerator: Accelerator,
+}
+
+impl Qemu {
+    /// Finds QEMU, refuses an old one, and tries KVM by booting this kernel: /dev/kvm alone proves nothing, there are
+    /// hosts that have it and hang.
+    pub(super) fn find(kernel_image: &Path) -> Result<Self> {
+        let remedy = "`cargo xtask setup` installs it (on Debian 12 from bookworm-backports)";
+        let program = programs::of_host(PROGRAM).with_context(|| format!("{PROGRAM} is not installed: {remedy}"))?;
+        let said = Task::new(&program, ["--version"]).read()?;
+        let (version, major) = version_in(&said).with_context(|| format!("{PROGRAM} tells no version: {said}"))?;
+        ensure!(
+            major >= OLDEST_MAJOR,
+            "QEMU {version} corrupts guests under emulation; {OLDEST_MAJOR} or newer is needed: {remedy}"
+        );
+        let accelerator = match kvm_works(&program, kernel_image) {
+            true => Accelerator::Kvm,
+            false => Accelerator::Tcg,
+        };
+        Ok(Self { program, version, accelerator })
+    }
+
+    /// For people: version and accelerator.
+    pub(super) fn words(&self) -> String {
+        let how = match self.accelerator {
+            Accelerator::Kvm => "KVM",
+            Accelerator::Tcg => "TCG (KVM does not work here)",
+        };
+        format!("QEMU {} with {how}", self.version)
+    }
+
+    /// The command that runs a guest: its console on standard output, its reports on standard error.
+    pub(super) fn command(&self, kernel: &Path, initramfs: &Path, machine: &Scenario, backends: &[PathBuf]) -> Command {
+        let mut command = Command::new(&self.program);
+        let (accelerator, cpu) = match self.accelerator {
+            Accelerator::Kvm => ("kvm", "host"),
+            Accelerator::Tcg => ("tcg", "max"),
+        };
+        command.args(["-machine", "q35,nvdimm=on", "-accel", accelerator, "-cpu", cpu, "-smp", "2"]);
+        command.args(["-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"]);
+        command.args(["-serial", "file:/dev/stdout", "-serial", "file:/dev/stderr"]);
+        command.arg("-m").arg(memory(machine));
+        for (number, (nvdimm, backend)) in machine.nvdimms.iter().zip(backends).enumerate() {
+            command.args(nvdimm_arguments(number, nvdimm, backend));
+        }
+        command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
+        command.arg("-append").arg(kernel_arguments(machine));
+        command
+    }
+}
+
+/// `QEMU emulator version 10.0.2 (Debian …)`: the version and its first number.
+fn version_in(said: &str) -> Option<(String, u32)> {
+    let version = said.split_once("version ")?.1.split_whitespace().next()?;
+    let major = version.split('.').next()?.parse().ok()?;
+    Some((version.to_owned(), major))
+}
+
+/// Boots a kernel with nothing to run: where KVM works, it panics for want of a root file system.
+fn kvm_works(program: &Path, kernel_image: &Path) -> bool {
+    if File::options().read(true).write(true).open("/dev/kvm").is_err() {
+        return false;
+    }
+    let machine = ["-machine", "q35", "-accel", "kvm", "-cpu", "host", "-m", "512M", "-no-reboot", "-nodefaults"];
+    let output = ["-display", "none", "-serial", "file:/dev/stdout", "-append", "console=ttyS0 panic=-1", "-kernel"];
+    let arguments = machine.iter().chain(&output).map(OsString::from).chain([kernel_image.into()]);
+    let console = Task::new(program, arguments).limit(KVM_TRIAL).read();
+    console.is_ok_and(|text| text.contains("Kernel panic - not syncing: VFS"))
+}
+
+/// DRAM, and address space for the NVDIMMs: up to the end of the last that has an address, and as much again.
+fn memory(machine: &Scenario) -> String {
+    let ends = machine.nvdimms.iter().map(|nvdimm| nvdimm.address.unwrap_or(0) + backend_bytes(nvdimm));
+    let space = machine.memory_bytes + 2 * ends.sum::<u64>();
+    format!("{}M,slots={},maxmem={}M", machine.memory_bytes / MIB, machine.nvdimms.len().max(1), space / MIB)
+}
+
+/// The size of an NVDIMM's file.
+pub(super) fn backend_bytes(nvdimm: &Nvdimm) -> u64 {
+    nvdimm.region_bytes + LABELS_BYTES
+}
+
+fn nvdimm_arguments(number: usize, nvdimm: &Nvdimm, backend: &Path) -> [OsString; 4] {
+    let size = backend_bytes(nvdimm) / MIB;
+    let mut object = OsString::from(format!("memory-backend-file,id=nv{number},share=on,size={size}M,mem-path="));
+    // A comma in a value is written twice.
+    object.push(backend.to_string_lossy().replace(',', ",,"));
+    let address = nvdimm.address.map_or_else(String::new, |address| format!(",addr={address:#x}"));
+    let device = format!("nvdimm,id=nvdimm{number},memdev=nv{number},label-size={LABELS_BYTES}{address}");
+    ["-object".into(), object, "-device".into(), device.into()]
+}
+
+fn kernel_arguments(machine: &Scenario) -> String {
+    match machine.legacy_pmem_bytes {
+        0 => KERNEL_ARGUMENTS.to_owned(),
+        size => format!("{KERNEL_ARGUMENTS} memmap={}M!{}M", size / MIB, legacy_start(machine) / MIB),
+    }
+}
+
+/// Makes a file's contents zero, and its size this; it stays sparse.
+pub(super) fn blank(backend: &Path, size_bytes: u64) -> Result<()> {
+    let made = File::create(backend).and_then(|file| file.set_len(size_bytes));
+    if let Err(error) = made {
+        bail!("cannot create {} ({} MiB, sparse): {error}", backend.display(), size_bytes / MIB);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scenario::ALL;
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert_eq!(version_in("QEMU emulator version 10.0.2 (Debian 1:10)\n"), Some(("10.0.2".to_owned(), 10)));
+        assert_eq!(version_in("QEMU emulator version 7.2.17").map(|(_, major)| major), Some(7));
+        assert_eq!(version_in("nonsense"), None);
+    }
+
+    #[test]
+    fn second_nvdimm_of_the_usual_machine_lies_at_an_odd_multiple_of_2_mib_behind_the_first() {
+        let usual = &ALL[0];
+        let address = usual.nvdimms[1].address.unwrap();
+        assert_eq!((address % (2 * MIB), address / (2 * MIB) % 2), (0, 1));
+        assert!(address >= 4096 * MIB + backend_bytes(&usual.nvdimms[0]));
+        assert_eq!(kernel_arguments(usual).split(' ').next_back(), Some("memmap=512M!2048M"));
+        assert!(memory(usual).starts_with("2560M,slots=2,maxmem="));
+    }
+}

@@ -1,0 +1,248 @@
+//! One guest from its start to its end: reads what it says, live, and holds it to its time.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use guest::report::Report;
+
+use super::console::Console;
+use crate::process::Group;
+
+/// From the start of QEMU to the guest's first report. Under emulation 3 to 8 s are usual.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+/// How long a kernel that ails may go on printing.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a guest may take from its verdict to its end.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(20);
+
+/// How a guest ended.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Tests that passed.
+    pub(super) passed: usize,
+    /// Tests that failed, and one more where the guest itself failed.
+    pub(super) failed: usize,
+    /// Why the guest itself failed, with the console's end; None where its verdict came.
+    pub(super) broken: Option<String>,
+}
+
+/// A line, and where it came from.
+enum Said {
+    Console(String),
+    Report(String),
+}
+
+/// Runs a guest; each report is handed to `show` as it comes.
+pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<Outcome> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    let group = Group::of(&child);
+    let said = listen(&mut child);
+    let mut watch = Watch::new(Instant::now(), limit);
+    while let Some(left) = watch.time_left(Instant::now()) {
+        match said.recv_timeout(left) {
+            Ok(Said::Console(line)) => watch.console_line(&line, Instant::now()),
+            Ok(Said::Report(line)) => match Report::from_line(&line) {
+                Some(report) => {
+                    show(&report);
+                    watch.report(&report, Instant::now());
+                }
+                // QEMU's own complaints come this way too.
+                None => watch.console_line(&line, Instant::now()),
+            },
+            Err(RecvTimeoutError::Timeout) => (),
+            Err(RecvTimeoutError::Disconnected) => {
+                watch.ended = true;
+                break;
+            }
+        }
+    }
+    group.kill();
+    let _ = child.wait();
+    Ok(watch.outcome())
+}
+
+fn listen(child: &mut Child) -> Receiver<Said> {
+    let (sender, receiver) = mpsc::channel();
+    if let Some(stdout) = child.stdout.take() {
+        read_lines(stdout, sender.clone(), Said::Console);
+    }
+    if let Some(stderr) = child.stderr.take() {
+        read_lines(stderr, sender, Said::Report);
+    }
+    receiver
+}
+
+fn read_lines(from: impl Read + Send + 'static, to: Sender<Said>, kind: fn(String) -> Said) {
+    thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        // The end of a guest ends both pipes, and with them these threads.
+        while from.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            if to.send(kind(String::from_utf8_lossy(&line).into_owned())).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+}
+
+/// What is known of a running guest. Pure: it is told the time.
+struct Watch {
+    deadline: Instant,
+    limit_end: Instant,
+    limit: Duration,
+    console: Console,
+    running: Option<String>,
+    outcome: Outcome,
+    ready: bool,
+    verdict: bool,
+    broken: Option<String>,
+    ended: bool,
+}
+
+impl Watch {
+    fn new(start: Instant, limit: Duration) -> Self {
+        Self {
+            deadline: start + BOOT_LIMIT.min(limit),
+            limit_end: start + limit,
+            limit,
+            console: Console::default(),
+            running: None,
+            outcome: Outcome::default(),
+            ready: false,
+            verdict: false,
+            broken: None,
+            ended: false,
+        }
+    }
+
+    /// None once the guest's time is over.
+    fn time_left(&self, now: Instant) -> Option<Duration> {
+        self.deadline.checked_duration_since(now).filter(|left| !left.is_zero())
+    }
+
+    fn console_line(&mut self, line: &str, now: Instant) {
+        if self.console.feed(line) {
+            self.deadline = self.deadline.min(now + LAST_WORDS);
+        }
+    }
+
+    fn report(&mut self, report: &Report, now: Instant) {
+        match report {
+            Report::Ready { .. } => {
+                self.ready = true;
+                self.deadline = self.limit_end;
+            }
+            Report::Started { name } => self.running = Some(name.clone()),
+            Report::Passed { .. } => {
+                self.running = None;
+                self.outcome.passed += 1;
+            }
+            Report::Failed { .. } => {
+                self.running = None;
+                self.outcome.failed += 1;
+            }
+            Report::Verdict { .. } => {
+                self.verdict = true;
+                self.deadline = now + POWER_OFF_LIMIT;
+            }
+            Report::Broken { why } => self.broken = Some(why.clone()),
+            Report::Output { .. } | Report::Elsewhere { .. } => (),
+        }
+    }
+
+    fn outcome(mut self) -> Outcome {
+        if let Some(why) = self.complaint() {
+            let during = self.running.map_or_else(String::new, |name| format!(" during {name}"));
+            let tail = self.console.tail().fold(String::new(), |text, line| text + "\n    " + line);
+            self.outcome.broken = Some(format!("{why}{during}; the console's end:{tail}"));
+            self.outcome.failed += 1;
+        }
+        self.outcome
+    }
+
+    /// What is wrong with the guest itself, the most telling first.
+    fn complaint(&self) -> Option<String> {
+        if let Some(fault) = self.console.fault() {
+            return Some(fault.words().to_owned());
+        }
+        if let Some(why) = &self.broken {
+            return Some(why.clone());
+        }
+        match (self.verdict, self.ended, self.ready) {
+            (true, ..) => None,
+            (false, true, _) => Some("the guest ended without a verdict".to_owned()),
+            (false, false, true) => Some(format!("no verdict within the guest's limit of {} s", self.limit.as_secs())),
+            (false, false, false) => Some(format!("no sign of life within {} s", BOOT_LIMIT.as_secs())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(600);
+
+    fn watch(reports: &[Report]) -> (Watch, Instant) {
+        let start = Instant::now();
+        let mut watch = Watch::new(start, LIMIT);
+        for report in reports {
+            watch.report(report, start);
+        }
+        (watch, start)
+    }
+
+    fn ready() -> Report {
+        Report::Ready { release: "6.1".to_owned(), tests: 1 }
+    }
+
+    fn started() -> Report {
+        Report::Started { name: "a::b".to_owned() }
+    }
+
+    #[test]
+    fn verdict_makes_a_good_guest() {
+        let passed = Report::Passed { name: "a::b".to_owned(), duration_ms: 1 };
+        let (watch, _) = watch(&[ready(), started(), passed, Report::Verdict { passed: 1, failed: 0 }]);
+        let outcome = watch.outcome();
+        assert_eq!((outcome.passed, outcome.failed, outcome.broken), (1, 0, None));
+    }
+
+    #[test]
+    fn missing_verdict_is_a_failure_that_names_the_test() {
+        let (mut watch, _) = watch(&[ready(), started()]);
+        watch.ended = true;
+        let outcome = watch.outcome();
+        let why = outcome.broken.unwrap();
+        assert!(why.contains("without a verdict during a::b"), "{why}");
+        assert_eq!(outcome.failed, 1);
+    }
+
+    #[test]
+    fn fault_shortens_the_guests_time_and_counts_beside_a_verdict() {
+        let (mut watch, start) = watch(&[ready(), started()]);
+        assert_eq!(watch.time_left(start), Some(LIMIT));
+        watch.console_line("[    5.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!\r\n", start);
+        assert_eq!(watch.time_left(start), Some(LAST_WORDS));
+        watch.report(&Report::Verdict { passed: 1, failed: 0 }, start);
+        let why = watch.outcome().broken.unwrap();
+        assert!(why.starts_with("a soft lock-up during a::b") && why.contains("stuck for 22s!"), "{why}");
+    }
+
+    #[test]
+    fn silence_ends_at_the_boot_limit_and_work_at_the_guests() {
+        let (quiet, start) = watch(&[]);
+        assert_eq!(quiet.time_left(start + BOOT_LIMIT), None);
+        assert!(quiet.outcome().broken.unwrap().contains("no sign of life"));
+        let (busy, start) = watch(&[ready(), started()]);
+        assert_eq!(busy.time_left(start + LIMIT), None);
+        assert!(busy.outcome().broken.unwrap().contains("limit of 600 s"));
+    }
+}
