@@ -17,7 +17,7 @@ mod tests;
 use pfnwatch_common::{Geometry, Rejection, reservation};
 
 pub use cause::Cause;
-pub use facts::{Facts, Host, Mode, Obstacle, REFERENCE_STRUCT_PAGE, Refusal, Thresholds};
+pub use facts::{Facts, Host, Mode, Obstacle, Refusal, Thresholds};
 pub use hint::{Hint, deduplicated_memmap, memmap_in_dram};
 pub use totals::Totals;
 

@@ -1,11 +1,8 @@
 //! Why a reservation is what it is.
 
-use pfnwatch_common::{Geometry, InfoBlock, Map};
+use pfnwatch_common::{Geometry, InfoBlock, Map, reservation::REGRESSED_STRUCT_PAGE};
 
 use super::{Facts, Host, Numbers, measure::Measured, reserved_with, text};
-
-/// What the regressed kernels (6.1 to 6.1.11) reserve for each page, in bytes.
-const REGRESSED_STRUCT_PAGE: u64 = 128;
 
 /// Why a namespace costs what it costs. The first six are the waste classes A to F.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]

@@ -1,12 +1,12 @@
 //! What the assessment is given: one namespace, the host that it is judged against, and the thresholds.
 
-use pfnwatch_common::{InfoBlock, Map, Rule};
+use pfnwatch_common::{InfoBlock, Map, Rule, reservation::REFERENCE_STRUCT_PAGE};
 use thiserror::Error;
 
 use crate::units::Bytes;
 
-/// The struct page size that every released kernel without the regression reserves for, in bytes.
-pub const REFERENCE_STRUCT_PAGE: u64 = 64;
+
+
 
 /// How a namespace is used, as ndctl names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

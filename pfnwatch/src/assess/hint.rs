@@ -1,6 +1,6 @@
 //! What else could be gained of a namespace whose reservation is as it should be: the waste classes B to F.
 
-use pfnwatch_common::{Geometry, Map};
+use pfnwatch_common::{Geometry, Map, reservation::HEAD};
 
 use super::{Cause, Facts, Host, Mode, Thresholds, measure::Measured, reserved_with};
 use crate::units::Bytes;
@@ -69,10 +69,10 @@ fn no_deduplication(facts: &Facts, host: &Host, measured: &Measured) -> Option<H
 fn rounding(thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
     let Geometry { size, map, page_size, align, .. } = measured.geometry;
     let memmap = match map {
-        Map::Dev => size.checked_sub(8192)?.checked_div(page_size)?.checked_mul(thresholds.reference_struct_page)?,
+        Map::Dev => size.checked_sub(HEAD)?.checked_div(page_size)?.checked_mul(thresholds.reference_struct_page)?,
         Map::Mem => 0,
     };
-    let needed = memmap.checked_add(8192)?;
+    let needed = memmap.checked_add(HEAD)?;
     let bytes = measured.ideal.min(measured.reservation).saturating_sub(needed).checked_add(measured.end_trunc)?;
     // The same share of the namespace as for a finding, whatever the align: below it rounding is not worth a word.
     if !thresholds.passed_by(bytes, 0, size) {

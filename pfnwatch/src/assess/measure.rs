@@ -3,7 +3,7 @@
 //! Three kinds of evidence, the strongest first: the info block; the two addresses of sysfs, which only root can read; the
 //! two sizes of sysfs, whose difference is dataoff + start_pad + end_trunc.
 
-use pfnwatch_common::{Geometry, InfoBlock, Map, Rejection};
+use pfnwatch_common::{Geometry, InfoBlock, Map, Rejection, reservation::REGRESSED_STRUCT_PAGE};
 
 use super::{Evidence, Facts, Host, Numbers, Obstacle, Refusal, reserved_with};
 use crate::units::Bytes;
@@ -153,7 +153,7 @@ fn page_size_that_fits(geometry: &Geometry, reservation: u64, reference: u64, ho
     }
     let fits = |page_size: u64| {
         let geometry = Geometry { page_size, ..*geometry };
-        [reference, 128].into_iter().any(|n| reserved_with(&geometry, n, host) == Ok(reservation))
+        [reference, REGRESSED_STRUCT_PAGE].into_iter().any(|n| reserved_with(&geometry, n, host) == Ok(reservation))
     };
     let smaller = [4096, 16384].into_iter().filter(|size| *size < host.page_size);
     if fits(host.page_size) {
