@@ -34,6 +34,8 @@ pub struct Paths {
 pub enum Command {
     /// Watch this host and print an event for whatever happens to a namespace
     Run(command::run::Args),
+    /// Say of each namespace what is reserved, what should be, and why
+    Scan(command::scan::Args),
     /// Say what pfnwatch needs of this host, what is there, and what to do about the rest
     Doctor(command::doctor::Args),
 }

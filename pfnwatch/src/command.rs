@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod run;
+pub mod scan;
 
 use crate::{
     cli::{Cli, Command},
@@ -16,6 +17,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { paths, command } = cli;
     match command {
         Command::Run(args) => run::run(&args, &paths),
+        Command::Scan(args) => scan::run(&args, &paths),
         Command::Doctor(args) => doctor::run(&args, &paths),
     }
 }

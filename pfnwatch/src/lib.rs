@@ -8,6 +8,7 @@
 //! `pipeline` is the loop that ties these together: read it first.
 
 pub mod assess;
+pub mod bar;
 pub mod bpf;
 pub mod cgroup;
 pub mod cli;
@@ -24,4 +25,6 @@ pub mod readiness;
 pub mod shutdown;
 pub mod sinks;
 pub mod source;
+pub mod survey;
+pub mod terminal;
 pub mod units;

@@ -5,9 +5,6 @@ use thiserror::Error;
 
 use crate::units::Bytes;
 
-
-
-
 /// How a namespace is used, as ndctl names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pfnwatch_common::{InfoBlock, superblock};
+use pfnwatch_common::{
+    InfoBlock,
+    superblock::{self, Kind},
+};
 
 use super::{Claimer, Missing, Namespace, namespace::SysfsMode};
 use crate::assess::{Facts, Mode, Obstacle};
@@ -21,6 +24,13 @@ impl InfoBlocks {
     /// Adds the block of a namespace, in place of what was known.
     pub fn insert(&mut self, namespace: &str, block: [u8; superblock::SIZE]) {
         self.0.insert(namespace.to_owned(), Box::new(block));
+    }
+
+    /// Adds the blocks of other namespaces; what was known stays.
+    pub fn extend(&mut self, more: Self) {
+        for (namespace, block) in more.0 {
+            self.0.entry(namespace).or_insert(block);
+        }
     }
 
     /// The 4 KiB of a namespace as they were read.
@@ -45,11 +55,26 @@ pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
         system_ram: namespace.system_ram,
         ..Facts::new(mode(namespace))
     };
-    facts.obstacle = obstacle(namespace, &facts).or_else(|| {
-        let claimer = namespace.claimer.as_ref().ok().filter(|_| facts.mode.reserves())?;
-        fill(&mut facts, claimer, blocks.parsed(&namespace.name))
-    });
+    let block = blocks.parsed(&namespace.name);
+    facts.obstacle = match (obstacle(namespace, &facts), block) {
+        // Enabled raw, or not at all: the block on its media says what it would be.
+        (None | Some(Obstacle::Disabled), Some(block)) if !is_enabled(namespace) => {
+            facts.mode = if block.kind == Kind::Dax { Mode::Devdax } else { Mode::Fsdax };
+            facts.block = Some(block);
+            None
+        }
+        (Some(obstacle), _) => Some(obstacle),
+        (None, block) => {
+            let claimer = namespace.claimer.as_ref().ok().filter(|_| facts.mode.reserves());
+            claimer.and_then(|claimer| fill(&mut facts, claimer, block))
+        }
+    };
     facts
+}
+
+/// Whether a pfn or dax device of the namespace is in use.
+fn is_enabled(namespace: &Namespace) -> bool {
+    namespace.claimer.as_ref().is_ok_and(Claimer::enabled)
 }
 
 /// The mode that users see. An unclaimed `memory` namespace is mapped whole.
