@@ -1,3 +1,4 @@
 //! The end-to-end tests: run as root in a guest by `cargo xtask vm`, one process a test.
 
 mod platform;
+mod reservation;

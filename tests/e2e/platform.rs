@@ -1,12 +1,62 @@
-//! What every guest must offer before anything else is worth testing.
+//! What every guest must offer before anything else is worth testing; nothing here needs the agent.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
+use guest::{modules, regions, sysfs};
+
+const MIB: u64 = 1 << 20;
 
 #[test]
 fn lsm_list_holds_bpf() -> Result<()> {
     let list = fs::read_to_string("/sys/kernel/security/lsm")?;
     ensure!(list.trim().split(',').any(|name| name == "bpf"), "active LSMs: {list}");
+    Ok(())
+}
+
+#[test]
+fn second_region_starts_at_an_odd_multiple_of_2_mib() -> Result<()> {
+    let regions = regions::fresh()?;
+    let start = sysfs::number(&regions.second, "resource")?;
+    assert_eq!((start % (2 * MIB), start / (2 * MIB) % 2), (0, 1), "start {start:#x}");
+    assert_eq!(sysfs::number(&regions.first, "resource")? % (1024 * MIB), 0);
+    Ok(())
+}
+
+#[test]
+fn e820_region_has_a_namespace_without_uuid() -> Result<()> {
+    let regions = regions::fresh()?;
+    assert_eq!(sysfs::number(&regions.legacy, "size")?, 512 * MIB);
+    let namespaces = regions::namespaces(&regions.legacy)?;
+    let [namespace] = namespaces.as_slice() else { panic!("one namespace was expected: {namespaces:?}") };
+    // A namespace without labels has no such file, or an empty one.
+    let uuid = sysfs::text(namespace, "uuid").unwrap_or_default();
+    ensure!(uuid.is_empty() || uuid == "00000000-0000-0000-0000-000000000000", "uuid {uuid}");
+    Ok(())
+}
+
+#[test]
+fn nvdimm_stack_unloads_and_loads_again() -> Result<()> {
+    let before = regions::fresh()?;
+    modules::unload_stack()?;
+    ensure!(!Path::new("/sys/bus/nd").exists(), "the nd bus outlived its module");
+    modules::load_stack()?;
+    let after = regions::find()?;
+    assert_eq!(sysfs::number(&before.second, "resource")?, sysfs::number(&after.second, "resource")?);
+    Ok(())
+}
+
+#[test]
+fn module_btf() -> Result<()> {
+    modules::load_stack()?;
+    ensure!(Path::new("/sys/kernel/btf/libnvdimm").exists(), "libnvdimm has no BTF");
+    Ok(())
+}
+
+#[test]
+fn no_module_btf() -> Result<()> {
+    modules::load_stack()?;
+    ensure!(!Path::new("/sys/kernel/btf/libnvdimm").exists(), "libnvdimm has BTF here: 5.10 had none");
     Ok(())
 }

@@ -2,8 +2,21 @@
 //!
 //! `cargo xtask vm` boots a guest whose `/init` is [`init`]. It reads its [`orders`], picks the tests that count there
 //! by the table in [`scope`], runs each in a process of its own, and sends a [`report`] of each to the host.
+//!
+//! A test starts with [`regions::fresh`], makes namespaces by [`creation`] (fast, through sysfs) or [`ndctl`] (the real
+//! tool), and holds what [`agent`] says against [`sysfs`] and the raw [`infoblock`].
 
+pub mod agent;
+pub mod command;
+pub mod creation;
+pub mod dmesg;
+pub mod infoblock;
 pub mod init;
+pub mod modules;
+pub mod ndctl;
 pub mod orders;
+pub mod regions;
 pub mod report;
 pub mod scope;
+pub mod sysfs;
+pub mod wait;

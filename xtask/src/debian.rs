@@ -17,6 +17,7 @@ mod config;
 mod stanza;
 mod version;
 
+pub(crate) use config::source;
 pub(crate) use stanza::Package;
 
 /// An index younger than this is used as it is.
@@ -77,12 +78,6 @@ impl Suite {
         let mut packages = stanza::parse(&shown, &self.name);
         version::newest_first(&mut packages);
         Ok(packages)
-    }
-
-    /// The newest package whose name starts with `prefix` and is accepted.
-    pub(crate) fn newest(&self, prefix: &str, accept: impl Fn(&str) -> bool) -> Result<Package> {
-        let found = self.packages(prefix, accept)?.into_iter().next();
-        found.ok_or_else(|| anyhow!("Debian suite {} holds no package {prefix}…", self.name))
     }
 
     /// The package of exactly this name, in its newest version.

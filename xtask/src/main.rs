@@ -1,22 +1,93 @@
-//! The project's own commands: set-up, build, checks, VM tests.
+//! The project's own commands: set-up, build, checks, tests in virtual machines.
 
-use clap::Parser;
+use std::process::ExitCode;
 
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod build_ebpf;
+mod check;
 mod debian;
 mod paths;
 mod process;
 mod progress;
+mod setup;
+mod test;
+mod tidy;
+mod toolchain;
 mod vm;
 
+/// The project's own commands. Each installs first what it needs and does not find.
 #[derive(Parser)]
-enum Command {
-    /// Runs the end-to-end tests in virtual machines
-    Vm(vm::Args),
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
 }
 
-fn main() -> anyhow::Result<std::process::ExitCode> {
-    process::end_on_interrupt()?;
-    let Command::Vm(args) = Command::parse();
-    let tally = vm::run(&args)?;
-    Ok(if tally.failed == 0 { 0 } else { 1 }.into())
+#[derive(Subcommand)]
+enum Command {
+    /// Install whatever the build and the VM tests need and this host lacks
+    ///
+    /// bpf-linker and Rust's library sources go under target/, Debian packages (QEMU, ndctl and some tools) into the
+    /// system: for these it has to be root, or able to `sudo` without a password.
+    #[command(after_help = "Example: cargo xtask setup")]
+    Setup,
+    /// Build the eBPF programs, then the agent with them inside
+    #[command(after_help = "Example: cargo xtask build --release && sudo target/release/pfnwatch doctor")]
+    Build(BuildArgs),
+    /// Check formatting, clippy for host and eBPF target, documentation, and the rules of the source tree
+    #[command(after_help = "Example: cargo xtask check")]
+    Check,
+    /// Run the end-to-end tests in virtual machines
+    #[command(after_help = "Example: cargo xtask vm --kernel 6.12 -- burst")]
+    Vm(vm::Args),
+    /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
+    #[command(after_help = "Example: cargo xtask test --quick")]
+    Test(test::Args),
+}
+
+#[derive(clap::Args)]
+struct BuildArgs {
+    /// Build the agent with optimisations, into target/release
+    #[arg(long)]
+    release: bool,
+}
+
+fn main() -> ExitCode {
+    match process::end_on_interrupt().and_then(|()| run(Cli::parse().command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Setup => {
+            setup::for_vm()?;
+            println!("all that the build and the VM tests need is here");
+        }
+        Command::Build(args) => build(args.release)?,
+        Command::Check => {
+            setup::for_build()?;
+            check::run()?;
+        }
+        Command::Vm(args) => {
+            setup::for_vm()?;
+            build(true)?;
+            return Ok(if vm::run(&args)?.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        // Its set-up is a stage of its own, with a limit.
+        Command::Test(args) => return test::run(&args),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build(release: bool) -> Result<()> {
+    setup::for_build()?;
+    build_ebpf::run()?;
+    build_ebpf::agent(release)
 }

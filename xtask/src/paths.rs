@@ -33,3 +33,8 @@ pub(crate) fn apt() -> PathBuf {
 pub(crate) fn cache() -> PathBuf {
     target().join("cache")
 }
+
+/// cargo's target folder for the eBPF target: its own, so that it does not wait for the host's lock.
+pub(crate) fn bpf_build() -> PathBuf {
+    target().join("bpf-build")
+}

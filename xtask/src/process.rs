@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 mod group;
 
-pub(crate) use group::{Group, end_all, end_on_interrupt};
+pub(crate) use group::{Group, end_all, end_on_interrupt, kill_all};
 
 /// The limit of a command that is not given one.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
@@ -119,7 +119,7 @@ impl Task {
         }
         let shown = self.shown();
         let mut child = self.command.spawn().map_err(|error| not_started(self.command.get_program(), &error))?;
-        let group = group::Group::of(&child);
+        let group = Group::of(&child);
         let echo = output == Output::ShownAndKept;
         let stdout = child.stdout.take().map(|pipe| Reader::start(pipe, echo.then(|| Box::new(io::stdout()) as _)));
         let stderr = child.stderr.take().map(|pipe| Reader::start(pipe, echo.then(|| Box::new(io::stderr()) as _)));

@@ -13,6 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::Port;
+use crate::dmesg;
 use crate::orders::Orders;
 use crate::report::Report;
 use crate::scope;
@@ -21,6 +22,8 @@ use crate::scope;
 const TESTS: &str = "/bin/e2e";
 /// Where a test's output goes: a file, for a pipe would stay open with a process that it left behind.
 const OUTPUT: &str = "/run/e2e.out";
+/// How much of the kernel's log is shown with a failed test.
+const KERNEL_LINES: usize = 20;
 const POLL: Duration = Duration::from_millis(10);
 
 /// Runs the tests that the orders want and reports each.
@@ -139,9 +142,7 @@ fn end_everything() {
 
 /// The kernel's last lines.
 fn kernel_log_tail() -> String {
-    let output = Command::new("dmesg").output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    let skipped = lines.len().saturating_sub(20);
-    lines.iter().skip(skipped).fold(String::new(), |tail, line| tail + "kernel: " + line + "\n")
+    let messages = dmesg::all().unwrap_or_default();
+    let skipped = messages.len().saturating_sub(KERNEL_LINES);
+    messages.iter().skip(skipped).fold(String::new(), |tail, message| tail + "kernel: " + &message.text + "\n")
 }

@@ -34,7 +34,8 @@ pub(super) fn write(dir: &Path, suite: &str) -> Result<()> {
     Ok(())
 }
 
-fn source(suite: &str) -> String {
+/// One of Debian's suites as a source for apt, whose signature is checked with Debian's own keys.
+pub(crate) fn source(suite: &str) -> String {
     format!("Types: deb\nURIs: {MIRROR}\nSuites: {suite}\nComponents: main\nSigned-By: {KEYRING}\n")
 }
 

@@ -49,9 +49,18 @@ impl Drop for Group {
 
 /// Asks every command that runs now to end.
 pub(crate) fn end_all() {
+    signal_all(Signal::SIGTERM);
+}
+
+/// Ends every command that still runs.
+pub(crate) fn kill_all() {
+    signal_all(Signal::SIGKILL);
+}
+
+fn signal_all(signal: Signal) {
     for leader in locked(&RUNNING).iter() {
         // As above.
-        let _ = killpg(*leader, Signal::SIGTERM);
+        let _ = killpg(*leader, signal);
     }
 }
 

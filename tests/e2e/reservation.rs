@@ -1,0 +1,80 @@
+//! The kernel's own reservation, by sysfs and by the info block: what the agent's tests rest on.
+
+use anyhow::{Result, ensure};
+use guest::creation::{self, Map, Mode, Wanted};
+use guest::infoblock::InfoBlock;
+use guest::{dmesg, ndctl, regions, sysfs};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+#[test]
+fn ndctl_fsdax_map_dev_agrees_with_sysfs_and_block() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mark = dmesg::Mark::now()?;
+    let made = ndctl::create(&regions.first, &["-m", "fsdax", "-M", "dev", "-a", "2M", "-s", "1G"])?;
+    let namespace = ndctl::text(&made, "dev")?;
+    let Some(claimer) = sysfs::holder(namespace)? else { panic!("nobody holds {namespace}") };
+    let reservation = sysfs::number(&claimer, "resource")? - sysfs::number(namespace, "resource")?;
+    let (size, usable) = (sysfs::number(namespace, "size")?, sysfs::number(&claimer, "size")?);
+    // Held by hand against the table in nvdimm_setup_pfn's formula: 64 bytes for each of 262,142 pages, up to 2 MiB.
+    assert_eq!((size, reservation), (GIB, 18 * MIB));
+
+    let block = InfoBlock::read(namespace)?;
+    assert_eq!(block.signature(), "NVDIMM_PFN_INFO");
+    assert_eq!(block.dataoff() + block.start_pad(), reservation);
+    assert_eq!(block.npfns() * 4096, usable);
+    assert_eq!(size, reservation + usable + block.end_trunc());
+    assert_eq!((block.mode(), block.align(), block.page_size(), block.page_struct_size()), (2, 2 * MIB, 4096, 64));
+    assert_eq!(block.parent_uuid(), ndctl::text(&made, "uuid")?);
+    let Some(claimer) = sysfs::holder(namespace)? else { panic!("{namespace} was not brought back") };
+    assert_eq!(block.uuid(), sysfs::text(&claimer, "uuid")?);
+    let warnings: Vec<_> = mark.since()?.into_iter().filter(|message| message.level < 4).collect();
+    ensure!(warnings.is_empty(), "the kernel complained: {warnings:?}");
+    Ok(())
+}
+
+#[test]
+fn sysfs_alone_makes_devdax_map_mem() -> Result<()> {
+    let regions = regions::fresh()?;
+    let wanted = Wanted {
+        region: regions.second.clone(),
+        size_bytes: GIB,
+        mode: Mode::Devdax,
+        map: Map::Mem,
+        align_bytes: 2 * MIB,
+    };
+    let made = creation::create(&wanted)?;
+    let reservation = sysfs::number(&made.claimer, "resource")? - sysfs::number(&made.namespace, "resource")?;
+    assert_eq!(reservation, 2 * MIB);
+    assert_eq!(sysfs::text(&made.claimer, "mode")?, "ram");
+    assert_eq!(sysfs::holder(&made.namespace)?.as_deref(), Some(made.claimer.as_str()));
+
+    let block = InfoBlock::read(&made.namespace)?;
+    assert_eq!(block.signature(), "NVDIMM_DAX_INFO");
+    assert_eq!((block.uuid(), block.parent_uuid()), (made.block_uuid, made.namespace_uuid));
+    assert_eq!((block.dataoff(), block.mode(), block.align()), (2 * MIB, 1, 2 * MIB));
+    Ok(())
+}
+
+#[test]
+fn align_of_1_gib_on_the_odd_base_pads_to_the_next_gib() -> Result<()> {
+    let regions = regions::fresh()?;
+    let wanted = Wanted {
+        region: regions.second.clone(),
+        size_bytes: 4 * GIB,
+        mode: Mode::Devdax,
+        map: Map::Dev,
+        align_bytes: GIB,
+    };
+    ensure!(sysfs::choices(&sysfs::text(&wanted.region, "dax_seed")?, "supported_alignments")?.contains(&GIB));
+    let made = creation::create(&wanted)?;
+    let (start, usable_start) =
+        (sysfs::number(&made.namespace, "resource")?, sysfs::number(&made.claimer, "resource")?);
+    assert_eq!((start % GIB, usable_start % GIB), (2 * MIB, 0));
+    // 66 MiB of struct pages fit below the next multiple of 1 GiB, and as much as the base is off is cut at the end.
+    assert_eq!(usable_start - start, GIB - 2 * MIB);
+    let block = InfoBlock::read(&made.namespace)?;
+    assert_eq!((block.dataoff(), block.end_trunc()), (GIB - 2 * MIB, 2 * MIB));
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! The agent under test: started, waited for, read line by line, stopped.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::wait;
+
+/// The agent's binary in the guest.
+pub const PROGRAM: &str = "/bin/pfnwatch";
+/// A word of the line, on either output, with which the agent says that it is attached or idle.
+const READY: &str = "ready";
+const READY_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// A running `pfnwatch run --format json`. Killed when dropped.
+pub struct Agent {
+    child: Child,
+    lines: Receiver<Line>,
+    /// What it said so far, in order.
+    seen: Vec<Line>,
+}
+
+/// A line of the agent's.
+#[derive(Clone, Debug)]
+enum Line {
+    Json(Value),
+    Text(String),
+}
+
+impl Agent {
+    /// Starts the agent and waits until it says that it is ready.
+    pub fn start(arguments: &[&str]) -> Result<Self> {
+        let mut agent = Self::spawn(arguments)?;
+        agent.ready()?;
+        Ok(agent)
+    }
+
+    /// Starts the agent without waiting.
+    pub fn spawn(arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "--format", "json"]).args(arguments);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {PROGRAM}"))?;
+        let (sender, lines) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            read_lines(stdout, sender.clone());
+        }
+        if let Some(stderr) = child.stderr.take() {
+            read_lines(stderr, sender);
+        }
+        Ok(Self { child, lines, seen: Vec::new() })
+    }
+
+    /// Waits for a line that says `ready`.
+    pub fn ready(&mut self) -> Result<()> {
+        self.line("the agent's ready", READY_LIMIT, |line| match line {
+            Line::Json(json) => json.to_string().contains(READY).then_some(()),
+            Line::Text(text) => text.contains(READY).then_some(()),
+        })
+    }
+
+    /// The first JSON line, of those seen and those to come, of which `pick` makes something.
+    pub fn event<T>(&mut self, what: &str, limit: Duration, pick: impl Fn(&Value) -> Option<T>) -> Result<T> {
+        self.line(what, limit, |line| match line {
+            Line::Json(json) => pick(json),
+            Line::Text(_) => None,
+        })
+    }
+
+    /// All JSON lines until now that are accepted.
+    pub fn events(&mut self, accept: impl Fn(&Value) -> bool) -> Vec<Value> {
+        self.seen.extend(self.lines.try_iter());
+        let json = self.seen.iter().filter_map(|line| match line {
+            Line::Json(json) if accept(json) => Some(json.clone()),
+            Line::Json(_) | Line::Text(_) => None,
+        });
+        json.collect()
+    }
+
+    /// Waits until at least `count` JSON lines are accepted, and returns them.
+    pub fn collect(
+        &mut self,
+        what: &str,
+        count: usize,
+        limit: Duration,
+        accept: impl Fn(&Value) -> bool,
+    ) -> Result<Vec<Value>> {
+        wait::until(what, limit, || Some(self.events(&accept)).filter(|events| events.len() >= count))
+            .with_context(|| self.said())
+    }
+
+    /// Asks it to end by SIGTERM, waits for that, and returns how it ended. What it said stays to be read.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::SIGTERM)?;
+        self.ended()
+    }
+
+    /// Ends it by SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        let status = self.ended()?;
+        match status.signal() {
+            Some(9) => Ok(()),
+            _ => bail!("the agent ended by itself: {status}{}", self.said()),
+        }
+    }
+
+    /// Waits for it to end by itself.
+    pub fn ended(&mut self) -> Result<ExitStatus> {
+        let child = &mut self.child;
+        wait::until("the agent's end", STOP_LIMIT, || child.try_wait().ok().flatten()).with_context(|| self.said())
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(self.pid()?, signal).with_context(|| format!("cannot send {signal} to the agent"))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Result<Pid> {
+        Ok(Pid::from_raw(i32::try_from(self.child.id()).context("a pid out of range")?))
+    }
+
+    /// All that it said, for an error.
+    pub fn said(&mut self) -> String {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.iter().fold("\nthe agent said:".to_owned(), |text, line| match line {
+            Line::Json(json) => text + "\n    " + &json.to_string(),
+            Line::Text(line) => text + "\n    " + line,
+        })
+    }
+
+    fn line<T>(&mut self, what: &str, limit: Duration, pick: impl Fn(&Line) -> Option<T>) -> Result<T> {
+        let end = Instant::now() + limit;
+        let mut next = 0;
+        loop {
+            if let Some(found) = self.seen.iter().skip(next).find_map(&pick) {
+                return Ok(found);
+            }
+            next = self.seen.len();
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(_) => bail!("{what}: not within {} s{}", limit.as_secs(), self.said()),
+            }
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_lines(from: impl Read + Send + 'static, to: Sender<Line>) {
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let line = match serde_json::from_str(&line) {
+                Ok(json @ Value::Object(_)) => Line::Json(json),
+                Ok(_) | Err(_) => Line::Text(line),
+            };
+            if to.send(line).is_err() {
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,33 @@
+//! Runs a program and keeps what it said.
+
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// What a program that ended said, and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// Exit code; None where a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Runs a program to its end, whatever that is. An error only where it cannot be started.
+pub fn attempt(program: &str, arguments: &[&str]) -> Result<Said> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let Output { status, stdout, stderr } = output.with_context(|| format!("cannot start {program}"))?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) })
+}
+
+/// Runs a program that must end well; returns its standard output. The error has all that it said.
+pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
+    let said = attempt(program, arguments)?;
+    match said.code {
+        Some(0) => Ok(said.stdout),
+        code => bail!("{program} {}: exit code {code:?}\n{}{}", arguments.join(" "), said.stdout, said.stderr),
+    }
+}

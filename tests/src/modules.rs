@@ -1,0 +1,72 @@
+//! Loads and unloads the kernel's nvdimm stack, whole or by the piece.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::{command, sysfs, wait};
+
+/// The whole stack, each module after those that it needs; nfit before nd_e820, so that the NVDIMMs' regions come
+/// first. dax_pmem_compat is 5.10's.
+const STACK: [&str; 9] =
+    ["libnvdimm", "nd_btt", "nd_pmem", "device_dax", "dax_pmem", "dax_pmem_compat", "kmem", "nfit", "nd_e820"];
+
+/// What has to go in what order: before each module those that use it. dax_pmem_core is 5.10's.
+const UNLOAD: [&str; 10] = [
+    "nd_e820",
+    "nfit",
+    "kmem",
+    "dax_pmem_compat",
+    "dax_pmem",
+    "dax_pmem_core",
+    "device_dax",
+    "nd_pmem",
+    "nd_btt",
+    "libnvdimm",
+];
+
+/// The usual machine's regions: two NVDIMMs and the e820 range.
+const REGIONS: usize = 3;
+const REGIONS_LIMIT: Duration = Duration::from_secs(30);
+
+/// Whether a module is loaded now.
+pub fn loaded(name: &str) -> bool {
+    let list = fs::read_to_string("/proc/modules").unwrap_or_default();
+    list.lines().any(|line| line.split(' ').next() == Some(name))
+}
+
+/// Loads a module and what it needs.
+pub fn load(name: &str) -> Result<()> {
+    command::run("/sbin/modprobe", &[name]).map(drop)
+}
+
+/// Unloads a module that nobody uses.
+pub fn unload(name: &str) -> Result<()> {
+    command::run("/bin/rmmod", &[name]).map(drop)
+}
+
+/// Loads the whole stack, and waits until the machine's regions are there.
+pub fn load_stack() -> Result<()> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let files = Path::new("/lib/modules").join(release.trim()).join("kernel");
+    for name in STACK.iter().filter(|name| files.join(format!("{name}.ko")).exists()) {
+        load(name)?;
+    }
+    wait::until("the regions of the machine", REGIONS_LIMIT, || (regions_ready() == REGIONS).then_some(()))
+}
+
+/// Regions that have a driver: one without cannot make a namespace yet.
+fn regions_ready() -> usize {
+    sysfs::devices("region").iter().filter(|region| sysfs::driver(region).is_some()).count()
+}
+
+/// Unloads whatever of the stack is loaded. Namespaces go down with it, and come back when it is loaded again.
+pub fn unload_stack() -> Result<()> {
+    for name in UNLOAD.iter().filter(|name| loaded(name)) {
+        unload(name)?;
+    }
+    ensure!(!loaded("libnvdimm"), "libnvdimm is still loaded");
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! The real ndctl, by its JSON.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::command;
+
+/// Runs ndctl; it must end well. Its JSON: an object for one thing, a list for several, null for none.
+pub fn ndctl(arguments: &[&str]) -> Result<Value> {
+    let stdout = command::run("/bin/ndctl", arguments)?;
+    match stdout.trim() {
+        "" => Ok(Value::Null),
+        text => serde_json::from_str(text).with_context(|| format!("ndctl {}: no JSON: {text}", arguments.join(" "))),
+    }
+}
+
+/// `ndctl create-namespace` with further arguments, such as `["-m", "fsdax", "-M", "dev", "-s", "1G"]`; the new
+/// namespace as ndctl describes it (`dev`, `mode`, `map`, `size`, `uuid`, `align`, …).
+pub fn create(region: &str, arguments: &[&str]) -> Result<Value> {
+    ndctl(&[&["create-namespace", "-r", region], arguments].concat())
+}
+
+/// What ndctl knows of a namespace, enabled or not.
+pub fn describe(namespace: &str) -> Result<Value> {
+    let list = ndctl(&["list", "-N", "-i", "-v", "-u", "-n", namespace])?;
+    let one = list.as_array().and_then(|list| list.first()).unwrap_or(&list);
+    Ok(one.clone())
+}
+
+/// Disables a namespace.
+pub fn disable(namespace: &str) -> Result<()> {
+    command::run("/bin/ndctl", &["disable-namespace", namespace]).map(drop)
+}
+
+/// Enables a namespace.
+pub fn enable(namespace: &str) -> Result<()> {
+    command::run("/bin/ndctl", &["enable-namespace", namespace]).map(drop)
+}
+
+/// Destroys a namespace, enabled or not.
+pub fn destroy(namespace: &str) -> Result<()> {
+    command::run("/bin/ndctl", &["destroy-namespace", "-f", namespace]).map(drop)
+}
+
+/// A text field of ndctl's JSON.
+pub fn text<'a>(json: &'a Value, key: &str) -> Result<&'a str> {
+    json.get(key).and_then(Value::as_str).with_context(|| format!("ndctl gives no text {key}: {json}"))
+}
+
+/// A number of ndctl's JSON.
+pub fn number(json: &Value, key: &str) -> Result<u64> {
+    json.get(key).and_then(Value::as_u64).with_context(|| format!("ndctl gives no number {key}: {json}"))
+}

@@ -1,0 +1,62 @@
+//! The usual machine's regions, emptied for each test, so that no test depends on another.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::init::GUEST_MARK;
+use crate::{command, modules, sysfs};
+
+/// The regions by what they are: their numbers depend on the order of loading.
+#[derive(Clone, Debug)]
+pub struct Regions {
+    /// The first NVDIMM's: 4 GiB at a multiple of 1 GiB.
+    pub first: String,
+    /// The second NVDIMM's: 6 GiB at an odd multiple of 2 MiB.
+    pub second: String,
+    /// The e820 range (`memmap=`): 512 MiB without labels, its one namespace without a uuid.
+    pub legacy: String,
+}
+
+/// Loads the nvdimm stack where it is not loaded, destroys every namespace, makes the labels blank, and returns the
+/// regions. Refuses to run anywhere but in a test guest.
+pub fn fresh() -> Result<Regions> {
+    ensure!(
+        Path::new(GUEST_MARK).exists(),
+        "this is no test guest: `cargo xtask vm` runs these tests, which destroy every namespace they find"
+    );
+    modules::load_stack()?;
+    // destroy-namespace also wipes the info blocks, which a later namespace at the same place would find again.
+    // Where there is nothing to destroy, it says so and fails.
+    let _ = command::attempt("/bin/ndctl", &["destroy-namespace", "-f", "all"])?;
+    for arguments in [["disable-region", "all"].as_slice(), &["init-labels", "-f", "all"], &["enable-region", "all"]] {
+        command::run("/bin/ndctl", arguments)?;
+    }
+    find()
+}
+
+/// The regions as they are, told apart by what has labels and where it starts.
+pub fn find() -> Result<Regions> {
+    let (mut labelled, mut legacy) = (Vec::new(), Vec::new());
+    for region in sysfs::devices("region") {
+        let start = sysfs::number(&region, "resource")?;
+        match sysfs::number(&region, "mappings")? {
+            0 => legacy.push(region),
+            _ => labelled.push((start, region)),
+        }
+    }
+    labelled.sort();
+    match (labelled.as_slice(), legacy.as_slice()) {
+        ([(_, first), (_, second)], [legacy]) => {
+            Ok(Regions { first: first.clone(), second: second.clone(), legacy: legacy.clone() })
+        }
+        _ => bail!("these are not the usual machine's regions: with labels {labelled:?}, without {legacy:?}"),
+    }
+}
+
+/// The namespaces of a region that hold something: seeds have no size.
+pub fn namespaces(region: &str) -> Result<Vec<String>> {
+    let number = region.strip_prefix("region").with_context(|| format!("{region} is no region"))?;
+    let all = sysfs::devices(&format!("namespace{number}."));
+    Ok(all.into_iter().filter(|name| sysfs::number(name, "size").is_ok_and(|size| size > 0)).collect())
+}

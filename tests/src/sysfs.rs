@@ -1,0 +1,83 @@
+//! The nd bus in sysfs: devices by name (`region0`, `namespace0.0`, `pfn0.1`, `dax1.0`), their attributes, their drivers.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+const BUS: &str = "/sys/bus/nd";
+
+/// A device's folder.
+pub fn folder(device: &str) -> PathBuf {
+    Path::new(BUS).join("devices").join(device)
+}
+
+/// Names of the devices that start with `prefix`, in the order of their names; none where there is no nd bus.
+pub fn devices(prefix: &str) -> Vec<String> {
+    let entries = fs::read_dir(Path::new(BUS).join("devices")).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
+    names.sort();
+    names
+}
+
+/// An attribute's text without its line end.
+pub fn text(device: &str, attribute: &str) -> Result<String> {
+    let text = fs::read_to_string(folder(device).join(attribute));
+    Ok(text.with_context(|| format!("cannot read {device}/{attribute}"))?.trim_end().to_owned())
+}
+
+/// An attribute that is a number, decimal or `0x…`.
+pub fn number(device: &str, attribute: &str) -> Result<u64> {
+    let text = text(device, attribute)?;
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    number.with_context(|| format!("{device}/{attribute} is no number: {text}"))
+}
+
+/// The numbers of a list such as `4096 [2097152] 1073741824`.
+pub fn choices(device: &str, attribute: &str) -> Result<Vec<u64>> {
+    let text = text(device, attribute)?;
+    let words = text.split_whitespace().map(|word| word.trim_matches(['[', ']']));
+    words.map(|word| word.parse().with_context(|| format!("{device}/{attribute}: {text}"))).collect()
+}
+
+/// Writes an attribute.
+pub fn write(device: &str, attribute: &str, value: &str) -> Result<()> {
+    fs::write(folder(device).join(attribute), value)
+        .with_context(|| format!("cannot write {value:?} to {device}/{attribute}"))
+}
+
+/// The driver that a device is bound to.
+pub fn driver(device: &str) -> Option<String> {
+    let link = fs::read_link(folder(device).join("driver")).ok()?;
+    Some(link.file_name()?.to_string_lossy().into_owned())
+}
+
+/// Writes a device's name to a driver's `bind`. The error is the kernel's own.
+pub fn bind(device: &str, driver: &str) -> io::Result<()> {
+    fs::write(Path::new(BUS).join("drivers").join(driver).join("bind"), device)
+}
+
+/// Unbinds a device from its driver.
+pub fn unbind(device: &str) -> Result<()> {
+    let Some(driver) = driver(device) else { bail!("{device} is bound to no driver") };
+    fs::write(Path::new(BUS).join("drivers").join(&driver).join("unbind"), device)
+        .with_context(|| format!("cannot unbind {device} from {driver}"))
+}
+
+/// The device that claims a namespace (`pfnX.Y`, `daxX.Y`, `bttX.Y`); None where nobody does.
+pub fn holder(namespace: &str) -> Result<Option<String>> {
+    Ok(Some(text(namespace, "holder")?).filter(|holder| !holder.is_empty()))
+}
+
+/// The block device of an enabled namespace, by way of its holder where it has one: `pmem0` or `pmem0s`.
+pub fn block_device(device: &str) -> Result<String> {
+    let dir = folder(device).join("block");
+    let mut entries = fs::read_dir(&dir).with_context(|| format!("{device} has no block device"))?;
+    let entry = entries.next().with_context(|| format!("{} is empty", dir.display()))?;
+    Ok(entry.context("a folder that cannot be read")?.file_name().to_string_lossy().into_owned())
+}

@@ -1,0 +1,60 @@
+//! What a change has to pass before anyone reads it: formatting, clippy for both targets, documentation, tidiness.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::{build_ebpf, tidy, toolchain};
+
+/// A check of its own line in the tables.
+pub(crate) struct Check {
+    /// What the tables call it.
+    pub(crate) name: &'static str,
+    /// How many seconds it may take on 2 processors, from nothing.
+    pub(crate) limit_s: u64,
+    /// Whether it compiles the agent, and so needs the eBPF object.
+    pub(crate) compiles_agent: bool,
+    /// Runs it; its findings go to the terminal.
+    pub(crate) run: fn() -> Result<()>,
+}
+
+/// Every check, the quick ones first.
+pub(crate) const ALL: [Check; 5] = [
+    Check { name: "formatting", limit_s: 20, compiles_agent: false, run: formatting },
+    Check { name: "tidy", limit_s: 10, compiles_agent: false, run: tidy::run },
+    Check { name: "clippy, eBPF target", limit_s: 60, compiles_agent: false, run: clippy_bpf },
+    Check { name: "clippy, host", limit_s: 240, compiles_agent: true, run: clippy_host },
+    Check { name: "documentation", limit_s: 60, compiles_agent: true, run: documentation },
+];
+
+/// Runs them all, and tells at the end which of them failed.
+pub(crate) fn run() -> Result<()> {
+    // The agent embeds the object: clippy compiles it too.
+    build_ebpf::run().context("the eBPF programs do not build")?;
+    let failed: Vec<&str> = ALL.iter().filter(|check| !passes(check)).map(|check| check.name).collect();
+    println!("{} checks passed, {} failed", ALL.len() - failed.len(), failed.len());
+    if failed.is_empty() { Ok(()) } else { Err(anyhow!("failed: {}", failed.join("; "))) }
+}
+
+fn passes(check: &Check) -> bool {
+    (check.run)().inspect_err(|error| eprintln!("{}: {error:#}", check.name)).is_ok()
+}
+
+fn formatting() -> Result<()> {
+    toolchain::cargo_task(["fmt", "--all", "--check"]).show().context("remedy: cargo fmt --all")
+}
+
+fn clippy_host() -> Result<()> {
+    let arguments = "clippy --workspace --exclude pfnwatch-ebpf --all-targets -- -D warnings";
+    toolchain::cargo_task(arguments.split(' ')).limit(Duration::from_secs(900)).show()
+}
+
+fn clippy_bpf() -> Result<()> {
+    let packages = ["--package", "pfnwatch-ebpf", "--package", "pfnwatch-common"];
+    build_ebpf::cargo_for_bpf("clippy", &packages, &["--", "-D", "warnings"])?.show()
+}
+
+fn documentation() -> Result<()> {
+    let arguments = "doc --workspace --exclude pfnwatch-ebpf --no-deps --document-private-items";
+    toolchain::cargo_task(arguments.split(' ')).env("RUSTDOCFLAGS", "-D warnings").show()
+}

@@ -1,0 +1,53 @@
+//! Set-up: installs what is missing, says what it does, and costs next to nothing where all is there.
+
+use std::thread;
+
+use anyhow::{Result, anyhow};
+
+mod bpf_linker;
+mod host;
+mod qemu;
+mod rust_src;
+
+pub(crate) use bpf_linker::path as bpf_linker;
+pub(crate) use rust_src::{RustSource, ensure as rust_source};
+
+/// What the eBPF build needs: bpf-linker, and the sources of Rust's core library.
+pub(crate) fn for_build() -> Result<()> {
+    both(bpf_linker::ensure, || rust_src::ensure().map(drop))
+}
+
+/// What the VM tests need besides: QEMU, ndctl and some tools of the host.
+pub(crate) fn for_vm() -> Result<()> {
+    // bpf-linker keeps the processors busy for minutes, the rest waits for the network.
+    both(bpf_linker::ensure, || {
+        host::ensure()?;
+        qemu::ensure()?;
+        rust_src::ensure().map(drop)
+    })
+}
+
+/// Runs two parts side by side and reports what went wrong in either.
+fn both(one: impl FnOnce() -> Result<()> + Send, other: impl FnOnce() -> Result<()>) -> Result<()> {
+    thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        match (one.join().unwrap_or_else(|_| Err(anyhow!("a part of the set-up panicked"))), other) {
+            (Err(first), Err(second)) => Err(anyhow!("{first:#}\nerror: {second:#}")),
+            (first, second) => first.and(second),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_both_parts_are_told() {
+        let error = both(|| Err(anyhow!("one")), || Err(anyhow!("two"))).unwrap_err().to_string();
+        assert!(error.contains("one") && error.contains("two"), "{error}");
+        assert!(both(|| Err(anyhow!("one")), || Ok(())).is_err() && both(|| Ok(()), || Err(anyhow!("two"))).is_err());
+        assert!(both(|| Ok(()), || Ok(())).is_ok());
+    }
+}

@@ -1,0 +1,55 @@
+//! Debian packages that the VM tests use on the host. They are the only thing that set-up puts into the system.
+
+use std::env;
+use std::path::Path;
+
+use anyhow::Result;
+
+mod apt;
+
+pub(super) use apt::install;
+
+/// What is needed (a program, or the path of a file) and the package that has it.
+const NEEDED: [(&str, &str); 7] = [
+    ("apt-get", "apt"),
+    ("dpkg-deb", "dpkg"),
+    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+    ("ndctl", "ndctl"),
+    ("kmod", "kmod"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+];
+
+/// Installs the packages of what is missing.
+pub(super) fn ensure() -> Result<()> {
+    let packages = missing(has);
+    if packages.is_empty() { Ok(()) } else { install(&packages, None) }
+}
+
+fn missing(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    NEEDED.iter().filter(|(what, _)| !has(what)).map(|(_, package)| *package).collect()
+}
+
+/// Whether the host has this file, or a program of this name (also one for root, whose folder a user's PATH may lack).
+pub(super) fn has(what: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    Path::new(what).is_absolute() && Path::new(what).exists() || folders.into_iter().any(|dir| dir.join(what).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_what_is_missing() {
+        assert_eq!(missing(|what| what != "ndctl" && what != "xz"), ["ndctl", "xz-utils"]);
+        assert!(missing(|_| true).is_empty());
+    }
+
+    #[test]
+    fn programs_and_files_are_found() {
+        assert!(has("sh") && has("/proc/self/stat"));
+        assert!(!has("no-such-program-here") && !has("/no/such/file"));
+    }
+}

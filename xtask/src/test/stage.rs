@@ -1,0 +1,189 @@
+//! A stage: some work with a time limit, which may depend on earlier stages.
+
+use std::ops::Add;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+
+use crate::process;
+
+/// How long work that was told to end may take for it.
+const GRACE: Duration = Duration::from_secs(15);
+
+type Work = Box<dyn FnOnce() -> Done + Send>;
+
+/// Passed and failed tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Counts {
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
+    }
+}
+
+/// What a stage's work leaves.
+pub(super) struct Done {
+    /// What it counted, also of work that went wrong half-way.
+    pub(super) counts: Counts,
+    /// Why it went wrong, or what it left out.
+    pub(super) outcome: Outcome,
+}
+
+/// How a stage ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Outcome {
+    Passed,
+    /// With the reason.
+    Failed(String),
+    /// With the reason.
+    NotRun(String),
+}
+
+/// Work with a name and a limit.
+pub(super) struct Stage {
+    pub(super) name: String,
+    pub(super) limit: Duration,
+    /// Stages without whose success this one makes no sense.
+    pub(super) needs: &'static [&'static str],
+    work: Work,
+}
+
+/// A line of the table at the end.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) outcome: Outcome,
+    pub(super) counts: Counts,
+    pub(super) took: Duration,
+    pub(super) limit: Duration,
+}
+
+impl Stage {
+    /// A check, which counts as one test.
+    pub(super) fn check(name: &str, limit_s: u64, work: fn() -> Result<()>) -> Self {
+        Self::counted(name, limit_s, move || match work() {
+            Ok(()) => Done { counts: Counts { passed: 1, failed: 0 }, outcome: Outcome::Passed },
+            Err(error) => Done::failed(Counts::default(), format!("{error:#}")),
+        })
+    }
+
+    /// Work that counts its tests itself.
+    pub(super) fn counted(name: &str, limit_s: u64, work: impl FnOnce() -> Done + Send + 'static) -> Self {
+        Self { name: name.to_owned(), limit: super::seconds(limit_s), needs: &[], work: Box::new(work) }
+    }
+
+    /// To be run only after these have passed.
+    pub(super) fn after(self, needs: &'static [&'static str]) -> Self {
+        Self { needs, ..self }
+    }
+}
+
+impl Done {
+    /// Failed work counts as one failed test at least.
+    pub(super) fn failed(counts: Counts, why: String) -> Self {
+        let failed = counts.failed.max(1);
+        Self { counts: Counts { failed, ..counts }, outcome: Outcome::Failed(why) }
+    }
+}
+
+/// Runs the stages in turn; one whose needs are not met is not run.
+pub(super) fn run_all(stages: Vec<Stage>) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for stage in stages {
+        let passed = |needed: &str| rows.iter().any(|row| row.name == needed && row.outcome == Outcome::Passed);
+        let row = match stage.needs.iter().find(|needed| !passed(needed)) {
+            Some(missing) => Row {
+                name: stage.name,
+                outcome: Outcome::NotRun(format!("needs {missing}")),
+                counts: Counts::default(),
+                took: Duration::ZERO,
+                limit: stage.limit,
+            },
+            None => run(stage),
+        };
+        rows.push(row);
+    }
+    rows
+}
+
+fn run(stage: Stage) -> Row {
+    eprintln!("\n== {} (at most {} s)", stage.name, stage.limit.as_secs());
+    let start = Instant::now();
+    let done = within(stage.limit, stage.work, [process::end_all, process::kill_all]);
+    if let Outcome::Failed(why) = &done.outcome {
+        eprintln!("{}: {why}", stage.name);
+    }
+    Row { name: stage.name, outcome: done.outcome, counts: done.counts, took: start.elapsed(), limit: stage.limit }
+}
+
+/// Does the work in a thread of its own. At the limit every command that it runs is told to end, with all that those
+/// have started, and then made to; work that does not end even then is left behind.
+fn within(limit: Duration, work: Work, [end, kill]: [fn(); 2]) -> Done {
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || done.send(work()));
+    let too_long = |counts| Done::failed(counts, format!("took longer than its limit of {} s", limit.as_secs()));
+    match ended.recv_timeout(limit) {
+        Ok(done) => done,
+        Err(mpsc::RecvTimeoutError::Disconnected) => Done::failed(Counts::default(), anyhow!("panicked").to_string()),
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            end();
+            let late = ended.recv_timeout(GRACE);
+            kill();
+            too_long(late.map_or_else(|_| Counts::default(), |done| done.counts))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passing() -> Result<()> {
+        Ok(())
+    }
+
+    fn failing() -> Result<()> {
+        Err(anyhow!("the reason"))
+    }
+
+    #[test]
+    fn one_that_failed_stops_only_what_needs_it() {
+        let rows = run_all(vec![
+            Stage::check("a", 5, failing),
+            Stage::check("b", 5, passing).after(&["a"]),
+            Stage::check("c", 5, passing),
+            Stage::check("d", 5, passing).after(&["c"]),
+        ]);
+        let outcomes: Vec<_> = rows.iter().map(|row| row.outcome.clone()).collect();
+        let (failed, not_run) = (Outcome::Failed("the reason".into()), Outcome::NotRun("needs a".into()));
+        assert_eq!(outcomes, [failed, not_run, Outcome::Passed, Outcome::Passed]);
+        let total = rows.iter().fold(Counts::default(), |total, row| total + row.counts);
+        assert_eq!(total, Counts { passed: 2, failed: 1 });
+    }
+
+    #[test]
+    fn limit_is_kept() {
+        let work = || {
+            thread::sleep(Duration::from_millis(300));
+            Done { counts: Counts { passed: 7, failed: 0 }, outcome: Outcome::Passed }
+        };
+        // Ending every command of this process would hit those of the other tests.
+        let done = within(Duration::from_millis(10), Box::new(work), [|| (), || ()]);
+        assert_eq!(done.outcome, Outcome::Failed("took longer than its limit of 0 s".into()));
+        assert_eq!(done.counts, Counts { passed: 7, failed: 1 });
+    }
+
+    #[test]
+    fn panic_is_a_failure() {
+        let row = run(Stage::counted("panics", 5, || panic!("of the test itself")));
+        assert_eq!((row.outcome, row.counts.failed), (Outcome::Failed("panicked".into()), 1));
+    }
+}

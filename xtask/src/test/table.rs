@@ -1,0 +1,60 @@
+//! The table of stages at the end of a test run.
+
+use std::time::Duration;
+
+use super::stage::{Outcome, Row};
+
+/// A line a stage: its name, outcome, tests, time and limit, and under it the reason where it did not pass.
+pub(super) fn render(rows: &[Row]) -> String {
+    let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default().max("stage".len());
+    let mut text = format!(
+        "{:width$}  {:8}  {:>6}  {:>6}  {:>8}  {:>7}\n",
+        "stage", "outcome", "passed", "failed", "time", "limit"
+    );
+    for row in rows {
+        let (word, why) = match &row.outcome {
+            Outcome::Passed => ("ok", None),
+            Outcome::Failed(why) => ("FAILED", Some(why)),
+            Outcome::NotRun(why) => ("not run", Some(why)),
+        };
+        let time = format!("{:.1} s", row.took.as_secs_f64());
+        let line = format!(
+            "{:width$}  {word:8}  {:>6}  {:>6}  {time:>8}  {:>7}\n",
+            row.name,
+            row.counts.passed,
+            row.counts.failed,
+            format!("{} s", row.limit.as_secs()),
+        );
+        text.push_str(&line);
+        if let Some(why) = why {
+            text.push_str(&format!("    {}\n", why.lines().next().unwrap_or_default()));
+        }
+    }
+    let sum = |part: fn(&Row) -> Duration| rows.iter().map(part).sum::<Duration>().as_secs();
+    text.push_str(&format!("{} s of at most {} s\n", sum(|row| row.took), sum(|row| row.limit)));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::Counts;
+    use super::*;
+
+    #[test]
+    fn a_line_a_stage_and_the_reasons() {
+        let row = |name: &str, outcome| Row {
+            name: name.into(),
+            outcome,
+            counts: Counts { passed: 3, failed: 1 },
+            took: Duration::from_millis(1250),
+            limit: Duration::from_secs(60),
+        };
+        let text = render(&[row("one", Outcome::Passed), row("another", Outcome::Failed("why\nand more".into()))]);
+        assert_eq!(
+            text,
+            "stage    outcome   passed  failed      time    limit\n\
+             one      ok             3       1     1.2 s     60 s\n\
+             another  FAILED         3       1     1.2 s     60 s\n    why\n2 s of at most 120 s\n"
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! The unit tests of the crates that run on the host.
+
+use std::time::Duration;
+
+use super::stage::{Counts, Done, Outcome};
+use crate::toolchain;
+
+/// The stage ends it earlier.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Runs them all, also after a failure. The end-to-end tests need a guest and are not among them.
+pub(super) fn run() -> Done {
+    let library = "test --no-fail-fast --workspace --exclude pfnwatch-ebpf --exclude pfnwatch-e2e";
+    let guest = "test --no-fail-fast --package pfnwatch-e2e --lib --bins";
+    let (mut counts, mut failure) = (Counts::default(), None);
+    for arguments in [library, guest] {
+        let (outcome, said) = toolchain::cargo_task(arguments.split(' ')).limit(LIMIT).tee();
+        counts = counts + said.lines().filter_map(result).fold(Counts::default(), |sum, counts| sum + counts);
+        failure = failure.or(outcome.err());
+    }
+    match failure {
+        Some(error) => Done::failed(counts, format!("{error:#}")),
+        None if counts.failed > 0 => Done::failed(counts, format!("{} tests failed", counts.failed)),
+        None if counts.passed == 0 => Done::failed(counts, "no test was run".to_owned()),
+        None => Done { counts, outcome: Outcome::Passed },
+    }
+}
+
+/// libtest's `test result: ok. 12 passed; 0 failed; …`.
+fn result(line: &str) -> Option<Counts> {
+    let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let number = |name: &str| {
+        let part = numbers.split("; ").find_map(|part| part.strip_suffix(name))?;
+        part.trim().parse().ok()
+    };
+    Some(Counts { passed: number(" passed")?, failed: number(" failed")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines() {
+        let line = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.27s";
+        assert_eq!(result(line), Some(Counts { passed: 12, failed: 0 }));
+        let line = "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.27s";
+        assert_eq!(result(line), Some(Counts { passed: 3, failed: 2 }));
+        assert_eq!(result("test result ... ok"), None);
+        assert_eq!(result("test result: ok. many passed; 0 failed"), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! The VM tests as stages, one a kernel line.
+
+use guest::scope::LINES;
+
+use super::stage::{Counts, Done, Outcome, Stage};
+use crate::vm;
+
+const LIMIT_S: u64 = 270;
+
+pub(super) fn stages() -> impl Iterator<Item = Stage> {
+    LINES.iter().map(|line| Stage::counted(&format!("VM, kernel {line}"), LIMIT_S, move || run(line)))
+}
+
+fn run(line: &str) -> Done {
+    match vm::run(&vm::Args { kernel: vec![line.to_owned()], filter: Vec::new() }) {
+        Ok(tally) => done(&tally),
+        Err(error) => Done::failed(Counts::default(), format!("{error:#}")),
+    }
+}
+
+fn done(tally: &vm::Tally) -> Done {
+    let counts = Counts { passed: tally.passed, failed: tally.failed };
+    match tally.not_run.as_slice() {
+        _ if counts.failed > 0 => Done::failed(counts, format!("{} tests failed", counts.failed)),
+        [] if counts.passed == 0 => Done::failed(counts, "no test was run".to_owned()),
+        [] => Done { counts, outcome: Outcome::Passed },
+        reasons => Done { counts, outcome: Outcome::NotRun(reasons.join("; ")) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(passed: usize, failed: usize, not_run: &[&str]) -> Outcome {
+        done(&vm::Tally { passed, failed, not_run: not_run.iter().map(|why| (*why).to_owned()).collect() }).outcome
+    }
+
+    #[test]
+    fn a_line_that_is_gone_is_not_run_and_no_test_at_all_is_a_failure() {
+        assert_eq!(outcome(3, 0, &[]), Outcome::Passed);
+        assert_eq!(outcome(0, 0, &["5.10: gone"]), Outcome::NotRun("5.10: gone".into()));
+        assert!(matches!(outcome(0, 0, &[]), Outcome::Failed(_)));
+        assert!(matches!(outcome(3, 1, &[]), Outcome::Failed(_)));
+    }
+}
