@@ -38,6 +38,8 @@ pub enum Command {
     Scan(command::scan::Args),
     /// Say what pfnwatch needs of this host, what is there, and what to do about the rest
     Doctor(command::doctor::Args),
+    /// Say whether a kernel carries the regression, without booting it
+    Kernel(command::kernel::Args),
 }
 
 /// How a report is written.

@@ -1,6 +1,7 @@
 //! The subcommands, one a file. Each has `Args` and `run(args, paths) -> anyhow::Result<Exit>`.
 
 pub mod doctor;
+pub mod kernel;
 pub mod run;
 pub mod scan;
 
@@ -19,5 +20,6 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(&args, &paths),
         Command::Scan(args) => scan::run(&args, &paths),
         Command::Doctor(args) => doctor::run(&args, &paths),
+        Command::Kernel(args) => kernel::run(&args, &paths),
     }
 }

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use super::{
     btf::Btf,
-    max_struct_page::{Evidence, Source},
+    max_struct_page::{Addresses, Evidence, Source},
     member::MemberLookup as _,
     module_file::{self, Module, ModuleError},
     package::{self, Kind, PackageError},
@@ -80,7 +80,7 @@ impl Candidate {
         let source = Source::ModuleFile {
             file: file.clone(),
             function: function.clone(),
-            address: decoded.from_store.address,
+            at: Addresses::from(decoded),
             build_id: module.build_id.clone(),
         };
         Some(Evidence { max: decoded.max_struct_page().ok()?, source })

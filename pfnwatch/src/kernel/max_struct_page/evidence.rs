@@ -1,10 +1,13 @@
 //! What is known of MAX_STRUCT_PAGE_SIZE, from where, and what to make of it when there is more than one answer.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use pfnwatch_common::reservation::{REFERENCE_STRUCT_PAGE, REGRESSED_STRUCT_PAGE};
 
-use super::MaxStructPage;
+use super::{Decoded, MaxStructPage};
 
 /// One answer, with where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +32,8 @@ pub enum Source {
         file: String,
         /// The function that shows it.
         function: String,
-        /// Address of the store, in its section.
-        address: u64,
+        /// Where in its section.
+        at: Addresses,
         /// The file's build-id, in hex.
         build_id: Option<String>,
     },
@@ -38,14 +41,37 @@ pub enum Source {
     RunningCode {
         /// The function that shows it.
         function: String,
-        /// Address of the store, in the kernel's memory.
-        address: u64,
+        /// Where in the kernel's memory.
+        at: Addresses,
     },
     /// A block that this kernel wrote while pfnwatch watched.
     ObservedBlock {
         /// The namespace that it was written to.
         namespace: String,
     },
+}
+
+/// The instructions that show the constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The store into `page_struct_size`.
+    pub store: u64,
+    /// The multiplication for dataoff, where it was found.
+    pub shift: Option<u64>,
+}
+
+impl From<&Decoded> for Addresses {
+    fn from(decoded: &Decoded) -> Self {
+        let shift = decoded.from_shift.as_ref().map(|shift| shift.address);
+        Self { store: decoded.from_store.address, shift }
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stored at {:#x}", self.store)?;
+        self.shift.map_or(Ok(()), |shift| write!(f, ", shifted at {shift:#x}"))
+    }
 }
 
 /// How much an answer counts, the weakest first.
@@ -91,8 +117,8 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Release { release } => write!(f, "upstream release {release} (weak)"),
-            Self::ModuleFile { file, function, address, .. } => write!(f, "{function} at {address:#x} in {file}"),
-            Self::RunningCode { function, address } => write!(f, "{function} as it runs, at {address:#x}"),
+            Self::ModuleFile { file, function, at, .. } => write!(f, "{function} ({at}) in {file}"),
+            Self::RunningCode { function, at } => write!(f, "{function} as it runs ({at})"),
             Self::ObservedBlock { namespace } => write!(f, "the block that this kernel wrote to {namespace}"),
         }
     }
@@ -172,80 +198,4 @@ impl Release {
 /// Digits only: `+` is a sign for [`str::parse`], and a mark of local changes in a release.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn evidence(bytes: u64, source: Source) -> Evidence {
-        Evidence { max: MaxStructPage { bytes, overridden_bytes: None }, source }
-    }
-
-    fn running() -> Source {
-        Source::RunningCode { function: "nvdimm_setup_pfn".into(), address: 0xffff_ffff_c000_1000 }
-    }
-
-    fn file() -> Source {
-        Source::ModuleFile {
-            file: "libnvdimm.ko".into(),
-            function: "nvdimm_setup_pfn".into(),
-            address: 16,
-            build_id: None,
-        }
-    }
-
-    #[test]
-    fn upstream_releases_only() {
-        let of = |release| of_release(release).map(|evidence| evidence.max.bytes);
-        for regressed in ["6.1.0", "6.1.0-rc1", "6.1.11", "6.2.0-rc1", "6.2.0-rc7"] {
-            assert_eq!(of(regressed), Some(128), "{regressed}");
-        }
-        for good in ["5.10.262", "6.0.0", "6.1.12", "6.1.192", "6.2.0-rc8", "6.2.0", "6.12.107", "7.3.4"] {
-            assert_eq!(of(good), Some(64), "{good}");
-        }
-        for unknown in [
-            "6.1.0-50-amd64",
-            "6.1.5-200.fc37.x86_64",
-            "6.2.0-20-generic",
-            "6.1.0+",
-            "6.1.+5",
-            "6.1",
-            "6.1.0-rc",
-            "6.1.0.1",
-            "8.0.0",
-            "",
-        ] {
-            assert_eq!(of(unknown), None, "{unknown}");
-        }
-    }
-
-    #[test]
-    fn the_strongest_counts_and_a_conflict_stays_visible() {
-        let block = Source::ObservedBlock { namespace: "namespace0.0".into() };
-        let resolved = resolve(vec![evidence(64, file()), evidence(128, block.clone()), evidence(128, running())]);
-        assert_eq!(resolved.best, Some(evidence(128, block)));
-        assert_eq!(resolved.agreeing, [evidence(128, running())]);
-        assert_eq!(resolved.conflicting, [evidence(64, file())]);
-        assert_eq!(resolved.settled(), None, "not even the strongest is relied on");
-    }
-
-    #[test]
-    fn a_release_unsettles_nothing() {
-        let weak = of_release("6.1.5").unwrap();
-        let resolved = resolve(vec![weak.clone(), evidence(64, running())]);
-        assert_eq!((resolved.settled().unwrap().bytes, resolved.conflicting), (64, vec![weak]));
-    }
-
-    #[test]
-    fn an_overridden_size_is_no_conflict() {
-        let code = Evidence { max: MaxStructPage { bytes: 32, overridden_bytes: Some(64) }, source: running() };
-        let block = evidence(64, Source::ObservedBlock { namespace: "namespace0.0".into() });
-        assert_eq!(resolve(vec![code, block]).conflicting, []);
-    }
-
-    #[test]
-    fn nothing_is_known_from_nothing() {
-        assert_eq!(resolve(Vec::new()).settled(), None);
-    }
 }
