@@ -17,7 +17,7 @@ mod tests;
 use pfnwatch_common::{Geometry, Rejection, reservation};
 
 pub use cause::Cause;
-pub use facts::{Facts, Host, Mode, Obstacle, Refusal, Thresholds};
+pub use facts::{Facts, Host, Mode, Obstacle, Refusal, Thresholds, map_name};
 pub use hint::{Hint, deduplicated_memmap, memmap_in_dram};
 pub use totals::Totals;
 

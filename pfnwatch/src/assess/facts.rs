@@ -39,6 +39,15 @@ impl Mode {
     }
 }
 
+/// Where a memmap lives, as ndctl prints it.
+#[must_use]
+pub const fn map_name(map: Map) -> &'static str {
+    match map {
+        Map::Dev => "dev",
+        Map::Mem => "mem",
+    }
+}
+
 /// What is known of one namespace; sizes and addresses in bytes.
 #[derive(Clone, Debug)]
 pub struct Facts {

@@ -1,10 +1,9 @@
 //! The report as programs read it: JSON, and the same rows for CSV and metrics.
 
-use pfnwatch_common::Map;
 use serde::Serialize;
 
 use crate::{
-    assess::{Cause, Evidence, Hint, Totals, Verdict},
+    assess::{Cause, Evidence, Hint, Totals, Verdict, map_name},
     inventory::Region,
     survey::{Judged, Survey},
 };
@@ -166,14 +165,6 @@ impl From<&Judged> for NamespaceReport {
 impl From<&Hint> for HintRow {
     fn from(hint: &Hint) -> Self {
         Self { cause: hint.cause, class: hint.cause.class(), bytes: hint.bytes, detail: hint.detail.clone() }
-    }
-}
-
-/// ndctl's word.
-pub(super) const fn map_name(map: Map) -> &'static str {
-    match map {
-        Map::Dev => "dev",
-        Map::Mem => "mem",
     }
 }
 

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::report::{map_name, percent};
+use super::report::percent;
 use crate::{
-    assess::{Assessment, Cause, Evidence, Numbers, Verdict},
+    assess::{Assessment, Cause, Evidence, Numbers, Verdict, map_name},
     bar::{self, Part},
     survey::{Judged, Survey},
     terminal::Terminal,
