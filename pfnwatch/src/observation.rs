@@ -17,7 +17,7 @@ use crate::{
     cli::Paths,
     event::{Lost, ProgramState},
     exit::Because,
-    kernel::target::Target,
+    kernel::target,
     readiness::readable,
     source::Source,
 };
@@ -59,11 +59,11 @@ impl Observation {
 
     fn try_begin(options: &Options) -> anyhow::Result<Self> {
         let began = Instant::now();
-        let target = Target::resolve(&options.paths, options.btf_dir.as_deref())?;
-        tracing::debug!("layouts and functions known after {:?}", began.elapsed());
-        let steps = plan(&target.resolution, |function| target.has_function(function))?;
+        let kernel = target::resolve_layouts(&options.paths, options.btf_dir.as_deref())?;
+        tracing::debug!("layouts known after {:?}", began.elapsed());
+        let steps = plan(&kernel)?;
         let settings =
-            Settings { layout: target.resolution.layout, debug: options.debug, ring_bytes: options.ring_bytes };
+            Settings { layout: kernel.layout, debug: options.debug, ring_bytes: options.ring_bytes };
         let Attached { programs, links, ring, counters, debug_log } = attach(&settings, &steps)?;
         tracing::debug!("programs attached after {:?}", began.elapsed());
         Ok(Self {
