@@ -7,9 +7,8 @@ use anyhow::{Context as _, ensure};
 use super::{
     btf::Btf,
     layout::{Resolution, resolve},
-    symbols::Symbols,
 };
-use crate::{bpf::plan::PROGRAMS, cli::Paths};
+use crate::cli::Paths;
 
 /// Whether libnvdimm is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
