@@ -40,7 +40,9 @@ fn begin(ctx: &ProbeContext, device: Device) {
         // A probe inside a probe, or one whose end was missed: the earlier one can no longer be followed.
         count(Counter::Unpaired);
     }
-    if ATTEMPTS.insert(thread, &EMPTY, 0).is_err() {
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would go over the stack of 512 bytes")]
+    let inserted = ATTEMPTS.insert(thread, &EMPTY, 0);
+    if inserted.is_err() {
         count(Counter::TableFull);
         return;
     }
