@@ -1,8 +1,8 @@
 //! In whose context a program runs.
 
 use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_uid_gid,
-    generated::bpf_get_current_cgroup_id,
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_uid_gid,
+    generated::{bpf_get_current_cgroup_id, bpf_get_current_comm},
 };
 use pfnwatch_common::record::TaskInfo;
 
@@ -26,7 +26,6 @@ pub(crate) fn describe(into: &mut TaskInfo) {
     let (cgroup_id, task) = unsafe { (bpf_get_current_cgroup_id(), bpf_get_current_task()) };
     into.cgroup_id = cgroup_id;
     into.flags = Task::at(task).flags().unwrap_or(0);
-    if let Ok(comm) = bpf_get_current_comm() {
-        into.comm.0 = comm;
-    }
+    // SAFETY: the helper writes at most the sixteen bytes that it is given; where it fails it writes zeros.
+    unsafe { bpf_get_current_comm(into.comm.0.as_mut_ptr().cast(), 16) };
 }

@@ -1,5 +1,7 @@
 //! `struct device`.
 
+use core::mem::MaybeUninit;
+
 use pfnwatch_common::record::{Personality, Text};
 
 use super::{Read, pointer, text};
@@ -65,9 +67,7 @@ impl Device {
         let Some(name) = pointer(device_type, |layout| &layout.device_type.name)? else {
             return Ok(Personality::Other);
         };
-        let mut buffer = Text::<24>::EMPTY;
-        text(name, &mut buffer)?;
-        let found = as_words(&buffer.0);
+        let found = words_at(name)?;
         for (name, personality) in TYPES {
             if found[0] == name[0] && found[1] == name[1] && found[2] == name[2] {
                 return Ok(personality);
@@ -75,6 +75,22 @@ impl Device {
         }
         Ok(Personality::Other)
     }
+}
+
+/// Reads a name as words. They are zeroed one by one, since a call of `memset` would have no function information,
+/// without which the kernel refuses a program that has calls.
+#[inline(always)]
+fn words_at(address: u64) -> Read<TypeName> {
+    let mut words = MaybeUninit::<TypeName>::uninit();
+    let first = words.as_mut_ptr().cast::<u64>();
+    for at in 0..3 {
+        // SAFETY: within the three words.
+        unsafe { first.add(at).write_volatile(0) };
+    }
+    // SAFETY: three words are 24 bytes, initialised just now, and a `Text` asks for no alignment.
+    text(address, unsafe { &mut *first.cast::<Text<24>>() })?;
+    // SAFETY: as above.
+    Ok(unsafe { words.assume_init() })
 }
 
 const fn words<const N: usize>(name: &[u8; N]) -> TypeName {

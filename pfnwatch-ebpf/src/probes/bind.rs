@@ -27,6 +27,7 @@ fn bus_probe(ctx: ProbeContext) -> u32 {
     0
 }
 
+#[inline(always)]
 fn begin(ctx: &ProbeContext, device: Device) {
     static EMPTY: Attempt = Attempt::EMPTY;
     let Ok(personality) = device.personality() else { return };
@@ -105,6 +106,7 @@ fn is_seed(attempt: &Attempt) -> bool {
     !attempt.seen.has(Seen::NAMESPACE) || attempt.namespace_end <= attempt.namespace_start
 }
 
+#[inline(always)]
 fn describe(attempt: &mut Attempt, device: Device) -> Read<()> {
     device.name(&mut attempt.device)?;
     device.driver_name(&mut attempt.driver)?;
@@ -124,6 +126,7 @@ fn describe(attempt: &mut Attempt, device: Device) -> Read<()> {
 }
 
 /// Fills in the namespace.
+#[inline(always)]
 pub(super) fn namespace(attempt: &mut Attempt, namespace: Namespace) -> Read<()> {
     let device = namespace.device()?;
     let personality = device.personality()?;

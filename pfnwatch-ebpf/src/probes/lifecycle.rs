@@ -23,6 +23,7 @@ fn bus_remove(ctx: ProbeContext) -> u32 {
     0
 }
 
+#[inline(always)]
 fn unbound(notice: &mut Notice, device: Device, personality: Personality) -> Read<()> {
     around(notice, device)?;
     match personality {
@@ -82,6 +83,7 @@ fn send(what: NoticeKind, fill: impl FnOnce(&mut Notice) -> Read<()>) {
 }
 
 /// The device's own name and its region's.
+#[inline(always)]
 fn around(notice: &mut Notice, device: Device) -> Read<()> {
     device.name(&mut notice.device)?;
     match device.parent()? {
@@ -91,6 +93,7 @@ fn around(notice: &mut Notice, device: Device) -> Read<()> {
 }
 
 /// The namespace's name and uuid.
+#[inline(always)]
 fn about(notice: &mut Notice, namespace: Namespace) -> Read<()> {
     let device = namespace.device()?;
     device.name(&mut notice.namespace)?;

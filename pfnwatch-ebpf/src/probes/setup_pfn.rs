@@ -35,6 +35,7 @@ fn setup_pfn_enter(ctx: ProbeContext) -> u32 {
 }
 
 /// The namespace that is claimed, and the uuid that was given.
+#[inline(always)]
 fn claimed(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
     if let Some(claimed) = nd_pfn.namespace()? {
         namespace(attempt, claimed)?;
@@ -46,6 +47,7 @@ fn claimed(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
 }
 
 /// What was asked for, and after the set-up what was got.
+#[inline(always)]
 fn wanted(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
     attempt.mode = nd_pfn.mode()?;
     attempt.align = nd_pfn.align()?;
@@ -94,6 +96,7 @@ fn setup_pfn_return(ctx: RetProbeContext) -> u32 {
     0
 }
 
+#[inline(always)]
 fn result(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
     wanted(attempt, nd_pfn)?;
     // Before nd_pfn_validate ran, `pfn_sb` may still be a former probe's, and freed.

@@ -5,6 +5,7 @@
 //! kernel when the last [`Btf`] is dropped.
 
 mod error;
+mod sealed;
 mod sections;
 
 #[cfg(test)]
@@ -13,25 +14,22 @@ mod tests;
 pub(crate) mod writer;
 
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     fs::File,
-    io::{self, Read as _, Write as _},
+    io::{Cursor, Read},
     os::fd::AsRawFd as _,
     path::Path,
+    sync::Arc,
 };
 
 use btf_rs::{Backend, BtfSection, BtfType, Type};
-use nix::{
-    fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::memfd::{MFdFlags, memfd_create},
-};
 
 pub use self::error::BtfError;
 use super::member::{LookupError, Member, MemberLookup};
 
 /// Typedefs, qualifiers and unnamed structures that may stand inside each other; kernels have fewer than ten.
 const MAX_DEPTH: u32 = 32;
-/// `MFD_NOEXEC_SEAL` of include/uapi/linux/memfd.h (6.3).
-const MFD_NOEXEC_SEAL: u32 = 0x0008;
 /// Members looked at for one step of a path, unnamed structures included; `task_struct` has fewer than a thousand.
 const MAX_MEMBERS: u32 = 1 << 16;
 
@@ -39,7 +37,12 @@ const MAX_MEMBERS: u32 = 1 << 16;
 pub struct Btf {
     parsed: btf_rs::Btf,
     file: String,
+    /// A name is found by looking at every type, a millisecond for vmlinux: each is looked for once.
+    known: RefCell<HashMap<String, Definitions>>,
 }
+
+/// The complete definitions of one name in the section that counts; none where there is none.
+type Definitions = Arc<[btf_rs::Struct]>;
 
 impl Btf {
     /// Reads a kernel's BTF (`/sys/kernel/btf/vmlinux`).
@@ -47,7 +50,7 @@ impl Btf {
     /// # Errors
     /// [`BtfError`]: not readable, not BTF, or damaged.
     pub fn open(path: &Path) -> Result<Self, BtfError> {
-        Self::from_bytes(&read(path)?, &path.display().to_string())
+        Self::from_reader(sealed::open(path)?, &path.display().to_string())
     }
 
     /// Reads a module's BTF (`/sys/kernel/btf/libnvdimm`), which refers to types of `base`.
@@ -55,20 +58,19 @@ impl Btf {
     /// # Errors
     /// [`BtfError`]: not readable, not BTF, damaged, or not over this base.
     pub fn open_split(path: &Path, base: &Self) -> Result<Self, BtfError> {
-        Self::split_from_bytes(&read(path)?, &path.display().to_string(), base)
+        Self::split_from_bytes(&sealed::read(path)?, &path.display().to_string(), base)
     }
 
     /// Parses a kernel's BTF; `file` is its name in messages.
     ///
     /// # Errors
-    /// [`BtfError`]: not BTF, damaged, or no memory file could be made for it.
-    pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Self, BtfError> {
-        let bytes = sections::check(bytes, file, false)?;
-        let sealed = sealed_copy(bytes).map_err(|source| BtfError::Read { file: file.to_owned(), source })?;
+    /// [`BtfError`]: not readable, not BTF, damaged, or no memory file could be made for it.
+    pub fn from_reader(from: impl Read, file: &str) -> Result<Self, BtfError> {
+        let copy: File = sealed::copy(from, file)?;
         // The library takes a path only; it maps what is behind it and needs the descriptor no longer.
-        let path = format!("/proc/self/fd/{}", sealed.as_raw_fd());
+        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
         let parsed = btf_rs::Btf::from_file_with_backend(path, Backend::Mmap).map_err(|error| damaged(file, &error))?;
-        Ok(Self { parsed, file: file.to_owned() })
+        Ok(Self { parsed, file: file.to_owned(), known: RefCell::default() })
     }
 
     /// Parses a module's BTF over the kernel's; `file` is its name in messages.
@@ -76,21 +78,25 @@ impl Btf {
     /// # Errors
     /// [`BtfError`]: not BTF, damaged, or not over this base.
     pub fn split_from_bytes(bytes: &[u8], file: &str, base: &Self) -> Result<Self, BtfError> {
-        let bytes = sections::check(bytes, file, true)?;
+        sections::check(&mut Cursor::new(bytes), file, true)?;
         let parsed = btf_rs::Btf::from_split_bytes(bytes, &base.parsed).map_err(|error| damaged(file, &error))?;
-        Ok(Self { parsed, file: format!("{file} (over {})", base.file) })
+        Ok(Self { parsed, file: format!("{file} (over {})", base.file), known: RefCell::default() })
     }
 
     /// All complete definitions of a structure in the first section that has one: the module's, then the kernel's.
-    fn definitions(&self, structure: &str) -> Result<Vec<btf_rs::Struct>, LookupError> {
-        let sections = self.parsed.split().into_iter().chain([self.parsed.base()]);
-        for section in sections {
-            let found = complete(section, structure).map_err(|error| self.damaged(structure, "its name", &error))?;
-            if !found.is_empty() {
-                return Ok(found);
+    fn definitions(&self, structure: &str) -> Result<Definitions, LookupError> {
+        if let Some(known) = self.known.borrow().get(structure) {
+            return Ok(known.clone());
+        }
+        let mut definitions = Definitions::default();
+        for section in self.parsed.split().into_iter().chain([self.parsed.base()]) {
+            definitions = complete(section, structure).map_err(|error| self.damaged(structure, "its name", &error))?;
+            if !definitions.is_empty() {
+                break;
             }
         }
-        Err(LookupError::NoStructure { structure: structure.to_owned(), file: self.file.clone() })
+        self.known.borrow_mut().insert(structure.to_owned(), definitions.clone());
+        Ok(definitions)
     }
 
     /// Asks each definition of a structure, which have to agree.
@@ -100,10 +106,10 @@ impl Btf {
         what: &str,
         ask: impl Fn(&btf_rs::Struct) -> Result<T, LookupError>,
     ) -> Result<T, LookupError> {
-        let mut answers = self.definitions(structure)?.into_iter().map(|definition| ask(&definition));
-        let first = answers.next().transpose()?;
         let missing = || LookupError::NoStructure { structure: structure.to_owned(), file: self.file.clone() };
-        let first = first.ok_or_else(missing)?;
+        let definitions = self.definitions(structure)?;
+        let mut answers = definitions.iter().map(ask);
+        let first = answers.next().ok_or_else(missing)??;
         for answer in answers {
             if answer? != first {
                 return Err(LookupError::Ambiguous {
@@ -274,40 +280,11 @@ impl Walk<'_> {
     }
 }
 
-fn complete(section: &BtfSection, name: &str) -> Result<Vec<btf_rs::Struct>, btf_rs::Error> {
+fn complete(section: &BtfSection, name: &str) -> Result<Definitions, btf_rs::Error> {
     let types = section.resolve_types_by_name(name)?;
     Ok(types.into_iter().filter_map(|found| if let Type::Struct(found) = found { Some(found) } else { None }).collect())
 }
 
 fn damaged(file: &str, error: &btf_rs::Error) -> BtfError {
     BtfError::Damaged { file: file.to_owned(), reason: error.to_string() }
-}
-
-/// The bytes of a file, unless there are more than any BTF has.
-fn read(path: &Path) -> Result<Vec<u8>, BtfError> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(sections::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path)
-        .and_then(|file| {
-            // sysfs tells the real size, so that one allocation does.
-            let size = file.metadata()?.len().min(limit);
-            bytes.reserve_exact(usize::try_from(size).unwrap_or(0).saturating_add(1));
-            file.take(limit).read_to_end(&mut bytes)
-        })
-        .map_err(|source| BtfError::Read { file: path.display().to_string(), source })?;
-    Ok(bytes)
-}
-
-/// A memory file that nobody can write to or cut short while the library has it mapped.
-fn sealed_copy(bytes: &[u8]) -> io::Result<File> {
-    // vm.memfd_noexec may demand the seal against execution; kernels before 6.3 do not know it.
-    let sealable = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let never_executable = MFdFlags::from_bits_retain(MFD_NOEXEC_SEAL);
-    let file = memfd_create(c"pfnwatch-btf", sealable | never_executable)
-        .or_else(|_| memfd_create(c"pfnwatch-btf", sealable))?;
-    let mut file = File::from(file);
-    file.write_all(bytes)?;
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(file)
 }

@@ -3,56 +3,81 @@
 //! The BTF library takes a header's word for where a section ends, and slices there. What passes here can be sliced.
 //! The format is the kernel's Documentation/bpf/btf.rst; the checks follow `btf_parse_hdr()` (kernel/bpf/btf.c, 6.12).
 
+use std::io::{self, BufRead, Seek, SeekFrom};
+
 use super::BtfError;
 
-/// More than any kernel's BTF takes: vmlinux has about 5 MB, an all-modules build about 30 MB.
-pub(super) const MAX_BYTES: usize = 64 << 20;
+/// More than any kernel's BTF takes: vmlinux has about 5 MB, with everything built in about 30 MB.
+pub(super) const MAX_BYTES: u64 = 64 << 20;
 
 const MAGIC: u16 = 0xeb9f;
-const HEADER_BYTES: usize = 24;
-const TYPE_BYTES: usize = 12;
+const HEADER_BYTES: u64 = 24;
 
-/// The part of `bytes` that a parser needs: header, types and strings, all within bounds.
+/// Where the part of a file ends that a parser needs: header, types and strings, all within bounds.
 ///
 /// # Errors
 /// Not BTF at all, another byte order, or a section or type that reaches beyond its end.
-pub(super) fn check<'a>(bytes: &'a [u8], file: &str, split: bool) -> Result<&'a [u8], BtfError> {
-    let not_btf = |reason: String| BtfError::NotBtf { file: file.to_owned(), reason };
-    let damaged = |reason: &str| BtfError::Damaged { file: file.to_owned(), reason: reason.to_owned() };
-
-    check_magic(bytes).map_err(not_btf)?;
-    if bytes.len() > MAX_BYTES {
-        return Err(not_btf(format!("{} bytes are more than any kernel's BTF takes", bytes.len())));
-    }
-    let header = |at: usize| read_u32(bytes, at).ok_or_else(|| damaged("its header is cut short"));
-    let header_bytes = header(4)?;
-    if header_bytes < HEADER_BYTES {
-        return Err(damaged("its header says that it is shorter than a header"));
-    }
-    let section = |offset: usize, length: usize| {
-        let start = header_bytes.checked_add(offset)?;
-        let end = start.checked_add(length)?;
-        bytes.get(start..end).map(|section| (section, start, end))
-    };
-    let (types, types_start, types_end) =
-        section(header(8)?, header(12)?).ok_or_else(|| damaged("its type section reaches beyond the file's end"))?;
-    let (strings, strings_start, end) =
-        section(header(16)?, header(20)?).ok_or_else(|| damaged("its string section reaches beyond the file's end"))?;
-
-    // Kernel and pahole write the strings last. The library reads a name that begins just behind a base's strings as
-    // the base's, although it is the first of the split BTF: with nothing behind them it finds none, and looks there.
-    if types_start > types_end || strings_start < types_end {
-        return Err(damaged("its strings do not follow its types"));
-    }
-    if strings.last().is_some_and(|&last| last != 0) || (!split && strings.first() != Some(&0)) {
-        return Err(damaged("its string section does not begin and end with a zero byte"));
-    }
-    check_types(types).map_err(|reason| damaged(&reason))?;
-    bytes.get(..end).ok_or_else(|| damaged("its string section reaches beyond the file's end"))
+pub(super) fn check(file: &mut (impl BufRead + Seek), name: &str, split: bool) -> Result<u64, BtfError> {
+    check_file(file, split).map_err(|problem| match problem {
+        Problem::Read(source) => BtfError::Read { file: name.to_owned(), source },
+        Problem::NotBtf(reason) => BtfError::NotBtf { file: name.to_owned(), reason },
+        Problem::Damaged(reason) => BtfError::Damaged { file: name.to_owned(), reason },
+    })
 }
 
-fn check_magic(bytes: &[u8]) -> Result<(), String> {
-    match bytes {
+enum Problem {
+    Read(io::Error),
+    NotBtf(String),
+    Damaged(String),
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+fn damaged<T>(reason: &str) -> Result<T, Problem> {
+    Err(Problem::Damaged(reason.to_owned()))
+}
+
+fn check_file(file: &mut (impl BufRead + Seek), split: bool) -> Result<u64, Problem> {
+    let length = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    check_magic(file.fill_buf()?).map_err(Problem::NotBtf)?;
+    if length > MAX_BYTES {
+        return Err(Problem::NotBtf(format!("more than {MAX_BYTES} bytes are no kernel's BTF")));
+    }
+    if length < HEADER_BYTES {
+        return damaged("its header is cut short");
+    }
+    let [_, header_bytes, type_offset, type_bytes, string_offset, string_bytes] = words::<6>(file)?.map(u64::from);
+    // All of these are 32 bits wide, so that their sums fit.
+    let types = header_bytes + type_offset..header_bytes + type_offset + type_bytes;
+    let strings = header_bytes + string_offset..header_bytes + string_offset + string_bytes;
+    if header_bytes < HEADER_BYTES {
+        return damaged("its header says that it is shorter than a header");
+    }
+    if types.end > length || strings.end > length {
+        return damaged("a section reaches beyond the file's end");
+    }
+    // Kernel and pahole write the strings last. The library reads a name that begins just behind a base's strings as
+    // the base's, although it is the first of the split BTF: with nothing behind them it finds none, and looks there.
+    if strings.start < types.end {
+        return damaged("its strings do not follow its types");
+    }
+    let ends_well = strings.is_empty() || byte_at(file, strings.end - 1)? == 0;
+    let begins_well = split || (!strings.is_empty() && byte_at(file, strings.start)? == 0);
+    if !begins_well || !ends_well {
+        return damaged("its string section does not begin and end with a zero byte");
+    }
+    file.seek(SeekFrom::Start(types.start))?;
+    check_types(file, type_bytes)?;
+    Ok(strings.end)
+}
+
+fn check_magic(start: &[u8]) -> Result<(), String> {
+    match start {
         [] => Err("it is empty".to_owned()),
         [0x7f, b'E', b'L', b'F', ..] => {
             Err("it is an ELF file: take its .BTF section out with `objcopy --dump-section .BTF=OUT FILE`".to_owned())
@@ -71,13 +96,14 @@ fn check_magic(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Walks the types by their sizes: each has to be of a known kind and to end within the section.
-fn check_types(types: &[u8]) -> Result<(), String> {
-    let mut at = 0;
-    while at < types.len() {
-        let info = read_u32(types, at + 4).ok_or_else(|| format!("the type at byte {at} is cut short"))?;
-        let kind = (info >> 24) & 0x1f;
-        let members = info & 0xffff;
-        let extra = match kind {
+fn check_types(file: &mut (impl BufRead + Seek), bytes: u64) -> Result<(), Problem> {
+    let mut left = bytes;
+    while left > 0 {
+        let beyond = || Problem::Damaged(format!("the type {left} bytes before its types' end reaches beyond it"));
+        let after_head = left.checked_sub(12).ok_or_else(beyond)?;
+        let [_, info, _] = words::<3>(file)?;
+        let members = u64::from(info & 0xffff);
+        let extra = match (info >> 24) & 0x1f {
             // pointer, forward, typedef, volatile, const, restrict, function, float, type tag
             2 | 7..=12 | 16 | 18 => 0,
             // integer, variable, declaration tag
@@ -88,14 +114,28 @@ fn check_types(types: &[u8]) -> Result<(), String> {
             4 | 5 | 15 | 19 => 12 * members,
             // enum, function prototype
             6 | 13 => 8 * members,
-            _ => return Err(format!("the type at byte {at} is of kind {kind}, which is not known here")),
+            kind => return Err(Problem::Damaged(format!("it has a type of kind {kind}, which is not known here"))),
         };
-        at += TYPE_BYTES + extra;
+        left = after_head.checked_sub(extra).ok_or_else(beyond)?;
+        // At most 12 * 65,535, and within the file.
+        file.seek_relative(i64::try_from(extra).unwrap_or(0))?;
     }
-    if at == types.len() { Ok(()) } else { Err("its last type reaches beyond its section's end".to_owned()) }
+    Ok(())
 }
 
-fn read_u32(bytes: &[u8], at: usize) -> Option<usize> {
-    let field = bytes.get(at..at.checked_add(4)?)?;
-    usize::try_from(u32::from_le_bytes(field.try_into().ok()?)).ok()
+fn words<const N: usize>(file: &mut impl BufRead) -> io::Result<[u32; N]> {
+    let mut words = [0; N];
+    for word in &mut words {
+        let mut bytes = [0; 4];
+        file.read_exact(&mut bytes)?;
+        *word = u32::from_le_bytes(bytes);
+    }
+    Ok(words)
+}
+
+fn byte_at(file: &mut (impl BufRead + Seek), at: u64) -> io::Result<u8> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut byte = [0];
+    file.read_exact(&mut byte)?;
+    Ok(byte[0])
 }

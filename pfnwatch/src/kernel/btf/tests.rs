@@ -3,7 +3,7 @@ use crate::kernel::layout;
 use proptest::prelude::*;
 
 fn btf(writer: &Writer) -> Btf {
-    Btf::from_bytes(&writer.bytes(), "test").expect("the writer writes good BTF")
+    Btf::from_reader(&*writer.bytes(), "test").expect("the writer writes good BTF")
 }
 
 fn at(offset_bytes: u32, width_bytes: u32) -> Result<Member, LookupError> {
@@ -165,7 +165,7 @@ fn a_huge_array_does_not_overflow() {
 
 #[test]
 fn what_is_no_btf_is_refused_with_a_remedy() {
-    let text = |bytes: &[u8]| Btf::from_bytes(bytes, "file").map(drop).unwrap_err().to_string();
+    let text = |bytes: &[u8]| Btf::from_reader(bytes, "file").map(drop).unwrap_err().to_string();
     assert!(text(b"").ends_with("it is empty"));
     assert!(text(b"\x7fELF\x02\x01").contains("objcopy --dump-section .BTF"));
     assert!(text(b"\xfd7zXZ\0").contains("unpack it first"));
@@ -181,7 +181,7 @@ fn what_is_no_btf_is_refused_with_a_remedy() {
 fn every_cut_of_good_btf_is_refused() {
     let bytes = sample().bytes();
     for end in 0..bytes.len() {
-        assert!(Btf::from_bytes(&bytes[..end], "cut").is_err(), "cut at {end}");
+        assert!(Btf::from_reader(&bytes[..end], "cut").is_err(), "cut at {end}");
     }
 }
 
@@ -201,7 +201,7 @@ proptest! {
         let mut headed = vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0];
         headed.extend(&bytes);
         for bytes in [bytes, headed] {
-            if let Ok(btf) = Btf::from_bytes(&bytes, "random") {
+            if let Ok(btf) = Btf::from_reader(&*bytes, "random") {
                 ask_everything(&btf);
             }
         }
@@ -214,7 +214,7 @@ proptest! {
         for (place, value) in changes {
             *place.get_mut(&mut bytes) = value;
         }
-        if let Ok(btf) = Btf::from_bytes(&bytes, "changed") {
+        if let Ok(btf) = Btf::from_reader(&*bytes, "changed") {
             ask_everything(&btf);
         }
         // The same bytes as a module's, over the unchanged ones.
