@@ -54,7 +54,7 @@ pub(super) fn unpacked<'a>(packed: impl Read + 'a, limit: u64) -> io::Result<Box
         Format::Plain => Box::new(packed),
         Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
         Format::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
-        Format::Xz => Box::new(XzReader::new_mem_limit(packed, false, kib(MOST_DICTIONARY * 2))),
+        Format::Xz => Box::new(XzReader::new_mem_limit(packed, true, kib(MOST_DICTIONARY * 2))),
         Format::Zstd => Box::new(zstd(packed)?),
         Format::Other(name) => {
             let message = format!("packed with {name}, which pfnwatch does not unpack: unpack it first");

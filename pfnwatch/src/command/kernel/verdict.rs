@@ -59,12 +59,13 @@ pub(super) struct Assessed {
 impl Assessed {
     /// A kernel that lies in files.
     pub(super) fn of_files(release: String, kernel: Candidate) -> Self {
-        let resolved = resolve(kernel.evidence().into_iter().collect());
+        let resolved = resolve(kernel.evidence().collect());
         let mut problems = kernel.problems;
-        match &kernel.module {
-            Some((file, module)) => problems.extend(module.code.as_ref().err().map(|error| format!("{file}: {error}"))),
-            None if kernel.built_in => problems.push(BUILT_IN.to_owned()),
-            None => problems.push(NO_MODULE.to_owned()),
+        for (file, module) in &kernel.modules {
+            problems.extend(module.code.as_ref().err().map(|error| format!("{file}: {error}")));
+        }
+        if kernel.modules.is_empty() {
+            problems.push(if kernel.built_in { BUILT_IN } else { NO_MODULE }.to_owned());
         }
         Self::new(release, resolved, None, kernel.struct_page_bytes, problems)
     }

@@ -3,6 +3,7 @@ use std::{fs, path::PathBuf};
 use super::*;
 use crate::kernel::{
     btf::writer::Writer,
+    max_struct_page::resolve,
     module_file::tests::libnvdimm,
     package::tests::{deb, rpm},
     vmlinux_image::tests::bzimage,
@@ -35,7 +36,7 @@ fn found(paths: &[PathBuf]) -> (Option<u64>, Option<u64>) {
     assert!(candidates.failures.is_empty(), "{:?}", candidates.failures);
     let kernel = &candidates.kernels[RELEASE];
     assert!(kernel.problems.is_empty(), "{:?}", kernel.problems);
-    (kernel.evidence().map(|evidence| evidence.max.bytes), kernel.struct_page_bytes)
+    (kernel.evidence().next().map(|evidence| evidence.max.bytes), kernel.struct_page_bytes)
 }
 
 #[test]
@@ -69,6 +70,15 @@ fn an_installed_tree_is_read_from_its_root_and_from_its_modules() {
 fn module_and_image_by_themselves_are_joined_by_their_own_release() {
     let folder = folder(&[("a", &libnvdimm(64, 6)), ("b", &image())]);
     assert_eq!(found(&[folder.path().join("a"), folder.path().join("b")]), (Some(64), Some(64)));
+}
+
+#[test]
+fn two_different_modules_of_one_release_are_both_kept() {
+    let folder = folder(&[("a", &libnvdimm(64, 6)), ("b", &libnvdimm(128, 7))]);
+    let paths = ["a", "b"].map(|name| folder.path().join(name));
+    let candidates = Candidates::read(paths.iter().map(PathBuf::as_path));
+    let resolved = resolve(candidates.kernels[RELEASE].evidence().collect());
+    assert_eq!((resolved.conflicting.len(), resolved.settled()), (1, None));
 }
 
 #[test]
