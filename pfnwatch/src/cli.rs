@@ -44,6 +44,8 @@ pub enum Command {
     Doctor(command::doctor::Args),
     /// Say whether a kernel carries the regression, without booting it
     Kernel(command::kernel::Args),
+    /// Print the info block of a namespace: its fields, its checksum, and what it costs more than the ideal
+    Superblock(command::superblock::Args),
 }
 
 /// How a report is written.

@@ -5,6 +5,7 @@ pub mod kernel;
 pub mod plan;
 pub mod predict;
 pub mod run;
+pub mod superblock;
 pub mod scan;
 
 use crate::{
@@ -25,5 +26,6 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Predict(args) => predict::run(&args, &paths),
         Command::Doctor(args) => doctor::run(&args, &paths),
         Command::Kernel(args) => kernel::run(&args, &paths),
+        Command::Superblock(args) => superblock::run(&args, &paths),
     }
 }

@@ -18,6 +18,7 @@ pub mod event;
 pub mod exit;
 pub mod inventory;
 pub mod kernel;
+pub mod labels;
 pub mod module_watch;
 pub mod observation;
 pub mod pipeline;

@@ -5,7 +5,7 @@
 
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(super) mod tree;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use super::{
     btf::Btf,
-    max_struct_page::{Addresses, Evidence, Source},
+    max_struct_page::Evidence,
     member::MemberLookup as _,
     module_file::{self, Module, ModuleError},
     package::{self, Kind, PackageError},
@@ -32,8 +32,8 @@ const MOST_FILE: u64 = 2 << 30;
 /// A kernel, as far as the files given hold it.
 #[derive(Debug, Default)]
 pub struct Candidate {
-    /// Its libnvdimm, and where that was.
-    pub module: Option<(String, Module)>,
+    /// Its libnvdimm, and where that was; more than one where the files given hold several of one release.
+    pub modules: Vec<(String, Module)>,
     /// `sizeof(struct page)` in bytes, out of its image.
     pub struct_page_bytes: Option<u64>,
     /// Is libnvdimm part of the image, so that there is no module file?
@@ -72,18 +72,9 @@ pub enum CandidateError {
 }
 
 impl Candidate {
-    /// What the module's code says, as evidence.
-    #[must_use]
-    pub fn evidence(&self) -> Option<Evidence> {
-        let (file, module) = self.module.as_ref()?;
-        let (function, decoded) = module.code.as_ref().ok()?;
-        let source = Source::ModuleFile {
-            file: file.clone(),
-            function: function.clone(),
-            at: Addresses::from(decoded),
-            build_id: module.build_id.clone(),
-        };
-        Some(Evidence { max: decoded.max_struct_page().ok()?, source })
+    /// What the modules' code says, as evidence.
+    pub fn evidence(&self) -> impl Iterator<Item = Evidence> {
+        self.modules.iter().filter_map(|(file, module)| module.evidence(file))
     }
 }
 
@@ -146,7 +137,7 @@ impl Candidates {
         match module_file::parse(bytes) {
             Ok(module) => {
                 let candidate = self.kernels.entry(module.release.clone()).or_default();
-                candidate.module = Some((label.to_owned(), module));
+                candidate.modules.push((label.to_owned(), module));
                 Ok(())
             }
             Err(_) if vmlinux_image::is_image(bytes) => {

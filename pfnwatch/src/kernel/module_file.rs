@@ -1,7 +1,7 @@
 //! libnvdimm out of a module file: its `nvdimm_setup_pfn`, and what ties the file to a running kernel.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 
@@ -9,7 +9,7 @@ use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _};
 use thiserror::Error;
 
 use super::{
-    max_struct_page::{Architecture, Code, DecodeError, Decoded, FUNCTIONS, decode},
+    max_struct_page::{Addresses, Architecture, Code, DecodeError, Decoded, Evidence, FUNCTIONS, Source, decode},
     unpack::unpack,
 };
 
@@ -29,6 +29,17 @@ pub struct Module {
     pub has_override: bool,
     /// Function and address of what was decoded, and what that says.
     pub code: Result<(String, Decoded), ModuleError>,
+}
+
+impl Module {
+    /// What the code says, as evidence; none where it does not say. `file` tells where the module was.
+    #[must_use]
+    pub fn evidence(&self, file: &str) -> Option<Evidence> {
+        let (function, decoded) = self.code.as_ref().ok()?;
+        let (file, function, build_id) = (file.to_owned(), function.clone(), self.build_id.clone());
+        let source = Source::ModuleFile { file, function, at: Addresses::from(decoded), build_id };
+        Some(Evidence { max: decoded.max_struct_page().ok()?, source })
+    }
 }
 
 /// Why a file is no libnvdimm, or does not say.

@@ -1,5 +1,8 @@
 //! Files out of kernel packages: .deb and .rpm, as streams. Nothing is written to disk, and nothing is executed.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::{
     fs::File,
     io::{self, BufReader, Read, Seek as _, SeekFrom},
@@ -53,8 +56,8 @@ impl Kind {
     #[must_use]
     pub fn of(magic: &[u8]) -> Option<Self> {
         match magic {
-            magic if magic.starts_with(b"!<arch>\n") => Some(Self::Deb),
-            magic if magic.starts_with(&[0xed, 0xab, 0xee, 0xdb]) => Some(Self::Rpm),
+            [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', ..] => Some(Self::Deb),
+            [0xed, 0xab, 0xee, 0xdb, ..] => Some(Self::Rpm),
             _ => None,
         }
     }

@@ -16,6 +16,7 @@ const MAGIC: u64 = 6;
 enum Format {
     Plain,
     Gzip,
+    Lz4,
     Xz,
     Zstd,
     /// Known, and not read: its name.
@@ -26,18 +27,19 @@ impl Format {
     fn of(magic: &[u8]) -> Self {
         match magic {
             [0x1f, 0x8b, ..] => Self::Gzip,
+            // The legacy frame, which kernels are packed in, and today's.
+            [0x02, 0x21, 0x4c, 0x18, ..] | [0x04, 0x22, 0x4d, 0x18, ..] => Self::Lz4,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
             [b'B', b'Z', b'h', ..] => Self::Other("bzip2"),
             [0x5d, 0, 0, ..] => Self::Other("lzma"),
-            [0x02, 0x21, 0x4c, 0x18, ..] => Self::Other("lz4"),
             [0x89, b'L', b'Z', b'O', ..] => Self::Other("lzo"),
             _ => Self::Plain,
         }
     }
 }
 
-/// Reads `packed` unpacked, whatever of gzip, xz, zstd or nothing it is packed with, up to `limit` bytes.
+/// Reads `packed` unpacked, whatever of gzip, lz4, xz, zstd or nothing it is packed with, up to `limit` bytes.
 ///
 /// # Errors
 /// Of reading, or [`io::ErrorKind::Unsupported`] for another format. The reader itself fails with
@@ -51,7 +53,8 @@ pub(super) fn unpacked<'a>(packed: impl Read + 'a, limit: u64) -> io::Result<Box
     let reader: Box<dyn Read + 'a> = match format {
         Format::Plain => Box::new(packed),
         Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
-        Format::Xz => Box::new(XzReader::new_mem_limit(packed, false, kib(MOST_DICTIONARY * 2))),
+        Format::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
+        Format::Xz => Box::new(XzReader::new_mem_limit(packed, true, kib(MOST_DICTIONARY * 2))),
         Format::Zstd => Box::new(zstd(packed)?),
         Format::Other(name) => {
             let message = format!("packed with {name}, which pfnwatch does not unpack: unpack it first");
@@ -135,8 +138,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damage_never_panics(magic in 0..4_usize, mut bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let magic: &[u8] = [b"\x1f\x8b\x08".as_slice(), b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b""][magic];
+        fn damage_never_panics(magic in 0..5_usize, mut bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let magic: &[u8] = [b"\x1f\x8b\x08".as_slice(), b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x02\x21\x4c\x18", b""][magic];
             bytes.splice(0..0, magic.iter().copied());
             let _ = unpack(bytes.as_slice(), 1 << 16);
         }

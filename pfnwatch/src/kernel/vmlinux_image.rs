@@ -82,8 +82,7 @@ pub fn is_image(bytes: &[u8]) -> bool {
     is_bzimage(bytes) || File::parse(bytes).is_ok_and(|file| file.section_by_name(".BTF").is_some())
 }
 
-/// The compressed kernel inside a bzImage. Formats other than gzip end it with the unpacked length, which is no part of
-/// the stream: the decompressors stop before.
+/// The compressed kernel inside a bzImage.
 fn payload(bytes: &[u8]) -> Result<&[u8], ImageError> {
     if !is_bzimage(bytes) {
         return Err(ImageError::NotAnImage);
@@ -101,7 +100,14 @@ fn payload(bytes: &[u8]) -> Result<&[u8], ImageError> {
     let (start, end) = (setup + offset, setup + offset + length);
     let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
     let cut_short = ImageError::CutShort { promised: end, found: bytes.len() as u64 };
-    range.and_then(|(start, end)| bytes.get(start..end)).ok_or(cut_short)
+    range.and_then(|(start, end)| bytes.get(start..end)).map(without_length).ok_or(cut_short)
+}
+
+/// Behind all formats but gzip, which has it of itself, the kernel's build appends the unpacked length in four bytes
+/// (`size_append`, scripts/Makefile.lib): it is no part of the stream, and lz4 would take it for a block.
+fn without_length(payload: &[u8]) -> &[u8] {
+    let is_gzip = payload.starts_with(&[0x1f, 0x8b]);
+    payload.split_last_chunk::<4>().filter(|_| !is_gzip).map_or(payload, |(stream, _)| stream)
 }
 
 fn is_bzimage(bytes: &[u8]) -> bool {
@@ -116,4 +122,77 @@ fn btf(vmlinux: &[u8]) -> Result<Vec<u8>, ImageError> {
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An ELF file with these bytes as its types.
+    fn vmlinux(btf: &[u8]) -> Vec<u8> {
+        use object::write::{Object, StandardSegment};
+        let (format, architecture) = (object::BinaryFormat::Elf, object::Architecture::X86_64);
+        let mut file = Object::new(format, architecture, object::Endianness::Little);
+        let segment = file.segment_name(StandardSegment::Debug).to_vec();
+        let section = file.add_section(segment, b".BTF".to_vec(), object::SectionKind::Debug);
+        file.append_section_data(section, btf, 4);
+        file.write().unwrap()
+    }
+
+    /// A bzImage of `release` with these types inside.
+    pub(crate) fn bzimage(release: &str, btf: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&vmlinux(btf)).unwrap();
+        let payload = encoder.finish().unwrap();
+        let mut image = vec![0; 1024];
+        image[SETUP_SECTORS] = 1;
+        image[HEADER_MAGIC..HEADER_MAGIC + 4].copy_from_slice(b"HdrS");
+        image[PROTOCOL..PROTOCOL + 2].copy_from_slice(&0x020f_u16.to_le_bytes());
+        image[KERNEL_VERSION..KERNEL_VERSION + 2].copy_from_slice(&0x100_u16.to_le_bytes());
+        image[0x300..0x300 + release.len()].copy_from_slice(release.as_bytes());
+        image[PAYLOAD_LENGTH..PAYLOAD_LENGTH + 4].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+        image.extend(payload);
+        image
+    }
+
+    #[test]
+    fn release_and_types_come_out_of_a_bzimage() {
+        let found = parse(&bzimage("6.1.0-50-amd64 (a builder) #1 SMP", b"types")).unwrap();
+        assert_eq!(found, Image { release: Some("6.1.0-50-amd64".into()), btf: b"types".to_vec() });
+        assert_eq!(parse(&vmlinux(b"types")).unwrap(), Image { release: None, btf: b"types".to_vec() });
+    }
+
+    #[test]
+    fn the_appended_length_is_no_part_of_the_stream() {
+        assert_eq!(without_length(&[0x02, 0x21, 0x4c, 0x18, 9, 1, 2, 3, 4]), [0x02, 0x21, 0x4c, 0x18, 9]);
+        assert_eq!(without_length(&[0x1f, 0x8b, 1, 2, 3, 4]), [0x1f, 0x8b, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let image = bzimage("6.1.0", b"types");
+        assert!(matches!(parse(b"no image"), Err(ImageError::NotAnImage)));
+        assert!(matches!(parse(&image[..1040]), Err(ImageError::CutShort { .. })));
+        let mut damaged = image.clone();
+        damaged[1040] ^= 0xff; // behind gzip's header
+        assert!(matches!(parse(&damaged), Err(ImageError::Unpack(_) | ImageError::Elf(_))));
+        let mut old = image;
+        old[PROTOCOL] = 7;
+        assert!(matches!(parse(&old), Err(ImageError::NotAnImage)));
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_images_never_panic(at: proptest::sample::Index, byte: u8, keep: proptest::sample::Index) {
+            let mut image = bzimage("6.1.0", b"types");
+            let (at, keep) = (at.index(image.len()), keep.index(image.len()) + 1);
+            image[at] = byte;
+            let _ = parse(&image);
+            let _ = parse(&image[..keep]);
+        }
+    }
 }

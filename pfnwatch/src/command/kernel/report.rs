@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
-use super::verdict::Assessed;
+use super::verdict::{Assessed, Verdict};
 use crate::{
     kernel::max_struct_page::{Evidence, MaxStructPage, Source},
     units::Bytes,
@@ -55,7 +55,8 @@ fn row(kernel: &Assessed) -> [String; 5] {
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
     let max = kernel.max.map_or_else(|| "?".to_owned(), |max| sizes(max, kernel.override_set));
     let verdict = kernel.verdict.word().to_owned();
-    [kernel.release.clone(), verdict, max, bytes(kernel.struct_page_bytes), bytes(kernel.loss_per_tib_bytes)]
+    let loss = if kernel.verdict == Verdict::Refuses { "-".to_owned() } else { bytes(kernel.loss_per_tib_bytes) };
+    [kernel.release.clone(), verdict, max, bytes(kernel.struct_page_bytes), loss]
 }
 
 /// `64 B`, or `32 B (64 B with page_struct_override)`.

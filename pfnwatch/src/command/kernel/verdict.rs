@@ -59,12 +59,13 @@ pub(super) struct Assessed {
 impl Assessed {
     /// A kernel that lies in files.
     pub(super) fn of_files(release: String, kernel: Candidate) -> Self {
-        let resolved = resolve(kernel.evidence().into_iter().collect());
+        let resolved = resolve(kernel.evidence().collect());
         let mut problems = kernel.problems;
-        match &kernel.module {
-            Some((file, module)) => problems.extend(module.code.as_ref().err().map(|error| format!("{file}: {error}"))),
-            None if kernel.built_in => problems.push(BUILT_IN.to_owned()),
-            None => problems.push(NO_MODULE.to_owned()),
+        for (file, module) in &kernel.modules {
+            problems.extend(module.code.as_ref().err().map(|error| format!("{file}: {error}")));
+        }
+        if kernel.modules.is_empty() {
+            problems.push(if kernel.built_in { BUILT_IN } else { NO_MODULE }.to_owned());
         }
         Self::new(release, resolved, None, kernel.struct_page_bytes, problems)
     }
@@ -79,9 +80,12 @@ impl Assessed {
         resolved: Resolved,
         override_set: Option<bool>,
         struct_page_bytes: Option<u64>,
-        problems: Vec<String>,
+        mut problems: Vec<String>,
     ) -> Self {
         let max = resolved.settled();
+        if resolved.best.as_ref().and_then(|best| best.source.addresses()).is_some_and(|at| at.shift.is_none()) {
+            problems.push(NO_SHIFT.to_owned());
+        }
         // A kernel compares with its sizeof(struct page) at build time: with an override in the code, that is its size.
         let struct_page = struct_page_bytes.or_else(|| max.and_then(|max| max.overridden_bytes));
         let effective = max.map(|max| max.effective(override_set == Some(true)));
@@ -98,6 +102,8 @@ impl Assessed {
 
 const BUILT_IN: &str = "libnvdimm is built into this kernel, so there is no module file to read: \
     boot it somewhere and ask `pfnwatch kernel --running`";
+const NO_SHIFT: &str = "the code nowhere multiplies pages with it: either this build refuses map=dev, its struct page \
+    being larger (its image tells), or its compiler did it in a way that is not recognized";
 const NO_MODULE: &str = "no libnvdimm module among the files: add the package or folder that holds the modules";
 
 /// What [`EXAMPLE`] loses against the ideal on a kernel with `max_struct_page` bytes.

@@ -48,9 +48,14 @@ pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The libnvdimm of a folder `/lib/modules/V`.
+pub(in crate::kernel) fn module(folder: &Path) -> Option<PathBuf> {
+    MODULES.iter().map(|name| folder.join(MODULE_FOLDER).join(name)).find(|path| path.is_file())
+}
+
 /// What a folder `/lib/modules/V` holds of its kernel.
 fn of_release(folder: &Path) -> Vec<PathBuf> {
-    let module = MODULES.iter().map(|name| folder.join(MODULE_FOLDER).join(name)).find(|path| path.is_file());
+    let module = module(folder);
     let others = ["vmlinuz", BUILTIN_LIST].map(|name| folder.join(name)).into_iter().filter(|path| path.is_file());
     module.into_iter().chain(others).collect()
 }

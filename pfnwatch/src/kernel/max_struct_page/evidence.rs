@@ -98,6 +98,15 @@ impl Source {
             Self::ObservedBlock { .. } => Strength::ObservedBlock,
         }
     }
+
+    /// The instructions that say it, where it comes from code.
+    #[must_use]
+    pub const fn addresses(&self) -> Option<Addresses> {
+        match self {
+            Self::ModuleFile { at, .. } | Self::RunningCode { at, .. } => Some(*at),
+            Self::Release { .. } | Self::ObservedBlock { .. } => None,
+        }
+    }
 }
 
 impl Strength {

@@ -113,10 +113,9 @@ fn step(before: &Registers, instruction: &Instruction, info: &mut InstructionInf
             after.set(used.register(), Value::Unknown);
         }
     }
-    if instruction.op0_kind() == OpKind::Register && width(instruction) >= 4 {
-        if let Some(value) = result(before, instruction) {
-            after.set(instruction.op0_register(), value);
-        }
+    let whole = instruction.op0_kind() == OpKind::Register && width(instruction) >= 4;
+    if let Some(value) = whole.then(|| result(before, instruction)).flatten() {
+        after.set(instruction.op0_register(), value);
     }
     after
 }

@@ -1,6 +1,10 @@
 //! All that this host tells of its own kernel's MAX_STRUCT_PAGE_SIZE.
 
-use std::{fs, path::Path};
+use std::{
+    fmt::Display,
+    fs::{self, File},
+    path::Path,
+};
 
 use object::{
     Endianness,
@@ -11,7 +15,7 @@ use object::{
 use super::{Addresses, Evidence, Resolved, Source, of_release, resolve, running};
 use crate::{
     cli::Paths,
-    kernel::{candidate::Candidates, module_file},
+    kernel::{candidate::tree, module_file},
 };
 
 /// Where the installed kernels' modules are.
@@ -39,7 +43,7 @@ impl Host {
             Ok(found) => evidence.push(found),
             Err(error) => problems.push(format!("running code: {error}")),
         }
-        match installed_file(&paths.sysfs, release) {
+        match installed_file(&paths.sysfs, &Path::new(INSTALLED).join(release)) {
             Ok(found) => evidence.extend(found),
             Err(problem) => problems.push(format!("module file: {problem}")),
         }
@@ -58,22 +62,20 @@ fn running_code(procfs: &Path) -> Result<Evidence, running::RunningError> {
     Ok(Evidence { max, source: Source::RunningCode { function, at: Addresses::from(&decoded) } })
 }
 
-/// The installed libnvdimm of `release`: only if it is the one that is loaded, told by the build-id, or none is loaded.
-fn installed_file(sysfs: &Path, release: &str) -> Result<Option<Evidence>, String> {
-    let folder = Path::new(INSTALLED).join(release);
-    let candidates = Candidates::read([folder.as_path()]);
-    let Some(candidate) = candidates.kernels.get(release).filter(|candidate| candidate.module.is_some()) else {
-        return Err(format!("{} holds no libnvdimm of this kernel", folder.display()));
-    };
-    let Some((file, module)) = &candidate.module else { return Ok(None) };
+/// What the libnvdimm under `folder` says, if it is the one that is loaded, told by the build-id, or none is loaded.
+fn installed_file(sysfs: &Path, folder: &Path) -> Result<Option<Evidence>, String> {
+    let path = tree::module(folder).ok_or_else(|| format!("{} holds no libnvdimm", folder.display()))?;
+    let named = |error: &dyn Display| format!("{}: {error}", path.display());
+    let file = File::open(&path).map_err(|error| named(&error))?;
+    let module = module_file::read(file).map_err(|error| named(&error))?;
     if let Err(error) = &module.code {
-        return Err(format!("{file}: {error}"));
+        return Err(named(error));
     }
     match loaded_build_id(sysfs) {
         Some(loaded) if module.build_id.as_ref() != Some(&loaded) => {
-            Err(format!("{file} is not what is loaded: build-id {loaded} runs"))
+            Err(named(&format!("this is not what is loaded, whose build-id is {loaded}")))
         }
-        _ => Ok(candidate.evidence()),
+        _ => Ok(module.evidence(&path.display().to_string())),
     }
 }
 
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loaded_build_id_comes_from_the_note() {
+    fn a_file_counts_only_if_it_is_what_is_loaded() {
         let sysfs = tempfile::tempdir().unwrap();
         let notes = sysfs.path().join("module/libnvdimm/notes");
         assert_eq!(loaded_build_id(sysfs.path()), None, "not loaded");
@@ -102,5 +104,16 @@ mod tests {
         let note = [&4_u32.to_ne_bytes()[..], &3_u32.to_ne_bytes(), &3_u32.to_ne_bytes(), b"GNU\0", &[0xab, 1, 2, 0]];
         fs::write(notes.join(".note.gnu.build-id"), note.concat()).unwrap();
         assert_eq!(loaded_build_id(sysfs.path()).as_deref(), Some("ab0102"));
+
+        let modules = tempfile::tempdir().unwrap();
+        assert!(installed_file(sysfs.path(), modules.path()).unwrap_err().ends_with("holds no libnvdimm"));
+        let folder = modules.path().join("kernel/drivers/nvdimm");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("libnvdimm.ko"), module_file::tests::libnvdimm(128, 7)).unwrap();
+        let error = installed_file(sysfs.path(), modules.path()).unwrap_err();
+        assert!(error.contains("not what is loaded, whose build-id is ab0102"), "{error}");
+        let unloaded = tempfile::tempdir().unwrap();
+        let found = installed_file(unloaded.path(), modules.path()).unwrap().unwrap();
+        assert_eq!(found.max.bytes, 128);
     }
 }

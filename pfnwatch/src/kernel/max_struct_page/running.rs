@@ -136,3 +136,82 @@ fn kcore_offset(headers: &[u8], address: u64) -> Result<Option<u64>, object::Err
 fn read_to_string(path: &Path) -> Result<String, RunningError> {
     fs::read_to_string(path).map_err(|source| RunningError::Read { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KALLSYMS: &str = "\
+ffffffff81000000 T _text
+ffffffffc0301000 t nd_pfn_probe\t[libnvdimm]
+ffffffffc0302390 T nvdimm_setup_pfn\t[libnvdimm]
+ffffffffc0300000 t nd_label_init\t[libnvdimm]
+ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
+";
+
+    #[test]
+    fn a_function_reaches_to_the_next_symbol() {
+        assert_eq!(span(KALLSYMS, "nvdimm_setup_pfn"), Some((0xffff_ffff_c030_2390, 0x380)));
+        assert_eq!(span(KALLSYMS, "nd_pfn_init"), None);
+        assert_eq!(span(KALLSYMS, "_text"), Some((0xffff_ffff_8100_0000, MOST_CODE)), "bounded");
+        assert_eq!(span("no symbols here", "here"), None);
+    }
+
+    /// A core file with one range of memory.
+    fn core(address: u64, memory: &[u8]) -> Vec<u8> {
+        let mut core = b"\x7fELF\x02\x01\x01\0".to_vec();
+        core.resize(64 + 56, 0);
+        core[16] = 4; // ET_CORE
+        core[32] = 64; // e_phoff
+        core[52] = 64; // e_ehsize
+        core[54] = 56; // e_phentsize
+        core[56] = 1; // e_phnum
+        core[64] = 1; // PT_LOAD
+        core[64 + 8] = 120; // p_offset
+        core[64 + 16..64 + 24].copy_from_slice(&address.to_le_bytes());
+        core[64 + 40..64 + 48].copy_from_slice(&(memory.len() as u64).to_le_bytes());
+        core.extend(memory);
+        core
+    }
+
+    fn procfs(kallsyms: &str, core: &[u8]) -> tempfile::TempDir {
+        let procfs = tempfile::tempdir().unwrap();
+        fs::write(procfs.path().join("kallsyms"), kallsyms).unwrap();
+        fs::write(procfs.path().join("kcore"), core).unwrap();
+        procfs
+    }
+
+    #[test]
+    fn code_is_read_out_of_kcore() {
+        let mut memory = vec![0; 0x390];
+        memory.extend(super::super::tests::as_gcc_does(0x80, 7));
+        memory.resize(0x1000, 0xcc);
+        let host = procfs(KALLSYMS, &core(0xffff_ffff_c030_2000, &memory));
+        let (function, decoded) = decode_running(host.path()).unwrap();
+        assert_eq!((function.as_str(), decoded.from_store.address), ("nvdimm_setup_pfn", 0xffff_ffff_c030_2395));
+        assert_eq!(decoded.max_struct_page().unwrap().bytes, 128);
+    }
+
+    #[test]
+    fn each_failure_has_its_reason() {
+        let fails = |kallsyms: &str, core: &[u8]| decode_running(procfs(kallsyms, core).path()).unwrap_err();
+        assert!(matches!(fails("", b""), RunningError::NotLoaded));
+        assert!(matches!(fails("0000000000000000 T nvdimm_setup_pfn\n", b""), RunningError::Hidden));
+        assert!(matches!(fails(KALLSYMS, b"not ELF"), RunningError::Kcore(_)));
+        assert!(matches!(fails(KALLSYMS, &core(0x1000, &[0; 64])), RunningError::NotMapped(_)));
+        let nothing = tempfile::tempdir().unwrap();
+        assert!(matches!(decode_running(nothing.path()), Err(RunningError::Read { .. })));
+    }
+
+    #[test]
+    fn the_override_is_read_where_there_is_one() {
+        let sysfs = tempfile::tempdir().unwrap();
+        assert_eq!(page_struct_override(sysfs.path()).unwrap(), None);
+        let parameters = sysfs.path().join("module/libnvdimm/parameters");
+        fs::create_dir_all(&parameters).unwrap();
+        for (text, set) in [("Y\n", true), ("N\n", false)] {
+            fs::write(parameters.join("page_struct_override"), text).unwrap();
+            assert_eq!(page_struct_override(sysfs.path()).unwrap(), Some(set));
+        }
+    }
+}

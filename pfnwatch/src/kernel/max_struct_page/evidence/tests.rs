@@ -11,7 +11,7 @@ fn running() -> Source {
 }
 
 fn file() -> Source {
-    Source::ModuleFile { file: "libnvdimm.ko".into(), function: "nvdimm_setup_pfn".into(), address: 16, build_id: None }
+    Source::ModuleFile { file: "libnvdimm.ko".into(), function: "nvdimm_setup_pfn".into(), at: AT, build_id: None }
 }
 
 #[test]
