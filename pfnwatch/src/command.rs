@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod kernel;
+pub mod plan;
 pub mod predict;
 pub mod run;
 pub mod superblock;
@@ -21,6 +22,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match command {
         Command::Run(args) => run::run(&args, &paths),
         Command::Scan(args) => scan::run(&args, &paths),
+        Command::Plan(args) => plan::run(&args, &paths),
         Command::Predict(args) => predict::run(&args, &paths),
         Command::Doctor(args) => doctor::run(&args, &paths),
         Command::Kernel(args) => kernel::run(&args, &paths),

@@ -18,6 +18,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use nix::sched::{CloneFlags, unshare};
 
 pub use attribute::{Attribute, Missing};
 pub use facts::InfoBlocks;
@@ -129,10 +130,17 @@ fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str])
     }
     thread::scope(|scope| {
         let chunks = names.chunks(names.len().div_ceil(threads));
-        let running: Vec<_> = chunks.map(|chunk| (chunk, scope.spawn(move || read(chunk)))).collect();
+        let running: Vec<_> = chunks.map(|chunk| (chunk, scope.spawn(move || apart(|| read(chunk))))).collect();
         // A thread that ended badly (no code path does) has its share read again here, rather than left out.
         running.into_iter().flat_map(|(chunk, thread)| thread.join().unwrap_or_else(|_| read(chunk))).collect()
     })
+}
+
+/// Runs `work` with a table of file descriptors of this thread's own: threads that share one pay for it with each file.
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    // Where it is not allowed the work is done all the same, slower.
+    let _ = unshare(CloneFlags::CLONE_FILES);
+    work()
 }
 
 #[cfg(test)]

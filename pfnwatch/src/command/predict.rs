@@ -41,9 +41,9 @@ pub struct Args {
     /// Size of the namespace; with --region, all that is free unless given
     #[arg(long, value_parser = parse_size, required_unless_present = "region")]
     size: Option<u64>,
-    /// Align of the pfn or dax device: 4K, 2M or 1G on x86
-    #[arg(long, value_parser = parse_size, default_value = "2M")]
-    align: u64,
+    /// Align of the pfn or dax device: 4K, 2M or 1G on x86; the kernel's default unless given, 2M with pages of 4K
+    #[arg(long, value_parser = parse_align)]
+    align: Option<u64>,
     /// Where the memmap is to live: on the persistent memory (dev) or in DRAM (mem)
     #[arg(long, value_enum, default_value_t = MapArg::Dev)]
     map: MapArg,
@@ -104,11 +104,12 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let page_cost = page_cost(args.max_struct_page, paths, &kernel);
     let host = Host { max_struct_page: page_cost.bytes, ..Host::from(&kernel) };
     let place = place(args, paths)?;
-    let (size, notes) = size(args, &place)?;
+    let align = args.align.unwrap_or_else(|| default_align(host.page_size));
+    let (size, notes) = size(args.ndctl_size, align, &place)?;
     let map = if args.map == MapArg::Dev { Map::Dev } else { Map::Mem };
     let mode = if args.mode == ModeArg::Fsdax { Mode::Fsdax } else { Mode::Devdax };
     let start = place.start.unwrap_or(0);
-    let geometry = Geometry { start, size, align: args.align, map, page_size: host.page_size, compat: host.compat };
+    let geometry = Geometry { start, size, align, map, page_size: host.page_size, compat: host.compat };
     let thresholds = Thresholds::default();
     let mut prediction = Prediction {
         geometry,
@@ -154,8 +155,8 @@ fn place(args: &Args, paths: &Paths) -> anyhow::Result<Place> {
 }
 
 /// The size of the namespace that is made, and what is to be said of it.
-fn size(args: &Args, place: &Place) -> anyhow::Result<(u64, Vec<String>)> {
-    if !args.ndctl_size {
+fn size(as_ndctl: bool, align: u64, place: &Place) -> anyhow::Result<(u64, Vec<String>)> {
+    if !as_ndctl {
         return Ok((place.size, Vec::new()));
     }
     let mut notes = Vec::new();
@@ -163,13 +164,24 @@ fn size(args: &Args, place: &Place) -> anyhow::Result<(u64, Vec<String>)> {
         notes.push(format!("--ndctl-size: a region with an align of {} and no interleaving", Bytes(USUAL_REGION_ALIGN)));
     }
     let region_align = place.region_align.unwrap_or(USUAL_REGION_ALIGN);
-    let rules = Rules { align: args.align, region_align, ways: place.ways };
+    let rules = Rules { align, region_align, ways: place.ways };
     let outcome = ndctl_size::apply(place.size, &rules)
         .context(Because::usage(format!("ndctl takes no size from {} on with this align", Bytes(place.size))))?;
     if let Some(refusal) = outcome.refusal {
         notes.push(format!("ndctl refuses this size: {refusal}. The next that it takes is --size={}", outcome.size));
     }
     Ok((outcome.size, notes))
+}
+
+/// The size of a huge page, for which a page of page table entries (8 bytes each) suffices: 2 MiB for pages of 4 KiB.
+const fn default_align(page_size: u64) -> u64 {
+    page_size.saturating_mul(page_size / 8)
+}
+
+/// A size that is a power of two: no kernel takes another.
+fn parse_align(text: &str) -> Result<u64, String> {
+    let align = parse_size(text).map_err(|error| error.to_string())?;
+    if align.is_power_of_two() { Ok(align) } else { Err(format!("`{text}` is no align: it must be a power of two")) }
 }
 
 /// An address: `4294967296`, `0x100000000`, `4G`.

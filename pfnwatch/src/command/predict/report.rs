@@ -121,7 +121,7 @@ impl Prediction {
             known(reserved.map(|reserved| reserved.dataoff), nothing),
             known(reserved.map(|reserved| reserved.usable), nothing),
             known(reserved.map(|reserved| reserved.end_trunc), nothing),
-            known(row.dram, if row.map == Map::Dev { "-" } else { nothing }),
+            known(row.dram, if reserved.is_some() && row.map == Map::Mem { "?" } else { "-" }),
             self.bar(row, terminal),
         ]
     }
