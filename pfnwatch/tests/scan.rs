@@ -127,7 +127,9 @@ fn a_plan_prints_and_never_acts() {
     let output = pfnwatch(folder.path(), &["plan", "--max-struct-page", "128"]);
     assert_eq!(code(&output), 3);
     let plan = text(&output);
-    for line in ["ndctl create-namespace --force --reconfig=namespace0.0", "ndctl write-infoblock", "--map=mem", "back up"] {
+    for line in
+        ["ndctl create-namespace --force --reconfig=namespace0.0", "ndctl write-infoblock", "--map=mem", "back up"]
+    {
         assert!(plan.contains(line), "{line}: {plan}");
     }
     let plan = json(&pfnwatch(folder.path(), &["plan", "--max-struct-page", "64", "--format", "json"]));
