@@ -148,7 +148,7 @@ offsets! {
     KernfsNode {
         /// `name`: a pointer to the node's name.
         name,
-        /// `flags`: unsigned short (unsigned int on 6.1), the node's type in its lowest four bits.
+        /// `flags`: unsigned short, the node's type in its lowest four bits.
         flags,
         /// `priv`: a pointer to the `struct kobject` of a sysfs directory.
         private,

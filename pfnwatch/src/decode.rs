@@ -151,7 +151,6 @@ fn notice(record: &Notice) -> Result<Body, DecodeError> {
         NoticeKind::Unbind => Body::Unbind(change),
         NoticeKind::Claim => Body::Claim(change),
         NoticeKind::Label => Body::Label(change),
-        NoticeKind::Destroy => Body::Destroy(change),
     })
 }
 

@@ -95,11 +95,7 @@ fn words_at(address: u64) -> Read<TypeName> {
 
 const fn words<const N: usize>(name: &[u8; N]) -> TypeName {
     let mut bytes = [0; 24];
-    let mut at = 0;
-    while at < N {
-        bytes[at] = name[at];
-        at += 1;
-    }
+    bytes.split_at_mut(N).0.copy_from_slice(name);
     as_words(&bytes)
 }
 

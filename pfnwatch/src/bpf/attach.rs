@@ -106,7 +106,8 @@ fn attach_program(ebpf: &mut Ebpf, step: &Step, btf: Option<&Btf>) -> anyhow::Re
         Hook::Kprobe(function) | Hook::Kretprobe(function) => {
             let probe: &mut KProbe = program.try_into()?;
             probe.load().context("the kernel refuses to load it")?;
-            probe.attach(function, 0).with_context(|| format!("the kernel refuses a probe on {function}"))?;
+            // ENOENT where the kernel has no such function, or has inlined it everywhere.
+            probe.attach(function, 0).with_context(|| format!("the kernel has no function {function} to probe"))?;
         }
         Hook::Fexit(function) => {
             let probe: &mut FExit = program.try_into()?;

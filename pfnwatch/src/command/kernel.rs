@@ -1,0 +1,86 @@
+//! `pfnwatch kernel`: does a kernel carry the regression? Without booting it.
+
+mod report;
+mod verdict;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use anyhow::Context as _;
+
+use crate::{
+    cli::{Format, Paths},
+    exit::{Because, Exit},
+    kernel::{KernelFacts, candidate::Candidates, max_struct_page::host::Host},
+};
+
+use report::Report;
+use verdict::{Assessed, Verdict};
+
+/// Options of `pfnwatch kernel`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  pfnwatch kernel --running
+  pfnwatch kernel linux-image-6.1.0-56-amd64_6.1.192-2_amd64.deb
+  pfnwatch kernel linux-binary-*.deb linux-modules-*.deb   # one kernel in two packages
+  pfnwatch kernel /lib/modules/6.12.94 --format json
+  pfnwatch kernel libnvdimm.ko.xz
+
+Exit codes: 0 no kernel is regressed; 1 a path could not be read; 3 a kernel is regressed;
+4 a kernel does not say.")]
+pub struct Args {
+    /// A .deb, .rpm, libnvdimm.ko (plain, .gz, .xz, .zst), kernel image, /lib/modules/VERSION, or a root with kernels
+    #[arg(value_name = "PATH", required_unless_present = "running")]
+    files: Vec<PathBuf>,
+    /// Ask the kernel that runs: its code (as root), its module file, its release
+    #[arg(long)]
+    running: bool,
+    /// How to write the report
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The report cannot be written, or asks for a format that it does not have.
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    let mut report = Report::default();
+    if args.running {
+        report.kernels.push(running(paths)?);
+    }
+    let candidates = Candidates::read(args.files.iter().map(PathBuf::as_path));
+    report.kernels.extend(candidates.kernels.into_iter().map(|(release, kernel)| Assessed::of_files(release, kernel)));
+    report.failures = candidates.failures.into_iter().map(|(path, error)| (path, error.to_string())).collect();
+    let text = match args.format {
+        Format::Table => report.table(),
+        Format::Json => serde_json::to_string_pretty(&report.json())? + "\n",
+        Format::Csv => return Err(Because::usage("`pfnwatch kernel` has no CSV: take --format json").into()),
+    };
+    io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
+    Ok(exit(&report))
+}
+
+/// The kernel that runs.
+fn running(paths: &Paths) -> anyhow::Result<Assessed> {
+    let KernelFacts { release, struct_page_size, .. } = KernelFacts::gather(paths, None)?;
+    let host = Host::ask(paths, &release, Vec::new());
+    Ok(Assessed::of_host(release, host, struct_page_size))
+}
+
+/// A regressed kernel weighs most: this is a gate for rollouts.
+fn exit(report: &Report) -> Exit {
+    let any = |verdict| report.kernels.iter().any(|kernel| kernel.verdict == verdict);
+    if any(Verdict::Regressed) {
+        Exit::Findings
+    } else if !report.failures.is_empty() {
+        Exit::Error
+    } else if any(Verdict::Unknown) {
+        Exit::Unsupported
+    } else {
+        Exit::Fine
+    }
+}

@@ -1,0 +1,130 @@
+//! The report of `pfnwatch kernel`: for people, and for programs.
+
+use std::fmt::Write as _;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+
+use super::verdict::{Assessed, Verdict};
+use crate::{
+    kernel::max_struct_page::{Evidence, MaxStructPage, Source},
+    units::Bytes,
+};
+
+/// The kernels looked at, and the paths that gave none.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) kernels: Vec<Assessed>,
+    /// Path and reason.
+    pub(super) failures: Vec<(String, String)>,
+}
+
+impl Report {
+    /// A table, with the evidence for each kernel below it.
+    pub(super) fn table(&self) -> String {
+        let mut text = String::new();
+        if !self.kernels.is_empty() {
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_header(["KERNEL", "VERDICT", "MAX STRUCT PAGE", "STRUCT PAGE", "LOST OF 1 TiB"]);
+            table.add_rows(self.kernels.iter().map(row));
+            text = format!("{table}\n");
+        }
+        for kernel in &self.kernels {
+            text += &details(kernel);
+        }
+        for (path, reason) in &self.failures {
+            text += &format!("\n{path}: {reason}\n");
+        }
+        text
+    }
+
+    /// The same as one document.
+    pub(super) fn json(&self) -> Value {
+        let failures: Vec<_> =
+            self.failures.iter().map(|(path, reason)| json!({ "path": path, "reason": reason })).collect();
+        json!({
+            "schema": 1,
+            "kernels": self.kernels.iter().map(kernel_json).collect::<Vec<_>>(),
+            "failures": failures,
+        })
+    }
+}
+
+fn row(kernel: &Assessed) -> [String; 5] {
+    let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
+    let max = kernel.max.map_or_else(|| "?".to_owned(), |max| sizes(max, kernel.override_set));
+    let verdict = kernel.verdict.word().to_owned();
+    let loss = if kernel.verdict == Verdict::Refuses { "-".to_owned() } else { bytes(kernel.loss_per_tib_bytes) };
+    [kernel.release.clone(), verdict, max, bytes(kernel.struct_page_bytes), loss]
+}
+
+/// `64 B`, or `32 B (64 B with page_struct_override)`.
+fn sizes(max: MaxStructPage, override_set: Option<bool>) -> String {
+    let set = if override_set == Some(true) { ", which is set" } else { "" };
+    match max.overridden_bytes {
+        None => Bytes(max.bytes).to_string(),
+        Some(size) => format!("{} ({} with page_struct_override{set})", Bytes(max.bytes), Bytes(size)),
+    }
+}
+
+/// Where the answer comes from, what contradicts it, and what could not be asked.
+fn details(kernel: &Assessed) -> String {
+    let mut text = format!("\n{}\n", kernel.release);
+    let mut line = |title: &str, what: &str| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "  {title:<9} {what}");
+    };
+    for evidence in kernel.resolved.best.iter().chain(&kernel.resolved.agreeing) {
+        line("evidence", &said(evidence));
+    }
+    for evidence in &kernel.resolved.conflicting {
+        line("conflict", &said(evidence));
+    }
+    for problem in &kernel.problems {
+        line("note", problem);
+    }
+    text
+}
+
+fn said(evidence: &Evidence) -> String {
+    format!("{}: {}", sizes(evidence.max, None), evidence.source)
+}
+
+fn kernel_json(kernel: &Assessed) -> Value {
+    let resolved = &kernel.resolved;
+    let evidence = resolved.best.iter().chain(&resolved.agreeing).map(evidence_json).collect::<Vec<_>>();
+    json!({
+        "release": kernel.release,
+        "verdict": kernel.verdict.key(),
+        "max_struct_page_bytes": kernel.max.map(|max| max.bytes),
+        "overridden_struct_page_bytes": kernel.max.and_then(|max| max.overridden_bytes),
+        "page_struct_override": kernel.override_set,
+        "struct_page_bytes": kernel.struct_page_bytes,
+        "loss_per_tib_bytes": kernel.loss_per_tib_bytes,
+        "evidence": evidence,
+        "conflicts": resolved.conflicting.iter().map(evidence_json).collect::<Vec<_>>(),
+        "problems": kernel.problems,
+    })
+}
+
+fn evidence_json(evidence: &Evidence) -> Value {
+    let mut json = json!({
+        "source": evidence.source.strength().word(),
+        "max_struct_page_bytes": evidence.max.bytes,
+        "overridden_struct_page_bytes": evidence.max.overridden_bytes,
+        "text": evidence.source.to_string(),
+    });
+    if let (Source::ModuleFile { function, at, .. } | Source::RunningCode { function, at }, Some(json)) =
+        (&evidence.source, json.as_object_mut())
+    {
+        json.insert("function".to_owned(), json!(function));
+        json.insert("store_address".to_owned(), json!(at.store));
+        json.insert("shift_address".to_owned(), json!(at.shift));
+    }
+    if let (Source::ModuleFile { file, build_id, .. }, Some(json)) = (&evidence.source, json.as_object_mut()) {
+        json.insert("file".to_owned(), json!(file));
+        json.insert("build_id".to_owned(), json!(build_id));
+    }
+    json
+}

@@ -1,0 +1,180 @@
+//! The report of `pfnwatch superblock`: for people, and for programs.
+
+use std::fmt::Write as _;
+
+use pfnwatch_common::{
+    Geometry, InfoBlock, Map, Rule, reservation,
+    reservation::REFERENCE_STRUCT_PAGE,
+    superblock::{Kind, Misfit},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Found;
+use crate::units::Bytes;
+
+/// `memremap_compat_align()` of x86 and most others: a block does not name it.
+const COMPAT: u64 = 2 << 20;
+/// The page size taken for blocks that name none: they are of kernels of 4 KiB pages.
+const PAGE_SIZE: u64 = 4096;
+
+/// An info block, with what the formula says to it.
+pub(super) struct Report<'a> {
+    found: &'a Found,
+    /// What the block was made for, as far as it tells.
+    geometry: Option<Geometry>,
+    /// How the block contradicts its namespace, where that is known.
+    misfit: Option<Misfit>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn of(found: &'a Found) -> Self {
+        let geometry = found.block.geometry_when_made(PAGE_SIZE, COMPAT);
+        let namespace = geometry.zip(found.namespace_bytes);
+        let misfit = namespace.and_then(|(geometry, size)| found.block.sanity(geometry.start, size).err());
+        Self { found, geometry, misfit }
+    }
+
+    /// What the same geometry takes with a struct page of `size` bytes.
+    fn with_struct_page(&self, size: u64) -> Option<u64> {
+        // The geometry has the usable bytes left that the block has: a block without any is not refused here.
+        let rule = Rule { writes_empty: true };
+        reservation(self.geometry.as_ref()?, size, rule).ok().map(|reservation| reservation.dataoff)
+    }
+
+    fn ideal_bytes(&self) -> Option<u64> {
+        self.with_struct_page(REFERENCE_STRUCT_PAGE)
+    }
+
+    /// What the reservation takes more than the ideal.
+    pub(super) fn excess_bytes(&self) -> Option<u64> {
+        Some(self.found.block.reservation()?.saturating_sub(self.ideal_bytes()?))
+    }
+
+    /// Is it what a kernel of today makes with the block's own `page_struct_size`?
+    fn follows_formula(&self) -> Option<bool> {
+        let expected = self.with_struct_page(self.found.block.page_struct_size.into())?;
+        Some(self.found.block.reservation()? == expected)
+    }
+
+    pub(super) fn text(&self) -> String {
+        let (block, checksum) = (&self.found.block, self.found.checksum);
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{name:<18}{value}");
+        };
+        line("offset", self.found.offset.to_string());
+        line("mode", mode(block.kind).to_owned());
+        line("map", map(block).map_or_else(|| format!("{}, which no kernel knows", block.mode), str::to_owned));
+        line("version", format!("{}.{}", block.version_major, block.version_minor));
+        line("block uuid", Uuid::from_bytes(block.uuid).to_string());
+        line("namespace uuid", Uuid::from_bytes(block.parent_uuid).to_string());
+        line("dataoff", exact(block.dataoff));
+        line("start_pad", exact(block.start_pad.into()));
+        line("end_trunc", exact(block.end_trunc.into()));
+        line("npfns", block.npfns.to_string());
+        line("align", exact(block.align));
+        line(
+            "page size",
+            block.page_size.map_or_else(|| "of the kernel that reads it".to_owned(), |size| exact(size.into())),
+        );
+        line("page_struct_size", block.page_struct_size.to_string());
+        let is_right = if checksum.is_right() { "right" } else { "WRONG: a kernel takes this for no block" };
+        line("checksum", format!("{:#018x}, {is_right}", checksum.stored));
+        let or_unknown =
+            |bytes: Option<u64>| bytes.map_or_else(|| "unknown: the fields contradict each other".to_owned(), exact);
+        line("reservation", or_unknown(block.reservation()));
+        line("ideal", or_unknown(self.ideal_bytes()));
+        line("excess", or_unknown(self.excess_bytes()));
+        if self.follows_formula() == Some(false) {
+            line("note", NOT_TODAYS.to_owned());
+        }
+        if let Some(misfit) = self.misfit {
+            line("note", misfit.to_string());
+        }
+        text
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let block = &self.found.block;
+        json!({
+            "schema": 1,
+            "offset_bytes": self.found.offset,
+            "mode": mode(block.kind),
+            "map": map(block),
+            "version": format!("{}.{}", block.version_major, block.version_minor),
+            "uuid": Uuid::from_bytes(block.uuid),
+            "namespace_uuid": Uuid::from_bytes(block.parent_uuid),
+            "dataoff_bytes": block.dataoff,
+            "start_pad_bytes": block.start_pad,
+            "end_trunc_bytes": block.end_trunc,
+            "npfns": block.npfns,
+            "align_bytes": block.align,
+            "page_size_bytes": block.page_size,
+            "page_struct_size_bytes": block.page_struct_size,
+            "checksum_right": self.found.checksum.is_right(),
+            "reservation_bytes": block.reservation(),
+            "ideal_bytes": self.ideal_bytes(),
+            "excess_bytes": self.excess_bytes(),
+            "follows_formula": self.follows_formula(),
+            "misfit": self.misfit.map(|misfit| misfit.to_string()),
+        })
+    }
+}
+
+const NOT_TODAYS: &str = "not what a kernel of today makes of this geometry: an older kernel's, or made by hand";
+
+/// Bytes as they are, and for people: `35651584 (34 MiB)`.
+fn exact(bytes: u64) -> String {
+    if bytes < 1024 { bytes.to_string() } else { format!("{bytes} ({})", Bytes(bytes)) }
+}
+
+const fn mode(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Pfn => "fsdax",
+        Kind::Dax => "devdax",
+    }
+}
+
+fn map(block: &InfoBlock) -> Option<&'static str> {
+    block.map().map(|map| match map {
+        Map::Dev => "dev",
+        Map::Mem => "mem",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use pfnwatch_common::superblock::Checksum;
+
+    use super::{super::tests::block, *};
+
+    fn found(block: InfoBlock) -> Found {
+        let checksum = Checksum::of(&block.encode()).unwrap();
+        Found { offset: 4096, block, checksum, namespace_bytes: Some(1 << 30) }
+    }
+
+    #[test]
+    fn ideal_and_excess_are_exact() {
+        let found = found(block(35_651_584, 128));
+        let json = Report::of(&found).json();
+        assert_eq!((&json["ideal_bytes"], &json["excess_bytes"]), (&json!(18_874_368), &json!(16_777_216)));
+        assert_eq!((&json["follows_formula"], &json["misfit"]), (&json!(true), &Value::Null));
+        assert!(Report::of(&found).text().contains("excess            16777216 (16 MiB)"));
+    }
+
+    #[test]
+    fn another_layout_is_told() {
+        let found = found(block(35_651_584, 64));
+        assert!(Report::of(&found).text().contains("not what a kernel of today makes"));
+    }
+
+    #[test]
+    fn contradictions_do_not_end_in_numbers() {
+        let found = found(InfoBlock { npfns: u64::MAX, mode: 7, ..block(35_651_584, 64) });
+        let report = Report::of(&found);
+        assert_eq!(report.excess_bytes(), None);
+        assert!(report.text().contains("7, which no kernel knows"));
+    }
+}

@@ -1,0 +1,30 @@
+//! MAX_STRUCT_PAGE_SIZE of a kernel, by evidence: it is a macro, so nothing in the kernel names it.
+//!
+//! `decode` finds it in machine code, `running` gets that code from the kernel that runs (and `module_file` from files),
+//! `evidence` weighs what different sources say, and `host` asks all that a host has.
+
+mod decode;
+mod evidence;
+mod flow;
+pub mod host;
+pub mod running;
+#[cfg(test)]
+pub(crate) mod tests;
+mod value;
+
+pub use decode::{Architecture, Code, DecodeError, Decoded, MaxStructPage, Sighting, Sizes, decode};
+pub use evidence::{Addresses, Evidence, Resolved, Source, Strength, of_release, resolve};
+
+/// Where the constant shows, the usual place first: compilers have inlined `nd_pfn_init` into it so far.
+pub const FUNCTIONS: [&str; 2] = ["nvdimm_setup_pfn", "nd_pfn_init"];
+
+impl MaxStructPage {
+    /// What map=dev is computed with: the override's size where it is set and there is one.
+    #[must_use]
+    pub const fn effective(self, override_set: bool) -> u64 {
+        match self.overridden_bytes {
+            Some(overridden) if override_set => overridden,
+            _ => self.bytes,
+        }
+    }
+}

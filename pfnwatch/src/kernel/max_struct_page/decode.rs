@@ -1,0 +1,158 @@
+//! MAX_STRUCT_PAGE_SIZE out of the machine code of `nvdimm_setup_pfn`.
+//!
+//! The constant is a macro: no symbol and no BTF has it. The compiled function shows it twice: it is the 16-bit value
+//! stored into the info block's `page_struct_size`, 0x5c bytes into it, and it is what the number of pages is multiplied
+//! with for dataoff. Registers and order differ from one build to the next, so the values are followed through the
+//! function's flow (see `flow`), and bytes are never matched.
+
+use std::{collections::BTreeSet, fmt};
+
+use iced_x86::{Decoder, DecoderOptions, Instruction};
+use thiserror::Error;
+
+use super::flow::{Flow, Seen};
+
+/// Where `page_struct_size` lies in the info block: on media, so the same in every kernel.
+pub(super) const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
+
+/// Machine code with the address of its first byte: of a kernel's memory, or of a section in a module file.
+#[derive(Clone, Copy, Debug)]
+pub struct Code<'a> {
+    /// The bytes from the function's first on; bytes behind its end do no harm.
+    pub bytes: &'a [u8],
+    /// Address of the first byte.
+    pub address: u64,
+}
+
+/// The instruction set that code is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// The one that the decoder reads.
+    X86_64,
+    /// Any other: there the code is no evidence.
+    Other(object::Architecture),
+}
+
+/// One instruction that shows the constant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Address of the instruction.
+    pub address: u64,
+    /// The sizes in bytes that it can have: two where `page_struct_override` decides between them at run time.
+    pub sizes: BTreeSet<u64>,
+}
+
+/// What the code of `nvdimm_setup_pfn` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// The store into `page_struct_size`.
+    pub from_store: Sighting,
+    /// The multiplication for dataoff; none where map=dev is always refused (`struct page` larger than the constant) or
+    /// where the compiler wrote it in a way that is not recognized.
+    pub from_shift: Option<Sighting>,
+}
+
+/// MAX_STRUCT_PAGE_SIZE as a kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxStructPage {
+    /// In bytes.
+    pub bytes: u64,
+    /// What the module parameter `page_struct_override` replaces it with when set, where the kernel has that parameter
+    /// and a `struct page` above the constant.
+    pub overridden_bytes: Option<u64>,
+}
+
+/// Why the code says nothing, or contradicts itself.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// Only x86_64 is read.
+    #[error("machine code of {0:?} is not supported: only x86_64 is decoded")]
+    NotSupported(object::Architecture),
+    /// No 16-bit store at 0x5c: another function, or a compiler that does it differently.
+    #[error("no 16-bit store to page_struct_size (displacement 0x5c) in nvdimm_setup_pfn")]
+    NoStore,
+    /// The stored value could not be followed to constants.
+    #[error("the value stored to page_struct_size at {address:#x} is not a constant that can be followed")]
+    Unfollowed {
+        /// Address of the store.
+        address: u64,
+    },
+    /// Store and shift, or two stores, disagree.
+    #[error("the code contradicts itself: page_struct_size gets {stored} bytes, dataoff is computed with {shifted}")]
+    Conflict {
+        /// What is stored.
+        stored: Sizes,
+        /// What the number of pages is multiplied with.
+        shifted: Sizes,
+    },
+}
+
+/// A set of sizes, for messages: `64`, or `32 or 64`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sizes(pub BTreeSet<u64>);
+
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes: Vec<_> = self.0.iter().map(u64::to_string).collect();
+        f.write_str(&sizes.join(" or "))
+    }
+}
+
+/// Follows the constant through `code`.
+///
+/// # Errors
+/// [`DecodeError`] where the architecture is another, or the code does not show the constant beyond doubt.
+pub fn decode(code: Code<'_>, architecture: Architecture) -> Result<Decoded, DecodeError> {
+    if let Architecture::Other(other) = architecture {
+        return Err(DecodeError::NotSupported(other));
+    }
+    let instructions = function(code);
+    let mut stored = Vec::new();
+    let mut shifted = Vec::new();
+    for seen in Flow::of(&instructions).sightings() {
+        match seen {
+            Seen::Store { address, sizes: None } => return Err(DecodeError::Unfollowed { address }),
+            Seen::Store { address, sizes: Some(sizes) } => stored.push(Sighting { address, sizes }),
+            Seen::Product { address, size } => shifted.push(Sighting { address, sizes: BTreeSet::from([size]) }),
+        }
+    }
+    let from_store = merged(stored).ok_or(DecodeError::NoStore)?;
+    let decoded = Decoded { from_store, from_shift: merged(shifted) };
+    decoded.max_struct_page().map(|_| decoded)
+}
+
+impl Decoded {
+    /// The constant, if store and shift agree on it.
+    ///
+    /// # Errors
+    /// [`DecodeError::Conflict`] where they do not.
+    pub fn max_struct_page(&self) -> Result<MaxStructPage, DecodeError> {
+        let stored = Vec::from_iter(self.from_store.sizes.iter().copied());
+        let shifted = self.from_shift.as_ref().map(|shift| Vec::from_iter(shift.sizes.iter().copied()));
+        match (stored.as_slice(), shifted.as_deref()) {
+            (&[bytes], None) => Ok(MaxStructPage { bytes, overridden_bytes: None }),
+            (&[bytes], Some(&[size])) if size == bytes => Ok(MaxStructPage { bytes, overridden_bytes: None }),
+            // nd_pfn_init() computes with sizeof(struct page) when the parameter is set, and refuses map=dev otherwise.
+            (&[bytes, overridden], Some(&[size])) if size == overridden => {
+                Ok(MaxStructPage { bytes, overridden_bytes: Some(overridden) })
+            }
+            _ => Err(DecodeError::Conflict {
+                stored: Sizes(self.from_store.sizes.clone()),
+                shifted: Sizes(self.from_shift.as_ref().map(|shift| shift.sizes.clone()).unwrap_or_default()),
+            }),
+        }
+    }
+}
+
+/// The instructions one after the other; what is none stays in, as a place where the flow ends.
+fn function(code: Code<'_>) -> Vec<Instruction> {
+    Decoder::with_ip(64, code.bytes, code.address, DecoderOptions::NONE).into_iter().collect()
+}
+
+/// All sightings as one, at the first one's address.
+fn merged(sightings: Vec<Sighting>) -> Option<Sighting> {
+    sightings.into_iter().reduce(|mut all, more| {
+        all.sizes.extend(more.sizes);
+        all
+    })
+}

@@ -1,0 +1,170 @@
+//! Follows values through a function's registers: a small data-flow analysis, forward, to a fixed point.
+//!
+//! It knows just enough to answer its two questions, and knows when it does not know: whatever it cannot follow is
+//! [`Value::Unknown`], never a guess.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use iced_x86::{
+    ConditionCode, FlowControl, Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpAccess, OpKind, Register,
+};
+
+use super::{
+    decode::PAGE_STRUCT_SIZE_AT,
+    value::{Registers, Value},
+};
+
+/// An instruction that matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// A 16-bit store to `page_struct_size`; no sizes where the value could not be followed.
+    Store { address: u64, sizes: Option<BTreeSet<u64>> },
+    /// The number of pages behind the first 8 KiB is multiplied with `size`.
+    Product { address: u64, size: u64 },
+}
+
+/// The registers before each instruction that can be reached.
+pub(super) struct Flow<'a> {
+    instructions: &'a [Instruction],
+    before: BTreeMap<usize, Registers>,
+}
+
+impl<'a> Flow<'a> {
+    pub(super) fn of(instructions: &'a [Instruction]) -> Self {
+        let index_of = BTreeMap::from_iter(instructions.iter().enumerate().map(|(index, i)| (i.ip(), index)));
+        let mut info = InstructionInfoFactory::new();
+        let mut before = BTreeMap::from([(0, Registers::unknown())]);
+        let mut pending = VecDeque::from([0]);
+        // Each join moves a register one way, from a value over larger sets to Unknown: so this ends.
+        while let Some(index) = pending.pop_front() {
+            let (Some(instruction), Some(registers)) = (instructions.get(index), before.get(&index)) else { continue };
+            let after = step(registers, instruction, &mut info);
+            for next in successors(index, instruction, &index_of) {
+                let changed = match before.get_mut(&next) {
+                    Some(known) => known.join(&after),
+                    None => before.insert(next, after.clone()).is_none(),
+                };
+                if changed {
+                    pending.push_back(next);
+                }
+            }
+        }
+        Self { instructions, before }
+    }
+
+    /// What matters, in the order of the code.
+    pub(super) fn sightings(&self) -> impl Iterator<Item = Seen> {
+        self.before.iter().filter_map(|(&index, registers)| {
+            let instruction = self.instructions.get(index)?;
+            store(instruction, registers).or_else(|| product(instruction, registers))
+        })
+    }
+}
+
+/// Where the processor goes from `index`: to targets inside the function only.
+fn successors(index: usize, instruction: &Instruction, index_of: &BTreeMap<u64, usize>) -> Vec<usize> {
+    let target = || index_of.get(&instruction.near_branch_target()).copied();
+    match instruction.flow_control() {
+        FlowControl::Return | FlowControl::IndirectBranch | FlowControl::Exception => Vec::new(),
+        FlowControl::UnconditionalBranch => target().into_iter().collect(),
+        FlowControl::ConditionalBranch => [Some(index + 1), target()].into_iter().flatten().collect(),
+        _ => vec![index + 1],
+    }
+}
+
+/// Is this a 16-bit store at displacement 0x5c of a register other than the stack's?
+fn store(instruction: &Instruction, registers: &Registers) -> Option<Seen> {
+    let to_field = instruction.mnemonic() == Mnemonic::Mov
+        && instruction.op0_kind() == OpKind::Memory
+        && matches!(instruction.memory_size(), MemorySize::UInt16)
+        && instruction.memory_displacement64() == PAGE_STRUCT_SIZE_AT
+        && instruction.memory_base().is_gpr64()
+        && instruction.memory_base() != Register::RSP
+        && instruction.memory_index() == Register::None;
+    to_field.then(|| {
+        let value = operand(instruction, 1, registers);
+        let sizes = value.sizes().map(|sizes| sizes.iter().map(|size| size & 0xffff).collect());
+        Seen::Store { address: instruction.ip(), sizes }
+    })
+}
+
+/// Is this `pages << n` or `pages * n`?
+fn product(instruction: &Instruction, registers: &Registers) -> Option<Seen> {
+    let (factor, pages) = match (instruction.mnemonic(), instruction.op_count()) {
+        (Mnemonic::Shl, 2) => (1_u64.checked_shl(u32::try_from(immediate(instruction, 1)?).ok()?)?, 0),
+        (Mnemonic::Imul, 3) => (immediate(instruction, 2)?, 1),
+        _ => return None,
+    };
+    let is_pages = width(instruction) == 8 && operand(instruction, pages, registers) == Value::Pages;
+    is_pages.then(|| Seen::Product { address: instruction.ip(), size: factor })
+}
+
+/// The registers after `instruction`.
+fn step(before: &Registers, instruction: &Instruction, info: &mut InstructionInfoFactory) -> Registers {
+    let mut after = before.clone();
+    if matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall) {
+        after.forget_at_call();
+        return after;
+    }
+    for used in info.info(instruction).used_registers() {
+        let read_only =
+            matches!(used.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess | OpAccess::None);
+        if !read_only {
+            after.set(used.register(), Value::Unknown);
+        }
+    }
+    let whole = instruction.op0_kind() == OpKind::Register && width(instruction) >= 4;
+    if let Some(value) = whole.then(|| result(before, instruction)).flatten() {
+        after.set(instruction.op0_register(), value);
+    }
+    after
+}
+
+/// What `instruction` writes into its first operand, a register of 32 or 64 bits, where that is known.
+fn result(before: &Registers, instruction: &Instruction) -> Option<Value> {
+    let width = width(instruction);
+    let old = operand(instruction, 0, before);
+    let twice_the_same =
+        instruction.op1_kind() == OpKind::Register && instruction.op0_register() == instruction.op1_register();
+    let value = match instruction.mnemonic() {
+        Mnemonic::Mov => operand(instruction, 1, before).within(width),
+        Mnemonic::Xor | Mnemonic::Sub if twice_the_same => Value::constant(0),
+        // What remains of the carry: GCC selects between two constants with it, without a branch.
+        Mnemonic::Sbb if twice_the_same => Value::constant(0).joined(&Value::constant(u64::MAX)).within(width),
+        Mnemonic::And => old.map(immediate(instruction, 1)?, width, |a, b| a & b),
+        Mnemonic::Or => old.map(immediate(instruction, 1)?, width, |a, b| a | b),
+        Mnemonic::Add => old.plus(immediate(instruction, 1)?, width),
+        Mnemonic::Sub => old.plus(immediate(instruction, 1)?.wrapping_neg(), width),
+        Mnemonic::Lea if instruction.memory_index() == Register::None => {
+            before.get(instruction.memory_base())?.plus(instruction.memory_displacement64(), width)
+        }
+        Mnemonic::Shr => old.shifted_right(immediate(instruction, 1)?, width),
+        // Of the instructions with a condition, only cmovcc has two operands.
+        _ if instruction.condition_code() != ConditionCode::None && instruction.op_count() == 2 => {
+            old.joined(&operand(instruction, 1, before)).within(width)
+        }
+        _ => return None,
+    };
+    Some(value)
+}
+
+/// The value of operand `index`: a register's, or a constant.
+fn operand(instruction: &Instruction, index: u32, registers: &Registers) -> Value {
+    match immediate(instruction, index) {
+        Some(constant) => Value::constant(constant),
+        None if instruction.op_kind(index) == OpKind::Register => {
+            registers.get(instruction.op_register(index)).cloned().unwrap_or(Value::Unknown)
+        }
+        None => Value::Unknown,
+    }
+}
+
+/// Operand `index`, sign-extended to 64 bits, if it is a constant.
+fn immediate(instruction: &Instruction, index: u32) -> Option<u64> {
+    instruction.try_immediate(index).ok()
+}
+
+/// Width in bytes of the register that is the first operand; 0 where it is none.
+fn width(instruction: &Instruction) -> usize {
+    if instruction.op0_kind() == OpKind::Register { instruction.op0_register().size() } else { 0 }
+}

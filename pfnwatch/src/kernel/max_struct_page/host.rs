@@ -1,0 +1,119 @@
+//! All that this host tells of its own kernel's MAX_STRUCT_PAGE_SIZE.
+
+use std::{
+    fmt::Display,
+    fs::{self, File},
+    path::Path,
+};
+
+use object::{
+    Endianness,
+    elf::{FileHeader64, NT_GNU_BUILD_ID},
+    read::elf::NoteIterator,
+};
+
+use super::{Addresses, Evidence, Resolved, Source, of_release, resolve, running};
+use crate::{
+    cli::Paths,
+    kernel::{candidate::tree, module_file},
+};
+
+/// Where the installed kernels' modules are.
+const INSTALLED: &str = "/lib/modules";
+
+/// What this host tells.
+#[derive(Debug)]
+pub struct Host {
+    /// The evidence, weighed.
+    pub resolved: Resolved,
+    /// Is the parameter `page_struct_override` set? None where the kernel has none.
+    pub override_set: Option<bool>,
+    /// What could not be asked, and why.
+    pub problems: Vec<String>,
+}
+
+impl Host {
+    /// Asks the running code, the installed module file with the same build-id, and the release's name; `observed` is
+    /// what was seen of blocks that this kernel wrote.
+    #[must_use]
+    pub fn ask(paths: &Paths, release: &str, observed: Vec<Evidence>) -> Self {
+        let mut problems = Vec::new();
+        let mut evidence = observed;
+        match running_code(&paths.procfs) {
+            Ok(found) => evidence.push(found),
+            Err(error) => problems.push(format!("running code: {error}")),
+        }
+        match installed_file(&paths.sysfs, &Path::new(INSTALLED).join(release)) {
+            Ok(found) => evidence.extend(found),
+            Err(problem) => problems.push(format!("module file: {problem}")),
+        }
+        evidence.extend(of_release(release));
+        let override_set = running::page_struct_override(&paths.sysfs).unwrap_or_else(|error| {
+            problems.push(error.to_string());
+            None
+        });
+        Self { resolved: resolve(evidence), override_set, problems }
+    }
+}
+
+fn running_code(procfs: &Path) -> Result<Evidence, running::RunningError> {
+    let (function, decoded) = running::decode_running(procfs)?;
+    let max = decoded.max_struct_page()?;
+    Ok(Evidence { max, source: Source::RunningCode { function, at: Addresses::from(&decoded) } })
+}
+
+/// What the libnvdimm under `folder` says, if it is the one that is loaded, told by the build-id, or none is loaded.
+fn installed_file(sysfs: &Path, folder: &Path) -> Result<Option<Evidence>, String> {
+    let path = tree::module(folder).ok_or_else(|| format!("{} holds no libnvdimm", folder.display()))?;
+    let named = |error: &dyn Display| format!("{}: {error}", path.display());
+    let file = File::open(&path).map_err(|error| named(&error))?;
+    let module = module_file::read(file).map_err(|error| named(&error))?;
+    if let Err(error) = &module.code {
+        return Err(named(error));
+    }
+    match loaded_build_id(sysfs) {
+        Some(loaded) if module.build_id.as_ref() != Some(&loaded) => {
+            Err(named(&format!("this is not what is loaded, whose build-id is {loaded}")))
+        }
+        _ => Ok(module.evidence(&path.display().to_string())),
+    }
+}
+
+/// The build-id of the loaded libnvdimm, in hex; none where it is not loaded, is built in, or has none.
+fn loaded_build_id(sysfs: &Path) -> Option<String> {
+    let notes = fs::read(sysfs.join("module/libnvdimm/notes/.note.gnu.build-id")).ok()?;
+    let mut notes = NoteIterator::<FileHeader64<Endianness>>::new(Endianness::default(), 4, &notes).ok()?;
+    while let Ok(Some(note)) = notes.next() {
+        if note.name() == b"GNU" && note.n_type(Endianness::default()) == NT_GNU_BUILD_ID {
+            return Some(module_file::hex(note.desc()));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_counts_only_if_it_is_what_is_loaded() {
+        let sysfs = tempfile::tempdir().unwrap();
+        let notes = sysfs.path().join("module/libnvdimm/notes");
+        assert_eq!(loaded_build_id(sysfs.path()), None, "not loaded");
+        fs::create_dir_all(&notes).unwrap();
+        let note = [&4_u32.to_ne_bytes()[..], &3_u32.to_ne_bytes(), &3_u32.to_ne_bytes(), b"GNU\0", &[0xab, 1, 2, 0]];
+        fs::write(notes.join(".note.gnu.build-id"), note.concat()).unwrap();
+        assert_eq!(loaded_build_id(sysfs.path()).as_deref(), Some("ab0102"));
+
+        let modules = tempfile::tempdir().unwrap();
+        assert!(installed_file(sysfs.path(), modules.path()).unwrap_err().ends_with("holds no libnvdimm"));
+        let folder = modules.path().join("kernel/drivers/nvdimm");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("libnvdimm.ko"), module_file::tests::libnvdimm(128, 7)).unwrap();
+        let error = installed_file(sysfs.path(), modules.path()).unwrap_err();
+        assert!(error.contains("not what is loaded, whose build-id is ab0102"), "{error}");
+        let unloaded = tempfile::tempdir().unwrap();
+        let found = installed_file(unloaded.path(), modules.path()).unwrap().unwrap();
+        assert_eq!(found.max.bytes, 128);
+    }
+}

@@ -1,0 +1,217 @@
+//! `nvdimm_setup_pfn` as it runs: its address out of kallsyms, its bytes out of /proc/kcore. Needs root.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use object::{
+    Endianness,
+    elf::{FileHeader64, PT_LOAD},
+    read::elf::{FileHeader as _, ProgramHeader as _},
+};
+use thiserror::Error;
+
+use super::{Architecture, Code, DecodeError, Decoded, FUNCTIONS, decode};
+
+/// More than this is not read of one function: `nvdimm_setup_pfn` has some 900 bytes.
+const MOST_CODE: u64 = 16 << 10;
+/// /proc/kcore's headers lie at its start; there is one program header for each range of memory.
+const KCORE_HEADERS: u64 = 1 << 20;
+
+/// What pfnwatch runs on.
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: Architecture = Architecture::X86_64;
+#[cfg(not(target_arch = "x86_64"))]
+const ARCHITECTURE: Architecture = Architecture::Other(object::Architecture::Unknown);
+
+/// Why the running code does not say.
+#[derive(Debug, Error)]
+pub enum RunningError {
+    /// A pseudo file cannot be read.
+    #[error("cannot read {path}: {source}; this takes root (CAP_SYS_RAWIO) and a kernel that is not locked down")]
+    Read {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No function of that name.
+    #[error("the kernel has no nvdimm_setup_pfn: libnvdimm is not loaded")]
+    NotLoaded,
+    /// Symbols are listed, with addresses of zero.
+    #[error("the kernel hides its addresses (kptr_restrict, or not root)")]
+    Hidden,
+    /// kcore is not what it should be.
+    #[error("/proc/kcore is no core file that can be read: {0}")]
+    Kcore(#[from] object::Error),
+    /// The function lies in no range of kcore.
+    #[error("/proc/kcore does not hold the kernel's text at {0:#x}")]
+    NotMapped(u64),
+    /// The code says nothing.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// Decodes the functions of the running kernel; returns the one that shows the constant.
+///
+/// # Errors
+/// [`RunningError`]: typed, so that a report can say why and what to do.
+pub fn decode_running(procfs: &Path) -> Result<(String, Decoded), RunningError> {
+    let kallsyms = read_to_string(&procfs.join("kallsyms"))?;
+    let mut result = Err(RunningError::NotLoaded);
+    for name in FUNCTIONS {
+        let Some((address, size)) = span(&kallsyms, name) else { continue };
+        if address == 0 {
+            return Err(RunningError::Hidden);
+        }
+        let bytes = read_kcore(&procfs.join("kcore"), address, size)?;
+        match decode(Code { bytes: &bytes, address }, ARCHITECTURE) {
+            Ok(decoded) => return Ok((name.to_owned(), decoded)),
+            Err(error) if matches!(result, Err(RunningError::NotLoaded)) => result = Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    result
+}
+
+/// Is `page_struct_override` set? None where the kernel has no such parameter, or libnvdimm is not loaded.
+///
+/// # Errors
+/// [`RunningError::Read`] where the parameter is there and cannot be read.
+pub fn page_struct_override(sysfs: &Path) -> Result<Option<bool>, RunningError> {
+    let path = sysfs.join("module/libnvdimm/parameters/page_struct_override");
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim() == "Y" || text.trim() == "1")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(RunningError::Read { path, source }),
+    }
+}
+
+/// Address of a function in kallsyms' text, and the bytes up to the next symbol.
+fn span(kallsyms: &str, name: &str) -> Option<(u64, u64)> {
+    let symbols = || {
+        kallsyms.lines().filter_map(|line| {
+            // address, type, name, and for modules the module in brackets.
+            let mut words = line.split_ascii_whitespace();
+            let address = u64::from_str_radix(words.next()?, 16).ok()?;
+            Some((address, words.nth(1)?))
+        })
+    };
+    let (address, _) = symbols().find(|&(_, found)| found == name)?;
+    let next = symbols().map(|(other, _)| other).filter(|&other| other > address).min();
+    let size = next.map_or(MOST_CODE, |next| next - address);
+    Some((address, size.min(MOST_CODE)))
+}
+
+/// `size` bytes of kernel memory at `address`.
+fn read_kcore(path: &Path, address: u64, size: u64) -> Result<Vec<u8>, RunningError> {
+    let failed = |source| RunningError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mut headers = Vec::new();
+    (&file).take(KCORE_HEADERS).read_to_end(&mut headers).map_err(failed)?;
+    let offset = kcore_offset(&headers, address)?.ok_or(RunningError::NotMapped(address))?;
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+    file.read_exact_at(&mut bytes, offset).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Where in the core file the memory at `address` lies.
+fn kcore_offset(headers: &[u8], address: u64) -> Result<Option<u64>, object::Error> {
+    let header = FileHeader64::<Endianness>::parse(headers)?;
+    let endian = header.endian()?;
+    let ranges = header.program_headers(endian, headers)?;
+    let held = |range: &&object::elf::ProgramHeader64<Endianness>| {
+        let start = range.p_vaddr(endian);
+        range.p_type(endian) == PT_LOAD && address >= start && address - start < range.p_memsz(endian)
+    };
+    let offset = |range: &object::elf::ProgramHeader64<Endianness>| {
+        range.p_offset(endian).checked_add(address - range.p_vaddr(endian))
+    };
+    Ok(ranges.iter().find(held).and_then(offset))
+}
+
+fn read_to_string(path: &Path) -> Result<String, RunningError> {
+    fs::read_to_string(path).map_err(|source| RunningError::Read { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KALLSYMS: &str = "\
+ffffffff81000000 T _text
+ffffffffc0301000 t nd_pfn_probe\t[libnvdimm]
+ffffffffc0302390 T nvdimm_setup_pfn\t[libnvdimm]
+ffffffffc0300000 t nd_label_init\t[libnvdimm]
+ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
+";
+
+    #[test]
+    fn a_function_reaches_to_the_next_symbol() {
+        assert_eq!(span(KALLSYMS, "nvdimm_setup_pfn"), Some((0xffff_ffff_c030_2390, 0x380)));
+        assert_eq!(span(KALLSYMS, "nd_pfn_init"), None);
+        assert_eq!(span(KALLSYMS, "_text"), Some((0xffff_ffff_8100_0000, MOST_CODE)), "bounded");
+        assert_eq!(span("no symbols here", "here"), None);
+    }
+
+    /// A core file with one range of memory.
+    fn core(address: u64, memory: &[u8]) -> Vec<u8> {
+        let mut core = b"\x7fELF\x02\x01\x01\0".to_vec();
+        core.resize(64 + 56, 0);
+        core[16] = 4; // ET_CORE
+        core[32] = 64; // e_phoff
+        core[52] = 64; // e_ehsize
+        core[54] = 56; // e_phentsize
+        core[56] = 1; // e_phnum
+        core[64] = 1; // PT_LOAD
+        core[64 + 8] = 120; // p_offset
+        core[64 + 16..64 + 24].copy_from_slice(&address.to_le_bytes());
+        core[64 + 40..64 + 48].copy_from_slice(&(memory.len() as u64).to_le_bytes());
+        core.extend(memory);
+        core
+    }
+
+    fn procfs(kallsyms: &str, core: &[u8]) -> tempfile::TempDir {
+        let procfs = tempfile::tempdir().unwrap();
+        fs::write(procfs.path().join("kallsyms"), kallsyms).unwrap();
+        fs::write(procfs.path().join("kcore"), core).unwrap();
+        procfs
+    }
+
+    #[test]
+    fn code_is_read_out_of_kcore() {
+        let mut memory = vec![0; 0x390];
+        memory.extend(super::super::tests::as_gcc_does(0x80, 7));
+        memory.resize(0x1000, 0xcc);
+        let host = procfs(KALLSYMS, &core(0xffff_ffff_c030_2000, &memory));
+        let (function, decoded) = decode_running(host.path()).unwrap();
+        assert_eq!((function.as_str(), decoded.from_store.address), ("nvdimm_setup_pfn", 0xffff_ffff_c030_2395));
+        assert_eq!(decoded.max_struct_page().unwrap().bytes, 128);
+    }
+
+    #[test]
+    fn each_failure_has_its_reason() {
+        let fails = |kallsyms: &str, core: &[u8]| decode_running(procfs(kallsyms, core).path()).unwrap_err();
+        assert!(matches!(fails("", b""), RunningError::NotLoaded));
+        assert!(matches!(fails("0000000000000000 T nvdimm_setup_pfn\n", b""), RunningError::Hidden));
+        assert!(matches!(fails(KALLSYMS, b"not ELF"), RunningError::Kcore(_)));
+        assert!(matches!(fails(KALLSYMS, &core(0x1000, &[0; 64])), RunningError::NotMapped(_)));
+        let nothing = tempfile::tempdir().unwrap();
+        assert!(matches!(decode_running(nothing.path()), Err(RunningError::Read { .. })));
+    }
+
+    #[test]
+    fn the_override_is_read_where_there_is_one() {
+        let sysfs = tempfile::tempdir().unwrap();
+        assert_eq!(page_struct_override(sysfs.path()).unwrap(), None);
+        let parameters = sysfs.path().join("module/libnvdimm/parameters");
+        fs::create_dir_all(&parameters).unwrap();
+        for (text, set) in [("Y\n", true), ("N\n", false)] {
+            fs::write(parameters.join("page_struct_override"), text).unwrap();
+            assert_eq!(page_struct_override(sysfs.path()).unwrap(), Some(set));
+        }
+    }
+}

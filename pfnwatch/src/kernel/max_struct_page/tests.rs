@@ -1,0 +1,131 @@
+//! Machine code written by hand, in the shapes that compilers give the two places.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MOV_EAX: u8 = 0xb8;
+/// `mov %ax,0x5c(%rbx)`
+const STORE_AX: [u8; 4] = [0x66, 0x89, 0x43, 0x5c];
+/// `sub $0x1fff,%r8 ; shr $0xc,%r8`
+const PAGES_IN_R8: [u8; 11] = [0x49, 0x81, 0xe8, 0xff, 0x1f, 0, 0, 0x49, 0xc1, 0xe8, 0x0c];
+const RET: u8 = 0xc3;
+
+/// What GCC makes of both places, as seen in Debian's kernels: the constant stored, and the shift.
+pub(crate) fn as_gcc_does(constant: u8, shift: u8) -> Vec<u8> {
+    [&[MOV_EAX, constant, 0, 0, 0][..], &STORE_AX, &PAGES_IN_R8, &[0x49, 0xc1, 0xe0, shift, RET]].concat()
+}
+
+fn decoded(parts: &[&[u8]]) -> Result<MaxStructPage, DecodeError> {
+    let bytes = parts.concat();
+    decode(Code { bytes: &bytes, address: 0x1000 }, Architecture::X86_64)?.max_struct_page()
+}
+
+fn only(bytes: u64) -> Result<MaxStructPage, DecodeError> {
+    Ok(MaxStructPage { bytes, overridden_bytes: None })
+}
+
+#[test]
+fn store_and_shift_agree() {
+    assert_eq!(decoded(&[&as_gcc_does(0x40, 6)]), only(64));
+    assert_eq!(decoded(&[&as_gcc_does(0x80, 7)]), only(128));
+    let found = decode(Code { bytes: &as_gcc_does(0x80, 7), address: 0x1000 }, Architecture::X86_64).unwrap();
+    assert_eq!(found.from_store, Sighting { address: 0x1005, sizes: BTreeSet::from([128]) });
+    assert_eq!(found.from_shift, Some(Sighting { address: 0x1014, sizes: BTreeSet::from([128]) }));
+}
+
+#[test]
+fn a_contradiction_is_said_and_never_resolved() {
+    let error = decoded(&[&as_gcc_does(0x40, 7)]).unwrap_err();
+    assert!(error.to_string().contains("gets 64 bytes, dataoff is computed with 128"), "{error}");
+}
+
+#[test]
+fn other_registers_and_an_immediate_store() {
+    // mov $0x80,%r13d ; mov %r13w,0x5c(%r14)
+    assert_eq!(decoded(&[&[0x41, 0xbd, 0x80, 0, 0, 0, 0x66, 0x45, 0x89, 0x6e, 0x5c, RET]]), only(128));
+    // movw $0x40,0x5c(%rbx)
+    assert_eq!(decoded(&[&[0x66, 0xc7, 0x43, 0x5c, 0x40, 0, RET]]), only(64));
+    // mov $0x40,%eax ; mov %eax,%ecx ; mov %cx,0x5c(%rbx)
+    assert_eq!(decoded(&[&[MOV_EAX, 0x40, 0, 0, 0, 0x89, 0xc1, 0x66, 0x89, 0x4b, 0x5c, RET]]), only(64));
+}
+
+#[test]
+fn a_multiplication_counts_as_the_shift() {
+    // lea -0x2000(%rcx),%rax ; shr $0xc,%rax ; imul $0x50,%rax,%rax
+    let product = [0x48, 0x8d, 0x81, 0, 0xe0, 0xff, 0xff, 0x48, 0xc1, 0xe8, 0x0c, 0x48, 0x69, 0xc0, 0x50, 0, 0, 0];
+    assert_eq!(decoded(&[&[0x66, 0xc7, 0x43, 0x5c, 0x50, 0], &product, &[RET]]), only(80));
+    assert!(matches!(
+        decoded(&[&[0x66, 0xc7, 0x43, 0x5c, 0x40, 0], &product, &[RET]]),
+        Err(DecodeError::Conflict { .. })
+    ));
+}
+
+#[test]
+fn the_override_decides_between_two() {
+    let max = MaxStructPage { bytes: 32, overridden_bytes: Some(64) };
+    let both = Ok(max);
+    let shift = [&PAGES_IN_R8[..], &[0x49, 0xc1, 0xe0, 6, RET]].concat();
+    // cmpb $1,(%rdi) ; sbb %eax,%eax ; and $-32,%eax ; add $64,%eax
+    let sbb = [0x80, 0x3f, 1, 0x19, 0xc0, 0x83, 0xe0, 0xe0, 0x83, 0xc0, 0x40];
+    assert_eq!(decoded(&[&sbb, &STORE_AX, &shift]), both);
+    // mov $32,%eax ; mov $64,%edx ; cmovne %edx,%eax
+    let cmov = [MOV_EAX, 32, 0, 0, 0, 0xba, 64, 0, 0, 0, 0x0f, 0x45, 0xc2];
+    assert_eq!(decoded(&[&cmov, &STORE_AX, &shift]), both);
+    // mov $32,%eax ; je over ; mov $64,%eax ; over:
+    let branch = [MOV_EAX, 32, 0, 0, 0, 0x74, 5, MOV_EAX, 64, 0, 0, 0];
+    assert_eq!(decoded(&[&branch, &STORE_AX, &shift]), both);
+    assert_eq!((max.effective(true), max.effective(false)), (64, 32));
+}
+
+#[test]
+fn what_cannot_be_followed_is_unknown() {
+    let unfollowed = |address| Err(DecodeError::Unfollowed { address });
+    // mov $0x40,%eax ; call ; the callee may have changed it
+    assert_eq!(decoded(&[&[MOV_EAX, 0x40, 0, 0, 0, 0xe8, 0, 0, 0, 0], &STORE_AX]), unfollowed(0x100a));
+    // mov (%rdi),%eax
+    assert_eq!(decoded(&[&[0x8b, 0x07], &STORE_AX]), unfollowed(0x1002));
+    // xor %eax,%eax ; again: add $1,%eax ; jne again: more values than are kept
+    assert_eq!(decoded(&[&[0x31, 0xc0, 0x83, 0xc0, 1, 0x75, 0xfb], &STORE_AX]), unfollowed(0x1007));
+    // mov $0x40,%al changes a part only
+    assert_eq!(decoded(&[&[0xb0, 0x40], &STORE_AX]), unfollowed(0x1002));
+}
+
+#[test]
+fn other_stores_do_not_count() {
+    let none = Err(DecodeError::NoStore);
+    assert_eq!(decoded(&[&[]]), none);
+    // mov %ax,0x5c(%rsp): on the stack
+    assert_eq!(decoded(&[&[MOV_EAX, 0x40, 0, 0, 0, 0x66, 0x89, 0x44, 0x24, 0x5c, RET]]), none);
+    // mov %eax,0x5c(%rbx): 32 bits
+    assert_eq!(decoded(&[&[MOV_EAX, 0x40, 0, 0, 0, 0x89, 0x43, 0x5c, RET]]), none);
+    assert_eq!(decoded(&[&[RET], &as_gcc_does(0x40, 6)]), none, "never reached");
+    // A shift that is none of the pages behind the head.
+    assert_eq!(decoded(&[&as_gcc_does(0x40, 6)[..9], &[0x49, 0xc1, 0xe0, 7, RET]]), only(64));
+}
+
+#[test]
+fn other_architectures_are_not_supported() {
+    let arm = Architecture::Other(object::Architecture::Aarch64);
+    let error = decode(Code { bytes: &as_gcc_does(0x40, 6), address: 0 }, arm).unwrap_err();
+    assert_eq!(error, DecodeError::NotSupported(object::Architecture::Aarch64));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..600), address: u64) {
+        let _ = decode(Code { bytes: &bytes, address }, Architecture::X86_64);
+    }
+
+    /// One changed byte may hide the constant or show a contradiction. It never makes 64 of 128.
+    #[test]
+    fn a_changed_byte_never_makes_a_good_kernel_of_a_regressed_one(at in 0..25_usize, byte: u8) {
+        let mut code = as_gcc_does(0x80, 7);
+        code[at] = byte;
+        if let Ok(found) = decoded(&[&code]) {
+            prop_assert!(found.bytes != 64, "{code:02x?}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What is known of a register's content.
+
+use std::collections::BTreeSet;
+
+use iced_x86::Register;
+
+/// More possible constants than this is as good as not knowing.
+const MOST_CONSTANTS: usize = 4;
+/// What `size - SZ_8K` subtracts of `size`, and of `end - start`, where end is the last byte.
+const HEADS: [u64; 2] = [0x2000, 0x1fff];
+/// PAGE_SHIFT of x86.
+const PAGE_SHIFT: u64 = 12;
+
+/// What is known of a value. The kernel computes dataoff as `N * ((size - 8192) >> 12)`: the two middle kinds are the
+/// steps on that way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Nothing.
+    Unknown,
+    /// It is one of these.
+    Constants(BTreeSet<u64>),
+    /// Something unknown without the 8 KiB at the start of a namespace.
+    BehindHead,
+    /// The pages behind the head.
+    Pages,
+}
+
+impl Value {
+    pub(super) fn constant(constant: u64) -> Self {
+        Self::Constants(BTreeSet::from([constant]))
+    }
+
+    /// The constants that it can be, if it is known to be one of a few.
+    pub(super) fn sizes(&self) -> Option<&BTreeSet<u64>> {
+        if let Self::Constants(constants) = self { Some(constants) } else { None }
+    }
+
+    /// Either of the two.
+    pub(super) fn joined(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Constants(a), Self::Constants(b)) => {
+                let both = a | b;
+                if both.len() > MOST_CONSTANTS { Self::Unknown } else { Self::Constants(both) }
+            }
+            (a, b) if a == b => a.clone(),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// `operation(self, immediate)` in a register of `width` bytes, for constants.
+    pub(super) fn map(&self, immediate: u64, width: usize, operation: impl Fn(u64, u64) -> u64) -> Self {
+        match self {
+            Self::Constants(constants) => {
+                Self::Constants(constants.iter().map(|&constant| operation(constant, immediate)).collect())
+                    .within(width)
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(super) fn plus(&self, immediate: u64, width: usize) -> Self {
+        match self {
+            Self::Unknown if width == 8 && HEADS.contains(&immediate.wrapping_neg()) => Self::BehindHead,
+            value => value.map(immediate, width, u64::wrapping_add),
+        }
+    }
+
+    pub(super) fn shifted_right(&self, by: u64, width: usize) -> Self {
+        match self {
+            Self::BehindHead if width == 8 && by == PAGE_SHIFT => Self::Pages,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What is left of it in a register of `width` bytes: 32-bit writes clear the upper half.
+    pub(super) fn within(self, width: usize) -> Self {
+        match (self, width) {
+            (value, 8) => value,
+            (Self::Constants(constants), 4) => {
+                Self::Constants(constants.into_iter().map(|constant| constant & 0xffff_ffff).collect())
+            }
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The sixteen general-purpose registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Registers([Value; 16]);
+
+impl Registers {
+    pub(super) fn unknown() -> Self {
+        Self(std::array::from_fn(|_| Value::Unknown))
+    }
+
+    /// The content of the 64-bit register that `register` is part of; none for other registers than general ones.
+    pub(super) fn get(&self, register: Register) -> Option<&Value> {
+        if register.is_gpr() { self.0.get(register.full_register().number()) } else { None }
+    }
+
+    pub(super) fn set(&mut self, register: Register, value: Value) {
+        if register.is_gpr()
+            && let Some(place) = self.0.get_mut(register.full_register().number())
+        {
+            *place = value;
+        }
+    }
+
+    /// What a called function may leave behind: the System V ABI lets it use these.
+    pub(super) fn forget_at_call(&mut self) {
+        use Register::{R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI};
+        for register in [RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11] {
+            self.set(register, Value::Unknown);
+        }
+    }
+
+    /// Takes in what another way to the same place brings. Did anything change?
+    pub(super) fn join(&mut self, other: &Self) -> bool {
+        let mut changed = false;
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            let joined = mine.joined(theirs);
+            changed |= joined != *mine;
+            *mine = joined;
+        }
+        changed
+    }
+}

@@ -1,0 +1,178 @@
+//! Files out of kernel packages: .deb and .rpm, as streams. Nothing is written to disk, and nothing is executed.
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Seek as _, SeekFrom},
+    path::Path,
+};
+
+use object::read::{ReadCache, archive::ArchiveFile};
+use thiserror::Error;
+
+use super::unpack::unpacked;
+
+/// A package unpacked: kernels with all their modules have some 500 MiB, with debug symbols some GiB.
+const MOST_UNPACKED: u64 = 16 << 30;
+/// One file of a package: an image or a module, still packed.
+const MOST_FILE: u64 = 512 << 20;
+
+/// A file out of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path in the package, without a leading `./` or `/`.
+    pub path: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// The kinds of package that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Debian's: an ar archive with a tar archive inside.
+    Deb,
+    /// A header with a compressed cpio archive behind it.
+    Rpm,
+}
+
+/// Why a package could not be read.
+#[derive(Debug, Error)]
+pub enum PackageError {
+    /// The archive around, or in it, is damaged or cut short.
+    #[error("damaged or cut short: {0}")]
+    Damaged(#[from] io::Error),
+    /// A .deb whose outer archive is damaged.
+    #[error("damaged or cut short: {0}")]
+    Archive(#[from] object::Error),
+    /// A .deb without files.
+    #[error("no data.tar in it: not a Debian package, or cut short")]
+    NoData,
+}
+
+impl Kind {
+    /// The kind of package that a file is, by its first bytes.
+    #[must_use]
+    pub fn of(magic: &[u8]) -> Option<Self> {
+        match magic {
+            [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', ..] => Some(Self::Deb),
+            [0xed, 0xab, 0xee, 0xdb, ..] => Some(Self::Rpm),
+            _ => None,
+        }
+    }
+}
+
+/// Hands `each` the files of a package whose path is `wanted`, one at a time.
+///
+/// # Errors
+/// [`PackageError`]: not readable, damaged or cut short; or what `each` fails with.
+pub fn files(
+    path: &Path,
+    kind: Kind,
+    wanted: impl Fn(&str) -> bool,
+    each: impl FnMut(Entry) -> io::Result<()>,
+) -> Result<(), PackageError> {
+    let file = File::open(path)?;
+    match kind {
+        Kind::Deb => from_tar(deb_data(file)?, wanted, each),
+        Kind::Rpm => from_cpio(rpm_payload(file)?, wanted, each),
+    }
+}
+
+/// The member data.tar.* of a .deb, still packed.
+fn deb_data(mut file: File) -> Result<impl Read, PackageError> {
+    let (offset, size) = {
+        let cache = ReadCache::new(&file);
+        let archive = ArchiveFile::parse(&cache)?;
+        let mut data = None;
+        for member in archive.members() {
+            let member = member?;
+            if member.name().starts_with(b"data.tar") {
+                data = Some(member.file_range());
+                break;
+            }
+        }
+        data.ok_or(PackageError::NoData)?
+    };
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(BufReader::new(file).take(size))
+}
+
+fn from_tar(
+    packed: impl Read,
+    wanted: impl Fn(&str) -> bool,
+    mut each: impl FnMut(Entry) -> io::Result<()>,
+) -> Result<(), PackageError> {
+    let mut archive = tar::Archive::new(unpacked(packed, MOST_UNPACKED)?);
+    for file in archive.entries()? {
+        let file = file?;
+        let path = plain(&file.path()?.to_string_lossy());
+        if file.header().entry_type().is_file() && wanted(&path) {
+            each(Entry { path, bytes: content(file)? })?;
+        }
+    }
+    Ok(())
+}
+
+/// The payload behind an .rpm's lead and its two headers, still packed.
+fn rpm_payload(file: File) -> Result<impl Read, PackageError> {
+    const LEAD: u64 = 96;
+    let mut file = BufReader::new(file);
+    skip(&mut file, LEAD)?;
+    let signature = skip_rpm_header(&mut file)?;
+    // The first header, the signatures, is padded to eight bytes; the second is not.
+    skip(&mut file, signature.next_multiple_of(8) - signature)?;
+    skip_rpm_header(&mut file)?;
+    Ok(file)
+}
+
+/// Skips one header of an .rpm: its magic, the number of index entries of 16 bytes, the size of the store, and these two.
+/// Returns its length in bytes.
+fn skip_rpm_header(file: &mut impl Read) -> io::Result<u64> {
+    let mut intro = [0; 16];
+    file.read_exact(&mut intro)?;
+    let [0x8e, 0xad, 0xe8, 1, _, _, _, _, e0, e1, e2, e3, s0, s1, s2, s3] = intro else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "an .rpm header does not begin with its magic number"));
+    };
+    let entries = u64::from(u32::from_be_bytes([e0, e1, e2, e3]));
+    let store = u64::from(u32::from_be_bytes([s0, s1, s2, s3]));
+    skip(file, entries * 16 + store)?;
+    Ok(16 + entries * 16 + store)
+}
+
+fn from_cpio(
+    packed: impl Read,
+    wanted: impl Fn(&str) -> bool,
+    mut each: impl FnMut(Entry) -> io::Result<()>,
+) -> Result<(), PackageError> {
+    let mut archive = unpacked(packed, MOST_UNPACKED)?;
+    loop {
+        let mut file = cpio::NewcReader::new(archive)?;
+        if file.entry().is_trailer() {
+            return Ok(());
+        }
+        let path = plain(file.entry().name());
+        if file.entry().file_size() > 0 && wanted(&path) {
+            each(Entry { path, bytes: content(&mut file)? })?;
+        }
+        archive = file.finish()?;
+    }
+}
+
+fn content(mut file: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.by_ref().take(MOST_FILE).read_to_end(&mut bytes)?;
+    let left = io::copy(&mut file.take(1), &mut io::sink())?;
+    if left == 0 { Ok(bytes) } else { Err(io::Error::new(io::ErrorKind::FileTooLarge, "a kernel file of that size")) }
+}
+
+fn skip(file: &mut impl Read, bytes: u64) -> io::Result<()> {
+    let skipped = io::copy(&mut file.take(bytes), &mut io::sink())?;
+    if skipped == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// A path of an archive, without what stands for its root.
+fn plain(path: &str) -> String {
+    path.trim_start_matches("./").trim_start_matches('/').to_owned()
+}

@@ -1,0 +1,198 @@
+//! A kernel image: its release, and its types (BTF), out of a bzImage or an uncompressed vmlinux.
+
+use std::io;
+
+use object::{File, Object as _, ObjectSection as _};
+use thiserror::Error;
+
+use super::unpack::unpack;
+
+/// A kernel unpacked; Debian's have some 60 MiB, debug kernels with their symbols more.
+const MOST_UNPACKED: u64 = 1 << 30;
+/// The x86 boot protocol's fields (Documentation/arch/x86/boot.rst), by offset in the file.
+const SETUP_SECTORS: usize = 0x1f1;
+const HEADER_MAGIC: usize = 0x202;
+const PROTOCOL: usize = 0x206;
+const KERNEL_VERSION: usize = 0x20e;
+const PAYLOAD_OFFSET: usize = 0x248;
+const PAYLOAD_LENGTH: usize = 0x24c;
+/// `payload_offset` came with protocol 2.08 (Linux 2.6.26).
+const FIRST_WITH_PAYLOAD: u16 = 0x0208;
+
+/// What a kernel image says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The kernel release, as `uname -r` prints it, where the image names it.
+    pub release: Option<String>,
+    /// The section .BTF: the kernel's types.
+    pub btf: Vec<u8>,
+}
+
+/// Why a file does not give a kernel's types.
+#[derive(Debug, Error)]
+pub enum ImageError {
+    /// Neither a bzImage nor an ELF file.
+    #[error("not a kernel image: neither a bzImage of x86 nor a vmlinux")]
+    NotAnImage,
+    /// The header points outside of the file.
+    #[error("the image is cut short: its header promises {promised} bytes, {found} are here")]
+    CutShort {
+        /// Where the compressed kernel should end.
+        promised: u64,
+        /// Length of the file.
+        found: u64,
+    },
+    /// The compressed kernel could not be unpacked.
+    #[error("the compressed kernel inside cannot be unpacked: {0}")]
+    Unpack(#[from] io::Error),
+    /// What is inside is no ELF file.
+    #[error("the kernel inside is no whole ELF file: {0}")]
+    Elf(#[from] object::Error),
+    /// The kernel was built without CONFIG_DEBUG_INFO_BTF.
+    #[error("the kernel has no .BTF section: it was built without CONFIG_DEBUG_INFO_BTF")]
+    NoBtf,
+}
+
+/// Reads an image: a bzImage, or a vmlinux.
+///
+/// # Errors
+/// [`ImageError`]: the file is none, is damaged, or has no types.
+pub fn parse(bytes: &[u8]) -> Result<Image, ImageError> {
+    if bytes.starts_with(b"\x7fELF") {
+        return Ok(Image { release: None, btf: btf(bytes)? });
+    }
+    let payload = payload(bytes)?;
+    let vmlinux = unpack(payload, MOST_UNPACKED)?;
+    Ok(Image { release: release(bytes), btf: btf(&vmlinux)? })
+}
+
+/// The kernel release that a bzImage names in its header: cheap, nothing is unpacked.
+#[must_use]
+pub fn release(bytes: &[u8]) -> Option<String> {
+    is_bzimage(bytes).then_some(())?;
+    // The field counts from the boot sector's end.
+    let at = usize::from(u16::from_le_bytes(field(bytes, KERNEL_VERSION)?)).checked_add(0x200)?;
+    let text = bytes.get(at..)?.split(|&byte| byte == 0 || byte == b' ').next()?;
+    std::str::from_utf8(text).ok().filter(|text| !text.is_empty() && text.len() < 256).map(str::to_owned)
+}
+
+/// Does the file look like an image: a bzImage, or an ELF file with the kernel's types?
+#[must_use]
+pub fn is_image(bytes: &[u8]) -> bool {
+    is_bzimage(bytes) || File::parse(bytes).is_ok_and(|file| file.section_by_name(".BTF").is_some())
+}
+
+/// The compressed kernel inside a bzImage.
+fn payload(bytes: &[u8]) -> Result<&[u8], ImageError> {
+    if !is_bzimage(bytes) {
+        return Err(ImageError::NotAnImage);
+    }
+    let header = || {
+        let protocol = u16::from_le_bytes(field(bytes, PROTOCOL)?);
+        let [sectors] = field(bytes, SETUP_SECTORS)?;
+        let offset = u32::from_le_bytes(field(bytes, PAYLOAD_OFFSET)?);
+        let length = u32::from_le_bytes(field(bytes, PAYLOAD_LENGTH)?);
+        (protocol >= FIRST_WITH_PAYLOAD).then_some((u64::from(sectors), u64::from(offset), u64::from(length)))
+    };
+    let (sectors, offset, length) = header().ok_or(ImageError::NotAnImage)?;
+    // A count of 0 means 4, for boot loaders of old.
+    let setup = (if sectors == 0 { 4 } else { sectors } + 1) * 512;
+    let (start, end) = (setup + offset, setup + offset + length);
+    let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+    let cut_short = ImageError::CutShort { promised: end, found: bytes.len() as u64 };
+    range.and_then(|(start, end)| bytes.get(start..end)).map(without_length).ok_or(cut_short)
+}
+
+/// Behind all formats but gzip, which has it of itself, the kernel's build appends the unpacked length in four bytes
+/// (`size_append`, scripts/Makefile.lib): it is no part of the stream, and lz4 would take it for a block.
+fn without_length(payload: &[u8]) -> &[u8] {
+    let is_gzip = payload.starts_with(&[0x1f, 0x8b]);
+    payload.split_last_chunk::<4>().filter(|_| !is_gzip).map_or(payload, |(stream, _)| stream)
+}
+
+fn is_bzimage(bytes: &[u8]) -> bool {
+    field(bytes, HEADER_MAGIC) == Some(*b"HdrS")
+}
+
+fn btf(vmlinux: &[u8]) -> Result<Vec<u8>, ImageError> {
+    let file = File::parse(vmlinux)?;
+    let section = file.section_by_name(".BTF").ok_or(ImageError::NoBtf)?;
+    Ok(section.data()?.to_vec())
+}
+
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An ELF file with these bytes as its types.
+    fn vmlinux(btf: &[u8]) -> Vec<u8> {
+        use object::write::{Object, StandardSegment};
+        let (format, architecture) = (object::BinaryFormat::Elf, object::Architecture::X86_64);
+        let mut file = Object::new(format, architecture, object::Endianness::Little);
+        let segment = file.segment_name(StandardSegment::Debug).to_vec();
+        let section = file.add_section(segment, b".BTF".to_vec(), object::SectionKind::Debug);
+        file.append_section_data(section, btf, 4);
+        file.write().unwrap()
+    }
+
+    /// A bzImage of `release` with these types inside.
+    pub(crate) fn bzimage(release: &str, btf: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&vmlinux(btf)).unwrap();
+        let payload = encoder.finish().unwrap();
+        let mut image = vec![0; 1024];
+        image[SETUP_SECTORS] = 1;
+        image[HEADER_MAGIC..HEADER_MAGIC + 4].copy_from_slice(b"HdrS");
+        image[PROTOCOL..PROTOCOL + 2].copy_from_slice(&0x020f_u16.to_le_bytes());
+        image[KERNEL_VERSION..KERNEL_VERSION + 2].copy_from_slice(&0x100_u16.to_le_bytes());
+        image[0x300..0x300 + release.len()].copy_from_slice(release.as_bytes());
+        image[PAYLOAD_LENGTH..PAYLOAD_LENGTH + 4].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+        image.extend(payload);
+        image
+    }
+
+    #[test]
+    fn release_and_types_come_out_of_a_bzimage() {
+        let found = parse(&bzimage("6.1.0-50-amd64 (a builder) #1 SMP", b"types")).unwrap();
+        assert_eq!(found, Image { release: Some("6.1.0-50-amd64".into()), btf: b"types".to_vec() });
+        assert_eq!(parse(&vmlinux(b"types")).unwrap(), Image { release: None, btf: b"types".to_vec() });
+    }
+
+    #[test]
+    fn the_appended_length_is_no_part_of_the_stream() {
+        assert_eq!(without_length(&[0x02, 0x21, 0x4c, 0x18, 9, 1, 2, 3, 4]), [0x02, 0x21, 0x4c, 0x18, 9]);
+        assert_eq!(without_length(&[0x1f, 0x8b, 1, 2, 3, 4]), [0x1f, 0x8b, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let image = bzimage("6.1.0", b"types");
+        assert!(matches!(parse(b"no image"), Err(ImageError::NotAnImage)));
+        assert!(matches!(parse(&image[..1040]), Err(ImageError::CutShort { .. })));
+        let mut damaged = image.clone();
+        damaged[1040] ^= 0xff; // behind gzip's header
+        assert!(matches!(parse(&damaged), Err(ImageError::Unpack(_) | ImageError::Elf(_))));
+        let mut old = image;
+        old[PROTOCOL] = 7;
+        assert!(matches!(parse(&old), Err(ImageError::NotAnImage)));
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_images_never_panic(at: proptest::sample::Index, byte: u8, keep: proptest::sample::Index) {
+            let mut image = bzimage("6.1.0", b"types");
+            let (at, keep) = (at.index(image.len()), keep.index(image.len()) + 1);
+            image[at] = byte;
+            let _ = parse(&image);
+            let _ = parse(&image[..keep]);
+        }
+    }
+}
