@@ -44,6 +44,8 @@ macro_rules! offsets {
 offsets! {
     /// `struct device`.
     Device {
+        /// `kobj`: the `struct kobject` itself, which sysfs knows.
+        kobj,
         /// `kobj.name`: a pointer to the device's name.
         name,
         /// `parent`: a pointer to a `struct device`.
@@ -148,7 +150,7 @@ offsets! {
     KernfsNode {
         /// `name`: a pointer to the node's name.
         name,
-        /// `flags`: unsigned short (unsigned int on 6.1), the node's type in its lowest four bits.
+        /// `flags`: unsigned short, the node's type in its lowest four bits.
         flags,
         /// `priv`: a pointer to the `struct kobject` of a sysfs directory.
         private,

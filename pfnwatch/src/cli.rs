@@ -34,6 +34,12 @@ pub struct Paths {
 pub enum Command {
     /// Watch this host and print an event for whatever happens to a namespace
     Run(command::run::Args),
+    /// Say of each namespace what is reserved, what should be, and why
+    Scan(command::scan::Args),
+    /// Print how to get back what is oversize: in which order, with which commands, at whose cost
+    Plan(command::plan::Args),
+    /// Say what a namespace would cost, before it is made
+    Predict(command::predict::Args),
     /// Say what pfnwatch needs of this host, what is there, and what to do about the rest
     Doctor(command::doctor::Args),
     /// Say whether a kernel carries the regression, without booting it

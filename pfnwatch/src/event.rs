@@ -57,7 +57,7 @@ pub enum Body {
     Claim(Change),
     /// A driver let go of a device: it is disabled.
     Unbind(Change),
-    /// The label of a namespace was written: made, resized or renamed.
+    /// The label of a namespace was written: made, resized or renamed; with size 0, one that has no room yet.
     Label(Change),
     /// The label of a namespace was deleted: it is destroyed.
     Destroy(Change),

@@ -2,11 +2,14 @@
 
 pub mod btf;
 pub mod candidate;
+pub mod features;
 pub mod layout;
 pub mod max_struct_page;
 pub mod member;
 pub mod module_file;
 pub mod package;
+pub mod prerequisites;
+pub mod symbols;
 pub mod target;
 mod unpack;
 pub mod vmlinux_image;
@@ -26,6 +29,8 @@ pub struct KernelFacts {
     pub page_size: u64,
     /// `sizeof(struct page)` in bytes, where BTF tells it.
     pub struct_page_size: Option<u64>,
+    /// The kernel deduplicates the tail pages of a devdax memmap in DRAM, where BTF tells it.
+    pub deduplicates: Option<bool>,
 }
 
 impl KernelFacts {
@@ -36,12 +41,20 @@ impl KernelFacts {
     pub fn gather(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Self> {
         let release = std::fs::read_to_string(paths.procfs.join("sys/kernel/osrelease")).context("kernel release")?;
         let usual = paths.sysfs.join("kernel/btf");
-        let btf = btf::Btf::open(&btf_dir.unwrap_or(&usual).join("vmlinux"));
+        let btf = btf::Btf::open(&btf_dir.unwrap_or(&usual).join("vmlinux")).ok();
         let page_size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.context("page size")?;
         Ok(Self {
             release: release.trim().to_owned(),
             page_size: u64::try_from(page_size)?,
-            struct_page_size: btf.ok().and_then(|btf| btf.size_of("page").ok()).map(u64::from),
+            struct_page_size: btf.as_ref().and_then(|btf| btf.size_of("page").ok()).map(u64::from),
+            deduplicates: btf.as_ref().map(deduplicates),
         })
     }
+}
+
+/// Came with `dev_pagemap.vmemmap_shift` (include/linux/memremap.h), for architectures that map the vmemmap by PTEs or PMDs
+/// that they can share (ARCH_WANT_OPTIMIZE_DAX_VMEMMAP; POWER only with the radix MMU, which it has had by default since 9).
+fn deduplicates(btf: &btf::Btf) -> bool {
+    let supported = cfg!(any(target_arch = "x86_64", target_arch = "powerpc64", target_arch = "riscv64"));
+    supported && btf.member("dev_pagemap", "vmemmap_shift").is_ok()
 }

@@ -7,6 +7,8 @@
 //! ```
 //! `pipeline` is the loop that ties these together: read it first.
 
+pub mod assess;
+pub mod bar;
 pub mod bpf;
 pub mod cgroup;
 pub mod cli;
@@ -14,7 +16,9 @@ pub mod command;
 pub mod decode;
 pub mod event;
 pub mod exit;
+pub mod inventory;
 pub mod kernel;
+pub mod labels;
 pub mod module_watch;
 pub mod observation;
 pub mod pipeline;
@@ -22,4 +26,6 @@ pub mod readiness;
 pub mod shutdown;
 pub mod sinks;
 pub mod source;
+pub mod survey;
+pub mod terminal;
 pub mod units;

@@ -1,6 +1,6 @@
 //! One stretch of observing: from the attachment of the programs until they are detached.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::{
     cli::Paths,
     event::{Lost, ProgramState},
     exit::Because,
-    kernel::target::Target,
+    kernel::target,
     readiness::readable,
     source::Source,
 };
@@ -58,11 +58,14 @@ impl Observation {
     }
 
     fn try_begin(options: &Options) -> anyhow::Result<Self> {
-        let target = Target::resolve(&options.paths, options.btf_dir.as_deref())?;
-        let steps = plan(&target.resolution, |function| target.has_function(function))?;
+        let began = Instant::now();
+        let kernel = target::resolve_layouts(&options.paths, options.btf_dir.as_deref())?;
+        tracing::debug!("layouts known after {:?}", began.elapsed());
+        let steps = plan(&kernel)?;
         let settings =
-            Settings { layout: target.resolution.layout, debug: options.debug, ring_bytes: options.ring_bytes };
+            Settings { layout: kernel.layout, debug: options.debug, ring_bytes: options.ring_bytes, reader: 0 };
         let Attached { programs, links, ring, counters, debug_log } = attach(&settings, &steps)?;
+        tracing::debug!("programs attached after {:?}", began.elapsed());
         Ok(Self {
             programs,
             source: Source::new(ring).context("the ring buffer cannot be waited on")?,

@@ -14,7 +14,9 @@ use crate::{
     cgroup::Cgroups,
     decode::{self, decode},
     event::{Blind, Body, Event, Ready, State, Stopped, Undecoded},
+    inventory::{Inventory, Roots},
     kernel::{KernelFacts, target::Libnvdimm},
+    labels::Labels,
     module_watch::{Change, ModuleWatch},
     observation::{Observation, Options},
     shutdown::Shutdown,
@@ -31,6 +33,7 @@ pub struct Pipeline<W> {
     cgroups: Option<Cgroups>,
     log: Log<W>,
     observation: Option<Observation>,
+    labels: Labels,
     ended: Stopped,
 }
 
@@ -38,7 +41,7 @@ impl<W: Write> Pipeline<W> {
     /// An agent that observes nothing yet.
     pub fn new(options: Options, facts: KernelFacts, log: Log<W>) -> Self {
         let cgroups = Cgroups::open(&options.paths.sysfs);
-        Self { options, facts, cgroups, log, observation: None, ended: Stopped::default() }
+        Self { options, facts, cgroups, log, observation: None, labels: Labels::default(), ended: Stopped::default() }
     }
 
     /// Observes until it is asked to end.
@@ -105,7 +108,11 @@ impl<W: Write> Pipeline<W> {
         let observation = Observation::begin(&self.options)?;
         let programs = observation.programs.clone();
         self.observation = Some(observation);
-        self.ready(State::Observing, None, programs)
+        // Read after the attachment: what changes from now on is seen by the programs.
+        let inventory = Inventory::read(&Roots::from(&self.options.paths))?;
+        self.labels = Labels::new(inventory.namespaces.iter().filter_map(|namespace| namespace.uuid.clone().ok()));
+        let nothing = inventory.regions.is_empty().then(|| "there is no persistent memory yet".to_owned());
+        self.ready(State::Observing, nothing, programs)
     }
 
     fn idle(&mut self) -> anyhow::Result<()> {
@@ -135,6 +142,7 @@ impl<W: Write> Pipeline<W> {
                 let length_bytes = u64::try_from(record.len()).unwrap_or(u64::MAX);
                 Event::now(Body::Undecoded(Undecoded { length_bytes, reason: error.to_string() }))
             });
+            let event = self.labels.follow(event);
             self.emit(event)?;
         }
         Ok(())

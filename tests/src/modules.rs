@@ -64,6 +64,13 @@ fn regions_ready() -> usize {
 
 /// Unloads whatever of the stack is loaded. Namespaces go down with it, and come back when it is loaded again.
 pub fn unload_stack() -> Result<()> {
+    // A bound device holds a reference on its bus's module (nvdimm_bus_probe in drivers/nvdimm/bus.c). A region takes
+    // its namespaces with it.
+    for device in ["region", "nmem"].iter().flat_map(|kind| sysfs::devices(kind)) {
+        if sysfs::driver(&device).is_some() {
+            sysfs::unbind(&device)?;
+        }
+    }
     for name in UNLOAD.iter().filter(|name| loaded(name)) {
         unload(name)?;
     }

@@ -140,7 +140,7 @@ impl Suite {
                 File::create(self.stamp()).map(drop).with_context(|| format!("cannot write {}", self.stamp().display()))
             }
             Err(error) if self.index_age().is_some() => {
-                eprintln!("Debian {}: its index is old and no new one can be had: {}", self.name, reason(&error));
+                progress::note(&format!("Debian {}: going on with an old index: {}", self.name, reason(&error)));
                 Ok(())
             }
             Err(error) => Err(NotAvailable { suite: self.name.clone(), reason: reason(&error) }.into()),

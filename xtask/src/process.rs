@@ -106,9 +106,10 @@ impl Task {
         eprintln!("$ {}", self.shown());
     }
 
-    /// The command as one would type it, without the environment.
+    /// The command as one would type it: the program's name without its folder, and no environment.
     fn shown(&self) -> String {
-        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        let program = Path::new(self.command.get_program());
+        let words = std::iter::once(program.file_name().unwrap_or(program.as_os_str())).chain(self.command.get_args());
         words.map(quoted).collect::<Vec<_>>().join(" ")
     }
 

@@ -30,7 +30,12 @@ fn bar(length: Option<u64>, what: &str, template: &str) -> ProgressBar {
         bar.enable_steady_tick(Duration::from_millis(120));
         bar
     } else {
-        eprintln!("{what} …");
+        note(&format!("{what} …"));
         ProgressBar::hidden()
     }
+}
+
+/// A line for people, above the bars.
+pub(crate) fn note(text: &str) {
+    BARS.suspend(|| eprintln!("{text}"));
 }

@@ -26,44 +26,37 @@ const SETUP: &str = "set-up";
 const OBJECT: &str = "eBPF programs";
 const AGENT: &str = "agent, release";
 
+/// What all stages together may take, from nothing on 2 processors.
+const TOTAL: Duration = Duration::from_secs(45 * 60);
+
 /// Runs the stages one after the other, and tells what became of each.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let rows = stage::run_all(stages(args.quick));
-    print!("\n{}", table::render(&rows));
+    let rows = stage::run_all(stages(args.quick), TOTAL);
+    print!("\n{}", table::render(&rows, TOTAL));
     let total = rows.iter().fold(Counts::default(), |total, row| total + row.counts);
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(if total.passed > 0 && total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The stages in their order. From nothing on 2 processors their limits come to 45 minutes.
+/// The stages in their order. Their limits leave room for a busy host; none gets more than is left of the total.
 fn stages(quick: bool) -> Vec<Stage> {
     let needed = if quick { setup::for_build } else { setup::for_vm };
-    let mut stages = vec![Stage::check(SETUP, 420, needed), Stage::check(OBJECT, 120, build_ebpf::run).after(&[SETUP])];
+    let mut stages = vec![Stage::check(SETUP, 900, needed), Stage::check(OBJECT, 300, build_ebpf::run).after(&[SETUP])];
     // Clippy and the unit tests compile the agent, which embeds the object.
     let embeds = |check: &check::Check| if check.compiles_agent { [OBJECT].as_slice() } else { &[] };
     stages
         .extend(check::ALL.iter().map(|check| Stage::check(check.name, check.limit_s, check.run).after(embeds(check))));
-    stages.push(Stage::counted("unit tests", 240, unit::run).after(&[OBJECT]));
+    stages.push(Stage::counted("unit tests", 600, unit::run).after(&[OBJECT]));
     if !quick {
-        stages.push(Stage::check(AGENT, 180, || build_ebpf::agent(true)).after(&[OBJECT]));
+        stages.push(Stage::check(AGENT, 480, || build_ebpf::agent(true)).after(&[OBJECT]));
         stages.extend(vms::stages().map(|stage| stage.after(&[SETUP, AGENT])));
     }
     stages
 }
 
-fn seconds(count: u64) -> Duration {
-    Duration::from_secs(count)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn limits_come_to_45_minutes_at_most() {
-        let total: Duration = stages(false).iter().map(|stage| stage.limit).sum();
-        assert!(total <= seconds(45 * 60), "{total:?}");
-    }
 
     #[test]
     fn quick_leaves_out_the_machines() {

@@ -11,7 +11,7 @@ use crate::process::Task;
 
 /// The cargo that runs xtask.
 pub(crate) fn cargo() -> OsString {
-    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+    env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or_else(|| "cargo".into())
 }
 
 /// A cargo command in the workspace's root.

@@ -10,10 +10,8 @@ pub enum NoticeKind {
     Unbind = 1,
     /// User space wrote a namespace's name to a pfn, dax or btt device (`nd_namespace_store`): it claims it.
     Claim = 2,
-    /// The label of a namespace is written with a size (`nd_pmem_namespace_label_update`): made, resized or renamed.
+    /// The label of a namespace is written with a size, or deleted with size 0 (`nd_pmem_namespace_label_update`).
     Label = 3,
-    /// The label of a namespace is deleted (the same with size 0): destroyed.
-    Destroy = 4,
 }
 
 impl NoticeKind {
@@ -23,7 +21,6 @@ impl NoticeKind {
             1 => Some(Self::Unbind),
             2 => Some(Self::Claim),
             3 => Some(Self::Label),
-            4 => Some(Self::Destroy),
             _ => None,
         }
     }

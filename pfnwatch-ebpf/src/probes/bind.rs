@@ -40,7 +40,9 @@ fn begin(ctx: &ProbeContext, device: Device) {
         // A probe inside a probe, or one whose end was missed: the earlier one can no longer be followed.
         count(Counter::Unpaired);
     }
-    if ATTEMPTS.insert(thread, &EMPTY, 0).is_err() {
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would go over the stack of 512 bytes")]
+    let inserted = ATTEMPTS.insert(thread, &EMPTY, 0);
+    if inserted.is_err() {
         count(Counter::TableFull);
         return;
     }
@@ -48,6 +50,10 @@ fn begin(ctx: &ProbeContext, device: Device) {
     attempt.began_ns = emit::now();
     attempt.device_address = device.address();
     attempt.personality = personality as u32;
+    // The driver core has set `dev->driver` by now, and takes it away again before a failed attempt ends.
+    if device.driver_name(&mut attempt.driver).is_err() {
+        attempt.seen = attempt.seen.with(Seen::FAULT);
+    }
     if globals::debug() {
         debug!(ctx, "attempt begins, personality {}", personality as u32);
     }
@@ -109,7 +115,6 @@ fn is_seed(attempt: &Attempt) -> bool {
 #[inline(always)]
 fn describe(attempt: &mut Attempt, device: Device) -> Read<()> {
     device.name(&mut attempt.device)?;
-    device.driver_name(&mut attempt.driver)?;
     if let Some(region) = device.parent()? {
         region.name(&mut attempt.region)?;
     }

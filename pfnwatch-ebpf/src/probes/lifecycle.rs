@@ -57,8 +57,7 @@ fn label_update(ctx: ProbeContext) -> u32 {
     let (Some(region), Some(pmem), Some(size)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(2)) else {
         return 0;
     };
-    let what = if size == 0 { NoticeKind::Destroy } else { NoticeKind::Label };
-    send(what, |notice| {
+    send(NoticeKind::Label, |notice| {
         notice.personality = Personality::NamespacePmem as u32;
         notice.size = size;
         let namespace = Namespace::of_pmem(pmem)?;

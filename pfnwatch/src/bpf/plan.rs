@@ -46,7 +46,7 @@ pub const PROGRAMS: [Spec; 8] = [
     Spec {
         name: names::BIND_END,
         hook: Hook::Fexit("really_probe"),
-        reads: &[Structure::Device],
+        reads: &[Structure::Device, Structure::Task],
         without: Some("whether a set-up ended in an enabled namespace, and namespaces without a memmap"),
     },
     Spec {
@@ -88,6 +88,9 @@ pub const PROGRAMS: [Spec; 8] = [
     },
 ];
 
+/// The program that reads info blocks for the inventory: attached by itself, and only for as long as that takes.
+pub const BLOCK_READER: Step = Step { name: names::ATTRIBUTE_SHOW, hook: Hook::Kprobe("dev_attr_show"), off: None };
+
 /// What is to be done with one program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -109,15 +112,15 @@ pub struct Impossible {
     pub reason: String,
 }
 
-/// Decides for each program. `has_function` tells whether the kernel has a function of this name that can be probed.
+/// Decides for each program. Whether a function is there the kernel says when a probe is put on it.
 ///
 /// # Errors
 /// [`Impossible`], where a program is missing without which nothing can be said.
-pub fn plan(kernel: &Resolution, has_function: impl Fn(&str) -> bool) -> Result<Vec<Step>, Impossible> {
+pub fn plan(kernel: &Resolution) -> Result<Vec<Step>, Impossible> {
     PROGRAMS
         .iter()
         .map(|spec| {
-            let off = obstacle(spec, kernel, &has_function);
+            let off = kernel.missing_of(spec.reads).find(|missing| missing.required).map(ToString::to_string);
             match (off, spec.without) {
                 (Some(reason), None) => Err(Impossible { program: spec.name, reason }),
                 (off, without) => Ok(Step {
@@ -133,12 +136,4 @@ pub fn plan(kernel: &Resolution, has_function: impl Fn(&str) -> bool) -> Result<
 /// Whether nothing can be observed without this program.
 pub fn is_required(name: &str) -> bool {
     PROGRAMS.iter().any(|spec| spec.name == name && spec.without.is_none())
-}
-
-fn obstacle(spec: &Spec, kernel: &Resolution, has_function: impl Fn(&str) -> bool) -> Option<String> {
-    let function = spec.hook.function();
-    if !has_function(function) {
-        return Some(format!("this kernel has no function {function} to probe"));
-    }
-    kernel.missing_of(spec.reads).find(|missing| missing.required).map(ToString::to_string)
 }

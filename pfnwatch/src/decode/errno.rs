@@ -24,11 +24,12 @@ const SETUP: [(i32, &str); 9] = [
 ];
 
 /// What the drivers mean that bind afterwards (drivers/nvdimm/pmem.c, drivers/dax/pmem.c, mm/memremap.c).
-const BIND: [(i32, &str); 5] = [
+const BIND: [(i32, &str); 6] = [
     (-12, "ENOMEM: no memory for the mapping, or its creation was refused (see dmesg for driver_sysfs_add)"),
     (-16, "EBUSY: the memory range is in use"),
     (ENXIO, "ENXIO: the driver found no device"),
     (-22, "EINVAL: the range cannot be mapped"),
+    (-95, "EOPNOTSUPP: start or size are not aligned as this kernel asks"),
     (-517, "EPROBE_DEFER: the driver asks to be tried again later"),
 ];
 

@@ -1,1 +1,230 @@
+use std::time::{Duration, UNIX_EPOCH};
 
+use pfnwatch_common::{
+    InfoBlock, Map,
+    record::{BLOCK_HEAD, Plain as _},
+    superblock,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{Block, Outcome, SetUp};
+
+const ENODEV: i32 = -19;
+
+fn context() -> Context {
+    Context { booted: UNIX_EPOCH + Duration::from_secs(1_000), page_size: 4096, struct_page_size: Some(64) }
+}
+
+fn name<const N: usize>(text: &str) -> Text<N> {
+    let mut bytes = [0; N];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    Text(bytes)
+}
+
+/// What a good 6.12 kernel reports for a creation of 1 GiB at 4 GiB, fsdax, map=dev, align 2 MiB.
+fn creation() -> Attempt {
+    let block = InfoBlock {
+        kind: superblock::Kind::Pfn,
+        uuid: [7; 16],
+        parent_uuid: [9; 16],
+        flags: 0,
+        version_major: 1,
+        version_minor: 4,
+        dataoff: 18 << 20,
+        npfns: 257_536,
+        mode: 2,
+        start_pad: 0,
+        end_trunc: 0,
+        align: 2 << 20,
+        page_size: Some(4096),
+        page_struct_size: 64,
+    };
+    let mut head = [0; BLOCK_HEAD];
+    head.copy_from_slice(&block.encode()[..BLOCK_HEAD]);
+    Attempt {
+        seen: Seen::SETUP_ENTERED
+            .with(Seen::SETUP_RETURNED)
+            .with(Seen::SETUP_VALIDATED)
+            .with(Seen::BOUND)
+            .with(Seen::NAMESPACE)
+            .with(Seen::NAMESPACE_UUID)
+            .with(Seen::DEVICE_UUID)
+            .with(Seen::BLOCK),
+        began_ns: 4_000_000,
+        ended_ns: 5_000_000,
+        task: TaskInfo { pid: 42, tid: 42, uid: 0, flags: 0, cgroup_id: 1, comm: name("ndctl") },
+        device: name("pfn0.1"),
+        region: name("region0"),
+        driver: name("nd_pmem"),
+        personality: Personality::Pfn as u32,
+        setup_validate: ENODEV,
+        mode: 2,
+        align: 2 << 20,
+        npfns: 257_536,
+        namespace_start: 4 << 30,
+        namespace_end: (5 << 30) - 1,
+        namespace: name("namespace0.0"),
+        namespace_personality: Personality::NamespacePmem as u32,
+        namespace_uuid: [9; 16],
+        device_uuid: [7; 16],
+        block: head,
+        ..Attempt::EMPTY
+    }
+}
+
+fn decoded(record: &Attempt) -> SetUp {
+    match decode(record.as_bytes(), &context()).map(|event| event.body) {
+        Ok(Body::SetUp(setup)) => *setup,
+        other => panic!("not a set-up: {other:?}"),
+    }
+}
+
+#[test]
+fn a_creation_to_the_byte() {
+    let setup = decoded(&creation());
+    assert_eq!((setup.block, setup.outcome, setup.map), (Block::Made, Outcome::Enabled, Some(Map::Dev)));
+    assert_eq!((setup.setup_code, setup.attempt.bind_code), (Some(0), Some(0)));
+    let namespace = setup.namespace.expect("a namespace");
+    assert_eq!((namespace.namespace.as_str(), namespace.start_address), ("namespace0.0", 4 << 30));
+    let sizes = setup.sizes.expect("sizes");
+    assert_eq!((sizes.reservation_bytes, sizes.usable_bytes, sizes.end_trunc_bytes), (18 << 20, 1_054_867_456, 0));
+    assert_eq!(namespace.size_bytes, sizes.reservation_bytes + sizes.usable_bytes + sizes.end_trunc_bytes);
+    assert_eq!((sizes.page_struct_size_bytes, sizes.block_page_size_bytes), (64, Some(4096)));
+    assert_eq!(setup.attempt.duration_us, 1_000);
+    assert_eq!(setup.attempt.by.map(|actor| (actor.pid, actor.comm)), Some((42, "ndctl".to_owned())));
+    assert_eq!(setup.block_uuid, Some(Uuid::from_bytes([7; 16])));
+}
+
+#[test]
+fn the_time_counts_from_the_boot() {
+    let event = decode(creation().as_bytes(), &context()).expect("an event");
+    assert_eq!(event.time.0, UNIX_EPOCH + Duration::from_secs(1_000) + Duration::from_millis(5));
+}
+
+/// One row for each way in which a set-up ends: what the kernel's functions returned, and what that means.
+#[test]
+fn what_became_of_block_and_namespace() {
+    const VALIDATED: Seen = Seen::SETUP_VALIDATED;
+    let rows = [
+        // validated, setup returned, bound; validate, setup, bind; block, outcome
+        ((true, true, true), (ENODEV, 0, 0), (Block::Made, Outcome::Enabled)),
+        ((true, true, true), (0, 0, 0), (Block::Met, Outcome::Enabled)),
+        // The driver core hands a driver's own error on as a positive number.
+        ((true, true, true), (ENODEV, 0, 16), (Block::Made, Outcome::ReservedNotEnabled)),
+        ((true, true, true), (0, 0, 12), (Block::Met, Outcome::Refused)),
+        ((true, true, true), (ENODEV, -6, 6), (Block::None, Outcome::Refused)),
+        ((true, true, true), (-95, -95, 95), (Block::Rejected, Outcome::Refused)),
+        ((false, true, true), (0, ENODEV, 19), (Block::None, Outcome::Refused)),
+        // What was missed is not guessed.
+        ((false, true, true), (0, 0, 0), (Block::Unknown, Outcome::Enabled)),
+        ((true, false, true), (ENODEV, 0, 5), (Block::Unknown, Outcome::Unknown)),
+        ((true, true, false), (ENODEV, 0, 0), (Block::Made, Outcome::Unknown)),
+    ];
+    for ((validated, returned, bound), (validate, setup, bind), expected) in rows {
+        let mut record = creation();
+        for (seen, bit) in [(validated, VALIDATED), (returned, Seen::SETUP_RETURNED), (bound, Seen::BOUND)] {
+            if !seen {
+                record.seen = Seen(record.seen.0 & !bit.0);
+            }
+        }
+        (record.setup_validate, record.setup_result, record.bind_result) = (validate, setup, bind);
+        let found = decoded(&record);
+        assert_eq!((found.block, found.outcome), expected, "validate {validate}, setup {setup}, bind {bind}");
+        assert_eq!(found.sizes.is_some(), matches!(expected.0, Block::Made | Block::Met), "{expected:?}");
+        assert!(!found.meaning.is_empty());
+    }
+}
+
+#[test]
+fn a_kernel_thread_is_nobody() {
+    let mut record = creation();
+    record.task.flags = pfnwatch_common::record::PF_KTHREAD;
+    assert_eq!(decoded(&record).attempt.by, None);
+}
+
+#[test]
+fn a_namespace_that_is_passed_on() {
+    let record = Attempt {
+        personality: Personality::NamespacePmem as u32,
+        seen: Seen::NAMESPACE.with(Seen::BOUND).with(Seen::PROBE_VALIDATED),
+        bind_result: 6,
+        probe_validate: 0,
+        device: name("namespace0.0"),
+        ..creation()
+    };
+    let Ok(Body::Probe(probe)) = decode(record.as_bytes(), &context()).map(|event| event.body) else {
+        panic!("not a probe")
+    };
+    assert_eq!((probe.result, probe.found_block), (ProbeResult::PassedOn, Some(true)));
+}
+
+#[test]
+fn a_claim_loses_its_newline_and_an_empty_one_its_namespace() {
+    for (written, namespace) in [("namespace0.0\n", Some("namespace0.0")), ("\n", None), ("", None)] {
+        let record = Notice { what: NoticeKind::Claim as u32, namespace: name(written), ..Notice::EMPTY };
+        let Ok(Body::Claim(change)) = decode(record.as_bytes(), &context()).map(|event| event.body) else {
+            panic!("not a claim")
+        };
+        assert_eq!(change.namespace.as_deref(), namespace);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_record_are_named() {
+    let attempt = creation();
+    let cut = &attempt.as_bytes()[..100];
+    assert!(matches!(decode(cut, &context()), Err(DecodeError::WrongLength { found: 100, .. })));
+    assert_eq!(decode(&[1, 0, 0], &context()), Err(DecodeError::TooShort(3)));
+    assert_eq!(decode(&[9, 0, 0, 0], &context()), Err(DecodeError::UnknownKind(9)));
+    let strange = Notice { what: 77, ..Notice::EMPTY };
+    assert_eq!(decode(strange.as_bytes(), &context()), Err(DecodeError::UnknownNotice(77)));
+}
+
+#[test]
+fn the_json_has_its_schema_and_units() {
+    let event = decode(creation().as_bytes(), &context()).expect("an event");
+    let json = serde_json::to_value(event).expect("JSON");
+    for (key, value) in [
+        ("schema", serde_json::json!(1)),
+        ("event", "set_up".into()),
+        ("time", "1970-01-01T00:16:40.005000Z".into()),
+        ("namespace", "namespace0.0".into()),
+        ("personality", "fsdax".into()),
+        ("map", "dev".into()),
+        ("block", "made".into()),
+        ("outcome", "enabled".into()),
+        ("reservation_bytes", (18 << 20).into()),
+        ("usable_bytes", 1_054_867_456.into()),
+        ("size_bytes", (1 << 30).into()),
+    ] {
+        assert_eq!(json.get(key), Some(&value), "{key}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let _ = decode(&bytes, &context());
+    }
+
+    /// Any bytes of the right length are a record, and whatever they say, the event can be written.
+    #[test]
+    fn any_attempt_can_be_written(bytes in proptest::collection::vec(any::<u8>(), size_of::<Attempt>())) {
+        let mut bytes = bytes;
+        bytes[..4].copy_from_slice(&(Kind::Attempt as u32).to_ne_bytes());
+        let event = decode(&bytes, &context()).expect("of the right length");
+        prop_assert!(serde_json::to_string(&event).is_ok());
+        prop_assert!(!crate::sinks::line::of(&event).is_empty());
+    }
+
+    #[test]
+    fn any_notice_can_be_written(bytes in proptest::collection::vec(any::<u8>(), size_of::<Notice>())) {
+        let mut bytes = bytes;
+        bytes[..4].copy_from_slice(&(Kind::Notice as u32).to_ne_bytes());
+        if let Ok(event) = decode(&bytes, &context()) {
+            prop_assert!(serde_json::to_string(&event).is_ok());
+            prop_assert!(!crate::sinks::line::of(&event).is_empty());
+        }
+    }
+}

@@ -19,6 +19,8 @@ use super::member::{LookupError, Member, MemberLookup};
 pub enum Structure {
     /// `struct device`
     Device,
+    /// `struct kobject`
+    Kobject,
     /// `struct device_type`
     DeviceType,
     /// `struct device_driver`
@@ -44,6 +46,7 @@ impl Structure {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Device => "device",
+            Self::Kobject => "kobject",
             Self::DeviceType => "device_type",
             Self::DeviceDriver => "device_driver",
             Self::NdPfn => "nd_pfn",
@@ -178,18 +181,18 @@ pub fn resolve(kernel: &dyn MemberLookup) -> Resolution {
 
 fn resolve_row(kernel: &dyn MemberLookup, row: &Row) -> Result<FieldOffset, Why> {
     let Row { structure, members, .. } = *row;
-    let mut why = None;
+    // A row without members would be a mistake in the table, which its test finds.
+    let mut why = Why::OutOfReach { structure, member: row.field };
     for member in members {
         match kernel.member(structure.name(), member) {
             Ok(found) => {
                 check_width(kernel, row, member, found)?;
                 return FieldOffset::new(found.offset_bytes).ok_or(Why::OutOfReach { structure, member });
             }
-            Err(error) => why = Some(Why::Lookup(error)),
+            Err(error) => why = Why::Lookup(error),
         }
     }
-    // A row without members would be a mistake in the table, which its test finds.
-    Err(why.unwrap_or(Why::OutOfReach { structure, member: row.field }))
+    Err(why)
 }
 
 fn check_width(kernel: &dyn MemberLookup, row: &Row, member: &'static str, found: Member) -> Result<(), Why> {

@@ -54,7 +54,7 @@ fn added_by_rustup(sysroot: &Path) -> bool {
     let outcome = task.read();
     spinner.finish_and_clear();
     if outcome.is_err() {
-        eprintln!("rustup cannot add rust-src here: taking Debian's package instead");
+        progress::note("rustup cannot add rust-src here: taking Debian's package instead");
     }
     outcome.is_ok() && in_toolchain(sysroot)
 }

@@ -77,12 +77,27 @@ impl Stage {
 
     /// Work that counts its tests itself.
     pub(super) fn counted(name: &str, limit_s: u64, work: impl FnOnce() -> Done + Send + 'static) -> Self {
-        Self { name: name.to_owned(), limit: super::seconds(limit_s), needs: &[], work: Box::new(work) }
+        Self { name: name.to_owned(), limit: Duration::from_secs(limit_s), needs: &[], work: Box::new(work) }
     }
 
     /// To be run only after these have passed.
     pub(super) fn after(self, needs: &'static [&'static str]) -> Self {
         Self { needs, ..self }
+    }
+
+    fn run(self) -> Row {
+        eprintln!("\n== {} (at most {} s)", self.name, self.limit.as_secs());
+        let start = Instant::now();
+        let done = within(self.limit, self.work, [process::end_all, process::kill_all]);
+        if let Outcome::Failed(why) = &done.outcome {
+            eprintln!("{}: {why}", self.name);
+        }
+        Row { name: self.name, outcome: done.outcome, counts: done.counts, took: start.elapsed(), limit: self.limit }
+    }
+
+    fn not_started(self, outcome: Outcome, failed: usize) -> Row {
+        let counts = Counts { passed: 0, failed };
+        Row { name: self.name, outcome, counts, took: Duration::ZERO, limit: self.limit }
     }
 }
 
@@ -94,34 +109,22 @@ impl Done {
     }
 }
 
-/// Runs the stages in turn; one whose needs are not met is not run.
-pub(super) fn run_all(stages: Vec<Stage>) -> Vec<Row> {
+/// Runs the stages in turn; one whose needs are not met is not run, and none gets more time than is left of the total.
+pub(super) fn run_all(stages: Vec<Stage>, total: Duration) -> Vec<Row> {
+    let start = Instant::now();
     let mut rows: Vec<Row> = Vec::new();
     for stage in stages {
         let passed = |needed: &str| rows.iter().any(|row| row.name == needed && row.outcome == Outcome::Passed);
-        let row = match stage.needs.iter().find(|needed| !passed(needed)) {
-            Some(missing) => Row {
-                name: stage.name,
-                outcome: Outcome::NotRun(format!("needs {missing}")),
-                counts: Counts::default(),
-                took: Duration::ZERO,
-                limit: stage.limit,
-            },
-            None => run(stage),
+        let missing = stage.needs.iter().find(|needed| !passed(needed));
+        let row = match (missing, total.checked_sub(start.elapsed())) {
+            (Some(missing), _) => stage.not_started(Outcome::NotRun(format!("needs {missing}")), 0),
+            // A stage that time was too short for has not passed: the run as a whole must not look as if it had.
+            (None, None) => stage.not_started(Outcome::Failed("no time was left for it".to_owned()), 1),
+            (None, Some(left)) => Stage { limit: stage.limit.min(left), ..stage }.run(),
         };
         rows.push(row);
     }
     rows
-}
-
-fn run(stage: Stage) -> Row {
-    eprintln!("\n== {} (at most {} s)", stage.name, stage.limit.as_secs());
-    let start = Instant::now();
-    let done = within(stage.limit, stage.work, [process::end_all, process::kill_all]);
-    if let Outcome::Failed(why) = &done.outcome {
-        eprintln!("{}: {why}", stage.name);
-    }
-    Row { name: stage.name, outcome: done.outcome, counts: done.counts, took: start.elapsed(), limit: stage.limit }
 }
 
 /// Does the work in a thread of its own. At the limit every command that it runs is told to end, with all that those
@@ -156,17 +159,32 @@ mod tests {
 
     #[test]
     fn one_that_failed_stops_only_what_needs_it() {
-        let rows = run_all(vec![
-            Stage::check("a", 5, failing),
-            Stage::check("b", 5, passing).after(&["a"]),
-            Stage::check("c", 5, passing),
-            Stage::check("d", 5, passing).after(&["c"]),
-        ]);
+        let rows = run_all(
+            vec![
+                Stage::check("a", 5, failing),
+                Stage::check("b", 5, passing).after(&["a"]),
+                Stage::check("c", 5, passing),
+                Stage::check("d", 5, passing).after(&["c"]),
+            ],
+            Duration::from_secs(9),
+        );
         let outcomes: Vec<_> = rows.iter().map(|row| row.outcome.clone()).collect();
         let (failed, not_run) = (Outcome::Failed("the reason".into()), Outcome::NotRun("needs a".into()));
         assert_eq!(outcomes, [failed, not_run, Outcome::Passed, Outcome::Passed]);
         let total = rows.iter().fold(Counts::default(), |total, row| total + row.counts);
         assert_eq!(total, Counts { passed: 2, failed: 1 });
+    }
+
+    #[test]
+    fn no_time_left_is_a_failure() {
+        let slow = || {
+            thread::sleep(Duration::from_millis(2));
+            Ok(())
+        };
+        let stages = vec![Stage::check("a", 5, slow), Stage::check("b", 5, passing)];
+        let rows = run_all(stages, Duration::from_millis(1));
+        let [_, late] = rows.as_slice() else { panic!("{rows:?}") };
+        assert_eq!((&late.outcome, late.counts.failed), (&Outcome::Failed("no time was left for it".into()), 1));
     }
 
     #[test]
@@ -183,7 +201,7 @@ mod tests {
 
     #[test]
     fn panic_is_a_failure() {
-        let row = run(Stage::counted("panics", 5, || panic!("of the test itself")));
+        let row = Stage::counted("panics", 5, || panic!("of the test itself")).run();
         assert_eq!((row.outcome, row.counts.failed), (Outcome::Failed("panicked".into()), 1));
     }
 }

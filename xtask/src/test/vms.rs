@@ -5,7 +5,7 @@ use guest::scope::LINES;
 use super::stage::{Counts, Done, Outcome, Stage};
 use crate::vm;
 
-const LIMIT_S: u64 = 270;
+const LIMIT_S: u64 = 900;
 
 pub(super) fn stages() -> impl Iterator<Item = Stage> {
     LINES.iter().map(|line| Stage::counted(&format!("VM, kernel {line}"), LIMIT_S, move || run(line)))

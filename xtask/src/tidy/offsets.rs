@@ -9,11 +9,22 @@ static NO_DEFAULTS: Rule = Rule {
 };
 
 const LAYOUTS: [&str; 2] = ["pfnwatch-common/src/layout", "pfnwatch/src/kernel/layout"];
-/// Calls that put something in the place of what is missing.
-const SUBSTITUTES: [&str; 7] =
-    ["unwrap_or(", "unwrap_or_default(", "unwrap_or_else(", ".or(", ".or_else(", "Default", "default("];
-/// What an offset is made with; a digit behind it is an offset that somebody wrote down.
-const MAKERS: [&str; 6] = ["FieldOffset::new(", "FieldOffset(", "Self::new(", "Self(", "offset: ", "offset = "];
+/// Defaults by name.
+const DEFAULTS: [&str; 3] = ["unwrap_or_default(", "Default", "default("];
+/// What an offset is made with, or put in the place of a missing one with; a digit or an offset behind it is one that
+/// somebody wrote down.
+const MAKERS: [&str; 10] = [
+    "FieldOffset::new(",
+    "FieldOffset(",
+    "Self::new(",
+    "Self(",
+    "offset: ",
+    "offset = ",
+    "unwrap_or(",
+    "unwrap_or_else(|| ",
+    "map_or(",
+    ".or(",
+];
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let layouts = tree.rust().filter(|file| !file.is_test());
@@ -21,23 +32,20 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     layouts
         .flat_map(|file| {
             let code = code(&file.text);
-            let lines = code.lines().enumerate().filter(|(_, line)| substitutes(line) || written_down(line));
+            let lines = code.lines().enumerate().filter(|(_, line)| has_default(line) || written_down(line));
             lines.map(|(index, line)| NO_DEFAULTS.broken(&file.path, index + 1, line.trim())).collect::<Vec<_>>()
         })
         .collect()
 }
 
-fn substitutes(line: &str) -> bool {
-    SUBSTITUTES.iter().any(|call| line.contains(call))
+fn has_default(line: &str) -> bool {
+    DEFAULTS.iter().any(|default| line.contains(default))
 }
 
 fn written_down(line: &str) -> bool {
-    let digit_follows = |maker: &str| {
-        line.match_indices(maker).any(|(at, _)| {
-            line.get(at + maker.len()..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        })
-    };
-    MAKERS.iter().any(|maker| digit_follows(maker))
+    let offset = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit()) || rest.starts_with("FieldOffset::new(");
+    let after = |maker: &str| line.match_indices(maker).filter_map(|(at, _)| line.get(at + maker.len()..)).any(offset);
+    MAKERS.iter().any(|maker| after(maker))
 }
 
 #[cfg(test)]
@@ -52,6 +60,8 @@ mod tests {
     fn offsets_that_somebody_wrote_down() {
         for text in [
             "let uuid = member(\"uuid\").unwrap_or(8);",
+            "let uuid = member(\"uuid\").unwrap_or_else(|| 8);",
+            "let uuid = known.or(FieldOffset::new(8));",
             "let layout = Layout { mode: FieldOffset::new(776)? };",
             "const DEV: FieldOffset = FieldOffset(8);",
             "impl Default for Layout {",
@@ -66,8 +76,7 @@ mod tests {
 
     #[test]
     fn widths_and_the_missing_offset_are_none() {
-        let text =
-            "pub const MISSING: Self = Self(u32::MAX);\nconst LONG: Width = Bytes(&[8]);\nSome(Self(bytes)) // or(8)\n";
+        let text = "pub const MISSING: Self = Self(u32::MAX);\nconst LONG: Width = Bytes(&[8]);\nSome(Self(bytes)) // or(8)\nwhy.unwrap_or(Why::NoMember)\n";
         assert_eq!(broken("pfnwatch-common/src/layout.rs", text), 0);
     }
 }

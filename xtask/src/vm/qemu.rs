@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::programs;
-use super::scenario::{LABELS_BYTES, MIB, Nvdimm, Scenario, legacy_start};
+use super::scenario::{LABELS_BYTES, LEGACY_START, MIB, Nvdimm, Scenario};
 use crate::process::Task;
 
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -127,7 +127,7 @@ fn nvdimm_arguments(number: usize, nvdimm: &Nvdimm, backend: &Path) -> [OsString
 fn kernel_arguments(machine: &Scenario) -> String {
     match machine.legacy_pmem_bytes {
         0 => KERNEL_ARGUMENTS.to_owned(),
-        size => format!("{KERNEL_ARGUMENTS} memmap={}M!{}M", size / MIB, legacy_start(machine) / MIB),
+        size => format!("{KERNEL_ARGUMENTS} memmap={}M!{}M", size / MIB, LEGACY_START / MIB),
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
         let address = usual.nvdimms[1].address.unwrap();
         assert_eq!((address % (2 * MIB), address / (2 * MIB) % 2), (0, 1));
         assert!(address >= 4096 * MIB + backend_bytes(&usual.nvdimms[0]));
-        assert_eq!(kernel_arguments(usual).split(' ').next_back(), Some("memmap=512M!2048M"));
+        assert_eq!(kernel_arguments(usual).split(' ').next_back(), Some("memmap=512M!1024M"));
         assert!(memory(usual).starts_with("2560M,slots=2,maxmem="));
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct Scenario {
     pub(super) name: &'static str,
     /// DRAM.
     pub(super) memory_bytes: u64,
-    /// The last part of DRAM that the kernel is told to take for persistent memory, without labels.
+    /// The part of DRAM from `LEGACY_START` on that the kernel is told to take for persistent memory, without labels.
     pub(super) legacy_pmem_bytes: u64,
     /// The NVDIMMs, with labels, in the order of their addresses.
     pub(super) nvdimms: &'static [Nvdimm],
@@ -43,7 +43,6 @@ pub(super) const ALL: &[Scenario] = &[Scenario {
     ],
 }];
 
-/// Place in memory of the legacy region: the end of DRAM.
-pub(super) fn legacy_start(scenario: &Scenario) -> u64 {
-    scenario.memory_bytes.saturating_sub(scenario.legacy_pmem_bytes)
-}
+/// Place in memory of the legacy region. Not the end of DRAM: the firmware keeps its tables there, which cuts the region
+/// in two that are not aligned.
+pub(super) const LEGACY_START: u64 = GIB;

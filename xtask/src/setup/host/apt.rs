@@ -61,7 +61,7 @@ fn update(options: &[String]) {
     let outcome = retried(|| Task::new("apt-get", &words).env("LC_ALL", "C").limit(UPDATE_LIMIT).read());
     spinner.finish_and_clear();
     if let Err(error) = outcome {
-        eprintln!("going on with the indexes that could be had: {error:#}");
+        progress::note(&format!("going on with the indexes that could be had: {error:#}"));
     }
 }
 

@@ -23,16 +23,18 @@ fn pure_modules_do_no_io() {
     for text in [
         "use std::{fmt, fs};",
         "fn f() { std::env::var(\"A\"); }",
-        "use std::time::Instant;",
-        "use std::time;",
-        "use std::time::*;",
+        "fn f() { let now = Instant::now(); }",
+        "fn f() { std::time::SystemTime::now(); }",
+        "fn f() { start.elapsed() }",
+        "use std::fs::*;",
+        "use std::*;",
         "use tokio::time::sleep;",
         "use nix::unistd;",
     ] {
         assert_eq!(broken("pfnwatch/src/assess.rs", text), ["invariant 2"], "{text}");
         assert!(broken("pfnwatch/src/inventory.rs", text).is_empty(), "{text}");
     }
-    let pure = "use std::{fmt, time::Duration};\nuse std::collections::BTreeMap;\n// std::fs\nfn f() -> std::io::Result<()> {}";
+    let pure = "fn f(now: SystemTime) {}\nuse std::{fmt, time::{Duration, SystemTime}};\nuse std::collections::BTreeMap;\n// std::fs\nfn f() -> std::io::Result<()> {}";
     for module in ["decode/setup.rs", "assess.rs", "policy/compile.rs", "bpf/plan.rs", "kernel/layout.rs"] {
         assert!(broken(&format!("pfnwatch/src/{module}"), pure).is_empty(), "{module}");
         assert_eq!(broken(&format!("pfnwatch/src/{module}"), "use std::fs;"), ["invariant 2"], "{module}");

@@ -1,0 +1,77 @@
+use serde_json::Value;
+
+use super::*;
+
+fn row(answer: Answer, needed_for: NeededFor) -> Prerequisite {
+    let remedy = (answer == Answer::No).then(|| "load it".to_owned());
+    Prerequisite { name: "thing", answer, seen: "what was seen".to_owned(), needed_for, remedy }
+}
+
+fn report(rows: Vec<Prerequisite>) -> Report {
+    Report {
+        schema: SCHEMA,
+        kernel: Kernel {
+            release: Some("6.12.9".to_owned()),
+            page_size_bytes: Some(4096),
+            struct_page_size_bytes: None,
+        },
+        observe: answer(&rows, NeededFor::Observe),
+        exact_inventory: answer(&rows, NeededFor::ExactInventory),
+        enforce: answer(&rows, NeededFor::Enforce),
+        prerequisites: rows,
+    }
+}
+
+#[test]
+fn the_exit_code_tells_whether_what_was_asked_for_is_possible() {
+    use Answer::{No, Unknown, Yes};
+    for (observe, enforce, plain, strict) in [
+        (Yes, Yes, Exit::Fine, Exit::Fine),
+        (Yes, No, Exit::Fine, Exit::Unsupported),
+        (No, Yes, Exit::Unsupported, Exit::Unsupported),
+        (Unknown, Unknown, Exit::Fine, Exit::Fine),
+    ] {
+        let report = report(vec![row(observe, NeededFor::Observe), row(enforce, NeededFor::Enforce)]);
+        assert_eq!((report.exit(false), report.exit(true)), (plain, strict), "{observe:?} {enforce:?}");
+    }
+}
+
+#[test]
+fn the_json_has_a_schema_and_one_object_for_each_prerequisite() {
+    let report = report(vec![row(Answer::No, NeededFor::ExactInventory)]);
+    let json: Value = serde_json::to_value(&report).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "schema": 1,
+            "kernel": {"release": "6.12.9", "page_size_bytes": 4096, "struct_page_size_bytes": null},
+            "observe": "yes",
+            "exact_inventory": "no",
+            "enforce": "yes",
+            "prerequisites": [{
+                "name": "thing",
+                "answer": "no",
+                "seen": "what was seen",
+                "needed_for": "exact_inventory",
+                "remedy": "load it",
+            }],
+        })
+    );
+}
+
+#[test]
+fn the_table_says_what_was_seen_what_to_do_and_what_follows() {
+    let report = report(vec![row(Answer::No, NeededFor::Observe), row(Answer::Yes, NeededFor::Enforce)]);
+    let mut text = Vec::new();
+    write_table(&mut text, &report).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    for part in [
+        "Linux 6.12.9: page 4 KiB, struct page unknown",
+        "what was seen",
+        "→ load it",
+        "cannot be observed: it lacks thing.",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(!text.contains('\u{1b}'), "no colours");
+}

@@ -1,0 +1,112 @@
+//! `pfnwatch plan`: how to get back what is lost. It prints commands, and never runs one.
+
+mod commands;
+mod report;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use anyhow::bail;
+
+use crate::{
+    assess::{Host, Thresholds, Verdict},
+    cli::{Format, Paths},
+    exit::{Because, Exit},
+    inventory::{InfoBlocks, Roots, detail::Detail, usage::Usage},
+    survey::{Judged, Survey},
+    terminal,
+};
+
+use super::predict::{PageCost, page_cost};
+use report::Plan;
+use step::Step;
+
+/// Options of `pfnwatch plan`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo pfnwatch plan                  what each rebuild gives back, in which order, and the commands
+  sudo pfnwatch plan namespace0.0     of one namespace alone
+  pfnwatch plan --max-struct-page 64  as under a kernel without the regression
+  sudo pfnwatch plan --format json
+
+pfnwatch never runs these commands: every rebuild destroys what is in the namespace.
+Exit codes: 0 nothing to do; 1 error; 2 wrong usage; 3 there is something to rebuild.")]
+pub struct Args {
+    /// Only these namespaces
+    #[arg(value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
+    /// Bytes that the kernel reserves for each page, in place of what the running kernel tells
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    max_struct_page: Option<u64>,
+    /// How to write the plan
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// What a plan is made of, besides the namespaces.
+struct Context<'a> {
+    host: Host,
+    page_cost: &'a PageCost,
+    thresholds: Thresholds,
+    usage: Usage,
+    roots: Roots,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The host cannot be read, or a namespace that was named is not there.
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    if args.format == Format::Csv {
+        bail!(Because::usage("`pfnwatch plan` has no CSV: take --format json"));
+    }
+    let thresholds = Thresholds::default();
+    let survey = Survey::take(paths, InfoBlocks::default(), &thresholds)?;
+    let chosen = choose(&survey, &args.namespaces)?;
+    let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &survey, &chosen, thresholds) };
+    terminal::print(&match args.format {
+        Format::Json => serde_json::to_string_pretty(&plan)? + "\n",
+        _ => plan.text(),
+    })?;
+    Ok(if plan.steps.is_empty() { Exit::Fine } else { Exit::Findings })
+}
+
+fn plan(args: &Args, paths: &Paths, survey: &Survey, chosen: &[&Judged], thresholds: Thresholds) -> Plan {
+    let page_cost = page_cost(args.max_struct_page, paths, &survey.kernel);
+    let host = Host { max_struct_page: page_cost.bytes, ..Host::from(&survey.kernel) };
+    let usage = Usage::gather(&paths.procfs);
+    let context = Context { host, page_cost: &page_cost, thresholds, usage, roots: Roots::from(paths) };
+    make(&context, survey, chosen)
+}
+
+fn make(context: &Context<'_>, survey: &Survey, chosen: &[&Judged]) -> Plan {
+    let mut steps: Vec<Step> = chosen
+        .iter()
+        .filter_map(|judged| {
+            let detail = Detail::read(&context.roots, &judged.namespace).ok();
+            let region = survey.regions.iter().find(|region| region.name == judged.namespace.region);
+            Step::of(judged, region, detail.as_ref(), context)
+        })
+        .collect();
+    // What nobody uses can be done at once; among these, the largest gain first.
+    steps.sort_by_key(|step| (step.in_use, std::cmp::Reverse(step.excess_bytes)));
+    Plan::new(context, steps)
+}
+
+/// What is oversize; where only the sum is, all that contributes to it.
+fn choose<'a>(survey: &'a Survey, named: &[String]) -> anyhow::Result<Vec<&'a Judged>> {
+    if let Some(missing) =
+        named.iter().find(|name| survey.namespaces.iter().all(|judged| judged.namespace.name != **name))
+    {
+        bail!(Because::usage(format!("there is no {missing}: `pfnwatch scan` lists what there is")));
+    }
+    let together = survey.totals.oversize == 0 && survey.verdict == Verdict::Oversize;
+    let worth = |judged: &&Judged| {
+        let assessment = &judged.assessment;
+        let contributes = together && assessment.numbers.excess.unwrap_or(0) > 0;
+        assessment.verdict == Verdict::Oversize || contributes
+    };
+    let is_named = |judged: &&Judged| named.is_empty() || named.contains(&judged.namespace.name);
+    Ok(survey.namespaces.iter().filter(worth).filter(is_named).collect())
+}

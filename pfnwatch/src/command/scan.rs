@@ -1,0 +1,102 @@
+//! `pfnwatch scan`: what every namespace of this host costs, and whether it should.
+
+mod csv;
+mod prom;
+mod report;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::Permissions,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+pub use report::Report;
+
+use crate::{
+    assess::{Thresholds, Verdict},
+    cli::Paths,
+    exit::Exit,
+    inventory::InfoBlocks,
+    survey::Survey,
+    terminal::{self, Terminal},
+};
+
+/// Options of `pfnwatch scan`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  pfnwatch scan                          what is reserved, what should be, and a bar for each namespace
+  sudo pfnwatch scan                     exact: only root can read the addresses
+  pfnwatch scan --format json | jq '.namespaces[] | select(.verdict == \"oversize\")'
+  pfnwatch scan --format prom --output /var/lib/prometheus/node-exporter/pfnwatch.prom
+
+Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 something is oversize.")]
+pub struct Args {
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Write to FILE in place of standard output; a reader sees the old report or the new one, never a part
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Struct page size that the ideal is computed with, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = Thresholds::default().reference_struct_page,
+          value_parser = clap::value_parser!(u64).range(1..=4096))]
+    reference_struct_page: u64,
+}
+
+/// How the report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table and bars for people
+    Table,
+    /// One JSON document, "schema": 1
+    Json,
+    /// Comma-separated values with a header line
+    Csv,
+    /// Prometheus text for node_exporter's textfile collector
+    Prom,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The inventory cannot be read, or the report cannot be written.
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    let thresholds = Thresholds { reference_struct_page: args.reference_struct_page, ..Thresholds::default() };
+    let survey = Survey::take(paths, InfoBlocks::default(), &thresholds)?;
+    let text = render(args, &survey)?;
+    match &args.output {
+        Some(file) => replace(file, &text).with_context(|| format!("writing {}", file.display()))?,
+        None => terminal::print(&text)?,
+    }
+    Ok(if survey.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Fine })
+}
+
+fn render(args: &Args, survey: &Survey) -> anyhow::Result<String> {
+    let terminal = if args.output.is_some() { Terminal::file() } else { Terminal::stdout() };
+    Ok(match args.format {
+        Format::Table => table::render(survey, terminal),
+        Format::Json => serde_json::to_string_pretty(&Report::from(survey))? + "\n",
+        Format::Csv => csv::render(survey)?,
+        Format::Prom => prom::render(survey),
+    })
+}
+
+/// Writes beside `file` and renames: node_exporter may read at any moment.
+fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A name that the textfile collector does not take for its own, which end in .prom.
+    let mut new = tempfile::Builder::new().prefix(".pfnwatch-").suffix(".tmp").tempfile_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    new.as_file().sync_all()?;
+    new.persist(file)?;
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! One line for each namespace, with a header.
+
+use super::report::Row;
+use crate::survey::Survey;
+
+pub(super) fn render(survey: &Survey) -> anyhow::Result<String> {
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    for judged in &survey.namespaces {
+        lines.serialize(Row::from(judged))?;
+    }
+    Ok(String::from_utf8(lines.into_inner()?)?)
+}

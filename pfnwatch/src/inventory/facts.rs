@@ -1,0 +1,142 @@
+//! From what sysfs says of a namespace to the facts that are judged.
+
+use std::collections::BTreeMap;
+
+use pfnwatch_common::{
+    InfoBlock,
+    superblock::{self, Kind},
+};
+
+use super::{Claimer, Missing, Namespace, namespace::SysfsMode};
+use crate::assess::{Facts, Mode, Obstacle};
+
+/// Raw info blocks by namespace name, from wherever they could be read: a raw device, or eBPF.
+#[derive(Clone, Debug, Default)]
+pub struct InfoBlocks(BTreeMap<String, Box<[u8; superblock::SIZE]>>);
+
+impl From<BTreeMap<String, Box<[u8; superblock::SIZE]>>> for InfoBlocks {
+    fn from(blocks: BTreeMap<String, Box<[u8; superblock::SIZE]>>) -> Self {
+        Self(blocks)
+    }
+}
+
+impl InfoBlocks {
+    /// Adds the block of a namespace, in place of what was known.
+    pub fn insert(&mut self, namespace: &str, block: [u8; superblock::SIZE]) {
+        self.0.insert(namespace.to_owned(), Box::new(block));
+    }
+
+    /// Adds the blocks of other namespaces; what was known stays.
+    pub fn extend(&mut self, more: Self) {
+        for (namespace, block) in more.0 {
+            self.0.entry(namespace).or_insert(block);
+        }
+    }
+
+    /// The 4 KiB of a namespace as they were read.
+    #[must_use]
+    pub fn raw(&self, namespace: &str) -> Option<&[u8; superblock::SIZE]> {
+        self.0.get(namespace).map(Box::as_ref)
+    }
+
+    /// The block of a namespace, if signature and checksum are right: the kernel believes no other.
+    #[must_use]
+    pub fn parsed(&self, namespace: &str) -> Option<InfoBlock> {
+        InfoBlock::from_block(self.raw(namespace)?).ok()
+    }
+}
+
+/// What is known of `namespace`.
+#[must_use]
+pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
+    let mut facts = Facts {
+        start: namespace.resource.clone().ok(),
+        size: namespace.size.clone().ok(),
+        system_ram: namespace.system_ram,
+        ..Facts::new(mode(namespace))
+    };
+    let block = blocks.parsed(&namespace.name);
+    facts.obstacle = match (obstacle(namespace, &facts), block) {
+        // Enabled raw, or not at all: the block on its media says what it would be.
+        (None | Some(Obstacle::Disabled), Some(block)) if !is_enabled(namespace) => {
+            facts.mode = if block.kind == Kind::Dax { Mode::Devdax } else { Mode::Fsdax };
+            facts.block = Some(block);
+            None
+        }
+        (Some(obstacle), _) => Some(obstacle),
+        (None, block) => {
+            let claimer = namespace.claimer.as_ref().ok().filter(|_| facts.mode.reserves());
+            claimer.and_then(|claimer| fill(&mut facts, claimer, block))
+        }
+    };
+    facts
+}
+
+/// Whether a pfn or dax device of the namespace is in use.
+fn is_enabled(namespace: &Namespace) -> bool {
+    namespace.claimer.as_ref().is_ok_and(Claimer::enabled)
+}
+
+/// The mode that users see. An unclaimed `memory` namespace is mapped whole.
+fn mode(namespace: &Namespace) -> Mode {
+    match (&namespace.mode, &namespace.claimer) {
+        (Ok(SysfsMode::Memory), Err(Missing::Empty)) => Mode::Whole,
+        (Ok(SysfsMode::Memory), _) => Mode::Fsdax,
+        (Ok(SysfsMode::Dax), _) => Mode::Devdax,
+        (Ok(SysfsMode::Safe), _) => Mode::Sector,
+        (Ok(SysfsMode::Raw) | Err(_), _) => Mode::Raw,
+    }
+}
+
+/// What keeps us from judging the namespace at all.
+fn obstacle(namespace: &Namespace, facts: &Facts) -> Option<Obstacle> {
+    let name = &namespace.name;
+    if let Err(why) = &namespace.mode {
+        return Some(unreadable(name, "mode", why));
+    }
+    if let Err(why) = &namespace.size {
+        return Some(unreadable(name, "size", why));
+    }
+    if let Err(why @ Missing::Malformed(_)) = &namespace.resource {
+        return Some(unreadable(name, "resource", why));
+    }
+    match &namespace.claimer {
+        Ok(claimer) if facts.mode.reserves() && !claimer.enabled() => match &claimer.size {
+            Err(Missing::Unbound) => Some(Obstacle::Disabled),
+            Err(why) => Some(unreadable(&claimer.name, "size", why)),
+            Ok(_) => None,
+        },
+        Err(why) if facts.mode.reserves() => Some(unreadable(name, "holder", why)),
+        // Raw and bound is raw; raw and unbound may be anything that is merely disabled.
+        Err(_) if !namespace.bound && matches!(facts.mode, Mode::Raw | Mode::Whole) => Some(Obstacle::Disabled),
+        _ => None,
+    }
+}
+
+/// What the claimer knows; an obstacle where it says nonsense. What only root may read stays unknown without one.
+fn fill(facts: &mut Facts, claimer: &Claimer, block: Option<InfoBlock>) -> Option<Obstacle> {
+    facts.enabled = claimer.enabled();
+    facts.block = block;
+    facts.usable = claimer.size.clone().ok();
+    facts.first_usable = claimer.resource.clone().ok();
+    let bad = |attribute, why: &Missing| Some(unreadable(&claimer.name, attribute, why));
+    match &claimer.map {
+        Ok(map) => facts.map = *map,
+        Err(why) => return bad("mode", why),
+    }
+    match &claimer.align {
+        Ok(align) => facts.align = Some(*align),
+        Err(why) => return bad("align", why),
+    }
+    match &claimer.resource {
+        Err(why @ Missing::Malformed(_)) => bad("resource", why),
+        _ => None,
+    }
+}
+
+fn unreadable(device: &str, attribute: &str, why: &Missing) -> Obstacle {
+    match why {
+        Missing::Vanished => Obstacle::Vanished,
+        why => Obstacle::Unreadable(format!("{device}/{attribute}: {why}")),
+    }
+}

@@ -1,0 +1,165 @@
+//! One namespace, with the pfn, dax or btt device that claims it.
+
+use pfnwatch_common::Map;
+use uuid::Uuid;
+
+use super::{
+    attribute::{Attribute, Directory, Missing},
+    numbers,
+};
+
+/// The `mode` attribute of a namespace (drivers/nvdimm/namespace_devs.c, `mode_show`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SysfsMode {
+    /// `memory`: a pfn device claims it, or nothing does and it is mapped whole.
+    Memory,
+    /// `dax`: a dax device claims it.
+    Dax,
+    /// `safe`: a btt device claims it.
+    Safe,
+    /// `raw`: nothing claims it.
+    Raw,
+}
+
+/// What holds a namespace.
+#[derive(Clone, Debug)]
+pub struct Claimer {
+    /// `pfn0.1`, `dax0.1`, `btt0.1`.
+    pub name: String,
+    /// Where the memmap lives.
+    pub map: Attribute<Option<Map>>,
+    /// Align in bytes.
+    pub align: Attribute<u64>,
+    /// The block uuid.
+    pub uuid: Attribute<Uuid>,
+    /// Usable bytes; [`Missing::Unbound`] while it is not enabled.
+    pub size: Attribute<u64>,
+    /// Physical address of the first usable byte; root only.
+    pub resource: Attribute<u64>,
+}
+
+/// A namespace as sysfs has it.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    /// `namespace0.1`.
+    pub name: String,
+    /// `region0`.
+    pub region: String,
+    /// How it is used.
+    pub mode: Attribute<SysfsMode>,
+    /// Bytes.
+    pub size: Attribute<u64>,
+    /// Physical address of its first byte; root only.
+    pub resource: Attribute<u64>,
+    /// The namespace uuid; [`Missing::Absent`] on legacy and e820 regions.
+    pub uuid: Attribute<Uuid>,
+    /// What claims it, if anything does.
+    pub claimer: Attribute<Claimer>,
+    /// Whether its own driver is bound, which a claimed namespace's is not.
+    pub bound: bool,
+    /// Whether its dax device is in use as system RAM.
+    pub system_ram: bool,
+}
+
+impl Namespace {
+    /// Reads a namespace; `None` for a seed, which has no size, and for one that is gone.
+    pub(super) fn read(devices: &Directory, dax: Option<&Directory>, name: &str) -> Option<Self> {
+        let (region, _) = numbers(name.strip_prefix("namespace")?)?;
+        let directory = devices.child(name).ok()?;
+        let size = directory.number("size");
+        if matches!(size, Ok(0) | Err(Missing::Vanished)) {
+            return None;
+        }
+        let claimer = directory.device("holder").and_then(|holder| Claimer::read(devices, holder));
+        let mut namespace = Self {
+            name: name.to_owned(),
+            region: format!("region{region}"),
+            mode: directory.read("mode", parse_mode),
+            size,
+            resource: directory.number("resource"),
+            uuid: directory.uuid("uuid"),
+            bound: claimer.is_err() && directory.link("driver").is_some(),
+            claimer,
+            system_ram: false,
+        };
+        namespace.system_ram = namespace.mode == Ok(SysfsMode::Dax) && namespace.is_system_ram(dax);
+        Some(namespace)
+    }
+
+    /// The dax bus names a device after region and namespace (drivers/dax/pmem.c). Its driver is `kmem`, `dax_kmem` in
+    /// some trees, while its memory serves as system RAM.
+    fn is_system_ram(&self, dax: Option<&Directory>) -> bool {
+        let device = self.character_device().and_then(|name| dax?.child(&name).ok());
+        let driver = device.and_then(|device| device.link("driver"));
+        driver.is_some_and(|driver| matches!(driver.as_str(), "kmem" | "dax_kmem"))
+    }
+
+    /// The region's number and the namespace's own.
+    fn ids(&self) -> Option<(u32, u32)> {
+        let (region, id) = numbers(self.name.strip_prefix("namespace")?)?;
+        Some((region, id?))
+    }
+
+    /// Its dax device: `dax0.1`.
+    #[must_use]
+    pub fn character_device(&self) -> Option<String> {
+        self.ids().map(|(region, id)| format!("dax{region}.{id}"))
+    }
+
+    /// Its block device, without a btt's `s`: `pmem0` for namespace0.0, `pmem0.1` for namespace0.1
+    /// (`nvdimm_namespace_disk_name` in drivers/nvdimm/namespace_devs.c).
+    #[must_use]
+    pub fn disk(&self) -> Option<String> {
+        self.ids().map(|(region, id)| if id == 0 { format!("pmem{region}") } else { format!("pmem{region}.{id}") })
+    }
+
+    /// Whether it is enabled raw, so that its first bytes are those of its block device.
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
+        self.bound && self.mode == Ok(SysfsMode::Raw)
+    }
+}
+
+impl Claimer {
+    /// Reads the device that holds a namespace.
+    fn read(devices: &Directory, name: String) -> Attribute<Self> {
+        // The namespace names it, so that it was there a moment ago.
+        let directory = devices.child(&name).map_err(|_| Missing::Vanished)?;
+        if !name.starts_with("pfn") && !name.starts_with("dax") {
+            let none = || Err(Missing::Absent);
+            let size = directory.number("size");
+            return Ok(Self {
+                name,
+                map: Ok(None),
+                align: none(),
+                uuid: directory.uuid("uuid"),
+                size,
+                resource: none(),
+            });
+        }
+        Ok(Self {
+            name,
+            map: directory.map("mode"),
+            align: directory.number("align"),
+            uuid: directory.uuid("uuid"),
+            size: directory.number("size"),
+            resource: directory.number("resource"),
+        })
+    }
+
+    /// Whether its driver is bound: only then does it have a size.
+    #[must_use]
+    pub const fn enabled(&self) -> bool {
+        self.size.is_ok()
+    }
+}
+
+fn parse_mode(text: &str) -> Option<SysfsMode> {
+    match text {
+        "memory" => Some(SysfsMode::Memory),
+        "dax" => Some(SysfsMode::Dax),
+        "safe" => Some(SysfsMode::Safe),
+        "raw" => Some(SysfsMode::Raw),
+        _ => None,
+    }
+}

@@ -1,0 +1,161 @@
+//! What this host offers: read once, judged by [`super::prerequisites`].
+
+pub mod config;
+pub mod module;
+pub mod privileges;
+pub mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use self::{config::Config, module::Module, privileges::Privileges, types::Types};
+use super::{symbols::Symbols, target::Libnvdimm};
+use crate::{bpf::plan::PROGRAMS, cli::Paths};
+
+/// The BPF LSM's own function for the guard's hook: there if the kernel was built with CONFIG_BPF_LSM.
+pub const GUARD_HOOK: &str = "bpf_lsm_kernfs_init_security";
+/// Shows a device's attributes: a probe on it reads the info block of a namespace that is enabled.
+pub const ATTRIBUTE_SHOW: &str = "dev_attr_show";
+
+/// Where the files of a host are.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// sysfs and procfs.
+    pub paths: Paths,
+    /// The modules of all kernels, /lib/modules.
+    pub modules: PathBuf,
+    /// The configurations of all kernels, /boot.
+    pub boot: PathBuf,
+}
+
+impl Host {
+    /// This host.
+    pub fn new(paths: &Paths) -> Self {
+        Self { paths: paths.clone(), modules: "/lib/modules".into(), boot: "/boot".into() }
+    }
+}
+
+/// The three modules that matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Modules {
+    /// The core, which computes the reservation.
+    pub libnvdimm: Module,
+    /// Enables fsdax namespaces, and those without a mode.
+    pub nd_pmem: Module,
+    /// Enables devdax namespaces.
+    pub dax_pmem: Module,
+}
+
+/// Persistent memory that libnvdimm knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PersistentMemory {
+    /// Regions.
+    pub regions: usize,
+    /// Namespaces that have a size: a region's seed has none.
+    pub namespaces: usize,
+}
+
+/// What was found on this host. What could not be found out is `None`, or says why.
+#[derive(Debug)]
+pub struct Features {
+    /// `uname -r`
+    pub release: Option<String>,
+    /// Bytes in a page.
+    pub page_size_bytes: Option<u64>,
+    /// What this process may do.
+    pub privileges: Option<Privileges>,
+    /// What BTF tells of the kernel's structures.
+    pub types: Result<Types, String>,
+    /// The modules.
+    pub modules: Modules,
+    /// The functions of [`PROGRAMS`], [`GUARD_HOOK`] and [`ATTRIBUTE_SHOW`].
+    pub symbols: Result<Symbols, String>,
+    /// The kernel offers probes as perf events.
+    pub kprobe_events: bool,
+    /// What /sys/kernel/debug/kprobes/enabled says.
+    pub kprobes_armed: Option<bool>,
+    /// How the kernel was built.
+    pub config: Option<Config>,
+    /// The active security modules, in their order.
+    pub security_modules: Option<Vec<String>>,
+    /// `none`, `integrity` or `confidentiality`.
+    pub lockdown: Option<String>,
+    /// A BPF file system is mounted at /sys/fs/bpf.
+    pub bpf_file_system: bool,
+    /// `None` where libnvdimm does not run.
+    pub persistent_memory: Option<PersistentMemory>,
+}
+
+impl Features {
+    /// Reads everything. What cannot be read is a finding, not an error.
+    pub fn gather(host: &Host, btf_dir: Option<&Path>) -> Self {
+        let Paths { sysfs, procfs } = &host.paths;
+        let release = line(&procfs.join("sys/kernel/osrelease"));
+        let release_name = release.as_deref().unwrap_or_default();
+        let modules = modules(host, release_name);
+        let wanted: Vec<&str> =
+            PROGRAMS.iter().map(|program| program.hook.function()).chain([GUARD_HOOK, ATTRIBUTE_SHOW]).collect();
+        let security = sysfs.join("kernel/security");
+        Self {
+            page_size_bytes: page_size(),
+            privileges: Privileges::read(procfs),
+            types: Types::read(sysfs, btf_dir, &modules.libnvdimm).map_err(|error| error.to_string()),
+            symbols: Symbols::open(procfs, &wanted).map_err(|error| error.to_string()),
+            kprobe_events: sysfs.join("bus/event_source/devices/kprobe/type").is_file(),
+            kprobes_armed: line(&sysfs.join("kernel/debug/kprobes/enabled")).map(|enabled| enabled != "0"),
+            config: Config::read(procfs, &host.boot, release_name),
+            security_modules: line(&security.join("lsm")).map(|list| list.split(',').map(str::to_owned).collect()),
+            lockdown: line(&security.join("lockdown")).and_then(|choice| chosen(&choice)),
+            bpf_file_system: statfs(&sysfs.join("fs/bpf")).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC),
+            persistent_memory: persistent_memory(sysfs),
+            modules,
+            release,
+        }
+    }
+}
+
+fn modules(host: &Host, release: &str) -> Modules {
+    let names = ["libnvdimm", "nd_pmem", "dax_pmem"];
+    let [libnvdimm, nd_pmem, dax_pmem] = Module::look(&host.paths.sysfs, &host.modules.join(release), names);
+    let libnvdimm = match Libnvdimm::look(&host.paths) {
+        Libnvdimm::Loaded => Module::Loaded,
+        Libnvdimm::BuiltIn => Module::BuiltIn,
+        Libnvdimm::NotLoaded => libnvdimm,
+    };
+    Modules { libnvdimm, nd_pmem, dax_pmem }
+}
+
+fn page_size() -> Option<u64> {
+    let bytes = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten()?;
+    u64::try_from(bytes).ok()
+}
+
+fn line(path: &Path) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// `none [integrity] confidentiality` is `integrity`.
+fn chosen(choice: &str) -> Option<String> {
+    Some(choice.split_once('[')?.1.split_once(']')?.0.to_owned())
+}
+
+fn persistent_memory(sysfs: &Path) -> Option<PersistentMemory> {
+    let mut found = PersistentMemory { regions: 0, namespaces: 0 };
+    for device in fs::read_dir(sysfs.join("bus/nd/devices")).ok()?.flatten() {
+        let name = device.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("region") {
+            found.regions += 1;
+        } else if name.starts_with("namespace") && line(&device.path().join("size")).is_some_and(|size| size != "0") {
+            found.namespaces += 1;
+        }
+    }
+    Some(found)
+}

@@ -1,0 +1,60 @@
+//! What BTF tells of this kernel's structures.
+
+use std::path::{Path, PathBuf};
+
+use super::module::Module;
+use crate::kernel::{
+    btf::{Btf, BtfError},
+    layout::{Resolution, resolve},
+    member::MemberLookup as _,
+};
+
+/// The answers that were taken from BTF, which is given back.
+#[derive(Debug)]
+pub struct Types {
+    /// The kernel's BTF.
+    pub vmlinux: PathBuf,
+    /// `sizeof(struct page)` in bytes, or why it is not known.
+    pub struct_page_bytes: Result<u32, String>,
+    /// Where libnvdimm's types come from.
+    pub libnvdimm: ModuleTypes,
+    /// The layout; without libnvdimm's types it has those of vmlinux.
+    pub resolution: Resolution,
+}
+
+/// Where libnvdimm's types come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModuleTypes {
+    /// From BTF of its own, in this file.
+    Own(PathBuf),
+    /// It is a part of the image: from the kernel's.
+    Kernel,
+    /// This file is not there.
+    Missing(PathBuf),
+    /// Its BTF cannot be used.
+    Unusable(String),
+}
+
+impl Types {
+    /// Reads `vmlinux` and `libnvdimm` from `btf_dir`, or as the kernel shows them in sysfs.
+    ///
+    /// # Errors
+    /// The kernel's BTF cannot be used.
+    pub fn read(sysfs: &Path, btf_dir: Option<&Path>, libnvdimm: &Module) -> Result<Self, BtfError> {
+        let directory = btf_dir.map_or_else(|| sysfs.join("kernel/btf"), Path::to_path_buf);
+        let (vmlinux, module) = (directory.join("vmlinux"), directory.join("libnvdimm"));
+        let kernel = Btf::open(&vmlinux)?;
+        let (libnvdimm, resolution) = if *libnvdimm == Module::BuiltIn {
+            (ModuleTypes::Kernel, resolve(&kernel))
+        } else if module.exists() {
+            match Btf::open_split(&module, &kernel) {
+                Ok(both) => (ModuleTypes::Own(module), resolve(&both)),
+                Err(error) => (ModuleTypes::Unusable(error.to_string()), resolve(&kernel)),
+            }
+        } else {
+            (ModuleTypes::Missing(module), resolve(&kernel))
+        };
+        let struct_page_bytes = kernel.size_of("page").map_err(|error| error.to_string());
+        Ok(Self { vmlinux, struct_page_bytes, libnvdimm, resolution })
+    }
+}

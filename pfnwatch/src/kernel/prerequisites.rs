@@ -1,0 +1,126 @@
+//! What pfnwatch needs of a host, whether it is there, and what to do about the rest. Pure: judges [`Features`].
+
+mod enforce;
+mod information;
+mod observe;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::features::Features;
+
+/// Whether something is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It is there.
+    Yes,
+    /// It is not there.
+    No,
+    /// It cannot be told here, or not yet.
+    Unknown,
+}
+
+impl Answer {
+    /// For people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a prerequisite is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NeededFor {
+    /// To see anything at all.
+    Observe,
+    /// To know the info block of namespaces that were enabled before the agent came.
+    ExactInventory,
+    /// To refuse an oversize namespace.
+    Enforce,
+    /// Nothing: good to know.
+    Information,
+}
+
+impl NeededFor {
+    /// For people.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::ExactInventory => "exact inventory",
+            Self::Enforce => "enforce",
+            Self::Information => "information",
+        }
+    }
+}
+
+/// One thing that pfnwatch needs of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Prerequisite {
+    /// What it is called.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub answer: Answer,
+    /// What was seen.
+    pub seen: String,
+    /// What it is for.
+    pub needed_for: NeededFor,
+    /// What to do about it, where it is not there.
+    pub remedy: Option<String>,
+}
+
+impl Prerequisite {
+    const fn new(name: &'static str, needed_for: NeededFor, answer: Answer, seen: String) -> Self {
+        Self { name, answer, seen, needed_for, remedy: None }
+    }
+
+    fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+impl fmt::Display for Prerequisite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.seen)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, " ({remedy})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The prerequisites of a purpose that are not there.
+pub fn lacking(rows: &[Prerequisite], purpose: NeededFor) -> impl Iterator<Item = &Prerequisite> {
+    rows.iter().filter(move |row| row.needed_for == purpose && row.answer == Answer::No)
+}
+
+/// Judges a host: a row for each prerequisite, those for observing first.
+pub fn judge(host: &Features) -> Vec<Prerequisite> {
+    let mut rows = observe::judge(host);
+    rows.extend(enforce::judge(host));
+    rows.extend(information::judge(host));
+    rows
+}
+
+/// The answer for a purpose: no where one of its prerequisites is missing, unknown where one cannot be told.
+/// Whoever enforces has to observe, too.
+pub fn answer(rows: &[Prerequisite], purpose: NeededFor) -> Answer {
+    let counts = |row: &&Prerequisite| row.needed_for == purpose || row.needed_for == NeededFor::Observe;
+    let has = |answer| rows.iter().filter(counts).any(|row| row.answer == answer);
+    if has(Answer::No) {
+        Answer::No
+    } else if has(Answer::Unknown) {
+        Answer::Unknown
+    } else {
+        Answer::Yes
+    }
+}

@@ -1,0 +1,40 @@
+//! What is good to know and stops nothing.
+
+use super::{
+    Answer::{No, Yes},
+    NeededFor::Information,
+    Prerequisite,
+};
+use crate::kernel::features::{Features, PersistentMemory};
+
+pub(super) fn judge(host: &Features) -> Vec<Prerequisite> {
+    vec![drivers(host), persistent_memory(host.persistent_memory), bpf_file_system(host.bpf_file_system)]
+}
+
+fn drivers(host: &Features) -> Prerequisite {
+    let (nd_pmem, dax_pmem) = (&host.modules.nd_pmem, &host.modules.dax_pmem);
+    let answer = if nd_pmem.is_there() && dax_pmem.is_there() { Yes } else { No };
+    let row = |seen| Prerequisite::new("drivers for namespaces", Information, answer, seen);
+    let row = row(format!("nd_pmem {nd_pmem}, dax_pmem {dax_pmem}"));
+    if answer == Yes { row } else { row.remedy("none needed: the kernel loads them with the first namespace") }
+}
+
+fn persistent_memory(found: Option<PersistentMemory>) -> Prerequisite {
+    let row = |answer, seen: String| Prerequisite::new("persistent memory", Information, answer, seen);
+    match found {
+        Some(PersistentMemory { regions, namespaces }) if regions > 0 => {
+            row(Yes, format!("regions: {regions}; namespaces with a size: {namespaces}"))
+        }
+        _ => row(No, "none: there is nothing to observe yet, and pfnwatch will wait".to_owned()),
+    }
+}
+
+fn bpf_file_system(mounted: bool) -> Prerequisite {
+    let row = |answer, seen: &str| Prerequisite::new("BPF file system", Information, answer, seen.to_owned());
+    if mounted {
+        row(Yes, "mounted at /sys/fs/bpf")
+    } else {
+        row(No, "not mounted: a guard cannot outlive the agent (on_agent_exit = \"hold\")")
+            .remedy("mount -t bpf none /sys/fs/bpf")
+    }
+}

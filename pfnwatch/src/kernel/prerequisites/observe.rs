@@ -1,0 +1,184 @@
+//! What observing needs, and the exact inventory.
+
+use super::{
+    Answer::{No, Unknown, Yes},
+    NeededFor::{ExactInventory, Observe},
+    Prerequisite,
+};
+use crate::{
+    bpf::plan::{PROGRAMS, Spec},
+    kernel::{
+        features::{
+            ATTRIBUTE_SHOW, Features,
+            config::Setting,
+            module::Module,
+            privileges::Privileges,
+            types::{ModuleTypes, Types},
+        },
+        layout::{FIELDS, Missing},
+    },
+};
+
+const OWN_BTF: &str = "or give the files vmlinux and libnvdimm with --btf-dir DIR";
+
+pub(super) fn judge(host: &Features) -> Vec<Prerequisite> {
+    vec![
+        privileges(host.privileges),
+        kernel_types(host),
+        libnvdimm(&host.modules.libnvdimm),
+        libnvdimm_types(host),
+        kprobes(host),
+        functions(host),
+        lockdown(host.lockdown.as_deref()),
+        attributes(host),
+    ]
+}
+
+fn privileges(found: Option<Privileges>) -> Prerequisite {
+    let row = |answer, seen: String| Prerequisite::new("privileges", Observe, answer, seen);
+    let Some(found) = found else {
+        return row(Unknown, "/proc/self/status cannot be read".to_owned()).remedy("mount procfs at /proc");
+    };
+    let lacking = found.lacking();
+    if !lacking.is_empty() {
+        return row(No, format!("this process lacks {}", lacking.join(" and "))).remedy("run as root: sudo pfnwatch …");
+    }
+    if !found.host_users {
+        let seen = "this is the root of another user namespace, which the kernel does not trust with eBPF";
+        return row(No, seen.to_owned()).remedy("run outside of the container, or in one with the host's users");
+    }
+    if !found.root {
+        let seen = "the capabilities are there; the user is not root and cannot read where namespaces begin";
+        return row(Yes, seen.to_owned());
+    }
+    row(Yes, "root, with CAP_BPF and CAP_PERFMON".to_owned())
+}
+
+fn kernel_types(host: &Features) -> Prerequisite {
+    let row = |answer, seen| Prerequisite::new("kernel types (BTF)", Observe, answer, seen);
+    match &host.types {
+        Ok(Types { vmlinux, struct_page_bytes: Ok(bytes), .. }) => {
+            row(Yes, format!("{}; struct page has {bytes} bytes", vmlinux.display()))
+        }
+        Ok(Types { struct_page_bytes: Err(reason), .. }) | Err(reason) => row(No, reason.clone())
+            .remedy(format!("take a kernel that was built with CONFIG_DEBUG_INFO_BTF, {OWN_BTF}")),
+    }
+}
+
+fn libnvdimm(module: &Module) -> Prerequisite {
+    let row = |answer, seen: &str| Prerequisite::new("libnvdimm", Observe, answer, seen.to_owned());
+    match module {
+        Module::Loaded => row(Yes, "loaded"),
+        Module::BuiltIn => row(Yes, "built in"),
+        Module::Available => row(Yes, "installed, not loaded: pfnwatch waits for it"),
+        Module::NotLoaded => row(Unknown, "not loaded, and what is installed cannot be seen: pfnwatch waits for it")
+            .remedy("`modprobe libnvdimm`, if this host has persistent memory"),
+        Module::Absent => row(Unknown, "not installed: this kernel can do nothing with persistent memory")
+            .remedy("if this host has persistent memory, install the kernel package that carries libnvdimm"),
+    }
+}
+
+fn libnvdimm_types(host: &Features) -> Prerequisite {
+    let row = |answer, seen| Prerequisite::new("libnvdimm's types (BTF)", Observe, answer, seen);
+    let Ok(types) = &host.types else {
+        return row(No, "they build on the kernel's, which are not known".to_owned());
+    };
+    let remedy = format!("take a kernel that was built with CONFIG_DEBUG_INFO_BTF_MODULES, {OWN_BTF}");
+    let source = match &types.libnvdimm {
+        ModuleTypes::Own(file) => file.display().to_string(),
+        ModuleTypes::Kernel => "a part of the kernel's".to_owned(),
+        ModuleTypes::Unusable(reason) => return row(No, reason.clone()).remedy(remedy),
+        ModuleTypes::Missing(file) => {
+            let file = file.display();
+            let setting = host.config.as_ref().map(|config| config.setting("DEBUG_INFO_BTF_MODULES"));
+            return match (setting, host.modules.libnvdimm.is_there()) {
+                (_, true) => {
+                    let seen = format!(
+                        "{file} is not there although libnvdimm is loaded: this kernel has no BTF for modules \
+                         (CONFIG_DEBUG_INFO_BTF_MODULES, which Linux 5.11 brought)"
+                    );
+                    row(No, seen).remedy(remedy)
+                }
+                (Some(Setting::Off), false) => {
+                    row(No, "this kernel was built without CONFIG_DEBUG_INFO_BTF_MODULES".to_owned()).remedy(remedy)
+                }
+                (Some(_), false) => row(Yes, format!("{file} will be there when libnvdimm is loaded")),
+                (None, false) => row(Unknown, format!("{file} is not there while libnvdimm is not loaded"))
+                    .remedy("`modprobe libnvdimm`, and run this again"),
+            };
+        }
+    };
+    let missing: Vec<&Missing> = types.resolution.missing_required().collect();
+    if missing.is_empty() {
+        let known = FIELDS - types.resolution.missing.len();
+        return row(Yes, format!("{source}; {known} of {FIELDS} members found"));
+    }
+    let reasons: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    row(No, reasons.join("; ")).remedy(
+        "this kernel's structures are not those that pfnwatch knows: please report it with the kernel's release, \
+         and use an older or newer one meanwhile",
+    )
+}
+
+fn kprobes(host: &Features) -> Prerequisite {
+    let row = |answer, seen: &str| Prerequisite::new("kprobes", Observe, answer, seen.to_owned());
+    if !host.kprobe_events {
+        let seen = "bus/event_source/devices/kprobe is not in sysfs: the kernel was built without kprobe events";
+        return row(No, seen).remedy("take a kernel that was built with CONFIG_KPROBES and CONFIG_KPROBE_EVENTS");
+    }
+    match host.kprobes_armed {
+        Some(false) => row(No, "switched off: a probe attaches and never fires")
+            .remedy("echo 1 > /sys/kernel/debug/kprobes/enabled"),
+        Some(true) => row(Yes, "there, and switched on"),
+        // Only debugfs tells; they are on unless somebody switched them off.
+        None => row(Yes, "there"),
+    }
+}
+
+fn functions(host: &Features) -> Prerequisite {
+    let row = |answer, seen| Prerequisite::new("functions to probe", Observe, answer, seen);
+    let symbols = match &host.symbols {
+        Ok(symbols) => symbols,
+        Err(reason) => return row(Unknown, reason.clone()).remedy("mount procfs at /proc"),
+    };
+    if !host.modules.libnvdimm.is_there() {
+        return row(Unknown, "they come with libnvdimm, which is not loaded".to_owned());
+    }
+    let absent = PROGRAMS.iter().filter(|program| !symbols.has_function(program.hook.function()));
+    let (required, optional): (Vec<_>, Vec<_>) = absent.partition(|program| program.without.is_none());
+    let names = |programs: &[&Spec]| {
+        let mut names: Vec<&str> = programs.iter().map(|program| program.hook.function()).collect();
+        names.dedup();
+        names.join(", ")
+    };
+    if !required.is_empty() {
+        return row(No, format!("this kernel has no function {}", names(&required)))
+            .remedy("take a kernel that was built with CONFIG_NVDIMM_PFN; where it was, please report it");
+    }
+    if optional.is_empty() {
+        return row(Yes, "all of them are there".to_owned());
+    }
+    let lost: Vec<&str> = optional.iter().filter_map(|program| program.without).collect();
+    row(Yes, format!("there, but for {}; not seen for it: {}", names(&optional), lost.join("; ")))
+}
+
+fn lockdown(lockdown: Option<&str>) -> Prerequisite {
+    let row = |answer, seen: String| Prerequisite::new("no lockdown", Observe, answer, seen);
+    match lockdown {
+        // LOCKDOWN_KPROBES and LOCKDOWN_BPF_READ_KERNEL are confidentiality reasons (include/linux/security.h).
+        Some("confidentiality") => row(No, "confidentiality: the kernel lets nobody probe it".to_owned())
+            .remedy("boot with lockdown=integrity, or none"),
+        Some(level) => row(Yes, level.to_owned()),
+        None => row(Yes, "the kernel tells of none".to_owned()),
+    }
+}
+
+fn attributes(host: &Features) -> Prerequisite {
+    let row = |answer, seen: String| Prerequisite::new("info blocks in use", ExactInventory, answer, seen);
+    match &host.symbols {
+        Ok(symbols) if symbols.has_function(ATTRIBUTE_SHOW) => row(Yes, format!("{ATTRIBUTE_SHOW} can be probed")),
+        Ok(_) => row(No, format!("this kernel has no function {ATTRIBUTE_SHOW}"))
+            .remedy("read the block of a disabled namespace with `ndctl read-infoblock`"),
+        Err(reason) => row(Unknown, reason.clone()),
+    }
+}

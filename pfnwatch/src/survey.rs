@@ -1,0 +1,99 @@
+//! The inventory, judged: what `scan` reports and `plan` works on.
+
+use pfnwatch_common::{InfoBlock, Map, Rule};
+
+use crate::{
+    assess::{Assessment, Facts, Host, Mode, Thresholds, Totals, Verdict, assess},
+    cli::Paths,
+    inventory::{InfoBlocks, Inventory, Namespace, Roots, facts},
+    kernel::KernelFacts,
+};
+
+/// `memremap_compat_align()` in bytes: 2 MiB (SUBSECTION_SIZE, include/linux/mmzone.h) but on POWER with the hash MMU.
+pub const COMPAT_ALIGN: u64 = 2 << 20;
+
+impl From<&KernelFacts> for Host {
+    /// Without MAX_STRUCT_PAGE_SIZE, which takes longer to find out than a scan may.
+    fn from(kernel: &KernelFacts) -> Self {
+        Self {
+            page_size: kernel.page_size,
+            compat: COMPAT_ALIGN,
+            struct_page: kernel.struct_page_size,
+            max_struct_page: None,
+            rule: Rule::default(),
+            deduplicates: kernel.deduplicates,
+        }
+    }
+}
+
+/// One namespace with its verdict.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// As sysfs has it.
+    pub namespace: Namespace,
+    /// What was judged.
+    pub facts: Facts,
+    /// The verdict.
+    pub assessment: Assessment,
+}
+
+impl Judged {
+    /// The mode as ndctl prints it; `unknown` where sysfs does not tell.
+    #[must_use]
+    pub const fn mode(&self) -> &'static str {
+        if self.namespace.mode.is_ok() { self.facts.mode.as_str() } else { "unknown" }
+    }
+
+    /// Where its memmap lives, where it has one.
+    #[must_use]
+    pub fn map(&self) -> Option<Map> {
+        match self.facts.mode {
+            Mode::Whole => Some(Map::Mem),
+            _ => self.facts.map.or_else(|| self.facts.block.as_ref().and_then(InfoBlock::map)),
+        }
+    }
+}
+
+/// All namespaces of a host with their verdicts.
+#[derive(Debug)]
+pub struct Survey {
+    /// The kernel they were judged against.
+    pub kernel: KernelFacts,
+    /// The inventory's regions.
+    pub regions: Vec<crate::inventory::Region>,
+    /// In the inventory's order.
+    pub namespaces: Vec<Judged>,
+    /// Their sums.
+    pub totals: Totals,
+    /// The host as a whole.
+    pub verdict: Verdict,
+}
+
+impl Survey {
+    /// Reads and judges a host. `blocks` are info blocks that are known already; those on raw devices are added.
+    ///
+    /// # Errors
+    /// The inventory or the kernel's facts cannot be read.
+    pub fn take(paths: &Paths, mut blocks: InfoBlocks, thresholds: &Thresholds) -> anyhow::Result<Self> {
+        let roots = Roots::from(paths);
+        let inventory = Inventory::read(&roots)?;
+        blocks.extend(inventory.blocks_on_raw_devices(&roots));
+        Ok(Self::judge(inventory, &blocks, KernelFacts::gather(paths, None)?, thresholds))
+    }
+
+    /// Judges an inventory.
+    #[must_use]
+    pub fn judge(inventory: Inventory, blocks: &InfoBlocks, kernel: KernelFacts, thresholds: &Thresholds) -> Self {
+        let host = Host::from(&kernel);
+        let mut totals = Totals::default();
+        let judge = |namespace| {
+            let facts = facts::facts(&namespace, blocks);
+            let assessment = assess(&facts, &host, thresholds);
+            totals.add(&assessment);
+            Judged { namespace, facts, assessment }
+        };
+        let namespaces = inventory.namespaces.into_iter().map(judge).collect();
+        let verdict = totals.verdict(thresholds);
+        Self { kernel, regions: inventory.regions, namespaces, totals, verdict }
+    }
+}

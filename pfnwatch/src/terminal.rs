@@ -1,0 +1,62 @@
+//! What the place can show that a report is written to.
+
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write as _},
+};
+
+/// Colours and characters that may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// ANSI colours.
+    pub colour: bool,
+    /// Characters beyond ASCII.
+    pub unicode: bool,
+}
+
+impl Terminal {
+    /// Standard output: colours on a terminal alone, and never where NO_COLOR is set (https://no-color.org).
+    #[must_use]
+    pub fn stdout() -> Self {
+        let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colour = io::stdout().is_terminal() && !set("NO_COLOR") && !dumb;
+        Self { colour, ..Self::file() }
+    }
+
+    /// A file: the locale decides about characters, as POSIX ranks its variables.
+    #[must_use]
+    pub fn file() -> Self {
+        let locale =
+            ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| env::var(name).ok().filter(|v| !v.is_empty()));
+        Self { colour: false, unicode: locale.is_some_and(|locale| is_utf8(&locale)) }
+    }
+}
+
+fn is_utf8(locale: &str) -> bool {
+    let locale = locale.to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+/// Prints a whole report. A reader that has seen enough (`| head`) is no error.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_utf8;
+
+    #[test]
+    fn locales() {
+        assert!(is_utf8("en_US.UTF-8") && is_utf8("C.utf8"));
+        assert!(!is_utf8("C") && !is_utf8("de_DE.ISO-8859-1"));
+    }
+}

@@ -1,0 +1,152 @@
+//! A sysfs of made-up regions and namespaces, as the kernel would show it: for tests and for `cargo xtask bench scan`.
+//!
+//! It uses the standard library alone and computes reservations by itself, so that it is an independent witness.
+#![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
+
+use std::{
+    fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+const MIB: u64 = 1 << 20;
+
+/// A tree below a folder that the caller made and removes.
+pub struct Tree {
+    root: PathBuf,
+}
+
+/// One namespace in fsdax or devdax mode.
+#[derive(Clone, Copy)]
+pub struct Pmem {
+    pub region: u32,
+    pub id: u32,
+    pub dax: bool,
+    /// `pmem` (map=dev) or `ram` (map=mem), as sysfs has it.
+    pub map: &'static str,
+    pub start: u64,
+    pub size: u64,
+    pub align: u64,
+    /// Bytes that the kernel which made it reserved for each page.
+    pub struct_page: u64,
+}
+
+impl Default for Pmem {
+    fn default() -> Self {
+        let (start, size) = (4096 * MIB, 16384 * MIB);
+        Self { region: 0, id: 0, dax: false, map: "pmem", start, size, align: 2 * MIB, struct_page: 64 }
+    }
+}
+
+impl Pmem {
+    pub fn name(&self) -> String {
+        format!("namespace{}.{}", self.region, self.id)
+    }
+
+    /// Start of the claimer's numbering is 1: pfnX.0 is the seed.
+    pub fn claimer(&self) -> String {
+        format!("{}{}.{}", if self.dax { "dax" } else { "pfn" }, self.region, self.id + 1)
+    }
+
+    /// What lies before the first usable byte, for pages of 4 KiB.
+    pub fn dataoff(&self) -> u64 {
+        let align = self.align.max(2 * MIB);
+        let memmap = if self.map == "pmem" { (self.size - 8192) / 4096 * self.struct_page } else { 0 };
+        (self.start + 8192 + memmap).div_ceil(align) * align - self.start
+    }
+
+    pub fn usable(&self) -> u64 {
+        let align = self.align.max(2 * MIB);
+        let end = (self.start + self.size) / align * align;
+        end - self.start - self.dataoff()
+    }
+}
+
+impl Tree {
+    /// Begins a tree in `root`, which is what `--path.sysfs` gets.
+    pub fn new(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root.join("bus/nd/devices"))?;
+        fs::create_dir_all(root.join("bus/dax/devices"))?;
+        fs::create_dir_all(root.join("bus/nd/drivers"))?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// The folder of a device of the nd bus.
+    pub fn device(&self, name: &str) -> PathBuf {
+        self.root.join("bus/nd/devices").join(name)
+    }
+
+    /// Writes attributes of a device, making it when it is new.
+    pub fn write(&self, device: &str, attributes: &[(&str, &str)]) -> io::Result<()> {
+        let folder = self.device(device);
+        fs::create_dir_all(&folder)?;
+        attributes.iter().try_for_each(|(name, value)| fs::write(folder.join(name), format!("{value}\n")))
+    }
+
+    fn bind(folder: &Path, driver: &str) -> io::Result<()> {
+        symlink(format!("../../../bus/drivers/{driver}"), folder.join("driver"))
+    }
+
+    /// An enabled region with labels, and its seeds.
+    pub fn region(&self, id: u32, start: u64, size: u64) -> io::Result<()> {
+        let name = format!("region{id}");
+        let (start, size) = (format!("{start:#x}"), size.to_string());
+        let seeds = [format!("pfn{id}.0"), format!("dax{id}.0"), format!("namespace{id}.9999")];
+        self.write(&name, &[("size", &size), ("resource", &start), ("align", "0x1000000"), ("mappings", "1")])?;
+        self.write(&name, &[("available_size", &size), ("max_available_extent", &size), ("nstype", "5")])?;
+        self.write(&name, &[("set_cookie", "0xdeadbeef"), ("read_only", "0")])?;
+        self.write(&name, &[("pfn_seed", &seeds[0]), ("dax_seed", &seeds[1]), ("namespace_seed", &seeds[2])])?;
+        self.write(&seeds[0], &[("mode", "none"), ("align", "2097152"), ("uuid", ""), ("namespace", "")])?;
+        self.write(&seeds[2], &[("mode", "raw"), ("size", "0"), ("holder", ""), ("uuid", "")])?;
+        Self::bind(&self.device(&name), "nd_region")
+    }
+
+    /// An enabled namespace with its claimer, as root sees it.
+    pub fn namespace(&self, pmem: &Pmem) -> io::Result<()> {
+        let (name, claimer) = (pmem.name(), pmem.claimer());
+        let uuid = |kind: u32| format!("{kind:08x}-0000-4000-8000-{:06x}{:06x}", pmem.region, pmem.id);
+        let (class, mode) = if pmem.dax { ("dax", "dax") } else { ("pfn", "memory") };
+        let hex = |bytes: u64| format!("{bytes:#x}");
+        self.write(&name, &[("mode", mode), ("size", &pmem.size.to_string()), ("resource", &hex(pmem.start))])?;
+        self.write(&name, &[("uuid", &uuid(1)), ("holder", &claimer), ("holder_class", class), ("nstype", "5")])?;
+        self.write(&name, &[("alt_name", ""), ("sector_size", "[512] 4096")])?;
+        let first = hex(pmem.start + pmem.dataoff());
+        self.write(&claimer, &[("mode", pmem.map), ("align", &pmem.align.to_string()), ("uuid", &uuid(2))])?;
+        self.write(&claimer, &[("size", &pmem.usable().to_string()), ("resource", &first), ("namespace", &name)])?;
+        Self::bind(&self.device(&claimer), if pmem.dax { "dax_pmem" } else { "nd_pmem" })
+    }
+
+    /// A namespace without an info block of ours, its own driver bound: `raw`, or `memory` on an e820 region.
+    pub fn unclaimed(&self, name: &str, mode: &str, size: u64) -> io::Result<()> {
+        self.write(name, &[("mode", mode), ("size", &size.to_string()), ("holder", ""), ("resource", "0x100000000")])?;
+        Self::bind(&self.device(name), "nd_pmem")
+    }
+
+    /// The dax bus device of a devdax namespace with its driver: `device_dax` or `kmem`.
+    pub fn dax_driver(&self, pmem: &Pmem, driver: &str) -> io::Result<()> {
+        let folder = self.root.join(format!("bus/dax/devices/dax{}.{}", pmem.region, pmem.id));
+        fs::create_dir_all(&folder)?;
+        Self::bind(&folder, driver)
+    }
+
+    /// A host with `count` namespaces over regions of 64 each, of both modes and maps; every 16th from a 128 kernel.
+    pub fn crowd(&self, count: u32) -> io::Result<()> {
+        for index in 0..count {
+            let (region, id) = (index / 64, index % 64);
+            let start = (1 + u64::from(region)) << 42;
+            if id == 0 {
+                self.region(region, start, 1 << 42)?;
+            }
+            self.namespace(&Pmem {
+                region,
+                id,
+                dax: index % 4 == 3,
+                map: if index % 8 == 7 { "ram" } else { "pmem" },
+                start: start + u64::from(id) * (16384 * MIB),
+                struct_page: if index % 16 == 0 { 128 } else { 64 },
+                ..Pmem::default()
+            })?;
+        }
+        Ok(())
+    }
+}
