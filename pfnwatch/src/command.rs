@@ -5,8 +5,8 @@ pub mod kernel;
 pub mod plan;
 pub mod predict;
 pub mod run;
-pub mod superblock;
 pub mod scan;
+pub mod superblock;
 
 use crate::{
     cli::{Cli, Command},

@@ -1,15 +1,15 @@
 //! What is known of a kernel: of the one that runs, or of one that lies in files.
 
 pub mod btf;
-pub mod features;
 pub mod candidate;
+pub mod features;
 pub mod layout;
 pub mod max_struct_page;
 pub mod member;
-pub mod prerequisites;
-pub mod symbols;
 pub mod module_file;
 pub mod package;
+pub mod prerequisites;
+pub mod symbols;
 pub mod target;
 mod unpack;
 pub mod vmlinux_image;

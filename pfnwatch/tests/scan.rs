@@ -98,7 +98,7 @@ fn a_prediction_is_what_the_formula_says() {
     let answer = json(&output);
     assert_eq!((code(&output), &answer["request"]["size_bytes"]), (0, &Value::from(64 * GIB)));
     let output = predict(&["--size", "1000001K", "--ndctl-size", "--max-struct-page", "64"]);
-    assert_eq!(json(&output)["request"]["size_bytes"], Value::from(GIB - (48 << 20)));
+    assert_eq!(json(&output)["request"]["size_bytes"], Value::from(GIB - (32 << 20)));
 }
 
 #[test]
@@ -127,7 +127,9 @@ fn a_plan_prints_and_never_acts() {
     let output = pfnwatch(folder.path(), &["plan", "--max-struct-page", "128"]);
     assert_eq!(code(&output), 3);
     let plan = text(&output);
-    for line in ["ndctl create-namespace --force --reconfig=namespace0.0", "ndctl write-infoblock", "--map=mem", "back up"] {
+    for line in
+        ["ndctl create-namespace --force --reconfig=namespace0.0", "ndctl write-infoblock", "--map=mem", "back up"]
+    {
         assert!(plan.contains(line), "{line}: {plan}");
     }
     let plan = json(&pfnwatch(folder.path(), &["plan", "--max-struct-page", "64", "--format", "json"]));

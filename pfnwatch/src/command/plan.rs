@@ -96,7 +96,9 @@ fn make(context: &Context<'_>, survey: &Survey, chosen: &[&Judged]) -> Plan {
 
 /// What is oversize; where only the sum is, all that contributes to it.
 fn choose<'a>(survey: &'a Survey, named: &[String]) -> anyhow::Result<Vec<&'a Judged>> {
-    if let Some(missing) = named.iter().find(|name| survey.namespaces.iter().all(|judged| judged.namespace.name != **name)) {
+    if let Some(missing) =
+        named.iter().find(|name| survey.namespaces.iter().all(|judged| judged.namespace.name != **name))
+    {
         bail!(Because::usage(format!("there is no {missing}: `pfnwatch scan` lists what there is")));
     }
     let together = survey.totals.oversize == 0 && survey.verdict == Verdict::Oversize;

@@ -137,7 +137,9 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
     let told = max_struct_page::host::Host::ask(paths, &kernel.release, Vec::new());
     let bytes = told.resolved.settled().map(|max| max.effective(told.override_set == Some(true)));
     let evidence = match &told.resolved.best {
-        Some(_) if bytes.is_none() => "the evidence contradicts itself: `pfnwatch kernel --running` shows it".to_owned(),
+        Some(_) if bytes.is_none() => {
+            "the evidence contradicts itself: `pfnwatch kernel --running` shows it".to_owned()
+        }
         Some(best) => best.source.to_string(),
         None if told.problems.is_empty() => "nothing on this host tells".to_owned(),
         None => told.problems.join("; "),
@@ -161,7 +163,8 @@ fn size(as_ndctl: bool, align: u64, place: &Place) -> anyhow::Result<(u64, Vec<S
     }
     let mut notes = Vec::new();
     if place.region_align.is_none() {
-        notes.push(format!("--ndctl-size: a region with an align of {} and no interleaving", Bytes(USUAL_REGION_ALIGN)));
+        notes
+            .push(format!("--ndctl-size: a region with an align of {} and no interleaving", Bytes(USUAL_REGION_ALIGN)));
     }
     let region_align = place.region_align.unwrap_or(USUAL_REGION_ALIGN);
     let rules = Rules { align, region_align, ways: place.ways };

@@ -65,7 +65,8 @@ fn before(target: &Target<'_>) -> Vec<String> {
 fn after(target: &Target<'_>) -> Vec<String> {
     let name = &target.judged.namespace.name;
     let restore = format!("# restore to {}, which is larger now", device(target));
-    let verify = format!("pfnwatch scan --format json | jq '.namespaces[] | select(.namespace == \"{name}\") | .verdict'");
+    let verify =
+        format!("pfnwatch scan --format json | jq '.namespaces[] | select(.namespace == \"{name}\") | .verdict'");
     vec![verify, restore]
 }
 
@@ -87,7 +88,11 @@ fn no_autolabel(target: &Target<'_>) -> &'static str {
 /// A word for the shell.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]
@@ -96,7 +101,9 @@ mod tests {
 
     #[test]
     fn words_for_the_shell() {
-        for (word, quoted) in [("/mnt/a", "/mnt/a"), ("/mnt/my data", "'/mnt/my data'"), ("a'b", "'a'\\''b'"), ("", "''")] {
+        for (word, quoted) in
+            [("/mnt/a", "/mnt/a"), ("/mnt/my data", "'/mnt/my data'"), ("a'b", "'a'\\''b'"), ("", "''")]
+        {
             assert_eq!(quote(word), quoted);
         }
     }

@@ -21,7 +21,13 @@ pub(super) struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { schema: 1, max_struct_page_size_bytes: None, evidence: String::new(), excess_bytes: 0, steps: Vec::new() }
+        Self {
+            schema: 1,
+            max_struct_page_size_bytes: None,
+            evidence: String::new(),
+            excess_bytes: 0,
+            steps: Vec::new(),
+        }
     }
 }
 

@@ -42,7 +42,12 @@ pub(super) struct Way {
 
 impl Step {
     /// `None` where the numbers that a plan needs are not known.
-    pub(super) fn of(judged: &Judged, region: Option<&Region>, detail: Option<&Detail>, context: &Context<'_>) -> Option<Self> {
+    pub(super) fn of(
+        judged: &Judged,
+        region: Option<&Region>,
+        detail: Option<&Detail>,
+        context: &Context<'_>,
+    ) -> Option<Self> {
         let numbers = judged.assessment.numbers;
         let (size, usable, excess) = (numbers.size?, numbers.usable?, numbers.excess?);
         let geometry = geometry(judged, context)?;
@@ -50,10 +55,7 @@ impl Step {
         let in_use = uses(judged, detail, &context.usage, &mut warnings);
         let others = region.filter(|region| region.read_only == Ok(true));
         warnings.extend(others.map(|region| format!("{} is read-only: nothing can be rebuilt there", region.name)));
-        warnings.push(format!(
-            "back up everything in it ({} at most): it is destroyed",
-            Bytes(usable)
-        ));
+        warnings.push(format!("back up everything in it ({} at most): it is destroyed", Bytes(usable)));
         let target = Target { judged, detail, align: geometry.align, usage: &context.usage };
         Some(Self {
             namespace: judged.namespace.name.clone(),
@@ -101,7 +103,8 @@ fn uses(judged: &Judged, detail: Option<&Detail>, usage: &Usage, warnings: &mut 
     let before = warnings.len();
     let namespace = &judged.namespace;
     let disk = namespace.disk().unwrap_or_default();
-    let device = if judged.facts.mode == Mode::Devdax { namespace.character_device().unwrap_or_default() } else { disk.clone() };
+    let device =
+        if judged.facts.mode == Mode::Devdax { namespace.character_device().unwrap_or_default() } else { disk.clone() };
     for mount in usage.mounts_of(&disk) {
         warnings.push(format!("/dev/{} is mounted at {} ({})", mount.device, mount.place, mount.kind));
     }
@@ -129,8 +132,11 @@ fn ways(target: &Target<'_>, geometry: &Geometry, context: &Context<'_>) -> Vec<
         }
         known => {
             let first = match known {
-                Some(bytes) => format!("boot a kernel without the regression (this one reserves {bytes} bytes for each page), then rebuild"),
-                None => "rebuild it, once `sudo pfnwatch kernel --running` says that this kernel reserves 64 bytes".to_owned(),
+                Some(bytes) => format!(
+                    "boot a kernel without the regression (this one reserves {bytes} bytes for each page), then rebuild"
+                ),
+                None => "rebuild it, once `sudo pfnwatch kernel --running` says that this kernel reserves 64 bytes"
+                    .to_owned(),
             };
             let mut ways = vec![plain(first)];
             ways.extend(with_map_mem(target, geometry, context));
@@ -148,7 +154,9 @@ fn with_map_mem(target: &Target<'_>, geometry: &Geometry, context: &Context<'_>)
     let mem = Geometry { map: Map::Mem, ..*geometry };
     let host = &context.host;
     let deduplicates = target.judged.facts.mode == Mode::Devdax && host.deduplicates == Some(true);
-    let dram = deduplicated_memmap(mem.size, mem.align, host).filter(|_| deduplicates).or_else(|| memmap_in_dram(mem.size, host));
+    let dram = deduplicated_memmap(mem.size, mem.align, host)
+        .filter(|_| deduplicates)
+        .or_else(|| memmap_in_dram(mem.size, host));
     let cost = dram.map_or("an amount that is not known".to_owned(), |bytes| Bytes(bytes).to_string());
     Some(Way {
         title: format!("under any kernel, with map=mem: its memmap then takes {cost} of DRAM"),

@@ -132,9 +132,8 @@ fn claims_and_legacy_regions_are_seen() {
 /// Each is within the threshold; together they are not: all of them are in the plan.
 #[test]
 fn many_small_ones_are_planned_together() {
-    let plan = plan_of(Some(64), Usage::default(), |tree| {
-        (0..20).try_for_each(|id| tree.namespace(&regressed(id, 64 << 20)))
-    });
+    let plan =
+        plan_of(Some(64), Usage::default(), |tree| (0..20).try_for_each(|id| tree.namespace(&regressed(id, 64 << 20))));
     assert_eq!((plan.steps.len(), plan.steps[0].excess_bytes), (20, 2 << 20));
 }
 

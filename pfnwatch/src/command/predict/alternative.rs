@@ -39,7 +39,8 @@ pub(super) fn all(geometry: &Geometry, mode: Mode, host: &Host, thresholds: &Thr
     let other_name = if other == Map::Mem { "with map=mem" } else { "with map=dev" };
     let reference = Host { max_struct_page: Some(thresholds.reference_struct_page), ..*host };
     // A good kernel is one that is meant for its own struct page: it has nothing to refuse.
-    let good = Host { struct_page: host.struct_page.map(|bytes| bytes.min(thresholds.reference_struct_page)), ..reference };
+    let good =
+        Host { struct_page: host.struct_page.map(|bytes| bytes.min(thresholds.reference_struct_page)), ..reference };
     [
         alternative("this kernel", geometry, mode, host),
         alternative("a good kernel", geometry, mode, &good),
@@ -63,12 +64,15 @@ fn outcome(geometry: &Geometry, host: &Host) -> Outcome {
         (Map::Dev, Some(known)) => known,
         (Map::Dev, None) => {
             return Outcome::Unknown(
-                "what this kernel reserves for each page is not known: run as root, or say --max-struct-page".to_owned(),
+                "what this kernel reserves for each page is not known: run as root, or say --max-struct-page"
+                    .to_owned(),
             );
         }
     };
     if let Some(own) = host.struct_page.filter(|own| geometry.map == Map::Dev && *own > bytes) {
-        return Outcome::Refused(format!("struct page has {own} bytes here, and map=dev reserves only {bytes}: use map=mem"));
+        return Outcome::Refused(format!(
+            "struct page has {own} bytes here, and map=dev reserves only {bytes}: use map=mem"
+        ));
     }
     match reservation(geometry, bytes, host.rule) {
         Ok(reserved) => Outcome::Reserved(reserved),

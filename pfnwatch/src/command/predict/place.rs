@@ -43,7 +43,8 @@ pub(super) fn find(inventory: &Inventory, name: &str, size: Option<u64>) -> anyh
         bail!("{name} has no room for {}: its largest free stretch is {}", Bytes(wanted), Bytes(largest));
     }
     let free = stretches(inventory, region);
-    let start = free.and_then(|free| free.into_iter().find(|stretch| stretch.size >= wanted)).map(|stretch| stretch.start);
+    let start =
+        free.and_then(|free| free.into_iter().find(|stretch| stretch.size >= wanted)).map(|stretch| stretch.start);
     Ok(Place { start, size: wanted, region_align: region.align.clone().ok(), ways: region.ways() })
 }
 

@@ -52,7 +52,9 @@ impl Prediction {
             self.notes.push("the start address is not known: a namespace that does not begin at a multiple of the align costs more or less, by up to one align (--start)".to_owned());
         }
         if self.mode == Mode::Devdax && host.deduplicates.is_none() {
-            self.notes.push("whether this kernel deduplicates the memmap of map=mem is not known (no BTF): DRAM without".to_owned());
+            self.notes.push(
+                "whether this kernel deduplicates the memmap of map=mem is not known (no BTF): DRAM without".to_owned(),
+            );
         }
         if host.struct_page.is_none() {
             self.notes.push("sizeof(struct page) is not known (no BTF): no DRAM is given".to_owned());
