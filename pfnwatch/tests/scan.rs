@@ -1,4 +1,5 @@
 //! The built binary over generated hosts: exit codes and output of `scan`, `predict` and `plan`.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
 #[path = "support/tree.rs"]
 mod tree;

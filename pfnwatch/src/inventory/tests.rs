@@ -1,13 +1,10 @@
 //! The inventory over generated trees: good ones, and what broken kernels or bad luck could show.
 
-#[path = "../../tests/support/tree.rs"]
-mod tree;
-
 use std::fs;
 
+use crate::tree::{Pmem, Tree};
 use pfnwatch_common::{Map, Rule};
 use tempfile::TempDir;
-use tree::{Pmem, Tree};
 
 use super::{namespace::SysfsMode, *};
 use crate::assess::{Assessment, Cause, Evidence, Host, Mode, Obstacle, Thresholds, Verdict, assess};
