@@ -44,6 +44,8 @@ macro_rules! offsets {
 offsets! {
     /// `struct device`.
     Device {
+        /// `kobj`: the `struct kobject` itself, which sysfs knows.
+        kobj,
         /// `kobj.name`: a pointer to the device's name.
         name,
         /// `parent`: a pointer to a `struct device`.

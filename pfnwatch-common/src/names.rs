@@ -16,6 +16,8 @@ pub const BUS_REMOVE: &str = "bus_remove";
 pub const NAMESPACE_STORE: &str = "namespace_store";
 /// Kprobe on `nd_pmem_namespace_label_update`.
 pub const LABEL_UPDATE: &str = "label_update";
+/// Kprobe on `dev_attr_show`: hands over the info block of a bound device while the agent reads its attribute.
+pub const ATTRIBUTE_SHOW: &str = "attribute_show";
 
 /// The ring buffer of records.
 pub const RECORDS: &str = "RECORDS";
@@ -26,5 +28,7 @@ pub const COUNTERS: &str = "COUNTERS";
 pub const LAYOUT: &str = "LAYOUT";
 /// Global, u8: whether the programs write debug messages through aya-log.
 pub const DEBUG: &str = "DEBUG";
+/// Global, u32: the process (tgid) for whose reads `attribute_show` hands info blocks over; 0 for none.
+pub const READER: &str = "READER";
 /// Global, u8: whether `bind_end` is attached, so that an attempt may wait for it.
 pub const BIND_SEEN: &str = "BIND_SEEN";

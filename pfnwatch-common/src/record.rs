@@ -5,11 +5,13 @@
 //! whose kind or length is not one of these is an error that is counted.
 
 mod attempt;
+mod block;
 mod notice;
 mod task;
 mod text;
 
 pub use attempt::{Attempt, BLOCK_HEAD, Personality, Seen};
+pub use block::{Block, BlockHead};
 pub use notice::{Notice, NoticeKind};
 pub use task::{PF_KTHREAD, TaskInfo};
 pub use text::Text;
@@ -22,6 +24,8 @@ pub enum Kind {
     Attempt = 1,
     /// A [`Notice`].
     Notice = 2,
+    /// A [`Block`].
+    Block = 3,
 }
 
 impl Kind {
@@ -30,6 +34,7 @@ impl Kind {
         match number {
             1 => Some(Self::Attempt),
             2 => Some(Self::Notice),
+            3 => Some(Self::Block),
             _ => None,
         }
     }

@@ -3,10 +3,10 @@
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use pfnwatch_common::{
     counter::Counter,
-    record::{Attempt, Notice},
+    record::{Attempt, Block, BlockHead, Notice},
 };
 
-use crate::{counters::count, maps::RECORDS};
+use crate::{counters::count, kernel::Read, maps::RECORDS};
 
 /// Nanoseconds since boot, suspend included.
 #[inline(always)]
@@ -21,6 +21,41 @@ pub(crate) fn attempt(attempt: &Attempt) {
     match RECORDS.output::<Attempt>(attempt, 0) {
         Ok(()) => count(Counter::Emitted),
         Err(_) => count(Counter::Lost),
+    }
+}
+
+/// Sends an info block, where there is one: `head` says whose, `block` reads it in place.
+#[inline(always)]
+pub(crate) fn block(
+    head: impl FnOnce(&mut BlockHead) -> Read<()>,
+    block: impl FnOnce(&mut [u8]) -> Read<bool>,
+) -> Read<()> {
+    static EMPTY: BlockHead = BlockHead::EMPTY;
+    let Some(mut entry) = RECORDS.reserve::<Block>(0) else {
+        count(Counter::Lost);
+        return Ok(());
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the entry has room for a whole record, which nobody else sees before it is submitted. The head is written
+    // first; the block is bytes, which the kernel fills or clears.
+    let (into_head, into_block) = unsafe {
+        (&raw mut (*record).head).write(EMPTY);
+        (&mut (*record).head, &mut (*record).block)
+    };
+    match head(into_head).and_then(|()| block(into_block)) {
+        Ok(true) => {
+            entry.submit(0);
+            count(Counter::Emitted);
+            Ok(())
+        }
+        Ok(false) => {
+            entry.discard(0);
+            Ok(())
+        }
+        Err(fault) => {
+            entry.discard(0);
+            Err(fault)
+        }
     }
 }
 

@@ -10,6 +10,10 @@ static LAYOUT: Layout = Layout::UNRESOLVED;
 #[unsafe(no_mangle)]
 static DEBUG: u8 = 0;
 
+/// The process for whose reads info blocks are handed over.
+#[unsafe(no_mangle)]
+static READER: u32 = 0;
+
 /// Whether the end of an attempt is seen, so that its record can wait for it.
 #[unsafe(no_mangle)]
 static BIND_SEEN: u8 = 0;
@@ -26,6 +30,13 @@ pub(crate) fn offset(pick: fn(&'static Layout) -> &'static FieldOffset) -> Field
 pub(crate) fn debug() -> bool {
     // SAFETY: a reference to a static is valid and aligned.
     unsafe { core::ptr::read_volatile(&raw const DEBUG) != 0 }
+}
+
+/// The process that reads the inventory; 0 for none.
+#[inline(always)]
+pub(crate) fn reader() -> u32 {
+    // SAFETY: a reference to a static is valid and aligned.
+    unsafe { core::ptr::read_volatile(&raw const READER) }
 }
 
 /// Whether `bind_end` is attached.

@@ -2,6 +2,7 @@
 //! Only this folder imports aya.
 
 pub mod attach;
+pub mod block_reader;
 pub mod counters;
 pub mod debug_log;
 pub mod plan;

@@ -62,7 +62,8 @@ impl Observation {
         let kernel = target::resolve_layouts(&options.paths, options.btf_dir.as_deref())?;
         tracing::debug!("layouts known after {:?}", began.elapsed());
         let steps = plan(&kernel)?;
-        let settings = Settings { layout: kernel.layout, debug: options.debug, ring_bytes: options.ring_bytes };
+        let settings =
+            Settings { layout: kernel.layout, debug: options.debug, ring_bytes: options.ring_bytes, reader: 0 };
         let Attached { programs, links, ring, counters, debug_log } = attach(&settings, &steps)?;
         tracing::debug!("programs attached after {:?}", began.elapsed());
         Ok(Self {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use guest::{modules, regions, sysfs};
+use guest::{modules, ndctl, regions, sysfs};
 
 const MIB: u64 = 1 << 20;
 
@@ -58,5 +58,18 @@ fn module_btf() -> Result<()> {
 fn no_module_btf() -> Result<()> {
     modules::load_stack()?;
     ensure!(!Path::new("/sys/kernel/btf/libnvdimm").exists(), "libnvdimm has BTF here: 5.10 had none");
+    Ok(())
+}
+
+#[test]
+fn sector_and_raw_namespaces_are_cleared_away() -> Result<()> {
+    let regions = regions::fresh()?;
+    let sector = ndctl::create(&regions.first, &["-m", "sector", "-s", "64M"])?;
+    let raw = ndctl::create(&regions.first, &["-m", "raw", "-s", "64M"])?;
+    let holder = sysfs::holder(ndctl::text(&sector, "dev")?)?.unwrap_or_default();
+    ensure!(holder.starts_with("btt"), "a sector namespace is held by {holder:?}");
+    assert_eq!(sysfs::holder(ndctl::text(&raw, "dev")?)?, None);
+    let regions = regions::fresh()?;
+    assert_eq!(regions::namespaces(&regions.first)?, Vec::<String>::new());
     Ok(())
 }

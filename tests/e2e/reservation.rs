@@ -1,9 +1,11 @@
 //! The kernel's own reservation, by sysfs and by the info block: what the agent's tests rest on.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use guest::creation::{self, Map, Mode, Wanted};
 use guest::infoblock::InfoBlock;
-use guest::{dmesg, ndctl, regions, sysfs};
+use guest::{dmesg, ndctl, regions, sysfs, wait};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -54,7 +56,7 @@ fn sysfs_alone_makes_devdax_map_mem() -> Result<()> {
 
     let block = InfoBlock::read(&made.namespace)?;
     assert_eq!(block.signature(), "NVDIMM_DAX_INFO");
-    assert_eq!((block.uuid(), block.parent_uuid()), (made.block_uuid, made.namespace_uuid));
+    assert_eq!((block.uuid(), Some(block.parent_uuid())), (made.block_uuid, made.namespace_uuid));
     assert_eq!((block.dataoff(), block.mode(), block.align()), (2 * MIB, 1, 2 * MIB));
     Ok(())
 }
@@ -79,4 +81,50 @@ fn align_of_1_gib_on_the_odd_base_pads_to_the_next_gib() -> Result<()> {
     let block = InfoBlock::read(&made.namespace)?;
     assert_eq!((block.dataoff(), block.end_trunc()), (GIB - 2 * MIB, 2 * MIB));
     Ok(())
+}
+
+#[test]
+fn e820_namespace_takes_a_reservation_and_is_given_back() -> Result<()> {
+    let regions = regions::fresh()?;
+    let wanted = Wanted {
+        region: regions.legacy.clone(),
+        size_bytes: 512 * MIB,
+        mode: Mode::Fsdax,
+        map: Map::Dev,
+        align_bytes: 2 * MIB,
+    };
+    let made = creation::create(&wanted)?;
+    let reservation = sysfs::number(&made.claimer, "resource")? - sysfs::number(&made.namespace, "resource")?;
+    // 8 KiB and 64 bytes for each of 131,070 pages, up to 2 MiB.
+    assert_eq!((made.namespace_uuid, reservation), (None, 10 * MIB));
+    let regions = regions::fresh()?;
+    let [namespace] = &regions::namespaces(&regions.legacy)?[..] else { panic!("one namespace was expected") };
+    assert_eq!(sysfs::holder(namespace)?, None, "its info block was found again");
+    Ok(())
+}
+
+#[test]
+fn many_namespaces_are_bound_again_at_once() -> Result<()> {
+    let regions = regions::fresh()?;
+    for number in 0..64 {
+        let region = if number % 2 == 0 { &regions.first } else { &regions.second };
+        let wanted = Wanted {
+            region: region.clone(),
+            size_bytes: 16 * MIB,
+            mode: Mode::Fsdax,
+            map: Map::Dev,
+            align_bytes: 2 * MIB,
+        };
+        creation::create(&wanted)?;
+    }
+    let enabled = || sysfs::devices("pfn").iter().filter(|pfn| sysfs::driver(pfn).is_some()).count();
+    assert_eq!(enabled(), 64);
+    for region in [&regions.first, &regions.second] {
+        sysfs::unbind(region)?;
+    }
+    assert_eq!(enabled(), 0);
+    for region in [&regions.first, &regions.second] {
+        sysfs::bind(region, "nd_region")?;
+    }
+    wait::until("64 enabled namespaces", Duration::from_secs(30), || (enabled() == 64).then_some(()))
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use anyhow::{Context, Result};
 
-use crate::sysfs;
+use crate::{regions, sysfs};
 
 /// What a namespace is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,7 +30,7 @@ pub enum Map {
 pub struct Wanted {
     /// Such as `region0`.
     pub region: String,
-    /// The namespace's whole size.
+    /// The namespace's whole size; on a region without labels it is the region's, and this is not read.
     pub size_bytes: u64,
     /// fsdax or devdax.
     pub mode: Mode,
@@ -47,8 +47,8 @@ pub struct Prepared {
     pub namespace: String,
     /// The region's seed that was taken: `pfn0.0` or `dax0.0`.
     pub claimer: String,
-    /// The label's uuid.
-    pub namespace_uuid: String,
+    /// The label's uuid; None on a region without labels.
+    pub namespace_uuid: Option<String>,
     /// The uuid that the info block is to have.
     pub block_uuid: String,
     /// `nd_pmem` or `dax_pmem`.
@@ -79,16 +79,36 @@ pub fn prepare(wanted: &Wanted) -> Result<Prepared> {
         Map::Dev => "pmem",
         Map::Mem => "ram",
     };
-    let namespace = sysfs::text(&wanted.region, "namespace_seed")?;
-    let (namespace_uuid, block_uuid) = (new_uuid()?, new_uuid()?);
-    sysfs::write(&namespace, "uuid", &namespace_uuid)?;
-    sysfs::write(&namespace, "size", &wanted.size_bytes.to_string())?;
+    let block_uuid = new_uuid()?;
+    let (namespace, namespace_uuid) = match sysfs::number(&wanted.region, "mappings")? {
+        0 => (whole_region(&wanted.region)?, None),
+        _ => new_namespace(wanted).map(|(namespace, uuid)| (namespace, Some(uuid)))?,
+    };
     let claimer = sysfs::text(&wanted.region, &format!("{kind}_seed"))?;
     sysfs::write(&claimer, "uuid", &block_uuid)?;
     sysfs::write(&claimer, "mode", map)?;
     sysfs::write(&claimer, "align", &wanted.align_bytes.to_string())?;
     sysfs::write(&claimer, "namespace", &namespace)?;
     Ok(Prepared { namespace, claimer, namespace_uuid, block_uuid, driver })
+}
+
+/// Takes the region's seed and gives it a label.
+fn new_namespace(wanted: &Wanted) -> Result<(String, String)> {
+    let namespace = sysfs::text(&wanted.region, "namespace_seed")?;
+    let uuid = new_uuid()?;
+    sysfs::write(&namespace, "uuid", &uuid)?;
+    sysfs::write(&namespace, "size", &wanted.size_bytes.to_string())?;
+    Ok((namespace, uuid))
+}
+
+/// The one namespace of a region without labels, disabled: it is enabled as a raw one from the start.
+fn whole_region(region: &str) -> Result<String> {
+    let namespaces = regions::namespaces(region)?;
+    let namespace = namespaces.first().with_context(|| format!("{region} has no namespace"))?;
+    if sysfs::driver(namespace).is_some() {
+        sysfs::unbind(namespace)?;
+    }
+    Ok(namespace.clone())
 }
 
 fn new_uuid() -> Result<String> {

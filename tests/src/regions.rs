@@ -1,11 +1,16 @@
 //! The usual machine's regions, emptied for each test, so that no test depends on another.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::init::GUEST_MARK;
 use crate::{command, modules, sysfs};
+
+/// How much of a namespace is overwritten: the first MiB holds every kind of info block.
+const WIPED: usize = 1 << 20;
 
 /// The regions by what they are: their numbers depend on the order of loading.
 #[derive(Clone, Debug)]
@@ -26,13 +31,40 @@ pub fn fresh() -> Result<Regions> {
         "this is no test guest: `cargo xtask vm` runs these tests, which destroy every namespace they find"
     );
     modules::load_stack()?;
-    // destroy-namespace also wipes the info blocks, which a later namespace at the same place would find again.
-    // Where there is nothing to destroy, it says so and fails.
-    let _ = command::attempt("/bin/ndctl", &["destroy-namespace", "-f", "all"])?;
+    for region in sysfs::devices("region") {
+        for namespace in namespaces(&region)? {
+            wipe(&namespace).with_context(|| format!("cannot wipe {namespace}"))?;
+        }
+    }
     for arguments in [["disable-region", "all"].as_slice(), &["init-labels", "-f", "all"], &["enable-region", "all"]] {
         command::run("/bin/ndctl", arguments)?;
     }
     find()
+}
+
+/// Overwrites what a namespace begins with, so that no later namespace at the same place finds an old info block, and
+/// leaves it disabled. `ndctl destroy-namespace` does as much, and rescans the bus for each: half a minute for 64.
+fn wipe(namespace: &str) -> Result<()> {
+    if let Some(holder) = sysfs::holder(namespace)? {
+        if sysfs::driver(&holder).is_some() {
+            sysfs::unbind(&holder)?;
+        }
+        // An empty line lets go of the namespace.
+        sysfs::write(&holder, "namespace", "\n")?;
+    }
+    if sysfs::driver(namespace).is_some() {
+        sysfs::unbind(namespace)?;
+    }
+    sysfs::write(namespace, "force_raw", "1")?;
+    sysfs::bind(namespace, "nd_pmem").context("not as a raw namespace")?;
+    let device = format!("/dev/{}", sysfs::block_device(namespace)?);
+    let pmem = File::options().write(true).open(&device).with_context(|| format!("cannot open {device}"))?;
+    pmem.write_all_at(&vec![0; WIPED], 0)
+        .and_then(|()| pmem.sync_all())
+        .with_context(|| format!("cannot write {device}"))?;
+    drop(pmem);
+    sysfs::unbind(namespace)?;
+    sysfs::write(namespace, "force_raw", "0")
 }
 
 /// The regions as they are, told apart by what has labels and where it starts.

@@ -61,6 +61,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "", lines: Lines::Every, scenario: USUAL },
     Scope { prefix: "platform::module_btf", lines: Lines::Observing, scenario: USUAL },
     Scope { prefix: "platform::no_module_btf", lines: Lines::Blind, scenario: USUAL },
+    Scope { prefix: "reservation::many_", lines: Lines::OldestAndNewest, scenario: USUAL },
 ];
 
 /// The row of the table that holds for a test.

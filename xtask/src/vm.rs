@@ -3,7 +3,7 @@
 //! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs` and
 //! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`).
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,6 +58,7 @@ pub(crate) struct Tally {
 
 /// Runs the tests on the kernels that were asked for, prints each outcome as it comes and one closing line.
 pub(crate) fn run(args: &Args) -> Result<Tally> {
+    let _lock = lock()?;
     let built = programs::build()?;
     if built.agent.is_none() {
         eprintln!(
@@ -90,6 +91,15 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
     }
     close(&tally, &args.filter)?;
     Ok(tally)
+}
+
+/// Keeps a second run off the same files until it is dropped; it waits.
+fn lock() -> Result<File> {
+    let dir = paths::target().join("vm");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let file = File::create(dir.join("lock")).with_context(|| format!("no lock in {}", dir.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", dir.display()))?;
+    Ok(file)
 }
 
 /// One guest.
@@ -145,13 +155,13 @@ fn show(line: &str, report: &Report) {
     }
 }
 
-/// The closing line. That nothing ran at all is no success.
+/// The closing line. That nothing ran at all is no success, unless it is the kernel that is gone.
 fn close(tally: &Tally, filter: &[String]) -> Result<()> {
     for line in &tally.not_run {
         println!("not run: kernel {line}");
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
-    if tally.passed + tally.failed == 0 {
+    if tally.passed + tally.failed == 0 && tally.not_run.is_empty() {
         ensure!(filter.is_empty(), "no test that counts on these kernels has one of these words: {}", filter.join(" "));
         bail!("no test was run");
     }

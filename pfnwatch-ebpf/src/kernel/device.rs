@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use pfnwatch_common::record::{Personality, Text};
 
-use super::{Read, pointer, text};
+use super::{Read, container, pointer, text};
 
 /// A pointer to a `struct device`.
 #[derive(Clone, Copy)]
@@ -26,6 +26,18 @@ impl Device {
     #[inline(always)]
     pub(crate) fn at(address: u64) -> Self {
         Self(address)
+    }
+
+    /// The device around its kobject.
+    #[inline(always)]
+    pub(crate) fn of_kobject(address: u64) -> Read<Self> {
+        Ok(Self(container(address, |layout| &layout.device.kobj)?))
+    }
+
+    /// Whether a driver is bound, or being tried.
+    #[inline(always)]
+    pub(crate) fn has_driver(self) -> Read<bool> {
+        Ok(pointer(self.0, |layout| &layout.device.driver)?.is_some())
     }
 
     #[inline(always)]

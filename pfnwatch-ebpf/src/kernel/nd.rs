@@ -1,6 +1,6 @@
 //! libnvdimm's structures: `nd_pfn`, the namespaces, `nd_region`.
 
-use pfnwatch_common::record::{BLOCK_HEAD, Personality, Text};
+use pfnwatch_common::record::{Personality, Text};
 
 use super::{Device, Read, bytes, container, member, pointer, value};
 
@@ -55,10 +55,10 @@ impl NdPfn {
         Ok(pointer(self.0, |layout| &layout.nd_pfn.ndns)?.map(Namespace))
     }
 
-    /// The head of the info block in memory. Only while a probe runs that has already validated or made the block:
-    /// before that, and after an unbind, `pfn_sb` may point to freed memory.
+    /// The beginning of the info block in memory. To be believed only while a probe runs that has already validated or
+    /// made the block: before that, and after an unbind, `pfn_sb` may point to freed memory.
     #[inline(always)]
-    pub(crate) fn block(self, into: &mut [u8; BLOCK_HEAD]) -> Read<bool> {
+    pub(crate) fn block(self, into: &mut [u8]) -> Read<bool> {
         let Some(block) = pointer(self.0, |layout| &layout.nd_pfn.pfn_sb)? else { return Ok(false) };
         bytes(block, into)?;
         Ok(true)

@@ -10,7 +10,7 @@ use pfnwatch_common::{layout::Layout, names};
 use super::{
     counters::Counters,
     debug_log::DebugLog,
-    plan::{Hook, Impossible, Step, is_required},
+    plan::{BLOCK_READER, Hook, Impossible, Step, is_required},
     ring::Ring,
 };
 use crate::event::ProgramState;
@@ -27,6 +27,8 @@ pub struct Settings {
     pub debug: bool,
     /// Size of the ring buffer in bytes: a power of two, and whole pages.
     pub ring_bytes: u32,
+    /// The process for whose reads info blocks are handed over; 0 for none.
+    pub reader: u32,
 }
 
 /// Programs in the kernel.
@@ -85,6 +87,17 @@ fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::R
     Ok(Attached { programs, links: Links(ebpf), ring, counters, debug_log })
 }
 
+/// Attaches the program that hands info blocks over, and no other.
+///
+/// # Errors
+/// The program does not load or attach; the kernel's verifier is quoted.
+pub fn attach_block_reader(settings: &Settings) -> anyhow::Result<(Links, Ring)> {
+    let mut ebpf = load(settings, false)?;
+    let ring = Ring::take(&mut ebpf)?;
+    attach_program(&mut ebpf, &BLOCK_READER, None)?;
+    Ok((Links(ebpf), ring))
+}
+
 /// Makes the maps and readies the programs; none is in the kernel yet.
 fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
     EbpfLoader::new()
@@ -92,6 +105,7 @@ fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
         .btf(None)
         .override_global(names::LAYOUT, &settings.layout, true)
         .override_global(names::BIND_SEEN, &u8::from(bind_seen), true)
+        .override_global(names::READER, &settings.reader, true)
         .override_global(names::DEBUG, &u8::from(settings.debug), true)
         .map_max_entries(names::RECORDS, settings.ring_bytes)
         // The messages' own ring buffer is as small as can be until somebody wants them.

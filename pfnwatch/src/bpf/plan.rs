@@ -46,7 +46,7 @@ pub const PROGRAMS: [Spec; 8] = [
     Spec {
         name: names::BIND_END,
         hook: Hook::Fexit("really_probe"),
-        reads: &[Structure::Device],
+        reads: &[Structure::Device, Structure::Task],
         without: Some("whether a set-up ended in an enabled namespace, and namespaces without a memmap"),
     },
     Spec {
@@ -87,6 +87,9 @@ pub const PROGRAMS: [Spec; 8] = [
         without: Some("that the label of a namespace is written or deleted"),
     },
 ];
+
+/// The program that reads info blocks for the inventory: attached by itself, and only for as long as that takes.
+pub const BLOCK_READER: Step = Step { name: names::ATTRIBUTE_SHOW, hook: Hook::Kprobe("dev_attr_show"), off: None };
 
 /// What is to be done with one program.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     kernel::{
         features::{Features, Host},
-        prerequisites::{Answer, NeededFor, Prerequisite, answer, judge},
+        prerequisites::{Answer, NeededFor, Prerequisite, answer, judge, lacking},
     },
     units::Bytes,
 };
@@ -116,8 +116,7 @@ impl Report {
     }
 
     fn lacking(&self, purpose: NeededFor) -> String {
-        let lacks = |row: &&Prerequisite| row.needed_for == purpose && row.answer == Answer::No;
-        self.prerequisites.iter().filter(lacks).map(|row| row.name).collect::<Vec<_>>().join(", ")
+        lacking(&self.prerequisites, purpose).map(|row| row.name).collect::<Vec<_>>().join(", ")
     }
 }
 

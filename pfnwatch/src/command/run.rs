@@ -7,7 +7,12 @@ use anyhow::Context as _;
 use crate::{
     cli::Paths,
     exit::{Because, Exit},
-    kernel::KernelFacts,
+    kernel::{
+        KernelFacts,
+        features::{Features, Host},
+        prerequisites::{NeededFor, judge, lacking},
+        target::Libnvdimm,
+    },
     observation::Options,
     pipeline::Pipeline,
     sinks::log::{Format, Log},
@@ -46,14 +51,26 @@ fn ring_size(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("`{text}` is no size for a ring buffer: take a power of two from 4KiB to 16MiB"))
 }
 
+/// Ends early, and with the remedy, where no waiting would help.
+fn refuse_where_blind(args: &Args, paths: &Paths) -> anyhow::Result<()> {
+    // Where libnvdimm is there, the attachment itself is the test, and it should not wait for any other.
+    if Libnvdimm::look(paths) != Libnvdimm::NotLoaded {
+        return Ok(());
+    }
+    let rows = judge(&Features::gather(&Host::new(paths), args.btf_dir.as_deref()));
+    let missing: Vec<_> = lacking(&rows, NeededFor::Observe).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Because::unsupported(format!("this host cannot be observed: {}", missing.join("; "))).into())
+}
+
 /// Runs the agent until it is asked to end.
 ///
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(Because::unsupported("eBPF programs need root: run `sudo pfnwatch run`").into());
-    }
+    refuse_where_blind(args, paths)?;
     let facts = KernelFacts::gather(paths, args.btf_dir.as_deref())?;
     let options = Options {
         paths: paths.clone(),

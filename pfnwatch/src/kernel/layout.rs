@@ -19,6 +19,8 @@ use super::member::{LookupError, Member, MemberLookup};
 pub enum Structure {
     /// `struct device`
     Device,
+    /// `struct kobject`
+    Kobject,
     /// `struct device_type`
     DeviceType,
     /// `struct device_driver`
@@ -44,6 +46,7 @@ impl Structure {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Device => "device",
+            Self::Kobject => "kobject",
             Self::DeviceType => "device_type",
             Self::DeviceDriver => "device_driver",
             Self::NdPfn => "nd_pfn",

@@ -7,6 +7,8 @@ mod observe;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::features::Features;
@@ -84,6 +86,21 @@ impl Prerequisite {
         self.remedy = Some(remedy.into());
         self
     }
+}
+
+impl fmt::Display for Prerequisite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.seen)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, " ({remedy})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The prerequisites of a purpose that are not there.
+pub fn lacking(rows: &[Prerequisite], purpose: NeededFor) -> impl Iterator<Item = &Prerequisite> {
+    rows.iter().filter(move |row| row.needed_for == purpose && row.answer == Answer::No)
 }
 
 /// Judges a host: a row for each prerequisite, those for observing first.

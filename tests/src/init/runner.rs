@@ -13,7 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::Port;
-use crate::dmesg;
+use crate::dmesg::Mark;
 use crate::orders::Orders;
 use crate::report::Report;
 use crate::scope;
@@ -23,7 +23,7 @@ const TESTS: &str = "/bin/e2e";
 /// Where a test's output goes: a file, for a pipe would stay open with a process that it left behind.
 const OUTPUT: &str = "/run/e2e.out";
 /// How much of the kernel's log is shown with a failed test.
-const KERNEL_LINES: usize = 20;
+const KERNEL_LINES: usize = 40;
 const POLL: Duration = Duration::from_millis(10);
 
 /// Runs the tests that the orders want and reports each.
@@ -62,7 +62,7 @@ fn list() -> Result<Vec<String>> {
 /// Runs one test and reports it; true where it passed.
 fn run_one(name: &str, limit: Duration, port: &mut Port) -> Result<bool> {
     port.send(&Report::Started { name: name.to_owned() });
-    let start = Instant::now();
+    let (start, log) = (Instant::now(), Mark::now().ok());
     let outcome = execute(name, limit)?;
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     // A file with bytes that are no UTF-8 is shown all the same.
@@ -77,7 +77,7 @@ fn run_one(name: &str, limit: Duration, port: &mut Port) -> Result<bool> {
         None => format!("it was ended at its limit of {} s", limit.as_secs()),
     };
     port.send(&Report::Failed { name: name.to_owned(), duration_ms, why });
-    for line in output.lines().chain(kernel_log_tail().lines()) {
+    for line in output.lines().chain(kernel_log(log).lines()) {
         port.send(&Report::Output { line: line.to_owned() });
     }
     Ok(false)
@@ -140,9 +140,9 @@ fn end_everything() {
     }
 }
 
-/// The kernel's last lines.
-fn kernel_log_tail() -> String {
-    let messages = dmesg::all().unwrap_or_default();
+/// What the kernel said during a test: its last lines.
+fn kernel_log(since: Option<Mark>) -> String {
+    let messages = since.map(Mark::since).and_then(Result::ok).unwrap_or_default();
     let skipped = messages.len().saturating_sub(KERNEL_LINES);
     messages.iter().skip(skipped).fold(String::new(), |tail, message| tail + "kernel: " + &message.text + "\n")
 }

@@ -100,7 +100,8 @@ struct Watch {
     console: Console,
     running: Option<String>,
     outcome: Outcome,
-    ready: bool,
+    /// Tests that the guest said it would run; None before it said anything.
+    planned: Option<usize>,
     verdict: bool,
     broken: Option<String>,
     ended: bool,
@@ -115,7 +116,7 @@ impl Watch {
             console: Console::default(),
             running: None,
             outcome: Outcome::default(),
-            ready: false,
+            planned: None,
             verdict: false,
             broken: None,
             ended: false,
@@ -135,8 +136,8 @@ impl Watch {
 
     fn report(&mut self, report: &Report, now: Instant) {
         match report {
-            Report::Ready { .. } => {
-                self.ready = true;
+            Report::Ready { tests, .. } => {
+                self.planned = Some(*tests);
                 self.deadline = self.limit_end;
             }
             Report::Started { name } => self.running = Some(name.clone()),
@@ -159,9 +160,14 @@ impl Watch {
 
     fn outcome(mut self) -> Outcome {
         if let Some(why) = self.complaint() {
-            let during = self.running.map_or_else(String::new, |name| format!(" during {name}"));
+            let during = self.running.as_ref().map_or_else(String::new, |name| format!(" during {name}"));
+            let begun = self.outcome.passed + self.outcome.failed + usize::from(self.running.is_some());
+            let never = match self.planned.map(|planned| planned.saturating_sub(begun)) {
+                Some(count @ 1..) => format!("; {count} more tests did not run"),
+                Some(0) | None => String::new(),
+            };
             let tail = self.console.tail().fold(String::new(), |text, line| text + "\n    " + line);
-            self.outcome.broken = Some(format!("{why}{during}; the console's end:{tail}"));
+            self.outcome.broken = Some(format!("{why}{during}{never}; the console's end:{tail}"));
             self.outcome.failed += 1;
         }
         self.outcome
@@ -175,11 +181,13 @@ impl Watch {
         if let Some(why) = &self.broken {
             return Some(why.clone());
         }
-        match (self.verdict, self.ended, self.ready) {
+        match (self.verdict, self.ended, self.planned) {
             (true, ..) => None,
             (false, true, _) => Some("the guest ended without a verdict".to_owned()),
-            (false, false, true) => Some(format!("no verdict within the guest's limit of {} s", self.limit.as_secs())),
-            (false, false, false) => Some(format!("no sign of life within {} s", BOOT_LIMIT.as_secs())),
+            (false, false, Some(_)) => {
+                Some(format!("no verdict within the guest's limit of {} s", self.limit.as_secs()))
+            }
+            (false, false, None) => Some(format!("no sign of life within {} s", BOOT_LIMIT.as_secs())),
         }
     }
 }
@@ -200,7 +208,7 @@ mod tests {
     }
 
     fn ready() -> Report {
-        Report::Ready { release: "6.1".to_owned(), tests: 1 }
+        Report::Ready { release: "6.1".to_owned(), tests: 3 }
     }
 
     fn started() -> Report {
@@ -221,7 +229,7 @@ mod tests {
         watch.ended = true;
         let outcome = watch.outcome();
         let why = outcome.broken.unwrap();
-        assert!(why.contains("without a verdict during a::b"), "{why}");
+        assert!(why.contains("without a verdict during a::b; 2 more tests did not run;"), "{why}");
         assert_eq!(outcome.failed, 1);
     }
 

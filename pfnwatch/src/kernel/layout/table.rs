@@ -3,8 +3,8 @@
 //! Members and their widths are the same on x86_64 from 6.1 to 7.3; a row says where other kernels may differ.
 
 use Structure::{
-    Device, DeviceDriver, DeviceType, KernfsNode, NdNamespaceCommon, NdNamespaceIo, NdNamespacePmem, NdPfn, NdRegion,
-    Task,
+    Device, DeviceDriver, DeviceType, KernfsNode, Kobject, NdNamespaceCommon, NdNamespaceIo, NdNamespacePmem, NdPfn,
+    NdRegion, Task,
 };
 use Width::{Bytes, Whole};
 
@@ -33,6 +33,7 @@ macro_rules! row {
 
 /// Every field of [`pfnwatch_common::layout::Layout`], once.
 pub(super) const TABLE: &[Row] = &[
+    row!(Device, device.kobj, ["kobj"], Whole(Kobject), OPTIONAL),
     row!(Device, device.name, ["kobj.name"], POINTER, REQUIRED),
     row!(Device, device.parent, ["parent"], POINTER, REQUIRED),
     row!(Device, device.device_type, ["type"], POINTER, REQUIRED),
@@ -57,7 +58,7 @@ pub(super) const TABLE: &[Row] = &[
     row!(NdRegion, nd_region.dev, ["dev"], Whole(Device), OPTIONAL),
     row!(NdRegion, nd_region.pfn_seed, ["pfn_seed"], POINTER, OPTIONAL),
     row!(NdRegion, nd_region.dax_seed, ["dax_seed"], POINTER, OPTIONAL),
-    row!(Task, task.flags, ["flags"], INT, OPTIONAL),
+    row!(Task, task.flags, ["flags"], INT, REQUIRED),
     row!(KernfsNode, kernfs_node.name, ["name"], POINTER, OPTIONAL),
     // The lowest two bytes hold the node's type, whether it is a short (6.1 to 7.3) or an int.
     row!(KernfsNode, kernfs_node.flags, ["flags"], Bytes(&[2, 4]), OPTIONAL),

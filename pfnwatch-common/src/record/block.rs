@@ -1,0 +1,36 @@
+//! The whole info block of a device that is bound, for an inventory that disables nothing.
+
+use super::{Kind, Plain, Text};
+use crate::superblock;
+
+/// Whose block it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct BlockHead {
+    /// [`Kind::Block`].
+    pub kind: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The pfn or dax device.
+    pub device: Text<32>,
+}
+
+impl BlockHead {
+    /// Nobody's yet.
+    pub const EMPTY: Self = Self { kind: Kind::Block as u32, reserved: 0, device: Text::EMPTY };
+}
+
+/// An info block out of the kernel's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Block {
+    /// Whose it is.
+    pub head: BlockHead,
+    /// As on the media. It was read beside the device's lock: only signature and checksum say that it is one.
+    pub block: [u8; superblock::SIZE],
+}
+
+const _: () = assert!(size_of::<Block>() == 8 + 32 + superblock::SIZE);
+
+// SAFETY: `repr(C)`, integers and arrays of them only, and no padding, as the sum above shows.
+unsafe impl Plain for Block {}

@@ -1,0 +1,62 @@
+//! The info blocks of namespaces that are enabled, out of the kernel's memory: nothing is disabled for it.
+
+use std::fs;
+
+use anyhow::Context as _;
+use pfnwatch_common::{
+    record::{Block, Plain as _},
+    superblock,
+};
+
+use super::{
+    attach::{Links, Settings, attach_block_reader},
+    ring::Ring,
+};
+use crate::{cli::Paths, kernel::target};
+
+/// Room for one block at a time, and a few more in case something else reads in this process.
+const RING_BYTES: u32 = 64 * 1024;
+
+/// Reads info blocks while it lives: a probe listens to this process's own reads of sysfs.
+pub struct BlockReader {
+    paths: Paths,
+    ring: Ring,
+    _links: Links,
+}
+
+impl BlockReader {
+    /// Attaches the probe.
+    ///
+    /// # Errors
+    /// This host does not let us: no BTF, no root, no kprobes. The message says which.
+    pub fn attach(paths: &Paths) -> anyhow::Result<Self> {
+        let settings = Settings {
+            layout: target::resolve_layouts(paths, None)?.layout,
+            debug: false,
+            ring_bytes: RING_BYTES,
+            reader: std::process::id(),
+        };
+        let (links, ring) = attach_block_reader(&settings)?;
+        Ok(Self { paths: paths.clone(), ring, _links: links })
+    }
+
+    /// The info block of a pfn or dax device that is bound; none where it is not, or where what was read is no block.
+    ///
+    /// # Errors
+    /// The device has no such attribute, as when it is gone.
+    pub fn read(&mut self, device: &str) -> anyhow::Result<Option<Box<[u8; superblock::SIZE]>>> {
+        let attribute = self.paths.sysfs.join("bus/nd/devices").join(device).join("align");
+        // What it says does not matter: the probe sees that it is asked for.
+        fs::read(&attribute).with_context(|| format!("{} cannot be read", attribute.display()))?;
+        let mut found = None;
+        while let Some(record) = self.ring.take_record() {
+            if let Some(record) = Block::from_bytes(&record)
+                && record.head.device.as_str() == Some(device)
+                && superblock::InfoBlock::from_block(&record.block).is_ok()
+            {
+                found = Some(Box::new(record.block));
+            }
+        }
+        Ok(found)
+    }
+}
