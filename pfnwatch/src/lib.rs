@@ -29,3 +29,8 @@ pub mod source;
 pub mod survey;
 pub mod terminal;
 pub mod units;
+
+/// Made-up hosts, shared with the tests of the built binary and with `cargo xtask bench scan`.
+#[cfg(test)]
+#[path = "../tests/support/tree.rs"]
+mod tree;

@@ -1,5 +1,7 @@
 //! The inventory, judged: what `scan` reports and `plan` works on.
 
+use std::thread;
+
 use pfnwatch_common::{InfoBlock, Map, Rule};
 
 use crate::{
@@ -76,9 +78,15 @@ impl Survey {
     /// The inventory or the kernel's facts cannot be read.
     pub fn take(paths: &Paths, mut blocks: InfoBlocks, thresholds: &Thresholds) -> anyhow::Result<Self> {
         let roots = Roots::from(paths);
-        let inventory = Inventory::read(&roots)?;
+        // BTF has 5 MB: it is read while sysfs is.
+        let (kernel, inventory) = thread::scope(|scope| {
+            let kernel = scope.spawn(|| KernelFacts::gather(paths, None));
+            let inventory = Inventory::read(&roots);
+            (kernel.join().unwrap_or_else(|_| KernelFacts::gather(paths, None)), inventory)
+        });
+        let inventory = inventory?;
         blocks.extend(inventory.blocks_on_raw_devices(&roots));
-        Ok(Self::judge(inventory, &blocks, KernelFacts::gather(paths, None)?, thresholds))
+        Ok(Self::judge(inventory, &blocks, kernel?, thresholds))
     }
 
     /// Judges an inventory.

@@ -8,9 +8,7 @@ use crate::{
     kernel::KernelFacts,
 };
 
-#[path = "../../../tests/support/tree.rs"]
-mod tree;
-use tree::{Pmem, Tree};
+use crate::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 
