@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::{
-    inventory::{Inventory, usage::Mount},
+    inventory::{InfoBlocks, Inventory, usage::Mount},
     kernel::KernelFacts,
 };
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    inventory::{Inventory, Roots},
+    inventory::{InfoBlocks, Inventory, Roots},
     kernel::KernelFacts,
 };
 
