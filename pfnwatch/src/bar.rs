@@ -76,7 +76,7 @@ fn apportion(bytes: &[u64], whole: u64, width: usize) -> Vec<usize> {
     let whole = u128::from(whole.max(1));
     let share = |bytes: u64| {
         let rounded = (u128::from(bytes) * (width as u128) + whole / 2) / whole;
-        usize::try_from(rounded).unwrap_or(width).clamp(usize::from(bytes > 0), width)
+        usize::try_from(rounded).unwrap_or(width).max(usize::from(bytes > 0)).min(width)
     };
     let mut cells: Vec<usize> = bytes.iter().map(|bytes| share(*bytes)).collect();
     let full = bytes.iter().map(|bytes| u128::from(*bytes)).sum::<u128>() >= whole;

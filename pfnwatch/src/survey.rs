@@ -1,9 +1,12 @@
 //! The inventory, judged: what `scan` reports and `plan` works on.
 
+use std::thread;
+
 use pfnwatch_common::{InfoBlock, Map, Rule};
 
 use crate::{
     assess::{Assessment, Facts, Host, Mode, Thresholds, Totals, Verdict, assess},
+    bpf::block_reader::BlockReader,
     cli::Paths,
     inventory::{InfoBlocks, Inventory, Namespace, Roots, facts},
     kernel::KernelFacts,
@@ -67,18 +70,39 @@ pub struct Survey {
     pub totals: Totals,
     /// The host as a whole.
     pub verdict: Verdict,
+    /// Why the info blocks of enabled namespaces were not read, where they were asked for.
+    pub blocks_problem: Option<String>,
+}
+
+/// Whether the info blocks of enabled namespaces are read, which needs root and eBPF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnabledBlocks {
+    /// From the kernel's memory, where this host lets us; without, sysfs has to do.
+    Read,
+    /// No program is loaded.
+    Skip,
 }
 
 impl Survey {
-    /// Reads and judges a host. `blocks` are info blocks that are known already; those on raw devices are added.
+    /// Reads and judges a host.
     ///
     /// # Errors
     /// The inventory or the kernel's facts cannot be read.
-    pub fn take(paths: &Paths, mut blocks: InfoBlocks, thresholds: &Thresholds) -> anyhow::Result<Self> {
+    pub fn take(paths: &Paths, enabled: EnabledBlocks, thresholds: &Thresholds) -> anyhow::Result<Self> {
         let roots = Roots::from(paths);
-        let inventory = Inventory::read(&roots)?;
-        blocks.extend(inventory.blocks_on_raw_devices(&roots));
-        Ok(Self::judge(inventory, &blocks, KernelFacts::gather(paths, None)?, thresholds))
+        // BTF has 5 MB: it is read while sysfs is.
+        let (kernel, inventory) = thread::scope(|scope| {
+            let kernel = scope.spawn(|| KernelFacts::gather(paths, None));
+            let inventory = Inventory::read(&roots);
+            (kernel.join().unwrap_or_else(|_| KernelFacts::gather(paths, None)), inventory)
+        });
+        let inventory = inventory?;
+        let mut blocks = inventory.blocks_on_raw_devices(&roots);
+        // Another host's sysfs has another kernel's devices: there is nothing to ask this one.
+        let ask = enabled == EnabledBlocks::Read && roots.dev.is_some();
+        let problem = ask.then(|| read_enabled(paths, &inventory, &mut blocks).err()).flatten();
+        let survey = Self::judge(inventory, &blocks, kernel?, thresholds);
+        Ok(Self { blocks_problem: problem.map(|error| format!("{error:#}")), ..survey })
     }
 
     /// Judges an inventory.
@@ -94,6 +118,21 @@ impl Survey {
         };
         let namespaces = inventory.namespaces.into_iter().map(judge).collect();
         let verdict = totals.verdict(thresholds);
-        Self { kernel, regions: inventory.regions, namespaces, totals, verdict }
+        Self { kernel, regions: inventory.regions, namespaces, totals, verdict, blocks_problem: None }
     }
+}
+
+/// Adds the blocks of enabled namespaces. A block that cannot be read leaves that namespace to what sysfs says.
+fn read_enabled(paths: &Paths, inventory: &Inventory, blocks: &mut InfoBlocks) -> anyhow::Result<()> {
+    let mut bound = inventory.namespaces.iter().filter_map(Namespace::enabled_under).peekable();
+    if bound.peek().is_none() {
+        return Ok(());
+    }
+    let mut reader = BlockReader::attach(paths)?;
+    for (namespace, device) in bound {
+        if let Ok(Some(block)) = reader.read(device) {
+            blocks.insert(namespace, *block);
+        }
+    }
+    Ok(())
 }

@@ -15,7 +15,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Standard output: colours on a terminal alone, and never where NO_COLOR is set (https://no-color.org).
+    /// Standard output: colours on a terminal alone, and never where NO_COLOR is set (<https://no-color.org>).
     #[must_use]
     pub fn stdout() -> Self {
         let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());

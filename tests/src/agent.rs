@@ -16,7 +16,7 @@ use crate::wait;
 
 /// The agent's binary in the guest.
 pub const PROGRAM: &str = "/bin/pfnwatch";
-/// A word of the line, on either output, with which the agent says that it is attached or idle.
+/// The event with which the agent says that it is attached, or idle.
 const READY: &str = "ready";
 const READY_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -64,12 +64,10 @@ impl Agent {
         Ok(Self { child, lines, seen: Vec::new() })
     }
 
-    /// Waits for a line that says `ready`.
+    /// Waits for the agent's `ready`.
     pub fn ready(&mut self) -> Result<()> {
-        self.line("the agent's ready", READY_LIMIT, |line| match line {
-            Line::Json(json) => json.to_string().contains(READY).then_some(()),
-            Line::Text(text) => text.contains(READY).then_some(()),
-        })
+        let ready = |json: &Value| (json.get("event")?.as_str()? == READY).then_some(());
+        self.event("the agent's ready", READY_LIMIT, ready)
     }
 
     /// The first JSON line, of those seen and those to come, of which `pick` makes something.

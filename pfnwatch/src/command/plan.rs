@@ -12,8 +12,8 @@ use crate::{
     assess::{Host, Thresholds, Verdict},
     cli::{Format, Paths},
     exit::{Because, Exit},
-    inventory::{InfoBlocks, Roots, detail::Detail, usage::Usage},
-    survey::{Judged, Survey},
+    inventory::{Roots, detail::Detail, usage::Usage},
+    survey::{EnabledBlocks, Judged, Survey},
     terminal,
 };
 
@@ -62,7 +62,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         bail!(Because::usage("`pfnwatch plan` has no CSV: take --format json"));
     }
     let thresholds = Thresholds::default();
-    let survey = Survey::take(paths, InfoBlocks::default(), &thresholds)?;
+    let survey = Survey::take(paths, EnabledBlocks::Read, &thresholds)?;
     let chosen = choose(&survey, &args.namespaces)?;
     let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &survey, &chosen, thresholds) };
     terminal::print(&match args.format {

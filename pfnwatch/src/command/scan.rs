@@ -23,8 +23,7 @@ use crate::{
     assess::{Thresholds, Verdict},
     cli::Paths,
     exit::Exit,
-    inventory::InfoBlocks,
-    survey::Survey,
+    survey::{EnabledBlocks, Survey},
     terminal::{self, Terminal},
 };
 
@@ -49,6 +48,9 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = Thresholds::default().reference_struct_page,
           value_parser = clap::value_parser!(u64).range(1..=4096))]
     reference_struct_page: u64,
+    /// Load no eBPF program: the info blocks of enabled namespaces are not read, and sysfs has to do
+    #[arg(long)]
+    without_ebpf: bool,
 }
 
 /// How the report is written.
@@ -70,7 +72,8 @@ enum Format {
 /// The inventory cannot be read, or the report cannot be written.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let thresholds = Thresholds { reference_struct_page: args.reference_struct_page, ..Thresholds::default() };
-    let survey = Survey::take(paths, InfoBlocks::default(), &thresholds)?;
+    let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
+    let survey = Survey::take(paths, blocks, &thresholds)?;
     let text = render(args, &survey)?;
     match &args.output {
         Some(file) => replace(file, &text).with_context(|| format!("writing {}", file.display()))?,

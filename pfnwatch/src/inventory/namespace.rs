@@ -113,6 +113,13 @@ impl Namespace {
         self.ids().map(|(region, id)| if id == 0 { format!("pmem{region}") } else { format!("pmem{region}.{id}") })
     }
 
+    /// Its name, and that of the pfn or dax device under which it is enabled.
+    pub(crate) fn enabled_under(&self) -> Option<(&str, &str)> {
+        let has_block = matches!(self.mode, Ok(SysfsMode::Memory | SysfsMode::Dax));
+        let claimer = self.claimer.as_ref().ok().filter(|claimer| has_block && claimer.enabled())?;
+        Some((&self.name, &claimer.name))
+    }
+
     /// Whether it is enabled raw, so that its first bytes are those of its block device.
     #[must_use]
     pub fn is_raw(&self) -> bool {

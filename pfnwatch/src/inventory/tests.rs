@@ -1,13 +1,10 @@
 //! The inventory over generated trees: good ones, and what broken kernels or bad luck could show.
 
-#[path = "../../tests/support/tree.rs"]
-mod tree;
-
 use std::fs;
 
+use crate::tree::{Pmem, Tree};
 use pfnwatch_common::{Map, Rule};
 use tempfile::TempDir;
-use tree::{Pmem, Tree};
 
 use super::{namespace::SysfsMode, *};
 use crate::assess::{Assessment, Cause, Evidence, Host, Mode, Obstacle, Thresholds, Verdict, assess};
@@ -29,15 +26,18 @@ fn read(folder: &TempDir) -> Inventory {
 fn verdict(folder: &TempDir, name: &str) -> Assessment {
     let inventory = read(folder);
     let namespace = inventory.namespaces.iter().find(|namespace| namespace.name == name).unwrap();
-    let host = Host {
+    assess(&facts::facts(namespace, &InfoBlocks::default()), &host(), &Thresholds::default())
+}
+
+fn host() -> Host {
+    Host {
         page_size: 4096,
         compat: 2 * MIB,
         struct_page: Some(64),
         max_struct_page: None,
         rule: Rule::default(),
         deduplicates: None,
-    };
-    assess(&facts::facts(namespace, &InfoBlocks::default()), &host, &Thresholds::default())
+    }
 }
 
 #[test]
@@ -192,12 +192,9 @@ fn a_locked_region_is_said_to_be() {
     assert!(inventory.regions[0].locked && !inventory.regions[0].enabled);
 }
 
-#[test]
-fn an_exact_block_is_taken_where_there_is_one() {
-    let (folder, tree) = tree();
-    let pmem = Pmem { struct_page: 128, ..Pmem::default() };
-    tree.namespace(&pmem).unwrap();
-    let block = pfnwatch_common::InfoBlock {
+/// The block of a namespace that a 128 kernel made.
+fn regressed_block(pmem: &Pmem) -> pfnwatch_common::InfoBlock {
+    pfnwatch_common::InfoBlock {
         kind: pfnwatch_common::superblock::Kind::Pfn,
         uuid: [1; 16],
         parent_uuid: [2; 16],
@@ -212,7 +209,36 @@ fn an_exact_block_is_taken_where_there_is_one() {
         align: pmem.align,
         page_size: Some(4096),
         page_struct_size: 128,
-    };
+    }
+}
+
+/// Enabled raw, with a block on its media that root can read: judged as what it will be when it is enabled again.
+#[test]
+fn a_raw_device_shows_the_block_on_its_media() {
+    let (folder, tree) = tree();
+    tree.unclaimed("namespace0.0", "raw", 16 * GIB).unwrap();
+    let dev = tempfile::tempdir().unwrap();
+    let pmem = Pmem { struct_page: 128, ..Pmem::default() };
+    fs::write(dev.path().join("pmem0"), [vec![0; 4096], regressed_block(&pmem).encode().to_vec()].concat()).unwrap();
+    let roots = Roots { sysfs: folder.path().into(), procfs: folder.path().into(), dev: Some(dev.path().into()) };
+    let inventory = Inventory::read(&roots).unwrap();
+    let judged = facts::facts(&inventory.namespaces[0], &inventory.blocks_on_raw_devices(&roots));
+    assert_eq!((judged.mode, judged.obstacle.clone(), judged.enabled), (Mode::Fsdax, None, false));
+    let got = assess(&judged, &host(), &Thresholds::default());
+    assert_eq!(
+        (got.verdict, got.cause, got.evidence),
+        (Verdict::Oversize, Cause::RegressedKernel, Some(Evidence::InfoBlock))
+    );
+    fs::write(dev.path().join("pmem0"), [1; 100]).unwrap();
+    assert!(inventory.blocks_on_raw_devices(&roots).raw("namespace0.0").is_none(), "a device that is too short");
+}
+
+#[test]
+fn an_exact_block_is_taken_where_there_is_one() {
+    let (folder, tree) = tree();
+    let pmem = Pmem { struct_page: 128, ..Pmem::default() };
+    tree.namespace(&pmem).unwrap();
+    let block = regressed_block(&pmem);
     let mut blocks = InfoBlocks::default();
     blocks.insert("namespace0.0", block.encode());
     let inventory = read(&folder);
@@ -226,7 +252,7 @@ fn an_exact_block_is_taken_where_there_is_one() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
 
     /// Whatever stands in the attributes: no panic, and nothing but a verdict.
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
+    assess::Verdict,
     event::{
         Actor, Body, Change, Event, Lost, Namespace, Probe, ProbeResult, Ready, SetUp, State, map_name,
         personality_name,
@@ -52,7 +53,16 @@ fn set_up(it: &SetUp) -> String {
         // Writing to a String cannot fail.
         let _ = write!(line, ": {} reserved, {} usable", exactly(sizes.reservation_bytes), exactly(sizes.usable_bytes));
     }
-    format!("{line}; {}{}", it.meaning, by(it.attempt.by.as_ref()))
+    format!("{line}; {}{}{}", it.meaning, verdict(it), by(it.attempt.by.as_ref()))
+}
+
+/// What is wrong with it, if anything is: a good set-up needs no verdict on its line.
+fn verdict(it: &SetUp) -> String {
+    match &it.judgement {
+        Some(found) if found.verdict == Verdict::Oversize => format!("; OVERSIZE: {}", found.detail),
+        Some(found) if found.verdict == Verdict::Unknown => format!("; verdict unknown: {}", found.detail),
+        _ => String::new(),
+    }
 }
 
 /// A size for the eye, and to the byte where that is not the same.
@@ -123,4 +133,56 @@ fn lost(it: Lost) -> String {
         "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end",
         it.lost, it.read_faults, it.table_full, it.unpaired
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::event::{Blind, ProgramState, SCHEMA, Stopped, Time};
+
+    fn line(body: Body) -> String {
+        of(&Event { schema: SCHEMA, time: Time(UNIX_EPOCH), body })
+    }
+
+    #[test]
+    fn a_program_that_is_off_is_named_with_its_reason() {
+        let ready = Ready {
+            state: State::Observing,
+            reason: None,
+            kernel: "6.12".to_owned(),
+            struct_page_size_bytes: Some(64),
+            page_size_bytes: 4096,
+            programs: vec![
+                ProgramState { program: "bus_probe".to_owned(), attached: true, reason: None },
+                ProgramState {
+                    program: "label_update".to_owned(),
+                    attached: false,
+                    reason: Some("the kernel has no function x to probe".to_owned()),
+                },
+            ],
+        };
+        assert_eq!(
+            line(Body::Ready(ready)),
+            "1970-01-01T00:00:00Z ready    observing Linux 6.12 with 1 programs; `label_update` is off: the kernel has \
+             no function x to probe"
+        );
+    }
+
+    #[test]
+    fn what_is_missed_stands_out() {
+        let blind = line(Body::Blind(Blind { reason: "libnvdimm was unloaded".to_owned() }));
+        assert!(blind.contains("BLIND"), "{blind}");
+        let lost = line(Body::Lost(Lost { lost: 3, ..Lost::default() }));
+        assert!(lost.contains("LOST     3 records lost"), "{lost}");
+        assert!(line(Body::Stopped(Stopped::default())).contains("0 records lost"));
+    }
+
+    #[test]
+    fn a_size_that_is_no_whole_unit_is_given_to_the_byte() {
+        assert_eq!(exactly(1_054_867_456), "1006 MiB");
+        assert_eq!(exactly(18 << 20), "18 MiB");
+        assert_eq!(exactly((1 << 30) + 512), "1.0 GiB (1073742336 B)");
+    }
 }

@@ -4,13 +4,11 @@ use std::fs;
 
 use super::*;
 use crate::{
-    inventory::{Inventory, usage::Mount},
+    inventory::{InfoBlocks, Inventory, usage::Mount},
     kernel::KernelFacts,
 };
 
-#[path = "../../../tests/support/tree.rs"]
-mod tree;
-use tree::{Pmem, Tree};
+use crate::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 

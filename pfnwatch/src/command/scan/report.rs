@@ -17,6 +17,8 @@ pub struct Report {
     schema: u32,
     kernel: Kernel,
     verdict: Verdict,
+    /// Why the info blocks of enabled namespaces were not read; null where they were, or were not asked for.
+    info_blocks_problem: Option<String>,
     totals: Totals,
     regions: Vec<RegionRow>,
     namespaces: Vec<NamespaceReport>,
@@ -132,6 +134,7 @@ impl From<&Survey> for Report {
                 struct_page_size_bytes: survey.kernel.struct_page_size,
             },
             verdict: survey.verdict,
+            info_blocks_problem: survey.blocks_problem.clone(),
             totals: survey.totals,
             regions: survey.regions.iter().map(RegionRow::from).collect(),
             namespaces: survey.namespaces.iter().map(NamespaceReport::from).collect(),

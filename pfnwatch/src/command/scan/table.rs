@@ -144,6 +144,9 @@ fn remarks(text: &mut String, survey: &Survey) {
     if survey.namespaces.iter().any(inferred) {
         let _ = writeln!(text, "\n~ inferred from sizes; root can read the addresses, and then it is exact.");
     }
+    if let Some(problem) = &survey.blocks_problem {
+        let _ = writeln!(text, "\nThe info blocks could not be read, sysfs has to do: {problem}");
+    }
     closed_regions(text, survey);
 }
 

@@ -4,13 +4,11 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    inventory::{Inventory, Roots},
+    inventory::{InfoBlocks, Inventory, Roots},
     kernel::KernelFacts,
 };
 
-#[path = "../../../tests/support/tree.rs"]
-mod tree;
-use tree::{Pmem, Tree};
+use crate::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 

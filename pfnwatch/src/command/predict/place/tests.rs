@@ -1,9 +1,7 @@
 use super::*;
 use crate::inventory::Roots;
 
-#[path = "../../../../tests/support/tree.rs"]
-mod tree;
-use tree::{Pmem, Tree};
+use crate::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 
