@@ -31,6 +31,8 @@ pub(super) struct Kernel {
     pub(super) image: PathBuf,
     /// A folder of the modules that guests need, uncompressed, with depmod's tables: it becomes `/lib/modules/RELEASE`.
     pub(super) modules: PathBuf,
+    /// The .deb files that it came in.
+    pub(super) packages: Vec<PathBuf>,
 }
 
 /// What became of a line.
@@ -69,11 +71,13 @@ pub(super) fn provide_chosen(
     let gone = || format!("Debian suite {} holds no kernel {line} any more", suite.name());
     let Some(mut image) = choose(suite)? else { return Ok(Found::NotRun(gone())) };
     if !home(&image).is_dir() {
-        let deb;
-        (image, deb) = suite.fetch(|suite| choose(suite)?.ok_or_else(|| anyhow!(gone())))?;
+        (image, _) = suite.fetch(|suite| choose(suite)?.ok_or_else(|| anyhow!(gone())))?;
+    }
+    let packages = packages(suite, &image)?;
+    if !home(&image).is_dir() {
         let part = home(&image).with_extension("part");
         let _ = fs::remove_dir_all(&part);
-        unpack(suite, &image, &deb, &part)?;
+        unpack(&packages, &image, &part)?;
         fs::rename(&part, home(&image)).with_context(|| format!("cannot create {}", home(&image).display()))?;
     }
     let (home, release) = (home(&image), release_of(&image.name));
@@ -82,6 +86,7 @@ pub(super) fn provide_chosen(
         image: home.join("vmlinuz"),
         modules: home.join("lib/modules").join(&release),
         release,
+        packages,
     };
     Ok(Found::Kernel(kernel))
 }
@@ -108,13 +113,21 @@ pub(super) fn release_of(package: &str) -> String {
     package.splitn(3, '-').nth(2).unwrap_or_default().to_owned()
 }
 
-/// Leaves the image and the modules that guests need in `home`, and nothing else.
-fn unpack(suite: &Suite, image: &Package, deb: &Path, home: &Path) -> Result<()> {
-    let (whole, release) = (home.join("whole"), release_of(&image.name));
-    debian::unpack(deb, &whole)?;
+/// The files of a kernel: from 6.19 on the modules are in a package of their own.
+fn packages(suite: &Suite, image: &Package) -> Result<Vec<PathBuf>> {
+    let mut files = vec![suite.download(image)?];
     if image.name.starts_with("linux-binary") {
-        let modules = suite.package(&format!("linux-modules-{release}"))?;
-        debian::unpack(&suite.download(&modules)?, &whole)?;
+        let modules = suite.package(&format!("linux-modules-{}", release_of(&image.name)))?;
+        files.push(suite.download(&modules)?);
+    }
+    Ok(files)
+}
+
+/// Leaves the image and the modules that guests need in `home`, and nothing else.
+fn unpack(packages: &[PathBuf], image: &Package, home: &Path) -> Result<()> {
+    let (whole, release) = (home.join("whole"), release_of(&image.name));
+    for deb in packages {
+        debian::unpack(deb, &whole)?;
     }
     let tree = ["usr/lib/modules", "lib/modules"].map(|place| whole.join(place).join(&release));
     let tree = tree.iter().find(|dir| dir.is_dir()).with_context(|| format!("{} has no modules", image.name))?;
