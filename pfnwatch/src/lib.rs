@@ -29,6 +29,7 @@ pub mod source;
 pub mod survey;
 pub mod terminal;
 pub mod units;
+pub mod verdicts;
 
 /// Made-up hosts, shared with the tests of the built binary and with `cargo xtask bench scan`.
 #[cfg(test)]

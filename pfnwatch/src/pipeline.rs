@@ -11,6 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
+    assess::{Host, Thresholds},
     cgroup::Cgroups,
     decode::{self, decode},
     event::{Blind, Body, Event, Ready, State, Stopped, Undecoded},
@@ -21,6 +22,7 @@ use crate::{
     observation::{Observation, Options},
     shutdown::Shutdown,
     sinks::log::Log,
+    verdicts,
 };
 
 /// How often the counters and the presence of libnvdimm are looked at without any occasion.
@@ -134,7 +136,7 @@ impl<W: Write> Pipeline<W> {
     }
 
     fn deliver(&mut self, batch: &mut Vec<Bytes>) -> anyhow::Result<()> {
-        let context = self.context()?;
+        let (context, host) = (self.context()?, Host::from(&self.facts));
         for record in batch.drain(..) {
             self.ended.received += 1;
             let event = decode(&record, &context).unwrap_or_else(|error| {
@@ -142,7 +144,8 @@ impl<W: Write> Pipeline<W> {
                 let length_bytes = u64::try_from(record.len()).unwrap_or(u64::MAX);
                 Event::now(Body::Undecoded(Undecoded { length_bytes, reason: error.to_string() }))
             });
-            let event = self.labels.follow(event);
+            let mut event = self.labels.follow(event);
+            verdicts::judge(&mut event, &host, &Thresholds::default());
             self.emit(event)?;
         }
         Ok(())

@@ -15,6 +15,7 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::Kind, context: &
     let bind = bind_code(record);
     let block = block(record, setup);
     let outcome = outcome(block, setup, bind);
+    let info_block = if matches!(block, Block::Made | Block::Met) { info_block(record) } else { None };
     SetUp {
         attempt: common(record),
         namespace: namespace(record),
@@ -26,8 +27,10 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::Kind, context: &
         outcome,
         setup_code: setup,
         meaning: errno::of_setup(block, outcome, setup, bind),
-        sizes: matches!(block, Block::Made | Block::Met).then(|| sizes(record, context)).flatten(),
+        sizes: info_block.and_then(|block| sizes(&block, record.npfns, context)),
         struct_page_size_bytes: context.struct_page_size,
+        judgement: None,
+        info_block,
     }
 }
 
@@ -58,18 +61,19 @@ fn outcome(block: Block, setup: Option<i32>, bind: Option<i32>) -> Outcome {
     }
 }
 
-/// The sizes that the block in the kernel's memory says; none where the kernel's memory could not be read.
-fn sizes(record: &Attempt, context: &Context) -> Option<Sizes> {
-    if !record.seen.has(Seen::BLOCK) {
-        return None;
-    }
-    let block = InfoBlock::from_head(&record.block).ok()?;
+/// The block in the kernel's memory; none where that could not be read.
+fn info_block(record: &Attempt) -> Option<InfoBlock> {
+    if record.seen.has(Seen::BLOCK) { InfoBlock::from_head(&record.block).ok() } else { None }
+}
+
+/// The sizes that the block says, and the pages that the kernel counts.
+fn sizes(block: &InfoBlock, npfns: u64, context: &Context) -> Option<Sizes> {
     Some(Sizes {
         reservation_bytes: block.reservation()?,
         dataoff_bytes: block.dataoff,
         start_pad_bytes: block.start_pad.into(),
         end_trunc_bytes: block.end_trunc.into(),
-        usable_bytes: record.npfns.checked_mul(context.page_size)?,
+        usable_bytes: npfns.checked_mul(context.page_size)?,
         npfns: block.npfns,
         page_struct_size_bytes: block.page_struct_size.into(),
         block_page_size_bytes: block.page_size.map(u64::from),

@@ -1,10 +1,11 @@
 //! The event that pfnwatch is about: what `nvdimm_setup_pfn` did.
 
-use pfnwatch_common::{Map, superblock};
+use pfnwatch_common::{InfoBlock, Map, superblock};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::{Attempt, Namespace};
+use crate::assess::{Cause, Evidence, Verdict};
 
 /// A set-up: the kernel made an info block and reserved the memmap, met a block, or refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,6 +39,33 @@ pub struct SetUp {
     pub sizes: Option<Sizes>,
     /// `sizeof(struct page)` of the running kernel, in bytes.
     pub struct_page_size_bytes: Option<u64>,
+    /// Whether it costs what it should; none before it was judged.
+    #[serde(flatten)]
+    pub judgement: Option<Judgement>,
+    /// The block itself, for what judges the event.
+    #[serde(skip)]
+    pub info_block: Option<InfoBlock>,
+}
+
+/// The verdict on a set-up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Judgement {
+    /// Does it cost what it should?
+    pub verdict: Verdict,
+    /// Why it costs what it costs.
+    pub cause: Cause,
+    /// The letter of the waste class, for the six causes that have one.
+    pub class: Option<char>,
+    /// What the same geometry gets at the reference struct page size.
+    pub ideal_bytes: Option<u64>,
+    /// reservation - ideal, never negative.
+    pub excess_bytes: Option<u64>,
+    /// reservation - the formula at the running kernel's `sizeof(struct page)`, never negative: information only.
+    pub unused_bytes: Option<u64>,
+    /// Where the reservation came from.
+    pub evidence: Option<Evidence>,
+    /// One sentence for people.
+    pub detail: String,
 }
 
 /// The sizes that follow from an info block. `size = reservation + usable + end_trunc`.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
+    assess::Verdict,
     event::{
         Actor, Body, Change, Event, Lost, Namespace, Probe, ProbeResult, Ready, SetUp, State, map_name,
         personality_name,
@@ -52,7 +53,16 @@ fn set_up(it: &SetUp) -> String {
         // Writing to a String cannot fail.
         let _ = write!(line, ": {} reserved, {} usable", exactly(sizes.reservation_bytes), exactly(sizes.usable_bytes));
     }
-    format!("{line}; {}{}", it.meaning, by(it.attempt.by.as_ref()))
+    format!("{line}; {}{}{}", it.meaning, verdict(it), by(it.attempt.by.as_ref()))
+}
+
+/// What is wrong with it, if anything is: a good set-up needs no verdict on its line.
+fn verdict(it: &SetUp) -> String {
+    match &it.judgement {
+        Some(found) if found.verdict == Verdict::Oversize => format!("; OVERSIZE: {}", found.detail),
+        Some(found) if found.verdict == Verdict::Unknown => format!("; verdict unknown: {}", found.detail),
+        _ => String::new(),
+    }
 }
 
 /// A size for the eye, and to the byte where that is not the same.

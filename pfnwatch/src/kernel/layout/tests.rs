@@ -15,7 +15,9 @@ impl ByHand {
     /// Everything that the table asks for, each member at an offset of its own.
     fn complete() -> Self {
         let mut kernel = Self::default();
-        for (structure, size) in [("device", 744), ("nd_namespace_common", 776), ("nd_namespace_io", 928)] {
+        for (structure, size) in
+            [("kobject", 64), ("device", 744), ("nd_namespace_common", 776), ("nd_namespace_io", 928)]
+        {
             kernel.sizes.insert(structure.to_owned(), size);
         }
         for (row, offset) in TABLE.iter().zip((0..).step_by(8)) {
