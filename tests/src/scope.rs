@@ -9,6 +9,15 @@ const BLIND: &str = "5.10";
 /// The machine of most tests.
 pub const USUAL: &str = "usual";
 
+/// A larger machine whose libnvdimm is built with MAX_STRUCT_PAGE_SIZE = 128.
+pub const MAX128: &str = "max128";
+/// The same NVDIMMs with what was made there, under a kernel without the regression.
+pub const CARRIED: &str = "carried";
+/// MAX_STRUCT_PAGE_SIZE = 32, below `sizeof(struct page)`.
+pub const MAX32: &str = "max32";
+/// The same with the parameter `page_struct_override` set.
+pub const MAX32_OVERRIDE: &str = "max32-override";
+
 /// Kernel lines for which a test counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Lines {
@@ -62,6 +71,12 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "platform::module_btf", lines: Lines::Observing, scenario: USUAL },
     Scope { prefix: "platform::no_module_btf", lines: Lines::Blind, scenario: USUAL },
     Scope { prefix: "reservation::many_", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "max128::", lines: Lines::Every, scenario: MAX128 },
+    // After the tests above by its name: what it makes has to stay for the next machine.
+    Scope { prefix: "max128_carried::is_made", lines: Lines::Every, scenario: MAX128 },
+    Scope { prefix: "max128_carried::", lines: Lines::Every, scenario: CARRIED },
+    Scope { prefix: "max32::", lines: Lines::Every, scenario: MAX32 },
+    Scope { prefix: "max32_override::", lines: Lines::Every, scenario: MAX32_OVERRIDE },
 ];
 
 /// The row of the table that holds for a test.

@@ -1,7 +1,8 @@
 //! `cargo xtask vm`: boots Debian kernels in QEMU with emulated NVDIMMs and runs the end-to-end tests inside.
 //!
 //! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs` and
-//! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`).
+//! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`). `variant`
+//! rebuilds libnvdimm with the regression and the like, `kernel_files` has pfnwatch judge kernels that do not run.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -18,16 +19,18 @@ mod console;
 mod cpio;
 mod initramfs;
 mod kernel;
+mod kernel_files;
 mod modules;
 mod programs;
 mod qemu;
 mod scenario;
 mod session;
+mod variant;
 
 use initramfs::Base;
 use kernel::{Found, Kernel};
 use qemu::Qemu;
-use scenario::Scenario;
+use scenario::{On, Scenario};
 
 /// How long one guest may run in all.
 const GUEST_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -66,14 +69,13 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
             paths::target().join("release/pfnwatch").display()
         );
     }
-    let base = Base::new(&built)?;
+    let run = Run { base: Base::new(&built)?, tests: programs::tests(&built)?, filter: args.filter.clone() };
     let (mut tally, mut qemu) = (Tally::default(), None);
     for line in scope::LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all")) {
         let kernel = match kernel::provide(line)? {
             Found::Kernel(kernel) => kernel,
             Found::NotRun(why) => {
-                println!("kernel {line}: not run: {why}");
-                tally.not_run.push(format!("{line}: {why}"));
+                not_run(format!("{line}: {why}"), &mut tally);
                 continue;
             }
         };
@@ -85,12 +87,43 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
                 none.insert(found)
             }
         };
-        for machine in scenario::ALL {
-            boot(&kernel, machine, qemu, &base, &args.filter, &mut tally)?;
+        kernel_files::check_debian(&kernel, built.agent.as_deref(), &args.filter, &mut tally);
+        let machines: Vec<_> = scenario::ALL.iter().filter(|machine| machine.is_for(line)).collect();
+        for machine in machines.iter().filter(|machine| machine.kernel == On::Debian && run.wants(machine)) {
+            run.boot(&Machine { kernel: &kernel, libnvdimm: None, scenario: machine }, qemu, &mut tally)?;
+        }
+        if machines.iter().any(|machine| machine.kernel != On::Debian && run.wants(machine)) {
+            rebuilt(line, &machines, &run, qemu, &mut tally)?;
+        }
+        if *line == scenario::REBUILT {
+            kernel_files::check_variants(line, built.agent.as_deref(), &args.filter, &mut tally)?;
         }
     }
     close(&tally, &args.filter)?;
     Ok(tally)
+}
+
+/// The machines of a line whose libnvdimm is rebuilt.
+fn rebuilt(line: &str, machines: &[&Scenario], run: &Run, qemu: &Qemu, tally: &mut Tally) -> Result<()> {
+    let variants = match variant::provide(line)? {
+        Ok(variants) => variants,
+        Err(why) => {
+            not_run(format!("{line} with another libnvdimm: {why}"), tally);
+            return Ok(());
+        }
+    };
+    for machine in machines.iter().filter(|machine| run.wants(machine)) {
+        if let On::Rebuilt(_, variant) = machine.kernel {
+            let libnvdimm = Some(variants.module(variant));
+            run.boot(&Machine { kernel: &variants.kernel, libnvdimm, scenario: machine }, qemu, tally)?;
+        }
+    }
+    Ok(())
+}
+
+fn not_run(what: String, tally: &mut Tally) {
+    println!("not run: kernel {what}");
+    tally.not_run.push(what);
 }
 
 /// Keeps a second run off the same files until it is dropped; it waits.
@@ -102,44 +135,81 @@ fn lock() -> Result<File> {
     Ok(file)
 }
 
-/// One guest.
-fn boot(
-    kernel: &Kernel,
-    machine: &Scenario,
-    qemu: &Qemu,
-    base: &Base,
-    filter: &[String],
-    tally: &mut Tally,
-) -> Result<()> {
-    println!("kernel {} ({}), machine {}", kernel.line, kernel.release, machine.name);
-    let home = paths::target().join("vm/guests").join(format!("{}-{}", kernel.line, machine.name));
+/// What all guests of a run have in common.
+struct Run {
+    base: Base,
+    /// The names of all tests.
+    tests: Vec<String>,
+    filter: Vec<String>,
+}
+
+/// One guest to be.
+struct Machine<'a> {
+    kernel: &'a Kernel,
+    /// What takes the place of the kernel's own module.
+    libnvdimm: Option<PathBuf>,
+    scenario: &'a Scenario,
+}
+
+impl Run {
+    /// Whether a test that was asked for is to be run on this machine.
+    fn wants(&self, machine: &Scenario) -> bool {
+        let orders = self.orders("", machine);
+        self.tests.iter().any(|test| orders.wants(test) && scope::of(test).scenario == machine.name)
+    }
+
+    fn orders(&self, line: &str, machine: &Scenario) -> Orders {
+        Orders {
+            line: line.to_owned(),
+            scenario: machine.name.to_owned(),
+            filters: self.filter.clone(),
+            test_limit_s: TEST_LIMIT_S,
+        }
+    }
+
+    fn boot(&self, machine: &Machine<'_>, qemu: &Qemu, tally: &mut Tally) -> Result<()> {
+        let (kernel, scenario) = (machine.kernel, machine.scenario);
+        println!("kernel {} ({}), machine {}", kernel.line, kernel.release, scenario.name);
+        let home = home(&kernel.line, scenario.name)?;
+        let initramfs = home.join("initramfs.cpio");
+        let orders = self.orders(&kernel.line, scenario);
+        self.base.write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
+        let backends = backends(&kernel.line, scenario)?;
+        let command = qemu.command(&kernel.image, &initramfs, scenario, &backends);
+        let outcome = session::run(command, GUEST_LIMIT, |report| show(&kernel.line, report))?;
+        if let Some(why) = &outcome.broken {
+            println!("{:>5}  FAILED  the guest: {why}", kernel.line);
+        }
+        tally.passed += outcome.passed;
+        tally.failed += outcome.failed;
+        // What a test wrote there takes room, and serves nobody but a scenario that goes on with it.
+        let kept = scenario::ALL.iter().any(|other| other.continues == Some(scenario.name) && self.wants(other));
+        for file in backends.iter().filter(|_| !kept).chain([&initramfs]) {
+            let _ = fs::remove_file(file);
+        }
+        Ok(())
+    }
+}
+
+/// The folder of a guest's files.
+fn home(line: &str, scenario: &str) -> Result<PathBuf> {
+    let home = paths::target().join("vm/guests").join(format!("{line}-{scenario}"));
     fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
-    let orders = Orders {
-        line: kernel.line.clone(),
-        scenario: machine.name.to_owned(),
-        filters: filter.to_vec(),
-        test_limit_s: TEST_LIMIT_S,
-    };
-    let initramfs = home.join("initramfs.cpio");
-    base.write(kernel, &orders, &initramfs)?;
-    let mut backends: Vec<PathBuf> = Vec::new();
-    for (number, nvdimm) in machine.nvdimms.iter().enumerate() {
-        let backend = home.join(format!("nvdimm{number}.img"));
-        qemu::blank(&backend, qemu::backend_bytes(nvdimm))?;
-        backends.push(backend);
+    Ok(home)
+}
+
+/// The NVDIMMs' files: blank, or as the scenario that this one continues left them.
+fn backends(line: &str, scenario: &Scenario) -> Result<Vec<PathBuf>> {
+    let home = home(line, scenario.continues.unwrap_or(scenario.name))?;
+    let mut files = Vec::new();
+    for (number, nvdimm) in scenario.nvdimms.iter().enumerate() {
+        let file = home.join(format!("nvdimm{number}.img"));
+        if scenario.continues.is_none() || !file.exists() {
+            qemu::blank(&file, qemu::backend_bytes(nvdimm))?;
+        }
+        files.push(file);
     }
-    let command = qemu.command(&kernel.image, &initramfs, machine, &backends);
-    let outcome = session::run(command, GUEST_LIMIT, |report| show(&kernel.line, report))?;
-    if let Some(why) = &outcome.broken {
-        println!("{:>5}  FAILED  the guest: {why}", kernel.line);
-    }
-    tally.passed += outcome.passed;
-    tally.failed += outcome.failed;
-    // What a test wrote there takes room, and serves nobody.
-    for backend in backends.iter().chain([&initramfs]) {
-        let _ = fs::remove_file(backend);
-    }
-    Ok(())
+    Ok(files)
 }
 
 fn show(line: &str, report: &Report) {

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use guest::orders::{self, Orders};
 
 use super::cpio::Archive;
@@ -49,13 +49,18 @@ impl Base {
         Ok(Self(files))
     }
 
-    /// Writes the archive for one boot.
-    pub(super) fn write(&self, kernel: &Kernel, orders: &Orders, to: &Path) -> Result<()> {
+    /// Writes the archive for one boot; `libnvdimm` takes the place of the kernel's own.
+    pub(super) fn write(&self, kernel: &Kernel, libnvdimm: Option<&Path>, orders: &Orders, to: &Path) -> Result<()> {
         let mut tree: Tree = self.0.iter().map(|(path, file)| (path.clone(), Content::Copy(file.clone()))).collect();
         tree.extend(KMOD_LINKS.iter().map(|path| ((*path).to_owned(), Content::Link("/bin/kmod"))));
         let text = serde_json::to_string(orders).context("orders that JSON refuses")?;
         tree.insert(in_guest(Path::new(orders::PATH)), Content::Text(text));
-        add_folder(&mut tree, &kernel.modules, &format!("lib/modules/{}", kernel.release))?;
+        let modules = format!("lib/modules/{}", kernel.release);
+        add_folder(&mut tree, &kernel.modules, &modules)?;
+        if let Some(module) = libnvdimm {
+            let replaced = tree.insert(format!("{modules}/kernel/libnvdimm.ko"), Content::Copy(module.to_path_buf()));
+            ensure!(replaced.is_some(), "kernel {} has no libnvdimm to replace", kernel.release);
+        }
         write_tree(&tree, to).with_context(|| format!("cannot write {}", to.display()))
     }
 }

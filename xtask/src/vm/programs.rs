@@ -32,6 +32,12 @@ pub(super) fn build() -> Result<Built> {
     })
 }
 
+/// The names of all tests, as libtest has them.
+pub(super) fn tests(built: &Built) -> Result<Vec<String>> {
+    let listed = Task::new(&built.tests, ["--list", "--format", "terse"]).read()?;
+    Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
 /// The path of a target's executable in cargo's messages.
 fn executable(messages: &str, target: &str) -> Result<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());

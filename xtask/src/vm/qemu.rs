@@ -125,10 +125,12 @@ fn nvdimm_arguments(number: usize, nvdimm: &Nvdimm, backend: &Path) -> [OsString
 }
 
 fn kernel_arguments(machine: &Scenario) -> String {
-    match machine.legacy_pmem_bytes {
-        0 => KERNEL_ARGUMENTS.to_owned(),
-        size => format!("{KERNEL_ARGUMENTS} memmap={}M!{}M", size / MIB, LEGACY_START / MIB),
+    let mut words = vec![KERNEL_ARGUMENTS.to_owned()];
+    if machine.legacy_pmem_bytes > 0 {
+        words.push(format!("memmap={}M!{}M", machine.legacy_pmem_bytes / MIB, LEGACY_START / MIB));
     }
+    words.extend((!machine.arguments.is_empty()).then(|| machine.arguments.to_owned()));
+    words.join(" ")
 }
 
 /// Makes a file's contents zero, and its size this; it stays sparse.

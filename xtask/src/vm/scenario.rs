@@ -2,6 +2,8 @@
 
 use guest::scope;
 
+use super::variant::Variant;
+
 /// Bytes in a MiB.
 pub(super) const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -14,12 +16,37 @@ pub(super) const LABELS_BYTES: u64 = 2 * MIB;
 pub(super) struct Scenario {
     /// Its name, as tests give it.
     pub(super) name: &'static str,
+    /// What of the kernel is not Debian's own build.
+    pub(super) kernel: On,
+    /// The scenario whose NVDIMMs are taken over with what is on them; it has to be run before, with the same NVDIMMs.
+    pub(super) continues: Option<&'static str>,
+    /// Further words of the kernel's command line.
+    pub(super) arguments: &'static str,
     /// DRAM.
     pub(super) memory_bytes: u64,
     /// The part of DRAM from `LEGACY_START` on that the kernel is told to take for persistent memory, without labels.
     pub(super) legacy_pmem_bytes: u64,
     /// The NVDIMMs, with labels, in the order of their addresses.
     pub(super) nvdimms: &'static [Nvdimm],
+}
+
+/// The kernels that a scenario is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum On {
+    /// Debian's own of every line.
+    Debian,
+    /// One line's, with this libnvdimm.
+    Rebuilt(&'static str, Variant),
+}
+
+impl Scenario {
+    /// Whether it is for this kernel line.
+    pub(super) fn is_for(&self, line: &str) -> bool {
+        match self.kernel {
+            On::Debian => true,
+            On::Rebuilt(own, _) => own == line,
+        }
+    }
 }
 
 /// An emulated NVDIMM, backed by a sparse file.
@@ -30,18 +57,54 @@ pub(super) struct Nvdimm {
     pub(super) address: Option<u64>,
 }
 
-/// All scenarios.
-pub(super) const ALL: &[Scenario] = &[Scenario {
-    name: scope::USUAL,
-    // Below 2.75 GiB, q35 keeps all of it below 4 GiB, and the NVDIMMs start at 4 GiB.
+/// The line that is rebuilt: its first releases had the regression, and its source has what the variants change.
+pub(super) const REBUILT: &str = "6.1";
+
+/// All scenarios, in the order in which they are run.
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: scope::USUAL,
+        kernel: On::Debian,
+        continues: None,
+        arguments: "",
+        // Below 2.75 GiB, q35 keeps all of it below 4 GiB, and the NVDIMMs start at 4 GiB.
+        memory_bytes: 2560 * MIB,
+        legacy_pmem_bytes: 512 * MIB,
+        nvdimms: &[
+            Nvdimm { region_bytes: 4 * GIB, address: None },
+            // An odd multiple of 2 MiB: start mod align is 2 MiB for 1G, and shows in dataoff.
+            Nvdimm { region_bytes: 6 * GIB, address: Some(9 * GIB + 2 * MIB) },
+        ],
+    },
+    Scenario { name: scope::MAX128, kernel: On::Rebuilt(REBUILT, Variant::Max128), ..LARGE },
+    Scenario {
+        name: scope::CARRIED,
+        kernel: On::Rebuilt(REBUILT, Variant::Stock),
+        continues: Some(scope::MAX128),
+        ..LARGE
+    },
+    Scenario { name: scope::MAX32, kernel: On::Rebuilt(REBUILT, Variant::Max32), ..LARGE },
+    Scenario {
+        name: scope::MAX32_OVERRIDE,
+        kernel: On::Rebuilt(REBUILT, Variant::Max32Override),
+        arguments: "libnvdimm.page_struct_override=1",
+        ..LARGE
+    },
+];
+
+/// The usual machine with room for a namespace of 16 GiB in its first NVDIMM.
+const LARGE: Scenario = Scenario {
+    name: "",
+    kernel: On::Debian,
+    continues: None,
+    arguments: "",
     memory_bytes: 2560 * MIB,
     legacy_pmem_bytes: 512 * MIB,
     nvdimms: &[
-        Nvdimm { region_bytes: 4 * GIB, address: None },
-        // An odd multiple of 2 MiB: start mod align is 2 MiB for 1G, and shows in dataoff.
-        Nvdimm { region_bytes: 6 * GIB, address: Some(9 * GIB + 2 * MIB) },
+        Nvdimm { region_bytes: 17 * GIB, address: None },
+        Nvdimm { region_bytes: 6 * GIB, address: Some(22 * GIB + 2 * MIB) },
     ],
-}];
+};
 
 /// Place in memory of the legacy region. Not the end of DRAM: the firmware keeps its tables there, which cuts the region
 /// in two that are not aligned.
