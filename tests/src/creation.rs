@@ -47,7 +47,7 @@ pub struct Prepared {
     pub namespace: String,
     /// The region's seed that was taken: `pfn0.0` or `dax0.0`.
     pub claimer: String,
-    /// The label's uuid.
+    /// The label's uuid; empty where there is no label.
     pub namespace_uuid: String,
     /// The uuid that the info block is to have.
     pub block_uuid: String,
@@ -71,6 +71,14 @@ pub fn create(wanted: &Wanted) -> Result<Prepared> {
 
 /// Sets a namespace and its claimer up, without binding.
 pub fn prepare(wanted: &Wanted) -> Result<Prepared> {
+    let namespace = sysfs::text(&wanted.region, "namespace_seed")?;
+    sysfs::write(&namespace, "uuid", &new_uuid()?)?;
+    sysfs::write(&namespace, "size", &wanted.size_bytes.to_string())?;
+    claim(wanted, &namespace, &new_uuid()?)
+}
+
+/// Has the region's seed claim a namespace that is there and disabled, without binding.
+pub fn claim(wanted: &Wanted, namespace: &str, block_uuid: &str) -> Result<Prepared> {
     let (kind, driver) = match wanted.mode {
         Mode::Fsdax => ("pfn", "nd_pmem"),
         Mode::Devdax => ("dax", "dax_pmem"),
@@ -79,19 +87,23 @@ pub fn prepare(wanted: &Wanted) -> Result<Prepared> {
         Map::Dev => "pmem",
         Map::Mem => "ram",
     };
-    let namespace = sysfs::text(&wanted.region, "namespace_seed")?;
-    let (namespace_uuid, block_uuid) = (new_uuid()?, new_uuid()?);
-    sysfs::write(&namespace, "uuid", &namespace_uuid)?;
-    sysfs::write(&namespace, "size", &wanted.size_bytes.to_string())?;
     let claimer = sysfs::text(&wanted.region, &format!("{kind}_seed"))?;
-    sysfs::write(&claimer, "uuid", &block_uuid)?;
+    sysfs::write(&claimer, "uuid", block_uuid)?;
     sysfs::write(&claimer, "mode", map)?;
     sysfs::write(&claimer, "align", &wanted.align_bytes.to_string())?;
-    sysfs::write(&claimer, "namespace", &namespace)?;
-    Ok(Prepared { namespace, claimer, namespace_uuid, block_uuid, driver })
+    sysfs::write(&claimer, "namespace", namespace)?;
+    Ok(Prepared {
+        namespace: namespace.to_owned(),
+        claimer,
+        // A namespace without a label has no such attribute.
+        namespace_uuid: sysfs::text(namespace, "uuid").unwrap_or_default(),
+        block_uuid: block_uuid.to_owned(),
+        driver,
+    })
 }
 
-fn new_uuid() -> Result<String> {
+/// A fresh uuid of the kernel's.
+pub fn new_uuid() -> Result<String> {
     let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("the kernel gives no uuid")?;
     Ok(uuid.trim().to_owned())
 }

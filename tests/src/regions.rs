@@ -7,6 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::init::GUEST_MARK;
 use crate::{command, modules, sysfs};
 
+/// What sizes of namespaces must be multiples of, unless a test wants it otherwise: the kernel's own default.
+const ALIGN: u64 = 16 << 20;
+
 /// The regions by what they are: their numbers depend on the order of loading.
 #[derive(Clone, Debug)]
 pub struct Regions {
@@ -32,7 +35,11 @@ pub fn fresh() -> Result<Regions> {
     for arguments in [["disable-region", "all"].as_slice(), &["init-labels", "-f", "all"], &["enable-region", "all"]] {
         command::run("/bin/ndctl", arguments)?;
     }
-    find()
+    let regions = find()?;
+    for region in [&regions.first, &regions.second] {
+        sysfs::write(region, "align", &ALIGN.to_string())?;
+    }
+    Ok(regions)
 }
 
 /// The regions as they are, told apart by what has labels and where it starts.

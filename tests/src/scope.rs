@@ -59,6 +59,7 @@ pub struct Scope {
 /// The table. The longest prefix of a test's name holds; a test that no row names counts on every line.
 pub const TABLE: &[Scope] = &[
     Scope { prefix: "", lines: Lines::Every, scenario: USUAL },
+    Scope { prefix: "geometry::", lines: Lines::Observing, scenario: USUAL },
     Scope { prefix: "platform::module_btf", lines: Lines::Observing, scenario: USUAL },
     Scope { prefix: "platform::no_module_btf", lines: Lines::Blind, scenario: USUAL },
 ];

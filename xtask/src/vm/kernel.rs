@@ -57,7 +57,8 @@ pub(super) fn provide(line: &str) -> Result<Found> {
     };
     let release = release_of(&image.name);
     let home = paths::target().join("vm/kernels").join(format!("{release}_{}", image.version));
-    if !home.is_dir() {
+    if !modules::is_staged(&home) {
+        let _ = fs::remove_dir_all(&home);
         let part = home.with_extension("part");
         let _ = fs::remove_dir_all(&part);
         unpack(&suite, line, &release, &part)?;
