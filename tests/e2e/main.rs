@@ -1,5 +1,14 @@
 //! The end-to-end tests: run as root in a guest by `cargo xtask vm`, one process a test.
 
+mod burst;
+mod geometry;
+mod host;
 mod kernel;
+mod leftovers;
+mod life;
+mod loss;
+mod neighbours;
 mod platform;
+mod refusal;
+mod reload;
 mod reservation;
