@@ -3,12 +3,14 @@
 mod burst;
 mod geometry;
 mod host;
+mod inventory;
 mod kernel;
 mod leftovers;
 mod life;
 mod loss;
 mod neighbours;
 mod platform;
+mod prediction;
 mod refusal;
 mod reload;
 mod reservation;
