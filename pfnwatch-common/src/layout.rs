@@ -94,6 +94,16 @@ offsets! {
 }
 
 offsets! {
+    /// `struct nd_btt` (drivers/nvdimm/nd.h).
+    NdBtt {
+        /// `dev`: the `struct device` itself.
+        dev,
+        /// `ndns`: a pointer to the claimed `struct nd_namespace_common`, or null.
+        ndns,
+    }
+}
+
+offsets! {
     /// `struct nd_namespace_common` (include/linux/nd.h).
     NdNamespaceCommon {
         /// `dev`: the `struct device` itself.
@@ -169,6 +179,8 @@ pub struct Layout {
     pub device_driver: DeviceDriver,
     /// `struct nd_pfn`
     pub nd_pfn: NdPfn,
+    /// `struct nd_btt`
+    pub nd_btt: NdBtt,
     /// `struct nd_namespace_common`
     pub nd_namespace_common: NdNamespaceCommon,
     /// `struct nd_namespace_io`
@@ -190,6 +202,7 @@ impl Layout {
         device_type: DeviceType::UNRESOLVED,
         device_driver: DeviceDriver::UNRESOLVED,
         nd_pfn: NdPfn::UNRESOLVED,
+        nd_btt: NdBtt::UNRESOLVED,
         nd_namespace_common: NdNamespaceCommon::UNRESOLVED,
         nd_namespace_io: NdNamespaceIo::UNRESOLVED,
         nd_namespace_pmem: NdNamespacePmem::UNRESOLVED,

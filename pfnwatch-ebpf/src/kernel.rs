@@ -13,7 +13,7 @@ use pfnwatch_common::{
 
 pub(crate) use self::{
     device::Device,
-    nd::{Namespace, NdPfn, Region},
+    nd::{Namespace, NdPfn, Region, claimed_by},
     task::Task,
 };
 use crate::{counters::count, globals::offset};
@@ -27,6 +27,12 @@ pub(crate) type Read<T> = Result<T, Fault>;
 
 /// Names one member of the layout.
 type Pick = fn(&'static Layout) -> &'static FieldOffset;
+
+/// Whether the running kernel has the member.
+#[inline(always)]
+fn is_known(pick: Pick) -> bool {
+    offset(pick).get().is_some()
+}
 
 /// The address of the member at `base`.
 #[inline(always)]

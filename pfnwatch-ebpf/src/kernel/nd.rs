@@ -2,7 +2,7 @@
 
 use pfnwatch_common::record::{Personality, Text};
 
-use super::{Device, Read, bytes, container, member, pointer, value};
+use super::{Device, Read, bytes, container, is_known, member, pointer, value};
 
 /// A pointer to a `struct nd_pfn`; a `struct nd_dax` is one.
 #[derive(Clone, Copy)]
@@ -62,6 +62,20 @@ impl NdPfn {
         let Some(block) = pointer(self.0, |layout| &layout.nd_pfn.pfn_sb)? else { return Ok(false) };
         bytes(block, into)?;
         Ok(true)
+    }
+}
+
+/// The namespace that a pfn, dax or btt device claims.
+#[inline(always)]
+pub(crate) fn claimed_by(device: Device, personality: Personality) -> Read<Option<Namespace>> {
+    match personality {
+        Personality::Pfn | Personality::Dax => NdPfn::of(device)?.namespace(),
+        // Where the kernel has no such structure, sector namespaces go unseen, and that is no fault.
+        Personality::Btt if is_known(|layout| &layout.nd_btt.dev) && is_known(|layout| &layout.nd_btt.ndns) => {
+            let btt = container(device.address(), |layout| &layout.nd_btt.dev)?;
+            Ok(pointer(btt, |layout| &layout.nd_btt.ndns)?.map(Namespace))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -13,7 +13,7 @@ use pfnwatch_common::{
 use crate::{
     counters::count,
     emit, globals,
-    kernel::{Device, Namespace, NdPfn, Read},
+    kernel::{Device, Namespace, Read, claimed_by},
     maps::ATTEMPTS,
     task,
 };
@@ -120,12 +120,10 @@ fn describe(attempt: &mut Attempt, device: Device) -> Read<()> {
     }
     match Personality::from_u32(attempt.personality) {
         Personality::NamespacePmem | Personality::NamespaceIo => namespace(attempt, Namespace::of(device)?),
-        Personality::Pfn | Personality::Dax if !attempt.seen.has(Seen::NAMESPACE) => {
-            match NdPfn::of(device)?.namespace()? {
-                Some(found) => namespace(attempt, found),
-                None => Ok(()),
-            }
-        }
+        personality if !attempt.seen.has(Seen::NAMESPACE) => match claimed_by(device, personality)? {
+            Some(found) => namespace(attempt, found),
+            None => Ok(()),
+        },
         _ => Ok(()),
     }
 }

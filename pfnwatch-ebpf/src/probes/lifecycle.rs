@@ -5,7 +5,7 @@ use pfnwatch_common::record::{Notice, NoticeKind, Personality, Seen};
 
 use crate::{
     emit,
-    kernel::{self, Device, Namespace, NdPfn, Read, Region},
+    kernel::{self, Device, Namespace, Read, Region, claimed_by},
     task,
 };
 
@@ -28,11 +28,10 @@ fn unbound(notice: &mut Notice, device: Device, personality: Personality) -> Rea
     around(notice, device)?;
     match personality {
         Personality::NamespacePmem | Personality::NamespaceIo => about(notice, Namespace::of(device)?),
-        Personality::Pfn | Personality::Dax => match NdPfn::of(device)?.namespace()? {
+        claimer => match claimed_by(device, claimer)? {
             Some(namespace) => about(notice, namespace),
             None => Ok(()),
         },
-        _ => Ok(()),
     }
 }
 

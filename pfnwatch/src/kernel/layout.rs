@@ -27,6 +27,8 @@ pub enum Structure {
     DeviceDriver,
     /// `struct nd_pfn`
     NdPfn,
+    /// `struct nd_btt`
+    NdBtt,
     /// `struct nd_namespace_common`
     NdNamespaceCommon,
     /// `struct nd_namespace_io`
@@ -50,6 +52,7 @@ impl Structure {
             Self::DeviceType => "device_type",
             Self::DeviceDriver => "device_driver",
             Self::NdPfn => "nd_pfn",
+            Self::NdBtt => "nd_btt",
             Self::NdNamespaceCommon => "nd_namespace_common",
             Self::NdNamespaceIo => "nd_namespace_io",
             Self::NdNamespacePmem => "nd_namespace_pmem",

@@ -3,8 +3,8 @@
 //! Members and their widths are the same on x86_64 from 6.1 to 7.3; a row says where other kernels may differ.
 
 use Structure::{
-    Device, DeviceDriver, DeviceType, KernfsNode, Kobject, NdNamespaceCommon, NdNamespaceIo, NdNamespacePmem, NdPfn,
-    NdRegion, Task,
+    Device, DeviceDriver, DeviceType, KernfsNode, Kobject, NdBtt, NdNamespaceCommon, NdNamespaceIo, NdNamespacePmem,
+    NdPfn, NdRegion, Task,
 };
 use Width::{Bytes, Whole};
 
@@ -47,6 +47,9 @@ pub(super) const TABLE: &[Row] = &[
     row!(NdPfn, nd_pfn.mode, ["mode"], INT, REQUIRED),
     row!(NdPfn, nd_pfn.pfn_sb, ["pfn_sb"], POINTER, REQUIRED),
     row!(NdPfn, nd_pfn.ndns, ["ndns"], POINTER, REQUIRED),
+    // A kernel without CONFIG_BTT has no sector namespaces, and may not have the structure.
+    row!(NdBtt, nd_btt.dev, ["dev"], Whole(Device), OPTIONAL),
+    row!(NdBtt, nd_btt.ndns, ["ndns"], POINTER, OPTIONAL),
     row!(NdNamespaceCommon, nd_namespace_common.dev, ["dev"], Whole(Device), REQUIRED),
     row!(NdNamespaceCommon, nd_namespace_common.claim, ["claim"], POINTER, OPTIONAL),
     row!(NdNamespaceIo, nd_namespace_io.common, ["common"], Whole(NdNamespaceCommon), REQUIRED),
