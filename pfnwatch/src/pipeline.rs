@@ -36,14 +36,33 @@ pub struct Pipeline<W> {
     log: Log<W>,
     observation: Option<Observation>,
     labels: Labels,
+    told: Told,
     ended: Stopped,
+}
+
+/// What was said last of whether the agent observes: a condition that stands is not said again.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Idle,
+    Observing,
+    Blind(String),
 }
 
 impl<W: Write> Pipeline<W> {
     /// An agent that observes nothing yet.
     pub fn new(options: Options, facts: KernelFacts, log: Log<W>) -> Self {
         let cgroups = Cgroups::open(&options.paths.sysfs);
-        Self { options, facts, cgroups, log, observation: None, labels: Labels::default(), ended: Stopped::default() }
+        Self {
+            options,
+            facts,
+            cgroups,
+            log,
+            observation: None,
+            labels: Labels::default(),
+            told: Told::Nothing,
+            ended: Stopped::default(),
+        }
     }
 
     /// Observes until it is asked to end.
@@ -90,7 +109,7 @@ impl<W: Write> Pipeline<W> {
                 Change::Overrun => "the kernel's messages about modules came too fast: looking again",
                 Change::Added | Change::Removed => "libnvdimm was unloaded",
             };
-            self.emit(Event::now(Body::Blind(Blind { reason: reason.to_owned() })))?;
+            self.blind(reason.to_owned())?;
         }
         self.look()
     }
@@ -100,7 +119,11 @@ impl<W: Write> Pipeline<W> {
         let there = Libnvdimm::look(&self.options.paths);
         match (&self.observation, there) {
             (None, Libnvdimm::NotLoaded) => self.idle(),
-            (None, Libnvdimm::Loaded | Libnvdimm::BuiltIn) => self.attach(),
+            (None, Libnvdimm::Loaded | Libnvdimm::BuiltIn) => match self.attach() {
+                // An agent that could observe once stays: what failed may mend itself, and silence would be a lie.
+                Err(error) if self.told != Told::Nothing => self.blind(format!("{error:#}")),
+                attached => attached,
+            },
             (Some(_), Libnvdimm::NotLoaded) => self.module(Change::Removed),
             (Some(_), Libnvdimm::Loaded | Libnvdimm::BuiltIn) => Ok(()),
         }
@@ -111,14 +134,31 @@ impl<W: Write> Pipeline<W> {
         let programs = observation.programs.clone();
         self.observation = Some(observation);
         // Read after the attachment: what changes from now on is seen by the programs.
-        let inventory = Inventory::read(&Roots::from(&self.options.paths))?;
+        let inventory = Inventory::read(&Roots::from(&self.options.paths)).unwrap_or_else(|error| {
+            tracing::warn!("{error:#}: a destroyed namespace may be reported as a label that is written");
+            Inventory::default()
+        });
         self.labels = Labels::new(inventory.namespaces.iter().filter_map(|namespace| namespace.uuid.clone().ok()));
         let nothing = inventory.regions.is_empty().then(|| "there is no persistent memory yet".to_owned());
+        self.told = Told::Observing;
         self.ready(State::Observing, nothing, programs)
     }
 
     fn idle(&mut self) -> anyhow::Result<()> {
+        if self.told == Told::Idle {
+            return Ok(());
+        }
+        self.told = Told::Idle;
         self.ready(State::Idle, Some("libnvdimm is not loaded; waiting for it".to_owned()), Vec::new())
+    }
+
+    fn blind(&mut self, reason: String) -> anyhow::Result<()> {
+        let now = Told::Blind(reason.clone());
+        if self.told == now {
+            return Ok(());
+        }
+        self.told = now;
+        self.emit(Event::now(Body::Blind(Blind { reason })))
     }
 
     /// Ends the observation, if there is one: detaches first, and then reads what is left.

@@ -9,7 +9,7 @@ use guest::pfnwatch::{ensure_says, row, running_kernel, scan};
 use guest::{modules, regions, sysfs};
 use serde_json::json;
 
-use crate::seen::{GIB, MIB, created, set_up};
+use crate::seen::{GIB, MIB, created, met};
 
 /// The namespaces: what they are, and what is said of them later.
 const CARRIED: [(Mode, Map, u64, &str); 3] = [
@@ -35,13 +35,12 @@ fn is_found_on_the_stock_kernel() -> Result<()> {
     let regions = regions::find()?;
     ensure_says(&running_kernel(0)?, &json!({ "verdict": "ok", "max_struct_page_bytes": 64, "conflicts": [] }))?;
     let mut namespaces = regions::namespaces(&regions.first)?;
-    let starts = namespaces.iter().map(|name| sysfs::number(name, "resource")).collect::<Result<Vec<_>>>()?;
     namespaces.sort_by_key(|name| sysfs::number(name, "resource").unwrap_or_default());
-    assert_eq!(starts.len(), CARRIED.len(), "what the first machine made is not there: {namespaces:?}");
+    assert_eq!(namespaces.len(), CARRIED.len(), "what the first machine made is not there: {namespaces:?}");
     let scan = scan(3)?;
     assert_eq!(scan["totals"]["oversize"], 2, "{scan:#}");
     for (namespace, (_, map, size, cause)) in namespaces.iter().zip(CARRIED) {
-        let event = set_up(&mut agent, "namespace", namespace, "met")?;
+        let event = met(&mut agent, namespace)?;
         let (reservation, ideal) = match map {
             Map::Dev => (size / 32 + 2 * MIB, size / 64 + 2 * MIB),
             Map::Mem => (2 * MIB, 2 * MIB),

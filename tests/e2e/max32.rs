@@ -8,7 +8,7 @@ use guest::pfnwatch::{ensure_says, report, running_kernel, scan};
 use guest::regions;
 use serde_json::json;
 
-use crate::seen::{GIB, MIB, created, set_up};
+use crate::seen::{GIB, MIB, created};
 
 #[test]
 fn map_dev_is_refused_with_its_reason() -> Result<()> {
@@ -19,7 +19,7 @@ fn map_dev_is_refused_with_its_reason() -> Result<()> {
         let wanted = Wanted { region, size_bytes: GIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
         let prepared = creation::prepare(&wanted)?;
         ensure!(prepared.bind().is_err(), "{wanted:?}: the kernel took it");
-        let event = set_up(&mut agent, "block_uuid", &prepared.block_uuid, "none")?;
+        let event = agent.set_up(&prepared.namespace_uuid, "none")?;
         let expected = json!({
             "outcome": "refused", "setup_code": -22, "map": "dev", "verdict": "refused", "struct_page_size_bytes": 64,
         });

@@ -82,6 +82,8 @@ fn small_excesses_add_up_on_the_host() {
     assert_eq!((got.verdict, got.cause, got.numbers.excess), (Verdict::Ok, Cause::RegressedKernel, Some(2 * MIB)));
     let mut totals = Totals::default();
     (0..100).for_each(|_| totals.add(&got));
+    // A large raw namespace does not hide them.
+    totals.add(&judged(&Facts { size: Some(1 << 50), ..Facts::new(Mode::Raw) }));
     assert_eq!((totals.oversize, totals.excess_bytes), (0, 200 * MIB));
     assert_eq!(totals.verdict(&Thresholds::default()), Verdict::Oversize);
     assert_eq!(Totals::default().verdict(&Thresholds::default()), Verdict::Ok);

@@ -2,7 +2,8 @@
 
 use super::{Assessment, Thresholds, Verdict};
 
-/// Sums over the namespaces of a host, in bytes. What is not known of a namespace is not in them; `unknown` counts those.
+/// Sums over the namespaces of a host, in bytes. What is not known of a namespace is not in them; `unknown` counts
+/// those.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Totals {
     /// Namespaces.
@@ -25,7 +26,7 @@ pub struct Totals {
     pub excess_bytes: u64,
     /// What the running kernel has no use for.
     pub unused_bytes: u64,
-    /// The sizes of the namespaces whose excess is known.
+    /// The sizes of the namespaces that have a reservation.
     #[serde(skip)]
     judged_bytes: u64,
 }
@@ -45,7 +46,9 @@ impl Totals {
         add(&mut self.ideal_bytes, numbers.ideal);
         add(&mut self.excess_bytes, numbers.excess);
         add(&mut self.unused_bytes, numbers.unused);
-        add(&mut self.judged_bytes, numbers.excess.and(numbers.size));
+        // What reserves nothing (raw, sector) must not make the excess of the others look small.
+        let reserves = numbers.reservation.is_some_and(|bytes| bytes > 0);
+        add(&mut self.judged_bytes, numbers.size.filter(|_| reserves));
     }
 
     /// Whether the host as a whole loses more than the share that makes a finding, though no namespace alone may.

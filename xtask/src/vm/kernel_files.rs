@@ -41,12 +41,7 @@ pub(super) fn check_debian(kernel: &Kernel, agent: Option<&Path>, filter: &[Stri
 }
 
 /// Each variant is told by its file.
-pub(super) fn check_variants(
-    line: &str,
-    agent: Option<&Path>,
-    filter: &[String],
-    tally: &mut Tally,
-) -> Result<()> {
+pub(super) fn check_variants(line: &str, agent: Option<&Path>, filter: &[String], tally: &mut Tally) -> Result<()> {
     if !Variant::ALL.iter().any(|variant| wanted(variant.name(), filter)) {
         return Ok(());
     }

@@ -67,6 +67,16 @@ fn an_installed_tree_is_read_from_its_root_and_from_its_modules() {
 }
 
 #[test]
+fn the_module_that_would_be_loaded_goes_before_the_one_in_the_usual_place() {
+    let (updated, usual) = (libnvdimm(64, 6), libnvdimm(128, 7));
+    let list = b"updates/dkms/libnvdimm.ko:\nkernel/drivers/acpi/nfit.ko: updates/dkms/libnvdimm.ko\n";
+    let modules = "lib/modules/6.1.0-50-amd64";
+    let (dep, update) = (format!("{modules}/modules.dep"), format!("{modules}/updates/dkms/libnvdimm.ko"));
+    let root = folder(&[(KO, &usual), (&dep, list), (&update, &updated)]);
+    assert_eq!(found(&[root.path().join(modules)]), (Some(64), None));
+}
+
+#[test]
 fn module_and_image_by_themselves_are_joined_by_their_own_release() {
     let folder = folder(&[("a", &libnvdimm(64, 6)), ("b", &image())]);
     assert_eq!(found(&[folder.path().join("a"), folder.path().join("b")]), (Some(64), Some(64)));

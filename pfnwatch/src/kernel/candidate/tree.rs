@@ -48,9 +48,18 @@ pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The libnvdimm of a folder `/lib/modules/V`.
+/// The libnvdimm of a folder `/lib/modules/V`: the one that modprobe would load (`updates/` goes before `kernel/`), else,
+/// where depmod has not been, the one in its usual place.
 pub(in crate::kernel) fn module(folder: &Path) -> Option<PathBuf> {
-    MODULES.iter().map(|name| folder.join(MODULE_FOLDER).join(name)).find(|path| path.is_file())
+    let usual = MODULES.iter().map(|name| folder.join(MODULE_FOLDER).join(name));
+    depmods_choice(folder).into_iter().chain(usual).find(|path| path.is_file())
+}
+
+/// The path of libnvdimm in modules.dep, whose lines are `kernel/a/b.ko.xz: modules that it needs`.
+fn depmods_choice(folder: &Path) -> Option<PathBuf> {
+    let list = fs::read_to_string(folder.join("modules.dep")).ok()?;
+    let mut paths = list.lines().filter_map(|line| line.split_once(':')).map(|(path, _)| path);
+    paths.find(|path| MODULES.contains(&name(Path::new(path)).as_str())).map(|path| folder.join(path))
 }
 
 /// What a folder `/lib/modules/V` holds of its kernel.
