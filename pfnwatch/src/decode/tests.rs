@@ -137,6 +137,23 @@ fn what_became_of_block_and_namespace() {
 }
 
 #[test]
+fn a_struct_page_that_is_too_wide_is_the_one_reason() {
+    let refused = |change: fn(&mut Attempt)| {
+        let mut record = creation();
+        record.namespace_start = 4 << 30;
+        (record.setup_validate, record.setup_result, record.bind_result) = (ENODEV, -22, 22);
+        change(&mut record);
+        decoded(&record).meaning
+    };
+    assert!(refused(|_| ()).contains("struct page is larger than its MAX_STRUCT_PAGE_SIZE"));
+    let others: [fn(&mut Attempt); 3] =
+        [|record| record.namespace_start += 4096, |record| record.mode = 1, |record| record.setup_validate = -22];
+    for change in others {
+        assert!(!refused(change).contains("MAX_STRUCT_PAGE_SIZE"), "{}", refused(change));
+    }
+}
+
+#[test]
 fn a_kernel_thread_is_nobody() {
     let mut record = creation();
     record.task.flags = pfnwatch_common::record::PF_KTHREAD;
