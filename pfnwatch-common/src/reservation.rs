@@ -1,9 +1,10 @@
 //! THE formula: what `nvdimm_setup_pfn()` of Linux reserves of a namespace for its memmap.
 //!
 //! It follows `nd_pfn_init()` in drivers/nvdimm/pfn_devs.c (read in 6.1.192, 6.12.107, 7.2.13 and 7.3.4) line by line.
-//! The guard runs it inside the kernel, `predict`, `scan` and `plan` in user space: so it is `const`, has no loop, no
-//! panic, and no arithmetic wider than 64 bits (nor a bit count, which the eBPF target would look up in a table).
-//! Whatever does not fit is a [`Rejection`], never a wrapped number.
+//! The guard runs it inside the kernel, `predict`, `scan` and `plan` in user space: so it is `const`, has no loop and no
+//! panic, and nothing that LLVM turns into what eBPF has not: a checked multiplication becomes 128-bit arithmetic there
+//! (`__multi3`), and a count of bits, or a division by a known power of two, a table in memory. Whatever does not fit is
+//! a [`Rejection`], never a wrapped number.
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,9 @@ pub const REFERENCE_STRUCT_PAGE: u64 = 64;
 
 /// MAX_STRUCT_PAGE_SIZE of the regressed kernels, in bytes: 6.1 to 6.1.11 and 6.2-rc1 to 6.2-rc7.
 pub const REGRESSED_STRUCT_PAGE: u64 = 128;
+
+/// More pages than this are not computed with, so that N times their number never wraps.
+const MOST_PAGES: u64 = u64::MAX >> 16;
 
 /// Where the memmap of a namespace lives, as ndctl's `--map` names it; the numbers are the info block's `mode` field
 /// (`enum nd_pfn_mode`, drivers/nvdimm/nd.h: `PFN_MODE_RAM` and `PFN_MODE_PMEM`).
@@ -53,7 +57,7 @@ pub struct Geometry {
     pub align: u64,
     /// Where the memmap is to live.
     pub map: Map,
-    /// PAGE_SIZE of the kernel: a power of two.
+    /// PAGE_SIZE of the kernel: a power of two up to 2 GiB.
     pub page_size: u64,
     /// The kernel's `memremap_compat_align()`: a power of two up to 2 GiB; 2 MiB on x86.
     pub compat: u64,
@@ -85,8 +89,10 @@ pub struct Rule {
 /// Why the kernel would not set the namespace up, or why these numbers are no namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// `page_size` is not a power of two.
+    /// `page_size` is not a power of two, or does not fit the info block's 32 bits.
     PageSize,
+    /// `max_struct_page` does not fit the info block's 16 bits.
+    StructPage,
     /// `align` is not a power of two, or does not fit the info block's 32 bits.
     Align,
     /// `compat` is not a power of two of at most 32 bits.
@@ -95,7 +101,8 @@ pub enum Rejection {
     StartMisaligned,
     /// Not even the first 8 KiB fit. (The kernel's own subtraction wraps; no namespace is that small.)
     TooSmall,
-    /// The namespace, or its memmap, would end beyond the last 64-bit address.
+    /// The namespace, or its memmap, would end beyond the last 64-bit address, or it has more than 2^48 pages: 2^60
+    /// bytes with pages of 4 KiB, more than any processor can address.
     Overflow,
     /// The aligned end lies before the start, so that `size - end_trunc` is negative. Kernels after 6.1 wrap here and
     /// may write a block that is of no use; 6.1 and older answer -ENXIO.
@@ -107,12 +114,13 @@ pub enum Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::PageSize => "the page size is not a power of two",
+            Self::PageSize => "the page size is not a power of two of at most 2 GiB",
+            Self::StructPage => "the size of a struct page is larger than the info block's 16 bits can say",
             Self::Align => "the align is not a power of two of at most 2 GiB",
             Self::Compat => "the kernel's compatible alignment is not a power of two of at most 2 GiB",
             Self::StartMisaligned => "the namespace does not start at a multiple of the kernel's compatible alignment",
             Self::TooSmall => "the namespace is smaller than the 8 KiB that the kernel leaves alone at its start",
-            Self::Overflow => "the namespace or its memmap would end beyond the last 64-bit address",
+            Self::Overflow => "the namespace or its memmap is larger than any processor can address",
             Self::EndBeforeStart => "the namespace ends before its first aligned address: take a smaller align",
             Self::NoRoom => "nothing usable is left after the reservation: take a larger namespace or a smaller align",
         })
@@ -135,8 +143,11 @@ pub const fn reservation(geometry: &Geometry, max_struct_page: u64, rule: Rule) 
         Ok(align) => align,
         Err(rejection) => return Err(rejection),
     };
-    if !page_size.is_power_of_two() {
+    if !is_power_of_32_bits(page_size) {
         return Err(Rejection::PageSize);
+    }
+    if max_struct_page > u16::MAX as u64 {
+        return Err(Rejection::StructPage);
     }
     if start & (geometry.compat - 1) != 0 {
         return Err(Rejection::StartMisaligned);
@@ -162,23 +173,45 @@ pub const fn reservation(geometry: &Geometry, max_struct_page: u64, rule: Rule) 
     }
     // npfns = PHYS_PFN(size - offset - end_trunc)
     let usable = (room - dataoff) & !(page_size - 1);
-    match usable.checked_div(page_size) {
-        Some(npfns) => Ok(Reservation { dataoff, end_trunc, npfns, usable }),
-        None => Err(Rejection::PageSize),
-    }
+    Ok(Reservation { dataoff, end_trunc, npfns: usable.wrapping_shr(log2(page_size)), usable })
 }
 
 /// The larger of the device's align and the kernel's, both checked; at least 1.
 #[inline]
 const fn effective_align(geometry: &Geometry) -> Result<u64, Rejection> {
     let Geometry { align, compat, .. } = *geometry;
-    if !align.is_power_of_two() || align > u32::MAX as u64 {
+    if !is_power_of_32_bits(align) {
         return Err(Rejection::Align);
     }
-    if !compat.is_power_of_two() || compat > u32::MAX as u64 {
+    if !is_power_of_32_bits(compat) {
         return Err(Rejection::Compat);
     }
     Ok(if align > compat { align } else { compat })
+}
+
+/// Is it a power of two that the info block's 32-bit fields can say?
+#[inline]
+const fn is_power_of_32_bits(number: u64) -> bool {
+    number.is_power_of_two() && number <= u32::MAX as u64
+}
+
+/// The logarithm of a power of two of 32 bits, by halving.
+#[inline]
+const fn log2(power: u64) -> u32 {
+    let (mut rest, mut log) = (power, 0);
+    if rest >= 1 << 16 {
+        (rest, log) = (rest >> 16, 16);
+    }
+    if rest >= 1 << 8 {
+        (rest, log) = (rest >> 8, log + 8);
+    }
+    if rest >= 1 << 4 {
+        (rest, log) = (rest >> 4, log + 4);
+    }
+    if rest >= 1 << 2 {
+        (rest, log) = (rest >> 2, log + 2);
+    }
+    if rest >= 2 { log + 1 } else { log }
 }
 
 /// `ALIGN(start + SZ_8K + page_map_size, align) - start`, or nothing where that does not fit 64 bits.
@@ -189,9 +222,12 @@ const fn dataoff(geometry: &Geometry, align: u64, max_struct_page: u64) -> Optio
         Map::Dev => {
             // npfns = PHYS_PFN(size - SZ_8K), over the whole namespace: dataoff is not taken off yet.
             let Some(behind_head) = size.checked_sub(HEAD) else { return None };
-            let Some(npfns) = behind_head.checked_div(page_size) else { return None };
-            let Some(memmap) = max_struct_page.checked_mul(npfns) else { return None };
-            memmap
+            let npfns = behind_head.wrapping_shr(log2(page_size));
+            if npfns > MOST_PAGES {
+                return None;
+            }
+            // Cannot wrap: 48 bits times the 16 that `reservation` has let pass.
+            npfns.wrapping_mul(max_struct_page)
         }
         Map::Mem => 0,
     };

@@ -57,8 +57,8 @@ impl Part {
     }
 }
 
-/// Draws `parts` (bytes each) in `width` cells, all of it for `whole` bytes, so that bars of one scale can stand side by
-/// side. What is there at all gets a cell: 1.6 % of a namespace would vanish otherwise.
+/// Draws `parts` (bytes each) in `width` cells, all of it for `whole` bytes, so that bars of one scale can stand side
+/// by side. What is there at all gets a cell: 1.6 % of a namespace would vanish otherwise.
 #[must_use]
 pub fn draw(parts: &[(Part, u64)], whole: u64, width: usize, terminal: Terminal) -> String {
     let cells = apportion(&parts.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), whole, width);
@@ -71,7 +71,8 @@ pub fn legend(terminal: Terminal) -> String {
     PARTS.map(|part| format!("{} {}", part.paint(1, terminal), part.name())).join("  ")
 }
 
-/// Shares `width` cells out among `bytes`: rounded, at least one for what is not zero, and together no more than `width`.
+/// Shares `width` cells out among `bytes`: rounded, at least one for what is not zero, and together no more than
+/// `width`.
 fn apportion(bytes: &[u64], whole: u64, width: usize) -> Vec<usize> {
     let whole = u128::from(whole.max(1));
     let share = |bytes: u64| {

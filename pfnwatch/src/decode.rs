@@ -91,7 +91,7 @@ fn attempt(record: &Attempt, context: &Context) -> Body {
 
 fn probe(record: &Attempt) -> event::Probe {
     let code = bind_code(record);
-    let found_block = record.seen.has(Seen::PROBE_VALIDATED).then_some(record.probe_validate == 0);
+    let found_block = record.seen.has(Seen::PROBE_VALIDATED).then_some(record.probe_validate != errno::ENODEV);
     let result = match code {
         None => ProbeResult::Unknown,
         Some(0) => ProbeResult::Enabled,

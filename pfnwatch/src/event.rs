@@ -131,7 +131,7 @@ pub struct Probe {
     pub namespace: Option<Namespace>,
     /// Whether it was enabled so, or passed on to a pfn, dax or btt device.
     pub result: ProbeResult,
-    /// Whether the probe found an info block on the namespace; none where it did not look.
+    /// Whether the probe found an info block on the namespace, accepted or not; none where it did not look.
     pub found_block: Option<bool>,
     /// What that means, in words.
     pub meaning: String,

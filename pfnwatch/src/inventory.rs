@@ -1,7 +1,8 @@
 //! What persistent memory this host has, as sysfs tells it, with or without root, with or without eBPF.
 //!
-//! Every file is read once, relative to its device's open directory. Whatever cannot be read, or makes no sense, is a typed
-//! [`Missing`] in its place: [`facts`] turns that into an obstacle, so that it ends as `unknown` with its reason.
+//! Every file is read once, relative to its device's open directory. Whatever cannot be read, or makes no sense, is a
+//! typed [`Missing`] in its place: [`facts`] turns that into an obstacle, so that it ends as `unknown` with its
+//! reason.
 
 pub mod attribute;
 pub mod detail;
@@ -84,8 +85,8 @@ impl Inventory {
         self.regions.iter().find(|region| region.name == namespace.region)
     }
 
-    /// Reads the info blocks of namespaces that are enabled raw from their devices, where that is allowed: those that are
-    /// under a pfn or dax device are not visible there.
+    /// Reads the info blocks of namespaces that are enabled raw from their devices, where that is allowed: those that
+    /// are under a pfn or dax device are not visible there.
     #[must_use]
     pub fn blocks_on_raw_devices(&self, roots: &Roots) -> InfoBlocks {
         let Some(dev) = &roots.dev else { return InfoBlocks::default() };

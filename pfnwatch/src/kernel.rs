@@ -9,6 +9,7 @@ pub mod member;
 pub mod module_file;
 pub mod package;
 pub mod prerequisites;
+pub mod rule;
 pub mod symbols;
 pub mod target;
 mod unpack;

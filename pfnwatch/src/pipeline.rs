@@ -134,7 +134,10 @@ impl<W: Write> Pipeline<W> {
         let programs = observation.programs.clone();
         self.observation = Some(observation);
         // Read after the attachment: what changes from now on is seen by the programs.
-        let inventory = Inventory::read(&Roots::from(&self.options.paths))?;
+        let inventory = Inventory::read(&Roots::from(&self.options.paths)).unwrap_or_else(|error| {
+            tracing::warn!("{error:#}: a destroyed namespace may be reported as a label that is written");
+            Inventory::default()
+        });
         self.labels = Labels::new(inventory.namespaces.iter().filter_map(|namespace| namespace.uuid.clone().ok()));
         let nothing = inventory.regions.is_empty().then(|| "there is no persistent memory yet".to_owned());
         self.told = Told::Observing;

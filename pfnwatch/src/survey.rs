@@ -2,14 +2,14 @@
 
 use std::thread;
 
-use pfnwatch_common::{InfoBlock, Map, Rule};
+use pfnwatch_common::{InfoBlock, Map};
 
 use crate::{
     assess::{Assessment, Facts, Host, Mode, Thresholds, Totals, Verdict, assess},
     bpf::block_reader::BlockReader,
     cli::Paths,
     inventory::{InfoBlocks, Inventory, Namespace, Roots, facts},
-    kernel::KernelFacts,
+    kernel::{KernelFacts, rule},
 };
 
 /// `memremap_compat_align()` in bytes: 2 MiB (SUBSECTION_SIZE, include/linux/mmzone.h) but on POWER with the hash MMU.
@@ -23,7 +23,7 @@ impl From<&KernelFacts> for Host {
             compat: COMPAT_ALIGN,
             struct_page: kernel.struct_page_size,
             max_struct_page: None,
-            rule: Rule::default(),
+            rule: rule::of_release(&kernel.release),
             deduplicates: kernel.deduplicates,
         }
     }

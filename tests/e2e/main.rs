@@ -1,5 +1,16 @@
 //! The end-to-end tests: run as root in a guest by `cargo xtask vm`, one process a test.
 
+mod burst;
+mod geometry;
+mod host;
+mod inventory;
 mod kernel;
+mod leftovers;
+mod life;
+mod loss;
+mod neighbours;
 mod platform;
+mod prediction;
+mod refusal;
+mod reload;
 mod reservation;

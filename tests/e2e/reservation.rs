@@ -56,7 +56,7 @@ fn sysfs_alone_makes_devdax_map_mem() -> Result<()> {
 
     let block = InfoBlock::read(&made.namespace)?;
     assert_eq!(block.signature(), "NVDIMM_DAX_INFO");
-    assert_eq!((block.uuid(), Some(block.parent_uuid())), (made.block_uuid, made.namespace_uuid));
+    assert_eq!((block.uuid(), block.parent_uuid()), (made.block_uuid, made.namespace_uuid));
     assert_eq!((block.dataoff(), block.mode(), block.align()), (2 * MIB, 1, 2 * MIB));
     Ok(())
 }
@@ -96,7 +96,7 @@ fn e820_namespace_takes_a_reservation_and_is_given_back() -> Result<()> {
     let made = creation::create(&wanted)?;
     let reservation = sysfs::number(&made.claimer, "resource")? - sysfs::number(&made.namespace, "resource")?;
     // 8 KiB and 64 bytes for each of 131,070 pages, up to 2 MiB.
-    assert_eq!((made.namespace_uuid, reservation), (None, 10 * MIB));
+    assert_eq!((made.namespace_uuid.as_str(), reservation), ("", 10 * MIB));
     let regions = regions::fresh()?;
     let [namespace] = &regions::namespaces(&regions.legacy)?[..] else { panic!("one namespace was expected") };
     assert_eq!(sysfs::holder(namespace)?, None, "its info block was found again");

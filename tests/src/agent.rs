@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -19,6 +19,8 @@ pub const PROGRAM: &str = "/bin/pfnwatch";
 /// The event with which the agent says that it is attached, or idle.
 const READY: &str = "ready";
 const READY_LIMIT: Duration = Duration::from_secs(30);
+/// From what happens in the kernel to the line that tells of it.
+const EVENT_LIMIT: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// A running `pfnwatch run --format json`. Killed when dropped.
@@ -100,6 +102,21 @@ impl Agent {
             .with_context(|| self.said())
     }
 
+    /// The event of a set-up of a namespace whose block was `made`, `met`, ….
+    pub fn set_up(&mut self, namespace_uuid: &str, block: &str) -> Result<Value> {
+        self.event(&format!("a set-up of {namespace_uuid}, block {block}"), EVENT_LIMIT, |event| {
+            let wanted = [("event", "set_up"), ("namespace_uuid", namespace_uuid), ("block", block)];
+            wanted.iter().all(|(key, value)| says(event, key, value)).then(|| event.clone())
+        })
+    }
+
+    /// Asks it to end by SIGTERM, which must end well, and returns its last event: what it received and lost.
+    pub fn tally(&mut self) -> Result<Value> {
+        let status = self.stop()?;
+        ensure!(status.success(), "the agent ended with {status}{}", self.said());
+        self.event("the agent's last word", EVENT_LIMIT, |event| says(event, "event", "stopped").then(|| event.clone()))
+    }
+
     /// Asks it to end by SIGTERM, waits for that, and returns how it ended. What it said stays to be read.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
@@ -162,6 +179,11 @@ impl Drop for Agent {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether an event has this text under this key.
+pub fn says(event: &Value, key: &str, value: &str) -> bool {
+    event.get(key).and_then(Value::as_str) == Some(value)
 }
 
 fn read_lines(from: impl Read + Send + 'static, to: Sender<Line>) {

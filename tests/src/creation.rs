@@ -47,8 +47,8 @@ pub struct Prepared {
     pub namespace: String,
     /// The region's seed that was taken: `pfn0.0` or `dax0.0`.
     pub claimer: String,
-    /// The label's uuid; None on a region without labels.
-    pub namespace_uuid: Option<String>,
+    /// The label's uuid; empty where there is no label.
+    pub namespace_uuid: String,
     /// The uuid that the info block is to have.
     pub block_uuid: String,
     /// `nd_pmem` or `dax_pmem`.
@@ -71,6 +71,15 @@ pub fn create(wanted: &Wanted) -> Result<Prepared> {
 
 /// Sets a namespace and its claimer up, without binding.
 pub fn prepare(wanted: &Wanted) -> Result<Prepared> {
+    let namespace = match sysfs::number(&wanted.region, "mappings")? {
+        0 => whole_region(&wanted.region)?,
+        _ => new_namespace(wanted)?,
+    };
+    claim(wanted, &namespace, &new_uuid()?)
+}
+
+/// Has the region's seed claim a namespace that is there and disabled, without binding.
+pub fn claim(wanted: &Wanted, namespace: &str, block_uuid: &str) -> Result<Prepared> {
     let (kind, driver) = match wanted.mode {
         Mode::Fsdax => ("pfn", "nd_pmem"),
         Mode::Devdax => ("dax", "dax_pmem"),
@@ -79,26 +88,27 @@ pub fn prepare(wanted: &Wanted) -> Result<Prepared> {
         Map::Dev => "pmem",
         Map::Mem => "ram",
     };
-    let block_uuid = new_uuid()?;
-    let (namespace, namespace_uuid) = match sysfs::number(&wanted.region, "mappings")? {
-        0 => (whole_region(&wanted.region)?, None),
-        _ => new_namespace(wanted).map(|(namespace, uuid)| (namespace, Some(uuid)))?,
-    };
     let claimer = sysfs::text(&wanted.region, &format!("{kind}_seed"))?;
-    sysfs::write(&claimer, "uuid", &block_uuid)?;
+    sysfs::write(&claimer, "uuid", block_uuid)?;
     sysfs::write(&claimer, "mode", map)?;
     sysfs::write(&claimer, "align", &wanted.align_bytes.to_string())?;
-    sysfs::write(&claimer, "namespace", &namespace)?;
-    Ok(Prepared { namespace, claimer, namespace_uuid, block_uuid, driver })
+    sysfs::write(&claimer, "namespace", namespace)?;
+    Ok(Prepared {
+        namespace: namespace.to_owned(),
+        claimer,
+        // A namespace without a label has no such attribute.
+        namespace_uuid: sysfs::text(namespace, "uuid").unwrap_or_default(),
+        block_uuid: block_uuid.to_owned(),
+        driver,
+    })
 }
 
 /// Takes the region's seed and gives it a label.
-fn new_namespace(wanted: &Wanted) -> Result<(String, String)> {
+fn new_namespace(wanted: &Wanted) -> Result<String> {
     let namespace = sysfs::text(&wanted.region, "namespace_seed")?;
-    let uuid = new_uuid()?;
-    sysfs::write(&namespace, "uuid", &uuid)?;
+    sysfs::write(&namespace, "uuid", &new_uuid()?)?;
     sysfs::write(&namespace, "size", &wanted.size_bytes.to_string())?;
-    Ok((namespace, uuid))
+    Ok(namespace)
 }
 
 /// The one namespace of a region without labels, disabled: it is enabled as a raw one from the start.
@@ -111,7 +121,8 @@ fn whole_region(region: &str) -> Result<String> {
     Ok(namespace.clone())
 }
 
-fn new_uuid() -> Result<String> {
+/// A fresh uuid of the kernel's.
+pub fn new_uuid() -> Result<String> {
     let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("the kernel gives no uuid")?;
     Ok(uuid.trim().to_owned())
 }

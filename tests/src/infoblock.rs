@@ -6,11 +6,13 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{ndctl, sysfs};
+use crate::{namespace, sysfs};
 
 /// Place of the block in its namespace, and its size.
 const OFFSET: u64 = 4096;
 const SIZE: usize = 4096;
+/// Place of the Fletcher-64 checksum in the block, which is taken with zero there.
+const CHECKSUM_AT: usize = 4088;
 
 /// The 4 KiB at offset 4096 of a namespace.
 pub struct InfoBlock(Vec<u8>);
@@ -18,13 +20,47 @@ pub struct InfoBlock(Vec<u8>);
 impl InfoBlock {
     /// Reads a namespace's block: the namespace is disabled, enabled raw, read, and brought back.
     pub fn read(namespace: &str) -> Result<Self> {
-        let block = raw(namespace, |pmem| {
-            let mut bytes = vec![0; SIZE];
-            pmem.read_exact_at(&mut bytes, OFFSET).context("cannot read the info block")?;
-            Ok(Self(bytes))
-        })?;
-        ndctl::enable(namespace)?;
+        let block = raw(namespace, Self::of)?;
+        namespace::enable(namespace)?;
         Ok(block)
+    }
+
+    /// The block on a raw namespace.
+    pub fn of(pmem: &File) -> Result<Self> {
+        let mut bytes = vec![0; SIZE];
+        pmem.read_exact_at(&mut bytes, OFFSET).context("cannot read the info block")?;
+        Ok(Self(bytes))
+    }
+
+    /// Writes the block to a raw namespace, with the checksum that makes a kernel believe it.
+    pub fn write(&mut self, pmem: &File) -> Result<()> {
+        self.put(CHECKSUM_AT, &[0; 8]);
+        let words =
+            self.0.chunks_exact(4).map(|word| word.iter().rev().fold(0, |all, byte| all << 8 | u32::from(*byte)));
+        let (mut low, mut high) = (0_u32, 0_u32);
+        for word in words {
+            low = low.wrapping_add(word);
+            high = high.wrapping_add(low);
+        }
+        self.put(CHECKSUM_AT, &(u64::from(high) << 32 | u64::from(low)).to_le_bytes());
+        pmem.write_all_at(&self.0, OFFSET).context("cannot write the info block")?;
+        pmem.sync_all().context("the info block does not reach the media")
+    }
+
+    /// Makes another `page_struct_size` of it.
+    pub fn set_page_struct_size(&mut self, bytes: u16) {
+        self.put(92, &bytes.to_le_bytes());
+    }
+
+    /// Makes another `align` of it.
+    pub fn set_align(&mut self, bytes: u32) {
+        self.put(84, &bytes.to_le_bytes());
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        for (place, byte) in self.0.iter_mut().skip(at).zip(bytes) {
+            *place = *byte;
+        }
     }
 
     /// `NVDIMM_PFN_INFO` or `NVDIMM_DAX_INFO`; another text, or none, where there is no such block.
@@ -104,13 +140,13 @@ impl InfoBlock {
 
 /// Does something with a namespace's raw contents; the namespace is left disabled, and no longer raw.
 pub fn raw<T>(namespace: &str, act: impl FnOnce(&File) -> Result<T>) -> Result<T> {
-    ndctl::disable(namespace)?;
+    namespace::disable(namespace)?;
     sysfs::write(namespace, "force_raw", "1")?;
-    ndctl::enable(namespace)?;
+    sysfs::bind(namespace, "nd_pmem").with_context(|| format!("cannot enable {namespace} raw"))?;
     let device = format!("/dev/{}", sysfs::block_device(namespace)?);
     let file = File::options().read(true).write(true).open(&device);
     let done = file.with_context(|| format!("cannot open {device}")).and_then(|file| act(&file));
-    ndctl::disable(namespace)?;
+    sysfs::unbind(namespace)?;
     sysfs::write(namespace, "force_raw", "0")?;
     ensure!(sysfs::driver(namespace).is_none(), "{namespace} is still enabled");
     done

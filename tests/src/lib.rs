@@ -7,12 +7,15 @@
 //! tool), and holds what [`agent`] says against [`sysfs`] and the raw [`infoblock`].
 
 pub mod agent;
+pub mod bpf;
 pub mod command;
 pub mod creation;
 pub mod dmesg;
+pub mod facts;
 pub mod infoblock;
 pub mod init;
 pub mod modules;
+pub mod namespace;
 pub mod ndctl;
 pub mod orders;
 pub mod regions;

@@ -11,6 +11,8 @@ use crate::{command, modules, sysfs};
 
 /// How much of a namespace is overwritten: the first MiB holds every kind of info block.
 const WIPED: usize = 1 << 20;
+/// What sizes of namespaces must be multiples of, unless a test wants it otherwise: the kernel's own default.
+const ALIGN: u64 = 16 << 20;
 
 /// The regions by what they are: their numbers depend on the order of loading.
 #[derive(Clone, Debug)]
@@ -39,7 +41,11 @@ pub fn fresh() -> Result<Regions> {
     for arguments in [["disable-region", "all"].as_slice(), &["init-labels", "-f", "all"], &["enable-region", "all"]] {
         command::run("/bin/ndctl", arguments)?;
     }
-    find()
+    let regions = find()?;
+    for region in [&regions.first, &regions.second] {
+        sysfs::write(region, "align", &ALIGN.to_string())?;
+    }
+    Ok(regions)
 }
 
 /// Overwrites what a namespace begins with, so that no later namespace at the same place finds an old info block, and

@@ -68,7 +68,21 @@ pub struct Scope {
 /// The table. The longest prefix of a test's name holds; a test that no row names counts on every line.
 pub const TABLE: &[Scope] = &[
     Scope { prefix: "", lines: Lines::Every, scenario: USUAL },
-    Scope { prefix: "platform::module_btf", lines: Lines::Observing, scenario: USUAL },
+    observing("burst::"),
+    observing("geometry::"),
+    observing("inventory::"),
+    observing("life::"),
+    observing("neighbours::"),
+    observing("prediction::"),
+    observing("refusal::"),
+    observing("reload::"),
+    observing("host::doctor_finds"),
+    Scope { prefix: "host::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "host::doctor_names", lines: Lines::Blind, scenario: USUAL },
+    Scope { prefix: "host::run_ends_with_4_on_5_10", lines: Lines::Blind, scenario: USUAL },
+    Scope { prefix: "leftovers::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "loss::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    observing("platform::module_btf"),
     Scope { prefix: "platform::no_module_btf", lines: Lines::Blind, scenario: USUAL },
     Scope { prefix: "reservation::many_", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "max128::", lines: Lines::Every, scenario: MAX128 },
@@ -78,6 +92,11 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "max32::", lines: Lines::Every, scenario: MAX32 },
     Scope { prefix: "max32_override::", lines: Lines::Every, scenario: MAX32_OVERRIDE },
 ];
+
+/// Tests that depend on the kernel, and need the agent.
+const fn observing(prefix: &'static str) -> Scope {
+    Scope { prefix, lines: Lines::Observing, scenario: USUAL }
+}
 
 /// The row of the table that holds for a test.
 pub fn of(test: &str) -> Scope {

@@ -112,7 +112,8 @@ pub struct Attempt {
     pub setup_result: i32,
     /// What `nd_pfn_validate` returned inside it: 0 a block was met, -19 (ENODEV) there was none.
     pub setup_validate: i32,
-    /// The best that `nd_pfn_validate` returned outside a set-up: 0 once a block was found.
+    /// The most telling that `nd_pfn_validate` returned outside a set-up, where it is asked for either signature: 0 once
+    /// a block was found, -19 where there is none, else why a block that is there is not accepted.
     pub probe_validate: i32,
     /// `nd_pfn.mode` (enum nd_pfn_mode): 0 none, 1 memmap in RAM, 2 memmap in pmem.
     pub mode: u32,

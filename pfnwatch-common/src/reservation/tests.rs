@@ -76,8 +76,17 @@ fn rejections() {
     assert_eq!(rejected(Geometry { start: MIB, ..good }), Rejection::StartMisaligned);
     assert_eq!(rejected(Geometry { size: 8191, ..good }), Rejection::TooSmall);
     assert_eq!(rejected(Geometry { start: !(2 * MIB - 1), ..good }), Rejection::Overflow);
+    assert_eq!(rejected(Geometry { start: 0, size: 1 << 61, ..good }), Rejection::Overflow);
+    assert_eq!(reservation(&good, 1 << 16, NEW), Err(Rejection::StructPage));
     let behind = Geometry { start: 4 * GIB + 2 * MIB, size: 512 * MIB, align: GIB, ..good };
     assert_eq!(rejected(behind), Rejection::EndBeforeStart);
+}
+
+#[test]
+fn logarithms() {
+    for log in 0..32 {
+        assert_eq!(log2(1 << log), log);
+    }
 }
 
 fn power(bits: core::ops::Range<u32>) -> impl Strategy<Value = u64> {

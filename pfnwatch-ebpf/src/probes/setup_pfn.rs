@@ -55,6 +55,9 @@ fn wanted(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
     Ok(())
 }
 
+/// -ENODEV of `nd_pfn_validate`.
+const NO_BLOCK: i32 = -19;
+
 /// `int nd_pfn_validate(struct nd_pfn *nd_pfn, const char *sig)` returns. Inside a set-up, -ENODEV means that a block is
 /// about to be made and 0 that there is one; outside, a namespace's probe looks for a block of either signature.
 #[kretprobe]
@@ -64,7 +67,7 @@ fn pfn_validate_return(ctx: RetProbeContext) -> u32 {
     if attempt.nd_pfn_address != 0 {
         attempt.setup_validate = result;
         attempt.seen = attempt.seen.with(Seen::SETUP_VALIDATED);
-    } else if !attempt.seen.has(Seen::PROBE_VALIDATED) || result == 0 {
+    } else if !attempt.seen.has(Seen::PROBE_VALIDATED) || attempt.probe_validate == NO_BLOCK {
         attempt.probe_validate = result;
         attempt.seen = attempt.seen.with(Seen::PROBE_VALIDATED);
     }

@@ -116,8 +116,8 @@ fn of_bytes(facts: &Facts, host: &Host, measured: &Measured) -> Cause {
     let wide = [host.max_struct_page, host.struct_page].into_iter().flatten();
     match measured.geometry.map {
         Map::Dev if explains(REGRESSED_STRUCT_PAGE, host, measured) => {
-            // Older kernels rounded the memmap up to whole sections and kept 128 KiB for labels: one align more by either
-            // formula is nobody's for certain, unless the running kernel is known for it.
+            // Older kernels rounded the memmap up to whole sections and kept 128 KiB for labels: one align more by
+            // either formula is nobody's for certain, unless the running kernel is known for it.
             let one_align = measured.excess() <= measured.effective_align();
             let certain = !one_align || host.max_struct_page == Some(REGRESSED_STRUCT_PAGE);
             if certain { Cause::RegressedKernel } else { Cause::Unexplained }

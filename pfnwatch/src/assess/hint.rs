@@ -125,11 +125,13 @@ pub fn memmap_in_dram(mapped: u64, host: &Host) -> Option<u64> {
     mapped.checked_div(host.page_size)?.checked_mul(host.struct_page?)
 }
 
-/// DRAM in bytes that the struct pages of a devdax namespace take with map=mem where the kernel deduplicates tail pages.
+/// DRAM in bytes that the struct pages of a devdax namespace take with map=mem where the kernel deduplicates tail
+/// pages.
 ///
-/// Each compound page of `align` bytes keeps two pages of its memmap, the rest are mapped onto the second (mm/sparse-vmemmap.c,
-/// `vmemmap_populate_compound_pages`; `VMEMMAP_RESERVE_NR` is 2). `None` where it does not apply: the memmap of one compound
-/// page is not larger than that, or struct page is no power of two (`vmemmap_can_optimize` in include/linux/mm.h).
+/// Each compound page of `align` bytes keeps two pages of its memmap, the rest are mapped onto the second
+/// (mm/sparse-vmemmap.c, `vmemmap_populate_compound_pages`; `VMEMMAP_RESERVE_NR` is 2). `None` where it does not apply:
+/// the memmap of one compound page is not larger than that, or struct page is no power of two
+/// (`vmemmap_can_optimize` in include/linux/mm.h).
 #[must_use]
 pub fn deduplicated_memmap(mapped: u64, align: u64, host: &Host) -> Option<u64> {
     let struct_page = host.struct_page.filter(|bytes| bytes.is_power_of_two())?;

@@ -1,7 +1,7 @@
 //! From facts to bytes: the reservation that a namespace has, and the one that it should have.
 //!
-//! Three kinds of evidence, the strongest first: the info block; the two addresses of sysfs, which only root can read; the
-//! two sizes of sysfs, whose difference is dataoff + start_pad + end_trunc.
+//! Three kinds of evidence, the strongest first: the info block; the two addresses of sysfs, which only root can read;
+//! the two sizes of sysfs, whose difference is dataoff + start_pad + end_trunc.
 
 use pfnwatch_common::{Geometry, InfoBlock, Map, Rejection, reservation::REGRESSED_STRUCT_PAGE};
 
@@ -69,8 +69,8 @@ fn align(facts: &Facts, host: &Host) -> Option<u64> {
     }
 }
 
-/// The start of the namespace; 0 where it is not known and does not matter, because every namespace starts at a multiple
-/// of `compat`, and the align is no coarser.
+/// The start of the namespace; 0 where it is not known and does not matter, because every namespace starts at a
+/// multiple of `compat`, and the align is no coarser.
 fn start(facts: &Facts, geometry: &Geometry) -> Result<u64, Obstacle> {
     match facts.start {
         Some(start) => Ok(start),
@@ -81,16 +81,19 @@ fn start(facts: &Facts, geometry: &Geometry) -> Result<u64, Obstacle> {
 
 /// The strongest evidence there is; where there are two kinds, they must agree.
 fn split(facts: &Facts, geometry: &Geometry) -> Result<Split, Obstacle> {
-    let from_block = facts.block.as_ref().map(|block| of_block(block, facts, geometry)).transpose()?;
-    let from_sysfs = of_addresses(facts, geometry.size)?;
-    match (from_block, from_sysfs) {
-        (Some(block), Some(sysfs)) if block.reservation != sysfs.reservation => Err(Obstacle::Conflict(format!(
-            "the info block says {} bytes of reservation, sysfs says {}",
-            block.reservation, sysfs.reservation
+    let Some(block) = &facts.block else {
+        return of_addresses(facts, geometry.size)?.map_or_else(|| of_sizes(facts, geometry), Ok);
+    };
+    let split = of_block(block, facts, geometry)?;
+    // The usable bytes need not agree: a block of a namespace that shrank still counts its old pages.
+    let in_use = facts.start.zip(facts.first_usable).map(|(start, first)| first.checked_sub(start));
+    match in_use {
+        Some(in_use) if in_use != Some(split.reservation) => Err(Obstacle::Conflict(format!(
+            "the info block says {} bytes of reservation, the kernel uses {}",
+            split.reservation,
+            in_use.map_or("an address before the start".to_owned(), |bytes| bytes.to_string())
         ))),
-        (Some(block), _) => Ok(block),
-        (None, Some(sysfs)) => Ok(sysfs),
-        (None, None) => of_sizes(facts, geometry),
+        _ => Ok(split),
     }
 }
 
@@ -101,7 +104,8 @@ fn of_block(block: &InfoBlock, facts: &Facts, geometry: &Geometry) -> Result<Spl
     let room = room.ok_or_else(|| beyond("the info block's reservation"))?;
     let evidence = if facts.observed { Evidence::Observed } else { Evidence::InfoBlock };
     // As the kernel's size attribute has it, after a resize too; a size of broken pages leaves less than a page over.
-    let usable = facts.usable.unwrap_or(room & !(geometry.page_size.max(1) - 1));
+    let whole_pages = room & !(geometry.page_size.max(1) - 1);
+    let usable = facts.usable.map_or(whole_pages, |usable| usable.min(room));
     Ok(Split { reservation, end_trunc, usable, evidence })
 }
 

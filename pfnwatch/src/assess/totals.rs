@@ -2,7 +2,8 @@
 
 use super::{Assessment, Thresholds, Verdict};
 
-/// Sums over the namespaces of a host, in bytes. What is not known of a namespace is not in them; `unknown` counts those.
+/// Sums over the namespaces of a host, in bytes. What is not known of a namespace is not in them; `unknown` counts
+/// those.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Totals {
     /// Namespaces.

@@ -29,7 +29,7 @@ const BIND: [(i32, &str); 6] = [
     (-16, "EBUSY: the memory range is in use"),
     (ENXIO, "ENXIO: the driver found no device"),
     (-22, "EINVAL: the range cannot be mapped"),
-    (-95, "EOPNOTSUPP: start or size are not aligned as this kernel asks"),
+    (-95, "EOPNOTSUPP: the info block does not fit this kernel, or start or size are not aligned as it asks"),
     (-517, "EPROBE_DEFER: the driver asks to be tried again later"),
 ];
 

@@ -92,7 +92,8 @@ impl Directory {
         Ok(Self(openat(at, path, flags, Mode::empty())?))
     }
 
-    /// The attribute `name`, made a value by `parse`, which gets the trimmed text and says `None` to what it cannot take.
+    /// The attribute `name`, made a value by `parse`, which gets the trimmed text and says `None` to what it cannot
+    /// take.
     ///
     /// # Errors
     /// Why there is no value.

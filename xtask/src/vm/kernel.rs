@@ -70,14 +70,15 @@ pub(super) fn provide_chosen(
 ) -> Result<Found> {
     let gone = || format!("Debian suite {} holds no kernel {line} any more", suite.name());
     let Some(mut image) = choose(suite)? else { return Ok(Found::NotRun(gone())) };
-    if !home(&image).is_dir() {
+    if !modules::is_staged(&home(&image)) {
         (image, _) = suite.fetch(|suite| choose(suite)?.ok_or_else(|| anyhow!(gone())))?;
     }
     let packages = packages(suite, &image)?;
-    if !home(&image).is_dir() {
+    if !modules::is_staged(&home(&image)) {
         let part = home(&image).with_extension("part");
         let _ = fs::remove_dir_all(&part);
         unpack(&packages, &image, &part)?;
+        let _ = fs::remove_dir_all(home(&image));
         fs::rename(&part, home(&image)).with_context(|| format!("cannot create {}", home(&image).display()))?;
     }
     let (home, release) = (home(&image), release_of(&image.name));

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::process::Task;
 
 /// The nvdimm stack. Where a kernel builds one of these in, or does not have it yet, there is no file, and no need.
-const WANTED: [&str; 15] = [
+const WANTED: [&str; 16] = [
     "libnvdimm",
     "nfit",
     "nd_btt",
@@ -26,10 +26,22 @@ const WANTED: [&str; 15] = [
     "xfs",
     "loop",
     "dummy",
+    // Takes any range of physical memory for itself: how a test makes a driver fail after the block is written.
+    "ramoops",
 ];
 
 /// Without this one there is nothing to test.
 const REQUIRED: &str = "libnvdimm";
+
+/// Where a staged kernel says which modules it was staged with.
+fn list(home: &Path) -> PathBuf {
+    home.join("wanted-modules")
+}
+
+/// Whether `home` was staged with the modules that are wanted today.
+pub(super) fn is_staged(home: &Path) -> bool {
+    fs::read_to_string(list(home)).is_ok_and(|names| names.lines().eq(WANTED))
+}
 
 /// Copies the wanted modules and what they depend on from `tree` (a folder `…/lib/modules/RELEASE`) to
 /// `home/lib/modules/RELEASE`, uncompressed, and writes depmod's tables for them.
@@ -48,7 +60,8 @@ pub(super) fn stage(tree: &Path, home: &Path, release: &str) -> Result<()> {
         let depends = Task::new("modinfo", ["-F".as_ref(), "depends".as_ref(), copy.as_os_str()]).read()?;
         left.extend(depends.trim().split(',').filter(|name| !name.is_empty()).map(module_name));
     }
-    Task::new("depmod", ["-b".as_ref(), home.as_os_str(), release.as_ref()]).read().map(drop)
+    Task::new("depmod", ["-b".as_ref(), home.as_os_str(), release.as_ref()]).read()?;
+    fs::write(list(home), WANTED.join("\n")).with_context(|| format!("cannot write to {}", home.display()))
 }
 
 /// Every module's file by the module's name.

@@ -15,6 +15,13 @@ fn resized_is_its_own_cause_and_never_a() {
     // Shrunk to half it wastes as much as the regression would, and that is worth a finding; grown it wastes nothing.
     let shrunk = judged(&with_block(&Geometry { size: 32 * GIB, ..old }, block(&old, 64)));
     assert_eq!((shrunk.verdict, shrunk.numbers.excess), (Verdict::Oversize, Some(512 * MIB)));
+    // As an event has it, with the usable bytes that the block still claims.
+    let event = Facts {
+        first_usable: Some(START + block(&old, 64).dataoff),
+        usable: Some(block(&old, 64).npfns * 4096),
+        ..with_block(&Geometry { size: 32 * GIB, ..old }, block(&old, 64))
+    };
+    assert_eq!(judged(&event).numbers, shrunk.numbers);
     let grown = judged(&with_block(&Geometry { size: 128 * GIB, ..old }, block(&old, 64)));
     assert_eq!((grown.verdict, grown.numbers.excess), (Verdict::Ok, Some(0)));
 }

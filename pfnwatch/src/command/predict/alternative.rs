@@ -26,8 +26,8 @@ pub(super) struct Alternative {
     pub(super) struct_page: Option<u64>,
     /// What comes of it.
     pub(super) outcome: Outcome,
-    /// DRAM in bytes that the struct pages take; none with map=dev, where it is at most what belongs to the ends that do not
-    /// fill a memory section.
+    /// DRAM in bytes that the struct pages take; none with map=dev, where it is at most what belongs to the ends that
+    /// do not fill a memory section.
     pub(super) dram: Option<u64>,
     /// The DRAM is what remains after tail pages were deduplicated.
     pub(super) deduplicated: bool,

@@ -1,8 +1,9 @@
 //! What `ndctl create-namespace --size` makes of a size.
 //!
-//! ndctl rounds nothing: `validate_namespace_options()` (ndctl/namespace.c, read in v81) refuses a size that is not a multiple
-//! of the region's align, or of align × interleave ways, and for the latter proposes the next one that is. Below 16 MiB it
-//! refuses too. The kernel asks for the region's align again (`__size_store()` in drivers/nvdimm/namespace_devs.c).
+//! ndctl rounds nothing: `validate_namespace_options()` (ndctl/namespace.c, read in v81) refuses a size that is not a
+//! multiple of the region's align, or of align × interleave ways, and for the latter proposes the next one that is.
+//! Below 16 MiB it refuses too. The kernel asks for the region's align again (`__size_store()` in
+//! drivers/nvdimm/namespace_devs.c).
 
 use crate::units::Bytes;
 
@@ -29,7 +30,8 @@ pub(super) struct Outcome {
     pub(super) refusal: Option<String>,
 }
 
-/// Applies ndctl's rules to `size`. `None` where the next size that it takes is beyond 64 bits, or the rules make no sense.
+/// Applies ndctl's rules to `size`. `None` where the next size that it takes is beyond 64 bits, or the rules make no
+/// sense.
 pub(super) fn apply(size: u64, rules: &Rules) -> Option<Outcome> {
     let step = rules.align.checked_mul(rules.ways)?;
     let refusal = if size.checked_rem(rules.region_align)? != 0 {

@@ -49,7 +49,9 @@ impl Prediction {
     /// What the numbers rest on, where that is not certain.
     pub(super) fn add_notes(&mut self, host: &Host) {
         if !self.start_known && self.geometry.align > self.geometry.compat {
-            self.notes.push("the start address is not known: a namespace that does not begin at a multiple of the align costs more or less, by up to one align (--start)".to_owned());
+            let note = "the start address is not known: a namespace that does not begin at a multiple of the align \
+                        costs more or less, by up to one align (--start)";
+            self.notes.push(note.to_owned());
         }
         if self.mode == Mode::Devdax && host.deduplicates.is_none() {
             self.notes.push(

@@ -67,7 +67,8 @@ fn csv_has_the_same_rows() {
     assert_eq!((&rows[2][column("excess_bytes")], &rows[2][column("verdict")]), ("", "unknown"));
 }
 
-/// One HELP and one TYPE for each metric, before its samples; one sample for each series; uuids in the info metric alone.
+/// One HELP and one TYPE for each metric, before its samples; one sample for each series; uuids in the info metric
+/// alone.
 #[test]
 fn metrics_are_well_formed() {
     let text = prom::render(&mixed());

@@ -1,0 +1,58 @@
+//! Many at once: the kernel probes 64 namespaces in parallel, and each is told exactly once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use guest::agent::{Agent, says};
+use guest::creation::{self, Map, Mode, Wanted};
+use guest::{command, facts, regions, sysfs};
+use serde_json::{Value, json};
+
+const COUNT: usize = 64;
+const MIB: u64 = 1 << 20;
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn enable_of_64_namespaces_at_once() -> Result<()> {
+    let regions = regions::fresh()?;
+    // fsdax and devdax in turn: two drivers.
+    let wanted = |index: usize| Wanted {
+        region: regions.first.clone(),
+        size_bytes: 16 * MIB,
+        mode: if index.is_multiple_of(2) { Mode::Fsdax } else { Mode::Devdax },
+        map: Map::Dev,
+        align_bytes: 2 * MIB,
+    };
+    let made: Vec<_> = (0..COUNT).map(|index| creation::create(&wanted(index))).collect::<Result<_>>()?;
+    command::run("/bin/ndctl", &["disable-region", &regions.first])?;
+
+    let mut agent = Agent::start(&[])?;
+    command::run("/bin/ndctl", &["enable-region", &regions.first])?;
+    let is_set_up = |event: &Value| says(event, "event", "set_up");
+    let events = agent.collect("64 set-ups", COUNT, LIMIT, is_set_up)?;
+    // Nothing comes after them: the tally is taken when all that was in the kernel has been read.
+    let tally = agent.tally()?;
+    assert_eq!(agent.events(is_set_up).len(), COUNT);
+    let lost = json!({ "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0, "undecoded": 0 });
+    facts::compare(&tally, &lost.as_object().cloned().unwrap_or_default())?;
+
+    let by_uuid: BTreeMap<&str, &Value> =
+        events.iter().filter_map(|event| Some((event.get("namespace_uuid")?.as_str()?, event))).collect();
+    assert_eq!(by_uuid.len(), COUNT, "each namespace once{}", agent.said());
+    for namespace in &made {
+        let Some(event) = by_uuid.get(namespace.namespace_uuid.as_str()) else { panic!("no event of {namespace:?}") };
+        facts::compare(event, &facts::of_success(false, Value::Null)?)?;
+        facts::compare(event, &facts::of_sysfs(&namespace_of(&namespace.namespace_uuid)?)?)?;
+        assert_eq!(event["block_uuid"], json!(namespace.block_uuid));
+    }
+    Ok(())
+}
+
+/// Numbers are given anew when a region is enabled.
+fn namespace_of(uuid: &str) -> Result<String> {
+    let found =
+        sysfs::devices("namespace").into_iter().find(|name| sysfs::text(name, "uuid").is_ok_and(|it| it == uuid));
+    ensure!(found.is_some(), "no namespace has the uuid {uuid}");
+    Ok(found.unwrap_or_default())
+}

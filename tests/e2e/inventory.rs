@@ -1,0 +1,103 @@
+//! `pfnwatch scan`: the same numbers as sysfs and the info block, with and without root, and nothing is disabled for it.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use guest::creation::{self, Map, Mode, Wanted};
+use guest::facts;
+use guest::infoblock::{self, InfoBlock};
+use guest::{ndctl, regions, sysfs};
+use serde_json::Value;
+
+const MIB: u64 = 1 << 20;
+/// Keys that `scan` shares with what the kernel says.
+const SHARED: [&str; 8] = [
+    "namespace_uuid",
+    "block_uuid",
+    "map",
+    "align_bytes",
+    "reservation_bytes",
+    "end_trunc_bytes",
+    "usable_bytes",
+    "ideal_bytes",
+];
+
+/// Runs `scan` as this user; all namespaces of its report.
+fn scan(user: u32, arguments: &[&str]) -> Result<Vec<Value>> {
+    let mut command = Command::new("/bin/pfnwatch");
+    command.args(["scan", "--format", "json"]).args(arguments).uid(user).gid(user);
+    let output = command.output().context("cannot start pfnwatch")?;
+    ensure!(output.status.success(), "scan: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).context("no JSON")?;
+    ensure!(report.get("schema") == Some(&Value::from(1)), "{report}");
+    report.get("namespaces").and_then(Value::as_array).cloned().context("no namespaces")
+}
+
+fn row<'a>(rows: &'a [Value], namespace: &str) -> Result<&'a Value> {
+    rows.iter().find(|row| row["namespace"] == namespace).with_context(|| format!("{namespace} is not in the report"))
+}
+
+#[test]
+fn enabled_namespaces_are_read_to_the_byte() -> Result<()> {
+    let regions = regions::fresh()?;
+    let geometries = [
+        (&regions.first, Mode::Fsdax, Map::Dev, 304 * MIB, 2 * MIB),
+        (&regions.first, Mode::Devdax, Map::Dev, 256 * MIB, 4096),
+        (&regions.second, Mode::Devdax, Map::Mem, 512 * MIB, 2 * MIB),
+        (&regions.second, Mode::Fsdax, Map::Mem, 48 * MIB, 2 * MIB),
+    ];
+    let mut made = Vec::new();
+    for (region, mode, map, size_bytes, align_bytes) in geometries {
+        made.push(creation::create(&Wanted { region: region.clone(), size_bytes, mode, map, align_bytes })?);
+    }
+    let exact = scan(0, &[])?;
+    let by_sysfs = scan(0, &["--without-ebpf"])?;
+    let inferred = scan(65534, &[])?;
+    for it in &made {
+        ensure!(sysfs::driver(&it.claimer).is_some(), "{} was disabled by scan", it.claimer);
+        let found = row(&exact, &it.namespace)?;
+        assert_eq!((&found["evidence"], &found["exact"]), (&Value::from("info_block"), &Value::from(true)), "{found}");
+        assert_eq!(row(&by_sysfs, &it.namespace)?["evidence"], "sysfs");
+        // Without root the same numbers, or none: never others.
+        let unprivileged = row(&inferred, &it.namespace)?;
+        ensure!(unprivileged["evidence"] == "inferred" || unprivileged["verdict"] == "unknown", "{unprivileged}");
+        for rows in [&exact, &by_sysfs, &inferred] {
+            let row = row(rows, &it.namespace)?;
+            ensure!(row["verdict"] == "ok" || row["verdict"] == "unknown", "{row}");
+            for key in ["reservation_bytes", "usable_bytes", "end_trunc_bytes"] {
+                ensure!(row[key].is_null() || row[key] == found[key], "{key} of {row} is not {}", found[key]);
+            }
+        }
+    }
+    // Last, since reading the media disables the namespaces.
+    for it in &made {
+        let found = row(&exact, &it.namespace)?;
+        let block = facts::of_block(&infoblock::raw(&it.namespace, InfoBlock::of)?)?;
+        for key in SHARED {
+            ensure!(
+                block.get(key) == Some(&found[key]),
+                "{key}: {:?} on the media, {} by scan",
+                block.get(key),
+                found[key]
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn raw_sector_and_legacy_namespaces_have_no_reservation() -> Result<()> {
+    let regions = regions::fresh()?;
+    let raw = ndctl::create(&regions.first, &["-m", "raw", "-s", "256M"])?;
+    let sector = ndctl::create(&regions.first, &["-m", "sector", "-s", "256M"])?;
+    let legacy = regions::namespaces(&regions.legacy)?;
+    let rows = scan(0, &[])?;
+    for namespace in
+        [ndctl::text(&raw, "dev")?, ndctl::text(&sector, "dev")?].into_iter().chain(legacy.iter().map(String::as_str))
+    {
+        let row = row(&rows, namespace)?;
+        assert_eq!((&row["verdict"], &row["reservation_bytes"]), (&Value::from("ok"), &Value::from(0)), "{row}");
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! The life of a namespace beside its creation: disabled, enabled, destroyed; each told once, and as what it is.
+
+use anyhow::{Context, Result, ensure};
+use guest::agent::{Agent, says};
+use guest::creation::{self, Map, Mode, Wanted};
+use guest::{facts, namespace, ndctl, regions, sysfs};
+use serde_json::{Value, json};
+
+const MIB: u64 = 1 << 20;
+
+/// What the numbers of an enable must share with those of the creation: all but who and when.
+const SAME: [&str; 17] = [
+    "namespace",
+    "namespace_uuid",
+    "start_address",
+    "size_bytes",
+    "region",
+    "driver",
+    "personality",
+    "map",
+    "align_bytes",
+    "block_uuid",
+    "reservation_bytes",
+    "dataoff_bytes",
+    "end_trunc_bytes",
+    "usable_bytes",
+    "npfns",
+    "page_struct_size_bytes",
+    "block_page_size_bytes",
+];
+
+fn set_ups(agent: &mut Agent, namespace_uuid: &str) -> Vec<Value> {
+    agent.events(|event| says(event, "event", "set_up") && says(event, "namespace_uuid", namespace_uuid))
+}
+
+#[test]
+fn enable_is_no_creation_and_has_the_same_numbers() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    for (mode, map) in [(Mode::Fsdax, Map::Dev), (Mode::Devdax, Map::Mem)] {
+        let region = regions.second.clone();
+        let wanted = Wanted { region, size_bytes: 208 * MIB, mode, map, align_bytes: 2 * MIB };
+        let made = creation::create(&wanted)?;
+        let creation = agent.set_up(&made.namespace_uuid, "made")?;
+        namespace::disable(&made.namespace)?;
+        namespace::enable(&made.namespace)?;
+        let enable = agent.set_up(&made.namespace_uuid, "met")?;
+        // The kernel probes the device that it has made for the block in a thread of its own.
+        facts::compare(&enable, &facts::of_success(false, Value::Null)?)?;
+        facts::compare(&enable, &facts::of_sysfs(&made.namespace)?)?;
+        for key in SAME {
+            ensure!(creation.get(key).is_some(), "no {key} in {creation}");
+            assert_eq!(creation[key], enable[key], "{key}");
+        }
+        let all = set_ups(&mut agent, &made.namespace_uuid);
+        assert_eq!(all.len(), 2, "one creation and one enable were expected: {all:?}");
+    }
+    Ok(())
+}
+
+/// The device's own bind and unbind, by hand: it keeps its block in memory, and the kernel still only meets it.
+#[test]
+fn unbind_and_bind_of_the_claimer_meets_the_block_again() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    let wanted =
+        Wanted { region: regions.first, size_bytes: 64 * MIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let made = creation::create(&wanted)?;
+    sysfs::unbind(&made.claimer)?;
+    made.bind().context("the same device once more")?;
+    let met = agent.set_up(&made.namespace_uuid, "met")?;
+    facts::compare(&met, &facts::of_success(false, facts::this_thread()?)?)?;
+    facts::compare(&met, &facts::of_sysfs(&made.namespace)?)
+}
+
+/// A step in the life of a namespace, in few words.
+fn step(event: &Value, namespace_uuid: &str, namespace: &str) -> Option<String> {
+    let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    let ours = text("namespace_uuid") == namespace_uuid || text("namespace") == namespace;
+    ours.then(|| match text("event") {
+        "set_up" => format!("set_up {}", text("block")),
+        "probe" => format!("probe {}", text("result")),
+        other => other.to_owned(),
+    })
+}
+
+#[test]
+fn ndctl_create_disable_enable_destroy() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    let made = ndctl::create(&regions.first, &["-m", "fsdax", "-M", "dev", "-s", "64M"])?;
+    let dev = ndctl::text(&made, "dev")?.to_owned();
+    let label = sysfs::text(&dev, "uuid")?;
+    ndctl::disable(&dev)?;
+    ndctl::enable(&dev)?;
+    agent.set_up(&label, "met")?;
+    let destroyed = |event: &Value| says(event, "event", "destroy");
+    ensure!(agent.events(destroyed).is_empty(), "nothing is destroyed yet{}", agent.said());
+    ndctl::destroy(&dev)?;
+    agent.tally()?;
+
+    let said = agent.said();
+    let steps: Vec<String> = agent.events(|_| true).iter().filter_map(|event| step(event, &label, &dev)).collect();
+    // What has to be there, in this order; labels and probes may come in between.
+    let wanted = ["label", "claim", "set_up made", "unbind", "probe passed_on", "set_up met", "unbind", "destroy"];
+    let mut left = steps.iter();
+    for step in wanted {
+        ensure!(left.any(|found| found == step), "no {step} where it belongs: {steps:?}{said}");
+    }
+    let count = |what: &str| steps.iter().filter(|step| *step == what).count();
+    assert_eq!((count("set_up made"), count("set_up met"), count("destroy")), (1, 1, 1), "{steps:?}");
+    let destroy = agent.events(destroyed);
+    let [destroy] = destroy.as_slice() else { panic!("{destroy:?}") };
+    assert_eq!(destroy["namespace_uuid"], json!(label));
+    assert_eq!((&destroy["device"], &destroy["region"]), (&json!(dev), &json!(regions.first)));
+    assert_eq!((&destroy["by"]["comm"], &destroy["incomplete"]), (&json!("ndctl"), &json!(false)));
+    Ok(())
+}

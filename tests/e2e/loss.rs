@@ -1,0 +1,58 @@
+//! A ring buffer of one page and an agent that is held up: what is lost is counted, to the record.
+
+use anyhow::{Context, Result, ensure};
+use guest::agent::{Agent, says};
+use guest::creation::{self, Map, Mode, Wanted};
+use guest::{facts, regions, sysfs};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+const MIB: u64 = 1 << 20;
+/// Each is an unbind and a bind: two records.
+const CYCLES: u64 = 20;
+/// Each is one record, of user space telling a device to claim a namespace that is not there.
+const CLAIMS: u64 = 150;
+
+fn number(event: &Value, key: &str) -> Result<u64> {
+    event.get(key).and_then(Value::as_u64).with_context(|| format!("no number {key} in {event}"))
+}
+
+#[test]
+fn seen_and_lost_make_all_that_happened() -> Result<()> {
+    let regions = regions::fresh()?;
+    let wanted = Wanted {
+        region: regions.first.clone(),
+        size_bytes: 16 * MIB,
+        mode: Mode::Devdax,
+        map: Map::Dev,
+        align_bytes: 2 * MIB,
+    };
+    let made = creation::create(&wanted)?;
+    let idle = sysfs::text(&regions.first, "pfn_seed")?;
+    let mut agent = Agent::start(&["--ring-size", "4KiB"])?;
+
+    agent.signal(Signal::SIGSTOP)?;
+    for _ in 0..CYCLES {
+        sysfs::unbind(&made.claimer)?;
+        made.bind()?;
+    }
+    for _ in 0..CLAIMS {
+        ensure!(sysfs::write(&idle, "namespace", "namespace99.99").is_err(), "there is no such namespace");
+    }
+    agent.signal(Signal::SIGCONT)?;
+    // What is asked of it now comes after all that happened: it reads the rest first.
+    let tally = agent.tally()?;
+
+    let (received, lost) = (number(&tally, "received")?, number(&tally, "lost")?);
+    assert_eq!(received + lost, 2 * CYCLES + CLAIMS, "{tally}");
+    ensure!(received > 0 && lost > 0, "a page holds some, and not all: {tally}");
+    let none = json!({ "undecoded": 0, "table_full": 0, "unpaired": 0, "read_faults": 0 });
+    facts::compare(&tally, none.as_object().context("an object")?)?;
+
+    let told = agent.events(|event| ["set_up", "unbind", "claim"].iter().any(|kind| says(event, "event", kind)));
+    assert_eq!(u64::try_from(told.len())?, received);
+    let losses = agent.events(|event| says(event, "event", "lost"));
+    let sum = losses.iter().map(|event| number(event, "lost")).sum::<Result<u64>>()?;
+    assert_eq!(sum, lost, "each loss is told in an event, once: {losses:?}");
+    Ok(())
+}

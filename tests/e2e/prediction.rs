@@ -1,0 +1,130 @@
+//! What the formula predicts before a creation is what the kernel then writes, refusals included.
+
+use anyhow::{Context, Result, ensure};
+use guest::agent::Agent;
+use guest::creation::{self, Map, Mode, Wanted};
+use guest::{command, namespace, regions, sysfs};
+use pfnwatch_common::{Geometry, Rejection, Reservation, Rule, reservation};
+use serde_json::{Value, json};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Sizes that are odd in each way that matters: whole aligns, one page more or less, and just enough for nothing.
+fn sizes(align: u64) -> Vec<u64> {
+    let small =
+        [16 * MIB, 16 * MIB + 4 * KIB, 34 * MIB - 4 * KIB, 66 * MIB + 12 * KIB, 300 * MIB, 1000 * MIB + 4 * KIB];
+    match align {
+        GIB => vec![GIB, GIB + 2 * MIB, 2 * GIB - 4 * KIB, 2 * GIB + 20 * MIB + 12 * KIB, 3 * GIB],
+        _ => small.to_vec(),
+    }
+}
+
+/// What the running kernel does where nothing usable is left: 6.1 and older still write a block.
+fn rule() -> Result<Rule> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(Rule { writes_empty: release.starts_with("6.1.") })
+}
+
+fn predict(wanted: &Wanted, start: u64) -> Result<Result<Reservation, Rejection>> {
+    let map = match wanted.map {
+        Map::Dev => pfnwatch_common::Map::Dev,
+        Map::Mem => pfnwatch_common::Map::Mem,
+    };
+    let geometry =
+        Geometry { start, size: wanted.size_bytes, align: wanted.align_bytes, map, page_size: 4096, compat: 2 * MIB };
+    Ok(reservation(&geometry, 64, rule()?))
+}
+
+/// Predicts, creates, and holds the event (which other tests hold against the media) to the prediction; whether it was
+/// made, if it was tried.
+fn hold(agent: &mut Agent, wanted: &Wanted) -> Result<Option<bool>> {
+    let prepared = creation::prepare(wanted)?;
+    let predicted = predict(wanted, sysfs::number(&prepared.namespace, "resource")?)?;
+    if wanted.mode == Mode::Fsdax && predicted.is_ok_and(|predicted| predicted.npfns == 0) {
+        // 6.1 makes it, and panics as soon as it is disabled (memunmap_pages, seen on 6.1.176).
+        namespace::destroy(&prepared.namespace)?;
+        return Ok(None);
+    }
+    let bound = prepared.bind();
+    let said = format!("{predicted:?}, and the bind: {bound:?}");
+    let made = match predicted {
+        Ok(predicted) => {
+            let event = agent.set_up(&prepared.namespace_uuid, "made").with_context(|| said.clone())?;
+            for (key, value) in [
+                ("dataoff_bytes", predicted.dataoff),
+                ("npfns", predicted.npfns),
+                ("end_trunc_bytes", predicted.end_trunc),
+                ("usable_bytes", predicted.usable),
+            ] {
+                ensure!(event.get(key) == Some(&json!(value)), "{key}: predicted {value}\n{said}\n{event}");
+            }
+            true
+        }
+        Err(_) => {
+            let event = agent.set_up(&prepared.namespace_uuid, "none").with_context(|| said.clone())?;
+            ensure!(bound.is_err() && event.get("outcome") == Some(&json!("refused")), "{said}\n{event}");
+            false
+        }
+    };
+    namespace::destroy(&prepared.namespace)?;
+    Ok(Some(made))
+}
+
+/// All geometries of one mode in both regions, whose starts differ modulo every align but 4 KiB.
+fn geometries(mode: Mode) -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    let (mut made, mut refused) = (0, 0);
+    for region in [&regions.first, &regions.second] {
+        // Sizes need only be whole pages, then.
+        sysfs::write(region, "align", "4096")?;
+        for align_bytes in [4 * KIB, 2 * MIB, GIB] {
+            for (map, size_bytes) in [Map::Dev, Map::Mem]
+                .into_iter()
+                .flat_map(|map| sizes(align_bytes).into_iter().map(move |size| (map, size)))
+            {
+                let wanted = Wanted { region: region.clone(), size_bytes, mode, map, align_bytes };
+                match hold(&mut agent, &wanted).with_context(|| format!("{wanted:?}"))? {
+                    Some(true) => made += 1,
+                    Some(false) => refused += 1,
+                    None => {}
+                }
+            }
+        }
+    }
+    eprintln!("{made} made, {refused} refused");
+    ensure!(made + refused >= 60 && refused >= 1, "{made} made, {refused} refused: too few of one kind");
+    ensure!(agent.stop()?.success(), "{}", agent.said());
+    Ok(())
+}
+
+#[test]
+fn fsdax_is_what_the_kernel_writes() -> Result<()> {
+    geometries(Mode::Fsdax)
+}
+
+#[test]
+fn devdax_is_what_the_kernel_writes() -> Result<()> {
+    geometries(Mode::Devdax)
+}
+
+/// The command itself, with MAX_STRUCT_PAGE_SIZE from the code of the kernel that runs.
+#[test]
+fn predict_finds_the_running_kernel_by_its_code() -> Result<()> {
+    let regions = regions::fresh()?;
+    let said = command::run(
+        "/bin/pfnwatch",
+        &["predict", "--size", "1GiB", "--align", "2M", "--map", "dev", "--region", &regions.first, "--format", "json"],
+    )?;
+    let prediction: Value = serde_json::from_str(&said).context("no JSON")?;
+    let wanted =
+        Wanted { region: regions.first, size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let made = creation::create(&wanted)?;
+    let reserved = sysfs::number(&made.claimer, "resource")? - sysfs::number(&made.namespace, "resource")?;
+    let text = prediction.to_string();
+    ensure!(text.contains(&format!("\"reservation_bytes\":{reserved}")), "{reserved} is right, not {text}");
+    ensure!(text.contains("nvdimm_setup_pfn as it runs"), "not by its code: {text}");
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Set-ups that go wrong: the kernel's error, its meaning, and what became of the info block.
+
+use anyhow::{Context, Result, ensure};
+use guest::agent::{Agent, says};
+use guest::creation::{self, Map, Mode, Wanted};
+use guest::facts;
+use guest::infoblock::{InfoBlock, raw};
+use guest::{command, modules, namespace, regions, sysfs};
+use nix::libc;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const LIMIT: Duration = Duration::from_secs(20);
+
+const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];
+
+fn wanted(region: &str, mode: Mode, map: Map, size_bytes: u64, align_bytes: u64) -> Wanted {
+    Wanted { region: region.to_owned(), size_bytes, mode, map, align_bytes }
+}
+
+/// Holds the codes of an event and its outcome; the meaning must name the error.
+fn ends(event: &Value, outcome: &str, setup_code: i32, bind_code: i32, meaning: &str) -> Result<()> {
+    let expected = json!({ "outcome": outcome, "setup_code": setup_code, "bind_code": bind_code, "incomplete": false });
+    facts::compare(event, expected.as_object().context("an object")?)?;
+    ensure!(event["meaning"].as_str().is_some_and(|said| said.contains(meaning)), "no {meaning:?} in {event}");
+    facts::compare(event, &[("by".to_owned(), facts::this_thread()?)].into_iter().collect())
+}
+
+#[test]
+fn too_small_for_its_align() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    for (mode, map) in MODES.into_iter().flat_map(|mode| [(mode, Map::Dev), (mode, Map::Mem)]) {
+        let made = creation::prepare(&wanted(&regions.first, mode, map, 16 * MIB, GIB))?;
+        let error = made.bind().expect_err("16 MiB cannot hold a reservation of 1 GiB");
+        assert_eq!(error.raw_os_error(), Some(libc::ENXIO), "{error}");
+        let event = agent.set_up(&made.namespace_uuid, "none")?;
+        ends(
+            &event,
+            "refused",
+            -libc::ENXIO,
+            -libc::ENXIO,
+            "no info block, and none was made: ENXIO: nothing would be usable",
+        )?;
+        assert_eq!((&event["size_bytes"], &event["align_bytes"]), (&json!(16 * MIB), &json!(GIB)));
+        ensure!(event.get("reservation_bytes").is_none(), "nothing was reserved: {event}");
+        namespace::destroy(&made.namespace)?;
+    }
+    Ok(())
+}
+
+/// 1 GiB of reservation in 1 GiB and an end that is cut: 6.1 writes the block all the same, newer kernels refuse.
+#[test]
+fn nothing_usable_is_told_as_the_kernel_has_it() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    for mode in MODES {
+        let made = creation::prepare(&wanted(&regions.first, mode, Map::Mem, GIB + 16 * MIB, GIB))?;
+        let bound = made.bind();
+        let block = raw(&made.namespace, InfoBlock::of)?;
+        let written = block.uuid() == made.block_uuid;
+        let event = agent.set_up(&made.namespace_uuid, if written { "made" } else { "none" })?;
+        match (&bound, written) {
+            (Ok(()), _) => ensure!(says(&event, "outcome", "enabled"), "{event}"),
+            (Err(_), true) => ensure!(says(&event, "outcome", "reserved_not_enabled"), "{event}"),
+            (Err(_), false) => ends(&event, "refused", -libc::ENXIO, -libc::ENXIO, "ENXIO")?,
+        }
+        if written {
+            facts::compare(&event, &facts::of_block(&block)?)?;
+            assert_eq!(event["usable_bytes"], json!(0));
+        }
+        println!("{mode:?}: block written {written}, bind {bound:?}");
+        namespace::destroy(&made.namespace)?;
+    }
+    Ok(())
+}
+
+/// Another driver holds a part of the range, which the pmem drivers ask for only after the block is written.
+#[test]
+fn driver_that_fails_after_the_block_leaves_it_reserved() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    for mode in MODES {
+        let made = creation::prepare(&wanted(&regions.first, mode, Map::Dev, 256 * MIB, 2 * MIB))?;
+        let taken = format!("mem_address={:#x}", sysfs::number(&made.namespace, "resource")? + MIB);
+        command::run("/sbin/modprobe", &["ramoops", "mem_size=0x10000", "record_size=0x4000", &taken])?;
+        let bound = made.bind();
+        modules::unload("ramoops")?;
+        assert_eq!(bound.map_err(|error| error.raw_os_error()), Err(Some(libc::EBUSY)));
+
+        let event = agent.set_up(&made.namespace_uuid, "made")?;
+        ends(&event, "reserved_not_enabled", 0, -libc::EBUSY, "the memmap reserved, but the driver failed: EBUSY")?;
+        facts::compare(&event, &facts::of_block(&raw(&made.namespace, InfoBlock::of)?)?)?;
+        // The range is free again, and the block is what the kernel meets.
+        namespace::enable(&made.namespace)?;
+        let met = agent.set_up(&made.namespace_uuid, "met")?;
+        facts::compare(&met, &facts::of_success(false, Value::Null)?)?;
+        assert_eq!((&met["dataoff_bytes"], &met["npfns"]), (&event["dataoff_bytes"], &event["npfns"]));
+        namespace::destroy(&made.namespace)?;
+    }
+    Ok(())
+}
+
+/// What is changed in a good block.
+type Damage = fn(&mut InfoBlock);
+
+const DAMAGES: [(Mode, Damage); 3] = [
+    (Mode::Fsdax, |block| block.set_page_struct_size(32)),
+    (Mode::Devdax, |block| block.set_page_struct_size(32)),
+    // No kernel on amd64 offers 64 KiB.
+    (Mode::Devdax, |block| block.set_align(64 << 10)),
+];
+
+#[test]
+fn block_that_does_not_fit_this_kernel_is_rejected() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    for (mode, damage) in DAMAGES {
+        let wanted = wanted(&regions.first, mode, Map::Dev, 64 * MIB, 2 * MIB);
+        let made = creation::create(&wanted)?;
+        raw(&made.namespace, |pmem| {
+            let mut block = InfoBlock::of(pmem)?;
+            damage(&mut block);
+            block.write(pmem)
+        })?;
+        // The namespace's own probe looks for a block first, and goes no further.
+        let error = sysfs::bind(&made.namespace, "nd_pmem").expect_err("such a block is not accepted");
+        assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{error}");
+        let refused = agent.event("the namespace's probe", LIMIT, |event| {
+            let ours = says(event, "namespace_uuid", &made.namespace_uuid) && says(event, "event", "probe");
+            (ours && says(event, "result", "refused")).then(|| event.clone())
+        })?;
+        assert_eq!((&refused["bind_code"], &refused["found_block"]), (&json!(-libc::EOPNOTSUPP), &json!(true)));
+        // A device that claims it and asks for this very block gets as far as the set-up.
+        let again = creation::claim(&wanted, &made.namespace, &made.block_uuid)?;
+        assert_eq!(again.bind().map_err(|error| error.raw_os_error()), Err(Some(libc::EOPNOTSUPP)));
+        let event = agent.set_up(&made.namespace_uuid, "rejected")?;
+        let meaning = "the info block on the namespace is not accepted: EOPNOTSUPP";
+        ends(&event, "refused", -libc::EOPNOTSUPP, -libc::EOPNOTSUPP, meaning)?;
+        ensure!(event.get("reservation_bytes").is_none(), "numbers of a block that is not believed: {event}");
+        namespace::destroy(&made.namespace)?;
+    }
+    Ok(())
+}
