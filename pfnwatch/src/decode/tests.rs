@@ -22,9 +22,9 @@ fn name<const N: usize>(text: &str) -> Text<N> {
     Text(bytes)
 }
 
-/// What a good 6.12 kernel reports for a creation of 1 GiB at 4 GiB, fsdax, map=dev, align 2 MiB.
-fn creation() -> Attempt {
-    let block = InfoBlock {
+/// What a good 6.12 kernel writes into a namespace of 1 GiB at 4 GiB, fsdax, map=dev, align 2 MiB.
+pub(crate) fn block() -> InfoBlock {
+    InfoBlock {
         kind: superblock::Kind::Pfn,
         uuid: [7; 16],
         parent_uuid: [9; 16],
@@ -39,9 +39,13 @@ fn creation() -> Attempt {
         align: 2 << 20,
         page_size: Some(4096),
         page_struct_size: 64,
-    };
+    }
+}
+
+/// What is reported of the creation of that block.
+pub(crate) fn creation() -> Attempt {
     let mut head = [0; BLOCK_HEAD];
-    head.copy_from_slice(&block.encode()[..BLOCK_HEAD]);
+    head.copy_from_slice(&block().encode()[..BLOCK_HEAD]);
     Attempt {
         seen: Seen::SETUP_ENTERED
             .with(Seen::SETUP_RETURNED)
