@@ -206,6 +206,24 @@ impl InfoBlock {
     }
 }
 
+/// A block as it lies on the media, out of the copy that a kernel holds in memory; nothing where that is no block.
+///
+/// `nd_pfn_validate()` fills in what older versions did not have, and leaves the checksum as it was: below minor version 4
+/// `page_size` and `page_struct_size`, below 2 `align`, below 1 `start_pad` and `end_trunc`. Who wrote such a block left
+/// those fields zero, and the checksum tells whether that is so.
+#[must_use]
+pub fn from_kernel_memory(held: &[u8; SIZE]) -> Option<[u8; SIZE]> {
+    let written = |block: &[u8; SIZE]| InfoBlock::from_block(block).is_ok();
+    if written(held) {
+        return Some(*held);
+    }
+    let mut block = *held;
+    if u16::from_le_bytes(field(held, 54).ok()?) < 4 {
+        put(&mut block, 88, &[0; 6]);
+    }
+    written(&block).then_some(block)
+}
+
 /// `1UL << ilog2(dataoff)`, which `nd_pfn_validate()` takes where a block has no align; 0 for a dataoff of 0.
 const fn implied_align(dataoff: u64) -> u64 {
     match dataoff.checked_ilog2() {

@@ -3,7 +3,7 @@
 mod errno;
 mod setup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::{Duration, SystemTime};
 

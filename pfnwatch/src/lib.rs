@@ -35,3 +35,5 @@ pub mod verdicts;
 #[cfg(test)]
 #[path = "../tests/support/tree.rs"]
 mod tree;
+#[cfg(test)]
+mod seeds;

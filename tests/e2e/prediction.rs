@@ -37,10 +37,16 @@ fn predict(wanted: &Wanted, start: u64) -> Result<Result<Reservation, Rejection>
     Ok(reservation(&geometry, 64, rule()?))
 }
 
-/// Predicts, creates, and holds the event (which other tests hold against the media) to the prediction.
-fn hold(agent: &mut Agent, wanted: &Wanted) -> Result<bool> {
+/// Predicts, creates, and holds the event (which other tests hold against the media) to the prediction; whether it was
+/// made, if it was tried.
+fn hold(agent: &mut Agent, wanted: &Wanted) -> Result<Option<bool>> {
     let prepared = creation::prepare(wanted)?;
     let predicted = predict(wanted, sysfs::number(&prepared.namespace, "resource")?)?;
+    if wanted.mode == Mode::Fsdax && predicted.is_ok_and(|predicted| predicted.npfns == 0) {
+        // 6.1 makes it, and panics as soon as it is disabled (memunmap_pages, seen on 6.1.176).
+        namespace::destroy(&prepared.namespace)?;
+        return Ok(None);
+    }
     let bound = prepared.bind();
     let said = format!("{predicted:?}, and the bind: {bound:?}");
     let made = match predicted {
@@ -63,7 +69,7 @@ fn hold(agent: &mut Agent, wanted: &Wanted) -> Result<bool> {
         }
     };
     namespace::destroy(&prepared.namespace)?;
-    Ok(made)
+    Ok(Some(made))
 }
 
 /// All geometries of one mode in both regions, whose starts differ modulo every align but 4 KiB.
@@ -81,14 +87,15 @@ fn geometries(mode: Mode) -> Result<()> {
             {
                 let wanted = Wanted { region: region.clone(), size_bytes, mode, map, align_bytes };
                 match hold(&mut agent, &wanted).with_context(|| format!("{wanted:?}"))? {
-                    true => made += 1,
-                    false => refused += 1,
+                    Some(true) => made += 1,
+                    Some(false) => refused += 1,
+                    None => {}
                 }
             }
         }
     }
     eprintln!("{made} made, {refused} refused");
-    ensure!(made + refused >= 60 && refused >= 2, "{made} made, {refused} refused: too few of one kind");
+    ensure!(made + refused >= 60 && refused >= 1, "{made} made, {refused} refused: too few of one kind");
     ensure!(agent.stop()?.success(), "{}", agent.said());
     Ok(())
 }

@@ -2,13 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::{regions, sysfs, wait};
-
-const SEED_LIMIT: Duration = Duration::from_secs(20);
+use crate::{regions, sysfs};
 
 /// What a namespace is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,7 +88,7 @@ pub fn claim(wanted: &Wanted, namespace: &str, block_uuid: &str) -> Result<Prepa
         Map::Dev => "pmem",
         Map::Mem => "ram",
     };
-    let claimer = seed(&wanted.region, &format!("{kind}_seed"))?;
+    let claimer = sysfs::seed(&wanted.region, &format!("{kind}_seed"))?;
     sysfs::write(&claimer, "uuid", block_uuid)?;
     sysfs::write(&claimer, "mode", map)?;
     sysfs::write(&claimer, "align", &wanted.align_bytes.to_string())?;
@@ -108,7 +105,7 @@ pub fn claim(wanted: &Wanted, namespace: &str, block_uuid: &str) -> Result<Prepa
 
 /// Takes the region's seed and gives it a label.
 fn new_namespace(wanted: &Wanted) -> Result<String> {
-    let namespace = seed(&wanted.region, "namespace_seed")?;
+    let namespace = sysfs::seed(&wanted.region, "namespace_seed")?;
     sysfs::write(&namespace, "uuid", &new_uuid()?)?;
     sysfs::write(&namespace, "size", &wanted.size_bytes.to_string())?;
     Ok(namespace)
@@ -122,13 +119,6 @@ fn whole_region(region: &str) -> Result<String> {
         sysfs::unbind(namespace)?;
     }
     Ok(namespace.clone())
-}
-
-/// A region's seed. After each creation the kernel names the next one at once, and registers it in a thread of its own.
-fn seed(region: &str, kind: &str) -> Result<String> {
-    wait::until(&format!("{region}/{kind}"), SEED_LIMIT, || {
-        sysfs::text(region, kind).ok().filter(|seed| sysfs::folder(seed).join("uuid").exists())
-    })
 }
 
 /// A fresh uuid of the kernel's.

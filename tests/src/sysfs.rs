@@ -3,10 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::wait;
+
 const BUS: &str = "/sys/bus/nd";
+const SEED_LIMIT: Duration = Duration::from_secs(20);
 
 /// A device's folder.
 pub fn folder(device: &str) -> PathBuf {
@@ -43,6 +47,14 @@ pub fn choices(device: &str, attribute: &str) -> Result<Vec<u64>> {
     let text = text(device, attribute)?;
     let words = text.split_whitespace().map(|word| word.trim_matches(['[', ']']));
     words.map(|word| word.parse().with_context(|| format!("{device}/{attribute}: {text}"))).collect()
+}
+
+/// A region's seed, such as its `pfn_seed`: there to be used. The kernel names the next one before it is registered
+/// (`nd_device_register` in drivers/nvdimm/bus.c leaves that to a thread).
+pub fn seed(region: &str, attribute: &str) -> Result<String> {
+    wait::until(&format!("the {attribute} of {region}"), SEED_LIMIT, || {
+        text(region, attribute).ok().filter(|name| folder(name).join("uuid").exists())
+    })
 }
 
 /// Writes an attribute.

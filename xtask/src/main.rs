@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build_ebpf;
 mod check;
 mod debian;
+mod fuzz;
 mod paths;
 mod process;
 mod progress;
@@ -42,6 +44,12 @@ enum Command {
     /// Run the end-to-end tests in virtual machines
     #[command(after_help = "Example: cargo xtask vm --kernel 6.12 -- burst")]
     Vm(vm::Args),
+    /// Fuzz what reads bytes from outside: each target for a minute, unless told otherwise
+    #[command(after_help = "Example: cargo xtask fuzz inventory --seconds 600")]
+    Fuzz(fuzz::Args),
+    /// Measure, and hold what was measured against the budgets of the design
+    #[command(after_help = "Example: cargo xtask bench scan")]
+    Bench(bench::Args),
     /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
     #[command(after_help = "Example: cargo xtask test --quick")]
     Test(test::Args),
@@ -80,6 +88,8 @@ fn run(command: Command) -> Result<ExitCode> {
             build(true)?;
             return Ok(if vm::run(&args)?.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Fuzz(args) => fuzz::run(&args)?,
+        Command::Bench(args) => return bench::run(&args),
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),
     }

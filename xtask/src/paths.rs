@@ -34,6 +34,11 @@ pub(crate) fn cache() -> PathBuf {
     target().join("cache")
 }
 
+/// What was measured.
+pub(crate) fn bench() -> PathBuf {
+    target().join("bench")
+}
+
 /// cargo's target folder for the eBPF target: its own, so that it does not wait for the host's lock.
 pub(crate) fn bpf_build() -> PathBuf {
     target().join("bpf-build")

@@ -91,6 +91,12 @@ impl Task {
         self.read_with(|| ())
     }
 
+    /// As `read`, for a command that says on standard error what it has to say.
+    pub(crate) fn read_stderr(mut self) -> Result<String> {
+        let finished = self.execute(Output::Kept, &mut || ())?;
+        finished.verdict(Output::Kept).map(|()| finished.stderr)
+    }
+
     /// As `read`, with something to do a few times a second meanwhile.
     pub(crate) fn read_with(mut self, mut tick: impl FnMut()) -> Result<String> {
         self.run(Output::Kept, &mut tick)

@@ -17,6 +17,12 @@ pub(crate) fn for_build() -> Result<()> {
     both(bpf_linker::ensure, || rust_src::ensure().map(drop))
 }
 
+/// What the fuzz targets need: the same, and a compiler for libFuzzer.
+pub(crate) fn for_fuzz() -> Result<()> {
+    for_build()?;
+    host::ensure_program("c++")
+}
+
 /// What the VM tests need besides: QEMU, ndctl and some tools of the host.
 pub(crate) fn for_vm() -> Result<()> {
     // bpf-linker keeps the processors busy for minutes, the rest waits for the network.

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::{build_ebpf, check, setup};
 
+mod fuzzing;
 mod stage;
 mod table;
 mod unit;
@@ -17,7 +18,7 @@ use stage::{Counts, Stage};
 /// What to test.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leave out the virtual machines: a few minutes instead of most of an hour
+    /// Leave out the virtual machines and the fuzz targets: a few minutes instead of most of an hour
     #[arg(long)]
     quick: bool,
 }
@@ -48,6 +49,7 @@ fn stages(quick: bool) -> Vec<Stage> {
         .extend(check::ALL.iter().map(|check| Stage::check(check.name, check.limit_s, check.run).after(embeds(check))));
     stages.push(Stage::counted("unit tests", 600, unit::run).after(&[OBJECT]));
     if !quick {
+        stages.push(Stage::counted("fuzzing", 600, fuzzing::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::check(AGENT, 480, || build_ebpf::agent(true)).after(&[OBJECT]));
         stages.extend(vms::stages().map(|stage| stage.after(&[SETUP, AGENT])));
     }

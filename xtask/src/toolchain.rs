@@ -28,6 +28,13 @@ pub(crate) fn sysroot() -> Result<PathBuf> {
     }
 }
 
+/// The triple of this host, such as `x86_64-unknown-linux-gnu`.
+pub(crate) fn host() -> Result<String> {
+    let said = Task::new("rustc", ["-vV"]).dir(&paths::root()).read()?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).with_context(|| format!("`rustc -vV` says {said:?}, which names no host"))
+}
+
 /// The compiler's version, such as `1.95.0`.
 pub(crate) fn version() -> Result<String> {
     let said = Task::new("rustc", ["--version"]).dir(&paths::root()).read()?;

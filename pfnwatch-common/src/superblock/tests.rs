@@ -66,6 +66,23 @@ fn older_versions_mean_what_the_kernel_takes_them_for() {
 }
 
 #[test]
+fn what_a_kernel_fills_in_is_taken_out_again() {
+    let older = InfoBlock { version_minor: 3, page_size: None, page_struct_size: 0, ..made(GIB, 64) };
+    let media = older.encode();
+    let mut held = media;
+    put(&mut held, 88, &4096_u32.to_le_bytes());
+    put(&mut held, 92, &64_u16.to_le_bytes());
+    assert!(InfoBlock::from_block(&held).is_err(), "the checksum is the media's");
+    assert_eq!(from_kernel_memory(&held), Some(media));
+    assert_eq!(from_kernel_memory(&made(GIB, 128).encode()), Some(made(GIB, 128).encode()));
+    held[60] ^= 1;
+    assert_eq!(from_kernel_memory(&held), None, "damaged");
+    let mut wrong = made(GIB, 64).encode();
+    wrong[92] = 80;
+    assert_eq!(from_kernel_memory(&wrong), None, "nothing is filled in at minor version 4");
+}
+
+#[test]
 fn errors_name_what_is_wrong() {
     let bytes = made(GIB, 64).encode();
     assert_eq!(InfoBlock::from_head(&bytes[..95]), Err(ParseError::TooShort { len: 95, needed: 96 }));

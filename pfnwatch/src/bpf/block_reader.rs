@@ -52,9 +52,9 @@ impl BlockReader {
         while let Some(record) = self.ring.take_record() {
             if let Some(record) = Block::from_bytes(&record)
                 && record.head.device.as_str() == Some(device)
-                && superblock::InfoBlock::from_block(&record.block).is_ok()
+                && let Some(block) = superblock::from_kernel_memory(&record.block)
             {
-                found = Some(Box::new(record.block));
+                found = Some(Box::new(block));
             }
         }
         Ok(found)

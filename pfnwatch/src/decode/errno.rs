@@ -7,6 +7,13 @@ pub(super) const ENXIO: i32 = -6;
 /// No such device: no uuid, no namespace, or (from `nd_pfn_validate`) no info block.
 pub(super) const ENODEV: i32 = -19;
 
+/// Invalid argument.
+pub(super) const EINVAL: i32 = -22;
+
+/// The one thing that -EINVAL means for map=dev on a start that is aligned, where no block was found (`nd_pfn_init`).
+pub(super) const TOO_WIDE: &str = "no info block, and none was made: EINVAL: this kernel's struct page is larger than its \
+                                   MAX_STRUCT_PAGE_SIZE (memory debug options), so that it refuses map=dev; map=mem works";
+
 /// What `nvdimm_setup_pfn` means by its return code (drivers/nvdimm/pfn_devs.c, 6.1 to 7.3).
 const SETUP: [(i32, &str); 9] = [
     (-5, "EIO: the media could not be read or written"),
@@ -15,7 +22,7 @@ const SETUP: [(i32, &str); 9] = [
     (-16, "EBUSY: the memory range is in use"),
     (ENODEV, "ENODEV: the device has no uuid or no namespace"),
     (
-        -22,
+        EINVAL,
         "EINVAL: mode, alignment or start do not fit, or this kernel's struct page is larger than its reservation allows",
     ),
     (-95, "EOPNOTSUPP: the block does not fit this kernel (alignment, page size, struct page size, or start)"),

@@ -7,7 +7,10 @@ use pfnwatch_common::{
 };
 
 use super::{Context, bind_code, common, errno, namespace, uuid};
-use crate::event::{Block, Outcome, SetUp, Sizes};
+use crate::{
+    event::{Block, Outcome, SetUp, Sizes},
+    survey::COMPAT_ALIGN,
+};
 
 /// Decodes an attempt in which `nvdimm_setup_pfn` was entered.
 pub(super) fn set_up(record: &Attempt, personality: superblock::Kind, context: &Context) -> SetUp {
@@ -26,7 +29,11 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::Kind, context: &
         block,
         outcome,
         setup_code: setup,
-        meaning: errno::of_setup(block, outcome, setup, bind),
+        meaning: if is_too_wide(record, setup) {
+            errno::TOO_WIDE.to_owned()
+        } else {
+            errno::of_setup(block, outcome, setup, bind)
+        },
         sizes: info_block.and_then(|block| sizes(&block, record.npfns, context)),
         struct_page_size_bytes: context.struct_page_size,
         judgement: None,
@@ -47,6 +54,14 @@ fn block(record: &Attempt, setup: Option<i32>) -> Block {
         (errno::ENODEV, None) => Block::Unknown,
         _ => Block::Rejected,
     }
+}
+
+/// Whether `nd_pfn_init` refused map=dev for the kernel's struct page alone: a misaligned start is its only other reason
+/// for -EINVAL (drivers/nvdimm/pfn_devs.c, 6.1 to 7.3).
+fn is_too_wide(record: &Attempt, setup: Option<i32>) -> bool {
+    let none_found = record.seen.has(Seen::SETUP_VALIDATED) && record.setup_validate == errno::ENODEV;
+    let aligned = record.seen.has(Seen::NAMESPACE) && record.namespace_start.is_multiple_of(COMPAT_ALIGN);
+    none_found && aligned && setup == Some(errno::EINVAL) && Map::from_mode(record.mode) == Some(Map::Dev)
 }
 
 fn outcome(block: Block, setup: Option<i32>, bind: Option<i32>) -> Outcome {

@@ -22,9 +22,9 @@ fn name<const N: usize>(text: &str) -> Text<N> {
     Text(bytes)
 }
 
-/// What a good 6.12 kernel reports for a creation of 1 GiB at 4 GiB, fsdax, map=dev, align 2 MiB.
-fn creation() -> Attempt {
-    let block = InfoBlock {
+/// What a good 6.12 kernel writes into a namespace of 1 GiB at 4 GiB, fsdax, map=dev, align 2 MiB.
+pub(crate) fn block() -> InfoBlock {
+    InfoBlock {
         kind: superblock::Kind::Pfn,
         uuid: [7; 16],
         parent_uuid: [9; 16],
@@ -39,9 +39,13 @@ fn creation() -> Attempt {
         align: 2 << 20,
         page_size: Some(4096),
         page_struct_size: 64,
-    };
+    }
+}
+
+/// What is reported of the creation of that block.
+pub(crate) fn creation() -> Attempt {
     let mut head = [0; BLOCK_HEAD];
-    head.copy_from_slice(&block.encode()[..BLOCK_HEAD]);
+    head.copy_from_slice(&block().encode()[..BLOCK_HEAD]);
     Attempt {
         seen: Seen::SETUP_ENTERED
             .with(Seen::SETUP_RETURNED)
@@ -133,6 +137,23 @@ fn what_became_of_block_and_namespace() {
         assert_eq!((found.block, found.outcome), expected, "validate {validate}, setup {setup}, bind {bind}");
         assert_eq!(found.sizes.is_some(), matches!(expected.0, Block::Made | Block::Met), "{expected:?}");
         assert!(!found.meaning.is_empty());
+    }
+}
+
+#[test]
+fn a_struct_page_that_is_too_wide_is_the_one_reason() {
+    let refused = |change: fn(&mut Attempt)| {
+        let mut record = creation();
+        record.namespace_start = 4 << 30;
+        (record.setup_validate, record.setup_result, record.bind_result) = (ENODEV, -22, 22);
+        change(&mut record);
+        decoded(&record).meaning
+    };
+    assert!(refused(|_| ()).contains("struct page is larger than its MAX_STRUCT_PAGE_SIZE"));
+    let others: [fn(&mut Attempt); 3] =
+        [|record| record.namespace_start += 4096, |record| record.mode = 1, |record| record.setup_validate = -22];
+    for change in others {
+        assert!(!refused(change).contains("MAX_STRUCT_PAGE_SIZE"), "{}", refused(change));
     }
 }
 

@@ -9,7 +9,7 @@ mod sealed;
 mod sections;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 pub(crate) mod writer;
 

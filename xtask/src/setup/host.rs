@@ -1,4 +1,4 @@
-//! Debian packages that the VM tests use on the host. They are the only thing that set-up puts into the system.
+//! Debian packages that the VM tests and the fuzz targets use on the host. They are the only thing that set-up puts into the system.
 
 use std::env;
 use std::path::Path;
@@ -10,7 +10,7 @@ mod apt;
 pub(super) use apt::install;
 
 /// What is needed (a program, or the path of a file) and the package that has it.
-const NEEDED: [(&str, &str); 12] = [
+const NEEDED: [(&str, &str); 13] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
@@ -21,6 +21,8 @@ const NEEDED: [(&str, &str); 12] = [
     // For the kernel modules that are rebuilt: lz4 is what Debian's 6.1 images are packed with.
     ("lz4", "lz4"),
     ("gcc", "gcc"),
+    // For the fuzz targets: libFuzzer is C++.
+    ("c++", "g++"),
     ("make", "make"),
     ("objcopy", "binutils"),
     ("pahole", "dwarves"),
@@ -29,6 +31,12 @@ const NEEDED: [(&str, &str); 12] = [
 /// Installs the packages of what is missing.
 pub(super) fn ensure() -> Result<()> {
     let packages = missing(has);
+    if packages.is_empty() { Ok(()) } else { install(&packages, None) }
+}
+
+/// Installs the package of one of these programs, if that is missing.
+pub(super) fn ensure_program(program: &str) -> Result<()> {
+    let packages = missing(|what| what != program || has(what));
     if packages.is_empty() { Ok(()) } else { install(&packages, None) }
 }
 

@@ -11,7 +11,7 @@ fn at(offset_bytes: u32, width_bytes: u32) -> Result<Member, LookupError> {
 }
 
 /// `struct outer` with most of what C can put into one.
-fn sample() -> Writer {
+pub(crate) fn sample() -> Writer {
     let mut w = Writer::new();
     let char = w.int("char", 1);
     let long = w.int("long unsigned int", 8);

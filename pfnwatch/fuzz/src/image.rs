@@ -1,0 +1,16 @@
+//! Kernel images: bzImage or vmlinux.
+
+use pfnwatch::kernel::{btf::Btf, member::MemberLookup as _, vmlinux_image};
+
+/// A file is an image, whose types can then be asked, or an error that says why it is none.
+pub fn check(bytes: &[u8]) {
+    let looks_like_one = vmlinux_image::is_image(bytes);
+    match vmlinux_image::parse(bytes) {
+        Ok(image) => {
+            assert!(looks_like_one, "an image that does not look like one");
+            let btf = Btf::from_reader(image.btf.as_slice(), "image");
+            let _ = btf.map(|btf| btf.size_of("page"));
+        }
+        Err(why) => assert!(!why.to_string().is_empty()),
+    }
+}

@@ -1,0 +1,11 @@
+//! Module files, plain or packed.
+
+use pfnwatch::kernel::module_file;
+
+/// A file is a libnvdimm, with evidence where its code shows the constant, or an error that says why it is none.
+pub fn check(bytes: &[u8]) {
+    match module_file::read(bytes) {
+        Ok(module) => assert_eq!(module.evidence("libnvdimm.ko").is_some(), module.code.is_ok()),
+        Err(why) => assert!(!why.to_string().is_empty()),
+    }
+}

@@ -1,0 +1,119 @@
+//! Writes the seeds of the fuzz targets with the encoders of the unit tests: `cargo test -p pfnwatch --lib seeds -- --ignored`
+//! after a change of a format. What lies in `fuzz/seeds` is ours, byte by byte; no kernel's package is in it.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use pfnwatch_common::record::{Notice, NoticeKind, Plain as _};
+
+use crate::{
+    decode,
+    kernel::{
+        btf::{self, writer::Writer},
+        max_struct_page::tests::as_gcc_does,
+        module_file::tests::libnvdimm,
+        package::tests::{deb, rpm},
+        vmlinux_image::tests::bzimage,
+    },
+    tree::{Pmem, Tree},
+};
+
+fn write(target: &str, name: &str, bytes: &[u8]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(name), bytes).unwrap();
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+#[ignore = "writes into the source tree"]
+fn records_and_blocks() {
+    let attempt = decode::tests::creation();
+    write("record", "creation", attempt.as_bytes());
+    for (name, what) in [("claim", NoticeKind::Claim), ("label", NoticeKind::Label)] {
+        write("record", name, Notice { what: what as u32, ..Notice::EMPTY }.as_bytes());
+    }
+    let block = decode::tests::block();
+    let place = [(4_u64 << 30).to_le_bytes(), (1_u64 << 30).to_le_bytes()].concat();
+    for version_minor in [0, 1, 2, 4] {
+        let block = pfnwatch_common::InfoBlock { version_minor, ..block };
+        write("info_block", &format!("version-1.{version_minor}"), &[&place[..], &block.encode()].concat());
+    }
+}
+
+#[test]
+#[ignore = "writes into the source tree"]
+fn kernels() {
+    let mut types = Writer::new();
+    let long = types.int("long unsigned int", 8);
+    types.structure("page", 64, &[("flags", long, 0)]);
+    let image = bzimage("6.1.0-50-amd64 (a builder) #1 SMP", &types.bytes());
+    write("image", "bzimage", &image);
+    for (name, constant, shift) in [("lean", 64, 6), ("regressed", 128, 7)] {
+        write("code", name, &as_gcc_does(constant, shift));
+        write("module", name, &libnvdimm(constant, shift));
+    }
+    let module = libnvdimm(128, 7);
+    write("module", "packed", &gzip(&module));
+    let files: [(&str, &[u8]); 2] =
+        [("boot/vmlinuz-6.1.0", &image), ("lib/modules/6.1.0/kernel/drivers/nvdimm/libnvdimm.ko", &module)];
+    write("package", "deb", &deb(&files));
+    write("package", "rpm", &rpm(&files));
+    let (kernel, over) = (btf::tests::sample(), Writer::over(&btf::tests::sample()));
+    let length = u16::try_from(kernel.bytes().len()).unwrap().to_le_bytes();
+    write("btf", "kernel", &[&length[..], &kernel.bytes()].concat());
+    let mut module = over;
+    module.structure("nd_pfn", 808, &[("mode", 1, 0), ("align", 2, 768)]);
+    write("btf", "module", &[&length[..], &kernel.bytes(), &module.bytes()].concat());
+}
+
+#[test]
+#[ignore = "writes into the source tree"]
+fn hosts() {
+    for (name, pmem) in [
+        ("lean", Pmem::default()),
+        ("regressed", Pmem { struct_page: 128, ..Pmem::default() }),
+        ("ram", Pmem { dax: true, map: "ram", ..Pmem::default() }),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = Tree::new(folder.path()).unwrap();
+        tree.region(0, pmem.start, 1 << 36).unwrap();
+        tree.namespace(&pmem).unwrap();
+        if pmem.dax {
+            tree.dax_driver(&pmem, "kmem").unwrap();
+        }
+        tree.unclaimed("namespace0.7", "raw", 1 << 30).unwrap();
+        write("inventory", name, as_text(&folder.path().join("bus")).as_bytes());
+    }
+}
+
+/// A tree as the target takes it: a line for each attribute and link.
+fn as_text(bus: &Path) -> String {
+    let mut text = String::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let mut entries: Vec<_> = fs::read_dir(bus.join(&folder)).unwrap().map(|entry| entry.unwrap()).collect();
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let (kind, path) = (entry.file_type().unwrap(), folder.join(entry.file_name()));
+            let shown = path.display().to_string();
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_symlink() {
+                let target = fs::read_link(entry.path()).unwrap();
+                text += &format!("{shown}->{}\n", target.file_name().unwrap().display());
+            } else {
+                text += &format!("{shown}={}\n", fs::read_to_string(entry.path()).unwrap().trim_end());
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,134 @@
+//! On a kernel with the regression: MAX_STRUCT_PAGE_SIZE = 128.
+
+use anyhow::{Context as _, Result, ensure};
+use guest::agent::Agent;
+use guest::creation::{Map, Mode, Wanted};
+use guest::infoblock::InfoBlock;
+use guest::pfnwatch::{ensure_says, report, row, running_kernel, scan};
+use guest::{command, formula, ndctl, regions, sysfs};
+use serde_json::{Value, json};
+
+use crate::seen::{GIB, MIB, created, met};
+
+#[test]
+fn the_running_kernel_is_regressed() -> Result<()> {
+    regions::fresh()?;
+    let kernel = running_kernel(3)?;
+    ensure_says(&kernel, &json!({ "verdict": "regressed", "max_struct_page_bytes": 128, "conflicts": [] }))?;
+    let sources: Vec<&Value> =
+        kernel["evidence"].as_array().context("no list")?.iter().map(|evidence| &evidence["source"]).collect();
+    assert_eq!(sources, ["running code", "module file"], "{kernel:#}");
+    Ok(())
+}
+
+/// What the reservation's formula makes of a namespace, as events and scans say it.
+fn charged(start: u64, wanted: &Wanted) -> Value {
+    let of = |struct_page| formula::reservation(start, wanted.size_bytes, wanted.align_bytes, struct_page);
+    let (reservation, ideal) = (of(128), of(64));
+    let excess = reservation - ideal;
+    // Both thresholds: more than one align, and more than a thousandth of the namespace.
+    let oversize = excess > wanted.align_bytes.max(2 * MIB) && excess * 1000 > wanted.size_bytes;
+    let (cause, class) =
+        if excess > 0 { (json!("regressed_kernel"), json!("A")) } else { (json!("none"), Value::Null) };
+    json!({
+        "verdict": if oversize { "oversize" } else { "ok" }, "cause": cause, "class": class,
+        "reservation_bytes": reservation, "ideal_bytes": ideal, "excess_bytes": excess,
+    })
+}
+
+#[test]
+fn every_map_dev_creation_is_charged_to_the_byte() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    let cases = [
+        // Size, align, and the reservation that was seen where align and base say it all.
+        (Mode::Fsdax, &regions.first, 4 * GIB, 2 * MIB, Some(136_314_880)),
+        (Mode::Devdax, &regions.first, GIB, 2 * MIB, Some(35_651_584)),
+        (Mode::Fsdax, &regions.first, 64 * MIB, 2 * MIB, Some(4_194_304)),
+        (Mode::Devdax, &regions.first, 32 * MIB, 2 * MIB, Some(2_097_152)),
+        (Mode::Fsdax, &regions.first, 16 * MIB, 2 * MIB, Some(2_097_152)),
+        (Mode::Devdax, &regions.first, 3 * GIB + 48 * MIB, GIB, None),
+        (Mode::Fsdax, &regions.second, 1008 * MIB, 4096, None),
+        (Mode::Devdax, &regions.second, 2 * GIB + 16 * MIB, 4096, None),
+    ];
+    let (mut expected, mut oversize) = (Vec::new(), 0);
+    for (mode, region, size_bytes, align_bytes, seen) in cases {
+        let wanted = Wanted { region: region.clone(), size_bytes, mode, map: Map::Dev, align_bytes };
+        let (made, event) = created(&mut agent, &wanted)?;
+        let charged = charged(sysfs::number(&made.namespace, "resource")?, &wanted);
+        ensure!(seen.is_none_or(|seen| charged["reservation_bytes"] == seen), "{wanted:?}: {charged}");
+        ensure_says(&event, &json!({ "page_struct_size_bytes": 128, "evidence": "observed", "outcome": "enabled" }))?;
+        ensure_says(&event, &charged).with_context(|| format!("{wanted:?}"))?;
+        oversize += u64::from(charged["verdict"] == "oversize");
+        expected.push((made.namespace, charged));
+    }
+    let scan = scan(3)?;
+    assert_eq!((oversize, &scan["totals"]["oversize"]), (4, &json!(4)), "{:#}", scan["totals"]);
+    for (namespace, charged) in expected {
+        ensure_says(row(&scan, &namespace)?, &charged)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn map_mem_is_ok() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    for (mode, align_bytes) in [(Mode::Fsdax, 2 * MIB), (Mode::Devdax, 2 * MIB), (Mode::Devdax, GIB)] {
+        let region = regions.first.clone();
+        let wanted = Wanted { region, size_bytes: 2 * GIB, mode, map: Map::Mem, align_bytes };
+        let (made, event) = created(&mut agent, &wanted)?;
+        let expected = json!({ "verdict": "ok", "map": "mem", "excess_bytes": 0 });
+        ensure_says(&event, &expected)?;
+        ensure_says(row(&scan(0)?, &made.namespace)?, &expected)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn sixteen_gib_at_align_1g_cost_nothing() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    let region = regions.first;
+    let wanted = Wanted { region, size_bytes: 16 * GIB, mode: Mode::Devdax, map: Map::Dev, align_bytes: GIB };
+    let (made, event) = created(&mut agent, &wanted)?;
+    let expected = json!({ "verdict": "ok", "reservation_bytes": GIB, "ideal_bytes": GIB, "excess_bytes": 0 });
+    ensure_says(&event, &json!({ "page_struct_size_bytes": 128 }))?;
+    ensure_says(&event, &expected)?;
+    ensure_says(row(&scan(0)?, &made.namespace)?, &expected)
+}
+
+/// The commands of the way in the plan that has `word` in one of its commands.
+fn way(plan: &Value, word: &str) -> Result<Vec<String>> {
+    let ways = plan.pointer("/steps/0/ways").and_then(Value::as_array).context("a plan without ways")?;
+    let commands = ways.iter().filter_map(|way| way["commands"].as_array());
+    let mut commands = commands.map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+    let found = commands.find(|list: &Vec<String>| list.iter().any(|command| command.contains(word)));
+    found.with_context(|| format!("no way with {word}: {plan:#}"))
+}
+
+#[test]
+fn the_plans_own_commands_make_a_lean_namespace() -> Result<()> {
+    let regions = regions::fresh()?;
+    let made = ndctl::create(&regions.first, &["-m", "fsdax", "-M", "dev", "-a", "2M", "-s", "1G"])?;
+    let namespace = ndctl::text(&made, "dev")?;
+    ensure_says(row(&scan(3)?, namespace)?, &json!({ "cause": "regressed_kernel", "reservation_bytes": 34 * MIB }))?;
+    let plan = report(3, &["plan", namespace])?;
+    ensure_says(&plan, &json!({ "max_struct_page_size_bytes": 128, "excess_bytes": 16 * MIB }))?;
+    let mut agent = Agent::start(&[])?;
+    let mut ran = 0;
+    // Comments are for people, and the last command looks at pfnwatch's report with jq, as is done below.
+    for command in way(&plan, "write-infoblock")?.iter().filter(|line| line.starts_with("ndctl ")) {
+        let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+        command::run("/bin/ndctl", &words)?;
+        ran += 1;
+    }
+    assert_eq!(ran, 6, "{plan:#}");
+    let expected = json!({ "verdict": "ok", "reservation_bytes": 18 * MIB, "excess_bytes": 0, "align_bytes": 2 * MIB });
+    ensure_says(row(&scan(0)?, namespace)?, &expected)?;
+    let event = met(&mut agent, namespace)?;
+    ensure_says(&event, &expected)?;
+    ensure_says(&event, &json!({ "page_struct_size_bytes": 64, "usable_bytes": GIB - 18 * MIB }))?;
+    assert_eq!(InfoBlock::read(namespace)?.page_struct_size(), 64);
+    Ok(())
+}

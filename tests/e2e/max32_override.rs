@@ -1,0 +1,35 @@
+//! On the same kernel with the parameter `page_struct_override`, which an early version of the upstream patch proposed.
+
+use anyhow::Result;
+use guest::agent::Agent;
+use guest::creation::{Map, Mode, Wanted};
+use guest::pfnwatch::{ensure_says, row, running_kernel, scan};
+use guest::regions;
+use serde_json::json;
+
+use crate::seen::{GIB, MIB, created};
+
+#[test]
+fn map_dev_reserves_what_a_struct_page_takes() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    for mode in [Mode::Fsdax, Mode::Devdax] {
+        let region = regions.first.clone();
+        let wanted = Wanted { region, size_bytes: GIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
+        let (made, event) = created(&mut agent, &wanted)?;
+        ensure_says(&event, &json!({ "outcome": "enabled", "page_struct_size_bytes": 64 }))?;
+        let expected = json!({ "verdict": "ok", "reservation_bytes": 18 * MIB, "excess_bytes": 0 });
+        ensure_says(&event, &expected)?;
+        ensure_says(row(&scan(0)?, &made.namespace)?, &expected)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_running_kernel_explains_it() -> Result<()> {
+    regions::fresh()?;
+    let expected = json!({
+        "verdict": "ok", "max_struct_page_bytes": 32, "overridden_struct_page_bytes": 64, "page_struct_override": true,
+    });
+    ensure_says(&running_kernel(0)?, &expected)
+}

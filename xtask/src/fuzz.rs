@@ -1,0 +1,181 @@
+//! `cargo xtask fuzz`: builds the fuzz targets with libFuzzer and runs each for a bounded time.
+//!
+//! It does what cargo-fuzz does without it: the compiler's flags below are all that it would add here, as there is no
+//! sanitizer runtime in a stable toolchain, and to build cargo-fuzz takes longer than to build the targets. The targets
+//! lie where cargo-fuzz looks for them, so that it can be used in pfnwatch/ too: `cargo fuzz run --sanitizer none record`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::process::Task;
+use crate::{build_ebpf, paths, progress, setup, toolchain};
+
+const PACKAGE: &str = "pfnwatch-fuzz";
+const PROFILE: &str = "fuzz";
+const BUILD_LIMIT: Duration = Duration::from_secs(1200);
+/// An input that takes longer is a finding, in seconds: on a busy host the usual one takes milliseconds.
+const SLOW_S: u64 = 25;
+/// What a target may take of memory, in MiB: the readers' own limits are below it.
+const MEMORY_MIB: u64 = 4096;
+
+/// Coverage as libFuzzer reads it: counters of edges, and what is compared with what. Targets are built with checks on.
+const FLAGS: [&str; 8] = [
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Cllvm-args=-sanitizer-coverage-trace-geps",
+    // A branch that is folded is one that the fuzzer cannot see.
+    "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
+];
+
+/// What to fuzz.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only this target: the name of a file in pfnwatch/fuzz/fuzz_targets
+    target: Option<String>,
+    /// How long each target runs
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+}
+
+/// What came of a target.
+pub(crate) struct Outcome {
+    /// Its name.
+    pub(crate) target: String,
+    /// How many inputs it passed, or the first one that it did not.
+    pub(crate) result: Result<u64>,
+}
+
+/// Builds and runs the targets, and says what came of each.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::for_fuzz()?;
+    build_ebpf::run().context("the eBPF programs do not build")?;
+    let outcomes = fuzz(args.target.as_deref(), args.seconds)?;
+    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+    if failed == 0 { Ok(()) } else { bail!("{failed} of {} targets failed", outcomes.len()) }
+}
+
+/// Builds all targets, or one, and runs each for so many seconds; the eBPF object has to be there.
+pub(crate) fn fuzz(only: Option<&str>, seconds: u64) -> Result<Vec<Outcome>> {
+    let mut targets = targets()?;
+    if let Some(only) = only {
+        let all = targets.join(", ");
+        targets.retain(|target| target == only);
+        anyhow::ensure!(!targets.is_empty(), "no fuzz target is named {only}; there are {all}");
+    }
+    let programs = build()?;
+    let spinner = progress::spinner(&format!("fuzz {}, {seconds} s each", targets.join(", ")));
+    let outcomes = run_all(&targets, &|target| fuzz_one(&programs, target, seconds));
+    spinner.finish_and_clear();
+    for outcome in &outcomes {
+        match &outcome.result {
+            Ok(executions) => println!("{:10}  {executions:>10} inputs, no finding", outcome.target),
+            Err(error) => println!("{:10}  {error:#}", outcome.target),
+        }
+    }
+    Ok(outcomes)
+}
+
+/// The targets by name, one a file.
+fn targets() -> Result<Vec<String>> {
+    let dir = home().join("fuzz_targets");
+    let entries = fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The folder of the fuzz targets.
+fn home() -> PathBuf {
+    paths::root().join("pfnwatch/fuzz")
+}
+
+/// Builds the targets and returns their folder. A target triple is named so that the flags are not meant for what the
+/// build itself runs; the target folder is its own, so that other builds keep what they have.
+fn build() -> Result<PathBuf> {
+    let (host, into) = (toolchain::host()?, paths::target().join("fuzz"));
+    let arguments = ["build", "--package", PACKAGE, "--bins", "--profile", PROFILE, "--target", &host];
+    let task = toolchain::cargo_task(arguments).env("CARGO_TARGET_DIR", &into);
+    task.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}")).limit(BUILD_LIMIT).show()?;
+    Ok(into.join(host).join(PROFILE))
+}
+
+/// Runs the targets, as many at a time as there are processors.
+fn run_all(targets: &[String], run: &(dyn Fn(&str) -> Result<u64> + Sync)) -> Vec<Outcome> {
+    let jobs = thread::available_parallelism().map_or(1, usize::from);
+    let one = |target: &String| Outcome { target: target.clone(), result: run(target) };
+    let together = |targets: &[String]| {
+        thread::scope(|scope| {
+            let running: Vec<_> = targets.iter().map(|target| (target, scope.spawn(move || one(target)))).collect();
+            let panicked = |target: &String| Outcome { target: target.clone(), result: Err(anyhow!("panicked")) };
+            running.into_iter().map(|(target, run)| run.join().unwrap_or_else(|_| panicked(target))).collect::<Vec<_>>()
+        })
+    };
+    targets.chunks(jobs).flat_map(together).collect()
+}
+
+/// Runs a target; what it finds new goes into its corpus under the target folder, an input that fails beside it.
+fn fuzz_one(programs: &Path, target: &str, seconds: u64) -> Result<u64> {
+    let [corpus, findings] = ["corpus", "findings"].map(|kind| paths::target().join("fuzz").join(kind).join(target));
+    for dir in [&corpus, &findings] {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    let options = [
+        format!("-max_total_time={seconds}"),
+        format!("-timeout={SLOW_S}"),
+        format!("-rss_limit_mb={MEMORY_MIB}"),
+        format!("-artifact_prefix={}/", findings.display()),
+        "-print_final_stats=1".to_owned(),
+    ];
+    let folders = [&corpus, &home().join("seeds").join(target)].map(|dir| dir.display().to_string());
+    let task = Task::new(programs.join(target), options.iter().chain(&folders));
+    // Reading a large corpus back comes before the time that was asked for.
+    let said = task.limit(Duration::from_secs(seconds * 2 + 120)).read_stderr().with_context(|| {
+        format!("its input is in {}; again: cargo run -p {PACKAGE} --bin {target} -- FILE", findings.display())
+    })?;
+    executions(&said).context("libFuzzer does not say how many inputs it tried")
+}
+
+/// libFuzzer's `stat::number_of_executed_units: 1234`.
+fn executions(said: &str) -> Option<u64> {
+    said.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_target_has_seeds_and_a_program() {
+        let manifest = fs::read_to_string(home().join("Cargo.toml")).unwrap();
+        let targets = targets().unwrap();
+        assert!(targets.len() >= 8, "{targets:?}");
+        for target in targets {
+            assert!(home().join("seeds").join(&target).is_dir(), "{target} has no seed");
+            assert!(manifest.contains(&format!("name = \"{target}\"")), "{target} is no program");
+        }
+    }
+
+    #[test]
+    fn executions_are_read() {
+        let said = "Done 12 runs in 1 second(s)\nstat::number_of_executed_units: 12\nstat::average_exec_per_sec: 12\n";
+        assert_eq!(executions(said), Some(12));
+        assert_eq!(executions("==1== ERROR: libFuzzer: deadly signal"), None);
+    }
+
+    #[test]
+    fn outcomes_keep_their_order() {
+        let targets = ["a", "b", "c"].map(str::to_owned);
+        let outcomes = run_all(&targets, &|target| if target == "b" { bail!("why") } else { Ok(7) });
+        let told: Vec<_> = outcomes.iter().map(|outcome| (outcome.target.as_str(), outcome.result.is_ok())).collect();
+        assert_eq!(told, [("a", true), ("b", false), ("c", true)]);
+    }
+}
