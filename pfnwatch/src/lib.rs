@@ -23,6 +23,8 @@ pub mod module_watch;
 pub mod observation;
 pub mod pipeline;
 pub mod readiness;
+#[cfg(test)]
+mod seeds;
 pub mod shutdown;
 pub mod sinks;
 pub mod source;
@@ -35,5 +37,3 @@ pub mod verdicts;
 #[cfg(test)]
 #[path = "../tests/support/tree.rs"]
 mod tree;
-#[cfg(test)]
-mod seeds;
