@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 pub use self::{
-    agent::{Blind, Lost, ProgramState, Ready, State, Stopped, Undecoded},
+    agent::{Blind, Lost, MaxStructPageKnown, ProgramState, Ready, State, Stopped, Undecoded},
     setup::{Block, Judgement, Outcome, SetUp, Sizes, map_name, personality_name},
 };
 
@@ -63,6 +63,8 @@ pub enum Body {
     Destroy(Change),
     /// The agent observes, or is idle because there is nothing to observe.
     Ready(Ready),
+    /// What the running kernel reserves for each page, as far as that is known.
+    MaxStructPage(MaxStructPageKnown),
     /// The agent does not observe any more.
     Blind(Blind),
     /// Records of the kernel's side were lost or could not be completed.
@@ -180,7 +182,12 @@ impl Event {
             Body::Claim(change) | Body::Unbind(change) | Body::Label(change) | Body::Destroy(change) => {
                 change.by.as_mut()
             }
-            Body::Ready(_) | Body::Blind(_) | Body::Lost(_) | Body::Undecoded(_) | Body::Stopped(_) => None,
+            Body::Ready(_)
+            | Body::MaxStructPage(_)
+            | Body::Blind(_)
+            | Body::Lost(_)
+            | Body::Undecoded(_)
+            | Body::Stopped(_) => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use pfnwatch_common::counter::Counter;
 use tokio::io::unix::AsyncFd;
 
 use crate::{
+    assess::Thresholds,
     bpf::{
         attach::{Attached, Links, Settings, attach},
         counters::{Counters, Totals},
@@ -33,6 +34,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Whether the eBPF programs write debug messages.
     pub debug: bool,
+    /// What is worth a verdict.
+    pub thresholds: Thresholds,
 }
 
 /// Programs in the kernel, and what comes out of them.

@@ -11,12 +11,13 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
-    assess::{Host, Thresholds},
+    assess::Host,
     cgroup::Cgroups,
     decode::{self, decode},
     event::{Blind, Body, Event, Ready, State, Stopped, Undecoded},
     inventory::{Inventory, Roots},
     kernel::{KernelFacts, target::Libnvdimm},
+    kernel_watch::KernelWatch,
     labels::Labels,
     module_watch::{Change, ModuleWatch},
     observation::{Observation, Options},
@@ -36,6 +37,7 @@ pub struct Pipeline<W> {
     log: Log<W>,
     observation: Option<Observation>,
     labels: Labels,
+    kernel: KernelWatch,
     told: Told,
     ended: Stopped,
 }
@@ -60,6 +62,7 @@ impl<W: Write> Pipeline<W> {
             log,
             observation: None,
             labels: Labels::default(),
+            kernel: KernelWatch::default(),
             told: Told::Nothing,
             ended: Stopped::default(),
         }
@@ -141,7 +144,10 @@ impl<W: Write> Pipeline<W> {
         self.labels = Labels::new(inventory.namespaces.iter().filter_map(|namespace| namespace.uuid.clone().ok()));
         let nothing = inventory.regions.is_empty().then(|| "there is no persistent memory yet".to_owned());
         self.told = Told::Observing;
-        self.ready(State::Observing, nothing, programs)
+        self.ready(State::Observing, nothing, programs)?;
+        // Only now, since reading the kernel's symbols takes longer than all of the attachment.
+        self.kernel.forget();
+        self.weigh()
     }
 
     fn idle(&mut self) -> anyhow::Result<()> {
@@ -185,10 +191,22 @@ impl<W: Write> Pipeline<W> {
                 Event::now(Body::Undecoded(Undecoded { length_bytes, reason: error.to_string() }))
             });
             let mut event = self.labels.follow(event);
-            verdicts::judge(&mut event, &host, &Thresholds::default());
+            verdicts::judge(&mut event, &host, &self.options.thresholds);
+            let news = self.kernel.learn(&event);
             self.emit(event)?;
+            if news {
+                self.weigh()?;
+            }
         }
         Ok(())
+    }
+
+    /// Says what the running kernel reserves for each page, where that is news.
+    fn weigh(&mut self) -> anyhow::Result<()> {
+        match self.kernel.look(&self.options.paths, &self.facts.release) {
+            Some(known) => self.emit(Event::now(Body::MaxStructPage(known))),
+            None => Ok(()),
+        }
     }
 
     /// Says what the kernel's side has missed since the last time.

@@ -20,3 +20,4 @@ mod refusal;
 mod reload;
 mod reservation;
 mod seen;
+mod told;

@@ -76,6 +76,7 @@ pub const TABLE: &[Scope] = &[
     observing("prediction::"),
     observing("refusal::"),
     observing("reload::"),
+    Scope { prefix: "told::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("host::doctor_finds"),
     Scope { prefix: "host::", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "host::doctor_names", lines: Lines::Blind, scenario: USUAL },

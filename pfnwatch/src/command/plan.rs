@@ -11,6 +11,7 @@ use anyhow::bail;
 use crate::{
     assess::{Host, Thresholds, Verdict},
     cli::{Format, Paths},
+    config::ConfigArgs,
     exit::{Because, Exit},
     inventory::{Roots, detail::Detail, usage::Usage},
     survey::{EnabledBlocks, Judged, Survey},
@@ -42,6 +43,9 @@ pub struct Args {
     /// How to write the plan
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// What a plan is made of, besides the namespaces.
@@ -61,7 +65,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     if args.format == Format::Csv {
         bail!(Because::usage("`pfnwatch plan` has no CSV: take --format json"));
     }
-    let thresholds = Thresholds::default();
+    let thresholds = args.config.read()?.thresholds();
     let survey = Survey::take(paths, EnabledBlocks::Read, &thresholds)?;
     let chosen = choose(&survey, &args.namespaces)?;
     let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &survey, &chosen, thresholds) };

@@ -10,8 +10,9 @@ use clap::ValueEnum;
 use pfnwatch_common::{Geometry, Map};
 
 use crate::{
-    assess::{Host, Mode, Thresholds},
+    assess::{Host, Mode},
     cli::{Format, Paths},
+    config::ConfigArgs,
     exit::{Because, Exit},
     inventory::{Inventory, Roots},
     kernel::{KernelFacts, max_struct_page},
@@ -65,6 +66,9 @@ pub struct Args {
     /// How to write the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -110,7 +114,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let mode = if args.mode == ModeArg::Fsdax { Mode::Fsdax } else { Mode::Devdax };
     let start = place.start.unwrap_or(0);
     let geometry = Geometry { start, size, align, map, page_size: host.page_size, compat: host.compat };
-    let thresholds = Thresholds::default();
+    let thresholds = args.config.read()?.thresholds();
     let mut prediction = Prediction {
         geometry,
         mode,

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     cli::Paths,
+    config::ConfigArgs,
     exit::{Because, Exit},
     kernel::{
         KernelFacts,
@@ -41,6 +42,9 @@ pub struct Args {
     /// Let the eBPF programs write debug messages to the log (see RUST_LOG)
     #[arg(long)]
     debug_ebpf: bool,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 fn ring_size(text: &str) -> Result<u32, String> {
@@ -70,6 +74,7 @@ fn refuse_where_blind(args: &Args, paths: &Paths) -> anyhow::Result<()> {
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    let thresholds = args.config.read()?.thresholds();
     refuse_where_blind(args, paths)?;
     let facts = KernelFacts::gather(paths, args.btf_dir.as_deref())?;
     let options = Options {
@@ -77,6 +82,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         btf_dir: args.btf_dir.clone(),
         ring_bytes: args.ring_size,
         debug: args.debug_ebpf,
+        thresholds,
     };
     let log = Log::new(args.format, io::stdout().lock());
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.

@@ -22,6 +22,7 @@ pub use report::Report;
 use crate::{
     assess::{Thresholds, Verdict},
     cli::Paths,
+    config::ConfigArgs,
     exit::Exit,
     survey::{EnabledBlocks, Survey},
     terminal::{self, Terminal},
@@ -44,13 +45,15 @@ pub struct Args {
     /// Write to FILE in place of standard output; a reader sees the old report or the new one, never a part
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Struct page size that the ideal is computed with, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Thresholds::default().reference_struct_page,
-          value_parser = clap::value_parser!(u64).range(1..=4096))]
-    reference_struct_page: u64,
+    /// Struct page size that the ideal is computed with, in bytes, in place of the configuration's
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    reference_struct_page: Option<u64>,
     /// Load no eBPF program: the info blocks of enabled namespaces are not read, and sysfs has to do
     #[arg(long)]
     without_ebpf: bool,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// How the report is written.
@@ -71,7 +74,9 @@ enum Format {
 /// # Errors
 /// The inventory cannot be read, or the report cannot be written.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let thresholds = Thresholds { reference_struct_page: args.reference_struct_page, ..Thresholds::default() };
+    let configured = args.config.read()?.thresholds();
+    let reference_struct_page = args.reference_struct_page.unwrap_or(configured.reference_struct_page);
+    let thresholds = Thresholds { reference_struct_page, ..configured };
     let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
     let survey = Survey::take(paths, blocks, &thresholds)?;
     let text = render(args, &survey)?;

@@ -42,6 +42,21 @@ pub struct ProgramState {
     pub reason: Option<String>,
 }
 
+/// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE: what it will reserve for each page with map=dev.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MaxStructPageKnown {
+    /// In bytes; none where nothing tells, or where the evidence contradicts itself.
+    pub max_struct_page_size_bytes: Option<u64>,
+    /// Whether the parameter `page_struct_override` is set; none where the kernel has none.
+    pub page_struct_override: Option<bool>,
+    /// What says so, the strongest first.
+    pub evidence: Vec<String>,
+    /// What says something else.
+    pub conflicting_evidence: Vec<String>,
+    /// What could not be asked, and why.
+    pub problems: Vec<String>,
+}
+
 /// The agent does not observe any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Blind {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::{
     assess::Verdict,
     event::{
-        Actor, Body, Change, Event, Lost, Namespace, Probe, ProbeResult, Ready, SetUp, State, map_name,
-        personality_name,
+        Actor, Body, Change, Event, Lost, MaxStructPageKnown, Namespace, Probe, ProbeResult, Ready, SetUp, State,
+        map_name, personality_name,
     },
     units::Bytes,
 };
@@ -27,6 +27,7 @@ pub fn of(event: &Event) -> String {
         }
         Body::Destroy(it) => change("destroy", it, &it.device),
         Body::Ready(it) => ready(it),
+        Body::MaxStructPage(it) => max_struct_page(it),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
         Body::Lost(it) => format!("LOST     {}", lost(*it)),
         Body::Undecoded(it) => {
@@ -125,6 +126,20 @@ fn ready(it: &Ready) -> String {
         let how = if program.attached { "sees less" } else { "is off" };
         let reason = program.reason.as_deref().unwrap_or("no reason known");
         let _ = write!(line, "; `{}` {how}: {reason}", program.program);
+    }
+    line
+}
+
+fn max_struct_page(it: &MaxStructPageKnown) -> String {
+    let mut line = match (it.max_struct_page_size_bytes, it.evidence.first()) {
+        (Some(bytes), Some(evidence)) => format!("kernel   reserves {bytes} B for each page ({evidence})"),
+        (None, Some(evidence)) => {
+            format!("kernel   CONFLICTING evidence of what it reserves for each page: {evidence}")
+        }
+        _ => format!("kernel   what it reserves for each page is not known: {}", it.problems.join("; ")),
+    };
+    for evidence in &it.conflicting_evidence {
+        let _ = write!(line, "; against it: {evidence}");
     }
     line
 }

@@ -1,0 +1,54 @@
+//! What the agent knows of the running kernel's MAX_STRUCT_PAGE_SIZE: asked of its code, and learned from what it writes.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    cli::Paths,
+    event::{Block, Body, Event, MaxStructPageKnown},
+    kernel::max_struct_page::{Evidence, MaxStructPage, Source, host::Host},
+};
+
+/// Follows the evidence.
+#[derive(Debug, Default)]
+pub struct KernelWatch {
+    observed: Vec<Evidence>,
+    told: Option<MaxStructPageKnown>,
+}
+
+impl KernelWatch {
+    /// Forgets what was seen: another libnvdimm may be loaded by now.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes note of a block that the kernel made. True where it says something new, so that it is worth to look again.
+    pub fn learn(&mut self, event: &Event) -> bool {
+        let Body::SetUp(setup) = &event.body else { return false };
+        let (Block::Made, Some(sizes)) = (setup.block, setup.sizes) else { return false };
+        let known: BTreeSet<u64> = self.observed.iter().map(|evidence| evidence.max.bytes).collect();
+        if known.contains(&sizes.page_struct_size_bytes) {
+            return false;
+        }
+        let namespace = setup.namespace.as_ref().map_or("a namespace", |it| it.namespace.as_str()).to_owned();
+        self.observed.push(Evidence {
+            max: MaxStructPage { bytes: sizes.page_struct_size_bytes, overridden_bytes: None },
+            source: Source::ObservedBlock { namespace },
+        });
+        true
+    }
+
+    /// Weighs all the evidence; none where the answer is what it was.
+    pub fn look(&mut self, paths: &Paths, release: &str) -> Option<MaxStructPageKnown> {
+        let Host { resolved, override_set, problems } = Host::ask(paths, release, self.observed.clone());
+        let overridden = override_set.unwrap_or(false);
+        let words = |evidence: &Evidence| format!("{} B: {}", evidence.max.effective(overridden), evidence.source);
+        let known = MaxStructPageKnown {
+            max_struct_page_size_bytes: resolved.settled().map(|max| max.effective(overridden)),
+            page_struct_override: override_set,
+            evidence: resolved.best.iter().chain(&resolved.agreeing).map(words).collect(),
+            conflicting_evidence: resolved.conflicting.iter().map(words).collect(),
+            problems,
+        };
+        (self.told.as_ref() != Some(&known)).then(|| self.told.insert(known).clone())
+    }
+}
