@@ -10,6 +10,10 @@ pub const SETUP_PFN_RETURN: &str = "setup_pfn_return";
 pub const PFN_VALIDATE_RETURN: &str = "pfn_validate_return";
 /// Fexit on `really_probe`: an attempt ends.
 pub const BIND_END: &str = "bind_end";
+/// The same, for an end that comes while [`BIND_END`] is held up on the same CPU.
+pub const BIND_END_SPARE: &str = "bind_end_spare";
+/// The same once more, for one that comes while both are.
+pub const BIND_END_LAST: &str = "bind_end_last";
 /// Kprobe on `nvdimm_bus_remove`.
 pub const BUS_REMOVE: &str = "bus_remove";
 /// Kprobe on `nd_namespace_store`.

@@ -10,6 +10,8 @@ use guest::{command, facts, regions, sysfs};
 use serde_json::{Value, json};
 
 const COUNT: usize = 64;
+/// What goes wrong in a burst goes wrong now and then: more than one is needed to see it.
+const ROUNDS: usize = 2;
 const MIB: u64 = 1 << 20;
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -25,23 +27,31 @@ fn enable_of_64_namespaces_at_once() -> Result<()> {
         align_bytes: 2 * MIB,
     };
     let made: Vec<_> = (0..COUNT).map(|index| creation::create(&wanted(index))).collect::<Result<_>>()?;
-    command::run("/bin/ndctl", &["disable-region", &regions.first])?;
-
     let mut agent = Agent::start(&[])?;
-    command::run("/bin/ndctl", &["enable-region", &regions.first])?;
     let is_set_up = |event: &Value| says(event, "event", "set_up");
-    let events = agent.collect("64 set-ups", COUNT, LIMIT, is_set_up)?;
+    for round in 1..=ROUNDS {
+        command::run("/bin/ndctl", &["disable-region", &regions.first])?;
+        command::run("/bin/ndctl", &["enable-region", &regions.first])?;
+        agent.collect(&format!("all set-ups of round {round}"), COUNT * round, LIMIT, is_set_up)?;
+    }
     // Nothing comes after them: the tally is taken when all that was in the kernel has been read.
     let tally = agent.tally()?;
-    assert_eq!(agent.events(is_set_up).len(), COUNT);
+    let events = agent.events(is_set_up);
+    assert_eq!(events.len(), COUNT * ROUNDS);
     let lost = json!({ "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0, "undecoded": 0 });
     facts::compare(&tally, &lost.as_object().cloned().unwrap_or_default())?;
 
-    let by_uuid: BTreeMap<&str, &Value> =
-        events.iter().filter_map(|event| Some((event.get("namespace_uuid")?.as_str()?, event))).collect();
-    assert_eq!(by_uuid.len(), COUNT, "each namespace once{}", agent.said());
+    let mut last = BTreeMap::new();
+    for event in &events {
+        let uuid = event.get("namespace_uuid").and_then(Value::as_str).unwrap_or_default();
+        let (times, latest) = last.entry(uuid).or_insert((0, event));
+        (*times, *latest) = (*times + 1, event);
+    }
     for namespace in &made {
-        let Some(event) = by_uuid.get(namespace.namespace_uuid.as_str()) else { panic!("no event of {namespace:?}") };
+        let Some((times, event)) = last.get(namespace.namespace_uuid.as_str()) else {
+            panic!("no event of {namespace:?}")
+        };
+        assert_eq!(*times, ROUNDS, "once a round: {namespace:?}{}", agent.said());
         facts::compare(event, &facts::of_success(false, Value::Null)?)?;
         facts::compare(event, &facts::of_sysfs(&namespace_of(&namespace.namespace_uuid)?)?)?;
         assert_eq!(event["block_uuid"], json!(namespace.block_uuid));

@@ -70,8 +70,29 @@ pub(super) fn in_flight() -> Option<&'static mut Attempt> {
 
 /// `static int really_probe(struct device *dev, struct device_driver *drv)` (drivers/base/dd.c): an attempt ends.
 /// An exit program, since the return probes of one function are limited to two for each CPU, and a probe sleeps.
+///
+/// It can be preempted, and the kernel does not run an exit program on a CPU where it is held up already (`prog->active`,
+/// kernel/bpf/trampoline.c): the end of another attempt would go unseen there. So there are spares, which run one after
+/// the other: the first that does run takes the attempt, and the others find none.
 #[fexit(function = "really_probe")]
 fn bind_end(ctx: FExitContext) -> i32 {
+    end(&ctx)
+}
+
+/// See [`bind_end`].
+#[fexit(function = "really_probe")]
+fn bind_end_spare(ctx: FExitContext) -> i32 {
+    end(&ctx)
+}
+
+/// See [`bind_end`].
+#[fexit(function = "really_probe")]
+fn bind_end_last(ctx: FExitContext) -> i32 {
+    end(&ctx)
+}
+
+#[inline(always)]
+fn end(ctx: &FExitContext) -> i32 {
     let Some(attempt) = in_flight() else { return 0 };
     let device = Device::at(ctx.arg(0));
     // dax_pmem's probe makes a device on the dax bus, whose own probe ends inside ours.

@@ -42,13 +42,15 @@ const DEVICE: [Structure; 2] = [Structure::Device, Structure::DeviceType];
 
 /// All programs, in the order in which they are attached: an attempt's end before its beginning, so that none begins
 /// whose end would be missed.
-pub const PROGRAMS: [Spec; 8] = [
+pub const PROGRAMS: [Spec; 10] = [
     Spec {
         name: names::BIND_END,
         hook: Hook::Fexit("really_probe"),
         reads: &[Structure::Device, Structure::DeviceDriver, Structure::NdRegion, Structure::NdBtt, Structure::Task],
         without: Some("whether a set-up ended in an enabled namespace, and namespaces without a memmap"),
     },
+    bind_end_spare(names::BIND_END_SPARE),
+    bind_end_spare(names::BIND_END_LAST),
     Spec {
         name: names::SETUP_PFN_RETURN,
         hook: Hook::Kretprobe("nvdimm_setup_pfn"),
@@ -91,6 +93,16 @@ pub const PROGRAMS: [Spec; 8] = [
 /// The program that reads info blocks for the inventory: attached by itself, and only for as long as that takes.
 pub const BLOCK_READER: Step =
     Step { name: names::ATTRIBUTE_SHOW, hook: Hook::Kprobe("dev_attr_show"), off: None, lacks: None };
+
+/// Stands in for [`names::BIND_END`] while that is held up on the same CPU.
+const fn bind_end_spare(name: &'static str) -> Spec {
+    Spec {
+        name,
+        hook: Hook::Fexit("really_probe"),
+        reads: &[Structure::Device],
+        without: Some("the end of a few of many attempts at once"),
+    }
+}
 
 /// What is to be done with one program.
 #[derive(Clone, Debug, PartialEq, Eq)]
