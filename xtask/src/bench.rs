@@ -84,7 +84,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let rows_json: Vec<Value> = rows.iter().map(Row::json).collect();
     let report = json!({ "schema": 1, "bench": name, "load_average": load, "measurements": rows_json });
     let file = paths::bench().join(format!("{name}.json"));
-    fs::write(&file, format!("{report:#}\n")).with_context(|| format!("cannot write {}", file.display()))?;
+    let written = fs::create_dir_all(paths::bench()).and_then(|()| fs::write(&file, format!("{report:#}\n")));
+    written.with_context(|| format!("cannot write {}", file.display()))?;
     println!("written to {}", file.display());
     Ok(if rows.iter().any(Row::is_missed) { MISSED.into() } else { ExitCode::SUCCESS })
 }

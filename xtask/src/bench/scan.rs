@@ -1,6 +1,6 @@
 //! `pfnwatch scan` over made-up hosts, and a shell loop that reads the same attributes and judges nothing.
 
-use std::fs;
+use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -46,16 +46,16 @@ pub(super) fn measure() -> Result<Vec<Row>> {
 }
 
 fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<Duration>) -> Result<Row> {
-    let sysfs = paths::bench().join(format!("sysfs-{namespaces}"));
-    if sysfs.exists() {
-        fs::remove_dir_all(&sysfs).with_context(|| format!("cannot remove {}", sysfs.display()))?;
-    }
-    let host = tree::Tree::new(&sysfs).and_then(|tree| tree.crowd(namespaces));
-    host.with_context(|| format!("cannot make a host in {}", sysfs.display()))?;
-    check(&sysfs, namespaces)?;
-    let ours = Times::of(runs, || timed(scan(&sysfs).stdout(Stdio::null()), &[0, 3]))?;
-    let peer = Times::of(shell_runs, || timed(shell(&sysfs).stdout(Stdio::null()), &[0]))?;
-    fs::remove_dir_all(&sysfs).with_context(|| format!("cannot remove {}", sysfs.display()))?;
+    // sysfs is in memory, and so is what stands for it, where the host has a file system there.
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { memory.to_path_buf() } else { env::temp_dir() };
+    let folder = tempfile::tempdir_in(&folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+    let sysfs = folder.path();
+    let host = tree::Tree::new(sysfs).and_then(|tree| tree.crowd(namespaces));
+    host.with_context(|| format!("cannot make a host of {namespaces} namespaces in {}", sysfs.display()))?;
+    check(sysfs, namespaces)?;
+    let ours = Times::of(runs, || timed(scan(sysfs).stdout(Stdio::null()), &[0, 3]))?;
+    let peer = Times::of(shell_runs, || timed(shell(sysfs).stdout(Stdio::null()), &[0]))?;
     Ok(Row { what: format!("{namespaces} namespaces"), ours, peer, budget })
 }
 
