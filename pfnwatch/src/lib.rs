@@ -31,9 +31,9 @@ pub mod terminal;
 pub mod units;
 pub mod verdicts;
 
+#[cfg(test)]
+mod seeds;
 /// Made-up hosts, shared with the tests of the built binary and with `cargo xtask bench scan`.
 #[cfg(test)]
 #[path = "../tests/support/tree.rs"]
 mod tree;
-#[cfg(test)]
-mod seeds;

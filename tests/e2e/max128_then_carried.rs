@@ -16,11 +16,8 @@ use crate::seen::{GIB, MIB, created, met};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The namespaces, in the order of their addresses.
-const CARRIED: [(Mode, Map, u64); 3] = [
-    (Mode::Fsdax, Map::Dev, GIB),
-    (Mode::Devdax, Map::Dev, 2 * GIB),
-    (Mode::Fsdax, Map::Mem, GIB),
-];
+const CARRIED: [(Mode, Map, u64); 3] =
+    [(Mode::Fsdax, Map::Dev, GIB), (Mode::Devdax, Map::Dev, 2 * GIB), (Mode::Fsdax, Map::Mem, GIB)];
 
 #[test]
 fn is_made_on_the_regressed_kernel() -> Result<()> {

@@ -39,7 +39,10 @@ done
 
 /// Makes each host, and times both on it.
 pub(super) fn measure() -> Result<Vec<Row>> {
-    HOSTS.iter().map(|&(namespaces, runs, shell_runs, budget)| measure_host(namespaces, runs, shell_runs, budget)).collect()
+    HOSTS
+        .iter()
+        .map(|&(namespaces, runs, shell_runs, budget)| measure_host(namespaces, runs, shell_runs, budget))
+        .collect()
 }
 
 fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<Duration>) -> Result<Row> {
