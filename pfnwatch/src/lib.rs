@@ -23,6 +23,8 @@ pub mod module_watch;
 pub mod observation;
 pub mod pipeline;
 pub mod readiness;
+#[cfg(test)]
+mod seeds;
 pub mod shutdown;
 pub mod sinks;
 pub mod source;

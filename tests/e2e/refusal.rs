@@ -51,29 +51,24 @@ fn too_small_for_its_align() -> Result<()> {
     Ok(())
 }
 
-/// 1 GiB of reservation in 1 GiB and an end that is cut: 6.1 writes the block all the same, newer kernels refuse.
+/// 1 GiB of reservation in 1 GiB and an end that is cut: 6.1 writes the block all the same, newer kernels refuse. Not with
+/// fsdax: 6.1 panics when such a namespace is disabled (memunmap_pages, seen on 6.1.176).
 #[test]
 fn nothing_usable_is_told_as_the_kernel_has_it() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
-    for mode in MODES {
-        let made = creation::prepare(&wanted(&regions.first, mode, Map::Mem, GIB + 16 * MIB, GIB))?;
-        let bound = made.bind();
-        let block = raw(&made.namespace, InfoBlock::of)?;
-        let written = block.uuid() == made.block_uuid;
-        let event = agent.set_up(&made.namespace_uuid, if written { "made" } else { "none" })?;
-        match (&bound, written) {
-            (Ok(()), _) => ensure!(says(&event, "outcome", "enabled"), "{event}"),
-            (Err(_), true) => ensure!(says(&event, "outcome", "reserved_not_enabled"), "{event}"),
-            (Err(_), false) => ends(&event, "refused", -libc::ENXIO, -libc::ENXIO, "ENXIO")?,
-        }
-        if written {
-            facts::compare(&event, &facts::of_block(&block)?)?;
-            assert_eq!(event["usable_bytes"], json!(0));
-        }
-        println!("{mode:?}: block written {written}, bind {bound:?}");
-        namespace::destroy(&made.namespace)?;
+    let made = creation::prepare(&wanted(&regions.first, Mode::Devdax, Map::Mem, GIB + 16 * MIB, GIB))?;
+    let bound = made.bind();
+    let block = raw(&made.namespace, InfoBlock::of)?;
+    if block.uuid() != made.block_uuid {
+        let event = agent.set_up(&made.namespace_uuid, "none")?;
+        return ends(&event, "refused", -libc::ENXIO, -libc::ENXIO, "none was made: ENXIO");
     }
+    let event = agent.set_up(&made.namespace_uuid, "made")?;
+    facts::compare(&event, &facts::of_block(&block)?)?;
+    assert_eq!(event["usable_bytes"], json!(0));
+    let outcome = if bound.is_ok() { "enabled" } else { "reserved_not_enabled" };
+    ensure!(says(&event, "outcome", outcome), "bind {bound:?}: {event}");
     Ok(())
 }
 

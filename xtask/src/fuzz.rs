@@ -23,14 +23,13 @@ const SLOW_S: u64 = 25;
 const MEMORY_MIB: u64 = 4096;
 
 /// Coverage as libFuzzer reads it: counters of edges, and what is compared with what. Targets are built with checks on.
-const FLAGS: [&str; 8] = [
+const FLAGS: [&str; 7] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
-    "-Cllvm-args=-sanitizer-coverage-trace-geps",
     // A branch that is folded is one that the fuzzer cannot see.
     "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
 ];

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::*;
 
-const TARGETS: [(&str, fn(&[u8])); 8] = [
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 8] = [
     ("btf", btf::check),
     ("code", code::check),
     ("image", image::check),

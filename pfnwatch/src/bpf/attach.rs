@@ -82,7 +82,8 @@ fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::R
         if let Some(reason) = reason.clone().filter(|_| is_required(step.name)) {
             bail!(Impossible { program: step.name, reason });
         }
-        programs.push(ProgramState { program: step.name.to_owned(), attached: reason.is_none(), reason });
+        let attached = reason.is_none();
+        programs.push(ProgramState { program: step.name.to_owned(), attached, reason: reason.or(step.lacks.clone()) });
     }
     Ok(Attached { programs, links: Links(ebpf), ring, counters, debug_log })
 }

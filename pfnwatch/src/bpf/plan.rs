@@ -46,7 +46,7 @@ pub const PROGRAMS: [Spec; 8] = [
     Spec {
         name: names::BIND_END,
         hook: Hook::Fexit("really_probe"),
-        reads: &[Structure::Device, Structure::Task],
+        reads: &[Structure::Device, Structure::DeviceDriver, Structure::NdRegion, Structure::NdBtt, Structure::Task],
         without: Some("whether a set-up ended in an enabled namespace, and namespaces without a memmap"),
     },
     Spec {
@@ -89,7 +89,8 @@ pub const PROGRAMS: [Spec; 8] = [
 ];
 
 /// The program that reads info blocks for the inventory: attached by itself, and only for as long as that takes.
-pub const BLOCK_READER: Step = Step { name: names::ATTRIBUTE_SHOW, hook: Hook::Kprobe("dev_attr_show"), off: None };
+pub const BLOCK_READER: Step =
+    Step { name: names::ATTRIBUTE_SHOW, hook: Hook::Kprobe("dev_attr_show"), off: None, lacks: None };
 
 /// What is to be done with one program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub struct Step {
     pub hook: Hook,
     /// Why it stays off, where it does.
     pub off: Option<String>,
+    /// What it cannot read, where it does without.
+    pub lacks: Option<String>,
 }
 
 /// This kernel cannot be observed.
@@ -126,11 +129,18 @@ pub fn plan(kernel: &Resolution) -> Result<Vec<Step>, Impossible> {
                 (off, without) => Ok(Step {
                     name: spec.name,
                     hook: spec.hook,
+                    lacks: lacks(spec, kernel),
                     off: off.zip(without).map(|(reason, without)| format!("{reason}; not seen for it: {without}")),
                 }),
             }
         })
         .collect()
+}
+
+/// What the kernel does not tell and the program does without: events then lack it, and the user is told so.
+fn lacks(spec: &Spec, kernel: &Resolution) -> Option<String> {
+    let missing: Vec<_> = kernel.missing_of(spec.reads).filter(|it| !it.required).map(ToString::to_string).collect();
+    (!missing.is_empty()).then(|| missing.join("; "))
 }
 
 /// Whether nothing can be observed without this program.
@@ -171,9 +181,11 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_member_switches_nothing_off() {
-        let steps = plan(&without(Structure::Device, false)).expect("a plan");
+    fn an_optional_member_switches_nothing_off_and_is_named() {
+        let steps = plan(&without(Structure::NdBtt, false)).expect("a plan");
         assert!(steps.iter().all(|step| step.off.is_none()));
+        let lacking: Vec<_> = steps.iter().filter(|step| step.lacks.is_some()).map(|step| step.name).collect();
+        assert_eq!(lacking, [names::BIND_END]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct ProgramState {
     pub program: String,
     /// Whether it is attached.
     pub attached: bool,
-    /// Why not, and what is missed for it.
+    /// Why not, and what is missed for it; or, where it is attached, what it cannot read on this kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

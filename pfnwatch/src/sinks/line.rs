@@ -121,9 +121,10 @@ fn ready(it: &Ready) -> String {
     for part in it.reason.iter().map(String::as_str) {
         let _ = write!(line, ": {part}");
     }
-    for program in it.programs.iter().filter(|program| !program.attached) {
-        let _ =
-            write!(line, "; `{}` is off: {}", program.program, program.reason.as_deref().unwrap_or("no reason known"));
+    for program in it.programs.iter().filter(|program| program.reason.is_some() || !program.attached) {
+        let how = if program.attached { "sees less" } else { "is off" };
+        let reason = program.reason.as_deref().unwrap_or("no reason known");
+        let _ = write!(line, "; `{}` {how}: {reason}", program.program);
     }
     line
 }
