@@ -68,6 +68,8 @@ fn minor_version_1() -> Result<()> {
         block.version_minor = 1;
         block.dataoff = 2 * MIB;
         block.npfns = 62 * MIB / 4096;
+        block.page_size = None;
+        block.page_struct_size = 0;
     })?;
     judged(&mut agent, &namespace, "older_kernel", 2 * MIB, 0)
 }

@@ -10,6 +10,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 use crate::orders::{self, Orders};
 use crate::report::{self, Report};
 
+mod demo;
 mod mounts;
 mod runner;
 
@@ -39,7 +40,7 @@ fn tests(port: &mut Port) -> Result<()> {
     fs::write(GUEST_MARK, "").with_context(|| format!("cannot write {GUEST_MARK}"))?;
     let text = fs::read_to_string(orders::PATH).with_context(|| format!("cannot read {}", orders::PATH))?;
     let orders: Orders = serde_json::from_str(&text).with_context(|| format!("{} is no order", orders::PATH))?;
-    runner::run(&orders, port)
+    if orders.demo { demo::run(port) } else { runner::run(&orders, port) }
 }
 
 /// The way to the host.

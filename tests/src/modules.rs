@@ -47,14 +47,19 @@ pub fn unload(name: &str) -> Result<()> {
     command::run("/bin/rmmod", &[name]).map(drop)
 }
 
-/// Loads the whole stack, and waits until the machine's regions are there.
+/// Loads the whole stack, and waits until the usual machine's regions are there.
 pub fn load_stack() -> Result<()> {
+    load_regions(REGIONS)
+}
+
+/// The same for a machine with so many regions.
+pub fn load_regions(regions: usize) -> Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let files = Path::new("/lib/modules").join(release.trim()).join("kernel");
     for name in STACK.iter().filter(|name| files.join(format!("{name}.ko")).exists()) {
         load(name)?;
     }
-    wait::until("the regions of the machine", REGIONS_LIMIT, || (regions_ready() == REGIONS).then_some(()))
+    wait::until("the regions of the machine", REGIONS_LIMIT, || (regions_ready() == regions).then_some(()))
 }
 
 /// Regions that have a driver: one without cannot make a namespace yet.

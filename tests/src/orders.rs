@@ -16,6 +16,8 @@ pub struct Orders {
     pub filters: Vec<String>,
     /// How long one test may take, in seconds.
     pub test_limit_s: u64,
+    /// Run the demo in place of tests.
+    pub demo: bool,
 }
 
 impl Orders {

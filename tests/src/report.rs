@@ -39,10 +39,19 @@ pub enum Report {
         /// How it ended: exit status, signal or limit.
         why: String,
     },
-    /// A line of the output of the test that failed last.
+    /// A line of the output of the test that failed last, or of the demo.
     Output {
         /// The line without its end.
         line: String,
+    },
+    /// What the demo's last scan says of all namespaces together.
+    Totals {
+        /// Their sizes.
+        size_bytes: u64,
+        /// What users can store in.
+        usable_bytes: u64,
+        /// What they cost too much.
+        excess_bytes: u64,
     },
     /// A test that does not count for this kernel line: neither passed nor failed.
     Elsewhere {

@@ -50,6 +50,12 @@ enum Command {
     /// Measure, and hold what was measured against the budgets of the design
     #[command(after_help = "Example: cargo xtask bench scan")]
     Bench(bench::Args),
+    /// Show the regression: the agent and a scan on a kernel as it should be, and on one that reserves twice as much
+    ///
+    /// Boots two virtual machines one after the other, and makes three namespaces with ndctl in each. Everything shown
+    /// is what pfnwatch says there.
+    #[command(after_help = "Example: cargo xtask demo")]
+    Demo,
     /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
     #[command(after_help = "Example: cargo xtask test --quick")]
     Test(test::Args),
@@ -90,6 +96,11 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Fuzz(args) => fuzz::run(&args)?,
         Command::Bench(args) => return bench::run(&args),
+        Command::Demo => {
+            setup::for_vm()?;
+            build(true)?;
+            vm::demo::run()?;
+        }
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),
     }

@@ -2,7 +2,7 @@
 //!
 //! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs` and
 //! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`). `variant`
-//! rebuilds libnvdimm with the regression and the like, `kernel_files` has pfnwatch judge kernels that do not run.
+//! rebuilds libnvdimm with the regression and the like, `demo` shows it, `kernel_files` has pfnwatch judge kernels that do not run.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ use crate::paths;
 
 mod console;
 mod cpio;
+pub(crate) mod demo;
 mod initramfs;
 mod kernel;
 mod kernel_files;
@@ -164,6 +165,7 @@ impl Run {
             scenario: machine.name.to_owned(),
             filters: self.filter.clone(),
             test_limit_s: TEST_LIMIT_S,
+            demo: false,
         }
     }
 
@@ -221,7 +223,11 @@ fn show(line: &str, report: &Report) {
         }
         Report::Output { line } => println!("    {line}"),
         Report::Elsewhere { name, lines } => println!("{line:>5}  -       {name}  counts on {lines}"),
-        Report::Ready { .. } | Report::Started { .. } | Report::Broken { .. } | Report::Verdict { .. } => (),
+        Report::Ready { .. }
+        | Report::Started { .. }
+        | Report::Broken { .. }
+        | Report::Totals { .. }
+        | Report::Verdict { .. } => (),
     }
 }
 

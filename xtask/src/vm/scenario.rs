@@ -106,6 +106,14 @@ const LARGE: Scenario = Scenario {
     ],
 };
 
+/// The demo's machine.
+pub(super) const DEMO: Scenario = Scenario {
+    name: "demo",
+    legacy_pmem_bytes: 0,
+    nvdimms: &[Nvdimm { region_bytes: 10 * GIB, address: None }],
+    ..LARGE
+};
+
 /// Place in memory of the legacy region. Not the end of DRAM: the firmware keeps its tables there, which cuts the region
 /// in two that are not aligned.
 pub(super) const LEGACY_START: u64 = GIB;
