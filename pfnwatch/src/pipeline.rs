@@ -29,6 +29,9 @@ use crate::{
 /// How often the counters and the presence of libnvdimm are looked at without any occasion.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 
+/// How often they are looked at while records come.
+const ACCOUNT_EVERY: Duration = Duration::from_secs(1);
+
 /// The agent.
 pub struct Pipeline<W> {
     options: Options,
@@ -39,6 +42,7 @@ pub struct Pipeline<W> {
     labels: Labels,
     kernel: KernelWatch,
     told: Told,
+    accounted: Instant,
     ended: Stopped,
 }
 
@@ -64,6 +68,7 @@ impl<W: Write> Pipeline<W> {
             labels: Labels::default(),
             kernel: KernelWatch::default(),
             told: Told::Nothing,
+            accounted: Instant::now(),
             ended: Stopped::default(),
         }
     }
@@ -90,7 +95,7 @@ impl<W: Write> Pipeline<W> {
                 records = records(self.observation.as_mut(), &mut batch) => {
                     records.context("the ring buffer cannot be waited on")?;
                     self.deliver(&mut batch)?;
-                    self.account()?;
+                    self.account_soon()?;
                 }
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
                 _ = check.tick() => {
@@ -209,9 +214,16 @@ impl<W: Write> Pipeline<W> {
         }
     }
 
+    /// The same, but not again and again while a burst goes on: a look-up in a map holds this CPU's probes off (they are
+    /// skipped where a task that is probed comes in between, `trace_call_bpf` in kernel/trace/bpf_trace.c).
+    fn account_soon(&mut self) -> anyhow::Result<()> {
+        if self.accounted.elapsed() < ACCOUNT_EVERY { Ok(()) } else { self.account() }
+    }
+
     /// Says what the kernel's side has missed since the last time.
     fn account(&mut self) -> anyhow::Result<()> {
         let Some(observation) = &mut self.observation else { return Ok(()) };
+        self.accounted = Instant::now();
         let missed = observation.missed()?;
         if missed.is_nothing() {
             return Ok(());
