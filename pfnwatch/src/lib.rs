@@ -35,8 +35,6 @@ pub mod terminal;
 pub mod units;
 pub mod verdicts;
 
-#[cfg(test)]
-mod seeds;
 /// Made-up hosts, shared with the tests of the built binary and with `cargo xtask bench scan`.
 #[cfg(test)]
 #[path = "../tests/support/tree.rs"]

@@ -32,8 +32,8 @@ fn charged(start: u64, wanted: &Wanted) -> Value {
         "verdict": if oversize { "oversize" } else { "ok" },
         "reservation_bytes": reservation, "ideal_bytes": ideal, "excess_bytes": excess,
     });
-    if excess > 0 {
-        (charged["cause"], charged["class"]) = ("regressed_kernel".into(), "A".into());
+    if let (true, Some(charged)) = (excess > 0, charged.as_object_mut()) {
+        charged.extend([("cause".to_owned(), json!("regressed_kernel")), ("class".to_owned(), json!("A"))]);
     }
     charged
 }
