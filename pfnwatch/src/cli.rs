@@ -1,10 +1,12 @@
-//! The command line: global options, and one variant for each file in `command/`.
+//! The command line: global options, and one variant for each file in `command/`, which it runs.
 
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use crate::command;
+use crate::{
+    command::{doctor, kernel, plan, predict, run, scan, superblock},
+    exit::Exit,
+    paths::Paths,
+};
 
 /// Watches what Linux reserves of persistent memory for its memmap, and says what is lost.
 #[derive(Debug, Parser)]
@@ -18,43 +20,40 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Where the host's pseudo file systems are mounted: elsewhere than usual in a container, and in tests.
-#[derive(Args, Clone, Debug)]
-pub struct Paths {
-    /// Where sysfs is mounted
-    #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys", global = true)]
-    pub sysfs: PathBuf,
-    /// Where procfs is mounted
-    #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc", global = true)]
-    pub procfs: PathBuf,
-}
-
 /// One subcommand each; the options live with the command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch this host and print an event for whatever happens to a namespace
-    Run(command::run::Args),
+    Run(run::Args),
     /// Say of each namespace what is reserved, what should be, and why
-    Scan(command::scan::Args),
+    Scan(scan::Args),
     /// Print how to get back what is oversize: in which order, with which commands, at whose cost
-    Plan(command::plan::Args),
+    Plan(plan::Args),
     /// Say what a namespace would cost, before it is made
-    Predict(command::predict::Args),
+    Predict(predict::Args),
     /// Say what pfnwatch needs of this host, what is there, and what to do about the rest
-    Doctor(command::doctor::Args),
+    Doctor(doctor::Args),
     /// Say whether a kernel carries the regression, without booting it
-    Kernel(command::kernel::Args),
+    Kernel(kernel::Args),
     /// Print the info block of a namespace: its fields, its checksum, and what it costs more than the ideal
-    Superblock(command::superblock::Args),
+    Superblock(superblock::Args),
 }
 
-/// How a report is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Tables and bars for people
-    Table,
-    /// One JSON document with a schema, for programs
-    Json,
-    /// Comma-separated values with a header line
-    Csv,
+impl Cli {
+    /// Runs the subcommand that was asked for.
+    ///
+    /// # Errors
+    /// Whatever the subcommand could not do, with its context; [`Exit::of_error`] gives the exit code.
+    pub fn run(self) -> anyhow::Result<Exit> {
+        let Self { paths, command } = self;
+        match command {
+            Command::Run(args) => run::run(&args, &paths),
+            Command::Scan(args) => scan::run(&args, &paths),
+            Command::Plan(args) => plan::run(&args, &paths),
+            Command::Predict(args) => predict::run(&args, &paths),
+            Command::Doctor(args) => doctor::run(&args, &paths),
+            Command::Kernel(args) => kernel::run(&args, &paths),
+            Command::Superblock(args) => superblock::run(&args, &paths),
+        }
+    }
 }

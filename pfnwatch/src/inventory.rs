@@ -28,7 +28,7 @@ pub use region::Region;
 
 use attribute::Directory;
 
-use crate::cli::Paths;
+use crate::paths::Paths;
 
 /// Below this many namespaces a second thread costs more than it saves.
 const WORTH_A_THREAD: usize = 128;

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::{cli::Paths, kernel::member::MemberLookup as _};
+use crate::{kernel::member::MemberLookup as _, paths::Paths};
 
 /// Facts about the kernel that do not change while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    cli::Paths,
     event::{Block, Body, Event, MaxStructPageKnown},
     kernel::max_struct_page::{Evidence, MaxStructPage, Source, host::Host},
+    paths::Paths,
 };
 
 /// Follows the evidence.

@@ -17,12 +17,14 @@ pub mod config;
 pub mod decode;
 pub mod event;
 pub mod exit;
+pub mod format;
 pub mod inventory;
 pub mod kernel;
 pub mod kernel_watch;
 pub mod labels;
 pub mod module_watch;
 pub mod observation;
+pub mod paths;
 pub mod pipeline;
 pub mod readiness;
 #[cfg(test)]

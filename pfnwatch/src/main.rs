@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr();
-    match pfnwatch::command::dispatch(cli) {
+    match cli.run() {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("pfnwatch: {error:#}");

@@ -15,10 +15,10 @@ use crate::{
         debug_log::DebugLog,
         plan::plan,
     },
-    cli::Paths,
     event::{Lost, ProgramState},
     exit::Because,
     kernel::target,
+    paths::Paths,
     readiness::readable,
     source::Source,
 };

@@ -7,9 +7,9 @@ use pfnwatch_common::{InfoBlock, Map};
 use crate::{
     assess::{Assessment, Facts, Host, Mode, Thresholds, Totals, Verdict, assess},
     bpf::block_reader::BlockReader,
-    cli::Paths,
     inventory::{InfoBlocks, Inventory, Namespace, Roots, facts},
     kernel::{KernelFacts, rule},
+    paths::Paths,
 };
 
 /// `memremap_compat_align()` in bytes: 2 MiB (SUBSECTION_SIZE, include/linux/mmzone.h) but on POWER with the hash MMU.

@@ -12,7 +12,7 @@ use super::{
     attach::{Links, Settings, attach_block_reader},
     ring::Ring,
 };
-use crate::{cli::Paths, kernel::target};
+use crate::{kernel::target, paths::Paths};
 
 /// Room for one block at a time, and a few more in case something else reads in this process.
 const RING_BYTES: u32 = 64 * 1024;

@@ -6,18 +6,18 @@ use std::{
     path::PathBuf,
 };
 
-use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::{
-    cli::Paths,
     event::SCHEMA,
     exit::Exit,
+    format::Format,
     kernel::{
         features::{Features, Host},
         prerequisites::{Answer, NeededFor, Prerequisite, answer, judge, lacking},
     },
+    paths::Paths,
     units::Bytes,
 };
 
@@ -44,15 +44,6 @@ pub struct Args {
     /// Ask for what enforcing needs, too
     #[arg(long)]
     enforce: bool,
-}
-
-/// How the report is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table for people
-    Table,
-    /// One JSON document with a schema, for programs
-    Json,
 }
 
 /// The report.

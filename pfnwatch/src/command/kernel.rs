@@ -11,9 +11,10 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    cli::{Format, Paths},
-    exit::{Because, Exit},
+    exit::Exit,
+    format::Format,
     kernel::{KernelFacts, candidate::Candidates, max_struct_page::host::Host},
+    paths::Paths,
 };
 
 use report::Report;
@@ -58,7 +59,6 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let text = match args.format {
         Format::Table => report.table(),
         Format::Json => serde_json::to_string_pretty(&report.json())? + "\n",
-        Format::Csv => return Err(Because::usage("`pfnwatch kernel` has no CSV: take --format json").into()),
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     Ok(exit(&report))

@@ -10,10 +10,11 @@ use anyhow::bail;
 
 use crate::{
     assess::{Host, Thresholds, Verdict},
-    cli::{Format, Paths},
     config::ConfigArgs,
     exit::{Because, Exit},
+    format::Format,
     inventory::{Roots, detail::Detail, usage::Usage},
+    paths::Paths,
     survey::{EnabledBlocks, Judged, Survey},
     terminal,
 };
@@ -62,9 +63,6 @@ struct Context<'a> {
 /// # Errors
 /// The host cannot be read, or a namespace that was named is not there.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    if args.format == Format::Csv {
-        bail!(Because::usage("`pfnwatch plan` has no CSV: take --format json"));
-    }
     let thresholds = args.config.read()?.thresholds();
     let survey = Survey::take(paths, EnabledBlocks::Read, &thresholds)?;
     let chosen = choose(&survey, &args.namespaces)?;

@@ -5,17 +5,18 @@ mod ndctl_size;
 mod place;
 mod report;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::ValueEnum;
 use pfnwatch_common::{Geometry, Map};
 
 use crate::{
     assess::{Host, Mode},
-    cli::{Format, Paths},
     config::ConfigArgs,
     exit::{Because, Exit},
+    format::Format,
     inventory::{Inventory, Roots},
     kernel::{KernelFacts, max_struct_page},
+    paths::Paths,
     terminal::{self, Terminal},
     units::{Bytes, parse_size},
 };
@@ -101,9 +102,6 @@ pub(super) struct PageCost {
 /// # Errors
 /// What was asked for makes no sense, or the host cannot be read.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    if args.format == Format::Csv {
-        bail!(Because::usage("`pfnwatch predict` has no CSV: take --format json"));
-    }
     let kernel = KernelFacts::gather(paths, None)?;
     let page_cost = page_cost(args.max_struct_page, paths, &kernel);
     let host = Host { max_struct_page: page_cost.bytes, ..Host::from(&kernel) };

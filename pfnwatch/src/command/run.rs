@@ -5,7 +5,6 @@ use std::{io, path::PathBuf};
 use anyhow::Context as _;
 
 use crate::{
-    cli::Paths,
     config::ConfigArgs,
     exit::{Because, Exit},
     kernel::{
@@ -15,6 +14,7 @@ use crate::{
         target::Libnvdimm,
     },
     observation::Options,
+    paths::Paths,
     pipeline::Pipeline,
     sinks::log::{Format, Log},
     units::parse_size,

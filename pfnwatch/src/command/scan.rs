@@ -21,9 +21,9 @@ pub use report::Report;
 
 use crate::{
     assess::{Thresholds, Verdict},
-    cli::Paths,
     config::ConfigArgs,
     exit::Exit,
+    paths::Paths,
     survey::{EnabledBlocks, Survey},
     terminal::{self, Terminal},
 };

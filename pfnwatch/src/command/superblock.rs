@@ -11,11 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
 
-use crate::{
-    cli::{Format, Paths},
-    exit::{Because, Exit},
-    units::parse_size,
-};
+use crate::{exit::Exit, format::Format, paths::Paths, units::parse_size};
 
 use report::Report;
 
@@ -62,7 +58,6 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let text = match args.format {
         Format::Table => report.text(),
         Format::Json => serde_json::to_string_pretty(&report.json())? + "\n",
-        Format::Csv => return Err(Because::usage("`pfnwatch superblock` has no CSV: take --format json").into()),
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     Ok(exit(&found, &report))

@@ -17,7 +17,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use self::{config::Config, module::Module, privileges::Privileges, types::Types};
 use super::{symbols::Symbols, target::Libnvdimm};
-use crate::{bpf::plan::PROGRAMS, cli::Paths};
+use crate::{bpf::plan::PROGRAMS, paths::Paths};
 
 /// The BPF LSM's own function for the guard's hook: there if the kernel was built with CONFIG_BPF_LSM.
 pub const GUARD_HOOK: &str = "bpf_lsm_kernfs_init_security";

@@ -8,7 +8,7 @@ use super::{
     btf::Btf,
     layout::{Resolution, resolve},
 };
-use crate::cli::Paths;
+use crate::paths::Paths;
 
 /// Whether libnvdimm is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

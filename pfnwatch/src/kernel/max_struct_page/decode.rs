@@ -12,9 +12,6 @@ use thiserror::Error;
 
 use super::flow::{Flow, Seen};
 
-/// Where `page_struct_size` lies in the info block: on media, so the same in every kernel.
-pub(super) const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
-
 /// Machine code with the address of its first byte: of a kernel's memory, or of a section in a module file.
 #[derive(Clone, Copy, Debug)]
 pub struct Code<'a> {

@@ -9,10 +9,10 @@ use iced_x86::{
     ConditionCode, FlowControl, Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpAccess, OpKind, Register,
 };
 
-use super::{
-    decode::PAGE_STRUCT_SIZE_AT,
-    value::{Registers, Value},
-};
+use super::value::{Registers, Value};
+
+/// Where `page_struct_size` lies in the info block: on media, so the same in every kernel.
+const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
 
 /// An instruction that matters.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use object::{
 
 use super::{Addresses, Evidence, Resolved, Source, of_release, resolve, running};
 use crate::{
-    cli::Paths,
     kernel::{candidate::tree, module_file},
+    paths::Paths,
 };
 
 /// Where the installed kernels' modules are.
