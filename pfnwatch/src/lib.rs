@@ -22,6 +22,7 @@ pub mod inventory;
 pub mod kernel;
 pub mod kernel_watch;
 pub mod labels;
+pub mod memory;
 pub mod module_watch;
 pub mod observation;
 pub mod paths;

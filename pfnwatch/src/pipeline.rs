@@ -19,6 +19,7 @@ use crate::{
     kernel::{KernelFacts, target::Libnvdimm},
     kernel_watch::KernelWatch,
     labels::Labels,
+    memory,
     module_watch::{Change, ModuleWatch},
     observation::{Observation, Options},
     shutdown::Shutdown,
@@ -208,7 +209,9 @@ impl<W: Write> Pipeline<W> {
 
     /// Says what the running kernel reserves for each page, where that is news.
     fn weigh(&mut self) -> anyhow::Result<()> {
-        match self.kernel.look(&self.options.paths, &self.facts.release) {
+        let known = self.kernel.look(&self.options.paths, &self.facts.release);
+        memory::give_back();
+        match known {
             Some(known) => self.emit(Event::now(Body::MaxStructPage(known))),
             None => Ok(()),
         }
