@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 pub use self::{
     agent::{Blind, Lost, MaxStructPageKnown, ProgramState, Ready, State, Stopped, Undecoded},
-    setup::{Block, Judgement, Outcome, SetUp, Sizes, map_name, personality_name},
+    setup::{Block, Judgement, Outcome, SetUp, Sizes, personality_name},
 };
 
 /// The version of the JSON that is written. It grows when a key changes its meaning or goes away, not when one is added.

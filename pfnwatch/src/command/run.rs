@@ -27,7 +27,7 @@ Examples:
   pfnwatch run                   watch, one line for each event
   pfnwatch run --format json     the same as JSON lines, for programs
 
-It needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN. Where libnvdimm is not loaded it waits for it.
+It needs root. Where libnvdimm is not loaded it waits for it.
 Exit codes: 0 ended by SIGTERM or SIGINT, 1 error, 2 wrong usage, 4 this host cannot be observed.")]
 pub struct Args {
     /// How events are written to standard output

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::{Attempt, Namespace};
-use crate::assess::{Cause, Evidence, Verdict};
+use crate::assess::{Cause, Evidence, Verdict, map_name};
 
 /// A set-up: the kernel made an info block and reserved the memmap, met a block, or refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -135,13 +135,5 @@ fn map<S: Serializer>(map: &Option<Map>, serializer: S) -> Result<S::Ok, S::Erro
     match map {
         Some(map) => serializer.serialize_some(map_name(*map)),
         None => serializer.serialize_none(),
-    }
-}
-
-/// `dev` or `mem`, as ndctl says it.
-pub const fn map_name(map: Map) -> &'static str {
-    match map {
-        Map::Dev => "dev",
-        Map::Mem => "mem",
     }
 }

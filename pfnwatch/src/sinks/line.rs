@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::{
-    assess::Verdict,
+    assess::{Verdict, map_name},
     event::{
         Actor, Body, Change, Event, Lost, MaxStructPageKnown, Namespace, Probe, ProbeResult, Ready, SetUp, State,
-        map_name, personality_name,
+        personality_name,
     },
     units::Bytes,
 };

@@ -4,12 +4,10 @@ use serde::Serialize;
 
 use crate::{
     assess::{Cause, Evidence, Hint, Totals, Verdict, map_name},
+    event::SCHEMA,
     inventory::Region,
     survey::{Judged, Survey},
 };
-
-/// The version of the JSON document.
-const SCHEMA: u32 = 1;
 
 /// The whole document.
 #[derive(Debug, Serialize)]
