@@ -13,6 +13,7 @@ mod max128_changed;
 mod max128_then_carried;
 mod max32;
 mod max32_override;
+mod ndctl_size;
 mod neighbours;
 mod platform;
 mod prediction;

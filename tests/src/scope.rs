@@ -72,6 +72,7 @@ pub const TABLE: &[Scope] = &[
     observing("geometry::"),
     observing("inventory::"),
     observing("life::"),
+    Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("neighbours::"),
     observing("prediction::"),
     observing("refusal::"),
