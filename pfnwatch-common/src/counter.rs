@@ -16,15 +16,42 @@ pub enum Counter {
     Unpaired = 4,
     /// Attempts of a driver on a device that has no namespace yet (a seed): nothing can be reserved, nothing is sent.
     Seed = 5,
+    /// Creations that the guard let pass because something of its own failed.
+    GuardFault = 6,
+    /// Creations that the guard let pass because it could not judge them.
+    Unjudged = 7,
+    /// Known blocks for which there was no room: the guard passes whatever may be one of them.
+    BlockMissed = 8,
+    /// Creations denied.
+    Denied = 9,
+    /// Creations that enforce would have denied.
+    WouldDeny = 10,
+    /// Oversize creations let pass by an exemption.
+    Exempt = 11,
+    /// Creations judged: all with map=dev for which there was evidence that they are creations.
+    Judged = 12,
 }
 
 impl Counter {
     /// All counters, in the order of their index.
-    pub const ALL: [Self; 6] =
-        [Self::Emitted, Self::Lost, Self::ReadFault, Self::TableFull, Self::Unpaired, Self::Seed];
+    pub const ALL: [Self; 13] = [
+        Self::Emitted,
+        Self::Lost,
+        Self::ReadFault,
+        Self::TableFull,
+        Self::Unpaired,
+        Self::Seed,
+        Self::GuardFault,
+        Self::Unjudged,
+        Self::BlockMissed,
+        Self::Denied,
+        Self::WouldDeny,
+        Self::Exempt,
+        Self::Judged,
+    ];
 
     /// How many there are: the size of the map.
-    pub const COUNT: u32 = 6;
+    pub const COUNT: u32 = 13;
 
     /// Its name in reports and metrics.
     pub const fn name(self) -> &'static str {
@@ -35,6 +62,13 @@ impl Counter {
             Self::TableFull => "table_full",
             Self::Unpaired => "unpaired",
             Self::Seed => "seed",
+            Self::GuardFault => "guard_fault",
+            Self::Unjudged => "unjudged",
+            Self::BlockMissed => "block_missed",
+            Self::Denied => "denied",
+            Self::WouldDeny => "would_deny",
+            Self::Exempt => "exempt",
+            Self::Judged => "judged",
         }
     }
 }

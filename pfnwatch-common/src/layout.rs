@@ -167,6 +167,14 @@ offsets! {
     }
 }
 
+offsets! {
+    /// `struct module`, to know libnvdimm as it comes and goes.
+    Module {
+        /// `name`: the name itself, 56 bytes or so.
+        name,
+    }
+}
+
 /// All offsets that the eBPF programs use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -193,6 +201,8 @@ pub struct Layout {
     pub task: Task,
     /// `struct kernfs_node`
     pub kernfs_node: KernfsNode,
+    /// `struct module`
+    pub module: Module,
 }
 
 impl Layout {
@@ -209,6 +219,7 @@ impl Layout {
         nd_region: NdRegion::UNRESOLVED,
         task: Task::UNRESOLVED,
         kernfs_node: KernfsNode::UNRESOLVED,
+        module: Module::UNRESOLVED,
     };
 }
 

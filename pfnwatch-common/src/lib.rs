@@ -2,8 +2,10 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod counter;
+pub mod guard;
 pub mod layout;
 pub mod names;
+pub mod policy;
 pub mod record;
 pub mod reservation;
 pub mod superblock;

@@ -23,10 +23,37 @@ pub const LABEL_UPDATE: &str = "label_update";
 /// Kprobe on `dev_attr_show`: hands over the info block of a bound device while the agent reads its attribute.
 pub const ATTRIBUTE_SHOW: &str = "attribute_show";
 
+/// LSM program on `kernfs_init_security`: the guard.
+pub const GUARD: &str = "guard";
+/// Kprobe on `nd_pfn_validate`.
+pub const PFN_VALIDATE_ENTER: &str = "pfn_validate_enter";
+/// Kprobe on `nd_uuid_store`: user space writes the uuid of a device.
+pub const UUID_STORE_ENTER: &str = "uuid_store_enter";
+/// Kretprobe on `nd_uuid_store`.
+pub const UUID_STORE_RETURN: &str = "uuid_store_return";
+/// Raw tracepoint `module_load`.
+pub const MODULE_LOAD: &str = "module_load";
+/// Raw tracepoint `module_free`.
+pub const MODULE_FREE: &str = "module_free";
+
 /// The ring buffer of records.
 pub const RECORDS: &str = "RECORDS";
 /// The per-CPU counters.
 pub const COUNTERS: &str = "COUNTERS";
+/// The slots for [`crate::policy::Snapshot`]s.
+pub const POLICIES: &str = "POLICIES";
+/// One u64: how many snapshots were handed over so far; the last one is in slot `ACTIVE % SLOTS`. 0 for none.
+pub const ACTIVE: &str = "ACTIVE";
+/// One u64: how often libnvdimm was loaded or unloaded since the programs were.
+pub const MODULE_EPOCH: &str = "MODULE_EPOCH";
+/// The uuid of the valid info block on a namespace, by the namespace's start.
+pub const KNOWN_BLOCKS: &str = "KNOWN_BLOCKS";
+/// One byte for each [`crate::guard::missed_slot`]: whether a block was met for which there was no room above.
+pub const MISSED_BLOCKS: &str = "MISSED_BLOCKS";
+/// One entry for each exemption that is good for one creation, by its id: whoever removes it has spent it.
+pub const TICKETS: &str = "TICKETS";
+/// One u64: which loaded guard judges, by its [`GUARD_ID`]; with [`crate::guard::OVERLAP`] while two are attached.
+pub const GUARD_IN_CHARGE: &str = "GUARD_IN_CHARGE";
 
 /// Global: the [`crate::layout::Layout`].
 pub const LAYOUT: &str = "LAYOUT";
@@ -36,3 +63,5 @@ pub const DEBUG: &str = "DEBUG";
 pub const READER: &str = "READER";
 /// Global, u8: whether `bind_end` is attached, so that an attempt may wait for it.
 pub const BIND_SEEN: &str = "BIND_SEEN";
+/// Global, u64: this load's own number among guards that share maps.
+pub const GUARD_ID: &str = "GUARD_ID";

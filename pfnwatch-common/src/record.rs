@@ -6,12 +6,14 @@
 
 mod attempt;
 mod block;
+mod judgement;
 mod notice;
 mod task;
 mod text;
 
 pub use attempt::{Attempt, BLOCK_HEAD, Personality, Seen};
 pub use block::{Block, BlockHead};
+pub use judgement::{Decision, Judgement, Unjudged};
 pub use notice::{Notice, NoticeKind};
 pub use task::{PF_KTHREAD, TaskInfo};
 pub use text::Text;
@@ -26,6 +28,8 @@ pub enum Kind {
     Notice = 2,
     /// A [`Block`].
     Block = 3,
+    /// A [`Judgement`].
+    Judgement = 4,
 }
 
 impl Kind {
@@ -35,6 +39,7 @@ impl Kind {
             1 => Some(Self::Attempt),
             2 => Some(Self::Notice),
             3 => Some(Self::Block),
+            4 => Some(Self::Judgement),
             _ => None,
         }
     }

@@ -1,0 +1,45 @@
+//! What the guard's two sides agree on beyond the policy.
+
+use crate::record::Plain;
+
+/// The version of the maps that are pinned while the guard holds on without an agent: part of the pins' path. It grows
+/// whenever a map's key, value or meaning changes.
+pub const PIN_VERSION: u32 = 1;
+
+/// Set in `GUARD_IN_CHARGE` while two guards are attached: what one has judged the other leaves alone.
+pub const OVERLAP: u64 = 1 << 63;
+
+/// How many slots `MISSED_BLOCKS` has.
+pub const MISSED_SLOTS: usize = 8192;
+
+/// The slot of a block uuid in `MISSED_BLOCKS`: of thirteen bits, which are random in a uuid of version 4.
+#[inline]
+#[must_use]
+pub const fn missed_slot(uuid: &[u8; 16]) -> usize {
+    ((uuid[0] as usize) << 5 | (uuid[1] as usize) >> 3) & (MISSED_SLOTS - 1)
+}
+
+/// `MISSED_BLOCKS`: one byte a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct MissedBlocks(pub [u8; MISSED_SLOTS]);
+
+// SAFETY: an array of bytes.
+unsafe impl Plain for MissedBlocks {}
+#[cfg(feature = "user")]
+// SAFETY: `Plain`.
+unsafe impl aya::Pod for MissedBlocks {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_within_the_table() {
+        assert_eq!(missed_slot(&[0xff; 16]), MISSED_SLOTS - 1);
+        assert_eq!(missed_slot(&[0; 16]), 0);
+        let mut uuid = [0; 16];
+        uuid[1] = 8;
+        assert_eq!(missed_slot(&uuid), 1);
+    }
+}

@@ -1,0 +1,158 @@
+//! What the guard judges by, as the agent hands it over: one [`Snapshot`] at a time, in one of [`SLOTS`] slots.
+//!
+//! The agent writes the next slot and then moves the index [`crate::names::ACTIVE`]. The guard remembers the index while
+//! it judges and compares at the end: within [`SLOTS`] - 2 swaps its slot cannot have been written to.
+
+use crate::record::Plain;
+
+/// How many snapshots there is room for.
+pub const SLOTS: u32 = 8;
+
+/// How many exemptions one snapshot holds.
+pub const MOST_EXEMPTIONS: usize = 64;
+
+/// An exemption without an end.
+pub const FOR_EVER: u64 = u64::MAX;
+
+/// What the guard does about an oversize creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Mode {
+    /// Let it pass and report it.
+    Audit = 1,
+    /// Refuse it and report it.
+    Enforce = 2,
+}
+
+/// What an [`Exemption`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ExemptionKind {
+    /// Namespaces that start within a range of physical addresses: a region.
+    Range = 1,
+    /// The namespace with a namespace uuid.
+    Namespace = 2,
+}
+
+/// Lets creations pass that would be denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Exemption {
+    /// [`ExemptionKind`].
+    pub kind: u32,
+    /// 1 where it is good for one creation: it then has a ticket under its `id` in [`crate::names::TICKETS`].
+    pub once: u32,
+    /// The agent's number for it, never used twice while the agent or its pins live.
+    pub id: u64,
+    /// When it ends, in nanoseconds since boot, suspend included; [`FOR_EVER`] for never.
+    pub until_ns: u64,
+    /// First physical address of the range.
+    pub first: u64,
+    /// Last physical address of the range.
+    pub last: u64,
+    /// The namespace uuid, in the order in which it is printed.
+    pub namespace_uuid: [u8; 16],
+}
+
+impl Exemption {
+    /// None.
+    pub const EMPTY: Self = Self { kind: 0, once: 0, id: 0, until_ns: 0, first: 0, last: 0, namespace_uuid: [0; 16] };
+}
+
+/// All that the guard judges by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Snapshot {
+    /// How often libnvdimm had been loaded or unloaded when the agent looked: see [`crate::names::MODULE_EPOCH`].
+    /// The numbers below and the known blocks are good for that libnvdimm alone.
+    pub module_epoch: u64,
+    /// MAX_STRUCT_PAGE_SIZE of the running kernel in bytes; 0 where it is not known.
+    pub max_struct_page: u64,
+    /// What the ideal is computed with, in bytes.
+    pub reference_struct_page: u64,
+    /// PAGE_SIZE in bytes.
+    pub page_size: u64,
+    /// `memremap_compat_align()` in bytes.
+    pub compat: u64,
+    /// Limit: more than this many times the align; at most `u32::MAX`.
+    pub aligns: u64,
+    /// Limit: more than this many millionths of the namespace; at most a million.
+    pub parts_per_million: u64,
+    /// [`Mode`].
+    pub mode: u32,
+    /// 1 where the kernel is one of [`crate::reservation::Rule::writes_empty`].
+    pub writes_empty: u32,
+    /// How many of the exemptions count.
+    pub exemption_count: u32,
+    /// 1 once the known blocks are all there: the guard judges nothing before.
+    pub armed: u32,
+    /// The exemptions; the first `exemption_count` of them count.
+    pub exemptions: [Exemption; MOST_EXEMPTIONS],
+}
+
+impl Snapshot {
+    /// Judges nothing.
+    pub const EMPTY: Self = Self {
+        module_epoch: 0,
+        max_struct_page: 0,
+        reference_struct_page: 0,
+        page_size: 0,
+        compat: 0,
+        aligns: 0,
+        parts_per_million: 0,
+        mode: Mode::Audit as u32,
+        writes_empty: 0,
+        exemption_count: 0,
+        armed: 0,
+        exemptions: [Exemption::EMPTY; MOST_EXEMPTIONS],
+    };
+}
+
+const _: () = assert!(size_of::<Exemption>() == 2 * 4 + 4 * 8 + 16);
+const _: () = assert!(size_of::<Snapshot>() == 7 * 8 + 4 * 4 + MOST_EXEMPTIONS * size_of::<Exemption>());
+
+// SAFETY: `repr(C)`, integers and arrays of them only, and no padding, as the sum above shows.
+unsafe impl Plain for Exemption {}
+// SAFETY: likewise.
+unsafe impl Plain for Snapshot {}
+#[cfg(feature = "user")]
+// SAFETY: `Plain`.
+unsafe impl aya::Pod for Snapshot {}
+
+/// Whether an excess is worth a finding: it passes both limits. All sizes in bytes; `align` up to 4 GiB, `aligns` up to
+/// `u32::MAX` and `parts_per_million` up to a million, so that nothing here wraps, and without the 128-bit arithmetic that
+/// eBPF does not have.
+#[inline]
+#[must_use]
+pub const fn is_oversize(excess: u64, size: u64, align: u64, aligns: u64, parts_per_million: u64) -> bool {
+    const MILLION: u64 = 1_000_000;
+    let share =
+        (size / MILLION).wrapping_mul(parts_per_million) + (size % MILLION).wrapping_mul(parts_per_million) / MILLION;
+    excess > align.wrapping_mul(aligns) && excess > share
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_limits_must_be_passed() {
+        const MIB: u64 = 1 << 20;
+        let size = 1000 * MIB;
+        assert!(!is_oversize(2 * MIB, size, 2 * MIB, 1, 1000), "not more than one align");
+        assert!(is_oversize(2 * MIB + 1, size, 2 * MIB, 1, 1000));
+        assert!(!is_oversize(MIB, size, 4096, 1, 1000), "exactly a thousandth");
+        assert!(is_oversize(MIB + 1, size, 4096, 1, 1000));
+    }
+
+    #[test]
+    fn the_largest_numbers_do_not_wrap() {
+        let size: u64 = u64::MAX;
+        assert!(!is_oversize(size - 1, size, 1, 1, 1_000_000));
+        assert!(is_oversize(size, size - 1, 1, 1, 1_000_000));
+        let exact = u128::from(size) * 999_999 / 1_000_000;
+        let exact = u64::try_from(exact).expect("below the size");
+        assert!(!is_oversize(exact, size, 1, 1, 999_999));
+        assert!(is_oversize(exact + 1, size, 1, 1, 999_999));
+    }
+}
