@@ -14,6 +14,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod decode;
 pub mod event;
 pub mod exit;
