@@ -28,6 +28,7 @@ pub mod module_watch;
 pub mod observation;
 pub mod paths;
 pub mod pipeline;
+pub mod policy;
 pub mod readiness;
 #[cfg(test)]
 mod seeds;
