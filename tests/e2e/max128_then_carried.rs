@@ -20,8 +20,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Under enforce, as at a boot: the agent is there first. None is kept from being enabled.
 #[test]
 fn is_enabled_under_enforce_on_the_stock_kernel() -> Result<()> {
-    let mut guard = Guard::start_with(&Policy::usual(Stance::Enforce), &[])?;
-    modules::unload_stack()?;
+    let mut guard = Guard::spawn(&Policy::usual(Stance::Enforce), &[])?;
     modules::load_stack()?;
     let namespaces = regions::namespaces(&regions::find()?.first)?;
     assert_eq!(namespaces.len(), CARRIED.len(), "what the first machine made is not there: {namespaces:?}");
@@ -29,6 +28,8 @@ fn is_enabled_under_enforce_on_the_stock_kernel() -> Result<()> {
         met(&mut guard, name)?;
         ensure!(sysfs::driver(&namespace::claimer(name)?).is_some(), "{name} is not enabled{}", guard.said());
     }
+    // As it was, for the test after this one.
+    modules::unload_stack()?;
     guard.was_silent()
 }
 
