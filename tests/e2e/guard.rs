@@ -8,6 +8,7 @@ mod bind_ways;
 mod case;
 mod denied;
 mod existing;
+mod hold;
 mod lifecycle;
 mod max128;
 mod names_swap;

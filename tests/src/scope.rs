@@ -74,6 +74,7 @@ pub const TABLE: &[Scope] = &[
     observing("geometry::"),
     observing("guard::"),
     Scope { prefix: "guard::allowed::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "guard::hold::", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "guard::lifecycle::", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },

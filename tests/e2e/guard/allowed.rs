@@ -3,13 +3,15 @@
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use guest::agent::says;
 use guest::creation::{self, Map, Prepared};
 use guest::guard::{self, Guard};
 use guest::policy::{Policy, Stance};
 use guest::{command, infoblock, modules, namespace, regions, sysfs};
 use nix::libc;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime, clock_settime};
 
 use super::case::{MODES, again, blank, wanted};
 
@@ -113,6 +115,13 @@ fn once_is_spent_by_a_creation_that_fails_later() -> Result<()> {
     guard.judged_only(&["exempt", "denied"])
 }
 
+/// By hand, or by a broken clock.
+fn set_clock_back(by: Duration) -> Result<()> {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
+    clock_settime(ClockId::CLOCK_REALTIME, now - TimeSpec::from_duration(by)).context("cannot set the clock")
+}
+
+/// The clock is set back meanwhile: that makes nothing last longer.
 #[test]
 fn for_a_while_and_no_longer() -> Result<()> {
     const WHILE: Duration = Duration::from_secs(8);
@@ -120,6 +129,7 @@ fn for_a_while_and_no_longer() -> Result<()> {
     let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
     let begun = Instant::now();
     guard::succeed(&["allow", "--region", &regions.first, "--for", "8s", "--reason", "a test"])?;
+    set_clock_back(Duration::from_secs(3600))?;
     passes(&mut guard, &regions.first)?;
     passes(&mut guard, &regions.first)?;
     ensure!(begun.elapsed() < WHILE, "this machine is too slow for the test");

@@ -18,7 +18,7 @@ fn of_cgroups_network_devices_loop_devices_and_drivers() -> Result<()> {
     storm::cgroups(CGROUPS)?;
     storm::network_namespaces(100)?;
     storm::network_devices(100)?;
-    storm::loop_devices(100)?;
+    storm::loop_devices(50)?;
     // The nd bus's own drivers, which bind regions and DIMMs.
     modules::unload_stack()?;
     modules::load_stack()?;
