@@ -2,7 +2,7 @@
 //!
 //! A connection is for one request. Each side says lines of JSON, the request is one:
 //! ```json
-//! {"schema":1,"request":{"allow":{"subject":{"region_start":4294967296},"once":true,"reason":"restore of db3"}}}
+//! {"schema":1,"request":{"allow":{"subject":{"region_start":"0x100000000"},"once":true,"reason":"restore of db3"}}}
 //! {"schema":1,"request":"status"}
 //! ```
 //! The first line of the reply holds the [`Answer`], or a [`Refusal`] with the exit code that the command ends with:
@@ -18,17 +18,19 @@ mod bytes;
 mod status;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 pub use self::{
     answer::{Allowed, Answer, EventsFollow, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
     status::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, OnAgentExit,
-        PolicyStatus, Proof, Status,
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, PolicyStatus,
+        Proof, Status,
     },
+    words::Mode,
 };
+use crate::policy::Subject;
 
 /// The version of what is said. It grows when something changes its meaning or goes away, not when something is added.
 pub const SCHEMA: u32 = 1;
@@ -114,28 +116,6 @@ pub enum Form {
     Line,
     /// The event's JSON.
     Json,
-}
-
-/// What the guard does about an oversize creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Let it pass, and report it
-    Audit,
-    /// Refuse it, and report it
-    Enforce,
-}
-
-/// What an exemption is for. Names of regions and namespaces are none: they are dealt anew at each boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subject {
-    /// The region with this set_cookie.
-    RegionCookie(u64),
-    /// The region that starts at this physical address.
-    RegionStart(u64),
-    /// The namespace with this namespace uuid.
-    NamespaceUuid(Uuid),
 }
 
 /// A request as it stands on its line.

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::*;
 
@@ -97,6 +98,7 @@ fn an_answer_comes_back_as_it_was() {
         start_address: u64::MAX,
         size_bytes: None,
         seen: "2026-01-02T03:04:05Z".to_owned(),
+        put_back: vec!["dd if=FILE …".to_owned()],
         block,
     };
     let allowed = Allowed { id: u64::MAX, subject: Subject::RegionCookie(u64::MAX), until: None };
@@ -119,7 +121,7 @@ fn an_answer_may_hold_more_than_we_know_and_not_less() {
     for (line, said) in [
         (r#"{"schema":1}"#, "neither"),
         (r#"{"schema":9,"answer":{"revoked":{"id":3}}}"#, "schema 9"),
-        (r#"{"schema":1,"answer":{"block":{"namespace":"a","start_address":0,"seen":"","block":"ab"}}}"#, "4096"),
+        (r#"{"schema":1,"answer":{"block":{"namespace":"a","start_address":0,"seen":"","put_back":[],"block":"ab"}}}"#, "4096"),
         (r#"{"schema":1,"answer":{"flown":{}}}"#, "unknown variant"),
         ("", "not understood"),
     ] {
