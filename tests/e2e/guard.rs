@@ -5,6 +5,7 @@
 
 mod allowed;
 mod bind_ways;
+mod bypass;
 mod case;
 mod denied;
 mod existing;

@@ -8,14 +8,16 @@ use guest::agent::says;
 use guest::creation::{self, Map, Prepared};
 use guest::guard::{self, Guard};
 use guest::policy::{Policy, Stance};
-use guest::{command, infoblock, modules, namespace, regions, sysfs};
+use guest::{command, infoblock, modules, namespace, regions, sysfs, wait};
 use nix::libc;
+use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 
 use super::case::{MODES, again, blank, wanted};
 
 const RACES: usize = 3;
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Makes the namespace with its memmap on itself, which must pass, and takes it away again.
 fn passes(guard: &mut Guard, region: &str) -> Result<Prepared> {
@@ -139,16 +141,22 @@ fn for_a_while_and_no_longer() -> Result<()> {
     guard.judged_only(&["exempt", "exempt", "denied", "denied"])
 }
 
-/// By the configuration: the region by its address, the namespace by its uuid.
+/// By the configuration, loaded anew: the region by its address, the namespace by its uuid.
 #[test]
 fn by_the_configuration() -> Result<()> {
     let regions = regions::fresh()?;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
     let prepared = creation::prepare(&wanted(&regions.first, MODES[0], Map::Dev))?;
+    guard.denies(&prepared)?;
     let start = sysfs::number(&regions.second, "resource")?;
-    let policy = Policy::strict(Stance::Enforce).exempt_region(start).exempt_namespace(&prepared.namespace_uuid);
-    let mut guard = Guard::start(&policy)?;
+    let before = guard::status()?["policy"]["number"].clone();
+    Policy::strict(Stance::Enforce).exempt_region(start).exempt_namespace(&prepared.namespace_uuid).write()?;
+    guard.signal(Signal::SIGHUP)?;
+    wait::until("another policy", LIMIT, || {
+        guard::status().ok().filter(|status| status["policy"]["number"] != before)
+    })?;
     guard.passes(&prepared)?;
     passes(&mut guard, &regions.second)?;
     denied(&mut guard, &regions.first)?;
-    guard.judged_only(&["exempt", "exempt", "denied"])
+    guard.judged_only(&["denied", "exempt", "exempt", "denied"])
 }
