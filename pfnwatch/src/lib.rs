@@ -19,6 +19,7 @@ pub mod decode;
 pub mod event;
 pub mod exit;
 pub mod format;
+pub mod guard;
 pub mod inventory;
 pub mod kernel;
 pub mod kernel_watch;

@@ -143,9 +143,10 @@ pub fn compile(
         armed: armed.into(),
         ..Snapshot::EMPTY
     };
-    let mut compiled = Compiled { snapshot, words: BTreeMap::new(), left_out: Vec::new() };
+    let mut compiled = Compiled { snapshot, configured: Vec::new(), words: BTreeMap::new(), left_out: Vec::new() };
     for exemption in &policy.exemptions {
         let id = compiled.free_id(exemption);
+        compiled.configured.push(id);
         let until_ns = exemption.until.map_or(Some(FOR_EVER), |until| clock.boot_ns_at(until));
         let words = in_configuration(exemption);
         compiled.exempt(&Draft { id, subject: exemption.subject, once: false, until_ns, words }, regions);

@@ -121,7 +121,10 @@ fn an_answer_may_hold_more_than_we_know_and_not_less() {
     for (line, said) in [
         (r#"{"schema":1}"#, "neither"),
         (r#"{"schema":9,"answer":{"revoked":{"id":3}}}"#, "schema 9"),
-        (r#"{"schema":1,"answer":{"block":{"namespace":"a","start_address":0,"seen":"","put_back":[],"block":"ab"}}}"#, "4096"),
+        (
+            r#"{"schema":1,"answer":{"block":{"namespace":"a","start_address":0,"seen":"","put_back":[],"block":"ab"}}}"#,
+            "4096",
+        ),
         (r#"{"schema":1,"answer":{"flown":{}}}"#, "unknown variant"),
         ("", "not understood"),
     ] {
