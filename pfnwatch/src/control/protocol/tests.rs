@@ -75,6 +75,8 @@ fn an_exemption_has_an_end_and_a_reason() {
         (Allow { once: false, for_seconds: None, ..allow() }, "needs an end"),
         (Allow { for_seconds: Some(0), ..allow() }, "cannot last"),
         (Allow { for_seconds: Some(LONGEST_EXEMPTION_S + 1), ..allow() }, "7 days"),
+        (Allow { subject: Subject::RegionCookie(0), ..allow() }, "by its start"),
+        (Allow { subject: Subject::Namespace(Uuid::nil()), ..allow() }, "by its start"),
         (Allow { reason: " ".to_owned(), ..allow() }, "empty"),
         (Allow { reason: "x".repeat(LONGEST_REASON + 1), ..allow() }, "512"),
         (Allow { reason: "a\u{1b}[2J".to_owned(), ..allow() }, "control characters"),
@@ -121,7 +123,10 @@ fn an_answer_may_hold_more_than_we_know_and_not_less() {
     for (line, said) in [
         (r#"{"schema":1}"#, "neither"),
         (r#"{"schema":9,"answer":{"revoked":{"id":3}}}"#, "schema 9"),
-        (r#"{"schema":1,"answer":{"block":{"namespace":"a","start_address":0,"seen":"","put_back":[],"block":"ab"}}}"#, "4096"),
+        (
+            r#"{"schema":1,"answer":{"block":{"namespace":"a","start_address":0,"seen":"","put_back":[],"block":"ab"}}}"#,
+            "4096",
+        ),
         (r#"{"schema":1,"answer":{"flown":{}}}"#, "unknown variant"),
         ("", "not understood"),
     ] {
