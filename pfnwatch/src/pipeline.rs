@@ -22,16 +22,19 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
+    aftermath::Aftermath,
     cgroup::Cgroups,
     control::server::{Call, Server},
     event::{Body, Event, Stopped},
     guard::Guard,
+    kept::Kept,
     kernel::KernelFacts,
     kernel_watch::KernelWatch,
     labels::Labels,
     module_watch::ModuleWatch,
     observation::{Observation, Options},
     policy::Policy,
+    recent::Recent,
     shutdown::Shutdown,
     sinks::log::Log,
 };
@@ -52,6 +55,9 @@ pub struct Pipeline<W> {
     labels: Labels,
     kernel: KernelWatch,
     guard: Guard,
+    aftermath: Aftermath,
+    kept: Kept,
+    recent: Recent,
     /// Blocks that were told of: the namespace's start and the block's uuid.
     met: BTreeSet<(u64, Uuid)>,
     said: Said,
@@ -110,6 +116,9 @@ impl<W: Write> Pipeline<W> {
             labels: Labels::default(),
             kernel: KernelWatch::default(),
             guard,
+            aftermath: Aftermath::default(),
+            kept: Kept::default(),
+            recent: Recent::default(),
             met: BTreeSet::new(),
             said: Said::now(),
             told: Told::Nothing,
@@ -171,6 +180,7 @@ impl<W: Write> Pipeline<W> {
         if let (Some(actor), Some(cgroups)) = (event.actor_mut(), &self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
+        self.recent.push(&event);
         self.log.write(&event).context("standard output does not take the event")
     }
 }

@@ -1,14 +1,14 @@
 //! What was there already when observing began.
 
-use std::io::Write;
+use std::{io::Write, time::SystemTime};
 
 use super::Pipeline;
 use crate::{
-    event::{Body, Event, Found, Judgement},
-    inventory::Inventory,
+    event::{self, Body, Event, Time},
+    inventory::{InfoBlocks, Inventory},
     survey::{EnabledBlocks, Judged, Survey, info_blocks},
+    verdicts,
 };
-use pfnwatch_common::Map;
 
 impl<W: Write> Pipeline<W> {
     /// Tells of each enabled namespace with map=dev that no event was seen of.
@@ -19,13 +19,31 @@ impl<W: Write> Pipeline<W> {
         }
         let survey = Survey::judge(inventory, &blocks, self.facts.clone(), &self.guard.policy().thresholds);
         for judged in &survey.namespaces {
-            let Some(found) = found(judged) else { continue };
+            self.keep(judged, &blocks);
+            let Some(found) = verdicts::found(judged) else { continue };
             let block = found.start_address.zip(found.block_uuid);
             if block.is_none_or(|block| self.met.insert(block)) {
-                self.emit(Event::now(Body::Found(found)))?;
+                self.emit(Event::now(Body::Found(Box::new(found))))?;
             }
         }
         Ok(())
+    }
+
+    /// Keeps the block of a namespace, so that it can be put back.
+    fn keep(&mut self, judged: &Judged, blocks: &InfoBlocks) {
+        let namespace = &judged.namespace;
+        let (Some(block), Ok(start), Ok(size)) =
+            (blocks.raw(&namespace.name), namespace.resource.clone(), namespace.size.clone())
+        else {
+            return;
+        };
+        let known = event::Namespace {
+            namespace: namespace.name.clone(),
+            namespace_uuid: namespace.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
+            start_address: start,
+            size_bytes: size,
+        };
+        self.kept.read(&known, block, Time(SystemTime::now()));
     }
 
     /// Takes note of a block that an event was seen of.
@@ -36,31 +54,4 @@ impl<W: Write> Pipeline<W> {
             self.met.insert((namespace.start_address, uuid));
         }
     }
-}
-
-/// The event, where the namespace is enabled with map=dev.
-fn found(judged: &Judged) -> Option<Found> {
-    let Judged { namespace, facts, assessment } = judged;
-    let claimer = namespace.claimer.as_ref().ok().filter(|claimer| claimer.enabled())?;
-    if judged.map() != Some(Map::Dev) {
-        return None;
-    }
-    let numbers = &assessment.numbers;
-    Some(Found {
-        namespace: namespace.name.clone(),
-        namespace_uuid: namespace.uuid.clone().ok(),
-        start_address: namespace.resource.clone().ok(),
-        size_bytes: namespace.size.clone().ok(),
-        device: Some(claimer.name.clone()),
-        region: namespace.region.clone(),
-        personality: judged.mode(),
-        map: judged.map(),
-        align_bytes: claimer.align.clone().ok(),
-        block_uuid: claimer.uuid.clone().ok(),
-        enabled: true,
-        reservation_bytes: numbers.reservation,
-        usable_bytes: numbers.usable,
-        page_struct_size_bytes: facts.block.as_ref().map(|block| block.page_struct_size.into()),
-        judgement: Judgement::from(assessment),
-    })
 }

@@ -83,6 +83,7 @@ impl<W: Write> Pipeline<W> {
 
     /// Says whether the guard guards, where that is news.
     pub(super) fn say_guard_state(&mut self) -> anyhow::Result<()> {
+        self.aftermath.attached(self.guard.is_armed());
         match self.guard.news() {
             Some(state) => self.emit(Event::now(Body::GuardState(state))),
             None => Ok(()),

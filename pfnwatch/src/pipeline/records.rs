@@ -34,6 +34,8 @@ impl<W: Write> Pipeline<W> {
             let mut event = self.labels.follow(event);
             verdicts::judge(&mut event, &host, &self.guard.policy().thresholds);
             let news = self.kernel.learn(&event);
+            self.aftermath.follow(&mut event);
+            self.kept.follow(&mut event);
             self.complete(&mut event);
             self.emit(event.clone())?;
             self.heed(&event)?;

@@ -5,10 +5,11 @@ use std::{io::Write, time::Duration};
 use super::{Pipeline, guarding::cannot_enforce};
 use crate::{
     control::{
-        protocol::{self, Allow, Allowed, Answer, ModeIs, Refusal, Released, Reply, Request, Revoked},
+        protocol::{self, Allow, Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Request, Revoked},
         server::Peer,
     },
     event::{Actor, Body, Event, Exemption, ModeChanged},
+    kept::put_back,
     policy::Mode,
 };
 
@@ -20,9 +21,8 @@ impl<W: Write> Pipeline<W> {
             Request::Allow(allow) => self.allow(allow, peer).into(),
             Request::Revoke { id } => self.revoke(id, peer).into(),
             Request::Status => Ok::<_, Refusal>(Answer::Status(Box::new(self.status()))).into(),
-            Request::Events(_) | Request::Block { .. } => {
-                Err::<Answer, _>(Refusal::unsupported("this agent keeps no events")).into()
-            }
+            Request::Events(wanted) => self.recent.reply(wanted),
+            Request::Block { namespace } => self.block(&namespace).into(),
             Request::Release => Ok::<_, Refusal>(Answer::Released(self.release())).into(),
         }
     }
@@ -62,6 +62,21 @@ impl<W: Write> Pipeline<W> {
         let exemption = Exemption { by: Some(actor(peer)), ..self.exemption(&grant) };
         self.emit(Event::now(Body::ExemptionEnded(exemption)))?;
         Ok(Answer::Revoked(Revoked { id }))
+    }
+
+    fn block(&self, namespace: &str) -> Result<Answer, Refusal> {
+        let Some(kept) = self.kept.find(namespace) else {
+            return Err(Refusal::usage(format!("no info block is kept of {namespace}")));
+        };
+        Ok(Answer::Block(Box::new(KeptBlock {
+            namespace: kept.namespace.namespace.clone(),
+            namespace_uuid: kept.namespace.namespace_uuid,
+            start_address: kept.namespace.start_address,
+            size_bytes: Some(kept.namespace.size_bytes),
+            seen: kept.last_seen.to_string(),
+            put_back: put_back::steps(&kept.namespace.namespace, kept),
+            block: kept.bytes(),
+        })))
     }
 
     fn release(&mut self) -> Released {

@@ -77,6 +77,8 @@ impl RegionFacts {
 pub struct Compiled {
     /// What the guard is given.
     pub snapshot: Snapshot,
+    /// The id of each exemption of the configuration, in its order.
+    pub configured: Vec<u64>,
     /// What each exemption is, in words, by its id; with those that are left out, as long as the policy has them.
     pub words: BTreeMap<u64, String>,
     /// What is not in the snapshot, or not all of it, in the order of the configuration and then of the grants.
