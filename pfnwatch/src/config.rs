@@ -80,6 +80,20 @@ impl ConfigArgs {
     }
 }
 
+impl ConfigArgs {
+    /// The file that is read, whether it is there or not.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(USUAL))
+    }
+
+    /// The same, where it is there.
+    #[must_use]
+    pub fn path_if_there(&self) -> Option<&Path> {
+        Some(self.path()).filter(|path| path.exists())
+    }
+}
+
 impl Config {
     /// Reads a file.
     ///

@@ -18,7 +18,7 @@ use crate::{
     survey::COMPAT_ALIGN,
 };
 
-pub use self::{exemptions::Ended, proof::Proof};
+pub use self::proof::Proof;
 
 /// The guard as the agent has it.
 pub struct Guard {
@@ -34,6 +34,7 @@ pub struct Guard {
     off: Option<String>,
     armed: bool,
     number: u64,
+    configured: Vec<u64>,
     words: BTreeMap<u64, String>,
     left_out: Vec<LeftOut>,
     proof: Result<Proof, String>,
@@ -65,6 +66,7 @@ impl Guard {
             off: Some("libnvdimm is not loaded".to_owned()),
             armed: false,
             number: 0,
+            configured: Vec::new(),
             words: BTreeMap::new(),
             left_out: Vec::new(),
             proof: Err("it was not tried yet".to_owned()),
@@ -127,6 +129,15 @@ impl Guard {
         self.hand_over()
     }
 
+    /// What the kernel reserves for each page is known better, or not any more.
+    ///
+    /// # Errors
+    /// The kernel refuses it: it judges by what was known before.
+    pub fn correct(&mut self, max_struct_page: Option<u64>) -> anyhow::Result<()> {
+        self.kernel.max_struct_page = max_struct_page;
+        if self.armed { self.hand_over() } else { Ok(()) }
+    }
+
     /// Another policy, all of it or nothing.
     ///
     /// # Errors
@@ -176,13 +187,14 @@ impl Guard {
     fn hand_over(&mut self) -> anyhow::Result<()> {
         let (wall, boot_ns) = now()?;
         self.clock.follow(wall, boot_ns);
-        let Compiled { snapshot, words, left_out } =
+        let Compiled { snapshot, configured, words, left_out } =
             compile(&self.policy, &self.grants, &self.kernel, &self.regions, &self.clock, self.armed);
         if let Some(maps) = &mut self.maps {
             self.number = maps.hand_over(&snapshot)?;
         }
         // Kept beside those before: an event may still be on its way that names one of them.
         self.words.extend(words);
+        self.configured = configured;
         self.left_out = left_out;
         Ok(())
     }

@@ -183,9 +183,24 @@ impl Allow {
             Some(seconds) if !(1..=LONGEST_EXEMPTION_S).contains(&seconds) => Err(Refusal::usage(format!(
                 "an exemption cannot last {seconds} s: from 1 s to 7 days; a lasting one belongs into the policy"
             ))),
-            _ => check_reason(&self.reason),
+            _ => check_subject(self.subject).and_then(|()| check_reason(&self.reason)),
         }
     }
+}
+
+/// What is not there must not become an identity.
+fn check_subject(subject: Subject) -> Result<(), Refusal> {
+    let nothing = match subject {
+        Subject::RegionCookie(cookie) => cookie == 0,
+        Subject::RegionStart(_) => false,
+        Subject::Namespace(uuid) => uuid.is_nil(),
+    };
+    if nothing {
+        return Err(Refusal::usage(
+            "regions and namespaces without labels have no such id: exempt the region by its start",
+        ));
+    }
+    Ok(())
 }
 
 fn check_reason(reason: &str) -> Result<(), Refusal> {

@@ -3,16 +3,7 @@
 use std::time::Duration;
 
 use super::{Guard, now};
-use crate::policy::{Grant, LeftOut, Subject, compile::OF_CONFIGURATION};
-
-/// Why an exemption is no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Its time is over.
-    Over,
-    /// Somebody withdrew it.
-    Withdrawn,
-}
+use crate::policy::{Exemption, Grant, LeftOut, Subject, compile::OF_CONFIGURATION};
 
 impl Guard {
     /// Grants an exemption; it is in force when this returns.
@@ -88,6 +79,11 @@ impl Guard {
     #[must_use]
     pub fn grants(&self) -> &[Grant] {
         &self.grants
+    }
+
+    /// Those of the configuration, with their numbers.
+    pub fn in_configuration(&self) -> impl Iterator<Item = (u64, &Exemption)> {
+        self.configured.iter().copied().zip(&self.policy.exemptions)
     }
 
     /// An exemption in words, whether it is still in force or not; none where it was never known.

@@ -2,7 +2,7 @@
 
 use crate::{
     bpf::guard::UNSEEN,
-    inventory::{Namespace, SysfsMode},
+    inventory::{Namespace, namespace::SysfsMode},
 };
 
 /// The start of the namespace and the uuid of its block: [`UNSEEN`] where nobody has looked at it, and none where there is

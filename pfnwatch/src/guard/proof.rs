@@ -46,7 +46,8 @@ fn make_a_cgroup(sysfs: &Path) -> anyhow::Result<String> {
     let own = fs::read_to_string("/proc/self/cgroup").context("/proc/self/cgroup cannot be read")?;
     let own = own.lines().find_map(|line| line.strip_prefix("0::/")).context("this process is in no cgroup v2")?;
     let roots = [sysfs.join("fs/cgroup"), sysfs.join("fs/cgroup/unified")];
-    let root = roots.iter().find(|root| root.join("cgroup.controllers").exists()).context("cgroup v2 is not mounted")?;
+    let root =
+        roots.iter().find(|root| root.join("cgroup.controllers").exists()).context("cgroup v2 is not mounted")?;
     let folder: PathBuf = root.join(own).join(format!("pfnwatch-proof-{}", std::process::id()));
     fs::create_dir(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     fs::remove_dir(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;

@@ -77,6 +77,8 @@ impl RegionFacts {
 pub struct Compiled {
     /// What the guard is given.
     pub snapshot: Snapshot,
+    /// The id of each exemption of the configuration, in its order.
+    pub configured: Vec<u64>,
     /// What each exemption is, in words, by its id; with those that are left out, as long as the policy has them.
     pub words: BTreeMap<u64, String>,
     /// What is not in the snapshot, or not all of it, in the order of the configuration and then of the grants.
@@ -143,9 +145,10 @@ pub fn compile(
         armed: armed.into(),
         ..Snapshot::EMPTY
     };
-    let mut compiled = Compiled { snapshot, words: BTreeMap::new(), left_out: Vec::new() };
+    let mut compiled = Compiled { snapshot, configured: Vec::new(), words: BTreeMap::new(), left_out: Vec::new() };
     for exemption in &policy.exemptions {
         let id = compiled.free_id(exemption);
+        compiled.configured.push(id);
         let until_ns = exemption.until.map_or(Some(FOR_EVER), |until| clock.boot_ns_at(until));
         let words = in_configuration(exemption);
         compiled.exempt(&Draft { id, subject: exemption.subject, once: false, until_ns, words }, regions);

@@ -75,6 +75,8 @@ fn an_exemption_has_an_end_and_a_reason() {
         (Allow { once: false, for_seconds: None, ..allow() }, "needs an end"),
         (Allow { for_seconds: Some(0), ..allow() }, "cannot last"),
         (Allow { for_seconds: Some(LONGEST_EXEMPTION_S + 1), ..allow() }, "7 days"),
+        (Allow { subject: Subject::RegionCookie(0), ..allow() }, "by its start"),
+        (Allow { subject: Subject::Namespace(Uuid::nil()), ..allow() }, "by its start"),
         (Allow { reason: " ".to_owned(), ..allow() }, "empty"),
         (Allow { reason: "x".repeat(LONGEST_REASON + 1), ..allow() }, "512"),
         (Allow { reason: "a\u{1b}[2J".to_owned(), ..allow() }, "control characters"),
