@@ -115,7 +115,7 @@ proptest! {
     }
 }
 
-/// The blocks in the tree, of every version; those of before 1.4 were met, never made, by a kernel of today.
+/// The blocks in the tree, of every version.
 #[test]
 fn blocks_of_all_versions_come_back_byte_for_byte() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/info_block");
@@ -128,6 +128,22 @@ fn blocks_of_all_versions_come_back_byte_for_byte() {
         assert!(kept.read(&namespace(), &on_media, at(1)), "{}", file.display());
         assert!(*kept.find("namespace0.0").expect("kept").bytes() == on_media, "{}", file.display());
     }
+}
+
+/// What `nd_pfn_validate()` fills in for a block of before 1.4 is not on the media.
+#[test]
+fn a_block_of_an_older_version_that_is_met_is_rebuilt_as_it_lies_there() {
+    let on_media = InfoBlock { version_minor: 2, page_size: None, page_struct_size: 0, ..block() }.encode();
+    let mut record = Attempt { setup_validate: 0, ..creation() };
+    let head = record.block.len();
+    record.block.copy_from_slice(&on_media[..head]);
+    record.block[88..92].copy_from_slice(&4096_u32.to_le_bytes());
+    record.block[92..94].copy_from_slice(&64_u16.to_le_bytes());
+    let mut kept = Kept::default();
+    follow(&mut kept, &record);
+    let found = kept.find("namespace0.0").expect("kept");
+    assert_eq!(found.origin, Origin::Met);
+    assert!(*found.bytes() == on_media);
 }
 
 #[test]
