@@ -1,0 +1,86 @@
+//! What the guard would decide about one creation, said in user space: for `policy check`. Pure.
+
+use std::time::SystemTime;
+
+use uuid::Uuid;
+
+use super::{Exemption, Policy, RegionFacts, Subject};
+
+/// In place of a `set_cookie`, for a region without labels: no region has this one.
+pub const NO_COOKIE: u64 = 0;
+
+/// What exemptions are matched with; none is "not known".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The namespace uuid; nil where it has none.
+    pub namespace_uuid: Option<Uuid>,
+    /// The region's `set_cookie`; [`NO_COOKIE`] where it has none.
+    pub region_set_cookie: Option<u64>,
+    /// Physical address of the region's first byte.
+    pub region_start: Option<u64>,
+}
+
+impl Place {
+    /// Of a namespace that starts at this physical address.
+    #[must_use]
+    pub fn at(start: Option<u64>, namespace_uuid: Option<Uuid>, regions: &[RegionFacts]) -> Self {
+        let within = |region: &&RegionFacts| {
+            start.is_some_and(|start| region.start <= start && region.last().is_some_and(|last| start <= last))
+        };
+        let region = regions.iter().find(within);
+        Self {
+            namespace_uuid,
+            region_set_cookie: region.map(|region| region.set_cookie.unwrap_or(NO_COOKIE)),
+            region_start: region.map(|region| region.start),
+        }
+    }
+}
+
+/// What becomes of a creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// It is not oversize.
+    Passes,
+    /// It is oversize, and exempt.
+    Exempt(&'a Exemption),
+    /// It is oversize.
+    Denied,
+    /// It is oversize, and whether this exemption covers it is not known.
+    PerhapsExempt(&'a Exemption),
+}
+
+impl Policy {
+    /// What becomes of a creation at a moment. `oversize`: its excess passes the limits.
+    #[must_use]
+    pub fn decide(&self, oversize: bool, place: &Place, at: SystemTime) -> Decision<'_> {
+        if !oversize {
+            return Decision::Passes;
+        }
+        let in_force = || self.exemptions.iter().filter(|exemption| !exemption.has_ended(at));
+        let covering = |answer: Option<bool>| in_force().find(|exemption| exemption.subject.covers(place) == answer);
+        covering(Some(true))
+            .map(Decision::Exempt)
+            .or_else(|| covering(None).map(Decision::PerhapsExempt))
+            .unwrap_or(Decision::Denied)
+    }
+}
+
+impl Exemption {
+    /// Whether its end has passed.
+    #[must_use]
+    pub fn has_ended(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
+impl Subject {
+    /// Whether it is about a namespace there; `None` where that is not known.
+    #[must_use]
+    pub fn covers(self, place: &Place) -> Option<bool> {
+        match self {
+            Self::RegionCookie(cookie) => place.region_set_cookie.map(|its| its == cookie && its != NO_COOKIE),
+            Self::RegionStart(start) => place.region_start.map(|its| its == start),
+            Self::Namespace(uuid) => place.namespace_uuid.map(|its| its == uuid && !uuid.is_nil()),
+        }
+    }
+}
