@@ -13,10 +13,7 @@ use std::collections::BTreeMap;
 use pfnwatch_common::{InfoBlock, superblock};
 use uuid::Uuid;
 
-use crate::{
-    event::{Block, Body, Event, Judged, Namespace, Origin, Probe, ProbeResult, Replaced, SetUp, Time},
-    inventory::{self, InfoBlocks},
-};
+use crate::event::{Block, Body, Event, Judged, Namespace, Origin, Probe, ProbeResult, Replaced, SetUp, Time};
 
 /// For so many namespaces a block is kept. A block that a kernel made takes some 300 bytes.
 pub const MOST: usize = 4096;
@@ -99,26 +96,6 @@ impl Kept {
         let held = if block.encode() == *bytes { Held::Fields(block) } else { Held::Whole(block, Box::new(*bytes)) };
         self.insert(namespace, held, Origin::Read, time);
         true
-    }
-
-    /// Keeps what the inventory's reader has read. How many of the blocks were kept; a namespace whose start address cannot
-    /// be read has none.
-    pub fn read_all<'a>(
-        &mut self,
-        namespaces: impl IntoIterator<Item = &'a inventory::Namespace>,
-        blocks: &InfoBlocks,
-        time: Time,
-    ) -> usize {
-        let read = |it: &inventory::Namespace| {
-            let namespace = Namespace {
-                namespace: it.name.clone(),
-                namespace_uuid: it.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
-                start_address: it.resource.clone().ok()?,
-                size_bytes: it.size.clone().ok()?,
-            };
-            self.read(&namespace, blocks.raw(&it.name)?, time).then_some(())
-        };
-        namespaces.into_iter().filter_map(read).count()
     }
 
     /// The block of a namespace by its name, its namespace uuid, its block uuid or its start address (`0x…`): of several

@@ -12,12 +12,18 @@ use super::KeptBlock;
 /// The commands for root's shell, in their order. The data behind the block was not touched by what was refused.
 #[must_use]
 pub fn steps(namespace: &str, kept: &KeptBlock) -> Vec<String> {
+    let file = format!("{namespace}.infoblock");
+    let mut steps = vec![format!("pfnwatch superblock --kept {namespace} --raw {file}")];
+    steps.extend(from_file(namespace, &file, kept));
+    steps
+}
+
+/// The same for where the block is in a file already.
+#[must_use]
+pub fn from_file(namespace: &str, file: &str, kept: &KeptBlock) -> Vec<String> {
     let sysfs = format!("/sys/bus/nd/devices/{namespace}");
-    let mut steps = vec![
-        format!("pfnwatch superblock --kept {namespace} --raw {namespace}.infoblock"),
-        // Lets go of the seed that claims it, too.
-        format!("ndctl disable-namespace {namespace}"),
-    ];
+    // Lets go of the seed that claims it, too.
+    let mut steps = vec![format!("ndctl disable-namespace {namespace}")];
     if let Some(uuid) = kept.namespace.namespace_uuid {
         // The kernel refuses the uuid that a namespace has already.
         steps.push(format!("grep -qx {uuid} {sysfs}/uuid || echo {uuid} >{sysfs}/uuid"));
@@ -28,7 +34,7 @@ pub fn steps(namespace: &str, kept: &KeptBlock) -> Vec<String> {
     steps.extend([
         format!("echo 1 >{sysfs}/force_raw"),
         format!("ndctl enable-namespace {namespace}"),
-        format!("dd if={namespace}.infoblock of=/dev/$(ls {sysfs}/block) bs=4096 seek=1 count=1 conv=fsync"),
+        format!("dd if={file} of=/dev/$(ls {sysfs}/block) bs=4096 seek=1 count=1 conv=fsync"),
         format!("ndctl disable-namespace {namespace}"),
         format!("echo 0 >{sysfs}/force_raw"),
         format!("ndctl enable-namespace {namespace}"),

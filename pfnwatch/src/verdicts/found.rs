@@ -46,7 +46,6 @@ mod tests {
         decode::tests::block,
         event::{Body, Event, Time},
         inventory::{InfoBlocks, Inventory, Roots},
-        kept::Kept,
         kernel::KernelFacts,
         survey::Survey,
         tree::{Pmem, Tree},
@@ -127,14 +126,5 @@ mod tests {
         for (key, value) in [("event", "found"), ("verdict", "oversize"), ("map", "dev"), ("evidence", "info_block")] {
             assert_eq!(json.get(key), Some(&value.into()), "{key}");
         }
-    }
-
-    #[test]
-    fn the_blocks_that_were_read_are_kept() {
-        let (inventory, blocks) = inventory();
-        let mut kept = Kept::default();
-        assert_eq!(kept.read_all(&inventory.namespaces, &blocks, Time(std::time::UNIX_EPOCH)), 1);
-        let block = kept.find("0x100000000").expect("at 4 GiB");
-        assert_eq!(Some(&*block.bytes()), blocks.raw("namespace0.0"));
     }
 }
