@@ -22,8 +22,13 @@ pub fn steps(namespace: &str, kept: &KeptBlock) -> Vec<String> {
 #[must_use]
 pub fn from_file(namespace: &str, file: &str, kept: &KeptBlock) -> Vec<String> {
     let sysfs = format!("/sys/bus/nd/devices/{namespace}");
-    // Lets go of the seed that claims it, too.
-    let mut steps = vec![format!("ndctl disable-namespace {namespace}")];
+    let start = kept.namespace.start_address;
+    let mut steps = vec![
+        // libnvdimm hands names out anew when it is loaded: the address is what stays.
+        format!("grep -qx {start:#x} {sysfs}/resource || echo 'STOP: {namespace} is another one by now'"),
+        // Lets go of the seed that claims it, too.
+        format!("ndctl disable-namespace {namespace}"),
+    ];
     if let Some(uuid) = kept.namespace.namespace_uuid {
         // The kernel refuses the uuid that a namespace has already.
         steps.push(format!("grep -qx {uuid} {sysfs}/uuid || echo {uuid} >{sysfs}/uuid"));

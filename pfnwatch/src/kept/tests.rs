@@ -174,6 +174,7 @@ fn the_way_back_in_its_order() {
         steps,
         [
             "pfnwatch superblock --kept namespace0.0 --raw namespace0.0.infoblock".to_owned(),
+            format!("grep -qx 0x100000000 {sysfs}/resource || echo 'STOP: namespace0.0 is another one by now'"),
             "ndctl disable-namespace namespace0.0".to_owned(),
             format!("grep -qx {uuid} {sysfs}/uuid || echo {uuid} >{sysfs}/uuid"),
             format!("grep -qx 1073741824 {sysfs}/size || echo 1073741824 >{sysfs}/size"),
@@ -208,5 +209,5 @@ fn without_labels_there_is_no_uuid_to_put_back() {
     assert!(kept.read(&label_less, &block.encode(), at(1)));
     let steps = put_back::steps("namespace0.0", kept.find("namespace0.0").expect("kept"));
     assert!(!steps.iter().any(|step| step.contains("/uuid") || step.contains("/size")));
-    assert!(steps[2].starts_with("grep -qx dax ") && steps[2].ends_with("|| true"), "{}", steps[2]);
+    assert!(steps[3].starts_with("grep -qx dax ") && steps[3].ends_with("|| true"), "{}", steps[3]);
 }
