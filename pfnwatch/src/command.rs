@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod kernel;
 pub mod plan;
+pub mod policy;
 pub mod predict;
 pub mod run;
 pub mod scan;
