@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::guard_line;
 use crate::{
     assess::{Verdict, map_name},
     event::{
@@ -26,6 +27,20 @@ pub fn of(event: &Event) -> String {
             change("label", it, &format!("{} gets {}", it.device, Bytes(it.size_bytes.unwrap_or_default())))
         }
         Body::Destroy(it) => change("destroy", it, &it.device),
+        Body::Denied(it) => guard_line::denied(it),
+        Body::WouldDeny(it) => guard_line::passed("WOULD DENY", it),
+        Body::Exempt(it) => guard_line::passed("exempt", it),
+        Body::Unjudged(it) => guard_line::passed("UNJUDGED", it),
+        Body::Found(it) => guard_line::found(it),
+        Body::ModeChanged(it) => guard_line::mode_changed(it),
+        Body::PolicyLoaded(it) => guard_line::policy_loaded(it),
+        Body::PolicyRefused(it) => guard_line::policy_refused(it),
+        Body::ExemptionGranted(it) => guard_line::exemption("granted", it),
+        Body::ExemptionSpent(it) => guard_line::exemption("spent", it),
+        Body::ExemptionEnded(it) => guard_line::exemption("ended", it),
+        Body::GuardState(it) => guard_line::state(it),
+        Body::GuardTakenOver(it) => guard_line::handover("of the agent before taken over", it),
+        Body::GuardReleased(it) => guard_line::handover("released", it),
         Body::Ready(it) => ready(it),
         Body::MaxStructPage(it) => max_struct_page(it),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
@@ -54,7 +69,7 @@ fn set_up(it: &SetUp) -> String {
         // Writing to a String cannot fail.
         let _ = write!(line, ": {} reserved, {} usable", exactly(sizes.reservation_bytes), exactly(sizes.usable_bytes));
     }
-    format!("{line}; {}{}{}", it.meaning, verdict(it), by(it.attempt.by.as_ref()))
+    format!("{line}; {}{}{}{}", it.meaning, verdict(it), guard_line::prediction(it), by(it.attempt.by.as_ref()))
 }
 
 /// What is wrong with it, if anything is: a good set-up needs no verdict on its line.
@@ -67,7 +82,7 @@ fn verdict(it: &SetUp) -> String {
 }
 
 /// A size for the eye, and to the byte where that is not the same.
-fn exactly(bytes: u64) -> String {
+pub(super) fn exactly(bytes: u64) -> String {
     let short = Bytes(bytes).to_string();
     if short.contains('.') { format!("{short} ({bytes} B)") } else { short }
 }
@@ -91,7 +106,7 @@ fn probe(it: &Probe) -> String {
     )
 }
 
-fn on(namespace: Option<&Namespace>) -> String {
+pub(super) fn on(namespace: Option<&Namespace>) -> String {
     namespace.map_or_else(
         || "no namespace".to_owned(),
         |namespace| format!("{} of {}", namespace.namespace, Bytes(namespace.size_bytes)),
@@ -109,8 +124,12 @@ fn change(kind: &str, it: &Change, what: &str) -> String {
     format!("{kind:8} {what}{}", by(it.by.as_ref()))
 }
 
-fn by(actor: Option<&Actor>) -> String {
-    actor.map_or_else(String::new, |actor| format!("; by {} (pid {}, uid {})", actor.comm, actor.pid, actor.uid))
+/// Who it was. A process names itself: what it puts there must not look like another line.
+pub(super) fn by(actor: Option<&Actor>) -> String {
+    actor.map_or_else(String::new, |actor| {
+        let comm = actor.comm.replace(char::is_control, "?");
+        format!("; by {comm} (pid {}, uid {})", actor.pid, actor.uid)
+    })
 }
 
 fn ready(it: &Ready) -> String {
@@ -146,8 +165,9 @@ fn max_struct_page(it: &MaxStructPageKnown) -> String {
 
 fn lost(it: Lost) -> String {
     format!(
-        "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end",
-        it.lost, it.read_faults, it.table_full, it.unpaired
+        "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end, \
+         {} creations passed by a fault of the guard's, {} info blocks not remembered",
+        it.lost, it.read_faults, it.table_full, it.unpaired, it.guard_faults, it.blocks_missed
     )
 }
 
