@@ -15,6 +15,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod decode;
 pub mod event;
 pub mod exit;
@@ -31,6 +32,7 @@ pub mod paths;
 pub mod pipeline;
 pub mod policy;
 pub mod readiness;
+pub mod recent;
 #[cfg(test)]
 mod seeds;
 pub mod shutdown;
