@@ -64,7 +64,14 @@ fn the_example_is_valid_and_explained() {
     let output = pfnwatch(host.path(), &["policy", "check", EXAMPLE], "");
     let words = text(&output.stdout);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    for said in ["is valid", "Mode audit", "goes, release", "0.1 %", "16 GiB   258 MiB", "No exemptions"] {
+    for said in [
+        "is valid",
+        "Mode audit",
+        "goes, release",
+        "0.1 %",
+        "16 GiB   258 MiB            16.3 MiB  514 MiB: OVERSIZE",
+        "No exemptions",
+    ] {
         assert!(words.contains(said), "{said}: {words}");
     }
     assert!(!words.contains("Warnings"), "{words}");

@@ -4,7 +4,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    policy::{Exemption, Mode, judge::Decision, rfc3339},
+    policy::{Mode, judge::Decision},
     units::Bytes,
 };
 
@@ -63,19 +63,14 @@ pub(super) struct Creation {
 pub(super) fn outcome(decision: Decision<'_>, mode: Mode, detail: String) -> (Outcome, String) {
     match decision {
         Decision::Passes => (Outcome::Passes, detail),
-        Decision::Exempt(exemption) => (Outcome::Exempt, format!("{detail}; {}", exempt_as(exemption))),
+        Decision::Exempt(exemption) => (Outcome::Exempt, format!("{detail}; exempt is {exemption}")),
         Decision::PerhapsExempt(exemption) => {
             let unclear = "whether that covers it is not known: its region or its uuid could not be seen from here";
-            (Outcome::Unknown, format!("{detail}; {}, but {unclear}", exempt_as(exemption)))
+            (Outcome::Unknown, format!("{detail}; exempt is {exemption}; {unclear}"))
         }
         Decision::Denied if mode == Mode::Enforce => (Outcome::Denied, detail),
         Decision::Denied => (Outcome::WouldDeny, detail),
     }
-}
-
-fn exempt_as(exemption: &Exemption) -> String {
-    let until = exemption.until.map(|until| format!(" until {}", rfc3339(until))).unwrap_or_default();
-    format!("exempt is {}{until}: {}", exemption.subject, exemption.reason)
 }
 
 /// An excess in words.

@@ -3,14 +3,14 @@
 use std::{path::Path, time::SystemTime};
 
 use pfnwatch_common::{Geometry, Map, Rule, reservation, reservation::REGRESSED_STRUCT_PAGE};
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::creation::Against;
 use crate::{
     assess::Thresholds,
     event::SCHEMA,
     inventory::{Attribute, Inventory, Missing},
-    policy::{Exemption, Policy, Subject, mode_name, rfc3339},
+    policy::{Exemption, Mode, OnAgentExit, Policy, Subject, mode_name, rfc3339},
     survey::COMPAT_ALIGN,
 };
 
@@ -26,22 +26,16 @@ pub(super) struct Explanation {
     schema: u32,
     pub(super) file: String,
     valid: bool,
-    pub(super) mode: &'static str,
-    pub(super) on_agent_exit: &'static str,
-    pub(super) thresholds: Limits,
+    #[serde(serialize_with = "mode")]
+    pub(super) mode: Mode,
+    pub(super) on_agent_exit: OnAgentExit,
+    #[serde(serialize_with = "limits")]
+    pub(super) thresholds: Thresholds,
     pub(super) examples: Vec<Example>,
     pub(super) exemptions: Vec<Exempted>,
     pub(super) warnings: Vec<String>,
     /// Null unless it was asked for.
     pub(super) against: Option<Against>,
-}
-
-/// Both are to be passed.
-#[derive(Debug, Serialize)]
-pub(super) struct Limits {
-    pub(super) aligns: u64,
-    pub(super) parts_per_million: u64,
-    pub(super) reference_struct_page_bytes: u64,
 }
 
 /// What the limits mean for one size.
@@ -63,6 +57,8 @@ pub(super) struct Example {
 pub(super) struct Exempted {
     #[serde(flatten)]
     pub(super) subject: Subject,
+    #[serde(skip)]
+    pub(super) words: String,
     pub(super) reason: String,
     /// Null where it never ends.
     pub(super) until: Option<String>,
@@ -80,7 +76,6 @@ impl Explanation {
         now: SystemTime,
         against: Option<Against>,
     ) -> Self {
-        let Thresholds { reference_struct_page, aligns, parts_per_million } = policy.thresholds;
         let examples: Vec<_> = EXAMPLES.iter().filter_map(|size| example(*size, &policy.thresholds)).collect();
         let exemptions: Vec<_> =
             policy.exemptions.iter().map(|exemption| exempted(exemption, inventory, now)).collect();
@@ -88,15 +83,28 @@ impl Explanation {
             schema: SCHEMA,
             file: file.display().to_string(),
             valid: true,
-            mode: mode_name(policy.mode),
-            on_agent_exit: policy.on_agent_exit.as_str(),
-            thresholds: Limits { aligns, parts_per_million, reference_struct_page_bytes: reference_struct_page },
+            mode: policy.mode,
+            on_agent_exit: policy.on_agent_exit,
+            thresholds: policy.thresholds,
             warnings: warnings(&examples, &exemptions, inventory),
             examples,
             exemptions,
             against,
         }
     }
+}
+
+fn mode<S: Serializer>(mode: &Mode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(mode_name(*mode))
+}
+
+fn limits<S: Serializer>(thresholds: &Thresholds, serializer: S) -> Result<S::Ok, S::Error> {
+    let Thresholds { reference_struct_page, aligns, parts_per_million } = *thresholds;
+    let mut map = serializer.serialize_map(None)?;
+    map.serialize_entry("aligns", &aligns)?;
+    map.serialize_entry("parts_per_million", &parts_per_million)?;
+    map.serialize_entry("reference_struct_page_bytes", &reference_struct_page)?;
+    map.end()
 }
 
 fn example(size: u64, thresholds: &Thresholds) -> Option<Example> {
@@ -120,6 +128,7 @@ fn example(size: u64, thresholds: &Thresholds) -> Option<Example> {
 fn exempted(exemption: &Exemption, inventory: &Inventory, now: SystemTime) -> Exempted {
     Exempted {
         subject: exemption.subject,
+        words: exemption.to_string(),
         reason: exemption.reason.clone(),
         until: exemption.until.map(rfc3339),
         has_ended: exemption.has_ended(now),

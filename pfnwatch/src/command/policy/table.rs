@@ -6,16 +6,20 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{
     creation::{Against, Creation, Outcome},
-    explanation::{Example, Explanation, Limits},
+    explanation::{Example, Explanation},
 };
-use crate::units::Bytes;
+use crate::{
+    policy::{Mode, exit_in_words, limits_in_words, mode_in_words, mode_name},
+    units::Bytes,
+};
 
 /// Everything, section by section.
 pub(super) fn render(explanation: &Explanation) -> String {
     let mut text = format!("{} is valid.\n", explanation.file);
     // Writing to a string does not fail.
-    let _ = writeln!(text, "\nMode {}: {}", explanation.mode, mode(explanation.mode));
-    let _ = writeln!(text, "When the agent goes, {}: {}", explanation.on_agent_exit, exit(explanation.on_agent_exit));
+    let (mode, exit) = (explanation.mode, explanation.on_agent_exit);
+    let _ = writeln!(text, "\nMode {}: {}.", mode_name(mode), mode_in_words(mode));
+    let _ = writeln!(text, "When the agent goes, {}: {}.", exit.as_str(), exit_in_words(exit));
     limits(&mut text, explanation);
     exemptions(&mut text, explanation);
     if !explanation.warnings.is_empty() {
@@ -25,36 +29,18 @@ pub(super) fn render(explanation: &Explanation) -> String {
         }
     }
     if let Some(against) = &explanation.against {
-        hold(&mut text, against, explanation.mode);
+        hold(&mut text, against, mode);
     }
     text
 }
 
-fn mode(mode: &str) -> &'static str {
-    match mode {
-        "enforce" => "an oversize namespace is refused before anything is written.",
-        _ => "an oversize namespace is made, and reported as one that enforce would have refused.",
-    }
-}
-
-fn exit(on_agent_exit: &str) -> &'static str {
-    match on_agent_exit {
-        "hold" => "the guard stays and judges on, until the next agent takes over or `pfnwatch guard release`.",
-        _ => "the guard goes with it, and nothing is refused any more.",
-    }
-}
-
 fn limits(text: &mut String, explanation: &Explanation) {
-    let Limits { aligns, parts_per_million, reference_struct_page_bytes } = explanation.thresholds;
     let _ = write!(
         text,
         "\nJudged is what is about to be made with map=dev, in fsdax or devdax mode. Namespaces that are there\n\
-         already are always enabled; map=mem, sector and raw are never judged.\n\
-         It is oversize when it would reserve more than {reference_struct_page_bytes} bytes for each page ask for (the \
-         ideal),\nby more than {} and by more than {} % of the namespace.\n\
+         already are always enabled; map=mem, sector and raw are never judged. One is oversize when it would\nreserve {}.\n\
          At an align of 2 MiB, with pages of 4 KiB:\n\n",
-        times(aligns),
-        percent(parts_per_million),
+        limits_in_words(&explanation.thresholds).replace(", by more", ",\nby more"),
     );
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -70,19 +56,6 @@ fn limits(text: &mut String, explanation: &Explanation) {
     let _ = writeln!(text, "{}", table.trim_fmt());
 }
 
-fn times(aligns: u64) -> String {
-    match aligns {
-        1 => "its align".to_owned(),
-        _ => format!("{aligns} times its align"),
-    }
-}
-
-/// Millionths as percent, without the zeros at the end.
-fn percent(parts_per_million: u64) -> String {
-    let text = format!("{}.{:04}", parts_per_million / 10_000, parts_per_million % 10_000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 fn exemptions(text: &mut String, explanation: &Explanation) {
     if explanation.exemptions.is_empty() {
         text.push_str("\nNo exemptions.\n");
@@ -90,16 +63,12 @@ fn exemptions(text: &mut String, explanation: &Explanation) {
     }
     text.push_str("\nExemptions, which pass all the same:\n");
     for (number, exemption) in (1..).zip(&explanation.exemptions) {
-        let end = match &exemption.until {
-            Some(until) if exemption.has_ended => format!("ended at {until}"),
-            Some(until) => format!("until {until}"),
-            None => "without an end".to_owned(),
-        };
-        let _ = writeln!(text, "  {number}. {}, {end}: {}", exemption.subject, exemption.reason);
+        let ended = if exemption.has_ended { " (ended)" } else { "" };
+        let _ = writeln!(text, "  {number}. {}{ended}", exemption.words);
     }
 }
 
-fn hold(text: &mut String, against: &Against, mode: &str) {
+fn hold(text: &mut String, against: &Against, mode: Mode) {
     let from_events = against.what == "events";
     let _ = writeln!(
         text,
@@ -148,10 +117,10 @@ fn creations(creations: &[Creation], from_events: bool) -> Table {
     table
 }
 
-fn totals(text: &mut String, against: &Against, mode: &str) {
+fn totals(text: &mut String, against: &Against, mode: Mode) {
     let counts = &against.counts;
     let denied = counts.denied.saturating_add(counts.would_deny);
-    let word = if mode == "enforce" { "denied" } else { "would be denied under enforce" };
+    let word = if mode == Mode::Enforce { "denied" } else { "would be denied under enforce" };
     let _ = write!(text, "{denied} {word}");
     if denied > 0 {
         let _ = write!(text, " ({} too much)", Bytes(counts.denied_excess_bytes));

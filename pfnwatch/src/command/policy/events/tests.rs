@@ -1,5 +1,3 @@
-use std::time::{Duration, UNIX_EPOCH};
-
 use pfnwatch_common::record::Plain as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -15,12 +13,14 @@ const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 const UUID: &str = "9d58c5d0-3a3f-4bd6-8a3c-0d6a9a8d1f11";
 
-/// A set-up as the agent writes it, with a reservation of so many bytes for each page.
+/// A record as the agent writes it.
+fn written(record: &[u8]) -> Value {
+    serde_json::to_value(decode::decode(record, &decode::tests::context()).expect("an event")).expect("JSON")
+}
+
+/// A set-up that made a block with this reservation, for 1 GiB.
 fn made(reservation: u64) -> Value {
-    let context =
-        decode::Context { booted: UNIX_EPOCH + Duration::from_secs(1000), page_size: 4096, struct_page_size: Some(64) };
-    let event = decode::decode(decode::tests::creation().as_bytes(), &context).expect("an event");
-    let mut line = serde_json::to_value(event).expect("JSON");
+    let mut line = written(decode::tests::creation().as_bytes());
     line["reservation_bytes"] = reservation.into();
     line
 }
@@ -61,6 +61,20 @@ fn what_the_agent_writes_is_understood() {
     assert_eq!((against.counts.would_deny, against.counts.denied_excess_bytes), (1, 16 * MIB));
     let good = held(&[made(18 * MIB)], &Policy::default(), &[]);
     assert_eq!((outcomes(&good), good.denies()), (vec![Outcome::Passes], false));
+}
+
+#[test]
+fn what_the_guard_says_is_understood() {
+    let line = written(decode::tests::judgement::denial().as_bytes());
+    let against = held(std::slice::from_ref(&line), &Policy::default(), &[]);
+    assert_eq!(outcomes(&against), [Outcome::WouldDeny], "{line}");
+    let creation = serde_json::to_value(&against.creations[0]).expect("JSON");
+    for key in ["event", "namespace", "namespace_uuid", "start_address", "size_bytes", "align_bytes"] {
+        assert!(!line[key].is_null() && creation[key] == line[key], "{key}: {line}");
+    }
+    for key in ["reservation_bytes", "ideal_bytes", "excess_bytes"] {
+        assert!(!line[key].is_null() && creation[key] == line[key], "{key}: {line}");
+    }
 }
 
 #[test]
