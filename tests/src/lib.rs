@@ -7,6 +7,7 @@
 //! tool), and holds what [`agent`] says against [`sysfs`] and the raw [`infoblock`].
 
 pub mod agent;
+pub mod bench;
 pub mod bpf;
 pub mod command;
 pub mod creation;
