@@ -21,7 +21,7 @@ const ALIGN_BYTES: u64 = 2 << 20;
 /// All that the work needs.
 pub struct Ground {
     loop_control: File,
-    /// A namespace without a size: nd_pmem refuses it.
+    /// A btt device without a namespace: nd_pmem refuses it.
     other: String,
     creation: Prepared,
 }
@@ -40,10 +40,7 @@ impl Ground {
         })?;
         // nd_pfn_init (drivers/nvdimm/pfn_devs.c) writes no info block there: the seed stays as it is for the next bind.
         sysfs::write(region, "read_only", "1")?;
-        // The seed before is a namespace now; this one has no size yet.
-        let other = sysfs::text(region, "namespace_seed")?;
-        ensure!(sysfs::number(&other, "size")? == 0, "{other} is no seed");
-        Ok(Self { loop_control, other, creation })
+        Ok(Self { loop_control, other: sysfs::seed(region, "btt_seed")?, creation })
     }
 
     /// Does the work so often.

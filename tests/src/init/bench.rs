@@ -1,6 +1,7 @@
 //! The guest's side of `cargo xtask bench guard`.
 
 use std::fs;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -18,6 +19,8 @@ use crate::{command, modules, sysfs};
 const REGIONS: usize = 1;
 /// Rounds of each work.
 const ROUNDS: usize = 9;
+/// Before a round: what the one before left to be freed later is done by then.
+const SETTLE: Duration = Duration::from_millis(500);
 /// How often in a round.
 const TIMES: [(Work, u64); 4] =
     [(Work::Cgroups, 100), (Work::Devices, 10), (Work::OtherBind, 50), (Work::Creation, 50)];
@@ -63,6 +66,7 @@ impl Bench<'_> {
     }
 
     fn round(&self, work: Work, times: u64, program: Option<&str>) -> Result<Round> {
+        sleep(SETTLE);
         let start = thread_time()?;
         self.ground.work(work, times)?;
         let work_time = thread_time()?.saturating_sub(start);
