@@ -3,10 +3,10 @@
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use pfnwatch_common::{
     counter::Counter,
-    record::{Attempt, Block, BlockHead, Notice},
+    record::{Attempt, Block, BlockHead, Judgement, Notice, Seen},
 };
 
-use crate::{counters::count, kernel::Read, maps::RECORDS};
+use crate::{counters::count, kernel::Read, maps::RECORDS, task};
 
 /// Nanoseconds since boot, suspend included.
 #[inline(always)]
@@ -69,6 +69,24 @@ pub(crate) fn notice(fill: impl FnOnce(&mut Notice)) {
     };
     // The template is copied by the compiler from read-only data: all bytes are initialised from here on.
     fill(entry.write(EMPTY));
+    entry.submit(0);
+    count(Counter::Emitted);
+}
+
+/// Sends a judgement that `fill` completes in place; one with a fault in it is sent as well, and says so.
+#[inline(always)]
+pub(crate) fn judgement(fill: impl FnOnce(&mut Judgement) -> Read<()>) {
+    static EMPTY: Judgement = Judgement::EMPTY;
+    let Some(mut entry) = RECORDS.reserve::<Judgement>(0) else {
+        count(Counter::Lost);
+        return;
+    };
+    let record = entry.write(EMPTY);
+    record.at_ns = now();
+    task::describe(&mut record.task);
+    if fill(record).is_err() {
+        record.seen = record.seen.with(Seen::FAULT);
+    }
     entry.submit(0);
     count(Counter::Emitted);
 }

@@ -18,6 +18,10 @@ static READER: u32 = 0;
 #[unsafe(no_mangle)]
 static BIND_SEEN: u8 = 0;
 
+/// This load's own number among guards that share maps.
+#[unsafe(no_mangle)]
+static GUARD_ID: u64 = 0;
+
 /// The offset that `pick` names. Read anew each time: what the compiler sees here is not what the agent puts there.
 #[inline(always)]
 pub(crate) fn offset(pick: fn(&'static Layout) -> &'static FieldOffset) -> FieldOffset {
@@ -44,4 +48,11 @@ pub(crate) fn reader() -> u32 {
 pub(crate) fn bind_seen() -> bool {
     // SAFETY: a reference to a static is valid and aligned.
     unsafe { core::ptr::read_volatile(&raw const BIND_SEEN) != 0 }
+}
+
+/// The number of this guard.
+#[inline(always)]
+pub(crate) fn guard_id() -> u64 {
+    // SAFETY: a reference to a static is valid and aligned.
+    unsafe { core::ptr::read_volatile(&raw const GUARD_ID) }
 }

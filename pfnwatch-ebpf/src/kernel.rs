@@ -1,6 +1,9 @@
 //! Kernel structures as typed pointers. Only this folder reads kernel memory, and only through the functions below.
 
 mod device;
+mod kernfs;
+mod module;
+mod name;
 mod nd;
 mod task;
 
@@ -13,7 +16,9 @@ use pfnwatch_common::{
 
 pub(crate) use self::{
     device::Device,
-    nd::{Namespace, NdPfn, Region, claimed_by},
+    kernfs::KernfsNode,
+    module::Module,
+    nd::{Namespace, NdPfn, Region, claimed_by, uuid_behind},
     task::Task,
 };
 use crate::{counters::count, globals::offset};
@@ -67,6 +72,14 @@ fn pointer(base: u64, pick: Pick) -> Read<Option<u64>> {
     Ok((address != 0).then_some(address))
 }
 
+/// Reads a pointer at `address`; a null pointer is `None`.
+#[inline(always)]
+fn pointer_at(address: u64) -> Read<Option<u64>> {
+    // SAFETY: the helper checks the address and fails where nothing can be read.
+    let pointer: u64 = unsafe { bpf_probe_read_kernel(address as *const u64) }.or_else(|_| fault())?;
+    Ok((pointer != 0).then_some(pointer))
+}
+
 /// Reads a C string at `address`, cut where it does not fit.
 #[inline(always)]
 pub(crate) fn text<const N: usize>(address: u64, into: &mut Text<N>) -> Read<()> {
@@ -75,6 +88,13 @@ pub(crate) fn text<const N: usize>(address: u64, into: &mut Text<N>) -> Read<()>
         Ok(_) => Ok(()),
         Err(_) => fault(),
     }
+}
+
+/// Reads two words at `address`.
+#[inline(always)]
+fn words(address: u64) -> Read<[u64; 2]> {
+    // SAFETY: the helper checks the address and fails where nothing can be read.
+    unsafe { bpf_probe_read_kernel(address as *const [u64; 2]) }.or_else(|_| fault())
 }
 
 /// Reads bytes at `address`.

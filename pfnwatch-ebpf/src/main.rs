@@ -10,10 +10,13 @@
 mod counters;
 mod emit;
 mod globals;
+mod guard;
 mod kernel;
+mod known;
 mod maps;
 mod probes;
 mod task;
+mod uuid;
 
 /// The tracing helpers are for programs under a licence that is compatible with the GPL.
 #[unsafe(no_mangle)]

@@ -3,9 +3,16 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use pfnwatch_common::{counter::Counter, record::Attempt};
+use pfnwatch_common::{
+    counter::Counter,
+    guard::MissedBlocks,
+    policy::{SLOTS, Snapshot},
+    record::Attempt,
+};
+
+use crate::uuid::Uuid;
 
 /// Records for the agent. Its size is the agent's to choose.
 #[map]
@@ -18,3 +25,54 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Cou
 /// Attempts in flight, by thread id. An entry is made when one begins, so that an idle host keeps none.
 #[map]
 pub(crate) static ATTEMPTS: HashMap<u32, Attempt> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// The policy: see `pfnwatch_common::policy`.
+#[map]
+pub(crate) static POLICIES: Array<Snapshot> = Array::with_max_entries(SLOTS, 0);
+
+/// How many snapshots were handed over: the last one is in slot `ACTIVE % SLOTS`.
+#[map]
+pub(crate) static ACTIVE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// How often libnvdimm came or went.
+#[map]
+pub(crate) static MODULE_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The block uuid of the valid info block on a namespace, by the namespace's start. Its size is the agent's to choose.
+#[map]
+pub(crate) static KNOWN_BLOCKS: HashMap<u64, Uuid> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+
+/// Blocks for which there was no room, as far as a byte can tell.
+#[map]
+pub(crate) static MISSED_BLOCKS: Array<MissedBlocks> = Array::with_max_entries(1, 0);
+
+/// The uuid that user space wrote to a pfn or dax device last, by the device's address. One that falls out is a
+/// creation that passes.
+#[map]
+pub(crate) static WRITTEN_UUIDS: LruHashMap<u64, Uuid> = LruHashMap::with_max_entries(256, 0);
+
+/// A write of a uuid that is under way, by thread id: the device, and where its uuid is kept.
+#[map]
+pub(crate) static UUID_STORES: HashMap<u32, UuidStore> = HashMap::with_max_entries(64, BPF_F_NO_PREALLOC);
+
+/// Exemptions that are good for one creation, by their id. Whoever removes the entry has spent it.
+#[map]
+pub(crate) static TICKETS: HashMap<u64, u64> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// Which guard judges.
+#[map]
+pub(crate) static GUARD_IN_CHARGE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// What one of two guards has judged and the other has not seen yet, by thread id.
+#[map]
+pub(crate) static JUDGED: HashMap<u32, u64> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
+
+/// A write of a uuid that is under way.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct UuidStore {
+    /// The kernel's address of the `struct device`.
+    pub(crate) device: u64,
+    /// The kernel's address of the pointer to its uuid.
+    pub(crate) out: u64,
+}

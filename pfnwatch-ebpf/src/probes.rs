@@ -3,4 +3,6 @@
 mod attribute;
 mod bind;
 mod lifecycle;
+mod module;
 mod setup_pfn;
+mod uuid;

@@ -1,6 +1,7 @@
 //! From the wire records of the eBPF programs to domain events. Pure: what it needs to know is in [`Context`].
 
 mod errno;
+mod judgement;
 mod setup;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -8,7 +9,7 @@ pub(crate) mod tests;
 use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::{
-    record::{Attempt, Kind, Notice, NoticeKind, Personality, Plain as _, Seen, TaskInfo, Text},
+    record::{Attempt, Judgement, Kind, Notice, NoticeKind, Personality, Plain as _, Seen, TaskInfo, Text},
     superblock,
 };
 use thiserror::Error;
@@ -49,6 +50,17 @@ pub enum DecodeError {
     /// A notice of something that this agent does not know.
     #[error("a notice of unknown kind {0}: the eBPF programs are not of this agent's version")]
     UnknownNotice(u32),
+    /// A judgement that decided something that this agent does not know.
+    #[error("a judgement of unknown decision {0}: the eBPF programs are not of this agent's version")]
+    UnknownDecision(u32),
+    /// A judgement that was not made for a reason that this agent does not know.
+    #[error(
+        "a judgement that was not made for the unknown reason {0}: the eBPF programs are not of this agent's version"
+    )]
+    UnknownReason(u32),
+    /// A judgement of a device that the guard does not judge.
+    #[error("a judgement of a device of kind {0}, which is neither fsdax nor devdax")]
+    NotGuarded(u32),
 }
 
 /// Decodes one record.
@@ -65,10 +77,14 @@ pub fn decode(bytes: &[u8], context: &Context) -> Result<Event, DecodeError> {
             Ok(event_at(record.ended_ns, attempt(&record, context), context))
         }
         // Info blocks are asked for by the inventory alone, which reads them itself.
-        Kind::Block => Err(DecodeError::UnknownKind(number)),
+        Kind::Block | Kind::Judgement => Err(DecodeError::UnknownKind(number)),
         Kind::Notice => {
             let record = Notice::from_bytes(bytes).ok_or(wrong(size_of::<Notice>()))?;
             Ok(event_at(record.at_ns, notice(&record)?, context))
+        }
+        Kind::Judgement => {
+            let record = Judgement::from_bytes(bytes).ok_or(wrong(size_of::<Judgement>()))?;
+            Ok(event_at(record.at_ns, judgement::judgement(&record)?, context))
         }
     }
 }
@@ -128,12 +144,24 @@ fn bind_code(record: &Attempt) -> Option<i32> {
 }
 
 fn namespace(record: &Attempt) -> Option<event::Namespace> {
-    record.seen.has(Seen::NAMESPACE).then(|| event::Namespace {
-        namespace: text(&record.namespace).unwrap_or_default(),
-        namespace_uuid: uuid(record.seen, Seen::NAMESPACE_UUID, record.namespace_uuid),
-        start_address: record.namespace_start,
+    let Attempt { seen, namespace, namespace_uuid, namespace_start, namespace_end, .. } = record;
+    namespace_of(*seen, namespace, *namespace_uuid, *namespace_start, *namespace_end)
+}
+
+/// A namespace, where one was seen.
+fn namespace_of<const N: usize>(
+    seen: Seen,
+    name: &Text<N>,
+    namespace_uuid: [u8; 16],
+    start: u64,
+    end: u64,
+) -> Option<event::Namespace> {
+    seen.has(Seen::NAMESPACE).then(|| event::Namespace {
+        namespace: text(name).unwrap_or_default(),
+        namespace_uuid: uuid(seen, Seen::NAMESPACE_UUID, namespace_uuid),
+        start_address: start,
         // The resource's end is its last byte; an empty one ends before it starts.
-        size_bytes: record.namespace_end.wrapping_sub(record.namespace_start).wrapping_add(1),
+        size_bytes: end.wrapping_sub(start).wrapping_add(1),
     })
 }
 

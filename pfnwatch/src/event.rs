@@ -1,6 +1,9 @@
 //! The domain events: what pfnwatch tells people and programs. As JSON each is one line with `"schema": 1`.
 
 mod agent;
+mod found;
+mod guard;
+mod judged;
 mod setup;
 
 use std::time::{Duration, SystemTime};
@@ -10,7 +13,10 @@ use uuid::Uuid;
 
 pub use self::{
     agent::{Blind, Lost, MaxStructPageKnown, ProgramState, Ready, State, Stopped, Undecoded},
-    setup::{Block, Judgement, Outcome, SetUp, Sizes, personality_name},
+    found::Found,
+    guard::{Exemption, GuardState, Handover, ModeChanged, PolicyLoaded, PolicyRefused, mode_name},
+    judged::{ExemptionUsed, Judged, Origin, Replaced, Why},
+    setup::{Block, GuardSaid, Judgement, Outcome, Prediction, SetUp, Sizes, personality_name},
 };
 
 /// The version of the JSON that is written. It grows when a key changes its meaning or goes away, not when one is added.
@@ -61,6 +67,34 @@ pub enum Body {
     Label(Change),
     /// The label of a namespace was deleted: it is destroyed.
     Destroy(Change),
+    /// The guard refused a creation: nothing was written.
+    Denied(Box<Judged>),
+    /// The guard let a creation pass that enforce would have refused.
+    WouldDeny(Box<Judged>),
+    /// The guard let an oversize creation pass by an exemption.
+    Exempt(Box<Judged>),
+    /// The guard let a creation pass that it could not judge.
+    Unjudged(Box<Judged>),
+    /// A namespace with map=dev that was there already when observing began.
+    Found(Box<Found>),
+    /// The guard's mode changed.
+    ModeChanged(ModeChanged),
+    /// A policy is in force.
+    PolicyLoaded(PolicyLoaded),
+    /// A policy was not taken.
+    PolicyRefused(PolicyRefused),
+    /// An exemption was granted.
+    ExemptionGranted(Exemption),
+    /// An exemption for one creation was spent.
+    ExemptionSpent(Exemption),
+    /// An exemption ended: its time is over, or it was withdrawn.
+    ExemptionEnded(Exemption),
+    /// Whether the guard guards has changed.
+    GuardState(GuardState),
+    /// The guard that an agent before this one left was taken over.
+    GuardTakenOver(Handover),
+    /// A guard that held on without an agent was released.
+    GuardReleased(Handover),
     /// The agent observes, or is idle because there is nothing to observe.
     Ready(Ready),
     /// What the running kernel reserves for each page, as far as that is known.
@@ -179,15 +213,37 @@ impl Event {
         match &mut self.body {
             Body::SetUp(setup) => setup.attempt.by.as_mut(),
             Body::Probe(probe) => probe.attempt.by.as_mut(),
-            Body::Claim(change) | Body::Unbind(change) | Body::Label(change) | Body::Destroy(change) => {
-                change.by.as_mut()
-            }
-            Body::Ready(_)
+            Body::Claim(it) | Body::Unbind(it) | Body::Label(it) | Body::Destroy(it) => it.by.as_mut(),
+            Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => it.by.as_mut(),
+            Body::ModeChanged(it) => it.by.as_mut(),
+            Body::PolicyLoaded(it) => it.by.as_mut(),
+            Body::ExemptionGranted(it) | Body::ExemptionSpent(it) | Body::ExemptionEnded(it) => it.by.as_mut(),
+            Body::GuardTakenOver(it) | Body::GuardReleased(it) => it.by.as_mut(),
+            Body::Found(_)
+            | Body::PolicyRefused(_)
+            | Body::GuardState(_)
+            | Body::Ready(_)
             | Body::MaxStructPage(_)
             | Body::Blind(_)
             | Body::Lost(_)
             | Body::Undecoded(_)
             | Body::Stopped(_) => None,
+        }
+    }
+
+    /// What the guard made of a creation, if the event is about that.
+    pub fn judged(&self) -> Option<&Judged> {
+        match &self.body {
+            Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// The same, for what fills in more.
+    pub fn judged_mut(&mut self) -> Option<&mut Judged> {
+        match &mut self.body {
+            Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => Some(it),
+            _ => None,
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod decode;
 pub mod event;
 pub mod exit;
@@ -27,6 +28,7 @@ pub mod module_watch;
 pub mod observation;
 pub mod paths;
 pub mod pipeline;
+pub mod policy;
 pub mod readiness;
 #[cfg(test)]
 mod seeds;

@@ -113,6 +113,8 @@ impl Observation {
             read_faults: since(Counter::ReadFault),
             table_full: since(Counter::TableFull),
             unpaired: since(Counter::Unpaired),
+            guard_faults: since(Counter::GuardFault),
+            blocks_missed: since(Counter::BlockMissed),
         };
         self.told = now;
         Ok(missed)

@@ -133,6 +133,7 @@ mod tests {
             }),
             struct_page_size_bytes: Some(64),
             judgement: None,
+            guard: None,
             info_block: Some(block),
         }
     }

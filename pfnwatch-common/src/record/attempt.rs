@@ -96,6 +96,8 @@ pub struct Attempt {
     pub device_address: u64,
     /// The kernel's address of the `struct nd_pfn` while `nvdimm_setup_pfn` runs, else 0; never shown.
     pub nd_pfn_address: u64,
+    /// The kernel's address of the `struct nd_pfn` that `nd_pfn_validate` looks at, else 0; never shown.
+    pub validated_address: u64,
     /// In whose context.
     pub task: TaskInfo,
     /// The device's name: `pfn0.1`, `namespace0.0`.
@@ -148,6 +150,7 @@ impl Attempt {
         ended_ns: 0,
         device_address: 0,
         nd_pfn_address: 0,
+        validated_address: 0,
         task: TaskInfo::EMPTY,
         device: Text::EMPTY,
         region: Text::EMPTY,
@@ -171,8 +174,8 @@ impl Attempt {
     };
 }
 
-// 5 × 8 + task 40 + 3 texts of 32 + 6 × 4 + 4 × 8 + text 32 + 2 × 4 + 2 uuids + block: no padding.
-const _: () = assert!(size_of::<Attempt>() == 40 + 40 + 96 + 24 + 32 + 32 + 8 + 32 + BLOCK_HEAD);
+// 6 × 8 + task 40 + 3 texts of 32 + 6 × 4 + 4 × 8 + text 32 + 2 × 4 + 2 uuids + block: no padding.
+const _: () = assert!(size_of::<Attempt>() == 48 + 40 + 96 + 24 + 32 + 32 + 8 + 32 + BLOCK_HEAD);
 
 // SAFETY: `repr(C)`, integers and arrays of them only, and no padding, as the sum above shows.
 unsafe impl Plain for Attempt {}

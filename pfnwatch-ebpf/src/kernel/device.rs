@@ -1,25 +1,24 @@
 //! `struct device`.
 
-use core::mem::MaybeUninit;
-
 use pfnwatch_common::record::{Personality, Text};
 
-use super::{Read, container, pointer, text};
+use super::{
+    Read, container,
+    name::{Name, name},
+    pointer, text,
+};
 
 /// A pointer to a `struct device`.
 #[derive(Clone, Copy)]
 pub(crate) struct Device(u64);
 
-/// The first bytes of a device type's name, NUL included, as little-endian words: cheap to compare.
-type TypeName = [u64; 3];
-
 /// The type names of libnvdimm's devices (drivers/nvdimm/{pfn,dax,btt,namespace}_devs.c).
-const TYPES: [(TypeName, Personality); 5] = [
-    (words(b"nd_pfn"), Personality::Pfn),
-    (words(b"nd_dax"), Personality::Dax),
-    (words(b"nd_btt"), Personality::Btt),
-    (words(b"nd_namespace_pmem"), Personality::NamespacePmem),
-    (words(b"nd_namespace_io"), Personality::NamespaceIo),
+const TYPES: [(Name, Personality); 5] = [
+    (name(b"nd_pfn"), Personality::Pfn),
+    (name(b"nd_dax"), Personality::Dax),
+    (name(b"nd_btt"), Personality::Btt),
+    (name(b"nd_namespace_pmem"), Personality::NamespacePmem),
+    (name(b"nd_namespace_io"), Personality::NamespaceIo),
 ];
 
 impl Device {
@@ -79,42 +78,12 @@ impl Device {
         let Some(name) = pointer(device_type, |layout| &layout.device_type.name)? else {
             return Ok(Personality::Other);
         };
-        let found = words_at(name)?;
+        let found = Name::at(name)?;
         for (name, personality) in TYPES {
-            if found[0] == name[0] && found[1] == name[1] && found[2] == name[2] {
+            if found.is(&name) {
                 return Ok(personality);
             }
         }
         Ok(Personality::Other)
     }
-}
-
-/// Reads a name as words. They are zeroed one by one, since a call of `memset` would have no function information,
-/// without which the kernel refuses a program that has calls.
-#[inline(always)]
-fn words_at(address: u64) -> Read<TypeName> {
-    let mut words = MaybeUninit::<TypeName>::uninit();
-    let first = words.as_mut_ptr().cast::<u64>();
-    for at in 0..3 {
-        // SAFETY: within the three words.
-        unsafe { first.add(at).write_volatile(0) };
-    }
-    // SAFETY: three words are 24 bytes, initialised just now, and a `Text` asks for no alignment.
-    text(address, unsafe { &mut *first.cast::<Text<24>>() })?;
-    // SAFETY: as above.
-    Ok(unsafe { words.assume_init() })
-}
-
-const fn words<const N: usize>(name: &[u8; N]) -> TypeName {
-    let mut bytes = [0; 24];
-    bytes.split_at_mut(N).0.copy_from_slice(name);
-    as_words(&bytes)
-}
-
-const fn as_words(b: &[u8; 24]) -> TypeName {
-    [
-        u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]),
-        u64::from_le_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]),
-        u64::from_le_bytes([b[16], b[17], b[18], b[19], b[20], b[21], b[22], b[23]]),
-    ]
 }

@@ -2,7 +2,8 @@
 
 use pfnwatch_common::record::{Personality, Text};
 
-use super::{Device, Read, bytes, container, is_known, member, pointer, value};
+use super::{Device, Read, bytes, container, is_known, member, pointer, pointer_at, value, words};
+use crate::uuid::Uuid;
 
 /// A pointer to a `struct nd_pfn`; a `struct nd_dax` is one.
 #[derive(Clone, Copy)]
@@ -47,6 +48,12 @@ impl NdPfn {
     #[inline(always)]
     pub(crate) fn uuid(self, into: &mut [u8; 16]) -> Read<bool> {
         uuid(pointer(self.0, |layout| &layout.nd_pfn.uuid)?, into)
+    }
+
+    /// The same by value.
+    #[inline(always)]
+    pub(crate) fn uuid_value(self) -> Read<Option<Uuid>> {
+        uuid_value(pointer(self.0, |layout| &layout.nd_pfn.uuid)?)
     }
 
     /// The namespace it claims.
@@ -123,6 +130,16 @@ impl Namespace {
         uuid(pointer(pmem, |layout| &layout.nd_namespace_pmem.uuid)?, into)
     }
 
+    /// The same by value.
+    #[inline(always)]
+    pub(crate) fn uuid_value(self, personality: Personality) -> Read<Option<Uuid>> {
+        if !matches!(personality, Personality::NamespacePmem) {
+            return Ok(None);
+        }
+        let pmem = container(self.io()?, |layout| &layout.nd_namespace_pmem.nsio)?;
+        uuid_value(pointer(pmem, |layout| &layout.nd_namespace_pmem.uuid)?)
+    }
+
     #[inline(always)]
     fn io(self) -> Read<u64> {
         container(self.0, |layout| &layout.nd_namespace_io.common)
@@ -139,11 +156,37 @@ impl Region {
         Self(address)
     }
 
+    /// The region whose device it is.
+    #[inline(always)]
+    pub(crate) fn of(device: Device) -> Read<Self> {
+        Ok(Self(container(device.address(), |layout| &layout.nd_region.dev)?))
+    }
+
+    /// Whether the device is the one that waits to be configured: user space gave it all that it has.
+    #[inline(always)]
+    pub(crate) fn has_seed(self, device: Device) -> Read<bool> {
+        let seed = Some(device.address());
+        Ok(pointer(self.0, |layout| &layout.nd_region.pfn_seed)? == seed
+            || pointer(self.0, |layout| &layout.nd_region.dax_seed)? == seed)
+    }
+
     /// The region's name.
     #[inline(always)]
     pub(crate) fn name(self, into: &mut Text<32>) -> Read<()> {
         Device::at(member(self.0, |layout| &layout.nd_region.dev)?).name(into)
     }
+}
+
+/// The uuid that a `uuid_t **` points to.
+#[inline(always)]
+pub(crate) fn uuid_behind(address: u64) -> Read<Option<Uuid>> {
+    uuid_value(pointer_at(address)?)
+}
+
+#[inline(always)]
+fn uuid_value(address: Option<u64>) -> Read<Option<Uuid>> {
+    let Some(address) = address else { return Ok(None) };
+    Ok(Some(Uuid::of_words(words(address)?)))
 }
 
 #[inline(always)]

@@ -14,6 +14,7 @@ use crate::{
     counters::count,
     emit, globals,
     kernel::{Device, Namespace, Read, claimed_by},
+    known,
     maps::ATTEMPTS,
     task,
 };
@@ -113,6 +114,9 @@ pub(super) fn finish(attempt: &mut Attempt, device: Device) {
     if describe(attempt, device).is_err() {
         attempt.seen = attempt.seen.with(Seen::FAULT);
     }
+    if is_enabled_raw(attempt) {
+        known::forget(attempt.namespace_start);
+    }
     if is_seed(attempt) {
         count(Counter::Seed);
     } else {
@@ -121,6 +125,14 @@ pub(super) fn finish(attempt: &mut Attempt, device: Device) {
         emit::attempt(attempt);
     }
     let _ = ATTEMPTS.remove(task::thread_id());
+}
+
+/// A driver took the namespace itself: no block was found, or it was not looked for.
+#[inline(always)]
+fn is_enabled_raw(attempt: &Attempt) -> bool {
+    let itself = attempt.personality == Personality::NamespacePmem as u32
+        || attempt.personality == Personality::NamespaceIo as u32;
+    itself && attempt.seen.has(Seen::BOUND) && attempt.seen.has(Seen::NAMESPACE) && attempt.bind_result == 0
 }
 
 /// A seed, or a namespace of size 0 (its `res.end` is `res.start - 1`, or both are 0): probed whenever one is made, and

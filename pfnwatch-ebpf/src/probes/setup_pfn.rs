@@ -15,6 +15,7 @@ use crate::{
     counters::count,
     globals,
     kernel::{Device, NdPfn, Read},
+    known,
 };
 
 /// `int nvdimm_setup_pfn(struct nd_pfn *nd_pfn, struct dev_pagemap *pgmap)` (drivers/nvdimm/pfn_devs.c) begins.
@@ -58,12 +59,26 @@ fn wanted(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
 /// -ENODEV of `nd_pfn_validate`.
 const NO_BLOCK: i32 = -19;
 
-/// `int nd_pfn_validate(struct nd_pfn *nd_pfn, const char *sig)` returns. Inside a set-up, -ENODEV means that a block is
+/// `int nd_pfn_validate(struct nd_pfn *nd_pfn, const char *sig)` (drivers/nvdimm/pfn_devs.c) begins.
+#[kprobe]
+fn pfn_validate_enter(ctx: ProbeContext) -> u32 {
+    if let (Some(attempt), Some(address)) = (in_flight(), ctx.arg::<u64>(0)) {
+        attempt.validated_address = address;
+    }
+    0
+}
+
+/// `nd_pfn_validate` returns. Inside a set-up, -ENODEV means that a block is
 /// about to be made and 0 that there is one; outside, a namespace's probe looks for a block of either signature.
 #[kretprobe]
 fn pfn_validate_return(ctx: RetProbeContext) -> u32 {
     let Some(attempt) = in_flight() else { return 0 };
     let result = ctx.ret::<i32>();
+    if result == 0 && attempt.validated_address != 0 {
+        // A fault has been counted.
+        let _ = known::remember(NdPfn::at(attempt.validated_address));
+    }
+    attempt.validated_address = 0;
     if attempt.nd_pfn_address != 0 {
         attempt.setup_validate = result;
         attempt.seen = attempt.seen.with(Seen::SETUP_VALIDATED);
@@ -86,7 +101,7 @@ fn setup_pfn_return(ctx: RetProbeContext) -> u32 {
     attempt.nd_pfn_address = 0;
     attempt.setup_result = ctx.ret::<i32>();
     attempt.seen = attempt.seen.with(Seen::SETUP_RETURNED);
-    if result(attempt, nd_pfn).is_err() {
+    if result(attempt, nd_pfn).is_err() || (attempt.setup_result == 0 && known::remember(nd_pfn).is_err()) {
         attempt.seen = attempt.seen.with(Seen::FAULT);
     }
     if globals::debug() {

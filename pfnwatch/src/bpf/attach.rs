@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    programs::{FExit, KProbe},
+    programs::{FExit, KProbe, Lsm, RawTracePoint},
 };
 use pfnwatch_common::{layout::Layout, names};
 
@@ -68,9 +68,10 @@ pub fn attach(settings: &Settings, plan: &[Step]) -> anyhow::Result<Attached> {
 
 fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::Result<Attached> {
     let mut ebpf = load(settings, bind_seen)?;
-    // Parsed for the exit program's target alone, and given back at the end of this function.
-    let btf =
-        if bind_seen { Some(Btf::from_sys_fs().context("/sys/kernel/btf/vmlinux cannot be used")?) } else { None };
+    // Parsed for the targets of the exit programs and the guard, and given back at the end of this function.
+    let types = |step: &Step| step.off.is_none() && matches!(step.hook, Hook::Fexit(_) | Hook::Lsm(_));
+    let btf = plan.iter().any(types).then(Btf::from_sys_fs).transpose();
+    let btf = btf.context("/sys/kernel/btf/vmlinux cannot be used")?;
     let debug_log = if settings.debug { Some(DebugLog::open(&mut ebpf)?) } else { None };
     let (ring, counters) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?);
     let mut programs = Vec::with_capacity(plan.len());
@@ -129,6 +130,17 @@ fn attach_program(ebpf: &mut Ebpf, step: &Step, btf: Option<&Btf>) -> anyhow::Re
             let btf = btf.context("vmlinux's BTF was not read")?;
             probe.load(function, btf).context("the kernel refuses to load it")?;
             probe.attach().with_context(|| format!("the kernel refuses a trampoline on {function}"))?;
+        }
+        Hook::Lsm(hook) => {
+            let guard: &mut Lsm = program.try_into()?;
+            let btf = btf.context("vmlinux's BTF was not read")?;
+            guard.load(hook, btf).context("the kernel refuses to load it")?;
+            guard.attach().with_context(|| format!("the kernel refuses a program on the security hook {hook}"))?;
+        }
+        Hook::RawTracepoint(tracepoint) => {
+            let probe: &mut RawTracePoint = program.try_into()?;
+            probe.load().context("the kernel refuses to load it")?;
+            probe.attach(tracepoint).with_context(|| format!("the kernel has no tracepoint {tracepoint}"))?;
         }
     }
     Ok(())

@@ -14,13 +14,17 @@ pub enum Hook {
     Kretprobe(&'static str),
     /// At the exit of a function of vmlinux, by BTF: unlike a return probe it misses none.
     Fexit(&'static str),
+    /// On a security hook of vmlinux, by BTF.
+    Lsm(&'static str),
+    /// At a tracepoint of the kernel, with its arguments as they are.
+    RawTracepoint(&'static str),
 }
 
 impl Hook {
-    /// The function.
+    /// The function, hook or tracepoint.
     pub const fn function(self) -> &'static str {
         match self {
-            Self::Kprobe(function) | Self::Kretprobe(function) | Self::Fexit(function) => function,
+            Self::Kprobe(at) | Self::Kretprobe(at) | Self::Fexit(at) | Self::Lsm(at) | Self::RawTracepoint(at) => at,
         }
     }
 }
@@ -34,6 +38,8 @@ pub struct Spec {
     pub hook: Hook,
     /// The structures that it reads; the table of layouts says which of their members it cannot do without.
     pub reads: &'static [Structure],
+    /// Whether it cannot do without any of their members, even those that the table calls optional.
+    pub reads_all: bool,
     /// What is not seen without it; none where nothing at all can be said without it.
     pub without: Option<&'static str>,
 }
@@ -42,11 +48,12 @@ const DEVICE: [Structure; 2] = [Structure::Device, Structure::DeviceType];
 
 /// All programs, in the order in which they are attached: an attempt's end before its beginning, so that none begins
 /// whose end would be missed.
-pub const PROGRAMS: [Spec; 10] = [
+pub const PROGRAMS: [Spec; 16] = [
     Spec {
         name: names::BIND_END,
         hook: Hook::Fexit("really_probe"),
         reads: &[Structure::Device, Structure::DeviceDriver, Structure::NdRegion, Structure::NdBtt, Structure::Task],
+        reads_all: false,
         without: Some("whether a set-up ended in an enabled namespace, and namespaces without a memmap"),
     },
     bind_end_spare(names::BIND_END_SPARE),
@@ -55,40 +62,107 @@ pub const PROGRAMS: [Spec; 10] = [
         name: names::SETUP_PFN_RETURN,
         hook: Hook::Kretprobe("nvdimm_setup_pfn"),
         reads: &[Structure::NdPfn],
+        reads_all: false,
         without: None,
     },
     Spec {
         name: names::PFN_VALIDATE_RETURN,
         hook: Hook::Kretprobe("nd_pfn_validate"),
         reads: &[],
+        reads_all: false,
         without: Some("whether an info block was made or met"),
     },
     Spec {
         name: names::SETUP_PFN_ENTER,
         hook: Hook::Kprobe("nvdimm_setup_pfn"),
         reads: &[Structure::NdPfn, Structure::NdNamespaceCommon, Structure::NdNamespaceIo, Structure::NdNamespacePmem],
+        reads_all: false,
         without: None,
     },
-    Spec { name: names::BUS_PROBE, hook: Hook::Kprobe("nvdimm_bus_probe"), reads: &DEVICE, without: None },
+    Spec {
+        name: names::BUS_PROBE,
+        hook: Hook::Kprobe("nvdimm_bus_probe"),
+        reads: &DEVICE,
+        reads_all: false,
+        without: None,
+    },
     Spec {
         name: names::BUS_REMOVE,
         hook: Hook::Kprobe("nvdimm_bus_remove"),
         reads: &DEVICE,
+        reads_all: false,
         without: Some("that a device or a namespace is disabled"),
     },
     Spec {
         name: names::NAMESPACE_STORE,
         hook: Hook::Kprobe("nd_namespace_store"),
         reads: &DEVICE,
+        reads_all: false,
         without: Some("that user space has a device claim a namespace"),
     },
     Spec {
         name: names::LABEL_UPDATE,
         hook: Hook::Kprobe("nd_pmem_namespace_label_update"),
         reads: &[Structure::NdNamespacePmem, Structure::NdNamespaceIo, Structure::NdNamespaceCommon],
+        reads_all: false,
         without: Some("that the label of a namespace is written or deleted"),
     },
+    Spec {
+        name: names::PFN_VALIDATE_ENTER,
+        hook: Hook::Kprobe("nd_pfn_validate"),
+        reads: &[Structure::NdPfn, Structure::NdNamespaceIo],
+        reads_all: true,
+        without: Some("info blocks that are met outside a set-up; the guard takes them for unknown"),
+    },
+    Spec {
+        name: names::UUID_STORE_RETURN,
+        hook: Hook::Kretprobe("nd_uuid_store"),
+        reads: &[],
+        reads_all: true,
+        without: WITHOUT_UUIDS,
+    },
+    Spec {
+        name: names::UUID_STORE_ENTER,
+        hook: Hook::Kprobe("nd_uuid_store"),
+        reads: &DEVICE,
+        reads_all: false,
+        without: WITHOUT_UUIDS,
+    },
+    module_change(names::MODULE_LOAD, "module_load"),
+    module_change(names::MODULE_FREE, "module_free"),
+    Spec {
+        name: names::GUARD,
+        hook: Hook::Lsm("kernfs_init_security"),
+        reads: &[
+            Structure::KernfsNode,
+            Structure::Device,
+            Structure::DeviceType,
+            Structure::NdPfn,
+            Structure::NdRegion,
+            Structure::NdNamespaceCommon,
+            Structure::NdNamespaceIo,
+            Structure::NdNamespacePmem,
+        ],
+        reads_all: true,
+        without: Some(
+            "creations before anything is written: none can be refused, and none reported as one that would be",
+        ),
+    },
 ];
+
+const WITHOUT_UUIDS: Option<&str> =
+    Some("that user space gives a device a uuid: the guard lets creations pass that are not made on a seed");
+
+/// Sees libnvdimm come or go.
+const fn module_change(name: &'static str, tracepoint: &'static str) -> Spec {
+    Spec {
+        name,
+        hook: Hook::RawTracepoint(tracepoint),
+        reads: &[Structure::Module],
+        reads_all: true,
+        without: Some("that libnvdimm is loaded anew: a guard that holds on without an agent cannot tell"),
+    }
+}
 
 /// The program that reads info blocks for the inventory: attached by itself, and only for as long as that takes.
 pub const BLOCK_READER: Step =
@@ -100,6 +174,7 @@ const fn bind_end_spare(name: &'static str) -> Spec {
         name,
         hook: Hook::Fexit("really_probe"),
         reads: &[Structure::Device],
+        reads_all: false,
         without: Some("the end of a few of many attempts at once"),
     }
 }
@@ -135,7 +210,7 @@ pub fn plan(kernel: &Resolution) -> Result<Vec<Step>, Impossible> {
     PROGRAMS
         .iter()
         .map(|spec| {
-            let off = kernel.missing_of(spec.reads).find(|missing| missing.required).map(ToString::to_string);
+            let off = kernel.missing_of(spec.reads).find(|it| it.required || spec.reads_all).map(ToString::to_string);
             match (off, spec.without) {
                 (Some(reason), None) => Err(Impossible { program: spec.name, reason }),
                 (off, without) => Ok(Step {

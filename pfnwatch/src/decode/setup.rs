@@ -37,6 +37,7 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::Kind, context: &
         sizes: info_block.and_then(|block| sizes(&block, record.npfns, context)),
         struct_page_size_bytes: context.struct_page_size,
         judgement: None,
+        guard: None,
         info_block,
     }
 }

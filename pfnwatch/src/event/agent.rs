@@ -75,6 +75,10 @@ pub struct Lost {
     pub table_full: u64,
     /// Attempts of which the beginning or the end was missed.
     pub unpaired: u64,
+    /// Creations that the guard let pass because something of its own failed.
+    pub guard_faults: u64,
+    /// Info blocks that the guard had no room to remember: it passes whatever may be one of them.
+    pub blocks_missed: u64,
 }
 
 impl Lost {
@@ -84,6 +88,8 @@ impl Lost {
         self.read_faults = self.read_faults.saturating_add(other.read_faults);
         self.table_full = self.table_full.saturating_add(other.table_full);
         self.unpaired = self.unpaired.saturating_add(other.unpaired);
+        self.guard_faults = self.guard_faults.saturating_add(other.guard_faults);
+        self.blocks_missed = self.blocks_missed.saturating_add(other.blocks_missed);
     }
 
     /// Whether there is nothing to tell.

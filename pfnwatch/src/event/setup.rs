@@ -42,6 +42,9 @@ pub struct SetUp {
     /// Whether it costs what it should; none before it was judged.
     #[serde(flatten)]
     pub judgement: Option<Judgement>,
+    /// What the guard said before the block was made; none where none was made with map=dev.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Prediction>,
     /// The block itself, for what judges the event.
     #[serde(skip)]
     pub info_block: Option<InfoBlock>,
@@ -66,6 +69,34 @@ pub struct Judgement {
     pub evidence: Option<Evidence>,
     /// One sentence for people.
     pub detail: String,
+}
+
+/// What the guard said of a creation, held against what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Prediction {
+    /// What it said.
+    pub judged: GuardSaid,
+    /// What it predicted to be reserved, in bytes, where it said a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_bytes: Option<u64>,
+    /// Whether it turned out otherwise: oversize although it passed, or another reservation than the one predicted.
+    pub surprise: bool,
+}
+
+/// What the guard said of a creation that went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardSaid {
+    /// Nothing: it was attached, and found no fault with it.
+    Passed,
+    /// Enforce would have refused it.
+    WouldDeny,
+    /// Oversize, and let pass by an exemption.
+    Exempt,
+    /// It could not be judged.
+    Unjudged,
+    /// No guard was attached.
+    NotSeen,
 }
 
 /// The sizes that follow from an info block. `size = reservation + usable + end_trunc`.
@@ -119,7 +150,7 @@ pub enum Outcome {
     Unknown,
 }
 
-fn personality<S: Serializer>(kind: &superblock::Kind, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn personality<S: Serializer>(kind: &superblock::Kind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(personality_name(*kind))
 }
 
@@ -131,7 +162,7 @@ pub const fn personality_name(kind: superblock::Kind) -> &'static str {
     }
 }
 
-fn map<S: Serializer>(map: &Option<Map>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn map<S: Serializer>(map: &Option<Map>, serializer: S) -> Result<S::Ok, S::Error> {
     match map {
         Some(map) => serializer.serialize_some(map_name(*map)),
         None => serializer.serialize_none(),

@@ -41,6 +41,8 @@ pub enum Structure {
     Task,
     /// `struct kernfs_node`
     KernfsNode,
+    /// `struct module`
+    Module,
 }
 
 impl Structure {
@@ -59,6 +61,7 @@ impl Structure {
             Self::NdRegion => "nd_region",
             Self::Task => "task_struct",
             Self::KernfsNode => "kernfs_node",
+            Self::Module => "module",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::guard_line;
 use crate::{
     assess::{Verdict, map_name},
     event::{
@@ -26,6 +27,20 @@ pub fn of(event: &Event) -> String {
             change("label", it, &format!("{} gets {}", it.device, Bytes(it.size_bytes.unwrap_or_default())))
         }
         Body::Destroy(it) => change("destroy", it, &it.device),
+        Body::Denied(it) => guard_line::judged("DENIED", it),
+        Body::WouldDeny(it) => guard_line::judged("WOULD DENY", it),
+        Body::Exempt(it) => guard_line::judged("exempt", it),
+        Body::Unjudged(it) => guard_line::judged("UNJUDGED", it),
+        Body::Found(it) => guard_line::found(it),
+        Body::ModeChanged(it) => guard_line::mode_changed(it),
+        Body::PolicyLoaded(it) => guard_line::policy_loaded(it),
+        Body::PolicyRefused(it) => guard_line::policy_refused(it),
+        Body::ExemptionGranted(it) => guard_line::exemption("granted", it),
+        Body::ExemptionSpent(it) => guard_line::exemption("spent", it),
+        Body::ExemptionEnded(it) => guard_line::exemption("ended", it),
+        Body::GuardState(it) => guard_line::state(it),
+        Body::GuardTakenOver(it) => guard_line::handover("taken over", it),
+        Body::GuardReleased(it) => guard_line::handover("released", it),
         Body::Ready(it) => ready(it),
         Body::MaxStructPage(it) => max_struct_page(it),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
@@ -67,7 +82,7 @@ fn verdict(it: &SetUp) -> String {
 }
 
 /// A size for the eye, and to the byte where that is not the same.
-fn exactly(bytes: u64) -> String {
+pub(super) fn exactly(bytes: u64) -> String {
     let short = Bytes(bytes).to_string();
     if short.contains('.') { format!("{short} ({bytes} B)") } else { short }
 }
@@ -91,7 +106,7 @@ fn probe(it: &Probe) -> String {
     )
 }
 
-fn on(namespace: Option<&Namespace>) -> String {
+pub(super) fn on(namespace: Option<&Namespace>) -> String {
     namespace.map_or_else(
         || "no namespace".to_owned(),
         |namespace| format!("{} of {}", namespace.namespace, Bytes(namespace.size_bytes)),
@@ -109,7 +124,7 @@ fn change(kind: &str, it: &Change, what: &str) -> String {
     format!("{kind:8} {what}{}", by(it.by.as_ref()))
 }
 
-fn by(actor: Option<&Actor>) -> String {
+pub(super) fn by(actor: Option<&Actor>) -> String {
     actor.map_or_else(String::new, |actor| format!("; by {} (pid {}, uid {})", actor.comm, actor.pid, actor.uid))
 }
 
@@ -146,8 +161,9 @@ fn max_struct_page(it: &MaxStructPageKnown) -> String {
 
 fn lost(it: Lost) -> String {
     format!(
-        "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end",
-        it.lost, it.read_faults, it.table_full, it.unpaired
+        "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end, \
+         {} creations passed by a fault of the guard's, {} info blocks not remembered",
+        it.lost, it.read_faults, it.table_full, it.unpaired, it.guard_faults, it.blocks_missed
     )
 }
 

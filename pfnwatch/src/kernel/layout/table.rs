@@ -3,8 +3,8 @@
 //! Members and their widths are the same on x86_64 from 6.1 to 7.3; a row says where other kernels may differ.
 
 use Structure::{
-    Device, DeviceDriver, DeviceType, KernfsNode, Kobject, NdBtt, NdNamespaceCommon, NdNamespaceIo, NdNamespacePmem,
-    NdPfn, NdRegion, Task,
+    Device, DeviceDriver, DeviceType, KernfsNode, Kobject, Module, NdBtt, NdNamespaceCommon, NdNamespaceIo,
+    NdNamespacePmem, NdPfn, NdRegion, Task,
 };
 use Width::{Bytes, Whole};
 
@@ -66,4 +66,6 @@ pub(super) const TABLE: &[Row] = &[
     // The lowest two bytes hold the node's type, whether it is a short (6.1 to 7.3) or an int.
     row!(KernfsNode, kernfs_node.flags, ["flags"], Bytes(&[2, 4]), OPTIONAL),
     row!(KernfsNode, kernfs_node.private, ["priv"], POINTER, OPTIONAL),
+    // MODULE_NAME_LEN, which is 64 less the size of a long on every kernel so far.
+    row!(Module, module.name, ["name"], Bytes(&[56]), OPTIONAL),
 ];

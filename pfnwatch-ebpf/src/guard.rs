@@ -1,0 +1,117 @@
+//! The guard: refuses an oversize creation before anything is written. On any doubt of its own it lets pass, and counts.
+
+mod charge;
+mod creation;
+mod exemption;
+mod judge;
+
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+use pfnwatch_common::{
+    counter::Counter,
+    record::{Decision, Personality},
+};
+
+use self::{creation::Creation, judge::Judged};
+use crate::{
+    counters::count,
+    emit,
+    kernel::{Device, KernfsNode, Read},
+};
+
+/// What the driver core gets for a refusal; it tells its own caller something else.
+const EPERM: i32 = 1;
+
+/// `int security_kernfs_init_security(struct kernfs_node *kn_dir, struct kernfs_node *kn)`: a node of sysfs or of a cgroup
+/// is made. For each bind, `driver_sysfs_add` (drivers/base/dd.c) makes a link "driver" in the device's directory before
+/// the driver's probe runs: refused there, the bind ends before anything is written.
+///
+/// Most calls are for nodes that are no links: they end with the first test.
+#[lsm(hook = "kernfs_init_security")]
+fn guard(ctx: LsmContext) -> i32 {
+    // SAFETY: the hook's second argument is a `struct kernfs_node *`.
+    let node = unsafe { KernfsNode::argument(ctx.arg(1)) };
+    // The arguments are read in this order to keep the usual way short.
+    if !node.is_link() {
+        return passed_on(&ctx);
+    }
+    // SAFETY: so is the first.
+    let directory = unsafe { KernfsNode::argument(ctx.arg(0)) };
+    if passed_on(&ctx) == 0 && refuses(directory, node) { -EPERM } else { passed_on(&ctx) }
+}
+
+/// What an earlier program on the hook has answered: 0, or the negative number of an error.
+#[inline(always)]
+fn passed_on(ctx: &LsmContext) -> i32 {
+    let before: i32 = ctx.arg(2);
+    if before < 0 && before >= -4095 { before } else { 0 }
+}
+
+/// Whether the link is that of a creation to be refused.
+#[inline(always)]
+fn refuses(directory: KernfsNode, node: KernfsNode) -> bool {
+    match device(directory, node) {
+        Ok(Some((device, personality))) if charge::is_mine() => {
+            let refused = decide(device, personality).unwrap_or_else(|_| {
+                count(Counter::GuardFault);
+                false
+            });
+            charge::done();
+            refused
+        }
+        _ => false,
+    }
+}
+
+/// The pfn or dax device that a driver is about to probe, if it is one.
+#[inline(always)]
+fn device(directory: KernfsNode, node: KernfsNode) -> Read<Option<(Device, Personality)>> {
+    if !node.is_named_driver()? {
+        return Ok(None);
+    }
+    let Some(kobject) = directory.private() else { return Ok(None) };
+    let device = Device::of_kobject(kobject)?;
+    Ok(match device.personality()? {
+        personality @ (Personality::Pfn | Personality::Dax) => Some((device, personality)),
+        _ => None,
+    })
+}
+
+/// Decides, and tells the agent.
+#[inline(always)]
+fn decide(device: Device, personality: Personality) -> Read<bool> {
+    let Some(creation) = Creation::of(device, personality)? else { return Ok(false) };
+    count(Counter::Judged);
+    let judged = judge::judge(&creation);
+    let refused = match judged.decision {
+        None => false,
+        Some(decision) => {
+            count(match decision {
+                Decision::Denied => Counter::Denied,
+                Decision::WouldDeny => Counter::WouldDeny,
+                Decision::Exempt => Counter::Exempt,
+                Decision::Unjudged => Counter::Unjudged,
+            });
+            tell(&creation, &judged, decision);
+            matches!(decision, Decision::Denied)
+        }
+    };
+    if !refused {
+        creation.let_pass();
+    }
+    Ok(refused)
+}
+
+#[inline(always)]
+fn tell(creation: &Creation, judged: &Judged, decision: Decision) {
+    emit::judgement(|record| {
+        record.decision = decision as u32;
+        record.unjudged = judged.unjudged as u32;
+        record.dataoff = judged.dataoff;
+        record.end_trunc = judged.end_trunc;
+        record.ideal_dataoff = judged.ideal_dataoff;
+        record.max_struct_page = judged.max_struct_page;
+        record.policy = judged.policy;
+        record.exemption = judged.exemption;
+        creation.describe(record)
+    });
+}

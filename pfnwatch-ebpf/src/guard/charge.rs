@@ -1,0 +1,49 @@
+//! Which guard judges, while one takes over from another: each creation is judged by one of them.
+//!
+//! The kernel runs the older program first. Who is in charge is handed from the older to the newer in one step, so that a
+//! creation for which the older is no longer in charge meets the newer in charge. Where the step falls between the two,
+//! the older leaves a note for the newer.
+
+use pfnwatch_common::guard::OVERLAP;
+
+use crate::{
+    globals,
+    maps::{GUARD_IN_CHARGE, JUDGED},
+    task,
+};
+
+/// Whether this guard is to judge what the thread is about to do.
+#[inline(always)]
+pub(super) fn is_mine() -> bool {
+    let in_charge = in_charge();
+    if in_charge & OVERLAP != 0 && is_judged_by_another() {
+        return false;
+    }
+    in_charge & !OVERLAP == globals::guard_id()
+}
+
+/// Whether the other guard has left a note for this thread, which is then used up.
+#[inline(always)]
+fn is_judged_by_another() -> bool {
+    let thread = task::thread_id();
+    let Some(by) = JUDGED.get_ptr(thread) else { return false };
+    // SAFETY: the entry is this thread's own, and memory of a removed entry outlives the program (RCU).
+    let another = unsafe { *by } != globals::guard_id();
+    let _ = JUDGED.remove(thread);
+    another
+}
+
+/// It has judged.
+#[inline(always)]
+pub(super) fn done() {
+    if in_charge() & OVERLAP != 0 {
+        // Without room for the note a creation may be judged twice: it is still judged.
+        let _ = JUDGED.insert(task::thread_id(), &globals::guard_id(), 0);
+    }
+}
+
+#[inline(always)]
+fn in_charge() -> u64 {
+    // SAFETY: the pointer is to the map's value, and a word is read whole.
+    GUARD_IN_CHARGE.get_ptr(0).map_or(0, |id| unsafe { core::ptr::read_volatile(id) })
+}

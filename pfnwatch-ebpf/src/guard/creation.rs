@@ -1,0 +1,104 @@
+//! Whether a bind is a creation: on positive evidence alone.
+
+use pfnwatch_common::{
+    Map,
+    record::{Judgement, Personality, Seen},
+};
+
+use crate::{
+    kernel::{Device, Namespace, NdPfn, Read, Region},
+    maps::WRITTEN_UUIDS,
+    uuid::Uuid,
+};
+
+/// A creation with map=dev that is about to be tried.
+pub(super) struct Creation {
+    device: Device,
+    personality: Personality,
+    namespace: Namespace,
+    /// `nd_pfn.align` in bytes.
+    pub(super) align: u64,
+    /// Physical address of the namespace's first byte.
+    pub(super) start: u64,
+    /// Physical address of its last byte.
+    pub(super) end: u64,
+    /// The device's uuid: the block's, if it is made.
+    pub(super) uuid: Uuid,
+    /// The namespace uuid, where it has one.
+    namespace_uuid: Option<Uuid>,
+}
+
+impl Creation {
+    /// The creation that the bind of this device would be; none where it is not one, or where nothing proves that it is.
+    #[inline(always)]
+    pub(super) fn of(device: Device, personality: Personality) -> Read<Option<Self>> {
+        let nd_pfn = NdPfn::of(device)?;
+        // A seed is probed as soon as it is there, and has nothing yet.
+        let Some(namespace) = nd_pfn.namespace()? else { return Ok(None) };
+        if nd_pfn.mode()? != Map::Dev as u32 {
+            return Ok(None);
+        }
+        let Some(uuid) = nd_pfn.uuid_value()? else { return Ok(None) };
+        if !is_configured_by_user_space(device, &uuid)? {
+            return Ok(None);
+        }
+        let (start, end) = namespace.range()?;
+        let namespace_uuid = namespace.uuid_value(namespace.device()?.personality()?)?;
+        let align = nd_pfn.align()?;
+        Ok(Some(Self { device, personality, namespace, align, start, end, uuid, namespace_uuid }))
+    }
+
+    /// Whether the namespace has this uuid.
+    #[inline(always)]
+    pub(super) fn is_namespace(&self, uuid: &[u8; 16]) -> bool {
+        self.namespace_uuid.is_some_and(|own| own.is_bytes(uuid))
+    }
+
+    /// The size of the namespace in bytes; 0 where it is none.
+    #[inline(always)]
+    pub(super) fn size(&self) -> u64 {
+        if self.end > self.start { self.end - self.start + 1 } else { 0 }
+    }
+
+    /// The bind goes on. If it makes a block, the next bind of this device is none of a creation: the evidence is used up.
+    #[inline(always)]
+    pub(super) fn let_pass(&self) {
+        let _ = WRITTEN_UUIDS.remove(self.device.address());
+    }
+
+    /// Says what it is.
+    #[inline(always)]
+    pub(super) fn describe(&self, record: &mut Judgement) -> Read<()> {
+        record.personality = self.personality as u32;
+        record.align = self.align;
+        record.namespace_start = self.start;
+        record.namespace_end = self.end;
+        record.device_uuid = *self.uuid.as_bytes();
+        record.seen = Seen::NAMESPACE.with(Seen::DEVICE_UUID);
+        self.device.name(&mut record.device)?;
+        if let Some(region) = self.device.parent()? {
+            region.name(&mut record.region)?;
+        }
+        if let Some(uuid) = &self.namespace_uuid {
+            record.namespace_uuid = *uuid.as_bytes();
+            record.seen = record.seen.with(Seen::NAMESPACE_UUID);
+        }
+        self.namespace.device()?.name(&mut record.namespace)
+    }
+}
+
+/// All that a seed has is from user space. Of another device this is so where user space was seen to write the uuid that
+/// it still has: the kernel gives an existing namespace's device the uuid of its block.
+#[inline(always)]
+fn is_configured_by_user_space(device: Device, uuid: &Uuid) -> Read<bool> {
+    if let Some(written) = WRITTEN_UUIDS.get_ptr(device.address())
+        // SAFETY: memory of a replaced entry outlives the program (RCU).
+        && uuid.is(unsafe { &*written })
+    {
+        return Ok(true);
+    }
+    match device.parent()? {
+        Some(region) => Region::of(region)?.has_seed(device),
+        None => Ok(false),
+    }
+}

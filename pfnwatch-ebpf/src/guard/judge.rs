@@ -1,0 +1,140 @@
+//! The judgement of a creation, by one snapshot of the policy.
+
+use pfnwatch_common::{
+    Geometry, Map, Rule,
+    policy::{Mode, SLOTS, Snapshot, is_oversize},
+    record::{Decision, Unjudged},
+    reservation,
+};
+
+use super::{creation::Creation, exemption};
+use crate::{
+    known::{self, Met},
+    maps::{ACTIVE, MODULE_EPOCH, POLICIES},
+};
+
+/// What came of it.
+pub(super) struct Judged {
+    /// None where there is nothing to say: it is no creation, not oversize, or the kernel itself will refuse it.
+    pub(super) decision: Option<Decision>,
+    pub(super) unjudged: Unjudged,
+    pub(super) dataoff: u64,
+    pub(super) end_trunc: u64,
+    pub(super) ideal_dataoff: u64,
+    pub(super) max_struct_page: u64,
+    pub(super) policy: u64,
+    pub(super) exemption: u64,
+}
+
+impl Judged {
+    /// Nothing to say.
+    const FINE: Self = Self {
+        decision: None,
+        unjudged: Unjudged::None,
+        dataoff: 0,
+        end_trunc: 0,
+        ideal_dataoff: 0,
+        max_struct_page: 0,
+        policy: 0,
+        exemption: 0,
+    };
+
+    #[inline(always)]
+    fn unjudged(policy: u64, unjudged: Unjudged) -> Self {
+        Self { decision: Some(Decision::Unjudged), unjudged, policy, ..Self::FINE }
+    }
+}
+
+/// Judges.
+#[inline(always)]
+pub(super) fn judge(creation: &Creation) -> Judged {
+    let policy = active();
+    let Some(snapshot) = slot(policy) else { return Judged::unjudged(policy, Unjudged::NotArmed) };
+    if policy == 0 || snapshot.armed == 0 {
+        return Judged::unjudged(policy, Unjudged::NotArmed);
+    }
+    if snapshot.module_epoch != module_epoch() {
+        return Judged::unjudged(policy, Unjudged::ModuleChanged);
+    }
+    match known::met(creation.start, &creation.uuid) {
+        Met::Known => return Judged::FINE,
+        Met::Missed => return Judged::unjudged(policy, Unjudged::BlockMissed),
+        Met::Never => {}
+    }
+    let max_struct_page = snapshot.max_struct_page;
+    if max_struct_page == 0 {
+        return Judged::unjudged(policy, Unjudged::NoMaxStructPage);
+    }
+    let mut judged = weigh(creation, snapshot, policy);
+    if judged.decision.is_none() {
+        return judged;
+    }
+    let exemption = exemption::standing(creation, snapshot);
+    let once = exemption == 0;
+    let enforced = snapshot.mode == Mode::Enforce as u32;
+    // Of `SLOTS` slots the one that was read is written to again after `SLOTS` - 1 swaps, at the earliest.
+    if active().wrapping_sub(policy) >= (SLOTS - 1) as u64 {
+        return Judged::unjudged(policy, Unjudged::PolicyChanged);
+    }
+    // A ticket is spent when all else is decided.
+    judged.exemption = if once { exemption::spend(creation, snapshot) } else { exemption };
+    judged.decision = Some(if judged.exemption != 0 {
+        Decision::Exempt
+    } else if enforced {
+        Decision::Denied
+    } else {
+        Decision::WouldDeny
+    });
+    judged
+}
+
+/// What would be reserved, and the ideal. A decision is there where that is oversize.
+#[inline(always)]
+fn weigh(creation: &Creation, snapshot: &Snapshot, policy: u64) -> Judged {
+    let geometry = Geometry {
+        start: creation.start,
+        size: creation.size(),
+        align: creation.align,
+        map: Map::Dev,
+        page_size: snapshot.page_size,
+        compat: snapshot.compat,
+    };
+    let rule = Rule { writes_empty: snapshot.writes_empty != 0 };
+    // What the formula refuses the kernel refuses, too.
+    let Ok(wanted) = reservation(&geometry, snapshot.max_struct_page, rule) else { return Judged::FINE };
+    let Ok(ideal) = reservation(&geometry, snapshot.reference_struct_page, rule) else { return Judged::FINE };
+    let excess = wanted.dataoff.saturating_sub(ideal.dataoff);
+    if !is_oversize(excess, geometry.size, geometry.align, snapshot.aligns, snapshot.parts_per_million) {
+        return Judged::FINE;
+    }
+    Judged {
+        decision: Some(Decision::WouldDeny),
+        dataoff: wanted.dataoff,
+        end_trunc: wanted.end_trunc,
+        ideal_dataoff: ideal.dataoff,
+        max_struct_page: snapshot.max_struct_page,
+        policy,
+        ..Judged::FINE
+    }
+}
+
+/// How many snapshots were handed over so far.
+#[inline(always)]
+fn active() -> u64 {
+    // SAFETY: the pointer is to the map's value, and a word is read whole.
+    ACTIVE.get_ptr(0).map_or(0, |active| unsafe { core::ptr::read_volatile(active) })
+}
+
+#[inline(always)]
+fn module_epoch() -> u64 {
+    // SAFETY: as above.
+    MODULE_EPOCH.get_ptr(0).map_or(u64::MAX, |epoch| unsafe { core::ptr::read_volatile(epoch) })
+}
+
+#[inline(always)]
+fn slot(policy: u64) -> Option<&'static Snapshot> {
+    let snapshot = POLICIES.get_ptr((policy % SLOTS as u64) as u32)?;
+    // SAFETY: the map's values live as long as the program. A value that is written meanwhile is one of any integers,
+    // and `judge` sees that it was.
+    Some(unsafe { &*snapshot })
+}

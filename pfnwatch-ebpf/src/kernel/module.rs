@@ -1,0 +1,24 @@
+//! `struct module`.
+
+use super::{
+    Read, member,
+    name::{Name, name},
+};
+
+/// A pointer to a `struct module`.
+#[derive(Clone, Copy)]
+pub(crate) struct Module(u64);
+
+impl Module {
+    #[inline(always)]
+    pub(crate) fn at(address: u64) -> Self {
+        Self(address)
+    }
+
+    /// Whether it is libnvdimm, by its name.
+    #[inline(always)]
+    pub(crate) fn is_libnvdimm(self) -> Read<bool> {
+        const LIBNVDIMM: Name = name(b"libnvdimm");
+        Ok(Name::at(member(self.0, |layout| &layout.module.name)?)?.is(&LIBNVDIMM))
+    }
+}

@@ -1,0 +1,56 @@
+//! The valid info blocks that were met: a bind that finds one is no creation.
+
+use pfnwatch_common::{counter::Counter, guard::missed_slot};
+
+use crate::{
+    counters::count,
+    kernel::{NdPfn, Read},
+    maps::{KNOWN_BLOCKS, MISSED_BLOCKS},
+    uuid::Uuid,
+};
+
+/// What is known of the block that a creation would make.
+pub(crate) enum Met {
+    /// It is there: no creation.
+    Known,
+    /// It may be there: there was no room to remember one like it.
+    Missed,
+    /// It was never met.
+    Never,
+}
+
+/// Remembers the block of an `nd_pfn` that was found valid, or that was made.
+#[inline(always)]
+pub(crate) fn remember(nd_pfn: NdPfn) -> Read<()> {
+    let (Some(namespace), Some(uuid)) = (nd_pfn.namespace()?, nd_pfn.uuid_value()?) else { return Ok(()) };
+    let (start, _) = namespace.range()?;
+    if KNOWN_BLOCKS.insert(start, &uuid, 0).is_err() {
+        count(Counter::BlockMissed);
+        if let Some(missed) = MISSED_BLOCKS.get_ptr_mut(0) {
+            // SAFETY: the pointer is to the map's value, and `missed_slot` lies within it.
+            unsafe { (&raw mut (*missed).0).cast::<u8>().add(missed_slot(uuid.as_bytes())).write(1) };
+        }
+    }
+    Ok(())
+}
+
+/// Forgets the block of the namespace that starts there: it is enabled raw, and may be written over.
+#[inline(always)]
+pub(crate) fn forget(start: u64) {
+    let _ = KNOWN_BLOCKS.remove(start);
+}
+
+/// Whether the block with this uuid was met on the namespace that starts there.
+#[inline(always)]
+pub(crate) fn met(start: u64, uuid: &Uuid) -> Met {
+    if let Some(known) = KNOWN_BLOCKS.get_ptr(start)
+        // SAFETY: memory of a replaced entry outlives the program (RCU).
+        && uuid.is(unsafe { &*known })
+    {
+        return Met::Known;
+    }
+    let Some(missed) = MISSED_BLOCKS.get_ptr(0) else { return Met::Missed };
+    // SAFETY: the pointer is to the map's value, and `missed_slot` lies within it.
+    let slot = unsafe { (&raw const (*missed).0).cast::<u8>().add(missed_slot(uuid.as_bytes())).read() };
+    if slot == 0 { Met::Never } else { Met::Missed }
+}

@@ -1,0 +1,228 @@
+//! What is said over the control socket. Pure: no I/O, no clock.
+//!
+//! A connection is for one request. Each side says lines of JSON, the request is one:
+//! ```json
+//! {"schema":1,"request":{"allow":{"subject":{"region_start":4294967296},"once":true,"reason":"restore of db3"}}}
+//! {"schema":1,"request":"status"}
+//! ```
+//! The first line of the reply holds the [`Answer`], or a [`Refusal`] with the exit code that the command ends with:
+//! ```json
+//! {"schema":1,"answer":{"allowed":{"id":7}}}
+//! {"schema":1,"refusal":{"exit_code":4,"message":"`bpf` is not in the kernel's list of security modules: …"}}
+//! ```
+//! After the answer to `events` come as many lines as it says: for each event its JSON, or its line for people as a
+//! JSON text.
+
+mod answer;
+mod bytes;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use self::{
+    answer::{Allowed, Answer, EventsFollow, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
+    status::{
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, OnAgentExit,
+        PolicyStatus, Proof, Status,
+    },
+};
+
+/// The version of what is said. It grows when something changes its meaning or goes away, not when something is added.
+pub const SCHEMA: u32 = 1;
+
+/// What is read of a request, its end of line included, in bytes.
+pub const LONGEST_REQUEST: usize = 64 << 10;
+
+/// The longest that an exemption made by `allow` can last, in seconds: 7 days.
+pub const LONGEST_EXEMPTION_S: u64 = 7 * 24 * 60 * 60;
+
+/// The longest reason, in bytes: it is kept and repeated with each event that it explains.
+pub const LONGEST_REASON: usize = 512;
+
+/// The longest name of a namespace, in bytes: a kernel's device name has 20 at most, a uuid 36.
+const LONGEST_NAME: usize = 64;
+
+/// What the agent is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Change the mode. Answered by [`Answer::Mode`] once it is in force.
+    Mode {
+        /// The mode from now on.
+        mode: Mode,
+        /// Why; it stands in the event.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Let creations pass that would be denied. Answered by [`Answer::Allowed`].
+    Allow(Allow),
+    /// Take an exemption back that `allow` made. Answered by [`Answer::Revoked`].
+    Revoke {
+        /// Its number.
+        id: u64,
+    },
+    /// Say how things stand. Answered by [`Answer::Status`].
+    Status,
+    /// Say what happened last, the oldest first. Answered by [`Answer::Events`] and the events.
+    Events(EventsWanted),
+    /// Take away what keeps the guard in the kernel when the agent goes. Answered by [`Answer::Released`].
+    Release,
+    /// Hand out the raw info block that was kept of a namespace. Answered by [`Answer::Block`].
+    Block {
+        /// `namespace0.0`, or its namespace uuid.
+        namespace: String,
+    },
+}
+
+/// An exemption that is asked for. It has an end: it is for one creation, or for a time, or both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allow {
+    /// What it is for.
+    pub subject: Subject,
+    /// Whether it is spent by one creation.
+    #[serde(default)]
+    pub once: bool,
+    /// How long it holds, in seconds, up to [`LONGEST_EXEMPTION_S`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_seconds: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Which events are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsWanted {
+    /// Only denials, and what would have been one under enforce.
+    #[serde(default)]
+    pub denied: bool,
+    /// The last so many of them.
+    pub limit: u32,
+    /// How they are wanted.
+    pub form: Form,
+}
+
+/// How an event is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// The line for people, as a JSON text.
+    Line,
+    /// The event's JSON.
+    Json,
+}
+
+/// What the guard does about an oversize creation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Let it pass, and report it
+    Audit,
+    /// Refuse it, and report it
+    Enforce,
+}
+
+/// What an exemption is for. Names of regions and namespaces are none: they are dealt anew at each boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// The region with this set_cookie.
+    RegionCookie(u64),
+    /// The region that starts at this physical address.
+    RegionStart(u64),
+    /// The namespace with this namespace uuid.
+    NamespaceUuid(Uuid),
+}
+
+/// A request as it stands on its line.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<R> {
+    schema: u32,
+    request: R,
+}
+
+/// What is read of it first: an agent of another version may know no more of it.
+#[derive(Deserialize)]
+struct Version {
+    schema: u32,
+}
+
+impl Request {
+    /// Reads a request from its line. What it returns makes sense in itself: the limits above are kept.
+    ///
+    /// # Errors
+    /// What is wrong with it, with exit code 2.
+    pub fn parse(line: &[u8]) -> Result<Self, Refusal> {
+        let malformed = |error: serde_json::Error| Refusal::usage(format!("the request is malformed: {error}"));
+        let Version { schema } = serde_json::from_slice(line).map_err(malformed)?;
+        if schema != SCHEMA {
+            return Err(Refusal::usage(format!(
+                "the request has schema {schema} and this agent ({}) speaks {SCHEMA}: use the pfnwatch that it runs",
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
+        let Envelope { request, .. }: Envelope<Self> = serde_json::from_slice(line).map_err(malformed)?;
+        request.check()?;
+        Ok(request)
+    }
+
+    /// The line that says it, with its end.
+    ///
+    /// # Errors
+    /// It makes no sense: see [`Self::parse`].
+    pub fn line(&self) -> Result<Vec<u8>, Refusal> {
+        self.check()?;
+        let line = serde_json::to_vec(&Envelope { schema: SCHEMA, request: self });
+        let mut line = line.map_err(|error| Refusal::error(format!("the request cannot be written: {error}")))?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        match self {
+            Self::Mode { reason, .. } => reason.as_deref().map_or(Ok(()), check_reason),
+            Self::Allow(allow) => allow.check(),
+            Self::Events(EventsWanted { limit: 0, .. }) => Err(Refusal::usage("a limit of 0 asks for no event at all")),
+            Self::Block { namespace } => check_name(namespace),
+            Self::Revoke { .. } | Self::Status | Self::Events(_) | Self::Release => Ok(()),
+        }
+    }
+}
+
+impl Allow {
+    fn check(&self) -> Result<(), Refusal> {
+        match self.for_seconds {
+            None if !self.once => {
+                Err(Refusal::usage("an exemption needs an end: say --once for one creation, --for for a time, or both"))
+            }
+            Some(seconds) if !(1..=LONGEST_EXEMPTION_S).contains(&seconds) => Err(Refusal::usage(format!(
+                "an exemption cannot last {seconds} s: from 1 s to 7 days; a lasting one belongs into the policy"
+            ))),
+            _ => check_reason(&self.reason),
+        }
+    }
+}
+
+fn check_reason(reason: &str) -> Result<(), Refusal> {
+    if reason.trim().is_empty() {
+        return Err(Refusal::usage("the reason is empty: say why, whoever reads the event will want to know"));
+    }
+    if reason.len() > LONGEST_REASON {
+        return Err(Refusal::usage(format!("the reason has more than {LONGEST_REASON} bytes")));
+    }
+    // It is printed on terminals and in logs, in one line with other words.
+    if reason.chars().any(char::is_control) {
+        return Err(Refusal::usage("the reason must be one line, without control characters"));
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let fits = (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(()) } else { Err(Refusal::usage("a namespace is named as in namespace0.0, or by its namespace uuid")) }
+}

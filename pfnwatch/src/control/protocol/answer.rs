@@ -1,0 +1,217 @@
+//! What the agent answers.
+
+use std::collections::BTreeMap;
+
+use pfnwatch_common::superblock;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use uuid::Uuid;
+
+use super::{Mode, SCHEMA, Status, Subject, bytes};
+use crate::exit::{Because, Exit};
+
+/// What the agent says where it did what was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The mode is in force.
+    Mode(ModeIs),
+    /// The exemption is in force.
+    Allowed(Allowed),
+    /// The exemption is gone.
+    Revoked(Revoked),
+    /// How things stand.
+    Status(Box<Status>),
+    /// The events follow, a line each.
+    Events(EventsFollow),
+    /// The guard is not held any more.
+    Released(Released),
+    /// The block that was kept.
+    Block(Box<KeptBlock>),
+}
+
+/// The mode, after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeIs {
+    /// The mode now.
+    pub mode: Mode,
+    /// The mode before.
+    pub was: Mode,
+}
+
+/// An exemption was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowed {
+    /// Its number, for `allow --revoke`.
+    pub id: u64,
+    /// What it is for.
+    pub subject: Subject,
+    /// When it ends by the wall clock, in RFC 3339; none where one creation ends it.
+    pub until: Option<String>,
+}
+
+/// An exemption was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// Its number.
+    pub id: u64,
+}
+
+/// How many events follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsFollow {
+    /// The lines that follow.
+    pub count: usize,
+    /// Older events of any kind that there was no room for since the agent started.
+    pub dropped: u64,
+    /// Events of the kind that was asked for which are remembered and were left out by the limit.
+    pub left_out: usize,
+}
+
+/// What kept the guard in the kernel is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// The pins that were removed, as paths.
+    pub removed: Vec<String>,
+    /// Whether the guard still guards, because the agent that answers has it attached.
+    pub still_guarding: bool,
+}
+
+/// The raw info block of a namespace, as it was before it was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptBlock {
+    /// The namespace's name when the block was seen.
+    pub namespace: String,
+    /// Its namespace uuid; none on legacy and e820 regions.
+    pub namespace_uuid: Option<Uuid>,
+    /// Physical address of its first byte.
+    pub start_address: u64,
+    /// Its size in bytes, where it is known.
+    pub size_bytes: Option<u64>,
+    /// When the block was seen, in RFC 3339.
+    pub seen: String,
+    /// The 4096 bytes at 4 KiB into the namespace, in hex.
+    #[serde(with = "bytes")]
+    pub block: Box<[u8; superblock::SIZE]>,
+}
+
+/// Why the agent did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What the command ends with: 1, 2 or 4.
+    exit_code: u8,
+    /// What was wrong, and the remedy.
+    message: String,
+}
+
+impl Refusal {
+    /// Something failed: exit code 1.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { exit_code: Exit::Error as u8, message: message.into() }
+    }
+
+    /// What was asked for makes no sense: exit code 2.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { exit_code: Exit::Usage as u8, message: message.into() }
+    }
+
+    /// This host cannot do what was asked for: exit code 4.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self { exit_code: Exit::Unsupported as u8, message: message.into() }
+    }
+
+    /// The same as a command's error, which makes it end with the exit code.
+    #[must_use]
+    pub fn into_error(self) -> anyhow::Error {
+        match self.exit_code {
+            code if code == Exit::Usage as u8 => Because::usage(self.message).into(),
+            code if code == Exit::Unsupported as u8 => Because::unsupported(self.message).into(),
+            _ => anyhow::Error::msg(self.message),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Refusal {
+    /// With the error's whole chain, and the exit code that it stands for.
+    fn from(error: anyhow::Error) -> Self {
+        Self { exit_code: Exit::of_error(&error) as u8, message: format!("{error:#}") }
+    }
+}
+
+/// All that the agent says to one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The first line.
+    pub first: Result<Answer, Refusal>,
+    /// The events, each one value of JSON without an end of line.
+    pub events: Vec<String>,
+}
+
+impl<E: Into<Refusal>> From<Result<Answer, E>> for Reply {
+    fn from(first: Result<Answer, E>) -> Self {
+        Self { first: first.map_err(Into::into), events: Vec::new() }
+    }
+}
+
+/// The first line, as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    said: Said<&'a Answer, &'a Refusal>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said<A, R> {
+    Answer(A),
+    Refusal(R),
+}
+
+/// The first line, as it is read: a newer agent may say more in it.
+#[derive(Deserialize)]
+struct Read {
+    schema: u32,
+    answer: Option<Answer>,
+    refusal: Option<Refusal>,
+    #[serde(flatten)]
+    _more: BTreeMap<String, IgnoredAny>,
+}
+
+impl Reply {
+    /// The lines that say it.
+    #[must_use]
+    pub fn lines(&self) -> Vec<u8> {
+        let write = |first: &Result<Answer, Refusal>| {
+            let said = first.as_ref().map_or_else(Said::Refusal, Said::Answer);
+            serde_json::to_vec(&Written { schema: SCHEMA, said })
+        };
+        // What cannot be written has to be said too, in words that can.
+        let mut lines = write(&self.first)
+            .or_else(|error| write(&Err(Refusal::error(format!("the answer cannot be written: {error}")))))
+            .unwrap_or_default();
+        lines.push(b'\n');
+        for event in &self.events {
+            lines.extend_from_slice(event.as_bytes());
+            lines.push(b'\n');
+        }
+        lines
+    }
+
+    /// Reads the first line.
+    ///
+    /// # Errors
+    /// The agent's refusal, or what is wrong with what it said.
+    pub fn parse_first(line: &[u8]) -> Result<Answer, Refusal> {
+        let strange = |why: String| Refusal::error(format!("the agent's answer is not understood: {why}"));
+        let read: Read = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;
+        if read.schema != SCHEMA {
+            return Err(strange(format!("it has schema {}: use the pfnwatch that the agent runs", read.schema)));
+        }
+        match (read.answer, read.refusal) {
+            (_, Some(refusal)) => Err(refusal),
+            (Some(answer), None) => Ok(answer),
+            (None, None) => Err(strange("it holds neither an answer nor a refusal".to_owned())),
+        }
+    }
+}

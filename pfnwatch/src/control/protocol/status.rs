@@ -1,0 +1,175 @@
+//! How things stand: what `pfnwatch status` shows. The agent's loop fills it in.
+//!
+//! Points of time are RFC 3339 in UTC.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Mode, Subject};
+
+/// How things stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent.
+    pub agent: AgentStatus,
+    /// What the guard does about an oversize creation, since when, and who said so.
+    pub mode: ModeStatus,
+    /// The guard.
+    pub guard: GuardStatus,
+    /// Whether the guard was seen to work, so that enforce means something.
+    pub enforcement_effective: bool,
+    /// Why it is not effective.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ineffective_reason: Option<String>,
+    /// When it was seen to work for the last time, and how.
+    pub proof: Option<Proof>,
+    /// What the running kernel reserves for each page.
+    pub max_struct_page: MaxStructPageStatus,
+    /// What is judged by.
+    pub policy: PolicyStatus,
+    /// The exemptions in force.
+    pub exemptions: Vec<ExemptionStatus>,
+    /// What the eBPF programs counted since they were loaded, by the counter's name: `judged`, `denied`, `lost`, …
+    pub counters: BTreeMap<String, u64>,
+    /// What becomes of the guard when the agent goes.
+    pub on_agent_exit: OnAgentExit,
+    /// What keeps the guard in the kernel without the agent, as paths.
+    pub pins: Vec<String>,
+}
+
+/// The agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started: String,
+    /// The running kernel's release.
+    pub kernel: String,
+    /// Whether it observes.
+    pub observing: bool,
+    /// Why not, where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The mode, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeStatus {
+    /// The mode.
+    pub mode: Mode,
+    /// Since when.
+    pub since: String,
+    /// Who set it: the policy, or a process.
+    pub by: String,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The guard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardStatus {
+    /// Whether the program is attached.
+    pub attached: bool,
+    /// Whether it judges: it knows the blocks that there are, and the policy.
+    pub armed: bool,
+    /// Why not, where it is not attached or not armed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The guard was seen to work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// When.
+    pub at: String,
+    /// How.
+    pub how: String,
+}
+
+/// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaxStructPageStatus {
+    /// In bytes; none where nothing tells, or where the evidence contradicts itself.
+    pub max_struct_page_size_bytes: Option<u64>,
+    /// What says so, the strongest first.
+    pub evidence: Vec<String>,
+    /// What says something else.
+    pub conflicting_evidence: Vec<String>,
+}
+
+/// What is judged by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// How many policies this agent has handed to the guard so far, this one included.
+    pub number: u64,
+    /// Where it comes from; none where no file was there, so that it is the default.
+    pub file: Option<String>,
+    /// When it came into force.
+    pub since: String,
+    /// Why the file as it is now is not in force, where a reload failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload_error: Option<String>,
+    /// Limit: the excess is more than this many times the align.
+    pub aligns: u64,
+    /// Limit: the excess is more than this many millionths of the namespace.
+    pub parts_per_million: u64,
+    /// What the ideal is computed with.
+    pub reference_struct_page_bytes: u64,
+}
+
+/// An exemption in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExemptionStatus {
+    /// Its number.
+    pub id: u64,
+    /// Whether it can be revoked, or stands in the policy.
+    pub origin: ExemptionOrigin,
+    /// What it is for.
+    pub subject: Subject,
+    /// The region's name today, where the exemption is for one that is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether one creation ends it.
+    pub once: bool,
+    /// When it ends; none where only a creation or a new policy does that.
+    pub until: Option<String>,
+    /// How long that is from now, in seconds.
+    pub remaining_seconds: Option<u64>,
+    /// Why.
+    pub reason: String,
+    /// Who made it.
+    pub by: String,
+}
+
+/// Where an exemption comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExemptionOrigin {
+    /// It stands in the policy.
+    Policy,
+    /// `pfnwatch allow` made it.
+    Allow,
+}
+
+/// What becomes of the guard when the agent goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnAgentExit {
+    /// It goes too.
+    Release,
+    /// It stays, and goes on guarding.
+    Hold,
+}
+
+impl Status {
+    /// Whether the mode asks for more than the guard does.
+    #[must_use]
+    pub fn is_enforce_without_effect(&self) -> bool {
+        self.mode.mode == Mode::Enforce && !self.enforcement_effective
+    }
+}

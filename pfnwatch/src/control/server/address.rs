@@ -1,0 +1,121 @@
+//! Where the socket is: made so that nobody else can reach it, and so that there is one agent.
+
+use std::{
+    fs::{self, DirBuilder, File, Metadata},
+    io,
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _},
+            net::UnixListener,
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::{
+        socket::{AddressFamily, Backlog, SockFlag, SockType, bind as bind_socket, listen, socket},
+        stat::{Mode, fchmod},
+    },
+    unistd::geteuid,
+};
+
+use super::super::{Dialled, address, dial};
+
+/// How many connections wait to be accepted.
+const BACKLOG: i32 = 16;
+
+/// The socket's name in the file system, which goes with this.
+pub(super) struct Bound {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Only what we made: by now another one's may stand there.
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.device_and_inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Opens the socket: non-blocking, mode 0600, in a directory that nobody else writes to.
+pub(super) fn bind(path: &Path) -> anyhow::Result<(UnixListener, Bound)> {
+    let about = || format!("the control socket {}", path.display());
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    // Held until the socket listens: of two agents that start at once the second must find the first.
+    let _held = hold(directory).with_context(about)?;
+    make_room(path).with_context(about)?;
+    let listener = open(path).with_context(about)?;
+    let found = fs::symlink_metadata(path).with_context(about)?;
+    Ok((listener, Bound { path: path.to_owned(), device_and_inode: identity(&found) }))
+}
+
+/// Makes the directory (0700) where it is not there, sees to it that nobody else can write to it, and locks it.
+fn hold(directory: &Path) -> anyhow::Result<Flock<File>> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("making the directory {}", directory.display()));
+        }
+        _ => {}
+    }
+    let opened = File::open(directory).with_context(|| format!("opening {}", directory.display()))?;
+    let found = opened.metadata().with_context(|| format!("looking at {}", directory.display()))?;
+    let ours = found.uid() == 0 || found.uid() == geteuid().as_raw();
+    ensure!(
+        found.is_dir() && ours && found.mode() & 0o022 == 0,
+        "{} is no directory that root alone writes to, so that another could put a socket of its own there: \
+         `chown root` and `chmod 700` it, or name another one with --control-socket",
+        directory.display()
+    );
+    Flock::lock(opened, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, error)| anyhow::Error::from(error).context("another agent is starting at this moment"))
+}
+
+/// Removes what an agent left that is gone.
+fn make_room(path: &Path) -> anyhow::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.context("looking at it")?,
+    };
+    ensure!(
+        found.file_type().is_socket(),
+        "there is a file of this name that is no socket: remove it, if it is not needed"
+    );
+    match dial(path).context("looking whether an agent listens there")? {
+        Dialled::Nobody => fs::remove_file(path).context("removing the socket of an agent that is gone"),
+        Dialled::Busy => bail!(already("a pfnwatch agent")),
+        Dialled::Connected(stream) => {
+            let pid = super::peer::credentials(&stream).map(|credentials| credentials.pid());
+            bail!(already(
+                &pid.map_or_else(|_| "a pfnwatch agent".to_owned(), |pid| format!("a pfnwatch agent (pid {pid})"))
+            ))
+        }
+    }
+}
+
+fn already(who: &str) -> String {
+    format!("{who} listens there already, and two must not run: `pfnwatch status` shows it; stop it first")
+}
+
+fn open(path: &Path) -> anyhow::Result<UnixListener> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).context("making a socket")?;
+    // The name in the file system takes its mode from the socket (unix_bind_bsd, net/unix/af_unix.c since 3.10), so that
+    // it has never another one.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR).context("making it root's")?;
+    bind_socket(socket.as_raw_fd(), &address(path)?).context("giving it its name")?;
+    listen(&socket, Backlog::new(BACKLOG)?).context("listening")?;
+    Ok(socket.into())
+}

@@ -1,0 +1,85 @@
+//! Who is at the other end.
+
+use std::{
+    fmt, fs, io,
+    os::{fd::AsFd, unix::ffi::OsStrExt as _},
+    path::Path,
+};
+
+use nix::{
+    sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials},
+    unistd::geteuid,
+};
+
+/// A login uid that was never set (AUDIT_UID_UNSET, include/uapi/linux/audit.h).
+const NO_LOGIN: u32 = u32::MAX;
+
+/// The process that asks, as the kernel vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process id in the agent's pid namespace; 0 where it is from outside.
+    pub pid: u32,
+    /// Its effective user id when it connected.
+    pub uid: u32,
+    /// The name of the task; empty where it is gone already.
+    pub comm: String,
+    /// Whose login it comes from, through su and sudo; none where it comes from none (a service), or where the kernel
+    /// keeps no account of it.
+    pub login_uid: Option<u32>,
+}
+
+/// What the kernel remembers of whoever connected, or listened.
+pub(super) fn credentials(socket: &impl AsFd) -> io::Result<UnixCredentials> {
+    Ok(getsockopt(socket, PeerCredentials)?)
+}
+
+impl Peer {
+    /// The other end of a connection, unless it has no business here: none then.
+    pub(super) fn admit(socket: &impl AsFd) -> io::Result<Option<Self>> {
+        let credentials = credentials(socket)?;
+        let uid = credentials.uid();
+        if uid != 0 && uid != geteuid().as_raw() {
+            return Ok(None);
+        }
+        let pid = u32::try_from(credentials.pid()).unwrap_or(0);
+        // The agent's own procfs, whatever `--path.procfs` says: the pid is of the agent's own pid namespace.
+        let folder = Path::new("/proc").join(pid.to_string());
+        let read = |name: &str| fs::read(folder.join(name)).ok();
+        let login = read("loginuid").and_then(|text| str::from_utf8(&text).ok()?.trim().parse().ok());
+        Ok(Some(Self {
+            pid,
+            uid,
+            comm: read("comm").map(|comm| printable(&comm)).unwrap_or_default(),
+            login_uid: login.filter(|login| *login != NO_LOGIN),
+        }))
+    }
+}
+
+/// A task's name, which may hold any byte, as a text of one line.
+fn printable(comm: &[u8]) -> String {
+    let text = std::ffi::OsStr::from_bytes(comm.trim_ascii_end()).to_string_lossy();
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+impl fmt::Display for Peer {
+    /// `pfnwatch (pid 4711, uid 0, login uid 1000)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let comm = if self.comm.is_empty() { "a process" } else { &self.comm };
+        write!(f, "{comm} (pid {}, uid {}", self.pid, self.uid)?;
+        self.login_uid.map_or(Ok(()), |login| write!(f, ", login uid {login}"))?;
+        f.write_str(")")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_said_in_one_line() {
+        let peer = Peer { pid: 7, uid: 0, comm: printable(b"a\nb\xff\n"), login_uid: Some(1000) };
+        assert_eq!(peer.to_string(), "a\u{fffd}b\u{fffd} (pid 7, uid 0, login uid 1000)");
+        let gone = Peer { comm: String::new(), login_uid: None, ..peer };
+        assert_eq!(gone.to_string(), "a process (pid 7, uid 0)");
+    }
+}

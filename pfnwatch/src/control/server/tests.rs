@@ -1,0 +1,233 @@
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, symlink},
+        net::UnixStream,
+    },
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::{
+    super::{
+        client::{Silence, ask, try_to_ask},
+        protocol::{Answer, EventsFollow, EventsWanted, Form, LONGEST_REQUEST, Mode, ModeIs, Revoked},
+    },
+    *,
+};
+
+const SHORT: Limits = Limits { read: Duration::from_millis(300), write: Duration::from_millis(300) };
+
+struct Place {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+fn place() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run/control.sock");
+    Place { _folder: folder, path }
+}
+
+/// Runs a server with a small agent, while `clients` does what it does in a thread of its own.
+fn serve<T: Send + 'static>(limits: Limits, clients: impl FnOnce(PathBuf) -> T + Send + 'static) -> T {
+    let place = place();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut server = Server::listen(&place.path).unwrap();
+        server.limits = limits;
+        let path = place.path.clone();
+        let (done, mut over) = oneshot::channel();
+        thread::spawn(move || done.send(clients(path)));
+        loop {
+            tokio::select! {
+                call = server.next() => handle(call),
+                result = &mut over => return result.unwrap(),
+                // An agent has other things to do: `next` is cancelled all the time.
+                () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            }
+        }
+    })
+}
+
+fn handle(call: Call) {
+    assert_eq!((call.peer.pid, call.peer.uid), (std::process::id(), geteuid()));
+    let answer = match call.request {
+        Request::Mode { mode, .. } => Ok(Answer::Mode(ModeIs { mode, was: Mode::Audit })),
+        Request::Revoke { id } => Ok(Answer::Revoked(Revoked { id })),
+        Request::Release => return drop(call.responder),
+        Request::Events(wanted) => {
+            let events = vec!["\"x\"".repeat(10_000); wanted.limit.try_into().unwrap()];
+            let first = Ok(Answer::Events(EventsFollow { count: events.len(), dropped: 0, left_out: 0 }));
+            return call.responder.answer(Reply { first, events });
+        }
+        _ => Err(Refusal::unsupported("not here")),
+    };
+    call.responder.answer(answer);
+}
+
+fn geteuid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+fn revoke(path: &Path, id: u64) -> Result<Answer, Silence> {
+    try_to_ask(path, &Request::Revoke { id }).map(|said| said.answer)
+}
+
+/// What the agent says to raw bytes.
+fn raw(path: &Path, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(path).unwrap();
+    // It may close while we still write.
+    let _ = stream.write_all(bytes);
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said);
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn clients_are_answered_side_by_side() {
+    serve(Limits::default(), |path| {
+        let ask = |id: u64| {
+            let path = path.clone();
+            thread::spawn(move || {
+                for id in (id * 100)..(id * 100 + 50) {
+                    assert!(matches!(revoke(&path, id), Ok(Answer::Revoked(revoked)) if revoked.id == id));
+                }
+            })
+        };
+        for client in [1, 2, 3].map(ask) {
+            client.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_refusal_and_silence_of_the_loop_are_told() {
+    let (refused, dropped) = serve(Limits::default(), |path| {
+        (ask(&path, &Request::Status).unwrap_err(), ask(&path, &Request::Release).unwrap_err())
+    });
+    assert_eq!(crate::exit::Exit::of_error(&refused), crate::exit::Exit::Unsupported);
+    assert!(dropped.to_string().contains("ended before"), "{dropped}");
+}
+
+#[test]
+fn whoever_says_nothing_is_let_go_and_holds_nobody_up() {
+    serve(SHORT, |path| {
+        // More than are served at a time: the others wait for them, and no longer than the limit.
+        let mut silent: Vec<_> = (0..MOST_CONNECTIONS + 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        silent[0].write_all(b"{\"schema\":1,").unwrap();
+        let began = Instant::now();
+        assert!(revoke(&path, 5).is_ok());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        let mut said = String::new();
+        silent[0].read_to_string(&mut said).unwrap();
+        assert!(said.contains("no whole request came"), "{said}");
+    });
+}
+
+#[test]
+fn too_much_and_nonsense_are_refused() {
+    serve(Limits::default(), |path| {
+        assert!(raw(&path, &vec![b'x'; 10 * LONGEST_REQUEST]).contains("longer than 65536 bytes"));
+        let mut just_fits = vec![b' '; LONGEST_REQUEST];
+        let request = br#"{"schema":1,"request":{"revoke":{"id":9}}}"#;
+        just_fits[..request.len()].copy_from_slice(request);
+        *just_fits.last_mut().unwrap() = b'\n';
+        assert!(raw(&path, &just_fits).contains(r#"{"revoked":{"id":9}}"#));
+        assert!(raw(&path, b"\0\xff\n").contains("malformed"));
+        assert!(revoke(&path, 5).is_ok(), "it goes on");
+    });
+}
+
+#[test]
+fn a_peer_that_goes_away_harms_nobody() {
+    serve(SHORT, |path| {
+        for bytes in [&b""[..], b"{", b"{\"schema\":1,\"request\":{\"revoke\":{\"id\":1}}}\n"] {
+            let mut stream = UnixStream::connect(&path).unwrap();
+            stream.write_all(bytes).unwrap();
+        }
+        // One that asks for much and never reads: its reply does not fit into the socket.
+        let mut deaf = UnixStream::connect(&path).unwrap();
+        let events = Request::Events(EventsWanted { denied: false, limit: 100, form: Form::Json });
+        deaf.write_all(&events.line().unwrap()).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        assert!(revoke(&path, 2).is_ok());
+        thread::sleep(SHORT.write);
+        drop(deaf);
+        assert!(revoke(&path, 3).is_ok());
+    });
+}
+
+#[test]
+fn events_come_whole_or_are_said_to_be_cut_short() {
+    let events = Request::Events(EventsWanted { denied: false, limit: 40, form: Form::Json });
+    let said = serve(Limits::default(), move |path| ask(&path, &events).unwrap());
+    assert_eq!((said.lines.len(), said.lines[39].len()), (40, 30_000));
+}
+
+#[test]
+fn the_socket_is_roots_alone_and_goes_with_the_server() {
+    let place = place();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let server = Server::listen(&place.path).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!((mode(&place.path), mode(place.path.parent().unwrap())), (0o600, 0o700));
+    drop(server);
+    assert!(!place.path.exists());
+    assert!(matches!(revoke(&place.path, 1), Err(Silence::NoAgent(_))));
+}
+
+#[test]
+fn a_dead_agents_socket_is_replaced_and_a_live_ones_is_not() {
+    let place = place();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    // Dropped without its name being taken away: that is what kill -9 leaves.
+    fs::create_dir(place.path.parent().unwrap()).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&place.path).unwrap());
+    assert!(matches!(revoke(&place.path, 1), Err(Silence::NoAgent(_))));
+    let first = Server::listen(&place.path).unwrap();
+    let error = format!("{:#}", Server::listen(&place.path).err().unwrap());
+    assert!(error.contains(&format!("(pid {}) listens there already", std::process::id())), "{error}");
+    // Nobody accepts here: once the waiting room is full it is still a live one.
+    let waiting: Vec<_> = std::iter::repeat_with(|| super::super::dial(&place.path).unwrap())
+        .take_while(|dialled| matches!(dialled, super::super::Dialled::Connected(_)))
+        .take(100)
+        .collect();
+    assert!(waiting.len() < 100);
+    assert!(format!("{:#}", Server::listen(&place.path).err().unwrap()).contains("listens there already"));
+    assert!(revoke(&place.path, 1).unwrap_err().to_string().contains("does not take connections"));
+    // Another one's socket in the place of ours is left alone when ours goes.
+    fs::remove_file(&place.path).unwrap();
+    let second = Server::listen(&place.path).unwrap();
+    drop(first);
+    assert!(place.path.exists());
+    drop(second);
+}
+
+#[test]
+fn a_place_that_is_not_fit_is_refused() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let refused = |path: &Path, said: &str| {
+        let error = format!("{:#}", Server::listen(path).err().unwrap());
+        assert!(error.contains(said), "{}: {error}", path.display());
+    };
+    let place = place();
+    let folder = place.path.parent().unwrap();
+    fs::create_dir(folder).unwrap();
+    fs::write(&place.path, "precious").unwrap();
+    refused(&place.path, "no socket");
+    fs::remove_file(&place.path).unwrap();
+    symlink("/nowhere", &place.path).unwrap();
+    refused(&place.path, "no socket");
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o1777)).unwrap();
+    refused(&place.path, "root alone");
+    refused(&folder.join("a/b/control.sock"), "making the directory");
+    refused(&folder.join("x".repeat(200)).join("control.sock"), "making the directory");
+}
