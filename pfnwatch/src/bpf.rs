@@ -5,5 +5,7 @@ pub mod attach;
 pub mod block_reader;
 pub mod counters;
 pub mod debug_log;
+pub mod guard;
 pub mod plan;
 pub mod ring;
+pub mod run_count;

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{doctor, kernel, plan, predict, run, scan, superblock},
+    command::{allow, doctor, events, guard, kernel, mode, plan, predict, run, scan, status, superblock},
     exit::Exit,
     paths::Paths,
 };
@@ -37,6 +37,16 @@ pub enum Command {
     Kernel(kernel::Args),
     /// Print the info block of a namespace: its fields, its checksum, and what it costs more than the ideal
     Superblock(superblock::Args),
+    /// Say how the agent and its guard stand: mode, proof, policy, exemptions, counters
+    Status(status::Args),
+    /// Print what happened last, and why creations were denied
+    Events(events::Args),
+    /// Print or change what the guard does about an oversize creation: report it, or refuse it
+    Mode(mode::Args),
+    /// Let creations pass that would be denied, once or for a time
+    Allow(allow::Args),
+    /// Take away a guard that was left to guard without an agent
+    Guard(guard::Args),
 }
 
 impl Cli {
@@ -54,6 +64,11 @@ impl Cli {
             Command::Doctor(args) => doctor::run(&args, &paths),
             Command::Kernel(args) => kernel::run(&args, &paths),
             Command::Superblock(args) => superblock::run(&args, &paths),
+            Command::Status(args) => status::run(&args, &paths),
+            Command::Events(args) => events::run(&args, &paths),
+            Command::Mode(args) => mode::run(&args, &paths),
+            Command::Allow(args) => allow::run(&args, &paths),
+            Command::Guard(args) => guard::run(&args, &paths),
         }
     }
 }

@@ -1,9 +1,14 @@
 //! The subcommands, one a file. Each has `Args` and `run(args, paths) -> anyhow::Result<Exit>`.
 
+pub mod allow;
 pub mod doctor;
+pub mod events;
+pub mod guard;
 pub mod kernel;
+pub mod mode;
 pub mod plan;
 pub mod predict;
 pub mod run;
 pub mod scan;
+pub mod status;
 pub mod superblock;

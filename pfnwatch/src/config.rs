@@ -1,14 +1,23 @@
 //! The configuration: one TOML file. What it does not say has its default; what it says wrongly is an error with its place.
 
+mod exemptions;
+mod thresholds;
+
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use crate::{assess::Thresholds, exit::Because};
+use crate::{
+    assess::Thresholds,
+    exit::Because,
+    policy::{Exemption, Mode, OnAgentExit, Policy},
+};
+
+use thresholds::ThresholdsConfig;
 
 /// Read where no other file is named, if it is there.
 pub const USUAL: &str = "/etc/pfnwatch/pfnwatch.toml";
@@ -25,24 +34,35 @@ pub struct ConfigArgs {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    guard: GuardConfig,
     thresholds: ThresholdsConfig,
+    #[serde(deserialize_with = "exemptions::list")]
+    exemptions: Vec<Exemption>,
 }
 
-/// What is worth a finding. Both limits must be passed.
+/// What the guard does.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct ThresholdsConfig {
-    /// More than this many times the align.
-    aligns: u64,
-    /// More than this many percent of the namespace.
-    percent: f64,
-    /// The struct page size of the ideal, in bytes.
-    reference_struct_page_bytes: u64,
+struct GuardConfig {
+    /// Whether it refuses or reports.
+    #[serde(with = "ModeName")]
+    mode: Mode,
+    /// What becomes of it when the agent goes.
+    on_agent_exit: OnAgentExit,
 }
 
-impl Default for ThresholdsConfig {
+/// How [`Mode`] is written.
+#[derive(Deserialize)]
+#[serde(remote = "Mode", rename_all = "snake_case")]
+enum ModeName {
+    Audit,
+    Enforce,
+}
+
+impl Default for GuardConfig {
     fn default() -> Self {
-        Self { aligns: 1, percent: 0.1, reference_struct_page_bytes: 64 }
+        let Policy { mode, on_agent_exit, .. } = Policy::default();
+        Self { mode, on_agent_exit }
     }
 }
 
@@ -52,76 +72,60 @@ impl ConfigArgs {
     /// # Errors
     /// The file cannot be read, or says something that makes no sense: exit code 2.
     pub fn read(&self) -> anyhow::Result<Config> {
-        let path = self.config.as_deref().unwrap_or(Path::new(USUAL));
-        match fs::read_to_string(path) {
-            Ok(text) => {
-                Config::parse(&text).with_context(|| Because::usage(format!("the configuration {}", path.display())))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.config.is_none() => Ok(Config::default()),
-            Err(error) => Err(error).with_context(|| format!("the configuration {} cannot be read", path.display())),
+        match &self.config {
+            Some(path) => Config::read(path),
+            None if Path::new(USUAL).try_exists().is_ok_and(|there| !there) => Ok(Config::default()),
+            None => Config::read(Path::new(USUAL)),
         }
+    }
+}
+
+impl ConfigArgs {
+    /// The file that is read, whether it is there or not.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(USUAL))
+    }
+
+    /// The same, where it is there.
+    #[must_use]
+    pub fn path_if_there(&self) -> Option<&Path> {
+        Some(self.path()).filter(|path| path.exists())
     }
 }
 
 impl Config {
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        let config: Self = toml::from_str(text)?;
-        let ThresholdsConfig { percent, reference_struct_page_bytes, .. } = config.thresholds;
-        anyhow::ensure!((0.0..=100.0).contains(&percent), "thresholds.percent is {percent}: it must be from 0 to 100");
-        anyhow::ensure!(
-            (1..=4096).contains(&reference_struct_page_bytes),
-            "thresholds.reference_struct_page_bytes is {reference_struct_page_bytes}: it must be from 1 to 4096"
-        );
-        Ok(config)
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or says something that makes no sense: exit code 2.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let text = fs::read_to_string(path).with_context(|| format!("the configuration {shown} cannot be read"))?;
+        Self::parse(&text).with_context(|| Because::usage(format!("the configuration {shown}")))
+    }
+
+    /// Takes a whole configuration, or none of it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its line and column.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
     }
 
     /// What is worth a finding.
+    #[must_use]
     pub fn thresholds(&self) -> Thresholds {
-        let ThresholdsConfig { aligns, percent, reference_struct_page_bytes } = self.thresholds;
-        // From 0 to 100 percent, as `parse` has seen to: at most a million millionths.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1,000,000")]
-        let parts_per_million = (percent * 10_000.0).round() as u64;
-        Thresholds { reference_struct_page: reference_struct_page_bytes, aligns, parts_per_million }
+        self.thresholds.clone().into()
+    }
+
+    /// What the guard judges by.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let GuardConfig { mode, on_agent_exit } = self.guard;
+        Policy { mode, thresholds: self.thresholds(), on_agent_exit, exemptions: self.exemptions.clone() }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_said_is_the_default() {
-        let config = Config::parse("").expect("empty");
-        assert_eq!(config, Config::default());
-        assert_eq!(config.thresholds(), Thresholds::default());
-    }
-
-    #[test]
-    fn thresholds_are_taken() {
-        let config =
-            Config::parse("[thresholds]\naligns = 2\npercent = 1.5\nreference_struct_page_bytes = 32").expect("good");
-        let expected = Thresholds { reference_struct_page: 32, aligns: 2, parts_per_million: 15_000 };
-        assert_eq!(config.thresholds(), expected);
-    }
-
-    #[test]
-    fn the_example_is_the_default() {
-        let example = include_str!("../dist/pfnwatch.toml");
-        assert_eq!(Config::parse(example).expect("the example"), Config::default());
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_place() {
-        for (text, said) in [
-            ("[thresholds]\npercant = 1", "line 2, column 1"),
-            ("[thresholds]\npercent = 101", "from 0 to 100"),
-            ("[thresholds]\npercent = nan", "from 0 to 100"),
-            ("[thresholds]\nreference_struct_page_bytes = 0", "from 1 to 4096"),
-            ("[thresholds", "line 1"),
-            ("[thresholds]\naligns = -1", "line 2"),
-        ] {
-            let error = format!("{:#}", Config::parse(text).expect_err(text));
-            assert!(error.contains(said), "{text}: {error}");
-        }
-    }
-}
+mod tests;

@@ -77,7 +77,7 @@ pub fn decode(bytes: &[u8], context: &Context) -> Result<Event, DecodeError> {
             Ok(event_at(record.ended_ns, attempt(&record, context), context))
         }
         // Info blocks are asked for by the inventory alone, which reads them itself.
-        Kind::Block | Kind::Judgement => Err(DecodeError::UnknownKind(number)),
+        Kind::Block => Err(DecodeError::UnknownKind(number)),
         Kind::Notice => {
             let record = Notice::from_bytes(bytes).ok_or(wrong(size_of::<Notice>()))?;
             Ok(event_at(record.at_ns, notice(&record)?, context))

@@ -37,6 +37,18 @@ impl KernelWatch {
         true
     }
 
+    /// What map=dev is computed with, as far as all the evidence tells; in bytes.
+    #[must_use]
+    pub fn max_struct_page(&self) -> Option<u64> {
+        self.told.as_ref().and_then(|known| known.max_struct_page_size_bytes)
+    }
+
+    /// All that was told last.
+    #[must_use]
+    pub const fn known(&self) -> Option<&MaxStructPageKnown> {
+        self.told.as_ref()
+    }
+
     /// Weighs all the evidence; none where the answer is what it was.
     pub fn look(&mut self, paths: &Paths, release: &str) -> Option<MaxStructPageKnown> {
         let Host { resolved, override_set, problems } = Host::ask(paths, release, self.observed.clone());

@@ -7,6 +7,7 @@
 //! ```
 //! `pipeline` is the loop that ties these together: read it first.
 
+pub mod aftermath;
 pub mod assess;
 pub mod bar;
 pub mod bpf;
@@ -19,7 +20,9 @@ pub mod decode;
 pub mod event;
 pub mod exit;
 pub mod format;
+pub mod guard;
 pub mod inventory;
+pub mod kept;
 pub mod kernel;
 pub mod kernel_watch;
 pub mod labels;
@@ -30,6 +33,7 @@ pub mod paths;
 pub mod pipeline;
 pub mod policy;
 pub mod readiness;
+pub mod recent;
 #[cfg(test)]
 mod seeds;
 pub mod shutdown;

@@ -1,20 +1,26 @@
 //! One stretch of observing: from the attachment of the programs until they are detached.
 
-use std::{io, path::PathBuf, time::Instant};
+use std::{
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use pfnwatch_common::counter::Counter;
+use nix::time::{ClockId, clock_gettime};
+use pfnwatch_common::{counter::Counter, guard::OVERLAP, names};
 use tokio::io::unix::AsyncFd;
 
 use crate::{
-    assess::Thresholds,
     bpf::{
         attach::{Attached, Links, Settings, attach},
         counters::{Counters, Totals},
         debug_log::DebugLog,
+        guard::GuardMaps,
         plan::plan,
     },
+    config::ConfigArgs,
     event::{Lost, ProgramState},
     exit::Because,
     kernel::target,
@@ -34,8 +40,12 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Whether the eBPF programs write debug messages.
     pub debug: bool,
-    /// What is worth a verdict.
-    pub thresholds: Thresholds,
+    /// Where the configuration is read again.
+    pub config: ConfigArgs,
+    /// Where the control socket is.
+    pub control_socket: PathBuf,
+    /// How many info blocks the guard can know of.
+    pub known_blocks: u32,
 }
 
 /// Programs in the kernel, and what comes out of them.
@@ -44,6 +54,10 @@ pub struct Observation {
     pub programs: Vec<ProgramState>,
     /// The records.
     pub source: Source,
+    /// The guard's maps, until they are taken.
+    pub guard: Option<GuardMaps>,
+    /// The guard's number among guards that share maps.
+    pub guard_id: u64,
     links: Option<Links>,
     counters: Counters,
     told: Totals,
@@ -65,13 +79,22 @@ impl Observation {
         let kernel = target::resolve_layouts(&options.paths, options.btf_dir.as_deref())?;
         tracing::debug!("layouts known after {:?}", began.elapsed());
         let steps = plan(&kernel)?;
-        let settings =
-            Settings { layout: kernel.layout, debug: options.debug, ring_bytes: options.ring_bytes, reader: 0 };
-        let Attached { programs, links, ring, counters, debug_log } = attach(&settings, &steps)?;
+        let guard_id = guard_id()?;
+        let settings = Settings {
+            layout: kernel.layout,
+            debug: options.debug,
+            ring_bytes: options.ring_bytes,
+            reader: 0,
+            guard_id,
+            known_blocks: options.known_blocks,
+        };
+        let Attached { programs, links, ring, counters, guard, debug_log } = attach(&settings, &steps)?;
         tracing::debug!("programs attached after {:?}", began.elapsed());
         Ok(Self {
             programs,
             source: Source::new(ring).context("the ring buffer cannot be waited on")?,
+            guard: Some(guard),
+            guard_id,
             links: Some(links),
             counters,
             told: Totals::default(),
@@ -94,6 +117,29 @@ impl Observation {
                 Ok(())
             }
         }
+    }
+
+    /// Why the guard is not attached; none where it is.
+    pub fn guard_off(&self) -> Option<String> {
+        let state = self.programs.iter().find(|state| state.program == names::GUARD && state.attached);
+        let why = || self.programs.iter().find(|state| state.program == names::GUARD)?.reason.clone();
+        if state.is_some() { None } else { Some(why().unwrap_or_else(|| "it is not attached".to_owned())) }
+    }
+
+    /// How often a program ran while the kernel counted.
+    ///
+    /// # Errors
+    /// It is not in the kernel.
+    pub fn run_count(&self, program: &str) -> anyhow::Result<u64> {
+        self.links.as_ref().context("the programs are detached")?.run_count(program)
+    }
+
+    /// What the counters stand at.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn totals(&self) -> anyhow::Result<Totals> {
+        self.counters.read()
     }
 
     /// Detaches all programs. What they wrote can still be read.
@@ -119,4 +165,10 @@ impl Observation {
         self.told = now;
         Ok(missed)
     }
+}
+
+/// A number that no guard had since boot: the time.
+fn guard_id() -> anyhow::Result<u64> {
+    let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).context("the clock since boot cannot be read")?;
+    Ok(u64::try_from(Duration::from(since_boot).as_nanos()).unwrap_or(1).max(1) & !OVERLAP)
 }

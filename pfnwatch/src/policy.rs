@@ -7,7 +7,10 @@ pub mod clock;
 pub mod compile;
 pub mod judge;
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap as _};
 use uuid::Uuid;
@@ -153,3 +156,13 @@ pub struct Grant {
     /// Who asked for it, in words: `root (uid 0)`.
     pub by: String,
 }
+
+/// A point of time as RFC 3339 has it. The years that it cannot write, before 1970 and after 9999, are brought near.
+#[must_use]
+pub fn rfc3339(time: SystemTime) -> String {
+    let last = UNIX_EPOCH.checked_add(LAST_SECOND).unwrap_or(UNIX_EPOCH);
+    humantime::format_rfc3339_seconds(time.clamp(UNIX_EPOCH, last)).to_string()
+}
+
+/// The last second that RFC 3339 can write, since 1970: 9999-12-31T23:59:59Z.
+pub const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);

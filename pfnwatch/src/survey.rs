@@ -97,12 +97,9 @@ impl Survey {
             (kernel.join().unwrap_or_else(|_| KernelFacts::gather(paths, None)), inventory)
         });
         let inventory = inventory?;
-        let mut blocks = inventory.blocks_on_raw_devices(&roots);
-        // Another host's sysfs has another kernel's devices: there is nothing to ask this one.
-        let ask = enabled == EnabledBlocks::Read && roots.dev.is_some();
-        let problem = ask.then(|| read_enabled(paths, &inventory, &mut blocks).err()).flatten();
+        let (blocks, blocks_problem) = info_blocks(paths, &inventory, enabled);
         let survey = Self::judge(inventory, &blocks, kernel?, thresholds);
-        Ok(Self { blocks_problem: problem.map(|error| format!("{error:#}")), ..survey })
+        Ok(Self { blocks_problem, ..survey })
     }
 
     /// Judges an inventory.
@@ -120,6 +117,16 @@ impl Survey {
         let verdict = totals.verdict(thresholds);
         Self { kernel, regions: inventory.regions, namespaces, totals, verdict, blocks_problem: None }
     }
+}
+
+/// The info blocks of an inventory, and why those of enabled namespaces are not among them, where they were asked for.
+pub fn info_blocks(paths: &Paths, inventory: &Inventory, enabled: EnabledBlocks) -> (InfoBlocks, Option<String>) {
+    let roots = Roots::from(paths);
+    let mut blocks = inventory.blocks_on_raw_devices(&roots);
+    // Another host's sysfs has another kernel's devices: there is nothing to ask this one.
+    let ask = enabled == EnabledBlocks::Read && roots.dev.is_some();
+    let problem = ask.then(|| read_enabled(paths, inventory, &mut blocks).err()).flatten();
+    (blocks, problem.map(|error| format!("{error:#}")))
 }
 
 /// Adds the blocks of enabled namespaces. A block that cannot be read leaves that namespace to what sysfs says.

@@ -1,4 +1,9 @@
-//! Puts a verdict on each set-up that was seen. Pure.
+//! Puts a verdict on each set-up that was seen, and words on each judgement of the guard's. Pure.
+
+mod found;
+mod guarded;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use pfnwatch_common::superblock::Kind;
 
@@ -7,21 +12,28 @@ use crate::{
     event::{Block, Body, Event, Judgement, Outcome, SetUp},
 };
 
-/// Judges the event, if it is one of a set-up.
+pub use found::found;
+
+/// Judges the event, if it is one of a set-up; explains it, if it is one of the guard's judgements.
 pub fn judge(event: &mut Event, host: &Host, thresholds: &Thresholds) {
-    if let Body::SetUp(setup) = &mut event.body {
-        let Assessment { verdict, cause, detail, evidence, numbers, hints: _ } =
-            assess(&facts(setup), host, thresholds);
-        setup.judgement = Some(Judgement {
-            verdict,
-            cause,
-            class: cause.class(),
-            ideal_bytes: numbers.ideal,
-            excess_bytes: numbers.excess,
-            unused_bytes: numbers.unused,
-            evidence,
-            detail,
-        });
+    match &mut event.body {
+        Body::SetUp(setup) => setup.judgement = Some(judgement(assess(&facts(setup), host, thresholds))),
+        body => guarded::explain(body, host, thresholds),
+    }
+}
+
+/// An assessment as events have it.
+fn judgement(assessment: Assessment) -> Judgement {
+    let Assessment { verdict, cause, detail, evidence, numbers, hints: _ } = assessment;
+    Judgement {
+        verdict,
+        cause,
+        class: cause.class(),
+        ideal_bytes: numbers.ideal,
+        excess_bytes: numbers.excess,
+        unused_bytes: numbers.unused,
+        evidence,
+        detail,
     }
 }
 
@@ -49,137 +61,5 @@ fn facts(setup: &SetUp) -> Facts {
         obstacle: (refused.is_none() && setup.info_block.is_none()).then(unseen),
         refusal: refused,
         ..Facts::new(mode)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::UNIX_EPOCH;
-
-    use pfnwatch_common::{InfoBlock, Map, Rule};
-
-    use super::*;
-    use crate::{
-        assess::{Cause, Evidence, Verdict},
-        event::{Attempt, Namespace, SCHEMA, Sizes, Time},
-    };
-
-    const GIB: u64 = 1 << 30;
-    const MIB: u64 = 1 << 20;
-
-    fn host() -> Host {
-        Host {
-            page_size: 4096,
-            compat: 2 * MIB,
-            struct_page: Some(64),
-            max_struct_page: None,
-            rule: Rule::default(),
-            deduplicates: Some(true),
-        }
-    }
-
-    /// A creation of 1 GiB at 4 GiB with this reservation, by a kernel with this MAX_STRUCT_PAGE_SIZE.
-    fn creation(reservation: u64, page_struct_size: u16) -> SetUp {
-        let usable = GIB - reservation;
-        let block = InfoBlock {
-            kind: Kind::Pfn,
-            uuid: [7; 16],
-            parent_uuid: [9; 16],
-            flags: 0,
-            version_major: 1,
-            version_minor: 4,
-            dataoff: reservation,
-            npfns: usable / 4096,
-            mode: 2,
-            start_pad: 0,
-            end_trunc: 0,
-            align: 2 * MIB,
-            page_size: Some(4096),
-            page_struct_size,
-        };
-        SetUp {
-            attempt: Attempt {
-                device: "pfn0.1".to_owned(),
-                region: None,
-                driver: None,
-                bind_code: Some(0),
-                duration_us: 1,
-                incomplete: false,
-                by: None,
-            },
-            namespace: Some(Namespace {
-                namespace: "namespace0.0".to_owned(),
-                namespace_uuid: None,
-                start_address: 4 * GIB,
-                size_bytes: GIB,
-            }),
-            personality: Kind::Pfn,
-            map: Some(Map::Dev),
-            align_bytes: 2 * MIB,
-            block_uuid: None,
-            block: Block::Made,
-            outcome: Outcome::Enabled,
-            setup_code: Some(0),
-            meaning: String::new(),
-            sizes: Some(Sizes {
-                reservation_bytes: reservation,
-                dataoff_bytes: reservation,
-                start_pad_bytes: 0,
-                end_trunc_bytes: 0,
-                usable_bytes: usable,
-                npfns: usable / 4096,
-                page_struct_size_bytes: page_struct_size.into(),
-                block_page_size_bytes: Some(4096),
-            }),
-            struct_page_size_bytes: Some(64),
-            judgement: None,
-            guard: None,
-            info_block: Some(block),
-        }
-    }
-
-    fn judged(setup: SetUp) -> Judgement {
-        let mut event = Event { schema: SCHEMA, time: Time(UNIX_EPOCH), body: Body::SetUp(Box::new(setup)) };
-        judge(&mut event, &host(), &Thresholds::default());
-        match event.body {
-            Body::SetUp(setup) => setup.judgement.expect("judged"),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_good_creation_is_ok_by_what_was_observed() {
-        let found = judged(creation(18 * MIB, 64));
-        assert_eq!(
-            (found.verdict, found.excess_bytes, found.evidence),
-            (Verdict::Ok, Some(0), Some(Evidence::Observed))
-        );
-    }
-
-    #[test]
-    fn a_regressed_creation_is_oversize_to_the_byte() {
-        let found = judged(creation(34 * MIB, 128));
-        assert_eq!((found.verdict, found.cause, found.class), (Verdict::Oversize, Cause::RegressedKernel, Some('A')));
-        assert_eq!((found.ideal_bytes, found.excess_bytes), (Some(18 * MIB), Some(16 * MIB)));
-    }
-
-    #[test]
-    fn what_the_kernel_refused_is_refused() {
-        let setup = SetUp {
-            setup_code: Some(-6),
-            outcome: Outcome::Refused,
-            block: Block::None,
-            sizes: None,
-            info_block: None,
-            ..creation(18 * MIB, 64)
-        };
-        assert_eq!(judged(setup).verdict, Verdict::Refused);
-    }
-
-    #[test]
-    fn without_the_block_nothing_is_guessed() {
-        let found = judged(SetUp { sizes: None, info_block: None, ..creation(34 * MIB, 128) });
-        assert_eq!((found.verdict, found.excess_bytes), (Verdict::Unknown, None));
-        assert!(found.detail.contains("could not be read"), "{}", found.detail);
     }
 }

@@ -2,6 +2,7 @@
 
 mod burst;
 mod geometry;
+mod guard;
 mod host;
 mod inventory;
 mod kernel;

@@ -4,16 +4,34 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use guest::agent::{Agent, says};
 use guest::creation::{self, Map, Mode, Wanted};
+use guest::guard::Guard;
 use guest::pfnwatch::{ensure_says, row, running_kernel, scan};
-use guest::{modules, regions, sysfs};
+use guest::policy::{Policy, Stance};
+use guest::{modules, namespace, regions, sysfs};
 use serde_json::json;
 
 use crate::seen::{GIB, MIB, created, met};
 
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// Under enforce, as at a boot: the agent is there first. None is kept from being enabled.
+#[test]
+fn is_enabled_under_enforce_on_the_stock_kernel() -> Result<()> {
+    let mut guard = Guard::spawn(&Policy::usual(Stance::Enforce), &[])?;
+    modules::load_stack()?;
+    let namespaces = regions::namespaces(&regions::find()?.first)?;
+    assert_eq!(namespaces.len(), CARRIED.len(), "what the first machine made is not there: {namespaces:?}");
+    for name in &namespaces {
+        met(&mut guard, name)?;
+        ensure!(sysfs::driver(&namespace::claimer(name)?).is_some(), "{name} is not enabled{}", guard.said());
+    }
+    // As it was, for the test after this one.
+    modules::unload_stack()?;
+    guard.was_silent()
+}
 
 /// The namespaces, in the order of their addresses.
 const CARRIED: [(Mode, Map, u64); 3] =

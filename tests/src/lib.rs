@@ -4,16 +4,19 @@
 //! by the table in [`scope`], runs each in a process of its own, and sends a [`report`] of each to the host.
 //!
 //! A test starts with [`regions::fresh`], makes namespaces by [`creation`] (fast, through sysfs) or [`ndctl`] (the real
-//! tool), and holds what [`agent`] says against [`sysfs`] and the raw [`infoblock`].
+//! tool), and holds what [`agent`] says against [`sysfs`] and the raw [`infoblock`]. Tests of the guard start the agent by
+//! [`guard`] with a [`policy`].
 
 pub mod agent;
 pub mod bench;
 pub mod bpf;
+pub mod churn;
 pub mod command;
 pub mod creation;
 pub mod dmesg;
 pub mod facts;
 pub mod formula;
+pub mod guard;
 pub mod infoblock;
 pub mod init;
 pub mod modules;
@@ -21,8 +24,10 @@ pub mod namespace;
 pub mod ndctl;
 pub mod orders;
 pub mod pfnwatch;
+pub mod policy;
 pub mod regions;
 pub mod report;
 pub mod scope;
+pub mod storm;
 pub mod sysfs;
 pub mod wait;

@@ -1,6 +1,6 @@
 //! The usual machine's regions, emptied for each test, so that no test depends on another.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::init::GUEST_MARK;
 use crate::{command, modules, sysfs};
 
+/// The BPF file system.
+const PINS: &str = "/sys/fs/bpf";
 /// How much of a namespace is overwritten: the first MiB holds every kind of info block.
 const WIPED: usize = 1 << 20;
 /// What sizes of namespaces must be multiples of, unless a test wants it otherwise: the kernel's own default.
@@ -32,6 +34,7 @@ pub fn fresh() -> Result<Regions> {
         Path::new(GUEST_MARK).exists(),
         "this is no test guest: `cargo xtask vm` runs these tests, which destroy every namespace they find"
     );
+    remove_pins()?;
     modules::load_stack()?;
     for region in sysfs::devices("region") {
         for namespace in namespaces(&region)? {
@@ -46,6 +49,16 @@ pub fn fresh() -> Result<Regions> {
         sysfs::write(region, "align", &ALIGN.to_string())?;
     }
     Ok(regions)
+}
+
+/// Removes whatever is pinned: a guard that a test before this one left behind would deny what this one makes.
+fn remove_pins() -> Result<()> {
+    for pinned in fs::read_dir(PINS).with_context(|| format!("cannot read {PINS}"))?.flatten() {
+        let path = pinned.path();
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Overwrites what a namespace begins with, so that no later namespace at the same place finds an old info block, and

@@ -13,6 +13,8 @@ pub const USUAL: &str = "usual";
 pub const MAX128: &str = "max128";
 /// The same NVDIMMs with what was made there, under a kernel without the regression.
 pub const CARRIED: &str = "carried";
+/// The usual kernel without `bpf` in its list of security modules.
+pub const NO_BPF: &str = "no-bpf";
 /// MAX_STRUCT_PAGE_SIZE = 32, below `sizeof(struct page)`.
 pub const MAX32: &str = "max32";
 /// The same with the parameter `page_struct_override` set.
@@ -70,6 +72,13 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "", lines: Lines::Every, scenario: USUAL },
     observing("burst::"),
     observing("geometry::"),
+    observing("guard::"),
+    Scope { prefix: "guard::allowed::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "guard::hold::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "guard::lifecycle::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
+    Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
+    Scope { prefix: "guard::storms::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("inventory::"),
     observing("life::"),
     Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: USUAL },

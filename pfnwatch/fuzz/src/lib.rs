@@ -5,6 +5,7 @@
 
 pub mod btf;
 pub mod code;
+pub mod control;
 pub mod image;
 pub mod info_block;
 pub mod inventory;

@@ -6,9 +6,10 @@ use super::*;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     ("btf", btf::check),
     ("code", code::check),
+    ("control", control::check),
     ("image", image::check),
     ("info_block", info_block::check),
     ("inventory", inventory::check),

@@ -1,6 +1,6 @@
 //! What the assessment is given: one namespace, the host that it is judged against, and the thresholds.
 
-use pfnwatch_common::{InfoBlock, Map, Rule, reservation::REFERENCE_STRUCT_PAGE};
+use pfnwatch_common::{InfoBlock, Map, Rule, policy::is_oversize, reservation::REFERENCE_STRUCT_PAGE};
 use thiserror::Error;
 
 use crate::units::Bytes;
@@ -181,9 +181,9 @@ pub struct Host {
 pub struct Thresholds {
     /// The struct page size of the ideal, in bytes.
     pub reference_struct_page: u64,
-    /// More than this many times the align.
+    /// More than this many times the align; at most `u32::MAX`.
     pub aligns: u64,
-    /// More than this many millionths of the namespace.
+    /// More than this many millionths of the namespace; at most a million.
     pub parts_per_million: u64,
 }
 
@@ -194,10 +194,9 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    /// Whether `excess` bytes of a namespace of `size` bytes are worth a finding.
+    /// Whether `excess` bytes of a namespace of `size` bytes are worth a finding: the guard's own rule.
     #[must_use]
     pub fn passed_by(&self, excess: u64, align: u64, size: u64) -> bool {
-        u128::from(excess) > u128::from(align) * u128::from(self.aligns)
-            && u128::from(excess) * 1_000_000 > u128::from(size) * u128::from(self.parts_per_million)
+        is_oversize(excess, size, align, self.aligns, self.parts_per_million)
     }
 }

@@ -168,4 +168,20 @@ proptest::proptest! {
         let facts = Facts { block, start, size: Some(size), ..Facts::new(Mode::Fsdax) };
         let _ = assess(&facts, &host(), &Thresholds::default());
     }
+
+    /// The guard's rule, without 128-bit arithmetic, is what 128-bit arithmetic gives; around the limits above all.
+    #[test]
+    fn one_rule_for_guard_and_reports(
+        size: u64, align_shift in 0_u32..=32, aligns in 0..=u64::from(u32::MAX), parts_per_million in 0_u64..=1_000_000, any_excess: u64,
+    ) {
+        let thresholds = Thresholds { reference_struct_page: 64, aligns, parts_per_million };
+        let align = 1_u64 << align_shift;
+        let (wide_align, wide_share) = (u128::from(align) * u128::from(aligns), u128::from(size) * u128::from(parts_per_million));
+        let limits = [wide_align, wide_share / 1_000_000].map(|limit| u64::try_from(limit).unwrap_or(u64::MAX));
+        let near = limits.iter().flat_map(|limit| [limit.saturating_sub(1), *limit, limit.saturating_add(1)]);
+        for excess in near.chain([any_excess]) {
+            let exact = u128::from(excess) > wide_align && u128::from(excess) * 1_000_000 > wide_share;
+            proptest::prop_assert_eq!(thresholds.passed_by(excess, align, size), exact, "{} {} {:?}", excess, size, thresholds);
+        }
+    }
 }

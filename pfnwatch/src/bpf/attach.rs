@@ -10,6 +10,7 @@ use pfnwatch_common::{layout::Layout, names};
 use super::{
     counters::Counters,
     debug_log::DebugLog,
+    guard::GuardMaps,
     plan::{BLOCK_READER, Hook, Impossible, Step, is_required},
     ring::Ring,
 };
@@ -29,6 +30,10 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// The process for whose reads info blocks are handed over; 0 for none.
     pub reader: u32,
+    /// The guard's own number among guards that share maps.
+    pub guard_id: u64,
+    /// How many info blocks the guard can know of.
+    pub known_blocks: u32,
 }
 
 /// Programs in the kernel.
@@ -41,12 +46,14 @@ pub struct Attached {
     pub ring: Ring,
     /// Their counters.
     pub counters: Counters,
+    /// The guard's maps.
+    pub guard: GuardMaps,
     /// Their debug messages, where those are wanted.
     pub debug_log: Option<DebugLog>,
 }
 
 /// Keeps programs attached for as long as it lives: when the agent ends, however it ends, the kernel lets go of all.
-pub struct Links(#[expect(dead_code, reason = "its drop detaches")] Ebpf);
+pub struct Links(pub(super) Ebpf);
 
 /// Loads the object and attaches every program of the plan that is not off.
 ///
@@ -73,7 +80,7 @@ fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::R
     let btf = plan.iter().any(types).then(Btf::from_sys_fs).transpose();
     let btf = btf.context("/sys/kernel/btf/vmlinux cannot be used")?;
     let debug_log = if settings.debug { Some(DebugLog::open(&mut ebpf)?) } else { None };
-    let (ring, counters) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?);
+    let (ring, counters, guard) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?, GuardMaps::take(&mut ebpf)?);
     let mut programs = Vec::with_capacity(plan.len());
     for step in plan {
         let reason = match &step.off {
@@ -86,7 +93,7 @@ fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::R
         let attached = reason.is_none();
         programs.push(ProgramState { program: step.name.to_owned(), attached, reason: reason.or(step.lacks.clone()) });
     }
-    Ok(Attached { programs, links: Links(ebpf), ring, counters, debug_log })
+    Ok(Attached { programs, links: Links(ebpf), ring, counters, guard, debug_log })
 }
 
 /// Attaches the program that hands info blocks over, and no other.
@@ -109,7 +116,9 @@ fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
         .override_global(names::BIND_SEEN, &u8::from(bind_seen), true)
         .override_global(names::READER, &settings.reader, true)
         .override_global(names::DEBUG, &u8::from(settings.debug), true)
+        .override_global(names::GUARD_ID, &settings.guard_id, true)
         .map_max_entries(names::RECORDS, settings.ring_bytes)
+        .map_max_entries(names::KNOWN_BLOCKS, settings.known_blocks)
         // The messages' own ring buffer is as small as can be until somebody wants them.
         .map_max_entries("AYA_LOGS", if settings.debug { 1 << 16 } else { 1 << 12 })
         .load(OBJECT)

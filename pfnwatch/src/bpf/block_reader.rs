@@ -35,6 +35,8 @@ impl BlockReader {
             debug: false,
             ring_bytes: RING_BYTES,
             reader: std::process::id(),
+            guard_id: 0,
+            known_blocks: 1,
         };
         let (links, ring) = attach_block_reader(&settings)?;
         Ok(Self { paths: paths.clone(), ring, _links: links })

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     config::ConfigArgs,
+    control::SocketArgs,
     exit::{Because, Exit},
     kernel::{
         KernelFacts,
@@ -16,6 +17,7 @@ use crate::{
     observation::Options,
     paths::Paths,
     pipeline::Pipeline,
+    policy::Mode,
     sinks::log::{Format, Log},
     units::parse_size,
 };
@@ -42,6 +44,12 @@ pub struct Args {
     /// Let the eBPF programs write debug messages to the log (see RUST_LOG)
     #[arg(long)]
     debug_ebpf: bool,
+    /// How many info blocks the guard can know of: one for each namespace
+    #[arg(long, value_name = "NUMBER", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    known_blocks: u32,
+    /// Where the agent listens for other commands
+    #[command(flatten)]
+    control: SocketArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -56,17 +64,21 @@ fn ring_size(text: &str) -> Result<u32, String> {
 }
 
 /// Ends early, and with the remedy, where no waiting would help.
-fn refuse_where_blind(args: &Args, paths: &Paths) -> anyhow::Result<()> {
+fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<()> {
     // Where libnvdimm is there, the attachment itself is the test, and it should not wait for any other.
     if Libnvdimm::look(paths) != Libnvdimm::NotLoaded {
         return Ok(());
     }
     let rows = judge(&Features::gather(&Host::new(paths), args.btf_dir.as_deref()));
-    let missing: Vec<_> = lacking(&rows, NeededFor::Observe).map(ToString::to_string).collect();
-    if missing.is_empty() {
-        return Ok(());
+    let missing = |purpose| lacking(&rows, purpose).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let (blind, ineffective) = (missing(NeededFor::Observe), missing(NeededFor::Enforce));
+    if !blind.is_empty() {
+        return Err(Because::unsupported(format!("this host cannot be observed: {blind}")).into());
     }
-    Err(Because::unsupported(format!("this host cannot be observed: {}", missing.join("; "))).into())
+    if mode == Mode::Enforce && !ineffective.is_empty() {
+        return Err(Because::unsupported(format!("this host cannot enforce: {ineffective}")).into());
+    }
+    Ok(())
 }
 
 /// Runs the agent until it is asked to end.
@@ -74,15 +86,17 @@ fn refuse_where_blind(args: &Args, paths: &Paths) -> anyhow::Result<()> {
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let thresholds = args.config.read()?.thresholds();
-    refuse_where_blind(args, paths)?;
+    let policy = args.config.read()?.policy();
+    refuse_where_blind(args, paths, policy.mode)?;
     let facts = KernelFacts::gather(paths, args.btf_dir.as_deref())?;
     let options = Options {
         paths: paths.clone(),
         btf_dir: args.btf_dir.clone(),
         ring_bytes: args.ring_size,
         debug: args.debug_ebpf,
-        thresholds,
+        config: args.config.clone(),
+        control_socket: args.control.path.clone(),
+        known_blocks: args.known_blocks,
     };
     let log = Log::new(args.format, io::stdout().lock());
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
@@ -91,6 +105,6 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(Pipeline::new(options, facts, log).run())?;
+    runtime.block_on(async { Pipeline::new(options, policy, facts, log)?.run().await })?;
     Ok(Exit::Fine)
 }

@@ -15,7 +15,7 @@ use nix::{
 
 use super::{
     Dialled, dial,
-    protocol::{Answer, Refusal, Reply, Request},
+    protocol::{Answer, Refusal, Reply, Request, Status},
 };
 
 /// How long the agent may take: it answers between two batches of records.
@@ -70,7 +70,23 @@ pub fn ask(path: &Path, request: &Request) -> anyhow::Result<Said> {
     try_to_ask(path, request).map_err(|silence| Refusal::from(silence).into_error())
 }
 
-/// The same, for who has something else to do where no agent runs.
+/// Asks how things stand.
+///
+/// # Errors
+/// As for [`ask`].
+pub fn status(path: &Path) -> anyhow::Result<Status> {
+    match ask(path, &Request::Status)?.answer {
+        Answer::Status(status) => Ok(*status),
+        _ => Err(other_answer()),
+    }
+}
+
+/// The error for an answer to another question: an agent of another version may give one.
+pub fn other_answer() -> anyhow::Error {
+    anyhow!("the agent answered something else: use the pfnwatch that it runs")
+}
+
+/// The same as [`ask`], for who has something else to do where no agent runs.
 ///
 /// # Errors
 /// Why there is no answer.

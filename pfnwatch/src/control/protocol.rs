@@ -2,7 +2,7 @@
 //!
 //! A connection is for one request. Each side says lines of JSON, the request is one:
 //! ```json
-//! {"schema":1,"request":{"allow":{"subject":{"region_start":4294967296},"once":true,"reason":"restore of db3"}}}
+//! {"schema":1,"request":{"allow":{"subject":{"region_start":"0x100000000"},"once":true,"reason":"restore of db3"}}}
 //! {"schema":1,"request":"status"}
 //! ```
 //! The first line of the reply holds the [`Answer`], or a [`Refusal`] with the exit code that the command ends with:
@@ -18,17 +18,19 @@ mod bytes;
 mod status;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 pub use self::{
     answer::{Allowed, Answer, EventsFollow, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
     status::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, OnAgentExit,
-        PolicyStatus, Proof, Status,
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, PolicyStatus,
+        Proof, Status,
     },
+    words::Mode,
 };
+use crate::policy::Subject;
 
 /// The version of what is said. It grows when something changes its meaning or goes away, not when something is added.
 pub const SCHEMA: u32 = 1;
@@ -116,28 +118,6 @@ pub enum Form {
     Json,
 }
 
-/// What the guard does about an oversize creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Let it pass, and report it
-    Audit,
-    /// Refuse it, and report it
-    Enforce,
-}
-
-/// What an exemption is for. Names of regions and namespaces are none: they are dealt anew at each boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subject {
-    /// The region with this set_cookie.
-    RegionCookie(u64),
-    /// The region that starts at this physical address.
-    RegionStart(u64),
-    /// The namespace with this namespace uuid.
-    NamespaceUuid(Uuid),
-}
-
 /// A request as it stands on its line.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,9 +183,24 @@ impl Allow {
             Some(seconds) if !(1..=LONGEST_EXEMPTION_S).contains(&seconds) => Err(Refusal::usage(format!(
                 "an exemption cannot last {seconds} s: from 1 s to 7 days; a lasting one belongs into the policy"
             ))),
-            _ => check_reason(&self.reason),
+            _ => check_subject(self.subject).and_then(|()| check_reason(&self.reason)),
         }
     }
+}
+
+/// What is not there must not become an identity.
+fn check_subject(subject: Subject) -> Result<(), Refusal> {
+    let nothing = match subject {
+        Subject::RegionCookie(cookie) => cookie == 0,
+        Subject::RegionStart(_) => false,
+        Subject::Namespace(uuid) => uuid.is_nil(),
+    };
+    if nothing {
+        return Err(Refusal::usage(
+            "regions and namespaces without labels have no such id: exempt the region by its start",
+        ));
+    }
+    Ok(())
 }
 
 fn check_reason(reason: &str) -> Result<(), Refusal> {

@@ -12,11 +12,11 @@ use crate::event::{Block, Outcome, SetUp};
 
 const ENODEV: i32 = -19;
 
-fn context() -> Context {
+pub(crate) fn context() -> Context {
     Context { booted: UNIX_EPOCH + Duration::from_secs(1_000), page_size: 4096, struct_page_size: Some(64) }
 }
 
-fn name<const N: usize>(text: &str) -> Text<N> {
+pub(crate) fn name<const N: usize>(text: &str) -> Text<N> {
     let mut bytes = [0; N];
     bytes[..text.len()].copy_from_slice(text.as_bytes());
     Text(bytes)
@@ -222,6 +222,8 @@ fn the_json_has_its_schema_and_units() {
         assert_eq!(json.get(key), Some(&value), "{key}");
     }
 }
+
+pub(crate) mod judgement;
 
 proptest! {
     #[test]

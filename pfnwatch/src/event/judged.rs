@@ -57,11 +57,11 @@ pub struct Judged {
     pub incomplete: bool,
     /// Who asked for it.
     pub by: Option<Actor>,
-    /// All that in one sentence.
+    /// What was done and why, in one sentence.
     pub detail: String,
     /// What else could be done, the plainest first.
     pub remedies: Vec<String>,
-    /// The info block that the namespace had before, where it is gone.
+    /// The info block that the namespace had before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced: Option<Replaced>,
 }
@@ -107,9 +107,11 @@ pub struct ExemptionUsed {
     pub reason: Option<String>,
 }
 
-/// An info block that is gone from the media, as it was last seen.
+/// The info block that a namespace had before a creation, as it was last seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Replaced {
+    /// The namespace uuid at that time: a reconfigure gives the namespace another.
+    pub namespace_uuid: Option<Uuid>,
     /// fsdax or devdax.
     #[serde(serialize_with = "personality")]
     pub personality: superblock::Kind,
@@ -130,7 +132,10 @@ pub struct Replaced {
     pub last_seen: Time,
     /// How the block is known.
     pub origin: Origin,
-    /// The commands that put it back.
+    /// Whether it should still be on the media: the creation was refused, and nobody was seen who could have written over
+    /// it.
+    pub still_there: bool,
+    /// The commands that bring it back, where nothing but the block was lost; else none.
     pub put_back: Vec<String>,
 }
 

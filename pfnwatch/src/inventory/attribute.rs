@@ -158,7 +158,7 @@ impl Directory {
 }
 
 /// `123`, `0x7b`; not `-1`, `+1` or anything beyond 64 bits.
-fn parse_number(text: &str) -> Option<u64> {
+pub(crate) fn parse_number(text: &str) -> Option<u64> {
     if !text.starts_with(|first: char| first.is_ascii_digit()) {
         return None;
     }

@@ -12,7 +12,7 @@ use pfnwatch_common::{
 };
 use serde::Serialize;
 
-use super::{Clock, Exemption, Grant, Policy, Subject};
+use super::{Clock, Exemption, Grant, Policy, Subject, rfc3339};
 use crate::inventory::Region;
 
 /// Set in the id of every exemption of the configuration, and in none of a [`Grant`].
@@ -49,7 +49,7 @@ impl RegionFacts {
     #[must_use]
     pub fn of(region: &Region) -> Option<Self> {
         let (start, size) = (region.resource.clone().ok()?, region.size.clone().ok()?);
-        Some(Self { set_cookie: region.set_cookie.clone().ok(), start, size })
+        Some(Self { set_cookie: region.set_cookie.clone().ok().filter(|cookie| *cookie != 0), start, size })
     }
 
     /// The physical address of its last byte; none where it has none.
@@ -65,7 +65,7 @@ impl RegionFacts {
     #[must_use]
     pub fn is(&self, subject: Subject) -> bool {
         match subject {
-            Subject::RegionCookie(cookie) => self.set_cookie == Some(cookie),
+            Subject::RegionCookie(cookie) => self.set_cookie == Some(cookie) && cookie != 0,
             Subject::RegionStart(start) => self.start == start,
             Subject::Namespace(_) => false,
         }
@@ -77,7 +77,9 @@ impl RegionFacts {
 pub struct Compiled {
     /// What the guard is given.
     pub snapshot: Snapshot,
-    /// Each exemption's id in the snapshot, with what it is in words.
+    /// The id of each exemption of the configuration, in its order.
+    pub configured: Vec<u64>,
+    /// What each exemption is, in words, by its id; with those that are left out, as long as the policy has them.
     pub words: BTreeMap<u64, String>,
     /// What is not in the snapshot, or not all of it, in the order of the configuration and then of the grants.
     pub left_out: Vec<LeftOut>,
@@ -143,9 +145,10 @@ pub fn compile(
         armed: armed.into(),
         ..Snapshot::EMPTY
     };
-    let mut compiled = Compiled { snapshot, words: BTreeMap::new(), left_out: Vec::new() };
+    let mut compiled = Compiled { snapshot, configured: Vec::new(), words: BTreeMap::new(), left_out: Vec::new() };
     for exemption in &policy.exemptions {
         let id = compiled.free_id(exemption);
+        compiled.configured.push(id);
         let until_ns = exemption.until.map_or(Some(FOR_EVER), |until| clock.boot_ns_at(until));
         let words = in_configuration(exemption);
         compiled.exempt(&Draft { id, subject: exemption.subject, once: false, until_ns, words }, regions);
@@ -170,16 +173,14 @@ struct Draft {
 impl Compiled {
     /// Adds an exemption, or says why not.
     fn exempt(&mut self, draft: &Draft, regions: &[RegionFacts]) {
-        let found = match draft.until_ns {
+        let Draft { id, subject, ref words, .. } = *draft;
+        self.words.insert(id, words.clone());
+        let resolved = match draft.until_ns {
             Some(until_ns) => self.resolve(draft, until_ns, regions),
             None => Err(Why::Expired),
         };
-        match found {
-            Ok(()) => drop(self.words.insert(draft.id, draft.words.clone())),
-            Err(why) => {
-                let Draft { id, subject, words, .. } = draft;
-                self.left_out.push(LeftOut { id: *id, subject: *subject, words: words.clone(), why });
-            }
+        if let Err(why) = resolved {
+            self.left_out.push(LeftOut { id, subject, words: words.clone(), why });
         }
     }
 
@@ -220,7 +221,7 @@ impl Compiled {
         exemption.hash(&mut hasher);
         let mut id = hasher.finish() | OF_CONFIGURATION;
         // Of two that say the same, the second gets the next.
-        while self.words.contains_key(&id) || self.left_out.iter().any(|left_out| left_out.id == id) {
+        while self.words.contains_key(&id) {
             id = id.wrapping_add(1) | OF_CONFIGURATION;
         }
         id
@@ -228,7 +229,7 @@ impl Compiled {
 }
 
 fn in_configuration(exemption: &Exemption) -> String {
-    let until = exemption.until.map(|until| format!(", until {}", humantime::format_rfc3339_seconds(until)));
+    let until = exemption.until.map(|until| format!(", until {}", rfc3339(until)));
     format!("the configuration exempts {}{}: {}", exemption.subject, until.unwrap_or_default(), exemption.reason)
 }
 

@@ -6,23 +6,15 @@ use uuid::Uuid;
 
 use super::{Exemption, Policy, RegionFacts, Subject};
 
-/// A reservation, and what it is measured by; all in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cost {
-    /// reservation - ideal.
-    pub excess: u64,
-    /// The larger of the device's align and the kernel's.
-    pub align: u64,
-    /// The whole namespace.
-    pub size: u64,
-}
+/// In place of a `set_cookie`, for a region without labels: no region has this one.
+pub const NO_COOKIE: u64 = 0;
 
 /// What exemptions are matched with; none is "not known".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The namespace uuid; nil where it has none.
     pub namespace_uuid: Option<Uuid>,
-    /// The region's `set_cookie`.
+    /// The region's `set_cookie`; [`NO_COOKIE`] where it has none.
     pub region_set_cookie: Option<u64>,
     /// Physical address of the region's first byte.
     pub region_start: Option<u64>,
@@ -38,8 +30,7 @@ impl Place {
         let region = regions.iter().find(within);
         Self {
             namespace_uuid,
-            // A region that has none has none of anybody's.
-            region_set_cookie: region.map(|region| region.set_cookie.unwrap_or(0)),
+            region_set_cookie: region.map(|region| region.set_cookie.unwrap_or(NO_COOKIE)),
             region_start: region.map(|region| region.start),
         }
     }
@@ -59,10 +50,10 @@ pub enum Decision<'a> {
 }
 
 impl Policy {
-    /// Judges a creation at a moment.
+    /// What becomes of a creation at a moment. `oversize`: its excess passes the limits.
     #[must_use]
-    pub fn judge(&self, cost: &Cost, place: &Place, at: SystemTime) -> Decision<'_> {
-        if !self.thresholds.passed_by(cost.excess, cost.align, cost.size) {
+    pub fn decide(&self, oversize: bool, place: &Place, at: SystemTime) -> Decision<'_> {
+        if !oversize {
             return Decision::Passes;
         }
         let in_force = || self.exemptions.iter().filter(|exemption| !exemption.has_ended(at));
@@ -87,7 +78,7 @@ impl Subject {
     #[must_use]
     pub fn covers(self, place: &Place) -> Option<bool> {
         match self {
-            Self::RegionCookie(cookie) => place.region_set_cookie.map(|its| its == cookie),
+            Self::RegionCookie(cookie) => place.region_set_cookie.map(|its| its == cookie && its != NO_COOKIE),
             Self::RegionStart(start) => place.region_start.map(|its| its == start),
             Self::Namespace(uuid) => place.namespace_uuid.map(|its| its == uuid && !uuid.is_nil()),
         }

@@ -1,67 +1,207 @@
-//! The guard's events as lines for people.
+//! The guard's events as lines for people. What does not fit on one is indented below it.
 
 use std::fmt::Write as _;
 
 use super::line::{by, exactly, on};
 use crate::{
-    assess::map_name,
+    assess::{Verdict, map_name},
     event::{
-        Exemption, Found, GuardState, Handover, Judged, ModeChanged, PolicyLoaded, PolicyRefused, mode_name,
-        personality_name,
+        Exemption, ExemptionUsed, Found, GuardSaid, GuardState, Handover, Judged, ModeChanged, Origin, PolicyLoaded,
+        PolicyRefused, Prediction, Replaced, SetUp, mode_name, personality_name,
     },
+    units::Bytes,
 };
 
-/// A creation that was judged: what it was on its line, then the explanation, the remedies and the block that is gone,
-/// each on a line of its own.
-pub(super) fn judged(kind: &str, it: &Judged) -> String {
-    let mut text = format!(
+/// What the caller of a denied bind is told in place of the reason (drivers/base/dd.c, `really_probe`; libndctl).
+const TOLD: &str = "the caller was told something else: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl says \"No such \
+                    device or address\", dmesg \"driver_sysfs_add failed\"";
+
+/// A creation that was refused.
+pub(super) fn denied(it: &Judged) -> String {
+    let mut text = judged("DENIED", it);
+    below(&mut text, TOLD);
+    text + &further(it)
+}
+
+/// A creation that was let pass, for whatever reason.
+pub(super) fn passed(kind: &str, it: &Judged) -> String {
+    judged(kind, it) + &further(it)
+}
+
+fn judged(kind: &str, it: &Judged) -> String {
+    let mut line = format!(
         "{kind:8} {} as {} ({}, map={}, align {})",
         on(it.namespace.as_ref()),
         it.device,
         personality_name(it.personality),
         it.map.map_or("none", map_name),
-        crate::units::Bytes(it.align_bytes),
+        Bytes(it.align_bytes),
     );
+    // Writing to a String cannot fail.
     if let (Some(reserved), Some(ideal), Some(excess)) = (it.reservation_bytes, it.ideal_bytes, it.excess_bytes) {
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            ": {} would be reserved, ideal {}, excess {}",
-            exactly(reserved),
-            exactly(ideal),
-            exactly(excess)
-        );
+        let sizes = (exactly(reserved), exactly(ideal), exactly(excess));
+        let _ = write!(line, ": {} would be reserved, ideal {}, excess {}", sizes.0, sizes.1, sizes.2);
     }
-    text.push_str(&by(it.by.as_ref()));
+    let _ = write!(line, "; {}{}", it.detail, by(it.by.as_ref()));
+    line
+}
+
+/// The exemption, the remedies, and the block that is gone.
+fn further(it: &Judged) -> String {
+    let mut text = String::new();
+    if let Some(exemption) = &it.exemption {
+        below(&mut text, &exemption_used(exemption));
+    }
+    for remedy in &it.remedies {
+        below(&mut text, &format!("instead: {remedy}"));
+    }
+    if let Some(old) = &it.replaced {
+        replaced(&mut text, old);
+    }
     text
 }
 
-pub(super) fn found(it: &Found) -> String {
-    format!("found    {}: {}", it.namespace, it.judgement.detail)
+fn exemption_used(it: &ExemptionUsed) -> String {
+    let mut text = format!("by exemption {}", it.id);
+    if let Some(subject) = &it.subject {
+        let _ = write!(text, " for {subject}");
+    }
+    if let Some(reason) = &it.reason {
+        let _ = write!(text, ": {reason}");
+    }
+    text
 }
 
+fn replaced(text: &mut String, old: &Replaced) {
+    let became = match (old.still_there, old.put_back.is_empty()) {
+        (true, _) => "should still be there: enable it again with",
+        (false, false) => "is gone, the data behind it was not touched: put it back with",
+        (false, true) => "is replaced",
+    };
+    let how = match old.origin {
+        Origin::Read => "read",
+        Origin::Made => "seen being made",
+        Origin::Met => "seen in use",
+    };
+    let map = old.map.map_or("none", map_name);
+    let reserved = old.reservation_bytes.map_or_else(|| "an unknown size".to_owned(), exactly);
+    let uuid = old.block_uuid.map_or_else(String::new, |uuid| format!(", block uuid {uuid}"));
+    let seen = humantime::format_rfc3339_seconds(old.last_seen.0);
+    let what = format!(
+        "its info block ({}, map={map}, align {}, {reserved} reserved{uuid}, {how}, last at {seen}) {became}",
+        personality_name(old.personality),
+        Bytes(old.align_bytes),
+    );
+    below(text, &what);
+    for step in &old.put_back {
+        below(text, &format!("    {step}"));
+    }
+}
+
+/// What the guard had said of a creation that went through: nothing where neither of the two finds fault with it.
+pub(super) fn prediction(it: &SetUp) -> String {
+    let Some(Prediction { judged, predicted_bytes, surprise }) = it.guard else { return String::new() };
+    let oversize = it.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
+    let said = match judged {
+        GuardSaid::Passed if oversize => "the guard had let it pass as good",
+        GuardSaid::NotSeen if oversize => "no guard was attached",
+        GuardSaid::Passed | GuardSaid::NotSeen => return String::new(),
+        GuardSaid::WouldDeny => "enforce would have refused it",
+        GuardSaid::Exempt => "let pass by an exemption",
+        GuardSaid::Unjudged => "the guard could not judge it",
+    };
+    match (surprise, predicted_bytes) {
+        (false, _) => format!("; {said}"),
+        (true, None) => format!("; SURPRISE: {said}"),
+        (true, Some(bytes)) => format!("; SURPRISE: {said}, and had predicted {} to be reserved", exactly(bytes)),
+    }
+}
+
+fn below(text: &mut String, what: &str) {
+    let _ = write!(text, "\n    {what}");
+}
+
+/// A namespace that was there when observing began.
+pub(super) fn found(it: &Found) -> String {
+    let size = it.size_bytes.map_or_else(String::new, |bytes| format!(" of {}", Bytes(bytes)));
+    let align = it.align_bytes.map_or_else(String::new, |bytes| format!(", align {}", Bytes(bytes)));
+    let map = it.map.map_or("none", map_name);
+    let mut line = format!("found    {}{size} ({}, map={map}{align})", it.namespace, it.personality);
+    if let Some(reserved) = it.reservation_bytes {
+        let _ = write!(line, ": {} reserved", exactly(reserved));
+    }
+    let verdict = match it.judgement.verdict {
+        Verdict::Ok => "ok",
+        Verdict::Oversize => "OVERSIZE",
+        Verdict::Refused => "REFUSED",
+        Verdict::Unknown => "verdict unknown",
+    };
+    let _ = write!(line, "; {verdict}: {}", it.judgement.detail);
+    line
+}
+
+/// Another mode.
 pub(super) fn mode_changed(it: &ModeChanged) -> String {
     let why = it.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("mode     {} in place of {}{why}{}", mode_name(it.to), mode_name(it.from), by(it.by.as_ref()))
+    format!("mode     {}, {} before{why}{}", mode_name(it.to), mode_name(it.from), by(it.by.as_ref()))
 }
 
+/// Another policy, with a sentence a line.
 pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
-    let from = it.file.as_deref().unwrap_or("defaults");
-    format!("policy   number {} from {from}{}", it.number, by(it.by.as_ref()))
+    let from = it.file.as_ref().map_or_else(|| "the defaults".to_owned(), Clone::clone);
+    let mut text = format!("policy   number {} is in force, from {from}{}", it.number, by(it.by.as_ref()));
+    for sentence in &it.explanation {
+        below(&mut text, sentence);
+    }
+    text
 }
 
+/// A policy that was not taken. What a TOML error shows of the file is on lines of its own.
 pub(super) fn policy_refused(it: &PolicyRefused) -> String {
-    format!("POLICY   {} is refused, the policy before stays in force: {}", it.file, it.error)
+    let mut text = format!("POLICY   {} is refused, the policy before stays in force", it.file);
+    for line in it.error.lines().filter(|line| !line.trim().is_empty()) {
+        below(&mut text, line);
+    }
+    text
 }
 
+/// What happened to an exemption.
 pub(super) fn exemption(what: &str, it: &Exemption) -> String {
-    format!("exempt   exemption {} for {} {what}: {}{}", it.id, it.subject, it.reason, by(it.by.as_ref()))
+    let once = if it.once { ", for one creation" } else { "" };
+    let until =
+        it.until.map_or_else(String::new, |until| format!(", until {}", humantime::format_rfc3339_seconds(until.0)));
+    format!("exempt   exemption {} for {} {what}{once}{until}: {}{}", it.id, it.subject, it.reason, by(it.by.as_ref()))
 }
 
+/// Whether the guard guards.
 pub(super) fn state(it: &GuardState) -> String {
-    format!("guard    {}: attached {}, armed {}", mode_name(it.mode), it.attached, it.armed)
+    let does = match (it.attached, it.armed, it.enforcement_effective) {
+        (false, ..) => "is NOT attached: every creation passes",
+        (true, false, _) => "judges nothing yet: every creation passes",
+        (true, true, false) => "is attached, but was NOT seen to fire: nothing says that a creation would be stopped",
+        (true, true, true) => "judges creations",
+    };
+    let mut line = format!("guard    {does} ({})", mode_name(it.mode));
+    if let Some(why) = &it.why {
+        let _ = write!(line, ": {why}");
+    }
+    if !it.pins.is_empty() {
+        let _ = write!(line, "; pinned, so that it outlives the agent: {}", it.pins.join(", "));
+    }
+    line
 }
 
+/// A guard that another agent left.
 pub(super) fn handover(what: &str, it: &Handover) -> String {
-    format!("guard    {what} in {}{}", mode_name(it.mode), by(it.by.as_ref()))
+    let mut line = format!("guard    {what} ({})", mode_name(it.mode));
+    if !it.pins.is_empty() {
+        let _ = write!(line, ": {}", it.pins.join(", "));
+    }
+    if let Some(detail) = &it.detail {
+        let _ = write!(line, "; {detail}");
+    }
+    line + &by(it.by.as_ref())
 }
+
+#[cfg(test)]
+mod tests;

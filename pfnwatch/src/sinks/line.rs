@@ -27,10 +27,10 @@ pub fn of(event: &Event) -> String {
             change("label", it, &format!("{} gets {}", it.device, Bytes(it.size_bytes.unwrap_or_default())))
         }
         Body::Destroy(it) => change("destroy", it, &it.device),
-        Body::Denied(it) => guard_line::judged("DENIED", it),
-        Body::WouldDeny(it) => guard_line::judged("WOULD DENY", it),
-        Body::Exempt(it) => guard_line::judged("exempt", it),
-        Body::Unjudged(it) => guard_line::judged("UNJUDGED", it),
+        Body::Denied(it) => guard_line::denied(it),
+        Body::WouldDeny(it) => guard_line::passed("WOULD DENY", it),
+        Body::Exempt(it) => guard_line::passed("exempt", it),
+        Body::Unjudged(it) => guard_line::passed("UNJUDGED", it),
         Body::Found(it) => guard_line::found(it),
         Body::ModeChanged(it) => guard_line::mode_changed(it),
         Body::PolicyLoaded(it) => guard_line::policy_loaded(it),
@@ -39,7 +39,7 @@ pub fn of(event: &Event) -> String {
         Body::ExemptionSpent(it) => guard_line::exemption("spent", it),
         Body::ExemptionEnded(it) => guard_line::exemption("ended", it),
         Body::GuardState(it) => guard_line::state(it),
-        Body::GuardTakenOver(it) => guard_line::handover("taken over", it),
+        Body::GuardTakenOver(it) => guard_line::handover("of the agent before taken over", it),
         Body::GuardReleased(it) => guard_line::handover("released", it),
         Body::Ready(it) => ready(it),
         Body::MaxStructPage(it) => max_struct_page(it),
@@ -69,7 +69,7 @@ fn set_up(it: &SetUp) -> String {
         // Writing to a String cannot fail.
         let _ = write!(line, ": {} reserved, {} usable", exactly(sizes.reservation_bytes), exactly(sizes.usable_bytes));
     }
-    format!("{line}; {}{}{}", it.meaning, verdict(it), by(it.attempt.by.as_ref()))
+    format!("{line}; {}{}{}{}", it.meaning, verdict(it), guard_line::prediction(it), by(it.attempt.by.as_ref()))
 }
 
 /// What is wrong with it, if anything is: a good set-up needs no verdict on its line.
@@ -124,8 +124,12 @@ fn change(kind: &str, it: &Change, what: &str) -> String {
     format!("{kind:8} {what}{}", by(it.by.as_ref()))
 }
 
+/// Who it was. A process names itself: what it puts there must not look like another line.
 pub(super) fn by(actor: Option<&Actor>) -> String {
-    actor.map_or_else(String::new, |actor| format!("; by {} (pid {}, uid {})", actor.comm, actor.pid, actor.uid))
+    actor.map_or_else(String::new, |actor| {
+        let comm = actor.comm.replace(char::is_control, "?");
+        format!("; by {comm} (pid {}, uid {})", actor.pid, actor.uid)
+    })
 }
 
 fn ready(it: &Ready) -> String {

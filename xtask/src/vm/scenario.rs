@@ -83,6 +83,13 @@ pub(super) const ALL: &[Scenario] = &[
         continues: Some(scope::MAX128),
         ..LARGE
     },
+    // The kernel takes the last of its lists.
+    Scenario {
+        name: scope::NO_BPF,
+        kernel: On::Rebuilt(REBUILT, Variant::Stock),
+        arguments: "lsm=landlock,lockdown,yama,integrity,apparmor",
+        ..LARGE
+    },
     Scenario { name: scope::MAX32, kernel: On::Rebuilt(REBUILT, Variant::Max32), ..LARGE },
     Scenario {
         name: scope::MAX32_OVERRIDE,

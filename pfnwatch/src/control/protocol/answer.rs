@@ -6,8 +6,11 @@ use pfnwatch_common::superblock;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{Mode, SCHEMA, Status, Subject, bytes};
-use crate::exit::{Because, Exit};
+use super::{Mode, SCHEMA, Status, bytes};
+use crate::{
+    exit::{Because, Exit},
+    policy::Subject,
+};
 
 /// What the agent says where it did what was asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +92,8 @@ pub struct KeptBlock {
     pub size_bytes: Option<u64>,
     /// When the block was seen, in RFC 3339.
     pub seen: String,
+    /// The commands that put it back, with FILE for what `pfnwatch superblock --kept --raw FILE` writes.
+    pub put_back: Vec<String>,
     /// The 4096 bytes at 4 KiB into the namespace, in hex.
     #[serde(with = "bytes")]
     pub block: Box<[u8; superblock::SIZE]>,

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, Subject};
+use super::Mode;
+use crate::policy::{OnAgentExit, Subject};
 
 /// How things stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,16 +155,6 @@ pub enum ExemptionOrigin {
     Policy,
     /// `pfnwatch allow` made it.
     Allow,
-}
-
-/// What becomes of the guard when the agent goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnAgentExit {
-    /// It goes too.
-    Release,
-    /// It stays, and goes on guarding.
-    Hold,
 }
 
 impl Status {

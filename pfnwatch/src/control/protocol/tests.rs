@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::*;
 
@@ -74,6 +75,8 @@ fn an_exemption_has_an_end_and_a_reason() {
         (Allow { once: false, for_seconds: None, ..allow() }, "needs an end"),
         (Allow { for_seconds: Some(0), ..allow() }, "cannot last"),
         (Allow { for_seconds: Some(LONGEST_EXEMPTION_S + 1), ..allow() }, "7 days"),
+        (Allow { subject: Subject::RegionCookie(0), ..allow() }, "by its start"),
+        (Allow { subject: Subject::Namespace(Uuid::nil()), ..allow() }, "by its start"),
         (Allow { reason: " ".to_owned(), ..allow() }, "empty"),
         (Allow { reason: "x".repeat(LONGEST_REASON + 1), ..allow() }, "512"),
         (Allow { reason: "a\u{1b}[2J".to_owned(), ..allow() }, "control characters"),
@@ -97,6 +100,7 @@ fn an_answer_comes_back_as_it_was() {
         start_address: u64::MAX,
         size_bytes: None,
         seen: "2026-01-02T03:04:05Z".to_owned(),
+        put_back: vec!["dd if=FILE …".to_owned()],
         block,
     };
     let allowed = Allowed { id: u64::MAX, subject: Subject::RegionCookie(u64::MAX), until: None };
@@ -119,7 +123,10 @@ fn an_answer_may_hold_more_than_we_know_and_not_less() {
     for (line, said) in [
         (r#"{"schema":1}"#, "neither"),
         (r#"{"schema":9,"answer":{"revoked":{"id":3}}}"#, "schema 9"),
-        (r#"{"schema":1,"answer":{"block":{"namespace":"a","start_address":0,"seen":"","block":"ab"}}}"#, "4096"),
+        (
+            r#"{"schema":1,"answer":{"block":{"namespace":"a","start_address":0,"seen":"","put_back":[],"block":"ab"}}}"#,
+            "4096",
+        ),
         (r#"{"schema":1,"answer":{"flown":{}}}"#, "unknown variant"),
         ("", "not understood"),
     ] {

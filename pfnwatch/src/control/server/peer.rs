@@ -11,6 +11,8 @@ use nix::{
     unistd::geteuid,
 };
 
+use crate::event::Actor;
+
 /// A login uid that was never set (AUDIT_UID_UNSET, include/uapi/linux/audit.h).
 const NO_LOGIN: u32 = u32::MAX;
 
@@ -26,6 +28,8 @@ pub struct Peer {
     /// Whose login it comes from, through su and sudo; none where it comes from none (a service), or where the kernel
     /// keeps no account of it.
     pub login_uid: Option<u32>,
+    /// The path of its cgroup in the v2 hierarchy, where that is known.
+    pub cgroup: Option<String>,
 }
 
 /// What the kernel remembers of whoever connected, or listened.
@@ -51,6 +55,7 @@ impl Peer {
             uid,
             comm: read("comm").map(|comm| printable(&comm)).unwrap_or_default(),
             login_uid: login.filter(|login| *login != NO_LOGIN),
+            cgroup: read("cgroup").and_then(|text| cgroup_v2(&String::from_utf8_lossy(&text))),
         }))
     }
 }
@@ -59,6 +64,18 @@ impl Peer {
 fn printable(comm: &[u8]) -> String {
     let text = std::ffi::OsStr::from_bytes(comm.trim_ascii_end()).to_string_lossy();
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+impl From<&Peer> for Actor {
+    /// As it stands in an event. Only the cgroup's path is known, not its id.
+    fn from(peer: &Peer) -> Self {
+        Self { pid: peer.pid, uid: peer.uid, comm: peer.comm.clone(), cgroup_id: 0, cgroup: peer.cgroup.clone() }
+    }
+}
+
+/// The path in the v2 hierarchy, out of /proc/PID/cgroup: it is the line of hierarchy 0 (cgroups(7)).
+fn cgroup_v2(text: &str) -> Option<String> {
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
 }
 
 impl fmt::Display for Peer {
@@ -77,9 +94,15 @@ mod tests {
 
     #[test]
     fn who_is_said_in_one_line() {
-        let peer = Peer { pid: 7, uid: 0, comm: printable(b"a\nb\xff\n"), login_uid: Some(1000) };
+        let peer = Peer { pid: 7, uid: 0, comm: printable(b"a\nb\xff\n"), login_uid: Some(1000), cgroup: None };
         assert_eq!(peer.to_string(), "a\u{fffd}b\u{fffd} (pid 7, uid 0, login uid 1000)");
         let gone = Peer { comm: String::new(), login_uid: None, ..peer };
         assert_eq!(gone.to_string(), "a process (pid 7, uid 0)");
+    }
+
+    #[test]
+    fn the_cgroup_is_that_of_the_v2_hierarchy() {
+        assert_eq!(cgroup_v2("3:cpu:/a\n0::/user.slice/x:y\n").as_deref(), Some("/user.slice/x:y"));
+        assert_eq!(cgroup_v2("3:cpu:/a\n"), None);
     }
 }

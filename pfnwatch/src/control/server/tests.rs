@@ -226,8 +226,8 @@ fn a_place_that_is_not_fit_is_refused() {
     fs::remove_file(&place.path).unwrap();
     symlink("/nowhere", &place.path).unwrap();
     refused(&place.path, "no socket");
+    refused(&place.path.with_file_name("x".repeat(100)), "SUN_LEN");
     fs::set_permissions(folder, fs::Permissions::from_mode(0o1777)).unwrap();
     refused(&place.path, "root alone");
     refused(&folder.join("a/b/control.sock"), "making the directory");
-    refused(&folder.join("x".repeat(200)).join("control.sock"), "making the directory");
 }

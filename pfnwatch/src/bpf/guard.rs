@@ -1,0 +1,131 @@
+//! The guard's maps: what the agent tells it, and what they share.
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, Map, MapData, MapError},
+};
+use pfnwatch_common::{
+    names,
+    policy::{SLOTS, Snapshot},
+};
+
+/// The maps of a loaded guard.
+pub struct GuardMaps {
+    policies: Array<MapData, Snapshot>,
+    active: Array<MapData, u64>,
+    module_epoch: Array<MapData, u64>,
+    known_blocks: HashMap<MapData, u64, [u8; 16]>,
+    tickets: HashMap<MapData, u64, u64>,
+    in_charge: Array<MapData, u64>,
+}
+
+/// In `KNOWN_BLOCKS`: whether there is a block was never seen, so that there may be any.
+pub const UNSEEN: [u8; 16] = [0xff; 16];
+
+impl GuardMaps {
+    /// Takes the maps out of the object.
+    ///
+    /// # Errors
+    /// The object lacks one of them.
+    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        Ok(Self {
+            policies: array(ebpf, names::POLICIES)?,
+            active: array(ebpf, names::ACTIVE)?,
+            module_epoch: array(ebpf, names::MODULE_EPOCH)?,
+            known_blocks: hash(ebpf, names::KNOWN_BLOCKS)?,
+            tickets: hash(ebpf, names::TICKETS)?,
+            in_charge: array(ebpf, names::GUARD_IN_CHARGE)?,
+        })
+    }
+
+    /// How often libnvdimm came or went since the maps were made.
+    ///
+    /// # Errors
+    /// The kernel refuses the look-up.
+    pub fn module_epoch(&self) -> anyhow::Result<u64> {
+        self.module_epoch.get(&0, 0).context("the map MODULE_EPOCH cannot be read")
+    }
+
+    /// How many snapshots were handed over so far.
+    ///
+    /// # Errors
+    /// The kernel refuses the look-up.
+    pub fn number(&self) -> anyhow::Result<u64> {
+        self.active.get(&0, 0).context("the map ACTIVE cannot be read")
+    }
+
+    /// Hands a snapshot over: from the moment this returns the guard judges by it. Gives its number.
+    ///
+    /// # Errors
+    /// The kernel refuses the update: the snapshot before stays in force.
+    pub fn hand_over(&mut self, snapshot: &Snapshot) -> anyhow::Result<u64> {
+        let number = self.number()?.wrapping_add(1);
+        let slot = u32::try_from(number % u64::from(SLOTS)).unwrap_or(0);
+        self.policies.set(slot, snapshot, 0).context("the guard's policy cannot be written")?;
+        self.active.set(0, number, 0).context("the guard's policy cannot be put in force")?;
+        Ok(number)
+    }
+
+    /// Tells the guard of a valid info block. What is there already is newer, and stays.
+    ///
+    /// # Errors
+    /// The map is full: creations on that namespace would be judged as if there were no block.
+    pub fn know(&mut self, start: u64, block_uuid: [u8; 16]) -> anyhow::Result<()> {
+        /// `BPF_NOEXIST` (include/uapi/linux/bpf.h).
+        const ONLY_NEW: u64 = 1;
+        match self.known_blocks.insert(start, block_uuid, ONLY_NEW) {
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            inserted => inserted.context("a known info block cannot be handed over"),
+        }
+    }
+
+    /// Takes back that there may be any block on a namespace.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn seen(&mut self, start: u64) -> anyhow::Result<()> {
+        match self.known_blocks.get(&start, 0) {
+            Ok(UNSEEN) => self.known_blocks.remove(&start).context("a known info block cannot be taken back"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the ticket of an exemption for one creation.
+    ///
+    /// # Errors
+    /// The kernel has no room for it.
+    pub fn issue(&mut self, id: u64) -> anyhow::Result<()> {
+        self.tickets.insert(id, id, 0).context("the guard has no room for another exemption for one creation")
+    }
+
+    /// Takes a ticket away. False where it was spent already.
+    pub fn withdraw(&mut self, id: u64) -> bool {
+        self.tickets.remove(&id).is_ok()
+    }
+
+    /// Whether a ticket is still unspent.
+    pub fn is_unspent(&self, id: u64) -> bool {
+        self.tickets.get(&id, 0).is_ok()
+    }
+
+    /// Says which guard judges, by its number, see [`pfnwatch_common::guard::OVERLAP`].
+    ///
+    /// # Errors
+    /// The kernel refuses the update.
+    pub fn put_in_charge(&mut self, guard: u64) -> anyhow::Result<()> {
+        self.in_charge.set(0, guard, 0).context("the guard cannot be put in charge")
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
+    ebpf.take_map(name).with_context(|| format!("the eBPF object has no map {name}"))
+}
+
+fn array<T: Pod>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Array<MapData, T>> {
+    take(ebpf, name)?.try_into().with_context(|| format!("the map {name} is of another type"))
+}
+
+fn hash<K: Pod, V: Pod>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<HashMap<MapData, K, V>> {
+    take(ebpf, name)?.try_into().with_context(|| format!("the map {name} is of another type"))
+}

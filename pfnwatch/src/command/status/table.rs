@@ -1,0 +1,128 @@
+//! The status for people.
+
+use std::fmt::Write as _;
+
+use super::super::{allow, mode};
+use crate::{
+    control::protocol::{AgentStatus, GuardStatus, MaxStructPageStatus, PolicyStatus, Status},
+    policy::OnAgentExit,
+};
+
+/// The counters that are shown even where nothing was counted: whoever asks wants to know them.
+const ALWAYS: [&str; 7] = ["judged", "denied", "would_deny", "exempt", "unjudged", "guard_fault", "lost"];
+
+pub(super) fn render(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{name:<13}{value}");
+    };
+    line("agent", &agent(&status.agent));
+    line("observing", &observing(&status.agent));
+    line("mode", &mode::sentence(&status.mode));
+    line("guard", &guard(&status.guard));
+    line("enforcement", &enforcement(status));
+    line("kernel", &max_struct_page(&status.max_struct_page));
+    for (name, value) in policy(&status.policy) {
+        line(name, &value);
+    }
+    line("at its end", on_exit(status.on_agent_exit));
+    line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
+    line("counters", &counters(status));
+    if status.exemptions.is_empty() {
+        line("exemptions", "none");
+    } else {
+        let _ = write!(text, "\nExemptions in force:\n{}", allow::list::table(&status.exemptions));
+    }
+    text
+}
+
+fn agent(agent: &AgentStatus) -> String {
+    let AgentStatus { pid, version, started, kernel, .. } = agent;
+    format!("pid {pid}, pfnwatch {version}, since {started}, on Linux {kernel}")
+}
+
+fn observing(agent: &AgentStatus) -> String {
+    match (agent.observing, &agent.reason) {
+        (true, None) => "yes".to_owned(),
+        (true, Some(reason)) => format!("yes: {reason}"),
+        (false, reason) => format!("NO: {}", or_unknown(reason.as_deref())),
+    }
+}
+
+fn guard(guard: &GuardStatus) -> String {
+    let state = match (guard.attached, guard.armed) {
+        (true, true) => return "attached and armed".to_owned(),
+        (true, false) => "attached, NOT ARMED (it judges nothing yet)",
+        (false, _) => "NOT ATTACHED",
+    };
+    format!("{state}: {}", or_unknown(guard.reason.as_deref()))
+}
+
+fn enforcement(status: &Status) -> String {
+    let proof = status.proof.as_ref().map(|proof| format!("proved at {}: {}", proof.at, proof.how));
+    if status.enforcement_effective {
+        let proof = proof.unwrap_or_else(|| "no proof is told".to_owned());
+        return format!("effective, {proof}");
+    }
+    let last = proof.map(|proof| format!("; last {proof}")).unwrap_or_default();
+    format!("NOT EFFECTIVE: {}{last}", or_unknown(status.ineffective_reason.as_deref()))
+}
+
+fn max_struct_page(known: &MaxStructPageStatus) -> String {
+    let evidence = known.evidence.join("; ");
+    let mut text = match known.max_struct_page_size_bytes {
+        Some(bytes) => format!("reserves {bytes} B for each page ({evidence})"),
+        None if evidence.is_empty() => "what it reserves for each page is not known".to_owned(),
+        None => format!("CONFLICTING evidence of what it reserves for each page: {evidence}"),
+    };
+    for against in &known.conflicting_evidence {
+        let _ = write!(text, "; against it: {against}");
+    }
+    text
+}
+
+fn policy(policy: &PolicyStatus) -> Vec<(&'static str, String)> {
+    let from = policy.file.as_deref().unwrap_or("no file: the defaults");
+    let aligns = if policy.aligns == 1 { "one align".to_owned() } else { format!("{} aligns", policy.aligns) };
+    let mut lines = vec![
+        ("policy", format!("number {} from {from}, since {}", policy.number, policy.since)),
+        (
+            "",
+            format!(
+                "oversize is an excess of more than {aligns} and more than {} % of the namespace, over {} B for each page",
+                percent(policy.parts_per_million),
+                policy.reference_struct_page_bytes
+            ),
+        ),
+    ];
+    if let Some(error) = &policy.reload_error {
+        lines.push(("", format!("THE FILE AS IT IS NOW WAS NOT TAKEN: {error}")));
+    }
+    lines
+}
+
+/// Millionths as percent, exactly: 1000 is `0.1`.
+fn percent(parts_per_million: u64) -> String {
+    let text = format!("{}.{:04}", parts_per_million / 10_000, parts_per_million % 10_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+const fn on_exit(on_exit: OnAgentExit) -> &'static str {
+    match on_exit {
+        OnAgentExit::Release => "release: the guard goes with the agent",
+        OnAgentExit::Hold => "hold: the guard stays without the agent (`pfnwatch guard release` takes it away)",
+    }
+}
+
+/// What people ask for first, then whatever else was counted.
+fn counters(status: &Status) -> String {
+    let shown = |name: &str, count: u64| format!("{} {count}", name.replace('_', " "));
+    let always = ALWAYS.iter().map(|name| shown(name, status.counters.get(*name).copied().unwrap_or(0)));
+    let others = status.counters.iter().filter(|(name, count)| **count > 0 && !ALWAYS.contains(&name.as_str()));
+    always.chain(others.map(|(name, count)| shown(name, *count))).collect::<Vec<_>>().join(", ")
+}
+
+fn or_unknown(reason: Option<&str>) -> &str {
+    reason.unwrap_or("no reason known")
+}

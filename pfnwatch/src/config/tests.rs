@@ -1,0 +1,137 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::policy::Subject;
+
+const UUID: &str = "9d58c5d0-3a3f-4bd6-8a3c-0d6a9a8d1f11";
+
+#[test]
+fn nothing_said_is_the_default() {
+    let config = Config::parse("").expect("empty");
+    assert_eq!(config, Config::default());
+    assert_eq!(config.thresholds(), Thresholds::default());
+    assert_eq!(config.policy(), Policy::default());
+}
+
+#[test]
+fn thresholds_are_taken() {
+    let config =
+        Config::parse("[thresholds]\naligns = 2\npercent = 1.5\nreference_struct_page_bytes = 32").expect("good");
+    let expected = Thresholds { reference_struct_page: 32, aligns: 2, parts_per_million: 15_000 };
+    assert_eq!(config.thresholds(), expected);
+    assert_eq!(config.policy().thresholds, expected);
+}
+
+#[test]
+fn the_example_is_the_default() {
+    let example = include_str!("../../dist/pfnwatch.toml");
+    assert_eq!(Config::parse(example).expect("the example"), Config::default());
+}
+
+/// What the example shows in comments can be taken as it stands.
+#[test]
+fn what_the_example_comments_out_is_good() {
+    let example = include_str!("../../dist/pfnwatch.toml");
+    let shown: Vec<_> = example.lines().filter_map(|line| line.strip_prefix("#| ")).collect();
+    let policy = Config::parse(&shown.join("\n")).expect("the example's exemptions").policy();
+    let subjects: Vec<_> = policy.exemptions.iter().map(|exemption| exemption.subject.key()).collect();
+    assert_eq!(subjects, ["region_set_cookie", "region_start", "namespace_uuid"]);
+}
+
+#[test]
+fn the_guard_is_configured() {
+    let policy = Config::parse("[guard]\nmode = \"enforce\"\non_agent_exit = \"hold\"").expect("good").policy();
+    assert_eq!((policy.mode, policy.on_agent_exit), (Mode::Enforce, OnAgentExit::Hold));
+}
+
+#[test]
+fn exemptions_are_taken_in_their_order() {
+    let text = format!(
+        "[[exemptions]]\nregion_set_cookie = \"0xdeadbeefcafef00d\"\nreason = \" an old box \"\n\
+         [[exemptions]]\nregion_start = \"4294967296\"\nreason = \"tests\"\nuntil = 2026-12-31T02:30:00+02:30\n\
+         [[exemptions]]\nnamespace_uuid = \"{UUID}\"\nreason = \"a migration\"\nuntil = 2026-12-31T00:00:00.999Z\n"
+    );
+    let exemptions = Config::parse(&text).expect("good").policy().exemptions;
+    let until = Some(UNIX_EPOCH + Duration::from_secs(1_798_675_200));
+    let exemption = |subject, until, reason: &str| Exemption { subject, until, reason: reason.to_owned() };
+    assert_eq!(
+        exemptions,
+        [
+            exemption(Subject::RegionCookie(0xdead_beef_cafe_f00d), None, "an old box"),
+            exemption(Subject::RegionStart(1 << 32), until, "tests"),
+            exemption(Subject::Namespace(UUID.parse().expect("a uuid")), until, "a migration"),
+        ]
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let exempt = |lines: &str| format!("[guard]\nmode = \"audit\"\n\n[[exemptions]]\nreason = \"why\"\n{lines}");
+    for (text, place, said) in [
+        ("[thresholds]\npercant = 1".to_owned(), "line 2, column 1", "unknown field"),
+        ("[thresholds]\npercent = 101".to_owned(), "line 2, column 11", "from 0 to 100"),
+        ("[thresholds]\npercent = nan".to_owned(), "line 2, column 11", "from 0 to 100"),
+        ("[thresholds]\npercent = -0.1".to_owned(), "line 2, column 11", "from 0 to 100"),
+        ("[thresholds]\nreference_struct_page_bytes = 0".to_owned(), "line 2, column 31", "from 1 to 4096"),
+        ("[thresholds".to_owned(), "line 1", "unclosed table"),
+        ("[thresholds]\naligns = -1".to_owned(), "line 2, column 10", "expected u64"),
+        ("[thresholds]\naligns = 4294967296".to_owned(), "line 2, column 10", "from 0 to 4294967295"),
+        ("[guard]\nmode = \"on\"".to_owned(), "line 2, column 8", "expected `audit` or `enforce`"),
+        ("[guard]\non_agent_exit = \"stay\"".to_owned(), "line 2, column 17", "expected `release` or `hold`"),
+        ("[guard]\nmodus = 1".to_owned(), "line 2, column 1", "unknown field"),
+        ("[gaurd]\n".to_owned(), "line 1, column 2", "unknown field"),
+        ("exemptions = 3".to_owned(), "line 1, column 14", "expected tables"),
+        ("exemptions = [3]".to_owned(), "line 1, column 15", "expected a table"),
+        (exempt(""), "line 4, column 1", "exactly one of"),
+        (exempt(&format!("region_start = \"1\"\nnamespace_uuid = \"{UUID}\"")), "line 4, column 1", "exactly one of"),
+        (exempt("region_start = \"0x\""), "line 6, column 16", "\"0x…\""),
+        (exempt("region_start = 4096"), "line 6, column 16", "expected a string"),
+        (exempt("region_set_cookie = \"-1\""), "line 6, column 21", "\"0x…\""),
+        (exempt("region_set_cookie = \"0x0\""), "line 6, column 21", "no region has that"),
+        (exempt("namespace_uuid = \"9d58\""), "line 6, column 18", "no uuid"),
+        (exempt(&format!("namespace_uuid = \"{}\"", Uuid::nil())), "line 6, column 18", "null"),
+        (exempt("region_start = \"1\"\nuntil = 2026-12-31T00:00:00"), "line 7, column 9", "with an offset"),
+        (exempt("region_start = \"1\"\nuntil = 2026-12-31"), "line 7, column 9", "with an offset"),
+        (exempt("region_start = \"1\"\nuntil = 9999-12-31T23:59:59-01:00"), "line 7, column 9", "to 9999"),
+        (exempt("region_start = \"1\"\nuntil = 1970-01-01T00:00:00+01:00"), "line 7, column 9", "from 1970"),
+        (exempt("region_start = \"1\"\nuntil = \"tomorrow\""), "line 7, column 9", "datetime"),
+        (exempt("region_start = \"1\"\nreson = \"\""), "line 7, column 1", "unknown field"),
+        ("[[exemptions]]\nregion_start = \"1\"".to_owned(), "line 1, column 1", "missing field `reason`"),
+        ("[[exemptions]]\nregion_start = \"1\"\nreason = \"  \"".to_owned(), "line 3, column 10", "empty"),
+        ("[[exemptions]]\nregion_start = \"1\"\nreason = \"a\\nb\"".to_owned(), "line 3, column 10", "one line"),
+    ] {
+        let error = Config::parse(&text).expect_err(&text).to_string();
+        assert!(error.contains(&format!("{place}\n")) || error.contains(&format!("{place},")), "{text}: {error}");
+        assert!(error.contains(said), "{text}: {error}");
+    }
+}
+
+#[test]
+fn as_many_exemptions_as_the_guard_holds() {
+    let one = "[[exemptions]]\nregion_start = \"1\"\nreason = \"r\"\n";
+    assert_eq!(Config::parse(&one.repeat(64)).expect("64").policy().exemptions.len(), 64);
+    let error = Config::parse(&one.repeat(65)).expect_err("65").to_string();
+    assert!(error.contains("line 193, column 1") && error.contains("more than 64"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "(\\PC|\n){0,80}") {
+        let _ = Config::parse(&text);
+    }
+
+    /// Any date and time: an end is an instant that can be written again, or an error.
+    #[test]
+    fn no_end_panics(year in 0_u32..10_000, day in 1_u32..=31, month in 1_u32..=12, hour in 0_u32..24, minutes in 0_u32..60, east: bool, away in 0_u32..24) {
+        let sign = if east { '+' } else { '-' };
+        let until = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minutes:02}:00{sign}{away:02}:30");
+        let text = format!("[[exemptions]]\nregion_start = \"1\"\nreason = \"r\"\nuntil = {until}\n");
+        if let Ok(config) = Config::parse(&text) {
+            let until = config.policy().exemptions[0].until.expect("an end");
+            prop_assert!(humantime::format_rfc3339_seconds(until).to_string().ends_with('Z'));
+        }
+    }
+}

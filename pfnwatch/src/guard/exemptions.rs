@@ -1,0 +1,111 @@
+//! Exemptions that are granted while the agent runs: made, spent, withdrawn, over.
+
+use std::time::Duration;
+
+use super::{Guard, now};
+use crate::policy::{Exemption, Grant, LeftOut, Subject, compile::OF_CONFIGURATION};
+
+impl Guard {
+    /// Grants an exemption; it is in force when this returns.
+    ///
+    /// # Errors
+    /// There is no room for it, the region is not there, or the kernel refuses it: nothing has changed then.
+    pub fn grant(
+        &mut self,
+        subject: Subject,
+        once: bool,
+        duration: Option<Duration>,
+        reason: String,
+        by: String,
+    ) -> anyhow::Result<Grant> {
+        let (_, boot_ns) = now()?;
+        let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1);
+        let until_boot_ns = duration.map(|duration| boot_ns.saturating_add(nanoseconds(duration)));
+        let id = self.next_id(boot_ns);
+        let grant = Grant { id, subject, until_boot_ns, once, reason, by };
+        // The ticket first: a snapshot that names one that is not there yet would deny.
+        if once && let Some(maps) = &mut self.maps {
+            maps.issue(id)?;
+        }
+        self.grants.push(grant.clone());
+        let handed = self.hand_over();
+        let left_out = self.left_out.iter().find(|it| it.id == id).map(|LeftOut { why, .. }| why.to_string());
+        match (handed, left_out) {
+            (Ok(()), None) => Ok(grant),
+            (handed, left_out) => {
+                self.take_away(id)?;
+                handed?;
+                anyhow::bail!("{subject} cannot be exempted: {}", left_out.unwrap_or_default())
+            }
+        }
+    }
+
+    /// Withdraws an exemption; none where there is none with that number.
+    ///
+    /// # Errors
+    /// The kernel refuses it: it may still be in force.
+    pub fn withdraw(&mut self, id: u64) -> anyhow::Result<Option<Grant>> {
+        self.take_away(id)
+    }
+
+    /// A creation was let pass by this exemption. Gives it where that has spent it.
+    ///
+    /// # Errors
+    /// The kernel refuses the policy without it. It is spent all the same.
+    pub fn spent(&mut self, id: u64) -> anyhow::Result<Option<Grant>> {
+        match self.grants.iter().any(|grant| grant.id == id && grant.once) {
+            true => self.take_away(id),
+            false => Ok(None),
+        }
+    }
+
+    /// Takes away those whose time is over. The guard itself has not heeded them since.
+    ///
+    /// # Errors
+    /// The kernel refuses the policy without them.
+    pub fn expire(&mut self) -> anyhow::Result<Vec<Grant>> {
+        let (_, boot_ns) = now()?;
+        let is_over = |grant: &Grant| grant.until_boot_ns.is_some_and(|until| until <= boot_ns);
+        let (over, rest) = std::mem::take(&mut self.grants).into_iter().partition(is_over);
+        self.grants = rest;
+        let over: Vec<Grant> = over;
+        if !over.is_empty() {
+            self.hand_over()?;
+        }
+        Ok(over)
+    }
+
+    /// Those in force.
+    #[must_use]
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// Those of the configuration, with their numbers.
+    pub fn in_configuration(&self) -> impl Iterator<Item = (u64, &Exemption)> {
+        self.configured.iter().copied().zip(&self.policy.exemptions)
+    }
+
+    /// An exemption in words, whether it is still in force or not; none where it was never known.
+    #[must_use]
+    pub fn words(&self, id: u64) -> Option<&str> {
+        self.words.get(&id).map(String::as_str)
+    }
+
+    fn take_away(&mut self, id: u64) -> anyhow::Result<Option<Grant>> {
+        let Some(at) = self.grants.iter().position(|grant| grant.id == id) else { return Ok(None) };
+        let grant = self.grants.remove(at);
+        if let (true, Some(maps)) = (grant.once, &mut self.maps) {
+            maps.withdraw(id);
+        }
+        self.hand_over()?;
+        Ok(Some(grant))
+    }
+
+    /// A number that no exemption has had since boot, in this agent or one before it: it is made of the time.
+    fn next_id(&mut self, boot_ns: u64) -> u64 {
+        // In milliseconds, so that people can type it.
+        self.last_grant = (boot_ns / 1_000_000).max(self.last_grant + 1) & !OF_CONFIGURATION;
+        self.last_grant
+    }
+}

@@ -1,0 +1,76 @@
+//! Whether the guard guards.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Guard, Proof};
+use crate::event::GuardState;
+
+impl Guard {
+    /// What came of the last proof.
+    pub fn proved(&mut self, proved: anyhow::Result<Proof>) {
+        self.proof = proved.map_err(|error| format!("{error:#}"));
+    }
+
+    /// The last proof, where it held.
+    #[must_use]
+    pub fn proof(&self) -> Option<&Proof> {
+        self.proof.as_ref().ok()
+    }
+
+    /// Whether the program is attached.
+    #[must_use]
+    pub const fn is_attached(&self) -> bool {
+        self.maps.is_some() && self.off.is_none()
+    }
+
+    /// Whether it judges.
+    #[must_use]
+    pub const fn is_armed(&self) -> bool {
+        self.is_attached() && self.armed && self.kernel.max_struct_page.is_some()
+    }
+
+    /// Why a denial would not be effective; none where it would.
+    #[must_use]
+    pub fn ineffective(&self) -> Option<String> {
+        self.off.clone().or_else(|| self.proof.as_ref().err().cloned())
+    }
+
+    /// Why it does not judge; none where it does.
+    #[must_use]
+    pub fn unarmed(&self) -> Option<String> {
+        if let Some(off) = &self.off {
+            return Some(off.clone());
+        }
+        if !self.armed {
+            return Some("what info blocks there are is not known yet".to_owned());
+        }
+        let unknown = "what this kernel reserves for each page (MAX_STRUCT_PAGE_SIZE) is not known";
+        self.kernel.max_struct_page.is_none().then(|| unknown.to_owned())
+    }
+
+    /// How it stands, where that is not what was told last.
+    pub fn news(&mut self) -> Option<GuardState> {
+        let state = GuardState {
+            mode: self.policy.mode,
+            attached: self.is_attached(),
+            armed: self.is_armed(),
+            enforcement_effective: self.ineffective().is_none(),
+            why: self.ineffective().or_else(|| self.unarmed()),
+            pins: Vec::new(),
+        };
+        (self.told.as_ref() != Some(&state)).then(|| self.told.insert(state).clone())
+    }
+
+    /// The wall-clock time of a point of time since boot.
+    #[must_use]
+    pub fn wall(&self, boot_ns: u64) -> Option<SystemTime> {
+        let ahead = Duration::from_nanos(boot_ns.saturating_sub(self.clock.boot_ns()));
+        self.clock.wall().checked_add(ahead)
+    }
+
+    /// How long it is until a point of time since boot, in nanoseconds; 0 where it has passed.
+    #[must_use]
+    pub fn left(&self, boot_ns: u64) -> u64 {
+        super::now().map_or(0, |(_, now)| boot_ns.saturating_sub(now))
+    }
+}

@@ -1,0 +1,241 @@
+//! The info blocks that namespaces have or had, kept in memory: a reconfigure zeroes the old block before the guard can
+//! refuse the new one, so that this may be the only copy.
+//!
+//! A namespace is known by its start address: `ndctl create-namespace --reconfig` gives it another namespace uuid, and
+//! libnvdimm hands names out again.
+
+pub mod put_back;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use pfnwatch_common::{InfoBlock, superblock};
+use uuid::Uuid;
+
+use crate::event::{Block, Body, Event, Judged, Namespace, Origin, Probe, ProbeResult, Replaced, SetUp, Time};
+
+/// For so many namespaces a block is kept. A block that a kernel made takes some 300 bytes.
+pub const MOST: usize = 4096;
+
+/// An info block that was seen on a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptBlock {
+    /// The namespace, as it was named when the block was last seen.
+    pub namespace: Namespace,
+    /// How the block is known.
+    pub origin: Origin,
+    /// When it was last seen.
+    pub last_seen: Time,
+    /// Whether the namespace was enabled raw since, so that anybody may have written over the block.
+    pub raw_since: bool,
+    /// Whether the namespace was destroyed since.
+    pub destroyed: bool,
+    held: Held,
+}
+
+/// A block. Kernels and ndctl leave everything behind the fields zero, and then the fields say all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Held {
+    Fields(InfoBlock),
+    Whole(InfoBlock, Box<[u8; superblock::SIZE]>),
+}
+
+impl KeptBlock {
+    /// What it says.
+    #[must_use]
+    pub const fn block(&self) -> &InfoBlock {
+        match &self.held {
+            Held::Fields(block) | Held::Whole(block, _) => block,
+        }
+    }
+
+    /// Its 4 KiB as they lay on the media.
+    #[must_use]
+    pub fn bytes(&self) -> Box<[u8; superblock::SIZE]> {
+        match &self.held {
+            Held::Fields(block) => Box::new(block.encode()),
+            Held::Whole(_, bytes) => bytes.clone(),
+        }
+    }
+}
+
+/// The last block of each namespace.
+#[derive(Debug, Default)]
+pub struct Kept {
+    blocks: BTreeMap<u64, KeptBlock>,
+    fallen: u64,
+}
+
+impl Kept {
+    /// Learns from an event, and tells the guard's events which block the namespace had before.
+    pub fn follow(&mut self, event: &mut Event) {
+        let time = event.time;
+        match &mut event.body {
+            Body::SetUp(setup) => self.set_up(setup, time),
+            Body::Probe(probe) => self.probe(probe),
+            Body::Destroy(change) => self.destroyed(change.namespace_uuid),
+            Body::Denied(judged) => {
+                judged.replaced = self.replaced_by(judged, true);
+            }
+            Body::WouldDeny(judged) | Body::Exempt(judged) | Body::Unjudged(judged) => {
+                judged.replaced = self.replaced_by(judged, false);
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps the 4 KiB that were read from a namespace. False where they are no block that a kernel takes for this
+    /// namespace's: nothing is kept then, and nothing forgotten.
+    pub fn read(&mut self, namespace: &Namespace, bytes: &[u8; superblock::SIZE], time: Time) -> bool {
+        let Ok(block) = InfoBlock::from_block(bytes) else { return false };
+        let owner = namespace.namespace_uuid.unwrap_or_default();
+        if block.parent_uuid != owner.into_bytes() {
+            return false;
+        }
+        let held = if block.encode() == *bytes { Held::Fields(block) } else { Held::Whole(block, Box::new(*bytes)) };
+        self.insert(namespace, held, Origin::Read, time);
+        true
+    }
+
+    /// The block of a namespace by its name, its namespace uuid, its block uuid or its start address (`0x…`): of several
+    /// the one that was seen last.
+    #[must_use]
+    pub fn find(&self, which: &str) -> Option<&KeptBlock> {
+        let address = which.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let uuid = Uuid::try_parse(which).ok();
+        let is_it = |kept: &&KeptBlock| {
+            kept.namespace.namespace == which
+                || address == Some(kept.namespace.start_address)
+                || uuid.is_some_and(|uuid| {
+                    kept.namespace.namespace_uuid == Some(uuid) || kept.block().uuid == *uuid.as_bytes()
+                })
+        };
+        self.blocks.values().filter(is_it).max_by_key(|kept| kept.last_seen)
+    }
+
+    /// How many blocks are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// How many fell out because there were more than [`MOST`].
+    #[must_use]
+    pub const fn fallen(&self) -> u64 {
+        self.fallen
+    }
+
+    fn set_up(&mut self, setup: &SetUp, time: Time) {
+        let (Some(namespace), Some(block)) = (&setup.namespace, setup.info_block) else { return };
+        let origin = match setup.block {
+            Block::Made => Origin::Made,
+            Block::Met => Origin::Met,
+            Block::Rejected | Block::None | Block::Unknown => return,
+        };
+        // What nd_pfn_validate() fills in for versions that did not have it: on the media it is zero.
+        let on_media = if block.version_minor < 4 { InfoBlock { page_struct_size: 0, ..block } } else { block };
+        self.insert(namespace, Held::Fields(on_media), origin, time);
+    }
+
+    fn insert(&mut self, namespace: &Namespace, held: Held, origin: Origin, time: Time) {
+        let seen = KeptBlock {
+            namespace: namespace.clone(),
+            origin,
+            last_seen: time,
+            raw_since: false,
+            destroyed: false,
+            held,
+        };
+        // A block that was read, or seen being made, is known better than from the head that is met again.
+        let known = self.blocks.remove(&namespace.start_address);
+        let kept = match known {
+            Some(known) if origin == Origin::Met && known.block().uuid == seen.block().uuid && known.agrees(&seen) => {
+                KeptBlock { held: known.held, origin: known.origin, ..seen }
+            }
+            _ => seen,
+        };
+        self.blocks.insert(namespace.start_address, kept);
+        self.shrink();
+    }
+
+    /// Lets the block go that was seen the longest ago, where there are too many.
+    fn shrink(&mut self) {
+        if self.blocks.len() <= MOST {
+            return;
+        }
+        let oldest = self.blocks.iter().min_by_key(|(_, kept)| (!kept.destroyed, kept.last_seen));
+        let Some(start) = oldest.map(|(start, _)| *start) else { return };
+        if let Some(kept) = self.blocks.remove(&start) {
+            self.fallen = self.fallen.saturating_add(1);
+            tracing::warn!(
+                "more than {MOST} namespaces: the info block of {} at {start:#x} is not kept any more",
+                kept.namespace.namespace
+            );
+        }
+    }
+
+    /// A namespace that is enabled by its own driver, and not under a pfn or dax device, shows its info block to anybody.
+    fn probe(&mut self, probe: &Probe) {
+        let Some(namespace) = &probe.namespace else { return };
+        if probe.result == ProbeResult::Enabled
+            && probe.attempt.device == namespace.namespace
+            && let Some(kept) = self.blocks.get_mut(&namespace.start_address)
+        {
+            kept.raw_since = true;
+        }
+    }
+
+    fn destroyed(&mut self, uuid: Option<Uuid>) {
+        let Some(uuid) = uuid else { return };
+        for kept in self.blocks.values_mut().filter(|kept| kept.namespace.namespace_uuid == Some(uuid)) {
+            kept.destroyed = true;
+        }
+    }
+
+    /// The block that a creation finds gone, or writes over.
+    fn replaced_by(&self, judged: &Judged, denied: bool) -> Option<Replaced> {
+        let namespace = judged.namespace.as_ref()?;
+        let kept = self.blocks.get(&namespace.start_address)?;
+        let same = judged.block_uuid.is_some_and(|uuid| kept.block().uuid == *uuid.as_bytes());
+        if kept.destroyed || (same && !kept.raw_since) {
+            return None;
+        }
+        let block = kept.block();
+        let still_there = denied && !kept.raw_since;
+        let put_back = match (denied, still_there) {
+            // What the new memmap was written over is gone: the old block alone would be of no use.
+            (false, _) => Vec::new(),
+            (true, true) => put_back::still_there(&namespace.namespace),
+            (true, false) => put_back::steps(&namespace.namespace, kept),
+        };
+        Some(Replaced {
+            namespace_uuid: kept.namespace.namespace_uuid,
+            personality: block.kind,
+            map: block.map(),
+            align_bytes: block.align,
+            block_uuid: Some(Uuid::from_bytes(block.uuid)),
+            reservation_bytes: block.reservation(),
+            dataoff_bytes: block.dataoff,
+            npfns: block.npfns,
+            last_seen: kept.last_seen,
+            origin: kept.origin,
+            still_there,
+            put_back,
+        })
+    }
+}
+
+impl KeptBlock {
+    /// Whether the fields of another one are the same, but for what a kernel fills in.
+    fn agrees(&self, other: &Self) -> bool {
+        let plain = |block: &InfoBlock| InfoBlock { page_struct_size: 0, ..*block };
+        plain(self.block()) == plain(other.block())
+    }
+}

@@ -1,0 +1,56 @@
+//! The commands that put an info block back where a reconfigure that was refused has zeroed it.
+//!
+//! `ndctl create-namespace --reconfig` does more before it binds (ndctl/namespace.c, versions 65 to 81): it zeroes the first
+//! 8 KiB in raw mode, gives the namespace another namespace uuid, the size that was asked for, and the holder class of the
+//! new mode. A kernel takes a block for none where its parent uuid is not the namespace's (`nd_pfn_validate` in
+//! drivers/nvdimm/pfn_devs.c, 6.1), or where the holder class is another's (`nd_pfn_probe`): so these are put back too.
+
+use pfnwatch_common::superblock::Kind;
+
+use super::KeptBlock;
+
+/// The commands for root's shell, in their order. The data behind the block was not touched by what was refused.
+#[must_use]
+pub fn steps(namespace: &str, kept: &KeptBlock) -> Vec<String> {
+    let sysfs = format!("/sys/bus/nd/devices/{namespace}");
+    let mut steps = vec![
+        format!("pfnwatch superblock --kept {namespace} --raw {namespace}.infoblock"),
+        // Lets go of the seed that claims it, too.
+        format!("ndctl disable-namespace {namespace}"),
+    ];
+    if let Some(uuid) = kept.namespace.namespace_uuid {
+        // The kernel refuses the uuid that a namespace has already.
+        steps.push(format!("grep -qx {uuid} {sysfs}/uuid || echo {uuid} >{sysfs}/uuid"));
+        let size = kept.namespace.size_bytes;
+        steps.push(format!("grep -qx {size} {sysfs}/size || echo {size} >{sysfs}/size"));
+    }
+    steps.push(holder_class(&sysfs, kept));
+    steps.extend([
+        format!("echo 1 >{sysfs}/force_raw"),
+        format!("ndctl enable-namespace {namespace}"),
+        format!("dd if={namespace}.infoblock of=/dev/$(ls {sysfs}/block) bs=4096 seek=1 count=1 conv=fsync"),
+        format!("ndctl disable-namespace {namespace}"),
+        format!("echo 0 >{sysfs}/force_raw"),
+        format!("ndctl enable-namespace {namespace}"),
+    ]);
+    steps
+}
+
+/// The commands where the block is still on the media, and only the device over it was changed.
+#[must_use]
+pub fn still_there(namespace: &str) -> Vec<String> {
+    vec![format!("ndctl disable-namespace {namespace}"), format!("ndctl enable-namespace {namespace}")]
+}
+
+fn holder_class(sysfs: &str, kept: &KeptBlock) -> String {
+    let class = match kept.block().kind {
+        Kind::Pfn => "pfn",
+        Kind::Dax => "dax",
+    };
+    let set = format!("grep -qx {class} {sysfs}/holder_class || echo {class} >{sysfs}/holder_class");
+    if kept.namespace.namespace_uuid.is_some() {
+        return set;
+    }
+    // Without labels the kernel takes the class and answers ENXIO, because there is no label to write it to.
+    format!("{set} 2>/dev/null || true")
+}

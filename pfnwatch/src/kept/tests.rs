@@ -1,0 +1,287 @@
+use std::{fs, path::Path, time::Duration};
+
+use proptest::prelude::*;
+
+use pfnwatch_common::{
+    Geometry, Map, Rule,
+    record::{Attempt, Decision, Judgement, NoticeKind, Personality, Plain as _, Seen},
+    reservation,
+    superblock::Kind,
+};
+
+use super::*;
+use crate::decode::{
+    decode,
+    tests::{block, context, creation, judgement::denial, name},
+};
+
+const START: u64 = 4 << 30;
+
+/// The namespace of the decoder's tests.
+fn namespace() -> Namespace {
+    Namespace {
+        namespace: "namespace0.0".to_owned(),
+        namespace_uuid: Some(Uuid::from_bytes([9; 16])),
+        start_address: START,
+        size_bytes: 1 << 30,
+    }
+}
+
+fn at(seconds: u64) -> Time {
+    Time(std::time::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+fn event(record: &Attempt) -> Event {
+    decode(record.as_bytes(), &context()).expect("an event")
+}
+
+fn follow(kept: &mut Kept, record: &Attempt) {
+    kept.follow(&mut event(record));
+}
+
+/// The namespace's own driver takes it: raw.
+fn enabled_raw() -> Attempt {
+    Attempt {
+        personality: Personality::NamespacePmem as u32,
+        seen: Seen::NAMESPACE.with(Seen::BOUND),
+        device: name("namespace0.0"),
+        ..creation()
+    }
+}
+
+fn replaced(kept: &mut Kept, record: &Judgement) -> Option<Replaced> {
+    let mut event = decode(record.as_bytes(), &context()).expect("an event");
+    kept.follow(&mut event);
+    event.judged().expect("judged").replaced.clone()
+}
+
+/// What ndctl does before it binds: another namespace uuid, another block uuid.
+fn reconfigure() -> Judgement {
+    Judgement { namespace_uuid: [8; 16], device_uuid: [6; 16], ..denial() }
+}
+
+/// What `nd_pfn_init()` sets, in its order, into zeroed memory (drivers/nvdimm/pfn_devs.c, 6.12): written out here by
+/// itself, field by field, so that it is no copy of the encoder that it is held against.
+fn as_the_kernel_writes_it(geometry: &Geometry, n: u16, kind: Kind) -> [u8; superblock::SIZE] {
+    let made = reservation(geometry, n.into(), Rule::default()).expect("it fits");
+    let mut sb = [0; superblock::SIZE];
+    let mut put = |at: usize, bytes: &[u8]| sb[at..at + bytes.len()].copy_from_slice(bytes);
+    put(72, &(geometry.map as u32).to_le_bytes());
+    put(56, &made.dataoff.to_le_bytes());
+    put(64, &made.npfns.to_le_bytes());
+    put(0, if kind == Kind::Dax { b"NVDIMM_DAX_INFO\0" } else { b"NVDIMM_PFN_INFO\0" });
+    put(16, &[7; 16]);
+    put(32, &[9; 16]);
+    put(52, &1_u16.to_le_bytes());
+    put(54, &4_u16.to_le_bytes());
+    put(80, &u32::try_from(made.end_trunc).expect("below an align").to_le_bytes());
+    put(84, &u32::try_from(geometry.align).expect("32 bits").to_le_bytes());
+    put(92, &n.to_le_bytes());
+    put(88, &u32::try_from(geometry.page_size).expect("32 bits").to_le_bytes());
+    // nd_sb_checksum(): Fletcher-64 over the block with its checksum zero.
+    let (mut low, mut high) = (0_u32, 0_u32);
+    for word in sb.chunks_exact(4) {
+        low = low.wrapping_add(u32::from_le_bytes(word.try_into().expect("four")));
+        high = high.wrapping_add(low);
+    }
+    sb[4088..].copy_from_slice(&(u64::from(high) << 32 | u64::from(low)).to_le_bytes());
+    sb
+}
+
+proptest! {
+    /// From the 96 bytes that an event brings to the 4 KiB on the media.
+    #[test]
+    fn a_block_seen_being_made_is_rebuilt_byte_for_byte(
+        mib in 16..1_u64 << 21,
+        n in prop_oneof![Just(64_u16), Just(80), Just(128)],
+        align in prop_oneof![Just(4096_u64), Just(2 << 20), Just(16 << 20)],
+        map in prop_oneof![Just(Map::Dev), Just(Map::Mem)],
+        dax: bool,
+    ) {
+        let geometry =
+            Geometry { start: START, size: mib << 20, align, map, page_size: 4096, compat: 2 << 20 };
+        prop_assume!(reservation(&geometry, n.into(), Rule::default()).is_ok());
+        let kind = if dax { Kind::Dax } else { Kind::Pfn };
+        let on_media = as_the_kernel_writes_it(&geometry, n, kind);
+        let mut record = creation();
+        let head = record.block.len();
+        record.block.copy_from_slice(&on_media[..head]);
+        record.personality = if dax { Personality::Dax } else { Personality::Pfn } as u32;
+        let mut kept = Kept::default();
+        follow(&mut kept, &record);
+        let found = kept.find("namespace0.0").expect("kept");
+        prop_assert_eq!(found.origin, Origin::Made);
+        prop_assert!(*found.bytes() == on_media);
+    }
+}
+
+/// The blocks in the tree, of every version; those of before 1.4 were met, never made, by a kernel of today.
+#[test]
+fn blocks_of_all_versions_come_back_byte_for_byte() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/info_block");
+    let files: Vec<_> = fs::read_dir(seeds).expect("seeds").map(|file| file.expect("a file").path()).collect();
+    assert_eq!(files.len(), 4);
+    for file in files {
+        let bytes = fs::read(&file).expect("readable");
+        let on_media: [u8; superblock::SIZE] = bytes[16..].try_into().expect("a block");
+        let mut kept = Kept::default();
+        assert!(kept.read(&namespace(), &on_media, at(1)), "{}", file.display());
+        assert!(*kept.find("namespace0.0").expect("kept").bytes() == on_media, "{}", file.display());
+    }
+}
+
+#[test]
+fn a_block_with_something_behind_its_fields_is_kept_whole() {
+    let mut bytes = block().encode();
+    bytes[1000] = 1;
+    bytes[4088..].fill(0);
+    let sum = superblock::fletcher64(&bytes);
+    bytes[4088..].copy_from_slice(&sum.to_le_bytes());
+    let mut kept = Kept::default();
+    assert!(kept.read(&namespace(), &bytes, at(1)));
+    // It is met again: the head alone must not take its place.
+    follow(&mut kept, &Attempt { setup_validate: 0, ..creation() });
+    let found = kept.find("namespace0.0").expect("kept");
+    assert!(*found.bytes() == bytes);
+    assert_eq!((found.origin, found.last_seen > at(1)), (Origin::Read, true));
+}
+
+#[test]
+fn only_blocks_of_this_namespace_are_kept() {
+    let mut kept = Kept::default();
+    assert!(!kept.read(&namespace(), &[0; superblock::SIZE], at(1)), "no block");
+    let foreign = InfoBlock { parent_uuid: [1; 16], ..block() };
+    assert!(!kept.read(&namespace(), &foreign.encode(), at(1)), "another namespace's");
+    let label_less = Namespace { namespace_uuid: None, ..namespace() };
+    assert!(!kept.read(&label_less, &block().encode(), at(1)));
+    assert!(kept.read(&label_less, &InfoBlock { parent_uuid: [0; 16], ..block() }.encode(), at(1)));
+    // What is zero later does not make it forgotten.
+    assert!(!kept.read(&label_less, &[0; superblock::SIZE], at(2)));
+    assert_eq!(kept.len(), 1);
+}
+
+#[test]
+fn what_was_seen_is_found_by_any_of_its_names() {
+    let mut kept = Kept::default();
+    follow(&mut kept, &creation());
+    for which in
+        ["namespace0.0", "0x100000000", "09090909-0909-0909-0909-090909090909", "07070707-0707-0707-0707-070707070707"]
+    {
+        assert!(kept.find(which).is_some(), "{which}");
+    }
+    for which in ["namespace0.1", "0x1", "0x", "", "00000000-0000-0000-0000-000000000000"] {
+        assert!(kept.find(which).is_none(), "{which}");
+    }
+}
+
+#[test]
+fn a_reconfigure_names_the_block_that_was_there() {
+    let mut kept = Kept::default();
+    follow(&mut kept, &creation());
+    follow(&mut kept, &enabled_raw());
+    let old = replaced(&mut kept, &reconfigure()).expect("replaced");
+    assert_eq!((old.block_uuid, old.namespace_uuid), (Some(Uuid::from_bytes([7; 16])), namespace().namespace_uuid));
+    assert_eq!((old.reservation_bytes, old.dataoff_bytes, old.align_bytes), (Some(18 << 20), 18 << 20, 2 << 20));
+    assert_eq!((old.map, old.origin, old.still_there), (Some(Map::Dev), Origin::Made, false));
+    assert!(!old.put_back.is_empty());
+    assert!(kept.find("namespace0.0").is_some_and(|kept| kept.raw_since), "and it stays known");
+}
+
+#[test]
+fn the_same_uuid_again_is_a_replacement_once_it_was_raw() {
+    let mut kept = Kept::default();
+    follow(&mut kept, &creation());
+    assert_eq!(replaced(&mut kept, &denial()), None, "nobody could have zeroed it");
+    follow(&mut kept, &enabled_raw());
+    assert!(replaced(&mut kept, &denial()).is_some());
+    // Enabled again as it was: nothing was lost.
+    follow(&mut kept, &Attempt { setup_validate: 0, ..creation() });
+    assert_eq!(replaced(&mut kept, &denial()), None);
+}
+
+#[test]
+fn a_block_that_nobody_touched_is_still_there() {
+    let mut kept = Kept::default();
+    follow(&mut kept, &creation());
+    let old = replaced(&mut kept, &Judgement { device_uuid: [6; 16], ..denial() }).expect("replaced");
+    assert!(old.still_there);
+    assert_eq!(old.put_back, ["ndctl disable-namespace namespace0.0", "ndctl enable-namespace namespace0.0"]);
+}
+
+#[test]
+fn what_passed_has_written_over_the_data() {
+    let mut kept = Kept::default();
+    follow(&mut kept, &creation());
+    follow(&mut kept, &enabled_raw());
+    for decision in [Decision::WouldDeny, Decision::Exempt, Decision::Unjudged] {
+        let old = replaced(&mut kept, &Judgement { decision: decision as u32, ..reconfigure() }).expect("replaced");
+        assert_eq!((old.put_back, old.still_there), (Vec::<String>::new(), false));
+    }
+}
+
+#[test]
+fn a_destroyed_namespace_is_not_replaced() {
+    let mut kept = Kept::default();
+    follow(&mut kept, &creation());
+    let record = pfnwatch_common::record::Notice {
+        what: NoticeKind::Label as u32,
+        seen: Seen::NAMESPACE_UUID,
+        namespace_uuid: [9; 16],
+        ..pfnwatch_common::record::Notice::EMPTY
+    };
+    let label = decode(record.as_bytes(), &context()).expect("an event");
+    let mut labels = crate::labels::Labels::new([Uuid::from_bytes([9; 16])]);
+    kept.follow(&mut labels.follow(label));
+    assert_eq!(replaced(&mut kept, &reconfigure()), None);
+    assert!(kept.find("namespace0.0").is_some_and(|kept| kept.destroyed), "and it stays known");
+}
+
+#[test]
+fn the_oldest_falls_out_and_is_counted() {
+    let mut kept = Kept::default();
+    let number = |start: u64| Namespace { start_address: start << 30, ..namespace() };
+    for start in 0..=MOST as u64 {
+        assert!(kept.read(&number(start), &block().encode(), at(10_000 - start)));
+    }
+    assert_eq!((kept.len(), kept.fallen()), (MOST, 1));
+    // Of those that were there, the one that was seen the longest ago; the newcomer is the oldest here.
+    assert!(kept.find(&format!("{:#x}", (MOST as u64) << 30)).is_none());
+    assert!(kept.find("0x0").is_some());
+}
+
+/// The commands to the letter: they are what an operator runs as root.
+#[test]
+fn the_way_back_in_its_order() {
+    let mut kept = Kept::default();
+    follow(&mut kept, &creation());
+    let steps = put_back::steps("namespace0.0", kept.find("namespace0.0").expect("kept"));
+    let uuid = "09090909-0909-0909-0909-090909090909";
+    let sysfs = "/sys/bus/nd/devices/namespace0.0";
+    assert_eq!(
+        steps,
+        [
+            "pfnwatch superblock --kept namespace0.0 --raw namespace0.0.infoblock".to_owned(),
+            "ndctl disable-namespace namespace0.0".to_owned(),
+            format!("grep -qx {uuid} {sysfs}/uuid || echo {uuid} >{sysfs}/uuid"),
+            format!("grep -qx 1073741824 {sysfs}/size || echo 1073741824 >{sysfs}/size"),
+            format!("grep -qx pfn {sysfs}/holder_class || echo pfn >{sysfs}/holder_class"),
+            format!("echo 1 >{sysfs}/force_raw"),
+            "ndctl enable-namespace namespace0.0".to_owned(),
+            format!("dd if=namespace0.0.infoblock of=/dev/$(ls {sysfs}/block) bs=4096 seek=1 count=1 conv=fsync"),
+            "ndctl disable-namespace namespace0.0".to_owned(),
+            format!("echo 0 >{sysfs}/force_raw"),
+            "ndctl enable-namespace namespace0.0".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn without_labels_there_is_no_uuid_to_put_back() {
+    let mut kept = Kept::default();
+    let label_less = Namespace { namespace_uuid: None, ..namespace() };
+    let block = InfoBlock { parent_uuid: [0; 16], kind: Kind::Dax, ..block() };
+    assert!(kept.read(&label_less, &block.encode(), at(1)));
+    let steps = put_back::steps("namespace0.0", kept.find("namespace0.0").expect("kept"));
+    assert!(!steps.iter().any(|step| step.contains("/uuid") || step.contains("/size")));
+    assert!(steps[2].starts_with("grep -qx dax ") && steps[2].ends_with("|| true"), "{}", steps[2]);
+}

@@ -1,0 +1,57 @@
+//! What was there already when observing began.
+
+use std::{io::Write, time::SystemTime};
+
+use super::Pipeline;
+use crate::{
+    event::{self, Body, Event, Time},
+    inventory::{InfoBlocks, Inventory},
+    survey::{EnabledBlocks, Judged, Survey, info_blocks},
+    verdicts,
+};
+
+impl<W: Write> Pipeline<W> {
+    /// Tells of each enabled namespace with map=dev that no event was seen of.
+    pub(super) fn tell_what_is_there(&mut self, inventory: Inventory) -> anyhow::Result<()> {
+        let (blocks, problem) = info_blocks(&self.options.paths, &inventory, EnabledBlocks::Read);
+        if let Some(problem) = problem {
+            tracing::warn!("info blocks of enabled namespaces cannot be read: {problem}");
+        }
+        let survey = Survey::judge(inventory, &blocks, self.facts.clone(), &self.guard.policy().thresholds);
+        for judged in &survey.namespaces {
+            self.keep(judged, &blocks);
+            let Some(found) = verdicts::found(judged) else { continue };
+            let block = found.start_address.zip(found.block_uuid);
+            if block.is_none_or(|block| self.met.insert(block)) {
+                self.emit(Event::now(Body::Found(Box::new(found))))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the block of a namespace, so that it can be put back.
+    fn keep(&mut self, judged: &Judged, blocks: &InfoBlocks) {
+        let namespace = &judged.namespace;
+        let (Some(block), Ok(start), Ok(size)) =
+            (blocks.raw(&namespace.name), namespace.resource.clone(), namespace.size.clone())
+        else {
+            return;
+        };
+        let known = event::Namespace {
+            namespace: namespace.name.clone(),
+            namespace_uuid: namespace.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
+            start_address: start,
+            size_bytes: size,
+        };
+        self.kept.read(&known, block, Time(SystemTime::now()));
+    }
+
+    /// Takes note of a block that an event was seen of.
+    pub(super) fn note_block(&mut self, event: &Event) {
+        if let Body::SetUp(setup) = &event.body
+            && let (Some(namespace), Some(uuid)) = (&setup.namespace, setup.block_uuid)
+        {
+            self.met.insert((namespace.start_address, uuid));
+        }
+    }
+}

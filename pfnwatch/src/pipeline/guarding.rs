@@ -1,0 +1,137 @@
+//! The guard in the agent's loop: armed, proved, reloaded; what it says of itself.
+
+use std::io::Write;
+
+use super::{Pipeline, Said};
+use crate::{
+    event::{Body, Event, Exemption, ExemptionUsed, PolicyLoaded, PolicyRefused, Time},
+    exit::Because,
+    guard::proof,
+    inventory::Inventory,
+    policy::{Grant, Mode},
+};
+use pfnwatch_common::names;
+
+impl<W: Write> Pipeline<W> {
+    /// Lets the guard judge, now that all is known of this host.
+    pub(super) fn arm(&mut self, inventory: &Inventory) -> anyhow::Result<()> {
+        let armed = self.guard.survey(inventory).and_then(|()| self.guard.arm(self.kernel.max_struct_page()));
+        if let Err(error) = armed {
+            // It then judges nothing, and says so with each creation.
+            tracing::error!("the guard is not armed: {error:#}");
+        }
+        self.say_guard_state()
+    }
+
+    /// Has the guard judge by what is known by now of what the kernel reserves for each page.
+    pub(super) fn rearm(&mut self) -> anyhow::Result<()> {
+        if let Err(error) = self.guard.correct(self.kernel.max_struct_page()) {
+            tracing::error!("the guard judges by what was known before: {error:#}");
+        }
+        self.say_guard_state()
+    }
+
+    /// Makes the guard prove that it fires.
+    pub(super) fn prove(&mut self) -> anyhow::Result<()> {
+        let Some(observation) = &self.observation else { return Ok(()) };
+        let proved = proof::prove(|| observation.run_count(names::GUARD), &self.options.paths.sysfs);
+        self.guard.proved(proved);
+        self.say_guard_state()
+    }
+
+    /// Enforcing was asked for at the start, and cannot be done: that is no audit.
+    pub(super) fn refuse_where_ineffective(&self) -> anyhow::Result<()> {
+        match self.guard.ineffective() {
+            Some(why) if self.guard.policy().mode == Mode::Enforce => {
+                Err(Because::unsupported(cannot_enforce(&why)).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the configuration anew: all of it, or nothing.
+    pub(super) fn reload(&mut self) -> anyhow::Result<()> {
+        let file = self.options.config.path().display().to_string();
+        let loaded = self.options.config.read().and_then(|config| {
+            let policy = config.policy();
+            match self.guard.ineffective() {
+                Some(why) if policy.mode == Mode::Enforce => anyhow::bail!(cannot_enforce(&why)),
+                _ => self.guard.replace(policy),
+            }
+        });
+        match loaded {
+            Ok(()) => {
+                let Said { started, .. } = self.said;
+                self.said = Said { started, ..Said::now() };
+                self.say_policy(Some(file))?;
+                self.say_guard_state()
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                self.said.reload_error = Some(error.clone());
+                self.emit(Event::now(Body::PolicyRefused(PolicyRefused { file, error })))
+            }
+        }
+    }
+
+    /// Says what policy is in force.
+    pub(super) fn say_policy(&mut self, file: Option<String>) -> anyhow::Result<()> {
+        let file = file.or_else(|| self.options.config.path_if_there().map(|path| path.display().to_string()));
+        let loaded = PolicyLoaded { file, number: self.guard.number(), by: None, explanation: Vec::new() };
+        self.emit(Event::now(Body::PolicyLoaded(loaded)))
+    }
+
+    /// Says whether the guard guards, where that is news.
+    pub(super) fn say_guard_state(&mut self) -> anyhow::Result<()> {
+        self.aftermath.attached(self.guard.is_armed());
+        match self.guard.news() {
+            Some(state) => self.emit(Event::now(Body::GuardState(state))),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes away the exemptions whose time is over.
+    pub(super) fn end_exemptions(&mut self) -> anyhow::Result<()> {
+        for grant in self.guard.expire()? {
+            self.emit(Event::now(Body::ExemptionEnded(self.exemption(&grant))))?;
+        }
+        Ok(())
+    }
+
+    /// Adds to an event what the agent knows of the guard's exemptions and policy.
+    pub(super) fn complete(&self, event: &mut Event) {
+        if let Some(ExemptionUsed { id, subject, .. }) = event.judged_mut().and_then(|it| it.exemption.as_mut()) {
+            *subject = self.guard.words(*id).map(str::to_owned);
+        }
+    }
+
+    /// What follows from an event for the guard.
+    pub(super) fn heed(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.note_block(event);
+        if let Body::Destroy(change) = &event.body {
+            self.guard.destroyed(&change.device);
+        }
+        let Some(used) = event.judged().and_then(|it| it.exemption.as_ref()) else { return Ok(()) };
+        match self.guard.spent(used.id)? {
+            Some(grant) => self.emit(Event::now(Body::ExemptionSpent(self.exemption(&grant)))),
+            None => Ok(()),
+        }
+    }
+
+    /// An exemption as events have it.
+    pub(super) fn exemption(&self, grant: &Grant) -> Exemption {
+        Exemption {
+            id: grant.id,
+            subject: grant.subject.to_string(),
+            reason: grant.reason.clone(),
+            once: grant.once,
+            by: None,
+            until: grant.until_boot_ns.and_then(|until| self.guard.wall(until)).map(Time),
+        }
+    }
+}
+
+/// Why a host cannot enforce, and what to do.
+pub(super) fn cannot_enforce(why: &str) -> String {
+    format!("this host cannot enforce: {why} (`pfnwatch doctor --enforce` says what is missing)")
+}

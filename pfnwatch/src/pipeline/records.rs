@@ -1,0 +1,85 @@
+//! The way of a record to a line.
+
+use std::{
+    io::Write,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use nix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
+
+use super::Pipeline;
+use crate::{
+    assess::Host,
+    decode::{self, decode},
+    event::{Body, Event, Undecoded},
+    memory, verdicts,
+};
+
+/// How often the counters are looked at while records come.
+const ACCOUNT_EVERY: Duration = Duration::from_secs(1);
+
+impl<W: Write> Pipeline<W> {
+    pub(super) fn deliver(&mut self, batch: &mut Vec<Bytes>) -> anyhow::Result<()> {
+        let (context, host) = (self.context()?, Host::from(&self.facts));
+        for record in batch.drain(..) {
+            self.ended.received += 1;
+            let event = decode(&record, &context).unwrap_or_else(|error| {
+                self.ended.undecoded += 1;
+                let length_bytes = u64::try_from(record.len()).unwrap_or(u64::MAX);
+                Event::now(Body::Undecoded(Undecoded { length_bytes, reason: error.to_string() }))
+            });
+            let mut event = self.labels.follow(event);
+            verdicts::judge(&mut event, &host, &self.guard.policy().thresholds);
+            let news = self.kernel.learn(&event);
+            self.aftermath.follow(&mut event);
+            self.kept.follow(&mut event);
+            self.complete(&mut event);
+            self.emit(event.clone())?;
+            self.heed(&event)?;
+            if news {
+                self.weigh()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what the running kernel reserves for each page, where that is news.
+    pub(super) fn weigh(&mut self) -> anyhow::Result<()> {
+        let known = self.kernel.look(&self.options.paths, &self.facts.release);
+        memory::give_back();
+        let Some(known) = known else { return Ok(()) };
+        self.emit(Event::now(Body::MaxStructPage(known)))?;
+        self.rearm()
+    }
+
+    /// The same, but not again and again while a burst goes on: a look-up in a map holds this CPU's probes off (they are
+    /// skipped where a task that is probed comes in between, `trace_call_bpf` in kernel/trace/bpf_trace.c).
+    pub(super) fn account_soon(&mut self) -> anyhow::Result<()> {
+        if self.accounted.elapsed() < ACCOUNT_EVERY { Ok(()) } else { self.account() }
+    }
+
+    /// Says what the kernel's side has missed since the last time.
+    pub(super) fn account(&mut self) -> anyhow::Result<()> {
+        let Some(observation) = &mut self.observation else { return Ok(()) };
+        self.accounted = Instant::now();
+        let missed = observation.missed()?;
+        if missed.is_nothing() {
+            return Ok(());
+        }
+        self.ended.missed.add(missed);
+        self.emit(Event::now(Body::Lost(missed)))
+    }
+
+    fn context(&self) -> anyhow::Result<decode::Context> {
+        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).context("the clock since boot cannot be read")?;
+        let now = SystemTime::now();
+        Ok(decode::Context {
+            booted: now.checked_sub(Duration::from(since_boot)).unwrap_or(now),
+            page_size: self.facts.page_size,
+            struct_page_size: self.facts.struct_page_size,
+        })
+    }
+}

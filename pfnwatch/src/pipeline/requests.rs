@@ -1,0 +1,90 @@
+//! What is asked over the control socket, and what comes of it.
+
+use std::{io::Write, time::Duration};
+
+use super::{Pipeline, guarding::cannot_enforce};
+use crate::{
+    control::{
+        protocol::{self, Allow, Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Request, Revoked},
+        server::Peer,
+    },
+    event::{Actor, Body, Event, Exemption, ModeChanged},
+    kept::put_back,
+    policy::Mode,
+};
+
+impl<W: Write> Pipeline<W> {
+    /// Does what is asked, and says what came of it.
+    pub(super) fn answer(&mut self, request: Request, peer: &Peer) -> Reply {
+        match request {
+            Request::Mode { mode, reason } => self.change_mode(mode, reason, peer).into(),
+            Request::Allow(allow) => self.allow(allow, peer).into(),
+            Request::Revoke { id } => self.revoke(id, peer).into(),
+            Request::Status => Ok::<_, Refusal>(Answer::Status(Box::new(self.status()))).into(),
+            Request::Events(wanted) => self.recent.reply(wanted),
+            Request::Block { namespace } => self.block(&namespace).into(),
+            Request::Release => Ok::<_, Refusal>(Answer::Released(self.release())).into(),
+        }
+    }
+
+    fn change_mode(&mut self, mode: protocol::Mode, reason: Option<String>, peer: &Peer) -> Result<Answer, Refusal> {
+        let wanted = Mode::from(mode);
+        if wanted == Mode::Enforce
+            && let Some(why) = self.guard.ineffective()
+        {
+            return Err(Refusal::unsupported(cannot_enforce(&why)));
+        }
+        let from = self.guard.change_mode(wanted)?;
+        self.said.mode_since = std::time::SystemTime::now();
+        self.said.mode_by = peer.to_string();
+        self.said.mode_reason.clone_from(&reason);
+        self.emit(Event::now(Body::ModeChanged(ModeChanged { from, to: wanted, by: Some(actor(peer)), reason })))?;
+        self.say_guard_state()?;
+        Ok(Answer::Mode(ModeIs { mode, was: from.into() }))
+    }
+
+    fn allow(&mut self, allow: Allow, peer: &Peer) -> Result<Answer, Refusal> {
+        let Allow { subject, once, for_seconds, reason } = allow;
+        let duration = for_seconds.map(Duration::from_secs);
+        let grant = self.guard.grant(subject, once, duration, reason, peer.to_string())?;
+        let exemption = self.exemption(&grant);
+        let until = exemption.until.map(|until| until.to_string());
+        self.emit(Event::now(Body::ExemptionGranted(Exemption { by: Some(actor(peer)), ..exemption })))?;
+        Ok(Answer::Allowed(Allowed { id: grant.id, subject, until }))
+    }
+
+    fn revoke(&mut self, id: u64, peer: &Peer) -> Result<Answer, Refusal> {
+        let Some(grant) = self.guard.withdraw(id)? else {
+            return Err(Refusal::usage(format!(
+                "there is no exemption {id} that could be withdrawn: `pfnwatch allow --list` shows them"
+            )));
+        };
+        let exemption = Exemption { by: Some(actor(peer)), ..self.exemption(&grant) };
+        self.emit(Event::now(Body::ExemptionEnded(exemption)))?;
+        Ok(Answer::Revoked(Revoked { id }))
+    }
+
+    fn block(&self, namespace: &str) -> Result<Answer, Refusal> {
+        let Some(kept) = self.kept.find(namespace) else {
+            return Err(Refusal::usage(format!("no info block is kept of {namespace}")));
+        };
+        Ok(Answer::Block(Box::new(KeptBlock {
+            namespace: kept.namespace.namespace.clone(),
+            namespace_uuid: kept.namespace.namespace_uuid,
+            start_address: kept.namespace.start_address,
+            size_bytes: Some(kept.namespace.size_bytes),
+            seen: kept.last_seen.to_string(),
+            put_back: put_back::steps(&kept.namespace.namespace, kept),
+            block: kept.bytes(),
+        })))
+    }
+
+    fn release(&mut self) -> Released {
+        Released { removed: Vec::new(), still_guarding: self.guard.is_attached() }
+    }
+}
+
+/// Who asked, as events have it.
+fn actor(peer: &Peer) -> Actor {
+    Actor { pid: peer.pid, uid: peer.uid, comm: peer.comm.clone(), cgroup_id: 0, cgroup: None }
+}

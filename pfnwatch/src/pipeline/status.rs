@@ -1,0 +1,132 @@
+//! How things stand, for `pfnwatch status`.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    time::{Duration, SystemTime},
+};
+
+use pfnwatch_common::counter::Counter;
+
+use super::{Pipeline, Told};
+use crate::{
+    control::protocol::{
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, PolicyStatus,
+        Proof, Status,
+    },
+    policy::{Exemption, Grant},
+};
+
+impl<W: Write> Pipeline<W> {
+    /// How things stand now.
+    pub(super) fn status(&self) -> Status {
+        let policy = self.guard.policy();
+        let ineffective = self.guard.ineffective();
+        Status {
+            agent: self.agent_status(),
+            mode: ModeStatus {
+                mode: policy.mode.into(),
+                since: text(self.said.mode_since),
+                by: self.said.mode_by.clone(),
+                reason: self.said.mode_reason.clone(),
+            },
+            guard: GuardStatus {
+                attached: self.guard.is_attached(),
+                armed: self.guard.is_armed(),
+                reason: self.guard.unarmed(),
+            },
+            enforcement_effective: ineffective.is_none(),
+            ineffective_reason: ineffective,
+            proof: self.guard.proof().map(|proof| Proof { at: text(proof.at), how: proof.how.clone() }),
+            max_struct_page: self.kernel.known().map_or_else(MaxStructPageStatus::default, |known| {
+                MaxStructPageStatus {
+                    max_struct_page_size_bytes: known.max_struct_page_size_bytes,
+                    evidence: known.evidence.clone(),
+                    conflicting_evidence: known.conflicting_evidence.clone(),
+                }
+            }),
+            policy: self.policy_status(),
+            exemptions: self.exemptions(),
+            counters: self.counters(),
+            on_agent_exit: policy.on_agent_exit,
+            pins: Vec::new(),
+        }
+    }
+
+    fn agent_status(&self) -> AgentStatus {
+        AgentStatus {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: text(self.said.started),
+            kernel: self.facts.release.clone(),
+            observing: self.observation.is_some(),
+            reason: match &self.told {
+                Told::Blind(reason) => Some(reason.clone()),
+                Told::Idle | Told::Nothing => Some("libnvdimm is not loaded".to_owned()),
+                Told::Observing => None,
+            },
+        }
+    }
+
+    fn policy_status(&self) -> PolicyStatus {
+        let thresholds = self.guard.policy().thresholds;
+        PolicyStatus {
+            number: self.guard.number(),
+            file: self.options.config.path_if_there().map(|path| path.display().to_string()),
+            since: text(self.said.policy_since),
+            reload_error: self.said.reload_error.clone(),
+            aligns: thresholds.aligns,
+            parts_per_million: thresholds.parts_per_million,
+            reference_struct_page_bytes: thresholds.reference_struct_page,
+        }
+    }
+
+    /// Those of the configuration that have not ended, then those that were granted.
+    fn exemptions(&self) -> Vec<ExemptionStatus> {
+        let of_policy = self.guard.in_configuration().map(|(id, exemption)| self.of_policy(id, exemption));
+        of_policy.chain(self.guard.grants().iter().map(|grant| self.granted(grant))).collect()
+    }
+
+    fn of_policy(&self, id: u64, exemption: &Exemption) -> ExemptionStatus {
+        let Exemption { subject, until, reason } = exemption;
+        let remaining = |until: SystemTime| until.duration_since(SystemTime::now()).unwrap_or_default().as_secs();
+        ExemptionStatus {
+            id,
+            origin: ExemptionOrigin::Policy,
+            subject: *subject,
+            region: None,
+            once: false,
+            until: until.map(text),
+            remaining_seconds: until.map(remaining),
+            reason: reason.clone(),
+            by: "the configuration".to_owned(),
+        }
+    }
+
+    fn granted(&self, grant: &Grant) -> ExemptionStatus {
+        let until = grant.until_boot_ns.and_then(|until| self.guard.wall(until));
+        let remaining = grant.until_boot_ns.map(|until| Duration::from_nanos(self.guard.left(until)).as_secs());
+        ExemptionStatus {
+            id: grant.id,
+            origin: ExemptionOrigin::Allow,
+            subject: grant.subject,
+            region: None,
+            once: grant.once,
+            until: until.map(text),
+            remaining_seconds: remaining,
+            reason: grant.reason.clone(),
+            by: grant.by.clone(),
+        }
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let Some(totals) = self.observation.as_ref().and_then(|observation| observation.totals().ok()) else {
+            return BTreeMap::new();
+        };
+        Counter::ALL.into_iter().map(|counter| (counter.name().to_owned(), totals.of(counter))).collect()
+    }
+}
+
+fn text(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}

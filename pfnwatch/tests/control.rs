@@ -1,0 +1,209 @@
+//! The built binary and an agent's end of the control socket: exit codes, output, and clear words where no agent runs.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
+
+#[path = "support/agent.rs"]
+mod agent;
+#[path = "support/tree.rs"]
+mod tree;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use agent::Agent;
+use serde_json::Value;
+use tree::Tree;
+
+fn run(folder: &Path, socket: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
+    command.arg("--path.sysfs").arg(folder).args(arguments).arg("--control-socket").arg(socket).output().unwrap()
+}
+
+fn ask(agent: &Agent, arguments: &[&str]) -> Output {
+    run(agent.folder(), agent.socket(), arguments)
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn error(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn without_an_agent_each_command_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["status"][..],
+        &["mode"],
+        &["mode", "enforce"],
+        &["events", "--denied"],
+        &["allow", "--list"],
+        &["allow", "--revoke", "7"],
+        &["superblock", "--kept", "namespace0.0"],
+    ] {
+        let output = run(folder.path(), &folder.path().join("none.sock"), arguments);
+        assert_eq!((code(&output), text(&output).as_str()), (1, ""), "{arguments:?}");
+        let said = error(&output);
+        assert!(said.contains("no pfnwatch agent listens at") && said.contains("pfnwatch run"), "{said}");
+    }
+}
+
+#[test]
+fn the_mode_is_shown_and_changed() {
+    let agent = Agent::start();
+    let shown = text(&ask(&agent, &["mode"]));
+    assert!(shown.starts_with("audit since ") && shown.contains("set by the policy"), "{shown}");
+    let output = ask(&agent, &["mode", "enforce", "--reason", "rollout"]);
+    assert_eq!((code(&output), text(&output).as_str()), (0, "enforce from now on; it was audit\n"));
+    let json = json(&ask(&agent, &["mode", "--format", "json"]));
+    assert_eq!((&json["schema"], &json["mode"], &json["reason"]), (&1.into(), &"enforce".into(), &"rollout".into()));
+    assert!(json["by"].as_str().unwrap().contains("pfnwatch (pid "), "{json}");
+    let output = ask(&agent, &["mode", "audit", "--format", "json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["was"], "enforce");
+}
+
+#[test]
+fn what_cannot_be_enforced_ends_with_4() {
+    let agent = Agent::start();
+    agent.break_enforcement();
+    let output = ask(&agent, &["mode", "enforce"]);
+    assert_eq!((code(&output), text(&output).as_str()), (4, ""));
+    assert!(error(&output).contains("add it to lsm="), "{}", error(&output));
+    assert_eq!(code(&ask(&agent, &["status"])), 0, "audit needs no enforcement");
+}
+
+#[test]
+fn a_status_of_enforce_without_effect_ends_with_4() {
+    let agent = Agent::start();
+    assert_eq!(code(&ask(&agent, &["mode", "enforce"])), 0);
+    let output = ask(&agent, &["status"]);
+    assert_eq!(code(&output), 0);
+    let said = text(&output);
+    for part in ["attached and armed", "effective, proved at ", "reserves 128 B", "0.1 %", "judged 3, denied 1", "none"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    agent.break_enforcement();
+    let output = ask(&agent, &["status"]);
+    assert_eq!(code(&output), 4);
+    assert!(text(&output).contains("NOT EFFECTIVE: `bpf` is not in the list"), "{}", text(&output));
+    let output = ask(&agent, &["status", "--format", "json"]);
+    assert_eq!((code(&output), &json(&output)["enforcement_effective"]), (4, &false.into()));
+}
+
+#[test]
+fn the_glass_is_broken_and_mended() {
+    let agent = Agent::start();
+    Tree::new(agent.folder()).unwrap().region(0, 4 << 30, 64 << 30).unwrap();
+    let why = ["--reason", "restore of db3"];
+    let output = ask(&agent, &[&["allow", "--region", "region0", "--once"], &why[..]].concat());
+    assert_eq!(code(&output), 0, "{}", error(&output));
+    assert!(
+        text(&output).starts_with("exemption 1: the region that starts at 0x100000000, once\n"),
+        "{}",
+        text(&output)
+    );
+    let uuid = "5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11";
+    let output = ask(&agent, &[&["allow", "--uuid", uuid, "--for", "10m", "--format", "json"], &why[..]].concat());
+    assert_eq!((&json(&output)["id"], &json(&output)["subject"]["namespace_uuid"]), (&2.into(), &uuid.into()));
+    let list = text(&ask(&agent, &["allow", "--list"]));
+    assert!(list.contains("one creation") && list.contains("left)") && list.contains("restore of db3"), "{list}");
+    assert!(text(&ask(&agent, &["status"])).contains(uuid));
+    assert_eq!(text(&ask(&agent, &["allow", "--revoke", "1"])), "exemption 1 is revoked\n");
+    assert_eq!(code(&ask(&agent, &["allow", "--revoke", "1"])), 2);
+    let list = json(&ask(&agent, &["allow", "--list", "--format", "json"]));
+    assert_eq!((list["exemptions"].as_array().unwrap().len(), &list["exemptions"][0]["id"]), (1, &2.into()));
+}
+
+#[test]
+fn wrong_usage_ends_with_2_before_anybody_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    Tree::new(folder.path()).unwrap().region(0, 4 << 30, 64 << 30).unwrap();
+    for (arguments, said) in [
+        (&["allow"][..], "--region"),
+        (&["allow", "--region", "region0", "--once"], "--reason"),
+        (&["allow", "--region", "region0", "--reason", "x"], "--once for one creation"),
+        (&["allow", "--region", "region7", "--once", "--reason", "x"], "there is region0 (0x100000000"),
+        (&["allow", "--region", "region0", "--for", "8d", "--reason", "x"], "up to 7 days"),
+        (&["allow", "--region", "region0", "--once", "--reason", " "], "the reason is empty"),
+        (&["allow", "--uuid", "x", "--once", "--reason", "x"], "invalid"),
+        (&["allow", "--uuid", "00000000-0000-0000-0000-000000000000", "--once", "--reason", "x"], "by its start"),
+        (&["allow", "--list", "--revoke", "7"], "cannot be used"),
+        (&["mode", "off"], "enforce"),
+        (&["mode", "--reason", "x"], "required"),
+        (&["events", "--limit", "0"], "limit"),
+        (&["guard"], "release"),
+        (&["superblock"], "--kept"),
+        (&["superblock", "--kept", "namespace0.0", "file"], "cannot be used"),
+        (&["superblock", "file", "--raw", "file"], "cannot be used"),
+        (&["superblock", "--raw", "file"], "--kept"),
+    ] {
+        let output = if arguments == ["guard"] {
+            Command::new(env!("CARGO_BIN_EXE_pfnwatch")).args(arguments).output().unwrap()
+        } else {
+            run(folder.path(), &folder.path().join("none.sock"), arguments)
+        };
+        assert_eq!(code(&output), 2, "{arguments:?} {}", error(&output));
+        assert!(error(&output).contains(said), "{arguments:?} {}", error(&output));
+    }
+}
+
+#[test]
+fn events_are_printed_as_run_prints_them() {
+    let agent = Agent::start();
+    let output = ask(&agent, &["events"]);
+    let lines = text(&output);
+    assert_eq!((code(&output), lines.lines().count()), (0, 3), "{lines}");
+    assert!(lines.lines().all(|line| line.contains("Z BLIND    reason ")), "{lines}");
+    let output = ask(&agent, &["events", "--limit", "1", "--format", "json"]);
+    assert_eq!(json(&output)["reason"], "reason 2");
+    assert!(error(&output).contains("2 older ones are remembered"), "{}", error(&output));
+    let output = ask(&agent, &["events", "--denied"]);
+    assert_eq!((code(&output), text(&output).as_str()), (0, ""));
+    assert!(error(&output).contains("nothing was denied"), "{}", error(&output));
+}
+
+#[test]
+fn a_held_guard_is_released() {
+    let agent = Agent::start();
+    let said = text(&ask(&agent, &["guard", "release"]));
+    assert_eq!(
+        said,
+        "removed /sys/fs/bpf/pfnwatch/v1/guard\nThe guard is not held any more. The agent that runs guards on, until it \
+         ends.\n"
+    );
+}
+
+#[test]
+fn a_kept_block_is_printed_and_written_into_a_new_file_alone() {
+    let agent = Agent::start();
+    let file = agent.folder().join("block.bin");
+    let arguments = ["superblock", "--kept", "namespace0.0", "--raw", file.to_str().unwrap()];
+    let output = ask(&agent, &arguments);
+    assert_eq!(code(&output), 3, "{}", error(&output));
+    let said = text(&output);
+    for part in
+        ["namespace0.0", "last seen", "reservation       35651584 (34 MiB)", &format!("dd if={}", file.display())]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), agent::kept_block());
+    assert!(error(&ask(&agent, &arguments)).contains("is not overwritten"));
+    let output = ask(&agent, &["superblock", "--kept", "namespace0.0", "--format", "json"]);
+    assert_eq!((code(&output), &json(&output)["excess_bytes"]), (3, &(16 << 20).into()));
+    let output = ask(&agent, &["superblock", "--kept", "namespace9.9"]);
+    assert_eq!(code(&output), 1);
+    assert!(error(&output).contains("no info block of namespace9.9 is kept"));
+}

@@ -1,0 +1,235 @@
+//! An agent's end of the control socket, with a state of its own in the place of a guard.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, SystemTime},
+};
+
+use pfnwatch::{
+    control::{
+        protocol::{
+            AgentStatus, Allow, Allowed, Answer, ExemptionOrigin, ExemptionStatus, GuardStatus, KeptBlock,
+            MaxStructPageStatus, Mode, ModeIs, ModeStatus, PolicyStatus, Proof, Refusal, Released, Reply, Request,
+            Revoked, Status,
+        },
+        server::{Call, Server},
+    },
+    event::{Blind, Body, Event},
+    policy::OnAgentExit,
+    recent::Recent,
+};
+use pfnwatch_common::{InfoBlock, superblock::Kind};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// An agent in a thread, until it is dropped.
+pub(crate) struct Agent {
+    folder: TempDir,
+    broken: Arc<AtomicBool>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    socket: PathBuf,
+}
+
+impl Agent {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("run/control.sock");
+        let (end, ended) = oneshot::channel();
+        let (ready, wait) = std::sync::mpsc::channel();
+        let broken = Arc::new(AtomicBool::new(false));
+        let state = State { status: status(), recent: recent(), broken: broken.clone(), next: 1 };
+        let path = socket.clone();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(&path, state, ended, ready));
+        });
+        wait.recv().unwrap();
+        Self { folder, broken, end: Some(end), thread: Some(thread), socket }
+    }
+
+    /// A folder to play in; what is not a socket's may be a sysfs.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The guard does not fire any more.
+    pub(crate) fn break_enforcement(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.end.take().map(|end| end.send(()));
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+struct State {
+    status: Status,
+    recent: Recent,
+    broken: Arc<AtomicBool>,
+    next: u64,
+}
+
+async fn serve(path: &Path, mut state: State, mut ended: oneshot::Receiver<()>, ready: std::sync::mpsc::Sender<()>) {
+    let mut server = Server::listen(path).unwrap();
+    ready.send(()).unwrap();
+    loop {
+        tokio::select! {
+            call = server.next() => state.handle(call),
+            _ = &mut ended => return,
+        }
+    }
+}
+
+impl State {
+    fn handle(&mut self, call: Call) {
+        let by = call.peer.to_string();
+        let reply = match call.request {
+            Request::Events(wanted) => self.recent.reply(wanted),
+            request => self.answer(request, by).into(),
+        };
+        call.responder.answer(reply);
+    }
+
+    fn answer(&mut self, request: Request, by: String) -> Result<Answer, Refusal> {
+        let broken = self.broken.load(Ordering::SeqCst);
+        self.status.enforcement_effective = !broken;
+        self.status.ineffective_reason = broken.then(|| "`bpf` is not in the list".to_owned());
+        match request {
+            Request::Mode { mode: Mode::Enforce, .. } if broken => {
+                Err(Refusal::unsupported("`bpf` is not in the kernel's list of security modules: add it to lsm="))
+            }
+            Request::Mode { mode, reason } => {
+                let was = std::mem::replace(&mut self.status.mode.mode, mode);
+                (self.status.mode.by, self.status.mode.reason) = (by, reason);
+                Ok(Answer::Mode(ModeIs { mode, was }))
+            }
+            Request::Allow(allow) => Ok(Answer::Allowed(self.allow(allow, by))),
+            Request::Revoke { id } => {
+                let before = self.status.exemptions.len();
+                self.status.exemptions.retain(|exemption| exemption.id != id);
+                let found = self.status.exemptions.len() < before;
+                if found { Ok(Answer::Revoked(Revoked { id })) } else { Err(Refusal::usage("there is none")) }
+            }
+            Request::Status => Ok(Answer::Status(Box::new(self.status.clone()))),
+            Request::Release => Ok(Answer::Released(Released {
+                removed: vec!["/sys/fs/bpf/pfnwatch/v1/guard".to_owned()],
+                still_guarding: true,
+            })),
+            Request::Block { namespace } if namespace == "namespace0.0" => Ok(Answer::Block(Box::new(kept(namespace)))),
+            Request::Block { namespace } => Err(Refusal::error(format!("no info block of {namespace} is kept"))),
+            Request::Events(_) => Err(Refusal::error("answered elsewhere")),
+        }
+    }
+
+    fn allow(&mut self, allow: Allow, by: String) -> Allowed {
+        let Allow { subject, once, for_seconds, reason } = allow;
+        let id = self.next;
+        self.next += 1;
+        let until = for_seconds.map(|seconds| SystemTime::now() + Duration::from_secs(seconds));
+        let until = until.map(|until| humantime::format_rfc3339_seconds(until).to_string());
+        self.status.exemptions.push(ExemptionStatus {
+            id,
+            origin: ExemptionOrigin::Allow,
+            subject,
+            region: None,
+            once,
+            until: until.clone(),
+            remaining_seconds: for_seconds,
+            reason,
+            by,
+        });
+        Allowed { id, subject, until }
+    }
+}
+
+fn recent() -> Recent {
+    let mut recent = Recent::default();
+    for number in 0..3 {
+        recent.push(&Event::now(Body::Blind(Blind { reason: format!("reason {number}") })));
+    }
+    recent
+}
+
+/// What a kernel with 128 writes into a namespace of 1 GiB.
+pub(crate) fn kept_block() -> Vec<u8> {
+    let (dataoff, size) = (35_651_584, 1 << 30);
+    let block = InfoBlock {
+        kind: Kind::Pfn,
+        uuid: [7; 16],
+        parent_uuid: [0; 16],
+        flags: 0,
+        version_major: 1,
+        version_minor: 4,
+        dataoff,
+        npfns: (size - dataoff) / 4096,
+        mode: 2,
+        start_pad: 0,
+        end_trunc: 0,
+        align: 2 << 20,
+        page_size: Some(4096),
+        page_struct_size: 128,
+    };
+    block.encode().to_vec()
+}
+
+fn kept(namespace: String) -> KeptBlock {
+    KeptBlock {
+        namespace,
+        namespace_uuid: None,
+        start_address: 4 << 30,
+        size_bytes: Some(1 << 30),
+        seen: "2026-01-02T03:04:05Z".to_owned(),
+        put_back: vec!["dd if=FILE of=/dev/pmem0 bs=4096 seek=1 count=1 conv=fsync".to_owned()],
+        block: kept_block().into_boxed_slice().try_into().unwrap(),
+    }
+}
+
+fn status() -> Status {
+    let then = "2026-01-02T03:04:05Z".to_owned();
+    Status {
+        agent: AgentStatus {
+            pid: std::process::id(),
+            version: "0.1.0".to_owned(),
+            started: then.clone(),
+            kernel: "6.1.0".to_owned(),
+            observing: true,
+            reason: None,
+        },
+        mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the policy".to_owned(), reason: None },
+        guard: GuardStatus { attached: true, armed: true, reason: None },
+        enforcement_effective: true,
+        ineffective_reason: None,
+        proof: Some(Proof { at: then.clone(), how: "the guard ran when a cgroup was made".to_owned() }),
+        max_struct_page: MaxStructPageStatus {
+            max_struct_page_size_bytes: Some(128),
+            evidence: vec!["running code".to_owned()],
+            conflicting_evidence: Vec::new(),
+        },
+        policy: PolicyStatus {
+            number: 1,
+            file: None,
+            since: then,
+            reload_error: None,
+            aligns: 1,
+            parts_per_million: 1000,
+            reference_struct_page_bytes: 64,
+        },
+        exemptions: Vec::new(),
+        counters: [("judged", 3), ("denied", 1)].map(|(name, count)| (name.to_owned(), count)).into(),
+        on_agent_exit: OnAgentExit::Release,
+        pins: Vec::new(),
+    }
+}

@@ -1,0 +1,108 @@
+//! Every way to bind a device comes by the guard: by its name, by the bus, by a driver that is loaded, by many at once,
+//! out of a container.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use guest::agent::says;
+use guest::creation::{self, Map, Mode, Prepared};
+use guest::guard::Guard;
+use guest::policy::{Policy, Stance};
+use guest::{modules, namespace, regions, sysfs};
+use nix::sched::{CloneFlags, unshare};
+
+use super::case::{MODES, count, nothing_is_written, small, wanted};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const DRIVERS_PROBE: &str = "/sys/bus/nd/drivers_probe";
+
+/// Waits until so many denials of this block have been told.
+fn denials(guard: &mut Guard, prepared: &Prepared, count: usize) -> Result<()> {
+    let ours = |event: &_| says(event, "event", "denied") && says(event, "block_uuid", &prepared.block_uuid);
+    let told = guard.collect(&format!("{count} denials of {prepared:?}"), count, LIMIT, ours)?;
+    assert_eq!(told.len(), count, "{told:#?}");
+    ensure!(sysfs::driver(&prepared.claimer).is_none(), "{prepared:?} is bound");
+    Ok(())
+}
+
+/// What user space has set up and the guard denied stays set up: whatever looks for a driver for it comes by the guard.
+#[test]
+fn by_the_bus_and_by_a_driver_that_is_loaded() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    // The e820 namespace is bound to nd_pmem, which could not go.
+    for name in regions::namespaces(&regions.legacy)? {
+        namespace::disable(&name)?;
+    }
+    for (mode, driver) in MODES.into_iter().zip(["nd_pmem", "dax_pmem"]) {
+        let prepared = creation::prepare(&wanted(&regions.first, mode, Map::Dev))?;
+        guard.denies(&prepared)?;
+        // The kernel does not say here what became of it.
+        let _ = fs::write(DRIVERS_PROBE, &prepared.claimer);
+        denials(&mut guard, &prepared, 2)?;
+        modules::unload(driver)?;
+        modules::load(driver)?;
+        denials(&mut guard, &prepared, 3)?;
+        nothing_is_written(&prepared.namespace)?;
+    }
+    guard.judged_only(&["denied"; 6])
+}
+
+#[test]
+fn by_two_at_once() -> Result<()> {
+    const TIMES: usize = 10;
+    let regions = regions::fresh()?;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let [first, second] =
+        [(&regions.first, Mode::Fsdax), (&regions.second, Mode::Devdax)].map(|(region, mode)| small(region, mode));
+    let rivals = [creation::prepare(&first)?, creation::prepare(&second)?];
+    let barrier = Barrier::new(rivals.len());
+    let bound = thread::scope(|scope| {
+        let started = rivals.each_ref().map(|rival| {
+            scope.spawn(|| {
+                let attempt = |_| {
+                    barrier.wait();
+                    rival.bind().is_ok()
+                };
+                (0..TIMES).map(attempt).filter(|bound| *bound).count()
+            })
+        });
+        started.map(|rival| rival.join().unwrap_or(usize::MAX))
+    });
+    assert_eq!(bound, [0, 0], "{}", guard.said());
+    for rival in &rivals {
+        denials(&mut guard, rival, TIMES)?;
+        nothing_is_written(&rival.namespace)?;
+    }
+    guard.judged_only(&["denied"; 2 * TIMES])
+}
+
+/// ndctl in namespaces of its own, with and without a user namespace: the device is the same.
+#[test]
+fn from_within_a_container() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let container = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWCGROUP;
+    for flags in [container, container | CloneFlags::CLONE_NEWUSER] {
+        let mut ndctl = Command::new("/bin/ndctl");
+        ndctl.args(["create-namespace", "-r", &region, "-m", "fsdax", "-M", "dev", "-s", "512M", "-a", "2M"]);
+        // SAFETY: unshare is one system call, and neither allocates nor takes a lock.
+        unsafe { ndctl.pre_exec(move || Ok(unshare(flags)?)) };
+        let said = ndctl.output().with_context(|| format!("ndctl in {flags:?}"))?;
+        ensure!(!said.status.success(), "{flags:?}: {said:?}");
+        assert_eq!(count(&region)?, 0, "{flags:?}: {said:?}");
+    }
+    let told = guard.judgements();
+    ensure!(told.iter().all(|event| event["by"]["comm"] == "ndctl"), "who asked: {told:#?}");
+    guard.judged_only(&["denied", "denied"])
+}

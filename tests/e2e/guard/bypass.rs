@@ -1,0 +1,53 @@
+//! What goes around the guard is known, and told after the fact.
+
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context as _, Result};
+use guest::creation::{self, Map, Mode};
+use guest::guard::Guard;
+use guest::pfnwatch::ensure_says;
+use guest::policy::{Policy, Stance};
+use guest::{infoblock, namespace, regions};
+use pfnwatch_common::InfoBlock;
+use pfnwatch_common::superblock::{OFFSET, SIZE};
+use serde_json::json;
+
+use super::case::{small, wanted};
+use crate::seen::{MIB, met};
+
+/// Root writes an oversize block by hand and enables it: to the kernel it was always there.
+#[test]
+fn hand_written_block_is_reported_oversize() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let made = creation::create(&wanted(&region, Mode::Fsdax, Map::Mem))?;
+    let mut guard = Guard::start(&Policy::usual(Stance::Enforce))?;
+    infoblock::raw(&made.namespace, |pmem| {
+        let mut bytes = vec![0; SIZE];
+        pmem.read_exact_at(&mut bytes, OFFSET)?;
+        let mut block = InfoBlock::from_block(&bytes)?;
+        block.uuid[0] ^= 1;
+        block.mode = 2;
+        block.dataoff = 18 * MIB;
+        block.npfns = (512 - 18) * MIB / 4096;
+        block.page_struct_size = 128;
+        pmem.write_all_at(&block.encode(), OFFSET)?;
+        pmem.sync_all().context("the block does not reach the media")
+    })?;
+    namespace::enable(&made.namespace)?;
+    let event = met(&mut guard, &made.namespace)?;
+    ensure_says(&event, &json!({ "verdict": "oversize", "reservation_bytes": 18 * MIB, "ideal_bytes": 10 * MIB }))?;
+    guard.was_silent()
+}
+
+/// Disabled when the agent came, so that nobody knows what is on it: what is made there passes, and is told.
+#[test]
+fn creation_on_a_namespace_that_nobody_has_looked_at_is_told() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    guard.passes(&prepared)?;
+    guard.judgement("unjudged", &prepared)?;
+    let event = guard.set_up(&prepared.namespace_uuid, "made")?;
+    ensure_says(&event, &json!({ "verdict": "oversize" }))?;
+    guard.judged_only(&["unjudged"])
+}

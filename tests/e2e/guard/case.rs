@@ -1,0 +1,64 @@
+//! What the guard's tests have in common: namespaces that are oversize to a strict policy, and what a denial leaves.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context as _, Result, ensure};
+use guest::creation::{self, Map, Mode, Prepared, Wanted};
+use guest::dmesg::Mark;
+use guest::{infoblock, regions, sysfs};
+
+use crate::seen::MIB;
+
+/// Both kinds of namespaces with a memmap.
+pub(super) const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];
+
+/// The smallest usual namespace that a strict policy finds oversize at align 2M: 10 MiB reserved in place of 6.
+pub(super) fn wanted(region: &str, mode: Mode, map: Map) -> Wanted {
+    Wanted { region: region.to_owned(), size_bytes: 512 * MIB, mode, map, align_bytes: 2 * MIB }
+}
+
+/// The smallest of all, at align 4K: 4 MiB in place of 2.
+pub(super) fn small(region: &str, mode: Mode) -> Wanted {
+    Wanted { region: region.to_owned(), size_bytes: 128 * MIB, mode, map: Map::Dev, align_bytes: 4096 }
+}
+
+/// Claims a namespace that is there once more, through the region's seed, with a new block uuid.
+pub(super) fn again(wanted: &Wanted, namespace: &str) -> Result<Prepared> {
+    creation::claim(wanted, namespace, &creation::new_uuid()?)
+}
+
+/// Holds the first MiB of a namespace against zeros. The namespace is left disabled.
+pub(super) fn nothing_is_written(namespace: &str) -> Result<()> {
+    infoblock::raw(namespace, |pmem| {
+        let mut start = vec![0xff; 1 << 20];
+        pmem.read_exact_at(&mut start, 0).context("cannot read the namespace")?;
+        let written = start.iter().position(|byte| *byte != 0);
+        ensure!(written.is_none(), "byte {written:?} of {namespace} is not zero");
+        Ok(())
+    })
+}
+
+/// Makes the first MiB of a raw namespace zero: there is no info block any more.
+pub(super) fn blank(pmem: &File) -> Result<()> {
+    pmem.write_all_at(&vec![0; 1 << 20], 0).and_then(|()| pmem.sync_all()).context("cannot write the namespace")
+}
+
+/// What the kernel has warned of since, but for what belongs to a denial or to any namespace under emulation.
+pub(super) fn no_other_warning(since: Mark) -> Result<()> {
+    const KNOWN: [&str; 2] = ["driver_sysfs_add", "unable to guarantee persistence of writes"];
+    let warnings = since.since()?.into_iter().filter(|message| message.level <= 4);
+    let others: Vec<_> = warnings.filter(|message| !KNOWN.iter().any(|known| message.text.contains(known))).collect();
+    ensure!(others.is_empty(), "the kernel warns: {others:#?}");
+    Ok(())
+}
+
+/// How much of a region is free for namespaces, in bytes.
+pub(super) fn room(region: &str) -> Result<u64> {
+    sysfs::number(region, "available_size")
+}
+
+/// How many namespaces a region has.
+pub(super) fn count(region: &str) -> Result<usize> {
+    regions::namespaces(region).map(|list| list.len())
+}

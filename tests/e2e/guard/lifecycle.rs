@@ -1,0 +1,202 @@
+//! The agent comes, is told this and that, is stopped, and goes: what the guard does meanwhile.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use guest::agent::{Agent, says};
+use guest::creation::{self, Map, Mode};
+use guest::guard::{self, Guard, SOCKET};
+use guest::policy::{self, Policy, Stance};
+use guest::{namespace, regions, sysfs};
+use nix::libc;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::case::{nothing_is_written, small, wanted};
+
+const LIMIT: Duration = Duration::from_secs(20);
+/// How often the mode, or the policy, is another.
+const CHANGES: usize = 1000;
+
+#[test]
+fn killed_agent_takes_its_guard_along() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let prepared = creation::prepare(&wanted(&region, Mode::Fsdax, Map::Dev))?;
+    guard.denies(&prepared)?;
+    guard.kill()?;
+    prepared.bind().context("the guard is still there")
+}
+
+/// From before the agent is up until it denies, over and over: whatever passed is told, as a set-up or as found.
+#[test]
+fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
+    let region = regions::fresh()?.first;
+    Policy::strict(Stance::Enforce).write()?;
+    let mut passed = Vec::new();
+    // One of before the agent.
+    passed.push(creation::create(&small(&region, Mode::Fsdax))?);
+    let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
+    loop {
+        let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+        match prepared.bind() {
+            Ok(()) => passed.push(prepared),
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => break,
+            Err(error) => return Err(error).with_context(|| format!("{prepared:?}{}", agent.said())),
+        }
+        ensure!(passed.len() < 24, "it never denies{}", agent.said());
+    }
+    for made in &passed {
+        agent.event(&format!("anything of {made:?}"), LIMIT, |event| {
+            let kinds = ["set_up", "found", "unjudged"];
+            let told = kinds.iter().any(|kind| says(event, "event", kind));
+            (told && says(event, "namespace_uuid", &made.namespace_uuid)).then_some(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn sighup_with_a_bad_file_leaves_the_policy_in_force() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    policy::write("[guard]\nmode = \"audit\"\nno_such_key = 1\n")?;
+    guard.signal(Signal::SIGHUP)?;
+    let refused = guard.event("the file's refusal", LIMIT, |event| {
+        says(event, "event", "policy_refused").then(|| event["error"].to_string())
+    })?;
+    ensure!(refused.contains("line 3") && refused.contains("no_such_key"), "{refused}");
+    let prepared = creation::prepare(&wanted(&region, Mode::Fsdax, Map::Dev))?;
+    guard.denies(&prepared)?;
+    ensure!(guard::status()?["policy"]["reload_error"].is_string(), "{}", guard::status()?);
+    // A good one is taken whole.
+    Policy::usual(Stance::Enforce).write()?;
+    guard.signal(Signal::SIGHUP)?;
+    guard.event("the file's taking", LIMIT, |event| {
+        (says(event, "event", "policy_loaded") && event["by"] != Value::Null
+            || says(event, "event", "policy_loaded") && event["number"].as_u64() > Some(1))
+        .then_some(())
+    })?;
+    guard.passes(&prepared)?;
+    guard.judged_only(&["denied"])
+}
+
+/// Whether a request was done.
+fn done(request: &Value) -> Result<Value> {
+    let answer = guard::ask(request)?;
+    ensure!(answer.get("answer").is_some(), "{request}: {answer}");
+    Ok(answer)
+}
+
+/// While the mode changes, each creation is either denied or told as a would-deny, and an existing namespace comes back.
+#[test]
+fn mode_changed_a_thousand_times_under_load() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let existing = creation::create(&small(&region, Mode::Devdax))?;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let changing = AtomicBool::new(true);
+    let (mut denied, mut passed) = (0, 0);
+    thread::scope(|scope| -> Result<()> {
+        let changes = scope.spawn(|| {
+            let outcome = (0..CHANGES).try_for_each(|number| {
+                let mode = if number.is_multiple_of(2) { "audit" } else { "enforce" };
+                done(&json!({ "mode": { "mode": mode } })).map(drop)
+            });
+            changing.store(false, Ordering::Release);
+            outcome
+        });
+        while changing.load(Ordering::Acquire) {
+            sysfs::unbind(&existing.claimer)?;
+            existing.bind().context("an existing namespace")?;
+            let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+            match prepared.bind() {
+                Ok(()) => passed += 1,
+                Err(error) => {
+                    ensure!(error.raw_os_error() == Some(libc::ENOMEM), "{error}");
+                    denied += 1;
+                }
+            }
+            namespace::destroy(&prepared.namespace)?;
+        }
+        changes.join().unwrap_or_else(|_| anyhow::bail!("the changes panicked"))
+    })
+    .with_context(|| guard.said())?;
+    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    guard.denies(&prepared).context("the last mode is enforce")?;
+    let changed = guard.events(|event| says(event, "event", "mode_changed")).len();
+    assert_eq!(changed, CHANGES, "each change is told");
+    let tally = guard.tally()?;
+    let count = |guard: &mut Guard, kind: &str| guard.events(|event| says(event, "event", kind)).len();
+    let told = ["denied", "would_deny", "unjudged"].map(|kind| count(&mut guard, kind));
+    assert_eq!(told, [denied + 1, passed, 0], "denied, passed, unjudged: {tally}");
+    Ok(())
+}
+
+/// Each exemption that is granted or taken back is a new snapshot; the one that covers the region is in all of them.
+#[test]
+fn policy_swapped_a_thousand_times_while_an_exempted_creation_loops() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let start = sysfs::number(&region, "resource")?;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce).exempt_region(start))?;
+    let before = guard::status()?["policy"]["number"].as_u64().context("no number")?;
+    let swapping = AtomicBool::new(true);
+    let mut made = 0;
+    thread::scope(|scope| -> Result<()> {
+        let swaps = scope.spawn(|| {
+            let outcome = (0..CHANGES / 2).try_for_each(|_| {
+                let subject = json!({ "namespace_uuid": creation::new_uuid()? });
+                let granted = done(&json!({ "allow": { "subject": subject, "once": true, "reason": "another" } }))?;
+                done(&json!({ "revoke": { "id": granted["answer"]["allowed"]["id"] } })).map(drop)
+            });
+            swapping.store(false, Ordering::Release);
+            outcome
+        });
+        while swapping.load(Ordering::Acquire) {
+            let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+            prepared.bind().with_context(|| format!("denied after {made} that passed"))?;
+            namespace::destroy(&prepared.namespace)?;
+            made += 1;
+        }
+        swaps.join().unwrap_or_else(|_| anyhow::bail!("the swaps panicked"))
+    })
+    .with_context(|| guard.said())?;
+    let number = guard::status()?["policy"]["number"].as_u64().context("no number")?;
+    ensure!(number >= before + 1000, "policy {number} after {before}");
+    ensure!(made > 3, "{made} creations are no loop");
+    let tally = guard.tally()?;
+    let told = guard.judgements();
+    ensure!(told.iter().all(|event| says(event, "event", "exempt") || event["why"] == "policy_changed"), "{told:#?}");
+    assert_eq!(told.len(), made, "{tally}");
+    Ok(())
+}
+
+/// Stopped, with a ring of one page that is full: the kernel's side decides as ever, and what is lost is counted.
+#[test]
+fn stopped_agent_with_a_full_ring_guards_on() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let existing = creation::create(&small(&region, Mode::Devdax))?;
+    let mut guard = Guard::start_with(&Policy::strict(Stance::Enforce), &["--ring-size", "4KiB"])?;
+    let idle = sysfs::text(&region, "dax_seed")?;
+    guard.signal(Signal::SIGSTOP)?;
+    for _ in 0..150 {
+        ensure!(sysfs::write(&idle, "namespace", "namespace99.99").is_err(), "there is no such namespace");
+    }
+    for _ in 0..10 {
+        sysfs::unbind(&existing.claimer)?;
+        existing.bind().context("an existing namespace")?;
+    }
+    let prepared = creation::prepare(&wanted(&region, Mode::Fsdax, Map::Dev))?;
+    let code = prepared.bind().map_err(|error| error.raw_os_error());
+    assert_eq!(code, Err(Some(libc::ENOMEM)));
+    nothing_is_written(&prepared.namespace)?;
+    let lean = super::case::again(&wanted(&region, Mode::Fsdax, Map::Mem), &prepared.namespace)?;
+    lean.bind().context("map=mem")?;
+    guard.signal(Signal::SIGCONT)?;
+    let counters = guard::status()?["counters"].clone();
+    assert_eq!((&counters["denied"], &counters["would_deny"]), (&json!(1), &json!(0)), "{counters}");
+    let tally = guard.tally()?;
+    ensure!(tally["lost"].as_u64() > Some(0), "nothing was lost: {tally}");
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The agent as a guard: started with a configuration, waited for until it judges, told what to do by its socket.
+
+use std::io::{BufRead, BufReader, Write};
+use std::ops::{Deref, DerefMut};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::libc;
+use serde_json::{Value, json};
+
+use crate::agent::{self, Agent, says};
+use crate::command::{self, Said};
+use crate::creation::Prepared;
+use crate::policy::{self, Policy, Stance};
+use crate::wait;
+
+/// The agent's control socket in the guest.
+pub const SOCKET: &str = "/run/pfnwatch-control.sock";
+const ARMED_LIMIT: Duration = Duration::from_secs(30);
+/// From a bind to the line that tells of it.
+const EVENT_LIMIT: Duration = Duration::from_secs(20);
+
+/// What of its judgements the guard tells.
+pub const JUDGEMENTS: [&str; 4] = ["denied", "would_deny", "exempt", "unjudged"];
+
+/// A running agent whose guard is armed. Killed when dropped.
+pub struct Guard(Agent);
+
+impl Guard {
+    /// Starts the agent with this policy, and waits until its guard judges.
+    pub fn start(policy: &Policy) -> Result<Self> {
+        Self::start_with(policy, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(policy: &Policy, arguments: &[&str]) -> Result<Self> {
+        let mut guard = Self::spawn(policy, arguments)?;
+        guard.armed()?;
+        Ok(guard)
+    }
+
+    /// Starts the agent with this policy, and waits until it is ready: its guard may not judge yet.
+    pub fn spawn(policy: &Policy, arguments: &[&str]) -> Result<Self> {
+        policy.write()?;
+        let usual = ["--config", policy::PATH, "--control-socket", SOCKET];
+        Agent::start(&[&usual, arguments].concat()).map(Self)
+    }
+
+    /// Waits until the guard judges.
+    pub fn armed(&mut self) -> Result<()> {
+        let armed = wait::until("an armed guard", ARMED_LIMIT, || status().ok().filter(is_armed).map(drop));
+        armed.with_context(|| format!("status: {:?}{}", status(), self.said()))
+    }
+
+    /// Changes the mode through the socket; at its return it holds.
+    pub fn stance(&self, stance: Stance) -> Result<()> {
+        succeed(&["mode", stance.word()]).map(drop)
+    }
+
+    /// Binds what was prepared, which must be denied, and returns the event. Nothing else can fail in this way: ENOMEM is
+    /// what the driver core makes of a refusal to link the driver (`really_probe` in drivers/base/dd.c).
+    pub fn denies(&mut self, prepared: &Prepared) -> Result<Value> {
+        let code = prepared.bind().map_err(|error| error.raw_os_error());
+        ensure!(code == Err(Some(libc::ENOMEM)), "{prepared:?}: {code:?}, and no denial{}", self.said());
+        self.judgement("denied", prepared)
+    }
+
+    /// Binds what was prepared, which must pass.
+    pub fn passes(&mut self, prepared: &Prepared) -> Result<()> {
+        let bound = prepared.bind();
+        bound.with_context(|| format!("{prepared:?} does not pass{}", self.said()))
+    }
+
+    /// The last event of this kind about a block that was to be.
+    pub fn judgement(&mut self, kind: &str, prepared: &Prepared) -> Result<Value> {
+        self.event(&format!("{kind} of {prepared:?}"), EVENT_LIMIT, |event| {
+            let ours = says(event, "event", kind) && says(event, "block_uuid", &prepared.block_uuid);
+            ours.then(|| event.clone())
+        })
+    }
+
+    /// Ends the agent, which must have told of no judgement, and lost nothing.
+    pub fn was_silent(mut self) -> Result<()> {
+        self.judged_only(&[])
+    }
+
+    /// Ends the agent, which must have told of judgements of these kinds alone, as often as they are named.
+    pub fn judged_only(&mut self, kinds: &[&str]) -> Result<()> {
+        let tally = self.tally()?;
+        ensure!(tally.get("lost") == Some(&0.into()), "events were lost: {tally}");
+        let told = self.judgements();
+        let mut found: Vec<&str> = told.iter().filter_map(|event| event.get("event")?.as_str()).collect();
+        let mut expected = kinds.to_vec();
+        found.sort_unstable();
+        expected.sort_unstable();
+        ensure!(found == expected, "{expected:?} were expected: {told:#?}");
+        Ok(())
+    }
+
+    /// All judgements so far.
+    pub fn judgements(&mut self) -> Vec<Value> {
+        self.events(|event| JUDGEMENTS.iter().any(|kind| says(event, "event", kind)))
+    }
+}
+
+impl Deref for Guard {
+    type Target = Agent;
+
+    fn deref(&self) -> &Agent {
+        &self.0
+    }
+}
+
+impl DerefMut for Guard {
+    fn deref_mut(&mut self) -> &mut Agent {
+        &mut self.0
+    }
+}
+
+/// Runs `pfnwatch ARGUMENTS` against the agent.
+pub fn tell(arguments: &[&str]) -> Result<Said> {
+    command::attempt(agent::PROGRAM, &[arguments, &["--control-socket", SOCKET]].concat())
+}
+
+/// The same, which must end well; what it said.
+pub fn succeed(arguments: &[&str]) -> Result<String> {
+    let said = tell(arguments)?;
+    ensure!(said.code == Some(0), "pfnwatch {arguments:?}: {said:?}");
+    Ok(said.stdout)
+}
+
+/// Asks the agent by its socket without a command in between, which takes a tenth of a second under emulation: its
+/// answer's first line.
+pub fn ask(request: &Value) -> Result<Value> {
+    let mut socket = UnixStream::connect(SOCKET).with_context(|| format!("nobody listens at {SOCKET}"))?;
+    writeln!(socket, "{}", json!({ "schema": 1, "request": request })).context("the request is not taken")?;
+    let mut line = String::new();
+    BufReader::new(socket).read_line(&mut line).context("no answer")?;
+    serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))
+}
+
+/// What `pfnwatch status` says.
+pub fn status() -> Result<Value> {
+    let said = succeed(&["status", "--format", "json"])?;
+    serde_json::from_str(&said).with_context(|| format!("no JSON: {said}"))
+}
+
+fn is_armed(status: &Value) -> bool {
+    status.pointer("/guard/armed") == Some(&true.into())
+}
