@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub mod storm;
+pub mod ground;
 
 /// What is on the guard's hook during a storm.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -46,7 +46,7 @@ pub struct Measurement {
     /// What was done.
     pub work: Work,
     /// How often in a round.
-    pub times: u64,
+    pub times: u16,
     /// The rounds.
     pub rounds: Vec<Round>,
 }

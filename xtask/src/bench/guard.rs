@@ -43,7 +43,7 @@ pub(super) fn measure() -> Result<Findings> {
 }
 
 fn findings(measured: &Measured) -> Result<Findings> {
-    let of = |work, setting, value: &dyn Fn(u64, &Round) -> f64| numbers(&measured.measurements, work, setting, value);
+    let of = |work, setting, value: &dyn Fn(u16, &Round) -> f64| numbers(&measured.measurements, work, setting, value);
     let mut on_hook = Vec::new();
     for (what, work, per, setting, budget) in ON_HOOK {
         let cost = |times, round: &Round| per.of(times, round);
@@ -52,7 +52,7 @@ fn findings(measured: &Measured) -> Result<Findings> {
     }
     let mut storms = Vec::new();
     for (what, work) in STORMS {
-        let each = |setting| of(work, setting, &|times, round| ratio(round.work_instructions, times));
+        let each = |setting| of(work, setting, &|times, round| ratio(round.work_instructions, times.into()));
         let (none, empty) = (each(Setting::None)?, each(Setting::Empty)?);
         let (audit, enforce) = (each(Setting::Audit)?, each(Setting::EnforceOversize)?);
         storms.push(Storm { what, none, empty, audit, enforce });
@@ -81,7 +81,7 @@ fn numbers(
     measurements: &[Measurement],
     work: Work,
     setting: Setting,
-    value: &dyn Fn(u64, &Round) -> f64,
+    value: &dyn Fn(u16, &Round) -> f64,
 ) -> Result<Numbers> {
     let found = measurements.iter().find(|found| found.work == work && found.setting == setting);
     let found = found.with_context(|| format!("the guest did not measure {work:?} with {setting:?}"))?;

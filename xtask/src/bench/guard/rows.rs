@@ -36,8 +36,8 @@ pub(super) struct Storm {
 
 impl Per {
     /// The cost by a round in which the work was done so often.
-    pub(super) fn of(self, times: u64, round: &Round) -> f64 {
-        ratio(round.run_instructions, if self == Self::Call { round.runs } else { times })
+    pub(super) fn of(self, times: u16, round: &Round) -> f64 {
+        ratio(round.run_instructions, if self == Self::Call { round.runs } else { times.into() })
     }
 
     fn word(self) -> &'static str {
