@@ -140,10 +140,11 @@ pub fn ask(request: &Value) -> Result<Value> {
     serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))
 }
 
-/// What `pfnwatch status` says.
+/// What `pfnwatch status` says: it ends with 4 where the mode is enforce and not effective.
 pub fn status() -> Result<Value> {
-    let said = succeed(&["status", "--format", "json"])?;
-    serde_json::from_str(&said).with_context(|| format!("no JSON: {said}"))
+    let said = tell(&["status", "--format", "json"])?;
+    ensure!(matches!(said.code, Some(0 | 4)), "pfnwatch status: {said:?}");
+    serde_json::from_str(&said.stdout).with_context(|| format!("no JSON: {said:?}"))
 }
 
 fn is_armed(status: &Value) -> bool {

@@ -18,6 +18,7 @@ use super::case::{blank, wanted};
 
 const PLACE: &str = "/tmp/pmem";
 const FILE: &str = "/tmp/pmem/kept";
+const KEPT: &str = "/tmp/kept.infoblock";
 const CONTENTS: &str = "what somebody stored here";
 /// The info block's place in its namespace.
 const BLOCK_AT: u64 = 4096;
@@ -43,13 +44,14 @@ fn in_use(region: &str) -> Result<(Prepared, InfoBlock)> {
     Ok((made, block))
 }
 
-/// The block that the agent has kept, by its socket.
+/// The block that the agent has kept, as it hands it to people.
 fn kept(uuid: &str) -> Result<Vec<u8>> {
-    let answer = guard::ask(&json!({ "block": { "namespace": uuid } }))?;
-    let hex = answer.pointer("/answer/block/block").and_then(Value::as_str);
-    let hex = hex.with_context(|| format!("no block: {answer}"))?;
-    let byte = |at: usize| hex.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-    (0..hex.len()).step_by(2).map(|at| byte(at).with_context(|| format!("no hex: {hex}"))).collect()
+    let _ = fs::remove_file(KEPT);
+    let said = guard::tell(&["superblock", "--kept", uuid, "--raw", KEPT])?;
+    // 3: its reservation exceeds the ideal, as the one that is to be.
+    ensure!(matches!(said.code, Some(0 | 3)), "{said:?}");
+    ensure!(said.stdout.contains("force_raw"), "no steps that put it back: {said:?}");
+    fs::read(KEPT).with_context(|| format!("no {KEPT}: {said:?}"))
 }
 
 /// Puts the kept block back, byte for byte, and finds the file again.

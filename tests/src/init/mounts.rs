@@ -27,8 +27,9 @@ pub(super) fn mount_all() -> Result<()> {
         if !Path::new(place).is_dir() {
             fs::create_dir_all(place).with_context(|| format!("cannot create {place}"))?;
         }
-        let nothing: Option<&str> = None;
-        mount(Some(kind), place, Some(kind), MsFlags::empty(), nothing)
+        // As every distribution has it: what root makes in /run is nobody else's.
+        let options = (place == "/run").then_some("mode=755");
+        mount(Some(kind), place, Some(kind), MsFlags::empty(), options)
             .with_context(|| format!("cannot mount {kind} on {place}"))?;
     }
     for (target, link) in [("/proc/self/fd", "/dev/fd"), ("/proc/self/mounts", "/etc/mtab")] {
