@@ -39,8 +39,8 @@ fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
     // One of before the agent.
     let mut passed = vec![creation::create(&small(&regions.first, Mode::Fsdax))?];
     let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
-    let (begun, mut room) = (Instant::now(), [&regions.first, &regions.second].into_iter().cycle());
-    while let Some(region) = room.next() {
+    let begun = Instant::now();
+    for region in [&regions.first, &regions.second].into_iter().cycle() {
         let prepared = creation::prepare(&small(region, Mode::Fsdax))?;
         match prepared.bind() {
             Ok(()) => passed.push(prepared),

@@ -2,7 +2,7 @@
 //! it, and with it put back all is as it was.
 
 use std::fs;
-use std::process::Command;
+use std::process::{self, Command};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -58,9 +58,12 @@ fn kept(uuid: &str) -> Result<Vec<u8>> {
 /// Does what the denial says, to the letter, and finds the file again, and the block as it was to the byte.
 fn put_back(event: &Value, made: &Prepared, before: &InfoBlock) -> Result<()> {
     ensure!(kept(&made.namespace_uuid)? == before.bytes(), "the kept block is another than was on the media");
+    // The block is handed out into a new file, and never over another.
+    let place = format!("/tmp/put-back-{}", process::id());
+    fs::create_dir_all(&place)?;
     let steps = event.pointer("/replaced/put_back").and_then(Value::as_array).context("no steps")?;
     for step in steps.iter().filter_map(Value::as_str) {
-        let said = Command::new("/bin/sh").args(["-c", step]).current_dir("/tmp").output().context("no shell")?;
+        let said = Command::new("/bin/sh").args(["-c", step]).current_dir(&place).output().context("no shell")?;
         // The command that hands the block out ends with 3 where the block is oversize.
         ensure!(matches!(said.status.code(), Some(0 | 3)), "{step}: {said:?} of {steps:#?}");
     }
