@@ -184,7 +184,11 @@ fn mode_is_taken_while_denials_flood() -> Result<()> {
     let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
     let (begun, trying) = (Instant::now(), AtomicBool::new(true));
     thread::scope(|scope| -> Result<()> {
-        let rival = scope.spawn(|| while trying.load(Ordering::Acquire) && prepared.bind().is_err() {});
+        let rival = scope.spawn(|| {
+            while trying.load(Ordering::Acquire) && prepared.bind().is_err() {
+                std::hint::spin_loop()
+            }
+        });
         thread::sleep(Duration::from_secs(3));
         let asked = Instant::now();
         let told = guard.stance(Stance::Audit);
