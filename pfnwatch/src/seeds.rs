@@ -44,6 +44,7 @@ fn records_and_blocks() {
     for (name, what) in [("claim", NoticeKind::Claim), ("label", NoticeKind::Label)] {
         write("record", name, Notice { what: what as u32, ..Notice::EMPTY }.as_bytes());
     }
+    write("record", "denial", decode::tests::judgement::denial().as_bytes());
     let block = decode::tests::block();
     let place = [(4_u64 << 30).to_le_bytes(), (1_u64 << 30).to_le_bytes()].concat();
     for version_minor in [0, 1, 2, 4] {
