@@ -101,6 +101,20 @@ fn hosts() {
     }
 }
 
+#[test]
+#[ignore = "writes into the source tree"]
+fn configurations() {
+    let example = include_str!("../dist/pfnwatch.toml");
+    write("policy", "example", example.as_bytes());
+    let shown: Vec<_> = example.lines().filter_map(|line| line.strip_prefix("#| ")).collect();
+    let limits = "aligns = 4294967295\npercent = 100\nreference_struct_page_bytes = 4096\n";
+    let guard = "[guard]\nmode = \"enforce\"\non_agent_exit = \"hold\"\n";
+    let all = format!("{guard}\n[thresholds]\n{limits}\n{}\n", shown.join("\n"));
+    write("policy", "exemptions", all.as_bytes());
+    write("policy", "crowded", "[[exemptions]]\nregion_start = \"1\"\nreason = \"r\"\n".repeat(65).as_bytes());
+    write("policy", "wrong", b"[guard]\nmode = \"on\"\n");
+}
+
 /// A tree as the target takes it: a line for each attribute and link.
 fn as_text(bus: &Path) -> String {
     let mut text = String::new();

@@ -5,6 +5,9 @@ use std::io;
 use anyhow::{Context, Result, bail};
 use nix::libc;
 
+pub mod empty;
+pub mod statistics;
+
 /// A kind of object with ids (`enum bpf_cmd`, include/uapi/linux/bpf.h).
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {

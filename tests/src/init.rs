@@ -7,9 +7,10 @@ use std::process;
 use anyhow::{Context, Result};
 use nix::sys::reboot::{RebootMode, reboot};
 
-use crate::orders::{self, Orders};
+use crate::orders::{self, Orders, Purpose};
 use crate::report::{self, Report};
 
+mod bench;
 mod demo;
 mod mounts;
 mod runner;
@@ -40,7 +41,11 @@ fn tests(port: &mut Port) -> Result<()> {
     fs::write(GUEST_MARK, "").with_context(|| format!("cannot write {GUEST_MARK}"))?;
     let text = fs::read_to_string(orders::PATH).with_context(|| format!("cannot read {}", orders::PATH))?;
     let orders: Orders = serde_json::from_str(&text).with_context(|| format!("{} is no order", orders::PATH))?;
-    if orders.demo { demo::run(port) } else { runner::run(&orders, port) }
+    match orders.purpose {
+        Purpose::Tests => runner::run(&orders, port),
+        Purpose::Demo => demo::run(port),
+        Purpose::BenchGuard => bench::run(port),
+    }
 }
 
 /// The way to the host.

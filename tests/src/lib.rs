@@ -8,6 +8,7 @@
 //! [`guard`] with a [`policy`].
 
 pub mod agent;
+pub mod bench;
 pub mod bpf;
 pub mod churn;
 pub mod command;

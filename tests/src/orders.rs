@@ -16,8 +16,20 @@ pub struct Orders {
     pub filters: Vec<String>,
     /// How long one test may take, in seconds.
     pub test_limit_s: u64,
-    /// Run the demo in place of tests.
-    pub demo: bool,
+    /// What is to be done.
+    pub purpose: Purpose,
+}
+
+/// What a guest is booted for.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// The end-to-end tests.
+    Tests,
+    /// The demo.
+    Demo,
+    /// The measurements of `bench guard`.
+    BenchGuard,
 }
 
 impl Orders {

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bench::Measurement;
+
 /// The guest's device for reports.
 pub const DEVICE: &str = "/dev/ttyS1";
 
@@ -53,6 +55,8 @@ pub enum Report {
         /// What they cost too much.
         excess_bytes: u64,
     },
+    /// What a bench measured.
+    Measured(Measurement),
     /// A test that does not count for this kernel line: neither passed nor failed.
     Elsewhere {
         /// Its full name.

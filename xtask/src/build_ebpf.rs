@@ -18,6 +18,9 @@ const PROFILE: &str = "bpf";
 const LIMIT: Duration = Duration::from_secs(600);
 const AGENT_LIMIT: Duration = Duration::from_secs(1200);
 
+/// The program of [`PACKAGE`] that does nothing.
+const EMPTY: &str = "empty";
+
 /// The object that the agent embeds.
 pub(crate) fn object() -> PathBuf {
     paths::target().join("bpf").join(PACKAGE)
@@ -25,9 +28,18 @@ pub(crate) fn object() -> PathBuf {
 
 /// Builds the object.
 pub(crate) fn run() -> Result<()> {
-    cargo_for_bpf("build", &["--package", PACKAGE], &[])?.limit(LIMIT).show()?;
-    let built = paths::bpf_build().join(TARGET).join(PROFILE).join(PACKAGE);
-    replace(&built, &object())
+    replace(&build(PACKAGE)?, &object())
+}
+
+/// Builds the program that does nothing, and returns its object: the measure of what a program on a hook costs at least.
+pub(crate) fn empty() -> Result<PathBuf> {
+    build(EMPTY)
+}
+
+/// Builds one of the objects, and returns where it is.
+fn build(object: &str) -> Result<PathBuf> {
+    cargo_for_bpf("build", &["--package", PACKAGE, "--bin", object], &[])?.limit(LIMIT).show()?;
+    Ok(paths::bpf_build().join(TARGET).join(PROFILE).join(object))
 }
 
 /// Builds the agent, with the object inside.

@@ -2,20 +2,22 @@
 //!
 //! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs` and
 //! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`). `variant`
-//! rebuilds libnvdimm with the regression and the like, `demo` shows it, `kernel_files` has pfnwatch judge kernels that do not run.
+//! rebuilds libnvdimm with the regression and the like, `demo` shows it, `kernel_files` has pfnwatch judge kernels that do not run,
+//! `counted` runs a guest whose clock counts instructions.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use guest::orders::Orders;
+use guest::orders::{Orders, Purpose};
 use guest::report::Report;
 use guest::scope;
 
 use crate::paths;
 
 mod console;
+pub(crate) mod counted;
 mod cpio;
 pub(crate) mod demo;
 mod initramfs;
@@ -165,7 +167,7 @@ impl Run {
             scenario: machine.name.to_owned(),
             filters: self.filter.clone(),
             test_limit_s: TEST_LIMIT_S,
-            demo: false,
+            purpose: Purpose::Tests,
         }
     }
 
@@ -227,6 +229,7 @@ fn show(line: &str, report: &Report) {
         | Report::Started { .. }
         | Report::Broken { .. }
         | Report::Totals { .. }
+        | Report::Measured(_)
         | Report::Verdict { .. } => (),
     }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Row, Times};
+use super::Findings;
+use super::peer::{self, Row, Times};
 use crate::paths;
 
 #[path = "../../../pfnwatch/tests/support/tree.rs"]
@@ -38,11 +39,12 @@ done
 "#;
 
 /// Makes each host, and times both on it.
-pub(super) fn measure() -> Result<Vec<Row>> {
-    HOSTS
+pub(super) fn measure() -> Result<Findings> {
+    let rows = HOSTS
         .iter()
         .map(|&(namespaces, runs, shell_runs, budget)| measure_host(namespaces, runs, shell_runs, budget))
-        .collect()
+        .collect::<Result<Vec<_>>>()?;
+    Ok(peer::findings(&rows))
 }
 
 fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<Duration>) -> Result<Row> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use guest::orders::Orders;
+use guest::orders::{Orders, Purpose};
 use guest::report::Report;
 
 use super::initramfs::Base;
@@ -54,7 +54,7 @@ fn boot(title: &str, variants: &Variants, libnvdimm: Option<&Path>, base: &Base,
         scenario: DEMO.name.to_owned(),
         filters: Vec::new(),
         test_limit_s: LIMIT.as_secs(),
-        demo: true,
+        purpose: Purpose::Demo,
     };
     base.write(kernel, libnvdimm, &orders, &initramfs)?;
     let mut backends = Vec::new();

@@ -49,6 +49,12 @@ impl Base {
         Ok(Self(files))
     }
 
+    /// Adds a file of the host's.
+    pub(super) fn with(mut self, path: &str, file: PathBuf) -> Self {
+        self.0.push((in_guest(Path::new(path)), file));
+        self
+    }
+
     /// Writes the archive for one boot; `libnvdimm` takes the place of the kernel's own.
     pub(super) fn write(&self, kernel: &Kernel, libnvdimm: Option<&Path>, orders: &Orders, to: &Path) -> Result<()> {
         let mut tree: Tree = self.0.iter().map(|(path, file)| (path.clone(), Content::Copy(file.clone()))).collect();

@@ -28,6 +28,8 @@ const KERNEL_ARGUMENTS: &str =
 enum Accelerator {
     Kvm,
     Tcg,
+    /// Emulation in which each instruction takes a nanosecond of the guest's clock, and idling none.
+    Counting,
 }
 
 /// A QEMU that tests can trust.
@@ -56,11 +58,17 @@ impl Qemu {
         Ok(Self { program, version, accelerator })
     }
 
+    /// The same, with a guest's clock that counts instructions.
+    pub(super) fn counting(self) -> Self {
+        Self { accelerator: Accelerator::Counting, ..self }
+    }
+
     /// For people: version and accelerator.
     pub(super) fn words(&self) -> String {
         let how = match self.accelerator {
             Accelerator::Kvm => "KVM",
             Accelerator::Tcg => "TCG (KVM does not work here)",
+            Accelerator::Counting => "TCG, counting instructions",
         };
         format!("QEMU {} with {how}", self.version)
     }
@@ -68,11 +76,12 @@ impl Qemu {
     /// The command that runs a guest: its console on standard output, its reports on standard error.
     pub(super) fn command(&self, kernel: &Path, initramfs: &Path, machine: &Scenario, backends: &[PathBuf]) -> Command {
         let mut command = Command::new(&self.program);
-        let (accelerator, cpu) = match self.accelerator {
-            Accelerator::Kvm => ("kvm", "host"),
-            Accelerator::Tcg => ("tcg", "max"),
-        };
-        command.args(["-machine", "q35,nvdimm=on", "-accel", accelerator, "-cpu", cpu, "-smp", "2"]);
+        command.args(["-machine", "q35,nvdimm=on"]).args(match self.accelerator {
+            Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host", "-smp", "2"].as_slice(),
+            Accelerator::Tcg => &["-accel", "tcg", "-cpu", "max", "-smp", "2"],
+            // One processor: a second one's instructions would pass as time of the first.
+            Accelerator::Counting => &["-accel", "tcg", "-icount", "shift=0,sleep=off", "-cpu", "max", "-smp", "1"],
+        });
         command.args(["-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"]);
         command.args(["-serial", "file:/dev/stdout", "-serial", "file:/dev/stderr"]);
         command.arg("-m").arg(memory(machine));

@@ -121,6 +121,14 @@ pub(super) const DEMO: Scenario = Scenario {
     ..LARGE
 };
 
+/// The machine of `bench guard`.
+pub(super) const BENCH: Scenario = Scenario {
+    name: "bench",
+    legacy_pmem_bytes: 0,
+    nvdimms: &[Nvdimm { region_bytes: 4 * GIB, address: None }],
+    ..LARGE
+};
+
 /// Place in memory of the legacy region. Not the end of DRAM: the firmware keeps its tables there, which cuts the region
 /// in two that are not aligned.
 pub(super) const LEGACY_START: u64 = GIB;

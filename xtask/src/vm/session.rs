@@ -154,7 +154,7 @@ impl Watch {
                 self.deadline = now + POWER_OFF_LIMIT;
             }
             Report::Broken { why } => self.broken = Some(why.clone()),
-            Report::Output { .. } | Report::Totals { .. } | Report::Elsewhere { .. } => (),
+            Report::Output { .. } | Report::Totals { .. } | Report::Measured(_) | Report::Elsewhere { .. } => (),
         }
     }
 

@@ -1,0 +1,124 @@
+//! The guest's side of `cargo xtask bench guard`.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nix::time::{ClockId, clock_gettime};
+
+use super::Port;
+use crate::bench::ground::Ground;
+use crate::bench::{Measurement, Round, Setting, Work};
+use crate::bpf::empty::{self, Empty};
+use crate::bpf::statistics::{Counting, Runs};
+use crate::guard::Guard;
+use crate::policy::{Policy, Stance};
+use crate::report::Report;
+use crate::{command, modules, sysfs};
+
+/// The regions of the bench's machine.
+const REGIONS: usize = 1;
+/// The guard's name in the kernel.
+const GUARD: &str = "guard";
+/// Rounds of each work.
+const ROUNDS: usize = 9;
+/// Before a round: what the one before left to be freed later is done by then.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How often in a round.
+const TIMES: [(Work, u16); 4] =
+    [(Work::Cgroups, 100), (Work::Devices, 10), (Work::OtherBind, 50), (Work::Creation, 50)];
+const STORMS: [Work; 2] = [Work::Cgroups, Work::Devices];
+const ALL: [Work; 4] = [Work::Cgroups, Work::Devices, Work::OtherBind, Work::Creation];
+
+/// Measures everything, and ends with a verdict.
+pub(super) fn run(port: &mut Port) -> Result<()> {
+    let start = Instant::now();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    modules::load_regions(REGIONS)?;
+    for arguments in [["disable-region", "all"].as_slice(), &["init-labels", "-f", "all"], &["enable-region", "all"]] {
+        command::run("/bin/ndctl", arguments)?;
+    }
+    let region = sysfs::devices("region").into_iter().next().context("no region")?;
+    let ground = Ground::prepare(&region)?;
+    port.send(&Report::Ready { release, tests: 1 });
+    // Before the first measurement the kernel has its caches filled and its memory at hand.
+    TIMES.iter().try_for_each(|(work, times)| ground.work(*work, *times))?;
+    let mut bench = Bench { ground, port };
+    bench.measure(Setting::None, None, &STORMS)?;
+    let attached = Empty::attach()?;
+    bench.measure(Setting::Empty, Some(empty::NAME), &ALL)?;
+    drop(attached);
+    bench.guard(Setting::Audit, &Policy::usual(Stance::Audit), None, &ALL)?;
+    bench.guard(Setting::AuditOversize, &Policy::strict(Stance::Audit), Some("would_deny"), &[Work::Creation])?;
+    bench.guard(Setting::EnforceOversize, &Policy::strict(Stance::Enforce), Some("denied"), &ALL)?;
+    let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    port.send(&Report::Passed { name: "bench guard".to_owned(), duration_ms });
+    port.send(&Report::Verdict { passed: 1, failed: 0 });
+    Ok(())
+}
+
+struct Bench<'a> {
+    ground: Ground,
+    port: &'a mut Port,
+}
+
+impl Bench<'_> {
+    /// The same with the guard of the real agent, which must judge the creation as it is expected to.
+    fn guard(&mut self, setting: Setting, policy: &Policy, judgement: Option<&str>, works: &[Work]) -> Result<()> {
+        let mut guard = Guard::start(policy)?;
+        self.measure(setting, Some(GUARD), works)?;
+        if let Some(judgement) = judgement {
+            guard.judgement(judgement, &self.ground.creation)?;
+        } else {
+            ensure!(guard.judgements().is_empty(), "{setting:?}: {:?}", guard.judgements());
+        }
+        let status = guard.stop()?;
+        ensure!(status.success(), "the agent ended with {status}{}", guard.said());
+        Ok(())
+    }
+
+    /// Does each work in rounds, and reports what it cost; `program` is what is on the hook.
+    fn measure(&mut self, setting: Setting, program: Option<&str>, works: &[Work]) -> Result<()> {
+        for (work, times) in TIMES.into_iter().filter(|(work, _)| works.contains(work)) {
+            let rounds = (0..ROUNDS).map(|_| self.round(work, times, program)).collect::<Result<_>>();
+            let rounds = rounds.with_context(|| format!("{work:?} with {setting:?}"))?;
+            self.port.send(&Report::Measured(Measurement { setting, work, times, rounds }));
+        }
+        Ok(())
+    }
+
+    fn round(&self, work: Work, times: u16, program: Option<&str>) -> Result<Round> {
+        sleep(SETTLE);
+        let start = thread_time()?;
+        self.ground.work(work, times)?;
+        let work_time = thread_time()?.saturating_sub(start);
+        let runs = match program {
+            Some(program) => self.counted(work, times, program)?,
+            None => Runs { count: 0, time: Duration::ZERO },
+        };
+        Ok(Round {
+            work_instructions: instructions(work_time),
+            runs: runs.count,
+            run_instructions: instructions(runs.time),
+        })
+    }
+
+    fn counted(&self, work: Work, times: u16, program: &str) -> Result<Runs> {
+        let before = Runs::of(program)?;
+        let counting = Counting::start()?;
+        self.ground.work(work, times)?;
+        drop(counting);
+        Ok(Runs::of(program)?.since(before))
+    }
+}
+
+/// The time that this thread has run.
+fn thread_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("no clock of the thread's")?.into())
+}
+
+/// Each takes a nanosecond of the guest's clock.
+fn instructions(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,98 @@
+//! What the guard costs on its hook, in instructions: in one boot of a guest that counts them, with no program, with one
+//! that does nothing, and with the guard that the real agent attached.
+//!
+//! `guest::bench` says what is done there. What a program costs a call is by the kernel's own statistics of programs.
+
+use anyhow::{Context, Result};
+use guest::bench::{Measurement, Round, Setting, Work};
+use serde_json::{Value, json};
+
+use super::Findings;
+use crate::vm::counted::{self, Measured};
+use crate::{build_ebpf, setup};
+
+mod numbers;
+mod rows;
+
+use numbers::Numbers;
+use rows::{OnHook, Per, Storm};
+
+/// How many instructions a call the guard may cost more than an empty program, on a node that is no link.
+const BUDGET: f64 = 20.0;
+
+/// What is held against the empty program: in words, the work, of what it is the cost, the guard's setting, the budget.
+const ON_HOOK: [(&str, Work, Per, Setting, Option<f64>); 7] = [
+    ("node that is no link: audit", Work::Cgroups, Per::Call, Setting::Audit, Some(BUDGET)),
+    ("node that is no link: enforce", Work::Cgroups, Per::Call, Setting::EnforceOversize, Some(BUDGET)),
+    ("node or link of a loop device", Work::Devices, Per::Call, Setting::Audit, None),
+    ("bind of another nd device", Work::OtherBind, Per::Bind, Setting::Audit, None),
+    ("creation that passes", Work::Creation, Per::Bind, Setting::Audit, None),
+    ("creation that would be denied", Work::Creation, Per::Bind, Setting::AuditOversize, None),
+    ("creation that is denied", Work::Creation, Per::Bind, Setting::EnforceOversize, None),
+];
+
+/// Storms as a whole.
+const STORMS: [(&str, Work); 2] =
+    [("make and remove a cgroup", Work::Cgroups), ("make and remove a loop device", Work::Devices)];
+
+/// Builds what it needs, boots the guest and judges what it measured.
+pub(super) fn measure() -> Result<Findings> {
+    setup::for_vm()?;
+    let measured = counted::run(build_ebpf::empty()?)?;
+    findings(&measured)
+}
+
+fn findings(measured: &Measured) -> Result<Findings> {
+    let of = |work, setting, value: &dyn Fn(u16, &Round) -> f64| numbers(&measured.measurements, work, setting, value);
+    let mut on_hook = Vec::new();
+    for (what, work, per, setting, budget) in ON_HOOK {
+        let cost = |times, round: &Round| per.of(times, round);
+        let (empty, guard) = (of(work, Setting::Empty, &cost)?, of(work, setting, &cost)?);
+        on_hook.push(OnHook { what, per, empty, guard, budget });
+    }
+    let mut storms = Vec::new();
+    for (what, work) in STORMS {
+        let each = |setting| of(work, setting, &|times, round| ratio(round.work_instructions, times.into()));
+        let (none, empty) = (each(Setting::None)?, each(Setting::Empty)?);
+        let (audit, enforce) = (each(Setting::Audit)?, each(Setting::EnforceOversize)?);
+        storms.push(Storm { what, none, empty, audit, enforce });
+    }
+    let head =
+        format!("instructions, in {} on kernel {}: the median of the rounds\n", measured.emulator, measured.release);
+    Ok(Findings {
+        table: head + &rows::on_hook(&on_hook) + &rows::storms(&storms),
+        report: report(measured, &on_hook, &storms),
+        missed: on_hook.iter().any(OnHook::is_missed),
+    })
+}
+
+fn report(measured: &Measured, on_hook: &[OnHook], storms: &[Storm]) -> Value {
+    json!({
+        "kernel": measured.release,
+        "emulator": measured.emulator,
+        "measurements": on_hook.iter().map(OnHook::json).collect::<Vec<_>>(),
+        "storms": storms.iter().map(Storm::json).collect::<Vec<_>>(),
+        "rounds": measured.measurements,
+    })
+}
+
+/// What the rounds of a work under a setting say.
+fn numbers(
+    measurements: &[Measurement],
+    work: Work,
+    setting: Setting,
+    value: &dyn Fn(u16, &Round) -> f64,
+) -> Result<Numbers> {
+    let found = measurements.iter().find(|found| found.work == work && found.setting == setting);
+    let found = found.with_context(|| format!("the guest did not measure {work:?} with {setting:?}"))?;
+    let values = found.rounds.iter().map(|round| value(found.times, round)).collect();
+    Numbers::of(values).with_context(|| format!("no rounds of {work:?} with {setting:?}"))
+}
+
+/// Instructions and counts are far below 2^53.
+fn ratio(instructions: u64, count: u64) -> f64 {
+    instructions as f64 / count as f64
+}
+
+#[cfg(test)]
+mod tests;
