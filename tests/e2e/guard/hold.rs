@@ -122,7 +122,10 @@ fn once_is_not_spent_twice_over_a_take_over() -> Result<()> {
     let mut first = Guard::start(&policy())?;
     let start = format!("{:#x}", sysfs::number(&region, "resource")?);
     guard::succeed(&["allow", "--region", &start, "--once", "--reason", "a test"])?;
-    let [fsdax, devdax] = MODES.map(|mode| creation::prepare(&small(&region, mode)));
+    let [fsdax, devdax] = MODES.map(|mode| {
+        let wanted = small(&region, mode);
+        again(&wanted, &creation::set_aside(&wanted)?)
+    });
     let (fsdax, devdax) = (fsdax?, devdax?);
     first.kill()?;
     // Nobody but the kernel's side is there to spend it.

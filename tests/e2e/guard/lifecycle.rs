@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::{Agent, says};
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::case::{nothing_is_written, small, wanted};
 
 const LIMIT: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(200);
 /// How often the mode, or the policy, is another.
 const CHANGES: usize = 1000;
 
@@ -33,20 +34,22 @@ fn killed_agent_takes_its_guard_along() -> Result<()> {
 /// From before the agent is up until it denies, over and over: whatever passed is told, as a set-up or as found.
 #[test]
 fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
-    let region = regions::fresh()?.first;
+    let regions = regions::fresh()?;
     Policy::strict(Stance::Enforce).write()?;
-    let mut passed = Vec::new();
     // One of before the agent.
-    passed.push(creation::create(&small(&region, Mode::Fsdax))?);
+    let mut passed = vec![creation::create(&small(&regions.first, Mode::Fsdax))?];
     let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
-    loop {
-        let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    let begun = Instant::now();
+    for region in [&regions.first, &regions.second].into_iter().cycle() {
+        let prepared = creation::prepare(&small(region, Mode::Fsdax))?;
         match prepared.bind() {
             Ok(()) => passed.push(prepared),
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => break,
             Err(error) => return Err(error).with_context(|| format!("{prepared:?}{}", agent.said())),
         }
-        ensure!(passed.len() < 24, "it never denies{}", agent.said());
+        // There is room for 30 in the smaller region.
+        ensure!(passed.len() < 58 && begun.elapsed() < 2 * LIMIT, "it never denies{}", agent.said());
+        thread::sleep(PAUSE);
     }
     for made in &passed {
         agent.event(&format!("anything of {made:?}"), LIMIT, |event| {
