@@ -63,5 +63,5 @@ pub const DEBUG: &str = "DEBUG";
 pub const READER: &str = "READER";
 /// Global, u8: whether `bind_end` is attached, so that an attempt may wait for it.
 pub const BIND_SEEN: &str = "BIND_SEEN";
-/// Global, u64: this load's own number among guards that share maps.
+/// Global, u64: this load's own number among loads that share maps.
 pub const GUARD_ID: &str = "GUARD_ID";

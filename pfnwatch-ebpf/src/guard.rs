@@ -1,6 +1,5 @@
 //! The guard: refuses an oversize creation before anything is written. On any doubt of its own it lets pass, and counts.
 
-mod charge;
 mod creation;
 mod exemption;
 mod judge;
@@ -13,6 +12,7 @@ use pfnwatch_common::{
 
 use self::{creation::Creation, judge::Judged};
 use crate::{
+    charge,
     counters::count,
     emit,
     kernel::{Device, KernfsNode, Read},
@@ -50,12 +50,12 @@ fn passed_on(ctx: &LsmContext) -> i32 {
 #[inline(always)]
 fn refuses(directory: KernfsNode, node: KernfsNode) -> bool {
     match device(directory, node) {
-        Ok(Some((device, personality))) if charge::is_mine() => {
+        Ok(Some((device, personality))) if charge::is_mine_to_judge() => {
             let refused = decide(device, personality).unwrap_or_else(|_| {
                 count(Counter::GuardFault);
                 false
             });
-            charge::done();
+            charge::has_judged();
             refused
         }
         _ => false,

@@ -7,6 +7,7 @@
 #![no_std]
 #![no_main]
 
+mod charge;
 mod counters;
 mod emit;
 mod globals;

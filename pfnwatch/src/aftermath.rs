@@ -20,14 +20,14 @@ type Key = (String, Option<u64>, Option<Uuid>);
 /// Follows the guard's judgements until the set-up that they were about.
 #[derive(Debug, Default)]
 pub struct Aftermath {
-    attached: bool,
+    judging: bool,
     said: BTreeMap<Key, (GuardSaid, Option<u64>)>,
 }
 
 impl Aftermath {
-    /// Whether a guard is attached from now on: only then does silence mean that it found no fault.
-    pub const fn attached(&mut self, attached: bool) {
-        self.attached = attached;
+    /// Whether a guard is attached and armed from now on: only then does silence mean that it found no fault.
+    pub const fn attached(&mut self, judging: bool) {
+        self.judging = judging;
     }
 
     /// Learns from the guard's events, and puts [`SetUp::guard`] on a set-up that made a block with map=dev. It asks for
@@ -57,7 +57,7 @@ impl Aftermath {
         if setup.block != Block::Made || setup.map != Some(Map::Dev) {
             return None;
         }
-        let silence = if self.attached { GuardSaid::Passed } else { GuardSaid::NotSeen };
+        let silence = if self.judging { GuardSaid::Passed } else { GuardSaid::NotSeen };
         let (judged, predicted_bytes) = said.unwrap_or((silence, None));
         let made = setup.sizes.map(|sizes| sizes.reservation_bytes);
         let oversize = setup.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{allow, doctor, events, guard, kernel, mode, plan, predict, run, scan, status, superblock},
+    command::{allow, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status, superblock},
     exit::Exit,
     paths::Paths,
 };
@@ -31,6 +31,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Say what a namespace would cost, before it is made
     Predict(predict::Args),
+    /// Say what a configuration means for the guard, and what it would have denied
+    Policy(policy::Args),
     /// Say what pfnwatch needs of this host, what is there, and what to do about the rest
     Doctor(doctor::Args),
     /// Say whether a kernel carries the regression, without booting it
@@ -61,6 +63,7 @@ impl Cli {
             Command::Scan(args) => scan::run(&args, &paths),
             Command::Plan(args) => plan::run(&args, &paths),
             Command::Predict(args) => predict::run(&args, &paths),
+            Command::Policy(args) => policy::run(&args, &paths),
             Command::Doctor(args) => doctor::run(&args, &paths),
             Command::Kernel(args) => kernel::run(&args, &paths),
             Command::Superblock(args) => superblock::run(&args, &paths),

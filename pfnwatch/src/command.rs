@@ -7,6 +7,7 @@ pub mod guard;
 pub mod kernel;
 pub mod mode;
 pub mod plan;
+pub mod policy;
 pub mod predict;
 pub mod run;
 pub mod scan;

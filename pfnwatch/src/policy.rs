@@ -6,11 +6,9 @@
 pub mod clock;
 pub mod compile;
 pub mod judge;
+mod words;
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap as _};
 use uuid::Uuid;
@@ -18,6 +16,7 @@ use uuid::Uuid;
 pub use self::{
     clock::Clock,
     compile::{Compiled, Kernel, LeftOut, RegionFacts, Why, compile},
+    words::{LAST_SECOND, exit_in_words, limits_in_words, mode_in_words, rfc3339},
 };
 pub use pfnwatch_common::policy::{MOST_EXEMPTIONS, Mode};
 
@@ -121,16 +120,6 @@ impl Subject {
     }
 }
 
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RegionCookie(cookie) => write!(f, "the region with set_cookie {cookie:#x}"),
-            Self::RegionStart(start) => write!(f, "the region that starts at {start:#x}"),
-            Self::Namespace(uuid) => write!(f, "the namespace with uuid {uuid}"),
-        }
-    }
-}
-
 /// As the configuration has it: `{"region_set_cookie": "0x…"}`, to be flattened into what it is the subject of.
 impl Serialize for Subject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -156,13 +145,3 @@ pub struct Grant {
     /// Who asked for it, in words: `root (uid 0)`.
     pub by: String,
 }
-
-/// A point of time as RFC 3339 has it. The years that it cannot write, before 1970 and after 9999, are brought near.
-#[must_use]
-pub fn rfc3339(time: SystemTime) -> String {
-    let last = UNIX_EPOCH.checked_add(LAST_SECOND).unwrap_or(UNIX_EPOCH);
-    humantime::format_rfc3339_seconds(time.clamp(UNIX_EPOCH, last)).to_string()
-}
-
-/// The last second that RFC 3339 can write, since 1970: 9999-12-31T23:59:59Z.
-pub const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);

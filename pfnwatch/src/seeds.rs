@@ -44,6 +44,7 @@ fn records_and_blocks() {
     for (name, what) in [("claim", NoticeKind::Claim), ("label", NoticeKind::Label)] {
         write("record", name, Notice { what: what as u32, ..Notice::EMPTY }.as_bytes());
     }
+    write("record", "denial", decode::tests::judgement::denial().as_bytes());
     let block = decode::tests::block();
     let place = [(4_u64 << 30).to_le_bytes(), (1_u64 << 30).to_le_bytes()].concat();
     for version_minor in [0, 1, 2, 4] {
@@ -98,6 +99,20 @@ fn hosts() {
         tree.unclaimed("namespace0.7", "raw", 1 << 30).unwrap();
         write("inventory", name, as_text(&folder.path().join("bus")).as_bytes());
     }
+}
+
+#[test]
+#[ignore = "writes into the source tree"]
+fn configurations() {
+    let example = include_str!("../dist/pfnwatch.toml");
+    write("policy", "example", example.as_bytes());
+    let shown: Vec<_> = example.lines().filter_map(|line| line.strip_prefix("#| ")).collect();
+    let limits = "aligns = 4294967295\npercent = 100\nreference_struct_page_bytes = 4096\n";
+    let guard = "[guard]\nmode = \"enforce\"\non_agent_exit = \"hold\"\n";
+    let all = format!("{guard}\n[thresholds]\n{limits}\n{}\n", shown.join("\n"));
+    write("policy", "exemptions", all.as_bytes());
+    write("policy", "crowded", "[[exemptions]]\nregion_start = \"1\"\nreason = \"r\"\n".repeat(65).as_bytes());
+    write("policy", "wrong", b"[guard]\nmode = \"on\"\n");
 }
 
 /// A tree as the target takes it: a line for each attribute and link.

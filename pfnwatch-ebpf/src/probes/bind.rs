@@ -11,6 +11,7 @@ use pfnwatch_common::{
 };
 
 use crate::{
+    charge,
     counters::count,
     emit, globals,
     kernel::{Device, Namespace, Read, claimed_by},
@@ -22,7 +23,9 @@ use crate::{
 /// `static int nvdimm_bus_probe(struct device *dev)` (drivers/nvdimm/bus.c): an attempt begins.
 #[kprobe]
 fn bus_probe(ctx: ProbeContext) -> u32 {
-    if let Some(address) = ctx.arg::<u64>(0) {
+    if charge::is_mine()
+        && let Some(address) = ctx.arg::<u64>(0)
+    {
         begin(&ctx, Device::at(address));
     }
     0
@@ -60,9 +63,12 @@ fn begin(ctx: &ProbeContext, device: Device) {
     }
 }
 
-/// The attempt of the thread that runs.
+/// The attempt of the thread that runs; none where another load is in charge.
 #[inline(always)]
 pub(super) fn in_flight() -> Option<&'static mut Attempt> {
+    if !charge::is_mine() {
+        return None;
+    }
     let attempt = ATTEMPTS.get_ptr_mut(task::thread_id())?;
     // SAFETY: the entry is this thread's own: only the programs on its own path write it, one after the other, and it
     // is removed at the end of that path; memory of a removed entry outlives the program (RCU).

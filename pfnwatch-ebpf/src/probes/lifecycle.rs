@@ -4,7 +4,7 @@ use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use pfnwatch_common::record::{Notice, NoticeKind, Personality, Seen};
 
 use crate::{
-    emit,
+    charge, emit,
     kernel::{self, Device, Namespace, Read, Region, claimed_by},
     task,
 };
@@ -70,6 +70,9 @@ fn label_update(ctx: ProbeContext) -> u32 {
 /// Sends a notice; one with a fault in it is sent as well, and says so.
 #[inline(always)]
 fn send(what: NoticeKind, fill: impl FnOnce(&mut Notice) -> Read<()>) {
+    if !charge::is_mine() {
+        return;
+    }
     emit::notice(|notice| {
         notice.what = what as u32;
         notice.at_ns = emit::now();

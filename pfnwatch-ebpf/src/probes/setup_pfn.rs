@@ -12,6 +12,7 @@ use pfnwatch_common::{
 
 use super::bind::{finish, in_flight, namespace};
 use crate::{
+    charge,
     counters::count,
     globals,
     kernel::{Device, NdPfn, Read},
@@ -23,7 +24,9 @@ use crate::{
 fn setup_pfn_enter(ctx: ProbeContext) -> u32 {
     let Some(address) = ctx.arg::<u64>(0) else { return 0 };
     let Some(attempt) = in_flight() else {
-        count(Counter::Unpaired);
+        if charge::is_mine() {
+            count(Counter::Unpaired);
+        }
         return 0;
     };
     let nd_pfn = NdPfn::at(address);

@@ -7,6 +7,7 @@ use aya_ebpf::{
 use pfnwatch_common::record::Personality;
 
 use crate::{
+    charge,
     kernel::{Device, Read, uuid_behind},
     maps::{UUID_STORES, UuidStore, WRITTEN_UUIDS},
     task,
@@ -16,7 +17,7 @@ use crate::{
 #[kprobe]
 fn uuid_store_enter(ctx: ProbeContext) -> u32 {
     let (Some(device), Some(out)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else { return 0 };
-    if matches!(Device::at(device).personality(), Ok(Personality::Pfn | Personality::Dax)) {
+    if charge::is_mine() && matches!(Device::at(device).personality(), Ok(Personality::Pfn | Personality::Dax)) {
         // Full, or a fault: what is not seen here is a creation that passes.
         let _ = UUID_STORES.insert(task::thread_id(), &UuidStore { device, out }, 0);
     }
@@ -26,6 +27,9 @@ fn uuid_store_enter(ctx: ProbeContext) -> u32 {
 /// It returns: 0 where the uuid was taken.
 #[kretprobe]
 fn uuid_store_return(ctx: RetProbeContext) -> u32 {
+    if !charge::is_mine() {
+        return 0;
+    }
     let thread = task::thread_id();
     let Some(store) = UUID_STORES.get_ptr(thread) else { return 0 };
     // SAFETY: the entry is this thread's own, and memory of a removed entry outlives the program (RCU).

@@ -11,6 +11,7 @@ pub mod info_block;
 pub mod inventory;
 pub mod module;
 pub mod package;
+pub mod policy;
 pub mod record;
 
 #[cfg(fuzzing)]

@@ -6,7 +6,7 @@ use super::*;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     ("btf", btf::check),
     ("code", code::check),
     ("control", control::check),
@@ -15,6 +15,7 @@ const TARGETS: [Target; 9] = [
     ("inventory", inventory::check),
     ("module", module::check),
     ("package", package::check),
+    ("policy", policy::check),
     ("record", record::check),
 ];
 

@@ -27,14 +27,14 @@ use crate::{
 Examples:
   sudo pfnwatch allow --region region0 --once --reason 'db3 is restored onto the old layout'
   sudo pfnwatch allow --region 0x100000000 --for 10m --reason 'ticket 4711'
-  sudo pfnwatch allow --uuid 5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11 --once --for 1h --reason 'reconfigure of db3'
+  sudo pfnwatch allow --uuid 5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11 --once --for 1h --reason rebuild
   sudo pfnwatch allow --list
   sudo pfnwatch allow --revoke 7
 
-An exemption has an end: --once is spent by the one creation that it lets pass, --for ends by the clock (7 days at most),
-and with both it ends with whichever comes first. A region's name is good until the next boot only, so that the exemption
-is for the physical address where the region starts, or for its set_cookie. All of them end with the agent; lasting ones
-belong into the policy.
+An exemption has an end: --once is spent by the one creation that it lets pass, --for ends by the clock, and with both \
+it ends with whichever comes first. One that is meant to last belongs into the policy. A region's name is good until the \
+next boot only, so that the exemption is for the physical address where the region starts, or for its set_cookie.
+
 Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage.")]
 #[group(id = "what", required = true, multiple = false, args = ["region", "uuid", "list", "revoke"])]
 pub struct Args {

@@ -18,12 +18,13 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo pfnwatch events                    the last 100 events, the oldest first, as `run` prints them
-  sudo pfnwatch events --denied           why creations were denied, or would have been under enforce
+  sudo pfnwatch events            the last 100 events, the oldest first, as `run` prints them
+  sudo pfnwatch events --denied   why creations were denied, or would have been under enforce
   sudo pfnwatch events --denied --limit 1 --format json | jq .remedies
 
-The agent remembers what fits into 256 KiB since it started; denials have half of that to themselves. What fell out is
+The agent remembers what fits into 256 KiB since it started; denials have half of that to themselves. What fell out is \
 told on standard error.
+
 Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage.")]
 pub struct Args {
     /// Only what was denied, and what would have been under enforce

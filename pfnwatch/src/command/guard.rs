@@ -41,10 +41,11 @@ enum Command {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo pfnwatch guard release     after an agent with on_agent_exit = \"hold\" has ended: creations work again
+  sudo pfnwatch guard release   where an agent with on_agent_exit = \"hold\" has ended: the guard goes too
 
-Where an agent runs it is asked: it removes the pins and goes on guarding by itself, until it ends. Where none runs the
-pins are removed, and the guard is gone with them. Nothing that a denied creation left configured is carried out then.
+Where an agent runs it is asked: it removes the pins and goes on guarding by itself, until it ends. Where none runs the \
+pins are removed, and the guard is gone with them. Either way nothing is created by that.
+
 Exit codes: 0 fine, also where nothing was held; 1 error; 2 wrong usage.")]
 struct ReleaseArgs {
     /// How to write the answer

@@ -20,12 +20,13 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sudo pfnwatch mode                                        which mode is in force, since when, by whom
-  sudo pfnwatch mode enforce --reason 'rollout, step 2'     refuse oversize creations from now on
-  sudo pfnwatch mode audit --reason 'restore of db3'        report them only
+  sudo pfnwatch mode                                     which mode is in force, since when, set by whom
+  sudo pfnwatch mode enforce --reason 'rollout, step 2'  refuse oversize creations from now on
+  sudo pfnwatch mode audit --reason 'restore of db3'     report them only
 
-A change is in force when the command ends; nothing is loaded anew for it, and it is an event. It lasts until the agent
-ends or reads its policy again: a lasting mode belongs into the policy. Where enforce cannot work nothing is changed.
+A change is in force when the command ends, and it is an event. It does not outlast the agent: a lasting mode belongs \
+into the policy. Where enforce cannot work nothing is changed.
+
 Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage; 4 this host cannot enforce.")]
 pub struct Args {
     /// The mode from now on; without it the mode is printed

@@ -17,8 +17,9 @@ Examples:
   sudo pfnwatch status
   sudo pfnwatch status --format json | jq .enforcement_effective
 
-Enforcement is effective while the guard is attached and was seen to fire within the last minutes: that is proved again
+Enforcement is effective while the guard is attached and was seen to fire within the last minutes: that is proved again \
 and again, and never taken for granted.
+
 Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage; 4 the mode is enforce, and it is not effective.")]
 pub struct Args {
     /// How to write the status

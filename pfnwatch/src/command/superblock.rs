@@ -35,19 +35,20 @@ Examples:
 An enabled fsdax or devdax namespace hides its info block: it shows in raw mode only.
 
 Exit codes: 0 nothing to find; 1 no valid info block, or none is kept; 3 the reservation exceeds the ideal.")]
+#[group(id = "what", required = true, multiple = false, args = ["file", "kept"])]
 pub struct Args {
     /// A file that holds the block alone, a namespace's image, or its device
-    #[arg(value_name = "FILE|DEVICE", required_unless_present = "kept")]
+    #[arg(value_name = "FILE|DEVICE")]
     file: Option<PathBuf>,
     /// Where the block is in it; without this option at the start, else 4 KiB into it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     offset: Option<u64>,
     /// The block that the agent last saw on this namespace (its name, or its namespace uuid), with the steps that put it
     /// back
-    #[arg(long, value_name = "NAMESPACE", conflicts_with_all = ["file", "offset"])]
+    #[arg(long, value_name = "NAMESPACE", conflicts_with = "offset")]
     kept: Option<String>,
     /// Write the 4096 bytes of the kept block into a new file
-    #[arg(long, value_name = "FILE", requires = "kept")]
+    #[arg(long, value_name = "FILE", requires = "kept", conflicts_with = "file")]
     raw: Option<PathBuf>,
     /// How to write the report
     #[arg(long, value_enum, default_value_t = Format::Table)]

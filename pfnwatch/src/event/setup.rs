@@ -87,7 +87,7 @@ pub struct Prediction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GuardSaid {
-    /// Nothing: it was attached, and found no fault with it.
+    /// Nothing: it was judging, and found no fault with it.
     Passed,
     /// Enforce would have refused it.
     WouldDeny,
@@ -95,7 +95,7 @@ pub enum GuardSaid {
     Exempt,
     /// It could not be judged.
     Unjudged,
-    /// No guard was attached.
+    /// No guard was judging.
     NotSeen,
 }
 

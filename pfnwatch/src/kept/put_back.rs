@@ -12,9 +12,20 @@ use super::KeptBlock;
 /// The commands for root's shell, in their order. The data behind the block was not touched by what was refused.
 #[must_use]
 pub fn steps(namespace: &str, kept: &KeptBlock) -> Vec<String> {
+    let file = format!("{namespace}.infoblock");
+    let mut steps = vec![format!("pfnwatch superblock --kept {namespace} --raw {file}")];
+    steps.extend(from_file(namespace, &file, kept));
+    steps
+}
+
+/// The same for where the block is in a file already.
+#[must_use]
+pub fn from_file(namespace: &str, file: &str, kept: &KeptBlock) -> Vec<String> {
     let sysfs = format!("/sys/bus/nd/devices/{namespace}");
+    let start = kept.namespace.start_address;
     let mut steps = vec![
-        format!("pfnwatch superblock --kept {namespace} --raw {namespace}.infoblock"),
+        // libnvdimm hands names out anew when it is loaded: the address is what stays.
+        format!("grep -qx {start:#x} {sysfs}/resource || echo 'STOP: {namespace} is another one by now'"),
         // Lets go of the seed that claims it, too.
         format!("ndctl disable-namespace {namespace}"),
     ];
@@ -28,7 +39,7 @@ pub fn steps(namespace: &str, kept: &KeptBlock) -> Vec<String> {
     steps.extend([
         format!("echo 1 >{sysfs}/force_raw"),
         format!("ndctl enable-namespace {namespace}"),
-        format!("dd if={namespace}.infoblock of=/dev/$(ls {sysfs}/block) bs=4096 seek=1 count=1 conv=fsync"),
+        format!("dd if={file} of=/dev/$(ls {sysfs}/block) bs=4096 seek=1 count=1 conv=fsync"),
         format!("ndctl disable-namespace {namespace}"),
         format!("echo 0 >{sysfs}/force_raw"),
         format!("ndctl enable-namespace {namespace}"),

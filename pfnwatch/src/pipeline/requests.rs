@@ -74,7 +74,7 @@ impl<W: Write> Pipeline<W> {
             start_address: kept.namespace.start_address,
             size_bytes: Some(kept.namespace.size_bytes),
             seen: kept.last_seen.to_string(),
-            put_back: put_back::steps(&kept.namespace.namespace, kept),
+            put_back: put_back::from_file(&kept.namespace.namespace, "FILE", kept),
             block: kept.bytes(),
         })))
     }

@@ -12,7 +12,7 @@ use pfnwatch_common::{
 };
 use serde::Serialize;
 
-use super::{Clock, Exemption, Grant, Policy, Subject, rfc3339};
+use super::{Clock, Exemption, Grant, Policy, Subject};
 use crate::inventory::Region;
 
 /// Set in the id of every exemption of the configuration, and in none of a [`Grant`].
@@ -150,7 +150,7 @@ pub fn compile(
         let id = compiled.free_id(exemption);
         compiled.configured.push(id);
         let until_ns = exemption.until.map_or(Some(FOR_EVER), |until| clock.boot_ns_at(until));
-        let words = in_configuration(exemption);
+        let words = format!("the configuration exempts {exemption}");
         compiled.exempt(&Draft { id, subject: exemption.subject, once: false, until_ns, words }, regions);
     }
     for grant in grants {
@@ -226,11 +226,6 @@ impl Compiled {
         }
         id
     }
-}
-
-fn in_configuration(exemption: &Exemption) -> String {
-    let until = exemption.until.map(|until| format!(", until {}", rfc3339(until)));
-    format!("the configuration exempts {}{}: {}", exemption.subject, until.unwrap_or_default(), exemption.reason)
 }
 
 fn granted(grant: &Grant) -> String {

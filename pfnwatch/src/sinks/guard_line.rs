@@ -104,7 +104,7 @@ pub(super) fn prediction(it: &SetUp) -> String {
     let oversize = it.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
     let said = match judged {
         GuardSaid::Passed if oversize => "the guard had let it pass as good",
-        GuardSaid::NotSeen if oversize => "no guard was attached",
+        GuardSaid::NotSeen if oversize => "no guard was judging",
         GuardSaid::Passed | GuardSaid::NotSeen => return String::new(),
         GuardSaid::WouldDeny => "enforce would have refused it",
         GuardSaid::Exempt => "let pass by an exemption",

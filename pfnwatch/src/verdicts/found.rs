@@ -35,3 +35,96 @@ pub fn found(judged: &Judged) -> Option<Found> {
         judgement: judgement(assessment.clone()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use pfnwatch_common::InfoBlock;
+
+    use super::*;
+    use crate::{
+        assess::{Cause, Evidence, Thresholds, Verdict},
+        decode::tests::block,
+        event::{Body, Event, Time},
+        inventory::{InfoBlocks, Inventory, Roots},
+        kernel::KernelFacts,
+        survey::Survey,
+        tree::{Pmem, Tree},
+    };
+
+    const GIB: u64 = 1 << 30;
+
+    /// Two namespaces with map=dev, one with map=mem and a raw one; the first one's block was read as well.
+    fn inventory() -> (Inventory, InfoBlocks) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tree = Tree::new(folder.path()).expect("a tree");
+        tree.region(0, 4 * GIB, 128 * GIB).expect("a region");
+        for pmem in [
+            Pmem { struct_page: 128, ..Pmem::default() },
+            Pmem { id: 1, start: 20 * GIB, dax: true, ..Pmem::default() },
+            Pmem { id: 2, start: 36 * GIB, map: "ram", ..Pmem::default() },
+        ] {
+            tree.namespace(&pmem).expect("a namespace");
+        }
+        tree.unclaimed("namespace0.3", "raw", GIB).expect("a raw namespace");
+        let roots = Roots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+        let inventory = Inventory::read(&roots).expect("an inventory");
+        let first = &inventory.namespaces[0];
+        let block = InfoBlock {
+            parent_uuid: first.uuid.clone().map_or([0; 16], Uuid::into_bytes),
+            dataoff: 514 << 20,
+            npfns: (16 * GIB - (514 << 20)) / 4096,
+            page_struct_size: 128,
+            ..block()
+        };
+        let mut blocks = InfoBlocks::default();
+        blocks.insert(&first.name, block.encode());
+        (inventory, blocks)
+    }
+
+    fn surveyed() -> Vec<Judged> {
+        let (inventory, blocks) = inventory();
+        let kernel = KernelFacts {
+            release: "6.1.0".into(),
+            page_size: 4096,
+            struct_page_size: Some(64),
+            deduplicates: Some(true),
+        };
+        Survey::judge(inventory, &blocks, kernel, &Thresholds::default()).namespaces
+    }
+
+    #[test]
+    fn one_for_each_namespace_with_map_dev() {
+        let found: Vec<_> = surveyed().iter().filter_map(found).collect();
+        let names: Vec<_> = found.iter().map(|it| (it.namespace.as_str(), it.personality)).collect();
+        assert_eq!(names, [("namespace0.0", "fsdax"), ("namespace0.1", "devdax")]);
+        let [regressed, good] = &found[..] else { panic!("two") };
+        assert_eq!(
+            (regressed.judgement.verdict, regressed.judgement.cause),
+            (Verdict::Oversize, Cause::RegressedKernel)
+        );
+        assert_eq!((regressed.reservation_bytes, regressed.judgement.excess_bytes), (Some(514 << 20), Some(256 << 20)));
+        assert_eq!(
+            (regressed.page_struct_size_bytes, regressed.block_uuid),
+            (Some(128), Some(Uuid::from_bytes([7; 16])))
+        );
+        assert_eq!(regressed.judgement.evidence, Some(Evidence::InfoBlock));
+        assert_eq!((good.judgement.verdict, good.page_struct_size_bytes), (Verdict::Ok, None));
+        assert!(good.enabled && regressed.enabled);
+    }
+
+    #[test]
+    fn the_line_and_the_json_say_what_it_costs() {
+        let all = surveyed();
+        let found = found(&all[0]).expect("map=dev");
+        let event = Event { schema: 1, time: Time(std::time::UNIX_EPOCH), body: Body::Found(Box::new(found)) };
+        assert_eq!(
+            crate::sinks::line::of(&event),
+            "1970-01-01T00:00:00Z found    namespace0.0 of 16 GiB (fsdax, map=dev, align 2 MiB): 514 MiB reserved; \
+             OVERSIZE: made by a kernel that reserves 128 bytes for each page: 256 MiB too much"
+        );
+        let json = serde_json::to_value(&event).expect("JSON");
+        for (key, value) in [("event", "found"), ("verdict", "oversize"), ("map", "dev"), ("evidence", "info_block")] {
+            assert_eq!(json.get(key), Some(&value.into()), "{key}");
+        }
+    }
+}

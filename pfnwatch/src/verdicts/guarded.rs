@@ -1,6 +1,6 @@
 //! The guard's judgements in words: what was done, why, and what could be done instead.
 
-use pfnwatch_common::{Geometry, Map, superblock::Kind};
+use pfnwatch_common::{Geometry, Map, reservation::REFERENCE_STRUCT_PAGE, superblock::Kind};
 
 use crate::{
     assess::{Cause, Host, Thresholds, deduplicated_memmap, memmap_in_dram, reserved_with},
@@ -39,7 +39,8 @@ fn reason(judged: &Judged, thresholds: &Thresholds) -> String {
     let reference = thresholds.reference_struct_page;
     let whose = match judged.cause {
         Cause::RegressedKernel => " (the regression of Linux 6.1 to 6.1.11)",
-        _ => " (its struct page is wide, as with memory debug options)",
+        _ if bytes > REFERENCE_STRUCT_PAGE => " (its struct page is wide, as with memory debug options)",
+        _ => "",
     };
     let excess = Bytes(judged.excess_bytes.unwrap_or(0));
     format!("this kernel reserves {bytes} bytes for each page, where {reference} suffice{whose}: {excess} too much")
@@ -56,7 +57,8 @@ fn remedies(judged: &Judged, host: &Host, thresholds: &Thresholds) -> Vec<String
         compat: host.compat,
     });
     let by_hand = geometry.and_then(|geometry| write_infoblock(judged, &geometry, host, thresholds));
-    [Some(map_mem(judged, geometry, host)), Some(other_kernel(judged)), by_hand].into_iter().flatten().collect()
+    let other = other_kernel(judged, thresholds);
+    [Some(map_mem(judged, geometry, host)), Some(other), by_hand].into_iter().flatten().collect()
 }
 
 /// On any kernel: the memmap goes to DRAM.
@@ -82,14 +84,17 @@ fn map_mem(judged: &Judged, geometry: Option<Geometry>, host: &Host) -> String {
     )
 }
 
-fn other_kernel(judged: &Judged) -> String {
+fn other_kernel(judged: &Judged, thresholds: &Thresholds) -> String {
     let ideal = Bytes(judged.ideal_bytes.unwrap_or(0));
     match judged.cause {
         Cause::RegressedKernel => format!(
             "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a \
              package): {ideal} reserved"
         ),
-        _ => format!("a kernel without memory debug options: {ideal} reserved"),
+        _ if judged.max_struct_page_size_bytes > Some(REFERENCE_STRUCT_PAGE) => {
+            format!("a kernel without memory debug options: {ideal} reserved")
+        }
+        _ => format!("a kernel with a struct page of {} bytes: {ideal} reserved", thresholds.reference_struct_page),
     }
 }
 

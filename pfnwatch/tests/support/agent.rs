@@ -14,8 +14,8 @@ use pfnwatch::{
     control::{
         protocol::{
             AgentStatus, Allow, Allowed, Answer, ExemptionOrigin, ExemptionStatus, GuardStatus, KeptBlock,
-            MaxStructPageStatus, Mode, ModeIs, ModeStatus, PolicyStatus, Proof, Refusal, Released, Reply, Request,
-            Revoked, Status,
+            MaxStructPageStatus, Mode, ModeIs, ModeStatus, PolicyStatus, Proof, Refusal, Released, Request, Revoked,
+            Status,
         },
         server::{Call, Server},
     },

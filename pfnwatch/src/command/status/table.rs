@@ -90,7 +90,7 @@ fn policy(policy: &PolicyStatus) -> Vec<(&'static str, String)> {
         (
             "",
             format!(
-                "oversize is an excess of more than {aligns} and more than {} % of the namespace, over {} B for each page",
+                "oversize is an excess of more than {aligns} and more than {} % of the namespace; the ideal has {} B for each page",
                 percent(policy.parts_per_million),
                 policy.reference_struct_page_bytes
             ),

@@ -98,7 +98,7 @@ fn a_reconfigure_shows_the_way_back() {
          was not touched: put it back with"
     );
     assert_eq!(below[1], "        pfnwatch superblock --kept namespace0.0 --raw namespace0.0.infoblock");
-    assert_eq!((below.len(), below.last()), (12, Some(&"        ndctl enable-namespace namespace0.0")));
+    assert_eq!((below.len(), below.last()), (13, Some(&"        ndctl enable-namespace namespace0.0")));
 }
 
 #[test]

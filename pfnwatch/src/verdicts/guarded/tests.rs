@@ -99,3 +99,20 @@ fn without_a_namespace_there_are_still_words() {
     assert_eq!(judged.remedies[0], "--map=mem, under any kernel: the memmap then lives in DRAM");
     assert!(judged.incomplete);
 }
+
+#[test]
+fn other_struct_pages_have_other_words() {
+    let debug = explained_by(Judgement { max_struct_page: 80, ..denial() }, &host());
+    assert!(
+        debug.detail.contains("80 bytes for each page, where 64 suffice (its struct page is wide"),
+        "{}",
+        debug.detail
+    );
+    assert!(debug.remedies[1].starts_with("a kernel without memory debug options"), "{}", debug.remedies[1]);
+    let mut event = decode(Judgement { max_struct_page: 64, ..denial() }.as_bytes(), &context()).expect("an event");
+    judge(&mut event, &host(), &Thresholds { reference_struct_page: 32, ..Thresholds::default() });
+    let small = event.judged().expect("judged");
+    assert!(small.detail.contains("64 bytes for each page, where 32 suffice: 16 MiB too much"), "{}", small.detail);
+    assert!(small.remedies[1].starts_with("a kernel with a struct page of 32 bytes"), "{}", small.remedies[1]);
+    assert!(!small.remedies.iter().any(|remedy| remedy.contains("write-infoblock")));
+}

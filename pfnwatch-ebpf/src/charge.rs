@@ -1,8 +1,9 @@
-//! Which guard judges, while one takes over from another: each creation is judged by one of them.
+//! Which load of the programs is in charge, while one takes over from another: the others leave everything alone.
 //!
-//! The kernel runs the older program first. Who is in charge is handed from the older to the newer in one step, so that a
-//! creation for which the older is no longer in charge meets the newer in charge. Where the step falls between the two,
-//! the older leaves a note for the newer.
+//! A guard that is pinned goes on without an agent; the next agent attaches its own programs beside it, over the same maps,
+//! and then hands the charge over in one step. The kernel runs the older guard first: a creation for which the older is no
+//! longer in charge meets the newer in charge. Where the step falls between the two, the older leaves a note for the newer,
+//! so that each creation is judged by one of them.
 
 use pfnwatch_common::guard::OVERLAP;
 
@@ -12,9 +13,15 @@ use crate::{
     task,
 };
 
+/// Whether this load is in charge.
+#[inline(always)]
+pub(crate) fn is_mine() -> bool {
+    in_charge() & !OVERLAP == globals::guard_id()
+}
+
 /// Whether this guard is to judge what the thread is about to do.
 #[inline(always)]
-pub(super) fn is_mine() -> bool {
+pub(crate) fn is_mine_to_judge() -> bool {
     let in_charge = in_charge();
     if in_charge & OVERLAP != 0 && is_judged_by_another() {
         return false;
@@ -33,9 +40,9 @@ fn is_judged_by_another() -> bool {
     another
 }
 
-/// It has judged.
+/// This guard has judged.
 #[inline(always)]
-pub(super) fn done() {
+pub(crate) fn has_judged() {
     if in_charge() & OVERLAP != 0 {
         // Without room for the note a creation may be judged twice: it is still judged.
         let _ = JUDGED.insert(task::thread_id(), &globals::guard_id(), 0);

@@ -1,0 +1,129 @@
+//! `pfnwatch policy check`: reads everything, prints one report.
+
+use std::{
+    fs::File,
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use anyhow::{Context as _, ensure};
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::{creation::Against, events, explanation::Explanation, host, table};
+use crate::{
+    config::{Config, USUAL},
+    event::SCHEMA,
+    exit::{Because, Exit},
+    format::Format,
+    inventory::{Inventory, Roots},
+    paths::Paths,
+    policy::{Policy, RegionFacts},
+    survey::{EnabledBlocks, Survey},
+    terminal,
+};
+
+/// Options of `pfnwatch policy check`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  pfnwatch policy check                        /etc/pfnwatch/pfnwatch.toml in words
+  pfnwatch policy check new.toml && sudo install -m 644 new.toml /etc/pfnwatch/pfnwatch.toml
+  sudo pfnwatch policy check new.toml --against scan
+                                               which namespaces of this host it would have denied
+  pfnwatch policy check new.toml --against events --events events.json
+                                               and which of those that `pfnwatch run` saw
+
+Exit codes: 0 valid; 1 error; 2 not valid, or wrong usage; 3 something would have been denied.")]
+pub(super) struct Args {
+    /// The configuration
+    #[arg(value_name = "FILE", default_value = USUAL)]
+    file: PathBuf,
+    /// Say what the policy would have done about what was made already
+    #[arg(long, value_enum)]
+    against: Option<What>,
+    /// The events, as `pfnwatch run --format json` writes them; - for standard input
+    #[arg(long, value_name = "FILE", requires = "against", required_if_eq("against", "events"))]
+    events: Option<PathBuf>,
+    /// How to write the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// --against scan: load no eBPF program; the info blocks of enabled namespaces are not read, and sysfs has to do
+    #[arg(long)]
+    without_ebpf: bool,
+}
+
+/// What a policy is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// The namespaces that this host has, as they are
+    Scan,
+    /// The events of an agent
+    Events,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The configuration is not valid, or what it is held against cannot be read.
+pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    ensure!(
+        args.events.is_none() || args.against == Some(What::Events),
+        Because::usage("--events goes with --against events")
+    );
+    let policy = match Config::read(&args.file) {
+        Ok(config) => config.policy(),
+        Err(error) => {
+            if args.format == Format::Json {
+                print_json(&json!({
+                    "schema": SCHEMA,
+                    "file": args.file,
+                    "valid": false,
+                    "error": format!("{error:#}"),
+                }))?;
+            }
+            return Err(error);
+        }
+    };
+    let now = SystemTime::now();
+    let inventory = Inventory::read(&Roots::from(paths))?;
+    let against = against(args, paths, &policy, &inventory, now)?;
+    let explanation = Explanation::new(&args.file, &policy, &inventory, now, against);
+    match args.format {
+        Format::Json => print_json(&explanation)?,
+        _ => terminal::print(&table::render(&explanation))?,
+    }
+    let denies = explanation.against.as_ref().is_some_and(Against::denies);
+    Ok(if denies { Exit::Findings } else { Exit::Fine })
+}
+
+fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    Ok(terminal::print(&(serde_json::to_string_pretty(document)? + "\n"))?)
+}
+
+/// What the policy is held against, if it is.
+fn against(
+    args: &Args,
+    paths: &Paths,
+    policy: &Policy,
+    inventory: &Inventory,
+    now: SystemTime,
+) -> anyhow::Result<Option<Against>> {
+    let Some(what) = args.against else { return Ok(None) };
+    if what == What::Scan {
+        let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
+        let survey = Survey::take(paths, blocks, &policy.thresholds)?;
+        return Ok(Some(host::hold(&survey, policy, now)));
+    }
+    let regions: Vec<_> = inventory.regions.iter().filter_map(RegionFacts::of).collect();
+    let file = args.events.as_deref().unwrap_or(Path::new("-"));
+    let shown = file.display();
+    let against = if file == Path::new("-") {
+        events::hold(io::stdin().lock(), policy, &regions)
+    } else {
+        let opened = File::open(file).with_context(|| format!("the events {shown} cannot be read"))?;
+        events::hold(BufReader::new(opened), policy, &regions)
+    };
+    against.with_context(|| format!("the events {shown}")).map(Some)
+}

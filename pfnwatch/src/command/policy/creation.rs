@@ -1,0 +1,138 @@
+//! A namespace that was made, and what the policy would have done about it.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    policy::{Mode, judge::Decision},
+    units::Bytes,
+};
+
+/// What the policy would have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    /// It would have been refused: the mode is enforce.
+    Denied,
+    /// It would have been reported: the mode is audit.
+    WouldDeny,
+    /// It is oversize, and an exemption lets it pass.
+    Exempt,
+    /// It is not oversize.
+    Passes,
+    /// That cannot be told.
+    Unknown,
+}
+
+impl Outcome {
+    /// For people.
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Denied => "DENIED",
+            Self::WouldDeny => "WOULD DENY",
+            Self::Exempt => "exempt",
+            Self::Passes => "passes",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One creation. What is not known is null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Creation {
+    /// When, for one out of events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) time: Option<String>,
+    /// What the agent said then, for one out of events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) event: Option<String>,
+    pub(super) namespace: Option<String>,
+    pub(super) namespace_uuid: Option<Uuid>,
+    pub(super) start_address: Option<u64>,
+    pub(super) size_bytes: Option<u64>,
+    pub(super) align_bytes: Option<u64>,
+    pub(super) reservation_bytes: Option<u64>,
+    pub(super) ideal_bytes: Option<u64>,
+    pub(super) excess_bytes: Option<u64>,
+    pub(super) decision: Outcome,
+    /// Why, in words.
+    pub(super) detail: String,
+}
+
+/// The outcome of a decision, with its reason. `detail`: what there is to say of the numbers.
+pub(super) fn outcome(decision: Decision<'_>, mode: Mode, detail: String) -> (Outcome, String) {
+    match decision {
+        Decision::Passes => (Outcome::Passes, detail),
+        Decision::Exempt(exemption) => (Outcome::Exempt, format!("{detail}; exempt is {exemption}")),
+        Decision::PerhapsExempt(exemption) => {
+            let unclear = "whether that covers it is not known: its region or its uuid could not be seen from here";
+            (Outcome::Unknown, format!("{detail}; exempt is {exemption}; {unclear}"))
+        }
+        Decision::Denied if mode == Mode::Enforce => (Outcome::Denied, detail),
+        Decision::Denied => (Outcome::WouldDeny, detail),
+    }
+}
+
+/// An excess in words.
+pub(super) fn excess_words(excess: u64, oversize: bool) -> String {
+    match excess {
+        0 => "nothing too much".to_owned(),
+        _ if oversize => format!("{} too much", Bytes(excess)),
+        _ => format!("{} too much, within the limits", Bytes(excess)),
+    }
+}
+
+/// Everything that the policy was held against.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Against {
+    /// `scan` or `events`.
+    pub(super) what: &'static str,
+    pub(super) counts: Counts,
+    /// Namespaces, or events of set-ups, that no guard judges: they have no memmap of their own on the persistent memory,
+    /// or were there already.
+    pub(super) not_judged: u64,
+    /// Lines that are no events.
+    pub(super) unreadable_lines: u64,
+    /// What is wrong with the first of these.
+    pub(super) first_unreadable: Option<String>,
+    pub(super) creations: Vec<Creation>,
+}
+
+/// How many of each outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Counts {
+    pub(super) denied: u64,
+    pub(super) would_deny: u64,
+    pub(super) exempt: u64,
+    pub(super) passes: u64,
+    pub(super) unknown: u64,
+    /// What the denied and the would-be denied reserve too much, together.
+    pub(super) denied_excess_bytes: u64,
+}
+
+impl Against {
+    /// Counts creations.
+    pub(super) fn new(what: &'static str, creations: Vec<Creation>, not_judged: u64) -> Self {
+        let mut counts = Counts::default();
+        for creation in &creations {
+            let count = match creation.decision {
+                Outcome::Denied => &mut counts.denied,
+                Outcome::WouldDeny => &mut counts.would_deny,
+                Outcome::Exempt => &mut counts.exempt,
+                Outcome::Passes => &mut counts.passes,
+                Outcome::Unknown => &mut counts.unknown,
+            };
+            *count = count.saturating_add(1);
+            if matches!(creation.decision, Outcome::Denied | Outcome::WouldDeny) {
+                let excess = creation.excess_bytes.unwrap_or(0);
+                counts.denied_excess_bytes = counts.denied_excess_bytes.saturating_add(excess);
+            }
+        }
+        Self { what, counts, not_judged, unreadable_lines: 0, first_unreadable: None, creations }
+    }
+
+    /// Whether there is something that the policy denies, or would under enforce.
+    pub(super) const fn denies(&self) -> bool {
+        self.counts.denied > 0 || self.counts.would_deny > 0
+    }
+}
