@@ -40,6 +40,14 @@ pub const MODULE_FREE: &str = "module_free";
 pub const RECORDS: &str = "RECORDS";
 /// The per-CPU counters.
 pub const COUNTERS: &str = "COUNTERS";
+/// Attempts in flight.
+pub const ATTEMPTS: &str = "ATTEMPTS";
+/// The uuids that user space wrote.
+pub const WRITTEN_UUIDS: &str = "WRITTEN_UUIDS";
+/// Writes of a uuid that are under way.
+pub const UUID_STORES: &str = "UUID_STORES";
+/// What one of two guards has judged.
+pub const JUDGED: &str = "JUDGED";
 /// The slots for [`crate::policy::Snapshot`]s.
 pub const POLICIES: &str = "POLICIES";
 /// One u64: how many snapshots were handed over so far; the last one is in slot `ACTIVE % SLOTS`. 0 for none.

@@ -6,6 +6,8 @@ pub mod block_reader;
 pub mod counters;
 pub mod debug_log;
 pub mod guard;
+pub mod hold;
+pub mod pins;
 pub mod plan;
 pub mod ring;
 pub mod run_count;

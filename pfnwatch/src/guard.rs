@@ -1,5 +1,6 @@
 //! The agent's side of the guard: what it is to judge by, and whether it does.
 
+mod adopt;
 mod exemptions;
 mod known;
 pub mod proof;
@@ -74,18 +75,22 @@ impl Guard {
         })
     }
 
-    /// The programs are in the kernel. `off`: why the guard's is not among them. It judges nothing before it is armed.
+    /// The programs are in the kernel. `off`: why the guard's is not among them. `shared`: the maps are those of a load
+    /// before, which has left what it was told in them. It judges nothing before it is armed, or goes on as it did.
     ///
     /// # Errors
     /// The kernel does not let its maps be used.
-    pub fn attached(&mut self, mut maps: GuardMaps, id: u64, off: Option<String>) -> anyhow::Result<()> {
+    pub fn attached(&mut self, mut maps: GuardMaps, shared: bool, off: Option<String>) -> anyhow::Result<()> {
         // Before anything is asked of this libnvdimm: what is found out from now on is good for this one or a later.
         self.kernel.module_epoch = maps.module_epoch()?;
         self.kernel.max_struct_page = None;
-        for grant in self.grants.iter().filter(|grant| grant.once) {
-            maps.issue(grant.id)?;
+        if shared {
+            self.adopt(&mut maps)?;
+        } else {
+            for grant in self.grants.iter().filter(|grant| grant.once) {
+                maps.issue(grant.id)?;
+            }
         }
-        maps.put_in_charge(id)?;
         self.off = off;
         self.maps = Some(maps);
         Ok(())

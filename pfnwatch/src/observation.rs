@@ -18,6 +18,8 @@ use crate::{
         counters::{Counters, Totals},
         debug_log::DebugLog,
         guard::GuardMaps,
+        hold::{Stay, take_charge},
+        pins::Pins,
         plan::plan,
     },
     config::ConfigArgs,
@@ -58,6 +60,10 @@ pub struct Observation {
     pub guard: Option<GuardMaps>,
     /// The guard's number among guards that share maps.
     pub guard_id: u64,
+    /// Whether a guard was taken over that held on.
+    pub taken_over: bool,
+    /// Whether the guard's maps are those of a load before.
+    pub shared: bool,
     links: Option<Links>,
     counters: Counters,
     told: Totals,
@@ -69,26 +75,31 @@ impl Observation {
     ///
     /// # Errors
     /// This kernel cannot be observed: exit code 4, with the reason.
-    pub fn begin(options: &Options) -> anyhow::Result<Self> {
-        Self::try_begin(options)
+    pub fn begin(options: &Options, stay: Stay) -> anyhow::Result<Self> {
+        Self::try_begin(options, stay)
             .context(Because::unsupported("this host cannot be observed (`pfnwatch doctor` says what is missing)"))
     }
 
-    fn try_begin(options: &Options) -> anyhow::Result<Self> {
+    fn try_begin(options: &Options, stay: Stay) -> anyhow::Result<Self> {
         let began = Instant::now();
         let kernel = target::resolve_layouts(&options.paths, options.btf_dir.as_deref())?;
         tracing::debug!("layouts known after {:?}", began.elapsed());
         let steps = plan(&kernel)?;
         let guard_id = guard_id()?;
+        let pins = Pins::usual();
+        // What an agent before has left is taken over, even where this one leaves nothing.
+        let held = pins.held();
         let settings = Settings {
             layout: kernel.layout,
             debug: options.debug,
-            ring_bytes: options.ring_bytes,
+            ring_bytes: held.map_or(options.ring_bytes, |held| held.ring_bytes),
             reader: 0,
             guard_id,
-            known_blocks: options.known_blocks,
+            known_blocks: held.map_or(options.known_blocks, |held| held.known_blocks),
+            pins: (stay == Stay::Pinned || held.is_some()).then(|| pins.clone()),
         };
-        let Attached { programs, links, ring, counters, guard, debug_log } = attach(&settings, &steps)?;
+        let Attached { programs, mut links, ring, counters, mut guard, debug_log } = attach(&settings, &steps)?;
+        let taken_over = take_charge(&mut guard, &mut links, guard_id, &pins, stay)?;
         tracing::debug!("programs attached after {:?}", began.elapsed());
         Ok(Self {
             programs,
@@ -96,8 +107,11 @@ impl Observation {
             guard: Some(guard),
             guard_id,
             links: Some(links),
+            // What an agent before has told of is not told again.
+            told: counters.read()?,
             counters,
-            told: Totals::default(),
+            taken_over,
+            shared: held.is_some(),
             debug_log: debug_log.map(readable).transpose().context("the debug messages cannot be waited on")?,
         })
     }

@@ -1,16 +1,17 @@
 //! Loading the eBPF object with what the agent knows of this kernel, and attaching the programs of a plan.
 
+mod program;
+
 use anyhow::{Context as _, bail};
-use aya::{
-    Btf, Ebpf, EbpfLoader,
-    programs::{FExit, KProbe, Lsm, RawTracePoint},
-};
+use aya::{Btf, Ebpf, EbpfLoader, programs::links::FdLink};
 use pfnwatch_common::{layout::Layout, names};
 
+use self::program::attach_program;
 use super::{
     counters::Counters,
     debug_log::DebugLog,
     guard::GuardMaps,
+    pins::{Pins, SHARED},
     plan::{BLOCK_READER, Hook, Impossible, Step, is_required},
     ring::Ring,
 };
@@ -20,7 +21,7 @@ use crate::event::ProgramState;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pfnwatch-ebpf"));
 
 /// What the programs are told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the members of kernel structures lie.
     pub layout: Layout,
@@ -34,6 +35,8 @@ pub struct Settings {
     pub guard_id: u64,
     /// How many info blocks the guard can know of.
     pub known_blocks: u32,
+    /// Where the maps are shared, and links can be pinned; none where neither is wanted.
+    pub pins: Option<Pins>,
 }
 
 /// Programs in the kernel.
@@ -53,7 +56,24 @@ pub struct Attached {
 }
 
 /// Keeps programs attached for as long as it lives: when the agent ends, however it ends, the kernel lets go of all.
-pub struct Links(pub(super) Ebpf);
+pub struct Links {
+    pub(super) ebpf: Ebpf,
+    /// Links that the object does not keep, because they can be pinned.
+    taken: Vec<(&'static str, FdLink)>,
+    /// Links that are pinned: they stay when this is dropped.
+    pinned: Vec<FdLink>,
+}
+
+impl Links {
+    /// Pins what can be: the programs then outlive the agent.
+    ///
+    /// # Errors
+    /// One of them cannot be pinned: none is then.
+    pub(super) fn pin(&mut self, pins: &Pins, guard: u64) -> anyhow::Result<()> {
+        self.pinned = pins.pin(std::mem::take(&mut self.taken), guard)?;
+        Ok(())
+    }
+}
 
 /// Loads the object and attaches every program of the plan that is not off.
 ///
@@ -82,10 +102,19 @@ fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::R
     let debug_log = if settings.debug { Some(DebugLog::open(&mut ebpf)?) } else { None };
     let (ring, counters, guard) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?, GuardMaps::take(&mut ebpf)?);
     let mut programs = Vec::with_capacity(plan.len());
+    let mut taken = Vec::new();
     for step in plan {
-        let reason = match &step.off {
-            Some(reason) => Some(reason.clone()),
-            None => attach_program(&mut ebpf, step, btf.as_ref()).err().map(|error| format!("{error:#}")),
+        let attached = match &step.off {
+            Some(reason) => Err(reason.clone()),
+            None => attach_program(&mut ebpf, step, btf.as_ref(), settings.pins.is_some())
+                .map_err(|error| format!("{error:#}")),
+        };
+        let reason = match attached {
+            Ok(link) => {
+                taken.extend(link.map(|link| (step.name, link)));
+                None
+            }
+            Err(reason) => Some(reason),
         };
         if let Some(reason) = reason.clone().filter(|_| is_required(step.name)) {
             bail!(Impossible { program: step.name, reason });
@@ -93,7 +122,7 @@ fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::R
         let attached = reason.is_none();
         programs.push(ProgramState { program: step.name.to_owned(), attached, reason: reason.or(step.lacks.clone()) });
     }
-    Ok(Attached { programs, links: Links(ebpf), ring, counters, guard, debug_log })
+    Ok(Attached { programs, links: Links { ebpf, taken, pinned: Vec::new() }, ring, counters, guard, debug_log })
 }
 
 /// Attaches the program that hands info blocks over, and no other.
@@ -103,13 +132,20 @@ fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::R
 pub fn attach_block_reader(settings: &Settings) -> anyhow::Result<(Links, Ring)> {
     let mut ebpf = load(settings, false)?;
     let ring = Ring::take(&mut ebpf)?;
-    attach_program(&mut ebpf, &BLOCK_READER, None)?;
-    Ok((Links(ebpf), ring))
+    attach_program(&mut ebpf, &BLOCK_READER, None, false)?;
+    Ok((Links { ebpf, taken: Vec::new(), pinned: Vec::new() }, ring))
 }
 
 /// Makes the maps and readies the programs; none is in the kernel yet.
 fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    if let Some(pins) = &settings.pins {
+        pins.prepare()?;
+        for name in SHARED {
+            loader.map_pin_path(name, pins.map(name));
+        }
+    }
+    loader
         // There are no CO-RE relocations in the object, so that its loader has no use for 5 MB of types.
         .btf(None)
         .override_global(names::LAYOUT, &settings.layout, true)
@@ -123,34 +159,4 @@ fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
         .map_max_entries("AYA_LOGS", if settings.debug { 1 << 16 } else { 1 << 12 })
         .load(OBJECT)
         .context("the eBPF maps cannot be made: are CAP_BPF and CAP_PERFMON (or root) and enough memory there?")
-}
-
-fn attach_program(ebpf: &mut Ebpf, step: &Step, btf: Option<&Btf>) -> anyhow::Result<()> {
-    let program = ebpf.program_mut(step.name).with_context(|| format!("the object has no program {}", step.name))?;
-    match step.hook {
-        Hook::Kprobe(function) | Hook::Kretprobe(function) => {
-            let probe: &mut KProbe = program.try_into()?;
-            probe.load().context("the kernel refuses to load it")?;
-            // ENOENT where the kernel has no such function, or has inlined it everywhere.
-            probe.attach(function, 0).with_context(|| format!("the kernel has no function {function} to probe"))?;
-        }
-        Hook::Fexit(function) => {
-            let probe: &mut FExit = program.try_into()?;
-            let btf = btf.context("vmlinux's BTF was not read")?;
-            probe.load(function, btf).context("the kernel refuses to load it")?;
-            probe.attach().with_context(|| format!("the kernel refuses a trampoline on {function}"))?;
-        }
-        Hook::Lsm(hook) => {
-            let guard: &mut Lsm = program.try_into()?;
-            let btf = btf.context("vmlinux's BTF was not read")?;
-            guard.load(hook, btf).context("the kernel refuses to load it")?;
-            guard.attach().with_context(|| format!("the kernel refuses a program on the security hook {hook}"))?;
-        }
-        Hook::RawTracepoint(tracepoint) => {
-            let probe: &mut RawTracePoint = program.try_into()?;
-            probe.load().context("the kernel refuses to load it")?;
-            probe.attach(tracepoint).with_context(|| format!("the kernel has no tracepoint {tracepoint}"))?;
-        }
-    }
-    Ok(())
 }

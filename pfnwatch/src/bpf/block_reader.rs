@@ -37,6 +37,7 @@ impl BlockReader {
             reader: std::process::id(),
             guard_id: 0,
             known_blocks: 1,
+            pins: None,
         };
         let (links, ring) = attach_block_reader(&settings)?;
         Ok(Self { paths: paths.clone(), ring, _links: links })

@@ -6,6 +6,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError},
 };
 use pfnwatch_common::{
+    guard::{MISSED_SLOTS, MissedBlocks},
     names,
     policy::{SLOTS, Snapshot},
 };
@@ -16,6 +17,7 @@ pub struct GuardMaps {
     active: Array<MapData, u64>,
     module_epoch: Array<MapData, u64>,
     known_blocks: HashMap<MapData, u64, [u8; 16]>,
+    missed_blocks: Array<MapData, MissedBlocks>,
     tickets: HashMap<MapData, u64, u64>,
     in_charge: Array<MapData, u64>,
 }
@@ -34,6 +36,7 @@ impl GuardMaps {
             active: array(ebpf, names::ACTIVE)?,
             module_epoch: array(ebpf, names::MODULE_EPOCH)?,
             known_blocks: hash(ebpf, names::KNOWN_BLOCKS)?,
+            missed_blocks: array(ebpf, names::MISSED_BLOCKS)?,
             tickets: hash(ebpf, names::TICKETS)?,
             in_charge: array(ebpf, names::GUARD_IN_CHARGE)?,
         })
@@ -107,6 +110,38 @@ impl GuardMaps {
     /// Whether a ticket is still unspent.
     pub fn is_unspent(&self, id: u64) -> bool {
         self.tickets.get(&id, 0).is_ok()
+    }
+
+    /// Which load is in charge, see [`pfnwatch_common::guard::OVERLAP`]; 0 for none.
+    ///
+    /// # Errors
+    /// The kernel refuses the look-up.
+    pub fn in_charge(&self) -> anyhow::Result<u64> {
+        self.in_charge.get(&0, 0).context("the map GUARD_IN_CHARGE cannot be read")
+    }
+
+    /// What the guard judges by now.
+    ///
+    /// # Errors
+    /// The kernel refuses the look-up.
+    pub fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let slot = u32::try_from(self.number()? % u64::from(SLOTS)).unwrap_or(0);
+        self.policies.get(&slot, 0).context("the guard's policy cannot be read")
+    }
+
+    /// Forgets all info blocks: they were those of another libnvdimm.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn forget_blocks(&mut self) -> anyhow::Result<()> {
+        let known: Vec<u64> = self.known_blocks.keys().flatten().collect();
+        for start in known {
+            // One that is gone meanwhile is forgotten as well.
+            let _ = self.known_blocks.remove(&start);
+        }
+        self.missed_blocks
+            .set(0, MissedBlocks([0; MISSED_SLOTS]), 0)
+            .context("the blocks that were missed cannot be forgotten")
     }
 
     /// Says which guard judges, by its number, see [`pfnwatch_common::guard::OVERLAP`].

@@ -21,7 +21,7 @@ impl Links {
     /// # Errors
     /// There is no such program in the kernel.
     pub fn run_count(&self, program: &str) -> anyhow::Result<u64> {
-        let program = self.0.program(program).with_context(|| format!("the object has no program {program}"))?;
+        let program = self.ebpf.program(program).with_context(|| format!("the object has no program {program}"))?;
         Ok(program.info().context("the program is not in the kernel")?.run_count())
     }
 }

@@ -1,13 +1,7 @@
 //! `pfnwatch guard release`: takes a guard away that was held.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
-
-use anyhow::Context as _;
-
 use crate::{
+    bpf::pins::Pins,
     control::{
         SocketArgs,
         client::{self, Silence, try_to_ask},
@@ -18,9 +12,6 @@ use crate::{
     paths::Paths,
     terminal,
 };
-
-/// Where the pins of a held guard are, on the BPF file system.
-const PINS: &str = "/sys/fs/bpf/pfnwatch";
 
 /// Options of `pfnwatch guard`.
 #[derive(clap::Args, Debug)]
@@ -67,7 +58,10 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
             Answer::Released(released) => released,
             _ => return Err(client::other_answer()),
         },
-        Err(Silence::NoAgent(_)) => remove_pins(Path::new(PINS))?,
+        Err(Silence::NoAgent(_)) => {
+            let removed = Pins::usual().remove()?.iter().map(|pin| pin.display().to_string()).collect();
+            Released { removed, still_guarding: false }
+        }
         Err(silence) => return Err(Refusal::from(silence).into_error()),
     };
     terminal::print(&match args.format {
@@ -86,59 +80,4 @@ fn text(released: &Released) -> String {
         (false, true) => "The guard is not held any more. The agent that runs guards on, until it ends.\n",
     });
     text
-}
-
-/// Removes the pins that an agent left: without them the kernel lets go of the programs and maps.
-fn remove_pins(root: &Path) -> anyhow::Result<Released> {
-    let mut pins = Vec::new();
-    collect(root, &mut pins).with_context(|| format!("reading the pins below {} (it needs root)", root.display()))?;
-    for pin in &pins {
-        fs::remove_file(pin).with_context(|| format!("removing the pin {}", pin.display()))?;
-    }
-    match fs::remove_dir_all(root) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("removing {}", root.display()));
-        }
-        _ => {}
-    }
-    let removed = pins.iter().map(|pin| pin.display().to_string()).collect();
-    Ok(Released { removed, still_guarding: false })
-}
-
-/// All files below a folder, in the order of their paths; none where it is not there.
-fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    let mut entries = entries.collect::<Result<Vec<_>, _>>()?;
-    entries.sort_unstable_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        if entry.file_type()?.is_dir() {
-            collect(&entry.path(), into)?;
-        } else {
-            into.push(entry.path());
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_pins_go_and_nothing_is_no_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("pfnwatch");
-        assert_eq!(text(&remove_pins(&root).unwrap()), "No guard was held.\n");
-        fs::create_dir_all(root.join("v1/maps")).unwrap();
-        for pin in ["v1/guard", "v1/maps/POLICIES"] {
-            fs::write(root.join(pin), "").unwrap();
-        }
-        let released = remove_pins(&root).unwrap();
-        assert_eq!(released.removed, ["v1/guard", "v1/maps/POLICIES"].map(|pin| root.join(pin).display().to_string()));
-        assert!(text(&released).ends_with("POLICIES\nThe guard is gone.\n"));
-        assert!(!root.exists());
-    }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Guard, Proof};
-use crate::event::GuardState;
+use crate::{event::GuardState, policy::OnAgentExit};
 
 impl Guard {
     /// What came of the last proof.
@@ -49,14 +49,17 @@ impl Guard {
     }
 
     /// How it stands, where that is not what was told last.
-    pub fn news(&mut self) -> Option<GuardState> {
+    pub fn news(&mut self, pins: Vec<String>) -> Option<GuardState> {
+        let held = self.is_attached() && self.policy.on_agent_exit == OnAgentExit::Hold;
+        let lost = (held && pins.is_empty())
+            .then(|| "its pins are gone: the guard ends with the agent, or with its next start".to_owned());
         let state = GuardState {
             mode: self.policy.mode,
             attached: self.is_attached(),
             armed: self.is_armed(),
             enforcement_effective: self.ineffective().is_none(),
-            why: self.ineffective().or_else(|| self.unarmed()),
-            pins: Vec::new(),
+            why: self.ineffective().or_else(|| self.unarmed()).or(lost),
+            pins,
         };
         (self.told.as_ref() != Some(&state)).then(|| self.told.insert(state).clone())
     }

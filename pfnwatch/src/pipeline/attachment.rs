@@ -43,10 +43,12 @@ impl<W: Write> Pipeline<W> {
 
     fn attach(&mut self) -> anyhow::Result<()> {
         let first = self.told == Told::Nothing;
-        let mut observation = Observation::begin(&self.options)?;
+        let configured = self.guard.policy().mode;
+        let mut observation = Observation::begin(&self.options, self.stay())?;
         let programs = observation.programs.clone();
+        let (shared, taken_over) = (observation.shared, observation.taken_over);
         if let Some(maps) = observation.guard.take() {
-            self.guard.attached(maps, observation.guard_id, observation.guard_off())?;
+            self.guard.attached(maps, shared, observation.guard_off())?;
         }
         self.observation = Some(observation);
         // Read after the attachment: what changes from now on is seen by the programs.
@@ -58,6 +60,9 @@ impl<W: Write> Pipeline<W> {
         let nothing = inventory.regions.is_empty().then(|| "there is no persistent memory yet".to_owned());
         self.told = Told::Observing;
         self.ready(State::Observing, nothing, programs)?;
+        if taken_over && first {
+            self.say_taken_over(configured)?;
+        }
         self.prove()?;
         if first {
             self.refuse_where_ineffective()?;

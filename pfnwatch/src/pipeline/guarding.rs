@@ -4,11 +4,12 @@ use std::io::Write;
 
 use super::{Pipeline, Said};
 use crate::{
-    event::{Body, Event, Exemption, ExemptionUsed, PolicyLoaded, PolicyRefused, Time},
+    bpf::{hold::Stay, pins::Pins},
+    event::{Body, Event, Exemption, ExemptionUsed, Handover, PolicyLoaded, PolicyRefused, Time, mode_name},
     exit::Because,
     guard::proof,
     inventory::Inventory,
-    policy::{Grant, Mode},
+    policy::{Grant, Mode, OnAgentExit},
 };
 use pfnwatch_common::names;
 
@@ -39,6 +40,39 @@ impl<W: Write> Pipeline<W> {
         self.say_guard_state()
     }
 
+    /// What becomes of the programs when the agent goes.
+    pub(super) fn stay(&self) -> Stay {
+        match self.guard.policy().on_agent_exit {
+            OnAgentExit::Release => Stay::Go,
+            OnAgentExit::Hold => Stay::Pinned,
+        }
+    }
+
+    /// Says that the guard of an agent before was taken over, and what of it stays in force.
+    pub(super) fn say_taken_over(&mut self, configured: Mode) -> anyhow::Result<()> {
+        let mode = self.guard.policy().mode;
+        let granted = match self.guard.grants().len() {
+            0 => String::new(),
+            count => format!("; {count} exemptions that were granted by hand stay in force"),
+        };
+        let detail = if mode == configured {
+            format!("it guarded on without an agent{granted}")
+        } else {
+            format!(
+                "it guarded on without an agent, and its mode stays in force, not the configuration's ({}): `pfnwatch mode` changes it, or a \
+                 reload of the configuration{granted}",
+                mode_name(configured)
+            )
+        };
+        let taken_over = Handover { mode, pins: self.pins(), by: None, detail: Some(detail) };
+        self.emit(Event::now(Body::GuardTakenOver(taken_over)))
+    }
+
+    /// What is pinned of the guard in force.
+    pub(super) fn pins(&self) -> Vec<String> {
+        self.observation.as_ref().map(|observation| Pins::usual().of(observation.guard_id)).unwrap_or_default()
+    }
+
     /// Enforcing was asked for at the start, and cannot be done: that is no audit.
     pub(super) fn refuse_where_ineffective(&self) -> anyhow::Result<()> {
         match self.guard.ineffective() {
@@ -51,7 +85,7 @@ impl<W: Write> Pipeline<W> {
 
     /// Takes the configuration anew: all of it, or nothing.
     pub(super) fn reload(&mut self) -> anyhow::Result<()> {
-        let file = self.options.config.path().display().to_string();
+        let (file, stayed) = (self.options.config.path().display().to_string(), self.stay());
         let loaded = self.options.config.read().and_then(|config| {
             let policy = config.policy();
             match self.guard.ineffective() {
@@ -61,6 +95,11 @@ impl<W: Write> Pipeline<W> {
         });
         match loaded {
             Ok(()) => {
+                if self.stay() != stayed {
+                    // Pinned or not is settled when the programs are loaded.
+                    self.detach()?;
+                    self.look()?;
+                }
                 let Said { started, .. } = self.said;
                 self.said = Said { started, ..Said::now() };
                 self.say_policy(Some(file))?;
@@ -84,7 +123,8 @@ impl<W: Write> Pipeline<W> {
     /// Says whether the guard guards, where that is news.
     pub(super) fn say_guard_state(&mut self) -> anyhow::Result<()> {
         self.aftermath.attached(self.guard.is_armed());
-        match self.guard.news() {
+        let pins = self.pins();
+        match self.guard.news(pins) {
             Some(state) => self.emit(Event::now(Body::GuardState(state))),
             None => Ok(()),
         }

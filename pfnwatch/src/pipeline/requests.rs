@@ -4,11 +4,12 @@ use std::{io::Write, time::Duration};
 
 use super::{Pipeline, guarding::cannot_enforce};
 use crate::{
+    bpf::pins::Pins,
     control::{
         protocol::{self, Allow, Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Request, Revoked},
         server::Peer,
     },
-    event::{Actor, Body, Event, Exemption, ModeChanged},
+    event::{Actor, Body, Event, Exemption, Handover, ModeChanged},
     kept::put_back,
     policy::Mode,
 };
@@ -23,7 +24,7 @@ impl<W: Write> Pipeline<W> {
             Request::Status => Ok::<_, Refusal>(Answer::Status(Box::new(self.status()))).into(),
             Request::Events(wanted) => self.recent.reply(wanted),
             Request::Block { namespace } => self.block(&namespace).into(),
-            Request::Release => Ok::<_, Refusal>(Answer::Released(self.release())).into(),
+            Request::Release => self.release(peer).into(),
         }
     }
 
@@ -79,8 +80,14 @@ impl<W: Write> Pipeline<W> {
         })))
     }
 
-    fn release(&mut self) -> Released {
-        Released { removed: Vec::new(), still_guarding: self.guard.is_attached() }
+    /// Takes away the pins: the guard then goes with the agent, as long as that is not loaded anew.
+    fn release(&mut self, peer: &Peer) -> Result<Answer, Refusal> {
+        let removed: Vec<_> = Pins::usual().remove()?.iter().map(|pin| pin.display().to_string()).collect();
+        let mode = self.guard.policy().mode;
+        let released = Handover { mode, pins: removed.clone(), by: Some(actor(peer)), detail: None };
+        self.emit(Event::now(Body::GuardReleased(released)))?;
+        self.say_guard_state()?;
+        Ok(Answer::Released(Released { removed, still_guarding: self.guard.is_attached() }))
     }
 }
 

@@ -49,7 +49,7 @@ impl<W: Write> Pipeline<W> {
             exemptions: self.exemptions(),
             counters: self.counters(),
             on_agent_exit: policy.on_agent_exit,
-            pins: Vec::new(),
+            pins: self.pins(),
         }
     }
 

@@ -1,0 +1,57 @@
+//! Attaching one program of a plan.
+
+use anyhow::Context as _;
+use aya::{
+    Btf, Ebpf,
+    programs::{FExit, KProbe, Lsm, RawTracePoint, links::FdLink},
+};
+
+use super::super::plan::{Hook, Step};
+
+/// Loads and attaches a program. `take`: the link is wanted, to be pinned; else the object keeps it.
+///
+/// # Errors
+/// The kernel refuses it, or has nothing to attach it to.
+pub(super) fn attach_program(
+    ebpf: &mut Ebpf,
+    step: &Step,
+    btf: Option<&Btf>,
+    take: bool,
+) -> anyhow::Result<Option<FdLink>> {
+    let program = ebpf.program_mut(step.name).with_context(|| format!("the object has no program {}", step.name))?;
+    match step.hook {
+        Hook::Kprobe(function) | Hook::Kretprobe(function) => {
+            let probe: &mut KProbe = program.try_into()?;
+            probe.load().context("the kernel refuses to load it")?;
+            // ENOENT where the kernel has no such function, or has inlined it everywhere.
+            let id =
+                probe.attach(function, 0).with_context(|| format!("the kernel has no function {function} to probe"))?;
+            if !take {
+                return Ok(None);
+            }
+            let link = FdLink::try_from(probe.take_link(id)?);
+            link.map(Some).context("this kernel cannot pin a probe: on_agent_exit = \"hold\" needs Linux 5.15 or newer")
+        }
+        Hook::Fexit(function) => {
+            let probe: &mut FExit = program.try_into()?;
+            let btf = btf.context("vmlinux's BTF was not read")?;
+            probe.load(function, btf).context("the kernel refuses to load it")?;
+            let id = probe.attach().with_context(|| format!("the kernel refuses a trampoline on {function}"))?;
+            Ok(if take { Some(probe.take_link(id)?.into()) } else { None })
+        }
+        Hook::Lsm(hook) => {
+            let guard: &mut Lsm = program.try_into()?;
+            let btf = btf.context("vmlinux's BTF was not read")?;
+            guard.load(hook, btf).context("the kernel refuses to load it")?;
+            let id =
+                guard.attach().with_context(|| format!("the kernel refuses a program on the security hook {hook}"))?;
+            Ok(if take { Some(guard.take_link(id)?.into()) } else { None })
+        }
+        Hook::RawTracepoint(tracepoint) => {
+            let probe: &mut RawTracePoint = program.try_into()?;
+            probe.load().context("the kernel refuses to load it")?;
+            let id = probe.attach(tracepoint).with_context(|| format!("the kernel has no tracepoint {tracepoint}"))?;
+            Ok(if take { Some(probe.take_link(id)?.into()) } else { None })
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! A guard that holds on without an agent: taken over from the agent before, and left for the one to come.
+
+use anyhow::Context as _;
+use pfnwatch_common::guard::OVERLAP;
+
+use super::{attach::Links, guard::GuardMaps, pins::Pins};
+
+/// What becomes of the programs when the agent goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// They go with it.
+    Go,
+    /// They stay, pinned.
+    Pinned,
+}
+
+/// Puts a load of the programs in charge in one step, and only then takes away the load before it, so that at no moment
+/// neither guards. Gives whether there was one.
+///
+/// # Errors
+/// It cannot be pinned: the load before is in charge as it was.
+pub fn take_charge(
+    maps: &mut GuardMaps,
+    links: &mut Links,
+    guard: u64,
+    pins: &Pins,
+    stay: Stay,
+) -> anyhow::Result<bool> {
+    let before = maps.in_charge()? & !OVERLAP;
+    if before != 0 {
+        // The one in charge leaves notes before the other looks for them.
+        maps.put_in_charge(before | OVERLAP)?;
+        maps.put_in_charge(guard | OVERLAP)?;
+    }
+    let pinned = match stay {
+        Stay::Pinned => links.pin(pins, guard),
+        Stay::Go => Ok(()),
+    };
+    if let Err(error) = pinned {
+        maps.put_in_charge(before).context("the guard before cannot be put in charge again")?;
+        return Err(error);
+    }
+    maps.put_in_charge(guard)?;
+    match stay {
+        Stay::Pinned => pins.remove_all_but(guard)?,
+        Stay::Go => drop(pins.remove()?),
+    }
+    Ok(before != 0)
+}

@@ -1,0 +1,224 @@
+//! Where a guard that holds on without an agent is kept: below the BPF file system.
+//!
+//! ```text
+//! /sys/fs/bpf/pfnwatch/v1/maps/KNOWN_BLOCKS …    the version is that of the maps, see `PIN_VERSION`
+//!                        /links-GUARD_ID/guard …  one folder for each load of the programs; two while one takes over
+//! ```
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use aya::{maps::MapInfo, programs::links::FdLink};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use pfnwatch_common::{guard::PIN_VERSION, names};
+
+/// Where the pins are, unless this is a test.
+pub const ROOT: &str = "/sys/fs/bpf/pfnwatch";
+
+/// The maps that every load of the programs shares with the one before it.
+pub const SHARED: [&str; 13] = [
+    names::RECORDS,
+    names::COUNTERS,
+    names::ATTEMPTS,
+    names::POLICIES,
+    names::ACTIVE,
+    names::MODULE_EPOCH,
+    names::KNOWN_BLOCKS,
+    names::MISSED_BLOCKS,
+    names::WRITTEN_UUIDS,
+    names::UUID_STORES,
+    names::TICKETS,
+    names::GUARD_IN_CHARGE,
+    names::JUDGED,
+];
+
+/// The pins of this version's maps.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    root: PathBuf,
+}
+
+/// Sizes of pinned maps: whoever shares them has to take them as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinnedSizes {
+    /// Bytes of the ring buffer.
+    pub ring_bytes: u32,
+    /// Entries of `KNOWN_BLOCKS`.
+    pub known_blocks: u32,
+}
+
+impl Pins {
+    /// The usual place.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self { root: PathBuf::from(ROOT) }
+    }
+
+    /// Makes the folder of the maps.
+    ///
+    /// # Errors
+    /// There is no BPF file system, or it does not let us.
+    pub fn prepare(&self) -> anyhow::Result<()> {
+        let parent = self.root.parent().unwrap_or(&self.root);
+        let mounted = statfs(parent).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC);
+        anyhow::ensure!(
+            mounted,
+            "there is no BPF file system at {}, and a guard that holds on is kept there: `mount -t bpf bpf {0}`",
+            parent.display()
+        );
+        fs::create_dir_all(self.maps()).with_context(|| format!("{} cannot be made", self.maps().display()))
+    }
+
+    /// Where a shared map is pinned.
+    #[must_use]
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// Whether a guard is held there whose maps can be shared; the sizes of the maps.
+    #[must_use]
+    pub fn held(&self) -> Option<PinnedSizes> {
+        let size = |name: &str| Some(MapInfo::from_pin(self.map(name)).ok()?.max_entries());
+        Some(PinnedSizes { ring_bytes: size(names::RECORDS)?, known_blocks: size(names::KNOWN_BLOCKS)? })
+    }
+
+    /// Pins the links of a load.
+    ///
+    /// # Errors
+    /// One cannot be pinned: none of them is then.
+    pub fn pin(&self, links: Vec<(&'static str, FdLink)>, guard: u64) -> anyhow::Result<Vec<FdLink>> {
+        let folder = self.links(guard);
+        fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        let pin = |(name, link): (&str, FdLink)| {
+            let pinned = link.pin(folder.join(name)).with_context(|| format!("program {name} cannot be pinned"))?;
+            Ok(FdLink::from(pinned))
+        };
+        let pinned = links.into_iter().map(pin).collect::<anyhow::Result<Vec<_>>>();
+        pinned.inspect_err(|_| drop(fs::remove_dir_all(&folder)))
+    }
+
+    /// Removes the links of every load but this one: the kernel detaches those programs.
+    ///
+    /// # Errors
+    /// The file system does not let us.
+    pub fn remove_all_but(&self, guard: u64) -> anyhow::Result<()> {
+        let own = self.links(guard);
+        for folder in folders(&self.root)?.iter().flat_map(|version| folders(version).unwrap_or_default()) {
+            if folder != own && folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("links-")) {
+                fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+            }
+        }
+        // Maps of other versions have no program any more.
+        for version in folders(&self.root)?.into_iter().filter(|version| *version != self.version()) {
+            fs::remove_dir_all(&version).with_context(|| format!("{} cannot be removed", version.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The pinned programs of a load, as paths; empty once they were removed by hand, or the file system is gone.
+    #[must_use]
+    pub fn of(&self, guard: u64) -> Vec<String> {
+        let entries = fs::read_dir(self.links(guard)).into_iter().flatten().flatten();
+        let mut pins: Vec<_> = entries.map(|entry| entry.path().display().to_string()).collect();
+        pins.sort_unstable();
+        pins
+    }
+
+    /// Removes everything. Gives the paths of what was removed.
+    ///
+    /// # Errors
+    /// The file system does not let us.
+    pub fn remove(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let mut pins = Vec::new();
+        collect(&self.root, &mut pins)
+            .with_context(|| format!("the pins below {} cannot be read (it needs root)", self.root.display()))?;
+        // The links first: a program never finds its maps gone, and what is left after an error can be removed again.
+        pins.sort_by_key(|pin| pin.parent().is_some_and(|folder| folder.ends_with("maps")));
+        for pin in &pins {
+            fs::remove_file(pin).with_context(|| format!("the pin {} cannot be removed", pin.display()))?;
+        }
+        match fs::remove_dir_all(&self.root) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{} cannot be removed", self.root.display()))
+            }
+            _ => Ok(pins),
+        }
+    }
+
+    fn version(&self) -> PathBuf {
+        self.root.join(format!("v{PIN_VERSION}"))
+    }
+
+    fn maps(&self) -> PathBuf {
+        self.version().join("maps")
+    }
+
+    fn links(&self, guard: u64) -> PathBuf {
+        self.version().join(format!("links-{guard}"))
+    }
+}
+
+/// The folders in a folder; none where it is not there.
+fn folders(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("{} cannot be read", folder.display()))?,
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
+}
+
+/// All files below a folder; none where it is not there.
+fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() { collect(&path, into)? } else { into.push(path) }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_pins_go_and_nothing_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins { root: folder.path().join("pfnwatch") };
+        assert_eq!(pins.remove().unwrap(), Vec::<PathBuf>::new());
+        for pin in ["v1/maps/POLICIES", "v1/links-7/guard"] {
+            let path = pins.root.join(pin);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let removed = pins.remove().unwrap();
+        assert_eq!(removed, ["v1/links-7/guard", "v1/maps/POLICIES"].map(|pin| pins.root.join(pin)), "links first");
+        assert!(!pins.root.exists());
+    }
+
+    #[test]
+    fn one_load_stays_and_other_versions_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let pins = Pins { root: folder.path().join("pfnwatch") };
+        for kept in ["maps", "links-7", "links-8"] {
+            fs::create_dir_all(pins.version().join(kept)).unwrap();
+        }
+        fs::create_dir_all(pins.root.join("v0/links-1")).unwrap();
+        pins.remove_all_but(8).unwrap();
+        assert_eq!(folders(&pins.root).unwrap(), [pins.version()]);
+        assert!(pins.version().join("maps").exists() && pins.links(8).exists() && !pins.links(7).exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_no_bpf_file_system_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Pins { root: folder.path().join("pfnwatch") }.prepare().unwrap_err().to_string();
+        assert!(error.contains("mount -t bpf"), "{error}");
+    }
+}

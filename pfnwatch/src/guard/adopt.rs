@@ -1,0 +1,74 @@
+//! What a guard that held on was told by the agent before: it stays in force.
+
+use pfnwatch_common::policy::{Exemption, ExemptionKind, FOR_EVER, Snapshot};
+use uuid::Uuid;
+
+use super::Guard;
+use crate::{
+    bpf::guard::GuardMaps,
+    policy::{Grant, Mode, Subject, compile::OF_CONFIGURATION},
+};
+
+impl Guard {
+    /// Takes over the mode and the exemptions that were granted by hand; those of the configuration are in the file.
+    pub(super) fn adopt(&mut self, maps: &mut GuardMaps) -> anyhow::Result<()> {
+        let held = maps.snapshot()?;
+        self.number = maps.number()?;
+        if held.module_epoch != self.kernel.module_epoch {
+            maps.forget_blocks()?;
+        }
+        if self.number == 0 {
+            return Ok(());
+        }
+        self.policy.mode = if held.mode == Mode::Enforce as u32 { Mode::Enforce } else { Mode::Audit };
+        for grant in grants(&held) {
+            let unknown = !self.grants.iter().any(|known| known.id == grant.id);
+            if unknown && (!grant.once || maps.is_unspent(grant.id)) {
+                self.last_grant = self.last_grant.max(grant.id);
+                self.grants.push(grant);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The exemptions of a snapshot that were granted by hand. Who asked for them and why was the agent's before to know.
+fn grants(snapshot: &Snapshot) -> impl Iterator<Item = Grant> {
+    let count = usize::try_from(snapshot.exemption_count).unwrap_or(usize::MAX);
+    snapshot.exemptions.iter().take(count).filter(|it| it.id & OF_CONFIGURATION == 0).map(|exemption| {
+        let Exemption { kind, once, id, until_ns, first, namespace_uuid, .. } = *exemption;
+        let subject = if kind == ExemptionKind::Namespace as u32 {
+            Subject::Namespace(Uuid::from_bytes(namespace_uuid))
+        } else {
+            Subject::RegionStart(first)
+        };
+        Grant {
+            id,
+            subject,
+            until_boot_ns: (until_ns != FOR_EVER).then_some(until_ns),
+            once: once != 0,
+            reason: "granted while an earlier agent ran, whose events say why".to_owned(),
+            by: "unknown".to_owned(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_granted_by_hand_is_adopted_and_nothing_else() {
+        let mut snapshot = Snapshot { exemption_count: 3, ..Snapshot::EMPTY };
+        let range = Exemption { kind: ExemptionKind::Range as u32, id: 7, first: 4096, last: 8191, ..Exemption::EMPTY };
+        let uuid = Exemption { kind: ExemptionKind::Namespace as u32, id: 8, once: 1, ..Exemption::EMPTY };
+        let [first, second, third, fourth, ..] = &mut snapshot.exemptions;
+        *first = Exemption { until_ns: 5, ..range };
+        *second = Exemption { id: 9 | OF_CONFIGURATION, ..range };
+        *third = Exemption { until_ns: FOR_EVER, namespace_uuid: [3; 16], ..uuid };
+        *fourth = range;
+        let found: Vec<_> = grants(&snapshot).map(|it| (it.id, it.subject, it.until_boot_ns, it.once)).collect();
+        let namespace = Subject::Namespace(Uuid::from_bytes([3; 16]));
+        assert_eq!(found, [(7, Subject::RegionStart(4096), Some(5), false), (8, namespace, None, true)]);
+    }
+}
