@@ -5,11 +5,11 @@ use std::io::Write;
 use super::{Pipeline, Said};
 use crate::{
     bpf::{hold::Stay, pins::Pins},
-    event::{Body, Event, Exemption, ExemptionUsed, Handover, PolicyLoaded, PolicyRefused, Time, mode_name},
+    event::{Body, Event, Exemption, ExemptionUsed, Handover, PolicyLoaded, PolicyRefused, Time},
     exit::Because,
     guard::proof,
     inventory::Inventory,
-    policy::{Grant, Mode, OnAgentExit},
+    policy::{Grant, Mode, OnAgentExit, mode_name},
 };
 use pfnwatch_common::names;
 
