@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::case::{nothing_is_written, small, wanted};
 
 const LIMIT: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(500);
 /// How often the mode, or the policy, is another.
 const CHANGES: usize = 1000;
 
@@ -47,8 +47,8 @@ fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => break,
             Err(error) => return Err(error).with_context(|| format!("{prepared:?}{}", agent.said())),
         }
-        // There is room for 30 in the smaller region.
-        ensure!(passed.len() < 58 && begun.elapsed() < 2 * LIMIT, "it never denies{}", agent.said());
+        // There is room for ten in the smaller region.
+        ensure!(passed.len() < 19 && begun.elapsed() < 2 * LIMIT, "it never denies{}", agent.said());
         thread::sleep(PAUSE);
     }
     for made in &passed {
@@ -173,6 +173,32 @@ fn policy_swapped_a_thousand_times_while_an_exempted_creation_loops() -> Result<
     ensure!(told.iter().all(|event| says(event, "event", "exempt") || event["why"] == "policy_changed"), "{told:#?}");
     assert_eq!(told.len(), made, "{tally}");
     Ok(())
+}
+
+/// Denied as fast as somebody can try: who says that it shall end must be heard.
+#[test]
+fn mode_is_taken_while_denials_flood() -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let region = regions::fresh()?.first;
+    let guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    let (begun, trying) = (Instant::now(), AtomicBool::new(true));
+    thread::scope(|scope| -> Result<()> {
+        let rival = scope.spawn(|| {
+            while trying.load(Ordering::Acquire) && prepared.bind().is_err() {
+                std::hint::spin_loop()
+            }
+        });
+        thread::sleep(Duration::from_secs(3));
+        let asked = Instant::now();
+        let told = guard.stance(Stance::Audit);
+        let took = asked.elapsed();
+        trying.store(false, Ordering::Release);
+        rival.join().map_err(|_| anyhow::anyhow!("the rival panicked"))?;
+        told?;
+        ensure!(took < PATIENCE, "the agent took {took:?} to answer, {:?} after the first denial", begun.elapsed());
+        Ok(())
+    })
 }
 
 /// Stopped, with a ring of one page that is full: the kernel's side decides as ever, and what is lost is counted.
