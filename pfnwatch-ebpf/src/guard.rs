@@ -43,7 +43,7 @@ fn guard(ctx: LsmContext) -> i32 {
 #[inline(always)]
 fn passed_on(ctx: &LsmContext) -> i32 {
     let before: i32 = ctx.arg(2);
-    if before < 0 && before >= -4095 { before } else { 0 }
+    if (-4095..0).contains(&before) { before } else { 0 }
 }
 
 /// Whether the link is that of a creation to be refused.
