@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use anyhow::Context as _;
 use nix::time::{ClockId, clock_gettime};
+use pfnwatch_common::guard::UNSEEN;
 
 use crate::{
     bpf::guard::GuardMaps,
@@ -33,6 +34,8 @@ pub struct Guard {
     clock: Clock,
     maps: Option<GuardMaps>,
     off: Option<String>,
+    /// Whether what the guard knows of blocks is from a load before, and good for this libnvdimm.
+    continues: bool,
     armed: bool,
     number: u64,
     configured: Vec<u64>,
@@ -65,6 +68,7 @@ impl Guard {
             clock: Clock::start(wall, boot_ns),
             maps: None,
             off: Some("libnvdimm is not loaded".to_owned()),
+            continues: false,
             armed: false,
             number: 0,
             configured: Vec::new(),
@@ -84,6 +88,7 @@ impl Guard {
         // Before anything is asked of this libnvdimm: what is found out from now on is good for this one or a later.
         self.kernel.module_epoch = maps.module_epoch()?;
         self.kernel.max_struct_page = None;
+        self.continues = false;
         if shared {
             self.adopt(&mut maps)?;
         } else {
@@ -116,8 +121,11 @@ impl Guard {
         let Some(maps) = &mut self.maps else { return Ok(()) };
         for namespace in &inventory.namespaces {
             let Some((start, block)) = known::block(namespace) else { continue };
-            maps.know(start, block)?;
-            if block == pfnwatch_common::guard::UNSEEN {
+            // A guard that held on has seen all that happened since the agent before looked.
+            if !(self.continues && block == UNSEEN) {
+                maps.know(start, block)?;
+            }
+            if maps.is_unseen(start) {
                 self.unseen.insert(namespace.name.clone(), start);
             }
         }

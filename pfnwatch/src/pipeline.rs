@@ -152,11 +152,6 @@ impl<W: Write> Pipeline<W> {
                     tracing::info!("{signal}: the rest is read, then pfnwatch ends");
                     break;
                 }
-                records = records(self.observation.as_mut(), &mut batch) => {
-                    records.context("the ring buffer cannot be waited on")?;
-                    self.deliver(&mut batch)?;
-                    self.account_soon()?;
-                }
                 Call { request, peer, responder } = control.next() => {
                     let reply = self.answer(request, &peer);
                     responder.answer(reply);
@@ -169,6 +164,12 @@ impl<W: Write> Pipeline<W> {
                     self.end_exemptions()?;
                 }
                 _ = prove.tick() => self.prove()?,
+                // The last: a flood of them must not hold off what people ask.
+                records = records(self.observation.as_mut(), &mut batch) => {
+                    records.context("the ring buffer cannot be waited on")?;
+                    self.deliver(&mut batch)?;
+                    self.account_soon()?;
+                }
             }
         }
         self.detach()?;

@@ -80,15 +80,20 @@ impl GuardMaps {
         }
     }
 
+    /// Whether there may be any block on a namespace.
+    pub fn is_unseen(&self, start: u64) -> bool {
+        matches!(self.known_blocks.get(&start, 0), Ok(UNSEEN))
+    }
+
     /// Takes back that there may be any block on a namespace.
     ///
     /// # Errors
     /// The kernel refuses it.
     pub fn seen(&mut self, start: u64) -> anyhow::Result<()> {
-        match self.known_blocks.get(&start, 0) {
-            Ok(UNSEEN) => self.known_blocks.remove(&start).context("a known info block cannot be taken back"),
-            _ => Ok(()),
+        if !self.is_unseen(start) {
+            return Ok(());
         }
+        self.known_blocks.remove(&start).context("a known info block cannot be taken back")
     }
 
     /// Makes the ticket of an exemption for one creation.

@@ -14,7 +14,8 @@ impl Guard {
     pub(super) fn adopt(&mut self, maps: &mut GuardMaps) -> anyhow::Result<()> {
         let held = maps.snapshot()?;
         self.number = maps.number()?;
-        if held.module_epoch != self.kernel.module_epoch {
+        self.continues = held.armed != 0 && held.module_epoch == self.kernel.module_epoch;
+        if !self.continues {
             maps.forget_blocks()?;
         }
         if self.number == 0 {
