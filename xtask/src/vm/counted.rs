@@ -12,9 +12,9 @@ use guest::report::Report;
 
 use super::initramfs::Base;
 use super::kernel::{self, Found};
-use super::qemu::{self, Qemu};
+use super::qemu::Qemu;
 use super::scenario::BENCH;
-use super::{home, lock, programs, session};
+use super::{backends, home, lock, programs, session};
 use crate::progress;
 
 /// The line that is measured on: the newest with long support.
@@ -51,11 +51,7 @@ pub(crate) fn run(empty: PathBuf) -> Result<Measured> {
         purpose: Purpose::BenchGuard,
     };
     Base::new(&built)?.with(empty::OBJECT, empty).write(&kernel, None, &orders, &initramfs)?;
-    let mut backends = Vec::new();
-    for (number, nvdimm) in BENCH.nvdimms.iter().enumerate() {
-        backends.push(home.join(format!("nvdimm{number}.img")));
-        qemu::blank(&home.join(format!("nvdimm{number}.img")), qemu::backend_bytes(nvdimm))?;
-    }
+    let backends = backends(&kernel.line, &BENCH)?;
     let spinner = progress::spinner("measure in a virtual machine that counts instructions");
     let mut measurements = Vec::new();
     let command = qemu.command(&kernel.image, &initramfs, &BENCH, &backends);
