@@ -9,6 +9,9 @@ pub const PIN_VERSION: u32 = 1;
 /// Set in `GUARD_IN_CHARGE` while two guards are attached: what one has judged the other leaves alone.
 pub const OVERLAP: u64 = 1 << 63;
 
+/// In `KNOWN_BLOCKS`, in place of a uuid: nobody has looked at the namespace, so that there may be any block.
+pub const UNSEEN: [u8; 16] = [0xff; 16];
+
 /// How many slots `MISSED_BLOCKS` has.
 pub const MISSED_SLOTS: usize = 8192;
 

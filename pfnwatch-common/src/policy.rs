@@ -7,6 +7,7 @@ use crate::record::Plain;
 
 /// How many snapshots there is room for.
 pub const SLOTS: u32 = 8;
+const _: () = assert!(SLOTS.is_power_of_two());
 
 /// How many exemptions one snapshot holds.
 pub const MOST_EXEMPTIONS: usize = 64;

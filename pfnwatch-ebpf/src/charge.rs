@@ -45,7 +45,7 @@ fn is_judged_by_another() -> bool {
 pub(crate) fn has_judged() {
     if in_charge() & OVERLAP != 0 {
         // Without room for the note a creation may be judged twice: it is still judged.
-        let _ = JUDGED.insert(task::thread_id(), &globals::guard_id(), 0);
+        let _ = JUDGED.insert(task::thread_id(), globals::guard_id(), 0);
     }
 }
 

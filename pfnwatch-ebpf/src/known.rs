@@ -1,6 +1,9 @@
 //! The valid info blocks that were met: a bind that finds one is no creation.
 
-use pfnwatch_common::{counter::Counter, guard::missed_slot};
+use pfnwatch_common::{
+    counter::Counter,
+    guard::{UNSEEN, missed_slot},
+};
 
 use crate::{
     counters::count,
@@ -24,7 +27,7 @@ pub(crate) enum Met {
 pub(crate) fn remember(nd_pfn: NdPfn) -> Read<()> {
     let (Some(namespace), Some(uuid)) = (nd_pfn.namespace()?, nd_pfn.uuid_value()?) else { return Ok(()) };
     let (start, _) = namespace.range()?;
-    if KNOWN_BLOCKS.insert(start, &uuid, 0).is_err() {
+    if KNOWN_BLOCKS.insert(start, uuid, 0).is_err() {
         count(Counter::BlockMissed);
         if let Some(missed) = MISSED_BLOCKS.get_ptr_mut(0) {
             // SAFETY: the pointer is to the map's value, and `missed_slot` lies within it.
@@ -43,11 +46,15 @@ pub(crate) fn forget(start: u64) {
 /// Whether the block with this uuid was met on the namespace that starts there.
 #[inline(always)]
 pub(crate) fn met(start: u64, uuid: &Uuid) -> Met {
-    if let Some(known) = KNOWN_BLOCKS.get_ptr(start)
+    if let Some(known) = KNOWN_BLOCKS.get_ptr(start) {
         // SAFETY: memory of a replaced entry outlives the program (RCU).
-        && uuid.is(unsafe { &*known })
-    {
-        return Met::Known;
+        let known = unsafe { &*known };
+        if uuid.is(known) {
+            return Met::Known;
+        }
+        if known.is_bytes(&UNSEEN) {
+            return Met::Missed;
+        }
     }
     let Some(missed) = MISSED_BLOCKS.get_ptr(0) else { return Met::Missed };
     // SAFETY: the pointer is to the map's value, and `missed_slot` lies within it.

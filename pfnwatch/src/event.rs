@@ -17,7 +17,7 @@ use uuid::Uuid;
 pub use self::{
     agent::{Blind, Lost, MaxStructPageKnown, ProgramState, Ready, State, Stopped, Undecoded},
     found::Found,
-    guard::{Exemption, GuardState, Handover, ModeChanged, PolicyLoaded, PolicyRefused, mode_name},
+    guard::{Exemption, GuardState, Handover, ModeChanged, PolicyLoaded, PolicyRefused},
     judged::{ExemptionUsed, Judged, Origin, Replaced, Why},
     setup::{Block, GuardSaid, Judgement, Outcome, Prediction, SetUp, Sizes, personality_name},
 };

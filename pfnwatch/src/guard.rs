@@ -117,7 +117,7 @@ impl Guard {
         for namespace in &inventory.namespaces {
             let Some((start, block)) = known::block(namespace) else { continue };
             maps.know(start, block)?;
-            if block == crate::bpf::guard::UNSEEN {
+            if block == pfnwatch_common::guard::UNSEEN {
                 self.unseen.insert(namespace.name.clone(), start);
             }
         }

@@ -177,7 +177,8 @@ impl<W: Write> Pipeline<W> {
     }
 
     fn emit(&mut self, mut event: Event) -> anyhow::Result<()> {
-        if let (Some(actor), Some(cgroups)) = (event.actor_mut(), &self.cgroups) {
+        // One who asked over the control socket comes with a path, and without a number.
+        if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
         self.recent.push(&event);

@@ -203,6 +203,8 @@ fn a_kept_block_is_printed_and_written_into_a_new_file_alone() {
     assert!(error(&ask(&agent, &arguments)).contains("is not overwritten"));
     let output = ask(&agent, &["superblock", "--kept", "namespace0.0", "--format", "json"]);
     assert_eq!((code(&output), &json(&output)["excess_bytes"]), (3, &(16 << 20).into()));
+    let first = json(&output)["put_back"][0].clone();
+    assert_eq!(first, "pfnwatch superblock --kept namespace0.0 --raw FILE", "it is in no file yet");
     let output = ask(&agent, &["superblock", "--kept", "namespace9.9"]);
     assert_eq!(code(&output), 1);
     assert!(error(&output).contains("no info block of namespace9.9 is kept"));

@@ -14,6 +14,7 @@ mod lifecycle;
 mod max128;
 mod names_swap;
 mod no_bpf;
+mod no_room;
 mod reconfigure;
 mod seeds;
 mod stock;

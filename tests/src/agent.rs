@@ -21,6 +21,8 @@ const READY: &str = "ready";
 const READY_LIMIT: Duration = Duration::from_secs(30);
 /// From what happens in the kernel to the line that tells of it.
 const EVENT_LIMIT: Duration = Duration::from_secs(20);
+/// How many of its lines an error shows.
+const SHOWN: usize = 60;
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// A running `pfnwatch run --format json`. Killed when dropped.
@@ -149,10 +151,12 @@ impl Agent {
         Ok(Pid::from_raw(i32::try_from(self.child.id()).context("a pid out of range")?))
     }
 
-    /// All that it said, for an error.
+    /// What it said, for an error: how it began, and how it ended.
     pub fn said(&mut self) -> String {
         self.seen.extend(self.lines.try_iter());
-        self.seen.iter().fold("\nthe agent said:".to_owned(), |text, line| match line {
+        let left_out = self.seen.len().saturating_sub(SHOWN);
+        let shown = self.seen.iter().enumerate().filter(|(at, _)| !(SHOWN / 2..SHOWN / 2 + left_out).contains(at));
+        shown.fold(format!("\nthe agent said ({left_out} lines left out):"), |text, (_, line)| match line {
             Line::Json(json) => text + "\n    " + &json.to_string(),
             Line::Text(line) => text + "\n    " + line,
         })

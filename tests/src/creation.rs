@@ -78,6 +78,15 @@ pub fn prepare(wanted: &Wanted) -> Result<Prepared> {
     claim(wanted, &namespace, &new_uuid()?)
 }
 
+/// Makes an empty namespace with a label, disabled: to be claimed later. Several can be there at a time, whereas a region
+/// has one namespace that waits to be made, which is the same until it has been enabled.
+pub fn set_aside(wanted: &Wanted) -> Result<String> {
+    let namespace = new_namespace(wanted)?;
+    sysfs::bind(&namespace, "nd_pmem").with_context(|| format!("cannot enable {namespace} raw"))?;
+    sysfs::unbind(&namespace)?;
+    Ok(namespace)
+}
+
 /// Has the region's seed claim a namespace that is there and disabled, without binding.
 pub fn claim(wanted: &Wanted, namespace: &str, block_uuid: &str) -> Result<Prepared> {
     let (kind, driver) = match wanted.mode {

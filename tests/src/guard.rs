@@ -15,8 +15,8 @@ use crate::creation::Prepared;
 use crate::policy::{self, Policy, Stance};
 use crate::wait;
 
-/// The agent's control socket in the guest.
-pub const SOCKET: &str = "/run/pfnwatch-control.sock";
+/// The agent's control socket in the guest: the usual one, to which the agent's own remedies go.
+pub const SOCKET: &str = "/run/pfnwatch/control.sock";
 const ARMED_LIMIT: Duration = Duration::from_secs(30);
 /// From a bind to the line that tells of it.
 const EVENT_LIMIT: Duration = Duration::from_secs(20);

@@ -47,7 +47,7 @@ impl Policy {
     }
 
     /// The ideal is computed with half of what a sound kernel reserves for a page: what that makes with map=dev is
-    /// oversize, if it is not small (512 MiB at align 2M, 128 MiB at align 4K).
+    /// oversize, if it is not small (384 MiB and more).
     pub fn strict(stance: Stance) -> Self {
         Self { reference_struct_page: SMALL_STRUCT_PAGE, ..Self::usual(stance) }
     }

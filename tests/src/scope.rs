@@ -78,6 +78,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "guard::lifecycle::", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
+    Scope { prefix: "guard::no_room::", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "guard::storms::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("inventory::"),
     observing("life::"),

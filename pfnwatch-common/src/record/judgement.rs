@@ -43,7 +43,8 @@ pub enum Unjudged {
     NoMaxStructPage = 3,
     /// The policy was replaced again and again meanwhile.
     PolicyChanged = 4,
-    /// There may be a valid block: one was met for which the table of known blocks had no room.
+    /// There may be a valid block: nobody has looked at the namespace since the agent is there, or one was met for which the
+    /// table of known blocks had no room.
     BlockMissed = 5,
 }
 

@@ -25,10 +25,7 @@ fn search(creation: &Creation, snapshot: &Snapshot, takes: impl Fn(&Exemption) -
     }
     let now = emit::now();
     let mut at = 0;
-    while at < MOST_EXEMPTIONS {
-        if at as u32 >= snapshot.exemption_count {
-            return 0;
-        }
+    while at < MOST_EXEMPTIONS && at < snapshot.exemption_count as usize {
         // SAFETY: `at` is within the array.
         let exemption = unsafe { &*snapshot.exemptions.as_ptr().add(at) };
         if covers(exemption, creation) && now < exemption.until_ns && takes(exemption) {

@@ -104,7 +104,8 @@ fn weigh(creation: &Creation, snapshot: &Snapshot, policy: u64) -> Judged {
     let Ok(wanted) = reservation(&geometry, snapshot.max_struct_page, rule) else { return Judged::FINE };
     let Ok(ideal) = reservation(&geometry, snapshot.reference_struct_page, rule) else { return Judged::FINE };
     let excess = wanted.dataoff.saturating_sub(ideal.dataoff);
-    if !is_oversize(excess, geometry.size, geometry.align, snapshot.aligns, snapshot.parts_per_million) {
+    let align = geometry.align.max(geometry.compat);
+    if !is_oversize(excess, geometry.size, align, snapshot.aligns, snapshot.parts_per_million) {
         return Judged::FINE;
     }
     Judged {
@@ -133,7 +134,8 @@ fn module_epoch() -> u64 {
 
 #[inline(always)]
 fn slot(policy: u64) -> Option<&'static Snapshot> {
-    let snapshot = POLICIES.get_ptr((policy % SLOTS as u64) as u32)?;
+    // The slots are a power of two, of which the lower half of the number has all the bits.
+    let snapshot = POLICIES.get_ptr((policy & 0xffff_ffff) as u32 % SLOTS)?;
     // SAFETY: the map's values live as long as the program. A value that is written meanwhile is one of any integers,
     // and `judge` sees that it was.
     Some(unsafe { &*snapshot })

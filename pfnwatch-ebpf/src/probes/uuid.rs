@@ -19,7 +19,7 @@ fn uuid_store_enter(ctx: ProbeContext) -> u32 {
     let (Some(device), Some(out)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else { return 0 };
     if charge::is_mine() && matches!(Device::at(device).personality(), Ok(Personality::Pfn | Personality::Dax)) {
         // Full, or a fault: what is not seen here is a creation that passes.
-        let _ = UUID_STORES.insert(task::thread_id(), &UuidStore { device, out }, 0);
+        let _ = UUID_STORES.insert(task::thread_id(), UuidStore { device, out }, 0);
     }
     0
 }
@@ -45,7 +45,7 @@ fn uuid_store_return(ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 fn written(device: u64, out: u64) -> Read<()> {
     if let Some(uuid) = uuid_behind(out)? {
-        let _ = WRITTEN_UUIDS.insert(device, &uuid, 0);
+        let _ = WRITTEN_UUIDS.insert(device, uuid, 0);
     }
     Ok(())
 }

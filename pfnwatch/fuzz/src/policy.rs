@@ -30,10 +30,11 @@ fn compiles(policy: &Policy) {
     let starts = policy.exemptions.iter().filter_map(|exemption| exemption.subject.value().strip_prefix("0x").map(hex));
     let regions: Vec<_> = starts.map(|start| RegionFacts { set_cookie: Some(start), start, size: 1 }).collect();
     let clock = Clock::start(UNIX_EPOCH + Duration::from_secs(NOW), SECOND);
-    let Compiled { snapshot, words, left_out } = compile(policy, &[], &kernel, &regions, &clock, true);
+    let Compiled { snapshot, words, left_out, configured } = compile(policy, &[], &kernel, &regions, &clock, true);
     assert!(snapshot.aligns <= u64::from(u32::MAX) && snapshot.parts_per_million <= 1_000_000);
     assert!((1..=4096).contains(&snapshot.reference_struct_page));
     assert_eq!(words.len(), policy.exemptions.len(), "each has an id of its own");
+    assert_eq!(configured.len(), policy.exemptions.len(), "in the order of the configuration");
     let count = snapshot.exemption_count as usize;
     for entry in snapshot.exemptions.iter().take(count) {
         assert!(words.contains_key(&entry.id));

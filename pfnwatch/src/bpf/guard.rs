@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError},
 };
 use pfnwatch_common::{
-    guard::{MISSED_SLOTS, MissedBlocks},
+    guard::{MISSED_SLOTS, MissedBlocks, UNSEEN},
     names,
     policy::{SLOTS, Snapshot},
 };
@@ -21,9 +21,6 @@ pub struct GuardMaps {
     tickets: HashMap<MapData, u64, u64>,
     in_charge: Array<MapData, u64>,
 }
-
-/// In `KNOWN_BLOCKS`: whether there is a block was never seen, so that there may be any.
-pub const UNSEEN: [u8; 16] = [0xff; 16];
 
 impl GuardMaps {
     /// Takes the maps out of the object.

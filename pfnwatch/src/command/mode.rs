@@ -24,8 +24,8 @@ Examples:
   sudo pfnwatch mode enforce --reason 'rollout, step 2'  refuse oversize creations from now on
   sudo pfnwatch mode audit --reason 'restore of db3'     report them only
 
-A change is in force when the command ends, and it is an event. It does not outlast the agent: a lasting mode belongs \
-into the policy. Where enforce cannot work nothing is changed.
+A change is in force when the command ends, and it is an event. It lasts until the policy is read again (SIGHUP) or the \
+agent ends, unless the guard is held: a lasting mode belongs into the policy. Where enforce cannot work nothing is changed.
 
 Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage; 4 this host cannot enforce.")]
 pub struct Args {

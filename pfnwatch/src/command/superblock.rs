@@ -85,7 +85,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let report = Report::of(&found);
     let text = match args.format {
         Format::Table => text(&report, kept.as_ref(), args.raw.as_deref()),
-        Format::Json => json(&report, kept.as_ref())?,
+        Format::Json => json(&report, kept.as_ref(), args.raw.as_deref())?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     Ok(exit(&found, &report))
@@ -97,10 +97,10 @@ fn text(report: &Report<'_>, kept: Option<&KeptBlock>, raw: Option<&Path>) -> St
     head + &report.text() + &steps
 }
 
-fn json(report: &Report<'_>, kept: Option<&KeptBlock>) -> serde_json::Result<String> {
+fn json(report: &Report<'_>, kept: Option<&KeptBlock>, raw: Option<&Path>) -> serde_json::Result<String> {
     let mut document = report.json();
     if let Some(kept) = kept {
-        kept::add_to(&mut document, kept);
+        kept::add_to(&mut document, kept, raw);
     }
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }

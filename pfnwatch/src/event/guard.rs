@@ -4,6 +4,7 @@ use pfnwatch_common::policy::Mode;
 use serde::{Serialize, Serializer};
 
 use super::{Actor, Time};
+use crate::policy::mode_name;
 
 /// Another mode is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -89,15 +90,6 @@ pub struct Handover {
     pub by: Option<Actor>,
     /// What else there is to say, such as why a guard was not taken over.
     pub detail: Option<String>,
-}
-
-/// `audit` or `enforce`.
-#[must_use]
-pub const fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Audit => "audit",
-        Mode::Enforce => "enforce",
-    }
 }
 
 fn mode<S: Serializer>(mode: &Mode, serializer: S) -> Result<S::Ok, S::Error> {

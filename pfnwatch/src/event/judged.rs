@@ -91,7 +91,9 @@ impl Why {
             Self::ModuleChanged => "libnvdimm was loaded anew since pfnwatch looked",
             Self::NoMaxStructPage => "what this kernel reserves for each page is not known",
             Self::PolicyChanged => "the policy was replaced again and again meanwhile",
-            Self::BlockMissed => "the namespace may have a valid info block that there was no room to remember",
+            Self::BlockMissed => {
+                "the namespace may have a valid info block that pfnwatch has not seen, or had no room to remember"
+            }
         }
     }
 }

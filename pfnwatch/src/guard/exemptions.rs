@@ -69,10 +69,19 @@ impl Guard {
         let (over, rest) = std::mem::take(&mut self.grants).into_iter().partition(is_over);
         self.grants = rest;
         let over: Vec<Grant> = over;
-        if !over.is_empty() {
+        if !over.is_empty() || self.is_one_of_the_configuration_over() {
             self.hand_over()?;
         }
         Ok(over)
+    }
+
+    /// Whether the wall clock has passed the end of one that the guard still heeds: it was set forward since.
+    fn is_one_of_the_configuration_over(&mut self) -> bool {
+        let Ok((wall, boot_ns)) = now() else { return false };
+        self.clock.follow(wall, boot_ns);
+        let heeded = |id: u64| !self.left_out.iter().any(|left_out| left_out.id == id);
+        let over = |exemption: &Exemption| exemption.until.is_some_and(|until| until <= self.clock.wall());
+        self.in_configuration().any(|(id, exemption)| heeded(id) && over(exemption))
     }
 
     /// Those in force.

@@ -1,9 +1,8 @@
 //! Which info block the guard is to know of on a namespace, as the inventory has it. Pure.
 
-use crate::{
-    bpf::guard::UNSEEN,
-    inventory::{Namespace, namespace::SysfsMode},
-};
+use pfnwatch_common::guard::UNSEEN;
+
+use crate::inventory::{Namespace, namespace::SysfsMode};
 
 /// The start of the namespace and the uuid of its block: [`UNSEEN`] where nobody has looked at it, and none where there is
 /// nothing to know: no block, or no address.

@@ -5,11 +5,11 @@ use std::io::Write;
 use super::{Pipeline, Said};
 use crate::{
     bpf::{hold::Stay, pins::Pins},
-    event::{Body, Event, Exemption, ExemptionUsed, Handover, PolicyLoaded, PolicyRefused, Time, mode_name},
+    event::{Body, Event, Exemption, ExemptionUsed, Handover, PolicyLoaded, PolicyRefused, Time},
     exit::Because,
     guard::proof,
     inventory::Inventory,
-    policy::{Grant, Mode, OnAgentExit},
+    policy::{Grant, Mode, OnAgentExit, mode_name},
 };
 use pfnwatch_common::names;
 
@@ -116,7 +116,8 @@ impl<W: Write> Pipeline<W> {
     /// Says what policy is in force.
     pub(super) fn say_policy(&mut self, file: Option<String>) -> anyhow::Result<()> {
         let file = file.or_else(|| self.options.config.path_if_there().map(|path| path.display().to_string()));
-        let loaded = PolicyLoaded { file, number: self.guard.number(), by: None, explanation: Vec::new() };
+        let loaded =
+            PolicyLoaded { file, number: self.guard.number(), by: None, explanation: self.guard.policy().in_words() };
         self.emit(Event::now(Body::PolicyLoaded(loaded)))
     }
 

@@ -39,7 +39,12 @@ impl<W: Write> Pipeline<W> {
         self.said.mode_since = std::time::SystemTime::now();
         self.said.mode_by = peer.to_string();
         self.said.mode_reason.clone_from(&reason);
-        self.emit(Event::now(Body::ModeChanged(ModeChanged { from, to: wanted, by: Some(actor(peer)), reason })))?;
+        self.emit(Event::now(Body::ModeChanged(ModeChanged {
+            from,
+            to: wanted,
+            by: Some(Actor::from(peer)),
+            reason,
+        })))?;
         self.say_guard_state()?;
         Ok(Answer::Mode(ModeIs { mode, was: from.into() }))
     }
@@ -50,7 +55,7 @@ impl<W: Write> Pipeline<W> {
         let grant = self.guard.grant(subject, once, duration, reason, peer.to_string())?;
         let exemption = self.exemption(&grant);
         let until = exemption.until.map(|until| until.to_string());
-        self.emit(Event::now(Body::ExemptionGranted(Exemption { by: Some(actor(peer)), ..exemption })))?;
+        self.emit(Event::now(Body::ExemptionGranted(Exemption { by: Some(Actor::from(peer)), ..exemption })))?;
         Ok(Answer::Allowed(Allowed { id: grant.id, subject, until }))
     }
 
@@ -60,14 +65,14 @@ impl<W: Write> Pipeline<W> {
                 "there is no exemption {id} that could be withdrawn: `pfnwatch allow --list` shows them"
             )));
         };
-        let exemption = Exemption { by: Some(actor(peer)), ..self.exemption(&grant) };
+        let exemption = Exemption { by: Some(Actor::from(peer)), ..self.exemption(&grant) };
         self.emit(Event::now(Body::ExemptionEnded(exemption)))?;
         Ok(Answer::Revoked(Revoked { id }))
     }
 
     fn block(&self, namespace: &str) -> Result<Answer, Refusal> {
         let Some(kept) = self.kept.find(namespace) else {
-            return Err(Refusal::usage(format!("no info block is kept of {namespace}")));
+            return Err(Refusal::error(format!("no info block is kept of {namespace}")));
         };
         Ok(Answer::Block(Box::new(KeptBlock {
             namespace: kept.namespace.namespace.clone(),
@@ -84,14 +89,9 @@ impl<W: Write> Pipeline<W> {
     fn release(&mut self, peer: &Peer) -> Result<Answer, Refusal> {
         let removed: Vec<_> = Pins::usual().remove()?.iter().map(|pin| pin.display().to_string()).collect();
         let mode = self.guard.policy().mode;
-        let released = Handover { mode, pins: removed.clone(), by: Some(actor(peer)), detail: None };
+        let released = Handover { mode, pins: removed.clone(), by: Some(Actor::from(peer)), detail: None };
         self.emit(Event::now(Body::GuardReleased(released)))?;
         self.say_guard_state()?;
         Ok(Answer::Released(Released { removed, still_guarding: self.guard.is_attached() }))
     }
-}
-
-/// Who asked, as events have it.
-fn actor(peer: &Peer) -> Actor {
-    Actor { pid: peer.pid, uid: peer.uid, comm: peer.comm.clone(), cgroup_id: 0, cgroup: None }
 }

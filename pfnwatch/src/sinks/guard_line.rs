@@ -7,8 +7,9 @@ use crate::{
     assess::{Verdict, map_name},
     event::{
         Exemption, ExemptionUsed, Found, GuardSaid, GuardState, Handover, Judged, ModeChanged, Origin, PolicyLoaded,
-        PolicyRefused, Prediction, Replaced, SetUp, mode_name, personality_name,
+        PolicyRefused, Prediction, Replaced, SetUp, personality_name,
     },
+    policy::mode_name,
     units::Bytes,
 };
 

@@ -57,7 +57,8 @@ fn once_by_region() -> Result<()> {
     let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
     guard::succeed(&["allow", "--region", &region, "--once", "--reason", "a test"])?;
     let prepared = passes(&mut guard, &region)?;
-    ensure!(guard.judgement("exempt", &prepared)?["reason"].to_string().contains("a test"), "{}", guard.said());
+    let exempt = guard.judgement("exempt", &prepared)?;
+    ensure!(exempt["exemption"].to_string().contains("a test"), "the reason: {exempt}");
     denied(&mut guard, &region)?;
     denied(&mut guard, &region)?;
     guard.judged_only(&["exempt", "denied", "denied"])
@@ -67,14 +68,16 @@ fn once_by_region() -> Result<()> {
 fn once_by_namespace_uuid() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
-    let prepared = creation::prepare(&wanted(&region, MODES[1], Map::Dev))?;
+    let wanted_one = wanted(&region, MODES[1], Map::Dev);
+    let prepared = again(&wanted_one, &creation::set_aside(&wanted_one)?)?;
     guard::succeed(&["allow", "--uuid", &prepared.namespace_uuid, "--once", "--reason", "a test"])?;
     // Another namespace does not spend it.
-    denied(&mut guard, &region)?;
+    let other = wanted(&region, MODES[0], Map::Dev);
+    guard.denies(&again(&other, &creation::set_aside(&other)?)?)?;
     guard.passes(&prepared)?;
     namespace::disable(&prepared.namespace)?;
     infoblock::raw(&prepared.namespace, blank)?;
-    let second = again(&wanted(&region, MODES[1], Map::Dev), &prepared.namespace)?;
+    let second = again(&wanted_one, &prepared.namespace)?;
     guard.denies(&second)?;
     guard.judged_only(&["denied", "exempt", "denied"])
 }
@@ -86,7 +89,10 @@ fn once_is_spent_by_one_of_two_at_once() -> Result<()> {
     for _ in 0..RACES {
         guard::succeed(&["allow", "--region", &region, "--once", "--reason", "for one"])?;
         // Two devices with a driver each: the kernel has no lock that both need.
-        let [first, second] = MODES.map(|mode| creation::prepare(&wanted(&region, mode, Map::Dev)));
+        let [first, second] = MODES.map(|mode| {
+            let wanted = wanted(&region, mode, Map::Dev);
+            again(&wanted, &creation::set_aside(&wanted)?)
+        });
         let rivals = [first?, second?];
         let outcomes = thread::scope(|scope| {
             let started = rivals.each_ref().map(|rival| scope.spawn(|| rival.bind().is_ok()));

@@ -18,9 +18,9 @@ pub(super) fn wanted(region: &str, mode: Mode, map: Map) -> Wanted {
     Wanted { region: region.to_owned(), size_bytes: 512 * MIB, mode, map, align_bytes: 2 * MIB }
 }
 
-/// The smallest of all, at align 4K: 4 MiB in place of 2.
+/// The smallest of all, at align 4K: 8 MiB in place of 4, which is also more than the 2 MiB that the kernel rounds to.
 pub(super) fn small(region: &str, mode: Mode) -> Wanted {
-    Wanted { region: region.to_owned(), size_bytes: 128 * MIB, mode, map: Map::Dev, align_bytes: 4096 }
+    Wanted { region: region.to_owned(), size_bytes: 384 * MIB, mode, map: Map::Dev, align_bytes: 4096 }
 }
 
 /// Claims a namespace that is there once more, through the region's seed, with a new block uuid.

@@ -1,15 +1,16 @@
 //! What is denied, and what a denial leaves: nothing written, nothing behind, a reason, and room for what is lean.
 
 use anyhow::{Context as _, Result, ensure};
-use guest::creation::{self, Map};
+use guest::creation::{self, Map, Wanted};
 use guest::dmesg::Mark;
 use guest::guard::Guard;
 use guest::pfnwatch::ensure_says;
 use guest::policy::{Policy, Stance};
-use guest::{command, facts, formula, ndctl, regions, sysfs};
+use guest::{command, facts, formula, namespace, ndctl, regions, sysfs};
 use serde_json::json;
 
 use super::case::{MODES, again, count, no_other_warning, nothing_is_written, room, wanted};
+use crate::seen::MIB;
 
 /// Both kinds, on both NVDIMMs: the second lies at an odd multiple of 2 MiB.
 #[test]
@@ -75,6 +76,29 @@ fn e820_namespace() -> Result<()> {
     ensure_says(&event, &json!({ "namespace_uuid": null, "start_address": start, "region": region }))?;
     nothing_is_written(&prepared.namespace)?;
     guard.judged_only(&["denied"])
+}
+
+/// The guard and the verdict after the fact have one idea of what is oversize, also at the limits.
+#[test]
+fn is_just_what_the_verdict_calls_oversize() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut guard = Guard::start(&Policy::strict(Stance::Audit))?;
+    let shapes = [(64, 4096), (128, 4096), (256, 4096), (384, 4096), (128, 2 * MIB), (256, 2 * MIB), (384, 2 * MIB)];
+    let mut differ = Vec::new();
+    for (mebibytes, align_bytes) in shapes {
+        let shape = wanted(&region, MODES[0], Map::Dev);
+        let prepared = creation::prepare(&Wanted { size_bytes: mebibytes * MIB, align_bytes, ..shape })?;
+        guard.passes(&prepared)?;
+        let verdict = guard.set_up(&prepared.namespace_uuid, "made")?["verdict"].clone();
+        // Told before the set-up.
+        let denied = guard.judgements().iter().any(|event| event["block_uuid"] == prepared.block_uuid.as_str());
+        if denied != (verdict == "oversize") {
+            differ.push(format!("{mebibytes} MiB at align {align_bytes}: would be denied {denied}, verdict {verdict}"));
+        }
+        namespace::destroy(&prepared.namespace)?;
+    }
+    ensure!(differ.is_empty(), "{differ:#?}");
+    Ok(())
 }
 
 /// What would be denied passes in audit, and is told.

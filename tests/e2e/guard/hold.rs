@@ -70,7 +70,8 @@ fn agent_that_ends_as_it_was_asked_holds_too() -> Result<()> {
     prepared.bind().context("the guard was released")
 }
 
-/// The same creation is tried in a tight loop, from the first agent over its death to the second one and a third.
+/// The same creation is tried in a tight loop, from the first agent over its death to the second one, its death, and a
+/// third.
 #[test]
 fn next_agent_takes_over_without_a_gap() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -89,20 +90,15 @@ fn next_agent_takes_over_without_a_gap() -> Result<()> {
         });
         let taken_over = (|| -> Result<()> {
             first.kill()?;
-            let mut second = Guard::start(&policy())?;
-            second.event("the take-over", LIMIT, |event| says(event, "event", "guard_taken_over").then_some(()))?;
-            // This one overlaps with its successor, and ends after it has come.
-            let mut third = Guard::start(&policy());
-            if let Ok(third) = &mut third {
-                third.event("the second take-over", LIMIT, |event| {
-                    says(event, "event", "guard_taken_over").then_some(())
+            for _ in 0..2 {
+                let mut next = Guard::spawn(&policy(), &[])?;
+                next.event("the take-over", LIMIT, |event| says(event, "event", "guard_taken_over").then_some(()))?;
+                // The socket is for another test: it has to wait while denials flood.
+                next.event("an armed guard", LIMIT, |event| {
+                    (says(event, "event", "guard_state") && event["armed"] == true).then_some(())
                 })?;
-            }
-            second.tally()?;
-            told += second.events(|event| says(event, "event", "denied")).len();
-            if let Ok(mut third) = third {
-                third.tally()?;
-                told += third.events(|event| says(event, "event", "denied")).len();
+                next.kill()?;
+                told += next.events(|event| says(event, "event", "denied")).len();
             }
             Ok(())
         })();
@@ -122,7 +118,10 @@ fn once_is_not_spent_twice_over_a_take_over() -> Result<()> {
     let mut first = Guard::start(&policy())?;
     let start = format!("{:#x}", sysfs::number(&region, "resource")?);
     guard::succeed(&["allow", "--region", &start, "--once", "--reason", "a test"])?;
-    let [fsdax, devdax] = MODES.map(|mode| creation::prepare(&small(&region, mode)));
+    let [fsdax, devdax] = MODES.map(|mode| {
+        let wanted = small(&region, mode);
+        again(&wanted, &creation::set_aside(&wanted)?)
+    });
     let (fsdax, devdax) = (fsdax?, devdax?);
     first.kill()?;
     // Nobody but the kernel's side is there to spend it.

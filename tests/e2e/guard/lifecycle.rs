@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::{Agent, says};
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::case::{nothing_is_written, small, wanted};
 
 const LIMIT: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(500);
 /// How often the mode, or the policy, is another.
 const CHANGES: usize = 1000;
 
@@ -33,20 +34,22 @@ fn killed_agent_takes_its_guard_along() -> Result<()> {
 /// From before the agent is up until it denies, over and over: whatever passed is told, as a set-up or as found.
 #[test]
 fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
-    let region = regions::fresh()?.first;
+    let regions = regions::fresh()?;
     Policy::strict(Stance::Enforce).write()?;
-    let mut passed = Vec::new();
     // One of before the agent.
-    passed.push(creation::create(&small(&region, Mode::Fsdax))?);
+    let mut passed = vec![creation::create(&small(&regions.first, Mode::Fsdax))?];
     let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
-    loop {
-        let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    let begun = Instant::now();
+    for region in [&regions.first, &regions.second].into_iter().cycle() {
+        let prepared = creation::prepare(&small(region, Mode::Fsdax))?;
         match prepared.bind() {
             Ok(()) => passed.push(prepared),
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => break,
             Err(error) => return Err(error).with_context(|| format!("{prepared:?}{}", agent.said())),
         }
-        ensure!(passed.len() < 24, "it never denies{}", agent.said());
+        // There is room for ten in the smaller region.
+        ensure!(passed.len() < 19 && begun.elapsed() < 2 * LIMIT, "it never denies{}", agent.said());
+        thread::sleep(PAUSE);
     }
     for made in &passed {
         agent.event(&format!("anything of {made:?}"), LIMIT, |event| {
@@ -170,6 +173,32 @@ fn policy_swapped_a_thousand_times_while_an_exempted_creation_loops() -> Result<
     ensure!(told.iter().all(|event| says(event, "event", "exempt") || event["why"] == "policy_changed"), "{told:#?}");
     assert_eq!(told.len(), made, "{tally}");
     Ok(())
+}
+
+/// Denied as fast as somebody can try: who says that it shall end must be heard.
+#[test]
+fn mode_is_taken_while_denials_flood() -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let region = regions::fresh()?.first;
+    let guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    let (begun, trying) = (Instant::now(), AtomicBool::new(true));
+    thread::scope(|scope| -> Result<()> {
+        let rival = scope.spawn(|| {
+            while trying.load(Ordering::Acquire) && prepared.bind().is_err() {
+                std::hint::spin_loop()
+            }
+        });
+        thread::sleep(Duration::from_secs(3));
+        let asked = Instant::now();
+        let told = guard.stance(Stance::Audit);
+        let took = asked.elapsed();
+        trying.store(false, Ordering::Release);
+        rival.join().map_err(|_| anyhow::anyhow!("the rival panicked"))?;
+        told?;
+        ensure!(took < PATIENCE, "the agent took {took:?} to answer, {:?} after the first denial", begun.elapsed());
+        Ok(())
+    })
 }
 
 /// Stopped, with a ring of one page that is full: the kernel's side decides as ever, and what is lost is counted.

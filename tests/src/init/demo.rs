@@ -1,7 +1,8 @@
-//! What `cargo xtask demo` shows of a kernel: the agent's lines while three namespaces are made, and a scan of them.
+//! What `cargo xtask demo` shows of a kernel: the agent's lines while three namespaces are made, a scan of them, and what
+//! the guard makes of a fourth.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,11 +14,13 @@ use serde_json::Value;
 
 use super::Port;
 use crate::report::Report;
-use crate::{agent, command, modules, pfnwatch};
+use crate::{agent, command, modules, pfnwatch, wait};
 
 /// The regions of the demo's machine.
 const REGIONS: usize = 1;
 const LIMIT: Duration = Duration::from_secs(30);
+/// How long the lines that belong to one event may be apart.
+const BELOW: Duration = Duration::from_millis(300);
 /// The namespaces, as ndctl is asked for them.
 const NAMESPACES: [[&str; 6]; 3] = [
     ["-m", "fsdax", "-M", "dev", "-s", "4G"],
@@ -34,7 +37,8 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
         command::run("/bin/ndctl", arguments)?;
     }
     port.send(&Report::Ready { release, tests: 1 });
-    create(port)?;
+    let agent = Shown::start()?;
+    create(port, &agent)?;
     let mut show = |line: &str| port.send(&Report::Output { line: line.to_owned() });
     show("");
     show("$ pfnwatch scan");
@@ -49,38 +53,95 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     let [size_bytes, usable_bytes, excess_bytes] =
         [number("size_bytes")?, number("usable_bytes")?, number("excess_bytes")?];
     port.send(&Report::Totals { size_bytes, usable_bytes, excess_bytes });
+    enforce(port, &agent)?;
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     port.send(&Report::Passed { name: "demo".to_owned(), duration_ms });
     port.send(&Report::Verdict { passed: 1, failed: 0 });
     Ok(())
 }
 
+/// An agent whose lines are shown. It is asked to end when this is dropped.
+struct Shown {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Shown {
+    fn start() -> Result<Self> {
+        let mut child = Command::new(agent::PROGRAM);
+        let mut child = child.arg("run").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("no agent")?;
+        let stdout = child.stdout.take().context("the agent has no output")?;
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Ok(Self { child, lines })
+    }
+
+    /// Waits for the agent's line that `is` one of these, and shows it with what is indented below it.
+    fn show(&self, port: &mut Port, what: &str, is: impl Fn(&str) -> bool) -> Result<String> {
+        let end = Instant::now() + LIMIT;
+        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            if is(&line) {
+                port.send(&Report::Output { line: line.clone() });
+                while let Ok(below) = self.lines.recv_timeout(BELOW)
+                    && below.starts_with(' ')
+                {
+                    port.send(&Report::Output { line: below });
+                }
+                return Ok(line);
+            }
+        }
+        bail!("the agent did not say {what} within {} s", LIMIT.as_secs())
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether the word behind a line's time is this.
+fn is(kind: &'static str) -> impl Fn(&str) -> bool {
+    move |line| line.split_whitespace().nth(1) == Some(kind)
+}
+
 /// Makes the namespaces, and shows what the agent says meanwhile.
-fn create(port: &mut Port) -> Result<()> {
-    let mut child = Command::new(agent::PROGRAM);
-    let mut child = child.arg("run").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("no agent")?;
-    let stdout = child.stdout.take().context("the agent has no output")?;
-    let (sender, lines) = mpsc::channel();
-    thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-    show_until(port, &lines, "ready")?;
+fn create(port: &mut Port, agent: &Shown) -> Result<()> {
+    agent.show(port, "that it is ready", is("ready"))?;
+    // Until it judges; what it says of that is not shown.
+    wait::until("an armed guard", LIMIT, || {
+        let status = Command::new(agent::PROGRAM).args(["status", "--format", "json"]).output().ok()?;
+        let status: Value = serde_json::from_slice(&status.stdout).ok()?;
+        (status.pointer("/guard/armed") == Some(&Value::Bool(true))).then_some(())
+    })?;
     for arguments in NAMESPACES {
         port.send(&Report::Output { line: format!("\n$ ndctl create-namespace {}", arguments.join(" ")) });
         command::run("/bin/ndctl", &[&["create-namespace"], arguments.as_slice()].concat())?;
-        show_until(port, &lines, "create")?;
+        agent.show(port, "that it saw it", is("create"))?;
     }
-    kill(Pid::from_raw(i32::try_from(child.id()).context("a pid out of range")?), Signal::SIGTERM)?;
-    child.wait().context("the agent does not end")?;
     Ok(())
 }
 
-/// Waits for the agent's line of this kind, the word behind its time, and shows it.
-fn show_until(port: &mut Port, lines: &Receiver<String>, kind: &str) -> Result<()> {
-    let end = Instant::now() + LIMIT;
-    while let Ok(line) = lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-        if line.split_whitespace().nth(1) == Some(kind) {
-            port.send(&Report::Output { line });
-            return Ok(());
-        }
+/// Turns the guard on, and asks for one namespace more: a kernel with the regression is not let.
+fn enforce(port: &mut Port, agent: &Shown) -> Result<()> {
+    show_command(port, agent::PROGRAM, "pfnwatch", &["mode", "enforce", "--reason", "demo"])?;
+    show_command(port, "/bin/ndctl", "ndctl", &["create-namespace", "-m", "fsdax", "-M", "dev", "-s", "512M"])?;
+    agent.show(port, "what became of it", |line| is("create")(line) || is("DENIED")(line)).map(drop)
+}
+
+/// Runs a command, and shows it with what it prints, but for ndctl's JSON.
+fn show_command(port: &mut Port, program: &str, name: &str, arguments: &[&str]) -> Result<()> {
+    port.send(&Report::Output { line: format!("\n$ {name} {}", arguments.join(" ")) });
+    let done = Command::new(program).args(arguments).output().with_context(|| format!("no {name}"))?;
+    let json = |text: &str| text.starts_with('{');
+    let said = [String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)];
+    for line in said.iter().filter(|text| !json(text)).flat_map(|text| text.lines()) {
+        port.send(&Report::Output { line: line.to_owned() });
     }
-    bail!("the agent did not say `{kind}` within {} s", LIMIT.as_secs())
+    Ok(())
 }

@@ -26,7 +26,7 @@ static NO_VERSIONS: Rule = Rule {
 };
 
 const AGENT: &str = "pfnwatch/src/";
-const PURE_MODULES: [&str; 5] = ["decode", "assess", "policy/compile", "bpf/plan", "kernel/layout"];
+const PURE_MODULES: [&str; 5] = ["decode", "assess", "policy", "bpf/plan", "kernel/layout"];
 const IMPURE: [&str; 7] = ["std::fs", "std::net", "std::process", "std::env", "std::os", "tokio", "nix"];
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {

@@ -13,8 +13,17 @@ use super::kernel::Kernel;
 use super::programs::{self, Built};
 
 /// Programs of the host: name, and the package to install where there is no guest without it.
-const TOOLS: [(&str, Option<&str>); 4] =
-    [("kmod", Some("kmod")), ("ndctl", Some("ndctl")), ("mkfs.ext4", None), ("mkfs.xfs", None)];
+const TOOLS: [(&str, Option<&str>); 8] = [
+    ("kmod", Some("kmod")),
+    ("ndctl", Some("ndctl")),
+    ("mkfs.ext4", None),
+    ("mkfs.xfs", None),
+    // What pfnwatch tells people to type is typed.
+    ("sh", Some("dash")),
+    ("dd", Some("coreutils")),
+    ("ls", Some("coreutils")),
+    ("grep", Some("grep")),
+];
 
 /// Links to kmod. The kernel itself calls /sbin/modprobe.
 const KMOD_LINKS: [&str; 4] = ["sbin/modprobe", "bin/insmod", "bin/rmmod", "bin/lsmod"];

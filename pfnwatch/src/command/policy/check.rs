@@ -32,8 +32,8 @@ Examples:
   pfnwatch policy check new.toml && sudo install -m 644 new.toml /etc/pfnwatch/pfnwatch.toml
   sudo pfnwatch policy check new.toml --against scan
                                                which namespaces of this host it would have denied
-  pfnwatch policy check new.toml --against events --events events.json
-                                               and which of those that `pfnwatch run` saw
+  sudo pfnwatch events --format json | pfnwatch policy check new.toml --against events --events -
+                                               and which of those that the agent has seen
 
 Exit codes: 0 valid; 1 error; 2 not valid, or wrong usage; 3 something would have been denied.")]
 pub(super) struct Args {

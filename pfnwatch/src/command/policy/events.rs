@@ -106,7 +106,8 @@ impl Reader<'_> {
         let same = line.start_address.zip(line.block_uuid);
         // What the guard let pass is made next: one creation, and the block has the last word.
         if line.event == "set_up" && same.is_some() {
-            self.found.retain(|found| found.same != same || found.creation.event.as_deref() == Some("denied"));
+            let stands_alone = |event: Option<&str>| matches!(event, Some("denied" | "set_up"));
+            self.found.retain(|found| found.same != same || stands_alone(found.creation.event.as_deref()));
         }
         let creation = self.judge(line, at);
         self.found.push(Found { same, creation });

@@ -44,25 +44,50 @@ pub(super) fn head(kept: &KeptBlock) -> String {
 
 /// What goes behind them: how it is put back.
 pub(super) fn steps(kept: &KeptBlock, file: Option<&Path>) -> String {
-    if kept.put_back.is_empty() {
+    let steps = put_back(kept, file);
+    if steps.is_empty() {
         return String::new();
     }
-    let file = file.map_or_else(|| "FILE".to_owned(), |file| file.display().to_string());
-    let mut text = "\nTo put it back, where nothing was written to the namespace since:\n".to_owned();
-    for step in &kept.put_back {
-        text.push_str("  ");
-        text.push_str(&step.replace("FILE", &file));
-        text.push('\n');
+    let lines: String = steps.iter().map(|step| format!("  {step}\n")).collect();
+    format!("\nTo put it back, where nothing was written to the namespace since:\n{lines}")
+}
+
+/// The agent's commands, with the name of the file that the block is in; where it is in none yet, that comes first.
+fn put_back(kept: &KeptBlock, file: Option<&Path>) -> Vec<String> {
+    if kept.put_back.is_empty() {
+        return Vec::new();
     }
-    text
+    let Some(file) = file else {
+        let fetch = format!("pfnwatch superblock --kept {} --raw FILE", kept.namespace);
+        return std::iter::once(fetch).chain(kept.put_back.iter().cloned()).collect();
+    };
+    let file = quoted(&file.display().to_string());
+    kept.put_back.iter().map(|step| step.replace("FILE", &file)).collect()
+}
+
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// The same for programs: more keys of the block's document.
-pub(super) fn add_to(document: &mut Value, kept: &KeptBlock) {
+pub(super) fn add_to(document: &mut Value, kept: &KeptBlock, file: Option<&Path>) {
     if let Value::Object(keys) = document {
         keys.insert("namespace".to_owned(), json!(kept.namespace));
         keys.insert("start_address".to_owned(), json!(kept.start_address));
         keys.insert("last_seen".to_owned(), json!(kept.seen));
-        keys.insert("put_back".to_owned(), json!(kept.put_back));
+        keys.insert("put_back".to_owned(), json!(put_back(kept, file)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_file_is_one_word() {
+        assert_eq!(quoted("/tmp/a-b_1.bin"), "/tmp/a-b_1.bin");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
     }
 }

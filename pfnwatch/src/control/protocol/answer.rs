@@ -92,7 +92,7 @@ pub struct KeptBlock {
     pub size_bytes: Option<u64>,
     /// When the block was seen, in RFC 3339.
     pub seen: String,
-    /// The commands that put it back, with FILE for what `pfnwatch superblock --kept --raw FILE` writes.
+    /// The commands that put it back out of a file that is called FILE.
     pub put_back: Vec<String>,
     /// The 4096 bytes at 4 KiB into the namespace, in hex.
     #[serde(with = "bytes")]

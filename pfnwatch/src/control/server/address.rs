@@ -11,6 +11,8 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -28,6 +30,10 @@ use super::super::{Dialled, address, dial};
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 16;
 
+/// How often the directory's lock is tried for, and how long after one try the next comes.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// The socket's name in the file system, which goes with this.
 pub(super) struct Bound {
     path: PathBuf,
@@ -36,7 +42,8 @@ pub(super) struct Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // Only what we made: by now another one's may stand there.
+        // Only what we made: by now another one's may stand there, or be about to.
+        let Ok(_held) = hold(directory_of(&self.path)) else { return };
         if fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.device_and_inode) {
             let _ = fs::remove_file(&self.path);
         }
@@ -50,16 +57,16 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 /// Opens the socket: non-blocking, mode 0600, in a directory that nobody else writes to.
 pub(super) fn bind(path: &Path) -> anyhow::Result<(UnixListener, Bound)> {
     let about = || format!("the control socket {}", path.display());
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
     // Held until the socket listens: of two agents that start at once the second must find the first.
-    let _held = hold(directory).with_context(about)?;
+    let _held = hold(directory_of(path)).with_context(about)?;
     make_room(path).with_context(about)?;
     let listener = open(path).with_context(about)?;
     let found = fs::symlink_metadata(path).with_context(about)?;
     Ok((listener, Bound { path: path.to_owned(), device_and_inode: identity(&found) }))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
 }
 
 /// Makes the directory (0700) where it is not there, sees to it that nobody else can write to it, and locks it.
@@ -79,8 +86,21 @@ fn hold(directory: &Path) -> anyhow::Result<Flock<File>> {
          `chown root` and `chmod 700` it, or name another one with --control-socket",
         directory.display()
     );
-    Flock::lock(opened, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, error)| anyhow::Error::from(error).context("another agent is starting at this moment"))
+    lock(opened).context("another agent is starting or ending at this moment: try again")
+}
+
+/// Locks it, as soon as whoever holds it lets go: nobody does so for long.
+fn lock(mut directory: File) -> anyhow::Result<Flock<File>> {
+    let mut tries = 0;
+    loop {
+        match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => return Ok(held),
+            Err((back, nix::Error::EAGAIN)) if tries < LOCK_TRIES => directory = back,
+            Err((_, error)) => return Err(error.into()),
+        }
+        tries += 1;
+        thread::sleep(LOCK_PAUSE);
+    }
 }
 
 /// Removes what an agent left that is gone.

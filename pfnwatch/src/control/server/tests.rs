@@ -211,6 +211,26 @@ fn a_dead_agents_socket_is_replaced_and_a_live_ones_is_not() {
 }
 
 #[test]
+fn of_agents_that_start_at_once_one_listens() {
+    let place = place();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for _ in 0..20 {
+        let start = || {
+            let _inside = runtime.enter();
+            Server::listen(&place.path).map_err(|error| format!("{error:#}"))
+        };
+        let started: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(started.iter().filter(|server| server.is_ok()).count(), 1);
+        assert!(
+            started.iter().flat_map(|server| server.as_ref().err()).all(|why| why.contains("listens there already"))
+        );
+    }
+}
+
+#[test]
 fn a_place_that_is_not_fit_is_refused() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _inside = runtime.enter();

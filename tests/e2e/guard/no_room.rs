@@ -1,0 +1,62 @@
+//! More info blocks than the guard has room to remember: what it cannot tell passes, is counted, and nothing else changes.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use guest::creation::{self, Mode, Prepared};
+use guest::guard::{self, Guard};
+use guest::policy::{Policy, Stance};
+use guest::{namespace, regions, wait};
+
+use super::case::small;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const ROOM: &str = "2";
+const COUNT: usize = 5;
+
+/// Each way to enable an existing namespace: by its own device, by the kernel, and by hand with its own uuid.
+fn come_back(region: &str, made: &[Prepared]) -> Result<()> {
+    for one in made {
+        let claimer = namespace::claimer(&one.namespace)?;
+        guest::sysfs::unbind(&claimer)?;
+        guest::sysfs::bind(&claimer, one.driver).with_context(|| format!("rebind of {one:?}"))?;
+        namespace::disable(&one.namespace)?;
+        namespace::enable(&one.namespace).with_context(|| format!("enable of {one:?}"))?;
+        namespace::disable(&one.namespace)?;
+        let by_hand = creation::claim(&small(region, Mode::Fsdax), &one.namespace, &one.block_uuid)?;
+        by_hand.bind().with_context(|| format!("by hand: {one:?}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn for_what_is_made_while_the_guard_looks() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut guard = Guard::start_with(&Policy::strict(Stance::Audit), &["--known-blocks", ROOM])?;
+    let made = (0..COUNT).map(|_| creation::create(&small(&region, Mode::Fsdax))).collect::<Result<Vec<_>>>()?;
+    guard.stance(Stance::Enforce)?;
+    come_back(&region, &made).with_context(|| guard.said())?;
+    let counters = guard::status()?["counters"].clone();
+    ensure!(counters["block_missed"].as_u64() >= Some(3), "{counters}");
+    ensure!(counters["denied"] == 0 && counters["guard_fault"] == 0, "{counters}");
+    // A uuid that none of the forgotten ones could be taken for: one in 2,700 can be.
+    let prepared = creation::prepare(&small(&region, Mode::Devdax))?;
+    guard.denies(&prepared).map(drop)
+}
+
+/// There are more than it has room for as it comes: it says so, and keeps none of them from being enabled.
+#[test]
+fn for_what_is_there_already() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let made = (0..COUNT).map(|_| creation::create(&small(&region, Mode::Fsdax))).collect::<Result<Vec<_>>>()?;
+    let mut guard = Guard::spawn(&Policy::strict(Stance::Enforce), &["--known-blocks", ROOM])?;
+    // Armed, or with a reason why not.
+    wait::until("an answer", LIMIT, || {
+        let status = guard::status().ok()?;
+        (status["guard"]["armed"] == true || status["guard"]["reason"].is_string()).then_some(())
+    })?;
+    come_back(&region, &made).with_context(|| guard.said())?;
+    let denied = guard.events(|event| event["event"] == "denied");
+    ensure!(denied.is_empty(), "{denied:#?}");
+    Ok(())
+}
