@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result};
 use guest::agent::{Agent, says};
 use guest::creation::{self, Map, Mode, Wanted};
 use guest::guard::Guard;
 use guest::pfnwatch::{ensure_says, row, running_kernel, scan};
 use guest::policy::{Policy, Stance};
-use guest::{modules, namespace, regions, sysfs};
+use guest::{modules, namespace, regions, sysfs, wait};
 use serde_json::json;
 
 use crate::seen::{GIB, MIB, created, met};
@@ -24,9 +24,14 @@ fn is_enabled_under_enforce_on_the_stock_kernel() -> Result<()> {
     modules::load_stack()?;
     let namespaces = regions::namespaces(&regions::find()?.first)?;
     assert_eq!(namespaces.len(), CARRIED.len(), "what the first machine made is not there: {namespaces:?}");
+    guard.armed()?;
     for name in &namespaces {
+        // As the machine came up, and once more under a guard that judges.
+        wait::until(&format!("{name} enabled"), LIMIT, || sysfs::driver(&namespace::claimer(name).ok()?))
+            .with_context(|| guard.said())?;
+        namespace::disable(name)?;
+        namespace::enable(name).with_context(|| guard.said())?;
         met(&mut guard, name)?;
-        ensure!(sysfs::driver(&namespace::claimer(name)?).is_some(), "{name} is not enabled{}", guard.said());
     }
     // As it was, for the test after this one.
     modules::unload_stack()?;

@@ -97,6 +97,7 @@ fn next_agent_takes_over_without_a_gap() -> Result<()> {
                 next.event("an armed guard", LIMIT, |event| {
                     (says(event, "event", "guard_state") && event["armed"] == true).then_some(())
                 })?;
+                next.event("a denial", LIMIT, |event| says(event, "event", "denied").then_some(()))?;
                 next.kill()?;
                 told += next.events(|event| says(event, "event", "denied")).len();
             }

@@ -1,32 +1,40 @@
 //! A kernel whose list of security modules has no `bpf`: programs load and attach there, and never run. It cannot enforce,
 //! and says so; it never audits in silence in place of that.
 
-use anyhow::{Result, ensure};
-use guest::agent::{Agent, PROGRAM};
-use guest::command::attempt;
+use anyhow::{Context as _, Result, ensure};
+use guest::agent::Agent;
 use guest::creation::{self, Map, Mode};
 use guest::guard::{self, SOCKET};
 use guest::policy::{self, Policy, Stance};
-use guest::regions;
+use guest::{modules, regions};
 
 use super::case::wanted;
 
 /// The words that tell an operator what to do.
 const REMEDY: [&str; 2] = ["bpf", "lsm="];
 
-fn tells_the_remedy(said: &guest::command::Said) -> Result<()> {
-    assert_eq!(said.code, Some(4), "{said:?}");
+fn tells_the_remedy(code: Option<i32>, said: &str) -> Result<()> {
+    ensure!(code == Some(4), "it ended with {code:?}: {said}");
     for words in REMEDY {
-        ensure!(said.stderr.contains(words), "no {words:?}: {said:?}");
+        ensure!(said.contains(words), "no {words:?}: {said}");
     }
     Ok(())
 }
 
+/// Whether libnvdimm is there or will come: an agent that cannot do what it is there for must not be up.
 #[test]
 fn enforce_ends_with_4_and_the_remedy() -> Result<()> {
     regions::fresh()?;
     Policy::usual(Stance::Enforce).write()?;
-    tells_the_remedy(&attempt(PROGRAM, &["run", "--config", policy::PATH, "--control-socket", SOCKET])?)
+    for loaded in [true, false] {
+        if !loaded {
+            modules::unload_stack()?;
+        }
+        let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
+        let ended = agent.ended().with_context(|| format!("libnvdimm loaded {loaded}"))?;
+        tells_the_remedy(ended.code(), &agent.said()).with_context(|| format!("libnvdimm loaded {loaded}"))?;
+    }
+    modules::load_stack()
 }
 
 #[test]
@@ -34,7 +42,8 @@ fn audit_observes_on_and_will_not_be_told_to_enforce() -> Result<()> {
     let region = regions::fresh()?.first;
     Policy::strict(Stance::Audit).write()?;
     let mut agent = Agent::start(&["--config", policy::PATH, "--control-socket", SOCKET])?;
-    tells_the_remedy(&guard::tell(&["mode", "enforce"])?)?;
+    let said = guard::tell(&["mode", "enforce"])?;
+    tells_the_remedy(said.code, &said.stderr)?;
     let status = guard::status()?;
     ensure!(status["mode"]["mode"] == "audit" && status["enforcement_effective"] == false, "{status:#}");
     let made = creation::create(&wanted(&region, Mode::Fsdax, Map::Dev))?;
