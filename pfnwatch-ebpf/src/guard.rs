@@ -62,7 +62,9 @@ fn refuses(directory: KernfsNode, node: KernfsNode) -> bool {
                 count(Counter::GuardFault);
                 false
             });
-            charge::has_judged();
+            if !refused {
+                charge::has_let_pass();
+            }
             refused
         }
         _ => false,
