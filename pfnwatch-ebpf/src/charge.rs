@@ -40,9 +40,10 @@ fn is_judged_by_another() -> bool {
     another
 }
 
-/// This guard has judged.
+/// This guard has judged, and lets pass: the newer one comes next. After a refusal it does not, and a note would lie there
+/// until the thread tries again.
 #[inline(always)]
-pub(crate) fn has_judged() {
+pub(crate) fn has_let_pass() {
     if in_charge() & OVERLAP != 0 {
         // Without room for the note a creation may be judged twice: it is still judged.
         let _ = JUDGED.insert(task::thread_id(), globals::guard_id(), 0);

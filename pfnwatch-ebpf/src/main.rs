@@ -3,7 +3,7 @@
 //! Everything that one attempt of a driver to bind a device shows is gathered in one record, keyed by the thread, from
 //! `nvdimm_bus_probe` to the end of `really_probe`: the driver core probes a device in one thread from beginning to end.
 //!
-//! All functions are inlined into their program: the loader does not get the function information of subprograms right.
+//! All functions are inlined into their program, but for the guard's `link`.
 #![no_std]
 #![no_main]
 

@@ -169,6 +169,8 @@ impl<W: Write> Pipeline<W> {
                     records.context("the ring buffer cannot be waited on")?;
                     self.deliver(&mut batch)?;
                     self.account_soon()?;
+                    // Where there are always more, nothing else would ever be looked at.
+                    tokio::task::yield_now().await;
                 }
             }
         }

@@ -20,6 +20,7 @@ pub struct GuardMaps {
     missed_blocks: Array<MapData, MissedBlocks>,
     tickets: HashMap<MapData, u64, u64>,
     in_charge: Array<MapData, u64>,
+    judged: HashMap<MapData, u32, u64>,
 }
 
 impl GuardMaps {
@@ -36,6 +37,7 @@ impl GuardMaps {
             missed_blocks: array(ebpf, names::MISSED_BLOCKS)?,
             tickets: hash(ebpf, names::TICKETS)?,
             in_charge: array(ebpf, names::GUARD_IN_CHARGE)?,
+            judged: hash(ebpf, names::JUDGED)?,
         })
     }
 
@@ -112,6 +114,15 @@ impl GuardMaps {
     /// Whether a ticket is still unspent.
     pub fn is_unspent(&self, id: u64) -> bool {
         self.tickets.get(&id, 0).is_ok()
+    }
+
+    /// Forgets what one load has judged and another was to know of: those are of a take-over that is over.
+    pub fn forget_notes(&mut self) {
+        let left: Vec<u32> = self.judged.keys().flatten().collect();
+        for thread in left {
+            // One that is gone meanwhile is forgotten as well.
+            let _ = self.judged.remove(&thread);
+        }
     }
 
     /// Which load is in charge, see [`pfnwatch_common::guard::OVERLAP`]; 0 for none.

@@ -28,6 +28,7 @@ pub fn take_charge(
 ) -> anyhow::Result<bool> {
     let before = maps.in_charge()? & !OVERLAP;
     if before != 0 {
+        maps.forget_notes();
         // The one in charge leaves notes before the other looks for them.
         maps.put_in_charge(before | OVERLAP)?;
         maps.put_in_charge(guard | OVERLAP)?;

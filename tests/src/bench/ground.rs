@@ -1,36 +1,43 @@
 //! The work, and what it needs.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 
 use super::Work;
 use crate::creation::{self, Map, Mode, Prepared, Wanted};
-use crate::{storm, sysfs};
+use crate::{namespace, storm, sysfs};
 
 /// The namespace that is never made: large enough for half a memmap to be more than an align.
 const NAMESPACE_BYTES: u64 = 1 << 30;
 const ALIGN_BYTES: u64 = 2 << 20;
+const HEARD: Duration = Duration::from_secs(2);
 
 /// Devices whose bind is refused each time, and leaves them as they are.
 pub struct Ground {
+    region: String,
     /// A btt device without a namespace: nd_pmem refuses it.
     other: String,
     /// A creation that the kernel itself refuses.
-    pub creation: Prepared,
+    creation: Prepared,
 }
 
 impl Ground {
     /// Makes it ready, on a region without namespaces.
     pub fn prepare(region: &str) -> Result<Self> {
-        let creation = creation::prepare(&Wanted {
-            region: region.to_owned(),
-            size_bytes: NAMESPACE_BYTES,
-            mode: Mode::Fsdax,
-            map: Map::Dev,
-            align_bytes: ALIGN_BYTES,
-        })?;
-        // nd_pfn_init (drivers/nvdimm/pfn_devs.c) writes no info block there: the seed stays as it is for the next bind.
-        sysfs::write(region, "read_only", "1")?;
-        Ok(Self { other: sysfs::seed(region, "btt_seed")?, creation })
+        let creation = creation(region)?;
+        Ok(Self { region: region.to_owned(), other: sysfs::seed(region, "btt_seed")?, creation })
+    }
+
+    /// Makes the namespace anew under an agent that runs: at one that was there before, nobody has looked, so that the
+    /// guard does not judge it.
+    pub fn renew(&mut self) -> Result<()> {
+        namespace::destroy(&self.creation.namespace)?;
+        // The agent has to hear of that before there is another in its place.
+        sleep(HEARD);
+        self.creation = creation(&self.region)?;
+        Ok(())
     }
 
     /// Does the work so often.
@@ -42,6 +49,21 @@ impl Ground {
             Work::Creation => (0..times).try_for_each(|_| refused(self.creation.bind(), &self.creation.claimer)),
         }
     }
+}
+
+/// Configures a seed whose bind the kernel refuses.
+fn creation(region: &str) -> Result<Prepared> {
+    sysfs::write(region, "read_only", "0")?;
+    let creation = creation::prepare(&Wanted {
+        region: region.to_owned(),
+        size_bytes: NAMESPACE_BYTES,
+        mode: Mode::Fsdax,
+        map: Map::Dev,
+        align_bytes: ALIGN_BYTES,
+    })?;
+    // nd_pfn_init (drivers/nvdimm/pfn_devs.c) writes no info block there: the seed stays as it is for the next bind.
+    sysfs::write(region, "read_only", "1")?;
+    Ok(creation)
 }
 
 fn refused(bind: std::io::Result<()>, device: &str) -> Result<()> {

@@ -77,6 +77,7 @@ impl Bench<'_> {
     /// something unjudged, there is nothing to measure.
     fn guard(&mut self, setting: Setting, policy: &Policy, counter: &str, works: &[Work]) -> Result<()> {
         let mut guard = Guard::start(policy)?;
+        self.ground.renew()?;
         let before = judgements()?;
         self.measure(setting, Some(GUARD), works)?;
         let after = judgements()?;
@@ -84,7 +85,10 @@ impl Bench<'_> {
         let creations = TIMES.iter().filter(|(work, _)| *work == Work::Creation).map(|(_, times)| u64::from(*times));
         // Each round is done twice.
         let expected = creations.sum::<u64>() * ROUNDS as u64 * 2;
-        ensure!(added(counter) == expected, "{setting:?}: {expected} times {counter}: {before:?}, {after:?}");
+        ensure!(
+            added(counter) == expected && added("unjudged") == 0,
+            "{setting:?}: {expected} times {counter}: {before:?}, {after:?}"
+        );
         let status = guard.stop()?;
         ensure!(status.success(), "the agent ended with {status}{}", guard.said());
         Ok(())
