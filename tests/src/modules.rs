@@ -67,6 +67,20 @@ fn regions_ready() -> usize {
     sysfs::devices("region").iter().filter(|region| sysfs::driver(region).is_some()).count()
 }
 
+/// Has the machine's other libnvdimm loaded from now on: the kernel's own in place of the rebuilt one, and the other way
+/// round. For a machine that has two, while none is loaded.
+pub fn exchange_libnvdimm() -> Result<()> {
+    ensure!(!loaded("libnvdimm"), "libnvdimm is loaded");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let files = Path::new("/lib/modules").join(release.trim());
+    let (used, other) = (files.join("kernel/libnvdimm.ko"), files.join("other/libnvdimm.ko"));
+    let aside = files.join("libnvdimm.ko");
+    for (from, to) in [(&used, &aside), (&other, &used), (&aside, &other)] {
+        fs::rename(from, to)?;
+    }
+    Ok(())
+}
+
 /// Unloads whatever of the stack is loaded. Namespaces go down with it, and come back when it is loaded again.
 pub fn unload_stack() -> Result<()> {
     // A bound device holds a reference on its bus's module (nvdimm_bus_probe in drivers/nvdimm/bus.c). A region takes

@@ -29,11 +29,12 @@ impl<W: Write> Pipeline<W> {
     /// Attaches when there is something to attach to, and says whether the agent observes.
     pub(super) fn look(&mut self) -> anyhow::Result<()> {
         let there = Libnvdimm::look(&self.options.paths);
+        let first = self.told == Told::Nothing;
         match (&self.observation, there) {
             (None, Libnvdimm::NotLoaded) => self.idle(),
             (None, Libnvdimm::Loaded | Libnvdimm::BuiltIn) => match self.attach() {
                 // An agent that could observe once stays: what failed may mend itself, and silence would be a lie.
-                Err(error) if self.told != Told::Nothing => self.blind(format!("{error:#}")),
+                Err(error) if !first => self.blind(format!("{error:#}")),
                 attached => attached,
             },
             (Some(_), Libnvdimm::NotLoaded) => self.module(Change::Removed),

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::{Pipeline, Said};
 use crate::{
     bpf::{hold::Stay, pins::Pins},
-    event::{Body, Event, Exemption, ExemptionUsed, Handover, PolicyLoaded, PolicyRefused, Time},
+    event::{Body, Event, Exemption, Handover, PolicyLoaded, PolicyRefused, Time},
     exit::Because,
     guard::proof,
     inventory::Inventory,
@@ -141,9 +141,14 @@ impl<W: Write> Pipeline<W> {
 
     /// Adds to an event what the agent knows of the guard's exemptions and policy.
     pub(super) fn complete(&self, event: &mut Event) {
-        if let Some(ExemptionUsed { id, subject, .. }) = event.judged_mut().and_then(|it| it.exemption.as_mut()) {
-            *subject = self.guard.words(*id).map(str::to_owned);
-        }
+        let Some(used) = event.judged_mut().and_then(|it| it.exemption.as_mut()) else { return };
+        let granted = self.guard.grants().iter().map(|it| (it.id, it.subject, &it.reason));
+        let configured = self.guard.in_configuration().map(|(id, it)| (id, it.subject, &it.reason));
+        let known = granted.chain(configured).find(|(id, ..)| *id == used.id);
+        // One that is withdrawn by now is still known in words.
+        used.subject =
+            known.map(|(_, subject, _)| subject.to_string()).or_else(|| self.guard.words(used.id).map(str::to_owned));
+        used.reason = known.map(|(.., reason)| reason.clone());
     }
 
     /// What follows from an event for the guard.

@@ -9,7 +9,7 @@ use guest::agent::{Agent, says};
 use guest::creation::{self, Map, Mode};
 use guest::guard::{self, Guard, SOCKET};
 use guest::policy::{self, Policy, Stance};
-use guest::{namespace, regions, sysfs};
+use guest::{modules, namespace, regions, sysfs};
 use nix::libc;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -59,6 +59,26 @@ fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// libnvdimm is loaded anew under an agent, and the first creation comes at once.
+#[test]
+fn no_creation_at_the_load_of_libnvdimm_goes_untold() -> Result<()> {
+    regions::fresh()?;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    modules::unload_stack()?;
+    modules::load_stack()?;
+    let prepared = creation::prepare(&small(&regions::find()?.first, Mode::Fsdax))?;
+    let bound = prepared.bind().map_err(|error| error.raw_os_error());
+    let kinds: &[&str] = match bound {
+        Ok(()) => &["set_up", "found", "unjudged"],
+        Err(Some(libc::ENOMEM)) => &["denied"],
+        Err(code) => anyhow::bail!("{prepared:?}: {code:?}{}", guard.said()),
+    };
+    guard.event(&format!("{kinds:?} of {prepared:?}"), LIMIT, |event| {
+        let told = kinds.iter().any(|kind| says(event, "event", kind));
+        (told && says(event, "namespace_uuid", &prepared.namespace_uuid)).then_some(())
+    })
 }
 
 #[test]

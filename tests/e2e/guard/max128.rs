@@ -4,16 +4,19 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use guest::agent::says;
 use guest::creation::{self, Map, Mode, Wanted};
 use guest::dmesg::Mark;
 use guest::guard::{self, Guard};
 use guest::pfnwatch::ensure_says;
 use guest::policy::{Policy, Stance};
-use guest::{command, namespace, ndctl, regions, sysfs};
+use guest::{command, modules, namespace, ndctl, regions, sysfs};
 use serde_json::json;
 
 use super::case::{MODES, again, count, no_other_warning, nothing_is_written, room, wanted};
 use crate::seen::{GIB, MIB};
+
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn one_gib(region: &str, mode: Mode) -> Wanted {
     Wanted { size_bytes: GIB, ..wanted(region, mode, Map::Dev) }
@@ -41,6 +44,33 @@ fn map_dev_is_denied_with_its_reason_and_map_mem_passes() -> Result<()> {
     }
     no_other_warning(log)?;
     guard.judged_only(&["denied", "denied"])
+}
+
+/// A held guard whose agent is gone, and another libnvdimm in place of the one that it knows, twice.
+#[test]
+fn held_guard_passes_what_another_libnvdimm_makes() -> Result<()> {
+    let policy = Policy::usual(Stance::Enforce).hold();
+    let region = regions::fresh()?.first;
+    let mut first = Guard::start(&policy)?;
+    first.denies(&creation::prepare(&one_gib(&region, Mode::Fsdax))?)?;
+    first.kill()?;
+    let exchange = || -> Result<String> {
+        modules::unload_stack()?;
+        modules::exchange_libnvdimm()?;
+        modules::load_stack()?;
+        Ok(regions::find()?.first)
+    };
+    let region = exchange()?;
+    creation::create(&one_gib(&region, Mode::Fsdax)).context("a kernel without the regression")?;
+    let region = exchange()?;
+    let made = creation::create(&one_gib(&region, Mode::Devdax)).context("nobody can judge it")?;
+    let mut second = Guard::start(&policy)?;
+    second.event("what was made meanwhile", LIMIT, |event| {
+        let ours = says(event, "event", "found") && says(event, "namespace_uuid", &made.namespace_uuid);
+        (ours && says(event, "verdict", "oversize")).then_some(())
+    })?;
+    second.denies(&creation::prepare(&one_gib(&region, Mode::Fsdax))?)?;
+    guard::succeed(&["guard", "release"]).map(drop)
 }
 
 #[test]
