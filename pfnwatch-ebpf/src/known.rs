@@ -37,6 +37,20 @@ pub(crate) fn remember(nd_pfn: NdPfn) -> Read<()> {
     Ok(())
 }
 
+/// Something of a set-up of this `nd_pfn` was missed: from now on there may be any block on its namespace.
+#[inline(always)]
+pub(crate) fn doubt(nd_pfn: NdPfn) -> Read<()> {
+    static ANY: Uuid = Uuid::of_words([u64::MAX; 2]);
+    let Some(namespace) = nd_pfn.namespace()? else { return Ok(()) };
+    let (start, _) = namespace.range()?;
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be written by a call of memset")]
+    let inserted = KNOWN_BLOCKS.insert(start, &ANY, 0);
+    if inserted.is_err() {
+        count(Counter::BlockMissed);
+    }
+    Ok(())
+}
+
 /// Forgets the block of the namespace that starts there: it is enabled raw, and may be written over.
 #[inline(always)]
 pub(crate) fn forget(start: u64) {

@@ -8,7 +8,7 @@ pub(crate) struct Uuid([u64; 2]);
 
 impl Uuid {
     #[inline(always)]
-    pub(crate) fn of_words(words: [u64; 2]) -> Self {
+    pub(crate) const fn of_words(words: [u64; 2]) -> Self {
         Self(words)
     }
 

@@ -46,6 +46,8 @@ pub struct Options {
     pub config: ConfigArgs,
     /// Where the control socket is.
     pub control_socket: PathBuf,
+    /// How often the guard is made to prove that it fires.
+    pub prove_every: Duration,
     /// How many info blocks the guard can know of.
     pub known_blocks: u32,
 }

@@ -42,9 +42,6 @@ use crate::{
 /// How often the counters and the presence of libnvdimm are looked at without any occasion.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 
-/// How often the guard is made to prove that it fires.
-const PROVE_EVERY: Duration = Duration::from_secs(5 * 60);
-
 /// The agent.
 pub struct Pipeline<W> {
     options: Options,
@@ -140,7 +137,7 @@ impl<W: Write> Pipeline<W> {
         let mut modules = ModuleWatch::open().context("the kernel's messages about modules cannot be listened to")?;
         let mut check = interval_at(Instant::now() + CHECK_EVERY, CHECK_EVERY);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut prove = interval_at(Instant::now() + PROVE_EVERY, PROVE_EVERY);
+        let mut prove = interval_at(Instant::now() + self.options.prove_every, self.options.prove_every);
         prove.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
         self.say_policy(None)?;

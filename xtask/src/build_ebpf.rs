@@ -1,5 +1,7 @@
 //! Builds the eBPF programs, and puts the object where the agent's build takes it from.
 
+mod calls;
+
 use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +30,9 @@ pub(crate) fn object() -> PathBuf {
 
 /// Builds the object.
 pub(crate) fn run() -> Result<()> {
-    replace(&build(PACKAGE)?, &object())
+    let built = build(PACKAGE)?;
+    calls::refuse(&built)?;
+    replace(&built, &object())
 }
 
 /// Builds the program that does nothing, and returns its object: the measure of what a program on a hook costs at least.

@@ -14,7 +14,7 @@ use crate::{
     charge,
     counters::count,
     emit, globals,
-    kernel::{Device, Namespace, Read, claimed_by},
+    kernel::{Device, Namespace, NdPfn, Read, claimed_by},
     known,
     maps::ATTEMPTS,
     task,
@@ -122,6 +122,8 @@ pub(super) fn finish(attempt: &mut Attempt, device: Device) {
     }
     if is_enabled_raw(attempt) {
         known::forget(attempt.namespace_start);
+    } else if remember(attempt, device).is_err() {
+        attempt.seen = attempt.seen.with(Seen::FAULT);
     }
     if is_seed(attempt) {
         count(Counter::Seed);
@@ -131,6 +133,17 @@ pub(super) fn finish(attempt: &mut Attempt, device: Device) {
         emit::attempt(attempt);
     }
     let _ = ATTEMPTS.remove(task::thread_id());
+}
+
+/// A driver took a pfn or dax device, so that there is a valid block with the device's uuid: known by now, unless the
+/// return of the set-up was missed.
+#[inline(always)]
+fn remember(attempt: &Attempt, device: Device) -> Read<()> {
+    let has_block = attempt.personality == Personality::Pfn as u32 || attempt.personality == Personality::Dax as u32;
+    if has_block && attempt.seen.has(Seen::BOUND) && attempt.bind_result == 0 {
+        known::remember(NdPfn::of(device)?)?;
+    }
+    Ok(())
 }
 
 /// A driver took the namespace itself: no block was found, or it was not looked for.

@@ -26,6 +26,8 @@ fn setup_pfn_enter(ctx: ProbeContext) -> u32 {
     let Some(attempt) = in_flight() else {
         if charge::is_mine() {
             count(Counter::Unpaired);
+            // A fault has been counted.
+            let _ = known::doubt(NdPfn::at(address));
         }
         return 0;
     };
@@ -71,8 +73,8 @@ fn pfn_validate_enter(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `nd_pfn_validate` returns. Inside a set-up, -ENODEV means that a block is
-/// about to be made and 0 that there is one; outside, a namespace's probe looks for a block of either signature.
+/// `nd_pfn_validate` returns. Inside a set-up, -ENODEV means that a block is about to be made and 0 that there is one;
+/// outside, a namespace's probe looks for a block of either signature.
 #[kretprobe]
 fn pfn_validate_return(ctx: RetProbeContext) -> u32 {
     let Some(attempt) = in_flight() else { return 0 };

@@ -44,7 +44,7 @@ pub fn take_charge(
     maps.put_in_charge(guard)?;
     match stay {
         Stay::Pinned => pins.remove_all_but(guard)?,
-        Stay::Go => drop(pins.remove()?),
+        Stay::Go => pins.remove_this_version()?,
     }
     Ok(before != 0)
 }

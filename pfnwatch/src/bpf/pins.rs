@@ -100,22 +100,30 @@ impl Pins {
         pinned.inspect_err(|_| drop(fs::remove_dir_all(&folder)))
     }
 
-    /// Removes the links of every load but this one: the kernel detaches those programs.
+    /// Removes the links of every load but this one that shares its maps: the kernel detaches those programs.
     ///
     /// # Errors
     /// The file system does not let us.
     pub fn remove_all_but(&self, guard: u64) -> anyhow::Result<()> {
-        let own = self.links(guard);
-        for folder in folders(&self.root)?.iter().flat_map(|version| folders(version).unwrap_or_default()) {
-            if folder != own && folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("links-")) {
-                fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
-            }
-        }
-        // Maps of other versions have no program any more.
-        for version in folders(&self.root)?.into_iter().filter(|version| *version != self.version()) {
-            fs::remove_dir_all(&version).with_context(|| format!("{} cannot be removed", version.display()))?;
-        }
-        Ok(())
+        let own = [self.links(guard), self.maps()];
+        folders(&self.version())?.iter().filter(|folder| !own.contains(folder)).try_for_each(|folder| remove(folder))
+    }
+
+    /// Removes the guard of another version, which shares no map with this one: only once this one judges.
+    ///
+    /// # Errors
+    /// The file system does not let us.
+    pub fn remove_other_versions(&self) -> anyhow::Result<()> {
+        let own = self.version();
+        folders(&self.root)?.iter().filter(|folder| **folder != own).try_for_each(|folder| remove(folder))
+    }
+
+    /// Removes all links and maps of this version.
+    ///
+    /// # Errors
+    /// The file system does not let us.
+    pub fn remove_this_version(&self) -> anyhow::Result<()> {
+        remove(&self.version())
     }
 
     /// The pinned programs of a load, as paths; empty once they were removed by hand, or the file system is gone.
@@ -140,12 +148,8 @@ impl Pins {
         for pin in &pins {
             fs::remove_file(pin).with_context(|| format!("the pin {} cannot be removed", pin.display()))?;
         }
-        match fs::remove_dir_all(&self.root) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("{} cannot be removed", self.root.display()))
-            }
-            _ => Ok(pins),
-        }
+        remove(&self.root)?;
+        Ok(pins)
     }
 
     fn version(&self) -> PathBuf {
@@ -158,6 +162,16 @@ impl Pins {
 
     fn links(&self, guard: u64) -> PathBuf {
         self.version().join(format!("links-{guard}"))
+    }
+}
+
+/// Removes a folder with all that is in it; one that is not there is removed already.
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{} cannot be removed", folder.display()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -203,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn one_load_stays_and_other_versions_go() {
+    fn one_load_stays_and_other_versions_go_later() {
         let folder = tempfile::tempdir().unwrap();
         let pins = Pins { root: folder.path().join("pfnwatch") };
         for kept in ["maps", "links-7", "links-8"] {
@@ -211,6 +225,8 @@ mod tests {
         }
         fs::create_dir_all(pins.root.join("v0/links-1")).unwrap();
         pins.remove_all_but(8).unwrap();
+        assert!(pins.root.join("v0/links-1").exists(), "it may still be the only one that judges");
+        pins.remove_other_versions().unwrap();
         assert_eq!(folders(&pins.root).unwrap(), [pins.version()]);
         assert!(pins.version().join("maps").exists() && pins.links(8).exists() && !pins.links(7).exists());
     }

@@ -1,6 +1,6 @@
 //! `pfnwatch run`: the agent.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
@@ -44,6 +44,9 @@ pub struct Args {
     /// Let the eBPF programs write debug messages to the log (see RUST_LOG)
     #[arg(long)]
     debug_ebpf: bool,
+    /// How often the guard is made to prove that it fires: 1s to 1day
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = prove_every)]
+    prove_every: Duration,
     /// How many info blocks the guard can know of: one for each namespace
     #[arg(long, value_name = "NUMBER", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     known_blocks: u32,
@@ -61,6 +64,12 @@ fn ring_size(text: &str) -> Result<u32, String> {
         .ok()
         .filter(|bytes| bytes.is_power_of_two() && (4096..=16 << 20).contains(bytes))
         .ok_or_else(|| format!("`{text}` is no size for a ring buffer: take a power of two from 4KiB to 16MiB"))
+}
+
+fn prove_every(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("`{text}`: {error}"))?;
+    let sensible = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+    if sensible.contains(&time) { Ok(time) } else { Err(format!("`{text}`: take from 1s to 1day")) }
 }
 
 /// Ends early, and with the remedy, where no waiting would help.
@@ -96,6 +105,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         debug: args.debug_ebpf,
         config: args.config.clone(),
         control_socket: args.control.path.clone(),
+        prove_every: args.prove_every,
         known_blocks: args.known_blocks,
     };
     let log = Log::new(args.format, io::stdout().lock());

@@ -95,7 +95,7 @@ impl<W: Write> Pipeline<W> {
     /// Ends the observation, if there is one: detaches first, and then reads what is left.
     pub(super) fn detach(&mut self) -> anyhow::Result<()> {
         let Some(mut observation) = self.observation.take() else { return Ok(()) };
-        self.guard.detached("libnvdimm is not there, or pfnwatch ends");
+        self.guard.detached("the programs are detached");
         observation.detach();
         let mut batch = Vec::new();
         while observation.source.drain(&mut batch) {

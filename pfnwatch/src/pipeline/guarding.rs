@@ -2,13 +2,17 @@
 
 use std::io::Write;
 
-use super::{Pipeline, Said};
+use super::{Pipeline, Said, Told};
 use crate::{
     bpf::{hold::Stay, pins::Pins},
     event::{Body, Event, Exemption, Handover, PolicyLoaded, PolicyRefused, Time},
     exit::Because,
     guard::proof,
     inventory::Inventory,
+    kernel::{
+        features::{Features, Host},
+        prerequisites::{NeededFor, judge, lacking},
+    },
     policy::{Grant, Mode, OnAgentExit, mode_name},
 };
 use pfnwatch_common::names;
@@ -20,6 +24,9 @@ impl<W: Write> Pipeline<W> {
         if let Err(error) = armed {
             // It then judges nothing, and says so with each creation.
             tracing::error!("the guard is not armed: {error:#}");
+        } else if let Err(error) = Pins::usual().remove_other_versions() {
+            // It judges beside this one: a creation may be reported twice, and none slips through.
+            tracing::error!("a guard of another version stays: {error:#}");
         }
         self.say_guard_state()
     }
@@ -83,12 +90,22 @@ impl<W: Write> Pipeline<W> {
         }
     }
 
+    /// Why this host cannot enforce. Without libnvdimm there is no guard that could be asked: what it will need is looked at.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        if self.told != Told::Idle {
+            return self.guard.ineffective();
+        }
+        let rows = judge(&Features::gather(&Host::new(&self.options.paths), self.options.btf_dir.as_deref()));
+        let missing: Vec<_> = lacking(&rows, NeededFor::Enforce).map(ToString::to_string).collect();
+        (!missing.is_empty()).then(|| missing.join("; "))
+    }
+
     /// Takes the configuration anew: all of it, or nothing.
     pub(super) fn reload(&mut self) -> anyhow::Result<()> {
         let (file, stayed) = (self.options.config.path().display().to_string(), self.stay());
         let loaded = self.options.config.read().and_then(|config| {
             let policy = config.policy();
-            match self.guard.ineffective() {
+            match self.obstacle() {
                 Some(why) if policy.mode == Mode::Enforce => anyhow::bail!(cannot_enforce(&why)),
                 _ => self.guard.replace(policy),
             }

@@ -31,7 +31,7 @@ impl<W: Write> Pipeline<W> {
     fn change_mode(&mut self, mode: protocol::Mode, reason: Option<String>, peer: &Peer) -> Result<Answer, Refusal> {
         let wanted = Mode::from(mode);
         if wanted == Mode::Enforce
-            && let Some(why) = self.guard.ineffective()
+            && let Some(why) = self.obstacle()
         {
             return Err(Refusal::unsupported(cannot_enforce(&why)));
         }

@@ -1,18 +1,20 @@
 //! `on_agent_exit = "hold"`: the guard stays without its agent, is taken over by the next one, and goes when it is told to.
 
 use std::fs;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::agent::says;
+use guest::agent::{PROGRAM, says};
 use guest::bpf::{self, Kind};
 use guest::creation::{self, Map, Mode, Prepared};
 use guest::guard::{self, Guard};
-use guest::policy::{Policy, Stance};
+use guest::policy::{self, Policy, Stance};
 use guest::{modules, namespace, regions, sysfs, wait};
 use nix::libc;
+use nix::mount::{MsFlags, mount, umount};
 
 use super::case::{MODES, again, nothing_is_written, small, wanted};
 
@@ -132,6 +134,78 @@ fn once_is_not_spent_twice_over_a_take_over() -> Result<()> {
     second.denies(&devdax)?;
     second.tally()?;
     release()
+}
+
+/// The file system of the pins takes none from the second agent: it ends, and the guard that was there guards on.
+#[test]
+fn failed_take_over_leaves_the_guard_as_it_was() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut first = Guard::start(&policy())?;
+    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    first.denies(&prepared)?;
+    first.kill()?;
+    let pins = fs::read_dir(PINS)?.count();
+    read_only(true)?;
+    let failed =
+        Command::new(PROGRAM).args(["run", "--config", policy::PATH, "--control-socket", guard::SOCKET]).output();
+    read_only(false)?;
+    let failed = failed?;
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    ensure!(failed.status.code() == Some(4) && said.contains("links-"), "{failed:?}");
+    ensure!(fs::read_dir(PINS)?.count() == pins, "pins were added or lost");
+    is_denied(&prepared)?;
+    let mut third = Guard::start(&policy())?;
+    third.denies(&prepared)?;
+    third.kill()?;
+    is_denied(&prepared)?;
+    release()
+}
+
+const PINS: &str = "/sys/fs/bpf/pfnwatch/v1";
+
+/// Whether anything can be pinned; what is pinned can be used all the same.
+fn read_only(is: bool) -> Result<()> {
+    if !is {
+        return umount(PINS).context("the pins' folder is not what it was");
+    }
+    let none: Option<&str> = None;
+    mount(Some(PINS), PINS, none, MsFlags::MS_BIND, none)?;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(none, PINS, none, flags, none).context("the pins' folder cannot be made read-only")
+}
+
+/// A guard whose maps are of another version shares nothing: the next agent makes its own, and then takes that one away.
+#[test]
+fn guard_of_another_version_is_replaced() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut first = Guard::start(&policy())?;
+    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    first.denies(&prepared)?;
+    first.kill()?;
+    fs::rename(PINS, "/sys/fs/bpf/pfnwatch/v0")?;
+    is_denied(&prepared)?;
+    let mut second = Guard::start(&policy())?;
+    ensure!(!fs::exists("/sys/fs/bpf/pfnwatch/v0")?, "the guard of another version is still there");
+    second.denies(&creation::prepare(&small(&region, Mode::Devdax))?)?;
+    second.kill()?;
+    release()
+}
+
+/// Pins that are removed by hand: said within the time of a proof.
+#[test]
+fn pins_that_are_removed_by_hand_are_missed() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut agent = Guard::start_with(&policy(), &["--prove-every", "2s"])?;
+    fs::remove_dir_all(PINS)?;
+    agent.event("that the pins are gone", LIMIT, |event| {
+        let gone = says(event, "event", "guard_state") && event["pins"].as_array().is_some_and(Vec::is_empty);
+        (gone && event["why"].to_string().contains("pins are gone")).then_some(())
+    })?;
+    // The agent itself keeps the programs.
+    agent.denies(&creation::prepare(&small(&region, Mode::Fsdax))?)?;
+    let prepared = creation::prepare(&small(&region, Mode::Devdax))?;
+    agent.kill()?;
+    wait::until("no guard", LIMIT, || prepared.bind().ok())
 }
 
 /// Nobody tells the guard of the new libnvdimm: it passes what it cannot judge, and the next agent finds what was made.
