@@ -111,8 +111,6 @@ offsets! {
     NdNamespaceCommon {
         /// `dev`: the `struct device` itself.
         dev,
-        /// `claim`: a pointer to the `struct device` of the claimer, or null.
-        claim,
     }
 }
 

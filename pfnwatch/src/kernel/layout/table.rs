@@ -51,7 +51,6 @@ pub(super) const TABLE: &[Row] = &[
     row!(NdBtt, nd_btt.dev, ["dev"], Whole(Device), OPTIONAL),
     row!(NdBtt, nd_btt.ndns, ["ndns"], POINTER, OPTIONAL),
     row!(NdNamespaceCommon, nd_namespace_common.dev, ["dev"], Whole(Device), REQUIRED),
-    row!(NdNamespaceCommon, nd_namespace_common.claim, ["claim"], POINTER, OPTIONAL),
     row!(NdNamespaceIo, nd_namespace_io.common, ["common"], Whole(NdNamespaceCommon), REQUIRED),
     // resource_size_t is 8 bytes on every 64-bit kernel.
     row!(NdNamespaceIo, nd_namespace_io.res_start, ["res.start"], LONG, REQUIRED),
