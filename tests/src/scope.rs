@@ -29,6 +29,8 @@ pub enum Lines {
     Observing,
     /// The oldest and the newest of those: for what does not depend on the kernel.
     OldestAndNewest,
+    /// One of those: for what hangs on the agent alone and takes long. They are spread over the lines.
+    Only(&'static str),
     /// Only lines on which the agent cannot observe: 5.10.
     Blind,
 }
@@ -41,6 +43,7 @@ impl Lines {
             Self::Every => true,
             Self::Observing => line != BLIND,
             Self::OldestAndNewest => observing().next() == Some(&line) || observing().next_back() == Some(&line),
+            Self::Only(one) => line == one,
             Self::Blind => line == BLIND,
         }
     }
@@ -51,6 +54,7 @@ impl Lines {
             Self::Every => "every line",
             Self::Observing => "every line but 5.10",
             Self::OldestAndNewest => "the oldest and the newest line",
+            Self::Only(one) => one,
             Self::Blind => "5.10 only",
         }
     }
@@ -74,13 +78,20 @@ pub const TABLE: &[Scope] = &[
     observing("geometry::"),
     // What hangs on the kernel is tried on each; what hangs on the agent alone costs time there.
     Scope { prefix: "guard::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    only("guard::allowed::", "7.3"),
     observing("guard::bind_ways::by_the_bus"),
+    only("guard::bypass::", "6.18"),
     observing("guard::denied::"),
     observing("guard::existing::as_their_drivers"),
+    only("guard::existing::at_an_agent", "6.18"),
     observing("guard::existing::by_ndctl"),
+    only("guard::lifecycle::", "6.12"),
+    only("guard::names_swap::of_devdax", "6.18"),
     observing("guard::names_swap::of_fsdax"),
+    only("guard::no_room::", "6.18"),
     observing("guard::reconfigure::by_ndctl"),
     observing("guard::seeds::"),
+    only("guard::storms::", "7.3"),
     observing("guard::traps::"),
     Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
@@ -115,6 +126,11 @@ const fn observing(prefix: &'static str) -> Scope {
     Scope { prefix, lines: Lines::Observing, scenario: USUAL }
 }
 
+/// Tests of the agent that are tried on one line.
+const fn only(prefix: &'static str, line: &'static str) -> Scope {
+    Scope { prefix, lines: Lines::Only(line), scenario: USUAL }
+}
+
 /// The row of the table that holds for a test.
 pub fn of(test: &str) -> Scope {
     let rows = TABLE.iter().filter(|row| test.starts_with(row.prefix));
@@ -133,11 +149,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_tried_on_one_line_is_tried() {
+        for row in TABLE {
+            assert!(LINES.iter().any(|line| row.lines.contain(line)), "{}", row.prefix);
+        }
+    }
+
+    #[test]
     fn lines_of_each_kind() {
         let on = |lines: Lines| LINES.iter().filter(|line| lines.contain(line)).copied().collect::<Vec<_>>();
         assert_eq!(on(Lines::Every), LINES);
         assert_eq!(on(Lines::Observing), ["6.1", "6.12", "6.18", "7.3"]);
         assert_eq!(on(Lines::OldestAndNewest), ["6.1", "7.3"]);
+        assert_eq!(on(Lines::Only("6.12")), ["6.12"]);
         assert_eq!(on(Lines::Blind), ["5.10"]);
     }
 }
