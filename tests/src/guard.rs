@@ -98,6 +98,14 @@ impl Guard {
         Ok(())
     }
 
+    /// Waits until so many judgements were told, and returns all there are by then.
+    pub fn judgements_at_least(&mut self, count: usize) -> Result<Vec<Value>> {
+        let told = wait::until(&format!("{count} judgements"), EVENT_LIMIT, || {
+            Some(self.judgements()).filter(|told| told.len() >= count)
+        });
+        told.with_context(|| self.said())
+    }
+
     /// All judgements so far.
     pub fn judgements(&mut self) -> Vec<Value> {
         self.events(|event| JUDGEMENTS.iter().any(|kind| says(event, "event", kind)))

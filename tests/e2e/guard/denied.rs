@@ -57,7 +57,7 @@ fn ndctl_says_why_as_well_as_it_can_and_leaves_nothing_behind() -> Result<()> {
         assert_eq!((count(&region)?, room(&region)?), (0, free), "what is left: {}", ndctl::ndctl(&["list", "-Ni"])?);
     }
     no_other_warning(log)?;
-    let told = guard.judgements();
+    let told = guard.judgements_at_least(2)?;
     ensure!(told.iter().all(|event| event["by"]["comm"] == "ndctl"), "who asked: {told:#?}");
     // The one after it has the same room.
     let lean = ndctl::create(&region, &["-m", "fsdax", "-M", "mem", "-s", "512M", "-a", "2M"])?;

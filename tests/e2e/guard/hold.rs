@@ -179,7 +179,8 @@ fn read_only(is: bool) -> Result<()> {
 fn guard_of_another_version_is_replaced() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut first = Guard::start(&policy())?;
-    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    let shape = small(&region, Mode::Fsdax);
+    let prepared = again(&shape, &creation::set_aside(&shape)?)?;
     first.denies(&prepared)?;
     first.kill()?;
     fs::rename(PINS, "/sys/fs/bpf/pfnwatch/v0")?;
@@ -202,8 +203,8 @@ fn pins_that_are_removed_by_hand_are_missed() -> Result<()> {
         (gone && event["why"].to_string().contains("pins are gone")).then_some(())
     })?;
     // The agent itself keeps the programs.
-    agent.denies(&creation::prepare(&small(&region, Mode::Fsdax))?)?;
-    let prepared = creation::prepare(&small(&region, Mode::Devdax))?;
+    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    agent.denies(&prepared)?;
     agent.kill()?;
     wait::until("no guard", LIMIT, || prepared.bind().ok())
 }

@@ -98,7 +98,7 @@ fn by_ndctl() -> Result<()> {
     let anew = ["create-namespace", "-f", "-e", &made.namespace, "-m", "devdax", "-M", "dev", "-a", "2M"];
     let said = command::attempt("/bin/ndctl", &anew)?;
     ensure!(said.code.is_some_and(|code| code != 0), "it was not denied: {said:?}");
-    let told = guard.judgements();
+    let told = guard.judgements_at_least(1)?;
     let [event] = told.as_slice() else { panic!("one denial was expected: {told:#?}{}", guard.said()) };
     assert_eq!(event["event"], "denied");
     says_what_was(event, &before)?;
