@@ -9,7 +9,7 @@ mod status;
 
 use std::{
     collections::BTreeSet,
-    io::Write,
+    io::{self, Write},
     time::{Duration, SystemTime},
 };
 
@@ -26,6 +26,7 @@ use crate::{
     cgroup::Cgroups,
     control::server::{Call, Server},
     event::{Body, Event, Stopped},
+    exit::Because,
     guard::Guard,
     kept::Kept,
     kernel::KernelFacts,
@@ -130,7 +131,7 @@ impl<W: Write> Pipeline<W> {
     /// This host cannot be observed, or standard output is gone.
     pub async fn run(mut self) -> anyhow::Result<()> {
         // Before all else: a second agent must not touch what the first one does.
-        let mut control = Server::listen(&self.options.control_socket)?;
+        let mut control = Server::listen(&self.options.control_socket).map_err(without_root)?;
         let mut hangup = signal(SignalKind::hangup()).context("signals cannot be listened to")?;
         let mut shutdown = Shutdown::listen().context("signals cannot be listened to")?;
         // Before the first look at the modules, so that no change between the two is missed.
@@ -186,8 +187,17 @@ impl<W: Write> Pipeline<W> {
     }
 }
 
+/// Whoever may not open the socket may not load programs either.
+fn without_root(error: anyhow::Error) -> anyhow::Error {
+    let denied = |cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied;
+    if error.root_cause().downcast_ref().is_some_and(denied) {
+        return error.context(Because::unsupported("this host cannot be observed without root"));
+    }
+    error
+}
+
 /// Waits for records; for ever while nothing is observed.
-async fn records(observation: Option<&mut Observation>, batch: &mut Vec<Bytes>) -> std::io::Result<()> {
+async fn records(observation: Option<&mut Observation>, batch: &mut Vec<Bytes>) -> io::Result<()> {
     match observation {
         Some(observation) => observation.wait(batch).await,
         None => std::future::pending().await,

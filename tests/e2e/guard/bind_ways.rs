@@ -16,7 +16,7 @@ use guest::policy::{Policy, Stance};
 use guest::{modules, namespace, regions, sysfs};
 use nix::sched::{CloneFlags, unshare};
 
-use super::case::{MODES, count, nothing_is_written, small, wanted};
+use super::case::{MODES, count, nothing_is_written, prepare_blank, small, wanted};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const DRIVERS_PROBE: &str = "/sys/bus/nd/drivers_probe";
@@ -40,7 +40,7 @@ fn by_the_bus_and_by_a_driver_that_is_loaded() -> Result<()> {
         namespace::disable(&name)?;
     }
     for (mode, driver) in MODES.into_iter().zip(["nd_pmem", "dax_pmem"]) {
-        let prepared = creation::prepare(&wanted(&regions.first, mode, Map::Dev))?;
+        let prepared = prepare_blank(&wanted(&regions.first, mode, Map::Dev))?;
         guard.denies(&prepared)?;
         // The kernel does not say here what became of it.
         let _ = fs::write(DRIVERS_PROBE, &prepared.claimer);
@@ -60,7 +60,7 @@ fn by_two_at_once() -> Result<()> {
     let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
     let [first, second] =
         [(&regions.first, Mode::Fsdax), (&regions.second, Mode::Devdax)].map(|(region, mode)| small(region, mode));
-    let rivals = [creation::prepare(&first)?, creation::prepare(&second)?];
+    let rivals = [prepare_blank(&first)?, prepare_blank(&second)?];
     let barrier = Barrier::new(rivals.len());
     let bound = thread::scope(|scope| {
         let started = rivals.each_ref().map(|rival| {

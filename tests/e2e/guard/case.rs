@@ -28,6 +28,13 @@ pub(super) fn again(wanted: &Wanted, namespace: &str) -> Result<Prepared> {
     creation::claim(wanted, namespace, &creation::new_uuid()?)
 }
 
+/// A namespace whose first MiB is zero, whatever was there before, with its claimer set up and not bound.
+pub(super) fn prepare_blank(wanted: &Wanted) -> Result<Prepared> {
+    let namespace = creation::set_aside(wanted)?;
+    infoblock::raw(&namespace, blank)?;
+    again(wanted, &namespace)
+}
+
 /// Holds the first MiB of a namespace against zeros. The namespace is left disabled.
 pub(super) fn nothing_is_written(namespace: &str) -> Result<()> {
     infoblock::raw(namespace, |pmem| {

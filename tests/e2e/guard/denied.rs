@@ -9,7 +9,7 @@ use guest::policy::{Policy, Stance};
 use guest::{command, facts, formula, namespace, ndctl, regions, sysfs};
 use serde_json::json;
 
-use super::case::{MODES, again, count, no_other_warning, nothing_is_written, room, wanted};
+use super::case::{MODES, again, count, no_other_warning, nothing_is_written, prepare_blank, room, wanted};
 use crate::seen::MIB;
 
 /// Both kinds, on both NVDIMMs: the second lies at an odd multiple of 2 MiB.
@@ -20,7 +20,7 @@ fn creation_with_map_dev_before_anything_is_written() -> Result<()> {
     let log = Mark::now()?;
     for (mode, region) in MODES.into_iter().zip([&regions.first, &regions.second]) {
         let wanted = wanted(region, mode, Map::Dev);
-        let prepared = creation::prepare(&wanted)?;
+        let prepared = prepare_blank(&wanted)?;
         let event = guard.denies(&prepared)?;
         let start = sysfs::number(&prepared.namespace, "resource")?;
         let of = |struct_page| formula::reservation(start, wanted.size_bytes, wanted.align_bytes, struct_page);

@@ -16,7 +16,7 @@ use guest::{modules, namespace, regions, sysfs, wait};
 use nix::libc;
 use nix::mount::{MsFlags, mount, umount};
 
-use super::case::{MODES, again, nothing_is_written, small, wanted};
+use super::case::{MODES, again, nothing_is_written, prepare_blank, small, wanted};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -41,7 +41,7 @@ fn killed_agent_leaves_a_guard_until_it_is_released() -> Result<()> {
     let before = bpf::ids(Kind::Programs)?;
     let existing = creation::create(&small(&region, Mode::Devdax))?;
     let mut agent = Guard::start(&policy())?;
-    let prepared = creation::prepare(&wanted(&region, Mode::Fsdax, Map::Dev))?;
+    let prepared = prepare_blank(&wanted(&region, Mode::Fsdax, Map::Dev))?;
     agent.denies(&prepared)?;
     agent.kill()?;
     is_denied(&prepared)?;
@@ -78,7 +78,7 @@ fn agent_that_ends_as_it_was_asked_holds_too() -> Result<()> {
 fn next_agent_takes_over_without_a_gap() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut first = Guard::start(&policy())?;
-    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;
     first.denies(&prepared)?;
     let (trying, tries) = (AtomicBool::new(true), AtomicUsize::new(0));
     let mut told = 0;

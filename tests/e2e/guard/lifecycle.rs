@@ -236,7 +236,7 @@ fn stopped_agent_with_a_full_ring_guards_on() -> Result<()> {
         sysfs::unbind(&existing.claimer)?;
         existing.bind().context("an existing namespace")?;
     }
-    let prepared = creation::prepare(&wanted(&region, Mode::Fsdax, Map::Dev))?;
+    let prepared = super::case::prepare_blank(&wanted(&region, Mode::Fsdax, Map::Dev))?;
     let code = prepared.bind().map_err(|error| error.raw_os_error());
     assert_eq!(code, Err(Some(libc::ENOMEM)));
     nothing_is_written(&prepared.namespace)?;

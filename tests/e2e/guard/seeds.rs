@@ -6,7 +6,7 @@ use guest::guard::Guard;
 use guest::policy::{Policy, Stance};
 use guest::{command, modules, regions, sysfs};
 
-use super::case::{again, nothing_is_written, wanted};
+use super::case::{again, nothing_is_written, prepare_blank, wanted};
 
 fn region_anew(region: &str) -> Result<()> {
     for act in ["disable-region", "enable-region"] {
@@ -28,7 +28,7 @@ fn is_gone_with_its_region() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
     let wanted = wanted(&region, Mode::Fsdax, Map::Dev);
-    let prepared = creation::prepare(&wanted)?;
+    let prepared = prepare_blank(&wanted)?;
     guard.denies(&prepared)?;
     region_anew(&region)?;
     let namespace = named_now(&prepared.namespace_uuid)?;
@@ -48,7 +48,7 @@ fn makes_nothing_when_the_guard_is_gone() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
     let wanted = wanted(&region, Mode::Fsdax, Map::Dev);
-    let prepared = creation::prepare(&wanted)?;
+    let prepared = prepare_blank(&wanted)?;
     guard.denies(&prepared)?;
     guard.kill()?;
     ensure!(sysfs::driver(&prepared.claimer).is_none(), "bound by itself");
