@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::says;
-use guest::creation::{self, Map, Mode, Prepared};
+use guest::creation::{Map, Mode, Prepared};
 use guest::guard::Guard;
 use guest::policy::{Policy, Stance};
 use guest::{modules, namespace, regions, sysfs};

@@ -17,6 +17,7 @@ use nix::libc;
 use nix::mount::{MsFlags, mount, umount};
 
 use super::case::{MODES, again, nothing_is_written, prepare_blank, small, wanted};
+use super::names_swap::swap;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -209,24 +210,58 @@ fn pins_that_are_removed_by_hand_are_missed() -> Result<()> {
     wait::until("no guard", LIMIT, || prepared.bind().ok())
 }
 
+/// Creations that are allowed once each, in a loop over the death of one agent and the take-over by the next.
+#[test]
+fn tickets_are_spent_once_each_over_a_take_over() -> Result<()> {
+    const TICKETS: usize = 12;
+    let region = regions::fresh()?.first;
+    let mut first = Guard::start(&policy())?;
+    for _ in 0..TICKETS {
+        guard::succeed(&["allow", "--region", &region, "--once", "--reason", "one of many"])?;
+    }
+    let shape = small(&region, Mode::Fsdax);
+    let (passed, mut second) = thread::scope(|scope| -> Result<(usize, Guard)> {
+        let rival = scope.spawn(|| -> Result<usize> {
+            let mut passed = 0;
+            loop {
+                let prepared = again(&shape, &creation::set_aside(&shape)?)?;
+                match prepared.bind().map_err(|error| error.raw_os_error()) {
+                    Ok(()) => passed += 1,
+                    Err(Some(libc::ENOMEM)) => return Ok(passed),
+                    Err(code) => anyhow::bail!("{prepared:?}: {code:?}"),
+                }
+                namespace::destroy(&prepared.namespace)?;
+            }
+        });
+        first.kill()?;
+        let second = Guard::start(&policy());
+        let passed = rival.join().unwrap_or_else(|_| anyhow::bail!("the rival panicked"))?;
+        Ok((passed, second?))
+    })?;
+    assert_eq!(passed, TICKETS, "{}", second.said());
+    release()
+}
+
 /// Nobody tells the guard of the new libnvdimm: it passes what it cannot judge, and the next agent finds what was made.
 #[test]
 fn libnvdimm_reloaded_while_nobody_is_there() -> Result<()> {
     let region = regions::fresh()?.first;
-    let existing = [small(&region, Mode::Fsdax), small(&region, Mode::Devdax)].map(|wanted| creation::create(&wanted));
+    let existing = [Mode::Fsdax, Mode::Fsdax, Mode::Devdax].map(|mode| creation::create(&small(&region, mode)));
     let mut first = Guard::start(&policy())?;
     first.kill()?;
     modules::unload_stack()?;
     modules::load_stack()?;
-    for made in existing {
+    let enabled = existing.map(|made| {
         let uuid = made?.namespace_uuid;
         wait::until(&format!("{uuid} enabled"), LIMIT, || {
             let names = sysfs::devices("namespace");
-            let name = names.iter().find(|name| sysfs::text(name, "uuid").is_ok_and(|it| it == uuid))?;
-            let claimer = namespace::claimer(name).ok()?;
-            sysfs::driver(&claimer)
-        })?;
-    }
+            let name = names.into_iter().find(|name| sysfs::text(name, "uuid").is_ok_and(|it| it == uuid))?;
+            let claimer = namespace::claimer(&name).ok()?;
+            sysfs::driver(&claimer).map(|_| name)
+        })
+    });
+    let [first, second, _] = enabled;
+    swap(&[first?, second?], 6).context("names swapped under a guard that nobody feeds")?;
     let region = regions::find()?.first;
     let unjudged = creation::create(&small(&region, Mode::Fsdax)).context("nobody can judge it")?;
     let mut second = Guard::start(&policy())?;

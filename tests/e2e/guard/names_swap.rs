@@ -16,7 +16,7 @@ const ROUNDS: usize = 50;
 const KPROBES: &str = "/sys/kernel/debug/kprobes/enabled";
 
 /// Swaps the names of two namespaces' claimers so often; how often they really were others than the time before.
-fn swap(namespaces: &[String; 2], rounds: usize) -> Result<usize> {
+pub(super) fn swap(namespaces: &[String; 2], rounds: usize) -> Result<usize> {
     let mut swapped = 0;
     for round in 0..rounds {
         let [mut first, mut second] = namespaces.each_ref();

@@ -1,7 +1,7 @@
 //! What a denied creation leaves: a seed that is still set up. Nothing comes of it by itself.
 
 use anyhow::{Context as _, Result, ensure};
-use guest::creation::{self, Map, Mode};
+use guest::creation::{Map, Mode};
 use guest::guard::Guard;
 use guest::policy::{Policy, Stance};
 use guest::{command, modules, regions, sysfs};
