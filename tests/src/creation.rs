@@ -2,14 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::time::Duration;
 
-use anyhow::{Context, Error, Result};
-use nix::libc;
+use anyhow::{Context, Result};
 
-use crate::{regions, sysfs, wait};
-
-const CHILD_LIMIT: Duration = Duration::from_secs(10);
+use crate::{regions, sysfs};
 
 /// What a namespace is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,7 +101,7 @@ pub fn claim(wanted: &Wanted, namespace: &str, block_uuid: &str) -> Result<Prepa
     sysfs::write(&claimer, "uuid", block_uuid)?;
     sysfs::write(&claimer, "mode", map)?;
     sysfs::write(&claimer, "align", &wanted.align_bytes.to_string())?;
-    take(&claimer, namespace)?;
+    sysfs::write(&claimer, "namespace", namespace)?;
     Ok(Prepared {
         namespace: namespace.to_owned(),
         claimer,
@@ -132,18 +128,6 @@ fn whole_region(region: &str) -> Result<String> {
         sysfs::unbind(namespace)?;
     }
     Ok(namespace.clone())
-}
-
-/// Has a claimer claim a namespace. The kernel lists a new one among its region's children only after its attributes are
-/// there and it has been probed (`device_add` in drivers/base/core.c): until then it knows of none.
-fn take(claimer: &str, namespace: &str) -> Result<()> {
-    let unknown = |error: &Error| {
-        let cause = error.root_cause().downcast_ref::<io::Error>();
-        cause.and_then(io::Error::raw_os_error) == Some(libc::ENODEV)
-    };
-    wait::until(&format!("{namespace} among the region's children"), CHILD_LIMIT, || {
-        Some(sysfs::write(claimer, "namespace", namespace)).filter(|written| !written.as_ref().is_err_and(unknown))
-    })?
 }
 
 /// A fresh uuid of the kernel's.

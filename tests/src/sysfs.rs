@@ -50,11 +50,16 @@ pub fn choices(device: &str, attribute: &str) -> Result<Vec<u64>> {
 }
 
 /// A region's seed, such as its `pfn_seed`: there to be used. The kernel names the next one before it is registered
-/// (`nd_device_register` in drivers/nvdimm/bus.c leaves that to a thread).
+/// (`nd_device_register` in drivers/nvdimm/bus.c leaves that to a thread), and shows its attributes before it has probed it
+/// and listed it among the region's children (`device_add` in drivers/base/core.c): one that gets a size in between is
+/// enabled raw, and one that is claimed is not found. The bus's `wait_probe` answers when all of that is done.
 pub fn seed(region: &str, attribute: &str) -> Result<String> {
-    wait::until(&format!("the {attribute} of {region}"), SEED_LIMIT, || {
+    let name = wait::until(&format!("the {attribute} of {region}"), SEED_LIMIT, || {
         text(region, attribute).ok().filter(|name| folder(name).join("uuid").exists())
-    })
+    })?;
+    let bus = folder(region).join("../wait_probe");
+    fs::read(&bus).with_context(|| format!("cannot read {}", bus.display()))?;
+    Ok(name)
 }
 
 /// Writes an attribute.
