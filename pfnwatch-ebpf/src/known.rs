@@ -12,6 +12,9 @@ use crate::{
     uuid::Uuid,
 };
 
+/// [`UNSEEN`] as a map has it: aligned, as bytes in read-only data need not be.
+static ANY: Uuid = Uuid::of_words([u64::from_ne_bytes([UNSEEN[0]; 8]); 2]);
+
 /// What is known of the block that a creation would make.
 pub(crate) enum Met {
     /// It is there: no creation.
@@ -40,7 +43,6 @@ pub(crate) fn remember(nd_pfn: NdPfn) -> Read<()> {
 /// Something of a set-up of this `nd_pfn` was missed: from now on there may be any block on its namespace.
 #[inline(always)]
 pub(crate) fn doubt(nd_pfn: NdPfn) -> Read<()> {
-    static ANY: Uuid = Uuid::of_words([u64::MAX; 2]);
     let Some(namespace) = nd_pfn.namespace()? else { return Ok(()) };
     let (start, _) = namespace.range()?;
     #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be written by a call of memset")]
@@ -66,7 +68,7 @@ pub(crate) fn met(start: u64, uuid: &Uuid) -> Met {
         if uuid.is(known) {
             return Met::Known;
         }
-        if known.is_bytes(&UNSEEN) {
+        if known.is(&ANY) {
             return Met::Missed;
         }
     }

@@ -191,12 +191,6 @@ impl Guard {
         self.number
     }
 
-    /// What is left out of it, and why.
-    #[must_use]
-    pub fn left_out(&self) -> &[LeftOut] {
-        &self.left_out
-    }
-
     fn hand_over(&mut self) -> anyhow::Result<()> {
         let (wall, boot_ns) = now()?;
         self.clock.follow(wall, boot_ns);

@@ -8,8 +8,10 @@
 //! `pipeline` is the loop that ties these together: read it first.
 
 pub mod aftermath;
+pub mod alerts;
 pub mod assess;
 pub mod bar;
+pub mod baseline;
 pub mod bpf;
 pub mod cgroup;
 pub mod cli;
@@ -22,6 +24,7 @@ pub mod exit;
 pub mod format;
 pub mod guard;
 pub mod inventory;
+pub mod journal;
 pub mod kept;
 pub mod kernel;
 pub mod kernel_watch;
@@ -43,6 +46,7 @@ pub mod survey;
 pub mod terminal;
 pub mod units;
 pub mod verdicts;
+pub mod view;
 
 /// Made-up hosts, shared with the tests of the built binary and with `cargo xtask bench scan`.
 #[cfg(test)]

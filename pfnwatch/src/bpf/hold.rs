@@ -1,6 +1,13 @@
 //! A guard that holds on without an agent: taken over from the agent before, and left for the one to come.
 
+use std::{
+    path::PathBuf,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
 use anyhow::Context as _;
+use aya::programs::loaded_programs;
 use pfnwatch_common::guard::OVERLAP;
 
 use super::{attach::Links, guard::GuardMaps, pins::Pins};
@@ -47,4 +54,27 @@ pub fn take_charge(
         Stay::Go => pins.remove_this_version()?,
     }
     Ok(before != 0)
+}
+
+/// For so long the kernel is given to detach what is not pinned any more.
+const DETACH_LIMIT: Duration = Duration::from_secs(10);
+
+/// Takes away a guard that no agent feeds. Gives the paths of what was removed once the programs have left the kernel:
+/// it detaches them some time after their pins are removed, in a worker of its own (`bpf_link_put`, kernel/bpf/syscall.c).
+///
+/// # Errors
+/// The pins cannot be removed, or something else holds a program.
+pub fn let_go(pins: &Pins) -> anyhow::Result<Vec<PathBuf>> {
+    let programs = pins.programs()?;
+    let removed = pins.remove()?;
+    let asked = Instant::now();
+    while let Some(program) = loaded_programs().flatten().map(|it| it.id()).find(|id| programs.contains(id)) {
+        anyhow::ensure!(
+            asked.elapsed() < DETACH_LIMIT,
+            "the pins are removed, but something else holds program {program} of the guard, which guards on: \
+             `bpftool prog show id {program}` names the processes that do"
+        );
+        sleep(Duration::from_millis(2));
+    }
+    Ok(removed)
 }

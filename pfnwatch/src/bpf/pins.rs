@@ -11,7 +11,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use aya::{maps::MapInfo, programs::links::FdLink};
+use aya::{
+    maps::MapInfo,
+    programs::links::{FdLink, PinnedLink},
+};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use pfnwatch_common::{guard::PIN_VERSION, names};
 
@@ -135,6 +138,20 @@ impl Pins {
         pins
     }
 
+    /// The programs that pinned links keep attached, of every version, as the kernel numbers them.
+    ///
+    /// # Errors
+    /// The pins cannot be read.
+    pub fn programs(&self) -> anyhow::Result<Vec<u32>> {
+        let mut pins = Vec::new();
+        collect(&self.root, &mut pins)
+            .with_context(|| format!("the pins below {} cannot be read (it needs root)", self.root.display()))?;
+        pins.retain(|pin| !is_map(pin));
+        // What is no link keeps nothing attached.
+        let program = |pin: PathBuf| Some(FdLink::from(PinnedLink::from_pin(pin).ok()?).info().ok()?.program_id());
+        Ok(pins.into_iter().filter_map(program).collect())
+    }
+
     /// Removes everything. Gives the paths of what was removed.
     ///
     /// # Errors
@@ -144,7 +161,7 @@ impl Pins {
         collect(&self.root, &mut pins)
             .with_context(|| format!("the pins below {} cannot be read (it needs root)", self.root.display()))?;
         // The links first: a program never finds its maps gone, and what is left after an error can be removed again.
-        pins.sort_by_key(|pin| pin.parent().is_some_and(|folder| folder.ends_with("maps")));
+        pins.sort_by_key(|pin| is_map(pin));
         for pin in &pins {
             fs::remove_file(pin).with_context(|| format!("the pin {} cannot be removed", pin.display()))?;
         }
@@ -163,6 +180,10 @@ impl Pins {
     fn links(&self, guard: u64) -> PathBuf {
         self.version().join(format!("links-{guard}"))
     }
+}
+
+fn is_map(pin: &Path) -> bool {
+    pin.parent().is_some_and(|folder| folder.ends_with("maps"))
 }
 
 /// Removes a folder with all that is in it; one that is not there is removed already.

@@ -1,7 +1,7 @@
 //! `pfnwatch guard release`: takes a guard away that was held.
 
 use crate::{
-    bpf::pins::Pins,
+    bpf::{hold::let_go, pins::Pins},
     control::{
         SocketArgs,
         client::{self, Silence, try_to_ask},
@@ -59,7 +59,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
             _ => return Err(client::other_answer()),
         },
         Err(Silence::NoAgent(_)) => {
-            let removed = Pins::usual().remove()?.iter().map(|pin| pin.display().to_string()).collect();
+            let removed = let_go(&Pins::usual())?.iter().map(|pin| pin.display().to_string()).collect();
             Released { removed, still_guarding: false }
         }
         Err(silence) => return Err(Refusal::from(silence).into_error()),

@@ -1,0 +1,56 @@
+//! How this host and its agent stand at one moment: what the metrics, the page, the alerts and `status` are made of.
+//!
+//! The agent's loop fills it in (`pipeline/view.rs`); whatever is made of it is pure.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use crate::{
+    alerts::Deliveries, baseline::Regression, control::protocol::Status, event::ProgramState, journal, survey::Survey,
+};
+
+/// One moment.
+#[derive(Debug)]
+pub struct View {
+    /// The moment.
+    pub now: SystemTime,
+    /// What `pfnwatch status` shows.
+    pub status: Status,
+    /// The namespaces with their verdicts, read for this; or why they cannot be read.
+    pub survey: Result<Survey, String>,
+    /// The kernel's MAX_STRUCT_PAGE_SIZE in bytes, where it is known.
+    pub max_struct_page_size: Option<u64>,
+    /// Every program, attached or not; empty while nothing is observed.
+    pub programs: Vec<ProgramState>,
+    /// What the kernel counted of the programs, where its statistics are on.
+    pub runs: Vec<Runs>,
+    /// How many events of each kind there were since the agent started, by the `event` of their JSON.
+    pub events: BTreeMap<&'static str, u64>,
+    /// The last events, the oldest first.
+    pub last_events: Vec<Line>,
+    /// Capacity regressions that stand.
+    pub regressions: Vec<Regression>,
+    /// How the journal stands.
+    pub journal: journal::Health,
+    /// What became of alerts.
+    pub alerts: Vec<Deliveries>,
+}
+
+/// What a program has cost since it was loaded, for as long as the kernel counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// The program.
+    pub program: String,
+    /// How often it ran.
+    pub count: u64,
+    /// For how long, in nanoseconds.
+    pub time_ns: u64,
+}
+
+/// An event as `run` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The `event` of its JSON.
+    pub kind: &'static str,
+    /// The line for people, with its time.
+    pub text: String,
+}
