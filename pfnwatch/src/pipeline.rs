@@ -29,7 +29,7 @@ use crate::{
     exit::Because,
     guard::Guard,
     kept::Kept,
-    kernel::KernelFacts,
+    kernel::{KernelFacts, btf::Btf},
     kernel_watch::KernelWatch,
     labels::Labels,
     module_watch::ModuleWatch,
@@ -47,6 +47,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(30);
 pub struct Pipeline<W> {
     options: Options,
     facts: KernelFacts,
+    types: Option<Btf>,
     cgroups: Option<Cgroups>,
     log: Log<W>,
     observation: Option<Observation>,
@@ -108,6 +109,7 @@ impl<W: Write> Pipeline<W> {
         Ok(Self {
             options,
             facts,
+            types: None,
             cgroups,
             log,
             observation: None,
