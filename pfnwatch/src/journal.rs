@@ -6,6 +6,7 @@
 
 mod boots;
 mod convert;
+mod costs;
 mod error;
 mod health;
 mod namespaces;
