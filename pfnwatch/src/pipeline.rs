@@ -36,6 +36,7 @@ use crate::{
     module_watch::ModuleWatch,
     observation::{Observation, Options},
     policy::Policy,
+    privileges,
     recent::Recent,
     shutdown::Shutdown,
     sinks::log::Log,
@@ -148,6 +149,9 @@ impl<W: Write> Pipeline<W> {
         let mut batch = Vec::new();
         self.say_policy(None)?;
         self.look()?;
+        if let Err(error) = privileges::lay_down() {
+            tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
+        }
         loop {
             tokio::select! {
                 biased;

@@ -18,6 +18,7 @@ mod ndctl_size;
 mod neighbours;
 mod platform;
 mod prediction;
+mod privileges;
 mod refusal;
 mod reload;
 mod reservation;
