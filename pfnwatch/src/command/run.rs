@@ -8,6 +8,7 @@ use crate::{
     config::ConfigArgs,
     control::SocketArgs,
     exit::{Because, Exit},
+    journal::{Journal, JournalArgs},
     kernel::{
         KernelFacts,
         features::{Features, Host},
@@ -53,6 +54,9 @@ pub struct Args {
     /// Where the agent listens for other commands
     #[command(flatten)]
     control: SocketArgs,
+    /// Where the journal is
+    #[command(flatten)]
+    journal: JournalArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -95,7 +99,8 @@ fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let policy = args.config.read()?.policy();
+    let config = args.config.read()?;
+    let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
     let facts = KernelFacts::gather(paths, args.btf_dir.as_deref())?;
     let options = Options {
@@ -108,6 +113,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         prove_every: args.prove_every,
         known_blocks: args.known_blocks,
     };
+    let journal = Journal::open(args.journal.settings(&config));
     let log = Log::new(args.format, io::stdout().lock());
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -115,6 +121,6 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async { Pipeline::new(options, policy, facts, log)?.run().await })?;
+    runtime.block_on(async { Pipeline::new(options, policy, facts, journal, log)?.run().await })?;
     Ok(Exit::Fine)
 }
