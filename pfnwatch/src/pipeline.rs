@@ -175,7 +175,10 @@ impl<W: Write> Pipeline<W> {
                     self.publish()?;
                     responder.answer(reply);
                 }
-                _ = hangup.recv() => self.reload()?,
+                _ = hangup.recv() => {
+                    self.reload()?;
+                    self.check_journal()?;
+                }
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
                 _ = check.tick() => {
                     self.account()?;
