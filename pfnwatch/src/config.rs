@@ -1,6 +1,7 @@
 //! The configuration: one TOML file. What it does not say has its default; what it says wrongly is an error with its place.
 
 mod exemptions;
+mod journal;
 mod thresholds;
 
 use std::{
@@ -14,9 +15,11 @@ use serde::Deserialize;
 use crate::{
     assess::Thresholds,
     exit::Because,
+    journal::Settings as JournalSettings,
     policy::{Exemption, Mode, OnAgentExit, Policy},
 };
 
+use journal::JournalConfig;
 use thresholds::ThresholdsConfig;
 
 /// Read where no other file is named, if it is there.
@@ -35,6 +38,7 @@ pub struct ConfigArgs {
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     guard: GuardConfig,
+    journal: JournalConfig,
     thresholds: ThresholdsConfig,
     #[serde(deserialize_with = "exemptions::list")]
     exemptions: Vec<Exemption>,
@@ -117,6 +121,12 @@ impl Config {
     #[must_use]
     pub fn thresholds(&self) -> Thresholds {
         self.thresholds.clone().into()
+    }
+
+    /// Where the journal is, and how much it keeps.
+    #[must_use]
+    pub fn journal(&self) -> JournalSettings {
+        self.journal.clone().into()
     }
 
     /// What the guard judges by.

@@ -9,6 +9,7 @@ use crate::{
     config::ConfigArgs,
     control::SocketArgs,
     exit::{Because, Exit},
+    journal::{Journal, JournalArgs},
     kernel::{
         KernelFacts,
         features::{Features, Host},
@@ -54,6 +55,9 @@ pub struct Args {
     /// Where the agent listens for other commands
     #[command(flatten)]
     control: SocketArgs,
+    /// Where the journal is
+    #[command(flatten)]
+    journal: JournalArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -96,7 +100,8 @@ fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let policy = args.config.read()?.policy();
+    let config = args.config.read()?;
+    let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
     // Read once, for the facts and for the first attachment, and then given back.
     let (types, facts) = thread::scope(|scope| {
@@ -114,6 +119,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         prove_every: args.prove_every,
         known_blocks: args.known_blocks,
     };
+    let journal = Journal::open(args.journal.settings(&config));
     let log = Log::new(args.format, io::stdout().lock());
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -121,6 +127,6 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async { Pipeline::new(options, policy, facts, log)?.with_types(types).run().await })?;
+    runtime.block_on(async { Pipeline::new(options, policy, facts, journal, log)?.with_types(types).run().await })?;
     Ok(Exit::Fine)
 }
