@@ -1,6 +1,7 @@
 //! The agent's loop: records become events, events go to the sinks; libnvdimm comes and goes meanwhile.
 
 mod attachment;
+mod baseline;
 mod found;
 mod guarding;
 mod publish;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     aftermath::Aftermath,
+    baseline::BaselineWatch,
     cgroup::Cgroups,
     control::server::{Call, Server},
     event::{Body, Event, Stopped},
@@ -58,6 +60,7 @@ pub struct Pipeline<W> {
     aftermath: Aftermath,
     kept: Kept,
     journal: Journal,
+    baseline: BaselineWatch,
     /// Events that nobody was told of yet.
     queue: Vec<Event>,
     /// Blocks that were told of: the namespace's start and the block's uuid.
@@ -110,11 +113,12 @@ impl<W: Write> Pipeline<W> {
         options: Options,
         policy: Policy,
         facts: KernelFacts,
-        journal: Journal,
+        mut journal: Journal,
         log: Log<W>,
     ) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts)?;
+        let baseline = BaselineWatch::new(&mut journal, &facts.release, facts.page_size);
         Ok(Self {
             options,
             facts,
@@ -128,6 +132,7 @@ impl<W: Write> Pipeline<W> {
             aftermath: Aftermath::default(),
             kept: Kept::default(),
             journal,
+            baseline,
             queue: Vec::new(),
             met: BTreeSet::new(),
             said: Said::now(),
