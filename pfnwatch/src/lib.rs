@@ -35,6 +35,7 @@ pub mod observation;
 pub mod paths;
 pub mod pipeline;
 pub mod policy;
+pub mod privileges;
 pub mod readiness;
 #[cfg(test)]
 mod seeds;

@@ -39,6 +39,7 @@ use crate::{
     module_watch::ModuleWatch,
     observation::{Observation, Options},
     policy::Policy,
+    privileges,
     shutdown::Shutdown,
     sinks::log::Log,
 };
@@ -169,6 +170,9 @@ impl<W: Write> Pipeline<W> {
         self.say_policy(None)?;
         self.look()?;
         self.check_journal()?;
+        if let Err(error) = privileges::lay_down() {
+            tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
+        }
         loop {
             self.publish()?;
             tokio::select! {

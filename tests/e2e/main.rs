@@ -20,6 +20,7 @@ mod ndctl_size;
 mod neighbours;
 mod platform;
 mod prediction;
+mod privileges;
 mod refusal;
 mod reload;
 mod reservation;

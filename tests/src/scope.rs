@@ -103,6 +103,8 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("neighbours::"),
     observing("prediction::"),
+    // Capabilities are asked for in other places from one kernel to the next.
+    Scope { prefix: "privileges::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("refusal::"),
     observing("reload::"),
     Scope { prefix: "told::", lines: Lines::OldestAndNewest, scenario: USUAL },
