@@ -7,10 +7,10 @@
 mod blocks;
 mod boots;
 mod convert;
+mod costs;
 mod error;
 mod events;
 mod health;
-mod namespaces;
 mod open;
 mod outbox;
 mod reader;
@@ -25,7 +25,6 @@ pub use self::{
     boots::BootRow,
     error::Error,
     health::Health,
-    namespaces::{NamespaceRow, Seen},
     outbox::{AlertRow, Delivery},
     reader::{Entry, Reader, Wanted},
     settings::{JournalArgs, Settings},

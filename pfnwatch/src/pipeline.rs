@@ -1,6 +1,7 @@
 //! The agent's loop: records become events, events go to the sinks; libnvdimm comes and goes meanwhile.
 
 mod attachment;
+mod baseline;
 mod found;
 mod guarding;
 mod publish;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     aftermath::Aftermath,
+    baseline::BaselineWatch,
     cgroup::Cgroups,
     control::server::{Call, Server},
     event::{Body, Event, Stopped},
@@ -31,7 +33,7 @@ use crate::{
     guard::Guard,
     journal::Journal,
     kept::Kept,
-    kernel::KernelFacts,
+    kernel::{KernelFacts, btf::Btf},
     kernel_watch::KernelWatch,
     labels::Labels,
     module_watch::ModuleWatch,
@@ -48,6 +50,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(30);
 pub struct Pipeline<W> {
     options: Options,
     facts: KernelFacts,
+    types: Option<Btf>,
     cgroups: Option<Cgroups>,
     log: Log<W>,
     observation: Option<Observation>,
@@ -57,6 +60,7 @@ pub struct Pipeline<W> {
     aftermath: Aftermath,
     kept: Kept,
     journal: Journal,
+    baseline: BaselineWatch,
     /// Events that nobody was told of yet.
     queue: Vec<Event>,
     /// Blocks that were told of: the namespace's start and the block's uuid.
@@ -109,14 +113,16 @@ impl<W: Write> Pipeline<W> {
         options: Options,
         policy: Policy,
         facts: KernelFacts,
-        journal: Journal,
+        mut journal: Journal,
         log: Log<W>,
     ) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts)?;
+        let baseline = BaselineWatch::new(&mut journal, &facts.release, facts.page_size);
         Ok(Self {
             options,
             facts,
+            types: None,
             cgroups,
             log,
             observation: None,
@@ -126,6 +132,7 @@ impl<W: Write> Pipeline<W> {
             aftermath: Aftermath::default(),
             kept: Kept::default(),
             journal,
+            baseline,
             queue: Vec::new(),
             met: BTreeSet::new(),
             said: Said::now(),

@@ -12,6 +12,7 @@ mod life;
 mod loss;
 mod max128;
 mod max128_changed;
+mod max128_regressed;
 mod max128_then_carried;
 mod max32;
 mod max32_override;
