@@ -1,7 +1,7 @@
 //! The agent and the commands of pfnwatch.
 //!
 //! ```text
-//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ sinks
+//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ journal ─▶ sinks
 //!       ▲                                  ▲
 //!   bpf/attach ◀─ bpf/plan ◀─ kernel facts ┘
 //! ```
