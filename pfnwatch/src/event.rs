@@ -4,6 +4,7 @@ mod agent;
 mod found;
 mod guard;
 mod judged;
+mod kind;
 mod setup;
 
 use std::{

@@ -30,6 +30,7 @@ pub mod kernel;
 pub mod kernel_watch;
 pub mod labels;
 pub mod memory;
+pub mod metrics;
 pub mod module_watch;
 pub mod observation;
 pub mod paths;
@@ -47,6 +48,7 @@ pub mod terminal;
 pub mod units;
 pub mod verdicts;
 pub mod view;
+pub mod web;
 
 /// Made-up hosts, shared with the tests of the built binary and with `cargo xtask bench scan`.
 #[cfg(test)]

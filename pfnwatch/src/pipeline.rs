@@ -6,6 +6,7 @@ mod guarding;
 mod records;
 mod requests;
 mod status;
+mod view;
 
 use std::{
     collections::BTreeSet,
@@ -38,6 +39,7 @@ use crate::{
     recent::Recent,
     shutdown::Shutdown,
     sinks::log::Log,
+    web::Web,
 };
 
 /// How often the counters and the presence of libnvdimm are looked at without any occasion.
@@ -56,6 +58,8 @@ pub struct Pipeline<W> {
     aftermath: Aftermath,
     kept: Kept,
     recent: Recent,
+    seen: view::Seen,
+    web: Web,
     /// Blocks that were told of: the namespace's start and the block's uuid.
     met: BTreeSet<(u64, Uuid)>,
     said: Said,
@@ -105,6 +109,7 @@ impl<W: Write> Pipeline<W> {
     pub fn new(options: Options, policy: Policy, facts: KernelFacts, log: Log<W>) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts)?;
+        let web = Web::new(options.web.clone());
         Ok(Self {
             options,
             facts,
@@ -117,6 +122,8 @@ impl<W: Write> Pipeline<W> {
             aftermath: Aftermath::default(),
             kept: Kept::default(),
             recent: Recent::default(),
+            seen: view::Seen::default(),
+            web,
             met: BTreeSet::new(),
             said: Said::now(),
             told: Told::Nothing,
@@ -143,6 +150,7 @@ impl<W: Write> Pipeline<W> {
         let mut batch = Vec::new();
         self.say_policy(None)?;
         self.look()?;
+        self.web.listen();
         loop {
             tokio::select! {
                 biased;
@@ -160,8 +168,10 @@ impl<W: Write> Pipeline<W> {
                     self.account()?;
                     self.look()?;
                     self.end_exemptions()?;
+                    self.web.listen();
                 }
                 _ = prove.tick() => self.prove()?,
+                call = self.web.next() => self.show(call)?,
                 // The last: a flood of them must not hold off what people ask.
                 records = records(self.observation.as_mut(), &mut batch) => {
                     records.context("the ring buffer cannot be waited on")?;
@@ -183,6 +193,7 @@ impl<W: Write> Pipeline<W> {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
         self.recent.push(&event);
+        self.seen.note(&event);
         self.log.write(&event).context("standard output does not take the event")
     }
 }

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use anyhow::Context as _;
 
 use crate::{
-    config::ConfigArgs,
+    config::{ConfigArgs, Loaded},
     control::SocketArgs,
     exit::{Because, Exit},
     kernel::{
@@ -95,7 +95,8 @@ fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let policy = args.config.read()?.policy();
+    let Loaded { config, hash } = args.config.load()?;
+    let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
     let facts = KernelFacts::gather(paths, args.btf_dir.as_deref())?;
     let options = Options {
@@ -104,6 +105,8 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         ring_bytes: args.ring_size,
         debug: args.debug_ebpf,
         config: args.config.clone(),
+        config_hash: hash,
+        web: config.web().clone(),
         control_socket: args.control.path.clone(),
         prove_every: args.prove_every,
         known_blocks: args.known_blocks,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Guard, now};
-use crate::policy::{Exemption, Grant, LeftOut, Subject, compile::OF_CONFIGURATION};
+use crate::policy::{Exemption, Grant, LeftOut, Subject, Why, compile::OF_CONFIGURATION};
 
 impl Guard {
     /// Grants an exemption; it is in force when this returns.
@@ -93,6 +93,12 @@ impl Guard {
     /// Those of the configuration, with their numbers.
     pub fn in_configuration(&self) -> impl Iterator<Item = (u64, &Exemption)> {
         self.configured.iter().copied().zip(&self.policy.exemptions)
+    }
+
+    /// Those of the configuration that are not in force, or not on all that they name, and why.
+    pub fn left_out_of_configuration(&self) -> impl Iterator<Item = (&Exemption, Why)> {
+        let why = |id| self.left_out.iter().find(|left_out| left_out.id == id).map(|left_out| left_out.why);
+        self.in_configuration().filter_map(move |(id, exemption)| Some((exemption, why(id)?)))
     }
 
     /// An exemption in words, whether it is still in force or not; none where it was never known.
