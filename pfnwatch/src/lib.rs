@@ -50,6 +50,14 @@ pub mod verdicts;
 pub mod view;
 pub mod web;
 
+#[cfg(test)]
+extern crate self as pfnwatch;
+
+/// Made-up agents, shared with the tests that run real programs on what is made of them.
+#[cfg(test)]
+#[path = "../tests/support/view.rs"]
+mod made_up;
+
 /// Made-up hosts, shared with the tests of the built binary and with `cargo xtask bench scan`.
 #[cfg(test)]
 #[path = "../tests/support/tree.rs"]

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt::SndBuf};
 use tokio::{
     net::TcpStream,
     sync::mpsc,
@@ -26,6 +27,9 @@ pub(super) const MOST_CONNECTIONS: usize = 16;
 
 /// How long the agent waits where the system does not let it accept: it would fail again at once.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the kernel holds for a peer that does not read, in bytes, or twice that: it would take megabytes.
+const SEND_BUFFER: usize = 64 << 10;
 
 /// What one gets that is one too many.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 32\r\n\
@@ -104,6 +108,8 @@ impl Web {
     fn open(&self) -> std::io::Result<Listening> {
         let listener = TcpListener::bind(self.config.listen)?;
         listener.set_nonblocking(true)?;
+        // Connections have it from the listener.
+        setsockopt(&listener, SndBuf, &SEND_BUFFER)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let moments = Arc::new(Moments::new(self.send.clone(), self.config.hosts.clone()));
