@@ -23,3 +23,4 @@ mod reload;
 mod reservation;
 mod seen;
 mod told;
+mod web;
