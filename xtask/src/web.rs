@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::debian::{self, Suite};
-use crate::vm::of_host;
+use crate::vm::programs::of_host;
 use crate::{paths, setup, toolchain};
 
 /// Where Prometheus comes from: its package holds promtool too.

@@ -41,6 +41,8 @@ fn host(survey: &Survey) -> Markup {
     let totals = &survey.totals;
     let Totals { size_bytes, usable_bytes, ideal_bytes, reservation_bytes, excess_bytes, .. } = *totals;
     let memmap = reservation_bytes.saturating_sub(excess_bytes);
+    // Cut off for alignment, or of namespaces of which no more than the size is known.
+    let other = size_bytes.saturating_sub(reservation_bytes).saturating_sub(usable_bytes);
     html! {
         p.lead {
             (badge(survey.verdict)) " "
@@ -49,7 +51,7 @@ fn host(survey: &Survey) -> Markup {
                 bytes => { strong { (Bytes(bytes)) } " of " (Bytes(size_bytes)) " are reserved too much." }
             }
         }
-        (bar(&[("memmap", memmap), ("excess", excess_bytes), ("usable", usable_bytes)], size_bytes))
+        (bar(&[("memmap", memmap), ("excess", excess_bytes), ("usable", usable_bytes), ("other", other)], size_bytes))
         (numbers(&[
             ("Namespaces", totals.namespaces.to_string()),
             ("Size", Bytes(size_bytes).to_string()),
