@@ -105,7 +105,7 @@ fn around(view: &View) -> Vec<(Weight, &'static str, String)> {
     }
     if !view.regressions.is_empty() {
         let text = format!(
-            "{} of this host's memmaps cost more than they did: `pfnwatch baseline` shows them.",
+            "Memmaps cost more than they did ({} found): `pfnwatch baseline` shows before and after.",
             view.regressions.len()
         );
         notices.push((Weight::Bad, "Capacity regressed.", text));
