@@ -1,6 +1,7 @@
 //! The subcommands, one a file. Each has `Args` and `run(args, paths) -> anyhow::Result<Exit>`.
 
 pub mod allow;
+pub mod baseline;
 pub mod doctor;
 pub mod events;
 pub mod guard;

@@ -29,6 +29,7 @@ use crate::{
     event::{Body, Event, Stopped},
     exit::Because,
     guard::Guard,
+    journal::Journal,
     kept::Kept,
     kernel::KernelFacts,
     kernel_watch::KernelWatch,
@@ -60,6 +61,7 @@ pub struct Pipeline<W> {
     recent: Recent,
     seen: view::Seen,
     web: Web,
+    journal: Journal,
     /// Blocks that were told of: the namespace's start and the block's uuid.
     met: BTreeSet<(u64, Uuid)>,
     said: Said,
@@ -124,6 +126,7 @@ impl<W: Write> Pipeline<W> {
             recent: Recent::default(),
             seen: view::Seen::default(),
             web,
+            journal: Journal::off(),
             met: BTreeSet::new(),
             said: Said::now(),
             told: Told::Nothing,
@@ -165,6 +168,7 @@ impl<W: Write> Pipeline<W> {
                 _ = hangup.recv() => self.reload()?,
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
                 _ = check.tick() => {
+                    self.journal.retry();
                     self.account()?;
                     self.look()?;
                     self.end_exemptions()?;

@@ -20,8 +20,11 @@ use browser::{Browser, Scheme};
 use pfnwatch::view::View;
 use served::Served;
 
+/// A made-up agent, by its name.
+type Page = (&'static str, fn() -> View);
+
 /// The pages that are looked at.
-const PAGES: [(&str, fn() -> View); 5] = [
+const PAGES: [Page; 5] = [
     ("healthy", view::healthy),
     ("oversize", view::oversize),
     ("blind", view::blind),

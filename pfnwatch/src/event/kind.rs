@@ -4,7 +4,7 @@ use super::Body;
 
 impl Body {
     /// Every kind, in the order of the variants.
-    pub const KINDS: [&'static str; 26] = [
+    pub const KINDS: [&'static str; 28] = [
         "set_up",
         "probe",
         "claim",
@@ -16,6 +16,8 @@ impl Body {
         "exempt",
         "unjudged",
         "found",
+        "capacity_regression",
+        "capacity_regression_ended",
         "mode_changed",
         "policy_loaded",
         "policy_refused",
@@ -48,6 +50,8 @@ impl Body {
             Self::Exempt(_) => "exempt",
             Self::Unjudged(_) => "unjudged",
             Self::Found(_) => "found",
+            Self::CapacityRegression(_) => "capacity_regression",
+            Self::CapacityRegressionEnded(_) => "capacity_regression_ended",
             Self::ModeChanged(_) => "mode_changed",
             Self::PolicyLoaded(_) => "policy_loaded",
             Self::PolicyRefused(_) => "policy_refused",

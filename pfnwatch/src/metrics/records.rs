@@ -1,7 +1,12 @@
 //! What came of records and events: how many, what was missed, the journal, alerts, and regressions.
 
 use super::encode::Family;
-use crate::{alerts::Deliveries, baseline::Subject, event::Stopped, view::View};
+use crate::{
+    alerts::Deliveries,
+    baseline::{Regression, Subject},
+    event::Stopped,
+    view::View,
+};
 
 pub(super) fn families(view: &View) -> Vec<Family> {
     let mut families = records(&view.status.records);
@@ -11,7 +16,7 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     );
     families.extend(journal(view));
     families.extend(alerts(&view.alerts));
-    families.push(regressions(view));
+    families.extend(regressions(view));
     families
 }
 
@@ -66,8 +71,18 @@ fn alerts(all: &[Deliveries]) -> [Family; 3] {
     ]
 }
 
-fn regressions(view: &View) -> Family {
+fn regressions(view: &View) -> [Family; 2] {
     let (host, namespaces): (Vec<_>, Vec<_>) = view.regressions.iter().partition(|it| it.subject == Subject::Host);
-    let counts = [("host".to_owned(), host.len()), ("namespace".to_owned(), namespaces.len())];
-    Family::gauge("pfnwatch_capacity_regressions", "Capacity regressions that stand.").each("subject", counts)
+    let by_subject = [("host", host), ("namespace", namespaces)];
+    let lost = |all: &[&Regression]| all.iter().map(|it| it.lost_bytes()).fold(0, u64::saturating_add);
+    let counts = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), all.len()));
+    let bytes = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), lost(all)));
+    [
+        Family::gauge("pfnwatch_capacity_regressions", "Capacity regressions that stand.").each("subject", counts),
+        Family::gauge(
+            "pfnwatch_capacity_regressed_bytes",
+            "What is reserved more than before: in all namespaces, and for the host in one of 1 TiB to come.",
+        )
+        .each("subject", bytes),
+    ]
 }

@@ -13,7 +13,6 @@ use crate::{
     alerts::Deliveries,
     event::{Body, Event},
     inventory::{Claimer, InfoBlocks, Inventory, Namespace, Roots},
-    journal,
     sinks::line,
     survey::Survey,
     view::{Line, Runs, View},
@@ -76,7 +75,7 @@ impl<W: Write> Pipeline<W> {
             events: self.seen.counts.clone(),
             last_events: self.seen.last.iter().cloned().collect(),
             regressions: Vec::new(),
-            journal: journal::Health::default(),
+            journal: self.journal.health(),
             alerts: Vec::<Deliveries>::new(),
         }
     }

@@ -122,7 +122,7 @@ pub fn blind() -> View {
         kernel: kernel.to_owned(),
         seen: "2026-01-01T00:00:00Z".to_owned(),
         reservation_bytes: gib * GIB,
-        struct_page_size_bytes: Some(64),
+        excess_bytes: (gib - 16) * GIB,
         max_struct_page_size_bytes: Some(gib * 4),
     };
     let (before, after) = (cost("6.0.12", 16), cost("6.1.0", 32));

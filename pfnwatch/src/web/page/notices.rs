@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use crate::{control::protocol::Mode, view::View};
+use crate::{baseline::words, control::protocol::Mode, view::View};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,12 +103,7 @@ fn around(view: &View) -> Vec<(Weight, &'static str, String)> {
             notices.push((Weight::Bad, "Alerts are not delivered.", format!("{}: {error}", receiver.receiver)));
         }
     }
-    if !view.regressions.is_empty() {
-        let text = format!(
-            "Memmaps cost more than they did ({} found): `pfnwatch baseline` shows before and after.",
-            view.regressions.len()
-        );
-        notices.push((Weight::Bad, "Capacity regressed.", text));
-    }
+    let regressed = view.regressions.iter().map(words::of);
+    notices.extend(regressed.map(|text| (Weight::Bad, "Capacity regressed.", text)));
     notices
 }
