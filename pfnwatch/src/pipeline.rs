@@ -172,7 +172,7 @@ impl<W: Write> Pipeline<W> {
                     self.account()?;
                     self.look()?;
                     self.end_exemptions()?;
-                    self.web.listen();
+                    self.web.tend();
                 }
                 _ = prove.tick() => self.prove()?,
                 call = self.web.next() => self.show(call)?,

@@ -124,3 +124,30 @@ impl Guard {
         self.last_grant
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::{kernel::KernelFacts, policy::Policy};
+
+    #[test]
+    fn what_is_exempt_in_vain_is_told_with_its_reason() {
+        let exemption = |subject, until| Exemption { subject, until, reason: "why".to_owned() };
+        let namespace = Subject::Namespace(uuid::Uuid::from_bytes([7; 16]));
+        let over = exemption(namespace, Some(UNIX_EPOCH));
+        let nowhere = exemption(Subject::RegionStart(4 << 30), None);
+        let exemptions = vec![over.clone(), exemption(namespace, None), nowhere.clone()];
+        let facts = KernelFacts {
+            release: "6.12.0".to_owned(),
+            page_size: 4096,
+            struct_page_size: Some(64),
+            deduplicates: None,
+        };
+        let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &facts).unwrap();
+        guard.arm(Some(64)).unwrap();
+        let left_out: Vec<_> = guard.left_out_of_configuration().collect();
+        assert_eq!(left_out, [(&over, Why::Expired), (&nowhere, Why::Unresolved)]);
+    }
+}

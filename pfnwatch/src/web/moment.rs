@@ -96,6 +96,15 @@ impl Moments {
         Some(moment)
     }
 
+    /// Gives up the last moment once it is too old to be shown again.
+    pub(super) fn forget(&self) {
+        if let Ok(mut last) = self.last.try_lock()
+            && last.as_ref().is_some_and(|moment| moment.at.elapsed() >= FRESH)
+        {
+            *last = None;
+        }
+    }
+
     async fn ask(&self) -> Option<View> {
         let (send, answer) = oneshot::channel();
         self.calls.send(Call(send)).await.ok()?;

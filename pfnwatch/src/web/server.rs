@@ -48,6 +48,7 @@ pub struct Web {
 /// The task that takes connections. It ends, and all connections with it, when this is dropped.
 struct Listening {
     address: SocketAddr,
+    moments: Arc<Moments>,
     task: JoinHandle<()>,
 }
 
@@ -105,6 +106,14 @@ impl Web {
         }
     }
 
+    /// To be called now and then: tries again to listen, and forgets what nobody has asked for lately.
+    pub fn tend(&mut self) {
+        self.listen();
+        if let Some(listening) = &self.listening {
+            listening.moments.forget();
+        }
+    }
+
     fn open(&self) -> std::io::Result<Listening> {
         let listener = TcpListener::bind(self.config.listen)?;
         listener.set_nonblocking(true)?;
@@ -113,7 +122,8 @@ impl Web {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let moments = Arc::new(Moments::new(self.send.clone(), self.config.hosts.clone()));
-        Ok(Listening { address, task: tokio::spawn(take(listener, moments, self.limits)) })
+        let task = tokio::spawn(take(listener, moments.clone(), self.limits));
+        Ok(Listening { address, moments, task })
     }
 
     /// Waits for a question to the agent's loop. It can be cancelled at any time without losing one.

@@ -200,6 +200,8 @@ async fn a_port_that_is_taken_is_tried_again() {
     drop(taken);
     web.listen();
     assert_eq!((web.status().address, web.status().problem), (Some(listen.to_string()), None));
+    web.tend();
+    assert!(web.status().address.is_some());
     web.reload(&WebConfig { enabled: false, ..WebConfig::default() });
     assert_eq!(web.status(), crate::control::protocol::WebStatus::default());
     // What listened ends with its task, which runs next.

@@ -85,6 +85,9 @@ pub struct AgentStatus {
 }
 
 /// The agent's resident memory, by what backs it.
+///
+/// The kernel counts it on each CPU for itself and adds that up now and then (mm_struct.rss_stat since 6.2): it may be off by some
+/// dozens of pages for each CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryStatus {
     /// RssAnon: its heap and stacks.
