@@ -1,6 +1,7 @@
 //! The configuration: one TOML file. What it does not say has its default; what it says wrongly is an error with its place.
 
 mod exemptions;
+mod journal;
 mod thresholds;
 mod web;
 
@@ -17,11 +18,13 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     assess::Thresholds,
     exit::Because,
+    journal::Settings as JournalSettings,
     policy::{Exemption, Mode, OnAgentExit, Policy},
 };
 
 pub use web::WebConfig;
 
+use journal::JournalConfig;
 use thresholds::ThresholdsConfig;
 
 /// Read where no other file is named, if it is there.
@@ -40,6 +43,7 @@ pub struct ConfigArgs {
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     guard: GuardConfig,
+    journal: JournalConfig,
     thresholds: ThresholdsConfig,
     #[serde(deserialize_with = "exemptions::list")]
     exemptions: Vec<Exemption>,
@@ -147,6 +151,12 @@ impl Config {
     #[must_use]
     pub const fn web(&self) -> &WebConfig {
         &self.web
+    }
+
+    /// Where the journal is, and how much it keeps.
+    #[must_use]
+    pub fn journal(&self) -> JournalSettings {
+        self.journal.clone().into()
     }
 
     /// What the guard judges by.

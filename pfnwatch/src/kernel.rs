@@ -41,14 +41,20 @@ impl KernelFacts {
     /// # Errors
     /// The release or the page size cannot be read.
     pub fn gather(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Self> {
+        Self::of(paths, target::open_types(paths, btf_dir).ok().as_ref())
+    }
+
+    /// The same with types that are at hand, where there are any.
+    ///
+    /// # Errors
+    /// The release or the page size cannot be read.
+    pub fn of(paths: &Paths, btf: Option<&btf::Btf>) -> anyhow::Result<Self> {
         let release = std::fs::read_to_string(paths.procfs.join("sys/kernel/osrelease")).context("kernel release")?;
-        let usual = paths.sysfs.join("kernel/btf");
-        let btf = btf::Btf::open(&btf_dir.unwrap_or(&usual).join("vmlinux")).ok();
         Ok(Self {
             release: release.trim().to_owned(),
             page_size: page_size()?,
-            struct_page_size: btf.as_ref().and_then(|btf| btf.size_of("page").ok()).map(u64::from),
-            deduplicates: btf.as_ref().map(deduplicates),
+            struct_page_size: btf.and_then(|btf| btf.size_of("page").ok()).map(u64::from),
+            deduplicates: btf.map(deduplicates),
         })
     }
 }

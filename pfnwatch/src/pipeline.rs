@@ -3,6 +3,7 @@
 mod attachment;
 mod found;
 mod guarding;
+mod publish;
 mod records;
 mod requests;
 mod status;
@@ -31,13 +32,12 @@ use crate::{
     guard::Guard,
     journal::Journal,
     kept::Kept,
-    kernel::KernelFacts,
+    kernel::{KernelFacts, btf::Btf},
     kernel_watch::KernelWatch,
     labels::Labels,
     module_watch::ModuleWatch,
     observation::{Observation, Options},
     policy::Policy,
-    recent::Recent,
     shutdown::Shutdown,
     sinks::log::Log,
     web::Web,
@@ -50,6 +50,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(30);
 pub struct Pipeline<W> {
     options: Options,
     facts: KernelFacts,
+    types: Option<Btf>,
     cgroups: Option<Cgroups>,
     log: Log<W>,
     observation: Option<Observation>,
@@ -58,10 +59,11 @@ pub struct Pipeline<W> {
     guard: Guard,
     aftermath: Aftermath,
     kept: Kept,
-    recent: Recent,
     seen: view::Seen,
     web: Web,
     journal: Journal,
+    /// Events that nobody was told of yet.
+    queue: Vec<Event>,
     /// Blocks that were told of: the namespace's start and the block's uuid.
     met: BTreeSet<(u64, Uuid)>,
     said: Said,
@@ -108,13 +110,20 @@ impl<W: Write> Pipeline<W> {
     ///
     /// # Errors
     /// The clock cannot be read.
-    pub fn new(options: Options, policy: Policy, facts: KernelFacts, log: Log<W>) -> anyhow::Result<Self> {
+    pub fn new(
+        options: Options,
+        policy: Policy,
+        facts: KernelFacts,
+        journal: Journal,
+        log: Log<W>,
+    ) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts)?;
         let web = Web::new(options.web.clone());
         Ok(Self {
             options,
             facts,
+            types: None,
             cgroups,
             log,
             observation: None,
@@ -123,10 +132,10 @@ impl<W: Write> Pipeline<W> {
             guard,
             aftermath: Aftermath::default(),
             kept: Kept::default(),
-            recent: Recent::default(),
             seen: view::Seen::default(),
             web,
-            journal: Journal::off(),
+            journal,
+            queue: Vec::new(),
             met: BTreeSet::new(),
             said: Said::now(),
             told: Told::Nothing,
@@ -140,6 +149,13 @@ impl<W: Write> Pipeline<W> {
     /// # Errors
     /// This host cannot be observed, or standard output is gone.
     pub async fn run(mut self) -> anyhow::Result<()> {
+        let ended = self.observe().await;
+        // Whatever ended it: what was seen is told.
+        let published = self.publish();
+        ended.and(published)
+    }
+
+    async fn observe(&mut self) -> anyhow::Result<()> {
         // Before all else: a second agent must not touch what the first one does.
         let mut control = Server::listen(&self.options.control_socket).map_err(without_root)?;
         let mut hangup = signal(SignalKind::hangup()).context("signals cannot be listened to")?;
@@ -151,10 +167,13 @@ impl<W: Write> Pipeline<W> {
         let mut prove = interval_at(Instant::now() + self.options.prove_every, self.options.prove_every);
         prove.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
+        self.take_up_blocks();
         self.say_policy(None)?;
         self.look()?;
+        self.check_journal()?;
         self.web.listen();
         loop {
+            self.publish()?;
             tokio::select! {
                 biased;
                 signal = shutdown.asked() => {
@@ -163,14 +182,18 @@ impl<W: Write> Pipeline<W> {
                 }
                 Call { request, peer, responder } = control.next() => {
                     let reply = self.answer(request, &peer);
+                    self.publish()?;
                     responder.answer(reply);
                 }
-                _ = hangup.recv() => self.reload()?,
+                _ = hangup.recv() => {
+                    self.reload()?;
+                    self.check_journal()?;
+                }
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
                 _ = check.tick() => {
-                    self.journal.retry();
                     self.account()?;
                     self.look()?;
+                    self.check_journal()?;
                     self.end_exemptions()?;
                     self.web.tend();
                 }
@@ -191,14 +214,15 @@ impl<W: Write> Pipeline<W> {
         self.emit(Event::now(Body::Stopped(ended)))
     }
 
+    /// Has the event told with the next [`Self::publish`].
     fn emit(&mut self, mut event: Event) -> anyhow::Result<()> {
         // One who asked over the control socket comes with a path, and without a number.
         if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
-        self.recent.push(&event);
         self.seen.note(&event);
-        self.log.write(&event).context("standard output does not take the event")
+        self.queue.push(event);
+        self.publish_if_many()
     }
 }
 

@@ -1,18 +1,20 @@
 //! `pfnwatch run`: the agent.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, thread, time::Duration};
 
 use anyhow::Context as _;
 
 use crate::{
+    bpf::attach::ask_features,
     config::{ConfigArgs, Loaded},
     control::SocketArgs,
     exit::{Because, Exit},
+    journal::{Journal, JournalArgs},
     kernel::{
         KernelFacts,
         features::{Features, Host},
         prerequisites::{NeededFor, judge, lacking},
-        target::Libnvdimm,
+        target::{self, Libnvdimm},
     },
     observation::Options,
     paths::Paths,
@@ -53,6 +55,9 @@ pub struct Args {
     /// Where the agent listens for other commands
     #[command(flatten)]
     control: SocketArgs,
+    /// Where the journal is
+    #[command(flatten)]
+    journal: JournalArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -98,7 +103,12 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let Loaded { config, hash } = args.config.load()?;
     let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
-    let facts = KernelFacts::gather(paths, args.btf_dir.as_deref())?;
+    // Read once, for the facts and for the first attachment, and then given back.
+    let (types, facts) = thread::scope(|scope| {
+        scope.spawn(ask_features);
+        let types = target::open_types(paths, args.btf_dir.as_deref()).ok();
+        KernelFacts::of(paths, types.as_ref()).map(|facts| (types, facts))
+    })?;
     let options = Options {
         paths: paths.clone(),
         btf_dir: args.btf_dir.clone(),
@@ -111,6 +121,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         prove_every: args.prove_every,
         known_blocks: args.known_blocks,
     };
+    let journal = Journal::open(args.journal.settings(&config));
     let log = Log::new(args.format, io::stdout().lock());
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -118,6 +129,6 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async { Pipeline::new(options, policy, facts, log)?.run().await })?;
+    runtime.block_on(async { Pipeline::new(options, policy, facts, journal, log)?.with_types(types).run().await })?;
     Ok(Exit::Fine)
 }
