@@ -26,3 +26,4 @@ mod reload;
 mod reservation;
 mod seen;
 mod told;
+mod web;
