@@ -65,6 +65,7 @@ impl<W: Write> Pipeline<W> {
                 Told::Idle | Told::Nothing => Some("libnvdimm is not loaded".to_owned()),
                 Told::Observing => None,
             },
+            ready: matches!(self.told, Told::Observing | Told::Idle),
         }
     }
 

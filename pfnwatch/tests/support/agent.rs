@@ -207,6 +207,7 @@ fn status() -> Status {
             kernel: "6.1.0".to_owned(),
             observing: true,
             reason: None,
+            ready: true,
         },
         mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the policy".to_owned(), reason: None },
         guard: GuardStatus { attached: true, armed: true, reason: None },

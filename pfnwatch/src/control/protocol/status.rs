@@ -55,6 +55,9 @@ pub struct AgentStatus {
     /// Why not, where it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether it does all that it can on this host: it observes, or is idle because libnvdimm is not loaded.
+    #[serde(default)]
+    pub ready: bool,
 }
 
 /// The mode, and where it comes from.
