@@ -1,7 +1,19 @@
-//! Capacity regressions: what memmaps cost now, held against what they cost before.
+//! Capacity regressions: what memmaps cost now, held against what they cost before. Pure.
+//!
+//! Two things can cost more than they did: whatever this host makes from now on (`host`), since its kernel reserves more for
+//! each page than one of an earlier boot; and a namespace (`ledger`) that was made anew by such a kernel.
 
-use serde::Serialize;
+mod host;
+mod ledger;
+#[cfg(test)]
+mod tests;
+pub mod words;
+
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use host::{KernelSeen, host, of_host};
+pub use ledger::{Change, Ledger, Record};
 
 /// Something costs more than it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -9,42 +21,54 @@ pub struct Regression {
     /// What costs more.
     #[serde(flatten)]
     pub subject: Subject,
-    /// What it cost before.
+    /// What it cost before: the least that is known.
     pub before: Cost,
     /// What it costs now.
     pub after: Cost,
+}
+
+impl Regression {
+    /// What is reserved more than before, in bytes.
+    #[must_use]
+    pub const fn lost_bytes(&self) -> u64 {
+        self.after.reservation_bytes.saturating_sub(self.before.reservation_bytes)
+    }
 }
 
 /// What a regression is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "subject", rename_all = "snake_case")]
 pub enum Subject {
-    /// Whatever is made on this host from now on; costs are those of a namespace of 1 TiB.
+    /// Whatever is made on this host from now on: the costs are those of a namespace of 1 TiB with map=dev.
     Host,
     /// One namespace.
-    Namespace {
-        /// `namespace0.0`, as it is named now.
-        namespace: String,
-        /// Its namespace uuid; none on legacy and e820 regions.
-        namespace_uuid: Option<Uuid>,
-        /// Physical address of its first byte.
-        start_address: u64,
-        /// Its size in bytes.
-        size_bytes: u64,
-    },
+    Namespace(Namespace),
+}
+
+/// A namespace, as it is told apart from others over boots, kernels and reconfigurations.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Namespace {
+    /// `namespace0.0`, as it was named last.
+    pub namespace: String,
+    /// Its namespace uuid; none on legacy and e820 regions.
+    pub namespace_uuid: Option<Uuid>,
+    /// Physical address of its first byte.
+    pub start_address: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
 }
 
 /// What something cost under a kernel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// The kernel's release.
+    /// The release of the kernel under which it was seen.
     pub kernel: String,
-    /// When that was known, in RFC 3339.
+    /// When it was seen, in RFC 3339.
     pub seen: String,
     /// The reservation in bytes.
     pub reservation_bytes: u64,
-    /// `sizeof(struct page)` in bytes.
-    pub struct_page_size_bytes: Option<u64>,
-    /// MAX_STRUCT_PAGE_SIZE in bytes, or what the block says it was made with.
+    /// What of it is more than the ideal, in bytes.
+    pub excess_bytes: u64,
+    /// MAX_STRUCT_PAGE_SIZE of the kernel, or what the info block says that it was made with; in bytes.
     pub max_struct_page_size_bytes: Option<u64>,
 }

@@ -1,6 +1,7 @@
 //! The domain events: what pfnwatch tells people and programs. As JSON each is one line with `"schema": 1`.
 
 mod agent;
+mod capacity;
 mod found;
 mod guard;
 mod judged;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 pub use self::{
     agent::{Blind, Lost, MaxStructPageKnown, ProgramState, Ready, State, Stopped, Undecoded},
+    capacity::Capacity,
     found::Found,
     guard::{Exemption, GuardState, Handover, ModeChanged, PolicyLoaded, PolicyRefused},
     judged::{ExemptionUsed, Judged, Origin, Replaced, Why},
@@ -108,6 +110,10 @@ pub enum Body {
     Ready(Ready),
     /// What the running kernel reserves for each page, as far as that is known.
     MaxStructPage(MaxStructPageKnown),
+    /// Something costs more than it did.
+    CapacityRegression(Box<Capacity>),
+    /// It does not any more.
+    CapacityRegressionEnded(Box<Capacity>),
     /// The agent does not observe any more.
     Blind(Blind),
     /// Records of the kernel's side were lost or could not be completed.
@@ -233,6 +239,8 @@ impl Event {
             | Body::GuardState(_)
             | Body::Ready(_)
             | Body::MaxStructPage(_)
+            | Body::CapacityRegression(_)
+            | Body::CapacityRegressionEnded(_)
             | Body::Blind(_)
             | Body::Lost(_)
             | Body::Undecoded(_)

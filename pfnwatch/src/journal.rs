@@ -1,21 +1,28 @@
 //! The journal: one SQLite file with every event, the namespaces and their info blocks, the kernels of all boots, and alerts
 //! that are not delivered yet.
+//!
+//! Whatever goes wrong with the file, the agent observes and guards on: each function then gives `None` or nothing, and
+//! [`Journal::health`] says why.
 
-use std::path::PathBuf;
+mod boots;
+mod convert;
+mod error;
+mod health;
+mod namespaces;
+mod open;
+mod outbox;
+mod schema;
+mod settings;
+mod store;
+#[cfg(test)]
+mod tests;
 
-/// How the journal stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Health {
-    /// The file; none where the configuration has turned it off.
-    pub file: Option<PathBuf>,
-    /// Why it takes nothing; none where it does.
-    pub error: Option<String>,
-    /// How many events are in it.
-    pub events: u64,
-    /// How large it is, in bytes.
-    pub size_bytes: u64,
-    /// How many events the sinks were given uncommitted, since the agent started.
-    pub uncommitted: u64,
-    /// A damaged file that was set aside when the agent started.
-    pub set_aside: Option<PathBuf>,
-}
+pub use self::{
+    boots::BootRow,
+    error::Error,
+    health::Health,
+    namespaces::{NamespaceRow, Seen},
+    outbox::{AlertRow, Delivery},
+    settings::Settings,
+    store::Journal,
+};

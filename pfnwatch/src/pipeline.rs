@@ -28,6 +28,7 @@ use crate::{
     event::{Body, Event, Stopped},
     exit::Because,
     guard::Guard,
+    journal::Journal,
     kept::Kept,
     kernel::KernelFacts,
     kernel_watch::KernelWatch,
@@ -56,6 +57,7 @@ pub struct Pipeline<W> {
     aftermath: Aftermath,
     kept: Kept,
     recent: Recent,
+    journal: Journal,
     /// Blocks that were told of: the namespace's start and the block's uuid.
     met: BTreeSet<(u64, Uuid)>,
     said: Said,
@@ -117,6 +119,7 @@ impl<W: Write> Pipeline<W> {
             aftermath: Aftermath::default(),
             kept: Kept::default(),
             recent: Recent::default(),
+            journal: Journal::off(),
             met: BTreeSet::new(),
             said: Said::now(),
             told: Told::Nothing,
@@ -157,6 +160,7 @@ impl<W: Write> Pipeline<W> {
                 _ = hangup.recv() => self.reload()?,
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
                 _ = check.tick() => {
+                    self.journal.retry();
                     self.account()?;
                     self.look()?;
                     self.end_exemptions()?;

@@ -83,6 +83,28 @@ fn the_report_goes_to_a_file_for_the_textfile_collector() {
 }
 
 #[test]
+fn a_day_is_held_against_another() {
+    let good = host(|tree| tree.namespace(&Pmem::default()));
+    let file = good.path().join("before.json");
+    let file = file.to_str().unwrap();
+    assert_eq!(code(&pfnwatch(good.path(), &["scan", "--format", "json", "--output", file])), 0);
+    let same = pfnwatch(good.path(), &["scan", "--against", file]);
+    assert!(code(&same) == 0 && text(&same).contains("No namespace costs more"), "{}", text(&same));
+    let now = regressed();
+    let output = pfnwatch(now.path(), &["scan", "--against", file]);
+    assert!(code(&output) == 3 && text(&output).contains("256 MiB lost"), "{}", text(&output));
+    let output = pfnwatch(now.path(), &["scan", "--against", file, "--format", "json"]);
+    assert_eq!((code(&output), &json(&output)["lost_bytes"]), (3, &Value::from(256 << 20)));
+    // A rebuild is no regression.
+    assert_eq!(code(&pfnwatch(now.path(), &["scan", "--format", "json", "--output", file])), 3);
+    assert_eq!(code(&pfnwatch(good.path(), &["scan", "--against", file])), 0);
+    for (wrong, expected) in [(["--against", "/proc/self/cmdline"], 2), (["--against", "/none"], 1)] {
+        assert_eq!(code(&pfnwatch(good.path(), &["scan", wrong[0], wrong[1]])), expected, "{wrong:?}");
+    }
+    assert_eq!(code(&pfnwatch(good.path(), &["scan", "--against", file, "--format", "csv"])), 2);
+}
+
+#[test]
 fn a_prediction_is_what_the_formula_says() {
     let folder = regressed();
     let predict = |more: &[&str]| {

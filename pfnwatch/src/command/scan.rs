@@ -1,5 +1,6 @@
 //! `pfnwatch scan`: what every namespace of this host costs, and whether it should.
 
+mod against;
 mod csv;
 mod prom;
 mod report;
@@ -19,6 +20,8 @@ use clap::ValueEnum;
 
 pub use report::Report;
 
+use against::Comparison;
+
 use crate::{
     assess::{Thresholds, Verdict},
     config::ConfigArgs,
@@ -35,9 +38,11 @@ Examples:
   pfnwatch scan                          what is reserved, what should be, and a bar for each namespace
   sudo pfnwatch scan                     exact: only root can read the addresses
   pfnwatch scan --format json | jq '.namespaces[] | select(.verdict == \"oversize\")'
+  sudo pfnwatch scan --format json > before.json; sudo pfnwatch scan --against before.json
+                                         after another kernel, or on another host: what costs more than it did
   pfnwatch scan --format prom --output /var/lib/prometheus/node-exporter/pfnwatch.prom
 
-Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 something is oversize.")]
+Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 something is oversize, or costs more than in FILE.")]
 pub struct Args {
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -45,6 +50,9 @@ pub struct Args {
     /// Write to FILE in place of standard output; a reader sees the old report or the new one, never a part
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Compare with FILE, a report that `scan --format json` has written: on another day, or on another host
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     /// Struct page size that the ideal is computed with, in bytes, in place of the configuration's
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
     reference_struct_page: Option<u64>,
@@ -79,12 +87,17 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let thresholds = Thresholds { reference_struct_page, ..configured };
     let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
     let survey = Survey::take(paths, blocks, &thresholds)?;
-    let text = render(args, &survey)?;
+    let comparison = args.against.as_deref().map(|file| Comparison::make(file, &survey)).transpose()?;
+    let text = match &comparison {
+        Some(comparison) => comparison.render(args.format)?,
+        None => render(args, &survey)?,
+    };
     match &args.output {
         Some(file) => replace(file, &text).with_context(|| format!("writing {}", file.display()))?,
         None => terminal::print(&text)?,
     }
-    Ok(if survey.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Fine })
+    let regressed = comparison.is_some_and(|comparison| comparison.regressed());
+    Ok(if regressed || survey.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Fine })
 }
 
 fn render(args: &Args, survey: &Survey) -> anyhow::Result<String> {

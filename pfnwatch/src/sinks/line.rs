@@ -43,6 +43,8 @@ pub fn of(event: &Event) -> String {
         Body::GuardReleased(it) => guard_line::handover("released", it),
         Body::Ready(it) => ready(it),
         Body::MaxStructPage(it) => max_struct_page(it),
+        Body::CapacityRegression(it) => format!("REGRESSED {}", it.detail),
+        Body::CapacityRegressionEnded(it) => format!("regained {}", it.detail),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
         Body::Lost(it) => format!("LOST     {}", lost(*it)),
         Body::Undecoded(it) => {

@@ -1,10 +1,12 @@
 //! The report as programs read it: JSON, and the same rows for CSV and metrics.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
 
 use crate::{
     assess::{Cause, Evidence, Hint, Totals, Verdict, map_name},
-    event::SCHEMA,
+    event::{SCHEMA, Time},
     inventory::Region,
     survey::{Judged, Survey},
 };
@@ -13,6 +15,7 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub struct Report {
     schema: u32,
+    time: Time,
     kernel: Kernel,
     verdict: Verdict,
     /// Why the info blocks of enabled namespaces were not read; null where they were, or were not asked for.
@@ -126,6 +129,7 @@ impl From<&Survey> for Report {
     fn from(survey: &Survey) -> Self {
         Self {
             schema: SCHEMA,
+            time: now(),
             kernel: Kernel {
                 release: survey.kernel.release.clone(),
                 page_size_bytes: survey.kernel.page_size,
@@ -167,6 +171,10 @@ impl From<&Hint> for HintRow {
     fn from(hint: &Hint) -> Self {
         Self { cause: hint.cause, class: hint.cause.class(), bytes: hint.bytes, detail: hint.detail.clone() }
     }
+}
+
+pub(super) fn now() -> Time {
+    Time(SystemTime::now())
 }
 
 /// Per cent with two digits after the point, cut.

@@ -21,7 +21,7 @@ fn survey(build: impl Fn(&Tree) -> std::io::Result<()>) -> Survey {
     Survey::judge(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
 }
 
-fn mixed() -> Survey {
+pub(super) fn mixed() -> Survey {
     survey(|tree| {
         tree.region(0, 4 * GIB, 64 * GIB)?;
         tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })?;

@@ -1,0 +1,140 @@
+//! What each namespace costs, and the least that it was seen to cost.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Cost, Namespace, Regression, Subject};
+
+/// So many namespaces are followed: those that were seen the longest ago are let go.
+pub(super) const MOST: usize = 4096;
+
+/// A namespace over time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which one.
+    #[serde(flatten)]
+    pub namespace: Namespace,
+    /// What it cost when it was seen last; none since it was destroyed.
+    pub last: Option<Cost>,
+    /// The least it was seen to cost.
+    pub least: Cost,
+}
+
+impl Record {
+    /// Whether it costs more than it did. Another map or align is its maker's choice, and moves the ideal as well: only what
+    /// is lost beyond that is a regression.
+    #[must_use]
+    pub fn regression(&self) -> Option<Regression> {
+        let (after, before) = (self.last.as_ref()?, &self.least);
+        (after.excess_bytes > before.excess_bytes && after.reservation_bytes > before.reservation_bytes).then(|| {
+            Regression {
+                subject: Subject::Namespace(self.namespace.clone()),
+                before: before.clone(),
+                after: after.clone(),
+            }
+        })
+    }
+}
+
+/// What a new look at a namespace means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing that has to be told.
+    Nothing,
+    /// It costs more than it did, which is new, or even more than when that was told.
+    Began(Box<Regression>),
+    /// It does not any more.
+    Ended(Box<Regression>),
+}
+
+/// All namespaces that were ever seen, as far as there is room.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    records: Vec<Record>,
+}
+
+impl Ledger {
+    /// Takes up what was written down.
+    #[must_use]
+    pub const fn new(records: Vec<Record>) -> Self {
+        Self { records }
+    }
+
+    /// Takes note of what a namespace costs. Gives the record, and what has changed.
+    pub fn learn(&mut self, namespace: Namespace, cost: Cost) -> (Record, Change) {
+        let place = self.place(&namespace);
+        let before = place.and_then(|place| self.records.get(place)).and_then(Record::regression);
+        let least = match place.map(|place| self.records.swap_remove(place)) {
+            Some(known) if known.least.excess_bytes < cost.excess_bytes => known.least,
+            // Of two that cost the same the latest is the baseline.
+            _ => cost.clone(),
+        };
+        if self.records.len() >= MOST {
+            self.forget_oldest();
+        }
+        let record = Record { namespace, last: Some(cost), least };
+        let change = change(before, record.regression());
+        self.records.push(record.clone());
+        (record, change)
+    }
+
+    /// A namespace is destroyed: nothing is lost any more, and what comes in its place is held against it.
+    pub fn destroyed(&mut self, uuid: Uuid) -> Vec<(Record, Change)> {
+        self.gone(|namespace| namespace.namespace_uuid == Some(uuid))
+    }
+
+    /// These namespaces are all there are, by first address and size: of the others nobody saw the end.
+    pub fn only(&mut self, there: &BTreeSet<(u64, u64)>) -> Vec<(Record, Change)> {
+        self.gone(|namespace| !there.contains(&(namespace.start_address, namespace.size_bytes)))
+    }
+
+    fn gone(&mut self, is_gone: impl Fn(&Namespace) -> bool) -> Vec<(Record, Change)> {
+        let end = |record: &mut Record| {
+            let before = record.regression();
+            record.last = None;
+            (record.clone(), change(before, None))
+        };
+        let gone = |record: &&mut Record| record.last.is_some() && is_gone(&record.namespace);
+        self.records.iter_mut().filter(gone).map(end).collect()
+    }
+
+    /// All of them.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter()
+    }
+
+    /// The regressions that stand.
+    pub fn standing(&self) -> impl Iterator<Item = Regression> {
+        self.records.iter().filter_map(Record::regression)
+    }
+
+    /// The record of the same namespace: by its uuid, else the one that lay at the same place. A reconfiguration by ndctl
+    /// gives another uuid. One of another size is another namespace.
+    fn place(&self, namespace: &Namespace) -> Option<usize> {
+        let by_uuid = |record: &Record| {
+            namespace.namespace_uuid.is_some() && record.namespace.namespace_uuid == namespace.namespace_uuid
+        };
+        let by_start = |record: &Record| record.namespace.start_address == namespace.start_address;
+        let of_size = |record: &Record| record.namespace.size_bytes == namespace.size_bytes;
+        let find = |is: &dyn Fn(&Record) -> bool| self.records.iter().position(|it| is(it) && of_size(it));
+        find(&by_uuid).or_else(|| find(&by_start))
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.records.iter().enumerate().min_by_key(|(_, it)| (it.last.is_some(), &it.least.seen));
+        if let Some(place) = oldest.map(|(place, _)| place) {
+            self.records.swap_remove(place);
+        }
+    }
+}
+
+fn change(before: Option<Regression>, after: Option<Regression>) -> Change {
+    match (before, after) {
+        (Some(before), None) => Change::Ended(Box::new(before)),
+        (None, Some(after)) => Change::Began(Box::new(after)),
+        (Some(before), Some(after)) if after.lost_bytes() > before.lost_bytes() => Change::Began(Box::new(after)),
+        _ => Change::Nothing,
+    }
+}

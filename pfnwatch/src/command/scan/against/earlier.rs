@@ -1,0 +1,69 @@
+//! The report of another day or host, as far as it is compared.
+
+use std::{fs, path::Path};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::{event::SCHEMA, exit::Because};
+
+/// A report of `scan --format json`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Earlier {
+    schema: u32,
+    pub(super) time: Option<String>,
+    pub(super) kernel: Kernel,
+    pub(super) totals: Totals,
+    pub(super) namespaces: Vec<Known>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Kernel {
+    pub(super) release: String,
+    pub(super) struct_page_size_bytes: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Totals {
+    pub(super) reservation_bytes: u64,
+    pub(super) excess_bytes: u64,
+}
+
+/// A namespace of it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Known {
+    pub(super) namespace: String,
+    pub(super) namespace_uuid: Option<String>,
+    pub(super) start_address: Option<u64>,
+    pub(super) mode: String,
+    pub(super) map: Option<String>,
+    pub(super) size_bytes: Option<u64>,
+    pub(super) usable_bytes: Option<u64>,
+    pub(super) reservation_bytes: Option<u64>,
+    pub(super) excess_bytes: Option<u64>,
+    pub(super) verdict: String,
+}
+
+impl Earlier {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no such report: exit code 2.
+    pub(super) fn read(file: &Path) -> anyhow::Result<Self> {
+        let shown = file.display();
+        let text = fs::read_to_string(file).with_context(|| format!("{shown} cannot be read"))?;
+        Self::parse(&text).with_context(|| {
+            Because::usage(format!("{shown} is no report that `pfnwatch scan --format json` has written"))
+        })
+    }
+
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        let earlier: Self = serde_json::from_str(text)?;
+        anyhow::ensure!(
+            earlier.schema == SCHEMA,
+            "its schema is {}, and this pfnwatch reads schema {SCHEMA}: take the version that wrote it",
+            earlier.schema
+        );
+        Ok(earlier)
+    }
+}

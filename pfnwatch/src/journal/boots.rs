@@ -1,0 +1,77 @@
+//! The kernels that this host was booted with.
+
+use std::time::SystemTime;
+
+use rusqlite::{Row, params};
+
+use super::{Journal, convert};
+
+/// The facts of one boot. Where libnvdimm was replaced in the course of it, there is one for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootRow {
+    /// `/proc/sys/kernel/random/boot_id`
+    pub boot_id: String,
+    /// libnvdimm's build-id in hex, where it is known.
+    pub module_build_id: Option<String>,
+    /// The kernel's release.
+    pub release: String,
+    /// `sizeof(struct page)` in bytes.
+    pub struct_page_size: Option<u64>,
+    /// MAX_STRUCT_PAGE_SIZE in bytes.
+    pub max_struct_page_size: Option<u64>,
+    /// What says so, the strongest first.
+    pub evidence: Vec<String>,
+    /// When this was first known.
+    pub first_seen: SystemTime,
+    /// When it last was.
+    pub last_seen: SystemTime,
+}
+
+impl Journal {
+    /// Every boot that is remembered, the oldest first; none where the journal cannot be read.
+    pub fn boots(&mut self) -> Option<Vec<BootRow>> {
+        self.read(|connection| {
+            let mut query = connection.prepare("SELECT * FROM boots ORDER BY first_seen_us, last_seen_us")?;
+            let rows = query.query_map([], row)?;
+            rows.collect()
+        })
+    }
+
+    /// Remembers a boot's facts in place of what was known of the same boot and the same libnvdimm; `first_seen` stays.
+    pub fn remember_boot(&mut self, boot: &BootRow) -> Option<()> {
+        self.write(|connection| {
+            connection.execute(
+                "INSERT INTO boots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET
+                 release = excluded.release, struct_page_size = excluded.struct_page_size,
+                 max_struct_page_size = excluded.max_struct_page_size, evidence = excluded.evidence,
+                 last_seen_us = excluded.last_seen_us",
+                params![
+                    boot.boot_id,
+                    boot.module_build_id.as_deref().unwrap_or_default(),
+                    boot.release,
+                    boot.struct_page_size.map(u64::cast_signed),
+                    boot.max_struct_page_size.map(u64::cast_signed),
+                    serde_json::Value::from(boot.evidence.as_slice()).to_string(),
+                    convert::micros(boot.first_seen),
+                    convert::micros(boot.last_seen),
+                ],
+            )
+        })
+        .map(drop)
+    }
+}
+
+fn row(row: &Row<'_>) -> rusqlite::Result<BootRow> {
+    let bytes = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned));
+    let evidence: String = row.get("evidence")?;
+    Ok(BootRow {
+        boot_id: row.get("boot_id")?,
+        module_build_id: Some(row.get::<_, String>("module_build_id")?).filter(|id| !id.is_empty()),
+        release: row.get("release")?,
+        struct_page_size: bytes("struct_page_size")?,
+        max_struct_page_size: bytes("max_struct_page_size")?,
+        evidence: serde_json::from_str(&evidence).unwrap_or_default(),
+        first_seen: convert::time(row.get("first_seen_us")?),
+        last_seen: convert::time(row.get("last_seen_us")?),
+    })
+}

@@ -1,0 +1,97 @@
+//! Boots, namespaces and alerts are remembered.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn boot(id: &str, build: Option<&str>, max: u64) -> BootRow {
+    BootRow {
+        boot_id: id.to_owned(),
+        module_build_id: build.map(str::to_owned),
+        release: "6.1.9".to_owned(),
+        struct_page_size: Some(64),
+        max_struct_page_size: Some(max),
+        evidence: vec!["code".to_owned(), "release".to_owned()],
+        first_seen: at(10),
+        last_seen: at(20),
+    }
+}
+
+#[test]
+fn boots_are_known_by_boot_and_module() {
+    let (_folder, settings) = place();
+    let mut journal = Journal::open(settings.clone());
+    let first = boot("a", Some("f00d"), 64);
+    let other_module = BootRow { first_seen: at(11), ..boot("a", None, 128) };
+    for boot in [&first, &other_module] {
+        journal.remember_boot(boot).unwrap();
+    }
+    let later = BootRow { first_seen: at(30), last_seen: at(30), max_struct_page_size: None, ..first.clone() };
+    journal.remember_boot(&later).unwrap();
+    drop(journal);
+    let known = BootRow { first_seen: at(10), ..later };
+    assert_eq!(Journal::open(settings).boots().unwrap(), [known, other_module]);
+}
+
+#[test]
+fn namespaces_are_known_by_uuid_or_address() {
+    let (_folder, settings) = place();
+    let mut journal = Journal::open(settings);
+    let (labelled, legacy) = (namespace(1), namespace(0));
+    journal.remember_namespace(&labelled).unwrap();
+    journal.remember_namespace(&legacy).unwrap();
+    let moved = NamespaceRow { start_address: 4 << 30, namespace: "namespace7.0".to_owned(), ..labelled };
+    journal.remember_namespace(&moved).unwrap();
+    let other_legacy = NamespaceRow { start_address: 5 << 30, ..legacy.clone() };
+    journal.remember_namespace(&other_legacy).unwrap();
+    // By their addresses as SQLite orders them, of which those with the highest bit come first.
+    assert_eq!(journal.namespaces().unwrap(), [legacy, moved, other_legacy]);
+}
+
+#[test]
+fn alerts_stand_until_they_are_forgotten() {
+    let (_folder, settings) = place();
+    let mut journal = Journal::open(settings);
+    let alert = AlertRow { fingerprint: "a".to_owned(), json: "{}".to_owned(), since: at(5) };
+    journal.remember_alert(&alert).unwrap();
+    let later = AlertRow { json: "{\"more\":1}".to_owned(), ..alert };
+    journal.remember_alert(&later).unwrap();
+    assert_eq!(journal.standing_alerts().unwrap(), [later]);
+    journal.forget_alert("a").unwrap();
+    assert_eq!(journal.standing_alerts().unwrap(), []);
+}
+
+#[test]
+fn a_message_waits_until_it_is_delivered() {
+    let (_folder, settings) = place();
+    let mut journal = Journal::open(settings.clone());
+    let first = journal.put("alertmanager", "a", "firing", "{}").unwrap();
+    let second = journal.put("hook", "a", "firing", "{}").unwrap();
+    let now = SystemTime::now();
+    assert_eq!(journal.due(now, 10).unwrap().iter().map(|it| it.id).collect::<Vec<_>>(), [first, second]);
+    assert_eq!(journal.due(now, 1).unwrap().len(), 1);
+    let later = now + Duration::from_secs(60);
+    journal.failed(first, later, "connection refused").unwrap();
+    journal.delivered(second).unwrap();
+    drop(journal);
+    let mut journal = Journal::open(settings);
+    assert_eq!(journal.due(now, 10).unwrap(), []);
+    let due = journal.due(later, 10).unwrap();
+    let [waiting] = due.as_slice() else { panic!("{due:?}") };
+    assert_eq!((waiting.attempts, waiting.last_error.as_deref()), (1, Some("connection refused")));
+    assert_eq!((waiting.receiver.as_str(), waiting.state.as_str()), ("alertmanager", "firing"));
+    assert_eq!(journal.pending().unwrap(), BTreeMap::from([("alertmanager".to_owned(), 1)]));
+    assert!(journal.next_due().unwrap().unwrap() > now);
+    journal.delivered(first).unwrap();
+    assert_eq!((journal.pending().unwrap(), journal.next_due().unwrap()), (BTreeMap::new(), None));
+    // A number is not given out again: what is on its way must not be taken for another message.
+    assert!(journal.put("hook", "b", "resolved", "{}").unwrap() > second);
+}
+
+#[test]
+fn without_a_journal_nothing_is_known_and_nothing_fails() {
+    let mut journal = Journal::off();
+    assert_eq!(journal.health(), Health::default());
+    assert_eq!(journal.remember_boot(&boot("a", None, 64)), None);
+    assert_eq!((journal.boots(), journal.put("hook", "a", "firing", "{}")), (None, None));
+}
