@@ -3,18 +3,21 @@
 //! ```text
 //! View ─▶ condition (what stands) ─▶ standing (what is news) ─▶ outbox ─▶ courier ─▶ http ─▶ Alertmanager, webhook
 //! ```
-//! All but `http` is pure: no I/O, no clock. `pipeline/alerts` ties it to the agent's loop and to the journal.
+//! All but `http` and `kept` is pure: no I/O, no clock. `pipeline/alerts` ties it to the agent's loop and to the journal.
 
 mod alert;
 mod backoff;
 mod condition;
 mod courier;
 mod http;
+pub(crate) mod kept;
 mod message;
 mod name;
 mod outbox;
 mod receiver;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use self::{

@@ -1,5 +1,6 @@
 //! The configuration: one TOML file. What it does not say has its default; what it says wrongly is an error with its place.
 
+mod alerts;
 mod exemptions;
 mod thresholds;
 
@@ -12,11 +13,13 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::{
+    alerts::AlertsPolicy,
     assess::Thresholds,
     exit::Because,
     policy::{Exemption, Mode, OnAgentExit, Policy},
 };
 
+use alerts::AlertsConfig;
 use thresholds::ThresholdsConfig;
 
 /// Read where no other file is named, if it is there.
@@ -38,6 +41,7 @@ pub struct Config {
     thresholds: ThresholdsConfig,
     #[serde(deserialize_with = "exemptions::list")]
     exemptions: Vec<Exemption>,
+    alerts: AlertsConfig,
 }
 
 /// What the guard does.
@@ -117,6 +121,12 @@ impl Config {
     #[must_use]
     pub fn thresholds(&self) -> Thresholds {
         self.thresholds.clone().into()
+    }
+
+    /// Who is told by the agent itself what is wrong.
+    #[must_use]
+    pub fn alerts(&self) -> AlertsPolicy {
+        self.alerts.clone().into()
     }
 
     /// What the guard judges by.

@@ -1,11 +1,13 @@
 //! The agent's loop: records become events, events go to the sinks; libnvdimm comes and goes meanwhile.
 
+mod alerts;
 mod attachment;
 mod found;
 mod guarding;
 mod records;
 mod requests;
 mod status;
+mod view;
 
 use std::{
     collections::BTreeSet,
@@ -58,6 +60,7 @@ pub struct Pipeline<W> {
     kept: Kept,
     recent: Recent,
     journal: Journal,
+    alerts: alerts::Alerts,
     /// Blocks that were told of: the namespace's start and the block's uuid.
     met: BTreeSet<(u64, Uuid)>,
     said: Said,
@@ -120,6 +123,7 @@ impl<W: Write> Pipeline<W> {
             kept: Kept::default(),
             recent: Recent::default(),
             journal: Journal::off(),
+            alerts: alerts::Alerts::new(),
             met: BTreeSet::new(),
             said: Said::now(),
             told: Told::Nothing,
@@ -146,6 +150,7 @@ impl<W: Write> Pipeline<W> {
         let mut batch = Vec::new();
         self.say_policy(None)?;
         self.look()?;
+        self.configure_alerts(self.options.alerts.clone());
         loop {
             tokio::select! {
                 biased;
@@ -164,8 +169,10 @@ impl<W: Write> Pipeline<W> {
                     self.account()?;
                     self.look()?;
                     self.end_exemptions()?;
+                    self.check_alerts();
                 }
                 _ = prove.tick() => self.prove()?,
+                due = self.alerts.next() => self.heed_alerts(due),
                 // The last: a flood of them must not hold off what people ask.
                 records = records(self.observation.as_mut(), &mut batch) => {
                     records.context("the ring buffer cannot be waited on")?;
@@ -187,6 +194,7 @@ impl<W: Write> Pipeline<W> {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
         self.recent.push(&event);
+        self.alerts.stir();
         self.log.write(&event).context("standard output does not take the event")
     }
 }

@@ -14,9 +14,9 @@ pub struct Findings {
     /// What stands.
     pub standing: Vec<Alert>,
     /// Of what nothing can be said, whichever namespace it is about: that it is not seen does not mean that it has ended.
-    blank: BTreeSet<Name>,
+    pub(super) blank: BTreeSet<Name>,
     /// The same for single alerts, by their fingerprints.
-    unknown: BTreeSet<String>,
+    pub(super) unknown: BTreeSet<String>,
 }
 
 impl Findings {
@@ -99,10 +99,10 @@ impl Look<'_> {
         for regression in view.regressions.iter().take(MOST_NAMESPACES) {
             match &regression.subject {
                 Subject::Host => self.stands(Name::CapacityRegression, None, words::host_regression(regression)),
-                Subject::Namespace { namespace, namespace_uuid, start_address, size_bytes } => {
-                    let label = identity(namespace_uuid.map(|uuid| uuid.to_string()), Some(*start_address));
-                    let said = words::namespace_regression(namespace, *size_bytes, regression);
-                    self.stands(Name::NamespaceRegression, label, said);
+                Subject::Namespace(namespace) => {
+                    let uuid = namespace.namespace_uuid.map(|uuid| uuid.to_string());
+                    let said = words::namespace_regression(namespace, regression);
+                    self.stands(Name::NamespaceRegression, identity(uuid, Some(namespace.start_address)), said);
                 }
             }
         }
@@ -153,3 +153,6 @@ fn identity(uuid: Option<String>, start: Option<u64>) -> Option<(&'static str, S
     let uuid = uuid.map(|uuid| ("namespace_uuid", uuid));
     uuid.or_else(|| start.map(|start| ("start_address", format!("{start:#x}"))))
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,3 +216,6 @@ impl Line {
         self.tally.error = error;
     }
 }
+
+#[cfg(test)]
+mod tests;

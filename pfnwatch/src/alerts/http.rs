@@ -182,3 +182,6 @@ fn said(response: &mut Response<Body>) -> String {
     let line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
     if line.is_empty() { line } else { format!(": {line}") }
 }
+
+#[cfg(test)]
+mod tests;

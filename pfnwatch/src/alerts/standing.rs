@@ -78,10 +78,11 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Goes on from what stood when an agent before this one ended.
-    #[must_use]
-    pub fn restored(stood: impl IntoIterator<Item = Stood>) -> Self {
-        Self { stood: stood.into_iter().map(|stood| (stood.alert.fingerprint(), stood)).collect() }
+    /// Goes on from what stood when an agent before this one ended, as far as that is not known by now.
+    pub fn adopt(&mut self, stood: impl Iterator<Item = Stood>) {
+        for stood in stood {
+            self.stood.entry(stood.alert.fingerprint()).or_insert(stood);
+        }
     }
 
     /// What stands, with its fingerprint.
@@ -130,3 +131,6 @@ impl Standing {
         .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use super::{Alert, Name};
 use crate::{
     assess::Numbers,
-    baseline::{Cost, Regression},
+    baseline::{Cost, Namespace, Regression},
     control::protocol::{AgentStatus, Status},
     journal::Health,
     survey::Judged,
@@ -36,7 +36,7 @@ pub(super) fn host_regression(it: &Regression) -> Said {
     let summary = format!(
         "New namespaces cost more under Linux {}: 1 TiB gives {} less than under {}",
         it.after.kernel,
-        Bytes(lost(it)),
+        Bytes(it.lost_bytes()),
         it.before.kernel
     );
     let description = format!(
@@ -46,28 +46,26 @@ pub(super) fn host_regression(it: &Regression) -> Said {
         kernel(&it.after),
         exactly(it.before.reservation_bytes),
         kernel(&it.before),
-        exactly(lost(it)),
+        exactly(it.lost_bytes()),
     );
     (summary, description)
 }
 
-pub(super) fn namespace_regression(namespace: &str, size: u64, it: &Regression) -> Said {
-    let summary = format!("{namespace} reserves {} more than it did", Bytes(lost(it)));
+pub(super) fn namespace_regression(it: &Namespace, regression: &Regression) -> Said {
+    let Namespace { namespace, size_bytes, .. } = it;
+    let it = regression;
+    let summary = format!("{namespace} reserves {} more than it did", Bytes(it.lost_bytes()));
     let description = format!(
         "{namespace} of {} reserves {} under {}, and reserved {} under {}: {} more. `pfnwatch plan {namespace}` says how to \
          get them back.",
-        exactly(size),
+        exactly(*size_bytes),
         exactly(it.after.reservation_bytes),
         kernel(&it.after),
         exactly(it.before.reservation_bytes),
         kernel(&it.before),
-        exactly(lost(it)),
+        exactly(it.lost_bytes()),
     );
     (summary, description)
-}
-
-fn lost(it: &Regression) -> u64 {
-    it.after.reservation_bytes.saturating_sub(it.before.reservation_bytes)
 }
 
 /// `Linux 6.1.0 (MAX_STRUCT_PAGE_SIZE 128, seen 2026-01-02T03:04:05Z)`

@@ -95,7 +95,8 @@ fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let policy = args.config.read()?.policy();
+    let config = args.config.read()?;
+    let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
     let facts = KernelFacts::gather(paths, args.btf_dir.as_deref())?;
     let options = Options {
@@ -107,6 +108,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         control_socket: args.control.path.clone(),
         prove_every: args.prove_every,
         known_blocks: args.known_blocks,
+        alerts: config.alerts(),
     };
     let log = Log::new(args.format, io::stdout().lock());
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.

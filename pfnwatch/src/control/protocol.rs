@@ -13,6 +13,7 @@
 //! After the answer to `events` come as many lines as it says: for each event its JSON, or its line for people as a
 //! JSON text.
 
+mod alerts;
 mod answer;
 mod bytes;
 mod status;
@@ -23,6 +24,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    alerts::{AlertsAre, StandingAlert, WaitingMessage},
     answer::{Allowed, Answer, EventsFollow, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
     status::{
         AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, PolicyStatus,
@@ -70,6 +72,8 @@ pub enum Request {
     Status,
     /// Say what happened last, the oldest first. Answered by [`Answer::Events`] and the events.
     Events(EventsWanted),
+    /// Say which alerts stand, and who was told. Answered by [`Answer::Alerts`].
+    Alerts,
     /// Take away what keeps the guard in the kernel when the agent goes. Answered by [`Answer::Released`].
     Release,
     /// Hand out the raw info block that was kept of a namespace. Answered by [`Answer::Block`].
@@ -169,7 +173,7 @@ impl Request {
             Self::Allow(allow) => allow.check(),
             Self::Events(EventsWanted { limit: 0, .. }) => Err(Refusal::usage("a limit of 0 asks for no event at all")),
             Self::Block { namespace } => check_name(namespace),
-            Self::Revoke { .. } | Self::Status | Self::Events(_) | Self::Release => Ok(()),
+            Self::Revoke { .. } | Self::Status | Self::Events(_) | Self::Alerts | Self::Release => Ok(()),
         }
     }
 }

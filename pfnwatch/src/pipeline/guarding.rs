@@ -107,7 +107,7 @@ impl<W: Write> Pipeline<W> {
             let policy = config.policy();
             match self.obstacle() {
                 Some(why) if policy.mode == Mode::Enforce => anyhow::bail!(cannot_enforce(&why)),
-                _ => self.guard.replace(policy),
+                _ => self.guard.replace(policy).map(|()| self.configure_alerts(config.alerts())),
             }
         });
         match loaded {

@@ -24,6 +24,7 @@ impl<W: Write> Pipeline<W> {
             Request::Status => Ok::<_, Refusal>(Answer::Status(Box::new(self.status()))).into(),
             Request::Events(wanted) => self.recent.reply(wanted),
             Request::Block { namespace } => self.block(&namespace).into(),
+            Request::Alerts => Ok::<_, Refusal>(Answer::Alerts(Box::new(self.alerts_are()))).into(),
             Request::Release => self.release(peer).into(),
         }
     }

@@ -6,7 +6,7 @@ use pfnwatch_common::superblock;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{Mode, SCHEMA, Status, bytes};
+use super::{AlertsAre, Mode, SCHEMA, Status, bytes};
 use crate::{
     exit::{Because, Exit},
     policy::Subject,
@@ -26,6 +26,8 @@ pub enum Answer {
     Status(Box<Status>),
     /// The events follow, a line each.
     Events(EventsFollow),
+    /// How the alerts stand.
+    Alerts(Box<AlertsAre>),
     /// The guard is not held any more.
     Released(Released),
     /// The block that was kept.
