@@ -18,7 +18,7 @@ use crate::{
     paths::Paths,
     pipeline::Pipeline,
     policy::Mode,
-    sinks::log::{Format, Log},
+    sinks::log::{Format, Log, Target},
     units::parse_size,
 };
 
@@ -35,6 +35,9 @@ pub struct Args {
     /// How events are written to standard output
     #[arg(long, value_enum, default_value_t = Format::Line)]
     format: Format,
+    /// Where events are written to: a service of systemd gets them with fields in journald
+    #[arg(long, value_enum, default_value_t = Target::Auto)]
+    log: Target,
     /// Take BTF from DIR/vmlinux and DIR/libnvdimm, for a kernel that ships none
     #[arg(long, value_name = "DIR")]
     btf_dir: Option<PathBuf>,
@@ -110,7 +113,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         known_blocks: args.known_blocks,
         alerts: config.alerts(),
     };
-    let log = Log::new(args.format, io::stdout().lock());
+    let log = Log::new(args.format, io::stdout().lock()).choose(args.log).context("journald is not there")?;
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
