@@ -10,7 +10,7 @@ mod backoff;
 mod condition;
 mod courier;
 mod http;
-pub(crate) mod kept;
+pub mod kept;
 mod message;
 mod name;
 mod outbox;

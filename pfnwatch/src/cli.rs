@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{allow, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status, superblock},
+    command::{
+        alerts, allow, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status, superblock,
+    },
     exit::Exit,
     paths::Paths,
 };
@@ -43,6 +45,8 @@ pub enum Command {
     Status(status::Args),
     /// Print what happened last, and why creations were denied
     Events(events::Args),
+    /// Print which alerts stand and who was told, or test a receiver
+    Alerts(alerts::Args),
     /// Print or change what the guard does about an oversize creation: report it, or refuse it
     Mode(mode::Args),
     /// Let creations pass that would be denied, once or for a time
@@ -69,6 +73,7 @@ impl Cli {
             Command::Superblock(args) => superblock::run(&args, &paths),
             Command::Status(args) => status::run(&args, &paths),
             Command::Events(args) => events::run(&args, &paths),
+            Command::Alerts(args) => alerts::run(&args, &paths),
             Command::Mode(args) => mode::run(&args, &paths),
             Command::Allow(args) => allow::run(&args, &paths),
             Command::Guard(args) => guard::run(&args, &paths),

@@ -35,7 +35,7 @@ fn never() -> SystemTime {
 }
 
 /// Notes that an alert begins, or has ended.
-pub(crate) fn remember(journal: &mut Journal, change: &Change) {
+pub fn remember(journal: &mut Journal, change: &Change) {
     let Change { fingerprint, stood, ended, .. } = change;
     // Where the journal does not take it, its health says so.
     let _ = match (ended, serde_json::to_string(stood)) {
@@ -51,7 +51,8 @@ pub(crate) fn remember(journal: &mut Journal, change: &Change) {
 }
 
 /// Goes on from what the agent before this one left; false where the journal cannot be read now.
-pub(crate) fn restore(journal: &mut Journal, standing: &mut Standing, courier: &mut Courier, now: Instant) -> bool {
+#[must_use]
+pub fn restore(journal: &mut Journal, standing: &mut Standing, courier: &mut Courier, now: Instant) -> bool {
     let (Some(stood), Some(waiting)) = (journal.standing_alerts(), journal.due(never(), u32::MAX)) else {
         return false;
     };

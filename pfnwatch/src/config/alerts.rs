@@ -142,3 +142,6 @@ fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
     }
     Err(D::Error::custom(format!("timeout is \"{text}\": it must be from 1s to 60s")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,13 +119,16 @@ fn what_is_wrong_with_the_agent_is_told() {
     view.status.mode.mode = Mode::Enforce;
     view.status.enforcement_effective = false;
     view.status.ineffective_reason = Some("`bpf` is not in the list".to_owned());
-    view.status.policy.reload_error = Some("line 3, column 1".to_owned());
+    view.status.policy.reload_error =
+        Some("at line 3, column 1\n  |\n3 | url = \"secret\"\n  | ^\nno URL\n".to_owned());
     view.status.max_struct_page.conflicting_evidence = vec!["module file says 64".to_owned()];
     view.journal = Health { error: Some("no space left".to_owned()), uncommitted: 7, ..Health::default() };
     view.survey = Err("gone".to_owned());
     let of_agent = found(&view);
     let expected = [Name::EnforceNotEffective, Name::PolicyInvalid, Name::JournalFailing, Name::EvidenceConflict];
     assert_eq!(names(&of_agent), expected);
+    let invalid = the(&of_agent, Name::PolicyInvalid).annotation("description").to_owned();
+    assert!(invalid.contains("not taken: at line 3, column 1: no URL. In force"), "{invalid}");
     assert_eq!(the(&of_agent, Name::EnforceNotEffective).labels["severity"], "critical");
     assert!(the(&of_agent, Name::JournalFailing).annotation("description").contains("no space left. 7 events"));
     (view.status.agent.observing, view.status.agent.ready) = (false, false);
