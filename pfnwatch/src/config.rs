@@ -2,6 +2,7 @@
 
 mod alerts;
 mod exemptions;
+mod journal;
 mod thresholds;
 
 use std::{
@@ -16,10 +17,12 @@ use crate::{
     alerts::AlertsPolicy,
     assess::Thresholds,
     exit::Because,
+    journal::Settings as JournalSettings,
     policy::{Exemption, Mode, OnAgentExit, Policy},
 };
 
 use alerts::AlertsConfig;
+use journal::JournalConfig;
 use thresholds::ThresholdsConfig;
 
 /// Read where no other file is named, if it is there.
@@ -38,6 +41,7 @@ pub struct ConfigArgs {
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     guard: GuardConfig,
+    journal: JournalConfig,
     thresholds: ThresholdsConfig,
     #[serde(deserialize_with = "exemptions::list")]
     exemptions: Vec<Exemption>,
@@ -127,6 +131,12 @@ impl Config {
     #[must_use]
     pub fn alerts(&self) -> AlertsPolicy {
         self.alerts.clone().into()
+    }
+
+    /// Where the journal is, and how much it keeps.
+    #[must_use]
+    pub fn journal(&self) -> JournalSettings {
+        self.journal.clone().into()
     }
 
     /// What the guard judges by.

@@ -4,13 +4,17 @@
 //! Whatever goes wrong with the file, the agent observes and guards on: each function then gives `None` or nothing, and
 //! [`Journal::health`] says why.
 
+mod blocks;
 mod boots;
 mod convert;
 mod error;
+mod events;
 mod health;
 mod namespaces;
 mod open;
 mod outbox;
+mod reader;
+mod retention;
 mod schema;
 mod settings;
 mod store;
@@ -23,6 +27,7 @@ pub use self::{
     health::Health,
     namespaces::{NamespaceRow, Seen},
     outbox::{AlertRow, Delivery},
-    settings::Settings,
+    reader::{Entry, Reader, Wanted},
+    settings::{JournalArgs, Settings},
     store::Journal,
 };

@@ -36,7 +36,6 @@ pub mod paths;
 pub mod pipeline;
 pub mod policy;
 pub mod readiness;
-pub mod recent;
 #[cfg(test)]
 mod seeds;
 pub mod shutdown;

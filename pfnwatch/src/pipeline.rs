@@ -4,6 +4,7 @@ mod alerts;
 mod attachment;
 mod found;
 mod guarding;
+mod publish;
 mod records;
 mod requests;
 mod status;
@@ -38,7 +39,6 @@ use crate::{
     module_watch::ModuleWatch,
     observation::{Observation, Options},
     policy::Policy,
-    recent::Recent,
     shutdown::Shutdown,
     sinks::log::Log,
 };
@@ -58,9 +58,10 @@ pub struct Pipeline<W> {
     guard: Guard,
     aftermath: Aftermath,
     kept: Kept,
-    recent: Recent,
     journal: Journal,
     alerts: alerts::Alerts,
+    /// Events that nobody was told of yet.
+    queue: Vec<Event>,
     /// Blocks that were told of: the namespace's start and the block's uuid.
     met: BTreeSet<(u64, Uuid)>,
     said: Said,
@@ -107,7 +108,13 @@ impl<W: Write> Pipeline<W> {
     ///
     /// # Errors
     /// The clock cannot be read.
-    pub fn new(options: Options, policy: Policy, facts: KernelFacts, log: Log<W>) -> anyhow::Result<Self> {
+    pub fn new(
+        options: Options,
+        policy: Policy,
+        facts: KernelFacts,
+        journal: Journal,
+        log: Log<W>,
+    ) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts)?;
         Ok(Self {
@@ -121,8 +128,8 @@ impl<W: Write> Pipeline<W> {
             guard,
             aftermath: Aftermath::default(),
             kept: Kept::default(),
-            recent: Recent::default(),
-            journal: Journal::off(),
+            journal,
+            queue: Vec::new(),
             alerts: alerts::Alerts::new(),
             met: BTreeSet::new(),
             said: Said::now(),
@@ -137,6 +144,13 @@ impl<W: Write> Pipeline<W> {
     /// # Errors
     /// This host cannot be observed, or standard output is gone.
     pub async fn run(mut self) -> anyhow::Result<()> {
+        let ended = self.observe().await;
+        // Whatever ended it: what was seen is told.
+        let published = self.publish();
+        ended.and(published)
+    }
+
+    async fn observe(&mut self) -> anyhow::Result<()> {
         // Before all else: a second agent must not touch what the first one does.
         let mut control = Server::listen(&self.options.control_socket).map_err(without_root)?;
         let mut hangup = signal(SignalKind::hangup()).context("signals cannot be listened to")?;
@@ -148,10 +162,13 @@ impl<W: Write> Pipeline<W> {
         let mut prove = interval_at(Instant::now() + self.options.prove_every, self.options.prove_every);
         prove.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
+        self.take_up_blocks();
         self.say_policy(None)?;
         self.look()?;
+        self.check_journal()?;
         self.configure_alerts(self.options.alerts.clone());
         loop {
+            self.publish()?;
             tokio::select! {
                 biased;
                 signal = shutdown.asked() => {
@@ -160,14 +177,15 @@ impl<W: Write> Pipeline<W> {
                 }
                 Call { request, peer, responder } = control.next() => {
                     let reply = self.answer(request, &peer);
+                    self.publish()?;
                     responder.answer(reply);
                 }
                 _ = hangup.recv() => self.reload()?,
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
                 _ = check.tick() => {
-                    self.journal.retry();
                     self.account()?;
                     self.look()?;
+                    self.check_journal()?;
                     self.end_exemptions()?;
                     self.check_alerts();
                 }
@@ -188,14 +206,15 @@ impl<W: Write> Pipeline<W> {
         self.emit(Event::now(Body::Stopped(ended)))
     }
 
+    /// Has the event told with the next [`Self::publish`].
     fn emit(&mut self, mut event: Event) -> anyhow::Result<()> {
         // One who asked over the control socket comes with a path, and without a number.
         if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
-        self.recent.push(&event);
+        self.queue.push(event);
         self.alerts.stir();
-        self.log.write(&event).context("standard output does not take the event")
+        self.publish_if_many()
     }
 }
 

@@ -91,7 +91,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
 }
 
 fn list(args: &List) -> anyhow::Result<Exit> {
-    let Answer::Alerts(are) = ask(&args.socket.path, &Request::Alerts)?.answer else {
+    let Answer::Alerts(are) = ask(&args.socket.path, &Request::Alerts)? else {
         return Err(client::other_answer());
     };
     terminal::print(&match args.format {

@@ -8,6 +8,7 @@ use crate::{
     config::ConfigArgs,
     control::SocketArgs,
     exit::{Because, Exit},
+    journal::{Journal, JournalArgs},
     kernel::{
         KernelFacts,
         features::{Features, Host},
@@ -56,6 +57,9 @@ pub struct Args {
     /// Where the agent listens for other commands
     #[command(flatten)]
     control: SocketArgs,
+    /// Where the journal is
+    #[command(flatten)]
+    journal: JournalArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -113,6 +117,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         known_blocks: args.known_blocks,
         alerts: config.alerts(),
     };
+    let journal = Journal::open(args.journal.settings(&config));
     let log = Log::new(args.format, io::stdout().lock()).choose(args.log).context("journald is not there")?;
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -120,6 +125,6 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async { Pipeline::new(options, policy, facts, log)?.run().await })?;
+    runtime.block_on(async { Pipeline::new(options, policy, facts, journal, log)?.run().await })?;
     Ok(Exit::Fine)
 }

@@ -51,6 +51,16 @@ fn the_guard_is_configured() {
 }
 
 #[test]
+fn the_journal_is_configured() {
+    let text = "[journal]\nfile = \"/a/b.db\"\nmax_age = \"2h\"\nmax_size = \"1MiB\"";
+    let settings = Config::parse(text).expect("good").journal();
+    let (file, max_age) = (Some("/a/b.db".into()), Duration::from_secs(7200));
+    assert_eq!(settings, JournalSettings { file, max_age, max_size_bytes: 1 << 20 });
+    assert_eq!(Config::parse("[journal]\nenabled = false").expect("good").journal().file, None);
+    assert_eq!(Config::default().journal(), JournalSettings::default());
+}
+
+#[test]
 fn exemptions_are_taken_in_their_order() {
     let text = format!(
         "[[exemptions]]\nregion_set_cookie = \"0xdeadbeefcafef00d\"\nreason = \" an old box \"\n\
@@ -85,6 +95,13 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[guard]\nmode = \"on\"".to_owned(), "line 2, column 8", "expected `audit` or `enforce`"),
         ("[guard]\non_agent_exit = \"stay\"".to_owned(), "line 2, column 17", "expected `release` or `hold`"),
         ("[guard]\nmodus = 1".to_owned(), "line 2, column 1", "unknown field"),
+        ("[journal]\nfile = \"a.db\"".to_owned(), "line 2, column 8", "a whole path that ends in .db"),
+        ("[journal]\nfile = \"/etc/passwd\"".to_owned(), "line 2, column 8", "a whole path that ends in .db"),
+        ("[journal]\nmax_age = \"1min\"".to_owned(), "line 2, column 11", "an hour at least"),
+        ("[journal]\nmax_age = 90".to_owned(), "line 2, column 11", "expected a string"),
+        ("[journal]\nmax_size = \"64KiB\"".to_owned(), "line 2, column 12", "from 1MiB to 1TiB"),
+        ("[journal]\nmax_size = \"64 elephants\"".to_owned(), "line 2, column 12", "unknown unit"),
+        ("[journal]\npath = 1".to_owned(), "line 2, column 1", "unknown field"),
         ("[gaurd]\n".to_owned(), "line 1, column 2", "unknown field"),
         ("exemptions = 3".to_owned(), "line 1, column 14", "expected tables"),
         ("exemptions = [3]".to_owned(), "line 1, column 15", "expected a table"),

@@ -54,6 +54,9 @@ pub fn of(event: &Event) -> String {
             format!("stopped  {} records, {} not understood; {}", it.received, it.undecoded, lost(it.missed))
         }
     });
+    if event.uncommitted {
+        line.push_str(" [not in the journal]");
+    }
     line
 }
 
@@ -178,10 +181,10 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::event::{Blind, ProgramState, SCHEMA, Stopped, Time};
+    use crate::event::{Blind, ProgramState, Stopped, Time};
 
     fn line(body: Body) -> String {
-        of(&Event { schema: SCHEMA, time: Time(UNIX_EPOCH), body })
+        of(&Event::at(Time(UNIX_EPOCH), body))
     }
 
     #[test]

@@ -19,9 +19,7 @@ use pfnwatch::{
         },
         server::{Call, Server},
     },
-    event::{Blind, Body, Event},
     policy::OnAgentExit,
-    recent::Recent,
 };
 use pfnwatch_common::{InfoBlock, superblock::Kind};
 use tempfile::TempDir;
@@ -43,7 +41,7 @@ impl Agent {
         let (end, ended) = oneshot::channel();
         let (ready, wait) = std::sync::mpsc::channel();
         let broken = Arc::new(AtomicBool::new(false));
-        let state = State { status: status(), recent: recent(), broken: broken.clone(), next: 1 };
+        let state = State { status: status(), broken: broken.clone(), next: 1 };
         let path = socket.clone();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -77,7 +75,6 @@ impl Drop for Agent {
 
 struct State {
     status: Status,
-    recent: Recent,
     broken: Arc<AtomicBool>,
     next: u64,
 }
@@ -96,10 +93,7 @@ async fn serve(path: &Path, mut state: State, mut ended: oneshot::Receiver<()>, 
 impl State {
     fn handle(&mut self, call: Call) {
         let by = call.peer.to_string();
-        let reply = match call.request {
-            Request::Events(wanted) => self.recent.reply(wanted),
-            request => self.answer(request, by).into(),
-        };
+        let reply = self.answer(call.request, by);
         call.responder.answer(reply);
     }
 
@@ -131,7 +125,6 @@ impl State {
             })),
             Request::Block { namespace } if namespace == "namespace0.0" => Ok(Answer::Block(Box::new(kept(namespace)))),
             Request::Block { namespace } => Err(Refusal::error(format!("no info block of {namespace} is kept"))),
-            Request::Events(_) => Err(Refusal::error("answered elsewhere")),
         }
     }
 
@@ -154,14 +147,6 @@ impl State {
         });
         Allowed { id, subject, until }
     }
-}
-
-fn recent() -> Recent {
-    let mut recent = Recent::default();
-    for number in 0..3 {
-        recent.push(&Event::now(Body::Blind(Blind { reason: format!("reason {number}") })));
-    }
-    recent
 }
 
 /// What a kernel with 128 writes into a namespace of 1 GiB.
