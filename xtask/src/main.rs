@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod alertmanager;
 mod bench;
 mod build_ebpf;
 mod check;
@@ -56,6 +57,9 @@ enum Command {
     /// is what pfnwatch says there.
     #[command(after_help = "Example: cargo xtask demo")]
     Demo,
+    /// Try alerts against a real Alertmanager, which is fetched and not installed
+    #[command(after_help = "Example: cargo xtask alerts")]
+    Alerts,
     /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
     #[command(after_help = "Example: cargo xtask test --quick")]
     Test(test::Args),
@@ -100,6 +104,11 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::for_vm()?;
             build(true)?;
             vm::demo::run()?;
+        }
+        Command::Alerts => {
+            setup::for_build()?;
+            build_ebpf::run()?;
+            alertmanager::run().0?;
         }
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::{build_ebpf, check, setup};
 
+mod alerts;
 mod fuzzing;
 mod stage;
 mod table;
@@ -50,6 +51,7 @@ fn stages(quick: bool) -> Vec<Stage> {
     stages.push(Stage::counted("unit tests", 600, unit::run).after(&[OBJECT]));
     if !quick {
         stages.push(Stage::counted("fuzzing", 600, fuzzing::run).after(&[SETUP, OBJECT]));
+        stages.push(Stage::counted("alerts, Alertmanager", 120, alerts::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::check(AGENT, 480, || build_ebpf::agent(true)).after(&[OBJECT]));
         stages.extend(vms::stages().map(|stage| stage.after(&[SETUP, AGENT])));
     }
