@@ -13,6 +13,11 @@ impl Uuid {
     }
 
     #[inline(always)]
+    pub(crate) const fn words(&self) -> [u64; 2] {
+        self.0
+    }
+
+    #[inline(always)]
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         // SAFETY: two words are sixteen bytes, and bytes ask for no alignment.
         unsafe { &*self.0.as_ptr().cast() }

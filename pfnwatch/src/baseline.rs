@@ -1,12 +1,14 @@
-//! Capacity regressions: what memmaps cost now, held against what they cost before. Pure.
+//! Capacity regressions: what memmaps cost now, held against what they cost before.
 //!
 //! Two things can cost more than they did: whatever this host makes from now on (`host`), since its kernel reserves more for
-//! each page than one of an earlier boot; and a namespace (`ledger`) that was made anew by such a kernel.
+//! each page than one of an earlier boot; and a namespace (`ledger`) that was made anew by such a kernel. Both are pure;
+//! `watch` feeds them, and writes down what they have learned.
 
 mod host;
 mod ledger;
 #[cfg(test)]
 mod tests;
+mod watch;
 pub mod words;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,7 @@ use uuid::Uuid;
 
 pub use host::{KernelSeen, host, of_host};
 pub use ledger::{Change, Ledger, Record};
+pub use watch::{BaselineWatch, kernel_seen};
 
 /// Something costs more than it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -11,3 +11,4 @@ pub mod pins;
 pub mod plan;
 pub mod ring;
 pub mod run_count;
+pub mod targets;

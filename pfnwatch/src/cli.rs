@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{
-        alerts, allow, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status, superblock,
+        alerts, allow, baseline, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status,
+        superblock,
     },
     exit::Exit,
     paths::Paths,
@@ -47,6 +48,8 @@ pub enum Command {
     Events(events::Args),
     /// Print which alerts stand and who was told, or test a receiver
     Alerts(alerts::Args),
+    /// Say what memmaps cost under this kernel and under those before it, and what costs more than it did
+    Baseline(baseline::Args),
     /// Print or change what the guard does about an oversize creation: report it, or refuse it
     Mode(mode::Args),
     /// Let creations pass that would be denied, once or for a time
@@ -74,6 +77,7 @@ impl Cli {
             Command::Status(args) => status::run(&args, &paths),
             Command::Events(args) => events::run(&args, &paths),
             Command::Alerts(args) => alerts::run(&args, &paths),
+            Command::Baseline(args) => baseline::run(&args, &paths),
             Command::Mode(args) => mode::run(&args, &paths),
             Command::Allow(args) => allow::run(&args, &paths),
             Command::Guard(args) => guard::run(&args, &paths),

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod allow;
+pub mod baseline;
 pub mod doctor;
 pub mod events;
 pub mod guard;

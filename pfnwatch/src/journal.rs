@@ -7,6 +7,7 @@
 mod blocks;
 mod boots;
 mod convert;
+mod costs;
 mod error;
 mod events;
 mod health;

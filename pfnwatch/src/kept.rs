@@ -142,6 +142,16 @@ impl Kept {
         }
     }
 
+    /// A namespace with this uuid (null where it has none) lies there: what is kept of another one there was destroyed while
+    /// nobody looked.
+    pub fn meet(&mut self, start: u64, uuid: Uuid) {
+        let of_another = |kept: &&mut KeptBlock| kept.namespace.namespace_uuid.unwrap_or_default() != uuid;
+        if let Some(kept) = self.blocks.get_mut(&start).filter(of_another) {
+            kept.destroyed = true;
+            self.news.insert(start);
+        }
+    }
+
     /// Whether [`Self::take_up`] was called.
     #[must_use]
     pub const fn has_taken_up(&self) -> bool {

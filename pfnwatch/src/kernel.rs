@@ -1,5 +1,6 @@
 //! What is known of a kernel: of the one that runs, or of one that lies in files.
 
+pub mod boot;
 pub mod btf;
 pub mod candidate;
 pub mod features;
@@ -40,17 +41,31 @@ impl KernelFacts {
     /// # Errors
     /// The release or the page size cannot be read.
     pub fn gather(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Self> {
+        Self::of(paths, target::open_types(paths, btf_dir).ok().as_ref())
+    }
+
+    /// The same with types that are at hand, where there are any.
+    ///
+    /// # Errors
+    /// The release or the page size cannot be read.
+    pub fn of(paths: &Paths, btf: Option<&btf::Btf>) -> anyhow::Result<Self> {
         let release = std::fs::read_to_string(paths.procfs.join("sys/kernel/osrelease")).context("kernel release")?;
-        let usual = paths.sysfs.join("kernel/btf");
-        let btf = btf::Btf::open(&btf_dir.unwrap_or(&usual).join("vmlinux")).ok();
-        let page_size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.context("page size")?;
         Ok(Self {
             release: release.trim().to_owned(),
-            page_size: u64::try_from(page_size)?,
-            struct_page_size: btf.as_ref().and_then(|btf| btf.size_of("page").ok()).map(u64::from),
-            deduplicates: btf.as_ref().map(deduplicates),
+            page_size: page_size()?,
+            struct_page_size: btf.and_then(|btf| btf.size_of("page").ok()).map(u64::from),
+            deduplicates: btf.map(deduplicates),
         })
     }
+}
+
+/// Bytes in a page of the running kernel.
+///
+/// # Errors
+/// The C library does not tell.
+pub fn page_size() -> anyhow::Result<u64> {
+    let bytes = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.context("page size")?;
+    Ok(u64::try_from(bytes)?)
 }
 
 /// Came with `dev_pagemap.vmemmap_shift` (include/linux/memremap.h), for architectures that map the vmemmap by PTEs or PMDs

@@ -26,7 +26,10 @@ use crate::{
     config::ConfigArgs,
     event::{Lost, ProgramState},
     exit::Because,
-    kernel::target,
+    kernel::{
+        btf::Btf,
+        target::{self, Target},
+    },
     paths::Paths,
     readiness::readable,
     source::Source,
@@ -76,18 +79,19 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Resolves the kernel's layouts, loads the programs and attaches them.
+    /// Resolves the kernel's layouts, by `types` where they were read already, loads the programs and attaches them.
     ///
     /// # Errors
     /// This kernel cannot be observed: exit code 4, with the reason.
-    pub fn begin(options: &Options, stay: Stay) -> anyhow::Result<Self> {
-        Self::try_begin(options, stay)
+    pub fn begin(options: &Options, stay: Stay, types: Option<Btf>) -> anyhow::Result<Self> {
+        Self::try_begin(options, stay, types)
             .context(Because::unsupported("this host cannot be observed (`pfnwatch doctor` says what is missing)"))
     }
 
-    fn try_begin(options: &Options, stay: Stay) -> anyhow::Result<Self> {
+    fn try_begin(options: &Options, stay: Stay, types: Option<Btf>) -> anyhow::Result<Self> {
         let began = Instant::now();
-        let kernel = target::resolve_layouts(&options.paths, options.btf_dir.as_deref())?;
+        let Target { resolution: kernel, functions } =
+            target::resolve_target(&options.paths, options.btf_dir.as_deref(), types)?;
         tracing::debug!("layouts known after {:?}", began.elapsed());
         let steps = plan(&kernel)?;
         let guard_id = guard_id()?;
@@ -96,6 +100,7 @@ impl Observation {
         let held = pins.held();
         let settings = Settings {
             layout: kernel.layout,
+            functions,
             debug: options.debug,
             ring_bytes: held.map_or(options.ring_bytes, |held| held.ring_bytes),
             reader: 0,

@@ -33,7 +33,7 @@ use crate::{
     guard::Guard,
     journal::Journal,
     kept::Kept,
-    kernel::KernelFacts,
+    kernel::{KernelFacts, btf::Btf},
     kernel_watch::KernelWatch,
     labels::Labels,
     module_watch::ModuleWatch,
@@ -50,6 +50,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(30);
 pub struct Pipeline<W> {
     options: Options,
     facts: KernelFacts,
+    types: Option<Btf>,
     cgroups: Option<Cgroups>,
     log: Log<W>,
     observation: Option<Observation>,
@@ -120,6 +121,7 @@ impl<W: Write> Pipeline<W> {
         Ok(Self {
             options,
             facts,
+            types: None,
             cgroups,
             log,
             observation: None,
@@ -180,7 +182,10 @@ impl<W: Write> Pipeline<W> {
                     self.publish()?;
                     responder.answer(reply);
                 }
-                _ = hangup.recv() => self.reload()?,
+                _ = hangup.recv() => {
+                    self.reload()?;
+                    self.check_journal()?;
+                }
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
                 _ = check.tick() => {
                     self.account()?;

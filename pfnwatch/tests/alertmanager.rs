@@ -1,4 +1,10 @@
 //! Alerts against a real Alertmanager, which `cargo xtask alerts` fetches: told once, resolved, over an outage and a restart.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "clippy knows tests by #[test] alone, and not what they call"
+)]
 
 use std::{
     env, fs,

@@ -5,6 +5,7 @@ mod geometry;
 mod guard;
 mod host;
 mod inventory;
+mod journal;
 mod kernel;
 mod leftovers;
 mod life;

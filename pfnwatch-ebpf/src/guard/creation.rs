@@ -25,7 +25,7 @@ pub(super) struct Creation {
     /// The device's uuid: the block's, if it is made.
     pub(super) uuid: Uuid,
     /// The namespace uuid, where it has one.
-    namespace_uuid: Option<Uuid>,
+    pub(super) namespace_uuid: Option<Uuid>,
 }
 
 impl Creation {
@@ -46,12 +46,6 @@ impl Creation {
         let namespace_uuid = namespace.uuid_value(namespace.device()?.personality()?)?;
         let align = nd_pfn.align()?;
         Ok(Some(Self { device, personality, namespace, align, start, end, uuid, namespace_uuid }))
-    }
-
-    /// Whether the namespace has this uuid.
-    #[inline(always)]
-    pub(super) fn is_namespace(&self, uuid: &[u8; 16]) -> bool {
-        self.namespace_uuid.is_some_and(|own| own.is_bytes(uuid))
     }
 
     /// The size of the namespace in bytes; 0 where it is none.

@@ -23,6 +23,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether it cost just that when it was seen last.
+    fn costs(&self, cost: &Cost) -> bool {
+        self.last.as_ref().is_some_and(|last| *cost == Cost { seen: cost.seen.clone(), ..last.clone() })
+    }
+
     /// Whether it costs more than it did. Another map or align is its maker's choice, and moves the ideal as well: only what
     /// is lost beyond that is a regression.
     #[must_use]
@@ -41,8 +46,10 @@ impl Record {
 /// What a new look at a namespace means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing that has to be told.
+    /// Nothing.
     Nothing,
+    /// Something that has to be written down, and not to be told.
+    Noted,
     /// It costs more than it did, which is new, or even more than when that was told.
     Began(Box<Regression>),
     /// It does not any more.
@@ -65,7 +72,11 @@ impl Ledger {
     /// Takes note of what a namespace costs. Gives the record, and what has changed.
     pub fn learn(&mut self, namespace: Namespace, cost: Cost) -> (Record, Change) {
         let place = self.place(&namespace);
-        let before = place.and_then(|place| self.records.get(place)).and_then(Record::regression);
+        let known = place.and_then(|place| self.records.get(place));
+        if let Some(known) = known.filter(|it| it.namespace == namespace && it.costs(&cost)) {
+            return (known.clone(), Change::Nothing);
+        }
+        let before = known.and_then(Record::regression);
         let least = match place.map(|place| self.records.swap_remove(place)) {
             Some(known) if known.least.excess_bytes < cost.excess_bytes => known.least,
             // Of two that cost the same the latest is the baseline.
@@ -85,7 +96,13 @@ impl Ledger {
         self.gone(|namespace| namespace.namespace_uuid == Some(uuid))
     }
 
-    /// These namespaces are all there are, by first address and size: of the others nobody saw the end.
+    /// A namespace has no memmap of its own any more.
+    pub fn without_memmap(&mut self, namespace: &Namespace) -> Vec<(Record, Change)> {
+        let room = (namespace.start_address, namespace.size_bytes);
+        self.gone(|it| (it.start_address, it.size_bytes) == room)
+    }
+
+    /// These are all namespaces with a memmap on the media, by first address and size: of the others nobody saw the end.
     pub fn only(&mut self, there: &BTreeSet<(u64, u64)>) -> Vec<(Record, Change)> {
         self.gone(|namespace| !there.contains(&(namespace.start_address, namespace.size_bytes)))
     }
@@ -130,11 +147,11 @@ impl Ledger {
     }
 }
 
-fn change(before: Option<Regression>, after: Option<Regression>) -> Change {
+pub(super) fn change(before: Option<Regression>, after: Option<Regression>) -> Change {
     match (before, after) {
         (Some(before), None) => Change::Ended(Box::new(before)),
         (None, Some(after)) => Change::Began(Box::new(after)),
         (Some(before), Some(after)) if after.lost_bytes() > before.lost_bytes() => Change::Began(Box::new(after)),
-        _ => Change::Nothing,
+        _ => Change::Noted,
     }
 }

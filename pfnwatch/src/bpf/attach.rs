@@ -3,7 +3,7 @@
 mod program;
 
 use anyhow::{Context as _, bail};
-use aya::{Btf, Ebpf, EbpfLoader, programs::links::FdLink};
+use aya::{Ebpf, EbpfLoader, programs::links::FdLink};
 use pfnwatch_common::{layout::Layout, names};
 
 use self::program::attach_program;
@@ -12,8 +12,9 @@ use super::{
     debug_log::DebugLog,
     guard::GuardMaps,
     pins::{Pins, SHARED},
-    plan::{BLOCK_READER, Hook, Impossible, Step, is_required},
+    plan::{BLOCK_READER, Impossible, Step, is_required},
     ring::Ring,
+    targets::{FunctionIds, stand_in},
 };
 use crate::event::ProgramState;
 
@@ -25,6 +26,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pf
 pub struct Settings {
     /// Where the members of kernel structures lie.
     pub layout: Layout,
+    /// The functions that programs are attached to by type.
+    pub functions: FunctionIds,
     /// Whether the programs write debug messages.
     pub debug: bool,
     /// Size of the ring buffer in bytes: a power of two, and whole pages.
@@ -75,6 +78,12 @@ impl Links {
     }
 }
 
+/// Has aya find out what this kernel's eBPF can do, as it does once before the first load: it tries a dozen programs, which
+/// takes as long as reading the kernel's types, and can be done beside it.
+pub fn ask_features() {
+    aya::features();
+}
+
 /// Loads the object and attaches every program of the plan that is not off.
 ///
 /// # Errors
@@ -95,10 +104,7 @@ pub fn attach(settings: &Settings, plan: &[Step]) -> anyhow::Result<Attached> {
 
 fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::Result<Attached> {
     let mut ebpf = load(settings, bind_seen)?;
-    // Parsed for the targets of the exit programs and the guard, and given back at the end of this function.
-    let types = |step: &Step| step.off.is_none() && matches!(step.hook, Hook::Fexit(_) | Hook::Lsm(_));
-    let btf = plan.iter().any(types).then(Btf::from_sys_fs).transpose();
-    let btf = btf.context("/sys/kernel/btf/vmlinux cannot be used")?;
+    let types = stand_in(&settings.functions)?;
     let debug_log = if settings.debug { Some(DebugLog::open(&mut ebpf)?) } else { None };
     let (ring, counters, guard) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?, GuardMaps::take(&mut ebpf)?);
     let mut programs = Vec::with_capacity(plan.len());
@@ -106,7 +112,7 @@ fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::R
     for step in plan {
         let attached = match &step.off {
             Some(reason) => Err(reason.clone()),
-            None => attach_program(&mut ebpf, step, btf.as_ref(), settings.pins.is_some())
+            None => attach_program(&mut ebpf, step, Some(&types), settings.pins.is_some())
                 .map_err(|error| format!("{error:#}")),
         };
         let reason = match attached {

@@ -11,6 +11,7 @@ use pfnwatch_common::{
 use super::{
     attach::{Links, Settings, attach_block_reader},
     ring::Ring,
+    targets::FunctionIds,
 };
 use crate::{kernel::target, paths::Paths};
 
@@ -32,6 +33,7 @@ impl BlockReader {
     pub fn attach(paths: &Paths) -> anyhow::Result<Self> {
         let settings = Settings {
             layout: target::resolve_layouts(paths, None)?.layout,
+            functions: FunctionIds::new(),
             debug: false,
             ring_bytes: RING_BYTES,
             reader: std::process::id(),

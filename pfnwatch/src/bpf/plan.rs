@@ -21,6 +21,16 @@ pub enum Hook {
 }
 
 impl Hook {
+    /// The function of vmlinux whose type is needed to attach there; none where a symbol or a name does.
+    pub fn typed_function(self) -> Option<String> {
+        match self {
+            Self::Fexit(function) => Some(function.to_owned()),
+            // kernel/bpf/bpf_lsm.c has a function for each hook.
+            Self::Lsm(hook) => Some(format!("bpf_lsm_{hook}")),
+            Self::Kprobe(_) | Self::Kretprobe(_) | Self::RawTracepoint(_) => None,
+        }
+    }
+
     /// The function, hook or tracepoint.
     pub const fn function(self) -> &'static str {
         match self {

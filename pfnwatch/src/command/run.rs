@@ -1,10 +1,11 @@
 //! `pfnwatch run`: the agent.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, thread, time::Duration};
 
 use anyhow::Context as _;
 
 use crate::{
+    bpf::attach::ask_features,
     config::ConfigArgs,
     control::SocketArgs,
     exit::{Because, Exit},
@@ -13,7 +14,7 @@ use crate::{
         KernelFacts,
         features::{Features, Host},
         prerequisites::{NeededFor, judge, lacking},
-        target::Libnvdimm,
+        target::{self, Libnvdimm},
     },
     observation::Options,
     paths::Paths,
@@ -105,7 +106,12 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let config = args.config.read()?;
     let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
-    let facts = KernelFacts::gather(paths, args.btf_dir.as_deref())?;
+    // Read once, for the facts and for the first attachment, and then given back.
+    let (types, facts) = thread::scope(|scope| {
+        scope.spawn(ask_features);
+        let types = target::open_types(paths, args.btf_dir.as_deref()).ok();
+        KernelFacts::of(paths, types.as_ref()).map(|facts| (types, facts))
+    })?;
     let options = Options {
         paths: paths.clone(),
         btf_dir: args.btf_dir.clone(),
@@ -125,6 +131,6 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async { Pipeline::new(options, policy, facts, journal, log)?.run().await })?;
+    runtime.block_on(async { Pipeline::new(options, policy, facts, journal, log)?.with_types(types).run().await })?;
     Ok(Exit::Fine)
 }

@@ -1,6 +1,9 @@
 //! What the eBPF programs are attached to: libnvdimm, as it is loaded now.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, ensure};
 
@@ -8,7 +11,10 @@ use super::{
     btf::Btf,
     layout::{Resolution, resolve},
 };
-use crate::paths::Paths;
+use crate::{
+    bpf::{plan::PROGRAMS, targets::FunctionIds},
+    paths::Paths,
+};
 
 /// Whether libnvdimm is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,26 +41,64 @@ impl Libnvdimm {
     }
 }
 
+/// What was asked of the types, which are given back.
+pub struct Target {
+    /// Where the members of structures lie.
+    pub resolution: Resolution,
+    /// The ids that the running kernel's own BTF has for the functions that programs are attached to by type.
+    pub functions: FunctionIds,
+}
+
+/// Reads the types of the kernel as it runs, or of `btf_dir`.
+///
+/// # Errors
+/// They are missing or damaged: the message says what to do.
+pub fn open_types(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Btf> {
+    Btf::open(&directory(paths, btf_dir).join("vmlinux")).context(
+        "the kernel's types are not known: it must be built with CONFIG_DEBUG_INFO_BTF, or --btf-dir must name them",
+    )
+}
+
+/// Asks all that an attachment needs of the kernel's types: of `types`, where they were read before.
+///
+/// # Errors
+/// BTF is missing or damaged: the message says which, and what to do.
+pub fn resolve_target(paths: &Paths, btf_dir: Option<&Path>, types: Option<Btf>) -> anyhow::Result<Target> {
+    let types = types.map_or_else(|| open_types(paths, btf_dir), Ok)?;
+    // An id is good for the BTF that it comes from, and the kernel takes it for its own.
+    let own = btf_dir.map(|_| open_types(paths, None)).transpose().unwrap_or_else(|error| {
+        tracing::warn!("{error:#}: programs that are attached by type stay off");
+        None
+    });
+    let of_kernel = if btf_dir.is_some() { own.as_ref() } else { Some(&types) };
+    let typed = PROGRAMS.iter().filter_map(|program| program.hook.typed_function());
+    let functions = typed.filter_map(|name| Some((of_kernel?.function_id(&name)?, name))).map(|(id, name)| (name, id));
+    Ok(Target { functions: functions.collect(), resolution: resolve_over(paths, btf_dir, &types)? })
+}
+
+fn directory(paths: &Paths, btf_dir: Option<&Path>) -> PathBuf {
+    btf_dir.map_or_else(|| paths.sysfs.join("kernel/btf"), Path::to_path_buf)
+}
+
 /// Resolves the structures that the programs read against the BTF of the kernel and of libnvdimm as they run, or of
 /// `btf_dir`.
 ///
 /// # Errors
 /// BTF is missing or damaged: the message says which, and what to do.
 pub fn resolve_layouts(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Resolution> {
-    let usual = paths.sysfs.join("kernel/btf");
-    let directory = btf_dir.unwrap_or(&usual);
-    let vmlinux = Btf::open(&directory.join("vmlinux")).context(
-        "the kernel's types are not known: it must be built with CONFIG_DEBUG_INFO_BTF, or --btf-dir must name them",
-    )?;
+    resolve_over(paths, btf_dir, &open_types(paths, btf_dir)?)
+}
+
+fn resolve_over(paths: &Paths, btf_dir: Option<&Path>, vmlinux: &Btf) -> anyhow::Result<Resolution> {
     if Libnvdimm::look(paths) == Libnvdimm::BuiltIn {
-        return Ok(resolve(&vmlinux));
+        return Ok(resolve(vmlinux));
     }
-    let module = directory.join("libnvdimm");
+    let module = directory(paths, btf_dir).join("libnvdimm");
     ensure!(
         module.exists(),
         "libnvdimm's types are not known: {} is not there. The kernel must be built with CONFIG_DEBUG_INFO_BTF_MODULES \
          (5.11 or newer), or --btf-dir must name them",
         module.display()
     );
-    Ok(resolve(&Btf::open_split(&module, &vmlinux)?))
+    Ok(resolve(&Btf::open_split(&module, vmlinux)?))
 }

@@ -6,13 +6,19 @@ use super::{Pipeline, Told};
 use crate::{
     event::{Blind, Body, Event, Ready, State},
     inventory::{Inventory, Roots},
-    kernel::target::Libnvdimm,
+    kernel::{btf::Btf, target::Libnvdimm},
     labels::Labels,
     module_watch::Change,
     observation::Observation,
 };
 
 impl<W: Write> Pipeline<W> {
+    /// Has the first attachment take these types, so that they are read once.
+    #[must_use]
+    pub fn with_types(self, types: Option<Btf>) -> Self {
+        Self { types, ..self }
+    }
+
     pub(super) fn module(&mut self, change: Change) -> anyhow::Result<()> {
         // After a removal the probes are gone with the code they stood on, even if the module is there again by now.
         if matches!(change, Change::Removed | Change::Overrun) && self.observation.is_some() {
@@ -45,7 +51,7 @@ impl<W: Write> Pipeline<W> {
     fn attach(&mut self) -> anyhow::Result<()> {
         let first = self.told == Told::Nothing;
         let configured = self.guard.policy().mode;
-        let mut observation = Observation::begin(&self.options, self.stay())?;
+        let mut observation = Observation::begin(&self.options, self.stay(), self.types.take())?;
         let programs = observation.programs.clone();
         let (shared, taken_over) = (observation.shared, observation.taken_over);
         if let Some(maps) = observation.guard.take() {
@@ -78,6 +84,8 @@ impl<W: Write> Pipeline<W> {
     }
 
     fn idle(&mut self) -> anyhow::Result<()> {
+        // It may be long until libnvdimm comes.
+        self.types = None;
         if self.told == Told::Idle {
             return Ok(());
         }

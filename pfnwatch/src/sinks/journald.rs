@@ -6,7 +6,7 @@
 
 use std::{
     env,
-    io::{self, IoSlice, Write as _},
+    io::{self, Write as _},
     os::{
         fd::AsRawFd as _,
         unix::{fs::MetadataExt as _, net::UnixDatagram},
@@ -116,8 +116,7 @@ impl Journald {
         fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
         let (descriptors, to) = ([file.as_raw_fd()], UnixAddr::new(&self.path)?);
         let control = [ControlMessage::ScmRights(&descriptors)];
-        let nothing = [IoSlice::new(&[]); 0];
-        sendmsg(self.socket.as_raw_fd(), &nothing, &control, MsgFlags::empty(), Some(&to))?;
+        sendmsg(self.socket.as_raw_fd(), &[], &control, MsgFlags::empty(), Some(&to))?;
         Ok(())
     }
 }

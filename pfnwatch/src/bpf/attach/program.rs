@@ -34,14 +34,14 @@ pub(super) fn attach_program(
         }
         Hook::Fexit(function) => {
             let probe: &mut FExit = program.try_into()?;
-            let btf = btf.context("vmlinux's BTF was not read")?;
+            let btf = btf.context("the kernel's types are not there")?;
             probe.load(function, btf).context("the kernel refuses to load it")?;
             let id = probe.attach().with_context(|| format!("the kernel refuses a trampoline on {function}"))?;
             Ok(if take { Some(probe.take_link(id)?.into()) } else { None })
         }
         Hook::Lsm(hook) => {
             let guard: &mut Lsm = program.try_into()?;
-            let btf = btf.context("vmlinux's BTF was not read")?;
+            let btf = btf.context("the kernel's types are not there")?;
             guard.load(hook, btf).context("the kernel refuses to load it")?;
             let id =
                 guard.attach().with_context(|| format!("the kernel refuses a program on the security hook {hook}"))?;

@@ -62,3 +62,12 @@ CREATE TABLE deliveries (
     last_error TEXT
 ) STRICT;
 CREATE INDEX deliveries_by_time ON deliveries (next_try_us);
+
+-- What namespaces cost, for `baseline`: one row for each room on the media.
+CREATE TABLE costs (
+    start_address INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    namespace_uuid TEXT,
+    json TEXT NOT NULL,             -- what it costs now, and the least that it ever did
+    PRIMARY KEY (start_address, size_bytes)
+) STRICT, WITHOUT ROWID;

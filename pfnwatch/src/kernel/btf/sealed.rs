@@ -16,12 +16,15 @@ use super::{BtfError, sections};
 /// `MFD_NOEXEC_SEAL` of include/uapi/linux/memfd.h (6.3).
 const MFD_NOEXEC_SEAL: u32 = 0x0008;
 
+/// What is read and written at a time.
+const BUFFER_BYTES: usize = 256 << 10;
+
 /// Copies `from` into a memory file, cut to what [`sections::check`] asks for and sealed: the library maps it, and a
 /// file that shrinks under a map kills the process.
 pub(super) fn copy(from: impl Read, file: &str) -> Result<File, BtfError> {
     let read_error = |source| BtfError::Read { file: file.to_owned(), source };
     let copy = memory_file().and_then(|into| fill(into, from)).map_err(read_error)?;
-    let end = sections::check(&mut BufReader::new(&copy), file, false)?;
+    let end = sections::check(&mut BufReader::with_capacity(BUFFER_BYTES, &copy), file, false)?;
     seal(&copy, end).map_err(read_error)?;
     Ok(copy)
 }
@@ -50,16 +53,16 @@ fn memory_file() -> io::Result<File> {
     Ok(File::from(file))
 }
 
-/// Plain reads and writes: what `io::copy` uses between files is not reliable for sysfs on older kernels.
+/// Plain reads and writes: what `io::copy` uses between files is not reliable for sysfs on older kernels. sysfs gives a
+/// page at a time, so that several make one write.
 fn fill(mut into: File, mut from: impl Read) -> io::Result<File> {
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
     loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(into),
-            Ok(length) => into.write_all(buffer.get(..length).unwrap_or_default())?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        buffer.clear();
+        if from.by_ref().take(BUFFER_BYTES as u64).read_to_end(&mut buffer)? == 0 {
+            return Ok(into);
         }
+        into.write_all(&buffer)?;
     }
 }
 

@@ -80,7 +80,7 @@ fn installed_file(sysfs: &Path, folder: &Path) -> Result<Option<Evidence>, Strin
 }
 
 /// The build-id of the loaded libnvdimm, in hex; none where it is not loaded, is built in, or has none.
-fn loaded_build_id(sysfs: &Path) -> Option<String> {
+pub(in crate::kernel) fn loaded_build_id(sysfs: &Path) -> Option<String> {
     let notes = fs::read(sysfs.join("module/libnvdimm/notes/.note.gnu.build-id")).ok()?;
     let mut notes = NoteIterator::<FileHeader64<Endianness>>::new(Endianness::default(), 4, &notes).ok()?;
     while let Ok(Some(note)) = notes.next() {

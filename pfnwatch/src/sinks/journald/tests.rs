@@ -132,7 +132,7 @@ fn a_real_one_has_the_fields() {
         let end = Instant::now() + Duration::from_secs(10);
         let entry = loop {
             let entry = real.entry(field);
-            if entry["PFNWATCH_JSON"] == json.to_string() || Instant::now() > end {
+            if entry["PFNWATCH_JSON"].as_str() == Some(&json.to_string()) || Instant::now() > end {
                 break entry;
             }
         };

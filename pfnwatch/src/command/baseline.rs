@@ -1,0 +1,56 @@
+//! `pfnwatch baseline`: what is held against what.
+
+mod report;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    config::ConfigArgs,
+    exit::Exit,
+    format::{Format, document},
+    journal::Journal,
+    kernel::{boot, page_size},
+    paths::Paths,
+    terminal,
+};
+
+pub use report::Report;
+
+/// Options of `pfnwatch baseline`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo pfnwatch baseline                 what memmaps cost under this kernel, and under those before it
+  sudo pfnwatch baseline --format json | jq '.regressions[].detail'
+
+It reads the agent's journal: a kernel is known once an agent has run under it. Under which kernel a namespace cost the \
+least is what it is held against. Where nothing is known there is nothing to hold anything against, and that is said.
+
+Exit codes: 0 nothing costs more than it did; 1 error; 2 wrong usage; 3 something does.")]
+pub struct Args {
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Which configuration: it says where the journal is
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    let mut journal = Journal::open(crate::journal::Settings::default());
+    let (boots, costs) = (journal.boots(), journal.costs());
+    let health = journal.health();
+    let unread = || anyhow::anyhow!("the journal cannot be read: {}", health.error.clone().unwrap_or_default());
+    let (boots, costs) = boots.zip(costs).ok_or_else(unread)?;
+    let report = Report::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);
+    terminal::print(&match args.format {
+        Format::Json => document(&report)?,
+        Format::Table => table::render(&report),
+    })?;
+    Ok(if report.regressions.is_empty() { Exit::Fine } else { Exit::Findings })
+}

@@ -1,0 +1,88 @@
+//! What is held against what, for programs. Pure.
+
+use serde::Serialize;
+
+use crate::{
+    baseline::{Cost, Namespace, Record, host, kernel_seen, of_host},
+    event::{Capacity, Time},
+    journal::BootRow,
+};
+
+/// The whole document.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The kernels under which an agent has run, the oldest first.
+    pub(super) kernels: Vec<Kernel>,
+    /// The namespaces with a memmap on the media, those that are gone among them.
+    pub(super) namespaces: Vec<Row>,
+    /// What costs more than it did.
+    pub(super) regressions: Vec<Capacity>,
+}
+
+/// A kernel with its libnvdimm.
+#[derive(Debug, Serialize)]
+pub(super) struct Kernel {
+    pub(super) kernel: String,
+    pub(super) libnvdimm_build_id: Option<String>,
+    pub(super) struct_page_size_bytes: Option<u64>,
+    pub(super) max_struct_page_size_bytes: Option<u64>,
+    /// What a namespace of 1 TiB with map=dev costs under it, in bytes.
+    pub(super) reservation_of_1_tib_bytes: Option<u64>,
+    pub(super) evidence: Vec<String>,
+    pub(super) first_seen: String,
+    pub(super) last_seen: String,
+    /// Whether it is the one that runs, or ran last where none of them does.
+    pub(super) current: bool,
+}
+
+/// A namespace.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    #[serde(flatten)]
+    pub(super) namespace: Namespace,
+    /// What it costs; null once it is gone, or its memmap is.
+    pub(super) now: Option<Cost>,
+    /// The least that it, or what lay in its room, was seen to cost.
+    pub(super) least: Cost,
+    /// How much more that is, in bytes, where that is a regression.
+    pub(super) lost_bytes: Option<u64>,
+}
+
+impl Report {
+    /// Holds everything against everything; `boot_id` is the boot that is now.
+    #[must_use]
+    pub fn of(boots: Vec<BootRow>, costs: Vec<Record>, boot_id: &str, page_size: u64) -> Self {
+        let current = current(&boots, boot_id).cloned();
+        let seen: Vec<_> = boots.iter().map(|boot| kernel_seen(boot, page_size)).collect();
+        let of_host = current.as_ref().and_then(|boot| host(&kernel_seen(boot, page_size), &seen));
+        let of_namespaces = costs.iter().filter_map(Record::regression);
+        let regressions = of_host.into_iter().chain(of_namespaces).map(Capacity::begins).collect();
+        let kernels = boots.into_iter().map(|boot| kernel(&boot, current.as_ref(), page_size)).collect();
+        Self { kernels, namespaces: costs.into_iter().map(row).collect(), regressions }
+    }
+}
+
+/// Of several libnvdimms in one boot the last.
+fn current<'a>(boots: &'a [BootRow], boot_id: &str) -> Option<&'a BootRow> {
+    let last = |these: &mut dyn Iterator<Item = &'a BootRow>| these.max_by_key(|boot| boot.last_seen);
+    last(&mut boots.iter().filter(|boot| boot.boot_id == boot_id)).or_else(|| last(&mut boots.iter()))
+}
+
+fn kernel(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> Kernel {
+    Kernel {
+        kernel: boot.release.clone(),
+        libnvdimm_build_id: boot.module_build_id.clone(),
+        struct_page_size_bytes: boot.struct_page_size,
+        max_struct_page_size_bytes: boot.max_struct_page_size,
+        reservation_of_1_tib_bytes: of_host(&kernel_seen(boot, page_size)).map(|cost| cost.reservation_bytes),
+        evidence: boot.evidence.clone(),
+        first_seen: Time(boot.first_seen).to_string(),
+        last_seen: Time(boot.last_seen).to_string(),
+        current: current == Some(boot),
+    }
+}
+
+fn row(record: Record) -> Row {
+    let lost_bytes = record.regression().map(|regression| regression.lost_bytes());
+    Row { namespace: record.namespace, now: record.last, least: record.least, lost_bytes }
+}
