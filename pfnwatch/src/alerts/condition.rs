@@ -17,15 +17,24 @@ pub struct Findings {
     pub(super) blank: BTreeSet<Name>,
     /// The same for single alerts, by their fingerprints.
     pub(super) unknown: BTreeSet<String>,
+    /// The alerts of the namespaces that are there, while others may still come up; none once what is not there is gone.
+    pub(super) there: Option<BTreeSet<String>>,
 }
 
 impl Findings {
     /// Whether it cannot be said now if this alert stands.
     #[must_use]
     pub fn cannot_judge(&self, alert: &Alert) -> bool {
-        self.blank.contains(&alert.name) || self.unknown.contains(&alert.fingerprint())
+        let of_namespace = OF_NAMESPACES.contains(&alert.name);
+        let may_come =
+            |fingerprint| of_namespace && self.there.as_ref().is_some_and(|there| !there.contains(fingerprint));
+        let fingerprint = &alert.fingerprint();
+        self.blank.contains(&alert.name) || self.unknown.contains(fingerprint) || may_come(fingerprint)
     }
 }
+
+/// The alerts that are about one namespace.
+const OF_NAMESPACES: [Name; 2] = [Name::NamespaceOversize, Name::NamespaceRegression];
 
 /// Looks for what is wrong. `instance` is this host's name; `runbook` is what leads to the pages about alerts.
 #[must_use]
@@ -35,7 +44,7 @@ pub fn findings(view: &View, recently: &Recently, instance: &str, runbook: &str)
     look.happened(recently);
     look.kernel();
     look.regressions();
-    look.namespaces();
+    look.namespaces(recently);
     look.found
 }
 
@@ -108,11 +117,11 @@ impl Look<'_> {
         }
     }
 
-    fn namespaces(&mut self) {
+    fn namespaces(&mut self, recently: &Recently) {
         let survey = match &self.view.survey {
             Ok(survey) if self.view.status.agent.observing => survey,
             _ => {
-                self.found.blank.extend([Name::NamespaceOversize, Name::NamespaceRegression]);
+                self.found.blank.extend(OF_NAMESPACES);
                 return;
             }
         };
@@ -128,11 +137,15 @@ impl Look<'_> {
             let said = words::oversize(judged, &survey.kernel.release);
             self.stands(Name::NamespaceOversize, label_of(judged), said);
         }
-        for judged in survey.namespaces.iter().filter(|judged| judged.assessment.verdict == Verdict::Unknown) {
-            for name in [Name::NamespaceOversize, Name::NamespaceRegression] {
-                self.found.unknown.insert(Alert::new(name, self.instance, label_of(judged)).fingerprint());
+        let mut there = BTreeSet::new();
+        for judged in &survey.namespaces {
+            let of = |name| Alert::new(name, self.instance, label_of(judged)).fingerprint();
+            there.extend(OF_NAMESPACES.map(of));
+            if judged.assessment.verdict == Verdict::Unknown {
+                self.found.unknown.extend(OF_NAMESPACES.map(of));
             }
         }
+        self.found.there = (!recently.is_settled()).then_some(there);
     }
 
     fn stands(&mut self, name: Name, subject: Option<(&str, String)>, (summary, description): (String, String)) {

@@ -12,6 +12,9 @@ use super::{Alert, Findings, Name};
 /// How long something is told that happened in a moment.
 const RECENT: Duration = Duration::from_secs(15 * 60);
 
+/// How long after the beginning of an observation namespaces may still come up, as at a boot.
+const SETTLING: Duration = Duration::from_secs(120);
+
 /// The events that are told for a while, and as what.
 const MOMENTS: [(&str, Name); 3] =
     [("lost", Name::RecordsLost), ("undecoded", Name::RecordsLost), ("denied", Name::CreationDenied)];
@@ -21,6 +24,8 @@ const MOMENTS: [(&str, Name); 3] =
 pub struct Recently {
     totals: BTreeMap<&'static str, u64>,
     happened: VecDeque<(Duration, Name, u64)>,
+    observed_for: Duration,
+    observing_since: Option<Duration>,
 }
 
 impl Recently {
@@ -37,6 +42,17 @@ impl Recently {
         while self.happened.front().is_some_and(|(at, ..)| uptime.saturating_sub(*at) >= RECENT) {
             self.happened.pop_front();
         }
+    }
+
+    /// Takes note of whether the agent observes, by the same clock.
+    pub fn observing(&mut self, observing: bool, uptime: Duration) {
+        self.observing_since = if observing { self.observing_since.or(Some(uptime)) } else { None };
+        self.observed_for = self.observing_since.map_or(Duration::ZERO, |since| uptime.saturating_sub(since));
+    }
+
+    /// Whether a namespace that is not there will not come up any more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.observed_for >= SETTLING
     }
 
     /// How often it happened; none where it did not.

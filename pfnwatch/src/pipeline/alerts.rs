@@ -122,6 +122,7 @@ impl Alerts {
     fn look(&mut self, view: &View, journal: &mut Journal) {
         self.recall(journal);
         self.recently.note(&view.events, self.started.elapsed());
+        self.recently.observing(view.status.agent.observing, self.started.elapsed());
         let found = findings(view, &self.recently, &self.instance, &self.policy.runbook);
         for change in self.standing.follow(&found, &self.courier.names(), view.now) {
             // Told first: what is told twice is better than what is not told.
