@@ -1,5 +1,6 @@
 //! The configuration: one TOML file. What it does not say has its default; what it says wrongly is an error with its place.
 
+mod alerts;
 mod exemptions;
 mod journal;
 mod thresholds;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    alerts::AlertsPolicy,
     assess::Thresholds,
     exit::Because,
     journal::Settings as JournalSettings,
@@ -24,6 +26,7 @@ use crate::{
 
 pub use web::WebConfig;
 
+use alerts::AlertsConfig;
 use journal::JournalConfig;
 use thresholds::ThresholdsConfig;
 
@@ -48,6 +51,7 @@ pub struct Config {
     #[serde(deserialize_with = "exemptions::list")]
     exemptions: Vec<Exemption>,
     web: WebConfig,
+    alerts: AlertsConfig,
 }
 
 /// A configuration as it was read.
@@ -151,6 +155,12 @@ impl Config {
     #[must_use]
     pub const fn web(&self) -> &WebConfig {
         &self.web
+    }
+
+    /// Who is told by the agent itself what is wrong.
+    #[must_use]
+    pub fn alerts(&self) -> AlertsPolicy {
+        self.alerts.clone().into()
     }
 
     /// Where the journal is, and how much it keeps.

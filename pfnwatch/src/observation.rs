@@ -13,6 +13,7 @@ use pfnwatch_common::{counter::Counter, guard::OVERLAP, names};
 use tokio::io::unix::AsyncFd;
 
 use crate::{
+    alerts::AlertsPolicy,
     bpf::{
         attach::{Attached, Links, Settings, attach},
         counters::{Counters, Totals},
@@ -58,6 +59,8 @@ pub struct Options {
     pub prove_every: Duration,
     /// How many info blocks the guard can know of.
     pub known_blocks: u32,
+    /// Who is told of what is wrong, until the configuration is read again.
+    pub alerts: AlertsPolicy,
 }
 
 /// Programs in the kernel, and what comes out of them.

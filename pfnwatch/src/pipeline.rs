@@ -1,5 +1,6 @@
 //! The agent's loop: records become events, events go to the sinks; libnvdimm comes and goes meanwhile.
 
+mod alerts;
 mod attachment;
 mod baseline;
 mod found;
@@ -66,6 +67,7 @@ pub struct Pipeline<W> {
     web: Web,
     journal: Journal,
     baseline: BaselineWatch,
+    alerts: alerts::Alerts,
     /// Events that nobody was told of yet.
     queue: Vec<Event>,
     /// Blocks that were told of: the namespace's start and the block's uuid.
@@ -142,6 +144,7 @@ impl<W: Write> Pipeline<W> {
             journal,
             baseline,
             queue: Vec::new(),
+            alerts: alerts::Alerts::new(),
             met: BTreeSet::new(),
             said: Said::now(),
             told: Told::Nothing,
@@ -177,6 +180,7 @@ impl<W: Write> Pipeline<W> {
         self.say_policy(None)?;
         self.look()?;
         self.check_journal()?;
+        self.configure_alerts(self.options.alerts.clone());
         self.web.listen();
         if let Err(error) = privileges::lay_down() {
             tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
@@ -205,9 +209,11 @@ impl<W: Write> Pipeline<W> {
                     self.check_journal()?;
                     self.end_exemptions()?;
                     self.web.tend();
+                    self.check_alerts();
                 }
                 _ = prove.tick() => self.prove()?,
                 call = self.web.next() => self.show(call)?,
+                due = self.alerts.next() => self.heed_alerts(due),
                 // The last: a flood of them must not hold off what people ask.
                 records = records(self.observation.as_mut(), &mut batch) => {
                     records.context("the ring buffer cannot be waited on")?;
@@ -231,6 +237,7 @@ impl<W: Write> Pipeline<W> {
         }
         self.seen.note(&event);
         self.queue.push(event);
+        self.alerts.stir();
         self.publish_if_many()
     }
 }

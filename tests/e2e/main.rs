@@ -1,5 +1,6 @@
 //! The end-to-end tests: run as root in a guest by `cargo xtask vm`, one process a test.
 
+mod alerts;
 mod burst;
 mod geometry;
 mod guard;

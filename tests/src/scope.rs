@@ -74,6 +74,7 @@ pub struct Scope {
 /// The table. The longest prefix of a test's name holds; a test that no row names counts on every line.
 pub const TABLE: &[Scope] = &[
     Scope { prefix: "", lines: Lines::Every, scenario: USUAL },
+    only("alerts::", "6.12"),
     observing("burst::"),
     observing("geometry::"),
     // What hangs on the kernel is tried on each; what hangs on the agent alone costs time there.

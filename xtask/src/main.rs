@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod alertmanager;
 mod bench;
 mod build_ebpf;
 mod check;
@@ -63,6 +64,9 @@ enum Command {
     /// target/screenshots.
     #[command(after_help = "Example: cargo xtask web")]
     Web,
+    /// Try alerts against a real Alertmanager, which is fetched and not installed
+    #[command(after_help = "Example: cargo xtask alerts")]
+    Alerts,
     /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
     #[command(after_help = "Example: cargo xtask test --quick")]
     Test(test::Args),
@@ -113,6 +117,11 @@ fn run(command: Command) -> Result<ExitCode> {
             build_ebpf::run()?;
             web::run().0?;
             println!("screenshots are in {}", web::screenshots().display());
+        }
+        Command::Alerts => {
+            setup::for_build()?;
+            build_ebpf::run()?;
+            alertmanager::run().0?;
         }
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),

@@ -20,7 +20,7 @@ use crate::{
     paths::Paths,
     pipeline::Pipeline,
     policy::Mode,
-    sinks::log::{Format, Log},
+    sinks::log::{Format, Log, Target},
     units::parse_size,
 };
 
@@ -37,6 +37,9 @@ pub struct Args {
     /// How events are written to standard output
     #[arg(long, value_enum, default_value_t = Format::Line)]
     format: Format,
+    /// Where events are written to: a service of systemd gets them with fields in journald
+    #[arg(long, value_enum, default_value_t = Target::Auto)]
+    log: Target,
     /// Take BTF from DIR/vmlinux and DIR/libnvdimm, for a kernel that ships none
     #[arg(long, value_name = "DIR")]
     btf_dir: Option<PathBuf>,
@@ -120,9 +123,10 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         control_socket: args.control.path.clone(),
         prove_every: args.prove_every,
         known_blocks: args.known_blocks,
+        alerts: config.alerts(),
     };
     let journal = Journal::open(args.journal.settings(&config));
-    let log = Log::new(args.format, io::stdout().lock());
+    let log = Log::new(args.format, io::stdout().lock()).choose(args.log).context("journald is not there")?;
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

@@ -36,7 +36,10 @@ fn the_example_is_the_default() {
 fn what_the_example_comments_out_is_good() {
     let example = include_str!("../../dist/pfnwatch.toml");
     let shown: Vec<_> = example.lines().filter_map(|line| line.strip_prefix("#| ")).collect();
-    let policy = Config::parse(&shown.join("\n")).expect("the example's exemptions").policy();
+    let config = Config::parse(&shown.join("\n")).expect("the example's exemptions");
+    let names: Vec<_> = config.alerts().receivers.into_iter().map(|receiver| receiver.name).collect();
+    assert_eq!(names, ["alertmanager", "hook"]);
+    let policy = config.policy();
     let subjects: Vec<_> = policy.exemptions.iter().map(|exemption| exemption.subject.key()).collect();
     assert_eq!(subjects, ["region_set_cookie", "region_start", "namespace_uuid"]);
 }

@@ -11,6 +11,7 @@
 //! {"schema":1,"refusal":{"exit_code":4,"message":"`bpf` is not in the kernel's list of security modules: …"}}
 //! ```
 
+mod alerts;
 mod answer;
 mod bytes;
 mod status;
@@ -21,6 +22,7 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    alerts::{AlertsAre, StandingAlert, WaitingMessage},
     answer::{Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
     status::{
         AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, MaxStructPageStatus, MemoryStatus,
@@ -66,6 +68,8 @@ pub enum Request {
     },
     /// Say how things stand. Answered by [`Answer::Status`].
     Status,
+    /// Say which alerts stand, and who was told. Answered by [`Answer::Alerts`].
+    Alerts,
     /// Take away what keeps the guard in the kernel when the agent goes. Answered by [`Answer::Released`].
     Release,
     /// Hand out the raw info block that was kept of a namespace. Answered by [`Answer::Block`].
@@ -141,7 +145,7 @@ impl Request {
             Self::Mode { reason, .. } => reason.as_deref().map_or(Ok(()), check_reason),
             Self::Allow(allow) => allow.check(),
             Self::Block { namespace } => check_name(namespace),
-            Self::Revoke { .. } | Self::Status | Self::Release => Ok(()),
+            Self::Revoke { .. } | Self::Status | Self::Alerts | Self::Release => Ok(()),
         }
     }
 }

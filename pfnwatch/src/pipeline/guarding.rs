@@ -110,7 +110,10 @@ impl<W: Write> Pipeline<W> {
             let policy = loaded.config.policy();
             match self.obstacle() {
                 Some(why) if policy.mode == Mode::Enforce => anyhow::bail!(cannot_enforce(&why)),
-                _ => self.guard.replace(policy).map(|()| loaded),
+                _ => self.guard.replace(policy).map(|()| {
+                    self.configure_alerts(loaded.config.alerts());
+                    loaded
+                }),
             }
         });
         match loaded {

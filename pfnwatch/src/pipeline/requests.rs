@@ -22,6 +22,7 @@ impl<W: Write> Pipeline<W> {
             Request::Revoke { id } => self.revoke(id, peer).into(),
             Request::Status => Ok::<_, Refusal>(Answer::Status(Box::new(self.status()))).into(),
             Request::Block { namespace } => self.block(&namespace).into(),
+            Request::Alerts => Ok::<_, Refusal>(Answer::Alerts(Box::new(self.alerts_are()))).into(),
             Request::Release => self.release(peer).into(),
         }
     }

@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::Pipeline;
 use crate::{
-    alerts::Deliveries,
     event::{Body, Event},
     inventory::{Claimer, InfoBlocks, Inventory, Namespace, Roots},
     sinks::line,
@@ -76,7 +75,7 @@ impl<W: Write> Pipeline<W> {
             last_events: self.seen.last.iter().cloned().collect(),
             regressions: self.baseline.standing(),
             journal: self.journal.health(),
-            alerts: Vec::<Deliveries>::new(),
+            alerts: self.alerts.deliveries(),
         }
     }
 

@@ -119,6 +119,7 @@ impl State {
                 if found { Ok(Answer::Revoked(Revoked { id })) } else { Err(Refusal::usage("there is none")) }
             }
             Request::Status => Ok(Answer::Status(Box::new(self.status.clone()))),
+            Request::Alerts => Ok(Answer::Alerts(Box::default())),
             Request::Release => Ok(Answer::Released(Released {
                 removed: vec!["/sys/fs/bpf/pfnwatch/v1/guard".to_owned()],
                 still_guarding: true,

@@ -6,7 +6,7 @@ use pfnwatch_common::superblock;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{Mode, SCHEMA, Status, bytes};
+use super::{AlertsAre, Mode, SCHEMA, Status, bytes};
 use crate::{
     event::Namespace,
     exit::{Because, Exit},
@@ -26,6 +26,8 @@ pub enum Answer {
     Revoked(Revoked),
     /// How things stand.
     Status(Box<Status>),
+    /// How the alerts stand.
+    Alerts(Box<AlertsAre>),
     /// The guard is not held any more.
     Released(Released),
     /// The block that was kept.
