@@ -1,6 +1,7 @@
 //! The agent's loop: records become events, events go to the sinks; libnvdimm comes and goes meanwhile.
 
 mod attachment;
+mod baseline;
 mod found;
 mod guarding;
 mod publish;
@@ -25,6 +26,7 @@ use uuid::Uuid;
 
 use crate::{
     aftermath::Aftermath,
+    baseline::BaselineWatch,
     cgroup::Cgroups,
     control::server::{Call, Server},
     event::{Body, Event, Stopped},
@@ -38,6 +40,7 @@ use crate::{
     module_watch::ModuleWatch,
     observation::{Observation, Options},
     policy::Policy,
+    privileges,
     shutdown::Shutdown,
     sinks::log::Log,
     web::Web,
@@ -62,6 +65,7 @@ pub struct Pipeline<W> {
     seen: view::Seen,
     web: Web,
     journal: Journal,
+    baseline: BaselineWatch,
     /// Events that nobody was told of yet.
     queue: Vec<Event>,
     /// Blocks that were told of: the namespace's start and the block's uuid.
@@ -114,12 +118,13 @@ impl<W: Write> Pipeline<W> {
         options: Options,
         policy: Policy,
         facts: KernelFacts,
-        journal: Journal,
+        mut journal: Journal,
         log: Log<W>,
     ) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts)?;
         let web = Web::new(options.web.clone());
+        let baseline = BaselineWatch::new(&mut journal, &facts.release, facts.page_size);
         Ok(Self {
             options,
             facts,
@@ -135,6 +140,7 @@ impl<W: Write> Pipeline<W> {
             seen: view::Seen::default(),
             web,
             journal,
+            baseline,
             queue: Vec::new(),
             met: BTreeSet::new(),
             said: Said::now(),
@@ -172,6 +178,9 @@ impl<W: Write> Pipeline<W> {
         self.look()?;
         self.check_journal()?;
         self.web.listen();
+        if let Err(error) = privileges::lay_down() {
+            tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
+        }
         loop {
             self.publish()?;
             tokio::select! {

@@ -74,7 +74,7 @@ impl<W: Write> Pipeline<W> {
             runs: self.runs(),
             events: self.seen.counts.clone(),
             last_events: self.seen.last.iter().cloned().collect(),
-            regressions: Vec::new(),
+            regressions: self.baseline.standing(),
             journal: self.journal.health(),
             alerts: Vec::<Deliveries>::new(),
         }
