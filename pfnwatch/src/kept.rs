@@ -104,6 +104,12 @@ impl Kept {
         self.news = self.blocks.keys().copied().collect();
     }
 
+    /// The block of the namespace that starts at this address.
+    #[must_use]
+    pub fn at(&self, start_address: u64) -> Option<&KeptBlock> {
+        self.blocks.get(&start_address)
+    }
+
     /// How many blocks are kept.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -8,6 +8,7 @@ mod publish;
 mod records;
 mod requests;
 mod status;
+mod view;
 
 use std::{
     collections::BTreeSet,
@@ -39,8 +40,10 @@ use crate::{
     module_watch::ModuleWatch,
     observation::{Observation, Options},
     policy::Policy,
+    privileges,
     shutdown::Shutdown,
     sinks::log::Log,
+    web::Web,
 };
 
 /// How often the counters and the presence of libnvdimm are looked at without any occasion.
@@ -59,6 +62,8 @@ pub struct Pipeline<W> {
     guard: Guard,
     aftermath: Aftermath,
     kept: Kept,
+    seen: view::Seen,
+    web: Web,
     journal: Journal,
     baseline: BaselineWatch,
     /// Events that nobody was told of yet.
@@ -119,6 +124,7 @@ impl<W: Write> Pipeline<W> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts)?;
         let baseline = BaselineWatch::new(&mut journal, &facts.release, facts.page_size);
+        let web = Web::new(options.web.clone());
         Ok(Self {
             options,
             facts,
@@ -131,6 +137,8 @@ impl<W: Write> Pipeline<W> {
             guard,
             aftermath: Aftermath::default(),
             kept: Kept::default(),
+            seen: view::Seen::default(),
+            web,
             journal,
             baseline,
             queue: Vec::new(),
@@ -169,6 +177,10 @@ impl<W: Write> Pipeline<W> {
         self.say_policy(None)?;
         self.look()?;
         self.check_journal()?;
+        self.web.listen();
+        if let Err(error) = privileges::lay_down() {
+            tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
+        }
         loop {
             self.publish()?;
             tokio::select! {
@@ -192,8 +204,10 @@ impl<W: Write> Pipeline<W> {
                     self.look()?;
                     self.check_journal()?;
                     self.end_exemptions()?;
+                    self.web.tend();
                 }
                 _ = prove.tick() => self.prove()?,
+                call = self.web.next() => self.show(call)?,
                 // The last: a flood of them must not hold off what people ask.
                 records = records(self.observation.as_mut(), &mut batch) => {
                     records.context("the ring buffer cannot be waited on")?;
@@ -215,6 +229,7 @@ impl<W: Write> Pipeline<W> {
         if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
+        self.seen.note(&event);
         self.queue.push(event);
         self.publish_if_many()
     }

@@ -11,7 +11,9 @@ use crate::orders::{self, Orders, Purpose};
 use crate::report::{self, Report};
 
 mod bench;
+mod bench_agent;
 mod demo;
+mod loopback;
 mod mounts;
 mod runner;
 
@@ -27,7 +29,7 @@ pub fn run() {
     let mounted = mounts::mount_all();
     match Port::open() {
         Ok(mut port) => {
-            if let Err(error) = mounted.and_then(|()| tests(&mut port)) {
+            if let Err(error) = mounted.and_then(|()| loopback::up()).and_then(|()| tests(&mut port)) {
                 port.send(&Report::Broken { why: format!("{error:#}") });
             }
         }
@@ -45,6 +47,7 @@ fn tests(port: &mut Port) -> Result<()> {
         Purpose::Tests => runner::run(&orders, port),
         Purpose::Demo => demo::run(port),
         Purpose::BenchGuard => bench::run(port),
+        Purpose::BenchAgent => bench_agent::run(port),
     }
 }
 

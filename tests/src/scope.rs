@@ -103,9 +103,12 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("neighbours::"),
     observing("prediction::"),
+    // Capabilities are asked for in other places from one kernel to the next.
+    Scope { prefix: "privileges::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("refusal::"),
     observing("reload::"),
     Scope { prefix: "told::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    only("web::", "6.12"),
     observing("host::doctor_finds"),
     Scope { prefix: "host::", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "host::doctor_names", lines: Lines::Blind, scenario: USUAL },

@@ -18,6 +18,7 @@ mod test;
 mod tidy;
 mod toolchain;
 mod vm;
+mod web;
 
 /// The project's own commands. Each installs first what it needs and does not find.
 #[derive(Parser)]
@@ -56,6 +57,12 @@ enum Command {
     /// is what pfnwatch says there.
     #[command(after_help = "Example: cargo xtask demo")]
     Demo,
+    /// Look at the agent's web page in Chromium, and scrape its metrics with Prometheus
+    ///
+    /// Installs Chromium where it is missing, as `setup` does with other Debian packages, and leaves screenshots under
+    /// target/screenshots.
+    #[command(after_help = "Example: cargo xtask web")]
+    Web,
     /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
     #[command(after_help = "Example: cargo xtask test --quick")]
     Test(test::Args),
@@ -100,6 +107,12 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::for_vm()?;
             build(true)?;
             vm::demo::run()?;
+        }
+        Command::Web => {
+            setup::for_build()?;
+            build_ebpf::run()?;
+            web::run().0?;
+            println!("screenshots are in {}", web::screenshots().display());
         }
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),

@@ -12,6 +12,7 @@ mod stage;
 mod table;
 mod unit;
 mod vms;
+mod web;
 
 use stage::{Counts, Stage};
 
@@ -50,8 +51,9 @@ fn stages(quick: bool) -> Vec<Stage> {
     stages.push(Stage::counted("unit tests", 600, unit::run).after(&[OBJECT]));
     if !quick {
         stages.push(Stage::counted("fuzzing", 600, fuzzing::run).after(&[SETUP, OBJECT]));
+        stages.push(Stage::counted("web page and metrics", 300, web::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::check(AGENT, 480, || build_ebpf::agent(true)).after(&[OBJECT]));
-        stages.extend(vms::stages().map(|stage| stage.after(&[SETUP, AGENT])));
+        stages.push(vms::stage().after(&[SETUP, AGENT]));
     }
     stages
 }

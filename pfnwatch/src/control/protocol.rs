@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     answer::{Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
     status::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, PolicyStatus,
-        Proof, Status,
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, MaxStructPageStatus, MemoryStatus,
+        ModeStatus, PolicyStatus, Proof, Status, WebStatus,
     },
     words::Mode,
 };

@@ -15,7 +15,9 @@ use crate::{
     assess::Host,
     decode::{self, decode},
     event::{Body, Event, Undecoded},
-    memory, verdicts,
+    memory,
+    privileges::raised,
+    verdicts,
 };
 
 /// How often the counters are looked at while records come.
@@ -49,7 +51,7 @@ impl<W: Write> Pipeline<W> {
 
     /// Says what the running kernel reserves for each page, where that is news.
     pub(super) fn weigh(&mut self) -> anyhow::Result<()> {
-        let known = self.kernel.look(&self.options.paths, &self.facts.release);
+        let known = raised(|| self.kernel.look(&self.options.paths, &self.facts.release));
         memory::give_back();
         let Some(known) = known else { return Ok(()) };
         self.emit(Event::now(Body::MaxStructPage(known.clone())))?;
