@@ -177,5 +177,5 @@ impl Watched {
 
 /// How many probes stand on functions of libnvdimm.
 fn probed() -> Option<usize> {
-    Some(fs::read_to_string(KPROBES).ok()?.lines().filter(|line| line.contains("[libnvdimm]")).count())
+    Some(fs::read_to_string(KPROBES).ok()?.lines().filter(|line| line.contains(" libnvdimm ")).count())
 }
