@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{
-        allow, baseline, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status, superblock,
+        alerts, allow, baseline, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status,
+        superblock,
     },
     exit::Exit,
     paths::Paths,
@@ -45,6 +46,8 @@ pub enum Command {
     Status(status::Args),
     /// Print what happened last, and why creations were denied
     Events(events::Args),
+    /// Print which alerts stand and who was told, or test a receiver
+    Alerts(alerts::Args),
     /// Say what memmaps cost under this kernel and under those before it, and what costs more than it did
     Baseline(baseline::Args),
     /// Print or change what the guard does about an oversize creation: report it, or refuse it
@@ -73,6 +76,7 @@ impl Cli {
             Command::Superblock(args) => superblock::run(&args, &paths),
             Command::Status(args) => status::run(&args, &paths),
             Command::Events(args) => events::run(&args, &paths),
+            Command::Alerts(args) => alerts::run(&args, &paths),
             Command::Baseline(args) => baseline::run(&args, &paths),
             Command::Mode(args) => mode::run(&args, &paths),
             Command::Allow(args) => allow::run(&args, &paths),

@@ -1,5 +1,6 @@
 //! The subcommands, one a file. Each has `Args` and `run(args, paths) -> anyhow::Result<Exit>`.
 
+pub mod alerts;
 pub mod allow;
 pub mod baseline;
 pub mod doctor;

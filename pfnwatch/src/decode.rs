@@ -15,7 +15,7 @@ use pfnwatch_common::{
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::event::{self, Body, Event, ProbeResult, SCHEMA};
+use crate::event::{self, Body, Event, ProbeResult};
 
 /// What decoding needs to know of the kernel that runs.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +90,7 @@ pub fn decode(bytes: &[u8], context: &Context) -> Result<Event, DecodeError> {
 }
 
 fn event_at(since_boot_ns: u64, body: Body, context: &Context) -> Event {
-    Event { schema: SCHEMA, time: event::wall_clock(context.booted, Duration::from_nanos(since_boot_ns)), body }
+    Event::at(event::wall_clock(context.booted, Duration::from_nanos(since_boot_ns)), body)
 }
 
 fn attempt(record: &Attempt, context: &Context) -> Body {

@@ -5,6 +5,7 @@ mod capacity;
 mod found;
 mod guard;
 mod judged;
+mod kind;
 mod setup;
 
 use std::{
@@ -32,6 +33,12 @@ pub const SCHEMA: u32 = 1;
 pub struct Event {
     /// [`SCHEMA`].
     pub schema: u32,
+    /// Its number in the journal, which no other event gets; none where it is not in the journal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
+    /// Whether the journal should have it and did not take it. It may still get it later.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub uncommitted: bool,
     /// When it happened by the wall clock: for what the kernel reports, when the attempt ended.
     pub time: Time,
     /// What happened.
@@ -40,9 +47,14 @@ pub struct Event {
 }
 
 impl Event {
+    /// An event of that time, which is in no journal yet.
+    pub const fn at(time: Time, body: Body) -> Self {
+        Self { schema: SCHEMA, id: None, uncommitted: false, time, body }
+    }
+
     /// An event of the agent's own, now.
     pub fn now(body: Body) -> Self {
-        Self { schema: SCHEMA, time: Time(SystemTime::now()), body }
+        Self::at(Time(SystemTime::now()), body)
     }
 }
 

@@ -4,14 +4,17 @@
 //! Whatever goes wrong with the file, the agent observes and guards on: each function then gives `None` or nothing, and
 //! [`Journal::health`] says why.
 
+mod blocks;
 mod boots;
 mod convert;
 mod costs;
 mod error;
+mod events;
 mod health;
-mod namespaces;
 mod open;
 mod outbox;
+mod reader;
+mod retention;
 mod schema;
 mod settings;
 mod store;
@@ -22,8 +25,8 @@ pub use self::{
     boots::BootRow,
     error::Error,
     health::Health,
-    namespaces::{NamespaceRow, Seen},
     outbox::{AlertRow, Delivery},
-    settings::Settings,
+    reader::{Entry, Reader, Wanted},
+    settings::{JournalArgs, Settings},
     store::Journal,
 };

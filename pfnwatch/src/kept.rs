@@ -4,66 +4,30 @@
 //! A namespace is known by its start address: `ndctl create-namespace --reconfig` gives it another namespace uuid, and
 //! libnvdimm hands names out again.
 
+mod block;
 pub mod put_back;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pfnwatch_common::{InfoBlock, superblock};
 use uuid::Uuid;
 
+use self::block::Held;
+pub use self::block::KeptBlock;
 use crate::event::{Block, Body, Event, Judged, Namespace, Origin, Probe, ProbeResult, Replaced, SetUp, Time};
 
 /// For so many namespaces a block is kept. A block that a kernel made takes some 300 bytes.
 pub const MOST: usize = 4096;
 
-/// An info block that was seen on a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptBlock {
-    /// The namespace, as it was named when the block was last seen.
-    pub namespace: Namespace,
-    /// How the block is known.
-    pub origin: Origin,
-    /// When it was last seen.
-    pub last_seen: Time,
-    /// Whether the namespace was enabled raw since, so that anybody may have written over the block.
-    pub raw_since: bool,
-    /// Whether the namespace was destroyed since.
-    pub destroyed: bool,
-    held: Held,
-}
-
-/// A block. Kernels and ndctl leave everything behind the fields zero, and then the fields say all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Held {
-    Fields(InfoBlock),
-    Whole(InfoBlock, Box<[u8; superblock::SIZE]>),
-}
-
-impl KeptBlock {
-    /// What it says.
-    #[must_use]
-    pub const fn block(&self) -> &InfoBlock {
-        match &self.held {
-            Held::Fields(block) | Held::Whole(block, _) => block,
-        }
-    }
-
-    /// Its 4 KiB as they lay on the media.
-    #[must_use]
-    pub fn bytes(&self) -> Box<[u8; superblock::SIZE]> {
-        match &self.held {
-            Held::Fields(block) => Box::new(block.encode()),
-            Held::Whole(_, bytes) => bytes.clone(),
-        }
-    }
-}
-
 /// The last block of each namespace.
 #[derive(Debug, Default)]
 pub struct Kept {
     blocks: BTreeMap<u64, KeptBlock>,
+    /// Of which namespaces the journal does not have what is known, by their starts.
+    news: BTreeSet<u64>,
+    has_taken_up: bool,
     fallen: u64,
 }
 
@@ -88,13 +52,8 @@ impl Kept {
     /// Keeps the 4 KiB that were read from a namespace. False where they are no block that a kernel takes for this
     /// namespace's: nothing is kept then, and nothing forgotten.
     pub fn read(&mut self, namespace: &Namespace, bytes: &[u8; superblock::SIZE], time: Time) -> bool {
-        let Ok(block) = InfoBlock::from_block(bytes) else { return false };
-        let owner = namespace.namespace_uuid.unwrap_or_default();
-        if block.parent_uuid != owner.into_bytes() {
-            return false;
-        }
-        let held = if block.encode() == *bytes { Held::Fields(block) } else { Held::Whole(block, Box::new(*bytes)) };
-        self.insert(namespace, held, Origin::Read, time);
+        let Some(seen) = KeptBlock::new(namespace.clone(), Box::new(*bytes), Origin::Read, time) else { return false };
+        self.insert(seen);
         true
     }
 
@@ -102,16 +61,53 @@ impl Kept {
     /// the one that was seen last.
     #[must_use]
     pub fn find(&self, which: &str) -> Option<&KeptBlock> {
-        let address = which.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        let uuid = Uuid::try_parse(which).ok();
-        let is_it = |kept: &&KeptBlock| {
-            kept.namespace.namespace == which
-                || address == Some(kept.namespace.start_address)
-                || uuid.is_some_and(|uuid| {
-                    kept.namespace.namespace_uuid == Some(uuid) || kept.block().uuid == *uuid.as_bytes()
-                })
-        };
-        self.blocks.values().filter(is_it).max_by_key(|kept| kept.last_seen)
+        self.blocks.values().filter(|kept| kept.is_of(which)).max_by_key(|kept| kept.last_seen)
+    }
+
+    /// Takes up what an agent before this one kept, the newest first. What is known already is newer.
+    pub fn take_up(&mut self, blocks: Vec<KeptBlock>) {
+        self.has_taken_up = true;
+        for block in blocks {
+            self.blocks.entry(block.namespace.start_address).or_insert(block);
+            self.shrink();
+        }
+    }
+
+    /// A namespace with this uuid (null where it has none) lies there: what is kept of another one there was destroyed while
+    /// nobody looked.
+    pub fn meet(&mut self, start: u64, uuid: Uuid) {
+        let of_another = |kept: &&mut KeptBlock| kept.namespace.namespace_uuid.unwrap_or_default() != uuid;
+        if let Some(kept) = self.blocks.get_mut(&start).filter(of_another) {
+            kept.destroyed = true;
+            self.news.insert(start);
+        }
+    }
+
+    /// Whether [`Self::take_up`] was called.
+    #[must_use]
+    pub const fn has_taken_up(&self) -> bool {
+        self.has_taken_up
+    }
+
+    /// What the journal does not have yet.
+    pub fn news(&self) -> impl Iterator<Item = &KeptBlock> {
+        self.news.iter().filter_map(|start| self.blocks.get(start))
+    }
+
+    /// The journal has all of it.
+    pub fn is_written(&mut self) {
+        self.news.clear();
+    }
+
+    /// The journal has nothing any more.
+    pub fn all_are_news(&mut self) {
+        self.news = self.blocks.keys().copied().collect();
+    }
+
+    /// The block of the namespace that starts at this address.
+    #[must_use]
+    pub fn at(&self, start_address: u64) -> Option<&KeptBlock> {
+        self.blocks.get(&start_address)
     }
 
     /// How many blocks are kept.
@@ -141,27 +137,28 @@ impl Kept {
         };
         // What nd_pfn_validate() fills in for versions that did not have it: on the media it is zero.
         let on_media = if block.version_minor < 4 { InfoBlock { page_struct_size: 0, ..block } } else { block };
-        self.insert(namespace, Held::Fields(on_media), origin, time);
-    }
-
-    fn insert(&mut self, namespace: &Namespace, held: Held, origin: Origin, time: Time) {
-        let seen = KeptBlock {
+        self.insert(KeptBlock {
             namespace: namespace.clone(),
             origin,
             last_seen: time,
             raw_since: false,
             destroyed: false,
-            held,
-        };
+            held: Held::Fields(on_media),
+        });
+    }
+
+    fn insert(&mut self, seen: KeptBlock) {
+        let (start, origin) = (seen.namespace.start_address, seen.origin);
         // A block that was read, or seen being made, is known better than from the head that is met again.
-        let known = self.blocks.remove(&namespace.start_address);
+        let known = self.blocks.remove(&start);
         let kept = match known {
             Some(known) if origin == Origin::Met && known.block().uuid == seen.block().uuid && known.agrees(&seen) => {
                 KeptBlock { held: known.held, origin: known.origin, ..seen }
             }
             _ => seen,
         };
-        self.blocks.insert(namespace.start_address, kept);
+        self.blocks.insert(start, kept);
+        self.news.insert(start);
         self.shrink();
     }
 
@@ -172,6 +169,7 @@ impl Kept {
         }
         let oldest = self.blocks.iter().min_by_key(|(_, kept)| (!kept.destroyed, kept.last_seen));
         let Some(start) = oldest.map(|(start, _)| *start) else { return };
+        self.news.remove(&start);
         if let Some(kept) = self.blocks.remove(&start) {
             self.fallen = self.fallen.saturating_add(1);
             tracing::warn!(
@@ -189,6 +187,7 @@ impl Kept {
             && let Some(kept) = self.blocks.get_mut(&namespace.start_address)
         {
             kept.raw_since = true;
+            self.news.insert(namespace.start_address);
         }
     }
 
@@ -196,6 +195,7 @@ impl Kept {
         let Some(uuid) = uuid else { return };
         for kept in self.blocks.values_mut().filter(|kept| kept.namespace.namespace_uuid == Some(uuid)) {
             kept.destroyed = true;
+            self.news.insert(kept.namespace.start_address);
         }
     }
 
@@ -229,13 +229,5 @@ impl Kept {
             still_there,
             put_back,
         })
-    }
-}
-
-impl KeptBlock {
-    /// Whether the fields of another one are the same, but for what a kernel fills in.
-    fn agrees(&self, other: &Self) -> bool {
-        let plain = |block: &InfoBlock| InfoBlock { page_struct_size: 0, ..*block };
-        plain(self.block()) == plain(other.block())
     }
 }

@@ -21,8 +21,7 @@ impl Labels {
 
     /// Learns from an event, and turns the deletion of a label that held room into what it is: a destroyed namespace.
     pub fn follow(&mut self, event: Event) -> Event {
-        let Event { schema, time, body } = event;
-        let body = match body {
+        let body = match event.body {
             Body::Label(change) => match (change.namespace_uuid, change.size_bytes) {
                 (Some(uuid), Some(0)) if self.0.remove(&uuid) => Body::Destroy(change),
                 (Some(uuid), Some(1..)) => {
@@ -33,7 +32,7 @@ impl Labels {
             },
             other => other,
         };
-        Event { schema, time, body }
+        Event { body, ..event }
     }
 }
 

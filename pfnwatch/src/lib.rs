@@ -1,7 +1,7 @@
 //! The agent and the commands of pfnwatch.
 //!
 //! ```text
-//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ sinks
+//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ journal ─▶ sinks
 //!       ▲                                  ▲
 //!   bpf/attach ◀─ bpf/plan ◀─ kernel facts ┘
 //! ```
@@ -30,6 +30,7 @@ pub mod kernel;
 pub mod kernel_watch;
 pub mod labels;
 pub mod memory;
+pub mod metrics;
 pub mod module_watch;
 pub mod observation;
 pub mod paths;
@@ -37,7 +38,6 @@ pub mod pipeline;
 pub mod policy;
 pub mod privileges;
 pub mod readiness;
-pub mod recent;
 #[cfg(test)]
 mod seeds;
 pub mod shutdown;
@@ -48,6 +48,15 @@ pub mod terminal;
 pub mod units;
 pub mod verdicts;
 pub mod view;
+pub mod web;
+
+#[cfg(test)]
+extern crate self as pfnwatch;
+
+/// Made-up agents, shared with the tests that run real programs on what is made of them.
+#[cfg(test)]
+#[path = "../tests/support/view.rs"]
+mod made_up;
 
 /// Made-up hosts, shared with the tests of the built binary and with `cargo xtask bench scan`.
 #[cfg(test)]

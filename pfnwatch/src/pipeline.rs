@@ -1,11 +1,15 @@
 //! The agent's loop: records become events, events go to the sinks; libnvdimm comes and goes meanwhile.
 
+mod alerts;
 mod attachment;
+mod baseline;
 mod found;
 mod guarding;
+mod publish;
 mod records;
 mod requests;
 mod status;
+mod view;
 
 use std::{
     collections::BTreeSet,
@@ -23,6 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     aftermath::Aftermath,
+    baseline::BaselineWatch,
     cgroup::Cgroups,
     control::server::{Call, Server},
     event::{Body, Event, Stopped},
@@ -37,9 +42,9 @@ use crate::{
     observation::{Observation, Options},
     policy::Policy,
     privileges,
-    recent::Recent,
     shutdown::Shutdown,
     sinks::log::Log,
+    web::Web,
 };
 
 /// How often the counters and the presence of libnvdimm are looked at without any occasion.
@@ -58,8 +63,13 @@ pub struct Pipeline<W> {
     guard: Guard,
     aftermath: Aftermath,
     kept: Kept,
-    recent: Recent,
+    seen: view::Seen,
+    web: Web,
     journal: Journal,
+    baseline: BaselineWatch,
+    alerts: alerts::Alerts,
+    /// Events that nobody was told of yet.
+    queue: Vec<Event>,
     /// Blocks that were told of: the namespace's start and the block's uuid.
     met: BTreeSet<(u64, Uuid)>,
     said: Said,
@@ -106,9 +116,17 @@ impl<W: Write> Pipeline<W> {
     ///
     /// # Errors
     /// The clock cannot be read.
-    pub fn new(options: Options, policy: Policy, facts: KernelFacts, log: Log<W>) -> anyhow::Result<Self> {
+    pub fn new(
+        options: Options,
+        policy: Policy,
+        facts: KernelFacts,
+        mut journal: Journal,
+        log: Log<W>,
+    ) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts)?;
+        let baseline = BaselineWatch::new(&mut journal, &facts.release, facts.page_size);
+        let web = Web::new(options.web.clone());
         Ok(Self {
             options,
             facts,
@@ -121,8 +139,12 @@ impl<W: Write> Pipeline<W> {
             guard,
             aftermath: Aftermath::default(),
             kept: Kept::default(),
-            recent: Recent::default(),
-            journal: Journal::off(),
+            seen: view::Seen::default(),
+            web,
+            journal,
+            baseline,
+            queue: Vec::new(),
+            alerts: alerts::Alerts::new(),
             met: BTreeSet::new(),
             said: Said::now(),
             told: Told::Nothing,
@@ -136,6 +158,13 @@ impl<W: Write> Pipeline<W> {
     /// # Errors
     /// This host cannot be observed, or standard output is gone.
     pub async fn run(mut self) -> anyhow::Result<()> {
+        let ended = self.observe().await;
+        // Whatever ended it: what was seen is told.
+        let published = self.publish();
+        ended.and(published)
+    }
+
+    async fn observe(&mut self) -> anyhow::Result<()> {
         // Before all else: a second agent must not touch what the first one does.
         let mut control = Server::listen(&self.options.control_socket).map_err(without_root)?;
         let mut hangup = signal(SignalKind::hangup()).context("signals cannot be listened to")?;
@@ -147,12 +176,17 @@ impl<W: Write> Pipeline<W> {
         let mut prove = interval_at(Instant::now() + self.options.prove_every, self.options.prove_every);
         prove.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
+        self.take_up_blocks();
         self.say_policy(None)?;
         self.look()?;
+        self.check_journal()?;
+        self.configure_alerts(self.options.alerts.clone());
+        self.web.listen();
         if let Err(error) = privileges::lay_down() {
             tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
         }
         loop {
+            self.publish()?;
             tokio::select! {
                 biased;
                 signal = shutdown.asked() => {
@@ -161,17 +195,25 @@ impl<W: Write> Pipeline<W> {
                 }
                 Call { request, peer, responder } = control.next() => {
                     let reply = self.answer(request, &peer);
+                    self.publish()?;
                     responder.answer(reply);
                 }
-                _ = hangup.recv() => self.reload()?,
+                _ = hangup.recv() => {
+                    self.reload()?;
+                    self.check_journal()?;
+                }
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
                 _ = check.tick() => {
-                    self.journal.retry();
                     self.account()?;
                     self.look()?;
+                    self.check_journal()?;
                     self.end_exemptions()?;
+                    self.web.tend();
+                    self.check_alerts();
                 }
                 _ = prove.tick() => self.prove()?,
+                call = self.web.next() => self.show(call)?,
+                due = self.alerts.next() => self.heed_alerts(due),
                 // The last: a flood of them must not hold off what people ask.
                 records = records(self.observation.as_mut(), &mut batch) => {
                     records.context("the ring buffer cannot be waited on")?;
@@ -187,13 +229,16 @@ impl<W: Write> Pipeline<W> {
         self.emit(Event::now(Body::Stopped(ended)))
     }
 
+    /// Has the event told with the next [`Self::publish`].
     fn emit(&mut self, mut event: Event) -> anyhow::Result<()> {
         // One who asked over the control socket comes with a path, and without a number.
         if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
-        self.recent.push(&event);
-        self.log.write(&event).context("standard output does not take the event")
+        self.seen.note(&event);
+        self.queue.push(event);
+        self.alerts.stir();
+        self.publish_if_many()
     }
 }
 

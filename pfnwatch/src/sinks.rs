@@ -1,5 +1,6 @@
 //! Where events go.
 
 mod guard_line;
+pub mod journald;
 pub mod line;
 pub mod log;

@@ -10,6 +10,11 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use pfnwatch::{
+    event::{Body, Event, Lost, Ready, State, Stopped},
+    journal::{Journal, Settings},
+    kept::Kept,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tree::{Pmem, Tree};
@@ -211,11 +216,38 @@ fn against_events_reads_a_file_or_standard_input() {
 }
 
 #[test]
+fn against_events_reads_the_journal() {
+    let host = host();
+    let none = host.path().join("none.db");
+    let output = check(host.path(), "", &["--against", "events", "--journal", none.to_str().unwrap()], "");
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).contains("there is no journal"), "{}", text(&output.stderr));
+    let file = host.path().join("pfnwatch.db");
+    let mut journal = Journal::open(Settings { file: Some(file.clone()), ..Settings::default() });
+    let lost = Event::now(Body::Lost(Lost::default()));
+    let judged = Event::now(Body::Stopped(Stopped::default()));
+    journal.commit(&mut [lost, judged, Event::now(Body::Ready(ready()))], &mut Kept::default());
+    let output = check(host.path(), "", &["--against", "events", "--journal", file.to_str().unwrap()], "");
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("0 would be denied under enforce"), "{}", text(&output.stdout));
+}
+
+fn ready() -> Ready {
+    Ready {
+        state: State::Observing,
+        reason: None,
+        kernel: "6.1.9".to_owned(),
+        struct_page_size_bytes: Some(64),
+        page_size_bytes: 4096,
+        programs: Vec::new(),
+    }
+}
+
+#[test]
 fn wrong_usage_ends_with_2() {
     let host = host();
     for more in [
-        &["--against", "events"][..],
-        &["--events", "-"],
+        &["--events", "-"][..],
         &["--against", "scan", "--events", "-"],
         &["--against", "journal"],
         &["--format", "csv"],

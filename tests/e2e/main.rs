@@ -1,16 +1,19 @@
 //! The end-to-end tests: run as root in a guest by `cargo xtask vm`, one process a test.
 
+mod alerts;
 mod burst;
 mod geometry;
 mod guard;
 mod host;
 mod inventory;
+mod journal;
 mod kernel;
 mod leftovers;
 mod life;
 mod loss;
 mod max128;
 mod max128_changed;
+mod max128_regressed;
 mod max128_then_carried;
 mod max32;
 mod max32_override;
@@ -24,3 +27,4 @@ mod reload;
 mod reservation;
 mod seen;
 mod told;
+mod web;

@@ -135,6 +135,19 @@ impl Agent {
         }
     }
 
+    /// How many of the lines that are no events hold this text.
+    pub fn complaints(&mut self, text: &str) -> usize {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.iter().filter(|line| matches!(line, Line::Text(line) if line.contains(text))).count()
+    }
+
+    /// All whole JSON lines of an agent that has ended: nothing comes after them.
+    pub fn last_words(&mut self) -> Vec<Value> {
+        // Both streams are read to their end, and then nobody sends any more.
+        self.seen.extend(self.lines.iter());
+        self.events(|_| true)
+    }
+
     /// Waits for it to end by itself.
     pub fn ended(&mut self) -> Result<ExitStatus> {
         let child = &mut self.child;

@@ -13,6 +13,7 @@ use crate::report::{self, Report};
 mod bench;
 mod bench_agent;
 mod demo;
+mod loopback;
 mod mounts;
 mod runner;
 
@@ -28,7 +29,7 @@ pub fn run() {
     let mounted = mounts::mount_all();
     match Port::open() {
         Ok(mut port) => {
-            if let Err(error) = mounted.and_then(|()| tests(&mut port)) {
+            if let Err(error) = mounted.and_then(|()| loopback::up()).and_then(|()| tests(&mut port)) {
                 port.send(&Report::Broken { why: format!("{error:#}") });
             }
         }

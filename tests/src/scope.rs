@@ -74,6 +74,7 @@ pub struct Scope {
 /// The table. The longest prefix of a test's name holds; a test that no row names counts on every line.
 pub const TABLE: &[Scope] = &[
     Scope { prefix: "", lines: Lines::Every, scenario: USUAL },
+    only("alerts::", "6.12"),
     observing("burst::"),
     observing("geometry::"),
     // What hangs on the kernel is tried on each; what hangs on the agent alone costs time there.
@@ -98,6 +99,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
     observing("inventory::"),
+    only("journal::", "6.12"),
     observing("life::"),
     Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("neighbours::"),
@@ -107,6 +109,7 @@ pub const TABLE: &[Scope] = &[
     observing("refusal::"),
     observing("reload::"),
     Scope { prefix: "told::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    only("web::", "6.12"),
     observing("host::doctor_finds"),
     Scope { prefix: "host::", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "host::doctor_names", lines: Lines::Blind, scenario: USUAL },
@@ -118,6 +121,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "reservation::many_", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "max128_changed::", lines: Lines::Every, scenario: MAX128 },
+    Scope { prefix: "max128_regressed::", lines: Lines::Every, scenario: MAX128 },
     // After the rows above by its name: what it makes has to stay for the next machine.
     Scope { prefix: "max128_then_carried::is_made", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "max128_then_carried::", lines: Lines::Every, scenario: CARRIED },

@@ -13,20 +13,20 @@ pub fn check(bytes: &[u8]) {
         }
         Err(refusal) => comes_back(refusal),
     }
-    match Reply::parse_first(bytes) {
+    match Reply::parse(bytes) {
         Ok(answer) => {
-            let line = Reply::from(Ok::<_, Refusal>(answer.clone())).lines();
+            let line = Reply::from(Ok::<_, Refusal>(answer.clone())).line();
             assert!(one_line(&line), "{answer:?}");
-            assert_eq!(Reply::parse_first(&line), Ok(answer));
+            assert_eq!(Reply::parse(&line), Ok(answer));
         }
         Err(refusal) => comes_back(refusal),
     }
 }
 
 fn comes_back(refusal: Refusal) {
-    let line = Reply::from(Err(refusal.clone())).lines();
+    let line = Reply::from(Err(refusal.clone())).line();
     assert!(one_line(&line), "{refusal:?}");
-    assert_eq!(Reply::parse_first(&line), Err(refusal));
+    assert_eq!(Reply::parse(&line), Err(refusal));
 }
 
 fn one_line(line: &[u8]) -> bool {

@@ -102,7 +102,7 @@ fn allow(args: &Args, paths: &Paths) -> anyhow::Result<String> {
         for_seconds: args.time.map(|time| time.as_secs()),
         reason: args.reason.clone().unwrap_or_default(),
     });
-    let Answer::Allowed(allowed) = ask(&args.socket.path, &request)?.answer else {
+    let Answer::Allowed(allowed) = ask(&args.socket.path, &request)? else {
         return Err(client::other_answer());
     };
     Ok(match args.format {
@@ -130,7 +130,7 @@ fn granted(Allowed { id, subject, until }: &Allowed, once: bool) -> String {
 }
 
 fn revoke(args: &Args, id: u64) -> anyhow::Result<String> {
-    let Answer::Revoked(revoked) = ask(&args.socket.path, &Request::Revoke { id })?.answer else {
+    let Answer::Revoked(revoked) = ask(&args.socket.path, &Request::Revoke { id })? else {
         return Err(client::other_answer());
     };
     Ok(match args.format {

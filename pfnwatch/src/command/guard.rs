@@ -54,7 +54,7 @@ struct ReleaseArgs {
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let Command::Release(args) = &args.command;
     let released = match try_to_ask(&args.socket.path, &Request::Release) {
-        Ok(said) => match said.answer {
+        Ok(said) => match said {
             Answer::Released(released) => released,
             _ => return Err(client::other_answer()),
         },

@@ -58,7 +58,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
 
 fn change(args: &Args, mode: Mode) -> anyhow::Result<String> {
     let request = Request::Mode { mode, reason: args.reason.clone() };
-    let Answer::Mode(is) = ask(&args.socket.path, &request)?.answer else {
+    let Answer::Mode(is) = ask(&args.socket.path, &request)? else {
         return Err(client::other_answer());
     };
     Ok(match args.format {

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 
 use crate::{
     bpf::attach::ask_features,
-    config::ConfigArgs,
+    config::{ConfigArgs, Loaded},
     control::SocketArgs,
     exit::{Because, Exit},
+    journal::{Journal, JournalArgs},
     kernel::{
         KernelFacts,
         features::{Features, Host},
@@ -19,7 +20,7 @@ use crate::{
     paths::Paths,
     pipeline::Pipeline,
     policy::Mode,
-    sinks::log::{Format, Log},
+    sinks::log::{Format, Log, Target},
     units::parse_size,
 };
 
@@ -36,6 +37,9 @@ pub struct Args {
     /// How events are written to standard output
     #[arg(long, value_enum, default_value_t = Format::Line)]
     format: Format,
+    /// Where events are written to: a service of systemd gets them with fields in journald
+    #[arg(long, value_enum, default_value_t = Target::Auto)]
+    log: Target,
     /// Take BTF from DIR/vmlinux and DIR/libnvdimm, for a kernel that ships none
     #[arg(long, value_name = "DIR")]
     btf_dir: Option<PathBuf>,
@@ -54,6 +58,9 @@ pub struct Args {
     /// Where the agent listens for other commands
     #[command(flatten)]
     control: SocketArgs,
+    /// Where the journal is
+    #[command(flatten)]
+    journal: JournalArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -96,7 +103,8 @@ fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let policy = args.config.read()?.policy();
+    let Loaded { config, hash } = args.config.load()?;
+    let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
     // Read once, for the facts and for the first attachment, and then given back.
     let (types, facts) = thread::scope(|scope| {
@@ -110,17 +118,21 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         ring_bytes: args.ring_size,
         debug: args.debug_ebpf,
         config: args.config.clone(),
+        config_hash: hash,
+        web: config.web().clone(),
         control_socket: args.control.path.clone(),
         prove_every: args.prove_every,
         known_blocks: args.known_blocks,
+        alerts: config.alerts(),
     };
-    let log = Log::new(args.format, io::stdout().lock());
+    let journal = Journal::open(args.journal.settings(&config));
+    let log = Log::new(args.format, io::stdout().lock()).choose(args.log).context("journald is not there")?;
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async { Pipeline::new(options, policy, facts, log)?.with_types(types).run().await })?;
+    runtime.block_on(async { Pipeline::new(options, policy, facts, journal, log)?.with_types(types).run().await })?;
     Ok(Exit::Fine)
 }

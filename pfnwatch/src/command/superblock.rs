@@ -1,6 +1,5 @@
 //! `pfnwatch superblock`: an info block, in words.
 
-mod kept;
 mod report;
 
 use std::{
@@ -12,15 +11,9 @@ use std::{
 use anyhow::{Context as _, bail};
 use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
 
-use crate::{
-    control::{SocketArgs, protocol::KeptBlock},
-    exit::{Because, Exit},
-    format::Format,
-    paths::Paths,
-    units::parse_size,
-};
+use crate::{exit::Exit, format::Format, paths::Paths, units::parse_size};
 
-use report::Report;
+pub(super) use report::Report;
 
 /// Options of `pfnwatch superblock`.
 #[derive(clap::Args, Debug)]
@@ -29,80 +22,46 @@ Examples:
   pfnwatch superblock block.bin              # 4 KiB, as ndctl read-infoblock writes them
   pfnwatch superblock /dev/pmem0             # a namespace in raw mode
   pfnwatch superblock pmem.img --format json # the backing file of an emulated NVDIMM
-  sudo pfnwatch superblock --kept namespace0.0 --raw block.bin
-                                             # what the agent kept of it, before a reconfigure zeroed it
 
-An enabled fsdax or devdax namespace hides its info block: it shows in raw mode only.
+An enabled fsdax or devdax namespace hides its info block: it shows in raw mode only. `pfnwatch events restore-block` has the
+last one that the agent saw.
 
-Exit codes: 0 nothing to find; 1 no valid info block, or none is kept; 3 the reservation exceeds the ideal.")]
-#[group(id = "what", required = true, multiple = false, args = ["file", "kept"])]
+Exit codes: 0 nothing to find; 1 no valid info block; 3 the reservation exceeds the ideal.")]
 pub struct Args {
     /// A file that holds the block alone, a namespace's image, or its device
     #[arg(value_name = "FILE|DEVICE")]
-    file: Option<PathBuf>,
+    file: PathBuf,
     /// Where the block is in it; without this option at the start, else 4 KiB into it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     offset: Option<u64>,
-    /// The block that the agent last saw on this namespace (its name, or its namespace uuid), with the steps that put it
-    /// back
-    #[arg(long, value_name = "NAMESPACE", conflicts_with = "offset")]
-    kept: Option<String>,
-    /// Write the 4096 bytes of the kept block into a new file
-    #[arg(long, value_name = "FILE", requires = "kept", conflicts_with = "file")]
-    raw: Option<PathBuf>,
     /// How to write the report
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Where the agent is
-    #[command(flatten)]
-    socket: SocketArgs,
 }
 
 /// What was read, and where.
-struct Found {
+pub(super) struct Found {
     /// Where in the file, in bytes.
-    offset: u64,
-    block: InfoBlock,
-    checksum: Checksum,
+    pub(super) offset: u64,
+    pub(super) block: InfoBlock,
+    pub(super) checksum: Checksum,
     /// Size in bytes of the namespace, where the file is one.
-    namespace_bytes: Option<u64>,
+    pub(super) namespace_bytes: Option<u64>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// The file cannot be read, or holds no info block; the agent cannot be asked, or keeps none.
+/// The file cannot be read, or holds no info block.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
-    let kept = args.kept.as_deref().map(|namespace| kept::fetch(namespace, &args.socket.path)).transpose()?;
-    let found = match (&kept, &args.file) {
-        (Some(kept), _) => kept::found(kept)?,
-        (None, Some(file)) => read(file, args.offset).with_context(|| file.display().to_string())?,
-        (None, None) => bail!(Because::usage("say which file or device, or --kept NAMESPACE")),
-    };
-    if let (Some(kept), Some(file)) = (&kept, &args.raw) {
-        kept::write(kept, file)?;
-    }
+    let found = read(&args.file, args.offset).with_context(|| args.file.display().to_string())?;
     let report = Report::of(&found);
     let text = match args.format {
-        Format::Table => text(&report, kept.as_ref(), args.raw.as_deref()),
-        Format::Json => json(&report, kept.as_ref(), args.raw.as_deref())?,
+        Format::Table => report.text(),
+        Format::Json => serde_json::to_string_pretty(&report.json())? + "\n",
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     Ok(exit(&found, &report))
-}
-
-fn text(report: &Report<'_>, kept: Option<&KeptBlock>, raw: Option<&Path>) -> String {
-    let head = kept.map(kept::head).unwrap_or_default();
-    let steps = kept.map(|kept| kept::steps(kept, raw)).unwrap_or_default();
-    head + &report.text() + &steps
-}
-
-fn json(report: &Report<'_>, kept: Option<&KeptBlock>, raw: Option<&Path>) -> serde_json::Result<String> {
-    let mut document = report.json();
-    if let Some(kept) = kept {
-        kept::add_to(&mut document, kept, raw);
-    }
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
 fn exit(found: &Found, report: &Report) -> Exit {

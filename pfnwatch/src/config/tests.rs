@@ -36,7 +36,10 @@ fn the_example_is_the_default() {
 fn what_the_example_comments_out_is_good() {
     let example = include_str!("../../dist/pfnwatch.toml");
     let shown: Vec<_> = example.lines().filter_map(|line| line.strip_prefix("#| ")).collect();
-    let policy = Config::parse(&shown.join("\n")).expect("the example's exemptions").policy();
+    let config = Config::parse(&shown.join("\n")).expect("the example's exemptions");
+    let names: Vec<_> = config.alerts().receivers.into_iter().map(|receiver| receiver.name).collect();
+    assert_eq!(names, ["alertmanager", "hook"]);
+    let policy = config.policy();
     let subjects: Vec<_> = policy.exemptions.iter().map(|exemption| exemption.subject.key()).collect();
     assert_eq!(subjects, ["region_set_cookie", "region_start", "namespace_uuid"]);
 }
@@ -45,6 +48,31 @@ fn what_the_example_comments_out_is_good() {
 fn the_guard_is_configured() {
     let policy = Config::parse("[guard]\nmode = \"enforce\"\non_agent_exit = \"hold\"").expect("good").policy();
     assert_eq!((policy.mode, policy.on_agent_exit), (Mode::Enforce, OnAgentExit::Hold));
+}
+
+#[test]
+fn the_web_server_is_configured() {
+    let text = "[web]\nenabled = false\nlisten = \"[::1]:80\"\nhosts = [\"DB1.example.com\"]";
+    let config = Config::parse(text).expect("good");
+    let listen = "[::1]:80".parse().expect("an address");
+    let expected = WebConfig { enabled: false, listen, hosts: vec!["db1.example.com".to_owned()] };
+    assert_eq!(config.web(), &expected);
+}
+
+#[test]
+fn the_hash_is_what_sha256sum_prints() {
+    assert_eq!(short_hash(""), "e3b0c44298fc1c14");
+    assert_eq!(short_hash("abc"), "ba7816bf8f01cfea");
+}
+
+#[test]
+fn the_journal_is_configured() {
+    let text = "[journal]\nfile = \"/a/b.db\"\nmax_age = \"2h\"\nmax_size = \"1MiB\"";
+    let settings = Config::parse(text).expect("good").journal();
+    let (file, max_age) = (Some("/a/b.db".into()), Duration::from_secs(7200));
+    assert_eq!(settings, JournalSettings { file, max_age, max_size_bytes: 1 << 20 });
+    assert_eq!(Config::parse("[journal]\nenabled = false").expect("good").journal().file, None);
+    assert_eq!(Config::default().journal(), JournalSettings::default());
 }
 
 #[test]
@@ -82,6 +110,18 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[guard]\nmode = \"on\"".to_owned(), "line 2, column 8", "expected `audit` or `enforce`"),
         ("[guard]\non_agent_exit = \"stay\"".to_owned(), "line 2, column 17", "expected `release` or `hold`"),
         ("[guard]\nmodus = 1".to_owned(), "line 2, column 1", "unknown field"),
+        ("[web]\nlisten = \"9464\"".to_owned(), "line 2, column 10", "an address and a port"),
+        ("[web]\nlisten = \"localhost:9464\"".to_owned(), "line 2, column 10", "an address and a port"),
+        ("[web]\nhosts = [\"db1:9464\"]".to_owned(), "line 2, column 9", "without a port"),
+        ("[web]\nenabled = 1".to_owned(), "line 2, column 11", "expected a boolean"),
+        ("[web]\nport = 1".to_owned(), "line 2, column 1", "unknown field"),
+        ("[journal]\nfile = \"a.db\"".to_owned(), "line 2, column 8", "a whole path that ends in .db"),
+        ("[journal]\nfile = \"/etc/passwd\"".to_owned(), "line 2, column 8", "a whole path that ends in .db"),
+        ("[journal]\nmax_age = \"1min\"".to_owned(), "line 2, column 11", "an hour at least"),
+        ("[journal]\nmax_age = 90".to_owned(), "line 2, column 11", "expected a string"),
+        ("[journal]\nmax_size = \"64KiB\"".to_owned(), "line 2, column 12", "from 1MiB to 1TiB"),
+        ("[journal]\nmax_size = \"64 elephants\"".to_owned(), "line 2, column 12", "unknown unit"),
+        ("[journal]\npath = 1".to_owned(), "line 2, column 1", "unknown field"),
         ("[gaurd]\n".to_owned(), "line 1, column 2", "unknown field"),
         ("exemptions = 3".to_owned(), "line 1, column 14", "expected tables"),
         ("exemptions = [3]".to_owned(), "line 1, column 15", "expected a table"),

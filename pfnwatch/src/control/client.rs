@@ -1,7 +1,7 @@
 //! The commands' side of the control socket.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
@@ -21,17 +21,8 @@ use super::{
 /// How long the agent may take: it answers between two batches of records.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is read of a reply at most, in bytes: far more than an agent remembers.
-const LONGEST_REPLY: u64 = 16 << 20;
-
-/// What the agent said.
-#[derive(Debug)]
-pub struct Said {
-    /// What it did, or how things stand.
-    pub answer: Answer,
-    /// The lines after that: the events.
-    pub lines: Vec<String>,
-}
+/// What is read of a reply at most, in bytes: far more than a status with all exemptions takes.
+const LONGEST_REPLY: u64 = 1 << 20;
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +57,7 @@ impl From<Silence> for Refusal {
 ///
 /// # Errors
 /// The agent's refusal with the exit code that it asked for, or why it cannot be asked.
-pub fn ask(path: &Path, request: &Request) -> anyhow::Result<Said> {
+pub fn ask(path: &Path, request: &Request) -> anyhow::Result<Answer> {
     try_to_ask(path, request).map_err(|silence| Refusal::from(silence).into_error())
 }
 
@@ -75,7 +66,7 @@ pub fn ask(path: &Path, request: &Request) -> anyhow::Result<Said> {
 /// # Errors
 /// As for [`ask`].
 pub fn status(path: &Path) -> anyhow::Result<Status> {
-    match ask(path, &Request::Status)?.answer {
+    match ask(path, &Request::Status)? {
         Answer::Status(status) => Ok(*status),
         _ => Err(other_answer()),
     }
@@ -90,21 +81,14 @@ pub fn other_answer() -> anyhow::Error {
 ///
 /// # Errors
 /// Why there is no answer.
-pub fn try_to_ask(path: &Path, request: &Request) -> Result<Said, Silence> {
+pub fn try_to_ask(path: &Path, request: &Request) -> Result<Answer, Silence> {
     let line = request.line().map_err(Silence::Refused)?;
     let stream = connect(path)?;
-    let first_and_rest = exchange(stream, &line).with_context(|| format!("asking the agent at {}", path.display()))?;
-    let Some((first, rest)) = first_and_rest.split_first() else {
+    let said = exchange(stream, &line).with_context(|| format!("asking the agent at {}", path.display()))?;
+    if said.is_empty() {
         return Err(anyhow!("the agent at {} ended without an answer", path.display()).into());
-    };
-    let answer = Reply::parse_first(first.as_bytes()).map_err(Silence::Refused)?;
-    if let Answer::Events(events) = &answer
-        && events.count != rest.len()
-    {
-        let (said, came) = (events.count, rest.len());
-        return Err(anyhow!("the agent's answer is cut short: it holds {came} of {said} events").into());
     }
-    Ok(Said { answer, lines: rest.to_vec() })
+    Reply::parse(&said).map_err(Silence::Refused)
 }
 
 fn connect(path: &Path) -> Result<UnixStream, Silence> {
@@ -132,14 +116,14 @@ fn trusted(stream: UnixStream) -> anyhow::Result<UnixStream> {
     Ok(stream)
 }
 
-/// Says the line, and reads lines until the agent ends the connection.
-fn exchange(mut stream: UnixStream, line: &[u8]) -> anyhow::Result<Vec<String>> {
+/// Says the line, and reads until the agent ends the connection.
+fn exchange(mut stream: UnixStream, line: &[u8]) -> anyhow::Result<Vec<u8>> {
     // An agent that refuses without listening closes early: what it said can be read all the same.
     let wrote = stream.write_all(line);
-    let lines: Result<Vec<_>, _> = BufReader::new(stream.take(LONGEST_REPLY)).lines().collect();
-    match lines {
-        Ok(lines) if !lines.is_empty() => Ok(lines),
-        Ok(lines) => wrote.map(|()| lines).map_err(Into::into),
+    let mut said = Vec::new();
+    match stream.take(LONGEST_REPLY).read_to_end(&mut said) {
+        Ok(0) => wrote.map(|()| said).map_err(Into::into),
+        Ok(_) => Ok(said),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             bail!("it did not answer within {} s", PATIENCE.as_secs())
         }

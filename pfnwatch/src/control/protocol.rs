@@ -5,14 +5,13 @@
 //! {"schema":1,"request":{"allow":{"subject":{"region_start":"0x100000000"},"once":true,"reason":"restore of db3"}}}
 //! {"schema":1,"request":"status"}
 //! ```
-//! The first line of the reply holds the [`Answer`], or a [`Refusal`] with the exit code that the command ends with:
+//! The reply is a line that holds the [`Answer`], or a [`Refusal`] with the exit code that the command ends with:
 //! ```json
 //! {"schema":1,"answer":{"allowed":{"id":7}}}
 //! {"schema":1,"refusal":{"exit_code":4,"message":"`bpf` is not in the kernel's list of security modules: …"}}
 //! ```
-//! After the answer to `events` come as many lines as it says: for each event its JSON, or its line for people as a
-//! JSON text.
 
+mod alerts;
 mod answer;
 mod bytes;
 mod status;
@@ -23,10 +22,11 @@ mod words;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    answer::{Allowed, Answer, EventsFollow, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
+    alerts::{AlertsAre, StandingAlert, WaitingMessage},
+    answer::{Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
     status::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, PolicyStatus,
-        Proof, Status,
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, MaxStructPageStatus, MemoryStatus,
+        ModeStatus, PolicyStatus, Proof, Status, WebStatus,
     },
     words::Mode,
 };
@@ -68,8 +68,8 @@ pub enum Request {
     },
     /// Say how things stand. Answered by [`Answer::Status`].
     Status,
-    /// Say what happened last, the oldest first. Answered by [`Answer::Events`] and the events.
-    Events(EventsWanted),
+    /// Say which alerts stand, and who was told. Answered by [`Answer::Alerts`].
+    Alerts,
     /// Take away what keeps the guard in the kernel when the agent goes. Answered by [`Answer::Released`].
     Release,
     /// Hand out the raw info block that was kept of a namespace. Answered by [`Answer::Block`].
@@ -93,29 +93,6 @@ pub struct Allow {
     pub for_seconds: Option<u64>,
     /// Why.
     pub reason: String,
-}
-
-/// Which events are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EventsWanted {
-    /// Only denials, and what would have been one under enforce.
-    #[serde(default)]
-    pub denied: bool,
-    /// The last so many of them.
-    pub limit: u32,
-    /// How they are wanted.
-    pub form: Form,
-}
-
-/// How an event is handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Form {
-    /// The line for people, as a JSON text.
-    Line,
-    /// The event's JSON.
-    Json,
 }
 
 /// A request as it stands on its line.
@@ -167,9 +144,8 @@ impl Request {
         match self {
             Self::Mode { reason, .. } => reason.as_deref().map_or(Ok(()), check_reason),
             Self::Allow(allow) => allow.check(),
-            Self::Events(EventsWanted { limit: 0, .. }) => Err(Refusal::usage("a limit of 0 asks for no event at all")),
             Self::Block { namespace } => check_name(namespace),
-            Self::Revoke { .. } | Self::Status | Self::Events(_) | Self::Release => Ok(()),
+            Self::Revoke { .. } | Self::Status | Self::Alerts | Self::Release => Ok(()),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What can be wrong with the journal's file.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::ErrorCode;
 use thiserror::Error;
@@ -10,6 +13,12 @@ use super::schema::VERSION;
 /// Why the journal cannot be used.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// There is none.
+    #[error("there is no journal {}: no agent has written one yet, or it writes elsewhere (--config and --journal say where)", file.display())]
+    Absent {
+        /// Where it was looked for.
+        file: PathBuf,
+    },
     /// Another program's file: it is not touched.
     #[error("{} is another program's SQLite file (application id {application_id:#x}): it is left as it is; name another file in [journal]", file.display())]
     Foreign {
@@ -26,6 +35,12 @@ pub enum Error {
         /// Its schema.
         version: i32,
     },
+    /// Each new file was damaged again.
+    #[error("{} is damaged again and again: look at the disk, and start the agent anew", file.display())]
+    DamagedAgain {
+        /// The file.
+        file: PathBuf,
+    },
     /// The folder or the file cannot be made.
     #[error("{}: {error}", file.display())]
     File {
@@ -35,21 +50,36 @@ pub enum Error {
         error: io::Error,
     },
     /// What SQLite says.
-    #[error("{0}")]
-    Sqlite(#[from] rusqlite::Error),
+    #[error("{error}")]
+    Sqlite {
+        /// That.
+        #[from]
+        error: rusqlite::Error,
+    },
+    /// The same, of a file.
+    #[error("{}: {error}", file.display())]
+    InFile {
+        /// The file.
+        file: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
 }
 
 impl Error {
     /// Whether the file is damaged: nothing but a new one helps.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        let Self::Sqlite(error) = self else { return false };
+        let (Self::Sqlite { error } | Self::InFile { error, .. }) = self else { return false };
         matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
     }
 
-    /// Whether the file is somebody else's, so that no waiting helps.
+    /// The same, with the file's name.
     #[must_use]
-    pub const fn is_foreign(&self) -> bool {
-        matches!(self, Self::Foreign { .. } | Self::Newer { .. })
+    pub(super) fn in_file(self, file: &Path) -> Self {
+        match self {
+            Self::Sqlite { error } => Self::InFile { file: file.to_owned(), error },
+            named => named,
+        }
     }
 }

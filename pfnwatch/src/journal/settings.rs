@@ -2,6 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use anyhow::Context as _;
+
+use crate::{
+    config::{Config, ConfigArgs},
+    exit::Because,
+};
+
 /// Where it is unless told otherwise.
 pub(crate) const USUAL: &str = "/var/lib/pfnwatch/pfnwatch.db";
 
@@ -20,8 +27,44 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             file: Some(PathBuf::from(USUAL)),
-            max_age: Duration::from_secs(366 * 24 * 60 * 60),
+            max_age: Duration::from_secs(365 * 24 * 60 * 60),
             max_size_bytes: 64 << 20,
         }
+    }
+}
+
+/// Where the journal is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct JournalArgs {
+    /// The journal's file, in place of the configuration's
+    #[arg(long = "journal", value_name = "FILE")]
+    journal_file: Option<PathBuf>,
+}
+
+impl JournalArgs {
+    /// What the configuration says, but for the file where one was named.
+    #[must_use]
+    pub fn settings(&self, config: &Config) -> Settings {
+        let configured = config.journal();
+        Settings { file: self.journal_file.clone().or(configured.file), ..configured }
+    }
+
+    /// The file that was named, or the configuration's.
+    ///
+    /// # Errors
+    /// The configuration cannot be read, or says that there is no journal.
+    pub fn file(&self, config: &ConfigArgs) -> anyhow::Result<PathBuf> {
+        // A file that was named needs no configuration.
+        self.journal_file.clone().map_or_else(|| self.file_in(&config.read()?), Ok)
+    }
+
+    /// The file that was named, or this configuration's.
+    ///
+    /// # Errors
+    /// It says that there is no journal.
+    pub fn file_in(&self, config: &Config) -> anyhow::Result<PathBuf> {
+        let off =
+            || Because::usage("the configuration has turned the journal off: --journal names a file all the same");
+        self.settings(config).file.with_context(off)
     }
 }

@@ -2,20 +2,42 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rusqlite::Connection;
 
-use super::{Health, Settings, error::Error, open::open};
+use super::{
+    Health, Settings,
+    error::Error,
+    events::{Held, begin_after},
+    open::open,
+};
+
+/// So many damaged files are set aside at most while the agent runs: a disk that damages each new one must not be filled.
+const MOST_SET_ASIDE: u32 = 8;
 
 /// The journal.
 #[derive(Debug)]
 pub struct Journal {
-    settings: Settings,
+    pub(super) settings: Settings,
     connection: Option<Connection>,
-    health: Health,
+    /// Which file that is, by device and inode.
+    identity: Option<(u64, u64)>,
+    pub(super) health: Health,
+    /// How many files were set aside.
+    set_aside: u32,
+    /// What was complained of last, so that it is not said again.
+    said: Option<String>,
+    pub(super) held: Held,
+    /// The last number that an event got.
+    pub(super) last_number: i64,
+    /// When what was too old was deleted last.
+    pub(super) tidied: Option<SystemTime>,
+    /// Whether the file has nothing of what was remembered before.
+    pub(super) is_new_file: bool,
 }
 
 impl Journal {
@@ -29,9 +51,26 @@ impl Journal {
     #[must_use]
     pub fn open(settings: Settings) -> Self {
         let health = Health { file: settings.file.clone(), ..Health::default() };
-        let mut journal = Self { settings, connection: None, health };
+        let mut journal = Self {
+            settings,
+            connection: None,
+            identity: None,
+            health,
+            set_aside: 0,
+            said: None,
+            held: Held::default(),
+            last_number: 0,
+            tidied: None,
+            is_new_file: false,
+        };
         journal.reopen();
         journal
+    }
+
+    /// Whether there is to be no journal.
+    #[must_use]
+    pub const fn is_off(&self) -> bool {
+        self.settings.file.is_none()
     }
 
     /// How it stands.
@@ -44,72 +83,97 @@ impl Journal {
     /// Reads from it; none where that cannot be done.
     pub(super) fn read<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Option<T> {
         let result = work(self.connection.as_ref()?);
-        result.map_err(|error| self.trouble(&error.into())).ok()
+        result.map_err(|error| self.trouble(error.into())).ok()
     }
 
-    /// Writes to it; none where that cannot be done, or failed the last time: [`Self::retry`] is what tries again.
+    /// Writes to it; none where that cannot be done, or failed the last time: [`Self::check`] is what tries again.
     pub(super) fn write<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Option<T> {
         if self.health.error.is_some() {
             return None;
         }
         let result = work(self.connection.as_mut()?);
-        result.map_err(|error| self.trouble(&error.into())).ok()
+        result.map_err(|error| self.trouble(error.into())).ok()
     }
 
-    /// Tries again where the journal takes nothing.
-    pub fn retry(&mut self) {
-        if self.health.error.is_some() {
+    /// Opens the file again where it takes nothing, or where it was removed or replaced by another.
+    pub(super) fn reopen_if_needed(&mut self) {
+        let Some(file) = &self.settings.file else { return };
+        if self.health.error.is_some() || self.identity != identity(file) {
             self.reopen();
         }
     }
 
     fn reopen(&mut self) {
         let Some(file) = self.settings.file.clone() else { return };
+        // What is open is closed first: it may be the same file.
         self.connection = None;
-        let opened = open(&file).or_else(|error| {
-            if !error.is_damage() {
-                return Err(error);
-            }
-            self.set_aside(&file, &error)?;
-            open(&file)
-        });
-        match opened {
-            Ok(connection) => {
+        let opened =
+            open(&file).or_else(|error| if error.is_damage() { self.begin_anew(&file, &error) } else { Err(error) });
+        self.take(&file, opened);
+    }
+
+    /// Goes on with what was opened, or without.
+    fn take(&mut self, file: &Path, opened: Result<Connection, Error>) {
+        // A file that was put in the place of ours must not give numbers again that were given.
+        let begin = |connection: Connection| Ok((begin_after(&connection, self.last_number)?, connection));
+        match opened.and_then(begin) {
+            Ok((is_another, connection)) => {
+                self.is_new_file |= is_another;
+                self.identity = identity(file);
                 self.connection = Some(connection);
                 self.health.error = None;
             }
-            Err(error) => self.complain(&error),
+            Err(error) => self.complain(&error.in_file(file)),
         }
     }
 
     /// Something failed that is the journal's own: the agent goes on without it.
-    fn trouble(&mut self, error: &Error) {
-        self.complain(error);
-        if error.is_damage() {
-            // The new file can be written to at once.
-            self.connection = None;
-            let Some(file) = self.settings.file.clone() else { return };
-            match self.set_aside(&file, error) {
-                Ok(()) => self.reopen(),
-                Err(error) => self.complain(&error),
-            }
+    fn trouble(&mut self, error: Error) {
+        let Some(file) = self.settings.file.clone() else { return };
+        let error = error.in_file(&file);
+        if !error.is_damage() {
+            return self.complain(&error);
         }
+        self.connection = None;
+        let begun = self.begin_anew(&file, &error);
+        self.take(&file, begun);
     }
 
     /// Says what is wrong, once.
     fn complain(&mut self, error: &Error) {
         let text = error.to_string();
-        if self.health.error.as_deref() != Some(&text) {
+        if self.said.as_deref() != Some(&text) {
             tracing::error!("the journal takes nothing, and events are told uncommitted: {text}");
+            self.said = Some(text.clone());
         }
         self.health.error = Some(text);
     }
 
-    /// Moves a damaged file out of the way, with the files that SQLite keeps beside it.
-    fn set_aside(&mut self, file: &Path, why: &Error) -> Result<(), Error> {
-        let now = humantime::format_rfc3339_seconds(SystemTime::now());
-        let aside = beside(file, &format!(".damaged-{now}"));
-        for suffix in ["", "-wal", "-shm"] {
+    /// The journal has taken something, with what was held for it.
+    pub(super) fn takes_again(&mut self, held: &Held) {
+        if self.said.take().is_some() {
+            tracing::info!(
+                "the journal takes events again: {} that were told uncommitted are in it",
+                held.events.len()
+            );
+        }
+        if held.dropped > 0 {
+            tracing::error!(
+                "{} events that were told uncommitted are not in the journal: there were too many",
+                held.dropped
+            );
+        }
+    }
+
+    /// Moves a damaged file out of the way, with the files that SQLite keeps beside it, and makes another.
+    fn begin_anew(&mut self, file: &Path, why: &Error) -> Result<Connection, Error> {
+        if self.set_aside == MOST_SET_ASIDE {
+            return Err(Error::DamagedAgain { file: file.to_owned() });
+        }
+        self.set_aside += 1;
+        let now = SystemTime::now();
+        let aside = beside(file, &format!(".damaged-{}", humantime::format_rfc3339_micros(now)));
+        for suffix in ["-wal", "-shm", ""] {
             match fs::rename(beside(file, suffix), beside(&aside, suffix)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::File { file: file.to_owned(), error });
@@ -123,15 +187,27 @@ impl Journal {
             aside.display()
         );
         self.health.set_aside = Some(aside);
-        Ok(())
+        self.health.events = 0;
+        self.is_new_file = true;
+        let connection = open(file)?;
+        // Which numbers were given is not known where the agent has just started: past all of them lie the milliseconds.
+        let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        if self.last_number == 0 {
+            self.last_number = i64::try_from(millis).unwrap_or(0);
+        }
+        Ok(connection)
     }
 }
 
 /// The file with more behind its name.
-fn beside(file: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    fs::metadata(file).ok().map(|it| (it.dev(), it.ino()))
 }
 
 /// What the file and its log take.

@@ -1,13 +1,28 @@
 //! With real files.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fs,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
+use crate::{
+    decode::{
+        decode,
+        tests::{block, context, judgement::denial},
+    },
+    event::{Blind, Body, Event, Namespace, Origin, Time},
+    kept::{Kept, KeptBlock},
+};
 
+mod commits;
+mod retention;
 mod rows;
+mod trouble;
 
 /// A folder, and the settings for a journal in it.
 fn place() -> (TempDir, Settings) {
@@ -20,13 +35,58 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn namespace(number: u8) -> NamespaceRow {
-    NamespaceRow {
-        namespace: format!("namespace{number}.0"),
-        namespace_uuid: (number > 0).then(|| Uuid::from_bytes([number; 16])),
-        start_address: u64::MAX - u64::from(number),
-        size_bytes: 1 << 40,
-        last_seen: at(1000),
-        seen: Seen { kernel: "6.1.9".to_owned(), reservation_bytes: Some(32 << 30), ..Seen::default() },
-    }
+fn blind(reason: &str) -> Event {
+    Event::now(Body::Blind(Blind { reason: reason.to_owned() }))
+}
+
+/// What the guard denied on this namespace.
+fn denied(namespace: &str) -> Event {
+    let mut event = decode(pfnwatch_common::record::Plain::as_bytes(&denial()), &context()).unwrap();
+    let judged = event.judged_mut().unwrap();
+    judged.namespace.as_mut().unwrap().namespace = namespace.to_owned();
+    event
+}
+
+/// A namespace's block that the journal does not have yet.
+fn kept() -> Kept {
+    kept_with(5)
+}
+
+fn kept_with(uuid: u8) -> Kept {
+    let namespace = Namespace {
+        namespace: "namespace0.0".to_owned(),
+        namespace_uuid: Some(Uuid::from_bytes([9; 16])),
+        start_address: 4 << 30,
+        size_bytes: 1 << 30,
+    };
+    let block = pfnwatch_common::InfoBlock { uuid: [uuid; 16], parent_uuid: [9; 16], ..block() };
+    let mut kept = Kept::default();
+    let block = KeptBlock::new(namespace, Box::new(block.encode()), Origin::Read, Time(at(50))).unwrap();
+    kept.take_up(vec![block]);
+    kept.all_are_news();
+    kept
+}
+
+/// Commits events, and gives them as they are told.
+fn commit(journal: &mut Journal, mut events: Vec<Event>) -> Vec<Event> {
+    journal.commit(&mut events, &mut Kept::default());
+    events
+}
+
+fn numbers(events: &[Event]) -> Vec<Option<u64>> {
+    events.iter().map(|event| event.id).collect()
+}
+
+/// All that is in the file, by a connection of its own.
+fn entries(settings: &Settings) -> Vec<Entry> {
+    Reader::open(settings.file.as_deref().unwrap()).unwrap().last(&Wanted::default(), u32::MAX).unwrap()
+}
+
+fn ids(settings: &Settings) -> Vec<u64> {
+    entries(settings).iter().map(|entry| entry.id).collect()
+}
+
+/// The file, for whoever does to it what we never would.
+fn raw(settings: &Settings) -> Connection {
+    Connection::open(settings.file.as_ref().unwrap()).unwrap()
 }

@@ -13,7 +13,7 @@ use super::KeptBlock;
 #[must_use]
 pub fn steps(namespace: &str, kept: &KeptBlock) -> Vec<String> {
     let file = format!("{namespace}.infoblock");
-    let mut steps = vec![format!("pfnwatch superblock --kept {namespace} --raw {file}")];
+    let mut steps = vec![format!("pfnwatch events restore-block {namespace} -o {file}")];
     steps.extend(from_file(namespace, &file, kept));
     steps
 }

@@ -173,7 +173,7 @@ fn the_way_back_in_its_order() {
     assert_eq!(
         steps,
         [
-            "pfnwatch superblock --kept namespace0.0 --raw namespace0.0.infoblock".to_owned(),
+            "pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock".to_owned(),
             format!("grep -qx 0x100000000 {sysfs}/resource || echo 'STOP: namespace0.0 is another one by now'"),
             "ndctl disable-namespace namespace0.0".to_owned(),
             format!("grep -qx {uuid} {sysfs}/uuid || echo {uuid} >{sysfs}/uuid"),

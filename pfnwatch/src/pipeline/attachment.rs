@@ -68,6 +68,8 @@ impl<W: Write> Pipeline<W> {
         let nothing = inventory.regions.is_empty().then(|| "there is no persistent memory yet".to_owned());
         self.told = Told::Observing;
         self.ready(State::Observing, nothing, programs)?;
+        // Before what takes longer.
+        self.publish()?;
         if taken_over && first {
             self.say_taken_over(configured)?;
         }

@@ -13,6 +13,11 @@ use crate::{
 impl<W: Write> Pipeline<W> {
     /// Tells of each enabled namespace with map=dev that no event was seen of.
     pub(super) fn tell_what_is_there(&mut self, inventory: Inventory) -> anyhow::Result<()> {
+        for namespace in &inventory.namespaces {
+            if let (Ok(start), Ok(uuid)) = (&namespace.resource, &namespace.uuid) {
+                self.kept.meet(*start, *uuid);
+            }
+        }
         let (blocks, problem) = info_blocks(&self.options.paths, &inventory, EnabledBlocks::Read);
         if let Some(problem) = problem {
             tracing::warn!("info blocks of enabled namespaces cannot be read: {problem}");
@@ -26,7 +31,7 @@ impl<W: Write> Pipeline<W> {
                 self.emit(Event::now(Body::Found(Box::new(found))))?;
             }
         }
-        Ok(())
+        self.compare_all(&survey)
     }
 
     /// Keeps the block of a namespace, so that it can be put back.

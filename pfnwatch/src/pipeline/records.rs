@@ -41,6 +41,7 @@ impl<W: Write> Pipeline<W> {
             self.complete(&mut event);
             self.emit(event.clone())?;
             self.heed(&event)?;
+            self.compare(&event)?;
             if news {
                 self.weigh()?;
             }
@@ -53,7 +54,8 @@ impl<W: Write> Pipeline<W> {
         let known = raised(|| self.kernel.look(&self.options.paths, &self.facts.release));
         memory::give_back();
         let Some(known) = known else { return Ok(()) };
-        self.emit(Event::now(Body::MaxStructPage(known)))?;
+        self.emit(Event::now(Body::MaxStructPage(known.clone())))?;
+        self.compare_kernel(&known)?;
         self.rearm()
     }
 

@@ -6,11 +6,10 @@ use super::{Pipeline, guarding::cannot_enforce};
 use crate::{
     bpf::pins::Pins,
     control::{
-        protocol::{self, Allow, Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Request, Revoked},
+        protocol::{self, Allow, Allowed, Answer, ModeIs, Refusal, Released, Reply, Request, Revoked},
         server::Peer,
     },
     event::{Actor, Body, Event, Exemption, Handover, ModeChanged},
-    kept::put_back,
     policy::Mode,
 };
 
@@ -22,8 +21,8 @@ impl<W: Write> Pipeline<W> {
             Request::Allow(allow) => self.allow(allow, peer).into(),
             Request::Revoke { id } => self.revoke(id, peer).into(),
             Request::Status => Ok::<_, Refusal>(Answer::Status(Box::new(self.status()))).into(),
-            Request::Events(wanted) => self.recent.reply(wanted),
             Request::Block { namespace } => self.block(&namespace).into(),
+            Request::Alerts => Ok::<_, Refusal>(Answer::Alerts(Box::new(self.alerts_are()))).into(),
             Request::Release => self.release(peer).into(),
         }
     }
@@ -74,15 +73,7 @@ impl<W: Write> Pipeline<W> {
         let Some(kept) = self.kept.find(namespace) else {
             return Err(Refusal::error(format!("no info block is kept of {namespace}")));
         };
-        Ok(Answer::Block(Box::new(KeptBlock {
-            namespace: kept.namespace.namespace.clone(),
-            namespace_uuid: kept.namespace.namespace_uuid,
-            start_address: kept.namespace.start_address,
-            size_bytes: Some(kept.namespace.size_bytes),
-            seen: kept.last_seen.to_string(),
-            put_back: put_back::from_file(&kept.namespace.namespace, "FILE", kept),
-            block: kept.bytes(),
-        })))
+        Ok(Answer::Block(Box::new(kept.into())))
     }
 
     /// Takes away the pins: the guard then goes with the agent, as long as that is not loaded anew.

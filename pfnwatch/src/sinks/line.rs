@@ -54,6 +54,9 @@ pub fn of(event: &Event) -> String {
             format!("stopped  {} records, {} not understood; {}", it.received, it.undecoded, lost(it.missed))
         }
     });
+    if event.uncommitted {
+        line.push_str(" [not in the journal]");
+    }
     line
 }
 
@@ -165,7 +168,7 @@ fn max_struct_page(it: &MaxStructPageKnown) -> String {
     line
 }
 
-fn lost(it: Lost) -> String {
+pub(crate) fn lost(it: Lost) -> String {
     format!(
         "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end, \
          {} creations passed by a fault of the guard's, {} info blocks not remembered",
@@ -178,10 +181,10 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::event::{Blind, ProgramState, SCHEMA, Stopped, Time};
+    use crate::event::{Blind, ProgramState, Stopped, Time};
 
     fn line(body: Body) -> String {
-        of(&Event { schema: SCHEMA, time: Time(UNIX_EPOCH), body })
+        of(&Event::at(Time(UNIX_EPOCH), body))
     }
 
     #[test]

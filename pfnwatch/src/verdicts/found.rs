@@ -116,7 +116,7 @@ mod tests {
     fn the_line_and_the_json_say_what_it_costs() {
         let all = surveyed();
         let found = found(&all[0]).expect("map=dev");
-        let event = Event { schema: 1, time: Time(std::time::UNIX_EPOCH), body: Body::Found(Box::new(found)) };
+        let event = Event::at(Time(std::time::UNIX_EPOCH), Body::Found(Box::new(found)));
         assert_eq!(
             crate::sinks::line::of(&event),
             "1970-01-01T00:00:00Z found    namespace0.0 of 16 GiB (fsdax, map=dev, align 2 MiB): 514 MiB reserved; \

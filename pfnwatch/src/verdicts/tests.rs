@@ -5,7 +5,7 @@ use pfnwatch_common::{InfoBlock, Map, Rule};
 use super::*;
 use crate::{
     assess::{Cause, Evidence, Verdict},
-    event::{Attempt, Namespace, SCHEMA, Sizes, Time},
+    event::{Attempt, Namespace, Sizes, Time},
 };
 
 const GIB: u64 = 1 << 30;
@@ -83,7 +83,7 @@ pub(crate) fn creation(reservation: u64, page_struct_size: u16) -> SetUp {
 }
 
 fn judged(setup: SetUp) -> Judgement {
-    let mut event = Event { schema: SCHEMA, time: Time(UNIX_EPOCH), body: Body::SetUp(Box::new(setup)) };
+    let mut event = Event::at(Time(UNIX_EPOCH), Body::SetUp(Box::new(setup)));
     judge(&mut event, &host(), &Thresholds::default());
     match event.body {
         Body::SetUp(setup) => setup.judgement.expect("judged"),

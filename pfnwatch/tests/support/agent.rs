@@ -14,14 +14,13 @@ use pfnwatch::{
     control::{
         protocol::{
             AgentStatus, Allow, Allowed, Answer, ExemptionOrigin, ExemptionStatus, GuardStatus, KeptBlock,
-            MaxStructPageStatus, Mode, ModeIs, ModeStatus, PolicyStatus, Proof, Refusal, Released, Request, Revoked,
-            Status,
+            LeftOutStatus, MaxStructPageStatus, MemoryStatus, Mode, ModeIs, ModeStatus, PolicyStatus, Proof, Refusal,
+            Released, Request, Revoked, Status, WebStatus,
         },
         server::{Call, Server},
     },
-    event::{Blind, Body, Event},
-    policy::OnAgentExit,
-    recent::Recent,
+    event::{Lost, ProgramState, Stopped},
+    policy::{OnAgentExit, Subject},
 };
 use pfnwatch_common::{InfoBlock, superblock::Kind};
 use tempfile::TempDir;
@@ -43,7 +42,7 @@ impl Agent {
         let (end, ended) = oneshot::channel();
         let (ready, wait) = std::sync::mpsc::channel();
         let broken = Arc::new(AtomicBool::new(false));
-        let state = State { status: status(), recent: recent(), broken: broken.clone(), next: 1 };
+        let state = State { status: status(), broken: broken.clone(), next: 1 };
         let path = socket.clone();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -77,7 +76,6 @@ impl Drop for Agent {
 
 struct State {
     status: Status,
-    recent: Recent,
     broken: Arc<AtomicBool>,
     next: u64,
 }
@@ -96,10 +94,7 @@ async fn serve(path: &Path, mut state: State, mut ended: oneshot::Receiver<()>, 
 impl State {
     fn handle(&mut self, call: Call) {
         let by = call.peer.to_string();
-        let reply = match call.request {
-            Request::Events(wanted) => self.recent.reply(wanted),
-            request => self.answer(request, by).into(),
-        };
+        let reply = self.answer(call.request, by);
         call.responder.answer(reply);
     }
 
@@ -124,13 +119,13 @@ impl State {
                 if found { Ok(Answer::Revoked(Revoked { id })) } else { Err(Refusal::usage("there is none")) }
             }
             Request::Status => Ok(Answer::Status(Box::new(self.status.clone()))),
+            Request::Alerts => Ok(Answer::Alerts(Box::default())),
             Request::Release => Ok(Answer::Released(Released {
                 removed: vec!["/sys/fs/bpf/pfnwatch/v1/guard".to_owned()],
                 still_guarding: true,
             })),
             Request::Block { namespace } if namespace == "namespace0.0" => Ok(Answer::Block(Box::new(kept(namespace)))),
             Request::Block { namespace } => Err(Refusal::error(format!("no info block of {namespace} is kept"))),
-            Request::Events(_) => Err(Refusal::error("answered elsewhere")),
         }
     }
 
@@ -153,14 +148,6 @@ impl State {
         });
         Allowed { id, subject, until }
     }
-}
-
-fn recent() -> Recent {
-    let mut recent = Recent::default();
-    for number in 0..3 {
-        recent.push(&Event::now(Body::Blind(Blind { reason: format!("reason {number}") })));
-    }
-    recent
 }
 
 /// What a kernel with 128 writes into a namespace of 1 GiB.
@@ -207,6 +194,9 @@ fn status() -> Status {
             kernel: "6.1.0".to_owned(),
             observing: true,
             reason: None,
+            ready: true,
+            uptime_seconds: 3661,
+            memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
         mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the policy".to_owned(), reason: None },
         guard: GuardStatus { attached: true, armed: true, reason: None },
@@ -219,6 +209,7 @@ fn status() -> Status {
             conflicting_evidence: Vec::new(),
         },
         policy: PolicyStatus {
+            hash: "e3b0c44298fc1c14".to_owned(),
             number: 1,
             file: None,
             since: then,
@@ -228,6 +219,22 @@ fn status() -> Status {
             reference_struct_page_bytes: 64,
         },
         exemptions: Vec::new(),
+        exemptions_left_out: vec![LeftOutStatus {
+            subject: Subject::RegionStart(4 << 30),
+            reason: "a box that is gone".to_owned(),
+            why: "there is no such region on this host now".to_owned(),
+        }],
+        programs: vec![
+            ProgramState { program: "guard".to_owned(), attached: true, reason: None },
+            ProgramState {
+                program: "uuid_store".to_owned(),
+                attached: false,
+                reason: Some("no such function".to_owned()),
+            },
+        ],
+        records: Stopped { received: 7, undecoded: 0, missed: Lost { lost: 2, ..Lost::default() } },
+        last_event: Some("2026-01-02T03:04:05Z BLIND    reason 2".to_owned()),
+        web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: [("judged", 3), ("denied", 1)].map(|(name, count)| (name.to_owned(), count)).into(),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),

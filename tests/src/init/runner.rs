@@ -22,6 +22,8 @@ use crate::scope;
 const TESTS: &str = "/bin/e2e";
 /// Where a test's output goes: a file, for a pipe would stay open with a process that it left behind.
 const OUTPUT: &str = "/run/e2e.out";
+/// Where the agent's journal is unless told otherwise.
+const JOURNAL: &str = "/var/lib/pfnwatch";
 /// How much of the kernel's log is shown with a failed test.
 const KERNEL_LINES: usize = 40;
 const POLL: Duration = Duration::from_millis(10);
@@ -85,6 +87,8 @@ fn run_one(name: &str, limit: Duration, port: &mut Port) -> Result<bool> {
 
 /// Runs one test to its end, or to its limit: None. Whatever it left running is ended.
 fn execute(name: &str, limit: Duration) -> Result<Option<ExitStatus>> {
+    // What an agent of the test before remembers of other namespaces is no concern of this one.
+    let _ = fs::remove_dir_all(JOURNAL);
     let output = File::create(OUTPUT).with_context(|| format!("cannot create {OUTPUT}"))?;
     let child = Command::new(TESTS)
         .args(["--exact", name, "--nocapture", "--test-threads", "1"])

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
+
 use super::stage::{Counts, Done, Outcome};
 use crate::toolchain;
 
@@ -12,13 +14,19 @@ const LIMIT: Duration = Duration::from_secs(1800);
 pub(super) fn run() -> Done {
     let library = "test --no-fail-fast --workspace --exclude pfnwatch-ebpf --exclude pfnwatch-e2e";
     let guest = "test --no-fail-fast --package pfnwatch-e2e --lib --bins";
-    let (mut counts, mut failure) = (Counts::default(), None);
+    let (mut all, mut failure) = (String::new(), Ok(()));
     for arguments in [library, guest] {
         let (outcome, said) = toolchain::cargo_task(arguments.split(' ')).limit(LIMIT).tee();
-        counts = counts + said.lines().filter_map(result).fold(Counts::default(), |sum, counts| sum + counts);
-        failure = failure.or(outcome.err());
+        all.push_str(&said);
+        failure = failure.and(outcome);
     }
-    match failure {
+    counted(failure, &all)
+}
+
+/// What libtest said, as a stage's end.
+pub(super) fn counted(outcome: Result<()>, said: &str) -> Done {
+    let counts = said.lines().filter_map(result).fold(Counts::default(), |sum, counts| sum + counts);
+    match outcome.err() {
         Some(error) => Done::failed(counts, format!("{error:#}")),
         None if counts.failed > 0 => Done::failed(counts, format!("{} tests failed", counts.failed)),
         None if counts.passed == 0 => Done::failed(counts, "no test was run".to_owned()),

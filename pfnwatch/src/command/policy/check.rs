@@ -18,8 +18,9 @@ use crate::{
     exit::{Because, Exit},
     format::Format,
     inventory::{Inventory, Roots},
+    journal::{JournalArgs, Reader},
     paths::Paths,
-    policy::{Policy, RegionFacts},
+    policy::RegionFacts,
     survey::{EnabledBlocks, Survey},
     terminal,
 };
@@ -32,7 +33,7 @@ Examples:
   pfnwatch policy check new.toml && sudo install -m 644 new.toml /etc/pfnwatch/pfnwatch.toml
   sudo pfnwatch policy check new.toml --against scan
                                                which namespaces of this host it would have denied
-  sudo pfnwatch events --format json | pfnwatch policy check new.toml --against events --events -
+  sudo pfnwatch policy check new.toml --against events
                                                and which of those that the agent has seen
 
 Exit codes: 0 valid; 1 error; 2 not valid, or wrong usage; 3 something would have been denied.")]
@@ -43,8 +44,8 @@ pub(super) struct Args {
     /// Say what the policy would have done about what was made already
     #[arg(long, value_enum)]
     against: Option<What>,
-    /// The events, as `pfnwatch run --format json` writes them; - for standard input
-    #[arg(long, value_name = "FILE", requires = "against", required_if_eq("against", "events"))]
+    /// The events, as `pfnwatch run --format json` writes them, in place of the journal's; - for standard input
+    #[arg(long, value_name = "FILE", requires = "against")]
     events: Option<PathBuf>,
     /// How to write the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -52,6 +53,9 @@ pub(super) struct Args {
     /// --against scan: load no eBPF program; the info blocks of enabled namespaces are not read, and sysfs has to do
     #[arg(long)]
     without_ebpf: bool,
+    /// Where the journal is
+    #[command(flatten)]
+    journal: JournalArgs,
 }
 
 /// What a policy is held against.
@@ -59,7 +63,7 @@ pub(super) struct Args {
 enum What {
     /// The namespaces that this host has, as they are
     Scan,
-    /// The events of an agent
+    /// The events of an agent, out of its journal unless --events says otherwise
     Events,
 }
 
@@ -72,8 +76,8 @@ pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         args.events.is_none() || args.against == Some(What::Events),
         Because::usage("--events goes with --against events")
     );
-    let policy = match Config::read(&args.file) {
-        Ok(config) => config.policy(),
+    let config = match Config::read(&args.file) {
+        Ok(config) => config,
         Err(error) => {
             if args.format == Format::Json {
                 print_json(&json!({
@@ -86,9 +90,10 @@ pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
             return Err(error);
         }
     };
+    let policy = config.policy();
     let now = SystemTime::now();
     let inventory = Inventory::read(&Roots::from(paths))?;
-    let against = against(args, paths, &policy, &inventory, now)?;
+    let against = against(args, paths, &config, &inventory, now)?;
     let explanation = Explanation::new(&args.file, &policy, &inventory, now, against);
     match args.format {
         Format::Json => print_json(&explanation)?,
@@ -106,18 +111,23 @@ fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
 fn against(
     args: &Args,
     paths: &Paths,
-    policy: &Policy,
+    config: &Config,
     inventory: &Inventory,
     now: SystemTime,
 ) -> anyhow::Result<Option<Against>> {
     let Some(what) = args.against else { return Ok(None) };
+    let policy = &config.policy();
     if what == What::Scan {
         let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
         let survey = Survey::take(paths, blocks, &policy.thresholds)?;
         return Ok(Some(host::hold(&survey, policy, now)));
     }
     let regions: Vec<_> = inventory.regions.iter().filter_map(RegionFacts::of).collect();
-    let file = args.events.as_deref().unwrap_or(Path::new("-"));
+    let Some(file) = &args.events else {
+        let file = args.journal.file_in(config)?;
+        let lines = Reader::open(&file)?.lines(&events::KINDS)?;
+        return events::hold(lines.as_bytes(), policy, &regions).with_context(|| file.display().to_string()).map(Some);
+    };
     let shown = file.display();
     let against = if file == Path::new("-") {
         events::hold(io::stdin().lock(), policy, &regions)

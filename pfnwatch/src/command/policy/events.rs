@@ -14,6 +14,9 @@ use crate::{
     survey::COMPAT_ALIGN,
 };
 
+/// The kinds of events that matter here.
+pub(super) const KINDS: [&str; 6] = ["ready", "set_up", "denied", "would_deny", "exempt", "unjudged"];
+
 /// What a line may say that matters here; other keys are left alone.
 #[derive(Debug, Deserialize)]
 struct Line {

@@ -19,7 +19,7 @@ const COMPAT: u64 = 2 << 20;
 const PAGE_SIZE: u64 = 4096;
 
 /// An info block, with what the formula says to it.
-pub(super) struct Report<'a> {
+pub(in crate::command) struct Report<'a> {
     found: &'a Found,
     /// What the block was made for, as far as it tells.
     geometry: Option<Geometry>,
@@ -28,7 +28,7 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn of(found: &'a Found) -> Self {
+    pub(in crate::command) fn of(found: &'a Found) -> Self {
         let geometry = found.block.geometry_when_made(PAGE_SIZE, COMPAT);
         let namespace = geometry.zip(found.namespace_bytes);
         let misfit = namespace.and_then(|(geometry, size)| found.block.sanity(geometry.start, size).err());
@@ -57,7 +57,7 @@ impl<'a> Report<'a> {
         Some(self.found.block.reservation()? == expected)
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(in crate::command) fn text(&self) -> String {
         let (block, checksum) = (&self.found.block, self.found.checksum);
         let mut text = String::new();
         let mut line = |name: &str, value: String| {
@@ -96,7 +96,7 @@ impl<'a> Report<'a> {
         text
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::command) fn json(&self) -> Value {
         let block = &self.found.block;
         json!({
             "schema": 1,

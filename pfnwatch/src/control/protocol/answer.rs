@@ -6,9 +6,11 @@ use pfnwatch_common::superblock;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{Mode, SCHEMA, Status, bytes};
+use super::{AlertsAre, Mode, SCHEMA, Status, bytes};
 use crate::{
+    event::Namespace,
     exit::{Because, Exit},
+    kept::{self, put_back},
     policy::Subject,
 };
 
@@ -24,8 +26,8 @@ pub enum Answer {
     Revoked(Revoked),
     /// How things stand.
     Status(Box<Status>),
-    /// The events follow, a line each.
-    Events(EventsFollow),
+    /// How the alerts stand.
+    Alerts(Box<AlertsAre>),
     /// The guard is not held any more.
     Released(Released),
     /// The block that was kept.
@@ -59,17 +61,6 @@ pub struct Revoked {
     pub id: u64,
 }
 
-/// How many events follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventsFollow {
-    /// The lines that follow.
-    pub count: usize,
-    /// Older events of any kind that there was no room for since the agent started.
-    pub dropped: u64,
-    /// Events of the kind that was asked for which are remembered and were left out by the limit.
-    pub left_out: usize,
-}
-
 /// What kept the guard in the kernel is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
@@ -97,6 +88,21 @@ pub struct KeptBlock {
     /// The 4096 bytes at 4 KiB into the namespace, in hex.
     #[serde(with = "bytes")]
     pub block: Box<[u8; superblock::SIZE]>,
+}
+
+impl From<&kept::KeptBlock> for KeptBlock {
+    fn from(kept: &kept::KeptBlock) -> Self {
+        let Namespace { namespace, namespace_uuid, start_address, size_bytes } = kept.namespace.clone();
+        Self {
+            put_back: put_back::from_file(&namespace, "FILE", kept),
+            namespace,
+            namespace_uuid,
+            start_address,
+            size_bytes: Some(size_bytes),
+            seen: kept.last_seen.to_string(),
+            block: kept.bytes(),
+        }
+    }
 }
 
 /// Why the agent did not do what was asked.
@@ -143,22 +149,17 @@ impl From<anyhow::Error> for Refusal {
     }
 }
 
-/// All that the agent says to one request.
+/// What the agent says to one request.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
-    /// The first line.
-    pub first: Result<Answer, Refusal>,
-    /// The events, each one value of JSON without an end of line.
-    pub events: Vec<String>,
-}
+pub struct Reply(pub Result<Answer, Refusal>);
 
 impl<E: Into<Refusal>> From<Result<Answer, E>> for Reply {
-    fn from(first: Result<Answer, E>) -> Self {
-        Self { first: first.map_err(Into::into), events: Vec::new() }
+    fn from(said: Result<Answer, E>) -> Self {
+        Self(said.map_err(Into::into))
     }
 }
 
-/// The first line, as it is written.
+/// The line, as it is written.
 #[derive(Serialize)]
 struct Written<'a> {
     schema: u32,
@@ -173,7 +174,7 @@ enum Said<A, R> {
     Refusal(R),
 }
 
-/// The first line, as it is read: a newer agent may say more in it.
+/// The line, as it is read: a newer agent may say more in it.
 #[derive(Deserialize)]
 struct Read {
     schema: u32,
@@ -184,30 +185,26 @@ struct Read {
 }
 
 impl Reply {
-    /// The lines that say it.
+    /// The line that says it, with its end.
     #[must_use]
-    pub fn lines(&self) -> Vec<u8> {
-        let write = |first: &Result<Answer, Refusal>| {
-            let said = first.as_ref().map_or_else(Said::Refusal, Said::Answer);
+    pub fn line(&self) -> Vec<u8> {
+        let write = |said: &Result<Answer, Refusal>| {
+            let said = said.as_ref().map_or_else(Said::Refusal, Said::Answer);
             serde_json::to_vec(&Written { schema: SCHEMA, said })
         };
         // What cannot be written has to be said too, in words that can.
-        let mut lines = write(&self.first)
+        let mut line = write(&self.0)
             .or_else(|error| write(&Err(Refusal::error(format!("the answer cannot be written: {error}")))))
             .unwrap_or_default();
-        lines.push(b'\n');
-        for event in &self.events {
-            lines.extend_from_slice(event.as_bytes());
-            lines.push(b'\n');
-        }
-        lines
+        line.push(b'\n');
+        line
     }
 
-    /// Reads the first line.
+    /// Reads it from its line.
     ///
     /// # Errors
     /// The agent's refusal, or what is wrong with what it said.
-    pub fn parse_first(line: &[u8]) -> Result<Answer, Refusal> {
+    pub fn parse(line: &[u8]) -> Result<Answer, Refusal> {
         let strange = |why: String| Refusal::error(format!("the agent's answer is not understood: {why}"));
         let read: Read = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;
         if read.schema != SCHEMA {

@@ -6,7 +6,7 @@ use super::*;
 
 fn refused(line: &str) -> (u8, String) {
     let refusal = Request::parse(line.as_bytes()).expect_err(line);
-    let line = Reply::from(Err(refusal)).lines();
+    let line = Reply::from(Err(refusal)).line();
     let said: Value = serde_json::from_slice(&line).unwrap();
     let code = said["refusal"]["exit_code"].as_u64().unwrap();
     (code.try_into().unwrap(), said["refusal"]["message"].as_str().unwrap().to_owned())
@@ -28,10 +28,6 @@ fn a_request_stands_on_its_line_as_documented() {
         (r#"{"schema":1,"request":"release"}"#, Request::Release),
         (r#"{"schema":1,"request":{"mode":{"mode":"audit"}}}"#, Request::Mode { mode: Mode::Audit, reason: None }),
         (r#"{"schema":1,"request":{"revoke":{"id":7}}}"#, Request::Revoke { id: 7 }),
-        (
-            r#"{"schema":1,"request":{"events":{"denied":true,"limit":10,"form":"line"}}}"#,
-            Request::Events(EventsWanted { denied: true, limit: 10, form: Form::Line }),
-        ),
         (
             r#"{"schema":1,"request":{"block":{"namespace":"namespace0.0"}}}"#,
             Request::Block { namespace: "namespace0.0".to_owned() },
@@ -59,7 +55,6 @@ fn what_is_wrong_is_named() {
         (r#"{"schema":1,"request":{"mode":{"mode":"off"}}}"#, "unknown variant `off`"),
         (r#"{"schema":1,"request":{"mode":{"mode":"audit","becuase":"x"}}}"#, "unknown field `becuase`"),
         (r#"{"schema":1,"request":{"revoke":{"id":-1}}}"#, "invalid value"),
-        (r#"{"schema":1,"request":{"events":{"limit":0,"form":"json"}}}"#, "limit of 0"),
         (r#"{"schema":1,"request":{"block":{"namespace":"a b"}}}"#, "namespace0.0"),
         (r#"{"schema":1,"request":{"allow":{"subject":{"region_start":"5"},"once":true,"reason":"x"}}}"#, "0x"),
     ] {
@@ -110,16 +105,16 @@ fn an_answer_comes_back_as_it_was() {
         Answer::Block(Box::new(kept)),
         Answer::Released(Released { removed: vec!["/sys/fs/bpf/pfnwatch/1".to_owned()], still_guarding: true }),
     ] {
-        let line = Reply::from(Ok::<_, Refusal>(answer.clone())).lines();
+        let line = Reply::from(Ok::<_, Refusal>(answer.clone())).line();
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
-        assert_eq!(Reply::parse_first(&line), Ok(answer));
+        assert_eq!(Reply::parse(&line), Ok(answer));
     }
 }
 
 #[test]
 fn an_answer_may_hold_more_than_we_know_and_not_less() {
     let more = r#"{"schema":1,"answer":{"revoked":{"id":3,"new":[]}},"news":{}}"#;
-    assert_eq!(Reply::parse_first(more.as_bytes()), Ok(Answer::Revoked(Revoked { id: 3 })));
+    assert_eq!(Reply::parse(more.as_bytes()), Ok(Answer::Revoked(Revoked { id: 3 })));
     for (line, said) in [
         (r#"{"schema":1}"#, "neither"),
         (r#"{"schema":9,"answer":{"revoked":{"id":3}}}"#, "schema 9"),
@@ -130,7 +125,7 @@ fn an_answer_may_hold_more_than_we_know_and_not_less() {
         (r#"{"schema":1,"answer":{"flown":{}}}"#, "unknown variant"),
         ("", "not understood"),
     ] {
-        let refusal = Reply::parse_first(line.as_bytes()).expect_err(line);
+        let refusal = Reply::parse(line.as_bytes()).expect_err(line);
         assert!(refusal.to_string().contains(said), "{line}: {refusal}");
     }
 }
@@ -144,13 +139,13 @@ fn a_refusal_keeps_its_exit_code() {
         (Refusal::unsupported("x"), Exit::Unsupported),
         (Refusal::from(anyhow::anyhow!("EPERM").context(Because::unsupported("x"))), Exit::Unsupported),
     ] {
-        let line = Reply::from(Err(refusal.clone())).lines();
-        let back = Reply::parse_first(&line).unwrap_err();
+        let line = Reply::from(Err(refusal.clone())).line();
+        let back = Reply::parse(&line).unwrap_err();
         assert_eq!(back, refusal);
         assert_eq!(Exit::of_error(&back.into_error()), exit);
     }
     // A code that no command ends with is one of an agent that is not ours: it is an error like any other.
-    let strange = Reply::parse_first(br#"{"schema":1,"refusal":{"exit_code":0,"message":"x"}}"#).unwrap_err();
+    let strange = Reply::parse(br#"{"schema":1,"refusal":{"exit_code":0,"message":"x"}}"#).unwrap_err();
     assert_eq!(Exit::of_error(&strange.into_error()), Exit::Error);
 }
 
@@ -158,7 +153,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = Request::parse(&bytes);
-        let _ = Reply::parse_first(&bytes);
+        let _ = Reply::parse(&bytes);
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Default for Limits {
 pub(super) async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>, limits: Limits) {
     let Some(reply) = reply(&mut stream, &calls, limits).await else { return };
     let write = async {
-        stream.write_all(&reply.lines()).await?;
+        stream.write_all(&reply.line()).await?;
         stream.shutdown().await
     };
     if !matches!(timeout(limits.write, write).await, Ok(Ok(()))) {

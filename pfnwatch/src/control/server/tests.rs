@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{
     super::{
         client::{Silence, ask, try_to_ask},
-        protocol::{Answer, EventsFollow, EventsWanted, Form, LONGEST_REQUEST, Mode, ModeIs, Revoked},
+        protocol::{Answer, LONGEST_REQUEST, Mode, ModeIs, Released, Revoked},
     },
     *,
 };
@@ -60,10 +60,9 @@ fn handle(call: Call) {
         Request::Mode { mode, .. } => Ok(Answer::Mode(ModeIs { mode, was: Mode::Audit })),
         Request::Revoke { id } => Ok(Answer::Revoked(Revoked { id })),
         Request::Release => return drop(call.responder),
-        Request::Events(wanted) => {
-            let events = vec!["\"x\"".repeat(10_000); wanted.limit.try_into().unwrap()];
-            let first = Ok(Answer::Events(EventsFollow { count: events.len(), dropped: 0, left_out: 0 }));
-            return call.responder.answer(Reply { first, events });
+        // Far more than a socket holds.
+        Request::Block { .. } => {
+            Ok(Answer::Released(Released { removed: vec!["x".repeat(1 << 22)], still_guarding: true }))
         }
         _ => Err(Refusal::unsupported("not here")),
     };
@@ -75,7 +74,7 @@ fn geteuid() -> u32 {
 }
 
 fn revoke(path: &Path, id: u64) -> Result<Answer, Silence> {
-    try_to_ask(path, &Request::Revoke { id }).map(|said| said.answer)
+    try_to_ask(path, &Request::Revoke { id })
 }
 
 /// What the agent says to raw bytes.
@@ -152,21 +151,14 @@ fn a_peer_that_goes_away_harms_nobody() {
         }
         // One that asks for much and never reads: its reply does not fit into the socket.
         let mut deaf = UnixStream::connect(&path).unwrap();
-        let events = Request::Events(EventsWanted { denied: false, limit: 100, form: Form::Json });
-        deaf.write_all(&events.line().unwrap()).unwrap();
+        let much = Request::Block { namespace: "namespace0.0".to_owned() };
+        deaf.write_all(&much.line().unwrap()).unwrap();
         thread::sleep(Duration::from_millis(50));
         assert!(revoke(&path, 2).is_ok());
         thread::sleep(SHORT.write);
         drop(deaf);
         assert!(revoke(&path, 3).is_ok());
     });
-}
-
-#[test]
-fn events_come_whole_or_are_said_to_be_cut_short() {
-    let events = Request::Events(EventsWanted { denied: false, limit: 40, form: Form::Json });
-    let said = serve(Limits::default(), move |path| ask(&path, &events).unwrap());
-    assert_eq!((said.lines.len(), said.lines[39].len()), (40, 30_000));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
 
 /// The line of a body, without the time.
 fn text(body: Body) -> String {
-    let event = Event { schema: 1, time: Time(UNIX_EPOCH), body };
+    let event = Event::at(Time(UNIX_EPOCH), body);
     line::of(&event).strip_prefix("1970-01-01T00:00:00Z ").expect("a time").to_owned()
 }
 
@@ -97,7 +97,7 @@ fn a_reconfigure_shows_the_way_back() {
          07070707-0707-0707-0707-070707070707, seen being made, last at 1970-01-01T00:16:40Z) is gone, the data behind it \
          was not touched: put it back with"
     );
-    assert_eq!(below[1], "        pfnwatch superblock --kept namespace0.0 --raw namespace0.0.infoblock");
+    assert_eq!(below[1], "        pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock");
     assert_eq!((below.len(), below.last()), (13, Some(&"        ndctl enable-namespace namespace0.0")));
 }
 

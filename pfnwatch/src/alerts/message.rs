@@ -1,0 +1,83 @@
+//! What a receiver is sent. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Alert, Kind};
+
+/// How long Alertmanager takes an alert to stand that it hears nothing more of: four times what it is said again in.
+pub(super) const BELIEVED: Duration = Duration::from_secs(8 * 60);
+
+/// One piece of news for one receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Whom it is for.
+    pub receiver: String,
+    /// The alert.
+    pub alert: Alert,
+    /// Since when it stands, or stood.
+    pub since: SystemTime,
+    /// When it ended; none where it stands.
+    pub ended: Option<SystemTime>,
+}
+
+impl Message {
+    /// `firing` or `resolved`.
+    #[must_use]
+    pub const fn state(&self) -> &'static str {
+        if self.ended.is_some() { "resolved" } else { "firing" }
+    }
+}
+
+/// The body of a request, and what tells it from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Post {
+    /// The same for each attempt with the same news, so that a receiver can leave out what it has.
+    pub key: String,
+    /// JSON.
+    pub body: String,
+}
+
+/// Messages as a receiver of this kind takes them; a webhook is given one at a time.
+#[must_use]
+pub fn rendered(kind: Kind, messages: &[Message], now: SystemTime) -> Post {
+    let key = |it: &Message| format!("{}-{}-{}", it.alert.fingerprint(), micros(it.since), it.state());
+    let body = match kind {
+        Kind::Alertmanager => messages.iter().map(|message| for_alertmanager(message, now)).collect(),
+        Kind::Webhook => messages.first().map(for_webhook).unwrap_or_default(),
+    };
+    Post { key: messages.first().map(key).unwrap_or_default(), body: body.to_string() }
+}
+
+/// `postableAlert` of Alertmanager's api/v2/openapi.yaml.
+fn for_alertmanager(message: &Message, now: SystemTime) -> Value {
+    let until = message.ended.or_else(|| now.max(message.since).checked_add(BELIEVED)).unwrap_or(now);
+    json!({
+        "labels": message.alert.labels,
+        "annotations": message.alert.annotations,
+        "startsAt": time(message.since),
+        "endsAt": time(until),
+    })
+}
+
+fn for_webhook(message: &Message) -> Value {
+    json!({
+        "schema": 1,
+        "fingerprint": message.alert.fingerprint(),
+        "status": message.state(),
+        "labels": message.alert.labels,
+        "annotations": message.alert.annotations,
+        "starts_at": time(message.since),
+        "ends_at": message.ended.map(time),
+    })
+}
+
+fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+fn micros(time: SystemTime) -> u128 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros()
+}

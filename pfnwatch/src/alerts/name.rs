@@ -1,0 +1,124 @@
+//! The alerts that there are, by their stable names.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What an alert is about. Rules and silences are written against these names: they never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Name {
+    /// Whatever is made on this host from now on costs more than under an earlier kernel.
+    #[serde(rename = "PfnwatchCapacityRegression")]
+    CapacityRegression,
+    /// A namespace costs more than it did.
+    #[serde(rename = "PfnwatchNamespaceRegression")]
+    NamespaceRegression,
+    /// A namespace costs more than it should.
+    #[serde(rename = "PfnwatchNamespaceOversize")]
+    NamespaceOversize,
+    /// The agent is up and sees nothing.
+    #[serde(rename = "PfnwatchBlind")]
+    Blind,
+    /// The mode is enforce, and the guard does not guard.
+    #[serde(rename = "PfnwatchEnforceNotEffective")]
+    EnforceNotEffective,
+    /// The guard refused creations.
+    #[serde(rename = "PfnwatchCreationDenied")]
+    CreationDenied,
+    /// What happened in the kernel was not all seen.
+    #[serde(rename = "PfnwatchRecordsLost")]
+    RecordsLost,
+    /// The journal takes nothing.
+    #[serde(rename = "PfnwatchJournalFailing")]
+    JournalFailing,
+    /// What tells of the kernel's MAX_STRUCT_PAGE_SIZE contradicts itself.
+    #[serde(rename = "PfnwatchEvidenceConflict")]
+    EvidenceConflict,
+    /// The configuration's file is not what is in force, since it is wrong.
+    #[serde(rename = "PfnwatchPolicyInvalid")]
+    PolicyInvalid,
+    /// Somebody tries whether alerts arrive.
+    #[serde(rename = "PfnwatchTest")]
+    Test,
+}
+
+/// How soon somebody should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Now: what was asked for is not done.
+    Critical,
+    /// At the next working hour.
+    Warning,
+    /// For who looks anyway.
+    Info,
+}
+
+impl Name {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::CapacityRegression,
+        Self::NamespaceRegression,
+        Self::NamespaceOversize,
+        Self::Blind,
+        Self::EnforceNotEffective,
+        Self::CreationDenied,
+        Self::RecordsLost,
+        Self::JournalFailing,
+        Self::EvidenceConflict,
+        Self::PolicyInvalid,
+        Self::Test,
+    ];
+
+    /// The label `alertname`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CapacityRegression => "PfnwatchCapacityRegression",
+            Self::NamespaceRegression => "PfnwatchNamespaceRegression",
+            Self::NamespaceOversize => "PfnwatchNamespaceOversize",
+            Self::Blind => "PfnwatchBlind",
+            Self::EnforceNotEffective => "PfnwatchEnforceNotEffective",
+            Self::CreationDenied => "PfnwatchCreationDenied",
+            Self::RecordsLost => "PfnwatchRecordsLost",
+            Self::JournalFailing => "PfnwatchJournalFailing",
+            Self::EvidenceConflict => "PfnwatchEvidenceConflict",
+            Self::PolicyInvalid => "PfnwatchPolicyInvalid",
+            Self::Test => "PfnwatchTest",
+        }
+    }
+
+    /// How soon somebody should look at it.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::EnforceNotEffective => Severity::Critical,
+            Self::CreationDenied | Self::Test => Severity::Info,
+            Self::CapacityRegression
+            | Self::NamespaceRegression
+            | Self::NamespaceOversize
+            | Self::Blind
+            | Self::RecordsLost
+            | Self::JournalFailing
+            | Self::EvidenceConflict
+            | Self::PolicyInvalid => Severity::Warning,
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Severity {
+    /// The label `severity`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `pfnwatch alerts`: what stands, who was told, and whether a receiver would hear.
+
+mod table;
+
+use std::time::SystemTime;
+
+use anyhow::{Context as _, anyhow};
+use nix::unistd::gethostname;
+use serde::Serialize;
+
+use crate::{
+    alerts::{Message, Outcome, post, rendered, test_alert},
+    config::ConfigArgs,
+    control::{
+        SocketArgs,
+        client::{self, ask},
+        protocol::{Answer, Request},
+    },
+    exit::{Because, Exit},
+    format::{Format, document},
+    paths::Paths,
+    terminal,
+};
+
+/// Options of `pfnwatch alerts`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo pfnwatch alerts list                what stands, and what waits for whom
+  sudo pfnwatch alerts test alertmanager   sends a test to one receiver of the configuration
+
+Receivers stand in the configuration, under [[alerts.receivers]]. RUNBOOK.md says what each alert means.")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Print the alerts that stand, and the messages that wait
+    List(List),
+    /// Send a test to a receiver, and print what it answers
+    Test(Test),
+}
+
+/// Options of `pfnwatch alerts list`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  sudo pfnwatch alerts list --format json | jq '.standing[].labels'
+
+Exit codes: 0 nothing stands; 1 error, or no agent runs; 2 wrong usage; 3 at least one alert stands.")]
+struct List {
+    /// How to write them
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Where the agent is
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+/// Options of `pfnwatch alerts test`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  sudo pfnwatch alerts test alertmanager
+
+It sends the alert PfnwatchTest itself: no agent is needed. Alertmanager takes it for resolved after 8 minutes.
+
+Exit codes: 0 the receiver has it; 1 it did not take it; 2 wrong usage, or no such receiver.")]
+struct Test {
+    /// The receiver's name in the configuration
+    receiver: String,
+    /// How to write the outcome
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The agent cannot be asked, or the receiver does not take the test.
+pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
+    match &args.command {
+        Command::List(args) => list(args),
+        Command::Test(args) => test(args),
+    }
+}
+
+fn list(args: &List) -> anyhow::Result<Exit> {
+    let Answer::Alerts(are) = ask(&args.socket.path, &Request::Alerts)? else {
+        return Err(client::other_answer());
+    };
+    terminal::print(&match args.format {
+        Format::Json => document(&are)?,
+        Format::Table => table::render(&are),
+    })?;
+    Ok(if are.standing.is_empty() { Exit::Fine } else { Exit::Findings })
+}
+
+/// What came of a test, as JSON.
+#[derive(Serialize)]
+struct Tested<'a> {
+    receiver: &'a str,
+    taken: bool,
+    error: Option<&'a str>,
+}
+
+fn test(args: &Test) -> anyhow::Result<Exit> {
+    let policy = args.config.read()?.alerts();
+    let Some(receiver) = policy.receivers.iter().find(|it| it.name == args.receiver) else {
+        let names: Vec<_> = policy.receivers.iter().map(|it| &*it.name).collect();
+        let known = if names.is_empty() { "none is".to_owned() } else { format!("there is {}", names.join(", ")) };
+        return Err(anyhow!(Because::usage(format!("no receiver {} is configured: {known}", args.receiver))));
+    };
+    let instance = gethostname().context("this host's name")?.to_string_lossy().into_owned();
+    let now = SystemTime::now();
+    let alert = test_alert(&instance, &policy.runbook);
+    let message = Message { receiver: receiver.name.clone(), alert, since: now, ended: None };
+    let outcome = post(receiver, &rendered(receiver.kind, &[message], now));
+    if args.format == Format::Json {
+        let tested = Tested { receiver: &receiver.name, taken: outcome.is_taken(), error: outcome.error() };
+        terminal::print(&document(&tested)?)?;
+    }
+    match outcome {
+        Outcome::Taken if args.format == Format::Table => terminal::print(&format!("{} has it\n", receiver.name))?,
+        Outcome::Taken => {}
+        Outcome::Refused(why) | Outcome::Failed { why, .. } => {
+            return Err(anyhow!("{} does not take the test: {why}", receiver.name));
+        }
+    }
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,173 @@
+//! `pfnwatch events restore-block`: the info block that a namespace had last, for a reconfigure that went wrong, where the
+//! block on the media is gone.
+
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
+use serde_json::{Value, json};
+
+use crate::{
+    command::superblock::{Found, Report},
+    config::ConfigArgs,
+    control::{
+        SocketArgs,
+        client::{Silence, try_to_ask},
+        protocol::{Answer, KeptBlock, Request},
+    },
+    exit::Exit,
+    format::Format,
+    journal::{JournalArgs, Reader},
+    terminal,
+};
+
+/// Options of `pfnwatch events restore-block`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo pfnwatch events restore-block namespace0.0               the block's fields, and the steps
+  sudo pfnwatch events restore-block namespace0.0 -o block.bin  the same, and the block itself into a new file
+
+It changes nothing on the namespace: the steps are for people. The agent that runs is asked, and where none does the journal is
+read.
+
+Exit codes: 0 fine; 1 error, or no block is kept of this namespace; 2 wrong usage.")]
+pub(super) struct Args {
+    /// The namespace: its name, its namespace uuid, its block's uuid or its start address (0x…)
+    #[arg(value_name = "NAMESPACE")]
+    namespace: String,
+    /// Write the 4096 bytes into a new file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How to write the report
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Where the journal is
+    #[command(flatten)]
+    journal: JournalArgs,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Where the agent is
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No block is kept of this namespace, or nobody can be asked.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let kept = find(args)?;
+    let found = found(&kept)?;
+    if let Some(file) = &args.output {
+        write(&kept, file)?;
+    }
+    let report = Report::of(&found);
+    let text = match args.format {
+        Format::Json => {
+            let mut document = report.json();
+            add_to(&mut document, &kept, args.output.as_deref());
+            serde_json::to_string_pretty(&document)? + "\n"
+        }
+        _ => head(&kept) + &report.text() + &steps(&kept, args.output.as_deref()),
+    };
+    terminal::print(&text)?;
+    Ok(Exit::Fine)
+}
+
+/// The agent knows the latest, also where its journal takes nothing; the journal knows more, and is there without an agent.
+fn find(args: &Args) -> anyhow::Result<KeptBlock> {
+    let namespace = args.namespace.clone();
+    let silence = match try_to_ask(&args.socket.path, &Request::Block { namespace }) {
+        Ok(Answer::Block(kept)) => return Ok(*kept),
+        Ok(_) => None,
+        Err(silence) => Some(silence),
+    };
+    let file = args.journal.file(&args.config)?;
+    let from_journal = Reader::open(&file).and_then(|reader| reader.block(&args.namespace));
+    match (from_journal, silence) {
+        (Ok(Some(kept)), _) => Ok((&kept).into()),
+        (Ok(None), _) => anyhow::bail!("no info block of {} is kept in {}", args.namespace, file.display()),
+        (Err(error), None | Some(Silence::NoAgent(_))) => Err(error.into()),
+        (Err(error), Some(silence)) => {
+            Err(anyhow::Error::from(error).context(crate::control::protocol::Refusal::from(silence)))
+        }
+    }
+}
+
+fn found(kept: &KeptBlock) -> anyhow::Result<Found> {
+    let bytes = kept.block.as_slice();
+    let block = InfoBlock::from_head(bytes).context("what the agent kept is no info block")?;
+    let checksum = Checksum::of(bytes).context("what the agent kept is no info block")?;
+    Ok(Found { offset: superblock::OFFSET, block, checksum, namespace_bytes: kept.size_bytes })
+}
+
+/// Writes the 4096 bytes into a new file. Never into one that is there: it might be the namespace's own device.
+fn write(kept: &KeptBlock, file: &Path) -> anyhow::Result<()> {
+    let mut opened = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .with_context(|| format!("making {} (a file that is there is not overwritten)", file.display()))?;
+    opened.write_all(kept.block.as_slice()).with_context(|| format!("writing {}", file.display()))
+}
+
+/// What goes before the block's fields.
+fn head(kept: &KeptBlock) -> String {
+    format!("{:<18}{}\n{:<18}{}\n", "namespace", kept.namespace, "last seen", kept.seen)
+}
+
+/// What goes behind them: how it is put back.
+fn steps(kept: &KeptBlock, file: Option<&Path>) -> String {
+    let steps = put_back(kept, file);
+    if steps.is_empty() {
+        return String::new();
+    }
+    let lines: String = steps.iter().map(|step| format!("  {step}\n")).collect();
+    format!("\nTo put it back, where nothing was written to the namespace since:\n{lines}")
+}
+
+/// The agent's commands, with the name of the file that the block is in; where it is in none yet, that comes first.
+fn put_back(kept: &KeptBlock, file: Option<&Path>) -> Vec<String> {
+    if kept.put_back.is_empty() {
+        return Vec::new();
+    }
+    let Some(file) = file else {
+        let fetch = format!("pfnwatch events restore-block {} -o FILE", kept.namespace);
+        return std::iter::once(fetch).chain(kept.put_back.iter().cloned()).collect();
+    };
+    let file = quoted(&file.display().to_string());
+    kept.put_back.iter().map(|step| step.replace("FILE", &file)).collect()
+}
+
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// The same for programs: more keys of the block's document.
+fn add_to(document: &mut Value, kept: &KeptBlock, file: Option<&Path>) {
+    if let Value::Object(keys) = document {
+        keys.insert("namespace".to_owned(), json!(kept.namespace));
+        keys.insert("start_address".to_owned(), json!(kept.start_address));
+        keys.insert("last_seen".to_owned(), json!(kept.seen));
+        keys.insert("put_back".to_owned(), json!(put_back(kept, file)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_file_is_one_word() {
+        assert_eq!(quoted("/tmp/a-b_1.bin"), "/tmp/a-b_1.bin");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+    }
+}

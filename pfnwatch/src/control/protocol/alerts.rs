@@ -1,0 +1,67 @@
+//! How the alerts stand: what `pfnwatch alerts list` shows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::alerts::{Alert, Deliveries, Stood, Waiting};
+
+/// What stands, and who was told. Points of time are RFC 3339 in UTC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertsAre {
+    /// The alerts that stand.
+    pub standing: Vec<StandingAlert>,
+    /// The receivers.
+    pub receivers: Vec<Deliveries>,
+    /// The messages that wait, the oldest first, as far as they are not too many.
+    pub waiting: Vec<WaitingMessage>,
+}
+
+/// An alert that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingAlert {
+    /// What receivers know it by.
+    pub fingerprint: String,
+    /// Since when.
+    pub since: String,
+    /// The alert.
+    #[serde(flatten)]
+    pub alert: Alert,
+}
+
+/// A message that was not delivered yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingMessage {
+    /// Whom it is for.
+    pub receiver: String,
+    /// The alert's name.
+    pub alert: String,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// `firing` or `resolved`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Whether the journal has it: where it has not, the message ends with the agent.
+    pub kept: bool,
+}
+
+impl StandingAlert {
+    /// One that stands.
+    #[must_use]
+    pub fn new(fingerprint: &str, stood: &Stood) -> Self {
+        let since = humantime::format_rfc3339_seconds(stood.since).to_string();
+        Self { fingerprint: fingerprint.to_owned(), since, alert: stood.alert.clone() }
+    }
+}
+
+impl From<&Waiting> for WaitingMessage {
+    fn from(it: &Waiting) -> Self {
+        Self {
+            receiver: it.message.receiver.clone(),
+            alert: it.message.alert.name.to_string(),
+            fingerprint: it.fingerprint.clone(),
+            state: it.message.state().to_owned(),
+            attempts: it.attempts,
+            kept: it.id.is_some(),
+        }
+    }
+}

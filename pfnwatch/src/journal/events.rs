@@ -1,0 +1,122 @@
+//! Events go into the journal before anybody is told of them.
+
+use std::collections::VecDeque;
+
+use rusqlite::{Connection, OptionalExtension as _, Statement, Transaction, TransactionBehavior, params};
+use serde::Deserialize;
+
+use super::{Journal, blocks, convert};
+use crate::{event::Event, kept::Kept, sinks::line};
+
+/// So many events that could not be written are held, to be written later.
+const MOST_HELD: usize = 1000;
+
+/// Events that could not be written yet, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) events: VecDeque<Event>,
+    /// How many more there were.
+    pub(super) dropped: u64,
+}
+
+impl Held {
+    fn push(&mut self, event: Event) {
+        if self.events.len() == MOST_HELD {
+            self.events.pop_front();
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        self.events.push_back(event);
+    }
+}
+
+/// What is looked for in events, out of an event's own JSON.
+#[derive(Deserialize)]
+struct Columns {
+    event: String,
+    device: Option<String>,
+    namespace: Option<String>,
+    namespace_uuid: Option<String>,
+}
+
+impl Journal {
+    /// Commits events in their order, in one transaction with the info blocks that are news: each event then has its number.
+    /// Where that fails each is marked as uncommitted, and is held for later.
+    ///
+    /// Only what was passed to this may be told to anybody.
+    pub fn commit(&mut self, events: &mut [Event], kept: &mut Kept) {
+        if self.is_off() {
+            return;
+        }
+        // A damaged file is replaced by a new one, which takes what the old one could not.
+        if self.try_commit(events, kept) || self.try_commit(events, kept) {
+            return;
+        }
+        for event in events {
+            (event.id, event.uncommitted) = (None, true);
+            self.health.uncommitted = self.health.uncommitted.saturating_add(1);
+            self.held.push(event.clone());
+        }
+    }
+
+    fn try_commit(&mut self, events: &mut [Event], kept: &mut Kept) -> bool {
+        let mut held = std::mem::take(&mut self.held);
+        if std::mem::take(&mut self.is_new_file) {
+            kept.all_are_news();
+        }
+        let last = self.write(|connection| {
+            let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+            let mut number = last_number(&transaction)?;
+            let mut insert = transaction.prepare(
+                "INSERT INTO events (id, time_us, kind, namespace, namespace_uuid, denied, json, line)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            for event in held.events.iter_mut().chain(events.iter_mut()) {
+                number += 1;
+                (event.id, event.uncommitted) = (Some(convert::count(number)), false);
+                put(&mut insert, number, event)?;
+            }
+            drop(insert);
+            blocks::put(&transaction, kept.news())?;
+            transaction.commit()?;
+            Ok(number)
+        });
+        let Some(last) = last else {
+            self.held = held;
+            return false;
+        };
+        kept.is_written();
+        self.last_number = last;
+        let written = held.events.len() + events.len();
+        self.health.events = self.health.events.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+        self.takes_again(&held);
+        true
+    }
+}
+
+/// The highest number that was ever given to an event.
+pub(super) fn last_number(connection: &Connection) -> rusqlite::Result<i64> {
+    let number = "SELECT seq FROM sqlite_sequence WHERE name = 'events'";
+    Ok(connection.query_row(number, [], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+/// Sees to it that the next number is higher than this one. True where the file did not know of it: it is not the file
+/// that it was.
+pub(super) fn begin_after(connection: &Connection, number: i64) -> rusqlite::Result<bool> {
+    if last_number(connection)? >= number {
+        return Ok(false);
+    }
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'events'", [])?;
+    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?1)", [number])?;
+    Ok(true)
+}
+
+fn put(insert: &mut Statement<'_>, number: i64, event: &Event) -> rusqlite::Result<()> {
+    let unwritable = |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
+    let json = serde_json::to_string(event).map_err(unwritable)?;
+    let Columns { event: kind, device, namespace, namespace_uuid } = serde_json::from_str(&json).map_err(unwritable)?;
+    // A label is a namespace's own.
+    let namespace = namespace.or(device.filter(|device| device.starts_with("namespace")));
+    let denied = matches!(kind.as_str(), "denied" | "would_deny");
+    let time = convert::micros(event.time.0);
+    insert.execute(params![number, time, kind, namespace, namespace_uuid, denied, json, line::of(event)]).map(drop)
+}

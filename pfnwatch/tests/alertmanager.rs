@@ -1,0 +1,228 @@
+//! Alerts against a real Alertmanager, which `cargo xtask alerts` fetches: told once, resolved, over an outage and a restart.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "clippy knows tests by #[test] alone, and not what they call"
+)]
+
+use std::{
+    env, fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver as Channel},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use pfnwatch::{
+    alerts::{
+        Alert, Courier, Findings, Name, Receiver, Standing,
+        kept::{remember, restore},
+        post,
+    },
+    config::Config,
+    journal::{Journal, Settings},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What Alertmanager itself tells: to the test, at once, and again only after an hour.
+const CONFIGURATION: &str = "
+route: { receiver: test, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }
+receivers: [ { name: test, webhook_configs: [ { url: 'http://HOOK/', send_resolved: true } ] } ]
+";
+
+struct Alertmanager {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Alertmanager {
+    fn start(folder: &Path, address: SocketAddr) -> Self {
+        let program = env::var_os("PFNWATCH_ALERTMANAGER").expect("PFNWATCH_ALERTMANAGER names the program");
+        let child = Command::new(program)
+            .arg(format!("--config.file={}", folder.join("alertmanager.yml").display()))
+            .arg(format!("--storage.path={}", folder.join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--cluster.listen-address=")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Self { child, address };
+        wait("Alertmanager is ready", || started.get("/-/ready"));
+        started
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
+        let agent = ureq::Agent::from(ureq::Agent::config_builder().proxy(None).build());
+        agent.get(format!("http://{}{path}", self.address)).call().ok()?.body_mut().read_to_string().ok()
+    }
+
+    /// What it shows as standing.
+    fn alerts(&self) -> Vec<Value> {
+        serde_json::from_str(&self.get("/api/v2/alerts").expect("an answer")).expect("a list")
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What Alertmanager tells people: alert by alert, its state and its name.
+fn people() -> (SocketAddr, Channel<(String, String)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, told) = mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = Vec::new();
+            let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
+            let _ = stream.read_to_end(&mut request);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let text = String::from_utf8_lossy(&request).into_owned();
+            let body: Value =
+                serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap_or_default()).unwrap_or_default();
+            for alert in body["alerts"].as_array().into_iter().flatten() {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let _ = sender.send((text(&alert["status"]), text(&alert["labels"]["alertname"])));
+            }
+        }
+    });
+    (address, told)
+}
+
+/// The part of an agent that tells.
+struct Agent {
+    standing: Standing,
+    courier: Courier,
+    journal: Journal,
+}
+
+impl Agent {
+    fn start(folder: &Path, receivers: &[Receiver]) -> Self {
+        let file = Some(folder.join("pfnwatch.db"));
+        let mut journal = Journal::open(Settings { file, ..Settings::default() });
+        let (mut standing, mut courier) = (Standing::default(), Courier::default());
+        assert!(restore(&mut journal, &mut standing, &mut courier, Instant::now()), "{:?}", journal.health());
+        courier.serve(receivers.to_vec(), Instant::now(), &mut journal);
+        Self { standing, courier, journal }
+    }
+
+    /// Looks once, and tries once what is due. Says how many requests were made and how many of them failed.
+    fn look(&mut self, found: &[Alert]) -> (usize, usize) {
+        let mut findings = Findings::default();
+        findings.standing = found.to_vec();
+        for change in self.standing.follow(&findings, &self.courier.names(), SystemTime::now()) {
+            self.courier.tell(&change, Instant::now(), &mut self.journal);
+            remember(&mut self.journal, &change);
+        }
+        let mut jobs = self.courier.jobs(Instant::now(), SystemTime::now());
+        jobs.extend(self.courier.again(&self.standing, Instant::now(), SystemTime::now()));
+        let (made, mut failed) = (jobs.len(), 0);
+        for job in jobs {
+            let outcome = post(&job.receiver, &job.post);
+            failed += usize::from(!outcome.is_taken());
+            let at = (Instant::now(), SystemTime::now());
+            self.courier.done(&job.delivery, &outcome, at, 0, &mut self.journal);
+        }
+        (made, failed)
+    }
+}
+
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not within {LIMIT:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn setting() -> (TempDir, SocketAddr, Vec<Receiver>, Channel<(String, String)>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (hook, told) = people();
+    fs::write(folder.path().join("alertmanager.yml"), CONFIGURATION.replace("HOOK", &hook.to_string())).unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = format!("[[alerts.receivers]]\nname = \"am\"\ntype = \"alertmanager\"\nurl = \"http://{address}\"\n");
+    fs::write(folder.path().join("pfnwatch.toml"), &config).unwrap();
+    (folder, address, Config::parse(&config).unwrap().alerts().receivers, told)
+}
+
+fn regression() -> Alert {
+    let (summary, description) = ("a namespace of 1 TiB loses 16 GiB".to_owned(), "17179869184 bytes".to_owned());
+    Alert::new(Name::CapacityRegression, "host1", None).saying(summary, description, "file:///runbook".to_owned())
+}
+
+#[test]
+#[ignore = "needs Alertmanager: cargo xtask alerts"]
+fn told_once_and_resolved_after_a_restart() {
+    let (folder, address, receivers, told) = setting();
+    let alertmanager = Alertmanager::start(folder.path(), address);
+    let mut agent = Agent::start(folder.path(), &receivers);
+    assert_eq!(agent.look(&[regression()]), (1, 0));
+    let shown = alertmanager.alerts();
+    assert_eq!(shown.len(), 1);
+    assert_eq!(shown[0]["fingerprint"], regression().fingerprint());
+    assert_eq!(shown[0]["annotations"]["description"], "17179869184 bytes");
+    assert_eq!(shown[0]["labels"]["alertname"], "PfnwatchCapacityRegression");
+    // Said again, which is no news for anybody.
+    assert_eq!(agent.look(&[regression()]), (1, 0));
+    drop(agent);
+    let mut agent = Agent::start(folder.path(), &receivers);
+    assert_eq!(agent.look(&[regression()]), (1, 0));
+    assert_eq!(agent.look(&[regression()]), (0, 0), "not every time");
+    let firing = ("firing".to_owned(), "PfnwatchCapacityRegression".to_owned());
+    assert_eq!(told.recv_timeout(LIMIT).unwrap(), firing);
+    thread::sleep(Duration::from_millis(1500));
+    assert!(told.try_recv().is_err(), "told twice");
+    drop(agent);
+    // The next boot: it does not stand any more.
+    let mut agent = Agent::start(folder.path(), &receivers);
+    assert_eq!(agent.look(&[]), (1, 0));
+    assert_eq!(told.recv_timeout(LIMIT).unwrap().0, "resolved");
+    assert!(alertmanager.alerts().is_empty(), "{:?}", alertmanager.alerts());
+}
+
+#[test]
+#[ignore = "needs Alertmanager: cargo xtask alerts"]
+fn what_began_during_an_outage_arrives_after_it() {
+    let (folder, address, receivers, told) = setting();
+    let mut agent = Agent::start(folder.path(), &receivers);
+    assert_eq!(agent.look(&[regression()]), (1, 1));
+    assert_eq!(agent.look(&[regression()]).0, 0, "it waits: nothing is said beside it");
+    assert_eq!(agent.courier.deliveries()[0].pending, 1);
+    drop(agent);
+    let alertmanager = Alertmanager::start(folder.path(), address);
+    let mut agent = Agent::start(folder.path(), &receivers);
+    assert_eq!(agent.look(&[regression()]), (1, 0));
+    assert_eq!((alertmanager.alerts().len(), agent.courier.deliveries()[0].pending), (1, 0));
+    assert_eq!(told.recv_timeout(LIMIT).unwrap().0, "firing");
+}
+
+#[test]
+#[ignore = "needs Alertmanager: cargo xtask alerts"]
+fn a_test_is_sent_without_an_agent() {
+    let (folder, address, _, told) = setting();
+    let config = folder.path().join("pfnwatch.toml");
+    let test = |receiver: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
+        command.args(["alerts", "test", receiver, "--config"]).arg(&config).output().unwrap()
+    };
+    assert_eq!((test("am").status.code(), test("nobody").status.code()), (Some(1), Some(2)));
+    let alertmanager = Alertmanager::start(folder.path(), address);
+    let said = test("am");
+    assert_eq!((said.status.code(), &*said.stdout), (Some(0), b"am has it\n".as_slice()), "{said:?}");
+    assert_eq!(alertmanager.alerts()[0]["labels"]["alertname"], "PfnwatchTest");
+    assert_eq!(told.recv_timeout(LIMIT).unwrap().0, "firing");
+}

@@ -1,0 +1,216 @@
+//! The built binary and a journal: what `pfnwatch events` prints of it, while it is written to and when nobody does.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, SystemTime},
+};
+
+use pfnwatch::{
+    event::{Blind, Body, Change, Event, Namespace, Origin, Time},
+    journal::{Journal, Settings},
+    kept::{Kept, KeptBlock},
+};
+use pfnwatch_common::{InfoBlock, superblock::Kind};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const UUID: &str = "5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11";
+
+struct Host {
+    folder: TempDir,
+    journal: Journal,
+}
+
+impl Host {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(Settings { file: Some(folder.path().join("pfnwatch.db")), ..Settings::default() });
+        Self { folder, journal }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("pfnwatch.db")
+    }
+
+    fn say(&mut self, ago: Duration, body: Body) {
+        self.journal.commit(&mut [Event::at(Time(SystemTime::now() - ago), body)], &mut Kept::default());
+        assert_eq!(self.journal.health().error, None);
+    }
+
+    /// Three that the agent was blind, hours apart, and one about a namespace.
+    fn with_events() -> Self {
+        let mut host = Self::new();
+        for hours in [30, 20, 10] {
+            host.say(Duration::from_secs(hours * 3600), blind(&format!("reason {hours}")));
+        }
+        let change = Change {
+            device: "namespace0.0".to_owned(),
+            region: None,
+            namespace: None,
+            namespace_uuid: Some(UUID.parse().unwrap()),
+            size_bytes: None,
+            incomplete: false,
+            by: None,
+        };
+        host.say(Duration::ZERO, Body::Destroy(change));
+        host
+    }
+
+    fn events(&self, arguments: &[&str]) -> Output {
+        command(&self.file(), arguments).output().unwrap()
+    }
+}
+
+fn blind(reason: &str) -> Body {
+    Body::Blind(Blind { reason: reason.to_owned() })
+}
+
+fn command(file: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
+    command.arg("events").args(arguments).arg("--journal").arg(file);
+    command
+}
+
+fn lines(output: &Output) -> Vec<String> {
+    assert_eq!(output.status.code(), Some(0), "{}", error(output));
+    String::from_utf8(output.stdout.clone()).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn error(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn events_are_printed_as_run_prints_them() {
+    let host = Host::with_events();
+    let all = lines(&host.events(&[]));
+    assert_eq!(all.len(), 4, "{all:?}");
+    assert!(all[0].ends_with("Z BLIND    reason 30") && all[3].contains("destroy"), "{all:?}");
+    let output = host.events(&["--limit", "1", "--format", "json"]);
+    let last: Value = serde_json::from_str(&lines(&output)[0]).unwrap();
+    assert_eq!((&last["event"], &last["id"]), (&"destroy".into(), &4.into()));
+    assert_eq!(last.get("uncommitted"), None);
+    assert!(error(&output).contains("3 older ones are in the journal"), "{}", error(&output));
+}
+
+#[test]
+fn events_are_picked_out() {
+    let host = Host::with_events();
+    for (arguments, expected) in [
+        (&["--since", "21h"][..], 3),
+        (&["--since", "2020-01-01T00:00:00Z"], 4),
+        (&["--kind", "blind"], 3),
+        (&["--kind", "blind", "--kind", "destroy"], 4),
+        (&["--kind", "blin"], 0),
+        (&["--kind", "blind", "--since", "15h"], 1),
+        (&["--namespace", "namespace0.0"], 1),
+        (&["--namespace", UUID], 1),
+        (&["--denied"], 0),
+    ] {
+        let output = host.events(arguments);
+        assert_eq!(lines(&output).len(), expected, "{arguments:?}");
+        assert_eq!(error(&output).contains("no such event"), expected == 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_comes_is_followed() {
+    let mut host = Host::with_events();
+    let mut child = command(&host.file(), &["--follow", "--limit", "1"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    assert!(next().contains("destroy"));
+    host.say(Duration::ZERO, blind("one more"));
+    host.say(Duration::ZERO, blind("another"));
+    assert!(next().ends_with("one more") && next().ends_with("another"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_named_with_the_reason() {
+    let host = Host::with_events();
+    let folder = tempfile::tempdir().unwrap();
+    let (none, text, foreign) = (folder.path().join("a.db"), folder.path().join("b.db"), folder.path().join("c.db"));
+    fs::write(&text, "no database ".repeat(1000)).unwrap();
+    fs::copy(host.file(), &foreign).unwrap();
+    // The application id (the file format of SQLite, section 1.3).
+    let mut bytes = fs::read(&foreign).unwrap();
+    bytes[68..72].copy_from_slice(&[1, 2, 3, 4]);
+    fs::write(&foreign, bytes).unwrap();
+    for (file, said) in [(none, "there is no journal"), (text, "not a database"), (foreign, "another program's")] {
+        let output = command(&file, &[]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", file.display());
+        assert!(error(&output).contains(said) && error(&output).contains(file.to_str().unwrap()), "{}", error(&output));
+    }
+    for (arguments, said) in [
+        (&["--limit", "0"][..], "limit"),
+        (&["--since", "yesterday"], "neither a time"),
+        (&["--kind", "a,b"], "no kind"),
+        (&["restore-block"], "NAMESPACE"),
+    ] {
+        let output = host.events(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(error(&output).contains(said), "{}", error(&output));
+    }
+}
+
+#[test]
+fn a_block_is_restored_without_an_agent() {
+    let mut host = Host::new();
+    let start_address = 4 << 30;
+    let namespace = |uuid: u8| Namespace {
+        namespace: "namespace0.0".to_owned(),
+        namespace_uuid: Some(uuid::Uuid::from_bytes([uuid; 16])),
+        start_address,
+        size_bytes: 1 << 30,
+    };
+    // The namespace was reconfigured: it has another uuid now, and the old block is still known by the old one.
+    for (uuid, seen) in [(1, 100), (2, 200)] {
+        let mut kept = Kept::default();
+        let seen = Time(SystemTime::UNIX_EPOCH + Duration::from_secs(seen));
+        let block = KeptBlock::new(namespace(uuid), Box::new(block(uuid).encode()), Origin::Read, seen).unwrap();
+        kept.take_up(vec![block]);
+        kept.all_are_news();
+        host.journal.commit(&mut [], &mut kept);
+    }
+    let restored = |which: &str, file: &Path| {
+        let nobody = host.folder.path().join("none.sock");
+        let output = command(&host.file(), &["restore-block", which, "-o", file.to_str().unwrap()])
+            .arg("--control-socket")
+            .arg(nobody)
+            .output()
+            .unwrap();
+        (lines(&output).join("\n"), fs::read(file).unwrap())
+    };
+    let (said, bytes) = restored("namespace0.0", &host.folder.path().join("new"));
+    assert_eq!(bytes, block(2).encode());
+    assert!(said.contains("dd if=") && said.contains("1970-01-01T00:03:20"), "{said}");
+    let old = uuid::Uuid::from_bytes([1; 16]).to_string();
+    assert_eq!(restored(&old, &host.folder.path().join("old")).1, block(1).encode());
+}
+
+/// What a kernel with 64 writes into a namespace of 1 GiB.
+fn block(uuid: u8) -> InfoBlock {
+    let dataoff = 18_874_368;
+    InfoBlock {
+        kind: Kind::Pfn,
+        uuid: [uuid + 10; 16],
+        parent_uuid: [uuid; 16],
+        flags: 0,
+        version_major: 1,
+        version_minor: 4,
+        dataoff,
+        npfns: ((1 << 30) - dataoff) / 4096,
+        mode: 2,
+        start_pad: 0,
+        end_trunc: 0,
+        align: 2 << 20,
+        page_size: Some(4096),
+        page_struct_size: 64,
+    }
+}

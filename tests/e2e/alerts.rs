@@ -1,0 +1,108 @@
+//! Alerts out of the agent as a whole: told once, over a refusal and a kill, and resolved. What a real Alertmanager makes of
+//! the messages is tried on the host (`pfnwatch/tests/alertmanager.rs`).
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use guest::agent::{Agent, says};
+use guest::guard::SOCKET;
+use guest::pfnwatch::{report, row};
+use guest::{ndctl, policy, regions};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// A retry comes within 5 seconds, a look at the latest 10 seconds after an event.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// What the agent is to write.
+const JOURNAL: &str = "/run/alerts/pfnwatch.db";
+
+/// A webhook that answers its first request with 503, and hands out what it is told.
+fn webhook() -> Result<(SocketAddr, Receiver<Value>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("no place for a webhook")?;
+    let (address, (sender, told)) = (listener.local_addr()?, mpsc::channel());
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+            let taken = number > 0;
+            if let (Ok(message), true) = (answer(stream, taken), taken) {
+                let _ = sender.send(message);
+            }
+        }
+    });
+    Ok((address, told))
+}
+
+fn answer(mut stream: TcpStream, taken: bool) -> Result<Value> {
+    let mut request = Vec::new();
+    let mut chunk = [0; 4096];
+    let body = loop {
+        let read = stream.read(&mut chunk)?;
+        ensure!(read > 0, "a request without an end");
+        request.extend(chunk.iter().take(read));
+        let text = String::from_utf8_lossy(&request);
+        if let Some(body) = text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok()) {
+            break body;
+        }
+    };
+    let status = if taken { "200 OK" } else { "503 Service Unavailable" };
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
+    Ok(body)
+}
+
+/// A configuration with which a sound kernel's 512 MiB are oversize, or not.
+fn configuration(hook: SocketAddr, reference_struct_page: u64) -> String {
+    format!(
+        "[thresholds]\nreference_struct_page_bytes = {reference_struct_page}\n\
+         [journal]\nfile = \"{JOURNAL}\"\n\
+         [[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://{hook}/\"\n"
+    )
+}
+
+fn start() -> Result<Agent> {
+    Agent::start(&["--config", policy::PATH, "--control-socket", SOCKET])
+}
+
+fn standing() -> Result<Vec<Value>> {
+    let list = report(3, &["alerts", "list", "--control-socket", SOCKET])?;
+    Ok(list["standing"].as_array().cloned().unwrap_or_default())
+}
+
+#[test]
+fn told_once_over_a_refusal_and_a_kill_and_resolved() -> Result<()> {
+    let regions = regions::fresh()?;
+    let made = ndctl::create(&regions.first, &["-m", "fsdax", "-M", "dev", "-a", "2M", "-s", "512M"])?;
+    let (namespace, uuid) = (ndctl::text(&made, "dev")?, ndctl::text(&made, "uuid")?);
+    let _ = fs::remove_dir_all("/run/alerts");
+    let (hook, told) = webhook()?;
+    policy::write(&configuration(hook, 32))?;
+    let mut agent = start()?;
+    let begun = told.recv_timeout(LIMIT).with_context(|| agent.said())?;
+    ensure!(says(&begun, "status", "firing") && says(&begun["labels"], "namespace_uuid", uuid), "{begun:#}");
+    ensure!(says(&begun["labels"], "alertname", "PfnwatchNamespaceOversize"), "{begun:#}");
+    let scanned = report(3, &["scan", "--config", policy::PATH])?;
+    let excess = row(&scanned, namespace)?["excess_bytes"].as_u64().context("no excess")?;
+    let description = begun["annotations"]["description"].as_str().unwrap_or_default().to_owned();
+    ensure!(description.contains(&format!("({excess} bytes) are lost")), "{excess}: {description}");
+
+    agent.kill()?;
+    let mut agent = start()?;
+    let stands = standing()?;
+    ensure!(stands.len() == 1 && stands[0]["fingerprint"] == begun["fingerprint"], "{stands:#?}");
+    // The second agent has looked by itself as well.
+    thread::sleep(Duration::from_secs(3));
+    ensure!(told.try_recv().is_err(), "what stands was told again");
+
+    policy::write(&configuration(hook, 64))?;
+    let start = Instant::now();
+    agent.signal(Signal::SIGHUP)?;
+    let ended = told.recv_timeout(LIMIT).with_context(|| agent.said())?;
+    eprintln!("resolved after {:?}", start.elapsed());
+    ensure!(says(&ended, "status", "resolved") && ended["fingerprint"] == begun["fingerprint"], "{ended:#}");
+    ensure!(ended["starts_at"] == begun["starts_at"] && ended["ends_at"].is_string(), "{ended:#}");
+    agent.tally().map(drop)
+}

@@ -1,0 +1,231 @@
+//! The journal: whatever anybody was told is in it, once, however the agent ends and whatever becomes of the disk.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use guest::agent::{self, Agent, says};
+use guest::creation::{self, Map, Mode, Wanted};
+use guest::guard::{self, Guard, SOCKET};
+use guest::infoblock::InfoBlock;
+use guest::policy::{self, Policy, Stance};
+use guest::{command, modules, namespace, regions, wait};
+use nix::mount::{MsFlags, mount, umount};
+use nix::sys::signal::Signal;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime, clock_settime};
+use serde_json::{Value, json};
+
+/// For how long agents are killed, and how often at most.
+const KILLING: Duration = Duration::from_secs(45);
+const KILLS: usize = 50;
+/// Fewer would say little.
+const FEWEST_KILLS: usize = 20;
+const LIMIT: Duration = Duration::from_secs(20);
+const MIB: u64 = 1 << 20;
+const DAY: i64 = 24 * 60 * 60;
+
+/// A file system of its own for the journal.
+const DISK: &str = "/run/disk";
+const ON_DISK: &str = "/run/disk/pfnwatch.db";
+
+/// Sets the mode again and again, whether an agent listens or not: each time is an event.
+struct Stream {
+    go_on: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    fn start() -> Self {
+        let go_on = Arc::new(AtomicBool::new(true));
+        let wanted = Arc::clone(&go_on);
+        let thread = thread::spawn(move || {
+            while wanted.load(Ordering::Relaxed) {
+                if guard::ask(&json!({ "mode": { "mode": "audit", "reason": "a test" } })).is_err() {
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        Self { go_on, thread: Some(thread) }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.go_on.store(false, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// All that is in a journal, by number, as it stands there.
+fn journal(more: &[&str]) -> Result<Vec<Value>> {
+    let all = ["events", "--format", "json", "--limit", "1000000"];
+    let text = command::run(agent::PROGRAM, &[&all, more].concat())?;
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))).collect()
+}
+
+fn number(event: &Value) -> Option<u64> {
+    event.get("id")?.as_u64()
+}
+
+/// Each number once, and growing.
+fn numbered(events: &[Value]) -> Result<BTreeMap<u64, &Value>> {
+    let numbers: Vec<u64> = events.iter().map(|event| number(event).context("no number")).collect::<Result<_>>()?;
+    ensure!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+    Ok(numbers.into_iter().zip(events).collect())
+}
+
+#[test]
+fn what_was_told_before_a_kill_is_in_it_once() -> Result<()> {
+    regions::fresh()?;
+    Policy::strict(Stance::Audit).write()?;
+    // An agent that waits for libnvdimm is up in a fraction of the time.
+    modules::unload_stack()?;
+    let (stream, begun, mut told) = (Stream::start(), Instant::now(), Vec::new());
+    let mut kills = 0;
+    while kills < KILLS && begun.elapsed() < KILLING {
+        let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
+        // From before the first event to the midst of the stream: what a clock says in nanoseconds is random enough.
+        let odd = u64::from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.subsec_nanos() / 1000);
+        if kills % 8 != 0 {
+            agent.ready()?;
+        }
+        thread::sleep(Duration::from_millis(odd % 400));
+        agent.kill()?;
+        told.extend(agent.last_words());
+        kills += 1;
+    }
+    drop(stream);
+    modules::load_stack()?;
+    eprintln!("{kills} kills in {:?}, {} events told", begun.elapsed(), told.len());
+    ensure!(kills >= FEWEST_KILLS, "{kills} kills in {KILLING:?} say little");
+    let written = journal(&[])?;
+    let written = numbered(&written)?;
+    let changes = told.iter().filter(|event| says(event, "event", "mode_changed")).count();
+    ensure!(changes > kills, "no stream: {changes} changes in {kills} lives");
+    let mut numbers: Vec<u64> = Vec::new();
+    for event in &told {
+        let number = number(event).with_context(|| format!("told uncommitted: {event}"))?;
+        ensure!(written.get(&number) == Some(&event), "{event} is not in the journal as it was told");
+        numbers.push(number);
+    }
+    ensure!(numbers.is_sorted_by(|one, next| one < next), "a number was told twice: {numbers:?}");
+    Ok(())
+}
+
+/// Lets the disk have so many KiB.
+fn disk(kib: u64, flags: MsFlags) -> Result<()> {
+    fs::create_dir_all(DISK)?;
+    let size = format!("size={kib}k,mode=700");
+    mount(Some("tmpfs"), DISK, Some("tmpfs"), flags, Some(size.as_str()))
+        .with_context(|| format!("no disk of {kib} KiB"))
+}
+
+fn change_mode(stance: Stance) -> Result<()> {
+    let answer = guard::ask(&json!({ "mode": { "mode": stance.word(), "reason": "x".repeat(500) } }))?;
+    ensure!(answer.get("answer").is_some(), "{answer}");
+    Ok(())
+}
+
+fn uncommitted(agent: &mut Agent) -> Vec<Value> {
+    agent.events(|event| event.get("uncommitted") == Some(&true.into()))
+}
+
+/// Observing and guarding go on, and what was told meanwhile is written once there is room.
+#[test]
+fn full_disk_is_survived_and_mended() -> Result<()> {
+    let region = regions::fresh()?.first;
+    disk(512, MsFlags::empty())?;
+    let mut guard = Guard::start_with(&Policy::strict(Stance::Audit), &["--journal", ON_DISK])?;
+    let begun = Instant::now();
+    while uncommitted(&mut guard).is_empty() {
+        ensure!(begun.elapsed() < LIMIT, "the disk is never full{}", guard.said());
+        change_mode(Stance::Enforce)?;
+        change_mode(Stance::Audit)?;
+    }
+    change_mode(Stance::Enforce)?;
+    let wanted = Wanted { region, size_bytes: 512 * MIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let prepared = creation::prepare(&wanted)?;
+    let denied = guard.denies(&prepared)?;
+    ensure!(denied.get("uncommitted") == Some(&true.into()) && number(&denied).is_none(), "{denied}");
+    let complaints = guard.complaints("the journal takes nothing");
+    ensure!(complaints == 1, "said {complaints} times{}", guard.said());
+
+    disk(4096, MsFlags::MS_REMOUNT)?;
+    // It looks by itself every 30 s, and at once where it is told to look at everything anew.
+    guard.signal(Signal::SIGHUP)?;
+    guard.event("an event that is committed again", LIMIT, |event| {
+        (says(event, "event", "policy_loaded") && event["number"].as_u64() > Some(1)).then_some(())
+    })?;
+    let later = wait::until("what was told meanwhile, in the journal", LIMIT, || {
+        journal(&["--journal", ON_DISK]).ok().filter(|events| events.iter().any(|event| says(event, "event", "denied")))
+    });
+    let written = later.with_context(|| guard.said())?;
+    numbered(&written)?;
+    let without = |event: &Value| {
+        let mut event = event.clone();
+        event.as_object_mut().map(|keys| (keys.remove("id"), keys.remove("uncommitted")));
+        event.to_string()
+    };
+    let all: Vec<String> = written.iter().map(without).collect();
+    for event in guard.events(|_| true).iter().map(without) {
+        ensure!(all.iter().filter(|one| **one == event).count() == 1, "{event} is not in the journal once");
+    }
+    change_mode(Stance::Audit)?;
+    let last = written.last().and_then(number);
+    guard.event("a change with a number", LIMIT, |event| {
+        (says(event, "event", "mode_changed") && number(event) > last).then_some(())
+    })?;
+    guard.tally()?;
+    umount(DISK).context("the disk is still used")
+}
+
+/// Sets the clock of the guest by so many seconds.
+fn shift_clock(seconds: i64) -> Result<()> {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
+    let then = TimeSpec::new(now.tv_sec() + seconds, now.tv_nsec());
+    clock_settime(ClockId::CLOCK_REALTIME, then).context("the clock cannot be set")
+}
+
+#[test]
+fn a_block_and_the_order_outlive_the_agent_and_a_clock_that_is_set_back() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut guard = Guard::start(&Policy::usual(Stance::Audit))?;
+    let wanted = Wanted { region, size_bytes: 64 * MIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let made = creation::create(&wanted)?;
+    guard.set_up(&made.namespace_uuid, "made")?;
+    shift_clock(-DAY)?;
+    change_mode(Stance::Enforce)?;
+    guard.kill()?;
+    let restored = |output: &str| -> Result<Vec<u8>> {
+        guard::succeed(&["events", "restore-block", &made.namespace_uuid, "-o", output])?;
+        fs::read(output).with_context(|| format!("no {output}"))
+    };
+    let told_by_nobody = restored("/run/one.infoblock");
+    // The next agent sees no block: the namespace is disabled, and never enabled before this one.
+    namespace::disable(&made.namespace)?;
+    let next = Guard::start(&Policy::usual(Stance::Audit));
+    shift_clock(DAY)?;
+    let mut next = next?;
+    let told_by_the_next = restored("/run/two.infoblock")?;
+    let before = guard.last_words();
+    let events = journal(&[])?;
+    let written = numbered(&events)?;
+    for event in &before {
+        let number = number(event).with_context(|| format!("no number: {event}"))?;
+        ensure!(written.get(&number) == Some(&event), "{event} is not in the journal as it was told");
+    }
+    let since = journal(&["--since", "2h", "--kind", "set_up", "--namespace", &made.namespace_uuid])?;
+    ensure!(since.len() == 1, "by its own time, not by its place: {since:?}");
+    next.tally()?;
+    namespace::enable(&made.namespace)?;
+    let media = InfoBlock::read(&made.namespace)?;
+    ensure!(told_by_nobody? == media.bytes() && told_by_the_next == media.bytes(), "another block");
+    Ok(())
+}

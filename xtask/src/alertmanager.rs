@@ -1,0 +1,52 @@
+//! `cargo xtask alerts`: alerts against a real Alertmanager.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::debian::{self, Suite};
+use crate::{paths, toolchain};
+
+const SUITE: &str = "bookworm";
+const PACKAGE: &str = "prometheus-alertmanager";
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Fetches Alertmanager where it is missing, and runs the tests that need it. Returns what they said.
+pub(crate) fn run() -> (Result<()>, String) {
+    match provide() {
+        Ok(program) => {
+            let arguments = ["test", "-p", "pfnwatch", "--test", "alertmanager", "--", "--include-ignored"];
+            toolchain::cargo_task(arguments).env("PFNWATCH_ALERTMANAGER", program).limit(LIMIT).tee()
+        }
+        Err(error) => (Err(error), String::new()),
+    }
+}
+
+/// A program that starts it, unpacked under the target folder: nothing of it is installed.
+fn provide() -> Result<PathBuf> {
+    let (package, deb) = Suite::open(SUITE)?.fetch(|suite| suite.package(PACKAGE))?;
+    let folder = paths::cache().join(package.file_name.trim_end_matches(".deb"));
+    if !folder.join("usr/bin/prometheus-alertmanager").is_file() {
+        debian::unpack(&deb, &folder)?;
+    }
+    let program = folder.join("alertmanager");
+    let written = fs::write(&program, script(&folder));
+    written.with_context(|| format!("cannot write {}", program.display()))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    Ok(program)
+}
+
+/// Debian's Alertmanager has the place of its templates built in: it gets it, in a mount namespace of its own.
+fn script(folder: &Path) -> String {
+    format!(
+        "#!/bin/sh\n\
+         [ \"$1\" = inside ] || {{ [ \"$(id -u)\" = 0 ] && exec unshare -m \"$0\" inside \"$@\"; exec unshare -Urm \"$0\" inside \"$@\"; }}\n\
+         shift\n\
+         mount -t overlay overlay -o 'lowerdir={0}/usr/share:/usr/share' /usr/share || exit 1\n\
+         exec '{0}/usr/bin/prometheus-alertmanager' \"$@\"\n",
+        folder.display()
+    )
+}
