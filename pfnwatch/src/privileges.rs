@@ -46,6 +46,15 @@ pub fn lay_down() -> anyhow::Result<()> {
     caps::set(None, CapSet::Permitted, &kept).context("capabilities cannot be given up")
 }
 
+/// Gives up everything, for a thread that has to do with others' machines alone.
+pub fn give_all_up() {
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        if let Err(error) = caps::clear(None, set) {
+            tracing::warn!("a thread keeps more privileges than it needs: {error}");
+        }
+    }
+}
+
 /// Does something with all that is permitted, and lays it down again as it was, also after a panic.
 pub fn raised<T>(work: impl FnOnce() -> T) -> T {
     let _laid_down_at_the_end = Raised::now();
@@ -107,6 +116,14 @@ mod tests {
                 assert_eq!(effective(), kept, "an inner one does not lay down what an outer one has taken up");
             });
             assert_eq!(effective(), resting);
+        });
+    }
+
+    #[test]
+    fn a_thread_can_give_all_up() {
+        alone(|| {
+            give_all_up();
+            assert!(effective().is_empty() && raised(effective).is_empty());
         });
     }
 

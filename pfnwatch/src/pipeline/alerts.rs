@@ -23,6 +23,7 @@ use crate::{
     },
     control::protocol::{AlertsAre, StandingAlert, WaitingMessage},
     journal::Journal,
+    privileges::give_all_up,
     view::View,
 };
 
@@ -148,7 +149,10 @@ impl Alerts {
     /// In a thread of its own, which ends with the request: nothing that a receiver does holds the agent up.
     fn run(&self, job: Job) {
         let (sender, delivery) = (self.done.0.clone(), job.delivery.clone());
-        let work = move || drop(sender.send((job.delivery, post(&job.receiver, &job.post))));
+        let work = move || {
+            give_all_up();
+            drop(sender.send((job.delivery, post(&job.receiver, &job.post))));
+        };
         if let Err(error) = thread::Builder::new().name("alerts".to_owned()).stack_size(STACK_BYTES).spawn(work) {
             let failed = Outcome::failed(format!("no thread can be started: {error}"));
             drop(self.done.0.send((delivery, failed)));

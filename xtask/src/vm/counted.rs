@@ -18,7 +18,7 @@ use crate::progress;
 /// The line that is measured on: the newest with long support.
 const LINE: &str = "6.12";
 /// How long the guest may take: a minute is usual.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(1200);
 
 /// Where something was measured.
 pub(crate) struct Place {
