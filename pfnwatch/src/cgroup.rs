@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::privileges::raised;
+
 /// The kind of file handle that holds the id of a kernfs node (include/linux/exportfs.h, FILEID_KERNFS, since 5.10).
 const FILEID_KERNFS: i32 = 0xfe;
 
@@ -36,14 +38,14 @@ impl Cgroups {
         let handle = Handle { bytes: 8, kind: FILEID_KERNFS, id };
         // SAFETY: `handle` is laid out as `struct file_handle` followed by the eight bytes that it announces, and
         // lives through the call, which only reads it.
-        let fd = unsafe {
+        let fd = raised(|| unsafe {
             libc::syscall(
                 libc::SYS_open_by_handle_at,
                 self.root.as_raw_fd(),
                 &raw const handle,
                 libc::O_PATH | libc::O_CLOEXEC,
             )
-        };
+        });
         let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
         // SAFETY: the kernel has just given us this descriptor, and nobody else owns it.
         let opened = unsafe { OwnedFd::from_raw_fd(fd) };

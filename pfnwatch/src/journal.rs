@@ -11,7 +11,6 @@ mod costs;
 mod error;
 mod events;
 mod health;
-mod namespaces;
 mod open;
 mod outbox;
 mod reader;
@@ -26,7 +25,6 @@ pub use self::{
     boots::BootRow,
     error::Error,
     health::Health,
-    namespaces::{NamespaceRow, Seen},
     outbox::{AlertRow, Delivery},
     reader::{Entry, Reader, Wanted},
     settings::{JournalArgs, Settings},

@@ -1,7 +1,7 @@
 //! The agent and the commands of pfnwatch.
 //!
 //! ```text
-//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ sinks
+//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ journal ─▶ sinks
 //!       ▲                                  ▲
 //!   bpf/attach ◀─ bpf/plan ◀─ kernel facts ┘
 //! ```
@@ -35,6 +35,7 @@ pub mod observation;
 pub mod paths;
 pub mod pipeline;
 pub mod policy;
+pub mod privileges;
 pub mod readiness;
 #[cfg(test)]
 mod seeds;

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod attachment;
+mod baseline;
 mod found;
 mod guarding;
 mod publish;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     aftermath::Aftermath,
+    baseline::BaselineWatch,
     cgroup::Cgroups,
     control::server::{Call, Server},
     event::{Body, Event, Stopped},
@@ -39,6 +41,7 @@ use crate::{
     module_watch::ModuleWatch,
     observation::{Observation, Options},
     policy::Policy,
+    privileges,
     shutdown::Shutdown,
     sinks::log::Log,
 };
@@ -61,6 +64,7 @@ pub struct Pipeline<W> {
     kept: Kept,
     journal: Journal,
     alerts: alerts::Alerts,
+    baseline: BaselineWatch,
     /// Events that nobody was told of yet.
     queue: Vec<Event>,
     /// Blocks that were told of: the namespace's start and the block's uuid.
@@ -113,11 +117,12 @@ impl<W: Write> Pipeline<W> {
         options: Options,
         policy: Policy,
         facts: KernelFacts,
-        journal: Journal,
+        mut journal: Journal,
         log: Log<W>,
     ) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts)?;
+        let baseline = BaselineWatch::new(&mut journal, &facts.release, facts.page_size);
         Ok(Self {
             options,
             facts,
@@ -131,6 +136,7 @@ impl<W: Write> Pipeline<W> {
             aftermath: Aftermath::default(),
             kept: Kept::default(),
             journal,
+            baseline,
             queue: Vec::new(),
             alerts: alerts::Alerts::new(),
             met: BTreeSet::new(),
@@ -169,6 +175,9 @@ impl<W: Write> Pipeline<W> {
         self.look()?;
         self.check_journal()?;
         self.configure_alerts(self.options.alerts.clone());
+        if let Err(error) = privileges::lay_down() {
+            tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
+        }
         loop {
             self.publish()?;
             tokio::select! {
@@ -217,8 +226,8 @@ impl<W: Write> Pipeline<W> {
         if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
+        self.alerts.stir(&event);
         self.queue.push(event);
-        self.alerts.stir();
         self.publish_if_many()
     }
 }

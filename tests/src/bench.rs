@@ -1,11 +1,16 @@
-//! What `cargo xtask bench guard` measures in a guest: words and numbers that both sides know, and the work itself.
+//! What `cargo xtask bench guard` and `bench agent` measure in a guest: words and numbers that both sides know, and the work itself.
 //!
 //! The guest runs under `-icount shift=0`: each instruction takes a nanosecond of the guest's clock, so that times are
 //! counts of instructions, and the same from one run to the next but for what else the kernel does meanwhile.
 
 use serde::{Deserialize, Serialize};
 
+pub mod agent;
+pub mod footprint;
 pub mod ground;
+
+/// bpftrace in the guest of `bench agent`.
+pub const TRACER: &str = "/bin/bpftrace";
 
 /// What is on the guard's hook during a storm.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

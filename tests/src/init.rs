@@ -11,6 +11,7 @@ use crate::orders::{self, Orders, Purpose};
 use crate::report::{self, Report};
 
 mod bench;
+mod bench_agent;
 mod demo;
 mod loopback;
 mod mounts;
@@ -46,6 +47,7 @@ fn tests(port: &mut Port) -> Result<()> {
         Purpose::Tests => runner::run(&orders, port),
         Purpose::Demo => demo::run(port),
         Purpose::BenchGuard => bench::run(port),
+        Purpose::BenchAgent => bench_agent::run(port),
     }
 }
 

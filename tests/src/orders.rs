@@ -30,6 +30,8 @@ pub enum Purpose {
     Demo,
     /// The measurements of `bench guard`.
     BenchGuard,
+    /// The measurements of `bench agent`.
+    BenchAgent,
 }
 
 impl Orders {

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bench::Measurement;
+use crate::bench::agent::Figures;
 
 /// The guest's device for reports.
 pub const DEVICE: &str = "/dev/ttyS1";
@@ -57,6 +58,8 @@ pub enum Report {
     },
     /// What a bench measured.
     Measured(Measurement),
+    /// What `bench agent` measured.
+    Agent(Figures),
     /// A test that does not count for this kernel line: neither passed nor failed.
     Elsewhere {
         /// Its full name.

@@ -104,6 +104,8 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("neighbours::"),
     observing("prediction::"),
+    // Capabilities are asked for in other places from one kernel to the next.
+    Scope { prefix: "privileges::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("refusal::"),
     observing("reload::"),
     Scope { prefix: "told::", lines: Lines::OldestAndNewest, scenario: USUAL },
@@ -118,6 +120,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "reservation::many_", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "max128_changed::", lines: Lines::Every, scenario: MAX128 },
+    Scope { prefix: "max128_regressed::", lines: Lines::Every, scenario: MAX128 },
     // After the rows above by its name: what it makes has to stay for the next machine.
     Scope { prefix: "max128_then_carried::is_made", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "max128_then_carried::", lines: Lines::Every, scenario: CARRIED },

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{build, paths};
 
+mod agent;
 mod guard;
 mod peer;
 mod scan;
@@ -25,6 +26,8 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Name {
+    /// The agent: its memory, its start and its lines beside bpftrace's, how often it wakes up when nothing happens
+    Agent,
     /// The guard on its hook, in instructions, beside a program that does nothing and beside none
     Guard,
     /// `pfnwatch scan` over 10, 1,000 and 10,000 namespaces, beside a shell that reads the same files
@@ -45,6 +48,7 @@ struct Findings {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     build(true)?;
     let (name, mut findings) = match args.name {
+        Name::Agent => ("agent", agent::measure()?),
         Name::Guard => ("guard", guard::measure()?),
         Name::Scan => ("scan", scan::measure()?),
     };

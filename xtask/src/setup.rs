@@ -23,6 +23,12 @@ pub(crate) fn for_fuzz() -> Result<()> {
     host::ensure_program("c++")
 }
 
+/// What the benchmark of the agent needs besides: the peer that it is held against.
+pub(crate) fn for_bench_agent() -> Result<()> {
+    for_vm()?;
+    if host::has("bpftrace") { Ok(()) } else { host::install(&["bpftrace"], None) }
+}
+
 /// What the VM tests need besides: QEMU, ndctl and some tools of the host.
 pub(crate) fn for_vm() -> Result<()> {
     // bpf-linker keeps the processors busy for minutes, the rest waits for the network.

@@ -53,7 +53,7 @@ fn stages(quick: bool) -> Vec<Stage> {
         stages.push(Stage::counted("fuzzing", 600, fuzzing::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("alerts, Alertmanager", 120, alerts::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::check(AGENT, 480, || build_ebpf::agent(true)).after(&[OBJECT]));
-        stages.extend(vms::stages().map(|stage| stage.after(&[SETUP, AGENT])));
+        stages.push(vms::stage().after(&[SETUP, AGENT]));
     }
     stages
 }

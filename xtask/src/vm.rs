@@ -1,21 +1,20 @@
 //! `cargo xtask vm`: boots Debian kernels in QEMU with emulated NVDIMMs and runs the end-to-end tests inside.
 //!
 //! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs` and
-//! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`). `variant`
+//! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`); `chains`
+//! has several guests run side by side. `variant`
 //! rebuilds libnvdimm with the regression and the like, `demo` shows it, `kernel_files` has pfnwatch judge kernels that do not run,
 //! `counted` runs a guest whose clock counts instructions.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use guest::orders::{Orders, Purpose};
-use guest::report::Report;
 use guest::scope;
 
 use crate::paths;
 
+mod chains;
 mod console;
 pub(crate) mod counted;
 mod cpio;
@@ -30,15 +29,11 @@ mod scenario;
 mod session;
 mod variant;
 
+use chains::{Chain, Line, Run, guests_at_once};
 use initramfs::Base;
-use kernel::{Found, Kernel};
+use kernel::Found;
 use qemu::Qemu;
 use scenario::{On, Scenario};
-
-/// How long one guest may run in all.
-const GUEST_LIMIT: Duration = Duration::from_secs(20 * 60);
-/// How long one test may take.
-const TEST_LIMIT_S: u64 = 180;
 
 /// What to run.
 #[derive(clap::Args)]
@@ -62,6 +57,14 @@ pub(crate) struct Tally {
     pub(crate) not_run: Vec<String>,
 }
 
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.not_run.extend(other.not_run);
+    }
+}
+
 /// Runs the tests on the kernels that were asked for, prints each outcome as it comes and one closing line.
 pub(crate) fn run(args: &Args) -> Result<Tally> {
     let _lock = lock()?;
@@ -72,56 +75,45 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
             paths::target().join("release/pfnwatch").display()
         );
     }
-    let run = Run { base: Base::new(&built)?, tests: programs::tests(&built)?, filter: args.filter.clone() };
-    let (mut tally, mut qemu) = (Tally::default(), None);
+    let run = Run::new(Base::new(&built)?, programs::tests(&built)?, args.filter.clone());
+    let mut tally = Tally::default();
+    let mut lines = Vec::new();
     for line in scope::LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all")) {
-        let kernel = match kernel::provide(line)? {
-            Found::Kernel(kernel) => kernel,
-            Found::NotRun(why) => {
-                not_run(format!("{line}: {why}"), &mut tally);
-                continue;
-            }
-        };
-        let qemu = match &mut qemu {
-            Some(qemu) => qemu,
-            none => {
-                let found = Qemu::find(&kernel.image)?;
-                println!("{}", found.words());
-                none.insert(found)
-            }
-        };
-        kernel_files::check_debian(&kernel, built.agent.as_deref(), &args.filter, &mut tally);
-        let machines: Vec<_> = scenario::ALL.iter().filter(|machine| machine.is_for(line)).collect();
-        for machine in machines.iter().filter(|machine| machine.kernel == On::Debian && run.wants(machine)) {
-            run.boot(&Machine { kernel: &kernel, libnvdimm: None, scenario: machine }, qemu, &mut tally)?;
-        }
-        if machines.iter().any(|machine| machine.kernel != On::Debian && run.wants(machine)) {
-            rebuilt(line, &machines, &run, qemu, &mut tally)?;
-        }
-        if *line == scenario::REBUILT {
-            kernel_files::check_variants(line, built.agent.as_deref(), &args.filter, &mut tally)?;
-        }
+        lines.extend(provide(line, &run, built.agent.as_deref(), &mut tally)?);
+    }
+    let mut chains: Vec<Chain<'_>> = lines.iter().flat_map(|line| line.chains(&run)).collect();
+    if let Some(kernel) = lines.first().map(|line| &line.kernel) {
+        let qemu = Qemu::find(&kernel.image)?;
+        // The longest first, so that none is left alone at the end.
+        chains.sort_by_key(|chain| std::cmp::Reverse(run.tests_of(chain)));
+        let side_by_side = guests_at_once().min(chains.len().max(1));
+        println!("{}, {side_by_side} guests at a time", qemu.words());
+        tally.add(run.boot_all(chains, side_by_side, &qemu)?);
     }
     close(&tally, &args.filter)?;
     Ok(tally)
 }
 
-/// The machines of a line whose libnvdimm is rebuilt.
-fn rebuilt(line: &str, machines: &[&Scenario], run: &Run, qemu: &Qemu, tally: &mut Tally) -> Result<()> {
-    let variants = match variant::provide(line)? {
-        Ok(variants) => variants,
-        Err(why) => {
-            not_run(format!("{line} with another libnvdimm: {why}"), tally);
-            return Ok(());
+/// What a kernel line has to boot; none where the line is gone. What its files alone say is checked on the way.
+fn provide(line: &'static str, run: &Run, agent: Option<&Path>, tally: &mut Tally) -> Result<Option<Line>> {
+    let kernel = match kernel::provide(line)? {
+        Found::Kernel(kernel) => kernel,
+        Found::NotRun(why) => {
+            not_run(format!("{line}: {why}"), tally);
+            return Ok(None);
         }
     };
-    for machine in machines.iter().filter(|machine| run.wants(machine)) {
-        if let On::Rebuilt(_, variant) = machine.kernel {
-            let libnvdimm = Some(variants.module(variant));
-            run.boot(&Machine { kernel: &variants.kernel, libnvdimm, scenario: machine }, qemu, tally)?;
-        }
+    kernel_files::check_debian(&kernel, agent, &run.filter, tally);
+    let rebuilt = |machine: &Scenario| machine.kernel != On::Debian && machine.is_for(line) && run.wants(machine);
+    let variants = if scenario::ALL.iter().any(rebuilt) {
+        variant::provide(line)?.map_err(|why| not_run(format!("{line} with another libnvdimm: {why}"), tally)).ok()
+    } else {
+        None
+    };
+    if line == scenario::REBUILT {
+        kernel_files::check_variants(line, agent, &run.filter, tally)?;
     }
-    Ok(())
+    Ok(Some(Line { kernel, variants }))
 }
 
 fn not_run(what: String, tally: &mut Tally) {
@@ -136,63 +128,6 @@ fn lock() -> Result<File> {
     let file = File::create(dir.join("lock")).with_context(|| format!("no lock in {}", dir.display()))?;
     file.lock().with_context(|| format!("cannot lock {}", dir.display()))?;
     Ok(file)
-}
-
-/// What all guests of a run have in common.
-struct Run {
-    base: Base,
-    /// The names of all tests.
-    tests: Vec<String>,
-    filter: Vec<String>,
-}
-
-/// One guest to be.
-struct Machine<'a> {
-    kernel: &'a Kernel,
-    /// What takes the place of the kernel's own module.
-    libnvdimm: Option<PathBuf>,
-    scenario: &'a Scenario,
-}
-
-impl Run {
-    /// Whether a test that was asked for is to be run on this machine.
-    fn wants(&self, machine: &Scenario) -> bool {
-        let orders = self.orders("", machine);
-        self.tests.iter().any(|test| orders.wants(test) && scope::of(test).scenario == machine.name)
-    }
-
-    fn orders(&self, line: &str, machine: &Scenario) -> Orders {
-        Orders {
-            line: line.to_owned(),
-            scenario: machine.name.to_owned(),
-            filters: self.filter.clone(),
-            test_limit_s: TEST_LIMIT_S,
-            purpose: Purpose::Tests,
-        }
-    }
-
-    fn boot(&self, machine: &Machine<'_>, qemu: &Qemu, tally: &mut Tally) -> Result<()> {
-        let (kernel, scenario) = (machine.kernel, machine.scenario);
-        println!("kernel {} ({}), machine {}", kernel.line, kernel.release, scenario.name);
-        let home = home(&kernel.line, scenario.name)?;
-        let initramfs = home.join("initramfs.cpio");
-        let orders = self.orders(&kernel.line, scenario);
-        self.base.write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
-        let backends = backends(&kernel.line, scenario)?;
-        let command = qemu.command(&kernel.image, &initramfs, scenario, &backends);
-        let outcome = session::run(command, GUEST_LIMIT, |report| show(&kernel.line, report))?;
-        if let Some(why) = &outcome.broken {
-            println!("{:>5}  FAILED  the guest: {why}", kernel.line);
-        }
-        tally.passed += outcome.passed;
-        tally.failed += outcome.failed;
-        // What a test wrote there takes room, and serves nobody but a scenario that goes on with it.
-        let kept = scenario::ALL.iter().any(|other| other.continues == Some(scenario.name) && self.wants(other));
-        for file in backends.iter().filter(|_| !kept).chain([&initramfs]) {
-            let _ = fs::remove_file(file);
-        }
-        Ok(())
-    }
 }
 
 /// The folder of a guest's files.
@@ -214,24 +149,6 @@ fn backends(line: &str, scenario: &Scenario) -> Result<Vec<PathBuf>> {
         files.push(file);
     }
     Ok(files)
-}
-
-fn show(line: &str, report: &Report) {
-    let seconds = |ms: &u64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
-    match report {
-        Report::Passed { name, duration_ms } => println!("{line:>5}  ok      {name}  {}", seconds(duration_ms)),
-        Report::Failed { name, duration_ms, why } => {
-            println!("{line:>5}  FAILED  {name}  {}: {why}", seconds(duration_ms));
-        }
-        Report::Output { line } => println!("    {line}"),
-        Report::Elsewhere { name, lines } => println!("{line:>5}  -       {name}  counts on {lines}"),
-        Report::Ready { .. }
-        | Report::Started { .. }
-        | Report::Broken { .. }
-        | Report::Totals { .. }
-        | Report::Measured(_)
-        | Report::Verdict { .. } => (),
-    }
 }
 
 /// The closing line. That nothing ran at all is no success, unless it is the kernel that is gone.

@@ -9,7 +9,7 @@ use crate::{
     config::ConfigArgs,
     exit::Exit,
     format::{Format, document},
-    journal::Journal,
+    journal::{JournalArgs, Reader},
     kernel::{boot, page_size},
     paths::Paths,
     terminal,
@@ -32,7 +32,10 @@ pub struct Args {
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Which configuration: it says where the journal is
+    /// Where the journal is
+    #[command(flatten)]
+    journal: JournalArgs,
+    /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -40,13 +43,10 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// The journal cannot be read.
+/// There is no journal, or it cannot be read.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let mut journal = Journal::open(crate::journal::Settings::default());
-    let (boots, costs) = (journal.boots(), journal.costs());
-    let health = journal.health();
-    let unread = || anyhow::anyhow!("the journal cannot be read: {}", health.error.clone().unwrap_or_default());
-    let (boots, costs) = boots.zip(costs).ok_or_else(unread)?;
+    let reader = Reader::open(&args.journal.file(&args.config)?)?;
+    let (boots, costs) = (reader.boots()?, reader.costs()?);
     let report = Report::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);
     terminal::print(&match args.format {
         Format::Json => document(&report)?,

@@ -2,8 +2,9 @@
 
 use pfnwatch_common::superblock;
 use rusqlite::{Connection, Row, params};
+use uuid::Uuid;
 
-use super::{Journal, convert, namespaces::key};
+use super::{Journal, convert};
 use crate::{
     event::{Namespace, Origin, Time},
     kept::KeptBlock,
@@ -21,8 +22,7 @@ impl Journal {
 
 /// All of them. What is no info block, since somebody wrote to the file, is left out.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<KeptBlock>> {
-    let mut query =
-        connection.prepare("SELECT * FROM namespaces WHERE block IS NOT NULL ORDER BY block_seen_us DESC")?;
+    let mut query = connection.prepare("SELECT * FROM blocks ORDER BY seen_us DESC")?;
     let rows = query.query_map([], row)?;
     rows.filter_map(Result::transpose).collect()
 }
@@ -30,13 +30,9 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<KeptBlock>> {
 /// Writes blocks through.
 pub(super) fn put<'a>(connection: &Connection, blocks: impl Iterator<Item = &'a KeptBlock>) -> rusqlite::Result<()> {
     let mut put = connection.prepare(
-        "INSERT INTO namespaces (key, namespace, namespace_uuid, start_address, size_bytes, last_seen_us,
-                                 block, block_origin, block_seen_us, raw_since, destroyed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?6, ?9, ?10) ON CONFLICT DO UPDATE SET
-         namespace = excluded.namespace, start_address = excluded.start_address, size_bytes = excluded.size_bytes,
-         last_seen_us = max(last_seen_us, excluded.last_seen_us), block = excluded.block,
-         block_origin = excluded.block_origin, block_seen_us = excluded.block_seen_us, raw_since = excluded.raw_since,
-         destroyed = excluded.destroyed",
+        "INSERT OR REPLACE INTO blocks (key, namespace, namespace_uuid, start_address, size_bytes, seen_us, block, origin,
+                                        raw_since, destroyed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for kept in blocks {
         let Namespace { namespace, namespace_uuid, start_address, size_bytes } = &kept.namespace;
@@ -60,8 +56,7 @@ pub(super) fn put<'a>(connection: &Connection, blocks: impl Iterator<Item = &'a 
 pub(super) fn shrink(connection: &Connection) -> rusqlite::Result<()> {
     connection
         .execute(
-            "DELETE FROM namespaces WHERE key IN
-             (SELECT key FROM namespaces ORDER BY destroyed, last_seen_us DESC LIMIT -1 OFFSET ?1)",
+            "DELETE FROM blocks WHERE key IN (SELECT key FROM blocks ORDER BY destroyed, seen_us DESC LIMIT -1 OFFSET ?1)",
             [MOST],
         )
         .map(drop)
@@ -76,13 +71,18 @@ fn row(row: &Row<'_>) -> rusqlite::Result<Option<KeptBlock>> {
     };
     let bytes: Vec<u8> = row.get("block")?;
     let Ok(bytes) = <Box<[u8; superblock::SIZE]>>::try_from(bytes) else { return Ok(None) };
-    let origin = origin(&row.get::<_, String>("block_origin")?);
-    let seen = Time(convert::time(row.get("block_seen_us")?));
+    let origin = origin(&row.get::<_, String>("origin")?);
+    let seen = Time(convert::time(row.get("seen_us")?));
     let mut block = KeptBlock::new(namespace, bytes, origin, seen);
     if let Some(block) = &mut block {
         (block.raw_since, block.destroyed) = (row.get("raw_since")?, row.get("destroyed")?);
     }
     Ok(block)
+}
+
+/// How the table names a namespace.
+fn key(uuid: Option<Uuid>, start_address: u64) -> String {
+    uuid.map_or_else(|| format!("{start_address:#x}"), |uuid| uuid.to_string())
 }
 
 const fn origin_name(origin: Origin) -> &'static str {

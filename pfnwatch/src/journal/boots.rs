@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{Journal, convert};
 
@@ -30,11 +30,7 @@ pub struct BootRow {
 impl Journal {
     /// Every boot that is remembered, the oldest first; none where the journal cannot be read.
     pub fn boots(&mut self) -> Option<Vec<BootRow>> {
-        self.read(|connection| {
-            let mut query = connection.prepare("SELECT * FROM boots ORDER BY first_seen_us, last_seen_us")?;
-            let rows = query.query_map([], row)?;
-            rows.collect()
-        })
+        self.read(all)
     }
 
     /// Remembers a boot's facts in place of what was known of the same boot and the same libnvdimm; `first_seen` stays.
@@ -59,6 +55,13 @@ impl Journal {
         })
         .map(drop)
     }
+}
+
+/// All of them, the oldest first.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<BootRow>> {
+    let mut query = connection.prepare("SELECT * FROM boots ORDER BY first_seen_us, last_seen_us")?;
+    let rows = query.query_map([], row)?;
+    rows.collect()
 }
 
 fn row(row: &Row<'_>) -> rusqlite::Result<BootRow> {

@@ -1,6 +1,6 @@
 //! What each namespace costs, and the least it was seen to cost: the ledger of `baseline`, written down.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
 use super::Journal;
 use crate::baseline::Record;
@@ -8,12 +8,7 @@ use crate::baseline::Record;
 impl Journal {
     /// All of it; none where the journal cannot be read. A row that makes no sense is left out.
     pub fn costs(&mut self) -> Option<Vec<Record>> {
-        self.read(|connection| {
-            let mut query = connection.prepare("SELECT json FROM costs ORDER BY start_address, size_bytes")?;
-            let rows = query.query_map([], |row| row.get::<_, String>(0))?;
-            let records = rows.map(|json| Ok(serde_json::from_str(&json?).ok()));
-            records.filter_map(Result::transpose).collect()
-        })
+        self.read(all)
     }
 
     /// Remembers what namespaces cost, each in place of what the same one did, or the one that lay in the same room.
@@ -26,6 +21,14 @@ impl Journal {
             transaction.commit()
         })
     }
+}
+
+/// All of it, by address and size.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Record>> {
+    let mut query = connection.prepare("SELECT json FROM costs ORDER BY start_address, size_bytes")?;
+    let rows = query.query_map([], |row| row.get::<_, String>(0))?;
+    let records = rows.map(|json| Ok(serde_json::from_str(&json?).ok()));
+    records.filter_map(Result::transpose).collect()
 }
 
 fn remember(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {

@@ -8,8 +8,8 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{blocks, convert, error::Error, open::version, store::beside};
-use crate::kept::KeptBlock;
+use super::{BootRow, blocks, boots, convert, costs, error::Error, open::version, store::beside};
+use crate::{baseline::Record, kept::KeptBlock};
 
 /// How long an agent that is about to replace the file is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -114,6 +114,22 @@ impl Reader {
     /// The file cannot be read.
     pub fn block(&self, which: &str) -> Result<Option<KeptBlock>, Error> {
         Ok(self.read(blocks::all)?.into_iter().find(|block| block.is_of(which)))
+    }
+
+    /// Every boot that is remembered, the oldest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn boots(&self) -> Result<Vec<BootRow>, Error> {
+        self.read(boots::all)
+    }
+
+    /// What namespaces cost, now and at the least.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn costs(&self) -> Result<Vec<Record>, Error> {
+        self.read(costs::all)
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {

@@ -35,17 +35,6 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn namespace(number: u8) -> NamespaceRow {
-    NamespaceRow {
-        namespace: format!("namespace{number}.0"),
-        namespace_uuid: (number > 0).then(|| Uuid::from_bytes([number; 16])),
-        start_address: u64::MAX - u64::from(number),
-        size_bytes: 1 << 40,
-        last_seen: at(1000),
-        seen: Seen { kernel: "6.1.9".to_owned(), reservation_bytes: Some(32 << 30), ..Seen::default() },
-    }
-}
-
 fn blind(reason: &str) -> Event {
     Event::now(Body::Blind(Blind { reason: reason.to_owned() }))
 }

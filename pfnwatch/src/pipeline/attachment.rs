@@ -10,6 +10,7 @@ use crate::{
     labels::Labels,
     module_watch::Change,
     observation::Observation,
+    privileges::raised,
 };
 
 impl<W: Write> Pipeline<W> {
@@ -38,7 +39,7 @@ impl<W: Write> Pipeline<W> {
         let first = self.told == Told::Nothing;
         match (&self.observation, there) {
             (None, Libnvdimm::NotLoaded) => self.idle(),
-            (None, Libnvdimm::Loaded | Libnvdimm::BuiltIn) => match self.attach() {
+            (None, Libnvdimm::Loaded | Libnvdimm::BuiltIn) => match raised(|| self.attach()) {
                 // An agent that could observe once stays: what failed may mend itself, and silence would be a lie.
                 Err(error) if !first => self.blind(format!("{error:#}")),
                 attached => attached,

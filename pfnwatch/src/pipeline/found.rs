@@ -31,7 +31,7 @@ impl<W: Write> Pipeline<W> {
                 self.emit(Event::now(Body::Found(Box::new(found))))?;
             }
         }
-        Ok(())
+        self.compare_all(&survey)
     }
 
     /// Keeps the block of a namespace, so that it can be put back.

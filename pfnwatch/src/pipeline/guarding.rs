@@ -14,6 +14,7 @@ use crate::{
         prerequisites::{NeededFor, judge, lacking},
     },
     policy::{Grant, Mode, OnAgentExit, mode_name},
+    privileges::raised,
 };
 use pfnwatch_common::names;
 
@@ -42,7 +43,7 @@ impl<W: Write> Pipeline<W> {
     /// Makes the guard prove that it fires.
     pub(super) fn prove(&mut self) -> anyhow::Result<()> {
         let Some(observation) = &self.observation else { return Ok(()) };
-        let proved = proof::prove(|| observation.run_count(names::GUARD), &self.options.paths.sysfs);
+        let proved = raised(|| proof::prove(|| observation.run_count(names::GUARD), &self.options.paths.sysfs));
         self.guard.proved(proved);
         self.say_guard_state()
     }
@@ -95,7 +96,8 @@ impl<W: Write> Pipeline<W> {
         if self.told != Told::Idle {
             return self.guard.ineffective();
         }
-        let rows = judge(&Features::gather(&Host::new(&self.options.paths), self.options.btf_dir.as_deref()));
+        let features = || Features::gather(&Host::new(&self.options.paths), self.options.btf_dir.as_deref());
+        let rows = judge(&raised(features));
         let missing: Vec<_> = lacking(&rows, NeededFor::Enforce).map(ToString::to_string).collect();
         (!missing.is_empty()).then(|| missing.join("; "))
     }

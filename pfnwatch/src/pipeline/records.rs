@@ -15,7 +15,9 @@ use crate::{
     assess::Host,
     decode::{self, decode},
     event::{Body, Event, Undecoded},
-    memory, verdicts,
+    memory,
+    privileges::raised,
+    verdicts,
 };
 
 /// How often the counters are looked at while records come.
@@ -39,6 +41,7 @@ impl<W: Write> Pipeline<W> {
             self.complete(&mut event);
             self.emit(event.clone())?;
             self.heed(&event)?;
+            self.compare(&event)?;
             if news {
                 self.weigh()?;
             }
@@ -48,10 +51,11 @@ impl<W: Write> Pipeline<W> {
 
     /// Says what the running kernel reserves for each page, where that is news.
     pub(super) fn weigh(&mut self) -> anyhow::Result<()> {
-        let known = self.kernel.look(&self.options.paths, &self.facts.release);
+        let known = raised(|| self.kernel.look(&self.options.paths, &self.facts.release));
         memory::give_back();
         let Some(known) = known else { return Ok(()) };
-        self.emit(Event::now(Body::MaxStructPage(known)))?;
+        self.emit(Event::now(Body::MaxStructPage(known.clone())))?;
+        self.compare_kernel(&known)?;
         self.rearm()
     }
 

@@ -20,7 +20,7 @@ impl<W: Write> Pipeline<W> {
             runs: Vec::new(),
             events: BTreeMap::new(),
             last_events: Vec::new(),
-            regressions: Vec::new(),
+            regressions: self.baseline.standing(),
             journal: self.journal.health(),
             alerts: self.alerts.deliveries(),
         }

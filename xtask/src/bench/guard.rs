@@ -5,10 +5,13 @@
 
 use anyhow::{Context, Result};
 use guest::bench::{Measurement, Round, Setting, Work};
+use guest::bpf::empty;
+use guest::orders::Purpose;
+use guest::report::Report;
 use serde_json::{Value, json};
 
 use super::Findings;
-use crate::vm::counted::{self, Measured};
+use crate::vm::counted::{self, Place};
 use crate::{build_ebpf, setup};
 
 mod numbers;
@@ -38,12 +41,22 @@ const STORMS: [(&str, Work); 2] =
 /// Builds what it needs, boots the guest and judges what it measured.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
-    let measured = counted::run(build_ebpf::empty()?)?;
-    findings(&measured)
+    let object = build_ebpf::empty()?;
+    let mut measurements = Vec::new();
+    let place = counted::run(
+        Purpose::BenchGuard,
+        |base| Ok(base.with(empty::OBJECT, object)),
+        |report| {
+            if let Report::Measured(measurement) = report {
+                measurements.push(measurement.clone());
+            }
+        },
+    )?;
+    findings(&place, &measurements)
 }
 
-fn findings(measured: &Measured) -> Result<Findings> {
-    let of = |work, setting, value: &dyn Fn(u16, &Round) -> f64| numbers(&measured.measurements, work, setting, value);
+fn findings(place: &Place, measured: &[Measurement]) -> Result<Findings> {
+    let of = |work, setting, value: &dyn Fn(u16, &Round) -> f64| numbers(measured, work, setting, value);
     let mut on_hook = Vec::new();
     for (what, work, per, setting, budget) in ON_HOOK {
         let cost = |times, round: &Round| per.of(times, round);
@@ -57,22 +70,21 @@ fn findings(measured: &Measured) -> Result<Findings> {
         let (audit, enforce) = (each(Setting::Audit)?, each(Setting::EnforceOversize)?);
         storms.push(Storm { what, none, empty, audit, enforce });
     }
-    let head =
-        format!("instructions, in {} on kernel {}: the median of the rounds\n", measured.emulator, measured.release);
+    let head = format!("instructions, in {} on kernel {}: the median of the rounds\n", place.emulator, place.release);
     Ok(Findings {
         table: head + &rows::on_hook(&on_hook) + &rows::storms(&storms),
-        report: report(measured, &on_hook, &storms),
+        report: report(place, measured, &on_hook, &storms),
         missed: on_hook.iter().any(OnHook::is_missed),
     })
 }
 
-fn report(measured: &Measured, on_hook: &[OnHook], storms: &[Storm]) -> Value {
+fn report(place: &Place, measured: &[Measurement], on_hook: &[OnHook], storms: &[Storm]) -> Value {
     json!({
-        "kernel": measured.release,
-        "emulator": measured.emulator,
+        "kernel": place.release,
+        "emulator": place.emulator,
         "measurements": on_hook.iter().map(OnHook::json).collect::<Vec<_>>(),
         "storms": storms.iter().map(Storm::json).collect::<Vec<_>>(),
-        "rounds": measured.measurements,
+        "rounds": measured,
     })
 }
 

@@ -1,16 +1,14 @@
-//! A guest whose clock counts instructions: what `cargo xtask bench guard` measures in.
+//! A guest whose clock counts instructions: what `cargo xtask bench guard` and `bench agent` measure in.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use guest::bench::Measurement;
-use guest::bpf::empty;
 use guest::orders::{Orders, Purpose};
 use guest::report::Report;
 
-use super::initramfs::Base;
+pub(crate) use super::initramfs::Base;
 use super::kernel::{self, Found};
 use super::qemu::Qemu;
 use super::scenario::BENCH;
@@ -22,18 +20,20 @@ const LINE: &str = "6.12";
 /// How long the guest may take: a minute is usual.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// What was measured, and where.
-pub(crate) struct Measured {
+/// Where something was measured.
+pub(crate) struct Place {
     /// The kernel's release.
     pub(crate) release: String,
     /// The emulator, in words.
     pub(crate) emulator: String,
-    /// The measurements, in the order in which they were made.
-    pub(crate) measurements: Vec<Measurement>,
 }
 
-/// Boots the guest and takes what it reports; `empty` is the object of the program that does nothing.
-pub(crate) fn run(empty: PathBuf) -> Result<Measured> {
+/// Boots the guest for this purpose, with what `add` gives it besides, and hands over each of its reports.
+pub(crate) fn run(
+    purpose: Purpose,
+    add: impl FnOnce(Base) -> Result<Base>,
+    mut take: impl FnMut(&Report),
+) -> Result<Place> {
     let _lock = lock()?;
     let built = programs::build()?;
     let kernel = match kernel::provide(LINE)? {
@@ -48,21 +48,21 @@ pub(crate) fn run(empty: PathBuf) -> Result<Measured> {
         scenario: BENCH.name.to_owned(),
         filters: Vec::new(),
         test_limit_s: LIMIT.as_secs(),
-        purpose: Purpose::BenchGuard,
+        purpose,
     };
-    Base::new(&built)?.with(empty::OBJECT, empty).write(&kernel, None, &orders, &initramfs)?;
+    add(Base::new(&built)?)?.write(&kernel, None, &orders, &initramfs)?;
     let backends = backends(&kernel.line, &BENCH)?;
     let spinner = progress::spinner("measure in a virtual machine that counts instructions");
-    let mut measurements = Vec::new();
     let command = qemu.command(&kernel.image, &initramfs, &BENCH, &backends);
-    let outcome = session::run(command, LIMIT, |report| {
-        if let Report::Measured(measurement) = report {
-            measurements.push(measurement.clone());
-        }
-    });
+    let outcome = session::run(command, LIMIT, |report| take(report));
     spinner.finish_and_clear();
     fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;
     let outcome = outcome?;
     ensure!(outcome.failed == 0, "the guest failed: {}", outcome.broken.unwrap_or_default());
-    Ok(Measured { release: kernel.release, emulator: qemu.words(), measurements })
+    Ok(Place { release: kernel.release, emulator: qemu.words() })
+}
+
+/// A program of the host, for a guest.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    programs::of_host(name).with_context(|| format!("{name} is not installed"))
 }

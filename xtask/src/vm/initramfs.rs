@@ -39,7 +39,7 @@ enum Content {
 type Tree = BTreeMap<String, Content>;
 
 /// The part that is the same for every kernel: programs and libraries.
-pub(super) struct Base(Vec<(String, PathBuf)>);
+pub(crate) struct Base(Vec<(String, PathBuf)>);
 
 impl Base {
     /// Finds the host's programs and everything's libraries.
@@ -59,9 +59,16 @@ impl Base {
     }
 
     /// Adds a file of the host's.
-    pub(super) fn with(mut self, path: &str, file: PathBuf) -> Self {
+    pub(crate) fn with(mut self, path: &str, file: PathBuf) -> Self {
         self.0.push((in_guest(Path::new(path)), file));
         self
+    }
+
+    /// Adds a program of the host's, with the libraries that it needs.
+    pub(crate) fn with_program(mut self, path: &str, file: PathBuf) -> Result<Self> {
+        let libraries = programs::libraries([file.as_path()].into_iter())?;
+        self.0.extend(libraries.into_iter().map(|library| (in_guest(&library), library)));
+        Ok(self.with(path, file))
     }
 
     /// Writes the archive for one boot; `libnvdimm` takes the place of the kernel's own.

@@ -154,7 +154,11 @@ impl Watch {
                 self.deadline = now + POWER_OFF_LIMIT;
             }
             Report::Broken { why } => self.broken = Some(why.clone()),
-            Report::Output { .. } | Report::Totals { .. } | Report::Measured(_) | Report::Elsewhere { .. } => (),
+            Report::Output { .. }
+            | Report::Totals { .. }
+            | Report::Measured(_)
+            | Report::Agent(_)
+            | Report::Elsewhere { .. } => (),
         }
     }
 

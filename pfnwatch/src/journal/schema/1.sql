@@ -13,20 +13,18 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_time ON events (denied, time_us);
 
--- What was last seen of each namespace, and its last info block.
-CREATE TABLE namespaces (
+-- The last info block of each namespace.
+CREATE TABLE blocks (
     key TEXT PRIMARY KEY,           -- the namespace uuid; where it has none, its start address as 0x…
     namespace TEXT NOT NULL,
     namespace_uuid TEXT,
     start_address INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL,
-    seen TEXT,                      -- JSON: what it costs, under which kernel
-    last_seen_us INTEGER NOT NULL,
-    block BLOB,                     -- the 4096 bytes at 4 KiB into the namespace
-    block_origin TEXT,              -- read, made or met
-    block_seen_us INTEGER,
-    raw_since INTEGER NOT NULL DEFAULT 0,
-    destroyed INTEGER NOT NULL DEFAULT 0
+    seen_us INTEGER NOT NULL,
+    block BLOB NOT NULL,            -- the 4096 bytes at 4 KiB into the namespace
+    origin TEXT NOT NULL,           -- read, made or met
+    raw_since INTEGER NOT NULL,
+    destroyed INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- The kernel's facts for each boot; more than one row where libnvdimm was replaced meanwhile.
@@ -63,11 +61,11 @@ CREATE TABLE deliveries (
 ) STRICT;
 CREATE INDEX deliveries_by_time ON deliveries (next_try_us);
 
--- What namespaces cost, for `baseline`: one row for each room on the media.
+-- What was last seen of each namespace with a memmap on the media: one row for each room there.
 CREATE TABLE costs (
     start_address INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL,
     namespace_uuid TEXT,
-    json TEXT NOT NULL,             -- what it costs now, and the least that it ever did
+    json TEXT NOT NULL,             -- what it costs, under which kernel; the least that it ever did
     PRIMARY KEY (start_address, size_bytes)
 ) STRICT, WITHOUT ROWID;

@@ -1,4 +1,4 @@
-//! Boots, namespaces and alerts are remembered.
+//! Boots and alerts are remembered.
 
 use std::collections::BTreeMap;
 
@@ -31,21 +31,6 @@ fn boots_are_known_by_boot_and_module() {
     drop(journal);
     let known = BootRow { first_seen: at(10), ..later };
     assert_eq!(Journal::open(settings).boots().unwrap(), [known, other_module]);
-}
-
-#[test]
-fn namespaces_are_known_by_uuid_or_address() {
-    let (_folder, settings) = place();
-    let mut journal = Journal::open(settings);
-    let (labelled, legacy) = (namespace(1), namespace(0));
-    journal.remember_namespace(&labelled).unwrap();
-    journal.remember_namespace(&legacy).unwrap();
-    let moved = NamespaceRow { start_address: 4 << 30, namespace: "namespace7.0".to_owned(), ..labelled };
-    journal.remember_namespace(&moved).unwrap();
-    let other_legacy = NamespaceRow { start_address: 5 << 30, ..legacy.clone() };
-    journal.remember_namespace(&other_legacy).unwrap();
-    // By their addresses as SQLite orders them, of which those with the highest bit come first.
-    assert_eq!(journal.namespaces().unwrap(), [legacy, moved, other_legacy]);
 }
 
 #[test]

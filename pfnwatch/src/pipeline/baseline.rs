@@ -1,0 +1,48 @@
+//! What costs more than it did, told as it is learned.
+
+use std::{io::Write, time::SystemTime};
+
+use super::Pipeline;
+use crate::{
+    event::{Body, Event, MaxStructPageKnown},
+    journal::BootRow,
+    kernel::boot,
+    survey::Survey,
+};
+
+impl<W: Write> Pipeline<W> {
+    /// Holds the running kernel against those before it.
+    pub(super) fn compare_kernel(&mut self, known: &MaxStructPageKnown) -> anyhow::Result<()> {
+        // Without the boot's own number it cannot be told from the others.
+        let Some(boot_id) = boot::id(&self.options.paths) else { return Ok(()) };
+        let now = SystemTime::now();
+        let boot = BootRow {
+            boot_id,
+            module_build_id: boot::libnvdimm_build_id(&self.options.paths),
+            release: self.facts.release.clone(),
+            struct_page_size: self.facts.struct_page_size,
+            max_struct_page_size: known.max_struct_page_size_bytes,
+            evidence: known.evidence.clone(),
+            first_seen: now,
+            last_seen: now,
+        };
+        let told = self.baseline.kernel(&mut self.journal, boot);
+        self.tell(told)
+    }
+
+    /// Holds all namespaces against what they cost before.
+    pub(super) fn compare_all(&mut self, survey: &Survey) -> anyhow::Result<()> {
+        let told = self.baseline.survey(&mut self.journal, survey);
+        self.tell(told)
+    }
+
+    /// Holds a namespace against what it cost before, where the event is about one.
+    pub(super) fn compare(&mut self, event: &Event) -> anyhow::Result<()> {
+        let told = self.baseline.event(&mut self.journal, event);
+        self.tell(told)
+    }
+
+    fn tell(&mut self, told: impl IntoIterator<Item = Body>) -> anyhow::Result<()> {
+        told.into_iter().try_for_each(|body| self.emit(Event::now(body)))
+    }
+}

@@ -1,0 +1,82 @@
+//! What the agent does not need it gives up once it is attached; what comes later works all the same.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use guest::agent::says;
+use guest::creation::{self, Map, Mode, Prepared, Wanted};
+use guest::guard::{self, Guard};
+use guest::policy::{Policy, Stance};
+use guest::{modules, regions};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// CAP_BPF (include/uapi/linux/capability.h).
+const AT_REST: u64 = 1 << 39;
+/// With CAP_DAC_READ_SEARCH, CAP_SYS_RAWIO, CAP_SYS_ADMIN, CAP_SYSLOG and CAP_PERFMON.
+const PERMITTED: u64 = AT_REST | 1 << 2 | 1 << 17 | 1 << 21 | 1 << 34 | 1 << 38;
+
+/// Holds the agent's privileges against what it should have while it watches.
+fn watches_with_little(agent: &Guard) -> Result<()> {
+    let file = format!("/proc/{}/status", agent.pid()?);
+    let status = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(":\t"));
+    let wanted = [
+        ("CapEff", AT_REST),
+        ("CapPrm", PERMITTED),
+        ("CapBnd", PERMITTED),
+        ("CapInh", 0),
+        ("CapAmb", 0),
+        ("NoNewPrivs", 1),
+    ];
+    for (key, wanted) in wanted {
+        let found = value(key).and_then(|text| u64::from_str_radix(text, 16).ok());
+        ensure!(found == Some(wanted), "{key}: {found:x?}, and not {wanted:x}");
+    }
+    // What it needs for a while it takes up in the only thread that it has.
+    ensure!(value("Threads") == Some("1"), "{} threads", value("Threads").unwrap_or_default());
+    Ok(())
+}
+
+fn oversize() -> Result<Prepared> {
+    let (region, size_bytes) = (regions::find()?.first, 512 << 20);
+    creation::prepare(&Wanted { region, size_bytes, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 << 20 })
+}
+
+#[test]
+fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
+    regions::fresh()?;
+    let mut agent = Guard::start(&Policy::strict(Stance::Enforce).hold())?;
+    watches_with_little(&agent)?;
+
+    modules::unload_stack()?;
+    agent.event("that it is blind", LIMIT, |event| says(event, "event", "blind").then_some(()))?;
+    modules::load_stack()?;
+    agent.armed().context("libnvdimm was loaded anew")?;
+    let evidence = guard::status()?["max_struct_page"]["evidence"].clone();
+    ensure!(evidence.to_string().contains("as it runs"), "neither symbols nor code were read: {evidence}");
+    let prepared = oversize()?;
+    let denial = agent.denies(&prepared)?;
+    ensure!(denial["cgroup"].is_string(), "the cgroup's path is not told: {denial}");
+    watches_with_little(&agent)?;
+
+    guard::succeed(&["guard", "release"])?;
+    ensure!(fs::read_dir("/sys/fs/bpf")?.next().is_none(), "pins are left");
+    agent.stance(Stance::Audit)?;
+    agent.passes(&prepared)?;
+
+    // The guard is not to hold any more: the programs are loaded anew.
+    Policy::strict(Stance::Enforce).write()?;
+    agent.signal(Signal::SIGHUP)?;
+    agent.event("the policy of the file", LIMIT, |event| {
+        (says(event, "event", "policy_loaded") && event["file"] != Value::Null && event["number"].as_u64() > Some(1))
+            .then_some(())
+    })?;
+    agent.armed().context("the configuration was read anew")?;
+    let effective = guard::status()?;
+    ensure!(effective["enforcement_effective"] == true, "it does not prove that it fires: {effective}");
+    watches_with_little(&agent)
+}

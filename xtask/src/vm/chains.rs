@@ -1,0 +1,226 @@
+//! Guests side by side. One under emulation keeps about one processor busy, however many it has: a test waits more than it
+//! computes. So as many run at a time as there are processors and memory for, each in its own folder and with its own files.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use guest::orders::{Orders, Purpose};
+use guest::report::Report;
+use guest::scope;
+
+use super::initramfs::Base;
+use super::kernel::Kernel;
+use super::qemu::Qemu;
+use super::scenario::{self, On, Scenario};
+use super::variant::Variants;
+use super::{Tally, backends, home, session};
+
+/// How long one guest may run in all.
+const GUEST_LIMIT: Duration = Duration::from_secs(20 * 60);
+/// How long one test may take.
+const TEST_LIMIT_S: u64 = 180;
+/// What a guest takes of memory: its own, and its NVDIMMs as far as they are written.
+const GUEST_BYTES: u64 = 4 << 30;
+/// More have never been tried.
+const MOST_AT_ONCE: usize = 4;
+
+/// How many guests this host can run at a time.
+pub(super) fn guests_at_once() -> usize {
+    let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_bytes(&text)).unwrap_or(0);
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let fitting = usize::try_from(available / GUEST_BYTES).unwrap_or(MOST_AT_ONCE);
+    processors.min(fitting).clamp(1, MOST_AT_ONCE)
+}
+
+/// `MemAvailable:   22954840 kB`
+fn available_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// A kernel line with all that it has to boot.
+pub(super) struct Line {
+    /// Debian's kernel.
+    pub(super) kernel: Kernel,
+    /// The same with other builds of libnvdimm, where tests ask for it.
+    pub(super) variants: Option<Variants>,
+}
+
+/// Guests that are to run one after the other: each but the first goes on with what the one before it has left.
+pub(super) struct Chain<'a>(Vec<Machine<'a>>);
+
+/// One guest to be.
+struct Machine<'a> {
+    kernel: &'a Kernel,
+    /// What takes the place of the kernel's own module.
+    libnvdimm: Option<PathBuf>,
+    scenario: &'static Scenario,
+}
+
+impl Line {
+    /// The machines that are wanted of this line.
+    pub(super) fn chains(&self, run: &Run) -> Vec<Chain<'_>> {
+        let mut chains: Vec<Chain<'_>> = Vec::new();
+        for scenario in scenario::ALL.iter().filter(|it| it.is_for(&self.kernel.line) && run.wants(it)) {
+            let Some(machine) = self.machine(scenario) else { continue };
+            let before = |chain: &&mut Chain<'_>| chain.0.last().map(|last| last.scenario.name) == scenario.continues;
+            match chains.iter_mut().find(before).filter(|_| scenario.continues.is_some()) {
+                Some(chain) => chain.0.push(machine),
+                None => chains.push(Chain(vec![machine])),
+            }
+        }
+        chains
+    }
+
+    /// None where its libnvdimm could not be built: that was told.
+    fn machine(&self, scenario: &'static Scenario) -> Option<Machine<'_>> {
+        match scenario.kernel {
+            On::Debian => Some(Machine { kernel: &self.kernel, libnvdimm: None, scenario }),
+            On::Rebuilt(_, variant) => {
+                let variants = self.variants.as_ref()?;
+                Some(Machine { kernel: &variants.kernel, libnvdimm: Some(variants.module(variant)), scenario })
+            }
+        }
+    }
+}
+
+impl Machine<'_> {
+    /// As it stands before each of its lines: `6.12`, or `6.1 max128`.
+    fn label(&self) -> String {
+        match self.scenario.name {
+            scope::USUAL => self.kernel.line.clone(),
+            name => format!("{} {name}", self.kernel.line),
+        }
+    }
+}
+
+/// What all guests of a run have in common.
+pub(super) struct Run {
+    base: Base,
+    /// The names of all tests.
+    tests: Vec<String>,
+    pub(super) filter: Vec<String>,
+}
+
+impl Run {
+    /// Of these programs, tests and words of tests.
+    pub(super) fn new(base: Base, tests: Vec<String>, filter: Vec<String>) -> Self {
+        Self { base, tests, filter }
+    }
+
+    /// Whether a test that was asked for is to be run on this machine.
+    pub(super) fn wants(&self, machine: &Scenario) -> bool {
+        let orders = self.orders("", machine);
+        self.tests.iter().any(|test| orders.wants(test) && scope::of(test).scenario == machine.name)
+    }
+
+    /// How many tests run in these guests.
+    pub(super) fn tests_of(&self, chain: &Chain<'_>) -> usize {
+        let tests = |machine: &Machine<'_>| {
+            let (line, orders) = (&machine.kernel.line, self.orders(&machine.kernel.line, machine.scenario));
+            let here = |test: &&String| {
+                let scope = scope::of(test);
+                orders.wants(test) && scope.scenario == machine.scenario.name && scope.lines.contain(line)
+            };
+            self.tests.iter().filter(here).count()
+        };
+        chain.0.iter().map(tests).sum()
+    }
+
+    /// Boots them all, so many at a time, in their order.
+    pub(super) fn boot_all(&self, chains: Vec<Chain<'_>>, at_once: usize, qemu: &Qemu) -> Result<Tally> {
+        let waiting = Mutex::new(VecDeque::from(chains));
+        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let work = || {
+            let mut tally = Tally::default();
+            while let Some(chain) = next() {
+                for machine in &chain.0 {
+                    self.boot(machine, qemu, &mut tally)?;
+                }
+            }
+            anyhow::Ok(tally)
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+            let mut tally = Tally::default();
+            for worker in workers {
+                tally.add(worker.join().map_err(|_| anyhow!("a guest's thread ended badly"))??);
+            }
+            Ok(tally)
+        })
+    }
+
+    fn orders(&self, line: &str, machine: &Scenario) -> Orders {
+        Orders {
+            line: line.to_owned(),
+            scenario: machine.name.to_owned(),
+            filters: self.filter.clone(),
+            test_limit_s: TEST_LIMIT_S,
+            purpose: Purpose::Tests,
+        }
+    }
+
+    fn boot(&self, machine: &Machine<'_>, qemu: &Qemu, tally: &mut Tally) -> Result<()> {
+        let (kernel, scenario, label) = (machine.kernel, machine.scenario, machine.label());
+        println!("{label:>5}  boots   kernel {}, machine {}", kernel.release, scenario.name);
+        let start = Instant::now();
+        let home = home(&kernel.line, scenario.name)?;
+        let initramfs = home.join("initramfs.cpio");
+        let orders = self.orders(&kernel.line, scenario);
+        self.base.write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
+        let backends = backends(&kernel.line, scenario)?;
+        let command = qemu.command(&kernel.image, &initramfs, scenario, &backends);
+        let outcome = session::run(command, GUEST_LIMIT, |report| show(&label, report))?;
+        if let Some(why) = &outcome.broken {
+            println!("{label:>5}  FAILED  the guest: {why}");
+        }
+        let seconds = start.elapsed().as_secs();
+        println!("{label:>5}  ended   {} passed, {} failed, in {seconds} s", outcome.passed, outcome.failed);
+        tally.passed += outcome.passed;
+        tally.failed += outcome.failed;
+        // What a test wrote there takes room, and serves nobody but a scenario that goes on with it.
+        let kept = scenario::ALL.iter().any(|other| other.continues == Some(scenario.name) && self.wants(other));
+        for file in backends.iter().filter(|_| !kept).chain([&initramfs]) {
+            let _ = fs::remove_file(file);
+        }
+        Ok(())
+    }
+}
+
+fn show(guest: &str, report: &Report) {
+    let seconds = |ms: &u64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
+    match report {
+        Report::Passed { name, duration_ms } => println!("{guest:>5}  ok      {name}  {}", seconds(duration_ms)),
+        Report::Failed { name, duration_ms, why } => {
+            println!("{guest:>5}  FAILED  {name}  {}: {why}", seconds(duration_ms));
+        }
+        Report::Output { line } => println!("{guest:>5}  |  {line}"),
+        Report::Elsewhere { name, lines } => println!("{guest:>5}  -       {name}  counts on {lines}"),
+        Report::Ready { .. }
+        | Report::Started { .. }
+        | Report::Broken { .. }
+        | Report::Totals { .. }
+        | Report::Measured(_)
+        | Report::Agent(_)
+        | Report::Verdict { .. } => (),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_as_there_is_memory_for() {
+        let text = "MemTotal:       24000000 kB\nMemAvailable:   22954840 kB\nBuffers:  1 kB\n";
+        assert_eq!(available_bytes(text), Some(22_954_840 * 1024));
+        assert_eq!(available_bytes("MemTotal: 1 kB\n"), None);
+        assert!((1..=MOST_AT_ONCE).contains(&guests_at_once()));
+    }
+}
