@@ -92,7 +92,7 @@ fn what_was_told_before_a_kill_is_in_it_once() -> Result<()> {
     while kills < KILLS && begun.elapsed() < KILLING {
         let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
         // From before the first event to the midst of the stream: what a clock says in nanoseconds is random enough.
-        let odd = u64::from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.subsec_nanos() / 1000);
+        let odd = u64::from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.subsec_micros());
         if kills % 8 != 0 {
             agent.ready()?;
         }
