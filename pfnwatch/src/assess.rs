@@ -37,6 +37,19 @@ pub enum Verdict {
     Unknown,
 }
 
+impl Verdict {
+    /// As JSON and metrics have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Oversize => "oversize",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// Where the numbers came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -49,6 +62,19 @@ pub enum Evidence {
     Sysfs,
     /// The sizes in sysfs: reservation and end_trunc are known in sum, and told apart by the formula.
     Inferred,
+}
+
+impl Evidence {
+    /// As JSON and metrics have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Observed => "observed",
+            Self::InfoBlock => "info_block",
+            Self::Sysfs => "sysfs",
+            Self::Inferred => "inferred",
+        }
+    }
 }
 
 /// Bytes of one namespace; `None` is "not known".

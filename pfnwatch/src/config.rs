@@ -4,6 +4,7 @@ mod alerts;
 mod exemptions;
 mod journal;
 mod thresholds;
+mod web;
 
 use std::{
     fs,
@@ -11,7 +12,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     alerts::AlertsPolicy,
@@ -20,6 +23,8 @@ use crate::{
     journal::Settings as JournalSettings,
     policy::{Exemption, Mode, OnAgentExit, Policy},
 };
+
+pub use web::WebConfig;
 
 use alerts::AlertsConfig;
 use journal::JournalConfig;
@@ -45,7 +50,17 @@ pub struct Config {
     thresholds: ThresholdsConfig,
     #[serde(deserialize_with = "exemptions::list")]
     exemptions: Vec<Exemption>,
+    web: WebConfig,
     alerts: AlertsConfig,
+}
+
+/// A configuration as it was read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// The first 16 digits of its text's SHA-256: what `sha256sum` prints of the file.
+    pub hash: String,
 }
 
 /// What the guard does.
@@ -80,11 +95,21 @@ impl ConfigArgs {
     /// # Errors
     /// The file cannot be read, or says something that makes no sense: exit code 2.
     pub fn read(&self) -> anyhow::Result<Config> {
-        match &self.config {
-            Some(path) => Config::read(path),
-            None if Path::new(USUAL).try_exists().is_ok_and(|there| !there) => Ok(Config::default()),
-            None => Config::read(Path::new(USUAL)),
-        }
+        self.load().map(|loaded| loaded.config)
+    }
+
+    /// The same, with what tells one text from another.
+    ///
+    /// # Errors
+    /// As [`ConfigArgs::read`].
+    pub fn load(&self) -> anyhow::Result<Loaded> {
+        let usual = Path::new(USUAL);
+        let absent = self.config.is_none() && usual.try_exists().is_ok_and(|there| !there);
+        let path = (!absent).then(|| self.path());
+        let text = path.map(text_of).transpose()?.unwrap_or_default();
+        let config = Config::parse(&text)
+            .with_context(|| Because::usage(format!("the configuration {}", self.path().display())))?;
+        Ok(Loaded { config, hash: short_hash(&text) })
     }
 }
 
@@ -108,9 +133,8 @@ impl Config {
     /// # Errors
     /// It cannot be read, or says something that makes no sense: exit code 2.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let shown = path.display();
-        let text = fs::read_to_string(path).with_context(|| format!("the configuration {shown} cannot be read"))?;
-        Self::parse(&text).with_context(|| Because::usage(format!("the configuration {shown}")))
+        let text = text_of(path)?;
+        Self::parse(&text).with_context(|| Because::usage(format!("the configuration {}", path.display())))
     }
 
     /// Takes a whole configuration, or none of it.
@@ -125,6 +149,12 @@ impl Config {
     #[must_use]
     pub fn thresholds(&self) -> Thresholds {
         self.thresholds.clone().into()
+    }
+
+    /// Where the web server listens.
+    #[must_use]
+    pub const fn web(&self) -> &WebConfig {
+        &self.web
     }
 
     /// Who is told by the agent itself what is wrong.
@@ -145,6 +175,16 @@ impl Config {
         let GuardConfig { mode, on_agent_exit } = self.guard;
         Policy { mode, thresholds: self.thresholds(), on_agent_exit, exemptions: self.exemptions.clone() }
     }
+}
+
+fn text_of(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("the configuration {} cannot be read", path.display()))
+}
+
+fn short_hash(text: &str) -> String {
+    let mut hash = HEXLOWER.encode(&Sha256::digest(text));
+    hash.truncate(16);
+    hash
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod capacity;
 mod found;
 mod guard;
 mod judged;
+mod kind;
 mod setup;
 
 use std::{

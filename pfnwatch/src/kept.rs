@@ -4,6 +4,7 @@
 //! A namespace is known by its start address: `ndctl create-namespace --reconfig` gives it another namespace uuid, and
 //! libnvdimm hands names out again.
 
+mod block;
 pub mod put_back;
 #[cfg(test)]
 mod tests;
@@ -13,82 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use pfnwatch_common::{InfoBlock, superblock};
 use uuid::Uuid;
 
+use self::block::Held;
+pub use self::block::KeptBlock;
 use crate::event::{Block, Body, Event, Judged, Namespace, Origin, Probe, ProbeResult, Replaced, SetUp, Time};
 
 /// For so many namespaces a block is kept. A block that a kernel made takes some 300 bytes.
 pub const MOST: usize = 4096;
-
-/// An info block that was seen on a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptBlock {
-    /// The namespace, as it was named when the block was last seen.
-    pub namespace: Namespace,
-    /// How the block is known.
-    pub origin: Origin,
-    /// When it was last seen.
-    pub last_seen: Time,
-    /// Whether the namespace was enabled raw since, so that anybody may have written over the block.
-    pub raw_since: bool,
-    /// Whether the namespace was destroyed since.
-    pub destroyed: bool,
-    held: Held,
-}
-
-/// A block. Kernels and ndctl leave everything behind the fields zero, and then the fields say all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Held {
-    Fields(InfoBlock),
-    Whole(InfoBlock, Box<[u8; superblock::SIZE]>),
-}
-
-impl KeptBlock {
-    /// A block as it lay on the media; none where it is no info block, or not this namespace's.
-    #[must_use]
-    pub fn new(
-        namespace: Namespace,
-        bytes: Box<[u8; superblock::SIZE]>,
-        origin: Origin,
-        last_seen: Time,
-    ) -> Option<Self> {
-        let block = InfoBlock::from_block(bytes.as_slice()).ok()?;
-        let owner = namespace.namespace_uuid.unwrap_or_default();
-        if block.parent_uuid != owner.into_bytes() {
-            return None;
-        }
-        let held = if block.encode() == *bytes { Held::Fields(block) } else { Held::Whole(block, bytes) };
-        Some(Self { namespace, origin, last_seen, raw_since: false, destroyed: false, held })
-    }
-
-    /// Whether this is the block of a namespace by its name, its namespace uuid, its block uuid or its start address
-    /// (`0x…`).
-    #[must_use]
-    pub fn is_of(&self, which: &str) -> bool {
-        let address = which.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        let uuid = Uuid::try_parse(which).ok();
-        self.namespace.namespace == which
-            || address == Some(self.namespace.start_address)
-            || uuid.is_some_and(|uuid| {
-                self.namespace.namespace_uuid == Some(uuid) || self.block().uuid == *uuid.as_bytes()
-            })
-    }
-
-    /// What it says.
-    #[must_use]
-    pub const fn block(&self) -> &InfoBlock {
-        match &self.held {
-            Held::Fields(block) | Held::Whole(block, _) => block,
-        }
-    }
-
-    /// Its 4 KiB as they lay on the media.
-    #[must_use]
-    pub fn bytes(&self) -> Box<[u8; superblock::SIZE]> {
-        match &self.held {
-            Held::Fields(block) => Box::new(block.encode()),
-            Held::Whole(_, bytes) => bytes.clone(),
-        }
-    }
-}
 
 /// The last block of each namespace.
 #[derive(Debug, Default)]
@@ -171,6 +102,12 @@ impl Kept {
     /// The journal has nothing any more.
     pub fn all_are_news(&mut self) {
         self.news = self.blocks.keys().copied().collect();
+    }
+
+    /// The block of the namespace that starts at this address.
+    #[must_use]
+    pub fn at(&self, start_address: u64) -> Option<&KeptBlock> {
+        self.blocks.get(&start_address)
     }
 
     /// How many blocks are kept.
@@ -292,13 +229,5 @@ impl Kept {
             still_there,
             put_back,
         })
-    }
-}
-
-impl KeptBlock {
-    /// Whether the fields of another one are the same, but for what a kernel fills in.
-    fn agrees(&self, other: &Self) -> bool {
-        let plain = |block: &InfoBlock| InfoBlock { page_struct_size: 0, ..*block };
-        plain(self.block()) == plain(other.block())
     }
 }

@@ -30,6 +30,7 @@ pub mod kernel;
 pub mod kernel_watch;
 pub mod labels;
 pub mod memory;
+pub mod metrics;
 pub mod module_watch;
 pub mod observation;
 pub mod paths;
@@ -47,6 +48,15 @@ pub mod terminal;
 pub mod units;
 pub mod verdicts;
 pub mod view;
+pub mod web;
+
+#[cfg(test)]
+extern crate self as pfnwatch;
+
+/// Made-up agents, shared with the tests that run real programs on what is made of them.
+#[cfg(test)]
+#[path = "../tests/support/view.rs"]
+mod made_up;
 
 /// Made-up hosts, shared with the tests of the built binary and with `cargo xtask bench scan`.
 #[cfg(test)]

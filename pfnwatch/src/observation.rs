@@ -23,7 +23,7 @@ use crate::{
         pins::Pins,
         plan::plan,
     },
-    config::ConfigArgs,
+    config::{ConfigArgs, WebConfig},
     event::{Lost, ProgramState},
     exit::Because,
     kernel::{
@@ -33,6 +33,7 @@ use crate::{
     paths::Paths,
     readiness::readable,
     source::Source,
+    view::Runs,
 };
 
 /// How to observe.
@@ -48,6 +49,10 @@ pub struct Options {
     pub debug: bool,
     /// Where the configuration is read again.
     pub config: ConfigArgs,
+    /// What tells the configuration in force from another: [`Loaded::hash`](crate::config::Loaded).
+    pub config_hash: String,
+    /// Where the web server listens.
+    pub web: WebConfig,
     /// Where the control socket is.
     pub control_socket: PathBuf,
     /// How often the guard is made to prove that it fires.
@@ -156,6 +161,12 @@ impl Observation {
     /// It is not in the kernel.
     pub fn run_count(&self, program: &str) -> anyhow::Result<u64> {
         self.links.as_ref().context("the programs are detached")?.run_count(program)
+    }
+
+    /// What the programs that are loaded have cost while the kernel counted.
+    pub fn runs(&self) -> Vec<Runs> {
+        let Some(links) = &self.links else { return Vec::new() };
+        self.programs.iter().filter_map(|state| links.runs(&state.program).ok()).collect()
     }
 
     /// What the counters stand at.

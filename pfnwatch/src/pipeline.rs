@@ -44,6 +44,7 @@ use crate::{
     privileges,
     shutdown::Shutdown,
     sinks::log::Log,
+    web::Web,
 };
 
 /// How often the counters and the presence of libnvdimm are looked at without any occasion.
@@ -62,9 +63,11 @@ pub struct Pipeline<W> {
     guard: Guard,
     aftermath: Aftermath,
     kept: Kept,
+    seen: view::Seen,
+    web: Web,
     journal: Journal,
-    alerts: alerts::Alerts,
     baseline: BaselineWatch,
+    alerts: alerts::Alerts,
     /// Events that nobody was told of yet.
     queue: Vec<Event>,
     /// Blocks that were told of: the namespace's start and the block's uuid.
@@ -123,6 +126,7 @@ impl<W: Write> Pipeline<W> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts)?;
         let baseline = BaselineWatch::new(&mut journal, &facts.release, facts.page_size);
+        let web = Web::new(options.web.clone());
         Ok(Self {
             options,
             facts,
@@ -135,6 +139,8 @@ impl<W: Write> Pipeline<W> {
             guard,
             aftermath: Aftermath::default(),
             kept: Kept::default(),
+            seen: view::Seen::default(),
+            web,
             journal,
             baseline,
             queue: Vec::new(),
@@ -175,6 +181,7 @@ impl<W: Write> Pipeline<W> {
         self.look()?;
         self.check_journal()?;
         self.configure_alerts(self.options.alerts.clone());
+        self.web.listen();
         if let Err(error) = privileges::lay_down() {
             tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
         }
@@ -201,9 +208,11 @@ impl<W: Write> Pipeline<W> {
                     self.look()?;
                     self.check_journal()?;
                     self.end_exemptions()?;
+                    self.web.tend();
                     self.check_alerts();
                 }
                 _ = prove.tick() => self.prove()?,
+                call = self.web.next() => self.show(call)?,
                 due = self.alerts.next() => self.heed_alerts(due),
                 // The last: a flood of them must not hold off what people ask.
                 records = records(self.observation.as_mut(), &mut batch) => {
@@ -226,6 +235,7 @@ impl<W: Write> Pipeline<W> {
         if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
+        self.seen.note(&event);
         self.alerts.stir(&event);
         self.queue.push(event);
         self.publish_if_many()

@@ -35,6 +35,22 @@ pub struct View {
     pub alerts: Vec<Deliveries>,
 }
 
+impl View {
+    /// Whether the agent does all that it can on this host: the programs are attached and the inventory is read, or there
+    /// is no persistent memory yet.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn ready(&self) -> Result<(), String> {
+        let agent = &self.status.agent;
+        match &self.survey {
+            _ if !agent.ready => Err(agent.reason.clone().unwrap_or_else(|| "it does not observe".to_owned())),
+            Err(problem) => Err(format!("the namespaces cannot be read: {problem}")),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
 /// What a program has cost since it was loaded, for as long as the kernel counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runs {

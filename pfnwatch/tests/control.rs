@@ -103,6 +103,36 @@ fn a_status_of_enforce_without_effect_ends_with_4() {
 }
 
 #[test]
+fn a_status_says_what_is_not_as_it_should_be() {
+    let agent = Agent::start();
+    let said = text(&ask(&agent, &["status"]));
+    for part in [
+        "(1h 1m 1s), on Linux 6.1.0",
+        "3 MiB of its own, 6 MiB of files",
+        "1 of 2 programs attached",
+        "uuid_store IS NOT ATTACHED: no such function",
+        "7 received, MISSED: 2 records lost",
+        "2026-01-02T03:04:05Z BLIND    reason 2",
+        "no file: the defaults (e3b0c44298fc1c14)",
+        "http://127.0.0.1:9464/",
+        "exempt is the region that starts at 0x100000000 (a box that is gone): there is no such region on this host now",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let json = json(&ask(&agent, &["status", "--format", "json"]));
+    for (pointer, expected) in [
+        ("/agent/memory/anonymous_bytes", 3 << 20),
+        ("/agent/uptime_seconds", 3661),
+        ("/records/received", 7),
+        ("/records/lost", 2),
+    ] {
+        assert_eq!(json.pointer(pointer), Some(&Value::from(expected)), "{pointer}: {json:#}");
+    }
+    assert_eq!(json["exemptions_left_out"][0]["subject"]["region_start"], "0x100000000");
+    assert_eq!(json["programs"][1]["attached"], false);
+}
+
+#[test]
 fn the_glass_is_broken_and_mended() {
     let agent = Agent::start();
     Tree::new(agent.folder()).unwrap().region(0, 4 << 30, 64 << 30).unwrap();

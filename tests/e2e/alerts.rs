@@ -69,7 +69,7 @@ fn start() -> Result<Agent> {
 
 fn standing() -> Result<Vec<Value>> {
     let list = report(3, &["alerts", "list", "--control-socket", SOCKET])?;
-    Ok(list["standing"].as_array().cloned().unwrap_or_default())
+    Ok(list.get("standing").and_then(Value::as_array).cloned().unwrap_or_default())
 }
 
 #[test]

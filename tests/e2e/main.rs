@@ -27,3 +27,4 @@ mod reload;
 mod reservation;
 mod seen;
 mod told;
+mod web;

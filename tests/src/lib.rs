@@ -31,3 +31,4 @@ pub mod scope;
 pub mod storm;
 pub mod sysfs;
 pub mod wait;
+pub mod web;

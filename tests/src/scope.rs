@@ -109,6 +109,7 @@ pub const TABLE: &[Scope] = &[
     observing("refusal::"),
     observing("reload::"),
     Scope { prefix: "told::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    only("web::", "6.12"),
     observing("host::doctor_finds"),
     Scope { prefix: "host::", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "host::doctor_names", lines: Lines::Blind, scenario: USUAL },

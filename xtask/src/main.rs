@@ -19,6 +19,7 @@ mod test;
 mod tidy;
 mod toolchain;
 mod vm;
+mod web;
 
 /// The project's own commands. Each installs first what it needs and does not find.
 #[derive(Parser)]
@@ -57,6 +58,12 @@ enum Command {
     /// is what pfnwatch says there.
     #[command(after_help = "Example: cargo xtask demo")]
     Demo,
+    /// Look at the agent's web page in Chromium, and scrape its metrics with Prometheus
+    ///
+    /// Installs Chromium where it is missing, as `setup` does with other Debian packages, and leaves screenshots under
+    /// target/screenshots.
+    #[command(after_help = "Example: cargo xtask web")]
+    Web,
     /// Try alerts against a real Alertmanager, which is fetched and not installed
     #[command(after_help = "Example: cargo xtask alerts")]
     Alerts,
@@ -104,6 +111,12 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::for_vm()?;
             build(true)?;
             vm::demo::run()?;
+        }
+        Command::Web => {
+            setup::for_build()?;
+            build_ebpf::run()?;
+            web::run().0?;
+            println!("screenshots are in {}", web::screenshots().display());
         }
         Command::Alerts => {
             setup::for_build()?;

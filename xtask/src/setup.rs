@@ -29,6 +29,11 @@ pub(crate) fn for_bench_agent() -> Result<()> {
     if host::has("bpftrace") { Ok(()) } else { host::install(&["bpftrace"], None) }
 }
 
+/// What the tests of the web page need: a browser.
+pub(crate) fn for_web() -> Result<()> {
+    host::ensure_package("chromium", "chromium")
+}
+
 /// What the VM tests need besides: QEMU, ndctl and some tools of the host.
 pub(crate) fn for_vm() -> Result<()> {
     // bpf-linker keeps the processors busy for minutes, the rest waits for the network.

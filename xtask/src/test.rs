@@ -13,6 +13,7 @@ mod stage;
 mod table;
 mod unit;
 mod vms;
+mod web;
 
 use stage::{Counts, Stage};
 
@@ -51,6 +52,7 @@ fn stages(quick: bool) -> Vec<Stage> {
     stages.push(Stage::counted("unit tests", 600, unit::run).after(&[OBJECT]));
     if !quick {
         stages.push(Stage::counted("fuzzing", 600, fuzzing::run).after(&[SETUP, OBJECT]));
+        stages.push(Stage::counted("web page and metrics", 300, web::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("alerts, Alertmanager", 120, alerts::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::check(AGENT, 480, || build_ebpf::agent(true)).after(&[OBJECT]));
         stages.push(vms::stage().after(&[SETUP, AGENT]));

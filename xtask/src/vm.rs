@@ -23,7 +23,7 @@ mod initramfs;
 mod kernel;
 mod kernel_files;
 mod modules;
-mod programs;
+pub(crate) mod programs;
 mod qemu;
 mod scenario;
 mod session;

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use aya::sys::{Stats, enable_stats};
 
 use super::attach::Links;
+use crate::view::Runs;
 
 /// The kernel counts for as long as what this gives lives.
 ///
@@ -21,7 +22,17 @@ impl Links {
     /// # Errors
     /// There is no such program in the kernel.
     pub fn run_count(&self, program: &str) -> anyhow::Result<u64> {
-        let program = self.ebpf.program(program).with_context(|| format!("the object has no program {program}"))?;
-        Ok(program.info().context("the program is not in the kernel")?.run_count())
+        self.runs(program).map(|runs| runs.count)
+    }
+
+    /// How often it ran, and for how long, while counting was on.
+    ///
+    /// # Errors
+    /// There is no such program in the kernel.
+    pub fn runs(&self, name: &str) -> anyhow::Result<Runs> {
+        let program = self.ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
+        let info = program.info().context("the program is not in the kernel")?;
+        let time_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
+        Ok(Runs { program: name.to_owned(), count: info.run_count(), time_ns })
     }
 }

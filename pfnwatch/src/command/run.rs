@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     bpf::attach::ask_features,
-    config::ConfigArgs,
+    config::{ConfigArgs, Loaded},
     control::SocketArgs,
     exit::{Because, Exit},
     journal::{Journal, JournalArgs},
@@ -103,7 +103,7 @@ fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let config = args.config.read()?;
+    let Loaded { config, hash } = args.config.load()?;
     let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
     // Read once, for the facts and for the first attachment, and then given back.
@@ -118,6 +118,8 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         ring_bytes: args.ring_size,
         debug: args.debug_ebpf,
         config: args.config.clone(),
+        config_hash: hash,
+        web: config.web().clone(),
         control_socket: args.control.path.clone(),
         prove_every: args.prove_every,
         known_blocks: args.known_blocks,

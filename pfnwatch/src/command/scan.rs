@@ -2,7 +2,6 @@
 
 mod against;
 mod csv;
-mod prom;
 mod report;
 mod table;
 #[cfg(test)]
@@ -26,6 +25,7 @@ use crate::{
     assess::{Thresholds, Verdict},
     config::ConfigArgs,
     exit::Exit,
+    metrics,
     paths::Paths,
     survey::{EnabledBlocks, Survey},
     terminal::{self, Terminal},
@@ -106,7 +106,7 @@ fn render(args: &Args, survey: &Survey) -> anyhow::Result<String> {
         Format::Table => table::render(survey, terminal),
         Format::Json => serde_json::to_string_pretty(&Report::from(survey))? + "\n",
         Format::Csv => csv::render(survey)?,
-        Format::Prom => prom::render(survey),
+        Format::Prom => metrics::render(&metrics::of_survey(survey), metrics::Format::Text),
     })
 }
 

@@ -51,6 +51,21 @@ fn the_guard_is_configured() {
 }
 
 #[test]
+fn the_web_server_is_configured() {
+    let text = "[web]\nenabled = false\nlisten = \"[::1]:80\"\nhosts = [\"DB1.example.com\"]";
+    let config = Config::parse(text).expect("good");
+    let listen = "[::1]:80".parse().expect("an address");
+    let expected = WebConfig { enabled: false, listen, hosts: vec!["db1.example.com".to_owned()] };
+    assert_eq!(config.web(), &expected);
+}
+
+#[test]
+fn the_hash_is_what_sha256sum_prints() {
+    assert_eq!(short_hash(""), "e3b0c44298fc1c14");
+    assert_eq!(short_hash("abc"), "ba7816bf8f01cfea");
+}
+
+#[test]
 fn the_journal_is_configured() {
     let text = "[journal]\nfile = \"/a/b.db\"\nmax_age = \"2h\"\nmax_size = \"1MiB\"";
     let settings = Config::parse(text).expect("good").journal();
@@ -95,6 +110,11 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[guard]\nmode = \"on\"".to_owned(), "line 2, column 8", "expected `audit` or `enforce`"),
         ("[guard]\non_agent_exit = \"stay\"".to_owned(), "line 2, column 17", "expected `release` or `hold`"),
         ("[guard]\nmodus = 1".to_owned(), "line 2, column 1", "unknown field"),
+        ("[web]\nlisten = \"9464\"".to_owned(), "line 2, column 10", "an address and a port"),
+        ("[web]\nlisten = \"localhost:9464\"".to_owned(), "line 2, column 10", "an address and a port"),
+        ("[web]\nhosts = [\"db1:9464\"]".to_owned(), "line 2, column 9", "without a port"),
+        ("[web]\nenabled = 1".to_owned(), "line 2, column 11", "expected a boolean"),
+        ("[web]\nport = 1".to_owned(), "line 2, column 1", "unknown field"),
         ("[journal]\nfile = \"a.db\"".to_owned(), "line 2, column 8", "a whole path that ends in .db"),
         ("[journal]\nfile = \"/etc/passwd\"".to_owned(), "line 2, column 8", "a whole path that ends in .db"),
         ("[journal]\nmax_age = \"1min\"".to_owned(), "line 2, column 11", "an hour at least"),

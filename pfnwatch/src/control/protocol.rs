@@ -25,8 +25,8 @@ pub use self::{
     alerts::{AlertsAre, StandingAlert, WaitingMessage},
     answer::{Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
     status::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, PolicyStatus,
-        Proof, Status,
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, MaxStructPageStatus, MemoryStatus,
+        ModeStatus, PolicyStatus, Proof, Status, WebStatus,
     },
     words::Mode,
 };

@@ -1,6 +1,6 @@
 //! The agent's own events: whether it observes, and what it missed.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The agent has got as far as it can for now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,7 +31,7 @@ pub enum State {
 }
 
 /// One program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramState {
     /// Its name.
     pub program: String,
@@ -65,7 +65,7 @@ pub struct Blind {
 }
 
 /// What the kernel's side has lost or could not complete since the last such event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// Records lost because the ring buffer was full.
     pub lost: u64,
@@ -108,7 +108,7 @@ pub struct Undecoded {
 }
 
 /// The agent ends. What it saw and what it lost, from its start to its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped {
     /// Records received.
     pub received: u64,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Guard, now};
-use crate::policy::{Exemption, Grant, LeftOut, Subject, compile::OF_CONFIGURATION};
+use crate::policy::{Exemption, Grant, LeftOut, Subject, Why, compile::OF_CONFIGURATION};
 
 impl Guard {
     /// Grants an exemption; it is in force when this returns.
@@ -95,6 +95,12 @@ impl Guard {
         self.configured.iter().copied().zip(&self.policy.exemptions)
     }
 
+    /// Those of the configuration that are not in force, or not on all that they name, and why.
+    pub fn left_out_of_configuration(&self) -> impl Iterator<Item = (&Exemption, Why)> {
+        let why = |id| self.left_out.iter().find(|left_out| left_out.id == id).map(|left_out| left_out.why);
+        self.in_configuration().filter_map(move |(id, exemption)| Some((exemption, why(id)?)))
+    }
+
     /// An exemption in words, whether it is still in force or not; none where it was never known.
     #[must_use]
     pub fn words(&self, id: u64) -> Option<&str> {
@@ -116,5 +122,32 @@ impl Guard {
         // In milliseconds, so that people can type it.
         self.last_grant = (boot_ns / 1_000_000).max(self.last_grant + 1) & !OF_CONFIGURATION;
         self.last_grant
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::{kernel::KernelFacts, policy::Policy};
+
+    #[test]
+    fn what_is_exempt_in_vain_is_told_with_its_reason() {
+        let exemption = |subject, until| Exemption { subject, until, reason: "why".to_owned() };
+        let namespace = Subject::Namespace(uuid::Uuid::from_bytes([7; 16]));
+        let over = exemption(namespace, Some(UNIX_EPOCH));
+        let nowhere = exemption(Subject::RegionStart(4 << 30), None);
+        let exemptions = vec![over.clone(), exemption(namespace, None), nowhere.clone()];
+        let facts = KernelFacts {
+            release: "6.12.0".to_owned(),
+            page_size: 4096,
+            struct_page_size: Some(64),
+            deduplicates: None,
+        };
+        let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &facts).unwrap();
+        guard.arm(Some(64)).unwrap();
+        let left_out: Vec<_> = guard.left_out_of_configuration().collect();
+        assert_eq!(left_out, [(&over, Why::Expired), (&nowhere, Why::Unresolved)]);
     }
 }

@@ -35,6 +35,12 @@ pub enum Error {
         /// Its schema.
         version: i32,
     },
+    /// Each new file was damaged again.
+    #[error("{} is damaged again and again: look at the disk, and start the agent anew", file.display())]
+    DamagedAgain {
+        /// The file.
+        file: PathBuf,
+    },
     /// The folder or the file cannot be made.
     #[error("{}: {error}", file.display())]
     File {

@@ -16,6 +16,9 @@ use super::{
     open::open,
 };
 
+/// So many damaged files are set aside at most while the agent runs: a disk that damages each new one must not be filled.
+const MOST_SET_ASIDE: u32 = 8;
+
 /// The journal.
 #[derive(Debug)]
 pub struct Journal {
@@ -24,6 +27,8 @@ pub struct Journal {
     /// Which file that is, by device and inode.
     identity: Option<(u64, u64)>,
     pub(super) health: Health,
+    /// How many files were set aside.
+    set_aside: u32,
     /// What was complained of last, so that it is not said again.
     said: Option<String>,
     pub(super) held: Held,
@@ -51,6 +56,7 @@ impl Journal {
             connection: None,
             identity: None,
             health,
+            set_aside: 0,
             said: None,
             held: Held::default(),
             last_number: 0,
@@ -161,8 +167,12 @@ impl Journal {
 
     /// Moves a damaged file out of the way, with the files that SQLite keeps beside it, and makes another.
     fn begin_anew(&mut self, file: &Path, why: &Error) -> Result<Connection, Error> {
+        if self.set_aside == MOST_SET_ASIDE {
+            return Err(Error::DamagedAgain { file: file.to_owned() });
+        }
+        self.set_aside += 1;
         let now = SystemTime::now();
-        let aside = beside(file, &format!(".damaged-{}", humantime::format_rfc3339_seconds(now)));
+        let aside = beside(file, &format!(".damaged-{}", humantime::format_rfc3339_micros(now)));
         for suffix in ["-wal", "-shm", ""] {
             match fs::rename(beside(file, suffix), beside(&aside, suffix)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -5,6 +5,7 @@
 //! kernel when the last [`Btf`] is dropped.
 
 mod error;
+mod functions;
 mod sealed;
 mod sections;
 
@@ -81,16 +82,6 @@ impl Btf {
         sections::check(&mut Cursor::new(bytes), file, true)?;
         let parsed = btf_rs::Btf::from_split_bytes(bytes, &base.parsed).map_err(|error| damaged(file, &error))?;
         Ok(Self { parsed, file: format!("{file} (over {})", base.file), known: RefCell::default() })
-    }
-
-    /// The id of a function of vmlinux, by which programs are attached to it; none where there is none of this name, or
-    /// more than one.
-    pub fn function_id(&self, name: &str) -> Option<u32> {
-        let vmlinux = self.parsed.base();
-        let ids = vmlinux.resolve_ids_by_name(name).ok()?;
-        let is_function = |id: &u32| matches!(vmlinux.resolve_type_by_id(*id), Ok(Type::Func(_)));
-        let mut functions = ids.into_iter().filter(is_function);
-        functions.next().filter(|_| functions.next().is_none())
     }
 
     /// All complete definitions of a structure in the first section that has one: the module's, then the kernel's.

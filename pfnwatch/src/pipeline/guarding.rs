@@ -29,6 +29,7 @@ impl<W: Write> Pipeline<W> {
             // It judges beside this one: a creation may be reported twice, and none slips through.
             tracing::error!("a guard of another version stays: {error:#}");
         }
+        self.warn_of_left_out();
         self.say_guard_state()
     }
 
@@ -105,15 +106,20 @@ impl<W: Write> Pipeline<W> {
     /// Takes the configuration anew: all of it, or nothing.
     pub(super) fn reload(&mut self) -> anyhow::Result<()> {
         let (file, stayed) = (self.options.config.path().display().to_string(), self.stay());
-        let loaded = self.options.config.read().and_then(|config| {
-            let policy = config.policy();
+        let loaded = self.options.config.load().and_then(|loaded| {
+            let policy = loaded.config.policy();
             match self.obstacle() {
                 Some(why) if policy.mode == Mode::Enforce => anyhow::bail!(cannot_enforce(&why)),
-                _ => self.guard.replace(policy).map(|()| self.configure_alerts(config.alerts())),
+                _ => self.guard.replace(policy).map(|()| {
+                    self.configure_alerts(loaded.config.alerts());
+                    loaded
+                }),
             }
         });
         match loaded {
-            Ok(()) => {
+            Ok(loaded) => {
+                self.options.config_hash = loaded.hash;
+                self.web.reload(loaded.config.web());
                 if self.stay() != stayed {
                     // Pinned or not is settled when the programs are loaded.
                     self.detach()?;
@@ -122,6 +128,7 @@ impl<W: Write> Pipeline<W> {
                 let Said { started, .. } = self.said;
                 self.said = Said { started, ..Said::now() };
                 self.say_policy(Some(file))?;
+                self.warn_of_left_out();
                 self.say_guard_state()
             }
             Err(error) => {
@@ -138,6 +145,16 @@ impl<W: Write> Pipeline<W> {
         let loaded =
             PolicyLoaded { file, number: self.guard.number(), by: None, explanation: self.guard.policy().in_words() };
         self.emit(Event::now(Body::PolicyLoaded(loaded)))
+    }
+
+    /// Warns of exemptions that the configuration grants in vain. Said once the regions are known.
+    fn warn_of_left_out(&self) {
+        if !self.guard.is_armed() {
+            return;
+        }
+        for (exemption, why) in self.guard.left_out_of_configuration() {
+            tracing::warn!("an exemption of the configuration is not in force ({why}): {exemption}");
+        }
     }
 
     /// Says whether the guard guards, where that is news.

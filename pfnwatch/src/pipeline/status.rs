@@ -11,10 +11,11 @@ use pfnwatch_common::counter::Counter;
 use super::{Pipeline, Told};
 use crate::{
     control::protocol::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MaxStructPageStatus, ModeStatus, PolicyStatus,
-        Proof, Status,
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, MaxStructPageStatus, ModeStatus,
+        PolicyStatus, Proof, Status,
     },
-    policy::{Exemption, Grant},
+    memory,
+    policy::{Exemption, Grant, Why},
 };
 
 impl<W: Write> Pipeline<W> {
@@ -47,6 +48,11 @@ impl<W: Write> Pipeline<W> {
             }),
             policy: self.policy_status(),
             exemptions: self.exemptions(),
+            exemptions_left_out: self.left_out(),
+            programs: self.observation.as_ref().map(|it| it.programs.clone()).unwrap_or_default(),
+            records: self.ended,
+            last_event: self.seen.last().map(str::to_owned),
+            web: self.web.status(),
             counters: self.counters(),
             on_agent_exit: policy.on_agent_exit,
             pins: self.pins(),
@@ -66,12 +72,15 @@ impl<W: Write> Pipeline<W> {
                 Told::Observing => None,
             },
             ready: matches!(self.told, Told::Observing | Told::Idle),
+            uptime_seconds: self.said.started.elapsed().unwrap_or_default().as_secs(),
+            memory: memory::resident(),
         }
     }
 
     fn policy_status(&self) -> PolicyStatus {
         let thresholds = self.guard.policy().thresholds;
         PolicyStatus {
+            hash: self.options.config_hash.clone(),
             number: self.guard.number(),
             file: self.options.config.path_if_there().map(|path| path.display().to_string()),
             since: text(self.said.policy_since),
@@ -86,6 +95,16 @@ impl<W: Write> Pipeline<W> {
     fn exemptions(&self) -> Vec<ExemptionStatus> {
         let of_policy = self.guard.in_configuration().map(|(id, exemption)| self.of_policy(id, exemption));
         of_policy.chain(self.guard.grants().iter().map(|grant| self.granted(grant))).collect()
+    }
+
+    fn left_out(&self) -> Vec<LeftOutStatus> {
+        let all = self.guard.left_out_of_configuration();
+        let status = |(exemption, why): (&Exemption, Why)| LeftOutStatus {
+            subject: exemption.subject,
+            reason: exemption.reason.clone(),
+            why: why.to_string(),
+        };
+        all.map(status).collect()
     }
 
     fn of_policy(&self, id: u64, exemption: &Exemption) -> ExemptionStatus {

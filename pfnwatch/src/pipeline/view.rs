@@ -1,28 +1,113 @@
-//! How things stand at this moment.
+//! How this host and its agent stand at one moment, for whoever asks over the web.
 
-use std::{collections::BTreeMap, io::Write, time::SystemTime};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::Write,
+    time::SystemTime,
+};
+
+use uuid::Uuid;
 
 use super::Pipeline;
 use crate::{
-    survey::{EnabledBlocks, Survey},
-    view::View,
+    event::{Body, Event},
+    inventory::{Claimer, InfoBlocks, Inventory, Namespace, Roots},
+    sinks::line,
+    survey::Survey,
+    view::{Line, Runs, View},
+    web::Call,
 };
 
+/// How many of the last events are shown.
+const SHOWN: usize = 20;
+
+/// What was seen of events, for the view.
+pub(super) struct Seen {
+    counts: BTreeMap<&'static str, u64>,
+    last: VecDeque<Line>,
+}
+
+impl Default for Seen {
+    /// A kind that never came is 0, so that its first is an increase.
+    fn default() -> Self {
+        Self { counts: Body::KINDS.map(|kind| (kind, 0)).into(), last: VecDeque::with_capacity(SHOWN) }
+    }
+}
+
+impl Seen {
+    pub(super) fn note(&mut self, event: &Event) {
+        let kind = event.body.kind();
+        let count = self.counts.entry(kind).or_default();
+        *count = count.saturating_add(1);
+        if self.last.len() >= SHOWN {
+            self.last.pop_front();
+        }
+        self.last.push_back(Line { kind, text: line::of(event) });
+    }
+
+    /// The last event's line.
+    pub(super) fn last(&self) -> Option<&str> {
+        self.last.back().map(|line| line.text.as_str())
+    }
+}
+
 impl<W: Write> Pipeline<W> {
-    pub(super) fn view(&mut self) -> View {
-        let survey = Survey::take(&self.options.paths, EnabledBlocks::Skip, &self.guard.policy().thresholds);
+    /// Answers one who asks over the web.
+    pub(super) fn show(&mut self, call: Call) -> anyhow::Result<()> {
+        if call.is_given_up() {
+            return Ok(());
+        }
+        self.account_soon()?;
+        call.answer(self.view());
+        Ok(())
+    }
+
+    /// How everything stands now.
+    pub(super) fn view(&self) -> View {
         View {
             now: SystemTime::now(),
             status: self.status(),
-            survey: survey.map_err(|error| format!("{error:#}")),
+            survey: self.survey().map_err(|error| format!("{error:#}")),
             max_struct_page_size: self.kernel.max_struct_page(),
-            programs: Vec::new(),
-            runs: Vec::new(),
-            events: BTreeMap::new(),
-            last_events: Vec::new(),
+            programs: self.observation.as_ref().map(|it| it.programs.clone()).unwrap_or_default(),
+            runs: self.runs(),
+            events: self.seen.counts.clone(),
+            last_events: self.seen.last.iter().cloned().collect(),
             regressions: self.baseline.standing(),
             journal: self.journal.health(),
             alerts: self.alerts.deliveries(),
+        }
+    }
+
+    /// The namespaces as sysfs has them now, with the info blocks that are known: no program is loaded for it.
+    fn survey(&self) -> anyhow::Result<Survey> {
+        let roots = Roots::from(&self.options.paths);
+        let inventory = Inventory::read(&roots)?;
+        let mut blocks = inventory.blocks_on_raw_devices(&roots);
+        for namespace in &inventory.namespaces {
+            self.add_block(namespace, &mut blocks);
+        }
+        Ok(Survey::judge(inventory, &blocks, self.facts.clone(), &self.guard.policy().thresholds))
+    }
+
+    /// The block that a namespace is enabled with, where that is the one that was seen last: by its uuid, for libnvdimm hands
+    /// names out again.
+    fn add_block(&self, namespace: &Namespace, blocks: &mut InfoBlocks) {
+        let in_use = |claimer: &Claimer| claimer.enabled().then(|| claimer.uuid.clone().ok()).flatten();
+        let (Ok(start), Ok(claimer)) = (&namespace.resource, &namespace.claimer) else { return };
+        let (Some(kept), Some(uuid)) = (self.kept.at(*start), in_use(claimer)) else { return };
+        if Uuid::from_bytes(kept.block().uuid) == uuid && !kept.destroyed {
+            blocks.insert(&namespace.name, *kept.bytes());
+        }
+    }
+
+    /// What the programs cost, where this host has the kernel count it: that is not turned on for this.
+    fn runs(&self) -> Vec<Runs> {
+        let file = self.options.paths.procfs.join("sys/kernel/bpf_stats_enabled");
+        let on = std::fs::read_to_string(file).is_ok_and(|text| text.trim() == "1");
+        match &self.observation {
+            Some(observation) if on => observation.runs(),
+            _ => Vec::new(),
         }
     }
 }

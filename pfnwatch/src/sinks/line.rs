@@ -168,7 +168,7 @@ fn max_struct_page(it: &MaxStructPageKnown) -> String {
     line
 }
 
-fn lost(it: Lost) -> String {
+pub(crate) fn lost(it: Lost) -> String {
     format!(
         "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end, \
          {} creations passed by a fault of the guard's, {} info blocks not remembered",

@@ -14,12 +14,13 @@ use pfnwatch::{
     control::{
         protocol::{
             AgentStatus, Allow, Allowed, Answer, ExemptionOrigin, ExemptionStatus, GuardStatus, KeptBlock,
-            MaxStructPageStatus, Mode, ModeIs, ModeStatus, PolicyStatus, Proof, Refusal, Released, Request, Revoked,
-            Status,
+            LeftOutStatus, MaxStructPageStatus, MemoryStatus, Mode, ModeIs, ModeStatus, PolicyStatus, Proof, Refusal,
+            Released, Request, Revoked, Status, WebStatus,
         },
         server::{Call, Server},
     },
-    policy::OnAgentExit,
+    event::{Lost, ProgramState, Stopped},
+    policy::{OnAgentExit, Subject},
 };
 use pfnwatch_common::{InfoBlock, superblock::Kind};
 use tempfile::TempDir;
@@ -194,6 +195,8 @@ fn status() -> Status {
             observing: true,
             reason: None,
             ready: true,
+            uptime_seconds: 3661,
+            memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
         mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the policy".to_owned(), reason: None },
         guard: GuardStatus { attached: true, armed: true, reason: None },
@@ -206,6 +209,7 @@ fn status() -> Status {
             conflicting_evidence: Vec::new(),
         },
         policy: PolicyStatus {
+            hash: "e3b0c44298fc1c14".to_owned(),
             number: 1,
             file: None,
             since: then,
@@ -215,6 +219,22 @@ fn status() -> Status {
             reference_struct_page_bytes: 64,
         },
         exemptions: Vec::new(),
+        exemptions_left_out: vec![LeftOutStatus {
+            subject: Subject::RegionStart(4 << 30),
+            reason: "a box that is gone".to_owned(),
+            why: "there is no such region on this host now".to_owned(),
+        }],
+        programs: vec![
+            ProgramState { program: "guard".to_owned(), attached: true, reason: None },
+            ProgramState {
+                program: "uuid_store".to_owned(),
+                attached: false,
+                reason: Some("no such function".to_owned()),
+            },
+        ],
+        records: Stopped { received: 7, undecoded: 0, missed: Lost { lost: 2, ..Lost::default() } },
+        last_event: Some("2026-01-02T03:04:05Z BLIND    reason 2".to_owned()),
+        web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: [("judged", 3), ("denied", 1)].map(|(name, count)| (name.to_owned(), count)).into(),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),

@@ -44,10 +44,10 @@ pub(super) fn measure() -> Result<Findings> {
     let place = counted::run(
         Purpose::BenchAgent,
         |base| base.with_program(TRACER, tracer),
-        |report| {
-            if let Report::Agent(found) = report {
-                figures = Some(found.clone());
-            }
+        |report| match report {
+            Report::Started { name } => eprintln!("{name}"),
+            Report::Agent(found) => figures = Some(found.clone()),
+            _ => (),
         },
     )?;
     let figures = figures.context("the guest reported no figures")?;

@@ -40,6 +40,11 @@ pub(super) fn ensure_program(program: &str) -> Result<()> {
     if packages.is_empty() { Ok(()) } else { install(&packages, None) }
 }
 
+/// Installs a package that not every set-up needs, if its program is missing.
+pub(super) fn ensure_package(program: &str, package: &str) -> Result<()> {
+    if has(program) { Ok(()) } else { install(&[package], None) }
+}
+
 fn missing(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
     NEEDED.iter().filter(|(what, _)| !has(what)).map(|(_, package)| *package).collect()
 }

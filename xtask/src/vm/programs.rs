@@ -50,7 +50,7 @@ fn executable(messages: &str, target: &str) -> Result<PathBuf> {
 }
 
 /// A program of the host, looked for where root's shell would.
-pub(super) fn of_host(name: &str) -> Option<PathBuf> {
+pub(crate) fn of_host(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     env::split_paths(&path).chain(sbin).map(|dir| dir.join(name)).find(|file| file.is_file())

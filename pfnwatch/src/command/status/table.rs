@@ -1,11 +1,14 @@
 //! The status for people.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use super::super::{allow, mode};
 use crate::{
-    control::protocol::{AgentStatus, GuardStatus, MaxStructPageStatus, PolicyStatus, Status},
+    control::protocol::{AgentStatus, GuardStatus, MaxStructPageStatus, PolicyStatus, Status, WebStatus},
+    event::{ProgramState, Stopped},
     policy::OnAgentExit,
+    sinks::line,
+    units::Bytes,
 };
 
 /// The counters that are shown even where nothing was counted: whoever asks wants to know them.
@@ -18,7 +21,13 @@ pub(super) fn render(status: &Status) -> String {
         let _ = writeln!(text, "{name:<13}{value}");
     };
     line("agent", &agent(&status.agent));
+    line("", &memory(&status.agent));
     line("observing", &observing(&status.agent));
+    for text in programs(&status.programs) {
+        line("", &text);
+    }
+    line("records", &records(&status.records));
+    line("last event", status.last_event.as_deref().unwrap_or("none yet"));
     line("mode", &mode::sentence(&status.mode));
     line("guard", &guard(&status.guard));
     line("enforcement", &enforcement(status));
@@ -29,6 +38,10 @@ pub(super) fn render(status: &Status) -> String {
     line("at its end", on_exit(status.on_agent_exit));
     line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
     line("counters", &counters(status));
+    line("web", &web(&status.web));
+    for left_out in &status.exemptions_left_out {
+        line("NOT IN FORCE", &format!("exempt is {} ({}): {}", left_out.subject, left_out.reason, left_out.why));
+    }
     if status.exemptions.is_empty() {
         line("exemptions", "none");
     } else {
@@ -38,8 +51,44 @@ pub(super) fn render(status: &Status) -> String {
 }
 
 fn agent(agent: &AgentStatus) -> String {
-    let AgentStatus { pid, version, started, kernel, .. } = agent;
-    format!("pid {pid}, pfnwatch {version}, since {started}, on Linux {kernel}")
+    let AgentStatus { pid, version, started, kernel, uptime_seconds, .. } = agent;
+    let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
+    format!("pid {pid}, pfnwatch {version}, since {started} ({uptime}), on Linux {kernel}")
+}
+
+fn memory(agent: &AgentStatus) -> String {
+    let Some(memory) = agent.memory else { return "its memory is not known".to_owned() };
+    let (own, file, shared) = (memory.anonymous_bytes, memory.file_bytes, memory.shared_bytes);
+    format!("in memory: {} of its own, {} of files, {} shared", Bytes(own), Bytes(file), Bytes(shared))
+}
+
+/// How many are attached, and those of which there is something to say.
+fn programs(programs: &[ProgramState]) -> Vec<String> {
+    let attached = programs.iter().filter(|it| it.attached).count();
+    let note = |it: &ProgramState| match (it.attached, &it.reason) {
+        (true, None) => None,
+        (true, Some(reason)) => Some(format!("{}: {reason}", it.program)),
+        (false, reason) => Some(format!("{} IS NOT ATTACHED: {}", it.program, or_unknown(reason.as_deref()))),
+    };
+    let first = format!("{attached} of {} programs attached", programs.len());
+    std::iter::once(first).filter(|_| !programs.is_empty()).chain(programs.iter().filter_map(note)).collect()
+}
+
+fn records(records: &Stopped) -> String {
+    let received = format!("{} received", records.received);
+    let undecoded = format!("{} NOT UNDERSTOOD", records.undecoded);
+    let missed = format!("MISSED: {}", line::lost(records.missed));
+    let bad = [(records.undecoded > 0, undecoded), (!records.missed.is_nothing(), missed)];
+    let bad: Vec<_> = bad.into_iter().filter_map(|(told, text)| told.then_some(text)).collect();
+    if bad.is_empty() { format!("{received}, none lost") } else { format!("{received}, {}", bad.join(", ")) }
+}
+
+fn web(web: &WebStatus) -> String {
+    match (&web.address, &web.problem) {
+        (Some(address), _) => format!("http://{address}/"),
+        (None, Some(problem)) => format!("NOT LISTENING on {problem}; it is tried again"),
+        (None, None) => "off".to_owned(),
+    }
 }
 
 fn observing(agent: &AgentStatus) -> String {
@@ -86,7 +135,7 @@ fn policy(policy: &PolicyStatus) -> Vec<(&'static str, String)> {
     let from = policy.file.as_deref().unwrap_or("no file: the defaults");
     let aligns = if policy.aligns == 1 { "one align".to_owned() } else { format!("{} aligns", policy.aligns) };
     let mut lines = vec![
-        ("policy", format!("number {} from {from}, since {}", policy.number, policy.since)),
+        ("policy", format!("number {} from {from} ({}), since {}", policy.number, policy.hash, policy.since)),
         (
             "",
             format!(

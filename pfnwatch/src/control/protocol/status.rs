@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Mode;
-use crate::policy::{OnAgentExit, Subject};
+use crate::{
+    event::{ProgramState, Stopped},
+    policy::{OnAgentExit, Subject},
+};
 
 /// How things stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,21 @@ pub struct Status {
     pub policy: PolicyStatus,
     /// The exemptions in force.
     pub exemptions: Vec<ExemptionStatus>,
+    /// The exemptions of the configuration that are not in force.
+    #[serde(default)]
+    pub exemptions_left_out: Vec<LeftOutStatus>,
+    /// Every program, attached or not; empty while nothing is observed.
+    #[serde(default)]
+    pub programs: Vec<ProgramState>,
+    /// What came from the kernel's side, and what was missed, since the agent started.
+    #[serde(default)]
+    pub records: Stopped,
+    /// The last event, as its line for people.
+    #[serde(default)]
+    pub last_event: Option<String>,
+    /// Where the web server listens.
+    #[serde(default)]
+    pub web: WebStatus,
     /// What the eBPF programs counted since they were loaded, by the counter's name: `judged`, `denied`, `lost`, …
     pub counters: BTreeMap<String, u64>,
     /// What becomes of the guard when the agent goes.
@@ -58,6 +76,36 @@ pub struct AgentStatus {
     /// Whether it does all that it can on this host: it observes, or is idle because libnvdimm is not loaded.
     #[serde(default)]
     pub ready: bool,
+    /// How long ago it started, in seconds.
+    #[serde(default)]
+    pub uptime_seconds: u64,
+    /// Its resident memory, where procfs tells it.
+    #[serde(default)]
+    pub memory: Option<MemoryStatus>,
+}
+
+/// The agent's resident memory, by what backs it.
+///
+/// The kernel counts it on each CPU for itself and adds that up now and then (mm_struct.rss_stat since 6.2): it may be off by some
+/// dozens of pages for each CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// RssAnon: its heap and stacks.
+    pub anonymous_bytes: u64,
+    /// RssFile: its own binary and libraries, as far as they are in memory.
+    pub file_bytes: u64,
+    /// RssShmem: shared memory.
+    pub shared_bytes: u64,
+}
+
+/// Where the web server listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebStatus {
+    /// `127.0.0.1:9464`; none where it does not listen.
+    pub address: Option<String>,
+    /// Why it does not, where it should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// The mode, and where it comes from.
@@ -109,6 +157,10 @@ pub struct MaxStructPageStatus {
 /// What is judged by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyStatus {
+    /// The first 16 digits of the SHA-256 of the configuration's file as it was read, as `sha256sum` prints it; of
+    /// nothing, where there is no file.
+    #[serde(default)]
+    pub hash: String,
     /// How many policies this agent has handed to the guard so far, this one included.
     pub number: u64,
     /// Where it comes from; none where no file was there, so that it is the default.
@@ -148,6 +200,17 @@ pub struct ExemptionStatus {
     pub reason: String,
     /// Who made it.
     pub by: String,
+}
+
+/// An exemption of the configuration that is not in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutStatus {
+    /// What it is for.
+    pub subject: Subject,
+    /// Why it was made.
+    pub reason: String,
+    /// Why it is not in force.
+    pub why: String,
 }
 
 /// Where an exemption comes from.

@@ -136,24 +136,50 @@ fn a_file_that_is_damaged_under_the_agent_is_set_aside_and_the_event_is_committe
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_to_is_read_all_the_same() {
+fn a_disk_that_damages_each_new_file_is_not_filled_with_them() {
+    let (_folder, settings) = place();
+    let file = settings.file.as_ref().unwrap();
+    fs::create_dir(file.parent().unwrap()).unwrap();
+    let mut journal = Journal::off();
+    for _ in 0..12 {
+        // Opened anew by what finds it replaced.
+        // The log goes too: it may hold all of a new file.
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{suffix}", file.display()));
+        }
+        fs::write(file, b"no database".repeat(500)).unwrap();
+        if journal.is_off() {
+            journal = Journal::open(settings.clone());
+        }
+        journal.check(&mut Kept::default(), SystemTime::now());
+    }
+    assert_eq!(beside(&settings).len(), 8);
+    let error = journal.health().error.unwrap();
+    assert!(error.contains("again and again"), "{error}");
+}
+
+/// Root may write to everything, and so may whoever owns the folder: then nothing is amiss, and all is committed.
+#[test]
+fn a_file_that_cannot_be_written_to_is_read_all_the_same() {
     let (_folder, settings) = place();
     written(&settings, 3);
     let file = settings.file.as_ref().unwrap();
-    let folder = file.parent().unwrap();
-    // Root may write everywhere: what it cannot is through /proc's view of a read-only descriptor, and the folder of procfs.
-    let opened = fs::File::open(file).unwrap();
-    let shown = std::path::PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&opened)));
-    let _ = (folder, shown);
     fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
     let mut journal = Journal::open(settings.clone());
     let told = commit(&mut journal, vec![blind("one")]);
-    // Root writes all the same; anybody else is told why not.
     assert_eq!(told[0].uncommitted, journal.health().error.is_some());
-    assert_eq!(
-        Reader::open(file).unwrap().last(&Wanted::default(), 9).unwrap().len(),
-        if told[0].uncommitted { 3 } else { 4 }
-    );
+    let there = if told[0].uncommitted { 3 } else { 4 };
+    assert_eq!(Reader::open(file).unwrap().last(&Wanted::default(), 9).unwrap().len(), there);
+}
+
+/// Not even root writes to a file system that is read-only; sysfs and procfs take no new files either.
+#[test]
+fn a_place_that_takes_no_files_is_said() {
+    let settings = Settings { file: Some("/proc/pfnwatch.db".into()), ..Settings::default() };
+    let mut journal = Journal::open(settings);
+    assert!(commit(&mut journal, vec![blind("one")])[0].uncommitted);
+    let error = journal.health().error.unwrap();
+    assert!(error.starts_with("/proc/pfnwatch.db: "), "{error}");
 }
 
 proptest! {

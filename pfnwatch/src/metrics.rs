@@ -1,0 +1,32 @@
+//! Metrics: what is told of namespaces and of the agent, as families of samples, and the two text formats for them. Pure.
+//!
+//! Why the formats are written here: of the two kept libraries one writes Prometheus' text format alone and the other
+//! OpenMetrics alone, and both want to own the numbers, where ours are made of one view at the moment of a scrape.
+
+mod agent;
+mod encode;
+mod guard;
+mod namespaces;
+mod records;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    encode::{Family, Format, Value, render},
+    namespaces::families as of_survey,
+};
+use crate::view::View;
+
+/// Everything that is told of a host and its agent.
+#[must_use]
+pub fn of_view(view: &View) -> Vec<Family> {
+    let mut families = agent::families(view);
+    families.extend(guard::families(view));
+    families.extend(records::families(view));
+    families
+        .push(Family::gauge("pfnwatch_inventory_up", "1 where the namespaces could be read.").of(view.survey.is_ok()));
+    if let Ok(survey) = &view.survey {
+        families.extend(of_survey(survey));
+    }
+    families
+}

@@ -1,0 +1,206 @@
+//! Families of samples, written in Prometheus' text format 0.0.4 or in OpenMetrics 1.0.
+
+use std::fmt::{self, Write as _};
+
+/// A text format for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text format 0.0.4: what every scraper takes.
+    Text,
+    /// OpenMetrics 1.0, for those who ask for it.
+    OpenMetrics,
+}
+
+impl Format {
+    /// Its media type.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// What the samples of a family are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It only grows; its samples end in `_total`.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Always 1, for its labels; its samples end in `_info`.
+    Info,
+}
+
+/// The value of a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number, to the last digit.
+    Whole(u64),
+    /// Seconds, most of all.
+    Real(f64),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(number) => number.fmt(f),
+            Self::Real(number) => number.fmt(f),
+        }
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Whole(number)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Self {
+        Self::Whole(u64::try_from(number).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(truth: bool) -> Self {
+        Self::Whole(truth.into())
+    }
+}
+
+/// The labels of a sample.
+pub(super) type Labels = Vec<(&'static str, String)>;
+
+/// Samples of one name. One without samples is left out: what is not known has no value.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// Without `_total` and `_info`. A unit is its last word: `_bytes`, `_seconds`.
+    name: &'static str,
+    help: &'static str,
+    kind: Kind,
+    samples: Vec<(Labels, Value)>,
+}
+
+impl Family {
+    const fn new(kind: Kind, name: &'static str, help: &'static str) -> Self {
+        Self { name, help, kind, samples: Vec::new() }
+    }
+
+    /// A number that goes up and down.
+    #[must_use]
+    pub const fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self::new(Kind::Gauge, name, help)
+    }
+
+    /// A number that only grows; `name` without `_total`.
+    #[must_use]
+    pub const fn counter(name: &'static str, help: &'static str) -> Self {
+        Self::new(Kind::Counter, name, help)
+    }
+
+    /// Facts that are text; `name` without `_info`.
+    #[must_use]
+    pub const fn info(name: &'static str, help: &'static str) -> Self {
+        Self::new(Kind::Info, name, help)
+    }
+
+    /// Adds a sample without labels.
+    #[must_use]
+    pub fn of(self, value: impl Into<Value>) -> Self {
+        self.with(Vec::new(), value)
+    }
+
+    /// Adds a sample without labels, where the value is known.
+    #[must_use]
+    pub fn maybe(self, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.of(value),
+            None => self,
+        }
+    }
+
+    /// Adds a sample.
+    #[must_use]
+    pub fn with(mut self, labels: Labels, value: impl Into<Value>) -> Self {
+        self.samples.push((labels, value.into()));
+        self
+    }
+
+    /// Adds a sample for each of these, told apart by one label.
+    #[must_use]
+    pub fn each<V: Into<Value>>(self, label: &'static str, values: impl IntoIterator<Item = (String, V)>) -> Self {
+        values.into_iter().fold(self, |family, (text, value)| family.with(vec![(label, text)], value))
+    }
+
+    const fn suffix(&self) -> &'static str {
+        match self.kind {
+            Kind::Counter => "_total",
+            Kind::Gauge => "",
+            Kind::Info => "_info",
+        }
+    }
+
+    fn unit(&self) -> Option<&'static str> {
+        let unit = self.name.rsplit_once('_')?.1;
+        ["bytes", "seconds"].contains(&unit).then_some(unit)
+    }
+
+    fn write(&self, format: Format, text: &mut String) -> fmt::Result {
+        let Self { name, help, kind, .. } = self;
+        let suffix = self.suffix();
+        match format {
+            Format::Text => {
+                let kind = if *kind == Kind::Counter { "counter" } else { "gauge" };
+                writeln!(text, "# HELP {name}{suffix} {}\n# TYPE {name}{suffix} {kind}", escape(help, false))?;
+            }
+            Format::OpenMetrics => {
+                let kind = match kind {
+                    Kind::Counter => "counter",
+                    Kind::Gauge => "gauge",
+                    Kind::Info => "info",
+                };
+                writeln!(text, "# TYPE {name} {kind}")?;
+                if let Some(unit) = self.unit() {
+                    writeln!(text, "# UNIT {name} {unit}")?;
+                }
+                writeln!(text, "# HELP {name} {}", escape(help, true))?;
+            }
+        }
+        for (labels, value) in &self.samples {
+            write!(text, "{name}{suffix}")?;
+            for (at, (label, value)) in labels.iter().enumerate() {
+                let before = if at == 0 { '{' } else { ',' };
+                write!(text, "{before}{label}=\"{}\"", escape(value, true))?;
+            }
+            writeln!(text, "{} {value}", if labels.is_empty() { "" } else { "}" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes all families that have samples.
+#[must_use]
+pub fn render(families: &[Family], format: Format) -> String {
+    let mut text = String::new();
+    for family in families.iter().filter(|family| !family.samples.is_empty()) {
+        // Writing to a string does not fail.
+        let _ = family.write(format, &mut text);
+    }
+    if format == Format::OpenMetrics {
+        text.push_str("# EOF\n");
+    }
+    text
+}
+
+/// Quotes are escaped wherever the format wants it: in the values of labels, and in OpenMetrics' help.
+fn escape(text: &str, quotes: bool) -> String {
+    let text = text.replace('\\', "\\\\").replace('\n', "\\n");
+    if quotes { text.replace('"', "\\\"") } else { text }
+}

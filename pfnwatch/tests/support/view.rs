@@ -1,0 +1,212 @@
+//! Made-up hosts as the agent would show them: for the tests of metrics and of the page, in the library and with real programs.
+#![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
+
+use std::{
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use pfnwatch::{
+    alerts::Deliveries,
+    assess::Thresholds,
+    baseline::{Cost, Regression, Subject},
+    control::protocol::{
+        AgentStatus, GuardStatus, LeftOutStatus, MaxStructPageStatus, MemoryStatus, Mode, ModeStatus, PolicyStatus,
+        Proof, Status, WebStatus,
+    },
+    event::{Body, Lost, ProgramState, Stopped},
+    inventory::{InfoBlocks, Inventory, Roots},
+    journal,
+    kernel::KernelFacts,
+    policy::{OnAgentExit, Subject as Exempt},
+    survey::Survey,
+    view::{Line, Runs, View},
+};
+use pfnwatch_common::counter::Counter;
+
+use super::tree::{Pmem, Tree};
+
+const GIB: u64 = 1 << 30;
+
+/// What a web page would do with a name that it takes for its own markup.
+pub const HOSTILE: &str = "<script>document.title='taken'</script>\"'&\\\n";
+
+/// The namespaces that `build` writes into a sysfs.
+pub fn survey(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> Survey {
+    let folder = tempfile::tempdir().unwrap();
+    build(&Tree::new(folder.path()).unwrap()).unwrap();
+    let roots = Roots { sysfs: folder.path().to_owned(), procfs: Path::new("/proc").to_owned(), dev: None };
+    let kernel = KernelFacts {
+        release: "6.1.0-50-amd64".to_owned(),
+        page_size: 4096,
+        struct_page_size: Some(64),
+        deduplicates: Some(true),
+    };
+    Survey::judge(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
+}
+
+/// Two namespaces as they should be, an agent that observes, and nothing to complain of.
+pub fn healthy() -> View {
+    let pmem = |id, dax| Pmem { id, dax, start: 4 * GIB + u64::from(id) * 16 * GIB, ..Pmem::default() };
+    let survey = survey(|tree| {
+        tree.region(0, 4 * GIB, 64 * GIB)?;
+        tree.namespace(&pmem(0, false))?;
+        tree.namespace(&Pmem { map: "ram", ..pmem(1, true) })
+    });
+    View {
+        now: UNIX_EPOCH + Duration::from_secs(1_767_323_045),
+        status: status(),
+        survey: Ok(survey),
+        max_struct_page_size: Some(64),
+        programs: programs(),
+        runs: vec![Runs { program: "guard".to_owned(), count: 1800, time_ns: 1_500_000 }],
+        events: Body::KINDS.map(|kind| (kind, u64::from(kind == "ready"))).into(),
+        last_events: vec![line("ready", "ready    observing on Linux 6.1.0-50-amd64, 12 programs")],
+        regressions: Vec::new(),
+        journal: journal::Health {
+            file: Some("/var/lib/pfnwatch/pfnwatch.db".into()),
+            events: 12,
+            size_bytes: 65536,
+            ..journal::Health::default()
+        },
+        alerts: vec![Deliveries { receiver: "alertmanager".to_owned(), delivered: 2, ..Deliveries::default() }],
+    }
+}
+
+/// One namespace of a regressed kernel, one that cannot be judged, and a host in enforce.
+pub fn oversize() -> View {
+    let mut view = healthy();
+    view.survey = Ok(survey(|tree| {
+        tree.region(0, 4 * GIB, 64 * GIB)?;
+        tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })?;
+        tree.namespace(&Pmem { id: 1, dax: true, start: 20 * GIB, ..Pmem::default() })?;
+        tree.namespace(&Pmem { id: 2, start: 36 * GIB, ..Pmem::default() })?;
+        tree.write("pfn0.3", &[("size", "-1")])
+    }));
+    view.max_struct_page_size = Some(128);
+    view.status.max_struct_page.max_struct_page_size_bytes = Some(128);
+    view.status.mode.mode = Mode::Enforce;
+    view.events.insert("denied", 3);
+    let denied =
+        "DENIED   namespace0.3: 512 MiB would be reserved, 256 MiB too much; `pfnwatch plan` says what can be done";
+    view.last_events.push(line("denied", denied));
+    view
+}
+
+/// All that can be wrong at once.
+pub fn blind() -> View {
+    let mut view = oversize();
+    let agent = &mut view.status.agent;
+    (agent.observing, agent.ready) = (false, false);
+    agent.reason = Some("the kernel refuses to load setup_enter: permission denied".to_owned());
+    view.status.enforcement_effective = false;
+    view.status.ineffective_reason = Some("the guard was not seen to run".to_owned());
+    view.status.guard =
+        GuardStatus { attached: false, armed: false, reason: Some("the programs are detached".to_owned()) };
+    view.status.records.undecoded = 1;
+    view.status.records.missed = Lost { lost: 17, read_faults: 2, ..Lost::default() };
+    view.status.policy.reload_error = Some("line 3, column 1: unknown field `gaurd`".to_owned());
+    view.status.exemptions_left_out.push(LeftOutStatus {
+        subject: Exempt::RegionStart(4 * GIB),
+        reason: "a box that is gone".to_owned(),
+        why: "its end has passed".to_owned(),
+    });
+    view.programs.push(ProgramState {
+        program: "uuid_store".to_owned(),
+        attached: false,
+        reason: Some("the kernel has no function nd_uuid_store to probe".to_owned()),
+    });
+    view.journal.error = Some("the disk is full".to_owned());
+    view.alerts[0].error = Some("connection refused".to_owned());
+    let cost = |kernel: &str, gib| Cost {
+        kernel: kernel.to_owned(),
+        seen: "2026-01-01T00:00:00Z".to_owned(),
+        reservation_bytes: gib * GIB,
+        excess_bytes: (gib - 16) * GIB,
+        max_struct_page_size_bytes: Some(gib * 4),
+    };
+    let (before, after) = (cost("6.0.12", 16), cost("6.1.0", 32));
+    view.regressions.push(Regression { subject: Subject::Host, before, after });
+    view
+}
+
+/// Nothing to observe yet.
+pub fn idle() -> View {
+    let mut view = healthy();
+    view.survey = Ok(survey(|_| Ok(())));
+    view.status.agent.observing = false;
+    view.status.agent.reason = Some("libnvdimm is not loaded".to_owned());
+    (view.programs, view.runs, view.last_events) = (Vec::new(), Vec::new(), Vec::new());
+    view.status.counters.clear();
+    view
+}
+
+/// Names and texts from outside that try to be more than that.
+pub fn hostile() -> View {
+    let mut view = oversize();
+    let evil = || HOSTILE.to_owned();
+    view.status.agent.kernel = evil();
+    view.status.mode.by = evil();
+    view.status.policy.reload_error = Some(evil());
+    view.last_events.push(line("found", HOSTILE));
+    view.programs.push(ProgramState { program: evil(), attached: false, reason: Some(evil()) });
+    view.alerts[0].receiver = evil();
+    if let Ok(survey) = &mut view.survey {
+        for judged in &mut survey.namespaces {
+            judged.namespace.name = format!("{}{HOSTILE}", judged.namespace.name);
+            judged.assessment.detail.push_str(HOSTILE);
+        }
+    }
+    view
+}
+
+fn line(kind: &'static str, text: &str) -> Line {
+    Line { kind, text: format!("2026-01-02T03:04:05Z {text}") }
+}
+
+fn programs() -> Vec<ProgramState> {
+    let attached = |name: &str| ProgramState { program: name.to_owned(), attached: true, reason: None };
+    ["guard", "setup_enter", "setup_exit"].map(attached).into()
+}
+
+fn status() -> Status {
+    let then = "2026-01-02T03:04:05Z".to_owned();
+    Status {
+        agent: AgentStatus {
+            pid: 4711,
+            version: "0.1.0".to_owned(),
+            started: then.clone(),
+            kernel: "6.1.0-50-amd64".to_owned(),
+            observing: true,
+            reason: None,
+            ready: true,
+            uptime_seconds: 90061,
+            memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
+        },
+        mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the configuration".to_owned(), reason: None },
+        guard: GuardStatus { attached: true, armed: true, reason: None },
+        enforcement_effective: true,
+        ineffective_reason: None,
+        proof: Some(Proof { at: then.clone(), how: "the guard ran when a cgroup was made".to_owned() }),
+        max_struct_page: MaxStructPageStatus { max_struct_page_size_bytes: Some(64), ..MaxStructPageStatus::default() },
+        policy: PolicyStatus {
+            hash: "e3b0c44298fc1c14".to_owned(),
+            number: 1,
+            file: Some("/etc/pfnwatch/pfnwatch.toml".to_owned()),
+            since: then,
+            reload_error: None,
+            aligns: 1,
+            parts_per_million: 1000,
+            reference_struct_page_bytes: 64,
+        },
+        exemptions: Vec::new(),
+        exemptions_left_out: Vec::new(),
+        programs: programs(),
+        records: Stopped { received: 12, ..Stopped::default() },
+        last_event: None,
+        web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
+        counters: Counter::ALL.map(|counter| (counter.name().to_owned(), 1)).into(),
+        on_agent_exit: OnAgentExit::Release,
+        pins: Vec::new(),
+    }
+}

@@ -1,0 +1,92 @@
+//! The web server under the real programs that people use: Chromium, Prometheus, promtool. `cargo xtask web` fetches them and
+//! runs these tests.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "the same")]
+
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/prometheus.rs"]
+mod prometheus;
+#[path = "support/served.rs"]
+mod served;
+#[path = "support/tree.rs"]
+mod tree;
+#[path = "support/view.rs"]
+mod view;
+
+use std::{env, fs, path::PathBuf};
+
+use browser::{Browser, Scheme};
+use pfnwatch::view::View;
+use served::Served;
+
+/// A made-up agent, by its name.
+type Page = (&'static str, fn() -> View);
+
+/// The pages that are looked at.
+const PAGES: [Page; 5] = [
+    ("healthy", view::healthy),
+    ("oversize", view::oversize),
+    ("blind", view::blind),
+    ("idle", view::idle),
+    ("hostile", view::hostile),
+];
+
+/// A phone and a desktop, in CSS pixels.
+const WIDTHS: [u32; 2] = [360, 1280];
+
+/// What makes the page good for nobody or for some: each is a sentence that names the place. Run in the page by the browser's
+/// own debugger, so that the page's policy against scripts does not stand in the way.
+const FLAWS: &str = include_str!("support/flaws.js");
+
+fn wanted(name: &str) -> PathBuf {
+    env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: `cargo xtask web` runs this")).into()
+}
+
+#[test]
+#[ignore = "needs Chromium: `cargo xtask web` runs it"]
+fn the_page_is_good_in_a_real_browser() {
+    let shots = wanted("PFNWATCH_SCREENSHOTS");
+    fs::create_dir_all(&shots).unwrap();
+    let mut browser = Browser::start(&wanted("PFNWATCH_CHROMIUM"));
+    for (name, view) in PAGES {
+        let served = Served::start(view);
+        for width in WIDTHS {
+            for scheme in [Scheme::Light, Scheme::Dark] {
+                let place = format!("{name}-{width}-{}", scheme.name());
+                browser.show(width, scheme);
+                browser.open(&format!("http://{}/", served.address));
+                let flaws = browser.evaluate(FLAWS);
+                assert_eq!(flaws.as_array().map(Vec::len), Some(0), "{place}: {flaws:#}");
+                fs::write(shots.join(format!("{place}.png")), browser.screenshot()).unwrap();
+            }
+        }
+    }
+    let said = browser.console();
+    assert!(said.is_empty(), "the browser complains: {said:#?}");
+}
+
+#[test]
+#[ignore = "needs promtool: `cargo xtask web` runs it"]
+fn promtool_finds_nothing_to_complain_of() {
+    let tools = wanted("PFNWATCH_PROMETHEUS");
+    for (name, view) in PAGES {
+        let served = Served::start(view);
+        let complaints = prometheus::check(&tools.join("promtool"), &served.get("/metrics"));
+        assert!(complaints.is_empty(), "{name}: {complaints}");
+    }
+}
+
+#[test]
+#[ignore = "needs Prometheus: `cargo xtask web` runs it"]
+fn prometheus_scrapes_it() {
+    let tools = wanted("PFNWATCH_PROMETHEUS");
+    let served = Served::start(view::oversize);
+    let prometheus = prometheus::Running::start(&tools.join("prometheus"), &served.address);
+    let value = |query: &str| prometheus.wait_for(query);
+    assert_eq!(value("up"), "1");
+    assert_eq!(value("pfnwatch_namespace_excess_bytes{namespace=\"namespace0.0\"}"), "268435456");
+    assert_eq!(value("pfnwatch_events_total{event=\"denied\"}"), "3");
+    assert_eq!(value("sum(pfnwatch_program_attached)"), "3");
+    assert_eq!(value("count(pfnwatch_namespace_verdict == 1)"), "3");
+}

@@ -1,0 +1,146 @@
+//! The agent's web server: what it says against sysfs, and clients that mean it no good.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use guest::agent::{self, Agent};
+use guest::creation::{self, Map, Mode, Prepared, Wanted};
+use guest::{command, modules, pfnwatch, regions, sysfs, wait, web};
+use serde_json::Value;
+
+const MIB: u64 = 1 << 20;
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What the agent may take more of, whatever clients did: its heap grows by pages that it then uses again.
+const MOST_GROWTH: u64 = 2 * MIB;
+
+fn make(region: &str, mode: Mode, map: Map) -> Result<Prepared> {
+    creation::create(&Wanted { region: region.to_owned(), size_bytes: 160 * MIB, mode, map, align_bytes: 2 * MIB })
+}
+
+/// The bytes of one namespace, in the metrics and in sysfs.
+fn numbers_are_those_of_sysfs(metrics: &str, made: &Prepared) -> Result<()> {
+    let bytes = |what: &str| {
+        let name = format!("pfnwatch_namespace_{what}_bytes");
+        web::value(metrics, &name, &[("namespace", &made.namespace)])
+    };
+    let number = |device: &str, attribute| sysfs::number(device, attribute);
+    assert_eq!(bytes("size")?, number(&made.namespace, "size")?);
+    assert_eq!(bytes("usable")?, number(&made.claimer, "size")?);
+    let reservation = number(&made.claimer, "resource")? - number(&made.namespace, "resource")?;
+    assert_eq!(bytes("reservation")?, reservation);
+    assert_eq!(bytes("excess")?, reservation - bytes("ideal")?);
+    Ok(())
+}
+
+/// What of `text` is about namespaces.
+fn of_namespaces(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| line.starts_with("pfnwatch_namespace_") || line.starts_with("pfnwatch_host_")).collect()
+}
+
+#[test]
+fn metrics_are_what_sysfs_and_a_scan_say() -> Result<()> {
+    regions::fresh()?;
+    modules::unload_stack()?;
+    let mut agent = Agent::start(&[])?;
+    let idle = wait::until("the web server", LIMIT, || web::get("/readyz").ok())?;
+    ensure!(idle.status == 200 && idle.body.contains("idle: libnvdimm is not loaded"), "{idle:?}");
+    assert_eq!(web::value(&web::metrics()?, "pfnwatch_observing", &[])?, 0);
+
+    modules::load_stack()?;
+    let second = regions::find()?.second;
+    let observing = || web::get("/readyz").ok().filter(|reply| reply.body.contains("the programs are attached"));
+    wait::until("an agent that observes", LIMIT, observing)?;
+    let lean = make(&second, Mode::Fsdax, Map::Dev)?;
+    let in_dram = make(&second, Mode::Devdax, Map::Mem)?;
+    for made in [&lean, &in_dram] {
+        agent.set_up(&made.namespace_uuid, "made")?;
+    }
+    // What it was asked a moment ago it says again for a second.
+    std::thread::sleep(Duration::from_millis(1200));
+    let metrics = web::metrics()?;
+    for made in [&lean, &in_dram] {
+        numbers_are_those_of_sysfs(&metrics, made)?;
+    }
+    let scan = command::run(agent::PROGRAM, &["scan", "--format", "prom"])?;
+    ensure!(of_namespaces(&metrics) == of_namespaces(&scan), "a scan says something else:\n{scan}\n{metrics}");
+    assert_eq!(web::value(&metrics, "pfnwatch_events_total", &[("event", "set_up")])?, 2);
+    assert_eq!(web::value(&metrics, "pfnwatch_records_missed_total", &[("reason", "ring_full")])?, 0);
+    assert_eq!(web::value(&metrics, "pfnwatch_kernel_max_struct_page_size_bytes", &[])?, 64);
+    assert_eq!(web::value(&metrics, "pfnwatch_program_attached", &[("program", "guard")])?, 1);
+    ensure!(!metrics.contains("pfnwatch_program_runs"), "nobody has the kernel count runs");
+    let page = web::get("/")?;
+    ensure!(page.status == 200 && page.body.contains(&lean.namespace), "{page:?}");
+
+    let status = pfnwatch::report(0, &["status"])?;
+    assert_eq!(status.pointer("/web/address").and_then(Value::as_str), Some(web::ADDRESS), "{status:#}");
+    ensure!(anonymous_bytes()? > 0 && status["last_event"].is_string(), "{status:#}");
+    counted_runs()
+}
+
+/// Once the host has the kernel count, what it counts is told.
+fn counted_runs() -> Result<()> {
+    let switch = "/proc/sys/kernel/bpf_stats_enabled";
+    std::fs::write(switch, "1").context(switch)?;
+    let ran = || web::value(&web::metrics().ok()?, "pfnwatch_program_runs_total", &[("program", "guard")]).ok();
+    let counted = wait::until("runs of the guard", LIMIT, || ran().filter(|count| *count > 0));
+    std::fs::write(switch, "0").context(switch)?;
+    counted.map(drop)
+}
+
+fn anonymous_bytes() -> Result<u64> {
+    let status = pfnwatch::report(0, &["status"])?;
+    let bytes = status.pointer("/agent/memory/anonymous_bytes").and_then(Value::as_u64);
+    bytes.with_context(|| format!("no memory: {status:#}"))
+}
+
+/// Connections that say this, held open, some hundred at a time.
+fn crowd(count: usize, says: &[u8]) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    for _ in 0..count {
+        if let Ok(mut stream) = web::connect() {
+            let _ = stream.write_all(says);
+            held.push(stream);
+        }
+    }
+    held
+}
+
+#[test]
+fn hostile_clients_leave_the_agent_observing_and_small() -> Result<()> {
+    let regions = regions::fresh()?;
+    let mut agent = Agent::start(&[])?;
+    wait::until("the web server", LIMIT, || web::get("/metrics").ok())?;
+    let before = anonymous_bytes()?;
+
+    let slow = crowd(100, b"GET / HTT");
+    // Even now: what happens in the kernel is seen, and root is answered.
+    let made = make(&regions.first, Mode::Fsdax, Map::Dev)?;
+    agent.set_up(&made.namespace_uuid, "made").context("a creation among slow clients")?;
+    let during = anonymous_bytes()?;
+    drop(slow);
+    for _ in 0..5 {
+        drop(crowd(400, b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"));
+    }
+    let endless = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'x'; 256 << 10]].concat();
+    let rubbish = [b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".as_slice(), &[0xff; 4096]].concat();
+    for says in [endless, rubbish, vec![0; 100_000]] {
+        for stream in crowd(20, &says) {
+            let said = web::rest(stream);
+            ensure!(said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 503"), "{said}");
+        }
+    }
+    let healthy = || web::get("/healthz").ok().filter(|reply| reply.status == 200);
+    wait::until("a healthy agent", LIMIT, healthy)?;
+    let made = make(&regions.first, Mode::Devdax, Map::Dev)?;
+    agent.set_up(&made.namespace_uuid, "made").context("a creation after all that")?;
+    let after = anonymous_bytes()?;
+    for grown in [during, after] {
+        ensure!(grown <= before + MOST_GROWTH, "{before} bytes before, {during} during, {after} after");
+    }
+    let tally = agent.tally()?;
+    assert_eq!((tally["undecoded"].as_u64(), tally["lost"].as_u64()), (Some(0), Some(0)), "{tally}");
+    Ok(())
+}

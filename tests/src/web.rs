@@ -1,0 +1,65 @@
+//! A client of the agent's web server, in as few words as HTTP takes, so that a test can also say what no client would.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Where the agent listens unless it is told otherwise.
+pub const ADDRESS: &str = "127.0.0.1:9464";
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What the server said.
+#[derive(Debug)]
+pub struct Reply {
+    /// Such as 200.
+    pub status: u16,
+    /// What came after the headers.
+    pub body: String,
+}
+
+/// Connects, with a limit on everything that follows.
+pub fn connect() -> Result<TcpStream> {
+    let stream = TcpStream::connect(ADDRESS).with_context(|| format!("nobody listens on {ADDRESS}"))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    Ok(stream)
+}
+
+/// Reads until the server closes, or breaks the connection off.
+pub fn rest(mut stream: TcpStream) -> String {
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said);
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// Asks for a path.
+pub fn get(path: &str) -> Result<Reply> {
+    let mut stream = connect()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n")?;
+    let said = rest(stream);
+    let (head, body) = said.split_once("\r\n\r\n").with_context(|| format!("{path}: no whole reply: {said}"))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok(Reply { status: status.with_context(|| format!("{path}: no status: {head}"))?, body: body.to_owned() })
+}
+
+/// The metrics.
+pub fn metrics() -> Result<String> {
+    let reply = get("/metrics")?;
+    ensure!(reply.status == 200, "/metrics: {reply:?}");
+    Ok(reply.body)
+}
+
+/// The value of the one series whose line starts with `name`, and has all of `labels`.
+pub fn value(metrics: &str, name: &str, labels: &[(&str, &str)]) -> Result<u64> {
+    let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+    let is_it = |line: &&str| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+            && labels.iter().all(|label| line.contains(label))
+    };
+    let lines: Vec<&str> = metrics.lines().filter(is_it).collect();
+    let [line] = lines.as_slice() else { bail!("{name}{labels:?}: {} series in\n{metrics}", lines.len()) };
+    let value = line.rsplit_once(' ').and_then(|(_, value)| value.parse().ok());
+    value.with_context(|| format!("{line}: no whole number"))
+}
