@@ -236,8 +236,8 @@ impl<W: Write> Pipeline<W> {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
         self.seen.note(&event);
+        self.alerts.stir(&event);
         self.queue.push(event);
-        self.alerts.stir();
         self.publish_if_many()
     }
 }

@@ -44,9 +44,14 @@ fn json(output: &Output) -> Value {
 #[test]
 fn without_an_agent_each_command_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    for arguments in
-        [&["status"][..], &["mode"], &["mode", "enforce"], &["allow", "--list"], &["allow", "--revoke", "7"]]
-    {
+    for arguments in [
+        &["status"][..],
+        &["alerts", "list"],
+        &["mode"],
+        &["mode", "enforce"],
+        &["allow", "--list"],
+        &["allow", "--revoke", "7"],
+    ] {
         let output = run(folder.path(), &folder.path().join("none.sock"), arguments);
         assert_eq!((code(&output), text(&output).as_str()), (1, ""), "{arguments:?}");
         let said = error(&output);
@@ -217,4 +222,17 @@ fn a_kept_block_is_printed_and_written_into_a_new_file_alone() {
     assert_eq!(code(&output), 1);
     let said = error(&output);
     assert!(said.contains("no info block of namespace9.9 is kept") && said.contains("there is no journal"), "{said}");
+}
+
+#[test]
+fn alerts_are_listed() {
+    let agent = Agent::start();
+    let output = ask(&agent, &["alerts", "list"]);
+    assert_eq!(code(&output), 0, "{}", error(&output));
+    assert!(text(&output).starts_with("no alert stands\n"), "{}", text(&output));
+    let list = json(&ask(&agent, &["alerts", "list", "--format", "json"]));
+    assert_eq!(
+        (&list["schema"], &list["standing"], &list["waiting"]),
+        (&1.into(), &Value::from(vec![0; 0]), &Value::from(vec![0; 0]))
+    );
 }

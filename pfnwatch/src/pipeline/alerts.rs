@@ -1,7 +1,7 @@
 //! Alerts in the agent's loop: looked for, kept, sent.
 
 use std::{
-    collections::hash_map::RandomState,
+    collections::{BTreeMap, hash_map::RandomState},
     hash::{BuildHasher as _, Hasher as _},
     io::Write,
     thread,
@@ -22,6 +22,7 @@ use crate::{
         post,
     },
     control::protocol::{AlertsAre, StandingAlert, WaitingMessage},
+    event::{Body, Event},
     journal::Journal,
     privileges::give_all_up,
     view::View,
@@ -44,6 +45,8 @@ pub(super) struct Alerts {
     policy: AlertsPolicy,
     instance: String,
     started: Instant,
+    /// How many events of some kinds there were.
+    counts: BTreeMap<&'static str, u64>,
     recently: Recently,
     standing: Standing,
     courier: Courier,
@@ -73,6 +76,7 @@ impl Alerts {
             policy: AlertsPolicy::default(),
             instance: instance.unwrap_or_else(|_| "localhost".to_owned()),
             started: Instant::now(),
+            counts: BTreeMap::new(),
             recently: Recently::default(),
             standing: Standing::default(),
             courier: Courier::default(),
@@ -94,7 +98,18 @@ impl Alerts {
     }
 
     /// Something happened: what stands may be something else by now.
-    pub(super) fn stir(&mut self) {
+    pub(super) fn stir(&mut self, event: &Event) {
+        let kind = match &event.body {
+            Body::Denied(_) => "denied",
+            Body::Lost(_) => "lost",
+            Body::Undecoded(_) => "undecoded",
+            _ => "",
+        };
+        *self.counts.entry(kind).or_default() += 1;
+        self.look_soon();
+    }
+
+    fn look_soon(&mut self) {
         if self.next_look.is_none() && !self.policy.receivers.is_empty() {
             let soon = Instant::now() + SOON;
             self.next_look = Some(self.last_look.map_or(soon, |last| soon.max(last + APART)));
@@ -111,7 +126,7 @@ impl Alerts {
         self.recall(journal);
         self.courier.serve(policy.receivers.clone(), Instant::now().into_std(), journal);
         self.policy = policy;
-        self.stir();
+        self.look_soon();
     }
 
     fn recall(&mut self, journal: &mut Journal) {
@@ -122,7 +137,7 @@ impl Alerts {
     /// Looks what stands, and puts what is news into the outbox.
     fn look(&mut self, view: &View, journal: &mut Journal) {
         self.recall(journal);
-        self.recently.note(&view.events, self.started.elapsed());
+        self.recently.note(&self.counts, self.started.elapsed());
         self.recently.observing(view.status.agent.observing, self.started.elapsed());
         let found = findings(view, &self.recently, &self.instance, &self.policy.runbook);
         for change in self.standing.follow(&found, &self.courier.names(), view.now) {
