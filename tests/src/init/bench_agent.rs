@@ -77,6 +77,8 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     agent.end()?;
     let mut peer = Watched::start(Started::OneKprobe)?;
     stage("bpftrace's lines");
+    // A probe is in the kernel's list a moment before its program is attached, and what was missed is waited for in vain.
+    sleep(SETTLE);
     let peer_lines = peer.lines_of(&ground, "set_up of ")?;
     peer.end()?;
     let namespaces = NAMESPACES;
