@@ -45,6 +45,7 @@ pub mod sinks;
 pub mod source;
 pub mod survey;
 pub mod terminal;
+pub mod ticks;
 pub mod units;
 pub mod verdicts;
 pub mod view;

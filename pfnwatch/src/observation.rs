@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use nix::time::{ClockId, clock_gettime};
-use pfnwatch_common::{counter::Counter, guard::OVERLAP, names};
+use pfnwatch_common::{counter::Counter, guard::OVERLAP, layout::Layout, names};
 use tokio::io::unix::AsyncFd;
 
 use crate::{
@@ -75,6 +75,8 @@ pub struct Observation {
     pub guard_id: u64,
     /// Whether a guard was taken over that held on.
     pub taken_over: bool,
+    /// Where the members of kernel structures lie.
+    pub layout: Layout,
     /// Whether the guard's maps are those of a load before.
     pub shared: bool,
     links: Option<Links>,
@@ -126,6 +128,7 @@ impl Observation {
             told: counters.read()?,
             counters,
             taken_over,
+            layout: settings.layout,
             shared: held.is_some(),
             debug_log: debug_log.map(readable).transpose().context("the debug messages cannot be waited on")?,
         })

@@ -21,7 +21,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::Instant,
 };
 use uuid::Uuid;
 
@@ -38,12 +38,14 @@ use crate::{
     kernel::{KernelFacts, btf::Btf},
     kernel_watch::KernelWatch,
     labels::Labels,
+    memory,
     module_watch::ModuleWatch,
     observation::{Observation, Options},
     policy::Policy,
     privileges,
     shutdown::Shutdown,
     sinks::log::Log,
+    ticks::Ticks,
     web::Web,
 };
 
@@ -171,10 +173,8 @@ impl<W: Write> Pipeline<W> {
         let mut shutdown = Shutdown::listen().context("signals cannot be listened to")?;
         // Before the first look at the modules, so that no change between the two is missed.
         let mut modules = ModuleWatch::open().context("the kernel's messages about modules cannot be listened to")?;
-        let mut check = interval_at(Instant::now() + CHECK_EVERY, CHECK_EVERY);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut prove = interval_at(Instant::now() + self.options.prove_every, self.options.prove_every);
-        prove.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check = Ticks::every(CHECK_EVERY).context("no timer can be had")?;
+        let mut prove = Ticks::every(self.options.prove_every).context("no timer can be had")?;
         let mut batch = Vec::new();
         self.take_up_blocks();
         self.say_policy(None)?;
@@ -182,6 +182,8 @@ impl<W: Write> Pipeline<W> {
         self.check_journal()?;
         self.configure_alerts(self.options.alerts.clone());
         self.web.listen();
+        // Types, symbols, the inventory: nothing of what the first look took is needed again.
+        memory::give_back();
         if let Err(error) = privileges::lay_down() {
             tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
         }
@@ -203,7 +205,8 @@ impl<W: Write> Pipeline<W> {
                     self.check_journal()?;
                 }
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
-                _ = check.tick() => {
+                tick = check.next() => {
+                    tick?;
                     self.account()?;
                     self.look()?;
                     self.check_journal()?;
@@ -211,7 +214,7 @@ impl<W: Write> Pipeline<W> {
                     self.web.tend();
                     self.check_alerts();
                 }
-                _ = prove.tick() => self.prove()?,
+                tick = prove.next() => tick.map_err(Into::into).and_then(|()| self.prove())?,
                 call = self.web.next() => self.show(call)?,
                 due = self.alerts.next() => self.heed_alerts(due),
                 // The last: a flood of them must not hold off what people ask.

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use pfnwatch_common::{InfoBlock, Map};
+use pfnwatch_common::{InfoBlock, Map, layout::Layout};
 
 use crate::{
     assess::{Assessment, Facts, Host, Mode, Thresholds, Totals, Verdict, assess},
@@ -79,6 +79,8 @@ pub struct Survey {
 pub enum EnabledBlocks {
     /// From the kernel's memory, where this host lets us; without, sysfs has to do.
     Read,
+    /// The same with a layout that is known already.
+    ReadBy(Layout),
     /// No program is loaded.
     Skip,
 }
@@ -124,18 +126,27 @@ pub fn info_blocks(paths: &Paths, inventory: &Inventory, enabled: EnabledBlocks)
     let roots = Roots::from(paths);
     let mut blocks = inventory.blocks_on_raw_devices(&roots);
     // Another host's sysfs has another kernel's devices: there is nothing to ask this one.
-    let ask = enabled == EnabledBlocks::Read && roots.dev.is_some();
-    let problem = ask.then(|| read_enabled(paths, inventory, &mut blocks).err()).flatten();
+    let layout = match enabled {
+        EnabledBlocks::ReadBy(layout) => Some(layout),
+        EnabledBlocks::Read | EnabledBlocks::Skip => None,
+    };
+    let ask = enabled != EnabledBlocks::Skip && roots.dev.is_some();
+    let problem = ask.then(|| read_enabled(paths, layout, inventory, &mut blocks).err()).flatten();
     (blocks, problem.map(|error| format!("{error:#}")))
 }
 
 /// Adds the blocks of enabled namespaces. A block that cannot be read leaves that namespace to what sysfs says.
-fn read_enabled(paths: &Paths, inventory: &Inventory, blocks: &mut InfoBlocks) -> anyhow::Result<()> {
+fn read_enabled(
+    paths: &Paths,
+    layout: Option<Layout>,
+    inventory: &Inventory,
+    blocks: &mut InfoBlocks,
+) -> anyhow::Result<()> {
     let mut bound = inventory.namespaces.iter().filter_map(Namespace::enabled_under).peekable();
     if bound.peek().is_none() {
         return Ok(());
     }
-    let mut reader = BlockReader::attach(paths)?;
+    let mut reader = BlockReader::attach(paths, layout)?;
     for (namespace, device) in bound {
         if let Ok(Some(block)) = reader.read(device) {
             blocks.insert(namespace, *block);

@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::Context as _;
 use pfnwatch_common::{
+    layout::Layout,
     record::{Block, Plain as _},
     superblock,
 };
@@ -26,13 +27,14 @@ pub struct BlockReader {
 }
 
 impl BlockReader {
-    /// Attaches the probe.
+    /// Attaches the probe; `layout` is the kernel's, where it is known already.
     ///
     /// # Errors
     /// This host does not let us: no BTF, no root, no kprobes. The message says which.
-    pub fn attach(paths: &Paths) -> anyhow::Result<Self> {
+    pub fn attach(paths: &Paths, layout: Option<Layout>) -> anyhow::Result<Self> {
+        let resolve = || anyhow::Ok(target::resolve_layouts(paths, None)?.layout);
         let settings = Settings {
-            layout: target::resolve_layouts(paths, None)?.layout,
+            layout: layout.map_or_else(resolve, Ok)?,
             functions: FunctionIds::new(),
             debug: false,
             ring_bytes: RING_BYTES,

@@ -18,7 +18,9 @@ impl<W: Write> Pipeline<W> {
                 self.kept.meet(*start, *uuid);
             }
         }
-        let (blocks, problem) = info_blocks(&self.options.paths, &inventory, EnabledBlocks::Read);
+        let layout = self.observation.as_ref().map(|observation| observation.layout);
+        let enabled = layout.map_or(EnabledBlocks::Read, EnabledBlocks::ReadBy);
+        let (blocks, problem) = info_blocks(&self.options.paths, &inventory, enabled);
         if let Some(problem) = problem {
             tracing::warn!("info blocks of enabled namespaces cannot be read: {problem}");
         }
