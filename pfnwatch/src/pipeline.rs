@@ -176,17 +176,7 @@ impl<W: Write> Pipeline<W> {
         let mut check = Ticks::every(CHECK_EVERY).context("no timer can be had")?;
         let mut prove = Ticks::every(self.options.prove_every).context("no timer can be had")?;
         let mut batch = Vec::new();
-        self.take_up_blocks();
-        self.say_policy(None)?;
-        self.look()?;
-        self.check_journal()?;
-        self.configure_alerts(self.options.alerts.clone());
-        self.web.listen();
-        // Types, symbols, the inventory: nothing of what the first look took is needed again.
-        memory::give_back();
-        if let Err(error) = privileges::lay_down() {
-            tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
-        }
+        self.begin()?;
         loop {
             self.publish()?;
             tokio::select! {
@@ -230,6 +220,22 @@ impl<W: Write> Pipeline<W> {
         self.detach()?;
         let ended = self.ended;
         self.emit(Event::now(Body::Stopped(ended)))
+    }
+
+    /// What comes once, before the loop.
+    fn begin(&mut self) -> anyhow::Result<()> {
+        self.take_up_blocks();
+        self.say_policy(None)?;
+        self.look()?;
+        self.check_journal()?;
+        self.configure_alerts(self.options.alerts.clone());
+        self.web.listen();
+        // Types, symbols, the inventory: nothing of what the first look took is needed again.
+        memory::give_back();
+        if let Err(error) = privileges::lay_down() {
+            tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
+        }
+        Ok(())
     }
 
     /// Has the event told with the next [`Self::publish`].
