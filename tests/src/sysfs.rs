@@ -53,13 +53,17 @@ pub fn choices(device: &str, attribute: &str) -> Result<Vec<u64>> {
 /// (`nd_device_register` in drivers/nvdimm/bus.c leaves that to a thread), and shows its attributes before it has probed it
 /// and listed it among the region's children (`device_add` in drivers/base/core.c): one that gets a size in between is
 /// enabled raw, and one that is claimed is not found. The bus's `wait_probe` answers when all of that is done.
+///
+/// When a region comes up its first namespace is named as the seed (`nd_region_register_namespaces` in
+/// drivers/nvdimm/namespace_devs.c), whether it is in use or not, until its probe has ended: only a name that is still there then is
+/// the seed's.
 pub fn seed(region: &str, attribute: &str) -> Result<String> {
-    let name = wait::until(&format!("the {attribute} of {region}"), SEED_LIMIT, || {
-        text(region, attribute).ok().filter(|name| folder(name).join("uuid").exists())
-    })?;
     let bus = folder(region).join("../wait_probe");
-    fs::read(&bus).with_context(|| format!("cannot read {}", bus.display()))?;
-    Ok(name)
+    wait::until(&format!("the {attribute} of {region}"), SEED_LIMIT, || {
+        let name = text(region, attribute).ok().filter(|name| folder(name).join("uuid").exists())?;
+        fs::read(&bus).ok()?;
+        text(region, attribute).ok().filter(|now| *now == name)
+    })
 }
 
 /// Writes an attribute.
