@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{event::SCHEMA, exit::Because};
 
@@ -35,6 +35,13 @@ pub(super) struct Known {
     pub(super) namespace: String,
     pub(super) namespace_uuid: Option<String>,
     pub(super) start_address: Option<u64>,
+    #[serde(flatten)]
+    pub(super) costs: Costs,
+}
+
+/// What it cost, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct Costs {
     pub(super) mode: String,
     pub(super) map: Option<String>,
     pub(super) size_bytes: Option<u64>,

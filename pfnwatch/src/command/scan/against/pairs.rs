@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::{super::report::Row, earlier::Known};
-use crate::assess::Verdict;
+use super::{
+    super::report::Row,
+    earlier::{Costs, Known},
+};
 
 /// A namespace then and now.
 #[derive(Debug, Serialize)]
@@ -32,18 +34,6 @@ pub(super) enum PairedBy {
     Name,
 }
 
-/// What it cost, in bytes.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Costs {
-    pub(super) mode: String,
-    pub(super) map: Option<String>,
-    pub(super) size_bytes: Option<u64>,
-    pub(super) usable_bytes: Option<u64>,
-    pub(super) reservation_bytes: Option<u64>,
-    pub(super) excess_bytes: Option<u64>,
-    pub(super) verdict: String,
-}
-
 /// Pairs them: by uuid as far as that goes, then by place, then by name. Gives also the names of those left over, of then
 /// and of now.
 pub(super) fn pair(mut before: Vec<Known>, mut after: Vec<Row>) -> (Vec<Pair>, Vec<String>, Vec<String>) {
@@ -67,7 +57,7 @@ pub(super) fn pair(mut before: Vec<Known>, mut after: Vec<Row>) -> (Vec<Pair>, V
 impl PairedBy {
     fn is_same(self, then: &Known, now: &Row) -> bool {
         let known = |then: bool, same: bool| then && same;
-        let of_size = known(then.size_bytes.is_some(), then.size_bytes == now.size_bytes);
+        let of_size = known(then.costs.size_bytes.is_some(), then.costs.size_bytes == now.size_bytes);
         match self {
             Self::NamespaceUuid => known(then.namespace_uuid.is_some(), then.namespace_uuid == now.namespace_uuid),
             Self::Address => of_size && known(then.start_address.is_some(), then.start_address == now.start_address),
@@ -88,7 +78,7 @@ impl PairedBy {
 impl Pair {
     fn new(then: Known, now: Row, paired_by: PairedBy) -> Self {
         let namespace = now.namespace.clone();
-        let (before, after) = (Costs::from(then), Costs::from(now));
+        let (before, after) = (then.costs, Costs::from(now));
         let more = |then: Option<u64>, now: Option<u64>| now?.checked_sub(then?).filter(|more| *more > 0);
         let more_bytes = more(before.reservation_bytes, after.reservation_bytes);
         let regressed = before.size_bytes == after.size_bytes
@@ -103,28 +93,18 @@ impl Pair {
     }
 }
 
-impl From<Known> for Costs {
-    fn from(known: Known) -> Self {
-        let Known { mode, map, size_bytes, usable_bytes, reservation_bytes, excess_bytes, verdict, .. } = known;
-        Self { mode, map, size_bytes, usable_bytes, reservation_bytes, excess_bytes, verdict }
-    }
-}
-
 impl From<Row> for Costs {
     fn from(row: Row) -> Self {
         let Row { size_bytes, usable_bytes, reservation_bytes, excess_bytes, .. } = row;
         let (mode, map) = (row.mode.to_owned(), row.map.map(ToOwned::to_owned));
-        Self { mode, map, size_bytes, usable_bytes, reservation_bytes, excess_bytes, verdict: verdict(row.verdict) }
+        Self {
+            mode,
+            map,
+            size_bytes,
+            usable_bytes,
+            reservation_bytes,
+            excess_bytes,
+            verdict: row.verdict.as_str().to_owned(),
+        }
     }
-}
-
-/// As JSON has it.
-fn verdict(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Ok => "ok",
-        Verdict::Oversize => "oversize",
-        Verdict::Refused => "refused",
-        Verdict::Unknown => "unknown",
-    }
-    .to_owned()
 }
