@@ -81,6 +81,7 @@ fn what_is_wrong_shows() {
         ("pfnwatch_guard_exemptions_left_out", "1"),
         ("pfnwatch_capacity_regressions{subject=\"host\"}", "1"),
         ("pfnwatch_alert_receiver_up{receiver=\"alertmanager\"}", "0"),
+        ("pfnwatch_alert_messages_given_up_total{receiver=\"alertmanager\"}", "0"),
     ] {
         assert_eq!(value(&text, series), expected, "{series}");
     }

@@ -102,6 +102,13 @@ fn around(view: &View) -> Vec<(Weight, &'static str, String)> {
         if let Some(error) = &receiver.error {
             notices.push((Weight::Bad, "Alerts are not delivered.", format!("{}: {error}", receiver.receiver)));
         }
+        if receiver.given_up > 0 {
+            let detail = format!(
+                "{}: {} messages that it will never take; the log has them",
+                receiver.receiver, receiver.given_up
+            );
+            notices.push((Weight::Bad, "Alerts were given up.", detail));
+        }
     }
     let regressed = view.regressions.iter().map(words::of);
     notices.extend(regressed.map(|text| (Weight::Bad, "Capacity regressed.", text)));
