@@ -232,6 +232,7 @@ impl<W: Write> Pipeline<W> {
         self.web.listen();
         // Types, symbols, the inventory: nothing of what the first look took is needed again.
         memory::give_back();
+        memory::let_go_of_program();
         if let Err(error) = privileges::lay_down() {
             tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
         }
