@@ -242,7 +242,7 @@ impl<W: Write> Pipeline<W> {
     /// Has the event told with the next [`Self::publish`].
     fn emit(&mut self, mut event: Event) -> anyhow::Result<()> {
         // One who asked over the control socket comes with a path, and without a number.
-        if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &self.cgroups) {
+        if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &mut self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
         self.seen.note(&event);

@@ -101,7 +101,8 @@ impl Btf {
         if let Some(known) = self.known.borrow().get(structure) {
             return known.clone();
         }
-        let found = self.sections().map(|section| section.structures(structure)).find(|found| !found.is_empty());
+        let base = self.base.as_deref();
+        let found = self.sections().map(|section| section.structures(structure, base)).find(|found| !found.is_empty());
         let found = Definitions::from(found.unwrap_or_default());
         self.known.borrow_mut().insert(structure.to_owned(), found.clone());
         found

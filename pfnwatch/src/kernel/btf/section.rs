@@ -94,20 +94,20 @@ impl Section {
         self.bytes.get(self.strings.clone())?.get(offset..).filter(|string| !string.is_empty())
     }
 
-    /// The ids of its complete structures with this name.
-    pub(super) fn structures(&self, name: &str) -> Vec<u32> {
-        self.named(&self.structures, name)
+    /// The ids of its complete structures with this name. A module uses names of the kernel's where there are such.
+    pub(super) fn structures(&self, name: &str, base: Option<&Self>) -> Vec<u32> {
+        self.named(&self.structures, name, base)
     }
 
     /// The ids of its functions with this name.
     pub(super) fn functions(&self, name: &str) -> Vec<u32> {
-        self.named(&self.functions, name)
+        self.named(&self.functions, name, None)
     }
 
-    /// Its own names alone: what a module calls by a name of the kernel's is the kernel's.
-    fn named(&self, ids: &[u32], name: &str) -> Vec<u32> {
+    fn named(&self, ids: &[u32], name: &str, base: Option<&Self>) -> Vec<u32> {
         let is_named = |id: &&u32| {
-            let string = self.record(**id).and_then(|record| self.string(record.name));
+            let Some(Record { name: offset, .. }) = self.record(**id) else { return false };
+            let string = self.string(offset).or_else(|| base?.string(offset));
             string.is_some_and(|string| is(string, name))
         };
         ids.iter().filter(is_named).copied().collect()
