@@ -25,9 +25,15 @@ pub(super) struct Section {
     first_id: u32,
     /// The offset that the first of its strings has in names: those of a module go on where the kernel's end.
     first_string: u32,
-    /// The ids of its structures, and of its functions: what is asked for by name.
-    structures: Vec<u32>,
-    functions: Vec<u32>,
+    /// Its structures and its functions: what is asked for by name.
+    structures: Vec<Named>,
+    functions: Vec<Named>,
+}
+
+/// A type, and where its name is.
+struct Named {
+    id: u32,
+    name: u32,
 }
 
 impl Section {
@@ -59,8 +65,9 @@ impl Section {
     fn walk(&mut self, types: Range<usize>) -> Result<(), Problem> {
         let mut at = types.start;
         while at < types.end {
-            let beyond =
-                || Problem::Damaged(format!("the type {} bytes before its types' end reaches beyond it", types.end - at));
+            let beyond = || {
+                Problem::Damaged(format!("the type {} bytes before its types' end reaches beyond it", types.end - at))
+            };
             let record = self.bytes.get(at..types.end).and_then(Record::at).ok_or_else(beyond)?;
             let Some(kind) = record.kind().filter(|kind| *kind != Kind::Void) else {
                 let kind = record.kind_number();
@@ -70,9 +77,10 @@ impl Section {
             if end > types.end {
                 return Err(beyond());
             }
+            let named = Named { id: self.next_id(), name: record.name };
             match kind {
-                Kind::Struct => self.structures.push(self.next_id()),
-                Kind::Func => self.functions.push(self.next_id()),
+                Kind::Struct => self.structures.push(named),
+                Kind::Func => self.functions.push(named),
                 _ => {}
             }
             self.starts.push(number(at));
@@ -104,13 +112,12 @@ impl Section {
         self.named(&self.functions, name, None)
     }
 
-    fn named(&self, ids: &[u32], name: &str, base: Option<&Self>) -> Vec<u32> {
-        let is_named = |id: &&u32| {
-            let Some(Record { name: offset, .. }) = self.record(**id) else { return false };
-            let string = self.string(offset).or_else(|| base?.string(offset));
+    fn named(&self, all: &[Named], name: &str, base: Option<&Self>) -> Vec<u32> {
+        let is_named = |it: &&Named| {
+            let string = self.string(it.name).or_else(|| base?.string(it.name));
             string.is_some_and(|string| is(string, name))
         };
-        ids.iter().filter(is_named).copied().collect()
+        all.iter().filter(is_named).map(|it| it.id).collect()
     }
 }
 
