@@ -30,12 +30,29 @@ pub struct Regions {
 /// Loads the nvdimm stack where it is not loaded, destroys every namespace, makes the labels blank, and returns the
 /// regions. Refuses to run anywhere but in a test guest.
 pub fn fresh() -> Result<Regions> {
+    empty(modules::USUAL_REGIONS)?;
+    let regions = find()?;
+    for region in [&regions.first, &regions.second] {
+        sysfs::write(region, "align", &ALIGN.to_string())?;
+    }
+    Ok(regions)
+}
+
+/// The same for a machine with one NVDIMM: returns its region.
+pub fn fresh_one() -> Result<String> {
+    empty(1)?;
+    let region = sysfs::devices("region").into_iter().next().context("there is no region")?;
+    sysfs::write(&region, "align", &ALIGN.to_string())?;
+    Ok(region)
+}
+
+fn empty(regions: usize) -> Result<()> {
     ensure!(
         Path::new(GUEST_MARK).exists(),
         "this is no test guest: `cargo xtask vm` runs these tests, which destroy every namespace they find"
     );
     remove_pins()?;
-    modules::load_stack()?;
+    modules::load_regions(regions)?;
     for region in sysfs::devices("region") {
         for namespace in namespaces(&region)? {
             wipe(&namespace).with_context(|| format!("cannot wipe {namespace}"))?;
@@ -44,11 +61,7 @@ pub fn fresh() -> Result<Regions> {
     for arguments in [["disable-region", "all"].as_slice(), &["init-labels", "-f", "all"], &["enable-region", "all"]] {
         command::run("/bin/ndctl", arguments)?;
     }
-    let regions = find()?;
-    for region in [&regions.first, &regions.second] {
-        sysfs::write(region, "align", &ALIGN.to_string())?;
-    }
-    Ok(regions)
+    Ok(())
 }
 
 /// Removes whatever is pinned: a guard that a test before this one left behind would deny what this one makes.

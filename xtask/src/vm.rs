@@ -3,7 +3,7 @@
 //! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs` and
 //! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`); `chains`
 //! has several guests run side by side. `variant`
-//! rebuilds libnvdimm with the regression and the like, `demo` shows it, `kernel_files` has pfnwatch judge kernels that do not run,
+//! rebuilds libnvdimm with the regression and the like, `debian` makes a disk with a small Debian, `demo` shows it, `kernel_files` has pfnwatch judge kernels that do not run,
 //! `counted` runs a guest whose clock counts instructions.
 
 use std::fs::{self, File};
@@ -18,6 +18,7 @@ mod chains;
 mod console;
 pub(crate) mod counted;
 mod cpio;
+mod debian;
 pub(crate) mod demo;
 mod initramfs;
 mod kernel;

@@ -17,9 +17,9 @@ use guest::scope;
 use super::initramfs::Base;
 use super::kernel::Kernel;
 use super::qemu::Qemu;
-use super::scenario::{self, On, Scenario};
+use super::scenario::{self, On, Scenario, Userland};
 use super::variant::Variants;
-use super::{Tally, backends, home, session};
+use super::{Tally, backends, debian, home, qemu, session};
 
 /// How long one guest may run in all.
 const GUEST_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -162,7 +162,10 @@ impl Run {
             scenario: machine.name.to_owned(),
             filters: self.filter.clone(),
             test_limit_s: TEST_LIMIT_S,
-            purpose: Purpose::Tests,
+            purpose: match machine.userland {
+                Userland::Bare => Purpose::Tests,
+                Userland::Debian => Purpose::TestsUnderSystemd,
+            },
         }
     }
 
@@ -173,9 +176,11 @@ impl Run {
         let home = home(&kernel.line, scenario.name)?;
         let initramfs = home.join("initramfs.cpio");
         let orders = self.orders(&kernel.line, scenario);
-        self.base.write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
+        let (disk, packages) = (debian::disk(&kernel.line, scenario)?, debian::packages_for(scenario)?);
+        self.base.and(packages).write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
         let backends = backends(&kernel.line, scenario)?;
-        let command = qemu.command(&kernel.image, &initramfs, scenario, &backends);
+        let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends);
+        command.args(disk.iter().flat_map(|disk| qemu::disk_arguments(disk)));
         let outcome = session::run(command, GUEST_LIMIT, |report| {
             if let Some(line) = line(&label, report) {
                 println!("{line}");
@@ -194,7 +199,7 @@ impl Run {
         tally.passed += outcome.passed;
         // What a test wrote there takes room, and serves nobody but a scenario that goes on with it.
         let kept = scenario::ALL.iter().any(|other| other.continues == Some(scenario.name) && self.wants(other));
-        for file in backends.iter().filter(|_| !kept).chain([&initramfs]) {
+        for file in backends.iter().chain(&disk).filter(|_| !kept).chain([&initramfs]) {
             let _ = fs::remove_file(file);
         }
         Ok(())

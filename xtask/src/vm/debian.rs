@@ -1,0 +1,116 @@
+//! A small Debian under systemd, on a disk: what the package of pfnwatch is installed into.
+//!
+//! `tree` unpacks Debian's own packages into a folder and does the little of their installation that matters here, without
+//! being root, and `mke2fs` makes an image of it. That is done once for one set of packages; each guest gets a copy. What
+//! comes from the project (the tests, its `package`) is not in the image: guests have it in their initramfs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use guest::debian::{NEWER, PACKAGE, PACKAGES_IN_INITRAMFS};
+
+use super::home;
+use super::scenario::{Scenario, Userland};
+use crate::debian::Suite;
+use crate::process::Task;
+use crate::{paths, progress};
+
+mod package;
+mod tree;
+
+/// The suite where the host is no Debian: that of the kernel which the guest boots.
+const SUITE: &str = "bookworm";
+/// What a host has at least, and what package scripts and tests call for.
+const PACKAGES: [&str; 22] = [
+    "base-files",
+    "base-passwd",
+    "bash",
+    "coreutils",
+    "dash",
+    "diffutils",
+    "dpkg",
+    "findutils",
+    "grep",
+    "gzip",
+    "init-system-helpers",
+    "kmod",
+    "libc-bin",
+    "mount",
+    "ndctl",
+    "perl-base",
+    "sed",
+    "systemd",
+    "systemd-sysv",
+    "udev",
+    // Without it, its alternative is taken, which needs all of Perl.
+    "usr-is-merged",
+    "util-linux",
+];
+/// Room for what is installed and written in a guest, beside 80 MiB of Debian. The file is sparse.
+const IMAGE_SIZE: &str = "400M";
+
+/// The image of the base system, made unless that was done before with the same packages.
+fn base() -> Result<PathBuf> {
+    let packages = Suite::open(&suite())?.closure(&PACKAGES)?;
+    let dir = paths::target().join("vm/debian");
+    let (image, made_of) = (dir.join("root.img"), dir.join("recipe"));
+    let recipe = tree::recipe(&packages);
+    if image.is_file() && fs::read_to_string(&made_of).is_ok_and(|kept| kept == recipe) {
+        return Ok(image);
+    }
+    let spinner = progress::spinner("make a small Debian for guests");
+    let _ = fs::remove_dir_all(&dir);
+    let root = dir.join("root");
+    tree::unpack(&packages, &root)?;
+    make_image(&root, &image)?;
+    tree::remove(&root)?;
+    fs::write(&made_of, recipe).with_context(|| format!("cannot write {}", made_of.display()))?;
+    spinner.finish_and_clear();
+    Ok(image)
+}
+
+/// What is built on a Debian runs on that Debian, and not on an older one.
+fn suite() -> String {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let value = |key: &str| release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let codename = value("VERSION_CODENAME").filter(|_| value("ID") == Some("debian"));
+    codename.unwrap_or(SUITE).to_owned()
+}
+
+/// Without a journal of its own, and with nothing left for the kernel to initialize: a guest's time is dear.
+fn make_image(root: &Path, image: &Path) -> Result<()> {
+    let words = ["-q", "-t", "ext4", "-L", "root", "-m", "0", "-E", "lazy_itable_init=0,root_owner=0:0", "-d"];
+    let mut arguments: Vec<&std::ffi::OsStr> = words.iter().map(|word| word.as_ref()).collect();
+    arguments.extend([root.as_os_str(), image.as_os_str(), IMAGE_SIZE.as_ref()]);
+    // In a user namespace of its own all files are root's, as they have to be in the image.
+    let task = match nix::unistd::geteuid().is_root() {
+        true => Task::new("mke2fs", arguments),
+        false => Task::new("unshare", [["-r".as_ref(), "mke2fs".as_ref()].as_slice(), &arguments].concat()),
+    };
+    task.read().map(drop).context("cannot make the image of a small Debian")
+}
+
+/// The disk of a guest: fresh, or as the scenario that this one continues left it; None where the guest has none.
+pub(super) fn disk(line: &str, scenario: &Scenario) -> Result<Option<PathBuf>> {
+    if scenario.userland != Userland::Debian {
+        return Ok(None);
+    }
+    let disk = home(line, scenario.continues.unwrap_or(scenario.name))?.join("root.img");
+    if scenario.continues.is_none() || !disk.exists() {
+        let base = base()?;
+        fs::copy(&base, &disk).with_context(|| format!("cannot copy {} to {}", base.display(), disk.display()))?;
+    }
+    Ok(Some(disk))
+}
+
+/// The packages of pfnwatch for a guest, with their places there: as it was built, and the same with a higher version.
+pub(super) fn packages_for(scenario: &Scenario) -> Result<Vec<(String, PathBuf)>> {
+    if scenario.userland != Userland::Debian {
+        return Ok(Vec::new());
+    }
+    let place = |name: &str| format!("{}/{name}", PACKAGES_IN_INITRAMFS.trim_start_matches('/'));
+    let package = package::find()?;
+    let newer = package::newer(&package)?;
+    Ok(vec![(place(PACKAGE), package), (place(NEWER), newer)])
+}
