@@ -10,6 +10,7 @@ mod bench;
 mod build_ebpf;
 mod check;
 mod debian;
+mod dist;
 mod fuzz;
 mod paths;
 mod process;
@@ -67,6 +68,9 @@ enum Command {
     /// Try alerts against a real Alertmanager, which is fetched and not installed
     #[command(after_help = "Example: cargo xtask alerts")]
     Alerts,
+    /// Build the Debian package with its checksums, into target/dist
+    #[command(after_help = "Example: cargo xtask dist && sudo apt install ./target/dist/pfnwatch_*.deb")]
+    Dist,
     /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
     #[command(after_help = "Example: cargo xtask test --quick")]
     Test(test::Args),
@@ -122,6 +126,11 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::for_build()?;
             build_ebpf::run()?;
             alertmanager::run().0?;
+        }
+        Command::Dist => {
+            build(true)?;
+            setup::for_dist()?;
+            dist::run()?;
         }
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),
