@@ -34,7 +34,7 @@ use chains::{Chain, Line, Run, guests_at_once};
 use initramfs::Base;
 use kernel::Found;
 use qemu::Qemu;
-use scenario::{On, Scenario};
+use scenario::{On, Scenario, Userland};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -111,10 +111,17 @@ fn provide(line: &'static str, run: &Run, agent: Option<&Path>, tally: &mut Tall
     } else {
         None
     };
+    let installed =
+        |machine: &Scenario| machine.userland == Userland::Debian && machine.is_for(line) && run.wants(machine);
+    let debian = if agent.is_some() && scenario::ALL.iter().any(installed) {
+        debian::provide()?.map_err(|why| not_run(format!("{line} with a whole Debian: {why}"), tally)).ok()
+    } else {
+        None
+    };
     if line == scenario::REBUILT {
         kernel_files::check_variants(line, agent, &run.filter, tally)?;
     }
-    Ok(Some(Line { kernel, variants }))
+    Ok(Some(Line { kernel, variants, debian }))
 }
 
 fn not_run(what: String, tally: &mut Tally) {

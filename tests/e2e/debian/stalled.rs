@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use guest::agent::says;
 use guest::creation;
 use guest::debian::{self, PACKAGE, UNIT, property};
 use guest::wait;
 use nix::sys::signal::{Signal, kill};
 
-use super::oversize;
+use super::{is_about, oversize};
 
 /// The agent says every 30 seconds that it turns: less would end one that is well.
 const UNIT_DROP_IN: &str = "[Service]\nWatchdogSec=45s\nRestartSec=100ms\n";
@@ -21,9 +20,6 @@ fn agent_that_stands_still_is_replaced_and_nothing_is_lost() -> Result<()> {
     debian::configure_unit(UNIT_DROP_IN)?;
     debian::install(PACKAGE)?;
     let before = creation::create(&oversize(&region))?;
-    let is = |event: &serde_json::Value, kind: &str, uuid: &str| {
-        says(event, "event", kind) && says(event, "namespace_uuid", uuid)
-    };
     let stalled = debian::active()?;
     kill(stalled, Signal::SIGSTOP).context("the agent cannot be stopped")?;
     let meanwhile = creation::create(&oversize(&region))?;
@@ -38,7 +34,7 @@ fn agent_that_stands_still_is_replaced_and_nothing_is_lost() -> Result<()> {
         })?;
     }
     let after = creation::create(&oversize(&region))?;
-    debian::event("a set-up", |event| is(event, "set_up", &after.namespace_uuid))?;
+    debian::event("a set-up", |event| is_about(event, &["set_up"], &after))?;
     // Once, and not again and again.
     assert_eq!(property(UNIT, "NRestarts")?, "1", "{}", debian::status());
     Ok(())

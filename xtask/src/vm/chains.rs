@@ -14,12 +14,13 @@ use guest::orders::{Orders, Purpose};
 use guest::report::Report;
 use guest::scope;
 
+use super::debian::Installation;
 use super::initramfs::Base;
 use super::kernel::Kernel;
 use super::qemu::Qemu;
 use super::scenario::{self, On, Scenario, Userland};
 use super::variant::Variants;
-use super::{Tally, backends, debian, home, qemu, session};
+use super::{Tally, backends, home, qemu, session};
 
 /// How long one guest may run in all.
 const GUEST_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -50,6 +51,8 @@ pub(super) struct Line {
     pub(super) kernel: Kernel,
     /// The same with other builds of libnvdimm, where tests ask for it.
     pub(super) variants: Option<Variants>,
+    /// A Debian to boot with it, where tests ask for one.
+    pub(super) debian: Option<Installation>,
 }
 
 /// Guests that are to run one after the other: each but the first goes on with what the one before it has left.
@@ -60,6 +63,7 @@ struct Machine<'a> {
     kernel: &'a Kernel,
     /// What takes the place of the kernel's own module.
     libnvdimm: Option<PathBuf>,
+    debian: Option<&'a Installation>,
     scenario: &'static Scenario,
 }
 
@@ -78,13 +82,17 @@ impl Line {
         chains
     }
 
-    /// None where its libnvdimm could not be built: that was told.
+    /// None where its libnvdimm could not be built, or its Debian made: that was told.
     fn machine(&self, scenario: &'static Scenario) -> Option<Machine<'_>> {
+        let debian = match scenario.userland {
+            Userland::Bare => None,
+            Userland::Debian => Some(self.debian.as_ref()?),
+        };
         match scenario.kernel {
-            On::Debian => Some(Machine { kernel: &self.kernel, libnvdimm: None, scenario }),
+            On::Debian => Some(Machine { kernel: &self.kernel, libnvdimm: None, debian, scenario }),
             On::Rebuilt(_, variant) => {
                 let variants = self.variants.as_ref()?;
-                Some(Machine { kernel: &variants.kernel, libnvdimm: Some(variants.module(variant)), scenario })
+                Some(Machine { kernel: &variants.kernel, libnvdimm: Some(variants.module(variant)), debian, scenario })
             }
         }
     }
@@ -176,7 +184,8 @@ impl Run {
         let home = home(&kernel.line, scenario.name)?;
         let initramfs = home.join("initramfs.cpio");
         let orders = self.orders(&kernel.line, scenario);
-        let (disk, packages) = (debian::disk(&kernel.line, scenario)?, debian::packages_for(scenario)?);
+        let disk = machine.debian.map(|debian| debian.disk(&kernel.line, scenario)).transpose()?;
+        let packages = machine.debian.map(|debian| debian.packages.clone()).unwrap_or_default();
         self.base.and(packages).write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
         let backends = backends(&kernel.line, scenario)?;
         let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends);

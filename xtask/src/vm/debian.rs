@@ -4,15 +4,16 @@
 //! being root, and `mke2fs` makes an image of it. That is done once for one set of packages; each guest gets a copy. What
 //! comes from the project (the tests, its `package`) is not in the image: guests have it in their initramfs.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use guest::debian::{NEWER, PACKAGE, PACKAGES_IN_INITRAMFS};
 
-use super::home;
-use super::scenario::{Scenario, Userland};
-use crate::debian::Suite;
+use super::scenario::Scenario;
+use super::{home, programs};
+use crate::debian::{NotAvailable, Suite};
 use crate::process::Task;
 use crate::{paths, progress};
 
@@ -48,11 +49,32 @@ const PACKAGES: [&str; 22] = [
     "util-linux",
 ];
 /// Room for what is installed and written in a guest, beside 80 MiB of Debian. The file is sparse.
-const IMAGE_SIZE: &str = "400M";
+const IMAGE_SIZE: &str = "192M";
+
+/// What a guest needs besides its kernel.
+pub(super) struct Installation {
+    /// The image of the base system.
+    image: PathBuf,
+    /// The packages of pfnwatch with their places in the initramfs: as it was built, and the same with a higher version.
+    pub(super) packages: Vec<(String, PathBuf)>,
+}
+
+/// Makes what is missing of it; the reason where Debian's suite cannot be had.
+pub(super) fn provide() -> Result<Result<Installation, String>> {
+    let suite = match Suite::open(&suite()) {
+        Ok(suite) => suite,
+        Err(error) => return error.downcast::<NotAvailable>().map(|gone| Err(gone.to_string())),
+    };
+    let image = base(&suite)?;
+    let place = |name: &str| format!("{}/{name}", PACKAGES_IN_INITRAMFS.trim_start_matches('/'));
+    let package = package::find()?;
+    let newer = package::newer(&package)?;
+    Ok(Ok(Installation { image, packages: vec![(place(PACKAGE), package), (place(NEWER), newer)] }))
+}
 
 /// The image of the base system, made unless that was done before with the same packages.
-fn base() -> Result<PathBuf> {
-    let packages = Suite::open(&suite())?.closure(&PACKAGES)?;
+fn base(suite: &Suite) -> Result<PathBuf> {
+    let packages = suite.closure(&PACKAGES)?;
     let dir = paths::target().join("vm/debian");
     let (image, made_of) = (dir.join("root.img"), dir.join("recipe"));
     let recipe = tree::recipe(&packages);
@@ -78,39 +100,29 @@ fn suite() -> String {
     codename.unwrap_or(SUITE).to_owned()
 }
 
-/// Without a journal of its own, and with nothing left for the kernel to initialize: a guest's time is dear.
+/// Without a journal of the file system's, and with nothing left for the kernel to initialize: a guest's time is dear.
 fn make_image(root: &Path, image: &Path) -> Result<()> {
-    let words = ["-q", "-t", "ext4", "-L", "root", "-m", "0", "-E", "lazy_itable_init=0,root_owner=0:0", "-d"];
-    let mut arguments: Vec<&std::ffi::OsStr> = words.iter().map(|word| word.as_ref()).collect();
+    let features = ["-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=0,root_owner=0:0"];
+    let words = [["-q", "-t", "ext4"].as_slice(), &features, &["-d"]].concat();
+    let mut arguments: Vec<&OsStr> = words.iter().map(|word| word.as_ref()).collect();
     arguments.extend([root.as_os_str(), image.as_os_str(), IMAGE_SIZE.as_ref()]);
+    let program = programs::of_host("mke2fs").context("mke2fs is not installed: apt-get install e2fsprogs")?;
     // In a user namespace of its own all files are root's, as they have to be in the image.
     let task = match nix::unistd::geteuid().is_root() {
-        true => Task::new("mke2fs", arguments),
-        false => Task::new("unshare", [["-r".as_ref(), "mke2fs".as_ref()].as_slice(), &arguments].concat()),
+        true => Task::new(program, arguments),
+        false => Task::new("unshare", [["-r".as_ref(), program.as_os_str()].as_slice(), &arguments].concat()),
     };
     task.read().map(drop).context("cannot make the image of a small Debian")
 }
 
-/// The disk of a guest: fresh, or as the scenario that this one continues left it; None where the guest has none.
-pub(super) fn disk(line: &str, scenario: &Scenario) -> Result<Option<PathBuf>> {
-    if scenario.userland != Userland::Debian {
-        return Ok(None);
+impl Installation {
+    /// The disk of a guest: fresh, or as the scenario that this one continues left it.
+    pub(super) fn disk(&self, line: &str, scenario: &Scenario) -> Result<PathBuf> {
+        let disk = home(line, scenario.continues.unwrap_or(scenario.name))?.join("root.img");
+        if scenario.continues.is_none() || !disk.exists() {
+            let from = &self.image;
+            fs::copy(from, &disk).with_context(|| format!("cannot copy {} to {}", from.display(), disk.display()))?;
+        }
+        Ok(disk)
     }
-    let disk = home(line, scenario.continues.unwrap_or(scenario.name))?.join("root.img");
-    if scenario.continues.is_none() || !disk.exists() {
-        let base = base()?;
-        fs::copy(&base, &disk).with_context(|| format!("cannot copy {} to {}", base.display(), disk.display()))?;
-    }
-    Ok(Some(disk))
-}
-
-/// The packages of pfnwatch for a guest, with their places there: as it was built, and the same with a higher version.
-pub(super) fn packages_for(scenario: &Scenario) -> Result<Vec<(String, PathBuf)>> {
-    if scenario.userland != Userland::Debian {
-        return Ok(Vec::new());
-    }
-    let place = |name: &str| format!("{}/{name}", PACKAGES_IN_INITRAMFS.trim_start_matches('/'));
-    let package = package::find()?;
-    let newer = package::newer(&package)?;
-    Ok(vec![(place(PACKAGE), package), (place(NEWER), newer)])
 }

@@ -2,21 +2,32 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::paths;
 use crate::process::Task;
+use crate::{dist, paths, setup};
 
 /// What is put behind the version of the newer package.
 const LATER: &str = "+later";
 
-/// The package as `cargo xtask dist` left it.
+/// The package of the agent that was built: as `cargo xtask dist` left it, or made now.
 pub(super) fn find() -> Result<PathBuf> {
-    let dist = paths::target().join("dist");
-    let entries = fs::read_dir(&dist).with_context(|| format!("no packages in {}", dist.display()))?;
-    let deb = entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|it| it == "deb"));
-    deb.with_context(|| format!("there is no package in {}", dist.display()))
+    let made = fs::read_dir(paths::dist()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let deb = made.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    match deb.filter(|deb| modified(deb) > modified(&paths::target().join("release/pfnwatch"))) {
+        Some(deb) => Ok(deb),
+        None => {
+            setup::for_dist()?;
+            dist::run()
+        }
+    }
+}
+
+/// None where there is no such file: that is older than any.
+fn modified(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|meta| meta.modified()).ok()
 }
 
 /// The same package with a higher version.
