@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{
-        alerts, allow, baseline, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status,
+        alerts, allow, baseline, config, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status,
         superblock,
     },
     exit::Exit,
@@ -34,6 +34,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Say what a namespace would cost, before it is made
     Predict(predict::Args),
+    /// Print what is configured, and where each value comes from
+    Config(config::Args),
     /// Say what a configuration means for the guard, and what it would have denied
     Policy(policy::Args),
     /// Say what pfnwatch needs of this host, what is there, and what to do about the rest
@@ -71,6 +73,7 @@ impl Cli {
             Command::Plan(args) => plan::run(&args, &paths),
             Command::Predict(args) => predict::run(&args, &paths),
             Command::Policy(args) => policy::run(&args, &paths),
+            Command::Config(args) => config::run(&args, &paths),
             Command::Doctor(args) => doctor::run(&args, &paths),
             Command::Kernel(args) => kernel::run(&args, &paths),
             Command::Superblock(args) => superblock::run(&args, &paths),

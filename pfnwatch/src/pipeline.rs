@@ -231,7 +231,7 @@ impl<W: Write> Pipeline<W> {
     /// What comes once, before the loop.
     fn begin(&mut self) -> anyhow::Result<()> {
         self.take_up_blocks();
-        self.say_policy(None)?;
+        self.say_policy()?;
         self.look()?;
         self.check_journal()?;
         self.configure_alerts(self.options.alerts.clone());

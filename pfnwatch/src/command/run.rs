@@ -103,7 +103,7 @@ fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let Loaded { config, hash } = args.config.load()?;
+    let Loaded { config, hash, files } = args.config.load()?;
     let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
     // Read once, for the facts and for the first attachment, and then given back.
@@ -119,6 +119,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         debug: args.debug_ebpf,
         config: args.config.clone(),
         config_hash: hash,
+        config_files: files,
         web: config.web().clone(),
         control_socket: args.control.path.clone(),
         prove_every: args.prove_every,
