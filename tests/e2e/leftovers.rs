@@ -14,18 +14,18 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Everything by which an eBPF program could stay.
 #[derive(Clone, Debug, PartialEq)]
-struct Kernel {
-    programs: Vec<u32>,
-    maps: Vec<u32>,
-    links: Vec<u32>,
+pub(crate) struct Kernel {
+    pub(crate) programs: Vec<u32>,
+    pub(crate) maps: Vec<u32>,
+    pub(crate) links: Vec<u32>,
     /// Names of the functions with a probe on them.
-    kprobes: Vec<String>,
+    pub(crate) kprobes: Vec<String>,
     /// Functions with a trampoline or a tracer on them.
-    trampolines: String,
+    pub(crate) trampolines: String,
 }
 
 impl Kernel {
-    fn look() -> Result<Self> {
+    pub(crate) fn look() -> Result<Self> {
         let read = |file: &str| fs::read_to_string(file).with_context(|| format!("cannot read {file}"));
         let probes = read("/sys/kernel/debug/kprobes/list")?;
         // `ffffffffc0… k nvdimm_bus_probe+0x0 [libnvdimm] [FTRACE]`

@@ -26,7 +26,7 @@ pub const NEWER: &str = "pfnwatch-newer.deb";
 /// The unit that the package brings.
 pub const UNIT: &str = "pfnwatch.service";
 /// A drop-in of the agent's configuration.
-const CONFIGURATION: &str = "/etc/pfnwatch/pfnwatch.toml";
+const CONFIGURATION: &str = "/etc/pfnwatch/conf.d/50-test.toml";
 /// Where a drop-in of the unit lies.
 const UNIT_DROP_IN: &str = "/etc/systemd/system/pfnwatch.service.d/test.conf";
 /// From the start of the service to its `ready`, and the like.

@@ -7,24 +7,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::bpf::{self, Kind};
 use guest::creation;
 use guest::debian::{self, PACKAGE, UNIT, property};
 use guest::{command, wait};
 
 use super::{ENFORCE_AND_HOLD, oversize};
+use crate::leftovers::Kernel;
 
 const LIMIT: Duration = Duration::from_secs(30);
+const STATE: &str = "/var/lib/pfnwatch/pfnwatch.db";
+const PINS: &str = "/sys/fs/bpf/pfnwatch";
+/// What lies in other file systems.
+const ELSEWHERE: [&str; 2] = [PINS, "/run/pfnwatch"];
 /// What dpkg and systemd write of their own.
 const OTHERS: [&str; 6] = ["/var/lib/dpkg", "/var/log", "/var/lib/systemd/timers", "/tmp", "/var/tmp", "/var/cache"];
 
-/// All that the package could leave behind.
-#[derive(Debug)]
+/// All that the package could leave behind in the file system.
 struct Host {
     files: BTreeSet<PathBuf>,
     users: String,
-    programs: BTreeSet<u32>,
-    maps: BTreeSet<u32>,
 }
 
 impl Host {
@@ -32,12 +33,13 @@ impl Host {
         let mut files = BTreeSet::new();
         let root = fs::symlink_metadata("/").context("no root")?.dev();
         add_files(Path::new("/"), root, &mut files)?;
-        for place in ["/run/pfnwatch", "/run/systemd/system/pfnwatch.service", "/sys/fs/bpf/pfnwatch"] {
-            files.extend(Some(PathBuf::from(place)).filter(|place| place.exists()));
-        }
+        files.extend(ELSEWHERE.map(PathBuf::from).into_iter().filter(|place| place.exists()));
         let users = fs::read_to_string("/etc/passwd")? + &fs::read_to_string("/etc/group")?;
-        let ids = |kind| bpf::ids(kind).map(BTreeSet::from_iter);
-        Ok(Self { files, users, programs: ids(Kind::Programs)?, maps: ids(Kind::Maps)? })
+        Ok(Self { files, users })
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.files.contains(Path::new(file))
     }
 }
 
@@ -57,28 +59,29 @@ fn add_files(dir: &Path, device: u64, files: &mut BTreeSet<PathBuf>) -> Result<(
     Ok(())
 }
 
-/// Programs of systemd's own come and go: what counts is that none is there that was not.
-fn no_program_but(before: &Host) -> Result<()> {
-    let now =
-        || Host::look().ok().filter(|now| now.programs.is_subset(&before.programs) && now.maps.is_subset(&before.maps));
-    wait::until("a kernel without pfnwatch", LIMIT, now)
-        .map(drop)
-        .with_context(|| format!("before: {before:?}\nnow: {:?}", Host::look()))
+/// Programs of systemd's own are loaded anew now and then: their ids are others, their number is not.
+fn no_program_but(before: &Kernel) -> Result<()> {
+    let is_as_before = |now: &Kernel| {
+        let more = now.programs.len() > before.programs.len() || now.maps.len() > before.maps.len();
+        !more && now.links == before.links && now.kprobes == before.kprobes && now.trampolines == before.trampolines
+    };
+    wait::until("a kernel without pfnwatch", LIMIT, || Kernel::look().ok().filter(is_as_before).map(drop))
+        .with_context(|| format!("before: {before:?}\nnow: {:?}", Kernel::look()))
 }
 
 #[test]
 fn purge_leaves_nothing_behind_and_no_program() -> Result<()> {
     let region = debian::fresh()?;
-    let before = Host::look()?;
-    ensure!(!before.files.iter().any(|file| file.to_string_lossy().contains("pfnwatch.")), "{before:?}");
+    let (before, kernel) = (Host::look()?, Kernel::look()?);
+    ensure!(!before.has("/usr/bin/pfnwatch"), "this host is not fresh");
     debian::install(PACKAGE)?;
     debian::active()?;
     debian::configure(ENFORCE_AND_HOLD)?;
     debian::systemctl(&["restart", UNIT])?;
     debian::armed()?;
     let during = Host::look()?;
-    ensure!(during.files.contains(Path::new("/var/lib/pfnwatch/pfnwatch.db")), "no state: {during:?}");
-    ensure!(during.files.contains(Path::new("/sys/fs/bpf/pfnwatch")), "nothing is pinned: {during:?}");
+    ensure!(during.has(STATE) && during.has(PINS), "neither state nor pins{}", debian::status());
+    ensure!(Kernel::look()?.programs.len() >= kernel.programs.len() + 16, "no programs{}", debian::status());
 
     // A removal keeps configuration and state, and nobody guards any more.
     command::run("/bin/dpkg", &["--remove", "pfnwatch"])?;
@@ -101,5 +104,5 @@ fn purge_leaves_nothing_behind_and_no_program() -> Result<()> {
     ensure!(left.is_empty() && gone.is_empty(), "left behind: {left:?}, taken away: {gone:?}");
     assert_eq!(after.users, before.users);
     assert_eq!(property(UNIT, "LoadState")?, "not-found");
-    no_program_but(&before)
+    no_program_but(&kernel)
 }

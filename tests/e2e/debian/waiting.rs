@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use guest::creation::{self, Wanted};
-use guest::debian::{self, PACKAGE, UNIT};
+use guest::debian::{self, PACKAGE};
 
 use super::{ENFORCE_AND_HOLD, oversize};
 use crate::seen::MIB;
@@ -17,8 +17,7 @@ fn host_with_many_oversize_namespaces() -> Result<()> {
     for _ in 0..COUNT {
         creation::create(&Wanted { size_bytes: SIZE, ..oversize(&region) })?;
     }
-    debian::install(PACKAGE)?;
     debian::configure(ENFORCE_AND_HOLD)?;
-    debian::systemctl(&["restart", UNIT])?;
+    debian::install(PACKAGE)?;
     debian::armed()
 }

@@ -61,7 +61,8 @@ pub(super) struct Installation {
 
 /// Makes what is missing of it; the reason where Debian's suite cannot be had.
 pub(super) fn provide() -> Result<Result<Installation, String>> {
-    let suite = match Suite::open(&suite()) {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let suite = match Suite::open(suite_of(&release)) {
         Ok(suite) => suite,
         Err(error) => return error.downcast::<NotAvailable>().map(|gone| Err(gone.to_string())),
     };
@@ -93,11 +94,9 @@ fn base(suite: &Suite) -> Result<PathBuf> {
 }
 
 /// What is built on a Debian runs on that Debian, and not on an older one.
-fn suite() -> String {
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let value = |key: &str| release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    let codename = value("VERSION_CODENAME").filter(|_| value("ID") == Some("debian"));
-    codename.unwrap_or(SUITE).to_owned()
+fn suite_of(os_release: &str) -> &str {
+    let value = |key: &str| os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value("VERSION_CODENAME").filter(|_| value("ID") == Some("debian")).unwrap_or(SUITE)
 }
 
 /// Without a journal of the file system's, and with nothing left for the kernel to initialize: a guest's time is dear.
@@ -124,5 +123,17 @@ impl Installation {
             fs::copy(from, &disk).with_context(|| format!("cannot copy {} to {}", from.display(), disk.display()))?;
         }
         Ok(disk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_is_of_the_hosts_release() {
+        assert_eq!(suite_of("ID=debian\nVERSION_CODENAME=trixie\n"), "trixie");
+        assert_eq!(suite_of("ID=ubuntu\nVERSION_CODENAME=noble\n"), SUITE);
+        assert_eq!(suite_of(""), SUITE);
     }
 }
