@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::seen::{GIB, MIB};
 
-mod idle;
 mod installed;
 mod removed;
 mod stalled;

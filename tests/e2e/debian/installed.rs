@@ -1,10 +1,11 @@
-//! A fresh installation, used as automation uses it: by exit codes, JSON and the system's journal.
+//! A fresh installation, on a host whose persistent memory comes later, used as automation uses it: by exit codes, JSON and
+//! the system's journal. The service is started once.
 
 use anyhow::{Result, ensure};
 use guest::agent::says;
 use guest::command::{self, Said};
 use guest::debian::{self, PACKAGE, UNIT, property};
-use guest::{agent, ndctl, pfnwatch};
+use guest::{agent, modules, ndctl, pfnwatch, sysfs};
 use serde_json::json;
 
 const CREATE: [&str; 8] = ["-m", "fsdax", "-M", "dev", "-s", "1G", "-a", "2M"];
@@ -16,12 +17,18 @@ fn ends(code: i32, arguments: &[&str]) -> Result<Said> {
     Ok(said)
 }
 
+/// Without persistent memory at first, as most hosts are.
 #[test]
-fn is_active_and_told_everywhere_and_refuses_once_it_is_told_to() -> Result<()> {
-    let region = debian::fresh()?;
+fn waits_and_tells_everywhere_and_refuses_once_it_is_told_to() -> Result<()> {
+    debian::fresh()?;
+    modules::unload_stack()?;
     debian::install(PACKAGE)?;
     debian::active()?;
     assert_eq!(property(UNIT, "UnitFileState")?, "enabled");
+    debian::event("that it is idle", |event| says(event, "event", "ready") && says(event, "state", "idle"))?;
+    modules::load_regions(1)?;
+    debian::event("that it observes", |event| says(event, "event", "ready") && says(event, "state", "observing"))?;
+    let region = sysfs::devices("region").swap_remove(0);
     ends(0, &["scan"])?;
 
     let made = ndctl::create(&region, &CREATE)?;
