@@ -28,3 +28,4 @@ mod reservation;
 mod seen;
 mod told;
 mod web;
+mod with_lockdown;
