@@ -28,4 +28,3 @@ mod reservation;
 mod seen;
 mod told;
 mod web;
-mod with_lockdown;

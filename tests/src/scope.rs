@@ -104,8 +104,6 @@ pub const TABLE: &[Scope] = &[
     observing("reload::"),
     Scope { prefix: "told::", lines: Lines::OldestAndNewest, scenario: USUAL },
     only("web::", "6.12"),
-    // The last by its name: no lockdown is ever taken back.
-    only("with_lockdown::", "7.3"),
     observing("host::doctor_finds"),
     Scope { prefix: "host::", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "host::doctor_names", lines: Lines::Blind, scenario: USUAL },
