@@ -5,6 +5,8 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/dashboards.rs"]
+mod dashboards;
 #[path = "support/prometheus.rs"]
 mod prometheus;
 #[path = "support/rules.rs"]
@@ -91,6 +93,14 @@ fn prometheus_scrapes_it() {
     assert_eq!(value("pfnwatch_events_total{event=\"denied\"}"), "3");
     assert_eq!(value("sum(pfnwatch_program_attached)"), "3");
     assert_eq!(value("count(pfnwatch_namespace_verdict == 1)"), "3");
+    for (panel, query) in dashboards::queries(&served.address) {
+        assert!(!value(&query).is_empty(), "{panel}");
+    }
+}
+
+#[test]
+fn the_dashboards_panels_have_their_places() {
+    assert_eq!(dashboards::misplaced(), Vec::<String>::new());
 }
 
 #[test]
