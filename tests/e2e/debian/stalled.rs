@@ -28,10 +28,7 @@ fn agent_that_stands_still_is_replaced_and_nothing_is_lost() -> Result<()> {
     let pid = debian::active()?;
     assert_ne!(pid, stalled);
     for made in [before, meanwhile] {
-        let uuid = &made.namespace_uuid;
-        debian::event(&format!("what became of {uuid}"), |event| {
-            is(event, "set_up", uuid) || is(event, "found", uuid)
-        })?;
+        debian::event(&format!("what became of {made:?}"), |event| is_about(event, &["set_up", "found"], &made))?;
     }
     let after = creation::create(&oversize(&region))?;
     debian::event("a set-up", |event| is_about(event, &["set_up"], &after))?;
