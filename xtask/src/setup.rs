@@ -37,15 +37,23 @@ pub(crate) fn for_web() -> Result<()> {
 
 /// What the VM tests need besides: QEMU, ndctl and some tools of the host.
 pub(crate) fn for_vm() -> Result<()> {
+    for_vm_and(|| Ok(()))
+}
+
+/// What `cargo xtask test` needs: all of that, and what makes the package.
+pub(crate) fn for_test() -> Result<()> {
+    for_vm_and(for_dist)
+}
+
+fn for_vm_and(more: impl FnOnce() -> Result<()>) -> Result<()> {
+    let others = || {
+        host::ensure()?;
+        qemu::ensure()?;
+        rust_src::ensure()?;
+        more()
+    };
     // bpf-linker keeps the processors busy for minutes, the rest waits for the network.
-    both(
-        || BPF_LINKER.ensure(),
-        || {
-            host::ensure()?;
-            qemu::ensure()?;
-            rust_src::ensure().map(drop)
-        },
-    )
+    both(|| BPF_LINKER.ensure(), others)
 }
 
 /// What the Debian package needs besides what the build needs: cargo-deb, and the tools that it leaves the work to.

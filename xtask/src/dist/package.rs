@@ -31,12 +31,12 @@ const FILES: [(&str, &str); 14] = [
 
 /// What the maintainer scripts have to do.
 const SCRIPTS: [(&str, &str); 6] = [
-    ("postinst", "deb-systemd-helper enable 'pfnwatch.service'"),
+    ("postinst", "deb-systemd-helper enable pfnwatch.service"),
     ("postinst", "_dh_action=restart"),
-    ("prerm", "deb-systemd-invoke stop 'pfnwatch.service'"),
+    ("prerm", "deb-systemd-invoke stop pfnwatch.service"),
     ("prerm", "pfnwatch guard release"),
     ("postrm", "rm -rf /var/lib/pfnwatch"),
-    ("postrm", "deb-systemd-helper purge 'pfnwatch.service'"),
+    ("postrm", "deb-systemd-helper purge pfnwatch.service"),
 ];
 
 /// The file's name, for people.
