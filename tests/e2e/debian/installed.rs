@@ -1,12 +1,12 @@
 //! A fresh installation, on a host whose persistent memory comes later, used as automation uses it: by exit codes, JSON and
 //! the system's journal. The service is started once.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use guest::agent::says;
 use guest::command::{self, Said};
 use guest::debian::{self, PACKAGE, UNIT, property};
 use guest::{agent, modules, ndctl, pfnwatch, sysfs};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CREATE: [&str; 8] = ["-m", "fsdax", "-M", "dev", "-s", "1G", "-a", "2M"];
 
@@ -32,12 +32,14 @@ fn waits_and_tells_everywhere_and_refuses_once_it_is_told_to() -> Result<()> {
     ends(0, &["scan"])?;
 
     let made = ndctl::create(&region, &CREATE)?;
+    // What ndctl calls the uuid of an fsdax namespace is its block's.
     let uuid = ndctl::text(&made, "uuid")?;
-    let is_ours = |event: &serde_json::Value| says(event, "event", "set_up") && says(event, "namespace_uuid", uuid);
+    let is_ours = |event: &Value| says(event, "event", "set_up") && says(event, "block_uuid", uuid);
     let event = debian::event("the event of what was made", is_ours)?;
     let expected =
         json!({ "verdict": "oversize", "cause": "regressed_kernel", "excess_bytes": 16 << 20, "block": "made" });
     pfnwatch::ensure_says(&event, &expected)?;
+    let uuid = event["namespace_uuid"].as_str().context("no uuid")?;
     let matches = ["PFNWATCH_EVENT=set_up", &format!("PFNWATCH_NAMESPACE_UUID={uuid}")];
     let entries = debian::journal(&matches)?;
     let [entry] = entries.as_slice() else { anyhow::bail!("not one entry of {matches:?}: {entries:#?}") };

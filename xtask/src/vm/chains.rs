@@ -26,6 +26,8 @@ use super::{Tally, backends, home, qemu, session};
 const GUEST_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// How long one test may take.
 const TEST_LIMIT_S: u64 = 180;
+/// The same where whole packages are installed and removed in it.
+const PACKAGE_TEST_LIMIT_S: u64 = 360;
 /// What a guest takes of memory: its own, and its NVDIMMs as far as they are written.
 const GUEST_BYTES: u64 = 4 << 30;
 /// More have never been tried.
@@ -165,15 +167,16 @@ impl Run {
     }
 
     fn orders(&self, line: &str, machine: &Scenario) -> Orders {
+        let (purpose, test_limit_s) = match machine.userland {
+            Userland::Bare => (Purpose::Tests, TEST_LIMIT_S),
+            Userland::Debian => (Purpose::TestsUnderSystemd, PACKAGE_TEST_LIMIT_S),
+        };
         Orders {
             line: line.to_owned(),
             scenario: machine.name.to_owned(),
             filters: self.filter.clone(),
-            test_limit_s: TEST_LIMIT_S,
-            purpose: match machine.userland {
-                Userland::Bare => Purpose::Tests,
-                Userland::Debian => Purpose::TestsUnderSystemd,
-            },
+            test_limit_s,
+            purpose,
         }
     }
 
