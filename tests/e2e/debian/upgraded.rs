@@ -12,7 +12,9 @@ use nix::libc;
 use super::{ENFORCE_AND_HOLD, oversize};
 use crate::guard::case::{again, nothing_is_written, prepare_blank};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(90);
+/// Between two tries. An exchange takes seconds; a flood of denials would keep the new agent from its own start.
+const PAUSE: Duration = Duration::from_millis(20);
 
 #[test]
 fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
@@ -32,8 +34,7 @@ fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
                 let code = prepared.bind().map_err(|error| error.raw_os_error());
                 ensure!(code == Err(Some(libc::ENOMEM)), "try {tries:?} was not denied: {code:?}");
                 tries.fetch_add(1, Ordering::Release);
-                // The others need a processor, too.
-                thread::sleep(Duration::from_millis(2));
+                thread::sleep(PAUSE);
             }
             Ok(())
         });
@@ -52,16 +53,20 @@ fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
 
 /// Up, and down again; each time another agent guards at the end.
 fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
-    let mut pid = debian::active()?;
+    let mut before = debian::active()?;
     for package in [NEWER, PACKAGE] {
         debian::install(package)?;
-        debian::armed()?;
         let now = debian::active()?;
-        ensure!(now != pid, "the agent was not exchanged: {}", debian::status());
-        pid = now;
+        ensure!(now != before, "the agent was not exchanged: {}", debian::status());
+        before = now;
         let version = debian::version()?;
         ensure!((version == older) == (package == PACKAGE), "{version} is installed, {older} was");
-        // The new one is met as well.
+        // Its socket would have to wait while denials are told: what it says goes to journald.
+        for event in ["guard_taken_over", "denied"] {
+            let matches = [format!("PFNWATCH_EVENT={event}"), format!("_PID={now}"), "--lines=1".to_owned()];
+            let said = || debian::journal(&matches.each_ref().map(String::as_str)).ok().filter(|said| !said.is_empty());
+            wait::until(&format!("{event} by {now}"), LIMIT, said).with_context(debian::status)?;
+        }
         let sofar = tries.load(Ordering::Acquire);
         wait::until("further tries", LIMIT, || (tries.load(Ordering::Acquire) > sofar + 10).then_some(()))?;
     }
