@@ -50,6 +50,9 @@ const PACKAGES: [&str; 22] = [
 ];
 /// Room for what is installed and written in a guest, beside 80 MiB of Debian. The file is sparse.
 const IMAGE_SIZE: &str = "192M";
+/// What mke2fs is to make: without a journal, and with nothing left for the kernel to initialize, since a guest's time is dear.
+const FILE_SYSTEM: [&str; 9] =
+    ["-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=0,root_owner=0:0"];
 
 /// What a guest needs besides its kernel.
 pub(super) struct Installation {
@@ -78,7 +81,7 @@ fn base(suite: &Suite) -> Result<PathBuf> {
     let packages = suite.closure(&PACKAGES)?;
     let dir = paths::target().join("vm/debian");
     let (image, made_of) = (dir.join("root.img"), dir.join("recipe"));
-    let recipe = tree::recipe(&packages);
+    let recipe = format!("{}{IMAGE_SIZE}\n{FILE_SYSTEM:?}\n", tree::recipe(&packages));
     if image.is_file() && fs::read_to_string(&made_of).is_ok_and(|kept| kept == recipe) {
         return Ok(image);
     }
@@ -99,12 +102,9 @@ fn suite_of(os_release: &str) -> &str {
     value("VERSION_CODENAME").filter(|_| value("ID") == Some("debian")).unwrap_or(SUITE)
 }
 
-/// Without a journal of the file system's, and with nothing left for the kernel to initialize: a guest's time is dear.
 fn make_image(root: &Path, image: &Path) -> Result<()> {
-    let features = ["-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=0,root_owner=0:0"];
-    let words = [["-q", "-t", "ext4"].as_slice(), &features, &["-d"]].concat();
-    let mut arguments: Vec<&OsStr> = words.iter().map(|word| word.as_ref()).collect();
-    arguments.extend([root.as_os_str(), image.as_os_str(), IMAGE_SIZE.as_ref()]);
+    let mut arguments: Vec<&OsStr> = FILE_SYSTEM.iter().map(|word| word.as_ref()).collect();
+    arguments.extend(["-d".as_ref(), root.as_os_str(), image.as_os_str(), IMAGE_SIZE.as_ref()]);
     let program = programs::of_host("mke2fs").context("mke2fs is not installed: apt-get install e2fsprogs")?;
     // In a user namespace of its own all files are root's, as they have to be in the image.
     let task = match nix::unistd::geteuid().is_root() {
