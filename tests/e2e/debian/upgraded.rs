@@ -14,7 +14,7 @@ use crate::guard::case::{again, nothing_is_written, prepare_blank};
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// Between two tries. An exchange takes seconds; a flood of denials would keep the new agent from its own start.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[test]
 fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
@@ -68,7 +68,7 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
             wait::until(&format!("{event} by {now}"), LIMIT, said).with_context(debian::status)?;
         }
         let sofar = tries.load(Ordering::Acquire);
-        wait::until("further tries", LIMIT, || (tries.load(Ordering::Acquire) > sofar + 10).then_some(()))?;
+        wait::until("further tries", LIMIT, || (tries.load(Ordering::Acquire) > sofar + 3).then_some(()))?;
     }
     Ok(())
 }
