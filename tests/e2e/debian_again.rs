@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::says;
 use guest::debian::{self, UNIT, property};
-use guest::{creation, guard, pfnwatch, sysfs, wait};
+use guest::{creation, guard, namespace, pfnwatch, sysfs, wait};
 use nix::libc;
 
 use crate::debian::oversize;
@@ -53,5 +53,5 @@ fn boot_under_enforcement_enables_every_oversize_namespace() -> Result<()> {
     ensure!(code == Err(Some(libc::ENOMEM)), "{code:?}, and no denial{}", debian::status());
     debian::event("the denial", |event| says(event, "event", "denied"))?;
     ensure!(guard::status()?["guard"]["armed"] == true);
-    Ok(())
+    namespace::destroy(&prepared.namespace)
 }
