@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::paths;
 use crate::process::Task;
+use crate::{paths, toolchain};
 
 /// The project's own programs for the guest, as this run built them.
 pub(super) struct Built {
@@ -22,8 +22,8 @@ pub(super) struct Built {
 /// Builds PID 1 and the tests, and finds the agent that `cargo xtask build` left.
 pub(super) fn build() -> Result<Built> {
     let arguments = ["build", "-p", "pfnwatch-e2e", "--bin", "guest-init", "--test", "e2e", "--profile", "guest"];
-    let task = Task::new("cargo", arguments.iter().chain(&["--message-format", "json-render-diagnostics"]));
-    let messages = task.dir(&paths::root()).read().context("cannot build the e2e tests")?;
+    let task = toolchain::cargo_task(arguments.into_iter().chain(["--message-format", "json-render-diagnostics"]));
+    let messages = task.read().context("cannot build the e2e tests")?;
     let agent = paths::target().join("release/pfnwatch");
     Ok(Built {
         init: executable(&messages, "guest-init")?,
