@@ -21,8 +21,8 @@ const SLOW_S: u64 = 25;
 /// What a target may take of memory, in MiB: the readers' own limits are below it.
 const MEMORY_MIB: u64 = 4096;
 
-/// What libFuzzer can see into: our own packages, and all that reads bytes from outside for them. No other package of the
-/// tree depends on one of these.
+/// What libFuzzer can see into: our own packages, and those that read bytes from outside for them. No other package of the
+/// agent's needs one of these and would have to be compiled again with it.
 const COVERED: [&str; 17] = [
     "pfnwatch",
     "pfnwatch-common",
