@@ -122,12 +122,18 @@ fn home() -> PathBuf {
 ///
 /// The unit tests have compiled all dependencies in the same folder, SQLite and TLS among them, and only what is
 /// [`COVERED`] is compiled again. Cargo does not know of the wrapper's flags: what tells it that these are other builds of
-/// the packages is their optimisation, which makes them faster as well.
+/// the packages is the profile of their own, which makes them faster as well.
 fn build() -> Result<PathBuf> {
-    let optimised = COVERED.map(|package| format!("profile.dev.package.\"{package}\".opt-level=1"));
+    let of_its_own = |package| {
+        ["opt-level=1", "debug=\"line-tables-only\""]
+            .map(|setting| format!("profile.dev.package.\"{package}\".{setting}"))
+    };
+    // What is done around each input is libFuzzer's: as a debug build it would take most of the time.
+    let libfuzzer = "profile.dev.package.libfuzzer-sys.opt-level=3".to_owned();
+    let settings: Vec<String> = COVERED.into_iter().flat_map(of_its_own).chain([libfuzzer]).collect();
     let targets = targets()?;
     let bins = targets.iter().flat_map(|target| ["--bin", target]);
-    let arguments: Vec<&str> = bins.chain(optimised.iter().flat_map(|it| ["--config", it])).collect();
+    let arguments: Vec<&str> = bins.chain(settings.iter().flat_map(|it| ["--config", it])).collect();
     let task = toolchain::workspace_task("build", &arguments);
     let packages = COVERED.map(|package| package.split('@').next().unwrap_or(package));
     task.env("RUSTC_WRAPPER", home().join("with-coverage.sh"))
