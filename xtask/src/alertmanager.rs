@@ -26,7 +26,7 @@ pub(crate) fn run() -> (Result<()>, String) {
 }
 
 /// A program that starts it, unpacked under the target folder: nothing of it is installed.
-fn provide() -> Result<PathBuf> {
+pub(crate) fn provide() -> Result<PathBuf> {
     let (package, deb) = Suite::open(SUITE)?.fetch(|suite| suite.package(PACKAGE))?;
     let folder = paths::cache().join(package.file_name.trim_end_matches(".deb"));
     if !folder.join("usr/bin/prometheus-alertmanager").is_file() {

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::{build_ebpf, check, setup, vm};
 
 mod alerts;
+mod fleet;
 mod fuzzing;
 mod stage;
 mod table;
@@ -54,6 +55,7 @@ fn stages(quick: bool) -> Vec<Stage> {
         stages.push(Stage::counted("fuzzing", 600, fuzzing::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("web page and metrics", 300, web::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("alerts, Alertmanager", 120, alerts::run).after(&[SETUP, OBJECT]));
+        stages.push(Stage::counted("fleet, simulated", 240, fleet::run).after(&[SETUP, OBJECT]));
         // The last steps of the agent's build keep one processor busy, and kernels come over the network.
         let agent = || setup::both(vm::prepare, || build_ebpf::agent(true));
         stages.push(Stage::check(AGENT, 600, agent).after(&[SETUP, OBJECT]));

@@ -40,7 +40,7 @@ fn tools() -> Result<(PathBuf, PathBuf)> {
 }
 
 /// Unpacked under the target folder: nothing of it is installed.
-fn prometheus() -> Result<PathBuf> {
+pub(crate) fn prometheus() -> Result<PathBuf> {
     let (package, deb) = Suite::open(SUITE)?.fetch(|suite| suite.package(PACKAGE))?;
     let folder = paths::cache().join(package.file_name.trim_end_matches(".deb"));
     if !folder.join("usr/bin/promtool").is_file() {
