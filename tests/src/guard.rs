@@ -49,7 +49,8 @@ impl Guard {
 
     /// Waits until the guard judges.
     pub fn armed(&mut self) -> Result<()> {
-        let armed = wait::until("an armed guard", ARMED_LIMIT, || status().ok().filter(is_armed).map(drop));
+        let ask = || ask(&json!("status")).ok().filter(is_armed).map(drop);
+        let armed = wait::until("an armed guard", ARMED_LIMIT, ask);
         armed.with_context(|| format!("status: {:?}{}", status(), self.said()))
     }
 
@@ -155,6 +156,6 @@ pub fn status() -> Result<Value> {
     serde_json::from_str(&said.stdout).with_context(|| format!("no JSON: {said:?}"))
 }
 
-fn is_armed(status: &Value) -> bool {
-    status.pointer("/guard/armed") == Some(&true.into())
+fn is_armed(answer: &Value) -> bool {
+    answer.pointer("/answer/status/guard/armed") == Some(&true.into())
 }

@@ -18,8 +18,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub(crate) fn run() -> (Result<()>, String) {
     match provide() {
         Ok(program) => {
-            let arguments = ["test", "-p", "pfnwatch", "--test", "alertmanager", "--", "--include-ignored"];
-            toolchain::cargo_task(arguments).env("PFNWATCH_ALERTMANAGER", program).limit(LIMIT).tee()
+            let task = toolchain::workspace_task("test", &["--test", "alertmanager", "--", "--include-ignored"]);
+            task.env("PFNWATCH_ALERTMANAGER", program).limit(LIMIT).tee()
         }
         Err(error) => (Err(error), String::new()),
     }

@@ -28,8 +28,8 @@ pub(crate) fn run(args: &Args) -> (Result<()>, String) {
     let tools = web::prometheus().and_then(|prometheus| Ok((prometheus, alertmanager::provide()?)));
     match tools {
         Ok((prometheus, alertmanager)) => {
-            let arguments = ["test", "-p", "pfnwatch", "--test", "fleet", "--", "--include-ignored", "--nocapture"];
-            let task = toolchain::cargo_task(arguments).env("PFNWATCH_PROMETHEUS", prometheus);
+            let arguments = ["--test", "fleet", "--", "--include-ignored", "--nocapture"];
+            let task = toolchain::workspace_task("test", &arguments).env("PFNWATCH_PROMETHEUS", prometheus);
             let task = task.env("PFNWATCH_ALERTMANAGER", alertmanager);
             task.env("PFNWATCH_FLEET_HOSTS", args.hosts.to_string()).limit(LIMIT).tee()
         }

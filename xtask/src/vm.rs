@@ -94,6 +94,20 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
     Ok(tally)
 }
 
+/// Has ready what guests need besides the agent: PID 1 and the tests, kernels, rebuilt modules. [`run`] finds it done, and tells what
+/// is not to be had.
+pub(crate) fn prepare() -> Result<()> {
+    let _lock = lock()?;
+    programs::build()?;
+    for line in scope::LINES {
+        let found = kernel::provide(line)?;
+        if line == scenario::REBUILT && matches!(found, Found::Kernel(_)) {
+            let _told_by_run = variant::provide(line)?;
+        }
+    }
+    Ok(())
+}
+
 /// What a kernel line has to boot; none where the line is gone. What its files alone say is checked on the way.
 fn provide(line: &'static str, run: &Run, agent: Option<&Path>, tally: &mut Tally) -> Result<Option<Line>> {
     let kernel = match kernel::provide(line)? {

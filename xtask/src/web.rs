@@ -18,8 +18,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub(crate) fn run() -> (Result<()>, String) {
     match tools() {
         Ok((chromium, prometheus)) => {
-            let arguments = ["test", "-p", "pfnwatch", "--test", "web", "--", "--include-ignored"];
-            let task = toolchain::cargo_task(arguments).env("PFNWATCH_CHROMIUM", chromium);
+            let task = toolchain::workspace_task("test", &["--test", "web", "--", "--include-ignored"]);
+            let task = task.env("PFNWATCH_CHROMIUM", chromium);
             let task = task.env("PFNWATCH_PROMETHEUS", prometheus).env("PFNWATCH_SCREENSHOTS", screenshots());
             task.limit(LIMIT).tee()
         }

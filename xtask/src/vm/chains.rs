@@ -22,7 +22,7 @@ use super::variant::Variants;
 use super::{Tally, backends, home, session};
 
 /// How long one guest may run in all.
-const GUEST_LIMIT: Duration = Duration::from_secs(20 * 60);
+const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How long one test may take.
 const TEST_LIMIT_S: u64 = 180;
 /// What a guest takes of memory: its own, and its NVDIMMs as far as they are written.

@@ -17,6 +17,9 @@ const PROGRAM: &str = "qemu-system-x86_64";
 const OLDEST_MAJOR: u32 = 10;
 /// A kernel without a root file system panics within 2 s under KVM.
 const KVM_TRIAL: Duration = Duration::from_secs(15);
+/// A processor that has no quick string instructions to offer: emulated, they go byte by byte, and a kernel that does not find
+/// them copies and clears by words. It takes an eighth less of the host's time for the same tests.
+const EMULATED: &str = "max,-erms,-fsrm,-fsrs,-fzrm,-fsrc";
 /// What makes the BPF LSM active: Debian's own list, written out, for a kernel whose default is another. And no test of
 /// the timer at boot: it counts ticks against a loop of instructions, and panics where the host was busy elsewhere
 /// ("IO-APIC + timer doesn't work!", seen under emulation).
@@ -78,7 +81,7 @@ impl Qemu {
         let mut command = Command::new(&self.program);
         command.args(["-machine", "q35,nvdimm=on"]).args(match self.accelerator {
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host", "-smp", "2"].as_slice(),
-            Accelerator::Tcg => &["-accel", "tcg", "-cpu", "max", "-smp", "2"],
+            Accelerator::Tcg => &["-accel", "tcg", "-cpu", EMULATED, "-smp", "2"],
             // One processor: a second one's instructions would pass as time of the first.
             Accelerator::Counting => &["-accel", "tcg", "-icount", "shift=0,sleep=off", "-cpu", "max", "-smp", "1"],
         });
