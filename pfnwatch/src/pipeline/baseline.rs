@@ -25,6 +25,8 @@ impl<W: Write> Pipeline<W> {
             evidence: known.evidence.clone(),
             first_seen: now,
             last_seen: now,
+            set_aside: false,
+            accepted: None,
         };
         let told = self.baseline.kernel(&mut self.journal, boot);
         self.tell(told)
