@@ -12,6 +12,7 @@ mod leftovers;
 mod life;
 mod loss;
 mod max128;
+mod max128_alerted;
 mod max128_changed;
 mod max128_regressed;
 mod max128_then_carried;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use guest::agent::{Agent, says};
 use guest::creation::{self, Map, Mode, Wanted};
 use guest::pfnwatch::{ensure_says, report};
-use guest::{modules, namespace, regions};
+use guest::{guard, modules, namespace, regions};
 use serde_json::{Value, json};
 
 use crate::seen::{GIB, MIB};
@@ -105,7 +105,38 @@ fn is_told_once_with_both_costs_and_once_when_it_ends() -> Result<()> {
     namespace::destroy(&only(&region)?)?;
     told(&mut agent, "capacity_regression_ended", "namespace")?;
     creation::create(&one_gib(&region))?;
-    agent.tally()?;
     ensure_says(&baseline(0)?, &json!({ "regressions": [] }))?;
+    is_accepted(&mut machine, agent)?;
     fs::remove_file(JOURNAL).context("the journal")
+}
+
+/// Libnvdimm with the regression comes once more: it is told again, and then it is what everything is held against.
+fn is_accepted(machine: &mut Machine, mut agent: Agent) -> Result<()> {
+    let accept = |whose: &[&str]| guard::tell(&[&["baseline", "accept", "--reason", "ticket 7"], whose].concat());
+    let nothing = accept(&["--host"])?;
+    ensure!(nothing.code == Some(2) && nothing.stderr.contains("does not cost more"), "{nothing:?}");
+    let region = machine.exchange()?;
+    namespace::destroy(&only(&region)?)?;
+    let bad = creation::create(&one_gib(&region))?;
+    let again = |event: &Value| says(event, "event", "capacity_regression");
+    agent.collect("both regressions again", 4, LIMIT, again)?;
+    ensure!(baseline(3)?["regressions"].as_array().is_some_and(|all| all.len() == 2), "{}", agent.said());
+    for whose in [["--host"].as_slice(), &["--namespace", &bad.namespace_uuid]] {
+        let said = accept(whose)?;
+        ensure!(said.code == Some(0) && said.stdout.starts_with("accepted: that "), "{said:?}");
+    }
+    let accepted = agent.collect("what was accepted", 2, LIMIT, |event| says(event, "event", "baseline_accepted"))?;
+    for event in &accepted {
+        ensure!(event["by"]["uid"] == 0 && says(event, "reason", "ticket 7"), "{event}");
+    }
+    ensure_says(&baseline(0)?, &json!({ "regressions": [] }))?;
+    agent.kill()?;
+
+    let mut agent = Agent::start(&["--journal", JOURNAL])?;
+    agent.event("the guard", LIMIT, |event| says(event, "event", "guard_state").then_some(()))?;
+    agent.tally()?;
+    ensure!(agent.events(again).is_empty(), "{}", agent.said());
+    let said = baseline(0)?;
+    ensure!(said["namespaces"][0]["accepted"]["reason"] == "ticket 7", "{said:#}");
+    Ok(())
 }
