@@ -3,6 +3,7 @@
 mod alerts;
 mod exemptions;
 mod journal;
+pub mod refusal;
 mod thresholds;
 mod web;
 

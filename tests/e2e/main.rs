@@ -8,6 +8,7 @@ mod host;
 mod inventory;
 mod journal;
 mod kernel;
+mod kills;
 mod leftovers;
 mod life;
 mod loss;

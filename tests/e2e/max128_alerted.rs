@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::{Agent, says};
 use guest::creation::{self, Map, Mode, Prepared, Wanted};
-use guest::disk::{self, Disk};
 use guest::guard::SOCKET;
 use guest::monitoring::{Alertmanager, Prometheus};
 use guest::pfnwatch::{ensure_says, report, row, scan};
 use guest::webhook::Webhook;
-use guest::{command, modules, policy, regions, sysfs, wait};
+use guest::{
+    disk::{self, Disk},
+    events, modules, policy, regions, sysfs, wait,
+};
 use serde_json::{Value, json};
 
 use crate::seen::{GIB, MIB};
@@ -40,8 +42,7 @@ fn one_gib(region: &str) -> Result<Prepared> {
 
 /// How many events of a kind the journal has over all boots.
 fn written(kind: &str) -> Result<usize> {
-    let arguments = ["events", "--format", "json", "--journal", disk::JOURNAL, "--kind", kind];
-    Ok(command::run(guest::agent::PROGRAM, &arguments)?.lines().count())
+    Ok(events::written(&["--journal", disk::JOURNAL, "--kind", kind])?.len())
 }
 
 #[test]
@@ -59,9 +60,9 @@ fn first_boot_is_of_a_sound_kernel() -> Result<()> {
 
 /// What people are told by Alertmanager about regressions: alert by alert, its state and its name.
 fn told(message: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let text = |alert: &Value, key| alert.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let alerts = message["alerts"].as_array().into_iter().flatten();
-    let alerts = alerts.map(|alert| (text(&alert["status"]), text(&alert["labels"]["alertname"])));
+    let alerts = alerts.map(|alert| (text(alert, "/status"), text(alert, "/labels/alertname")));
     alerts.filter(|(_, name)| name.ends_with("Regression")).collect()
 }
 
@@ -81,7 +82,7 @@ fn people_are_told(people: &Webhook, agent: &mut Agent, state: &str, names: &[&s
 fn active(alertmanager: &Alertmanager) -> Result<Vec<Value>> {
     let ours = |alert: &Value| [HOST, NAMESPACE].iter().any(|name| says(&alert["labels"], "alertname", name));
     let mut ours: Vec<_> = alertmanager.active()?.into_iter().filter(ours).collect();
-    ours.sort_by_key(|alert| alert["labels"]["alertname"].to_string());
+    ours.sort_by_key(|alert| alert["labels"].to_string());
     Ok(ours)
 }
 
@@ -135,7 +136,8 @@ fn scraped(namespace: &str) -> Result<()> {
     let query = format!("pfnwatch_namespace_excess_bytes{{namespace=\"{namespace}\"}}");
     let excess = wait::until(&query, LIMIT, || prometheus.value(&query).ok().flatten())?;
     let scan = scan(3)?;
-    ensure!(excess == row(&scan, namespace)?["excess_bytes"].to_string(), "{excess}: {scan:#}");
+    let scanned = row(&scan, namespace)?["excess_bytes"].as_u64().context("a row without its excess")?;
+    ensure!(excess == scanned.to_string(), "{excess}: {scan:#}");
     Ok(())
 }
 

@@ -120,14 +120,15 @@ fn is_accepted(machine: &mut Machine, mut agent: Agent) -> Result<()> {
     let bad = creation::create(&one_gib(&region))?;
     let again = |event: &Value| says(event, "event", "capacity_regression");
     agent.collect("both regressions again", 4, LIMIT, again)?;
-    ensure!(baseline(3)?["regressions"].as_array().is_some_and(|all| all.len() == 2), "{}", agent.said());
+    let standing = baseline(3)?;
+    ensure!(standing.get("regressions").and_then(Value::as_array).is_some_and(|all| all.len() == 2), "{standing:#}");
     for whose in [["--host"].as_slice(), &["--namespace", &bad.namespace_uuid]] {
         let said = accept(whose)?;
         ensure!(said.code == Some(0) && said.stdout.starts_with("accepted: that "), "{said:?}");
     }
     let accepted = agent.collect("what was accepted", 2, LIMIT, |event| says(event, "event", "baseline_accepted"))?;
     for event in &accepted {
-        ensure!(event["by"]["uid"] == 0 && says(event, "reason", "ticket 7"), "{event}");
+        ensure!(event.pointer("/by/uid") == Some(&0.into()) && says(event, "reason", "ticket 7"), "{event}");
     }
     ensure_says(&baseline(0)?, &json!({ "regressions": [] }))?;
     agent.kill()?;
@@ -137,6 +138,6 @@ fn is_accepted(machine: &mut Machine, mut agent: Agent) -> Result<()> {
     agent.tally()?;
     ensure!(agent.events(again).is_empty(), "{}", agent.said());
     let said = baseline(0)?;
-    ensure!(said["namespaces"][0]["accepted"]["reason"] == "ticket 7", "{said:#}");
+    ensure!(said.pointer("/namespaces/0/accepted/reason") == Some(&"ticket 7".into()), "{said:#}");
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod command;
 pub mod creation;
 pub mod disk;
 pub mod dmesg;
+pub mod events;
 pub mod facts;
 pub mod formula;
 pub mod guard;

@@ -1,0 +1,175 @@
+//! Fifty agents are killed at random moments amid a stream of events: what each has told is in its journal, once, and nothing
+//! of it stays in the kernel.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use guest::agent::{Agent, says};
+use guest::bpf::held::Held;
+use guest::creation::{self, Map, Mode, Wanted};
+use guest::events::{number, numbered, written};
+use guest::guard::ask_at;
+use guest::policy::{self, Policy, Stance};
+use guest::{modules, namespace, regions, wait};
+use serde_json::{Value, json};
+
+/// While libnvdimm is loaded: the guard is there, and namespaces come and go.
+const KILLS_OF_GUARDS: usize = 5;
+/// While it is not: an agent is up in a fraction of the time. Several lines of agents live side by side, each with its journal.
+const LINES: usize = 3;
+const KILLS_IN_A_LINE: usize = 15;
+const LIMIT: Duration = Duration::from_secs(20);
+const MIB: u64 = 1 << 20;
+
+/// Does something again and again in a thread of its own, until it is dropped.
+struct Stream {
+    go_on: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    fn of(act: impl Fn() -> Result<()> + Send + 'static) -> Self {
+        let go_on = Arc::new(AtomicBool::new(true));
+        let wanted = Arc::clone(&go_on);
+        let thread = thread::spawn(move || {
+            while wanted.load(Ordering::Relaxed) {
+                if act().is_err() {
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        Self { go_on, thread: Some(thread) }
+    }
+
+    /// Sets the mode, whether an agent listens or not: each time is an event.
+    fn of_modes(socket: String) -> Self {
+        Self::of(move || ask_at(&socket, &json!({ "mode": { "mode": "audit", "reason": "a test" } })).map(drop))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.go_on.store(false, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Agents one after the other, with the same journal and the same socket.
+struct Line {
+    journal: String,
+    socket: String,
+    told: Vec<Value>,
+    kills: usize,
+    /// How long an agent takes until it is ready.
+    start: Duration,
+}
+
+impl Line {
+    fn new(number: usize) -> Self {
+        let place = |what: &str| format!("/run/kills-{number}/{what}");
+        Self {
+            journal: place("pfnwatch.db"),
+            socket: place("control.sock"),
+            told: Vec::new(),
+            kills: 0,
+            start: Duration::ZERO,
+        }
+    }
+
+    /// Starts an agent, and kills it: from before its first event to the midst of the stream.
+    fn kill_one(&mut self) -> Result<()> {
+        let (begun, socket) = (Instant::now(), &self.socket);
+        let arguments = ["--config", policy::PATH, "--control-socket", socket, "--journal", &self.journal];
+        let mut agent = Agent::spawn(&arguments)?;
+        if self.kills == 0 {
+            agent.ready()?;
+            self.start = begun.elapsed();
+        }
+        // What a clock says in microseconds is random enough.
+        let odd = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.subsec_micros();
+        thread::sleep((self.start * 3 / 2 * (odd % 1000) / 1000).saturating_sub(begun.elapsed()));
+        agent.kill()?;
+        self.told.extend(agent.last_words());
+        self.kills += 1;
+        Ok(())
+    }
+
+    /// Whatever was told is in the journal as it was told, once.
+    fn is_whole(&self) -> Result<()> {
+        let written = written(&["--journal", &self.journal])?;
+        let written = numbered(&written)?;
+        let changes = self.told.iter().filter(|event| says(event, "event", "mode_changed")).count();
+        ensure!(changes > self.kills, "no stream: {changes} changes in {} lives", self.kills);
+        let mut numbers: Vec<u64> = Vec::new();
+        for event in &self.told {
+            let number = number(event).with_context(|| format!("told uncommitted: {event}"))?;
+            ensure!(written.get(&number) == Some(&event), "{event} is not in the journal as it was told");
+            numbers.push(number);
+        }
+        ensure!(numbers.is_sorted_by(|one, next| one < next), "a number was told twice: {numbers:?}");
+        Ok(())
+    }
+}
+
+/// Guards amid binds and unbinds. After each nothing of it is left, so that nothing is denied or watched any more.
+fn guards(region: &str) -> Result<Line> {
+    let wanted = Wanted {
+        region: region.to_owned(),
+        size_bytes: 64 * MIB,
+        mode: Mode::Fsdax,
+        map: Map::Dev,
+        align_bytes: 2 * MIB,
+    };
+    let made = creation::create(&wanted)?.namespace;
+    let (mut line, before) = (Line::new(0), Held::look()?);
+    let modes = Stream::of_modes(line.socket.clone());
+    let binds = Stream::of(move || {
+        namespace::disable(&made)?;
+        namespace::enable(&made).map(drop)
+    });
+    for _ in 0..KILLS_OF_GUARDS {
+        line.kill_one()?;
+        // The kernel frees what is no longer held once no CPU can be inside of it.
+        let gone = wait::until("nothing of the agent left", LIMIT, || Held::look().ok().filter(|now| *now == before));
+        gone.with_context(|| format!("before: {before:?}\nnow: {:?}", Held::look()))?;
+    }
+    drop((modes, binds));
+    let of_namespaces = line.told.iter().filter(|event| says(event, "event", "set_up")).count();
+    ensure!(of_namespaces > 0, "no set-up was told of");
+    Ok(line)
+}
+
+/// Agents that wait for libnvdimm.
+fn waiting(number: usize) -> Result<Line> {
+    let mut line = Line::new(number);
+    let _modes = Stream::of_modes(line.socket.clone());
+    for _ in 0..KILLS_IN_A_LINE {
+        line.kill_one()?;
+    }
+    Ok(line)
+}
+
+#[test]
+fn what_fifty_agents_told_before_they_were_killed_is_written_once() -> Result<()> {
+    let region = regions::fresh()?.first;
+    Policy::strict(Stance::Audit).write()?;
+    let begun = Instant::now();
+    let mut lines = vec![guards(&region)?];
+    let guarded = begun.elapsed();
+    modules::unload_stack()?;
+    let threads: Vec<_> = (1..=LINES).map(|number| thread::spawn(move || waiting(number))).collect();
+    for thread in threads {
+        lines.push(thread.join().map_err(|_| anyhow!("a line of agents panicked"))??);
+    }
+    modules::load_stack()?;
+    let kills: usize = lines.iter().map(|line| line.kills).sum();
+    let told: usize = lines.iter().map(|line| line.told.len()).sum();
+    eprintln!("{kills} kills in {:?} ({guarded:?} of guards), {told} events told", begun.elapsed());
+    ensure!(kills >= 50, "{kills} kills");
+    lines.iter().try_for_each(Line::is_whole)
+}
