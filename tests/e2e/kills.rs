@@ -96,6 +96,7 @@ impl Line {
         agent.kill()?;
         self.told.extend(agent.last_words());
         self.kills += 1;
+        eprintln!("{}: kill {} after {:?} of {:?}", self.journal, self.kills, begun.elapsed(), self.start);
         Ok(())
     }
 

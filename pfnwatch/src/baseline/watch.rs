@@ -1,6 +1,9 @@
 //! The agent's side: learns from surveys, events and the kernel's facts, and writes down what it has learned.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use pfnwatch_common::Map;
 
@@ -22,7 +25,12 @@ pub struct BaselineWatch {
     boots: Vec<BootRow>,
     ledger: Ledger,
     host: Option<Regression>,
+    /// When it was last written down that the running kernel runs; none before it is known.
+    noted: Option<SystemTime>,
 }
+
+/// How often that is written down while nothing else is learned.
+const STILL_EVERY: Duration = Duration::from_secs(60 * 60);
 
 impl BaselineWatch {
     /// Takes up what the journal has; without one it begins anew.
@@ -34,6 +42,7 @@ impl BaselineWatch {
             boots: journal.boots().unwrap_or_default(),
             ledger: Ledger::new(journal.costs().unwrap_or_default()),
             host: None,
+            noted: None,
         }
     }
 
@@ -50,8 +59,20 @@ impl BaselineWatch {
         let is_known = boot.max_struct_page_size.is_some();
         // With nothing known the host is no better than it was.
         self.host = if is_known { self.held(&boot) } else { self.host.take().or_else(|| before.clone()) };
+        self.noted = Some(boot.last_seen);
         self.boots.push(boot);
         if is_known { told(change(before, self.host.clone())) } else { None }
+    }
+
+    /// The kernel that was learned last still runs: that is written down every hour, and where the agent ends.
+    pub fn still(&mut self, journal: &mut Journal, now: SystemTime, ends: bool) {
+        let (Some(noted), Some(boot)) = (self.noted, self.boots.last_mut()) else { return };
+        // A clock that was set back counts as an hour.
+        if ends || now.duration_since(noted).map_or(true, |past| past >= STILL_EVERY) {
+            boot.last_seen = now;
+            self.noted = Some(now);
+            journal.remember_boot(boot);
+        }
     }
 
     fn held(&self, boot: &BootRow) -> Option<Regression> {

@@ -44,6 +44,13 @@ impl<W: Write> Pipeline<W> {
         self.tell(told)
     }
 
+    /// Writes down now and then, and at the end, that this kernel still runs.
+    pub(super) fn still_runs(&mut self, ends: bool) {
+        if self.observation.is_some() {
+            self.baseline.still(&mut self.journal, SystemTime::now(), ends);
+        }
+    }
+
     fn tell(&mut self, told: impl IntoIterator<Item = Body>) -> anyhow::Result<()> {
         told.into_iter().try_for_each(|body| self.emit(Event::now(body)))
     }

@@ -107,6 +107,23 @@ fn watch_ends(told: &[Body]) -> usize {
     told.iter().filter(|body| matches!(body, Body::CapacityRegression(_))).count()
 }
 
+#[test]
+fn a_kernel_that_still_runs_is_seen_every_hour_and_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = journal(&folder);
+    let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+    let at = |minutes: u64| UNIX_EPOCH + Duration::from_secs(1_000_000 + 60 * minutes);
+    watch.still(&mut journal, at(0), true);
+    assert_eq!(journal.boots().unwrap(), [], "nothing is known of it yet");
+    watch.kernel(&mut journal, boot(1, Some(64)));
+    for (minutes, ends, seen) in [(59, false, 0), (60, false, 60), (119, false, 60), (119, true, 119), (10, false, 10)]
+    {
+        watch.still(&mut journal, at(minutes), ends);
+        let known = &journal.boots().unwrap()[0];
+        assert_eq!((known.last_seen, known.first_seen), (at(seen), at(0)), "{minutes}");
+    }
+}
+
 fn acceptance() -> Acceptance {
     Acceptance { by: "root".into(), reason: "ticket 7".into(), time: "2026-01-01T00:00:00Z".into() }
 }
@@ -164,7 +181,7 @@ fn a_namespace_that_was_accepted_stays_so_over_agents() {
         let accepted = whose.map(|whose| watch.accept(&mut journal, &whose, acceptance()));
         (told.len(), accepted.transpose(), watch.standing().len())
     };
-    agent(64, None);
+    assert_eq!(agent(64, None), (0, Ok(None), 0));
     let refused = Err(NotAccepted::Nothing("namespace7.0".into()));
     assert_eq!(agent(128, Some("namespace7.0")), (1, refused, 1));
     let (_, accepted, standing) = agent(128, Some("0x100000000"));
