@@ -5,8 +5,12 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/dashboards.rs"]
+mod dashboards;
 #[path = "support/prometheus.rs"]
 mod prometheus;
+#[path = "support/rules.rs"]
+mod rules;
 #[path = "support/served.rs"]
 mod served;
 #[path = "support/tree.rs"]
@@ -89,4 +93,36 @@ fn prometheus_scrapes_it() {
     assert_eq!(value("pfnwatch_events_total{event=\"denied\"}"), "3");
     assert_eq!(value("sum(pfnwatch_program_attached)"), "3");
     assert_eq!(value("count(pfnwatch_namespace_verdict == 1)"), "3");
+    for (panel, query) in dashboards::queries(&served.address) {
+        assert!(!value(&query).is_empty(), "{panel}");
+    }
+}
+
+#[test]
+fn the_dashboards_panels_have_their_places() {
+    assert_eq!(dashboards::misplaced(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs promtool: `cargo xtask web` runs it"]
+fn the_rules_fire_and_stay_silent_as_they_should() {
+    let complaints = rules::check(&wanted("PFNWATCH_PROMETHEUS").join("promtool"));
+    assert!(complaints.is_empty(), "{complaints}");
+}
+
+#[test]
+fn the_rules_ask_for_nothing_that_the_agent_does_not_export() {
+    let exported: String = PAGES.iter().map(|(_, view)| Served::start(*view).get("/metrics")).collect();
+    let asked = rules::metrics();
+    assert!(asked.len() > 15, "{asked:?}");
+    let exports = |name: &str| exported.contains(&format!("\n{name}{{")) || exported.contains(&format!("\n{name} "));
+    let missing: Vec<_> = asked.into_iter().filter(|name| !exports(name)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn each_alert_of_the_rules_is_tested_and_has_a_runbook() {
+    let lacks: Vec<_> = rules::alerts().into_iter().flat_map(rules::lacks).collect();
+    assert_eq!(lacks, Vec::<String>::new());
+    assert!(rules::alerts().len() >= 12);
 }

@@ -103,7 +103,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Vm(args) => {
             setup::for_vm()?;
             build(true)?;
-            return Ok(if vm::run(&args)?.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if vm::run(&args)?.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Fuzz(args) => fuzz::run(&args)?,
         Command::Bench(args) => return bench::run(&args),

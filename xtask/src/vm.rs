@@ -52,8 +52,8 @@ pub(crate) struct Args {
 pub(crate) struct Tally {
     /// Tests that passed.
     pub(crate) passed: usize,
-    /// Tests that failed, and guests that did.
-    pub(crate) failed: usize,
+    /// Tests that failed, and guests that did: where, which, and why.
+    pub(crate) failures: Vec<String>,
     /// Kernel lines that were not run, each with the reason.
     pub(crate) not_run: Vec<String>,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Tally {
 impl Tally {
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
-        self.failed += other.failed;
+        self.failures.extend(other.failures);
         self.not_run.extend(other.not_run);
     }
 }
@@ -173,8 +173,8 @@ fn close(tally: &Tally, filter: &[String]) -> Result<()> {
     for line in &tally.not_run {
         println!("not run: kernel {line}");
     }
-    println!("{} passed, {} failed", tally.passed, tally.failed);
-    if tally.passed + tally.failed == 0 && tally.not_run.is_empty() {
+    println!("{} passed, {} failed", tally.passed, tally.failures.len());
+    if tally.passed + tally.failures.len() == 0 && tally.not_run.is_empty() {
         ensure!(filter.is_empty(), "no test that counts on these kernels has one of these words: {}", filter.join(" "));
         bail!("no test was run");
     }

@@ -177,14 +177,22 @@ impl Run {
         let backends = backends(&kernel.line, scenario)?;
         let disk = disk(&kernel.line, scenario)?;
         let command = qemu.command(&kernel.image, &initramfs, scenario, &backends, disk.as_deref());
-        let outcome = session::run(command, GUEST_LIMIT, |report| show(&label, report))?;
+        let outcome = session::run(command, GUEST_LIMIT, |report| {
+            if let Some(line) = line(&label, report) {
+                println!("{line}");
+                if matches!(report, Report::Failed { .. }) {
+                    tally.failures.push(line);
+                }
+            }
+        })?;
         if let Some(why) = &outcome.broken {
-            println!("{label:>5}  FAILED  the guest: {why}");
+            let failure = format!("{label:>5}  FAILED  the guest: {why}");
+            println!("{failure}");
+            tally.failures.push(failure);
         }
         let seconds = start.elapsed().as_secs();
         println!("{label:>5}  ended   {} passed, {} failed, in {seconds} s", outcome.passed, outcome.failed);
         tally.passed += outcome.passed;
-        tally.failed += outcome.failed;
         // What a test wrote there takes room, and serves nobody but a scenario that goes on with it.
         let kept = scenario::ALL.iter().any(|other| other.continues == Some(scenario.name) && self.wants(other));
         for file in backends.iter().chain(&disk).filter(|_| !kept).chain([&initramfs]) {
@@ -194,22 +202,23 @@ impl Run {
     }
 }
 
-fn show(guest: &str, report: &Report) {
+/// What a report is for people; none for most of them.
+fn line(guest: &str, report: &Report) -> Option<String> {
     let seconds = |ms: &u64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
     match report {
-        Report::Passed { name, duration_ms } => println!("{guest:>5}  ok      {name}  {}", seconds(duration_ms)),
+        Report::Passed { name, duration_ms } => Some(format!("{guest:>5}  ok      {name}  {}", seconds(duration_ms))),
         Report::Failed { name, duration_ms, why } => {
-            println!("{guest:>5}  FAILED  {name}  {}: {why}", seconds(duration_ms));
+            Some(format!("{guest:>5}  FAILED  {name}  {}: {why}", seconds(duration_ms)))
         }
-        Report::Output { line } => println!("{guest:>5}  |  {line}"),
-        Report::Elsewhere { name, lines } => println!("{guest:>5}  -       {name}  counts on {lines}"),
+        Report::Output { line } => Some(format!("{guest:>5}  |  {line}")),
+        Report::Elsewhere { name, lines } => Some(format!("{guest:>5}  -       {name}  counts on {lines}")),
         Report::Ready { .. }
         | Report::Started { .. }
         | Report::Broken { .. }
         | Report::Totals { .. }
         | Report::Measured(_)
         | Report::Agent(_)
-        | Report::Verdict { .. } => (),
+        | Report::Verdict { .. } => None,
     }
 }
 
