@@ -5,6 +5,7 @@ pub mod allow;
 pub mod baseline;
 pub mod doctor;
 pub mod events;
+pub mod fleet;
 pub mod guard;
 pub mod kernel;
 pub mod mode;

@@ -30,7 +30,7 @@ pub(crate) fn unpacked() -> Result<PathBuf> {
 }
 
 /// A program that starts it.
-fn provide() -> Result<PathBuf> {
+pub(crate) fn provide() -> Result<PathBuf> {
     let folder = unpacked()?;
     let program = folder.join("alertmanager");
     let written = fs::write(&program, script(&folder));

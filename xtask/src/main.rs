@@ -10,6 +10,7 @@ mod bench;
 mod build_ebpf;
 mod check;
 mod debian;
+mod fleet_sim;
 mod fuzz;
 mod paths;
 mod process;
@@ -67,6 +68,9 @@ enum Command {
     /// Try alerts against a real Alertmanager, which is fetched and not installed
     #[command(after_help = "Example: cargo xtask alerts")]
     Alerts,
+    /// Have a real Prometheus and a real Alertmanager watch thousands of made-up hosts, and roll a regressed kernel out there
+    #[command(after_help = "Example: cargo xtask fleet-sim --hosts 1000")]
+    FleetSim(fleet_sim::Args),
     /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
     #[command(after_help = "Example: cargo xtask test --quick")]
     Test(test::Args),
@@ -122,6 +126,11 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::for_build()?;
             build_ebpf::run()?;
             alertmanager::run().0?;
+        }
+        Command::FleetSim(args) => {
+            setup::for_build()?;
+            build_ebpf::run()?;
+            fleet_sim::run(&args).0?;
         }
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),

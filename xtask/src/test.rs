@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::{build_ebpf, check, setup};
 
 mod alerts;
+mod fleet;
 mod fuzzing;
 mod stage;
 mod table;
@@ -54,6 +55,7 @@ fn stages(quick: bool) -> Vec<Stage> {
         stages.push(Stage::counted("fuzzing", 600, fuzzing::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("web page and metrics", 300, web::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("alerts, Alertmanager", 120, alerts::run).after(&[SETUP, OBJECT]));
+        stages.push(Stage::counted("fleet, simulated", 240, fleet::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::check(AGENT, 480, || build_ebpf::agent(true)).after(&[OBJECT]));
         stages.push(vms::stage().after(&[SETUP, AGENT]));
     }
