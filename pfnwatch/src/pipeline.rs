@@ -205,6 +205,7 @@ impl<W: Write> Pipeline<W> {
                     self.account()?;
                     self.look()?;
                     self.check_journal()?;
+                    self.still_runs(false);
                     self.end_exemptions()?;
                     self.web.tend();
                     self.check_alerts();
@@ -223,6 +224,7 @@ impl<W: Write> Pipeline<W> {
                 }
             }
         }
+        self.still_runs(true);
         self.detach()?;
         let ended = self.ended;
         self.emit(Event::now(Body::Stopped(ended)))

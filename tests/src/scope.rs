@@ -88,6 +88,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
     observing("inventory::"),
     only("journal::", "6.12"),
+    only("kills::", "6.12"),
     observing("life::"),
     Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("neighbours::"),
@@ -108,6 +109,10 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "platform::no_module_btf", lines: Lines::Blind, scenario: USUAL },
     Scope { prefix: "reservation::many_", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "max128::", lines: Lines::Every, scenario: MAX128 },
+    // One host's three boots.
+    Scope { prefix: "max128_alerted::first", lines: Lines::Every, scenario: NO_BPF },
+    Scope { prefix: "max128_alerted::second", lines: Lines::Every, scenario: MAX128 },
+    Scope { prefix: "max128_alerted::third", lines: Lines::Every, scenario: CARRIED },
     Scope { prefix: "max128_changed::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "max128_regressed::", lines: Lines::Every, scenario: MAX128 },
     // After the rows above by its name: what it makes has to stay for the next machine.

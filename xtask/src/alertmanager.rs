@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::debian::{self, Suite};
-use crate::{paths, toolchain};
+use crate::{debian, toolchain};
 
 const SUITE: &str = "bookworm";
 const PACKAGE: &str = "prometheus-alertmanager";
@@ -25,13 +24,14 @@ pub(crate) fn run() -> (Result<()>, String) {
     }
 }
 
-/// A program that starts it, unpacked under the target folder: nothing of it is installed.
+/// Its package, unpacked: nothing of it is installed.
+pub(crate) fn unpacked() -> Result<PathBuf> {
+    debian::unpacked(SUITE, PACKAGE)
+}
+
+/// A program that starts it.
 pub(crate) fn provide() -> Result<PathBuf> {
-    let (package, deb) = Suite::open(SUITE)?.fetch(|suite| suite.package(PACKAGE))?;
-    let folder = paths::cache().join(package.file_name.trim_end_matches(".deb"));
-    if !folder.join("usr/bin/prometheus-alertmanager").is_file() {
-        debian::unpack(&deb, &folder)?;
-    }
+    let folder = unpacked()?;
     let program = folder.join("alertmanager");
     let written = fs::write(&program, script(&folder));
     written.with_context(|| format!("cannot write {}", program.display()))?;

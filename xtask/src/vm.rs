@@ -4,7 +4,7 @@
 //! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`); `chains`
 //! has several guests run side by side. `variant`
 //! rebuilds libnvdimm with the regression and the like, `demo` shows it, `kernel_files` has pfnwatch judge kernels that do not run,
-//! `counted` runs a guest whose clock counts instructions.
+//! `disk` makes what guests keep beside their NVDIMMs, `counted` runs a guest whose clock counts instructions.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ mod console;
 pub(crate) mod counted;
 mod cpio;
 pub(crate) mod demo;
+mod disk;
 mod initramfs;
 mod kernel;
 mod kernel_files;
@@ -153,7 +154,7 @@ fn home(line: &str, scenario: &str) -> Result<PathBuf> {
 
 /// The NVDIMMs' files: blank, or as the scenario that this one continues left them.
 fn backends(line: &str, scenario: &Scenario) -> Result<Vec<PathBuf>> {
-    let home = home(line, scenario.continues.unwrap_or(scenario.name))?;
+    let home = home(line, scenario.first())?;
     let mut files = Vec::new();
     for (number, nvdimm) in scenario.nvdimms.iter().enumerate() {
         let file = home.join(format!("nvdimm{number}.img"));
@@ -163,6 +164,22 @@ fn backends(line: &str, scenario: &Scenario) -> Result<Vec<PathBuf>> {
         files.push(file);
     }
     Ok(files)
+}
+
+/// The file of the disk, for a machine that has one: new, or as the scenario that this one continues left it. Without
+/// Debian's packages the machine goes without: the tests that need the disk say so.
+fn disk(line: &str, scenario: &Scenario) -> Result<Option<PathBuf>> {
+    if !scenario.has_disk {
+        return Ok(None);
+    }
+    let file = home(line, scenario.first())?.join("disk.img");
+    if scenario.continues.is_none() || !file.exists() {
+        let _ = fs::remove_file(&file);
+        if let Err(error) = disk::make(&file) {
+            println!("machine {} goes without its disk: {error:#}", scenario.name);
+        }
+    }
+    Ok(file.exists().then_some(file))
 }
 
 /// The closing line. That nothing ran at all is no success, unless it is the kernel that is gone.

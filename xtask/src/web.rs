@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::debian::{self, Suite};
 use crate::vm::programs::of_host;
-use crate::{paths, setup, toolchain};
+use crate::{debian, paths, setup, toolchain};
 
 /// Where Prometheus comes from: its package holds promtool too.
 const SUITE: &str = "bookworm";
@@ -39,12 +38,7 @@ fn tools() -> Result<(PathBuf, PathBuf)> {
     Ok((chromium, prometheus()?))
 }
 
-/// Unpacked under the target folder: nothing of it is installed.
+/// The folder of Prometheus' programs. Unpacked under the target folder: nothing of it is installed.
 pub(crate) fn prometheus() -> Result<PathBuf> {
-    let (package, deb) = Suite::open(SUITE)?.fetch(|suite| suite.package(PACKAGE))?;
-    let folder = paths::cache().join(package.file_name.trim_end_matches(".deb"));
-    if !folder.join("usr/bin/promtool").is_file() {
-        debian::unpack(&deb, &folder)?;
-    }
-    Ok(folder.join("usr/bin"))
+    Ok(debian::unpacked(SUITE, PACKAGE)?.join("usr/bin"))
 }

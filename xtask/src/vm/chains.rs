@@ -19,7 +19,7 @@ use super::kernel::Kernel;
 use super::qemu::Qemu;
 use super::scenario::{self, On, Scenario};
 use super::variant::Variants;
-use super::{Tally, backends, home, session};
+use super::{Tally, backends, disk, home, session};
 
 /// How long one guest may run in all.
 const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -175,7 +175,8 @@ impl Run {
         let orders = self.orders(&kernel.line, scenario);
         self.base.write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
         let backends = backends(&kernel.line, scenario)?;
-        let command = qemu.command(&kernel.image, &initramfs, scenario, &backends);
+        let disk = disk(&kernel.line, scenario)?;
+        let command = qemu.command(&kernel.image, &initramfs, scenario, &backends, disk.as_deref());
         let outcome = session::run(command, GUEST_LIMIT, |report| {
             if let Some(line) = line(&label, report) {
                 println!("{line}");
@@ -194,7 +195,7 @@ impl Run {
         tally.passed += outcome.passed;
         // What a test wrote there takes room, and serves nobody but a scenario that goes on with it.
         let kept = scenario::ALL.iter().any(|other| other.continues == Some(scenario.name) && self.wants(other));
-        for file in backends.iter().filter(|_| !kept).chain([&initramfs]) {
+        for file in backends.iter().chain(&disk).filter(|_| !kept).chain([&initramfs]) {
             let _ = fs::remove_file(file);
         }
         Ok(())

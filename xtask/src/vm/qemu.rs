@@ -77,7 +77,14 @@ impl Qemu {
     }
 
     /// The command that runs a guest: its console on standard output, its reports on standard error.
-    pub(super) fn command(&self, kernel: &Path, initramfs: &Path, machine: &Scenario, backends: &[PathBuf]) -> Command {
+    pub(super) fn command(
+        &self,
+        kernel: &Path,
+        initramfs: &Path,
+        machine: &Scenario,
+        backends: &[PathBuf],
+        disk: Option<&Path>,
+    ) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-machine", "q35,nvdimm=on"]).args(match self.accelerator {
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host", "-smp", "2"].as_slice(),
@@ -90,6 +97,9 @@ impl Qemu {
         command.arg("-m").arg(memory(machine));
         for (number, (nvdimm, backend)) in machine.nvdimms.iter().zip(backends).enumerate() {
             command.args(nvdimm_arguments(number, nvdimm, backend));
+        }
+        if let Some(disk) = disk {
+            command.args(disk_arguments(disk));
         }
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
         command.arg("-append").arg(kernel_arguments(machine));
@@ -131,11 +141,21 @@ pub(super) fn backend_bytes(nvdimm: &Nvdimm) -> u64 {
 fn nvdimm_arguments(number: usize, nvdimm: &Nvdimm, backend: &Path) -> [OsString; 4] {
     let size = backend_bytes(nvdimm) / MIB;
     let mut object = OsString::from(format!("memory-backend-file,id=nv{number},share=on,size={size}M,mem-path="));
-    // A comma in a value is written twice.
-    object.push(backend.to_string_lossy().replace(',', ",,"));
+    object.push(value(backend));
     let address = nvdimm.address.map_or_else(String::new, |address| format!(",addr={address:#x}"));
     let device = format!("nvdimm,id=nvdimm{number},memdev=nv{number},label-size={LABELS_BYTES}{address}");
     ["-object".into(), object, "-device".into(), device.into()]
+}
+
+/// `/dev/vda`
+fn disk_arguments(disk: &Path) -> [OsString; 4] {
+    let drive = format!("if=none,id=disk0,format=raw,file={}", value(disk));
+    ["-drive".into(), drive.into(), "-device".into(), "virtio-blk-pci,drive=disk0".into()]
+}
+
+/// A path as it stands among QEMU's options: a comma in it is written twice.
+fn value(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
 }
 
 fn kernel_arguments(machine: &Scenario) -> String {
