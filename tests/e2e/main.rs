@@ -2,6 +2,8 @@
 
 mod alerts;
 mod burst;
+mod debian;
+mod debian_again;
 mod geometry;
 mod guard;
 mod host;

@@ -13,6 +13,7 @@ pub mod bpf;
 pub mod churn;
 pub mod command;
 pub mod creation;
+pub mod debian;
 pub mod disk;
 pub mod dmesg;
 pub mod events;

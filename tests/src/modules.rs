@@ -28,7 +28,7 @@ const UNLOAD: [&str; 10] = [
 ];
 
 /// The usual machine's regions: two NVDIMMs and the e820 range.
-const REGIONS: usize = 3;
+pub const USUAL_REGIONS: usize = 3;
 const REGIONS_LIMIT: Duration = Duration::from_secs(30);
 
 /// Whether a module is loaded now.
@@ -44,12 +44,12 @@ pub fn load(name: &str) -> Result<()> {
 
 /// Unloads a module that nobody uses.
 pub fn unload(name: &str) -> Result<()> {
-    command::run("/bin/rmmod", &[name]).map(drop)
+    command::run("/sbin/rmmod", &[name]).map(drop)
 }
 
 /// Loads the whole stack, and waits until the usual machine's regions are there.
 pub fn load_stack() -> Result<()> {
-    load_regions(REGIONS)
+    load_regions(USUAL_REGIONS)
 }
 
 /// The same for a machine with so many regions.

@@ -20,6 +20,11 @@ pub const MAX32: &str = "max32";
 /// The same with the parameter `page_struct_override` set.
 pub const MAX32_OVERRIDE: &str = "max32-override";
 
+/// A Debian under systemd, whose kernel is built with MAX_STRUCT_PAGE_SIZE = 128.
+pub const DEBIAN: &str = "debian";
+/// The same host booted once more.
+pub const DEBIAN_AGAIN: &str = "debian-again";
+
 /// Kernel lines for which a test counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Lines {
@@ -120,6 +125,8 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "max128_then_carried::", lines: Lines::Every, scenario: CARRIED },
     Scope { prefix: "max32::", lines: Lines::Every, scenario: MAX32 },
     Scope { prefix: "max32_override::", lines: Lines::Every, scenario: MAX32_OVERRIDE },
+    Scope { prefix: "debian::", lines: Lines::Every, scenario: DEBIAN },
+    Scope { prefix: "debian_again::", lines: Lines::Every, scenario: DEBIAN_AGAIN },
 ];
 
 /// Tests that depend on the kernel, and need the agent.

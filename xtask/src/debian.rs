@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::process::Task;
 use crate::{paths, progress};
 
+mod closure;
 mod config;
 mod stanza;
 mod version;

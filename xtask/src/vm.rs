@@ -3,8 +3,9 @@
 //! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs` and
 //! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`); `chains`
 //! has several guests run side by side. `variant`
-//! rebuilds libnvdimm with the regression and the like, `demo` shows it, `kernel_files` has pfnwatch judge kernels that do not run,
-//! `disk` makes what guests keep beside their NVDIMMs, `counted` runs a guest whose clock counts instructions.
+//! rebuilds libnvdimm with the regression and the like, `debian` makes a disk with a small Debian, `disk` one with what guests keep
+//! beside their NVDIMMs, `demo` shows the regression, `kernel_files` has pfnwatch judge kernels that do not run, `counted` runs a
+//! guest whose clock counts instructions.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ mod chains;
 mod console;
 pub(crate) mod counted;
 mod cpio;
+mod debian;
 pub(crate) mod demo;
 mod disk;
 mod initramfs;
@@ -34,7 +36,7 @@ use chains::{Chain, Line, Run, guests_at_once};
 use initramfs::Base;
 use kernel::Found;
 use qemu::Qemu;
-use scenario::{On, Scenario};
+use scenario::{On, Scenario, Userland};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -125,10 +127,17 @@ fn provide(line: &'static str, run: &Run, agent: Option<&Path>, tally: &mut Tall
     } else {
         None
     };
+    let installed =
+        |machine: &Scenario| machine.userland == Userland::Debian && machine.is_for(line) && run.wants(machine);
+    let debian = if agent.is_some() && scenario::ALL.iter().any(installed) {
+        debian::provide()?.map_err(|why| not_run(format!("{line} with a whole Debian: {why}"), tally)).ok()
+    } else {
+        None
+    };
     if line == scenario::REBUILT {
         kernel_files::check_variants(line, agent, &run.filter, tally)?;
     }
-    Ok(Some(Line { kernel, variants }))
+    Ok(Some(Line { kernel, variants, debian }))
 }
 
 fn not_run(what: String, tally: &mut Tally) {

@@ -10,7 +10,7 @@ mod apt;
 pub(super) use apt::install;
 
 /// What is needed (a program, or the path of a file) and the package that has it.
-const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 14] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
@@ -18,6 +18,8 @@ const NEEDED: [(&str, &str); 13] = [
     ("kmod", "kmod"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
+    // For the disk of a guest that is a whole Debian.
+    ("mke2fs", "e2fsprogs"),
     // For the kernel modules that are rebuilt: lz4 is what Debian's 6.1 images are packed with.
     ("lz4", "lz4"),
     ("gcc", "gcc"),

@@ -138,6 +138,14 @@ pub(super) fn backend_bytes(nvdimm: &Nvdimm) -> u64 {
     nvdimm.region_bytes + LABELS_BYTES
 }
 
+/// The arguments for the disk that a Debian lies on. Of what disks there are, kernels have NVMe built in. Nothing is flushed to the host's disk:
+/// the file serves no longer than the run.
+pub(super) fn root_arguments(image: &Path) -> [OsString; 4] {
+    let mut drive = OsString::from("id=root,if=none,format=raw,cache=unsafe,file=");
+    drive.push(value(image));
+    ["-drive".into(), drive, "-device".into(), "nvme,serial=root,drive=root".into()]
+}
+
 fn nvdimm_arguments(number: usize, nvdimm: &Nvdimm, backend: &Path) -> [OsString; 4] {
     let size = backend_bytes(nvdimm) / MIB;
     let mut object = OsString::from(format!("memory-backend-file,id=nv{number},share=on,size={size}M,mem-path="));

@@ -20,6 +20,8 @@ pub(super) struct Scenario {
     pub(super) kernel: On,
     /// The scenario whose NVDIMMs and disk are taken over with what is on them; it has to be run before, with the same.
     pub(super) continues: Option<&'static str>,
+    /// What runs in user space.
+    pub(super) userland: Userland,
     /// Further words of the kernel's command line.
     pub(super) arguments: &'static str,
     /// DRAM.
@@ -39,6 +41,15 @@ pub(super) enum On {
     Debian,
     /// One line's, with this libnvdimm.
     Rebuilt(&'static str, Variant),
+}
+
+/// What runs in a guest beside the tests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Userland {
+    /// Nothing: the tests' own PID 1 and a few programs of the host, in memory.
+    Bare,
+    /// A small Debian under systemd, on a disk that stays for the scenario which continues this one.
+    Debian,
 }
 
 impl Scenario {
@@ -74,6 +85,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: scope::USUAL,
         kernel: On::Debian,
         continues: None,
+        userland: Userland::Bare,
         arguments: "",
         // Below 2.75 GiB, q35 keeps all of it below 4 GiB, and the NVDIMMs start at 4 GiB.
         memory_bytes: 2560 * MIB,
@@ -115,13 +127,26 @@ pub(super) const ALL: &[Scenario] = &[
         arguments: "libnvdimm.page_struct_override=1",
         ..LARGE
     },
+    Scenario { name: scope::DEBIAN, ..INSTALLED },
+    Scenario { name: scope::DEBIAN_AGAIN, continues: Some(scope::DEBIAN), ..INSTALLED },
 ];
+
+/// A host as people have it: a Debian, whose kernel has the regression.
+const INSTALLED: Scenario = Scenario {
+    kernel: On::Rebuilt(REBUILT, Variant::Max128),
+    userland: Userland::Debian,
+    arguments: "systemd.unit=multi-user.target systemd.show_status=error",
+    legacy_pmem_bytes: 0,
+    nvdimms: &[Nvdimm { region_bytes: 18 * GIB, address: None }],
+    ..LARGE
+};
 
 /// The usual machine with room for a namespace of 16 GiB in its first NVDIMM.
 const LARGE: Scenario = Scenario {
     name: "",
     kernel: On::Debian,
     continues: None,
+    userland: Userland::Bare,
     arguments: "",
     memory_bytes: 2560 * MIB,
     legacy_pmem_bytes: 512 * MIB,

@@ -59,8 +59,9 @@ impl Section {
     fn walk(&mut self, types: Range<usize>) -> Result<(), Problem> {
         let mut at = types.start;
         while at < types.end {
-            let beyond =
-                || Problem::Damaged(format!("the type {} bytes before its types' end reaches beyond it", types.end - at));
+            let beyond = || {
+                Problem::Damaged(format!("the type {} bytes before its types' end reaches beyond it", types.end - at))
+            };
             let record = self.bytes.get(at..types.end).and_then(Record::at).ok_or_else(beyond)?;
             let Some(kind) = record.kind().filter(|kind| *kind != Kind::Void) else {
                 let kind = record.kind_number();
