@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{
-        alerts, allow, baseline, doctor, events, fleet, guard, kernel, mode, plan, policy, predict, run, scan, status,
-        superblock,
+        alerts, allow, baseline, config, doctor, events, fleet, guard, kernel, mode, plan, policy, predict, run, scan,
+        status, superblock,
     },
     exit::Exit,
     paths::Paths,
@@ -34,6 +34,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Say what a namespace would cost, before it is made
     Predict(predict::Args),
+    /// Print what is configured, and where each value comes from
+    Config(config::Args),
     /// Say what a configuration means for the guard, and what it would have denied
     Policy(policy::Args),
     /// Say what pfnwatch needs of this host, what is there, and what to do about the rest
@@ -73,6 +75,7 @@ impl Cli {
             Command::Plan(args) => plan::run(&args, &paths),
             Command::Predict(args) => predict::run(&args, &paths),
             Command::Policy(args) => policy::run(&args, &paths),
+            Command::Config(args) => config::run(&args, &paths),
             Command::Doctor(args) => doctor::run(&args, &paths),
             Command::Kernel(args) => kernel::run(&args, &paths),
             Command::Superblock(args) => superblock::run(&args, &paths),

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod allow;
 pub mod baseline;
+pub mod config;
 pub mod doctor;
 pub mod events;
 pub mod fleet;

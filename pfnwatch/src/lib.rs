@@ -42,6 +42,7 @@ pub mod privileges;
 pub mod readiness;
 #[cfg(test)]
 mod seeds;
+pub mod service;
 pub mod shutdown;
 pub mod sinks;
 pub mod source;

@@ -10,6 +10,7 @@ mod bench;
 mod build_ebpf;
 mod check;
 mod debian;
+mod dist;
 mod fleet_sim;
 mod fuzz;
 mod paths;
@@ -68,6 +69,9 @@ enum Command {
     /// Try alerts against a real Alertmanager, which is fetched and not installed
     #[command(after_help = "Example: cargo xtask alerts")]
     Alerts,
+    /// Build the Debian package with its checksums, into target/dist
+    #[command(after_help = "Example: cargo xtask dist && sudo apt install ./target/dist/pfnwatch_*.deb")]
+    Dist,
     /// Have a real Prometheus and a real Alertmanager watch thousands of made-up hosts, and roll a regressed kernel out there
     #[command(after_help = "Example: cargo xtask fleet-sim --hosts 1000")]
     FleetSim(fleet_sim::Args),
@@ -126,6 +130,11 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::for_build()?;
             build_ebpf::run()?;
             alertmanager::run().0?;
+        }
+        Command::Dist => {
+            build(true)?;
+            setup::for_dist()?;
+            dist::run()?;
         }
         Command::FleetSim(args) => {
             setup::for_build()?;

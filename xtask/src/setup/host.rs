@@ -50,7 +50,7 @@ fn missing(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
 }
 
 /// Whether the host has this file, or a program of this name (also one for root, whose folder a user's PATH may lack).
-pub(super) fn has(what: &str) -> bool {
+pub(crate) fn has(what: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     Path::new(what).is_absolute() && Path::new(what).exists() || folders.into_iter().any(|dir| dir.join(what).is_file())
