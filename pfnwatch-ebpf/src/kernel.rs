@@ -7,7 +7,7 @@ mod name;
 mod nd;
 mod task;
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf, bpf_probe_read_kernel_str_bytes};
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf, generated::bpf_probe_read_kernel_str};
 use pfnwatch_common::{
     counter::Counter,
     layout::{FieldOffset, Layout},
@@ -84,10 +84,8 @@ fn pointer_at(address: u64) -> Read<Option<u64>> {
 #[inline(always)]
 pub(crate) fn text<const N: usize>(address: u64, into: &mut Text<N>) -> Read<()> {
     // SAFETY: the helper checks the address and writes at most `N` bytes.
-    match unsafe { bpf_probe_read_kernel_str_bytes(address as *const u8, &mut into.0) } {
-        Ok(_) => Ok(()),
-        Err(_) => fault(),
-    }
+    let read = unsafe { bpf_probe_read_kernel_str(into.0.as_mut_ptr().cast(), N as u32, address as *const _) };
+    if read < 0 { fault() } else { Ok(()) }
 }
 
 /// Reads two words at `address`.

@@ -7,6 +7,7 @@ pub mod counters;
 pub mod debug_log;
 pub mod guard;
 pub mod hold;
+mod loader;
 pub mod pins;
 pub mod plan;
 pub mod ring;

@@ -23,6 +23,8 @@ struct Handle {
 pub struct Cgroups {
     root: File,
     mounted_at: PathBuf,
+    /// What was found last. Who makes one namespace makes the next, and a cgroup keeps its path as long as it is there.
+    last: Option<(u64, String)>,
 }
 
 impl Cgroups {
@@ -30,11 +32,20 @@ impl Cgroups {
     pub fn open(sysfs: &Path) -> Option<Self> {
         let usual = [sysfs.join("fs/cgroup"), sysfs.join("fs/cgroup/unified")];
         let mounted_at = usual.into_iter().find(|root| root.join("cgroup.controllers").exists())?;
-        Some(Self { root: File::open(&mounted_at).ok()?, mounted_at })
+        Some(Self { root: File::open(&mounted_at).ok()?, mounted_at, last: None })
     }
 
-    /// The path of a cgroup below the hierarchy's root, `/` for the root itself; none once it is gone.
-    pub fn path(&self, id: u64) -> Option<String> {
+    /// The path of a cgroup below the hierarchy's root, `/` for the root itself; none where it was gone before it was asked for.
+    pub fn path(&mut self, id: u64) -> Option<String> {
+        if let Some((_, path)) = self.last.as_ref().filter(|(last, _)| *last == id) {
+            return Some(path.clone());
+        }
+        let path = self.look(id)?;
+        self.last = Some((id, path.clone()));
+        Some(path)
+    }
+
+    fn look(&self, id: u64) -> Option<String> {
         let handle = Handle { bytes: 8, kind: FILEID_KERNFS, id };
         // SAFETY: `handle` is laid out as `struct file_handle` followed by the eight bytes that it announces, and
         // lives through the call, which only reads it.

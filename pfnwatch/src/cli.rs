@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{
-        alerts, allow, baseline, config, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status,
-        superblock,
+        alerts, allow, baseline, config, doctor, events, fleet, guard, kernel, mode, plan, policy, predict, run, scan,
+        status, superblock,
     },
     exit::Exit,
     paths::Paths,
@@ -52,6 +52,8 @@ pub enum Command {
     Alerts(alerts::Args),
     /// Say what memmaps cost under this kernel and under those before it, and what costs more than it did
     Baseline(baseline::Args),
+    /// Say what memmaps cost on all hosts, by Prometheus or by their reports
+    Fleet(fleet::Args),
     /// Print or change what the guard does about an oversize creation: report it, or refuse it
     Mode(mode::Args),
     /// Let creations pass that would be denied, once or for a time
@@ -81,6 +83,7 @@ impl Cli {
             Command::Events(args) => events::run(&args, &paths),
             Command::Alerts(args) => alerts::run(&args, &paths),
             Command::Baseline(args) => baseline::run(&args, &paths),
+            Command::Fleet(args) => fleet::run(&args),
             Command::Mode(args) => mode::run(&args, &paths),
             Command::Allow(args) => allow::run(&args, &paths),
             Command::Guard(args) => guard::run(&args, &paths),

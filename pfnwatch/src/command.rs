@@ -6,6 +6,7 @@ pub mod baseline;
 pub mod config;
 pub mod doctor;
 pub mod events;
+pub mod fleet;
 pub mod guard;
 pub mod kernel;
 pub mod mode;

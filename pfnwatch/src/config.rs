@@ -6,6 +6,7 @@ mod exemptions;
 mod journal;
 mod merge;
 pub mod origin;
+pub mod refusal;
 mod source;
 mod thresholds;
 mod web;

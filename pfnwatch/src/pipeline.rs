@@ -205,6 +205,7 @@ impl<W: Write> Pipeline<W> {
                     self.account()?;
                     self.look()?;
                     self.check_journal()?;
+                    self.still_runs(false);
                     self.end_exemptions()?;
                     self.web.tend();
                     self.check_alerts();
@@ -223,6 +224,7 @@ impl<W: Write> Pipeline<W> {
                 }
             }
         }
+        self.still_runs(true);
         self.detach()?;
         let ended = self.ended;
         self.emit(Event::now(Body::Stopped(ended)))
@@ -238,6 +240,7 @@ impl<W: Write> Pipeline<W> {
         self.web.listen();
         // Types, symbols, the inventory: nothing of what the first look took is needed again.
         memory::give_back();
+        memory::let_go_of_program();
         if let Err(error) = privileges::lay_down() {
             tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
         }
@@ -247,7 +250,7 @@ impl<W: Write> Pipeline<W> {
     /// Has the event told with the next [`Self::publish`].
     fn emit(&mut self, mut event: Event) -> anyhow::Result<()> {
         // One who asked over the control socket comes with a path, and without a number.
-        if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &self.cgroups) {
+        if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &mut self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
         }
         self.seen.note(&event);

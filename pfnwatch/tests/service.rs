@@ -35,8 +35,8 @@ impl Drop for Agent {
 
 fn next(socket: &UnixDatagram) -> String {
     let mut bytes = [0; 4096];
-    let count = socket.recv(&mut bytes).expect("a message in time");
-    String::from_utf8(bytes[..count].to_vec()).unwrap()
+    let count = socket.recv(&mut bytes).unwrap();
+    String::from_utf8(bytes.get(..count).unwrap().to_vec()).unwrap()
 }
 
 /// A host whose kernel could be observed if it had libnvdimm: `sys` and `proc` below this folder.

@@ -18,10 +18,20 @@ mod tree;
 #[path = "support/view.rs"]
 mod view;
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use browser::{Browser, Scheme};
-use pfnwatch::view::View;
+use pfnwatch::{
+    fleet::{
+        self, Fleet,
+        prometheus::{Client, Reason, readiness},
+    },
+    view::View,
+};
 use served::Served;
 
 /// A made-up agent, by its name.
@@ -96,6 +106,32 @@ fn prometheus_scrapes_it() {
     for (panel, query) in dashboards::queries(&served.address) {
         assert!(!value(&query).is_empty(), "{panel}");
     }
+    fleet_is_what_the_agent_tells(&prometheus, &served);
+}
+
+/// `pfnwatch fleet` asks this Prometheus for the one agent that it knows.
+fn fleet_is_what_the_agent_tells(prometheus: &prometheus::Running, served: &Served) {
+    let client = Client {
+        url: format!("http://{}", prometheus.address),
+        bearer_token_file: None,
+        basic_auth_file: None,
+        ca_file: None,
+        timeout: Duration::from_secs(30),
+        at: SystemTime::now(),
+    };
+    let mut fleet = Fleet::keeping(1);
+    fleet::prometheus::add(&client, &mut fleet).unwrap();
+    assert_eq!((fleet.uncounted().count, fleet.warnings().count), (0, 0), "{fleet:?}");
+    let (agent, totals) = (view::oversize(), fleet.totals());
+    let told = agent.survey.unwrap().totals;
+    assert_eq!((totals.hosts, totals.namespaces, totals.excess_bytes), (1, told.namespaces, told.excess_bytes));
+    assert_eq!((totals.usable_bytes, totals.reservation_bytes), (told.usable_bytes, told.reservation_bytes));
+    assert_eq!((totals.unknown_namespaces, totals.plan_bytes), (told.unknown, 268_435_456));
+    assert_eq!((fleet.worst()[0].host.as_str(), fleet.worst()[0].ready), (served.address.as_str(), Some(true)));
+    assert_eq!(fleet.releases()[0].max_struct_page_size_bytes, agent.max_struct_page_size);
+    let (hosts, _) = readiness(&client, 14).unwrap();
+    assert_eq!(hosts.len(), 1);
+    assert!(hosts[0].reasons.contains(&Reason::NotWatchedLongEnough), "{hosts:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::report::{self, Report};
 mod bench;
 mod bench_agent;
 mod demo;
+mod disk;
 mod loopback;
 mod mounts;
 mod runner;

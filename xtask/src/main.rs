@@ -11,6 +11,7 @@ mod build_ebpf;
 mod check;
 mod debian;
 mod dist;
+mod fleet_sim;
 mod fuzz;
 mod paths;
 mod process;
@@ -71,6 +72,9 @@ enum Command {
     /// Build the Debian package with its checksums, into target/dist
     #[command(after_help = "Example: cargo xtask dist && sudo apt install ./target/dist/pfnwatch_*.deb")]
     Dist,
+    /// Have a real Prometheus and a real Alertmanager watch thousands of made-up hosts, and roll a regressed kernel out there
+    #[command(after_help = "Example: cargo xtask fleet-sim --hosts 1000")]
+    FleetSim(fleet_sim::Args),
     /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
     #[command(after_help = "Example: cargo xtask test --quick")]
     Test(test::Args),
@@ -131,6 +135,11 @@ fn run(command: Command) -> Result<ExitCode> {
             build(true)?;
             setup::for_dist()?;
             dist::run()?;
+        }
+        Command::FleetSim(args) => {
+            setup::for_build()?;
+            build_ebpf::run()?;
+            fleet_sim::run(&args).0?;
         }
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),

@@ -64,11 +64,11 @@ pub(crate) fn for_dist() -> Result<()> {
 }
 
 /// Runs two parts side by side and reports what went wrong in either.
-fn both(one: impl FnOnce() -> Result<()> + Send, other: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn both(one: impl FnOnce() -> Result<()> + Send, other: impl FnOnce() -> Result<()>) -> Result<()> {
     thread::scope(|scope| {
         let one = scope.spawn(one);
         let other = other();
-        match (one.join().unwrap_or_else(|_| Err(anyhow!("a part of the set-up panicked"))), other) {
+        match (one.join().unwrap_or_else(|_| Err(anyhow!("a part of it panicked"))), other) {
             (Err(first), Err(second)) => Err(anyhow!("{first:#}\nerror: {second:#}")),
             (first, second) => first.and(second),
         }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::{build_ebpf, check, dist, setup};
+use crate::{build_ebpf, check, dist, setup, vm};
 
 mod alerts;
+mod fleet;
 mod fuzzing;
 mod stage;
 mod table;
@@ -27,7 +28,7 @@ pub(crate) struct Args {
 
 const SETUP: &str = "set-up";
 const OBJECT: &str = "eBPF programs";
-const AGENT: &str = "agent, release";
+const AGENT: &str = "agent, and guests' files";
 const PACKAGE: &str = "Debian package";
 
 /// What all stages together may take, from nothing on 2 processors.
@@ -55,7 +56,10 @@ fn stages(quick: bool) -> Vec<Stage> {
         stages.push(Stage::counted("fuzzing", 600, fuzzing::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("web page and metrics", 300, web::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("alerts, Alertmanager", 120, alerts::run).after(&[SETUP, OBJECT]));
-        stages.push(Stage::check(AGENT, 480, || build_ebpf::agent(true)).after(&[OBJECT]));
+        stages.push(Stage::counted("fleet, simulated", 240, fleet::run).after(&[SETUP, OBJECT]));
+        // The last steps of the agent's build keep one processor busy, and kernels come over the network.
+        let agent = || setup::both(vm::prepare, || build_ebpf::agent(true));
+        stages.push(Stage::check(AGENT, 600, agent).after(&[SETUP, OBJECT]));
         stages.push(Stage::check(PACKAGE, 240, || dist::run().map(drop)).after(&[SETUP, AGENT]));
         stages.push(vms::stage().after(&[SETUP, AGENT]));
     }

@@ -1,6 +1,6 @@
 //! Exemptions: what lets an oversize creation pass.
 
-use pfnwatch_common::policy::{Exemption, ExemptionKind, MOST_EXEMPTIONS};
+use pfnwatch_common::policy::{Exemption, ExemptionKind, MOST_EXEMPTIONS, SLOTS};
 
 use super::{creation::Creation, judge::slot};
 use crate::{emit, maps::TICKETS, uuid::Uuid};
@@ -34,29 +34,45 @@ fn search(creation: &Creation, policy: u64, wanted: u64) -> u64 {
 }
 
 /// A function that the verifier knows of by its types: it follows the loop once for all calls, and not once more for each
-/// way that leads to a call, which took most of the time that it took for all programs. Such a function takes numbers.
+/// way that leads to a call. Such a function takes numbers, and at most five.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn exemption_for(policy: u64, start: u64, uuid_first: u64, uuid_second: u64, wanted: u64) -> u64 {
     let Some(snapshot) = slot(policy) else { return 0 };
-    if snapshot.exemption_count == 0 {
-        return 0;
-    }
-    let uuid = (wanted & HAS_UUID != 0).then(|| Uuid::of_words([uuid_first, uuid_second]));
-    let now = emit::now();
+    let count = snapshot.exemption_count as u64;
+    let slot = policy % SLOTS as u64;
     let mut at = 0;
-    while at < MOST_EXEMPTIONS && at < snapshot.exemption_count as usize {
-        // SAFETY: `at` is within the array.
-        let exemption = unsafe { &*snapshot.exemptions.as_ptr().add(at) };
-        let is_kind = (exemption.once != 0) == (wanted & ONCE != 0);
-        // The kernel removes an entry for one caller only: of two that race, one gets an error.
-        let takes = || wanted & ONCE == 0 || TICKETS.remove(exemption.id).is_ok();
-        if is_kind && covers(exemption, start, &uuid) && now < exemption.until_ns && takes() {
-            return exemption.id;
+    while at < MOST_EXEMPTIONS as u64 && at < count {
+        let id = exemption_at(slot | wanted << WANTED | at << AT, start, uuid_first, uuid_second, emit::now());
+        if id != 0 {
+            return id;
         }
         at += 1;
     }
     0
+}
+
+/// Where [`exemption_at`] finds what is wanted, and which exemption, in its first number; the slot is in the lowest bits.
+const WANTED: u32 = 8;
+const AT: u32 = 16;
+
+/// The id of one exemption, where it is what is wanted; 0 where it is not. A function for the same reason: else the verifier
+/// goes through it in each turn of the loop, in each of the ways that the turns before may have gone.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn exemption_at(which: u64, start: u64, uuid_first: u64, uuid_second: u64, now: u64) -> u64 {
+    let (wanted, at) = (which >> WANTED, (which >> AT) as usize);
+    let Some(snapshot) = slot(which) else { return 0 };
+    if at >= MOST_EXEMPTIONS {
+        return 0;
+    }
+    // SAFETY: `at` is within the array.
+    let exemption = unsafe { &*snapshot.exemptions.as_ptr().add(at) };
+    let uuid = (wanted & HAS_UUID != 0).then(|| Uuid::of_words([uuid_first, uuid_second]));
+    let is_kind = (exemption.once != 0) == (wanted & ONCE != 0);
+    // The kernel removes an entry for one caller only: of two that race, one gets an error.
+    let takes = || wanted & ONCE == 0 || TICKETS.remove(exemption.id).is_ok();
+    if is_kind && covers(exemption, start, &uuid) && now < exemption.until_ns && takes() { exemption.id } else { 0 }
 }
 
 #[inline(always)]

@@ -101,11 +101,13 @@ fn bind_end_last(ctx: FExitContext) -> i32 {
 #[inline(always)]
 fn end(ctx: &FExitContext) -> i32 {
     let Some(attempt) = in_flight() else { return 0 };
-    let device = Device::at(ctx.arg(0));
     // dax_pmem's probe makes a device on the dax bus, whose own probe ends inside ours.
-    if device.address() != attempt.device_address {
+    if ctx.arg::<u64>(0) != attempt.device_address {
         return 0;
     }
+    // Read anew: to the verifier the argument is a pointer, which no function takes for the number that it is.
+    // SAFETY: a reference is valid and aligned.
+    let device = Device::at(unsafe { core::ptr::read_volatile(&raw const attempt.device_address) });
     if let Ok(result) = ctx.ret::<i32>() {
         attempt.bind_result = result;
         attempt.seen = attempt.seen.with(Seen::BOUND);

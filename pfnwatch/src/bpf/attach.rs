@@ -3,7 +3,7 @@
 mod program;
 
 use anyhow::{Context as _, bail};
-use aya::{Ebpf, EbpfLoader, programs::links::FdLink};
+use aya::{Ebpf, programs::links::FdLink};
 use pfnwatch_common::{layout::Layout, names};
 
 use self::program::attach_program;
@@ -11,6 +11,7 @@ use super::{
     counters::Counters,
     debug_log::DebugLog,
     guard::GuardMaps,
+    loader,
     pins::{Pins, SHARED},
     plan::{BLOCK_READER, Impossible, Step, is_required},
     ring::Ring,
@@ -144,7 +145,7 @@ pub fn attach_block_reader(settings: &Settings) -> anyhow::Result<(Links, Ring)>
 
 /// Makes the maps and readies the programs; none is in the kernel yet.
 fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader::without_types();
     if let Some(pins) = &settings.pins {
         pins.prepare()?;
         for name in SHARED {
@@ -152,8 +153,6 @@ fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
         }
     }
     loader
-        // There are no CO-RE relocations in the object, so that its loader has no use for 5 MB of types.
-        .btf(None)
         .override_global(names::LAYOUT, &settings.layout, true)
         .override_global(names::BIND_SEEN, &u8::from(bind_seen), true)
         .override_global(names::READER, &settings.reader, true)

@@ -6,60 +6,41 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use anyhow::ensure;
 use aya::Btf;
+use aya_obj::btf::{BtfType, Func, FuncLinkage};
 
 /// The ids of functions in the running kernel's own BTF, by name.
 pub type FunctionIds = BTreeMap<String, u32>;
 
 /// Above this no kernel has an id: vmlinux has 130,000 types.
 const MOST_TYPES: u32 = 1 << 22;
-const HEADER_BYTES: u32 = 24;
-const MAGIC: u16 = 0xeb9f;
-/// `BTF_KIND_FWD` and `BTF_KIND_FUNC` (include/uapi/linux/btf.h), where a type's `info` has them. Both are 12 bytes long.
-const FORWARD: u32 = 7 << 24;
-const FUNCTION: u32 = 12 << 24;
 
 /// Types that have these functions at these ids, and nothing else of use.
 ///
 /// # Errors
 /// An id is none that a kernel has.
 pub(super) fn stand_in(functions: &FunctionIds) -> anyhow::Result<Btf> {
-    let bytes = image(functions).context("the ids of the kernel's functions are out of range")?;
-    Btf::parse(&bytes, aya::Endianness::default()).context("the stand-in for the kernel's types is not understood")
-}
-
-fn image(functions: &FunctionIds) -> Option<Vec<u8>> {
     let by_id: BTreeMap<u32, &str> = functions.iter().map(|(name, id)| (*id, name.as_str())).collect();
-    let mut strings = vec![0];
-    let mut types = Vec::new();
-    let mut push = |name: u32, info: u32| [name, info, 0].iter().for_each(|word| types.extend(word.to_ne_bytes()));
-    let mut next = 1;
+    let mut types = Btf::new();
+    // That of `void`, which is there already.
+    let mut last = 0;
     for (id, name) in by_id {
-        if id < next || id > MOST_TYPES {
-            return None;
+        ensure!(id > last && id <= MOST_TYPES, "the id {id} of the kernel's function {name} is out of range");
+        for _ in last + 1..id {
+            types.add_type(BtfType::Unknown);
         }
-        (next..id).for_each(|_| push(0, FORWARD));
-        push(u32::try_from(strings.len()).ok()?, FUNCTION);
-        strings.extend(name.bytes().chain([0]));
-        next = id + 1;
+        let name = types.add_string(name);
+        last = types.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Static)));
     }
-    let (type_bytes, string_bytes) = (u32::try_from(types.len()).ok()?, u32::try_from(strings.len()).ok()?);
-    let mut image = MAGIC.to_ne_bytes().to_vec();
-    // Version 1, no flags.
-    image.extend([1, 0]);
-    for word in [HEADER_BYTES, 0, type_bytes, type_bytes, string_bytes] {
-        image.extend(word.to_ne_bytes());
-    }
-    image.extend(types);
-    image.extend(strings);
-    Some(image)
+    Ok(types)
 }
 
 #[cfg(test)]
 mod tests {
+    use aya_obj::btf::BtfKind;
+
     use super::*;
-    use crate::kernel;
 
     fn ids(functions: &[(&str, u32)]) -> FunctionIds {
         functions.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect()
@@ -68,12 +49,11 @@ mod tests {
     #[test]
     fn each_function_has_its_id() {
         let functions = ids(&[("really_probe", 101_234), ("bpf_lsm_kernfs_init_security", 7), ("beside_it", 8)]);
-        let read_back = kernel::btf::Btf::from_reader(&*image(&functions).unwrap(), "stand-in").unwrap();
+        let types = stand_in(&functions).unwrap();
         for (name, id) in &functions {
-            assert_eq!(read_back.function_id(name), Some(*id), "{name}");
+            assert_eq!(types.id_by_type_name_kind(name, BtfKind::Func).unwrap(), *id, "{name}");
         }
-        assert_eq!(read_back.function_id("another"), None);
-        assert!(stand_in(&functions).is_ok());
+        assert!(types.id_by_type_name_kind("another", BtfKind::Func).is_err());
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<KeptBlock>> {
 
 /// Writes blocks through.
 pub(super) fn put<'a>(connection: &Connection, blocks: impl Iterator<Item = &'a KeptBlock>) -> rusqlite::Result<()> {
-    let mut put = connection.prepare(
+    let mut put = connection.prepare_cached(
         "INSERT OR REPLACE INTO blocks (key, namespace, namespace_uuid, start_address, size_bytes, seen_us, block, origin,
                                         raw_since, destroyed)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",

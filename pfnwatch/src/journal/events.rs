@@ -11,6 +11,10 @@ use crate::{event::Event, kept::Kept, sinks::line};
 /// So many events that could not be written are held, to be written later.
 const MOST_HELD: usize = 1000;
 
+/// So many commits and events are in SQLite's log before they go into the file: half a MiB or so. Where they come faster
+/// than anybody is told, `wal_autocheckpoint` does it (`open.rs`).
+const MOST_IN_LOG: usize = 64;
+
 /// Events that could not be written yet, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -66,7 +70,7 @@ impl Journal {
         let last = self.write(|connection| {
             let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
             let mut number = last_number(&transaction)?;
-            let mut insert = transaction.prepare(
+            let mut insert = transaction.prepare_cached(
                 "INSERT INTO events (id, time_us, kind, namespace, namespace_uuid, denied, json, line)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?;
@@ -89,14 +93,24 @@ impl Journal {
         let written = held.events.len() + events.len();
         self.health.events = self.health.events.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
         self.takes_again(&held);
+        self.in_log = self.in_log.saturating_add(1 + written);
         true
+    }
+
+    /// To be called once the sinks were told: what is in SQLite's log goes into the file itself now and then, which takes
+    /// longer than a commit.
+    pub fn settle(&mut self) {
+        if self.in_log >= MOST_IN_LOG {
+            self.in_log = 0;
+            self.write(|connection| connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+        }
     }
 }
 
 /// The highest number that was ever given to an event.
 pub(super) fn last_number(connection: &Connection) -> rusqlite::Result<i64> {
     let number = "SELECT seq FROM sqlite_sequence WHERE name = 'events'";
-    Ok(connection.query_row(number, [], |row| row.get(0)).optional()?.unwrap_or(0))
+    Ok(connection.prepare_cached(number)?.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
 /// Sees to it that the next number is higher than this one. True where the file did not know of it: it is not the file

@@ -35,8 +35,8 @@ pub(super) fn open(file: &Path) -> Result<Connection, Error> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // In KiB: the agent's memory is dearer than a second look at a page that the kernel has.
     connection.pragma_update(None, "cache_size", -128)?;
-    // In pages: the file beside the file stays below 1 MiB, and so does what its index takes.
-    connection.pragma_update(None, "wal_autocheckpoint", 128)?;
+    // In pages: the file beside the file stays at 1 MiB or so, and what its index takes below. `Journal::settle` comes first.
+    connection.pragma_update(None, "wal_autocheckpoint", 256)?;
     connection.pragma_update_and_check(None, "journal_size_limit", 1 << 20, |_| Ok(()))?;
     migrate(&mut connection, version)?;
     Ok(connection)

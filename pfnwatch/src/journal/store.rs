@@ -34,6 +34,8 @@ pub struct Journal {
     pub(super) held: Held,
     /// The last number that an event got.
     pub(super) last_number: i64,
+    /// How many commits and events SQLite's log may have.
+    pub(super) in_log: usize,
     /// When what was too old was deleted last.
     pub(super) tidied: Option<SystemTime>,
     /// Whether the file has nothing of what was remembered before.
@@ -60,6 +62,7 @@ impl Journal {
             said: None,
             held: Held::default(),
             last_number: 0,
+            in_log: 0,
             tidied: None,
             is_new_file: false,
         };

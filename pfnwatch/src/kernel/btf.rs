@@ -1,30 +1,24 @@
 //! The kernel's own description of its types (BTF), as far as pfnwatch asks: sizes, and where members lie.
 //!
-//! The only file that knows the BTF library. vmlinux's BTF is 5 MB; parsed into maps it would take ten times as much,
-//! so it is copied into a sealed memory file which the library maps and reads on demand. All of it goes back to the
-//! kernel when the last [`Btf`] is dropped.
+//! vmlinux's BTF is 5 MB. It is read once and looked at where it lies; all of it goes back to the system when the last
+//! [`Btf`] is dropped.
 
 mod error;
 mod functions;
-mod sealed;
-mod sections;
+mod record;
+mod section;
 
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]
 pub(crate) mod writer;
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    fs::File,
-    io::{Cursor, Read},
-    os::fd::AsRawFd as _,
-    path::Path,
-    sync::Arc,
-};
+use std::{cell::RefCell, collections::HashMap, fs::File, io::Read, path::Path, sync::Arc};
 
-use btf_rs::{Backend, BtfSection, BtfType, Type};
+use self::{
+    record::{Kind, RawMember, Record},
+    section::{MAX_BYTES, Section, is},
+};
 
 pub use self::error::BtfError;
 use super::member::{LookupError, Member, MemberLookup};
@@ -36,14 +30,17 @@ const MAX_MEMBERS: u32 = 1 << 16;
 
 /// The types of vmlinux, or of a module over those of vmlinux.
 pub struct Btf {
-    parsed: btf_rs::Btf,
+    /// Of a module: its own.
+    own: Arc<Section>,
+    /// Of a module: the kernel's.
+    base: Option<Arc<Section>>,
     file: String,
-    /// A name is found by looking at every type, a millisecond for vmlinux: each is looked for once.
+    /// A name is found by looking at every structure: each is looked for once.
     known: RefCell<HashMap<String, Definitions>>,
 }
 
 /// The complete definitions of one name in the section that counts; none where there is none.
-type Definitions = Arc<[btf_rs::Struct]>;
+type Definitions = Arc<[u32]>;
 
 impl Btf {
     /// Reads a kernel's BTF (`/sys/kernel/btf/vmlinux`).
@@ -51,7 +48,8 @@ impl Btf {
     /// # Errors
     /// [`BtfError`]: not readable, not BTF, or damaged.
     pub fn open(path: &Path) -> Result<Self, BtfError> {
-        Self::from_reader(sealed::open(path)?, &path.display().to_string())
+        let file = path.display().to_string();
+        Self::over(read_file(path, &file)?, file, None)
     }
 
     /// Reads a module's BTF (`/sys/kernel/btf/libnvdimm`), which refers to types of `base`.
@@ -59,45 +57,55 @@ impl Btf {
     /// # Errors
     /// [`BtfError`]: not readable, not BTF, damaged, or not over this base.
     pub fn open_split(path: &Path, base: &Self) -> Result<Self, BtfError> {
-        Self::split_from_bytes(&sealed::read(path)?, &path.display().to_string(), base)
+        let file = path.display().to_string();
+        Self::over(read_file(path, &file)?, file, Some(base))
     }
 
-    /// Parses a kernel's BTF; `file` is its name in messages.
+    /// Takes a kernel's BTF; `file` is its name in messages.
     ///
     /// # Errors
-    /// [`BtfError`]: not readable, not BTF, damaged, or no memory file could be made for it.
+    /// [`BtfError`]: not readable, not BTF, or damaged.
     pub fn from_reader(from: impl Read, file: &str) -> Result<Self, BtfError> {
-        let copy: File = sealed::copy(from, file)?;
-        // The library takes a path only; it maps what is behind it and needs the descriptor no longer.
-        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
-        let parsed = btf_rs::Btf::from_file_with_backend(path, Backend::Mmap).map_err(|error| damaged(file, &error))?;
-        Ok(Self { parsed, file: file.to_owned(), known: RefCell::default() })
+        Self::over(read(from, Vec::new(), file)?, file.to_owned(), None)
     }
 
-    /// Parses a module's BTF over the kernel's; `file` is its name in messages.
+    /// Takes a module's BTF over the kernel's; `file` is its name in messages.
     ///
     /// # Errors
     /// [`BtfError`]: not BTF, damaged, or not over this base.
     pub fn split_from_bytes(bytes: &[u8], file: &str, base: &Self) -> Result<Self, BtfError> {
-        sections::check(&mut Cursor::new(bytes), file, true)?;
-        let parsed = btf_rs::Btf::from_split_bytes(bytes, &base.parsed).map_err(|error| damaged(file, &error))?;
-        Ok(Self { parsed, file: format!("{file} (over {})", base.file), known: RefCell::default() })
+        Self::over(bytes.to_vec(), file.to_owned(), Some(base))
+    }
+
+    fn over(bytes: Vec<u8>, file: String, base: Option<&Self>) -> Result<Self, BtfError> {
+        let own = Arc::new(Section::new(bytes, &file, base.map(|base| &*base.own))?);
+        let file = base.map_or_else(|| file.clone(), |base| format!("{file} (over {})", base.file));
+        Ok(Self { own, base: base.map(|base| base.own.clone()), file, known: RefCell::default() })
+    }
+
+    /// The module's section, then the kernel's.
+    fn sections(&self) -> impl Iterator<Item = &Section> {
+        [Some(&self.own), self.base.as_ref()].into_iter().flatten().map(|section| &**section)
+    }
+
+    fn record(&self, id: u32) -> Option<Record<'_>> {
+        if id == 0 { Some(Record::VOID) } else { self.sections().find_map(|section| section.record(id)) }
+    }
+
+    fn string(&self, offset: u32) -> Option<&[u8]> {
+        self.sections().find_map(|section| section.string(offset))
     }
 
     /// All complete definitions of a structure in the first section that has one: the module's, then the kernel's.
-    fn definitions(&self, structure: &str) -> Result<Definitions, LookupError> {
+    fn definitions(&self, structure: &str) -> Definitions {
         if let Some(known) = self.known.borrow().get(structure) {
-            return Ok(known.clone());
+            return known.clone();
         }
-        let mut definitions = Definitions::default();
-        for section in self.parsed.split().into_iter().chain([self.parsed.base()]) {
-            definitions = complete(section, structure).map_err(|error| self.damaged(structure, "its name", &error))?;
-            if !definitions.is_empty() {
-                break;
-            }
-        }
-        self.known.borrow_mut().insert(structure.to_owned(), definitions.clone());
-        Ok(definitions)
+        let base = self.base.as_deref();
+        let found = self.sections().map(|section| section.structures(structure, base)).find(|found| !found.is_empty());
+        let found = Definitions::from(found.unwrap_or_default());
+        self.known.borrow_mut().insert(structure.to_owned(), found.clone());
+        found
     }
 
     /// Asks each definition of a structure, which have to agree.
@@ -105,11 +113,11 @@ impl Btf {
         &self,
         structure: &str,
         what: &str,
-        ask: impl Fn(&btf_rs::Struct) -> Result<T, LookupError>,
+        ask: impl Fn(Record<'_>) -> Result<T, LookupError>,
     ) -> Result<T, LookupError> {
         let missing = || LookupError::NoStructure { structure: structure.to_owned(), file: self.file.clone() };
-        let definitions = self.definitions(structure)?;
-        let mut answers = definitions.iter().map(ask);
+        let definitions = self.definitions(structure);
+        let mut answers = definitions.iter().filter_map(|id| self.record(*id)).map(ask);
         let first = answers.next().ok_or_else(missing)??;
         for answer in answers {
             if answer? != first {
@@ -123,11 +131,11 @@ impl Btf {
         Ok(first)
     }
 
-    fn damaged(&self, structure: &str, what: &str, reason: &(impl ToString + ?Sized)) -> LookupError {
+    fn damaged(&self, structure: &str, what: &str, reason: &str) -> LookupError {
         LookupError::Damaged {
             structure: structure.to_owned(),
             what: what.to_owned(),
-            reason: reason.to_string(),
+            reason: reason.to_owned(),
             file: self.file.clone(),
         }
     }
@@ -135,10 +143,7 @@ impl Btf {
 
 impl MemberLookup for Btf {
     fn size_of(&self, structure: &str) -> Result<u32, LookupError> {
-        const WHAT: &str = "its size";
-        self.agreed(structure, WHAT, |definition| {
-            u32::try_from(definition.size()).map_err(|error| self.damaged(structure, WHAT, &error))
-        })
+        self.agreed(structure, "its size", |definition| Ok(definition.size_or_type))
     }
 
     fn member(&self, structure: &str, path: &str) -> Result<Member, LookupError> {
@@ -161,8 +166,8 @@ struct Found {
 }
 
 impl Walk<'_> {
-    fn follow(&self, definition: &btf_rs::Struct) -> Result<Member, LookupError> {
-        let mut within = definition.clone();
+    fn follow(&self, definition: Record<'_>) -> Result<Member, LookupError> {
+        let mut within = definition;
         let mut offset_bits = 0_u32;
         let mut steps = self.path.split('.').peekable();
         let mut taken = 0;
@@ -170,20 +175,20 @@ impl Walk<'_> {
             taken += step.len() + 1;
             let so_far = self.path.get(..taken - 1).unwrap_or(self.path);
             let mut left = MAX_MEMBERS;
-            let found = self.find(&within, step, MAX_DEPTH, &mut left)?.ok_or_else(|| self.no_member(so_far))?;
+            let found = self.find(within, step, MAX_DEPTH, &mut left)?.ok_or_else(|| self.no_member(so_far))?;
             offset_bits = self.add(offset_bits, found.offset_bits)?;
             let (found_type, repeated) = self.plain_type(found.type_id)?;
             if steps.peek().is_some() {
-                within = match found_type {
-                    Type::Struct(inner) | Type::Union(inner) if repeated.is_none() => inner,
+                match found_type.kind() {
+                    Some(Kind::Struct | Kind::Union) if repeated.is_none() => within = found_type,
                     _ => return Err(self.not_a_structure(so_far)),
-                };
+                }
                 continue;
             }
             if found.is_bitfield || !offset_bits.is_multiple_of(8) {
                 return Err(self.bitfield());
             }
-            let width = self.width(&found_type)?.checked_mul(repeated.unwrap_or(1));
+            let width = self.width(found_type)?.checked_mul(repeated.unwrap_or(1));
             let width_bytes = width.ok_or_else(|| self.damaged("it is larger than 4 GiB"))?;
             return Ok(Member { offset_bytes: offset_bits / 8, width_bytes });
         }
@@ -191,29 +196,24 @@ impl Walk<'_> {
     }
 
     /// The member `step` of `within`; unnamed structures and unions are entered, as C does.
-    fn find(
-        &self,
-        within: &btf_rs::Struct,
-        step: &str,
-        depth: u32,
-        left: &mut u32,
-    ) -> Result<Option<Found>, LookupError> {
+    fn find(&self, within: Record<'_>, step: &str, depth: u32, left: &mut u32) -> Result<Option<Found>, LookupError> {
         let depth = depth.checked_sub(1).ok_or_else(|| self.damaged("its unnamed structures turn in a circle"))?;
-        for member in &within.members {
+        for member in within.members() {
             *left = left.checked_sub(1).ok_or_else(|| self.damaged("it has too many members"))?;
-            let name = self.btf.parsed.resolve_name(member).map_err(|error| self.damaged(&error))?;
-            let type_id = member.get_type_id().ok_or_else(|| self.damaged("a member has no type"))?;
-            if name == step && !name.is_empty() {
-                let is_bitfield = member.bitfield_size().is_some_and(|bits| bits != 0);
-                return Ok(Some(Found { offset_bits: member.bit_offset(), is_bitfield, type_id }));
+            let name = self.btf.string(member.name).ok_or_else(|| self.damaged("a member's name is not there"))?;
+            let is_named = name.first() != Some(&0);
+            if is_named && is(name, step) {
+                let RawMember { offset_bits, is_bitfield, type_id, .. } = member;
+                return Ok(Some(Found { offset_bits, is_bitfield, type_id }));
             }
-            if !name.is_empty() {
+            if is_named {
                 continue;
             }
-            if let (Type::Struct(inner) | Type::Union(inner), None) = self.plain_type(type_id)?
-                && let Some(found) = self.find(&inner, step, depth, left)?
+            let (inner, repeated) = self.plain_type(member.type_id)?;
+            if let (Some(Kind::Struct | Kind::Union), None) = (inner.kind(), repeated)
+                && let Some(found) = self.find(inner, step, depth, left)?
             {
-                let offset_bits = self.add(found.offset_bits, member.bit_offset())?;
+                let offset_bits = self.add(found.offset_bits, member.offset_bits)?;
                 return Ok(Some(Found { offset_bits, ..found }));
             }
         }
@@ -221,40 +221,36 @@ impl Walk<'_> {
     }
 
     /// The type behind typedefs, qualifiers and arrays; with the number of elements where there is an array.
-    fn plain_type(&self, id: u32) -> Result<(Type, Option<u32>), LookupError> {
+    fn plain_type(&self, id: u32) -> Result<(Record<'_>, Option<u32>), LookupError> {
         let mut id = id;
         let mut elements = None;
         for _ in 0..MAX_DEPTH {
-            let found = self.btf.parsed.resolve_type_by_id(id).map_err(|error| self.damaged(&error))?;
-            let next = match &found {
-                Type::Typedef(inner) => inner.get_type_id(),
-                Type::Const(inner) | Type::Volatile(inner) | Type::Restrict(inner) => inner.get_type_id(),
-                Type::TypeTag(inner) => inner.get_type_id(),
-                Type::Array(inner) => {
-                    let rows = u32::try_from(inner.len()).map_err(|error| self.damaged(&error))?;
+            let found = self.btf.record(id).ok_or_else(|| self.damaged(&format!("it has no type {id}")))?;
+            id = match found.kind() {
+                Some(Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag) => {
+                    found.size_or_type
+                }
+                Some(Kind::Array) => {
+                    let (of, rows) = found.array();
                     let product = elements.unwrap_or(1_u32).checked_mul(rows);
                     elements = Some(product.ok_or_else(|| self.damaged("an array is larger than 4 GiB"))?);
-                    inner.get_type_id()
+                    of
                 }
                 _ => return Ok((found, elements)),
             };
-            id = next.ok_or_else(|| self.damaged("a type refers to none"))?;
         }
         Err(self.damaged("its types turn in a circle"))
     }
 
-    fn width(&self, plain: &Type) -> Result<u32, LookupError> {
-        let bytes = match plain {
+    fn width(&self, plain: Record<'_>) -> Result<u32, LookupError> {
+        match plain.kind() {
             // eBPF programs run on 64-bit kernels only.
-            Type::Ptr(_) => 8,
-            Type::Int(found) => found.size(),
-            Type::Float(found) => found.size(),
-            Type::Enum(found) => found.size(),
-            Type::Enum64(found) => found.size(),
-            Type::Struct(found) | Type::Union(found) => found.size(),
-            other => return Err(self.damaged(&format!("a {} has no size", other.name()))),
-        };
-        u32::try_from(bytes).map_err(|error| self.damaged(&error))
+            Some(Kind::Ptr) => Ok(8),
+            Some(Kind::Int | Kind::Float | Kind::Enum | Kind::Enum64 | Kind::Struct | Kind::Union) => {
+                Ok(plain.size_or_type)
+            }
+            other => Err(self.damaged(&format!("a {} has no size", other.unwrap_or(Kind::Void).name()))),
+        }
     }
 
     fn add(&self, left: u32, right: u32) -> Result<u32, LookupError> {
@@ -276,16 +272,23 @@ impl Walk<'_> {
         LookupError::Bitfield { structure, member, file }
     }
 
-    fn damaged(&self, reason: &(impl ToString + ?Sized)) -> LookupError {
+    fn damaged(&self, reason: &str) -> LookupError {
         self.btf.damaged(self.structure, self.path, reason)
     }
 }
 
-fn complete(section: &BtfSection, name: &str) -> Result<Definitions, btf_rs::Error> {
-    let types = section.resolve_types_by_name(name)?;
-    Ok(types.into_iter().filter_map(|found| if let Type::Struct(found) = found { Some(found) } else { None }).collect())
+/// The bytes of a file, in as much memory as they take.
+fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, BtfError> {
+    let read_error = |source| BtfError::Read { file: name.to_owned(), source };
+    let file = File::open(path).map_err(read_error)?;
+    // Room for a byte more: the end is then found without asking for more memory.
+    let length = file.metadata().map_err(read_error)?.len().min(MAX_BYTES) + 1;
+    read(file, Vec::with_capacity(usize::try_from(length).unwrap_or(0)), name)
 }
 
-fn damaged(file: &str, error: &btf_rs::Error) -> BtfError {
-    BtfError::Damaged { file: file.to_owned(), reason: error.to_string() }
+/// All bytes, or one more than any BTF has, so that a larger file is noticed and not read whole.
+fn read(from: impl Read, mut into: Vec<u8>, name: &str) -> Result<Vec<u8>, BtfError> {
+    let read = from.take(MAX_BYTES + 1).read_to_end(&mut into);
+    read.map_err(|source| BtfError::Read { file: name.to_owned(), source })?;
+    Ok(into)
 }

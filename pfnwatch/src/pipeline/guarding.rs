@@ -5,6 +5,7 @@ use std::io::Write;
 use super::{Pipeline, Said, Told};
 use crate::{
     bpf::{hold::Stay, pins::Pins},
+    config::refusal::without_secrets,
     event::{Body, Event, Exemption, Handover, PolicyLoaded, PolicyRefused, Time},
     exit::Because,
     guard::proof,
@@ -133,7 +134,8 @@ impl<W: Write> Pipeline<W> {
                 self.say_guard_state()
             }
             Err(error) => {
-                let error = format!("{error:#}");
+                // It stands in events, on the web page and in alerts.
+                let error = without_secrets(&format!("{error:#}"));
                 self.said.reload_error = Some(error.clone());
                 self.emit(Event::now(Body::PolicyRefused(PolicyRefused { file, error })))
             }

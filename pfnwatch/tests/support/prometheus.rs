@@ -36,7 +36,7 @@ pub(crate) fn check(promtool: &Path, metrics: &str) -> String {
 /// A Prometheus that scrapes one address every second, with the recording rules that ship, until it is dropped.
 pub(crate) struct Running {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     _folder: TempDir,
 }
 

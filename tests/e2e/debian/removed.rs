@@ -12,7 +12,7 @@ use guest::debian::{self, PACKAGE, UNIT, property};
 use guest::{command, orders, wait};
 
 use super::{ENFORCE_AND_HOLD, oversize};
-use crate::leftovers::Kernel;
+use guest::bpf::held::Held;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const STATE: &str = "/var/lib/pfnwatch/pfnwatch.db";
@@ -66,19 +66,19 @@ fn add_files(dir: &Path, device: u64, files: &mut BTreeSet<PathBuf>) -> Result<(
 }
 
 /// Programs of systemd's own are loaded anew now and then: their ids are others, their number is not.
-fn no_program_but(before: &Kernel) -> Result<()> {
-    let is_as_before = |now: &Kernel| {
+fn no_program_but(before: &Held) -> Result<()> {
+    let is_as_before = |now: &Held| {
         let more = now.programs.len() > before.programs.len() || now.maps.len() > before.maps.len();
         !more && now.links == before.links && now.kprobes == before.kprobes && now.trampolines == before.trampolines
     };
-    wait::until("a kernel without pfnwatch", LIMIT, || Kernel::look().ok().filter(is_as_before).map(drop))
-        .with_context(|| format!("before: {before:?}\nnow: {:?}", Kernel::look()))
+    wait::until("a kernel without pfnwatch", LIMIT, || Held::look().ok().filter(is_as_before).map(drop))
+        .with_context(|| format!("before: {before:?}\nnow: {:?}", Held::look()))
 }
 
 #[test]
 fn purge_leaves_nothing_behind_and_no_program() -> Result<()> {
     let region = debian::fresh()?;
-    let (before, kernel) = (Host::look()?, Kernel::look()?);
+    let (before, kernel) = (Host::look()?, Held::look()?);
     ensure!(before.named().is_empty(), "the test before has left {:?}", before.named());
     debian::install(PACKAGE)?;
     debian::active()?;
@@ -86,7 +86,7 @@ fn purge_leaves_nothing_behind_and_no_program() -> Result<()> {
     debian::systemctl(&["restart", UNIT])?;
     debian::armed()?;
     ensure!(exists(STATE) && exists(PINS), "neither state nor pins{}", debian::status());
-    ensure!(Kernel::look()?.programs.len() >= kernel.programs.len() + 16, "no programs{}", debian::status());
+    ensure!(Held::look()?.programs.len() >= kernel.programs.len() + 16, "no programs{}", debian::status());
 
     // A removal keeps configuration and state, and nobody guards any more.
     command::run("/bin/dpkg", &["--remove", "pfnwatch"])?;

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct Resident {
     /// Its own.
     pub anon_bytes: u64,
-    /// Mapped files. The guest's root file system is in memory, so that the program itself is not among them.
+    /// Mapped files: the program itself, and its libraries, where they are on a disk.
     pub file_bytes: u64,
-    /// Mapped memory files: in the guest the program itself, and its libraries.
+    /// Mapped memory files: what of these is in the guest's root file system, which is in memory.
     pub shmem_bytes: u64,
 }
 

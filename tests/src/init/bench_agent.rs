@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Port;
+use super::{Port, disk};
 use crate::agent::PROGRAM;
 use crate::bench::agent::{Figures, Started};
 use crate::bench::footprint;
@@ -105,10 +105,19 @@ fn prepare() -> Result<Ground> {
         command::run("/bin/ndctl", arguments)?;
     }
     let region = sysfs::devices("region").into_iter().next().context("no region")?;
-    for _ in 0..NAMESPACES {
-        let (region, size_bytes) = (region.clone(), NAMESPACE_BYTES);
-        creation::create(&Wanted { region, size_bytes, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 << 20 })?;
+    let wanted = Wanted {
+        region: region.clone(),
+        size_bytes: NAMESPACE_BYTES,
+        mode: Mode::Fsdax,
+        map: Map::Dev,
+        align_bytes: 2 << 20,
+    };
+    let first = creation::create(&wanted)?;
+    for _ in 1..NAMESPACES {
+        creation::create(&wanted)?;
     }
+    // Before the region takes no more writes.
+    disk::install(PROGRAM, &sysfs::block_device(&first.claimer)?)?;
     Ground::prepare(&region)
 }
 

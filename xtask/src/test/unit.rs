@@ -10,17 +10,10 @@ use crate::toolchain;
 /// The stage ends it earlier.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// Runs them all, also after a failure. The end-to-end tests need a guest and are not among them.
+/// Runs them all, also after a failure. The end-to-end tests are left out by their package: they need a guest.
 pub(super) fn run() -> Done {
-    let library = "test --no-fail-fast --workspace --exclude pfnwatch-ebpf --exclude pfnwatch-e2e";
-    let guest = "test --no-fail-fast --package pfnwatch-e2e --lib --bins";
-    let (mut all, mut failure) = (String::new(), Ok(()));
-    for arguments in [library, guest] {
-        let (outcome, said) = toolchain::cargo_task(arguments.split(' ')).limit(LIMIT).tee();
-        all.push_str(&said);
-        failure = failure.and(outcome);
-    }
-    counted(failure, &all)
+    let (outcome, said) = toolchain::workspace_task("test", &["--no-fail-fast"]).limit(LIMIT).tee();
+    counted(outcome, &said)
 }
 
 /// What libtest said, as a stage's end.

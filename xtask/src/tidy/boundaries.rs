@@ -13,7 +13,7 @@ static PURE: Rule = Rule {
     remedy: "do it in the caller, and hand the value in",
 };
 static ONE_LOADER: Rule = Rule {
-    says: "invariant 3: only pfnwatch/src/bpf (and tests/src/bpf in guests) uses aya, only pfnwatch/src/kernel/btf.rs uses btf_rs",
+    says: "invariant 3: only pfnwatch/src/bpf (and tests/src/bpf in guests) uses aya",
     remedy: "give that module a function for what is needed here",
 };
 static ONE_READER: Rule = Rule {
@@ -72,7 +72,6 @@ fn pure(file: &File, code: &str, named: &[Named]) -> Vec<Violation> {
 fn one_loader(file: &File, _: &str, named: &[Named]) -> Vec<Violation> {
     let strange = |named: &&Named| match named.path.split("::").next() {
         Some("aya" | "aya_log" | "aya_obj") => !of_agent(file, "bpf") && !belongs(&file.path, "tests/src/bpf"),
-        Some("btf_rs") => !of_agent(file, "kernel/btf"),
         _ => false,
     };
     // pfnwatch-common says for the agent which of its types are plain old data: that is a trait of aya's.

@@ -20,10 +20,10 @@ use super::kernel::Kernel;
 use super::qemu::Qemu;
 use super::scenario::{self, On, Scenario, Userland};
 use super::variant::Variants;
-use super::{Tally, backends, home, qemu, session};
+use super::{Tally, backends, disk, home, qemu, session};
 
 /// How long one guest may run in all.
-const GUEST_LIMIT: Duration = Duration::from_secs(20 * 60);
+const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How long one test may take.
 const TEST_LIMIT_S: u64 = 180;
 /// The same where whole packages are installed and removed in it.
@@ -187,12 +187,13 @@ impl Run {
         let home = home(&kernel.line, scenario.name)?;
         let initramfs = home.join("initramfs.cpio");
         let orders = self.orders(&kernel.line, scenario);
-        let disk = machine.debian.map(|debian| debian.disk(&kernel.line, scenario)).transpose()?;
+        let root = machine.debian.map(|debian| debian.disk(&kernel.line, scenario)).transpose()?;
         let packages = machine.debian.map(|debian| debian.packages.clone()).unwrap_or_default();
         self.base.and(packages).write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
         let backends = backends(&kernel.line, scenario)?;
-        let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends);
-        command.args(disk.iter().flat_map(|disk| qemu::disk_arguments(disk)));
+        let disk = disk(&kernel.line, scenario)?;
+        let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends, disk.as_deref());
+        command.args(root.iter().flat_map(|root| qemu::root_arguments(root)));
         let outcome = session::run(command, GUEST_LIMIT, |report| {
             if let Some(line) = line(&label, report) {
                 println!("{line}");
@@ -211,7 +212,7 @@ impl Run {
         tally.passed += outcome.passed;
         // What a test wrote there takes room, and serves nobody but a scenario that goes on with it.
         let kept = scenario::ALL.iter().any(|other| other.continues == Some(scenario.name) && self.wants(other));
-        for file in backends.iter().chain(&disk).filter(|_| !kept).chain([&initramfs]) {
+        for file in backends.iter().chain(&disk).chain(&root).filter(|_| !kept).chain([&initramfs]) {
             let _ = fs::remove_file(file);
         }
         Ok(())

@@ -14,30 +14,33 @@ const CONST: u32 = 10;
 pub(crate) struct Writer {
     types: Vec<u8>,
     strings: Vec<u8>,
-    first_string: u32,
+    /// Those of the base.
+    base_strings: Vec<u8>,
     next_id: u32,
 }
 
 impl Writer {
     /// BTF that stands alone.
     pub(crate) fn new() -> Self {
-        Self { types: Vec::new(), strings: vec![0], first_string: 0, next_id: 1 }
+        Self { types: Vec::new(), strings: vec![0], base_strings: Vec::new(), next_id: 1 }
     }
 
-    /// BTF over what `base` holds now; its ids and strings go on after those of the base.
+    /// BTF over what `base` holds now; its ids and strings go on after those of the base, whose strings it uses.
     pub(crate) fn over(base: &Self) -> Self {
-        let first_string = u32::try_from(base.strings.len()).unwrap();
-        Self { types: Vec::new(), strings: Vec::new(), first_string, next_id: base.next_id }
+        Self { types: Vec::new(), strings: Vec::new(), base_strings: base.strings.clone(), next_id: base.next_id }
     }
 
     fn string(&mut self, text: &str) -> u32 {
         if text.is_empty() {
             return 0;
         }
-        let offset = self.first_string + u32::try_from(self.strings.len()).unwrap();
-        self.strings.extend_from_slice(text.as_bytes());
-        self.strings.push(0);
-        offset
+        let terminated = [text.as_bytes(), &[0]].concat();
+        let in_base = self.base_strings.windows(terminated.len()).position(|there| there == terminated);
+        let offset = in_base.unwrap_or(self.base_strings.len() + self.strings.len());
+        if in_base.is_none() {
+            self.strings.extend(terminated);
+        }
+        u32::try_from(offset).unwrap()
     }
 
     fn words(&mut self, words: &[u32]) {

@@ -1,0 +1,147 @@
+//! One type as BTF writes it: three words, and what its kind has behind them (include/uapi/linux/btf.h).
+
+/// What a type is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Void,
+    Int,
+    Ptr,
+    Array,
+    Struct,
+    Union,
+    Enum,
+    Fwd,
+    Typedef,
+    Volatile,
+    Const,
+    Restrict,
+    Func,
+    FuncProto,
+    Var,
+    DataSec,
+    Float,
+    DeclTag,
+    TypeTag,
+    Enum64,
+}
+
+impl Kind {
+    /// By their numbers. That of `void` is in no file.
+    const ALL: [Self; 20] = [
+        Self::Void,
+        Self::Int,
+        Self::Ptr,
+        Self::Array,
+        Self::Struct,
+        Self::Union,
+        Self::Enum,
+        Self::Fwd,
+        Self::Typedef,
+        Self::Volatile,
+        Self::Const,
+        Self::Restrict,
+        Self::Func,
+        Self::FuncProto,
+        Self::Var,
+        Self::DataSec,
+        Self::Float,
+        Self::DeclTag,
+        Self::TypeTag,
+        Self::Enum64,
+    ];
+
+    /// Its name in messages.
+    pub(super) fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+const HEAD_BYTES: usize = 12;
+/// `struct btf_member`.
+const MEMBER_BYTES: usize = 12;
+
+/// A type.
+#[derive(Clone, Copy)]
+pub(super) struct Record<'a> {
+    /// Where its name is.
+    pub(super) name: u32,
+    info: u32,
+    /// Its size, or the type that it refers to.
+    pub(super) size_or_type: u32,
+    /// What is behind its head, and all that follows.
+    rest: &'a [u8],
+}
+
+/// A member of a structure or a union.
+pub(super) struct RawMember {
+    /// Where its name is.
+    pub(super) name: u32,
+    /// Its type.
+    pub(super) type_id: u32,
+    /// Where it begins.
+    pub(super) offset_bits: u32,
+    /// Whether it is a bit-field.
+    pub(super) is_bitfield: bool,
+}
+
+impl<'a> Record<'a> {
+    /// `void`, which has the id 0 and is in no file.
+    pub(super) const VOID: Record<'static> = Record { name: 0, info: 0, size_or_type: 0, rest: &[] };
+
+    /// The type that begins there; none where its head is cut short.
+    pub(super) fn at(bytes: &'a [u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
+        Some(Self { name: word(head, 0), info: word(head, 1), size_or_type: word(head, 2), rest })
+    }
+
+    /// The number of its kind.
+    pub(super) fn kind_number(&self) -> u32 {
+        (self.info >> 24) & 0x1f
+    }
+
+    /// Its kind; none for one that is not known.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        Kind::ALL.get(usize::try_from(self.kind_number()).ok()?).copied()
+    }
+
+    /// How many bytes it takes, if it is of this kind.
+    pub(super) fn bytes(&self, kind: Kind) -> usize {
+        let entries = usize::from(u16::try_from(self.info & 0xffff).unwrap_or(u16::MAX));
+        HEAD_BYTES
+            + match kind {
+                Kind::Int | Kind::Var | Kind::DeclTag => 4,
+                Kind::Array => 12,
+                Kind::Struct | Kind::Union => MEMBER_BYTES * entries,
+                Kind::DataSec | Kind::Enum64 => 12 * entries,
+                Kind::Enum | Kind::FuncProto => 8 * entries,
+                _ => 0,
+            }
+    }
+
+    /// The type and the number of an array's elements, if it is one.
+    pub(super) fn array(&self) -> (u32, u32) {
+        (word(self.rest, 0), word(self.rest, 2))
+    }
+
+    /// The members of a structure or a union, if it is one.
+    pub(super) fn members(&self) -> impl Iterator<Item = RawMember> + use<'a> {
+        let entries = usize::from(u16::try_from(self.info & 0xffff).unwrap_or(u16::MAX));
+        // The kind's flag: offsets have the width of a bit-field in their highest byte.
+        let with_widths = self.info >> 31 == 1;
+        self.rest.chunks_exact(MEMBER_BYTES).take(entries).map(move |member| {
+            let offset = word(member, 2);
+            RawMember {
+                name: word(member, 0),
+                type_id: word(member, 1),
+                offset_bits: if with_widths { offset & 0x00ff_ffff } else { offset },
+                is_bitfield: with_widths && offset >> 24 != 0,
+            }
+        })
+    }
+}
+
+/// The word with this number; 0 where there is none.
+pub(super) fn word(bytes: &[u8], number: usize) -> u32 {
+    let word = bytes.get(number * 4..).and_then(|rest| rest.first_chunk());
+    word.map_or(0, |word| u32::from_le_bytes(*word))
+}
