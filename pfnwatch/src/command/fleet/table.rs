@@ -85,13 +85,18 @@ fn host(host: &Host) -> [String; 6] {
 }
 
 fn regression(release: &Release) -> Option<String> {
-    let extra = release.extra_bytes_per_tib.filter(|bytes| *bytes > 0)?;
-    Some(format!(
+    let extra = release.extra_bytes_per_tib?;
+    let costs_more = extra > 0;
+    costs_more.then(|| dearer(release, extra))
+}
+
+fn dearer(release: &Release, extra: u64) -> String {
+    format!(
         "REGRESSED Linux {}: a namespace of 1 TiB costs {} more than under the cheapest kernel of this fleet; {} hosts run it",
         release.kernel,
         Bytes(extra),
         release.hosts
-    ))
+    )
 }
 
 fn named(word: &str, hosts: &Named<String>) -> Vec<String> {
