@@ -81,6 +81,7 @@ fn pointer_at(address: u64) -> Read<Option<u64>> {
 }
 
 /// Reads a C string at `address`, cut where it does not fit.
+#[expect(clippy::cast_possible_truncation, reason = "a text has some hundred bytes at the most")]
 #[inline(always)]
 pub(crate) fn text<const N: usize>(address: u64, into: &mut Text<N>) -> Read<()> {
     // SAFETY: the helper checks the address and writes at most `N` bytes.

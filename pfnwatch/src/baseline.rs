@@ -2,8 +2,10 @@
 //!
 //! Two things can cost more than they did: whatever this host makes from now on (`host`), since its kernel reserves more for
 //! each page than one of an earlier boot; and a namespace (`ledger`) that was made anew by such a kernel. Both are pure;
-//! `watch` feeds them, and writes down what they have learned.
+//! `watch` feeds them, and writes down what they have learned. What somebody has read and accepts is the baseline from then on
+//! (`accept`).
 
+mod accept;
 mod host;
 mod ledger;
 #[cfg(test)]
@@ -14,6 +16,7 @@ pub mod words;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use accept::{Acceptance, NotAccepted, Whose};
 pub use host::{KernelSeen, host, of_host};
 pub use ledger::{Change, Ledger, Record};
 pub use watch::{BaselineWatch, kernel_seen};

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{
-        alerts, allow, baseline, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, status,
-        superblock,
+        alerts, allow, baseline, config, doctor, events, fleet, guard, kernel, mode, plan, policy, predict, run, scan,
+        status, superblock,
     },
     exit::Exit,
     paths::Paths,
@@ -34,6 +34,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Say what a namespace would cost, before it is made
     Predict(predict::Args),
+    /// Print what is configured, and where each value comes from
+    Config(config::Args),
     /// Say what a configuration means for the guard, and what it would have denied
     Policy(policy::Args),
     /// Say what pfnwatch needs of this host, what is there, and what to do about the rest
@@ -50,6 +52,8 @@ pub enum Command {
     Alerts(alerts::Args),
     /// Say what memmaps cost under this kernel and under those before it, and what costs more than it did
     Baseline(baseline::Args),
+    /// Say what memmaps cost on all hosts, by Prometheus or by their reports
+    Fleet(fleet::Args),
     /// Print or change what the guard does about an oversize creation: report it, or refuse it
     Mode(mode::Args),
     /// Let creations pass that would be denied, once or for a time
@@ -71,6 +75,7 @@ impl Cli {
             Command::Plan(args) => plan::run(&args, &paths),
             Command::Predict(args) => predict::run(&args, &paths),
             Command::Policy(args) => policy::run(&args, &paths),
+            Command::Config(args) => config::run(&args, &paths),
             Command::Doctor(args) => doctor::run(&args, &paths),
             Command::Kernel(args) => kernel::run(&args, &paths),
             Command::Superblock(args) => superblock::run(&args, &paths),
@@ -78,6 +83,7 @@ impl Cli {
             Command::Events(args) => events::run(&args, &paths),
             Command::Alerts(args) => alerts::run(&args, &paths),
             Command::Baseline(args) => baseline::run(&args, &paths),
+            Command::Fleet(args) => fleet::run(&args),
             Command::Mode(args) => mode::run(&args, &paths),
             Command::Allow(args) => allow::run(&args, &paths),
             Command::Guard(args) => guard::run(&args, &paths),

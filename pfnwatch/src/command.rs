@@ -3,8 +3,10 @@
 pub mod alerts;
 pub mod allow;
 pub mod baseline;
+pub mod config;
 pub mod doctor;
 pub mod events;
+pub mod fleet;
 pub mod guard;
 pub mod kernel;
 pub mod mode;

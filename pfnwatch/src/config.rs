@@ -1,20 +1,20 @@
-//! The configuration: one TOML file. What it does not say has its default; what it says wrongly is an error with its place.
+//! The configuration: a TOML file, and drop-ins beside it. What they do not say has its default; what they say wrongly is an error
+//! with its place.
 
 mod alerts;
 mod exemptions;
 mod journal;
+mod merge;
+pub mod origin;
+pub mod refusal;
+mod source;
 mod thresholds;
 mod web;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use data_encoding::HEXLOWER;
+use anyhow::{Context as _, anyhow};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     alerts::AlertsPolicy,
@@ -24,6 +24,7 @@ use crate::{
     policy::{Exemption, Mode, OnAgentExit, Policy},
 };
 
+pub use source::{Place, Sources};
 pub use web::WebConfig;
 
 use alerts::AlertsConfig;
@@ -39,6 +40,9 @@ pub struct ConfigArgs {
     /// Read the configuration from FILE [default: /etc/pfnwatch/pfnwatch.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Take drop-ins (*.toml, in the order of their names) from DIR [default: conf.d beside the configuration]
+    #[arg(long, value_name = "DIR")]
+    config_dir: Option<PathBuf>,
 }
 
 /// All that can be configured.
@@ -59,8 +63,10 @@ pub struct Config {
 pub struct Loaded {
     /// What it says.
     pub config: Config,
-    /// The first 16 digits of its text's SHA-256: what `sha256sum` prints of the file.
+    /// What tells these texts from others: [`Sources::hash`].
     pub hash: String,
+    /// The files; none where there is no file.
+    pub files: Option<String>,
 }
 
 /// What the guard does.
@@ -98,43 +104,60 @@ impl ConfigArgs {
         self.load().map(|loaded| loaded.config)
     }
 
-    /// The same, with what tells one text from another.
+    /// The same, with what tells one configuration from another.
     ///
     /// # Errors
     /// As [`ConfigArgs::read`].
     pub fn load(&self) -> anyhow::Result<Loaded> {
-        let usual = Path::new(USUAL);
-        let absent = self.config.is_none() && usual.try_exists().is_ok_and(|there| !there);
-        let path = (!absent).then(|| self.path());
-        let text = path.map(text_of).transpose()?.unwrap_or_default();
-        let config = Config::parse(&text)
-            .with_context(|| Because::usage(format!("the configuration {}", self.path().display())))?;
-        Ok(Loaded { config, hash: short_hash(&text) })
+        let sources = self.sources()?;
+        Ok(Loaded { config: Config::of(&sources)?, hash: sources.hash(), files: sources.names() })
     }
-}
 
-impl ConfigArgs {
-    /// The file that is read, whether it is there or not.
+    /// The files as they are.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn sources(&self) -> anyhow::Result<Sources> {
+        let absent = self.config.is_none() && self.path().try_exists().is_ok_and(|there| !there);
+        let folder = self.config_dir.clone().unwrap_or_else(|| Sources::folder(self.path()));
+        Sources::read((!absent).then(|| self.path()), &folder)
+    }
+
+    /// The main file, whether it is there or not.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.config.as_deref().unwrap_or(Path::new(USUAL))
     }
 
-    /// The same, where it is there.
+    /// A configuration whose main file has to be there.
     #[must_use]
-    pub fn path_if_there(&self) -> Option<&Path> {
-        Some(self.path()).filter(|path| path.exists())
+    pub const fn named(main: PathBuf, folder: Option<PathBuf>) -> Self {
+        Self { config: Some(main), config_dir: folder }
     }
 }
 
 impl Config {
-    /// Reads a file.
+    /// Takes these files as one.
     ///
     /// # Errors
-    /// It cannot be read, or says something that makes no sense: exit code 2.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = text_of(path)?;
-        Self::parse(&text).with_context(|| Because::usage(format!("the configuration {}", path.display())))
+    /// One of them, or all together, say something that makes no sense: exit code 2.
+    pub fn of(sources: &Sources) -> anyhow::Result<Self> {
+        // Each by itself first, so that what is wrong is shown in its line.
+        let mut last = Self::default();
+        for source in sources.iter() {
+            let path = || source.path.as_deref().unwrap_or(Path::new("(defaults)")).display();
+            last =
+                Self::parse(&source.text).with_context(|| Because::usage(format!("the configuration {}", path())))?;
+        }
+        if sources.iter().count() < 2 {
+            return Ok(last);
+        }
+        let merged = merge::merged(sources).and_then(|table| Self::deserialize(toml::Deserializer::from(table)));
+        merged.map_err(|error| {
+            let place = error.span().and_then(|span| sources.place(span.start));
+            let place = place.map(|it| it.to_string()).or_else(|| sources.names()).unwrap_or_default();
+            anyhow!("{}", error.message()).context(Because::usage(format!("the configuration {place}")))
+        })
     }
 
     /// Takes a whole configuration, or none of it.
@@ -175,16 +198,6 @@ impl Config {
         let GuardConfig { mode, on_agent_exit } = self.guard;
         Policy { mode, thresholds: self.thresholds(), on_agent_exit, exemptions: self.exemptions.clone() }
     }
-}
-
-fn text_of(path: &Path) -> anyhow::Result<String> {
-    fs::read_to_string(path).with_context(|| format!("the configuration {} cannot be read", path.display()))
-}
-
-fn short_hash(text: &str) -> String {
-    let mut hash = HEXLOWER.encode(&Sha256::digest(text));
-    hash.truncate(16);
-    hash
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use self::{
     agent::{Blind, Lost, MaxStructPageKnown, ProgramState, Ready, State, Stopped, Undecoded},
-    capacity::Capacity,
+    capacity::{BaselineAccepted, Capacity},
     found::Found,
     guard::{Exemption, GuardState, Handover, ModeChanged, PolicyLoaded, PolicyRefused},
     judged::{ExemptionUsed, Judged, Origin, Replaced, Why},
@@ -126,6 +126,8 @@ pub enum Body {
     CapacityRegression(Box<Capacity>),
     /// It does not any more.
     CapacityRegressionEnded(Box<Capacity>),
+    /// Somebody has accepted that it does: that is the baseline from now on.
+    BaselineAccepted(Box<BaselineAccepted>),
     /// The agent does not observe any more.
     Blind(Blind),
     /// Records of the kernel's side were lost or could not be completed.
@@ -246,6 +248,7 @@ impl Event {
             Body::PolicyLoaded(it) => it.by.as_mut(),
             Body::ExemptionGranted(it) | Body::ExemptionSpent(it) | Body::ExemptionEnded(it) => it.by.as_mut(),
             Body::GuardTakenOver(it) | Body::GuardReleased(it) => it.by.as_mut(),
+            Body::BaselineAccepted(it) => it.by.as_mut(),
             Body::Found(_)
             | Body::PolicyRefused(_)
             | Body::GuardState(_)

@@ -21,8 +21,10 @@ pub mod control;
 pub mod decode;
 pub mod event;
 pub mod exit;
+pub mod fleet;
 pub mod format;
 pub mod guard;
+pub mod http_client;
 pub mod inventory;
 pub mod journal;
 pub mod kept;
@@ -40,6 +42,7 @@ pub mod privileges;
 pub mod readiness;
 #[cfg(test)]
 mod seeds;
+pub mod service;
 pub mod shutdown;
 pub mod sinks;
 pub mod source;

@@ -51,6 +51,8 @@ pub struct Options {
     pub config: ConfigArgs,
     /// What tells the configuration in force from another: [`Loaded::hash`](crate::config::Loaded).
     pub config_hash: String,
+    /// Its files, for people.
+    pub config_files: Option<String>,
     /// Where the web server listens.
     pub web: WebConfig,
     /// Where the control socket is.

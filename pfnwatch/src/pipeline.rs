@@ -8,6 +8,7 @@ mod guarding;
 mod publish;
 mod records;
 mod requests;
+mod standing;
 mod status;
 mod view;
 
@@ -42,7 +43,7 @@ use crate::{
     module_watch::ModuleWatch,
     observation::{Observation, Options},
     policy::Policy,
-    privileges,
+    privileges, service,
     shutdown::Shutdown,
     sinks::log::Log,
     ticks::Ticks,
@@ -177,12 +178,14 @@ impl<W: Write> Pipeline<W> {
         let mut prove = Ticks::every(self.options.prove_every).context("no timer can be had")?;
         let mut batch = Vec::new();
         self.begin()?;
+        service::ready(&self.standing());
         loop {
             self.publish()?;
             tokio::select! {
                 biased;
                 signal = shutdown.asked() => {
                     tracing::info!("{signal}: the rest is read, then pfnwatch ends");
+                    service::stopping();
                     break;
                 }
                 Call { request, peer, responder } = control.next() => {
@@ -191,8 +194,10 @@ impl<W: Write> Pipeline<W> {
                     responder.answer(reply);
                 }
                 _ = hangup.recv() => {
+                    service::reloading();
                     self.reload()?;
                     self.check_journal()?;
+                    service::ready(&self.standing());
                 }
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
                 tick = check.next() => {
@@ -200,9 +205,11 @@ impl<W: Write> Pipeline<W> {
                     self.account()?;
                     self.look()?;
                     self.check_journal()?;
+                    self.still_runs(false);
                     self.end_exemptions()?;
                     self.web.tend();
                     self.check_alerts();
+                    service::turns(&self.standing());
                 }
                 tick = prove.next() => tick.map_err(Into::into).and_then(|()| self.prove())?,
                 call = self.web.next() => self.show(call)?,
@@ -217,6 +224,7 @@ impl<W: Write> Pipeline<W> {
                 }
             }
         }
+        self.still_runs(true);
         self.detach()?;
         let ended = self.ended;
         self.emit(Event::now(Body::Stopped(ended)))
@@ -225,7 +233,7 @@ impl<W: Write> Pipeline<W> {
     /// What comes once, before the loop.
     fn begin(&mut self) -> anyhow::Result<()> {
         self.take_up_blocks();
-        self.say_policy(None)?;
+        self.say_policy()?;
         self.look()?;
         self.check_journal()?;
         self.configure_alerts(self.options.alerts.clone());

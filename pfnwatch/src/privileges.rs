@@ -119,6 +119,15 @@ mod tests {
         });
     }
 
+    /// What the service may ever have is what the agent asks for: no more, and no less.
+    #[test]
+    fn the_unit_bounds_what_is_used() {
+        let unit = include_str!("../dist/systemd/pfnwatch.service");
+        let bounds = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+        let used: Vec<_> = AT_REST.into_iter().chain(FOR_A_WHILE).map(|it| it.to_string()).collect();
+        assert_eq!(bounds.split(' ').collect::<Vec<_>>(), used);
+    }
+
     #[test]
     fn a_thread_can_give_all_up() {
         alone(|| {

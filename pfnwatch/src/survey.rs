@@ -130,7 +130,7 @@ pub fn info_blocks(paths: &Paths, inventory: &Inventory, enabled: EnabledBlocks)
         EnabledBlocks::ReadBy(layout) => Some(layout),
         EnabledBlocks::Read | EnabledBlocks::Skip => None,
     };
-    let ask = enabled != EnabledBlocks::Skip && roots.dev.is_some();
+    let ask = enabled != EnabledBlocks::Skip && paths.is_own_sysfs();
     let problem = ask.then(|| read_enabled(paths, layout, inventory, &mut blocks).err()).flatten();
     (blocks, problem.map(|error| format!("{error:#}")))
 }

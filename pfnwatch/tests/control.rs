@@ -51,6 +51,7 @@ fn without_an_agent_each_command_says_so() {
         &["mode", "enforce"],
         &["allow", "--list"],
         &["allow", "--revoke", "7"],
+        &["baseline", "accept", "--host", "--reason", "x"],
     ] {
         let output = run(folder.path(), &folder.path().join("none.sock"), arguments);
         assert_eq!((code(&output), text(&output).as_str()), (1, ""), "{arguments:?}");
@@ -173,6 +174,10 @@ fn wrong_usage_ends_with_2_before_anybody_is_asked() {
         (&["mode", "off"], "enforce"),
         (&["mode", "--reason", "x"], "required"),
         (&["guard"], "release"),
+        (&["baseline", "accept", "--host"], "--reason"),
+        (&["baseline", "accept", "--reason", "x"], "--host"),
+        (&["baseline", "accept", "--host", "--namespace", "namespace0.0", "--reason", "x"], "cannot be used"),
+        (&["baseline", "accept", "--host", "--reason", "\n"], "the reason is empty"),
     ] {
         let output = if arguments == ["guard"] {
             Command::new(env!("CARGO_BIN_EXE_pfnwatch")).args(arguments).output().unwrap()
@@ -235,4 +240,18 @@ fn alerts_are_listed() {
         (&list["schema"], &list["standing"], &list["waiting"]),
         (&1.into(), &Value::from(vec![0; 0]), &Value::from(vec![0; 0]))
     );
+}
+
+#[test]
+fn a_baseline_is_accepted() {
+    let agent = Agent::start();
+    let accept = ["baseline", "accept", "--reason", "ticket 7"];
+    let output = ask(&agent, &[&accept[..], &["--host"]].concat());
+    assert_eq!((code(&output), text(&output).as_str()), (0, "accepted: that it costs more (ticket 7)\n"));
+    let said = json(&ask(&agent, &[&accept[..], &["--host", "--format", "json"]].concat()));
+    assert_eq!((&said["schema"], &said["before"]["kernel"]), (&1.into(), &"6.0".into()));
+    assert_eq!(said["after"]["reservation_bytes"], 32_u64 << 30);
+    let output = ask(&agent, &[&accept[..], &["--namespace", "namespace0.0"]].concat());
+    assert_eq!((code(&output), text(&output).as_str()), (2, ""));
+    assert!(error(&output).contains("namespace0.0 does not cost more than it did"), "{}", error(&output));
 }

@@ -5,8 +5,12 @@
 
 #[path = "support/browser.rs"]
 mod browser;
+#[path = "support/dashboards.rs"]
+mod dashboards;
 #[path = "support/prometheus.rs"]
 mod prometheus;
+#[path = "support/rules.rs"]
+mod rules;
 #[path = "support/served.rs"]
 mod served;
 #[path = "support/tree.rs"]
@@ -14,10 +18,20 @@ mod tree;
 #[path = "support/view.rs"]
 mod view;
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use browser::{Browser, Scheme};
-use pfnwatch::view::View;
+use pfnwatch::{
+    fleet::{
+        self, Fleet,
+        prometheus::{Client, Reason, readiness},
+    },
+    view::View,
+};
 use served::Served;
 
 /// A made-up agent, by its name.
@@ -89,4 +103,62 @@ fn prometheus_scrapes_it() {
     assert_eq!(value("pfnwatch_events_total{event=\"denied\"}"), "3");
     assert_eq!(value("sum(pfnwatch_program_attached)"), "3");
     assert_eq!(value("count(pfnwatch_namespace_verdict == 1)"), "3");
+    for (panel, query) in dashboards::queries(&served.address) {
+        assert!(!value(&query).is_empty(), "{panel}");
+    }
+    fleet_is_what_the_agent_tells(&prometheus, &served);
+}
+
+/// `pfnwatch fleet` asks this Prometheus for the one agent that it knows.
+fn fleet_is_what_the_agent_tells(prometheus: &prometheus::Running, served: &Served) {
+    let client = Client {
+        url: format!("http://{}", prometheus.address),
+        bearer_token_file: None,
+        basic_auth_file: None,
+        ca_file: None,
+        timeout: Duration::from_secs(30),
+        at: SystemTime::now(),
+    };
+    let mut fleet = Fleet::keeping(1);
+    fleet::prometheus::add(&client, &mut fleet).unwrap();
+    assert_eq!((fleet.uncounted().count, fleet.warnings().count), (0, 0), "{fleet:?}");
+    let (agent, totals) = (view::oversize(), fleet.totals());
+    let told = agent.survey.unwrap().totals;
+    assert_eq!((totals.hosts, totals.namespaces, totals.excess_bytes), (1, told.namespaces, told.excess_bytes));
+    assert_eq!((totals.usable_bytes, totals.reservation_bytes), (told.usable_bytes, told.reservation_bytes));
+    assert_eq!((totals.unknown_namespaces, totals.plan_bytes), (told.unknown, 268_435_456));
+    assert_eq!((fleet.worst()[0].host.as_str(), fleet.worst()[0].ready), (served.address.as_str(), Some(true)));
+    assert_eq!(fleet.releases()[0].max_struct_page_size_bytes, agent.max_struct_page_size);
+    let (hosts, _) = readiness(&client, 14).unwrap();
+    assert_eq!(hosts.len(), 1);
+    assert!(hosts[0].reasons.contains(&Reason::NotWatchedLongEnough), "{hosts:?}");
+}
+
+#[test]
+fn the_dashboards_panels_have_their_places() {
+    assert_eq!(dashboards::misplaced(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs promtool: `cargo xtask web` runs it"]
+fn the_rules_fire_and_stay_silent_as_they_should() {
+    let complaints = rules::check(&wanted("PFNWATCH_PROMETHEUS").join("promtool"));
+    assert!(complaints.is_empty(), "{complaints}");
+}
+
+#[test]
+fn the_rules_ask_for_nothing_that_the_agent_does_not_export() {
+    let exported: String = PAGES.iter().map(|(_, view)| Served::start(*view).get("/metrics")).collect();
+    let asked = rules::metrics();
+    assert!(asked.len() > 15, "{asked:?}");
+    let exports = |name: &str| exported.contains(&format!("\n{name}{{")) || exported.contains(&format!("\n{name} "));
+    let missing: Vec<_> = asked.into_iter().filter(|name| !exports(name)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn each_alert_of_the_rules_is_tested_and_has_a_runbook() {
+    let lacks: Vec<_> = rules::alerts().into_iter().flat_map(rules::lacks).collect();
+    assert_eq!(lacks, Vec::<String>::new());
+    assert!(rules::alerts().len() >= 12);
 }

@@ -2,9 +2,6 @@
 //! the messages is tried on the host (`pfnwatch/tests/alertmanager.rs`).
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, says};
 use guest::guard::SOCKET;
 use guest::pfnwatch::{report, row};
+use guest::webhook::Webhook;
 use guest::{ndctl, policy, regions, sysfs};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -22,44 +20,13 @@ const LIMIT: Duration = Duration::from_secs(40);
 /// What the agent is to write.
 const JOURNAL: &str = "/run/alerts/pfnwatch.db";
 
-/// A webhook that answers its first request with 503, and hands out what it is told.
-fn webhook() -> Result<(SocketAddr, Receiver<Value>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("no place for a webhook")?;
-    let (address, (sender, told)) = (listener.local_addr()?, mpsc::channel());
-    thread::spawn(move || {
-        for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
-            let taken = number > 0;
-            if let (Ok(message), true) = (answer(stream, taken), taken) {
-                let _ = sender.send(message);
-            }
-        }
-    });
-    Ok((address, told))
-}
-
-fn answer(mut stream: TcpStream, taken: bool) -> Result<Value> {
-    let mut request = Vec::new();
-    let mut chunk = [0; 4096];
-    let body = loop {
-        let read = stream.read(&mut chunk)?;
-        ensure!(read > 0, "a request without an end");
-        request.extend(chunk.iter().take(read));
-        let text = String::from_utf8_lossy(&request);
-        if let Some(body) = text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok()) {
-            break body;
-        }
-    };
-    let status = if taken { "200 OK" } else { "503 Service Unavailable" };
-    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
-    Ok(body)
-}
-
 /// A configuration with which a sound kernel's 512 MiB are oversize, or not.
-fn configuration(hook: SocketAddr, reference_struct_page: u64) -> String {
+fn configuration(hook: &Webhook, reference_struct_page: u64) -> String {
     format!(
         "[thresholds]\nreference_struct_page_bytes = {reference_struct_page}\n\
          [journal]\nfile = \"{JOURNAL}\"\n\
-         [[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://{hook}/\"\n"
+         [[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://{}/\"\n",
+        hook.address
     )
 }
 
@@ -80,10 +47,10 @@ fn told_once_over_a_refusal_and_a_kill_and_resolved() -> Result<()> {
     // ndctl tells the block's uuid: the namespace's own is what alerts go by.
     let uuid = sysfs::text(namespace, "uuid")?;
     let _ = fs::remove_dir_all("/run/alerts");
-    let (hook, told) = webhook()?;
-    policy::write(&configuration(hook, 32))?;
+    let hook = Webhook::refusing_first(1)?;
+    policy::write(&configuration(&hook, 32))?;
     let mut agent = start()?;
-    let begun = told.recv_timeout(LIMIT).with_context(|| agent.said())?;
+    let begun = hook.next(LIMIT).with_context(|| agent.said())?;
     ensure!(says(&begun, "status", "firing") && says(&begun["labels"], "namespace_uuid", &uuid), "{begun:#}");
     ensure!(says(&begun["labels"], "alertname", "PfnwatchNamespaceOversize"), "{begun:#}");
     let scanned = report(3, &["scan", "--config", policy::PATH])?;
@@ -97,12 +64,12 @@ fn told_once_over_a_refusal_and_a_kill_and_resolved() -> Result<()> {
     ensure!(stands.len() == 1 && stands[0]["fingerprint"] == begun["fingerprint"], "{stands:#?}");
     // The second agent has looked by itself as well.
     thread::sleep(Duration::from_secs(3));
-    ensure!(told.try_recv().is_err(), "what stands was told again");
+    ensure!(hook.waiting().is_empty(), "what stands was told again");
 
-    policy::write(&configuration(hook, 64))?;
+    policy::write(&configuration(&hook, 64))?;
     let start = Instant::now();
     agent.signal(Signal::SIGHUP)?;
-    let ended = told.recv_timeout(LIMIT).with_context(|| agent.said())?;
+    let ended = hook.next(LIMIT).with_context(|| agent.said())?;
     eprintln!("resolved after {:?}", start.elapsed());
     ensure!(says(&ended, "status", "resolved") && ended["fingerprint"] == begun["fingerprint"], "{ended:#}");
     ensure!(ended["starts_at"] == begun["starts_at"] && ended["ends_at"].is_string(), "{ended:#}");

@@ -6,7 +6,7 @@
 mod allowed;
 mod bind_ways;
 mod bypass;
-mod case;
+pub(crate) mod case;
 mod denied;
 mod existing;
 mod hold;

@@ -1,16 +1,10 @@
 //! What the agent says of a host, and how it ends: exit codes and remedies.
 
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 use guest::agent::PROGRAM;
-use guest::command::{Said, attempt};
+use guest::command::{attempt, attempt_as_nobody};
 use guest::modules;
 use serde_json::Value;
-
-/// Nobody, on Debian.
-const NOBODY: u32 = 65534;
 
 /// `pfnwatch doctor --format json`: the exit code and the report.
 fn doctor() -> Result<(Option<i32>, Value)> {
@@ -66,13 +60,6 @@ fn run_ends_with_4_on_5_10() -> Result<()> {
     Ok(())
 }
 
-fn as_nobody(arguments: &[&str]) -> Result<Said> {
-    let output = Command::new(PROGRAM).args(arguments).uid(NOBODY).gid(NOBODY).output();
-    let output = output.with_context(|| format!("cannot start {PROGRAM} as nobody"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Said { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
-}
-
 #[test]
 fn without_privileges_run_and_doctor_end_with_4_and_the_remedy() -> Result<()> {
     modules::load_stack()?;
@@ -81,7 +68,7 @@ fn without_privileges_run_and_doctor_end_with_4_and_the_remedy() -> Result<()> {
             modules::unload_stack()?;
         }
         for arguments in [["run"], ["doctor"]] {
-            let said = as_nobody(&arguments)?;
+            let said = attempt_as_nobody(PROGRAM, &arguments)?;
             assert_eq!(said.code, Some(4), "libnvdimm loaded {loaded}: {said:?}");
             let text = format!("{}{}", said.stdout, said.stderr);
             ensure!(text.contains("root"), "the remedy is missing where libnvdimm is loaded ({loaded}): {said:?}");

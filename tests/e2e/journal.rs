@@ -1,30 +1,22 @@
 //! The journal: whatever anybody was told is in it, once, however the agent ends and whatever becomes of the disk.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{self, Agent, says};
+use guest::agent::{Agent, says};
 use guest::creation::{self, Map, Mode, Wanted};
-use guest::guard::{self, Guard, SOCKET};
+use guest::events::{number, numbered, written};
+use guest::guard::{self, Guard};
 use guest::infoblock::InfoBlock;
-use guest::policy::{self, Policy, Stance};
-use guest::{command, modules, namespace, regions, wait};
+use guest::policy::{Policy, Stance};
+use guest::{namespace, regions, wait};
 use nix::mount::{MsFlags, mount, umount};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 use serde_json::{Value, json};
 
-/// For how long agents are killed, and how often at most.
-const KILLING: Duration = Duration::from_secs(30);
-const KILLS: usize = 50;
-/// Fewer would say little. (A start takes seconds under emulation: the many kills are in pfnwatch/tests/kills.rs.)
-const FEWEST_KILLS: usize = 6;
 const LIMIT: Duration = Duration::from_secs(20);
 const MIB: u64 = 1 << 20;
 const DAY: i64 = 24 * 60 * 60;
@@ -32,92 +24,6 @@ const DAY: i64 = 24 * 60 * 60;
 /// A file system of its own for the journal.
 const DISK: &str = "/run/disk";
 const ON_DISK: &str = "/run/disk/pfnwatch.db";
-
-/// Sets the mode again and again, whether an agent listens or not: each time is an event.
-struct Stream {
-    go_on: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Stream {
-    fn start() -> Self {
-        let go_on = Arc::new(AtomicBool::new(true));
-        let wanted = Arc::clone(&go_on);
-        let thread = thread::spawn(move || {
-            while wanted.load(Ordering::Relaxed) {
-                if guard::ask(&json!({ "mode": { "mode": "audit", "reason": "a test" } })).is_err() {
-                    thread::sleep(Duration::from_millis(5));
-                }
-            }
-        });
-        Self { go_on, thread: Some(thread) }
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.go_on.store(false, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// All that is in a journal, by number, as it stands there.
-fn journal(more: &[&str]) -> Result<Vec<Value>> {
-    let all = ["events", "--format", "json", "--limit", "1000000"];
-    let text = command::run(agent::PROGRAM, &[&all, more].concat())?;
-    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))).collect()
-}
-
-fn number(event: &Value) -> Option<u64> {
-    event.get("id")?.as_u64()
-}
-
-/// Each number once, and growing.
-fn numbered(events: &[Value]) -> Result<BTreeMap<u64, &Value>> {
-    let numbers: Vec<u64> = events.iter().map(|event| number(event).context("no number")).collect::<Result<_>>()?;
-    ensure!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
-    Ok(numbers.into_iter().zip(events).collect())
-}
-
-#[test]
-fn what_was_told_before_a_kill_is_in_it_once() -> Result<()> {
-    regions::fresh()?;
-    Policy::strict(Stance::Audit).write()?;
-    // An agent that waits for libnvdimm is up in a fraction of the time.
-    modules::unload_stack()?;
-    let (stream, begun, mut told) = (Stream::start(), Instant::now(), Vec::new());
-    let mut kills = 0;
-    while kills < KILLS && begun.elapsed() < KILLING {
-        let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
-        // From before the first event to the midst of the stream: what a clock says in nanoseconds is random enough.
-        let odd = u64::from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.subsec_micros());
-        if kills % 8 != 0 {
-            agent.ready()?;
-        }
-        thread::sleep(Duration::from_millis(odd % 400));
-        agent.kill()?;
-        told.extend(agent.last_words());
-        kills += 1;
-    }
-    drop(stream);
-    modules::load_stack()?;
-    eprintln!("{kills} kills in {:?}, {} events told", begun.elapsed(), told.len());
-    ensure!(kills >= FEWEST_KILLS, "{kills} kills in {KILLING:?} say little");
-    let written = journal(&[])?;
-    let written = numbered(&written)?;
-    let changes = told.iter().filter(|event| says(event, "event", "mode_changed")).count();
-    ensure!(changes > kills, "no stream: {changes} changes in {kills} lives");
-    let mut numbers: Vec<u64> = Vec::new();
-    for event in &told {
-        let number = number(event).with_context(|| format!("told uncommitted: {event}"))?;
-        ensure!(written.get(&number) == Some(&event), "{event} is not in the journal as it was told");
-        numbers.push(number);
-    }
-    ensure!(numbers.is_sorted_by(|one, next| one < next), "a number was told twice: {numbers:?}");
-    Ok(())
-}
 
 /// Lets the disk have so many KiB.
 fn disk(kib: u64, flags: MsFlags) -> Result<()> {
@@ -164,7 +70,7 @@ fn full_disk_is_survived_and_mended() -> Result<()> {
         (says(event, "event", "policy_loaded") && event["number"].as_u64() > Some(1)).then_some(())
     })?;
     let later = wait::until("what was told meanwhile, in the journal", LIMIT, || {
-        journal(&["--journal", ON_DISK]).ok().filter(|events| events.iter().any(|event| says(event, "event", "denied")))
+        written(&["--journal", ON_DISK]).ok().filter(|events| events.iter().any(|event| says(event, "event", "denied")))
     });
     let written = later.with_context(|| guard.said())?;
     numbered(&written)?;
@@ -215,13 +121,13 @@ fn a_block_and_the_order_outlive_the_agent_and_a_clock_that_is_set_back() -> Res
     let mut next = next?;
     let told_by_the_next = restored("/run/two.infoblock")?;
     let before = guard.last_words();
-    let events = journal(&[])?;
-    let written = numbered(&events)?;
+    let events = written(&[])?;
+    let known = numbered(&events)?;
     for event in &before {
         let number = number(event).with_context(|| format!("no number: {event}"))?;
-        ensure!(written.get(&number) == Some(&event), "{event} is not in the journal as it was told");
+        ensure!(known.get(&number) == Some(&event), "{event} is not in the journal as it was told");
     }
-    let since = journal(&["--since", "2h", "--kind", "set_up", "--namespace", &made.namespace_uuid])?;
+    let since = written(&["--since", "2h", "--kind", "set_up", "--namespace", &made.namespace_uuid])?;
     ensure!(since.len() == 1, "by its own time, not by its place: {since:?}");
     next.tally()?;
     namespace::enable(&made.namespace)?;

@@ -2,16 +2,20 @@
 
 mod alerts;
 mod burst;
+mod debian;
+mod debian_again;
 mod geometry;
 mod guard;
 mod host;
 mod inventory;
 mod journal;
 mod kernel;
+mod kills;
 mod leftovers;
 mod life;
 mod loss;
 mod max128;
+mod max128_alerted;
 mod max128_changed;
 mod max128_regressed;
 mod max128_then_carried;

@@ -1,13 +1,19 @@
 //! The agent's web server: what it says against sysfs, and clients that mean it no good.
 
+use std::fs::{self, Permissions};
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{self, Agent};
+use guest::agent::{self, Agent, says};
 use guest::creation::{self, Map, Mode, Prepared, Wanted};
+use guest::guard::{self, Guard};
+use guest::policy::{self, Policy, Stance};
 use guest::{command, modules, pfnwatch, regions, sysfs, wait, web};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
@@ -83,10 +89,10 @@ fn metrics_are_what_sysfs_and_a_scan_say() -> Result<()> {
 /// Once the host has the kernel count, what it counts is told.
 fn counted_runs() -> Result<()> {
     let switch = "/proc/sys/kernel/bpf_stats_enabled";
-    std::fs::write(switch, "1").context(switch)?;
+    fs::write(switch, "1").context(switch)?;
     let ran = || web::value(&web::metrics().ok()?, "pfnwatch_program_runs_total", &[("program", "guard")]).ok();
     let counted = wait::until("runs of the guard", LIMIT, || ran().filter(|count| *count > 0));
-    std::fs::write(switch, "0").context(switch)?;
+    fs::write(switch, "0").context(switch)?;
     counted.map(drop)
 }
 
@@ -143,4 +149,75 @@ fn hostile_clients_leave_the_agent_observing_and_small() -> Result<()> {
     let tally = agent.tally()?;
     assert_eq!((tally["undecoded"].as_u64(), tally["lost"].as_u64()), (Some(0), Some(0)), "{tally}");
     Ok(())
+}
+
+/// Where the server is to be, by the configuration, and told so.
+fn configured(agent: &Guard, web: &str) -> Result<()> {
+    policy::write(&format!("[web]\n{web}\n"))?;
+    agent.signal(Signal::SIGHUP)
+}
+
+/// Waits until the server is healthy there, and says so itself.
+fn listens_on(address: &str) -> Result<()> {
+    let healthy = || web::ask(address, "/healthz").ok().filter(|reply| reply.status == 200);
+    wait::until(&format!("a web server on {address}"), LIMIT, healthy)?;
+    let status = guard::status()?;
+    ensure!(status.pointer("/web/address") == Some(&address.into()), "{status:#}");
+    Ok(())
+}
+
+#[test]
+fn a_port_that_is_taken_and_a_server_that_moves() -> Result<()> {
+    const ELSEWHERE: &str = "127.0.0.1:9465";
+    let regions = regions::fresh()?;
+    let taken = TcpListener::bind(web::ADDRESS).context("the usual port is not free")?;
+    let mut agent = Guard::start(&Policy::usual(Stance::Audit))?;
+    let complaint = format!("the web server cannot listen on {}: Address already in use", web::ADDRESS);
+    wait::until("a word about the port", LIMIT, || (agent.complaints(&complaint) == 1).then_some(()))
+        .with_context(|| agent.said())?;
+    let problem = guard::status()?.pointer("/web/problem").and_then(Value::as_str).unwrap_or_default().to_owned();
+    ensure!(problem.contains("Address already in use"), "the status does not say it: {problem}");
+    let made = make(&regions.first, Mode::Fsdax, Map::Dev)?;
+    agent.set_up(&made.namespace_uuid, "made").context("a creation without a web server")?;
+
+    configured(&agent, &format!("listen = \"{ELSEWHERE}\""))?;
+    listens_on(ELSEWHERE).with_context(|| agent.said())?;
+    // All of a configuration, or nothing: the server stays where it is, and nobody reads there what the file holds.
+    configured(&agent, "hosts = [\"db1.example.com\"]\nlisten = \"user:secret@host\"")?;
+    let refused = |event: &Value| says(event, "event", "policy_refused").then(|| event.to_string());
+    let refused = agent.event("a refusal", LIMIT, refused)?;
+    ensure!(refused.contains("line 3, column") && !refused.contains("secret"), "{refused}");
+    listens_on(ELSEWHERE)?;
+    wait::until("a page that says so", LIMIT, || {
+        let page = web::ask(ELSEWHERE, "/").ok()?.body;
+        (page.contains("was not taken") && page.contains("line 3, column") && !page.contains("secret")).then_some(())
+    })?;
+    configured(&agent, "enabled = false")?;
+    wait::until("no server", LIMIT, || web::ask(ELSEWHERE, "/healthz").is_err().then_some(()))?;
+    drop(taken);
+    configured(&agent, "enabled = true")?;
+    listens_on(web::ADDRESS)?;
+    strangers_are_refused(&mut agent)
+}
+
+/// A control client that is not root: it does not get as far as the agent, and where somebody has opened the way to the
+/// socket, the agent refuses it, and says so once.
+fn strangers_are_refused(agent: &mut Guard) -> Result<()> {
+    let enforce =
+        || command::attempt_as_nobody(agent::PROGRAM, &["mode", "enforce", "--control-socket", guard::SOCKET]);
+    let kept_out = enforce()?;
+    ensure!(kept_out.code == Some(1) && kept_out.stderr.contains("only root may ask the agent at"), "{kept_out:?}");
+    let socket = Path::new(guard::SOCKET);
+    for (path, mode) in [(socket.parent().context("no folder")?, 0o755), (socket, 0o666)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).with_context(|| path.display().to_string())?;
+    }
+    for _ in 0..3 {
+        let refused = enforce()?;
+        ensure!(refused.code == Some(1) && refused.stderr.contains("only root may ask the agent"), "{refused:?}");
+    }
+    let line = format!("user {} asked at the control socket and was refused", command::NOBODY);
+    ensure!(agent.complaints(&line) == 1, "it is said once: {}", agent.said());
+    let status = guard::status()?;
+    ensure!(status.pointer("/mode/mode") == Some(&"audit".into()), "{status:#}");
+    agent.tally().map(drop)
 }

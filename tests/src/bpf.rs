@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use nix::libc;
 
 pub mod empty;
+pub mod held;
 pub mod statistics;
 
 /// A kind of object with ids (`enum bpf_cmd`, include/uapi/linux/bpf.h).

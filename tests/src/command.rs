@@ -1,8 +1,12 @@
 //! Runs a program and keeps what it said.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
+
+/// A user without privileges.
+pub const NOBODY: u32 = 65534;
 
 /// What a program that ended said, and how it ended.
 #[derive(Debug)]
@@ -17,7 +21,16 @@ pub struct Said {
 
 /// Runs a program to its end, whatever that is. An error only where it cannot be started.
 pub fn attempt(program: &str, arguments: &[&str]) -> Result<Said> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    outcome(Command::new(program).args(arguments), program)
+}
+
+/// The same without any privilege.
+pub fn attempt_as_nobody(program: &str, arguments: &[&str]) -> Result<Said> {
+    outcome(Command::new(program).args(arguments).uid(NOBODY).gid(NOBODY), program)
+}
+
+fn outcome(command: &mut Command, program: &str) -> Result<Said> {
+    let output = command.stdin(Stdio::null()).output();
     let Output { status, stdout, stderr } = output.with_context(|| format!("cannot start {program}"))?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) })

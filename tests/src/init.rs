@@ -17,13 +17,17 @@ mod disk;
 mod loopback;
 mod mounts;
 mod runner;
+mod systemd;
 
 /// A file that only a test guest has: what helpers look for before they change anything.
 pub const GUEST_MARK: &str = "/run/pfnwatch-guest";
 
-/// Runs the guest from its first mount to power-off. Refuses to be anything but PID 1.
+/// Runs the guest from its first mount to power-off. Refuses to be anything but its PID 1, or its service.
 pub fn run() {
     if process::id() != 1 {
+        if systemd::is_service() {
+            return serve();
+        }
         eprintln!("guest-init is PID 1 of a test guest: `cargo xtask vm` runs it");
         process::exit(2);
     }
@@ -40,12 +44,30 @@ pub fn run() {
     power_off();
 }
 
+/// Runs the tests as a service of the systemd that this guest became.
+fn serve() {
+    match Port::open() {
+        Ok(mut port) => {
+            if let Err(error) = orders().and_then(|orders| runner::run(&orders, &mut port)) {
+                port.send(&Report::Broken { why: format!("{error:#}") });
+            }
+        }
+        Err(error) => eprintln!("guest-init: {error:#}"),
+    }
+    systemd::power_off();
+}
+
+fn orders() -> Result<Orders> {
+    let text = fs::read_to_string(orders::PATH).with_context(|| format!("cannot read {}", orders::PATH))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no order", orders::PATH))
+}
+
 fn tests(port: &mut Port) -> Result<()> {
     fs::write(GUEST_MARK, "").with_context(|| format!("cannot write {GUEST_MARK}"))?;
-    let text = fs::read_to_string(orders::PATH).with_context(|| format!("cannot read {}", orders::PATH))?;
-    let orders: Orders = serde_json::from_str(&text).with_context(|| format!("{} is no order", orders::PATH))?;
+    let orders = orders()?;
     match orders.purpose {
         Purpose::Tests => runner::run(&orders, port),
+        Purpose::TestsUnderSystemd => match systemd::boot()? {},
         Purpose::Demo => demo::run(port),
         Purpose::BenchGuard => bench::run(port),
         Purpose::BenchAgent => bench_agent::run(port),

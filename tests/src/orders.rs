@@ -26,6 +26,8 @@ pub struct Orders {
 pub enum Purpose {
     /// The end-to-end tests.
     Tests,
+    /// The end-to-end tests, as a service of a Debian under systemd.
+    TestsUnderSystemd,
     /// The demo.
     Demo,
     /// The measurements of `bench guard`.

@@ -30,25 +30,49 @@ pub struct Regions {
 /// Loads the nvdimm stack where it is not loaded, destroys every namespace, makes the labels blank, and returns the
 /// regions. Refuses to run anywhere but in a test guest.
 pub fn fresh() -> Result<Regions> {
-    ensure!(
-        Path::new(GUEST_MARK).exists(),
-        "this is no test guest: `cargo xtask vm` runs these tests, which destroy every namespace they find"
-    );
-    remove_pins()?;
-    modules::load_stack()?;
-    for region in sysfs::devices("region") {
-        for namespace in namespaces(&region)? {
-            wipe(&namespace).with_context(|| format!("cannot wipe {namespace}"))?;
-        }
-    }
-    for arguments in [["disable-region", "all"].as_slice(), &["init-labels", "-f", "all"], &["enable-region", "all"]] {
-        command::run("/bin/ndctl", arguments)?;
-    }
+    empty(modules::USUAL_REGIONS)?;
     let regions = find()?;
     for region in [&regions.first, &regions.second] {
         sysfs::write(region, "align", &ALIGN.to_string())?;
     }
     Ok(regions)
+}
+
+/// The same for a machine with one NVDIMM: returns its region.
+pub fn fresh_one() -> Result<String> {
+    empty(1)?;
+    let region = sysfs::devices("region").into_iter().next().context("there is no region")?;
+    sysfs::write(&region, "align", &ALIGN.to_string())?;
+    Ok(region)
+}
+
+fn empty(regions: usize) -> Result<()> {
+    ensure!(
+        Path::new(GUEST_MARK).exists(),
+        "this is no test guest: `cargo xtask vm` runs these tests, which destroy every namespace they find"
+    );
+    remove_pins()?;
+    modules::load_regions(regions)?;
+    for region in sysfs::devices("region") {
+        for namespace in namespaces(&region)? {
+            wipe(&namespace).with_context(|| format!("cannot wipe {namespace}"))?;
+        }
+    }
+    blank_labels()
+}
+
+/// Makes the labels of all NVDIMMs blank, while their regions are down. ndctl could do all of it, and takes its time to look
+/// at the whole bus for each step.
+fn blank_labels() -> Result<()> {
+    let regions = sysfs::devices("region");
+    for region in regions.iter().filter(|region| sysfs::driver(region).is_some()) {
+        sysfs::unbind(region)?;
+    }
+    command::run("/bin/ndctl", &["init-labels", "-f", "all"])?;
+    for region in &regions {
+        sysfs::bind(region, "nd_region").with_context(|| format!("cannot enable {region}"))?;
+    }
+    regions.iter().try_for_each(|region| sysfs::settle(region))
 }
 
 /// Removes whatever is pinned: a guard that a test before this one left behind would deny what this one makes.

@@ -20,6 +20,11 @@ pub const MAX32: &str = "max32";
 /// The same with the parameter `page_struct_override` set.
 pub const MAX32_OVERRIDE: &str = "max32-override";
 
+/// A Debian under systemd, whose kernel is built with MAX_STRUCT_PAGE_SIZE = 128.
+pub const DEBIAN: &str = "debian";
+/// The same host booted once more.
+pub const DEBIAN_AGAIN: &str = "debian-again";
+
 /// Kernel lines for which a test counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Lines {
@@ -77,23 +82,18 @@ pub const TABLE: &[Scope] = &[
     only("alerts::", "6.12"),
     observing("burst::"),
     observing("geometry::"),
-    // What hangs on the kernel is tried on each; what hangs on the agent alone costs time there.
-    Scope { prefix: "guard::", lines: Lines::OldestAndNewest, scenario: USUAL },
-    observing("guard::bind_ways::by_the_bus"),
-    observing("guard::denied::creation_with_map_dev"),
-    observing("guard::denied::ndctl"),
-    observing("guard::existing::as_their_drivers_are_loaded_after"),
+    observing("guard::"),
+    // What takes a quarter of a minute and more is tried on one line.
     only("guard::existing::at_an_agent", "6.18"),
     only("guard::names_swap::of_devdax", "6.18"),
     only("guard::no_room::", "6.18"),
     only("guard::stock::", "7.3"),
     only("guard::storms::", "7.3"),
-    observing("guard::traps::another_uuid"),
-    observing("guard::traps::plain_unbind"),
     Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
     observing("inventory::"),
     only("journal::", "6.12"),
+    only("kills::", "6.12"),
     observing("life::"),
     Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("neighbours::"),
@@ -114,6 +114,10 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "platform::no_module_btf", lines: Lines::Blind, scenario: USUAL },
     Scope { prefix: "reservation::many_", lines: Lines::OldestAndNewest, scenario: USUAL },
     Scope { prefix: "max128::", lines: Lines::Every, scenario: MAX128 },
+    // One host's three boots.
+    Scope { prefix: "max128_alerted::first", lines: Lines::Every, scenario: NO_BPF },
+    Scope { prefix: "max128_alerted::second", lines: Lines::Every, scenario: MAX128 },
+    Scope { prefix: "max128_alerted::third", lines: Lines::Every, scenario: CARRIED },
     Scope { prefix: "max128_changed::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "max128_regressed::", lines: Lines::Every, scenario: MAX128 },
     // After the rows above by its name: what it makes has to stay for the next machine.
@@ -121,6 +125,8 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "max128_then_carried::", lines: Lines::Every, scenario: CARRIED },
     Scope { prefix: "max32::", lines: Lines::Every, scenario: MAX32 },
     Scope { prefix: "max32_override::", lines: Lines::Every, scenario: MAX32_OVERRIDE },
+    Scope { prefix: "debian::", lines: Lines::Every, scenario: DEBIAN },
+    Scope { prefix: "debian_again::", lines: Lines::Every, scenario: DEBIAN_AGAIN },
 ];
 
 /// Tests that depend on the kernel, and need the agent.

@@ -58,12 +58,17 @@ pub fn choices(device: &str, attribute: &str) -> Result<Vec<u64>> {
 /// drivers/nvdimm/namespace_devs.c), whether it is in use or not, until its probe has ended: only a name that is still there then is
 /// the seed's.
 pub fn seed(region: &str, attribute: &str) -> Result<String> {
-    let bus = folder(region).join("../wait_probe");
     wait::until(&format!("the {attribute} of {region}"), SEED_LIMIT, || {
         let name = text(region, attribute).ok().filter(|name| folder(name).join("uuid").exists())?;
-        fs::read(&bus).ok()?;
+        settle(region).ok()?;
         text(region, attribute).ok().filter(|now| *now == name)
     })
+}
+
+/// Waits until the bus of a region has probed what it has.
+pub fn settle(region: &str) -> Result<()> {
+    let wait = folder(region).join("../wait_probe");
+    fs::read(&wait).map(drop).with_context(|| format!("cannot read {}", wait.display()))
 }
 
 /// Writes an attribute.

@@ -21,7 +21,11 @@ pub struct Reply {
 
 /// Connects, with a limit on everything that follows.
 pub fn connect() -> Result<TcpStream> {
-    let stream = TcpStream::connect(ADDRESS).with_context(|| format!("nobody listens on {ADDRESS}"))?;
+    connect_to(ADDRESS)
+}
+
+fn connect_to(address: &str) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address).with_context(|| format!("nobody listens on {address}"))?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
     Ok(stream)
@@ -36,8 +40,16 @@ pub fn rest(mut stream: TcpStream) -> String {
 
 /// Asks for a path.
 pub fn get(path: &str) -> Result<Reply> {
-    let mut stream = connect()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n")?;
+    reply_to(connect()?, &format!("GET {path} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n"), path)
+}
+
+/// Asks another server, which is to send its reply in one piece and to close.
+pub fn ask(address: &str, path: &str) -> Result<Reply> {
+    reply_to(connect_to(address)?, &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"), path)
+}
+
+fn reply_to(mut stream: TcpStream, request: &str, path: &str) -> Result<Reply> {
+    stream.write_all(request.as_bytes())?;
     let said = rest(stream);
     let (head, body) = said.split_once("\r\n\r\n").with_context(|| format!("{path}: no whole reply: {said}"))?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::debian::{self, Suite};
-use crate::{paths, toolchain};
+use crate::{debian, toolchain};
 
 const SUITE: &str = "bookworm";
 const PACKAGE: &str = "prometheus-alertmanager";
@@ -18,20 +17,21 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub(crate) fn run() -> (Result<()>, String) {
     match provide() {
         Ok(program) => {
-            let arguments = ["test", "-p", "pfnwatch", "--test", "alertmanager", "--", "--include-ignored"];
-            toolchain::cargo_task(arguments).env("PFNWATCH_ALERTMANAGER", program).limit(LIMIT).tee()
+            let task = toolchain::workspace_task("test", &["--test", "alertmanager", "--", "--include-ignored"]);
+            task.env("PFNWATCH_ALERTMANAGER", program).limit(LIMIT).tee()
         }
         Err(error) => (Err(error), String::new()),
     }
 }
 
-/// A program that starts it, unpacked under the target folder: nothing of it is installed.
-fn provide() -> Result<PathBuf> {
-    let (package, deb) = Suite::open(SUITE)?.fetch(|suite| suite.package(PACKAGE))?;
-    let folder = paths::cache().join(package.file_name.trim_end_matches(".deb"));
-    if !folder.join("usr/bin/prometheus-alertmanager").is_file() {
-        debian::unpack(&deb, &folder)?;
-    }
+/// Its package, unpacked: nothing of it is installed.
+pub(crate) fn unpacked() -> Result<PathBuf> {
+    debian::unpacked(SUITE, PACKAGE)
+}
+
+/// A program that starts it.
+pub(crate) fn provide() -> Result<PathBuf> {
+    let folder = unpacked()?;
     let program = folder.join("alertmanager");
     let written = fs::write(&program, script(&folder));
     written.with_context(|| format!("cannot write {}", program.display()))?;

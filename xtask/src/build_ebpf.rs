@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::process::Task;
-use crate::setup::{RustSource, bpf_linker, rust_source};
+use crate::setup::{BPF_LINKER, RustSource, rust_source};
 use crate::{paths, toolchain};
 
 const PACKAGE: &str = "pfnwatch-ebpf";
@@ -61,7 +61,7 @@ pub(crate) fn cargo_for_bpf(command: &str, packages: &[&str], after: &[&str]) ->
     let task = toolchain::cargo_task(arguments)
         .env("CARGO_TARGET_DIR", paths::bpf_build())
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
-        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", bpf_linker())
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", BPF_LINKER.path())
         .env("RUSTC_BOOTSTRAP", "1");
     Ok(match rust_source()? {
         RustSource::Toolchain => task,

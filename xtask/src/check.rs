@@ -50,8 +50,8 @@ fn formatting() -> Result<()> {
 fn clippy_host() -> Result<()> {
     // `--all-targets` leaves the end-to-end tests out, since plain `cargo test` must not run them.
     for targets in ["--all-targets", "--test e2e"] {
-        let arguments = format!("clippy --workspace --exclude pfnwatch-ebpf {targets} -- -D warnings");
-        toolchain::cargo_task(arguments.split(' ')).limit(LIMIT).show()?;
+        let arguments: Vec<_> = targets.split(' ').chain(["--", "-D", "warnings"]).collect();
+        toolchain::workspace_task("clippy", &arguments).limit(LIMIT).show()?;
     }
     Ok(())
 }
@@ -62,6 +62,6 @@ fn clippy_bpf() -> Result<()> {
 }
 
 fn documentation() -> Result<()> {
-    let arguments = "doc --workspace --exclude pfnwatch-ebpf --no-deps --document-private-items";
-    toolchain::cargo_task(arguments.split(' ')).env("RUSTDOCFLAGS", "-D warnings").limit(LIMIT).show()
+    let task = toolchain::workspace_task("doc", &["--no-deps", "--document-private-items"]);
+    task.env("RUSTDOCFLAGS", "-D warnings").limit(LIMIT).show()
 }

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::process::Task;
 use crate::{paths, progress};
 
+mod closure;
 mod config;
 mod stanza;
 mod version;
@@ -175,6 +176,26 @@ impl Suite {
 pub(crate) fn unpack(deb: &Path, into: &Path) -> Result<()> {
     fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
     Task::new("dpkg-deb", [Path::new("-x"), deb, into]).read().map(drop)
+}
+
+/// A package of a suite, unpacked under the target folder: nothing of it is installed. Gives its root.
+pub(crate) fn unpacked(suite: &str, name: &str) -> Result<PathBuf> {
+    let (package, deb) = Suite::open(suite)?.fetch(|suite| suite.package(name))?;
+    let folder = paths::cache().join(package.file_name.trim_end_matches(".deb"));
+    if !folder.is_dir() {
+        let part = tempfile_beside(&folder);
+        unpack(&deb, &part)?;
+        // Another xtask may have been quicker.
+        if fs::rename(&part, &folder).is_err() {
+            let _ = fs::remove_dir_all(&part);
+        }
+    }
+    Ok(folder)
+}
+
+/// A path of this process' own in the same folder.
+fn tempfile_beside(path: &Path) -> PathBuf {
+    path.with_extension(format!("part-{}", std::process::id()))
 }
 
 /// apt fails now and then where a second try does not.

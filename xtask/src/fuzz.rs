@@ -15,12 +15,33 @@ use crate::process::Task;
 use crate::{build_ebpf, paths, progress, setup, toolchain};
 
 const PACKAGE: &str = "pfnwatch-fuzz";
-const PROFILE: &str = "fuzz";
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 /// An input that takes longer is a finding, in seconds: on a busy host the usual one takes milliseconds.
 const SLOW_S: u64 = 25;
 /// What a target may take of memory, in MiB: the readers' own limits are below it.
 const MEMORY_MIB: u64 = 4096;
+
+/// What libFuzzer can see into: our own packages, and those that read bytes from outside for them. No other package of the
+/// agent's needs one of these and would have to be compiled again with it.
+const COVERED: [&str; 17] = [
+    "pfnwatch",
+    "pfnwatch-common",
+    "pfnwatch-fuzz",
+    "btf-rs",
+    "cpio",
+    "csv",
+    "flate2",
+    "iced-x86",
+    "lz4_flex",
+    "lzma-rust2",
+    "miniz_oxide",
+    "object@0.40",
+    "ruzstd",
+    "serde_json",
+    "tar",
+    "toml",
+    "toml_parser",
+];
 
 /// Coverage as libFuzzer reads it: counters of edges, and what is compared with what. Targets are built with checks on.
 const FLAGS: [&str; 7] = [
@@ -97,14 +118,32 @@ fn home() -> PathBuf {
     paths::root().join("pfnwatch/fuzz")
 }
 
-/// Builds the targets and returns their folder. A target triple is named so that the flags are not meant for what the
-/// build itself runs; the target folder is its own, so that other builds keep what they have.
+/// Builds the targets and returns their folder.
+///
+/// The unit tests have compiled all dependencies in the same folder, SQLite and TLS among them, and only what is
+/// [`COVERED`] is compiled again. Cargo does not know of the wrapper's flags: what tells it that these are other builds of
+/// the packages is the profile of their own, which makes them faster as well.
 fn build() -> Result<PathBuf> {
-    let (host, into) = (toolchain::host()?, paths::target().join("fuzz"));
-    let arguments = ["build", "--package", PACKAGE, "--bins", "--profile", PROFILE, "--target", &host];
-    let task = toolchain::cargo_task(arguments).env("CARGO_TARGET_DIR", &into);
-    task.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}")).limit(BUILD_LIMIT).show()?;
-    Ok(into.join(host).join(PROFILE))
+    let of_its_own = |package| {
+        ["opt-level=1", "debug=\"line-tables-only\""]
+            .map(|setting| format!("profile.dev.package.\"{package}\".{setting}"))
+    };
+    // What is done around each input is libFuzzer's: as a debug build it would take most of the time.
+    let libfuzzer = "profile.dev.package.libfuzzer-sys.opt-level=3".to_owned();
+    let settings: Vec<String> = COVERED.into_iter().flat_map(of_its_own).chain([libfuzzer]).collect();
+    let targets = targets()?;
+    let bins = targets.iter().flat_map(|target| ["--bin", target]);
+    let arguments: Vec<&str> = bins.chain(settings.iter().flat_map(|it| ["--config", it])).collect();
+    let task = toolchain::workspace_task("build", &arguments);
+    let packages = COVERED.map(|package| package.split('@').next().unwrap_or(package));
+    task.env("RUSTC_WRAPPER", home().join("with-coverage.sh"))
+        .env("COVERED", packages.join(" "))
+        .env("COVERAGE_FLAGS", FLAGS.join(" "))
+        // In many small pieces, as a build for next time is, much of it would not be inlined.
+        .env("CARGO_INCREMENTAL", "0")
+        .limit(BUILD_LIMIT)
+        .show()?;
+    Ok(paths::target().join("debug"))
 }
 
 /// Runs the targets, as many at a time as there are processors.

@@ -10,6 +10,8 @@ mod bench;
 mod build_ebpf;
 mod check;
 mod debian;
+mod dist;
+mod fleet_sim;
 mod fuzz;
 mod paths;
 mod process;
@@ -67,6 +69,12 @@ enum Command {
     /// Try alerts against a real Alertmanager, which is fetched and not installed
     #[command(after_help = "Example: cargo xtask alerts")]
     Alerts,
+    /// Build the Debian package with its checksums, into target/dist
+    #[command(after_help = "Example: cargo xtask dist && sudo apt install ./target/dist/pfnwatch_*.deb")]
+    Dist,
+    /// Have a real Prometheus and a real Alertmanager watch thousands of made-up hosts, and roll a regressed kernel out there
+    #[command(after_help = "Example: cargo xtask fleet-sim --hosts 1000")]
+    FleetSim(fleet_sim::Args),
     /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
     #[command(after_help = "Example: cargo xtask test --quick")]
     Test(test::Args),
@@ -103,7 +111,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Vm(args) => {
             setup::for_vm()?;
             build(true)?;
-            return Ok(if vm::run(&args)?.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(if vm::run(&args)?.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Fuzz(args) => fuzz::run(&args)?,
         Command::Bench(args) => return bench::run(&args),
@@ -122,6 +130,16 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::for_build()?;
             build_ebpf::run()?;
             alertmanager::run().0?;
+        }
+        Command::Dist => {
+            build(true)?;
+            setup::for_dist()?;
+            dist::run()?;
+        }
+        Command::FleetSim(args) => {
+            setup::for_build()?;
+            build_ebpf::run()?;
+            fleet_sim::run(&args).0?;
         }
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),

@@ -43,3 +43,8 @@ pub(crate) fn bench() -> PathBuf {
 pub(crate) fn bpf_build() -> PathBuf {
     target().join("bpf-build")
 }
+
+/// What is given away: the package and its checksums.
+pub(crate) fn dist() -> PathBuf {
+    target().join("dist")
+}

@@ -4,17 +4,18 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 
-mod bpf_linker;
 mod host;
 mod qemu;
 mod rust_src;
+mod tool;
 
-pub(crate) use bpf_linker::path as bpf_linker;
+pub(crate) use host::has as host_has;
 pub(crate) use rust_src::{RustSource, ensure as rust_source};
+pub(crate) use tool::{BPF_LINKER, CARGO_DEB};
 
 /// What the eBPF build needs: bpf-linker, and the sources of Rust's core library.
 pub(crate) fn for_build() -> Result<()> {
-    both(bpf_linker::ensure, || rust_src::ensure().map(drop))
+    both(|| BPF_LINKER.ensure(), || rust_src::ensure().map(drop))
 }
 
 /// What the fuzz targets need: the same, and a compiler for libFuzzer.
@@ -36,20 +37,38 @@ pub(crate) fn for_web() -> Result<()> {
 
 /// What the VM tests need besides: QEMU, ndctl and some tools of the host.
 pub(crate) fn for_vm() -> Result<()> {
-    // bpf-linker keeps the processors busy for minutes, the rest waits for the network.
-    both(bpf_linker::ensure, || {
+    for_vm_and(|| Ok(()))
+}
+
+/// What `cargo xtask test` needs: all of that, and what makes the package.
+pub(crate) fn for_test() -> Result<()> {
+    for_vm_and(for_dist)
+}
+
+fn for_vm_and(more: impl FnOnce() -> Result<()>) -> Result<()> {
+    let others = || {
         host::ensure()?;
         qemu::ensure()?;
-        rust_src::ensure().map(drop)
-    })
+        rust_src::ensure()?;
+        more()
+    };
+    // bpf-linker keeps the processors busy for minutes, the rest waits for the network.
+    both(|| BPF_LINKER.ensure(), others)
+}
+
+/// What the Debian package needs besides what the build needs: cargo-deb, and the tools that it leaves the work to.
+pub(crate) fn for_dist() -> Result<()> {
+    host::ensure_program("dpkg-deb")?;
+    host::ensure_program("xz")?;
+    CARGO_DEB.ensure()
 }
 
 /// Runs two parts side by side and reports what went wrong in either.
-fn both(one: impl FnOnce() -> Result<()> + Send, other: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn both(one: impl FnOnce() -> Result<()> + Send, other: impl FnOnce() -> Result<()>) -> Result<()> {
     thread::scope(|scope| {
         let one = scope.spawn(one);
         let other = other();
-        match (one.join().unwrap_or_else(|_| Err(anyhow!("a part of the set-up panicked"))), other) {
+        match (one.join().unwrap_or_else(|_| Err(anyhow!("a part of it panicked"))), other) {
             (Err(first), Err(second)) => Err(anyhow!("{first:#}\nerror: {second:#}")),
             (first, second) => first.and(second),
         }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::{build_ebpf, check, setup};
+use crate::{build_ebpf, check, dist, setup, vm};
 
 mod alerts;
+mod fleet;
 mod fuzzing;
 mod stage;
 mod table;
@@ -27,7 +28,8 @@ pub(crate) struct Args {
 
 const SETUP: &str = "set-up";
 const OBJECT: &str = "eBPF programs";
-const AGENT: &str = "agent, release";
+const AGENT: &str = "agent, and guests' files";
+const PACKAGE: &str = "Debian package";
 
 /// What all stages together may take, from nothing on 2 processors.
 const TOTAL: Duration = Duration::from_secs(45 * 60);
@@ -43,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// The stages in their order. Their limits leave room for a busy host; none gets more than is left of the total.
 fn stages(quick: bool) -> Vec<Stage> {
-    let needed = if quick { setup::for_build } else { setup::for_vm };
+    let needed = if quick { setup::for_build } else { setup::for_test };
     let mut stages = vec![Stage::check(SETUP, 900, needed), Stage::check(OBJECT, 300, build_ebpf::run).after(&[SETUP])];
     // Clippy and the unit tests compile the agent, which embeds the object.
     let embeds = |check: &check::Check| if check.compiles_agent { [OBJECT].as_slice() } else { &[] };
@@ -54,7 +56,11 @@ fn stages(quick: bool) -> Vec<Stage> {
         stages.push(Stage::counted("fuzzing", 600, fuzzing::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("web page and metrics", 300, web::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("alerts, Alertmanager", 120, alerts::run).after(&[SETUP, OBJECT]));
-        stages.push(Stage::check(AGENT, 480, || build_ebpf::agent(true)).after(&[OBJECT]));
+        stages.push(Stage::counted("fleet, simulated", 240, fleet::run).after(&[SETUP, OBJECT]));
+        // The last steps of the agent's build keep one processor busy, and kernels come over the network.
+        let agent = || setup::both(vm::prepare, || build_ebpf::agent(true));
+        stages.push(Stage::check(AGENT, 600, agent).after(&[SETUP, OBJECT]));
+        stages.push(Stage::check(PACKAGE, 240, || dist::run().map(drop)).after(&[SETUP, AGENT]));
         stages.push(vms::stage().after(&[SETUP, AGENT]));
     }
     stages

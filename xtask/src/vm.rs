@@ -3,8 +3,9 @@
 //! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs` and
 //! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`); `chains`
 //! has several guests run side by side. `variant`
-//! rebuilds libnvdimm with the regression and the like, `demo` shows it, `kernel_files` has pfnwatch judge kernels that do not run,
-//! `counted` runs a guest whose clock counts instructions.
+//! rebuilds libnvdimm with the regression and the like, `debian` makes a disk with a small Debian, `disk` one with what guests keep
+//! beside their NVDIMMs, `demo` shows the regression, `kernel_files` has pfnwatch judge kernels that do not run, `counted` runs a
+//! guest whose clock counts instructions.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,9 @@ mod chains;
 mod console;
 pub(crate) mod counted;
 mod cpio;
+mod debian;
 pub(crate) mod demo;
+mod disk;
 mod initramfs;
 mod kernel;
 mod kernel_files;
@@ -33,7 +36,7 @@ use chains::{Chain, Line, Run, guests_at_once};
 use initramfs::Base;
 use kernel::Found;
 use qemu::Qemu;
-use scenario::{On, Scenario};
+use scenario::{On, Scenario, Userland};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -51,8 +54,8 @@ pub(crate) struct Args {
 pub(crate) struct Tally {
     /// Tests that passed.
     pub(crate) passed: usize,
-    /// Tests that failed, and guests that did.
-    pub(crate) failed: usize,
+    /// Tests that failed, and guests that did: where, which, and why.
+    pub(crate) failures: Vec<String>,
     /// Kernel lines that were not run, each with the reason.
     pub(crate) not_run: Vec<String>,
 }
@@ -60,7 +63,7 @@ pub(crate) struct Tally {
 impl Tally {
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
-        self.failed += other.failed;
+        self.failures.extend(other.failures);
         self.not_run.extend(other.not_run);
     }
 }
@@ -94,6 +97,20 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
     Ok(tally)
 }
 
+/// Has ready what guests need besides the agent: PID 1 and the tests, kernels, rebuilt modules. [`run`] finds it done, and tells what
+/// is not to be had.
+pub(crate) fn prepare() -> Result<()> {
+    let _lock = lock()?;
+    programs::build()?;
+    for line in scope::LINES {
+        let found = kernel::provide(line)?;
+        if line == scenario::REBUILT && matches!(found, Found::Kernel(_)) {
+            let _told_by_run = variant::provide(line)?;
+        }
+    }
+    Ok(())
+}
+
 /// What a kernel line has to boot; none where the line is gone. What its files alone say is checked on the way.
 fn provide(line: &'static str, run: &Run, agent: Option<&Path>, tally: &mut Tally) -> Result<Option<Line>> {
     let kernel = match kernel::provide(line)? {
@@ -110,10 +127,17 @@ fn provide(line: &'static str, run: &Run, agent: Option<&Path>, tally: &mut Tall
     } else {
         None
     };
+    let installed =
+        |machine: &Scenario| machine.userland == Userland::Debian && machine.is_for(line) && run.wants(machine);
+    let debian = if agent.is_some() && scenario::ALL.iter().any(installed) {
+        debian::provide()?.map_err(|why| not_run(format!("{line} with a whole Debian: {why}"), tally)).ok()
+    } else {
+        None
+    };
     if line == scenario::REBUILT {
         kernel_files::check_variants(line, agent, &run.filter, tally)?;
     }
-    Ok(Some(Line { kernel, variants }))
+    Ok(Some(Line { kernel, variants, debian }))
 }
 
 fn not_run(what: String, tally: &mut Tally) {
@@ -139,7 +163,7 @@ fn home(line: &str, scenario: &str) -> Result<PathBuf> {
 
 /// The NVDIMMs' files: blank, or as the scenario that this one continues left them.
 fn backends(line: &str, scenario: &Scenario) -> Result<Vec<PathBuf>> {
-    let home = home(line, scenario.continues.unwrap_or(scenario.name))?;
+    let home = home(line, scenario.first())?;
     let mut files = Vec::new();
     for (number, nvdimm) in scenario.nvdimms.iter().enumerate() {
         let file = home.join(format!("nvdimm{number}.img"));
@@ -151,13 +175,29 @@ fn backends(line: &str, scenario: &Scenario) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The file of the disk, for a machine that has one: new, or as the scenario that this one continues left it. Without
+/// Debian's packages the machine goes without: the tests that need the disk say so.
+fn disk(line: &str, scenario: &Scenario) -> Result<Option<PathBuf>> {
+    if !scenario.has_disk {
+        return Ok(None);
+    }
+    let file = home(line, scenario.first())?.join("disk.img");
+    if scenario.continues.is_none() || !file.exists() {
+        let _ = fs::remove_file(&file);
+        if let Err(error) = disk::make(&file) {
+            println!("machine {} goes without its disk: {error:#}", scenario.name);
+        }
+    }
+    Ok(file.exists().then_some(file))
+}
+
 /// The closing line. That nothing ran at all is no success, unless it is the kernel that is gone.
 fn close(tally: &Tally, filter: &[String]) -> Result<()> {
     for line in &tally.not_run {
         println!("not run: kernel {line}");
     }
-    println!("{} passed, {} failed", tally.passed, tally.failed);
-    if tally.passed + tally.failed == 0 && tally.not_run.is_empty() {
+    println!("{} passed, {} failed", tally.passed, tally.failures.len());
+    if tally.passed + tally.failures.len() == 0 && tally.not_run.is_empty() {
         ensure!(filter.is_empty(), "no test that counts on these kernels has one of these words: {}", filter.join(" "));
         bail!("no test was run");
     }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::debian::{self, Suite};
 use crate::vm::programs::of_host;
-use crate::{paths, setup, toolchain};
+use crate::{debian, paths, setup, toolchain};
 
 /// Where Prometheus comes from: its package holds promtool too.
 const SUITE: &str = "bookworm";
@@ -18,8 +17,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub(crate) fn run() -> (Result<()>, String) {
     match tools() {
         Ok((chromium, prometheus)) => {
-            let arguments = ["test", "-p", "pfnwatch", "--test", "web", "--", "--include-ignored"];
-            let task = toolchain::cargo_task(arguments).env("PFNWATCH_CHROMIUM", chromium);
+            let task = toolchain::workspace_task("test", &["--test", "web", "--", "--include-ignored"]);
+            let task = task.env("PFNWATCH_CHROMIUM", chromium);
             let task = task.env("PFNWATCH_PROMETHEUS", prometheus).env("PFNWATCH_SCREENSHOTS", screenshots());
             task.limit(LIMIT).tee()
         }
@@ -39,12 +38,7 @@ fn tools() -> Result<(PathBuf, PathBuf)> {
     Ok((chromium, prometheus()?))
 }
 
-/// Unpacked under the target folder: nothing of it is installed.
-fn prometheus() -> Result<PathBuf> {
-    let (package, deb) = Suite::open(SUITE)?.fetch(|suite| suite.package(PACKAGE))?;
-    let folder = paths::cache().join(package.file_name.trim_end_matches(".deb"));
-    if !folder.join("usr/bin/promtool").is_file() {
-        debian::unpack(&deb, &folder)?;
-    }
-    Ok(folder.join("usr/bin"))
+/// The folder of Prometheus' programs. Unpacked under the target folder: nothing of it is installed.
+pub(crate) fn prometheus() -> Result<PathBuf> {
+    Ok(debian::unpacked(SUITE, PACKAGE)?.join("usr/bin"))
 }

@@ -4,6 +4,7 @@ use super::{Alert, Name};
 use crate::{
     assess::Numbers,
     baseline::{Cost, Namespace, Regression},
+    config::refusal::without_secrets,
     control::protocol::{AgentStatus, Status},
     journal::Health,
     survey::Judged,
@@ -115,14 +116,10 @@ pub(super) fn not_effective(status: &Status) -> Said {
 
 pub(super) fn policy_invalid(status: &Status, error: &str) -> Said {
     let summary = "The configuration is wrong, and the one before it stays in force".to_owned();
-    // Without the lines that are quoted: there may be a secret on them.
-    let quoted =
-        |line: &&str| line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']).starts_with('|');
-    let error: Vec<&str> = error.lines().filter(|line| !quoted(line)).map(str::trim).collect();
     let description = format!(
         "{} was not taken: {}. In force is what was read at {}. `pfnwatch policy check` says what is wrong.",
         status.policy.file.as_deref().unwrap_or("The configuration"),
-        error.join(": "),
+        without_secrets(error),
         status.policy.since
     );
     (summary, description)

@@ -23,6 +23,8 @@ pub struct KernelSeen {
     pub page_size: u64,
     /// What it reserves for each page with map=dev, in bytes; none where that is not known.
     pub max_struct_page_size: Option<u64>,
+    /// Whether nothing is held against it any more: what came after it was accepted.
+    pub set_aside: bool,
 }
 
 /// What a namespace of 1 TiB costs under a kernel; none where that is not known.
@@ -52,7 +54,7 @@ pub fn of_host(kernel: &KernelSeen) -> Option<Cost> {
 #[must_use]
 pub fn host(now: &KernelSeen, others: &[KernelSeen]) -> Option<Regression> {
     let after = of_host(now)?;
-    let others = others.iter().filter(|other| other.id != now.id).filter_map(of_host);
+    let others = others.iter().filter(|other| other.id != now.id && !other.set_aside).filter_map(of_host);
     let before =
         others.min_by(|a, b| a.reservation_bytes.cmp(&b.reservation_bytes).then_with(|| b.seen.cmp(&a.seen)))?;
     (after.reservation_bytes > before.reservation_bytes).then_some(Regression { subject: Subject::Host, before, after })

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Cost, Namespace, Regression, Subject};
+use super::{Acceptance, Cost, Namespace, NotAccepted, Regression, Subject};
 
 /// So many namespaces are followed: those that were seen the longest ago are let go.
 pub(super) const MOST: usize = 4096;
@@ -18,14 +18,23 @@ pub struct Record {
     pub namespace: Namespace,
     /// What it cost when it was seen last; none since it was destroyed.
     pub last: Option<Cost>,
-    /// The least it was seen to cost.
+    /// The least it was seen to cost, since that was accepted where it was.
     pub least: Cost,
+    /// Who has accepted that, where somebody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Acceptance>,
 }
 
 impl Record {
     /// Whether it cost just that when it was seen last.
     fn costs(&self, cost: &Cost) -> bool {
         self.last.as_ref().is_some_and(|last| *cost == Cost { seen: cost.seen.clone(), ..last.clone() })
+    }
+
+    /// The same, with what it costs now for its baseline.
+    fn accepted(&self, acceptance: Acceptance) -> Self {
+        let least = self.last.clone().unwrap_or_else(|| self.least.clone());
+        Self { least, accepted: Some(acceptance), ..self.clone() }
     }
 
     /// Whether it costs more than it did. Another map or align is its maker's choice, and moves the ideal as well: only what
@@ -77,15 +86,16 @@ impl Ledger {
             return (known.clone(), Change::Nothing);
         }
         let before = known.and_then(Record::regression);
-        let least = match place.map(|place| self.records.swap_remove(place)) {
-            Some(known) if known.least.excess_bytes < cost.excess_bytes => known.least,
+        let (least, accepted) = match place.map(|place| self.records.swap_remove(place)) {
+            Some(known) if known.least.excess_bytes < cost.excess_bytes => (known.least, known.accepted),
             // Of two that cost the same the latest is the baseline.
-            _ => cost.clone(),
+            Some(known) if known.least.excess_bytes == cost.excess_bytes => (cost.clone(), known.accepted),
+            _ => (cost.clone(), None),
         };
         if self.records.len() >= MOST {
             self.forget_oldest();
         }
-        let record = Record { namespace, last: Some(cost), least };
+        let record = Record { namespace, last: Some(cost), least, accepted };
         let change = change(before, record.regression());
         self.records.push(record.clone());
         (record, change)
@@ -105,6 +115,30 @@ impl Ledger {
     /// These are all namespaces with a memmap on the media, by first address and size: of the others nobody saw the end.
     pub fn only(&mut self, there: &BTreeSet<(u64, u64)>) -> Vec<(Record, Change)> {
         self.gone(|namespace| !there.contains(&(namespace.start_address, namespace.size_bytes)))
+    }
+
+    /// A regressed namespace by its name, its namespace uuid or its first address (`0x…`), as it would be with its cost accepted.
+    pub(super) fn to_accept(&self, which: &str, acceptance: Acceptance) -> Result<(Record, Regression), NotAccepted> {
+        let is_it = |record: &Record| {
+            let namespace = &record.namespace;
+            namespace.namespace == which
+                || namespace.namespace_uuid.is_some_and(|uuid| uuid.to_string().eq_ignore_ascii_case(which))
+                || format!("{:#x}", namespace.start_address) == which
+        };
+        let regressed = |record: &Record| Some((record.accepted(acceptance.clone()), record.regression()?));
+        let mut found = self.records.iter().filter(|it| is_it(it)).filter_map(regressed);
+        match (found.next(), found.next()) {
+            (Some(found), None) => Ok(found),
+            (Some(_), Some(_)) => Err(NotAccepted::Several(which.to_owned())),
+            (None, _) => Err(NotAccepted::Nothing(which.to_owned())),
+        }
+    }
+
+    /// Puts a record in the place of the one of the same namespace.
+    pub(super) fn put(&mut self, record: Record) {
+        if let Some(known) = self.records.iter_mut().find(|known| known.namespace == record.namespace) {
+            *known = record;
+        }
     }
 
     fn gone(&mut self, is_gone: impl Fn(&Namespace) -> bool) -> Vec<(Record, Change)> {

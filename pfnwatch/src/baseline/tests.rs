@@ -16,6 +16,7 @@ fn kernel(id: &str, release: &str, max: Option<u64>) -> KernelSeen {
         seen: format!("2026-01-0{id}T00:00:00Z"),
         page_size: 4096,
         max_struct_page_size: max,
+        set_aside: false,
     }
 }
 
@@ -139,7 +140,7 @@ fn what_is_there_stays() {
 
 #[test]
 fn a_record_comes_back_as_it_was_written() {
-    let record = Record { namespace: namespace(1, GIB), last: None, least: cost("6.0", 258 * MIB, 0) };
+    let record = Record { namespace: namespace(1, GIB), last: None, least: cost("6.0", 258 * MIB, 0), accepted: None };
     let json = serde_json::to_string(&record).unwrap();
     assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
     assert_eq!(Ledger::new(vec![record.clone()]).records().next(), Some(&record));

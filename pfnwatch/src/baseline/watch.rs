@@ -1,10 +1,16 @@
 //! The agent's side: learns from surveys, events and the kernel's facts, and writes down what it has learned.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use pfnwatch_common::Map;
 
-use super::{Change, Cost, KernelSeen, Ledger, Namespace, Record, Regression, host, ledger::change};
+use super::{
+    Acceptance, Change, Cost, KernelSeen, Ledger, Namespace, NotAccepted, Record, Regression, Whose, host,
+    ledger::change,
+};
 use crate::{
     event::{Body, Capacity, Event, SetUp, Time},
     journal::{BootRow, Journal},
@@ -19,7 +25,12 @@ pub struct BaselineWatch {
     boots: Vec<BootRow>,
     ledger: Ledger,
     host: Option<Regression>,
+    /// When it was last written down that the running kernel runs; none before it is known.
+    noted: Option<SystemTime>,
 }
+
+/// How often that is written down while nothing else is learned.
+const STILL_EVERY: Duration = Duration::from_secs(60 * 60);
 
 impl BaselineWatch {
     /// Takes up what the journal has; without one it begins anew.
@@ -31,27 +42,37 @@ impl BaselineWatch {
             boots: journal.boots().unwrap_or_default(),
             ledger: Ledger::new(journal.costs().unwrap_or_default()),
             host: None,
+            noted: None,
         }
     }
 
     /// Learns what the running kernel and its libnvdimm reserve for each page.
-    pub fn kernel(&mut self, journal: &mut Journal, boot: BootRow) -> Option<Body> {
+    pub fn kernel(&mut self, journal: &mut Journal, mut boot: BootRow) -> Option<Body> {
         let known = |boot: &&BootRow| boot.max_struct_page_size.is_some();
         // What the agent before this one has told, or this one under the libnvdimm before.
         let before = self.boots.iter().filter(known).max_by_key(|boot| boot.last_seen).and_then(|boot| self.held(boot));
+        let is_it = |it: &BootRow| (&it.boot_id, &it.module_build_id) == (&boot.boot_id, &boot.module_build_id);
+        if let Some(place) = self.boots.iter().position(is_it) {
+            boot.accepted = self.boots.swap_remove(place).accepted;
+        }
         journal.remember_boot(&boot);
         let is_known = boot.max_struct_page_size.is_some();
-        let place = self
-            .boots
-            .iter()
-            .position(|it| (&it.boot_id, &it.module_build_id) == (&boot.boot_id, &boot.module_build_id));
-        if let Some(place) = place {
-            self.boots.swap_remove(place);
-        }
         // With nothing known the host is no better than it was.
         self.host = if is_known { self.held(&boot) } else { self.host.take().or_else(|| before.clone()) };
+        self.noted = Some(boot.last_seen);
         self.boots.push(boot);
         if is_known { told(change(before, self.host.clone())) } else { None }
+    }
+
+    /// The kernel that was learned last still runs: that is written down every hour, and where the agent ends.
+    pub fn still(&mut self, journal: &mut Journal, now: SystemTime, ends: bool) {
+        let (Some(noted), Some(boot)) = (self.noted, self.boots.last_mut()) else { return };
+        // A clock that was set back counts as an hour.
+        if ends || now.duration_since(noted).map_or(true, |past| past >= STILL_EVERY) {
+            boot.last_seen = now;
+            self.noted = Some(now);
+            journal.remember_boot(boot);
+        }
     }
 
     fn held(&self, boot: &BootRow) -> Option<Regression> {
@@ -88,6 +109,42 @@ impl BaselineWatch {
     /// The regressions that stand.
     pub fn standing(&self) -> Vec<Regression> {
         self.host.iter().cloned().chain(self.ledger.standing()).collect()
+    }
+
+    /// Takes what is there now for the baseline. Gives the regression that ends with it.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be written down.
+    pub fn accept(
+        &mut self,
+        journal: &mut Journal,
+        whose: &Whose,
+        acceptance: Acceptance,
+    ) -> Result<Regression, NotAccepted> {
+        match whose {
+            Whose::Host => self.accept_host(journal, acceptance),
+            Whose::Namespace(which) => {
+                let (record, regression) = self.ledger.to_accept(which, acceptance)?;
+                journal.remember_costs(std::slice::from_ref(&record)).ok_or(NotAccepted::NotWritten)?;
+                self.ledger.put(record);
+                Ok(regression)
+            }
+        }
+    }
+
+    /// The kernel that was learned last is the one that runs: it stays, and all others are set aside.
+    fn accept_host(&mut self, journal: &mut Journal, acceptance: Acceptance) -> Result<Regression, NotAccepted> {
+        let regression = self.host.clone().ok_or_else(|| NotAccepted::Nothing("the host".to_owned()))?;
+        let mut boots = self.boots.clone();
+        let (now, others) = boots.split_last_mut().ok_or(NotAccepted::Unknown)?;
+        if now.max_struct_page_size.is_none() {
+            return Err(NotAccepted::Unknown);
+        }
+        now.accepted = Some(acceptance);
+        others.iter_mut().for_each(|boot| boot.set_aside = true);
+        journal.remember_boots(&boots).ok_or(NotAccepted::NotWritten)?;
+        (self.boots, self.host) = (boots, None);
+        Ok(regression)
     }
 
     fn set_up(&mut self, setup: &SetUp, time: Time) -> Vec<(Record, Change)> {
@@ -136,6 +193,7 @@ pub fn kernel_seen(boot: &BootRow, page_size: u64) -> KernelSeen {
         seen: Time(boot.last_seen).to_string(),
         page_size,
         max_struct_page_size: boot.max_struct_page_size,
+        set_aside: boot.set_aside,
     }
 }
 

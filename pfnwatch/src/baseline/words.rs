@@ -25,7 +25,23 @@ pub fn ended(regression: &Regression) -> String {
     format!("{} does not cost {} any more ({})", what(subject), Bytes(after.reservation_bytes), under(after))
 }
 
-fn what(subject: &Subject) -> String {
+/// What is the baseline from now on.
+#[must_use]
+pub fn accepted(regression: &Regression) -> String {
+    let Regression { subject, before, after } = regression;
+    format!(
+        "that {} costs {} ({}) is the baseline from now on; it cost {} ({})",
+        what(subject),
+        Bytes(after.reservation_bytes),
+        under(after),
+        Bytes(before.reservation_bytes),
+        under(before),
+    )
+}
+
+/// What a cost is that of.
+#[must_use]
+pub fn what(subject: &Subject) -> String {
     match subject {
         Subject::Host => "a namespace of 1 TiB with map=dev".to_owned(),
         Subject::Namespace(it) => format!("{} of {}", it.namespace, Bytes(it.size_bytes)),

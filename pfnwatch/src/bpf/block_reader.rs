@@ -38,7 +38,7 @@ impl BlockReader {
             functions: FunctionIds::new(),
             debug: false,
             ring_bytes: RING_BYTES,
-            reader: std::process::id(),
+            reader: paths.own_process(),
             guard_id: 0,
             known_blocks: 1,
             pins: None,

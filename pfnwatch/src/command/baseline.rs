@@ -1,5 +1,6 @@
 //! `pfnwatch baseline`: what is held against what.
 
+mod accept;
 mod report;
 mod table;
 #[cfg(test)]
@@ -23,12 +24,18 @@ pub use report::Report;
 Examples:
   sudo pfnwatch baseline                 what memmaps cost under this kernel, and under those before it
   sudo pfnwatch baseline --format json | jq '.regressions[].detail'
+  sudo pfnwatch baseline accept --host --reason 'all kernels that we have cost as much'
 
 It reads the agent's journal: a kernel is known once an agent has run under it. Under which kernel a namespace cost the \
-least is what it is held against. Where nothing is known there is nothing to hold anything against, and that is said.
+least is what it is held against. Where nothing is known there is nothing to hold anything against, and that is said. What \
+was read and is to stay as it is can be accepted: it is the baseline from then on.
 
 Exit codes: 0 nothing costs more than it did; 1 error; 2 wrong usage; 3 something does.")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// What to do; the report without it
+    #[command(subcommand)]
+    command: Option<Command>,
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -40,11 +47,20 @@ pub struct Args {
     config: ConfigArgs,
 }
 
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Take what something costs now for its baseline: its alert ends
+    Accept(accept::Args),
+}
+
 /// Runs the command.
 ///
 /// # Errors
-/// There is no journal, or it cannot be read.
+/// There is no journal, or it cannot be read; or the agent does not accept.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    if let Some(Command::Accept(args)) = &args.command {
+        return accept::run(args);
+    }
     let reader = Reader::open(&args.journal.file(&args.config)?)?;
     let (boots, costs) = (reader.boots()?, reader.costs()?);
     let report = Report::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);

@@ -12,8 +12,8 @@ use crate::{
     journal::{Journal, JournalArgs},
     kernel::{
         KernelFacts,
-        features::{Features, Host},
-        prerequisites::{NeededFor, judge, lacking},
+        features::{self, Features, Host},
+        prerequisites::{Answer, NeededFor, judge, lacking, lockdown},
         target::{self, Libnvdimm},
     },
     observation::Options,
@@ -82,6 +82,11 @@ fn prove_every(text: &str) -> Result<Duration, String> {
 
 /// Ends early, and with the remedy, where no waiting would help.
 fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<()> {
+    // The kernel would refuse the programs with words that name something else.
+    let lockdown = lockdown(features::lockdown(&paths.sysfs).as_deref());
+    if lockdown.answer == Answer::No {
+        return Err(Because::unsupported(format!("this host cannot be observed: {lockdown}")).into());
+    }
     // Where libnvdimm is there, the attachment itself is the test, and it should not wait for any other.
     if Libnvdimm::look(paths) != Libnvdimm::NotLoaded {
         return Ok(());
@@ -103,7 +108,7 @@ fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let Loaded { config, hash } = args.config.load()?;
+    let Loaded { config, hash, files } = args.config.load()?;
     let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
     // Read once, for the facts and for the first attachment, and then given back.
@@ -119,6 +124,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         debug: args.debug_ebpf,
         config: args.config.clone(),
         config_hash: hash,
+        config_files: files,
         web: config.web().clone(),
         control_socket: args.control.path.clone(),
         prove_every: args.prove_every,

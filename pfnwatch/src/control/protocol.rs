@@ -23,14 +23,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     alerts::{AlertsAre, StandingAlert, WaitingMessage},
-    answer::{Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
+    answer::{AcceptedBaseline, Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
     status::{
         AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, MaxStructPageStatus, MemoryStatus,
         ModeStatus, PolicyStatus, Proof, Status, WebStatus,
     },
     words::Mode,
 };
-use crate::policy::Subject;
+use crate::{baseline::Whose, policy::Subject};
 
 /// The version of what is said. It grows when something changes its meaning or goes away, not when something is added.
 pub const SCHEMA: u32 = 1;
@@ -65,6 +65,13 @@ pub enum Request {
     Revoke {
         /// Its number.
         id: u64,
+    },
+    /// Take what something costs now for its baseline. Answered by [`Answer::BaselineAccepted`].
+    AcceptBaseline {
+        /// Whose cost.
+        whose: Whose,
+        /// Why; it stands in the event.
+        reason: String,
     },
     /// Say how things stand. Answered by [`Answer::Status`].
     Status,
@@ -144,6 +151,7 @@ impl Request {
         match self {
             Self::Mode { reason, .. } => reason.as_deref().map_or(Ok(()), check_reason),
             Self::Allow(allow) => allow.check(),
+            Self::AcceptBaseline { whose, reason } => check_whose(whose).and_then(|()| check_reason(reason)),
             Self::Block { namespace } => check_name(namespace),
             Self::Revoke { .. } | Self::Status | Self::Alerts | Self::Release => Ok(()),
         }
@@ -177,6 +185,13 @@ fn check_subject(subject: Subject) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+fn check_whose(whose: &Whose) -> Result<(), Refusal> {
+    match whose {
+        Whose::Host => Ok(()),
+        Whose::Namespace(name) => check_name(name),
+    }
 }
 
 fn check_reason(reason: &str) -> Result<(), Refusal> {

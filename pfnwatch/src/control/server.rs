@@ -7,6 +7,7 @@
 mod address;
 mod connection;
 mod peer;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,7 @@ use tokio::{
 };
 
 pub use self::peer::Peer;
-use self::{address::Bound, connection::Limits};
+use self::{address::Bound, connection::Limits, strangers::Strangers};
 use super::protocol::{Refusal, Reply, Request};
 
 /// How many connections there are at a time; others wait until one of these ends.
@@ -38,6 +39,7 @@ pub struct Server {
     calls: mpsc::Receiver<Call>,
     /// Whether the last try to accept failed: that is said once.
     failing: bool,
+    strangers: Strangers,
     // The last: the socket goes when nobody is served any more.
     _bound: Bound,
 }
@@ -82,7 +84,16 @@ impl Server {
         let listener = UnixListener::from_std(listener).context("the control socket cannot be waited on")?;
         let (send, calls) = mpsc::channel(MOST_CONNECTIONS);
         let limits = Limits::default();
-        Ok(Self { listener, limits, connections: JoinSet::new(), send, calls, failing: false, _bound: bound })
+        Ok(Self {
+            listener,
+            limits,
+            connections: JoinSet::new(),
+            send,
+            calls,
+            failing: false,
+            strangers: Strangers::default(),
+            _bound: bound,
+        })
     }
 
     /// Waits for the next request. It can be cancelled at any time without losing one.
@@ -95,7 +106,8 @@ impl Server {
                 accepted = self.listener.accept(), if self.connections.len() < MOST_CONNECTIONS => match accepted {
                     Ok((stream, _)) => {
                         self.failing = false;
-                        self.connections.spawn(connection::serve(stream, self.send.clone(), self.limits));
+                        let (calls, strangers) = (self.send.clone(), self.strangers.clone());
+                        self.connections.spawn(connection::serve(stream, calls, self.limits, strangers));
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut self.failing, true) {

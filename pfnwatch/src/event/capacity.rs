@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Actor;
 use crate::baseline::{Regression, words};
 
 /// A capacity regression that begins or ends.
@@ -27,5 +28,27 @@ impl Capacity {
     #[must_use]
     pub fn ends(regression: Regression) -> Self {
         Self { lost_bytes: 0, detail: words::ended(&regression), regression }
+    }
+}
+
+/// Somebody took what is there now for the baseline: the regression ends with that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BaselineAccepted {
+    /// What is accepted: before, and from now on.
+    #[serde(flatten)]
+    pub regression: Regression,
+    /// Why, as they said it.
+    pub reason: String,
+    /// Who.
+    pub by: Option<Actor>,
+    /// The same in words.
+    pub detail: String,
+}
+
+impl BaselineAccepted {
+    /// One of a regression.
+    #[must_use]
+    pub fn new(regression: Regression, reason: String, by: Actor) -> Self {
+        Self { detail: words::accepted(&regression), regression, reason, by: Some(by) }
     }
 }

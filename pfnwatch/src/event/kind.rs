@@ -4,7 +4,7 @@ use super::Body;
 
 impl Body {
     /// Every kind, in the order of the variants.
-    pub const KINDS: [&'static str; 28] = [
+    pub const KINDS: [&'static str; 29] = [
         "set_up",
         "probe",
         "claim",
@@ -18,6 +18,7 @@ impl Body {
         "found",
         "capacity_regression",
         "capacity_regression_ended",
+        "baseline_accepted",
         "mode_changed",
         "policy_loaded",
         "policy_refused",
@@ -52,6 +53,7 @@ impl Body {
             Self::Found(_) => "found",
             Self::CapacityRegression(_) => "capacity_regression",
             Self::CapacityRegressionEnded(_) => "capacity_regression_ended",
+            Self::BaselineAccepted(_) => "baseline_accepted",
             Self::ModeChanged(_) => "mode_changed",
             Self::PolicyLoaded(_) => "policy_loaded",
             Self::PolicyRefused(_) => "policy_refused",

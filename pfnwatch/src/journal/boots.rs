@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{Journal, convert};
+use crate::baseline::Acceptance;
 
 /// The facts of one boot. Where libnvdimm was replaced in the course of it, there is one for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub struct BootRow {
     pub first_seen: SystemTime,
     /// When it last was.
     pub last_seen: SystemTime,
+    /// Whether nothing is held against it any more.
+    pub set_aside: bool,
+    /// Who has accepted what it costs, where somebody has.
+    pub accepted: Option<Acceptance>,
 }
 
 impl Journal {
@@ -35,26 +40,41 @@ impl Journal {
 
     /// Remembers a boot's facts in place of what was known of the same boot and the same libnvdimm; `first_seen` stays.
     pub fn remember_boot(&mut self, boot: &BootRow) -> Option<()> {
-        self.write(|connection| {
-            connection.execute(
-                "INSERT INTO boots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET
-                 release = excluded.release, struct_page_size = excluded.struct_page_size,
-                 max_struct_page_size = excluded.max_struct_page_size, evidence = excluded.evidence,
-                 last_seen_us = excluded.last_seen_us",
-                params![
-                    boot.boot_id,
-                    boot.module_build_id.as_deref().unwrap_or_default(),
-                    boot.release,
-                    boot.struct_page_size.map(u64::cast_signed),
-                    boot.max_struct_page_size.map(u64::cast_signed),
-                    serde_json::Value::from(boot.evidence.as_slice()).to_string(),
-                    convert::micros(boot.first_seen),
-                    convert::micros(boot.last_seen),
-                ],
-            )
-        })
-        .map(drop)
+        self.remember_boots(std::slice::from_ref(boot))
     }
+
+    /// The same for several, all of them or none.
+    pub fn remember_boots(&mut self, boots: &[BootRow]) -> Option<()> {
+        self.write(|connection| {
+            let transaction = connection.transaction()?;
+            boots.iter().try_for_each(|boot| remember(&transaction, boot))?;
+            transaction.commit()
+        })
+    }
+}
+
+fn remember(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::Result<()> {
+    let accepted = boot.accepted.as_ref().map(serde_json::to_string).transpose();
+    let accepted = accepted.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    transaction.execute(
+        "INSERT INTO boots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET
+         release = excluded.release, struct_page_size = excluded.struct_page_size,
+         max_struct_page_size = excluded.max_struct_page_size, evidence = excluded.evidence,
+         last_seen_us = excluded.last_seen_us, set_aside = excluded.set_aside, accepted = excluded.accepted",
+        params![
+            boot.boot_id,
+            boot.module_build_id.as_deref().unwrap_or_default(),
+            boot.release,
+            boot.struct_page_size.map(u64::cast_signed),
+            boot.max_struct_page_size.map(u64::cast_signed),
+            serde_json::Value::from(boot.evidence.as_slice()).to_string(),
+            convert::micros(boot.first_seen),
+            convert::micros(boot.last_seen),
+            boot.set_aside,
+            accepted,
+        ],
+    )?;
+    Ok(())
 }
 
 /// All of them, the oldest first.
@@ -67,6 +87,8 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<BootRow>> {
 fn row(row: &Row<'_>) -> rusqlite::Result<BootRow> {
     let bytes = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned));
     let evidence: String = row.get("evidence")?;
+    // The commands read a file of schema 1 as well, if no agent of this version has opened it yet: it has no such columns.
+    let accepted: Option<String> = row.get("accepted").unwrap_or_default();
     Ok(BootRow {
         boot_id: row.get("boot_id")?,
         module_build_id: Some(row.get::<_, String>("module_build_id")?).filter(|id| !id.is_empty()),
@@ -76,5 +98,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<BootRow> {
         evidence: serde_json::from_str(&evidence).unwrap_or_default(),
         first_seen: convert::time(row.get("first_seen_us")?),
         last_seen: convert::time(row.get("last_seen_us")?),
+        set_aside: row.get("set_aside").unwrap_or_default(),
+        accepted: accepted.and_then(|json| serde_json::from_str(&json).ok()),
     })
 }

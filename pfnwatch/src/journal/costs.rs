@@ -62,7 +62,7 @@ mod tests {
         let namespace_uuid = (uuid != 0).then(|| Uuid::from_u128(uuid));
         let namespace =
             Namespace { namespace: "namespace0.0".into(), namespace_uuid, start_address: start, size_bytes: 1 << 34 };
-        Record { namespace, last: Some(cost.clone()), least: cost }
+        Record { namespace, last: Some(cost.clone()), least: cost, accepted: None }
     }
 
     #[test]

@@ -6,10 +6,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub(super) const APPLICATION_ID: i32 = 0x7066_6e77;
 
 /// The schema that this pfnwatch writes, as the file's `user_version`.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 /// What leads from each schema to the next one, the first from an empty file. A migration that was released never changes.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// Brings a file to [`VERSION`], in one transaction.
 pub(super) fn migrate(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {

@@ -112,7 +112,7 @@ impl Features {
             kprobes_armed: line(&sysfs.join("kernel/debug/kprobes/enabled")).map(|enabled| enabled != "0"),
             config: Config::read(procfs, &host.boot, release_name),
             security_modules: line(&security.join("lsm")).map(|list| list.split(',').map(str::to_owned).collect()),
-            lockdown: line(&security.join("lockdown")).and_then(|choice| chosen(&choice)),
+            lockdown: lockdown(sysfs),
             bpf_file_system: statfs(&sysfs.join("fs/bpf")).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC),
             persistent_memory: persistent_memory(sysfs),
             modules,
@@ -139,6 +139,11 @@ fn page_size() -> Option<u64> {
 
 fn line(path: &Path) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// `none`, `integrity` or `confidentiality`; none where the kernel tells of none.
+pub fn lockdown(sysfs: &Path) -> Option<String> {
+    chosen(&line(&sysfs.join("kernel/security/lockdown"))?)
 }
 
 /// `none [integrity] confidentiality` is `integrity`.

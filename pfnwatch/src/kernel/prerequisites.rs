@@ -13,6 +13,8 @@ use serde::Serialize;
 
 use super::features::Features;
 
+pub use observe::lockdown;
+
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

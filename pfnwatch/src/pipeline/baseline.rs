@@ -25,6 +25,8 @@ impl<W: Write> Pipeline<W> {
             evidence: known.evidence.clone(),
             first_seen: now,
             last_seen: now,
+            set_aside: false,
+            accepted: None,
         };
         let told = self.baseline.kernel(&mut self.journal, boot);
         self.tell(told)
@@ -40,6 +42,13 @@ impl<W: Write> Pipeline<W> {
     pub(super) fn compare(&mut self, event: &Event) -> anyhow::Result<()> {
         let told = self.baseline.event(&mut self.journal, event);
         self.tell(told)
+    }
+
+    /// Writes down now and then, and at the end, that this kernel still runs.
+    pub(super) fn still_runs(&mut self, ends: bool) {
+        if self.observation.is_some() {
+            self.baseline.still(&mut self.journal, SystemTime::now(), ends);
+        }
     }
 
     fn tell(&mut self, told: impl IntoIterator<Item = Body>) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::io::Write;
 use super::{Pipeline, Said, Told};
 use crate::{
     bpf::{hold::Stay, pins::Pins},
+    config::refusal::without_secrets,
     event::{Body, Event, Exemption, Handover, PolicyLoaded, PolicyRefused, Time},
     exit::Because,
     guard::proof,
@@ -119,6 +120,7 @@ impl<W: Write> Pipeline<W> {
         match loaded {
             Ok(loaded) => {
                 self.options.config_hash = loaded.hash;
+                self.options.config_files = loaded.files.clone();
                 self.web.reload(loaded.config.web());
                 if self.stay() != stayed {
                     // Pinned or not is settled when the programs are loaded.
@@ -127,12 +129,13 @@ impl<W: Write> Pipeline<W> {
                 }
                 let Said { started, .. } = self.said;
                 self.said = Said { started, ..Said::now() };
-                self.say_policy(Some(file))?;
+                self.say_policy()?;
                 self.warn_of_left_out();
                 self.say_guard_state()
             }
             Err(error) => {
-                let error = format!("{error:#}");
+                // It stands in events, on the web page and in alerts.
+                let error = without_secrets(&format!("{error:#}"));
                 self.said.reload_error = Some(error.clone());
                 self.emit(Event::now(Body::PolicyRefused(PolicyRefused { file, error })))
             }
@@ -140,8 +143,8 @@ impl<W: Write> Pipeline<W> {
     }
 
     /// Says what policy is in force.
-    pub(super) fn say_policy(&mut self, file: Option<String>) -> anyhow::Result<()> {
-        let file = file.or_else(|| self.options.config.path_if_there().map(|path| path.display().to_string()));
+    pub(super) fn say_policy(&mut self) -> anyhow::Result<()> {
+        let file = self.options.config_files.clone();
         let loaded =
             PolicyLoaded { file, number: self.guard.number(), by: None, explanation: self.guard.policy().in_words() };
         self.emit(Event::now(Body::PolicyLoaded(loaded)))

@@ -1,15 +1,21 @@
 //! What is asked over the control socket, and what comes of it.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    time::{Duration, SystemTime},
+};
 
 use super::{Pipeline, guarding::cannot_enforce};
 use crate::{
+    baseline::{Acceptance, NotAccepted, Regression, Whose},
     bpf::pins::Pins,
     control::{
-        protocol::{self, Allow, Allowed, Answer, ModeIs, Refusal, Released, Reply, Request, Revoked},
+        protocol::{
+            self, AcceptedBaseline, Allow, Allowed, Answer, ModeIs, Refusal, Released, Reply, Request, Revoked,
+        },
         server::Peer,
     },
-    event::{Actor, Body, Event, Exemption, Handover, ModeChanged},
+    event::{Actor, BaselineAccepted, Body, Event, Exemption, Handover, ModeChanged, Time},
     policy::Mode,
 };
 
@@ -20,6 +26,7 @@ impl<W: Write> Pipeline<W> {
             Request::Mode { mode, reason } => self.change_mode(mode, reason, peer).into(),
             Request::Allow(allow) => self.allow(allow, peer).into(),
             Request::Revoke { id } => self.revoke(id, peer).into(),
+            Request::AcceptBaseline { whose, reason } => self.accept_baseline(&whose, reason, peer).into(),
             Request::Status => Ok::<_, Refusal>(Answer::Status(Box::new(self.status()))).into(),
             Request::Block { namespace } => self.block(&namespace).into(),
             Request::Alerts => Ok::<_, Refusal>(Answer::Alerts(Box::new(self.alerts_are()))).into(),
@@ -35,7 +42,7 @@ impl<W: Write> Pipeline<W> {
             return Err(Refusal::unsupported(cannot_enforce(&why)));
         }
         let from = self.guard.change_mode(wanted)?;
-        self.said.mode_since = std::time::SystemTime::now();
+        self.said.mode_since = SystemTime::now();
         self.said.mode_by = peer.to_string();
         self.said.mode_reason.clone_from(&reason);
         self.emit(Event::now(Body::ModeChanged(ModeChanged {
@@ -67,6 +74,21 @@ impl<W: Write> Pipeline<W> {
         let exemption = Exemption { by: Some(Actor::from(peer)), ..self.exemption(&grant) };
         self.emit(Event::now(Body::ExemptionEnded(exemption)))?;
         Ok(Answer::Revoked(Revoked { id }))
+    }
+
+    fn accept_baseline(&mut self, whose: &Whose, reason: String, peer: &Peer) -> Result<Answer, Refusal> {
+        let time = Time(SystemTime::now()).to_string();
+        let acceptance = Acceptance { by: peer.to_string(), reason: reason.clone(), time };
+        let accepted = self.baseline.accept(&mut self.journal, whose, acceptance);
+        let regression = accepted.map_err(|error| match error {
+            NotAccepted::NotWritten => Refusal::error(error.to_string()),
+            _ => Refusal::usage(error.to_string()),
+        })?;
+        let accepted = BaselineAccepted::new(regression, reason, Actor::from(peer));
+        let Regression { before, after, .. } = accepted.regression.clone();
+        let answer = AcceptedBaseline { detail: accepted.detail.clone(), before, after };
+        self.emit(Event::now(Body::BaselineAccepted(Box::new(accepted))))?;
+        Ok(Answer::BaselineAccepted(Box::new(answer)))
     }
 
     fn block(&self, namespace: &str) -> Result<Answer, Refusal> {

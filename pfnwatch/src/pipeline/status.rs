@@ -82,7 +82,7 @@ impl<W: Write> Pipeline<W> {
         PolicyStatus {
             hash: self.options.config_hash.clone(),
             number: self.guard.number(),
-            file: self.options.config.path_if_there().map(|path| path.display().to_string()),
+            file: self.options.config_files.clone(),
             since: text(self.said.policy_since),
             reload_error: self.said.reload_error.clone(),
             aligns: thresholds.aligns,

@@ -45,6 +45,7 @@ pub fn of(event: &Event) -> String {
         Body::MaxStructPage(it) => max_struct_page(it),
         Body::CapacityRegression(it) => format!("REGRESSED {}", it.detail),
         Body::CapacityRegressionEnded(it) => format!("regained {}", it.detail),
+        Body::BaselineAccepted(it) => format!("accepted {}: {}{}", it.detail, it.reason, by(it.by.as_ref())),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
         Body::Lost(it) => format!("LOST     {}", lost(*it)),
         Body::Undecoded(it) => {

@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{connection::Limits, server::MOST_CONNECTIONS, *};
 use crate::{
+    alerts::Deliveries,
     config::WebConfig,
     made_up::{blind, healthy, hostile, idle, oversize},
     view::View,
@@ -237,6 +238,10 @@ fn the_page_says_what_is_wrong_and_what_to_do() {
             "no function nd_uuid_store",
         ],
     );
+    let refused = Deliveries { receiver: "hook".into(), given_up: 3, ..Deliveries::default() };
+    let given_up = View { alerts: vec![refused], ..healthy() };
+    let page = says(given_up, &["Alerts were given up.", "hook: 3 messages that it will never take", "role=\"alert\""]);
+    assert!(!page.contains("Alerts are not delivered."), "{page}");
     says(idle(), &["Idle.", "There are no namespaces."]);
 }
 

@@ -11,11 +11,12 @@ use std::{
 };
 
 use pfnwatch::{
+    baseline::{Cost, NotAccepted, Whose},
     control::{
         protocol::{
-            AgentStatus, Allow, Allowed, Answer, ExemptionOrigin, ExemptionStatus, GuardStatus, KeptBlock,
-            LeftOutStatus, MaxStructPageStatus, MemoryStatus, Mode, ModeIs, ModeStatus, PolicyStatus, Proof, Refusal,
-            Released, Request, Revoked, Status, WebStatus,
+            AcceptedBaseline, AgentStatus, Allow, Allowed, Answer, ExemptionOrigin, ExemptionStatus, GuardStatus,
+            KeptBlock, LeftOutStatus, MaxStructPageStatus, MemoryStatus, Mode, ModeIs, ModeStatus, PolicyStatus, Proof,
+            Refusal, Released, Request, Revoked, Status, WebStatus,
         },
         server::{Call, Server},
     },
@@ -124,6 +125,12 @@ impl State {
                 removed: vec!["/sys/fs/bpf/pfnwatch/v1/guard".to_owned()],
                 still_guarding: true,
             })),
+            Request::AcceptBaseline { whose: Whose::Host, reason } => {
+                Ok(Answer::BaselineAccepted(Box::new(accepted(&reason))))
+            }
+            Request::AcceptBaseline { whose: Whose::Namespace(which), .. } => {
+                Err(Refusal::usage(NotAccepted::Nothing(which).to_string()))
+            }
             Request::Block { namespace } if namespace == "namespace0.0" => Ok(Answer::Block(Box::new(kept(namespace)))),
             Request::Block { namespace } => Err(Refusal::error(format!("no info block of {namespace} is kept"))),
         }
@@ -238,5 +245,20 @@ fn status() -> Status {
         counters: [("judged", 3), ("denied", 1)].map(|(name, count)| (name.to_owned(), count)).into(),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),
+    }
+}
+
+fn accepted(reason: &str) -> AcceptedBaseline {
+    let cost = |kernel: &str, gib: u64| Cost {
+        kernel: kernel.to_owned(),
+        seen: "2026-01-02T03:04:05Z".to_owned(),
+        reservation_bytes: gib << 30,
+        excess_bytes: 0,
+        max_struct_page_size_bytes: None,
+    };
+    AcceptedBaseline {
+        detail: format!("that it costs more ({reason})"),
+        before: cost("6.0", 16),
+        after: cost("6.1", 32),
     }
 }

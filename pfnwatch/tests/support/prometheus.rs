@@ -33,10 +33,10 @@ pub(crate) fn check(promtool: &Path, metrics: &str) -> String {
     if output.status.success() { said } else { format!("{} {said}", output.status) }
 }
 
-/// A Prometheus that scrapes one address every second, until it is dropped.
+/// A Prometheus that scrapes one address every second, with the recording rules that ship, until it is dropped.
 pub(crate) struct Running {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     _folder: TempDir,
 }
 
@@ -45,7 +45,10 @@ impl Running {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
         let job = format!("{{job_name: pfnwatch, static_configs: [{{targets: ['{target}']}}]}}");
-        fs::write(&config, format!("{{global: {{scrape_interval: 1s}}, scrape_configs: [{job}]}}\n")).unwrap();
+        let every = "{scrape_interval: 1s, evaluation_interval: 1s}";
+        let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/dist/prometheus/recording.rules.yml");
+        let text = format!("{{global: {every}, rule_files: ['{rules}'], scrape_configs: [{job}]}}\n");
+        fs::write(&config, text).unwrap();
         // Free a moment ago, and hardly taken since.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let child = Command::new(prometheus)

@@ -11,32 +11,32 @@ use guest::{infoblock, regions, sysfs};
 use crate::seen::MIB;
 
 /// Both kinds of namespaces with a memmap.
-pub(super) const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];
+pub(crate) const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];
 
 /// The smallest usual namespace that a strict policy finds oversize at align 2M: 10 MiB reserved in place of 6.
-pub(super) fn wanted(region: &str, mode: Mode, map: Map) -> Wanted {
+pub(crate) fn wanted(region: &str, mode: Mode, map: Map) -> Wanted {
     Wanted { region: region.to_owned(), size_bytes: 512 * MIB, mode, map, align_bytes: 2 * MIB }
 }
 
 /// The smallest of all, at align 4K: 8 MiB in place of 4, which is also more than the 2 MiB that the kernel rounds to.
-pub(super) fn small(region: &str, mode: Mode) -> Wanted {
+pub(crate) fn small(region: &str, mode: Mode) -> Wanted {
     Wanted { region: region.to_owned(), size_bytes: 384 * MIB, mode, map: Map::Dev, align_bytes: 4096 }
 }
 
 /// Claims a namespace that is there once more, through the region's seed, with a new block uuid.
-pub(super) fn again(wanted: &Wanted, namespace: &str) -> Result<Prepared> {
+pub(crate) fn again(wanted: &Wanted, namespace: &str) -> Result<Prepared> {
     creation::claim(wanted, namespace, &creation::new_uuid()?)
 }
 
 /// A namespace whose first MiB is zero, whatever was there before, with its claimer set up and not bound.
-pub(super) fn prepare_blank(wanted: &Wanted) -> Result<Prepared> {
+pub(crate) fn prepare_blank(wanted: &Wanted) -> Result<Prepared> {
     let namespace = creation::set_aside(wanted)?;
     infoblock::raw(&namespace, blank)?;
     again(wanted, &namespace)
 }
 
 /// Holds the first MiB of a namespace against zeros. The namespace is left disabled.
-pub(super) fn nothing_is_written(namespace: &str) -> Result<()> {
+pub(crate) fn nothing_is_written(namespace: &str) -> Result<()> {
     infoblock::raw(namespace, |pmem| {
         let mut start = vec![0xff; 1 << 20];
         pmem.read_exact_at(&mut start, 0).context("cannot read the namespace")?;
@@ -47,12 +47,12 @@ pub(super) fn nothing_is_written(namespace: &str) -> Result<()> {
 }
 
 /// Makes the first MiB of a raw namespace zero: there is no info block any more.
-pub(super) fn blank(pmem: &File) -> Result<()> {
+pub(crate) fn blank(pmem: &File) -> Result<()> {
     pmem.write_all_at(&vec![0; 1 << 20], 0).and_then(|()| pmem.sync_all()).context("cannot write the namespace")
 }
 
 /// What the kernel has warned of since, but for what belongs to a denial or to any namespace under emulation.
-pub(super) fn no_other_warning(since: Mark) -> Result<()> {
+pub(crate) fn no_other_warning(since: Mark) -> Result<()> {
     const KNOWN: [&str; 2] = ["driver_sysfs_add", "unable to guarantee persistence of writes"];
     let warnings = since.since()?.into_iter().filter(|message| message.level <= 4);
     let others: Vec<_> = warnings.filter(|message| !KNOWN.iter().any(|known| message.text.contains(known))).collect();
@@ -61,11 +61,11 @@ pub(super) fn no_other_warning(since: Mark) -> Result<()> {
 }
 
 /// How much of a region is free for namespaces, in bytes.
-pub(super) fn room(region: &str) -> Result<u64> {
+pub(crate) fn room(region: &str) -> Result<u64> {
     sysfs::number(region, "available_size")
 }
 
 /// How many namespaces a region has.
-pub(super) fn count(region: &str) -> Result<usize> {
+pub(crate) fn count(region: &str) -> Result<usize> {
     regions::namespaces(region).map(|list| list.len())
 }

@@ -1,7 +1,7 @@
 //! Runs the tests one by one, each in a process of its own, so that an abort or a hang stays its own.
 
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,12 +13,13 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::Port;
+use crate::debian;
 use crate::dmesg::Mark;
-use crate::orders::Orders;
+use crate::orders::{Orders, Purpose};
 use crate::report::Report;
 use crate::scope;
 
-/// The compiled tests.
+/// The compiled tests, in a guest of their own.
 const TESTS: &str = "/bin/e2e";
 /// Where a test's output goes: a file, for a pipe would stay open with a process that it left behind.
 const OUTPUT: &str = "/run/e2e.out";
@@ -28,9 +29,51 @@ const JOURNAL: &str = "/var/lib/pfnwatch";
 const KERNEL_LINES: usize = 40;
 const POLL: Duration = Duration::from_millis(10);
 
+/// What the tests run in.
+enum Place {
+    /// A guest with nothing in it but what a test has started.
+    Bare,
+    /// A Debian, whose own processes and files stay.
+    Debian,
+}
+
+impl Place {
+    fn of(orders: &Orders) -> Self {
+        match orders.purpose {
+            Purpose::TestsUnderSystemd => Self::Debian,
+            Purpose::Tests | Purpose::Demo | Purpose::BenchGuard | Purpose::BenchAgent => Self::Bare,
+        }
+    }
+
+    fn tests(&self) -> &'static str {
+        match self {
+            Self::Bare => TESTS,
+            Self::Debian => debian::TESTS,
+        }
+    }
+
+    /// What an agent of the test before remembers of other namespaces is no concern of the next.
+    fn forget(&self) {
+        if matches!(self, Self::Bare) {
+            let _ = fs::remove_dir_all(JOURNAL);
+        }
+    }
+
+    /// Whom a test may have left running.
+    fn left_over(&self, test: Pid) -> Pid {
+        match self {
+            // To PID 1, -1 means everyone else.
+            Self::Bare => Pid::from_raw(-1),
+            // Those of the test's process group.
+            Self::Debian => Pid::from_raw(-test.as_raw()),
+        }
+    }
+}
+
 /// Runs the tests that the orders want and reports each.
 pub(super) fn run(orders: &Orders, port: &mut Port) -> Result<()> {
-    let listed = list()?;
+    let place = Place::of(orders);
+    let listed = list(&place)?;
     let mine = |test: &&String| orders.wants(test) && scope::of(test).scenario == orders.scenario;
     let wanted: Vec<String> = listed.iter().filter(mine).cloned().collect();
     let (here, elsewhere): (Vec<_>, Vec<_>) =
@@ -43,29 +86,32 @@ pub(super) fn run(orders: &Orders, port: &mut Port) -> Result<()> {
     }
     let (mut passed, mut failed) = (0, 0);
     for name in here {
-        match run_one(&name, Duration::from_secs(orders.test_limit_s), port)? {
+        match run_one(&place, &name, Duration::from_secs(orders.test_limit_s), port)? {
             true => passed += 1,
             false => failed += 1,
         }
     }
+    // The host may end the guest from now on: what it has written is on its disk, where it has one.
+    nix::unistd::sync();
     port.send(&Report::Verdict { passed, failed });
     Ok(())
 }
 
 /// The names of all tests.
-fn list() -> Result<Vec<String>> {
-    let output = Command::new(TESTS).args(["--list", "--format", "terse"]).output();
-    let output = output.with_context(|| format!("cannot run {TESTS}"))?;
-    ensure!(output.status.success(), "{TESTS} --list: {}", output.status);
+fn list(place: &Place) -> Result<Vec<String>> {
+    let tests = place.tests();
+    let output = Command::new(tests).args(["--list", "--format", "terse"]).output();
+    let output = output.with_context(|| format!("cannot run {tests}"))?;
+    ensure!(output.status.success(), "{tests} --list: {}", output.status);
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
 /// Runs one test and reports it; true where it passed.
-fn run_one(name: &str, limit: Duration, port: &mut Port) -> Result<bool> {
+fn run_one(place: &Place, name: &str, limit: Duration, port: &mut Port) -> Result<bool> {
     port.send(&Report::Started { name: name.to_owned() });
     let (start, log) = (Instant::now(), Mark::now().ok());
-    let outcome = execute(name, limit)?;
+    let outcome = execute(place, name, limit)?;
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     // A file with bytes that are no UTF-8 is shown all the same.
     let output = String::from_utf8_lossy(&fs::read(OUTPUT).unwrap_or_default()).into_owned();
@@ -86,19 +132,19 @@ fn run_one(name: &str, limit: Duration, port: &mut Port) -> Result<bool> {
 }
 
 /// Runs one test to its end, or to its limit: None. Whatever it left running is ended.
-fn execute(name: &str, limit: Duration) -> Result<Option<ExitStatus>> {
-    // What an agent of the test before remembers of other namespaces is no concern of this one.
-    let _ = fs::remove_dir_all(JOURNAL);
+fn execute(place: &Place, name: &str, limit: Duration) -> Result<Option<ExitStatus>> {
+    place.forget();
     let output = File::create(OUTPUT).with_context(|| format!("cannot create {OUTPUT}"))?;
-    let child = Command::new(TESTS)
+    let child = Command::new(place.tests())
         .args(["--exact", name, "--nocapture", "--test-threads", "1"])
         .env("PATH", "/bin:/sbin")
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stderr(output.try_clone().context("cannot share the output file")?)
         .stdout(output)
+        .process_group(0)
         .spawn()
-        .with_context(|| format!("cannot run {TESTS}"))?;
+        .with_context(|| format!("cannot run {}", place.tests()))?;
     let test = Pid::from_raw(i32::try_from(child.id()).context("a pid out of range")?);
     let end = Instant::now() + limit;
     let mut status = None;
@@ -109,7 +155,7 @@ fn execute(name: &str, limit: Duration) -> Result<Option<ExitStatus>> {
             Reaped::NoneYet | Reaped::NoChild => sleep(POLL),
         }
     }
-    end_everything();
+    end_everything(place.left_over(test));
     Ok(status)
 }
 
@@ -129,13 +175,12 @@ fn reap_one() -> Reaped {
     }
 }
 
-/// Ends every process but this one. What does not die within two seconds hangs in the kernel: the kernel's own
+/// Ends every process of these. What does not die within two seconds hangs in the kernel: the kernel's own
 /// detectors and the host's limit are for that.
-fn end_everything() {
+fn end_everything(left_over: Pid) {
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {
-        // To PID 1, -1 means everyone else.
-        let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+        let _ = kill(left_over, Signal::SIGKILL);
         match reap_one() {
             Reaped::NoChild => return,
             Reaped::One(..) => (),

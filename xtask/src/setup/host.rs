@@ -10,7 +10,7 @@ mod apt;
 pub(super) use apt::install;
 
 /// What is needed (a program, or the path of a file) and the package that has it.
-const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 14] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
@@ -18,6 +18,8 @@ const NEEDED: [(&str, &str); 13] = [
     ("kmod", "kmod"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
+    // For the disk of a guest that is a whole Debian.
+    ("mke2fs", "e2fsprogs"),
     // For the kernel modules that are rebuilt: lz4 is what Debian's 6.1 images are packed with.
     ("lz4", "lz4"),
     ("gcc", "gcc"),
@@ -50,7 +52,7 @@ fn missing(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
 }
 
 /// Whether the host has this file, or a program of this name (also one for root, whose folder a user's PATH may lack).
-pub(super) fn has(what: &str) -> bool {
+pub(crate) fn has(what: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     Path::new(what).is_absolute() && Path::new(what).exists() || folders.into_iter().any(|dir| dir.join(what).is_file())

@@ -109,6 +109,11 @@ impl Done {
     }
 }
 
+/// A stage's reason that names each failed test.
+pub(super) fn failures<S: AsRef<str>>(failed: usize, tests: &[S]) -> String {
+    tests.iter().fold(format!("{failed} tests failed"), |text, test| text + "\n" + test.as_ref())
+}
+
 /// Runs the stages in turn; one whose needs are not met is not run, and none gets more time than is left of the total.
 pub(super) fn run_all(stages: Vec<Stage>, total: Duration) -> Vec<Row> {
     let start = Instant::now();

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use super::stage::{Outcome, Row};
 
+/// Lines of a reason: who reads only a run's end is to learn from it which tests failed, and of what.
+const REASON_LINES: usize = 70;
+/// Of such a line.
+const REASON_CHARS: usize = 600;
+
 /// A line a stage: its name, outcome, tests, time and limit, and under it the reason where it did not pass.
 pub(super) fn render(rows: &[Row], total: Duration) -> String {
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default().max("stage".len());
@@ -27,7 +32,9 @@ pub(super) fn render(rows: &[Row], total: Duration) -> String {
         );
         text.push_str(&line);
         if let Some(why) = why {
-            text.push_str(&format!("    {}\n", why.lines().next().unwrap_or_default()));
+            for line in why.lines().take(REASON_LINES) {
+                text.push_str(&format!("    {}\n", line.chars().take(REASON_CHARS).collect::<String>()));
+            }
         }
     }
     let took: Duration = rows.iter().map(|row| row.took).sum();
@@ -50,14 +57,14 @@ mod tests {
             limit: Duration::from_secs(60),
         };
         let text = render(
-            &[row("one", Outcome::Passed), row("another", Outcome::Failed("why\nand more".into()))],
+            &[row("one", Outcome::Passed), row("another", Outcome::Failed("why\nand which".into()))],
             Duration::from_secs(100),
         );
         assert_eq!(
             text,
             "stage    outcome   passed  failed      time    limit\n\
              one      ok             3       1     1.2 s     60 s\n\
-             another  FAILED         3       1     1.2 s     60 s\n    why\n2 s of at most 100 s in all\n"
+             another  FAILED         3       1     1.2 s     60 s\n    why\n    and which\n2 s of at most 100 s in all\n"
         );
     }
 }

@@ -4,31 +4,26 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::stage::{Counts, Done, Outcome};
+use super::stage::{Counts, Done, Outcome, failures};
 use crate::toolchain;
 
 /// The stage ends it earlier.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// Runs them all, also after a failure. The end-to-end tests need a guest and are not among them.
+/// Runs them all, also after a failure. The end-to-end tests are left out by their package: they need a guest.
 pub(super) fn run() -> Done {
-    let library = "test --no-fail-fast --workspace --exclude pfnwatch-ebpf --exclude pfnwatch-e2e";
-    let guest = "test --no-fail-fast --package pfnwatch-e2e --lib --bins";
-    let (mut all, mut failure) = (String::new(), Ok(()));
-    for arguments in [library, guest] {
-        let (outcome, said) = toolchain::cargo_task(arguments.split(' ')).limit(LIMIT).tee();
-        all.push_str(&said);
-        failure = failure.and(outcome);
-    }
-    counted(failure, &all)
+    let (outcome, said) = toolchain::workspace_task("test", &["--no-fail-fast"]).limit(LIMIT).tee();
+    counted(outcome, &said)
 }
 
 /// What libtest said, as a stage's end.
 pub(super) fn counted(outcome: Result<()>, said: &str) -> Done {
     let counts = said.lines().filter_map(result).fold(Counts::default(), |sum, counts| sum + counts);
+    let failed: Vec<_> = said.lines().filter_map(failed_test).collect();
     match outcome.err() {
+        Some(error) if failed.is_empty() => Done::failed(counts, format!("{error:#}")),
+        _ if counts.failed > 0 => Done::failed(counts, failures(counts.failed, &failed)),
         Some(error) => Done::failed(counts, format!("{error:#}")),
-        None if counts.failed > 0 => Done::failed(counts, format!("{} tests failed", counts.failed)),
         None if counts.passed == 0 => Done::failed(counts, "no test was run".to_owned()),
         None => Done { counts, outcome: Outcome::Passed },
     }
@@ -44,9 +39,23 @@ fn result(line: &str) -> Option<Counts> {
     Some(Counts { passed: number(" passed")?, failed: number(" failed")? })
 }
 
+/// libtest's `test policy::reads ... FAILED`.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failed_tests_are_named() {
+        let said =
+            "test one ... ok\ntest two::three ... FAILED\n\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0";
+        let done = counted(Err(anyhow::anyhow!("cargo ended with 101")), said);
+        assert_eq!(done.counts, Counts { passed: 1, failed: 1 });
+        assert_eq!(done.outcome, Outcome::Failed("1 tests failed\ntwo::three".into()));
+    }
 
     #[test]
     fn result_lines() {

@@ -1,6 +1,6 @@
 //! The VM tests as one stage: guests of several kernel lines run side by side.
 
-use super::stage::{Counts, Done, Outcome, Stage};
+use super::stage::{Counts, Done, Outcome, Stage, failures};
 use crate::vm;
 
 const LIMIT_S: u64 = 2400;
@@ -17,9 +17,9 @@ fn run() -> Done {
 }
 
 fn done(tally: &vm::Tally) -> Done {
-    let counts = Counts { passed: tally.passed, failed: tally.failed };
+    let counts = Counts { passed: tally.passed, failed: tally.failures.len() };
     match tally.not_run.as_slice() {
-        _ if counts.failed > 0 => Done::failed(counts, format!("{} tests failed", counts.failed)),
+        _ if counts.failed > 0 => Done::failed(counts, failures(counts.failed, &tally.failures)),
         [] if counts.passed == 0 => Done::failed(counts, "no test was run".to_owned()),
         [] => Done { counts, outcome: Outcome::Passed },
         reasons => Done { counts, outcome: Outcome::NotRun(reasons.join("; ")) },
@@ -31,7 +31,8 @@ mod tests {
     use super::*;
 
     fn outcome(passed: usize, failed: usize, not_run: &[&str]) -> Outcome {
-        done(&vm::Tally { passed, failed, not_run: not_run.iter().map(|why| (*why).to_owned()).collect() }).outcome
+        let failures = (0..failed).map(|number| format!("test {number}")).collect();
+        done(&vm::Tally { passed, failures, not_run: not_run.iter().map(|why| (*why).to_owned()).collect() }).outcome
     }
 
     #[test]

@@ -14,17 +14,20 @@ use guest::orders::{Orders, Purpose};
 use guest::report::Report;
 use guest::scope;
 
+use super::debian::Installation;
 use super::initramfs::Base;
 use super::kernel::Kernel;
 use super::qemu::Qemu;
-use super::scenario::{self, On, Scenario};
+use super::scenario::{self, On, Scenario, Userland};
 use super::variant::Variants;
-use super::{Tally, backends, home, session};
+use super::{Tally, backends, disk, home, qemu, session};
 
 /// How long one guest may run in all.
-const GUEST_LIMIT: Duration = Duration::from_secs(20 * 60);
+const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How long one test may take.
 const TEST_LIMIT_S: u64 = 180;
+/// The same where whole packages are installed and removed in it.
+const PACKAGE_TEST_LIMIT_S: u64 = 360;
 /// What a guest takes of memory: its own, and its NVDIMMs as far as they are written.
 const GUEST_BYTES: u64 = 4 << 30;
 /// More have never been tried.
@@ -50,6 +53,8 @@ pub(super) struct Line {
     pub(super) kernel: Kernel,
     /// The same with other builds of libnvdimm, where tests ask for it.
     pub(super) variants: Option<Variants>,
+    /// A Debian to boot with it, where tests ask for one.
+    pub(super) debian: Option<Installation>,
 }
 
 /// Guests that are to run one after the other: each but the first goes on with what the one before it has left.
@@ -60,6 +65,7 @@ struct Machine<'a> {
     kernel: &'a Kernel,
     /// What takes the place of the kernel's own module.
     libnvdimm: Option<PathBuf>,
+    debian: Option<&'a Installation>,
     scenario: &'static Scenario,
 }
 
@@ -78,13 +84,17 @@ impl Line {
         chains
     }
 
-    /// None where its libnvdimm could not be built: that was told.
+    /// None where its libnvdimm could not be built, or its Debian made: that was told.
     fn machine(&self, scenario: &'static Scenario) -> Option<Machine<'_>> {
+        let debian = match scenario.userland {
+            Userland::Bare => None,
+            Userland::Debian => Some(self.debian.as_ref()?),
+        };
         match scenario.kernel {
-            On::Debian => Some(Machine { kernel: &self.kernel, libnvdimm: None, scenario }),
+            On::Debian => Some(Machine { kernel: &self.kernel, libnvdimm: None, debian, scenario }),
             On::Rebuilt(_, variant) => {
                 let variants = self.variants.as_ref()?;
-                Some(Machine { kernel: &variants.kernel, libnvdimm: Some(variants.module(variant)), scenario })
+                Some(Machine { kernel: &variants.kernel, libnvdimm: Some(variants.module(variant)), debian, scenario })
             }
         }
     }
@@ -157,12 +167,16 @@ impl Run {
     }
 
     fn orders(&self, line: &str, machine: &Scenario) -> Orders {
+        let (purpose, test_limit_s) = match machine.userland {
+            Userland::Bare => (Purpose::Tests, TEST_LIMIT_S),
+            Userland::Debian => (Purpose::TestsUnderSystemd, PACKAGE_TEST_LIMIT_S),
+        };
         Orders {
             line: line.to_owned(),
             scenario: machine.name.to_owned(),
             filters: self.filter.clone(),
-            test_limit_s: TEST_LIMIT_S,
-            purpose: Purpose::Tests,
+            test_limit_s,
+            purpose,
         }
     }
 
@@ -173,42 +187,55 @@ impl Run {
         let home = home(&kernel.line, scenario.name)?;
         let initramfs = home.join("initramfs.cpio");
         let orders = self.orders(&kernel.line, scenario);
-        self.base.write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
+        let root = machine.debian.map(|debian| debian.disk(&kernel.line, scenario)).transpose()?;
+        let packages = machine.debian.map(|debian| debian.packages.clone()).unwrap_or_default();
+        self.base.and(packages).write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
         let backends = backends(&kernel.line, scenario)?;
-        let command = qemu.command(&kernel.image, &initramfs, scenario, &backends);
-        let outcome = session::run(command, GUEST_LIMIT, |report| show(&label, report))?;
+        let disk = disk(&kernel.line, scenario)?;
+        let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends, disk.as_deref());
+        command.args(root.iter().flat_map(|root| qemu::root_arguments(root)));
+        let outcome = session::run(command, GUEST_LIMIT, |report| {
+            if let Some(line) = line(&label, report) {
+                println!("{line}");
+                if matches!(report, Report::Failed { .. }) {
+                    tally.failures.push(line);
+                }
+            }
+        })?;
         if let Some(why) = &outcome.broken {
-            println!("{label:>5}  FAILED  the guest: {why}");
+            let failure = format!("{label:>5}  FAILED  the guest: {why}");
+            println!("{failure}");
+            tally.failures.push(failure);
         }
         let seconds = start.elapsed().as_secs();
         println!("{label:>5}  ended   {} passed, {} failed, in {seconds} s", outcome.passed, outcome.failed);
         tally.passed += outcome.passed;
-        tally.failed += outcome.failed;
         // What a test wrote there takes room, and serves nobody but a scenario that goes on with it.
         let kept = scenario::ALL.iter().any(|other| other.continues == Some(scenario.name) && self.wants(other));
-        for file in backends.iter().filter(|_| !kept).chain([&initramfs]) {
+        for file in backends.iter().chain(&disk).chain(&root).filter(|_| !kept).chain([&initramfs]) {
             let _ = fs::remove_file(file);
         }
         Ok(())
     }
 }
 
-fn show(guest: &str, report: &Report) {
+/// What a report is for people; none for most of them.
+fn line(guest: &str, report: &Report) -> Option<String> {
     let seconds = |ms: &u64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
     match report {
-        Report::Passed { name, duration_ms } => println!("{guest:>5}  ok      {name}  {}", seconds(duration_ms)),
+        Report::Passed { name, duration_ms } => Some(format!("{guest:>5}  ok      {name}  {}", seconds(duration_ms))),
         Report::Failed { name, duration_ms, why } => {
-            println!("{guest:>5}  FAILED  {name}  {}: {why}", seconds(duration_ms));
+            Some(format!("{guest:>5}  FAILED  {name}  {}: {why}", seconds(duration_ms)))
         }
-        Report::Output { line } => println!("{guest:>5}  |  {line}"),
-        Report::Elsewhere { name, lines } => println!("{guest:>5}  -       {name}  counts on {lines}"),
+        Report::Output { line } => Some(format!("{guest:>5}  |  {line}")),
+        Report::Elsewhere { name, lines } => Some(format!("{guest:>5}  -       {name}  counts on {lines}")),
         Report::Ready { .. }
         | Report::Started { .. }
         | Report::Broken { .. }
         | Report::Totals { .. }
         | Report::Measured(_)
         | Report::Agent(_)
-        | Report::Verdict { .. } => (),
+        | Report::Verdict { .. } => None,
     }
 }
 

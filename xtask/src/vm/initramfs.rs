@@ -26,7 +26,7 @@ const TOOLS: [(&str, Option<&str>); 8] = [
 ];
 
 /// Links to kmod. The kernel itself calls /sbin/modprobe.
-const KMOD_LINKS: [&str; 4] = ["sbin/modprobe", "bin/insmod", "bin/rmmod", "bin/lsmod"];
+const KMOD_LINKS: [&str; 4] = ["sbin/modprobe", "bin/insmod", "sbin/rmmod", "bin/lsmod"];
 
 /// What a path of the guest holds.
 enum Content {
@@ -56,6 +56,11 @@ impl Base {
         let libraries = programs::libraries(files.iter().map(|(_, file)| file.as_path()))?;
         files.extend(libraries.into_iter().map(|file| (in_guest(&file), file)));
         Ok(Self(files))
+    }
+
+    /// The same with these besides, for one guest.
+    pub(super) fn and(&self, files: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
+        Self(self.0.iter().cloned().chain(files).collect())
     }
 
     /// Adds a file of the host's.

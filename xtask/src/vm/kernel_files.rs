@@ -89,8 +89,9 @@ fn check(
             println!("{:>5}  ok      {PREFIX}::{name}  {seconds}", kernel.line);
         }
         Err(error) => {
-            tally.failed += 1;
-            println!("{:>5}  FAILED  {PREFIX}::{name}  {seconds}: {error:#}", kernel.line);
+            let failure = format!("{:>5}  FAILED  {PREFIX}::{name}  {seconds}: {error:#}", kernel.line);
+            println!("{failure}");
+            tally.failures.push(failure);
         }
     }
 }

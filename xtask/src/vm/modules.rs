@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::process::Task;
 
 /// The nvdimm stack. Where a kernel builds one of these in, or does not have it yet, there is no file, and no need.
-const WANTED: [&str; 16] = [
+const WANTED: [&str; 18] = [
     "libnvdimm",
     "nfit",
     "nd_btt",
@@ -21,10 +21,12 @@ const WANTED: [&str; 16] = [
     "fsdev_dax",
     "kmem",
     "dax_hmem",
-    // For file systems on pmem, and network devices, in later scenarios.
+    // For file systems on pmem or on a disk, and network devices.
     "ext4",
     "xfs",
     "loop",
+    "virtio_pci",
+    "virtio_blk",
     "dummy",
     // Takes any range of physical memory for itself: how a test makes a driver fail after the block is written.
     "ramoops",

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::paths;
 use crate::process::Task;
+use crate::{paths, toolchain};
+
+/// From nothing, beside the agent's build.
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// The project's own programs for the guest, as this run built them.
 pub(super) struct Built {
@@ -22,8 +26,8 @@ pub(super) struct Built {
 /// Builds PID 1 and the tests, and finds the agent that `cargo xtask build` left.
 pub(super) fn build() -> Result<Built> {
     let arguments = ["build", "-p", "pfnwatch-e2e", "--bin", "guest-init", "--test", "e2e", "--profile", "guest"];
-    let task = Task::new("cargo", arguments.iter().chain(&["--message-format", "json-render-diagnostics"]));
-    let messages = task.dir(&paths::root()).read().context("cannot build the e2e tests")?;
+    let task = toolchain::cargo_task(arguments.into_iter().chain(["--message-format", "json-render-diagnostics"]));
+    let messages = task.limit(LIMIT).read().context("cannot build the e2e tests")?;
     let agent = paths::target().join("release/pfnwatch");
     Ok(Built {
         init: executable(&messages, "guest-init")?,

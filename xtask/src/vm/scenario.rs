@@ -18,8 +18,10 @@ pub(super) struct Scenario {
     pub(super) name: &'static str,
     /// What of the kernel is not Debian's own build.
     pub(super) kernel: On,
-    /// The scenario whose NVDIMMs are taken over with what is on them; it has to be run before, with the same NVDIMMs.
+    /// The scenario whose NVDIMMs and disk are taken over with what is on them; it has to be run before, with the same.
     pub(super) continues: Option<&'static str>,
+    /// What runs in user space.
+    pub(super) userland: Userland,
     /// Further words of the kernel's command line.
     pub(super) arguments: &'static str,
     /// DRAM.
@@ -28,6 +30,8 @@ pub(super) struct Scenario {
     pub(super) legacy_pmem_bytes: u64,
     /// The NVDIMMs, with labels, in the order of their addresses.
     pub(super) nvdimms: &'static [Nvdimm],
+    /// Whether there is a disk beside them (`disk`).
+    pub(super) has_disk: bool,
 }
 
 /// The kernels that a scenario is for.
@@ -39,7 +43,22 @@ pub(super) enum On {
     Rebuilt(&'static str, Variant),
 }
 
+/// What runs in a guest beside the tests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Userland {
+    /// Nothing: the tests' own PID 1 and a few programs of the host, in memory.
+    Bare,
+    /// A small Debian under systemd, on a disk that stays for the scenario which continues this one.
+    Debian,
+}
+
 impl Scenario {
+    /// The name of the one that began what this one continues, if need be its own.
+    pub(super) fn first(&self) -> &'static str {
+        let before = self.continues.and_then(|name| ALL.iter().find(|other| other.name == name));
+        before.map_or(self.name, Self::first)
+    }
+
     /// Whether it is for this kernel line.
     pub(super) fn is_for(&self, line: &str) -> bool {
         match self.kernel {
@@ -66,6 +85,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: scope::USUAL,
         kernel: On::Debian,
         continues: None,
+        userland: Userland::Bare,
         arguments: "",
         // Below 2.75 GiB, q35 keeps all of it below 4 GiB, and the NVDIMMs start at 4 GiB.
         memory_bytes: 2560 * MIB,
@@ -75,19 +95,29 @@ pub(super) const ALL: &[Scenario] = &[
             // An odd multiple of 2 MiB: start mod align is 2 MiB for 1G, and shows in dataoff.
             Nvdimm { region_bytes: 6 * GIB, address: Some(9 * GIB + 2 * MIB) },
         ],
+        has_disk: false,
     },
-    Scenario { name: scope::MAX128, kernel: On::Rebuilt(REBUILT, Variant::Max128), ..LARGE },
-    Scenario {
-        name: scope::CARRIED,
-        kernel: On::Rebuilt(REBUILT, Variant::Stock),
-        continues: Some(scope::MAX128),
-        ..LARGE
-    },
-    // The kernel takes the last of its lists.
+    // Three boots of one host: a sound kernel, one with the regression, the sound one again. The kernel takes the last of its
+    // lists of security modules.
     Scenario {
         name: scope::NO_BPF,
         kernel: On::Rebuilt(REBUILT, Variant::Stock),
         arguments: "lsm=landlock,lockdown,yama,integrity,apparmor",
+        has_disk: true,
+        ..LARGE
+    },
+    Scenario {
+        name: scope::MAX128,
+        kernel: On::Rebuilt(REBUILT, Variant::Max128),
+        continues: Some(scope::NO_BPF),
+        has_disk: true,
+        ..LARGE
+    },
+    Scenario {
+        name: scope::CARRIED,
+        kernel: On::Rebuilt(REBUILT, Variant::Stock),
+        continues: Some(scope::MAX128),
+        has_disk: true,
         ..LARGE
     },
     Scenario { name: scope::MAX32, kernel: On::Rebuilt(REBUILT, Variant::Max32), ..LARGE },
@@ -97,13 +127,26 @@ pub(super) const ALL: &[Scenario] = &[
         arguments: "libnvdimm.page_struct_override=1",
         ..LARGE
     },
+    Scenario { name: scope::DEBIAN, ..INSTALLED },
+    Scenario { name: scope::DEBIAN_AGAIN, continues: Some(scope::DEBIAN), ..INSTALLED },
 ];
+
+/// A host as people have it: a Debian, whose kernel has the regression.
+const INSTALLED: Scenario = Scenario {
+    kernel: On::Rebuilt(REBUILT, Variant::Max128),
+    userland: Userland::Debian,
+    arguments: "systemd.unit=multi-user.target systemd.show_status=error",
+    legacy_pmem_bytes: 0,
+    nvdimms: &[Nvdimm { region_bytes: 18 * GIB, address: None }],
+    ..LARGE
+};
 
 /// The usual machine with room for a namespace of 16 GiB in its first NVDIMM.
 const LARGE: Scenario = Scenario {
     name: "",
     kernel: On::Debian,
     continues: None,
+    userland: Userland::Bare,
     arguments: "",
     memory_bytes: 2560 * MIB,
     legacy_pmem_bytes: 512 * MIB,
@@ -111,6 +154,7 @@ const LARGE: Scenario = Scenario {
         Nvdimm { region_bytes: 17 * GIB, address: None },
         Nvdimm { region_bytes: 6 * GIB, address: Some(22 * GIB + 2 * MIB) },
     ],
+    has_disk: false,
 };
 
 /// The demo's machine.

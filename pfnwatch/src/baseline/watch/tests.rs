@@ -28,6 +28,8 @@ fn boot(number: u64, max: Option<u64>) -> BootRow {
         evidence: Vec::new(),
         first_seen: seen,
         last_seen: seen,
+        set_aside: false,
+        accepted: None,
     }
 }
 
@@ -103,4 +105,89 @@ fn a_namespace_that_costs_more_than_under_the_agent_before() {
 /// What begins must end once nothing is there.
 fn watch_ends(told: &[Body]) -> usize {
     told.iter().filter(|body| matches!(body, Body::CapacityRegression(_))).count()
+}
+
+#[test]
+fn a_kernel_that_still_runs_is_seen_every_hour_and_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = journal(&folder);
+    let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+    let at = |minutes: u64| UNIX_EPOCH + Duration::from_secs(1_000_000 + 60 * minutes);
+    watch.still(&mut journal, at(0), true);
+    assert_eq!(journal.boots().unwrap(), [], "nothing is known of it yet");
+    watch.kernel(&mut journal, boot(1, Some(64)));
+    for (minutes, ends, seen) in [(59, false, 0), (60, false, 60), (119, false, 60), (119, true, 119), (10, false, 10)]
+    {
+        watch.still(&mut journal, at(minutes), ends);
+        let known = &journal.boots().unwrap()[0];
+        assert_eq!((known.last_seen, known.first_seen), (at(seen), at(0)), "{minutes}");
+    }
+}
+
+fn acceptance() -> Acceptance {
+    Acceptance { by: "root".into(), reason: "ticket 7".into(), time: "2026-01-01T00:00:00Z".into() }
+}
+
+#[test]
+fn a_host_that_was_accepted_stays_so_until_it_costs_even_more_or_less() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = |number, max| {
+        let mut journal = journal(&folder);
+        let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+        let told = watch.kernel(&mut journal, boot(number, max));
+        (journal, watch, told)
+    };
+    let accepted = |number, max| {
+        let (mut journal, mut watch, _) = agent(number, max);
+        let regression = watch.accept(&mut journal, &Whose::Host, acceptance());
+        assert_eq!(watch.standing(), []);
+        regression.map(|it| it.lost_bytes())
+    };
+    assert_eq!(accepted(1, Some(64)), Err(NotAccepted::Nothing("the host".into())));
+    assert_eq!(accepted(2, Some(128)), Ok(16 * GIB));
+    // By the next agent, in the same boot and in others.
+    for (number, max) in [(2, Some(128)), (3, Some(128)), (4, None), (5, Some(128))] {
+        let (_, watch, told) = agent(number, max);
+        assert_eq!((told, watch.standing()), (None, vec![]), "boot {number}");
+    }
+    let (_, _, told) = agent(6, Some(256));
+    assert_eq!(began(told).regression.before.max_struct_page_size_bytes, Some(128), "what was accepted");
+    // A kernel that costs less was booted since.
+    assert!(agent(7, Some(64)).2.is_some());
+    assert_eq!(began(agent(8, Some(128)).2).regression.before.kernel, "6.7");
+}
+
+#[test]
+fn what_the_agent_does_not_see_or_cannot_write_down_is_not_accepted() {
+    let mut journal = Journal::off();
+    let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+    for (number, max) in [(1, Some(64)), (2, Some(128)), (3, None)] {
+        watch.kernel(&mut journal, boot(number, max));
+    }
+    assert_eq!(watch.accept(&mut journal, &Whose::Host, acceptance()), Err(NotAccepted::Unknown));
+    watch.kernel(&mut journal, boot(3, Some(128)));
+    assert_eq!(watch.accept(&mut journal, &Whose::Host, acceptance()), Err(NotAccepted::NotWritten));
+    assert_eq!(watch.standing().len(), 1, "it stands as it did");
+}
+
+#[test]
+fn a_namespace_that_was_accepted_stays_so_over_agents() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = |struct_page, accept: Option<&str>| {
+        let mut journal = journal(&folder);
+        let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+        let told = watch.survey(&mut journal, &surveyed(Some(Pmem { struct_page, ..Pmem::default() })));
+        let whose = accept.map(|which| Whose::Namespace(which.into()));
+        let accepted = whose.map(|whose| watch.accept(&mut journal, &whose, acceptance()));
+        (told.len(), accepted.transpose(), watch.standing().len())
+    };
+    assert_eq!(agent(64, None), (0, Ok(None), 0));
+    let refused = Err(NotAccepted::Nothing("namespace7.0".into()));
+    assert_eq!(agent(128, Some("namespace7.0")), (1, refused, 1));
+    let (_, accepted, standing) = agent(128, Some("0x100000000"));
+    assert_eq!((accepted.unwrap().map(|it| it.lost_bytes()), standing), (Some(256 << 20), 0));
+    assert_eq!(agent(128, None), (0, Ok(None), 0));
+    assert_eq!(journal(&folder).costs().unwrap()[0].accepted, Some(acceptance()));
+    assert_eq!(agent(64, None), (0, Ok(None), 0));
+    assert_eq!(agent(128, None), (1, Ok(None), 1), "it has cost less meanwhile");
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    baseline::{Cost, Namespace, Record, host, kernel_seen, of_host},
+    baseline::{Acceptance, Cost, Namespace, Record, host, kernel_seen, of_host},
     event::{Capacity, Time},
     journal::BootRow,
 };
@@ -33,6 +33,10 @@ pub(super) struct Kernel {
     pub(super) last_seen: String,
     /// Whether it is the one that runs, or ran last where none of them does.
     pub(super) current: bool,
+    /// Whether nothing is held against it any more: what came after it was accepted.
+    pub(super) set_aside: bool,
+    /// Who has accepted what it costs, where somebody has.
+    pub(super) accepted: Option<Acceptance>,
 }
 
 /// A namespace.
@@ -46,6 +50,8 @@ pub(super) struct Row {
     pub(super) least: Cost,
     /// How much more that is, in bytes, where that is a regression.
     pub(super) lost_bytes: Option<u64>,
+    /// Who has accepted the least, where somebody has.
+    pub(super) accepted: Option<Acceptance>,
 }
 
 impl Report {
@@ -79,10 +85,12 @@ fn kernel(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> Kernel {
         first_seen: Time(boot.first_seen).to_string(),
         last_seen: Time(boot.last_seen).to_string(),
         current: current == Some(boot),
+        set_aside: boot.set_aside,
+        accepted: boot.accepted.clone(),
     }
 }
 
 fn row(record: Record) -> Row {
     let lost_bytes = record.regression().map(|regression| regression.lost_bytes());
-    Row { namespace: record.namespace, now: record.last, least: record.least, lost_bytes }
+    Row { namespace: record.namespace, now: record.last, least: record.least, lost_bytes, accepted: record.accepted }
 }

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::report::{Kernel, Report, Row};
-use crate::{baseline::Cost, units::Bytes};
+use crate::{
+    baseline::{Acceptance, Cost, Subject, words},
+    units::Bytes,
+};
 
 const KERNELS: [&str; 6] = ["", "KERNEL", "STRUCT PAGE", "FOR EACH PAGE", "1 TIB COSTS", "LAST SEEN"];
 const NAMESPACES: [&str; 6] = ["NAMESPACE", "SIZE", "COSTS", "AT LEAST", "UNDER", "LOST"];
@@ -29,10 +32,28 @@ pub(super) fn render(report: &Report) -> String {
     for regression in &report.regressions {
         let _ = writeln!(text, "REGRESSED {}", regression.detail);
     }
+    for accepted in accepted(report) {
+        let _ = writeln!(text, "accepted  {accepted}");
+    }
     if report.regressions.is_empty() {
         text.push_str("Nothing costs more than it did.\n");
     }
     text
+}
+
+/// What is the baseline because somebody said so.
+fn accepted(report: &Report) -> impl Iterator<Item = String> {
+    let said = |what: String, bytes, it: &Acceptance| {
+        format!("{what} may cost {}: {}; by {} on {}", Bytes(bytes), it.reason, it.by, it.time)
+    };
+    let standing = report.kernels.iter().filter(|kernel| !kernel.set_aside);
+    let kernels = standing.filter_map(move |it| {
+        Some(said(words::what(&Subject::Host), it.reservation_of_1_tib_bytes?, it.accepted.as_ref()?))
+    });
+    let namespace = |row: &Row| words::what(&Subject::Namespace(row.namespace.clone()));
+    let rows = report.namespaces.iter();
+    kernels
+        .chain(rows.filter_map(move |it| Some(said(namespace(it), it.least.reservation_bytes, it.accepted.as_ref()?))))
 }
 
 fn table(header: &[&str], right: &[usize]) -> Table {

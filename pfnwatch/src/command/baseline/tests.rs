@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    baseline::{Cost, Namespace, Record},
+    baseline::{Acceptance, Cost, Namespace, Record},
     journal::BootRow,
 };
 
@@ -21,6 +21,8 @@ fn boot(number: u64, max: Option<u64>) -> BootRow {
         evidence: vec!["its code".into()],
         first_seen: seen,
         last_seen: seen,
+        set_aside: false,
+        accepted: None,
     }
 }
 
@@ -41,6 +43,7 @@ fn record() -> Record {
         },
         last: Some(cost("6.1", 256)),
         least: cost("6.0", 0),
+        accepted: None,
     }
 }
 
@@ -73,4 +76,25 @@ fn a_journal_of_another_boot_is_read_as_of_its_last() {
     let report = Report::of(vec![boot(1, Some(64)), boot(2, None)], Vec::new(), "this one", 4096);
     assert!(table::render(&report).contains("?"), "not known is said");
     assert!(table::render(&Report::of(Vec::new(), Vec::new(), "", 4096)).contains("No agent has found out yet"));
+}
+
+#[test]
+fn what_was_accepted_is_the_baseline_and_says_who_and_why() {
+    let acceptance = || {
+        let (by, reason) = ("pfnwatch (pid 7, uid 0)".into(), "ticket 7".into());
+        Some(Acceptance { by, reason, time: "1970-01-03T00:00:00Z".into() })
+    };
+    let before = BootRow { set_aside: true, accepted: acceptance(), ..boot(0, Some(64)) };
+    let boots = vec![before, BootRow { accepted: acceptance(), ..boot(1, Some(128)) }, boot(2, Some(128))];
+    let same = record().last.unwrap();
+    let report = Report::of(boots, vec![Record { least: same, accepted: acceptance(), ..record() }], "boot 2", 4096);
+    let text = table::render(&report);
+    let who = "ticket 7; by pfnwatch (pid 7, uid 0) on 1970-01-03T00:00:00Z";
+    let host = format!("accepted  a namespace of 1 TiB with map=dev may cost 32.0 GiB: {who}\n");
+    assert_eq!(text.matches(&host).count(), 1, "{text}");
+    assert!(text.contains(&format!("accepted  namespace0.0 of 16 GiB may cost 514 MiB: {who}\n")), "{text}");
+    assert!(report.regressions.is_empty(), "{text}");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((&json["kernels"][0]["set_aside"], &json["kernels"][1]["set_aside"]), (&json!(true), &json!(false)));
+    assert_eq!(json["namespaces"][0]["accepted"]["reason"], "ticket 7");
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{creation::Against, events, explanation::Explanation, host, table};
 use crate::{
-    config::{Config, USUAL},
+    config::{Config, ConfigArgs, USUAL},
     event::SCHEMA,
     exit::{Because, Exit},
     format::Format,
@@ -41,6 +41,9 @@ pub(super) struct Args {
     /// The configuration
     #[arg(value_name = "FILE", default_value = USUAL)]
     file: PathBuf,
+    /// Take drop-ins (*.toml, in the order of their names) from DIR [default: conf.d beside FILE]
+    #[arg(long, value_name = "DIR")]
+    config_dir: Option<PathBuf>,
     /// Say what the policy would have done about what was made already
     #[arg(long, value_enum)]
     against: Option<What>,
@@ -76,7 +79,7 @@ pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         args.events.is_none() || args.against == Some(What::Events),
         Because::usage("--events goes with --against events")
     );
-    let config = match Config::read(&args.file) {
+    let config = match ConfigArgs::named(args.file.clone(), args.config_dir.clone()).read() {
         Ok(config) => config,
         Err(error) => {
             if args.format == Format::Json {

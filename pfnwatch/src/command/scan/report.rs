@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use nix::unistd::gethostname;
 use serde::Serialize;
 
 use crate::{
@@ -16,6 +17,8 @@ use crate::{
 pub struct Report {
     schema: u32,
     time: Time,
+    /// This host's name; null where it cannot be told.
+    host: Option<String>,
     kernel: Kernel,
     verdict: Verdict,
     /// Why the info blocks of enabled namespaces were not read; null where they were, or were not asked for.
@@ -130,6 +133,7 @@ impl From<&Survey> for Report {
         Self {
             schema: SCHEMA,
             time: now(),
+            host: gethostname().ok().and_then(|name| name.into_string().ok()),
             kernel: Kernel {
                 release: survey.kernel.release.clone(),
                 page_size_bytes: survey.kernel.page_size,

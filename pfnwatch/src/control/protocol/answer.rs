@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{AlertsAre, Mode, SCHEMA, Status, bytes};
 use crate::{
+    baseline::Cost,
     event::Namespace,
     exit::{Because, Exit},
     kept::{self, put_back},
@@ -24,6 +25,8 @@ pub enum Answer {
     Allowed(Allowed),
     /// The exemption is gone.
     Revoked(Revoked),
+    /// The baseline is another one.
+    BaselineAccepted(Box<AcceptedBaseline>),
     /// How things stand.
     Status(Box<Status>),
     /// How the alerts stand.
@@ -59,6 +62,17 @@ pub struct Allowed {
 pub struct Revoked {
     /// Its number.
     pub id: u64,
+}
+
+/// A cost is the baseline from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedBaseline {
+    /// In words, with what it is about.
+    pub detail: String,
+    /// What it cost before: the baseline until now.
+    pub before: Cost,
+    /// What it costs now: the baseline from now on.
+    pub after: Cost,
 }
 
 /// What kept the guard in the kernel is gone.

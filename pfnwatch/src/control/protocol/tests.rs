@@ -33,6 +33,10 @@ fn a_request_stands_on_its_line_as_documented() {
             Request::Block { namespace: "namespace0.0".to_owned() },
         ),
         (
+            r#"{"schema":1,"request":{"accept_baseline":{"whose":"host","reason":"x"}}}"#,
+            Request::AcceptBaseline { whose: Whose::Host, reason: "x".to_owned() },
+        ),
+        (
             r#"{"schema":1,"request":{"allow":{"subject":{"region_start":"0x100000000"},"once":true,"for_seconds":600,"reason":"restore of db3"}}}"#,
             Request::Allow(allow()),
         ),
@@ -56,6 +60,8 @@ fn what_is_wrong_is_named() {
         (r#"{"schema":1,"request":{"mode":{"mode":"audit","becuase":"x"}}}"#, "unknown field `becuase`"),
         (r#"{"schema":1,"request":{"revoke":{"id":-1}}}"#, "invalid value"),
         (r#"{"schema":1,"request":{"block":{"namespace":"a b"}}}"#, "namespace0.0"),
+        (r#"{"schema":1,"request":{"accept_baseline":{"whose":"host","reason":" "}}}"#, "the reason is empty"),
+        (r#"{"schema":1,"request":{"accept_baseline":{"whose":{"namespace":"a b"},"reason":"x"}}}"#, "namespace0.0"),
         (r#"{"schema":1,"request":{"allow":{"subject":{"region_start":"5"},"once":true,"reason":"x"}}}"#, "0x"),
     ] {
         let (code, message) = refused(line);

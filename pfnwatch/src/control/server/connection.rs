@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     super::protocol::{LONGEST_REQUEST, Refusal, Reply, Request},
     Call, Peer, Responder,
+    strangers::Strangers,
 };
 
 /// How long a peer may take.
@@ -30,8 +31,8 @@ impl Default for Limits {
 }
 
 /// Serves one connection. Nothing that the peer does or leaves undone is an error of ours.
-pub(super) async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>, limits: Limits) {
-    let Some(reply) = reply(&mut stream, &calls, limits).await else { return };
+pub(super) async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>, limits: Limits, strangers: Strangers) {
+    let Some(reply) = reply(&mut stream, &calls, limits, &strangers).await else { return };
     let write = async {
         stream.write_all(&reply.line()).await?;
         stream.shutdown().await
@@ -42,10 +43,18 @@ pub(super) async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>, lim
 }
 
 /// What the peer is told; none where it went away without a word.
-async fn reply(stream: &mut UnixStream, calls: &mpsc::Sender<Call>, limits: Limits) -> Option<Reply> {
+async fn reply(
+    stream: &mut UnixStream,
+    calls: &mpsc::Sender<Call>,
+    limits: Limits,
+    strangers: &Strangers,
+) -> Option<Reply> {
     let peer = match Peer::admit(stream) {
-        Ok(Some(peer)) => peer,
-        Ok(None) => return Some(Err(Refusal::error("only root may ask the agent")).into()),
+        Ok(Ok(peer)) => peer,
+        Ok(Err(uid)) => {
+            strangers.refused(uid);
+            return Some(Err(Refusal::error("only root may ask the agent")).into());
+        }
         Err(error) => return Some(Err(Refusal::error(format!("the agent cannot tell who asks: {error}"))).into()),
     };
     let request = match timeout(limits.read, line(stream)).await {

@@ -38,19 +38,19 @@ pub(super) fn credentials(socket: &impl AsFd) -> io::Result<UnixCredentials> {
 }
 
 impl Peer {
-    /// The other end of a connection, unless it has no business here: none then.
-    pub(super) fn admit(socket: &impl AsFd) -> io::Result<Option<Self>> {
+    /// The other end of a connection; the error of one that has no business here is its user id.
+    pub(super) fn admit(socket: &impl AsFd) -> io::Result<Result<Self, u32>> {
         let credentials = credentials(socket)?;
         let uid = credentials.uid();
         if uid != 0 && uid != geteuid().as_raw() {
-            return Ok(None);
+            return Ok(Err(uid));
         }
         let pid = u32::try_from(credentials.pid()).unwrap_or(0);
         // The agent's own procfs, whatever `--path.procfs` says: the pid is of the agent's own pid namespace.
         let folder = Path::new("/proc").join(pid.to_string());
         let read = |name: &str| fs::read(folder.join(name)).ok();
         let login = read("loginuid").and_then(|text| str::from_utf8(&text).ok()?.trim().parse().ok());
-        Ok(Some(Self {
+        Ok(Ok(Self {
             pid,
             uid,
             comm: read("comm").map(|comm| printable(&comm)).unwrap_or_default(),

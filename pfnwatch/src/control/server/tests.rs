@@ -3,6 +3,7 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _, symlink},
+        io::AsRawFd as _,
         net::UnixStream,
     },
     path::PathBuf,
@@ -10,12 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::socket::{MsgFlags, recv};
 use tempfile::TempDir;
 
 use super::{
     super::{
         client::{Silence, ask, try_to_ask},
-        protocol::{Answer, LONGEST_REQUEST, Mode, ModeIs, Released, Revoked},
+        protocol::{Answer, LONGEST_REQUEST, Mode, ModeIs, Released, Reply, Revoked},
     },
     *,
 };
@@ -242,4 +244,19 @@ fn a_place_that_is_not_fit_is_refused() {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o1777)).unwrap();
     refused(&place.path, "root alone");
     refused(&folder.join("a/b/control.sock"), "making the directory");
+}
+
+/// A Unix socket that is closed with something unread in it tells the other side of a reset, behind the answer.
+#[test]
+fn an_answer_before_the_request_was_read_is_heard() {
+    let place = place();
+    fs::create_dir(place.path.parent().unwrap()).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&place.path).unwrap();
+    let agent = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        recv(stream.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK).unwrap();
+        stream.write_all(&Reply::from(Err(Refusal::unsupported("not you"))).line()).unwrap();
+    });
+    assert_eq!(ask(&place.path, &Request::Status).unwrap_err().to_string(), "not you");
+    agent.join().unwrap();
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::baseline::Acceptance;
 
 fn boot(id: &str, build: Option<&str>, max: u64) -> BootRow {
     BootRow {
@@ -14,6 +15,8 @@ fn boot(id: &str, build: Option<&str>, max: u64) -> BootRow {
         evidence: vec!["code".to_owned(), "release".to_owned()],
         first_seen: at(10),
         last_seen: at(20),
+        set_aside: false,
+        accepted: None,
     }
 }
 
@@ -31,6 +34,29 @@ fn boots_are_known_by_boot_and_module() {
     drop(journal);
     let known = BootRow { first_seen: at(10), ..later };
     assert_eq!(Journal::open(settings).boots().unwrap(), [known, other_module]);
+}
+
+/// As it was before anything could be accepted.
+#[test]
+fn a_file_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_an_agent() {
+    let (_folder, settings) = place();
+    drop(Journal::open(settings.clone()));
+    let undo =
+        "ALTER TABLE boots DROP COLUMN set_aside; ALTER TABLE boots DROP COLUMN accepted; PRAGMA user_version = 1;
+                INSERT INTO boots VALUES ('a', 'f00d', '6.1.9', 64, 128, '[\"code\",\"release\"]', 10000000, 20000000)";
+    raw(&settings).execute_batch(undo).unwrap();
+    let known = [boot("a", Some("f00d"), 128)];
+    let file = settings.file.clone().unwrap();
+    assert_eq!(Reader::open(&file).unwrap().boots().unwrap(), known);
+    let mut journal = Journal::open(settings.clone());
+    assert_eq!(journal.boots().unwrap(), known);
+    let accepted = Acceptance { by: "root".to_owned(), reason: "ticket".to_owned(), time: "T".to_owned() };
+    let boots = [
+        BootRow { set_aside: true, ..known[0].clone() },
+        BootRow { first_seen: at(15), accepted: Some(accepted), ..boot("b", None, 64) },
+    ];
+    journal.remember_boots(&boots).unwrap();
+    assert_eq!(Reader::open(&file).unwrap().boots().unwrap(), boots);
 }
 
 #[test]

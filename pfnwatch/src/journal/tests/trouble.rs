@@ -81,7 +81,7 @@ fn a_newer_or_foreign_file_is_left_alone() {
     let (_folder, settings) = place();
     let file = settings.file.clone().unwrap();
     drop(Journal::open(settings.clone()));
-    for (pragma, value, said) in [("user_version", 2, "schema 2"), ("application_id", 7, "another program's")] {
+    for (pragma, value, said) in [("user_version", 3, "schema 3"), ("application_id", 7, "another program's")] {
         raw(&settings).pragma_update(None, pragma, value).unwrap();
         let before = fs::read(&file).unwrap();
         let mut journal = Journal::open(settings.clone());
@@ -92,7 +92,7 @@ fn a_newer_or_foreign_file_is_left_alone() {
         assert!(Reader::open(&file).unwrap_err().to_string().contains(said));
         drop(journal);
         assert_eq!((fs::read(&file).unwrap(), beside(&settings)), (before, vec![]));
-        raw(&settings).pragma_update(None, "user_version", 1).unwrap();
+        raw(&settings).pragma_update(None, "user_version", 2).unwrap();
     }
     // Another program's that has no application id.
     fs::remove_file(&file).unwrap();

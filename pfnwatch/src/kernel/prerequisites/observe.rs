@@ -162,7 +162,8 @@ fn functions(host: &Features) -> Prerequisite {
     row(Yes, format!("there, but for {}; not seen for it: {}", names(&optional), lost.join("; ")))
 }
 
-fn lockdown(lockdown: Option<&str>) -> Prerequisite {
+/// Whether the kernel locks its own memory away, by what [`crate::kernel::features::lockdown`] tells.
+pub fn lockdown(lockdown: Option<&str>) -> Prerequisite {
     let row = |answer, seen: String| Prerequisite::new("no lockdown", Observe, answer, seen);
     match lockdown {
         // LOCKDOWN_KPROBES and LOCKDOWN_BPF_READ_KERNEL are confidentiality reasons (include/linux/security.h).

@@ -1,0 +1,97 @@
+//! `pfnwatch fleet readiness`: from audit to enforce with no surprise.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::Source;
+use crate::{
+    exit::Exit,
+    fleet::prometheus::{Readiness, Reason, readiness},
+    format::{Format, document},
+    terminal,
+};
+
+/// Options of `pfnwatch fleet readiness`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  pfnwatch fleet readiness --prometheus http://prometheus:9090
+  pfnwatch fleet readiness --prometheus http://prometheus:9090 --days 30 --format json | jq -r '.hosts[] | select(.ready).host'
+
+A host is ready where its guard was seen to work all that time, would have denied nothing, knows its kernel, and observes \
+now. On a host that would have denied something, `pfnwatch events --kind would_deny` says what, and who asked for it.
+
+Exit codes: 0 all hosts are ready; 1 error; 2 wrong usage; 3 some are not.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// How many days a host must have been without a would-denial
+    #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Report {
+    days: u32,
+    ready_hosts: usize,
+    enforcing_hosts: usize,
+    hosts: Vec<Readiness>,
+    /// What Prometheus had to say of its answers: they may not be whole.
+    warnings: Vec<String>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let (hosts, warnings) = readiness(&args.source.client()?, args.days)?;
+    let count = |is: fn(&Readiness) -> bool| hosts.iter().filter(|host| is(host)).count();
+    let report = Report {
+        days: args.days,
+        ready_hosts: count(|host| host.ready),
+        enforcing_hosts: count(|host| host.enforces),
+        warnings: warnings.into_iter().collect(),
+        hosts,
+    };
+    terminal::print(&match args.format {
+        Format::Json => document(&report)?,
+        Format::Table => table(&report),
+    })?;
+    Ok(if report.ready_hosts == report.hosts.len() { Exit::Fine } else { Exit::Findings })
+}
+
+fn table(report: &Report) -> String {
+    let mut text = format!(
+        "{} of {} hosts are ready for enforce, by the last {} days; {} enforce already.\n",
+        report.ready_hosts,
+        report.hosts.len(),
+        report.days,
+        report.enforcing_hosts
+    );
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["HOST", "CLUSTER", "NOT READY BECAUSE"]);
+    for host in report.hosts.iter().filter(|host| !host.ready) {
+        let reasons: Vec<String> = host.reasons.iter().map(words).collect();
+        table.add_row([host.host.clone(), host.cluster.clone().unwrap_or_default(), reasons.join("; ")]);
+    }
+    // Writing to a string does not fail.
+    if !table.is_empty() {
+        let _ = writeln!(text, "\n{}", table.trim_fmt());
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "WARNING {warning}");
+    }
+    text
+}
+
+fn words(reason: &Reason) -> String {
+    match reason {
+        Reason::WouldDeny { creations } => format!("it would have denied about {creations} creations"),
+        Reason::NotEffective => "its guard was not seen to work all the time".to_owned(),
+        Reason::Blind => "its agent does not observe".to_owned(),
+        Reason::KernelUnknown => "what its kernel reserves for each page is not known".to_owned(),
+        Reason::NotWatchedLongEnough => "it has not been watched for that long".to_owned(),
+    }
+}

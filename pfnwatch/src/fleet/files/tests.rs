@@ -1,0 +1,96 @@
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn report(host: Option<&str>) -> Value {
+    json!({
+        "schema": 1, "host": host, "time": "2026-11-23T00:00:00Z",
+        "kernel": { "release": "6.1.9", "page_size_bytes": 4096, "struct_page_size_bytes": 64 },
+        "verdict": "oversize",
+        "totals": {
+            "namespaces": 2, "oversize": 1, "refused": 0, "unknown": 1, "size_bytes": 1000, "usable_bytes": 600,
+            "reservation_bytes": 300, "ideal_bytes": 200, "excess_bytes": 100, "unused_bytes": 0
+        },
+        "regions": [],
+        "namespaces": [
+            { "namespace": "namespace0.0", "excess_bytes": 90, "verdict": "oversize", "cause": "regressed_kernel" },
+            { "namespace": "namespace0.1", "excess_bytes": 10, "verdict": "ok", "cause": "rounding" }
+        ]
+    })
+}
+
+fn fleet(files: &[(&str, String)]) -> Fleet {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    fs::create_dir(folder.path().join("more")).unwrap();
+    let mut fleet = Fleet::keeping(10);
+    add(folder.path(), &mut fleet).unwrap();
+    fleet
+}
+
+#[test]
+fn a_file_is_a_host() {
+    let fleet = fleet(&[("a.json", report(Some("node-a")).to_string()), ("node-b.json", report(None).to_string())]);
+    let totals = fleet.totals();
+    assert_eq!((totals.hosts, totals.namespaces, totals.unknown_namespaces), (2, 4, 2));
+    assert_eq!((totals.excess_bytes, totals.plan_bytes, totals.regressed_hosts), (200, 180, 2));
+    let worst: Vec<_> = fleet.worst().iter().map(|it| it.host.as_str()).collect();
+    assert_eq!(worst, ["node-a", "node-b"]);
+    assert!(fleet.regressed());
+}
+
+/// The folder within the folder is one more of them.
+#[test]
+fn what_is_no_report_is_named_and_not_counted() {
+    let mut newer = report(Some("c"));
+    newer["schema"] = json!(2);
+    let mut short = report(Some("d"));
+    short["totals"].as_object_mut().unwrap().remove("excess_bytes");
+    let whole = report(Some("a")).to_string();
+    let fleet = fleet(&[
+        ("a.json", whole.clone()),
+        ("again.json", whole.clone()),
+        ("broken.json", whole[..whole.len() / 2].to_owned()),
+        ("newer.json", newer.to_string()),
+        ("short.json", short.to_string()),
+        ("foreign.txt", "hello".to_owned()),
+        ("empty.json", String::new()),
+    ]);
+    assert_eq!(fleet.totals().hosts, 1);
+    let mut said: Vec<_> = fleet.uncounted().first.iter().map(|it| format!("{}: {}", it.place, it.problem)).collect();
+    said.sort_unstable();
+    let expected = [
+        // Whichever of the two comes first is the one that counts.
+        "a",
+        "broken.json: it is no report",
+        "empty.json: it is no report",
+        "foreign.txt: it is no report",
+        "more: it is no file",
+        "newer.json: its schema is 2",
+        "short.json: it is no report",
+    ];
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.starts_with(expected), "{said} is not {expected}");
+    }
+}
+
+#[test]
+fn no_folder_is_an_error() {
+    let error = add(Path::new("/nonexistent/reports"), &mut Fleet::keeping(1)).unwrap_err();
+    assert!(format!("{error:#}").contains("/nonexistent/reports cannot be read as a folder"), "{error:#}");
+}
+
+/// What `scan` writes today.
+#[test]
+fn a_real_report_is_read() {
+    let survey = crate::made_up::survey(|tree| tree.crowd(3));
+    let text = serde_json::to_string(&crate::command::scan::Report::from(&survey)).unwrap();
+    let host = parse(&text).unwrap().into_host();
+    assert_eq!((host.namespaces, host.excess_bytes), (survey.totals.namespaces, survey.totals.excess_bytes));
+    assert_eq!(host.kernel.as_deref(), Some(survey.kernel.release.as_str()));
+}

@@ -1,0 +1,167 @@
+//! Prometheus as it should not be; `cargo xtask web` asks a real one.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    thread,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fleet::Fleet;
+
+/// Answers each question by what `reply` makes of it, for as long as the test runs.
+fn client(reply: impl Fn(&str) -> String + Send + 'static) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer(stream, &reply)));
+    Client {
+        url,
+        bearer_token_file: None,
+        basic_auth_file: None,
+        ca_file: None,
+        timeout: Duration::from_secs(5),
+        at: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+    }
+}
+
+fn answer(stream: TcpStream, reply: &impl Fn(&str) -> String) {
+    let mut reader = BufReader::new(stream);
+    let (mut length, mut line) = (0, String::new());
+    while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+        if let Some(number) = line.to_lowercase().strip_prefix("content-length:") {
+            length = number.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let body = reply(&String::from_utf8(body).unwrap());
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let _ = reader.into_inner().write_all((head + &body).as_bytes());
+}
+
+fn series(labels: &Value, value: &str) -> Value {
+    json!({ "metric": labels, "value": [1_700_000_000.0, value] })
+}
+
+fn vector(series: &[Value]) -> String {
+    json!({ "status": "success", "data": { "resultType": "vector", "result": series } }).to_string()
+}
+
+fn agent(instance: &str) -> Value {
+    json!({ "job": "p", "instance": instance, "cluster": "east" })
+}
+
+/// Two agents, of which `values` says what they answer to the questions that hold such a word.
+fn fleet_of(values: &'static [(&'static str, [Option<&'static str>; 2])]) -> Fleet {
+    let reply = move |question: &str| {
+        let values = values.iter().find(|(word, _)| question.contains(word));
+        let usual = if question.contains("up+") { [None; 2] } else { [Some("1"); 2] };
+        let [a, b] = values.map_or(usual, |(_, values)| *values);
+        let all = [("a", a), ("b", b)].into_iter().filter_map(|(host, value)| Some(series(&agent(host), value?)));
+        vector(&all.collect::<Vec<_>>())
+    };
+    let mut fleet = Fleet::keeping(10);
+    add(&client(reply), &mut fleet).unwrap();
+    fleet
+}
+
+#[test]
+fn hosts_are_put_together_from_their_series() {
+    let fleet = fleet_of(&[("host_excess_bytes", [Some("1.7179869184e+10"), Some("0")])]);
+    assert_eq!((fleet.totals().hosts, fleet.totals().excess_bytes), (2, 16 << 30));
+    let worst = fleet.worst();
+    assert_eq!((worst.len(), worst[0].host.as_str(), worst[0].cluster.as_deref()), (1, "a", Some("east")));
+    assert_eq!(fleet.uncounted().count, 0);
+}
+
+#[test]
+fn a_host_that_does_not_tell_all_is_not_counted_and_is_named() {
+    for values in [&[("host_excess_bytes", [Some("NaN"), Some("5")])], &[("host_excess_bytes", [None, Some("5")])]] {
+        let fleet = fleet_of(values);
+        assert_eq!((fleet.totals().hosts, fleet.totals().excess_bytes), (1, 5));
+        let problem = &fleet.uncounted().first[0];
+        assert!(problem.place == "a" && problem.problem.contains("pfnwatch_host_excess_bytes"), "{problem:?}");
+    }
+}
+
+#[test]
+fn an_agent_that_is_gone_is_named() {
+    let fleet = fleet_of(&[("up+", [Some("0"), None])]);
+    assert!(fleet.uncounted().first[0].problem.contains("gone"), "{:?}", fleet.uncounted());
+}
+
+#[test]
+fn hosts_that_are_there_twice_count_once() {
+    let twice = |question: &str| {
+        let mut replicas = ["x", "y"].map(|replica| {
+            let mut labels = agent("a");
+            labels["replica"] = json!(replica);
+            series(&labels, "7")
+        });
+        if question.contains("up+") { vector(&[]) } else { vector(replicas.as_mut_slice()) }
+    };
+    let mut fleet = Fleet::keeping(1);
+    add(&client(twice), &mut fleet).unwrap();
+    assert_eq!((fleet.totals().hosts, fleet.totals().excess_bytes, fleet.warnings().count), (1, 7, 1));
+}
+
+#[test]
+fn a_part_that_is_missing_is_passed_on() {
+    let partial = |_: &str| {
+        let mut reply: Value = serde_json::from_str(&vector(&[])).unwrap();
+        reply["warnings"] = json!(["store 3 did not answer"]);
+        reply.to_string()
+    };
+    let mut fleet = Fleet::keeping(1);
+    add(&client(partial), &mut fleet).unwrap();
+    assert_eq!(fleet.warnings().first, ["store 3 did not answer"]);
+}
+
+#[test]
+fn what_is_no_prometheus_is_said() {
+    let said = |reply: &'static str| {
+        let error = add(&client(move |_| reply.to_owned()), &mut Fleet::keeping(1)).unwrap_err();
+        format!("{error:#}")
+    };
+    assert!(said("<html>hello</html>").contains("no answer of Prometheus' query API: <html>"));
+    let refused =
+        r#"{"status":"error","errorType":"execution","error":"query processing would load too many samples"}"#;
+    assert!(said(refused).contains("would load too many samples"));
+    assert!(said(r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#).contains("matrix"));
+    let slow = Client {
+        timeout: Duration::from_millis(50),
+        ..client(|_| {
+            thread::sleep(Duration::from_secs(1));
+            String::new()
+        })
+    };
+    let error = slow.query("up").unwrap_err();
+    assert!(format!("{error:#}").contains("no answer within"), "{error:#}");
+}
+
+#[test]
+fn readiness_has_its_reasons() {
+    let reply = |question: &str| {
+        let of = |hosts: &[&str]| vector(&hosts.iter().map(|host| series(&agent(host), "0.4")).collect::<Vec<_>>());
+        let answers = BTreeMap::from([
+            ("would_deny", of(&["b"])),
+            ("min_over_time", of(&["a", "b"])),
+            ("offset", of(&["a", "b"])),
+            ("pfnwatch_ready", of(&["a", "b", "c"])),
+            ("enforce%22", of(&["a"])),
+        ]);
+        let answer = answers.into_iter().find(|(word, _)| question.contains(word));
+        answer.map_or_else(|| of(&["a", "b", "c"]), |(_, answer)| answer)
+    };
+    let (hosts, warnings) = readiness(&client(reply), 14).unwrap();
+    assert!(warnings.is_empty());
+    let [a, b, c] = hosts.as_slice() else { panic!("{hosts:?}") };
+    assert!(a.ready && a.enforces && !b.enforces);
+    assert_eq!(b.reasons, [Reason::WouldDeny { creations: 1 }]);
+    assert_eq!(c.reasons, [Reason::NotEffective, Reason::NotWatchedLongEnough]);
+}

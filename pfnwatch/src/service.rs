@@ -1,0 +1,36 @@
+//! What the service manager is told: that the agent is ready, reloads, stops, still turns, and how it stands.
+//!
+//! Without a service manager (`NOTIFY_SOCKET` is not set) nothing is told to anybody.
+
+use sd_notify::NotifyState;
+
+/// Tells that the agent is up, and how it stands.
+pub fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// Tells that it takes its configuration anew; [`ready`] ends that.
+pub fn reloading() {
+    // systemd 253 and later ask for the time.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// Tells that it is about to end.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("what is left is read, then it ends")]);
+}
+
+/// Tells that the loop turns, and how the agent stands.
+pub fn turns(status: &str) {
+    tell(&[NotifyState::Watchdog, NotifyState::Status(status)]);
+}
+
+/// A manager that does not listen is no reason to stop observing.
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!("the service manager cannot be told: {error}");
+    }
+}

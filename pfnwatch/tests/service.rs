@@ -1,0 +1,87 @@
+//! What the service manager hears of the agent, from its start to its end.
+#![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
+
+use std::{
+    fs,
+    os::unix::{fs::symlink, net::UnixDatagram},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, geteuid},
+};
+
+const TYPES: &str = "/sys/kernel/btf/vmlinux";
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The agent, killed where the test fails.
+struct Agent(Child);
+
+impl Agent {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id().try_into().unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn next(socket: &UnixDatagram) -> String {
+    let mut bytes = [0; 4096];
+    let count = socket.recv(&mut bytes).unwrap();
+    String::from_utf8(bytes.get(..count).unwrap().to_vec()).unwrap()
+}
+
+/// A host whose kernel could be observed if it had libnvdimm: `sys` and `proc` below this folder.
+fn host_without_libnvdimm(root: &Path) {
+    for folder in ["sys/bus/event_source/devices/kprobe", "sys/kernel/btf", "sys/module", "proc/sys/kernel"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    fs::write(root.join("sys/bus/event_source/devices/kprobe/type"), "6\n").unwrap();
+    fs::write(root.join("proc/sys/kernel/osrelease"), "6.12.0-test\n").unwrap();
+    for there in [TYPES, "/proc/self", "/proc/kallsyms"] {
+        symlink(there, root.join(there.trim_start_matches('/'))).unwrap();
+    }
+}
+
+#[test]
+fn ready_idle_reloading_and_stopping_are_told() {
+    if !geteuid().is_root() || !Path::new(TYPES).exists() {
+        eprintln!("not run: it takes root and a kernel with BTF");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    host_without_libnvdimm(folder.path());
+    let socket = UnixDatagram::bind(at("notify")).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    fs::write(at("pfnwatch.toml"), "[web]\nenabled = false\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
+    command.arg("run").arg("--path.sysfs").arg(at("sys")).arg("--path.procfs").arg(at("proc"));
+    command.arg("--config").arg(at("pfnwatch.toml"));
+    command.arg("--control-socket").arg(at("run/control.sock")).arg("--journal").arg(at("pfnwatch.db"));
+    command.env("NOTIFY_SOCKET", at("notify")).stdout(Stdio::null());
+    let mut agent = Agent(command.spawn().unwrap());
+
+    let said = next(&socket);
+    assert!(said.contains("READY=1\n") && said.contains("STATUS=idle: ") && said.contains("; audit\n"), "{said}");
+
+    fs::write(at("pfnwatch.toml"), "[guard]\nmode = \"on\"\n").unwrap();
+    agent.signal(Signal::SIGHUP);
+    let said = next(&socket);
+    assert!(said.contains("RELOADING=1\n") && said.contains("MONOTONIC_USEC="), "{said}");
+    let said = next(&socket);
+    assert!(said.contains("READY=1\n") && said.contains("a configuration was refused"), "{said}");
+
+    agent.signal(Signal::SIGTERM);
+    let said = next(&socket);
+    assert!(said.contains("STOPPING=1\n"), "{said}");
+    assert!(agent.0.wait().unwrap().success());
+}

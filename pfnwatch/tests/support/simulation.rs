@@ -1,0 +1,111 @@
+//! A fleet that is not there: one server that answers for thousands of hosts with what real agents' code says of made-up hosts.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use pfnwatch::{
+    metrics::{Format, of_view, render},
+    view::View,
+};
+
+use super::view;
+
+/// The release that reserves twice as much.
+pub(crate) const REGRESSED: &str = "6.1.9";
+/// What the rest of the fleet runs, and the regressed hosts too before the rollout.
+const SOUND: [&str; 4] = ["6.0.12", "6.1.38", "6.12.5", "6.18.2"];
+/// One host of so many gets the regressed release.
+const EVERY: usize = 25;
+const SERVERS: usize = 8;
+
+/// A fleet, until the end of the program.
+pub(crate) struct Simulation {
+    pub(crate) address: SocketAddr,
+    hosts: usize,
+    rolled_out: Arc<AtomicBool>,
+}
+
+impl Simulation {
+    pub(crate) fn start(hosts: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let rolled_out = Arc::new(AtomicBool::new(false));
+        let pages: Arc<Vec<String>> = Arc::new(SOUND.iter().map(|release| page(view::healthy(), release)).collect());
+        let regressed = Arc::new(page(view::oversize(), REGRESSED));
+        for _ in 0..SERVERS {
+            let (listener, pages, regressed) = (listener.try_clone().unwrap(), pages.clone(), regressed.clone());
+            let rolled_out = rolled_out.clone();
+            thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let _ = answer(stream, |host| {
+                        let bad = is_regressed(host) && rolled_out.load(Ordering::Acquire);
+                        if bad { &regressed } else { &pages[host % SOUND.len()] }
+                    });
+                }
+            });
+        }
+        Self { address, hosts, rolled_out }
+    }
+
+    /// From now on the regressed release is on the hosts that are to have it.
+    pub(crate) fn roll_out(&self) {
+        self.rolled_out.store(true, Ordering::Release);
+    }
+
+    /// How many those are.
+    pub(crate) fn regressed(&self) -> usize {
+        (0..self.hosts).filter(|host| is_regressed(*host)).count()
+    }
+
+    /// The hosts as Prometheus' configuration has them, each with its own path in place of an address.
+    pub(crate) fn targets(&self) -> String {
+        let host = |number| {
+            format!(
+                "{{targets: ['{}'], labels: {{instance: host{number}, cluster: c{}, __metrics_path__: /{number}}}}}",
+                self.address,
+                number % 3
+            )
+        };
+        (0..self.hosts).map(host).collect::<Vec<_>>().join(",\n  ")
+    }
+}
+
+const fn is_regressed(host: usize) -> bool {
+    host % EVERY == 7
+}
+
+fn page(mut view: View, release: &str) -> String {
+    view.status.agent.kernel = release.to_owned();
+    render(&of_view(&view), Format::Text)
+}
+
+/// `GET /17 HTTP/1.1`, and whatever follows.
+fn answer<'a>(stream: TcpStream, page: impl FnOnce(usize) -> &'a String) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut reader = BufReader::new(stream);
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let mut line = String::from(" ");
+    while !line.trim().is_empty() {
+        line.clear();
+        reader.read_line(&mut line)?;
+    }
+    let host = first.split_whitespace().nth(1).and_then(|path| path.trim_start_matches('/').parse().ok());
+    let body = page(host.unwrap_or(0));
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    let mut stream = reader.into_inner();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    )?;
+    stream.write_all(body.as_bytes())
+}

@@ -1,0 +1,73 @@
+//! A fresh installation, on a host whose persistent memory comes later, used as automation uses it: by exit codes, JSON and
+//! the system's journal. The service is started once.
+
+use anyhow::{Context as _, Result, ensure};
+use guest::agent::says;
+use guest::command::{self, Said};
+use guest::debian::{self, PACKAGE, UNIT, property};
+use guest::{agent, modules, ndctl, pfnwatch, sysfs};
+use serde_json::{Value, json};
+
+const CREATE: [&str; 8] = ["-m", "fsdax", "-M", "dev", "-s", "1G", "-a", "2M"];
+
+/// Runs `pfnwatch ARGUMENTS`, which must end with this code.
+fn ends(code: i32, arguments: &[&str]) -> Result<Said> {
+    let said = command::attempt(agent::PROGRAM, arguments)?;
+    ensure!(said.code == Some(code), "pfnwatch {arguments:?} did not end with {code}: {said:?}{}", debian::status());
+    Ok(said)
+}
+
+/// Without persistent memory at first, as most hosts are.
+#[test]
+fn waits_and_tells_everywhere_and_refuses_once_it_is_told_to() -> Result<()> {
+    debian::fresh()?;
+    modules::unload_stack()?;
+    debian::install(PACKAGE)?;
+    debian::active()?;
+    assert_eq!(property(UNIT, "UnitFileState")?, "enabled");
+    debian::event("that it is idle", |event| says(event, "event", "ready") && says(event, "state", "idle"))?;
+    modules::load_regions(1)?;
+    debian::event("that it observes", |event| says(event, "event", "ready") && says(event, "state", "observing"))?;
+    let region = sysfs::devices("region").swap_remove(0);
+    ends(0, &["scan"])?;
+
+    let made = ndctl::create(&region, &CREATE)?;
+    // What ndctl calls the uuid of an fsdax namespace is its block's.
+    let uuid = ndctl::text(&made, "uuid")?;
+    let is_ours = |event: &Value| says(event, "event", "set_up") && says(event, "block_uuid", uuid);
+    let event = debian::event("the event of what was made", is_ours)?;
+    let expected =
+        json!({ "verdict": "oversize", "cause": "regressed_kernel", "excess_bytes": 16 << 20, "block": "made" });
+    pfnwatch::ensure_says(&event, &expected)?;
+    let uuid = event["namespace_uuid"].as_str().context("no uuid")?;
+    let matches = ["PFNWATCH_EVENT=set_up", &format!("PFNWATCH_NAMESPACE_UUID={uuid}")];
+    let entries = debian::journal(&matches)?;
+    let [entry] = entries.as_slice() else { anyhow::bail!("not one entry of {matches:?}: {entries:#?}") };
+    let fields = json!({
+        "PFNWATCH_VERDICT": "oversize", "PFNWATCH_EXCESS_BYTES": (16 << 20).to_string(),
+        "PFNWATCH_ID": event["id"].to_string(), "_SYSTEMD_UNIT": UNIT,
+    });
+    pfnwatch::ensure_says(entry, &fields)?;
+
+    // What a script goes by.
+    ends(3, &["scan"])?;
+    ends(3, &["kernel", "--running"])?;
+    ends(0, &["status"])?;
+    ends(2, &["scan", "--no-such-option"])?;
+    ends(1, &["events", "--journal", "/no/such/file"])?;
+    ndctl::destroy(ndctl::text(&made, "dev")?)?;
+    ends(0, &["scan"])?;
+
+    // A reload is enough for another mode, and the reason of a refusal is where an administrator looks.
+    debian::configure("[guard]\nmode = \"enforce\"\n")?;
+    debian::systemctl(&["reload", UNIT])?;
+    debian::armed()?;
+    let create = [["create-namespace", "-r", &region].as_slice(), &CREATE].concat();
+    let said = command::attempt("/bin/ndctl", &create)?;
+    ensure!(said.code.is_some_and(|code| code != 0), "it was not refused: {said:?}{}", debian::status());
+    debian::event("the refusal", |event| says(event, "event", "denied"))?;
+    let entries = debian::journal(&["PFNWATCH_EVENT=denied"])?;
+    ensure!(entries.len() == 1, "not one refusal: {entries:#?}");
+    assert_eq!(property(UNIT, "NRestarts")?, "0", "{}", debian::status());
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Removal and purge: nothing stays, in the file system or in the kernel.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use guest::creation;
+use guest::debian::{self, PACKAGE, UNIT, property};
+use guest::{command, orders, wait};
+
+use super::{ENFORCE_AND_HOLD, oversize};
+use guest::bpf::held::Held;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const STATE: &str = "/var/lib/pfnwatch/pfnwatch.db";
+const PINS: &str = "/sys/fs/bpf/pfnwatch";
+/// What lies in other file systems.
+const ELSEWHERE: [&str; 2] = [PINS, "/run/pfnwatch"];
+/// What dpkg and systemd write of their own.
+const OTHERS: [&str; 6] = ["/var/lib/dpkg", "/var/log", "/var/lib/systemd/timers", "/tmp", "/var/tmp", "/var/cache"];
+
+/// All that the package could leave behind in the file system.
+struct Host {
+    files: BTreeSet<PathBuf>,
+    users: String,
+}
+
+impl Host {
+    fn look() -> Result<Self> {
+        let mut files = BTreeSet::new();
+        let root = fs::symlink_metadata("/").context("no root")?.dev();
+        add_files(Path::new("/"), root, &mut files)?;
+        files.extend(ELSEWHERE.map(PathBuf::from).into_iter().filter(|place| place.exists()));
+        let users = fs::read_to_string("/etc/passwd")? + &fs::read_to_string("/etc/group")?;
+        Ok(Self { files, users })
+    }
+
+    /// Everything that is called after the package, but for the tests' own.
+    fn named(&self) -> Vec<&PathBuf> {
+        let ours = |file: &&PathBuf| file.to_string_lossy().contains("pfnwatch") && !file.starts_with(orders::PATH);
+        self.files.iter().filter(ours).collect()
+    }
+}
+
+fn exists(file: &str) -> bool {
+    Path::new(file).exists()
+}
+
+fn add_files(dir: &Path, device: u64, files: &mut BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        // What has gone meanwhile is not there.
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        if meta.dev() != device || OTHERS.iter().any(|other| path == Path::new(other)) {
+            continue;
+        }
+        if meta.is_dir() {
+            add_files(&path, device, files)?;
+        }
+        files.insert(path);
+    }
+    Ok(())
+}
+
+/// Programs of systemd's own are loaded anew now and then: their ids are others, their number is not.
+fn no_program_but(before: &Held) -> Result<()> {
+    let is_as_before = |now: &Held| {
+        let more = now.programs.len() > before.programs.len() || now.maps.len() > before.maps.len();
+        !more && now.links == before.links && now.kprobes == before.kprobes && now.trampolines == before.trampolines
+    };
+    wait::until("a kernel without pfnwatch", LIMIT, || Held::look().ok().filter(is_as_before).map(drop))
+        .with_context(|| format!("before: {before:?}\nnow: {:?}", Held::look()))
+}
+
+#[test]
+fn purge_leaves_nothing_behind_and_no_program() -> Result<()> {
+    let region = debian::fresh()?;
+    let (before, kernel) = (Host::look()?, Held::look()?);
+    ensure!(before.named().is_empty(), "the test before has left {:?}", before.named());
+    debian::install(PACKAGE)?;
+    debian::active()?;
+    debian::configure(ENFORCE_AND_HOLD)?;
+    debian::systemctl(&["restart", UNIT])?;
+    debian::armed()?;
+    ensure!(exists(STATE) && exists(PINS), "neither state nor pins{}", debian::status());
+    ensure!(Held::look()?.programs.len() >= kernel.programs.len() + 16, "no programs{}", debian::status());
+
+    // A removal keeps configuration and state, and nobody guards any more.
+    command::run("/bin/dpkg", &["--remove", "pfnwatch"])?;
+    assert_eq!(property(UNIT, "ActiveState")?, "inactive");
+    creation::create(&oversize(&region)).context("the package is removed")?;
+    no_program_but(&kernel)?;
+    for kept in ["/etc/pfnwatch/pfnwatch.toml", "/etc/pfnwatch/conf.d/50-test.toml", STATE] {
+        ensure!(exists(kept), "{kept} is gone");
+    }
+
+    command::run("/bin/dpkg", &["--purge", "pfnwatch"])?;
+    let after = Host::look()?;
+    let left: Vec<_> = after.files.difference(&before.files).collect();
+    let gone: Vec<_> = before.files.difference(&after.files).collect();
+    ensure!(left.is_empty() && gone.is_empty(), "left behind: {left:?}, taken away: {gone:?}");
+    assert_eq!(after.users, before.users);
+    assert_eq!(property(UNIT, "LoadState")?, "not-found");
+    no_program_but(&kernel)
+}

@@ -1,0 +1,26 @@
+//! A host with 64 wasteful namespaces that is about to be booted once more, with enforcement: `debian_again` goes on with it.
+
+use anyhow::Result;
+use guest::command;
+use guest::creation::{self, Wanted};
+use guest::debian::{self, PACKAGE};
+
+use super::{ENFORCE_AND_HOLD, oversize};
+use crate::seen::MIB;
+
+/// How many namespaces there are. They are the smallest, in whole regions, of which this kernel wastes more than one align.
+pub(crate) const COUNT: usize = 64;
+const SIZE: u64 = 256 * MIB;
+
+#[test]
+fn host_with_many_oversize_namespaces() -> Result<()> {
+    let region = debian::fresh()?;
+    // What udev would look for on each of them takes longer than making it: that is left to the next boot.
+    command::run("/bin/udevadm", &["control", "--stop-exec-queue"])?;
+    for _ in 0..COUNT {
+        creation::create(&Wanted { size_bytes: SIZE, ..oversize(&region) })?;
+    }
+    debian::configure(ENFORCE_AND_HOLD)?;
+    debian::install(PACKAGE)?;
+    debian::armed()
+}

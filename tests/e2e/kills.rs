@@ -1,0 +1,205 @@
+//! Fifty agents are killed at random moments amid a stream of events: what each has told is in its journal, once, and nothing
+//! of it stays in the kernel.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use guest::agent::{Agent, says};
+use guest::bpf::held::Held;
+use guest::creation::{self, Map, Mode, Wanted};
+use guest::events::{number, numbered, written};
+use guest::guard::ask_at;
+use guest::policy::{self, Policy, Stance};
+use guest::{modules, namespace, regions, wait};
+use serde_json::{Value, json};
+
+/// While libnvdimm is loaded: the guard is there, and namespaces come and go.
+const KILLS_OF_GUARDS: usize = 5;
+/// While it is not: an agent is up in a fraction of the time. Several lines of agents live side by side, each with its journal.
+const KILLS_OF_OTHERS: usize = 45;
+const LINES: usize = 3;
+/// A host that is busy elsewhere gets on slowly: after this time the test is content with fewer.
+const KILLING: Duration = Duration::from_secs(90);
+const FEWEST: usize = 8;
+const LIMIT: Duration = Duration::from_secs(60);
+const MIB: u64 = 1 << 20;
+
+/// Does something again and again in a thread of its own, until it is dropped.
+struct Stream {
+    go_on: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    fn of(act: impl Fn() -> Result<()> + Send + 'static) -> Self {
+        let go_on = Arc::new(AtomicBool::new(true));
+        let wanted = Arc::clone(&go_on);
+        let thread = thread::spawn(move || {
+            while wanted.load(Ordering::Relaxed) {
+                if act().is_err() {
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        Self { go_on, thread: Some(thread) }
+    }
+
+    /// Sets the mode, whether an agent listens or not: each time is an event.
+    fn of_modes(socket: String) -> Self {
+        Self::of(move || ask_at(&socket, &json!({ "mode": { "mode": "audit", "reason": "a test" } })).map(drop))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.go_on.store(false, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What a clock says in microseconds is random enough.
+fn odd() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.subsec_micros().into())
+}
+
+/// Agents one after the other, with the same journal and the same socket.
+struct Line {
+    journal: String,
+    socket: String,
+    told: Vec<Value>,
+    kills: usize,
+    /// How long an agent takes until it is ready.
+    start: Duration,
+}
+
+impl Line {
+    fn new(number: usize) -> Self {
+        let place = |what: &str| format!("/run/kills-{number}/{what}");
+        Self {
+            journal: place("pfnwatch.db"),
+            socket: place("control.sock"),
+            told: Vec::new(),
+            kills: 0,
+            start: Duration::ZERO,
+        }
+    }
+
+    fn spawn(&self) -> Result<Agent> {
+        Agent::spawn(&["--config", policy::PATH, "--control-socket", &self.socket, "--journal", &self.journal])
+    }
+
+    /// Starts an agent, and kills it once it has told of a namespace: some events later.
+    fn kill_one_that_observes(&mut self) -> Result<()> {
+        let mut agent = self.spawn()?;
+        agent.event("a set-up", LIMIT, |event| says(event, "event", "set_up").then_some(()))?;
+        thread::sleep(Duration::from_millis(odd()? % 500));
+        self.end(agent)
+    }
+
+    /// Starts an agent, and kills it: from before its first event to the midst of the stream.
+    fn kill_one(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        let mut agent = self.spawn()?;
+        if self.kills == 0 {
+            agent.ready()?;
+            self.start = begun.elapsed();
+        }
+        let moment = self.start.mul_f64(1.5 * f64::from(u16::try_from(odd()? % 1000)?) / 1000.0);
+        thread::sleep(moment.saturating_sub(begun.elapsed()));
+        self.end(agent)
+    }
+
+    fn end(&mut self, mut agent: Agent) -> Result<()> {
+        agent.kill()?;
+        self.told.extend(agent.last_words());
+        self.kills += 1;
+        Ok(())
+    }
+
+    /// Whatever was told is in the journal as it was told, once.
+    fn is_whole(&self) -> Result<()> {
+        let written = written(&["--journal", &self.journal])?;
+        let written = numbered(&written)?;
+        let changes = self.told.iter().filter(|event| says(event, "event", "mode_changed")).count();
+        ensure!(changes > self.kills / 2, "no stream: {changes} changes in {} lives", self.kills);
+        let mut numbers: Vec<u64> = Vec::new();
+        for event in &self.told {
+            let number = number(event).with_context(|| format!("told uncommitted: {event}"))?;
+            ensure!(written.get(&number) == Some(&event), "{event} is not in the journal as it was told");
+            numbers.push(number);
+        }
+        ensure!(numbers.is_sorted_by(|one, next| one < next), "a number was told twice: {numbers:?}");
+        Ok(())
+    }
+}
+
+/// Guards amid binds and unbinds. After each nothing of it is left, so that nothing is denied or watched any more.
+fn guards(region: &str) -> Result<Line> {
+    let wanted = Wanted {
+        region: region.to_owned(),
+        size_bytes: 64 * MIB,
+        mode: Mode::Fsdax,
+        map: Map::Dev,
+        align_bytes: 2 * MIB,
+    };
+    let made = creation::create(&wanted)?.namespace;
+    let (mut line, before) = (Line::new(0), Held::look()?);
+    let modes = Stream::of_modes(line.socket.clone());
+    let binds = Stream::of(move || {
+        namespace::disable(&made)?;
+        namespace::enable(&made).map(drop)
+    });
+    let begun = Instant::now();
+    while line.kills < KILLS_OF_GUARDS && begun.elapsed() < KILLING / 2 {
+        line.kill_one_that_observes()?;
+        // The kernel frees what is no longer held once no CPU can be inside of it.
+        let gone = wait::until("nothing of the agent left", LIMIT, || Held::look().ok().filter(|now| *now == before));
+        gone.with_context(|| format!("before: {before:?}\nnow: {:?}", Held::look()))?;
+    }
+    drop((modes, binds));
+    Ok(line)
+}
+
+/// Agents that wait for libnvdimm, as long as there are kills left, and time.
+fn waiting(number: usize, kills: &AtomicUsize, end: Instant) -> Result<Line> {
+    let mut line = Line::new(number);
+    let _modes = Stream::of_modes(line.socket.clone());
+    while Instant::now() < end && kills.fetch_add(1, Ordering::Relaxed) < KILLS_OF_OTHERS {
+        line.kill_one()?;
+    }
+    Ok(line)
+}
+
+#[test]
+fn what_fifty_agents_told_before_they_were_killed_is_written_once() -> Result<()> {
+    let region = regions::fresh()?.first;
+    Policy::strict(Stance::Audit).write()?;
+    let begun = Instant::now();
+    let mut lines = vec![guards(&region)?];
+    let guarded = begun.elapsed();
+    modules::unload_stack()?;
+    let (others, end) = (AtomicUsize::new(0), begun + KILLING);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (1..=LINES)
+            .map(|number| {
+                let others = &others;
+                scope.spawn(move || waiting(number, others, end))
+            })
+            .collect();
+        for thread in threads {
+            lines.push(thread.join().map_err(|_| anyhow!("a line of agents panicked"))??);
+        }
+        anyhow::Ok(())
+    })?;
+    modules::load_stack()?;
+    let kills: usize = lines.iter().map(|line| line.kills).sum();
+    let told: usize = lines.iter().map(|line| line.told.len()).sum();
+    eprintln!("{kills} kills in {:?} ({guarded:?} of guards), {told} events told", begun.elapsed());
+    ensure!(kills >= FEWEST, "{kills} kills in {KILLING:?} say little");
+    lines.iter().try_for_each(Line::is_whole)
+}

@@ -1,0 +1,86 @@
+//! A guest whose user space is a Debian under systemd, on a disk.
+//!
+//! PID 1 of the initramfs finds the disk, adds the tests as a service that is nowhere but in /run, and becomes systemd. The
+//! service then runs the tests, and powers the guest off.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::mount::{MsFlags, mount};
+use nix::unistd::{chdir, chroot, execv};
+
+use super::GUEST_MARK;
+use crate::{debian, orders, wait};
+
+/// The kernels of the cloud flavour have its driver built in.
+const DISK: &str = "/dev/nvme0n1";
+const DISK_LIMIT: Duration = Duration::from_secs(30);
+/// Where the disk is mounted until it is the root.
+const ROOT: &str = "/root";
+/// This program, and where it goes so that the Debian sees it too.
+const SELF: (&str, &str) = ("/init", "/bin/guest-init");
+/// What of the initramfs the Debian sees, and where.
+const SHARED: [(&str, &str); 2] = [("/bin", debian::PROGRAMS), (debian::PACKAGES_IN_INITRAMFS, debian::PACKAGES)];
+const UNIT: &str = "pfnwatch-e2e.service";
+
+/// Mounts the disk, and goes on as its systemd.
+pub(super) fn boot() -> Result<Infallible> {
+    wait::until(DISK, DISK_LIMIT, || Path::new(DISK).exists().then_some(()))?;
+    create_dir(ROOT)?;
+    let mounted = mount(Some(DISK), ROOT, Some("ext4"), MsFlags::empty(), None::<&str>);
+    mounted.with_context(|| format!("cannot mount {DISK}"))?;
+    fs::copy(SELF.0, SELF.1).with_context(|| format!("cannot copy {}", SELF.0))?;
+    for (from, to) in SHARED {
+        create_dir(to)?;
+        bind(from, to)?;
+    }
+    let modules = format!("{ROOT}/usr/lib/modules");
+    create_dir(&modules)?;
+    bind("/lib/modules", &modules)?;
+    fs::copy(orders::PATH, format!("{ROOT}{}", orders::PATH)).context("cannot hand the orders on")?;
+    add_service()?;
+    for place in ["/proc", "/sys", "/dev", "/run"] {
+        let moved = mount(Some(place), format!("{ROOT}{place}").as_str(), None::<&str>, MsFlags::MS_MOVE, None::<&str>);
+        moved.with_context(|| format!("cannot move {place}"))?;
+    }
+    chdir(ROOT).context("no root")?;
+    mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>).context("cannot make the disk the root")?;
+    chroot(".").context("cannot enter the disk")?;
+    execv(c"/sbin/init", &[CString::from(c"/sbin/init")]).context("the disk has no systemd")
+}
+
+/// The tests as a service of this boot alone.
+fn add_service() -> Result<()> {
+    let units = Path::new("/run/systemd/system");
+    let wants = units.join("multi-user.target.wants");
+    create_dir(&wants.to_string_lossy())?;
+    let program = format!("{}/guest-init", debian::PROGRAMS);
+    let text = format!("[Unit]\nDescription=The end-to-end tests\n\n[Service]\nExecStart={program} service\n");
+    fs::write(units.join(UNIT), text).with_context(|| format!("cannot write {UNIT}"))?;
+    symlink(units.join(UNIT), wants.join(UNIT)).with_context(|| format!("cannot enable {UNIT}"))
+}
+
+/// Ends the guest with its disk in order, and without waiting for each unit's end.
+pub(super) fn power_off() {
+    let _ = Command::new("/bin/systemctl").args(["poweroff", "--force"]).status();
+}
+
+/// Whether this is the service of a test guest.
+pub(super) fn is_service() -> bool {
+    Path::new(GUEST_MARK).exists() && std::env::args().nth(1).as_deref() == Some("service")
+}
+
+fn bind(from: &str, to: &str) -> Result<()> {
+    let bound = mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    bound.with_context(|| format!("cannot have {from} at {to}"))
+}
+
+fn create_dir(dir: &str) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {dir}"))
+}

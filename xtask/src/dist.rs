@@ -1,0 +1,63 @@
+//! `cargo xtask dist`: the Debian package of the agent that was built, and its checksums.
+
+mod package;
+mod unit;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::process::Task;
+use crate::setup::CARGO_DEB;
+use crate::{paths, toolchain};
+
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Makes the package of the agent in target/release, looks at what is in it, and writes the checksums. Returns the package.
+pub(crate) fn run() -> Result<PathBuf> {
+    documents()?;
+    let dist = paths::dist();
+    // A package of an earlier version must not be taken for this one.
+    if dist.exists() {
+        fs::remove_dir_all(&dist).with_context(|| format!("cannot remove {}", dist.display()))?;
+    }
+    fs::create_dir_all(&dist).with_context(|| format!("cannot create {}", dist.display()))?;
+    let deb = make(&dist)?;
+    package::check(&deb)?;
+    unit::check()?;
+    checksums()?;
+    println!("{} and SHA256SUMS are in {}", package::name(&deb), dist.display());
+    Ok(deb)
+}
+
+/// Man pages and completions, where the package takes them from. They are of the command line alone: a build without
+/// optimisations, which the unit tests have made already, writes the same.
+fn documents() -> Result<()> {
+    let folder = paths::target().join("release/dist");
+    let folder = folder.to_str().context("the target folder's path is no text")?;
+    let arguments = ["run", "--quiet", "--package", "pfnwatch", "--example", "documents", "--", folder];
+    toolchain::cargo_task(arguments).limit(LIMIT).show()?;
+    // As Debian wants them: without names and times, so that the same page is the same file.
+    Task::new("sh", ["-c", "gzip -9n -- *.1"]).dir(&Path::new(folder).join("man")).read().map(drop)
+}
+
+/// cargo-deb packs what was built, and strips and builds nothing itself.
+fn make(dist: &Path) -> Result<PathBuf> {
+    let manifest = paths::root().join("pfnwatch/Cargo.toml");
+    let options = ["--no-build", "--no-strip", "--compress-system", "--manifest-path"];
+    let arguments =
+        options.into_iter().map(Into::into).chain([manifest.into_os_string(), "--output".into(), dist.into()]);
+    Task::new(CARGO_DEB.path(), arguments).dir(&paths::root()).limit(LIMIT).show()?;
+    let entries = fs::read_dir(dist).with_context(|| format!("cannot list {}", dist.display()))?;
+    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    files.find(|file| file.extension().is_some_and(|it| it == "deb")).context("cargo-deb made no package")
+}
+
+/// What `sha256sum --check SHA256SUMS` in the folder reads.
+fn checksums() -> Result<()> {
+    let dist = paths::dist();
+    let sums = Task::new("sh", ["-c", "sha256sum -- *.deb"]).dir(&dist).read()?;
+    fs::write(dist.join("SHA256SUMS"), sums).context("cannot write SHA256SUMS")
+}

@@ -1,0 +1,128 @@
+//! What is in the package: what the documents promise, owned by root, and nothing that the agent does not need.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::paths;
+use crate::process::Task;
+
+/// What an installed pfnwatch may take, of the design's budgets.
+const MOST_BINARY_BYTES: u64 = 10 << 20;
+
+/// Files that have to be there, with their mode.
+const FILES: [(&str, &str); 14] = [
+    ("-rwxr-xr-x", "./usr/bin/pfnwatch"),
+    ("-rw-r--r--", "./usr/lib/systemd/system/pfnwatch.service"),
+    ("-rw-r--r--", "./usr/lib/tmpfiles.d/pfnwatch.conf"),
+    ("-rw-r--r--", "./etc/pfnwatch/pfnwatch.toml"),
+    ("-rw-r--r--", "./usr/share/man/man1/pfnwatch.1.gz"),
+    ("-rw-r--r--", "./usr/share/man/man1/pfnwatch-run.1.gz"),
+    ("-rw-r--r--", "./usr/share/man/man1/pfnwatch-policy-check.1.gz"),
+    ("-rw-r--r--", "./usr/share/bash-completion/completions/pfnwatch"),
+    ("-rw-r--r--", "./usr/share/zsh/vendor-completions/_pfnwatch"),
+    ("-rw-r--r--", "./usr/share/fish/vendor_completions.d/pfnwatch.fish"),
+    ("-rw-r--r--", "./usr/share/doc/pfnwatch/INSTALL.md"),
+    ("-rw-r--r--", "./usr/share/doc/pfnwatch/RUNBOOK.md"),
+    ("-rw-r--r--", "./usr/share/doc/pfnwatch/copyright"),
+    ("-rw-r--r--", "./usr/share/doc/pfnwatch/examples/pfnwatch.toml"),
+];
+
+/// What the maintainer scripts have to do.
+const SCRIPTS: [(&str, &str); 6] = [
+    ("postinst", "deb-systemd-helper enable pfnwatch.service"),
+    ("postinst", "_dh_action=restart"),
+    ("prerm", "deb-systemd-invoke stop pfnwatch.service"),
+    ("prerm", "pfnwatch guard release"),
+    ("postrm", "rm -rf /var/lib/pfnwatch"),
+    ("postrm", "deb-systemd-helper purge pfnwatch.service"),
+];
+
+/// The file's name, for people.
+pub(super) fn name(deb: &Path) -> String {
+    deb.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Looks at the package as whoever installs it would.
+///
+/// # Errors
+/// The first thing that is not as it should be.
+pub(super) fn check(deb: &Path) -> Result<()> {
+    let contents = dpkg_deb("--contents", deb)?;
+    for (mode, file) in FILES {
+        let there = contents.lines().any(|line| is_entry(line, mode, file));
+        ensure!(there, "the package lacks {file} with {mode}, owned by root; it has:\n{contents}");
+    }
+    let pages = contents.lines().filter(|line| line.contains("/man1/pfnwatch") && line.ends_with(".1.gz")).count();
+    let commands = subcommands()?;
+    ensure!(pages > commands, "the package has {pages} man pages for {commands} commands and pfnwatch itself");
+    let bytes = paths::target().join("release/pfnwatch").metadata().context("the agent is not built")?.len();
+    // Without LTO, as one builds again and again, it is larger.
+    let limited = std::env::var_os("CARGO_PROFILE_RELEASE_LTO").is_none();
+    ensure!(!limited || bytes <= MOST_BINARY_BYTES, "the binary has {bytes} bytes, more than {MOST_BINARY_BYTES}");
+    control(deb)
+}
+
+/// A line of `dpkg-deb --contents` for this file, with this mode and root as owner.
+fn is_entry(line: &str, mode: &str, file: &str) -> bool {
+    let words: Vec<_> = line.split_whitespace().collect();
+    // cargo-deb leaves the names of users out.
+    let owned = |by: &str| words.starts_with(&[mode, by]);
+    (owned("root/root") || owned("0/0")) && words.last() == Some(&file)
+}
+
+fn control(deb: &Path) -> Result<()> {
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    let text = folder.path().to_str().context("the temporary folder's path is no text")?;
+    let deb = deb.to_str().context("the package's path is no text")?;
+    Task::new("dpkg-deb", ["--control", deb, text]).read()?;
+    let read = |name: &str| {
+        std::fs::read_to_string(folder.path().join(name)).with_context(|| format!("the package has no {name}"))
+    };
+    let conffiles = read("conffiles")?;
+    ensure!(conffiles.trim() == "/etc/pfnwatch/pfnwatch.toml", "the conffiles are {conffiles:?}");
+    let control = read("control")?;
+    ensure!(control.contains("Package: pfnwatch\n"), "{control}");
+    ensure!(control.contains("libc6"), "the package depends on no C library:\n{control}");
+    for (script, line) in SCRIPTS {
+        ensure!(read(script)?.contains(line), "{script} lacks `{line}`:\n{}", read(script)?);
+    }
+    for script in ["postinst", "prerm", "postrm"] {
+        Task::new("sh", ["-n", script])
+            .dir(folder.path())
+            .read()
+            .with_context(|| format!("{script} is no shell script"))?;
+    }
+    Ok(())
+}
+
+/// How many commands `pfnwatch --help` tells of.
+fn subcommands() -> Result<usize> {
+    let said = Task::new(paths::target().join("release/pfnwatch"), ["--help"]).read()?;
+    let commands = said.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // `help` has no page.
+    let count = commands.filter(|line| line.starts_with("  ") && !line.starts_with("   ")).count().saturating_sub(1);
+    ensure!(count > 0, "`pfnwatch --help` tells of no commands");
+    Ok(count)
+}
+
+fn dpkg_deb(what: &str, deb: &Path) -> Result<String> {
+    let deb = deb.to_str().context("the package's path is no text")?;
+    Task::new("dpkg-deb", [what, deb]).limit(Duration::from_secs(60)).read()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_told_by_mode_owner_and_path() {
+        let line = "-rwxr-xr-x root/root  10233104 2026-11-23 00:00 ./usr/bin/pfnwatch";
+        assert!(is_entry(line, "-rwxr-xr-x", "./usr/bin/pfnwatch"));
+        assert!(is_entry(&line.replace("root/root", "0/0"), "-rwxr-xr-x", "./usr/bin/pfnwatch"));
+        assert!(!is_entry(line, "-rw-r--r--", "./usr/bin/pfnwatch"));
+        assert!(!is_entry(line, "-rwxr-xr-x", "./usr/bin/pfnwatc"));
+        assert!(!is_entry(&line.replace("root/root", "me/root"), "-rwxr-xr-x", "./usr/bin/pfnwatch"));
+    }
+}
