@@ -1,6 +1,6 @@
 //! `struct kernfs_node`, as the guard gets it: a pointer that the verifier knows, so that a read costs one instruction.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{self, generated::bpf_probe_read_kernel};
 use pfnwatch_common::layout::FieldOffset;
 
 use super::{Fault, Pick, Read, fault};
@@ -47,10 +47,14 @@ impl KernfsNode {
         Ok(word == DRIVER)
     }
 
-    /// `priv`: of a directory in sysfs, its kobject.
+    /// `priv`: of a directory in sysfs, its kobject. By the helper, of which the verifier knows that it gives a number: what is
+    /// read through this pointer is a pointer to it (6.18), which no function takes for the number that it is.
     #[inline(always)]
     pub(crate) fn private(self) -> Option<u64> {
-        self.read::<u64>(|layout| &layout.kernfs_node.private).filter(|address| *address != 0)
+        let bytes = FieldOffset::get(offset(|layout| &layout.kernfs_node.private))?;
+        // SAFETY: the helper checks the address and fails where nothing can be read.
+        let private = unsafe { helpers::bpf_probe_read_kernel(self.0.add(bytes as usize).cast::<u64>()) };
+        private.ok().filter(|address| *address != 0)
     }
 
     #[inline(always)]
