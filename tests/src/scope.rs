@@ -83,12 +83,6 @@ pub const TABLE: &[Scope] = &[
     observing("burst::"),
     observing("geometry::"),
     observing("guard::"),
-    // What takes a quarter of a minute and more is tried on one line.
-    only("guard::existing::at_an_agent", "6.18"),
-    only("guard::names_swap::of_devdax", "6.18"),
-    only("guard::no_room::", "6.18"),
-    only("guard::stock::", "7.3"),
-    only("guard::storms::", "7.3"),
     Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
     observing("inventory::"),

@@ -1,5 +1,6 @@
-//! Guests side by side. One under emulation keeps about one processor busy, however many it has: a test waits more than it
-//! computes. So as many run at a time as there are processors and memory for, each in its own folder and with its own files.
+//! Guests side by side. One under emulation keeps some three quarters of a processor busy, however many it has: a test waits more
+//! than it computes. So one more runs at a time than there are processors, where there is memory for it, each in its own folder and
+//! with its own files.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -38,7 +39,7 @@ pub(super) fn guests_at_once() -> usize {
     let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_bytes(&text)).unwrap_or(0);
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let fitting = usize::try_from(available / GUEST_BYTES).unwrap_or(MOST_AT_ONCE);
-    processors.min(fitting).clamp(1, MOST_AT_ONCE)
+    processors.saturating_add(1).min(fitting).clamp(1, MOST_AT_ONCE)
 }
 
 /// `MemAvailable:   22954840 kB`
