@@ -15,6 +15,7 @@ pub mod baseline;
 pub mod bpf;
 pub mod cgroup;
 pub mod cli;
+pub mod columns;
 pub mod command;
 pub mod config;
 pub mod control;

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
-
 use super::report::{Kernel, Report, Row};
 use crate::{
     baseline::{Acceptance, Cost, Subject, words},
+    columns::table,
     units::Bytes,
 };
 
@@ -54,17 +53,6 @@ fn accepted(report: &Report) -> impl Iterator<Item = String> {
     let rows = report.namespaces.iter();
     kernels
         .chain(rows.filter_map(move |it| Some(said(namespace(it), it.least.reservation_bytes, it.accepted.as_ref()?))))
-}
-
-fn table(header: &[&str], right: &[usize]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
-    for column in right {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
 }
 
 fn kernel(kernel: &Kernel) -> [String; 6] {

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
-
 use super::report::{Report, more};
 use crate::{
+    columns::table,
     fleet::{Host, Named, Release},
     units::Bytes,
 };
@@ -47,17 +46,6 @@ pub(super) fn render(report: &Report) -> String {
         let _ = writeln!(text, "\n{}", lines.join("\n"));
     }
     text
-}
-
-fn table(header: &[&str], right: &[usize]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
-    for column in right {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
 }
 
 fn release(release: &Release) -> [String; 7] {
