@@ -8,6 +8,6 @@ mod sums;
 pub mod files;
 pub mod prometheus;
 
-pub use host::{Host, Problem};
+pub use host::{Host, Problem, Sums};
 pub use releases::Release;
 pub use sums::{Fleet, Named, Totals};

@@ -202,14 +202,7 @@ impl<W: Write> Pipeline<W> {
                 change = modules.next() => self.module(change.context("the kernel's messages about modules")?)?,
                 tick = check.next() => {
                     tick?;
-                    self.account()?;
-                    self.look()?;
-                    self.check_journal()?;
-                    self.still_runs(false);
-                    self.end_exemptions()?;
-                    self.web.tend();
-                    self.check_alerts();
-                    service::turns(&self.standing());
+                    self.check()?;
                 }
                 tick = prove.next() => tick.map_err(Into::into).and_then(|()| self.prove())?,
                 call = self.web.next() => self.show(call)?,
@@ -228,6 +221,19 @@ impl<W: Write> Pipeline<W> {
         self.detach()?;
         let ended = self.ended;
         self.emit(Event::now(Body::Stopped(ended)))
+    }
+
+    /// What comes again and again, whatever happens.
+    fn check(&mut self) -> anyhow::Result<()> {
+        self.account()?;
+        self.look()?;
+        self.check_journal()?;
+        self.still_runs(false);
+        self.end_exemptions()?;
+        self.web.tend();
+        self.check_alerts();
+        service::turns(&self.standing());
+        Ok(())
     }
 
     /// What comes once, before the loop.

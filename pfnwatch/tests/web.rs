@@ -124,9 +124,12 @@ fn fleet_is_what_the_agent_tells(prometheus: &prometheus::Running, served: &Serv
     assert_eq!((fleet.uncounted().count, fleet.warnings().count), (0, 0), "{fleet:?}");
     let (agent, totals) = (view::oversize(), fleet.totals());
     let told = agent.survey.unwrap().totals;
-    assert_eq!((totals.hosts, totals.namespaces, totals.excess_bytes), (1, told.namespaces, told.excess_bytes));
-    assert_eq!((totals.usable_bytes, totals.reservation_bytes), (told.usable_bytes, told.reservation_bytes));
-    assert_eq!((totals.unknown_namespaces, totals.plan_bytes), (told.unknown, 268_435_456));
+    assert_eq!(
+        (totals.hosts, totals.sums.namespaces, totals.sums.excess_bytes),
+        (1, told.namespaces, told.excess_bytes)
+    );
+    assert_eq!((totals.sums.usable_bytes, totals.sums.reservation_bytes), (told.usable_bytes, told.reservation_bytes));
+    assert_eq!((totals.sums.unknown_namespaces, totals.sums.plan_bytes), (told.unknown, 268_435_456));
     assert_eq!((fleet.worst()[0].host.as_str(), fleet.worst()[0].ready), (served.address.as_str(), Some(true)));
     assert_eq!(fleet.releases()[0].max_struct_page_size_bytes, agent.max_struct_page_size);
     let (hosts, _) = readiness(&client, 14).unwrap();

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use super::{Fleet, Host, Problem};
+use super::{Fleet, Host, Problem, Sums};
 use crate::event::SCHEMA;
 
 /// The largest report that is read, in bytes: one of 10,000 namespaces has 10 MB.
@@ -21,7 +21,7 @@ struct Report {
     host: Option<String>,
     kernel: Kernel,
     verdict: String,
-    totals: Sums,
+    totals: Totals,
     namespaces: Vec<Namespace>,
 }
 
@@ -32,7 +32,7 @@ struct Kernel {
 }
 
 #[derive(Deserialize)]
-struct Sums {
+struct Totals {
     namespaces: u64,
     unknown: u64,
     size_bytes: u64,
@@ -108,14 +108,16 @@ impl Report {
         Host {
             kernel: Some(kernel.release),
             page_size_bytes: Some(kernel.page_size_bytes),
-            namespaces: totals.namespaces,
-            unknown_namespaces: totals.unknown,
-            size_bytes: totals.size_bytes,
-            usable_bytes: totals.usable_bytes,
-            reservation_bytes: totals.reservation_bytes,
-            ideal_bytes: totals.ideal_bytes,
-            excess_bytes: totals.excess_bytes,
-            plan_bytes: oversize().filter_map(|it| it.excess_bytes).fold(0, u64::saturating_add),
+            sums: Sums {
+                namespaces: totals.namespaces,
+                unknown_namespaces: totals.unknown,
+                size_bytes: totals.size_bytes,
+                usable_bytes: totals.usable_bytes,
+                reservation_bytes: totals.reservation_bytes,
+                ideal_bytes: totals.ideal_bytes,
+                excess_bytes: totals.excess_bytes,
+                plan_bytes: oversize().filter_map(|it| it.excess_bytes).fold(0, u64::saturating_add),
+            },
             oversize: verdict == "oversize",
             regressed: oversize().any(|it| it.cause == "regressed_kernel"),
             ..Host::default()

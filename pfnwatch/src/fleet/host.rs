@@ -2,21 +2,10 @@
 
 use serde::Serialize;
 
-/// What a host reports. Sizes are in bytes; what it does not tell is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Host {
-    /// Its name: the host's own in a file of `scan`, the instance in Prometheus.
-    pub host: String,
-    /// The cluster that the scrape configuration puts it in.
-    pub cluster: Option<String>,
-    /// The running kernel's release.
-    pub kernel: Option<String>,
-    /// What that kernel reserves for each page.
-    pub max_struct_page_size_bytes: Option<u64>,
-    /// Bytes in a page there.
-    #[serde(skip)]
-    pub page_size_bytes: Option<u64>,
-    /// How many namespaces it has.
+/// What namespaces come to, of one host or of all. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sums {
+    /// How many namespaces.
     pub namespaces: u64,
     /// How many of them nothing certain is known of: what they reserve is in no sum.
     pub unknown_namespaces: u64,
@@ -32,6 +21,43 @@ pub struct Host {
     pub excess_bytes: u64,
     /// What `plan` would give back: the excess of those namespaces alone that are oversize.
     pub plan_bytes: u64,
+}
+
+impl Sums {
+    /// Adds those of another host. They stay at the largest number rather than wrap.
+    pub(super) fn add(&mut self, more: &Self) {
+        for (sum, more) in [
+            (&mut self.namespaces, more.namespaces),
+            (&mut self.unknown_namespaces, more.unknown_namespaces),
+            (&mut self.size_bytes, more.size_bytes),
+            (&mut self.usable_bytes, more.usable_bytes),
+            (&mut self.reservation_bytes, more.reservation_bytes),
+            (&mut self.ideal_bytes, more.ideal_bytes),
+            (&mut self.excess_bytes, more.excess_bytes),
+            (&mut self.plan_bytes, more.plan_bytes),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+/// What a host reports. Sizes are in bytes; what it does not tell is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Host {
+    /// Its name: the host's own in a file of `scan`, the instance in Prometheus.
+    pub host: String,
+    /// The cluster that the scrape configuration puts it in.
+    pub cluster: Option<String>,
+    /// The running kernel's release.
+    pub kernel: Option<String>,
+    /// What that kernel reserves for each page.
+    pub max_struct_page_size_bytes: Option<u64>,
+    /// Bytes in a page there.
+    #[serde(skip)]
+    pub page_size_bytes: Option<u64>,
+    /// What its namespaces come to.
+    #[serde(flatten)]
+    pub sums: Sums,
     /// A namespace, or all of them together, are oversize.
     pub oversize: bool,
     /// A kernel made something cost more than it did, or than it should.

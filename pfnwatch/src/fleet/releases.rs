@@ -35,8 +35,8 @@ impl Release {
         self.page_size_bytes = self.page_size_bytes.or(host.page_size_bytes);
         self.hosts += 1;
         self.oversize_hosts += u64::from(host.oversize);
-        self.namespaces = self.namespaces.saturating_add(host.namespaces);
-        self.excess_bytes = self.excess_bytes.saturating_add(host.excess_bytes);
+        self.namespaces = self.namespaces.saturating_add(host.sums.namespaces);
+        self.excess_bytes = self.excess_bytes.saturating_add(host.sums.excess_bytes);
     }
 
     /// For each page of a TiB, what is reserved more than `least`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Host, Problem, Release, releases::Releases};
+use super::{Host, Problem, Release, host::Sums, releases::Releases};
 
 /// How many of what may be many are named; all are counted.
 const NAMED: usize = 100;
@@ -18,22 +18,9 @@ pub struct Totals {
     pub oversize_hosts: u64,
     /// On how many something costs more than it did, or than it should, by a kernel's doing.
     pub regressed_hosts: u64,
-    /// Their namespaces.
-    pub namespaces: u64,
-    /// How many of them nothing certain is known of: what they reserve is in no sum.
-    pub unknown_namespaces: u64,
-    /// Sum of the namespaces' sizes.
-    pub size_bytes: u64,
-    /// Sum of what can be stored.
-    pub usable_bytes: u64,
-    /// Sum of the reservations.
-    pub reservation_bytes: u64,
-    /// Sum of the ideal reservations.
-    pub ideal_bytes: u64,
-    /// Sum of what is reserved more than that.
-    pub excess_bytes: u64,
-    /// What `plan` would give back on all of them.
-    pub plan_bytes: u64,
+    /// What their namespaces come to.
+    #[serde(flatten)]
+    pub sums: Sums,
 }
 
 impl Totals {
@@ -41,19 +28,7 @@ impl Totals {
         self.hosts += 1;
         self.oversize_hosts += u64::from(host.oversize);
         self.regressed_hosts += u64::from(host.regressed);
-        let sums = [
-            (&mut self.namespaces, host.namespaces),
-            (&mut self.unknown_namespaces, host.unknown_namespaces),
-            (&mut self.size_bytes, host.size_bytes),
-            (&mut self.usable_bytes, host.usable_bytes),
-            (&mut self.reservation_bytes, host.reservation_bytes),
-            (&mut self.ideal_bytes, host.ideal_bytes),
-            (&mut self.excess_bytes, host.excess_bytes),
-            (&mut self.plan_bytes, host.plan_bytes),
-        ];
-        for (sum, more) in sums {
-            *sum = sum.saturating_add(more);
-        }
+        self.sums.add(&host.sums);
     }
 }
 
@@ -124,8 +99,8 @@ impl Fleet {
         if host.mode.as_deref() == Some("enforce") && host.guard_effective == Some(false) {
             self.not_effective.add(host.host.clone());
         }
-        if host.excess_bytes > 0 {
-            let worse = |it: &Host| (it.excess_bytes, &host.host) > (host.excess_bytes, &it.host);
+        if host.sums.excess_bytes > 0 {
+            let worse = |it: &Host| (it.sums.excess_bytes, &host.host) > (host.sums.excess_bytes, &it.host);
             let place = self.worst.partition_point(worse);
             self.worst.insert(place, host);
             self.worst.truncate(self.keep_worst);

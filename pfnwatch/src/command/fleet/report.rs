@@ -50,15 +50,17 @@ impl Report {
 
     /// Whether the sums may be short.
     pub(super) const fn is_incomplete(&self) -> bool {
-        self.not_counted.count > 0 || self.warnings.count > 0 || self.totals.unknown_namespaces > 0
+        self.not_counted.count > 0 || self.warnings.count > 0 || self.totals.sums.unknown_namespaces > 0
     }
 
     /// What is missing from the sums, in words.
     pub(super) fn shortcomings(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        if self.totals.unknown_namespaces > 0 {
-            lines
-                .push(format!("UNKNOWN {} namespaces: what they reserve is in no sum", self.totals.unknown_namespaces));
+        if self.totals.sums.unknown_namespaces > 0 {
+            lines.push(format!(
+                "UNKNOWN {} namespaces: what they reserve is in no sum",
+                self.totals.sums.unknown_namespaces
+            ));
         }
         for Problem { place, problem } in &self.not_counted.first {
             lines.push(format!("NOT COUNTED {place}: {problem}"));

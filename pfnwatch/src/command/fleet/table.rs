@@ -19,13 +19,13 @@ pub(super) fn render(report: &Report) -> String {
         "{} hosts, {} namespaces of {}: {} usable, {} reserved, {} of it lost.\n\
          {} hosts have something oversize; `pfnwatch plan` there gives back {} in all.\n",
         totals.hosts,
-        totals.namespaces,
-        Bytes(totals.size_bytes),
-        Bytes(totals.usable_bytes),
-        Bytes(totals.reservation_bytes),
-        Bytes(totals.excess_bytes),
+        totals.sums.namespaces,
+        Bytes(totals.sums.size_bytes),
+        Bytes(totals.sums.usable_bytes),
+        Bytes(totals.sums.reservation_bytes),
+        Bytes(totals.sums.excess_bytes),
         totals.oversize_hosts,
-        Bytes(totals.plan_bytes),
+        Bytes(totals.sums.plan_bytes),
     );
     let modes: Vec<_> = report.modes.iter().map(|(mode, hosts)| format!("{hosts} {mode}")).collect();
     // Writing to a string does not fail.
@@ -66,9 +66,9 @@ fn host(host: &Host) -> [String; 6] {
         host.host.clone(),
         host.cluster.clone().unwrap_or_default(),
         host.kernel.clone().unwrap_or_else(|| "?".to_owned()),
-        host.namespaces.to_string(),
-        Bytes(host.excess_bytes).to_string(),
-        Bytes(host.plan_bytes).to_string(),
+        host.sums.namespaces.to_string(),
+        Bytes(host.sums.excess_bytes).to_string(),
+        Bytes(host.sums.plan_bytes).to_string(),
     ]
 }
 

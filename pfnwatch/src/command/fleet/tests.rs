@@ -1,5 +1,5 @@
 use super::*;
-use crate::fleet::{Host, Problem};
+use crate::fleet::{Host, Problem, Sums};
 
 fn fleet() -> Fleet {
     let host = |name: &str, kernel: &str, max, excess| Host {
@@ -8,10 +8,7 @@ fn fleet() -> Fleet {
         kernel: Some(kernel.to_owned()),
         max_struct_page_size_bytes: Some(max),
         page_size_bytes: Some(4096),
-        namespaces: 1,
-        size_bytes: 1 << 40,
-        excess_bytes: excess,
-        plan_bytes: excess,
+        sums: Sums { namespaces: 1, size_bytes: 1 << 40, excess_bytes: excess, plan_bytes: excess, ..Sums::default() },
         oversize: excess > 0,
         mode: Some("audit".to_owned()),
         ..Host::default()
@@ -42,7 +39,7 @@ fn what_is_missing_is_said_in_every_format() {
     let mut fleet = fleet();
     let whole = Report::of(&fleet);
     fleet.not_counted(Problem::new("c.json", "it is damaged"));
-    fleet.add(Host { unknown_namespaces: 3, ..Host::default() });
+    fleet.add(Host { sums: Sums { unknown_namespaces: 3, ..Sums::default() }, ..Host::default() });
     fleet.warning("a store did not answer".to_owned());
     let report = Report::of(&fleet);
     let text = table::render(&report);

@@ -36,8 +36,8 @@ fn fleet(files: &[(&str, String)]) -> Fleet {
 fn a_file_is_a_host() {
     let fleet = fleet(&[("a.json", report(Some("node-a")).to_string()), ("node-b.json", report(None).to_string())]);
     let totals = fleet.totals();
-    assert_eq!((totals.hosts, totals.namespaces, totals.unknown_namespaces), (2, 4, 2));
-    assert_eq!((totals.excess_bytes, totals.plan_bytes, totals.regressed_hosts), (200, 180, 2));
+    assert_eq!((totals.hosts, totals.sums.namespaces, totals.sums.unknown_namespaces), (2, 4, 2));
+    assert_eq!((totals.sums.excess_bytes, totals.sums.plan_bytes, totals.regressed_hosts), (200, 180, 2));
     let worst: Vec<_> = fleet.worst().iter().map(|it| it.host.as_str()).collect();
     assert_eq!(worst, ["node-a", "node-b"]);
     assert!(fleet.regressed());
@@ -91,6 +91,6 @@ fn a_real_report_is_read() {
     let survey = crate::made_up::survey(|tree| tree.crowd(3));
     let text = serde_json::to_string(&crate::command::scan::Report::from(&survey)).unwrap();
     let host = parse(&text).unwrap().into_host();
-    assert_eq!((host.namespaces, host.excess_bytes), (survey.totals.namespaces, survey.totals.excess_bytes));
+    assert_eq!((host.sums.namespaces, host.sums.excess_bytes), (survey.totals.namespaces, survey.totals.excess_bytes));
     assert_eq!(host.kernel.as_deref(), Some(survey.kernel.release.as_str()));
 }

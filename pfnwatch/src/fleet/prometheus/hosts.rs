@@ -10,12 +10,12 @@ type Set = fn(&mut Host, u64);
 
 /// What must be there of every agent: without it a sum would be short.
 const SUMS: [(&str, Set); 8] = [
-    ("pfnwatch_host_namespaces", |host, value| host.namespaces = value),
-    ("pfnwatch_host_size_bytes", |host, value| host.size_bytes = value),
-    ("pfnwatch_host_usable_bytes", |host, value| host.usable_bytes = value),
-    ("pfnwatch_host_reservation_bytes", |host, value| host.reservation_bytes = value),
-    ("pfnwatch_host_ideal_bytes", |host, value| host.ideal_bytes = value),
-    ("pfnwatch_host_excess_bytes", |host, value| host.excess_bytes = value),
+    ("pfnwatch_host_namespaces", |host, value| host.sums.namespaces = value),
+    ("pfnwatch_host_size_bytes", |host, value| host.sums.size_bytes = value),
+    ("pfnwatch_host_usable_bytes", |host, value| host.sums.usable_bytes = value),
+    ("pfnwatch_host_reservation_bytes", |host, value| host.sums.reservation_bytes = value),
+    ("pfnwatch_host_ideal_bytes", |host, value| host.sums.ideal_bytes = value),
+    ("pfnwatch_host_excess_bytes", |host, value| host.sums.excess_bytes = value),
     ("pfnwatch_host_oversize", |host, value| host.oversize = value > 0),
     ("pfnwatch_ready", |host, value| host.ready = Some(value > 0)),
 ];
@@ -26,10 +26,12 @@ const MORE: [(&str, Set); 6] = [
     ("pfnwatch_kernel_page_size_bytes", |host, value| host.page_size_bytes = Some(value)),
     ("pfnwatch_enforcement_effective", |host, value| host.guard_effective = Some(value > 0)),
     ("sum by (cluster, job, instance) (pfnwatch_capacity_regressions)", |host, value| host.regressed = value > 0),
-    ("sum by (cluster, job, instance) (pfnwatch_namespace_unknown)", |host, value| host.unknown_namespaces = value),
+    ("sum by (cluster, job, instance) (pfnwatch_namespace_unknown)", |host, value| {
+        host.sums.unknown_namespaces = value
+    }),
     (
         "sum by (cluster, job, instance) (pfnwatch_namespace_excess_bytes and pfnwatch_namespace_oversize == 1)",
-        |host, value| host.plan_bytes = value,
+        |host, value| host.sums.plan_bytes = value,
     ),
 ];
 

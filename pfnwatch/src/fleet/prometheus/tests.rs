@@ -73,7 +73,7 @@ fn fleet_of(values: &'static [(&'static str, [Option<&'static str>; 2])]) -> Fle
 #[test]
 fn hosts_are_put_together_from_their_series() {
     let fleet = fleet_of(&[("host_excess_bytes", [Some("1.7179869184e+10"), Some("0")])]);
-    assert_eq!((fleet.totals().hosts, fleet.totals().excess_bytes), (2, 16 << 30));
+    assert_eq!((fleet.totals().hosts, fleet.totals().sums.excess_bytes), (2, 16 << 30));
     let worst = fleet.worst();
     assert_eq!((worst.len(), worst[0].host.as_str(), worst[0].cluster.as_deref()), (1, "a", Some("east")));
     assert_eq!(fleet.uncounted().count, 0);
@@ -83,7 +83,7 @@ fn hosts_are_put_together_from_their_series() {
 fn a_host_that_does_not_tell_all_is_not_counted_and_is_named() {
     for values in [&[("host_excess_bytes", [Some("NaN"), Some("5")])], &[("host_excess_bytes", [None, Some("5")])]] {
         let fleet = fleet_of(values);
-        assert_eq!((fleet.totals().hosts, fleet.totals().excess_bytes), (1, 5));
+        assert_eq!((fleet.totals().hosts, fleet.totals().sums.excess_bytes), (1, 5));
         let problem = &fleet.uncounted().first[0];
         assert!(problem.place == "a" && problem.problem.contains("pfnwatch_host_excess_bytes"), "{problem:?}");
     }
@@ -107,7 +107,7 @@ fn hosts_that_are_there_twice_count_once() {
     };
     let mut fleet = Fleet::keeping(1);
     add(&client(twice), &mut fleet).unwrap();
-    assert_eq!((fleet.totals().hosts, fleet.totals().excess_bytes, fleet.warnings().count), (1, 7, 1));
+    assert_eq!((fleet.totals().hosts, fleet.totals().sums.excess_bytes, fleet.warnings().count), (1, 7, 1));
 }
 
 #[test]

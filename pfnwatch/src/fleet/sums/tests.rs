@@ -8,9 +8,7 @@ fn host(number: u64, kernel: &str, max: u64, excess: u64) -> Host {
         kernel: Some(kernel.to_owned()),
         max_struct_page_size_bytes: Some(max),
         page_size_bytes: Some(4096),
-        namespaces: 2,
-        size_bytes: 1 << 40,
-        excess_bytes: excess,
+        sums: Sums { namespaces: 2, size_bytes: 1 << 40, excess_bytes: excess, ..Sums::default() },
         oversize: excess > 0,
         mode: Some("audit".to_owned()),
         ..Host::default()
@@ -25,8 +23,8 @@ fn hosts_are_summed_and_their_kernels_compared() {
     fleet.add(host(3, "6.1.9", 128, 32 * GIB));
     fleet.add(Host { mode: None, ..host(4, "6.0.12", 64, GIB) });
     let totals = fleet.totals();
-    assert_eq!((totals.hosts, totals.oversize_hosts, totals.namespaces), (4, 3, 8));
-    assert_eq!((totals.size_bytes, totals.excess_bytes), (4 << 40, 49 * GIB));
+    assert_eq!((totals.hosts, totals.oversize_hosts, totals.sums.namespaces), (4, 3, 8));
+    assert_eq!((totals.sums.size_bytes, totals.sums.excess_bytes), (4 << 40, 49 * GIB));
     let releases = fleet.releases();
     let [dear, cheap] = releases.as_slice() else { panic!("{releases:?}") };
     assert_eq!((dear.kernel.as_str(), dear.extra_bytes_per_tib, dear.hosts), ("6.1.9", Some(16 * GIB), 2));
