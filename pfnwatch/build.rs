@@ -1,6 +1,17 @@
-//! Takes the eBPF object that `cargo xtask build` made, so that it lies inside the agent.
+//! Takes what lies inside the agent: the eBPF object that `cargo xtask build` made, and the schemas.
 
-use std::{env, error::Error, fs, path::Path};
+use std::{
+    env,
+    error::Error,
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+};
+
+use flate2::{Compression, write::ZlibEncoder};
+
+/// What `cargo xtask docs` has written.
+const SCHEMAS: &str = "dist/schema.json";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = env::var("OUT_DIR")?;
@@ -13,5 +24,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", object.display());
     println!("cargo::rerun-if-changed=build.rs");
     fs::copy(&object, Path::new(&out).join("pfnwatch-ebpf"))?;
+    compress(Path::new(SCHEMAS), &Path::new(&out).join("schema.json.zlib"))
+}
+
+/// The schemas are a tenth of the size so, and few ask for them.
+fn compress(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed={}", from.display());
+    let mut compressed = ZlibEncoder::new(File::create(to)?, Compression::best());
+    compressed.write_all(&fs::read(from)?)?;
+    compressed.finish()?;
     Ok(())
 }

@@ -8,12 +8,12 @@ pub const SETUP_PFN_ENTER: &str = "setup_pfn_enter";
 pub const SETUP_PFN_RETURN: &str = "setup_pfn_return";
 /// Kretprobe on `nd_pfn_validate`.
 pub const PFN_VALIDATE_RETURN: &str = "pfn_validate_return";
-/// Fexit on `really_probe`: an attempt ends.
+/// Kprobe on `__pm_runtime_idle`: an attempt has ended.
 pub const BIND_END: &str = "bind_end";
-/// The same, for an end that comes while [`BIND_END`] is held up on the same CPU.
-pub const BIND_END_SPARE: &str = "bind_end_spare";
-/// The same once more, for one that comes while both are.
-pub const BIND_END_LAST: &str = "bind_end_last";
+/// Fexit on `really_probe`: how an attempt ends.
+pub const BIND_RESULT: &str = "bind_result";
+/// The same, for an end that comes while [`BIND_RESULT`] is held up on the same CPU.
+pub const BIND_RESULT_SPARE: &str = "bind_result_spare";
 /// Kprobe on `nvdimm_bus_remove`.
 pub const BUS_REMOVE: &str = "bus_remove";
 /// Kprobe on `nd_namespace_store`.

@@ -6,6 +6,8 @@
 
 mod checksum;
 mod error;
+#[cfg(any(test, feature = "samples"))]
+mod sample;
 #[cfg(test)]
 mod tests;
 

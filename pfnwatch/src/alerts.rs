@@ -34,8 +34,12 @@ pub use self::{
     words::{runbook, test_alert},
 };
 
+#[cfg(test)]
+pub(crate) use self::message::ForWebhook;
+
 /// What became of the alerts for one receiver since the agent started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Deliveries {
     /// The receiver, by its name in the configuration.
     pub receiver: String,

@@ -25,6 +25,7 @@ use measure::Measured;
 
 /// Whether a namespace costs what it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The reservation is what it should be, or nothing is reserved at all.
@@ -52,6 +53,7 @@ impl Verdict {
 
 /// Where the numbers came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// pfnwatch saw the block being made.

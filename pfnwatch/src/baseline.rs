@@ -23,6 +23,7 @@ pub use watch::{BaselineWatch, kernel_seen};
 
 /// Something costs more than it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Regression {
     /// What costs more.
     #[serde(flatten)]
@@ -43,6 +44,7 @@ impl Regression {
 
 /// What a regression is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "subject", rename_all = "snake_case")]
 pub enum Subject {
     /// Whatever is made on this host from now on: the costs are those of a namespace of 1 TiB with map=dev.
@@ -53,6 +55,7 @@ pub enum Subject {
 
 /// A namespace, as it is told apart from others over boots, kernels and reconfigurations.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Namespace {
     /// `namespace0.0`, as it was named last.
     pub namespace: String,
@@ -66,6 +69,7 @@ pub struct Namespace {
 
 /// What something cost under a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cost {
     /// The release of the kernel under which it was seen.
     pub kernel: String,

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     command::{
         alerts, allow, baseline, config, doctor, events, fleet, guard, kernel, mode, plan, policy, predict, run, scan,
-        status, superblock,
+        schema, status, superblock,
     },
     exit::Exit,
     paths::Paths,
@@ -60,6 +60,8 @@ pub enum Command {
     Allow(allow::Args),
     /// Take away a guard that was left to guard without an agent
     Guard(guard::Args),
+    /// Print the JSON schemas of events and reports
+    Schema(schema::Args),
 }
 
 impl Cli {
@@ -87,6 +89,7 @@ impl Cli {
             Command::Mode(args) => mode::run(&args, &paths),
             Command::Allow(args) => allow::run(&args, &paths),
             Command::Guard(args) => guard::run(&args, &paths),
+            Command::Schema(args) => schema::run(&args),
         }
     }
 }

@@ -15,5 +15,8 @@ pub mod policy;
 pub mod predict;
 pub mod run;
 pub mod scan;
+pub mod schema;
+#[cfg(test)]
+pub(crate) mod schemas;
 pub mod status;
 pub mod superblock;

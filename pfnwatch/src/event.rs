@@ -30,6 +30,7 @@ pub const SCHEMA: u32 = 1;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -76,6 +77,7 @@ impl Serialize for Time {
 
 /// What happened. The name of the variant is the `event` of the JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Body {
     /// The kernel set a memmap up, or refused to: an info block was made or met.
@@ -140,6 +142,7 @@ pub enum Body {
 
 /// Who did it. Absent where the kernel did it by itself, in a thread of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Actor {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -155,6 +158,7 @@ pub struct Actor {
 
 /// A namespace, as the kernel knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Namespace {
     /// `namespace0.0`
     pub namespace: String,
@@ -168,6 +172,7 @@ pub struct Namespace {
 
 /// How a driver's attempt on a device ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Attempt {
     /// The device that was tried: `pfn0.1`.
     pub device: String,
@@ -187,6 +192,7 @@ pub struct Attempt {
 
 /// A driver's attempt that set no memmap up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probe {
     /// How it went.
     #[serde(flatten)]
@@ -204,6 +210,7 @@ pub struct Probe {
 
 /// How an attempt without a set-up ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeResult {
     /// The driver took the device.
@@ -218,6 +225,7 @@ pub enum ProbeResult {
 
 /// Something that happens to a device or a namespace outside an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Change {
     /// The device.
     pub device: String,

@@ -4,6 +4,7 @@ use std::{fmt, process::ExitCode};
 
 /// How a command ended, as its exit code says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[repr(u8)]
 pub enum Exit {
     /// All is well (0).

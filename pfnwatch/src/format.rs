@@ -14,16 +14,20 @@ pub enum Format {
     Json,
 }
 
+// Without a doc comment: what is said of the content is what a schema says of the whole.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Document<'a, T> {
+    /// The version of this document.
+    schema: u32,
+    #[serde(flatten)]
+    content: &'a T,
+}
+
 /// A JSON document with its schema in front, for programs; it ends with a line.
 ///
 /// # Errors
 /// The content cannot be written as JSON.
 pub fn document(content: &impl Serialize) -> serde_json::Result<String> {
-    #[derive(Serialize)]
-    struct Document<'a, T> {
-        schema: u32,
-        #[serde(flatten)]
-        content: &'a T,
-    }
     Ok(serde_json::to_string_pretty(&Document { schema: SCHEMA, content })? + "\n")
 }

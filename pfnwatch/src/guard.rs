@@ -8,15 +8,13 @@ mod state;
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use anyhow::Context as _;
-use nix::time::{ClockId, clock_gettime};
 use pfnwatch_common::guard::UNSEEN;
 
 use crate::{
     bpf::guard::GuardMaps,
     inventory::Inventory,
-    kernel::{KernelFacts, rule},
-    policy::{Clock, Compiled, Grant, Kernel, LeftOut, Mode, Policy, RegionFacts, compile},
+    kernel::{KernelFacts, boot::since_boot, rule},
+    policy::{Clock, Compiled, Grant, Kernel, LeftOut, Mode, Policy, RegionFacts, Subject, Why, compile},
     survey::COMPAT_ALIGN,
 };
 
@@ -132,6 +130,30 @@ impl Guard {
         Ok(())
     }
 
+    /// Whether an exemption names a region that is not there, and this physical address, where it is known, is in none that is.
+    #[must_use]
+    pub fn misses_region(&self, start: Option<u64>) -> bool {
+        let known =
+            |start| self.regions.iter().any(|it| it.start <= start && it.last().is_some_and(|last| start <= last));
+        self.left_out.iter().any(|left_out| left_out.why == Why::Unresolved) && !start.is_some_and(known)
+    }
+
+    /// Whether this is a region that is not known to be there.
+    #[must_use]
+    pub fn lacks(&self, subject: Subject) -> bool {
+        let is_region = matches!(subject, Subject::RegionCookie(_) | Subject::RegionStart(_));
+        is_region && !self.regions.iter().any(|region| region.is(subject))
+    }
+
+    /// Regions came after the survey: what is exempted there counts from now on.
+    ///
+    /// # Errors
+    /// The kernel refuses it: it judges by the regions that were known before.
+    pub fn survey_regions(&mut self, inventory: &Inventory) -> anyhow::Result<()> {
+        self.regions = inventory.regions.iter().filter_map(RegionFacts::of).collect();
+        if self.armed { self.hand_over() } else { Ok(()) }
+    }
+
     /// Everything is known that can be: from now on it judges.
     ///
     /// # Errors
@@ -210,7 +232,6 @@ impl Guard {
 /// The wall clock first, see [`Clock::start`].
 fn now() -> anyhow::Result<(SystemTime, u64)> {
     let wall = SystemTime::now();
-    let boot = clock_gettime(ClockId::CLOCK_BOOTTIME).context("the clock since boot cannot be read")?;
-    let boot_ns = u64::try_from(std::time::Duration::from(boot).as_nanos()).unwrap_or(u64::MAX);
+    let boot_ns = u64::try_from(since_boot()?.as_nanos()).unwrap_or(u64::MAX);
     Ok((wall, boot_ns))
 }

@@ -59,7 +59,7 @@ pub fn basic(file: &Path) -> anyhow::Result<String> {
 #[must_use]
 pub fn explain(error: &ureq::Error, timeout: Duration) -> anyhow::Error {
     match error {
-        ureq::Error::Timeout(_) => anyhow::anyhow!("no answer within {} s", timeout.as_secs()),
+        ureq::Error::Timeout(_) => anyhow::anyhow!("no answer within {}", humantime::format_duration(timeout)),
         ureq::Error::BadUri(_) => anyhow::anyhow!("the url cannot be used"),
         error => anyhow::anyhow!("{error}"),
     }

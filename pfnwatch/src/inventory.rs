@@ -14,8 +14,9 @@ pub mod usage;
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
-    thread,
+    thread::{self, ScopedJoinHandle},
 };
 
 use anyhow::Context as _;
@@ -69,7 +70,7 @@ impl Inventory {
     pub fn read(roots: &Roots) -> anyhow::Result<Self> {
         let root = roots.sysfs.join("bus/nd/devices");
         let names = match list(&root) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             names => names.with_context(|| format!("reading {}", root.display()))?,
         };
         let devices = Directory::open(&root).map_err(|why| anyhow::anyhow!("{}: {why}", root.display()))?;
@@ -77,12 +78,6 @@ impl Inventory {
         let regions = numbered(&names, "region").into_iter().filter_map(|name| Region::read(&devices, name)).collect();
         let namespaces = read_namespaces(&devices, dax.as_ref(), &numbered(&names, "namespace"));
         Ok(Self { regions, namespaces })
-    }
-
-    /// The region of a namespace.
-    #[must_use]
-    pub fn region_of(&self, namespace: &Namespace) -> Option<&Region> {
-        self.regions.iter().find(|region| region.name == namespace.region)
     }
 
     /// Reads the info blocks of namespaces that are enabled raw from their devices, where that is allowed: those that
@@ -99,7 +94,7 @@ impl Inventory {
 }
 
 /// All names in a directory, unsorted. They need not be text: those that are not are none of ours.
-fn list(root: &Path) -> std::io::Result<Vec<String>> {
+fn list(root: &Path) -> io::Result<Vec<String>> {
     let entries = std::fs::read_dir(root)?;
     entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
 }
@@ -131,9 +126,13 @@ fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str])
     }
     thread::scope(|scope| {
         let chunks = names.chunks(names.len().div_ceil(threads));
-        let running: Vec<_> = chunks.map(|chunk| (chunk, scope.spawn(move || apart(|| read(chunk))))).collect();
-        // A thread that ended badly (no code path does) has its share read again here, rather than left out.
-        running.into_iter().flat_map(|(chunk, thread)| thread.join().unwrap_or_else(|_| read(chunk))).collect()
+        let start = |chunk| thread::Builder::new().spawn_scoped(scope, move || apart(|| read(chunk)));
+        let running: Vec<_> = chunks.map(|chunk| (chunk, start(chunk))).collect();
+        // Where no thread can be had, or one ended badly (no code path does), its share is read here, rather than left out.
+        let share = |(chunk, thread): (_, io::Result<ScopedJoinHandle<'_, _>>)| {
+            thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| read(chunk))
+        };
+        running.into_iter().flat_map(share).collect()
     })
 }
 

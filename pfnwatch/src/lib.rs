@@ -40,7 +40,10 @@ pub mod paths;
 pub mod pipeline;
 pub mod policy;
 pub mod privileges;
+pub mod readers;
 pub mod readiness;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod seeds;
 pub mod service;
@@ -67,3 +70,8 @@ mod made_up;
 #[cfg(test)]
 #[path = "../tests/support/tree.rs"]
 mod tree;
+
+/// The published schemas and what is held against them, shared with the tests of the built binary and with guests.
+#[cfg(test)]
+#[path = "../tests/support/schema.rs"]
+mod published;

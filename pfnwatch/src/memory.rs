@@ -16,6 +16,13 @@ pub fn give_back() {
     }
 }
 
+/// Has the kernel make no huge page of this process's memory any more: of a heap of which little is left khugepaged takes a few
+/// pages together with 2 MiB around them (`max_ptes_none`, mm/khugepaged.c), some time later, and where the heap lies decides.
+pub fn without_huge_pages() {
+    // SAFETY: the call takes numbers, and changes nothing that is there.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
 /// Lets go of the program's own pages and its libraries', those that nothing is ever written to: the start has gone through
 /// most of them, and what the agent uses from now on comes back from the system's cache of the file, page by page.
 pub fn let_go_of_program() {
@@ -71,6 +78,13 @@ mod tests {
         let after = resident().unwrap();
         assert!(after.file_bytes < before.file_bytes, "{before:?}, {after:?}");
         assert_eq!("what is read and run".to_uppercase(), "WHAT IS READ AND RUN");
+    }
+
+    #[test]
+    fn huge_pages_are_declined() {
+        without_huge_pages();
+        // SAFETY: the call takes numbers, and only asks.
+        assert_eq!(unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) }, 1);
     }
 
     #[test]

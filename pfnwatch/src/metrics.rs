@@ -11,6 +11,8 @@ mod records;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use self::encode::Described;
 pub use self::{
     encode::{Family, Format, Value, render},
     namespaces::families as of_survey,

@@ -8,7 +8,6 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use nix::time::{ClockId, clock_gettime};
 use pfnwatch_common::{counter::Counter, guard::OVERLAP, layout::Layout, names};
 use tokio::io::unix::AsyncFd;
 
@@ -27,6 +26,7 @@ use crate::{
     event::{Lost, ProgramState},
     exit::Because,
     kernel::{
+        boot::since_boot,
         btf::Btf,
         target::{self, Target},
     },
@@ -209,6 +209,5 @@ impl Observation {
 
 /// A number that no guard had since boot: the time.
 fn guard_id() -> anyhow::Result<u64> {
-    let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).context("the clock since boot cannot be read")?;
-    Ok(u64::try_from(Duration::from(since_boot).as_nanos()).unwrap_or(1).max(1) & !OVERLAP)
+    Ok(u64::try_from(since_boot()?.as_nanos()).unwrap_or(1).max(1) & !OVERLAP)
 }

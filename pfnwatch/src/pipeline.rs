@@ -50,7 +50,8 @@ use crate::{
     web::Web,
 };
 
-/// How often the counters and the presence of libnvdimm are looked at without any occasion.
+/// How often the counters and the presence of libnvdimm are looked at without any occasion, and the watchdog is fed; more often
+/// where that bites sooner.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 /// The agent.
@@ -174,7 +175,8 @@ impl<W: Write> Pipeline<W> {
         let mut shutdown = Shutdown::listen().context("signals cannot be listened to")?;
         // Before the first look at the modules, so that no change between the two is missed.
         let mut modules = ModuleWatch::open().context("the kernel's messages about modules cannot be listened to")?;
-        let mut check = Ticks::every(CHECK_EVERY).context("no timer can be had")?;
+        let check_every = service::feeding_time().map_or(CHECK_EVERY, |time| time.min(CHECK_EVERY));
+        let mut check = Ticks::every(check_every).context("no timer can be had")?;
         let mut prove = Ticks::every(self.options.prove_every).context("no timer can be had")?;
         let mut batch = Vec::new();
         self.begin()?;
@@ -196,6 +198,7 @@ impl<W: Write> Pipeline<W> {
                 _ = hangup.recv() => {
                     service::reloading();
                     self.reload()?;
+                    self.look()?;
                     self.check_journal()?;
                     service::ready(&self.standing());
                 }
@@ -207,10 +210,13 @@ impl<W: Write> Pipeline<W> {
                 tick = prove.next() => tick.map_err(Into::into).and_then(|()| self.prove())?,
                 call = self.web.next() => self.show(call)?,
                 due = self.alerts.next() => self.heed_alerts(due),
+                () = self.journal.at_rest() => self.journal.settle(),
                 // The last: a flood of them must not hold off what people ask.
                 records = records(self.observation.as_mut(), &mut batch) => {
                     records.context("the ring buffer cannot be waited on")?;
                     self.deliver(&mut batch)?;
+                    // What was seen goes before what is counted.
+                    self.publish()?;
                     self.account_soon()?;
                     // Where there are always more, nothing else would ever be looked at.
                     tokio::task::yield_now().await;
@@ -245,6 +251,7 @@ impl<W: Write> Pipeline<W> {
         self.configure_alerts(self.options.alerts.clone());
         self.web.listen();
         // Types, symbols, the inventory: nothing of what the first look took is needed again.
+        memory::without_huge_pages();
         memory::give_back();
         memory::let_go_of_program();
         if let Err(error) = privileges::lay_down() {

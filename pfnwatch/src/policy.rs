@@ -49,6 +49,7 @@ impl Default for Policy {
 
 /// What becomes of the guard when the agent goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnAgentExit {
     /// It goes too, and creations work.

@@ -1,5 +1,6 @@
 //! Writes the seeds of the fuzz targets with the encoders of the unit tests: `cargo test -p pfnwatch --lib seeds -- --ignored`
-//! after a change of a format. What lies in `fuzz/seeds` is ours, byte by byte; no kernel's package is in it.
+//! after a change of a format. What lies in `fuzz/seeds` is ours, byte by byte, but for the info blocks `linux-*`: kernels wrote those in the
+//! guests of the end-to-end tests. No kernel's package is in it.
 
 use std::{
     fs,
@@ -8,7 +9,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use pfnwatch_common::record::{Notice, NoticeKind, Plain as _};
+use pfnwatch_common::{
+    InfoBlock,
+    record::{Notice, NoticeKind, Plain as _},
+};
 
 use crate::{
     decode,
@@ -36,6 +40,26 @@ fn packed(program: &str, bytes: &[u8]) -> Vec<u8> {
     child.wait_with_output().unwrap().stdout
 }
 
+/// Blocks that real kernels wrote fit the namespaces that they were made in, and come back to the byte.
+#[test]
+fn blocks_of_real_kernels_are_read_and_written_as_they_are() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/info_block");
+    let mut sizes = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with("linux-") {
+            continue;
+        }
+        let bytes = fs::read(entry.path()).unwrap();
+        let (place, bytes) = bytes.split_at(16);
+        let [start, size] = [0, 8].map(|at| u64::from_le_bytes(place[at..at + 8].try_into().unwrap()));
+        let block = InfoBlock::from_block(bytes).unwrap();
+        assert_eq!(block.sanity(start, size), Ok(()), "{entry:?}");
+        assert_eq!(block.encode()[..], *bytes, "{entry:?}");
+        sizes.push(block.page_struct_size);
+    }
+    assert!(sizes.len() >= 9 && sizes.contains(&64) && sizes.contains(&128), "{sizes:?}");
+}
+
 #[test]
 #[ignore = "writes into the source tree"]
 fn records_and_blocks() {
@@ -48,7 +72,7 @@ fn records_and_blocks() {
     let block = decode::tests::block();
     let place = [(4_u64 << 30).to_le_bytes(), (1_u64 << 30).to_le_bytes()].concat();
     for version_minor in [0, 1, 2, 4] {
-        let block = pfnwatch_common::InfoBlock { version_minor, ..block };
+        let block = InfoBlock { version_minor, ..block };
         write("info_block", &format!("version-1.{version_minor}"), &[&place[..], &block.encode()].concat());
     }
 }

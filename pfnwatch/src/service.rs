@@ -2,6 +2,8 @@
 //!
 //! Without a service manager (`NOTIFY_SOCKET` is not set) nothing is told to anybody.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 /// Tells that the agent is up, and how it stands.
@@ -21,6 +23,13 @@ pub fn reloading() {
 /// Tells that it is about to end.
 pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("what is left is read, then it ends")]);
+}
+
+/// How often the watchdog is to be fed at least: twice in the time after which it bites. None where there is none.
+#[must_use]
+pub fn feeding_time() -> Option<Duration> {
+    // No timer has a period of nothing.
+    sd_notify::watchdog_enabled().map(|patience| (patience / 2).max(Duration::from_millis(1)))
 }
 
 /// Tells that the loop turns, and how the agent stands.

@@ -4,3 +4,4 @@ mod guard_line;
 pub mod journald;
 pub mod line;
 pub mod log;
+pub mod patient;

@@ -1,14 +1,15 @@
 //! The inventory, judged: what `scan` reports and `plan` works on.
 
-use std::thread;
+use std::{path::Path, thread};
 
+use anyhow::ensure;
 use pfnwatch_common::{InfoBlock, Map, layout::Layout};
 
 use crate::{
     assess::{Assessment, Facts, Host, Mode, Thresholds, Totals, Verdict, assess},
     bpf::block_reader::BlockReader,
     inventory::{InfoBlocks, Inventory, Namespace, Roots, facts},
-    kernel::{KernelFacts, rule},
+    kernel::{KernelFacts, features::privileges::Privileges, rule},
     paths::Paths,
 };
 
@@ -94,9 +95,11 @@ impl Survey {
         let roots = Roots::from(paths);
         // BTF has 5 MB: it is read while sysfs is.
         let (kernel, inventory) = thread::scope(|scope| {
-            let kernel = scope.spawn(|| KernelFacts::gather(paths, None));
+            let gather = || KernelFacts::gather(paths, None);
+            let kernel = thread::Builder::new().spawn_scoped(scope, gather);
             let inventory = Inventory::read(&roots);
-            (kernel.join().unwrap_or_else(|_| KernelFacts::gather(paths, None)), inventory)
+            // Where no thread can be had, or it ended badly, it is done here.
+            (kernel.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(gather), inventory)
         });
         let inventory = inventory?;
         let (blocks, blocks_problem) = info_blocks(paths, &inventory, enabled);
@@ -146,6 +149,10 @@ fn read_enabled(
     if bound.peek().is_none() {
         return Ok(());
     }
+    // A command says it in words, before the kernel says EPERM to the first map; the agent has what it needs.
+    let own = layout.is_none().then(|| Privileges::read(Path::new("/proc"))).flatten();
+    let lacking = own.map(Privileges::lacking).unwrap_or_default();
+    ensure!(lacking.is_empty(), "this process lacks {} (root has them)", lacking.join(" and "));
     let mut reader = BlockReader::attach(paths, layout)?;
     for (namespace, device) in bound {
         if let Ok(Some(block)) = reader.read(device) {

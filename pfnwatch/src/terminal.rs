@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
 };
 
 /// Colours and characters that may be used.
@@ -18,9 +18,19 @@ impl Terminal {
     /// Standard output: colours on a terminal alone, and never where NO_COLOR is set (<https://no-color.org>).
     #[must_use]
     pub fn stdout() -> Self {
+        Self::stream(&io::stdout())
+    }
+
+    /// Standard error, in the same way: what journald or a file gets has no colours in it.
+    #[must_use]
+    pub fn stderr() -> Self {
+        Self::stream(&io::stderr())
+    }
+
+    fn stream(stream: &impl io::IsTerminal) -> Self {
         let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let colour = io::stdout().is_terminal() && !set("NO_COLOR") && !dumb;
+        let colour = stream.is_terminal() && !set("NO_COLOR") && !dumb;
         Self { colour, ..Self::file() }
     }
 

@@ -3,6 +3,8 @@
 
 #[path = "support/agent.rs"]
 mod agent;
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "support/tree.rs"]
 mod tree;
 
@@ -18,7 +20,10 @@ use tree::Tree;
 
 fn run(folder: &Path, socket: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
-    command.arg("--path.sysfs").arg(folder).args(arguments).arg("--control-socket").arg(socket).output().unwrap()
+    command.arg("--path.sysfs").arg(folder).args(arguments).arg("--control-socket").arg(socket);
+    let output = command.output().unwrap();
+    schema::check_output(arguments, &String::from_utf8_lossy(&output.stdout)).unwrap();
+    output
 }
 
 fn ask(agent: &Agent, arguments: &[&str]) -> Output {

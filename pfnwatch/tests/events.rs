@@ -1,6 +1,9 @@
 //! The built binary and a journal: what `pfnwatch events` prints of it, while it is written to and when nobody does.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
+#[path = "support/schema.rs"]
+mod schema;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -14,7 +17,7 @@ use pfnwatch::{
     journal::{Journal, Settings},
     kept::{Kept, KeptBlock},
 };
-use pfnwatch_common::{InfoBlock, superblock::Kind};
+use pfnwatch_common::InfoBlock;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -92,6 +95,7 @@ fn events_are_printed_as_run_prints_them() {
     assert!(all[0].ends_with("Z BLIND    reason 30") && all[3].contains("destroy"), "{all:?}");
     let output = host.events(&["--limit", "1", "--format", "json"]);
     let last: Value = serde_json::from_str(&lines(&output)[0]).unwrap();
+    schema::check_event(&last).unwrap();
     assert_eq!((&last["event"], &last["id"]), (&"destroy".into(), &4.into()));
     assert_eq!(last.get("uncommitted"), None);
     assert!(error(&output).contains("3 older ones are in the journal"), "{}", error(&output));
@@ -196,21 +200,5 @@ fn a_block_is_restored_without_an_agent() {
 
 /// What a kernel with 64 writes into a namespace of 1 GiB.
 fn block(uuid: u8) -> InfoBlock {
-    let dataoff = 18_874_368;
-    InfoBlock {
-        kind: Kind::Pfn,
-        uuid: [uuid + 10; 16],
-        parent_uuid: [uuid; 16],
-        flags: 0,
-        version_major: 1,
-        version_minor: 4,
-        dataoff,
-        npfns: ((1 << 30) - dataoff) / 4096,
-        mode: 2,
-        start_pad: 0,
-        end_trunc: 0,
-        align: 2 << 20,
-        page_size: Some(4096),
-        page_struct_size: 64,
-    }
+    InfoBlock { uuid: [uuid + 10; 16], parent_uuid: [uuid; 16], ..InfoBlock::sample(18 << 20, 64) }
 }

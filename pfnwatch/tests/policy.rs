@@ -1,6 +1,8 @@
 //! The built binary: `policy check` over configurations, generated hosts and events.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "support/tree.rs"]
 mod tree;
 
@@ -40,7 +42,9 @@ fn pfnwatch(sysfs: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = pipes.spawn().unwrap();
     // It may end without having read.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
+    let output = child.wait_with_output().unwrap();
+    schema::check_output(arguments, &String::from_utf8_lossy(&output.stdout)).unwrap();
+    output
 }
 
 /// `policy check` of a configuration with this text.

@@ -1,6 +1,8 @@
 //! The built binary over generated hosts: exit codes and output of `scan`, `predict` and `plan`.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "support/tree.rs"]
 mod tree;
 
@@ -23,7 +25,10 @@ fn host(build: impl Fn(&Tree) -> std::io::Result<()>) -> TempDir {
 
 fn pfnwatch(sysfs: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
-    command.arg("--path.sysfs").arg(sysfs).args(arguments).env_remove("LC_ALL").env("LANG", "C").output().unwrap()
+    let command = command.arg("--path.sysfs").arg(sysfs).args(arguments).env_remove("LC_ALL").env("LANG", "C");
+    let output = command.output().unwrap();
+    schema::check_output(arguments, &text(&output)).unwrap();
+    output
 }
 
 fn code(output: &Output) -> i32 {

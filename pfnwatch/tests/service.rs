@@ -6,7 +6,7 @@ use std::{
     os::unix::{fs::symlink, net::UnixDatagram},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -33,10 +33,19 @@ impl Drop for Agent {
     }
 }
 
-fn next(socket: &UnixDatagram) -> String {
+fn datagram(socket: &UnixDatagram) -> String {
     let mut bytes = [0; 4096];
     let count = socket.recv(&mut bytes).unwrap();
     String::from_utf8(bytes.get(..count).unwrap().to_vec()).unwrap()
+}
+
+fn feeds(said: &str) -> bool {
+    said.contains("WATCHDOG=1\n")
+}
+
+/// The next word that is not for the watchdog.
+fn next(socket: &UnixDatagram) -> String {
+    std::iter::repeat_with(|| datagram(socket)).find(|said| !feeds(said)).unwrap()
 }
 
 /// A host whose kernel could be observed if it had libnvdimm: `sys` and `proc` below this folder.
@@ -68,10 +77,18 @@ fn ready_idle_reloading_and_stopping_are_told() {
     command.arg("--config").arg(at("pfnwatch.toml"));
     command.arg("--control-socket").arg(at("run/control.sock")).arg("--journal").arg(at("pfnwatch.db"));
     command.env("NOTIFY_SOCKET", at("notify")).stdout(Stdio::null());
+    // Without it the watchdog is fed every 30 seconds.
+    let patience = Duration::from_secs(1);
+    command.env("WATCHDOG_USEC", patience.as_micros().to_string()).env_remove("WATCHDOG_PID");
     let mut agent = Agent(command.spawn().unwrap());
 
     let said = next(&socket);
     assert!(said.contains("READY=1\n") && said.contains("STATUS=idle: ") && said.contains("; audit\n"), "{said}");
+
+    let before = Instant::now();
+    assert!((0..10).map(|_| datagram(&socket)).all(|said| feeds(&said)));
+    // At its usual pace they would take five minutes, however busy the machine is.
+    assert!(before.elapsed() < 100 * patience, "{:?}", before.elapsed());
 
     fs::write(at("pfnwatch.toml"), "[guard]\nmode = \"on\"\n").unwrap();
     agent.signal(Signal::SIGHUP);
@@ -84,4 +101,22 @@ fn ready_idle_reloading_and_stopping_are_told() {
     let said = next(&socket);
     assert!(said.contains("STOPPING=1\n"), "{said}");
     assert!(agent.0.wait().unwrap().success());
+}
+
+/// It goes to the system's journal, which more people may read than the configuration.
+#[test]
+fn a_mistake_at_the_start_is_told_by_its_place_and_not_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pfnwatch.toml");
+    fs::write(&file, "[[alerts.receivers]]\nurl = \"https://user:hunter2@example.com/hunter2\" nonsense\n").unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_pfnwatch")).args(arguments).arg(&file).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run(&["run", "--config"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("pfnwatch.toml") && said.contains("line 2") && !said.contains("hunter2"), "{said}");
+    assert!(said.contains("policy check"), "{said}");
+    let (code, said) = run(&["policy", "check"]);
+    assert!(code == Some(2) && said.contains("hunter2"), "whoever may read the file sees the line: {said}");
 }

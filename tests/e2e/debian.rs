@@ -6,14 +6,17 @@ use serde_json::Value;
 
 use crate::seen::{GIB, MIB};
 
+mod contained;
 mod installed;
+mod logged;
+mod members;
 mod removed;
 mod stalled;
 mod upgraded;
 // The last by its name: what it makes has to stay for the next boot.
 pub(crate) mod waiting;
 
-/// The configuration under which a wasteful creation is refused, also while there is no agent.
+/// The configuration under which an oversize creation is refused, also while there is no agent.
 pub(crate) const ENFORCE_AND_HOLD: &str = "[guard]\nmode = \"enforce\"\non_agent_exit = \"hold\"\n";
 
 /// A namespace of 1 GiB for which this kernel reserves 16 MiB too much.

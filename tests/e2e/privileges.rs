@@ -10,6 +10,7 @@ use guest::guard::{self, Guard};
 use guest::policy::{Policy, Stance};
 use guest::{modules, regions};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -19,8 +20,8 @@ const AT_REST: u64 = 1 << 39;
 const PERMITTED: u64 = AT_REST | 1 << 2 | 1 << 17 | 1 << 21 | 1 << 34 | 1 << 38;
 
 /// Holds the agent's privileges against what it should have while it watches.
-fn watches_with_little(agent: &Guard) -> Result<()> {
-    let file = format!("/proc/{}/status", agent.pid()?);
+pub(crate) fn watches_with_little(agent: Pid) -> Result<()> {
+    let file = format!("/proc/{agent}/status");
     let status = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
     let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(":\t"));
     let wanted = [
@@ -49,7 +50,9 @@ fn oversize() -> Result<Prepared> {
 fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
     regions::fresh()?;
     let mut agent = Guard::start(&Policy::strict(Stance::Enforce).hold())?;
-    watches_with_little(&agent)?;
+    // It says so first, and lays its privileges down before it answers.
+    agent.armed()?;
+    watches_with_little(agent.pid()?)?;
 
     modules::unload_stack()?;
     agent.event("that it is blind", LIMIT, |event| says(event, "event", "blind").then_some(()))?;
@@ -60,7 +63,7 @@ fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
     let prepared = oversize()?;
     let denial = agent.denies(&prepared)?;
     ensure!(denial["by"]["cgroup"].is_string(), "the cgroup's path is not told: {denial}");
-    watches_with_little(&agent)?;
+    watches_with_little(agent.pid()?)?;
 
     guard::succeed(&["guard", "release"])?;
     ensure!(fs::read_dir("/sys/fs/bpf")?.next().is_none(), "pins are left");
@@ -77,5 +80,5 @@ fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
     agent.armed().context("the configuration was read anew")?;
     let effective = guard::status()?;
     ensure!(effective["enforcement_effective"] == true, "it does not prove that it fires: {effective}");
-    watches_with_little(&agent)
+    watches_with_little(agent.pid()?)
 }

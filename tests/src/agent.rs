@@ -1,6 +1,7 @@
 //! The agent under test: started, waited for, read line by line, stopped.
 
 use std::io::{BufRead, BufReader, Read};
+use std::mem;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -12,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::wait;
+use crate::{schema, wait};
 
 /// The agent's binary in the guest.
 pub const PROGRAM: &str = "/bin/pfnwatch";
@@ -38,6 +39,8 @@ pub struct Agent {
 enum Line {
     Json(Value),
     Text(String),
+    /// What standard output must not have: no JSON, or not as the schema of its kind says.
+    Misfit(String),
 }
 
 impl Agent {
@@ -51,19 +54,23 @@ impl Agent {
     /// Starts the agent without waiting.
     pub fn spawn(arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(PROGRAM);
-        command.args(["run", "--format", "json"]).args(arguments);
+        Self::spawn_by(command.args(["run", "--format", "json"]).args(arguments))
+    }
+
+    /// Starts a command whose output is the agent's, without waiting.
+    pub fn spawn_by(command: &mut Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {PROGRAM}"))?;
+            .with_context(|| format!("cannot start {command:?}"))?;
         let (sender, lines) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
-            read_lines(stdout, sender.clone());
+            read_lines(stdout, sender.clone(), said);
         }
         if let Some(stderr) = child.stderr.take() {
-            read_lines(stderr, sender);
+            read_lines(stderr, sender, Line::Text);
         }
         Ok(Self { child, lines, seen: Vec::new() })
     }
@@ -78,7 +85,7 @@ impl Agent {
     pub fn event<T>(&mut self, what: &str, limit: Duration, pick: impl Fn(&Value) -> Option<T>) -> Result<T> {
         self.line(what, limit, |line| match line {
             Line::Json(json) => pick(json),
-            Line::Text(_) => None,
+            Line::Text(_) | Line::Misfit(_) => None,
         })
     }
 
@@ -87,7 +94,7 @@ impl Agent {
         self.seen.extend(self.lines.try_iter());
         let json = self.seen.iter().filter_map(|line| match line {
             Line::Json(json) if accept(json) => Some(json.clone()),
-            Line::Json(_) | Line::Text(_) => None,
+            Line::Json(_) | Line::Text(_) | Line::Misfit(_) => None,
         });
         json.collect()
     }
@@ -143,15 +150,22 @@ impl Agent {
 
     /// All whole JSON lines of an agent that has ended: nothing comes after them.
     pub fn last_words(&mut self) -> Vec<Value> {
-        // Both streams are read to their end, and then nobody sends any more.
-        self.seen.extend(self.lines.iter());
+        self.hear_out();
         self.events(|_| true)
     }
 
-    /// Waits for it to end by itself.
+    /// Waits for it to end by itself, and until all that it said is read.
     pub fn ended(&mut self) -> Result<ExitStatus> {
         let child = &mut self.child;
-        wait::until("the agent's end", STOP_LIMIT, || child.try_wait().ok().flatten()).with_context(|| self.said())
+        let ended = wait::until("the agent's end", STOP_LIMIT, || child.try_wait().ok().flatten());
+        let ended = ended.with_context(|| self.said())?;
+        self.hear_out();
+        Ok(ended)
+    }
+
+    /// Reads both streams to their end, after which nobody sends any more: a process can be gone before its words are read.
+    fn hear_out(&mut self) {
+        self.seen.extend(self.lines.iter());
     }
 
     /// Sends it a signal.
@@ -171,7 +185,7 @@ impl Agent {
         let shown = self.seen.iter().enumerate().filter(|(at, _)| !(SHOWN / 2..SHOWN / 2 + left_out).contains(at));
         shown.fold(format!("\nthe agent said ({left_out} lines left out):"), |text, (_, line)| match line {
             Line::Json(json) => text + "\n    " + &json.to_string(),
-            Line::Text(line) => text + "\n    " + line,
+            Line::Text(line) | Line::Misfit(line) => text + "\n    " + line,
         })
     }
 
@@ -195,6 +209,10 @@ impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.hear_out();
+        let misfit = self.seen.iter().find(|line| matches!(line, Line::Misfit(_)));
+        // A test that fails anyway has shown what the agent said.
+        assert!(misfit.is_none() || thread::panicking(), "the agent said what it must not: {misfit:?}");
     }
 }
 
@@ -203,14 +221,21 @@ pub fn says(event: &Value, key: &str, value: &str) -> bool {
     event.get(key).and_then(Value::as_str) == Some(value)
 }
 
-fn read_lines(from: impl Read + Send + 'static, to: Sender<Line>) {
+/// A line of standard output: an event, and as the schema of its kind says.
+fn said(line: String) -> Line {
+    let event = serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"));
+    match event.and_then(|event| schema::check_event(&event).map(|()| event)) {
+        Ok(event) => Line::Json(event),
+        Err(misfit) => Line::Misfit(misfit),
+    }
+}
+
+/// Reads whole lines: one that a SIGKILL has cut short is none.
+fn read_lines(from: impl Read + Send + 'static, to: Sender<Line>, read: fn(String) -> Line) {
     thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            let line = match serde_json::from_str(&line) {
-                Ok(json @ Value::Object(_)) => Line::Json(json),
-                Ok(_) | Err(_) => Line::Text(line),
-            };
-            if to.send(line).is_err() {
+        let (mut from, mut line) = (BufReader::new(from), String::new());
+        while from.read_line(&mut line).is_ok() && line.pop() == Some('\n') {
+            if to.send(read(mem::take(&mut line))).is_err() {
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! What `cargo xtask bench guard` and `bench agent` measure in a guest: words and numbers that both sides know, and the work itself.
+//! What `cargo xtask bench guard`, `bench agent` and `bench ndctl` measure in a guest: words and numbers that both sides know, and the work itself.
 //!
 //! The guest runs under `-icount shift=0`: each instruction takes a nanosecond of the guest's clock, so that times are
 //! counts of instructions, and the same from one run to the next but for what else the kernel does meanwhile.
@@ -6,13 +6,22 @@
 use serde::{Deserialize, Serialize};
 
 pub mod agent;
+pub mod cost;
 pub mod footprint;
 pub mod ground;
+pub mod ndctl;
+pub mod tracer;
 
-/// bpftrace in the guest of `bench agent`.
-pub const TRACER: &str = "/bin/bpftrace";
+/// The folder of bpftrace in the guests of `bench agent` and `bench guard`, with all its libraries: it is of another Debian than the rest.
+pub const TRACER: &str = "/tracer";
+/// The loader of these libraries, in that folder.
+pub const TRACER_LOADER: &str = "ld-linux-x86-64.so.2";
+/// bpftrace's script that prints what the agent tells.
+pub const ATTEMPTS: &str = include_str!("bench/attempts.bt");
+/// bpftrace's script that judges as the guard does.
+pub const JUDGEMENT: &str = include_str!("bench/judgement.bt");
 
-/// What is on the guard's hook during a storm.
+/// What is on the guard's hook, or behind it, during a storm.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Setting {
@@ -20,6 +29,12 @@ pub enum Setting {
     None,
     /// A program that does nothing.
     Empty,
+    /// bpftrace with the guard's first two tests, on the function around the hook.
+    Bpftrace,
+    /// bpftrace with the guard's judgement, where the memmap is reserved: nothing is oversize.
+    BpftraceJudges,
+    /// The same with half the kernel's struct page size as the reference: map=dev is oversize.
+    BpftraceJudgesOversize,
     /// The guard in audit mode, by its defaults: nothing that this kernel reserves is oversize.
     Audit,
     /// The guard in audit mode, with half the kernel's struct page size as the reference: map=dev is oversize.

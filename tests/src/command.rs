@@ -3,7 +3,9 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+
+use crate::{agent, schema};
 
 /// A user without privileges.
 pub const NOBODY: u32 = 65534;
@@ -33,7 +35,13 @@ fn outcome(command: &mut Command, program: &str) -> Result<Said> {
     let output = command.stdin(Stdio::null()).output();
     let Output { status, stdout, stderr } = output.with_context(|| format!("cannot start {program}"))?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) })
+    let said = Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) };
+    // Whatever pfnwatch says in JSON has to be what its schemas say.
+    if program == agent::PROGRAM {
+        let arguments: Vec<&str> = command.get_args().filter_map(|it| it.to_str()).collect();
+        schema::check_output(&arguments, &said.stdout).map_err(Error::msg)?;
+    }
+    Ok(said)
 }
 
 /// Runs a program that must end well; returns its standard output. The error has all that it said.

@@ -112,6 +112,15 @@ pub fn claim(wanted: &Wanted, namespace: &str, block_uuid: &str) -> Result<Prepa
     })
 }
 
+/// The namespace that a region names as its seed although it is in use, if it does. The kernel names the first one after it has
+/// registered all (`nd_region_register_namespaces` in drivers/nvdimm/namespace_devs.c), and another once that is
+/// enabled: where it is enabled by then, which takes a busy host, it stays.
+pub fn seed_in_use(region: &str) -> Result<Option<String>> {
+    let seed = sysfs::seed(region, "namespace_seed")?;
+    let is_in_use = sysfs::driver(&seed).is_some() || sysfs::holder(&seed)?.is_some();
+    Ok(Some(seed).filter(|_| is_in_use))
+}
+
 /// Takes the region's seed and gives it a label.
 fn new_namespace(wanted: &Wanted) -> Result<String> {
     let namespace = sysfs::seed(&wanted.region, "namespace_seed")?;

@@ -100,6 +100,12 @@ pub fn journal(matches: &[&str]) -> Result<Vec<Value>> {
     lines(&command::run("/bin/journalctl", &[&usual, matches].concat())?)
 }
 
+/// The same, once there is one: journald is told of an event after it is committed to pfnwatch's own journal.
+pub fn told(matches: &[&str]) -> Result<Vec<Value>> {
+    let entries = || journal(matches).ok().filter(|entries| !entries.is_empty());
+    wait::until(&format!("an entry with {matches:?}"), LIMIT, entries).with_context(status)
+}
+
 /// The events of pfnwatch's own journal.
 pub fn events() -> Result<Vec<Value>> {
     lines(&command::run(agent::PROGRAM, &["events", "--format", "json", "--limit", "1000000"])?)

@@ -36,7 +36,9 @@ impl Guard {
     /// The same with further arguments.
     pub fn start_with(policy: &Policy, arguments: &[&str]) -> Result<Self> {
         let mut guard = Self::spawn(policy, arguments)?;
-        guard.armed()?;
+        // Its own word: to ask again and again would take the time that it needs.
+        let armed = |event: &Value| says(event, "event", "guard_state") && event["armed"] == true;
+        guard.0.event("an armed guard", ARMED_LIMIT, |event| armed(event).then_some(()))?;
         Ok(guard)
     }
 
@@ -161,6 +163,7 @@ pub fn status() -> Result<Value> {
     serde_json::from_str(&said.stdout).with_context(|| format!("no JSON: {said:?}"))
 }
 
-fn is_armed(answer: &Value) -> bool {
+/// Whether an answer to `status` says that the guard judges.
+pub fn is_armed(answer: &Value) -> bool {
     answer.pointer("/answer/status/guard/armed") == Some(&true.into())
 }

@@ -7,11 +7,12 @@ use std::process;
 use anyhow::{Context, Result};
 use nix::sys::reboot::{RebootMode, reboot};
 
-use crate::orders::{self, Orders, Purpose};
+use crate::orders::{Orders, Purpose};
 use crate::report::{self, Report};
 
 mod bench;
 mod bench_agent;
+mod bench_ndctl;
 mod demo;
 mod disk;
 mod loopback;
@@ -48,7 +49,7 @@ pub fn run() {
 fn serve() {
     match Port::open() {
         Ok(mut port) => {
-            if let Err(error) = orders().and_then(|orders| runner::run(&orders, &mut port)) {
+            if let Err(error) = Orders::read().and_then(|orders| runner::run(&orders, &mut port)) {
                 port.send(&Report::Broken { why: format!("{error:#}") });
             }
         }
@@ -57,20 +58,16 @@ fn serve() {
     systemd::power_off();
 }
 
-fn orders() -> Result<Orders> {
-    let text = fs::read_to_string(orders::PATH).with_context(|| format!("cannot read {}", orders::PATH))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no order", orders::PATH))
-}
-
 fn tests(port: &mut Port) -> Result<()> {
     fs::write(GUEST_MARK, "").with_context(|| format!("cannot write {GUEST_MARK}"))?;
-    let orders = orders()?;
+    let orders = Orders::read()?;
     match orders.purpose {
         Purpose::Tests => runner::run(&orders, port),
         Purpose::TestsUnderSystemd => match systemd::boot()? {},
         Purpose::Demo => demo::run(port),
         Purpose::BenchGuard => bench::run(port),
         Purpose::BenchAgent => bench_agent::run(port),
+        Purpose::BenchNdctl => bench_ndctl::run(port),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{command, sysfs, wait};
 
@@ -96,4 +96,11 @@ pub fn unload_stack() -> Result<()> {
     }
     ensure!(!loaded("libnvdimm"), "libnvdimm is still loaded");
     Ok(())
+}
+
+/// How often a module is held: by modules that use it, by devices, by programs.
+pub fn references(module: &str) -> Result<u64> {
+    let file = format!("/sys/module/{module}/refcnt");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    text.trim().parse().with_context(|| format!("{file}: {text}"))
 }

@@ -20,13 +20,6 @@ pub fn create(region: &str, arguments: &[&str]) -> Result<Value> {
     ndctl(&[&["create-namespace", "-r", region], arguments].concat())
 }
 
-/// What ndctl knows of a namespace, enabled or not.
-pub fn describe(namespace: &str) -> Result<Value> {
-    let list = ndctl(&["list", "-N", "-i", "-v", "-u", "-n", namespace])?;
-    let one = list.as_array().and_then(|list| list.first()).unwrap_or(&list);
-    Ok(one.clone())
-}
-
 /// Disables a namespace.
 pub fn disable(namespace: &str) -> Result<()> {
     command::run("/bin/ndctl", &["disable-namespace", namespace]).map(drop)

@@ -1,5 +1,8 @@
 //! What the host wants of a guest: a file in its initramfs.
 
+use std::fs;
+
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 /// Where the orders lie in the guest.
@@ -18,6 +21,22 @@ pub struct Orders {
     pub test_limit_s: u64,
     /// What is to be done.
     pub purpose: Purpose,
+    /// How the soak is to be, where it is among the tests.
+    pub soak: Soak,
+}
+
+/// How long to go on, and by what chance.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Soak {
+    /// For so long.
+    pub seconds: u64,
+    /// What everything is chosen by.
+    pub seed: u64,
+}
+
+impl Soak {
+    /// Of a run of all tests: one and a half minutes on each of two kernels, the same each time.
+    pub const USUAL: Self = Self { seconds: 90, seed: 1 };
 }
 
 /// What a guest is booted for.
@@ -34,9 +53,20 @@ pub enum Purpose {
     BenchGuard,
     /// The measurements of `bench agent`.
     BenchAgent,
+    /// The measurements of `bench ndctl`.
+    BenchNdctl,
 }
 
 impl Orders {
+    /// Those that this guest was given.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn read() -> Result<Self> {
+        let text = fs::read_to_string(PATH).with_context(|| format!("cannot read {PATH}"))?;
+        serde_json::from_str(&text).with_context(|| format!("{PATH} is no order"))
+    }
+
     /// Whether the filters let a test of this name through.
     pub fn wants(&self, test: &str) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|word| test.contains(word.as_str()))

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 pub const PATH: &str = "/run/pfnwatch.toml";
 
 /// What the ideal is computed with where a test wants a sound kernel's reservations to be oversize.
-const SMALL_STRUCT_PAGE: u64 = 32;
+pub const SMALL_STRUCT_PAGE: u64 = 32;
 /// What every kernel without the regression uses.
-const STRUCT_PAGE: u64 = 64;
+pub const STRUCT_PAGE: u64 = 64;
 
 /// What the guard does about an oversize creation.
 #[derive(Clone, Copy, Debug, PartialEq)]

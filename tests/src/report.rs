@@ -2,10 +2,14 @@
 //!
 //! The second port, because the kernel writes to the first whenever it likes, also into the middle of a line.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bench::Measurement;
 use crate::bench::agent::Figures;
+use crate::bench::ndctl::Look;
 
 /// The guest's device for reports.
 pub const DEVICE: &str = "/dev/ttyS1";
@@ -42,7 +46,7 @@ pub enum Report {
         /// How it ended: exit status, signal or limit.
         why: String,
     },
-    /// A line of the output of the test that failed last, or of the demo.
+    /// A line of the output of the test that failed last, of the demo, or of a test that takes long.
     Output {
         /// The line without its end.
         line: String,
@@ -58,8 +62,10 @@ pub enum Report {
     },
     /// What a bench measured.
     Measured(Measurement),
+    /// What `bench ndctl` measured.
+    Looked(Look),
     /// What `bench agent` measured.
-    Agent(Figures),
+    Agent(Box<Figures>),
     /// A test that does not count for this kernel line: neither passed nor failed.
     Elsewhere {
         /// Its full name.
@@ -90,6 +96,13 @@ impl Report {
     /// Reads a line as it comes from a serial port, with its CR; None for anything else.
     pub fn from_line(line: &str) -> Option<Self> {
         serde_json::from_str(line.trim_matches(['\r', '\n', '\0', ' '])).ok()
+    }
+}
+
+/// Tells the host in the midst of a test, while PID 1 has nothing to say. What does not get through is not missed.
+pub fn tell(report: &Report) {
+    if let Ok(mut device) = OpenOptions::new().write(true).open(DEVICE) {
+        let _ = device.write_all(format!("{}\n", report.to_line()).as_bytes());
     }
 }
 

@@ -20,6 +20,12 @@ pub const MAX32: &str = "max32";
 /// The same with the parameter `page_struct_override` set.
 pub const MAX32_OVERRIDE: &str = "max32-override";
 
+/// The same machine for the tests of the guard, which are more than half of all: two boots can be side by side.
+pub const GUARD: &str = "guard";
+
+/// The usual machine, left to the soak.
+pub const SOAK: &str = "soak";
+
 /// A Debian under systemd, whose kernel is built with MAX_STRUCT_PAGE_SIZE = 128.
 pub const DEBIAN: &str = "debian";
 /// The same host booted once more.
@@ -81,8 +87,13 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "", lines: Lines::Every, scenario: USUAL },
     only("alerts::", "6.12"),
     observing("burst::"),
+    only("documents::", "6.12"),
+    Scope { prefix: "documents::regressed::", lines: Lines::Every, scenario: MAX128 },
+    only("faults::", "6.18"),
+    // What a switch does is another thing from one kernel to the next.
+    Scope { prefix: "faults::switched_off", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("geometry::"),
-    observing("guard::"),
+    Scope { prefix: "guard::", lines: Lines::Observing, scenario: GUARD },
     Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
     observing("inventory::"),
@@ -119,6 +130,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "max128_then_carried::", lines: Lines::Every, scenario: CARRIED },
     Scope { prefix: "max32::", lines: Lines::Every, scenario: MAX32 },
     Scope { prefix: "max32_override::", lines: Lines::Every, scenario: MAX32_OVERRIDE },
+    Scope { prefix: "soak::", lines: Lines::OldestAndNewest, scenario: SOAK },
     Scope { prefix: "debian::", lines: Lines::Every, scenario: DEBIAN },
     Scope { prefix: "debian_again::", lines: Lines::Every, scenario: DEBIAN_AGAIN },
 ];

@@ -1,6 +1,7 @@
 //! Builds the eBPF programs, and puts the object where the agent's build takes it from.
 
 mod calls;
+mod strip;
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -11,12 +12,14 @@ use anyhow::{Context, Result};
 
 use crate::process::Task;
 use crate::setup::{BPF_LINKER, RustSource, rust_source};
-use crate::{paths, toolchain};
+use crate::{paths, toolchain, traces};
 
 const PACKAGE: &str = "pfnwatch-ebpf";
 const TARGET: &str = "bpfel-unknown-none";
 /// The profile in Cargo.toml: release, with the debug information that BTF is made of.
 const PROFILE: &str = "bpf";
+/// Where cargo puts what it builds with that profile: for the host, and for the target.
+pub(crate) const FOLDERS: [&str; 2] = ["bpf", "bpfel-unknown-none/bpf"];
 const LIMIT: Duration = Duration::from_secs(600);
 const AGENT_LIMIT: Duration = Duration::from_secs(1200);
 
@@ -28,34 +31,62 @@ pub(crate) fn object() -> PathBuf {
     paths::target().join("bpf").join(PACKAGE)
 }
 
+/// Where something is built: the workspace, and cargo's folder for the eBPF target.
+pub(crate) struct Place {
+    pub(crate) sources: PathBuf,
+    pub(crate) build: PathBuf,
+}
+
+impl Place {
+    /// This workspace.
+    fn usual() -> Self {
+        Self { sources: paths::root(), build: paths::bpf_build() }
+    }
+}
+
 /// Builds the object.
 pub(crate) fn run() -> Result<()> {
-    let built = build(PACKAGE)?;
-    calls::refuse(&built)?;
-    replace(&built, &object())
+    replace(&object_at(&Place::usual())?, &object())?;
+    traces::refuse(&object())
+}
+
+/// Builds the object of the workspace in this place, and returns what it is.
+pub(crate) fn object_at(place: &Place) -> Result<Vec<u8>> {
+    let built = build(PACKAGE, place)?;
+    let whole = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    calls::refuse(&whole)?;
+    strip::debug_information(&whole).with_context(|| format!("{} as an object", built.display()))
 }
 
 /// Builds the program that does nothing, and returns its object: the measure of what a program on a hook costs at least.
 pub(crate) fn empty() -> Result<PathBuf> {
-    build(EMPTY)
+    build(EMPTY, &Place::usual())
 }
 
 /// Builds one of the objects, and returns where it is.
-fn build(object: &str) -> Result<PathBuf> {
-    cargo_for_bpf("build", &["--package", PACKAGE, "--bin", object], &[])?.limit(LIMIT).show()?;
-    Ok(paths::bpf_build().join(TARGET).join(PROFILE).join(object))
+fn build(object: &str, place: &Place) -> Result<PathBuf> {
+    let task = cargo_for_bpf("build", &["--package", PACKAGE, "--bin", object], &[])?;
+    task.dir(&place.sources).env("CARGO_TARGET_DIR", &place.build).limit(LIMIT).show()?;
+    Ok(place.build.join(TARGET).join(PROFILE).join(object))
 }
 
 /// Builds the agent, with the object inside.
 pub(crate) fn agent(release: bool) -> Result<()> {
-    let arguments = ["build", "--package", "pfnwatch"].into_iter().chain(release.then_some("--release"));
-    toolchain::cargo_task(arguments).limit(AGENT_LIMIT).show()
+    let mut arguments = vec!["build".to_owned(), "--package".to_owned(), "pfnwatch".to_owned()];
+    if release {
+        let flags: Vec<_> = traces::remapped()?.iter().map(|flag| format!("'{flag}'")).collect();
+        let flags = format!("build.rustflags=[{}]", flags.join(","));
+        arguments.extend(["--release".to_owned(), "--config".to_owned(), flags]);
+    }
+    toolchain::cargo_task(arguments.iter().map(String::as_str)).limit(AGENT_LIMIT).show()
 }
 
 /// A cargo command for the eBPF target, with `core` built from source by the stable compiler.
 pub(crate) fn cargo_for_bpf(command: &str, packages: &[&str], after: &[&str]) -> Result<Task> {
     let common = ["--target", TARGET, "--profile", PROFILE, "-Z", "build-std=core"];
-    let arguments = [command].into_iter().chain(packages.iter().chain(&common).chain(after).copied());
+    // No path of this machine is in the object, by options that are the same in each folder.
+    let trimmed = ["-Z", "trim-paths", "--config", "profile.bpf.trim-paths=\"all\""];
+    let arguments = [command].into_iter().chain(packages.iter().chain(&common).chain(&trimmed).chain(after).copied());
     // RUSTFLAGS would win over flags for the target alone: the whole set is given in the form that wins over it.
     let flags = ["-Clink-arg=--btf".to_owned(), format!("--cfg=bpf_target_arch=\"{ARCH}\"")].join("\u{1f}");
     let task = toolchain::cargo_task(arguments)
@@ -70,16 +101,15 @@ pub(crate) fn cargo_for_bpf(command: &str, packages: &[&str], after: &[&str]) ->
     })
 }
 
-/// Copies a file unless its content is there already: a new time stamp would rebuild the agent for nothing.
-fn replace(from: &Path, to: &Path) -> Result<()> {
-    let content = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+/// Writes a file unless its content is there already: a new time stamp would rebuild the agent for nothing.
+fn replace(content: &[u8], to: &Path) -> Result<()> {
     if fs::read(to).is_ok_and(|present| present == content) {
         return Ok(());
     }
     let part = to.with_extension("part");
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(to.parent().unwrap_or(to))?;
-        fs::write(&part, &content)?;
+        fs::write(&part, content)?;
         fs::rename(&part, to)
     };
     write().with_context(|| format!("cannot write {}", to.display()))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::{build_ebpf, tidy, toolchain};
+use crate::{build_ebpf, deny, reproduce, tidy, toolchain};
 
 /// The limit of one by itself; `cargo xtask test` sets a shorter one.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -15,19 +15,21 @@ pub(crate) struct Check {
     pub(crate) name: &'static str,
     /// How many seconds it may take, from nothing and on a busy host.
     pub(crate) limit_s: u64,
-    /// Whether it compiles the agent, and so needs the eBPF object.
-    pub(crate) compiles_agent: bool,
+    /// Whether it needs the eBPF object, as what compiles the agent does.
+    pub(crate) needs_object: bool,
     /// Runs it; its findings go to the terminal.
     pub(crate) run: fn() -> Result<()>,
 }
 
 /// Every check, the quick ones first.
-pub(crate) const ALL: [Check; 5] = [
-    Check { name: "formatting", limit_s: 60, compiles_agent: false, run: formatting },
-    Check { name: "tidy", limit_s: 30, compiles_agent: false, run: tidy::run },
-    Check { name: "clippy, eBPF target", limit_s: 240, compiles_agent: false, run: clippy_bpf },
-    Check { name: "clippy, host", limit_s: 600, compiles_agent: true, run: clippy_host },
-    Check { name: "documentation", limit_s: 240, compiles_agent: true, run: documentation },
+pub(crate) const ALL: [Check; 7] = [
+    Check { name: "formatting", limit_s: 60, needs_object: false, run: formatting },
+    Check { name: "tidy", limit_s: 30, needs_object: false, run: tidy::run },
+    Check { name: "dependencies", limit_s: 300, needs_object: false, run: deny::run },
+    Check { name: "eBPF object, built twice", limit_s: 300, needs_object: true, run: reproduce::run },
+    Check { name: "clippy, eBPF target", limit_s: 240, needs_object: false, run: clippy_bpf },
+    Check { name: "clippy, host", limit_s: 600, needs_object: true, run: clippy_host },
+    Check { name: "documentation", limit_s: 240, needs_object: true, run: documentation },
 ];
 
 /// Runs them all, and tells at the end which of them failed.

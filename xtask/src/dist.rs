@@ -1,6 +1,7 @@
 //! `cargo xtask dist`: the Debian package of the agent that was built, and its checksums.
 
 mod package;
+mod pages;
 mod unit;
 
 use std::fs;
@@ -32,10 +33,11 @@ pub(crate) fn run() -> Result<PathBuf> {
     Ok(deb)
 }
 
-/// Man pages and completions, where the package takes them from. They are of the command line alone: a build without
+/// Documents, man pages and completions, where the package takes them from. The last two are of the command line alone: a build without
 /// optimisations, which the unit tests have made already, writes the same.
 fn documents() -> Result<()> {
     let folder = paths::target().join("release/dist");
+    pages::write(&folder.join("doc"))?;
     let folder = folder.to_str().context("the target folder's path is no text")?;
     let arguments = ["run", "--quiet", "--package", "pfnwatch", "--example", "documents", "--", folder];
     toolchain::cargo_task(arguments).limit(LIMIT).show()?;

@@ -10,16 +10,21 @@ mod bench;
 mod build_ebpf;
 mod check;
 mod debian;
+mod deny;
 mod dist;
+mod docs;
 mod fleet_sim;
 mod fuzz;
 mod paths;
 mod process;
 mod progress;
+mod reproduce;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 mod toolchain;
+mod traces;
 mod vm;
 mod web;
 
@@ -45,9 +50,18 @@ enum Command {
     /// Check formatting, clippy for host and eBPF target, documentation, and the rules of the source tree
     #[command(after_help = "Example: cargo xtask check")]
     Check,
+    /// Check licences, bans and sources of all dependencies with cargo-deny, and known vulnerabilities where the network allows
+    #[command(after_help = "Example: cargo xtask deny")]
+    Deny,
+    /// Build the eBPF programs a second time in another folder: the object has to be the same file
+    #[command(after_help = "Example: cargo xtask reproduce")]
+    Reproduce,
     /// Run the end-to-end tests in virtual machines
     #[command(after_help = "Example: cargo xtask vm --kernel 6.12 -- burst")]
     Vm(vm::Args),
+    /// Do whatever can be done to namespaces, libnvdimm and the agent by chance, and hold the journal against what was done
+    #[command(after_help = "Example: cargo xtask soak --minutes 20 --kernel 6.1")]
+    Soak(soak::Args),
     /// Fuzz what reads bytes from outside: each target for a minute, unless told otherwise
     #[command(after_help = "Example: cargo xtask fuzz inventory --seconds 600")]
     Fuzz(fuzz::Args),
@@ -72,6 +86,9 @@ enum Command {
     /// Build the Debian package with its checksums, into target/dist
     #[command(after_help = "Example: cargo xtask dist && sudo apt install ./target/dist/pfnwatch_*.deb")]
     Dist,
+    /// Hold the documents for users against the code and against what their commands say in virtual machines
+    #[command(after_help = "Example: cargo xtask docs --update")]
+    Docs(docs::Args),
     /// Have a real Prometheus and a real Alertmanager watch thousands of made-up hosts, and roll a regressed kernel out there
     #[command(after_help = "Example: cargo xtask fleet-sim --hosts 1000")]
     FleetSim(fleet_sim::Args),
@@ -108,10 +125,21 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::for_build()?;
             check::run()?;
         }
+        Command::Deny => deny::run()?,
+        Command::Reproduce => {
+            setup::for_build()?;
+            build_ebpf::run()?;
+            reproduce::run()?;
+        }
         Command::Vm(args) => {
             setup::for_vm()?;
             build(true)?;
             return Ok(if vm::run(&args)?.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Soak(args) => {
+            setup::for_vm()?;
+            build(true)?;
+            return soak::run(&args);
         }
         Command::Fuzz(args) => fuzz::run(&args)?,
         Command::Bench(args) => return bench::run(&args),
@@ -136,9 +164,9 @@ fn run(command: Command) -> Result<ExitCode> {
             setup::for_dist()?;
             dist::run()?;
         }
+        Command::Docs(args) => return docs::run(&args),
         Command::FleetSim(args) => {
-            setup::for_build()?;
-            build_ebpf::run()?;
+            build(true)?;
             fleet_sim::run(&args).0?;
         }
         // Its set-up is a stage of its own, with a limit.

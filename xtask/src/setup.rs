@@ -4,11 +4,13 @@ use std::thread;
 
 use anyhow::{Result, anyhow};
 
+mod cargo_deny;
 mod host;
 mod qemu;
 mod rust_src;
 mod tool;
 
+pub(crate) use cargo_deny::ensure as cargo_deny;
 pub(crate) use host::has as host_has;
 pub(crate) use rust_src::{RustSource, ensure as rust_source};
 pub(crate) use tool::{BPF_LINKER, CARGO_DEB};
@@ -24,10 +26,9 @@ pub(crate) fn for_fuzz() -> Result<()> {
     host::ensure_program("c++")
 }
 
-/// What the benchmark of the agent needs besides: the peer that it is held against.
-pub(crate) fn for_bench_agent() -> Result<()> {
-    for_vm()?;
-    if host::has("bpftrace") { Ok(()) } else { host::install(&["bpftrace"], None) }
+/// What the benchmark of scans needs besides: what counts system calls.
+pub(crate) fn for_bench_scan() -> Result<()> {
+    host::ensure_package("strace", "strace")
 }
 
 /// What the tests of the web page need: a browser.
@@ -40,9 +41,9 @@ pub(crate) fn for_vm() -> Result<()> {
     for_vm_and(|| Ok(()))
 }
 
-/// What `cargo xtask test` needs: all of that, and what makes the package.
+/// What `cargo xtask test` needs: all of that, what makes the package, and what looks at the dependencies.
 pub(crate) fn for_test() -> Result<()> {
-    for_vm_and(for_dist)
+    for_vm_and(|| for_dist().and_then(|()| cargo_deny().map(drop)))
 }
 
 fn for_vm_and(more: impl FnOnce() -> Result<()>) -> Result<()> {

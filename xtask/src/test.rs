@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every stage with its limit, a table of them, and one closing line.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -36,8 +36,9 @@ const TOTAL: Duration = Duration::from_secs(45 * 60);
 
 /// Runs the stages one after the other, and tells what became of each.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let start = Instant::now();
     let rows = stage::run_all(stages(args.quick), TOTAL);
-    print!("\n{}", table::render(&rows, TOTAL));
+    print!("\n{}", table::render(&rows, [start.elapsed(), TOTAL]));
     let total = rows.iter().fold(Counts::default(), |total, row| total + row.counts);
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(if total.passed > 0 && total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -47,8 +48,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn stages(quick: bool) -> Vec<Stage> {
     let needed = if quick { setup::for_build } else { setup::for_test };
     let mut stages = vec![Stage::check(SETUP, 900, needed), Stage::check(OBJECT, 300, build_ebpf::run).after(&[SETUP])];
+    if !quick {
+        // The last steps of the agent's build keep one processor busy, and kernels come over the network.
+        let agent = || setup::both(vm::prepare, || build_ebpf::agent(true));
+        stages.push(Stage::check(AGENT, 600, agent).after(&[SETUP, OBJECT]).beside());
+    }
     // Clippy and the unit tests compile the agent, which embeds the object.
-    let embeds = |check: &check::Check| if check.compiles_agent { [OBJECT].as_slice() } else { &[] };
+    let embeds = |check: &check::Check| if check.needs_object { [OBJECT].as_slice() } else { &[] };
     stages
         .extend(check::ALL.iter().map(|check| Stage::check(check.name, check.limit_s, check.run).after(embeds(check))));
     stages.push(Stage::counted("unit tests", 600, unit::run).after(&[OBJECT]));
@@ -57,9 +63,6 @@ fn stages(quick: bool) -> Vec<Stage> {
         stages.push(Stage::counted("web page and metrics", 300, web::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("alerts, Alertmanager", 120, alerts::run).after(&[SETUP, OBJECT]));
         stages.push(Stage::counted("fleet, simulated", 240, fleet::run).after(&[SETUP, OBJECT]));
-        // The last steps of the agent's build keep one processor busy, and kernels come over the network.
-        let agent = || setup::both(vm::prepare, || build_ebpf::agent(true));
-        stages.push(Stage::check(AGENT, 600, agent).after(&[SETUP, OBJECT]));
         stages.push(Stage::check(PACKAGE, 240, || dist::run().map(drop)).after(&[SETUP, AGENT]));
         stages.push(vms::stage().after(&[SETUP, AGENT]));
     }

@@ -8,12 +8,14 @@ use crate::paths;
 mod boundaries;
 mod code;
 mod dependencies;
+mod documents;
+mod faults;
 mod links;
 mod offsets;
 mod shape;
 mod tree;
 
-pub(crate) use tree::Tree;
+pub(crate) use tree::{File, Tree};
 
 /// Something that a rule does not allow.
 #[derive(Debug, PartialEq)]
@@ -68,7 +70,15 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn violations(tree: &Tree) -> Vec<Violation> {
-    let rules = [boundaries::check, offsets::check, shape::check, dependencies::check, links::check];
+    let rules = [
+        boundaries::check,
+        offsets::check,
+        shape::check,
+        dependencies::check,
+        documents::check,
+        faults::check,
+        links::check,
+    ];
     rules.iter().flat_map(|check| check(tree)).collect()
 }
 

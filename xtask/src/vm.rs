@@ -2,7 +2,7 @@
 //!
 //! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs` and
 //! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`); `chains`
-//! has several guests run side by side. `variant`
+//! has several guests run side by side, as many as there is `room` for. `variant`
 //! rebuilds libnvdimm with the regression and the like, `debian` makes a disk with a small Debian, `disk` one with what guests keep
 //! beside their NVDIMMs, `demo` shows the regression, `kernel_files` has pfnwatch judge kernels that do not run, `counted` runs a
 //! guest whose clock counts instructions.
@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use guest::orders::Soak;
 use guest::scope;
 
 use crate::paths;
@@ -28,11 +29,12 @@ mod kernel_files;
 mod modules;
 pub(crate) mod programs;
 mod qemu;
+mod room;
 mod scenario;
 mod session;
 mod variant;
 
-use chains::{Chain, Line, Run, guests_at_once};
+use chains::{Chain, Line, Run};
 use initramfs::Base;
 use kernel::Found;
 use qemu::Qemu;
@@ -47,6 +49,9 @@ pub(crate) struct Args {
     /// Words of which a test's name must hold one; none runs all
     #[arg(last = true, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
+    /// How the soak is, where it is among the tests
+    #[arg(skip = Soak::USUAL)]
+    pub(crate) soak: Soak,
 }
 
 /// What became of the tests, over all kernels.
@@ -58,6 +63,8 @@ pub(crate) struct Tally {
     pub(crate) failures: Vec<String>,
     /// Kernel lines that were not run, each with the reason.
     pub(crate) not_run: Vec<String>,
+    /// Guests that were booted a second time, each with the reason.
+    pub(crate) again: Vec<String>,
 }
 
 impl Tally {
@@ -65,6 +72,7 @@ impl Tally {
         self.passed += other.passed;
         self.failures.extend(other.failures);
         self.not_run.extend(other.not_run);
+        self.again.extend(other.again);
     }
 }
 
@@ -78,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
             paths::target().join("release/pfnwatch").display()
         );
     }
-    let run = Run::new(Base::new(&built)?, programs::tests(&built)?, args.filter.clone());
+    let run = Run::new(Base::new(&built)?, programs::tests(&built)?, args.filter.clone(), args.soak);
     let mut tally = Tally::default();
     let mut lines = Vec::new();
     for line in scope::LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all")) {
@@ -88,13 +96,19 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
     if let Some(kernel) = lines.first().map(|line| &line.kernel) {
         let qemu = Qemu::find(&kernel.image)?;
         // The longest first, so that none is left alone at the end.
-        chains.sort_by_key(|chain| std::cmp::Reverse(run.tests_of(chain)));
-        let side_by_side = guests_at_once().min(chains.len().max(1));
+        chains.sort_by_key(|chain| std::cmp::Reverse(run.seconds_of(chain)));
+        let side_by_side = room::guests_at_once().min(chains.len().max(1));
         println!("{}, {side_by_side} guests at a time", qemu.words());
         tally.add(run.boot_all(chains, side_by_side, &qemu)?);
     }
     close(&tally, &args.filter)?;
     Ok(tally)
+}
+
+/// Fetches the kernels of all lines that are to be had.
+pub(crate) fn fetch_kernels() -> Result<()> {
+    let _lock = lock()?;
+    scope::LINES.into_iter().try_for_each(|line| kernel::provide(line).map(drop))
 }
 
 /// Has ready what guests need besides the agent: PID 1 and the tests, kernels, rebuilt modules. [`run`] finds it done, and tells what
@@ -121,7 +135,8 @@ fn provide(line: &'static str, run: &Run, agent: Option<&Path>, tally: &mut Tall
         }
     };
     kernel_files::check_debian(&kernel, agent, &run.filter, tally);
-    let rebuilt = |machine: &Scenario| machine.kernel != On::Debian && machine.is_for(line) && run.wants(machine);
+    let rebuilt =
+        |machine: &Scenario| matches!(machine.kernel, On::Rebuilt(..)) && machine.is_for(line) && run.wants(machine);
     let variants = if scenario::ALL.iter().any(rebuilt) {
         variant::provide(line)?.map_err(|why| not_run(format!("{line} with another libnvdimm: {why}"), tally)).ok()
     } else {
@@ -195,6 +210,9 @@ fn disk(line: &str, scenario: &Scenario) -> Result<Option<PathBuf>> {
 fn close(tally: &Tally, filter: &[String]) -> Result<()> {
     for line in &tally.not_run {
         println!("not run: kernel {line}");
+    }
+    for guest in &tally.again {
+        println!("booted again: {guest}");
     }
     println!("{} passed, {} failed", tally.passed, tally.failures.len());
     if tally.passed + tally.failures.len() == 0 && tally.not_run.is_empty() {

@@ -11,20 +11,9 @@ fn made(size: u64, n: u16) -> InfoBlock {
     let geometry = Geometry { start: 4 * GIB, size, align: 2 * MIB, map: Map::Dev, page_size: 4096, compat: 2 * MIB };
     let got = reservation(&geometry, n.into(), Rule::default()).unwrap();
     InfoBlock {
-        kind: Kind::Pfn,
-        uuid: [7; 16],
-        parent_uuid: [9; 16],
-        flags: 0,
-        version_major: 1,
-        version_minor: 4,
-        dataoff: got.dataoff,
         npfns: got.npfns,
-        mode: 2,
-        start_pad: 0,
         end_trunc: u32::try_from(got.end_trunc).unwrap(),
-        align: geometry.align,
-        page_size: Some(4096),
-        page_struct_size: n,
+        ..InfoBlock::sample(got.dataoff, n)
     }
 }
 

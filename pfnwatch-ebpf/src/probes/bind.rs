@@ -40,9 +40,8 @@ fn begin(ctx: &ProbeContext, device: Device) {
         return;
     }
     let thread = task::thread_id();
-    if ATTEMPTS.get_ptr(thread).is_some() {
-        // A probe inside a probe, or one whose end was missed: the earlier one can no longer be followed.
-        count(Counter::Unpaired);
+    if let Some(earlier) = in_flight() {
+        give_up(earlier);
     }
     #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would go over the stack of 512 bytes")]
     let inserted = ATTEMPTS.insert(thread, &EMPTY, 0);
@@ -75,42 +74,67 @@ pub(super) fn in_flight() -> Option<&'static mut Attempt> {
     Some(unsafe { &mut *attempt })
 }
 
-/// `static int really_probe(struct device *dev, struct device_driver *drv)` (drivers/base/dd.c): an attempt ends.
+/// A probe inside a probe, or one whose end was missed: the earlier one can no longer be followed. It is told as far as it was
+/// seen, which is all of it where only the end was missed.
+#[inline(always)]
+fn give_up(earlier: &mut Attempt) {
+    if !earlier.seen.has(Seen::BOUND) {
+        count(Counter::Unpaired);
+        earlier.seen = earlier.seen.with(Seen::FAULT);
+    }
+    send(earlier);
+}
+
+/// `static int really_probe(struct device *dev, struct device_driver *drv)` (drivers/base/dd.c) returns: what it returns is kept.
 /// An exit program, since the return probes of one function are limited to two for each CPU, and a probe sleeps.
 ///
 /// It can be preempted, and the kernel does not run an exit program on a CPU where it is held up already (`prog->active`,
-/// kernel/bpf/trampoline.c): the end of another attempt would go unseen there. So there are spares, which run one after
-/// the other: the first that does run takes the attempt, and the others find none.
+/// kernel/bpf/trampoline.c), as long as a burst lasts where the kernel is a preemptible one. So it is short, has a spare, and
+/// leaves everything else to [`bind_end`].
 #[fexit(function = "really_probe")]
-fn bind_end(ctx: FExitContext) -> i32 {
-    end(&ctx)
+fn bind_result(ctx: FExitContext) -> i32 {
+    keep_result(&ctx)
 }
 
-/// See [`bind_end`].
+/// See [`bind_result`].
 #[fexit(function = "really_probe")]
-fn bind_end_spare(ctx: FExitContext) -> i32 {
-    end(&ctx)
-}
-
-/// See [`bind_end`].
-#[fexit(function = "really_probe")]
-fn bind_end_last(ctx: FExitContext) -> i32 {
-    end(&ctx)
+fn bind_result_spare(ctx: FExitContext) -> i32 {
+    keep_result(&ctx)
 }
 
 #[inline(always)]
-fn end(ctx: &FExitContext) -> i32 {
+fn keep_result(ctx: &FExitContext) -> i32 {
     let Some(attempt) = in_flight() else { return 0 };
     // dax_pmem's probe makes a device on the dax bus, whose own probe ends inside ours.
-    if ctx.arg::<u64>(0) != attempt.device_address {
+    if ctx.arg::<u64>(0) != attempt.device_address || attempt.seen.has(Seen::BOUND) {
         return 0;
     }
-    // Read anew: to the verifier the argument is a pointer, which no function takes for the number that it is.
-    // SAFETY: a reference is valid and aligned.
-    let device = Device::at(unsafe { core::ptr::read_volatile(&raw const attempt.device_address) });
     if let Ok(result) = ctx.ret::<i32>() {
         attempt.bind_result = result;
+        attempt.ended_ns = emit::now();
         attempt.seen = attempt.seen.with(Seen::BOUND);
+    }
+    0
+}
+
+/// `int __pm_runtime_idle(struct device *dev, int rpmflags)` (drivers/base/power/runtime.c): the first thing that the driver core
+/// does with a device once `really_probe` has returned, however that went (`__driver_probe_device`, drivers/base/dd.c). A probe
+/// at a function's entry is not preempted, so that no end goes unseen here; to others that let a device idle it costs a look
+/// for an attempt that is not there.
+#[kprobe]
+fn bind_end(ctx: ProbeContext) -> u32 {
+    let Some(attempt) = in_flight() else { return 0 };
+    if ctx.arg::<u64>(0) != Some(attempt.device_address) {
+        return 0;
+    }
+    let device = Device::at(attempt.device_address);
+    if !attempt.seen.has(Seen::BOUND) {
+        attempt.ended_ns = emit::now();
+        // Only the number of an error is not known now: a failed attempt leaves no driver behind.
+        if matches!(device.has_driver(), Ok(true)) {
+            attempt.bind_result = 0;
+            attempt.seen = attempt.seen.with(Seen::BOUND);
+        }
     }
     finish(attempt, device);
     0
@@ -127,14 +151,22 @@ pub(super) fn finish(attempt: &mut Attempt, device: Device) {
     } else if remember(attempt, device).is_err() {
         attempt.seen = attempt.seen.with(Seen::FAULT);
     }
+    send(attempt);
+    let _ = ATTEMPTS.remove(task::thread_id());
+}
+
+/// Sends what there is to tell.
+#[inline(always)]
+fn send(attempt: &mut Attempt) {
     if is_seed(attempt) {
         count(Counter::Seed);
-    } else {
-        attempt.ended_ns = emit::now();
-        task::describe(&mut attempt.task);
-        emit::attempt(attempt);
+        return;
     }
-    let _ = ATTEMPTS.remove(task::thread_id());
+    if attempt.ended_ns == 0 {
+        attempt.ended_ns = emit::now();
+    }
+    task::describe(&mut attempt.task);
+    emit::attempt(attempt);
 }
 
 /// A driver took a pfn or dax device, so that there is a valid block with the device's uuid: known by now, unless the

@@ -5,7 +5,9 @@
 
 pub mod btf;
 pub mod code;
+pub mod config;
 pub mod control;
+pub mod fleet;
 pub mod image;
 pub mod info_block;
 pub mod inventory;

@@ -6,10 +6,12 @@ use super::*;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 12] = [
     ("btf", btf::check),
     ("code", code::check),
+    ("config", config::check),
     ("control", control::check),
+    ("fleet", fleet::check),
     ("image", image::check),
     ("info_block", info_block::check),
     ("inventory", inventory::check),

@@ -5,22 +5,20 @@ use crate::{
     assess::Thresholds,
     decode::{
         decode,
-        tests::{block, context, creation, judgement::denial},
+        tests::{context, creation, judgement::denial},
     },
     verdicts::{judge, tests::host},
 };
 
 const GOOD: u64 = 18 << 20;
 const OVERSIZE: u64 = 34 << 20;
+/// The creation begins four milliseconds after the boot, and ends in the fifth.
+const BEFORE: Duration = Duration::ZERO;
+const MEANWHILE: Duration = Duration::from_micros(4500);
 
 /// The creation that the guard's record of the decoder's tests is about, as it turned out.
 fn made(reservation: u64) -> Attempt {
-    let block = pfnwatch_common::InfoBlock {
-        dataoff: reservation,
-        npfns: ((1 << 30) - reservation) / 4096,
-        page_struct_size: if reservation == GOOD { 64 } else { 128 },
-        ..block()
-    };
+    let block = pfnwatch_common::InfoBlock::sample(reservation, if reservation == GOOD { 64 } else { 128 });
     let mut record = creation();
     let head = record.block.len();
     record.block.copy_from_slice(&block.encode()[..head]);
@@ -34,14 +32,14 @@ fn decision(decision: Decision) -> Judgement {
 fn seen(aftermath: &mut Aftermath, record: &[u8]) -> Event {
     let mut event = decode(record, &context()).expect("an event");
     judge(&mut event, &host(), &Thresholds::default());
-    aftermath.follow(&mut event);
+    aftermath.follow(&mut event, context().booted);
     event
 }
 
 /// What the set-up is told, after these judgements.
 fn told(attached: bool, judgements: &[Judgement], setup: &Attempt) -> Option<Prediction> {
     let mut aftermath = Aftermath::default();
-    aftermath.attached(attached);
+    aftermath.attached(attached, BEFORE);
     for judgement in judgements {
         seen(&mut aftermath, judgement.as_bytes());
     }
@@ -60,6 +58,24 @@ fn silence_is_a_pass_and_a_surprise_where_it_is_oversize() {
     assert_eq!(told(true, &[], &made(GOOD)), prediction(GuardSaid::Passed, None, false));
     assert_eq!(told(true, &[], &made(OVERSIZE)), prediction(GuardSaid::Passed, None, true));
     assert_eq!(told(false, &[], &made(OVERSIZE)), prediction(GuardSaid::NotSeen, None, false));
+}
+
+/// A guard that held on judged by an older configuration; so does one whose configuration changes while a creation is in the air.
+#[test]
+fn silence_says_nothing_by_thresholds_that_came_later() {
+    let mut aftermath = Aftermath::default();
+    let said = |aftermath: &mut Aftermath| match seen(aftermath, made(OVERSIZE).as_bytes()).body {
+        Body::SetUp(setup) => setup.guard.map(|guard| (guard.judged, guard.surprise)),
+        other => panic!("{other:?}"),
+    };
+    aftermath.attached(true, MEANWHILE);
+    assert_eq!(said(&mut aftermath), Some((GuardSaid::NotSeen, false)));
+    aftermath.attached(false, MEANWHILE);
+    aftermath.attached(true, BEFORE);
+    aftermath.attached(true, MEANWHILE);
+    assert_eq!(said(&mut aftermath), Some((GuardSaid::Passed, true)), "it went on");
+    aftermath.thresholds_changed(MEANWHILE);
+    assert_eq!(said(&mut aftermath), Some((GuardSaid::NotSeen, false)));
 }
 
 #[test]
@@ -83,7 +99,7 @@ fn only_what_was_made_with_map_dev_has_a_prediction() {
 #[test]
 fn a_judgement_is_for_one_creation() {
     let mut aftermath = Aftermath::default();
-    aftermath.attached(true);
+    aftermath.attached(true, BEFORE);
     let mut next = |record: &[u8]| match seen(&mut aftermath, record).body {
         Body::SetUp(setup) => setup.guard.map(|guard| guard.judged),
         _ => None,

@@ -11,6 +11,7 @@ pub type Labels = BTreeMap<String, String>;
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Alert {
     /// What it is about.
     pub name: Name,

@@ -1,11 +1,15 @@
 //! What a receiver is sent. Pure.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Alert, Kind};
+use super::{Alert, Kind, Labels};
+use crate::event::SCHEMA;
 
 /// How long Alertmanager takes an alert to stand that it hears nothing more of: four times what it is said again in.
 pub(super) const BELIEVED: Duration = Duration::from_secs(8 * 60);
@@ -46,7 +50,7 @@ pub fn rendered(kind: Kind, messages: &[Message], now: SystemTime) -> Post {
     let key = |it: &Message| format!("{}-{}-{}", it.alert.fingerprint(), micros(it.since), it.state());
     let body = match kind {
         Kind::Alertmanager => messages.iter().map(|message| for_alertmanager(message, now)).collect(),
-        Kind::Webhook => messages.first().map(for_webhook).unwrap_or_default(),
+        Kind::Webhook => messages.first().map(|it| json!(ForWebhook::from(it))).unwrap_or_default(),
     };
     Post { key: messages.first().map(key).unwrap_or_default(), body: body.to_string() }
 }
@@ -62,16 +66,38 @@ fn for_alertmanager(message: &Message, now: SystemTime) -> Value {
     })
 }
 
-fn for_webhook(message: &Message) -> Value {
-    json!({
-        "schema": 1,
-        "fingerprint": message.alert.fingerprint(),
-        "status": message.state(),
-        "labels": message.alert.labels,
-        "annotations": message.alert.annotations,
-        "starts_at": time(message.since),
-        "ends_at": message.ended.map(time),
-    })
+/// What a webhook is sent for each alert that begins or ends.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ForWebhook<'a> {
+    /// The version of this document.
+    schema: u32,
+    /// The alert's identity: 16 hexadecimal digits, the same as Alertmanager shows for these labels.
+    fingerprint: String,
+    /// `firing` or `resolved`.
+    status: &'static str,
+    /// What tells it from other alerts: `alertname`, `instance`, `severity`, and which namespace where it is about one.
+    labels: &'a Labels,
+    /// `summary`, `description` and `runbook_url`.
+    annotations: &'a BTreeMap<String, String>,
+    /// Since when it stands, or stood: RFC 3339 in UTC.
+    starts_at: String,
+    /// When it ended; null where it stands.
+    ends_at: Option<String>,
+}
+
+impl<'a> From<&'a Message> for ForWebhook<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self {
+            schema: SCHEMA,
+            fingerprint: message.alert.fingerprint(),
+            status: message.state(),
+            labels: &message.alert.labels,
+            annotations: &message.alert.annotations,
+            starts_at: time(message.since),
+            ends_at: message.ended.map(time),
+        }
+    }
 }
 
 fn time(time: SystemTime) -> String {

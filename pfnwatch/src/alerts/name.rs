@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What an alert is about. Rules and silences are written against these names: they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AlertName"))]
 pub enum Name {
     /// Whatever is made on this host from now on costs more than under an earlier kernel.
     #[serde(rename = "PfnwatchCapacityRegression")]

@@ -14,7 +14,7 @@ pub struct AlertsPolicy {
 }
 
 /// Where the package puts the runbook.
-pub const RUNBOOK: &str = "file:///usr/share/doc/pfnwatch/RUNBOOK.md#";
+pub const RUNBOOK: &str = "file:///usr/share/doc/pfnwatch/runbook.md#";
 
 impl Default for AlertsPolicy {
     fn default() -> Self {

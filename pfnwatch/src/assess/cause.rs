@@ -6,6 +6,7 @@ use super::{Facts, Host, Numbers, measure::Measured, reserved_with, text};
 
 /// Why a namespace costs what it costs. The first six are the waste classes A to F.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A: the block of a kernel that reserves 128 bytes for each page.

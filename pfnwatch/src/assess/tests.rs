@@ -30,20 +30,12 @@ fn geometry(size: u64, align: u64, map: Map) -> Geometry {
 fn block(geometry: &Geometry, n: u16) -> InfoBlock {
     let made = reservation(geometry, n.into(), Rule::default()).unwrap();
     InfoBlock {
-        kind: Kind::Pfn,
-        uuid: [1; 16],
-        parent_uuid: [2; 16],
-        flags: 0,
-        version_major: 1,
-        version_minor: 4,
-        dataoff: made.dataoff,
         npfns: made.npfns,
         mode: geometry.map as u32,
-        start_pad: 0,
         end_trunc: u32::try_from(made.end_trunc).unwrap(),
         align: geometry.align,
         page_size: Some(u32::try_from(geometry.page_size).unwrap()),
-        page_struct_size: n,
+        ..InfoBlock::sample(made.dataoff, n)
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Assessment, Thresholds, Verdict};
 /// Sums over the namespaces of a host, in bytes. What is not known of a namespace is not in them; `unknown` counts
 /// those.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Totals {
     /// Namespaces.
     pub namespaces: u64,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Who has accepted a cost, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Acceptance {
     /// Who, in words.
     pub by: String,
@@ -15,6 +16,7 @@ pub struct Acceptance {
 
 /// Whose cost is accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Whose {
     /// The host's: what the running kernel makes of a namespace.

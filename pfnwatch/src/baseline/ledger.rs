@@ -12,6 +12,7 @@ pub(super) const MOST: usize = 4096;
 
 /// A namespace over time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CostRecord"))]
 pub struct Record {
     /// Which one.
     #[serde(flatten)]

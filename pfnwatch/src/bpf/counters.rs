@@ -28,7 +28,7 @@ impl Counters {
     /// The object has no such map.
     pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
         let map = ebpf.take_map(names::COUNTERS).context("the eBPF object has no map COUNTERS")?;
-        Ok(Self(map.try_into().context("the map COUNTERS is of another type")?))
+        Ok(Self(map.try_into().context("cannot use the map COUNTERS")?))
     }
 
     /// Reads all of them.

@@ -171,9 +171,9 @@ fn take(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
 }
 
 fn array<T: Pod>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Array<MapData, T>> {
-    take(ebpf, name)?.try_into().with_context(|| format!("the map {name} is of another type"))
+    take(ebpf, name)?.try_into().with_context(|| format!("cannot use the map {name}"))
 }
 
 fn hash<K: Pod, V: Pod>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<HashMap<MapData, K, V>> {
-    take(ebpf, name)?.try_into().with_context(|| format!("the map {name} is of another type"))
+    take(ebpf, name)?.try_into().with_context(|| format!("cannot use the map {name}"))
 }

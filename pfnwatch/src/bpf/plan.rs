@@ -12,7 +12,7 @@ pub enum Hook {
     Kprobe(&'static str),
     /// At the return of a function, by its symbol.
     Kretprobe(&'static str),
-    /// At the exit of a function of vmlinux, by BTF: unlike a return probe it misses none.
+    /// At the exit of a function of vmlinux, by BTF: unlike a return probe it is not limited to a few calls at a time.
     Fexit(&'static str),
     /// On a security hook of vmlinux, by BTF.
     Lsm(&'static str),
@@ -61,13 +61,13 @@ const DEVICE: [Structure; 2] = [Structure::Device, Structure::DeviceType];
 pub const PROGRAMS: [Spec; 16] = [
     Spec {
         name: names::BIND_END,
-        hook: Hook::Fexit("really_probe"),
+        hook: Hook::Kprobe("__pm_runtime_idle"),
         reads: &[Structure::Device, Structure::DeviceDriver, Structure::NdRegion, Structure::NdBtt, Structure::Task],
         reads_all: false,
         without: Some("whether a set-up ended in an enabled namespace, and namespaces without a memmap"),
     },
-    bind_end_spare(names::BIND_END_SPARE),
-    bind_end_spare(names::BIND_END_LAST),
+    bind_result(names::BIND_RESULT, "why a driver that does not take a device does not"),
+    bind_result(names::BIND_RESULT_SPARE, "the same of a few of many attempts at once"),
     Spec {
         name: names::SETUP_PFN_RETURN,
         hook: Hook::Kretprobe("nvdimm_setup_pfn"),
@@ -178,15 +178,9 @@ const fn module_change(name: &'static str, tracepoint: &'static str) -> Spec {
 pub const BLOCK_READER: Step =
     Step { name: names::ATTRIBUTE_SHOW, hook: Hook::Kprobe("dev_attr_show"), off: None, lacks: None };
 
-/// Stands in for [`names::BIND_END`] while that is held up on the same CPU.
-const fn bind_end_spare(name: &'static str) -> Spec {
-    Spec {
-        name,
-        hook: Hook::Fexit("really_probe"),
-        reads: &[Structure::Device],
-        reads_all: false,
-        without: Some("the end of a few of many attempts at once"),
-    }
+/// Keeps what an attempt came to.
+const fn bind_result(name: &'static str, without: &'static str) -> Spec {
+    Spec { name, hook: Hook::Fexit("really_probe"), reads: &[], reads_all: false, without: Some(without) }
 }
 
 /// What is to be done with one program.

@@ -20,7 +20,7 @@ impl Ring {
     /// The object has no such map.
     pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
         let map = ebpf.take_map(names::RECORDS).context("the eBPF object has no map RECORDS")?;
-        Ok(Self(map.try_into().context("the map RECORDS is of another type")?))
+        Ok(Self(map.try_into().context("cannot use the map RECORDS")?))
     }
 
     /// The next record, if there is one.

@@ -29,7 +29,7 @@ Examples:
   sudo pfnwatch alerts list                what stands, and what waits for whom
   sudo pfnwatch alerts test alertmanager   sends a test to one receiver of the configuration
 
-Receivers stand in the configuration, under [[alerts.receivers]]. RUNBOOK.md says what each alert means.")]
+Receivers stand in the configuration, under [[alerts.receivers]]. runbook.md (in /usr/share/doc/pfnwatch) says what each alert means.")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -103,9 +103,13 @@ fn list(args: &List) -> anyhow::Result<Exit> {
 
 /// What came of a test, as JSON.
 #[derive(Serialize)]
-struct Tested<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Tested<'a> {
+    /// The receiver's name.
     receiver: &'a str,
+    /// Whether it took the test.
     taken: bool,
+    /// Why not.
     error: Option<&'a str>,
 }
 

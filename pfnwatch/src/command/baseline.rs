@@ -1,7 +1,7 @@
 //! `pfnwatch baseline`: what is held against what.
 
 mod accept;
-mod report;
+pub(super) mod report;
 mod table;
 #[cfg(test)]
 mod tests;

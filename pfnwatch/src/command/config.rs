@@ -1,6 +1,6 @@
 //! `pfnwatch config`: what is configured.
 
-mod show;
+pub(super) mod show;
 
 use crate::{exit::Exit, paths::Paths};
 

@@ -48,19 +48,31 @@ pub struct Args {
 
 /// The report.
 #[derive(Serialize)]
-struct Report {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Report {
+    /// The version of this document.
     schema: u32,
+    /// The kernel that runs.
     kernel: Kernel,
+    /// Whether this host can be observed.
     observe: Answer,
+    /// Whether the info blocks of enabled namespaces can be read.
     exact_inventory: Answer,
+    /// Whether creations can be refused here.
     enforce: Answer,
+    /// What is needed, each with what was seen.
     prerequisites: Vec<Prerequisite>,
 }
 
+/// The kernel that runs.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DoctorKernel"))]
 struct Kernel {
+    /// Its release.
     release: Option<String>,
+    /// Its page size in bytes.
     page_size_bytes: Option<u64>,
+    /// Its `sizeof(struct page)` in bytes.
     struct_page_size_bytes: Option<u32>,
 }
 

@@ -1,6 +1,6 @@
 //! `pfnwatch events`: what happened on this host, out of the journal.
 
-mod restore_block;
+pub(super) mod restore_block;
 
 use std::{
     io::{self, Write as _},

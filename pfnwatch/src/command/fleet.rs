@@ -1,7 +1,7 @@
 //! `pfnwatch fleet`: what memmaps cost on all hosts.
 
-mod readiness;
-mod report;
+pub(super) mod readiness;
+pub(super) mod report;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -33,14 +33,15 @@ Examples:
                                          what is lost, where, and under which kernel release
   pfnwatch fleet --prometheus https://metrics.example/prom --bearer-token-file token --ca-file ca.pem --format json
   pfnwatch fleet --from reports/         the same of files that `pfnwatch scan --format json` has written, one for each host
-  pfnwatch fleet --from reports/ --fail-on regression --fail-on incomplete
+  pfnwatch fleet --from reports/ --fail-on regression
                                          for a pipeline: 3 where a kernel costs more than it did, or than another does
   pfnwatch fleet readiness --prometheus http://prometheus:9090 --days 14
                                          which hosts can go from audit to enforce with no surprise
 
-What is missing from the sums is always said: hosts that are gone, files that are damaged, answers that are not whole.
+What is missing from the sums is always said: hosts that are gone, files that are damaged, answers that are not whole. Where \
+anything is, and nothing was found, the exit code is 1: a sum that may be short proves nothing.
 
-Exit codes: 0 fine; 1 error; 2 wrong usage; 3 what --fail-on names was found.")]
+Exit codes: 0 fine; 1 error, or the sums may be short; 2 wrong usage; 3 what --fail-on names was found.")]
 pub struct Args {
     /// Instead of the sums
     #[command(subcommand)]
@@ -57,6 +58,9 @@ pub struct Args {
     /// End with 3 where this is found; may be given several times
     #[arg(long, value_enum, value_name = "WHAT")]
     fail_on: Vec<Finding>,
+    /// End with 0 although hosts, files or parts of answers are missing from the sums
+    #[arg(long)]
+    allow_incomplete: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,7 +108,7 @@ enum Finding {
     Regression,
     /// A host has something oversize
     Oversize,
-    /// Something is missing from the sums
+    /// Something is missing from the sums: a namespace that nothing is known of, too
     Incomplete,
 }
 
@@ -159,5 +163,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Finding::Oversize => fleet.totals().oversize_hosts > 0,
         Finding::Incomplete => report.is_incomplete(),
     };
-    Ok(if args.fail_on.iter().any(found) { Exit::Findings } else { Exit::Fine })
+    if args.fail_on.iter().any(found) {
+        return Ok(Exit::Findings);
+    }
+    match report.short() {
+        Some(why) if !args.allow_incomplete => {
+            eprintln!("error: {why}; --allow-incomplete takes it as it is");
+            Ok(Exit::Error)
+        }
+        _ => Ok(Exit::Fine),
+    }
 }

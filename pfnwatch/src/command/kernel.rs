@@ -1,5 +1,6 @@
 //! `pfnwatch kernel`: does a kernel carry the regression? Without booting it.
 
+pub(super) mod document;
 mod report;
 mod verdict;
 
@@ -12,11 +13,12 @@ use anyhow::Context as _;
 
 use crate::{
     exit::Exit,
-    format::Format,
+    format::{Format, document},
     kernel::{KernelFacts, candidate::Candidates, max_struct_page::host::Host},
     paths::Paths,
 };
 
+use document::Document;
 use report::Report;
 use verdict::{Assessed, Verdict};
 
@@ -58,7 +60,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     report.failures = candidates.failures.into_iter().map(|(path, error)| (path, error.to_string())).collect();
     let text = match args.format {
         Format::Table => report.table(),
-        Format::Json => serde_json::to_string_pretty(&report.json())? + "\n",
+        Format::Json => document(&Document::from(&report))?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     Ok(exit(&report))

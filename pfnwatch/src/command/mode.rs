@@ -73,10 +73,13 @@ fn changed(ModeIs { mode, was }: ModeIs) -> String {
 
 /// The mode as JSON.
 #[derive(Serialize)]
-struct Shown<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Shown<'a> {
     #[serde(flatten)]
     mode: &'a ModeStatus,
+    /// Whether the guard was seen to work, so that enforce means something.
     enforcement_effective: bool,
+    /// Why not.
     ineffective_reason: Option<&'a str>,
 }
 

@@ -1,7 +1,7 @@
 //! `pfnwatch plan`: how to get back what is lost. It prints commands, and never runs one.
 
 mod commands;
-mod report;
+pub(super) mod report;
 mod step;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! `pfnwatch policy`: what a configuration means for the guard, before it is in force.
 
-mod check;
+pub(super) mod check;
 mod creation;
 mod events;
-mod explanation;
+pub(super) mod explanation;
 mod host;
 mod table;
 

@@ -1,6 +1,7 @@
 //! `pfnwatch predict`: what a namespace would cost, before it is made.
 
 mod alternative;
+pub(super) mod document;
 mod ndctl_size;
 mod place;
 mod report;
@@ -13,7 +14,7 @@ use crate::{
     assess::{Host, Mode},
     config::ConfigArgs,
     exit::{Because, Exit},
-    format::Format,
+    format::{Format, document},
     inventory::{Inventory, Roots},
     kernel::{KernelFacts, max_struct_page},
     paths::Paths,
@@ -21,6 +22,7 @@ use crate::{
     units::{Bytes, parse_size},
 };
 
+use document::Document;
 use ndctl_size::Rules;
 use place::Place;
 use report::Prediction;
@@ -125,7 +127,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     };
     prediction.add_notes(&host);
     terminal::print(&match args.format {
-        Format::Json => serde_json::to_string_pretty(&prediction.json())? + "\n",
+        Format::Json => document(&Document::from(&prediction))?,
         _ => prediction.table(Terminal::stdout()),
     })?;
     Ok(if prediction.is_oversize() { Exit::Findings } else { Exit::Fine })

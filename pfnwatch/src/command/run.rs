@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     bpf::attach::ask_features,
-    config::{ConfigArgs, Loaded},
+    config::{ConfigArgs, Loaded, refusal::without_secrets},
     control::SocketArgs,
     exit::{Because, Exit},
     journal::{Journal, JournalArgs},
@@ -20,7 +20,10 @@ use crate::{
     paths::Paths,
     pipeline::Pipeline,
     policy::Mode,
-    sinks::log::{Format, Log, Target},
+    sinks::{
+        log::{Format, Log, Target},
+        patient::Patient,
+    },
     units::parse_size,
 };
 
@@ -103,17 +106,29 @@ fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
     Ok(())
 }
 
+/// What the agent says is read by more people than its configuration, which may hold secrets.
+fn without_quotes(error: anyhow::Error) -> anyhow::Error {
+    match Exit::of_error(&error) {
+        Exit::Usage => {
+            let said = without_secrets(&format!("{error:#}"));
+            Because::usage(format!("{said} (`pfnwatch policy check` quotes the line)")).into()
+        }
+        _ => error,
+    }
+}
+
 /// Runs the agent until it is asked to end.
 ///
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let Loaded { config, hash, files } = args.config.load()?;
+    let Loaded { config, hash, files } = args.config.load().map_err(without_quotes)?;
     let policy = config.policy();
     refuse_where_blind(args, paths, policy.mode)?;
     // Read once, for the facts and for the first attachment, and then given back.
     let (types, facts) = thread::scope(|scope| {
-        scope.spawn(ask_features);
+        // Where no thread can be had, it is found out later.
+        let _ = thread::Builder::new().spawn_scoped(scope, ask_features);
         let types = target::open_types(paths, args.btf_dir.as_deref()).ok();
         KernelFacts::of(paths, types.as_ref()).map(|facts| (types, facts))
     })?;
@@ -132,7 +147,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         alerts: config.alerts(),
     };
     let journal = Journal::open(args.journal.settings(&config));
-    let log = Log::new(args.format, io::stdout().lock()).choose(args.log).context("journald is not there")?;
+    let log = Log::new(args.format, Patient::new(io::stdout())).choose(args.log).context("journald is not there")?;
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

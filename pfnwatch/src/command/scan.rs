@@ -1,6 +1,6 @@
 //! `pfnwatch scan`: what every namespace of this host costs, and whether it should.
 
-mod against;
+pub(super) mod against;
 mod csv;
 mod report;
 mod table;

@@ -1,5 +1,6 @@
 //! `pfnwatch superblock`: an info block, in words.
 
+mod document;
 mod report;
 
 use std::{
@@ -11,8 +12,14 @@ use std::{
 use anyhow::{Context as _, bail};
 use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
 
-use crate::{exit::Exit, format::Format, paths::Paths, units::parse_size};
+use crate::{
+    exit::Exit,
+    format::{Format, document},
+    paths::Paths,
+    units::parse_size,
+};
 
+pub(super) use document::Document;
 pub(super) use report::Report;
 
 /// Options of `pfnwatch superblock`.
@@ -58,7 +65,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let report = Report::of(&found);
     let text = match args.format {
         Format::Table => report.text(),
-        Format::Json => serde_json::to_string_pretty(&report.json())? + "\n",
+        Format::Json => document(&Document::from(&report))?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     Ok(exit(&found, &report))
@@ -104,22 +111,7 @@ mod tests {
 
     /// What a kernel with `n` writes into a namespace of 1 GiB with align 2 MiB.
     pub(super) fn block(dataoff: u64, n: u16) -> InfoBlock {
-        InfoBlock {
-            kind: Kind::Dax,
-            uuid: [7; 16],
-            parent_uuid: [0; 16],
-            flags: 0,
-            version_major: 1,
-            version_minor: 4,
-            dataoff,
-            npfns: ((1 << 30) - dataoff) / 4096,
-            mode: 2,
-            start_pad: 0,
-            end_trunc: 0,
-            align: 2 << 20,
-            page_size: Some(4096),
-            page_struct_size: n,
-        }
+        InfoBlock { kind: Kind::Dax, parent_uuid: [0; 16], ..InfoBlock::sample(dataoff, n) }
     }
 
     fn found(bytes: &[u8], offset: Option<u64>) -> anyhow::Result<Found> {

@@ -33,8 +33,8 @@ pub enum Silence {
          listens with --control-socket"
     )]
     NoAgent(String),
-    /// Only root reaches it.
-    #[error("only root may ask the agent at {0}: try again with sudo")]
+    /// Only root and a group reach it.
+    #[error("only root may ask the agent at {0}, and whoever is in its group: try again with sudo")]
     NotRoot(String),
     /// The agent said no; its [`Refusal::into_error`] gives the exit code.
     #[error(transparent)]

@@ -49,6 +49,7 @@ const LONGEST_NAME: usize = 64;
 
 /// What the agent is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Change the mode. Answered by [`Answer::Mode`] once it is in force.
@@ -88,6 +89,7 @@ pub enum Request {
 
 /// An exemption that is asked for. It has an end: it is for one creation, or for a time, or both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Allow {
     /// What it is for.
@@ -104,6 +106,7 @@ pub struct Allow {
 
 /// A request as it stands on its line.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Envelope<R> {
     schema: u32,
@@ -145,6 +148,20 @@ impl Request {
         let mut line = line.map_err(|error| Refusal::error(format!("the request cannot be written: {error}")))?;
         line.push(b'\n');
         Ok(line)
+    }
+
+    /// Whether it changes nothing, and its answer has nothing that is root's alone.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        match self {
+            Self::Status | Self::Alerts => true,
+            Self::Mode { .. }
+            | Self::Allow(_)
+            | Self::Revoke { .. }
+            | Self::AcceptBaseline { .. }
+            | Self::Release
+            | Self::Block { .. } => false,
+        }
     }
 
     fn check(&self) -> Result<(), Refusal> {

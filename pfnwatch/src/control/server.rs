@@ -21,8 +21,12 @@ use tokio::{
 };
 
 pub use self::peer::Peer;
-use self::{address::Bound, connection::Limits, strangers::Strangers};
+use self::{
+    address::Bound,
+    connection::{Doors, Limits},
+};
 use super::protocol::{Refusal, Reply, Request};
+use crate::readers;
 
 /// How many connections there are at a time; others wait until one of these ends.
 const MOST_CONNECTIONS: usize = 8;
@@ -39,7 +43,7 @@ pub struct Server {
     calls: mpsc::Receiver<Call>,
     /// Whether the last try to accept failed: that is said once.
     failing: bool,
-    strangers: Strangers,
+    doors: Doors,
     // The last: the socket goes when nobody is served any more.
     _bound: Bound,
 }
@@ -49,7 +53,7 @@ pub struct Server {
 pub struct Call {
     /// What is asked. It makes sense in itself: see [`Request::parse`].
     pub request: Request,
-    /// Who asks: root, or the agent's own user.
+    /// Who asks: root, or the agent's own user; for what changes nothing also a member of the readers' group.
     pub peer: Peer,
     /// Answers. Where it is dropped, the peer is told that there is no answer.
     pub responder: Responder,
@@ -74,13 +78,14 @@ impl Responder {
 }
 
 impl Server {
-    /// Opens the socket at `path`, for root and the agent's own user alone. What an agent left there that is gone is
+    /// Opens the socket at `path`, for root and the agent's own user, and for [`readers::group`] to look. What an agent left there that is gone is
     /// replaced. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// An agent listens there already, or the place is not fit for it.
     pub fn listen(path: &Path) -> anyhow::Result<Self> {
-        let (listener, bound) = address::bind(path)?;
+        let readers = readers::group();
+        let (listener, bound) = address::bind(path, readers)?;
         let listener = UnixListener::from_std(listener).context("the control socket cannot be waited on")?;
         let (send, calls) = mpsc::channel(MOST_CONNECTIONS);
         let limits = Limits::default();
@@ -91,7 +96,7 @@ impl Server {
             send,
             calls,
             failing: false,
-            strangers: Strangers::default(),
+            doors: Doors { readers, ..Doors::default() },
             _bound: bound,
         })
     }
@@ -106,8 +111,8 @@ impl Server {
                 accepted = self.listener.accept(), if self.connections.len() < MOST_CONNECTIONS => match accepted {
                     Ok((stream, _)) => {
                         self.failing = false;
-                        let (calls, strangers) = (self.send.clone(), self.strangers.clone());
-                        self.connections.spawn(connection::serve(stream, calls, self.limits, strangers));
+                        let (calls, doors) = (self.send.clone(), self.doors.clone());
+                        self.connections.spawn(connection::serve(stream, calls, self.limits, doors));
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut self.failing, true) {

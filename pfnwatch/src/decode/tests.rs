@@ -3,7 +3,6 @@ use std::time::{Duration, UNIX_EPOCH};
 use pfnwatch_common::{
     InfoBlock, Map,
     record::{BLOCK_HEAD, Plain as _},
-    superblock,
 };
 use proptest::prelude::*;
 
@@ -24,22 +23,7 @@ pub(crate) fn name<const N: usize>(text: &str) -> Text<N> {
 
 /// What a good 6.12 kernel writes into a namespace of 1 GiB at 4 GiB, fsdax, map=dev, align 2 MiB.
 pub(crate) fn block() -> InfoBlock {
-    InfoBlock {
-        kind: superblock::Kind::Pfn,
-        uuid: [7; 16],
-        parent_uuid: [9; 16],
-        flags: 0,
-        version_major: 1,
-        version_minor: 4,
-        dataoff: 18 << 20,
-        npfns: 257_536,
-        mode: 2,
-        start_pad: 0,
-        end_trunc: 0,
-        align: 2 << 20,
-        page_size: Some(4096),
-        page_struct_size: 64,
-    }
+    InfoBlock::sample(18 << 20, 64)
 }
 
 /// What is reported of the creation of that block.

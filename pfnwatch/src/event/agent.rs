@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The agent has got as far as it can for now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ready {
     /// Whether it observes.
     pub state: State,
@@ -22,6 +23,7 @@ pub struct Ready {
 
 /// Whether the agent observes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// The programs are attached.
@@ -32,6 +34,7 @@ pub enum State {
 
 /// One program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProgramState {
     /// Its name.
     pub program: String,
@@ -44,6 +47,7 @@ pub struct ProgramState {
 
 /// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE: what it will reserve for each page with map=dev.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MaxStructPageKnown {
     /// In bytes; none where nothing tells, or where the evidence contradicts itself.
     pub max_struct_page_size_bytes: Option<u64>,
@@ -59,6 +63,7 @@ pub struct MaxStructPageKnown {
 
 /// The agent does not observe any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Blind {
     /// Why.
     pub reason: String,
@@ -66,6 +71,7 @@ pub struct Blind {
 
 /// What the kernel's side has lost or could not complete since the last such event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Lost {
     /// Records lost because the ring buffer was full.
     pub lost: u64,
@@ -100,6 +106,7 @@ impl Lost {
 
 /// A record that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Undecoded {
     /// Its length in bytes.
     pub length_bytes: u64,
@@ -109,6 +116,7 @@ pub struct Undecoded {
 
 /// The agent ends. What it saw and what it lost, from its start to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stopped {
     /// Records received.
     pub received: u64,

@@ -7,6 +7,7 @@ use crate::baseline::{Regression, words};
 
 /// A capacity regression that begins or ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Capacity {
     /// What costs more, before and after.
     #[serde(flatten)]
@@ -33,6 +34,7 @@ impl Capacity {
 
 /// Somebody took what is there now for the baseline: the regression ends with that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BaselineAccepted {
     /// What is accepted: before, and from now on.
     #[serde(flatten)]

@@ -8,6 +8,7 @@ use super::{Judgement, setup::map};
 
 /// A namespace with map=dev, with its verdict, as the inventory has it. What could not be read is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Found {
     /// `namespace0.0`
     pub namespace: String,
@@ -25,6 +26,7 @@ pub struct Found {
     pub personality: &'static str,
     /// Where its memmap lives.
     #[serde(serialize_with = "map")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::types::Map>"))]
     pub map: Option<Map>,
     /// The alignment of the usable part, in bytes.
     pub align_bytes: Option<u64>,

@@ -8,12 +8,15 @@ use crate::policy::mode_name;
 
 /// Another mode is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModeChanged {
     /// The mode before.
     #[serde(serialize_with = "mode")]
+    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
     pub from: Mode,
     /// The mode from now on.
     #[serde(serialize_with = "mode")]
+    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
     pub to: Mode,
     /// Who asked for it; none where the configuration did.
     pub by: Option<Actor>,
@@ -23,6 +26,7 @@ pub struct ModeChanged {
 
 /// A policy is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyLoaded {
     /// The file that it is from; none for the defaults.
     pub file: Option<String>,
@@ -36,6 +40,7 @@ pub struct PolicyLoaded {
 
 /// A policy was not taken: the one before stays in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyRefused {
     /// The file.
     pub file: String,
@@ -45,8 +50,10 @@ pub struct PolicyRefused {
 
 /// Something that happened to an exemption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Exemption {
-    /// Its number.
+    /// Its number. `id` is the event's own.
+    #[serde(rename = "exemption_id")]
     pub id: u64,
     /// What it is for, in words: `region0`, `namespace uuid …`.
     pub subject: String,
@@ -62,9 +69,11 @@ pub struct Exemption {
 
 /// Whether the guard guards. Sent when it changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuardState {
     /// The mode in force.
     #[serde(serialize_with = "mode")]
+    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
     pub mode: Mode,
     /// Whether the program is attached.
     pub attached: bool,
@@ -80,9 +89,11 @@ pub struct GuardState {
 
 /// The guard of an agent before this one, or its release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Handover {
     /// The mode in force at that time.
     #[serde(serialize_with = "mode")]
+    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
     pub mode: Mode,
     /// Where its pins are or were.
     pub pins: Vec<String>,

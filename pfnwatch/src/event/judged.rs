@@ -12,6 +12,7 @@ use crate::assess::Cause;
 
 /// A creation that the guard denied, would have denied, let pass by an exemption, or could not judge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judged {
     /// The pfn or dax device that was bound: `pfn0.1`.
     pub device: String,
@@ -22,9 +23,11 @@ pub struct Judged {
     pub namespace: Option<Namespace>,
     /// fsdax or devdax.
     #[serde(serialize_with = "personality")]
+    #[cfg_attr(test, schemars(with = "crate::reference::types::Personality"))]
     pub personality: superblock::Kind,
     /// Where the memmap would live: `dev`, since the guard judges nothing else.
     #[serde(serialize_with = "map")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::types::Map>"))]
     pub map: Option<Map>,
     /// The alignment of the usable part, in bytes.
     pub align_bytes: u64,
@@ -68,6 +71,7 @@ pub struct Judged {
 
 /// Why a creation could not be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NotJudgedBecause"))]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
     /// The agent has not finished its look at what there is.
@@ -100,6 +104,7 @@ impl Why {
 
 /// The exemption that let a creation pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExemptionUsed {
     /// Its number.
     pub id: u64,
@@ -111,14 +116,17 @@ pub struct ExemptionUsed {
 
 /// The info block that a namespace had before a creation, as it was last seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Replaced {
     /// The namespace uuid at that time: a reconfigure gives the namespace another.
     pub namespace_uuid: Option<Uuid>,
     /// fsdax or devdax.
     #[serde(serialize_with = "personality")]
+    #[cfg_attr(test, schemars(with = "crate::reference::types::Personality"))]
     pub personality: superblock::Kind,
     /// Where the memmap lived.
     #[serde(serialize_with = "map")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::types::Map>"))]
     pub map: Option<Map>,
     /// The block's align.
     pub align_bytes: u64,
@@ -143,6 +151,7 @@ pub struct Replaced {
 
 /// How a kept info block is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// All of its 4 KiB were read, and the checksum is right.

@@ -9,6 +9,7 @@ use crate::assess::{Cause, Evidence, Verdict, map_name};
 
 /// A set-up: the kernel made an info block and reserved the memmap, met a block, or refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SetUp {
     /// How the attempt went.
     #[serde(flatten)]
@@ -18,9 +19,11 @@ pub struct SetUp {
     pub namespace: Option<Namespace>,
     /// fsdax or devdax.
     #[serde(serialize_with = "personality")]
+    #[cfg_attr(test, schemars(with = "crate::reference::types::Personality"))]
     pub personality: superblock::Kind,
     /// Where the memmap lives; none where the device asks for neither.
     #[serde(serialize_with = "map")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::types::Map>"))]
     pub map: Option<Map>,
     /// The alignment of the usable part, in bytes.
     pub align_bytes: u64,
@@ -52,6 +55,7 @@ pub struct SetUp {
 
 /// The verdict on a set-up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judgement {
     /// Does it cost what it should?
     pub verdict: Verdict,
@@ -73,6 +77,7 @@ pub struct Judgement {
 
 /// What the guard said of a creation, held against what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Prediction {
     /// What it said.
     pub judged: GuardSaid,
@@ -85,6 +90,7 @@ pub struct Prediction {
 
 /// What the guard said of a creation that went through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GuardSaid {
     /// Nothing: it was judging, and found no fault with it.
@@ -95,12 +101,13 @@ pub enum GuardSaid {
     Exempt,
     /// It could not be judged.
     Unjudged,
-    /// No guard was judging.
+    /// No guard was judging by the thresholds that are in force now.
     NotSeen,
 }
 
 /// The sizes that follow from an info block. `size = reservation + usable + end_trunc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sizes {
     /// From the start of the namespace to its first usable byte: `start_pad + dataoff`.
     pub reservation_bytes: u64,
@@ -122,6 +129,7 @@ pub struct Sizes {
 
 /// What became of the info block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Block {
     /// There was none, and the kernel wrote one: the reservation is made, for good.
@@ -138,6 +146,7 @@ pub enum Block {
 
 /// What became of the namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is enabled.

@@ -1,20 +1,27 @@
 //! A folder of reports that `scan --format json` has written, one file for each host. One is read at a time.
 
 use std::{
+    cmp::Ordering,
     collections::HashSet,
+    fmt,
     fs::{self, File},
-    io::Read as _,
+    io::{self, BufReader, ErrorKind, Read, Seek as _},
     path::Path,
 };
 
-use anyhow::Context as _;
-use serde::Deserialize;
+use anyhow::{Context as _, bail};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 
 use super::{Fleet, Host, Problem, Sums};
 use crate::event::SCHEMA;
 
 /// The largest report that is read, in bytes: one of 10,000 namespaces has 10 MB.
-const LARGEST: u64 = 256 << 20;
+const LARGEST: u64 = 64 << 20;
+/// What is in memory of a file, in bytes.
+const BUFFER: usize = 32 << 10;
 
 #[derive(Deserialize)]
 struct Report {
@@ -22,7 +29,7 @@ struct Report {
     kernel: Kernel,
     verdict: String,
     totals: Totals,
-    namespaces: Vec<Namespace>,
+    namespaces: Namespaces,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +54,46 @@ struct Namespace {
     excess_bytes: Option<u64>,
     verdict: String,
     cause: String,
+}
+
+/// What is asked of all namespaces of a report, added up while it is read.
+#[derive(Default)]
+struct Namespaces {
+    count: u64,
+    plan_bytes: u64,
+    regressed: bool,
+}
+
+impl Namespaces {
+    fn add(&mut self, namespace: &Namespace) {
+        self.count += 1;
+        if namespace.verdict == "oversize" {
+            self.plan_bytes = self.plan_bytes.saturating_add(namespace.excess_bytes.unwrap_or(0));
+            self.regressed |= namespace.cause == "regressed_kernel";
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Namespaces {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Sum;
+        impl<'de> Visitor<'de> for Sum {
+            type Value = Namespaces;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of namespaces")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Namespaces, A::Error> {
+                let mut sum = Namespaces::default();
+                while let Some(namespace) = list.next_element()? {
+                    sum.add(&namespace);
+                }
+                Ok(sum)
+            }
+        }
+        deserializer.deserialize_seq(Sum)
+    }
 }
 
 /// Counts what is in a folder's files. Whatever is no report of a host is named as not counted.
@@ -79,32 +126,57 @@ fn hash(name: &str) -> u64 {
 }
 
 fn read(path: &Path) -> anyhow::Result<Host> {
-    anyhow::ensure!(path.is_file(), "it is no file");
-    let mut text = String::new();
-    let read = File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    anyhow::ensure!(u64::try_from(read)? <= LARGEST, "it is larger than {} MiB", LARGEST >> 20);
-    let report = parse(&text)?;
-    let host = report.host.clone().filter(|name| !name.is_empty());
+    let file = open(path)?;
+    let found = parse(|| {
+        let mut file = &file;
+        file.rewind()?;
+        Ok(BufReader::with_capacity(BUFFER, file.take(LARGEST)))
+    })?;
+    let (told, listed) = (found.totals.namespaces, found.namespaces.count);
+    anyhow::ensure!(told == listed, "its totals are of {told} namespaces, and it lists {listed}");
     let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Host { host: host.unwrap_or_else(stem), ..report.into_host() })
+    let host = found.host.clone().filter(|name| !name.is_empty()).unwrap_or_else(stem);
+    Ok(Host { host, ..found.into_host() })
 }
 
-/// The schema is looked at first: a report of another one may lack anything else.
-fn parse(text: &str) -> anyhow::Result<Report> {
+/// Looks before it opens: to open a pipe waits for somebody who writes into it.
+fn open(path: &Path) -> anyhow::Result<File> {
+    let metadata = fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => anyhow::anyhow!("it is a link to nothing"),
+        _ => error.into(),
+    })?;
+    anyhow::ensure!(!metadata.is_dir(), "it is a folder: --from reads one folder, and none within it");
+    anyhow::ensure!(metadata.is_file(), "it is no file");
+    anyhow::ensure!(metadata.len() > 0, "it is empty");
+    anyhow::ensure!(metadata.len() <= LARGEST, "it is larger than {} MiB, as no report is", LARGEST >> 20);
+    File::open(path).context("it cannot be read")
+}
+
+/// Reads it twice, and keeps nothing of it. The schema is looked at first: a report of another one may lack anything else.
+fn parse<R: Read>(mut text: impl FnMut() -> io::Result<R>) -> anyhow::Result<Report> {
     #[derive(Deserialize)]
     struct Versioned {
         schema: u32,
+        kernel: Option<IgnoredAny>,
+        namespaces: Option<IgnoredAny>,
     }
-    let foreign = "it is no report that `pfnwatch scan --format json` has written";
-    let Versioned { schema } = serde_json::from_str(text).context(foreign)?;
-    anyhow::ensure!(schema == SCHEMA, "its schema is {schema}, and this pfnwatch reads schema {SCHEMA}");
-    serde_json::from_str(text).context(foreign)
+    let foreign = "it is no whole report that `pfnwatch scan --format json` has written";
+    let Versioned { schema, kernel, namespaces } = serde_json::from_reader(text()?).context(foreign)?;
+    anyhow::ensure!(kernel.is_some() && namespaces.is_some(), "{foreign}");
+    match schema.cmp(&SCHEMA) {
+        Ordering::Equal => serde_json::from_reader(text()?).context(foreign),
+        Ordering::Less => {
+            bail!("its schema is {schema}, and this pfnwatch reads {SCHEMA}: let a newer pfnwatch scan that host")
+        }
+        Ordering::Greater => {
+            bail!("its schema is {schema}, and this pfnwatch reads {SCHEMA}: a newer pfnwatch is needed here")
+        }
+    }
 }
 
 impl Report {
     fn into_host(self) -> Host {
         let Self { kernel, totals, namespaces, verdict, host: _ } = self;
-        let oversize = || namespaces.iter().filter(|it| it.verdict == "oversize");
         Host {
             kernel: Some(kernel.release),
             page_size_bytes: Some(kernel.page_size_bytes),
@@ -116,10 +188,10 @@ impl Report {
                 reservation_bytes: totals.reservation_bytes,
                 ideal_bytes: totals.ideal_bytes,
                 excess_bytes: totals.excess_bytes,
-                plan_bytes: oversize().filter_map(|it| it.excess_bytes).fold(0, u64::saturating_add),
+                plan_bytes: namespaces.plan_bytes,
             },
             oversize: verdict == "oversize",
-            regressed: oversize().any(|it| it.cause == "regressed_kernel"),
+            regressed: namespaces.regressed,
             ..Host::default()
         }
     }

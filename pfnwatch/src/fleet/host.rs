@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// What namespaces come to, of one host or of all. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sums {
     /// How many namespaces.
     pub namespaces: u64,
@@ -43,6 +44,7 @@ impl Sums {
 
 /// What a host reports. Sizes are in bytes; what it does not tell is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetHost"))]
 pub struct Host {
     /// Its name: the host's own in a file of `scan`, the instance in Prometheus.
     pub host: String,
@@ -72,6 +74,7 @@ pub struct Host {
 
 /// Something that was not counted, or not in full: no sum is short without it being said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NotCounted"))]
 pub struct Problem {
     /// The file, the host, or the query.
     #[serde(rename = "where")]

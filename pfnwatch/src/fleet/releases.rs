@@ -10,6 +10,7 @@ const TIB: u64 = 1 << 40;
 
 /// The hosts that run one kernel release. Sizes are in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetRelease"))]
 pub struct Release {
     /// The release; empty for hosts that do not tell.
     pub kernel: String,

@@ -11,6 +11,7 @@ const NAMED: usize = 100;
 
 /// Sums over the hosts that were counted. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetTotals"))]
 pub struct Totals {
     /// How many hosts.
     pub hosts: u64,
@@ -34,6 +35,7 @@ impl Totals {
 
 /// A number of things, of which the first are named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Named{T}"))]
 pub struct Named<T> {
     /// How many there are.
     pub count: u64,

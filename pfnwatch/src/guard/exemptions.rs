@@ -130,7 +130,10 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::{kernel::KernelFacts, policy::Policy};
+    use crate::{
+        kernel::KernelFacts,
+        policy::{Policy, RegionFacts},
+    };
 
     #[test]
     fn what_is_exempt_in_vain_is_told_with_its_reason() {
@@ -149,5 +152,15 @@ mod tests {
         guard.arm(Some(64)).unwrap();
         let left_out: Vec<_> = guard.left_out_of_configuration().collect();
         assert_eq!(left_out, [(&over, Why::Expired), (&nowhere, Why::Unresolved)]);
+
+        // It may come yet, and a namespace that is in no region known is a sign of it.
+        let region = |start| RegionFacts { set_cookie: None, start, size: 1 << 30 };
+        guard.regions.push(region(8 << 30));
+        assert!(guard.misses_region(None) && guard.misses_region(Some(4 << 30)));
+        assert!(guard.lacks(nowhere.subject) && !guard.lacks(namespace));
+        assert!(!guard.misses_region(Some((9 << 30) - 1)));
+        guard.regions.push(region(4 << 30));
+        guard.arm(Some(64)).unwrap();
+        assert!(!guard.misses_region(None));
     }
 }

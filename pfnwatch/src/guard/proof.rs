@@ -56,7 +56,8 @@ fn make_a_cgroup(sysfs: &Path) -> anyhow::Result<String> {
 
 /// In a thread of its own, which ends at once, and the namespace with it.
 fn make_a_network_namespace() -> anyhow::Result<String> {
-    let made = std::thread::spawn(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)).join();
-    made.map_err(|_| anyhow::anyhow!("the thread ended badly"))?.context("no network namespace can be made")?;
+    let unshare = || nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
+    let made = std::thread::Builder::new().spawn(unshare).context("no thread can be had")?;
+    made.join().map_err(|_| anyhow::anyhow!("the thread ended badly"))?.context("no network namespace can be made")?;
     Ok("a network namespace was made".to_owned())
 }

@@ -64,7 +64,7 @@ fn everything_of_a_namespace_and_its_claimer() {
     assert_ne!(namespace.uuid, claimer.uuid);
     assert!(namespace.system_ram && !namespace.bound);
     assert_eq!((namespace.disk().as_deref(), namespace.character_device().as_deref()), (Some("pmem0"), Some("dax0.0")));
-    let region = inventory.region_of(namespace).unwrap();
+    let region = inventory.regions.iter().find(|region| region.name == namespace.region).unwrap();
     assert_eq!((region.align.clone(), region.set_cookie.clone()), (Ok(16 * MIB), Ok(0xdead_beef)));
     assert!(region.enabled && !region.locked && !region.is_label_less() && region.read_only == Ok(false));
     assert_eq!(region.pfn_seed.as_deref(), Ok("pfn0.0"));
@@ -195,20 +195,11 @@ fn a_locked_region_is_said_to_be() {
 /// The block of a namespace that a 128 kernel made.
 fn regressed_block(pmem: &Pmem) -> pfnwatch_common::InfoBlock {
     pfnwatch_common::InfoBlock {
-        kind: pfnwatch_common::superblock::Kind::Pfn,
         uuid: [1; 16],
         parent_uuid: [2; 16],
-        flags: 0,
-        version_major: 1,
-        version_minor: 4,
-        dataoff: pmem.dataoff(),
         npfns: pmem.usable() / 4096,
-        mode: 2,
-        start_pad: 0,
-        end_trunc: 0,
         align: pmem.align,
-        page_size: Some(4096),
-        page_struct_size: 128,
+        ..pfnwatch_common::InfoBlock::sample(pmem.dataoff(), 128)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Events go into the journal before anybody is told of them.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, future, time::Duration};
 
 use rusqlite::{Connection, OptionalExtension as _, Statement, Transaction, TransactionBehavior, params};
 use serde::Deserialize;
@@ -11,9 +11,12 @@ use crate::{event::Event, kept::Kept, sinks::line};
 /// So many events that could not be written are held, to be written later.
 const MOST_HELD: usize = 1000;
 
-/// So many commits and events are in SQLite's log before they go into the file: half a MiB or so. Where they come faster
-/// than anybody is told, `wal_autocheckpoint` does it (`open.rs`).
+/// So many commits and events are in SQLite's log before they go into the file: half a MiB or so. Where the journal is not at
+/// rest for long, `wal_autocheckpoint` does it (`open.rs`).
 const MOST_IN_LOG: usize = 64;
+
+/// After so long without an event the next one is not expected at once.
+const REST: Duration = Duration::from_secs(1);
 
 /// Events that could not be written yet, the oldest first.
 #[derive(Debug, Default)]
@@ -97,13 +100,19 @@ impl Journal {
         true
     }
 
-    /// To be called once the sinks were told: what is in SQLite's log goes into the file itself now and then, which takes
-    /// longer than a commit.
-    pub fn settle(&mut self) {
-        if self.in_log >= MOST_IN_LOG {
-            self.in_log = 0;
-            self.write(|connection| connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+    /// Ends when [`Self::settle`] is due and nothing was committed for a moment; never while it is not.
+    pub async fn at_rest(&self) {
+        if self.in_log < MOST_IN_LOG {
+            future::pending::<()>().await;
         }
+        tokio::time::sleep(REST).await;
+    }
+
+    /// Moves what is in SQLite's log into the file itself, which takes longer than a commit: no event should have to wait for
+    /// it.
+    pub fn settle(&mut self) {
+        self.in_log = 0;
+        self.write(|connection| connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
     }
 }
 

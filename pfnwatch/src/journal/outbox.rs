@@ -96,15 +96,6 @@ impl Journal {
         })
     }
 
-    /// When the next message is to be tried; `Some(None)` where none waits.
-    pub fn next_due(&mut self) -> Option<Option<SystemTime>> {
-        self.read(|connection| {
-            connection.query_row("SELECT min(next_try_us) FROM deliveries", [], |row| {
-                Ok(row.get::<_, Option<i64>>(0)?.map(convert::time))
-            })
-        })
-    }
-
     /// Takes a message out of the outbox: its receiver has it.
     pub fn delivered(&mut self, id: i64) -> Option<()> {
         self.write(|connection| connection.execute("DELETE FROM deliveries WHERE id = ?1", [id])).map(drop)

@@ -151,20 +151,25 @@ impl Wanted {
     }
 }
 
-/// A file that nobody writes to on a file system that cannot be written to has no room for SQLite's own files: they are not
-/// needed where no log was left.
+/// A file that nobody writes to, in a folder that cannot be written to, has no room for SQLite's own files: they are not needed
+/// where no log was left.
 fn connect(file: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(PATIENCE)?;
     let readable = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
     match readable {
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !has_log(file) => {
+        Err(error) if has_no_room(&error) && !has_log(file) => {
             let uri = format!("file:{}?immutable=1", escaped(file));
             Ok(Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?)
         }
         readable => Ok(readable.map(|()| connection)?),
     }
+}
+
+/// As SQLite says it of a file system, and of a folder that is somebody else's.
+fn has_no_room(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
 fn has_log(file: &Path) -> bool {

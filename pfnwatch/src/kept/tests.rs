@@ -143,7 +143,7 @@ fn a_destroyed_namespace_is_not_replaced() {
         ..pfnwatch_common::record::Notice::EMPTY
     };
     let label = decode(record.as_bytes(), &context()).expect("an event");
-    let mut labels = crate::labels::Labels::new([Uuid::from_bytes([9; 16])]);
+    let mut labels = crate::labels::Labels::new([Uuid::from_bytes([9; 16])], label.time);
     kept.follow(&mut labels.follow(label));
     assert_eq!(replaced(&mut kept, &reconfigure()), None);
     assert!(kept.find("namespace0.0").is_some_and(|kept| kept.destroyed), "and it stays known");

@@ -64,7 +64,9 @@ pub enum CandidateError {
     #[error(transparent)]
     Module(#[from] ModuleError),
     /// Nothing of a kernel in it.
-    #[error("no kernel in it: neither a libnvdimm module nor an image (vmlinuz)")]
+    #[error(
+        "no kernel in it, neither a libnvdimm module nor an image (vmlinuz): name /lib/modules/VERSION, or the root above lib/modules and boot"
+    )]
     Nothing,
     /// A file of another kind.
     #[error("neither a .deb, an .rpm, a libnvdimm.ko (plain, .gz, .xz, .zst), a kernel image nor an installed tree")]

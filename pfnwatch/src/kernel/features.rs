@@ -81,6 +81,8 @@ pub struct Features {
     pub kprobe_events: bool,
     /// What /sys/kernel/debug/kprobes/enabled says.
     pub kprobes_armed: Option<bool>,
+    /// What /proc/sys/kernel/ftrace_enabled says.
+    pub ftrace_armed: Option<bool>,
     /// How the kernel was built.
     pub config: Option<Config>,
     /// The active security modules, in their order.
@@ -109,7 +111,8 @@ impl Features {
             types: Types::read(sysfs, btf_dir, &modules.libnvdimm).map_err(|error| error.to_string()),
             symbols: Symbols::open(procfs, &wanted).map_err(|error| error.to_string()),
             kprobe_events: sysfs.join("bus/event_source/devices/kprobe/type").is_file(),
-            kprobes_armed: line(&sysfs.join("kernel/debug/kprobes/enabled")).map(|enabled| enabled != "0"),
+            kprobes_armed: kprobes_armed(sysfs),
+            ftrace_armed: ftrace_armed(procfs),
             config: Config::read(procfs, &host.boot, release_name),
             security_modules: line(&security.join("lsm")).map(|list| list.split(',').map(str::to_owned).collect()),
             lockdown: lockdown(sysfs),
@@ -139,6 +142,16 @@ fn page_size() -> Option<u64> {
 
 fn line(path: &Path) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+/// Whether kprobes fire; none where that cannot be read.
+pub fn kprobes_armed(sysfs: &Path) -> Option<bool> {
+    line(&sysfs.join("kernel/debug/kprobes/enabled")).map(|enabled| enabled != "0")
+}
+
+/// Whether ftrace patches functions, by which probes at their entries and trampolines fire; none where that cannot be read.
+pub fn ftrace_armed(procfs: &Path) -> Option<bool> {
+    line(&procfs.join("sys/kernel/ftrace_enabled")).map(|enabled| enabled != "0")
 }
 
 /// `none`, `integrity` or `confidentiality`; none where the kernel tells of none.

@@ -155,11 +155,6 @@ impl Resolution {
         self.missing.iter().filter(move |missing| structures.contains(&missing.structure))
     }
 
-    /// Why one field is not known; `None` where it is.
-    pub fn missing_field(&self, structure: Structure, field: &str) -> Option<&Missing> {
-        self.missing.iter().find(|missing| missing.structure == structure && missing.field == field)
-    }
-
     /// What is missing and has no substitute: with any of these, nothing can be observed.
     pub fn missing_required(&self) -> impl Iterator<Item = &Missing> {
         self.missing.iter().filter(|missing| missing.required)

@@ -13,10 +13,11 @@ use serde::Serialize;
 
 use super::features::Features;
 
-pub use observe::lockdown;
+pub use observe::{disarmed, lockdown};
 
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "IsThere"))]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// It is there.
@@ -40,6 +41,7 @@ impl Answer {
 
 /// What a prerequisite is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NeededFor {
     /// To see anything at all.
@@ -66,6 +68,7 @@ impl NeededFor {
 
 /// One thing that pfnwatch needs of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Prerequisite {
     /// What it is called.
     pub name: &'static str,

@@ -1,6 +1,7 @@
 //! What the eBPF programs are attached to: libnvdimm, as it is loaded now.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -71,8 +72,10 @@ pub fn resolve_target(paths: &Paths, btf_dir: Option<&Path>, types: Option<Btf>)
         None
     });
     let of_kernel = if btf_dir.is_some() { own.as_ref() } else { Some(&types) };
-    let typed = PROGRAMS.iter().filter_map(|program| program.hook.typed_function());
-    let functions = typed.filter_map(|name| Some((of_kernel?.function_id(&name)?, name))).map(|(id, name)| (name, id));
+    // Each is looked for among all of the kernel's functions: once.
+    let typed: BTreeSet<String> = PROGRAMS.iter().filter_map(|program| program.hook.typed_function()).collect();
+    let functions =
+        typed.into_iter().filter_map(|name| Some((of_kernel?.function_id(&name)?, name))).map(|(id, name)| (name, id));
     Ok(Target { functions: functions.collect(), resolution: resolve_over(paths, btf_dir, &types)? })
 }
 

@@ -185,6 +185,35 @@ impl Family {
     }
 }
 
+/// What a family is, for those who describe it.
+#[cfg(test)]
+pub(crate) struct Described {
+    /// As its samples are called.
+    pub(crate) name: String,
+    /// As its samples show it; empty without samples.
+    pub(crate) labels: std::collections::BTreeSet<&'static str>,
+    pub(crate) kind: &'static str,
+    pub(crate) unit: Option<&'static str>,
+    pub(crate) help: &'static str,
+    /// Whether it has samples.
+    pub(crate) is_told: bool,
+}
+
+#[cfg(test)]
+impl Family {
+    /// What it is.
+    pub(crate) fn described(&self) -> Described {
+        let kind = match self.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Info => "info",
+        };
+        let labels = self.samples.iter().flat_map(|(labels, _)| labels).map(|(label, _)| *label).collect();
+        let name = format!("{}{}", self.name, self.suffix());
+        Described { name, labels, kind, unit: self.unit(), help: self.help, is_told: !self.samples.is_empty() }
+    }
+}
+
 /// Writes all families that have samples.
 #[must_use]
 pub fn render(families: &[Family], format: Format) -> String {

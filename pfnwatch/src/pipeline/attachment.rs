@@ -1,15 +1,23 @@
 //! libnvdimm comes and goes: the programs are attached and detached with it.
 
-use std::io::Write;
+use std::{io::Write, time::SystemTime};
 
 use super::{Pipeline, Told};
 use crate::{
-    event::{Blind, Body, Event, Ready, State},
+    event::{Blind, Body, Event, Ready, State, Time},
+    exit::Because,
     inventory::{Inventory, Roots},
-    kernel::{btf::Btf, target::Libnvdimm},
+    kernel::{
+        btf::Btf,
+        features::{ftrace_armed, kprobes_armed},
+        prerequisites::disarmed,
+        target::Libnvdimm,
+    },
     labels::Labels,
+    memory,
     module_watch::Change,
     observation::Observation,
+    paths::Paths,
     privileges::raised,
 };
 
@@ -35,18 +43,36 @@ impl<W: Write> Pipeline<W> {
 
     /// Attaches when there is something to attach to, and says whether the agent observes.
     pub(super) fn look(&mut self) -> anyhow::Result<()> {
-        let there = Libnvdimm::look(&self.options.paths);
-        let first = self.told == Told::Nothing;
-        match (&self.observation, there) {
-            (None, Libnvdimm::NotLoaded) => self.idle(),
-            (None, Libnvdimm::Loaded | Libnvdimm::BuiltIn) => match raised(|| self.attach()) {
-                // An agent that could observe once stays: what failed may mend itself, and silence would be a lie.
-                Err(error) if !first => self.blind(format!("{error:#}")),
-                attached => attached,
-            },
-            (Some(_), Libnvdimm::NotLoaded) => self.module(Change::Removed),
-            (Some(_), Libnvdimm::Loaded | Libnvdimm::BuiltIn) => Ok(()),
+        if Libnvdimm::look(&self.options.paths) == Libnvdimm::NotLoaded {
+            return if self.observation.is_some() { self.module(Change::Removed) } else { self.idle() };
         }
+        let first = self.told == Told::Nothing;
+        match (self.disarmed(), &self.observation) {
+            // Nothing refuses a probe that never fires: it would look as if nothing ever happened.
+            (Some(why), _) if first => Err(Because::unsupported(format!("this host cannot be observed: {why}")).into()),
+            (Some(why), _) => {
+                self.detach()?;
+                self.blind(why)
+            }
+            (None, Some(_)) => Ok(()),
+            (None, None) => {
+                let attached = raised(|| self.attach());
+                // Types, symbols, the inventory: nothing of it is needed again.
+                memory::give_back();
+                match attached {
+                    // An agent that could observe once stays: what failed may mend itself, and silence would be a lie.
+                    Err(error) if !first => self.blind(format!("{error:#}")),
+                    attached => attached,
+                }
+            }
+        }
+    }
+
+    /// Why probes would not fire here, and what to do.
+    fn disarmed(&self) -> Option<String> {
+        let Paths { sysfs, procfs } = &self.options.paths;
+        let (seen, remedy) = disarmed(kprobes_armed(sysfs), ftrace_armed(procfs))?;
+        Some(format!("{seen} (`{remedy}`)"))
     }
 
     fn attach(&mut self) -> anyhow::Result<()> {
@@ -64,7 +90,8 @@ impl<W: Write> Pipeline<W> {
             tracing::warn!("{error:#}: a destroyed namespace may be reported as a label that is written");
             Inventory::default()
         });
-        self.labels = Labels::new(inventory.namespaces.iter().filter_map(|namespace| namespace.uuid.clone().ok()));
+        let there = inventory.namespaces.iter().filter_map(|namespace| namespace.uuid.clone().ok());
+        self.labels = Labels::new(there, Time(SystemTime::now()));
         let nothing = inventory.regions.is_empty().then(|| "there is no persistent memory yet".to_owned());
         self.told = Told::Observing;
         self.ready(State::Observing, nothing, programs)?;

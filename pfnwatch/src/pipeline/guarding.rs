@@ -11,6 +11,7 @@ use crate::{
     guard::proof,
     inventory::Inventory,
     kernel::{
+        boot::since_boot,
         features::{Features, Host},
         prerequisites::{NeededFor, judge, lacking},
     },
@@ -109,6 +110,9 @@ impl<W: Write> Pipeline<W> {
         let (file, stayed) = (self.options.config.path().display().to_string(), self.stay());
         let loaded = self.options.config.load().and_then(|loaded| {
             let policy = loaded.config.policy();
+            if policy.exemptions.iter().any(|exemption| self.guard.lacks(exemption.subject)) {
+                self.look_for_regions();
+            }
             match self.obstacle() {
                 Some(why) if policy.mode == Mode::Enforce => anyhow::bail!(cannot_enforce(&why)),
                 _ => self.guard.replace(policy).map(|()| {
@@ -119,6 +123,7 @@ impl<W: Write> Pipeline<W> {
         });
         match loaded {
             Ok(loaded) => {
+                self.aftermath.thresholds_changed(since_boot()?);
                 self.options.config_hash = loaded.hash;
                 self.options.config_files = loaded.files.clone();
                 self.web.reload(loaded.config.web());
@@ -162,7 +167,7 @@ impl<W: Write> Pipeline<W> {
 
     /// Says whether the guard guards, where that is news.
     pub(super) fn say_guard_state(&mut self) -> anyhow::Result<()> {
-        self.aftermath.attached(self.guard.is_armed());
+        self.aftermath.attached(self.guard.is_armed(), since_boot()?);
         let pins = self.pins();
         match self.guard.news(pins) {
             Some(state) => self.emit(Event::now(Body::GuardState(state))),

@@ -20,7 +20,6 @@ impl<W: Write> Pipeline<W> {
         for event in &events {
             self.log.write(event).context("standard output does not take the event")?;
         }
-        self.journal.settle();
         // The room stays for the next ones.
         events.clear();
         self.queue = events;

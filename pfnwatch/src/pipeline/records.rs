@@ -5,9 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::Context as _;
 use bytes::Bytes;
-use nix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 use super::Pipeline;
@@ -15,6 +13,8 @@ use crate::{
     assess::Host,
     decode::{self, decode},
     event::{Body, Event, Undecoded},
+    inventory::{Inventory, Roots},
+    kernel::boot::since_boot,
     memory,
     privileges::raised,
     verdicts,
@@ -36,17 +36,41 @@ impl<W: Write> Pipeline<W> {
             let mut event = self.labels.follow(event);
             verdicts::judge(&mut event, &host, &self.guard.policy().thresholds);
             let news = self.kernel.learn(&event);
-            self.aftermath.follow(&mut event);
+            self.aftermath.follow(&mut event, context.booted);
             self.kept.follow(&mut event);
             self.complete(&mut event);
             self.emit(event.clone())?;
             self.heed(&event)?;
+            self.meet_region(&event);
             self.compare(&event)?;
             if news {
+                // Before what takes longer: symbols and code are read.
+                self.publish()?;
                 self.weigh()?;
             }
         }
         Ok(())
+    }
+
+    /// libnvdimm that is loaded may find a region after the look at what is there: a namespace of it shows that.
+    fn meet_region(&mut self, event: &Event) {
+        let start = match &event.body {
+            Body::SetUp(set_up) => set_up.namespace.as_ref().map(|namespace| namespace.start_address),
+            Body::Probe(probe) => probe.namespace.as_ref().map(|namespace| namespace.start_address),
+            Body::Label(_) => None,
+            _ => return,
+        };
+        if self.guard.misses_region(start) {
+            self.look_for_regions();
+        }
+    }
+
+    /// Takes note of regions that libnvdimm has found since the look at what is there.
+    pub(super) fn look_for_regions(&mut self) {
+        let read = Inventory::read(&Roots::from(&self.options.paths));
+        if let Err(error) = read.and_then(|inventory| self.guard.survey_regions(&inventory)) {
+            tracing::warn!("{error:#}: an exemption of a region that came late does not count yet");
+        }
     }
 
     /// Says what the running kernel reserves for each page, where that is news.
@@ -78,10 +102,9 @@ impl<W: Write> Pipeline<W> {
     }
 
     fn context(&self) -> anyhow::Result<decode::Context> {
-        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).context("the clock since boot cannot be read")?;
-        let now = SystemTime::now();
+        let (since_boot, now) = (since_boot()?, SystemTime::now());
         Ok(decode::Context {
-            booted: now.checked_sub(Duration::from(since_boot)).unwrap_or(now),
+            booted: now.checked_sub(since_boot).unwrap_or(now),
             page_size: self.facts.page_size,
             struct_page_size: self.facts.struct_page_size,
         })

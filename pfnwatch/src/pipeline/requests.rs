@@ -58,6 +58,9 @@ impl<W: Write> Pipeline<W> {
     fn allow(&mut self, allow: Allow, peer: &Peer) -> Result<Answer, Refusal> {
         let Allow { subject, once, for_seconds, reason } = allow;
         let duration = for_seconds.map(Duration::from_secs);
+        if self.guard.lacks(subject) {
+            self.look_for_regions();
+        }
         let grant = self.guard.grant(subject, once, duration, reason, peer.to_string())?;
         let exemption = self.exemption(&grant);
         let until = exemption.until.map(|until| until.to_string());

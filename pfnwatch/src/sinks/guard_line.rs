@@ -15,7 +15,7 @@ use crate::{
 
 /// What the caller of a denied bind is told in place of the reason (drivers/base/dd.c, `really_probe`; libndctl).
 const TOLD: &str = "the caller was told something else: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl says \"No such \
-                    device or address\", dmesg \"driver_sysfs_add failed\"";
+                    device or address\", dmesg \"driver_sysfs_add(…) failed\"";
 
 /// A creation that was refused.
 pub(super) fn denied(it: &Judged) -> String {

@@ -9,7 +9,7 @@ use crate::{
         Actor, Body, Change, Event, Lost, MaxStructPageKnown, Namespace, Probe, ProbeResult, Ready, SetUp, State,
         personality_name,
     },
-    units::Bytes,
+    units::{Bytes, Many},
 };
 
 /// The line, without its end.
@@ -141,7 +141,7 @@ pub(super) fn by(actor: Option<&Actor>) -> String {
 fn ready(it: &Ready) -> String {
     let attached = it.programs.iter().filter(|program| program.attached).count();
     let mut line = match it.state {
-        State::Observing => format!("ready    observing Linux {} with {attached} programs", it.kernel),
+        State::Observing => format!("ready    observing Linux {} with {}", it.kernel, Many(attached as u64, "program")),
         State::Idle => format!("ready    idle on Linux {}", it.kernel),
     };
     for part in it.reason.iter().map(String::as_str) {
@@ -207,7 +207,7 @@ mod tests {
         };
         assert_eq!(
             line(Body::Ready(ready)),
-            "1970-01-01T00:00:00Z ready    observing Linux 6.12 with 1 programs; `label_update` is off: the kernel has \
+            "1970-01-01T00:00:00Z ready    observing Linux 6.12 with 1 program; `label_update` is off: the kernel has \
              no function x to probe"
         );
     }

@@ -63,13 +63,61 @@ impl<W: Write> Log<W> {
             Some(Err(error)) => tracing::warn!("journald does not take an event: {error}; standard output has it"),
             None => {}
         }
-        match self.format {
-            Format::Line => writeln!(self.to, "{}", line::of(event))?,
-            Format::Json => {
-                serde_json::to_writer(&mut self.to, event)?;
-                self.to.write_all(b"\n")?;
-            }
-        }
+        // One write a line: half a line is nobody's, and where standard error leads to the same place, nothing comes in between.
+        let mut text = match self.format {
+            Format::Line => line::of(event).into_bytes(),
+            Format::Json => serde_json::to_vec(event)?,
+        };
+        text.push(b'\n');
+        self.to.write_all(&text)?;
         self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::event::{Blind, Body};
+
+    /// What a stream was given, and how.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Call {
+        Write(Vec<u8>),
+        Flush,
+    }
+
+    #[derive(Default)]
+    struct Stream(Vec<Call>);
+
+    impl Write for &mut Stream {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(Call::Write(bytes.to_vec()));
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.push(Call::Flush);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line_in_one_piece_and_flushed() {
+        let mut stream = Stream::default();
+        let mut log = Log::new(Format::Json, &mut stream);
+        // Longer than what a stream keeps back, with what would end a line.
+        for reason in ["why".to_owned(), "two\nlines \u{2028}\r ".repeat(1000)] {
+            log.write(&Event::now(Body::Blind(Blind { reason }))).unwrap();
+        }
+        let [Call::Write(one), Call::Flush, Call::Write(other), Call::Flush] = &*stream.0 else {
+            panic!("{} calls", stream.0.len());
+        };
+        for line in [one, other] {
+            assert_eq!((line.last(), line.iter().filter(|byte| **byte == b'\n').count()), (Some(&b'\n'), 1));
+            let event: Value = serde_json::from_slice(line).unwrap();
+            crate::published::check_event(&event).unwrap();
+        }
     }
 }

@@ -43,7 +43,6 @@ mod tests {
     use super::*;
     use crate::{
         assess::{Cause, Evidence, Thresholds, Verdict},
-        decode::tests::block,
         event::{Body, Event, Time},
         inventory::{InfoBlocks, Inventory, Roots},
         kernel::KernelFacts,
@@ -71,10 +70,8 @@ mod tests {
         let first = &inventory.namespaces[0];
         let block = InfoBlock {
             parent_uuid: first.uuid.clone().map_or([0; 16], Uuid::into_bytes),
-            dataoff: 514 << 20,
             npfns: (16 * GIB - (514 << 20)) / 4096,
-            page_struct_size: 128,
-            ..block()
+            ..InfoBlock::sample(514 << 20, 128)
         };
         let mut blocks = InfoBlocks::default();
         blocks.insert(&first.name, block.encode());

@@ -25,22 +25,7 @@ pub(crate) fn host() -> Host {
 /// A creation of 1 GiB at 4 GiB with this reservation, by a kernel with this MAX_STRUCT_PAGE_SIZE.
 pub(crate) fn creation(reservation: u64, page_struct_size: u16) -> SetUp {
     let usable = GIB - reservation;
-    let block = InfoBlock {
-        kind: Kind::Pfn,
-        uuid: [7; 16],
-        parent_uuid: [9; 16],
-        flags: 0,
-        version_major: 1,
-        version_minor: 4,
-        dataoff: reservation,
-        npfns: usable / 4096,
-        mode: 2,
-        start_pad: 0,
-        end_trunc: 0,
-        align: 2 * MIB,
-        page_size: Some(4096),
-        page_struct_size,
-    };
+    let block = InfoBlock::sample(reservation, page_struct_size);
     SetUp {
         attempt: Attempt {
             device: "pfn0.1".to_owned(),

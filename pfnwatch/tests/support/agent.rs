@@ -23,7 +23,7 @@ use pfnwatch::{
     event::{Lost, ProgramState, Stopped},
     policy::{OnAgentExit, Subject},
 };
-use pfnwatch_common::{InfoBlock, superblock::Kind};
+use pfnwatch_common::InfoBlock;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -159,23 +159,7 @@ impl State {
 
 /// What a kernel with 128 writes into a namespace of 1 GiB.
 pub(crate) fn kept_block() -> Vec<u8> {
-    let (dataoff, size) = (35_651_584, 1 << 30);
-    let block = InfoBlock {
-        kind: Kind::Pfn,
-        uuid: [7; 16],
-        parent_uuid: [0; 16],
-        flags: 0,
-        version_major: 1,
-        version_minor: 4,
-        dataoff,
-        npfns: (size - dataoff) / 4096,
-        mode: 2,
-        start_pad: 0,
-        end_trunc: 0,
-        align: 2 << 20,
-        page_size: Some(4096),
-        page_struct_size: 128,
-    };
+    let block = InfoBlock { parent_uuid: [0; 16], ..InfoBlock::sample(34 << 20, 128) };
     block.encode().to_vec()
 }
 

@@ -67,3 +67,60 @@ fn place(panel: &Value) -> Place {
         height: number("/gridPos/h"),
     }
 }
+
+/// The visualisations that come with Grafana, as far as they are used here.
+const KINDS: [&str; 5] = ["bargauge", "stat", "state-timeline", "table", "timeseries"];
+/// Of the published schema of a panel, what these dashboards need; Grafana passes over any other key without a word.
+const PANEL: [&str; 10] = [
+    "datasource",
+    "description",
+    "fieldConfig",
+    "gridPos",
+    "id",
+    "options",
+    "targets",
+    "title",
+    "transformations",
+    "type",
+];
+const TARGET: [&str; 7] = ["datasource", "expr", "format", "instant", "legendFormat", "range", "refId"];
+
+/// What Grafana would pass over or not know: keys and kinds that its schema has not, a panel without a title or a unit, questions with
+/// one name, variables that there are none of.
+pub(crate) fn malformed() -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, text) in ALL {
+        let board: Value = serde_json::from_str(text).unwrap();
+        let variables = board["templating"]["list"].as_array().unwrap();
+        let known: Vec<_> = variables.iter().map(|it| it["name"].as_str().unwrap()).collect();
+        let used = text.split('$').skip(1).map(|rest| rest.trim_start_matches('{'));
+        for rest in used.filter(|rest| !known.iter().any(|name| rest.starts_with(name))) {
+            wrong.push(format!("{name}: the variable ${:.12}", rest));
+        }
+        if board["uid"].as_str().is_none_or(str::is_empty) || board["schemaVersion"].as_u64().is_none() {
+            wrong.push(format!("{name}: neither uid nor schemaVersion may be missing"));
+        }
+        for panel in board["panels"].as_array().unwrap() {
+            let place = format!("{name}: {}", panel["title"]);
+            wrong.extend(strange(panel, &PANEL).map(|key| format!("{place}: the key {key}")));
+            if !KINDS.contains(&panel["type"].as_str().unwrap_or_default()) || panel["title"] == "" {
+                wrong.push(format!("{place}: a kind that there is not, or no title"));
+            }
+            if panel["type"] != "table" && panel["fieldConfig"]["defaults"]["unit"].as_str().is_none() {
+                wrong.push(format!("{place}: no unit"));
+            }
+            let targets = panel["targets"].as_array().unwrap();
+            for (index, target) in targets.iter().enumerate() {
+                wrong.extend(strange(target, &TARGET).map(|key| format!("{place}: the key {key} of a question")));
+                if targets[..index].iter().any(|other| other["refId"] == target["refId"]) {
+                    wrong.push(format!("{place}: two questions of one name"));
+                }
+            }
+        }
+    }
+    wrong
+}
+
+fn strange<'a>(object: &'a Value, known: &'a [&str]) -> impl Iterator<Item = &'a String> {
+    object.as_object().unwrap().keys().filter(|key| !known.contains(&key.as_str()))
+}

@@ -12,7 +12,7 @@ pub(crate) const TESTS: [&str; 2] = [
     include_str!("../../dist/prometheus/tests/fleet.test.yml"),
     include_str!("../../dist/prometheus/tests/host.test.yml"),
 ];
-const RUNBOOK: &str = include_str!("../../../RUNBOOK.md");
+const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
 
 /// What promtool has to say of the rules and of their own tests; empty where all is well.
 pub(crate) fn check(promtool: &Path) -> String {
@@ -47,7 +47,7 @@ pub(crate) fn alerts() -> Vec<&'static str> {
 /// What an alert lacks: a test in which it fires, one in which it stays silent, its section of the runbook, a link to it.
 pub(crate) fn lacks(alert: &str) -> Vec<String> {
     let tests = TESTS.concat();
-    let link = format!("RUNBOOK.md#{}\n", alert.to_lowercase());
+    let link = format!("runbook.md#{}\n", alert.to_lowercase());
     let wanted = [
         ("a test in which it fires", tests.contains(&format!("- alertname: {alert}\n"))),
         ("a test in which it is silent", tests.contains(&format!("{{alertname: {alert}, eval_time: "))),

@@ -12,6 +12,7 @@ use std::{
 };
 
 use pfnwatch::{
+    control::protocol::Mode,
     metrics::{Format, of_view, render},
     view::View,
 };
@@ -24,6 +25,8 @@ pub(crate) const REGRESSED: &str = "6.1.9";
 const SOUND: [&str; 4] = ["6.0.12", "6.1.38", "6.12.5", "6.18.2"];
 /// One host of so many gets the regressed release.
 const EVERY: usize = 25;
+/// This one does not come up again after the rollout.
+const GONE: usize = 42;
 const SERVERS: usize = 8;
 
 /// A fleet, until the end of the program.
@@ -39,15 +42,16 @@ impl Simulation {
         let address = listener.local_addr().unwrap();
         let rolled_out = Arc::new(AtomicBool::new(false));
         let pages: Arc<Vec<String>> = Arc::new(SOUND.iter().map(|release| page(view::healthy(), release)).collect());
-        let regressed = Arc::new(page(view::oversize(), REGRESSED));
+        let regressed = Arc::new(page(view_of_regressed(), REGRESSED));
         for _ in 0..SERVERS {
             let (listener, pages, regressed) = (listener.try_clone().unwrap(), pages.clone(), regressed.clone());
             let rolled_out = rolled_out.clone();
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
-                    let _ = answer(stream, |host| {
-                        let bad = is_regressed(host) && rolled_out.load(Ordering::Acquire);
-                        if bad { &regressed } else { &pages[host % SOUND.len()] }
+                    let _ = answer(stream, |host| match (host, rolled_out.load(Ordering::Acquire)) {
+                        (GONE, true) => None,
+                        (host, true) if is_regressed(host) => Some(&*regressed),
+                        (host, _) => Some(&pages[host % SOUND.len()]),
                     });
                 }
             });
@@ -69,17 +73,30 @@ impl Simulation {
     pub(crate) fn targets(&self) -> String {
         let host = |number| {
             format!(
-                "{{targets: ['{}'], labels: {{instance: host{number}, cluster: c{}, __metrics_path__: /{number}}}}}",
+                "{{targets: ['{}'], labels: {{instance: host{number}, cluster: {}, __metrics_path__: /{number}}}}}",
                 self.address,
-                number % 3
+                cluster(number)
             )
         };
         (0..self.hosts).map(host).collect::<Vec<_>>().join(",\n  ")
     }
 }
 
+/// The cluster that a host is in.
+pub(crate) const fn cluster(host: usize) -> &'static str {
+    ["east", "north", "west"][host % 3]
+}
+
 const fn is_regressed(host: usize) -> bool {
     host % EVERY == 7
+}
+
+/// In audit, the guard let three namespaces pass that it would have denied.
+fn view_of_regressed() -> View {
+    let mut view = view::oversize();
+    view.status.mode.mode = Mode::Audit;
+    view.status.counters.insert("would_deny".to_owned(), 4);
+    view
 }
 
 fn page(mut view: View, release: &str) -> String {
@@ -88,7 +105,7 @@ fn page(mut view: View, release: &str) -> String {
 }
 
 /// `GET /17 HTTP/1.1`, and whatever follows.
-fn answer<'a>(stream: TcpStream, page: impl FnOnce(usize) -> &'a String) -> std::io::Result<()> {
+fn answer<'a>(stream: TcpStream, page: impl FnOnce(usize) -> Option<&'a String>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
@@ -99,7 +116,7 @@ fn answer<'a>(stream: TcpStream, page: impl FnOnce(usize) -> &'a String) -> std:
         reader.read_line(&mut line)?;
     }
     let host = first.split_whitespace().nth(1).and_then(|path| path.trim_start_matches('/').parse().ok());
-    let body = page(host.unwrap_or(0));
+    let Some(body) = page(host.unwrap_or(0)) else { return Ok(()) };
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     let mut stream = reader.into_inner();
     write!(

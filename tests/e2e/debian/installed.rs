@@ -1,5 +1,5 @@
 //! A fresh installation, on a host whose persistent memory comes later, used as automation uses it: by exit codes, JSON and
-//! the system's journal. The service is started once.
+//! the system's journal. The service is started once; at the end members of its group look, and it is given a mistake.
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::says;
@@ -8,6 +8,10 @@ use guest::debian::{self, PACKAGE, UNIT, property};
 use guest::{agent, modules, ndctl, pfnwatch, sysfs};
 use serde_json::{Value, json};
 
+use super::members;
+
+/// A mistake with something beside it that is nobody's business.
+const MISTAKE: &str = "[[alerts.receivers]]\nurl = \"https://user:hunter2@example.com/hunter2\" nonsense\n";
 const CREATE: [&str; 8] = ["-m", "fsdax", "-M", "dev", "-s", "1G", "-a", "2M"];
 
 /// Runs `pfnwatch ARGUMENTS`, which must end with this code.
@@ -41,7 +45,7 @@ fn waits_and_tells_everywhere_and_refuses_once_it_is_told_to() -> Result<()> {
     pfnwatch::ensure_says(&event, &expected)?;
     let uuid = event["namespace_uuid"].as_str().context("no uuid")?;
     let matches = ["PFNWATCH_EVENT=set_up", &format!("PFNWATCH_NAMESPACE_UUID={uuid}")];
-    let entries = debian::journal(&matches)?;
+    let entries = debian::told(&matches)?;
     let [entry] = entries.as_slice() else { anyhow::bail!("not one entry of {matches:?}: {entries:#?}") };
     let fields = json!({
         "PFNWATCH_VERDICT": "oversize", "PFNWATCH_EXCESS_BYTES": (16 << 20).to_string(),
@@ -66,8 +70,25 @@ fn waits_and_tells_everywhere_and_refuses_once_it_is_told_to() -> Result<()> {
     let said = command::attempt("/bin/ndctl", &create)?;
     ensure!(said.code.is_some_and(|code| code != 0), "it was not refused: {said:?}{}", debian::status());
     debian::event("the refusal", |event| says(event, "event", "denied"))?;
-    let entries = debian::journal(&["PFNWATCH_EVENT=denied"])?;
+    let entries = debian::told(&["PFNWATCH_EVENT=denied"])?;
     ensure!(entries.len() == 1, "not one refusal: {entries:#?}");
     assert_eq!(property(UNIT, "NRestarts")?, "0", "{}", debian::status());
+    members::may_look_and_change_nothing()?;
+    mistake_is_told_without_secrets()
+}
+
+/// The service is stopped before. It does not start, is not tried again, and says why to whoever reads the system's journal.
+fn mistake_is_told_without_secrets() -> Result<()> {
+    debian::configure(MISTAKE)?;
+    let said = command::attempt("/bin/systemctl", &["start", UNIT])?;
+    ensure!(said.code != Some(0), "it started: {}", debian::status());
+    assert_eq!(property(UNIT, "ActiveState")?, "failed", "{}", debian::status());
+    assert_eq!(property(UNIT, "ExecMainStatus")?, "2", "{}", debian::status());
+    assert_eq!(property(UNIT, "NRestarts")?, "0", "{}", debian::status());
+    let entries = debian::journal(&[])?;
+    let has = |word: &str| entries.iter().any(|entry| entry.to_string().contains(word));
+    ensure!(has("50-test.toml") && has("line 2") && !has("hunter2"), "{}", debian::status());
+    let said = ends(2, &["policy", "check"])?;
+    ensure!(said.stderr.contains("hunter2"), "who may read the file is not shown the line: {said:?}");
     Ok(())
 }

@@ -1,16 +1,22 @@
-//! An upgrade and a roll-back under a held guard, while somebody tries a wasteful creation again and again.
+//! An upgrade and a roll-back under a held guard, over a journal that the earlier version does not know, while somebody tries a
+//! oversize creation again and again.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::debian::{self, NEWER, PACKAGE};
-use guest::{creation, namespace, wait};
+use guest::agent::{self, says};
+use guest::debian::{self, NEWER, PACKAGE, UNIT, property};
+use guest::{command, creation, namespace, wait};
 use nix::libc;
+use nix::unistd::Pid;
+use serde_json::{Value, json};
 
 use super::{ENFORCE_AND_HOLD, oversize};
 use crate::guard::case::{again, nothing_is_written, prepare_blank};
+
+mod later;
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// Between two tries. An exchange takes seconds; a flood of denials would keep the new agent from its own start.
@@ -24,7 +30,7 @@ fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
     // What is there may always be enabled, whoever guards.
     let existing = creation::create(&oversize(&region))?;
     debian::configure(ENFORCE_AND_HOLD)?;
-    debian::systemctl(&["restart", debian::UNIT])?;
+    debian::systemctl(&["restart", UNIT])?;
     debian::armed()?;
     let prepared = prepare_blank(&oversize(&region))?;
     let (trying, tries) = (AtomicBool::new(true), AtomicUsize::new(0));
@@ -51,24 +57,61 @@ fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
     again(&oversize(&region), &prepared.namespace)?.bind().context("audit denies nothing")
 }
 
-/// Up, and down again; each time another agent guards at the end.
+/// Up, down again to a version that does not know the journal any more, and up once more; each time another agent guards at the end.
 fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
-    let mut before = debian::active()?;
-    for package in [NEWER, PACKAGE] {
-        debian::install(package)?;
-        let now = debian::active()?;
-        ensure!(now != before, "the agent was not exchanged: {}", debian::status());
-        before = now;
-        let version = debian::version()?;
-        ensure!((version == older) == (package == PACKAGE), "{version} is installed, {older} was");
-        // Its socket would have to wait while denials are told: what it says goes to journald.
-        for event in ["guard_taken_over", "denied"] {
-            let matches = [format!("PFNWATCH_EVENT={event}"), format!("_PID={now}"), "--lines=1".to_owned()];
-            let said = || debian::journal(&matches.each_ref().map(String::as_str)).ok().filter(|said| !said.is_empty());
-            wait::until(&format!("{event} by {now}"), LIMIT, said).with_context(debian::status)?;
-        }
-        let sofar = tries.load(Ordering::Acquire);
-        wait::until("further tries", LIMIT, || (tries.load(Ordering::Acquire) > sofar + 3).then_some(()))?;
-    }
+    install(NEWER, tries)?;
+    ensure!(debian::version()? != older, "{older} is installed");
+    let first = first_id()?;
+
+    // What a later version has done to it, once nobody has it open.
+    debian::systemctl(&["stop", UNIT])?;
+    later::disguise()?;
+    let disguised = later::bytes()?;
+    let agent = install(PACKAGE, tries)?;
+    assert_eq!(debian::version()?, older);
+    let told = debian::journal(&["PFNWATCH_EVENT=denied", &format!("_PID={agent}"), "--lines=1"])?;
+    let marked = |entry: &Value| entry.get("PFNWATCH_ID").is_none() && says_not_written(entry);
+    ensure!(told.iter().all(marked), "it is not told uncommitted: {told:#?}");
+    ensure!(later::bytes()? == disguised, "the later version's journal was touched");
+    let said = command::attempt(agent::PROGRAM, &["events"])?;
+    ensure!(said.code == Some(1) && said.stderr.contains("schema 3"), "{said:?}");
+
+    // As docs/install.md has it: set aside, and taken back.
+    later::set_aside()?;
+    debian::systemctl(&["reload", UNIT])?;
+    debian::event("a denial in a journal of its own", |event| says(event, "event", "denied"))?;
+    debian::systemctl(&["stop", UNIT])?;
+    later::take_back()?;
+    ensure!(later::bytes()? == disguised, "the later version's journal was touched");
+    later::undisguise()?;
+    install(NEWER, tries)?;
+    assert_eq!(first_id()?, first, "the later version does not go on with its journal");
     Ok(())
+}
+
+/// Installs a package, and waits until its agent has taken over and guards. Its socket would have to wait while denials are told:
+/// what it says goes to journald.
+fn install(package: &str, tries: &AtomicUsize) -> Result<Pid> {
+    let before = property(UNIT, "MainPID")?;
+    debian::install(package)?;
+    let now = debian::active()?;
+    ensure!(now.to_string() != before, "the agent was not exchanged: {}", debian::status());
+    for event in ["guard_taken_over", "denied"] {
+        let matches = [format!("PFNWATCH_EVENT={event}"), format!("_PID={now}"), "--lines=1".to_owned()];
+        let said = || debian::journal(&matches.each_ref().map(String::as_str)).ok().filter(|said| !said.is_empty());
+        wait::until(&format!("{event} by {now}"), LIMIT, said).with_context(debian::status)?;
+    }
+    let sofar = tries.load(Ordering::Acquire);
+    wait::until("further tries", LIMIT, || (tries.load(Ordering::Acquire) > sofar + 3).then_some(()))?;
+    Ok(now)
+}
+
+fn says_not_written(entry: &Value) -> bool {
+    entry["MESSAGE"].as_str().is_some_and(|line| line.ends_with("[not in the journal]"))
+}
+
+/// The number and the time of the journal's first event.
+fn first_id() -> Result<Value> {
+    let event = debian::events()?.into_iter().next().context("the journal is empty")?;
+    Ok(json!([event.get("id"), event.get("time")]))
 }

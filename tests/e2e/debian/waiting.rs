@@ -1,4 +1,4 @@
-//! A host with 64 wasteful namespaces that is about to be booted once more, with enforcement: `debian_again` goes on with it.
+//! A host with 64 oversize namespaces that is about to be booted once more, with enforcement: `debian_again` goes on with it.
 
 use anyhow::Result;
 use guest::command;

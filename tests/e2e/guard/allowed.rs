@@ -64,6 +64,21 @@ fn once_by_region() -> Result<()> {
     guard.judged_only(&["exempt", "denied", "denied"])
 }
 
+/// libnvdimm is there before its regions are, and the agent looks in between.
+#[test]
+fn by_region_that_was_found_after_the_look() -> Result<()> {
+    regions::fresh()?;
+    modules::unload_stack()?;
+    modules::load("libnvdimm")?;
+    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    modules::load_stack()?;
+    let region = regions::find()?.first;
+    guard::succeed(&["allow", "--region", &region, "--once", "--reason", "a test"])?;
+    passes(&mut guard, &region)?;
+    denied(&mut guard, &region)?;
+    guard.judged_only(&["exempt", "denied"])
+}
+
 #[test]
 fn once_by_namespace_uuid() -> Result<()> {
     let region = regions::fresh()?.first;

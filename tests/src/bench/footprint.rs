@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
@@ -35,6 +36,26 @@ pub fn resident(pid: Pid) -> Result<Resident> {
         Ok(kib * 1024)
     };
     Ok(Resident { anon_bytes: bytes("RssAnon")?, file_bytes: bytes("RssFile")?, shmem_bytes: bytes("RssShmem")? })
+}
+
+/// What a process took of the processor, in all its threads that are still there.
+pub fn processor_time(pid: Pid) -> Result<Duration> {
+    let folder = format!("/proc/{pid}/task");
+    let mut nanoseconds = 0;
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))? {
+        let file = entry?.path().join("schedstat");
+        // A thread may end meanwhile.
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        nanoseconds += text.split(' ').next().and_then(|ran| ran.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// How many programs a process has attached by type: links that it holds.
+pub fn tracing_links(pid: Pid) -> usize {
+    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten();
+    let texts = infos.map(|entry| fs::read_to_string(entry.path()).unwrap_or_default());
+    texts.filter(|text| text.lines().any(|line| line == "link_type:\ttracing")).count()
 }
 
 /// How often a process has given the processor up by itself: each time, something had to wake it.

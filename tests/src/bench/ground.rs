@@ -40,6 +40,11 @@ impl Ground {
         Ok(())
     }
 
+    /// The device whose bind is refused by [`Work::Creation`].
+    pub fn claimer(&self) -> &str {
+        &self.creation.claimer
+    }
+
     /// Does the work so often.
     pub fn work(&self, work: Work, times: u16) -> Result<()> {
         match work {

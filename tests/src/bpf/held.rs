@@ -1,13 +1,15 @@
 //! Everything by which an eBPF program could stay.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::{Kind, ids};
+use crate::wait;
 
 /// What of it there is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Held {
     /// Ids of programs.
     pub programs: Vec<u32>,
@@ -17,25 +19,56 @@ pub struct Held {
     pub links: Vec<u32>,
     /// Names of the functions with a probe on them.
     pub kprobes: Vec<String>,
-    /// Functions with a trampoline or a tracer on them.
-    pub trampolines: String,
+    /// Names of the functions with a trampoline or a tracer on them.
+    pub trampolines: Vec<String>,
 }
 
 impl Held {
     /// Looks.
     pub fn look() -> Result<Self> {
-        let read = |file: &str| fs::read_to_string(file).with_context(|| format!("cannot read {file}"));
-        let probes = read("/sys/kernel/debug/kprobes/list")?;
-        // `ffffffffc0… k nvdimm_bus_probe+0x0 [libnvdimm] [FTRACE]`
-        let function = |line: &str| Some(line.split_whitespace().nth(2)?.split('+').next()?.to_owned());
-        let mut kprobes: Vec<String> = probes.lines().filter_map(function).collect();
-        kprobes.sort();
         Ok(Self {
             programs: ids(Kind::Programs)?,
             maps: ids(Kind::Maps)?,
             links: ids(Kind::Links)?,
-            kprobes,
-            trampolines: read("/sys/kernel/tracing/enabled_functions")?,
+            // `ffffffffc0… k nvdimm_bus_probe+0x0 [libnvdimm] [FTRACE]`
+            kprobes: functions("/sys/kernel/debug/kprobes/list", 2)?,
+            // `really_probe (3) R D   tramp: …`
+            trampolines: functions("/sys/kernel/tracing/enabled_functions", 0)?,
         })
     }
+
+    /// What of it was not there before. Ids tell for sure: the kernel gives none twice until it has given all
+    /// (`idr_alloc_cyclic`, kernel/bpf/syscall.c).
+    #[must_use]
+    pub fn beyond(&self, before: &Self) -> Self {
+        Self {
+            programs: added(&self.programs, &before.programs),
+            maps: added(&self.maps, &before.maps),
+            links: added(&self.links, &before.links),
+            kprobes: added(&self.kprobes, &before.kprobes),
+            trampolines: added(&self.trampolines, &before.trampolines),
+        }
+    }
+
+    /// Waits until nothing is there that was not there before: the kernel frees what nobody holds once no CPU can be inside of it.
+    /// What was on its way out at that time, of an agent before, may have gone.
+    pub fn until_nothing_beyond(before: &Self, limit: Duration) -> Result<()> {
+        let beyond = || Self::look().map(|now| now.beyond(before));
+        wait::until("nothing left in the kernel", limit, || beyond().ok().filter(|left| *left == Self::default()))
+            .map(drop)
+            .with_context(|| format!("left: {:?}", beyond()))
+    }
+}
+
+/// The names of the functions in a list of the kernel's, each in this word of its line.
+fn functions(file: &str, word: usize) -> Result<Vec<String>> {
+    let list = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
+    let function = |line: &str| Some(line.split_whitespace().nth(word)?.split('+').next()?.to_owned());
+    let mut functions: Vec<String> = list.lines().filter_map(function).collect();
+    functions.sort();
+    Ok(functions)
+}
+
+fn added<T: Clone + PartialEq>(now: &[T], before: &[T]) -> Vec<T> {
+    now.iter().filter(|held| !before.contains(held)).cloned().collect()
 }

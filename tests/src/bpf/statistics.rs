@@ -26,14 +26,32 @@ impl Counting {
     }
 }
 
+/// Which program is meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Program {
+    /// The one of this name.
+    Named(&'static str),
+    /// The one with this id.
+    WithId(u32),
+}
+
+impl Program {
+    fn is(self, program: &ProgramInfo) -> bool {
+        match self {
+            Self::Named(name) => program.name_as_str() == Some(name),
+            Self::WithId(id) => program.id() == id,
+        }
+    }
+}
+
 impl Runs {
-    /// Of the one program of this name, since it was loaded.
-    pub fn of(name: &str) -> Result<Self> {
+    /// Of the one program that is meant, since it was loaded.
+    pub fn of(program: Program) -> Result<Self> {
         let programs = loaded_programs().collect::<Result<Vec<ProgramInfo>, _>>()?;
-        let named: Vec<_> = programs.iter().filter(|program| program.name_as_str() == Some(name)).collect();
-        ensure!(named.len() <= 1, "{} programs are named {name}", named.len());
-        let program = named.first().with_context(|| format!("no program is named {name}"))?;
-        Ok(Self { count: program.run_count(), time: program.run_time() })
+        let meant: Vec<_> = programs.iter().filter(|loaded| program.is(loaded)).collect();
+        ensure!(meant.len() <= 1, "{} programs are {program:?}", meant.len());
+        let found = meant.first().with_context(|| format!("no program is {program:?}"))?;
+        Ok(Self { count: found.run_count(), time: found.run_time() })
     }
 
     /// What was added since then.

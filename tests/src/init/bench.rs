@@ -2,26 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::time::{ClockId, clock_gettime};
+use serde_json::Value;
 
 use super::Port;
 use crate::bench::ground::Ground;
+use crate::bench::tracer::{Script, Tracer};
 use crate::bench::{Measurement, Round, Setting, Work};
 use crate::bpf::empty::{self, Empty};
-use crate::bpf::statistics::{Counting, Runs};
+use crate::bpf::statistics::{Counting, Program, Runs};
 use crate::guard::{self, Guard};
-use crate::policy::{Policy, Stance};
+use crate::policy::{Policy, SMALL_STRUCT_PAGE, STRUCT_PAGE, Stance};
 use crate::report::Report;
 use crate::{command, modules, sysfs};
 
 /// The regions of the bench's machine.
 const REGIONS: usize = 1;
 /// The guard's name in the kernel.
-const GUARD: &str = "guard";
+const GUARD: Program = Program::Named("guard");
 /// Rounds of each work.
 const ROUNDS: usize = 9;
 /// Before a round: what the one before left to be freed later is done by then.
@@ -30,6 +33,8 @@ const SETTLE: Duration = Duration::from_millis(500);
 const TIMES: [(Work, u16); 4] =
     [(Work::Cgroups, 100), (Work::Devices, 10), (Work::OtherBind, 50), (Work::Creation, 50)];
 const STORMS: [Work; 2] = [Work::Cgroups, Work::Devices];
+/// Those without a judgement.
+const NO_JUDGEMENT: [Work; 3] = [Work::Cgroups, Work::Devices, Work::OtherBind];
 const ALL: [Work; 4] = [Work::Cgroups, Work::Devices, Work::OtherBind, Work::Creation];
 
 /// Measures everything, and ends with a verdict.
@@ -47,11 +52,18 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     TIMES.iter().try_for_each(|(work, times)| ground.work(*work, *times))?;
     let mut bench = Bench { ground, port };
     bench.measure(Setting::None, None, &STORMS)?;
-    let attached = Empty::attach()?;
-    bench.measure(Setting::Empty, Some(empty::NAME), &ALL)?;
+    let attached = Empty::attach(Path::new(empty::OBJECT))?;
+    bench.measure(Setting::Empty, Some(empty::PROGRAM), &ALL)?;
     drop(attached);
+    bench.traced(Setting::Bpftrace, Script::Look, &NO_JUDGEMENT)?;
+    let sound = Script::Judgement { reference_struct_page: STRUCT_PAGE };
+    let told = bench.traced(Setting::BpftraceJudges, sound, &[Work::Creation])?;
+    ensure!(told.is_empty(), "nothing is oversize, and bpftrace says {:?}", told.first());
+    let strict = Script::Judgement { reference_struct_page: SMALL_STRUCT_PAGE };
+    let told = bench.traced(Setting::BpftraceJudgesOversize, strict, &[Work::Creation])?;
     bench.guard(Setting::Audit, &Policy::usual(Stance::Audit), "judged", &ALL)?;
-    bench.guard(Setting::AuditOversize, &Policy::strict(Stance::Audit), "would_deny", &[Work::Creation])?;
+    let event = bench.guard(Setting::AuditOversize, &Policy::strict(Stance::Audit), "would_deny", &[Work::Creation])?;
+    judged_the_same(&told, &event.context("the guard has told of no creation")?)?;
     bench.guard(Setting::EnforceOversize, &Policy::strict(Stance::Enforce), "denied", &ALL)?;
     // Once more: a kernel that has worked for a while is not quite the one that it was.
     bench.measure(Setting::None, None, &STORMS)?;
@@ -67,15 +79,33 @@ fn judgements() -> Result<BTreeMap<String, u64>> {
     serde_json::from_value(counters).context("counters that are no numbers")
 }
 
+/// Two that come to different numbers have not done the same.
+fn judged_the_same(bpftrace: &[String], guard: &Value) -> Result<()> {
+    let numbers = ["reservation_bytes", "ideal_bytes"].map(|key| format!(" {key}={} ", guard[key]));
+    let differs = |line: &&String| numbers.iter().any(|number| !line.contains(number));
+    ensure!(!bpftrace.is_empty(), "bpftrace has told of no creation");
+    match bpftrace.iter().find(differs) {
+        Some(line) => bail!("bpftrace says {line}, and the guard {guard}"),
+        None => Ok(()),
+    }
+}
+
 struct Bench<'a> {
     ground: Ground,
     port: &'a mut Port,
 }
 
 impl Bench<'_> {
+    /// The same with bpftrace; what it tells of oversize reservations.
+    fn traced(&mut self, setting: Setting, script: Script, works: &[Work]) -> Result<Vec<String>> {
+        let tracer = Tracer::attach(script)?;
+        self.measure(setting, Some(Program::WithId(tracer.program)), works)?;
+        tracer.oversize()
+    }
+
     /// The same with the guard of the real agent, whose counter of this name must grow with each creation: where it passes
-    /// something unjudged, there is nothing to measure.
-    fn guard(&mut self, setting: Setting, policy: &Policy, counter: &str, works: &[Work]) -> Result<()> {
+    /// something unjudged, there is nothing to measure. Returns the last that it tells of one.
+    fn guard(&mut self, setting: Setting, policy: &Policy, counter: &str, works: &[Work]) -> Result<Option<Value>> {
         let mut guard = Guard::start(policy)?;
         self.ground.renew()?;
         let before = judgements()?;
@@ -91,11 +121,11 @@ impl Bench<'_> {
         );
         let status = guard.stop()?;
         ensure!(status.success(), "the agent ended with {status}{}", guard.said());
-        Ok(())
+        Ok(guard.judgements().pop())
     }
 
     /// Does each work in rounds, and reports what it cost; `program` is what is on the hook.
-    fn measure(&mut self, setting: Setting, program: Option<&str>, works: &[Work]) -> Result<()> {
+    fn measure(&mut self, setting: Setting, program: Option<Program>, works: &[Work]) -> Result<()> {
         for (work, times) in TIMES.into_iter().filter(|(work, _)| works.contains(work)) {
             let rounds = (0..ROUNDS).map(|_| self.round(work, times, program)).collect::<Result<_>>();
             let rounds = rounds.with_context(|| format!("{work:?} with {setting:?}"))?;
@@ -104,7 +134,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn round(&self, work: Work, times: u16, program: Option<&str>) -> Result<Round> {
+    fn round(&self, work: Work, times: u16, program: Option<Program>) -> Result<Round> {
         sleep(SETTLE);
         let start = thread_time()?;
         self.ground.work(work, times)?;
@@ -120,7 +150,7 @@ impl Bench<'_> {
         })
     }
 
-    fn counted(&self, work: Work, times: u16, program: &str) -> Result<Runs> {
+    fn counted(&self, work: Work, times: u16, program: Program) -> Result<Runs> {
         let before = Runs::of(program)?;
         let counting = Counting::start()?;
         self.ground.work(work, times)?;

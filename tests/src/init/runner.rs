@@ -27,6 +27,8 @@ const OUTPUT: &str = "/run/e2e.out";
 const JOURNAL: &str = "/var/lib/pfnwatch";
 /// How much of the kernel's log is shown with a failed test.
 const KERNEL_LINES: usize = 40;
+/// How much a failed test's reason holds of what it says itself.
+const WORDS: usize = 300;
 const POLL: Duration = Duration::from_millis(10);
 
 /// What the tests run in.
@@ -41,7 +43,9 @@ impl Place {
     fn of(orders: &Orders) -> Self {
         match orders.purpose {
             Purpose::TestsUnderSystemd => Self::Debian,
-            Purpose::Tests | Purpose::Demo | Purpose::BenchGuard | Purpose::BenchAgent => Self::Bare,
+            Purpose::Tests | Purpose::Demo | Purpose::BenchGuard | Purpose::BenchAgent | Purpose::BenchNdctl => {
+                Self::Bare
+            }
         }
     }
 
@@ -121,7 +125,7 @@ fn run_one(place: &Place, name: &str, limit: Duration, port: &mut Port) -> Resul
             return Ok(true);
         }
         Some(status) if status.success() => "it did not run".to_owned(),
-        Some(status) => status.to_string(),
+        Some(status) => words_of(&output).unwrap_or_else(|| status.to_string()),
         None => format!("it was ended at its limit of {} s", limit.as_secs()),
     };
     port.send(&Report::Failed { name: name.to_owned(), duration_ms, why });
@@ -129,6 +133,20 @@ fn run_one(place: &Place, name: &str, limit: Duration, port: &mut Port) -> Resul
         port.send(&Report::Output { line: line.to_owned() });
     }
     Ok(false)
+}
+
+/// What a test that failed says itself: the error that it returned with its causes, or what it panicked with.
+fn words_of(output: &str) -> Option<String> {
+    let lines = || output.lines().map(str::trim);
+    let returned = lines().find_map(|line| Some(line.split_once("Error:")?.1.trim()));
+    let words = match returned {
+        Some(error) => {
+            let causes = lines().skip_while(|line| *line != "Caused by:").skip(1).take_while(|line| !line.is_empty());
+            [error].into_iter().chain(causes).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
+        }
+        None => lines().skip_while(|line| !line.contains(" panicked at ")).nth(1)?.to_owned(),
+    };
+    Some(words.chars().take(WORDS).collect())
 }
 
 /// Runs one test to its end, or to its limit: None. Whatever it left running is ended.
@@ -194,4 +212,23 @@ fn kernel_log(since: Option<Mark>) -> String {
     let messages = since.map(Mark::since).and_then(Result::ok).unwrap_or_default();
     let skipped = messages.len().saturating_sub(KERNEL_LINES);
     messages.iter().skip(skipped).fold(String::new(), |tail, message| tail + "kernel: " + &message.text + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_tests_say_why() {
+        let returned =
+            "running 1 test\ntest a::b ... Error: the last\n\nCaused by:\n    0: the middle\n    1: the first\n\nmore";
+        assert_eq!(words_of(returned).as_deref(), Some("the last, 0: the middle, 1: the first"));
+        let behind_output =
+            "test a::b ... Error: \nthe agent said (0 lines left out):\n    {}\n\nCaused by:\n    not within 1 s\n";
+        assert_eq!(words_of(behind_output).as_deref(), Some("not within 1 s"));
+        let panicked =
+            "test a::b ... \nthread 'a::b' (7) panicked at tests/e2e/a.rs:1:2:\nassertion failed: no\nnote: run";
+        assert_eq!(words_of(panicked).as_deref(), Some("assertion failed: no"));
+        assert_eq!(words_of("running 1 test\n"), None);
+    }
 }

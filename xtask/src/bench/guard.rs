@@ -5,15 +5,16 @@
 
 use anyhow::{Context, Result};
 use guest::bench::{Measurement, Round, Setting, Work};
-use guest::bpf::empty;
 use guest::orders::Purpose;
 use guest::report::Report;
 use serde_json::{Value, json};
 
-use super::Findings;
+use super::tracer::Tracer;
+use super::{Cannot, Findings};
+use crate::setup;
 use crate::vm::counted::{self, Place};
-use crate::{build_ebpf, setup};
 
+pub(super) mod native;
 mod numbers;
 mod rows;
 
@@ -21,16 +22,20 @@ use numbers::Numbers;
 use rows::{OnHook, Per, Storm};
 
 /// How many instructions a call the guard may cost more than an empty program, on a node that is no link.
-const BUDGET: f64 = 20.0;
+pub(super) const BUDGET: f64 = 20.0;
 
 /// What is held against the empty program: in words, the work, of what it is the cost, the guard's setting, the budget.
-const ON_HOOK: [(&str, Work, Per, Setting, Option<f64>); 7] = [
+const ON_HOOK: [(&str, Work, Per, Setting, Option<f64>); 11] = [
     ("node that is no link: audit", Work::Cgroups, Per::Call, Setting::Audit, Some(BUDGET)),
     ("node that is no link: enforce", Work::Cgroups, Per::Call, Setting::EnforceOversize, Some(BUDGET)),
+    ("  bpftrace's look", Work::Cgroups, Per::Call, Setting::Bpftrace, None),
     ("node or link of a loop device", Work::Devices, Per::Call, Setting::Audit, None),
     ("bind of another nd device", Work::OtherBind, Per::Bind, Setting::Audit, None),
+    ("  bpftrace's look", Work::OtherBind, Per::Bind, Setting::Bpftrace, None),
     ("creation that passes", Work::Creation, Per::Bind, Setting::Audit, None),
+    ("  bpftrace's judgement", Work::Creation, Per::Bind, Setting::BpftraceJudges, None),
     ("creation that would be denied", Work::Creation, Per::Bind, Setting::AuditOversize, None),
+    ("  bpftrace's judgement", Work::Creation, Per::Bind, Setting::BpftraceJudgesOversize, None),
     ("creation that is denied", Work::Creation, Per::Bind, Setting::EnforceOversize, None),
 ];
 
@@ -41,11 +46,11 @@ const STORMS: [(&str, Work); 2] =
 /// Builds what it needs, boots the guest and judges what it measured.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
-    let object = build_ebpf::empty()?;
+    let tracer = Tracer::provide()?;
     let mut measurements = Vec::new();
     let place = counted::run(
         Purpose::BenchGuard,
-        |base| Ok(base.with(empty::OBJECT, object)),
+        |base| Ok(tracer.put_into(base)),
         |report| {
             if let Report::Measured(measurement) = report {
                 measurements.push(measurement.clone());
@@ -68,7 +73,7 @@ fn findings(place: &Place, measured: &[Measurement]) -> Result<Findings> {
         let each = |setting| of(work, setting, &|times, round| ratio(round.work_instructions, times.into()));
         let (none, empty) = (each(Setting::None)?, each(Setting::Empty)?);
         let (audit, enforce) = (each(Setting::Audit)?, each(Setting::EnforceOversize)?);
-        storms.push(Storm { what, none, empty, audit, enforce });
+        storms.push(Storm { what, none, empty, bpftrace: each(Setting::Bpftrace)?, audit, enforce });
     }
     let head = format!("instructions, in {} on kernel {}: the median of the rounds\n", place.emulator, place.release);
     Ok(Findings {

@@ -3,21 +3,23 @@
 use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use guest::bench::cost::Cost;
+use serde_json::{Value, json};
 
 use super::Findings;
-use super::peer::{self, Row, Times};
-use crate::paths;
+use super::peer::{self, Effort, Row};
+use super::tree;
+use crate::{paths, setup};
 
-#[path = "../../../pfnwatch/tests/support/tree.rs"]
-mod tree;
+/// A scan of 1,000 namespaces.
+pub(super) const MOST_OF_1000: Duration = Duration::from_millis(50);
 
 /// Namespaces of a host, runs of ours and of the shell, and the budget for ours.
 const HOSTS: [(u32, usize, usize, Option<Duration>); 3] =
-    [(10, 30, 10, None), (1_000, 30, 5, Some(Duration::from_millis(50))), (10_000, 10, 3, None)];
+    [(10, 30, 10, None), (1_000, 30, 5, Some(MOST_OF_1000)), (10_000, 10, 3, None)];
 
 /// `read` is built into every sh: no process is started for a file, which is the shell at its best.
 const SHELL: &str = r#"
@@ -40,11 +42,16 @@ done
 
 /// Makes each host, and times both on it.
 pub(super) fn measure() -> Result<Findings> {
+    setup::for_bench_scan()?;
     let rows = HOSTS
         .iter()
         .map(|&(namespaces, runs, shell_runs, budget)| measure_host(namespaces, runs, shell_runs, budget))
         .collect::<Result<Vec<_>>>()?;
-    Ok(peer::findings(&rows))
+    Ok(Findings {
+        table: peer::table("shell", &rows),
+        report: json!({ "measurements": rows.iter().map(|row| row.json("shell")).collect::<Vec<_>>() }),
+        missed: rows.iter().any(Row::is_missed),
+    })
 }
 
 fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<Duration>) -> Result<Row> {
@@ -56,9 +63,31 @@ fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<
     let host = tree::Tree::new(sysfs).and_then(|tree| tree.crowd(namespaces));
     host.with_context(|| format!("cannot make a host of {namespaces} namespaces in {}", sysfs.display()))?;
     check(sysfs, namespaces)?;
-    let ours = Times::of(runs, || timed(scan(sysfs).stdout(Stdio::null()), &[0, 3]))?;
-    let peer = Times::of(shell_runs, || timed(shell(sysfs).stdout(Stdio::null()), &[0]))?;
-    Ok(Row { what: format!("{namespaces} namespaces"), ours, peer, budget })
+    let ours = effort(runs, &|| scan(sysfs), &[0, 3])?;
+    let peer = effort(shell_runs, &|| shell(sysfs), &[0])?;
+    Ok(Row { what: format!("{namespaces} namespaces"), namespaces: namespaces.into(), ours, peer, budget })
+}
+
+/// What a command takes in the middle of so many runs; its system calls are counted in one more.
+fn effort(runs: usize, command: &dyn Fn() -> Command, codes: &[i32]) -> Result<Effort> {
+    let cost = Cost::median_of(runs, || Cost::of(command().stdout(Stdio::null()), codes))?;
+    Ok(Effort { cost, calls: Some(calls(&command())?) })
+}
+
+/// The system calls of a command, its children's included, by strace.
+fn calls(command: &Command) -> Result<u64> {
+    let summary = tempfile::NamedTempFile::new().context("no temporary file")?;
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-c", "-o"]).arg(summary.path()).arg(command.get_program()).args(command.get_args());
+    traced.stdout(Stdio::null()).status().context("strace cannot be started")?;
+    let text = std::fs::read_to_string(summary.path()).context("strace left no summary")?;
+    total(&text).with_context(|| format!("strace counted nothing: {text}"))
+}
+
+/// strace's last line: `100.00    0.001234           2       567        89 total`.
+fn total(summary: &str) -> Option<u64> {
+    let line = summary.lines().find(|line| line.trim_end().ends_with(" total"))?;
+    line.split_whitespace().nth(3)?.parse().ok()
 }
 
 fn scan(sysfs: &Path) -> Command {
@@ -82,11 +111,18 @@ fn check(sysfs: &Path, namespaces: u32) -> Result<()> {
     Ok(())
 }
 
-/// From the start of the process to its end.
-fn timed(command: &mut Command, codes: &[i32]) -> Result<Duration> {
-    let start = Instant::now();
-    let status = command.status().context("cannot be started")?;
-    let took = start.elapsed();
-    ensure!(status.code().is_some_and(|code| codes.contains(&code)), "ended with {status}");
-    Ok(took)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strace_s_total() {
+        let summary = "% time     seconds  usecs/call     calls    errors syscall\n\
+            ------ ----------- ----------- --------- --------- ----------------\n \
+            45.00    0.000450           4       100           openat\n\
+            ------ ----------- ----------- --------- --------- ----------------\n\
+            100.00    0.001000           5       166        34 total\n";
+        assert_eq!(total(summary), Some(166));
+        assert_eq!(total(""), None);
+    }
 }

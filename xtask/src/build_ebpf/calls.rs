@@ -1,9 +1,6 @@
 //! No program may call what LLVM makes of a large assignment: the loader links such a function in without its function
 //! information, and the kernel then refuses the program ("number of funcs in func_info").
 
-use std::fs;
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use object::{File, Object, ObjectSection, ObjectSymbol, RelocationTarget};
 
@@ -11,9 +8,8 @@ use object::{File, Object, ObjectSection, ObjectSymbol, RelocationTarget};
 const FUNCTIONS: [&str; 5] = ["memcpy", "memmove", "memset", "memcmp", "bcmp"];
 
 /// Refuses an object that has such a call.
-pub(super) fn refuse(path: &Path) -> Result<()> {
-    let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let calls = find(&data).with_context(|| format!("{} is no eBPF object", path.display()))?;
+pub(super) fn refuse(object: &[u8]) -> Result<()> {
+    let calls = find(object).context("what was built is no eBPF object")?;
     ensure!(
         calls.is_empty(),
         "the kernel will refuse the eBPF programs, which call {}: write word by word, or copy from a static",

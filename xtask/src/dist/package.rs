@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::paths;
 use crate::process::Task;
+use crate::{paths, traces};
 
 /// What an installed pfnwatch may take, of the design's budgets.
 const MOST_BINARY_BYTES: u64 = 10 << 20;
 
 /// Files that have to be there, with their mode.
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 18] = [
     ("-rwxr-xr-x", "./usr/bin/pfnwatch"),
     ("-rw-r--r--", "./usr/lib/systemd/system/pfnwatch.service"),
+    ("-rw-r--r--", "./usr/lib/sysusers.d/pfnwatch.conf"),
     ("-rw-r--r--", "./usr/lib/tmpfiles.d/pfnwatch.conf"),
     ("-rw-r--r--", "./etc/pfnwatch/pfnwatch.toml"),
     ("-rw-r--r--", "./usr/share/man/man1/pfnwatch.1.gz"),
@@ -23,18 +24,23 @@ const FILES: [(&str, &str); 14] = [
     ("-rw-r--r--", "./usr/share/bash-completion/completions/pfnwatch"),
     ("-rw-r--r--", "./usr/share/zsh/vendor-completions/_pfnwatch"),
     ("-rw-r--r--", "./usr/share/fish/vendor_completions.d/pfnwatch.fish"),
-    ("-rw-r--r--", "./usr/share/doc/pfnwatch/INSTALL.md"),
-    ("-rw-r--r--", "./usr/share/doc/pfnwatch/RUNBOOK.md"),
+    ("-rw-r--r--", "./usr/share/doc/pfnwatch/install.md"),
+    ("-rw-r--r--", "./usr/share/doc/pfnwatch/reference/events.md"),
+    ("-rw-r--r--", "./usr/share/doc/pfnwatch/runbook.md"),
+    ("-rw-r--r--", "./usr/share/doc/pfnwatch/changelog.gz"),
+    ("-rw-r--r--", "./usr/share/doc/pfnwatch/troubleshooting.md"),
     ("-rw-r--r--", "./usr/share/doc/pfnwatch/copyright"),
     ("-rw-r--r--", "./usr/share/doc/pfnwatch/examples/pfnwatch.toml"),
 ];
 
 /// What the maintainer scripts have to do.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 8] = [
+    ("postinst", "systemd-sysusers ${DPKG_ROOT:+--root=\"$DPKG_ROOT\"} pfnwatch.conf"),
     ("postinst", "deb-systemd-helper enable pfnwatch.service"),
     ("postinst", "_dh_action=restart"),
     ("prerm", "deb-systemd-invoke stop pfnwatch.service"),
     ("prerm", "pfnwatch guard release"),
+    ("postrm", "groupdel pfnwatch"),
     ("postrm", "rm -rf /var/lib/pfnwatch"),
     ("postrm", "deb-systemd-helper purge pfnwatch.service"),
 ];
@@ -57,10 +63,12 @@ pub(super) fn check(deb: &Path) -> Result<()> {
     let pages = contents.lines().filter(|line| line.contains("/man1/pfnwatch") && line.ends_with(".1.gz")).count();
     let commands = subcommands()?;
     ensure!(pages > commands, "the package has {pages} man pages for {commands} commands and pfnwatch itself");
-    let bytes = paths::target().join("release/pfnwatch").metadata().context("the agent is not built")?.len();
+    let binary = paths::target().join("release/pfnwatch");
+    let bytes = binary.metadata().context("the agent is not built")?.len();
     // Without LTO, as one builds again and again, it is larger.
     let limited = std::env::var_os("CARGO_PROFILE_RELEASE_LTO").is_none();
     ensure!(!limited || bytes <= MOST_BINARY_BYTES, "the binary has {bytes} bytes, more than {MOST_BINARY_BYTES}");
+    traces::refuse(&binary)?;
     control(deb)
 }
 

@@ -11,7 +11,7 @@ use crate::{paths, progress};
 
 const UNIT: &str = "pfnwatch.service";
 
-/// The exposure that `systemd-analyze security` of systemd 252 finds, times ten (INSTALL.md names it): no change may raise it unseen.
+/// The exposure that `systemd-analyze security` of systemd 252 finds, times ten (docs/install.md names it): no change may raise it unseen.
 const MOST_EXPOSURE: &str = "36";
 
 /// Has systemd read the unit, and say how much it is exposed. Where there is no systemd, says so and does nothing.

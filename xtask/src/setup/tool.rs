@@ -13,12 +13,12 @@ const LIMIT: Duration = Duration::from_secs(1200);
 
 /// A tool that cargo installs.
 pub(crate) struct Tool {
-    name: &'static str,
-    version: &'static str,
+    pub(super) name: &'static str,
+    pub(super) version: &'static str,
     /// How it is built.
-    options: &'static [&'static str],
+    pub(super) options: &'static [&'static str],
     /// How long that takes, in words.
-    takes: &'static str,
+    pub(super) takes: &'static str,
 }
 
 /// Turns LLVM bitcode into an eBPF object. It links through rustc's own LLVM; later versions want an LLVM of the system's.

@@ -4,7 +4,7 @@ use super::stage::{Counts, Done, Outcome};
 use crate::fuzz;
 
 /// Long enough for a regression of what was found once, short enough for every run.
-const SECONDS: u64 = 5;
+const SECONDS: u64 = 4;
 
 /// Builds and runs them all.
 pub(super) fn run() -> Done {

@@ -2,7 +2,7 @@
 
 use std::ops::Add;
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
@@ -53,6 +53,8 @@ pub(super) struct Stage {
     pub(super) limit: Duration,
     /// Stages without whose success this one makes no sense.
     pub(super) needs: &'static [&'static str],
+    /// Whether the stages after it need not wait until it has ended, but for those that need it.
+    beside: bool,
     work: Work,
 }
 
@@ -77,7 +79,18 @@ impl Stage {
 
     /// Work that counts its tests itself.
     pub(super) fn counted(name: &str, limit_s: u64, work: impl FnOnce() -> Done + Send + 'static) -> Self {
-        Self { name: name.to_owned(), limit: Duration::from_secs(limit_s), needs: &[], work: Box::new(work) }
+        Self {
+            name: name.to_owned(),
+            limit: Duration::from_secs(limit_s),
+            needs: &[],
+            beside: false,
+            work: Box::new(work),
+        }
+    }
+
+    /// To be run beside those that come after it.
+    pub(super) fn beside(self) -> Self {
+        Self { beside: true, ..self }
     }
 
     /// To be run only after these have passed.
@@ -118,22 +131,35 @@ pub(super) fn failures<S: AsRef<str>>(failed: usize, tests: &[S]) -> String {
 pub(super) fn run_all(stages: Vec<Stage>, total: Duration) -> Vec<Row> {
     let start = Instant::now();
     let mut rows: Vec<Row> = Vec::new();
+    let mut beside: Vec<(String, JoinHandle<Row>)> = Vec::new();
     for stage in stages {
+        for (_, running) in beside.extract_if(.., |(name, _)| stage.needs.contains(&name.as_str())) {
+            rows.extend(running.join());
+        }
         let passed = |needed: &str| rows.iter().any(|row| row.name == needed && row.outcome == Outcome::Passed);
         let missing = stage.needs.iter().find(|needed| !passed(needed));
         let row = match (missing, total.checked_sub(start.elapsed())) {
             (Some(missing), _) => stage.not_started(Outcome::NotRun(format!("needs {missing}")), 0),
             // A stage that time was too short for has not passed: the run as a whole must not look as if it had.
             (None, None) => stage.not_started(Outcome::Failed("no time was left for it".to_owned()), 1),
-            (None, Some(left)) => Stage { limit: stage.limit.min(left), ..stage }.run(),
+            (None, Some(left)) => {
+                let stage = Stage { limit: stage.limit.min(left), ..stage };
+                if stage.beside {
+                    beside.push((stage.name.clone(), thread::spawn(|| stage.run())));
+                    continue;
+                }
+                stage.run()
+            }
         };
         rows.push(row);
     }
+    // Its work's panic is a failed row: its thread has none of its own.
+    rows.extend(beside.into_iter().flat_map(|(_, running)| running.join()));
     rows
 }
 
-/// Does the work in a thread of its own. At the limit every command that it runs is told to end, with all that those
-/// have started, and then made to; work that does not end even then is left behind.
+/// Does the work in a thread of its own. At the limit every command that runs is told to end, with all that those
+/// have started, and then made to, those of a stage beside it too; work that does not end even then is left behind.
 fn within(limit: Duration, work: Work, [end, kill]: [fn(); 2]) -> Done {
     let (done, ended) = mpsc::channel();
     thread::spawn(move || done.send(work()));
@@ -178,6 +204,28 @@ mod tests {
         assert_eq!(outcomes, [failed, not_run, Outcome::Passed, Outcome::Passed]);
         let total = rows.iter().fold(Counts::default(), |total, row| total + row.counts);
         assert_eq!(total, Counts { passed: 2, failed: 1 });
+    }
+
+    #[test]
+    fn one_beside_the_others_is_waited_for_by_those_that_need_it() {
+        let slow = || {
+            thread::sleep(Duration::from_millis(50));
+            Ok(())
+        };
+        let stages = |work: fn() -> Result<()>| {
+            vec![
+                Stage::check("slow", 5, work).beside(),
+                Stage::check("other", 5, passing),
+                Stage::check("after", 5, passing).after(&["slow"]),
+                Stage::check("last", 5, slow).beside(),
+            ]
+        };
+        let names = |rows: &[Row]| rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
+        let rows = run_all(stages(slow), Duration::from_secs(9));
+        assert_eq!(names(&rows), ["other", "slow", "after", "last"]);
+        assert!(rows.iter().all(|row| row.outcome == Outcome::Passed), "{rows:?}");
+        let rows = run_all(stages(failing), Duration::from_secs(9));
+        assert_eq!(rows[2].outcome, Outcome::NotRun("needs slow".into()));
     }
 
     #[test]

@@ -9,8 +9,9 @@ const REASON_LINES: usize = 70;
 /// Of such a line.
 const REASON_CHARS: usize = 600;
 
-/// A line a stage: its name, outcome, tests, time and limit, and under it the reason where it did not pass.
-pub(super) fn render(rows: &[Row], total: Duration) -> String {
+/// A line a stage: its name, outcome, tests, time and limit, and under it the reason where it did not pass; then what all of them
+/// together took, some of them side by side, and might have.
+pub(super) fn render(rows: &[Row], [took, total]: [Duration; 2]) -> String {
     let width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or_default().max("stage".len());
     let mut text = format!(
         "{:width$}  {:8}  {:>6}  {:>6}  {:>8}  {:>7}\n",
@@ -37,7 +38,6 @@ pub(super) fn render(rows: &[Row], total: Duration) -> String {
             }
         }
     }
-    let took: Duration = rows.iter().map(|row| row.took).sum();
     text.push_str(&format!("{} s of at most {} s in all\n", took.as_secs(), total.as_secs()));
     text
 }
@@ -58,7 +58,7 @@ mod tests {
         };
         let text = render(
             &[row("one", Outcome::Passed), row("another", Outcome::Failed("why\nand which".into()))],
-            Duration::from_secs(100),
+            [Duration::from_secs(2), Duration::from_secs(100)],
         );
         assert_eq!(
             text,

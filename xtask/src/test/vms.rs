@@ -1,5 +1,7 @@
 //! The VM tests as one stage: guests of several kernel lines run side by side.
 
+use guest::orders::Soak;
+
 use super::stage::{Counts, Done, Outcome, Stage, failures};
 use crate::vm;
 
@@ -10,7 +12,7 @@ pub(super) fn stage() -> Stage {
 }
 
 fn run() -> Done {
-    match vm::run(&vm::Args { kernel: vec!["all".to_owned()], filter: Vec::new() }) {
+    match vm::run(&vm::Args { kernel: vec!["all".to_owned()], filter: Vec::new(), soak: Soak::USUAL }) {
         Ok(tally) => done(&tally),
         Err(error) => Done::failed(Counts::default(), format!("{error:#}")),
     }
@@ -32,7 +34,8 @@ mod tests {
 
     fn outcome(passed: usize, failed: usize, not_run: &[&str]) -> Outcome {
         let failures = (0..failed).map(|number| format!("test {number}")).collect();
-        done(&vm::Tally { passed, failures, not_run: not_run.iter().map(|why| (*why).to_owned()).collect() }).outcome
+        let not_run = not_run.iter().map(|why| (*why).to_owned()).collect();
+        done(&vm::Tally { passed, failures, not_run, ..vm::Tally::default() }).outcome
     }
 
     #[test]

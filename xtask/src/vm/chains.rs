@@ -1,17 +1,14 @@
-//! Guests side by side. One under emulation keeps some three quarters of a processor busy, however many it has: a test waits more
-//! than it computes. So one more runs at a time than there are processors, where there is memory for it, each in its own folder and
-//! with its own files.
+//! Guests side by side, each in its own folder and with its own files.
 
 use std::collections::VecDeque;
 use std::fs;
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use guest::orders::{Orders, Purpose};
+use guest::orders::{Orders, Purpose, Soak};
 use guest::report::Report;
 use guest::scope;
 
@@ -29,25 +26,6 @@ const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
 const TEST_LIMIT_S: u64 = 180;
 /// The same where whole packages are installed and removed in it.
 const PACKAGE_TEST_LIMIT_S: u64 = 360;
-/// What a guest takes of memory: its own, and its NVDIMMs as far as they are written.
-const GUEST_BYTES: u64 = 4 << 30;
-/// More have never been tried.
-const MOST_AT_ONCE: usize = 4;
-
-/// How many guests this host can run at a time.
-pub(super) fn guests_at_once() -> usize {
-    let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_bytes(&text)).unwrap_or(0);
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let fitting = usize::try_from(available / GUEST_BYTES).unwrap_or(MOST_AT_ONCE);
-    processors.saturating_add(1).min(fitting).clamp(1, MOST_AT_ONCE)
-}
-
-/// `MemAvailable:   22954840 kB`
-fn available_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
 /// A kernel line with all that it has to boot.
 pub(super) struct Line {
     /// Debian's kernel.
@@ -92,7 +70,7 @@ impl Line {
             Userland::Debian => Some(self.debian.as_ref()?),
         };
         match scenario.kernel {
-            On::Debian => Some(Machine { kernel: &self.kernel, libnvdimm: None, debian, scenario }),
+            On::Debian(_) => Some(Machine { kernel: &self.kernel, libnvdimm: None, debian, scenario }),
             On::Rebuilt(_, variant) => {
                 let variants = self.variants.as_ref()?;
                 Some(Machine { kernel: &variants.kernel, libnvdimm: Some(variants.module(variant)), debian, scenario })
@@ -111,18 +89,26 @@ impl Machine<'_> {
     }
 }
 
+/// What became of one boot, or of one after the other.
+#[derive(Default)]
+struct Attempt {
+    tally: Tally,
+    lost_timer: bool,
+}
+
 /// What all guests of a run have in common.
 pub(super) struct Run {
     base: Base,
     /// The names of all tests.
     tests: Vec<String>,
     pub(super) filter: Vec<String>,
+    soak: Soak,
 }
 
 impl Run {
-    /// Of these programs, tests and words of tests.
-    pub(super) fn new(base: Base, tests: Vec<String>, filter: Vec<String>) -> Self {
-        Self { base, tests, filter }
+    /// Of these programs, tests and words of tests; the soak as it is to be.
+    pub(super) fn new(base: Base, tests: Vec<String>, filter: Vec<String>, soak: Soak) -> Self {
+        Self { base, tests, filter, soak }
     }
 
     /// Whether a test that was asked for is to be run on this machine.
@@ -131,17 +117,22 @@ impl Run {
         self.tests.iter().any(|test| orders.wants(test) && scope::of(test).scenario == machine.name)
     }
 
-    /// How many tests run in these guests.
-    pub(super) fn tests_of(&self, chain: &Chain<'_>) -> usize {
-        let tests = |machine: &Machine<'_>| {
+    /// How many seconds these guests will take, about: the longest ones go first, so that none is left alone at the end.
+    pub(super) fn seconds_of(&self, chain: &Chain<'_>) -> u64 {
+        let seconds = |machine: &Machine<'_>| {
             let (line, orders) = (&machine.kernel.line, self.orders(&machine.kernel.line, machine.scenario));
             let here = |test: &&String| {
                 let scope = scope::of(test);
                 orders.wants(test) && scope.scenario == machine.scenario.name && scope.lines.contain(line)
             };
-            self.tests.iter().filter(here).count()
+            let each = match machine.scenario.userland {
+                Userland::Bare if machine.scenario.name == scope::SOAK => self.soak.seconds,
+                Userland::Bare => 8,
+                Userland::Debian => 45,
+            };
+            self.tests.iter().filter(here).map(|_| each).sum::<u64>()
         };
-        chain.0.iter().map(tests).sum()
+        chain.0.iter().map(seconds).sum()
     }
 
     /// Boots them all, so many at a time, in their order.
@@ -151,9 +142,7 @@ impl Run {
         let work = || {
             let mut tally = Tally::default();
             while let Some(chain) = next() {
-                for machine in &chain.0 {
-                    self.boot(machine, qemu, &mut tally)?;
-                }
+                tally.add(self.go_through(&chain, qemu)?);
             }
             anyhow::Ok(tally)
         };
@@ -176,12 +165,45 @@ impl Run {
             line: line.to_owned(),
             scenario: machine.name.to_owned(),
             filters: self.filter.clone(),
-            test_limit_s,
+            // One that soaks takes that long, and then some to look.
+            test_limit_s: if machine.name == scope::SOAK { self.soak.seconds + 2 * TEST_LIMIT_S } else { test_limit_s },
             purpose,
+            soak: self.soak,
         }
     }
 
-    fn boot(&self, machine: &Machine<'_>, qemu: &Qemu, tally: &mut Tally) -> Result<()> {
+    /// Boots the machines of a chain; once more from the first where an emulated processor has lost its timer, which is taken for QEMU's
+    /// doing: the kernel finds a processor that has had no interrupt of its timer for 21 s, amid others (seen once, in hundreds of
+    /// boots; the cause was not found). What else failed there stays a failure.
+    fn go_through(&self, chain: &Chain<'_>, qemu: &Qemu) -> Result<Tally> {
+        let first = self.attempt(chain, qemu)?;
+        let [failure] = first.tally.failures.as_slice() else { return Ok(first.tally) };
+        if !(first.lost_timer && qemu.emulates()) {
+            return Ok(first.tally);
+        }
+        let why = failure.lines().next().unwrap_or_default().to_owned();
+        println!("booted again: {why}");
+        let mut tally = self.attempt(chain, qemu)?.tally;
+        tally.again.push(why);
+        Ok(tally)
+    }
+
+    /// Boots them one after the other, as long as there are timers.
+    fn attempt(&self, chain: &Chain<'_>, qemu: &Qemu) -> Result<Attempt> {
+        let mut all = Attempt::default();
+        for machine in &chain.0 {
+            let Attempt { tally, lost_timer } = self.boot(machine, qemu)?;
+            all.tally.add(tally);
+            all.lost_timer = lost_timer;
+            if lost_timer {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    fn boot(&self, machine: &Machine<'_>, qemu: &Qemu) -> Result<Attempt> {
+        let mut tally = Tally::default();
         let (kernel, scenario, label) = (machine.kernel, machine.scenario, machine.label());
         println!("{label:>5}  boots   kernel {}, machine {}", kernel.release, scenario.name);
         let start = Instant::now();
@@ -195,7 +217,8 @@ impl Run {
         let disk = disk(&kernel.line, scenario)?;
         let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends, disk.as_deref());
         command.args(root.iter().flat_map(|root| qemu::root_arguments(root)));
-        let outcome = session::run(command, GUEST_LIMIT, |report| {
+        let limit = GUEST_LIMIT.max(Duration::from_secs(2 * orders.test_limit_s));
+        let outcome = session::run(command, limit, |report| {
             if let Some(line) = line(&label, report) {
                 println!("{line}");
                 if matches!(report, Report::Failed { .. }) {
@@ -216,7 +239,7 @@ impl Run {
         for file in backends.iter().chain(&disk).chain(&root).filter(|_| !kept).chain([&initramfs]) {
             let _ = fs::remove_file(file);
         }
-        Ok(())
+        Ok(Attempt { tally, lost_timer: outcome.lost_timer })
     }
 }
 
@@ -236,19 +259,7 @@ fn line(guest: &str, report: &Report) -> Option<String> {
         | Report::Totals { .. }
         | Report::Measured(_)
         | Report::Agent(_)
+        | Report::Looked(_)
         | Report::Verdict { .. } => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn as_many_as_there_is_memory_for() {
-        let text = "MemTotal:       24000000 kB\nMemAvailable:   22954840 kB\nBuffers:  1 kB\n";
-        assert_eq!(available_bytes(text), Some(22_954_840 * 1024));
-        assert_eq!(available_bytes("MemTotal: 1 kB\n"), None);
-        assert!((1..=MOST_AT_ONCE).contains(&guests_at_once()));
     }
 }

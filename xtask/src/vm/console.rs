@@ -10,6 +10,7 @@ const TAIL_LINES: usize = 60;
 pub(super) enum Fault {
     HungTask,
     RcuStall,
+    LostTimer,
     SoftLockup,
     Bug,
     Oops,
@@ -22,6 +23,7 @@ impl Fault {
         match self {
             Self::HungTask => "a hung task",
             Self::RcuStall => "an RCU stall",
+            Self::LostTimer => "a processor without its timer",
             Self::SoftLockup => "a soft lock-up",
             Self::Bug => "a kernel BUG",
             Self::Oops => "a kernel oops",
@@ -55,6 +57,8 @@ const SIGNS: [(&str, Fault); 15] = [
 pub(super) struct Console {
     tail: VecDeque<String>,
     fault: Option<Fault>,
+    /// The processors that idled in a stall, as the kernel lists them.
+    idle: Vec<String>,
 }
 
 impl Console {
@@ -66,7 +70,9 @@ impl Console {
         }
         self.tail.push_back(line.to_owned());
         let first = self.fault.is_none();
-        self.fault = self.fault.max(fault_of(line));
+        self.idle.extend(idle_in_stall(line).map(str::to_owned));
+        let lost = lost_timer(line).filter(|processor| self.idle.iter().any(|idle| idle == processor));
+        self.fault = self.fault.max(fault_of(line)).max(lost.map(|_| Fault::LostTimer));
         first && self.fault.is_some()
     }
 
@@ -86,6 +92,19 @@ impl Console {
 fn fault_of(line: &str) -> Option<Fault> {
     let stamped = line.trim_start().starts_with('[');
     SIGNS.iter().find(|(sign, _)| stamped && line.contains(sign)).map(|(_, fault)| *fault)
+}
+
+/// The processor of a line of a stall that says that it idles, in no interrupt (`print_cpu_stall_info`, kernel/rcu/tree_stall.h):
+/// `rcu: 0-...!: (0 ticks this GP) idle=2818/0/0x0 softirq=33/33 …`
+fn idle_in_stall(line: &str) -> Option<&str> {
+    let (processor, rest) = line.split_once("rcu: ")?.1.trim_start().split_once('-')?;
+    rest.contains("/0/0x0 softirq=").then_some(processor)
+}
+
+/// The processor whose timer did not wake RCU's thread: `Possible timer handling issue on cpu=0 timer-softirq=8`. One that hangs with its
+/// interrupts off is named so, too: it has lost its timer only if it idles.
+fn lost_timer(line: &str) -> Option<&str> {
+    line.split_once("Possible timer handling issue on cpu=")?.1.split_whitespace().next()
 }
 
 #[cfg(test)]
@@ -117,6 +136,22 @@ mod tests {
         for (line, fault) in told {
             assert_eq!(after(&[line]).fault(), Some(fault), "{line}");
         }
+    }
+
+    #[test]
+    fn a_stall_for_want_of_a_timer_is_none_of_the_kernels() {
+        let stall = [
+            "[   22.445080] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\r",
+            "[   22.447099] rcu: \t0-...!: (0 ticks this GP) idle=2818/0/0x0 softirq=33/33 fqs=0 (false positive?)\r",
+            "[   22.448813] rcu: \tPossible timer handling issue on cpu=0 timer-softirq=8\r",
+            "[   22.448813] rcu: rcu_preempt kthread starved for 5254 jiffies! g-1147 f0x0 ->state=0x402 ->cpu=0\r",
+        ];
+        assert_eq!(after(&stall).fault(), Some(Fault::LostTimer));
+        assert_eq!(after(&stall[..2]).fault(), Some(Fault::RcuStall));
+        let hangs = stall[1].replace("2818/0/0x0", "2819/1/0x4000000000000000");
+        assert_eq!(after(&[stall[0], &hangs, stall[2], stall[3]]).fault(), Some(Fault::RcuStall));
+        let another = stall[1].replace("0-...!", "1-...!");
+        assert_eq!(after(&[stall[0], &another, stall[2], stall[3]]).fault(), Some(Fault::RcuStall));
     }
 
     #[test]

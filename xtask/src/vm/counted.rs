@@ -1,11 +1,12 @@
 //! A guest whose clock counts instructions: what `cargo xtask bench guard` and `bench agent` measure in.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use guest::orders::{Orders, Purpose};
+use guest::orders::{Orders, Purpose, Soak};
 use guest::report::Report;
 
 pub(crate) use super::initramfs::Base;
@@ -49,6 +50,7 @@ pub(crate) fn run(
         filters: Vec::new(),
         test_limit_s: LIMIT.as_secs(),
         purpose,
+        soak: Soak::USUAL,
     };
     add(Base::new(&built)?)?.write(&kernel, None, &orders, &initramfs)?;
     let backends = backends(&kernel.line, &BENCH)?;
@@ -62,7 +64,9 @@ pub(crate) fn run(
     Ok(Place { release: kernel.release, emulator: qemu.words() })
 }
 
-/// A program of the host, for a guest.
-pub(crate) fn program(name: &str) -> Result<PathBuf> {
-    programs::of_host(name).with_context(|| format!("{name} is not installed"))
+/// A program, and the shared libraries that it needs.
+pub(crate) fn with_libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut files = programs::libraries([program].into_iter())?;
+    files.insert(program.to_path_buf());
+    Ok(files)
 }

@@ -23,11 +23,13 @@ mod tree;
 /// The suite where the host is no Debian: that of the kernel which the guest boots.
 const SUITE: &str = "bookworm";
 /// What a host has at least, and what package scripts and tests call for.
-const PACKAGES: [&str; 22] = [
+const PACKAGES: [&str; 24] = [
     "base-files",
     "base-passwd",
     "bash",
     "coreutils",
+    // Runs the container.
+    "crun",
     "dash",
     "diffutils",
     "dpkg",
@@ -39,6 +41,7 @@ const PACKAGES: [&str; 22] = [
     "libc-bin",
     "mount",
     "ndctl",
+    "passwd",
     "perl-base",
     "sed",
     "systemd",

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use guest::orders::{Orders, Purpose};
+use guest::orders::{Orders, Purpose, Soak};
 use guest::report::Report;
 
 use super::initramfs::Base;
@@ -55,6 +55,7 @@ fn boot(title: &str, variants: &Variants, libnvdimm: Option<&Path>, base: &Base,
         filters: Vec::new(),
         test_limit_s: LIMIT.as_secs(),
         purpose: Purpose::Demo,
+        soak: Soak::USUAL,
     };
     base.write(kernel, libnvdimm, &orders, &initramfs)?;
     let mut backends = Vec::new();

@@ -6,14 +6,17 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use guest::bpf::empty;
+use guest::documents::story;
 use guest::orders::{self, Orders};
 
 use super::cpio::Archive;
 use super::kernel::Kernel;
 use super::programs::{self, Built};
+use crate::paths;
 
 /// Programs of the host: name, and the package to install where there is no guest without it.
-const TOOLS: [(&str, Option<&str>); 8] = [
+const TOOLS: [(&str, Option<&str>); 11] = [
     ("kmod", Some("kmod")),
     ("ndctl", Some("ndctl")),
     ("mkfs.ext4", None),
@@ -22,6 +25,9 @@ const TOOLS: [(&str, Option<&str>); 8] = [
     ("sh", Some("dash")),
     ("dd", Some("coreutils")),
     ("ls", Some("coreutils")),
+    ("cat", Some("coreutils")),
+    ("mkdir", Some("coreutils")),
+    ("dmesg", Some("util-linux")),
     ("grep", Some("grep")),
 ];
 
@@ -45,6 +51,7 @@ impl Base {
     /// Finds the host's programs and everything's libraries.
     pub(super) fn new(built: &Built) -> Result<Self> {
         let mut files = vec![("init".to_owned(), built.init.clone()), ("bin/e2e".to_owned(), built.tests.clone())];
+        files.push((in_guest(Path::new(empty::OBJECT)), built.empty.clone()));
         files.extend(built.agent.iter().map(|agent| ("bin/pfnwatch".to_owned(), agent.clone())));
         for (name, package) in TOOLS {
             match (programs::of_host(name), package) {
@@ -55,6 +62,7 @@ impl Base {
         }
         let libraries = programs::libraries(files.iter().map(|(_, file)| file.as_path()))?;
         files.extend(libraries.into_iter().map(|file| (in_guest(&file), file)));
+        files.extend(pages()?);
         Ok(Self(files))
     }
 
@@ -67,13 +75,6 @@ impl Base {
     pub(crate) fn with(mut self, path: &str, file: PathBuf) -> Self {
         self.0.push((in_guest(Path::new(path)), file));
         self
-    }
-
-    /// Adds a program of the host's, with the libraries that it needs.
-    pub(crate) fn with_program(mut self, path: &str, file: PathBuf) -> Result<Self> {
-        let libraries = programs::libraries([file.as_path()].into_iter())?;
-        self.0.extend(libraries.into_iter().map(|library| (in_guest(&library), library)));
-        Ok(self.with(path, file))
     }
 
     /// Writes the archive for one boot; `libnvdimm` takes the place of the kernel's own.
@@ -92,6 +93,19 @@ impl Base {
         }
         write_tree(&tree, to).with_context(|| format!("cannot write {}", to.display()))
     }
+}
+
+/// The documents for users, whose commands are tests.
+fn pages() -> Result<Vec<(String, PathBuf)>> {
+    let root = paths::root();
+    let mut pages = vec![root.join("README.md")];
+    for folder in ["docs", "docs/reference"].map(|folder| root.join(folder)).iter().filter(|folder| folder.is_dir()) {
+        for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
+            pages.extend(Some(entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "md")));
+        }
+    }
+    let place = |page: &PathBuf| page.strip_prefix(&root).map(|path| in_guest(&Path::new(story::PAGES).join(path)));
+    pages.into_iter().map(|page| Ok((place(&page)?, page))).collect()
 }
 
 fn in_guest(path: &Path) -> String {

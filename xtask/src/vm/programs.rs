@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::process::Task;
-use crate::{paths, toolchain};
+use crate::{build_ebpf, paths, toolchain};
 
 /// From nothing, beside the agent's build.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -19,6 +19,8 @@ pub(super) struct Built {
     pub(super) init: PathBuf,
     /// The tests.
     pub(super) tests: PathBuf,
+    /// The object of the eBPF program that does nothing.
+    pub(super) empty: PathBuf,
     /// The agent; None where it has not been built.
     pub(super) agent: Option<PathBuf>,
 }
@@ -32,6 +34,7 @@ pub(super) fn build() -> Result<Built> {
     Ok(Built {
         init: executable(&messages, "guest-init")?,
         tests: executable(&messages, "e2e")?,
+        empty: build_ebpf::empty()?,
         agent: agent.is_file().then_some(agent),
     })
 }

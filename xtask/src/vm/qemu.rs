@@ -66,6 +66,11 @@ impl Qemu {
         Self { accelerator: Accelerator::Counting, ..self }
     }
 
+    /// Whether a guest's processors and timers are emulated.
+    pub(super) fn emulates(&self) -> bool {
+        self.accelerator != Accelerator::Kvm
+    }
+
     /// For people: version and accelerator.
     pub(super) fn words(&self) -> String {
         let how = match self.accelerator {

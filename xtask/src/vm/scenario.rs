@@ -1,6 +1,6 @@
 //! The machines that tests run on.
 
-use guest::scope;
+use guest::scope::{self, Lines};
 
 use super::variant::Variant;
 
@@ -37,8 +37,8 @@ pub(super) struct Scenario {
 /// The kernels that a scenario is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum On {
-    /// Debian's own of every line.
-    Debian,
+    /// Debian's own of these lines.
+    Debian(Lines),
     /// One line's, with this libnvdimm.
     Rebuilt(&'static str, Variant),
 }
@@ -62,7 +62,7 @@ impl Scenario {
     /// Whether it is for this kernel line.
     pub(super) fn is_for(&self, line: &str) -> bool {
         match self.kernel {
-            On::Debian => true,
+            On::Debian(lines) => lines.contain(line),
             On::Rebuilt(own, _) => own == line,
         }
     }
@@ -81,22 +81,9 @@ pub(super) const REBUILT: &str = "6.1";
 
 /// All scenarios, in the order in which they are run.
 pub(super) const ALL: &[Scenario] = &[
-    Scenario {
-        name: scope::USUAL,
-        kernel: On::Debian,
-        continues: None,
-        userland: Userland::Bare,
-        arguments: "",
-        // Below 2.75 GiB, q35 keeps all of it below 4 GiB, and the NVDIMMs start at 4 GiB.
-        memory_bytes: 2560 * MIB,
-        legacy_pmem_bytes: 512 * MIB,
-        nvdimms: &[
-            Nvdimm { region_bytes: 4 * GIB, address: None },
-            // An odd multiple of 2 MiB: start mod align is 2 MiB for 1G, and shows in dataoff.
-            Nvdimm { region_bytes: 6 * GIB, address: Some(9 * GIB + 2 * MIB) },
-        ],
-        has_disk: false,
-    },
+    USUAL,
+    Scenario { name: scope::GUARD, kernel: On::Debian(Lines::Observing), ..USUAL },
+    Scenario { name: scope::SOAK, kernel: On::Debian(Lines::OldestAndNewest), ..USUAL },
     // Three boots of one host: a sound kernel, one with the regression, the sound one again. The kernel takes the last of its
     // lists of security modules.
     Scenario {
@@ -131,6 +118,24 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario { name: scope::DEBIAN_AGAIN, continues: Some(scope::DEBIAN), ..INSTALLED },
 ];
 
+/// The machine of most tests.
+const USUAL: Scenario = Scenario {
+    name: scope::USUAL,
+    kernel: On::Debian(Lines::Every),
+    continues: None,
+    userland: Userland::Bare,
+    arguments: "",
+    // Below 2.75 GiB, q35 keeps all of it below 4 GiB, and the NVDIMMs start at 4 GiB.
+    memory_bytes: 2560 * MIB,
+    legacy_pmem_bytes: 512 * MIB,
+    nvdimms: &[
+        Nvdimm { region_bytes: 4 * GIB, address: None },
+        // An odd multiple of 2 MiB: start mod align is 2 MiB for 1G, and shows in dataoff.
+        Nvdimm { region_bytes: 6 * GIB, address: Some(9 * GIB + 2 * MIB) },
+    ],
+    has_disk: false,
+};
+
 /// A host as people have it: a Debian, whose kernel has the regression.
 const INSTALLED: Scenario = Scenario {
     kernel: On::Rebuilt(REBUILT, Variant::Max128),
@@ -144,17 +149,11 @@ const INSTALLED: Scenario = Scenario {
 /// The usual machine with room for a namespace of 16 GiB in its first NVDIMM.
 const LARGE: Scenario = Scenario {
     name: "",
-    kernel: On::Debian,
-    continues: None,
-    userland: Userland::Bare,
-    arguments: "",
-    memory_bytes: 2560 * MIB,
-    legacy_pmem_bytes: 512 * MIB,
     nvdimms: &[
         Nvdimm { region_bytes: 17 * GIB, address: None },
         Nvdimm { region_bytes: 6 * GIB, address: Some(22 * GIB + 2 * MIB) },
     ],
-    has_disk: false,
+    ..USUAL
 };
 
 /// The demo's machine.

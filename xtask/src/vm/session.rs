@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use guest::report::Report;
 
-use super::console::Console;
+use super::console::{Console, Fault};
 use crate::process::Group;
 
 /// From the start of QEMU to the guest's first report. Under emulation 3 to 8 s are usual.
@@ -29,6 +29,8 @@ pub(super) struct Outcome {
     pub(super) failed: usize,
     /// Why the guest itself failed, with the console's end; None where its verdict came.
     pub(super) broken: Option<String>,
+    /// Whether one of its processors got no more interrupts of its timer.
+    pub(super) lost_timer: bool,
 }
 
 /// A line, and where it came from.
@@ -158,11 +160,13 @@ impl Watch {
             | Report::Totals { .. }
             | Report::Measured(_)
             | Report::Agent(_)
+            | Report::Looked(_)
             | Report::Elsewhere { .. } => (),
         }
     }
 
     fn outcome(mut self) -> Outcome {
+        self.outcome.lost_timer = self.console.fault() == Some(Fault::LostTimer);
         if let Some(why) = self.complaint() {
             let during = self.running.as_ref().map_or_else(String::new, |name| format!(" during {name}"));
             let begun = self.outcome.passed + self.outcome.failed + usize::from(self.running.is_some());

@@ -176,9 +176,9 @@ fn what_cannot_be_seen_has_not_ended() {
 
 #[test]
 fn every_alert_has_its_page_in_the_runbook() {
-    let runbook = include_str!("../../../../RUNBOOK.md");
+    let runbook = include_str!("../../../../docs/runbook.md");
     for name in Name::ALL {
-        assert!(runbook.contains(&format!("\n## {name}\n")), "{name} has no section in RUNBOOK.md");
+        assert!(runbook.contains(&format!("\n## {name}\n")), "{name} has no section in docs/runbook.md");
         assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
     }
 }

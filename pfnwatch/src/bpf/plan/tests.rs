@@ -49,5 +49,6 @@ fn without_the_structure_of_a_set_up_nothing_can_be_observed() {
 fn an_end_is_attached_before_its_beginning() {
     let at = |name| PROGRAMS.iter().position(|spec| spec.name == name);
     assert!(at(names::BIND_END) < at(names::BUS_PROBE));
+    assert!(at(names::BIND_RESULT) < at(names::BUS_PROBE));
     assert!(at(names::SETUP_PFN_RETURN) < at(names::SETUP_PFN_ENTER));
 }

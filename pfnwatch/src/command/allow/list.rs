@@ -9,7 +9,9 @@ use crate::control::protocol::{ExemptionOrigin, ExemptionStatus};
 
 /// The list as JSON.
 #[derive(Serialize)]
-pub(super) struct Exemptions<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::command) struct Exemptions<'a> {
+    /// The exemptions in force.
     pub(super) exemptions: &'a [ExemptionStatus],
 }
 

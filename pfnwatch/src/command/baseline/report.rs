@@ -10,6 +10,7 @@ use crate::{
 
 /// The whole document.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// The kernels under which an agent has run, the oldest first.
     pub(super) kernels: Vec<Kernel>,
@@ -21,15 +22,23 @@ pub struct Report {
 
 /// A kernel with its libnvdimm.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BaselineKernel"))]
 pub(super) struct Kernel {
+    /// Its release.
     pub(super) kernel: String,
+    /// The build-id of its libnvdimm, in hex; null where it is built in, or none was seen.
     pub(super) libnvdimm_build_id: Option<String>,
+    /// Its `sizeof(struct page)` in bytes.
     pub(super) struct_page_size_bytes: Option<u64>,
+    /// What it reserves for each page with map=dev, in bytes.
     pub(super) max_struct_page_size_bytes: Option<u64>,
     /// What a namespace of 1 TiB with map=dev costs under it, in bytes.
     pub(super) reservation_of_1_tib_bytes: Option<u64>,
+    /// What says so, in words.
     pub(super) evidence: Vec<String>,
+    /// When an agent ran under it first, in RFC 3339.
     pub(super) first_seen: String,
+    /// When an agent ran under it last, in RFC 3339.
     pub(super) last_seen: String,
     /// Whether it is the one that runs, or ran last where none of them does.
     pub(super) current: bool,
@@ -41,6 +50,7 @@ pub(super) struct Kernel {
 
 /// A namespace.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BaselineNamespace"))]
 pub(super) struct Row {
     #[serde(flatten)]
     pub(super) namespace: Namespace,

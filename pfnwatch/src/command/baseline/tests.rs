@@ -50,6 +50,7 @@ fn record() -> Record {
 #[test]
 fn a_regressed_host_with_a_regressed_namespace() {
     let report = Report::of(vec![boot(0, Some(64)), boot(1, Some(128))], vec![record()], "boot 1", 4096);
+    crate::published::check("baseline", &serde_json::from_str(&document(&report).unwrap()).unwrap()).unwrap();
     let text = table::render(&report);
     for part in [
         "*  6.1            64 B          128 B     32.0 GiB  1970-01-02T00:00:00",

@@ -1,17 +1,16 @@
 //! `pfnwatch config show`: the configuration as a whole.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
-use serde_json::{Value as Json, json};
+use serde::Serialize;
 
 use crate::{
     config::{
         Config, ConfigArgs, Sources,
         origin::{DEFAULTS, Table, Value, tables},
     },
-    event::SCHEMA,
     exit::Exit,
-    format::Format,
+    format::{Format, document},
     terminal,
 };
 
@@ -52,7 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let (hash, sources) = (files.hash(), files.over(DEFAULTS));
     let tables = tables(&sources)?;
     terminal::print(&match args.format {
-        Format::Json => serde_json::to_string_pretty(&document(&tables, &sources, &hash))? + "\n",
+        Format::Json => document(&Document::of(&tables, &sources, &hash))?,
         Format::Table => text(&tables, &sources, args.origin),
     })?;
     Ok(Exit::Fine)
@@ -87,27 +86,74 @@ fn origin(value: &Value, sources: &Sources) -> String {
     file.unwrap_or_else(|| "default".to_owned())
 }
 
-fn document(tables: &[Table], sources: &Sources, hash: &str) -> Json {
-    let values = tables.iter().flat_map(|table| table.values.iter().map(move |value| (table, value)));
-    let values = values.map(|(table, value)| {
-        let place = sources.place(value.offset);
-        let file = place.as_ref().and_then(|it| it.path);
-        json!({
-            "table": table.name,
-            "number": table.number,
-            "key": value.key,
-            "value": value.json,
-            "origin": if file.is_some() { "file" } else { "default" },
-            "file": file,
-            "line": file.and(place.as_ref()).map(|it| it.line),
-        })
-    });
-    let files: Vec<_> = sources.iter().filter_map(|source| source.path.as_deref()).collect();
-    json!({ "schema": SCHEMA, "hash": hash, "files": files, "values": values.collect::<Vec<_>>() })
+/// All values in force.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConfigDocument"))]
+pub(in crate::command) struct Document<'a> {
+    /// The first 16 digits of the SHA-256 of the configuration's files, as metrics and `status` have it.
+    hash: &'a str,
+    /// The files that were read, the later before the earlier in what they say.
+    files: Vec<&'a Path>,
+    /// The values.
+    values: Vec<InForce<'a>>,
+}
+
+/// One value.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct InForce<'a> {
+    /// Its table: `guard`, `alerts.receivers`; empty at the top.
+    table: &'a str,
+    /// The number of its table, from 1, where it is one of a list; else null.
+    number: Option<usize>,
+    /// Its key.
+    key: &'a str,
+    /// What it is: a text, a number, a boolean, or a list of these.
+    value: &'a serde_json::Value,
+    /// Whether a file says so.
+    origin: Origin,
+    /// Which file; null for a default.
+    file: Option<&'a Path>,
+    /// At which line of it, from 1.
+    line: Option<usize>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ValueOrigin"))]
+#[serde(rename_all = "snake_case")]
+enum Origin {
+    /// A file of the configuration.
+    File,
+    /// The defaults.
+    Default,
+}
+
+impl<'a> Document<'a> {
+    fn of(tables: &'a [Table], sources: &'a Sources, hash: &'a str) -> Self {
+        let values = tables.iter().flat_map(|table| table.values.iter().map(|value| in_force(table, value, sources)));
+        let files = sources.iter().filter_map(|source| source.path.as_deref());
+        Self { hash, files: files.collect(), values: values.collect() }
+    }
+}
+
+fn in_force<'a>(table: &'a Table, value: &'a Value, sources: &'a Sources) -> InForce<'a> {
+    let place = sources.place(value.offset).and_then(|place| Some((place.path?, place.line)));
+    InForce {
+        table: &table.name,
+        number: table.number,
+        key: &value.key,
+        value: &value.json,
+        origin: if place.is_some() { Origin::File } else { Origin::Default },
+        file: place.map(|(file, _)| file),
+        line: place.map(|(_, line)| line),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value as Json, json};
+
     use super::*;
 
     fn files() -> (tempfile::TempDir, Sources) {
@@ -152,7 +198,8 @@ mod tests {
         let (_folder, files) = files();
         let hash = files.hash();
         let sources = files.over(DEFAULTS);
-        let json = document(&tables(&sources).unwrap(), &sources, &hash);
+        let tables = tables(&sources).unwrap();
+        let json: Json = serde_json::from_str(&document(&Document::of(&tables, &sources, &hash)).unwrap()).unwrap();
         assert_eq!(
             (&json["schema"], &json["hash"], json["files"].as_array().unwrap().len()),
             (&json!(1), &json!(hash), 2)

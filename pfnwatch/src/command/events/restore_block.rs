@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::Context as _;
 use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::{
-    command::superblock::{Found, Report},
+    command::superblock::{Document, Found, Report},
     config::ConfigArgs,
     control::{
         SocketArgs,
@@ -20,7 +20,7 @@ use crate::{
         protocol::{Answer, KeptBlock, Request},
     },
     exit::Exit,
-    format::Format,
+    format::{Format, document},
     journal::{JournalArgs, Reader},
     terminal,
 };
@@ -69,11 +69,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let report = Report::of(&found);
     let text = match args.format {
-        Format::Json => {
-            let mut document = report.json();
-            add_to(&mut document, &kept, args.output.as_deref());
-            serde_json::to_string_pretty(&document)? + "\n"
-        }
+        Format::Json => document(&Restored::new(Document::from(&report), &kept, args.output.as_deref()))?,
         _ => head(&kept) + &report.text() + &steps(&kept, args.output.as_deref()),
     };
     terminal::print(&text)?;
@@ -151,13 +147,27 @@ fn quoted(text: &str) -> String {
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// The same for programs: more keys of the block's document.
-fn add_to(document: &mut Value, kept: &KeptBlock, file: Option<&Path>) {
-    if let Value::Object(keys) = document {
-        keys.insert("namespace".to_owned(), json!(kept.namespace));
-        keys.insert("start_address".to_owned(), json!(kept.start_address));
-        keys.insert("last_seen".to_owned(), json!(kept.seen));
-        keys.insert("put_back".to_owned(), json!(put_back(kept, file)));
+/// The same for programs.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RestoreBlockDocument"))]
+pub(in crate::command) struct Restored<'a> {
+    /// The block.
+    #[serde(flatten)]
+    block: Document,
+    /// The namespace's name when the block was seen.
+    namespace: &'a str,
+    /// Physical address of its first byte.
+    start_address: u64,
+    /// When the block was seen last, in RFC 3339.
+    last_seen: &'a str,
+    /// The commands that put it back, where that can be done.
+    put_back: Vec<String>,
+}
+
+impl<'a> Restored<'a> {
+    fn new(block: Document, kept: &'a KeptBlock, file: Option<&Path>) -> Self {
+        let KeptBlock { namespace, start_address, seen, .. } = kept;
+        Self { block, namespace, start_address: *start_address, last_seen: seen, put_back: put_back(kept, file) }
     }
 }
 

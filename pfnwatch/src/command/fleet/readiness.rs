@@ -20,10 +20,10 @@ Examples:
   pfnwatch fleet readiness --prometheus http://prometheus:9090
   pfnwatch fleet readiness --prometheus http://prometheus:9090 --days 30 --format json | jq -r '.hosts[] | select(.ready).host'
 
-A host is ready where its guard was seen to work all that time, would have denied nothing, knows its kernel, and observes \
-now. On a host that would have denied something, `pfnwatch events --kind would_deny` says what, and who asked for it.
+A host is ready where its agent was there for all that time but a twentieth, its guard was seen to work and would have denied \
+nothing, what its kernel reserves is known, and it observes now. On a host that would have denied something, `pfnwatch events --kind would_deny` says what, and who asked for it.
 
-Exit codes: 0 all hosts are ready; 1 error; 2 wrong usage; 3 some are not.")]
+Exit codes: 0 all hosts are ready; 1 error, or no host is known, or an answer was not whole; 2 wrong usage; 3 some are not ready.")]
 pub(super) struct Args {
     #[command(flatten)]
     source: Source,
@@ -35,11 +35,17 @@ pub(super) struct Args {
     format: Format,
 }
 
+/// Which hosts can go from audit to enforce with no surprise.
 #[derive(Serialize)]
-struct Report {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::command) struct Report {
+    /// So many days were asked about.
     days: u32,
+    /// How many hosts are ready.
     ready_hosts: usize,
+    /// How many enforce already.
     enforcing_hosts: usize,
+    /// Every host that has an agent.
     hosts: Vec<Readiness>,
     /// What Prometheus had to say of its answers: they may not be whole.
     warnings: Vec<String>,
@@ -59,7 +65,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         Format::Json => document(&report)?,
         Format::Table => table(&report),
     })?;
-    Ok(if report.ready_hosts == report.hosts.len() { Exit::Fine } else { Exit::Findings })
+    Ok(if report.ready_hosts < report.hosts.len() {
+        Exit::Findings
+    } else if report.hosts.is_empty() || !report.warnings.is_empty() {
+        eprintln!("error: this may not be all hosts: Prometheus knows of no agent, or has not answered in full");
+        Exit::Error
+    } else {
+        Exit::Fine
+    })
 }
 
 fn table(report: &Report) -> String {
@@ -88,6 +101,8 @@ fn table(report: &Report) -> String {
 
 fn words(reason: &Reason) -> String {
     match reason {
+        Reason::Gone => "its agent was there within the last day, and is gone".to_owned(),
+        Reason::SeldomReached { reached_percent } => format!("its agent answered {reached_percent} % of the scrapes"),
         Reason::WouldDeny { creations } => format!("it would have denied about {creations} creations"),
         Reason::NotEffective => "its guard was not seen to work all the time".to_owned(),
         Reason::Blind => "its agent does not observe".to_owned(),

@@ -11,10 +11,13 @@ use crate::{
 
 /// The whole document.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::command) struct Report {
+    /// When it was made.
     time: Time,
     /// A kernel made something cost more than it did, or one release costs more than another.
     regressed: bool,
+    /// Sums over the hosts that were counted.
     pub(super) totals: Totals,
     /// Hosts by the guard's mode; `unknown` where no agent tells it.
     pub(super) modes: BTreeMap<String, u64>,
@@ -51,6 +54,19 @@ impl Report {
     /// Whether the sums may be short.
     pub(super) const fn is_incomplete(&self) -> bool {
         self.not_counted.count > 0 || self.warnings.count > 0 || self.totals.sums.unknown_namespaces > 0
+    }
+
+    /// Why the sums may be short of hosts. A namespace that nothing is known of is no such reason: its host was counted.
+    pub(super) fn short(&self) -> Option<String> {
+        let (missing, warnings) = (self.not_counted.count, self.warnings.count);
+        match (self.totals.hosts, missing, warnings) {
+            (0, 0, 0) => Some("no host is known, so that the sums say nothing".to_owned()),
+            (_, 0, 0) => None,
+            (_, _, 0) => Some(format!("the sums are short: {missing} of the hosts or files could not be counted")),
+            (_, _, _) => Some(format!(
+                "the sums may be short: {missing} of the hosts or files could not be counted, and {warnings} warnings came"
+            )),
+        }
     }
 
     /// What is missing from the sums, in words.

@@ -6,7 +6,7 @@ use super::report::{Report, more};
 use crate::{
     columns::table,
     fleet::{Host, Named, Release},
-    units::Bytes,
+    units::{Bytes, Many},
 };
 
 const RELEASES: [&str; 7] =
@@ -16,15 +16,15 @@ const WORST: [&str; 6] = ["HOST", "CLUSTER", "KERNEL", "NAMESPACES", "LOST", "PL
 pub(super) fn render(report: &Report) -> String {
     let totals = &report.totals;
     let mut text = format!(
-        "{} hosts, {} namespaces of {}: {} usable, {} reserved, {} of it lost.\n\
-         {} hosts have something oversize; `pfnwatch plan` there gives back {} in all.\n",
-        totals.hosts,
-        totals.sums.namespaces,
+        "{}, {} of {}: {} usable, {} reserved, {} of it lost.\n\
+         On {} something is oversize; `pfnwatch plan` there gives back {} in all.\n",
+        Many(totals.hosts, "host"),
+        Many(totals.sums.namespaces, "namespace"),
         Bytes(totals.sums.size_bytes),
         Bytes(totals.sums.usable_bytes),
         Bytes(totals.sums.reservation_bytes),
         Bytes(totals.sums.excess_bytes),
-        totals.oversize_hosts,
+        Many(totals.oversize_hosts, "host"),
         Bytes(totals.sums.plan_bytes),
     );
     let modes: Vec<_> = report.modes.iter().map(|(mode, hosts)| format!("{hosts} {mode}")).collect();
@@ -80,10 +80,10 @@ fn regression(release: &Release) -> Option<String> {
 
 fn dearer(release: &Release, extra: u64) -> String {
     format!(
-        "REGRESSED Linux {}: a namespace of 1 TiB costs {} more than under the cheapest kernel of this fleet; {} hosts run it",
+        "REGRESSED Linux {}: a namespace of 1 TiB costs {} more than under the cheapest kernel of this fleet; it runs on {}",
         release.kernel,
         Bytes(extra),
-        release.hosts
+        Many(release.hosts, "host")
     )
 }
 

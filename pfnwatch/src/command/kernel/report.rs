@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::{Value, json};
 
 use super::verdict::{Assessed, Verdict};
 use crate::{
-    kernel::max_struct_page::{Evidence, MaxStructPage, Source},
+    kernel::max_struct_page::{Evidence, MaxStructPage},
     units::Bytes,
 };
 
@@ -34,20 +33,10 @@ impl Report {
             text += &details(kernel);
         }
         for (path, reason) in &self.failures {
-            text += &format!("\n{path}: {reason}\n");
+            let gap = if text.is_empty() { "" } else { "\n" };
+            text += &format!("{gap}{path}: {reason}\n");
         }
         text
-    }
-
-    /// The same as one document.
-    pub(super) fn json(&self) -> Value {
-        let failures: Vec<_> =
-            self.failures.iter().map(|(path, reason)| json!({ "path": path, "reason": reason })).collect();
-        json!({
-            "schema": 1,
-            "kernels": self.kernels.iter().map(kernel_json).collect::<Vec<_>>(),
-            "failures": failures,
-        })
     }
 }
 
@@ -89,42 +78,4 @@ fn details(kernel: &Assessed) -> String {
 
 fn said(evidence: &Evidence) -> String {
     format!("{}: {}", sizes(evidence.max, None), evidence.source)
-}
-
-fn kernel_json(kernel: &Assessed) -> Value {
-    let resolved = &kernel.resolved;
-    let evidence = resolved.best.iter().chain(&resolved.agreeing).map(evidence_json).collect::<Vec<_>>();
-    json!({
-        "release": kernel.release,
-        "verdict": kernel.verdict.key(),
-        "max_struct_page_bytes": kernel.max.map(|max| max.bytes),
-        "overridden_struct_page_bytes": kernel.max.and_then(|max| max.overridden_bytes),
-        "page_struct_override": kernel.override_set,
-        "struct_page_bytes": kernel.struct_page_bytes,
-        "loss_per_tib_bytes": kernel.loss_per_tib_bytes,
-        "evidence": evidence,
-        "conflicts": resolved.conflicting.iter().map(evidence_json).collect::<Vec<_>>(),
-        "problems": kernel.problems,
-    })
-}
-
-fn evidence_json(evidence: &Evidence) -> Value {
-    let mut json = json!({
-        "source": evidence.source.strength().word(),
-        "max_struct_page_bytes": evidence.max.bytes,
-        "overridden_struct_page_bytes": evidence.max.overridden_bytes,
-        "text": evidence.source.to_string(),
-    });
-    if let (Source::ModuleFile { function, at, .. } | Source::RunningCode { function, at }, Some(json)) =
-        (&evidence.source, json.as_object_mut())
-    {
-        json.insert("function".to_owned(), json!(function));
-        json.insert("store_address".to_owned(), json!(at.store));
-        json.insert("shift_address".to_owned(), json!(at.shift));
-    }
-    if let (Source::ModuleFile { file, build_id, .. }, Some(json)) = (&evidence.source, json.as_object_mut()) {
-        json.insert("file".to_owned(), json!(file));
-        json.insert("build_id".to_owned(), json!(build_id));
-    }
-    json
 }

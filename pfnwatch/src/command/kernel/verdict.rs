@@ -4,6 +4,7 @@ use pfnwatch_common::{
     Geometry, Map, Rule, reservation,
     reservation::{REFERENCE_STRUCT_PAGE, Reservation},
 };
+use serde::Serialize;
 
 use crate::kernel::{
     candidate::Candidate,
@@ -15,13 +16,16 @@ const EXAMPLE: Geometry =
     Geometry { start: 4 << 30, size: 1 << 40, align: 2 << 20, map: Map::Dev, page_size: 4096, compat: 2 << 20 };
 
 /// The verdict on a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelVerdict"))]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {
     /// It reserves what every kernel without the regression does, or less.
     Ok,
     /// It reserves more.
     Regressed,
     /// It refuses map=dev, since its `struct page` is larger than its maximum.
+    #[serde(rename = "refuses_map_dev")]
     Refuses,
     /// The evidence is missing or contradicts itself.
     Unknown,
@@ -35,10 +39,6 @@ impl Verdict {
             Self::Refuses => "refuses map=dev",
             Self::Unknown => "unknown",
         }
-    }
-
-    pub(super) const fn key(self) -> &'static str {
-        if let Self::Refuses = self { "refuses_map_dev" } else { self.word() }
     }
 }
 

@@ -9,13 +9,17 @@ use crate::units::Bytes;
 
 /// All steps, in their order.
 #[derive(Debug, Serialize)]
-pub(super) struct Plan {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::command) struct Plan {
+    /// The version of this document.
     schema: u32,
     /// What the running kernel reserves for each page.
     max_struct_page_size_bytes: Option<u64>,
+    /// What says what the running kernel reserves, in words.
     evidence: String,
     /// What all rebuilds give back together under a kernel without the regression.
     excess_bytes: u64,
+    /// A step for each namespace that is worth it.
     pub(super) steps: Vec<Step>,
 }
 

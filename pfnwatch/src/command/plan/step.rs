@@ -16,27 +16,41 @@ use crate::{
 
 /// One namespace of the plan.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PlanStep"))]
 pub(super) struct Step {
+    /// `namespace0.0`
     pub(super) namespace: String,
+    /// `fsdax` or `devdax`.
     pub(super) mode: &'static str,
+    /// Where the memmap lives: `dev` or `mem`.
     pub(super) map: &'static str,
+    /// Its size in bytes.
     pub(super) size_bytes: u64,
+    /// What users can store in now.
     pub(super) usable_bytes: u64,
     /// What a rebuild gives back under a kernel without the regression.
     pub(super) excess_bytes: u64,
     /// What a rebuild with the same map gives back under the running kernel, if that is known.
     pub(super) gain_on_this_kernel_bytes: Option<u64>,
+    /// Why it costs what it costs, in words.
     pub(super) cause: String,
+    /// Whether somebody uses it.
     pub(super) in_use: bool,
+    /// What stands in the way, and what will be lost.
     pub(super) warnings: Vec<String>,
+    /// How it is done: one of these, the plainest first.
     pub(super) ways: Vec<Way>,
 }
 
 /// One way to get the bytes back.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PlanWay"))]
 pub(super) struct Way {
+    /// What it is, in words.
     pub(super) title: String,
+    /// What users could store in then.
     pub(super) usable_bytes: Option<u64>,
+    /// The commands: for people, nothing runs them.
     pub(super) commands: Vec<String>,
 }
 

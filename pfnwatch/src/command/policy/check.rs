@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{creation::Against, events, explanation::Explanation, host, table};
 use crate::{
@@ -70,6 +70,20 @@ enum What {
     Events,
 }
 
+/// What is said of a configuration that is not valid.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::command) struct Refused<'a> {
+    /// The version of this document.
+    schema: u32,
+    /// The configuration's file.
+    file: &'a str,
+    /// False.
+    valid: bool,
+    /// What is wrong with it, with line and column.
+    error: String,
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -83,12 +97,8 @@ pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         Ok(config) => config,
         Err(error) => {
             if args.format == Format::Json {
-                print_json(&json!({
-                    "schema": SCHEMA,
-                    "file": args.file,
-                    "valid": false,
-                    "error": format!("{error:#}"),
-                }))?;
+                let file = &*args.file.to_string_lossy();
+                print_json(&Refused { schema: SCHEMA, file, valid: false, error: format!("{error:#}") })?;
             }
             return Err(error);
         }
@@ -106,7 +116,7 @@ pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     Ok(if denies { Exit::Findings } else { Exit::Fine })
 }
 
-fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
     Ok(terminal::print(&(serde_json::to_string_pretty(document)? + "\n"))?)
 }
 

@@ -10,6 +10,7 @@ use crate::{
 
 /// What the policy would have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PolicyOutcome"))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Outcome {
     /// It would have been refused: the mode is enforce.
@@ -39,6 +40,7 @@ impl Outcome {
 
 /// One creation. What is not known is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Creation {
     /// When, for one out of events.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,14 +48,23 @@ pub(super) struct Creation {
     /// What the agent said then, for one out of events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) event: Option<String>,
+    /// `namespace0.0`
     pub(super) namespace: Option<String>,
+    /// The namespace uuid, the label's.
     pub(super) namespace_uuid: Option<Uuid>,
+    /// Physical address of its first byte.
     pub(super) start_address: Option<u64>,
+    /// Its size in bytes.
     pub(super) size_bytes: Option<u64>,
+    /// The alignment of its usable part, in bytes.
     pub(super) align_bytes: Option<u64>,
+    /// From its start to its first usable byte.
     pub(super) reservation_bytes: Option<u64>,
+    /// What the same geometry gets at the reference struct page size.
     pub(super) ideal_bytes: Option<u64>,
+    /// reservation - ideal, never negative.
     pub(super) excess_bytes: Option<u64>,
+    /// What the policy would have done.
     pub(super) decision: Outcome,
     /// Why, in words.
     pub(super) detail: String,
@@ -84,9 +95,11 @@ pub(super) fn excess_words(excess: u64, oversize: bool) -> String {
 
 /// Everything that the policy was held against.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Against {
     /// `scan` or `events`.
     pub(super) what: &'static str,
+    /// How many of each outcome.
     pub(super) counts: Counts,
     /// Namespaces, or events of set-ups, that no guard judges: they have no memmap of their own on the persistent memory,
     /// or were there already.
@@ -95,16 +108,23 @@ pub(super) struct Against {
     pub(super) unreadable_lines: u64,
     /// What is wrong with the first of these.
     pub(super) first_unreadable: Option<String>,
+    /// What was held against it.
     pub(super) creations: Vec<Creation>,
 }
 
 /// How many of each outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Counts {
+    /// It would have been refused.
     pub(super) denied: u64,
+    /// It would have been reported, since the mode is audit.
     pub(super) would_deny: u64,
+    /// It is oversize, and an exemption lets it pass.
     pub(super) exempt: u64,
+    /// It is not oversize.
     pub(super) passes: u64,
+    /// That cannot be told.
     pub(super) unknown: u64,
     /// What the denied and the would-be denied reserve too much, together.
     pub(super) denied_excess_bytes: u64,

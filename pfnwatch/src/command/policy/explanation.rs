@@ -22,17 +22,28 @@ const EXAMPLE_ALIGN: u64 = 2 << 20;
 
 /// A valid configuration, explained.
 #[derive(Debug, Serialize)]
-pub(super) struct Explanation {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::command) struct Explanation {
     schema: u32,
+    /// The configuration's file.
     pub(super) file: String,
+    /// True.
     valid: bool,
+    /// What the guard does about an oversize creation.
     #[serde(serialize_with = "mode")]
+    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
     pub(super) mode: Mode,
+    /// What becomes of the guard when the agent goes.
     pub(super) on_agent_exit: OnAgentExit,
+    /// What is oversize.
     #[serde(serialize_with = "limits")]
+    #[cfg_attr(test, schemars(with = "crate::reference::types::Limits"))]
     pub(super) thresholds: Thresholds,
+    /// What that means for two sizes.
     pub(super) examples: Vec<Example>,
+    /// What is let pass all the same.
     pub(super) exemptions: Vec<Exempted>,
+    /// What is allowed and yet most likely not meant, in words.
     pub(super) warnings: Vec<String>,
     /// Null unless it was asked for.
     pub(super) against: Option<Against>,
@@ -40,28 +51,37 @@ pub(super) struct Explanation {
 
 /// What the limits mean for one size.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Example {
+    /// A namespace of this size, with pages of 4 KiB.
     pub(super) size_bytes: u64,
+    /// The alignment of its usable part, in bytes.
     pub(super) align_bytes: u64,
+    /// What it gets at the reference struct page size.
     pub(super) ideal_bytes: u64,
     /// The largest excess that passes.
     pub(super) limit_bytes: u64,
     /// What a kernel with the regression reserves.
     pub(super) regressed_reservation_bytes: u64,
+    /// What that is more than the ideal.
     pub(super) regressed_excess_bytes: u64,
+    /// Whether that is more than the limits.
     pub(super) regressed_is_oversize: bool,
 }
 
 /// An exemption as it stands now.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Exempted {
     #[serde(flatten)]
     pub(super) subject: Subject,
     #[serde(skip)]
     pub(super) words: String,
+    /// Why.
     pub(super) reason: String,
     /// Null where it never ends.
     pub(super) until: Option<String>,
+    /// Whether its end has passed.
     pub(super) has_ended: bool,
     /// Whether this host has its subject; null where that cannot be seen.
     pub(super) on_this_host: Option<bool>,

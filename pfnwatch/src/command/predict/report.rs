@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 use pfnwatch_common::{Geometry, Map};
-use serde_json::{Value, json};
 
 use super::{
     PageCost,
@@ -35,7 +34,7 @@ pub(super) struct Prediction {
 
 impl Prediction {
     /// What this kernel would reserve more than a good one, if both are known.
-    fn excess(&self) -> Option<u64> {
+    pub(super) fn excess(&self) -> Option<u64> {
         let [this, good, _] = &self.rows;
         Some(this.reserved()?.dataoff.saturating_sub(good.reserved()?.dataoff))
     }
@@ -147,52 +146,4 @@ impl Prediction {
         let [_, good, _] = &self.rows;
         good.reserved().filter(|_| good.map == map).map(|reserved| reserved.dataoff)
     }
-
-    /// For programs.
-    pub(super) fn json(&self) -> Value {
-        let Geometry { size, align, start, map, page_size, .. } = self.geometry;
-        json!({
-            "schema": 1,
-            "request": {
-                "size_bytes": size,
-                "align_bytes": align,
-                "start_address": self.start_known.then_some(start),
-                "mode": self.mode.as_str(),
-                "map": map_name(map),
-            },
-            "kernel": {
-                "release": self.kernel.release,
-                "page_size_bytes": page_size,
-                "struct_page_size_bytes": self.kernel.struct_page_size,
-                "max_struct_page_size_bytes": self.page_cost.bytes,
-                "evidence": self.page_cost.evidence,
-            },
-            "this_kernel": row_json(&self.rows[0]),
-            "good_kernel": row_json(&self.rows[1]),
-            "other_map": row_json(&self.rows[2]),
-            "excess_bytes": self.excess(),
-            "oversize": self.is_oversize(),
-            "notes": self.notes,
-        })
-    }
-}
-
-fn row_json(row: &Alternative) -> Value {
-    let (outcome, reason) = match &row.outcome {
-        Outcome::Reserved(_) => ("reserved", None),
-        Outcome::Refused(why) => ("refused", Some(why)),
-        Outcome::Unknown(why) => ("unknown", Some(why)),
-    };
-    let reserved = row.reserved();
-    json!({
-        "map": map_name(row.map),
-        "max_struct_page_size_bytes": row.struct_page,
-        "outcome": outcome,
-        "reason": reason,
-        "reservation_bytes": reserved.map(|reserved| reserved.dataoff),
-        "usable_bytes": reserved.map(|reserved| reserved.usable),
-        "end_trunc_bytes": reserved.map(|reserved| reserved.end_trunc),
-        "dram_bytes": row.dram,
-        "dram_deduplicated": row.deduplicated,
-    })
 }

@@ -22,7 +22,9 @@ use crate::{event::SCHEMA, exit::Because, survey::Survey};
 
 /// What has changed from a report to the host as it is now.
 #[derive(Debug, Serialize)]
-pub(super) struct Comparison {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::command) struct Comparison {
+    /// The version of this document.
     schema: u32,
     /// The report that was given.
     before: Side,
@@ -42,6 +44,7 @@ pub(super) struct Comparison {
 
 /// One of the two.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ComparedSide"))]
 struct Side {
     /// When it was looked at, in RFC 3339; none in reports of old.
     time: Option<String>,

@@ -14,82 +14,141 @@ use crate::{
 
 /// The whole document.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
+    /// The version of this document.
     schema: u32,
+    /// When this host was looked at.
     time: Time,
     /// This host's name; null where it cannot be told.
     host: Option<String>,
+    /// The kernel that runs.
     kernel: Kernel,
+    /// The verdict on the host: the worst of its namespaces, or of their sum.
     verdict: Verdict,
     /// Why the info blocks of enabled namespaces were not read; null where they were, or were not asked for.
     info_blocks_problem: Option<String>,
+    /// Sums over the namespaces.
     totals: Totals,
+    /// The regions.
     regions: Vec<RegionRow>,
+    /// The namespaces.
     namespaces: Vec<NamespaceReport>,
 }
 
+/// The kernel that runs.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ScanKernel"))]
 struct Kernel {
+    /// Its release.
     release: String,
+    /// Its page size in bytes.
     page_size_bytes: u64,
+    /// Its `sizeof(struct page)` in bytes; null without BTF.
     struct_page_size_bytes: Option<u64>,
 }
 
+/// A region of persistent memory.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Region"))]
 struct RegionRow {
+    /// `region0`
     region: String,
+    /// Its size in bytes.
     size_bytes: Option<u64>,
+    /// What is free in it, in bytes.
     available_bytes: Option<u64>,
+    /// What namespaces in it are aligned to, in bytes.
     align_bytes: Option<u64>,
+    /// Physical address of its first byte; null for who is not root.
     start_address: Option<u64>,
+    /// How many DIMMs it is interleaved over.
     interleave_ways: u64,
+    /// What identifies it over boots, as `0x…`; null without labels.
     set_cookie: Option<String>,
+    /// Whether it is read-only.
     read_only: Option<bool>,
+    /// Whether a driver has it.
     enabled: bool,
+    /// Whether one of its DIMMs is locked.
     locked: bool,
 }
 
+/// A namespace with its verdict.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ScanNamespace"))]
 struct NamespaceReport {
     #[serde(flatten)]
     row: Row,
+    /// What else could be had, for this namespace.
     hints: Vec<HintRow>,
 }
 
+/// What could be otherwise with a namespace.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Hint"))]
 struct HintRow {
+    /// What could be otherwise.
     cause: Cause,
+    /// The letter of its waste class.
     class: Option<char>,
+    /// How many bytes it is about.
     bytes: u64,
+    /// In words, with the remedy.
     detail: String,
 }
 
 /// One namespace, flat. What is not known is null, or empty in CSV.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Row {
+    /// `namespace0.0`
     pub(super) namespace: String,
+    /// Its region.
     pub(super) region: String,
+    /// `fsdax`, `devdax`, `sector` or `raw`, as ndctl says it.
     pub(super) mode: &'static str,
+    /// Where the memmap lives: `dev` or `mem`; null where there is none.
     pub(super) map: Option<&'static str>,
+    /// The namespace uuid, the label's; null on legacy and e820 regions.
     pub(super) namespace_uuid: Option<String>,
+    /// The uuid of its pfn, dax or btt device, which its info block has.
     pub(super) block_uuid: Option<String>,
+    /// The pfn, dax or btt device that holds it.
     pub(super) claimer: Option<String>,
+    /// Physical address of its first byte; null for who is not root.
     pub(super) start_address: Option<u64>,
+    /// The alignment of its usable part, in bytes.
     pub(super) align_bytes: Option<u64>,
+    /// Its size in bytes.
     pub(super) size_bytes: Option<u64>,
+    /// What users can store in.
     pub(super) usable_bytes: Option<u64>,
+    /// From its start to its first usable byte.
     pub(super) reservation_bytes: Option<u64>,
+    /// What is cut off at its end.
     pub(super) end_trunc_bytes: Option<u64>,
+    /// What the same geometry gets at the reference struct page size.
     pub(super) ideal_bytes: Option<u64>,
+    /// reservation - ideal, never negative.
     pub(super) excess_bytes: Option<u64>,
+    /// The excess as a share of the namespace, in per cent.
     pub(super) excess_percent: Option<f64>,
+    /// reservation - the formula at the running kernel's `sizeof(struct page)`, never negative: information only.
     pub(super) unused_bytes: Option<u64>,
+    /// The same as a share of the namespace, in per cent.
     pub(super) unused_percent: Option<f64>,
+    /// Does it cost what it should?
     pub(super) verdict: Verdict,
+    /// Why it costs what it costs.
     pub(super) cause: Cause,
+    /// The letter of the waste class, for the six causes that have one.
     pub(super) class: Option<char>,
+    /// Where the reservation came from.
     pub(super) evidence: Option<Evidence>,
+    /// Whether the reservation was read, and not inferred from sizes; null where there is none.
     pub(super) exact: Option<bool>,
+    /// One sentence for people.
     pub(super) detail: String,
 }
 

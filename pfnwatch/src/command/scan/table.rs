@@ -10,7 +10,7 @@ use crate::{
     bar::{self, Part},
     survey::{Judged, Survey},
     terminal::Terminal,
-    units::Bytes,
+    units::{Bytes, Many},
 };
 
 const BAR_WIDTH: usize = 24;
@@ -106,8 +106,8 @@ fn totals(text: &mut String, survey: &Survey) {
     // Writing to a string does not fail.
     let _ = write!(
         text,
-        "{} namespaces, {}: {} usable, {} reserved",
-        totals.namespaces,
+        "{}, {}: {} usable, {} reserved",
+        Many(totals.namespaces, "namespace"),
         Bytes(totals.size_bytes),
         Bytes(totals.usable_bytes),
         Bytes(totals.reservation_bytes)

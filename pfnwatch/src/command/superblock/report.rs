@@ -7,7 +7,6 @@ use pfnwatch_common::{
     reservation::REFERENCE_STRUCT_PAGE,
     superblock::{Kind, Misfit},
 };
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Found;
@@ -20,11 +19,11 @@ const PAGE_SIZE: u64 = 4096;
 
 /// An info block, with what the formula says to it.
 pub(in crate::command) struct Report<'a> {
-    found: &'a Found,
+    pub(super) found: &'a Found,
     /// What the block was made for, as far as it tells.
     geometry: Option<Geometry>,
     /// How the block contradicts its namespace, where that is known.
-    misfit: Option<Misfit>,
+    pub(super) misfit: Option<Misfit>,
 }
 
 impl<'a> Report<'a> {
@@ -42,7 +41,7 @@ impl<'a> Report<'a> {
         reservation(self.geometry.as_ref()?, size, rule).ok().map(|reservation| reservation.dataoff)
     }
 
-    fn ideal_bytes(&self) -> Option<u64> {
+    pub(super) fn ideal_bytes(&self) -> Option<u64> {
         self.with_struct_page(REFERENCE_STRUCT_PAGE)
     }
 
@@ -52,7 +51,7 @@ impl<'a> Report<'a> {
     }
 
     /// Is it what a kernel of today makes with the block's own `page_struct_size`?
-    fn follows_formula(&self) -> Option<bool> {
+    pub(super) fn follows_formula(&self) -> Option<bool> {
         let expected = self.with_struct_page(self.found.block.page_struct_size.into())?;
         Some(self.found.block.reservation()? == expected)
     }
@@ -95,32 +94,6 @@ impl<'a> Report<'a> {
         }
         text
     }
-
-    pub(in crate::command) fn json(&self) -> Value {
-        let block = &self.found.block;
-        json!({
-            "schema": 1,
-            "offset_bytes": self.found.offset,
-            "mode": mode(block.kind),
-            "map": map(block),
-            "version": format!("{}.{}", block.version_major, block.version_minor),
-            "uuid": Uuid::from_bytes(block.uuid),
-            "namespace_uuid": Uuid::from_bytes(block.parent_uuid),
-            "dataoff_bytes": block.dataoff,
-            "start_pad_bytes": block.start_pad,
-            "end_trunc_bytes": block.end_trunc,
-            "npfns": block.npfns,
-            "align_bytes": block.align,
-            "page_size_bytes": block.page_size,
-            "page_struct_size_bytes": block.page_struct_size,
-            "checksum_right": self.found.checksum.is_right(),
-            "reservation_bytes": block.reservation(),
-            "ideal_bytes": self.ideal_bytes(),
-            "excess_bytes": self.excess_bytes(),
-            "follows_formula": self.follows_formula(),
-            "misfit": self.misfit.map(|misfit| misfit.to_string()),
-        })
-    }
 }
 
 const NOT_TODAYS: &str = "not what a kernel of today makes of this geometry: an older kernel's, or made by hand";
@@ -130,14 +103,14 @@ fn exact(bytes: u64) -> String {
     if bytes < 1024 { bytes.to_string() } else { format!("{bytes} ({})", Bytes(bytes)) }
 }
 
-const fn mode(kind: Kind) -> &'static str {
+pub(super) const fn mode(kind: Kind) -> &'static str {
     match kind {
         Kind::Pfn => "fsdax",
         Kind::Dax => "devdax",
     }
 }
 
-fn map(block: &InfoBlock) -> Option<&'static str> {
+pub(super) fn map(block: &InfoBlock) -> Option<&'static str> {
     block.map().map(|map| match map {
         Map::Dev => "dev",
         Map::Mem => "mem",
@@ -148,7 +121,12 @@ fn map(block: &InfoBlock) -> Option<&'static str> {
 mod tests {
     use pfnwatch_common::superblock::Checksum;
 
-    use super::{super::tests::block, *};
+    use serde_json::json;
+
+    use super::{
+        super::{document::Document, tests::block},
+        *,
+    };
 
     fn found(block: InfoBlock) -> Found {
         let checksum = Checksum::of(&block.encode()).unwrap();
@@ -158,9 +136,9 @@ mod tests {
     #[test]
     fn ideal_and_excess_are_exact() {
         let found = found(block(35_651_584, 128));
-        let json = Report::of(&found).json();
+        let json = serde_json::to_value(Document::from(&Report::of(&found))).unwrap();
         assert_eq!((&json["ideal_bytes"], &json["excess_bytes"]), (&json!(18_874_368), &json!(16_777_216)));
-        assert_eq!((&json["follows_formula"], &json["misfit"]), (&json!(true), &Value::Null));
+        assert_eq!((&json["follows_formula"], &json["misfit"]), (&json!(true), &json!(null)));
         assert!(Report::of(&found).text().contains("excess            16777216 (16 MiB)"));
     }
 

@@ -6,6 +6,7 @@ use crate::alerts::{Alert, Deliveries, Stood, Waiting};
 
 /// What stands, and who was told. Points of time are RFC 3339 in UTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertsAre {
     /// The alerts that stand.
     pub standing: Vec<StandingAlert>,
@@ -17,6 +18,7 @@ pub struct AlertsAre {
 
 /// An alert that stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StandingAlert {
     /// What receivers know it by.
     pub fingerprint: String,
@@ -29,6 +31,7 @@ pub struct StandingAlert {
 
 /// A message that was not delivered yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WaitingMessage {
     /// Whom it is for.
     pub receiver: String,

@@ -17,6 +17,7 @@ use crate::{
 
 /// What the agent says where it did what was asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// The mode is in force.
@@ -39,6 +40,7 @@ pub enum Answer {
 
 /// The mode, after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModeIs {
     /// The mode now.
     pub mode: Mode,
@@ -48,6 +50,7 @@ pub struct ModeIs {
 
 /// An exemption was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Allowed {
     /// Its number, for `allow --revoke`.
     pub id: u64,
@@ -59,6 +62,7 @@ pub struct Allowed {
 
 /// An exemption was taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Revoked {
     /// Its number.
     pub id: u64,
@@ -66,6 +70,7 @@ pub struct Revoked {
 
 /// A cost is the baseline from now on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AcceptedBaseline {
     /// In words, with what it is about.
     pub detail: String,
@@ -77,6 +82,7 @@ pub struct AcceptedBaseline {
 
 /// What kept the guard in the kernel is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Released {
     /// The pins that were removed, as paths.
     pub removed: Vec<String>,
@@ -86,6 +92,7 @@ pub struct Released {
 
 /// The raw info block of a namespace, as it was before it was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeptBlock {
     /// The namespace's name when the block was seen.
     pub namespace: String,
@@ -101,6 +108,7 @@ pub struct KeptBlock {
     pub put_back: Vec<String>,
     /// The 4096 bytes at 4 KiB into the namespace, in hex.
     #[serde(with = "bytes")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub block: Box<[u8; superblock::SIZE]>,
 }
 
@@ -121,6 +129,7 @@ impl From<&kept::KeptBlock> for KeptBlock {
 
 /// Why the agent did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[error("{message}")]
 pub struct Refusal {
     /// What the command ends with: 1, 2 or 4.

@@ -14,6 +14,7 @@ use crate::{
 
 /// How things stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// The agent.
     pub agent: AgentStatus,
@@ -59,6 +60,7 @@ pub struct Status {
 
 /// The agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentStatus {
     /// Its process id.
     pub pid: u32,
@@ -89,6 +91,7 @@ pub struct AgentStatus {
 /// The kernel counts it on each CPU for itself and adds that up now and then (mm_struct.rss_stat since 6.2): it may be off by some
 /// dozens of pages for each CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemoryStatus {
     /// RssAnon: its heap and stacks.
     pub anonymous_bytes: u64,
@@ -100,6 +103,7 @@ pub struct MemoryStatus {
 
 /// Where the web server listens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WebStatus {
     /// `127.0.0.1:9464`; none where it does not listen.
     pub address: Option<String>,
@@ -110,6 +114,7 @@ pub struct WebStatus {
 
 /// The mode, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModeStatus {
     /// The mode.
     pub mode: Mode,
@@ -124,6 +129,7 @@ pub struct ModeStatus {
 
 /// The guard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuardStatus {
     /// Whether the program is attached.
     pub attached: bool,
@@ -136,6 +142,7 @@ pub struct GuardStatus {
 
 /// The guard was seen to work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Proof {
     /// When.
     pub at: String,
@@ -145,6 +152,7 @@ pub struct Proof {
 
 /// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MaxStructPageStatus {
     /// In bytes; none where nothing tells, or where the evidence contradicts itself.
     pub max_struct_page_size_bytes: Option<u64>,
@@ -156,6 +164,7 @@ pub struct MaxStructPageStatus {
 
 /// What is judged by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyStatus {
     /// The first 16 digits of the SHA-256 of the configuration's file as it was read, as `sha256sum` prints it; of
     /// nothing, where there is no file.
@@ -180,6 +189,7 @@ pub struct PolicyStatus {
 
 /// An exemption in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExemptionStatus {
     /// Its number.
     pub id: u64,
@@ -204,6 +214,7 @@ pub struct ExemptionStatus {
 
 /// An exemption of the configuration that is not in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeftOutStatus {
     /// What it is for.
     pub subject: Subject,
@@ -215,6 +226,7 @@ pub struct LeftOutStatus {
 
 /// Where an exemption comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ExemptionOrigin {
     /// It stands in the policy.

@@ -10,6 +10,7 @@ use crate::{inventory::attribute::parse_number, policy::Subject};
 
 /// What the guard does about an oversize creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Let it pass, and report it

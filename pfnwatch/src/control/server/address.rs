@@ -1,12 +1,12 @@
 //! Where the socket is: made so that nobody else can reach it, and so that there is one agent.
 
 use std::{
-    fs::{self, DirBuilder, File, Metadata},
+    fs::{self, DirBuilder, File, Metadata, Permissions},
     io,
     os::{
         fd::AsRawFd as _,
         unix::{
-            fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _},
+            fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
             net::UnixListener,
         },
     },
@@ -22,7 +22,7 @@ use nix::{
         socket::{AddressFamily, Backlog, SockFlag, SockType, bind as bind_socket, listen, socket},
         stat::{Mode, fchmod},
     },
-    unistd::geteuid,
+    unistd::{Gid, geteuid},
 };
 
 use super::super::{Dialled, address, dial};
@@ -54,15 +54,24 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Opens the socket: non-blocking, mode 0600, in a directory that nobody else writes to.
-pub(super) fn bind(path: &Path) -> anyhow::Result<(UnixListener, Bound)> {
+/// Opens the socket: non-blocking, mode 0600, or 0660 for its readers, in a directory that nobody else writes to.
+pub(super) fn bind(path: &Path, readers: Option<Gid>) -> anyhow::Result<(UnixListener, Bound)> {
     let about = || format!("the control socket {}", path.display());
     // Held until the socket listens: of two agents that start at once the second must find the first.
     let _held = hold(directory_of(path)).with_context(about)?;
     make_room(path).with_context(about)?;
     let listener = open(path).with_context(about)?;
+    if let Some(group) = readers {
+        open_to(path, group).with_context(about)?;
+    }
     let found = fs::symlink_metadata(path).with_context(about)?;
     Ok((listener, Bound { path: path.to_owned(), device_and_inode: identity(&found) }))
+}
+
+/// Its name took its mode less what the process masks, which may be all that others get: so it is given afterwards.
+fn open_to(path: &Path, group: Gid) -> io::Result<()> {
+    chown(path, None, Some(group.as_raw()))?;
+    fs::set_permissions(path, Permissions::from_mode(0o660))
 }
 
 fn directory_of(path: &Path) -> &Path {

@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use nix::unistd::Gid;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
@@ -12,6 +13,7 @@ use tokio::{
 use super::{
     super::protocol::{LONGEST_REQUEST, Refusal, Reply, Request},
     Call, Peer, Responder,
+    peer::Rights,
     strangers::Strangers,
 };
 
@@ -30,9 +32,18 @@ impl Default for Limits {
     }
 }
 
+/// Who may come in.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Doors {
+    /// Those who may look, besides root.
+    pub(super) readers: Option<Gid>,
+    /// Those who were refused.
+    pub(super) strangers: Strangers,
+}
+
 /// Serves one connection. Nothing that the peer does or leaves undone is an error of ours.
-pub(super) async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>, limits: Limits, strangers: Strangers) {
-    let Some(reply) = reply(&mut stream, &calls, limits, &strangers).await else { return };
+pub(super) async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>, limits: Limits, doors: Doors) {
+    let Some(reply) = reply(&mut stream, &calls, limits, &doors).await else { return };
     let write = async {
         stream.write_all(&reply.line()).await?;
         stream.shutdown().await
@@ -43,18 +54,14 @@ pub(super) async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>, lim
 }
 
 /// What the peer is told; none where it went away without a word.
-async fn reply(
-    stream: &mut UnixStream,
-    calls: &mpsc::Sender<Call>,
-    limits: Limits,
-    strangers: &Strangers,
-) -> Option<Reply> {
-    let peer = match Peer::admit(stream) {
-        Ok(Ok(peer)) => peer,
-        Ok(Err(uid)) => {
-            strangers.refused(uid);
-            return Some(Err(Refusal::error("only root may ask the agent")).into());
-        }
+async fn reply(stream: &mut UnixStream, calls: &mpsc::Sender<Call>, limits: Limits, doors: &Doors) -> Option<Reply> {
+    let refuse = |uid, why| {
+        doors.strangers.refused(uid, why);
+        Some(Err(Refusal::error(why)).into())
+    };
+    let (peer, rights) = match Peer::admit(stream, doors.readers) {
+        Ok(Ok(admitted)) => admitted,
+        Ok(Err(uid)) => return refuse(uid, "only root may ask the agent"),
         Err(error) => return Some(Err(Refusal::error(format!("the agent cannot tell who asks: {error}"))).into()),
     };
     let request = match timeout(limits.read, line(stream)).await {
@@ -69,6 +76,9 @@ async fn reply(
             return Some(Err(Refusal::usage(format!("no whole request came within {seconds} s"))).into());
         }
     };
+    if rights == Rights::Look && !request.only_looks() {
+        return refuse(peer.uid, "only root may ask for this: others may look, and change nothing");
+    }
     Some(ask(request, peer, calls).await)
 }
 

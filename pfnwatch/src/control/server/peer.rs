@@ -2,13 +2,16 @@
 
 use std::{
     fmt, fs, io,
-    os::{fd::AsFd, unix::ffi::OsStrExt as _},
+    os::{
+        fd::{AsFd, AsRawFd as _},
+        unix::ffi::OsStrExt as _,
+    },
     path::Path,
 };
 
 use nix::{
     sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials},
-    unistd::geteuid,
+    unistd::{Gid, geteuid},
 };
 
 use crate::event::Actor;
@@ -32,31 +35,76 @@ pub struct Peer {
     pub cgroup: Option<String>,
 }
 
+/// What somebody may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rights {
+    /// Everything.
+    All,
+    /// What changes nothing.
+    Look,
+}
+
 /// What the kernel remembers of whoever connected, or listened.
 pub(super) fn credentials(socket: &impl AsFd) -> io::Result<UnixCredentials> {
     Ok(getsockopt(socket, PeerCredentials)?)
 }
 
 impl Peer {
-    /// The other end of a connection; the error of one that has no business here is its user id.
-    pub(super) fn admit(socket: &impl AsFd) -> io::Result<Result<Self, u32>> {
+    /// The other end of a connection, and what it may ask for; the error of one that has no business here is its user id.
+    pub(super) fn admit(socket: &impl AsFd, readers: Option<Gid>) -> io::Result<Result<(Self, Rights), u32>> {
         let credentials = credentials(socket)?;
         let uid = credentials.uid();
-        if uid != 0 && uid != geteuid().as_raw() {
+        let rights = if uid == 0 || uid == geteuid().as_raw() {
+            Rights::All
+        } else if readers.is_some_and(|group| group.as_raw() == credentials.gid())
+            || readers.map_or(Ok(false), |group| groups(socket).map(|its| its.contains(&group.as_raw())))?
+        {
+            Rights::Look
+        } else {
             return Ok(Err(uid));
-        }
+        };
         let pid = u32::try_from(credentials.pid()).unwrap_or(0);
         // The agent's own procfs, whatever `--path.procfs` says: the pid is of the agent's own pid namespace.
         let folder = Path::new("/proc").join(pid.to_string());
         let read = |name: &str| fs::read(folder.join(name)).ok();
         let login = read("loginuid").and_then(|text| str::from_utf8(&text).ok()?.trim().parse().ok());
-        Ok(Ok(Self {
+        let peer = Self {
             pid,
             uid,
             comm: read("comm").map(|comm| printable(&comm)).unwrap_or_default(),
             login_uid: login.filter(|login| *login != NO_LOGIN),
             cgroup: read("cgroup").and_then(|text| cgroup_v2(&String::from_utf8_lossy(&text))),
-        }))
+        };
+        Ok(Ok((peer, rights)))
+    }
+}
+
+/// The groups that the other end was in besides its own when it connected (SO_PEERGROUPS, Linux 4.13).
+fn groups(socket: &impl AsFd) -> io::Result<Vec<libc::gid_t>> {
+    let mut groups = vec![0; 32];
+    loop {
+        let mut length = u32::try_from(size_of_val(groups.as_slice())).map_err(io::Error::other)?;
+        // SAFETY: the kernel writes at most `length` bytes to `groups`, which has so many, and the length that it takes.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let error = io::Error::last_os_error();
+        let count = usize::try_from(length).map_err(io::Error::other)? / size_of::<libc::gid_t>();
+        if result == 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        // It has said how much room it takes; the most is 65,536 groups (NGROUPS_MAX).
+        if error.raw_os_error() != Some(libc::ERANGE) || count <= groups.len() {
+            return Err(error);
+        }
+        groups.resize(count, 0);
     }
 }
 
@@ -98,6 +146,19 @@ mod tests {
         assert_eq!(peer.to_string(), "a\u{fffd}b\u{fffd} (pid 7, uid 0, login uid 1000)");
         let gone = Peer { comm: String::new(), login_uid: None, ..peer };
         assert_eq!(gone.to_string(), "a process (pid 7, uid 0)");
+    }
+
+    #[test]
+    fn groups_of_a_peer_are_those_that_it_has() {
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut its = groups(&socket).unwrap();
+        let mut ours: Vec<_> = nix::unistd::getgroups().unwrap().into_iter().map(Gid::as_raw).collect();
+        its.sort_unstable();
+        ours.sort_unstable();
+        assert_eq!(its, ours);
+        // Root, or the agent's own user, may do all, whoever else may look.
+        let (_, rights) = Peer::admit(&socket, Some(Gid::from_raw(4711))).unwrap().unwrap();
+        assert_eq!(rights, Rights::All);
     }
 
     #[test]

@@ -177,6 +177,25 @@ fn the_socket_is_roots_alone_and_goes_with_the_server() {
 }
 
 #[test]
+fn readers_reach_the_socket_and_may_ask_what_changes_nothing() {
+    let place = place();
+    let group = nix::unistd::getegid();
+    let (_listener, bound) = address::bind(&place.path, Some(group)).unwrap();
+    let found = fs::metadata(&place.path).unwrap();
+    assert_eq!((found.mode() & 0o777, found.gid()), (0o660, group.as_raw()));
+    drop(bound);
+    assert!(!place.path.exists());
+    let changes = [
+        Request::Mode { mode: Mode::Audit, reason: None },
+        Request::Revoke { id: 1 },
+        Request::Release,
+        Request::Block { namespace: "namespace0.0".to_owned() },
+    ];
+    assert!(Request::Status.only_looks() && Request::Alerts.only_looks());
+    assert!(!changes.iter().any(Request::only_looks));
+}
+
+#[test]
 fn a_dead_agents_socket_is_replaced_and_a_live_ones_is_not() {
     let place = place();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

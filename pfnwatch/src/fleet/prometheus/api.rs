@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    io::Read as _,
+    io::Read,
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use ureq::http::header;
+use ureq::{
+    Body,
+    http::{Response, StatusCode, header},
+};
 
 use crate::http_client;
 
@@ -117,12 +120,19 @@ impl Client {
         let form = [("query", expression), ("time", &at.to_string())];
         let sent = request.send_form(form);
         let mut response = sent.map_err(|error| http_client::explain(&error, self.timeout))?;
-        let status = response.status();
+        let (status, location) = (response.status(), location(&response));
+        let text = self.read(response.body_mut().as_reader()).context("its answer broke off")?;
+        answered(status, location.as_deref(), &text)
+    }
+
+    /// A timeout that passes within the body comes as an I/O error with ureq's own inside.
+    fn read(&self, body: impl Read) -> anyhow::Result<String> {
         let mut text = String::new();
-        let mut body = response.body_mut().as_reader().take(LARGEST + 1);
-        let read = body.read_to_string(&mut text).context("its answer broke off")?;
-        anyhow::ensure!(u64::try_from(read)? <= LARGEST, "its answer is larger than {} MiB", LARGEST >> 20);
-        understood(&text).with_context(|| format!("it answered {status}"))
+        match body.take(LARGEST + 1).read_to_string(&mut text) {
+            Ok(read) if u64::try_from(read)? <= LARGEST => Ok(text),
+            Ok(_) => bail!("it is larger than {} MiB", LARGEST >> 20),
+            Err(error) => Err(http_client::explain(&error.into(), self.timeout)),
+        }
     }
 
     fn authorization(&self) -> anyhow::Result<Option<String>> {
@@ -134,10 +144,38 @@ impl Client {
     }
 }
 
+fn location(response: &Response<Body>) -> Option<String> {
+    let location = response.headers().get(header::LOCATION)?;
+    Some(location.to_str().ok()?.to_owned())
+}
+
+/// What came back, by its status first: a proxy before Prometheus has pages of its own.
+fn answered(status: StatusCode, location: Option<&str>, text: &str) -> anyhow::Result<Answer> {
+    let remedy = match status {
+        _ if status.is_success() => return understood(text),
+        _ if status.is_redirection() => match location {
+            Some(place) => format!("it redirects to {place}, which is not followed: name the URL that answers"),
+            None => "it redirects, which is not followed: name the URL that answers".to_owned(),
+        },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "it does not take who asks: is --bearer-token-file or --basic-auth-file right?".to_owned()
+        }
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            "there is no query API: the URL is what stands before /api/v1".to_owned()
+        }
+        // Prometheus says what is wrong with a question in the same form as it answers one.
+        _ => match understood(text) {
+            Err(error) => return Err(error.context(format!("it answered {status}"))),
+            Ok(_) => "and sent data all the same, which is not taken".to_owned(),
+        },
+    };
+    bail!("it answered {status}: {remedy}")
+}
+
 fn understood(text: &str) -> anyhow::Result<Answer> {
     let Ok(reply) = serde_json::from_str::<Reply>(text) else {
         let start: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
-        bail!("that is no answer of Prometheus' query API: {start}");
+        bail!("that is no whole answer of Prometheus' query API, which begins with: {start}");
     };
     if reply.status != "success" {
         bail!("{}", reply.error.unwrap_or(reply.status));

@@ -4,13 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Client, Sample, api::Key};
+use super::{
+    Client, Sample,
+    api::{Answer, Key},
+    hosts::GONE,
+};
+
+/// Which part of its scrapes a host must have answered, in percent: a restart or a reboot now and then is no gap.
+const REACHED: u64 = 95;
 
 /// Why a host is not ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NotReadyReason"))]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Reason {
-    /// Its guard would have denied creations: somebody makes wasteful namespaces there, and would be refused.
+    /// Its agent was there within the last day, and is not now.
+    Gone,
+    /// Its guard would have denied creations: somebody makes oversize namespaces there, and would be refused.
     WouldDeny {
         /// About how many: Prometheus extrapolates.
         creations: u64,
@@ -23,10 +33,16 @@ pub enum Reason {
     KernelUnknown,
     /// It has not been watched for that long.
     NotWatchedLongEnough,
+    /// Its agent was away for too much of the time.
+    SeldomReached {
+        /// Which part of the scrapes it answered, in percent.
+        reached_percent: u64,
+    },
 }
 
 /// How a host stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Readiness {
     /// The instance.
     pub host: String,
@@ -47,41 +63,77 @@ pub struct Readiness {
 /// Prometheus cannot be asked.
 pub fn readiness(client: &Client, days: u32) -> anyhow::Result<(Vec<Readiness>, BTreeSet<String>)> {
     let mut warnings = BTreeSet::new();
-    let mut ask = |expression: &str| -> anyhow::Result<BTreeMap<Key, Sample>> {
-        let answer = client.query(expression)?;
-        warnings.extend(answer.warnings);
-        Ok(answer.samples.into_iter().map(|sample| (sample.key(), sample)).collect())
-    };
-    let agents = ask("pfnwatch_build_info")?;
-    let enforcing = ask("pfnwatch_guard_mode{mode=\"enforce\"} == 1")?;
-    let ready = ask("pfnwatch_ready == 1")?;
-    let known = ask("pfnwatch_kernel_max_struct_page_size_bytes")?;
-    let effective = ask(&format!("min_over_time(pfnwatch_enforcement_effective[{days}d]) == 1"))?;
-    let watched = ask(&format!("max_over_time(pfnwatch_build_info[1h] offset {days}d)"))?;
-    let would_deny = ask(&format!(
-        "sum by (cluster, job, instance) (increase(pfnwatch_guard_outcomes_total{{outcome=\"would_deny\"}}[{days}d])) > 0"
-    ))?;
-    let hosts = agents.iter().map(|(key, sample)| {
-        let creations = would_deny.get(key).map(|sample| sample.count().unwrap_or(0).max(1));
-        let without = |there: &BTreeMap<Key, Sample>, reason| (!there.contains_key(key)).then_some(reason);
-        let reasons: Vec<Reason> = [
+    let asked = Asked::of(days, |expression| {
+        let Answer { samples, warnings: said } = client.query(expression)?;
+        warnings.extend(said);
+        Ok(samples.into_iter().map(|sample| (sample.key(), sample)).collect())
+    })?;
+    let there = asked.agents.iter().map(|(key, sample)| asked.judge(sample, asked.reasons(key)));
+    let gone = asked.gone.values().map(|sample| asked.judge(sample, vec![Reason::Gone]));
+    let mut hosts: Vec<Readiness> = there.chain(gone).collect();
+    hosts.sort_by(|one, other| (&one.cluster, &one.host).cmp(&(&other.cluster, &other.host)));
+    Ok((hosts, warnings))
+}
+
+type Samples = BTreeMap<Key, Sample>;
+
+/// What Prometheus was asked for. Of several replicas of one host's series, the worse one counts.
+struct Asked {
+    agents: Samples,
+    gone: Samples,
+    enforcing: Samples,
+    ready: Samples,
+    known: Samples,
+    effective: Samples,
+    watched: Samples,
+    reached: Samples,
+    would_deny: Samples,
+}
+
+impl Asked {
+    fn of(days: u32, mut ask: impl FnMut(&str) -> anyhow::Result<Samples>) -> anyhow::Result<Self> {
+        let least = |expression: &str| format!("min by (cluster, job, instance) ({expression})");
+        let most = |expression: &str| format!("max by (cluster, job, instance) ({expression})");
+        Ok(Self {
+            agents: ask("pfnwatch_build_info")?,
+            gone: ask(GONE)?,
+            enforcing: ask("pfnwatch_guard_mode{mode=\"enforce\"} == 1")?,
+            ready: ask(&(least("pfnwatch_ready") + " == 1"))?,
+            known: ask("pfnwatch_kernel_max_struct_page_size_bytes > 0")?,
+            effective: ask(&(least(&format!("min_over_time(pfnwatch_enforcement_effective[{days}d])")) + " == 1"))?,
+            watched: ask(&format!("max_over_time(pfnwatch_build_info[1h] offset {days}d)"))?,
+            reached: ask(&(least(&format!("100 * avg_over_time(up[{days}d])"))
+                + " and on (cluster, job, instance) pfnwatch_build_info"))?,
+            would_deny: ask(&(most(&format!(
+                "increase(pfnwatch_guard_outcomes_total{{outcome=\"would_deny\"}}[{days}d])"
+            )) + " > 0"))?,
+        })
+    }
+
+    fn reasons(&self, key: &Key) -> Vec<Reason> {
+        let creations = self.would_deny.get(key).map(|sample| sample.count().unwrap_or(0).max(1));
+        let reached = self.reached.get(key).and_then(Sample::count).filter(|percent| *percent < REACHED);
+        let without = |there: &Samples, reason| (!there.contains_key(key)).then_some(reason);
+        [
             creations.map(|creations| Reason::WouldDeny { creations }),
-            without(&ready, Reason::Blind),
-            without(&effective, Reason::NotEffective),
-            without(&known, Reason::KernelUnknown),
-            without(&watched, Reason::NotWatchedLongEnough),
+            without(&self.ready, Reason::Blind),
+            without(&self.effective, Reason::NotEffective),
+            without(&self.known, Reason::KernelUnknown),
+            without(&self.watched, Reason::NotWatchedLongEnough),
+            reached.map(|reached_percent| Reason::SeldomReached { reached_percent }),
         ]
         .into_iter()
         .flatten()
-        .collect();
+        .collect()
+    }
+
+    fn judge(&self, sample: &Sample, reasons: Vec<Reason>) -> Readiness {
         Readiness {
             host: sample.label("instance").to_owned(),
             cluster: Some(sample.label("cluster").to_owned()).filter(|text| !text.is_empty()),
-            enforces: enforcing.contains_key(key),
+            enforces: self.enforcing.contains_key(&sample.key()),
             ready: reasons.is_empty(),
             reasons,
         }
-    });
-    let hosts = hosts.collect();
-    Ok((hosts, warnings))
+    }
 }

@@ -92,9 +92,8 @@ fn a_message_waits_until_it_is_delivered() {
     assert_eq!((waiting.attempts, waiting.last_error.as_deref()), (1, Some("connection refused")));
     assert_eq!((waiting.receiver.as_str(), waiting.state.as_str()), ("alertmanager", "firing"));
     assert_eq!(journal.pending().unwrap(), BTreeMap::from([("alertmanager".to_owned(), 1)]));
-    assert!(journal.next_due().unwrap().unwrap() > now);
     journal.delivered(first).unwrap();
-    assert_eq!((journal.pending().unwrap(), journal.next_due().unwrap()), (BTreeMap::new(), None));
+    assert_eq!(journal.pending().unwrap(), BTreeMap::new());
     // A number is not given out again: what is on its way must not be taken for another message.
     assert!(journal.put("hook", "b", "resolved", "{}").unwrap() > second);
 }

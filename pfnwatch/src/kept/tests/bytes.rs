@@ -67,12 +67,17 @@ proptest! {
 fn blocks_of_all_versions_come_back_byte_for_byte() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/info_block");
     let files: Vec<_> = fs::read_dir(seeds).expect("seeds").map(|file| file.expect("a file").path()).collect();
-    assert_eq!(files.len(), 4);
+    assert_eq!(files.len(), 13);
     for file in files {
         let bytes = fs::read(&file).expect("readable");
         let on_media: [u8; superblock::SIZE] = bytes[16..].try_into().expect("a block");
+        // Start and size stand before the block, which says whose it is.
+        let [start_address, size_bytes] =
+            [0, 8].map(|at| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a number")));
+        let namespace_uuid = Some(Uuid::from_bytes(on_media[32..48].try_into().expect("a uuid")));
+        let namespace = Namespace { start_address, size_bytes, namespace_uuid, ..namespace() };
         let mut kept = Kept::default();
-        assert!(kept.read(&namespace(), &on_media, at(1)), "{}", file.display());
+        assert!(kept.read(&namespace, &on_media, at(1)), "{}", file.display());
         assert!(*kept.find("namespace0.0").expect("kept").bytes() == on_media, "{}", file.display());
     }
 }

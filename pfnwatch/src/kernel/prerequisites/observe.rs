@@ -6,7 +6,7 @@ use super::{
     Prerequisite,
 };
 use crate::{
-    bpf::plan::{PROGRAMS, Spec},
+    bpf::plan::{Hook, PROGRAMS, Spec},
     kernel::{
         features::{
             ATTRIBUTE_SHOW, Features,
@@ -126,13 +126,23 @@ fn kprobes(host: &Features) -> Prerequisite {
         let seen = "bus/event_source/devices/kprobe is not in sysfs: the kernel was built without kprobe events";
         return row(No, seen).remedy("take a kernel that was built with CONFIG_KPROBES and CONFIG_KPROBE_EVENTS");
     }
-    match host.kprobes_armed {
-        Some(false) => row(No, "switched off: a probe attaches and never fires")
-            .remedy("echo 1 > /sys/kernel/debug/kprobes/enabled"),
-        Some(true) => row(Yes, "there, and switched on"),
+    let off = disarmed(host.kprobes_armed, host.ftrace_armed);
+    match (off, host.kprobes_armed) {
+        (Some((seen, remedy)), _) => row(No, seen).remedy(remedy),
+        (None, Some(_)) => row(Yes, "there, and switched on"),
         // Only debugfs tells; they are on unless somebody switched them off.
-        None => row(Yes, "there"),
+        (None, None) => row(Yes, "there"),
     }
+}
+
+/// Why probes attach without an error and never fire, and what to do; none where they fire, or where nobody can tell.
+pub fn disarmed(kprobes: Option<bool>, ftrace: Option<bool>) -> Option<(&'static str, &'static str)> {
+    if kprobes == Some(false) {
+        let seen = "kprobes are switched off: a probe attaches and never fires";
+        return Some((seen, "echo 1 > /sys/kernel/debug/kprobes/enabled"));
+    }
+    let seen = "ftrace is switched off: a probe attaches and never fires";
+    (ftrace == Some(false)).then_some((seen, "sysctl kernel.ftrace_enabled=1"))
 }
 
 fn functions(host: &Features) -> Prerequisite {
@@ -144,7 +154,12 @@ fn functions(host: &Features) -> Prerequisite {
     if !host.modules.libnvdimm.is_there() {
         return row(Unknown, "they come with libnvdimm, which is not loaded".to_owned());
     }
-    let absent = PROGRAMS.iter().filter(|program| !symbols.has_function(program.hook.function()));
+    // A tracepoint is no function; whether the kernel has it shows when it is attached to.
+    let is_absent = |hook: Hook| {
+        let function = hook.typed_function().unwrap_or_else(|| hook.function().to_owned());
+        !matches!(hook, Hook::RawTracepoint(_)) && !symbols.has_function(&function)
+    };
+    let absent = PROGRAMS.iter().filter(|program| is_absent(program.hook));
     let (required, optional): (Vec<_>, Vec<_>) = absent.partition(|program| program.without.is_none());
     let names = |programs: &[&Spec]| {
         let mut names: Vec<&str> = programs.iter().map(|program| program.hook.function()).collect();

@@ -1,6 +1,7 @@
 use pfnwatch_common::layout::Layout;
 
 use super::{Answer::*, NeededFor::*, *};
+use crate::bpf::plan::{Hook, PROGRAMS};
 use crate::kernel::{
     features::{
         ATTRIBUTE_SHOW, GUARD_HOOK, Modules, PersistentMemory,
@@ -16,7 +17,9 @@ use crate::kernel::{
 type Change = fn(&mut Features);
 
 fn symbols(without: &[&str]) -> Symbols {
-    let functions = crate::bpf::plan::PROGRAMS.iter().map(|program| program.hook.function());
+    // As a kernel lists them: a hook by its function, and no tracepoint.
+    let listed = PROGRAMS.iter().filter(|program| !matches!(program.hook, Hook::RawTracepoint(_) | Hook::Lsm(_)));
+    let functions = listed.map(|program| program.hook.function());
     let wanted: Vec<&str> = functions.chain([GUARD_HOOK, ATTRIBUTE_SHOW]).collect();
     let there = wanted.iter().filter(|name| !without.contains(name));
     let lines: String = there.map(|name| format!("ffffffff81000000 t {name}\n")).collect();
@@ -40,6 +43,7 @@ fn host() -> Features {
         symbols: Ok(symbols(&[])),
         kprobe_events: true,
         kprobes_armed: Some(true),
+        ftrace_armed: Some(true),
         config: None,
         security_modules: Some(vec!["lockdown".to_owned(), "bpf".to_owned()]),
         lockdown: Some("none".to_owned()),
@@ -132,6 +136,9 @@ fn switched_off_kprobes_are_told_and_unreadable_ones_are_taken_as_on() {
     let (observes, _, rows) = judged(|host| host.kprobes_armed = Some(false));
     assert_eq!((observes, only(&rows)), (No, ("kprobes", No)));
     assert_eq!(judged(|host| host.kprobes_armed = None).0, Yes);
+    let (observes, _, rows) = judged(|host| host.ftrace_armed = Some(false));
+    assert_eq!((observes, only(&rows)), (No, ("kprobes", No)));
+    assert_eq!(judged(|host| host.ftrace_armed = None).0, Yes);
 }
 
 #[test]
@@ -163,6 +170,13 @@ fn a_kernel_without_module_btf_is_told_even_before_the_module_is_loaded() {
     assert_eq!(observes, No);
     assert!(rows[0].seen.contains("CONFIG_DEBUG_INFO_BTF_MODULES"), "{rows:?}");
     assert!(rows[0].remedy.as_deref().unwrap().contains("--btf-dir"));
+}
+
+#[test]
+fn a_hook_and_a_tracepoint_are_not_missed_as_functions() {
+    let rows = judge(&host());
+    let row = rows.iter().find(|row| row.name == "functions to probe").unwrap();
+    assert_eq!((row.answer, row.seen.as_str()), (Yes, "all of them are there"));
 }
 
 #[test]

@@ -28,12 +28,12 @@ fn text(body: Body) -> String {
 /// The events of these records, followed as the agent follows them, without their times.
 fn lines(records: &[&[u8]], exempted: Option<&ExemptionUsed>) -> Vec<String> {
     let (mut kept, mut aftermath) = (Kept::default(), Aftermath::default());
-    aftermath.attached(true);
+    aftermath.attached(true, Duration::ZERO);
     let line = |record: &&[u8]| {
         let mut event = decode(record, &context()).expect("an event");
         kept.follow(&mut event);
         judge(&mut event, &host(), &Thresholds::default());
-        aftermath.follow(&mut event);
+        aftermath.follow(&mut event, context().booted);
         if let Some(judged) = event.judged_mut() {
             judged.exemption = exempted.cloned();
         }
@@ -52,7 +52,7 @@ fn a_denial_explains_itself() {
     assert_eq!(
         line,
         r#"DENIED   namespace0.0 of 1 GiB as pfn0.1 (fsdax, map=dev, align 2 MiB): 34 MiB would be reserved, ideal 18 MiB, excess 16 MiB; refused before anything was written: this kernel reserves 128 bytes for each page, where 64 suffice (the regression of Linux 6.1 to 6.1.11): 16 MiB too much; by ndctl (pid 42, uid 0)
-    the caller was told something else: bind answers "Cannot allocate memory" (ENOMEM), ndctl says "No such device or address", dmesg "driver_sysfs_add failed"
+    the caller was told something else: bind answers "Cannot allocate memory" (ENOMEM), ndctl says "No such device or address", dmesg "driver_sysfs_add(…) failed"
     instead: --map=mem, under any kernel: 2 MiB reserved, and 16 MiB of DRAM for the memmap
     instead: a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a package): 18 MiB reserved
     instead: under this kernel, with an info block that ndctl writes (18 MiB reserved; a debug facility of ndctl): make it with --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode=fsdax --map=dev --align=2097152 NAME`, `ndctl enable-namespace NAME`
@@ -103,12 +103,7 @@ fn a_reconfigure_shows_the_way_back() {
 
 #[test]
 fn a_surprise_is_on_the_line_of_the_set_up() {
-    let block = pfnwatch_common::InfoBlock {
-        dataoff: 34 << 20,
-        npfns: 253_440,
-        page_struct_size: 128,
-        ..crate::decode::tests::block()
-    };
+    let block = pfnwatch_common::InfoBlock::sample(34 << 20, 128);
     let mut oversize = creation();
     let head = oversize.block.len();
     oversize.block.copy_from_slice(&block.encode()[..head]);

@@ -30,6 +30,7 @@ pub(super) struct Storm {
     pub(super) what: &'static str,
     pub(super) none: Numbers,
     pub(super) empty: Numbers,
+    pub(super) bpftrace: Numbers,
     pub(super) audit: Numbers,
     pub(super) enforce: Numbers,
 }
@@ -72,6 +73,7 @@ impl Storm {
         json!({
             "what": self.what,
             "none_instructions": self.none.json(), "empty_instructions": self.empty.json(),
+            "bpftrace_instructions": self.bpftrace.json(), "bpftrace_ratio": self.ratio(self.bpftrace),
             "audit_instructions": self.audit.json(), "enforce_instructions": self.enforce.json(),
             "empty_ratio": self.ratio(self.empty), "audit_ratio": self.ratio(self.audit),
             "enforce_ratio": self.ratio(self.enforce),
@@ -101,13 +103,14 @@ pub(super) fn on_hook(rows: &[OnHook]) -> String {
 /// The second table.
 pub(super) fn storms(rows: &[Storm]) -> String {
     let mut text = format!(
-        "{:40} {:>9} {:>9} {:>9} {:>9}\n",
-        "the whole, with the hook", "no program", "empty", "audit", "enforce"
+        "{:40} {:>10} {:>9} {:>9} {:>9} {:>9}\n",
+        "the whole, with the hook", "no program", "empty", "audit", "enforce", "bpftrace"
     );
     for row in rows {
-        let [empty, audit, enforce] = [row.empty, row.audit, row.enforce].map(|numbers| row.ratio(numbers));
+        let others = [row.empty, row.audit, row.enforce, row.bpftrace];
+        let [empty, audit, enforce, bpftrace] = others.map(|numbers| row.ratio(numbers));
         let none = row.none.median;
-        text += &format!("{:40} {none:>9.0} {empty:>9.4} {audit:>9.4} {enforce:>9.4}\n", row.what);
+        text += &format!("{:40} {none:>10.0} {empty:>9.4} {audit:>9.4} {enforce:>9.4} {bpftrace:>9.4}\n", row.what);
     }
     text
 }

@@ -16,6 +16,9 @@ fn guest(guard: u64) -> Vec<Measurement> {
     let settings = [
         (Setting::None, 0),
         (Setting::Empty, 66),
+        (Setting::Bpftrace, 200),
+        (Setting::BpftraceJudges, 200),
+        (Setting::BpftraceJudgesOversize, 200),
         (Setting::Audit, guard),
         (Setting::AuditOversize, guard),
         (Setting::EnforceOversize, guard),

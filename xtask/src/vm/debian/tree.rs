@@ -33,7 +33,8 @@ const MASKED: [&str; 7] = [
 
 /// Files that the packages' scripts would make, or the host's owner: path and text. With an id of its own systemd takes
 /// the boot for no first one, and does not enable everything that it can.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
+    ("etc/gshadow", "root:*::\n"),
     ("etc/hostname", "debian\n"),
     ("etc/hosts", "127.0.0.1 localhost debian\n"),
     ("etc/machine-id", "6f1c2a3b4d5e46f7a8b9c0d1e2f30415\n"),

@@ -41,13 +41,21 @@ pub(super) struct Known {
 
 /// What it cost, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ComparedCosts"))]
 pub(super) struct Costs {
+    /// `fsdax`, `devdax`, `sector` or `raw`.
     pub(super) mode: String,
+    /// Where the memmap lives: `dev` or `mem`.
     pub(super) map: Option<String>,
+    /// Its size in bytes.
     pub(super) size_bytes: Option<u64>,
+    /// What users can store in.
     pub(super) usable_bytes: Option<u64>,
+    /// From its start to its first usable byte.
     pub(super) reservation_bytes: Option<u64>,
+    /// reservation - ideal, never negative.
     pub(super) excess_bytes: Option<u64>,
+    /// `ok`, `oversize`, `refused` or `unknown`.
     pub(super) verdict: String,
 }
 

@@ -9,12 +9,15 @@ use super::{
 
 /// A namespace then and now.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ComparedNamespace"))]
 pub(super) struct Pair {
     /// Its name now.
     pub(super) namespace: String,
     /// How it was recognised.
     pub(super) paired_by: PairedBy,
+    /// What it cost then.
     pub(super) before: Costs,
+    /// What it costs now.
     pub(super) after: Costs,
     /// What is reserved more than then, in bytes; none where it is less, or not known.
     pub(super) more_bytes: Option<u64>,
@@ -24,6 +27,7 @@ pub(super) struct Pair {
 
 /// How a namespace was recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum PairedBy {
     /// It has the same namespace uuid.

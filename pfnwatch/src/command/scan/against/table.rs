@@ -25,7 +25,7 @@ pub(super) fn render(comparison: &Comparison) -> String {
         let _ = writeln!(text, "\n{}", table.trim_fmt());
     }
     let same = comparison.namespaces.len() - changed.len();
-    let _ = writeln!(text, "\n{same} namespace(s) as they were, {} changed.", changed.len());
+    let _ = writeln!(text, "\nnamespaces as they were: {same}; changed: {}.", changed.len());
     only(&mut text, "there only then", &comparison.only_before);
     only(&mut text, "there only now", &comparison.only_after);
     for pair in comparison.namespaces.iter().filter(|pair| pair.regressed) {

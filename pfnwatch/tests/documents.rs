@@ -1,0 +1,142 @@
+//! The documents for users are about this program: what they name is there, and what there is they name. (That the commands which they
+//! show say what is shown is tried in guests: `cargo xtask docs`.)
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests by #[test] alone, and not what they call")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory as _;
+use pfnwatch::assess::{Cause, Verdict};
+use pfnwatch::cli::Cli;
+use pfnwatch::event::Why;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found = entries.map(|path| if path.is_dir() { files(&path, ending) } else { vec![path] });
+    found.flatten().filter(|path| path.extension().is_some_and(|own| own == ending)).collect()
+}
+
+/// Each variant by the one before it: a new one does not compile until it is here.
+fn verdicts() -> Vec<Verdict> {
+    let next = |verdict| match verdict {
+        Verdict::Ok => Some(Verdict::Oversize),
+        Verdict::Oversize => Some(Verdict::Refused),
+        Verdict::Refused => Some(Verdict::Unknown),
+        Verdict::Unknown => None,
+    };
+    std::iter::successors(Some(Verdict::Ok), |verdict| next(*verdict)).collect()
+}
+
+fn causes() -> Vec<Cause> {
+    let next = |cause| match cause {
+        Cause::RegressedKernel => Some(Cause::NoDeduplication),
+        Cause::NoDeduplication => Some(Cause::SystemRam),
+        Cause::SystemRam => Some(Cause::Rounding),
+        Cause::Rounding => Some(Cause::SmallerPages),
+        Cause::SmallerPages => Some(Cause::SmallerStructPage),
+        Cause::SmallerStructPage => Some(Cause::OlderKernel),
+        Cause::OlderKernel => Some(Cause::Resized),
+        Cause::Resized => Some(Cause::Moved),
+        Cause::Moved => Some(Cause::WideStructPage),
+        Cause::WideStructPage => Some(Cause::Unexplained),
+        Cause::Unexplained => Some(Cause::None),
+        Cause::None => None,
+    };
+    std::iter::successors(Some(Cause::RegressedKernel), |cause| next(*cause)).collect()
+}
+
+fn reasons() -> Vec<Why> {
+    let next = |why| match why {
+        Why::NotArmed => Some(Why::ModuleChanged),
+        Why::ModuleChanged => Some(Why::NoMaxStructPage),
+        Why::NoMaxStructPage => Some(Why::PolicyChanged),
+        Why::PolicyChanged => Some(Why::BlockMissed),
+        Why::BlockMissed => None,
+    };
+    std::iter::successors(Some(Why::NotArmed), |why| next(*why)).collect()
+}
+
+#[test]
+fn every_verdict_and_cause_has_its_section() {
+    let page = page("docs/verdicts.md");
+    let reason = |why| serde_json::to_value::<Why>(why).unwrap().as_str().unwrap().to_owned();
+    let mut words: Vec<String> = verdicts().into_iter().map(|verdict| verdict.as_str().to_owned()).collect();
+    words.extend(causes().into_iter().map(|cause| cause.as_str().to_owned()));
+    words.extend(reasons().into_iter().map(reason));
+    let expected: Vec<String> = words.iter().map(|word| format!("### `{word}`")).collect();
+    let sections: Vec<&str> = page.lines().filter(|line| line.starts_with("### ")).collect();
+    assert_eq!(sections, expected);
+    for cause in causes() {
+        let letter = cause.class().map(|letter| format!("### `{}`\n**{letter}.**", cause.as_str()));
+        assert!(letter.is_none_or(|begin| page.contains(&begin)), "the letter of {cause:?}");
+    }
+}
+
+/// The program's source as one text, its strings as they come out of the compiler.
+fn source() -> String {
+    let common = root().join("pfnwatch-common/src");
+    let files = files(&root().join("pfnwatch/src"), "rs").into_iter().chain(files(&common, "rs"));
+    let text = files.map(|file| fs::read_to_string(file).unwrap()).collect::<String>();
+    let mut joined = String::new();
+    for part in text.split("\\\n") {
+        joined += if joined.is_empty() { part } else { part.trim_start() };
+    }
+    joined
+}
+
+#[test]
+fn messages_of_the_troubleshooting_page_are_in_the_program() {
+    let (page, source) = (page("docs/troubleshooting.md"), source());
+    let ours = page.split("\n## ").find(|part| part.starts_with("What pfnwatch says")).unwrap();
+    let messages: Vec<&str> = ours.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert!(messages.len() > 20, "{messages:?}");
+    for message in messages {
+        let pieces = message.trim_matches('`').split('…').map(str::trim).filter(|piece| !piece.is_empty());
+        for piece in pieces {
+            assert!(source.contains(piece), "nothing says {piece:?} of {message}");
+        }
+    }
+}
+
+/// `pfnwatch …` between backquotes, in all that users read.
+fn quoted_commands() -> Vec<(String, String)> {
+    let pages = files(&root().join("docs"), "md").into_iter().chain([root().join("README.md")]);
+    let mut commands = Vec::new();
+    for file in pages {
+        let (text, name) = (fs::read_to_string(&file).unwrap(), file.display().to_string());
+        let prose = text.split("```").step_by(2).collect::<String>();
+        for code in prose.split('`').skip(1).step_by(2) {
+            let code = code.strip_prefix("sudo ").unwrap_or(code).replace('\n', " ");
+            commands.extend(code.strip_prefix("pfnwatch ").map(|words| (name.clone(), words.to_owned())));
+        }
+    }
+    commands
+}
+
+#[test]
+fn commands_within_sentences_are_commands() {
+    let commands = quoted_commands();
+    assert!(commands.len() > 30, "{commands:?}");
+    for (file, words) in commands {
+        let mut command = Cli::command();
+        command.build();
+        for word in words.split_whitespace() {
+            if let Some(option) = word.strip_prefix("--") {
+                let known = command.get_arguments().any(|known| known.get_long() == Some(option));
+                assert!(known, "{file}: `pfnwatch {words}`: {} has no --{option}", command.get_name());
+            } else if let Some(sub) = command.find_subcommand(word) {
+                command = sub.clone();
+            } else {
+                assert!(command.get_name() != "pfnwatch", "{file}: there is no `pfnwatch {word}`");
+            }
+        }
+    }
+}

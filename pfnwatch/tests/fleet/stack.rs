@@ -1,0 +1,114 @@
+//! The real Prometheus and the real Alertmanager, as programs that end with the test.
+
+use std::{
+    env, fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// Beyond what is asked for itself: a loaded machine starts, scrapes and evaluates late.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A program, until it is dropped.
+pub(crate) struct Program(Child);
+
+impl Program {
+    fn start(program: &Path, arguments: &[String], log: &Path) -> Self {
+        let log = fs::File::create(log).unwrap();
+        Self(Command::new(program).args(arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+
+    /// VmHWM, in bytes.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What `cargo xtask fleet-sim` hands over.
+pub(crate) fn wanted(name: &str) -> PathBuf {
+    env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: `cargo xtask fleet-sim` runs this")).into()
+}
+
+/// One of Prometheus' programs.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    wanted("PFNWATCH_PROMETHEUS").join(name)
+}
+
+/// Free a moment ago, and hardly taken since.
+pub(crate) fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The text at a path.
+pub(crate) fn text(address: SocketAddr, path: &str) -> Option<String> {
+    let agent = ureq::Agent::from(ureq::Agent::config_builder().proxy(None).build());
+    agent.get(format!("http://{address}{path}")).call().ok()?.body_mut().read_to_string().ok()
+}
+
+/// The same, as JSON.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Option<Value> {
+    serde_json::from_str(&text(address, path)?).ok()
+}
+
+/// The value of a query with one result.
+pub(crate) fn value(prometheus: SocketAddr, query: &str) -> Option<f64> {
+    let escaped: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let found = get(prometheus, &format!("/api/v1/query?query={escaped}"))?;
+    found.pointer("/data/result/0/value/1")?.as_str()?.parse().ok()
+}
+
+/// What `ask` has to say, once it has something to say.
+pub(crate) fn wait<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "{what}: not within {} s", limit.as_secs());
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Takes alerts and tells nobody.
+pub(crate) fn alertmanager(folder: &Path) -> (Program, SocketAddr) {
+    let (config, address) = (folder.join("alertmanager.yml"), free());
+    fs::write(&config, "route: { receiver: nobody }\nreceivers: [ { name: nobody } ]\n").unwrap();
+    let arguments = [
+        format!("--config.file={}", config.display()),
+        format!("--storage.path={}", folder.join("alerts").display()),
+        format!("--web.listen-address={address}"),
+        "--cluster.listen-address=".to_owned(),
+    ];
+    let program = Program::start(&wanted("PFNWATCH_ALERTMANAGER"), &arguments, &folder.join("alertmanager.log"));
+    wait("Alertmanager", PATIENCE, || get(address, "/api/v2/status").map(drop));
+    (program, address)
+}
+
+/// With this configuration, over the data in the folder `data`.
+pub(crate) fn prometheus(folder: &Path, config: &str, more: &[String]) -> (Program, SocketAddr) {
+    let (file, address) = (folder.join("prometheus.yml"), free());
+    fs::write(&file, config).unwrap();
+    let mut arguments = vec![
+        format!("--config.file={}", file.display()),
+        format!("--storage.tsdb.path={}", folder.join("data").display()),
+        format!("--web.listen-address={address}"),
+        // Alertmanager is told of an alarm's new words each time, and not a minute later.
+        "--rules.alert.resend-delay=0s".to_owned(),
+    ];
+    arguments.extend_from_slice(more);
+    (Program::start(&tool("prometheus"), &arguments, &folder.join("prometheus.log")), address)
+}

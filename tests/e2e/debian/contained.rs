@@ -1,0 +1,56 @@
+//! The container of the DaemonSet, run by a real runtime with what the manifest gives it, and with nothing more.
+
+use std::fs::File;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use guest::agent::says;
+use guest::container::Container;
+use guest::{creation, debian, pfnwatch, wait, web};
+use nix::sched::{CloneFlags, setns};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use super::oversize;
+use crate::privileges::watches_with_little;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// In memory, which is quicker than the guest's disk.
+const FOLDER: &str = "/run/bundles";
+
+#[test]
+fn daemon_set_sees_what_the_host_makes_and_keeps_little_privilege() -> Result<()> {
+    let region = debian::fresh()?;
+    let mut container = Container::start(Path::new(FOLDER))?;
+    let observes =
+        |event: &serde_json::Value| (says(event, "event", "ready") && says(event, "state", "observing")).then_some(());
+    container.agent.event("that it observes", LIMIT, observes)?;
+
+    let made = creation::create(&oversize(&region))?;
+    let event = container.agent.set_up(&made.namespace_uuid, "made")?;
+    let expected = json!({ "verdict": "oversize", "cause": "regressed_kernel", "excess_bytes": 16 << 20 });
+    pfnwatch::ensure_says(&event, &expected)?;
+    ensure!(event["id"].is_u64(), "it is not in the journal: {event}{}", container.agent.said());
+    // What the guard's proof takes is taken up for a while.
+    let little = || watches_with_little(container.pid);
+    wait::until("little privilege", LIMIT, || little().ok()).or_else(|_| little())?;
+    // What the node's probe asks, in the pod's own network.
+    wait::until("that it is ready", LIMIT, || readyz(container.pid).ok().filter(|status| *status == 200))
+        .with_context(|| container.agent.said())?;
+
+    let last = container.stop()?;
+    ensure!(says(&last, "event", "stopped"), "{last}{}", container.agent.said());
+    Ok(())
+}
+
+/// A thread enters the network of a process, and is gone with it.
+fn readyz(pid: Pid) -> Result<u16> {
+    let network = File::open(format!("/proc/{pid}/ns/net")).context("no network")?;
+    let ask = move || {
+        setns(network, CloneFlags::CLONE_NEWNET).context("cannot enter the network")?;
+        web::get("/readyz").map(|reply| reply.status)
+    };
+    thread::spawn(ask).join().map_err(|_| anyhow!("the client panicked"))?
+}

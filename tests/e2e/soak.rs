@@ -1,0 +1,10 @@
+//! Everything by chance, for a while: see `guest::soak`.
+
+use anyhow::Result;
+use guest::orders::Orders;
+use guest::soak;
+
+#[test]
+fn the_journal_says_what_was_done() -> Result<()> {
+    soak::run(Orders::read()?.soak)
+}

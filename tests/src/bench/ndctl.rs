@@ -1,0 +1,28 @@
+//! What `cargo xtask bench ndctl` measures in a guest: a real sysfs, and ndctl over it.
+
+use serde::{Deserialize, Serialize};
+
+use super::cost::Cost;
+
+/// What looks at the namespaces.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Looker {
+    /// `pfnwatch scan`, which has the kernel show the info block of each enabled namespace.
+    Scan,
+    /// `pfnwatch scan --without-ebpf`.
+    WithoutEbpf,
+    /// `ndctl list -NuX`, which reads sysfs alone.
+    Ndctl,
+}
+
+/// One of them over so many namespaces.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Look {
+    /// Who.
+    pub looker: Looker,
+    /// Enabled namespaces.
+    pub namespaces: u64,
+    /// What it took.
+    pub cost: Cost,
+}

@@ -1,0 +1,102 @@
+//! The soak: whatever can be done to namespaces, to libnvdimm and to the agent is done by chance, for as long as one likes, and
+//! held against a [`model`] of what was done. The seed repeats it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use self::choice::Chooser;
+use self::host::Host;
+use crate::orders::Soak;
+use crate::report::Report;
+use crate::{events, report};
+
+pub mod choice;
+pub mod expected;
+pub mod host;
+pub mod life;
+pub mod model;
+pub mod random;
+
+/// After so many acts all must have been told.
+const SETTLE_EVERY: usize = 12;
+/// How often it is said how far it has got.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How many of the last acts an error names.
+const SHOWN: usize = 15;
+
+/// Goes on for so long.
+pub fn run(orders: Soak) -> Result<()> {
+    let mut soak = Course { done: BTreeMap::new(), last: Vec::new(), acts: 0, begun: Instant::now() };
+    say(&format!("seed {}, {} s", orders.seed, orders.seconds));
+    let mut host = Host::fresh()?;
+    let outcome = soak.run(&mut host, orders);
+    let last = soak.last.iter().skip(soak.last.len().saturating_sub(SHOWN)).cloned().collect::<Vec<_>>().join("\n    ");
+    outcome.with_context(|| {
+        format!("seed {}, act {} (`cargo xtask soak --seed {0}`), the last ones:\n    {last}", orders.seed, soak.acts)
+    })
+}
+
+/// How far it has got.
+struct Course {
+    done: BTreeMap<&'static str, usize>,
+    last: Vec<String>,
+    acts: usize,
+    begun: Instant,
+}
+
+impl Course {
+    fn run(&mut self, host: &mut Host, orders: Soak) -> Result<()> {
+        let mut chooser = Chooser::new(orders.seed);
+        let (mut told, mut checked_at) = (Instant::now(), 50);
+        while self.begun.elapsed() < Duration::from_secs(orders.seconds) {
+            let act = chooser.next(&host.model);
+            self.last.push(format!("{:?}: {act:?}", self.begun.elapsed()));
+            if host.act(&act)? {
+                *self.done.entry(act.kind()).or_default() += 1;
+            }
+            self.acts += 1;
+            if self.acts.is_multiple_of(SETTLE_EVERY) {
+                host.settle()?;
+            }
+            // Less and less often, since all of the journal is read each time.
+            if self.acts >= checked_at && host.life.is_some() {
+                host.settle()?;
+                journal_says_what_was_done(host)?;
+                checked_at = self.acts * 2;
+            }
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                self.tell(host);
+            }
+        }
+        host.settle()?;
+        self.tell(host);
+        host.end()?;
+        let journal = journal_says_what_was_done(host)?;
+        say(&format!("all that was done is in the journal, and nothing else: {journal} events"));
+        Ok(())
+    }
+
+    fn tell(&self, host: &Host) {
+        let done: Vec<String> = self.done.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let size = host.life.as_ref().and_then(life::Life::words).unwrap_or_default();
+        let (seconds, told) = (self.begun.elapsed().as_secs(), host.model.streams.told());
+        say(&format!("{seconds} s: {} acts ({}), {told} events held against them; {size}", self.acts, done.join(", ")));
+    }
+}
+
+/// Returns how many events it has.
+fn journal_says_what_was_done(host: &Host) -> Result<usize> {
+    let written = events::written(&[])?;
+    events::numbered(&written)?;
+    let complaint = host.model.streams.against(&written);
+    ensure!(complaint.is_none(), "the journal does not say what was done:\n{}", complaint.unwrap_or_default());
+    Ok(written.len())
+}
+
+/// To whoever waits at the host: a soak is long.
+fn say(line: &str) {
+    report::tell(&Report::Output { line: format!("soak: {line}") });
+}

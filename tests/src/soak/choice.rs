@@ -1,0 +1,194 @@
+//! What is done next: by chance, among what can be done.
+
+use super::model::act::{Act, Configured, Shape, Subject};
+use super::model::{Model, Watch};
+use super::random::Random;
+use crate::creation::{Map, Mode};
+use crate::policy::Stance;
+
+const MIB: u64 = 1 << 20;
+/// Namespaces at a time: what libnvdimm is loaded with takes its time for each.
+const MOST_NAMESPACES: usize = 8;
+/// From what is never oversize to what is with half a struct page; multiples of the regions' align.
+const SIZES: [u64; 6] = [16 * MIB, 64 * MIB, 128 * MIB, 256 * MIB, 384 * MIB, 512 * MIB];
+const ALIGNS: [u64; 2] = [4096, 2 * MIB];
+/// How many acts an agent lives at least: some lives are long, so that what grows is seen to.
+const LIVES: [u64; 4] = [4, 12, 12, 120];
+
+/// Chooses.
+#[derive(Debug)]
+pub struct Chooser {
+    random: Random,
+    /// So many acts are left before the agent may go.
+    calm: u64,
+}
+
+impl Chooser {
+    /// By a seed.
+    pub const fn new(seed: u64) -> Self {
+        Self { random: Random::new(seed), calm: 0 }
+    }
+
+    /// The next act. With the same seed and the same outcomes before it, the same one.
+    pub fn next(&mut self, model: &Model) -> Act {
+        self.calm = self.calm.saturating_sub(1);
+        let kinds: &[(u64, Kind)] = match (model.watch, self.calm) {
+            (Watch::Agent, 1..) => &IN_CALM,
+            (Watch::Agent, 0) => &WITH_AGENT,
+            (Watch::Held { .. }, _) => &HELD,
+            (Watch::Nobody, _) => &ALONE,
+        };
+        loop {
+            if let Some(act) = self.random.weighed(kinds).and_then(|kind| self.act(kind, model)) {
+                return act;
+            }
+        }
+    }
+
+    fn act(&mut self, kind: Kind, model: &Model) -> Option<Act> {
+        Some(match kind {
+            Kind::Create if model.namespaces.len() < MOST_NAMESPACES => Act::Create(self.region(), self.shape()),
+            Kind::Create => return None,
+            Kind::Disable => Act::Disable(self.namespace(model, |enabled| enabled)?),
+            Kind::Enable => Act::Enable(self.namespace(model, |enabled| !enabled)?),
+            Kind::Destroy => Act::Destroy(self.namespace(model, |_| true)?),
+            Kind::Remake => Act::Remake(self.namespace(model, |_| true)?, self.shape()),
+            Kind::SetMode => Act::SetMode(self.stance()),
+            // Which of several exemptions is used is nobody's promise.
+            Kind::Allow if model.grants.is_empty() => Act::Allow(self.subject(model), self.random.coin()),
+            Kind::Allow => return None,
+            Kind::Revoke => Act::Revoke(self.random.one_of(&model.grants)?.id),
+            Kind::Reload => Act::Reload(self.configured()),
+            Kind::Start => {
+                self.calm = self.random.one_of(&LIVES).copied().unwrap_or_default();
+                Act::Start(self.configured())
+            }
+            Kind::Stop => Act::Stop,
+            Kind::Kill => Act::Kill { settled: self.random.coin() },
+            Kind::Release => Act::Release,
+            Kind::ReloadLibnvdimm => Act::ReloadLibnvdimm,
+            Kind::Storm => Act::Storm,
+        })
+    }
+
+    fn region(&mut self) -> usize {
+        usize::from(self.random.coin())
+    }
+
+    fn shape(&mut self) -> Shape {
+        let mode = if self.random.coin() { Mode::Fsdax } else { Mode::Devdax };
+        // map=dev is what this is about.
+        let map = if self.random.below(4) > 0 { Map::Dev } else { Map::Mem };
+        let size_bytes = self.random.one_of(&SIZES).copied().unwrap_or(MIB);
+        let align_bytes = self.random.one_of(&ALIGNS).copied().unwrap_or(MIB);
+        Shape { mode, map, size_bytes, align_bytes }
+    }
+
+    fn stance(&mut self) -> Stance {
+        if self.random.coin() { Stance::Enforce } else { Stance::Audit }
+    }
+
+    fn configured(&mut self) -> Configured {
+        Configured { strict: self.random.below(4) > 0, stance: self.stance(), hold: self.random.coin() }
+    }
+
+    fn subject(&mut self, model: &Model) -> Subject {
+        match self.namespace(model, |_| true) {
+            Some(uuid) if self.random.coin() => Subject::Namespace(uuid),
+            _ => Subject::Region(self.region()),
+        }
+    }
+
+    fn namespace(&mut self, model: &Model, which: fn(bool) -> bool) -> Option<String> {
+        // In the order of their addresses: uuids are another time's by chance.
+        let mut those: Vec<_> = model.namespaces.values().filter(|namespace| which(namespace.enabled)).collect();
+        those.sort_by_key(|namespace| namespace.target.start);
+        self.random.one_of(&those).map(|namespace| namespace.target.uuid.clone())
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Create,
+    Disable,
+    Enable,
+    Destroy,
+    Remake,
+    SetMode,
+    Allow,
+    Revoke,
+    Reload,
+    Start,
+    Stop,
+    Kill,
+    Release,
+    ReloadLibnvdimm,
+    Storm,
+}
+
+const IN_CALM: [(u64, Kind); 11] = [
+    (20, Kind::Create),
+    (10, Kind::Disable),
+    (14, Kind::Enable),
+    (8, Kind::Destroy),
+    (8, Kind::Remake),
+    (8, Kind::SetMode),
+    (5, Kind::Allow),
+    (3, Kind::Revoke),
+    (4, Kind::Reload),
+    (2, Kind::ReloadLibnvdimm),
+    (1, Kind::Storm),
+];
+
+const WITH_AGENT: [(u64, Kind); 5] =
+    [(10, Kind::Create), (10, Kind::Enable), (5, Kind::Stop), (8, Kind::Kill), (1, Kind::ReloadLibnvdimm)];
+
+const HELD: [(u64, Kind); 8] = [
+    (8, Kind::Create),
+    (4, Kind::Disable),
+    (6, Kind::Enable),
+    (3, Kind::Destroy),
+    (3, Kind::Remake),
+    (8, Kind::Start),
+    (1, Kind::Release),
+    (1, Kind::ReloadLibnvdimm),
+];
+
+const ALONE: [(u64, Kind); 7] = [
+    (5, Kind::Create),
+    (3, Kind::Disable),
+    (4, Kind::Enable),
+    (2, Kind::Destroy),
+    (2, Kind::Remake),
+    (8, Kind::Start),
+    (1, Kind::ReloadLibnvdimm),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_itself_and_an_agent_comes_of_it() {
+        let acts = |seed| {
+            let mut chooser = Chooser::new(seed);
+            let mut model = Model::new();
+            let mut acts = Vec::new();
+            for _ in 0..60 {
+                let act = chooser.next(&model);
+                match &act {
+                    Act::Start(file) => model.started(*file),
+                    Act::Stop | Act::Kill { .. } => model.stopped(),
+                    _ => (),
+                }
+                acts.push(act);
+            }
+            acts
+        };
+        assert_eq!(acts(1), acts(1));
+        assert_ne!(acts(1), acts(2));
+        for kind in ["start", "create", "mode", "allow"] {
+            assert!((1..4).any(|seed| acts(seed).iter().any(|act| act.kind() == kind)), "{kind}");
+        }
+    }
+}

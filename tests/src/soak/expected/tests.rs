@@ -1,0 +1,69 @@
+use serde_json::json;
+
+use super::*;
+
+fn facts(value: Value) -> Facts {
+    value.as_object().unwrap().clone()
+}
+
+fn of(block: &str) -> Facts {
+    facts(json!({ "event": "set_up", "block": block }))
+}
+
+fn event(block: &str) -> Value {
+    json!({ "event": "set_up", "namespace_uuid": "u", "block": block, "more": 1 })
+}
+
+fn streams(expected: &[Expected], told: &[Value]) -> Streams {
+    let mut streams = Streams::default();
+    expected.iter().for_each(|one| streams.expect("namespace u", one.clone()));
+    told.iter().for_each(|event| streams.tell(event));
+    streams
+}
+
+#[test]
+fn all_in_its_order_is_well_and_nothing_else_is() {
+    let expected = [Expected::surely(of("made")), Expected::surely(of("met"))];
+    assert_eq!(streams(&expected, &[event("made"), event("met")]).complaint(), None);
+    for told in [vec![], vec![event("made")], vec![event("met"), event("made")], vec![event("made"), event("made")]] {
+        assert!(streams(&expected, &told).complaint().is_some(), "{told:?}");
+    }
+    let once_more = streams(&expected, &[event("made"), event("met"), event("met")]).complaint().unwrap();
+    assert!(once_more.contains("nothing was expected"), "{once_more}");
+}
+
+#[test]
+fn what_need_not_come_is_not_taken_for_what_must() {
+    let expected = [Expected::perhaps(of("met")), Expected::surely(of("met")), Expected::perhaps(of("made"))];
+    assert_eq!(streams(&expected, &[event("met")]).complaint(), None);
+    assert_eq!(streams(&expected, &[event("met"), event("met"), event("made")]).complaint(), None);
+    assert!(streams(&expected, &[]).complaint().unwrap().contains("\"block\":\"met\""));
+}
+
+#[test]
+fn one_of_several_kinds() {
+    let either = Expected { one_of: vec![of("met"), facts(json!({ "event": "found" }))], surely: true };
+    let found = json!({ "event": "found", "namespace_uuid": "u" });
+    for told in [event("met"), found] {
+        assert_eq!(streams(std::slice::from_ref(&either), &[told]).complaint(), None);
+    }
+    assert!(streams(&[either], &[event("made")]).complaint().is_some());
+}
+
+#[test]
+fn after_a_doubt_what_was_told_stays_and_what_was_not_may_come() {
+    let mut doubted = streams(&[Expected::surely(of("made")), Expected::surely(of("met"))], &[event("made")]);
+    doubted.doubt();
+    assert_eq!(doubted.complaint(), None);
+    assert_eq!(doubted.against(&[event("made"), event("met")]), None);
+    assert!(doubted.against(&[event("met")]).is_some(), "the first was told");
+}
+
+#[test]
+fn what_nobody_counts_is_left_out_and_what_nobody_knows_is_not() {
+    let raw = json!({ "event": "unbind", "device": "namespace0.1", "namespace_uuid": "u" });
+    assert_eq!(streams(&[], &[json!({ "event": "label" }), raw]).complaint(), None);
+    for unheard in [json!({ "event": "lost" }), event("made"), json!({ "event": "set_up" })] {
+        assert!(streams(&[], &[unheard]).complaint().is_some());
+    }
+}

@@ -1,0 +1,274 @@
+//! Does each act for real, holds its outcome against the model, and tells it.
+
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::libc;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::life::Life;
+use super::model::act::{Act, Configured, Grant, Judged, Shape, Subject, Target};
+use super::model::{Model, Watch};
+use super::say;
+use crate::bpf::held::Held;
+use crate::creation::{self, Prepared, Wanted};
+use crate::guard::{self, Guard};
+use crate::infoblock::raw;
+use crate::policy::Stance;
+use crate::{modules, namespace, regions, storm, sysfs, wait};
+
+const LIMIT: Duration = Duration::from_secs(150);
+const CGROUPS: usize = 100;
+/// What is overwritten of a namespace that is to be made anew.
+const BLANKED: usize = 64 << 10;
+
+/// The guest, and what is known of it.
+pub struct Host {
+    /// What was done.
+    pub model: Model,
+    /// The agent that runs.
+    pub life: Option<Life>,
+    /// What of eBPF there was before any agent.
+    bare: Held,
+}
+
+impl Host {
+    /// With regions that are empty, and no agent.
+    pub fn fresh() -> Result<Self> {
+        regions::fresh()?;
+        Ok(Self { model: Model::new(), life: None, bare: Held::look()? })
+    }
+
+    /// Does an act; false where there is no room for it.
+    pub fn act(&mut self, act: &Act) -> Result<bool> {
+        match act {
+            Act::Create(region, shape) => return self.create(*region, *shape),
+            Act::Remake(uuid, shape) => self.remake(uuid, *shape)?,
+            Act::Disable(uuid) => {
+                namespace::disable(&named(uuid)?)?;
+                self.model.disabled(uuid);
+            }
+            Act::Enable(uuid) => self.enable(uuid)?,
+            Act::Destroy(uuid) => self.destroy(uuid)?,
+            Act::SetMode(to) => self.set_mode(*to)?,
+            Act::Allow(subject, once) => self.allow(subject, *once)?,
+            Act::Revoke(id) => {
+                guard::succeed(&["allow", "--revoke", &id.to_string()])?;
+                self.model.revoked(*id);
+            }
+            Act::Reload(file) => self.reload(*file)?,
+            Act::Start(file) => self.start(*file)?,
+            Act::Stop => self.stop()?,
+            Act::Kill { settled } => self.kill(*settled)?,
+            Act::Release => {
+                guard::succeed(&["guard", "release"])?;
+                self.model.released();
+                self.nothing_left()?;
+            }
+            Act::ReloadLibnvdimm => self.reload_libnvdimm()?,
+            Act::Storm => storm::cgroups(CGROUPS)?,
+        }
+        Ok(true)
+    }
+
+    fn create(&mut self, region: usize, shape: Shape) -> Result<bool> {
+        let device = region_device(region)?;
+        if sysfs::number(&device, "max_available_extent")? < shape.size_bytes {
+            return Ok(false);
+        }
+        if let Some(seed) = creation::seed_in_use(&device)? {
+            say(&format!(
+                "{device}'s seed is {seed}, which is in use: nothing can be made there until that is enabled anew"
+            ));
+            return Ok(false);
+        }
+        let prepared = creation::prepare(&wanted(&device, shape))?;
+        self.bind(&prepared, region, shape)?;
+        Ok(true)
+    }
+
+    fn remake(&mut self, uuid: &str, shape: Shape) -> Result<()> {
+        let Some(known) = self.model.namespaces.get(uuid).cloned() else { return Ok(()) };
+        let device = named(uuid)?;
+        raw(&device, |pmem| {
+            pmem.write_all_at(&vec![0; BLANKED], 0).and_then(|()| pmem.sync_all()).context("cannot write")
+        })?;
+        self.model.disabled(uuid);
+        self.model.blanked(uuid);
+        let shape = Shape { size_bytes: known.target.shape.size_bytes, ..shape };
+        let wanted = wanted(&region_device(known.target.region)?, shape);
+        let prepared = creation::claim(&wanted, &device, &creation::new_uuid()?)?;
+        self.bind(&prepared, known.target.region, shape)
+    }
+
+    /// Binds what was prepared: it is made, or denied, where the model says so. What was denied is destroyed.
+    fn bind(&mut self, prepared: &Prepared, region: usize, shape: Shape) -> Result<()> {
+        let start = sysfs::number(&prepared.namespace, "resource")?;
+        let target = Target { uuid: prepared.namespace_uuid.clone(), region, start, shape };
+        let judged = self.model.judge(&target);
+        let bound = prepared.bind().map_err(|error| error.raw_os_error());
+        match (judged, bound) {
+            (Judged::Denied, Err(Some(libc::ENOMEM))) => (),
+            (Judged::Denied, bound) => bail!("{prepared:?} should have been denied: {bound:?}"),
+            (_, Ok(())) => (),
+            (judged, Err(code)) => bail!("{prepared:?} is {judged:?}, and its bind failed: {code:?}"),
+        }
+        sysfs::settle(&region_device(region)?)?;
+        self.model.tried(&target, &prepared.block_uuid, judged);
+        if judged == Judged::Denied {
+            namespace::destroy(&prepared.namespace)?;
+            self.model.destroyed(&target.uuid);
+        }
+        Ok(())
+    }
+
+    /// Whatever the policy is: one that has a block is enabled.
+    fn enable(&mut self, uuid: &str) -> Result<()> {
+        let Some(region) = self.model.namespaces.get(uuid).map(|it| it.target.region) else { return Ok(()) };
+        namespace::enable(&named(uuid)?).context("an existing namespace was kept from being enabled")?;
+        sysfs::settle(&region_device(region)?)?;
+        self.model.enabled(uuid);
+        Ok(())
+    }
+
+    fn destroy(&mut self, uuid: &str) -> Result<()> {
+        namespace::destroy(&named(uuid)?)?;
+        self.model.destroyed(uuid);
+        Ok(())
+    }
+
+    fn set_mode(&mut self, to: Stance) -> Result<()> {
+        guard::succeed(&["mode", to.word(), "--reason", "soak"])?;
+        self.model.mode_set(to);
+        Ok(())
+    }
+
+    fn allow(&mut self, subject: &Subject, once: bool) -> Result<()> {
+        let subject_json = match subject {
+            Subject::Region(region) => json!({ "region_start": sysfs::text(&region_device(*region)?, "resource")? }),
+            Subject::Namespace(uuid) => json!({ "namespace_uuid": uuid }),
+        };
+        let time = if once { Value::Null } else { json!(3600) };
+        let answer = guard::ask(&json!({
+            "allow": { "subject": subject_json, "once": once, "for_seconds": time, "reason": "soak" }
+        }))?;
+        let id = answer.pointer("/answer/allowed/id").and_then(Value::as_u64);
+        let id = id.with_context(|| format!("{subject:?} is not exempted: {answer}"))?;
+        self.model.granted(Grant { id, subject: subject.clone(), once });
+        Ok(())
+    }
+
+    fn reload(&mut self, file: Configured) -> Result<()> {
+        // What comes while the programs are loaded anew is nobody's to see.
+        self.settle()?;
+        file.policy().write()?;
+        self.life()?.guard.signal(Signal::SIGHUP)?;
+        self.model.reloaded(file);
+        self.settle()?;
+        self.life()?.guard.armed()
+    }
+
+    fn start(&mut self, file: Configured) -> Result<()> {
+        let guard = Guard::start(&file.policy())?;
+        self.model.started(file);
+        self.life = Some(Life::new(guard));
+        self.settle()
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.settle()?;
+        let mut life = self.life.take().context("no agent")?;
+        let status = life.guard.stop()?;
+        ensure!(status.success(), "the agent ended with {status}{}", life.guard.said());
+        self.model.stopped();
+        life.last_words(&mut self.model.streams)?;
+        if let Some(complaint) = self.model.streams.complaint() {
+            bail!("{complaint}{}", life.guard.said());
+        }
+        self.nothing_left()
+    }
+
+    fn kill(&mut self, settled: bool) -> Result<()> {
+        if settled {
+            self.settle()?;
+        }
+        let mut life = self.life.take().context("no agent")?;
+        life.guard.kill()?;
+        life.last_words(&mut self.model.streams)?;
+        self.model.killed();
+        self.nothing_left()
+    }
+
+    fn reload_libnvdimm(&mut self) -> Result<()> {
+        if self.life.is_some() {
+            self.settle()?;
+        }
+        modules::unload_stack()?;
+        modules::load_stack()?;
+        for uuid in self.model.namespaces.keys() {
+            wait::until(&format!("{uuid}, which was kept from being enabled"), LIMIT, || {
+                let claimer = namespace::claimer(&named(uuid).ok()?).ok()?;
+                sysfs::driver(&claimer).map(drop)
+            })?;
+        }
+        let regions = regions::find()?;
+        for region in [&regions.first, &regions.second] {
+            sysfs::settle(region)?;
+            sysfs::write(region, "align", &(16_u64 << 20).to_string())?;
+        }
+        self.model.libnvdimm_reloaded();
+        if self.life.is_some() {
+            self.settle()?;
+            self.life()?.guard.armed()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was done is told, just as it was to be.
+    pub fn settle(&mut self) -> Result<()> {
+        let Some(life) = &mut self.life else { return Ok(()) };
+        life.settle(&mut self.model.streams)
+    }
+
+    /// Without an agent, and with none that has left a guard, nothing of it is in the kernel.
+    fn nothing_left(&self) -> Result<()> {
+        if self.model.watch != Watch::Nobody {
+            return Ok(());
+        }
+        Held::until_nothing_beyond(&self.bare, LIMIT)
+    }
+
+    /// Ends whatever watches.
+    pub fn end(&mut self) -> Result<()> {
+        if self.life.is_some() {
+            self.stop()?;
+        }
+        if self.model.watch != Watch::Nobody {
+            self.act(&Act::Release)?;
+        }
+        Ok(())
+    }
+
+    fn life(&mut self) -> Result<&mut Life> {
+        self.life.as_mut().context("no agent")
+    }
+}
+
+fn wanted(region: &str, shape: Shape) -> Wanted {
+    let Shape { mode, map, size_bytes, align_bytes } = shape;
+    Wanted { region: region.to_owned(), size_bytes, mode, map, align_bytes }
+}
+
+fn region_device(region: usize) -> Result<String> {
+    let regions = regions::find()?;
+    Ok(if region == 0 { regions.first } else { regions.second })
+}
+
+/// The device of a namespace, whose name is another after each load.
+fn named(uuid: &str) -> Result<String> {
+    let devices = sysfs::devices("namespace");
+    let found = devices.into_iter().find(|name| sysfs::text(name, "uuid").is_ok_and(|it| it == uuid));
+    found.with_context(|| format!("no namespace {uuid}"))
+}

@@ -1,0 +1,119 @@
+//! One agent from its start to its end: what it tells, and whether it grows.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::expected::Streams;
+use crate::bench::footprint;
+use crate::guard::Guard;
+use crate::wait;
+
+const LIMIT: Duration = Duration::from_secs(150);
+/// After so many settlements an agent has all that it will need.
+const WARM: usize = 4;
+/// So many more files: somebody may just be asking it something.
+const MOST_FILES: usize = 1;
+/// How much more it may have later: what the allocator keeps varies by that much when the programs are loaded anew.
+const MOST_GROWTH_BYTES: u64 = 2 << 20;
+
+/// The agent that runs.
+pub struct Life {
+    /// The agent.
+    pub guard: Guard,
+    /// How many of its lines the model was told.
+    told: usize,
+    settlements: usize,
+    /// The least that it held since it was warm: at a single look it may just be at work.
+    warm: Option<Size>,
+}
+
+/// What it holds.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    anon_bytes: u64,
+    files: usize,
+}
+
+impl Size {
+    fn least(self, other: Self) -> Self {
+        Self { anon_bytes: self.anon_bytes.min(other.anon_bytes), files: self.files.min(other.files) }
+    }
+}
+
+impl Life {
+    /// One that was just started.
+    pub const fn new(guard: Guard) -> Self {
+        Self { guard, told: 0, settlements: 0, warm: None }
+    }
+
+    /// Waits until all that was done is told.
+    pub fn settle(&mut self, streams: &mut Streams) -> Result<()> {
+        let mut complaint = None;
+        let told = wait::until("all that was done told", LIMIT, || {
+            if let Err(error) = self.listen(streams) {
+                complaint = Some(format!("{error:#}"));
+                return Some(());
+            }
+            complaint = streams.complaint();
+            complaint.is_none().then_some(())
+        });
+        match complaint {
+            None => told?,
+            Some(complaint) => anyhow::bail!("{complaint}{}", self.guard.said()),
+        }
+        self.settlements += 1;
+        self.does_not_grow()
+    }
+
+    /// What an agent said that has ended.
+    pub fn last_words(&mut self, streams: &mut Streams) -> Result<()> {
+        self.guard.last_words();
+        self.listen(streams)
+    }
+
+    fn listen(&mut self, streams: &mut Streams) -> Result<()> {
+        let all = self.guard.events(|_| true);
+        for event in all.iter().skip(self.told) {
+            ensure!(event.get("uncommitted").is_none(), "told, and not in the journal: {event}");
+            ensure!(event.pointer("/guard/surprise") != Some(&true.into()), "the guard predicted otherwise: {event}");
+            streams.tell(event);
+        }
+        self.told = all.len();
+        Ok(())
+    }
+
+    /// What it needs for a while, when it attaches or weighs what it knows of the kernel, it has given back by then.
+    fn does_not_grow(&mut self) -> Result<()> {
+        let now = self.size()?;
+        if self.settlements < WARM {
+            return Ok(());
+        }
+        let warm = self.warm.map_or(now, |warm| warm.least(now));
+        self.warm = Some(warm);
+        let small =
+            |now: &Size| now.anon_bytes <= warm.anon_bytes + MOST_GROWTH_BYTES && now.files <= warm.files + MOST_FILES;
+        let grown = || format!("the agent grows: {warm:?} at least, {:?} after {} events", self.size(), self.told);
+        wait::until("a small agent", LIMIT, || self.size().ok().filter(small)).map(drop).with_context(grown)
+    }
+
+    fn size(&self) -> Result<Size> {
+        let pid = self.guard.pid()?;
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).context("no list of open files")?.count();
+        Ok(Size { anon_bytes: footprint::resident(pid)?.anon_bytes, files })
+    }
+
+    /// In words: the least that it held since it was warm, and what it holds now.
+    pub fn words(&self) -> Option<String> {
+        let (warm, now) = (self.warm?, self.size().ok()?);
+        Some(format!(
+            "RssAnon {} KiB at least, {} KiB after {} events; files {} and {}",
+            warm.anon_bytes / 1024,
+            now.anon_bytes / 1024,
+            self.told,
+            warm.files,
+            now.files
+        ))
+    }
+}

@@ -1,0 +1,78 @@
+use super::act::Shape;
+use super::*;
+use crate::creation::{Map, Mode};
+
+const MIB: u64 = 1 << 20;
+
+fn target(uuid: &str, map: Map, mebibytes: u64) -> Target {
+    let shape = Shape { mode: Mode::Fsdax, map, size_bytes: mebibytes * MIB, align_bytes: 2 * MIB };
+    Target { uuid: uuid.to_owned(), region: 0, start: 4096 * MIB, shape }
+}
+
+fn strict(stance: Stance, hold: bool) -> Configured {
+    Configured { strict: true, stance, hold }
+}
+
+fn with_agent(file: Configured) -> Model {
+    let mut model = Model::new();
+    model.started(file);
+    model
+}
+
+#[test]
+fn denied_is_what_is_oversize_in_enforce_and_nothing_else() {
+    let big = target("u", Map::Dev, 512);
+    assert_eq!(Model::new().judge(&big), Judged::Fine, "nobody is there");
+    let mut model = with_agent(strict(Stance::Enforce, false));
+    assert_eq!(model.judge(&big), Judged::Denied);
+    assert_eq!(model.judge(&target("u", Map::Mem, 512)), Judged::Fine);
+    assert_eq!(model.judge(&target("u", Map::Dev, 64)), Judged::Fine);
+    model.mode_set(Stance::Audit);
+    assert_eq!(model.judge(&big), Judged::WouldDeny);
+    model.granted(Grant { id: 7, subject: Subject::Region(0), once: true });
+    let exempt = model.judge(&big);
+    assert_eq!(exempt, Judged::Exempt { id: 7, once: true });
+    model.tried(&big, "b", exempt);
+    assert_eq!(model.judge(&target("v", Map::Dev, 512)), Judged::WouldDeny, "it is spent");
+    model.reloaded(Configured { strict: false, stance: Stance::Enforce, hold: false });
+    assert_eq!(model.judge(&target("v", Map::Dev, 512)), Judged::Fine, "a sound kernel's reservation is the ideal");
+}
+
+#[test]
+fn a_held_guard_denies_on_and_forgets_with_libnvdimm() {
+    let mut model = with_agent(strict(Stance::Audit, true));
+    model.mode_set(Stance::Enforce);
+    model.killed();
+    let big = target("u", Map::Dev, 512);
+    assert_eq!(model.judge(&big), Judged::Denied, "the mode that was set");
+    model.libnvdimm_reloaded();
+    assert_eq!(model.judge(&big), Judged::Unjudged);
+    model.started(strict(Stance::Audit, true));
+    assert_eq!(model.judge(&big), Judged::Denied, "the mode that was held");
+    model.released();
+    assert_eq!(model.judge(&big), Judged::Fine);
+}
+
+#[test]
+fn what_nobody_saw_is_found_and_what_an_agent_saw_is_told() {
+    let small = target("u", Map::Dev, 64);
+    let mut model = Model::new();
+    model.tried(&small, "b", Judged::Fine);
+    model.started(strict(Stance::Audit, false));
+    model.disabled("u");
+    let reservation = 2 * MIB;
+    let event = |kind: &str| {
+        json!({
+            "event": kind, "namespace_uuid": "u", "block_uuid": "b", "start_address": 4096 * MIB, "size_bytes": 64 * MIB,
+            "align_bytes": 2 * MIB, "personality": "fsdax", "map": "dev", "enabled": true, "incomplete": false,
+            "reservation_bytes": reservation, "device": "pfn0.1",
+        })
+    };
+    let agent = [json!({ "event": "policy_loaded" }), json!({ "event": "ready", "state": "observing" })];
+    let all = [agent.as_slice(), &[event("found"), event("unbind")]].concat();
+    assert_eq!(model.streams.against(&all), None);
+    assert!(model.streams.against(&all[..3]).is_some(), "the unbind is missing");
+    let mut wrong = all.clone();
+    wrong[2]["reservation_bytes"] = json!(reservation + 1);
+    assert!(model.streams.against(&wrong).unwrap().contains("reservation_bytes"));
+}

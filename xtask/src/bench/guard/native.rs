@@ -1,0 +1,121 @@
+//! `bench guard --native`: the same storm of cgroups on this host itself, by the kernel's statistics of programs, in nanoseconds.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use guest::bpf::empty::{self, Empty};
+use guest::bpf::statistics::{Counting, Program, Runs};
+use guest::{storm, wait};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+use serde_json::json;
+
+use super::numbers::Numbers;
+use super::{Cannot, Findings};
+use crate::{build_ebpf, paths};
+
+const GUARD: Program = Program::Named("guard");
+const ROUNDS: usize = 9;
+const CGROUPS: usize = 200;
+const ARMED_LIMIT: Duration = Duration::from_secs(30);
+
+/// Measures a program that does nothing, then the guard of the agent in audit mode.
+pub(in super::super) fn measure() -> Result<Findings> {
+    possible()?;
+    let object = build_ebpf::empty()?;
+    let attached = Empty::attach(&object).map_err(|error| Cannot(format!("{error:#}")))?;
+    let empty = rounds(empty::PROGRAM)?;
+    drop(attached);
+    if !Path::new("/sys/bus/nd").exists() {
+        let why = "libnvdimm is not loaded, and without it there is no guard: modprobe libnvdimm";
+        return Err(Cannot(why.to_owned()).into());
+    }
+    let agent = Agent::start()?;
+    let guard = rounds(GUARD)?;
+    drop(agent);
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let more = guard.median - empty.median;
+    let row = |what: &str, numbers: &Numbers| {
+        format!("{what:40} {:>9.1} {:>9.1} {:>9.1}\n", numbers.median, numbers.min, numbers.max)
+    };
+    let head = format!("nanoseconds a call, on this host, kernel {release}; the statistics' own cost included\n");
+    let columns = format!("{:40} {:>9} {:>9} {:>9}\n", "node that is no link", "median", "min", "max");
+    let table = [row("empty program", &empty), row("guard, audit", &guard), format!("{:40} {more:>9.1}\n", "more")];
+    Ok(Findings {
+        table: head + &columns + &table.concat(),
+        report: json!({
+            "kernel": release, "empty_ns": empty.json(), "guard_ns": guard.json(), "more_ns": (more * 10.0).round() / 10.0,
+        }),
+        missed: false,
+    })
+}
+
+/// The error says what of the host stands in the way.
+fn possible() -> Result<()> {
+    let cannot = |why: &str| Err(Cannot(why.to_owned()).into());
+    if !Uid::effective().is_root() {
+        return cannot("it needs root, to load programs");
+    }
+    // Where it cannot be read the kernel itself says whether it takes the program.
+    if let Ok(active) = fs::read_to_string("/sys/kernel/security/lsm") {
+        let active = active.trim();
+        if !active.split(',').any(|module| module == "bpf") {
+            return cannot(&format!("bpf is not among the active security modules ({active}): boot with lsm=…,bpf"));
+        }
+    }
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        return cannot("/sys/fs/cgroup is no cgroup2, in which nodes are made");
+    }
+    Ok(())
+}
+
+/// Nanoseconds a call, round by round.
+fn rounds(program: Program) -> Result<Numbers> {
+    // The first fills the kernel's caches.
+    storm::cgroups(CGROUPS)?;
+    let round = || -> Result<f64> {
+        let before = Runs::of(program)?;
+        let counting = Counting::start()?;
+        storm::cgroups(CGROUPS)?;
+        drop(counting);
+        let runs = Runs::of(program)?.since(before);
+        ensure!(runs.count > 0, "{program:?} did not run");
+        // Both are far below 2^53.
+        Ok(runs.time.as_nanos() as f64 / runs.count as f64)
+    };
+    let values = (0..ROUNDS).map(|_| round()).collect::<Result<Vec<_>>>()?;
+    Numbers::of(values).context("no round was measured")
+}
+
+/// The agent in audit mode, with nothing of it outside a folder of its own. Ended when dropped.
+struct Agent {
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Agent {
+    fn start() -> Result<Self> {
+        let folder = tempfile::tempdir().context("no temporary folder")?;
+        let config = folder.path().join("pfnwatch.toml");
+        fs::write(&config, "[guard]\nmode = \"audit\"\n[web]\nenabled = false\n[journal]\nenabled = false\n")
+            .with_context(|| format!("cannot write {}", config.display()))?;
+        let mut command = Command::new(paths::target().join("release/pfnwatch"));
+        command.args(["run", "--config"]).arg(&config).arg("--control-socket").arg(folder.path().join("socket"));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("pfnwatch cannot be started")?;
+        let agent = Self { child, _folder: folder };
+        wait::until("the guard on its hook", ARMED_LIMIT, || Runs::of(GUARD).ok().map(drop))?;
+        Ok(agent)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,108 @@
+//! `pfnwatch kernel` over every kernel package that the tests have fetched: time and memory for each, and that it has an answer.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use guest::bench::cost::Cost;
+use serde_json::{Value, json};
+
+use super::Findings;
+use super::peer::{micros, millis};
+use crate::{paths, setup, vm};
+
+const RUNS: usize = 3;
+
+/// A kernel's packages, and what they took.
+struct Row {
+    release: String,
+    /// Sizes of the files together.
+    bytes: u64,
+    cost: Cost,
+    /// `max_struct_page_bytes`, as the report has it.
+    answer: Value,
+}
+
+/// Fetches what is not there yet, and reads each kernel.
+pub(super) fn measure() -> Result<Findings> {
+    setup::for_vm()?;
+    vm::fetch_kernels()?;
+    let rows = kernels()?.into_iter().map(|(release, files)| read(release, &files)).collect::<Result<Vec<_>>>()?;
+    ensure!(!rows.is_empty(), "no kernel package is in {}", paths::cache().display());
+    Ok(Findings {
+        table: table(&rows),
+        report: json!({ "measurements": rows.iter().map(Row::json).collect::<Vec<_>>() }),
+        missed: false,
+    })
+}
+
+/// The cached packages by the kernel's release: from 6.19 on a kernel is in two.
+fn kernels() -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let folder = paths::cache().join("deb");
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut kernels = BTreeMap::<_, Vec<_>>::new();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(release) = release(&name) {
+            kernels.entry(release.to_owned()).or_default().push(path);
+        }
+    }
+    Ok(kernels)
+}
+
+/// `linux-image-6.1.0-50-cloud-amd64_6.1.176-1_amd64.deb` is of 6.1.0-50-cloud-amd64.
+fn release(file: &str) -> Option<&str> {
+    let kinds = ["linux-image-", "linux-binary-", "linux-modules-"];
+    let rest = kinds.iter().find_map(|kind| file.strip_prefix(kind))?;
+    rest.split_once('_').map(|(release, _)| release)
+}
+
+fn read(release: String, files: &[PathBuf]) -> Result<Row> {
+    let command = || {
+        let mut command = Command::new(paths::target().join("release/pfnwatch"));
+        command.args(["kernel", "--format", "json"]).args(files);
+        command
+    };
+    let output = command().output().context("pfnwatch cannot be started")?;
+    let report: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{release}: no report"))?;
+    let answer = report.pointer("/kernels/0/max_struct_page_bytes").cloned();
+    let answer = answer.with_context(|| format!("{release}: a report without an answer: {report:#}"))?;
+    // 3 is a kernel with the regression, which is an answer too.
+    let cost = Cost::median_of(RUNS, || Cost::of(command().stdout(Stdio::null()).stderr(Stdio::null()), &[0, 3, 4]))?;
+    let bytes = files.iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+    Ok(Row { release, bytes, cost, answer })
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        json!({
+            "kernel": self.release, "package_bytes": self.bytes, "took_us": micros(self.cost.took),
+            "peak_bytes": self.cost.peak_bytes, "max_struct_page_bytes": self.answer,
+        })
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let head =
+        format!("{:32} {:>12} {:>12} {:>12}  MAX_STRUCT_PAGE_SIZE\n", "pfnwatch kernel", "package", "time", "memory");
+    rows.iter().fold(head, |text, row| {
+        let (package, time, memory) = (mib(row.bytes), millis(row.cost.took), mib(row.cost.peak_bytes));
+        text + &format!("{:32} {package:>12} {time:>12} {memory:>12}  {}\n", row.release, row.answer)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_release_of_a_package() {
+        assert_eq!(release("linux-image-6.1.0-50-cloud-amd64_6.1.176-1_amd64.deb"), Some("6.1.0-50-cloud-amd64"));
+        let split = ["linux-binary-7.3.4+deb13-cloud-amd64_7.deb", "linux-modules-7.3.4+deb13-cloud-amd64_7.deb"];
+        assert_eq!(split.map(release), [Some("7.3.4+deb13-cloud-amd64"); 2]);
+        assert_eq!(release("linux-headers-6.1.0-50-common_6.1.176-1_all.deb"), None);
+    }
+}

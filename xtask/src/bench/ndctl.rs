@@ -1,0 +1,76 @@
+//! `pfnwatch scan` beside `ndctl list` over a guest's real sysfs: namespaces that a kernel made. ndctl reads no made-up tree: it
+//! asks udev and the bus' own device.
+
+use anyhow::{Context, Result};
+use guest::bench::ndctl::{Look, Looker};
+use guest::orders::Purpose;
+use guest::report::Report;
+use serde_json::json;
+
+use super::Findings;
+use super::peer::{self, Effort, Row};
+use crate::setup;
+use crate::vm::counted::{self, Place};
+
+/// Boots the guest: our two ways to look, with the info blocks and without, each beside ndctl.
+pub(super) fn measure() -> Result<Findings> {
+    setup::for_vm()?;
+    let mut looks = Vec::new();
+    let place = counted::run(Purpose::BenchNdctl, Ok, |report| match report {
+        Report::Started { name } => eprintln!("{name}"),
+        Report::Looked(look) => looks.push(*look),
+        _ => (),
+    })?;
+    let (rows, Place { release, emulator }) = (rows(&looks)?, place);
+    let head = format!("in {emulator} on kernel {release}: a second is a thousand million instructions\n");
+    Ok(Findings {
+        table: head + &peer::table("ndctl list -NuX", &rows),
+        report: json!({
+            "kernel": release, "emulator": emulator,
+            "measurements": rows.iter().map(|row| row.json("ndctl")).collect::<Vec<_>>(),
+        }),
+        missed: false,
+    })
+}
+
+fn rows(looks: &[Look]) -> Result<Vec<Row>> {
+    let ours = looks.iter().filter(|look| look.looker != Looker::Ndctl);
+    ours.map(|look| {
+        let ndctl = looks.iter().find(|it| it.looker == Looker::Ndctl && it.namespaces == look.namespaces);
+        let ndctl = ndctl.with_context(|| format!("ndctl did not list {} namespaces", look.namespaces))?;
+        let how = if look.looker == Looker::Scan { "" } else { ", without eBPF" };
+        let effort = |look: &Look| Effort { cost: look.cost, calls: None };
+        Ok(Row {
+            what: format!("{} namespaces{how}", look.namespaces),
+            namespaces: look.namespaces,
+            ours: effort(look),
+            peer: effort(ndctl),
+            budget: None,
+        })
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use guest::bench::cost::Cost;
+
+    use super::*;
+
+    #[test]
+    fn each_way_to_look_stands_beside_ndctl() {
+        let look = |looker, millis| Look {
+            looker,
+            namespaces: 10,
+            cost: Cost { took: Duration::from_millis(millis), peak_bytes: 1 << 20 },
+        };
+        let looks = [look(Looker::Scan, 30), look(Looker::WithoutEbpf, 3), look(Looker::Ndctl, 20)];
+        let found = rows(&looks).unwrap();
+        let times: Vec<_> =
+            found.iter().map(|row| (row.ours.cost.took.as_millis(), row.peer.cost.took.as_millis())).collect();
+        assert_eq!(times, [(30, 20), (3, 20)]);
+        assert!(rows(&looks[..2]).is_err());
+    }
+}

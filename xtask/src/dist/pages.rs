@@ -1,0 +1,112 @@
+//! The documents for users as the package has them: one folder, with links that lead on in it.
+//!
+//! What the tree has in docs/ lies beside README.md there: alerts, the unit and the configuration name the runbook by its place.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::paths;
+use crate::tidy::{File, Tree};
+
+/// Documents of the tree's root that are installed.
+const OF_THE_ROOT: [&str; 2] = ["README.md", "LIMITATIONS.md"];
+/// Folders whose contents are installed below another name.
+const FOLDERS: [(&str, &str); 2] = [("docs/", ""), ("pfnwatch/dist/", "examples/")];
+
+/// Writes them below `folder`, for cargo-deb to take.
+pub(super) fn write(folder: &Path) -> Result<()> {
+    let tree = Tree::read(&paths::root())?;
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    for (place, text) in pages(&tree) {
+        let file = folder.join(place);
+        let parent = file.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Place and text of each page.
+fn pages(tree: &Tree) -> Vec<(String, String)> {
+    let pages = tree.files.iter().filter(|file| file.path.ends_with(".md") && is_page(&file.path));
+    pages.filter_map(|file| Some((installed(&file.path)?, page(file)))).collect()
+}
+
+fn is_page(path: &str) -> bool {
+    OF_THE_ROOT.contains(&path) || path.starts_with("docs/")
+}
+
+/// Where a file of the tree lies in the package's folder of documents; none where it is not installed.
+fn installed(path: &str) -> Option<String> {
+    let below = FOLDERS.iter().find_map(|(from, to)| Some(format!("{to}{}", path.strip_prefix(from)?)));
+    // The unit and the package's own scripts are installed elsewhere.
+    let elsewhere = ["pfnwatch/dist/systemd", "pfnwatch/dist/debian"].iter().any(|folder| path.starts_with(folder));
+    below.filter(|_| !elsewhere).or_else(|| OF_THE_ROOT.contains(&path).then(|| path.to_owned()))
+}
+
+/// A page with its links brought to the package. A link to what is not installed is its text alone.
+fn page(file: &File) -> String {
+    let mut page = String::new();
+    let mut rest = file.text.as_str();
+    while let Some((before, (text, target, after))) = next_link(rest) {
+        page += before;
+        match redirected(&file.path, target) {
+            Some(target) => page += &format!("[{text}]({target})"),
+            None => page += text,
+        }
+        rest = after;
+    }
+    page + rest
+}
+
+/// What stands before the next `[text](target)`, its parts, and the rest.
+fn next_link(text: &str) -> Option<(&str, (&str, &str, &str))> {
+    let (head, tail) = text.split_once("](")?;
+    let (before, shown) = head.rsplit_once('[')?;
+    let (target, after) = tail.split_once(')')?;
+    Some((before, (shown, target, after)))
+}
+
+fn redirected(page: &str, target: &str) -> Option<String> {
+    if target.contains("://") || target.starts_with('#') {
+        return Some(target.to_owned());
+    }
+    let (file, part) =
+        target.split_once('#').map_or((target, String::new()), |(file, part)| (file, format!("#{part}")));
+    let mut path: Vec<&str> = page.split('/').collect();
+    path.pop();
+    for step in file.split('/') {
+        match step {
+            ".." => drop(path.pop()),
+            "." => {}
+            step => path.push(step),
+        }
+    }
+    let to = installed(&path.join("/")).or_else(|| installed(&format!("{}/", path.join("/"))))?;
+    let up = installed(page)?.matches('/').count();
+    Some("../".repeat(up) + &to + &part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn as_installed(path: &str, text: &str) -> String {
+        let tree = Tree::of(&[(path, text)]);
+        pages(&tree).remove(0).1
+    }
+
+    #[test]
+    fn links_lead_on_in_the_package() {
+        let readme = "[a](docs/a.md#b) [c](pfnwatch/dist/pfnwatch.toml) [d](https://d/) [A](ARCHITECTURE.md) `x`";
+        assert_eq!(as_installed("README.md", readme), "[a](a.md#b) [c](examples/pfnwatch.toml) [d](https://d/) A `x`");
+        let page =
+            "[l](../LIMITATIONS.md) [r](reference/e.md) [h](#here) [u](../pfnwatch/dist/systemd/pfnwatch.service)";
+        assert_eq!(as_installed("docs/a.md", page), "[l](LIMITATIONS.md) [r](reference/e.md) [h](#here) u");
+        assert_eq!(as_installed("docs/reference/e.md", "[a](../a.md)"), "[a](../a.md)");
+    }
+}

@@ -1,0 +1,65 @@
+//! `cargo xtask docs`: what the pages for users show, and what is generated from the code, held against both.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use guest::documents::update::{self, Update};
+
+use crate::{build_ebpf, paths, setup, toolchain};
+
+/// Both guests, on a busy host, with whatever has to be built and fetched first.
+const LIMIT: Duration = Duration::from_secs(1800);
+/// The test that holds the JSON schemas and docs/reference against the code, and writes them where it is told to.
+const REFERENCE: &str = "reference::files_are_what_the_code_gives";
+/// Tells it to.
+const WRITE: &str = "PFNWATCH_WRITE_REFERENCE";
+
+/// What to do about a page that says something else than the code or the commands.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write what the code gives and what the commands say
+    #[arg(long)]
+    update: bool,
+    /// Only what is generated from the code: the JSON schemas and docs/reference
+    #[arg(long)]
+    reference: bool,
+}
+
+/// The reference, then what is typed in guests.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    setup::for_build()?;
+    build_ebpf::run()?;
+    reference(args.update)?;
+    if args.reference { Ok(ExitCode::SUCCESS) } else { commands(args.update) }
+}
+
+fn reference(update: bool) -> Result<()> {
+    let test = ["test", "--quiet", "--package", "pfnwatch", "--lib", "--", "--exact", REFERENCE];
+    let task = toolchain::cargo_task(test).limit(LIMIT);
+    if update { task.env(WRITE, "1") } else { task }.show()
+}
+
+/// Runs the tests of the pages' commands alone.
+fn commands(write: bool) -> Result<ExitCode> {
+    let arguments = ["xtask", "vm", "--kernel", "6.1", "--kernel", "6.12", "--", "documents::"];
+    let (outcome, said) = toolchain::cargo_task(arguments).limit(LIMIT).tee();
+    let mut pages = BTreeMap::<String, Vec<Update>>::new();
+    for update in said.lines().filter_map(Update::from_line) {
+        pages.entry(update.page.clone()).or_default().push(update);
+    }
+    if pages.is_empty() {
+        return outcome.map(|()| ExitCode::SUCCESS);
+    }
+    for (page, updates) in pages {
+        println!("{page}: {} commands say something else", updates.len());
+        if write {
+            let path = paths::root().join(&page);
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {page}"))?;
+            fs::write(&path, update::updated(&text, &updates)).with_context(|| format!("cannot write {page}"))?;
+        }
+    }
+    Ok(if write { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,40 @@
+//! `cargo xtask soak`: the test of that name alone, for longer than a run of all tests has time for.
+//!
+//! `guest::soak` says what it does.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use guest::orders::Soak;
+
+use crate::vm;
+
+/// How long, where, and by what chance.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How long on each kernel
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=24 * 60))]
+    minutes: u64,
+    /// Kernel line; may be given twice
+    #[arg(long, default_values = ["6.1", "7.3"], value_parser = ["6.1", "7.3"])]
+    kernel: Vec<String>,
+    /// What everything is chosen by, as a soak before this one has printed it; without it another one each time
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Soaks on each kernel, side by side.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let seed = args.seed.map_or_else(seed_of_now, Ok)?;
+    let soak = Soak { seconds: args.minutes * 60, seed };
+    println!("{} minutes on each of {}, seed {seed}", args.minutes, args.kernel.join(", "));
+    let tally = vm::run(&vm::Args { kernel: args.kernel.clone(), filter: vec!["soak::".to_owned()], soak })?;
+    Ok(if tally.failures.is_empty() && tally.not_run.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Small enough to be typed.
+fn seed_of_now() -> Result<u64> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
+    Ok(now.as_secs() % 1_000_000)
+}

@@ -1,0 +1,87 @@
+//! What is given away names no folder of the machine that it was built on: it would tell of its builder, and be another
+//! file on each machine.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::Task;
+use crate::{paths, toolchain};
+
+/// The folders that a compiler puts into what it makes: the source tree, cargo's, the toolchain's.
+fn folders() -> Result<Vec<PathBuf>> {
+    let mut folders = vec![paths::root(), paths::target(), cargo_home()?];
+    // Either name of the toolchain: rustup calls it by channel and by version.
+    let sysroot = toolchain::sysroot()?;
+    folders.extend(sysroot.canonicalize());
+    folders.push(sysroot);
+    Ok(folders)
+}
+
+fn cargo_home() -> Result<PathBuf> {
+    let chosen = env::var_os("CARGO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let usual = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
+    chosen.or_else(usual).context("neither CARGO_HOME nor HOME is set")
+}
+
+/// The compiler's options by which these folders have names that are the same everywhere.
+pub(crate) fn remapped() -> Result<Vec<String>> {
+    let commit = Task::new("rustc", ["--version", "--verbose"]).dir(&paths::root()).read()?;
+    let commit = commit.lines().find_map(|line| line.strip_prefix("commit-hash: ")).unwrap_or("unknown").to_owned();
+    let library =
+        toolchain::sysroot()?.canonicalize().context("the toolchain is nowhere")?.join("lib/rustlib/src/rust");
+    let renamed = [
+        (paths::root(), ".".to_owned()),
+        (paths::target(), "target".to_owned()),
+        (cargo_home()?.join("registry/src"), "registry".to_owned()),
+        (library, format!("/rustc/{commit}")),
+    ];
+    Ok(renamed.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display())).into())
+}
+
+/// Refuses a file that names one of the folders.
+pub(crate) fn refuse(file: &Path) -> Result<()> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    for folder in folders()? {
+        let name = folder.to_string_lossy().into_owned();
+        let found = place(&bytes, &name);
+        ensure!(
+            found.is_none(),
+            "{} names a folder of this machine, {}: RUSTFLAGS of one's own win over those that hide it",
+            file.display(),
+            found.unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+/// Where the bytes name a folder, with what follows.
+fn place(bytes: &[u8], folder: &str) -> Option<String> {
+    const SHOWN: usize = 120;
+    let at = bytes.windows(folder.len()).position(|window| window == folder.as_bytes())?;
+    let text = String::from_utf8_lossy(bytes.get(at..(at + SHOWN).min(bytes.len()))?).into_owned();
+    Some(text.chars().take_while(|c| !c.is_control()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_found_with_what_follows() {
+        let bytes = b"\x01\x02/home/someone/src/main.rs\0more";
+        assert_eq!(place(bytes, "/home/someone").as_deref(), Some("/home/someone/src/main.rs"));
+        assert_eq!(place(bytes, "/home/nobody"), None);
+    }
+
+    #[test]
+    fn a_file_that_names_the_source_tree_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), paths::root().join("src/main.rs").to_string_lossy().as_bytes()).unwrap();
+        assert!(refuse(file.path()).unwrap_err().to_string().contains("src/main.rs"));
+        fs::write(file.path(), "./src/main.rs").unwrap();
+        refuse(file.path()).unwrap();
+    }
+}
