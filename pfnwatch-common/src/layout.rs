@@ -163,6 +163,8 @@ offsets! {
         name,
         /// `flags`: unsigned short, the node's type in its lowest four bits.
         flags,
+        /// `id`: u64, of which no two nodes have the same.
+        id,
         /// `priv`: a pointer to the `struct kobject` of a sysfs directory.
         private,
     }

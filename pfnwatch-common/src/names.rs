@@ -60,7 +60,7 @@ pub const KNOWN_BLOCKS: &str = "KNOWN_BLOCKS";
 pub const MISSED_BLOCKS: &str = "MISSED_BLOCKS";
 /// One entry for each exemption that is good for one creation, by its id: whoever removes it has spent it.
 pub const TICKETS: &str = "TICKETS";
-/// One u64: which loaded guard judges, by its [`GUARD_ID`]; with [`crate::guard::OVERLAP`] while two are attached.
+/// One u64: which load of the programs tells what happens, by its [`GUARD_ID`].
 pub const GUARD_IN_CHARGE: &str = "GUARD_IN_CHARGE";
 
 /// Global: the [`crate::layout::Layout`].

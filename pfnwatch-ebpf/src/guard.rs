@@ -3,6 +3,7 @@
 mod creation;
 mod exemption;
 mod judge;
+mod note;
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use pfnwatch_common::{
@@ -12,7 +13,6 @@ use pfnwatch_common::{
 
 use self::{creation::Creation, judge::Judged};
 use crate::{
-    charge,
     counters::count,
     emit,
     kernel::{Device, KernfsNode, Read},
@@ -56,16 +56,12 @@ fn link(ctx: &LsmContext) -> i32 {
 /// Whether the link is that of a creation to be refused.
 #[inline(always)]
 fn refuses(directory: KernfsNode, node: KernfsNode) -> bool {
-    match device(directory, node) {
-        Ok(Some((device, personality))) if charge::is_mine_to_judge() => {
-            let refused = decide(device, personality).unwrap_or_else(|_| {
+    match (device(directory, node), node.id()) {
+        (Ok(Some((device, personality))), Some(id)) if !note::is_judged_by_another(id) => {
+            decide(device, personality, id).unwrap_or_else(|_| {
                 count(Counter::GuardFault);
                 false
-            });
-            if !refused {
-                charge::has_let_pass();
-            }
-            refused
+            })
         }
         _ => false,
     }
@@ -87,7 +83,7 @@ fn device(directory: KernfsNode, node: KernfsNode) -> Read<Option<(Device, Perso
 
 /// Decides, and tells the agent.
 #[inline(always)]
-fn decide(device: Device, personality: Personality) -> Read<bool> {
+fn decide(device: Device, personality: Personality, node: u64) -> Read<bool> {
     let Some(creation) = Creation::of(device, personality)? else { return Ok(false) };
     count(Counter::Judged);
     let judged = judge::judge(&creation);
@@ -106,6 +102,7 @@ fn decide(device: Device, personality: Personality) -> Read<bool> {
     };
     if !refused {
         creation.let_pass();
+        note::leave(node);
     }
     Ok(refused)
 }

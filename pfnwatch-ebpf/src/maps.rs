@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use pfnwatch_common::{
     counter::Counter,
-    guard::MissedBlocks,
+    guard::{MissedBlocks, Note},
     policy::{SLOTS, Snapshot},
     record::Attempt,
 };
@@ -59,13 +59,13 @@ pub(crate) static UUID_STORES: HashMap<u32, UuidStore> = HashMap::with_max_entri
 #[map]
 pub(crate) static TICKETS: HashMap<u64, u64> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
-/// Which guard judges.
+/// Which load of the programs tells what happens.
 #[map]
 pub(crate) static GUARD_IN_CHARGE: Array<u64> = Array::with_max_entries(1, 0);
 
-/// What one of two guards has judged and the other has not seen yet, by thread id.
+/// What a guard has let pass last, by thread id: for another that is attached beside it. Emptied when one comes.
 #[map]
-pub(crate) static JUDGED: HashMap<u32, u64> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
+pub(crate) static JUDGED: HashMap<u32, Note> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
 
 /// A write of a uuid that is under way.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use pfnwatch_common::{counter::Counter, guard::OVERLAP, layout::Layout, names};
+use pfnwatch_common::{counter::Counter, layout::Layout, names};
 use tokio::io::unix::AsyncFd;
 
 use crate::{
@@ -209,5 +209,5 @@ impl Observation {
 
 /// A number that no guard had since boot: the time.
 fn guard_id() -> anyhow::Result<u64> {
-    Ok(u64::try_from(since_boot()?.as_nanos()).unwrap_or(1).max(1) & !OVERLAP)
+    Ok(u64::try_from(since_boot()?.as_nanos()).unwrap_or(1).max(1))
 }

@@ -4,6 +4,7 @@
 //! are seen on every kernel. The regressed kernel has its own, with the default policy.
 
 mod allowed;
+mod beside;
 mod bind_ways;
 mod bypass;
 pub(crate) mod case;

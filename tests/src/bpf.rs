@@ -7,6 +7,7 @@ use nix::libc;
 
 pub mod empty;
 pub mod held;
+pub mod pinned;
 pub mod statistics;
 
 /// A kind of object with ids (`enum bpf_cmd`, include/uapi/linux/bpf.h).

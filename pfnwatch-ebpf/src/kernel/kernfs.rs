@@ -47,6 +47,13 @@ impl KernfsNode {
         Ok(word == DRIVER)
     }
 
+    /// `id`: no two nodes have the same (`idr_alloc_cyclic` with a generation, `__kernfs_new_node` in fs/kernfs/dir.c), and it is
+    /// set when the hook is called. None on a kernel that does not tell where it is: the guard is not attached there.
+    #[inline(always)]
+    pub(crate) fn id(self) -> Option<u64> {
+        self.read(|layout| &layout.kernfs_node.id)
+    }
+
     /// `priv`: of a directory in sysfs, its kobject. By the helper, of which the verifier knows that it gives a number: what is
     /// read through this pointer is a pointer to it (6.18), which no function takes for the number that it is.
     #[inline(always)]

@@ -107,7 +107,10 @@ fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::R
     let mut ebpf = load(settings, bind_seen)?;
     let types = stand_in(&settings.functions)?;
     let debug_log = if settings.debug { Some(DebugLog::open(&mut ebpf)?) } else { None };
-    let (ring, counters, guard) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?, GuardMaps::take(&mut ebpf)?);
+    let (ring, counters) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?);
+    let mut guard = GuardMaps::take(&mut ebpf)?;
+    // Of the guard that is taken over, while it is still alone.
+    guard.forget_notes();
     let mut programs = Vec::with_capacity(plan.len());
     let mut taken = Vec::new();
     for step in plan {

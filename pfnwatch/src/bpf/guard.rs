@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError},
 };
 use pfnwatch_common::{
-    guard::{MISSED_SLOTS, MissedBlocks, UNSEEN},
+    guard::{MISSED_SLOTS, MissedBlocks, Note, UNSEEN},
     names,
     policy::{SLOTS, Snapshot},
 };
@@ -20,7 +20,7 @@ pub struct GuardMaps {
     missed_blocks: Array<MapData, MissedBlocks>,
     tickets: HashMap<MapData, u64, u64>,
     in_charge: Array<MapData, u64>,
-    judged: HashMap<MapData, u32, u64>,
+    judged: HashMap<MapData, u32, Note>,
 }
 
 impl GuardMaps {
@@ -116,7 +116,7 @@ impl GuardMaps {
         self.tickets.get(&id, 0).is_ok()
     }
 
-    /// Forgets what one load has judged and another was to know of: those are of a take-over that is over.
+    /// Forgets what a guard has noted for another, which was not there: from now on there is room for what is needed.
     pub fn forget_notes(&mut self) {
         let left: Vec<u32> = self.judged.keys().flatten().collect();
         for thread in left {
@@ -125,7 +125,7 @@ impl GuardMaps {
         }
     }
 
-    /// Which load is in charge, see [`pfnwatch_common::guard::OVERLAP`]; 0 for none.
+    /// Which load of the programs is in charge; 0 for none.
     ///
     /// # Errors
     /// The kernel refuses the look-up.
@@ -157,12 +157,12 @@ impl GuardMaps {
             .context("the blocks that were missed cannot be forgotten")
     }
 
-    /// Says which guard judges, by its number, see [`pfnwatch_common::guard::OVERLAP`].
+    /// Says which load of the programs tells what happens, by its number.
     ///
     /// # Errors
     /// The kernel refuses the update.
     pub fn put_in_charge(&mut self, guard: u64) -> anyhow::Result<()> {
-        self.in_charge.set(0, guard, 0).context("the guard cannot be put in charge")
+        self.in_charge.set(0, guard, 0).context("the programs cannot be put in charge")
     }
 }
 

@@ -6,9 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use aya::programs::loaded_programs;
-use pfnwatch_common::guard::OVERLAP;
 
 use super::{attach::Links, guard::GuardMaps, pins::Pins};
 
@@ -21,8 +19,8 @@ pub enum Stay {
     Pinned,
 }
 
-/// Puts a load of the programs in charge in one step, and only then takes away the load before it, so that at no moment
-/// neither guards. Gives whether there was one.
+/// Puts a load of the programs in charge in one step, and only then takes away the load before it: both guard until then.
+/// Gives whether there was one.
 ///
 /// # Errors
 /// It cannot be pinned: the load before is in charge as it was.
@@ -33,20 +31,9 @@ pub fn take_charge(
     pins: &Pins,
     stay: Stay,
 ) -> anyhow::Result<bool> {
-    let before = maps.in_charge()? & !OVERLAP;
-    if before != 0 {
-        maps.forget_notes();
-        // The one in charge leaves notes before the other looks for them.
-        maps.put_in_charge(before | OVERLAP)?;
-        maps.put_in_charge(guard | OVERLAP)?;
-    }
-    let pinned = match stay {
-        Stay::Pinned => links.pin(pins, guard),
-        Stay::Go => Ok(()),
-    };
-    if let Err(error) = pinned {
-        maps.put_in_charge(before).context("the guard before cannot be put in charge again")?;
-        return Err(error);
+    let before = maps.in_charge()?;
+    if stay == Stay::Pinned {
+        links.pin(pins, guard)?;
     }
     maps.put_in_charge(guard)?;
     match stay {

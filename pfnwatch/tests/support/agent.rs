@@ -122,7 +122,7 @@ impl State {
             Request::Status => Ok(Answer::Status(Box::new(self.status.clone()))),
             Request::Alerts => Ok(Answer::Alerts(Box::default())),
             Request::Release => Ok(Answer::Released(Released {
-                removed: vec!["/sys/fs/bpf/pfnwatch/v1/guard".to_owned()],
+                removed: vec!["/sys/fs/bpf/pfnwatch/v2/guard".to_owned()],
                 still_guarding: true,
             })),
             Request::AcceptBaseline { whose: Whose::Host, reason } => {

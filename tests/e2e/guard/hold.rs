@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::{PROGRAM, says};
+use guest::bpf::pinned::PINS;
 use guest::bpf::{self, Kind};
 use guest::creation::{self, Map, Mode, Prepared};
 use guest::guard::{self, Guard};
@@ -26,7 +27,7 @@ fn policy() -> Policy {
 }
 
 /// Without an agent there is nobody to tell of it.
-fn is_denied(prepared: &Prepared) -> Result<()> {
+pub(super) fn is_denied(prepared: &Prepared) -> Result<()> {
     let code = prepared.bind().map_err(|error| error.raw_os_error());
     ensure!(code == Err(Some(libc::ENOMEM)), "{prepared:?} is not denied: {code:?}");
     Ok(())
@@ -161,8 +162,6 @@ fn failed_take_over_leaves_the_guard_as_it_was() -> Result<()> {
     is_denied(&prepared)?;
     release()
 }
-
-const PINS: &str = "/sys/fs/bpf/pfnwatch/v1";
 
 /// Whether anything can be pinned; what is pinned can be used all the same.
 fn read_only(is: bool) -> Result<()> {

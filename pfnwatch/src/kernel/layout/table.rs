@@ -64,6 +64,7 @@ pub(super) const TABLE: &[Row] = &[
     row!(KernfsNode, kernfs_node.name, ["name"], POINTER, OPTIONAL),
     // The lowest two bytes hold the node's type, whether it is a short (6.1 to 7.3) or an int.
     row!(KernfsNode, kernfs_node.flags, ["flags"], Bytes(&[2, 4]), OPTIONAL),
+    row!(KernfsNode, kernfs_node.id, ["id"], Bytes(&[8]), OPTIONAL),
     row!(KernfsNode, kernfs_node.private, ["priv"], POINTER, OPTIONAL),
     // MODULE_NAME_LEN, which is 64 less the size of a long on every kernel so far.
     row!(Module, module.name, ["name"], Bytes(&[56]), OPTIONAL),

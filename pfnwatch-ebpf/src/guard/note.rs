@@ -1,0 +1,26 @@
+//! Each creation is judged by one guard, also while two are attached.
+//!
+//! A guard that holds on is taken over by another beside it, over the same maps, so that both judge alike. Whichever the
+//! kernel runs first judges, and leaves a note of what it lets pass, which the other finds. Nothing rests on the order: the
+//! newest program runs first today (`hlist_add_head` in `__bpf_trampoline_link_prog`, kernel/bpf/trampoline.c). Nor is
+//! there a moment at which one stops and the other starts, which a thread could be in the middle of.
+
+use pfnwatch_common::guard::Note;
+
+use crate::{globals, maps::JUDGED, task};
+
+/// Whether another guard has let pass what this thread is about to do, the making of this node.
+#[inline(always)]
+pub(super) fn is_judged_by_another(node: u64) -> bool {
+    let Some(note) = JUDGED.get_ptr(task::thread_id()) else { return false };
+    // SAFETY: the entry is this thread's own, and memory of a replaced entry outlives the program (RCU).
+    let note = unsafe { &*note };
+    note.node == node && note.guard != globals::guard_id()
+}
+
+/// This guard has judged, and lets pass: another may come next. After a refusal none does.
+#[inline(always)]
+pub(super) fn leave(node: u64) {
+    // Without room for the note another judges once more: nothing slips through.
+    let _ = JUDGED.insert(task::thread_id(), Note { node, guard: globals::guard_id() }, 0);
+}

@@ -1,0 +1,93 @@
+//! Two guards attached at a time, as for a moment in each take-over: each creation is judged by one of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Result, ensure};
+use guest::bpf::pinned::{self, Charge, Kept};
+use guest::creation::Mode;
+use guest::guard::{self, Guard};
+use guest::policy::{Policy, Stance};
+use guest::{namespace, regions};
+
+use super::case::{nothing_is_written, prepare_blank, small};
+use super::hold::is_denied;
+
+const CREATIONS: usize = 3;
+/// Where guards judge by who is in charge, a creation slips through well before the end.
+const TRIES: usize = 2_000;
+
+/// Leaves a guard by the death of its agent, and holds on to it. Gives its number, too.
+fn leave(policy: &Policy) -> Result<(Kept, u64)> {
+    let mut agent = Guard::start(policy)?;
+    agent.kill()?;
+    Ok((Kept::guard()?, pinned::load()?))
+}
+
+#[test]
+fn each_creation_is_told_and_exempt_once() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let policy = Policy::strict(Stance::Audit).hold();
+    let (kept, _) = leave(&policy)?;
+    let mut agent = Guard::start(&policy)?;
+    let create = |agent: &mut Guard, passes: bool| -> Result<()> {
+        let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;
+        if passes {
+            agent.passes(&prepared)?
+        } else {
+            agent.denies(&prepared).map(drop)?
+        }
+        namespace::destroy(&prepared.namespace)
+    };
+    for _ in 0..CREATIONS {
+        create(&mut agent, true)?;
+    }
+    agent.stance(Stance::Enforce)?;
+    // Whoever judged a second time would find the ticket spent, and deny.
+    for _ in 0..CREATIONS {
+        guard::succeed(&["allow", "--region", &region, "--once", "--reason", "a test"])?;
+        create(&mut agent, true)?;
+    }
+    create(&mut agent, false)?;
+    let told = ["would_deny", "exempt"].map(|kind| vec![kind; CREATIONS]).concat();
+    agent.judged_only(&[told, vec!["denied"]].concat())?;
+    drop(kept);
+    guard::succeed(&["guard", "release"]).map(drop)
+}
+
+/// The charge changes hands as fast as can be, while the same creation is tried as fast as can be: whichever guard a
+/// thread is in the middle of, and whoever is in charge then, it is denied.
+#[test]
+fn creations_are_denied_whoever_is_in_charge() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let policy = Policy::strict(Stance::Enforce).hold();
+    let (kept, older) = leave(&policy)?;
+    let mut agent = Guard::start(&policy)?;
+    let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;
+    agent.kill()?;
+    let (mut charge, newer) = (Charge::open()?, pinned::load()?);
+    ensure!(newer != older, "the agent has taken over nothing");
+    let trying = AtomicBool::new(true);
+    thread::scope(|scope| -> Result<()> {
+        let changing = scope.spawn(|| -> Result<usize> {
+            let mut changes = 0;
+            while trying.load(Ordering::Acquire) {
+                charge.set([older, newer][changes % 2])?;
+                changes += 1;
+            }
+            Ok(changes)
+        });
+        let denied = (0..TRIES).try_for_each(|_| is_denied(&prepared));
+        trying.store(false, Ordering::Release);
+        let changes = changing.join().unwrap_or_else(|_| anyhow::bail!("the thread panicked"))?;
+        denied?;
+        ensure!(changes > TRIES, "the charge changed hands {changes} times");
+        Ok(())
+    })?;
+    // Nor does it take one of them to be in charge: a thread may have met a guard before another came beside it.
+    Charge::open()?.set(1)?;
+    is_denied(&prepared)?;
+    nothing_is_written(&prepared.namespace)?;
+    drop(kept);
+    guard::succeed(&["guard", "release"]).map(drop)
+}
