@@ -6,22 +6,6 @@ use crate::record::Plain;
 /// whenever a map's key, value or meaning changes.
 pub const PIN_VERSION: u32 = 2;
 
-/// `JUDGED`: a guard has let pass the making of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Note {
-    /// `kernfs_node.id` of the node, which no other node has.
-    pub node: u64,
-    /// The guard's number.
-    pub guard: u64,
-}
-
-// SAFETY: two `u64`s in a `repr(C)` structure: no padding.
-unsafe impl Plain for Note {}
-#[cfg(feature = "user")]
-// SAFETY: `Plain`.
-unsafe impl aya::Pod for Note {}
-
 /// In `KNOWN_BLOCKS`, in place of a uuid: nobody has looked at the namespace, so that there may be any block.
 pub const UNSEEN: [u8; 16] = [0xff; 16];
 

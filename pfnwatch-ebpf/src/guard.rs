@@ -57,12 +57,11 @@ fn link(ctx: &LsmContext) -> i32 {
 #[inline(always)]
 fn refuses(directory: KernfsNode, node: KernfsNode) -> bool {
     match (device(directory, node), node.id()) {
-        (Ok(Some((device, personality))), Some(id)) if !note::is_judged_by_another(id) => {
-            decide(device, personality, id).unwrap_or_else(|_| {
+        (Ok(Some((device, personality))), Some(id)) if !note::is_judged(id) => decide(device, personality, id)
+            .unwrap_or_else(|_| {
                 count(Counter::GuardFault);
                 false
-            })
-        }
+            }),
         _ => false,
     }
 }

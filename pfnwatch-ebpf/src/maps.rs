@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use pfnwatch_common::{
     counter::Counter,
-    guard::{MissedBlocks, Note},
+    guard::MissedBlocks,
     policy::{SLOTS, Snapshot},
     record::Attempt,
 };
@@ -63,9 +63,10 @@ pub(crate) static TICKETS: HashMap<u64, u64> = HashMap::with_max_entries(1024, B
 #[map]
 pub(crate) static GUARD_IN_CHARGE: Array<u64> = Array::with_max_entries(1, 0);
 
-/// What a guard has let pass last, by thread id: for another that is attached beside it. Emptied when one comes.
+/// The node of the creation that a guard has let pass last, by thread id: for another that is attached beside it. Emptied when
+/// one comes.
 #[map]
-pub(crate) static JUDGED: HashMap<u32, Note> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
+pub(crate) static JUDGED: HashMap<u32, u64> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
 
 /// A write of a uuid that is under way.
 #[derive(Clone, Copy)]

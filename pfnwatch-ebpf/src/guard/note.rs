@@ -5,22 +5,19 @@
 //! newest program runs first today (`hlist_add_head` in `__bpf_trampoline_link_prog`, kernel/bpf/trampoline.c). Nor is
 //! there a moment at which one stops and the other starts, which a thread could be in the middle of.
 
-use pfnwatch_common::guard::Note;
+use crate::{maps::JUDGED, task};
 
-use crate::{globals, maps::JUDGED, task};
-
-/// Whether another guard has let pass what this thread is about to do, the making of this node.
+/// Whether a guard has let pass what this thread is about to do, the making of this node. It is another guard: the hook is
+/// called once for each node.
 #[inline(always)]
-pub(super) fn is_judged_by_another(node: u64) -> bool {
-    let Some(note) = JUDGED.get_ptr(task::thread_id()) else { return false };
+pub(super) fn is_judged(node: u64) -> bool {
     // SAFETY: the entry is this thread's own, and memory of a replaced entry outlives the program (RCU).
-    let note = unsafe { &*note };
-    note.node == node && note.guard != globals::guard_id()
+    JUDGED.get_ptr(task::thread_id()).is_some_and(|judged| unsafe { *judged } == node)
 }
 
 /// This guard has judged, and lets pass: another may come next. After a refusal none does.
 #[inline(always)]
 pub(super) fn leave(node: u64) {
     // Without room for the note another judges once more: nothing slips through.
-    let _ = JUDGED.insert(task::thread_id(), Note { node, guard: globals::guard_id() }, 0);
+    let _ = JUDGED.insert(task::thread_id(), node, 0);
 }

@@ -47,7 +47,7 @@ impl KernfsNode {
         Ok(word == DRIVER)
     }
 
-    /// `id`: no two nodes have the same (`idr_alloc_cyclic` with a generation, `__kernfs_new_node` in fs/kernfs/dir.c), and it is
+    /// `id`: no two nodes of sysfs have the same (`idr_alloc_cyclic` with a generation, `__kernfs_new_node` in fs/kernfs/dir.c), and it is
     /// set when the hook is called. None on a kernel that does not tell where it is: the guard is not attached there.
     #[inline(always)]
     pub(crate) fn id(self) -> Option<u64> {

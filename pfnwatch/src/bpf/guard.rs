@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError},
 };
 use pfnwatch_common::{
-    guard::{MISSED_SLOTS, MissedBlocks, Note, UNSEEN},
+    guard::{MISSED_SLOTS, MissedBlocks, UNSEEN},
     names,
     policy::{SLOTS, Snapshot},
 };
@@ -20,7 +20,7 @@ pub struct GuardMaps {
     missed_blocks: Array<MapData, MissedBlocks>,
     tickets: HashMap<MapData, u64, u64>,
     in_charge: Array<MapData, u64>,
-    judged: HashMap<MapData, u32, Note>,
+    judged: HashMap<MapData, u32, u64>,
 }
 
 impl GuardMaps {
