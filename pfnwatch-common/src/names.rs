@@ -46,7 +46,7 @@ pub const ATTEMPTS: &str = "ATTEMPTS";
 pub const WRITTEN_UUIDS: &str = "WRITTEN_UUIDS";
 /// Writes of a uuid that are under way.
 pub const UUID_STORES: &str = "UUID_STORES";
-/// What one of two guards has judged.
+/// One u64 for each thread: the node of the creation that a guard has let pass last, for another guard beside it.
 pub const JUDGED: &str = "JUDGED";
 /// The slots for [`crate::policy::Snapshot`]s.
 pub const POLICIES: &str = "POLICIES";
