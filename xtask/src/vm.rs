@@ -27,6 +27,7 @@ mod initramfs;
 mod kernel;
 mod kernel_files;
 mod modules;
+mod monitor;
 pub(crate) mod programs;
 mod qemu;
 mod room;

@@ -173,8 +173,8 @@ impl Run {
     }
 
     /// Boots the machines of a chain; once more from the first where an emulated processor has lost its timer, which is taken for QEMU's
-    /// doing: the kernel finds a processor that has had no interrupt of its timer for 21 s, amid others (seen once, in hundreds of
-    /// boots; the cause was not found). What else failed there stays a failure.
+    /// doing: the kernel finds a processor that has had no interrupt of its timer for 21 s, amid others (seen twice, in some
+    /// thousand boots; the cause was not found). What else failed there stays a failure.
     fn go_through(&self, chain: &Chain<'_>, qemu: &Qemu) -> Result<Tally> {
         let first = self.attempt(chain, qemu)?;
         let [failure] = first.tally.failures.as_slice() else { return Ok(first.tally) };

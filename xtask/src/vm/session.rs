@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use guest::report::Report;
 
 use super::console::{Console, Fault};
+use super::monitor::Monitor;
 use crate::process::Group;
 
 /// From the start of QEMU to the guest's first report. Under emulation 3 to 8 s are usual.
@@ -42,7 +43,11 @@ enum Said {
 /// Runs a guest; each report is handed to `show` as it comes.
 pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<Outcome> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    let monitor = Monitor::new()?;
+    let mut child = command
+        .args(monitor.arguments())
+        .spawn()
+        .with_context(|| format!("cannot start {:?}", command.get_program()))?;
     let group = Group::of(&child);
     let said = listen(&mut child);
     let mut watch = Watch::new(Instant::now(), limit);
@@ -63,6 +68,9 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
                 break;
             }
         }
+    }
+    if watch.has_lost_timer() {
+        watch.evidence = Some(monitor.local_apics().unwrap_or_else(|error| format!("{error:#}")));
     }
     group.kill();
     let _ = child.wait();
@@ -106,6 +114,8 @@ struct Watch {
     planned: Option<usize>,
     verdict: bool,
     broken: Option<String>,
+    /// What QEMU says of a guest that has lost its timer.
+    evidence: Option<String>,
     ended: bool,
 }
 
@@ -121,8 +131,13 @@ impl Watch {
             planned: None,
             verdict: false,
             broken: None,
+            evidence: None,
             ended: false,
         }
+    }
+
+    fn has_lost_timer(&self) -> bool {
+        self.console.fault() == Some(Fault::LostTimer)
     }
 
     /// None once the guest's time is over.
@@ -166,7 +181,7 @@ impl Watch {
     }
 
     fn outcome(mut self) -> Outcome {
-        self.outcome.lost_timer = self.console.fault() == Some(Fault::LostTimer);
+        self.outcome.lost_timer = self.has_lost_timer();
         if let Some(why) = self.complaint() {
             let during = self.running.as_ref().map_or_else(String::new, |name| format!(" during {name}"));
             let begun = self.outcome.passed + self.outcome.failed + usize::from(self.running.is_some());
@@ -174,7 +189,8 @@ impl Watch {
                 Some(count @ 1..) => format!("; {count} more tests did not run"),
                 Some(0) | None => String::new(),
             };
-            let tail = self.console.tail().fold(String::new(), |text, line| text + "\n    " + line);
+            let evidence = self.evidence.iter().flat_map(|said| said.lines());
+            let tail = self.console.tail().chain(evidence).fold(String::new(), |text, line| text + "\n    " + line);
             self.outcome.broken = Some(format!("{why}{during}{never}; the console's end:{tail}"));
             self.outcome.failed += 1;
         }
@@ -250,6 +266,22 @@ mod tests {
         watch.report(&Report::Verdict { passed: 1, failed: 0 }, start);
         let why = watch.outcome().broken.unwrap();
         assert!(why.starts_with("a soft lock-up during a::b") && why.contains("stuck for 22s!"), "{why}");
+    }
+
+    #[test]
+    fn what_qemu_says_of_a_lost_timer_is_in_the_failure() {
+        let (mut watch, start) = watch(&[ready(), started()]);
+        for line in [
+            "[   22.4] rcu: \t0-...!: (0 ticks this GP) idle=2818/0/0x0 softirq=33/33 fqs=0\r\n",
+            "[   22.4] rcu: \tPossible timer handling issue on cpu=0 timer-softirq=8\r\n",
+        ] {
+            assert!(!watch.has_lost_timer());
+            watch.console_line(line, start);
+        }
+        assert!(watch.has_lost_timer());
+        watch.evidence = Some("LVTT 0x00010000 masked\n".to_owned());
+        let outcome = watch.outcome();
+        assert!(outcome.lost_timer && outcome.broken.unwrap().ends_with("\n    LVTT 0x00010000 masked"));
     }
 
     #[test]
