@@ -215,7 +215,8 @@ impl Run {
         self.base.and(packages).write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
         let backends = backends(&kernel.line, scenario)?;
         let disk = disk(&kernel.line, scenario)?;
-        let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends, disk.as_deref());
+        let further = scenario::line_arguments(&kernel.line);
+        let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends, disk.as_deref(), further);
         command.args(root.iter().flat_map(|root| qemu::root_arguments(root)));
         let limit = GUEST_LIMIT.max(Duration::from_secs(2 * orders.test_limit_s));
         let outcome = session::run(command, limit, |report| {

@@ -55,7 +55,7 @@ pub(crate) fn run(
     add(Base::new(&built)?)?.write(&kernel, None, &orders, &initramfs)?;
     let backends = backends(&kernel.line, &BENCH)?;
     let spinner = progress::spinner("measure in a virtual machine that counts instructions");
-    let command = qemu.command(&kernel.image, &initramfs, &BENCH, &backends, None);
+    let command = qemu.command(&kernel.image, &initramfs, &BENCH, &backends, None, "");
     let outcome = session::run(command, LIMIT, |report| take(report));
     spinner.finish_and_clear();
     fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;

@@ -65,7 +65,7 @@ fn boot(title: &str, variants: &Variants, libnvdimm: Option<&Path>, base: &Base,
     }
     let spinner = progress::spinner("boot a virtual machine with an emulated NVDIMM");
     let mut totals = None;
-    let command = qemu.command(&kernel.image, &initramfs, &DEMO, &backends, None);
+    let command = qemu.command(&kernel.image, &initramfs, &DEMO, &backends, None, "");
     let outcome = session::run(command, LIMIT, |report| match report {
         Report::Ready { .. } => spinner.finish_and_clear(),
         Report::Output { line } => println!("{line}"),

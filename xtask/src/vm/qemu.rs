@@ -81,7 +81,8 @@ impl Qemu {
         format!("QEMU {} with {how}", self.version)
     }
 
-    /// The command that runs a guest: its console on standard output, its reports on standard error.
+    /// The command that runs a guest: its console on standard output, its reports on standard error. `arguments` are words of the
+    /// kernel's command line beside the machine's own.
     pub(super) fn command(
         &self,
         kernel: &Path,
@@ -89,6 +90,7 @@ impl Qemu {
         machine: &Scenario,
         backends: &[PathBuf],
         disk: Option<&Path>,
+        arguments: &str,
     ) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-machine", "q35,nvdimm=on"]).args(match self.accelerator {
@@ -107,7 +109,7 @@ impl Qemu {
             command.args(disk_arguments(disk));
         }
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-        command.arg("-append").arg(kernel_arguments(machine));
+        command.arg("-append").arg(kernel_arguments(machine, arguments));
         command
     }
 }
@@ -171,12 +173,12 @@ fn value(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 
-fn kernel_arguments(machine: &Scenario) -> String {
+fn kernel_arguments(machine: &Scenario, further: &str) -> String {
     let mut words = vec![KERNEL_ARGUMENTS.to_owned()];
     if machine.legacy_pmem_bytes > 0 {
         words.push(format!("memmap={}M!{}M", machine.legacy_pmem_bytes / MIB, LEGACY_START / MIB));
     }
-    words.extend((!machine.arguments.is_empty()).then(|| machine.arguments.to_owned()));
+    words.extend([machine.arguments, further].iter().filter(|it| !it.is_empty()).map(|it| (*it).to_owned()));
     words.join(" ")
 }
 
@@ -207,7 +209,8 @@ mod tests {
         let address = usual.nvdimms[1].address.unwrap();
         assert_eq!((address % (2 * MIB), address / (2 * MIB) % 2), (0, 1));
         assert!(address >= 4096 * MIB + backend_bytes(&usual.nvdimms[0]));
-        assert_eq!(kernel_arguments(usual).split(' ').next_back(), Some("memmap=512M!1024M"));
+        assert_eq!(kernel_arguments(usual, "").split(' ').next_back(), Some("memmap=512M!1024M"));
+        assert!(kernel_arguments(usual, "a=1 b=2").ends_with(" memmap=512M!1024M a=1 b=2"));
         assert!(memory(usual).starts_with("2560M,slots=2,maxmem="));
     }
 }

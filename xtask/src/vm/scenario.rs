@@ -146,6 +146,13 @@ const INSTALLED: Scenario = Scenario {
     ..LARGE
 };
 
+/// Words of the kernel's command line for tests on this line. Expedited grace periods of RCU save time whenever programs are
+/// attached or detached, and narrow the windows of races: the oldest and the newest line that observe keep the usual ones.
+pub(super) fn line_arguments(line: &str) -> &'static str {
+    let is_inner = Lines::Observing.contain(line) && !Lines::OldestAndNewest.contain(line);
+    if is_inner { "rcupdate.rcu_expedited=1" } else { "" }
+}
+
 /// The usual machine with room for a namespace of 16 GiB in its first NVDIMM.
 const LARGE: Scenario = Scenario {
     name: "",
@@ -175,3 +182,14 @@ pub(super) const BENCH: Scenario = Scenario {
 /// Place in memory of the legacy region. Not the end of DRAM: the firmware keeps its tables there, which cuts the region
 /// in two that are not aligned.
 pub(super) const LEGACY_START: u64 = GIB;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grace_periods_are_expedited_on_inner_lines_alone() {
+        let expedited: Vec<_> = scope::LINES.into_iter().filter(|line| !line_arguments(line).is_empty()).collect();
+        assert_eq!(expedited, ["6.12", "6.18"]);
+    }
+}
