@@ -253,7 +253,7 @@ fn standard_output_that_is_full_or_gone() -> Result<()> {
     drop(lines);
     // The pipe is gone with its reader.
     let _ = change();
-    let ended = wait::until("the agent's end", LIMIT, || child.try_wait().ok().flatten())?;
+    let ended = wait::exit_of("the agent", &mut child, LIMIT)?;
     let mut said = String::new();
     child.stderr.take().context("no standard error")?.read_to_string(&mut said)?;
     ensure!(ended.code() == Some(1) && said.contains("standard output does not take the event"), "{ended}: {said}");

@@ -92,11 +92,7 @@ impl Agent {
     /// All JSON lines until now that are accepted.
     pub fn events(&mut self, accept: impl Fn(&Value) -> bool) -> Vec<Value> {
         self.seen.extend(self.lines.try_iter());
-        let json = self.seen.iter().filter_map(|line| match line {
-            Line::Json(json) if accept(json) => Some(json.clone()),
-            Line::Json(_) | Line::Text(_) | Line::Misfit(_) => None,
-        });
-        json.collect()
+        json_of(self.seen.iter()).filter(|json| accept(json)).cloned().collect()
     }
 
     /// Waits until at least `count` JSON lines are accepted, and returns them.
@@ -107,8 +103,19 @@ impl Agent {
         limit: Duration,
         accept: impl Fn(&Value) -> bool,
     ) -> Result<Vec<Value>> {
-        wait::until(what, limit, || Some(self.events(&accept)).filter(|events| events.len() >= count))
-            .with_context(|| self.said())
+        let (end, mut next, mut accepted) = (Instant::now() + limit, 0, Vec::new());
+        loop {
+            self.seen.extend(self.lines.try_iter());
+            accepted.extend(json_of(self.seen.iter().skip(next)).filter(|json| accept(json)).cloned());
+            if accepted.len() >= count {
+                return Ok(accepted);
+            }
+            next = self.seen.len();
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(_) => bail!("{what}: not within {} s{}", limit.as_secs(), self.said()),
+            }
+        }
     }
 
     /// The event of a set-up of a namespace whose block was `made`, `met`, ….
@@ -156,9 +163,7 @@ impl Agent {
 
     /// Waits for it to end by itself, and until all that it said is read.
     pub fn ended(&mut self) -> Result<ExitStatus> {
-        let child = &mut self.child;
-        let ended = wait::until("the agent's end", STOP_LIMIT, || child.try_wait().ok().flatten());
-        let ended = ended.with_context(|| self.said())?;
+        let ended = wait::exit_of("the agent", &mut self.child, STOP_LIMIT).with_context(|| self.said())?;
         self.hear_out();
         Ok(ended)
     }
@@ -214,6 +219,14 @@ impl Drop for Agent {
         // A test that fails anyway has shown what the agent said.
         assert!(misfit.is_none() || thread::panicking(), "the agent said what it must not: {misfit:?}");
     }
+}
+
+/// The events among these lines.
+fn json_of<'a>(lines: impl Iterator<Item = &'a Line>) -> impl Iterator<Item = &'a Value> {
+    lines.filter_map(|line| match line {
+        Line::Json(json) => Some(json),
+        Line::Text(_) | Line::Misfit(_) => None,
+    })
 }
 
 /// Whether an event has this text under this key.

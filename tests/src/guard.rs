@@ -103,15 +103,12 @@ impl Guard {
 
     /// Waits until so many judgements were told, and returns all there are by then.
     pub fn judgements_at_least(&mut self, count: usize) -> Result<Vec<Value>> {
-        let told = wait::until(&format!("{count} judgements"), EVENT_LIMIT, || {
-            Some(self.judgements()).filter(|told| told.len() >= count)
-        });
-        told.with_context(|| self.said())
+        self.collect(&format!("{count} judgements"), count, EVENT_LIMIT, is_judgement)
     }
 
     /// All judgements so far.
     pub fn judgements(&mut self) -> Vec<Value> {
-        self.events(|event| JUDGEMENTS.iter().any(|kind| says(event, "event", kind)))
+        self.events(is_judgement)
     }
 }
 
@@ -127,6 +124,10 @@ impl DerefMut for Guard {
     fn deref_mut(&mut self) -> &mut Agent {
         &mut self.0
     }
+}
+
+fn is_judgement(event: &Value) -> bool {
+    JUDGEMENTS.iter().any(|kind| says(event, "event", kind))
 }
 
 /// Runs `pfnwatch ARGUMENTS` against the agent.

@@ -56,8 +56,7 @@ impl Server {
     fn stop(mut self) -> Result<()> {
         let pid = i32::try_from(self.child.id()).context("a pid out of range")?;
         kill(Pid::from_raw(pid), Signal::SIGTERM)?;
-        let child = &mut self.child;
-        wait::until(&format!("the end of {}", self.address), STOP_LIMIT, || child.try_wait().ok().flatten()).map(drop)
+        wait::exit_of(self.address, &mut self.child, STOP_LIMIT).map(drop)
     }
 }
 

@@ -117,7 +117,7 @@ impl Story {
         for (mut agent, command) in std::mem::take(&mut self.agents) {
             let pid = Pid::from_raw(i32::try_from(agent.child.id())?);
             kill(pid, Signal::SIGINT).context("the agent has ended before")?;
-            wait::until("the agent's end", END_LIMIT, || agent.child.try_wait().ok().flatten())?;
+            wait::exit_of("the agent", &mut agent.child, END_LIMIT)?;
             self.compare(&command, &agent.said());
         }
         Ok(self.updates)

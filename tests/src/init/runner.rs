@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -17,7 +17,7 @@ use crate::debian;
 use crate::dmesg::Mark;
 use crate::orders::{Orders, Purpose};
 use crate::report::Report;
-use crate::scope;
+use crate::{scope, wait};
 
 /// The compiled tests, in a guest of their own.
 const TESTS: &str = "/bin/e2e";
@@ -29,7 +29,10 @@ const JOURNAL: &str = "/var/lib/pfnwatch";
 const KERNEL_LINES: usize = 40;
 /// How much a failed test's reason holds of what it says itself.
 const WORDS: usize = 300;
-const POLL: Duration = Duration::from_millis(10);
+/// How long what was left running may take to end.
+const END_LIMIT: Duration = Duration::from_secs(2);
+/// When it is killed again: one of them may have started another process meanwhile.
+const KILL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the tests run in.
 enum Place {
@@ -164,17 +167,45 @@ fn execute(place: &Place, name: &str, limit: Duration) -> Result<Option<ExitStat
         .spawn()
         .with_context(|| format!("cannot run {}", place.tests()))?;
     let test = Pid::from_raw(i32::try_from(child.id()).context("a pid out of range")?);
+    let children = ChildEnds::listen()?;
     let end = Instant::now() + limit;
     let mut status = None;
     while status.is_none() && Instant::now() < end {
         match reap_one() {
             Reaped::One(pid, how) if pid == test => status = Some(how),
             Reaped::One(..) => (),
-            Reaped::NoneYet | Reaped::NoChild => sleep(POLL),
+            Reaped::NoneYet | Reaped::NoChild => children.wait(end.saturating_duration_since(Instant::now()))?,
         }
     }
-    end_everything(place.left_over(test));
+    end_everything(place.left_over(test), &children)?;
     Ok(status)
+}
+
+/// The ends of children as something to wait for: SIGCHLD, blocked and read from a descriptor.
+struct ChildEnds(SignalFd);
+
+impl ChildEnds {
+    /// Call it after the child is started, which would inherit the blocked signal. An end from before is not missed by who reaps
+    /// first and waits then.
+    fn listen() -> Result<Self> {
+        let signals = SigSet::from(Signal::SIGCHLD);
+        signals.thread_block().context("cannot block SIGCHLD")?;
+        let file = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
+        Ok(Self(file.context("no descriptor of signals")?))
+    }
+
+    /// Waits until a child has ended since the last wait, or for so long.
+    fn wait(&self, limit: Duration) -> Result<()> {
+        wait::readable(&self.0, limit)?;
+        // One signal stands for any number of ends.
+        self.0.read_signal().context("cannot read a signal").map(drop)
+    }
+}
+
+impl Drop for ChildEnds {
+    fn drop(&mut self) {
+        let _ = SigSet::from(Signal::SIGCHLD).thread_unblock();
+    }
 }
 
 enum Reaped {
@@ -195,16 +226,17 @@ fn reap_one() -> Reaped {
 
 /// Ends every process of these. What does not die within two seconds hangs in the kernel: the kernel's own
 /// detectors and the host's limit are for that.
-fn end_everything(left_over: Pid) {
-    let end = Instant::now() + Duration::from_secs(2);
+fn end_everything(left_over: Pid, children: &ChildEnds) -> Result<()> {
+    let end = Instant::now() + END_LIMIT;
     while Instant::now() < end {
         let _ = kill(left_over, Signal::SIGKILL);
         match reap_one() {
-            Reaped::NoChild => return,
+            Reaped::NoChild => return Ok(()),
             Reaped::One(..) => (),
-            Reaped::NoneYet => sleep(POLL),
+            Reaped::NoneYet => children.wait(KILL_INTERVAL)?,
         }
     }
+    Ok(())
 }
 
 /// What the kernel said during a test: its last lines.
