@@ -65,10 +65,12 @@ pub fn seed(region: &str, attribute: &str) -> Result<String> {
     })
 }
 
-/// Waits until the bus of a region has probed what it has.
-pub fn settle(region: &str) -> Result<()> {
-    let wait = folder(region).join("../wait_probe");
-    fs::read(&wait).map(drop).with_context(|| format!("cannot read {}", wait.display()))
+/// Waits until the bus of a device has registered what is to come and probed what it has.
+pub fn settle(device: &str) -> Result<()> {
+    // A region and a DIMM lie in the bus's folder, all else lies in a region's.
+    let [near, far] = ["../wait_probe", "../../wait_probe"].map(|path| folder(device).join(path));
+    let read = fs::read(near).or_else(|_| fs::read(&far));
+    read.map(drop).with_context(|| format!("cannot read {}", far.display()))
 }
 
 /// Writes an attribute.
@@ -77,8 +79,16 @@ pub fn write(device: &str, attribute: &str, value: &str) -> Result<()> {
         .with_context(|| format!("cannot write {value:?} to {device}/{attribute}"))
 }
 
-/// The driver that a device is bound to.
+/// The driver that a device is bound to. The link alone does not say so: the kernel makes it before it probes, and removes it if
+/// the probe fails (`really_probe` in drivers/base/dd.c). It probes each new seed of a region in a thread of its own, which
+/// fails, and which on a busy machine may be at it long after the bind that has used up the seed before.
 pub fn driver(device: &str) -> Option<String> {
+    linked_driver(device)?;
+    settle(device).ok()?;
+    linked_driver(device)
+}
+
+fn linked_driver(device: &str) -> Option<String> {
     let link = fs::read_link(folder(device).join("driver")).ok()?;
     Some(link.file_name()?.to_string_lossy().into_owned())
 }
