@@ -11,6 +11,8 @@ use crate::{command, modules, sysfs};
 
 /// The BPF file system.
 const PINS: &str = "/sys/fs/bpf";
+/// Says that the label areas were written in this boot.
+const INITIALIZED: &str = "/run/pfnwatch-labels-initialized";
 /// How much of a namespace is overwritten: the first MiB holds every kind of info block.
 const WIPED: usize = 1 << 20;
 /// What sizes of namespaces must be multiples of, unless a test wants it otherwise: the kernel's own default.
@@ -27,8 +29,8 @@ pub struct Regions {
     pub legacy: String,
 }
 
-/// Loads the nvdimm stack where it is not loaded, destroys every namespace, makes the labels blank, and returns the
-/// regions. Refuses to run anywhere but in a test guest.
+/// Loads the nvdimm stack if it is not loaded, destroys every namespace, and returns the regions. Refuses to run anywhere but in a
+/// test guest.
 pub fn fresh() -> Result<Regions> {
     empty(modules::USUAL_REGIONS)?;
     let regions = find()?;
@@ -53,22 +55,50 @@ fn empty(regions: usize) -> Result<()> {
     );
     remove_pins()?;
     modules::load_regions(regions)?;
+    let mut is_initialized = Path::new(INITIALIZED).exists();
     for region in sysfs::devices("region") {
+        let has_labels = sysfs::number(&region, "mappings")? > 0;
         for namespace in namespaces(&region)? {
             wipe(&namespace).with_context(|| format!("cannot wipe {namespace}"))?;
+            // Its label goes. Until there are labels, a region is one namespace, whose size is not to be changed.
+            if has_labels && is_initialized {
+                is_initialized = sysfs::write(&namespace, "size", "0").is_ok();
+            }
         }
     }
-    blank_labels()
+    if !is_initialized {
+        restart_regions(initialize_labels)?;
+        return fs::write(INITIALIZED, "").with_context(|| format!("cannot write {INITIALIZED}"));
+    }
+    // A region forgets its seeds and starts its names from zero.
+    restart_regions(|| Ok(()))?;
+    if has_labels()? { restart_regions(initialize_labels) } else { Ok(()) }
 }
 
-/// Makes the labels of all NVDIMMs blank, while their regions are down. ndctl could do all of it, and takes its time to look
-/// at the whole bus for each step.
-fn blank_labels() -> Result<()> {
+/// Whether any label is left: each takes room of its region, even if the kernel makes no namespace of it.
+fn has_labels() -> Result<bool> {
+    for region in sysfs::devices("region") {
+        let is_labelled = sysfs::number(&region, "mappings")? > 0;
+        if is_labelled && sysfs::number(&region, "available_size")? != sysfs::number(&region, "size")? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Writes empty label areas of ndctl's default version to all NVDIMMs: the kernel would begin a blank one with labels of another
+/// version. ndctl looks at the whole bus for it, which takes longer than all else here.
+fn initialize_labels() -> Result<()> {
+    command::run("/bin/ndctl", &["init-labels", "-f", "all"]).map(drop)
+}
+
+/// Disables all regions, does something, and enables them.
+fn restart_regions(meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
     let regions = sysfs::devices("region");
     for region in regions.iter().filter(|region| sysfs::driver(region).is_some()) {
         sysfs::unbind(region)?;
     }
-    command::run("/bin/ndctl", &["init-labels", "-f", "all"])?;
+    meanwhile()?;
     for region in &regions {
         sysfs::bind(region, "nd_region").with_context(|| format!("cannot enable {region}"))?;
     }
