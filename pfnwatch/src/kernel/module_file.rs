@@ -27,8 +27,23 @@ pub struct Module {
     pub build_id: Option<String>,
     /// Does it have the parameter `page_struct_override`?
     pub has_override: bool,
+    /// Where the functions that may show the constant lie, in the order of [`FUNCTIONS`].
+    pub functions: Vec<FunctionRange>,
     /// Function and address of what was decoded, and what that says.
     pub code: Result<(String, Decoded), ModuleError>,
+}
+
+/// Where a function lies in a module: the kernel moves sections when it loads a module, and leaves their contents in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionRange {
+    /// Its name.
+    pub name: &'static str,
+    /// The section that holds it, such as `.text`.
+    pub section: String,
+    /// Bytes from the start of the section.
+    pub offset: u64,
+    /// Bytes of code.
+    pub size: u64,
 }
 
 impl Module {
@@ -91,6 +106,7 @@ pub fn parse(bytes: &[u8]) -> Result<Module, ModuleError> {
         release: vermagic.split(' ').next().unwrap_or_default().to_owned(),
         build_id: file.build_id().ok().flatten().map(hex),
         has_override: modinfo.values("parmtype").any(|parameter| parameter.starts_with("page_struct_override:")),
+        functions: FUNCTIONS.iter().filter_map(|name| range(&file, name)).collect(),
         code: code(&file),
     })
 }
@@ -124,6 +140,15 @@ fn function<'data>(file: &File<'data>, name: &str) -> Result<Option<(u64, &'data
     let end = section.address().saturating_add(section.size());
     let size = if symbol.size() == 0 { end.saturating_sub(symbol.address()) } else { symbol.size() };
     Ok(section.data_range(symbol.address(), size.min(MOST_CODE))?.map(|bytes| (symbol.address(), bytes)))
+}
+
+/// Where a function lies; `None` if the file does not contain it, or does not give its size.
+fn range(file: &File<'_>, name: &'static str) -> Option<FunctionRange> {
+    let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name) && symbol.is_definition())?;
+    let section = file.section_by_index(symbol.section_index()?).ok()?;
+    let offset = symbol.address().checked_sub(section.address())?;
+    let size = Some(symbol.size()).filter(|size| (1..=MOST_CODE).contains(size))?;
+    Some(FunctionRange { name, section: section.name().ok()?.to_owned(), offset, size })
 }
 
 /// The section .modinfo: `key=value` strings, each closed by a zero byte.

@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use object::{
@@ -14,7 +14,10 @@ use object::{
 
 use super::{Addresses, Evidence, Resolved, Source, of_release, resolve, running};
 use crate::{
-    kernel::{candidate::tree, module_file},
+    kernel::{
+        candidate::tree,
+        module_file::{self, Module},
+    },
     paths::Paths,
 };
 
@@ -39,11 +42,12 @@ impl Host {
     pub fn ask(paths: &Paths, release: &str, observed: Vec<Evidence>) -> Self {
         let mut problems = Vec::new();
         let mut evidence = observed;
-        match running_code(&paths.procfs) {
+        let installed = Installed::read(&Path::new(INSTALLED).join(release));
+        match running_code(paths, installed.as_ref().ok().map(|installed| &installed.module)) {
             Ok(found) => evidence.push(found),
             Err(error) => problems.push(format!("running code: {error}")),
         }
-        match installed_file(&paths.sysfs, &Path::new(INSTALLED).join(release)) {
+        match installed.and_then(|installed| installed.evidence(&paths.sysfs)) {
             Ok(found) => evidence.extend(found),
             Err(problem) => problems.push(format!("module file: {problem}")),
         }
@@ -56,27 +60,42 @@ impl Host {
     }
 }
 
-fn running_code(procfs: &Path) -> Result<Evidence, running::RunningError> {
-    let (function, decoded) = running::decode_running(procfs)?;
+fn running_code(paths: &Paths, installed: Option<&Module>) -> Result<Evidence, running::RunningError> {
+    let (function, decoded) = running::decode_running(paths, installed)?;
     let max = decoded.max_struct_page()?;
     Ok(Evidence { max, source: Source::RunningCode { function, at: Addresses::from(&decoded) } })
 }
 
-/// What the libnvdimm under `folder` says, if it is the one that is loaded, told by the build-id, or none is loaded.
-fn installed_file(sysfs: &Path, folder: &Path) -> Result<Option<Evidence>, String> {
-    let path = tree::module(folder).ok_or_else(|| format!("{} holds no libnvdimm", folder.display()))?;
-    let named = |error: &dyn Display| format!("{}: {error}", path.display());
-    let file = File::open(&path).map_err(|error| named(&error))?;
-    let module = module_file::read(file).map_err(|error| named(&error))?;
-    if let Err(error) = &module.code {
-        return Err(named(error));
+/// The libnvdimm that is installed for the running release.
+struct Installed {
+    path: PathBuf,
+    module: Module,
+}
+
+impl Installed {
+    fn read(folder: &Path) -> Result<Self, String> {
+        let path = tree::module(folder).ok_or_else(|| format!("{} holds no libnvdimm", folder.display()))?;
+        let file = File::open(&path).map_err(|error| named(&path, &error))?;
+        let module = module_file::read(file).map_err(|error| named(&path, &error))?;
+        Ok(Self { path, module })
     }
-    match loaded_build_id(sysfs) {
-        Some(loaded) if module.build_id.as_ref() != Some(&loaded) => {
-            Err(named(&format!("this is not what is loaded, whose build-id is {loaded}")))
+
+    /// What its code says, if it is the one that is loaded, told by the build-id, or none is loaded.
+    fn evidence(&self, sysfs: &Path) -> Result<Option<Evidence>, String> {
+        if let Err(error) = &self.module.code {
+            return Err(named(&self.path, error));
         }
-        _ => Ok(module.evidence(&path.display().to_string())),
+        match loaded_build_id(sysfs) {
+            Some(loaded) if self.module.build_id.as_ref() != Some(&loaded) => {
+                Err(named(&self.path, &format!("this is not what is loaded, whose build-id is {loaded}")))
+            }
+            _ => Ok(self.module.evidence(&self.path.display().to_string())),
+        }
     }
+}
+
+fn named(path: &Path, error: &dyn Display) -> String {
+    format!("{}: {error}", path.display())
 }
 
 /// The build-id of the loaded libnvdimm, in hex; none where it is not loaded, is built in, or has none.
@@ -106,14 +125,15 @@ mod tests {
         assert_eq!(loaded_build_id(sysfs.path()).as_deref(), Some("ab0102"));
 
         let modules = tempfile::tempdir().unwrap();
-        assert!(installed_file(sysfs.path(), modules.path()).unwrap_err().ends_with("holds no libnvdimm"));
+        assert!(Installed::read(modules.path()).err().unwrap().ends_with("holds no libnvdimm"));
         let folder = modules.path().join("kernel/drivers/nvdimm");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("libnvdimm.ko"), module_file::tests::libnvdimm(128, 7)).unwrap();
-        let error = installed_file(sysfs.path(), modules.path()).unwrap_err();
+        let installed = Installed::read(modules.path()).unwrap();
+        let error = installed.evidence(sysfs.path()).unwrap_err();
         assert!(error.contains("not what is loaded, whose build-id is ab0102"), "{error}");
         let unloaded = tempfile::tempdir().unwrap();
-        let found = installed_file(unloaded.path(), modules.path()).unwrap().unwrap();
+        let found = installed.evidence(unloaded.path()).unwrap().unwrap();
         assert_eq!(found.max.bytes, 128);
     }
 }

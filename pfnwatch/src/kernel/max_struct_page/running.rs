@@ -1,4 +1,8 @@
-//! `nvdimm_setup_pfn` as it runs: its address out of kallsyms, its bytes out of /proc/kcore. Needs root.
+//! `nvdimm_setup_pfn` as it runs: its bytes out of /proc/kcore. Needs root.
+//!
+//! The address comes from where the kernel loaded the sections of libnvdimm (/sys/module/libnvdimm/sections) and from the
+//! installed module file, if that has the build-id of the loaded module. /proc/kallsyms is the fallback: the kernel formats
+//! 10 MB there for each reader (50 ms), and the names of modules come last.
 
 use std::{
     fs::{self, File},
@@ -14,7 +18,11 @@ use object::{
 };
 use thiserror::Error;
 
-use super::{Architecture, Code, DecodeError, Decoded, FUNCTIONS, decode};
+use super::{Architecture, Code, DecodeError, Decoded, FUNCTIONS, decode, host::loaded_build_id};
+use crate::{
+    kernel::module_file::{FunctionRange, Module},
+    paths::Paths,
+};
 
 /// More than this is not read of one function: `nvdimm_setup_pfn` has some 900 bytes.
 const MOST_CODE: u64 = 16 << 10;
@@ -55,20 +63,39 @@ pub enum RunningError {
     Decode(#[from] DecodeError),
 }
 
-/// Decodes the functions of the running kernel; returns the one that shows the constant.
+/// Decodes the functions of the running kernel; returns the one that shows the constant. `installed` is the module file of the
+/// running release, if there is one.
 ///
 /// # Errors
 /// [`RunningError`]: typed, so that a report can say why and what to do.
-pub fn decode_running(procfs: &Path) -> Result<(String, Decoded), RunningError> {
-    let path = procfs.join("kallsyms");
-    let kallsyms = fs::read(&path).map_err(|source| RunningError::Read { path, source })?;
+pub fn decode_running(paths: &Paths, installed: Option<&Module>) -> Result<(String, Decoded), RunningError> {
+    let kcore = paths.procfs.join("kcore");
+    if let Some(ranges) = installed.and_then(|module| loaded_ranges(&paths.sysfs, module)) {
+        let decoded = decode_first(&ranges, &kcore);
+        // A libnvdimm that was loaded in the meantime lies elsewhere: those bytes may be anything.
+        if installed.and_then(|module| loaded_ranges(&paths.sysfs, module)).as_ref() == Some(&ranges) {
+            return decoded;
+        }
+    }
+    decode_first(&listed_ranges(&paths.procfs)?, &kcore)
+}
+
+/// Where a function lies in the kernel's memory.
+#[derive(Debug, PartialEq, Eq)]
+struct LoadedRange {
+    name: &'static str,
+    address: u64,
+    size: u64,
+}
+
+/// Decodes the functions in their order, up to the first that shows the constant. If none does, the first reason counts.
+fn decode_first(ranges: &[LoadedRange], kcore: &Path) -> Result<(String, Decoded), RunningError> {
     let mut result = Err(RunningError::NotLoaded);
-    for name in FUNCTIONS {
-        let Some((address, size)) = span(&kallsyms, name) else { continue };
+    for &LoadedRange { name, address, size } in ranges {
         if address == 0 {
             return Err(RunningError::Hidden);
         }
-        let bytes = read_kcore(&procfs.join("kcore"), address, size)?;
+        let bytes = read_kcore(kcore, address, size)?;
         match decode(Code { bytes: &bytes, address }, ARCHITECTURE) {
             Ok(decoded) => return Ok((name.to_owned(), decoded)),
             Err(error) if matches!(result, Err(RunningError::NotLoaded)) => result = Err(error.into()),
@@ -76,6 +103,31 @@ pub fn decode_running(procfs: &Path) -> Result<(String, Decoded), RunningError> 
         }
     }
     result
+}
+
+/// The functions of a module file by where the kernel has loaded its sections; `None` if another build of libnvdimm is loaded,
+/// or if sysfs does not give the addresses (not root, or kptr_restrict: kallsyms says which).
+fn loaded_ranges(sysfs: &Path, module: &Module) -> Option<Vec<LoadedRange>> {
+    let is_loaded = module.build_id.is_some() && loaded_build_id(sysfs) == module.build_id;
+    if !is_loaded || module.functions.is_empty() {
+        return None;
+    }
+    let sections = sysfs.join("module/libnvdimm/sections");
+    let loaded = |function: &FunctionRange| {
+        let text = fs::read_to_string(sections.join(&function.section)).ok()?;
+        let start = u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok().filter(|start| *start != 0)?;
+        let (address, size) = (start.checked_add(function.offset)?, function.size.min(MOST_CODE));
+        Some(LoadedRange { name: function.name, address, size })
+    };
+    module.functions.iter().map(loaded).collect()
+}
+
+/// The functions as /proc/kallsyms lists them.
+fn listed_ranges(procfs: &Path) -> Result<Vec<LoadedRange>, RunningError> {
+    let path = procfs.join("kallsyms");
+    let kallsyms = fs::read(&path).map_err(|source| RunningError::Read { path, source })?;
+    let listed = |name| span(&kallsyms, name).map(|(address, size)| LoadedRange { name, address, size });
+    Ok(FUNCTIONS.into_iter().filter_map(listed).collect())
 }
 
 /// Is `page_struct_override` set? None where the kernel has no such parameter, or libnvdimm is not loaded.
@@ -146,6 +198,7 @@ fn kcore_offset(headers: &[u8], address: u64) -> Result<Option<u64>, object::Err
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::module_file;
 
     const KALLSYMS: &str = "\
 ffffffff81000000 T _text
@@ -182,11 +235,24 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
         core
     }
 
-    fn procfs(kallsyms: &str, core: &[u8]) -> tempfile::TempDir {
-        let procfs = tempfile::tempdir().unwrap();
-        fs::write(procfs.path().join("kallsyms"), kallsyms).unwrap();
-        fs::write(procfs.path().join("kcore"), core).unwrap();
-        procfs
+    /// A host with these symbols and this memory, and its sysfs without libnvdimm.
+    fn host(kallsyms: &str, core: &[u8]) -> (tempfile::TempDir, Paths) {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths { sysfs: folder.path().join("sys"), procfs: folder.path().join("proc") };
+        fs::create_dir_all(&paths.procfs).unwrap();
+        fs::write(paths.procfs.join("kallsyms"), kallsyms).unwrap();
+        fs::write(paths.procfs.join("kcore"), core).unwrap();
+        (folder, paths)
+    }
+
+    /// Loads the libnvdimm of the module file's tests, with its `.text` at this address.
+    fn load(paths: &Paths, text: &str) {
+        let module = paths.sysfs.join("module/libnvdimm");
+        fs::create_dir_all(module.join("sections")).unwrap();
+        fs::create_dir_all(module.join("notes")).unwrap();
+        fs::write(module.join("sections/.text"), text).unwrap();
+        let note = [&4_u32.to_ne_bytes()[..], &4_u32.to_ne_bytes(), &3_u32.to_ne_bytes(), b"GNU\0\xde\xad\xbe\xef"];
+        fs::write(module.join("notes/.note.gnu.build-id"), note.concat()).unwrap();
     }
 
     #[test]
@@ -194,21 +260,62 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
         let mut memory = vec![0; 0x390];
         memory.extend(super::super::tests::as_gcc_does(0x80, 7));
         memory.resize(0x1000, 0xcc);
-        let host = procfs(KALLSYMS, &core(0xffff_ffff_c030_2000, &memory));
-        let (function, decoded) = decode_running(host.path()).unwrap();
+        let (_folder, paths) = host(KALLSYMS, &core(0xffff_ffff_c030_2000, &memory));
+        let (function, decoded) = decode_running(&paths, None).unwrap();
         assert_eq!((function.as_str(), decoded.from_store.address), ("nvdimm_setup_pfn", 0xffff_ffff_c030_2395));
         assert_eq!(decoded.max_struct_page().unwrap().bytes, 128);
     }
 
     #[test]
+    fn a_loaded_module_is_found_without_kallsyms() {
+        // As the module file has it: 32 bytes into the section. Its own constant is another: what runs counts.
+        let installed = module_file::parse(&module_file::tests::libnvdimm(64, 6)).unwrap();
+        let mut memory = vec![0; 0x400 + 32];
+        memory.extend(super::super::tests::as_gcc_does(0x80, 7));
+        memory.resize(0x1000, 0xcc);
+        let (_folder, paths) = host("no symbols", &core(0xffff_ffff_c030_2000, &memory));
+        load(&paths, "0xffffffffc0302400\n");
+        let (function, decoded) = decode_running(&paths, Some(&installed)).unwrap();
+        assert_eq!((function.as_str(), decoded.from_store.address), ("nvdimm_setup_pfn", 0xffff_ffff_c030_2425));
+        assert_eq!(decoded.max_struct_page().unwrap().bytes, 128);
+    }
+
+    #[test]
+    fn kallsyms_is_asked_unless_file_and_module_are_the_same_build() {
+        let installed = module_file::parse(&module_file::tests::libnvdimm(64, 6)).unwrap();
+        let mut memory = vec![0; 0x390];
+        memory.extend(super::super::tests::as_gcc_does(0x80, 7));
+        memory.resize(0x1000, 0xcc);
+        let (_folder, paths) = host(KALLSYMS, &core(0xffff_ffff_c030_2000, &memory));
+        let address = |paths: &Paths, installed: &Module| {
+            let (_, decoded) = decode_running(paths, Some(installed)).unwrap();
+            decoded.from_store.address
+        };
+        assert_eq!(address(&paths, &installed), 0xffff_ffff_c030_2395, "sysfs has no libnvdimm");
+        load(&paths, "0x0000000000000000\n");
+        assert_eq!(address(&paths, &installed), 0xffff_ffff_c030_2395, "its addresses are hidden");
+        load(&paths, "0xffffffffc0302000\n");
+        let other = Module { build_id: Some("ab0102".to_owned()), ..installed.clone() };
+        assert_eq!(address(&paths, &other), 0xffff_ffff_c030_2395, "another build");
+        let unknown = Module { build_id: None, ..installed.clone() };
+        assert_eq!(address(&paths, &unknown), 0xffff_ffff_c030_2395, "a file without a build-id");
+        let stripped = Module { functions: Vec::new(), ..installed };
+        assert_eq!(address(&paths, &stripped), 0xffff_ffff_c030_2395, "a file without symbols");
+    }
+
+    #[test]
     fn each_failure_has_its_reason() {
-        let fails = |kallsyms: &str, core: &[u8]| decode_running(procfs(kallsyms, core).path()).unwrap_err();
+        let fails = |kallsyms: &str, core: &[u8]| {
+            let (_folder, paths) = host(kallsyms, core);
+            decode_running(&paths, None).unwrap_err()
+        };
         assert!(matches!(fails("", b""), RunningError::NotLoaded));
         assert!(matches!(fails("0000000000000000 T nvdimm_setup_pfn\n", b""), RunningError::Hidden));
         assert!(matches!(fails(KALLSYMS, b"not ELF"), RunningError::Kcore(_)));
         assert!(matches!(fails(KALLSYMS, &core(0x1000, &[0; 64])), RunningError::NotMapped(_)));
-        let nothing = tempfile::tempdir().unwrap();
-        assert!(matches!(decode_running(nothing.path()), Err(RunningError::Read { .. })));
+        let (folder, paths) = host(KALLSYMS, b"");
+        fs::remove_file(folder.path().join("proc/kallsyms")).unwrap();
+        assert!(matches!(decode_running(&paths, None), Err(RunningError::Read { .. })));
     }
 
     #[test]

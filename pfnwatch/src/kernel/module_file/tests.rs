@@ -44,6 +44,9 @@ fn the_constant_comes_out_with_its_place() {
     let module = parse(&libnvdimm(128, 7)).unwrap();
     assert_eq!((module.release.as_str(), module.build_id.as_deref()), ("6.1.0-50-amd64", Some("deadbeef")));
     assert!(!module.has_override);
+    let size = as_gcc_does(128, 7).len() as u64;
+    let range = FunctionRange { name: "nvdimm_setup_pfn", section: ".text".to_owned(), offset: 32, size };
+    assert_eq!(module.functions, [range]);
     let (function, decoded) = module.code.unwrap();
     assert_eq!((function.as_str(), decoded.from_store.address), ("nvdimm_setup_pfn", 32 + 5));
     assert_eq!(decoded.max_struct_page().unwrap().bytes, 128);
@@ -54,6 +57,10 @@ fn the_function_that_was_not_inlined_is_found() {
     let (outer, inner) = ([0xe8, 0, 0, 0, 0, 0xc3], as_gcc_does(64, 6));
     let functions: [(&str, &[u8]); 2] = [("nvdimm_setup_pfn", &outer), ("nd_pfn_init", &inner)];
     let module = parse(&module(Machine::X86_64, b"name=libnvdimm\0", &functions)).unwrap();
+    assert_eq!(
+        module.functions.iter().map(|range| range.name).collect::<Vec<_>>(),
+        ["nvdimm_setup_pfn", "nd_pfn_init"]
+    );
     assert_eq!(module.code.unwrap().0, "nd_pfn_init");
 }
 
