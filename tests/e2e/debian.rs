@@ -4,7 +4,7 @@ use guest::agent::says;
 use guest::creation::{Map, Mode, Prepared, Wanted};
 use serde_json::Value;
 
-use crate::seen::{GIB, MIB};
+use crate::set_up_events::{GIB, MIB};
 
 mod contained;
 mod installed;

@@ -4,20 +4,20 @@
 //! are seen on every kernel. The regressed kernel has its own, with the default policy.
 
 mod allowed;
-mod beside;
 mod bind_ways;
 mod bypass;
-pub(crate) mod case;
 mod denied;
+mod edge_cases;
 mod existing;
+pub(crate) mod fixtures;
 mod hold;
+mod known_blocks_full;
 mod lifecycle;
 mod max128;
 mod names_swap;
 mod no_bpf;
-mod no_room;
 mod reconfigure;
 mod seeds;
-mod stock;
-mod storms;
-mod traps;
+mod sound_kernel;
+mod two_guards;
+mod unrelated_nodes;

@@ -8,7 +8,7 @@ use guest::pfnwatch::{ensure_says, report, row, running_kernel, scan};
 use guest::{command, formula, ndctl, regions, sysfs};
 use serde_json::{Value, json};
 
-use crate::seen::{GIB, MIB, created, met};
+use crate::set_up_events::{GIB, MIB, created, met};
 
 #[test]
 fn the_running_kernel_is_regressed() -> Result<()> {

@@ -17,7 +17,7 @@ use guest::{
 };
 use serde_json::{Value, json};
 
-use crate::seen::{GIB, MIB};
+use crate::set_up_events::{GIB, MIB};
 
 /// The alerts that there are about regressions, in the order of their names.
 const HOST: &str = "PfnwatchCapacityRegression";

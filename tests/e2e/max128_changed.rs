@@ -12,7 +12,7 @@ use pfnwatch_common::InfoBlock;
 use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
-use crate::seen::{GIB, MIB, met};
+use crate::set_up_events::{GIB, MIB, met};
 
 /// A namespace with map=dev, as this kernel makes it.
 fn made(region: &str, size_bytes: u64) -> Result<String> {

@@ -10,7 +10,7 @@ use guest::pfnwatch::{ensure_says, report};
 use guest::{guard, modules, namespace, regions};
 use serde_json::{Value, json};
 
-use crate::seen::{GIB, MIB};
+use crate::set_up_events::{GIB, MIB};
 
 const JOURNAL: &str = "/run/regressed.db";
 const LIMIT: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use guest::policy::{Policy, Stance};
 use guest::{modules, namespace, regions, sysfs, wait};
 use serde_json::json;
 
-use crate::seen::{GIB, MIB, created, met};
+use crate::set_up_events::{GIB, MIB, created, met};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

@@ -8,7 +8,7 @@ use guest::pfnwatch::{ensure_says, report, running_kernel, scan};
 use guest::regions;
 use serde_json::json;
 
-use crate::seen::{GIB, MIB, created};
+use crate::set_up_events::{GIB, MIB, created};
 
 #[test]
 fn map_dev_is_refused_with_its_reason() -> Result<()> {

@@ -7,7 +7,7 @@ use guest::pfnwatch::{ensure_says, row, running_kernel, scan};
 use guest::regions;
 use serde_json::json;
 
-use crate::seen::{GIB, MIB, created};
+use crate::set_up_events::{GIB, MIB, created};
 
 #[test]
 fn map_dev_reserves_what_a_struct_page_takes() -> Result<()> {

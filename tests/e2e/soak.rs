@@ -1,7 +1,7 @@
 //! Everything by chance, for a while: see `guest::soak`.
 
 use anyhow::Result;
-use guest::orders::Orders;
+use guest::boot_config::Orders;
 use guest::soak;
 
 #[test]

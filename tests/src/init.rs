@@ -7,7 +7,7 @@ use std::process;
 use anyhow::{Context, Result};
 use nix::sys::reboot::{RebootMode, reboot};
 
-use crate::orders::{Orders, Purpose};
+use crate::boot_config::{Orders, Purpose};
 use crate::report::{self, Report};
 
 mod bench;

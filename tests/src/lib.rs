@@ -1,6 +1,6 @@
 //! What runs inside a test guest beside the tests themselves: its PID 1, and the helpers that the tests share.
 //!
-//! `cargo xtask vm` boots a guest whose `/init` is [`init`]. It reads its [`orders`], picks the tests that count there
+//! `cargo xtask vm` boots a guest whose `/init` is [`init`]. It reads its [`boot_config`], picks the tests that count there
 //! by the table in [`scope`], runs each in a process of its own, and sends a [`report`] of each to the host.
 //!
 //! A test starts with [`regions::fresh`], makes namespaces by [`creation`] (fast, through sysfs) or [`ndctl`] (the real
@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod boot_config;
 pub mod bpf;
 pub mod churn;
 pub mod command;
@@ -28,7 +29,6 @@ pub mod modules;
 pub mod monitoring;
 pub mod namespace;
 pub mod ndctl;
-pub mod orders;
 pub mod pfnwatch;
 pub mod policy;
 pub mod regions;
@@ -37,8 +37,8 @@ pub mod report;
 pub mod schema;
 pub mod scope;
 pub mod soak;
-pub mod storm;
 pub mod sysfs;
+pub mod sysfs_load;
 pub mod wait;
 pub mod web;
 pub mod webhook;

@@ -107,7 +107,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "privileges::", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("refusal::"),
     observing("reload::"),
-    Scope { prefix: "told::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "diagnostics::", lines: Lines::OldestAndNewest, scenario: USUAL },
     only("web::", "6.12"),
     observing("host::doctor_finds"),
     Scope { prefix: "host::", lines: Lines::OldestAndNewest, scenario: USUAL },

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use self::choice::Chooser;
 use self::host::Host;
-use crate::orders::Soak;
+use crate::boot_config::Soak;
 use crate::report::Report;
 use crate::{events, report};
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use guest::orders::Soak;
+use guest::boot_config::Soak;
 
 use crate::vm;
 

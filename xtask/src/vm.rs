@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use guest::orders::Soak;
+use guest::boot_config::Soak;
 use guest::scope;
 
 use crate::paths;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use guest::creation;
 use guest::debian::{self, PACKAGE, UNIT, property};
-use guest::{command, orders, wait};
+use guest::{boot_config, command, wait};
 
 use super::{ENFORCE_AND_HOLD, oversize};
 use guest::bpf::held::Held;
@@ -40,7 +40,8 @@ impl Host {
 
     /// Everything that is called after the package, but for the tests' own.
     fn named(&self) -> Vec<&PathBuf> {
-        let ours = |file: &&PathBuf| file.to_string_lossy().contains("pfnwatch") && !file.starts_with(orders::PATH);
+        let ours =
+            |file: &&PathBuf| file.to_string_lossy().contains("pfnwatch") && !file.starts_with(boot_config::PATH);
         self.files.iter().filter(ours).collect()
     }
 }

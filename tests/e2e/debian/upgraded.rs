@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::{ENFORCE_AND_HOLD, oversize};
-use crate::guard::case::{again, nothing_is_written, prepare_blank};
+use crate::guard::fixtures::{again, nothing_is_written, prepare_blank};
 
 mod later;
 

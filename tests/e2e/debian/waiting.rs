@@ -6,7 +6,7 @@ use guest::creation::{self, Wanted};
 use guest::debian::{self, PACKAGE};
 
 use super::{ENFORCE_AND_HOLD, oversize};
-use crate::seen::MIB;
+use crate::set_up_events::MIB;
 
 /// How many namespaces there are. They are the smallest, in whole regions, of which this kernel wastes more than one align.
 pub(crate) const COUNT: usize = 64;

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 
-use super::case::{MODES, again, blank, wanted};
+use super::fixtures::{MODES, again, blank, wanted};
 
 const RACES: usize = 3;
 const LIMIT: Duration = Duration::from_secs(20);

@@ -16,7 +16,7 @@ use guest::policy::{Policy, Stance};
 use guest::{modules, namespace, regions, sysfs};
 use nix::sched::{CloneFlags, unshare};
 
-use super::case::{MODES, count, nothing_is_written, prepare_blank, small, wanted};
+use super::fixtures::{MODES, count, nothing_is_written, prepare_blank, small, wanted};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const DRIVERS_PROBE: &str = "/sys/bus/nd/drivers_probe";

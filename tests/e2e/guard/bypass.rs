@@ -12,8 +12,8 @@ use pfnwatch_common::InfoBlock;
 use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
-use super::case::{small, wanted};
-use crate::seen::{MIB, met};
+use super::fixtures::{small, wanted};
+use crate::set_up_events::{MIB, met};
 
 /// Root writes an oversize block by hand and enables it: to the kernel it was always there.
 #[test]

@@ -9,8 +9,8 @@ use guest::policy::{Policy, Stance};
 use guest::{command, facts, formula, namespace, ndctl, regions, sysfs};
 use serde_json::json;
 
-use super::case::{MODES, again, count, no_other_warning, nothing_is_written, prepare_blank, room, wanted};
-use crate::seen::MIB;
+use super::fixtures::{MODES, again, count, no_other_warning, nothing_is_written, prepare_blank, room, wanted};
+use crate::set_up_events::MIB;
 
 /// Both kinds, on both NVDIMMs: the second lies at an odd multiple of 2 MiB.
 #[test]
@@ -33,7 +33,7 @@ fn creation_with_map_dev_before_anything_is_written() -> Result<()> {
         ensure_says(&event, &expected)?;
         nothing_is_written(&prepared.namespace)?;
         // The same namespace with its memmap in DRAM is nobody's loss.
-        let lean = again(&super::case::wanted(region, mode, Map::Mem), &prepared.namespace)?;
+        let lean = again(&super::fixtures::wanted(region, mode, Map::Mem), &prepared.namespace)?;
         guard.passes(&lean)?;
         guard.set_up(&lean.namespace_uuid, "made")?;
     }

@@ -8,7 +8,7 @@ use guest::guard::Guard;
 use guest::policy::{Policy, Stance};
 use guest::{command, modules, namespace, ndctl, regions, sysfs, wait};
 
-use super::case::{MODES, small, wanted};
+use super::fixtures::{MODES, small, wanted};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

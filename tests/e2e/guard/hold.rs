@@ -17,7 +17,7 @@ use guest::{modules, namespace, regions, sysfs, wait};
 use nix::libc;
 use nix::mount::{MsFlags, mount, umount};
 
-use super::case::{MODES, again, nothing_is_written, prepare_blank, small, wanted};
+use super::fixtures::{MODES, again, nothing_is_written, prepare_blank, small, wanted};
 use super::names_swap::swap;
 
 const LIMIT: Duration = Duration::from_secs(20);

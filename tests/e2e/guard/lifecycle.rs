@@ -14,7 +14,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::case::{nothing_is_written, small, wanted};
+use super::fixtures::{nothing_is_written, small, wanted};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(500);
@@ -236,11 +236,11 @@ fn stopped_agent_with_a_full_ring_guards_on() -> Result<()> {
         sysfs::unbind(&existing.claimer)?;
         existing.bind().context("an existing namespace")?;
     }
-    let prepared = super::case::prepare_blank(&wanted(&region, Mode::Fsdax, Map::Dev))?;
+    let prepared = super::fixtures::prepare_blank(&wanted(&region, Mode::Fsdax, Map::Dev))?;
     let code = prepared.bind().map_err(|error| error.raw_os_error());
     assert_eq!(code, Err(Some(libc::ENOMEM)));
     nothing_is_written(&prepared.namespace)?;
-    let lean = super::case::again(&wanted(&region, Mode::Fsdax, Map::Mem), &prepared.namespace)?;
+    let lean = super::fixtures::again(&wanted(&region, Mode::Fsdax, Map::Mem), &prepared.namespace)?;
     lean.bind().context("map=mem")?;
     guard.signal(Signal::SIGCONT)?;
     let counters = guard::status()?["counters"].clone();

@@ -13,8 +13,8 @@ use guest::policy::{Policy, Stance};
 use guest::{command, modules, namespace, ndctl, regions, sysfs};
 use serde_json::json;
 
-use super::case::{MODES, again, count, no_other_warning, nothing_is_written, room, wanted};
-use crate::seen::{GIB, MIB};
+use super::fixtures::{MODES, again, count, no_other_warning, nothing_is_written, room, wanted};
+use crate::set_up_events::{GIB, MIB};
 
 const LIMIT: Duration = Duration::from_secs(20);
 

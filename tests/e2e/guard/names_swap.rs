@@ -9,7 +9,7 @@ use guest::guard::Guard;
 use guest::policy::{Policy, Stance};
 use guest::{namespace, regions};
 
-use super::case::small;
+use super::fixtures::small;
 
 const ROUNDS: usize = 50;
 /// 0 disarms all kprobes of the kernel, 1 arms them again.

@@ -8,7 +8,7 @@ use guest::guard::{self, SOCKET};
 use guest::policy::{self, Policy, Stance};
 use guest::{modules, regions};
 
-use super::case::wanted;
+use super::fixtures::wanted;
 
 /// The words that tell an operator what to do.
 const REMEDY: [&str; 2] = ["bpf", "lsm="];

@@ -15,7 +15,7 @@ use guest::{command, namespace, regions, sysfs, wait};
 use nix::mount::{MsFlags, mount, umount};
 use serde_json::{Value, json};
 
-use super::case::{blank, wanted};
+use super::fixtures::{blank, wanted};
 
 const PLACE: &str = "/tmp/pmem";
 const FILE: &str = "/tmp/pmem/kept";

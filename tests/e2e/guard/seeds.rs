@@ -6,7 +6,7 @@ use guest::guard::Guard;
 use guest::policy::{Policy, Stance};
 use guest::{command, modules, regions, sysfs};
 
-use super::case::{again, nothing_is_written, prepare_blank, wanted};
+use super::fixtures::{again, nothing_is_written, prepare_blank, wanted};
 
 fn region_anew(region: &str) -> Result<()> {
     for act in ["disable-region", "enable-region"] {

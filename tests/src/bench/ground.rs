@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use super::Work;
 use crate::creation::{self, Map, Mode, Prepared, Wanted};
-use crate::{namespace, storm, sysfs};
+use crate::{namespace, sysfs, sysfs_load};
 
 /// The namespace that is never made: large enough for half a memmap to be more than an align.
 const NAMESPACE_BYTES: u64 = 1 << 30;
@@ -48,8 +48,8 @@ impl Ground {
     /// Does the work so often.
     pub fn work(&self, work: Work, times: u16) -> Result<()> {
         match work {
-            Work::Cgroups => storm::cgroups(times.into()),
-            Work::Devices => storm::loop_devices(times.into()),
+            Work::Cgroups => sysfs_load::cgroups(times.into()),
+            Work::Devices => sysfs_load::loop_devices(times.into()),
             Work::OtherBind => (0..times).try_for_each(|_| refused(sysfs::bind(&self.other, "nd_pmem"), &self.other)),
             Work::Creation => (0..times).try_for_each(|_| refused(self.creation.bind(), &self.creation.claimer)),
         }

@@ -13,9 +13,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::Port;
+use crate::boot_config::{Orders, Purpose};
 use crate::debian;
 use crate::dmesg::Mark;
-use crate::orders::{Orders, Purpose};
 use crate::report::Report;
 use crate::{scope, wait};
 

@@ -16,7 +16,7 @@ use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, chroot, execv};
 
 use super::GUEST_MARK;
-use crate::{debian, orders, wait};
+use crate::{boot_config, debian, wait};
 
 /// The kernels of the cloud flavour have its driver built in.
 const DISK: &str = "/dev/nvme0n1";
@@ -43,7 +43,7 @@ pub(super) fn boot() -> Result<Infallible> {
     let modules = format!("{ROOT}/usr/lib/modules");
     create_dir(&modules)?;
     bind("/lib/modules", &modules)?;
-    fs::copy(orders::PATH, format!("{ROOT}{}", orders::PATH)).context("cannot hand the orders on")?;
+    fs::copy(boot_config::PATH, format!("{ROOT}{}", boot_config::PATH)).context("cannot hand the orders on")?;
     add_service()?;
     for place in ["/proc", "/sys", "/dev", "/run"] {
         let moved = mount(Some(place), format!("{ROOT}{place}").as_str(), None::<&str>, MsFlags::MS_MOVE, None::<&str>);

@@ -17,7 +17,7 @@ use crate::creation::{self, Prepared, Wanted};
 use crate::guard::{self, Guard};
 use crate::infoblock::raw;
 use crate::policy::Stance;
-use crate::{modules, namespace, regions, storm, sysfs, wait};
+use crate::{modules, namespace, regions, sysfs, sysfs_load, wait};
 
 const LIMIT: Duration = Duration::from_secs(150);
 const CGROUPS: usize = 100;
@@ -68,7 +68,7 @@ impl Host {
                 self.nothing_left()?;
             }
             Act::ReloadLibnvdimm => self.reload_libnvdimm()?,
-            Act::Storm => storm::cgroups(CGROUPS)?,
+            Act::Storm => sysfs_load::cgroups(CGROUPS)?,
         }
         Ok(true)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use guest::bench::agent::{Figures, Side, Started};
-use guest::orders::Purpose;
+use guest::boot_config::Purpose;
 use guest::report::Report;
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result};
 use guest::bench::{Measurement, Round, Setting, Work};
-use guest::orders::Purpose;
+use guest::boot_config::Purpose;
 use guest::report::Report;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! The VM tests as one stage: guests of several kernel lines run side by side.
 
-use guest::orders::Soak;
+use guest::boot_config::Soak;
 
 use super::stage::{Counts, Done, Outcome, Stage, failures};
 use crate::vm;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use guest::orders::{Orders, Purpose, Soak};
+use guest::boot_config::{Orders, Purpose, Soak};
 use guest::report::Report;
 use guest::scope;
 

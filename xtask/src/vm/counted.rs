@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use guest::orders::{Orders, Purpose, Soak};
+use guest::boot_config::{Orders, Purpose, Soak};
 use guest::report::Report;
 
 pub(crate) use super::initramfs::Base;

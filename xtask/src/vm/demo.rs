@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use guest::orders::{Orders, Purpose, Soak};
+use guest::boot_config::{Orders, Purpose, Soak};
 use guest::report::Report;
 
 use super::initramfs::Base;

@@ -6,9 +6,9 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use guest::boot_config::{self, Orders};
 use guest::bpf::empty;
 use guest::documents::story;
-use guest::orders::{self, Orders};
 
 use super::cpio::Archive;
 use super::kernel::Kernel;
@@ -82,7 +82,7 @@ impl Base {
         let mut tree: Tree = self.0.iter().map(|(path, file)| (path.clone(), Content::Copy(file.clone()))).collect();
         tree.extend(KMOD_LINKS.iter().map(|path| ((*path).to_owned(), Content::Link("/bin/kmod"))));
         let text = serde_json::to_string(orders).context("orders that JSON refuses")?;
-        tree.insert(in_guest(Path::new(orders::PATH)), Content::Text(text));
+        tree.insert(in_guest(Path::new(boot_config::PATH)), Content::Text(text));
         let modules = format!("lib/modules/{}", kernel.release);
         add_folder(&mut tree, &kernel.modules, &modules)?;
         if let Some(module) = libnvdimm {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use guest::bpf::empty::{self, Empty};
 use guest::bpf::statistics::{Counting, Program, Runs};
-use guest::{storm, wait};
+use guest::{sysfs_load, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use serde_json::json;
@@ -75,11 +75,11 @@ fn possible() -> Result<()> {
 /// Nanoseconds a call, round by round.
 fn rounds(program: Program) -> Result<Numbers> {
     // The first fills the kernel's caches.
-    storm::cgroups(CGROUPS)?;
+    sysfs_load::cgroups(CGROUPS)?;
     let round = || -> Result<f64> {
         let before = Runs::of(program)?;
         let counting = Counting::start()?;
-        storm::cgroups(CGROUPS)?;
+        sysfs_load::cgroups(CGROUPS)?;
         drop(counting);
         let runs = Runs::of(program)?.since(before);
         ensure!(runs.count > 0, "{program:?} did not run");

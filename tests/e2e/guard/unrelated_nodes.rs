@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use guest::creation::{self, Mode};
 use guest::guard::{self, Guard};
 use guest::policy::{Policy, Stance};
-use guest::{modules, namespace, regions, storm};
+use guest::{modules, namespace, regions, sysfs_load};
 
-use super::case::small;
+use super::fixtures::small;
 
 const CGROUPS: usize = 10_000;
 
@@ -15,10 +15,10 @@ fn of_cgroups_network_devices_loop_devices_and_drivers() -> Result<()> {
     let region = regions::fresh()?.first;
     let existing = creation::create(&small(&region, Mode::Fsdax))?;
     let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
-    storm::cgroups(CGROUPS)?;
-    storm::network_namespaces(100)?;
-    storm::network_devices(100)?;
-    storm::loop_devices(50)?;
+    sysfs_load::cgroups(CGROUPS)?;
+    sysfs_load::network_namespaces(100)?;
+    sysfs_load::network_devices(100)?;
+    sysfs_load::loop_devices(50)?;
     // The nd bus's own drivers, which bind regions and DIMMs.
     modules::unload_stack()?;
     modules::load_stack()?;

@@ -8,7 +8,7 @@ use guest::creation::{self, Map, Mode, Prepared, Wanted};
 use guest::dmesg::Mark;
 use guest::{infoblock, regions, sysfs};
 
-use crate::seen::MIB;
+use crate::set_up_events::MIB;
 
 /// Both kinds of namespaces with a memmap.
 pub(crate) const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];

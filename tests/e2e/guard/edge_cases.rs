@@ -9,7 +9,7 @@ use guest::policy::{Policy, Stance};
 use guest::{namespace, regions, sysfs};
 use nix::libc;
 
-use super::case::{MODES, again, small, wanted};
+use super::fixtures::{MODES, again, small, wanted};
 
 const REBINDS: usize = 50;
 /// Both: what passes under enforce must not be told as a would-deny in audit either.

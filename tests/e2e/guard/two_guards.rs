@@ -10,7 +10,7 @@ use guest::guard::{self, Guard};
 use guest::policy::{Policy, Stance};
 use guest::{namespace, regions};
 
-use super::case::{nothing_is_written, prepare_blank, small};
+use super::fixtures::{nothing_is_written, prepare_blank, small};
 use super::hold::is_denied;
 
 const CREATIONS: usize = 3;

@@ -8,7 +8,7 @@ use guest::guard::{self, Guard};
 use guest::policy::{Policy, Stance};
 use guest::{namespace, regions, wait};
 
-use super::case::small;
+use super::fixtures::small;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const ROOM: &str = "2";

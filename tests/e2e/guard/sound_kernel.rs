@@ -6,7 +6,7 @@ use guest::guard::Guard;
 use guest::policy::{Policy, Stance};
 use guest::{namespace, regions, sysfs};
 
-use crate::seen::{GIB, MIB};
+use crate::set_up_events::{GIB, MIB};
 
 /// How many times each kind is made: 200 creations in all.
 const ROUNDS: u64 = 10;
