@@ -82,7 +82,12 @@ pub struct Scope {
     pub scenario: &'static str,
 }
 
-/// The table. The longest prefix of a test's name holds; a test that no row names counts on every line.
+/// The table. A test of the guard counts on every line that observes, unless the kernel cannot make a difference to it
+/// (`decided_by_maps`): what it checks is decided by the contents of the guard's maps, by the agent, or by pins, and what that
+/// needs of the kernel (the hook, the arguments, the structures) other tests read on every line. Whatever depends on the order of the
+/// kernel's steps, on its locks, on names that it gives, or on what it refuses stays on every line, and so does every race.
+///
+/// The longest prefix of a test's name holds; a test that no row names counts on every line.
 pub const TABLE: &[Scope] = &[
     Scope { prefix: "", lines: Lines::Every, scenario: USUAL },
     only("alerts::", "6.12"),
@@ -94,6 +99,17 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "faults::switched_off", lines: Lines::OldestAndNewest, scenario: USUAL },
     observing("geometry::"),
     Scope { prefix: "guard::", lines: Lines::Observing, scenario: GUARD },
+    decided_by_maps("guard::allowed::"),
+    // Two threads in the kernel at once; a failure behind the guard, in an order that is the kernel's.
+    Scope { prefix: "guard::allowed::once_is_spent_by", lines: Lines::Observing, scenario: GUARD },
+    decided_by_maps("guard::denied::is_just_what_the_verdict_calls_oversize"),
+    decided_by_maps("guard::hold::agent_that_ends_as_it_was_asked"),
+    decided_by_maps("guard::hold::failed_take_over"),
+    decided_by_maps("guard::hold::guard_of_another_version"),
+    decided_by_maps("guard::hold::pins_that_are_removed"),
+    decided_by_maps("guard::known_blocks_full::"),
+    decided_by_maps("guard::lifecycle::mode_is_taken_while_denials_flood"),
+    decided_by_maps("guard::lifecycle::sighup"),
     Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
     observing("inventory::"),
@@ -143,6 +159,11 @@ const fn observing(prefix: &'static str) -> Scope {
 /// Tests of the agent that are tried on one line.
 const fn only(prefix: &'static str, line: &'static str) -> Scope {
     Scope { prefix, lines: Lines::Only(line), scenario: USUAL }
+}
+
+/// Tests of the guard to which the kernel cannot make a difference.
+const fn decided_by_maps(prefix: &'static str) -> Scope {
+    Scope { prefix, lines: Lines::OldestAndNewest, scenario: GUARD }
 }
 
 /// The row of the table that holds for a test.
