@@ -48,8 +48,8 @@ enum Command {
     #[command(after_help = "Example: cargo xtask build --release && sudo target/release/pfnwatch doctor")]
     Build(BuildArgs),
     /// Check formatting, clippy for host and eBPF target, documentation, and the rules of the source tree
-    #[command(after_help = "Example: cargo xtask check")]
-    Check,
+    #[command(after_help = "Example: cargo xtask check --imports")]
+    Check(check::Args),
     /// Check licences, bans and sources of all dependencies with cargo-deny, and known vulnerabilities where the network allows
     #[command(after_help = "Example: cargo xtask deny")]
     Deny,
@@ -121,10 +121,7 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("all that the build and the VM tests need is here");
         }
         Command::Build(args) => build(args.release)?,
-        Command::Check => {
-            setup::for_build()?;
-            check::run()?;
-        }
+        Command::Check(args) => check::run(&args)?,
         Command::Deny => deny::run()?,
         Command::Reproduce => {
             setup::for_build()?;

@@ -5,23 +5,23 @@ use super::tree::File;
 use super::{Rule, Tree, Violation, belongs};
 
 static ONE_TRANSLATOR: Rule = Rule {
-    says: "invariant 1: a wire record is not a domain event; only decode knows both",
+    requirement: "invariant 1: a wire record is not a domain event; only decode knows both",
     remedy: "take a crate::event type here, and translate in pfnwatch/src/decode",
 };
 static PURE: Rule = Rule {
-    says: "invariant 2: decode, assess, policy compilation, attach planning and layout resolution do no I/O and read no clock",
+    requirement: "invariant 2: decode, assess, policy compilation, attach planning and layout resolution do no I/O and read no clock",
     remedy: "do it in the caller, and hand the value in",
 };
 static ONE_LOADER: Rule = Rule {
-    says: "invariant 3: only pfnwatch/src/bpf (and tests/src/bpf in guests) uses aya",
+    requirement: "invariant 3: only pfnwatch/src/bpf (and tests/src/bpf in guests) uses aya",
     remedy: "give that module a function for what is needed here",
 };
 static ONE_READER: Rule = Rule {
-    says: "invariant 4: in pfnwatch-ebpf only src/kernel reads kernel memory",
+    requirement: "invariant 4: in pfnwatch-ebpf only src/kernel reads kernel memory",
     remedy: "add a typed accessor to src/kernel and call it",
 };
 static NO_VERSIONS: Rule = Rule {
-    says: "invariant 5: kernel versions are compared in pfnwatch/src/kernel and pfnwatch/src/bpf/plan.rs alone",
+    requirement: "invariant 5: kernel versions are compared in pfnwatch/src/kernel and pfnwatch/src/bpf/plan.rs alone",
     remedy: "ask BTF or a symbol for the feature, or add the question to pfnwatch/src/kernel",
 };
 

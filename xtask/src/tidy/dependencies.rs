@@ -4,11 +4,11 @@ use super::tree::File;
 use super::{Rule, Tree, Violation};
 
 static REASONED: Rule = Rule {
-    says: "every dependency of the workspace stands in the table of CONTRIBUTING.md, and nothing else does",
+    requirement: "every dependency of the workspace stands in the table of CONTRIBUTING.md, and nothing else does",
     remedy: "give it a row `| crate | used for | why this one |`, or take the row away",
 };
 static INHERITED: Rule = Rule {
-    says: "a member takes its dependencies from the workspace",
+    requirement: "a member takes its dependencies from the workspace",
     remedy: "name it in [workspace.dependencies] and use it with `workspace = true`",
 };
 

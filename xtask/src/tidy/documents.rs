@@ -6,24 +6,24 @@ use super::tree::File;
 use super::{Rule, Tree, Violation};
 
 static LANGUAGE: Rule = Rule {
-    says: "a block of a document for users says what it is: console, toml, sh, and those of data",
+    requirement: "a block of a document for users says what it is: console, toml, sh, and those of data",
     remedy: "write the language behind the fence; commands with their output are `console`",
 };
 static PROMPT: Rule = Rule {
-    says: "a command is shown in a `console` block, which begins with it, and is run by a test",
+    requirement: "a command is shown in a `console` block, which begins with it, and is run by a test",
     remedy: "make it a `console` block (`# ` is root's prompt, `$ ` anybody's), and run `cargo xtask docs --update`",
 };
 static NOT_RUN: Rule = Rule {
-    says: "a command of an `sh` block, which no test runs, is listed with the reason",
+    requirement: "a command of an `sh` block, which no test runs, is listed with the reason",
     remedy: "make it a `console` block, or add it to UNRUN in xtask/src/tidy/documents.rs",
 };
 static LEFT_OVER: Rule = Rule {
-    says: "what is listed as not run by a test is shown somewhere",
+    requirement: "what is listed as not run by a test is shown somewhere",
     remedy: "take it out of UNRUN in xtask/src/tidy/documents.rs",
 };
 
 static NO_TEST: Rule = Rule {
-    says: "the commands of a document for users are typed by a test of its own, for each kind of kernel",
+    requirement: "the commands of a document for users are typed by a test of its own, for each kind of kernel",
     remedy: "add `tell(PAGE, REGRESSED)` to tests/e2e/documents.rs",
 };
 
@@ -111,7 +111,11 @@ mod tests {
 
     fn rules(text: &str) -> Vec<&'static str> {
         let tree = Tree::of(&[("docs/a.md", text), (TESTS, "tell(\"docs/a.md\", false)")]);
-        check(&tree).into_iter().map(|violation| violation.rule.says).filter(|says| *says != LEFT_OVER.says).collect()
+        check(&tree)
+            .into_iter()
+            .map(|violation| violation.rule.requirement)
+            .filter(|says| *says != LEFT_OVER.requirement)
+            .collect()
     }
 
     #[test]
@@ -121,10 +125,10 @@ mod tests {
 
     #[test]
     fn what_no_test_runs_is_found() {
-        assert_eq!(rules("```sh\npfnwatch scan\n```\n"), [NOT_RUN.says]);
-        assert_eq!(rules("```json\n$ pfnwatch scan\n{}\n```\n"), [PROMPT.says]);
-        assert_eq!(rules("```console\npfnwatch scan\n```\n"), [PROMPT.says]);
-        assert_eq!(rules("```console regressed\n# pfnwatch scan\n```\n"), [NO_TEST.says]);
-        assert_eq!(rules("```\n$ pfnwatch scan\n```\n"), [LANGUAGE.says]);
+        assert_eq!(rules("```sh\npfnwatch scan\n```\n"), [NOT_RUN.requirement]);
+        assert_eq!(rules("```json\n$ pfnwatch scan\n{}\n```\n"), [PROMPT.requirement]);
+        assert_eq!(rules("```console\npfnwatch scan\n```\n"), [PROMPT.requirement]);
+        assert_eq!(rules("```console regressed\n# pfnwatch scan\n```\n"), [NO_TEST.requirement]);
+        assert_eq!(rules("```\n$ pfnwatch scan\n```\n"), [LANGUAGE.requirement]);
     }
 }

@@ -6,7 +6,7 @@ use super::{Rule, Tree, Violation};
 const TABLE: &str = "docs/faults.md";
 
 static TESTS: Rule = Rule {
-    says: "each row of docs/faults.md ends with a link or more, whose text is a test of the file that it leads to",
+    requirement: "each row of docs/faults.md ends with a link or more, whose text is a test of the file that it leads to",
     remedy: "name the test that injects the fault, as [`function`](../path/of/its/file.rs); without one, write it",
 };
 

@@ -4,7 +4,7 @@ use super::tree::File;
 use super::{Rule, Tree, Violation};
 
 static LINKS: Rule = Rule {
-    says: "a relative link of a document leads to a file that is there",
+    requirement: "a relative link of a document leads to a file that is there",
     remedy: "correct the link, or add the file",
 };
 

@@ -4,7 +4,7 @@ use super::code::code;
 use super::{Rule, Tree, Violation, belongs};
 
 static NO_DEFAULTS: Rule = Rule {
-    says: "invariant 6: there are no default offsets; a missing one switches a probe off with a reason that the user sees",
+    requirement: "invariant 6: there are no default offsets; a missing one switches a probe off with a reason that the user sees",
     remedy: "leave the offset unknown and say why it is",
 };
 

@@ -4,18 +4,19 @@ use super::tree::File;
 use super::{Rule, Tree, Violation};
 
 static SHORT_FILES: Rule =
-    Rule { says: "a Rust file has at most 300 lines", remedy: "split it by subject: foo.rs and foo/*.rs" };
-static NO_MOD_RS: Rule = Rule { says: "a module is foo.rs + foo/, never mod.rs", remedy: "move foo/mod.rs to foo.rs" };
+    Rule { requirement: "a Rust file has at most 300 lines", remedy: "split it by subject: foo.rs and foo/*.rs" };
+static NO_MOD_RS: Rule =
+    Rule { requirement: "a module is foo.rs + foo/, never mod.rs", remedy: "move foo/mod.rs to foo.rs" };
 static LINTS: Rule = Rule {
-    says: "every member inherits the workspace's lints",
+    requirement: "every member inherits the workspace's lints",
     remedy: "add [lints] with `workspace = true` to its Cargo.toml",
 };
 static TOP_LEVEL: Rule = Rule {
-    says: "the top level holds the five members, Cargo's files, documents, configuration of tools and dot files",
+    requirement: "the top level holds the five members, Cargo's files, documents, configuration of tools and dot files",
     remedy: "move it into the member that it belongs to",
 };
 static NOTHING_PUT_OFF: Rule = Rule {
-    says: "nothing is put off in the source",
+    requirement: "nothing is put off in the source",
     remedy: "do it, or say in LIMITATIONS.md what is missing and why",
 };
 

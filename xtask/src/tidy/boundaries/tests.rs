@@ -2,7 +2,7 @@ use super::*;
 
 /// The rules that a file with this path and text breaks.
 fn broken(path: &str, text: &str) -> Vec<&'static str> {
-    check(&Tree::of(&[(path, text)])).into_iter().map(|violation| &violation.rule.says[..11]).collect()
+    check(&Tree::of(&[(path, text)])).into_iter().map(|violation| &violation.rule.requirement[..11]).collect()
 }
 
 const BOTH: &str = "use pfnwatch_common::record::SetupPfn;\nuse crate::{event::Event, journal};\n";

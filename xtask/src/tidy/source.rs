@@ -1,0 +1,246 @@
+//! Rust source as the rules read it: the paths that it names, and its module declarations.
+
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+
+/// A path that the source names, in a `use`, an expression, a type, a macro's tokens or an attribute's string.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Named {
+    /// Its line, from 1.
+    pub(super) line: usize,
+    /// Its segments with `use` groups resolved, such as `["std", "fs", "File"]` or `["std", "time", "*"]`.
+    pub(super) path: Vec<String>,
+    /// Whether a `use` imports it.
+    pub(super) imported: bool,
+    /// The modules written out in the file (`mod name { … }`) around it.
+    pub(super) inline: Vec<String>,
+    /// Whether it is in a module, function or import that only tests compile.
+    pub(super) in_test: bool,
+}
+
+impl Named {
+    /// The path as it is written in source.
+    pub(super) fn text(&self) -> String {
+        self.path.join("::")
+    }
+
+    /// Whether the path is this item or something in it; a glob import of a module that has the item counts, too.
+    pub(super) fn reaches(&self, item: &str) -> bool {
+        let item: Vec<&str> = item.split("::").collect();
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        match path.split_last() {
+            Some((&"*", opened)) => opened.starts_with(&item) || item.starts_with(opened),
+            _ => path.starts_with(&item) || self.imported && item.starts_with(&path),
+        }
+    }
+}
+
+/// The paths of two segments and more, and every imported path.
+pub(super) fn named(tokens: &TokenStream) -> Vec<Named> {
+    let mut walk = Walk { found: Vec::new(), inline: Vec::new(), in_test: false, in_attribute: None };
+    walk.stream(tokens.clone());
+    walk.found
+}
+
+struct Walk {
+    found: Vec<Named>,
+    inline: Vec<String>,
+    in_test: bool,
+    /// The line of the attribute whose string is read.
+    in_attribute: Option<usize>,
+}
+
+impl Walk {
+    fn stream(&mut self, tokens: TokenStream) {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        let mut rest = tokens.as_slice();
+        let outer = self.in_test;
+        while let Some((token, after)) = rest.split_first() {
+            let before = rest;
+            rest = match token {
+                TokenTree::Punct(mark) if mark.as_char() == '#' => self.attribute(after),
+                TokenTree::Ident(word) if word == "use" && !is(after, '<') => self.import(after),
+                TokenTree::Ident(word) if word == "mod" => self.module(after),
+                TokenTree::Ident(_) => self.path(rest),
+                TokenTree::Group(group) => {
+                    self.stream(group.stream());
+                    after
+                }
+                _ => after,
+            };
+            // An item ends with its body or a semicolon, and with it what its attributes say.
+            let last = before.get(before.len() - rest.len() - 1);
+            let body = matches!(last, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace);
+            if body || matches!(last, Some(TokenTree::Punct(mark)) if mark.as_char() == ';') {
+                self.in_test = outer;
+            }
+        }
+        self.in_test = outer;
+    }
+
+    /// An attribute; a string in it may be a path, such as serde's `with = "crate::units"`.
+    fn attribute<'a>(&mut self, rest: &'a [TokenTree]) -> &'a [TokenTree] {
+        let body = if is(rest, '!') { rest.get(1..).unwrap_or_default() } else { rest };
+        let Some((TokenTree::Group(group), after)) = body.split_first() else { return rest };
+        let words = words(group);
+        if words.first().is_some_and(|word| word == "doc") {
+            return after;
+        }
+        self.strings(group.stream());
+        self.stream(group.stream());
+        if words == ["cfg", "test"] {
+            self.in_test = true;
+        }
+        after
+    }
+
+    fn strings(&mut self, tokens: TokenStream) {
+        for token in tokens {
+            match token {
+                TokenTree::Group(group) => self.strings(group.stream()),
+                TokenTree::Literal(literal) => {
+                    let text = literal.to_string();
+                    let Some(text) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else { continue };
+                    if let Ok(path) = text.parse::<TokenStream>() {
+                        self.in_attribute = Some(literal.span().start().line);
+                        self.stream(path);
+                        self.in_attribute = None;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What follows `mod`: a name, and a body if the module is written out here.
+    fn module<'a>(&mut self, rest: &'a [TokenTree]) -> &'a [TokenTree] {
+        let [TokenTree::Ident(name), TokenTree::Group(body), after @ ..] = rest else { return rest };
+        self.inline.push(name.to_string());
+        self.stream(body.stream());
+        self.inline.pop();
+        after
+    }
+
+    fn path<'a>(&mut self, tokens: &'a [TokenTree]) -> &'a [TokenTree] {
+        let (mut path, mut rest, line) = (Vec::new(), tokens, line(tokens));
+        while let Some((TokenTree::Ident(word), after)) = rest.split_first() {
+            path.push(word.to_string());
+            let Some(behind) = behind_colons(after) else {
+                rest = after;
+                break;
+            };
+            rest = behind;
+        }
+        if path.len() > 1 {
+            self.name(line, path, false);
+        }
+        rest
+    }
+
+    /// What follows `use`, up to its semicolon.
+    fn import<'a>(&mut self, tokens: &'a [TokenTree]) -> &'a [TokenTree] {
+        let end = tokens.iter().position(|token| matches!(token, TokenTree::Punct(mark) if mark.as_char() == ';'));
+        let (tree, after) = tokens.split_at(end.unwrap_or(tokens.len()));
+        self.use_tree(tree, &[]);
+        after
+    }
+
+    fn use_tree(&mut self, tokens: &[TokenTree], prefix: &[String]) {
+        for tree in tokens.split(|token| matches!(token, TokenTree::Punct(mark) if mark.as_char() == ',')) {
+            let mut path = prefix.to_vec();
+            let mut group = false;
+            for token in tree {
+                match token {
+                    TokenTree::Ident(word) if word == "as" => break,
+                    TokenTree::Ident(word) => path.push(word.to_string()),
+                    TokenTree::Punct(mark) if mark.as_char() == '*' => path.push("*".to_owned()),
+                    TokenTree::Group(inner) => {
+                        self.use_tree(&inner.stream().into_iter().collect::<Vec<_>>(), &path);
+                        group = true;
+                    }
+                    _ => {}
+                }
+            }
+            if !group && !tree.is_empty() {
+                if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
+                    path.pop();
+                }
+                self.name(line(tree), path, true);
+            }
+        }
+    }
+
+    fn name(&mut self, line: usize, path: Vec<String>, imported: bool) {
+        let line = self.in_attribute.unwrap_or(line);
+        self.found.push(Named { line, path, imported, inline: self.inline.clone(), in_test: self.in_test });
+    }
+}
+
+fn is(tokens: &[TokenTree], mark: char) -> bool {
+    matches!(tokens.first(), Some(TokenTree::Punct(punct)) if punct.as_char() == mark)
+}
+
+/// What follows `::`, if an identifier does.
+fn behind_colons(tokens: &[TokenTree]) -> Option<&[TokenTree]> {
+    let after = if is(tokens, ':') { tokens.get(1..) } else { None }.filter(|after| is(after, ':'))?;
+    after.get(1..).filter(|after| matches!(after.first(), Some(TokenTree::Ident(_))))
+}
+
+fn line(tokens: &[TokenTree]) -> usize {
+    tokens.first().map_or(0, |token| token.span().start().line)
+}
+
+/// The identifiers of an attribute: `["cfg", "test"]` of `cfg(test)`.
+fn words(group: &Group) -> Vec<String> {
+    let mut found = Vec::new();
+    for token in group.stream() {
+        match token {
+            TokenTree::Ident(word) => found.push(word.to_string()),
+            TokenTree::Group(inner) => found.extend(words(&inner)),
+            _ => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(source: &str) -> Vec<String> {
+        named(&source.parse().unwrap()).iter().map(Named::text).collect()
+    }
+
+    #[test]
+    fn imports_are_taken_apart() {
+        let source = "use std::{fs, io::{self, Read}, time::*};\nuse ::aya::Ebpf as E;\npub(crate) use a::b;";
+        assert_eq!(paths(source), ["std::fs", "std::io", "std::io::Read", "std::time::*", "aya::Ebpf", "a::b"]);
+        assert!(named(&source.parse().unwrap()).iter().all(|named| named.imported));
+    }
+
+    #[test]
+    fn paths_are_found_wherever_code_names_them() {
+        for (source, path) in [
+            ("fn f() { crate::a::b(1); }", "crate::a::b"),
+            ("fn f(x: Vec<crate::a::B>) {}", "crate::a::B"),
+            ("fn f() -> impl Fn() -> u8 + use<'_> { crate::a::c }", "crate::a::c"),
+            ("fn f() { println!(\"{}\", crate::a::B); }", "crate::a::B"),
+            ("macro_rules! m { () => { $crate::a::b() } }", "crate::a::b"),
+            ("struct S { #[serde(with = \"crate::a::b\")] x: u8 }", "crate::a::b"),
+            ("impl crate::a::T for S {}", "crate::a::T"),
+            ("pub(in crate::a::b) struct S;", "crate::a::b"),
+            ("fn f() { <crate::a::B as Into<u8>>::into(x) }", "crate::a::B"),
+        ] {
+            assert_eq!(paths(source), [path], "{source}");
+        }
+        assert!(paths("/// See [`crate::a::b`].\n// crate::a\nconst A: &str = \"crate::a::b\";").is_empty());
+    }
+
+    #[test]
+    fn lines_modules_and_tests_are_known() {
+        let source = "use a::b;\n#[cfg(test)]\nmod tests {\n    use c::d;\n}\nfn f() { e::f() }\n#[cfg(test)]\nuse g::h;\nuse i::j;";
+        let found = named(&source.parse().unwrap());
+        let expected = [(1, "", false), (4, "tests", true), (6, "", false), (8, "", true), (9, "", false)];
+        let found: Vec<_> = found.iter().map(|named| (named.line, named.inline.join("::"), named.in_test)).collect();
+        assert_eq!(found, expected.map(|(line, inline, test)| (line, inline.to_owned(), test)));
+    }
+}
