@@ -5,13 +5,11 @@ use anyhow::{Result, bail};
 use crate::paths;
 
 mod boundaries;
-mod code;
 mod dependencies;
 mod documents;
 mod faults;
 mod links;
 mod modules;
-mod offsets;
 mod rooms;
 mod shape;
 mod source;
@@ -91,7 +89,6 @@ fn violations(tree: &Tree) -> Vec<Violation> {
     let rules = [
         rooms::check,
         boundaries::check,
-        offsets::check,
         shape::check,
         dependencies::check,
         documents::check,

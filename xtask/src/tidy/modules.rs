@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use syn::{Attribute, Expr, Item, ItemMod, Lit, Meta};
 
-use super::source::{self, Named};
+use super::source::Named;
 use super::{Rule, Tree, Violation};
 
 static PARSED: Rule = Rule {
@@ -13,7 +13,7 @@ static PARSED: Rule = Rule {
 };
 
 /// A file of a crate.
-pub(super) struct Module {
+pub(super) struct Module<'a> {
     /// The file, from the workspace's root.
     pub(super) file: String,
     /// The module that it is: empty for a crate's root.
@@ -21,10 +21,10 @@ pub(super) struct Module {
     /// The lines of its doc comment.
     pub(super) doc: Vec<String>,
     /// The paths that it names.
-    pub(super) named: Vec<Named>,
+    pub(super) named: &'a [Named],
 }
 
-impl Module {
+impl Module<'_> {
     /// The module around a path that the file names: the file's own, or one written out in it.
     pub(super) fn around(&self, named: &Named) -> Vec<String> {
         self.path.iter().chain(&named.inline).cloned().collect()
@@ -32,7 +32,7 @@ impl Module {
 }
 
 /// The modules of the crate with this root file, and what could not be read.
-pub(super) fn of_crate(tree: &Tree, root: &str) -> (Vec<Module>, Vec<Violation>) {
+pub(super) fn of_crate<'a>(tree: &'a Tree, root: &str) -> (Vec<Module<'a>>, Vec<Violation>) {
     let mut reader = Reader { tree, modules: Vec::new(), violations: Vec::new() };
     let folder = folder_of(root);
     reader.file(root, Vec::new(), &folder);
@@ -69,23 +69,25 @@ fn parent(module: &[String]) -> Vec<String> {
 
 struct Reader<'a> {
     tree: &'a Tree,
-    modules: Vec<Module>,
+    modules: Vec<Module<'a>>,
     violations: Vec<Violation>,
 }
 
 impl Reader<'_> {
     /// Reads a file, whose child modules have their files in `folder`.
     fn file(&mut self, file: &str, path: Vec<String>, folder: &str) {
-        let Some(text) = self.tree.file(file).map(|file| file.text.as_str()) else {
+        let Some(source) = self.tree.file(file) else {
             self.violations.push(PARSED.broken(file, 0, "is missing"));
             return;
         };
-        let parsed = text.parse().map_err(|error| format!("{error}"));
-        let parsed = parsed.and_then(|tokens| Ok((source::named(&tokens), syn::parse_file(text).map_err(said)?)));
-        let (named, parsed) = match parsed {
+        let parsed = match syn::parse_file(&source.text) {
             Ok(parsed) => parsed,
-            Err(error) => return self.violations.push(PARSED.broken(file, 0, error)),
+            Err(error) => {
+                let line = error.span().start().line;
+                return self.violations.push(PARSED.broken(file, line, error.to_string()));
+            }
         };
+        let named = &source.source().named;
         let doc = parsed.attrs.iter().filter_map(|attribute| text_of(attribute, "doc")).collect();
         self.modules.push(Module { file: file.to_owned(), path: path.clone(), doc, named });
         self.items(&parsed.items, file, &path, folder);
@@ -116,10 +118,6 @@ impl Reader<'_> {
             if self.tree.file(&beside).is_none() && self.tree.file(&inside).is_some() { inside } else { beside };
         self.file(&chosen, path, &below);
     }
-}
-
-fn said(error: syn::Error) -> String {
-    format!("line {}: {error}", error.span().start().line)
 }
 
 /// The string of `#[name = "string"]`, and of a doc comment's line.

@@ -28,15 +28,26 @@ static PURPOSE: Rule = Rule {
     remedy: "add `//! …` with a full stop at its beginning",
 };
 
-const TABLE: &str = "xtask/rooms.toml";
-const LIB: &str = "pfnwatch/src/lib.rs";
+/// Where the table is.
+pub(super) const TABLE: &str = "xtask/rooms.toml";
+/// The crate's root.
+pub(super) const LIB: &str = "pfnwatch/src/lib.rs";
 const MAIN: &str = "pfnwatch/src/main.rs";
-const CRATE: &str = "pfnwatch";
+/// The crate's name.
+pub(super) const CRATE: &str = "pfnwatch";
 
 /// The table as it is written.
 #[derive(Deserialize)]
-struct Table {
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    /// The rooms with what each may import.
     rooms: BTreeMap<String, BTreeSet<String>>,
+    /// Modules without input, output and clock.
+    #[serde(default)]
+    pub(super) pure: BTreeSet<String>,
+    /// Items of other crates, with the modules that alone use them.
+    #[serde(default)]
+    pub(super) only: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// An import of one room by another that the table does not allow.
@@ -82,7 +93,8 @@ pub(super) fn summary(tree: &Tree) -> Vec<String> {
     counts.iter().map(|((from, to), (count, first))| format!("{count:>5} {from} -> {to} (first: {first})")).collect()
 }
 
-fn read(tree: &Tree) -> Result<Table, Violation> {
+/// Reads the table.
+pub(super) fn read(tree: &Tree) -> Result<Table, Violation> {
     let file = tree.file(TABLE).ok_or_else(|| COMPLETE.broken(TABLE, 0, "is missing"))?;
     toml::from_str(&file.text).map_err(|error| COMPLETE.broken(TABLE, 0, error.to_string()))
 }
@@ -161,7 +173,7 @@ fn imports(tree: &Tree, table: &Table, modules: &[Module]) -> (Vec<Edge>, Vec<Vi
             }
         };
     for module in modules {
-        for named in &module.named {
+        for named in module.named {
             let around = module.around(named);
             if let Some(target) = resolve(&named.path, &around, CRATE, &known) {
                 // What a container of rooms declares itself is no import.
@@ -172,7 +184,7 @@ fn imports(tree: &Tree, table: &Table, modules: &[Module]) -> (Vec<Edge>, Vec<Vi
     }
     if tree.file(MAIN).is_some() {
         for module in modules::of_crate(tree, MAIN).0 {
-            for named in &module.named {
+            for named in module.named {
                 if let Some((first, target)) = named.path.split_first().filter(|(first, _)| *first == CRATE) {
                     add(&module, Some("main".to_owned()), first.clone(), named.line, named.text(), target);
                 }

@@ -1,6 +1,89 @@
-//! Rust source as the rules read it: the paths that it names, and its module declarations.
+//! Rust source as the rules read it: the paths that it names, its code, and its prose.
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use std::ops::Range;
+
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+
+/// What a file of Rust source is made of. It is empty if the file cannot be split into tokens.
+#[derive(Default)]
+pub(super) struct Source {
+    /// The paths of two segments and more, and every imported path.
+    pub(super) named: Vec<Named>,
+    /// The text with comments and the contents of string literals blanked, up to a test module that is written out.
+    pub(super) code: String,
+    /// Comments and literals alone; all else is blanked. Lines stay what they are.
+    pub(super) prose: String,
+    /// Why the file cannot be split into tokens.
+    pub(super) error: Option<String>,
+}
+
+impl Source {
+    /// Splits a file.
+    pub(super) fn read(text: &str) -> Self {
+        let tokens = match text.parse::<TokenStream>() {
+            Ok(tokens) => tokens,
+            Err(error) => return Self { error: Some(error.to_string()), ..Self::default() },
+        };
+        let mut ranges = Vec::new();
+        code_ranges(text, tokens.clone(), &mut ranges);
+        let (mut code, mut prose, mut end) = (String::new(), String::new(), 0);
+        for range in ranges {
+            let (gap, word) = (part(text, end..range.start), part(text, range.clone()));
+            code.push_str(&blank(gap));
+            code.push_str(word);
+            prose.push_str(gap);
+            prose.push_str(&blank(word));
+            end = range.end;
+        }
+        prose.push_str(part(text, end..text.len()));
+        let tests = code.match_indices("#[cfg(test)]").find(|(at, mark)| opens_module(&code, at + mark.len()));
+        code.truncate(tests.map_or(code.len(), |(at, _)| at));
+        Self { named: named(&tokens), code, prose, error: None }
+    }
+}
+
+/// The places of the tokens that are neither comments nor texts; of a text, its first quote.
+fn code_ranges(text: &str, tokens: TokenStream, ranges: &mut Vec<Range<usize>>) {
+    // The tokens of a doc comment have the place of the whole comment: they are not written as they are.
+    let written_so = |span: Span, word: &str| Some(span.byte_range()).filter(|range| part(text, range.clone()) == word);
+    for token in tokens {
+        match token {
+            TokenTree::Ident(word) => ranges.extend(written_so(word.span(), &word.to_string())),
+            TokenTree::Punct(mark) => ranges.extend(written_so(mark.span(), &mark.as_char().to_string())),
+            TokenTree::Literal(literal) => {
+                let range = literal.span().byte_range();
+                let written = part(text, range.clone());
+                if written.starts_with(|c: char| c.is_ascii_digit()) {
+                    ranges.push(range);
+                } else if let Some(quote) = written.find('"').filter(|_| !written.starts_with("//")) {
+                    ranges.push(range.start..range.start + quote + 1);
+                }
+            }
+            TokenTree::Group(group) => {
+                let (open, close) = (group.span_open().byte_range(), group.span_close().byte_range());
+                let bracket =
+                    |range: &Range<usize>| ["(", ")", "[", "]", "{", "}"].contains(&part(text, range.clone()));
+                ranges.extend(Some(open).filter(bracket));
+                code_ranges(text, group.stream(), ranges);
+                ranges.extend(Some(close).filter(bracket));
+            }
+        }
+    }
+}
+
+fn part(text: &str, range: Range<usize>) -> &str {
+    text.get(range).unwrap_or_default()
+}
+
+fn blank(text: &str) -> String {
+    text.chars().map(|c| if c == '\n' { c } else { ' ' }).collect()
+}
+
+/// Whether a module with its body follows: `mod tests {`, not `mod tests;`.
+fn opens_module(code: &str, at: usize) -> bool {
+    let after = code.get(at..).unwrap_or_default().trim_start();
+    after.starts_with("mod ") && after.find(['{', ';']).is_some_and(|end| after.get(end..=end) == Some("{"))
+}
 
 /// A path that the source names, in a `use`, an expression, a type, a macro's tokens or an attribute's string.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,8 +117,7 @@ impl Named {
     }
 }
 
-/// The paths of two segments and more, and every imported path.
-pub(super) fn named(tokens: &TokenStream) -> Vec<Named> {
+fn named(tokens: &TokenStream) -> Vec<Named> {
     let mut walk = Walk { found: Vec::new(), inline: Vec::new(), in_test: false, in_attribute: None };
     walk.stream(tokens.clone());
     walk.found
@@ -207,14 +289,32 @@ mod tests {
     use super::*;
 
     fn paths(source: &str) -> Vec<String> {
-        named(&source.parse().unwrap()).iter().map(Named::text).collect()
+        Source::read(source).named.iter().map(Named::text).collect()
+    }
+
+    #[test]
+    fn code_and_prose_are_parted() {
+        let source = "/// A é\nfn f() { // b\n    g(\"c\\n d\", r#\"e\"#, 'f', b\"g\", 0xAB); /* h\n */ i<'j>() }\n#[doc = \"k\"]\n#[cfg(test)]\nmod tests { const L: u8 = 0; }\n";
+        let Source { code, prose, .. } = Source::read(source);
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let expected = [
+            "fn", "f()", "{", "g(\"", ",", "r#\"", ",", ",", "b\"", ",", "0xAB);", "i<'j>()", "}", "#[doc", "=", "\"",
+            "]",
+        ];
+        assert_eq!(words(&code), expected);
+        assert_eq!(
+            words(&prose),
+            ["///", "A", "é", "//", "b", "c\\n", "d\"", "e\"#", "'f'", "g\"", "/*", "h", "*/", "k\""]
+        );
+        assert_eq!(prose.lines().count(), source.lines().count());
+        assert!(Source::read("fn f( {").error.is_some());
     }
 
     #[test]
     fn imports_are_taken_apart() {
         let source = "use std::{fs, io::{self, Read}, time::*};\nuse ::aya::Ebpf as E;\npub(crate) use a::b;";
         assert_eq!(paths(source), ["std::fs", "std::io", "std::io::Read", "std::time::*", "aya::Ebpf", "a::b"]);
-        assert!(named(&source.parse().unwrap()).iter().all(|named| named.imported));
+        assert!(Source::read(source).named.iter().all(|named| named.imported));
     }
 
     #[test]
@@ -238,7 +338,7 @@ mod tests {
     #[test]
     fn lines_modules_and_tests_are_known() {
         let source = "use a::b;\n#[cfg(test)]\nmod tests {\n    use c::d;\n}\nfn f() { e::f() }\n#[cfg(test)]\nuse g::h;\nuse i::j;";
-        let found = named(&source.parse().unwrap());
+        let found = Source::read(source).named;
         let expected = [(1, "", false), (4, "tests", true), (6, "", false), (8, "", true), (9, "", false)];
         let found: Vec<_> = found.iter().map(|named| (named.line, named.inline.join("::"), named.in_test)).collect();
         assert_eq!(found, expected.map(|(line, inline, test)| (line, inline.to_owned(), test)));
