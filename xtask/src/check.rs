@@ -38,12 +38,24 @@ pub(crate) struct Args {
     /// Only compare the imports between the rooms of pfnwatch/src with xtask/rooms.toml
     #[arg(long)]
     imports: bool,
+    /// Only check the rules of the source tree, which needs no other tool
+    #[arg(long)]
+    tidy: bool,
+    /// Only remove the lines from xtask/words-exceptions.txt that are no longer in the tree
+    #[arg(long)]
+    shrink_words: bool,
 }
 
 /// Runs all checks, and reports at the end which of them failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.imports {
         return tidy::imports();
+    }
+    if args.tidy {
+        return tidy::run();
+    }
+    if args.shrink_words {
+        return tidy::shrink_words();
     }
     setup::for_build()?;
     // The agent embeds the object: clippy compiles it too.

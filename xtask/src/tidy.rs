@@ -14,8 +14,10 @@ mod rooms;
 mod shape;
 mod source;
 mod tree;
+mod words;
 
 pub(crate) use tree::{File, Tree};
+pub(crate) use words::shrink as shrink_words;
 
 /// Something that a rule does not allow.
 #[derive(Debug, PartialEq)]
@@ -94,6 +96,7 @@ fn violations(tree: &Tree) -> Vec<Violation> {
         documents::check,
         faults::check,
         links::check,
+        words::check,
     ];
     rules.iter().flat_map(|check| check(tree)).collect()
 }
