@@ -10,6 +10,7 @@ mod documents;
 mod faults;
 mod links;
 mod modules;
+mod published;
 mod rooms;
 mod shape;
 mod source;
@@ -95,6 +96,7 @@ fn violations(tree: &Tree) -> Vec<Violation> {
         dependencies::check,
         documents::check,
         faults::check,
+        published::check,
         links::check,
         words::check,
     ];

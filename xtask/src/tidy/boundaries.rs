@@ -103,14 +103,14 @@ fn pure(table: &Table, module: &Module, file: &File) -> Vec<Violation> {
     let impure = |named: &&Named| {
         named.path.last().is_some_and(|last| last == "now") || IMPURE.iter().any(|item| named.reaches(item))
     };
-    let named = module.named.iter().filter(|named| !named.in_test).filter(impure);
+    let named = module.named.iter().filter(|named| !in_tests(named)).filter(impure);
     let mut found: Vec<Violation> = named.map(|named| broken(&PURE, module, named)).collect();
     found.extend(lines(&PURE, file, |line| line.contains(".elapsed(")));
     found
 }
 
 fn one_translator(module: &Module, known: &BTreeSet<Vec<String>>) -> Option<Violation> {
-    let mut named = module.named.iter().filter(|named| !named.in_test);
+    let mut named = module.named.iter().filter(|named| !in_tests(named));
     let record = named.clone().find(|named| named.reaches("pfnwatch_common::record"))?;
     let is_event = |named: &Named| {
         let target = resolve(&named.path, &module.around(named), CRATE, known);
@@ -120,6 +120,10 @@ fn one_translator(module: &Module, known: &BTreeSet<Vec<String>>) -> Option<Viol
         || within(&module.path, "testing")
         || within(&module.path, "bpf") && !named.any(is_event);
     (!allowed).then(|| broken(&ONE_TRANSLATOR, module, record))
+}
+
+fn in_tests(named: &Named) -> bool {
+    named.inline.iter().any(|module| module == "tests")
 }
 
 fn broken(rule: &'static Rule, module: &Module, named: &Named) -> Violation {

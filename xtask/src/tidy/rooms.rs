@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::modules::{self, Module, resolve};
+use super::tree::File;
 use super::{Rule, Tree, Violation};
 
 static IMPORTS: Rule = Rule {
@@ -19,6 +20,10 @@ static COMPLETE: Rule = Rule {
     requirement: "xtask/rooms.toml and the modules of pfnwatch/src/lib.rs are the same rooms",
     remedy: "move the module into a room, or correct the table",
 };
+static DOCUMENTED: Rule = Rule {
+    requirement: "the table of rooms in ARCHITECTURE.md has the rooms and imports of xtask/rooms.toml",
+    remedy: "correct the row: imports are a list of rooms, or `all but ROOM`",
+};
 static NAMED_ROOM: Rule = Rule {
     requirement: "a path into the crate names the room that it leads to",
     remedy: "write crate::ROOM::item, without an alias or a glob import of the crate's root",
@@ -32,6 +37,8 @@ static PURPOSE: Rule = Rule {
 pub(super) const TABLE: &str = "xtask/rooms.toml";
 /// The crate's root.
 pub(super) const LIB: &str = "pfnwatch/src/lib.rs";
+const DOCUMENT: &str = "ARCHITECTURE.md";
+const HEAD: &str = "| room | contains | may import |";
 const MAIN: &str = "pfnwatch/src/main.rs";
 /// The crate's name.
 pub(super) const CRATE: &str = "pfnwatch";
@@ -69,6 +76,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let (modules, mut found) = modules::of_crate(tree, LIB);
     found.extend(in_order(&table));
     found.extend(complete(&table, &modules));
+    found.extend(tree.file(DOCUMENT).map(|document| documented(&table, document)).unwrap_or_default());
     found.extend(modules.iter().filter(|module| table.rooms.contains_key(&module.path.join("::"))).filter_map(purpose));
     let (edges, others) = imports(tree, &table, &modules);
     found.extend(edges.iter().map(|edge| {
@@ -146,6 +154,35 @@ fn complete(table: &Table, modules: &[Module]) -> Vec<Violation> {
     let there = |row: &String| row == "main" || modules.iter().any(|module| module.path.join("::") == *row);
     let missing = table.rooms.keys().filter(|row| !there(row));
     found.extend(missing.map(|row| COMPLETE.broken(TABLE, 0, format!("room {row} is not in the tree"))));
+    found
+}
+
+/// Compares the table of a document, if it has one, with that of the rules.
+fn documented(table: &Table, document: &File) -> Vec<Violation> {
+    let rows = document.lines().skip_while(|(_, line)| line.trim() != HEAD).skip(2);
+    let rows = rows.take_while(|(_, line)| line.starts_with('|')).filter_map(|(number, line)| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        Some((cells.first()?.trim_matches(['`', '/']).to_owned(), number, cells.last()?.replace(['`', '/'], "")))
+    });
+    let rows: Vec<(String, usize, String)> = rows.collect();
+    let names: BTreeSet<String> = rows.iter().map(|(room, ..)| room.clone()).collect();
+    let mut found = Vec::new();
+    for (room, number, cell) in &rows {
+        let listed = |list: &str| list.split(',').map(|name| name.trim().to_owned()).collect::<BTreeSet<_>>();
+        let imports = match cell.strip_prefix("all but ") {
+            Some(others) => {
+                names.iter().filter(|name| *name != room && !listed(others).contains(*name)).cloned().collect()
+            }
+            None => names.intersection(&listed(cell)).cloned().collect(),
+        };
+        if table.rooms.get(room) != Some(&imports) {
+            found.push(DOCUMENTED.broken(DOCUMENT, *number, format!("{room} differs from {TABLE}")));
+        }
+    }
+    let missing = table.rooms.keys().filter(|room| *room != "main" && !room.contains("::") && !names.contains(*room));
+    found.extend(
+        missing.filter(|_| !rows.is_empty()).map(|room| DOCUMENTED.broken(DOCUMENT, 0, format!("{room} has no row"))),
+    );
     found
 }
 
@@ -294,6 +331,20 @@ mod tests {
         assert_eq!(found(&[(LIB, &fewer)]), ["xtask/rooms.toml:0 room testing::trees is not in the tree"]);
         assert_eq!(found(&[("pfnwatch/src/model.rs", "gone")]).len(), 2);
         assert_eq!(found(&[("pfnwatch/src/cli/args.rs", "use {")]).len(), 1);
+    }
+
+    #[test]
+    fn the_document_has_the_same_table() {
+        let document = |cli: &str, store: &str| {
+            format!("{HEAD}\n|---|---|---|\n| `model/` | a | pfnwatch-common |\n{store}| `cli/` | b | {cli} |\n\nEnd\n")
+        };
+        let found = |cli, store| found(&[(DOCUMENT, &document(cli, store))]);
+        let store = "| `store/` | c | model |\n";
+        assert!(found("model, store", store).is_empty());
+        assert!(found("all but the agent's internals", store).is_empty());
+        assert_eq!(found("model", store), ["ARCHITECTURE.md:5 cli differs from xtask/rooms.toml"]);
+        assert_eq!(found("all but store", store), ["ARCHITECTURE.md:5 cli differs from xtask/rooms.toml"]);
+        assert_eq!(found("all but x", "")[1], "ARCHITECTURE.md:0 store has no row");
     }
 
     #[test]

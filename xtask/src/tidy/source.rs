@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream, TokenTree};
 
 /// What a file of Rust source is made of. It is empty if the file cannot be split into tokens.
 #[derive(Default)]
@@ -13,17 +13,12 @@ pub(super) struct Source {
     pub(super) code: String,
     /// Comments and literals alone; all else is blanked. Lines stay what they are.
     pub(super) prose: String,
-    /// Why the file cannot be split into tokens.
-    pub(super) error: Option<String>,
 }
 
 impl Source {
     /// Splits a file.
     pub(super) fn read(text: &str) -> Self {
-        let tokens = match text.parse::<TokenStream>() {
-            Ok(tokens) => tokens,
-            Err(error) => return Self { error: Some(error.to_string()), ..Self::default() },
-        };
+        let Ok(tokens) = text.parse::<TokenStream>() else { return Self::default() };
         let mut ranges = Vec::new();
         code_ranges(text, tokens.clone(), &mut ranges);
         let (mut code, mut prose, mut end) = (String::new(), String::new(), 0);
@@ -38,7 +33,7 @@ impl Source {
         prose.push_str(part(text, end..text.len()));
         let tests = code.match_indices("#[cfg(test)]").find(|(at, mark)| opens_module(&code, at + mark.len()));
         code.truncate(tests.map_or(code.len(), |(at, _)| at));
-        Self { named: named(&tokens), code, prose, error: None }
+        Self { named: named(&tokens), code, prose }
     }
 }
 
@@ -96,8 +91,6 @@ pub(super) struct Named {
     pub(super) imported: bool,
     /// The modules written out in the file (`mod name { … }`) around it.
     pub(super) inline: Vec<String>,
-    /// Whether it is in a module, function or import that only tests compile.
-    pub(super) in_test: bool,
 }
 
 impl Named {
@@ -118,7 +111,7 @@ impl Named {
 }
 
 fn named(tokens: &TokenStream) -> Vec<Named> {
-    let mut walk = Walk { found: Vec::new(), inline: Vec::new(), in_test: false, in_attribute: None };
+    let mut walk = Walk { found: Vec::new(), inline: Vec::new(), in_attribute: None };
     walk.stream(tokens.clone());
     walk.found
 }
@@ -126,8 +119,7 @@ fn named(tokens: &TokenStream) -> Vec<Named> {
 struct Walk {
     found: Vec<Named>,
     inline: Vec<String>,
-    in_test: bool,
-    /// The line of the attribute whose string is read.
+    /// The line of the attribute that is read.
     in_attribute: Option<usize>,
 }
 
@@ -135,9 +127,7 @@ impl Walk {
     fn stream(&mut self, tokens: TokenStream) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut rest = tokens.as_slice();
-        let outer = self.in_test;
         while let Some((token, after)) = rest.split_first() {
-            let before = rest;
             rest = match token {
                 TokenTree::Punct(mark) if mark.as_char() == '#' => self.attribute(after),
                 TokenTree::Ident(word) if word == "use" && !is(after, '<') => self.import(after),
@@ -149,48 +139,20 @@ impl Walk {
                 }
                 _ => after,
             };
-            // An item ends with its body or a semicolon, and with it what its attributes say.
-            let last = before.get(before.len() - rest.len() - 1);
-            let body = matches!(last, Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace);
-            if body || matches!(last, Some(TokenTree::Punct(mark)) if mark.as_char() == ';') {
-                self.in_test = outer;
-            }
         }
-        self.in_test = outer;
     }
 
     /// An attribute; a string in it may be a path, such as serde's `with = "crate::units"`.
     fn attribute<'a>(&mut self, rest: &'a [TokenTree]) -> &'a [TokenTree] {
         let body = if is(rest, '!') { rest.get(1..).unwrap_or_default() } else { rest };
         let Some((TokenTree::Group(group), after)) = body.split_first() else { return rest };
-        let words = words(group);
-        if words.first().is_some_and(|word| word == "doc") {
-            return after;
-        }
-        self.strings(group.stream());
-        self.stream(group.stream());
-        if words == ["cfg", "test"] {
-            self.in_test = true;
+        let text = group.stream().to_string();
+        if !text.starts_with("doc =") {
+            self.in_attribute = Some(line(body));
+            self.stream(text.replace('"', " ").parse().unwrap_or_else(|_| group.stream()));
+            self.in_attribute = None;
         }
         after
-    }
-
-    fn strings(&mut self, tokens: TokenStream) {
-        for token in tokens {
-            match token {
-                TokenTree::Group(group) => self.strings(group.stream()),
-                TokenTree::Literal(literal) => {
-                    let text = literal.to_string();
-                    let Some(text) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else { continue };
-                    if let Ok(path) = text.parse::<TokenStream>() {
-                        self.in_attribute = Some(literal.span().start().line);
-                        self.stream(path);
-                        self.in_attribute = None;
-                    }
-                }
-                _ => {}
-            }
-        }
     }
 
     /// What follows `mod`: a name, and a body if the module is written out here.
@@ -253,7 +215,7 @@ impl Walk {
 
     fn name(&mut self, line: usize, path: Vec<String>, imported: bool) {
         let line = self.in_attribute.unwrap_or(line);
-        self.found.push(Named { line, path, imported, inline: self.inline.clone(), in_test: self.in_test });
+        self.found.push(Named { line, path, imported, inline: self.inline.clone() });
     }
 }
 
@@ -269,19 +231,6 @@ fn behind_colons(tokens: &[TokenTree]) -> Option<&[TokenTree]> {
 
 fn line(tokens: &[TokenTree]) -> usize {
     tokens.first().map_or(0, |token| token.span().start().line)
-}
-
-/// The identifiers of an attribute: `["cfg", "test"]` of `cfg(test)`.
-fn words(group: &Group) -> Vec<String> {
-    let mut found = Vec::new();
-    for token in group.stream() {
-        match token {
-            TokenTree::Ident(word) => found.push(word.to_string()),
-            TokenTree::Group(inner) => found.extend(words(&inner)),
-            _ => {}
-        }
-    }
-    found
 }
 
 #[cfg(test)]
@@ -307,7 +256,7 @@ mod tests {
             ["///", "A", "é", "//", "b", "c\\n", "d\"", "e\"#", "'f'", "g\"", "/*", "h", "*/", "k\""]
         );
         assert_eq!(prose.lines().count(), source.lines().count());
-        assert!(Source::read("fn f( {").error.is_some());
+        assert!(Source::read("fn f( {").code.is_empty());
     }
 
     #[test]
@@ -326,6 +275,7 @@ mod tests {
             ("fn f() { println!(\"{}\", crate::a::B); }", "crate::a::B"),
             ("macro_rules! m { () => { $crate::a::b() } }", "crate::a::b"),
             ("struct S { #[serde(with = \"crate::a::b\")] x: u8 }", "crate::a::b"),
+            ("#[error(\"it's\", crate::a::b)] struct S;", "crate::a::b"),
             ("impl crate::a::T for S {}", "crate::a::T"),
             ("pub(in crate::a::b) struct S;", "crate::a::b"),
             ("fn f() { <crate::a::B as Into<u8>>::into(x) }", "crate::a::B"),
@@ -336,11 +286,10 @@ mod tests {
     }
 
     #[test]
-    fn lines_modules_and_tests_are_known() {
-        let source = "use a::b;\n#[cfg(test)]\nmod tests {\n    use c::d;\n}\nfn f() { e::f() }\n#[cfg(test)]\nuse g::h;\nuse i::j;";
+    fn lines_and_modules_are_known() {
+        let source = "use a::b;\n#[cfg(test)]\nmod tests {\n    use c::d;\n}\nfn f() {\n e::f() }\n#[serde(\n    with = \"g::h\")]\nstruct A;";
         let found = Source::read(source).named;
-        let expected = [(1, "", false), (4, "tests", true), (6, "", false), (8, "", true), (9, "", false)];
-        let found: Vec<_> = found.iter().map(|named| (named.line, named.inline.join("::"), named.in_test)).collect();
-        assert_eq!(found, expected.map(|(line, inline, test)| (line, inline.to_owned(), test)));
+        let found: Vec<_> = found.iter().map(|named| (named.line, named.inline.join("::"))).collect();
+        assert_eq!(found, [(1, String::new()), (4, "tests".into()), (7, String::new()), (8, String::new())]);
     }
 }
