@@ -62,7 +62,7 @@ enum Command {
     /// Do whatever can be done to namespaces, libnvdimm and the agent by chance, and hold the journal against what was done
     #[command(after_help = "Example: cargo xtask soak --minutes 20 --kernel 6.1")]
     Soak(soak::Args),
-    /// Fuzz what reads bytes from outside: each target for a minute, unless told otherwise
+    /// Fuzz what reads bytes from outside: each target for a minute by default
     #[command(after_help = "Example: cargo xtask fuzz inventory --seconds 600")]
     Fuzz(fuzz::Args),
     /// Measure, and hold what was measured against the budgets of the design
