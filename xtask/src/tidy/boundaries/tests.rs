@@ -58,12 +58,13 @@ fn pure_modules_do_no_io() {
         "use std::*;",
         "fn f() { std::thread::sleep(t) }",
         "use tokio::time::sleep;",
-        "use nix::unistd;",
+        "use nix::{errno, unistd};",
+        "use std::net::{SocketAddr, TcpStream};",
     ] {
         assert_eq!(broken("pfnwatch/src/policy/compile.rs", text), ["the modules listed"], "{text}");
         assert!(broken("pfnwatch/src/store/log.rs", text).is_empty(), "{text}");
     }
-    let pure = "fn f(now: SystemTime) {}\nuse std::{fmt, time::{Duration, SystemTime}};\nuse std::collections::BTreeMap;\n// std::fs\nfn f() -> std::io::Result<()> {}";
+    let pure = "fn f(now: SystemTime) {}\nuse std::{fmt, time::{Duration, SystemTime}};\nuse std::collections::BTreeMap;\nuse std::net::SocketAddr;\nuse nix::errno::Errno;\n// std::fs\nfn f() -> std::io::Result<()> {}";
     assert!(broken("pfnwatch/src/policy/compile.rs", pure).is_empty());
 }
 
