@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::{build_ebpf, deny, reproduce, tidy, toolchain};
+use crate::{build_ebpf, deny, reproduce, setup, tidy, toolchain};
 
 /// The limit of one by itself; `cargo xtask test` sets a shorter one.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -32,8 +32,32 @@ pub(crate) const ALL: [Check; 7] = [
     Check { name: "documentation", limit_s: 240, needs_object: true, run: documentation },
 ];
 
-/// Runs them all, and tells at the end which of them failed.
-pub(crate) fn run() -> Result<()> {
+/// What to check.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only compare the imports between the rooms of pfnwatch/src with xtask/rooms.toml
+    #[arg(long)]
+    imports: bool,
+    /// Only check the rules of the source tree, which needs no other tool
+    #[arg(long)]
+    tidy: bool,
+    /// Only remove the lines from xtask/words-exceptions.txt that are no longer in the tree
+    #[arg(long)]
+    shrink_words: bool,
+}
+
+/// Runs all checks, and reports at the end which of them failed.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.imports {
+        return tidy::imports();
+    }
+    if args.tidy {
+        return tidy::run();
+    }
+    if args.shrink_words {
+        return tidy::shrink_words();
+    }
+    setup::for_build()?;
     // The agent embeds the object: clippy compiles it too.
     build_ebpf::run().context("the eBPF programs do not build")?;
     let failed: Vec<&str> = ALL.iter().filter(|check| !passes(check)).map(|check| check.name).collect();

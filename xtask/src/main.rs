@@ -48,8 +48,8 @@ enum Command {
     #[command(after_help = "Example: cargo xtask build --release && sudo target/release/pfnwatch doctor")]
     Build(BuildArgs),
     /// Check formatting, clippy for host and eBPF target, documentation, and the rules of the source tree
-    #[command(after_help = "Example: cargo xtask check")]
-    Check,
+    #[command(after_help = "Example: cargo xtask check --imports")]
+    Check(check::Args),
     /// Check licences, bans and sources of all dependencies with cargo-deny, and known vulnerabilities where the network allows
     #[command(after_help = "Example: cargo xtask deny")]
     Deny,
@@ -62,7 +62,7 @@ enum Command {
     /// Do whatever can be done to namespaces, libnvdimm and the agent by chance, and hold the journal against what was done
     #[command(after_help = "Example: cargo xtask soak --minutes 20 --kernel 6.1")]
     Soak(soak::Args),
-    /// Fuzz what reads bytes from outside: each target for a minute, unless told otherwise
+    /// Fuzz what reads bytes from outside: each target for a minute by default
     #[command(after_help = "Example: cargo xtask fuzz inventory --seconds 600")]
     Fuzz(fuzz::Args),
     /// Measure, and hold what was measured against the budgets of the design
@@ -121,10 +121,7 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("all that the build and the VM tests need is here");
         }
         Command::Build(args) => build(args.release)?,
-        Command::Check => {
-            setup::for_build()?;
-            check::run()?;
-        }
+        Command::Check(args) => check::run(&args)?,
         Command::Deny => deny::run()?,
         Command::Reproduce => {
             setup::for_build()?;

@@ -1,21 +1,24 @@
 //! Checks over the source tree for what no compiler checks: the invariants of ARCHITECTURE.md, and the order of the house.
 
 use anyhow::{Result, bail};
-use std::fmt;
 
 use crate::paths;
 
 mod boundaries;
-mod code;
 mod dependencies;
 mod documents;
 mod faults;
 mod links;
-mod offsets;
+mod modules;
+mod published;
+mod rooms;
 mod shape;
+mod source;
 mod tree;
+mod words;
 
 pub(crate) use tree::{File, Tree};
+pub(crate) use words::shrink as shrink_words;
 
 /// Something that a rule does not allow.
 #[derive(Debug, PartialEq)]
@@ -30,12 +33,12 @@ pub(crate) struct Violation {
     found: String,
 }
 
-/// A rule as it is told to whoever broke it.
+/// A rule, as it is printed for whoever broke it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rule {
-    /// What holds.
-    says: &'static str,
-    /// What to do about it.
+    /// What every file has to fulfil.
+    requirement: &'static str,
+    /// How to correct a violation.
     remedy: &'static str,
 }
 
@@ -45,22 +48,38 @@ impl Rule {
     }
 }
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file)?;
-        if self.line > 0 {
-            write!(f, "{}:", self.line)?;
-        }
-        write!(f, " {}\n    rule: {}\n    remedy: {}", self.found, self.rule.says, self.rule.remedy)
-    }
-}
-
 /// Reads the tree and applies every rule to it.
 pub(crate) fn run() -> Result<()> {
     let tree = Tree::read(&paths::root())?;
-    let violations = violations(&tree);
-    for violation in &violations {
-        println!("{violation}");
+    report(&violations(&tree))
+}
+
+/// Compares the imports between rooms with their table, and sums up the edges that it does not allow.
+pub(crate) fn imports() -> Result<()> {
+    let tree = Tree::read(&paths::root())?;
+    let outcome = report(&rooms::check(&tree));
+    let edges = rooms::summary(&tree);
+    println!("{} edges between rooms that the table does not allow", edges.len());
+    for edge in edges {
+        println!("{edge}");
+    }
+    outcome
+}
+
+/// Prints each broken rule once, below its violations.
+fn report(violations: &[Violation]) -> Result<()> {
+    let mut rules: Vec<&Rule> = Vec::new();
+    for violation in violations {
+        if !rules.contains(&violation.rule) {
+            rules.push(violation.rule);
+        }
+    }
+    for rule in rules {
+        for Violation { file, line, found, .. } in violations.iter().filter(|violation| violation.rule == rule) {
+            let line = if *line > 0 { format!("{line}:") } else { String::new() };
+            println!("{file}:{line} {found}");
+        }
+        println!("    rule: {}\n    remedy: {}", rule.requirement, rule.remedy);
     }
     match violations.len() {
         0 => Ok(()),
@@ -71,13 +90,15 @@ pub(crate) fn run() -> Result<()> {
 
 fn violations(tree: &Tree) -> Vec<Violation> {
     let rules = [
+        rooms::check,
         boundaries::check,
-        offsets::check,
         shape::check,
         dependencies::check,
         documents::check,
         faults::check,
+        published::check,
         links::check,
+        words::check,
     ];
     rules.iter().flat_map(|check| check(tree)).collect()
 }

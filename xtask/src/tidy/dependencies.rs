@@ -1,15 +1,20 @@
-//! Every dependency has its reason, in the table of CONTRIBUTING.md.
+//! Every dependency has its reason in the table of CONTRIBUTING.md, and is used.
 
 use super::tree::File;
 use super::{Rule, Tree, Violation};
 
 static REASONED: Rule = Rule {
-    says: "every dependency of the workspace stands in the table of CONTRIBUTING.md, and nothing else does",
-    remedy: "give it a row `| crate | used for | why this one |`, or take the row away",
+    requirement: "the table of CONTRIBUTING.md has a row for each dependency of the workspace, and no other row",
+    remedy: "give it a row `| crate | used for | why this one |`, or remove the row",
 };
 static INHERITED: Rule = Rule {
-    says: "a member takes its dependencies from the workspace",
+    requirement: "a member takes its dependencies from the workspace",
     remedy: "name it in [workspace.dependencies] and use it with `workspace = true`",
+};
+
+static USED: Rule = Rule {
+    requirement: "a member's sources name each of its dependencies",
+    remedy: "remove the dependency; if only its features are needed, write the reason as a comment in its line",
 };
 
 const TABLE: &str = "CONTRIBUTING.md";
@@ -19,26 +24,33 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let (Some(manifest), Some(document)) = (tree.file("Cargo.toml"), tree.file(TABLE)) else {
         return vec![REASONED.broken(TABLE, 0, "is missing, or Cargo.toml is")];
     };
-    let (used, told) = (entries(manifest, &["workspace.dependencies"]), rows(document));
+    let (used, rows) = (entries(manifest, &["workspace.dependencies"]), rows(document));
     let name = |line: &str| line.split(['=', '.', ' ']).next().unwrap_or_default().to_owned();
     let used: Vec<(usize, String)> =
         used.iter().filter(|(_, line)| !line.contains("path =")).map(|(number, line)| (*number, name(line))).collect();
-    let untold = used.iter().filter(|(_, name)| !told.iter().any(|(_, row)| row == name));
-    let unused = told.iter().filter(|(_, row)| !used.iter().any(|(_, name)| name == row));
+    let without_row = used.iter().filter(|(_, name)| !rows.iter().any(|(_, row)| row == name));
+    let unused = rows.iter().filter(|(_, row)| !used.iter().any(|(_, name)| name == row));
     let mut found: Vec<Violation> =
-        untold.map(|(line, name)| REASONED.broken("Cargo.toml", *line, format!("{name} has no row"))).collect();
+        without_row.map(|(line, name)| REASONED.broken("Cargo.toml", *line, format!("{name} has no row"))).collect();
     found.extend(unused.map(|(line, name)| REASONED.broken(TABLE, *line, format!("{name} is no dependency"))));
-    found.extend(tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml")).flat_map(not_inherited));
+    for member in tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
+        for (number, line) in entries(member, &["dependencies", "dev-dependencies", "build-dependencies"]) {
+            let inherited = line.replace(' ', "").contains("workspace=true") || line.contains("path =");
+            found.extend((!inherited).then(|| INHERITED.broken(&member.path, number, line)));
+            let used = line.contains("path =")
+                || line.contains('#')
+                || is_named(tree, &member.path, &name(line).replace('-', "_"));
+            found.extend((!used).then(|| USED.broken(&member.path, number, line)));
+        }
+    }
     found
 }
 
-fn not_inherited(member: &File) -> Vec<Violation> {
-    let sections = ["dependencies", "dev-dependencies", "build-dependencies"];
-    let own = entries(member, &sections).into_iter().filter(|(_, line)| {
-        let line = line.replace(' ', "");
-        !(line.contains("workspace=true") || line.contains("path="))
-    });
-    own.map(|(number, line)| INHERITED.broken(&member.path, number, line)).collect()
+/// Whether the code beside a manifest has this identifier.
+fn is_named(tree: &Tree, manifest: &str, name: &str) -> bool {
+    let folder = manifest.trim_end_matches("Cargo.toml");
+    let mut sources = tree.rust().filter(|file| file.path.starts_with(folder));
+    sources.any(|file| file.text.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == name))
 }
 
 /// The entries of these sections of a manifest, one a line, with their lines.
@@ -73,7 +85,8 @@ mod tests {
         "# A\n| crate | used for | why this one |\n|---|---|---|\n| `anyhow` | errors | usual |\n\n| b | c |\n";
 
     fn found(manifest: &str, document: &str, member: &str) -> Vec<String> {
-        let tree = Tree::of(&[("Cargo.toml", manifest), ("CONTRIBUTING.md", document), ("a/Cargo.toml", member)]);
+        let source = ("a/src/lib.rs", "use anyhow::Result;\nuse {a, b, libc};");
+        let tree = Tree::of(&[("Cargo.toml", manifest), (TABLE, document), ("a/Cargo.toml", member), source]);
         check(&tree)
             .into_iter()
             .map(|violation| format!("{}:{} {}", violation.file, violation.line, violation.found))
@@ -96,5 +109,12 @@ mod tests {
             "[dependencies]\nanyhow.workspace = true\na = { workspace = true, features = [] }\nb = { path = \"b\" }\n";
         assert!(found(MANIFEST, DOCUMENT, good).is_empty());
         assert_eq!(found(MANIFEST, DOCUMENT, "[dependencies]\nlibc = \"1\"\n"), ["a/Cargo.toml:2 libc = \"1\""]);
+    }
+
+    #[test]
+    fn members_use_their_dependencies() {
+        let unused = "[dev-dependencies]\nserde-json.workspace = true\n";
+        assert_eq!(found(MANIFEST, DOCUMENT, unused), ["a/Cargo.toml:2 serde-json.workspace = true"]);
+        assert!(found(MANIFEST, DOCUMENT, &unused.replace("true", "true # for a feature")).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The table of faults names tests that are there.
+//! The tests that the table of faults names exist.
 
 use super::tree::File;
 use super::{Rule, Tree, Violation};
@@ -6,7 +6,7 @@ use super::{Rule, Tree, Violation};
 const TABLE: &str = "docs/faults.md";
 
 static TESTS: Rule = Rule {
-    says: "each row of docs/faults.md ends with a link or more, whose text is a test of the file that it leads to",
+    requirement: "each row of docs/faults.md ends with a link or more, whose text is a test of the file that it leads to",
     remedy: "name the test that injects the fault, as [`function`](../path/of/its/file.rs); without one, write it",
 };
 
@@ -15,7 +15,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
         return vec![TESTS.broken(TABLE, 0, "is not there")];
     };
     let rows = table.lines().filter(|(_, line)| is_row(line));
-    rows.filter_map(|(number, row)| Some(TESTS.broken(TABLE, number, complaint(tree, row)?))).collect()
+    rows.filter_map(|(number, row)| Some(TESTS.broken(TABLE, number, problem(tree, row)?))).collect()
 }
 
 /// A row below a table's head and its rule.
@@ -23,7 +23,7 @@ fn is_row(line: &str) -> bool {
     line.starts_with('|') && !line.starts_with("|---") && !line.ends_with("| test |")
 }
 
-fn complaint(tree: &Tree, row: &str) -> Option<String> {
+fn problem(tree: &Tree, row: &str) -> Option<String> {
     let tests = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
     let named: Vec<(&str, &str)> = tests.split("[`").skip(1).filter_map(link).collect();
     if named.is_empty() {
@@ -39,7 +39,7 @@ fn link(rest: &str) -> Option<(&str, &str)> {
     Some((function, rest.split_once(')')?.0))
 }
 
-/// Whether the function has the attribute of a test above it, or stands among those of proptest.
+/// Whether the line above the function is the attribute of a test.
 fn has_test(file: &File, function: &str) -> bool {
     let lines: Vec<&str> = file.text.lines().map(str::trim).collect();
     let is_it = |line: &&str| {

@@ -1,54 +1,41 @@
 //! Links of the documents into the tree lead somewhere.
 
+use pulldown_cmark::{Event, Parser, Tag};
+
+use super::modules::join;
 use super::tree::File;
 use super::{Rule, Tree, Violation};
 
 static LINKS: Rule = Rule {
-    says: "a relative link of a document leads to a file that is there",
+    requirement: "a relative link of a document leads to a file of the tree",
     remedy: "correct the link, or add the file",
 };
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let documents = tree.files.iter().filter(|file| file.path.ends_with(".md"));
-    let broken = documents.flat_map(|document| {
-        let links = links(document).into_iter().filter(|(_, link)| !leads(tree, &document.path, link));
-        links.map(|(line, link)| LINKS.broken(&document.path, line, format!("links to {link}"))).collect::<Vec<_>>()
+    documents.flat_map(|document| broken(tree, document)).collect()
+}
+
+fn broken(tree: &Tree, document: &File) -> Vec<Violation> {
+    let links = Parser::new(&document.text).into_offset_iter().filter_map(|(event, range)| match event {
+        Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => Some((dest_url, range.start)),
+        _ => None,
     });
-    broken.collect()
+    let broken = links.filter(|(link, _)| !leads(tree, &document.path, link));
+    let line = |at: usize| document.text.get(..at).unwrap_or_default().lines().count().max(1);
+    broken.map(|(link, at)| LINKS.broken(&document.path, line(at + 1), format!("links to {link}"))).collect()
 }
 
-/// The relative links of a document; what stands between backquotes is an example.
-fn links(document: &File) -> Vec<(usize, String)> {
-    let (mut fenced, mut links) = (false, Vec::new());
-    for (number, line) in document.lines() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        }
-        let prose: String = line.split('`').step_by(2).collect();
-        let targets = prose.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
-        let inside = targets.filter(|target| !fenced && !target.contains("://") && !target.starts_with(['#', '<']));
-        links.extend(inside.filter(|target| !target.starts_with("mailto:")).map(|target| (number, target.to_owned())));
-    }
-    links
-}
-
+/// Whether a link leaves the tree, stays in its document, or names something of the tree. A link from the root is
+/// broken: it would mean another root on every site that shows the document.
 fn leads(tree: &Tree, document: &str, link: &str) -> bool {
-    let target = link.split('#').next().unwrap_or_default().trim_end_matches('/');
-    // A link from the root would mean another root on every site that shows the document.
-    if target.starts_with('/') {
-        return false;
-    }
-    let mut path: Vec<&str> = document.split('/').collect();
-    path.pop();
-    for part in target.split('/') {
-        match part {
-            "." | "" => {}
-            ".." => drop(path.pop()),
-            part => path.push(part),
-        }
-    }
-    let path = path.join("/");
-    path.is_empty() || tree.paths.contains(&path)
+    let target = link.split('#').next().unwrap_or_default();
+    let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let path = join(folder, target);
+    link.contains("://")
+        || link.starts_with("mailto:")
+        || target.is_empty()
+        || !target.starts_with('/') && (path.is_empty() || tree.paths.contains(&path))
 }
 
 #[cfg(test)]
@@ -62,17 +49,14 @@ mod tests {
 
     #[test]
     fn links_that_lead_somewhere() {
-        assert!(
-            broken("[b](b.md#part) [r](../README.md) [w](https://a/b) [h](#here) `[x](y)`\n```\n[x](y)\n```\n")
-                .is_empty()
-        );
+        let text = "[b](b.md#part) [r](../README.md) [w](https://a/b) [h](#here) [t](..) `[x](y)`\n```\n[x](y)\n```\n";
+        assert!(broken(text).is_empty());
     }
 
     #[test]
     fn links_that_lead_nowhere() {
-        assert_eq!(
-            broken("a\n[c](c.md) [d](/README.md)"),
-            [(2, "links to c.md".into()), (2, "links to /README.md".into())]
-        );
+        let expected = [(2, "links to c.md".into()), (2, "links to /README.md".into())];
+        assert_eq!(broken("a\n[c](c.md) [d](/README.md)"), expected);
+        assert_eq!(broken("a\n\n[c][1]\n\n[1]: c.md"), [(3, "links to c.md".into())]);
     }
 }

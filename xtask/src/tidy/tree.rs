@@ -1,19 +1,32 @@
 //! The text files of the project, read once.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::source::Source;
+
 /// A text file.
 pub(crate) struct File {
     /// Its path from the root, with slashes.
     pub(crate) path: String,
-    /// What is in it.
+    /// Its contents.
     pub(crate) text: String,
+    source: OnceCell<Source>,
 }
 
 impl File {
+    fn new(path: &str, text: String) -> Self {
+        Self { path: path.to_owned(), text, source: OnceCell::new() }
+    }
+
+    /// Its text as Rust, read once.
+    pub(super) fn source(&self) -> &Source {
+        self.source.get_or_init(|| Source::read(&self.text))
+    }
+
     /// Whether it holds unit tests alone.
     pub(crate) fn is_test(&self) -> bool {
         self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
@@ -55,7 +68,7 @@ impl Tree {
             if path.is_dir() {
                 self.enter(&path, &format!("{from_root}/"))?;
             } else if let Ok(text) = fs::read_to_string(&path) {
-                self.files.push(File { path: from_root.clone(), text });
+                self.files.push(File::new(&from_root, text));
             }
             self.paths.push(from_root);
         }
@@ -76,7 +89,6 @@ impl Tree {
     #[cfg(test)]
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let paths = files.iter().map(|(path, _)| (*path).to_owned()).collect();
-        let file = |(path, text): &(&str, &str)| File { path: (*path).to_owned(), text: (*text).to_owned() };
-        Self { files: files.iter().map(file).collect(), paths }
+        Self { files: files.iter().map(|(path, text)| File::new(path, (*text).to_owned())).collect(), paths }
     }
 }
