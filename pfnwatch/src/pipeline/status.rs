@@ -143,7 +143,7 @@ impl<W: Write> Pipeline<W> {
         let Some(totals) = self.observation.as_ref().and_then(|observation| observation.totals().ok()) else {
             return BTreeMap::new();
         };
-        Counter::ALL.into_iter().map(|counter| (counter.name().to_owned(), totals.of(counter))).collect()
+        Counter::ALL.iter().map(|counter| (counter.name().to_owned(), totals.of(*counter))).collect()
     }
 }
 

@@ -205,7 +205,7 @@ fn status() -> Status {
         records: Stopped { received: 12, ..Stopped::default() },
         last_event: None,
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
-        counters: Counter::ALL.map(|counter| (counter.name().to_owned(), 1)).into(),
+        counters: Counter::ALL.iter().map(|counter| (counter.name().to_owned(), 1)).collect(),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),
     }

@@ -2,8 +2,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use pfnwatch_common::{
     policy::Mode,
-    record::{Attempt, Decision, Judgement, Plain as _, Unjudged},
+    record::{Attempt, Decision, Judgement, Unjudged},
 };
+use zerocopy::IntoBytes as _;
 
 use super::*;
 use crate::{
