@@ -60,7 +60,7 @@ pub fn healthy() -> View {
         max_struct_page_size: Some(64),
         programs: programs(),
         runs: vec![Runs { program: "guard".to_owned(), count: 1800, time_ns: 1_500_000 }],
-        events: Body::KINDS.map(|kind| (kind, u64::from(kind == "ready"))).into(),
+        events: Body::KINDS.iter().map(|kind| (*kind, u64::from(*kind == "ready"))).collect(),
         last_events: vec![line("ready", "ready    observing on Linux 6.1.0-50-amd64, 12 programs")],
         regressions: Vec::new(),
         journal: journal::Health {
