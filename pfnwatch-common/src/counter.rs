@@ -1,7 +1,10 @@
 //! What the eBPF programs count, each on its own CPU.
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// A counter: its value is its index in the per-CPU array `COUNTERS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 #[repr(u32)]
 pub enum Counter {
     /// Records written into the ring buffer.
@@ -34,46 +37,17 @@ pub enum Counter {
 
 impl Counter {
     /// All counters, in the order of their index.
-    pub const ALL: [Self; 13] = [
-        Self::Emitted,
-        Self::Lost,
-        Self::ReadFault,
-        Self::TableFull,
-        Self::Unpaired,
-        Self::Seed,
-        Self::GuardFault,
-        Self::Unjudged,
-        Self::BlockMissed,
-        Self::Denied,
-        Self::WouldDeny,
-        Self::Exempt,
-        Self::Judged,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// How many there are: the size of the map.
-    pub const COUNT: u32 = 13;
+    #[expect(clippy::cast_possible_truncation, reason = "there are few")]
+    pub const COUNT: u32 = Self::ALL.len() as u32;
 
     /// Its name in reports and metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Emitted => "emitted",
-            Self::Lost => "lost",
-            Self::ReadFault => "read_fault",
-            Self::TableFull => "table_full",
-            Self::Unpaired => "unpaired",
-            Self::Seed => "seed",
-            Self::GuardFault => "guard_fault",
-            Self::Unjudged => "unjudged",
-            Self::BlockMissed => "block_missed",
-            Self::Denied => "denied",
-            Self::WouldDeny => "would_deny",
-            Self::Exempt => "exempt",
-            Self::Judged => "judged",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
-
-const _: () = assert!(Counter::ALL.len() == Counter::COUNT as usize);
 
 #[cfg(test)]
 mod tests {
@@ -81,8 +55,13 @@ mod tests {
 
     #[test]
     fn the_index_is_the_place_in_the_list() {
-        for (index, counter) in Counter::ALL.into_iter().enumerate() {
-            assert_eq!(counter as usize, index);
+        for (index, counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, index);
         }
+    }
+
+    #[test]
+    fn names_are_those_of_the_metrics() {
+        assert_eq!(Counter::ReadFault.name(), "read_fault");
     }
 }

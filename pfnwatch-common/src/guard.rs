@@ -1,6 +1,6 @@
 //! What the guard's two sides agree on beyond the policy.
 
-use crate::record::Plain;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The version of the maps that are pinned while the guard holds on without an agent: part of the pins' path. It grows
 /// whenever a map's key, value or meaning changes.
@@ -20,15 +20,9 @@ pub const fn missed_slot(uuid: &[u8; 16]) -> usize {
 }
 
 /// `MISSED_BLOCKS`: one byte a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct MissedBlocks(pub [u8; MISSED_SLOTS]);
-
-// SAFETY: an array of bytes.
-unsafe impl Plain for MissedBlocks {}
-#[cfg(feature = "user")]
-// SAFETY: `Plain`.
-unsafe impl aya::Pod for MissedBlocks {}
 
 #[cfg(test)]
 mod tests {

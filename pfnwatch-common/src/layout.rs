@@ -4,8 +4,10 @@
 //! programs as one read-only global. There are no default offsets: what BTF does not have stays [`FieldOffset::MISSING`],
 //! and the agent does not attach a program that would need it.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// The offset of a member in bytes from the start of its structure, or that it is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(transparent)]
 pub struct FieldOffset(u32);
 
@@ -31,7 +33,7 @@ impl FieldOffset {
 macro_rules! offsets {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
         #[repr(C)]
         pub struct $name {
             $($(#[$field_doc])* pub $field: FieldOffset,)*
@@ -179,7 +181,7 @@ offsets! {
 }
 
 /// All offsets that the eBPF programs use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Layout {
     /// `struct device`
@@ -225,10 +227,3 @@ impl Layout {
         module: Module::UNRESOLVED,
     };
 }
-
-// Only `u32`s in `repr(C)` structures: no padding, so that the bytes can be handed over as they are.
-const _: () = assert!(size_of::<Layout>().is_multiple_of(4) && align_of::<Layout>() == 4);
-
-#[cfg(feature = "user")]
-// SAFETY: `Layout` holds nothing but `u32`s without padding (asserted above), and every bit pattern is a value of it.
-unsafe impl aya::Pod for Layout {}

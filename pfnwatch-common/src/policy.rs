@@ -3,7 +3,7 @@
 //! The agent writes the next slot and then moves the index [`crate::names::ACTIVE`]. The guard remembers the index while
 //! it judges and compares at the end: within [`SLOTS`] - 2 swaps its slot cannot have been written to.
 
-use crate::record::Plain;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// How many snapshots there is room for.
 pub const SLOTS: u32 = 8;
@@ -36,7 +36,7 @@ pub enum ExemptionKind {
 }
 
 /// Lets creations pass that would be denied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Exemption {
     /// [`ExemptionKind`].
@@ -61,7 +61,7 @@ impl Exemption {
 }
 
 /// All that the guard judges by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Snapshot {
     /// How often libnvdimm had been loaded or unloaded when the agent looked: see [`crate::names::MODULE_EPOCH`].
@@ -108,17 +108,6 @@ impl Snapshot {
         exemptions: [Exemption::EMPTY; MOST_EXEMPTIONS],
     };
 }
-
-const _: () = assert!(size_of::<Exemption>() == 2 * 4 + 4 * 8 + 16);
-const _: () = assert!(size_of::<Snapshot>() == 7 * 8 + 4 * 4 + MOST_EXEMPTIONS * size_of::<Exemption>());
-
-// SAFETY: `repr(C)`, integers and arrays of them only, and no padding, as the sum above shows.
-unsafe impl Plain for Exemption {}
-// SAFETY: likewise.
-unsafe impl Plain for Snapshot {}
-#[cfg(feature = "user")]
-// SAFETY: `Plain`.
-unsafe impl aya::Pod for Snapshot {}
 
 /// Whether an excess is worth a finding: it passes both limits. All sizes in bytes; `align` up to 4 GiB, `aligns` up to
 /// `u32::MAX` and `parts_per_million` up to a million, so that nothing here wraps, and without the 128-bit arithmetic that

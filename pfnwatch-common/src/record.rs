@@ -1,8 +1,10 @@
 //! The wire records: what the eBPF programs write into the ring buffer.
 //!
-//! A record is a `repr(C)` structure without implicit padding that begins with its [`Kind`]; the agent's `decode` turns
-//! it into a domain event. Both sides are built from this file, so that there is no version to negotiate: a record
-//! whose kind or length is not one of these is an error that is counted.
+//! A record is a `repr(C)` structure without padding (else `IntoBytes` cannot be derived) that begins with its [`Kind`]; the
+//! agent's `decode` turns it into a domain event. Both sides are built from this file, so that there is no version to
+//! negotiate: a record whose kind or length is not one of these is an error that is counted.
+
+use zerocopy::{IntoBytes as _, TryFromBytes};
 
 mod attempt;
 mod block;
@@ -19,7 +21,7 @@ pub use task::{PF_KTHREAD, TaskInfo};
 pub use text::Text;
 
 /// What kind of record it is: its first four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum Kind {
     /// An [`Attempt`].
@@ -32,36 +34,23 @@ pub enum Kind {
     Judgement = 4,
 }
 
-impl Kind {
-    /// The kind with this number, if there is one.
-    pub const fn from_u32(number: u32) -> Option<Self> {
-        match number {
-            1 => Some(Self::Attempt),
-            2 => Some(Self::Notice),
-            3 => Some(Self::Block),
-            4 => Some(Self::Judgement),
-            _ => None,
-        }
-    }
+/// The variant of a wire enum with this number, if there is one.
+#[must_use]
+pub fn variant<E: TryFromBytes>(number: u32) -> Option<E> {
+    E::try_read_from_bytes(number.as_bytes()).ok()
 }
 
-/// A type that any bytes of the right length are a value of: integers and arrays of them, without padding.
-///
-/// # Safety
-/// The type must be `repr(C)`, hold only integers, arrays of them and other such types, and have no padding.
-pub unsafe trait Plain: Copy {
-    /// The value whose memory these bytes are, or `None` where their number is wrong.
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != size_of::<Self>() {
-            return None;
-        }
-        // SAFETY: the length was checked just now, the read asks for no alignment, and every bit pattern is a value.
-        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The bytes of the value.
-    fn as_bytes(&self) -> &[u8] {
-        // SAFETY: the type has no padding, so that all its bytes are initialised; they live as long as `self`.
-        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast(), size_of::<Self>()) }
+    #[test]
+    fn only_numbers_of_variants_are_variants() {
+        assert_eq!(variant(1), Some(Kind::Attempt));
+        assert_eq!(variant::<Kind>(4), Some(Kind::Judgement));
+        assert_eq!(variant(0), Some(Unjudged::None));
+        for none in [0, 5, 0x0100_0000, u32::MAX] {
+            assert_eq!(variant::<Kind>(none), None);
+        }
     }
 }

@@ -29,7 +29,6 @@ pub(crate) fn offset(pick: fn(&'static Layout) -> &'static FieldOffset) -> Field
     unsafe { core::ptr::read_volatile(pick(&LAYOUT)) }
 }
 
-/// Whether debug messages are wanted.
 #[inline(always)]
 pub(crate) fn debug() -> bool {
     // SAFETY: a reference to a static is valid and aligned.
@@ -43,14 +42,12 @@ pub(crate) fn reader() -> u32 {
     unsafe { core::ptr::read_volatile(&raw const READER) }
 }
 
-/// Whether `bind_end` is attached.
 #[inline(always)]
 pub(crate) fn bind_seen() -> bool {
     // SAFETY: a reference to a static is valid and aligned.
     unsafe { core::ptr::read_volatile(&raw const BIND_SEEN) != 0 }
 }
 
-/// The number of this guard.
 #[inline(always)]
 pub(crate) fn guard_id() -> u64 {
     // SAFETY: a reference to a static is valid and aligned.

@@ -27,7 +27,6 @@ use crate::{counters::count, globals::offset};
 #[derive(Clone, Copy)]
 pub(crate) struct Fault;
 
-/// What a read gives.
 pub(crate) type Read<T> = Result<T, Fault>;
 
 /// Names one member of the layout.

@@ -15,13 +15,11 @@ pub(crate) fn thread_id() -> u32 {
     (bpf_get_current_pid_tgid() & 0xffff_ffff) as u32
 }
 
-/// The process that runs.
 #[inline(always)]
 pub(crate) fn process_id() -> u32 {
     (bpf_get_current_pid_tgid() >> 32) as u32
 }
 
-/// Fills in who it is.
 #[inline(always)]
 pub(crate) fn describe(into: &mut TaskInfo) {
     let pid_tgid = bpf_get_current_pid_tgid();

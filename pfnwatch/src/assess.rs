@@ -24,9 +24,10 @@ pub use totals::Totals;
 use measure::Measured;
 
 /// Whether a namespace costs what it should.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Verdict {
     /// The reservation is what it should be, or nothing is reserved at all.
     Ok,
@@ -41,20 +42,16 @@ pub enum Verdict {
 impl Verdict {
     /// As JSON and metrics have it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Oversize => "oversize",
-            Self::Refused => "refused",
-            Self::Unknown => "unknown",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Where the numbers came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Evidence {
     /// pfnwatch saw the block being made.
     Observed,
@@ -69,13 +66,8 @@ pub enum Evidence {
 impl Evidence {
     /// As JSON and metrics have it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Observed => "observed",
-            Self::InfoBlock => "info_block",
-            Self::Sysfs => "sysfs",
-            Self::Inferred => "inferred",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

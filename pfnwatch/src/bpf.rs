@@ -13,3 +13,4 @@ pub mod plan;
 pub mod ring;
 pub mod run_count;
 pub mod targets;
+mod wire;

@@ -19,6 +19,12 @@ struct Handle {
     id: u64,
 }
 
+/// Where the v2 hierarchy is mounted under `sysfs`, alone or beside version 1.
+pub fn root(sysfs: &Path) -> Option<PathBuf> {
+    let usual = [sysfs.join("fs/cgroup"), sysfs.join("fs/cgroup/unified")];
+    usual.into_iter().find(|root| root.join("cgroup.controllers").exists())
+}
+
 /// The cgroup v2 hierarchy of this host.
 pub struct Cgroups {
     root: File,
@@ -28,10 +34,9 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// Opens the hierarchy; none where it is not mounted at its usual place under `sysfs`.
+    /// Opens the hierarchy; none where it is not mounted: see [`root`].
     pub fn open(sysfs: &Path) -> Option<Self> {
-        let usual = [sysfs.join("fs/cgroup"), sysfs.join("fs/cgroup/unified")];
-        let mounted_at = usual.into_iter().find(|root| root.join("cgroup.controllers").exists())?;
+        let mounted_at = root(sysfs)?;
         Some(Self { root: File::open(&mounted_at).ok()?, mounted_at, last: None })
     }
 

@@ -74,18 +74,9 @@ pub struct Loaded {
 #[serde(deny_unknown_fields, default)]
 struct GuardConfig {
     /// Whether it refuses or reports.
-    #[serde(with = "ModeName")]
     mode: Mode,
     /// What becomes of it when the agent goes.
     on_agent_exit: OnAgentExit,
-}
-
-/// How [`Mode`] is written.
-#[derive(Deserialize)]
-#[serde(remote = "Mode", rename_all = "snake_case")]
-enum ModeName {
-    Audit,
-    Enforce,
 }
 
 impl Default for GuardConfig {

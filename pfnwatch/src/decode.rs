@@ -9,11 +9,12 @@ pub(crate) mod tests;
 use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::{
-    record::{Attempt, Judgement, Kind, Notice, NoticeKind, Personality, Plain as _, Seen, TaskInfo, Text},
+    record::{Attempt, Judgement, Kind, Notice, NoticeKind, Personality, Seen, TaskInfo, Text, variant},
     superblock,
 };
 use thiserror::Error;
 use uuid::Uuid;
+use zerocopy::FromBytes as _;
 
 use crate::event::{self, Body, Event, ProbeResult};
 
@@ -69,21 +70,21 @@ pub enum DecodeError {
 /// [`DecodeError`]: the bytes are no record of this version.
 pub fn decode(bytes: &[u8], context: &Context) -> Result<Event, DecodeError> {
     let number = bytes.first_chunk().map(|kind| u32::from_ne_bytes(*kind)).ok_or(DecodeError::TooShort(bytes.len()))?;
-    let kind = Kind::from_u32(number).ok_or(DecodeError::UnknownKind(number))?;
+    let kind = variant::<Kind>(number).ok_or(DecodeError::UnknownKind(number))?;
     let wrong = |expected| DecodeError::WrongLength { kind, expected, found: bytes.len() };
     match kind {
         Kind::Attempt => {
-            let record = Attempt::from_bytes(bytes).ok_or(wrong(size_of::<Attempt>()))?;
+            let record = Attempt::read_from_bytes(bytes).map_err(|_| wrong(size_of::<Attempt>()))?;
             Ok(event_at(record.ended_ns, attempt(&record, context), context))
         }
         // Info blocks are asked for by the inventory alone, which reads them itself.
         Kind::Block => Err(DecodeError::UnknownKind(number)),
         Kind::Notice => {
-            let record = Notice::from_bytes(bytes).ok_or(wrong(size_of::<Notice>()))?;
+            let record = Notice::read_from_bytes(bytes).map_err(|_| wrong(size_of::<Notice>()))?;
             Ok(event_at(record.at_ns, notice(&record)?, context))
         }
         Kind::Judgement => {
-            let record = Judgement::from_bytes(bytes).ok_or(wrong(size_of::<Judgement>()))?;
+            let record = Judgement::read_from_bytes(bytes).map_err(|_| wrong(size_of::<Judgement>()))?;
             Ok(event_at(record.at_ns, judgement::judgement(&record)?, context))
         }
     }
@@ -166,7 +167,7 @@ fn namespace_of<const N: usize>(
 }
 
 fn notice(record: &Notice) -> Result<Body, DecodeError> {
-    let what = NoticeKind::from_u32(record.what).ok_or(DecodeError::UnknownNotice(record.what))?;
+    let what = variant::<NoticeKind>(record.what).ok_or(DecodeError::UnknownNotice(record.what))?;
     let change = event::Change {
         device: text(&record.device).unwrap_or_default(),
         region: text(&record.region),

@@ -10,14 +10,15 @@ mod setup;
 
 use std::{
     fmt,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Serialize, Serializer};
+use strum::{IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
 pub use self::{
-    agent::{Blind, Lost, MaxStructPageKnown, ProgramState, Ready, State, Stopped, Undecoded},
+    agent::{Blind, Lost, MaxStructPageKnown, MaxStructPageStatus, ProgramState, Ready, State, Stopped, Undecoded},
     capacity::{BaselineAccepted, Capacity},
     found::Found,
     guard::{Exemption, GuardState, Handover, ModeChanged, PolicyLoaded, PolicyRefused},
@@ -63,9 +64,32 @@ impl Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub SystemTime);
 
+impl Time {
+    /// The last second that RFC 3339 can write, since 1970: 9999-12-31T23:59:59Z.
+    pub const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
+
+    /// To the second.
+    #[must_use]
+    pub fn seconds(self) -> humantime::Rfc3339Timestamp {
+        humantime::format_rfc3339_seconds(self.in_range())
+    }
+
+    /// To the millisecond.
+    #[must_use]
+    pub fn millis(self) -> humantime::Rfc3339Timestamp {
+        humantime::format_rfc3339_millis(self.in_range())
+    }
+
+    /// The years that RFC 3339 cannot write, before 1970 and after 9999, are brought near.
+    fn in_range(self) -> SystemTime {
+        let last = UNIX_EPOCH.checked_add(Self::LAST_SECOND).unwrap_or(UNIX_EPOCH);
+        self.0.clamp(UNIX_EPOCH, last)
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", humantime::format_rfc3339_micros(self.0))
+        humantime::format_rfc3339_micros(self.in_range()).fmt(f)
     }
 }
 
@@ -76,9 +100,10 @@ impl Serialize for Time {
 }
 
 /// What happened. The name of the variant is the `event` of the JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, IntoStaticStr, VariantNames)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Body {
     /// The kernel set a memmap up, or refused to: an info block was made or met.
     SetUp(Box<SetUp>),
@@ -102,6 +127,12 @@ pub enum Body {
     Unjudged(Box<Judged>),
     /// A namespace with map=dev that was there already when observing began.
     Found(Box<Found>),
+    /// Something costs more than it did.
+    CapacityRegression(Box<Capacity>),
+    /// It does not any more.
+    CapacityRegressionEnded(Box<Capacity>),
+    /// Somebody has accepted that it does: that is the baseline from now on.
+    BaselineAccepted(Box<BaselineAccepted>),
     /// The guard's mode changed.
     ModeChanged(ModeChanged),
     /// A policy is in force.
@@ -124,12 +155,6 @@ pub enum Body {
     Ready(Ready),
     /// What the running kernel reserves for each page, as far as that is known.
     MaxStructPage(MaxStructPageKnown),
-    /// Something costs more than it did.
-    CapacityRegression(Box<Capacity>),
-    /// It does not any more.
-    CapacityRegressionEnded(Box<Capacity>),
-    /// Somebody has accepted that it does: that is the baseline from now on.
-    BaselineAccepted(Box<BaselineAccepted>),
     /// The agent does not observe any more.
     Blind(Blind),
     /// Records of the kernel's side were lost or could not be completed.
@@ -291,4 +316,16 @@ impl Event {
 /// The wall-clock time that lies `since_boot` after the boot that was at `booted`.
 pub fn wall_clock(booted: SystemTime, since_boot: Duration) -> Time {
     Time(booted.checked_add(since_boot).unwrap_or(booted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_panics() {
+        assert_eq!(Time(UNIX_EPOCH - Duration::from_secs(1)).seconds().to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(Time(UNIX_EPOCH + Duration::from_secs(1 << 40)).millis().to_string(), "9999-12-31T23:59:59.000Z");
+        assert_eq!(Time(UNIX_EPOCH + Duration::from_secs(1 << 40)).to_string(), "9999-12-31T23:59:59.000000Z");
+    }
 }

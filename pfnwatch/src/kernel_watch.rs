@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    event::{Block, Body, Event, MaxStructPageKnown},
+    event::{Block, Body, Event, MaxStructPageKnown, MaxStructPageStatus},
     kernel::max_struct_page::{Evidence, MaxStructPage, Source, host::Host},
     paths::Paths,
 };
@@ -40,7 +40,7 @@ impl KernelWatch {
     /// What map=dev is computed with, as far as all the evidence tells; in bytes.
     #[must_use]
     pub fn max_struct_page(&self) -> Option<u64> {
-        self.told.as_ref().and_then(|known| known.max_struct_page_size_bytes)
+        self.told.as_ref().and_then(|known| known.status.max_struct_page_size_bytes)
     }
 
     /// All that was told last.
@@ -55,10 +55,12 @@ impl KernelWatch {
         let overridden = override_set.unwrap_or(false);
         let words = |evidence: &Evidence| format!("{} B: {}", evidence.max.effective(overridden), evidence.source);
         let known = MaxStructPageKnown {
-            max_struct_page_size_bytes: resolved.settled().map(|max| max.effective(overridden)),
+            status: MaxStructPageStatus {
+                max_struct_page_size_bytes: resolved.settled().map(|max| max.effective(overridden)),
+                evidence: resolved.best.iter().chain(&resolved.agreeing).map(words).collect(),
+                conflicting_evidence: resolved.conflicting.iter().map(words).collect(),
+            },
             page_struct_override: override_set,
-            evidence: resolved.best.iter().chain(&resolved.agreeing).map(words).collect(),
-            conflicting_evidence: resolved.conflicting.iter().map(words).collect(),
             problems,
         };
         (self.told.as_ref() != Some(&known)).then(|| self.told.insert(known).clone())

@@ -1,7 +1,7 @@
-//! Metrics: what is told of namespaces and of the agent, as families of samples, and the two text formats for them. Pure.
+//! Metrics: what is told of namespaces and of the agent, as families of samples, and Prometheus' text format for them. Pure.
 //!
-//! Why the formats are written here: of the two kept libraries one writes Prometheus' text format alone and the other
-//! OpenMetrics alone, and both want to own the numbers, where ours are made of one view at the moment of a scrape.
+//! Why the format is written here: the kept library for it (`prometheus`) wants to own the numbers, and ours are made of one
+//! view at the moment of a scrape.
 
 mod agent;
 mod encode;
@@ -14,7 +14,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use self::encode::Described;
 pub use self::{
-    encode::{Family, Format, Value, render},
+    encode::{CONTENT_TYPE, Family, Value, render},
     namespaces::families as of_survey,
 };
 use crate::view::View;

@@ -11,15 +11,16 @@ mod words;
 
 use std::time::SystemTime;
 
+use pfnwatch_common::policy;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap as _};
 use uuid::Uuid;
 
 pub use self::{
     clock::Clock,
     compile::{Compiled, Kernel, LeftOut, RegionFacts, Why, compile},
-    words::{LAST_SECOND, exit_in_words, limits_in_words, mode_in_words, rfc3339},
+    words::{exit_in_words, limits_in_words, mode_in_words},
 };
-pub use pfnwatch_common::policy::{MOST_EXEMPTIONS, Mode};
+pub use pfnwatch_common::policy::MOST_EXEMPTIONS;
 
 use crate::assess::Thresholds;
 
@@ -47,10 +48,25 @@ impl Default for Policy {
     }
 }
 
-/// What becomes of the guard when the agent goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the guard does about an oversize creation.
+// The numbers are those that the guard in the kernel is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, strum::Display)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[repr(u32)]
+pub enum Mode {
+    /// Let it pass, and report it
+    Audit = policy::Mode::Audit as u32,
+    /// Refuse it, and report it
+    Enforce = policy::Mode::Enforce as u32,
+}
+
+/// What becomes of the guard when the agent goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum OnAgentExit {
     /// It goes too, and creations work.
     #[default]
@@ -62,20 +78,8 @@ pub enum OnAgentExit {
 impl OnAgentExit {
     /// As the configuration and JSON have it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Release => "release",
-            Self::Hold => "hold",
-        }
-    }
-}
-
-/// A mode as the configuration, the command line and JSON have it.
-#[must_use]
-pub const fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Audit => "audit",
-        Mode::Enforce => "enforce",
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

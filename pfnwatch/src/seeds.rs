@@ -11,8 +11,9 @@ use std::{
 
 use pfnwatch_common::{
     InfoBlock,
-    record::{Notice, NoticeKind, Plain as _},
+    record::{Notice, NoticeKind},
 };
+use zerocopy::IntoBytes as _;
 
 use crate::{
     decode,

@@ -44,7 +44,7 @@ pub struct Judged {
 impl Judged {
     /// The mode as ndctl prints it; `unknown` where sysfs does not tell.
     #[must_use]
-    pub const fn mode(&self) -> &'static str {
+    pub fn mode(&self) -> &'static str {
         if self.namespace.mode.is_ok() { self.facts.mode.as_str() } else { "unknown" }
     }
 

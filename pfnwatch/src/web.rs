@@ -2,9 +2,8 @@
 //!
 //! Whoever reaches the port may be anybody: the number of connections, their time and the size of what they say are bounded,
 //! a connection is good for one request, and the agent's loop is asked for a [`View`](crate::view::View) once a second at
-//! most, however many ask. `accept`, `host` and `route` are pure, and so is what is made of a view.
+//! most, however many ask. `host` and `route` are pure, and so is what is made of a view.
 
-mod accept;
 mod connection;
 mod health;
 mod host;

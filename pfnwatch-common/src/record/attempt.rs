@@ -1,9 +1,11 @@
 //! One attempt of a driver to bind a libnvdimm device, from `nvdimm_bus_probe` to the end of `really_probe`.
 
-use super::{Kind, Plain, TaskInfo, Text};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{Kind, TaskInfo, Text};
 
 /// What is known of an attempt. A number in [`Attempt`] counts only where its bit is set here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(transparent)]
 pub struct Seen(pub u32);
 
@@ -81,7 +83,7 @@ impl Personality {
 pub const BLOCK_HEAD: usize = crate::superblock::HEAD_SIZE;
 
 /// One attempt of a driver to bind a libnvdimm device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Attempt {
     /// [`Kind::Attempt`].
@@ -173,9 +175,3 @@ impl Attempt {
         block: [0; BLOCK_HEAD],
     };
 }
-
-// 6 × 8 + task 40 + 3 texts of 32 + 6 × 4 + 4 × 8 + text 32 + 2 × 4 + 2 uuids + block: no padding.
-const _: () = assert!(size_of::<Attempt>() == 48 + 40 + 96 + 24 + 32 + 32 + 8 + 32 + BLOCK_HEAD);
-
-// SAFETY: `repr(C)`, integers and arrays of them only, and no padding, as the sum above shows.
-unsafe impl Plain for Attempt {}

@@ -1,10 +1,12 @@
 //! The whole info block of a device that is bound, for an inventory that disables nothing.
 
-use super::{Kind, Plain, Text};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::{Kind, Text};
 use crate::superblock;
 
 /// Whose block it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct BlockHead {
     /// [`Kind::Block`].
@@ -21,7 +23,7 @@ impl BlockHead {
 }
 
 /// An info block out of the kernel's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Block {
     /// Whose it is.
@@ -29,8 +31,3 @@ pub struct Block {
     /// As on the media. It was read beside the device's lock: only signature and checksum say that it is one.
     pub block: [u8; superblock::SIZE],
 }
-
-const _: () = assert!(size_of::<Block>() == 8 + 32 + superblock::SIZE);
-
-// SAFETY: `repr(C)`, integers and arrays of them only, and no padding, as the sum above shows.
-unsafe impl Plain for Block {}

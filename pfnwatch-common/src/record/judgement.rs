@@ -1,9 +1,11 @@
 //! What the guard made of a creation with map=dev.
 
-use super::{Kind, Plain, Seen, TaskInfo, Text};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes};
+
+use super::{Kind, Seen, TaskInfo, Text};
 
 /// What it decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum Decision {
     /// Refused: nothing was written.
@@ -16,21 +18,8 @@ pub enum Decision {
     Unjudged = 4,
 }
 
-impl Decision {
-    /// From its number on the wire.
-    pub const fn from_u32(number: u32) -> Option<Self> {
-        match number {
-            1 => Some(Self::Denied),
-            2 => Some(Self::WouldDeny),
-            3 => Some(Self::Exempt),
-            4 => Some(Self::Unjudged),
-            _ => None,
-        }
-    }
-}
-
 /// Why a creation could not be judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum Unjudged {
     /// It could.
@@ -48,24 +37,9 @@ pub enum Unjudged {
     BlockMissed = 5,
 }
 
-impl Unjudged {
-    /// From its number on the wire.
-    pub const fn from_u32(number: u32) -> Option<Self> {
-        match number {
-            0 => Some(Self::None),
-            1 => Some(Self::NotArmed),
-            2 => Some(Self::ModuleChanged),
-            3 => Some(Self::NoMaxStructPage),
-            4 => Some(Self::PolicyChanged),
-            5 => Some(Self::BlockMissed),
-            _ => None,
-        }
-    }
-}
-
 /// A creation with map=dev, as the guard saw it before anything was written. One that is not oversize is not sent: the
 /// set-up that follows says all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Judgement {
     /// [`Kind::Judgement`].
@@ -141,9 +115,3 @@ impl Judgement {
         device_uuid: [0; 16],
     };
 }
-
-// 16 + task 40 + 3 texts of 32 + 4 × 4 + 9 × 8 + 2 uuids: no padding.
-const _: () = assert!(size_of::<Judgement>() == 16 + 40 + 96 + 16 + 72 + 32);
-
-// SAFETY: `repr(C)`, integers and arrays of them only, and no padding, as the sum above shows.
-unsafe impl Plain for Judgement {}

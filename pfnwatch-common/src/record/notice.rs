@@ -1,9 +1,11 @@
 //! Something short that happens to a device or a namespace outside a bind.
 
-use super::{Kind, Plain, Seen, TaskInfo, Text};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes};
+
+use super::{Kind, Seen, TaskInfo, Text};
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum NoticeKind {
     /// A driver lets go of a device (`nvdimm_bus_remove`): a namespace or what claims it is disabled.
@@ -14,20 +16,8 @@ pub enum NoticeKind {
     Label = 3,
 }
 
-impl NoticeKind {
-    /// From its number on the wire.
-    pub const fn from_u32(number: u32) -> Option<Self> {
-        match number {
-            1 => Some(Self::Unbind),
-            2 => Some(Self::Claim),
-            3 => Some(Self::Label),
-            _ => None,
-        }
-    }
-}
-
 /// Something short that happens to a device or a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Notice {
     /// [`Kind::Notice`].
@@ -70,9 +60,3 @@ impl Notice {
         namespace_uuid: [0; 16],
     };
 }
-
-// 16 + task 40 + 3 texts of 32 + 8 + 8 + uuid: no padding.
-const _: () = assert!(size_of::<Notice>() == 16 + 40 + 96 + 8 + 8 + 16);
-
-// SAFETY: `repr(C)`, integers and arrays of them only, and no padding, as the sum above shows.
-unsafe impl Plain for Notice {}

@@ -1,5 +1,7 @@
 //! Who did it.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use super::Text;
 
 /// The bit of `task_struct.flags` that marks a kernel thread (include/linux/sched.h, the same since 2.6).
@@ -7,7 +9,7 @@ pub const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// The task in whose context a program ran. Of a kernel thread only `flags` means something: a namespace that is
 /// enabled at boot or on demand is probed in a kworker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct TaskInfo {
     /// Process id (the kernel's tgid), in the initial pid namespace.

@@ -1,7 +1,9 @@
 //! A short text of the kernel's, such as a device's name.
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 /// At most `N` bytes of a C string: ends at its first NUL, or fills the room, in which case it was cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(transparent)]
 pub struct Text<const N: usize>(pub [u8; N]);
 

@@ -60,7 +60,6 @@ impl Creation {
         let _ = WRITTEN_UUIDS.remove(self.device.address());
     }
 
-    /// Says what it is.
     #[inline(always)]
     pub(super) fn describe(&self, record: &mut Judgement) -> Read<()> {
         record.personality = self.personality as u32;

@@ -13,7 +13,6 @@ use crate::{
     maps::{ACTIVE, MODULE_EPOCH, POLICIES},
 };
 
-/// What came of it.
 pub(super) struct Judged {
     /// None where there is nothing to say: it is no creation, not oversize, or the kernel itself will refuse it.
     pub(super) decision: Option<Decision>,
@@ -45,7 +44,6 @@ impl Judged {
     }
 }
 
-/// Judges.
 #[inline(always)]
 pub(super) fn judge(creation: &Creation) -> Judged {
     let policy = active();

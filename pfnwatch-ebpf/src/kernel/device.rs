@@ -8,7 +8,6 @@ use super::{
     pointer, text,
 };
 
-/// A pointer to a `struct device`.
 #[derive(Clone, Copy)]
 pub(crate) struct Device(u64);
 
@@ -44,7 +43,6 @@ impl Device {
         self.0
     }
 
-    /// `kobj.name`.
     #[inline(always)]
     pub(crate) fn name(self, into: &mut Text<32>) -> Read<()> {
         match pointer(self.0, |layout| &layout.device.name)? {
@@ -53,7 +51,6 @@ impl Device {
         }
     }
 
-    /// `parent`.
     #[inline(always)]
     pub(crate) fn parent(self) -> Read<Option<Self>> {
         Ok(pointer(self.0, |layout| &layout.device.parent)?.map(Self))

@@ -5,7 +5,6 @@ use super::{
     name::{Name, name},
 };
 
-/// A pointer to a `struct module`.
 #[derive(Clone, Copy)]
 pub(crate) struct Module(u64);
 

@@ -26,7 +26,6 @@ impl NdPfn {
         self.0
     }
 
-    /// `mode`.
     #[inline(always)]
     pub(crate) fn mode(self) -> Read<u32> {
         value(self.0, |layout| &layout.nd_pfn.mode)
@@ -38,7 +37,6 @@ impl NdPfn {
         value(self.0, |layout| &layout.nd_pfn.align)
     }
 
-    /// `npfns`.
     #[inline(always)]
     pub(crate) fn npfns(self) -> Read<u64> {
         value(self.0, |layout| &layout.nd_pfn.npfns)
@@ -50,7 +48,6 @@ impl NdPfn {
         uuid(pointer(self.0, |layout| &layout.nd_pfn.uuid)?, into)
     }
 
-    /// The same by value.
     #[inline(always)]
     pub(crate) fn uuid_value(self) -> Read<Option<Uuid>> {
         uuid_value(pointer(self.0, |layout| &layout.nd_pfn.uuid)?)
@@ -86,7 +83,6 @@ pub(crate) fn claimed_by(device: Device, personality: Personality) -> Read<Optio
     }
 }
 
-/// A pointer to a `struct nd_namespace_common`.
 #[derive(Clone, Copy)]
 pub(crate) struct Namespace(u64);
 
@@ -104,7 +100,6 @@ impl Namespace {
         Ok(Self(member(io, |layout| &layout.nd_namespace_io.common)?))
     }
 
-    /// `dev`.
     #[inline(always)]
     pub(crate) fn device(self) -> Read<Device> {
         Ok(Device::at(member(self.0, |layout| &layout.nd_namespace_common.dev)?))
@@ -130,7 +125,6 @@ impl Namespace {
         uuid(pointer(pmem, |layout| &layout.nd_namespace_pmem.uuid)?, into)
     }
 
-    /// The same by value.
     #[inline(always)]
     pub(crate) fn uuid_value(self, personality: Personality) -> Read<Option<Uuid>> {
         if !matches!(personality, Personality::NamespacePmem) {
@@ -146,7 +140,6 @@ impl Namespace {
     }
 }
 
-/// A pointer to a `struct nd_region`.
 #[derive(Clone, Copy)]
 pub(crate) struct Region(u64);
 

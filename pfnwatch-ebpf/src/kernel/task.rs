@@ -2,7 +2,6 @@
 
 use super::{Read, value};
 
-/// A pointer to a `struct task_struct`.
 #[derive(Clone, Copy)]
 pub(crate) struct Task(u64);
 
@@ -12,7 +11,6 @@ impl Task {
         Self(address)
     }
 
-    /// `flags`.
     #[inline(always)]
     pub(crate) fn flags(self) -> Read<u32> {
         value(self.0, |layout| &layout.task.flags)

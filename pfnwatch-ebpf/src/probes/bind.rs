@@ -214,7 +214,6 @@ fn describe(attempt: &mut Attempt, device: Device) -> Read<()> {
     }
 }
 
-/// Fills in the namespace.
 #[inline(always)]
 pub(super) fn namespace(attempt: &mut Attempt, namespace: Namespace) -> Read<()> {
     let device = namespace.device()?;

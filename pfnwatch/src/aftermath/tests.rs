@@ -1,4 +1,5 @@
-use pfnwatch_common::record::{Attempt, Decision, Judgement, Plain as _};
+use pfnwatch_common::record::{Attempt, Decision, Judgement};
+use zerocopy::IntoBytes as _;
 
 use super::*;
 use crate::{

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Alert, Kind, Labels};
-use crate::event::SCHEMA;
+use crate::event::{SCHEMA, Time};
 
 /// How long Alertmanager takes an alert to stand that it hears nothing more of: four times what it is said again in.
 pub(super) const BELIEVED: Duration = Duration::from_secs(8 * 60);
@@ -101,7 +101,7 @@ impl<'a> From<&'a Message> for ForWebhook<'a> {
 }
 
 fn time(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
+    Time(time).millis().to_string()
 }
 
 fn micros(time: SystemTime) -> u128 {

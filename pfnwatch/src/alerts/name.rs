@@ -3,10 +3,25 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray as _;
 
 /// What an alert is about. Rules and silences are written against these names: they never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AlertName"))]
+#[strum(prefix = "Pfnwatch")]
 pub enum Name {
     /// Whatever is made on this host from now on costs more than under an earlier kernel.
     #[serde(rename = "PfnwatchCapacityRegression")]
@@ -44,7 +59,8 @@ pub enum Name {
 }
 
 /// How soon somebody should look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Severity {
     /// Now: what was asked for is not done.
     Critical,
@@ -56,36 +72,12 @@ pub enum Severity {
 
 impl Name {
     /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::CapacityRegression,
-        Self::NamespaceRegression,
-        Self::NamespaceOversize,
-        Self::Blind,
-        Self::EnforceNotEffective,
-        Self::CreationDenied,
-        Self::RecordsLost,
-        Self::JournalFailing,
-        Self::EvidenceConflict,
-        Self::PolicyInvalid,
-        Self::Test,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The label `alertname`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CapacityRegression => "PfnwatchCapacityRegression",
-            Self::NamespaceRegression => "PfnwatchNamespaceRegression",
-            Self::NamespaceOversize => "PfnwatchNamespaceOversize",
-            Self::Blind => "PfnwatchBlind",
-            Self::EnforceNotEffective => "PfnwatchEnforceNotEffective",
-            Self::CreationDenied => "PfnwatchCreationDenied",
-            Self::RecordsLost => "PfnwatchRecordsLost",
-            Self::JournalFailing => "PfnwatchJournalFailing",
-            Self::EvidenceConflict => "PfnwatchEvidenceConflict",
-            Self::PolicyInvalid => "PfnwatchPolicyInvalid",
-            Self::Test => "PfnwatchTest",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// How soon somebody should look at it.
@@ -115,11 +107,19 @@ impl fmt::Display for Name {
 impl Severity {
     /// The label `severity`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::Warning => "warning",
-            Self::Info => "info",
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_label_is_what_is_stored() {
+        for name in Name::ALL {
+            assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
         }
     }
 }

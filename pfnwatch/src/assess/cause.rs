@@ -5,9 +5,10 @@ use pfnwatch_common::{Geometry, InfoBlock, Map, reservation::REGRESSED_STRUCT_PA
 use super::{Facts, Host, Numbers, measure::Measured, reserved_with, text};
 
 /// Why a namespace costs what it costs. The first six are the waste classes A to F.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// A: the block of a kernel that reserves 128 bytes for each page.
     RegressedKernel,
@@ -38,21 +39,8 @@ pub enum Cause {
 impl Cause {
     /// The cause as JSON and metrics have it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RegressedKernel => "regressed_kernel",
-            Self::NoDeduplication => "no_deduplication",
-            Self::SystemRam => "system_ram",
-            Self::Rounding => "rounding",
-            Self::SmallerPages => "smaller_pages",
-            Self::SmallerStructPage => "smaller_struct_page",
-            Self::OlderKernel => "older_kernel",
-            Self::Resized => "resized",
-            Self::Moved => "moved",
-            Self::WideStructPage => "wide_struct_page",
-            Self::Unexplained => "unexplained",
-            Self::None => "none",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The letter of its waste class, for the six that have one.

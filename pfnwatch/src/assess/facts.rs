@@ -6,7 +6,8 @@ use thiserror::Error;
 use crate::units::Bytes;
 
 /// How a namespace is used, as ndctl names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Mode {
     /// A block device with DAX, with an info block.
     Fsdax,
@@ -17,19 +18,15 @@ pub enum Mode {
     /// A block device over the whole namespace: no memmap.
     Raw,
     /// fsdax without an info block, on e820 and legacy regions: mapped whole, with its memmap in DRAM.
+    #[strum(serialize = "fsdax")]
     Whole,
 }
 
 impl Mode {
     /// The mode as ndctl prints it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Fsdax | Self::Whole => "fsdax",
-            Self::Devdax => "devdax",
-            Self::Sector => "sector",
-            Self::Raw => "raw",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Whether a namespace of this mode has an info block, and with it a reservation.

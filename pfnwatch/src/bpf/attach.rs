@@ -5,6 +5,7 @@ mod program;
 use anyhow::{Context as _, bail};
 use aya::{Ebpf, programs::links::FdLink};
 use pfnwatch_common::{layout::Layout, names};
+use zerocopy::IntoBytes as _;
 
 use self::program::attach_program;
 use super::{
@@ -156,7 +157,7 @@ fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
         }
     }
     loader
-        .override_global(names::LAYOUT, &settings.layout, true)
+        .override_global(names::LAYOUT, settings.layout.as_bytes(), true)
         .override_global(names::BIND_SEEN, &u8::from(bind_seen), true)
         .override_global(names::READER, &settings.reader, true)
         .override_global(names::DEBUG, &u8::from(settings.debug), true)

@@ -3,11 +3,8 @@
 use std::fs;
 
 use anyhow::Context as _;
-use pfnwatch_common::{
-    layout::Layout,
-    record::{Block, Plain as _},
-    superblock,
-};
+use pfnwatch_common::{layout::Layout, record::Block, superblock};
+use zerocopy::FromBytes as _;
 
 use super::{
     attach::{Links, Settings, attach_block_reader},
@@ -57,7 +54,7 @@ impl BlockReader {
         fs::read(&attribute).with_context(|| format!("{} cannot be read", attribute.display()))?;
         let mut found = None;
         while let Some(record) = self.ring.take_record() {
-            if let Some(record) = Block::from_bytes(&record)
+            if let Ok(record) = Block::read_from_bytes(&record)
                 && record.head.device.as_str() == Some(device)
                 && let Some(block) = superblock::from_kernel_memory(&record.block)
             {

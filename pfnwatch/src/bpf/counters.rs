@@ -37,8 +37,8 @@ impl Counters {
     /// The kernel refuses a look-up.
     pub fn read(&self) -> anyhow::Result<Totals> {
         let mut totals = Totals::default();
-        for (counter, total) in Counter::ALL.into_iter().zip(&mut totals.0) {
-            let values = self.0.get(&(counter as u32), 0).with_context(|| format!("counter {}", counter.name()))?;
+        for (counter, total) in Counter::ALL.iter().zip(&mut totals.0) {
+            let values = self.0.get(&(*counter as u32), 0).with_context(|| format!("counter {}", counter.name()))?;
             *total = values.iter().copied().fold(0, u64::wrapping_add);
         }
         Ok(totals)

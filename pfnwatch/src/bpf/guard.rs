@@ -11,13 +11,15 @@ use pfnwatch_common::{
     policy::{SLOTS, Snapshot},
 };
 
+use super::wire::Wire;
+
 /// The maps of a loaded guard.
 pub struct GuardMaps {
-    policies: Array<MapData, Snapshot>,
+    policies: Array<MapData, Wire<Snapshot>>,
     active: Array<MapData, u64>,
     module_epoch: Array<MapData, u64>,
     known_blocks: HashMap<MapData, u64, [u8; 16]>,
-    missed_blocks: Array<MapData, MissedBlocks>,
+    missed_blocks: Array<MapData, Wire<MissedBlocks>>,
     tickets: HashMap<MapData, u64, u64>,
     in_charge: Array<MapData, u64>,
     judged: HashMap<MapData, u32, u64>,
@@ -64,7 +66,7 @@ impl GuardMaps {
     pub fn hand_over(&mut self, snapshot: &Snapshot) -> anyhow::Result<u64> {
         let number = self.number()?.wrapping_add(1);
         let slot = u32::try_from(number % u64::from(SLOTS)).unwrap_or(0);
-        self.policies.set(slot, snapshot, 0).context("the guard's policy cannot be written")?;
+        self.policies.set(slot, Wire(*snapshot), 0).context("the guard's policy cannot be written")?;
         self.active.set(0, number, 0).context("the guard's policy cannot be put in force")?;
         Ok(number)
     }
@@ -139,7 +141,8 @@ impl GuardMaps {
     /// The kernel refuses the look-up.
     pub fn snapshot(&self) -> anyhow::Result<Snapshot> {
         let slot = u32::try_from(self.number()? % u64::from(SLOTS)).unwrap_or(0);
-        self.policies.get(&slot, 0).context("the guard's policy cannot be read")
+        let snapshot = self.policies.get(&slot, 0).context("the guard's policy cannot be read")?;
+        Ok(snapshot.0)
     }
 
     /// Forgets all info blocks: they were those of another libnvdimm.
@@ -153,7 +156,7 @@ impl GuardMaps {
             let _ = self.known_blocks.remove(&start);
         }
         self.missed_blocks
-            .set(0, MissedBlocks([0; MISSED_SLOTS]), 0)
+            .set(0, Wire(MissedBlocks([0; MISSED_SLOTS])), 0)
             .context("the blocks that were missed cannot be forgotten")
     }
 

@@ -106,7 +106,7 @@ fn render(args: &Args, survey: &Survey) -> anyhow::Result<String> {
         Format::Table => table::render(survey, terminal),
         Format::Json => serde_json::to_string_pretty(&Report::from(survey))? + "\n",
         Format::Csv => csv::render(survey)?,
-        Format::Prom => metrics::render(&metrics::of_survey(survey), metrics::Format::Text),
+        Format::Prom => metrics::render(&metrics::of_survey(survey)),
     })
 }
 

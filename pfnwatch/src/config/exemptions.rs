@@ -15,8 +15,9 @@ use toml::value::{Datetime, Offset};
 use uuid::Uuid;
 
 use crate::{
+    event::Time,
     inventory::attribute::parse_number,
-    policy::{Exemption, LAST_SECOND, MOST_EXEMPTIONS, Subject},
+    policy::{Exemption, MOST_EXEMPTIONS, Subject},
 };
 
 /// One table as it is written.
@@ -151,5 +152,5 @@ fn instant(datetime: &Datetime) -> Option<SystemTime> {
     let second = time.second.unwrap_or(0);
     let local = humantime::parse_rfc3339(&format!("{date}T{:02}:{:02}:{second:02}Z", time.hour, time.minute)).ok()?;
     let seconds = local.duration_since(UNIX_EPOCH).ok()?.as_secs().checked_add_signed(-offset * 60)?;
-    (seconds <= LAST_SECOND.as_secs()).then(|| UNIX_EPOCH + Duration::from_secs(seconds))
+    (seconds <= Time::LAST_SECOND.as_secs()).then(|| UNIX_EPOCH + Duration::from_secs(seconds))
 }

@@ -25,12 +25,12 @@ pub use self::{
     alerts::{AlertsAre, StandingAlert, WaitingMessage},
     answer::{AcceptedBaseline, Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
     status::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, MaxStructPageStatus, MemoryStatus,
-        ModeStatus, PolicyStatus, Proof, Status, WebStatus,
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, MemoryStatus, ModeStatus,
+        PolicyStatus, Proof, Status, WebStatus,
     },
-    words::Mode,
 };
 use crate::{baseline::Whose, policy::Subject};
+pub use crate::{event::MaxStructPageStatus, policy::Mode};
 
 /// The version of what is said. It grows when something changes its meaning or goes away, not when something is added.
 pub const SCHEMA: u32 = 1;

@@ -3,12 +3,15 @@
 use crate::event::{Block, Outcome, ProbeResult};
 
 /// No such device or address.
-pub(super) const ENXIO: i32 = -6;
+pub(super) const ENXIO: i32 = -libc::ENXIO;
 /// No such device: no uuid, no namespace, or (from `nd_pfn_validate`) no info block.
-pub(super) const ENODEV: i32 = -19;
+pub(super) const ENODEV: i32 = -libc::ENODEV;
 
 /// Invalid argument.
-pub(super) const EINVAL: i32 = -22;
+pub(super) const EINVAL: i32 = -libc::EINVAL;
+
+/// Probe again later (include/linux/errno.h): user space never sees it.
+const EPROBE_DEFER: i32 = -517;
 
 /// The one thing that -EINVAL means for map=dev on a start that is aligned, where no block was found (`nd_pfn_init`).
 pub(super) const TOO_WIDE: &str = "no info block, and none was made: EINVAL: this kernel's struct page is larger than its \
@@ -16,28 +19,34 @@ pub(super) const TOO_WIDE: &str = "no info block, and none was made: EINVAL: thi
 
 /// What `nvdimm_setup_pfn` means by its return code (drivers/nvdimm/pfn_devs.c, 6.1 to 7.3).
 const SETUP: [(i32, &str); 9] = [
-    (-5, "EIO: the media could not be read or written"),
+    (-libc::EIO, "EIO: the media could not be read or written"),
     (ENXIO, "ENXIO: nothing would be usable beside the memmap, or the region is read-only"),
-    (-12, "ENOMEM: the kernel had no memory for it"),
-    (-16, "EBUSY: the memory range is in use"),
+    (-libc::ENOMEM, "ENOMEM: the kernel had no memory for it"),
+    (-libc::EBUSY, "EBUSY: the memory range is in use"),
     (ENODEV, "ENODEV: the device has no uuid or no namespace"),
     (
         EINVAL,
         "EINVAL: mode, alignment or start do not fit, or this kernel's struct page is larger than its reservation allows",
     ),
-    (-95, "EOPNOTSUPP: the block does not fit this kernel (alignment, page size, struct page size, or start)"),
-    (-28, "ENOSPC: the namespace is too small"),
-    (-517, "EPROBE_DEFER: the driver asks to be tried again later"),
+    (
+        -libc::EOPNOTSUPP,
+        "EOPNOTSUPP: the block does not fit this kernel (alignment, page size, struct page size, or start)",
+    ),
+    (-libc::ENOSPC, "ENOSPC: the namespace is too small"),
+    (EPROBE_DEFER, "EPROBE_DEFER: the driver asks to be tried again later"),
 ];
 
 /// What the drivers mean that bind afterwards (drivers/nvdimm/pmem.c, drivers/dax/pmem.c, mm/memremap.c).
 const BIND: [(i32, &str); 6] = [
-    (-12, "ENOMEM: no memory for the mapping, or its creation was refused (see dmesg for driver_sysfs_add)"),
-    (-16, "EBUSY: the memory range is in use"),
+    (-libc::ENOMEM, "ENOMEM: no memory for the mapping, or its creation was refused (see dmesg for driver_sysfs_add)"),
+    (-libc::EBUSY, "EBUSY: the memory range is in use"),
     (ENXIO, "ENXIO: the driver found no device"),
-    (-22, "EINVAL: the range cannot be mapped"),
-    (-95, "EOPNOTSUPP: the info block does not fit this kernel, or start or size are not aligned as it asks"),
-    (-517, "EPROBE_DEFER: the driver asks to be tried again later"),
+    (EINVAL, "EINVAL: the range cannot be mapped"),
+    (
+        -libc::EOPNOTSUPP,
+        "EOPNOTSUPP: the info block does not fit this kernel, or start or size are not aligned as it asks",
+    ),
+    (EPROBE_DEFER, "EPROBE_DEFER: the driver asks to be tried again later"),
 ];
 
 /// A set-up in words.

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{
     Map,
-    record::{Decision, Judgement, Personality, Seen, Unjudged},
+    record::{Decision, Judgement, Personality, Seen, Unjudged, variant},
     reservation::REGRESSED_STRUCT_PAGE,
     superblock,
 };
@@ -18,8 +18,8 @@ use crate::{
 /// # Errors
 /// [`DecodeError`]: a number that is none of this version.
 pub(super) fn judgement(record: &Judgement) -> Result<Body, DecodeError> {
-    let decision = Decision::from_u32(record.decision).ok_or(DecodeError::UnknownDecision(record.decision))?;
-    let why = Unjudged::from_u32(record.unjudged).ok_or(DecodeError::UnknownReason(record.unjudged))?;
+    let decision = variant::<Decision>(record.decision).ok_or(DecodeError::UnknownDecision(record.decision))?;
+    let why = variant::<Unjudged>(record.unjudged).ok_or(DecodeError::UnknownReason(record.unjudged))?;
     let judged = Box::new(judged(record, why)?);
     Ok(match decision {
         Decision::Denied => Body::Denied(judged),

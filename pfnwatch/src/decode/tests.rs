@@ -1,10 +1,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use pfnwatch_common::{
-    InfoBlock, Map,
-    record::{BLOCK_HEAD, Plain as _},
-};
+use pfnwatch_common::{InfoBlock, Map, record::BLOCK_HEAD};
 use proptest::prelude::*;
+use zerocopy::IntoBytes as _;
 
 use super::*;
 use crate::event::{Block, Outcome, SetUp};

@@ -45,18 +45,27 @@ pub struct ProgramState {
     pub reason: Option<String>,
 }
 
-/// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE: what it will reserve for each page with map=dev.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MaxStructPageKnown {
+pub struct MaxStructPageStatus {
     /// In bytes; none where nothing tells, or where the evidence contradicts itself.
     pub max_struct_page_size_bytes: Option<u64>,
-    /// Whether the parameter `page_struct_override` is set; none where the kernel has none.
-    pub page_struct_override: Option<bool>,
     /// What says so, the strongest first.
     pub evidence: Vec<String>,
     /// What says something else.
     pub conflicting_evidence: Vec<String>,
+}
+
+/// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE: what it will reserve for each page with map=dev.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MaxStructPageKnown {
+    /// What the evidence says.
+    #[serde(flatten)]
+    pub status: MaxStructPageStatus,
+    /// Whether the parameter `page_struct_override` is set; none where the kernel has none.
+    pub page_struct_override: Option<bool>,
     /// What could not be asked, and why.
     pub problems: Vec<String>,
 }

@@ -1,22 +1,17 @@
 //! The guard's own events: its mode, its policy, its exemptions, and whether it works.
 
-use pfnwatch_common::policy::Mode;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{Actor, Time};
-use crate::policy::mode_name;
+use crate::policy::Mode;
 
 /// Another mode is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModeChanged {
     /// The mode before.
-    #[serde(serialize_with = "mode")]
-    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
     pub from: Mode,
     /// The mode from now on.
-    #[serde(serialize_with = "mode")]
-    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
     pub to: Mode,
     /// Who asked for it; none where the configuration did.
     pub by: Option<Actor>,
@@ -72,8 +67,6 @@ pub struct Exemption {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuardState {
     /// The mode in force.
-    #[serde(serialize_with = "mode")]
-    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
     pub mode: Mode,
     /// Whether the program is attached.
     pub attached: bool,
@@ -92,8 +85,6 @@ pub struct GuardState {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Handover {
     /// The mode in force at that time.
-    #[serde(serialize_with = "mode")]
-    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
     pub mode: Mode,
     /// Where its pins are or were.
     pub pins: Vec<String>,
@@ -101,8 +92,4 @@ pub struct Handover {
     pub by: Option<Actor>,
     /// What else there is to say, such as why a guard was not taken over.
     pub detail: Option<String>,
-}
-
-fn mode<S: Serializer>(mode: &Mode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(mode_name(*mode))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Ordering,
-    collections::HashSet,
+    collections::BTreeSet,
     fmt,
     fs::{self, File},
     io::{self, BufReader, ErrorKind, Read, Seek as _},
@@ -102,13 +102,12 @@ impl<'de> Deserialize<'de> for Namespaces {
 /// The folder cannot be read.
 pub fn add(folder: &Path, fleet: &mut Fleet) -> anyhow::Result<()> {
     let shown = || format!("{} cannot be read as a folder", folder.display());
-    // A host's name is its hash here, so that ten thousand of them take no room.
-    let mut seen = HashSet::new();
+    let mut seen: BTreeSet<Box<str>> = BTreeSet::new();
     for entry in fs::read_dir(folder).with_context(shown)? {
         let path = entry.with_context(shown)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match read(&path) {
-            Ok(host) if seen.insert(hash(&host.host)) => fleet.add(host),
+            Ok(host) if seen.insert(host.host.as_str().into()) => fleet.add(host),
             Ok(host) => {
                 fleet.not_counted(Problem::new(name, format!("another file reports the host {} already", host.host)))
             }
@@ -116,13 +115,6 @@ pub fn add(folder: &Path, fleet: &mut Fleet) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn hash(name: &str) -> u64 {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn read(path: &Path) -> anyhow::Result<Host> {

@@ -2,15 +2,11 @@
 //!
 //! Without `bpf` in the kernel's list of security modules a program attaches without an error, and never runs.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{fs, path::Path, time::SystemTime};
 
 use anyhow::Context as _;
 
-use crate::bpf::run_count;
+use crate::{bpf::run_count, cgroup};
 
 /// The guard was seen to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,10 +41,8 @@ pub fn prove(run_count: impl Fn() -> anyhow::Result<u64>, sysfs: &Path) -> anyho
 fn make_a_cgroup(sysfs: &Path) -> anyhow::Result<String> {
     let own = fs::read_to_string("/proc/self/cgroup").context("/proc/self/cgroup cannot be read")?;
     let own = own.lines().find_map(|line| line.strip_prefix("0::/")).context("this process is in no cgroup v2")?;
-    let roots = [sysfs.join("fs/cgroup"), sysfs.join("fs/cgroup/unified")];
-    let root =
-        roots.iter().find(|root| root.join("cgroup.controllers").exists()).context("cgroup v2 is not mounted")?;
-    let folder: PathBuf = root.join(own).join(format!("pfnwatch-proof-{}", std::process::id()));
+    let root = cgroup::root(sysfs).context("cgroup v2 is not mounted")?;
+    let folder = root.join(own).join(format!("pfnwatch-proof-{}", std::process::id()));
     fs::create_dir(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     fs::remove_dir(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
     Ok("a cgroup was made".to_owned())

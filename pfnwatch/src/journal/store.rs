@@ -15,6 +15,7 @@ use super::{
     events::{Held, begin_after},
     open::open,
 };
+use crate::event::Time;
 
 /// So many damaged files are set aside at most while the agent runs: a disk that damages each new one must not be filled.
 const MOST_SET_ASIDE: u32 = 8;
@@ -175,7 +176,7 @@ impl Journal {
         }
         self.set_aside += 1;
         let now = SystemTime::now();
-        let aside = beside(file, &format!(".damaged-{}", humantime::format_rfc3339_micros(now)));
+        let aside = beside(file, &format!(".damaged-{}", Time(now)));
         for suffix in ["-wal", "-shm", ""] {
             match fs::rename(beside(file, suffix), beside(&aside, suffix)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -41,7 +41,7 @@ fn blind(reason: &str) -> Event {
 
 /// What the guard denied on this namespace.
 fn denied(namespace: &str) -> Event {
-    let mut event = decode(pfnwatch_common::record::Plain::as_bytes(&denial()), &context()).unwrap();
+    let mut event = decode(zerocopy::IntoBytes::as_bytes(&denial()), &context()).unwrap();
     let judged = event.judged_mut().unwrap();
     judged.namespace.as_mut().unwrap().namespace = namespace.to_owned();
     event

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use pfnwatch_common::{
     Map,
-    record::{Attempt, Decision, Judgement, NoticeKind, Personality, Plain as _, Seen},
+    record::{Attempt, Decision, Judgement, NoticeKind, Personality, Seen},
     superblock::Kind,
 };
+use zerocopy::IntoBytes as _;
 
 use super::*;
 use crate::decode::{

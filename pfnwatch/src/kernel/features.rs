@@ -106,7 +106,7 @@ impl Features {
             PROGRAMS.iter().map(|program| program.hook.function()).chain([GUARD_HOOK, ATTRIBUTE_SHOW]).collect();
         let security = sysfs.join("kernel/security");
         Self {
-            page_size_bytes: page_size(),
+            page_size_bytes: super::page_size().ok(),
             privileges: Privileges::read(procfs),
             types: Types::read(sysfs, btf_dir, &modules.libnvdimm).map_err(|error| error.to_string()),
             symbols: Symbols::open(procfs, &wanted).map_err(|error| error.to_string()),
@@ -133,11 +133,6 @@ fn modules(host: &Host, release: &str) -> Modules {
         Libnvdimm::NotLoaded => libnvdimm,
     };
     Modules { libnvdimm, nd_pmem, dax_pmem }
-}
-
-fn page_size() -> Option<u64> {
-    let bytes = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten()?;
-    u64::try_from(bytes).ok()
 }
 
 fn line(path: &Path) -> Option<String> {

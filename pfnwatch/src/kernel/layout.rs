@@ -15,7 +15,8 @@ use self::table::TABLE;
 use super::member::{LookupError, Member, MemberLookup};
 
 /// The kernel's structures that the table knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Structure {
     /// `struct device`
     Device,
@@ -38,6 +39,7 @@ pub enum Structure {
     /// `struct nd_region`
     NdRegion,
     /// `struct task_struct`
+    #[strum(serialize = "task_struct")]
     Task,
     /// `struct kernfs_node`
     KernfsNode,
@@ -47,22 +49,8 @@ pub enum Structure {
 
 impl Structure {
     /// Its name in C, without `struct`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Device => "device",
-            Self::Kobject => "kobject",
-            Self::DeviceType => "device_type",
-            Self::DeviceDriver => "device_driver",
-            Self::NdPfn => "nd_pfn",
-            Self::NdBtt => "nd_btt",
-            Self::NdNamespaceCommon => "nd_namespace_common",
-            Self::NdNamespaceIo => "nd_namespace_io",
-            Self::NdNamespacePmem => "nd_namespace_pmem",
-            Self::NdRegion => "nd_region",
-            Self::Task => "task_struct",
-            Self::KernfsNode => "kernfs_node",
-            Self::Module => "module",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod tests;
 
 use std::io;
 
+use data_encoding::HEXLOWER;
 use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _};
 use thiserror::Error;
 
@@ -104,7 +105,7 @@ pub fn parse(bytes: &[u8]) -> Result<Module, ModuleError> {
     let vermagic = modinfo.value("vermagic").unwrap_or_default();
     Ok(Module {
         release: vermagic.split(' ').next().unwrap_or_default().to_owned(),
-        build_id: file.build_id().ok().flatten().map(hex),
+        build_id: file.build_id().ok().flatten().map(|id| HEXLOWER.encode(id)),
         has_override: modinfo.values("parmtype").any(|parameter| parameter.starts_with("page_struct_override:")),
         functions: FUNCTIONS.iter().filter_map(|name| range(&file, name)).collect(),
         code: code(&file),
@@ -166,9 +167,4 @@ impl ModInfo<'_> {
     fn value(&self, key: &str) -> Option<String> {
         self.values(key).next()
     }
-}
-
-/// Bytes as lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

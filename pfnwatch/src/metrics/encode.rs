@@ -1,26 +1,9 @@
-//! Families of samples, written in Prometheus' text format 0.0.4 or in OpenMetrics 1.0.
+//! Families of samples, written in Prometheus' text format 0.0.4, which every scraper takes.
 
 use std::fmt::{self, Write as _};
 
-/// A text format for metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Prometheus' text format 0.0.4: what every scraper takes.
-    Text,
-    /// OpenMetrics 1.0, for those who ask for it.
-    OpenMetrics,
-}
-
-impl Format {
-    /// Its media type.
-    #[must_use]
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        }
-    }
-}
+/// The media type of what [`render`] writes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What the samples of a family are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,37 +130,16 @@ impl Family {
         }
     }
 
-    fn unit(&self) -> Option<&'static str> {
-        let unit = self.name.rsplit_once('_')?.1;
-        ["bytes", "seconds"].contains(&unit).then_some(unit)
-    }
-
-    fn write(&self, format: Format, text: &mut String) -> fmt::Result {
+    fn write(&self, text: &mut String) -> fmt::Result {
         let Self { name, help, kind, .. } = self;
         let suffix = self.suffix();
-        match format {
-            Format::Text => {
-                let kind = if *kind == Kind::Counter { "counter" } else { "gauge" };
-                writeln!(text, "# HELP {name}{suffix} {}\n# TYPE {name}{suffix} {kind}", escape(help, false))?;
-            }
-            Format::OpenMetrics => {
-                let kind = match kind {
-                    Kind::Counter => "counter",
-                    Kind::Gauge => "gauge",
-                    Kind::Info => "info",
-                };
-                writeln!(text, "# TYPE {name} {kind}")?;
-                if let Some(unit) = self.unit() {
-                    writeln!(text, "# UNIT {name} {unit}")?;
-                }
-                writeln!(text, "# HELP {name} {}", escape(help, true))?;
-            }
-        }
+        let kind = if *kind == Kind::Counter { "counter" } else { "gauge" };
+        writeln!(text, "# HELP {name}{suffix} {}\n# TYPE {name}{suffix} {kind}", escape(help))?;
         for (labels, value) in &self.samples {
             write!(text, "{name}{suffix}")?;
             for (at, (label, value)) in labels.iter().enumerate() {
                 let before = if at == 0 { '{' } else { ',' };
-                write!(text, "{before}{label}=\"{}\"", escape(value, true))?;
+                write!(text, "{before}{label}=\"{}\"", escape(value).replace('"', "\\\""))?;
             }
             writeln!(text, "{} {value}", if labels.is_empty() { "" } else { "}" })?;
         }
@@ -201,6 +163,11 @@ pub(crate) struct Described {
 
 #[cfg(test)]
 impl Family {
+    fn unit(&self) -> Option<&'static str> {
+        let unit = self.name.rsplit_once('_')?.1;
+        ["bytes", "seconds"].contains(&unit).then_some(unit)
+    }
+
     /// What it is.
     pub(crate) fn described(&self) -> Described {
         let kind = match self.kind {
@@ -216,20 +183,16 @@ impl Family {
 
 /// Writes all families that have samples.
 #[must_use]
-pub fn render(families: &[Family], format: Format) -> String {
+pub fn render(families: &[Family]) -> String {
     let mut text = String::new();
     for family in families.iter().filter(|family| !family.samples.is_empty()) {
         // Writing to a string does not fail.
-        let _ = family.write(format, &mut text);
-    }
-    if format == Format::OpenMetrics {
-        text.push_str("# EOF\n");
+        let _ = family.write(&mut text);
     }
     text
 }
 
-/// Quotes are escaped wherever the format wants it: in the values of labels, and in OpenMetrics' help.
-fn escape(text: &str, quotes: bool) -> String {
-    let text = text.replace('\\', "\\\\").replace('\n', "\\n");
-    if quotes { text.replace('"', "\\\"") } else { text }
+/// What both help and the values of labels escape; quotes are escaped in the latter only.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\n', "\\n")
 }

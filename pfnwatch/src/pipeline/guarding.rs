@@ -15,7 +15,7 @@ use crate::{
         features::{Features, Host},
         prerequisites::{NeededFor, judge, lacking},
     },
-    policy::{Grant, Mode, OnAgentExit, mode_name},
+    policy::{Grant, Mode, OnAgentExit},
     privileges::raised,
 };
 use pfnwatch_common::names;
@@ -72,7 +72,7 @@ impl<W: Write> Pipeline<W> {
             format!(
                 "it guarded on without an agent, and its mode stays in force, not the configuration's ({}): `pfnwatch mode` changes it, or a \
                  reload of the configuration{granted}",
-                mode_name(configured)
+                configured
             )
         };
         let taken_over = Handover { mode, pins: self.pins(), by: None, detail: Some(detail) };

@@ -10,9 +10,7 @@ use crate::{
     baseline::{Acceptance, NotAccepted, Regression, Whose},
     bpf::pins::Pins,
     control::{
-        protocol::{
-            self, AcceptedBaseline, Allow, Allowed, Answer, ModeIs, Refusal, Released, Reply, Request, Revoked,
-        },
+        protocol::{AcceptedBaseline, Allow, Allowed, Answer, ModeIs, Refusal, Released, Reply, Request, Revoked},
         server::Peer,
     },
     event::{Actor, BaselineAccepted, Body, Event, Exemption, Handover, ModeChanged, Time},
@@ -34,25 +32,19 @@ impl<W: Write> Pipeline<W> {
         }
     }
 
-    fn change_mode(&mut self, mode: protocol::Mode, reason: Option<String>, peer: &Peer) -> Result<Answer, Refusal> {
-        let wanted = Mode::from(mode);
-        if wanted == Mode::Enforce
+    fn change_mode(&mut self, mode: Mode, reason: Option<String>, peer: &Peer) -> Result<Answer, Refusal> {
+        if mode == Mode::Enforce
             && let Some(why) = self.obstacle()
         {
             return Err(Refusal::unsupported(cannot_enforce(&why)));
         }
-        let from = self.guard.change_mode(wanted)?;
+        let from = self.guard.change_mode(mode)?;
         self.said.mode_since = SystemTime::now();
         self.said.mode_by = peer.to_string();
         self.said.mode_reason.clone_from(&reason);
-        self.emit(Event::now(Body::ModeChanged(ModeChanged {
-            from,
-            to: wanted,
-            by: Some(Actor::from(peer)),
-            reason,
-        })))?;
+        self.emit(Event::now(Body::ModeChanged(ModeChanged { from, to: mode, by: Some(Actor::from(peer)), reason })))?;
         self.say_guard_state()?;
-        Ok(Answer::Mode(ModeIs { mode, was: from.into() }))
+        Ok(Answer::Mode(ModeIs { mode, was: from }))
     }
 
     fn allow(&mut self, allow: Allow, peer: &Peer) -> Result<Answer, Refusal> {

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{Pipeline, Told};
-use crate::policy::{Mode, mode_name};
+use crate::policy::Mode;
 
 impl<W: Write> Pipeline<W> {
     pub(super) fn standing(&self) -> String {
@@ -17,6 +17,6 @@ impl<W: Write> Pipeline<W> {
         let effect = without_effect.map(|why| format!(" without effect: {why}")).unwrap_or_default();
         let refused = if self.said.reload_error.is_some() { "; a configuration was refused" } else { "" };
         // A line break would end the message.
-        format!("{observing}; {}{effect}{refused}", mode_name(mode)).replace(char::is_control, " ")
+        format!("{observing}; {}{effect}{refused}", mode).replace(char::is_control, " ")
     }
 }

@@ -11,9 +11,10 @@ use pfnwatch_common::counter::Counter;
 use super::{Pipeline, Told};
 use crate::{
     control::protocol::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, MaxStructPageStatus, ModeStatus,
-        PolicyStatus, Proof, Status,
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, ModeStatus, PolicyStatus, Proof,
+        Status,
     },
+    event::Time,
     memory,
     policy::{Exemption, Grant, Why},
 };
@@ -26,8 +27,8 @@ impl<W: Write> Pipeline<W> {
         Status {
             agent: self.agent_status(),
             mode: ModeStatus {
-                mode: policy.mode.into(),
-                since: text(self.said.mode_since),
+                mode: policy.mode,
+                since: Time(self.said.mode_since).seconds().to_string(),
                 by: self.said.mode_by.clone(),
                 reason: self.said.mode_reason.clone(),
             },
@@ -38,14 +39,11 @@ impl<W: Write> Pipeline<W> {
             },
             enforcement_effective: ineffective.is_none(),
             ineffective_reason: ineffective,
-            proof: self.guard.proof().map(|proof| Proof { at: text(proof.at), how: proof.how.clone() }),
-            max_struct_page: self.kernel.known().map_or_else(MaxStructPageStatus::default, |known| {
-                MaxStructPageStatus {
-                    max_struct_page_size_bytes: known.max_struct_page_size_bytes,
-                    evidence: known.evidence.clone(),
-                    conflicting_evidence: known.conflicting_evidence.clone(),
-                }
-            }),
+            proof: self
+                .guard
+                .proof()
+                .map(|proof| Proof { at: Time(proof.at).seconds().to_string(), how: proof.how.clone() }),
+            max_struct_page: self.kernel.known().map(|known| known.status.clone()).unwrap_or_default(),
             policy: self.policy_status(),
             exemptions: self.exemptions(),
             exemptions_left_out: self.left_out(),
@@ -63,7 +61,7 @@ impl<W: Write> Pipeline<W> {
         AgentStatus {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: text(self.said.started),
+            started: Time(self.said.started).seconds().to_string(),
             kernel: self.facts.release.clone(),
             observing: self.observation.is_some(),
             reason: match &self.told {
@@ -83,7 +81,7 @@ impl<W: Write> Pipeline<W> {
             hash: self.options.config_hash.clone(),
             number: self.guard.number(),
             file: self.options.config_files.clone(),
-            since: text(self.said.policy_since),
+            since: Time(self.said.policy_since).seconds().to_string(),
             reload_error: self.said.reload_error.clone(),
             aligns: thresholds.aligns,
             parts_per_million: thresholds.parts_per_million,
@@ -116,7 +114,7 @@ impl<W: Write> Pipeline<W> {
             subject: *subject,
             region: None,
             once: false,
-            until: until.map(text),
+            until: until.map(|at| Time(at).seconds().to_string()),
             remaining_seconds: until.map(remaining),
             reason: reason.clone(),
             by: "the configuration".to_owned(),
@@ -132,7 +130,7 @@ impl<W: Write> Pipeline<W> {
             subject: grant.subject,
             region: None,
             once: grant.once,
-            until: until.map(text),
+            until: until.map(|at| Time(at).seconds().to_string()),
             remaining_seconds: remaining,
             reason: grant.reason.clone(),
             by: grant.by.clone(),
@@ -143,10 +141,6 @@ impl<W: Write> Pipeline<W> {
         let Some(totals) = self.observation.as_ref().and_then(|observation| observation.totals().ok()) else {
             return BTreeMap::new();
         };
-        Counter::ALL.into_iter().map(|counter| (counter.name().to_owned(), totals.of(counter))).collect()
+        Counter::ALL.iter().map(|counter| (counter.name().to_owned(), totals.of(*counter))).collect()
     }
-}
-
-fn text(time: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
 }

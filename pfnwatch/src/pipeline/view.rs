@@ -30,7 +30,7 @@ pub(super) struct Seen {
 impl Default for Seen {
     /// A kind that never came is 0, so that its first is an increase.
     fn default() -> Self {
-        Self { counts: Body::KINDS.map(|kind| (kind, 0)).into(), last: VecDeque::with_capacity(SHOWN) }
+        Self { counts: Body::KINDS.iter().map(|kind| (*kind, 0)).collect(), last: VecDeque::with_capacity(SHOWN) }
     }
 }
 

@@ -33,8 +33,8 @@ pub(super) fn bundle() -> Value {
         .map(|it| (it.name.to_owned(), titled(&(it.schema)(&mut generator), &format!("What `{}` writes", it.by))))
         .collect();
     let of_any = Event::json_schema(&mut generator).to_value();
-    named.extend(Body::KINDS.map(|kind| (format!("event.{kind}"), of_kind(&of_any, kind))));
-    let refs = Body::KINDS.map(|kind| json!({ "$ref": format!("#/{DEFS}/event.{kind}") }));
+    named.extend(Body::KINDS.iter().map(|kind| (format!("event.{kind}"), of_kind(&of_any, kind))));
+    let refs: Vec<_> = Body::KINDS.iter().map(|kind| json!({ "$ref": format!("#/{DEFS}/event.{kind}") })).collect();
     let any = json!({ "title": "A line of `pfnwatch run --format json`: an event of any kind", "oneOf": refs });
     named.push(("event".to_owned(), any));
     let mut defs = generator.take_definitions(true);

@@ -15,8 +15,8 @@ const HEAD: &str = "\
 <!-- Written by `cargo xtask docs`: change the code, not this page. -->
 # Metrics
 
-What the agent serves under `/metrics` (127.0.0.1:9464 unless configured otherwise), in Prometheus' text format or, for who asks for it,
-in OpenMetrics. Those marked with * are in `pfnwatch scan --format prom` too, for node_exporter's textfile collector. What is not known
+What the agent serves under `/metrics` (127.0.0.1:9464 unless configured otherwise), in Prometheus' text format
+(version 0.0.4). Those marked with * are in `pfnwatch scan --format prom` too, for node_exporter's textfile collector. What is not known
 has no sample: a metric may be absent. Labels have few values, or one for each namespace, region, program or receiver.
 
 ";

@@ -9,7 +9,6 @@ use crate::{
         Exemption, ExemptionUsed, Found, GuardSaid, GuardState, Handover, Judged, ModeChanged, Origin, PolicyLoaded,
         PolicyRefused, Prediction, Replaced, SetUp, personality_name,
     },
-    policy::mode_name,
     units::Bytes,
 };
 
@@ -87,7 +86,7 @@ fn replaced(text: &mut String, old: &Replaced) {
     let map = old.map.map_or("none", map_name);
     let reserved = old.reservation_bytes.map_or_else(|| "an unknown size".to_owned(), exactly);
     let uuid = old.block_uuid.map_or_else(String::new, |uuid| format!(", block uuid {uuid}"));
-    let seen = humantime::format_rfc3339_seconds(old.last_seen.0);
+    let seen = old.last_seen.seconds();
     let what = format!(
         "its info block ({}, map={map}, align {}, {reserved} reserved{uuid}, {how}, last at {seen}) {became}",
         personality_name(old.personality),
@@ -144,7 +143,7 @@ pub(super) fn found(it: &Found) -> String {
 /// Another mode.
 pub(super) fn mode_changed(it: &ModeChanged) -> String {
     let why = it.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("mode     {}, {} before{why}{}", mode_name(it.to), mode_name(it.from), by(it.by.as_ref()))
+    format!("mode     {}, {} before{why}{}", it.to, it.from, by(it.by.as_ref()))
 }
 
 /// Another policy, with a sentence a line.
@@ -169,8 +168,7 @@ pub(super) fn policy_refused(it: &PolicyRefused) -> String {
 /// What happened to an exemption.
 pub(super) fn exemption(what: &str, it: &Exemption) -> String {
     let once = if it.once { ", for one creation" } else { "" };
-    let until =
-        it.until.map_or_else(String::new, |until| format!(", until {}", humantime::format_rfc3339_seconds(until.0)));
+    let until = it.until.map_or_else(String::new, |until| format!(", until {}", until.seconds()));
     format!("exempt   exemption {} for {} {what}{once}{until}: {}{}", it.id, it.subject, it.reason, by(it.by.as_ref()))
 }
 
@@ -182,7 +180,7 @@ pub(super) fn state(it: &GuardState) -> String {
         (true, true, false) => "is attached, but was NOT seen to fire: nothing says that a creation would be stopped",
         (true, true, true) => "judges creations",
     };
-    let mut line = format!("guard    {does} ({})", mode_name(it.mode));
+    let mut line = format!("guard    {does} ({})", it.mode);
     if let Some(why) = &it.why {
         let _ = write!(line, ": {why}");
     }
@@ -194,7 +192,7 @@ pub(super) fn state(it: &GuardState) -> String {
 
 /// A guard that another agent left.
 pub(super) fn handover(what: &str, it: &Handover) -> String {
-    let mut line = format!("guard    {what} ({})", mode_name(it.mode));
+    let mut line = format!("guard    {what} ({})", it.mode);
     if !it.pins.is_empty() {
         let _ = write!(line, ": {}", it.pins.join(", "));
     }

@@ -14,7 +14,7 @@ use crate::{
 
 /// The line, without its end.
 pub fn of(event: &Event) -> String {
-    let mut line = format!("{} ", humantime::format_rfc3339_seconds(event.time.0));
+    let mut line = format!("{} ", event.time.seconds());
     line.push_str(&match &event.body {
         Body::SetUp(setup) => set_up(setup),
         Body::Probe(it) => probe(it),
@@ -156,14 +156,14 @@ fn ready(it: &Ready) -> String {
 }
 
 fn max_struct_page(it: &MaxStructPageKnown) -> String {
-    let mut line = match (it.max_struct_page_size_bytes, it.evidence.first()) {
+    let mut line = match (it.status.max_struct_page_size_bytes, it.status.evidence.first()) {
         (Some(bytes), Some(evidence)) => format!("kernel   reserves {bytes} B for each page ({evidence})"),
         (None, Some(evidence)) => {
             format!("kernel   CONFLICTING evidence of what it reserves for each page: {evidence}")
         }
         _ => format!("kernel   what it reserves for each page is not known: {}", it.problems.join("; ")),
     };
-    for evidence in &it.conflicting_evidence {
+    for evidence in &it.status.conflicting_evidence {
         let _ = write!(line, "; against it: {evidence}");
     }
     line

@@ -18,6 +18,7 @@ use super::{
     reply,
     route::{self, Wanted},
 };
+use crate::metrics::CONTENT_TYPE;
 
 /// The longest head of a request in bytes, and how many headers it may have.
 const LONGEST_HEAD: usize = 16 << 10;
@@ -70,7 +71,7 @@ async fn answer(request: Request<Incoming>, moments: &Moments) -> Result<Respons
 fn made(wanted: Wanted, moment: &Moment) -> Response<Full<Bytes>> {
     match wanted {
         Wanted::Page => reply::page(moment.page()),
-        Wanted::Metrics(format) => reply::good(format.content_type(), moment.metrics(format)),
+        Wanted::Metrics => reply::good(CONTENT_TYPE, moment.metrics()),
         Wanted::Health => reply::good(reply::PLAIN, "the agent's loop answers\n".into()),
         Wanted::Readiness => match super::health::readiness(&moment.view) {
             Ok(words) => reply::good(reply::PLAIN, words.into()),

@@ -12,10 +12,7 @@ use tokio::{
 };
 
 use super::page;
-use crate::{
-    metrics::{self, Format},
-    view::View,
-};
+use crate::{metrics, view::View};
 
 /// For so long a view is shown again: a flood of requests costs no reads of sysfs.
 const FRESH: Duration = Duration::from_secs(1);
@@ -44,24 +41,18 @@ impl Call {
 pub(super) struct Moment {
     at: Instant,
     pub(super) view: View,
-    text: OnceLock<Bytes>,
-    open_metrics: OnceLock<Bytes>,
+    metrics: OnceLock<Bytes>,
     page: OnceLock<Bytes>,
 }
 
 impl Moment {
     fn now(view: View) -> Self {
-        let (text, open_metrics, page) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { at: Instant::now(), view, text, open_metrics, page }
+        Self { at: Instant::now(), view, metrics: OnceLock::new(), page: OnceLock::new() }
     }
 
     /// The metrics.
-    pub(super) fn metrics(&self, format: Format) -> Bytes {
-        let made = match format {
-            Format::Text => &self.text,
-            Format::OpenMetrics => &self.open_metrics,
-        };
-        made.get_or_init(|| metrics::render(&metrics::of_view(&self.view), format).into()).clone()
+    pub(super) fn metrics(&self) -> Bytes {
+        self.metrics.get_or_init(|| metrics::render(&metrics::of_view(&self.view)).into()).clone()
     }
 
     /// The page for people.

@@ -8,7 +8,7 @@ mod notices;
 
 use maud::{DOCTYPE, PreEscaped, html};
 
-use crate::view::View;
+use crate::{event::Time, view::View};
 
 /// The style sheet; the header of the page allows no other.
 pub(super) const STYLE: &str = include_str!("page/style.css");
@@ -33,7 +33,7 @@ pub(super) fn render(view: &View) -> String {
             body {
                 header {
                     h1 { "pfnwatch" }
-                    p { "Linux " (agent.kernel) " · as of " time { (humantime::format_rfc3339_seconds(view.now)) } }
+                    p { "Linux " (agent.kernel) " · as of " time { (Time(view.now).seconds()) } }
                 }
                 main {
                     (notices::render(view))

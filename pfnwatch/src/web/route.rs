@@ -1,13 +1,8 @@
 //! What a request wants, or why it is refused.
 
-use hyper::{
-    Method, StatusCode, Version,
-    header::{ACCEPT, HOST, HeaderMap},
-    http::request::Parts,
-};
+use hyper::{Method, StatusCode, Version, header::HOST, http::request::Parts};
 
-use super::{accept, host};
-use crate::metrics::Format;
+use super::host;
 
 /// What is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +10,7 @@ pub(super) enum Wanted {
     /// `/`
     Page,
     /// `/metrics`
-    Metrics(Format),
+    Metrics,
     /// `/healthz`
     Health,
     /// `/readyz`
@@ -49,7 +44,7 @@ pub(super) fn wanted(request: &Parts, has_body: bool, hosts: &[String]) -> Resul
     name(request, hosts)?;
     match request.uri.path() {
         "/" => Ok(Wanted::Page),
-        "/metrics" => Ok(Wanted::Metrics(accept::format(&values(&request.headers)))),
+        "/metrics" => Ok(Wanted::Metrics),
         "/healthz" => Ok(Wanted::Health),
         "/readyz" => Ok(Wanted::Readiness),
         _ => Err(Refusal::new(StatusCode::NOT_FOUND, "there are /, /metrics, /healthz and /readyz")),
@@ -73,8 +68,4 @@ fn name(request: &Parts, hosts: &[String]) -> Result<(), Refusal> {
         StatusCode::MISDIRECTED_REQUEST,
         "this is not a name of pfnwatch's: ask by address, or add the name to [web] hosts in its configuration",
     ))
-}
-
-fn values(headers: &HeaderMap) -> String {
-    headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
 }

@@ -13,7 +13,7 @@ use std::{
 
 use pfnwatch::{
     control::protocol::Mode,
-    metrics::{Format, of_view, render},
+    metrics::{of_view, render},
     view::View,
 };
 
@@ -101,7 +101,7 @@ fn view_of_regressed() -> View {
 
 fn page(mut view: View, release: &str) -> String {
     view.status.agent.kernel = release.to_owned();
-    render(&of_view(&view), Format::Text)
+    render(&of_view(&view))
 }
 
 /// `GET /17 HTTP/1.1`, and whatever follows.

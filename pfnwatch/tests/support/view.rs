@@ -60,7 +60,7 @@ pub fn healthy() -> View {
         max_struct_page_size: Some(64),
         programs: programs(),
         runs: vec![Runs { program: "guard".to_owned(), count: 1800, time_ns: 1_500_000 }],
-        events: Body::KINDS.map(|kind| (kind, u64::from(kind == "ready"))).into(),
+        events: Body::KINDS.iter().map(|kind| (*kind, u64::from(*kind == "ready"))).collect(),
         last_events: vec![line("ready", "ready    observing on Linux 6.1.0-50-amd64, 12 programs")],
         regressions: Vec::new(),
         journal: journal::Health {
@@ -205,7 +205,7 @@ fn status() -> Status {
         records: Stopped { received: 12, ..Stopped::default() },
         last_event: None,
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
-        counters: Counter::ALL.map(|counter| (counter.name().to_owned(), 1)).into(),
+        counters: Counter::ALL.iter().map(|counter| (counter.name().to_owned(), 1)).collect(),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),
     }

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::creation::{Against, Creation, Outcome, excess_words, outcome};
 use crate::{
-    event::SCHEMA,
-    policy::{Policy, RegionFacts, judge::Place, rfc3339},
+    event::{SCHEMA, Time},
+    policy::{Policy, RegionFacts, judge::Place},
     survey::COMPAT_ALIGN,
 };
 
@@ -130,7 +130,7 @@ impl Reader<'_> {
             _ => (Outcome::Unknown, "the event does not say what would be reserved, or of what".to_owned()),
         };
         Creation {
-            time: Some(rfc3339(at)),
+            time: Some(Time(at).seconds().to_string()),
             event: Some(line.event),
             namespace: line.namespace,
             namespace_uuid: line.namespace_uuid,

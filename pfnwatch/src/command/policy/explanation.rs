@@ -8,9 +8,9 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use super::creation::Against;
 use crate::{
     assess::Thresholds,
-    event::SCHEMA,
+    event::{SCHEMA, Time},
     inventory::{Attribute, Inventory, Missing},
-    policy::{Exemption, Mode, OnAgentExit, Policy, Subject, mode_name, rfc3339},
+    policy::{Exemption, Mode, OnAgentExit, Policy, Subject},
     survey::COMPAT_ALIGN,
 };
 
@@ -30,8 +30,6 @@ pub(in crate::command) struct Explanation {
     /// True.
     valid: bool,
     /// What the guard does about an oversize creation.
-    #[serde(serialize_with = "mode")]
-    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
     pub(super) mode: Mode,
     /// What becomes of the guard when the agent goes.
     pub(super) on_agent_exit: OnAgentExit,
@@ -114,10 +112,6 @@ impl Explanation {
     }
 }
 
-fn mode<S: Serializer>(mode: &Mode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(mode_name(*mode))
-}
-
 fn limits<S: Serializer>(thresholds: &Thresholds, serializer: S) -> Result<S::Ok, S::Error> {
     let Thresholds { reference_struct_page, aligns, parts_per_million } = *thresholds;
     let mut map = serializer.serialize_map(None)?;
@@ -150,7 +144,7 @@ fn exempted(exemption: &Exemption, inventory: &Inventory, now: SystemTime) -> Ex
         subject: exemption.subject,
         words: exemption.to_string(),
         reason: exemption.reason.clone(),
-        until: exemption.until.map(rfc3339),
+        until: exemption.until.map(|at| Time(at).seconds().to_string()),
         has_ended: exemption.has_ended(now),
         on_this_host: is_here(exemption.subject, inventory),
     }

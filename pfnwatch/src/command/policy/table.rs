@@ -9,7 +9,7 @@ use super::{
     explanation::{Example, Explanation},
 };
 use crate::{
-    policy::{Mode, exit_in_words, limits_in_words, mode_in_words, mode_name},
+    policy::{Mode, exit_in_words, limits_in_words, mode_in_words},
     units::Bytes,
 };
 
@@ -18,7 +18,7 @@ pub(super) fn render(explanation: &Explanation) -> String {
     let mut text = format!("{} is valid.\n", explanation.file);
     // Writing to a string does not fail.
     let (mode, exit) = (explanation.mode, explanation.on_agent_exit);
-    let _ = writeln!(text, "\nMode {}: {}.", mode_name(mode), mode_in_words(mode));
+    let _ = writeln!(text, "\nMode {}: {}.", mode, mode_in_words(mode));
     let _ = writeln!(text, "When the agent goes, {}: {}.", exit.as_str(), exit_in_words(exit));
     limits(&mut text, explanation);
     exemptions(&mut text, explanation);

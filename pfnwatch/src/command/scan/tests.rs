@@ -71,7 +71,7 @@ fn csv_has_the_same_rows() {
 /// alone.
 #[test]
 fn metrics_are_well_formed() {
-    let text = metrics::render(&metrics::of_survey(&mixed()), metrics::Format::Text);
+    let text = metrics::render(&metrics::of_survey(&mixed()));
     let mut series = std::collections::BTreeSet::new();
     let mut metric = "";
     for line in text.lines() {

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::alerts::{Alert, Deliveries, Stood, Waiting};
+use crate::{
+    alerts::{Alert, Deliveries, Stood, Waiting},
+    event::Time,
+};
 
 /// What stands, and who was told. Points of time are RFC 3339 in UTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +54,7 @@ impl StandingAlert {
     /// One that stands.
     #[must_use]
     pub fn new(fingerprint: &str, stood: &Stood) -> Self {
-        let since = humantime::format_rfc3339_seconds(stood.since).to_string();
+        let since = Time(stood.since).seconds().to_string();
         Self { fingerprint: fingerprint.to_owned(), since, alert: stood.alert.clone() }
     }
 }

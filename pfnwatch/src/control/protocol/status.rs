@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Mode;
 use crate::{
-    event::{ProgramState, Stopped},
+    event::{MaxStructPageStatus, ProgramState, Stopped},
     policy::{OnAgentExit, Subject},
 };
 
@@ -148,18 +148,6 @@ pub struct Proof {
     pub at: String,
     /// How.
     pub how: String,
-}
-
-/// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MaxStructPageStatus {
-    /// In bytes; none where nothing tells, or where the evidence contradicts itself.
-    pub max_struct_page_size_bytes: Option<u64>,
-    /// What says so, the strongest first.
-    pub evidence: Vec<String>,
-    /// What says something else.
-    pub conflicting_evidence: Vec<String>,
 }
 
 /// What is judged by.

@@ -1,47 +1,9 @@
-//! The policy's words, as they come over the socket.
+//! The subject of an exemption, as it comes over the socket.
 
-use std::fmt;
-
-use pfnwatch_common::policy;
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use uuid::Uuid;
 
 use crate::{inventory::attribute::parse_number, policy::Subject};
-
-/// What the guard does about an oversize creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Let it pass, and report it
-    Audit,
-    /// Refuse it, and report it
-    Enforce,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(crate::policy::mode_name((*self).into()))
-    }
-}
-
-impl From<Mode> for policy::Mode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Audit => Self::Audit,
-            Mode::Enforce => Self::Enforce,
-        }
-    }
-}
-
-impl From<policy::Mode> for Mode {
-    fn from(mode: policy::Mode) -> Self {
-        match mode {
-            policy::Mode::Audit => Self::Audit,
-            policy::Mode::Enforce => Self::Enforce,
-        }
-    }
-}
 
 /// The keys of a [`Subject`] as it is written.
 #[derive(Deserialize)]

@@ -151,7 +151,7 @@ proptest! {
         personality in 0..4_u32,
         device in "\\PC{0,31}",
     ) {
-        let mut record = Judgement::from_bytes(&bytes).expect("of the right length");
+        let mut record = Judgement::read_from_bytes(&bytes).expect("of the right length");
         (record.kind, record.decision, record.unjudged) = (Kind::Judgement as u32, decision, unjudged);
         (record.personality, record.device.0) = (personality, [0; 32]);
         let short = device.len().min(31);

@@ -43,6 +43,16 @@ fn a_file_is_a_host() {
     assert!(fleet.regressed());
 }
 
+/// Each by its whole name: nothing shorter, such as a hash, could be the same for two of them.
+#[test]
+fn hosts_are_told_apart_by_name() {
+    let names = ["node", "node-a", "node-A", "node-a.", "node-a.example.com", "\u{6e}ode-\u{430}"];
+    let files: Vec<_> = names.iter().enumerate().map(|(at, name)| (format!("{at}.json"), report(Some(name)))).collect();
+    let files: Vec<_> = files.iter().map(|(file, report)| (file.as_str(), report.to_string())).collect();
+    let fleet = fleet(&files);
+    assert_eq!((fleet.totals().hosts, fleet.uncounted().count), (6, 1), "the folder within the folder is no host");
+}
+
 /// The folder within the folder is one more of them.
 #[test]
 fn what_is_no_report_is_named_and_not_counted() {

@@ -1,7 +1,9 @@
 //! One type as BTF writes it: three words, and what its kind has behind them (include/uapi/linux/btf.h).
 
-/// What a type is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use strum::VariantArray;
+
+/// What a type is. A variant is at the place of its number; that of `void` is in no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub(super) enum Kind {
     Void,
     Int,
@@ -26,30 +28,6 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// By their numbers. That of `void` is in no file.
-    const ALL: [Self; 20] = [
-        Self::Void,
-        Self::Int,
-        Self::Ptr,
-        Self::Array,
-        Self::Struct,
-        Self::Union,
-        Self::Enum,
-        Self::Fwd,
-        Self::Typedef,
-        Self::Volatile,
-        Self::Const,
-        Self::Restrict,
-        Self::Func,
-        Self::FuncProto,
-        Self::Var,
-        Self::DataSec,
-        Self::Float,
-        Self::DeclTag,
-        Self::TypeTag,
-        Self::Enum64,
-    ];
-
     /// Its name in messages.
     pub(super) fn name(self) -> String {
         format!("{self:?}").to_lowercase()
@@ -101,7 +79,7 @@ impl<'a> Record<'a> {
 
     /// Its kind; none for one that is not known.
     pub(super) fn kind(&self) -> Option<Kind> {
-        Kind::ALL.get(usize::try_from(self.kind_number()).ok()?).copied()
+        Kind::VARIANTS.get(usize::try_from(self.kind_number()).ok()?).copied()
     }
 
     /// How many bytes it takes, if it is of this kind.

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use data_encoding::HEXLOWER;
 use object::{
     Endianness,
     elf::{FileHeader64, NT_GNU_BUILD_ID},
@@ -104,7 +105,7 @@ pub(in crate::kernel) fn loaded_build_id(sysfs: &Path) -> Option<String> {
     let mut notes = NoteIterator::<FileHeader64<Endianness>>::new(Endianness::default(), 4, &notes).ok()?;
     while let Ok(Some(note)) = notes.next() {
         if note.name() == b"GNU" && note.n_type(Endianness::default()) == NT_GNU_BUILD_ID {
-            return Some(module_file::hex(note.desc()));
+            return Some(HEXLOWER.encode(note.desc()));
         }
     }
     None

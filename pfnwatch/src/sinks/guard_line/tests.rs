@@ -1,9 +1,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use pfnwatch_common::{
-    policy::Mode,
-    record::{Attempt, Decision, Judgement, Plain as _, Unjudged},
-};
+use pfnwatch_common::record::{Attempt, Decision, Judgement, Unjudged};
+use zerocopy::IntoBytes as _;
 
 use super::*;
 use crate::{
@@ -15,6 +13,7 @@ use crate::{
     },
     event::{Actor, Body, Event, Time},
     kept::Kept,
+    policy::Mode,
     sinks::line,
     verdicts::{judge, tests::host},
 };

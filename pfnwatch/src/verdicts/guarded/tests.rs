@@ -1,4 +1,5 @@
-use pfnwatch_common::record::{Decision, Judgement, Plain as _, Unjudged};
+use pfnwatch_common::record::{Decision, Judgement, Unjudged};
+use zerocopy::IntoBytes as _;
 
 use crate::{
     assess::{Host, Thresholds},

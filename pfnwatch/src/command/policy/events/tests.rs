@@ -1,6 +1,6 @@
-use pfnwatch_common::record::Plain as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use zerocopy::IntoBytes as _;
 
 use super::*;
 use crate::{
