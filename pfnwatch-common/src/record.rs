@@ -21,7 +21,7 @@ pub use text::Text;
 /// What kind of record it is: its first four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Kind {
+pub enum RecordKind {
     /// An [`Attempt`].
     Attempt = 1,
     /// A [`Notice`].
@@ -32,7 +32,7 @@ pub enum Kind {
     Judgement = 4,
 }
 
-impl Kind {
+impl RecordKind {
     /// The kind with this number, if there is one.
     pub const fn from_u32(number: u32) -> Option<Self> {
         match number {

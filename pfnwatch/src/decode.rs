@@ -9,7 +9,7 @@ pub(crate) mod tests;
 use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::{
-    record::{Attempt, Judgement, Kind, Notice, NoticeKind, Personality, Plain as _, Seen, TaskInfo, Text},
+    record::{Attempt, Judgement, Notice, NoticeKind, Personality, Plain as _, RecordKind, Seen, TaskInfo, Text},
     superblock,
 };
 use thiserror::Error;
@@ -41,7 +41,7 @@ pub enum DecodeError {
     #[error("a record of kind {kind:?} must have {expected} bytes and has {found}")]
     WrongLength {
         /// The kind.
-        kind: Kind,
+        kind: RecordKind,
         /// Its length.
         expected: usize,
         /// What came.
@@ -69,20 +69,20 @@ pub enum DecodeError {
 /// [`DecodeError`]: the bytes are no record of this version.
 pub fn decode(bytes: &[u8], context: &Context) -> Result<Event, DecodeError> {
     let number = bytes.first_chunk().map(|kind| u32::from_ne_bytes(*kind)).ok_or(DecodeError::TooShort(bytes.len()))?;
-    let kind = Kind::from_u32(number).ok_or(DecodeError::UnknownKind(number))?;
+    let kind = RecordKind::from_u32(number).ok_or(DecodeError::UnknownKind(number))?;
     let wrong = |expected| DecodeError::WrongLength { kind, expected, found: bytes.len() };
     match kind {
-        Kind::Attempt => {
+        RecordKind::Attempt => {
             let record = Attempt::from_bytes(bytes).ok_or(wrong(size_of::<Attempt>()))?;
             Ok(event_at(record.ended_ns, attempt(&record, context), context))
         }
         // Info blocks are asked for by the inventory alone, which reads them itself.
-        Kind::Block => Err(DecodeError::UnknownKind(number)),
-        Kind::Notice => {
+        RecordKind::Block => Err(DecodeError::UnknownKind(number)),
+        RecordKind::Notice => {
             let record = Notice::from_bytes(bytes).ok_or(wrong(size_of::<Notice>()))?;
             Ok(event_at(record.at_ns, notice(&record)?, context))
         }
-        Kind::Judgement => {
+        RecordKind::Judgement => {
             let record = Judgement::from_bytes(bytes).ok_or(wrong(size_of::<Judgement>()))?;
             Ok(event_at(record.at_ns, judgement::judgement(&record)?, context))
         }
@@ -96,10 +96,10 @@ fn event_at(since_boot_ns: u64, body: Body, context: &Context) -> Event {
 fn attempt(record: &Attempt, context: &Context) -> Body {
     match Personality::from_u32(record.personality) {
         Personality::Pfn if record.seen.has(Seen::SETUP_ENTERED) => {
-            Body::SetUp(Box::new(setup::set_up(record, superblock::Kind::Pfn, context)))
+            Body::SetUp(Box::new(setup::set_up(record, superblock::SuperblockKind::Pfn, context)))
         }
         Personality::Dax if record.seen.has(Seen::SETUP_ENTERED) => {
-            Body::SetUp(Box::new(setup::set_up(record, superblock::Kind::Dax, context)))
+            Body::SetUp(Box::new(setup::set_up(record, superblock::SuperblockKind::Dax, context)))
         }
         _ => Body::Probe(Box::new(probe(record))),
     }
@@ -143,7 +143,7 @@ fn bind_code(record: &Attempt) -> Option<i32> {
     record.seen.has(Seen::BOUND).then(|| -record.bind_result.saturating_abs())
 }
 
-fn namespace(record: &Attempt) -> Option<event::Namespace> {
+fn namespace(record: &Attempt) -> Option<event::NamespaceId> {
     let Attempt { seen, namespace, namespace_uuid, namespace_start, namespace_end, .. } = record;
     namespace_of(*seen, namespace, *namespace_uuid, *namespace_start, *namespace_end)
 }
@@ -155,8 +155,8 @@ fn namespace_of<const N: usize>(
     namespace_uuid: [u8; 16],
     start: u64,
     end: u64,
-) -> Option<event::Namespace> {
-    seen.has(Seen::NAMESPACE).then(|| event::Namespace {
+) -> Option<event::NamespaceId> {
+    seen.has(Seen::NAMESPACE).then(|| event::NamespaceId {
         namespace: text(name).unwrap_or_default(),
         namespace_uuid: uuid(seen, Seen::NAMESPACE_UUID, namespace_uuid),
         start_address: start,
@@ -167,7 +167,7 @@ fn namespace_of<const N: usize>(
 
 fn notice(record: &Notice) -> Result<Body, DecodeError> {
     let what = NoticeKind::from_u32(record.what).ok_or(DecodeError::UnknownNotice(record.what))?;
-    let change = event::Change {
+    let change = event::NamespaceChange {
         device: text(&record.device).unwrap_or_default(),
         region: text(&record.region),
         // User space ends what it writes with a newline.

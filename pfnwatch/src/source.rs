@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 use tokio::io::unix::AsyncFd;
 
-use crate::{bpf::ring::Ring, readiness::readable};
+use crate::{async_fd::readable, bpf::ring::Ring};
 
 /// Records taken at a time, so that a storm cannot keep a signal from being heard.
 const BATCH: usize = 256;

@@ -30,7 +30,7 @@ pub struct Regions {
 /// Loads the nvdimm stack where it is not loaded, destroys every namespace, makes the labels blank, and returns the
 /// regions. Refuses to run anywhere but in a test guest.
 pub fn fresh() -> Result<Regions> {
-    empty(modules::USUAL_REGIONS)?;
+    empty(modules::DEFAULT_REGIONS)?;
     let regions = find()?;
     for region in [&regions.first, &regions.second] {
         sysfs::write(region, "align", &ALIGN.to_string())?;

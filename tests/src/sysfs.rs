@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::wait;
 
 const BUS: &str = "/sys/bus/nd";
-const SEED_LIMIT: Duration = Duration::from_secs(20);
+const SEED_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A device's folder.
 pub fn folder(device: &str) -> PathBuf {
@@ -58,7 +58,7 @@ pub fn choices(device: &str, attribute: &str) -> Result<Vec<u64>> {
 /// drivers/nvdimm/namespace_devs.c), whether it is in use or not, until its probe has ended: only a name that is still there then is
 /// the seed's.
 pub fn seed(region: &str, attribute: &str) -> Result<String> {
-    wait::until(&format!("the {attribute} of {region}"), SEED_LIMIT, || {
+    wait::until(&format!("the {attribute} of {region}"), SEED_TIMEOUT, || {
         let name = text(region, attribute).ok().filter(|name| folder(name).join("uuid").exists())?;
         settle(region).ok()?;
         text(region, attribute).ok().filter(|now| *now == name)

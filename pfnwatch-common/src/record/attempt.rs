@@ -1,6 +1,6 @@
 //! One attempt of a driver to bind a libnvdimm device, from `nvdimm_bus_probe` to the end of `really_probe`.
 
-use super::{Kind, Plain, TaskInfo, Text};
+use super::{Plain, RecordKind, TaskInfo, Text};
 
 /// What is known of an attempt. A number in [`Attempt`] counts only where its bit is set here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ pub struct Attempt {
 impl Attempt {
     /// Nothing known yet.
     pub const EMPTY: Self = Self {
-        kind: Kind::Attempt as u32,
+        kind: RecordKind::Attempt as u32,
         seen: Seen::NONE,
         began_ns: 0,
         ended_ns: 0,

@@ -1,6 +1,6 @@
 //! The whole info block of a device that is bound, for an inventory that disables nothing.
 
-use super::{Kind, Plain, Text};
+use super::{Plain, RecordKind, Text};
 use crate::superblock;
 
 /// Whose block it is.
@@ -17,7 +17,7 @@ pub struct BlockHead {
 
 impl BlockHead {
     /// Nobody's yet.
-    pub const EMPTY: Self = Self { kind: Kind::Block as u32, reserved: 0, device: Text::EMPTY };
+    pub const EMPTY: Self = Self { kind: RecordKind::Block as u32, reserved: 0, device: Text::EMPTY };
 }
 
 /// An info block out of the kernel's memory.

@@ -1,6 +1,6 @@
 //! What the guard made of a creation with map=dev.
 
-use super::{Kind, Plain, Seen, TaskInfo, Text};
+use super::{Plain, RecordKind, Seen, TaskInfo, Text};
 
 /// What it decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ pub struct Judgement {
 impl Judgement {
     /// Nothing known yet.
     pub const EMPTY: Self = Self {
-        kind: Kind::Judgement as u32,
+        kind: RecordKind::Judgement as u32,
         seen: Seen::NONE,
         at_ns: 0,
         task: TaskInfo::EMPTY,

@@ -1,6 +1,6 @@
 //! Something short that happens to a device or a namespace outside a bind.
 
-use super::{Kind, Plain, Seen, TaskInfo, Text};
+use super::{Plain, RecordKind, Seen, TaskInfo, Text};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Notice {
 impl Notice {
     /// Nothing known yet.
     pub const EMPTY: Self = Self {
-        kind: Kind::Notice as u32,
+        kind: RecordKind::Notice as u32,
         what: 0,
         at_ns: 0,
         task: TaskInfo::EMPTY,

@@ -56,7 +56,7 @@ impl Creation {
 
     /// The bind goes on. If it makes a block, the next bind of this device is none of a creation: the evidence is used up.
     #[inline(always)]
-    pub(super) fn let_pass(&self) {
+    pub(super) fn consume_evidence(&self) {
         let _ = WRITTEN_UUIDS.remove(self.device.address());
     }
 

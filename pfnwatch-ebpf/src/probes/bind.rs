@@ -11,19 +11,18 @@ use pfnwatch_common::{
 };
 
 use crate::{
-    charge,
     counters::count,
     emit, globals,
     kernel::{Device, Namespace, NdPfn, Read, claimed_by},
-    known,
+    known_blocks,
     maps::ATTEMPTS,
-    task,
+    ownership, task,
 };
 
 /// `static int nvdimm_bus_probe(struct device *dev)` (drivers/nvdimm/bus.c): an attempt begins.
 #[kprobe]
 fn bus_probe(ctx: ProbeContext) -> u32 {
-    if charge::is_mine()
+    if ownership::is_active()
         && let Some(address) = ctx.arg::<u64>(0)
     {
         begin(&ctx, Device::at(address));
@@ -65,7 +64,7 @@ fn begin(ctx: &ProbeContext, device: Device) {
 /// The attempt of the thread that runs; none where another load is in charge.
 #[inline(always)]
 pub(super) fn in_flight() -> Option<&'static mut Attempt> {
-    if !charge::is_mine() {
+    if !ownership::is_active() {
         return None;
     }
     let attempt = ATTEMPTS.get_ptr_mut(task::thread_id())?;
@@ -147,7 +146,7 @@ pub(super) fn finish(attempt: &mut Attempt, device: Device) {
         attempt.seen = attempt.seen.with(Seen::FAULT);
     }
     if is_enabled_raw(attempt) {
-        known::forget(attempt.namespace_start);
+        known_blocks::forget(attempt.namespace_start);
     } else if remember(attempt, device).is_err() {
         attempt.seen = attempt.seen.with(Seen::FAULT);
     }
@@ -175,7 +174,7 @@ fn send(attempt: &mut Attempt) {
 fn remember(attempt: &Attempt, device: Device) -> Read<()> {
     let has_block = attempt.personality == Personality::Pfn as u32 || attempt.personality == Personality::Dax as u32;
     if has_block && attempt.seen.has(Seen::BOUND) && attempt.bind_result == 0 {
-        known::remember(NdPfn::of(device)?)?;
+        known_blocks::remember(NdPfn::of(device)?)?;
     }
     Ok(())
 }

@@ -4,9 +4,9 @@ use aya_ebpf::{macros::kprobe, programs::ProbeContext};
 use pfnwatch_common::record::{Notice, NoticeKind, Personality, Seen};
 
 use crate::{
-    charge, emit,
+    emit,
     kernel::{self, Device, Namespace, Read, Region, claimed_by},
-    task,
+    ownership, task,
 };
 
 /// `static void nvdimm_bus_remove(struct device *dev)` (drivers/nvdimm/bus.c): a driver lets go.
@@ -70,7 +70,7 @@ fn label_update(ctx: ProbeContext) -> u32 {
 /// Sends a notice; one with a fault in it is sent as well, and says so.
 #[inline(always)]
 fn send(what: NoticeKind, fill: impl FnOnce(&mut Notice) -> Read<()>) {
-    if !charge::is_mine() {
+    if !ownership::is_active() {
         return;
     }
     emit::notice(|notice| {

@@ -12,11 +12,10 @@ use pfnwatch_common::{
 
 use super::bind::{finish, in_flight, namespace};
 use crate::{
-    charge,
     counters::count,
     globals,
     kernel::{Device, NdPfn, Read},
-    known,
+    known_blocks, ownership,
 };
 
 /// `int nvdimm_setup_pfn(struct nd_pfn *nd_pfn, struct dev_pagemap *pgmap)` (drivers/nvdimm/pfn_devs.c) begins.
@@ -24,10 +23,10 @@ use crate::{
 fn setup_pfn_enter(ctx: ProbeContext) -> u32 {
     let Some(address) = ctx.arg::<u64>(0) else { return 0 };
     let Some(attempt) = in_flight() else {
-        if charge::is_mine() {
+        if ownership::is_active() {
             count(Counter::Unpaired);
             // A fault has been counted.
-            let _ = known::doubt(NdPfn::at(address));
+            let _ = known_blocks::mark_unknown(NdPfn::at(address));
         }
         return 0;
     };
@@ -81,7 +80,7 @@ fn pfn_validate_return(ctx: RetProbeContext) -> u32 {
     let result = ctx.ret::<i32>();
     if result == 0 && attempt.validated_address != 0 {
         // A fault has been counted.
-        let _ = known::remember(NdPfn::at(attempt.validated_address));
+        let _ = known_blocks::remember(NdPfn::at(attempt.validated_address));
     }
     attempt.validated_address = 0;
     if attempt.nd_pfn_address != 0 {
@@ -106,7 +105,7 @@ fn setup_pfn_return(ctx: RetProbeContext) -> u32 {
     attempt.nd_pfn_address = 0;
     attempt.setup_result = ctx.ret::<i32>();
     attempt.seen = attempt.seen.with(Seen::SETUP_RETURNED);
-    if result(attempt, nd_pfn).is_err() || (attempt.setup_result == 0 && known::remember(nd_pfn).is_err()) {
+    if result(attempt, nd_pfn).is_err() || (attempt.setup_result == 0 && known_blocks::remember(nd_pfn).is_err()) {
         attempt.seen = attempt.seen.with(Seen::FAULT);
     }
     if globals::debug() {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What an alert is about. Rules and silences are written against these names: they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AlertName"))]
-pub enum Name {
+pub enum AlertName {
     /// Whatever is made on this host from now on costs more than under an earlier kernel.
     #[serde(rename = "PfnwatchCapacityRegression")]
     CapacityRegression,
@@ -54,7 +54,7 @@ pub enum Severity {
     Info,
 }
 
-impl Name {
+impl AlertName {
     /// All of them.
     pub const ALL: [Self; 11] = [
         Self::CapacityRegression,
@@ -106,7 +106,7 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for AlertName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{Geometry, InfoBlock, Map, reservation::REGRESSED_STRUCT_PAGE};
 
-use super::{Facts, Host, Numbers, measure::Measured, reserved_with, text};
+use super::{Facts, KernelParameters, Numbers, measure::Measured, reserved_with, text};
 
 /// Why a namespace costs what it costs. The first six are the waste classes A to F.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -71,7 +71,7 @@ impl Cause {
 }
 
 /// The cause, and one sentence with its numbers.
-pub(super) fn of(facts: &Facts, host: &Host, measured: &Measured, numbers: &Numbers) -> (Cause, String) {
+pub(super) fn of(facts: &Facts, host: &KernelParameters, measured: &Measured, numbers: &Numbers) -> (Cause, String) {
     let cause = match &facts.block {
         Some(block) => of_block(block, facts, host, measured),
         None => of_bytes(facts, host, measured),
@@ -81,7 +81,7 @@ pub(super) fn of(facts: &Facts, host: &Host, measured: &Measured, numbers: &Numb
 
 /// With the block at hand its own history is known: what was changed afterwards is told from how it was made, and a
 /// block that was changed is never laid at the door of the kernel that made it.
-fn of_block(block: &InfoBlock, facts: &Facts, host: &Host, measured: &Measured) -> Cause {
+fn of_block(block: &InfoBlock, facts: &Facts, host: &KernelParameters, measured: &Measured) -> Cause {
     if let Some(made) = &measured.made {
         if was_resized(made, measured.geometry.size) {
             return Cause::Resized;
@@ -107,7 +107,7 @@ fn of_block(block: &InfoBlock, facts: &Facts, host: &Host, measured: &Measured) 
 }
 
 /// Without the block only the bytes speak: a struct page size explains them where its formula gives them exactly.
-fn of_bytes(facts: &Facts, host: &Host, measured: &Measured) -> Cause {
+fn of_bytes(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Cause {
     if moved_by_addresses(facts, measured) {
         return Cause::Moved;
     }
@@ -136,7 +136,7 @@ fn moved_by_addresses(facts: &Facts, measured: &Measured) -> bool {
 }
 
 /// Whether the reservation is exactly what `bytes` for each page give.
-fn explains(bytes: u64, host: &Host, measured: &Measured) -> bool {
+fn explains(bytes: u64, host: &KernelParameters, measured: &Measured) -> bool {
     reserved_with(&measured.geometry, bytes, host) == Ok(measured.reservation)
 }
 

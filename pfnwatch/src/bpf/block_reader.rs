@@ -11,8 +11,8 @@ use pfnwatch_common::{
 
 use super::{
     attach::{Links, Settings, attach_block_reader},
+    btf_ids::FunctionIds,
     ring::Ring,
-    targets::FunctionIds,
 };
 use crate::{kernel::target, paths::Paths};
 

@@ -10,9 +10,9 @@ use crate::{
     config::ConfigArgs,
     exit::Exit,
     format::{Format, document},
-    journal::{JournalArgs, Reader},
     kernel::{boot, page_size},
     paths::Paths,
+    store::{Reader, StoreArgs},
     terminal,
 };
 
@@ -41,7 +41,7 @@ pub struct Args {
     format: Format,
     /// Where the journal is
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -68,5 +68,5 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         Format::Json => document(&report)?,
         Format::Table => table::render(&report),
     })?;
-    Ok(if report.regressions.is_empty() { Exit::Fine } else { Exit::Findings })
+    Ok(if report.regressions.is_empty() { Exit::Success } else { Exit::Findings })
 }

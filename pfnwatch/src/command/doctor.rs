@@ -14,8 +14,8 @@ use crate::{
     exit::Exit,
     format::Format,
     kernel::{
-        features::{Features, Host},
-        prerequisites::{Answer, NeededFor, Prerequisite, answer, judge, lacking},
+        features::{FeatureSources, Features},
+        prerequisites::{Availability, NeededFor, Prerequisite, answer, judge, unmet},
     },
     paths::Paths,
     units::Bytes,
@@ -55,11 +55,11 @@ pub(super) struct Report {
     /// The kernel that runs.
     kernel: Kernel,
     /// Whether this host can be observed.
-    observe: Answer,
+    observe: Availability,
     /// Whether the info blocks of enabled namespaces can be read.
-    exact_inventory: Answer,
+    exact_inventory: Availability,
     /// Whether creations can be refused here.
-    enforce: Answer,
+    enforce: Availability,
     /// What is needed, each with what was seen.
     prerequisites: Vec<Prerequisite>,
 }
@@ -81,7 +81,7 @@ struct Kernel {
 /// # Errors
 /// The report cannot be written.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let report = Report::new(&Features::gather(&Host::new(paths), args.btf_dir.as_deref()));
+    let report = Report::new(&Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref()));
     let mut to = io::stdout().lock();
     match args.format {
         Format::Table => write_table(&mut to, &report)?,
@@ -115,11 +115,11 @@ impl Report {
     /// What cannot be told does not stop anybody: it is said, and `run` will see.
     fn exit(&self, enforce: bool) -> Exit {
         let asked = if enforce { self.enforce } else { self.observe };
-        if asked == Answer::No { Exit::Unsupported } else { Exit::Fine }
+        if asked == Availability::No { Exit::Unsupported } else { Exit::Success }
     }
 
     fn lacking(&self, purpose: NeededFor) -> String {
-        lacking(&self.prerequisites, purpose).map(|row| row.name).collect::<Vec<_>>().join(", ")
+        unmet(&self.prerequisites, purpose).map(|row| row.name).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -147,11 +147,13 @@ fn write_table(to: &mut impl Write, report: &Report) -> io::Result<()> {
     writeln!(to, "{}", sentence("guarded (enforce)", report.enforce, &lacking))
 }
 
-fn sentence(done: &str, answer: Answer, lacking: &str) -> String {
+fn sentence(done: &str, answer: Availability, lacking: &str) -> String {
     match answer {
-        Answer::Yes => format!("This host can be {done}."),
-        Answer::No => format!("This host cannot be {done}: it lacks {lacking}."),
-        Answer::Unknown => format!("Nothing speaks against it that this host can be {done}; not all can be told now."),
+        Availability::Yes => format!("This host can be {done}."),
+        Availability::No => format!("This host cannot be {done}: it lacks {lacking}."),
+        Availability::Unknown => {
+            format!("Nothing speaks against it that this host can be {done}; not all can be told now.")
+        }
     }
 }
 

@@ -14,14 +14,14 @@ use clap::Subcommand;
 use crate::{
     config::ConfigArgs,
     exit::Exit,
-    journal::{Entry, JournalArgs, Reader, Wanted},
     paths::Paths,
-    sinks::log::Format,
+    sinks::log::LogFormat,
+    store::{EventFilter, Reader, StoreArgs, StoredEvent},
     terminal,
 };
 
 /// How often the journal is looked at with --follow.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Options of `pfnwatch events`.
 #[derive(clap::Args, Debug)]
@@ -60,11 +60,11 @@ pub struct Args {
     #[arg(long)]
     follow: bool,
     /// How to write the events
-    #[arg(long, value_enum, default_value_t = Format::Line)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = LogFormat::Line)]
+    format: LogFormat,
     /// Where the journal is
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -101,7 +101,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
         return restore_block::run(args);
     }
     let file = args.journal.file(&args.config)?;
-    let mut wanted = Wanted {
+    let mut wanted = EventFilter {
         after: 0,
         since: args.since,
         kinds: args.kind.clone(),
@@ -120,25 +120,25 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
         wanted.after = entries.last().map_or(0, |entry| entry.id);
         follow(&file, wanted, args.format)?;
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-fn print(entries: &[Entry], format: Format) -> io::Result<()> {
-    let text = entries.iter().fold(String::new(), |text, Entry { json, line, .. }| {
-        text + if format == Format::Json { json } else { line } + "\n"
+fn print(entries: &[StoredEvent], format: LogFormat) -> io::Result<()> {
+    let text = entries.iter().fold(String::new(), |text, StoredEvent { json, line, .. }| {
+        text + if format == LogFormat::Json { json } else { line } + "\n"
     });
     terminal::print(&text)
 }
 
 /// Prints what comes, until whoever reads goes away. The file is opened anew each time: the agent may begin another one.
-fn follow(file: &Path, mut wanted: Wanted, format: Format) -> anyhow::Result<()> {
+fn follow(file: &Path, mut wanted: EventFilter, format: LogFormat) -> anyhow::Result<()> {
     loop {
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(POLL_INTERVAL);
         let entries = Reader::open(file)?.last(&wanted, u32::MAX)?;
         wanted.after = entries.last().map_or(wanted.after, |entry| entry.id);
         let mut stdout = io::stdout().lock();
-        for Entry { json, line, .. } in entries {
-            match writeln!(stdout, "{}", if format == Format::Json { json } else { line }) {
+        for StoredEvent { json, line, .. } in entries {
+            match writeln!(stdout, "{}", if format == LogFormat::Json { json } else { line }) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 written => written?,
             }

@@ -14,7 +14,7 @@ use std::{
 use clap::{Subcommand, ValueEnum};
 
 use crate::{
-    exit::{Because, Exit},
+    exit::{Exit, ExitContext},
     fleet::{
         Fleet, files,
         prometheus::{self, Client},
@@ -114,10 +114,10 @@ enum Finding {
 
 impl Source {
     fn client(&self) -> anyhow::Result<Client> {
-        let url = self.prometheus.clone().ok_or_else(|| Because::usage("name a Prometheus: `--prometheus URL`"))?;
+        let url = self.prometheus.clone().ok_or_else(|| ExitContext::usage("name a Prometheus: `--prometheus URL`"))?;
         let plain = url.starts_with("http://") || url.starts_with("https://");
         if !plain {
-            return Err(Because::usage(format!("`{url}` is no URL: it begins with http:// or https://")).into());
+            return Err(ExitContext::usage(format!("`{url}` is no URL: it begins with http:// or https://")).into());
         }
         Ok(Client {
             url,
@@ -133,7 +133,7 @@ impl Source {
         match &self.from {
             Some(folder) => files::add(folder, fleet),
             None if self.prometheus.is_some() => prometheus::add(&self.client()?, fleet),
-            None => Err(Because::usage("where are the hosts known? `--prometheus URL`, or `--from DIR`").into()),
+            None => Err(ExitContext::usage("where are the hosts known? `--prometheus URL`, or `--from DIR`").into()),
         }
     }
 }
@@ -171,6 +171,6 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             eprintln!("error: {why}; --allow-incomplete takes it as it is");
             Ok(Exit::Error)
         }
-        _ => Ok(Exit::Fine),
+        _ => Ok(Exit::Success),
     }
 }

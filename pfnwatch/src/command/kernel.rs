@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use crate::{
     exit::Exit,
     format::{Format, document},
-    kernel::{KernelFacts, candidate::Candidates, max_struct_page::host::Host},
+    kernel::{KernelFacts, image::KernelImages, max_struct_page::host::RunningKernel},
     paths::Paths,
 };
 
@@ -55,7 +55,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     if args.running {
         report.kernels.push(running(paths)?);
     }
-    let candidates = Candidates::read(args.files.iter().map(PathBuf::as_path));
+    let candidates = KernelImages::read(args.files.iter().map(PathBuf::as_path));
     report.kernels.extend(candidates.kernels.into_iter().map(|(release, kernel)| Assessed::of_files(release, kernel)));
     report.failures = candidates.failures.into_iter().map(|(path, error)| (path, error.to_string())).collect();
     let text = match args.format {
@@ -69,7 +69,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
 /// The kernel that runs.
 fn running(paths: &Paths) -> anyhow::Result<Assessed> {
     let KernelFacts { release, struct_page_size, .. } = KernelFacts::gather(paths, None)?;
-    let host = Host::ask(paths, &release, Vec::new());
+    let host = RunningKernel::ask(paths, &release, Vec::new());
     Ok(Assessed::of_host(release, host, struct_page_size))
 }
 
@@ -83,6 +83,6 @@ fn exit(report: &Report) -> Exit {
     } else if any(Verdict::Unknown) {
         Exit::Unsupported
     } else {
-        Exit::Fine
+        Exit::Success
     }
 }

@@ -6,9 +6,8 @@ use serde::Serialize;
 
 use crate::{
     control::{
-        SocketArgs,
-        client::{self, ask},
-        protocol::{Answer, Mode, ModeIs, ModeStatus, Request, Status},
+        SocketArgs, client,
+        protocol::{ModeResponse, ModeStatus, Request, Response, Status, WireMode},
     },
     exit::Exit,
     format::{Format, document},
@@ -31,7 +30,7 @@ Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage; 4 this host cannot
 pub struct Args {
     /// The mode from now on; without it the mode is printed
     #[arg(value_enum)]
-    mode: Option<Mode>,
+    mode: Option<WireMode>,
     /// Why: it stands in the event
     #[arg(long, value_name = "TEXT", requires = "mode")]
     reason: Option<String>,
@@ -53,13 +52,13 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
         None => show(args)?,
     };
     terminal::print(&text)?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-fn change(args: &Args, mode: Mode) -> anyhow::Result<String> {
+fn change(args: &Args, mode: WireMode) -> anyhow::Result<String> {
     let request = Request::Mode { mode, reason: args.reason.clone() };
-    let Answer::Mode(is) = ask(&args.socket.path, &request)? else {
-        return Err(client::other_answer());
+    let Response::Mode(is) = client::request(&args.socket.path, &request)? else {
+        return Err(client::unexpected_response());
     };
     Ok(match args.format {
         Format::Json => document(&is)?,
@@ -67,7 +66,7 @@ fn change(args: &Args, mode: Mode) -> anyhow::Result<String> {
     })
 }
 
-fn changed(ModeIs { mode, was }: ModeIs) -> String {
+fn changed(ModeResponse { mode, was }: ModeResponse) -> String {
     if mode == was { format!("{mode}, as before\n") } else { format!("{mode} from now on; it was {was}\n") }
 }
 
@@ -116,7 +115,10 @@ mod tests {
 
     #[test]
     fn a_change_is_told_from_none() {
-        assert_eq!(changed(ModeIs { mode: Mode::Audit, was: Mode::Audit }), "audit, as before\n");
-        assert_eq!(changed(ModeIs { mode: Mode::Enforce, was: Mode::Audit }), "enforce from now on; it was audit\n");
+        assert_eq!(changed(ModeResponse { mode: WireMode::Audit, was: WireMode::Audit }), "audit, as before\n");
+        assert_eq!(
+            changed(ModeResponse { mode: WireMode::Enforce, was: WireMode::Audit }),
+            "enforce from now on; it was audit\n"
+        );
     }
 }

@@ -11,11 +11,11 @@ use clap::ValueEnum;
 use pfnwatch_common::{Geometry, Map};
 
 use crate::{
-    assess::{Host, Mode},
+    assess::{KernelParameters, NamespaceMode},
     config::ConfigArgs,
-    exit::{Because, Exit},
+    exit::{Exit, ExitContext},
     format::{Format, document},
-    inventory::{Inventory, Roots},
+    inventory::{Inventory, SysfsRoots},
     kernel::{KernelFacts, max_struct_page},
     paths::Paths,
     terminal::{self, Terminal},
@@ -28,7 +28,7 @@ use place::Place;
 use report::Prediction;
 
 /// What most hosts' regions are aligned to (MEMREMAP_COMPAT_ALIGN_MAX, include/linux/io.h).
-const USUAL_REGION_ALIGN: u64 = 16 << 20;
+const DEFAULT_REGION_ALIGN: u64 = 16 << 20;
 
 /// Options of `pfnwatch predict`.
 #[derive(clap::Args, Debug)]
@@ -106,12 +106,12 @@ pub(super) struct PageCost {
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let kernel = KernelFacts::gather(paths, None)?;
     let page_cost = page_cost(args.max_struct_page, paths, &kernel);
-    let host = Host { max_struct_page: page_cost.bytes, ..Host::from(&kernel) };
+    let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&kernel) };
     let place = place(args, paths)?;
     let align = args.align.unwrap_or_else(|| default_align(host.page_size));
     let (size, notes) = size(args.ndctl_size, align, &place)?;
     let map = if args.map == MapArg::Dev { Map::Dev } else { Map::Mem };
-    let mode = if args.mode == ModeArg::Fsdax { Mode::Fsdax } else { Mode::Devdax };
+    let mode = if args.mode == ModeArg::Fsdax { NamespaceMode::Fsdax } else { NamespaceMode::Devdax };
     let start = place.start.unwrap_or(0);
     let geometry = Geometry { start, size, align, map, page_size: host.page_size, compat: host.compat };
     let thresholds = args.config.read()?.thresholds();
@@ -130,7 +130,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         Format::Json => document(&Document::from(&prediction))?,
         _ => prediction.table(Terminal::stdout()),
     })?;
-    Ok(if prediction.is_oversize() { Exit::Findings } else { Exit::Fine })
+    Ok(if prediction.is_oversize() { Exit::Findings } else { Exit::Success })
 }
 
 /// What the running kernel reserves for each page, unless the caller knows better.
@@ -138,7 +138,7 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
     if let Some(bytes) = given {
         return PageCost { bytes: Some(bytes), evidence: "as given by --max-struct-page".to_owned() };
     }
-    let told = max_struct_page::host::Host::ask(paths, &kernel.release, Vec::new());
+    let told = max_struct_page::host::RunningKernel::ask(paths, &kernel.release, Vec::new());
     let bytes = told.resolved.settled().map(|max| max.effective(told.override_set == Some(true)));
     let evidence = match &told.resolved.best {
         Some(_) if bytes.is_none() => {
@@ -153,10 +153,10 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
 
 fn place(args: &Args, paths: &Paths) -> anyhow::Result<Place> {
     if let Some(region) = &args.region {
-        let inventory = Inventory::read(&Roots::from(paths))?;
+        let inventory = Inventory::read(&SysfsRoots::from(paths))?;
         return place::find(&inventory, region, args.size);
     }
-    let size = args.size.context(Because::usage("--size is needed: `pfnwatch predict --size 1TiB`"))?;
+    let size = args.size.context(ExitContext::usage("--size is needed: `pfnwatch predict --size 1TiB`"))?;
     Ok(Place { start: args.start, size, region_align: None, ways: 1 })
 }
 
@@ -167,13 +167,15 @@ fn size(as_ndctl: bool, align: u64, place: &Place) -> anyhow::Result<(u64, Vec<S
     }
     let mut notes = Vec::new();
     if place.region_align.is_none() {
-        notes
-            .push(format!("--ndctl-size: a region with an align of {} and no interleaving", Bytes(USUAL_REGION_ALIGN)));
+        notes.push(format!(
+            "--ndctl-size: a region with an align of {} and no interleaving",
+            Bytes(DEFAULT_REGION_ALIGN)
+        ));
     }
-    let region_align = place.region_align.unwrap_or(USUAL_REGION_ALIGN);
+    let region_align = place.region_align.unwrap_or(DEFAULT_REGION_ALIGN);
     let rules = Rules { align, region_align, ways: place.ways };
     let outcome = ndctl_size::apply(place.size, &rules)
-        .context(Because::usage(format!("ndctl takes no size from {} on with this align", Bytes(place.size))))?;
+        .context(ExitContext::usage(format!("ndctl takes no size from {} on with this align", Bytes(place.size))))?;
     if let Some(refusal) = outcome.refusal {
         notes.push(format!("ndctl refuses this size: {refusal}. The next that it takes is --size={}", outcome.size));
     }

@@ -27,7 +27,7 @@ use crate::{
     exit::Exit,
     metrics,
     paths::Paths,
-    survey::{EnabledBlocks, Survey},
+    scan::{EnabledBlocks, ScanResult},
     terminal::{self, Terminal},
 };
 
@@ -86,7 +86,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let reference_struct_page = args.reference_struct_page.unwrap_or(configured.reference_struct_page);
     let thresholds = Thresholds { reference_struct_page, ..configured };
     let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
-    let survey = Survey::take(paths, blocks, &thresholds)?;
+    let survey = ScanResult::run(paths, blocks, &thresholds)?;
     let comparison = args.against.as_deref().map(|file| Comparison::make(file, &survey)).transpose()?;
     let text = match &comparison {
         Some(comparison) => comparison.render(args.format)?,
@@ -97,16 +97,16 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         None => terminal::print(&text)?,
     }
     let regressed = comparison.is_some_and(|comparison| comparison.regressed());
-    Ok(if regressed || survey.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Fine })
+    Ok(if regressed || survey.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Success })
 }
 
-fn render(args: &Args, survey: &Survey) -> anyhow::Result<String> {
+fn render(args: &Args, survey: &ScanResult) -> anyhow::Result<String> {
     let terminal = if args.output.is_some() { Terminal::file() } else { Terminal::stdout() };
     Ok(match args.format {
         Format::Table => table::render(survey, terminal),
         Format::Json => serde_json::to_string_pretty(&Report::from(survey))? + "\n",
         Format::Csv => csv::render(survey)?,
-        Format::Prom => metrics::render(&metrics::of_survey(survey), metrics::Format::Text),
+        Format::Prom => metrics::render(&metrics::of_survey(survey), metrics::ExpositionFormat::Text),
     })
 }
 

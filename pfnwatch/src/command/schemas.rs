@@ -16,7 +16,7 @@ use super::{
     superblock,
 };
 use crate::{
-    control::protocol::{AcceptedBaseline, AlertsAre, Allowed, ModeIs, Released, Revoked, Status},
+    control::protocol::{AcceptedBaseline, AlertsStatus, Allowed, ModeResponse, Released, Revoked, Status},
     format::Document,
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct Written {
 
 /// Every one, by name.
 pub(crate) const REPORTS: [Written; 24] = [
-    report::<Document<'_, AlertsAre>>("alerts-list", "pfnwatch alerts list --format json"),
+    report::<Document<'_, AlertsStatus>>("alerts-list", "pfnwatch alerts list --format json"),
     report::<Document<'_, Tested<'_>>>("alerts-test", "pfnwatch alerts test NAME --format json"),
     report::<Document<'_, Allowed>>("allow", "pfnwatch allow --region R --once --reason TEXT --format json"),
     report::<Document<'_, Exemptions<'_>>>("allow-list", "pfnwatch allow --list --format json"),
@@ -50,7 +50,7 @@ pub(crate) const REPORTS: [Written; 24] = [
     report::<Document<'_, Released>>("guard-release", "pfnwatch guard release --format json"),
     report::<Document<'_, kernel::document::Document<'_>>>("kernel", "pfnwatch kernel … --format json"),
     report::<Document<'_, Shown<'_>>>("mode", "pfnwatch mode --format json"),
-    report::<Document<'_, ModeIs>>("mode-change", "pfnwatch mode audit|enforce --format json"),
+    report::<Document<'_, ModeResponse>>("mode-change", "pfnwatch mode audit|enforce --format json"),
     report::<Plan>("plan", "pfnwatch plan --format json"),
     report::<Explanation>("policy-check", "pfnwatch policy check --format json"),
     report::<Refused<'_>>("policy-check-refused", "pfnwatch policy check --format json, of a file that is not valid"),

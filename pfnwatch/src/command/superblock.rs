@@ -77,7 +77,7 @@ fn exit(found: &Found, report: &Report) -> Exit {
     } else if report.excess_bytes().is_some_and(|excess| excess > 0) {
         Exit::Findings
     } else {
-        Exit::Fine
+        Exit::Success
     }
 }
 
@@ -105,13 +105,13 @@ fn read(path: &Path, offset: Option<u64>) -> anyhow::Result<Found> {
 
 #[cfg(test)]
 mod tests {
-    use pfnwatch_common::superblock::Kind;
+    use pfnwatch_common::superblock::SuperblockKind;
 
     use super::*;
 
     /// What a kernel with `n` writes into a namespace of 1 GiB with align 2 MiB.
     pub(super) fn block(dataoff: u64, n: u16) -> InfoBlock {
-        InfoBlock { kind: Kind::Dax, parent_uuid: [0; 16], ..InfoBlock::sample(dataoff, n) }
+        InfoBlock { kind: SuperblockKind::Dax, parent_uuid: [0; 16], ..InfoBlock::sample(dataoff, n) }
     }
 
     fn found(bytes: &[u8], offset: Option<u64>) -> anyhow::Result<Found> {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_tells() {
-        assert_eq!(exit_of(&block(18_874_368, 64).encode()), Exit::Fine);
+        assert_eq!(exit_of(&block(18_874_368, 64).encode()), Exit::Success);
         assert_eq!(exit_of(&block(35_651_584, 128).encode()), Exit::Findings);
         let mut damaged = block(18_874_368, 64).encode();
         damaged[100] = 1;

@@ -12,11 +12,11 @@ use crate::policy::mode_name;
 pub struct ModeChanged {
     /// The mode before.
     #[serde(serialize_with = "mode")]
-    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
+    #[cfg_attr(test, schemars(with = "crate::control::protocol::WireMode"))]
     pub from: Mode,
     /// The mode from now on.
     #[serde(serialize_with = "mode")]
-    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
+    #[cfg_attr(test, schemars(with = "crate::control::protocol::WireMode"))]
     pub to: Mode,
     /// Who asked for it; none where the configuration did.
     pub by: Option<Actor>,
@@ -51,7 +51,7 @@ pub struct PolicyRefused {
 /// Something that happened to an exemption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Exemption {
+pub struct ExemptionChange {
     /// Its number. `id` is the event's own.
     #[serde(rename = "exemption_id")]
     pub id: u64,
@@ -73,7 +73,7 @@ pub struct Exemption {
 pub struct GuardState {
     /// The mode in force.
     #[serde(serialize_with = "mode")]
-    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
+    #[cfg_attr(test, schemars(with = "crate::control::protocol::WireMode"))]
     pub mode: Mode,
     /// Whether the program is attached.
     pub attached: bool,
@@ -90,10 +90,10 @@ pub struct GuardState {
 /// The guard of an agent before this one, or its release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Handover {
+pub struct GuardTransfer {
     /// The mode in force at that time.
     #[serde(serialize_with = "mode")]
-    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
+    #[cfg_attr(test, schemars(with = "crate::control::protocol::WireMode"))]
     pub mode: Mode,
     /// Where its pins are or were.
     pub pins: Vec<String>,

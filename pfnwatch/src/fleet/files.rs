@@ -15,11 +15,11 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 
-use super::{Fleet, Host, Problem, Sums};
+use super::{CapacityTotals, Fleet, Host, HostProblem};
 use crate::event::SCHEMA;
 
 /// The largest report that is read, in bytes: one of 10,000 namespaces has 10 MB.
-const LARGEST: u64 = 64 << 20;
+const MAX_FILE_BYTES: u64 = 64 << 20;
 /// What is in memory of a file, in bytes.
 const BUFFER: usize = 32 << 10;
 
@@ -28,7 +28,7 @@ struct Report {
     host: Option<String>,
     kernel: Kernel,
     verdict: String,
-    totals: Totals,
+    totals: ReportTotals,
     namespaces: Namespaces,
 }
 
@@ -39,7 +39,7 @@ struct Kernel {
 }
 
 #[derive(Deserialize)]
-struct Totals {
+struct ReportTotals {
     namespaces: u64,
     unknown: u64,
     size_bytes: u64,
@@ -109,10 +109,9 @@ pub fn add(folder: &Path, fleet: &mut Fleet) -> anyhow::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match read(&path) {
             Ok(host) if seen.insert(hash(&host.host)) => fleet.add(host),
-            Ok(host) => {
-                fleet.not_counted(Problem::new(name, format!("another file reports the host {} already", host.host)))
-            }
-            Err(error) => fleet.not_counted(Problem::new(name, format!("{error:#}"))),
+            Ok(host) => fleet
+                .not_counted(HostProblem::new(name, format!("another file reports the host {} already", host.host))),
+            Err(error) => fleet.not_counted(HostProblem::new(name, format!("{error:#}"))),
         }
     }
     Ok(())
@@ -130,7 +129,7 @@ fn read(path: &Path) -> anyhow::Result<Host> {
     let found = parse(|| {
         let mut file = &file;
         file.rewind()?;
-        Ok(BufReader::with_capacity(BUFFER, file.take(LARGEST)))
+        Ok(BufReader::with_capacity(BUFFER, file.take(MAX_FILE_BYTES)))
     })?;
     let (told, listed) = (found.totals.namespaces, found.namespaces.count);
     anyhow::ensure!(told == listed, "its totals are of {told} namespaces, and it lists {listed}");
@@ -148,7 +147,11 @@ fn open(path: &Path) -> anyhow::Result<File> {
     anyhow::ensure!(!metadata.is_dir(), "it is a folder: --from reads one folder, and none within it");
     anyhow::ensure!(metadata.is_file(), "it is no file");
     anyhow::ensure!(metadata.len() > 0, "it is empty");
-    anyhow::ensure!(metadata.len() <= LARGEST, "it is larger than {} MiB, as no report is", LARGEST >> 20);
+    anyhow::ensure!(
+        metadata.len() <= MAX_FILE_BYTES,
+        "it is larger than {} MiB, as no report is",
+        MAX_FILE_BYTES >> 20
+    );
     File::open(path).context("it cannot be read")
 }
 
@@ -180,7 +183,7 @@ impl Report {
         Host {
             kernel: Some(kernel.release),
             page_size_bytes: Some(kernel.page_size_bytes),
-            sums: Sums {
+            sums: CapacityTotals {
                 namespaces: totals.namespaces,
                 unknown_namespaces: totals.unknown,
                 size_bytes: totals.size_bytes,

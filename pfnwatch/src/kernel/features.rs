@@ -26,7 +26,7 @@ pub const ATTRIBUTE_SHOW: &str = "dev_attr_show";
 
 /// Where the files of a host are.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct FeatureSources {
     /// sysfs and procfs.
     pub paths: Paths,
     /// The modules of all kernels, /lib/modules.
@@ -35,7 +35,7 @@ pub struct Host {
     pub boot: PathBuf,
 }
 
-impl Host {
+impl FeatureSources {
     /// This host.
     pub fn new(paths: &Paths) -> Self {
         Self { paths: paths.clone(), modules: "/lib/modules".into(), boot: "/boot".into() }
@@ -44,7 +44,7 @@ impl Host {
 
 /// The three modules that matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Modules {
+pub struct KernelModules {
     /// The core, which computes the reservation.
     pub libnvdimm: Module,
     /// Enables fsdax namespaces, and those without a mode.
@@ -74,7 +74,7 @@ pub struct Features {
     /// What BTF tells of the kernel's structures.
     pub types: Result<Types, String>,
     /// The modules.
-    pub modules: Modules,
+    pub modules: KernelModules,
     /// The functions of [`PROGRAMS`], [`GUARD_HOOK`] and [`ATTRIBUTE_SHOW`].
     pub symbols: Result<Symbols, String>,
     /// The kernel offers probes as perf events.
@@ -97,7 +97,7 @@ pub struct Features {
 
 impl Features {
     /// Reads everything. What cannot be read is a finding, not an error.
-    pub fn gather(host: &Host, btf_dir: Option<&Path>) -> Self {
+    pub fn gather(host: &FeatureSources, btf_dir: Option<&Path>) -> Self {
         let Paths { sysfs, procfs } = &host.paths;
         let release = line(&procfs.join("sys/kernel/osrelease"));
         let release_name = release.as_deref().unwrap_or_default();
@@ -124,15 +124,15 @@ impl Features {
     }
 }
 
-fn modules(host: &Host, release: &str) -> Modules {
+fn modules(host: &FeatureSources, release: &str) -> KernelModules {
     let names = ["libnvdimm", "nd_pmem", "dax_pmem"];
-    let [libnvdimm, nd_pmem, dax_pmem] = Module::look(&host.paths.sysfs, &host.modules.join(release), names);
-    let libnvdimm = match Libnvdimm::look(&host.paths) {
+    let [libnvdimm, nd_pmem, dax_pmem] = Module::detect(&host.paths.sysfs, &host.modules.join(release), names);
+    let libnvdimm = match Libnvdimm::detect(&host.paths) {
         Libnvdimm::Loaded => Module::Loaded,
         Libnvdimm::BuiltIn => Module::BuiltIn,
         Libnvdimm::NotLoaded => libnvdimm,
     };
-    Modules { libnvdimm, nd_pmem, dax_pmem }
+    KernelModules { libnvdimm, nd_pmem, dax_pmem }
 }
 
 fn page_size() -> Option<u64> {

@@ -9,14 +9,14 @@ use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _};
 use thiserror::Error;
 
 use super::{
-    max_struct_page::{Addresses, Architecture, Code, DecodeError, Decoded, Evidence, FUNCTIONS, Source, decode},
+    max_struct_page::{Addresses, Architecture, Code, CodeError, Decoded, Evidence, FUNCTIONS, Source, decode},
     unpack::unpack,
 };
 
 /// A module unpacked; libnvdimm has half a MiB, with debug information some ten.
-const MOST_UNPACKED: u64 = 256 << 20;
+const MAX_UNPACKED_BYTES: u64 = 256 << 20;
 /// A function longer than this is read in part: `nvdimm_setup_pfn` has some 900 bytes.
-const MOST_CODE: u64 = 64 << 10;
+const MAX_CODE_BYTES: u64 = 64 << 10;
 
 /// What a libnvdimm module file says.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub enum ModuleError {
     NoFunction,
     /// The code says nothing.
     #[error(transparent)]
-    Decode(#[from] DecodeError),
+    Decode(#[from] CodeError),
 }
 
 /// Reads a module file, plain or packed with gzip, xz or zstd.
@@ -70,7 +70,7 @@ pub enum ModuleError {
 /// # Errors
 /// [`ModuleError`] where the file is no libnvdimm; what its code does not say is in [`Module::code`].
 pub fn read(packed: impl io::Read) -> Result<Module, ModuleError> {
-    let bytes = unpack(packed, MOST_UNPACKED).map_err(|error| ModuleError::Unpack(error.to_string()))?;
+    let bytes = unpack(packed, MAX_UNPACKED_BYTES).map_err(|error| ModuleError::Unpack(error.to_string()))?;
     parse(&bytes)
 }
 
@@ -123,7 +123,7 @@ fn function<'data>(file: &File<'data>, name: &str) -> Result<Option<(u64, &'data
     let section = file.section_by_index(section)?;
     let end = section.address().saturating_add(section.size());
     let size = if symbol.size() == 0 { end.saturating_sub(symbol.address()) } else { symbol.size() };
-    Ok(section.data_range(symbol.address(), size.min(MOST_CODE))?.map(|bytes| (symbol.address(), bytes)))
+    Ok(section.data_range(symbol.address(), size.min(MAX_CODE_BYTES))?.map(|bytes| (symbol.address(), bytes)))
 }
 
 /// The section .modinfo: `key=value` strings, each closed by a zero byte.

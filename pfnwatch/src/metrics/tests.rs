@@ -4,7 +4,7 @@ use super::*;
 use crate::made_up::{HOSTILE, blind, healthy, hostile, idle, oversize};
 
 fn text(view: &View) -> String {
-    render(&of_view(view), Format::Text)
+    render(&of_view(view), ExpositionFormat::Text)
 }
 
 /// The value of a series, by its name with its labels.
@@ -35,7 +35,7 @@ fn check(text: &str) {
 fn every_view_is_well_formed_in_both_formats() {
     for view in [healthy(), oversize(), blind(), idle(), hostile()] {
         check(&text(&view));
-        let open = render(&of_view(&view), Format::OpenMetrics);
+        let open = render(&of_view(&view), ExpositionFormat::OpenMetrics);
         assert!(open.ends_with("\n# EOF\n") && open.matches("# EOF").count() == 1);
         check(open.trim_end_matches("# EOF\n"));
     }
@@ -104,14 +104,14 @@ fn names_are_escaped() {
 #[test]
 fn formats_differ_where_they_must() {
     let families = [
-        Family::counter("a_seconds", "A \"help\" \\ of\ntwo lines.").of(1.5),
+        Family::counter("a_seconds", "A \"help\" \\ of\ntwo lines.").value(1.5),
         Family::info("b", "B.").with(vec![("x", "y".to_owned())], 1_u64),
         Family::gauge("c", "Without samples."),
     ];
     let expected = "# HELP a_seconds_total A \"help\" \\\\ of\\ntwo lines.\n# TYPE a_seconds_total counter\na_seconds_total 1.5\n\
                     # HELP b_info B.\n# TYPE b_info gauge\nb_info{x=\"y\"} 1\n";
-    assert_eq!(render(&families, Format::Text), expected);
+    assert_eq!(render(&families, ExpositionFormat::Text), expected);
     let expected = "# TYPE a_seconds counter\n# UNIT a_seconds seconds\n# HELP a_seconds A \\\"help\\\" \\\\ of\\ntwo lines.\n\
                     a_seconds_total 1.5\n# TYPE b info\n# HELP b B.\nb_info{x=\"y\"} 1\n# EOF\n";
-    assert_eq!(render(&families, Format::OpenMetrics), expected);
+    assert_eq!(render(&families, ExpositionFormat::OpenMetrics), expected);
 }

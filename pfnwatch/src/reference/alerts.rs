@@ -8,7 +8,7 @@ use super::{
     bundle::bundle,
     fields::{cell, description},
 };
-use crate::alerts::{Name, runbook};
+use crate::alerts::{AlertName, runbook};
 
 const ALERTING: &str = include_str!("../../dist/prometheus/alerting.rules.yml");
 const RECORDING: &str = include_str!("../../dist/prometheus/recording.rules.yml");
@@ -32,7 +32,7 @@ pub(super) fn page() -> String {
     let mut text = HEAD.to_owned() + "| alert | severity | when |\n|---|---|---|\n";
     let bundle = bundle();
     let all = bundle["$defs"]["AlertName"]["oneOf"].as_array().unwrap();
-    for name in Name::ALL {
+    for name in AlertName::ALL {
         let told = all.iter().find(|it| it["const"] == name.as_str()).unwrap();
         let _ = writeln!(text, "| {} | {} | {} |", link(name.as_str()), name.severity().as_str(), description(told));
     }
@@ -79,8 +79,8 @@ fn said(yaml: &Yaml, key: &str) -> String {
 fn every_alert_has_its_section_in_the_runbook() {
     let document = include_str!("../../../docs/runbook.md").to_ascii_lowercase();
     let of_rules = rules(ALERTING).iter().map(|rule| said(rule, "alert")).collect::<Vec<_>>();
-    for name in Name::ALL.iter().map(ToString::to_string).chain(of_rules) {
+    for name in AlertName::ALL.iter().map(ToString::to_string).chain(of_rules) {
         assert!(document.contains(&format!("\n## {}\n", name.to_ascii_lowercase())), "{name}");
     }
-    assert_eq!(runbook("#", Name::Blind), "#pfnwatchblind");
+    assert_eq!(runbook("#", AlertName::Blind), "#pfnwatchblind");
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     alerts::ForWebhook,
     command::schemas::{REPORTS, Written},
-    control::protocol::{Answer, Refusal, Request},
+    control::protocol::{ErrorResponse, Request, Response},
     event::{Body, Event, SCHEMA},
 };
 
@@ -122,7 +122,7 @@ fn request(generator: &mut SchemaGenerator) -> Schema {
 }
 
 fn reply(generator: &mut SchemaGenerator) -> Schema {
-    let (answer, refusal) = (generator.subschema_for::<Answer>(), generator.subschema_for::<Refusal>());
+    let (answer, refusal) = (generator.subschema_for::<Response>(), generator.subschema_for::<ErrorResponse>());
     json_schema!({
         "type": "object",
         "description": "The line that the agent answers: one of the two.",

@@ -1,16 +1,16 @@
 //! Which format of metrics somebody wants, by the header `Accept` (RFC 9110, section 12.5.1).
 
-use crate::metrics::Format;
+use crate::metrics::ExpositionFormat;
 
 /// OpenMetrics where it is asked for by its name, in a version that this is, and not less than the text format; else the
 /// text format, which everybody takes.
-pub(super) fn format(accept: &str) -> Format {
+pub(super) fn format(accept: &str) -> ExpositionFormat {
     let ranges: Vec<Range> = accept.split(',').filter_map(Range::parse).collect();
     let open_metrics = ranges.iter().filter(|range| range.is_open_metrics()).map(|range| range.quality).max();
     let text = ranges.iter().filter_map(Range::as_text).max().map_or(0, |(_, quality)| quality);
     match open_metrics {
-        Some(quality) if quality > 0 && quality >= text => Format::OpenMetrics,
-        _ => Format::Text,
+        Some(quality) if quality > 0 && quality >= text => ExpositionFormat::OpenMetrics,
+        _ => ExpositionFormat::Text,
     }
 }
 
@@ -71,28 +71,28 @@ mod tests {
     fn what_is_asked_for() {
         let open = "application/openmetrics-text";
         for (accept, format_wanted) in [
-            (String::new(), Format::Text),
-            ("*/*".to_owned(), Format::Text),
-            ("text/html,application/xhtml+xml,*/*;q=0.8".to_owned(), Format::Text),
-            (open.to_owned(), Format::OpenMetrics),
-            (format!("{open}; version=1.0.0; charset=utf-8"), Format::OpenMetrics),
-            (format!("{open};version=0.0.1"), Format::Text),
-            (format!("{open};q=0"), Format::Text),
-            (format!("{open};q=0.5,text/plain;version=0.0.4"), Format::Text),
-            (format!("{open};q=2,text/plain;q=0.1"), Format::Text),
-            (format!("text/plain;q=0.3, {open};q=0.3"), Format::OpenMetrics),
-            (format!("{open};q=0.5,text/plain;q=0.4,*/*;q=0.9"), Format::OpenMetrics),
-            ("APPLICATION/OpenMetrics-Text;VERSION=\"1.0.0\"".to_owned(), Format::OpenMetrics),
+            (String::new(), ExpositionFormat::Text),
+            ("*/*".to_owned(), ExpositionFormat::Text),
+            ("text/html,application/xhtml+xml,*/*;q=0.8".to_owned(), ExpositionFormat::Text),
+            (open.to_owned(), ExpositionFormat::OpenMetrics),
+            (format!("{open}; version=1.0.0; charset=utf-8"), ExpositionFormat::OpenMetrics),
+            (format!("{open};version=0.0.1"), ExpositionFormat::Text),
+            (format!("{open};q=0"), ExpositionFormat::Text),
+            (format!("{open};q=0.5,text/plain;version=0.0.4"), ExpositionFormat::Text),
+            (format!("{open};q=2,text/plain;q=0.1"), ExpositionFormat::Text),
+            (format!("text/plain;q=0.3, {open};q=0.3"), ExpositionFormat::OpenMetrics),
+            (format!("{open};q=0.5,text/plain;q=0.4,*/*;q=0.9"), ExpositionFormat::OpenMetrics),
+            ("APPLICATION/OpenMetrics-Text;VERSION=\"1.0.0\"".to_owned(), ExpositionFormat::OpenMetrics),
             // What Prometheus 2 and 3 send.
             (
                 format!(
                     "{open};version=1.0.0;q=0.8,{open};version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
                 ),
-                Format::OpenMetrics,
+                ExpositionFormat::OpenMetrics,
             ),
             (
                 format!("{open};version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;q=0.5,*/*;q=0.2"),
-                Format::OpenMetrics,
+                ExpositionFormat::OpenMetrics,
             ),
         ] {
             assert_eq!(format(&accept), format_wanted, "{accept}");

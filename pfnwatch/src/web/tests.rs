@@ -12,15 +12,15 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{connection::Limits, server::MOST_CONNECTIONS, *};
+use super::{connection::Limits, server::MAX_CONNECTIONS, *};
 use crate::{
-    alerts::Deliveries,
+    alerts::DeliveryStats,
     config::WebConfig,
     made_up::{blind, healthy, hostile, idle, oversize},
     view::View,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const QUICK: Limits = Limits { head: Duration::from_millis(300), whole: Duration::from_millis(900) };
 
 /// A server on a free port, with a loop that answers with what `view` makes.
@@ -63,7 +63,7 @@ impl Served {
         // One who is refused early may find the way closed.
         let _ = stream.write_all(bytes).await;
         let mut said = Vec::new();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it closes");
+        let _ = timeout(TIMEOUT, stream.read_to_end(&mut said)).await.expect("it closes");
         String::from_utf8_lossy(&said).into_owned()
     }
 
@@ -140,7 +140,7 @@ async fn the_slow_are_sent_away_and_the_rest_is_served() {
     let served = serve(healthy);
     let begin = Instant::now();
     let mut slow = Vec::new();
-    for _ in 0..MOST_CONNECTIONS {
+    for _ in 0..MAX_CONNECTIONS {
         let mut stream = TcpStream::connect(&served.address).await.unwrap();
         stream.write_all(b"GET / HTT").await.unwrap();
         slow.push(stream);
@@ -151,7 +151,7 @@ async fn the_slow_are_sent_away_and_the_rest_is_served() {
     // Each is told, or cut off, once its time is over.
     for mut stream in slow {
         let mut said = Vec::new();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it closes");
+        let _ = timeout(TIMEOUT, stream.read_to_end(&mut said)).await.expect("it closes");
     }
     assert!(begin.elapsed() < QUICK.whole * 3, "{:?}", begin.elapsed());
     assert!(served.get("/healthz", "").await.starts_with("HTTP/1.1 200"));
@@ -169,7 +169,7 @@ async fn one_who_does_not_read_is_cut_off() {
     stream.write_all(format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", served.address).as_bytes()).await.unwrap();
     sleep(QUICK.whole * 2).await;
     let mut said = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it closes");
+    let _ = timeout(TIMEOUT, stream.read_to_end(&mut said)).await.expect("it closes");
     assert!(served.get("/metrics", "").await.len() > said.len(), "it was cut off");
 }
 
@@ -201,7 +201,7 @@ async fn a_port_that_is_taken_is_tried_again() {
     drop(taken);
     web.listen();
     assert_eq!((web.status().address, web.status().problem), (Some(listen.to_string()), None));
-    web.tend();
+    web.on_tick();
     assert!(web.status().address.is_some());
     web.reload(&WebConfig { enabled: false, ..WebConfig::default() });
     assert_eq!(web.status(), crate::control::protocol::WebStatus::default());
@@ -238,7 +238,7 @@ fn the_page_says_what_is_wrong_and_what_to_do() {
             "no function nd_uuid_store",
         ],
     );
-    let refused = Deliveries { receiver: "hook".into(), given_up: 3, ..Deliveries::default() };
+    let refused = DeliveryStats { receiver: "hook".into(), given_up: 3, ..DeliveryStats::default() };
     let given_up = View { alerts: vec![refused], ..healthy() };
     let page = says(given_up, &["Alerts were given up.", "hook: 3 messages that it will never take", "role=\"alert\""]);
     assert!(!page.contains("Alerts are not delivered."), "{page}");

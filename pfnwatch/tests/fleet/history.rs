@@ -8,7 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use pfnwatch::metrics::{Format, of_view, render};
+use pfnwatch::metrics::{ExpositionFormat, of_view, render};
 
 use super::{simulation::cluster, stack::tool, view};
 
@@ -84,7 +84,7 @@ fn backfill(data: &Path, text: String) {
 pub(crate) fn bytes_per_sample() -> f64 {
     let folder = tempfile::tempdir().unwrap();
     let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 25 * HOUR;
-    let page = render(&of_view(&view::healthy()), Format::Text);
+    let page = render(&of_view(&view::healthy()), ExpositionFormat::Text);
     let (mut text, mut samples) = (String::new(), 0_u32);
     for line in page.lines() {
         if let Some(kind) = line.strip_prefix("# TYPE ") {

@@ -11,7 +11,7 @@ use std::{
 
 use pfnwatch::http_client;
 
-use super::stack::{PATIENCE, prometheus, wait};
+use super::stack::{TIMEOUT, prometheus, wait};
 
 /// bcrypt of `correct horse`, of the lowest cost: it is computed for each request.
 const HASH: &str = "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e";
@@ -51,14 +51,14 @@ fn tls_with_an_own_ca_and_a_password() {
     let web = "{tls_server_config: {cert_file: server.pem, key_file: key.pem}, basic_auth_users: {owner: 'HASH'}}\n";
     let web = file("web.yml", &web.replace("HASH", HASH));
     let (_program, address) = prometheus(folder.path(), "{}\n", &[format!("--web.config.file={web}")]);
-    wait("Prometheus", PATIENCE, || TcpStream::connect(address).ok());
+    wait("Prometheus", TIMEOUT, || TcpStream::connect(address).ok());
     let (url, ca) = (format!("https://localhost:{}", address.port()), folder.path().join("ca.pem"));
     let ca = ["--ca-file", ca.to_str().unwrap()];
     let right = file("right", "owner:correct horse\n");
     let wrong = file("wrong", "owner:battery staple\n");
     let with = |auth: &str| fleet(&url, &[ca.as_slice(), &["--basic-auth-file", auth]].concat());
     // It answers, once it has started, and knows no agent.
-    wait("an answer", PATIENCE, || said(&with(&right)).contains("no host is known").then_some(()));
+    wait("an answer", TIMEOUT, || said(&with(&right)).contains("no host is known").then_some(()));
     assert_eq!(with(&right).status.code(), Some(1));
     for (what, output, expected) in [
         ("a wrong password", with(&wrong), "401 Unauthorized: it does not take who asks"),
@@ -121,7 +121,7 @@ fn pass_on(stream: TcpStream, url: &str, password: &str, ca: &Path) {
 }
 
 fn forwarded(url: &str, password: &str, ca: &Path, form: &[u8]) -> String {
-    let agent = http_client::agent(url, PATIENCE, Some(ca)).unwrap();
+    let agent = http_client::agent(url, TIMEOUT, Some(ca)).unwrap();
     let basic = data_encoding::BASE64.encode(password.as_bytes());
     let request = agent.post(format!("{url}/api/v1/query")).content_type("application/x-www-form-urlencoded");
     let mut response = request.header("authorization", format!("Basic {basic}")).send(form).unwrap();

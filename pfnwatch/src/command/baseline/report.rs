@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::{
-    baseline::{Acceptance, Cost, Namespace, Record, host, kernel_seen, of_host},
-    event::{Capacity, Time},
-    journal::BootRow,
+    baseline::{Acceptance, Cost, CostRecord, NamespaceKey, host_regression, observed_kernel, reference_cost},
+    event::{CapacityRegression, Time},
+    store::BootRow,
 };
 
 /// The whole document.
@@ -17,7 +17,7 @@ pub struct Report {
     /// The namespaces with a memmap on the media, those that are gone among them.
     pub(super) namespaces: Vec<Row>,
     /// What costs more than it did.
-    pub(super) regressions: Vec<Capacity>,
+    pub(super) regressions: Vec<CapacityRegression>,
 }
 
 /// A kernel with its libnvdimm.
@@ -53,7 +53,7 @@ pub(super) struct Kernel {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BaselineNamespace"))]
 pub(super) struct Row {
     #[serde(flatten)]
-    pub(super) namespace: Namespace,
+    pub(super) namespace: NamespaceKey,
     /// What it costs; null once it is gone, or its memmap is.
     pub(super) now: Option<Cost>,
     /// The least that it, or what lay in its room, was seen to cost.
@@ -67,12 +67,12 @@ pub(super) struct Row {
 impl Report {
     /// Holds everything against everything; `boot_id` is the boot that is now.
     #[must_use]
-    pub fn of(boots: Vec<BootRow>, costs: Vec<Record>, boot_id: &str, page_size: u64) -> Self {
+    pub fn of(boots: Vec<BootRow>, costs: Vec<CostRecord>, boot_id: &str, page_size: u64) -> Self {
         let current = current(&boots, boot_id).cloned();
-        let seen: Vec<_> = boots.iter().map(|boot| kernel_seen(boot, page_size)).collect();
-        let of_host = current.as_ref().and_then(|boot| host(&kernel_seen(boot, page_size), &seen));
-        let of_namespaces = costs.iter().filter_map(Record::regression);
-        let regressions = of_host.into_iter().chain(of_namespaces).map(Capacity::begins).collect();
+        let seen: Vec<_> = boots.iter().map(|boot| observed_kernel(boot, page_size)).collect();
+        let of_host = current.as_ref().and_then(|boot| host_regression(&observed_kernel(boot, page_size), &seen));
+        let of_namespaces = costs.iter().filter_map(CostRecord::regression);
+        let regressions = of_host.into_iter().chain(of_namespaces).map(CapacityRegression::begins).collect();
         let kernels = boots.into_iter().map(|boot| kernel(&boot, current.as_ref(), page_size)).collect();
         Self { kernels, namespaces: costs.into_iter().map(row).collect(), regressions }
     }
@@ -90,7 +90,8 @@ fn kernel(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> Kernel {
         libnvdimm_build_id: boot.module_build_id.clone(),
         struct_page_size_bytes: boot.struct_page_size,
         max_struct_page_size_bytes: boot.max_struct_page_size,
-        reservation_of_1_tib_bytes: of_host(&kernel_seen(boot, page_size)).map(|cost| cost.reservation_bytes),
+        reservation_of_1_tib_bytes: reference_cost(&observed_kernel(boot, page_size))
+            .map(|cost| cost.reservation_bytes),
         evidence: boot.evidence.clone(),
         first_seen: Time(boot.first_seen).to_string(),
         last_seen: Time(boot.last_seen).to_string(),
@@ -100,7 +101,7 @@ fn kernel(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> Kernel {
     }
 }
 
-fn row(record: Record) -> Row {
+fn row(record: CostRecord) -> Row {
     let lost_bytes = record.regression().map(|regression| regression.lost_bytes());
     Row { namespace: record.namespace, now: record.last, least: record.least, lost_bytes, accepted: record.accepted }
 }

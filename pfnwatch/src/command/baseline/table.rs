@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::report::{Kernel, Report, Row};
 use crate::{
-    baseline::{Acceptance, Cost, Subject, words},
-    columns::table,
+    baseline::{Acceptance, Cost, RegressionSubject, messages},
+    table_style::table,
     units::Bytes,
 };
 
@@ -47,9 +47,13 @@ fn accepted(report: &Report) -> impl Iterator<Item = String> {
     };
     let standing = report.kernels.iter().filter(|kernel| !kernel.set_aside);
     let kernels = standing.filter_map(move |it| {
-        Some(said(words::what(&Subject::Host), it.reservation_of_1_tib_bytes?, it.accepted.as_ref()?))
+        Some(said(
+            messages::subject_text(&RegressionSubject::Host),
+            it.reservation_of_1_tib_bytes?,
+            it.accepted.as_ref()?,
+        ))
     });
-    let namespace = |row: &Row| words::what(&Subject::Namespace(row.namespace.clone()));
+    let namespace = |row: &Row| messages::subject_text(&RegressionSubject::Namespace(row.namespace.clone()));
     let rows = report.namespaces.iter();
     kernels
         .chain(rows.filter_map(move |it| Some(said(namespace(it), it.least.reservation_bytes, it.accepted.as_ref()?))))

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    baseline::{Acceptance, Cost, Namespace, Record},
-    journal::BootRow,
+    baseline::{Acceptance, Cost, CostRecord, NamespaceKey},
+    store::BootRow,
 };
 
 fn boot(number: u64, max: Option<u64>) -> BootRow {
@@ -26,7 +26,7 @@ fn boot(number: u64, max: Option<u64>) -> BootRow {
     }
 }
 
-fn record() -> Record {
+fn record() -> CostRecord {
     let cost = |kernel: &str, mib: u64| Cost {
         kernel: kernel.into(),
         seen: "1970-01-02T00:00:00Z".into(),
@@ -34,8 +34,8 @@ fn record() -> Record {
         excess_bytes: mib << 20,
         max_struct_page_size_bytes: None,
     };
-    Record {
-        namespace: Namespace {
+    CostRecord {
+        namespace: NamespaceKey {
             namespace: "namespace0.0".into(),
             namespace_uuid: None,
             start_address: 4 << 30,
@@ -88,7 +88,8 @@ fn what_was_accepted_is_the_baseline_and_says_who_and_why() {
     let before = BootRow { set_aside: true, accepted: acceptance(), ..boot(0, Some(64)) };
     let boots = vec![before, BootRow { accepted: acceptance(), ..boot(1, Some(128)) }, boot(2, Some(128))];
     let same = record().last.unwrap();
-    let report = Report::of(boots, vec![Record { least: same, accepted: acceptance(), ..record() }], "boot 2", 4096);
+    let report =
+        Report::of(boots, vec![CostRecord { least: same, accepted: acceptance(), ..record() }], "boot 2", 4096);
     let text = table::render(&report);
     let who = "ticket 7; by pfnwatch (pid 7, uid 0) on 1970-01-03T00:00:00Z";
     let host = format!("accepted  a namespace of 1 TiB with map=dev may cost 32.0 GiB: {who}\n");

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{
     config::{
-        Config, ConfigArgs, Sources,
-        origin::{DEFAULTS, Table, Value, tables},
+        Config, ConfigArgs, ConfigFiles,
+        origin::{DEFAULTS, OriginTable, Value, tables},
     },
     exit::Exit,
     format::{Format, document},
@@ -54,11 +54,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         Format::Json => document(&Document::of(&tables, &sources, &hash))?,
         Format::Table => text(&tables, &sources, args.origin),
     })?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 /// A TOML file that says the same; its comments are what is asked for.
-fn text(tables: &[Table], sources: &Sources, with_origin: bool) -> String {
+fn text(tables: &[OriginTable], sources: &ConfigFiles, with_origin: bool) -> String {
     let mut text = String::new();
     for table in tables {
         let heading = match table.number {
@@ -81,7 +81,7 @@ fn text(tables: &[Table], sources: &Sources, with_origin: bool) -> String {
     text
 }
 
-fn origin(value: &Value, sources: &Sources) -> String {
+fn origin(value: &Value, sources: &ConfigFiles) -> String {
     let file = sources.place(value.offset).and_then(|place| Some(format!("{}:{}", place.path?.display(), place.line)));
     file.unwrap_or_else(|| "default".to_owned())
 }
@@ -130,14 +130,14 @@ enum Origin {
 }
 
 impl<'a> Document<'a> {
-    fn of(tables: &'a [Table], sources: &'a Sources, hash: &'a str) -> Self {
+    fn of(tables: &'a [OriginTable], sources: &'a ConfigFiles, hash: &'a str) -> Self {
         let values = tables.iter().flat_map(|table| table.values.iter().map(|value| in_force(table, value, sources)));
         let files = sources.iter().filter_map(|source| source.path.as_deref());
         Self { hash, files: files.collect(), values: values.collect() }
     }
 }
 
-fn in_force<'a>(table: &'a Table, value: &'a Value, sources: &'a Sources) -> InForce<'a> {
+fn in_force<'a>(table: &'a OriginTable, value: &'a Value, sources: &'a ConfigFiles) -> InForce<'a> {
     let place = sources.place(value.offset).and_then(|place| Some((place.path?, place.line)));
     InForce {
         table: &table.name,
@@ -156,14 +156,14 @@ mod tests {
 
     use super::*;
 
-    fn files() -> (tempfile::TempDir, Sources) {
+    fn files() -> (tempfile::TempDir, ConfigFiles) {
         let folder = tempfile::tempdir().unwrap();
         let drop_ins = folder.path().join("conf.d");
         std::fs::create_dir(&drop_ins).unwrap();
         std::fs::write(drop_ins.join("10-mode.toml"), "[guard]\nmode = \"enforce\"\n").unwrap();
         let hook = "[[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"https://h/s3cret\"\n";
         std::fs::write(drop_ins.join("20-hook.toml"), hook).unwrap();
-        let sources = Sources::read(None, &drop_ins).unwrap();
+        let sources = ConfigFiles::read(None, &drop_ins).unwrap();
         (folder, sources)
     }
 

@@ -16,12 +16,12 @@ use crate::{
     config::ConfigArgs,
     control::{
         SocketArgs,
-        client::{Silence, try_to_ask},
-        protocol::{Answer, KeptBlock, Request},
+        client::{ClientError, try_request},
+        protocol::{InfoBlockResponse, Request, Response},
     },
     exit::Exit,
     format::{Format, document},
-    journal::{JournalArgs, Reader},
+    store::{Reader, StoreArgs},
     terminal,
 };
 
@@ -48,7 +48,7 @@ pub(super) struct Args {
     format: Format,
     /// Where the journal is
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -73,14 +73,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         _ => head(&kept) + &report.text() + &steps(&kept, args.output.as_deref()),
     };
     terminal::print(&text)?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 /// The agent knows the latest, also where its journal takes nothing; the journal knows more, and is there without an agent.
-fn find(args: &Args) -> anyhow::Result<KeptBlock> {
+fn find(args: &Args) -> anyhow::Result<InfoBlockResponse> {
     let namespace = args.namespace.clone();
-    let silence = match try_to_ask(&args.socket.path, &Request::Block { namespace }) {
-        Ok(Answer::Block(kept)) => return Ok(*kept),
+    let silence = match try_request(&args.socket.path, &Request::Block { namespace }) {
+        Ok(Response::Block(kept)) => return Ok(*kept),
         Ok(_) => None,
         Err(silence) => Some(silence),
     };
@@ -89,14 +89,14 @@ fn find(args: &Args) -> anyhow::Result<KeptBlock> {
     match (from_journal, silence) {
         (Ok(Some(kept)), _) => Ok((&kept).into()),
         (Ok(None), _) => anyhow::bail!("no info block of {} is kept in {}", args.namespace, file.display()),
-        (Err(error), None | Some(Silence::NoAgent(_))) => Err(error.into()),
+        (Err(error), None | Some(ClientError::NoAgent(_))) => Err(error.into()),
         (Err(error), Some(silence)) => {
-            Err(anyhow::Error::from(error).context(crate::control::protocol::Refusal::from(silence)))
+            Err(anyhow::Error::from(error).context(crate::control::protocol::ErrorResponse::from(silence)))
         }
     }
 }
 
-fn found(kept: &KeptBlock) -> anyhow::Result<Found> {
+fn found(kept: &InfoBlockResponse) -> anyhow::Result<Found> {
     let bytes = kept.block.as_slice();
     let block = InfoBlock::from_head(bytes).context("what the agent kept is no info block")?;
     let checksum = Checksum::of(bytes).context("what the agent kept is no info block")?;
@@ -104,7 +104,7 @@ fn found(kept: &KeptBlock) -> anyhow::Result<Found> {
 }
 
 /// Writes the 4096 bytes into a new file. Never into one that is there: it might be the namespace's own device.
-fn write(kept: &KeptBlock, file: &Path) -> anyhow::Result<()> {
+fn write(kept: &InfoBlockResponse, file: &Path) -> anyhow::Result<()> {
     let mut opened = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -114,12 +114,12 @@ fn write(kept: &KeptBlock, file: &Path) -> anyhow::Result<()> {
 }
 
 /// What goes before the block's fields.
-fn head(kept: &KeptBlock) -> String {
+fn head(kept: &InfoBlockResponse) -> String {
     format!("{:<18}{}\n{:<18}{}\n", "namespace", kept.namespace, "last seen", kept.seen)
 }
 
 /// What goes behind them: how it is put back.
-fn steps(kept: &KeptBlock, file: Option<&Path>) -> String {
+fn steps(kept: &InfoBlockResponse, file: Option<&Path>) -> String {
     let steps = put_back(kept, file);
     if steps.is_empty() {
         return String::new();
@@ -129,7 +129,7 @@ fn steps(kept: &KeptBlock, file: Option<&Path>) -> String {
 }
 
 /// The agent's commands, with the name of the file that the block is in; where it is in none yet, that comes first.
-fn put_back(kept: &KeptBlock, file: Option<&Path>) -> Vec<String> {
+fn put_back(kept: &InfoBlockResponse, file: Option<&Path>) -> Vec<String> {
     if kept.put_back.is_empty() {
         return Vec::new();
     }
@@ -165,8 +165,8 @@ pub(in crate::command) struct Restored<'a> {
 }
 
 impl<'a> Restored<'a> {
-    fn new(block: Document, kept: &'a KeptBlock, file: Option<&Path>) -> Self {
-        let KeptBlock { namespace, start_address, seen, .. } = kept;
+    fn new(block: Document, kept: &'a InfoBlockResponse, file: Option<&Path>) -> Self {
+        let InfoBlockResponse { namespace, start_address, seen, .. } = kept;
         Self { block, namespace, start_address: *start_address, last_seen: seen, put_back: put_back(kept, file) }
     }
 }

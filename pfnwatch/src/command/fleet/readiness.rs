@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         eprintln!("error: this may not be all hosts: Prometheus knows of no agent, or has not answered in full");
         Exit::Error
     } else {
-        Exit::Fine
+        Exit::Success
     })
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fleet::{Host, Problem, Sums};
+use crate::fleet::{CapacityTotals, Host, HostProblem};
 
 fn fleet() -> Fleet {
     let host = |name: &str, kernel: &str, max, excess| Host {
@@ -8,7 +8,13 @@ fn fleet() -> Fleet {
         kernel: Some(kernel.to_owned()),
         max_struct_page_size_bytes: Some(max),
         page_size_bytes: Some(4096),
-        sums: Sums { namespaces: 1, size_bytes: 1 << 40, excess_bytes: excess, plan_bytes: excess, ..Sums::default() },
+        sums: CapacityTotals {
+            namespaces: 1,
+            size_bytes: 1 << 40,
+            excess_bytes: excess,
+            plan_bytes: excess,
+            ..CapacityTotals::default()
+        },
         oversize: excess > 0,
         mode: Some("audit".to_owned()),
         ..Host::default()
@@ -38,8 +44,8 @@ fn the_table_names_what_matters() {
 fn what_is_missing_is_said_in_every_format() {
     let mut fleet = fleet();
     let whole = Report::of(&fleet);
-    fleet.not_counted(Problem::new("c.json", "it is damaged"));
-    fleet.add(Host { sums: Sums { unknown_namespaces: 3, ..Sums::default() }, ..Host::default() });
+    fleet.not_counted(HostProblem::new("c.json", "it is damaged"));
+    fleet.add(Host { sums: CapacityTotals { unknown_namespaces: 3, ..CapacityTotals::default() }, ..Host::default() });
     fleet.warning("a store did not answer".to_owned());
     let report = Report::of(&fleet);
     let text = table::render(&report);

@@ -1,14 +1,14 @@
 //! What the evidence on a kernel means.
 
 use pfnwatch_common::{
-    Geometry, Map, Rule, reservation,
+    Geometry, KernelQuirks, Map, reservation,
     reservation::{REFERENCE_STRUCT_PAGE, Reservation},
 };
 use serde::Serialize;
 
 use crate::kernel::{
-    candidate::Candidate,
-    max_struct_page::{MaxStructPage, Resolved, host::Host, resolve},
+    image::KernelImage,
+    max_struct_page::{MaxStructPage, Resolved, host::RunningKernel, resolve},
 };
 
 /// The namespace that losses are told for: 1 TiB at 4 GiB, align 2 MiB, pages of 4 KiB, memmap on the device.
@@ -58,7 +58,7 @@ pub(super) struct Assessed {
 
 impl Assessed {
     /// A kernel that lies in files.
-    pub(super) fn of_files(release: String, kernel: Candidate) -> Self {
+    pub(super) fn of_files(release: String, kernel: KernelImage) -> Self {
         let resolved = resolve(kernel.evidence().collect());
         let mut problems = kernel.problems;
         for (file, module) in &kernel.modules {
@@ -71,7 +71,7 @@ impl Assessed {
     }
 
     /// The kernel that runs.
-    pub(super) fn of_host(release: String, host: Host, struct_page_bytes: Option<u64>) -> Self {
+    pub(super) fn of_host(release: String, host: RunningKernel, struct_page_bytes: Option<u64>) -> Self {
         Self::new(release, host.resolved, host.override_set, struct_page_bytes, host.problems)
     }
 
@@ -108,7 +108,8 @@ const NO_MODULE: &str = "no libnvdimm module among the files: add the package or
 
 /// What [`EXAMPLE`] loses against the ideal on a kernel with `max_struct_page` bytes.
 fn loss_per_tib(max_struct_page: u64) -> Option<u64> {
-    let dataoff = |size| reservation(&EXAMPLE, size, Rule::default()).map(|Reservation { dataoff, .. }| dataoff).ok();
+    let dataoff =
+        |size| reservation(&EXAMPLE, size, KernelQuirks::default()).map(|Reservation { dataoff, .. }| dataoff).ok();
     Some(dataoff(max_struct_page)?.saturating_sub(dataoff(REFERENCE_STRUCT_PAGE)?))
 }
 
@@ -142,6 +143,6 @@ mod tests {
         assert_eq!(verdict(max(32, Some(64)), None, None), Verdict::Refuses, "the code tells the size of struct page");
         assert_eq!(verdict(max(32, Some(64)), Some(true), Some(64)), Verdict::Ok);
         assert_eq!(verdict(max(64, Some(80)), Some(true), Some(80)), Verdict::Regressed);
-        assert_eq!(Assessed::of_files("6.1.0".into(), Candidate::default()).verdict, Verdict::Unknown);
+        assert_eq!(Assessed::of_files("6.1.0".into(), KernelImage::default()).verdict, Verdict::Unknown);
     }
 }

@@ -3,14 +3,14 @@
 use pfnwatch_common::Map;
 
 use crate::{
-    assess::{Mode, map_name},
+    assess::{NamespaceMode, map_name},
     inventory::{detail::Detail, usage::Usage},
-    survey::Judged,
+    scan::AssessedNamespace,
 };
 
 /// What is rebuilt.
 pub(super) struct Target<'a> {
-    pub(super) judged: &'a Judged,
+    pub(super) judged: &'a AssessedNamespace,
     pub(super) detail: Option<&'a Detail>,
     /// The align to keep, in bytes.
     pub(super) align: u64,
@@ -73,7 +73,7 @@ fn after(target: &Target<'_>) -> Vec<String> {
 fn device(target: &Target<'_>) -> String {
     let namespace = &target.judged.namespace;
     let name = match target.judged.facts.mode {
-        Mode::Devdax => namespace.character_device(),
+        NamespaceMode::Devdax => namespace.character_device(),
         _ => namespace.disk(),
     };
     format!("/dev/{}", name.unwrap_or_default())

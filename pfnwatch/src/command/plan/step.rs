@@ -8,9 +8,9 @@ use super::{
     commands::{self, Target},
 };
 use crate::{
-    assess::{Mode, deduplicated_memmap, map_name, memmap_in_dram},
+    assess::{NamespaceMode, deduplicated_memmap, map_name, memmap_in_dram},
     inventory::{Region, detail::Detail, usage::Usage},
-    survey::Judged,
+    scan::AssessedNamespace,
     units::Bytes,
 };
 
@@ -57,7 +57,7 @@ pub(super) struct Way {
 impl Step {
     /// `None` where the numbers that a plan needs are not known.
     pub(super) fn of(
-        judged: &Judged,
+        judged: &AssessedNamespace,
         region: Option<&Region>,
         detail: Option<&Detail>,
         context: &Context<'_>,
@@ -88,7 +88,7 @@ impl Step {
 }
 
 /// The namespace as a rebuild would have it.
-fn geometry(judged: &Judged, context: &Context<'_>) -> Option<Geometry> {
+fn geometry(judged: &AssessedNamespace, context: &Context<'_>) -> Option<Geometry> {
     let facts = &judged.facts;
     let block = facts.block.as_ref().filter(|block| block.version_minor >= 2);
     // A block without an align of its own is rebuilt with the usual one.
@@ -113,12 +113,15 @@ fn gain(geometry: &Geometry, usable: u64, context: &Context<'_>) -> Option<u64> 
 }
 
 /// Whether anybody uses the namespace; a warning for each who does.
-fn uses(judged: &Judged, detail: Option<&Detail>, usage: &Usage, warnings: &mut Vec<String>) -> bool {
+fn uses(judged: &AssessedNamespace, detail: Option<&Detail>, usage: &Usage, warnings: &mut Vec<String>) -> bool {
     let before = warnings.len();
     let namespace = &judged.namespace;
     let disk = namespace.disk().unwrap_or_default();
-    let device =
-        if judged.facts.mode == Mode::Devdax { namespace.character_device().unwrap_or_default() } else { disk.clone() };
+    let device = if judged.facts.mode == NamespaceMode::Devdax {
+        namespace.character_device().unwrap_or_default()
+    } else {
+        disk.clone()
+    };
     for mount in usage.mounts_of(&disk) {
         warnings.push(format!("/dev/{} is mounted at {} ({})", mount.device, mount.place, mount.kind));
     }
@@ -167,7 +170,7 @@ fn with_map_mem(target: &Target<'_>, geometry: &Geometry, context: &Context<'_>)
     }
     let mem = Geometry { map: Map::Mem, ..*geometry };
     let host = &context.host;
-    let deduplicates = target.judged.facts.mode == Mode::Devdax && host.deduplicates == Some(true);
+    let deduplicates = target.judged.facts.mode == NamespaceMode::Devdax && host.deduplicates == Some(true);
     let dram = deduplicated_memmap(mem.size, mem.align, host)
         .filter(|_| deduplicates)
         .or_else(|| memmap_in_dram(mem.size, host));

@@ -13,15 +13,15 @@ use serde::Serialize;
 
 use super::{creation::Against, events, explanation::Explanation, host, table};
 use crate::{
-    config::{Config, ConfigArgs, USUAL},
+    config::{Config, ConfigArgs, DEFAULT_PATH},
     event::SCHEMA,
-    exit::{Because, Exit},
+    exit::{Exit, ExitContext},
     format::Format,
-    inventory::{Inventory, Roots},
-    journal::{JournalArgs, Reader},
+    inventory::{Inventory, SysfsRoots},
     paths::Paths,
     policy::RegionFacts,
-    survey::{EnabledBlocks, Survey},
+    scan::{EnabledBlocks, ScanResult},
+    store::{Reader, StoreArgs},
     terminal,
 };
 
@@ -39,7 +39,7 @@ Examples:
 Exit codes: 0 valid; 1 error; 2 not valid, or wrong usage; 3 something would have been denied.")]
 pub(super) struct Args {
     /// The configuration
-    #[arg(value_name = "FILE", default_value = USUAL)]
+    #[arg(value_name = "FILE", default_value = DEFAULT_PATH)]
     file: PathBuf,
     /// Take drop-ins (*.toml, in the order of their names) from DIR [default: conf.d beside FILE]
     #[arg(long, value_name = "DIR")]
@@ -58,7 +58,7 @@ pub(super) struct Args {
     without_ebpf: bool,
     /// Where the journal is
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: StoreArgs,
 }
 
 /// What a policy is held against.
@@ -91,7 +91,7 @@ pub(in crate::command) struct Refused<'a> {
 pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     ensure!(
         args.events.is_none() || args.against == Some(What::Events),
-        Because::usage("--events goes with --against events")
+        ExitContext::usage("--events goes with --against events")
     );
     let config = match ConfigArgs::named(args.file.clone(), args.config_dir.clone()).read() {
         Ok(config) => config,
@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     };
     let policy = config.policy();
     let now = SystemTime::now();
-    let inventory = Inventory::read(&Roots::from(paths))?;
+    let inventory = Inventory::read(&SysfsRoots::from(paths))?;
     let against = against(args, paths, &config, &inventory, now)?;
     let explanation = Explanation::new(&args.file, &policy, &inventory, now, against);
     match args.format {
@@ -113,7 +113,7 @@ pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         _ => terminal::print(&table::render(&explanation))?,
     }
     let denies = explanation.against.as_ref().is_some_and(Against::denies);
-    Ok(if denies { Exit::Findings } else { Exit::Fine })
+    Ok(if denies { Exit::Findings } else { Exit::Success })
 }
 
 fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
@@ -132,7 +132,7 @@ fn against(
     let policy = &config.policy();
     if what == What::Scan {
         let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
-        let survey = Survey::take(paths, blocks, &policy.thresholds)?;
+        let survey = ScanResult::run(paths, blocks, &policy.thresholds)?;
         return Ok(Some(host::hold(&survey, policy, now)));
     }
     let regions: Vec<_> = inventory.regions.iter().filter_map(RegionFacts::of).collect();

@@ -73,9 +73,9 @@ pub(super) struct Creation {
 /// The outcome of a decision, with its reason. `detail`: what there is to say of the numbers.
 pub(super) fn outcome(decision: Decision<'_>, mode: Mode, detail: String) -> (Outcome, String) {
     match decision {
-        Decision::Passes => (Outcome::Passes, detail),
+        Decision::Allowed => (Outcome::Passes, detail),
         Decision::Exempt(exemption) => (Outcome::Exempt, format!("{detail}; exempt is {exemption}")),
-        Decision::PerhapsExempt(exemption) => {
+        Decision::MaybeExempt(exemption) => {
             let unclear = "whether that covers it is not known: its region or its uuid could not be seen from here";
             (Outcome::Unknown, format!("{detail}; exempt is {exemption}; {unclear}"))
         }

@@ -3,15 +3,15 @@
 use std::{io::BufRead, time::SystemTime};
 
 use anyhow::bail;
-use pfnwatch_common::{Geometry, Map, Rule, reservation};
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::creation::{Against, Creation, Outcome, excess_words, outcome};
 use crate::{
     event::SCHEMA,
-    policy::{Policy, RegionFacts, judge::Place, rfc3339},
-    survey::COMPAT_ALIGN,
+    policy::{Policy, RegionFacts, judge::MatchContext, rfc3339},
+    scan::COMPAT_ALIGN,
 };
 
 /// The kinds of events that matter here.
@@ -156,14 +156,14 @@ impl Reader<'_> {
             compat: COMPAT_ALIGN,
         };
         // Whether an empty block is written changes no number of one that is not.
-        let rule = Rule { writes_empty: true };
+        let rule = KernelQuirks { allows_empty: true };
         reservation(&geometry, self.policy.thresholds.reference_struct_page, rule).ok().map(|ideal| ideal.dataoff)
     }
 
-    fn place(&self, line: &Line) -> Place {
+    fn place(&self, line: &Line) -> MatchContext {
         // A namespace that the event describes, with no uuid: it has none.
         let uuid = line.namespace_uuid.or(line.start_address.map(|_| Uuid::nil()));
-        Place::at(line.start_address, uuid, self.regions)
+        MatchContext::at(line.start_address, uuid, self.regions)
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::{path::Path, time::SystemTime};
 
-use pfnwatch_common::{Geometry, Map, Rule, reservation, reservation::REGRESSED_STRUCT_PAGE};
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation, reservation::REGRESSED_STRUCT_PAGE};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::creation::Against;
 use crate::{
     assess::Thresholds,
     event::SCHEMA,
-    inventory::{Attribute, Inventory, Missing},
-    policy::{Exemption, Mode, OnAgentExit, Policy, Subject, mode_name, rfc3339},
-    survey::COMPAT_ALIGN,
+    inventory::{Attribute, AttributeError, Inventory},
+    policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Policy, mode_name, rfc3339},
+    scan::COMPAT_ALIGN,
 };
 
 const GIB: u64 = 1 << 30;
@@ -31,7 +31,7 @@ pub(in crate::command) struct Explanation {
     valid: bool,
     /// What the guard does about an oversize creation.
     #[serde(serialize_with = "mode")]
-    #[cfg_attr(test, schemars(with = "crate::control::protocol::Mode"))]
+    #[cfg_attr(test, schemars(with = "crate::control::protocol::WireMode"))]
     pub(super) mode: Mode,
     /// What becomes of the guard when the agent goes.
     pub(super) on_agent_exit: OnAgentExit,
@@ -74,7 +74,7 @@ pub(super) struct Example {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Exempted {
     #[serde(flatten)]
-    pub(super) subject: Subject,
+    pub(super) subject: ExemptionSubject,
     #[serde(skip)]
     pub(super) words: String,
     /// Why.
@@ -130,7 +130,7 @@ fn limits<S: Serializer>(thresholds: &Thresholds, serializer: S) -> Result<S::Ok
 fn example(size: u64, thresholds: &Thresholds) -> Option<Example> {
     let (align, start) = (EXAMPLE_ALIGN, 4 * GIB);
     let geometry = Geometry { start, size, align, map: Map::Dev, page_size: 4096, compat: COMPAT_ALIGN };
-    let reserved = |bytes| reservation(&geometry, bytes, Rule::default()).ok().map(|reserved| reserved.dataoff);
+    let reserved = |bytes| reservation(&geometry, bytes, KernelQuirks::default()).ok().map(|reserved| reserved.dataoff);
     let (ideal, regressed) = (reserved(thresholds.reference_struct_page)?, reserved(REGRESSED_STRUCT_PAGE)?);
     let share = u128::from(size) * u128::from(thresholds.parts_per_million) / 1_000_000;
     let excess = regressed.saturating_sub(ideal);
@@ -151,26 +151,26 @@ fn exempted(exemption: &Exemption, inventory: &Inventory, now: SystemTime) -> Ex
         words: exemption.to_string(),
         reason: exemption.reason.clone(),
         until: exemption.until.map(rfc3339),
-        has_ended: exemption.has_ended(now),
+        has_ended: exemption.has_expired(now),
         on_this_host: is_here(exemption.subject, inventory),
     }
 }
 
 /// Whether the host has it; `None` where an attribute is hidden from us, or a region that is closed may hold it.
-fn is_here(subject: Subject, inventory: &Inventory) -> Option<bool> {
+fn is_here(subject: ExemptionSubject, inventory: &Inventory) -> Option<bool> {
     fn any<T: PartialEq>(mut attributes: impl Iterator<Item = Attribute<T>>, wanted: &T) -> Option<bool> {
         let mut hidden = false;
         let found = attributes.any(|attribute| {
-            hidden |= attribute == Err(Missing::Denied);
+            hidden |= attribute == Err(AttributeError::Denied);
             attribute.as_ref() == Ok(wanted)
         });
         if found || !hidden { Some(found) } else { None }
     }
     let regions = inventory.regions.iter();
     match subject {
-        Subject::RegionCookie(cookie) => any(regions.map(|region| region.set_cookie.clone()), &cookie),
-        Subject::RegionStart(start) => any(regions.map(|region| region.resource.clone()), &start),
-        Subject::Namespace(uuid) => {
+        ExemptionSubject::RegionCookie(cookie) => any(regions.map(|region| region.set_cookie.clone()), &cookie),
+        ExemptionSubject::RegionStart(start) => any(regions.map(|region| region.resource.clone()), &start),
+        ExemptionSubject::Namespace(uuid) => {
             let found = any(inventory.namespaces.iter().map(|namespace| namespace.uuid.clone()), &uuid);
             let closed = inventory.regions.iter().any(|region| !region.enabled);
             found.filter(|found| *found || !closed)

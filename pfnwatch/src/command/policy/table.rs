@@ -9,7 +9,7 @@ use super::{
     explanation::{Example, Explanation},
 };
 use crate::{
-    policy::{Mode, exit_in_words, limits_in_words, mode_in_words, mode_name},
+    policy::{Mode, describe_limits, describe_mode, describe_on_agent_exit, mode_name},
     units::Bytes,
 };
 
@@ -18,8 +18,8 @@ pub(super) fn render(explanation: &Explanation) -> String {
     let mut text = format!("{} is valid.\n", explanation.file);
     // Writing to a string does not fail.
     let (mode, exit) = (explanation.mode, explanation.on_agent_exit);
-    let _ = writeln!(text, "\nMode {}: {}.", mode_name(mode), mode_in_words(mode));
-    let _ = writeln!(text, "When the agent goes, {}: {}.", exit.as_str(), exit_in_words(exit));
+    let _ = writeln!(text, "\nMode {}: {}.", mode_name(mode), describe_mode(mode));
+    let _ = writeln!(text, "When the agent goes, {}: {}.", exit.as_str(), describe_on_agent_exit(exit));
     limits(&mut text, explanation);
     exemptions(&mut text, explanation);
     if !explanation.warnings.is_empty() {
@@ -40,7 +40,7 @@ fn limits(text: &mut String, explanation: &Explanation) {
         "\nJudged is what is about to be made with map=dev, in fsdax or devdax mode. Namespaces that are there\n\
          already are always enabled; map=mem, sector and raw are never judged. One is oversize when it would\nreserve {}.\n\
          At an align of 2 MiB, with pages of 4 KiB:\n\n",
-        limits_in_words(&explanation.thresholds).replace(", by more", ",\nby more"),
+        describe_limits(&explanation.thresholds).replace(", by more", ",\nby more"),
     );
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{Geometry, Map, Reservation, reservation};
 
-use crate::assess::{Host, Mode, Thresholds, deduplicated_memmap, memmap_in_dram};
+use crate::assess::{KernelParameters, NamespaceMode, Thresholds, deduplicated_memmap, memmap_in_dram};
 
 /// What comes of a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +34,20 @@ pub(super) struct Alternative {
 }
 
 /// The three rows: this kernel, a good kernel, and the other map.
-pub(super) fn all(geometry: &Geometry, mode: Mode, host: &Host, thresholds: &Thresholds) -> [Alternative; 3] {
+pub(super) fn all(
+    geometry: &Geometry,
+    mode: NamespaceMode,
+    host: &KernelParameters,
+    thresholds: &Thresholds,
+) -> [Alternative; 3] {
     let other = if geometry.map == Map::Dev { Map::Mem } else { Map::Dev };
     let other_name = if other == Map::Mem { "with map=mem" } else { "with map=dev" };
-    let reference = Host { max_struct_page: Some(thresholds.reference_struct_page), ..*host };
+    let reference = KernelParameters { max_struct_page: Some(thresholds.reference_struct_page), ..*host };
     // A good kernel is one that is meant for its own struct page: it has nothing to refuse.
-    let good =
-        Host { struct_page: host.struct_page.map(|bytes| bytes.min(thresholds.reference_struct_page)), ..reference };
+    let good = KernelParameters {
+        struct_page: host.struct_page.map(|bytes| bytes.min(thresholds.reference_struct_page)),
+        ..reference
+    };
     [
         alternative("this kernel", geometry, mode, host),
         alternative("a good kernel", geometry, mode, &good),
@@ -48,7 +55,7 @@ pub(super) fn all(geometry: &Geometry, mode: Mode, host: &Host, thresholds: &Thr
     ]
 }
 
-fn alternative(name: &'static str, geometry: &Geometry, mode: Mode, host: &Host) -> Alternative {
+fn alternative(name: &'static str, geometry: &Geometry, mode: NamespaceMode, host: &KernelParameters) -> Alternative {
     let outcome = outcome(geometry, host);
     let (dram, deduplicated) = match &outcome {
         Outcome::Reserved(reserved) if geometry.map == Map::Mem => dram(geometry, reserved, mode, host),
@@ -57,7 +64,7 @@ fn alternative(name: &'static str, geometry: &Geometry, mode: Mode, host: &Host)
     Alternative { name, map: geometry.map, struct_page: host.max_struct_page, outcome, dram, deduplicated }
 }
 
-fn outcome(geometry: &Geometry, host: &Host) -> Outcome {
+fn outcome(geometry: &Geometry, host: &KernelParameters) -> Outcome {
     let bytes = match (geometry.map, host.max_struct_page) {
         // With map=mem it takes no part in the formula.
         (Map::Mem, known) => known.unwrap_or(0),
@@ -81,9 +88,14 @@ fn outcome(geometry: &Geometry, host: &Host) -> Outcome {
 }
 
 /// The memmap covers the namespace from its start to its aligned end, whatever lies in the reservation.
-fn dram(geometry: &Geometry, reserved: &Reservation, mode: Mode, host: &Host) -> (Option<u64>, bool) {
+fn dram(
+    geometry: &Geometry,
+    reserved: &Reservation,
+    mode: NamespaceMode,
+    host: &KernelParameters,
+) -> (Option<u64>, bool) {
     let mapped = geometry.size.saturating_sub(reserved.end_trunc);
-    let can = mode == Mode::Devdax && host.deduplicates == Some(true);
+    let can = mode == NamespaceMode::Devdax && host.deduplicates == Some(true);
     match deduplicated_memmap(mapped, geometry.align, host).filter(|_| can) {
         Some(bytes) => (Some(bytes), true),
         None => (memmap_in_dram(mapped, host), false),
@@ -102,20 +114,20 @@ impl Alternative {
 
 #[cfg(test)]
 mod tests {
-    use pfnwatch_common::Rule;
+    use pfnwatch_common::KernelQuirks;
 
     use super::*;
 
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
 
-    fn host(max_struct_page: Option<u64>) -> Host {
-        Host {
+    fn host(max_struct_page: Option<u64>) -> KernelParameters {
+        KernelParameters {
             page_size: 4096,
             compat: 2 * MIB,
             struct_page: Some(64),
             max_struct_page,
-            rule: Rule::default(),
+            rule: KernelQuirks::default(),
             deduplicates: Some(true),
         }
     }
@@ -130,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_tebibyte_on_a_regressed_kernel() {
-        let rows = all(&geometry(2 * MIB, Map::Dev), Mode::Fsdax, &host(Some(128)), &Thresholds::default());
+        let rows = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &host(Some(128)), &Thresholds::default());
         assert_eq!(rows.each_ref().map(dataoff), [Some(32770), Some(16386), Some(2)]);
         assert_eq!(rows.each_ref().map(|row| row.dram), [None, None, Some(16 * GIB)]);
     }
@@ -138,33 +150,35 @@ mod tests {
     #[test]
     fn deduplication_for_devdax_alone() {
         for (mode, align, dram, deduplicated) in [
-            (Mode::Devdax, 2 * MIB, 4 * GIB, true),
-            (Mode::Devdax, GIB, 8 * MIB, true),
-            (Mode::Devdax, 4096, 16 * GIB, false),
-            (Mode::Fsdax, 2 * MIB, 16 * GIB, false),
+            (NamespaceMode::Devdax, 2 * MIB, 4 * GIB, true),
+            (NamespaceMode::Devdax, GIB, 8 * MIB, true),
+            (NamespaceMode::Devdax, 4096, 16 * GIB, false),
+            (NamespaceMode::Fsdax, 2 * MIB, 16 * GIB, false),
         ] {
             let [.., mem] = all(&geometry(align, Map::Dev), mode, &host(Some(64)), &Thresholds::default());
             assert_eq!((mem.dram, mem.deduplicated), (Some(dram), deduplicated), "{mode:?} {align}");
         }
-        let unknown = Host { deduplicates: None, ..host(Some(64)) };
-        let [.., mem] = all(&geometry(2 * MIB, Map::Dev), Mode::Devdax, &unknown, &Thresholds::default());
+        let unknown = KernelParameters { deduplicates: None, ..host(Some(64)) };
+        let [.., mem] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Devdax, &unknown, &Thresholds::default());
         assert_eq!((mem.dram, mem.deduplicated), (Some(16 * GIB), false));
     }
 
     #[test]
     fn nothing_is_assumed_of_an_unknown_kernel() {
-        let [this, good, mem] = all(&geometry(2 * MIB, Map::Dev), Mode::Fsdax, &host(None), &Thresholds::default());
+        let [this, good, mem] =
+            all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &host(None), &Thresholds::default());
         assert!(matches!(&this.outcome, Outcome::Unknown(why) if why.contains("--max-struct-page")));
         assert_eq!((dataoff(&good), dataoff(&mem)), (Some(16386), Some(2)));
-        let [this, .., dev] = all(&geometry(2 * MIB, Map::Mem), Mode::Fsdax, &host(None), &Thresholds::default());
+        let [this, .., dev] =
+            all(&geometry(2 * MIB, Map::Mem), NamespaceMode::Fsdax, &host(None), &Thresholds::default());
         assert_eq!(dataoff(&this), Some(2));
         assert!(matches!(dev.outcome, Outcome::Unknown(_)));
     }
 
     #[test]
     fn a_debug_kernel_refuses_map_dev() {
-        let debug = Host { struct_page: Some(80), ..host(Some(64)) };
-        let [this, good, mem] = all(&geometry(2 * MIB, Map::Dev), Mode::Fsdax, &debug, &Thresholds::default());
+        let debug = KernelParameters { struct_page: Some(80), ..host(Some(64)) };
+        let [this, good, mem] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &debug, &Thresholds::default());
         assert!(matches!(&this.outcome, Outcome::Refused(why) if why.contains("map=mem")));
         assert_eq!((dataoff(&good), dataoff(&mem)), (Some(16386), Some(2)));
     }
@@ -172,7 +186,7 @@ mod tests {
     #[test]
     fn what_the_formula_rejects_is_refused_with_its_reason() {
         let odd = Geometry { start: 4 * GIB + 4096, ..geometry(2 * MIB, Map::Dev) };
-        let [this, ..] = all(&odd, Mode::Fsdax, &host(Some(64)), &Thresholds::default());
+        let [this, ..] = all(&odd, NamespaceMode::Fsdax, &host(Some(64)), &Thresholds::default());
         assert!(matches!(this.outcome, Outcome::Refused(_)));
     }
 }

@@ -8,7 +8,7 @@
 use crate::units::Bytes;
 
 /// The smallest namespace that is not raw.
-const SMALLEST: u64 = 16 << 20;
+const MIN_NAMESPACE_BYTES: u64 = 16 << 20;
 
 /// What the region asks of a size; all in bytes but `ways`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +38,13 @@ pub(super) fn apply(size: u64, rules: &Rules) -> Option<Outcome> {
         Some(format!("{size} is not a multiple of the region's align, {}", Bytes(rules.region_align)))
     } else if size.checked_rem(step)? != 0 {
         Some(format!("{size} is not a multiple of {} x {} (align x interleave ways)", Bytes(rules.align), rules.ways))
-    } else if size < SMALLEST {
-        Some(format!("{size} is less than {}", Bytes(SMALLEST)))
+    } else if size < MIN_NAMESPACE_BYTES {
+        Some(format!("{size} is less than {}", Bytes(MIN_NAMESPACE_BYTES)))
     } else {
         None
     };
     let both = least_common_multiple(rules.region_align, step)?;
-    let size = if refusal.is_some() { size.max(SMALLEST).checked_next_multiple_of(both)? } else { size };
+    let size = if refusal.is_some() { size.max(MIN_NAMESPACE_BYTES).checked_next_multiple_of(both)? } else { size };
     Some(Outcome { size, refusal })
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 
 use crate::{
-    exit::Because,
+    exit::ExitContext,
     inventory::{Inventory, Region},
     units::Bytes,
 };
@@ -35,7 +35,7 @@ pub(super) struct Place {
 pub(super) fn find(inventory: &Inventory, name: &str, size: Option<u64>) -> anyhow::Result<Place> {
     let Some(region) = inventory.regions.iter().find(|region| region.name == name) else {
         let known: Vec<_> = inventory.regions.iter().map(|region| region.name.as_str()).collect();
-        bail!(Because::usage(format!("there is no {name}: this host has {}", list(&known))));
+        bail!(ExitContext::usage(format!("there is no {name}: this host has {}", list(&known))));
     };
     let largest = largest(region).with_context(|| format!("{name}: how much is free cannot be read"))?;
     let wanted = size.unwrap_or(largest);

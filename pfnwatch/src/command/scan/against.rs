@@ -18,7 +18,7 @@ use super::{
     Format,
     report::{self, Row},
 };
-use crate::{event::SCHEMA, exit::Because, survey::Survey};
+use crate::{event::SCHEMA, exit::ExitContext, scan::ScanResult};
 
 /// What has changed from a report to the host as it is now.
 #[derive(Debug, Serialize)]
@@ -63,11 +63,11 @@ impl Comparison {
     ///
     /// # Errors
     /// The file cannot be read, or is no report of `scan --format json`: exit code 2.
-    pub(super) fn make(file: &Path, survey: &Survey) -> anyhow::Result<Self> {
+    pub(super) fn make(file: &Path, survey: &ScanResult) -> anyhow::Result<Self> {
         Ok(Self::of(Earlier::read(file)?, survey))
     }
 
-    fn of(earlier: Earlier, survey: &Survey) -> Self {
+    fn of(earlier: Earlier, survey: &ScanResult) -> Self {
         let after = Side {
             time: Some(report::now().to_string()),
             kernel: survey.kernel.release.clone(),
@@ -104,7 +104,7 @@ impl Comparison {
             Format::Table => Ok(table::render(self)),
             Format::Json => Ok(serde_json::to_string_pretty(self)? + "\n"),
             Format::Csv | Format::Prom => {
-                Err(Because::usage("a comparison is written as a table or as JSON: `--format table|json`").into())
+                Err(ExitContext::usage("a comparison is written as a table or as JSON: `--format table|json`").into())
             }
         }
     }

@@ -1,9 +1,9 @@
 //! One line for each namespace, with a header.
 
 use super::report::Row;
-use crate::survey::Survey;
+use crate::scan::ScanResult;
 
-pub(super) fn render(survey: &Survey) -> anyhow::Result<String> {
+pub(super) fn render(survey: &ScanResult) -> anyhow::Result<String> {
     let mut lines = csv::Writer::from_writer(Vec::new());
     for judged in &survey.namespaces {
         lines.serialize(Row::from(judged))?;

@@ -6,10 +6,10 @@ use nix::unistd::gethostname;
 use serde::Serialize;
 
 use crate::{
-    assess::{Cause, Evidence, Hint, Totals, Verdict, map_name},
+    assess::{Cause, Evidence, Hint, NamespaceTotals, Verdict, map_name},
     event::{SCHEMA, Time},
     inventory::Region,
-    survey::{Judged, Survey},
+    scan::{AssessedNamespace, ScanResult},
 };
 
 /// The whole document.
@@ -29,7 +29,7 @@ pub struct Report {
     /// Why the info blocks of enabled namespaces were not read; null where they were, or were not asked for.
     info_blocks_problem: Option<String>,
     /// Sums over the namespaces.
-    totals: Totals,
+    totals: NamespaceTotals,
     /// The regions.
     regions: Vec<RegionRow>,
     /// The namespaces.
@@ -152,11 +152,11 @@ pub(super) struct Row {
     pub(super) detail: String,
 }
 
-impl From<&Judged> for Row {
-    fn from(judged: &Judged) -> Self {
-        let Judged { namespace, facts, assessment } = judged;
+impl From<&AssessedNamespace> for Row {
+    fn from(judged: &AssessedNamespace) -> Self {
+        let AssessedNamespace { namespace, facts, assessment } = judged;
         let numbers = assessment.numbers;
-        let claimer = namespace.claimer.as_ref().ok();
+        let claimer = namespace.holder.as_ref().ok();
         let percent = |bytes: Option<u64>| percent(bytes?, numbers.size?);
         Self {
             namespace: namespace.name.clone(),
@@ -187,8 +187,8 @@ impl From<&Judged> for Row {
     }
 }
 
-impl From<&Survey> for Report {
-    fn from(survey: &Survey) -> Self {
+impl From<&ScanResult> for Report {
+    fn from(survey: &ScanResult) -> Self {
         Self {
             schema: SCHEMA,
             time: now(),
@@ -224,8 +224,8 @@ impl From<&Region> for RegionRow {
     }
 }
 
-impl From<&Judged> for NamespaceReport {
-    fn from(judged: &Judged) -> Self {
+impl From<&AssessedNamespace> for NamespaceReport {
+    fn from(judged: &AssessedNamespace) -> Self {
         Self { row: Row::from(judged), hints: judged.assessment.hints.iter().map(HintRow::from).collect() }
     }
 }

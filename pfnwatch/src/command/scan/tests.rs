@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    inventory::{InfoBlocks, Inventory, Roots},
+    inventory::{InfoBlocks, Inventory, SysfsRoots},
     kernel::KernelFacts,
 };
 
@@ -12,16 +12,16 @@ use crate::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 
-fn survey(build: impl Fn(&Tree) -> std::io::Result<()>) -> Survey {
+fn survey(build: impl Fn(&Tree) -> std::io::Result<()>) -> ScanResult {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
-    let roots = Roots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+    let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
     let kernel =
         KernelFacts { release: "6.1.0".into(), page_size: 4096, struct_page_size: Some(64), deduplicates: Some(true) };
-    Survey::judge(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
+    ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
 }
 
-pub(super) fn mixed() -> Survey {
+pub(super) fn mixed() -> ScanResult {
     survey(|tree| {
         tree.region(0, 4 * GIB, 64 * GIB)?;
         tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })?;
@@ -71,7 +71,7 @@ fn csv_has_the_same_rows() {
 /// alone.
 #[test]
 fn metrics_are_well_formed() {
-    let text = metrics::render(&metrics::of_survey(&mixed()), metrics::Format::Text);
+    let text = metrics::render(&metrics::of_survey(&mixed()), metrics::ExpositionFormat::Text);
     let mut series = std::collections::BTreeSet::new();
     let mut metric = "";
     for line in text.lines() {

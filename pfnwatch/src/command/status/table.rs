@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use super::super::{allow, mode};
 use crate::{
     control::protocol::{AgentStatus, GuardStatus, MaxStructPageStatus, PolicyStatus, Status, WebStatus},
-    event::{ProgramState, Stopped},
+    event::{ProgramState, RecordTotals},
     policy::OnAgentExit,
     sinks::line,
     units::Bytes,
@@ -74,7 +74,7 @@ fn programs(programs: &[ProgramState]) -> Vec<String> {
     std::iter::once(first).filter(|_| !programs.is_empty()).chain(programs.iter().filter_map(note)).collect()
 }
 
-fn records(records: &Stopped) -> String {
+fn records(records: &RecordTotals) -> String {
     let received = format!("{} received", records.received);
     let undecoded = format!("{} NOT UNDERSTOOD", records.undecoded);
     let missed = format!("MISSED: {}", line::lost(records.missed));

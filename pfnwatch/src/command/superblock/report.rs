@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use pfnwatch_common::{
-    Geometry, InfoBlock, Map, Rule, reservation,
+    Geometry, InfoBlock, KernelQuirks, Map, reservation,
     reservation::REFERENCE_STRUCT_PAGE,
-    superblock::{Kind, Misfit},
+    superblock::{GeometryMismatch, SuperblockKind},
 };
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ pub(in crate::command) struct Report<'a> {
     /// What the block was made for, as far as it tells.
     geometry: Option<Geometry>,
     /// How the block contradicts its namespace, where that is known.
-    pub(super) misfit: Option<Misfit>,
+    pub(super) misfit: Option<GeometryMismatch>,
 }
 
 impl<'a> Report<'a> {
@@ -37,7 +37,7 @@ impl<'a> Report<'a> {
     /// What the same geometry takes with a struct page of `size` bytes.
     fn with_struct_page(&self, size: u64) -> Option<u64> {
         // The geometry has the usable bytes left that the block has: a block without any is not refused here.
-        let rule = Rule { writes_empty: true };
+        let rule = KernelQuirks { allows_empty: true };
         reservation(self.geometry.as_ref()?, size, rule).ok().map(|reservation| reservation.dataoff)
     }
 
@@ -87,7 +87,7 @@ impl<'a> Report<'a> {
         line("ideal", or_unknown(self.ideal_bytes()));
         line("excess", or_unknown(self.excess_bytes()));
         if self.follows_formula() == Some(false) {
-            line("note", NOT_TODAYS.to_owned());
+            line("note", OTHER_LAYOUT.to_owned());
         }
         if let Some(misfit) = self.misfit {
             line("note", misfit.to_string());
@@ -96,17 +96,17 @@ impl<'a> Report<'a> {
     }
 }
 
-const NOT_TODAYS: &str = "not what a kernel of today makes of this geometry: an older kernel's, or made by hand";
+const OTHER_LAYOUT: &str = "not what a kernel of today makes of this geometry: an older kernel's, or made by hand";
 
 /// Bytes as they are, and for people: `35651584 (34 MiB)`.
 fn exact(bytes: u64) -> String {
     if bytes < 1024 { bytes.to_string() } else { format!("{bytes} ({})", Bytes(bytes)) }
 }
 
-pub(super) const fn mode(kind: Kind) -> &'static str {
+pub(super) const fn mode(kind: SuperblockKind) -> &'static str {
     match kind {
-        Kind::Pfn => "fsdax",
-        Kind::Dax => "devdax",
+        SuperblockKind::Pfn => "fsdax",
+        SuperblockKind::Dax => "devdax",
     }
 }
 

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Mode;
+use super::WireMode;
 use crate::{
-    event::{ProgramState, Stopped},
-    policy::{OnAgentExit, Subject},
+    event::{ProgramState, RecordTotals},
+    policy::{ExemptionSubject, OnAgentExit},
 };
 
 /// How things stand.
@@ -28,7 +28,7 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ineffective_reason: Option<String>,
     /// When it was seen to work for the last time, and how.
-    pub proof: Option<Proof>,
+    pub proof: Option<SelfTestStatus>,
     /// What the running kernel reserves for each page.
     pub max_struct_page: MaxStructPageStatus,
     /// What is judged by.
@@ -37,13 +37,13 @@ pub struct Status {
     pub exemptions: Vec<ExemptionStatus>,
     /// The exemptions of the configuration that are not in force.
     #[serde(default)]
-    pub exemptions_left_out: Vec<LeftOutStatus>,
+    pub exemptions_left_out: Vec<SkippedExemptionStatus>,
     /// Every program, attached or not; empty while nothing is observed.
     #[serde(default)]
     pub programs: Vec<ProgramState>,
     /// What came from the kernel's side, and what was missed, since the agent started.
     #[serde(default)]
-    pub records: Stopped,
+    pub records: RecordTotals,
     /// The last event, as its line for people.
     #[serde(default)]
     pub last_event: Option<String>,
@@ -117,7 +117,7 @@ pub struct WebStatus {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModeStatus {
     /// The mode.
-    pub mode: Mode,
+    pub mode: WireMode,
     /// Since when.
     pub since: String,
     /// Who set it: the policy, or a process.
@@ -143,7 +143,7 @@ pub struct GuardStatus {
 /// The guard was seen to work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Proof {
+pub struct SelfTestStatus {
     /// When.
     pub at: String,
     /// How.
@@ -196,7 +196,7 @@ pub struct ExemptionStatus {
     /// Whether it can be revoked, or stands in the policy.
     pub origin: ExemptionOrigin,
     /// What it is for.
-    pub subject: Subject,
+    pub subject: ExemptionSubject,
     /// The region's name today, where the exemption is for one that is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
@@ -215,9 +215,9 @@ pub struct ExemptionStatus {
 /// An exemption of the configuration that is not in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct LeftOutStatus {
+pub struct SkippedExemptionStatus {
     /// What it is for.
-    pub subject: Subject,
+    pub subject: ExemptionSubject,
     /// Why it was made.
     pub reason: String,
     /// Why it is not in force.
@@ -239,6 +239,6 @@ impl Status {
     /// Whether the mode asks for more than the guard does.
     #[must_use]
     pub fn is_enforce_without_effect(&self) -> bool {
-        self.mode.mode == Mode::Enforce && !self.enforcement_effective
+        self.mode.mode == WireMode::Enforce && !self.enforcement_effective
     }
 }

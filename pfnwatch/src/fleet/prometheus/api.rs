@@ -17,9 +17,9 @@ use ureq::{
 use crate::http_client;
 
 /// The largest answer that is read, in bytes: 100,000 series have some 30 MB.
-const LARGEST: u64 = 512 << 20;
+const MAX_RESPONSE_BYTES: u64 = 512 << 20;
 /// What is shown of an answer that is not understood, in characters.
-const SHOWN: usize = 200;
+const MAX_QUOTED_CHARS: usize = 200;
 
 /// Where Prometheus is, and who asks.
 #[derive(Clone, Debug)]
@@ -128,9 +128,9 @@ impl Client {
     /// A timeout that passes within the body comes as an I/O error with ureq's own inside.
     fn read(&self, body: impl Read) -> anyhow::Result<String> {
         let mut text = String::new();
-        match body.take(LARGEST + 1).read_to_string(&mut text) {
-            Ok(read) if u64::try_from(read)? <= LARGEST => Ok(text),
-            Ok(_) => bail!("it is larger than {} MiB", LARGEST >> 20),
+        match body.take(MAX_RESPONSE_BYTES + 1).read_to_string(&mut text) {
+            Ok(read) if u64::try_from(read)? <= MAX_RESPONSE_BYTES => Ok(text),
+            Ok(_) => bail!("it is larger than {} MiB", MAX_RESPONSE_BYTES >> 20),
             Err(error) => Err(http_client::explain(&error.into(), self.timeout)),
         }
     }
@@ -174,7 +174,7 @@ fn answered(status: StatusCode, location: Option<&str>, text: &str) -> anyhow::R
 
 fn understood(text: &str) -> anyhow::Result<Answer> {
     let Ok(reply) = serde_json::from_str::<Reply>(text) else {
-        let start: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
+        let start: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_QUOTED_CHARS).collect();
         bail!("that is no whole answer of Prometheus' query API, which begins with: {start}");
     };
     if reply.status != "success" {

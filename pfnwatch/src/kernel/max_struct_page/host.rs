@@ -14,7 +14,7 @@ use object::{
 
 use super::{Addresses, Evidence, Resolved, Source, of_release, resolve, running};
 use crate::{
-    kernel::{candidate::tree, module_file},
+    kernel::{image::tree, module_file},
     paths::Paths,
 };
 
@@ -23,7 +23,7 @@ const INSTALLED: &str = "/lib/modules";
 
 /// What this host tells.
 #[derive(Debug)]
-pub struct Host {
+pub struct RunningKernel {
     /// The evidence, weighed.
     pub resolved: Resolved,
     /// Is the parameter `page_struct_override` set? None where the kernel has none.
@@ -32,7 +32,7 @@ pub struct Host {
     pub problems: Vec<String>,
 }
 
-impl Host {
+impl RunningKernel {
     /// Asks the running code, the installed module file with the same build-id, and the release's name; `observed` is
     /// what was seen of blocks that this kernel wrote.
     #[must_use]

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::{
-    control::protocol::{MaxStructPageStatus, Mode, Status},
+    control::protocol::{MaxStructPageStatus, Status, WireMode},
     event::ProgramState,
     units::Bytes,
     view::View,
@@ -57,8 +57,8 @@ fn facts(view: &View) -> Vec<(&'static str, String)> {
 
 fn mode(status: &Status) -> String {
     let words = match status.mode.mode {
-        Mode::Audit => "audit: oversize namespaces are made, and reported",
-        Mode::Enforce => "enforce: oversize namespaces are refused",
+        WireMode::Audit => "audit: oversize namespaces are made, and reported",
+        WireMode::Enforce => "enforce: oversize namespaces are refused",
     };
     format!("{words} (set by {})", status.mode.by)
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     assess::Thresholds,
     decode,
-    policy::{Exemption, Mode, Subject},
+    policy::{Exemption, ExemptionSubject, Mode},
 };
 
 const GIB: u64 = 1 << 30;
@@ -44,7 +44,7 @@ fn outcomes(against: &Against) -> Vec<Outcome> {
     against.creations.iter().map(|creation| creation.decision).collect()
 }
 
-fn exempting(subject: Subject, until: Option<&str>) -> Policy {
+fn exempting(subject: ExemptionSubject, until: Option<&str>) -> Policy {
     let until = until.map(|text| humantime::parse_rfc3339(text).expect("a time"));
     Policy { exemptions: vec![Exemption { subject, until, reason: "why".to_owned() }], ..Policy::default() }
 }
@@ -98,22 +98,22 @@ fn the_mode_says_what_a_denial_is() {
 #[test]
 fn exemptions_count_as_of_the_event() {
     let regions = [RegionFacts { set_cookie: Some(77), start: 4 * GIB, size: 64 * GIB }];
-    let namespace = Subject::Namespace(UUID.parse().expect("a uuid"));
+    let namespace = ExemptionSubject::Namespace(UUID.parse().expect("a uuid"));
     let (before, after) = (Some("2026-11-22T12:00:00Z"), Some("2026-11-22T12:00:01Z"));
     for (subject, until, regions, expected) in [
         (namespace, None, &[][..], Outcome::Exempt),
         (namespace, after, &[], Outcome::Exempt),
         (namespace, before, &[], Outcome::WouldDeny),
-        (Subject::Namespace(Uuid::from_u128(1)), None, &[], Outcome::WouldDeny),
-        (Subject::RegionCookie(77), None, &regions, Outcome::Exempt),
-        (Subject::RegionStart(4 * GIB), None, &regions, Outcome::Exempt),
-        (Subject::RegionStart(5 * GIB), None, &regions, Outcome::WouldDeny),
-        (Subject::RegionCookie(77), None, &[], Outcome::Unknown),
+        (ExemptionSubject::Namespace(Uuid::from_u128(1)), None, &[], Outcome::WouldDeny),
+        (ExemptionSubject::RegionCookie(77), None, &regions, Outcome::Exempt),
+        (ExemptionSubject::RegionStart(4 * GIB), None, &regions, Outcome::Exempt),
+        (ExemptionSubject::RegionStart(5 * GIB), None, &regions, Outcome::WouldDeny),
+        (ExemptionSubject::RegionCookie(77), None, &[], Outcome::Unknown),
     ] {
         let against = held(&[guard("would_deny")], &exempting(subject, until), regions);
         assert_eq!(outcomes(&against), [expected], "{subject:?} {until:?}");
     }
-    let nil = exempting(Subject::Namespace(Uuid::nil()), None);
+    let nil = exempting(ExemptionSubject::Namespace(Uuid::nil()), None);
     let mut unlabelled = guard("denied");
     unlabelled["namespace_uuid"] = Value::Null;
     assert_eq!(outcomes(&held(&[unlabelled], &nil, &[])), [Outcome::WouldDeny], "the null uuid is nobody's");
@@ -171,7 +171,7 @@ proptest! {
         line["align_bytes"] = align.into();
         line["reservation_bytes"] = reservation.into();
         line["page_size_bytes"] = page.into();
-        let policy = exempting(Subject::RegionStart(start), None);
+        let policy = exempting(ExemptionSubject::RegionStart(start), None);
         held(&[line], &policy, &[RegionFacts { set_cookie: None, start, size }]);
     }
 }

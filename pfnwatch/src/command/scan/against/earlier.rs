@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{event::SCHEMA, exit::Because};
+use crate::{event::SCHEMA, exit::ExitContext};
 
 /// A report of `scan --format json`.
 #[derive(Debug, Deserialize)]
@@ -68,7 +68,7 @@ impl Earlier {
         let shown = file.display();
         let text = fs::read_to_string(file).with_context(|| format!("{shown} cannot be read"))?;
         Self::parse(&text).with_context(|| {
-            Because::usage(format!("{shown} is no report that `pfnwatch scan --format json` has written"))
+            ExitContext::usage(format!("{shown} is no report that `pfnwatch scan --format json` has written"))
         })
     }
 

@@ -90,5 +90,5 @@ fn what_is_no_report_is_told() {
     let later = json!({"schema": 2, "kernel": {"release": "x"}, "totals": {"reservation_bytes": 0, "excess_bytes": 0}, "namespaces": []});
     let error = Earlier::parse(&later.to_string()).unwrap_err().to_string();
     assert!(error.contains("schema is 2"), "{error}");
-    assert!(compared(|_| ()).render(Format::Csv).unwrap_err().is::<Because>());
+    assert!(compared(|_| ()).render(Format::Csv).unwrap_err().is::<ExitContext>());
 }
