@@ -181,5 +181,5 @@ fn without_numbers(facts: &Facts, verdict: Verdict, detail: String) -> Assessmen
 
 /// The reservation that `geometry` gets when a page of memmap is given `struct_page` bytes.
 pub(crate) fn reserved_with(geometry: &Geometry, struct_page: u64, host: &KernelParameters) -> Result<u64, Rejection> {
-    reservation(geometry, struct_page, host.rule).map(|reservation| reservation.dataoff)
+    reservation(geometry, struct_page, host.quirks).map(|reservation| reservation.dataoff)
 }

@@ -40,12 +40,12 @@ impl Cgroups {
         if let Some((_, path)) = self.last.as_ref().filter(|(last, _)| *last == id) {
             return Some(path.clone());
         }
-        let path = self.look(id)?;
+        let path = self.read_path(id)?;
         self.last = Some((id, path.clone()));
         Some(path)
     }
 
-    fn look(&self, id: u64) -> Option<String> {
+    fn read_path(&self, id: u64) -> Option<String> {
         let handle = FileHandle { bytes: 8, kind: FILEID_KERNFS, id };
         // SAFETY: `handle` is laid out as `struct file_handle` followed by the eight bytes that it announces, and
         // lives through the call, which only reads it.

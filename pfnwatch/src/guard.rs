@@ -61,7 +61,7 @@ impl Guard {
                 max_struct_page: None,
                 page_size: facts.page_size,
                 compat: COMPAT_ALIGN,
-                rule: quirks::of_release(&facts.release),
+                quirks: quirks::of_release(&facts.release),
                 module_epoch: 0,
             },
             regions: Vec::new(),

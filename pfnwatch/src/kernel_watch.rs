@@ -52,11 +52,11 @@ impl KernelWatch {
     /// Weighs all the evidence; none where the answer is what it was.
     pub fn update(&mut self, paths: &Paths, release: &str) -> Option<MaxStructPageReport> {
         let RunningKernel { resolved, override_set, problems } =
-            RunningKernel::ask(paths, release, self.observed.clone());
+            RunningKernel::gather(paths, release, self.observed.clone());
         let overridden = override_set.unwrap_or(false);
         let words = |evidence: &Evidence| format!("{} B: {}", evidence.max.effective(overridden), evidence.source);
         let known = MaxStructPageReport {
-            max_struct_page_size_bytes: resolved.settled().map(|max| max.effective(overridden)),
+            max_struct_page_size_bytes: resolved.agreed().map(|max| max.effective(overridden)),
             page_struct_override: override_set,
             evidence: resolved.best.iter().chain(&resolved.agreeing).map(words).collect(),
             conflicting_evidence: resolved.conflicting.iter().map(words).collect(),

@@ -23,7 +23,7 @@ impl LabelTracker {
     /// Learns from an event, and turns the deletion of a label that held room into what it is: a destroyed namespace.
     /// What a driver is bound to has room as well: libnvdimm that is loaded may find namespaces after the look at what is there.
     pub fn follow(&mut self, event: Event) -> Event {
-        if let Some(uuid) = bound(&event.body) {
+        if let Some(uuid) = enabled_namespace(&event.body) {
             self.0.entry(uuid).or_insert(event.time);
         }
         let body = match event.body {
@@ -49,7 +49,7 @@ impl LabelTracker {
 }
 
 /// The namespace that a driver was tried on.
-fn bound(body: &Body) -> Option<Uuid> {
+fn enabled_namespace(body: &Body) -> Option<Uuid> {
     let namespace = match body {
         Body::SetUp(set_up) => set_up.namespace.as_ref(),
         Body::Probe(probe) => probe.namespace.as_ref(),
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::event::{Attempt, NamespaceChange, NamespaceId, Probe, ProbeResult};
 
-    fn label(uuid: u8, size_bytes: u64) -> Event {
+    fn label_event(uuid: u8, size_bytes: u64) -> Event {
         at(UNIX_EPOCH, uuid, size_bytes)
     }
 
@@ -89,7 +89,7 @@ mod tests {
         let mut labels = LabelTracker::new([Uuid::from_bytes([1; 16])], Time(UNIX_EPOCH));
         let mut kinds = Vec::new();
         for (uuid, size) in [(2, 0), (2, 4096), (2, 0), (2, 0), (1, 0)] {
-            kinds.push(matches!(labels.follow(label(uuid, size)).body, Body::Destroy(_)));
+            kinds.push(matches!(labels.follow(label_event(uuid, size)).body, Body::Destroy(_)));
         }
         assert_eq!(kinds, [false, false, true, false, true]);
     }
@@ -119,7 +119,7 @@ mod tests {
         let mut labels = LabelTracker::default();
         for (size_bytes, destroyed) in [(0, false), (4096, true)] {
             labels.follow(Event::at(Time(UNIX_EPOCH), Body::Probe(Box::new(probe(size_bytes)))));
-            assert_eq!(matches!(labels.follow(label(1, 0)).body, Body::Destroy(_)), destroyed);
+            assert_eq!(matches!(labels.follow(label_event(1, 0)).body, Body::Destroy(_)), destroyed);
         }
     }
 

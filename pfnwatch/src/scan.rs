@@ -24,7 +24,7 @@ impl From<&KernelFacts> for KernelParameters {
             compat: COMPAT_ALIGN,
             struct_page: kernel.struct_page_size,
             max_struct_page: None,
-            rule: quirks::of_release(&kernel.release),
+            quirks: quirks::of_release(&kernel.release),
             deduplicates: kernel.deduplicates,
         }
     }

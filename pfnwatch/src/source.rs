@@ -28,7 +28,7 @@ impl Source {
     /// Waiting failed.
     pub async fn wait(&mut self, into: &mut Vec<Bytes>) -> io::Result<()> {
         let mut ready = self.0.readable_mut().await?;
-        take(ready.get_inner_mut(), into);
+        drain_ring(ready.get_inner_mut(), into);
         // Only an empty ring is worth waiting on: the kernel tells of a record once.
         if into.len() < BATCH {
             ready.clear_ready();
@@ -38,12 +38,12 @@ impl Source {
 
     /// Moves what is left into `into`, without waiting; false once there is nothing more.
     pub fn drain(&mut self, into: &mut Vec<Bytes>) -> bool {
-        take(self.0.get_mut(), into);
+        drain_ring(self.0.get_mut(), into);
         !into.is_empty()
     }
 }
 
-fn take(ring: &mut Ring, into: &mut Vec<Bytes>) {
+fn drain_ring(ring: &mut Ring, into: &mut Vec<Bytes>) {
     while into.len() < BATCH {
         match ring.take_record() {
             Some(record) => into.push(record),

@@ -28,7 +28,7 @@ fn compiles(policy: &Policy) {
         max_struct_page: Some(128),
         page_size: 4096,
         compat: 2 << 20,
-        rule: KernelQuirks::default(),
+        quirks: KernelQuirks::default(),
         module_epoch: 1,
     };
     // One region to each that is exempt by its address, so that all can be resolved.

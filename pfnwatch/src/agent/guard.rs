@@ -83,7 +83,7 @@ impl<W: Write> Agent<W> {
 
     /// What is pinned of the guard in force.
     pub(super) fn pins(&self) -> Vec<String> {
-        self.sensor.as_ref().map(|observation| Pins::system().of(observation.guard_id)).unwrap_or_default()
+        self.sensor.as_ref().map(|observation| Pins::system().links_of(observation.guard_id)).unwrap_or_default()
     }
 
     /// Enforcing was asked for at the start, and cannot be done: that is no audit.

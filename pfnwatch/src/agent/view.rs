@@ -70,7 +70,7 @@ impl<W: Write> Agent<W> {
             survey: self.survey().map_err(|error| format!("{error:#}")),
             max_struct_page_size: self.kernel.max_struct_page(),
             programs: self.sensor.as_ref().map(|it| it.programs.clone()).unwrap_or_default(),
-            runs: self.runs(),
+            runs: self.program_runs(),
             events: self.recent_events.counts.clone(),
             last_events: self.recent_events.last.iter().cloned().collect(),
             regressions: self.baseline.regressions(),
@@ -102,7 +102,7 @@ impl<W: Write> Agent<W> {
     }
 
     /// What the programs cost, where this host has the kernel count it: that is not turned on for this.
-    fn runs(&self) -> Vec<ProgramRuns> {
+    fn program_runs(&self) -> Vec<ProgramRuns> {
         let file = self.options.paths.procfs.join("sys/kernel/bpf_stats_enabled");
         let on = std::fs::read_to_string(file).is_ok_and(|text| text.trim() == "1");
         match &self.sensor {

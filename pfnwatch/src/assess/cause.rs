@@ -101,7 +101,7 @@ fn of_block(block: &InfoBlock, facts: &Facts, host: &KernelParameters, measured:
     let recorded = u64::from(block.page_struct_size);
     match measured.geometry.map {
         Map::Dev if recorded == REGRESSED_STRUCT_PAGE => Cause::RegressedKernel,
-        Map::Dev if explains(recorded, host, measured) => Cause::WideStructPage,
+        Map::Dev if is_explained_by(recorded, host, measured) => Cause::WideStructPage,
         _ => Cause::Unexplained,
     }
 }
@@ -116,14 +116,14 @@ fn of_bytes(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Caus
     }
     let wide = [host.max_struct_page, host.struct_page].into_iter().flatten();
     match measured.geometry.map {
-        Map::Dev if explains(REGRESSED_STRUCT_PAGE, host, measured) => {
+        Map::Dev if is_explained_by(REGRESSED_STRUCT_PAGE, host, measured) => {
             // Older kernels rounded the memmap up to whole sections and kept 128 KiB for labels: one align more by
             // either formula is nobody's for certain, unless the running kernel is known for it.
             let one_align = measured.excess() <= measured.effective_align();
             let certain = !one_align || host.max_struct_page == Some(REGRESSED_STRUCT_PAGE);
             if certain { Cause::RegressedKernel } else { Cause::Unexplained }
         }
-        Map::Dev if wide.into_iter().any(|bytes| explains(bytes, host, measured)) => Cause::WideStructPage,
+        Map::Dev if wide.into_iter().any(|bytes| is_explained_by(bytes, host, measured)) => Cause::WideStructPage,
         _ if measured.excess() <= measured.effective_align() => Cause::OlderKernel,
         _ => Cause::Unexplained,
     }
@@ -136,7 +136,7 @@ fn moved_by_addresses(facts: &Facts, measured: &Measured) -> bool {
 }
 
 /// Whether the reservation is exactly what `bytes` for each page give.
-fn explains(bytes: u64, host: &KernelParameters, measured: &Measured) -> bool {
+fn is_explained_by(bytes: u64, host: &KernelParameters, measured: &Measured) -> bool {
     reserved_with(&measured.geometry, bytes, host) == Ok(measured.reservation)
 }
 

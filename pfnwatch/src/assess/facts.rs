@@ -171,7 +171,7 @@ pub struct KernelParameters {
     /// MAX_STRUCT_PAGE_SIZE in bytes.
     pub max_struct_page: Option<u64>,
     /// Where kernels differ.
-    pub rule: KernelQuirks,
+    pub quirks: KernelQuirks,
     /// The kernel deduplicates the tail pages of a devdax memmap in DRAM.
     pub deduplicates: Option<bool>,
 }

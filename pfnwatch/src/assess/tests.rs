@@ -17,7 +17,7 @@ fn host() -> KernelParameters {
         compat: 2 * MIB,
         struct_page: Some(64),
         max_struct_page: Some(64),
-        rule: KernelQuirks::default(),
+        quirks: KernelQuirks::default(),
         deduplicates: Some(true),
     }
 }

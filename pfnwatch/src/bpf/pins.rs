@@ -131,7 +131,7 @@ impl Pins {
 
     /// The pinned programs of a load, as paths; empty once they were removed by hand, or the file system is gone.
     #[must_use]
-    pub fn of(&self, guard: u64) -> Vec<String> {
+    pub fn links_of(&self, guard: u64) -> Vec<String> {
         let entries = fs::read_dir(self.links(guard)).into_iter().flatten().flatten();
         let mut pins: Vec<_> = entries.map(|entry| entry.path().display().to_string()).collect();
         pins.sort_unstable();

@@ -104,7 +104,7 @@ fn list(args: &List) -> anyhow::Result<Exit> {
 /// What came of a test, as JSON.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Tested<'a> {
+pub(super) struct TestResult<'a> {
     /// The receiver's name.
     receiver: &'a str,
     /// Whether it took the test.
@@ -126,7 +126,7 @@ fn test(args: &Test) -> anyhow::Result<Exit> {
     let message = Message { receiver: receiver.name.clone(), alert, since: now, ended: None };
     let outcome = post(receiver, &render(receiver.kind, &[message], now));
     if args.format == Format::Json {
-        let tested = Tested { receiver: &receiver.name, taken: outcome.is_delivered(), error: outcome.error() };
+        let tested = TestResult { receiver: &receiver.name, taken: outcome.is_delivered(), error: outcome.error() };
         terminal::print(&document(&tested)?)?;
     }
     match outcome {

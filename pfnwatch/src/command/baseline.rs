@@ -16,7 +16,7 @@ use crate::{
     terminal,
 };
 
-pub use report::Report;
+pub use report::BaselineReport;
 
 /// Options of `pfnwatch baseline`.
 #[derive(clap::Args, Debug)]
@@ -63,7 +63,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     }
     let reader = Reader::open(&args.journal.file(&args.config)?)?;
     let (boots, costs) = (reader.boots()?, reader.costs()?);
-    let report = Report::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);
+    let report = BaselineReport::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);
     terminal::print(&match args.format {
         Format::Json => document(&report)?,
         Format::Table => table::render(&report),

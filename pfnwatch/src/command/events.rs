@@ -112,7 +112,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let entries = reader.last(&wanted, args.limit)?;
     print(&entries, args.format)?;
     let shown = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-    if let Some(note) = note(shown, reader.count(&wanted)?) {
+    if let Some(note) = truncation_note(shown, reader.count(&wanted)?) {
         eprintln!("pfnwatch: {note}");
     }
     drop(reader);
@@ -148,7 +148,7 @@ fn follow(file: &Path, mut wanted: EventFilter, format: LogFormat) -> anyhow::Re
 }
 
 /// What is not shown, if anything.
-fn note(shown: u64, there: u64) -> Option<String> {
+fn truncation_note(shown: u64, there: u64) -> Option<String> {
     match there.saturating_sub(shown) {
         0 if shown == 0 => Some("there is no such event in the journal".to_owned()),
         0 => None,
@@ -162,9 +162,9 @@ mod tests {
 
     #[test]
     fn what_is_not_shown_is_said() {
-        assert_eq!(note(3, 3), None);
-        assert_eq!(note(0, 0).as_deref(), Some("there is no such event in the journal"));
-        assert_eq!(note(1, 5).as_deref(), Some("4 older ones are in the journal: --limit shows more"));
+        assert_eq!(truncation_note(3, 3), None);
+        assert_eq!(truncation_note(0, 0).as_deref(), Some("there is no such event in the journal"));
+        assert_eq!(truncation_note(1, 5).as_deref(), Some("4 older ones are in the journal: --limit shows more"));
     }
 
     #[test]

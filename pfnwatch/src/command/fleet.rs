@@ -23,7 +23,7 @@ use crate::{
     terminal,
 };
 
-use report::Report;
+use report::FleetReport;
 
 /// Options of `pfnwatch fleet`.
 #[derive(clap::Args, Debug)]
@@ -48,10 +48,10 @@ pub struct Args {
     question: Option<Question>,
     /// Where the hosts are known
     #[command(flatten)]
-    source: Source,
+    source: FleetSource,
     /// How the report is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = FleetFormat::Table)]
+    format: FleetFormat,
     /// How many of the hosts that have lost the most are named
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=10_000))]
     worst: u16,
@@ -71,7 +71,7 @@ enum Question {
 
 /// Where the hosts are known.
 #[derive(clap::Args, Debug)]
-struct Source {
+struct FleetSource {
     /// Ask the Prometheus (or Thanos, or Mimir) at URL
     #[arg(long, value_name = "URL", conflicts_with = "from")]
     prometheus: Option<String>,
@@ -93,7 +93,7 @@ struct Source {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum FleetFormat {
     /// Tables for people
     Table,
     /// One JSON document, "schema": 1
@@ -112,7 +112,7 @@ enum Finding {
     Incomplete,
 }
 
-impl Source {
+impl FleetSource {
     fn client(&self) -> anyhow::Result<Client> {
         let url = self.prometheus.clone().ok_or_else(|| ExitContext::usage("name a Prometheus: `--prometheus URL`"))?;
         let plain = url.starts_with("http://") || url.starts_with("https://");
@@ -148,13 +148,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let mut fleet = Fleet::keeping(args.worst.into());
     args.source.add_to(&mut fleet)?;
-    let report = Report::of(&fleet);
+    let report = FleetReport::of(&fleet);
     terminal::print(&match args.format {
-        Format::Table => table::render(&report),
-        Format::Json => document(&report)?,
-        Format::Csv => report.csv()?,
+        FleetFormat::Table => table::render(&report),
+        FleetFormat::Json => document(&report)?,
+        FleetFormat::Csv => report.csv()?,
     })?;
-    if args.format == Format::Csv {
+    if args.format == FleetFormat::Csv {
         // Where there is no place for it in the report.
         report.shortcomings().iter().for_each(|line| eprintln!("{line}"));
     }

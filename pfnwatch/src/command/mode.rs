@@ -73,7 +73,7 @@ fn changed(ModeResponse { mode, was }: ModeResponse) -> String {
 /// The mode as JSON.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Shown<'a> {
+pub(super) struct ModeDocument<'a> {
     #[serde(flatten)]
     mode: &'a ModeStatus,
     /// Whether the guard was seen to work, so that enforce means something.
@@ -85,7 +85,7 @@ pub(super) struct Shown<'a> {
 fn show(args: &Args) -> anyhow::Result<String> {
     let status = client::status(&args.socket.path)?;
     Ok(match args.format {
-        Format::Json => document(&Shown {
+        Format::Json => document(&ModeDocument {
             mode: &status.mode,
             enforcement_effective: status.enforcement_effective,
             ineffective_reason: status.ineffective_reason.as_deref(),

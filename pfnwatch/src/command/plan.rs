@@ -21,7 +21,7 @@ use crate::{
 
 use super::predict::{PageCost, page_cost};
 use report::Plan;
-use step::Step;
+use step::PlanStep;
 
 /// Options of `pfnwatch plan`.
 #[derive(clap::Args, Debug)]
@@ -50,7 +50,7 @@ pub struct Args {
 }
 
 /// What a plan is made of, besides the namespaces.
-struct Context<'a> {
+struct PlanContext<'a> {
     host: KernelParameters,
     page_cost: &'a PageCost,
     thresholds: Thresholds,
@@ -84,17 +84,17 @@ fn plan(
     let page_cost = page_cost(args.max_struct_page, paths, &survey.kernel);
     let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&survey.kernel) };
     let usage = Usage::gather(&paths.procfs);
-    let context = Context { host, page_cost: &page_cost, thresholds, usage, roots: SysfsRoots::from(paths) };
-    make(&context, survey, chosen)
+    let context = PlanContext { host, page_cost: &page_cost, thresholds, usage, roots: SysfsRoots::from(paths) };
+    build(&context, survey, chosen)
 }
 
-fn make(context: &Context<'_>, survey: &ScanResult, chosen: &[&AssessedNamespace]) -> Plan {
-    let mut steps: Vec<Step> = chosen
+fn build(context: &PlanContext<'_>, survey: &ScanResult, chosen: &[&AssessedNamespace]) -> Plan {
+    let mut steps: Vec<PlanStep> = chosen
         .iter()
         .filter_map(|judged| {
             let detail = Detail::read(&context.roots, &judged.namespace).ok();
             let region = survey.regions.iter().find(|region| region.name == judged.namespace.region);
-            Step::of(judged, region, detail.as_ref(), context)
+            PlanStep::of(judged, region, detail.as_ref(), context)
         })
         .collect();
     // What nobody uses can be done at once; among these, the largest gain first.

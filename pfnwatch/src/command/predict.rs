@@ -22,9 +22,9 @@ use crate::{
     units::{Bytes, parse_size},
 };
 
-use document::Document;
-use ndctl_size::Rules;
-use place::Place;
+use document::PredictionDocument;
+use ndctl_size::SizeRules;
+use place::Placement;
 use report::Prediction;
 
 /// What most hosts' regions are aligned to (MEMREMAP_COMPAT_ALIGN_MAX, include/linux/io.h).
@@ -127,7 +127,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     };
     prediction.add_notes(&host);
     terminal::print(&match args.format {
-        Format::Json => document(&Document::from(&prediction))?,
+        Format::Json => document(&PredictionDocument::from(&prediction))?,
         _ => prediction.table(Terminal::stdout()),
     })?;
     Ok(if prediction.is_oversize() { Exit::Findings } else { Exit::Success })
@@ -138,8 +138,8 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
     if let Some(bytes) = given {
         return PageCost { bytes: Some(bytes), evidence: "as given by --max-struct-page".to_owned() };
     }
-    let told = max_struct_page::host::RunningKernel::ask(paths, &kernel.release, Vec::new());
-    let bytes = told.resolved.settled().map(|max| max.effective(told.override_set == Some(true)));
+    let told = max_struct_page::host::RunningKernel::gather(paths, &kernel.release, Vec::new());
+    let bytes = told.resolved.agreed().map(|max| max.effective(told.override_set == Some(true)));
     let evidence = match &told.resolved.best {
         Some(_) if bytes.is_none() => {
             "the evidence contradicts itself: `pfnwatch kernel --running` shows it".to_owned()
@@ -151,17 +151,17 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
     PageCost { bytes, evidence }
 }
 
-fn place(args: &Args, paths: &Paths) -> anyhow::Result<Place> {
+fn place(args: &Args, paths: &Paths) -> anyhow::Result<Placement> {
     if let Some(region) = &args.region {
         let inventory = Inventory::read(&SysfsRoots::from(paths))?;
         return place::find(&inventory, region, args.size);
     }
     let size = args.size.context(ExitContext::usage("--size is needed: `pfnwatch predict --size 1TiB`"))?;
-    Ok(Place { start: args.start, size, region_align: None, ways: 1 })
+    Ok(Placement { start: args.start, size, region_align: None, ways: 1 })
 }
 
 /// The size of the namespace that is made, and what is to be said of it.
-fn size(as_ndctl: bool, align: u64, place: &Place) -> anyhow::Result<(u64, Vec<String>)> {
+fn size(as_ndctl: bool, align: u64, place: &Placement) -> anyhow::Result<(u64, Vec<String>)> {
     if !as_ndctl {
         return Ok((place.size, Vec::new()));
     }
@@ -173,7 +173,7 @@ fn size(as_ndctl: bool, align: u64, place: &Place) -> anyhow::Result<(u64, Vec<S
         ));
     }
     let region_align = place.region_align.unwrap_or(DEFAULT_REGION_ALIGN);
-    let rules = Rules { align, region_align, ways: place.ways };
+    let rules = SizeRules { align, region_align, ways: place.ways };
     let outcome = ndctl_size::apply(place.size, &rules)
         .context(ExitContext::usage(format!("ndctl takes no size from {} on with this align", Bytes(place.size))))?;
     if let Some(refusal) = outcome.refusal {

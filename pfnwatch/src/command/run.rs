@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long)]
     debug_ebpf: bool,
     /// How often the guard is made to prove that it fires: 1s to 1day
-    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = prove_every)]
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = parse_self_test_interval)]
     prove_every: Duration,
     /// How many info blocks the guard can know of: one for each namespace
     #[arg(long, value_name = "NUMBER", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
@@ -77,14 +77,14 @@ fn ring_size(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("`{text}` is no size for a ring buffer: take a power of two from 4KiB to 16MiB"))
 }
 
-fn prove_every(text: &str) -> Result<Duration, String> {
+fn parse_self_test_interval(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| format!("`{text}`: {error}"))?;
     let sensible = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
     if sensible.contains(&time) { Ok(time) } else { Err(format!("`{text}`: take from 1s to 1day")) }
 }
 
 /// Ends early, and with the remedy, where no waiting would help.
-fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<()> {
+fn require_observable(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<()> {
     // The kernel would refuse the programs with words that name something else.
     let lockdown = lockdown(features::lockdown(&paths.sysfs).as_deref());
     if lockdown.answer == Availability::No {
@@ -107,7 +107,7 @@ fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
 }
 
 /// What the agent says is read by more people than its configuration, which may hold secrets.
-fn without_quotes(error: anyhow::Error) -> anyhow::Error {
+fn with_redacted_quotes(error: anyhow::Error) -> anyhow::Error {
     match Exit::from_error(&error) {
         Exit::Usage => {
             let said = redact_quotes(&format!("{error:#}"));
@@ -122,9 +122,9 @@ fn without_quotes(error: anyhow::Error) -> anyhow::Error {
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let Loaded { config, hash, files } = args.config.load().map_err(without_quotes)?;
+    let Loaded { config, hash, files } = args.config.load().map_err(with_redacted_quotes)?;
     let policy = config.policy();
-    refuse_where_blind(args, paths, policy.mode)?;
+    require_observable(args, paths, policy.mode)?;
     // Read once, for the facts and for the first attachment, and then given back.
     let (types, facts) = thread::scope(|scope| {
         // Where no thread can be had, it is found out later.
@@ -148,7 +148,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     };
     let journal = EventStore::open(args.journal.settings(&config));
     let log =
-        Log::new(args.format, LossyWriter::new(io::stdout())).choose(args.log).context("journald is not there")?;
+        Log::new(args.format, LossyWriter::new(io::stdout())).select(args.log).context("journald is not there")?;
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

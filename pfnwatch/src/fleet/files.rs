@@ -24,16 +24,16 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 const BUFFER: usize = 32 << 10;
 
 #[derive(Deserialize)]
-struct Report {
+struct ScanReport {
     host: Option<String>,
-    kernel: Kernel,
+    kernel: ReportKernel,
     verdict: String,
     totals: ReportTotals,
-    namespaces: Namespaces,
+    namespaces: NamespaceSums,
 }
 
 #[derive(Deserialize)]
-struct Kernel {
+struct ReportKernel {
     release: String,
     page_size_bytes: u64,
 }
@@ -50,7 +50,7 @@ struct ReportTotals {
 }
 
 #[derive(Deserialize)]
-struct Namespace {
+struct ReportNamespace {
     excess_bytes: Option<u64>,
     verdict: String,
     cause: String,
@@ -58,14 +58,14 @@ struct Namespace {
 
 /// What is asked of all namespaces of a report, added up while it is read.
 #[derive(Default)]
-struct Namespaces {
+struct NamespaceSums {
     count: u64,
     plan_bytes: u64,
     regressed: bool,
 }
 
-impl Namespaces {
-    fn add(&mut self, namespace: &Namespace) {
+impl NamespaceSums {
+    fn add(&mut self, namespace: &ReportNamespace) {
         self.count += 1;
         if namespace.verdict == "oversize" {
             self.plan_bytes = self.plan_bytes.saturating_add(namespace.excess_bytes.unwrap_or(0));
@@ -74,18 +74,18 @@ impl Namespaces {
     }
 }
 
-impl<'de> Deserialize<'de> for Namespaces {
+impl<'de> Deserialize<'de> for NamespaceSums {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Sum;
         impl<'de> Visitor<'de> for Sum {
-            type Value = Namespaces;
+            type Value = NamespaceSums;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of namespaces")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Namespaces, A::Error> {
-                let mut sum = Namespaces::default();
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<NamespaceSums, A::Error> {
+                let mut sum = NamespaceSums::default();
                 while let Some(namespace) = list.next_element()? {
                     sum.add(&namespace);
                 }
@@ -156,7 +156,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
 }
 
 /// Reads it twice, and keeps nothing of it. The schema is looked at first: a report of another one may lack anything else.
-fn parse<R: Read>(mut text: impl FnMut() -> io::Result<R>) -> anyhow::Result<Report> {
+fn parse<R: Read>(mut text: impl FnMut() -> io::Result<R>) -> anyhow::Result<ScanReport> {
     #[derive(Deserialize)]
     struct Versioned {
         schema: u32,
@@ -177,7 +177,7 @@ fn parse<R: Read>(mut text: impl FnMut() -> io::Result<R>) -> anyhow::Result<Rep
     }
 }
 
-impl Report {
+impl ScanReport {
     fn into_host(self) -> Host {
         let Self { kernel, totals, namespaces, verdict, host: _ } = self;
         Host {

@@ -37,7 +37,7 @@ fn host() -> KernelParameters {
         compat: 2 * MIB,
         struct_page: Some(64),
         max_struct_page: None,
-        rule: KernelQuirks::default(),
+        quirks: KernelQuirks::default(),
         deduplicates: None,
     }
 }

@@ -30,7 +30,7 @@ pub enum Availability {
 
 impl Availability {
     /// For people.
-    pub const fn text(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "yes",
             Self::No => "no",
@@ -56,7 +56,7 @@ pub enum NeededFor {
 
 impl NeededFor {
     /// For people.
-    pub const fn text(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Observe => "observe",
             Self::ExactInventory => "exact inventory",

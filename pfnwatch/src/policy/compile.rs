@@ -28,7 +28,7 @@ pub struct PolicyKernel {
     /// `memremap_compat_align()`.
     pub compat: u64,
     /// Where kernels differ in the formula.
-    pub rule: KernelQuirks,
+    pub quirks: KernelQuirks,
     /// [`Snapshot::module_epoch`].
     pub module_epoch: u64,
 }
@@ -141,7 +141,7 @@ pub fn compile(
         aligns: thresholds.aligns,
         parts_per_million: thresholds.parts_per_million,
         mode: policy.mode as u32,
-        allows_empty: kernel.rule.allows_empty.into(),
+        allows_empty: kernel.quirks.allows_empty.into(),
         armed: armed.into(),
         ..Snapshot::EMPTY
     };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     alerts::ForWebhook,
-    command::schemas::{REPORTS, Written},
+    command::schemas::{PublishedSchema, REPORTS},
     control::protocol::{ErrorResponse, Request, Response},
     event::{Body, Event, SCHEMA},
 };
@@ -14,14 +14,18 @@ use crate::{
 const DEFS: &str = "$defs";
 
 /// What is written besides reports and events.
-const MORE: [Written; 3] = [
-    Written { name: "control-reply", by: "the agent, on its control socket", schema: reply },
-    Written { name: "control-request", by: "the commands, on the control socket", schema: request },
-    Written { name: "webhook", by: "the agent, to a receiver of the type webhook", schema: ForWebhook::json_schema },
+const MORE: [PublishedSchema; 3] = [
+    PublishedSchema { name: "control-reply", by: "the agent, on its control socket", schema: reply },
+    PublishedSchema { name: "control-request", by: "the commands, on the control socket", schema: request },
+    PublishedSchema {
+        name: "webhook",
+        by: "the agent, to a receiver of the type webhook",
+        schema: ForWebhook::json_schema,
+    },
 ];
 
 /// All that is written as one document.
-pub(super) fn written() -> impl Iterator<Item = &'static Written> {
+pub(super) fn written() -> impl Iterator<Item = &'static PublishedSchema> {
     REPORTS.iter().chain(&MORE)
 }
 

@@ -44,7 +44,7 @@ impl<W: Write> Log<W> {
     ///
     /// # Errors
     /// journald is asked for by name, and is not there.
-    pub fn choose(self, target: LogTarget) -> io::Result<Self> {
+    pub fn select(self, target: LogTarget) -> io::Result<Self> {
         let journald = match target {
             LogTarget::Auto => Journald::of_stdout(),
             LogTarget::Stdout => None,

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// Whether a `Host` (`localhost:9464`, `[::1]:9464`, `db1.example.com`) is an address, `localhost`, or one of `names`, which are
 /// in small letters.
 pub(super) fn is_allowed(host: &str, names: &[String]) -> bool {
-    let Some(name) = name_of(host) else { return false };
+    let Some(name) = host_name(host) else { return false };
     if let Some(address) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok();
     }
@@ -15,7 +15,7 @@ pub(super) fn is_allowed(host: &str, names: &[String]) -> bool {
 }
 
 /// Without the port; none where that is no number.
-fn name_of(host: &str) -> Option<&str> {
+fn host_name(host: &str) -> Option<&str> {
     match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => {
             (port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)

@@ -41,11 +41,11 @@ fn find_in(text: &str, regions: &[Region]) -> anyhow::Result<ExemptionSubject> {
 
 /// What could have been said.
 fn known(regions: &[Region]) -> String {
-    let told: Vec<_> = regions.iter().map(tell).collect();
+    let told: Vec<_> = regions.iter().map(describe).collect();
     if told.is_empty() { ": it has none".to_owned() } else { format!("; there is {}", told.join(", ")) }
 }
 
-fn tell(region: &Region) -> String {
+fn describe(region: &Region) -> String {
     let hex = |number: u64| format!("{number:#x}");
     let start = region.resource.clone().map_or_else(|why| format!("start not known: {why}"), hex);
     match region.set_cookie {

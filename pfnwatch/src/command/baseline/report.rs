@@ -11,11 +11,11 @@ use crate::{
 /// The whole document.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Report {
+pub struct BaselineReport {
     /// The kernels under which an agent has run, the oldest first.
-    pub(super) kernels: Vec<Kernel>,
+    pub(super) kernels: Vec<BaselineKernel>,
     /// The namespaces with a memmap on the media, those that are gone among them.
-    pub(super) namespaces: Vec<Row>,
+    pub(super) namespaces: Vec<NamespaceCost>,
     /// What costs more than it did.
     pub(super) regressions: Vec<CapacityRegression>,
 }
@@ -23,7 +23,7 @@ pub struct Report {
 /// A kernel with its libnvdimm.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BaselineKernel"))]
-pub(super) struct Kernel {
+pub(super) struct BaselineKernel {
     /// Its release.
     pub(super) kernel: String,
     /// The build-id of its libnvdimm, in hex; null where it is built in, or none was seen.
@@ -51,7 +51,7 @@ pub(super) struct Kernel {
 /// A namespace.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BaselineNamespace"))]
-pub(super) struct Row {
+pub(super) struct NamespaceCost {
     #[serde(flatten)]
     pub(super) namespace: NamespaceKey,
     /// What it costs; null once it is gone, or its memmap is.
@@ -64,7 +64,7 @@ pub(super) struct Row {
     pub(super) accepted: Option<Acceptance>,
 }
 
-impl Report {
+impl BaselineReport {
     /// Holds everything against everything; `boot_id` is the boot that is now.
     #[must_use]
     pub fn of(boots: Vec<BootRow>, costs: Vec<CostRecord>, boot_id: &str, page_size: u64) -> Self {
@@ -84,8 +84,8 @@ fn current<'a>(boots: &'a [BootRow], boot_id: &str) -> Option<&'a BootRow> {
     last(&mut boots.iter().filter(|boot| boot.boot_id == boot_id)).or_else(|| last(&mut boots.iter()))
 }
 
-fn kernel(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> Kernel {
-    Kernel {
+fn kernel(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> BaselineKernel {
+    BaselineKernel {
         kernel: boot.release.clone(),
         libnvdimm_build_id: boot.module_build_id.clone(),
         struct_page_size_bytes: boot.struct_page_size,
@@ -101,7 +101,13 @@ fn kernel(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> Kernel {
     }
 }
 
-fn row(record: CostRecord) -> Row {
+fn row(record: CostRecord) -> NamespaceCost {
     let lost_bytes = record.regression().map(|regression| regression.lost_bytes());
-    Row { namespace: record.namespace, now: record.last, least: record.least, lost_bytes, accepted: record.accepted }
+    NamespaceCost {
+        namespace: record.namespace,
+        now: record.last,
+        least: record.least,
+        lost_bytes,
+        accepted: record.accepted,
+    }
 }

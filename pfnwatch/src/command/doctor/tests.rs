@@ -7,10 +7,10 @@ fn row(answer: Availability, needed_for: NeededFor) -> Prerequisite {
     Prerequisite { name: "thing", answer, seen: "what was seen".to_owned(), needed_for, remedy }
 }
 
-fn report(rows: Vec<Prerequisite>) -> Report {
-    Report {
+fn report(rows: Vec<Prerequisite>) -> DoctorReport {
+    DoctorReport {
         schema: SCHEMA,
-        kernel: Kernel {
+        kernel: DoctorKernel {
             release: Some("6.12.9".to_owned()),
             page_size_bytes: Some(4096),
             struct_page_size_bytes: None,

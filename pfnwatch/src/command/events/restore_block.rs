@@ -12,7 +12,7 @@ use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
 use serde::Serialize;
 
 use crate::{
-    command::superblock::{Document, Found, Report},
+    command::superblock::{FoundBlock, SuperblockDocument, SuperblockReport},
     config::ConfigArgs,
     control::{
         SocketArgs,
@@ -67,9 +67,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(file) = &args.output {
         write(&kept, file)?;
     }
-    let report = Report::of(&found);
+    let report = SuperblockReport::of(&found);
     let text = match args.format {
-        Format::Json => document(&Restored::new(Document::from(&report), &kept, args.output.as_deref()))?,
+        Format::Json => {
+            document(&RestoredBlock::new(SuperblockDocument::from(&report), &kept, args.output.as_deref()))?
+        }
         _ => head(&kept) + &report.text() + &steps(&kept, args.output.as_deref()),
     };
     terminal::print(&text)?;
@@ -96,11 +98,11 @@ fn find(args: &Args) -> anyhow::Result<InfoBlockResponse> {
     }
 }
 
-fn found(kept: &InfoBlockResponse) -> anyhow::Result<Found> {
+fn found(kept: &InfoBlockResponse) -> anyhow::Result<FoundBlock> {
     let bytes = kept.block.as_slice();
     let block = InfoBlock::from_head(bytes).context("what the agent kept is no info block")?;
     let checksum = Checksum::of(bytes).context("what the agent kept is no info block")?;
-    Ok(Found { offset: superblock::OFFSET, block, checksum, namespace_bytes: kept.size_bytes })
+    Ok(FoundBlock { offset: superblock::OFFSET, block, checksum, namespace_bytes: kept.size_bytes })
 }
 
 /// Writes the 4096 bytes into a new file. Never into one that is there: it might be the namespace's own device.
@@ -120,7 +122,7 @@ fn head(kept: &InfoBlockResponse) -> String {
 
 /// What goes behind them: how it is put back.
 fn steps(kept: &InfoBlockResponse, file: Option<&Path>) -> String {
-    let steps = put_back(kept, file);
+    let steps = restore_commands(kept, file);
     if steps.is_empty() {
         return String::new();
     }
@@ -129,7 +131,7 @@ fn steps(kept: &InfoBlockResponse, file: Option<&Path>) -> String {
 }
 
 /// The agent's commands, with the name of the file that the block is in; where it is in none yet, that comes first.
-fn put_back(kept: &InfoBlockResponse, file: Option<&Path>) -> Vec<String> {
+fn restore_commands(kept: &InfoBlockResponse, file: Option<&Path>) -> Vec<String> {
     if kept.put_back.is_empty() {
         return Vec::new();
     }
@@ -150,10 +152,10 @@ fn quoted(text: &str) -> String {
 /// The same for programs.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RestoreBlockDocument"))]
-pub(in crate::command) struct Restored<'a> {
+pub(in crate::command) struct RestoredBlock<'a> {
     /// The block.
     #[serde(flatten)]
-    block: Document,
+    block: SuperblockDocument,
     /// The namespace's name when the block was seen.
     namespace: &'a str,
     /// Physical address of its first byte.
@@ -164,10 +166,16 @@ pub(in crate::command) struct Restored<'a> {
     put_back: Vec<String>,
 }
 
-impl<'a> Restored<'a> {
-    fn new(block: Document, kept: &'a InfoBlockResponse, file: Option<&Path>) -> Self {
+impl<'a> RestoredBlock<'a> {
+    fn new(block: SuperblockDocument, kept: &'a InfoBlockResponse, file: Option<&Path>) -> Self {
         let InfoBlockResponse { namespace, start_address, seen, .. } = kept;
-        Self { block, namespace, start_address: *start_address, last_seen: seen, put_back: put_back(kept, file) }
+        Self {
+            block,
+            namespace,
+            start_address: *start_address,
+            last_seen: seen,
+            put_back: restore_commands(kept, file),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 /// The whole document.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(in crate::command) struct Report {
+pub(in crate::command) struct FleetReport {
     /// When it was made.
     time: Time,
     /// A kernel made something cost more than it did, or one release costs more than another.
@@ -35,7 +35,7 @@ pub(in crate::command) struct Report {
     pub(super) warnings: Truncated<String>,
 }
 
-impl Report {
+impl FleetReport {
     pub(super) fn of(fleet: &Fleet) -> Self {
         Self {
             time: Time(SystemTime::now()),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Report, more};
+use super::report::{FleetReport, more};
 use crate::{
     fleet::{Host, Release, Truncated},
     table_style::table,
@@ -13,7 +13,7 @@ const RELEASES: [&str; 7] =
     ["KERNEL", "FOR EACH PAGE", "MORE PER TIB", "HOSTS", "OVERSIZE HOSTS", "NAMESPACES", "LOST"];
 const WORST: [&str; 6] = ["HOST", "CLUSTER", "KERNEL", "NAMESPACES", "LOST", "PLAN GIVES BACK"];
 
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn render(report: &FleetReport) -> String {
     let totals = &report.totals;
     let mut text = format!(
         "{}, {} of {}: {} usable, {} reserved, {} of it lost.\n\

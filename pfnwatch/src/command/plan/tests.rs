@@ -22,8 +22,8 @@ fn plan_of(max_struct_page: Option<u64>, usage: Usage, build: impl Fn(&Tree) -> 
     let survey = ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &thresholds);
     let page_cost = PageCost { bytes: max_struct_page, evidence: "test".to_owned() };
     let host = KernelParameters { max_struct_page, ..KernelParameters::from(&survey.kernel) };
-    let context = Context { host, page_cost: &page_cost, thresholds, usage, roots };
-    make(&context, &survey, &choose(&survey, &[]).unwrap())
+    let context = PlanContext { host, page_cost: &page_cost, thresholds, usage, roots };
+    super::build(&context, &survey, &choose(&survey, &[]).unwrap())
 }
 
 fn regressed(id: u32, size: u64) -> Pmem {

@@ -5,7 +5,7 @@ use std::{path::Path, time::SystemTime};
 use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation, reservation::REGRESSED_STRUCT_PAGE};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::creation::Against;
+use super::creation::Evaluation;
 use crate::{
     assess::Thresholds,
     event::SCHEMA,
@@ -42,11 +42,11 @@ pub(in crate::command) struct Explanation {
     /// What that means for two sizes.
     pub(super) examples: Vec<Example>,
     /// What is let pass all the same.
-    pub(super) exemptions: Vec<Exempted>,
+    pub(super) exemptions: Vec<ExplainedExemption>,
     /// What is allowed and yet most likely not meant, in words.
     pub(super) warnings: Vec<String>,
     /// Null unless it was asked for.
-    pub(super) against: Option<Against>,
+    pub(super) against: Option<Evaluation>,
 }
 
 /// What the limits mean for one size.
@@ -72,7 +72,7 @@ pub(super) struct Example {
 /// An exemption as it stands now.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Exempted {
+pub(super) struct ExplainedExemption {
     #[serde(flatten)]
     pub(super) subject: ExemptionSubject,
     #[serde(skip)]
@@ -94,7 +94,7 @@ impl Explanation {
         policy: &Policy,
         inventory: &Inventory,
         now: SystemTime,
-        against: Option<Against>,
+        against: Option<Evaluation>,
     ) -> Self {
         let examples: Vec<_> = EXAMPLES.iter().filter_map(|size| example(*size, &policy.thresholds)).collect();
         let exemptions: Vec<_> =
@@ -145,8 +145,8 @@ fn example(size: u64, thresholds: &Thresholds) -> Option<Example> {
     })
 }
 
-fn exempted(exemption: &Exemption, inventory: &Inventory, now: SystemTime) -> Exempted {
-    Exempted {
+fn exempted(exemption: &Exemption, inventory: &Inventory, now: SystemTime) -> ExplainedExemption {
+    ExplainedExemption {
         subject: exemption.subject,
         words: exemption.to_string(),
         reason: exemption.reason.clone(),
@@ -179,7 +179,7 @@ fn is_here(subject: ExemptionSubject, inventory: &Inventory) -> Option<bool> {
 }
 
 /// What is allowed and yet most likely not meant, or not meant any more.
-fn warnings(examples: &[Example], exemptions: &[Exempted], inventory: &Inventory) -> Vec<String> {
+fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: &Inventory) -> Vec<String> {
     let mut warnings = Vec::new();
     if examples.iter().all(|example| !example.regressed_is_oversize) {
         warnings.push("with these limits nothing that a kernel with the regression makes is oversize".to_owned());

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use pfnwatch_common::Map;
 use uuid::Uuid;
 
-use super::creation::{Against, Creation, Outcome, excess_words, outcome};
+use super::creation::{Creation, Evaluation, PolicyOutcome, describe_excess, outcome};
 use crate::{
     assess::Verdict,
     inventory::{AttributeError, Region},
@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// Judges each namespace with map=dev as if it were made now with the reservation that it has.
-pub(super) fn hold(survey: &ScanResult, policy: &Policy, now: SystemTime) -> Against {
-    let (judged, others): (Vec<_>, Vec<_>) = survey.namespaces.iter().partition(|judged| may_be_on_the_memory(judged));
+pub(super) fn evaluate(survey: &ScanResult, policy: &Policy, now: SystemTime) -> Evaluation {
+    let (judged, others): (Vec<_>, Vec<_>) = survey.namespaces.iter().partition(|judged| may_hold_memmap(judged));
     let creations = judged.into_iter().map(|judged| creation(judged, &survey.regions, policy, now)).collect();
-    Against::new("scan", creations, u64::try_from(others.len()).unwrap_or(u64::MAX))
+    Evaluation::new("scan", creations, u64::try_from(others.len()).unwrap_or(u64::MAX))
 }
 
 /// Whether it has its memmap on the persistent memory, or might have: of a namespace that is disabled nobody knows.
-fn may_be_on_the_memory(judged: &AssessedNamespace) -> bool {
+fn may_hold_memmap(judged: &AssessedNamespace) -> bool {
     let may_reserve = judged.facts.mode.reserves() || judged.assessment.verdict == Verdict::Unknown;
     may_reserve && judged.map() != Some(Map::Mem)
 }
@@ -40,10 +40,10 @@ fn creation(judged: &AssessedNamespace, regions: &[Region], policy: &Policy, now
     let (decision, detail) = match oversize.zip(excess) {
         Some((oversize, excess)) => {
             let decision = policy.decide(oversize, &place(judged, regions), now);
-            let words = if oversize { judged.assessment.detail.clone() } else { excess_words(excess, false) };
+            let words = if oversize { judged.assessment.detail.clone() } else { describe_excess(excess, false) };
             outcome(decision, policy.mode, words)
         }
-        None => (Outcome::Unknown, judged.assessment.detail.clone()),
+        None => (PolicyOutcome::Unknown, judged.assessment.detail.clone()),
     };
     Creation {
         time: None,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{
-    creation::{Against, Creation, Outcome},
+    creation::{Creation, Evaluation, PolicyOutcome},
     explanation::{Example, Explanation},
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(super) fn render(explanation: &Explanation) -> String {
         }
     }
     if let Some(against) = &explanation.against {
-        hold(&mut text, against, mode);
+        render_evaluation(&mut text, against, mode);
     }
     text
 }
@@ -68,7 +68,7 @@ fn exemptions(text: &mut String, explanation: &Explanation) {
     }
 }
 
-fn hold(text: &mut String, against: &Against, mode: Mode) {
+fn render_evaluation(text: &mut String, against: &Evaluation, mode: Mode) {
     let from_events = against.what == "events";
     let _ = writeln!(
         text,
@@ -83,7 +83,7 @@ fn hold(text: &mut String, against: &Against, mode: Mode) {
         text.push_str("  nothing with map=dev to judge.\n");
     } else {
         let _ = writeln!(text, "\n{}\n", creations(&against.creations, from_events).trim_fmt());
-        for creation in against.creations.iter().filter(|creation| creation.decision != Outcome::Passes) {
+        for creation in against.creations.iter().filter(|creation| creation.decision != PolicyOutcome::Passes) {
             let name = creation.namespace.as_deref().unwrap_or("a namespace");
             let _ = writeln!(text, "{name}: {}", creation.detail);
         }
@@ -111,13 +111,13 @@ fn creations(creations: &[Creation], from_events: bool) -> Table {
         let mut cells: Vec<_> = told.collect();
         cells.push(creation.namespace.clone().unwrap_or_else(|| "?".to_owned()));
         cells.extend(numbers.map(size));
-        cells.push(creation.decision.words().to_owned());
+        cells.push(creation.decision.as_str().to_owned());
         table.add_row(cells);
     }
     table
 }
 
-fn totals(text: &mut String, against: &Against, mode: Mode) {
+fn totals(text: &mut String, against: &Evaluation, mode: Mode) {
     let counts = &against.counts;
     let denied = counts.denied.saturating_add(counts.would_deny);
     let word = if mode == Mode::Enforce { "denied" } else { "would be denied under enforce" };

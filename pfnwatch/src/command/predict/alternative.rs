@@ -6,7 +6,7 @@ use crate::assess::{KernelParameters, NamespaceMode, Thresholds, deduplicated_me
 
 /// What comes of a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum PredictedOutcome {
     /// The kernel sets it up.
     Reserved(Reservation),
     /// The kernel refuses it.
@@ -25,7 +25,7 @@ pub(super) struct Alternative {
     /// Bytes that are reserved for each page, if known; of no account with map=mem.
     pub(super) struct_page: Option<u64>,
     /// What comes of it.
-    pub(super) outcome: Outcome,
+    pub(super) outcome: PredictedOutcome,
     /// DRAM in bytes that the struct pages take; none with map=dev, where it is at most what belongs to the ends that
     /// do not fill a memory section.
     pub(super) dram: Option<u64>,
@@ -58,32 +58,32 @@ pub(super) fn all(
 fn alternative(name: &'static str, geometry: &Geometry, mode: NamespaceMode, host: &KernelParameters) -> Alternative {
     let outcome = outcome(geometry, host);
     let (dram, deduplicated) = match &outcome {
-        Outcome::Reserved(reserved) if geometry.map == Map::Mem => dram(geometry, reserved, mode, host),
+        PredictedOutcome::Reserved(reserved) if geometry.map == Map::Mem => dram(geometry, reserved, mode, host),
         _ => (None, false),
     };
     Alternative { name, map: geometry.map, struct_page: host.max_struct_page, outcome, dram, deduplicated }
 }
 
-fn outcome(geometry: &Geometry, host: &KernelParameters) -> Outcome {
+fn outcome(geometry: &Geometry, host: &KernelParameters) -> PredictedOutcome {
     let bytes = match (geometry.map, host.max_struct_page) {
         // With map=mem it takes no part in the formula.
         (Map::Mem, known) => known.unwrap_or(0),
         (Map::Dev, Some(known)) => known,
         (Map::Dev, None) => {
-            return Outcome::Unknown(
+            return PredictedOutcome::Unknown(
                 "what this kernel reserves for each page is not known: run as root, or say --max-struct-page"
                     .to_owned(),
             );
         }
     };
     if let Some(own) = host.struct_page.filter(|own| geometry.map == Map::Dev && *own > bytes) {
-        return Outcome::Refused(format!(
+        return PredictedOutcome::Refused(format!(
             "struct page has {own} bytes here, and map=dev reserves only {bytes}: use map=mem"
         ));
     }
-    match reservation(geometry, bytes, host.rule) {
-        Ok(reserved) => Outcome::Reserved(reserved),
-        Err(rejection) => Outcome::Refused(rejection.to_string()),
+    match reservation(geometry, bytes, host.quirks) {
+        Ok(reserved) => PredictedOutcome::Reserved(reserved),
+        Err(rejection) => PredictedOutcome::Refused(rejection.to_string()),
     }
 }
 
@@ -106,7 +106,7 @@ impl Alternative {
     /// What it reserves, if it is set up.
     pub(super) const fn reserved(&self) -> Option<&Reservation> {
         match &self.outcome {
-            Outcome::Reserved(reserved) => Some(reserved),
+            PredictedOutcome::Reserved(reserved) => Some(reserved),
             _ => None,
         }
     }
@@ -127,7 +127,7 @@ mod tests {
             compat: 2 * MIB,
             struct_page: Some(64),
             max_struct_page,
-            rule: KernelQuirks::default(),
+            quirks: KernelQuirks::default(),
             deduplicates: Some(true),
         }
     }
@@ -167,19 +167,19 @@ mod tests {
     fn nothing_is_assumed_of_an_unknown_kernel() {
         let [this, good, mem] =
             all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &host(None), &Thresholds::default());
-        assert!(matches!(&this.outcome, Outcome::Unknown(why) if why.contains("--max-struct-page")));
+        assert!(matches!(&this.outcome, PredictedOutcome::Unknown(why) if why.contains("--max-struct-page")));
         assert_eq!((dataoff(&good), dataoff(&mem)), (Some(16386), Some(2)));
         let [this, .., dev] =
             all(&geometry(2 * MIB, Map::Mem), NamespaceMode::Fsdax, &host(None), &Thresholds::default());
         assert_eq!(dataoff(&this), Some(2));
-        assert!(matches!(dev.outcome, Outcome::Unknown(_)));
+        assert!(matches!(dev.outcome, PredictedOutcome::Unknown(_)));
     }
 
     #[test]
     fn a_debug_kernel_refuses_map_dev() {
         let debug = KernelParameters { struct_page: Some(80), ..host(Some(64)) };
         let [this, good, mem] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &debug, &Thresholds::default());
-        assert!(matches!(&this.outcome, Outcome::Refused(why) if why.contains("map=mem")));
+        assert!(matches!(&this.outcome, PredictedOutcome::Refused(why) if why.contains("map=mem")));
         assert_eq!((dataoff(&good), dataoff(&mem)), (Some(16386), Some(2)));
     }
 
@@ -187,6 +187,6 @@ mod tests {
     fn what_the_formula_rejects_is_refused_with_its_reason() {
         let odd = Geometry { start: 4 * GIB + 4096, ..geometry(2 * MIB, Map::Dev) };
         let [this, ..] = all(&odd, NamespaceMode::Fsdax, &host(Some(64)), &Thresholds::default());
-        assert!(matches!(this.outcome, Outcome::Refused(_)));
+        assert!(matches!(this.outcome, PredictedOutcome::Refused(_)));
     }
 }

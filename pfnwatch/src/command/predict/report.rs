@@ -7,7 +7,7 @@ use pfnwatch_common::{Geometry, Map};
 
 use super::{
     PageCost,
-    alternative::{Alternative, Outcome},
+    alternative::{Alternative, PredictedOutcome},
 };
 use crate::{
     assess::{KernelParameters, NamespaceMode, Thresholds, map_name},
@@ -82,7 +82,7 @@ impl Prediction {
         // Writing to a string does not fail.
         let _ = writeln!(text, "\n{}\n\n{}", table.trim_fmt(), bar::legend(terminal));
         for row in &self.rows {
-            if let Outcome::Refused(why) | Outcome::Unknown(why) = &row.outcome {
+            if let PredictedOutcome::Refused(why) | PredictedOutcome::Unknown(why) = &row.outcome {
                 let _ = writeln!(text, "{}: {why}", row.name);
             }
         }
@@ -117,7 +117,7 @@ impl Prediction {
     fn cells(&self, row: &Alternative, terminal: Terminal) -> [String; 7] {
         let known = |bytes: Option<u64>, other: &str| bytes.map_or(other.to_owned(), |bytes| Bytes(bytes).to_string());
         let reserved = row.reserved();
-        let nothing = if matches!(row.outcome, Outcome::Refused(_)) { "refused" } else { "?" };
+        let nothing = if matches!(row.outcome, PredictedOutcome::Refused(_)) { "refused" } else { "?" };
         [
             row.name.to_owned(),
             map_name(row.map).to_owned(),

@@ -15,7 +15,7 @@ use crate::{
 /// The whole document.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Report {
+pub struct ScanReport {
     /// The version of this document.
     schema: u32,
     /// When this host was looked at.
@@ -23,7 +23,7 @@ pub struct Report {
     /// This host's name; null where it cannot be told.
     host: Option<String>,
     /// The kernel that runs.
-    kernel: Kernel,
+    kernel: ScanKernel,
     /// The verdict on the host: the worst of its namespaces, or of their sum.
     verdict: Verdict,
     /// Why the info blocks of enabled namespaces were not read; null where they were, or were not asked for.
@@ -39,7 +39,7 @@ pub struct Report {
 /// The kernel that runs.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ScanKernel"))]
-struct Kernel {
+struct ScanKernel {
     /// Its release.
     release: String,
     /// Its page size in bytes.
@@ -79,7 +79,7 @@ struct RegionRow {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ScanNamespace"))]
 struct NamespaceReport {
     #[serde(flatten)]
-    row: Row,
+    row: NamespaceRow,
     /// What else could be had, for this namespace.
     hints: Vec<HintRow>,
 }
@@ -101,7 +101,7 @@ struct HintRow {
 /// One namespace, flat. What is not known is null, or empty in CSV.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Row {
+pub(super) struct NamespaceRow {
     /// `namespace0.0`
     pub(super) namespace: String,
     /// Its region.
@@ -152,7 +152,7 @@ pub(super) struct Row {
     pub(super) detail: String,
 }
 
-impl From<&AssessedNamespace> for Row {
+impl From<&AssessedNamespace> for NamespaceRow {
     fn from(judged: &AssessedNamespace) -> Self {
         let AssessedNamespace { namespace, facts, assessment } = judged;
         let numbers = assessment.numbers;
@@ -187,13 +187,13 @@ impl From<&AssessedNamespace> for Row {
     }
 }
 
-impl From<&ScanResult> for Report {
+impl From<&ScanResult> for ScanReport {
     fn from(survey: &ScanResult) -> Self {
         Self {
             schema: SCHEMA,
             time: now(),
             host: gethostname().ok().and_then(|name| name.into_string().ok()),
-            kernel: Kernel {
+            kernel: ScanKernel {
                 release: survey.kernel.release.clone(),
                 page_size_bytes: survey.kernel.page_size,
                 struct_page_size_bytes: survey.kernel.struct_page_size,
@@ -226,7 +226,7 @@ impl From<&Region> for RegionRow {
 
 impl From<&AssessedNamespace> for NamespaceReport {
     fn from(judged: &AssessedNamespace) -> Self {
-        Self { row: Row::from(judged), hints: judged.assessment.hints.iter().map(HintRow::from).collect() }
+        Self { row: NamespaceRow::from(judged), hints: judged.assessment.hints.iter().map(HintRow::from).collect() }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn mixed() -> ScanResult {
 
 #[test]
 fn json_has_a_schema_and_bytes_for_everything_known() {
-    let json = serde_json::to_value(Report::from(&mixed())).unwrap();
+    let json = serde_json::to_value(ScanReport::from(&mixed())).unwrap();
     assert_eq!((&json["schema"], &json["verdict"]), (&Value::from(1), &Value::from("oversize")));
     let namespace = |index: usize| &json["namespaces"][index];
     let first = namespace(0);

@@ -22,7 +22,7 @@ pub(super) fn render(status: &Status) -> String {
     };
     line("agent", &agent(&status.agent));
     line("", &memory(&status.agent));
-    line("observing", &observing(&status.agent));
+    line("observing", &observation(&status.agent));
     for text in programs(&status.programs) {
         line("", &text);
     }
@@ -91,7 +91,7 @@ fn web(web: &WebStatus) -> String {
     }
 }
 
-fn observing(agent: &AgentStatus) -> String {
+fn observation(agent: &AgentStatus) -> String {
     match (agent.observing, &agent.reason) {
         (true, None) => "yes".to_owned(),
         (true, Some(reason)) => format!("yes: {reason}"),

@@ -61,42 +61,42 @@ const DOWN: &str = "up == 0";
 /// Prometheus cannot be asked.
 pub fn add(client: &Client, fleet: &mut Fleet) -> anyhow::Result<()> {
     let mut hosts = Hosts::default();
-    for sample in ask(client, fleet, AGENTS)? {
+    for sample in query(client, fleet, AGENTS)? {
         hosts.found(&sample);
     }
     for (metric, set) in SUMS {
-        let told = hosts.set_from_samples(metric, &ask(client, fleet, metric)?, set);
+        let told = hosts.set_from_samples(metric, &query(client, fleet, metric)?, set);
         hosts.mark_incomplete(metric, &told);
     }
     for (metric, set) in MORE {
-        hosts.set_from_samples(metric, &ask(client, fleet, metric)?, set);
+        hosts.set_from_samples(metric, &query(client, fleet, metric)?, set);
     }
-    for sample in ask(client, fleet, REQUIRED_METRICS)? {
+    for sample in query(client, fleet, REQUIRED_METRICS)? {
         hosts.has_required_metrics(&sample);
     }
-    for sample in ask(client, fleet, KERNELS)? {
+    for sample in query(client, fleet, KERNELS)? {
         hosts.with(&sample, |host| host.kernel = Some(sample.label("release").to_owned()));
     }
-    for sample in ask(client, fleet, MODES)? {
+    for sample in query(client, fleet, MODES)? {
         hosts.with(&sample, |host| host.mode = Some(sample.label("mode").to_owned()));
     }
-    gone(client, fleet)?;
+    add_gone(client, fleet)?;
     hosts.count(fleet);
     Ok(())
 }
 
-fn ask(client: &Client, fleet: &mut Fleet, expression: &str) -> anyhow::Result<Vec<Sample>> {
+fn query(client: &Client, fleet: &mut Fleet, expression: &str) -> anyhow::Result<Vec<Sample>> {
     let answer = client.query(expression)?;
     answer.warnings.into_iter().for_each(|warning| fleet.warning(warning));
     Ok(answer.samples)
 }
 
-fn gone(client: &Client, fleet: &mut Fleet) -> anyhow::Result<()> {
-    let gone = ask(client, fleet, GONE)?;
+fn add_gone(client: &Client, fleet: &mut Fleet) -> anyhow::Result<()> {
+    let gone = query(client, fleet, GONE)?;
     if gone.is_empty() {
         return Ok(());
     }
-    let down: BTreeSet<Key> = ask(client, fleet, DOWN)?.iter().map(Sample::key).collect();
+    let down: BTreeSet<Key> = query(client, fleet, DOWN)?.iter().map(Sample::key).collect();
     for sample in gone {
         let why = if down.contains(&sample.key()) {
             "its agent is gone: Prometheus does not reach it"

@@ -124,7 +124,7 @@ fn a_folder_with_btf_comes_before_the_kernels_own() {
 
 #[test]
 fn the_chosen_word_is_the_one_in_brackets() {
-    assert_eq!(chosen("[none] integrity confidentiality").as_deref(), Some("none"));
-    assert_eq!(chosen("none integrity"), None);
-    assert_eq!(chosen("]["), None);
+    assert_eq!(selected("[none] integrity confidentiality").as_deref(), Some("none"));
+    assert_eq!(selected("none integrity"), None);
+    assert_eq!(selected("]["), None);
 }

@@ -88,7 +88,7 @@ fn two_different_modules_of_one_release_are_both_kept() {
     let paths = ["a", "b"].map(|name| folder.path().join(name));
     let candidates = KernelImages::read(paths.iter().map(PathBuf::as_path));
     let resolved = resolve(candidates.kernels[RELEASE].evidence().collect());
-    assert_eq!((resolved.conflicting.len(), resolved.settled()), (1, None));
+    assert_eq!((resolved.conflicting.len(), resolved.agreed()), (1, None));
 }
 
 #[test]

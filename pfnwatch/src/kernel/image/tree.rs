@@ -52,11 +52,11 @@ pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// where depmod has not been, the one in its usual place.
 pub(in crate::kernel) fn module(folder: &Path) -> Option<PathBuf> {
     let usual = MODULES.iter().map(|name| folder.join(MODULE_FOLDER).join(name));
-    depmods_choice(folder).into_iter().chain(usual).find(|path| path.is_file())
+    find_by_depmod(folder).into_iter().chain(usual).find(|path| path.is_file())
 }
 
 /// The path of libnvdimm in modules.dep, whose lines are `kernel/a/b.ko.xz: modules that it needs`.
-fn depmods_choice(folder: &Path) -> Option<PathBuf> {
+fn find_by_depmod(folder: &Path) -> Option<PathBuf> {
     let list = fs::read_to_string(folder.join("modules.dep")).ok()?;
     let mut paths = list.lines().filter_map(|line| line.split_once(':')).map(|(path, _)| path);
     paths.find(|path| MODULES.contains(&name(Path::new(path)).as_str())).map(|path| folder.join(path))

@@ -36,7 +36,7 @@ impl RunningKernel {
     /// Asks the running code, the installed module file with the same build-id, and the release's name; `observed` is
     /// what was seen of blocks that this kernel wrote.
     #[must_use]
-    pub fn ask(paths: &Paths, release: &str, observed: Vec<Evidence>) -> Self {
+    pub fn gather(paths: &Paths, release: &str, observed: Vec<Evidence>) -> Self {
         let mut problems = Vec::new();
         let mut evidence = observed;
         match running_code(&paths.procfs) {

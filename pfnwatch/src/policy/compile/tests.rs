@@ -19,7 +19,7 @@ const KERNEL: PolicyKernel = PolicyKernel {
     max_struct_page: Some(128),
     page_size: 4096,
     compat: 2 << 20,
-    rule: KernelQuirks { allows_empty: true },
+    quirks: KernelQuirks { allows_empty: true },
     module_epoch: 7,
 };
 const REGIONS: [RegionFacts; 2] = [
@@ -68,7 +68,7 @@ fn what_the_policy_and_the_kernel_say_is_handed_over() {
         ..Snapshot::EMPTY
     };
     assert_eq!(compiled.snapshot, expected);
-    let unknown = PolicyKernel { max_struct_page: None, rule: KernelQuirks::default(), ..KERNEL };
+    let unknown = PolicyKernel { max_struct_page: None, quirks: KernelQuirks::default(), ..KERNEL };
     let compiled = compile(&Policy::default(), &[], &unknown, &[], &Clock::start(at(0), 0), false).snapshot;
     assert_eq!((compiled.max_struct_page, compiled.mode, compiled.allows_empty, compiled.armed), (0, 1, 0, 0));
 }

@@ -25,15 +25,15 @@ pub(super) fn render(view: &View) -> Markup {
 }
 
 fn notices(view: &View) -> Vec<(Severity, &'static str, String)> {
-    let mut notices = sight(view);
+    let mut notices = observation(view);
     notices.extend(losses(view));
     notices.extend(guard(view));
-    notices.extend(around(view));
+    notices.extend(environment(view));
     notices
 }
 
 /// Whether it sees anything.
-fn sight(view: &View) -> Vec<(Severity, &'static str, String)> {
+fn observation(view: &View) -> Vec<(Severity, &'static str, String)> {
     let agent = &view.status.agent;
     let why = || agent.reason.clone().unwrap_or_else(|| "no reason is known".to_owned());
     let mut notices = Vec::new();
@@ -86,7 +86,7 @@ fn guard(view: &View) -> Option<(Severity, &'static str, String)> {
 }
 
 /// The configuration, the journal, alerts, regressions.
-fn around(view: &View) -> Vec<(Severity, &'static str, String)> {
+fn environment(view: &View) -> Vec<(Severity, &'static str, String)> {
     let mut notices = Vec::new();
     if let Some(error) = &view.status.policy.reload_error {
         notices.push((Severity::Bad, "The configuration as it is now was not taken.", error.clone()));

@@ -9,29 +9,29 @@ use crate::{event::SCHEMA, exit::ExitContext};
 
 /// A report of `scan --format json`.
 #[derive(Debug, Deserialize)]
-pub(super) struct Earlier {
+pub(super) struct EarlierReport {
     schema: u32,
     pub(super) time: Option<String>,
-    pub(super) kernel: Kernel,
-    pub(super) totals: Totals,
-    pub(super) namespaces: Vec<Known>,
+    pub(super) kernel: EarlierKernel,
+    pub(super) totals: EarlierTotals,
+    pub(super) namespaces: Vec<EarlierNamespace>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Kernel {
+pub(super) struct EarlierKernel {
     pub(super) release: String,
     pub(super) struct_page_size_bytes: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Totals {
+pub(super) struct EarlierTotals {
     pub(super) reservation_bytes: u64,
     pub(super) excess_bytes: u64,
 }
 
 /// A namespace of it.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Known {
+pub(super) struct EarlierNamespace {
     pub(super) namespace: String,
     pub(super) namespace_uuid: Option<String>,
     pub(super) start_address: Option<u64>,
@@ -59,7 +59,7 @@ pub(super) struct Costs {
     pub(super) verdict: String,
 }
 
-impl Earlier {
+impl EarlierReport {
     /// Reads one.
     ///
     /// # Errors
