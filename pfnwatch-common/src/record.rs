@@ -11,7 +11,7 @@ mod notice;
 mod task;
 mod text;
 
-pub use attempt::{Attempt, BLOCK_HEAD, Personality, Seen};
+pub use attempt::{Attempt, BLOCK_HEAD, CaptureFlags, Personality};
 pub use block::{Block, BlockHead};
 pub use judgement::{Decision, Judgement, Unjudged};
 pub use notice::{Notice, NoticeKind};

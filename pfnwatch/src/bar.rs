@@ -16,7 +16,7 @@ pub enum BarPart {
 }
 
 /// In the order of the legend.
-const PARTS: [BarPart; 4] = [BarPart::Memmap, BarPart::Excess, BarPart::Usable, BarPart::Cut];
+const BAR_PARTS: [BarPart; 4] = [BarPart::Memmap, BarPart::Excess, BarPart::Usable, BarPart::Cut];
 
 impl BarPart {
     /// The eye shall go to the excess: it is the darkest.
@@ -68,7 +68,7 @@ pub fn draw(parts: &[(BarPart, u64)], whole: u64, width: usize, terminal: Termin
 /// What the cells mean.
 #[must_use]
 pub fn legend(terminal: Terminal) -> String {
-    PARTS.map(|part| format!("{} {}", part.paint(1, terminal), part.name())).join("  ")
+    BAR_PARTS.map(|part| format!("{} {}", part.paint(1, terminal), part.name())).join("  ")
 }
 
 /// Shares `width` cells out among `bytes`: rounded, at least one for what is not zero, and together no more than

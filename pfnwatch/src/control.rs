@@ -1,5 +1,5 @@
 //! The control socket: how the commands ask the agent that runs, and tell it what to do. Root's alone, but for what
-//! the readers' group may ask ([`crate::readers`]).
+//! the readers' group may ask ([`crate::access`]).
 //!
 //! `protocol` says what is said (pure), `server` is the agent's side of the socket, `client` that of the commands.
 

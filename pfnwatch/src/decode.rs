@@ -9,7 +9,9 @@ pub(crate) mod tests;
 use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::{
-    record::{Attempt, Judgement, Notice, NoticeKind, Personality, Plain as _, RecordKind, Seen, TaskInfo, Text},
+    record::{
+        Attempt, CaptureFlags, Judgement, Notice, NoticeKind, Personality, Plain as _, RecordKind, TaskInfo, Text,
+    },
     superblock,
 };
 use thiserror::Error;
@@ -95,10 +97,10 @@ fn event_at(since_boot_ns: u64, body: Body, context: &Context) -> Event {
 
 fn attempt(record: &Attempt, context: &Context) -> Body {
     match Personality::from_u32(record.personality) {
-        Personality::Pfn if record.seen.has(Seen::SETUP_ENTERED) => {
+        Personality::Pfn if record.seen.has(CaptureFlags::SETUP_ENTERED) => {
             Body::SetUp(Box::new(setup::set_up(record, superblock::SuperblockKind::Pfn, context)))
         }
-        Personality::Dax if record.seen.has(Seen::SETUP_ENTERED) => {
+        Personality::Dax if record.seen.has(CaptureFlags::SETUP_ENTERED) => {
             Body::SetUp(Box::new(setup::set_up(record, superblock::SuperblockKind::Dax, context)))
         }
         _ => Body::Probe(Box::new(probe(record))),
@@ -107,7 +109,7 @@ fn attempt(record: &Attempt, context: &Context) -> Body {
 
 fn probe(record: &Attempt) -> event::Probe {
     let code = bind_code(record);
-    let found_block = record.seen.has(Seen::PROBE_VALIDATED).then_some(record.probe_validate != errno::ENODEV);
+    let found_block = record.seen.has(CaptureFlags::PROBE_VALIDATED).then_some(record.probe_validate != errno::ENODEV);
     let result = match code {
         None => ProbeResult::Unknown,
         Some(0) => ProbeResult::Enabled,
@@ -132,7 +134,7 @@ fn common(record: &Attempt) -> event::Attempt {
         driver: text(&record.driver),
         bind_code: bind_code(record),
         duration_us: record.ended_ns.saturating_sub(record.began_ns) / 1000,
-        incomplete: record.seen.has(Seen::FAULT),
+        incomplete: record.seen.has(CaptureFlags::FAULT),
         by: actor(&record.task),
     }
 }
@@ -140,7 +142,7 @@ fn common(record: &Attempt) -> event::Attempt {
 /// The driver's or the driver core's error number, negative. `really_probe` returns a driver's own as a positive number
 /// (drivers/base/dd.c, since 5.15), to tell it from the driver core's.
 fn bind_code(record: &Attempt) -> Option<i32> {
-    record.seen.has(Seen::BOUND).then(|| -record.bind_result.saturating_abs())
+    record.seen.has(CaptureFlags::BOUND).then(|| -record.bind_result.saturating_abs())
 }
 
 fn namespace(record: &Attempt) -> Option<event::NamespaceId> {
@@ -150,15 +152,15 @@ fn namespace(record: &Attempt) -> Option<event::NamespaceId> {
 
 /// A namespace, where one was seen.
 fn namespace_of<const N: usize>(
-    seen: Seen,
+    seen: CaptureFlags,
     name: &Text<N>,
     namespace_uuid: [u8; 16],
     start: u64,
     end: u64,
 ) -> Option<event::NamespaceId> {
-    seen.has(Seen::NAMESPACE).then(|| event::NamespaceId {
+    seen.has(CaptureFlags::NAMESPACE).then(|| event::NamespaceId {
         namespace: text(name).unwrap_or_default(),
-        namespace_uuid: uuid(seen, Seen::NAMESPACE_UUID, namespace_uuid),
+        namespace_uuid: uuid(seen, CaptureFlags::NAMESPACE_UUID, namespace_uuid),
         start_address: start,
         // The resource's end is its last byte; an empty one ends before it starts.
         size_bytes: end.wrapping_sub(start).wrapping_add(1),
@@ -172,9 +174,9 @@ fn notice(record: &Notice) -> Result<Body, DecodeError> {
         region: text(&record.region),
         // User space ends what it writes with a newline.
         namespace: text(&record.namespace).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
-        namespace_uuid: uuid(record.seen, Seen::NAMESPACE_UUID, record.namespace_uuid),
+        namespace_uuid: uuid(record.seen, CaptureFlags::NAMESPACE_UUID, record.namespace_uuid),
         size_bytes: matches!(what, NoticeKind::Label).then_some(record.size),
-        incomplete: record.seen.has(Seen::FAULT),
+        incomplete: record.seen.has(CaptureFlags::FAULT),
         by: actor(&record.task),
     };
     Ok(match what {
@@ -195,7 +197,7 @@ fn actor(task: &TaskInfo) -> Option<event::Actor> {
     })
 }
 
-fn uuid(seen: Seen, bit: Seen, bytes: [u8; 16]) -> Option<Uuid> {
+fn uuid(seen: CaptureFlags, bit: CaptureFlags, bytes: [u8; 16]) -> Option<Uuid> {
     seen.has(bit).then(|| Uuid::from_bytes(bytes)).filter(|uuid| !uuid.is_nil())
 }
 

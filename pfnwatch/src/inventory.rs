@@ -32,7 +32,7 @@ use attribute::Directory;
 use crate::paths::Paths;
 
 /// Below this many namespaces a second thread costs more than it saves.
-const PRIVATE_FD_TABLE_MIN: usize = 128;
+const MIN_NAMESPACES_FOR_PRIVATE_FD_TABLE: usize = 128;
 
 /// Where the inventory reads.
 #[derive(Clone, Debug)]
@@ -120,7 +120,10 @@ fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str])
     let read = |names: &[&str]| -> Vec<Namespace> {
         names.iter().filter_map(|name| Namespace::read(devices, dax, name)).collect()
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(names.len() / PRIVATE_FD_TABLE_MIN).max(1);
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(names.len() / MIN_NAMESPACES_FOR_PRIVATE_FD_TABLE)
+        .max(1);
     if threads == 1 {
         return read(names);
     }

@@ -1,11 +1,11 @@
 //! The agent and the commands of pfnwatch.
 //!
 //! ```text
-//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ journal ─▶ sinks
+//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ store ─▶ sinks
 //!       ▲                                  ▲
 //!   bpf/attach ◀─ bpf/plan ◀─ kernel facts ┘
 //! ```
-//! `pipeline` is the loop that ties these together: read it first.
+//! `agent` is the loop that ties these together: read it first.
 
 pub mod access;
 pub mod agent;

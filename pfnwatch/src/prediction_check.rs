@@ -73,14 +73,14 @@ impl PredictionTracker {
         let (judged, predicted_bytes) = said.unwrap_or((silence, None));
         let made = setup.sizes.map(|sizes| sizes.reservation_bytes);
         let oversize = setup.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
-        let surprise = match judged {
+        let mismatch = match judged {
             GuardVerdict::Passed => oversize,
             GuardVerdict::WouldDeny | GuardVerdict::Exempt | GuardVerdict::Unjudged => {
                 predicted_bytes.zip(made).is_some_and(|(predicted, made)| predicted != made)
             }
             GuardVerdict::NotSeen => false,
         };
-        Some(Prediction { judged, predicted_bytes, mismatch: surprise })
+        Some(Prediction { judged, predicted_bytes, mismatch })
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 use crate::{async_fd::readable, bpf::ring::Ring};
 
 /// Records taken at a time, so that a storm cannot keep a signal from being heard.
-const BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// A stream of records.
 pub struct Source(AsyncFd<Ring>);
@@ -30,7 +30,7 @@ impl Source {
         let mut ready = self.0.readable_mut().await?;
         drain_ring(ready.get_inner_mut(), into);
         // Only an empty ring is worth waiting on: the kernel tells of a record once.
-        if into.len() < BATCH {
+        if into.len() < MAX_BATCH {
             ready.clear_ready();
         }
         Ok(())
@@ -44,7 +44,7 @@ impl Source {
 }
 
 fn drain_ring(ring: &mut Ring, into: &mut Vec<Bytes>) {
-    while into.len() < BATCH {
+    while into.len() < MAX_BATCH {
         match ring.take_record() {
             Some(record) => into.push(record),
             None => break,

@@ -40,7 +40,7 @@ impl Host {
         self.folder.path().join("pfnwatch.db")
     }
 
-    fn say(&mut self, ago: Duration, body: Body) {
+    fn record(&mut self, ago: Duration, body: Body) {
         self.journal.commit(&mut [Event::at(Time(SystemTime::now() - ago), body)], &mut InfoBlockCache::default());
         assert_eq!(self.journal.health().error, None);
     }
@@ -49,7 +49,7 @@ impl Host {
     fn with_events() -> Self {
         let mut host = Self::new();
         for hours in [30, 20, 10] {
-            host.say(Duration::from_secs(hours * 3600), blind(&format!("reason {hours}")));
+            host.record(Duration::from_secs(hours * 3600), blind(&format!("reason {hours}")));
         }
         let change = NamespaceChange {
             device: "namespace0.0".to_owned(),
@@ -60,7 +60,7 @@ impl Host {
             incomplete: false,
             by: None,
         };
-        host.say(Duration::ZERO, Body::Destroy(change));
+        host.record(Duration::ZERO, Body::Destroy(change));
         host
     }
 
@@ -129,8 +129,8 @@ fn what_comes_is_followed() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = || lines.next().unwrap().unwrap();
     assert!(next().contains("destroy"));
-    host.say(Duration::ZERO, blind("one more"));
-    host.say(Duration::ZERO, blind("another"));
+    host.record(Duration::ZERO, blind("one more"));
+    host.record(Duration::ZERO, blind("another"));
     assert!(next().ends_with("one more") && next().ends_with("another"));
     child.kill().unwrap();
     child.wait().unwrap();

@@ -8,7 +8,7 @@ use guest::pfnwatch::{ensure_contains, report, row, running_kernel, scan};
 use guest::{command, formula, ndctl, regions, sysfs};
 use serde_json::{Value, json};
 
-use crate::seen::{GIB, MIB, created, met};
+use crate::seen::{GIB, MIB, created, set_up_of_existing};
 
 #[test]
 fn the_running_kernel_is_regressed() -> Result<()> {
@@ -135,7 +135,7 @@ fn the_plans_own_commands_make_a_lean_namespace() -> Result<()> {
     assert_eq!(ran, 6, "{plan:#}");
     let expected = json!({ "verdict": "ok", "reservation_bytes": 18 * MIB, "excess_bytes": 0, "align_bytes": 2 * MIB });
     ensure_contains(row(&scan(0)?, namespace)?, &expected)?;
-    let event = met(&mut agent, namespace)?;
+    let event = set_up_of_existing(&mut agent, namespace)?;
     ensure_contains(&event, &expected)?;
     ensure_contains(&event, &json!({ "page_struct_size_bytes": 64, "usable_bytes": GIB - 18 * MIB }))?;
     assert_eq!(InfoBlock::read(namespace)?.page_struct_size(), 64);

@@ -59,7 +59,7 @@ fn first_boot_is_of_a_sound_kernel() -> Result<()> {
 }
 
 /// What people are told by Alertmanager about regressions: alert by alert, its state and its name.
-fn told(message: &Value) -> Vec<(String, String)> {
+fn alert_states(message: &Value) -> Vec<(String, String)> {
     let text = |alert: &Value, key| alert.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let alerts = message["alerts"].as_array().into_iter().flatten();
     let alerts = alerts.map(|alert| (text(alert, "/status"), text(alert, "/labels/alertname")));
@@ -70,7 +70,7 @@ fn told(message: &Value) -> Vec<(String, String)> {
 fn people_are_told(people: &Webhook, agent: &mut Agent, state: &str, names: &[&str]) -> Result<()> {
     let mut all = Vec::new();
     while all.len() < names.len() {
-        all.extend(told(&people.next(TIMEOUT).with_context(|| format!("after {all:?}{}", agent.output()))?));
+        all.extend(alert_states(&people.next(TIMEOUT).with_context(|| format!("after {all:?}{}", agent.output()))?));
     }
     all.sort();
     let expected: Vec<_> = names.iter().map(|name| (state.to_owned(), (*name).to_owned())).collect();
@@ -121,7 +121,7 @@ fn second_boot_with_the_regression_is_alerted_once() -> Result<()> {
     let after =
         wait::until("the second agent's word to Alertmanager", TIMEOUT, heard).with_context(|| agent.output())?;
     ensure!(are_the_same(&before, &after), "{before:?}: {after:?}");
-    let again: Vec<_> = people.waiting().iter().flat_map(told).collect();
+    let again: Vec<_> = people.waiting().iter().flat_map(alert_states).collect();
     ensure!(again.is_empty(), "people were told again: {again:?}");
     let arguments = ["baseline", "accept", "--namespace", &made.namespace_uuid, "--reason", "ticket 7"];
     guard::succeed(&arguments)?;

@@ -12,7 +12,7 @@ use pfnwatch_common::InfoBlock;
 use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
-use crate::seen::{GIB, MIB, met};
+use crate::seen::{GIB, MIB, set_up_of_existing};
 
 /// A namespace with map=dev, as this kernel makes it.
 fn made(region: &str, size_bytes: u64) -> Result<String> {
@@ -41,7 +41,7 @@ fn judged(agent: &mut Agent, namespace: &str, cause: &str, reservation: u64, exc
     let expected = json!({
         "cause": cause, "class": null, "reservation_bytes": reservation, "excess_bytes": excess,
     });
-    ensure_contains(&met(agent, namespace)?, &expected)?;
+    ensure_contains(&set_up_of_existing(agent, namespace)?, &expected)?;
     // More than one align is oversize, whatever the cause; and so is the host where all of it is more than a thousandth.
     ensure_contains(row(&scan(if excess > 0 { 3 } else { 0 })?, namespace)?, &expected)
 }

@@ -51,7 +51,7 @@ fn one_gib(region: &str) -> NamespaceSpec {
     NamespaceSpec { region: region.to_owned(), size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB }
 }
 
-fn told(agent: &mut Agent, kind: &str, subject: &str) -> Result<Value> {
+fn regression_event(agent: &mut Agent, kind: &str, subject: &str) -> Result<Value> {
     let wanted =
         |event: &Value| (has_text(event, "event", kind) && has_text(event, "subject", subject)).then(|| event.clone());
     agent.event(&format!("{kind} of the {subject}"), TIMEOUT, wanted)
@@ -73,7 +73,7 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
 
     // Libnvdimm with the regression, under the agent: the host costs more, and then what is made anew does.
     let region = machine.exchange()?;
-    let host = told(&mut agent, "capacity_regression", "host")?;
+    let host = regression_event(&mut agent, "capacity_regression", "host")?;
     ensure_contains(&host, &json!({ "lost_bytes": 16 * GIB }))?;
     ensure_contains(
         &host["before"],
@@ -85,13 +85,13 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
     )?;
     namespace::destroy(&only(&region)?)?;
     let bad = creation::create(&one_gib(&region))?;
-    let regressed = told(&mut agent, "capacity_regression", "namespace")?;
+    let regressed = regression_event(&mut agent, "capacity_regression", "namespace")?;
     ensure_contains(&regressed, &json!({ "namespace_uuid": bad.namespace_uuid, "lost_bytes": 16 * MIB }))?;
     // What the kernel costs is accepted; the namespace is not.
     let accept = |whose| guard::pfnwatch(&["baseline", "accept", whose, "--reason", "ticket 7"]);
     let said = accept("--host")?;
     ensure!(said.code == Some(0) && said.stdout.starts_with("accepted: that a namespace of 1 TiB"), "{said:?}");
-    let accepted = told(&mut agent, "baseline_accepted", "host")?;
+    let accepted = regression_event(&mut agent, "baseline_accepted", "host")?;
     ensure!(accepted.pointer("/by/uid") == Some(&0.into()) && has_text(&accepted, "reason", "ticket 7"), "{accepted}");
     let again = accept("--host")?;
     ensure!(again.code == Some(2) && again.stderr.contains("does not cost more"), "{again:?}");
@@ -111,7 +111,7 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
     // The good one does not give the namespace back; a rebuild does.
     let region = machine.exchange()?;
     namespace::destroy(&only(&region)?)?;
-    told(&mut agent, "capacity_regression_ended", "namespace")?;
+    regression_event(&mut agent, "capacity_regression_ended", "namespace")?;
     creation::create(&one_gib(&region))?;
     agent.stop_and_count()?;
     ensure_contains(&baseline(0)?, &json!({ "regressions": [] }))?;

@@ -13,7 +13,7 @@ use guest::policy::{GuardMode, Policy};
 use guest::{modules, namespace, regions, sysfs, wait};
 use serde_json::json;
 
-use crate::seen::{GIB, MIB, created, met};
+use crate::seen::{GIB, MIB, created, set_up_of_existing};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -31,7 +31,7 @@ fn is_enabled_under_enforce_on_the_stock_kernel() -> Result<()> {
             .with_context(|| guard.output())?;
         namespace::disable(name)?;
         namespace::enable(name).with_context(|| guard.output())?;
-        met(&mut guard, name)?;
+        set_up_of_existing(&mut guard, name)?;
     }
     // As it was, for the test after this one.
     modules::unload_stack()?;
@@ -83,7 +83,7 @@ fn is_found_on_the_stock_kernel() -> Result<()> {
         if map == Map::Dev {
             (said["cause"], said["class"]) = ("regressed_kernel".into(), "A".into());
         }
-        let event = met(&mut agent, namespace)?;
+        let event = set_up_of_existing(&mut agent, namespace)?;
         ensure_contains(&event, &said)?;
         ensure_contains(&event, &json!({ "page_struct_size_bytes": 128, "struct_page_size_bytes": 64 }))?;
         expected.push((namespace, said));

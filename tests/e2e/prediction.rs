@@ -22,7 +22,7 @@ fn sizes(align: u64) -> Vec<u64> {
 }
 
 /// What the running kernel does where nothing usable is left: 6.1 and older still write a block.
-fn rule() -> Result<KernelQuirks> {
+fn quirks() -> Result<KernelQuirks> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     Ok(KernelQuirks { allows_empty: release.starts_with("6.1.") })
 }
@@ -34,12 +34,12 @@ fn predict(wanted: &NamespaceSpec, start: u64) -> Result<Result<Reservation, Rej
     };
     let geometry =
         Geometry { start, size: wanted.size_bytes, align: wanted.align_bytes, map, page_size: 4096, compat: 2 * MIB };
-    Ok(reservation(&geometry, 64, rule()?))
+    Ok(reservation(&geometry, 64, quirks()?))
 }
 
 /// Predicts, creates, and holds the event (which other tests hold against the media) to the prediction; whether it was
 /// made, if it was tried.
-fn hold(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<Option<bool>> {
+fn compare(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<Option<bool>> {
     let prepared = creation::prepare(wanted)?;
     let predicted = predict(wanted, sysfs::number(&prepared.namespace, "resource")?)?;
     if wanted.mode == Mode::Fsdax && predicted.is_ok_and(|predicted| predicted.npfns == 0) {
@@ -86,7 +86,7 @@ fn geometries(mode: Mode) -> Result<()> {
                 .flat_map(|map| sizes(align_bytes).into_iter().map(move |size| (map, size)))
             {
                 let wanted = NamespaceSpec { region: region.clone(), size_bytes, mode, map, align_bytes };
-                match hold(&mut agent, &wanted).with_context(|| format!("{wanted:?}"))? {
+                match compare(&mut agent, &wanted).with_context(|| format!("{wanted:?}"))? {
                     Some(true) => made += 1,
                     Some(false) => refused += 1,
                     None => {}

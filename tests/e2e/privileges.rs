@@ -49,7 +49,7 @@ fn oversize() -> Result<PreparedNamespace> {
 #[test]
 fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
     regions::fresh()?;
-    let mut agent = Guard::start(&Policy::strict(GuardMode::Enforce).hold())?;
+    let mut agent = Guard::start(&Policy::strict(GuardMode::Enforce).hold_on_exit())?;
     // It says so first, and lays its privileges down before it answers.
     agent.armed()?;
     watches_with_little(agent.pid()?)?;

@@ -17,6 +17,6 @@ pub(crate) fn created(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<(Prep
 }
 
 /// The event of an enable: the block was there.
-pub(crate) fn met(agent: &mut Agent, namespace: &str) -> Result<Value> {
+pub(crate) fn set_up_of_existing(agent: &mut Agent, namespace: &str) -> Result<Value> {
     agent.set_up(&sysfs::text(namespace, "uuid")?, "met")
 }

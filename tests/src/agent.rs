@@ -67,7 +67,7 @@ impl Agent {
             .with_context(|| format!("cannot start {command:?}"))?;
         let (sender, lines) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
-            read_lines(stdout, sender.clone(), said);
+            read_lines(stdout, sender.clone(), parse_line);
         }
         if let Some(stderr) = child.stderr.take() {
             read_lines(stderr, sender, OutputLine::Text);
@@ -228,7 +228,7 @@ pub fn has_text(event: &Value, key: &str, value: &str) -> bool {
 }
 
 /// A line of standard output: an event, and as the schema of its kind says.
-fn said(line: String) -> OutputLine {
+fn parse_line(line: String) -> OutputLine {
     let event = serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"));
     match event.and_then(|event| schema::check_event(&event).map(|()| event)) {
         Ok(event) => OutputLine::Json(event),

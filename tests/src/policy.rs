@@ -53,7 +53,7 @@ impl Policy {
     }
 
     /// The guard stays when the agent goes.
-    pub const fn hold(mut self) -> Self {
+    pub const fn hold_on_exit(mut self) -> Self {
         self.hold = true;
         self
     }

@@ -72,7 +72,7 @@ fn blank_labels() -> Result<()> {
     for region in &regions {
         sysfs::bind(region, "nd_region").with_context(|| format!("cannot enable {region}"))?;
     }
-    regions.iter().try_for_each(|region| sysfs::settle(region))
+    regions.iter().try_for_each(|region| sysfs::wait_for_seed(region))
 }
 
 /// Removes whatever is pinned: a guard that a test before this one left behind would deny what this one makes.

@@ -60,13 +60,13 @@ pub fn choices(device: &str, attribute: &str) -> Result<Vec<u64>> {
 pub fn seed(region: &str, attribute: &str) -> Result<String> {
     wait::until(&format!("the {attribute} of {region}"), SEED_TIMEOUT, || {
         let name = text(region, attribute).ok().filter(|name| folder(name).join("uuid").exists())?;
-        settle(region).ok()?;
+        wait_for_seed(region).ok()?;
         text(region, attribute).ok().filter(|now| *now == name)
     })
 }
 
 /// Waits until the bus of a region has probed what it has.
-pub fn settle(region: &str) -> Result<()> {
+pub fn wait_for_seed(region: &str) -> Result<()> {
     let wait = folder(region).join("../wait_probe");
     fs::read(&wait).map(drop).with_context(|| format!("cannot read {}", wait.display()))
 }

@@ -1,6 +1,6 @@
 //! What the guard made of a creation with map=dev.
 
-use super::{Plain, RecordKind, Seen, TaskInfo, Text};
+use super::{CaptureFlags, Plain, RecordKind, TaskInfo, Text};
 
 /// What it decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub struct Judgement {
     /// [`Kind::Judgement`].
     pub kind: u32,
     /// [`Seen`]: NAMESPACE, NAMESPACE_UUID, DEVICE_UUID, FAULT.
-    pub seen: Seen,
+    pub seen: CaptureFlags,
     /// When, in nanoseconds since boot, suspend included.
     pub at_ns: u64,
     /// In whose context.
@@ -118,7 +118,7 @@ impl Judgement {
     /// Nothing known yet.
     pub const EMPTY: Self = Self {
         kind: RecordKind::Judgement as u32,
-        seen: Seen::NONE,
+        seen: CaptureFlags::NONE,
         at_ns: 0,
         task: TaskInfo::EMPTY,
         device: Text::EMPTY,

@@ -1,6 +1,6 @@
 //! Something short that happens to a device or a namespace outside a bind.
 
-use super::{Plain, RecordKind, Seen, TaskInfo, Text};
+use super::{CaptureFlags, Plain, RecordKind, TaskInfo, Text};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Notice {
     /// [`super::Personality`] of the device.
     pub personality: u32,
     /// [`Seen`]: the bits for the namespace's uuid and for faults.
-    pub seen: Seen,
+    pub seen: CaptureFlags,
     /// The size that the label gets, in bytes, for [`NoticeKind::Label`].
     pub size: u64,
     /// The namespace uuid.
@@ -65,7 +65,7 @@ impl Notice {
         region: Text::EMPTY,
         namespace: Text::EMPTY,
         personality: 0,
-        seen: Seen::NONE,
+        seen: CaptureFlags::NONE,
         size: 0,
         namespace_uuid: [0; 16],
     };

@@ -129,7 +129,7 @@ impl Dispatcher {
         };
         for line in self.receivers.iter_mut().filter(due) {
             let name = &line.receiver.name;
-            let known = standing.iter().filter(|(fingerprint, _)| !self.outbox.holds(name, fingerprint));
+            let known = standing.iter().filter(|(fingerprint, _)| !self.outbox.contains(name, fingerprint));
             let message = |stood: &super::FiringAlert| {
                 let (alert, since) = (stood.alert.clone(), stood.since);
                 Message { receiver: name.clone(), alert, since, ended: None }

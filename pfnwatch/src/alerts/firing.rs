@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Alert, AlertName, Findings};
 
 /// How long something is told that happened in a moment.
-const RECENT: Duration = Duration::from_secs(15 * 60);
+const RECENT_WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// How long after the beginning of an observation namespaces may still come up, as at a boot.
 const SETTLING: Duration = Duration::from_secs(120);
@@ -39,7 +39,7 @@ impl RecentEvents {
                 self.recent.push_back((uptime, name, total - before));
             }
         }
-        while self.recent.front().is_some_and(|(at, ..)| uptime.saturating_sub(*at) >= RECENT) {
+        while self.recent.front().is_some_and(|(at, ..)| uptime.saturating_sub(*at) >= RECENT_WINDOW) {
             self.recent.pop_front();
         }
     }

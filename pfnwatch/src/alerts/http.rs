@@ -12,7 +12,7 @@ use super::{Payload, Receiver, ReceiverKind};
 use crate::http_client;
 
 /// What is read of an answer, in bytes: enough to say what it says.
-const READ: u64 = 4096;
+const MAX_RESPONSE_BYTES: u64 = 4096;
 
 /// What of that is shown, in characters.
 const MAX_QUOTED_CHARS: usize = 200;
@@ -118,7 +118,7 @@ fn judge(kind: ReceiverKind, response: &mut Response<Body>) -> DeliveryResult {
 fn quote_response(response: &mut Response<Body>) -> String {
     let mut bytes = Vec::new();
     // What came before an error is worth showing all the same.
-    let _ = response.body_mut().as_reader().take(READ).read_to_end(&mut bytes);
+    let _ = response.body_mut().as_reader().take(MAX_RESPONSE_BYTES).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
     let line: String =
         text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_QUOTED_CHARS).collect();

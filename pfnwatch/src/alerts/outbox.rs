@@ -107,7 +107,7 @@ impl Outbox {
 
     /// Whether something about this alert waits for a receiver.
     #[must_use]
-    pub fn holds(&self, receiver: &str, fingerprint: &str) -> bool {
+    pub fn contains(&self, receiver: &str, fingerprint: &str) -> bool {
         self.waiting.iter().any(|it| it.message.receiver == receiver && it.fingerprint == fingerprint)
     }
 

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{
     Map,
-    record::{Decision, Judgement, Personality, Seen, Unjudged},
+    record::{CaptureFlags, Decision, Judgement, Personality, Unjudged},
     reservation::REGRESSED_STRUCT_PAGE,
     superblock,
 };
@@ -52,7 +52,7 @@ fn judged(record: &Judgement, why: Unjudged) -> Result<GuardDecision, DecodeErro
         personality,
         map: Some(Map::Dev),
         align_bytes: record.align,
-        block_uuid: uuid(record.seen, Seen::DEVICE_UUID, record.device_uuid),
+        block_uuid: uuid(record.seen, CaptureFlags::DEVICE_UUID, record.device_uuid),
         reservation_bytes: computed(record.dataoff),
         end_trunc_bytes: computed(record.end_trunc),
         ideal_bytes: computed(record.ideal_dataoff),
@@ -67,7 +67,7 @@ fn judged(record: &Judgement, why: Unjudged) -> Result<GuardDecision, DecodeErro
             reason: None,
         }),
         policy: record.policy,
-        incomplete: record.seen.has(Seen::FAULT),
+        incomplete: record.seen.has(CaptureFlags::FAULT),
         by: actor(&record.task),
         detail: String::new(),
         remedies: Vec::new(),

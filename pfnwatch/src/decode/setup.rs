@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{
     InfoBlock, Map,
-    record::{Attempt, Seen},
+    record::{Attempt, CaptureFlags},
     superblock,
 };
 
@@ -14,7 +14,7 @@ use crate::{
 
 /// Decodes an attempt in which `nvdimm_setup_pfn` was entered.
 pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, context: &Context) -> SetUp {
-    let setup = record.seen.has(Seen::SETUP_RETURNED).then_some(record.setup_result);
+    let setup = record.seen.has(CaptureFlags::SETUP_RETURNED).then_some(record.setup_result);
     let bind = bind_code(record);
     let block = block(record, setup);
     let outcome = outcome(block, setup, bind);
@@ -25,7 +25,7 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, 
         personality,
         map: Map::from_mode(record.mode),
         align_bytes: record.align,
-        block_uuid: uuid(record.seen, Seen::DEVICE_UUID, record.device_uuid),
+        block_uuid: uuid(record.seen, CaptureFlags::DEVICE_UUID, record.device_uuid),
         block,
         outcome,
         setup_code: setup,
@@ -45,7 +45,7 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, 
 /// Made = `nd_pfn_validate` found none (-ENODEV) and the set-up returned 0; a read-only region, a misaligned start or
 /// too little room follow the same answer and end in an error, with nothing written.
 fn block(record: &Attempt, setup: Option<i32>) -> BlockState {
-    if !record.seen.has(Seen::SETUP_VALIDATED) {
+    if !record.seen.has(CaptureFlags::SETUP_VALIDATED) {
         return if setup.is_some_and(|code| code < 0) { BlockState::None } else { BlockState::Unknown };
     }
     match (record.setup_validate, setup) {
@@ -60,8 +60,8 @@ fn block(record: &Attempt, setup: Option<i32>) -> BlockState {
 /// Whether `nd_pfn_init` refused map=dev for the kernel's struct page alone: a misaligned start is its only other reason
 /// for -EINVAL (drivers/nvdimm/pfn_devs.c, 6.1 to 7.3).
 fn is_too_wide(record: &Attempt, setup: Option<i32>) -> bool {
-    let none_found = record.seen.has(Seen::SETUP_VALIDATED) && record.setup_validate == errno::ENODEV;
-    let aligned = record.seen.has(Seen::NAMESPACE) && record.namespace_start.is_multiple_of(COMPAT_ALIGN);
+    let none_found = record.seen.has(CaptureFlags::SETUP_VALIDATED) && record.setup_validate == errno::ENODEV;
+    let aligned = record.seen.has(CaptureFlags::NAMESPACE) && record.namespace_start.is_multiple_of(COMPAT_ALIGN);
     none_found && aligned && setup == Some(errno::EINVAL) && Map::from_mode(record.mode) == Some(Map::Dev)
 }
 
@@ -79,7 +79,7 @@ fn outcome(block: BlockState, setup: Option<i32>, bind: Option<i32>) -> SetUpOut
 
 /// The block in the kernel's memory; none where that could not be read.
 fn info_block(record: &Attempt) -> Option<InfoBlock> {
-    if record.seen.has(Seen::BLOCK) { InfoBlock::from_head(&record.block).ok() } else { None }
+    if record.seen.has(CaptureFlags::BLOCK) { InfoBlock::from_head(&record.block).ok() } else { None }
 }
 
 /// The sizes that the block says, and the pages that the kernel counts.

@@ -31,14 +31,14 @@ pub(crate) fn creation() -> Attempt {
     let mut head = [0; BLOCK_HEAD];
     head.copy_from_slice(&block().encode()[..BLOCK_HEAD]);
     Attempt {
-        seen: Seen::SETUP_ENTERED
-            .with(Seen::SETUP_RETURNED)
-            .with(Seen::SETUP_VALIDATED)
-            .with(Seen::BOUND)
-            .with(Seen::NAMESPACE)
-            .with(Seen::NAMESPACE_UUID)
-            .with(Seen::DEVICE_UUID)
-            .with(Seen::BLOCK),
+        seen: CaptureFlags::SETUP_ENTERED
+            .with(CaptureFlags::SETUP_RETURNED)
+            .with(CaptureFlags::SETUP_VALIDATED)
+            .with(CaptureFlags::BOUND)
+            .with(CaptureFlags::NAMESPACE)
+            .with(CaptureFlags::NAMESPACE_UUID)
+            .with(CaptureFlags::DEVICE_UUID)
+            .with(CaptureFlags::BLOCK),
         began_ns: 4_000_000,
         ended_ns: 5_000_000,
         task: TaskInfo { pid: 42, tid: 42, uid: 0, flags: 0, cgroup_id: 1, comm: name("ndctl") },
@@ -93,7 +93,7 @@ fn the_time_counts_from_the_boot() {
 /// One row for each way in which a set-up ends: what the kernel's functions returned, and what that means.
 #[test]
 fn what_became_of_block_and_namespace() {
-    const VALIDATED: Seen = Seen::SETUP_VALIDATED;
+    const VALIDATED: CaptureFlags = CaptureFlags::SETUP_VALIDATED;
     let rows = [
         // validated, setup returned, bound; validate, setup, bind; block, outcome
         ((true, true, true), (ENODEV, 0, 0), (BlockState::Made, SetUpOutcome::Enabled)),
@@ -111,9 +111,11 @@ fn what_became_of_block_and_namespace() {
     ];
     for ((validated, returned, bound), (validate, setup, bind), expected) in rows {
         let mut record = creation();
-        for (seen, bit) in [(validated, VALIDATED), (returned, Seen::SETUP_RETURNED), (bound, Seen::BOUND)] {
+        for (seen, bit) in
+            [(validated, VALIDATED), (returned, CaptureFlags::SETUP_RETURNED), (bound, CaptureFlags::BOUND)]
+        {
             if !seen {
-                record.seen = Seen(record.seen.0 & !bit.0);
+                record.seen = CaptureFlags(record.seen.0 & !bit.0);
             }
         }
         (record.setup_validate, record.setup_result, record.bind_result) = (validate, setup, bind);
@@ -152,7 +154,7 @@ fn a_kernel_thread_is_nobody() {
 fn a_namespace_that_is_passed_on() {
     let record = Attempt {
         personality: Personality::NamespacePmem as u32,
-        seen: Seen::NAMESPACE.with(Seen::BOUND).with(Seen::PROBE_VALIDATED),
+        seen: CaptureFlags::NAMESPACE.with(CaptureFlags::BOUND).with(CaptureFlags::PROBE_VALIDATED),
         bind_result: 6,
         probe_validate: 0,
         device: name("namespace0.0"),

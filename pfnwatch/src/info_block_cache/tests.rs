@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pfnwatch_common::{
     Map,
-    record::{Attempt, Decision, Judgement, NoticeKind, Personality, Plain as _, Seen},
+    record::{Attempt, CaptureFlags, Decision, Judgement, NoticeKind, Personality, Plain as _},
     superblock::SuperblockKind,
 };
 
@@ -42,7 +42,7 @@ fn follow(kept: &mut InfoBlockCache, record: &Attempt) {
 fn enabled_raw() -> Attempt {
     Attempt {
         personality: Personality::NamespacePmem as u32,
-        seen: Seen::NAMESPACE.with(Seen::BOUND),
+        seen: CaptureFlags::NAMESPACE.with(CaptureFlags::BOUND),
         device: name("namespace0.0"),
         ..creation()
     }
@@ -138,7 +138,7 @@ fn a_destroyed_namespace_is_not_replaced() {
     follow(&mut kept, &creation());
     let record = pfnwatch_common::record::Notice {
         what: NoticeKind::Label as u32,
-        seen: Seen::NAMESPACE_UUID,
+        seen: CaptureFlags::NAMESPACE_UUID,
         namespace_uuid: [9; 16],
         ..pfnwatch_common::record::Notice::EMPTY
     };

@@ -29,7 +29,7 @@ fn decision(decision: Decision) -> Judgement {
     Judgement { decision: decision as u32, ..denial() }
 }
 
-fn seen(aftermath: &mut PredictionTracker, record: &[u8]) -> Event {
+fn decoded(aftermath: &mut PredictionTracker, record: &[u8]) -> Event {
     let mut event = decode(record, &context()).expect("an event");
     judge(&mut event, &host(), &Thresholds::default());
     aftermath.follow(&mut event, context().booted);
@@ -37,34 +37,34 @@ fn seen(aftermath: &mut PredictionTracker, record: &[u8]) -> Event {
 }
 
 /// What the set-up is told, after these judgements.
-fn told(attached: bool, judgements: &[Judgement], setup: &Attempt) -> Option<Prediction> {
+fn checked(attached: bool, judgements: &[Judgement], setup: &Attempt) -> Option<Prediction> {
     let mut aftermath = PredictionTracker::default();
     aftermath.attached(attached, BEFORE);
     for judgement in judgements {
-        seen(&mut aftermath, judgement.as_bytes());
+        decoded(&mut aftermath, judgement.as_bytes());
     }
-    match seen(&mut aftermath, setup.as_bytes()).body {
+    match decoded(&mut aftermath, setup.as_bytes()).body {
         Body::SetUp(setup) => setup.guard,
         other => panic!("{other:?}"),
     }
 }
 
-fn prediction(judged: GuardVerdict, predicted_bytes: Option<u64>, surprise: bool) -> Option<Prediction> {
-    Some(Prediction { judged, predicted_bytes, mismatch: surprise })
+fn prediction(judged: GuardVerdict, predicted_bytes: Option<u64>, mismatch: bool) -> Option<Prediction> {
+    Some(Prediction { judged, predicted_bytes, mismatch })
 }
 
 #[test]
 fn silence_is_a_pass_and_a_surprise_where_it_is_oversize() {
-    assert_eq!(told(true, &[], &made(GOOD)), prediction(GuardVerdict::Passed, None, false));
-    assert_eq!(told(true, &[], &made(OVERSIZE)), prediction(GuardVerdict::Passed, None, true));
-    assert_eq!(told(false, &[], &made(OVERSIZE)), prediction(GuardVerdict::NotSeen, None, false));
+    assert_eq!(checked(true, &[], &made(GOOD)), prediction(GuardVerdict::Passed, None, false));
+    assert_eq!(checked(true, &[], &made(OVERSIZE)), prediction(GuardVerdict::Passed, None, true));
+    assert_eq!(checked(false, &[], &made(OVERSIZE)), prediction(GuardVerdict::NotSeen, None, false));
 }
 
 /// A guard that held on judged by an older configuration; so does one whose configuration changes while a creation is in the air.
 #[test]
 fn silence_says_nothing_by_thresholds_that_came_later() {
     let mut aftermath = PredictionTracker::default();
-    let said = |aftermath: &mut PredictionTracker| match seen(aftermath, made(OVERSIZE).as_bytes()).body {
+    let said = |aftermath: &mut PredictionTracker| match decoded(aftermath, made(OVERSIZE).as_bytes()).body {
         Body::SetUp(setup) => setup.guard.map(|guard| (guard.judged, guard.mismatch)),
         other => panic!("{other:?}"),
     };
@@ -82,25 +82,25 @@ fn silence_says_nothing_by_thresholds_that_came_later() {
 fn what_was_said_is_held_against_what_was_made() {
     for (decided, said) in [(Decision::WouldDeny, GuardVerdict::WouldDeny), (Decision::Exempt, GuardVerdict::Exempt)] {
         let said_so = [decision(decided)];
-        assert_eq!(told(true, &said_so, &made(OVERSIZE)), prediction(said, Some(OVERSIZE), false));
-        assert_eq!(told(true, &said_so, &made(GOOD)), prediction(said, Some(OVERSIZE), true), "another reservation");
+        assert_eq!(checked(true, &said_so, &made(OVERSIZE)), prediction(said, Some(OVERSIZE), false));
+        assert_eq!(checked(true, &said_so, &made(GOOD)), prediction(said, Some(OVERSIZE), true), "another reservation");
     }
     let unjudged = [Judgement { dataoff: 0, ..decision(Decision::Unjudged) }];
-    assert_eq!(told(true, &unjudged, &made(OVERSIZE)), prediction(GuardVerdict::Unjudged, None, false));
+    assert_eq!(checked(true, &unjudged, &made(OVERSIZE)), prediction(GuardVerdict::Unjudged, None, false));
 }
 
 #[test]
 fn only_what_was_made_with_map_dev_has_a_prediction() {
-    assert_eq!(told(true, &[], &Attempt { setup_validate: 0, ..made(OVERSIZE) }), None, "met");
-    assert_eq!(told(true, &[], &Attempt { mode: 1, ..made(GOOD) }), None, "map=mem");
-    assert_eq!(told(true, &[], &Attempt { setup_result: -6, ..made(GOOD) }), None, "refused by the kernel");
+    assert_eq!(checked(true, &[], &Attempt { setup_validate: 0, ..made(OVERSIZE) }), None, "met");
+    assert_eq!(checked(true, &[], &Attempt { mode: 1, ..made(GOOD) }), None, "map=mem");
+    assert_eq!(checked(true, &[], &Attempt { setup_result: -6, ..made(GOOD) }), None, "refused by the kernel");
 }
 
 #[test]
 fn a_judgement_is_for_one_creation() {
     let mut aftermath = PredictionTracker::default();
     aftermath.attached(true, BEFORE);
-    let mut next = |record: &[u8]| match seen(&mut aftermath, record).body {
+    let mut next = |record: &[u8]| match decoded(&mut aftermath, record).body {
         Body::SetUp(setup) => setup.guard.map(|guard| guard.judged),
         _ => None,
     };
@@ -123,7 +123,7 @@ fn what_is_never_made_takes_no_memory_for_ever() {
     let mut aftermath = PredictionTracker::default();
     for number in 0..2 * MAX_PENDING as u64 {
         let record = Judgement { namespace_start: number << 30, ..decision(Decision::WouldDeny) };
-        seen(&mut aftermath, record.as_bytes());
+        decoded(&mut aftermath, record.as_bytes());
     }
     assert_eq!(aftermath.decisions.len(), MAX_PENDING);
 }

@@ -101,7 +101,7 @@ fn replaced(text: &mut String, old: &ReplacedBlock) {
 
 /// What the guard had said of a creation that went through: nothing where neither of the two finds fault with it.
 pub(super) fn prediction(it: &SetUp) -> String {
-    let Some(Prediction { judged, predicted_bytes, mismatch: surprise }) = it.guard else { return String::new() };
+    let Some(Prediction { judged, predicted_bytes, mismatch }) = it.guard else { return String::new() };
     let oversize = it.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
     let said = match judged {
         GuardVerdict::Passed if oversize => "the guard had let it pass as good",
@@ -111,7 +111,7 @@ pub(super) fn prediction(it: &SetUp) -> String {
         GuardVerdict::Exempt => "let pass by an exemption",
         GuardVerdict::Unjudged => "the guard could not judge it",
     };
-    match (surprise, predicted_bytes) {
+    match (mismatch, predicted_bytes) {
         (false, _) => format!("; {said}"),
         (true, None) => format!("; SURPRISE: {said}"),
         (true, Some(bytes)) => format!("; SURPRISE: {said}, and had predicted {} to be reserved", exact_bytes(bytes)),

@@ -48,11 +48,11 @@ fn denied(namespace: &str) -> Event {
 }
 
 /// A namespace's block that the journal does not have yet.
-fn kept() -> InfoBlockCache {
-    kept_with(5)
+fn saved_blocks() -> InfoBlockCache {
+    saved_block_of(5)
 }
 
-fn kept_with(uuid: u8) -> InfoBlockCache {
+fn saved_block_of(uuid: u8) -> InfoBlockCache {
     let namespace = NamespaceId {
         namespace: "namespace0.0".to_owned(),
         namespace_uuid: Some(Uuid::from_bytes([9; 16])),

@@ -132,7 +132,7 @@ impl State {
                 Err(ErrorResponse::usage(AcceptError::NoRegression(which).to_string()))
             }
             Request::Block { namespace } if namespace == "namespace0.0" => {
-                Ok(Response::Block(Box::new(kept(namespace))))
+                Ok(Response::Block(Box::new(block_response(namespace))))
             }
             Request::Block { namespace } => Err(ErrorResponse::error(format!("no info block of {namespace} is kept"))),
         }
@@ -160,12 +160,12 @@ impl State {
 }
 
 /// What a kernel with 128 writes into a namespace of 1 GiB.
-pub(crate) fn kept_block() -> Vec<u8> {
+pub(crate) fn saved_block() -> Vec<u8> {
     let block = InfoBlock { parent_uuid: [0; 16], ..InfoBlock::sample(34 << 20, 128) };
     block.encode().to_vec()
 }
 
-fn kept(namespace: String) -> InfoBlockResponse {
+fn block_response(namespace: String) -> InfoBlockResponse {
     InfoBlockResponse {
         namespace,
         namespace_uuid: None,
@@ -173,7 +173,7 @@ fn kept(namespace: String) -> InfoBlockResponse {
         size_bytes: Some(1 << 30),
         seen: "2026-01-02T03:04:05Z".to_owned(),
         put_back: vec!["dd if=FILE of=/dev/pmem0 bs=4096 seek=1 count=1 conv=fsync".to_owned()],
-        block: kept_block().into_boxed_slice().try_into().unwrap(),
+        block: saved_block().into_boxed_slice().try_into().unwrap(),
     }
 }
 

@@ -27,7 +27,7 @@ fn leave(policy: &Policy) -> Result<(PinnedObjects, u64)> {
 #[test]
 fn each_creation_is_told_and_exempt_once() -> Result<()> {
     let region = regions::fresh()?.first;
-    let policy = Policy::strict(GuardMode::Audit).hold();
+    let policy = Policy::strict(GuardMode::Audit).hold_on_exit();
     let (kept, _) = leave(&policy)?;
     let mut agent = Guard::start(&policy)?;
     let create = |agent: &mut Guard, passes: bool| -> Result<()> {
@@ -60,7 +60,7 @@ fn each_creation_is_told_and_exempt_once() -> Result<()> {
 #[test]
 fn creations_are_denied_whoever_is_in_charge() -> Result<()> {
     let region = regions::fresh()?.first;
-    let policy = Policy::strict(GuardMode::Enforce).hold();
+    let policy = Policy::strict(GuardMode::Enforce).hold_on_exit();
     let (kept, older) = leave(&policy)?;
     let mut agent = Guard::start(&policy)?;
     let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;

@@ -13,7 +13,7 @@ use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
 use super::case::{small, wanted};
-use crate::seen::{MIB, met};
+use crate::seen::{MIB, set_up_of_existing};
 
 /// Root writes an oversize block by hand and enables it: to the kernel it was always there.
 #[test]
@@ -34,7 +34,7 @@ fn hand_written_block_is_reported_oversize() -> Result<()> {
         pmem.sync_all().context("the block does not reach the media")
     })?;
     namespace::enable(&made.namespace)?;
-    let event = met(&mut guard, &made.namespace)?;
+    let event = set_up_of_existing(&mut guard, &made.namespace)?;
     ensure_contains(&event, &json!({ "verdict": "oversize", "reservation_bytes": 18 * MIB, "ideal_bytes": 10 * MIB }))?;
     guard.was_silent()
 }

@@ -23,7 +23,7 @@ use super::names_swap::swap;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn policy() -> Policy {
-    Policy::strict(GuardMode::Enforce).hold()
+    Policy::strict(GuardMode::Enforce).hold_on_exit()
 }
 
 /// Without an agent there is nobody to tell of it.

@@ -49,7 +49,7 @@ fn map_dev_is_denied_with_its_reason_and_map_mem_passes() -> Result<()> {
 /// A held guard whose agent is gone, and another libnvdimm in place of the one that it knows, twice.
 #[test]
 fn held_guard_passes_what_another_libnvdimm_makes() -> Result<()> {
-    let policy = Policy::default_audit(GuardMode::Enforce).hold();
+    let policy = Policy::default_audit(GuardMode::Enforce).hold_on_exit();
     let region = regions::fresh()?.first;
     let mut first = Guard::start(&policy)?;
     first.denies(&creation::prepare(&one_gib(&region, Mode::Fsdax))?)?;

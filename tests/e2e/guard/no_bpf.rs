@@ -13,7 +13,7 @@ use super::case::wanted;
 /// The words that tell an operator what to do.
 const REMEDY: [&str; 2] = ["bpf", "lsm="];
 
-fn tells_the_remedy(code: Option<i32>, said: &str) -> Result<()> {
+fn assert_remedy(code: Option<i32>, said: &str) -> Result<()> {
     ensure!(code == Some(4), "it ended with {code:?}: {said}");
     for words in REMEDY {
         ensure!(said.contains(words), "no {words:?}: {said}");
@@ -32,7 +32,7 @@ fn enforce_ends_with_4_and_the_remedy() -> Result<()> {
         }
         let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
         let ended = agent.wait_for_exit().with_context(|| format!("libnvdimm loaded {loaded}"))?;
-        tells_the_remedy(ended.code(), &agent.output()).with_context(|| format!("libnvdimm loaded {loaded}"))?;
+        assert_remedy(ended.code(), &agent.output()).with_context(|| format!("libnvdimm loaded {loaded}"))?;
     }
     modules::load_stack()
 }
@@ -43,7 +43,7 @@ fn audit_observes_on_and_will_not_be_told_to_enforce() -> Result<()> {
     Policy::strict(GuardMode::Audit).write()?;
     let mut agent = Agent::start(&["--config", policy::PATH, "--control-socket", SOCKET])?;
     let said = guard::pfnwatch(&["mode", "enforce"])?;
-    tells_the_remedy(said.code, &said.stderr)?;
+    assert_remedy(said.code, &said.stderr)?;
     let status = guard::status()?;
     ensure!(status["mode"]["mode"] == "audit" && status["enforcement_effective"] == false, "{status:#}");
     let made = creation::create(&wanted(&region, Mode::Fsdax, Map::Dev))?;

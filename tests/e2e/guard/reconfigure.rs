@@ -47,7 +47,7 @@ fn in_use(region: &str) -> Result<(PreparedNamespace, InfoBlock)> {
 }
 
 /// The block that the agent has kept, as it hands it to people.
-fn kept(uuid: &str) -> Result<Vec<u8>> {
+fn saved_block(uuid: &str) -> Result<Vec<u8>> {
     let _ = fs::remove_file(SAVED_BLOCK);
     guard::succeed(&["events", "restore-block", uuid, "-o", SAVED_BLOCK])?;
     fs::read(SAVED_BLOCK).with_context(|| format!("no {SAVED_BLOCK}"))
@@ -55,7 +55,7 @@ fn kept(uuid: &str) -> Result<Vec<u8>> {
 
 /// Does what the denial says, to the letter, and finds the file again, and the block as it was to the byte.
 fn put_back(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Result<()> {
-    ensure!(kept(&made.namespace_uuid)? == before.bytes(), "the kept block is another than was on the media");
+    ensure!(saved_block(&made.namespace_uuid)? == before.bytes(), "the kept block is another than was on the media");
     // The block is handed out into a new file, and never over another.
     let place = format!("/tmp/put-back-{}", process::id());
     fs::create_dir_all(&place)?;
@@ -75,7 +75,7 @@ fn put_back(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Resu
 }
 
 /// What a denial says of the block that is gone.
-fn says_what_was(event: &Value, before: &InfoBlock) -> Result<()> {
+fn assert_replaced(event: &Value, before: &InfoBlock) -> Result<()> {
     let expected = json!({
         "personality": "fsdax", "map": "dev", "align_bytes": before.align(), "block_uuid": before.uuid(),
         "reservation_bytes": before.start_pad() + before.dataoff(), "dataoff_bytes": before.dataoff(),
@@ -98,7 +98,7 @@ fn by_ndctl() -> Result<()> {
     let told = guard.judgements_at_least(1)?;
     let [event] = told.as_slice() else { panic!("one denial was expected: {told:#?}{}", guard.output()) };
     assert_eq!(event["event"], "denied");
-    says_what_was(event, &before)?;
+    assert_replaced(event, &before)?;
     // By now ndctl has given the namespace another uuid, or taken all of it away: the steps know.
     put_back(event, &made, &before)?;
     guard.judged_only(&["denied"])
@@ -114,7 +114,7 @@ fn by_hand_with_the_uuid_that_it_had() -> Result<()> {
     let wanted = wanted(&region, Mode::Fsdax, Map::Dev);
     let anew = creation::claim(&wanted, &made.namespace, &made.block_uuid)?;
     let event = guard.denies(&anew)?;
-    says_what_was(&event, &before)?;
+    assert_replaced(&event, &before)?;
     put_back(&event, &made, &before)?;
     guard.judged_only(&["denied"])
 }

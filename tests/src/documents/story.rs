@@ -93,7 +93,7 @@ impl Session {
 
     /// Nobody types as fast as a test: what a command did is over, and the agent has told of it, before the next.
     fn wait_for_output(&self) -> Result<()> {
-        sysfs::devices("region").first().map_or(Ok(()), |region| sysfs::settle(region))?;
+        sysfs::devices("region").first().map_or(Ok(()), |region| sysfs::wait_for_seed(region))?;
         if self.agents.is_empty() {
             return Ok(());
         }

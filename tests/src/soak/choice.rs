@@ -39,7 +39,7 @@ impl Chooser {
             (Observer::Nobody, _) => &ALONE,
         };
         loop {
-            if let Some(act) = self.random.weighed(kinds).and_then(|kind| self.act(kind, model)) {
+            if let Some(act) = self.random.weighted_choice(kinds).and_then(|kind| self.act(kind, model)) {
                 return act;
             }
         }

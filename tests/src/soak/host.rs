@@ -115,7 +115,7 @@ impl Host {
             (_, Ok(())) => (),
             (judged, Err(code)) => bail!("{prepared:?} is {judged:?}, and its bind failed: {code:?}"),
         }
-        sysfs::settle(&region_device(region)?)?;
+        sysfs::wait_for_seed(&region_device(region)?)?;
         self.model.tried(&target, &prepared.block_uuid, judged);
         if judged == ExpectedDecision::Denied {
             namespace::destroy(&prepared.namespace)?;
@@ -128,7 +128,7 @@ impl Host {
     fn enable(&mut self, uuid: &str) -> Result<()> {
         let Some(region) = self.model.namespaces.get(uuid).map(|it| it.target.region) else { return Ok(()) };
         namespace::enable(&named(uuid)?).context("an existing namespace was kept from being enabled")?;
-        sysfs::settle(&region_device(region)?)?;
+        sysfs::wait_for_seed(&region_device(region)?)?;
         self.model.enabled(uuid);
         Ok(())
     }
@@ -215,7 +215,7 @@ impl Host {
         }
         let regions = regions::find()?;
         for region in [&regions.first, &regions.second] {
-            sysfs::settle(region)?;
+            sysfs::wait_for_seed(region)?;
             sysfs::write(region, "align", &(16_u64 << 20).to_string())?;
         }
         self.model.libnvdimm_reloaded();

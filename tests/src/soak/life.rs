@@ -77,7 +77,7 @@ impl Life {
         let all = self.guard.events(|_| true);
         for event in all.iter().skip(self.told) {
             ensure!(event.get("uncommitted").is_none(), "told, and not in the journal: {event}");
-            ensure!(event.pointer("/guard/surprise") != Some(&true.into()), "the guard predicted otherwise: {event}");
+            ensure!(event.pointer("/guard/mismatch") != Some(&true.into()), "the guard predicted otherwise: {event}");
             streams.record(event);
         }
         self.told = all.len();

@@ -7,13 +7,13 @@ use crate::alerts::{Alert, AlertName, Findings, FiringAlert};
 
 /// A journal of the test's own, which may be failing.
 #[derive(Default)]
-struct Kept {
+struct RecordingStore {
     rows: BTreeMap<i64, (String, Option<String>)>,
     next: i64,
     failing: bool,
 }
 
-impl OutboxStore for Kept {
+impl OutboxStore for RecordingStore {
     fn put(&mut self, message: &Message, _: &str) -> Option<i64> {
         if self.failing {
             return None;
@@ -44,18 +44,18 @@ fn receiver(name: &str, kind: ReceiverKind) -> Receiver {
     }
 }
 
-struct Host {
+struct TestHost {
     courier: Dispatcher,
-    kept: Kept,
+    kept: RecordingStore,
     now: Instant,
     wall: SystemTime,
 }
 
-impl Host {
+impl TestHost {
     fn new(kinds: &[(&str, ReceiverKind)]) -> Self {
         let mut host = Self {
             courier: Dispatcher::default(),
-            kept: Kept::default(),
+            kept: RecordingStore::default(),
             now: Instant::now(),
             wall: SystemTime::UNIX_EPOCH,
         };
@@ -67,7 +67,7 @@ impl Host {
         host
     }
 
-    fn tell(&mut self, name: AlertName, ended: Option<u64>) {
+    fn enqueue(&mut self, name: AlertName, ended: Option<u64>) {
         let stood =
             FiringAlert { alert: Alert::new(name, "host1", None), since: self.wall, sent_to: Default::default() };
         let ended = ended.map(|seconds| self.wall + Duration::from_secs(seconds));
@@ -102,9 +102,9 @@ fn failed() -> DeliveryResult {
 
 #[test]
 fn one_at_a_time_and_in_order() {
-    let mut host = Host::new(&[("hook", ReceiverKind::Webhook)]);
-    host.tell(AlertName::Blind, None);
-    host.tell(AlertName::Blind, Some(5));
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
+    host.enqueue(AlertName::Blind, Some(5));
     let first = host.jobs();
     assert_eq!(states(&first), ["firing"]);
     assert!(host.jobs().is_empty() && host.courier.due().is_none(), "a second beside the first");
@@ -118,8 +118,8 @@ fn one_at_a_time_and_in_order() {
 
 #[test]
 fn an_outage_is_waited_out_with_pauses_and_nothing_is_lost() {
-    let mut host = Host::new(&[("hook", ReceiverKind::Webhook)]);
-    host.tell(AlertName::Blind, None);
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
     let mut attempts = 0;
     let mut pauses = Vec::new();
     while attempts < 12 {
@@ -147,9 +147,9 @@ fn an_outage_is_waited_out_with_pauses_and_nothing_is_lost() {
 
 #[test]
 fn what_is_refused_is_kept_as_that_and_the_others_go_on() {
-    let mut host = Host::new(&[("hook", ReceiverKind::Webhook)]);
-    host.tell(AlertName::Blind, None);
-    host.tell(AlertName::JournalFailing, None);
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
+    host.enqueue(AlertName::JournalFailing, None);
     let jobs = host.jobs();
     host.done(&jobs[0], &DeliveryResult::Rejected("it answered 400".to_owned()));
     let jobs = host.jobs();
@@ -161,12 +161,12 @@ fn what_is_refused_is_kept_as_that_and_the_others_go_on() {
 
 #[test]
 fn one_message_that_fails_holds_up_its_own_alert_alone() {
-    let mut host = Host::new(&[("hook", ReceiverKind::Webhook)]);
-    host.tell(AlertName::Blind, None);
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
     let jobs = host.jobs();
     host.done(&jobs[0], &failed());
-    host.tell(AlertName::Blind, Some(1));
-    host.tell(AlertName::JournalFailing, None);
+    host.enqueue(AlertName::Blind, Some(1));
+    host.enqueue(AlertName::JournalFailing, None);
     let jobs = host.jobs();
     let expected = Alert::new(AlertName::JournalFailing, "host1", None).fingerprint();
     assert!(jobs[0].payload.key.starts_with(&expected), "{jobs:?}");
@@ -174,12 +174,12 @@ fn one_message_that_fails_holds_up_its_own_alert_alone() {
 
 #[test]
 fn what_comes_and_goes_during_an_outage_is_merged() {
-    let mut host = Host::new(&[("hook", ReceiverKind::Webhook)]);
-    host.tell(AlertName::Blind, None);
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
     let under_way = host.jobs();
     for seconds in 0..100 {
         host.pass(1);
-        host.tell(AlertName::Blind, (seconds % 2 == 0).then_some(0));
+        host.enqueue(AlertName::Blind, (seconds % 2 == 0).then_some(0));
     }
     host.done(&under_way[0], &failed());
     assert!(host.courier.outbox().iter().count() <= 3 && host.kept.rows.len() <= 3, "{:?}", host.courier.outbox());
@@ -196,9 +196,9 @@ fn what_comes_and_goes_during_an_outage_is_merged() {
 
 #[test]
 fn a_journal_that_fails_for_a_while_has_it_later() {
-    let mut host = Host::new(&[("hook", ReceiverKind::Webhook)]);
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
     host.kept.failing = true;
-    host.tell(AlertName::Blind, None);
+    host.enqueue(AlertName::Blind, None);
     assert!(host.kept.rows.is_empty());
     host.kept.failing = false;
     host.courier.outbox_mut().save(&mut host.kept);
@@ -208,12 +208,12 @@ fn a_journal_that_fails_for_a_while_has_it_later() {
 
 #[test]
 fn alertmanager_is_told_again_of_what_stands_and_of_nothing_else() {
-    let mut host = Host::new(&[("am", ReceiverKind::Alertmanager), ("hook", ReceiverKind::Webhook)]);
+    let mut host = TestHost::new(&[("am", ReceiverKind::Alertmanager), ("hook", ReceiverKind::Webhook)]);
     let mut standing = FiringAlerts::default();
     let both = [AlertName::Blind, AlertName::JournalFailing].map(|name| Alert::new(name, "host1", None));
     let findings = Findings { firing: both.to_vec(), ..Findings::default() };
     standing.follow(&findings, &[], host.wall);
-    host.tell(AlertName::Blind, None);
+    host.enqueue(AlertName::Blind, None);
     for job in host.jobs() {
         host.done(&job, &failed());
     }
@@ -238,8 +238,8 @@ fn alertmanager_is_told_again_of_what_stands_and_of_nothing_else() {
 
 #[test]
 fn who_is_served_no_more_is_given_up_aloud() {
-    let mut host = Host::new(&[("hook", ReceiverKind::Webhook), ("other", ReceiverKind::Webhook)]);
-    host.tell(AlertName::Blind, None);
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook), ("other", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
     host.courier.set_receivers(vec![receiver("other", ReceiverKind::Webhook)], host.now, &mut host.kept);
     assert_eq!(host.courier.outbox().iter().count(), 1);
     assert_eq!(host.kept.rows.values().filter(|row| row.0 == "given up").count(), 1);

@@ -22,7 +22,7 @@ use super::{
     *,
 };
 
-const SHORT: Limits = Limits { read: Duration::from_millis(300), write: Duration::from_millis(300) };
+const SHORT_TIMEOUTS: Limits = Limits { read: Duration::from_millis(300), write: Duration::from_millis(300) };
 
 struct Place {
     _folder: TempDir,
@@ -117,7 +117,7 @@ fn a_refusal_and_silence_of_the_loop_are_told() {
 
 #[test]
 fn whoever_says_nothing_is_let_go_and_holds_nobody_up() {
-    serve(SHORT, |path| {
+    serve(SHORT_TIMEOUTS, |path| {
         // More than are served at a time: the others wait for them, and no longer than the limit.
         let mut silent: Vec<_> = (0..MAX_CONNECTIONS + 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
         silent[0].write_all(b"{\"schema\":1,").unwrap();
@@ -146,7 +146,7 @@ fn too_much_and_nonsense_are_refused() {
 
 #[test]
 fn a_peer_that_goes_away_harms_nobody() {
-    serve(SHORT, |path| {
+    serve(SHORT_TIMEOUTS, |path| {
         for bytes in [&b""[..], b"{", b"{\"schema\":1,\"request\":{\"revoke\":{\"id\":1}}}\n"] {
             let mut stream = UnixStream::connect(&path).unwrap();
             stream.write_all(bytes).unwrap();
@@ -157,7 +157,7 @@ fn a_peer_that_goes_away_harms_nobody() {
         deaf.write_all(&much.line().unwrap()).unwrap();
         thread::sleep(Duration::from_millis(50));
         assert!(revoke(&path, 2).is_ok());
-        thread::sleep(SHORT.write);
+        thread::sleep(SHORT_TIMEOUTS.write);
         drop(deaf);
         assert!(revoke(&path, 3).is_ok());
     });

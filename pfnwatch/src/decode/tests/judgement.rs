@@ -10,7 +10,7 @@ use crate::{
 /// The guard of a kernel with 128 refuses 1 GiB at 4 GiB, fsdax, align 2 MiB.
 pub(crate) fn denial() -> Judgement {
     Judgement {
-        seen: Seen::NAMESPACE.with(Seen::NAMESPACE_UUID).with(Seen::DEVICE_UUID),
+        seen: CaptureFlags::NAMESPACE.with(CaptureFlags::NAMESPACE_UUID).with(CaptureFlags::DEVICE_UUID),
         at_ns: 5_000_000,
         task: creation().task,
         device: name("pfn0.1"),

@@ -95,7 +95,7 @@ fn an_info_block_by_hand_only_where_it_would_be_right() {
 
 #[test]
 fn without_a_namespace_there_are_still_words() {
-    let judged = explained_by(Judgement { seen: pfnwatch_common::record::Seen::FAULT, ..denial() }, &host());
+    let judged = explained_by(Judgement { seen: pfnwatch_common::record::CaptureFlags::FAULT, ..denial() }, &host());
     assert_eq!(judged.remedies[0], "--map=mem, under any kernel: the memmap then lives in DRAM");
     assert!(judged.incomplete);
 }

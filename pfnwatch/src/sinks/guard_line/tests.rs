@@ -84,7 +84,7 @@ fn what_is_let_pass_says_so() {
 fn a_reconfigure_shows_the_way_back() {
     let raw = Attempt {
         personality: 4,
-        seen: pfnwatch_common::record::Seen::NAMESPACE.with(pfnwatch_common::record::Seen::BOUND),
+        seen: pfnwatch_common::record::CaptureFlags::NAMESPACE.with(pfnwatch_common::record::CaptureFlags::BOUND),
         device: crate::decode::tests::name("namespace0.0"),
         ..creation()
     };

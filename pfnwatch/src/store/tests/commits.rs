@@ -42,7 +42,7 @@ fn a_file_that_is_put_in_the_place_of_ours_gives_no_number_again() {
     commit(&mut journal, vec![blind("one")]);
     let older = folder.path().join("older.db");
     raw(&settings).execute("VACUUM INTO ?1", [older.to_str().unwrap()]).unwrap();
-    let mut kept = kept();
+    let mut kept = saved_blocks();
     journal.commit(&mut [blind("two"), blind("three")], &mut kept);
     fs::rename(&older, &file).unwrap();
     for suffix in ["-wal", "-shm"] {
@@ -63,14 +63,14 @@ fn without_a_journal_events_are_not_marked() {
     let mut journal = EventStore::disabled();
     let told = commit(&mut journal, vec![blind("one")]);
     assert_eq!((told[0].id, told[0].uncommitted), (None, false));
-    journal.enforce_retention(&mut kept(), SystemTime::now());
+    journal.enforce_retention(&mut saved_blocks(), SystemTime::now());
     assert_eq!(journal.health(), StoreHealth::default());
 }
 
 #[test]
 fn blocks_outlive_the_agent() {
     let (_folder, settings) = place();
-    let mut first = kept();
+    let mut first = saved_blocks();
     EventStore::open(settings.clone()).commit(&mut [], &mut first);
     assert_eq!(first.dirty().count(), 0, "what is written is no news");
     let mut journal = EventStore::open(settings);
@@ -85,8 +85,8 @@ fn blocks_outlive_the_agent() {
 fn what_is_in_memory_is_newer_than_what_is_taken_up() {
     let (_folder, settings) = place();
     let mut journal = EventStore::open(settings);
-    journal.commit(&mut [], &mut kept());
-    let mut newer = kept_with(7);
+    journal.commit(&mut [], &mut saved_blocks());
+    let mut newer = saved_block_of(7);
     newer.restore(journal.blocks().unwrap());
     assert_eq!(newer.find("namespace0.0").unwrap().block().uuid, [7; 16]);
     journal.commit(&mut [], &mut newer);

@@ -20,7 +20,7 @@ fn what_is_too_old_goes_but_for_denials_and_the_last_thousand() {
     commit(&mut journal, vec![old]);
     commit(&mut journal, many(1200, 20 * DAY, 1));
     commit(&mut journal, many(500, DAY, 1));
-    journal.commit(&mut [], &mut kept());
+    journal.commit(&mut [], &mut saved_blocks());
     journal.enforce_retention(&mut InfoBlockCache::default(), SystemTime::now());
     let ids = ids(&settings);
     // The denial, 500 old ones that are among the last 1,000, and the 500 new ones.
@@ -43,7 +43,7 @@ fn a_file_that_is_too_large_becomes_smaller() {
     for _ in 0..8 {
         commit(&mut journal, many(500, Duration::ZERO, 500));
     }
-    journal.commit(&mut [], &mut kept());
+    journal.commit(&mut [], &mut saved_blocks());
     assert!(journal.health().size_bytes > 4 << 20);
     journal.enforce_retention(&mut InfoBlockCache::default(), SystemTime::now());
     let health = journal.health();

@@ -19,7 +19,7 @@ fn written(settings: &Settings, count: usize) -> Vec<u8> {
     let mut journal = EventStore::open(settings.clone());
     let events = (0..count).map(|number| blind(&format!("{number} {}", "x".repeat(500)))).collect();
     commit(&mut journal, events);
-    journal.commit(&mut [], &mut kept());
+    journal.commit(&mut [], &mut saved_blocks());
     drop(journal);
     fs::read(settings.file.as_ref().unwrap()).unwrap()
 }
@@ -35,7 +35,7 @@ fn a_full_disk_is_survived_and_what_was_told_meanwhile_is_written_later() {
     };
     limit(&mut journal, pages + 2);
     let long = "x".repeat(20_000);
-    let mut kept = kept();
+    let mut kept = saved_blocks();
     let mut events = [blind(&long)];
     journal.commit(&mut events, &mut kept);
     assert_eq!((events[0].id, events[0].uncommitted), (None, true));
@@ -120,7 +120,7 @@ fn a_file_that_is_no_database_is_set_aside() {
 #[test]
 fn a_file_that_is_damaged_under_the_agent_is_set_aside_and_the_event_is_committed() {
     let (_folder, settings) = place();
-    let mut kept = kept();
+    let mut kept = saved_blocks();
     let bytes = written(&settings, 100);
     let mut journal = EventStore::open(settings.clone());
     // All but the first page, which says whose file it is.
@@ -200,7 +200,7 @@ proptest! {
         fs::write(file, &bytes).unwrap();
         let _ = Reader::open(file).and_then(|reader| reader.last(&EventFilter::default(), 1000));
         let mut journal = EventStore::open(settings.clone());
-        let mut kept = kept();
+        let mut kept = saved_blocks();
         let mut events = [blind("after")];
         journal.commit(&mut events, &mut kept);
         journal.enforce_retention(&mut kept, at_far());

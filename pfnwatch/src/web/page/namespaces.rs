@@ -13,7 +13,7 @@ use crate::{
 const WIDTH: u64 = 10_000;
 
 /// What is there at all is seen: so wide at least.
-const THINNEST: u64 = 60;
+const MIN_PART_WIDTH: u64 = 60;
 
 pub(super) fn render(view: &View) -> Markup {
     let Ok(survey) = &view.survey else { return html! {} };
@@ -127,7 +127,7 @@ fn numbers(all: &[(&str, String)]) -> Markup {
 fn bar(parts: &[(&str, u64)], whole: u64) -> Markup {
     let mut at = 0;
     let rects = parts.iter().filter(|(_, bytes)| *bytes > 0).map(|(name, bytes)| {
-        let width = share(*bytes, whole).max(THINNEST);
+        let width = share(*bytes, whole).max(MIN_PART_WIDTH);
         let start = at;
         at += width;
         (*name, start, width)

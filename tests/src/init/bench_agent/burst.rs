@@ -44,7 +44,7 @@ pub(super) fn measure(watched: &Watched, region: &str, namespaces: &[String]) ->
         for namespace in namespaces {
             ensure!(sysfs::bind(namespace, "nd_pmem").is_err(), "{namespace} has no block");
         }
-        sysfs::settle(region)?;
+        sysfs::wait_for_seed(region)?;
         let claimers = namespaces.iter().map(|namespace| namespace::claimer(namespace)).collect::<Result<Vec<_>>>()?;
         let lines = watched.lines_until_quiet(QUIET_INTERVAL);
         burst.processor_time += processor_time(watched.pid)?.saturating_sub(before);

@@ -51,7 +51,7 @@ impl Configured {
     /// As a file.
     pub fn policy(self) -> Policy {
         let policy = if self.strict { Policy::strict(self.stance) } else { Policy::default_audit(self.stance) };
-        if self.hold { policy.hold() } else { policy }
+        if self.hold { policy.hold_on_exit() } else { policy }
     }
 }
 

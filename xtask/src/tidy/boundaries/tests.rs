@@ -9,7 +9,7 @@ const BOTH: &str = "use pfnwatch_common::record::SetupPfn;\nuse crate::{event::E
 
 #[test]
 fn only_decode_knows_records_and_events() {
-    assert_eq!(broken("pfnwatch/src/pipeline.rs", BOTH), ["invariant 1"]);
+    assert_eq!(broken("pfnwatch/src/agent.rs", BOTH), ["invariant 1"]);
     assert_eq!(broken("pfnwatch/src/sinks/log.rs", &BOTH.replace("crate::{", "super::super::{")), ["invariant 1"]);
     assert!(broken("pfnwatch/src/decode.rs", BOTH).is_empty());
     assert!(broken("pfnwatch/src/decode/setup.rs", BOTH).is_empty());
@@ -48,7 +48,7 @@ fn tests_of_a_pure_module_may_read_files() {
 
 #[test]
 fn one_module_for_aya() {
-    assert_eq!(broken("pfnwatch/src/pipeline.rs", "use aya::maps::RingBuf;"), ["invariant 3"]);
+    assert_eq!(broken("pfnwatch/src/agent.rs", "use aya::maps::RingBuf;"), ["invariant 3"]);
     assert_eq!(broken("pfnwatch/src/main.rs", "fn f() { aya_log::EbpfLogger::init(); }"), ["invariant 3"]);
     assert_eq!(broken("pfnwatch/src/kernel/layout.rs", "use aya_obj::btf::BtfType;"), ["invariant 3"]);
     assert!(broken("pfnwatch/src/bpf/load.rs", "use aya::Ebpf;").is_empty());
