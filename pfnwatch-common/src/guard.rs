@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const PIN_VERSION: u32 = 2;
 
 /// In `KNOWN_BLOCKS`, in place of a uuid: nobody has looked at the namespace, so that there may be any block.
-pub const UNSEEN: [u8; 16] = [0xff; 16];
+pub const UNKNOWN_BLOCK: [u8; 16] = [0xff; 16];
 
 /// How many slots `MISSED_BLOCKS` has.
 pub const MISSED_SLOTS: usize = 8192;

@@ -16,16 +16,16 @@ impl FieldOffset {
     pub const MISSING: Self = Self(u32::MAX);
 
     /// No structure of the kernel is larger. That the bound is small lets eBPF compare with it in one instruction.
-    const MOST: u32 = 1 << 20;
+    const MAX_OFFSET: u32 = 1 << 20;
 
     /// A known offset in bytes. `None` where it is too large for one.
     pub const fn new(bytes: u32) -> Option<Self> {
-        if bytes > Self::MOST { None } else { Some(Self(bytes)) }
+        if bytes > Self::MAX_OFFSET { None } else { Some(Self(bytes)) }
     }
 
     /// The offset in bytes.
     pub const fn get(self) -> Option<u32> {
-        if self.0 > Self::MOST { None } else { Some(self.0) }
+        if self.0 > Self::MAX_OFFSET { None } else { Some(self.0) }
     }
 }
 

@@ -11,5 +11,5 @@ pub mod record;
 pub mod reservation;
 pub mod superblock;
 
-pub use reservation::{Geometry, Map, Rejection, Reservation, Rule, reservation};
+pub use reservation::{Geometry, KernelQuirks, Map, Rejection, Reservation, reservation};
 pub use superblock::InfoBlock;

@@ -47,7 +47,7 @@ pub const WRITTEN_UUIDS: &str = "WRITTEN_UUIDS";
 /// Writes of a uuid that are under way.
 pub const UUID_STORES: &str = "UUID_STORES";
 /// One u64 for each thread: the node of the creation that a guard has let pass last, for another guard beside it.
-pub const JUDGED: &str = "JUDGED";
+pub const PASSED_NODES: &str = "PASSED_NODES";
 /// The slots for [`crate::policy::Snapshot`]s.
 pub const POLICIES: &str = "POLICIES";
 /// One u64: how many snapshots were handed over so far; the last one is in slot `ACTIVE % SLOTS`. 0 for none.
@@ -59,9 +59,9 @@ pub const KNOWN_BLOCKS: &str = "KNOWN_BLOCKS";
 /// One byte for each [`crate::guard::missed_slot`]: whether a block was met for which there was no room above.
 pub const MISSED_BLOCKS: &str = "MISSED_BLOCKS";
 /// One entry for each exemption that is good for one creation, by its id: whoever removes it has spent it.
-pub const TICKETS: &str = "TICKETS";
+pub const ONE_SHOT_EXEMPTIONS: &str = "ONE_SHOT_EXEMPTIONS";
 /// One u64: which load of the programs tells what happens, by its [`GUARD_ID`].
-pub const GUARD_IN_CHARGE: &str = "GUARD_IN_CHARGE";
+pub const ACTIVE_OWNER: &str = "ACTIVE_OWNER";
 
 /// Global: the [`crate::layout::Layout`].
 pub const LAYOUT: &str = "LAYOUT";

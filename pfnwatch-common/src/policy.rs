@@ -10,10 +10,10 @@ pub const SLOTS: u32 = 8;
 const _: () = assert!(SLOTS.is_power_of_two());
 
 /// How many exemptions one snapshot holds.
-pub const MOST_EXEMPTIONS: usize = 64;
+pub const MAX_EXEMPTIONS: usize = 64;
 
 /// An exemption without an end.
-pub const FOR_EVER: u64 = u64::MAX;
+pub const NO_EXPIRY: u64 = u64::MAX;
 
 /// What the guard does about an oversize creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,13 +82,13 @@ pub struct Snapshot {
     /// [`Mode`].
     pub mode: u32,
     /// 1 where the kernel is one of [`crate::reservation::Rule::writes_empty`].
-    pub writes_empty: u32,
+    pub allows_empty: u32,
     /// How many of the exemptions count.
     pub exemption_count: u32,
     /// 1 once the known blocks are all there: the guard judges nothing before.
     pub armed: u32,
     /// The exemptions; the first `exemption_count` of them count.
-    pub exemptions: [Exemption; MOST_EXEMPTIONS],
+    pub exemptions: [Exemption; MAX_EXEMPTIONS],
 }
 
 impl Snapshot {
@@ -102,10 +102,10 @@ impl Snapshot {
         aligns: 0,
         parts_per_million: 0,
         mode: Mode::Audit as u32,
-        writes_empty: 0,
+        allows_empty: 0,
         exemption_count: 0,
         armed: 0,
-        exemptions: [Exemption::EMPTY; MOST_EXEMPTIONS],
+        exemptions: [Exemption::EMPTY; MAX_EXEMPTIONS],
     };
 }
 

@@ -13,7 +13,7 @@ mod notice;
 mod task;
 mod text;
 
-pub use attempt::{Attempt, BLOCK_HEAD, Personality, Seen};
+pub use attempt::{Attempt, BLOCK_HEAD, CaptureFlags, Personality};
 pub use block::{Block, BlockHead};
 pub use judgement::{Decision, Judgement, Unjudged};
 pub use notice::{Notice, NoticeKind};
@@ -23,7 +23,7 @@ pub use text::Text;
 /// What kind of record it is: its first four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
-pub enum Kind {
+pub enum RecordKind {
     /// An [`Attempt`].
     Attempt = 1,
     /// A [`Notice`].

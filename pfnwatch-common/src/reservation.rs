@@ -21,7 +21,7 @@ pub const REFERENCE_STRUCT_PAGE: u64 = 64;
 pub const REGRESSED_STRUCT_PAGE: u64 = 128;
 
 /// More pages than this are not computed with, so that N times their number never wraps.
-const MOST_PAGES: u64 = u64::MAX >> 16;
+const MAX_PAGES: u64 = u64::MAX >> 16;
 
 /// Where the memmap of a namespace lives, as ndctl's `--map` names it; the numbers are the info block's `mode` field
 /// (`enum nd_pfn_mode`, drivers/nvdimm/nd.h: `PFN_MODE_RAM` and `PFN_MODE_PMEM`).
@@ -80,10 +80,10 @@ pub struct Reservation {
 
 /// How the kernel at hand behaves where kernels differ. Found by behaviour or evidence, so it is no kernel version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
+pub struct KernelQuirks {
     /// A block with `dataoff == size - end_trunc`, that is with nothing usable, is still written, as long as `dataoff`
     /// lies inside the namespace: 6.1 and older compare `dataoff` with `size`, newer kernels with `size - end_trunc`.
-    pub writes_empty: bool,
+    pub allows_empty: bool,
 }
 
 /// Why the kernel would not set the namespace up, or why these numbers are no namespace.
@@ -136,7 +136,11 @@ impl core::error::Error for Rejection {}
 /// # Errors
 /// A [`Rejection`] where the kernel refuses the namespace, or where the numbers are none of a namespace.
 #[inline]
-pub const fn reservation(geometry: &Geometry, max_struct_page: u64, rule: Rule) -> Result<Reservation, Rejection> {
+pub const fn reservation(
+    geometry: &Geometry,
+    max_struct_page: u64,
+    quirks: KernelQuirks,
+) -> Result<Reservation, Rejection> {
     let Geometry { start, size, page_size, .. } = *geometry;
     // align = max(nd_pfn->align, memremap_compat_align())
     let align = match effective_align(geometry) {
@@ -166,7 +170,7 @@ pub const fn reservation(geometry: &Geometry, max_struct_page: u64, rule: Rule) 
         return Err(Rejection::EndBeforeStart);
     }
     let room = size - end_trunc;
-    let refused = if rule.writes_empty { dataoff >= size } else { dataoff >= room };
+    let refused = if quirks.allows_empty { dataoff >= size } else { dataoff >= room };
     // Under the old rule dataoff cannot exceed `room`: both ends are multiples of `align`. The test costs nothing.
     if refused || dataoff > room {
         return Err(Rejection::NoRoom);
@@ -223,7 +227,7 @@ const fn dataoff(geometry: &Geometry, align: u64, max_struct_page: u64) -> Optio
             // npfns = PHYS_PFN(size - SZ_8K), over the whole namespace: dataoff is not taken off yet.
             let Some(behind_head) = size.checked_sub(HEAD) else { return None };
             let npfns = behind_head.wrapping_shr(log2(page_size));
-            if npfns > MOST_PAGES {
+            if npfns > MAX_PAGES {
                 return None;
             }
             // Cannot wrap: 48 bits times the 16 that `reservation` has let pass.

@@ -14,7 +14,7 @@ mod tests;
 use crate::reservation::{Geometry, HEAD, Map};
 
 pub use checksum::{Checksum, fletcher64};
-pub use error::{Misfit, ParseError};
+pub use error::{GeometryMismatch, ParseError};
 
 /// Where the info block lies, in bytes from the start of the namespace (`SZ_4K`).
 pub const OFFSET: u64 = 4096;
@@ -27,14 +27,14 @@ const CHECKSUM_AT: usize = 4088;
 
 /// Which driver the block is for: its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum SuperblockKind {
     /// fsdax: a pfn device under nd_pmem.
     Pfn,
     /// devdax: a dax device.
     Dax,
 }
 
-impl Kind {
+impl SuperblockKind {
     /// The sixteen bytes at the start of the block.
     #[must_use]
     pub const fn signature(self) -> &'static [u8; 16] {
@@ -53,7 +53,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InfoBlock {
     /// fsdax or devdax.
-    pub kind: Kind,
+    pub kind: SuperblockKind,
     /// The block uuid: made anew by each creation.
     pub uuid: [u8; 16],
     /// The namespace uuid that the block belongs to; all zero on legacy and e820 regions.
@@ -91,7 +91,7 @@ impl InfoBlock {
         if bytes.len() < HEAD_SIZE {
             return Err(ParseError::TooShort { len: bytes.len(), needed: HEAD_SIZE });
         }
-        let kind = Kind::from_signature(&field(bytes, 0)?).ok_or(ParseError::Signature)?;
+        let kind = SuperblockKind::from_signature(&field(bytes, 0)?).ok_or(ParseError::Signature)?;
         let version_minor = u16::from_le_bytes(field(bytes, 54)?);
         let since = |minor| version_minor >= minor;
         let dataoff = u64::from_le_bytes(field(bytes, 56)?);
@@ -168,24 +168,24 @@ impl InfoBlock {
     ///
     /// # Errors
     /// The first [`Misfit`], in the order in which `nd_pfn_validate()` tests them.
-    pub fn sanity(&self, start: u64, size: u64) -> Result<(), Misfit> {
-        self.map().ok_or(Misfit::Mode(self.mode))?;
+    pub fn sanity(&self, start: u64, size: u64) -> Result<(), GeometryMismatch> {
+        self.map().ok_or(GeometryMismatch::Mode(self.mode))?;
         if !self.align.is_power_of_two() || self.align > size {
-            return Err(Misfit::Align { align: self.align, size });
+            return Err(GeometryMismatch::Align { align: self.align, size });
         }
         let padding = u64::from(self.start_pad) + u64::from(self.end_trunc);
-        let reserved = self.dataoff.checked_add(padding).ok_or(Misfit::Beyond { size })?;
-        let room = size.checked_sub(reserved).ok_or(Misfit::Beyond { size })?;
+        let reserved = self.dataoff.checked_add(padding).ok_or(GeometryMismatch::Beyond { size })?;
+        let room = size.checked_sub(reserved).ok_or(GeometryMismatch::Beyond { size })?;
         if self.dataoff < HEAD {
-            return Err(Misfit::InHead { dataoff: self.dataoff });
+            return Err(GeometryMismatch::InHead { dataoff: self.dataoff });
         }
         let first = self.reservation().and_then(|reserved| start.checked_add(reserved));
-        if first.ok_or(Misfit::Beyond { size })? & (self.align - 1) != 0 {
-            return Err(Misfit::Misaligned { start, align: self.align });
+        if first.ok_or(GeometryMismatch::Beyond { size })? & (self.align - 1) != 0 {
+            return Err(GeometryMismatch::Misaligned { start, align: self.align });
         }
         let page_size = self.page_size.map_or(1, u64::from);
-        let usable = self.npfns.checked_mul(page_size).ok_or(Misfit::Npfns { npfns: self.npfns, room })?;
-        if usable > room { Err(Misfit::Npfns { npfns: self.npfns, room }) } else { Ok(()) }
+        let usable = self.npfns.checked_mul(page_size).ok_or(GeometryMismatch::Npfns { npfns: self.npfns, room })?;
+        if usable > room { Err(GeometryMismatch::Npfns { npfns: self.npfns, room }) } else { Ok(()) }
     }
 
     /// The geometry that the kernel had before it when it made the block, as far as the block alone tells: the size to a

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use pfnwatch_common::{
     counter::Counter,
-    record::{Attempt, Block, BlockHead, Judgement, Notice, Seen},
+    record::{Attempt, Block, BlockHead, CaptureFlags, Judgement, Notice},
 };
 
 use crate::{counters::count, kernel::Read, maps::RECORDS, task};
@@ -85,7 +85,7 @@ pub(crate) fn judgement(fill: impl FnOnce(&mut Judgement) -> Read<()>) {
     record.at_ns = now();
     task::describe(&mut record.task);
     if fill(record).is_err() {
-        record.seen = record.seen.with(Seen::FAULT);
+        record.seen = record.seen.with(CaptureFlags::FAULT);
     }
     entry.submit(0);
     count(Counter::Emitted);

@@ -1,9 +1,9 @@
 //! The guard: refuses an oversize creation before anything is written. On any doubt of its own it lets pass, and counts.
 
+mod assess;
 mod creation;
 mod exemption;
-mod judge;
-mod note;
+mod passed_nodes;
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use pfnwatch_common::{
@@ -11,7 +11,7 @@ use pfnwatch_common::{
     record::{Decision, Personality},
 };
 
-use self::{creation::Creation, judge::Judged};
+use self::{assess::GuardAssessment, creation::Creation};
 use crate::{
     counters::count,
     emit,
@@ -30,13 +30,13 @@ const EPERM: i32 = 1;
 fn guard(ctx: LsmContext) -> i32 {
     // SAFETY: the hook's second argument is a `struct kernfs_node *`.
     let node = unsafe { KernfsNode::argument(ctx.arg(1)) };
-    if node.is_link() { link(&ctx) } else { passed_on(&ctx) }
+    if node.is_link() { link(&ctx) } else { previous_result(&ctx) }
 }
 
 /// What an earlier program on the hook has answered. A kernel whose verifier asks for a return from -4095 to 0 (6.12 and
 /// later) knows that this is one.
 #[inline(always)]
-fn passed_on(ctx: &LsmContext) -> i32 {
+fn previous_result(ctx: &LsmContext) -> i32 {
     ctx.arg(2)
 }
 
@@ -44,20 +44,20 @@ fn passed_on(ctx: &LsmContext) -> i32 {
 /// way then does not pay for, 9 instructions of the 20 that it may cost.
 #[inline(never)]
 fn link(ctx: &LsmContext) -> i32 {
-    let before = passed_on(ctx);
+    let before = previous_result(ctx);
     if before != 0 {
         return before;
     }
     // SAFETY: both arguments are a `struct kernfs_node *`.
     let (directory, node) = unsafe { (KernfsNode::argument(ctx.arg(0)), KernfsNode::argument(ctx.arg(1))) };
-    if refuses(directory, node) { -EPERM } else { 0 }
+    if denies(directory, node) { -EPERM } else { 0 }
 }
 
 /// Whether the link is that of a creation to be refused.
 #[inline(always)]
-fn refuses(directory: KernfsNode, node: KernfsNode) -> bool {
+fn denies(directory: KernfsNode, node: KernfsNode) -> bool {
     match (device(directory, node), node.id()) {
-        (Ok(Some((device, personality))), Some(id)) if !note::is_judged(id) => decide(device, personality, id)
+        (Ok(Some((device, personality))), Some(id)) if !passed_nodes::has_passed(id) => decide(device, personality, id)
             .unwrap_or_else(|_| {
                 count(Counter::GuardFault);
                 false
@@ -85,7 +85,7 @@ fn device(directory: KernfsNode, node: KernfsNode) -> Read<Option<(Device, Perso
 fn decide(device: Device, personality: Personality, node: u64) -> Read<bool> {
     let Some(creation) = Creation::of(device, personality)? else { return Ok(false) };
     count(Counter::Judged);
-    let judged = judge::judge(&creation);
+    let judged = assess::assess(&creation);
     let refused = match judged.decision {
         None => false,
         Some(decision) => {
@@ -95,19 +95,19 @@ fn decide(device: Device, personality: Personality, node: u64) -> Read<bool> {
                 Decision::Exempt => Counter::Exempt,
                 Decision::Unjudged => Counter::Unjudged,
             });
-            tell(&creation, &judged, decision);
+            emit_decision(&creation, &judged, decision);
             matches!(decision, Decision::Denied)
         }
     };
     if !refused {
-        creation.let_pass();
-        note::leave(node);
+        creation.consume_evidence();
+        passed_nodes::note_passed(node);
     }
     Ok(refused)
 }
 
 #[inline(always)]
-fn tell(creation: &Creation, judged: &Judged, decision: Decision) {
+fn emit_decision(creation: &Creation, judged: &GuardAssessment, decision: Decision) {
     emit::judgement(|record| {
         record.decision = decision as u32;
         record.unjudged = judged.unjudged as u32;

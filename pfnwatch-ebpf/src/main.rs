@@ -9,14 +9,14 @@
 #![no_std]
 #![no_main]
 
-mod charge;
 mod counters;
 mod emit;
 mod globals;
 mod guard;
 mod kernel;
-mod known;
+mod known_blocks;
 mod maps;
+mod ownership;
 mod probes;
 mod task;
 mod uuid;

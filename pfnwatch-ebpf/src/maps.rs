@@ -57,16 +57,16 @@ pub(crate) static UUID_STORES: HashMap<u32, UuidStore> = HashMap::with_max_entri
 
 /// Exemptions that are good for one creation, by their id. Whoever removes the entry has spent it.
 #[map]
-pub(crate) static TICKETS: HashMap<u64, u64> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub(crate) static ONE_SHOT_EXEMPTIONS: HashMap<u64, u64> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 /// Which load of the programs tells what happens.
 #[map]
-pub(crate) static GUARD_IN_CHARGE: Array<u64> = Array::with_max_entries(1, 0);
+pub(crate) static ACTIVE_OWNER: Array<u64> = Array::with_max_entries(1, 0);
 
 /// The node of the creation that a guard has let pass last, by thread id: for another that is attached beside it. Emptied when
 /// one comes.
 #[map]
-pub(crate) static JUDGED: HashMap<u32, u64> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
+pub(crate) static PASSED_NODES: HashMap<u32, u64> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
 
 /// A write of a uuid that is under way.
 #[derive(Clone, Copy)]

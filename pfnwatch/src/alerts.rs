@@ -7,31 +7,31 @@
 
 mod alert;
 mod backoff;
-mod condition;
-mod courier;
+mod dispatcher;
+mod firing;
 mod http;
-pub mod kept;
 mod message;
+mod messages;
 mod name;
 mod outbox;
 mod receiver;
-mod standing;
+mod rules;
+pub mod store;
 #[cfg(test)]
 mod tests;
-mod words;
 
 pub use self::{
-    alert::{Alert, Labels, fingerprint},
-    backoff::pause,
-    condition::{Findings, findings},
-    courier::{Courier, Delivery, Job},
-    http::{Outcome, post},
-    message::{Message, Post, rendered},
-    name::{Name, Severity},
-    outbox::{Keeper, Outbox, Waiting},
-    receiver::{AlertsPolicy, Kind, RUNBOOK, Receiver},
-    standing::{Change, Recently, Standing, Stood},
-    words::{runbook, test_alert},
+    alert::{Alert, AlertLabels, fingerprint},
+    backoff::retry_delay,
+    dispatcher::{Delivery, DeliveryJob, Dispatcher},
+    firing::{AlertChange, FiringAlert, FiringAlerts, RecentEvents},
+    http::{DeliveryResult, post},
+    message::{Message, Payload, render},
+    messages::{runbook, test_alert},
+    name::{AlertName, Severity},
+    outbox::{Outbox, OutboxStore, Waiting},
+    receiver::{AlertsPolicy, RUNBOOK, Receiver, ReceiverKind},
+    rules::{Findings, findings},
 };
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ pub(crate) use self::message::ForWebhook;
 /// What became of the alerts for one receiver since the agent started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Deliveries {
+pub struct DeliveryStats {
     /// The receiver, by its name in the configuration.
     pub receiver: String,
     /// How many messages it has taken.

@@ -17,9 +17,9 @@ mod tests;
 use pfnwatch_common::{Geometry, Rejection, reservation};
 
 pub use cause::Cause;
-pub use facts::{Facts, Host, Mode, Obstacle, Refusal, Thresholds, map_name};
+pub use facts::{EnableRefusal, Facts, KernelParameters, NamespaceMode, Obstacle, Thresholds, map_name};
 pub use hint::{Hint, deduplicated_memmap, memmap_in_dram};
-pub use totals::Totals;
+pub use totals::NamespaceTotals;
 
 use measure::Measured;
 
@@ -109,7 +109,7 @@ pub struct Assessment {
 
 /// Judges one namespace.
 #[must_use]
-pub fn assess(facts: &Facts, host: &Host, thresholds: &Thresholds) -> Assessment {
+pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -> Assessment {
     if let Some(obstacle) = &facts.obstacle {
         return without_numbers(facts, Verdict::Unknown, obstacle.to_string());
     }
@@ -126,7 +126,7 @@ pub fn assess(facts: &Facts, host: &Host, thresholds: &Thresholds) -> Assessment
 }
 
 /// The verdict on a reservation that is known.
-fn judge(facts: &Facts, host: &Host, thresholds: &Thresholds, measured: &Measured) -> Assessment {
+fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Assessment {
     let numbers = measured.numbers(host);
     let (cause, mut detail) = cause::of(facts, host, measured, &numbers);
     let hints = hint::of(facts, host, thresholds, measured);
@@ -152,7 +152,7 @@ fn judge(facts: &Facts, host: &Host, thresholds: &Thresholds, measured: &Measure
 
 /// A namespace without an info block: raw, sector, or mapped whole with its memmap in DRAM.
 fn nothing_reserved(facts: &Facts) -> Assessment {
-    let usable = if facts.mode == Mode::Sector { facts.usable } else { facts.size };
+    let usable = if facts.mode == NamespaceMode::Sector { facts.usable } else { facts.size };
     let numbers = Numbers {
         size: facts.size,
         usable,
@@ -172,6 +172,6 @@ fn without_numbers(facts: &Facts, verdict: Verdict, detail: String) -> Assessmen
 }
 
 /// The reservation that `geometry` gets when a page of memmap is given `struct_page` bytes.
-pub(crate) fn reserved_with(geometry: &Geometry, struct_page: u64, host: &Host) -> Result<u64, Rejection> {
-    reservation(geometry, struct_page, host.rule).map(|reservation| reservation.dataoff)
+pub(crate) fn reserved_with(geometry: &Geometry, struct_page: u64, host: &KernelParameters) -> Result<u64, Rejection> {
+    reservation(geometry, struct_page, host.quirks).map(|reservation| reservation.dataoff)
 }

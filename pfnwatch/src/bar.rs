@@ -4,7 +4,7 @@ use crate::terminal::Terminal;
 
 /// What a part of a namespace is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum BarPart {
     /// The reservation as it should be.
     Memmap,
     /// What is reserved more than that.
@@ -16,9 +16,9 @@ pub enum Part {
 }
 
 /// In the order of the legend.
-const PARTS: [Part; 4] = [Part::Memmap, Part::Excess, Part::Usable, Part::Cut];
+const BAR_PARTS: [BarPart; 4] = [BarPart::Memmap, BarPart::Excess, BarPart::Usable, BarPart::Cut];
 
-impl Part {
+impl BarPart {
     /// The eye shall go to the excess: it is the darkest.
     const fn cell(self, unicode: bool) -> char {
         match (self, unicode) {
@@ -60,7 +60,7 @@ impl Part {
 /// Draws `parts` (bytes each) in `width` cells, all of it for `whole` bytes, so that bars of one scale can stand side
 /// by side. What is there at all gets a cell: 1.6 % of a namespace would vanish otherwise.
 #[must_use]
-pub fn draw(parts: &[(Part, u64)], whole: u64, width: usize, terminal: Terminal) -> String {
+pub fn draw(parts: &[(BarPart, u64)], whole: u64, width: usize, terminal: Terminal) -> String {
     let cells = apportion(&parts.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), whole, width);
     parts.iter().zip(cells).map(|((part, _), cells)| part.paint(cells, terminal)).collect()
 }
@@ -68,7 +68,7 @@ pub fn draw(parts: &[(Part, u64)], whole: u64, width: usize, terminal: Terminal)
 /// What the cells mean.
 #[must_use]
 pub fn legend(terminal: Terminal) -> String {
-    PARTS.map(|part| format!("{} {}", part.paint(1, terminal), part.name())).join("  ")
+    BAR_PARTS.map(|part| format!("{} {}", part.paint(1, terminal), part.name())).join("  ")
 }
 
 /// Shares `width` cells out among `bytes`: rounded, at least one for what is not zero, and together no more than
@@ -106,13 +106,13 @@ mod tests {
 
     #[test]
     fn small_parts_are_seen() {
-        let parts = [(Part::Memmap, 258), (Part::Excess, 256), (Part::Usable, 15870), (Part::Cut, 0)];
+        let parts = [(BarPart::Memmap, 258), (BarPart::Excess, 256), (BarPart::Usable, 15870), (BarPart::Cut, 0)];
         assert_eq!(draw(&parts, 16384, 20, ASCII), "=#..................");
     }
 
     #[test]
     fn colours_and_blocks_where_they_can_be_shown() {
-        let parts = [(Part::Excess, 1), (Part::Usable, 1)];
+        let parts = [(BarPart::Excess, 1), (BarPart::Usable, 1)];
         assert_eq!(draw(&parts, 2, 4, Terminal { colour: false, unicode: true }), "██░░");
         assert_eq!(draw(&parts, 2, 2, Terminal { colour: true, unicode: false }), "\x1b[31m#\x1b[0m\x1b[32m.\x1b[0m");
         assert_eq!(legend(ASCII), "= memmap  # excess  . usable  - cut off");
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_shorter_whole_leaves_room() {
-        assert_eq!(draw(&[(Part::Usable, 5)], 10, 10, ASCII), ".....");
+        assert_eq!(draw(&[(BarPart::Usable, 5)], 10, 10, ASCII), ".....");
         assert_eq!(draw(&[], 0, 10, ASCII), "");
     }
 

@@ -8,18 +8,18 @@
 mod accept;
 mod host;
 mod ledger;
+pub mod messages;
 #[cfg(test)]
 mod tests;
 mod watch;
-pub mod words;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use accept::{Acceptance, NotAccepted, Whose};
-pub use host::{KernelSeen, host, of_host};
-pub use ledger::{Change, Ledger, Record};
-pub use watch::{BaselineWatch, kernel_seen};
+pub use accept::{AcceptError, Acceptance, BaselineScope};
+pub use host::{ObservedKernel, host_regression, reference_cost};
+pub use ledger::{CostHistory, CostRecord, RegressionChange};
+pub use watch::{BaselineWatch, observed_kernel};
 
 /// Something costs more than it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,7 +27,7 @@ pub use watch::{BaselineWatch, kernel_seen};
 pub struct Regression {
     /// What costs more.
     #[serde(flatten)]
-    pub subject: Subject,
+    pub subject: RegressionSubject,
     /// What it cost before: the least that is known.
     pub before: Cost,
     /// What it costs now.
@@ -46,17 +46,17 @@ impl Regression {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "subject", rename_all = "snake_case")]
-pub enum Subject {
+pub enum RegressionSubject {
     /// Whatever is made on this host from now on: the costs are those of a namespace of 1 TiB with map=dev.
     Host,
     /// One namespace.
-    Namespace(Namespace),
+    Namespace(NamespaceKey),
 }
 
 /// A namespace, as it is told apart from others over boots, kernels and reconfigurations.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Namespace {
+pub struct NamespaceKey {
     /// `namespace0.0`, as it was named last.
     pub namespace: String,
     /// Its namespace uuid; none on legacy and e820 regions.

@@ -3,14 +3,14 @@
 
 pub mod attach;
 pub mod block_reader;
+pub mod btf_ids;
 pub mod counters;
 pub mod debug_log;
 pub mod guard;
-pub mod hold;
 mod loader;
 pub mod pins;
 pub mod plan;
 pub mod ring;
 pub mod run_count;
-pub mod targets;
+pub mod takeover;
 mod wire;

@@ -6,14 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::privileges::raised;
+use crate::privileges::with_capabilities;
 
 /// The kind of file handle that holds the id of a kernfs node (include/linux/exportfs.h, FILEID_KERNFS, since 5.10).
 const FILEID_KERNFS: i32 = 0xfe;
 
 /// `struct file_handle` with room for one id.
 #[repr(C)]
-struct Handle {
+struct FileHandle {
     bytes: u32,
     kind: i32,
     id: u64,
@@ -45,16 +45,16 @@ impl Cgroups {
         if let Some((_, path)) = self.last.as_ref().filter(|(last, _)| *last == id) {
             return Some(path.clone());
         }
-        let path = self.look(id)?;
+        let path = self.read_path(id)?;
         self.last = Some((id, path.clone()));
         Some(path)
     }
 
-    fn look(&self, id: u64) -> Option<String> {
-        let handle = Handle { bytes: 8, kind: FILEID_KERNFS, id };
+    fn read_path(&self, id: u64) -> Option<String> {
+        let handle = FileHandle { bytes: 8, kind: FILEID_KERNFS, id };
         // SAFETY: `handle` is laid out as `struct file_handle` followed by the eight bytes that it announces, and
         // lives through the call, which only reads it.
-        let fd = raised(|| unsafe {
+        let fd = with_capabilities(|| unsafe {
             libc::syscall(
                 libc::SYS_open_by_handle_at,
                 self.root.as_raw_fd(),

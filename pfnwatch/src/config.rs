@@ -3,11 +3,11 @@
 
 mod alerts;
 mod exemptions;
-mod journal;
 mod merge;
 pub mod origin;
-pub mod refusal;
+pub mod redaction;
 mod source;
+mod store;
 mod thresholds;
 mod web;
 
@@ -19,20 +19,20 @@ use serde::Deserialize;
 use crate::{
     alerts::AlertsPolicy,
     assess::Thresholds,
-    exit::Because,
-    journal::Settings as JournalSettings,
+    exit::ExitContext,
     policy::{Exemption, Mode, OnAgentExit, Policy},
+    store::Settings as JournalSettings,
 };
 
-pub use source::{Place, Sources};
+pub use source::{ConfigFiles, SourcePosition};
 pub use web::WebConfig;
 
 use alerts::AlertsConfig;
-use journal::JournalConfig;
+use store::StoreConfig;
 use thresholds::ThresholdsConfig;
 
 /// Read where no other file is named, if it is there.
-pub const USUAL: &str = "/etc/pfnwatch/pfnwatch.toml";
+pub const DEFAULT_PATH: &str = "/etc/pfnwatch/pfnwatch.toml";
 
 /// Where the configuration is.
 #[derive(clap::Args, Clone, Debug)]
@@ -50,7 +50,7 @@ pub struct ConfigArgs {
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     guard: GuardConfig,
-    journal: JournalConfig,
+    journal: StoreConfig,
     thresholds: ThresholdsConfig,
     #[serde(deserialize_with = "exemptions::list")]
     exemptions: Vec<Exemption>,
@@ -108,16 +108,16 @@ impl ConfigArgs {
     ///
     /// # Errors
     /// One cannot be read.
-    pub fn sources(&self) -> anyhow::Result<Sources> {
+    pub fn sources(&self) -> anyhow::Result<ConfigFiles> {
         let absent = self.config.is_none() && self.path().try_exists().is_ok_and(|there| !there);
-        let folder = self.config_dir.clone().unwrap_or_else(|| Sources::folder(self.path()));
-        Sources::read((!absent).then(|| self.path()), &folder)
+        let folder = self.config_dir.clone().unwrap_or_else(|| ConfigFiles::folder(self.path()));
+        ConfigFiles::read((!absent).then(|| self.path()), &folder)
     }
 
     /// The main file, whether it is there or not.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.config.as_deref().unwrap_or(Path::new(USUAL))
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
     }
 
     /// A configuration whose main file has to be there.
@@ -132,13 +132,13 @@ impl Config {
     ///
     /// # Errors
     /// One of them, or all together, say something that makes no sense: exit code 2.
-    pub fn of(sources: &Sources) -> anyhow::Result<Self> {
+    pub fn of(sources: &ConfigFiles) -> anyhow::Result<Self> {
         // Each by itself first, so that what is wrong is shown in its line.
         let mut last = Self::default();
         for source in sources.iter() {
             let path = || source.path.as_deref().unwrap_or(Path::new("(defaults)")).display();
-            last =
-                Self::parse(&source.text).with_context(|| Because::usage(format!("the configuration {}", path())))?;
+            last = Self::parse(&source.text)
+                .with_context(|| ExitContext::usage(format!("the configuration {}", path())))?;
         }
         if sources.iter().count() < 2 {
             return Ok(last);
@@ -147,7 +147,7 @@ impl Config {
         merged.map_err(|error| {
             let place = error.span().and_then(|span| sources.place(span.start));
             let place = place.map(|it| it.to_string()).or_else(|| sources.names()).unwrap_or_default();
-            anyhow!("{}", error.message()).context(Because::usage(format!("the configuration {place}")))
+            anyhow!("{}", error.message()).context(ExitContext::usage(format!("the configuration {place}")))
         })
     }
 

@@ -9,7 +9,7 @@ pub(crate) mod tests;
 use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::{
-    record::{Attempt, Judgement, Kind, Notice, NoticeKind, Personality, Seen, TaskInfo, Text, variant},
+    record::{Attempt, CaptureFlags, Judgement, Notice, NoticeKind, Personality, RecordKind, TaskInfo, Text, variant},
     superblock,
 };
 use thiserror::Error;
@@ -42,7 +42,7 @@ pub enum DecodeError {
     #[error("a record of kind {kind:?} must have {expected} bytes and has {found}")]
     WrongLength {
         /// The kind.
-        kind: Kind,
+        kind: RecordKind,
         /// Its length.
         expected: usize,
         /// What came.
@@ -70,20 +70,20 @@ pub enum DecodeError {
 /// [`DecodeError`]: the bytes are no record of this version.
 pub fn decode(bytes: &[u8], context: &Context) -> Result<Event, DecodeError> {
     let number = bytes.first_chunk().map(|kind| u32::from_ne_bytes(*kind)).ok_or(DecodeError::TooShort(bytes.len()))?;
-    let kind = variant::<Kind>(number).ok_or(DecodeError::UnknownKind(number))?;
+    let kind = variant::<RecordKind>(number).ok_or(DecodeError::UnknownKind(number))?;
     let wrong = |expected| DecodeError::WrongLength { kind, expected, found: bytes.len() };
     match kind {
-        Kind::Attempt => {
+        RecordKind::Attempt => {
             let record = Attempt::read_from_bytes(bytes).map_err(|_| wrong(size_of::<Attempt>()))?;
             Ok(event_at(record.ended_ns, attempt(&record, context), context))
         }
         // Info blocks are asked for by the inventory alone, which reads them itself.
-        Kind::Block => Err(DecodeError::UnknownKind(number)),
-        Kind::Notice => {
+        RecordKind::Block => Err(DecodeError::UnknownKind(number)),
+        RecordKind::Notice => {
             let record = Notice::read_from_bytes(bytes).map_err(|_| wrong(size_of::<Notice>()))?;
             Ok(event_at(record.at_ns, notice(&record)?, context))
         }
-        Kind::Judgement => {
+        RecordKind::Judgement => {
             let record = Judgement::read_from_bytes(bytes).map_err(|_| wrong(size_of::<Judgement>()))?;
             Ok(event_at(record.at_ns, judgement::judgement(&record)?, context))
         }
@@ -96,11 +96,11 @@ fn event_at(since_boot_ns: u64, body: Body, context: &Context) -> Event {
 
 fn attempt(record: &Attempt, context: &Context) -> Body {
     match Personality::from_u32(record.personality) {
-        Personality::Pfn if record.seen.has(Seen::SETUP_ENTERED) => {
-            Body::SetUp(Box::new(setup::set_up(record, superblock::Kind::Pfn, context)))
+        Personality::Pfn if record.seen.has(CaptureFlags::SETUP_ENTERED) => {
+            Body::SetUp(Box::new(setup::set_up(record, superblock::SuperblockKind::Pfn, context)))
         }
-        Personality::Dax if record.seen.has(Seen::SETUP_ENTERED) => {
-            Body::SetUp(Box::new(setup::set_up(record, superblock::Kind::Dax, context)))
+        Personality::Dax if record.seen.has(CaptureFlags::SETUP_ENTERED) => {
+            Body::SetUp(Box::new(setup::set_up(record, superblock::SuperblockKind::Dax, context)))
         }
         _ => Body::Probe(Box::new(probe(record))),
     }
@@ -108,7 +108,7 @@ fn attempt(record: &Attempt, context: &Context) -> Body {
 
 fn probe(record: &Attempt) -> event::Probe {
     let code = bind_code(record);
-    let found_block = record.seen.has(Seen::PROBE_VALIDATED).then_some(record.probe_validate != errno::ENODEV);
+    let found_block = record.seen.has(CaptureFlags::PROBE_VALIDATED).then_some(record.probe_validate != errno::ENODEV);
     let result = match code {
         None => ProbeResult::Unknown,
         Some(0) => ProbeResult::Enabled,
@@ -133,7 +133,7 @@ fn common(record: &Attempt) -> event::Attempt {
         driver: text(&record.driver),
         bind_code: bind_code(record),
         duration_us: record.ended_ns.saturating_sub(record.began_ns) / 1000,
-        incomplete: record.seen.has(Seen::FAULT),
+        incomplete: record.seen.has(CaptureFlags::FAULT),
         by: actor(&record.task),
     }
 }
@@ -141,25 +141,25 @@ fn common(record: &Attempt) -> event::Attempt {
 /// The driver's or the driver core's error number, negative. `really_probe` returns a driver's own as a positive number
 /// (drivers/base/dd.c, since 5.15), to tell it from the driver core's.
 fn bind_code(record: &Attempt) -> Option<i32> {
-    record.seen.has(Seen::BOUND).then(|| -record.bind_result.saturating_abs())
+    record.seen.has(CaptureFlags::BOUND).then(|| -record.bind_result.saturating_abs())
 }
 
-fn namespace(record: &Attempt) -> Option<event::Namespace> {
+fn namespace(record: &Attempt) -> Option<event::NamespaceId> {
     let Attempt { seen, namespace, namespace_uuid, namespace_start, namespace_end, .. } = record;
     namespace_of(*seen, namespace, *namespace_uuid, *namespace_start, *namespace_end)
 }
 
 /// A namespace, where one was seen.
 fn namespace_of<const N: usize>(
-    seen: Seen,
+    seen: CaptureFlags,
     name: &Text<N>,
     namespace_uuid: [u8; 16],
     start: u64,
     end: u64,
-) -> Option<event::Namespace> {
-    seen.has(Seen::NAMESPACE).then(|| event::Namespace {
+) -> Option<event::NamespaceId> {
+    seen.has(CaptureFlags::NAMESPACE).then(|| event::NamespaceId {
         namespace: text(name).unwrap_or_default(),
-        namespace_uuid: uuid(seen, Seen::NAMESPACE_UUID, namespace_uuid),
+        namespace_uuid: uuid(seen, CaptureFlags::NAMESPACE_UUID, namespace_uuid),
         start_address: start,
         // The resource's end is its last byte; an empty one ends before it starts.
         size_bytes: end.wrapping_sub(start).wrapping_add(1),
@@ -168,14 +168,14 @@ fn namespace_of<const N: usize>(
 
 fn notice(record: &Notice) -> Result<Body, DecodeError> {
     let what = variant::<NoticeKind>(record.what).ok_or(DecodeError::UnknownNotice(record.what))?;
-    let change = event::Change {
+    let change = event::NamespaceChange {
         device: text(&record.device).unwrap_or_default(),
         region: text(&record.region),
         // User space ends what it writes with a newline.
         namespace: text(&record.namespace).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
-        namespace_uuid: uuid(record.seen, Seen::NAMESPACE_UUID, record.namespace_uuid),
+        namespace_uuid: uuid(record.seen, CaptureFlags::NAMESPACE_UUID, record.namespace_uuid),
         size_bytes: matches!(what, NoticeKind::Label).then_some(record.size),
-        incomplete: record.seen.has(Seen::FAULT),
+        incomplete: record.seen.has(CaptureFlags::FAULT),
         by: actor(&record.task),
     };
     Ok(match what {
@@ -196,7 +196,7 @@ fn actor(task: &TaskInfo) -> Option<event::Actor> {
     })
 }
 
-fn uuid(seen: Seen, bit: Seen, bytes: [u8; 16]) -> Option<Uuid> {
+fn uuid(seen: CaptureFlags, bit: CaptureFlags, bytes: [u8; 16]) -> Option<Uuid> {
     seen.has(bit).then(|| Uuid::from_bytes(bytes)).filter(|uuid| !uuid.is_nil())
 }
 

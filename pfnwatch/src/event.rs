@@ -2,9 +2,9 @@
 
 mod agent;
 mod capacity;
-mod found;
+mod existing;
 mod guard;
-mod judged;
+mod guard_decision;
 mod kind;
 mod setup;
 
@@ -18,12 +18,15 @@ use strum::{IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
 pub use self::{
-    agent::{Blind, Lost, MaxStructPageKnown, MaxStructPageStatus, ProgramState, Ready, State, Stopped, Undecoded},
-    capacity::{BaselineAccepted, Capacity},
-    found::Found,
-    guard::{Exemption, GuardState, Handover, ModeChanged, PolicyLoaded, PolicyRefused},
-    judged::{ExemptionUsed, Judged, Origin, Replaced, Why},
-    setup::{Block, GuardSaid, Judgement, Outcome, Prediction, SetUp, Sizes, personality_name},
+    agent::{
+        Blind, DecodeFailure, LostRecords, MaxStructPageReport, MaxStructPageStatus, ObservationState, ProgramState,
+        Ready, RecordTotals,
+    },
+    capacity::{BaselineAccepted, CapacityRegression},
+    existing::ExistingNamespace,
+    guard::{ExemptionChange, GuardState, GuardTransfer, ModeChanged, PolicyLoaded, PolicyRefused},
+    guard_decision::{BlockOrigin, ExemptionUsed, GuardDecision, ReplacedBlock, UnjudgedReason},
+    setup::{BlockState, EventAssessment, GuardVerdict, Prediction, SetUp, SetUpOutcome, Sizes, personality_name},
 };
 
 /// The version of the JSON that is written. It grows when a key changes its meaning or goes away, not when one is added.
@@ -110,27 +113,27 @@ pub enum Body {
     /// A driver tried a namespace or a device without a memmap of its own: raw, sector, or one that was passed on.
     Probe(Box<Probe>),
     /// User space told a device to claim a namespace, or to let go of one.
-    Claim(Change),
+    Claim(NamespaceChange),
     /// A driver let go of a device: it is disabled.
-    Unbind(Change),
+    Unbind(NamespaceChange),
     /// The label of a namespace was written: made, resized or renamed; with size 0, one that has no room yet.
-    Label(Change),
+    Label(NamespaceChange),
     /// The label of a namespace was deleted: it is destroyed.
-    Destroy(Change),
+    Destroy(NamespaceChange),
     /// The guard refused a creation: nothing was written.
-    Denied(Box<Judged>),
+    Denied(Box<GuardDecision>),
     /// The guard let a creation pass that enforce would have refused.
-    WouldDeny(Box<Judged>),
+    WouldDeny(Box<GuardDecision>),
     /// The guard let an oversize creation pass by an exemption.
-    Exempt(Box<Judged>),
+    Exempt(Box<GuardDecision>),
     /// The guard let a creation pass that it could not judge.
-    Unjudged(Box<Judged>),
+    Unjudged(Box<GuardDecision>),
     /// A namespace with map=dev that was there already when observing began.
-    Found(Box<Found>),
+    Found(Box<ExistingNamespace>),
     /// Something costs more than it did.
-    CapacityRegression(Box<Capacity>),
+    CapacityRegression(Box<CapacityRegression>),
     /// It does not any more.
-    CapacityRegressionEnded(Box<Capacity>),
+    CapacityRegressionEnded(Box<CapacityRegression>),
     /// Somebody has accepted that it does: that is the baseline from now on.
     BaselineAccepted(Box<BaselineAccepted>),
     /// The guard's mode changed.
@@ -140,29 +143,29 @@ pub enum Body {
     /// A policy was not taken.
     PolicyRefused(PolicyRefused),
     /// An exemption was granted.
-    ExemptionGranted(Exemption),
+    ExemptionGranted(ExemptionChange),
     /// An exemption for one creation was spent.
-    ExemptionSpent(Exemption),
+    ExemptionSpent(ExemptionChange),
     /// An exemption ended: its time is over, or it was withdrawn.
-    ExemptionEnded(Exemption),
+    ExemptionEnded(ExemptionChange),
     /// Whether the guard guards has changed.
     GuardState(GuardState),
     /// The guard that an agent before this one left was taken over.
-    GuardTakenOver(Handover),
+    GuardTakenOver(GuardTransfer),
     /// A guard that held on without an agent was released.
-    GuardReleased(Handover),
+    GuardReleased(GuardTransfer),
     /// The agent observes, or is idle because there is nothing to observe.
     Ready(Ready),
     /// What the running kernel reserves for each page, as far as that is known.
-    MaxStructPage(MaxStructPageKnown),
+    MaxStructPage(MaxStructPageReport),
     /// The agent does not observe any more.
     Blind(Blind),
     /// Records of the kernel's side were lost or could not be completed.
-    Lost(Lost),
+    Lost(LostRecords),
     /// A record could not be decoded.
-    Undecoded(Undecoded),
+    Undecoded(DecodeFailure),
     /// The agent ends.
-    Stopped(Stopped),
+    Stopped(RecordTotals),
 }
 
 /// Who did it. Absent where the kernel did it by itself, in a thread of its own.
@@ -184,7 +187,7 @@ pub struct Actor {
 /// A namespace, as the kernel knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Namespace {
+pub struct NamespaceId {
     /// `namespace0.0`
     pub namespace: String,
     /// The namespace uuid, the label's; none on legacy and e820 regions.
@@ -224,7 +227,7 @@ pub struct Probe {
     pub attempt: Attempt,
     /// The namespace.
     #[serde(flatten)]
-    pub namespace: Option<Namespace>,
+    pub namespace: Option<NamespaceId>,
     /// Whether it was enabled so, or passed on to a pfn, dax or btt device.
     pub result: ProbeResult,
     /// Whether the probe found an info block on the namespace, accepted or not; none where it did not look.
@@ -251,7 +254,7 @@ pub enum ProbeResult {
 /// Something that happens to a device or a namespace outside an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Change {
+pub struct NamespaceChange {
     /// The device.
     pub device: String,
     /// Its region.
@@ -297,7 +300,7 @@ impl Event {
     }
 
     /// What the guard made of a creation, if the event is about that.
-    pub fn judged(&self) -> Option<&Judged> {
+    pub fn guard_decision(&self) -> Option<&GuardDecision> {
         match &self.body {
             Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => Some(it),
             _ => None,
@@ -305,7 +308,7 @@ impl Event {
     }
 
     /// The same, for what fills in more.
-    pub fn judged_mut(&mut self) -> Option<&mut Judged> {
+    pub fn guard_decision_mut(&mut self) -> Option<&mut GuardDecision> {
         match &mut self.body {
             Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => Some(it),
             _ => None,

@@ -8,7 +8,7 @@ use std::{fmt, process::ExitCode};
 #[repr(u8)]
 pub enum Exit {
     /// All is well (0).
-    Fine = 0,
+    Success = 0,
     /// Something went wrong (1).
     Error = 1,
     /// Wrong usage (2): clap itself ends with the same code.
@@ -21,8 +21,8 @@ pub enum Exit {
 
 impl Exit {
     /// The code for an error: 4 or 2 where a [`Because`] in its chain asks for it, else 1.
-    pub fn of_error(error: &anyhow::Error) -> Self {
-        error.downcast_ref::<Because>().map_or(Self::Error, |because| because.exit)
+    pub fn from_error(error: &anyhow::Error) -> Self {
+        error.downcast_ref::<ExitContext>().map_or(Self::Error, |because| because.exit)
     }
 }
 
@@ -35,12 +35,12 @@ impl From<Exit> for ExitCode {
 
 /// An error's context that decides the exit code: `result.context(Because::unsupported("…"))`.
 #[derive(Debug)]
-pub struct Because {
+pub struct ExitContext {
     exit: Exit,
     message: String,
 }
 
-impl Because {
+impl ExitContext {
     /// This host does not let pfnwatch observe or enforce: exit code 4.
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self { exit: Exit::Unsupported, message: message.into() }
@@ -52,13 +52,13 @@ impl Because {
     }
 }
 
-impl fmt::Display for Because {
+impl fmt::Display for ExitContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Because {}
+impl std::error::Error for ExitContext {}
 
 #[cfg(test)]
 mod tests {
@@ -69,11 +69,11 @@ mod tests {
     #[test]
     fn the_reason_decides_the_code_however_deep_it_stands() {
         let error = Err::<(), _>(anyhow::anyhow!("EPERM"))
-            .context(Because::unsupported("not root"))
+            .context(ExitContext::unsupported("not root"))
             .context("while attaching")
             .unwrap_err();
-        assert_eq!(Exit::of_error(&error), Exit::Unsupported);
-        assert_eq!(Exit::of_error(&anyhow::anyhow!("disk full")), Exit::Error);
-        assert_eq!(Exit::of_error(&Because::usage("bad size").into()), Exit::Usage);
+        assert_eq!(Exit::from_error(&error), Exit::Unsupported);
+        assert_eq!(Exit::from_error(&anyhow::anyhow!("disk full")), Exit::Error);
+        assert_eq!(Exit::from_error(&ExitContext::usage("bad size").into()), Exit::Usage);
     }
 }

@@ -3,11 +3,11 @@
 
 mod host;
 mod releases;
-mod sums;
+mod totals;
 
 pub mod files;
 pub mod prometheus;
 
-pub use host::{Host, Problem, Sums};
+pub use host::{CapacityTotals, Host, HostProblem};
 pub use releases::Release;
-pub use sums::{Fleet, Named, Totals};
+pub use totals::{Fleet, FleetTotals, Truncated};

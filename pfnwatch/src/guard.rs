@@ -2,23 +2,26 @@
 
 mod adopt;
 mod exemptions;
-mod known;
-pub mod proof;
+mod namespace_blocks;
+pub mod self_test;
 mod state;
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use pfnwatch_common::guard::UNSEEN;
+use pfnwatch_common::guard::UNKNOWN_BLOCK;
 
 use crate::{
     bpf::guard::GuardMaps,
     inventory::Inventory,
-    kernel::{KernelFacts, boot::since_boot, rule},
-    policy::{Clock, Compiled, Grant, Kernel, LeftOut, Mode, Policy, RegionFacts, Subject, Why, compile},
-    survey::COMPAT_ALIGN,
+    kernel::{KernelFacts, boot::since_boot, quirks},
+    policy::{
+        Clock, Compiled, ExemptionSubject, Grant, Mode, Policy, PolicyKernel, RegionFacts, SkipReason,
+        SkippedExemption, compile,
+    },
+    scan::COMPAT_ALIGN,
 };
 
-pub use self::proof::Proof;
+pub use self::self_test::SelfTest;
 
 /// The guard as the agent has it.
 pub struct Guard {
@@ -26,21 +29,21 @@ pub struct Guard {
     policy: Policy,
     grants: Vec<Grant>,
     last_grant: u64,
-    kernel: Kernel,
+    kernel: PolicyKernel,
     regions: Vec<RegionFacts>,
-    unseen: BTreeMap<String, u64>,
+    unknown_blocks: BTreeMap<String, u64>,
     clock: Clock,
     maps: Option<GuardMaps>,
-    off: Option<String>,
+    off_reason: Option<String>,
     /// Whether what the guard knows of blocks is from a load before, and good for this libnvdimm.
-    continues: bool,
+    is_adopted: bool,
     armed: bool,
     number: u64,
     configured: Vec<u64>,
-    words: BTreeMap<u64, String>,
-    left_out: Vec<LeftOut>,
-    proof: Result<Proof, String>,
-    told: Option<crate::event::GuardState>,
+    descriptions: BTreeMap<u64, String>,
+    skipped: Vec<SkippedExemption>,
+    self_test: Result<SelfTest, String>,
+    reported: Option<crate::event::GuardState>,
 }
 
 impl Guard {
@@ -54,26 +57,26 @@ impl Guard {
             policy,
             grants: Vec::new(),
             last_grant: 0,
-            kernel: Kernel {
+            kernel: PolicyKernel {
                 max_struct_page: None,
                 page_size: facts.page_size,
                 compat: COMPAT_ALIGN,
-                rule: rule::of_release(&facts.release),
+                quirks: quirks::of_release(&facts.release),
                 module_epoch: 0,
             },
             regions: Vec::new(),
-            unseen: BTreeMap::new(),
+            unknown_blocks: BTreeMap::new(),
             clock: Clock::start(wall, boot_ns),
             maps: None,
-            off: Some("libnvdimm is not loaded".to_owned()),
-            continues: false,
+            off_reason: Some("libnvdimm is not loaded".to_owned()),
+            is_adopted: false,
             armed: false,
             number: 0,
             configured: Vec::new(),
-            words: BTreeMap::new(),
-            left_out: Vec::new(),
-            proof: Err("it was not tried yet".to_owned()),
-            told: None,
+            descriptions: BTreeMap::new(),
+            skipped: Vec::new(),
+            self_test: Err("it was not tried yet".to_owned()),
+            reported: None,
         })
     }
 
@@ -86,15 +89,15 @@ impl Guard {
         // Before anything is asked of this libnvdimm: what is found out from now on is good for this one or a later.
         self.kernel.module_epoch = maps.module_epoch()?;
         self.kernel.max_struct_page = None;
-        self.continues = false;
+        self.is_adopted = false;
         if shared {
             self.adopt(&mut maps)?;
         } else {
             for grant in self.grants.iter().filter(|grant| grant.once) {
-                maps.issue(grant.id)?;
+                maps.create_ticket(grant.id)?;
             }
         }
-        self.off = off;
+        self.off_reason = off;
         self.maps = Some(maps);
         Ok(())
     }
@@ -105,26 +108,26 @@ impl Guard {
             self.grants.retain(|grant| !grant.once || maps.is_unspent(grant.id));
         }
         self.armed = false;
-        self.off = Some(why.to_owned());
-        self.proof = Err(why.to_owned());
+        self.off_reason = Some(why.to_owned());
+        self.self_test = Err(why.to_owned());
     }
 
     /// Takes note of what there is, before it is armed.
     ///
     /// # Errors
     /// There is no room for what is known: then it must not be armed.
-    pub fn survey(&mut self, inventory: &Inventory) -> anyhow::Result<()> {
+    pub fn add_inventory(&mut self, inventory: &Inventory) -> anyhow::Result<()> {
         self.regions = inventory.regions.iter().filter_map(RegionFacts::of).collect();
-        self.unseen.clear();
+        self.unknown_blocks.clear();
         let Some(maps) = &mut self.maps else { return Ok(()) };
         for namespace in &inventory.namespaces {
-            let Some((start, block)) = known::block(namespace) else { continue };
+            let Some((start, block)) = namespace_blocks::block(namespace) else { continue };
             // A guard that held on has seen all that happened since the agent before looked.
-            if !(self.continues && block == UNSEEN) {
-                maps.know(start, block)?;
+            if !(self.is_adopted && block == UNKNOWN_BLOCK) {
+                maps.add_known_block(start, block)?;
             }
-            if maps.is_unseen(start) {
-                self.unseen.insert(namespace.name.clone(), start);
+            if maps.is_unknown(start) {
+                self.unknown_blocks.insert(namespace.name.clone(), start);
             }
         }
         Ok(())
@@ -132,16 +135,16 @@ impl Guard {
 
     /// Whether an exemption names a region that is not there, and this physical address, where it is known, is in none that is.
     #[must_use]
-    pub fn misses_region(&self, start: Option<u64>) -> bool {
+    pub fn has_unresolved_region(&self, start: Option<u64>) -> bool {
         let known =
             |start| self.regions.iter().any(|it| it.start <= start && it.last().is_some_and(|last| start <= last));
-        self.left_out.iter().any(|left_out| left_out.why == Why::Unresolved) && !start.is_some_and(known)
+        self.skipped.iter().any(|left_out| left_out.reason == SkipReason::Unresolved) && !start.is_some_and(known)
     }
 
     /// Whether this is a region that is not known to be there.
     #[must_use]
-    pub fn lacks(&self, subject: Subject) -> bool {
-        let is_region = matches!(subject, Subject::RegionCookie(_) | Subject::RegionStart(_));
+    pub fn is_unknown_region(&self, subject: ExemptionSubject) -> bool {
+        let is_region = matches!(subject, ExemptionSubject::RegionCookie(_) | ExemptionSubject::RegionStart(_));
         is_region && !self.regions.iter().any(|region| region.is(subject))
     }
 
@@ -149,9 +152,9 @@ impl Guard {
     ///
     /// # Errors
     /// The kernel refuses it: it judges by the regions that were known before.
-    pub fn survey_regions(&mut self, inventory: &Inventory) -> anyhow::Result<()> {
+    pub fn update_regions(&mut self, inventory: &Inventory) -> anyhow::Result<()> {
         self.regions = inventory.regions.iter().filter_map(RegionFacts::of).collect();
-        if self.armed { self.hand_over() } else { Ok(()) }
+        if self.armed { self.publish() } else { Ok(()) }
     }
 
     /// Everything is known that can be: from now on it judges.
@@ -161,16 +164,16 @@ impl Guard {
     pub fn arm(&mut self, max_struct_page: Option<u64>) -> anyhow::Result<()> {
         self.kernel.max_struct_page = max_struct_page;
         self.armed = self.maps.is_some();
-        self.hand_over()
+        self.publish()
     }
 
     /// What the kernel reserves for each page is known better, or not any more.
     ///
     /// # Errors
     /// The kernel refuses it: it judges by what was known before.
-    pub fn correct(&mut self, max_struct_page: Option<u64>) -> anyhow::Result<()> {
+    pub fn set_struct_page_size(&mut self, max_struct_page: Option<u64>) -> anyhow::Result<()> {
         self.kernel.max_struct_page = max_struct_page;
-        if self.armed { self.hand_over() } else { Ok(()) }
+        if self.armed { self.publish() } else { Ok(()) }
     }
 
     /// Another policy, all of it or nothing.
@@ -179,7 +182,7 @@ impl Guard {
     /// The kernel refuses it: the one before stays in force.
     pub fn replace(&mut self, policy: Policy) -> anyhow::Result<()> {
         let before = std::mem::replace(&mut self.policy, policy);
-        self.hand_over().inspect_err(|_| self.policy = before)
+        self.publish().inspect_err(|_| self.policy = before)
     }
 
     /// Another mode.
@@ -188,14 +191,14 @@ impl Guard {
     /// The kernel refuses it: the one before stays in force.
     pub fn change_mode(&mut self, mode: Mode) -> anyhow::Result<Mode> {
         let before = std::mem::replace(&mut self.policy.mode, mode);
-        self.hand_over().inspect_err(|_| self.policy.mode = before)?;
+        self.publish().inspect_err(|_| self.policy.mode = before)?;
         Ok(before)
     }
 
     /// The namespace was destroyed: what block there may be on it does not matter any more.
     pub fn destroyed(&mut self, namespace: &str) {
-        if let (Some(start), Some(maps)) = (self.unseen.remove(namespace), &mut self.maps)
-            && let Err(error) = maps.seen(start)
+        if let (Some(start), Some(maps)) = (self.unknown_blocks.remove(namespace), &mut self.maps)
+            && let Err(error) = maps.clear_unknown(start)
         {
             tracing::warn!("{error:#}: the guard lets a creation on {namespace} pass");
         }
@@ -213,18 +216,18 @@ impl Guard {
         self.number
     }
 
-    fn hand_over(&mut self) -> anyhow::Result<()> {
+    fn publish(&mut self) -> anyhow::Result<()> {
         let (wall, boot_ns) = now()?;
         self.clock.follow(wall, boot_ns);
-        let Compiled { snapshot, configured, words, left_out } =
+        let Compiled { snapshot, configured, descriptions: words, skipped: left_out } =
             compile(&self.policy, &self.grants, &self.kernel, &self.regions, &self.clock, self.armed);
         if let Some(maps) = &mut self.maps {
-            self.number = maps.hand_over(&snapshot)?;
+            self.number = maps.publish(&snapshot)?;
         }
         // Kept beside those before: an event may still be on its way that names one of them.
-        self.words.extend(words);
+        self.descriptions.extend(words);
         self.configured = configured;
-        self.left_out = left_out;
+        self.skipped = left_out;
         Ok(())
     }
 }

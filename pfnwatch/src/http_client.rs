@@ -10,7 +10,7 @@ use ureq::{
 };
 
 /// What is read of a file with a secret, in bytes.
-const LONGEST_SECRET: u64 = 64 << 10;
+const MAX_SECRET_BYTES: u64 = 64 << 10;
 
 /// What makes requests to a URL, each of which ends within the timeout.
 ///
@@ -99,6 +99,6 @@ fn of_this_host() -> anyhow::Result<Vec<Certificate<'static>>> {
 
 fn secret(file: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    fs::File::open(file)?.take(LONGEST_SECRET).read_to_string(&mut text)?;
+    fs::File::open(file)?.take(MAX_SECRET_BYTES).read_to_string(&mut text)?;
     Ok(text.trim().to_owned())
 }

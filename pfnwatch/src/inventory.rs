@@ -22,9 +22,9 @@ use std::{
 use anyhow::Context as _;
 use nix::sched::{CloneFlags, unshare};
 
-pub use attribute::{Attribute, Missing};
+pub use attribute::{Attribute, AttributeError};
 pub use facts::InfoBlocks;
-pub use namespace::{Claimer, Namespace};
+pub use namespace::{Holder, Namespace};
 pub use region::Region;
 
 use attribute::Directory;
@@ -32,11 +32,11 @@ use attribute::Directory;
 use crate::paths::Paths;
 
 /// Below this many namespaces a second thread costs more than it saves.
-const WORTH_A_THREAD: usize = 128;
+const MIN_NAMESPACES_FOR_PRIVATE_FD_TABLE: usize = 128;
 
 /// Where the inventory reads.
 #[derive(Clone, Debug)]
-pub struct Roots {
+pub struct SysfsRoots {
     /// Where sysfs is mounted.
     pub sysfs: PathBuf,
     /// Where procfs is mounted.
@@ -45,7 +45,7 @@ pub struct Roots {
     pub dev: Option<PathBuf>,
 }
 
-impl From<&Paths> for Roots {
+impl From<&Paths> for SysfsRoots {
     fn from(paths: &Paths) -> Self {
         let own = paths.sysfs == Path::new("/sys");
         let dev = own.then(|| PathBuf::from("/dev"));
@@ -67,7 +67,7 @@ impl Inventory {
     ///
     /// # Errors
     /// When the list of devices is there and cannot be read.
-    pub fn read(roots: &Roots) -> anyhow::Result<Self> {
+    pub fn read(roots: &SysfsRoots) -> anyhow::Result<Self> {
         let root = roots.sysfs.join("bus/nd/devices");
         let names = match list(&root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -83,7 +83,7 @@ impl Inventory {
     /// Reads the info blocks of namespaces that are enabled raw from their devices, where that is allowed: those that
     /// are under a pfn or dax device are not visible there.
     #[must_use]
-    pub fn blocks_on_raw_devices(&self, roots: &Roots) -> InfoBlocks {
+    pub fn blocks_on_raw_devices(&self, roots: &SysfsRoots) -> InfoBlocks {
         let Some(dev) = &roots.dev else { return InfoBlocks::default() };
         let raw = self.namespaces.iter().filter(|namespace| namespace.is_raw());
         let blocks: BTreeMap<_, _> = raw
@@ -120,13 +120,16 @@ fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str])
     let read = |names: &[&str]| -> Vec<Namespace> {
         names.iter().filter_map(|name| Namespace::read(devices, dax, name)).collect()
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(names.len() / WORTH_A_THREAD).max(1);
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(names.len() / MIN_NAMESPACES_FOR_PRIVATE_FD_TABLE)
+        .max(1);
     if threads == 1 {
         return read(names);
     }
     thread::scope(|scope| {
         let chunks = names.chunks(names.len().div_ceil(threads));
-        let start = |chunk| thread::Builder::new().spawn_scoped(scope, move || apart(|| read(chunk)));
+        let start = |chunk| thread::Builder::new().spawn_scoped(scope, move || with_private_fd_table(|| read(chunk)));
         let running: Vec<_> = chunks.map(|chunk| (chunk, start(chunk))).collect();
         // Where no thread can be had, or one ended badly (no code path does), its share is read here, rather than left out.
         let share = |(chunk, thread): (_, io::Result<ScopedJoinHandle<'_, _>>)| {
@@ -137,7 +140,7 @@ fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str])
 }
 
 /// Runs `work` with a table of file descriptors of this thread's own: threads that share one pay for it with each file.
-fn apart<T>(work: impl FnOnce() -> T) -> T {
+fn with_private_fd_table<T>(work: impl FnOnce() -> T) -> T {
     // Where it is not allowed the work is done all the same, slower.
     let _ = unshare(CloneFlags::CLONE_FILES);
     work()

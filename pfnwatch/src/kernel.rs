@@ -2,15 +2,15 @@
 
 pub mod boot;
 pub mod btf;
-pub mod candidate;
 pub mod features;
+pub mod image;
 pub mod layout;
 pub mod max_struct_page;
 pub mod member;
 pub mod module_file;
 pub mod package;
 pub mod prerequisites;
-pub mod rule;
+pub mod quirks;
 pub mod symbols;
 pub mod target;
 mod unpack;

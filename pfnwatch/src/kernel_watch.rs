@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    event::{Block, Body, Event, MaxStructPageKnown, MaxStructPageStatus},
-    kernel::max_struct_page::{Evidence, MaxStructPage, Source, host::Host},
+    event::{BlockState, Body, Event, MaxStructPageReport, MaxStructPageStatus},
+    kernel::max_struct_page::{Evidence, MaxStructPage, Source, host::RunningKernel},
     paths::Paths,
 };
 
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct KernelWatch {
     observed: Vec<Evidence>,
-    told: Option<MaxStructPageKnown>,
+    reported: Option<MaxStructPageReport>,
 }
 
 impl KernelWatch {
@@ -22,9 +22,9 @@ impl KernelWatch {
     }
 
     /// Takes note of a block that the kernel made. True where it says something new, so that it is worth to look again.
-    pub fn learn(&mut self, event: &Event) -> bool {
+    pub fn observe(&mut self, event: &Event) -> bool {
         let Body::SetUp(setup) = &event.body else { return false };
-        let (Block::Made, Some(sizes)) = (setup.block, setup.sizes) else { return false };
+        let (BlockState::Made, Some(sizes)) = (setup.block, setup.sizes) else { return false };
         let known: BTreeSet<u64> = self.observed.iter().map(|evidence| evidence.max.bytes).collect();
         if known.contains(&sizes.page_struct_size_bytes) {
             return false;
@@ -40,29 +40,30 @@ impl KernelWatch {
     /// What map=dev is computed with, as far as all the evidence tells; in bytes.
     #[must_use]
     pub fn max_struct_page(&self) -> Option<u64> {
-        self.told.as_ref().and_then(|known| known.status.max_struct_page_size_bytes)
+        self.reported.as_ref().and_then(|known| known.status.max_struct_page_size_bytes)
     }
 
     /// All that was told last.
     #[must_use]
-    pub const fn known(&self) -> Option<&MaxStructPageKnown> {
-        self.told.as_ref()
+    pub const fn known(&self) -> Option<&MaxStructPageReport> {
+        self.reported.as_ref()
     }
 
     /// Weighs all the evidence; none where the answer is what it was.
-    pub fn look(&mut self, paths: &Paths, release: &str) -> Option<MaxStructPageKnown> {
-        let Host { resolved, override_set, problems } = Host::ask(paths, release, self.observed.clone());
+    pub fn update(&mut self, paths: &Paths, release: &str) -> Option<MaxStructPageReport> {
+        let RunningKernel { resolved, override_set, problems } =
+            RunningKernel::gather(paths, release, self.observed.clone());
         let overridden = override_set.unwrap_or(false);
         let words = |evidence: &Evidence| format!("{} B: {}", evidence.max.effective(overridden), evidence.source);
-        let known = MaxStructPageKnown {
+        let known = MaxStructPageReport {
             status: MaxStructPageStatus {
-                max_struct_page_size_bytes: resolved.settled().map(|max| max.effective(overridden)),
+                max_struct_page_size_bytes: resolved.agreed().map(|max| max.effective(overridden)),
                 evidence: resolved.best.iter().chain(&resolved.agreeing).map(words).collect(),
                 conflicting_evidence: resolved.conflicting.iter().map(words).collect(),
             },
             page_struct_override: override_set,
             problems,
         };
-        (self.told.as_ref() != Some(&known)).then(|| self.told.insert(known).clone())
+        (self.reported.as_ref() != Some(&known)).then(|| self.reported.insert(known).clone())
     }
 }

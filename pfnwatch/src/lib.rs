@@ -1,60 +1,60 @@
 //! The agent and the commands of pfnwatch.
 //!
 //! ```text
-//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ journal ─▶ sinks
+//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ store ─▶ sinks
 //!       ▲                                  ▲
 //!   bpf/attach ◀─ bpf/plan ◀─ kernel facts ┘
 //! ```
-//! `pipeline` is the loop that ties these together: read it first.
+//! `agent` is the loop that ties these together: read it first.
 
-pub mod aftermath;
+pub mod access;
+pub mod agent;
 pub mod alerts;
 pub mod assess;
+pub mod async_fd;
 pub mod bar;
 pub mod baseline;
 pub mod bpf;
 pub mod cgroup;
 pub mod cli;
-pub mod columns;
 pub mod command;
 pub mod config;
 pub mod control;
 pub mod decode;
 pub mod event;
+pub mod event_assessment;
 pub mod exit;
 pub mod fleet;
 pub mod format;
 pub mod guard;
 pub mod http_client;
+pub mod info_block_cache;
+pub mod interval;
 pub mod inventory;
-pub mod journal;
-pub mod kept;
 pub mod kernel;
 pub mod kernel_watch;
-pub mod labels;
-pub mod memory;
+pub mod label_tracker;
+pub mod memory_trim;
 pub mod metrics;
 pub mod module_watch;
-pub mod observation;
 pub mod paths;
-pub mod pipeline;
 pub mod policy;
+pub mod prediction_check;
 pub mod privileges;
-pub mod readers;
-pub mod readiness;
 #[cfg(test)]
 mod reference;
+pub mod scan;
 #[cfg(test)]
 mod seeds;
-pub mod service;
+pub mod sensor;
 pub mod shutdown;
 pub mod sinks;
 pub mod source;
-pub mod survey;
+pub mod store;
+pub mod systemd;
+pub mod table_style;
 pub mod terminal;
-pub mod ticks;
 pub mod units;
-pub mod verdicts;
 pub mod view;
 pub mod web;
 

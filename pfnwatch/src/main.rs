@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("pfnwatch: {error:#}");
-            Exit::of_error(&error).into()
+            Exit::from_error(&error).into()
         }
     }
 }

@@ -14,7 +14,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use self::encode::Described;
 pub use self::{
-    encode::{CONTENT_TYPE, Family, Value, render},
+    encode::{CONTENT_TYPE, Family, MetricValue, render},
     namespaces::families as of_survey,
 };
 use crate::view::View;
@@ -25,8 +25,9 @@ pub fn of_view(view: &View) -> Vec<Family> {
     let mut families = agent::families(view);
     families.extend(guard::families(view));
     families.extend(records::families(view));
-    families
-        .push(Family::gauge("pfnwatch_inventory_up", "1 where the namespaces could be read.").of(view.survey.is_ok()));
+    families.push(
+        Family::gauge("pfnwatch_inventory_up", "1 where the namespaces could be read.").value(view.survey.is_ok()),
+    );
     if let Ok(survey) = &view.survey {
         families.extend(of_survey(survey));
     }

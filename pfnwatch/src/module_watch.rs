@@ -11,14 +11,14 @@ use nix::{
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::readiness::readable;
+use crate::async_fd::readable;
 
 /// The multicast group of the kernel's own messages (include/uapi/linux/netlink.h: udevd sends on group 2).
 const KERNEL_GROUP: u32 = 1;
 
 /// What happened to libnvdimm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum ModuleChange {
     /// It was loaded; its devices come next.
     Added,
     /// It is gone.
@@ -47,7 +47,7 @@ impl ModuleWatch {
     ///
     /// # Errors
     /// The socket fails.
-    pub async fn next(&mut self) -> io::Result<Change> {
+    pub async fn next(&mut self) -> io::Result<ModuleChange> {
         loop {
             let mut ready = self.0.readable().await?;
             let mut message = [0; 2048];
@@ -57,7 +57,7 @@ impl ModuleWatch {
                         return Ok(change);
                     }
                 }
-                Err(Errno::ENOBUFS) => return Ok(Change::Overrun),
+                Err(Errno::ENOBUFS) => return Ok(ModuleChange::Overrun),
                 Err(Errno::EAGAIN) => ready.clear_ready(),
                 Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -67,10 +67,10 @@ impl ModuleWatch {
 }
 
 /// A message begins with `ACTION@DEVPATH`, ended by a NUL (lib/kobject_uevent.c).
-fn parse(message: &[u8]) -> Option<Change> {
+fn parse(message: &[u8]) -> Option<ModuleChange> {
     match message.split(|byte| *byte == 0).next()? {
-        b"add@/module/libnvdimm" => Some(Change::Added),
-        b"remove@/module/libnvdimm" => Some(Change::Removed),
+        b"add@/module/libnvdimm" => Some(ModuleChange::Added),
+        b"remove@/module/libnvdimm" => Some(ModuleChange::Removed),
         _ => None,
     }
 }
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn only_libnvdimm_itself_counts() {
-        assert_eq!(parse(b"add@/module/libnvdimm\0ACTION=add\0"), Some(Change::Added));
-        assert_eq!(parse(b"remove@/module/libnvdimm\0ACTION=remove\0"), Some(Change::Removed));
+        assert_eq!(parse(b"add@/module/libnvdimm\0ACTION=add\0"), Some(ModuleChange::Added));
+        assert_eq!(parse(b"remove@/module/libnvdimm\0ACTION=remove\0"), Some(ModuleChange::Removed));
         assert_eq!(parse(b"add@/module/libnvdimm_test\0"), None);
         assert_eq!(parse(b"change@/devices/x\0"), None);
         assert_eq!(parse(b""), None);

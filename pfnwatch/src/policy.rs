@@ -6,8 +6,8 @@
 
 pub mod clock;
 pub mod compile;
+mod display;
 pub mod judge;
-mod words;
 
 use std::time::SystemTime;
 
@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 pub use self::{
     clock::Clock,
-    compile::{Compiled, Kernel, LeftOut, RegionFacts, Why, compile},
-    words::{exit_in_words, limits_in_words, mode_in_words},
+    compile::{Compiled, PolicyKernel, RegionFacts, SkipReason, SkippedExemption, compile},
+    display::{describe_limits, describe_mode, describe_on_agent_exit},
 };
-pub use pfnwatch_common::policy::MOST_EXEMPTIONS;
+pub use pfnwatch_common::policy::MAX_EXEMPTIONS;
 
 use crate::assess::Thresholds;
 
@@ -87,7 +87,7 @@ impl OnAgentExit {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Exemption {
     /// What is exempt.
-    pub subject: Subject,
+    pub subject: ExemptionSubject,
     /// When it ends by the wall clock; never where there is none.
     pub until: Option<SystemTime>,
     /// Why; not empty.
@@ -96,7 +96,7 @@ pub struct Exemption {
 
 /// What an exemption is for. A region's name is no identity: it is another's after the next boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub enum ExemptionSubject {
     /// All namespaces of the regions with this `set_cookie`.
     RegionCookie(u64),
     /// All namespaces of the region whose first byte has this physical address.
@@ -105,7 +105,7 @@ pub enum Subject {
     Namespace(Uuid),
 }
 
-impl Subject {
+impl ExemptionSubject {
     /// Its key in the configuration and in JSON.
     #[must_use]
     pub const fn key(self) -> &'static str {
@@ -127,7 +127,7 @@ impl Subject {
 }
 
 /// As the configuration has it: `{"region_set_cookie": "0x…"}`, to be flattened into what it is the subject of.
-impl Serialize for Subject {
+impl Serialize for ExemptionSubject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
         map.serialize_entry(self.key(), &self.value())?;
@@ -141,7 +141,7 @@ pub struct Grant {
     /// Its number: below [`compile::OF_CONFIGURATION`], not 0, and never used twice while the agent or its pins live.
     pub id: u64,
     /// What is exempt.
-    pub subject: Subject,
+    pub subject: ExemptionSubject,
     /// When it ends, in nanoseconds since boot, suspend included; never where there is none.
     pub until_boot_ns: Option<u64>,
     /// Good for one creation.

@@ -9,10 +9,10 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl;
 
 /// What the agent has all the time: up to Linux 5.18 the kernel asks for it at each look into a map.
-const AT_REST: [Capability; 1] = [Capability::CAP_BPF];
+const IDLE_CAPABILITIES: [Capability; 1] = [Capability::CAP_BPF];
 
 /// What it takes up for a while, and for what.
-const FOR_A_WHILE: [Capability; 5] = [
+const ON_DEMAND_CAPABILITIES: [Capability; 5] = [
     // Programs that read the kernel's memory, and probes.
     Capability::CAP_PERFMON,
     // The kernel's counting of runs (BPF_ENABLE_STATS), and a network namespace, by which the guard proves that it fires.
@@ -29,9 +29,10 @@ const FOR_A_WHILE: [Capability; 5] = [
 ///
 /// # Errors
 /// The kernel does not let go of something: the agent then goes on with more than it needs.
-pub fn lay_down() -> anyhow::Result<()> {
+pub fn drop_privileges() -> anyhow::Result<()> {
     let permitted = caps::read(None, CapSet::Permitted).context("the permitted capabilities cannot be read")?;
-    let kept: CapsHashSet = AT_REST.into_iter().chain(FOR_A_WHILE).filter(|it| permitted.contains(it)).collect();
+    let kept: CapsHashSet =
+        IDLE_CAPABILITIES.into_iter().chain(ON_DEMAND_CAPABILITIES).filter(|it| permitted.contains(it)).collect();
     // While CAP_SETPCAP is there, which this takes. Without it the set stays; new programs get nothing of it all the same.
     if permitted.contains(&Capability::CAP_SETPCAP) {
         for capability in caps::runtime::thread_all_supported().difference(&kept) {
@@ -41,13 +42,13 @@ pub fn lay_down() -> anyhow::Result<()> {
     prctl::set_no_new_privs().context("no_new_privs cannot be set")?;
     caps::clear(None, CapSet::Ambient).context("the ambient capabilities cannot be given up")?;
     caps::clear(None, CapSet::Inheritable).context("the inheritable capabilities cannot be given up")?;
-    let at_rest = AT_REST.into_iter().filter(|it| kept.contains(it)).collect();
+    let at_rest = IDLE_CAPABILITIES.into_iter().filter(|it| kept.contains(it)).collect();
     caps::set(None, CapSet::Effective, &at_rest).context("capabilities cannot be laid down")?;
     caps::set(None, CapSet::Permitted, &kept).context("capabilities cannot be given up")
 }
 
 /// Gives up everything, for a thread that has to do with others' machines alone.
-pub fn give_all_up() {
+pub fn drop_all() {
     for set in [CapSet::Effective, CapSet::Permitted] {
         if let Err(error) = caps::clear(None, set) {
             tracing::warn!("a thread keeps more privileges than it needs: {error}");
@@ -56,16 +57,16 @@ pub fn give_all_up() {
 }
 
 /// Does something with all that is permitted, and lays it down again as it was, also after a panic.
-pub fn raised<T>(work: impl FnOnce() -> T) -> T {
-    let _laid_down_at_the_end = Raised::now();
+pub fn with_capabilities<T>(work: impl FnOnce() -> T) -> T {
+    let _laid_down_at_the_end = RaisedCapabilities::raise();
     work()
 }
 
 /// Capabilities that are taken up; they are laid down when this is dropped.
-struct Raised(Option<CapsHashSet>);
+struct RaisedCapabilities(Option<CapsHashSet>);
 
-impl Raised {
-    fn now() -> Self {
+impl RaisedCapabilities {
+    fn raise() -> Self {
         let sets = || Ok((caps::read(None, CapSet::Effective)?, caps::read(None, CapSet::Permitted)?));
         let before = sets().and_then(|(before, permitted): (CapsHashSet, CapsHashSet)| {
             caps::set(None, CapSet::Effective, &permitted)?;
@@ -76,7 +77,7 @@ impl Raised {
     }
 }
 
-impl Drop for Raised {
+impl Drop for RaisedCapabilities {
     fn drop(&mut self) {
         let Some(before) = &self.0 else { return };
         if let Err(error) = caps::set(None, CapSet::Effective, before) {
@@ -104,15 +105,18 @@ mod tests {
     fn nothing_but_what_is_needed_is_left_and_that_only_for_a_while() {
         alone(|| {
             let all = caps::read(None, CapSet::Permitted).unwrap();
-            lay_down().unwrap();
+            drop_privileges().unwrap();
             let (resting, kept) = (effective(), caps::read(None, CapSet::Permitted).unwrap());
-            assert!(resting.iter().all(|it| AT_REST.contains(it)), "{resting:?}");
-            assert!(kept.iter().all(|it| AT_REST.contains(it) || FOR_A_WHILE.contains(it)), "{kept:?}");
+            assert!(resting.iter().all(|it| IDLE_CAPABILITIES.contains(it)), "{resting:?}");
+            assert!(
+                kept.iter().all(|it| IDLE_CAPABILITIES.contains(it) || ON_DEMAND_CAPABILITIES.contains(it)),
+                "{kept:?}"
+            );
             assert!(kept.is_subset(&all) && prctl::get_no_new_privs().unwrap());
             assert!(caps::read(None, CapSet::Inheritable).unwrap().is_empty());
-            raised(|| {
+            with_capabilities(|| {
                 assert_eq!(effective(), kept);
-                raised(|| assert_eq!(effective(), kept));
+                with_capabilities(|| assert_eq!(effective(), kept));
                 assert_eq!(effective(), kept, "an inner one does not lay down what an outer one has taken up");
             });
             assert_eq!(effective(), resting);
@@ -124,15 +128,16 @@ mod tests {
     fn the_unit_bounds_what_is_used() {
         let unit = include_str!("../dist/systemd/pfnwatch.service");
         let bounds = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
-        let used: Vec<_> = AT_REST.into_iter().chain(FOR_A_WHILE).map(|it| it.to_string()).collect();
+        let used: Vec<_> =
+            IDLE_CAPABILITIES.into_iter().chain(ON_DEMAND_CAPABILITIES).map(|it| it.to_string()).collect();
         assert_eq!(bounds.split(' ').collect::<Vec<_>>(), used);
     }
 
     #[test]
     fn a_thread_can_give_all_up() {
         alone(|| {
-            give_all_up();
-            assert!(effective().is_empty() && raised(effective).is_empty());
+            drop_all();
+            assert!(effective().is_empty() && with_capabilities(effective).is_empty());
         });
     }
 
@@ -140,7 +145,7 @@ mod tests {
     fn before_anything_is_laid_down_all_stays_as_it_is() {
         alone(|| {
             let before = effective();
-            assert_eq!(raised(effective), before);
+            assert_eq!(with_capabilities(effective), before);
             assert_eq!(effective(), before);
         });
     }

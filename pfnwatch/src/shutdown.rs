@@ -18,7 +18,7 @@ impl Shutdown {
     }
 
     /// Waits for one of them, and says which.
-    pub async fn asked(&mut self) -> &'static str {
+    pub async fn signal(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -4,4 +4,4 @@ mod guard_line;
 pub mod journald;
 pub mod line;
 pub mod log;
-pub mod patient;
+pub mod lossy_writer;

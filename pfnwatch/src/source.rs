@@ -5,10 +5,10 @@ use std::io;
 use bytes::Bytes;
 use tokio::io::unix::AsyncFd;
 
-use crate::{bpf::ring::Ring, readiness::readable};
+use crate::{async_fd::readable, bpf::ring::Ring};
 
 /// Records taken at a time, so that a storm cannot keep a signal from being heard.
-const BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// A stream of records.
 pub struct Source(AsyncFd<Ring>);
@@ -28,9 +28,9 @@ impl Source {
     /// Waiting failed.
     pub async fn wait(&mut self, into: &mut Vec<Bytes>) -> io::Result<()> {
         let mut ready = self.0.readable_mut().await?;
-        take(ready.get_inner_mut(), into);
+        drain_ring(ready.get_inner_mut(), into);
         // Only an empty ring is worth waiting on: the kernel tells of a record once.
-        if into.len() < BATCH {
+        if into.len() < MAX_BATCH {
             ready.clear_ready();
         }
         Ok(())
@@ -38,13 +38,13 @@ impl Source {
 
     /// Moves what is left into `into`, without waiting; false once there is nothing more.
     pub fn drain(&mut self, into: &mut Vec<Bytes>) -> bool {
-        take(self.0.get_mut(), into);
+        drain_ring(self.0.get_mut(), into);
         !into.is_empty()
     }
 }
 
-fn take(ring: &mut Ring, into: &mut Vec<Bytes>) {
-    while into.len() < BATCH {
+fn drain_ring(ring: &mut Ring, into: &mut Vec<Bytes>) {
+    while into.len() < MAX_BATCH {
         match ring.take_record() {
             Some(record) => into.push(record),
             None => break,

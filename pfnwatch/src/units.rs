@@ -30,9 +30,9 @@ impl fmt::Display for Bytes {
 
 /// How many of something: `1 host`, `2 hosts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Many(pub u64, pub &'static str);
+pub struct Plural(pub u64, pub &'static str);
 
-impl fmt::Display for Many {
+impl fmt::Display for Plural {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}{}", self.0, self.1, if self.0 == 1 { "" } else { "s" })
     }

@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use crate::{
-    alerts::Deliveries, baseline::Regression, control::protocol::Status, event::ProgramState, journal, survey::Survey,
+    alerts::DeliveryStats, baseline::Regression, control::protocol::Status, event::ProgramState, scan::ScanResult,
+    store,
 };
 
 /// One moment.
@@ -16,23 +17,23 @@ pub struct View {
     /// What `pfnwatch status` shows.
     pub status: Status,
     /// The namespaces with their verdicts, read for this; or why they cannot be read.
-    pub survey: Result<Survey, String>,
+    pub survey: Result<ScanResult, String>,
     /// The kernel's MAX_STRUCT_PAGE_SIZE in bytes, where it is known.
     pub max_struct_page_size: Option<u64>,
     /// Every program, attached or not; empty while nothing is observed.
     pub programs: Vec<ProgramState>,
     /// What the kernel counted of the programs, where its statistics are on.
-    pub runs: Vec<Runs>,
+    pub runs: Vec<ProgramRuns>,
     /// How many events of each kind there were since the agent started, by the `event` of their JSON.
     pub events: BTreeMap<&'static str, u64>,
     /// The last events, the oldest first.
-    pub last_events: Vec<Line>,
+    pub last_events: Vec<EventLine>,
     /// Capacity regressions that stand.
     pub regressions: Vec<Regression>,
     /// How the journal stands.
-    pub journal: journal::Health,
+    pub journal: store::StoreHealth,
     /// What became of alerts.
-    pub alerts: Vec<Deliveries>,
+    pub alerts: Vec<DeliveryStats>,
 }
 
 impl View {
@@ -53,7 +54,7 @@ impl View {
 
 /// What a program has cost since it was loaded, for as long as the kernel counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Runs {
+pub struct ProgramRuns {
     /// The program.
     pub program: String,
     /// How often it ran.
@@ -64,7 +65,7 @@ pub struct Runs {
 
 /// An event as `run` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct EventLine {
     /// The `event` of its JSON.
     pub kind: &'static str,
     /// The line for people, with its time.

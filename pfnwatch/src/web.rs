@@ -7,12 +7,12 @@
 mod connection;
 mod health;
 mod host;
-mod moment;
 mod page;
 mod reply;
 mod route;
 mod server;
+mod snapshot_cache;
 #[cfg(test)]
 mod tests;
 
-pub use self::{moment::Call, server::Web};
+pub use self::{server::Web, snapshot_cache::ViewRequest};

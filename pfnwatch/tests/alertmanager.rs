@@ -19,17 +19,16 @@ use std::{
 
 use pfnwatch::{
     alerts::{
-        Alert, Courier, Findings, Name, Receiver, Standing,
-        kept::{remember, restore},
-        post,
+        Alert, AlertName, Dispatcher, Findings, FiringAlerts, Receiver, post,
+        store::{remember, restore},
     },
     config::Config,
-    journal::{Journal, Settings},
+    store::{EventStore, Settings},
 };
 use serde_json::Value;
 use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What Alertmanager itself tells: to the test, at once, and again only after an hour.
 const CONFIGURATION: &str = "
@@ -102,49 +101,49 @@ fn people() -> (SocketAddr, Channel<(String, String)>) {
 
 /// The part of an agent that tells.
 struct Agent {
-    standing: Standing,
-    courier: Courier,
-    journal: Journal,
+    standing: FiringAlerts,
+    courier: Dispatcher,
+    journal: EventStore,
 }
 
 impl Agent {
     fn start(folder: &Path, receivers: &[Receiver]) -> Self {
         let file = Some(folder.join("pfnwatch.db"));
-        let mut journal = Journal::open(Settings { file, ..Settings::default() });
-        let (mut standing, mut courier) = (Standing::default(), Courier::default());
+        let mut journal = EventStore::open(Settings { file, ..Settings::default() });
+        let (mut standing, mut courier) = (FiringAlerts::default(), Dispatcher::default());
         assert!(restore(&mut journal, &mut standing, &mut courier, Instant::now()), "{:?}", journal.health());
-        courier.serve(receivers.to_vec(), Instant::now(), &mut journal);
+        courier.set_receivers(receivers.to_vec(), Instant::now(), &mut journal);
         Self { standing, courier, journal }
     }
 
     /// Looks once, and tries once what is due. Says how many requests were made and how many of them failed.
     fn look(&mut self, found: &[Alert]) -> (usize, usize) {
         let mut findings = Findings::default();
-        findings.standing = found.to_vec();
+        findings.firing = found.to_vec();
         for change in self.standing.follow(&findings, &self.courier.names(), SystemTime::now()) {
-            self.courier.tell(&change, Instant::now(), &mut self.journal);
+            self.courier.enqueue(&change, Instant::now(), &mut self.journal);
             remember(&mut self.journal, &change);
         }
         let mut jobs = self.courier.jobs(Instant::now(), SystemTime::now());
-        jobs.extend(self.courier.again(&self.standing, Instant::now(), SystemTime::now()));
+        jobs.extend(self.courier.resend_firing(&self.standing, Instant::now(), SystemTime::now()));
         let (made, mut failed) = (jobs.len(), 0);
         for job in jobs {
-            let outcome = post(&job.receiver, &job.post);
-            failed += usize::from(!outcome.is_taken());
+            let outcome = post(&job.receiver, &job.payload);
+            failed += usize::from(!outcome.is_delivered());
             let at = (Instant::now(), SystemTime::now());
-            self.courier.done(&job.delivery, &outcome, at, 0, &mut self.journal);
+            self.courier.on_outcome(&job.delivery, &outcome, at, 0, &mut self.journal);
         }
         (made, failed)
     }
 }
 
 fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + LIMIT;
+    let end = Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < end, "{what}: not within {LIMIT:?}");
+        assert!(Instant::now() < end, "{what}: not within {TIMEOUT:?}");
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -161,7 +160,11 @@ fn setting() -> (TempDir, SocketAddr, Vec<Receiver>, Channel<(String, String)>) 
 
 fn regression() -> Alert {
     let (summary, description) = ("a namespace of 1 TiB loses 16 GiB".to_owned(), "17179869184 bytes".to_owned());
-    Alert::new(Name::CapacityRegression, "host1", None).saying(summary, description, "file:///runbook".to_owned())
+    Alert::new(AlertName::CapacityRegression, "host1", None).with_annotations(
+        summary,
+        description,
+        "file:///runbook".to_owned(),
+    )
 }
 
 #[test]
@@ -183,14 +186,14 @@ fn told_once_and_resolved_after_a_restart() {
     assert_eq!(agent.look(&[regression()]), (1, 0));
     assert_eq!(agent.look(&[regression()]), (0, 0), "not every time");
     let firing = ("firing".to_owned(), "PfnwatchCapacityRegression".to_owned());
-    assert_eq!(told.recv_timeout(LIMIT).unwrap(), firing);
+    assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), firing);
     thread::sleep(Duration::from_millis(1500));
     assert!(told.try_recv().is_err(), "told twice");
     drop(agent);
     // The next boot: it does not stand any more.
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[]), (1, 0));
-    assert_eq!(told.recv_timeout(LIMIT).unwrap().0, "resolved");
+    assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "resolved");
     assert!(alertmanager.alerts().is_empty(), "{:?}", alertmanager.alerts());
 }
 
@@ -207,7 +210,7 @@ fn what_began_during_an_outage_arrives_after_it() {
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[regression()]), (1, 0));
     assert_eq!((alertmanager.alerts().len(), agent.courier.deliveries()[0].pending), (1, 0));
-    assert_eq!(told.recv_timeout(LIMIT).unwrap().0, "firing");
+    assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "firing");
 }
 
 #[test]
@@ -224,5 +227,5 @@ fn a_test_is_sent_without_an_agent() {
     let said = test("am");
     assert_eq!((said.status.code(), &*said.stdout), (Some(0), b"am has it\n".as_slice()), "{said:?}");
     assert_eq!(alertmanager.alerts()[0]["labels"]["alertname"], "PfnwatchTest");
-    assert_eq!(told.recv_timeout(LIMIT).unwrap().0, "firing");
+    assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "firing");
 }

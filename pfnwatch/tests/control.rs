@@ -222,7 +222,7 @@ fn a_kept_block_is_printed_and_written_into_a_new_file_alone() {
     {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert_eq!(fs::read(&file).unwrap(), agent::kept_block());
+    assert_eq!(fs::read(&file).unwrap(), agent::saved_block());
     assert!(error(&restore(&arguments)).contains("is not overwritten"));
     let output = restore(&["namespace0.0", "--format", "json"]);
     assert_eq!((code(&output), &json(&output)["excess_bytes"]), (0, &(16 << 20).into()));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory as _;
 use pfnwatch::assess::{Cause, Verdict};
 use pfnwatch::cli::Cli;
-use pfnwatch::event::Why;
+use pfnwatch::event::UnjudgedReason;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
@@ -53,21 +53,21 @@ fn causes() -> Vec<Cause> {
     std::iter::successors(Some(Cause::RegressedKernel), |cause| next(*cause)).collect()
 }
 
-fn reasons() -> Vec<Why> {
+fn reasons() -> Vec<UnjudgedReason> {
     let next = |why| match why {
-        Why::NotArmed => Some(Why::ModuleChanged),
-        Why::ModuleChanged => Some(Why::NoMaxStructPage),
-        Why::NoMaxStructPage => Some(Why::PolicyChanged),
-        Why::PolicyChanged => Some(Why::BlockMissed),
-        Why::BlockMissed => None,
+        UnjudgedReason::NotArmed => Some(UnjudgedReason::ModuleChanged),
+        UnjudgedReason::ModuleChanged => Some(UnjudgedReason::NoMaxStructPage),
+        UnjudgedReason::NoMaxStructPage => Some(UnjudgedReason::PolicyChanged),
+        UnjudgedReason::PolicyChanged => Some(UnjudgedReason::BlockMissed),
+        UnjudgedReason::BlockMissed => None,
     };
-    std::iter::successors(Some(Why::NotArmed), |why| next(*why)).collect()
+    std::iter::successors(Some(UnjudgedReason::NotArmed), |why| next(*why)).collect()
 }
 
 #[test]
 fn every_verdict_and_cause_has_its_section() {
     let page = page("docs/verdicts.md");
-    let reason = |why| serde_json::to_value::<Why>(why).unwrap().as_str().unwrap().to_owned();
+    let reason = |why| serde_json::to_value::<UnjudgedReason>(why).unwrap().as_str().unwrap().to_owned();
     let mut words: Vec<String> = verdicts().into_iter().map(|verdict| verdict.as_str().to_owned()).collect();
     words.extend(causes().into_iter().map(|cause| cause.as_str().to_owned()));
     words.extend(reasons().into_iter().map(reason));

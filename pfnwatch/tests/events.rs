@@ -13,9 +13,9 @@ use std::{
 };
 
 use pfnwatch::{
-    event::{Blind, Body, Change, Event, Namespace, Origin, Time},
-    journal::{Journal, Settings},
-    kept::{Kept, KeptBlock},
+    event::{Blind, BlockOrigin, Body, Event, NamespaceChange, NamespaceId, Time},
+    info_block_cache::{InfoBlockCache, SavedInfoBlock},
+    store::{EventStore, Settings},
 };
 use pfnwatch_common::InfoBlock;
 use serde_json::Value;
@@ -25,13 +25,14 @@ const UUID: &str = "5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11";
 
 struct Host {
     folder: TempDir,
-    journal: Journal,
+    journal: EventStore,
 }
 
 impl Host {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(Settings { file: Some(folder.path().join("pfnwatch.db")), ..Settings::default() });
+        let journal =
+            EventStore::open(Settings { file: Some(folder.path().join("pfnwatch.db")), ..Settings::default() });
         Self { folder, journal }
     }
 
@@ -39,8 +40,8 @@ impl Host {
         self.folder.path().join("pfnwatch.db")
     }
 
-    fn say(&mut self, ago: Duration, body: Body) {
-        self.journal.commit(&mut [Event::at(Time(SystemTime::now() - ago), body)], &mut Kept::default());
+    fn record(&mut self, ago: Duration, body: Body) {
+        self.journal.commit(&mut [Event::at(Time(SystemTime::now() - ago), body)], &mut InfoBlockCache::default());
         assert_eq!(self.journal.health().error, None);
     }
 
@@ -48,9 +49,9 @@ impl Host {
     fn with_events() -> Self {
         let mut host = Self::new();
         for hours in [30, 20, 10] {
-            host.say(Duration::from_secs(hours * 3600), blind(&format!("reason {hours}")));
+            host.record(Duration::from_secs(hours * 3600), blind(&format!("reason {hours}")));
         }
-        let change = Change {
+        let change = NamespaceChange {
             device: "namespace0.0".to_owned(),
             region: None,
             namespace: None,
@@ -59,7 +60,7 @@ impl Host {
             incomplete: false,
             by: None,
         };
-        host.say(Duration::ZERO, Body::Destroy(change));
+        host.record(Duration::ZERO, Body::Destroy(change));
         host
     }
 
@@ -128,8 +129,8 @@ fn what_comes_is_followed() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = || lines.next().unwrap().unwrap();
     assert!(next().contains("destroy"));
-    host.say(Duration::ZERO, blind("one more"));
-    host.say(Duration::ZERO, blind("another"));
+    host.record(Duration::ZERO, blind("one more"));
+    host.record(Duration::ZERO, blind("another"));
     assert!(next().ends_with("one more") && next().ends_with("another"));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -167,7 +168,7 @@ fn a_journal_that_cannot_be_read_is_named_with_the_reason() {
 fn a_block_is_restored_without_an_agent() {
     let mut host = Host::new();
     let start_address = 4 << 30;
-    let namespace = |uuid: u8| Namespace {
+    let namespace = |uuid: u8| NamespaceId {
         namespace: "namespace0.0".to_owned(),
         namespace_uuid: Some(uuid::Uuid::from_bytes([uuid; 16])),
         start_address,
@@ -175,11 +176,12 @@ fn a_block_is_restored_without_an_agent() {
     };
     // The namespace was reconfigured: it has another uuid now, and the old block is still known by the old one.
     for (uuid, seen) in [(1, 100), (2, 200)] {
-        let mut kept = Kept::default();
+        let mut kept = InfoBlockCache::default();
         let seen = Time(SystemTime::UNIX_EPOCH + Duration::from_secs(seen));
-        let block = KeptBlock::new(namespace(uuid), Box::new(block(uuid).encode()), Origin::Read, seen).unwrap();
-        kept.take_up(vec![block]);
-        kept.all_are_news();
+        let block =
+            SavedInfoBlock::new(namespace(uuid), Box::new(block(uuid).encode()), BlockOrigin::Read, seen).unwrap();
+        kept.restore(vec![block]);
+        kept.mark_all_dirty();
         host.journal.commit(&mut [], &mut kept);
     }
     let restored = |which: &str, file: &Path| {

@@ -5,17 +5,17 @@ use std::{fs, path::Path, time::SystemTime};
 
 use pfnwatch::{
     event::{Blind, Body, Event},
-    journal::{Journal, Settings},
-    kept::Kept,
-    memory,
+    info_block_cache::InfoBlockCache,
+    memory_trim,
+    store::{EventStore, Settings},
 };
 
 const EVENTS: usize = 10_000;
-const MOST_KIB: u64 = 1024;
+const MAX_KIB: u64 = 1024;
 
 /// The heap and stacks that are resident, in KiB.
 fn anonymous_kib() -> u64 {
-    memory::give_back();
+    memory_trim::trim_heap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
@@ -26,14 +26,14 @@ fn events(count: usize) -> Vec<Event> {
     (0..count).map(|number| Event::now(body(number))).collect()
 }
 
-fn open(file: &Path) -> Journal {
-    Journal::open(Settings { file: Some(file.to_owned()), ..Settings::default() })
+fn open(file: &Path) -> EventStore {
+    EventStore::open(Settings { file: Some(file.to_owned()), ..Settings::default() })
 }
 
 #[test]
 fn ten_thousand_events_take_less_than_a_mebibyte() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, mut kept) = (folder.path().join("pfnwatch.db"), Kept::default());
+    let (file, mut kept) = (folder.path().join("pfnwatch.db"), InfoBlockCache::default());
     let mut journal = open(&file);
     for _ in 0..EVENTS / 100 {
         journal.commit(&mut events(100), &mut kept);
@@ -41,15 +41,15 @@ fn ten_thousand_events_take_less_than_a_mebibyte() {
     drop(journal);
     let before = anonymous_kib();
     let mut journal = open(&file);
-    journal.check(&mut kept, SystemTime::now());
+    journal.enforce_retention(&mut kept, SystemTime::now());
     for _ in 0..100 {
         journal.commit(&mut events(10), &mut kept);
     }
-    journal.check(&mut kept, SystemTime::now());
+    journal.enforce_retention(&mut kept, SystemTime::now());
     let after = anonymous_kib();
     let health = journal.health();
     assert_eq!((health.error, usize::try_from(health.events).unwrap()), (None, EVENTS + 1000));
     let grown = after.saturating_sub(before);
     eprintln!("RssAnon {before} KiB before, {after} KiB after, file {} KiB", health.size_bytes >> 10);
-    assert!(grown <= MOST_KIB, "{before} KiB became {after} KiB");
+    assert!(grown <= MAX_KIB, "{before} KiB became {after} KiB");
 }

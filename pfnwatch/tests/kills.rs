@@ -13,9 +13,9 @@ use std::{
 
 use pfnwatch::{
     event::{Blind, Body, Event},
-    journal::{Journal, Reader, Settings, Wanted},
-    kept::Kept,
-    sinks::log::{Format, Log},
+    info_block_cache::InfoBlockCache,
+    sinks::log::{Log, LogFormat},
+    store::{EventFilter, EventStore, Reader, Settings},
 };
 use serde_json::Value;
 
@@ -29,12 +29,12 @@ const FILE: &str = "PFNWATCH_KILLED_WRITER";
 fn writer() {
     // Started by hand with all that is ignored, it has nothing to do.
     let Some(file) = env::var_os(FILE) else { return };
-    let mut journal = Journal::open(Settings { file: Some(PathBuf::from(file)), ..Settings::default() });
-    let mut log = Log::new(Format::Json, io::stdout());
+    let mut journal = EventStore::open(Settings { file: Some(PathBuf::from(file)), ..Settings::default() });
+    let mut log = Log::new(LogFormat::Json, io::stdout());
     for size in (1..=7).cycle() {
         let body = |number| Body::Blind(Blind { reason: format!("{number} of {size} {}", "x".repeat(300)) });
         let mut events: Vec<_> = (0..size).map(|number| Event::now(body(number))).collect();
-        journal.commit(&mut events, &mut Kept::default());
+        journal.commit(&mut events, &mut InfoBlockCache::default());
         for event in &events {
             log.write(event).unwrap();
         }
@@ -74,7 +74,7 @@ fn what_was_told_before_a_kill_is_in_the_journal_once() {
         }
     }
     assert!(told.len() > 100, "{} events are no stream", told.len());
-    let entries = Reader::open(&file).unwrap().last(&Wanted::default(), u32::MAX).unwrap();
+    let entries = Reader::open(&file).unwrap().last(&EventFilter::default(), u32::MAX).unwrap();
     let written: BTreeMap<_, Value> =
         entries.iter().map(|entry| (entry.id, serde_json::from_str(&entry.json).unwrap())).collect();
     assert_eq!(written.len(), entries.len(), "a number was given twice");

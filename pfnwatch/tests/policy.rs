@@ -13,9 +13,9 @@ use std::{
 };
 
 use pfnwatch::{
-    event::{Body, Event, Lost, Ready, State, Stopped},
-    journal::{Journal, Settings},
-    kept::Kept,
+    event::{Body, Event, LostRecords, ObservationState, Ready, RecordTotals},
+    info_block_cache::InfoBlockCache,
+    store::{EventStore, Settings},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -227,10 +227,10 @@ fn against_events_reads_the_journal() {
     assert_eq!(code(&output), 1);
     assert!(text(&output.stderr).contains("there is no journal"), "{}", text(&output.stderr));
     let file = host.path().join("pfnwatch.db");
-    let mut journal = Journal::open(Settings { file: Some(file.clone()), ..Settings::default() });
-    let lost = Event::now(Body::Lost(Lost::default()));
-    let judged = Event::now(Body::Stopped(Stopped::default()));
-    journal.commit(&mut [lost, judged, Event::now(Body::Ready(ready()))], &mut Kept::default());
+    let mut journal = EventStore::open(Settings { file: Some(file.clone()), ..Settings::default() });
+    let lost = Event::now(Body::Lost(LostRecords::default()));
+    let judged = Event::now(Body::Stopped(RecordTotals::default()));
+    journal.commit(&mut [lost, judged, Event::now(Body::Ready(ready()))], &mut InfoBlockCache::default());
     let output = check(host.path(), "", &["--against", "events", "--journal", file.to_str().unwrap()], "");
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("0 would be denied under enforce"), "{}", text(&output.stdout));
@@ -238,7 +238,7 @@ fn against_events_reads_the_journal() {
 
 fn ready() -> Ready {
     Ready {
-        state: State::Observing,
+        state: ObservationState::Observing,
         reason: None,
         kernel: "6.1.9".to_owned(),
         struct_page_size_bytes: Some(64),

@@ -15,7 +15,7 @@ use nix::{
 };
 
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
-const LIMIT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The agent, killed where the test fails.
 struct Agent(Child);
@@ -70,7 +70,7 @@ fn ready_idle_reloading_and_stopping_are_told() {
     let at = |name: &str| folder.path().join(name);
     host_without_libnvdimm(folder.path());
     let socket = UnixDatagram::bind(at("notify")).unwrap();
-    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     fs::write(at("pfnwatch.toml"), "[web]\nenabled = false\n").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
     command.arg("run").arg("--path.sysfs").arg(at("sys")).arg("--path.procfs").arg(at("proc"));

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{Agent, says};
+use guest::agent::{Agent, has_text};
 use guest::guard::SOCKET;
 use guest::pfnwatch::{report, row};
 use guest::webhook::Webhook;
@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// A retry comes within 5 seconds, a look at the latest 10 seconds after an event.
-const LIMIT: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// What the agent is to write.
 const JOURNAL: &str = "/run/alerts/pfnwatch.db";
@@ -50,9 +50,9 @@ fn told_once_over_a_refusal_and_a_kill_and_resolved() -> Result<()> {
     let hook = Webhook::refusing_first(1)?;
     policy::write(&configuration(&hook, 32))?;
     let mut agent = start()?;
-    let begun = hook.next(LIMIT).with_context(|| agent.said())?;
-    ensure!(says(&begun, "status", "firing") && says(&begun["labels"], "namespace_uuid", &uuid), "{begun:#}");
-    ensure!(says(&begun["labels"], "alertname", "PfnwatchNamespaceOversize"), "{begun:#}");
+    let begun = hook.next(TIMEOUT).with_context(|| agent.output())?;
+    ensure!(has_text(&begun, "status", "firing") && has_text(&begun["labels"], "namespace_uuid", &uuid), "{begun:#}");
+    ensure!(has_text(&begun["labels"], "alertname", "PfnwatchNamespaceOversize"), "{begun:#}");
     let scanned = report(3, &["scan", "--config", policy::PATH])?;
     let excess = row(&scanned, namespace)?["excess_bytes"].as_u64().context("no excess")?;
     let description = begun["annotations"]["description"].as_str().unwrap_or_default().to_owned();
@@ -69,9 +69,9 @@ fn told_once_over_a_refusal_and_a_kill_and_resolved() -> Result<()> {
     policy::write(&configuration(&hook, 64))?;
     let start = Instant::now();
     agent.signal(Signal::SIGHUP)?;
-    let ended = hook.next(LIMIT).with_context(|| agent.said())?;
+    let ended = hook.next(TIMEOUT).with_context(|| agent.output())?;
     eprintln!("resolved after {:?}", start.elapsed());
-    ensure!(says(&ended, "status", "resolved") && ended["fingerprint"] == begun["fingerprint"], "{ended:#}");
+    ensure!(has_text(&ended, "status", "resolved") && ended["fingerprint"] == begun["fingerprint"], "{ended:#}");
     ensure!(ended["starts_at"] == begun["starts_at"] && ended["ends_at"].is_string(), "{ended:#}");
-    agent.tally().map(drop)
+    agent.stop_and_count().map(drop)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use guest::agent::{Agent, says};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::{command, facts, regions, sysfs};
 use serde_json::{Value, json};
 
@@ -13,13 +13,13 @@ const COUNT: usize = 64;
 /// What goes wrong in a burst goes wrong now and then: more than one is needed to see it.
 const ROUNDS: usize = 2;
 const MIB: u64 = 1 << 20;
-const LIMIT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
 fn enable_of_64_namespaces_at_once() -> Result<()> {
     let regions = regions::fresh()?;
     // fsdax and devdax in turn: two drivers.
-    let wanted = |index: usize| Wanted {
+    let wanted = |index: usize| NamespaceSpec {
         region: regions.first.clone(),
         size_bytes: 16 * MIB,
         mode: if index.is_multiple_of(2) { Mode::Fsdax } else { Mode::Devdax },
@@ -28,14 +28,14 @@ fn enable_of_64_namespaces_at_once() -> Result<()> {
     };
     let made: Vec<_> = (0..COUNT).map(|index| creation::create(&wanted(index))).collect::<Result<_>>()?;
     let mut agent = Agent::start(&[])?;
-    let is_set_up = |event: &Value| says(event, "event", "set_up");
+    let is_set_up = |event: &Value| has_text(event, "event", "set_up");
     for round in 1..=ROUNDS {
         command::run("/bin/ndctl", &["disable-region", &regions.first])?;
         command::run("/bin/ndctl", &["enable-region", &regions.first])?;
-        agent.collect(&format!("all set-ups of round {round}"), COUNT * round, LIMIT, is_set_up)?;
+        agent.collect(&format!("all set-ups of round {round}"), COUNT * round, TIMEOUT, is_set_up)?;
     }
     // Nothing comes after them: the tally is taken when all that was in the kernel has been read.
-    let tally = agent.tally()?;
+    let tally = agent.stop_and_count()?;
     let events = agent.events(is_set_up);
     assert_eq!(events.len(), COUNT * ROUNDS);
     let lost = json!({ "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0, "undecoded": 0 });
@@ -51,7 +51,7 @@ fn enable_of_64_namespaces_at_once() -> Result<()> {
         let Some((times, event)) = last.get(namespace.namespace_uuid.as_str()) else {
             panic!("no event of {namespace:?}")
         };
-        assert_eq!(*times, ROUNDS, "once a round: {namespace:?}{}", agent.said());
+        assert_eq!(*times, ROUNDS, "once a round: {namespace:?}{}", agent.output());
         facts::compare(event, &facts::of_success(false, Value::Null)?)?;
         facts::compare(event, &facts::of_sysfs(&namespace_of(&namespace.namespace_uuid)?)?)?;
         assert_eq!(event["block_uuid"], json!(namespace.block_uuid));

@@ -1,7 +1,7 @@
 //! The package on a Debian under systemd, whose kernel has the regression: installed, stalled, upgraded, rolled back, removed.
 
-use guest::agent::says;
-use guest::creation::{Map, Mode, Prepared, Wanted};
+use guest::agent::has_text;
+use guest::creation::{Map, Mode, NamespaceSpec, PreparedNamespace};
 use serde_json::Value;
 
 use crate::set_up_events::{GIB, MIB};
@@ -20,11 +20,11 @@ pub(crate) mod waiting;
 pub(crate) const ENFORCE_AND_HOLD: &str = "[guard]\nmode = \"enforce\"\non_agent_exit = \"hold\"\n";
 
 /// A namespace of 1 GiB for which this kernel reserves 16 MiB too much.
-pub(crate) fn oversize(region: &str) -> Wanted {
-    Wanted { region: region.to_owned(), size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB }
+pub(crate) fn oversize(region: &str) -> NamespaceSpec {
+    NamespaceSpec { region: region.to_owned(), size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB }
 }
 
 /// Whether an event of one of these kinds is about this namespace.
-fn is_about(event: &Value, kinds: &[&str], made: &Prepared) -> bool {
-    says(event, "namespace_uuid", &made.namespace_uuid) && kinds.iter().any(|kind| says(event, "event", kind))
+fn is_about(event: &Value, kinds: &[&str], made: &PreparedNamespace) -> bool {
+    has_text(event, "namespace_uuid", &made.namespace_uuid) && kinds.iter().any(|kind| has_text(event, "event", kind))
 }

@@ -6,20 +6,26 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, PROGRAM};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::{regions, wait};
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 
-fn wanted(region: &str) -> Wanted {
-    Wanted { region: region.to_owned(), size_bytes: 64 * MIB, mode: Mode::Devdax, map: Map::Mem, align_bytes: 2 * MIB }
+fn wanted(region: &str) -> NamespaceSpec {
+    NamespaceSpec {
+        region: region.to_owned(),
+        size_bytes: 64 * MIB,
+        mode: Mode::Devdax,
+        map: Map::Mem,
+        align_bytes: 2 * MIB,
+    }
 }
 
 /// The first event about MAX_STRUCT_PAGE_SIZE whose evidence has this word; its value.
 fn max_struct_page(agent: &mut Agent, word: &str) -> Result<Value> {
-    agent.event(&format!("MAX_STRUCT_PAGE_SIZE by {word}"), LIMIT, |event| {
+    agent.event(&format!("MAX_STRUCT_PAGE_SIZE by {word}"), TIMEOUT, |event| {
         let found = event["event"] == "max_struct_page" && event["evidence"].to_string().contains(word);
         found.then(|| event.clone())
     })
@@ -52,9 +58,9 @@ fn debug_messages_of_the_programs_reach_the_log() -> Result<()> {
         .spawn()
         .context("cannot start the agent")?;
     let said = |word: &'static str| move || fs::read_to_string(LOG).ok().filter(|log| log.contains(word));
-    wait::until("the programs", LIMIT, said("programs attached"))?;
+    wait::until("the programs", TIMEOUT, said("programs attached"))?;
     creation::create(&wanted(&regions.first))?;
-    let log = wait::until("a message of a program", LIMIT, said("set-up returns 0"));
+    let log = wait::until("a message of a program", TIMEOUT, said("set-up returns 0"));
     agent.kill()?;
     agent.wait()?;
     ensure!(log?.contains("attempt begins"), "{}", fs::read_to_string(LOG)?);

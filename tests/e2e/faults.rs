@@ -8,13 +8,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{Agent, PROGRAM, says};
+use guest::agent::{Agent, PROGRAM, has_text};
 use guest::bpf::empty::{self, Empty};
-use guest::bpf::held::Held;
+use guest::bpf::held::HeldObjects;
 use guest::command::attempt;
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::guard::{self, Guard};
-use guest::policy::{self, Policy, Stance};
+use guest::policy::{self, GuardMode, Policy};
 use guest::{events, regions, wait};
 use nix::libc;
 use nix::mount::{MsFlags, mount, umount};
@@ -22,13 +22,13 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 // The kernel takes its time to let go of programs where the host is busy.
-const LIMIT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 const MIB: u64 = 1 << 20;
 const BTF: &str = "/sys/kernel/btf";
 
 /// Runs the agent by a shell that sets something first; it must end by itself, with all of these words, and leave nothing.
 fn ends(first: &str, arguments: &str, codes: &[Option<i32>], words: &[&str]) -> Result<()> {
-    let before = Held::look()?;
+    let before = HeldObjects::look()?;
     let said = attempt("/bin/sh", &["-c", &format!("{first}; exec {PROGRAM} run --format json {arguments}")])?;
     let text = format!("{}{}", said.stdout, said.stderr);
     ensure!(
@@ -39,12 +39,12 @@ fn ends(first: &str, arguments: &str, codes: &[Option<i32>], words: &[&str]) -> 
     for word in words {
         ensure!(text.contains(word), "{first}: no {word:?}: {text}");
     }
-    Held::until_nothing_beyond(&before, LIMIT).with_context(|| first.to_owned())
+    HeldObjects::until_nothing_beyond(&before, TIMEOUT).with_context(|| first.to_owned())
 }
 
 /// That an agent observes: a creation is told.
 fn observes(agent: &mut Agent) -> Result<()> {
-    let made = creation::create(&Wanted {
+    let made = creation::create(&NamespaceSpec {
         region: regions::find()?.first,
         size_bytes: 16 * MIB,
         mode: Mode::Devdax,
@@ -83,13 +83,14 @@ fn switched_off_probes_are_told_and_watched_for() -> Result<()> {
     fs::write(SWITCH, "0")?;
     // It looks by itself every 30 s, and at once where it is told to look at everything anew.
     agent.signal(Signal::SIGHUP)?;
-    let blind = agent
-        .event("that it is blind", LIMIT, |event| says(event, "event", "blind").then(|| event["reason"].to_string()));
+    let blind = agent.event("that it is blind", TIMEOUT, |event| {
+        has_text(event, "event", "blind").then(|| event["reason"].to_string())
+    });
     fs::write(SWITCH, "1")?;
-    ensure!(blind?.contains("switched off"), "{}", agent.said());
+    ensure!(blind?.contains("switched off"), "{}", agent.output());
     agent.signal(Signal::SIGHUP)?;
-    let ready = |event: &Value| says(event, "event", "ready");
-    agent.collect("ready once more", 2, LIMIT, ready)?;
+    let ready = |event: &Value| has_text(event, "event", "ready");
+    agent.collect("ready once more", 2, TIMEOUT, ready)?;
     observes(&mut agent)
 }
 
@@ -133,20 +134,20 @@ fn refused_program_is_told_in_the_verifiers_words() -> Result<()> {
 /// An agent whose guard is refused for a reason that has these words observes.
 fn without_a_guard(words: &[&str]) -> Result<()> {
     let mut agent = Agent::spawn(&[])?;
-    let ready = |event: &Value| says(event, "event", "ready").then(|| event["programs"].clone());
-    let programs = agent.event("ready", LIMIT, ready)?;
-    let refused = programs.as_array().into_iter().flatten().find(|program| says(program, "program", "guard"));
+    let ready = |event: &Value| has_text(event, "event", "ready").then(|| event["programs"].clone());
+    let programs = agent.event("ready", TIMEOUT, ready)?;
+    let refused = programs.as_array().into_iter().flatten().find(|program| has_text(program, "program", "guard"));
     let reason = refused.context("no guard")?["reason"].to_string();
     ensure!(words.iter().all(|word| reason.contains(word)), "{programs}");
     observes(&mut agent)?;
-    agent.tally().map(drop)
+    agent.stop_and_count().map(drop)
 }
 
 /// The kernel attaches a limited number of programs to one function (BPF_MAX_TRAMP_LINKS, include/linux/bpf.h). Where others have
 /// them all on the guard's hook, the agent observes, and will not be told that it enforces.
 #[test]
 fn hook_that_is_taken_by_others_is_said() -> Result<()> {
-    const MOST: usize = 64;
+    const MAX_ARGUMENTS: usize = 64;
     const TOO_MANY: &str = "Argument list too long";
     regions::fresh()?;
     let mut others = Vec::new();
@@ -155,11 +156,11 @@ fn hook_that_is_taken_by_others_is_said() -> Result<()> {
             Ok(other) => others.push(other),
             Err(error) => break error,
         }
-        ensure!(others.len() < MOST, "the hook takes {MOST} programs");
+        ensure!(others.len() < MAX_ARGUMENTS, "the hook takes {MAX_ARGUMENTS} programs");
     };
     ensure!(format!("{refused:#}").contains("os error 7"), "{} programs, and then {refused:#}", others.len());
     without_a_guard(&[TOO_MANY])?;
-    Policy::usual(Stance::Enforce).write()?;
+    Policy::default_audit(GuardMode::Enforce).write()?;
     ends(":", &format!("--config {}", policy::PATH), &[Some(4)], &[TOO_MANY])
 }
 
@@ -198,7 +199,7 @@ fn limits_end_it_with_a_word_and_leave_nothing() -> Result<()> {
     let mut agent = Agent::spawn_by(Command::new("/bin/sh").args(["-c", &limited]))?;
     agent.ready()?;
     observes(&mut agent)?;
-    agent.tally().map(drop)
+    agent.stop_and_count().map(drop)
 }
 
 /// What administrators set against others is no hindrance for root.
@@ -217,10 +218,10 @@ fn hardened_sysctls_are_no_hindrance() -> Result<()> {
         fs::write(file(name), value).with_context(|| format!("cannot set {name}"))?;
     }
     let guards = (|| {
-        let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+        let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
         observes(&mut guard)?;
         let (mode, map) = (Mode::Fsdax, Map::Dev);
-        let wanted = Wanted { region, size_bytes: 512 * MIB, mode, map, align_bytes: 2 * MIB };
+        let wanted = NamespaceSpec { region, size_bytes: 512 * MIB, mode, map, align_bytes: 2 * MIB };
         guard.denies(&creation::prepare(&wanted)?)?;
         guard.judged_only(&["denied"])
     })();
@@ -239,21 +240,21 @@ fn standard_output_that_is_full_or_gone() -> Result<()> {
     let mut command = Command::new(PROGRAM);
     command.args(["run", "--format", "json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("no agent")?;
-    wait::until("an agent that answers", LIMIT, || guard::ask(&json!("status")).ok())?;
-    let change = || guard::ask(&json!({ "mode": { "mode": "audit", "reason": "x".repeat(500) } }));
+    wait::until("an agent that answers", TIMEOUT, || guard::request(&json!("status")).ok())?;
+    let change = || guard::request(&json!({ "mode": { "mode": "audit", "reason": "x".repeat(500) } }));
     let begun = Instant::now();
     for _ in 0..CHANGES {
         change()?;
     }
-    ensure!(begun.elapsed() < LIMIT, "nobody reads, and {CHANGES} requests take {:?}", begun.elapsed());
+    ensure!(begun.elapsed() < TIMEOUT, "nobody reads, and {CHANGES} requests take {:?}", begun.elapsed());
     let stdout = child.stdout.take().context("no standard output")?;
     let mut lines = BufReader::new(stdout).lines();
     let first: Value = serde_json::from_str(&lines.next().context("no line")??)?;
-    ensure!(says(&first, "event", "policy_loaded"), "{first}");
+    ensure!(has_text(&first, "event", "policy_loaded"), "{first}");
     drop(lines);
     // The pipe is gone with its reader.
     let _ = change();
-    let ended = wait::exit_of("the agent", &mut child, LIMIT)?;
+    let ended = wait::exit_of("the agent", &mut child, TIMEOUT)?;
     let mut said = String::new();
     child.stderr.take().context("no standard error")?.read_to_string(&mut said)?;
     ensure!(ended.code() == Some(1) && said.contains("standard output does not take the event"), "{ended}: {said}");

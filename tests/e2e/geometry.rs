@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::Agent;
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::facts::{self, Facts};
 use guest::infoblock::InfoBlock;
 use guest::{namespace, ndctl, regions, sysfs};
@@ -23,7 +23,7 @@ fn sizes(align: u64) -> [u64; 2] {
 }
 
 /// One creation through sysfs, from the event to the raw block, and its end.
-fn creation(agent: &mut Agent, wanted: &Wanted) -> Result<Facts> {
+fn creation(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<Facts> {
     let made = creation::create(wanted)?;
     let event = agent.set_up(&made.namespace_uuid, "made")?;
     let by_sysfs = facts::of_sysfs(&made.namespace)?;
@@ -61,14 +61,14 @@ fn geometries(mode: Mode) -> Result<()> {
             for (map, size_bytes) in
                 [Map::Dev, Map::Mem].into_iter().flat_map(|map| sizes(align_bytes).map(|size| (map, size)))
             {
-                let wanted = Wanted { region: region.clone(), size_bytes, mode, map, align_bytes };
+                let wanted = NamespaceSpec { region: region.clone(), size_bytes, mode, map, align_bytes };
                 let found = creation(&mut agent, &wanted).with_context(|| format!("{wanted:?}"))?;
                 cut += usize::from(found.get("end_trunc_bytes") != Some(&json!(0)));
             }
         }
     }
     ensure!(cut >= 8, "only {cut} geometries had an end that is cut");
-    ensure!(agent.stop()?.success(), "{}", agent.said());
+    ensure!(agent.stop()?.success(), "{}", agent.output());
     Ok(())
 }
 
@@ -97,8 +97,13 @@ fn creator_is_named_with_uid_and_cgroup() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
     become_somebody()?;
-    let wanted =
-        Wanted { region: regions.first, size_bytes: 64 * MIB, mode: Mode::Devdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let wanted = NamespaceSpec {
+        region: regions.first,
+        size_bytes: 64 * MIB,
+        mode: Mode::Devdax,
+        map: Map::Dev,
+        align_bytes: 2 * MIB,
+    };
     let made = creation::create(&wanted)?;
     let me = facts::this_thread()?;
     assert_eq!((&me["uid"], &me["cgroup"]), (&json!(1234), &json!("/pfnwatch-e2e/creator")));

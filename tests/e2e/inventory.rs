@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::facts;
 use guest::infoblock::{self, InfoBlock};
 use guest::{ndctl, regions, sysfs};
@@ -49,7 +49,7 @@ fn enabled_namespaces_are_read_to_the_byte() -> Result<()> {
     ];
     let mut made = Vec::new();
     for (region, mode, map, size_bytes, align_bytes) in geometries {
-        made.push(creation::create(&Wanted { region: region.clone(), size_bytes, mode, map, align_bytes })?);
+        made.push(creation::create(&NamespaceSpec { region: region.clone(), size_bytes, mode, map, align_bytes })?);
     }
     let exact = scan(0, &[])?;
     let by_sysfs = scan(0, &["--without-ebpf"])?;

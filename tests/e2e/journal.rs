@@ -4,12 +4,12 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{Agent, says};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::events::{number, numbered, written};
 use guest::guard::{self, Guard};
 use guest::infoblock::InfoBlock;
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{namespace, regions, wait};
 use nix::mount::{MsFlags, mount, umount};
 use nix::sys::signal::Signal;
@@ -17,7 +17,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 use serde_json::{Value, json};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const MIB: u64 = 1 << 20;
 const DAY: i64 = 24 * 60 * 60;
 
@@ -33,8 +33,8 @@ fn disk(kib: u64, flags: MsFlags) -> Result<()> {
         .with_context(|| format!("no disk of {kib} KiB"))
 }
 
-fn change_mode(stance: Stance) -> Result<()> {
-    let answer = guard::ask(&json!({ "mode": { "mode": stance.word(), "reason": "x".repeat(500) } }))?;
+fn change_mode(stance: GuardMode) -> Result<()> {
+    let answer = guard::request(&json!({ "mode": { "mode": stance.as_str(), "reason": "x".repeat(500) } }))?;
     ensure!(answer.get("answer").is_some(), "{answer}");
     Ok(())
 }
@@ -48,31 +48,34 @@ fn uncommitted(agent: &mut Agent) -> Vec<Value> {
 fn full_disk_is_survived_and_mended() -> Result<()> {
     let region = regions::fresh()?.first;
     disk(512, MsFlags::empty())?;
-    let mut guard = Guard::start_with(&Policy::strict(Stance::Audit), &["--journal", ON_DISK])?;
+    let mut guard = Guard::start_with(&Policy::strict(GuardMode::Audit), &["--journal", ON_DISK])?;
     let begun = Instant::now();
     while uncommitted(&mut guard).is_empty() {
-        ensure!(begun.elapsed() < LIMIT, "the disk is never full{}", guard.said());
-        change_mode(Stance::Enforce)?;
-        change_mode(Stance::Audit)?;
+        ensure!(begun.elapsed() < TIMEOUT, "the disk is never full{}", guard.output());
+        change_mode(GuardMode::Enforce)?;
+        change_mode(GuardMode::Audit)?;
     }
-    change_mode(Stance::Enforce)?;
-    let wanted = Wanted { region, size_bytes: 512 * MIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    change_mode(GuardMode::Enforce)?;
+    let wanted =
+        NamespaceSpec { region, size_bytes: 512 * MIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
     let prepared = creation::prepare(&wanted)?;
     let denied = guard.denies(&prepared)?;
     ensure!(denied.get("uncommitted") == Some(&true.into()) && number(&denied).is_none(), "{denied}");
-    let complaints = guard.complaints("the journal takes nothing");
-    ensure!(complaints == 1, "said {complaints} times{}", guard.said());
+    let complaints = guard.log_lines("the journal takes nothing");
+    ensure!(complaints == 1, "said {complaints} times{}", guard.output());
 
     disk(4096, MsFlags::MS_REMOUNT)?;
     // It looks by itself every 30 s, and at once where it is told to look at everything anew.
     guard.signal(Signal::SIGHUP)?;
-    guard.event("an event that is committed again", LIMIT, |event| {
-        (says(event, "event", "policy_loaded") && event["number"].as_u64() > Some(1)).then_some(())
+    guard.event("an event that is committed again", TIMEOUT, |event| {
+        (has_text(event, "event", "policy_loaded") && event["number"].as_u64() > Some(1)).then_some(())
     })?;
-    let later = wait::until("what was told meanwhile, in the journal", LIMIT, || {
-        written(&["--journal", ON_DISK]).ok().filter(|events| events.iter().any(|event| says(event, "event", "denied")))
+    let later = wait::until("what was told meanwhile, in the journal", TIMEOUT, || {
+        written(&["--journal", ON_DISK])
+            .ok()
+            .filter(|events| events.iter().any(|event| has_text(event, "event", "denied")))
     });
-    let written = later.with_context(|| guard.said())?;
+    let written = later.with_context(|| guard.output())?;
     numbered(&written)?;
     let without = |event: &Value| {
         let mut event = event.clone();
@@ -83,12 +86,12 @@ fn full_disk_is_survived_and_mended() -> Result<()> {
     for event in guard.events(|_| true).iter().map(without) {
         ensure!(all.iter().filter(|one| **one == event).count() == 1, "{event} is not in the journal once");
     }
-    change_mode(Stance::Audit)?;
+    change_mode(GuardMode::Audit)?;
     let last = written.last().and_then(number);
-    guard.event("a change with a number", LIMIT, |event| {
-        (says(event, "event", "mode_changed") && number(event) > last).then_some(())
+    guard.event("a change with a number", TIMEOUT, |event| {
+        (has_text(event, "event", "mode_changed") && number(event) > last).then_some(())
     })?;
-    guard.tally()?;
+    guard.stop_and_count()?;
     umount(DISK).context("the disk is still used")
 }
 
@@ -102,12 +105,12 @@ fn shift_clock(seconds: i64) -> Result<()> {
 #[test]
 fn a_block_and_the_order_outlive_the_agent_and_a_clock_that_is_set_back() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::usual(Stance::Audit))?;
-    let wanted = Wanted { region, size_bytes: 64 * MIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let mut guard = Guard::start(&Policy::default_audit(GuardMode::Audit))?;
+    let wanted = NamespaceSpec { region, size_bytes: 64 * MIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
     let made = creation::create(&wanted)?;
     guard.set_up(&made.namespace_uuid, "made")?;
     shift_clock(-DAY)?;
-    change_mode(Stance::Enforce)?;
+    change_mode(GuardMode::Enforce)?;
     guard.kill()?;
     let restored = |output: &str| -> Result<Vec<u8>> {
         guard::succeed(&["events", "restore-block", &made.namespace_uuid, "-o", output])?;
@@ -116,11 +119,11 @@ fn a_block_and_the_order_outlive_the_agent_and_a_clock_that_is_set_back() -> Res
     let told_by_nobody = restored("/run/one.infoblock");
     // The next agent sees no block: the namespace is disabled, and never enabled before this one.
     namespace::disable(&made.namespace)?;
-    let next = Guard::start(&Policy::usual(Stance::Audit));
+    let next = Guard::start(&Policy::default_audit(GuardMode::Audit));
     shift_clock(DAY)?;
     let mut next = next?;
     let told_by_the_next = restored("/run/two.infoblock")?;
-    let before = guard.last_words();
+    let before = guard.remaining_events();
     let events = written(&[])?;
     let known = numbered(&events)?;
     for event in &before {
@@ -129,7 +132,7 @@ fn a_block_and_the_order_outlive_the_agent_and_a_clock_that_is_set_back() -> Res
     }
     let since = written(&["--since", "2h", "--kind", "set_up", "--namespace", &made.namespace_uuid])?;
     ensure!(since.len() == 1, "by its own time, not by its place: {since:?}");
-    next.tally()?;
+    next.stop_and_count()?;
     namespace::enable(&made.namespace)?;
     let media = InfoBlock::read(&made.namespace)?;
     ensure!(told_by_nobody? == media.bytes() && told_by_the_next == media.bytes(), "another block");

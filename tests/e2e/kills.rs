@@ -7,12 +7,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use guest::agent::{Agent, says};
-use guest::bpf::held::Held;
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::agent::{Agent, has_text};
+use guest::bpf::held::HeldObjects;
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::events::{number, numbered, written};
-use guest::guard::ask_at;
-use guest::policy::{self, Policy, Stance};
+use guest::guard::request_at;
+use guest::policy::{self, GuardMode, Policy};
 use guest::{modules, namespace, regions};
 use serde_json::{Value, json};
 
@@ -23,8 +23,8 @@ const KILLS_OF_OTHERS: usize = 45;
 const LINES: usize = 3;
 /// A host that is busy elsewhere gets on slowly: after this time the test is content with fewer.
 const KILLING: Duration = Duration::from_secs(90);
-const FEWEST: usize = 8;
-const LIMIT: Duration = Duration::from_secs(60);
+const MIN_KILLS: usize = 8;
+const TIMEOUT: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
 
 /// Does something again and again in a thread of its own, until it is dropped.
@@ -49,7 +49,7 @@ impl Stream {
 
     /// Sets the mode, whether an agent listens or not: each time is an event.
     fn of_modes(socket: String) -> Self {
-        Self::of(move || ask_at(&socket, &json!({ "mode": { "mode": "audit", "reason": "a test" } })).map(drop))
+        Self::of(move || request_at(&socket, &json!({ "mode": { "mode": "audit", "reason": "a test" } })).map(drop))
     }
 }
 
@@ -96,7 +96,7 @@ impl Line {
     /// Starts an agent, and kills it once it has told of a namespace: some events later.
     fn kill_one_that_observes(&mut self) -> Result<()> {
         let mut agent = self.spawn()?;
-        agent.event("a set-up", LIMIT, |event| says(event, "event", "set_up").then_some(()))?;
+        agent.event("a set-up", TIMEOUT, |event| has_text(event, "event", "set_up").then_some(()))?;
         thread::sleep(Duration::from_millis(odd()? % 500));
         self.end(agent)
     }
@@ -113,7 +113,7 @@ impl Line {
         thread::sleep(moment.saturating_sub(begun.elapsed()));
         let (lived, before) = (begun.elapsed(), self.told.len());
         self.end(agent)?;
-        if !self.told.iter().skip(before).any(|event| says(event, "event", "ready")) {
+        if !self.told.iter().skip(before).any(|event| has_text(event, "event", "ready")) {
             self.start = self.start.max(lived);
         }
         Ok(())
@@ -121,7 +121,7 @@ impl Line {
 
     fn end(&mut self, mut agent: Agent) -> Result<()> {
         agent.kill()?;
-        self.told.extend(agent.last_words());
+        self.told.extend(agent.remaining_events());
         self.kills += 1;
         Ok(())
     }
@@ -130,7 +130,7 @@ impl Line {
     fn is_whole(&self) -> Result<()> {
         let written = written(&["--journal", &self.journal])?;
         let written = numbered(&written)?;
-        let changes = self.told.iter().filter(|event| says(event, "event", "mode_changed")).count();
+        let changes = self.told.iter().filter(|event| has_text(event, "event", "mode_changed")).count();
         ensure!(changes > self.kills / 2, "no stream: {changes} changes in {} lives", self.kills);
         let mut numbers: Vec<u64> = Vec::new();
         for event in &self.told {
@@ -145,7 +145,7 @@ impl Line {
 
 /// Guards amid binds and unbinds. After each nothing of it is left, so that nothing is denied or watched any more.
 fn guards(region: &str) -> Result<Line> {
-    let wanted = Wanted {
+    let wanted = NamespaceSpec {
         region: region.to_owned(),
         size_bytes: 64 * MIB,
         mode: Mode::Fsdax,
@@ -153,7 +153,7 @@ fn guards(region: &str) -> Result<Line> {
         align_bytes: 2 * MIB,
     };
     let made = creation::create(&wanted)?.namespace;
-    let (mut line, before) = (Line::new(0), Held::look()?);
+    let (mut line, before) = (Line::new(0), HeldObjects::look()?);
     let modes = Stream::of_modes(line.socket.clone());
     let binds = Stream::of(move || {
         namespace::disable(&made)?;
@@ -162,7 +162,7 @@ fn guards(region: &str) -> Result<Line> {
     let begun = Instant::now();
     while line.kills < KILLS_OF_GUARDS && begun.elapsed() < KILLING / 2 {
         line.kill_one_that_observes()?;
-        Held::until_nothing_beyond(&before, LIMIT)?;
+        HeldObjects::until_nothing_beyond(&before, TIMEOUT)?;
     }
     drop((modes, binds));
     Ok(line)
@@ -181,7 +181,7 @@ fn waiting(number: usize, kills: &AtomicUsize, end: Instant) -> Result<Line> {
 #[test]
 fn what_fifty_agents_told_before_they_were_killed_is_written_once() -> Result<()> {
     let region = regions::fresh()?.first;
-    Policy::strict(Stance::Audit).write()?;
+    Policy::strict(GuardMode::Audit).write()?;
     let begun = Instant::now();
     let mut lines = vec![guards(&region)?];
     let guarded = begun.elapsed();
@@ -203,6 +203,6 @@ fn what_fifty_agents_told_before_they_were_killed_is_written_once() -> Result<()
     let kills: usize = lines.iter().map(|line| line.kills).sum();
     let told: usize = lines.iter().map(|line| line.told.len()).sum();
     eprintln!("{kills} kills in {:?} ({guarded:?} of guards), {told} events told", begun.elapsed());
-    ensure!(kills >= FEWEST, "{kills} kills in {KILLING:?} say little");
+    ensure!(kills >= MIN_KILLS, "{kills} kills in {KILLING:?} say little");
     lines.iter().try_for_each(Line::is_whole)
 }

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::Agent;
-use guest::bpf::held::Held;
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::bpf::held::HeldObjects;
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::regions;
 
 const MIB: u64 = 1 << 20;
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[test]
 fn killed_agent_leaves_no_program_and_no_probe() -> Result<()> {
     let regions = regions::fresh()?;
-    let before = Held::look()?;
+    let before = HeldObjects::look()?;
     let mut agent = Agent::start(&[])?;
-    let during = Held::look()?;
+    let during = HeldObjects::look()?;
     // Sixteen programs (four of them by a trampoline), and something of each kind to leave behind.
     let ours = during.beyond(&before);
     assert_eq!(ours.programs.len(), 16, "{ours:?}");
@@ -27,11 +27,11 @@ fn killed_agent_leaves_no_program_and_no_probe() -> Result<()> {
     ensure!(during.trampolines.iter().any(|traced| traced == "really_probe"), "{during:?}");
 
     agent.kill()?;
-    Held::until_nothing_beyond(&before, LIMIT)?;
+    HeldObjects::until_nothing_beyond(&before, TIMEOUT)?;
 
     // The next one finds the place as the first did.
     let mut agent = Agent::start(&[])?;
-    let made = creation::create(&Wanted {
+    let made = creation::create(&NamespaceSpec {
         region: regions.first,
         size_bytes: 32 * MIB,
         mode: Mode::Devdax,
@@ -39,6 +39,6 @@ fn killed_agent_leaves_no_program_and_no_probe() -> Result<()> {
         align_bytes: 2 * MIB,
     })?;
     agent.set_up(&made.namespace_uuid, "made")?;
-    agent.tally()?;
-    Held::until_nothing_beyond(&before, LIMIT).context("of the second")
+    agent.stop_and_count()?;
+    HeldObjects::until_nothing_beyond(&before, TIMEOUT).context("of the second")
 }

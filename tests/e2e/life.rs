@@ -1,8 +1,8 @@
 //! The life of a namespace beside its creation: disabled, enabled, destroyed; each told once, and as what it is.
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{Agent, says};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::{facts, namespace, ndctl, regions, sysfs};
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ const SAME: [&str; 17] = [
 ];
 
 fn set_ups(agent: &mut Agent, namespace_uuid: &str) -> Vec<Value> {
-    agent.events(|event| says(event, "event", "set_up") && says(event, "namespace_uuid", namespace_uuid))
+    agent.events(|event| has_text(event, "event", "set_up") && has_text(event, "namespace_uuid", namespace_uuid))
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn enable_is_no_creation_and_has_the_same_numbers() -> Result<()> {
     let mut agent = Agent::start(&[])?;
     for (mode, map) in [(Mode::Fsdax, Map::Dev), (Mode::Devdax, Map::Mem)] {
         let region = regions.second.clone();
-        let wanted = Wanted { region, size_bytes: 208 * MIB, mode, map, align_bytes: 2 * MIB };
+        let wanted = NamespaceSpec { region, size_bytes: 208 * MIB, mode, map, align_bytes: 2 * MIB };
         let made = creation::create(&wanted)?;
         let creation = agent.set_up(&made.namespace_uuid, "made")?;
         namespace::disable(&made.namespace)?;
@@ -63,8 +63,13 @@ fn enable_is_no_creation_and_has_the_same_numbers() -> Result<()> {
 fn unbind_and_bind_of_the_claimer_meets_the_block_again() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
-    let wanted =
-        Wanted { region: regions.first, size_bytes: 64 * MIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let wanted = NamespaceSpec {
+        region: regions.first,
+        size_bytes: 64 * MIB,
+        mode: Mode::Fsdax,
+        map: Map::Dev,
+        align_bytes: 2 * MIB,
+    };
     let made = creation::create(&wanted)?;
     sysfs::unbind(&made.claimer)?;
     made.bind().context("the same device once more")?;
@@ -94,12 +99,12 @@ fn ndctl_create_disable_enable_destroy() -> Result<()> {
     ndctl::disable(&dev)?;
     ndctl::enable(&dev)?;
     agent.set_up(&label, "met")?;
-    let destroyed = |event: &Value| says(event, "event", "destroy");
-    ensure!(agent.events(destroyed).is_empty(), "nothing is destroyed yet{}", agent.said());
+    let destroyed = |event: &Value| has_text(event, "event", "destroy");
+    ensure!(agent.events(destroyed).is_empty(), "nothing is destroyed yet{}", agent.output());
     ndctl::destroy(&dev)?;
-    agent.tally()?;
+    agent.stop_and_count()?;
 
-    let said = agent.said();
+    let said = agent.output();
     let steps: Vec<String> = agent.events(|_| true).iter().filter_map(|event| step(event, &label, &dev)).collect();
     // What has to be there, in this order; labels and probes may come in between.
     let wanted = ["label", "claim", "set_up made", "unbind", "probe passed_on", "set_up met", "unbind", "destroy"];

@@ -1,8 +1,8 @@
 //! A ring buffer of one page and an agent that is held up: what is lost is counted, to the record.
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{Agent, says};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::{facts, regions, sysfs};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn number(event: &Value, key: &str) -> Result<u64> {
 #[test]
 fn seen_and_lost_make_all_that_happened() -> Result<()> {
     let regions = regions::fresh()?;
-    let wanted = Wanted {
+    let wanted = NamespaceSpec {
         region: regions.first.clone(),
         size_bytes: 16 * MIB,
         mode: Mode::Devdax,
@@ -41,7 +41,7 @@ fn seen_and_lost_make_all_that_happened() -> Result<()> {
     }
     agent.signal(Signal::SIGCONT)?;
     // What is asked of it now comes after all that happened: it reads the rest first.
-    let tally = agent.tally()?;
+    let tally = agent.stop_and_count()?;
 
     let (received, lost) = (number(&tally, "received")?, number(&tally, "lost")?);
     assert_eq!(received + lost, 2 * CYCLES + CLAIMS, "{tally}");
@@ -49,9 +49,9 @@ fn seen_and_lost_make_all_that_happened() -> Result<()> {
     let none = json!({ "undecoded": 0, "table_full": 0, "unpaired": 0, "read_faults": 0 });
     facts::compare(&tally, none.as_object().context("an object")?)?;
 
-    let told = agent.events(|event| ["set_up", "unbind", "claim"].iter().any(|kind| says(event, "event", kind)));
+    let told = agent.events(|event| ["set_up", "unbind", "claim"].iter().any(|kind| has_text(event, "event", kind)));
     assert_eq!(u64::try_from(told.len())?, received);
-    let losses = agent.events(|event| says(event, "event", "lost"));
+    let losses = agent.events(|event| has_text(event, "event", "lost"));
     let sum = losses.iter().map(|event| number(event, "lost")).sum::<Result<u64>>()?;
     assert_eq!(sum, lost, "each loss is told in an event, once: {losses:?}");
     Ok(())

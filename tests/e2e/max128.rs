@@ -2,19 +2,19 @@
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::Agent;
-use guest::creation::{Map, Mode, Wanted};
+use guest::creation::{Map, Mode, NamespaceSpec};
 use guest::infoblock::InfoBlock;
-use guest::pfnwatch::{ensure_says, report, row, running_kernel, scan};
+use guest::pfnwatch::{ensure_contains, report, row, running_kernel, scan};
 use guest::{command, formula, ndctl, regions, sysfs};
 use serde_json::{Value, json};
 
-use crate::set_up_events::{GIB, MIB, created, met};
+use crate::set_up_events::{GIB, MIB, created, set_up_of_existing};
 
 #[test]
 fn the_running_kernel_is_regressed() -> Result<()> {
     regions::fresh()?;
     let kernel = running_kernel(3)?;
-    ensure_says(&kernel, &json!({ "verdict": "regressed", "max_struct_page_bytes": 128, "conflicts": [] }))?;
+    ensure_contains(&kernel, &json!({ "verdict": "regressed", "max_struct_page_bytes": 128, "conflicts": [] }))?;
     let sources: Vec<&Value> =
         kernel["evidence"].as_array().context("no list")?.iter().map(|evidence| &evidence["source"]).collect();
     assert_eq!(sources, ["running code", "module file"], "{kernel:#}");
@@ -22,7 +22,7 @@ fn the_running_kernel_is_regressed() -> Result<()> {
 }
 
 /// What the reservation's formula makes of a namespace, as events and scans say it.
-fn charged(start: u64, wanted: &Wanted) -> Value {
+fn charged(start: u64, wanted: &NamespaceSpec) -> Value {
     let of = |struct_page| formula::reservation(start, wanted.size_bytes, wanted.align_bytes, struct_page);
     let (reservation, ideal) = (of(128), of(64));
     let excess = reservation - ideal;
@@ -55,12 +55,15 @@ fn every_map_dev_creation_is_charged_to_the_byte() -> Result<()> {
     ];
     let (mut expected, mut oversize) = (Vec::new(), 0);
     for (mode, region, size_bytes, align_bytes, seen) in cases {
-        let wanted = Wanted { region: region.clone(), size_bytes, mode, map: Map::Dev, align_bytes };
+        let wanted = NamespaceSpec { region: region.clone(), size_bytes, mode, map: Map::Dev, align_bytes };
         let (made, event) = created(&mut agent, &wanted)?;
         let charged = charged(sysfs::number(&made.namespace, "resource")?, &wanted);
         ensure!(seen.is_none_or(|seen| charged["reservation_bytes"] == seen), "{wanted:?}: {charged}");
-        ensure_says(&event, &json!({ "page_struct_size_bytes": 128, "evidence": "observed", "outcome": "enabled" }))?;
-        ensure_says(&event, &charged).with_context(|| format!("{wanted:?}"))?;
+        ensure_contains(
+            &event,
+            &json!({ "page_struct_size_bytes": 128, "evidence": "observed", "outcome": "enabled" }),
+        )?;
+        ensure_contains(&event, &charged).with_context(|| format!("{wanted:?}"))?;
         ensure!(charged["excess_bytes"] != 0 || event["class"] != "A", "nothing is lost to the kernel: {event}");
         oversize += u64::from(charged["verdict"] == "oversize");
         expected.push((made.namespace, charged));
@@ -68,7 +71,7 @@ fn every_map_dev_creation_is_charged_to_the_byte() -> Result<()> {
     let scan = scan(3)?;
     assert_eq!((oversize, &scan["totals"]["oversize"]), (4, &json!(4)), "{:#}", scan["totals"]);
     for (namespace, charged) in expected {
-        ensure_says(row(&scan, &namespace)?, &charged)?;
+        ensure_contains(row(&scan, &namespace)?, &charged)?;
     }
     Ok(())
 }
@@ -79,11 +82,11 @@ fn map_mem_is_ok() -> Result<()> {
     let mut agent = Agent::start(&[])?;
     for (mode, align_bytes) in [(Mode::Fsdax, 2 * MIB), (Mode::Devdax, 2 * MIB), (Mode::Devdax, GIB)] {
         let region = regions.first.clone();
-        let wanted = Wanted { region, size_bytes: 2 * GIB, mode, map: Map::Mem, align_bytes };
+        let wanted = NamespaceSpec { region, size_bytes: 2 * GIB, mode, map: Map::Mem, align_bytes };
         let (made, event) = created(&mut agent, &wanted)?;
         let expected = json!({ "verdict": "ok", "map": "mem", "excess_bytes": 0 });
-        ensure_says(&event, &expected)?;
-        ensure_says(row(&scan(0)?, &made.namespace)?, &expected)?;
+        ensure_contains(&event, &expected)?;
+        ensure_contains(row(&scan(0)?, &made.namespace)?, &expected)?;
     }
     Ok(())
 }
@@ -93,12 +96,12 @@ fn sixteen_gib_at_align_1g_cost_nothing() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
     let region = regions.first;
-    let wanted = Wanted { region, size_bytes: 16 * GIB, mode: Mode::Devdax, map: Map::Dev, align_bytes: GIB };
+    let wanted = NamespaceSpec { region, size_bytes: 16 * GIB, mode: Mode::Devdax, map: Map::Dev, align_bytes: GIB };
     let (made, event) = created(&mut agent, &wanted)?;
     let expected = json!({ "verdict": "ok", "reservation_bytes": GIB, "ideal_bytes": GIB, "excess_bytes": 0 });
-    ensure_says(&event, &json!({ "page_struct_size_bytes": 128 }))?;
-    ensure_says(&event, &expected)?;
-    ensure_says(row(&scan(0)?, &made.namespace)?, &expected)
+    ensure_contains(&event, &json!({ "page_struct_size_bytes": 128 }))?;
+    ensure_contains(&event, &expected)?;
+    ensure_contains(row(&scan(0)?, &made.namespace)?, &expected)
 }
 
 /// The commands of the way in the plan that has `word` in one of its commands.
@@ -115,9 +118,12 @@ fn the_plans_own_commands_make_a_lean_namespace() -> Result<()> {
     let regions = regions::fresh()?;
     let made = ndctl::create(&regions.first, &["-m", "fsdax", "-M", "dev", "-a", "2M", "-s", "1G"])?;
     let namespace = ndctl::text(&made, "dev")?;
-    ensure_says(row(&scan(3)?, namespace)?, &json!({ "cause": "regressed_kernel", "reservation_bytes": 34 * MIB }))?;
+    ensure_contains(
+        row(&scan(3)?, namespace)?,
+        &json!({ "cause": "regressed_kernel", "reservation_bytes": 34 * MIB }),
+    )?;
     let plan = report(3, &["plan", namespace])?;
-    ensure_says(&plan, &json!({ "max_struct_page_size_bytes": 128, "excess_bytes": 16 * MIB }))?;
+    ensure_contains(&plan, &json!({ "max_struct_page_size_bytes": 128, "excess_bytes": 16 * MIB }))?;
     let mut agent = Agent::start(&[])?;
     let mut ran = 0;
     // Comments are for people, and the last command looks at pfnwatch's report with jq, as is done below.
@@ -128,10 +134,10 @@ fn the_plans_own_commands_make_a_lean_namespace() -> Result<()> {
     }
     assert_eq!(ran, 6, "{plan:#}");
     let expected = json!({ "verdict": "ok", "reservation_bytes": 18 * MIB, "excess_bytes": 0, "align_bytes": 2 * MIB });
-    ensure_says(row(&scan(0)?, namespace)?, &expected)?;
-    let event = met(&mut agent, namespace)?;
-    ensure_says(&event, &expected)?;
-    ensure_says(&event, &json!({ "page_struct_size_bytes": 64, "usable_bytes": GIB - 18 * MIB }))?;
+    ensure_contains(row(&scan(0)?, namespace)?, &expected)?;
+    let event = set_up_of_existing(&mut agent, namespace)?;
+    ensure_contains(&event, &expected)?;
+    ensure_contains(&event, &json!({ "page_struct_size_bytes": 64, "usable_bytes": GIB - 18 * MIB }))?;
     assert_eq!(InfoBlock::read(namespace)?.page_struct_size(), 64);
     Ok(())
 }

@@ -5,11 +5,11 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::agent::{Agent, says};
-use guest::creation::{self, Map, Mode, Prepared, Wanted};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use guest::guard::{self, SOCKET};
 use guest::monitoring::{Alertmanager, Prometheus};
-use guest::pfnwatch::{ensure_says, report, row, scan};
+use guest::pfnwatch::{ensure_contains, report, row, scan};
 use guest::webhook::Webhook;
 use guest::{
     disk::{self, Disk},
@@ -23,7 +23,7 @@ use crate::set_up_events::{GIB, MIB};
 const HOST: &str = "PfnwatchCapacityRegression";
 const NAMESPACE: &str = "PfnwatchNamespaceRegression";
 /// A look comes within seconds of an event; a first one, and what two large programs make of it, later under emulation.
-const LIMIT: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// An agent as on a host that is left alone with it.
 fn start() -> Result<Agent> {
@@ -35,9 +35,9 @@ fn baseline(code: i32) -> Result<Value> {
     report(code, &["baseline", "--journal", disk::JOURNAL])
 }
 
-fn one_gib(region: &str) -> Result<Prepared> {
+fn one_gib(region: &str) -> Result<PreparedNamespace> {
     let region = region.to_owned();
-    creation::create(&Wanted { region, size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB })
+    creation::create(&NamespaceSpec { region, size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB })
 }
 
 /// How many events of a kind the journal has over all boots.
@@ -52,14 +52,14 @@ fn first_boot_is_of_a_sound_kernel() -> Result<()> {
     let mut agent = start()?;
     let made = one_gib(&region)?;
     agent.set_up(&made.namespace_uuid, "made")?;
-    agent.tally()?;
+    agent.stop_and_count()?;
     let said = baseline(0)?;
-    ensure_says(&said, &json!({ "regressions": [] }))?;
-    ensure_says(&said["kernels"][0], &json!({ "max_struct_page_size_bytes": 64, "current": true }))
+    ensure_contains(&said, &json!({ "regressions": [] }))?;
+    ensure_contains(&said["kernels"][0], &json!({ "max_struct_page_size_bytes": 64, "current": true }))
 }
 
 /// What people are told by Alertmanager about regressions: alert by alert, its state and its name.
-fn told(message: &Value) -> Vec<(String, String)> {
+fn alert_states(message: &Value) -> Vec<(String, String)> {
     let text = |alert: &Value, key| alert.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let alerts = message["alerts"].as_array().into_iter().flatten();
     let alerts = alerts.map(|alert| (text(alert, "/status"), text(alert, "/labels/alertname")));
@@ -70,17 +70,17 @@ fn told(message: &Value) -> Vec<(String, String)> {
 fn people_are_told(people: &Webhook, agent: &mut Agent, state: &str, names: &[&str]) -> Result<()> {
     let mut all = Vec::new();
     while all.len() < names.len() {
-        all.extend(told(&people.next(LIMIT).with_context(|| format!("after {all:?}{}", agent.said()))?));
+        all.extend(alert_states(&people.next(TIMEOUT).with_context(|| format!("after {all:?}{}", agent.output()))?));
     }
     all.sort();
     let expected: Vec<_> = names.iter().map(|name| (state.to_owned(), (*name).to_owned())).collect();
-    ensure!(all == expected, "{all:?}{}", agent.said());
+    ensure!(all == expected, "{all:?}{}", agent.output());
     Ok(())
 }
 
 /// What Alertmanager itself shows of regressions, by name.
 fn active(alertmanager: &Alertmanager) -> Result<Vec<Value>> {
-    let ours = |alert: &Value| [HOST, NAMESPACE].iter().any(|name| says(&alert["labels"], "alertname", name));
+    let ours = |alert: &Value| [HOST, NAMESPACE].iter().any(|name| has_text(&alert["labels"], "alertname", name));
     let mut ours: Vec<_> = alertmanager.active()?.into_iter().filter(ours).collect();
     ours.sort_by_key(|alert| alert["labels"].to_string());
     Ok(ours)
@@ -106,8 +106,8 @@ fn second_boot_with_the_regression_is_alerted_once() -> Result<()> {
     let before = active(&alertmanager)?;
     ensure!(before.len() == 2, "{:#?}", alertmanager.active()?);
     let standing = baseline(3)?;
-    ensure_says(&standing["regressions"][0], &json!({ "subject": "host", "lost_bytes": 16 * GIB }))?;
-    ensure_says(&standing["regressions"][1], &json!({ "subject": "namespace", "lost_bytes": 16 * MIB }))?;
+    ensure_contains(&standing["regressions"][0], &json!({ "subject": "host", "lost_bytes": 16 * GIB }))?;
+    ensure_contains(&standing["regressions"][1], &json!({ "subject": "namespace", "lost_bytes": 16 * MIB }))?;
 
     // Another agent tells Alertmanager again, which takes it for the same.
     agent.kill()?;
@@ -118,14 +118,15 @@ fn second_boot_with_the_regression_is_alerted_once() -> Result<()> {
         let is_later = |(one, other): (&Value, &Value)| one["updatedAt"] != other["updatedAt"];
         before.iter().zip(&after).all(is_later).then_some(after)
     };
-    let after = wait::until("the second agent's word to Alertmanager", LIMIT, heard).with_context(|| agent.said())?;
+    let after =
+        wait::until("the second agent's word to Alertmanager", TIMEOUT, heard).with_context(|| agent.output())?;
     ensure!(are_the_same(&before, &after), "{before:?}: {after:?}");
-    let again: Vec<_> = people.waiting().iter().flat_map(told).collect();
+    let again: Vec<_> = people.waiting().iter().flat_map(alert_states).collect();
     ensure!(again.is_empty(), "people were told again: {again:?}");
     let arguments = ["baseline", "accept", "--namespace", &made.namespace_uuid, "--reason", "ticket 7"];
     guard::succeed(&arguments)?;
     people_are_told(&people, &mut agent, "resolved", &[NAMESPACE])?;
-    agent.tally()?;
+    agent.stop_and_count()?;
     alertmanager.stop()?;
     ensure!(written("capacity_regression")? == 2, "the journal has it more than once");
     Ok(())
@@ -135,9 +136,9 @@ fn second_boot_with_the_regression_is_alerted_once() -> Result<()> {
 fn scraped(namespace: &str) -> Result<()> {
     let prometheus = Prometheus::start()?;
     let up = || prometheus.value("up{job=\"pfnwatch\"}").ok().flatten().filter(|value| value == "1");
-    wait::until("an agent that is up", LIMIT, up)?;
+    wait::until("an agent that is up", TIMEOUT, up)?;
     let query = format!("pfnwatch_namespace_excess_bytes{{namespace=\"{namespace}\"}}");
-    let excess = wait::until(&query, LIMIT, || prometheus.value(&query).ok().flatten())?;
+    let excess = wait::until(&query, TIMEOUT, || prometheus.value(&query).ok().flatten())?;
     let scan = scan(3)?;
     let scanned = row(&scan, namespace)?["excess_bytes"].as_u64().context("a row without its excess")?;
     ensure!(excess == scanned.to_string(), "{excess}: {scan:#}");
@@ -151,14 +152,14 @@ fn third_boot_of_the_sound_kernel_resolves() -> Result<()> {
     let alertmanager = Alertmanager::start(people.address)?;
     // As at a boot: the agent is there before the drivers.
     let mut agent = start()?;
-    ensure!(written("capacity_regression_ended")? == 0, "nothing is known of this boot yet{}", agent.said());
+    ensure!(written("capacity_regression_ended")? == 0, "nothing is known of this boot yet{}", agent.output());
     modules::load_stack()?;
     people_are_told(&people, &mut agent, "resolved", &[HOST])?;
     let left = active(&alertmanager)?;
-    ensure!(!left.iter().any(|alert| says(&alert["labels"], "alertname", HOST)), "{left:#?}");
-    agent.tally()?;
+    ensure!(!left.iter().any(|alert| has_text(&alert["labels"], "alertname", HOST)), "{left:#?}");
+    agent.stop_and_count()?;
     alertmanager.stop()?;
-    ensure_says(&baseline(0)?, &json!({ "regressions": [] }))?;
+    ensure_contains(&baseline(0)?, &json!({ "regressions": [] }))?;
     ensure!(written("capacity_regression")? == 2 && written("capacity_regression_ended")? == 1, "not once each");
     // As it was, for the tests after this one.
     modules::unload_stack()?;

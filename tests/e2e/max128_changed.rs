@@ -4,22 +4,22 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context as _, Result};
 use guest::agent::Agent;
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock;
-use guest::pfnwatch::{ensure_says, row, scan};
+use guest::pfnwatch::{ensure_contains, row, scan};
 use guest::{namespace, regions, sysfs};
 use pfnwatch_common::InfoBlock;
 use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
-use crate::set_up_events::{GIB, MIB, met};
+use crate::set_up_events::{GIB, MIB, set_up_of_existing};
 
 /// A namespace with map=dev, as this kernel makes it.
 fn made(region: &str, size_bytes: u64) -> Result<String> {
     // Sizes of whole MiB are wanted, not of the usual 16.
     sysfs::write(region, "align", &(2 * MIB).to_string())?;
     let wanted =
-        Wanted { region: region.to_owned(), size_bytes, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+        NamespaceSpec { region: region.to_owned(), size_bytes, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
     Ok(creation::create(&wanted)?.namespace)
 }
 
@@ -41,9 +41,9 @@ fn judged(agent: &mut Agent, namespace: &str, cause: &str, reservation: u64, exc
     let expected = json!({
         "cause": cause, "class": null, "reservation_bytes": reservation, "excess_bytes": excess,
     });
-    ensure_says(&met(agent, namespace)?, &expected)?;
+    ensure_contains(&set_up_of_existing(agent, namespace)?, &expected)?;
     // More than one align is oversize, whatever the cause; and so is the host where all of it is more than a thousandth.
-    ensure_says(row(&scan(if excess > 0 { 3 } else { 0 })?, namespace)?, &expected)
+    ensure_contains(row(&scan(if excess > 0 { 3 } else { 0 })?, namespace)?, &expected)
 }
 
 #[test]

@@ -4,16 +4,16 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::agent::{Agent, says};
-use guest::creation::{self, Map, Mode, Wanted};
-use guest::pfnwatch::{ensure_says, report};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
+use guest::pfnwatch::{ensure_contains, report};
 use guest::{guard, modules, namespace, regions};
 use serde_json::{Value, json};
 
 use crate::set_up_events::{GIB, MIB};
 
 const JOURNAL: &str = "/run/regressed.db";
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The machine, which comes with the regression, and is left with it.
 struct Machine {
@@ -47,13 +47,14 @@ fn only(region: &str) -> Result<String> {
     names.into_iter().next().context("a namespace")
 }
 
-fn one_gib(region: &str) -> Wanted {
-    Wanted { region: region.to_owned(), size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB }
+fn one_gib(region: &str) -> NamespaceSpec {
+    NamespaceSpec { region: region.to_owned(), size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB }
 }
 
-fn told(agent: &mut Agent, kind: &str, subject: &str) -> Result<Value> {
-    let wanted = |event: &Value| (says(event, "event", kind) && says(event, "subject", subject)).then(|| event.clone());
-    agent.event(&format!("{kind} of the {subject}"), LIMIT, wanted)
+fn regression_event(agent: &mut Agent, kind: &str, subject: &str) -> Result<Value> {
+    let wanted =
+        |event: &Value| (has_text(event, "event", kind) && has_text(event, "subject", subject)).then(|| event.clone());
+    agent.event(&format!("{kind} of the {subject}"), TIMEOUT, wanted)
 }
 
 fn baseline(code: i32) -> Result<Value> {
@@ -68,39 +69,39 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
     let mut agent = Agent::start(&["--journal", JOURNAL])?;
     let good = creation::create(&one_gib(&region))?;
     agent.set_up(&good.namespace_uuid, "made")?;
-    ensure_says(&baseline(0)?, &json!({ "regressions": [] }))?;
+    ensure_contains(&baseline(0)?, &json!({ "regressions": [] }))?;
 
     // Libnvdimm with the regression, under the agent: the host costs more, and then what is made anew does.
     let region = machine.exchange()?;
-    let host = told(&mut agent, "capacity_regression", "host")?;
-    ensure_says(&host, &json!({ "lost_bytes": 16 * GIB }))?;
-    ensure_says(
+    let host = regression_event(&mut agent, "capacity_regression", "host")?;
+    ensure_contains(&host, &json!({ "lost_bytes": 16 * GIB }))?;
+    ensure_contains(
         &host["before"],
         &json!({ "reservation_bytes": 16 * GIB + 2 * MIB, "max_struct_page_size_bytes": 64 }),
     )?;
-    ensure_says(
+    ensure_contains(
         &host["after"],
         &json!({ "reservation_bytes": 32 * GIB + 2 * MIB, "max_struct_page_size_bytes": 128 }),
     )?;
     namespace::destroy(&only(&region)?)?;
     let bad = creation::create(&one_gib(&region))?;
-    let regressed = told(&mut agent, "capacity_regression", "namespace")?;
-    ensure_says(&regressed, &json!({ "namespace_uuid": bad.namespace_uuid, "lost_bytes": 16 * MIB }))?;
+    let regressed = regression_event(&mut agent, "capacity_regression", "namespace")?;
+    ensure_contains(&regressed, &json!({ "namespace_uuid": bad.namespace_uuid, "lost_bytes": 16 * MIB }))?;
     // What the kernel costs is accepted; the namespace is not.
-    let accept = |whose| guard::tell(&["baseline", "accept", whose, "--reason", "ticket 7"]);
+    let accept = |whose| guard::pfnwatch(&["baseline", "accept", whose, "--reason", "ticket 7"]);
     let said = accept("--host")?;
     ensure!(said.code == Some(0) && said.stdout.starts_with("accepted: that a namespace of 1 TiB"), "{said:?}");
-    let accepted = told(&mut agent, "baseline_accepted", "host")?;
-    ensure!(accepted.pointer("/by/uid") == Some(&0.into()) && says(&accepted, "reason", "ticket 7"), "{accepted}");
+    let accepted = regression_event(&mut agent, "baseline_accepted", "host")?;
+    ensure!(accepted.pointer("/by/uid") == Some(&0.into()) && has_text(&accepted, "reason", "ticket 7"), "{accepted}");
     let again = accept("--host")?;
     ensure!(again.code == Some(2) && again.stderr.contains("does not cost more"), "{again:?}");
     agent.kill()?;
 
     // Another agent knows, and does not tell it again.
     let mut agent = Agent::start(&["--journal", JOURNAL])?;
-    agent.event("what is there", LIMIT, |event| says(event, "event", "found").then_some(()))?;
-    agent.event("the guard", LIMIT, |event| says(event, "event", "guard_state").then_some(()))?;
-    ensure!(agent.events(|event| says(event, "event", "capacity_regression")).is_empty(), "{}", agent.said());
+    agent.event("what is there", TIMEOUT, |event| has_text(event, "event", "found").then_some(()))?;
+    agent.event("the guard", TIMEOUT, |event| has_text(event, "event", "guard_state").then_some(()))?;
+    ensure!(agent.events(|event| has_text(event, "event", "capacity_regression")).is_empty(), "{}", agent.output());
     let standing = baseline(3)?;
     let subjects: Vec<_> =
         standing["regressions"].as_array().context("a list")?.iter().map(|it| &it["subject"]).collect();
@@ -110,9 +111,9 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
     // The good one does not give the namespace back; a rebuild does.
     let region = machine.exchange()?;
     namespace::destroy(&only(&region)?)?;
-    told(&mut agent, "capacity_regression_ended", "namespace")?;
+    regression_event(&mut agent, "capacity_regression_ended", "namespace")?;
     creation::create(&one_gib(&region))?;
-    agent.tally()?;
-    ensure_says(&baseline(0)?, &json!({ "regressions": [] }))?;
+    agent.stop_and_count()?;
+    ensure_contains(&baseline(0)?, &json!({ "regressions": [] }))?;
     fs::remove_file(JOURNAL).context("the journal")
 }

@@ -5,33 +5,33 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use guest::agent::{Agent, says};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::guard::Guard;
-use guest::pfnwatch::{ensure_says, row, running_kernel, scan};
-use guest::policy::{Policy, Stance};
+use guest::pfnwatch::{ensure_contains, row, running_kernel, scan};
+use guest::policy::{GuardMode, Policy};
 use guest::{modules, namespace, regions, sysfs, wait};
 use serde_json::json;
 
-use crate::set_up_events::{GIB, MIB, created, met};
+use crate::set_up_events::{GIB, MIB, created, set_up_of_existing};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Under enforce, as at a boot: the agent is there first. None is kept from being enabled.
 #[test]
 fn is_enabled_under_enforce_on_the_stock_kernel() -> Result<()> {
-    let mut guard = Guard::spawn(&Policy::usual(Stance::Enforce), &[])?;
+    let mut guard = Guard::spawn(&Policy::default_audit(GuardMode::Enforce), &[])?;
     modules::load_stack()?;
     let namespaces = regions::namespaces(&regions::find()?.first)?;
     assert_eq!(namespaces.len(), CARRIED.len(), "what the first machine made is not there: {namespaces:?}");
     guard.armed()?;
     for name in &namespaces {
         // As the machine came up, and once more under a guard that judges.
-        wait::until(&format!("{name} enabled"), LIMIT, || sysfs::driver(&namespace::claimer(name).ok()?))
-            .with_context(|| guard.said())?;
+        wait::until(&format!("{name} enabled"), TIMEOUT, || sysfs::driver(&namespace::claimer(name).ok()?))
+            .with_context(|| guard.output())?;
         namespace::disable(name)?;
-        namespace::enable(name).with_context(|| guard.said())?;
-        met(&mut guard, name)?;
+        namespace::enable(name).with_context(|| guard.output())?;
+        set_up_of_existing(&mut guard, name)?;
     }
     // As it was, for the test after this one.
     modules::unload_stack()?;
@@ -46,7 +46,13 @@ const CARRIED: [(Mode, Map, u64); 3] =
 fn is_made_on_the_regressed_kernel() -> Result<()> {
     let regions = regions::fresh()?;
     for (mode, map, size_bytes) in CARRIED {
-        creation::create(&Wanted { region: regions.first.clone(), size_bytes, mode, map, align_bytes: 2 * MIB })?;
+        creation::create(&NamespaceSpec {
+            region: regions.first.clone(),
+            size_bytes,
+            mode,
+            map,
+            align_bytes: 2 * MIB,
+        })?;
     }
     Ok(())
 }
@@ -56,10 +62,10 @@ fn is_found_on_the_stock_kernel() -> Result<()> {
     // The agent is there before the drivers, so that it sees the namespaces being enabled.
     let mut agent = Agent::start(&[])?;
     modules::load("libnvdimm")?;
-    agent.event("the agent observing", LIMIT, |event| says(event, "state", "observing").then_some(()))?;
+    agent.event("the agent observing", TIMEOUT, |event| has_text(event, "state", "observing").then_some(()))?;
     modules::load_stack()?;
     let regions = regions::find()?;
-    ensure_says(&running_kernel(0)?, &json!({ "verdict": "ok", "max_struct_page_bytes": 64, "conflicts": [] }))?;
+    ensure_contains(&running_kernel(0)?, &json!({ "verdict": "ok", "max_struct_page_bytes": 64, "conflicts": [] }))?;
     let mut namespaces = regions::namespaces(&regions.first)?;
     namespaces.sort_by_key(|name| sysfs::number(name, "resource").unwrap_or_default());
     assert_eq!(namespaces.len(), CARRIED.len(), "what the first machine made is not there: {namespaces:?}");
@@ -77,19 +83,24 @@ fn is_found_on_the_stock_kernel() -> Result<()> {
         if map == Map::Dev {
             (said["cause"], said["class"]) = ("regressed_kernel".into(), "A".into());
         }
-        let event = met(&mut agent, namespace)?;
-        ensure_says(&event, &said)?;
-        ensure_says(&event, &json!({ "page_struct_size_bytes": 128, "struct_page_size_bytes": 64 }))?;
+        let event = set_up_of_existing(&mut agent, namespace)?;
+        ensure_contains(&event, &said)?;
+        ensure_contains(&event, &json!({ "page_struct_size_bytes": 128, "struct_page_size_bytes": 64 }))?;
         expected.push((namespace, said));
     }
     let scan = scan(3)?;
     assert_eq!(scan["totals"]["oversize"], 2, "{scan:#}");
     for (namespace, said) in expected {
-        ensure_says(row(&scan, namespace)?, &said)?;
+        ensure_contains(row(&scan, namespace)?, &said)?;
     }
     // What this kernel makes itself is as it should be.
-    let wanted =
-        Wanted { region: regions.second, size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let wanted = NamespaceSpec {
+        region: regions.second,
+        size_bytes: GIB,
+        mode: Mode::Fsdax,
+        map: Map::Dev,
+        align_bytes: 2 * MIB,
+    };
     let (_, event) = created(&mut agent, &wanted)?;
-    ensure_says(&event, &json!({ "verdict": "ok", "page_struct_size_bytes": 64, "reservation_bytes": 18 * MIB }))
+    ensure_contains(&event, &json!({ "verdict": "ok", "page_struct_size_bytes": 64, "reservation_bytes": 18 * MIB }))
 }

@@ -3,8 +3,8 @@
 
 use anyhow::{Result, ensure};
 use guest::agent::Agent;
-use guest::creation::{self, Map, Mode, Wanted};
-use guest::pfnwatch::{ensure_says, report, running_kernel, scan};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
+use guest::pfnwatch::{ensure_contains, report, running_kernel, scan};
 use guest::regions;
 use serde_json::json;
 
@@ -16,14 +16,14 @@ fn map_dev_is_refused_with_its_reason() -> Result<()> {
     let mut agent = Agent::start(&[])?;
     for mode in [Mode::Fsdax, Mode::Devdax] {
         let region = regions.first.clone();
-        let wanted = Wanted { region, size_bytes: GIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
+        let wanted = NamespaceSpec { region, size_bytes: GIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
         let prepared = creation::prepare(&wanted)?;
         ensure!(prepared.bind().is_err(), "{wanted:?}: the kernel took it");
         let event = agent.set_up(&prepared.namespace_uuid, "none")?;
         let expected = json!({
             "outcome": "refused", "setup_code": -22, "map": "dev", "verdict": "refused", "struct_page_size_bytes": 64,
         });
-        ensure_says(&event, &expected)?;
+        ensure_contains(&event, &expected)?;
         let meaning = event["meaning"].as_str().unwrap_or_default();
         ensure!(meaning.contains("EINVAL") && meaning.contains("struct page is larger"), "{meaning}");
         ensure!(!meaning.contains("alignment"), "not the one reason alone: {meaning}");
@@ -36,10 +36,15 @@ fn map_dev_is_refused_with_its_reason() -> Result<()> {
 fn map_mem_is_not() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
-    let wanted =
-        Wanted { region: regions.second, size_bytes: GIB, mode: Mode::Devdax, map: Map::Mem, align_bytes: 2 * MIB };
+    let wanted = NamespaceSpec {
+        region: regions.second,
+        size_bytes: GIB,
+        mode: Mode::Devdax,
+        map: Map::Mem,
+        align_bytes: 2 * MIB,
+    };
     let (_, event) = created(&mut agent, &wanted)?;
-    ensure_says(&event, &json!({ "outcome": "enabled", "verdict": "ok", "page_struct_size_bytes": 32 }))?;
+    ensure_contains(&event, &json!({ "outcome": "enabled", "verdict": "ok", "page_struct_size_bytes": 32 }))?;
     scan(0).map(drop)
 }
 
@@ -47,7 +52,7 @@ fn map_mem_is_not() -> Result<()> {
 fn the_running_kernel_says_so() -> Result<()> {
     regions::fresh()?;
     let expected = json!({ "verdict": "refuses_map_dev", "max_struct_page_bytes": 32, "struct_page_bytes": 64 });
-    ensure_says(&running_kernel(0)?, &expected)?;
+    ensure_contains(&running_kernel(0)?, &expected)?;
     let prediction = report(0, &["predict", "--size", "1GiB"])?;
     ensure!(prediction.to_string().contains("refused"), "{prediction:#}");
     Ok(())

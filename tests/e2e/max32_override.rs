@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use guest::agent::Agent;
-use guest::creation::{Map, Mode, Wanted};
-use guest::pfnwatch::{ensure_says, row, running_kernel, scan};
+use guest::creation::{Map, Mode, NamespaceSpec};
+use guest::pfnwatch::{ensure_contains, row, running_kernel, scan};
 use guest::regions;
 use serde_json::json;
 
@@ -15,12 +15,12 @@ fn map_dev_reserves_what_a_struct_page_takes() -> Result<()> {
     let mut agent = Agent::start(&[])?;
     for mode in [Mode::Fsdax, Mode::Devdax] {
         let region = regions.first.clone();
-        let wanted = Wanted { region, size_bytes: GIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
+        let wanted = NamespaceSpec { region, size_bytes: GIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
         let (made, event) = created(&mut agent, &wanted)?;
-        ensure_says(&event, &json!({ "outcome": "enabled", "page_struct_size_bytes": 64 }))?;
+        ensure_contains(&event, &json!({ "outcome": "enabled", "page_struct_size_bytes": 64 }))?;
         let expected = json!({ "verdict": "ok", "reservation_bytes": 18 * MIB, "excess_bytes": 0 });
-        ensure_says(&event, &expected)?;
-        ensure_says(row(&scan(0)?, &made.namespace)?, &expected)?;
+        ensure_contains(&event, &expected)?;
+        ensure_contains(row(&scan(0)?, &made.namespace)?, &expected)?;
     }
     Ok(())
 }
@@ -31,5 +31,5 @@ fn the_running_kernel_explains_it() -> Result<()> {
     let expected = json!({
         "verdict": "ok", "max_struct_page_bytes": 32, "overridden_struct_page_bytes": 64, "page_struct_override": true,
     });
-    ensure_says(&running_kernel(0)?, &expected)
+    ensure_contains(&running_kernel(0)?, &expected)
 }

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{Agent, says};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::{InfoBlock, raw};
 use guest::{facts, namespace, ndctl, regions, sysfs};
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-fn wanted(region: &str, mode: Mode) -> Wanted {
-    Wanted { region: region.to_owned(), size_bytes: 96 * MIB, mode, map: Map::Dev, align_bytes: 2 * MIB }
+fn wanted(region: &str, mode: Mode) -> NamespaceSpec {
+    NamespaceSpec { region: region.to_owned(), size_bytes: 96 * MIB, mode, map: Map::Dev, align_bytes: 2 * MIB }
 }
 
 #[test]
@@ -32,9 +32,9 @@ fn two_nvdimms_in_one_stream() -> Result<()> {
 
 /// The set-ups on a namespace at this address.
 fn set_up_at(agent: &mut Agent, start: u64, block: &str) -> Result<Value> {
-    agent.event(&format!("a set-up at {start:#x}, block {block}"), LIMIT, |event| {
+    agent.event(&format!("a set-up at {start:#x}, block {block}"), TIMEOUT, |event| {
         let here = event.get("start_address").and_then(Value::as_u64) == Some(start);
-        (here && says(event, "event", "set_up") && says(event, "block", block)).then(|| event.clone())
+        (here && has_text(event, "event", "set_up") && has_text(event, "block", block)).then(|| event.clone())
     })
 }
 
@@ -72,10 +72,10 @@ fn sector_and_raw_namespaces_are_enabled_without_a_set_up() -> Result<()> {
         let made = ndctl::create(&regions.first, &["-m", mode, "-s", "32M"])?;
         let dev = ndctl::text(&made, "dev")?;
         let label = sysfs::text(dev, "uuid")?;
-        let enabled = agent.event(&format!("the {mode} namespace's enable"), LIMIT, |event| {
-            let ours = says(event, "namespace_uuid", &label) && says(event, "event", "probe");
+        let enabled = agent.event(&format!("the {mode} namespace's enable"), TIMEOUT, |event| {
+            let ours = has_text(event, "namespace_uuid", &label) && has_text(event, "event", "probe");
             let device = event.get("device").and_then(Value::as_str).is_some_and(|device| device.starts_with(kind));
-            (ours && device && says(event, "result", "enabled")).then(|| event.clone())
+            (ours && device && has_text(event, "result", "enabled")).then(|| event.clone())
         });
         let enabled = enabled?;
         let expected = json!({
@@ -87,8 +87,8 @@ fn sector_and_raw_namespaces_are_enabled_without_a_set_up() -> Result<()> {
     // Beside them, a namespace with a memmap is the only one that is set up.
     let made = creation::create(&wanted(&regions.first, Mode::Fsdax))?;
     agent.set_up(&made.namespace_uuid, "made")?;
-    agent.tally()?;
-    let all = agent.events(|event| says(event, "event", "set_up"));
+    agent.stop_and_count()?;
+    let all = agent.events(|event| has_text(event, "event", "set_up"));
     assert_eq!(all.len(), 1, "{all:?}");
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::Agent;
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::{command, namespace, regions, sysfs};
-use pfnwatch_common::{Geometry, Rejection, Reservation, Rule, reservation};
+use pfnwatch_common::{Geometry, KernelQuirks, Rejection, Reservation, reservation};
 use serde_json::{Value, json};
 
 const KIB: u64 = 1 << 10;
@@ -22,24 +22,24 @@ fn sizes(align: u64) -> Vec<u64> {
 }
 
 /// What the running kernel does where nothing usable is left: 6.1 and older still write a block.
-fn rule() -> Result<Rule> {
+fn quirks() -> Result<KernelQuirks> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    Ok(Rule { writes_empty: release.starts_with("6.1.") })
+    Ok(KernelQuirks { allows_empty: release.starts_with("6.1.") })
 }
 
-fn predict(wanted: &Wanted, start: u64) -> Result<Result<Reservation, Rejection>> {
+fn predict(wanted: &NamespaceSpec, start: u64) -> Result<Result<Reservation, Rejection>> {
     let map = match wanted.map {
         Map::Dev => pfnwatch_common::Map::Dev,
         Map::Mem => pfnwatch_common::Map::Mem,
     };
     let geometry =
         Geometry { start, size: wanted.size_bytes, align: wanted.align_bytes, map, page_size: 4096, compat: 2 * MIB };
-    Ok(reservation(&geometry, 64, rule()?))
+    Ok(reservation(&geometry, 64, quirks()?))
 }
 
 /// Predicts, creates, and holds the event (which other tests hold against the media) to the prediction; whether it was
 /// made, if it was tried.
-fn hold(agent: &mut Agent, wanted: &Wanted) -> Result<Option<bool>> {
+fn compare(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<Option<bool>> {
     let prepared = creation::prepare(wanted)?;
     let predicted = predict(wanted, sysfs::number(&prepared.namespace, "resource")?)?;
     if wanted.mode == Mode::Fsdax && predicted.is_ok_and(|predicted| predicted.npfns == 0) {
@@ -85,8 +85,8 @@ fn geometries(mode: Mode) -> Result<()> {
                 .into_iter()
                 .flat_map(|map| sizes(align_bytes).into_iter().map(move |size| (map, size)))
             {
-                let wanted = Wanted { region: region.clone(), size_bytes, mode, map, align_bytes };
-                match hold(&mut agent, &wanted).with_context(|| format!("{wanted:?}"))? {
+                let wanted = NamespaceSpec { region: region.clone(), size_bytes, mode, map, align_bytes };
+                match compare(&mut agent, &wanted).with_context(|| format!("{wanted:?}"))? {
                     Some(true) => made += 1,
                     Some(false) => refused += 1,
                     None => {}
@@ -96,7 +96,7 @@ fn geometries(mode: Mode) -> Result<()> {
     }
     eprintln!("{made} made, {refused} refused");
     ensure!(made + refused >= 60 && refused >= 1, "{made} made, {refused} refused: too few of one kind");
-    ensure!(agent.stop()?.success(), "{}", agent.said());
+    ensure!(agent.stop()?.success(), "{}", agent.output());
     Ok(())
 }
 
@@ -119,8 +119,13 @@ fn predict_finds_the_running_kernel_by_its_code() -> Result<()> {
         &["predict", "--size", "1GiB", "--align", "2M", "--map", "dev", "--region", &regions.first, "--format", "json"],
     )?;
     let prediction: Value = serde_json::from_str(&said).context("no JSON")?;
-    let wanted =
-        Wanted { region: regions.first, size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let wanted = NamespaceSpec {
+        region: regions.first,
+        size_bytes: GIB,
+        mode: Mode::Fsdax,
+        map: Map::Dev,
+        align_bytes: 2 * MIB,
+    };
     let made = creation::create(&wanted)?;
     let reserved = sysfs::number(&made.claimer, "resource")? - sysfs::number(&made.namespace, "resource")?;
     let text = prediction.to_string();

@@ -4,20 +4,20 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::says;
-use guest::creation::{self, Map, Mode, Prepared, Wanted};
+use guest::agent::has_text;
+use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use guest::guard::{self, Guard};
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{modules, regions};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// CAP_BPF (include/uapi/linux/capability.h).
-const AT_REST: u64 = 1 << 39;
+const IDLE_CAPABILITIES: u64 = 1 << 39;
 /// With CAP_DAC_READ_SEARCH, CAP_SYS_RAWIO, CAP_SYS_ADMIN, CAP_SYSLOG and CAP_PERFMON.
-const PERMITTED: u64 = AT_REST | 1 << 2 | 1 << 17 | 1 << 21 | 1 << 34 | 1 << 38;
+const PERMITTED_CAPABILITIES: u64 = IDLE_CAPABILITIES | 1 << 2 | 1 << 17 | 1 << 21 | 1 << 34 | 1 << 38;
 
 /// Holds the agent's privileges against what it should have while it watches.
 pub(crate) fn watches_with_little(agent: Pid) -> Result<()> {
@@ -25,9 +25,9 @@ pub(crate) fn watches_with_little(agent: Pid) -> Result<()> {
     let status = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
     let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(":\t"));
     let wanted = [
-        ("CapEff", AT_REST),
-        ("CapPrm", PERMITTED),
-        ("CapBnd", PERMITTED),
+        ("CapEff", IDLE_CAPABILITIES),
+        ("CapPrm", PERMITTED_CAPABILITIES),
+        ("CapBnd", PERMITTED_CAPABILITIES),
         ("CapInh", 0),
         ("CapAmb", 0),
         ("NoNewPrivs", 1),
@@ -41,21 +41,21 @@ pub(crate) fn watches_with_little(agent: Pid) -> Result<()> {
     Ok(())
 }
 
-fn oversize() -> Result<Prepared> {
+fn oversize() -> Result<PreparedNamespace> {
     let (region, size_bytes) = (regions::find()?.first, 512 << 20);
-    creation::prepare(&Wanted { region, size_bytes, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 << 20 })
+    creation::prepare(&NamespaceSpec { region, size_bytes, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 << 20 })
 }
 
 #[test]
 fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
     regions::fresh()?;
-    let mut agent = Guard::start(&Policy::strict(Stance::Enforce).hold())?;
+    let mut agent = Guard::start(&Policy::strict(GuardMode::Enforce).hold_on_exit())?;
     // It says so first, and lays its privileges down before it answers.
     agent.armed()?;
     watches_with_little(agent.pid()?)?;
 
     modules::unload_stack()?;
-    agent.event("that it is blind", LIMIT, |event| says(event, "event", "blind").then_some(()))?;
+    agent.event("that it is blind", TIMEOUT, |event| has_text(event, "event", "blind").then_some(()))?;
     modules::load_stack()?;
     agent.armed().context("libnvdimm was loaded anew")?;
     let evidence = guard::status()?["max_struct_page"]["evidence"].clone();
@@ -67,15 +67,15 @@ fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
 
     guard::succeed(&["guard", "release"])?;
     ensure!(fs::read_dir("/sys/fs/bpf")?.next().is_none(), "pins are left");
-    agent.stance(Stance::Audit)?;
+    agent.stance(GuardMode::Audit)?;
     agent.passes(&prepared)?;
 
     // The guard is not to hold any more: the programs are loaded anew.
-    Policy::strict(Stance::Enforce).write()?;
+    Policy::strict(GuardMode::Enforce).write()?;
     agent.signal(Signal::SIGHUP)?;
-    agent.event("the policy of the file", LIMIT, |event| {
+    agent.event("the policy of the file", TIMEOUT, |event| {
         let taken = event["explanation"].to_string().contains("when the agent goes, release");
-        (says(event, "event", "policy_loaded") && taken).then_some(())
+        (has_text(event, "event", "policy_loaded") && taken).then_some(())
     })?;
     agent.armed().context("the configuration was read anew")?;
     let effective = guard::status()?;

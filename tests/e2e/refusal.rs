@@ -1,8 +1,8 @@
 //! Set-ups that go wrong: the kernel's error, its meaning, and what became of the info block.
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{Agent, says};
-use guest::creation::{self, Map, Mode, Prepared, Wanted};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use guest::facts;
 use guest::infoblock::{InfoBlock, raw};
 use guest::{command, modules, namespace, regions, sysfs};
@@ -12,12 +12,12 @@ use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];
 
-fn wanted(region: &str, mode: Mode, map: Map, size_bytes: u64, align_bytes: u64) -> Wanted {
-    Wanted { region: region.to_owned(), size_bytes, mode, map, align_bytes }
+fn wanted(region: &str, mode: Mode, map: Map, size_bytes: u64, align_bytes: u64) -> NamespaceSpec {
+    NamespaceSpec { region: region.to_owned(), size_bytes, mode, map, align_bytes }
 }
 
 /// Holds the codes of an event and its outcome; the meaning must name the error.
@@ -68,12 +68,12 @@ fn nothing_usable_is_told_as_the_kernel_has_it() -> Result<()> {
     facts::compare(&event, &facts::of_block(&block)?)?;
     assert_eq!(event["usable_bytes"], json!(0));
     let outcome = if bound.is_ok() { "enabled" } else { "reserved_not_enabled" };
-    ensure!(says(&event, "outcome", outcome), "bind {bound:?}: {event}");
+    ensure!(has_text(&event, "outcome", outcome), "bind {bound:?}: {event}");
     Ok(())
 }
 
 /// Binds while another driver holds 64 KiB of the range from `held` on: the kernel answers EBUSY.
-fn bind_while_held(made: &Prepared, held: u64) -> Result<()> {
+fn bind_while_held(made: &PreparedNamespace, held: u64) -> Result<()> {
     let held = format!("mem_address={:#x}", sysfs::number(&made.namespace, "resource")? + held);
     command::run("/sbin/modprobe", &["ramoops", "mem_size=0x10000", "record_size=0x4000", &held])?;
     let bound = made.bind();
@@ -142,9 +142,9 @@ fn block_that_does_not_fit_this_kernel_is_rejected() -> Result<()> {
         // The namespace's own probe looks for a block first, and goes no further.
         let error = sysfs::bind(&made.namespace, "nd_pmem").expect_err("such a block is not accepted");
         assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{error}");
-        let refused = agent.event("the namespace's probe", LIMIT, |event| {
-            let ours = says(event, "namespace_uuid", &made.namespace_uuid) && says(event, "event", "probe");
-            (ours && says(event, "result", "refused")).then(|| event.clone())
+        let refused = agent.event("the namespace's probe", TIMEOUT, |event| {
+            let ours = has_text(event, "namespace_uuid", &made.namespace_uuid) && has_text(event, "event", "probe");
+            (ours && has_text(event, "result", "refused")).then(|| event.clone())
         })?;
         assert_eq!((&refused["bind_code"], &refused["found_block"]), (&json!(-libc::EOPNOTSUPP), &json!(true)));
         // A device that claims it and asks for this very block gets as far as the set-up.

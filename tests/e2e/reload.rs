@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{Agent, says};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::{facts, modules, namespace, regions};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Waits until the agent has said `ready` so often, and returns the states that it gave, with each `blind` between.
 fn states(agent: &mut Agent, count: usize) -> Result<Vec<String>> {
-    let is_state = |event: &Value| says(event, "event", "ready") || says(event, "event", "blind");
-    let is_ready = |event: &Value| says(event, "event", "ready");
-    agent.collect(&format!("{count} times ready"), count, LIMIT, is_ready)?;
+    let is_state = |event: &Value| has_text(event, "event", "ready") || has_text(event, "event", "blind");
+    let is_ready = |event: &Value| has_text(event, "event", "ready");
+    agent.collect(&format!("{count} times ready"), count, TIMEOUT, is_ready)?;
     let word = |event: &Value| {
         let key = if is_ready(event) { "state" } else { "event" };
         event.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -26,7 +26,7 @@ fn states(agent: &mut Agent, count: usize) -> Result<Vec<String>> {
 /// Makes a namespace, and holds its event against sysfs.
 fn creation_is_seen(agent: &mut Agent, mode: Mode) -> Result<()> {
     let region = regions::find()?.second;
-    let wanted = Wanted { region, size_bytes: 160 * MIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
+    let wanted = NamespaceSpec { region, size_bytes: 160 * MIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
     let made = creation::create(&wanted)?;
     let event = agent.set_up(&made.namespace_uuid, "made").context("the creation goes unseen")?;
     facts::compare(&event, &facts::of_sysfs(&made.namespace)?)?;
@@ -51,7 +51,7 @@ fn libnvdimm_after_the_agent_unloaded_and_loaded_again() -> Result<()> {
     modules::load_stack()?;
     assert_eq!(states(&mut agent, 4)?, ["idle", "observing", "blind", "idle", "observing"]);
     creation_is_seen(&mut agent, Mode::Devdax)?;
-    let tally = agent.tally()?;
+    let tally = agent.stop_and_count()?;
     ensure!(tally["received"].as_u64() > Some(0), "both stretches count: {tally}");
     assert_eq!((tally["undecoded"].as_u64(), tally["lost"].as_u64()), (Some(0), Some(0)));
     Ok(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::InfoBlock;
 use guest::{dmesg, ndctl, regions, sysfs, wait};
 
@@ -41,7 +41,7 @@ fn ndctl_fsdax_map_dev_agrees_with_sysfs_and_block() -> Result<()> {
 #[test]
 fn sysfs_alone_makes_devdax_map_mem() -> Result<()> {
     let regions = regions::fresh()?;
-    let wanted = Wanted {
+    let wanted = NamespaceSpec {
         region: regions.second.clone(),
         size_bytes: GIB,
         mode: Mode::Devdax,
@@ -64,7 +64,7 @@ fn sysfs_alone_makes_devdax_map_mem() -> Result<()> {
 #[test]
 fn align_of_1_gib_on_the_odd_base_pads_to_the_next_gib() -> Result<()> {
     let regions = regions::fresh()?;
-    let wanted = Wanted {
+    let wanted = NamespaceSpec {
         region: regions.second.clone(),
         size_bytes: 4 * GIB,
         mode: Mode::Devdax,
@@ -86,7 +86,7 @@ fn align_of_1_gib_on_the_odd_base_pads_to_the_next_gib() -> Result<()> {
 #[test]
 fn e820_namespace_takes_a_reservation_and_is_given_back() -> Result<()> {
     let regions = regions::fresh()?;
-    let wanted = Wanted {
+    let wanted = NamespaceSpec {
         region: regions.legacy.clone(),
         size_bytes: 512 * MIB,
         mode: Mode::Fsdax,
@@ -108,7 +108,7 @@ fn many_namespaces_are_bound_again_at_once() -> Result<()> {
     let regions = regions::fresh()?;
     for number in 0..64 {
         let region = if number % 2 == 0 { &regions.first } else { &regions.second };
-        let wanted = Wanted {
+        let wanted = NamespaceSpec {
             region: region.clone(),
             size_bytes: 16 * MIB,
             mode: Mode::Fsdax,

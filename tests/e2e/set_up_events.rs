@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use guest::agent::Agent;
-use guest::creation::{self, Prepared, Wanted};
+use guest::creation::{self, NamespaceSpec, PreparedNamespace};
 use guest::sysfs;
 use serde_json::Value;
 
@@ -10,13 +10,13 @@ pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const GIB: u64 = 1 << 30;
 
 /// Creates a namespace, and returns it with the agent's event.
-pub(crate) fn created(agent: &mut Agent, wanted: &Wanted) -> Result<(Prepared, Value)> {
+pub(crate) fn created(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<(PreparedNamespace, Value)> {
     let made = creation::create(wanted)?;
     let event = agent.set_up(&made.namespace_uuid, "made").with_context(|| format!("{wanted:?}"))?;
     Ok((made, event))
 }
 
 /// The event of an enable: the block was there.
-pub(crate) fn met(agent: &mut Agent, namespace: &str) -> Result<Value> {
+pub(crate) fn set_up_of_existing(agent: &mut Agent, namespace: &str) -> Result<Value> {
     agent.set_up(&sysfs::text(namespace, "uuid")?, "met")
 }

@@ -8,26 +8,32 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use guest::agent::{self, Agent, says};
-use guest::creation::{self, Map, Mode, Prepared, Wanted};
+use guest::agent::{self, Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use guest::guard::{self, Guard};
-use guest::policy::{self, Policy, Stance};
+use guest::policy::{self, GuardMode, Policy};
 use guest::{command, modules, pfnwatch, regions, sysfs, wait, web};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the agent may take more of, whatever clients did: its heap grows by pages that it then uses again.
-const MOST_GROWTH: u64 = 2 * MIB;
+const MAX_GROWTH: u64 = 2 * MIB;
 
-fn make(region: &str, mode: Mode, map: Map) -> Result<Prepared> {
-    creation::create(&Wanted { region: region.to_owned(), size_bytes: 160 * MIB, mode, map, align_bytes: 2 * MIB })
+fn make(region: &str, mode: Mode, map: Map) -> Result<PreparedNamespace> {
+    creation::create(&NamespaceSpec {
+        region: region.to_owned(),
+        size_bytes: 160 * MIB,
+        mode,
+        map,
+        align_bytes: 2 * MIB,
+    })
 }
 
 /// The bytes of one namespace, in the metrics and in sysfs.
-fn numbers_are_those_of_sysfs(metrics: &str, made: &Prepared) -> Result<()> {
+fn numbers_are_those_of_sysfs(metrics: &str, made: &PreparedNamespace) -> Result<()> {
     let bytes = |what: &str| {
         let name = format!("pfnwatch_namespace_{what}_bytes");
         web::value(metrics, &name, &[("namespace", &made.namespace)])
@@ -51,14 +57,14 @@ fn metrics_are_what_sysfs_and_a_scan_say() -> Result<()> {
     regions::fresh()?;
     modules::unload_stack()?;
     let mut agent = Agent::start(&[])?;
-    let idle = wait::until("the web server", LIMIT, || web::get("/readyz").ok())?;
+    let idle = wait::until("the web server", TIMEOUT, || web::get("/readyz").ok())?;
     ensure!(idle.status == 200 && idle.body.contains("idle: libnvdimm is not loaded"), "{idle:?}");
     assert_eq!(web::value(&web::metrics()?, "pfnwatch_observing", &[])?, 0);
 
     modules::load_stack()?;
     let second = regions::find()?.second;
     let observing = || web::get("/readyz").ok().filter(|reply| reply.body.contains("the programs are attached"));
-    wait::until("an agent that observes", LIMIT, observing)?;
+    wait::until("an agent that observes", TIMEOUT, observing)?;
     let lean = make(&second, Mode::Fsdax, Map::Dev)?;
     let in_dram = make(&second, Mode::Devdax, Map::Mem)?;
     for made in [&lean, &in_dram] {
@@ -91,7 +97,7 @@ fn counted_runs() -> Result<()> {
     let switch = "/proc/sys/kernel/bpf_stats_enabled";
     fs::write(switch, "1").context(switch)?;
     let ran = || web::value(&web::metrics().ok()?, "pfnwatch_program_runs_total", &[("program", "guard")]).ok();
-    let counted = wait::until("runs of the guard", LIMIT, || ran().filter(|count| *count > 0));
+    let counted = wait::until("runs of the guard", TIMEOUT, || ran().filter(|count| *count > 0));
     fs::write(switch, "0").context(switch)?;
     counted.map(drop)
 }
@@ -107,7 +113,7 @@ fn crowd(count: usize, says: &[u8]) -> Vec<TcpStream> {
     let mut held = Vec::new();
     for _ in 0..count {
         if let Ok(mut stream) = web::connect() {
-            let _ = stream.write_all(says);
+            let _ = stream.write_all(has_text);
             held.push(stream);
         }
     }
@@ -118,7 +124,7 @@ fn crowd(count: usize, says: &[u8]) -> Vec<TcpStream> {
 fn hostile_clients_leave_the_agent_observing_and_small() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
-    wait::until("the web server", LIMIT, || web::get("/metrics").ok())?;
+    wait::until("the web server", TIMEOUT, || web::get("/metrics").ok())?;
     let before = anonymous_bytes()?;
 
     let slow = crowd(100, b"GET / HTT");
@@ -133,21 +139,21 @@ fn hostile_clients_leave_the_agent_observing_and_small() -> Result<()> {
     let endless = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'x'; 256 << 10]].concat();
     let rubbish = [b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".as_slice(), &[0xff; 4096]].concat();
     for says in [endless, rubbish, vec![0; 100_000]] {
-        for stream in crowd(20, &says) {
+        for stream in crowd(20, &has_text) {
             let said = web::rest(stream);
             ensure!(said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 503"), "{said}");
         }
     }
     let healthy = || web::get("/healthz").ok().filter(|reply| reply.status == 200);
-    wait::until("a healthy agent", LIMIT, healthy)?;
+    wait::until("a healthy agent", TIMEOUT, healthy)?;
     let made = make(&regions.first, Mode::Devdax, Map::Dev)?;
     agent.set_up(&made.namespace_uuid, "made").context("a creation after all that")?;
-    ensure!(during <= before + MOST_GROWTH, "{before} bytes before, {during} during");
+    ensure!(during <= before + MAX_GROWTH, "{before} bytes before, {during} during");
     // Connections that nobody ended may still be there, each with a reply, until their time is over.
-    let after = || anonymous_bytes().ok().filter(|after| *after <= before + MOST_GROWTH);
-    let settled = wait::until("an agent that has grown no more", LIMIT, after);
+    let after = || anonymous_bytes().ok().filter(|after| *after <= before + MAX_GROWTH);
+    let settled = wait::until("an agent that has grown no more", TIMEOUT, after);
     settled.with_context(|| format!("{before} bytes before, {:?} after", anonymous_bytes()))?;
-    let tally = agent.tally()?;
+    let tally = agent.stop_and_count()?;
     assert_eq!((tally["undecoded"].as_u64(), tally["lost"].as_u64()), (Some(0), Some(0)), "{tally}");
     Ok(())
 }
@@ -161,7 +167,7 @@ fn configured(agent: &Guard, web: &str) -> Result<()> {
 /// Waits until the server is healthy there, and says so itself.
 fn listens_on(address: &str) -> Result<()> {
     let healthy = || web::ask(address, "/healthz").ok().filter(|reply| reply.status == 200);
-    wait::until(&format!("a web server on {address}"), LIMIT, healthy)?;
+    wait::until(&format!("a web server on {address}"), TIMEOUT, healthy)?;
     let status = guard::status()?;
     ensure!(status.pointer("/web/address") == Some(&address.into()), "{status:#}");
     Ok(())
@@ -172,29 +178,29 @@ fn a_port_that_is_taken_and_a_server_that_moves() -> Result<()> {
     const ELSEWHERE: &str = "127.0.0.1:9465";
     let regions = regions::fresh()?;
     let taken = TcpListener::bind(web::ADDRESS).context("the usual port is not free")?;
-    let mut agent = Guard::start(&Policy::usual(Stance::Audit))?;
+    let mut agent = Guard::start(&Policy::default_audit(GuardMode::Audit))?;
     let complaint = format!("the web server cannot listen on {}: Address already in use", web::ADDRESS);
-    wait::until("a word about the port", LIMIT, || (agent.complaints(&complaint) == 1).then_some(()))
-        .with_context(|| agent.said())?;
+    wait::until("a word about the port", TIMEOUT, || (agent.log_lines(&complaint) == 1).then_some(()))
+        .with_context(|| agent.output())?;
     let problem = guard::status()?.pointer("/web/problem").and_then(Value::as_str).unwrap_or_default().to_owned();
     ensure!(problem.contains("Address already in use"), "the status does not say it: {problem}");
     let made = make(&regions.first, Mode::Fsdax, Map::Dev)?;
     agent.set_up(&made.namespace_uuid, "made").context("a creation without a web server")?;
 
     configured(&agent, &format!("listen = \"{ELSEWHERE}\""))?;
-    listens_on(ELSEWHERE).with_context(|| agent.said())?;
+    listens_on(ELSEWHERE).with_context(|| agent.output())?;
     // All of a configuration, or nothing: the server stays where it is, and nobody reads there what the file holds.
     configured(&agent, "hosts = [\"db1.example.com\"]\nlisten = \"user:secret@host\"")?;
-    let refused = |event: &Value| says(event, "event", "policy_refused").then(|| event.to_string());
-    let refused = agent.event("a refusal", LIMIT, refused)?;
+    let refused = |event: &Value| has_text(event, "event", "policy_refused").then(|| event.to_string());
+    let refused = agent.event("a refusal", TIMEOUT, refused)?;
     ensure!(refused.contains("line 3, column") && !refused.contains("secret"), "{refused}");
     listens_on(ELSEWHERE)?;
-    wait::until("a page that says so", LIMIT, || {
+    wait::until("a page that says so", TIMEOUT, || {
         let page = web::ask(ELSEWHERE, "/").ok()?.body;
         (page.contains("was not taken") && page.contains("line 3, column") && !page.contains("secret")).then_some(())
     })?;
     configured(&agent, "enabled = false")?;
-    wait::until("no server", LIMIT, || web::ask(ELSEWHERE, "/healthz").is_err().then_some(()))?;
+    wait::until("no server", TIMEOUT, || web::ask(ELSEWHERE, "/healthz").is_err().then_some(()))?;
     drop(taken);
     configured(&agent, "enabled = true")?;
     listens_on(web::ADDRESS)?;
@@ -217,8 +223,8 @@ fn strangers_are_refused(agent: &mut Guard) -> Result<()> {
         ensure!(refused.code == Some(1) && refused.stderr.contains("only root may ask the agent"), "{refused:?}");
     }
     let line = format!("user {} asked at the control socket and was refused", command::NOBODY);
-    ensure!(agent.complaints(&line) == 1, "it is said once: {}", agent.said());
+    ensure!(agent.log_lines(&line) == 1, "it is said once: {}", agent.output());
     let status = guard::status()?;
     ensure!(status.pointer("/mode/mode") == Some(&"audit".into()), "{status:#}");
-    agent.tally().map(drop)
+    agent.stop_and_count().map(drop)
 }

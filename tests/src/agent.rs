@@ -19,24 +19,24 @@ use crate::{schema, wait};
 pub const PROGRAM: &str = "/bin/pfnwatch";
 /// The event with which the agent says that it is attached, or idle.
 const READY: &str = "ready";
-const READY_LIMIT: Duration = Duration::from_secs(30);
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// From what happens in the kernel to the line that tells of it.
-const EVENT_LIMIT: Duration = Duration::from_secs(20);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many of its lines an error shows.
-const SHOWN: usize = 60;
-const STOP_LIMIT: Duration = Duration::from_secs(15);
+const MAX_SHOWN_LINES: usize = 60;
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A running `pfnwatch run --format json`. Killed when dropped.
 pub struct Agent {
     child: Child,
-    lines: Receiver<Line>,
+    lines: Receiver<OutputLine>,
     /// What it said so far, in order.
-    seen: Vec<Line>,
+    seen: Vec<OutputLine>,
 }
 
 /// A line of the agent's.
 #[derive(Clone, Debug)]
-enum Line {
+enum OutputLine {
     Json(Value),
     Text(String),
     /// What standard output must not have: no JSON, or not as the schema of its kind says.
@@ -67,10 +67,10 @@ impl Agent {
             .with_context(|| format!("cannot start {command:?}"))?;
         let (sender, lines) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
-            read_lines(stdout, sender.clone(), said);
+            read_lines(stdout, sender.clone(), parse_line);
         }
         if let Some(stderr) = child.stderr.take() {
-            read_lines(stderr, sender, Line::Text);
+            read_lines(stderr, sender, OutputLine::Text);
         }
         Ok(Self { child, lines, seen: Vec::new() })
     }
@@ -78,14 +78,14 @@ impl Agent {
     /// Waits for the agent's `ready`.
     pub fn ready(&mut self) -> Result<()> {
         let ready = |json: &Value| (json.get("event")?.as_str()? == READY).then_some(());
-        self.event("the agent's ready", READY_LIMIT, ready)
+        self.event("the agent's ready", READY_TIMEOUT, ready)
     }
 
     /// The first JSON line, of those seen and those to come, of which `pick` makes something.
     pub fn event<T>(&mut self, what: &str, limit: Duration, pick: impl Fn(&Value) -> Option<T>) -> Result<T> {
         self.line(what, limit, |line| match line {
-            Line::Json(json) => pick(json),
-            Line::Text(_) | Line::Misfit(_) => None,
+            OutputLine::Json(json) => pick(json),
+            OutputLine::Text(_) | OutputLine::Misfit(_) => None,
         })
     }
 
@@ -113,63 +113,65 @@ impl Agent {
             next = self.seen.len();
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push(line),
-                Err(_) => bail!("{what}: not within {} s{}", limit.as_secs(), self.said()),
+                Err(_) => bail!("{what}: not within {} s{}", limit.as_secs(), self.output()),
             }
         }
     }
 
     /// The event of a set-up of a namespace whose block was `made`, `met`, ….
     pub fn set_up(&mut self, namespace_uuid: &str, block: &str) -> Result<Value> {
-        self.event(&format!("a set-up of {namespace_uuid}, block {block}"), EVENT_LIMIT, |event| {
+        self.event(&format!("a set-up of {namespace_uuid}, block {block}"), EVENT_TIMEOUT, |event| {
             let wanted = [("event", "set_up"), ("namespace_uuid", namespace_uuid), ("block", block)];
-            wanted.iter().all(|(key, value)| says(event, key, value)).then(|| event.clone())
+            wanted.iter().all(|(key, value)| has_text(event, key, value)).then(|| event.clone())
         })
     }
 
     /// Asks it to end by SIGTERM, which must end well, and returns its last event: what it received and lost.
-    pub fn tally(&mut self) -> Result<Value> {
+    pub fn stop_and_count(&mut self) -> Result<Value> {
         let status = self.stop()?;
-        ensure!(status.success(), "the agent ended with {status}{}", self.said());
-        self.event("the agent's last word", EVENT_LIMIT, |event| says(event, "event", "stopped").then(|| event.clone()))
+        ensure!(status.success(), "the agent ended with {status}{}", self.output());
+        self.event("the agent's last word", EVENT_TIMEOUT, |event| {
+            has_text(event, "event", "stopped").then(|| event.clone())
+        })
     }
 
     /// Asks it to end by SIGTERM, waits for that, and returns how it ended. What it said stays to be read.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
-        self.ended()
+        self.wait_for_exit()
     }
 
     /// Ends it by SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         self.signal(Signal::SIGKILL)?;
-        let status = self.ended()?;
+        let status = self.wait_for_exit()?;
         match status.signal() {
             Some(9) => Ok(()),
-            _ => bail!("the agent ended by itself: {status}{}", self.said()),
+            _ => bail!("the agent ended by itself: {status}{}", self.output()),
         }
     }
 
     /// How many of the lines that are no events hold this text.
-    pub fn complaints(&mut self, text: &str) -> usize {
+    pub fn log_lines(&mut self, text: &str) -> usize {
         self.seen.extend(self.lines.try_iter());
-        self.seen.iter().filter(|line| matches!(line, Line::Text(line) if line.contains(text))).count()
+        self.seen.iter().filter(|line| matches!(line, OutputLine::Text(line) if line.contains(text))).count()
     }
 
     /// All whole JSON lines of an agent that has ended: nothing comes after them.
-    pub fn last_words(&mut self) -> Vec<Value> {
-        self.hear_out();
+    pub fn remaining_events(&mut self) -> Vec<Value> {
+        self.read_to_end();
         self.events(|_| true)
     }
 
     /// Waits for it to end by itself, and until all that it said is read.
-    pub fn ended(&mut self) -> Result<ExitStatus> {
-        let ended = wait::exit_of("the agent", &mut self.child, STOP_LIMIT).with_context(|| self.said())?;
-        self.hear_out();
+    pub fn wait_for_exit(&mut self) -> Result<ExitStatus> {
+        let ended = wait::exit_of("the agent", &mut self.child, STOP_TIMEOUT).with_context(|| self.output())?;
+        self.read_to_end();
         Ok(ended)
     }
 
     /// Reads both streams to their end, after which nobody sends any more: a process can be gone before its words are read.
-    fn hear_out(&mut self) {
+    fn read_to_end(&mut self) {
         self.seen.extend(self.lines.iter());
     }
 
@@ -184,17 +186,21 @@ impl Agent {
     }
 
     /// What it said, for an error: how it began, and how it ended.
-    pub fn said(&mut self) -> String {
+    pub fn output(&mut self) -> String {
         self.seen.extend(self.lines.try_iter());
-        let left_out = self.seen.len().saturating_sub(SHOWN);
-        let shown = self.seen.iter().enumerate().filter(|(at, _)| !(SHOWN / 2..SHOWN / 2 + left_out).contains(at));
+        let left_out = self.seen.len().saturating_sub(MAX_SHOWN_LINES);
+        let shown = self
+            .seen
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !(MAX_SHOWN_LINES / 2..MAX_SHOWN_LINES / 2 + left_out).contains(at));
         shown.fold(format!("\nthe agent said ({left_out} lines left out):"), |text, (_, line)| match line {
-            Line::Json(json) => text + "\n    " + &json.to_string(),
-            Line::Text(line) | Line::Misfit(line) => text + "\n    " + line,
+            OutputLine::Json(json) => text + "\n    " + &json.to_string(),
+            OutputLine::Text(line) | OutputLine::Misfit(line) => text + "\n    " + line,
         })
     }
 
-    fn line<T>(&mut self, what: &str, limit: Duration, pick: impl Fn(&Line) -> Option<T>) -> Result<T> {
+    fn line<T>(&mut self, what: &str, limit: Duration, pick: impl Fn(&OutputLine) -> Option<T>) -> Result<T> {
         let end = Instant::now() + limit;
         let mut next = 0;
         loop {
@@ -204,7 +210,7 @@ impl Agent {
             next = self.seen.len();
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push(line),
-                Err(_) => bail!("{what}: not within {} s{}", limit.as_secs(), self.said()),
+                Err(_) => bail!("{what}: not within {} s{}", limit.as_secs(), self.output()),
             }
         }
     }
@@ -214,37 +220,37 @@ impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.hear_out();
-        let misfit = self.seen.iter().find(|line| matches!(line, Line::Misfit(_)));
+        self.read_to_end();
+        let misfit = self.seen.iter().find(|line| matches!(line, OutputLine::Misfit(_)));
         // A test that fails anyway has shown what the agent said.
         assert!(misfit.is_none() || thread::panicking(), "the agent said what it must not: {misfit:?}");
     }
 }
 
 /// The events among these lines.
-fn json_of<'a>(lines: impl Iterator<Item = &'a Line>) -> impl Iterator<Item = &'a Value> {
+fn json_of<'a>(lines: impl Iterator<Item = &'a OutputLine>) -> impl Iterator<Item = &'a Value> {
     lines.filter_map(|line| match line {
-        Line::Json(json) => Some(json),
-        Line::Text(_) | Line::Misfit(_) => None,
+        OutputLine::Json(json) => Some(json),
+        OutputLine::Text(_) | OutputLine::Misfit(_) => None,
     })
 }
 
 /// Whether an event has this text under this key.
-pub fn says(event: &Value, key: &str, value: &str) -> bool {
+pub fn has_text(event: &Value, key: &str, value: &str) -> bool {
     event.get(key).and_then(Value::as_str) == Some(value)
 }
 
 /// A line of standard output: an event, and as the schema of its kind says.
-fn said(line: String) -> Line {
+fn parse_line(line: String) -> OutputLine {
     let event = serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"));
     match event.and_then(|event| schema::check_event(&event).map(|()| event)) {
-        Ok(event) => Line::Json(event),
-        Err(misfit) => Line::Misfit(misfit),
+        Ok(event) => OutputLine::Json(event),
+        Err(misfit) => OutputLine::Misfit(misfit),
     }
 }
 
 /// Reads whole lines: one that a SIGKILL has cut short is none.
-fn read_lines(from: impl Read + Send + 'static, to: Sender<Line>, read: fn(String) -> Line) {
+fn read_lines(from: impl Read + Send + 'static, to: Sender<OutputLine>, read: fn(String) -> OutputLine) {
     thread::spawn(move || {
         let (mut from, mut line) = (BufReader::new(from), String::new());
         while from.read_line(&mut line).is_ok() && line.pop() == Some('\n') {

@@ -36,7 +36,7 @@ pub struct Soak {
 
 impl Soak {
     /// Of a run of all tests: one and a half minutes on each of two kernels, the same each time.
-    pub const USUAL: Self = Self { seconds: 90, seed: 1 };
+    pub const DEFAULT: Self = Self { seconds: 90, seed: 1 };
 }
 
 /// What a guest is booted for.

@@ -12,7 +12,7 @@ pub mod statistics;
 
 /// A kind of object with ids (`enum bpf_cmd`, include/uapi/linux/bpf.h).
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub enum ObjectKind {
     /// BPF_PROG_GET_NEXT_ID
     Programs = 11,
     /// BPF_MAP_GET_NEXT_ID
@@ -31,7 +31,7 @@ struct NextId {
 }
 
 /// The ids of all objects of a kind.
-pub fn ids(kind: Kind) -> Result<Vec<u32>> {
+pub fn ids(kind: ObjectKind) -> Result<Vec<u32>> {
     let mut ids = Vec::new();
     loop {
         let mut request = NextId { start: ids.last().copied().unwrap_or(0), ..NextId::default() };

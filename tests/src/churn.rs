@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 /// memory (4 KiB and a head, by `devm_kzalloc`) is one of 8 KiB; a pfn or dax device one of 1 to 4 KiB.
 const SIZES: [usize; 4] = [700, 1500, 3500, 7500];
 /// How many are in the air at a time.
-const AT_A_TIME: usize = 8;
+const BATCH: usize = 8;
 
 /// The churn: ends when dropped.
 pub struct Churn {
@@ -30,10 +30,10 @@ impl Churn {
         let thread = thread::spawn(move || {
             let mut sink = [0; 8192];
             while wanted.load(Ordering::Relaxed) {
-                for size in SIZES.into_iter().cycle().take(AT_A_TIME) {
+                for size in SIZES.into_iter().cycle().take(BATCH) {
                     let _ = here.send(&vec![0xa5; size]);
                 }
-                for _ in 0..AT_A_TIME {
+                for _ in 0..BATCH {
                     let _ = there.recv(&mut sink);
                 }
                 // The work under test has to get on as well.

@@ -12,7 +12,7 @@ pub const NOBODY: u32 = 65534;
 
 /// What a program that ended said, and how it ended.
 #[derive(Debug)]
-pub struct Said {
+pub struct CommandOutput {
     /// Exit code; None where a signal ended it.
     pub code: Option<i32>,
     /// Standard output.
@@ -22,20 +22,20 @@ pub struct Said {
 }
 
 /// Runs a program to its end, whatever that is. An error only where it cannot be started.
-pub fn attempt(program: &str, arguments: &[&str]) -> Result<Said> {
+pub fn attempt(program: &str, arguments: &[&str]) -> Result<CommandOutput> {
     outcome(Command::new(program).args(arguments), program)
 }
 
 /// The same without any privilege.
-pub fn attempt_as_nobody(program: &str, arguments: &[&str]) -> Result<Said> {
+pub fn attempt_as_nobody(program: &str, arguments: &[&str]) -> Result<CommandOutput> {
     outcome(Command::new(program).args(arguments).uid(NOBODY).gid(NOBODY), program)
 }
 
-fn outcome(command: &mut Command, program: &str) -> Result<Said> {
+fn outcome(command: &mut Command, program: &str) -> Result<CommandOutput> {
     let output = command.stdin(Stdio::null()).output();
     let Output { status, stdout, stderr } = output.with_context(|| format!("cannot start {program}"))?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let said = Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) };
+    let said = CommandOutput { code: status.code(), stdout: text(stdout), stderr: text(stderr) };
     // Whatever pfnwatch says in JSON has to be what its schemas say.
     if program == agent::PROGRAM {
         let arguments: Vec<&str> = command.get_args().filter_map(|it| it.to_str()).collect();

@@ -24,7 +24,7 @@ const MANIFEST: &str = include_str!("../../pfnwatch/dist/kubernetes/pfnwatch.yam
 
 const CRUN: &str = "/usr/bin/crun";
 const NAME: &str = "pfnwatch";
-const LIMIT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A volume's name, and its place on the host.
 type Volume = (String, PathBuf);
@@ -59,16 +59,16 @@ impl Container {
         run.args(["--cgroup-manager=cgroupfs", "run", "--pid-file"]).arg(&pid_file).arg("--bundle").arg(&bundle);
         let mut agent = Agent::spawn_by(run.arg(NAME))?;
         let started = || fs::read_to_string(&pid_file).ok()?.trim().parse().ok().map(Pid::from_raw);
-        let pid = wait::until("a container", LIMIT, started).with_context(|| agent.said())?;
+        let pid = wait::until("a container", TIMEOUT, started).with_context(|| agent.output())?;
         Ok(Self { bundle, made, agent, pid })
     }
 
     /// Asks it to end as a node does, and returns its last event.
     pub fn stop(&mut self) -> Result<Value> {
         command::run(CRUN, &["--cgroup-manager=cgroupfs", "kill", NAME, "TERM"])?;
-        let status = self.agent.ended()?;
-        ensure!(status.success(), "the container ended with {status}{}", self.agent.said());
-        self.agent.last_words().pop().context("it said nothing")
+        let status = self.agent.wait_for_exit()?;
+        ensure!(status.success(), "the container ended with {status}{}", self.agent.output());
+        self.agent.remaining_events().pop().context("it said nothing")
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Map {
 
 /// A namespace to be.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct NamespaceSpec {
     /// Such as `region0`.
     pub region: String,
     /// The namespace's whole size; on a region without labels it is the region's, and this is not read.
@@ -42,7 +42,7 @@ pub struct Wanted {
 
 /// A namespace with a claimer that is set up but not bound: nothing has been written to the media yet but its label.
 #[derive(Clone, Debug)]
-pub struct Prepared {
+pub struct PreparedNamespace {
     /// Such as `namespace0.0`.
     pub namespace: String,
     /// The region's seed that was taken: `pfn0.0` or `dax0.0`.
@@ -55,7 +55,7 @@ pub struct Prepared {
     pub driver: &'static str,
 }
 
-impl Prepared {
+impl PreparedNamespace {
     /// Binds the claimer: the kernel probes it in this process, and writes the info block. The error is the kernel's.
     pub fn bind(&self) -> io::Result<()> {
         sysfs::bind(&self.claimer, self.driver)
@@ -63,14 +63,14 @@ impl Prepared {
 }
 
 /// Creates a namespace and enables it.
-pub fn create(wanted: &Wanted) -> Result<Prepared> {
+pub fn create(wanted: &NamespaceSpec) -> Result<PreparedNamespace> {
     let prepared = prepare(wanted)?;
     prepared.bind().with_context(|| format!("cannot bind {} for {wanted:?}", prepared.claimer))?;
     Ok(prepared)
 }
 
 /// Sets a namespace and its claimer up, without binding.
-pub fn prepare(wanted: &Wanted) -> Result<Prepared> {
+pub fn prepare(wanted: &NamespaceSpec) -> Result<PreparedNamespace> {
     let namespace = match sysfs::number(&wanted.region, "mappings")? {
         0 => whole_region(&wanted.region)?,
         _ => new_namespace(wanted)?,
@@ -80,7 +80,7 @@ pub fn prepare(wanted: &Wanted) -> Result<Prepared> {
 
 /// Makes an empty namespace with a label, disabled: to be claimed later. Several can be there at a time, whereas a region
 /// has one namespace that waits to be made, which is the same until it has been enabled.
-pub fn set_aside(wanted: &Wanted) -> Result<String> {
+pub fn set_aside(wanted: &NamespaceSpec) -> Result<String> {
     let namespace = new_namespace(wanted)?;
     sysfs::bind(&namespace, "nd_pmem").with_context(|| format!("cannot enable {namespace} raw"))?;
     sysfs::unbind(&namespace)?;
@@ -88,7 +88,7 @@ pub fn set_aside(wanted: &Wanted) -> Result<String> {
 }
 
 /// Has the region's seed claim a namespace that is there and disabled, without binding.
-pub fn claim(wanted: &Wanted, namespace: &str, block_uuid: &str) -> Result<Prepared> {
+pub fn claim(wanted: &NamespaceSpec, namespace: &str, block_uuid: &str) -> Result<PreparedNamespace> {
     let (kind, driver) = match wanted.mode {
         Mode::Fsdax => ("pfn", "nd_pmem"),
         Mode::Devdax => ("dax", "dax_pmem"),
@@ -102,7 +102,7 @@ pub fn claim(wanted: &Wanted, namespace: &str, block_uuid: &str) -> Result<Prepa
     sysfs::write(&claimer, "mode", map)?;
     sysfs::write(&claimer, "align", &wanted.align_bytes.to_string())?;
     sysfs::write(&claimer, "namespace", namespace)?;
-    Ok(Prepared {
+    Ok(PreparedNamespace {
         namespace: namespace.to_owned(),
         claimer,
         // A namespace without a label has no such attribute.
@@ -122,7 +122,7 @@ pub fn seed_in_use(region: &str) -> Result<Option<String>> {
 }
 
 /// Takes the region's seed and gives it a label.
-fn new_namespace(wanted: &Wanted) -> Result<String> {
+fn new_namespace(wanted: &NamespaceSpec) -> Result<String> {
     let namespace = sysfs::seed(&wanted.region, "namespace_seed")?;
     sysfs::write(&namespace, "uuid", &new_uuid()?)?;
     sysfs::write(&namespace, "size", &wanted.size_bytes.to_string())?;

@@ -30,7 +30,7 @@ const CONFIGURATION: &str = "/etc/pfnwatch/conf.d/50-test.toml";
 /// Where a drop-in of the unit lies.
 const UNIT_DROP_IN: &str = "/etc/systemd/system/pfnwatch.service.d/test.conf";
 /// From the start of the service to its `ready`, and the like.
-const LIMIT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Removes the package with all that tests have put beside it, and empties the NVDIMM: returns its region.
 pub fn fresh() -> Result<String> {
@@ -82,7 +82,7 @@ pub fn property(unit: &str, name: &str) -> Result<String> {
 /// Waits until the service is up; its main process.
 pub fn active() -> Result<Pid> {
     let up = || Some(property(UNIT, "ActiveState").ok()? == "active").filter(|up| *up);
-    wait::until("an active service", LIMIT, up).with_context(status)?;
+    wait::until("an active service", TIMEOUT, up).with_context(status)?;
     let pid = property(UNIT, "MainPID")?;
     Ok(Pid::from_raw(pid.parse().with_context(|| format!("no process id: {pid}"))?))
 }
@@ -91,7 +91,7 @@ pub fn active() -> Result<Pid> {
 pub fn armed() -> Result<()> {
     active()?;
     let is_armed = || guard::status().ok().filter(|status| status.pointer("/guard/armed") == Some(&true.into()));
-    wait::until("an armed guard", LIMIT, is_armed).map(drop).with_context(status)
+    wait::until("an armed guard", TIMEOUT, is_armed).map(drop).with_context(status)
 }
 
 /// The entries of the service in the system's journal that match, as `journalctl --output=json` has them.
@@ -101,9 +101,9 @@ pub fn journal(matches: &[&str]) -> Result<Vec<Value>> {
 }
 
 /// The same, once there is one: journald is told of an event after it is committed to pfnwatch's own journal.
-pub fn told(matches: &[&str]) -> Result<Vec<Value>> {
+pub fn log_lines(matches: &[&str]) -> Result<Vec<Value>> {
     let entries = || journal(matches).ok().filter(|entries| !entries.is_empty());
-    wait::until(&format!("an entry with {matches:?}"), LIMIT, entries).with_context(status)
+    wait::until(&format!("an entry with {matches:?}"), TIMEOUT, entries).with_context(status)
 }
 
 /// The events of pfnwatch's own journal.
@@ -113,7 +113,7 @@ pub fn events() -> Result<Vec<Value>> {
 
 /// Waits for an event of pfnwatch's own journal that is accepted.
 pub fn event(what: &str, accept: impl Fn(&Value) -> bool) -> Result<Value> {
-    let found = wait::until(what, LIMIT, || events().ok()?.into_iter().find(&accept));
+    let found = wait::until(what, TIMEOUT, || events().ok()?.into_iter().find(&accept));
     found.with_context(status)
 }
 

@@ -109,7 +109,7 @@ pub fn nothing_else(event: &Value, facts: &[&Facts]) -> Result<()> {
         .filter(|key| !facts.iter().any(|facts| facts.contains_key(*key)))
         .collect();
     ensure!(unknown.is_empty(), "the event says more than is known: {unknown:?} in {event}");
-    ensure!(event.pointer("/guard/surprise") != Some(&Value::Bool(true)), "the guard predicted otherwise: {event}");
+    ensure!(event.pointer("/guard/mismatch") != Some(&Value::Bool(true)), "the guard predicted otherwise: {event}");
     let duration = event.get("duration_us").and_then(Value::as_u64).context("no duration_us")?;
     ensure!((1..60_000_000).contains(&duration), "a set-up of {duration} µs");
     Ok(())

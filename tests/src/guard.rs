@@ -9,17 +9,17 @@ use anyhow::{Context, Result, ensure};
 use nix::libc;
 use serde_json::{Value, json};
 
-use crate::agent::{self, Agent, says};
-use crate::command::{self, Said};
-use crate::creation::Prepared;
-use crate::policy::{self, Policy, Stance};
+use crate::agent::{self, Agent, has_text};
+use crate::command::{self, CommandOutput};
+use crate::creation::PreparedNamespace;
+use crate::policy::{self, GuardMode, Policy};
 use crate::wait;
 
 /// The agent's control socket in the guest: the usual one, to which the agent's own remedies go.
 pub const SOCKET: &str = "/run/pfnwatch/control.sock";
-const ARMED_LIMIT: Duration = Duration::from_secs(30);
+const ARMED_TIMEOUT: Duration = Duration::from_secs(30);
 /// From a bind to the line that tells of it.
-const EVENT_LIMIT: Duration = Duration::from_secs(20);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What of its judgements the guard tells.
 pub const JUDGEMENTS: [&str; 4] = ["denied", "would_deny", "exempt", "unjudged"];
@@ -37,8 +37,8 @@ impl Guard {
     pub fn start_with(policy: &Policy, arguments: &[&str]) -> Result<Self> {
         let mut guard = Self::spawn(policy, arguments)?;
         // Its own word: to ask again and again would take the time that it needs.
-        let armed = |event: &Value| says(event, "event", "guard_state") && event["armed"] == true;
-        guard.0.event("an armed guard", ARMED_LIMIT, |event| armed(event).then_some(()))?;
+        let armed = |event: &Value| has_text(event, "event", "guard_state") && event["armed"] == true;
+        guard.0.event("an armed guard", ARMED_TIMEOUT, |event| armed(event).then_some(()))?;
         Ok(guard)
     }
 
@@ -51,34 +51,34 @@ impl Guard {
 
     /// Waits until the guard judges.
     pub fn armed(&mut self) -> Result<()> {
-        let ask = || ask(&json!("status")).ok().filter(is_armed).map(drop);
-        let armed = wait::until("an armed guard", ARMED_LIMIT, ask);
-        armed.with_context(|| format!("status: {:?}{}", status(), self.said()))
+        let ask = || request(&json!("status")).ok().filter(is_armed).map(drop);
+        let armed = wait::until("an armed guard", ARMED_TIMEOUT, ask);
+        armed.with_context(|| format!("status: {:?}{}", status(), self.output()))
     }
 
     /// Changes the mode through the socket; at its return it holds.
-    pub fn stance(&self, stance: Stance) -> Result<()> {
-        succeed(&["mode", stance.word()]).map(drop)
+    pub fn stance(&self, stance: GuardMode) -> Result<()> {
+        succeed(&["mode", stance.as_str()]).map(drop)
     }
 
     /// Binds what was prepared, which must be denied, and returns the event. Nothing else can fail in this way: ENOMEM is
     /// what the driver core makes of a refusal to link the driver (`really_probe` in drivers/base/dd.c).
-    pub fn denies(&mut self, prepared: &Prepared) -> Result<Value> {
+    pub fn denies(&mut self, prepared: &PreparedNamespace) -> Result<Value> {
         let code = prepared.bind().map_err(|error| error.raw_os_error());
-        ensure!(code == Err(Some(libc::ENOMEM)), "{prepared:?}: {code:?}, and no denial{}", self.said());
+        ensure!(code == Err(Some(libc::ENOMEM)), "{prepared:?}: {code:?}, and no denial{}", self.output());
         self.judgement("denied", prepared)
     }
 
     /// Binds what was prepared, which must pass.
-    pub fn passes(&mut self, prepared: &Prepared) -> Result<()> {
+    pub fn passes(&mut self, prepared: &PreparedNamespace) -> Result<()> {
         let bound = prepared.bind();
-        bound.with_context(|| format!("{prepared:?} does not pass{}", self.said()))
+        bound.with_context(|| format!("{prepared:?} does not pass{}", self.output()))
     }
 
     /// The last event of this kind about a block that was to be.
-    pub fn judgement(&mut self, kind: &str, prepared: &Prepared) -> Result<Value> {
-        self.event(&format!("{kind} of {prepared:?}"), EVENT_LIMIT, |event| {
-            let ours = says(event, "event", kind) && says(event, "block_uuid", &prepared.block_uuid);
+    pub fn judgement(&mut self, kind: &str, prepared: &PreparedNamespace) -> Result<Value> {
+        self.event(&format!("{kind} of {prepared:?}"), EVENT_TIMEOUT, |event| {
+            let ours = has_text(event, "event", kind) && has_text(event, "block_uuid", &prepared.block_uuid);
             ours.then(|| event.clone())
         })
     }
@@ -90,7 +90,7 @@ impl Guard {
 
     /// Ends the agent, which must have told of judgements of these kinds alone, as often as they are named.
     pub fn judged_only(&mut self, kinds: &[&str]) -> Result<()> {
-        let tally = self.tally()?;
+        let tally = self.stop_and_count()?;
         ensure!(tally.get("lost") == Some(&0.into()), "events were lost: {tally}");
         let told = self.judgements();
         let mut found: Vec<&str> = told.iter().filter_map(|event| event.get("event")?.as_str()).collect();
@@ -103,7 +103,7 @@ impl Guard {
 
     /// Waits until so many judgements were told, and returns all there are by then.
     pub fn judgements_at_least(&mut self, count: usize) -> Result<Vec<Value>> {
-        self.collect(&format!("{count} judgements"), count, EVENT_LIMIT, is_judgement)
+        self.collect(&format!("{count} judgements"), count, EVENT_TIMEOUT, is_judgement)
     }
 
     /// All judgements so far.
@@ -127,29 +127,29 @@ impl DerefMut for Guard {
 }
 
 fn is_judgement(event: &Value) -> bool {
-    JUDGEMENTS.iter().any(|kind| says(event, "event", kind))
+    JUDGEMENTS.iter().any(|kind| has_text(event, "event", kind))
 }
 
 /// Runs `pfnwatch ARGUMENTS` against the agent.
-pub fn tell(arguments: &[&str]) -> Result<Said> {
+pub fn pfnwatch(arguments: &[&str]) -> Result<CommandOutput> {
     command::attempt(agent::PROGRAM, &[arguments, &["--control-socket", SOCKET]].concat())
 }
 
 /// The same, which must end well; what it said.
 pub fn succeed(arguments: &[&str]) -> Result<String> {
-    let said = tell(arguments)?;
+    let said = pfnwatch(arguments)?;
     ensure!(said.code == Some(0), "pfnwatch {arguments:?}: {said:?}");
     Ok(said.stdout)
 }
 
 /// Asks the agent by its socket without a command in between, which takes a tenth of a second under emulation: its
 /// answer's first line.
-pub fn ask(request: &Value) -> Result<Value> {
-    ask_at(SOCKET, request)
+pub fn request(request: &Value) -> Result<Value> {
+    request_at(SOCKET, request)
 }
 
 /// The same of an agent with a socket of its own.
-pub fn ask_at(path: &str, request: &Value) -> Result<Value> {
+pub fn request_at(path: &str, request: &Value) -> Result<Value> {
     let mut socket = UnixStream::connect(path).with_context(|| format!("nobody listens at {path}"))?;
     writeln!(socket, "{}", json!({ "schema": 1, "request": request })).context("the request is not taken")?;
     let mut line = String::new();
@@ -159,7 +159,7 @@ pub fn ask_at(path: &str, request: &Value) -> Result<Value> {
 
 /// What `pfnwatch status` says: it ends with 4 where the mode is enforce and not effective.
 pub fn status() -> Result<Value> {
-    let said = tell(&["status", "--format", "json"])?;
+    let said = pfnwatch(&["status", "--format", "json"])?;
     ensure!(matches!(said.code, Some(0 | 4)), "pfnwatch status: {said:?}");
     serde_json::from_str(&said.stdout).with_context(|| format!("no JSON: {said:?}"))
 }

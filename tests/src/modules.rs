@@ -28,8 +28,8 @@ const UNLOAD: [&str; 10] = [
 ];
 
 /// The usual machine's regions: two NVDIMMs and the e820 range.
-pub const USUAL_REGIONS: usize = 3;
-const REGIONS_LIMIT: Duration = Duration::from_secs(30);
+pub const DEFAULT_REGIONS: usize = 3;
+const REGIONS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether a module is loaded now.
 pub fn loaded(name: &str) -> bool {
@@ -49,7 +49,7 @@ pub fn unload(name: &str) -> Result<()> {
 
 /// Loads the whole stack, and waits until the usual machine's regions are there.
 pub fn load_stack() -> Result<()> {
-    load_regions(USUAL_REGIONS)
+    load_regions(DEFAULT_REGIONS)
 }
 
 /// The same for a machine with so many regions.
@@ -60,7 +60,7 @@ pub fn load_regions(regions: usize) -> Result<()> {
     for name in STACK.iter().filter(|name| !loaded(name) && files.join(format!("{name}.ko")).exists()) {
         load(name)?;
     }
-    wait::until("the regions of the machine", REGIONS_LIMIT, || (regions_ready() == regions).then_some(()))
+    wait::until("the regions of the machine", REGIONS_TIMEOUT, || (regions_ready() == regions).then_some(()))
 }
 
 /// Regions that have a driver: one without cannot make a namespace yet.

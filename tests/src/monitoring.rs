@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::{disk, wait, web};
 
 /// Programs of 30 and 100 MB start slowly under emulation.
-const START_LIMIT: Duration = Duration::from_secs(90);
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const ALERTMANAGER: &str = "127.0.0.1:9093";
 const PROMETHEUS: &str = "127.0.0.1:9090";
 
@@ -33,7 +33,7 @@ impl Server {
         let child = command.spawn().with_context(|| format!("cannot start {program}"))?;
         let server = Self { child, address, log };
         let ready = || server.get("/-/ready").ok().map(drop);
-        wait::until(&format!("{program} ready"), START_LIMIT, ready).with_context(|| server.said())?;
+        wait::until(&format!("{program} ready"), START_TIMEOUT, ready).with_context(|| server.output())?;
         Ok(server)
     }
 
@@ -44,11 +44,11 @@ impl Server {
     }
 
     fn json(&self, path: &str) -> Result<Value> {
-        let text = self.get(path).with_context(|| self.said())?;
+        let text = self.get(path).with_context(|| self.output())?;
         serde_json::from_str(&text).with_context(|| format!("{path}: no JSON: {text}"))
     }
 
-    fn said(&self) -> String {
+    fn output(&self) -> String {
         fs::read_to_string(self.log).unwrap_or_default()
     }
 
@@ -56,7 +56,7 @@ impl Server {
     fn stop(mut self) -> Result<()> {
         let pid = i32::try_from(self.child.id()).context("a pid out of range")?;
         kill(Pid::from_raw(pid), Signal::SIGTERM)?;
-        wait::exit_of(self.address, &mut self.child, STOP_LIMIT).map(drop)
+        wait::exit_of(self.address, &mut self.child, STOP_TIMEOUT).map(drop)
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::{sysfs, wait};
 
 /// How long the kernel's own threads may take for what they were asked for.
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Disables a namespace: whoever claims it lets go of it.
 pub fn disable(namespace: &str) -> Result<()> {
@@ -21,7 +21,7 @@ pub fn disable(namespace: &str) -> Result<()> {
     let Some(holder) = holder else { return Ok(()) };
     // An empty name detaches the namespace, and destroys the device unless it is its region's seed (claim.c).
     sysfs::write(&holder, "namespace", "\n")?;
-    wait::until(&format!("{holder}'s end"), LIMIT, || gone_or_seed(&holder).then_some(()))
+    wait::until(&format!("{holder}'s end"), TIMEOUT, || gone_or_seed(&holder).then_some(()))
 }
 
 /// Enables a disabled namespace, and waits until it or its claimer is bound: returns that device.
@@ -32,7 +32,7 @@ pub fn enable(namespace: &str) -> Result<String> {
         Err(error) if is_passed_on(&error) => (),
         Err(error) => return Err(error).with_context(|| format!("cannot enable {namespace}")),
     }
-    wait::until(&format!("a driver for the claimer of {namespace}"), LIMIT, || {
+    wait::until(&format!("a driver for the claimer of {namespace}"), TIMEOUT, || {
         sysfs::holder(namespace).ok().flatten().filter(|holder| sysfs::driver(holder).is_some())
     })
 }

@@ -31,7 +31,7 @@ pub fn running_kernel(code: i32) -> Result<Value> {
 }
 
 /// The error names the first of these keys whose value is another.
-pub fn ensure_says(json: &Value, expected: &Value) -> Result<()> {
+pub fn ensure_contains(json: &Value, expected: &Value) -> Result<()> {
     let expected = expected.as_object().context("expected: an object")?;
     for (key, value) in expected {
         ensure!(json.get(key) == Some(value), "{key} is not {value}: {json:#}");

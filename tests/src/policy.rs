@@ -14,16 +14,16 @@ pub const STRUCT_PAGE: u64 = 64;
 
 /// What the guard does about an oversize creation.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Stance {
+pub enum GuardMode {
     /// Lets it pass, and reports it.
     Audit,
     /// Denies it.
     Enforce,
 }
 
-impl Stance {
+impl GuardMode {
     /// As configuration and command line have it.
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Audit => "audit",
             Self::Enforce => "enforce",
@@ -34,7 +34,7 @@ impl Stance {
 /// A configuration to be written.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    stance: Stance,
+    stance: GuardMode,
     reference_struct_page: u64,
     hold: bool,
     exemptions: Vec<String>,
@@ -42,18 +42,18 @@ pub struct Policy {
 
 impl Policy {
     /// The defaults: what a regressed kernel makes is oversize.
-    pub const fn usual(stance: Stance) -> Self {
+    pub const fn default_audit(stance: GuardMode) -> Self {
         Self { stance, reference_struct_page: STRUCT_PAGE, hold: false, exemptions: Vec::new() }
     }
 
     /// The ideal is computed with half of what a sound kernel reserves for a page: what that makes with map=dev is
     /// oversize, if it is not small (384 MiB and more).
-    pub fn strict(stance: Stance) -> Self {
-        Self { reference_struct_page: SMALL_STRUCT_PAGE, ..Self::usual(stance) }
+    pub fn strict(stance: GuardMode) -> Self {
+        Self { reference_struct_page: SMALL_STRUCT_PAGE, ..Self::default_audit(stance) }
     }
 
     /// The guard stays when the agent goes.
-    pub const fn hold(mut self) -> Self {
+    pub const fn hold_on_exit(mut self) -> Self {
         self.hold = true;
         self
     }
@@ -77,7 +77,7 @@ impl Policy {
 
     fn text(&self) -> String {
         let exit = if self.hold { "hold" } else { "release" };
-        let guard = format!("[guard]\nmode = \"{}\"\non_agent_exit = \"{exit}\"\n", self.stance.word());
+        let guard = format!("[guard]\nmode = \"{}\"\non_agent_exit = \"{exit}\"\n", self.stance.as_str());
         let thresholds = format!("[thresholds]\nreference_struct_page_bytes = {}\n", self.reference_struct_page);
         let exemption = |what: &String| format!("[[exemptions]]\n{what}\nreason = \"a test wants it\"\n");
         guard + &thresholds + &self.exemptions.iter().map(exemption).collect::<String>()

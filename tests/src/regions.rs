@@ -32,7 +32,7 @@ pub struct Regions {
 /// Loads the nvdimm stack if it is not loaded, destroys every namespace, and returns the regions. Refuses to run anywhere but in a
 /// test guest.
 pub fn fresh() -> Result<Regions> {
-    empty(modules::USUAL_REGIONS)?;
+    empty(modules::DEFAULT_REGIONS)?;
     let regions = find()?;
     for region in [&regions.first, &regions.second] {
         sysfs::write(region, "align", &ALIGN.to_string())?;
@@ -102,7 +102,7 @@ fn restart_regions(meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
     for region in &regions {
         sysfs::bind(region, "nd_region").with_context(|| format!("cannot enable {region}"))?;
     }
-    regions.iter().try_for_each(|region| sysfs::settle(region))
+    regions.iter().try_for_each(|region| sysfs::wait_for_seed(region))
 }
 
 /// Removes whatever is pinned: a guard that a test before this one left behind would deny what this one makes.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::Measurement;
 use crate::bench::agent::Figures;
-use crate::bench::ndctl::Look;
+use crate::bench::ndctl::ScanRun;
 
 /// The guest's device for reports.
 pub const DEVICE: &str = "/dev/ttyS1";
@@ -63,7 +63,7 @@ pub enum Report {
     /// What a bench measured.
     Measured(Measurement),
     /// What `bench ndctl` measured.
-    Looked(Look),
+    Looked(ScanRun),
     /// What `bench agent` measured.
     Agent(Box<Figures>),
     /// A test that does not count for this kernel line: neither passed nor failed.
@@ -100,7 +100,7 @@ impl Report {
 }
 
 /// Tells the host in the midst of a test, while PID 1 has nothing to say. What does not get through is not missed.
-pub fn tell(report: &Report) {
+pub fn print(report: &Report) {
     if let Ok(mut device) = OpenOptions::new().write(true).open(DEVICE) {
         let _ = device.write_all(format!("{}\n", report.to_line()).as_bytes());
     }

@@ -7,7 +7,7 @@ pub const LINES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
 const BLIND: &str = "5.10";
 
 /// The machine of most tests.
-pub const USUAL: &str = "usual";
+pub const DEFAULT: &str = "usual";
 
 /// A larger machine whose libnvdimm is built with MAX_STRUCT_PAGE_SIZE = 128.
 pub const MAX128: &str = "max128";
@@ -89,14 +89,14 @@ pub struct Scope {
 ///
 /// The longest prefix of a test's name holds; a test that no row names counts on every line.
 pub const TABLE: &[Scope] = &[
-    Scope { prefix: "", lines: Lines::Every, scenario: USUAL },
+    Scope { prefix: "", lines: Lines::Every, scenario: DEFAULT },
     only("alerts::", "6.12"),
     observing("burst::"),
     only("documents::", "6.12"),
     Scope { prefix: "documents::regressed::", lines: Lines::Every, scenario: MAX128 },
     only("faults::", "6.18"),
     // What a switch does is another thing from one kernel to the next.
-    Scope { prefix: "faults::switched_off", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "faults::switched_off", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     observing("geometry::"),
     Scope { prefix: "guard::", lines: Lines::Observing, scenario: GUARD },
     decided_by_maps("guard::allowed::"),
@@ -116,24 +116,24 @@ pub const TABLE: &[Scope] = &[
     only("journal::", "6.12"),
     only("kills::", "6.12"),
     observing("life::"),
-    Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     observing("neighbours::"),
     observing("prediction::"),
     // Capabilities are asked for in other places from one kernel to the next.
-    Scope { prefix: "privileges::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "privileges::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     observing("refusal::"),
     observing("reload::"),
-    Scope { prefix: "diagnostics::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "diagnostics::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     only("web::", "6.12"),
     observing("host::doctor_finds"),
-    Scope { prefix: "host::", lines: Lines::OldestAndNewest, scenario: USUAL },
-    Scope { prefix: "host::doctor_names", lines: Lines::Blind, scenario: USUAL },
-    Scope { prefix: "host::run_ends_with_4_on_5_10", lines: Lines::Blind, scenario: USUAL },
-    Scope { prefix: "leftovers::", lines: Lines::OldestAndNewest, scenario: USUAL },
-    Scope { prefix: "loss::", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "host::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
+    Scope { prefix: "host::doctor_names", lines: Lines::Blind, scenario: DEFAULT },
+    Scope { prefix: "host::run_ends_with_4_on_5_10", lines: Lines::Blind, scenario: DEFAULT },
+    Scope { prefix: "leftovers::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
+    Scope { prefix: "loss::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     observing("platform::module_btf"),
-    Scope { prefix: "platform::no_module_btf", lines: Lines::Blind, scenario: USUAL },
-    Scope { prefix: "reservation::many_", lines: Lines::OldestAndNewest, scenario: USUAL },
+    Scope { prefix: "platform::no_module_btf", lines: Lines::Blind, scenario: DEFAULT },
+    Scope { prefix: "reservation::many_", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     Scope { prefix: "max128::", lines: Lines::Every, scenario: MAX128 },
     // One host's three boots.
     Scope { prefix: "max128_alerted::first", lines: Lines::Every, scenario: NO_BPF },
@@ -153,12 +153,12 @@ pub const TABLE: &[Scope] = &[
 
 /// Tests that depend on the kernel, and need the agent.
 const fn observing(prefix: &'static str) -> Scope {
-    Scope { prefix, lines: Lines::Observing, scenario: USUAL }
+    Scope { prefix, lines: Lines::Observing, scenario: DEFAULT }
 }
 
 /// Tests of the agent that are tried on one line.
 const fn only(prefix: &'static str, line: &'static str) -> Scope {
-    Scope { prefix, lines: Lines::Only(line), scenario: USUAL }
+    Scope { prefix, lines: Lines::Only(line), scenario: DEFAULT }
 }
 
 /// Tests of the guard to which the kernel cannot make a difference.
@@ -169,7 +169,7 @@ const fn decided_by_maps(prefix: &'static str) -> Scope {
 /// The row of the table that holds for a test.
 pub fn of(test: &str) -> Scope {
     let rows = TABLE.iter().filter(|row| test.starts_with(row.prefix));
-    let fallback = Scope { prefix: "", lines: Lines::Every, scenario: USUAL };
+    let fallback = Scope { prefix: "", lines: Lines::Every, scenario: DEFAULT };
     rows.max_by_key(|row| row.prefix.len()).copied().unwrap_or(fallback)
 }
 

@@ -20,19 +20,20 @@ pub mod model;
 pub mod random;
 
 /// After so many acts all must have been told.
-const SETTLE_EVERY: usize = 12;
+const COMPARE_INTERVAL: usize = 12;
 /// How often it is said how far it has got.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 /// How many of the last acts an error names.
-const SHOWN: usize = 15;
+const MAX_SHOWN: usize = 15;
 
 /// Goes on for so long.
 pub fn run(orders: Soak) -> Result<()> {
     let mut soak = Course { done: BTreeMap::new(), last: Vec::new(), acts: 0, begun: Instant::now() };
-    say(&format!("seed {}, {} s", orders.seed, orders.seconds));
+    log(&format!("seed {}, {} s", orders.seed, orders.seconds));
     let mut host = Host::fresh()?;
     let outcome = soak.run(&mut host, orders);
-    let last = soak.last.iter().skip(soak.last.len().saturating_sub(SHOWN)).cloned().collect::<Vec<_>>().join("\n    ");
+    let last =
+        soak.last.iter().skip(soak.last.len().saturating_sub(MAX_SHOWN)).cloned().collect::<Vec<_>>().join("\n    ");
     outcome.with_context(|| {
         format!("seed {}, act {} (`cargo xtask soak --seed {0}`), the last ones:\n    {last}", orders.seed, soak.acts)
     })
@@ -57,33 +58,33 @@ impl Course {
                 *self.done.entry(act.kind()).or_default() += 1;
             }
             self.acts += 1;
-            if self.acts.is_multiple_of(SETTLE_EVERY) {
-                host.settle()?;
+            if self.acts.is_multiple_of(COMPARE_INTERVAL) {
+                host.wait_for_events()?;
             }
             // Less and less often, since all of the journal is read each time.
             if self.acts >= checked_at && host.life.is_some() {
-                host.settle()?;
+                host.wait_for_events()?;
                 journal_says_what_was_done(host)?;
                 checked_at = self.acts * 2;
             }
-            if told.elapsed() >= TELL_EVERY {
+            if told.elapsed() >= PROGRESS_INTERVAL {
                 told = Instant::now();
-                self.tell(host);
+                self.print_progress(host);
             }
         }
-        host.settle()?;
-        self.tell(host);
+        host.wait_for_events()?;
+        self.print_progress(host);
         host.end()?;
         let journal = journal_says_what_was_done(host)?;
-        say(&format!("all that was done is in the journal, and nothing else: {journal} events"));
+        log(&format!("all that was done is in the journal, and nothing else: {journal} events"));
         Ok(())
     }
 
-    fn tell(&self, host: &Host) {
+    fn print_progress(&self, host: &Host) {
         let done: Vec<String> = self.done.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         let size = host.life.as_ref().and_then(life::Life::words).unwrap_or_default();
-        let (seconds, told) = (self.begun.elapsed().as_secs(), host.model.streams.told());
-        say(&format!("{seconds} s: {} acts ({}), {told} events held against them; {size}", self.acts, done.join(", ")));
+        let (seconds, told) = (self.begun.elapsed().as_secs(), host.model.streams.recorded());
+        log(&format!("{seconds} s: {} acts ({}), {told} events held against them; {size}", self.acts, done.join(", ")));
     }
 }
 
@@ -91,12 +92,12 @@ impl Course {
 fn journal_says_what_was_done(host: &Host) -> Result<usize> {
     let written = events::written(&[])?;
     events::numbered(&written)?;
-    let complaint = host.model.streams.against(&written);
+    let complaint = host.model.streams.compare(&written);
     ensure!(complaint.is_none(), "the journal does not say what was done:\n{}", complaint.unwrap_or_default());
     Ok(written.len())
 }
 
 /// To whoever waits at the host: a soak is long.
-fn say(line: &str) {
-    report::tell(&Report::Output { line: format!("soak: {line}") });
+fn log(line: &str) {
+    report::print(&Report::Output { line: format!("soak: {line}") });
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::wait;
 
 const BUS: &str = "/sys/bus/nd";
-const SEED_LIMIT: Duration = Duration::from_secs(20);
+const SEED_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A device's folder.
 pub fn folder(device: &str) -> PathBuf {
@@ -58,15 +58,15 @@ pub fn choices(device: &str, attribute: &str) -> Result<Vec<u64>> {
 /// drivers/nvdimm/namespace_devs.c), whether it is in use or not, until its probe has ended: only a name that is still there then is
 /// the seed's.
 pub fn seed(region: &str, attribute: &str) -> Result<String> {
-    wait::until(&format!("the {attribute} of {region}"), SEED_LIMIT, || {
+    wait::until(&format!("the {attribute} of {region}"), SEED_TIMEOUT, || {
         let name = text(region, attribute).ok().filter(|name| folder(name).join("uuid").exists())?;
-        settle(region).ok()?;
+        wait_for_seed(region).ok()?;
         text(region, attribute).ok().filter(|now| *now == name)
     })
 }
 
 /// Waits until the bus of a device has registered what is to come and probed what it has.
-pub fn settle(device: &str) -> Result<()> {
+pub fn wait_for_seed(device: &str) -> Result<()> {
     // A region and a DIMM lie in the bus's folder, all else lies in a region's.
     let [near, far] = ["../wait_probe", "../../wait_probe"].map(|path| folder(device).join(path));
     let read = fs::read(near).or_else(|_| fs::read(&far));
@@ -84,7 +84,7 @@ pub fn write(device: &str, attribute: &str, value: &str) -> Result<()> {
 /// fails, and which on a busy machine may be at it long after the bind that has used up the seed before.
 pub fn driver(device: &str) -> Option<String> {
     linked_driver(device)?;
-    settle(device).ok()?;
+    wait_for_seed(device).ok()?;
     linked_driver(device)
 }
 

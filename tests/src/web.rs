@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 /// Where the agent listens unless it is told otherwise.
 pub const ADDRESS: &str = "127.0.0.1:9464";
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the server said.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub fn connect() -> Result<TcpStream> {
 
 fn connect_to(address: &str) -> Result<TcpStream> {
     let stream = TcpStream::connect(address).with_context(|| format!("nobody listens on {address}"))?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.set_write_timeout(Some(LIMIT))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }
 

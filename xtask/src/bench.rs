@@ -70,15 +70,15 @@ struct Findings {
 
 /// A host that nothing can be measured on, and why.
 #[derive(Debug)]
-struct Cannot(String);
+struct CannotMeasure(String);
 
-impl std::fmt::Display for Cannot {
+impl std::fmt::Display for CannotMeasure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "this host cannot be measured on: {}", self.0)
     }
 }
 
-impl std::error::Error for Cannot {}
+impl std::error::Error for CannotMeasure {}
 
 impl Name {
     /// Its file under target/bench.
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let names = args.name.map_or_else(|| Name::value_variants().to_vec(), |name| vec![name]);
     let (mut missed, mut failed) = (false, Vec::new());
     for name in names {
-        match name.measure().and_then(|findings| tell(&name.file(), findings)) {
+        match name.measure().and_then(|findings| print_findings(&name.file(), findings)) {
             Ok(one) => missed |= one,
             Err(error) => {
                 eprintln!("{}: {error:#}", name.file());
@@ -126,8 +126,8 @@ fn native(name: Option<Name>) -> Result<ExitCode> {
         bail!("--native is for the guard: cargo xtask bench guard --native");
     }
     match guard::native::measure() {
-        Ok(findings) => tell("guard-native", findings).map(|_| ExitCode::SUCCESS),
-        Err(error) if error.is::<Cannot>() => {
+        Ok(findings) => print_findings("guard-native", findings).map(|_| ExitCode::SUCCESS),
+        Err(error) if error.is::<CannotMeasure>() => {
             eprintln!("error: {error:#}");
             Ok(CANNOT.into())
         }
@@ -136,7 +136,7 @@ fn native(name: Option<Name>) -> Result<ExitCode> {
 }
 
 /// Prints and writes what was found, and returns whether a budget was missed.
-fn tell(name: &str, mut findings: Findings) -> Result<bool> {
+fn print_findings(name: &str, mut findings: Findings) -> Result<bool> {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok());
     print!("{}", findings.table);

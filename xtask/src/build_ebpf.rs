@@ -39,14 +39,14 @@ pub(crate) struct Place {
 
 impl Place {
     /// This workspace.
-    fn usual() -> Self {
+    fn default_path() -> Self {
         Self { sources: paths::root(), build: paths::bpf_build() }
     }
 }
 
 /// Builds the object.
 pub(crate) fn run() -> Result<()> {
-    replace(&object_at(&Place::usual())?, &object())?;
+    replace(&object_at(&Place::default_path())?, &object())?;
     traces::refuse(&object())
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn object_at(place: &Place) -> Result<Vec<u8>> {
 
 /// Builds the program that does nothing, and returns its object: the measure of what a program on a hook costs at least.
 pub(crate) fn empty() -> Result<PathBuf> {
-    build(EMPTY, &Place::usual())
+    build(EMPTY, &Place::default_path())
 }
 
 /// Builds one of the objects, and returns where it is.

@@ -64,7 +64,7 @@ pub(crate) struct Args {
 }
 
 /// What came of a target.
-pub(crate) struct Outcome {
+pub(crate) struct FuzzResult {
     /// Its name.
     pub(crate) target: String,
     /// How many inputs it passed, or the first one that it did not.
@@ -104,7 +104,7 @@ fn corpus(target: &str) -> PathBuf {
 }
 
 /// Builds all targets, or one, and runs each for so many seconds; the eBPF object has to be there.
-pub(crate) fn fuzz(only: Option<&str>, seconds: u64) -> Result<Vec<Outcome>> {
+pub(crate) fn fuzz(only: Option<&str>, seconds: u64) -> Result<Vec<FuzzResult>> {
     let mut targets = targets()?;
     if let Some(only) = only {
         let all = targets.join(", ");
@@ -168,13 +168,13 @@ fn build() -> Result<PathBuf> {
 }
 
 /// Runs the targets, as many at a time as there are processors.
-fn run_all(targets: &[String], run: &(dyn Fn(&str) -> Result<u64> + Sync)) -> Vec<Outcome> {
+fn run_all(targets: &[String], run: &(dyn Fn(&str) -> Result<u64> + Sync)) -> Vec<FuzzResult> {
     let jobs = thread::available_parallelism().map_or(1, usize::from);
-    let one = |target: &String| Outcome { target: target.clone(), result: run(target) };
+    let one = |target: &String| FuzzResult { target: target.clone(), result: run(target) };
     let together = |targets: &[String]| {
         thread::scope(|scope| {
             let running: Vec<_> = targets.iter().map(|target| (target, scope.spawn(move || one(target)))).collect();
-            let panicked = |target: &String| Outcome { target: target.clone(), result: Err(anyhow!("panicked")) };
+            let panicked = |target: &String| FuzzResult { target: target.clone(), result: Err(anyhow!("panicked")) };
             running.into_iter().map(|(target, run)| run.join().unwrap_or_else(|_| panicked(target))).collect::<Vec<_>>()
         })
     };

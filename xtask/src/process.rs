@@ -16,9 +16,9 @@ mod group;
 pub(crate) use group::{Group, end_all, end_on_interrupt, kill_all};
 
 /// The limit of a command that is not given one.
-const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a group has to end by itself after SIGTERM.
-const GRACE: Duration = Duration::from_secs(5);
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many lines of a failed command's output its error shows.
 const TAIL_LINES: usize = 25;
 
@@ -44,7 +44,7 @@ impl Task {
     pub(crate) fn new<A: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = A>) -> Self {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null());
-        Self { command, limit: DEFAULT_LIMIT }
+        Self { command, limit: DEFAULT_TIMEOUT }
     }
 
     /// Adds a variable to the environment.
@@ -174,7 +174,7 @@ fn wait(child: &mut Child, group: &Group, limit: Duration, tick: &mut dyn FnMut(
                 group.terminate();
                 terminated = Some(Instant::now());
             }
-            Some(since) if since.elapsed() >= GRACE => group.kill(),
+            Some(since) if since.elapsed() >= KILL_TIMEOUT => group.kill(),
             _ => {}
         }
         tick();

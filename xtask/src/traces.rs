@@ -59,9 +59,9 @@ pub(crate) fn refuse(file: &Path) -> Result<()> {
 
 /// Where the bytes name a folder, with what follows.
 fn place(bytes: &[u8], folder: &str) -> Option<String> {
-    const SHOWN: usize = 120;
+    const MAX_SHOWN_CHARS: usize = 120;
     let at = bytes.windows(folder.len()).position(|window| window == folder.as_bytes())?;
-    let text = String::from_utf8_lossy(bytes.get(at..(at + SHOWN).min(bytes.len()))?).into_owned();
+    let text = String::from_utf8_lossy(bytes.get(at..(at + MAX_SHOWN_CHARS).min(bytes.len()))?).into_owned();
     Some(text.chars().take_while(|c| !c.is_control()).collect())
 }
 

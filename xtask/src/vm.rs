@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[arg(last = true, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
     /// How the soak is, where it is among the tests
-    #[arg(skip = Soak::USUAL)]
+    #[arg(skip = Soak::DEFAULT)]
     pub(crate) soak: Soak,
 }
 

@@ -2,14 +2,14 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{Kind, TaskInfo, Text};
+use super::{RecordKind, TaskInfo, Text};
 
 /// What is known of an attempt. A number in [`Attempt`] counts only where its bit is set here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(transparent)]
-pub struct Seen(pub u32);
+pub struct CaptureFlags(pub u32);
 
-impl Seen {
+impl CaptureFlags {
     /// Nothing.
     pub const NONE: Self = Self(0);
     /// `nvdimm_setup_pfn` was entered, so that this is a set-up.
@@ -89,7 +89,7 @@ pub struct Attempt {
     /// [`Kind::Attempt`].
     pub kind: u32,
     /// [`Seen`].
-    pub seen: Seen,
+    pub seen: CaptureFlags,
     /// When it began, in nanoseconds since boot, suspend included.
     pub began_ns: u64,
     /// When it ended, likewise.
@@ -146,8 +146,8 @@ pub struct Attempt {
 impl Attempt {
     /// Nothing known yet.
     pub const EMPTY: Self = Self {
-        kind: Kind::Attempt as u32,
-        seen: Seen::NONE,
+        kind: RecordKind::Attempt as u32,
+        seen: CaptureFlags::NONE,
         began_ns: 0,
         ended_ns: 0,
         device_address: 0,

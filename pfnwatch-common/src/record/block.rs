@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::{Kind, Text};
+use super::{RecordKind, Text};
 use crate::superblock;
 
 /// Whose block it is.
@@ -19,7 +19,7 @@ pub struct BlockHead {
 
 impl BlockHead {
     /// Nobody's yet.
-    pub const EMPTY: Self = Self { kind: Kind::Block as u32, reserved: 0, device: Text::EMPTY };
+    pub const EMPTY: Self = Self { kind: RecordKind::Block as u32, reserved: 0, device: Text::EMPTY };
 }
 
 /// An info block out of the kernel's memory.

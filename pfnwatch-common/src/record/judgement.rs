@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
-use super::{Kind, Seen, TaskInfo, Text};
+use super::{CaptureFlags, RecordKind, TaskInfo, Text};
 
 /// What it decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
@@ -45,7 +45,7 @@ pub struct Judgement {
     /// [`Kind::Judgement`].
     pub kind: u32,
     /// [`Seen`]: NAMESPACE, NAMESPACE_UUID, DEVICE_UUID, FAULT.
-    pub seen: Seen,
+    pub seen: CaptureFlags,
     /// When, in nanoseconds since boot, suspend included.
     pub at_ns: u64,
     /// In whose context.
@@ -91,8 +91,8 @@ pub struct Judgement {
 impl Judgement {
     /// Nothing known yet.
     pub const EMPTY: Self = Self {
-        kind: Kind::Judgement as u32,
-        seen: Seen::NONE,
+        kind: RecordKind::Judgement as u32,
+        seen: CaptureFlags::NONE,
         at_ns: 0,
         task: TaskInfo::EMPTY,
         device: Text::EMPTY,

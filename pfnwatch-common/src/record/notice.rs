@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
-use super::{Kind, Seen, TaskInfo, Text};
+use super::{CaptureFlags, RecordKind, TaskInfo, Text};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
@@ -37,7 +37,7 @@ pub struct Notice {
     /// [`super::Personality`] of the device.
     pub personality: u32,
     /// [`Seen`]: the bits for the namespace's uuid and for faults.
-    pub seen: Seen,
+    pub seen: CaptureFlags,
     /// The size that the label gets, in bytes, for [`NoticeKind::Label`].
     pub size: u64,
     /// The namespace uuid.
@@ -47,7 +47,7 @@ pub struct Notice {
 impl Notice {
     /// Nothing known yet.
     pub const EMPTY: Self = Self {
-        kind: Kind::Notice as u32,
+        kind: RecordKind::Notice as u32,
         what: 0,
         at_ns: 0,
         task: TaskInfo::EMPTY,
@@ -55,7 +55,7 @@ impl Notice {
         region: Text::EMPTY,
         namespace: Text::EMPTY,
         personality: 0,
-        seen: Seen::NONE,
+        seen: CaptureFlags::NONE,
         size: 0,
         namespace_uuid: [0; 16],
     };

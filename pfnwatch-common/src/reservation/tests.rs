@@ -5,8 +5,8 @@ use super::*;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
-const NEW: Rule = Rule { writes_empty: false };
-const OLD: Rule = Rule { writes_empty: true };
+const NEW: KernelQuirks = KernelQuirks { allows_empty: false };
+const OLD: KernelQuirks = KernelQuirks { allows_empty: true };
 
 fn x86(size: u64, align: u64, map: Map) -> Geometry {
     Geometry { start: 4 * GIB, size, align, map, page_size: 4096, compat: 2 * MIB }
@@ -117,29 +117,29 @@ prop_compose! {
 }
 
 /// The kernel's lines once more, in 128 bits, where nothing wraps.
-fn kernel_in_128_bits(geometry: &Geometry, n: u64, rule: Rule) -> Option<[i128; 4]> {
+fn kernel_in_128_bits(geometry: &Geometry, n: u64, rule: KernelQuirks) -> Option<[i128; 4]> {
     let [start, size, page] = [geometry.start, geometry.size, geometry.page_size].map(i128::from);
     let align = i128::from(geometry.align.max(geometry.compat));
     let end_trunc = (start + size) % align;
     let memmap = if geometry.map == Map::Dev { i128::from(n) * ((size - 8192) / page) } else { 0 };
     let dataoff = (start + 8192 + memmap + align - 1) / align * align - start;
-    let limit = if rule.writes_empty { size } else { size - end_trunc };
+    let limit = if rule.allows_empty { size } else { size - end_trunc };
     let left = size - dataoff - end_trunc;
     (dataoff < limit && left >= 0).then_some([dataoff, end_trunc, left / page, left / page * page])
 }
 
 proptest! {
     #[test]
-    fn any_geometry_ends_in_a_reservation_or_a_rejection(geometry in any_numbers(), n: u64, writes_empty: bool) {
-        if let Ok(got) = reservation(&geometry, n, Rule { writes_empty }) {
+    fn any_geometry_ends_in_a_reservation_or_a_rejection(geometry in any_numbers(), n: u64, allows_empty: bool) {
+        if let Ok(got) = reservation(&geometry, n, KernelQuirks { allows_empty }) {
             prop_assert!(got.dataoff >= HEAD);
             prop_assert!(u128::from(got.dataoff) + u128::from(got.usable) + u128::from(got.end_trunc) <= geometry.size.into());
         }
     }
 
     #[test]
-    fn agrees_with_the_kernel_in_wider_numbers(geometry in plausible(), n in 0..4096_u64, writes_empty: bool) {
-        let rule = Rule { writes_empty };
+    fn agrees_with_the_kernel_in_wider_numbers(geometry in plausible(), n in 0..4096_u64, allows_empty: bool) {
+        let rule = KernelQuirks { allows_empty };
         let got = reservation(&geometry, n, rule).ok();
         let got = got.map(|got| [got.dataoff, got.end_trunc, got.npfns, got.usable].map(i128::from));
         prop_assert_eq!(got, kernel_in_128_bits(&geometry, n, rule));

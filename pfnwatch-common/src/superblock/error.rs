@@ -38,7 +38,7 @@ impl core::error::Error for ParseError {}
 
 /// How an info block contradicts the namespace that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misfit {
+pub enum GeometryMismatch {
     /// Neither map=mem (1) nor map=dev (2).
     Mode(u32),
     /// No power of two, or larger than the namespace.
@@ -74,7 +74,7 @@ pub enum Misfit {
     },
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for GeometryMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mode(mode) => write!(f, "mode {mode} is neither map=mem (1) nor map=dev (2)"),
@@ -89,4 +89,4 @@ impl fmt::Display for Misfit {
     }
 }
 
-impl core::error::Error for Misfit {}
+impl core::error::Error for GeometryMismatch {}

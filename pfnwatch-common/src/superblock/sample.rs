@@ -1,6 +1,6 @@
 //! An info block to try things with.
 
-use super::{InfoBlock, Kind};
+use super::{InfoBlock, SuperblockKind};
 
 impl InfoBlock {
     /// What a kernel writes into an fsdax namespace of 1 GiB with a memmap of its own and an align of 2 MiB, where it reserves
@@ -8,7 +8,7 @@ impl InfoBlock {
     #[must_use]
     pub const fn sample(reservation: u64, max_struct_page: u16) -> Self {
         Self {
-            kind: Kind::Pfn,
+            kind: SuperblockKind::Pfn,
             uuid: [7; 16],
             parent_uuid: [9; 16],
             flags: 0,

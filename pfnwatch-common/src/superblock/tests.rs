@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::reservation::{Rule, reservation};
+use crate::reservation::{KernelQuirks, reservation};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -9,7 +9,7 @@ const GIB: u64 = 1 << 30;
 /// What a kernel with MAX_STRUCT_PAGE_SIZE `n` writes into a namespace of `size` bytes at 4 GiB.
 fn made(size: u64, n: u16) -> InfoBlock {
     let geometry = Geometry { start: 4 * GIB, size, align: 2 * MIB, map: Map::Dev, page_size: 4096, compat: 2 * MIB };
-    let got = reservation(&geometry, n.into(), Rule::default()).unwrap();
+    let got = reservation(&geometry, n.into(), KernelQuirks::default()).unwrap();
     InfoBlock {
         npfns: got.npfns,
         end_trunc: u32::try_from(got.end_trunc).unwrap(),
@@ -86,12 +86,15 @@ fn sanity_against_the_namespace() {
     let block = made(GIB, 64);
     let misfit = |block: InfoBlock, start, size| block.sanity(start, size).unwrap_err();
     assert_eq!(block.sanity(4 * GIB, GIB), Ok(()));
-    assert_eq!(misfit(InfoBlock { mode: 3, ..block }, 4 * GIB, GIB), Misfit::Mode(3));
-    assert_eq!(misfit(block, 4 * GIB, MIB), Misfit::Align { align: 2 * MIB, size: MIB });
-    assert_eq!(misfit(block, 4 * GIB, 4 * MIB), Misfit::Beyond { size: 4 * MIB });
-    assert_eq!(misfit(block, 4 * GIB + MIB, GIB), Misfit::Misaligned { start: 4 * GIB + MIB, align: 2 * MIB });
-    assert_eq!(misfit(InfoBlock { dataoff: 0, ..block }, 4 * GIB, GIB), Misfit::InHead { dataoff: 0 });
-    assert!(matches!(misfit(block, 4 * GIB, 512 * MIB), Misfit::Npfns { .. }));
+    assert_eq!(misfit(InfoBlock { mode: 3, ..block }, 4 * GIB, GIB), GeometryMismatch::Mode(3));
+    assert_eq!(misfit(block, 4 * GIB, MIB), GeometryMismatch::Align { align: 2 * MIB, size: MIB });
+    assert_eq!(misfit(block, 4 * GIB, 4 * MIB), GeometryMismatch::Beyond { size: 4 * MIB });
+    assert_eq!(
+        misfit(block, 4 * GIB + MIB, GIB),
+        GeometryMismatch::Misaligned { start: 4 * GIB + MIB, align: 2 * MIB }
+    );
+    assert_eq!(misfit(InfoBlock { dataoff: 0, ..block }, 4 * GIB, GIB), GeometryMismatch::InHead { dataoff: 0 });
+    assert!(matches!(misfit(block, 4 * GIB, 512 * MIB), GeometryMismatch::Npfns { .. }));
 }
 
 fn field_or_any<T: Copy + core::fmt::Debug + 'static>(
@@ -104,7 +107,7 @@ fn field_or_any<T: Copy + core::fmt::Debug + 'static>(
 prop_compose! {
     /// Every block that is written as it is read.
     fn blocks()(
-        (kind, uuid, parent_uuid, flags) in (prop_oneof![Just(Kind::Pfn), Just(Kind::Dax)], any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u32>()),
+        (kind, uuid, parent_uuid, flags) in (prop_oneof![Just(SuperblockKind::Pfn), Just(SuperblockKind::Dax)], any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u32>()),
         (version_major, version_minor) in (any::<u16>(), 4..=u16::MAX),
         (dataoff, npfns, mode) in (any::<u64>(), any::<u64>(), field_or_any(2, any::<u32>())),
         (start_pad, end_trunc, align) in (field_or_any(0, any::<u32>()), any::<u32>(), 1..=u32::MAX),
@@ -119,7 +122,7 @@ proptest! {
     #[test]
     fn any_bytes_end_in_a_block_or_an_error(mut bytes in proptest::collection::vec(any::<u8>(), 0..4200), sign: bool, start: u64, size: u64) {
         if let (true, Some(place)) = (sign, bytes.first_chunk_mut()) {
-            *place = *Kind::Dax.signature();
+            *place = *SuperblockKind::Dax.signature();
         }
         let _ = InfoBlock::from_block(&bytes);
         if let Ok(block) = InfoBlock::from_head(&bytes) {
@@ -146,7 +149,7 @@ proptest! {
         let block = made(mib * MIB, n);
         let geometry = block.geometry_when_made(4096, 2 * MIB).unwrap();
         prop_assert_eq!(geometry.size, mib * MIB);
-        prop_assert_eq!(reservation(&geometry, n.into(), Rule::default()).unwrap().dataoff, block.dataoff);
+        prop_assert_eq!(reservation(&geometry, n.into(), KernelQuirks::default()).unwrap().dataoff, block.dataoff);
         prop_assert!(block.sanity(4 * GIB, geometry.size).is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{
     Map,
-    record::{Judgement, Personality, Seen},
+    record::{CaptureFlags, Judgement, Personality},
 };
 
 use crate::{
@@ -56,7 +56,7 @@ impl Creation {
 
     /// The bind goes on. If it makes a block, the next bind of this device is none of a creation: the evidence is used up.
     #[inline(always)]
-    pub(super) fn let_pass(&self) {
+    pub(super) fn consume_evidence(&self) {
         let _ = WRITTEN_UUIDS.remove(self.device.address());
     }
 
@@ -67,14 +67,14 @@ impl Creation {
         record.namespace_start = self.start;
         record.namespace_end = self.end;
         record.device_uuid = *self.uuid.as_bytes();
-        record.seen = Seen::NAMESPACE.with(Seen::DEVICE_UUID);
+        record.seen = CaptureFlags::NAMESPACE.with(CaptureFlags::DEVICE_UUID);
         self.device.name(&mut record.device)?;
         if let Some(region) = self.device.parent()? {
             region.name(&mut record.region)?;
         }
         if let Some(uuid) = &self.namespace_uuid {
             record.namespace_uuid = *uuid.as_bytes();
-            record.seen = record.seen.with(Seen::NAMESPACE_UUID);
+            record.seen = record.seen.with(CaptureFlags::NAMESPACE_UUID);
         }
         self.namespace.device()?.name(&mut record.namespace)
     }

@@ -1,9 +1,9 @@
 //! Exemptions: what lets an oversize creation pass.
 
-use pfnwatch_common::policy::{Exemption, ExemptionKind, MOST_EXEMPTIONS, SLOTS};
+use pfnwatch_common::policy::{Exemption, ExemptionKind, MAX_EXEMPTIONS, SLOTS};
 
-use super::{creation::Creation, judge::slot};
-use crate::{emit, maps::TICKETS, uuid::Uuid};
+use super::{assess::slot, creation::Creation};
+use crate::{emit, maps::ONE_SHOT_EXEMPTIONS, uuid::Uuid};
 
 /// Wanted of [`exemption_for`]: one that is good for any number of creations, or for one, which is then spent; each for a
 /// namespace that has a uuid, or for one that has none.
@@ -12,13 +12,13 @@ const HAS_UUID: u64 = 2;
 
 /// The id of an exemption for this creation that is good for any number of them; 0 for none.
 #[inline(always)]
-pub(super) fn standing(creation: &Creation, policy: u64) -> u64 {
+pub(super) fn permanent_exemption(creation: &Creation, policy: u64) -> u64 {
     search(creation, policy, 0)
 }
 
 /// Spends an exemption for this creation that is good for one, and gives its id; 0 for none.
 #[inline(always)]
-pub(super) fn spend(creation: &Creation, policy: u64) -> u64 {
+pub(super) fn consume(creation: &Creation, policy: u64) -> u64 {
     search(creation, policy, ONCE)
 }
 
@@ -42,7 +42,7 @@ extern "C" fn exemption_for(policy: u64, start: u64, uuid_first: u64, uuid_secon
     let count = snapshot.exemption_count as u64;
     let slot = policy % SLOTS as u64;
     let mut at = 0;
-    while at < MOST_EXEMPTIONS as u64 && at < count {
+    while at < MAX_EXEMPTIONS as u64 && at < count {
         let id = exemption_at(slot | wanted << WANTED | at << AT, start, uuid_first, uuid_second, emit::now());
         if id != 0 {
             return id;
@@ -63,7 +63,7 @@ const AT: u32 = 16;
 extern "C" fn exemption_at(which: u64, start: u64, uuid_first: u64, uuid_second: u64, now: u64) -> u64 {
     let (wanted, at) = (which >> WANTED, (which >> AT) as usize);
     let Some(snapshot) = slot(which) else { return 0 };
-    if at >= MOST_EXEMPTIONS {
+    if at >= MAX_EXEMPTIONS {
         return 0;
     }
     // SAFETY: `at` is within the array.
@@ -71,7 +71,7 @@ extern "C" fn exemption_at(which: u64, start: u64, uuid_first: u64, uuid_second:
     let uuid = (wanted & HAS_UUID != 0).then(|| Uuid::of_words([uuid_first, uuid_second]));
     let is_kind = (exemption.once != 0) == (wanted & ONCE != 0);
     // The kernel removes an entry for one caller only: of two that race, one gets an error.
-    let takes = || wanted & ONCE == 0 || TICKETS.remove(exemption.id).is_ok();
+    let takes = || wanted & ONCE == 0 || ONE_SHOT_EXEMPTIONS.remove(exemption.id).is_ok();
     if is_kind && covers(exemption, start, &uuid) && now < exemption.until_ns && takes() { exemption.id } else { 0 }
 }
 

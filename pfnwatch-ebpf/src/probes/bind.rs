@@ -7,23 +7,22 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use pfnwatch_common::{
     counter::Counter,
-    record::{Attempt, Personality, Seen},
+    record::{Attempt, CaptureFlags, Personality},
 };
 
 use crate::{
-    charge,
     counters::count,
     emit, globals,
     kernel::{Device, Namespace, NdPfn, Read, claimed_by},
-    known,
+    known_blocks,
     maps::ATTEMPTS,
-    task,
+    ownership, task,
 };
 
 /// `static int nvdimm_bus_probe(struct device *dev)` (drivers/nvdimm/bus.c): an attempt begins.
 #[kprobe]
 fn bus_probe(ctx: ProbeContext) -> u32 {
-    if charge::is_mine()
+    if ownership::is_active()
         && let Some(address) = ctx.arg::<u64>(0)
     {
         begin(&ctx, Device::at(address));
@@ -55,7 +54,7 @@ fn begin(ctx: &ProbeContext, device: Device) {
     attempt.personality = personality as u32;
     // The driver core has set `dev->driver` by now, and takes it away again before a failed attempt ends.
     if device.driver_name(&mut attempt.driver).is_err() {
-        attempt.seen = attempt.seen.with(Seen::FAULT);
+        attempt.seen = attempt.seen.with(CaptureFlags::FAULT);
     }
     if globals::debug() {
         debug!(ctx, "attempt begins, personality {}", personality as u32);
@@ -65,7 +64,7 @@ fn begin(ctx: &ProbeContext, device: Device) {
 /// The attempt of the thread that runs; none where another load is in charge.
 #[inline(always)]
 pub(super) fn in_flight() -> Option<&'static mut Attempt> {
-    if !charge::is_mine() {
+    if !ownership::is_active() {
         return None;
     }
     let attempt = ATTEMPTS.get_ptr_mut(task::thread_id())?;
@@ -78,9 +77,9 @@ pub(super) fn in_flight() -> Option<&'static mut Attempt> {
 /// seen, which is all of it where only the end was missed.
 #[inline(always)]
 fn give_up(earlier: &mut Attempt) {
-    if !earlier.seen.has(Seen::BOUND) {
+    if !earlier.seen.has(CaptureFlags::BOUND) {
         count(Counter::Unpaired);
-        earlier.seen = earlier.seen.with(Seen::FAULT);
+        earlier.seen = earlier.seen.with(CaptureFlags::FAULT);
     }
     send(earlier);
 }
@@ -106,13 +105,13 @@ fn bind_result_spare(ctx: FExitContext) -> i32 {
 fn keep_result(ctx: &FExitContext) -> i32 {
     let Some(attempt) = in_flight() else { return 0 };
     // dax_pmem's probe makes a device on the dax bus, whose own probe ends inside ours.
-    if ctx.arg::<u64>(0) != attempt.device_address || attempt.seen.has(Seen::BOUND) {
+    if ctx.arg::<u64>(0) != attempt.device_address || attempt.seen.has(CaptureFlags::BOUND) {
         return 0;
     }
     if let Ok(result) = ctx.ret::<i32>() {
         attempt.bind_result = result;
         attempt.ended_ns = emit::now();
-        attempt.seen = attempt.seen.with(Seen::BOUND);
+        attempt.seen = attempt.seen.with(CaptureFlags::BOUND);
     }
     0
 }
@@ -128,12 +127,12 @@ fn bind_end(ctx: ProbeContext) -> u32 {
         return 0;
     }
     let device = Device::at(attempt.device_address);
-    if !attempt.seen.has(Seen::BOUND) {
+    if !attempt.seen.has(CaptureFlags::BOUND) {
         attempt.ended_ns = emit::now();
         // Only the number of an error is not known now: a failed attempt leaves no driver behind.
         if matches!(device.has_driver(), Ok(true)) {
             attempt.bind_result = 0;
-            attempt.seen = attempt.seen.with(Seen::BOUND);
+            attempt.seen = attempt.seen.with(CaptureFlags::BOUND);
         }
     }
     finish(attempt, device);
@@ -144,12 +143,12 @@ fn bind_end(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 pub(super) fn finish(attempt: &mut Attempt, device: Device) {
     if describe(attempt, device).is_err() {
-        attempt.seen = attempt.seen.with(Seen::FAULT);
+        attempt.seen = attempt.seen.with(CaptureFlags::FAULT);
     }
     if is_enabled_raw(attempt) {
-        known::forget(attempt.namespace_start);
+        known_blocks::forget(attempt.namespace_start);
     } else if remember(attempt, device).is_err() {
-        attempt.seen = attempt.seen.with(Seen::FAULT);
+        attempt.seen = attempt.seen.with(CaptureFlags::FAULT);
     }
     send(attempt);
     let _ = ATTEMPTS.remove(task::thread_id());
@@ -174,8 +173,8 @@ fn send(attempt: &mut Attempt) {
 #[inline(always)]
 fn remember(attempt: &Attempt, device: Device) -> Read<()> {
     let has_block = attempt.personality == Personality::Pfn as u32 || attempt.personality == Personality::Dax as u32;
-    if has_block && attempt.seen.has(Seen::BOUND) && attempt.bind_result == 0 {
-        known::remember(NdPfn::of(device)?)?;
+    if has_block && attempt.seen.has(CaptureFlags::BOUND) && attempt.bind_result == 0 {
+        known_blocks::remember(NdPfn::of(device)?)?;
     }
     Ok(())
 }
@@ -185,17 +184,20 @@ fn remember(attempt: &Attempt, device: Device) -> Read<()> {
 fn is_enabled_raw(attempt: &Attempt) -> bool {
     let itself = attempt.personality == Personality::NamespacePmem as u32
         || attempt.personality == Personality::NamespaceIo as u32;
-    itself && attempt.seen.has(Seen::BOUND) && attempt.seen.has(Seen::NAMESPACE) && attempt.bind_result == 0
+    itself
+        && attempt.seen.has(CaptureFlags::BOUND)
+        && attempt.seen.has(CaptureFlags::NAMESPACE)
+        && attempt.bind_result == 0
 }
 
 /// A seed, or a namespace of size 0 (its `res.end` is `res.start - 1`, or both are 0): probed whenever one is made, and
 /// nothing can be reserved. Only where that was read without a fault: what is not known is sent.
 #[inline(always)]
 fn is_seed(attempt: &Attempt) -> bool {
-    if attempt.seen.has(Seen::FAULT) {
+    if attempt.seen.has(CaptureFlags::FAULT) {
         return false;
     }
-    !attempt.seen.has(Seen::NAMESPACE) || attempt.namespace_end <= attempt.namespace_start
+    !attempt.seen.has(CaptureFlags::NAMESPACE) || attempt.namespace_end <= attempt.namespace_start
 }
 
 #[inline(always)]
@@ -206,7 +208,7 @@ fn describe(attempt: &mut Attempt, device: Device) -> Read<()> {
     }
     match Personality::from_u32(attempt.personality) {
         Personality::NamespacePmem | Personality::NamespaceIo => namespace(attempt, Namespace::of(device)?),
-        personality if !attempt.seen.has(Seen::NAMESPACE) => match claimed_by(device, personality)? {
+        personality if !attempt.seen.has(CaptureFlags::NAMESPACE) => match claimed_by(device, personality)? {
             Some(found) => namespace(attempt, found),
             None => Ok(()),
         },
@@ -221,9 +223,9 @@ pub(super) fn namespace(attempt: &mut Attempt, namespace: Namespace) -> Read<()>
     attempt.namespace_personality = personality as u32;
     device.name(&mut attempt.namespace)?;
     (attempt.namespace_start, attempt.namespace_end) = namespace.range()?;
-    attempt.seen = attempt.seen.with(Seen::NAMESPACE);
+    attempt.seen = attempt.seen.with(CaptureFlags::NAMESPACE);
     if namespace.uuid(personality, &mut attempt.namespace_uuid)? {
-        attempt.seen = attempt.seen.with(Seen::NAMESPACE_UUID);
+        attempt.seen = attempt.seen.with(CaptureFlags::NAMESPACE_UUID);
     }
     Ok(())
 }

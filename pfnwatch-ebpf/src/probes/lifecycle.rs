@@ -1,12 +1,12 @@
 //! What happens to a device or a namespace outside a bind: claim, unbind, label written, destroyed.
 
 use aya_ebpf::{macros::kprobe, programs::ProbeContext};
-use pfnwatch_common::record::{Notice, NoticeKind, Personality, Seen};
+use pfnwatch_common::record::{CaptureFlags, Notice, NoticeKind, Personality};
 
 use crate::{
-    charge, emit,
+    emit,
     kernel::{self, Device, Namespace, Read, Region, claimed_by},
-    task,
+    ownership, task,
 };
 
 /// `static void nvdimm_bus_remove(struct device *dev)` (drivers/nvdimm/bus.c): a driver lets go.
@@ -70,7 +70,7 @@ fn label_update(ctx: ProbeContext) -> u32 {
 /// Sends a notice; one with a fault in it is sent as well, and says so.
 #[inline(always)]
 fn send(what: NoticeKind, fill: impl FnOnce(&mut Notice) -> Read<()>) {
-    if !charge::is_mine() {
+    if !ownership::is_active() {
         return;
     }
     emit::notice(|notice| {
@@ -78,7 +78,7 @@ fn send(what: NoticeKind, fill: impl FnOnce(&mut Notice) -> Read<()>) {
         notice.at_ns = emit::now();
         task::describe(&mut notice.task);
         if fill(notice).is_err() {
-            notice.seen = notice.seen.with(Seen::FAULT);
+            notice.seen = notice.seen.with(CaptureFlags::FAULT);
         }
     });
 }
@@ -100,7 +100,7 @@ fn about(notice: &mut Notice, namespace: Namespace) -> Read<()> {
     device.name(&mut notice.namespace)?;
     let personality = device.personality()?;
     if namespace.uuid(personality, &mut notice.namespace_uuid)? {
-        notice.seen = notice.seen.with(Seen::NAMESPACE_UUID);
+        notice.seen = notice.seen.with(CaptureFlags::NAMESPACE_UUID);
     }
     Ok(())
 }

@@ -7,16 +7,15 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use pfnwatch_common::{
     counter::Counter,
-    record::{Attempt, Seen},
+    record::{Attempt, CaptureFlags},
 };
 
 use super::bind::{finish, in_flight, namespace};
 use crate::{
-    charge,
     counters::count,
     globals,
     kernel::{Device, NdPfn, Read},
-    known,
+    known_blocks, ownership,
 };
 
 /// `int nvdimm_setup_pfn(struct nd_pfn *nd_pfn, struct dev_pagemap *pgmap)` (drivers/nvdimm/pfn_devs.c) begins.
@@ -24,18 +23,18 @@ use crate::{
 fn setup_pfn_enter(ctx: ProbeContext) -> u32 {
     let Some(address) = ctx.arg::<u64>(0) else { return 0 };
     let Some(attempt) = in_flight() else {
-        if charge::is_mine() {
+        if ownership::is_active() {
             count(Counter::Unpaired);
             // A fault has been counted.
-            let _ = known::doubt(NdPfn::at(address));
+            let _ = known_blocks::mark_unknown(NdPfn::at(address));
         }
         return 0;
     };
     let nd_pfn = NdPfn::at(address);
     attempt.nd_pfn_address = nd_pfn.address();
-    attempt.seen = attempt.seen.with(Seen::SETUP_ENTERED);
+    attempt.seen = attempt.seen.with(CaptureFlags::SETUP_ENTERED);
     if claimed(attempt, nd_pfn).is_err() || wanted(attempt, nd_pfn).is_err() {
-        attempt.seen = attempt.seen.with(Seen::FAULT);
+        attempt.seen = attempt.seen.with(CaptureFlags::FAULT);
     }
     0
 }
@@ -47,7 +46,7 @@ fn claimed(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
         namespace(attempt, claimed)?;
     }
     if nd_pfn.uuid(&mut attempt.device_uuid)? {
-        attempt.seen = attempt.seen.with(Seen::DEVICE_UUID);
+        attempt.seen = attempt.seen.with(CaptureFlags::DEVICE_UUID);
     }
     Ok(())
 }
@@ -81,15 +80,15 @@ fn pfn_validate_return(ctx: RetProbeContext) -> u32 {
     let result = ctx.ret::<i32>();
     if result == 0 && attempt.validated_address != 0 {
         // A fault has been counted.
-        let _ = known::remember(NdPfn::at(attempt.validated_address));
+        let _ = known_blocks::remember(NdPfn::at(attempt.validated_address));
     }
     attempt.validated_address = 0;
     if attempt.nd_pfn_address != 0 {
         attempt.setup_validate = result;
-        attempt.seen = attempt.seen.with(Seen::SETUP_VALIDATED);
-    } else if !attempt.seen.has(Seen::PROBE_VALIDATED) || attempt.probe_validate == NO_BLOCK {
+        attempt.seen = attempt.seen.with(CaptureFlags::SETUP_VALIDATED);
+    } else if !attempt.seen.has(CaptureFlags::PROBE_VALIDATED) || attempt.probe_validate == NO_BLOCK {
         attempt.probe_validate = result;
-        attempt.seen = attempt.seen.with(Seen::PROBE_VALIDATED);
+        attempt.seen = attempt.seen.with(CaptureFlags::PROBE_VALIDATED);
     }
     0
 }
@@ -105,9 +104,9 @@ fn setup_pfn_return(ctx: RetProbeContext) -> u32 {
     }
     attempt.nd_pfn_address = 0;
     attempt.setup_result = ctx.ret::<i32>();
-    attempt.seen = attempt.seen.with(Seen::SETUP_RETURNED);
-    if result(attempt, nd_pfn).is_err() || (attempt.setup_result == 0 && known::remember(nd_pfn).is_err()) {
-        attempt.seen = attempt.seen.with(Seen::FAULT);
+    attempt.seen = attempt.seen.with(CaptureFlags::SETUP_RETURNED);
+    if result(attempt, nd_pfn).is_err() || (attempt.setup_result == 0 && known_blocks::remember(nd_pfn).is_err()) {
+        attempt.seen = attempt.seen.with(CaptureFlags::FAULT);
     }
     if globals::debug() {
         debug!(&ctx, "set-up returns {}", attempt.setup_result);
@@ -123,8 +122,8 @@ fn setup_pfn_return(ctx: RetProbeContext) -> u32 {
 fn result(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
     wanted(attempt, nd_pfn)?;
     // Before nd_pfn_validate ran, `pfn_sb` may still be a former probe's, and freed.
-    if attempt.seen.has(Seen::SETUP_VALIDATED) && nd_pfn.block(&mut attempt.block)? {
-        attempt.seen = attempt.seen.with(Seen::BLOCK);
+    if attempt.seen.has(CaptureFlags::SETUP_VALIDATED) && nd_pfn.block(&mut attempt.block)? {
+        attempt.seen = attempt.seen.with(CaptureFlags::BLOCK);
     }
     Ok(())
 }

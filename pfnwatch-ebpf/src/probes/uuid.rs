@@ -7,17 +7,16 @@ use aya_ebpf::{
 use pfnwatch_common::record::Personality;
 
 use crate::{
-    charge,
     kernel::{Device, Read, uuid_behind},
     maps::{UUID_STORES, UuidStore, WRITTEN_UUIDS},
-    task,
+    ownership, task,
 };
 
 /// `int nd_uuid_store(struct device *dev, uuid_t **uuid_out, const char *buf, size_t len)` (drivers/nvdimm/core.c).
 #[kprobe]
 fn uuid_store_enter(ctx: ProbeContext) -> u32 {
     let (Some(device), Some(out)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else { return 0 };
-    if charge::is_mine() && matches!(Device::at(device).personality(), Ok(Personality::Pfn | Personality::Dax)) {
+    if ownership::is_active() && matches!(Device::at(device).personality(), Ok(Personality::Pfn | Personality::Dax)) {
         // Full, or a fault: what is not seen here is a creation that passes.
         let _ = UUID_STORES.insert(task::thread_id(), UuidStore { device, out }, 0);
     }
@@ -27,7 +26,7 @@ fn uuid_store_enter(ctx: ProbeContext) -> u32 {
 /// It returns: 0 where the uuid was taken.
 #[kretprobe]
 fn uuid_store_return(ctx: RetProbeContext) -> u32 {
-    if !charge::is_mine() {
+    if !ownership::is_active() {
         return 0;
     }
     let thread = task::thread_id();

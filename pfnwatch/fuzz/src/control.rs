@@ -1,6 +1,6 @@
 //! Bytes over the control socket, as either side may get them.
 
-use pfnwatch::control::protocol::{Refusal, Reply, Request};
+use pfnwatch::control::protocol::{ErrorResponse, Reply, Request};
 
 /// Bytes are a request that makes sense, and comes back as it was when it is sent, or a refusal of one line that its
 /// client can read. The same bytes as an answer are one that is written as it was read, or an error.
@@ -15,7 +15,7 @@ pub fn check(bytes: &[u8]) {
     }
     match Reply::parse(bytes) {
         Ok(answer) => {
-            let line = Reply::from(Ok::<_, Refusal>(answer.clone())).line();
+            let line = Reply::from(Ok::<_, ErrorResponse>(answer.clone())).line();
             assert!(one_line(&line), "{answer:?}");
             assert_eq!(Reply::parse(&line), Ok(answer));
         }
@@ -23,7 +23,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-fn comes_back(refusal: Refusal) {
+fn comes_back(refusal: ErrorResponse) {
     let line = Reply::from(Err(refusal.clone())).line();
     assert!(one_line(&line), "{refusal:?}");
     assert_eq!(Reply::parse(&line), Err(refusal));

@@ -1,6 +1,6 @@
 //! Info blocks: start and size of the namespace in 16 bytes, then what lies on the media.
 
-use pfnwatch_common::{InfoBlock, Rule, reservation};
+use pfnwatch_common::{InfoBlock, KernelQuirks, reservation};
 
 const PAGE_SIZE: u64 = 4096;
 const COMPAT: u64 = 2 << 20;
@@ -25,7 +25,7 @@ pub fn check(bytes: &[u8]) {
     }
     let Some(geometry) = head.geometry_when_made(PAGE_SIZE, COMPAT) else { return };
     for struct_page in [64, 128, head.page_struct_size.into()] {
-        let Ok(made) = reservation(&geometry, struct_page, Rule::default()) else { continue };
+        let Ok(made) = reservation(&geometry, struct_page, KernelQuirks::default()) else { continue };
         let whole = made.dataoff + made.usable + made.end_trunc;
         assert!(made.dataoff >= 8192 && whole <= geometry.size, "{made:?} of {geometry:?}");
     }

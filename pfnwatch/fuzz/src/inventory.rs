@@ -9,32 +9,34 @@ use std::{
 
 use pfnwatch::{
     assess::{Thresholds, Verdict},
-    inventory::{InfoBlocks, Inventory, Roots},
+    inventory::{InfoBlocks, Inventory, SysfsRoots},
     kernel::KernelFacts,
-    survey::Survey,
+    scan::ScanResult,
 };
 
 use crate::scratch;
 
 /// More than two namespaces with their regions and claimers have.
-const MOST_LINES: usize = 100;
+const MAX_LINES: usize = 100;
 
 /// Whatever sysfs says, each namespace gets a verdict, and no sum is larger than its parts allow.
 pub fn check(bytes: &[u8]) {
     let Ok(folder) = tempfile::tempdir_in(scratch()) else { return };
-    for line in bytes.split(|&byte| byte == b'\n').take(MOST_LINES) {
+    for line in bytes.split(|&byte| byte == b'\n').take(MAX_LINES) {
         // A name that is taken, or too long: the line is left out.
         let _ = make(folder.path(), line);
     }
     let root = folder.path().to_owned();
-    let Ok(inventory) = Inventory::read(&Roots { procfs: root.join("proc"), sysfs: root, dev: None }) else { return };
+    let Ok(inventory) = Inventory::read(&SysfsRoots { procfs: root.join("proc"), sysfs: root, dev: None }) else {
+        return;
+    };
     let kernel = KernelFacts {
         release: "6.12.0".to_owned(),
         page_size: 4096,
         struct_page_size: Some(64),
         deduplicates: Some(true),
     };
-    let survey = Survey::judge(inventory, &InfoBlocks::default(), kernel, &Thresholds::default());
+    let survey = ScanResult::assess(inventory, &InfoBlocks::default(), kernel, &Thresholds::default());
     for judged in &survey.namespaces {
         let oversize = judged.assessment.verdict == Verdict::Oversize;
         assert!(!oversize || survey.verdict == Verdict::Oversize, "{judged:?} is not told of the host");

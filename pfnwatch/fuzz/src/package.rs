@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::Path};
 
-use pfnwatch::kernel::candidate::Candidates;
+use pfnwatch::kernel::image::KernelImages;
 
 use crate::scratch;
 
@@ -12,7 +12,7 @@ pub fn check(bytes: &[u8]) {
     if file.write_all(bytes).is_err() {
         return;
     }
-    let found = Candidates::read([file.path() as &Path]);
+    let found = KernelImages::read([file.path() as &Path]);
     assert!(!found.kernels.is_empty() || !found.failures.is_empty(), "neither a kernel nor a reason");
     let evidence: Vec<_> = found.kernels.values().flat_map(|kernel| kernel.evidence()).collect();
     assert!(evidence.iter().all(|evidence| evidence.max.bytes <= 1 << 16), "{evidence:?}");

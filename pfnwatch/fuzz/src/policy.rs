@@ -4,9 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use pfnwatch::{
     config::Config,
-    policy::{Clock, Compiled, Kernel, MOST_EXEMPTIONS, Policy, RegionFacts, compile},
+    policy::{Clock, Compiled, MAX_EXEMPTIONS, Policy, PolicyKernel, RegionFacts, compile},
 };
-use pfnwatch_common::{Rule, policy::FOR_EVER};
+use pfnwatch_common::{KernelQuirks, policy::NO_EXPIRY};
 
 const SECOND: u64 = 1_000_000_000;
 const NOW: u64 = 1_800_000_000;
@@ -22,15 +22,21 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn compiles(policy: &Policy) {
-    assert!(policy.exemptions.len() <= MOST_EXEMPTIONS);
-    assert_eq!(policy.in_words().len(), 3 + policy.exemptions.len());
-    let kernel =
-        Kernel { max_struct_page: Some(128), page_size: 4096, compat: 2 << 20, rule: Rule::default(), module_epoch: 1 };
+    assert!(policy.exemptions.len() <= MAX_EXEMPTIONS);
+    assert_eq!(policy.describe().len(), 3 + policy.exemptions.len());
+    let kernel = PolicyKernel {
+        max_struct_page: Some(128),
+        page_size: 4096,
+        compat: 2 << 20,
+        quirks: KernelQuirks::default(),
+        module_epoch: 1,
+    };
     // One region to each that is exempt by its address, so that all can be resolved.
     let starts = policy.exemptions.iter().filter_map(|exemption| exemption.subject.value().strip_prefix("0x").map(hex));
     let regions: Vec<_> = starts.map(|start| RegionFacts { set_cookie: Some(start), start, size: 1 }).collect();
     let clock = Clock::start(UNIX_EPOCH + Duration::from_secs(NOW), SECOND);
-    let Compiled { snapshot, words, left_out, configured } = compile(policy, &[], &kernel, &regions, &clock, true);
+    let Compiled { snapshot, descriptions: words, skipped: left_out, configured } =
+        compile(policy, &[], &kernel, &regions, &clock, true);
     assert!(snapshot.aligns <= u64::from(u32::MAX) && snapshot.parts_per_million <= 1_000_000);
     assert!((1..=4096).contains(&snapshot.reference_struct_page));
     assert_eq!(words.len(), policy.exemptions.len(), "each has an id of its own");
@@ -38,7 +44,7 @@ fn compiles(policy: &Policy) {
     let count = snapshot.exemption_count as usize;
     for entry in snapshot.exemptions.iter().take(count) {
         assert!(words.contains_key(&entry.id));
-        assert!(entry.until_ns == FOR_EVER || entry.until_ns > SECOND, "what has ended is left out");
+        assert!(entry.until_ns == NO_EXPIRY || entry.until_ns > SECOND, "what has ended is left out");
         assert!(entry.first <= entry.last);
     }
     let there = |id: &u64| snapshot.exemptions.iter().take(count).any(|entry| entry.id == *id);

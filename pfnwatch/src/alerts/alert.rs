@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Name;
+use super::AlertName;
 
 /// What tells alerts apart, by the label's name. There are only few, and none that grows without end.
-pub type Labels = BTreeMap<String, String>;
+pub type AlertLabels = BTreeMap<String, String>;
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Alert {
     /// What it is about.
-    pub name: Name,
+    pub name: AlertName,
     /// Which one it is.
-    pub labels: Labels,
+    pub labels: AlertLabels,
     /// `summary`, `description` and `runbook_url`.
     pub annotations: BTreeMap<String, String>,
 }
@@ -24,16 +24,16 @@ pub struct Alert {
 impl Alert {
     /// An alert about this host (`instance`), and about one namespace of it where `subject` is its label and value.
     #[must_use]
-    pub fn new(name: Name, instance: &str, subject: Option<(&str, String)>) -> Self {
+    pub fn new(name: AlertName, instance: &str, subject: Option<(&str, String)>) -> Self {
         let usual = [("alertname", name.as_str()), ("instance", instance), ("severity", name.severity().as_str())];
-        let mut labels: Labels = usual.map(|(label, value)| (label.to_owned(), value.to_owned())).into();
+        let mut labels: AlertLabels = usual.map(|(label, value)| (label.to_owned(), value.to_owned())).into();
         labels.extend(subject.map(|(label, value)| (label.to_owned(), value)));
         Self { name, labels, annotations: BTreeMap::new() }
     }
 
     /// With what is to be said of it.
     #[must_use]
-    pub fn saying(mut self, summary: String, description: String, runbook_url: String) -> Self {
+    pub fn with_annotations(mut self, summary: String, description: String, runbook_url: String) -> Self {
         let texts = [("summary", summary), ("description", description), ("runbook_url", runbook_url)];
         self.annotations = texts.map(|(key, text)| (key.to_owned(), text)).into();
         self
@@ -71,13 +71,13 @@ mod tests {
 
     #[test]
     fn what_is_said_does_not_change_the_identity() {
-        let alert = Alert::new(Name::Blind, "host1", None);
-        let said = alert.clone().saying("a".to_owned(), "b".to_owned(), "c".to_owned());
+        let alert = Alert::new(AlertName::Blind, "host1", None);
+        let said = alert.clone().with_annotations("a".to_owned(), "b".to_owned(), "c".to_owned());
         assert_eq!(alert.fingerprint(), said.fingerprint());
         // Of this crate's own making, for ever: receivers keep it.
         assert_eq!(alert.fingerprint(), "7ae928964878a223");
-        let other = Alert::new(Name::Blind, "host2", None);
-        let namespace = Alert::new(Name::Blind, "host1", Some(("namespace_uuid", "x".to_owned())));
+        let other = Alert::new(AlertName::Blind, "host2", None);
+        let namespace = Alert::new(AlertName::Blind, "host1", Some(("namespace_uuid", "x".to_owned())));
         assert!(![other.fingerprint(), namespace.fingerprint()].contains(&alert.fingerprint()));
     }
 
@@ -93,7 +93,7 @@ mod tests {
             one in proptest::collection::btree_map("[a-z]{1,3}", "[a-z]{0,3}", 0..4),
             other in proptest::collection::btree_map("[a-z]{1,3}", "[a-z]{0,3}", 0..4),
         ) {
-            let of = |labels: &Labels| fingerprint(labels.iter().map(|(label, value)| (&**label, &**value)));
+            let of = |labels: &AlertLabels| fingerprint(labels.iter().map(|(label, value)| (&**label, &**value)));
             prop_assert_eq!(one == other, of(&one) == of(&other));
         }
     }

@@ -8,22 +8,22 @@ use ureq::{
     http::{Response, StatusCode, header},
 };
 
-use super::{Kind, Post, Receiver};
+use super::{Payload, Receiver, ReceiverKind};
 use crate::http_client;
 
 /// What is read of an answer, in bytes: enough to say what it says.
-const READ: u64 = 4096;
+const MAX_RESPONSE_BYTES: u64 = 4096;
 
 /// What of that is shown, in characters.
-const SHOWN: usize = 200;
+const MAX_QUOTED_CHARS: usize = 200;
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum DeliveryResult {
     /// The receiver has the message.
-    Taken,
+    Delivered,
     /// It will never take this message.
-    Refused(String),
+    Rejected(String),
     /// It did not take it now.
     Failed {
         /// Why.
@@ -33,7 +33,7 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl DeliveryResult {
     /// It did not work this time.
     #[must_use]
     pub const fn failed(why: String) -> Self {
@@ -42,30 +42,30 @@ impl Outcome {
 
     /// Whether the receiver has the message.
     #[must_use]
-    pub const fn is_taken(&self) -> bool {
-        matches!(self, Self::Taken)
+    pub const fn is_delivered(&self) -> bool {
+        matches!(self, Self::Delivered)
     }
 
     /// What went wrong, if anything did.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         match self {
-            Self::Taken => None,
-            Self::Refused(why) | Self::Failed { why, .. } => Some(why),
+            Self::Delivered => None,
+            Self::Rejected(why) | Self::Failed { why, .. } => Some(why),
         }
     }
 }
 
 /// Makes the request. Errors name no URL, which may hold a secret.
 #[must_use]
-pub fn post(receiver: &Receiver, post: &Post) -> Outcome {
+pub fn post(receiver: &Receiver, post: &Payload) -> DeliveryResult {
     match answer(receiver, post) {
         Ok(mut response) => judge(receiver.kind, &mut response),
-        Err(error) => Outcome::failed(format!("{error:#}")),
+        Err(error) => DeliveryResult::failed(format!("{error:#}")),
     }
 }
 
-fn answer(receiver: &Receiver, post: &Post) -> anyhow::Result<Response<Body>> {
+fn answer(receiver: &Receiver, post: &Payload) -> anyhow::Result<Response<Body>> {
     let agent = http_client::agent(&receiver.url, receiver.timeout, receiver.ca_file.as_deref())?;
     let mut request =
         agent.post(&receiver.url).header(header::CONTENT_TYPE, "application/json").header("idempotency-key", &post.key);
@@ -77,21 +77,21 @@ fn answer(receiver: &Receiver, post: &Post) -> anyhow::Result<Response<Body>> {
 
 /// What an answer means. What is about the receiver, not about the message (a token that is not valid any more, a wrong
 /// path, a proxy), may mend itself.
-fn judge(kind: Kind, response: &mut Response<Body>) -> Outcome {
+fn judge(kind: ReceiverKind, response: &mut Response<Body>) -> DeliveryResult {
     let status = response.status();
     let wait = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let html = response.headers().get(header::CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
-    if status.is_success() && !(html && kind == Kind::Alertmanager) {
-        return Outcome::Taken;
+    if status.is_success() && !(html && kind == ReceiverKind::Alertmanager) {
+        return DeliveryResult::Delivered;
     }
     if status.is_success() {
-        return Outcome::failed(format!(
+        return DeliveryResult::failed(format!(
             "it answered with a page for people: that is no Alertmanager{}",
-            said(response)
+            quote_response(response)
         ));
     }
     if status.is_redirection() {
-        return Outcome::failed(format!(
+        return DeliveryResult::failed(format!(
             "it answered {status}: redirects are not followed, put the right url into the configuration"
         ));
     }
@@ -106,18 +106,22 @@ fn judge(kind: Kind, response: &mut Response<Body>) -> Outcome {
         StatusCode::TOO_MANY_REQUESTS,
     ];
     if status.is_client_error() && !passing.contains(&status) {
-        return Outcome::Refused(format!("it answered {status}{}", said(response)));
+        return DeliveryResult::Rejected(format!("it answered {status}{}", quote_response(response)));
     }
-    Outcome::Failed { why: format!("it answered {status}{}", said(response)), wait: wait.map(Duration::from_secs) }
+    DeliveryResult::Failed {
+        why: format!("it answered {status}{}", quote_response(response)),
+        wait: wait.map(Duration::from_secs),
+    }
 }
 
 /// The beginning of an answer's body, as one line.
-fn said(response: &mut Response<Body>) -> String {
+fn quote_response(response: &mut Response<Body>) -> String {
     let mut bytes = Vec::new();
     // What came before an error is worth showing all the same.
-    let _ = response.body_mut().as_reader().take(READ).read_to_end(&mut bytes);
+    let _ = response.body_mut().as_reader().take(MAX_RESPONSE_BYTES).read_to_end(&mut bytes);
     let text = String::from_utf8_lossy(&bytes);
-    let line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
+    let line: String =
+        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_QUOTED_CHARS).collect();
     if line.is_empty() { line } else { format!(": {line}") }
 }
 

@@ -8,11 +8,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Alert, Kind, Labels};
+use super::{Alert, AlertLabels, ReceiverKind};
 use crate::event::{SCHEMA, Time};
 
 /// How long Alertmanager takes an alert to stand that it hears nothing more of: four times what it is said again in.
-pub(super) const BELIEVED: Duration = Duration::from_secs(8 * 60);
+pub(super) const ALERT_TTL: Duration = Duration::from_secs(8 * 60);
 
 /// One piece of news for one receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl Message {
 
 /// The body of a request, and what tells it from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Post {
+pub struct Payload {
     /// The same for each attempt with the same news, so that a receiver can leave out what it has.
     pub key: String,
     /// JSON.
@@ -46,18 +46,18 @@ pub struct Post {
 
 /// Messages as a receiver of this kind takes them; a webhook is given one at a time.
 #[must_use]
-pub fn rendered(kind: Kind, messages: &[Message], now: SystemTime) -> Post {
+pub fn render(kind: ReceiverKind, messages: &[Message], now: SystemTime) -> Payload {
     let key = |it: &Message| format!("{}-{}-{}", it.alert.fingerprint(), micros(it.since), it.state());
     let body = match kind {
-        Kind::Alertmanager => messages.iter().map(|message| for_alertmanager(message, now)).collect(),
-        Kind::Webhook => messages.first().map(|it| json!(ForWebhook::from(it))).unwrap_or_default(),
+        ReceiverKind::Alertmanager => messages.iter().map(|message| for_alertmanager(message, now)).collect(),
+        ReceiverKind::Webhook => messages.first().map(|it| json!(ForWebhook::from(it))).unwrap_or_default(),
     };
-    Post { key: messages.first().map(key).unwrap_or_default(), body: body.to_string() }
+    Payload { key: messages.first().map(key).unwrap_or_default(), body: body.to_string() }
 }
 
 /// `postableAlert` of Alertmanager's api/v2/openapi.yaml.
 fn for_alertmanager(message: &Message, now: SystemTime) -> Value {
-    let until = message.ended.or_else(|| now.max(message.since).checked_add(BELIEVED)).unwrap_or(now);
+    let until = message.ended.or_else(|| now.max(message.since).checked_add(ALERT_TTL)).unwrap_or(now);
     json!({
         "labels": message.alert.labels,
         "annotations": message.alert.annotations,
@@ -77,7 +77,7 @@ pub(crate) struct ForWebhook<'a> {
     /// `firing` or `resolved`.
     status: &'static str,
     /// What tells it from other alerts: `alertname`, `instance`, `severity`, and which namespace where it is about one.
-    labels: &'a Labels,
+    labels: &'a AlertLabels,
     /// `summary`, `description` and `runbook_url`.
     annotations: &'a BTreeMap<String, String>,
     /// Since when it stands, or stood: RFC 3339 in UTC.

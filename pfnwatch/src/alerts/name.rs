@@ -22,7 +22,7 @@ use strum::VariantArray as _;
 )]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AlertName"))]
 #[strum(prefix = "Pfnwatch")]
-pub enum Name {
+pub enum AlertName {
     /// Whatever is made on this host from now on costs more than under an earlier kernel.
     #[serde(rename = "PfnwatchCapacityRegression")]
     CapacityRegression,
@@ -70,7 +70,7 @@ pub enum Severity {
     Info,
 }
 
-impl Name {
+impl AlertName {
     /// All of them.
     pub const ALL: &[Self] = Self::VARIANTS;
 
@@ -98,7 +98,7 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for AlertName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Message;
 
 /// The most that may wait for all receivers, which is more than a host has alerts.
-const MOST: usize = 4096;
+const MAX_MESSAGES: usize = 4096;
 
 /// Where messages outlive the agent. `None` is "not now": it is tried again.
-pub trait Keeper {
+pub trait OutboxStore {
     /// Keeps a message, and numbers it.
     fn put(&mut self, message: &Message, fingerprint: &str) -> Option<i64>;
     /// Forgets it.
@@ -57,12 +57,12 @@ impl Outbox {
 
     /// Puts a message. What has become needless by it is taken away, and what there is no room for given up: that is
     /// returned.
-    pub fn put(&mut self, message: Message, now: Instant, keeper: &mut dyn Keeper) -> Vec<Waiting> {
+    pub fn put(&mut self, message: Message, now: Instant, keeper: &mut dyn OutboxStore) -> Vec<Waiting> {
         let fingerprint = message.alert.fingerprint();
         let id = keeper.put(&message, &fingerprint);
         self.push(message, 0, id, now);
         self.merge(keeper);
-        let too_many = self.waiting.len().saturating_sub(MOST);
+        let too_many = self.waiting.len().saturating_sub(MAX_MESSAGES);
         self.waiting.drain(..too_many).collect()
     }
 
@@ -74,7 +74,7 @@ impl Outbox {
 
     /// Of "began, ended, began, ended" the two in the middle are left out: the first may be on its way, and the last is how
     /// things are.
-    fn merge(&mut self, keeper: &mut dyn Keeper) {
+    fn merge(&mut self, keeper: &mut dyn OutboxStore) {
         let Some(last) = self.waiting.last() else { return };
         let same = |it: &&Waiting| it.fingerprint == last.fingerprint && it.message.receiver == last.message.receiver;
         let numbers: Vec<u64> = self.waiting.iter().filter(same).map(|it| it.number).collect();
@@ -107,7 +107,7 @@ impl Outbox {
 
     /// Whether something about this alert waits for a receiver.
     #[must_use]
-    pub fn holds(&self, receiver: &str, fingerprint: &str) -> bool {
+    pub fn contains(&self, receiver: &str, fingerprint: &str) -> bool {
         self.waiting.iter().any(|it| it.message.receiver == receiver && it.fingerprint == fingerprint)
     }
 
@@ -130,7 +130,7 @@ impl Outbox {
     }
 
     /// Takes out what is for none of these receivers.
-    pub fn take_strangers(&mut self, receivers: &[String]) -> Vec<Waiting> {
+    pub fn drain_unknown_receivers(&mut self, receivers: &[String]) -> Vec<Waiting> {
         self.waiting.extract_if(.., |it| !receivers.contains(&it.message.receiver)).collect()
     }
 
@@ -143,7 +143,7 @@ impl Outbox {
     }
 
     /// Has the journal keep what it did not take before.
-    pub fn keep(&mut self, keeper: &mut dyn Keeper) {
+    pub fn save(&mut self, keeper: &mut dyn OutboxStore) {
         for waiting in self.waiting.iter_mut().filter(|it| it.id.is_none()) {
             waiting.id = keeper.put(&waiting.message, &waiting.fingerprint);
             if waiting.id.is_none() {

@@ -28,7 +28,7 @@ pub struct Receiver {
     /// Its name: what messages that wait are kept under.
     pub name: String,
     /// What it speaks.
-    pub kind: Kind,
+    pub kind: ReceiverKind,
     /// Where a message is posted to. It may hold a secret: it is never shown.
     pub url: String,
     /// The certificate authorities that are believed, as a PEM file; without, those of this host.
@@ -42,7 +42,7 @@ pub struct Receiver {
 /// What a receiver speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ReceiverKind {
     /// Alertmanager's API, version 2: what stands is said again and again, or it takes it for resolved.
     Alertmanager,
     /// One message of JSON for each alert that begins or ends.

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{Geometry, InfoBlock, Map, reservation::REGRESSED_STRUCT_PAGE};
 
-use super::{Facts, Host, Numbers, measure::Measured, reserved_with, text};
+use super::{Facts, KernelParameters, Numbers, measure::Measured, reserved_with, text};
 
 /// Why a namespace costs what it costs. The first six are the waste classes A to F.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, strum::IntoStaticStr)]
@@ -59,7 +59,7 @@ impl Cause {
 }
 
 /// The cause, and one sentence with its numbers.
-pub(super) fn of(facts: &Facts, host: &Host, measured: &Measured, numbers: &Numbers) -> (Cause, String) {
+pub(super) fn of(facts: &Facts, host: &KernelParameters, measured: &Measured, numbers: &Numbers) -> (Cause, String) {
     let cause = match &facts.block {
         Some(block) => of_block(block, facts, host, measured),
         None => of_bytes(facts, host, measured),
@@ -69,7 +69,7 @@ pub(super) fn of(facts: &Facts, host: &Host, measured: &Measured, numbers: &Numb
 
 /// With the block at hand its own history is known: what was changed afterwards is told from how it was made, and a
 /// block that was changed is never laid at the door of the kernel that made it.
-fn of_block(block: &InfoBlock, facts: &Facts, host: &Host, measured: &Measured) -> Cause {
+fn of_block(block: &InfoBlock, facts: &Facts, host: &KernelParameters, measured: &Measured) -> Cause {
     if let Some(made) = &measured.made {
         if was_resized(made, measured.geometry.size) {
             return Cause::Resized;
@@ -89,13 +89,13 @@ fn of_block(block: &InfoBlock, facts: &Facts, host: &Host, measured: &Measured) 
     let recorded = u64::from(block.page_struct_size);
     match measured.geometry.map {
         Map::Dev if recorded == REGRESSED_STRUCT_PAGE => Cause::RegressedKernel,
-        Map::Dev if explains(recorded, host, measured) => Cause::WideStructPage,
+        Map::Dev if is_explained_by(recorded, host, measured) => Cause::WideStructPage,
         _ => Cause::Unexplained,
     }
 }
 
 /// Without the block only the bytes speak: a struct page size explains them where its formula gives them exactly.
-fn of_bytes(facts: &Facts, host: &Host, measured: &Measured) -> Cause {
+fn of_bytes(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Cause {
     if moved_by_addresses(facts, measured) {
         return Cause::Moved;
     }
@@ -104,14 +104,14 @@ fn of_bytes(facts: &Facts, host: &Host, measured: &Measured) -> Cause {
     }
     let wide = [host.max_struct_page, host.struct_page].into_iter().flatten();
     match measured.geometry.map {
-        Map::Dev if explains(REGRESSED_STRUCT_PAGE, host, measured) => {
+        Map::Dev if is_explained_by(REGRESSED_STRUCT_PAGE, host, measured) => {
             // Older kernels rounded the memmap up to whole sections and kept 128 KiB for labels: one align more by
             // either formula is nobody's for certain, unless the running kernel is known for it.
             let one_align = measured.excess() <= measured.effective_align();
             let certain = !one_align || host.max_struct_page == Some(REGRESSED_STRUCT_PAGE);
             if certain { Cause::RegressedKernel } else { Cause::Unexplained }
         }
-        Map::Dev if wide.into_iter().any(|bytes| explains(bytes, host, measured)) => Cause::WideStructPage,
+        Map::Dev if wide.into_iter().any(|bytes| is_explained_by(bytes, host, measured)) => Cause::WideStructPage,
         _ if measured.excess() <= measured.effective_align() => Cause::OlderKernel,
         _ => Cause::Unexplained,
     }
@@ -124,7 +124,7 @@ fn moved_by_addresses(facts: &Facts, measured: &Measured) -> bool {
 }
 
 /// Whether the reservation is exactly what `bytes` for each page give.
-fn explains(bytes: u64, host: &Host, measured: &Measured) -> bool {
+fn is_explained_by(bytes: u64, host: &KernelParameters, measured: &Measured) -> bool {
     reserved_with(&measured.geometry, bytes, host) == Ok(measured.reservation)
 }
 

@@ -1,6 +1,6 @@
 //! What the assessment is given: one namespace, the host that it is judged against, and the thresholds.
 
-use pfnwatch_common::{InfoBlock, Map, Rule, policy::is_oversize, reservation::REFERENCE_STRUCT_PAGE};
+use pfnwatch_common::{InfoBlock, KernelQuirks, Map, policy::is_oversize, reservation::REFERENCE_STRUCT_PAGE};
 use thiserror::Error;
 
 use crate::units::Bytes;
@@ -8,7 +8,7 @@ use crate::units::Bytes;
 /// How a namespace is used, as ndctl names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
-pub enum Mode {
+pub enum NamespaceMode {
     /// A block device with DAX, with an info block.
     Fsdax,
     /// A character device with DAX, with an info block.
@@ -22,7 +22,7 @@ pub enum Mode {
     Whole,
 }
 
-impl Mode {
+impl NamespaceMode {
     /// The mode as ndctl prints it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -49,7 +49,7 @@ pub const fn map_name(map: Map) -> &'static str {
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// How it is used.
-    pub mode: Mode,
+    pub mode: NamespaceMode,
     /// Where its memmap lives.
     pub map: Option<Map>,
     /// Physical address of its first byte (root only).
@@ -71,7 +71,7 @@ pub struct Facts {
     /// Its memory is in use as system RAM (dax_kmem).
     pub system_ram: bool,
     /// The kernel would not set it up, as an event says.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<EnableRefusal>,
     /// Why nothing can be said of it.
     pub obstacle: Option<Obstacle>,
 }
@@ -79,7 +79,7 @@ pub struct Facts {
 impl Facts {
     /// A namespace of which only the mode is known.
     #[must_use]
-    pub const fn new(mode: Mode) -> Self {
+    pub const fn new(mode: NamespaceMode) -> Self {
         Self {
             mode,
             map: None,
@@ -100,7 +100,7 @@ impl Facts {
 
 /// Why the kernel does not set a namespace up.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
+pub enum EnableRefusal {
     /// The probe ended with this errno (positive), as an event saw it.
     #[error("the kernel refused to set it up: errno {0}")]
     Errno(i32),
@@ -158,7 +158,7 @@ pub enum Obstacle {
 
 /// The kernel that the namespaces are judged against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Host {
+pub struct KernelParameters {
     /// PAGE_SIZE in bytes.
     pub page_size: u64,
     /// `memremap_compat_align()` in bytes.
@@ -168,7 +168,7 @@ pub struct Host {
     /// MAX_STRUCT_PAGE_SIZE in bytes.
     pub max_struct_page: Option<u64>,
     /// Where kernels differ.
-    pub rule: Rule,
+    pub quirks: KernelQuirks,
     /// The kernel deduplicates the tail pages of a devdax memmap in DRAM.
     pub deduplicates: Option<bool>,
 }

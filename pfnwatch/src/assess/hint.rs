@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{Geometry, Map, reservation::HEAD};
 
-use super::{Cause, Facts, Host, Mode, Thresholds, measure::Measured, reserved_with};
+use super::{Cause, Facts, KernelParameters, NamespaceMode, Thresholds, measure::Measured, reserved_with};
 use crate::units::Bytes;
 
 /// A way to gain capacity, or to know why it is gone.
@@ -23,7 +23,7 @@ impl Hint {
 }
 
 /// All that apply, the most telling first.
-pub(super) fn of(facts: &Facts, host: &Host, thresholds: &Thresholds, measured: &Measured) -> Vec<Hint> {
+pub(super) fn of(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Vec<Hint> {
     [
         system_ram(facts, host, measured),
         smaller_pages(host, thresholds, measured),
@@ -37,8 +37,8 @@ pub(super) fn of(facts: &Facts, host: &Host, thresholds: &Thresholds, measured: 
 }
 
 /// C: kmem makes its memmap in DRAM and never uses the altmap.
-fn system_ram(facts: &Facts, host: &Host, measured: &Measured) -> Option<Hint> {
-    if facts.mode != Mode::Devdax || !facts.system_ram || measured.geometry.map != Map::Dev {
+fn system_ram(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Option<Hint> {
+    if facts.mode != NamespaceMode::Devdax || !facts.system_ram || measured.geometry.map != Map::Dev {
         return None;
     }
     let bytes = gained_by_map_mem(host, measured)?;
@@ -48,9 +48,13 @@ fn system_ram(facts: &Facts, host: &Host, measured: &Measured) -> Option<Hint> {
 }
 
 /// B: only struct pages are counted; page tables are not.
-fn no_deduplication(facts: &Facts, host: &Host, measured: &Measured) -> Option<Hint> {
+fn no_deduplication(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Option<Hint> {
     let geometry = &measured.geometry;
-    if facts.mode != Mode::Devdax || facts.system_ram || geometry.map != Map::Dev || geometry.align <= host.page_size {
+    if facts.mode != NamespaceMode::Devdax
+        || facts.system_ram
+        || geometry.map != Map::Dev
+        || geometry.align <= host.page_size
+    {
         return None;
     }
     let mapped = geometry.size.checked_sub(measured.end_trunc)?;
@@ -83,7 +87,7 @@ fn rounding(thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
 }
 
 /// E: with the running kernel's larger pages fewer struct pages are needed.
-fn smaller_pages(host: &Host, thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
+fn smaller_pages(host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
     let geometry = &measured.geometry;
     if geometry.map != Map::Dev || geometry.page_size >= host.page_size {
         return None;
@@ -101,7 +105,7 @@ fn smaller_pages(host: &Host, thresholds: &Thresholds, measured: &Measured) -> O
 }
 
 /// F: a kernel whose struct page is smaller than the reference.
-fn smaller_struct_page(host: &Host, thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
+fn smaller_struct_page(host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
     let struct_page = host.struct_page.filter(|bytes| *bytes < thresholds.reference_struct_page)?;
     if measured.geometry.map != Map::Dev {
         return None;
@@ -113,7 +117,7 @@ fn smaller_struct_page(host: &Host, thresholds: &Thresholds, measured: &Measured
 }
 
 /// What a rebuild with map=mem leaves to users.
-fn gained_by_map_mem(host: &Host, measured: &Measured) -> Option<u64> {
+fn gained_by_map_mem(host: &KernelParameters, measured: &Measured) -> Option<u64> {
     let mem = Geometry { map: Map::Mem, ..measured.geometry };
     let reservation = reserved_with(&mem, 0, host).ok()?;
     measured.reservation.checked_sub(reservation).filter(|bytes| *bytes > 0)
@@ -121,7 +125,7 @@ fn gained_by_map_mem(host: &Host, measured: &Measured) -> Option<u64> {
 
 /// DRAM in bytes that the struct pages of `mapped` bytes take with map=mem, without deduplication.
 #[must_use]
-pub fn memmap_in_dram(mapped: u64, host: &Host) -> Option<u64> {
+pub fn memmap_in_dram(mapped: u64, host: &KernelParameters) -> Option<u64> {
     mapped.checked_div(host.page_size)?.checked_mul(host.struct_page?)
 }
 
@@ -133,7 +137,7 @@ pub fn memmap_in_dram(mapped: u64, host: &Host) -> Option<u64> {
 /// the memmap of one compound page is not larger than that, or struct page is no power of two
 /// (`vmemmap_can_optimize` in include/linux/mm.h).
 #[must_use]
-pub fn deduplicated_memmap(mapped: u64, align: u64, host: &Host) -> Option<u64> {
+pub fn deduplicated_memmap(mapped: u64, align: u64, host: &KernelParameters) -> Option<u64> {
     let struct_page = host.struct_page.filter(|bytes| bytes.is_power_of_two())?;
     let kept = host.page_size.checked_mul(2)?;
     let memmap = align.checked_div(host.page_size)?.checked_mul(struct_page)?;

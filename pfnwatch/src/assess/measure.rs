@@ -5,7 +5,7 @@
 
 use pfnwatch_common::{Geometry, InfoBlock, Map, Rejection, reservation::REGRESSED_STRUCT_PAGE};
 
-use super::{Evidence, Facts, Host, Numbers, Obstacle, Refusal, reserved_with};
+use super::{EnableRefusal, Evidence, Facts, KernelParameters, Numbers, Obstacle, reserved_with};
 use crate::units::Bytes;
 
 /// The reservation of one namespace beside its ideal, in bytes.
@@ -34,7 +34,7 @@ struct Split {
 ///
 /// # Errors
 /// The obstacle: what is missing, or which facts exclude each other.
-pub(super) fn measure(facts: &Facts, host: &Host, reference: u64) -> Result<Measured, Obstacle> {
+pub(super) fn measure(facts: &Facts, host: &KernelParameters, reference: u64) -> Result<Measured, Obstacle> {
     let size = facts.size.ok_or_else(|| missing("its size"))?;
     let block = facts.block.as_ref();
     let map = facts.map.or_else(|| block.and_then(InfoBlock::map)).ok_or_else(|| missing("its map"))?;
@@ -61,7 +61,7 @@ pub(super) fn measure(facts: &Facts, host: &Host, reference: u64) -> Result<Meas
 
 /// The align that the formula takes. A block below minor version 2 records none, and what the kernel then derives from
 /// its dataoff (as much as 16 GiB for 1 TiB) was never asked for: such a block is judged at the kernel's own.
-fn align(facts: &Facts, host: &Host) -> Option<u64> {
+fn align(facts: &Facts, host: &KernelParameters) -> Option<u64> {
     match &facts.block {
         Some(block) if block.version_minor < 2 => Some(host.compat),
         Some(block) => Some(block.align),
@@ -136,7 +136,12 @@ fn of_sizes(facts: &Facts, geometry: &Geometry) -> Result<Split, Obstacle> {
 
 /// The ideal. A namespace that an older kernel shifted by start_pad may start where today's formula refuses: then the
 /// part behind the padding is what counts.
-fn ideal(geometry: &Geometry, block: Option<&InfoBlock>, reference: u64, host: &Host) -> Result<u64, Rejection> {
+fn ideal(
+    geometry: &Geometry,
+    block: Option<&InfoBlock>,
+    reference: u64,
+    host: &KernelParameters,
+) -> Result<u64, Rejection> {
     let start_pad = block.map_or(0, |block| u64::from(block.start_pad));
     match reserved_with(geometry, reference, host) {
         Err(Rejection::StartMisaligned) if start_pad > 0 => {
@@ -151,7 +156,7 @@ fn ideal(geometry: &Geometry, block: Option<&InfoBlock>, reference: u64, host: &
 
 /// The page size with which the reservation was computed, where no block tells: the host's, unless only a smaller one
 /// explains it to the byte.
-fn page_size_that_fits(geometry: &Geometry, reservation: u64, reference: u64, host: &Host) -> u64 {
+fn page_size_that_fits(geometry: &Geometry, reservation: u64, reference: u64, host: &KernelParameters) -> u64 {
     if geometry.map == Map::Mem {
         return host.page_size;
     }
@@ -174,7 +179,7 @@ impl Measured {
     }
 
     /// All bytes of the namespace.
-    pub(super) fn numbers(&self, host: &Host) -> Numbers {
+    pub(super) fn numbers(&self, host: &KernelParameters) -> Numbers {
         // What this kernel itself would need: its pages, its struct page.
         let own = Geometry { page_size: host.page_size, ..self.geometry };
         let needed = host.struct_page.and_then(|bytes| reserved_with(&own, bytes, host).ok());
@@ -195,7 +200,7 @@ impl Measured {
     }
 
     /// Why this kernel would not enable the namespace, if it does not have it enabled.
-    pub(super) fn refusal(&self, facts: &Facts, host: &Host) -> Option<Refusal> {
+    pub(super) fn refusal(&self, facts: &Facts, host: &KernelParameters) -> Option<EnableRefusal> {
         if facts.enabled {
             return None;
         }
@@ -203,16 +208,16 @@ impl Measured {
         if self.geometry.map == Map::Dev {
             let page_size = block.page_size.map_or(host.page_size, u64::from);
             if page_size > host.page_size {
-                return Some(Refusal::PageSize { block: page_size, kernel: host.page_size });
+                return Some(EnableRefusal::PageSize { block: page_size, kernel: host.page_size });
             }
             let reserved = u64::from(block.page_struct_size);
             if let Some(kernel) = host.struct_page.filter(|kernel| *kernel > reserved) {
-                return Some(Refusal::StructPage { block: reserved, kernel });
+                return Some(EnableRefusal::StructPage { block: reserved, kernel });
             }
         }
         let first = facts.start?.checked_add(self.reservation)?;
         let misaligned = block.align.is_power_of_two() && first & (block.align - 1) != 0;
-        misaligned.then_some(Refusal::Moved { align: block.align })
+        misaligned.then_some(EnableRefusal::Moved { align: block.align })
     }
 }
 

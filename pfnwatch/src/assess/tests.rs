@@ -3,7 +3,7 @@
 mod changed;
 mod classes;
 
-use pfnwatch_common::{Geometry, InfoBlock, Map, Rule, reservation, superblock::Kind};
+use pfnwatch_common::{Geometry, InfoBlock, KernelQuirks, Map, reservation, superblock::SuperblockKind};
 
 use super::*;
 
@@ -11,13 +11,13 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const START: u64 = 4 * GIB;
 
-fn host() -> Host {
-    Host {
+fn host() -> KernelParameters {
+    KernelParameters {
         page_size: 4096,
         compat: 2 * MIB,
         struct_page: Some(64),
         max_struct_page: Some(64),
-        rule: Rule::default(),
+        quirks: KernelQuirks::default(),
         deduplicates: Some(true),
     }
 }
@@ -28,7 +28,7 @@ fn geometry(size: u64, align: u64, map: Map) -> Geometry {
 
 /// The block that a kernel reserving `n` bytes for each page writes.
 fn block(geometry: &Geometry, n: u16) -> InfoBlock {
-    let made = reservation(geometry, n.into(), Rule::default()).unwrap();
+    let made = reservation(geometry, n.into(), KernelQuirks::default()).unwrap();
     InfoBlock {
         npfns: made.npfns,
         mode: geometry.map as u32,
@@ -41,7 +41,7 @@ fn block(geometry: &Geometry, n: u16) -> InfoBlock {
 
 /// As root sees it in sysfs, without the block.
 fn sysfs(geometry: &Geometry, n: u64) -> Facts {
-    let made = reservation(geometry, n, Rule::default()).unwrap();
+    let made = reservation(geometry, n, KernelQuirks::default()).unwrap();
     Facts {
         map: Some(geometry.map),
         start: Some(geometry.start),
@@ -50,12 +50,17 @@ fn sysfs(geometry: &Geometry, n: u64) -> Facts {
         first_usable: Some(geometry.start + made.dataoff),
         usable: Some(made.usable),
         enabled: true,
-        ..Facts::new(Mode::Fsdax)
+        ..Facts::new(NamespaceMode::Fsdax)
     }
 }
 
 fn with_block(geometry: &Geometry, block: InfoBlock) -> Facts {
-    Facts { start: Some(geometry.start), size: Some(geometry.size), block: Some(block), ..Facts::new(Mode::Fsdax) }
+    Facts {
+        start: Some(geometry.start),
+        size: Some(geometry.size),
+        block: Some(block),
+        ..Facts::new(NamespaceMode::Fsdax)
+    }
 }
 
 fn judged(facts: &Facts) -> Assessment {
@@ -72,21 +77,21 @@ fn small_excesses_add_up_on_the_host() {
     let geometry = geometry(64 * MIB, 2 * MIB, Map::Dev);
     let got = judged(&with_block(&geometry, block(&geometry, 128)));
     assert_eq!((got.verdict, got.cause, got.numbers.excess), (Verdict::Ok, Cause::RegressedKernel, Some(2 * MIB)));
-    let mut totals = Totals::default();
+    let mut totals = NamespaceTotals::default();
     (0..100).for_each(|_| totals.add(&got));
     // A large raw namespace does not hide them.
-    totals.add(&judged(&Facts { size: Some(1 << 50), ..Facts::new(Mode::Raw) }));
+    totals.add(&judged(&Facts { size: Some(1 << 50), ..Facts::new(NamespaceMode::Raw) }));
     assert_eq!((totals.oversize, totals.excess_bytes), (0, 200 * MIB));
     assert_eq!(totals.verdict(&Thresholds::default()), Verdict::Oversize);
-    assert_eq!(Totals::default().verdict(&Thresholds::default()), Verdict::Ok);
+    assert_eq!(NamespaceTotals::default().verdict(&Thresholds::default()), Verdict::Ok);
 }
 
 #[test]
 fn blocks_that_this_kernel_would_not_enable() {
     let geometry = geometry(16 * GIB, 2 * MIB, Map::Dev);
     let facts = with_block(&geometry, block(&geometry, 64));
-    let kmsan = Host { struct_page: Some(80), ..host() };
-    let refused = |facts: &Facts, host: &Host| assess(facts, host, &Thresholds::default());
+    let kmsan = KernelParameters { struct_page: Some(80), ..host() };
+    let refused = |facts: &Facts, host: &KernelParameters| assess(facts, host, &Thresholds::default());
     let got = refused(&facts, &kmsan);
     assert!(got.verdict == Verdict::Refused && got.detail.contains("needs 80"), "{got:?}");
     let mem = Geometry { map: Map::Mem, ..geometry };
@@ -98,7 +103,7 @@ fn blocks_that_this_kernel_would_not_enable() {
 
 #[test]
 fn nothing_is_reserved_without_a_block() {
-    for mode in [Mode::Raw, Mode::Sector, Mode::Whole] {
+    for mode in [NamespaceMode::Raw, NamespaceMode::Sector, NamespaceMode::Whole] {
         let got = judged(&Facts { size: Some(GIB), ..Facts::new(mode) });
         assert_eq!((got.verdict, got.cause, got.numbers.reservation), (Verdict::Ok, Cause::None, Some(0)));
     }
@@ -132,7 +137,7 @@ fn what_is_not_known_is_unknown_with_its_reason() {
 
 #[test]
 fn an_event_that_failed_is_refused() {
-    let got = judged(&Facts { refusal: Some(Refusal::Errno(6)), ..Facts::new(Mode::Fsdax) });
+    let got = judged(&Facts { refusal: Some(EnableRefusal::Errno(6)), ..Facts::new(NamespaceMode::Fsdax) });
     assert!(got.verdict == Verdict::Refused && got.detail.contains("errno 6"), "{got:?}");
 }
 
@@ -143,8 +148,8 @@ proptest::proptest! {
         size: u64, start: Option<u64>, first_usable: Option<u64>, usable: Option<u64>, align: Option<u64>, mem: bool, page in 0u32..20,
     ) {
         let map = Some(if mem { Map::Mem } else { Map::Dev });
-        let facts = Facts { map, start, size: Some(size), align, first_usable, usable, ..Facts::new(Mode::Devdax) };
-        let got = assess(&facts, &Host { page_size: 1 << page, ..host() }, &Thresholds::default());
+        let facts = Facts { map, start, size: Some(size), align, first_usable, usable, ..Facts::new(NamespaceMode::Devdax) };
+        let got = assess(&facts, &KernelParameters { page_size: 1 << page, ..host() }, &Thresholds::default());
         if let Numbers { usable: Some(usable), reservation: Some(reserved), end_trunc: Some(end), .. } = got.numbers {
             proptest::prop_assert_eq!(u128::from(usable) + u128::from(reserved) + u128::from(end), u128::from(size));
         }
@@ -153,11 +158,11 @@ proptest::proptest! {
     /// Any bytes for a block, too.
     #[test]
     fn no_block_panics(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 96), size: u64, start: Option<u64>, dax: bool) {
-        let kind = if dax { Kind::Dax } else { Kind::Pfn };
+        let kind = if dax { SuperblockKind::Dax } else { SuperblockKind::Pfn };
         let mut bytes = bytes;
         bytes[..16].copy_from_slice(kind.signature());
         let block = InfoBlock::from_head(&bytes).ok();
-        let facts = Facts { block, start, size: Some(size), ..Facts::new(Mode::Fsdax) };
+        let facts = Facts { block, start, size: Some(size), ..Facts::new(NamespaceMode::Fsdax) };
         let _ = assess(&facts, &host(), &Thresholds::default());
     }
 

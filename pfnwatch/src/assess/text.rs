@@ -1,23 +1,32 @@
 //! The sentences of an assessment.
 
-use super::{Cause, Evidence, Facts, Host, Mode, Numbers, measure::Measured};
+use super::{Cause, Evidence, Facts, KernelParameters, NamespaceMode, Numbers, measure::Measured};
 use crate::units::Bytes;
 
-pub(super) const fn nothing_reserved(mode: Mode) -> &'static str {
+pub(super) const fn nothing_reserved(mode: NamespaceMode) -> &'static str {
     match mode {
-        Mode::Sector => "sector mode has no memmap",
-        Mode::Raw => "raw mode has no memmap",
-        Mode::Whole => "mapped whole, its memmap is in DRAM",
-        Mode::Fsdax | Mode::Devdax => "nothing is reserved",
+        NamespaceMode::Sector => "sector mode has no memmap",
+        NamespaceMode::Raw => "raw mode has no memmap",
+        NamespaceMode::Whole => "mapped whole, its memmap is in DRAM",
+        NamespaceMode::Fsdax | NamespaceMode::Devdax => "nothing is reserved",
     }
 }
 
 /// The cause with its numbers.
-pub(super) fn explain(cause: Cause, facts: &Facts, host: &Host, measured: &Measured, numbers: &Numbers) -> String {
+pub(super) fn explain(
+    cause: Cause,
+    facts: &Facts,
+    host: &KernelParameters,
+    measured: &Measured,
+    numbers: &Numbers,
+) -> String {
     let excess = Bytes(numbers.excess.unwrap_or(0));
     match cause {
         Cause::RegressedKernel => {
-            format!("made by a kernel that reserves 128 bytes for each page: {excess} too much{}", doubt(measured))
+            format!(
+                "made by a kernel that reserves 128 bytes for each page: {excess} too much{}",
+                uncertainty(measured)
+            )
         }
         Cause::WideStructPage => format!("made by a kernel with a wider struct page: {excess} too much"),
         Cause::Resized => {
@@ -32,7 +41,7 @@ pub(super) fn explain(cause: Cause, facts: &Facts, host: &Host, measured: &Measu
                 block.version_minor,
                 surplus(measured)
             ),
-            None => format!("as an older kernel would have made it: {}{}", surplus(measured), doubt(measured)),
+            None => format!("as an older kernel would have made it: {}{}", surplus(measured), uncertainty(measured)),
         },
         Cause::Unexplained if measured.excess() <= measured.effective_align() => {
             format!("{excess} too much, one align: a regressed kernel or one before 5.5; the info block would tell")
@@ -40,7 +49,7 @@ pub(super) fn explain(cause: Cause, facts: &Facts, host: &Host, measured: &Measu
         Cause::Unexplained => format!(
             "{excess} too much, and neither 64 nor 128 bytes for each page of {} explain it{}",
             Bytes(measured.geometry.page_size.min(host.page_size)),
-            doubt(measured)
+            uncertainty(measured)
         ),
         _ => "as it should be".to_owned(),
     }
@@ -54,7 +63,7 @@ fn surplus(measured: &Measured) -> String {
 }
 
 /// Without the block the bytes fit, but a resized namespace could look the same.
-const fn doubt(measured: &Measured) -> &'static str {
+const fn uncertainty(measured: &Measured) -> &'static str {
     match measured.evidence {
         Evidence::Observed | Evidence::InfoBlock => "",
         Evidence::Sysfs | Evidence::Inferred => " (by its bytes; the info block would prove it)",

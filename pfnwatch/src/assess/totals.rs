@@ -6,7 +6,7 @@ use super::{Assessment, Thresholds, Verdict};
 /// those.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Totals {
+pub struct NamespaceTotals {
     /// Namespaces.
     pub namespaces: u64,
     /// Those with the verdict oversize.
@@ -32,7 +32,7 @@ pub struct Totals {
     judged_bytes: u64,
 }
 
-impl Totals {
+impl NamespaceTotals {
     /// Adds one namespace. Sums stay at the largest number rather than wrap.
     pub fn add(&mut self, assessment: &Assessment) {
         let numbers = &assessment.numbers;

@@ -18,7 +18,7 @@ pub struct Acceptance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Whose {
+pub enum BaselineScope {
     /// The host's: what the running kernel makes of a namespace.
     Host,
     /// A namespace's, by its name, its namespace uuid or its first address (`0x…`).
@@ -27,19 +27,19 @@ pub enum Whose {
 
 /// Why nothing was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAccepted {
+pub enum AcceptError {
     /// There is no regression of that name.
     #[error("{0} does not cost more than it did, as far as the agent knows: `pfnwatch baseline` shows what does")]
-    Nothing(String),
+    NoRegression(String),
     /// More than one.
     #[error("several namespaces went by the name {0}: say its namespace uuid, or its first address as 0x…")]
-    Several(String),
+    Ambiguous(String),
     /// The regression is that of an earlier boot, or of a libnvdimm that is not loaded.
     #[error("what the running kernel reserves for each page is not known: load libnvdimm, and accept it then")]
-    Unknown,
+    UnknownKernel,
     /// The journal does not take it.
     #[error(
         "the journal does not take it, and it would be forgotten with this agent: `pfnwatch status` says what is wrong with the journal"
     )]
-    NotWritten,
+    NotSaved,
 }

@@ -1,18 +1,18 @@
 //! What the kernel of this boot makes of a namespace, held against the kernels before it.
 
-use pfnwatch_common::{Geometry, Map, Rule, reservation, reservation::REFERENCE_STRUCT_PAGE};
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation, reservation::REFERENCE_STRUCT_PAGE};
 
-use super::{Cost, Regression, Subject};
-use crate::survey::COMPAT_ALIGN;
+use super::{Cost, Regression, RegressionSubject};
+use crate::scan::COMPAT_ALIGN;
 
 /// The namespace that people think in: 1 TiB with map=dev and ndctl's usual align, at the start of a region.
-const USUAL_SIZE: u64 = 1 << 40;
-const USUAL_ALIGN: u64 = 2 << 20;
-const USUAL_START: u64 = 4 << 30;
+const REFERENCE_SIZE: u64 = 1 << 40;
+const REFERENCE_ALIGN: u64 = 2 << 20;
+const REFERENCE_START: u64 = 4 << 30;
 
 /// A kernel with a libnvdimm of which the numbers are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KernelSeen {
+pub struct ObservedKernel {
     /// What tells it apart from the others: the boot, and the libnvdimm that was loaded in it.
     pub id: String,
     /// Its release.
@@ -29,17 +29,17 @@ pub struct KernelSeen {
 
 /// What a namespace of 1 TiB costs under a kernel; none where that is not known.
 #[must_use]
-pub fn of_host(kernel: &KernelSeen) -> Option<Cost> {
+pub fn reference_cost(kernel: &ObservedKernel) -> Option<Cost> {
     let max = kernel.max_struct_page_size?;
     let geometry = Geometry {
-        start: USUAL_START,
-        size: USUAL_SIZE,
-        align: USUAL_ALIGN,
+        start: REFERENCE_START,
+        size: REFERENCE_SIZE,
+        align: REFERENCE_ALIGN,
         map: Map::Dev,
         page_size: kernel.page_size,
         compat: COMPAT_ALIGN,
     };
-    let reserved = |bytes| reservation(&geometry, bytes, Rule::default()).ok().map(|it| it.dataoff);
+    let reserved = |bytes| reservation(&geometry, bytes, KernelQuirks::default()).ok().map(|it| it.dataoff);
     let reservation_bytes = reserved(max)?;
     Some(Cost {
         kernel: kernel.release.clone(),
@@ -52,10 +52,14 @@ pub fn of_host(kernel: &KernelSeen) -> Option<Cost> {
 
 /// Holds the running kernel against the others: the one under which it cost the least, and of several the latest.
 #[must_use]
-pub fn host(now: &KernelSeen, others: &[KernelSeen]) -> Option<Regression> {
-    let after = of_host(now)?;
-    let others = others.iter().filter(|other| other.id != now.id && !other.set_aside).filter_map(of_host);
+pub fn host_regression(now: &ObservedKernel, others: &[ObservedKernel]) -> Option<Regression> {
+    let after = reference_cost(now)?;
+    let others = others.iter().filter(|other| other.id != now.id && !other.set_aside).filter_map(reference_cost);
     let before =
         others.min_by(|a, b| a.reservation_bytes.cmp(&b.reservation_bytes).then_with(|| b.seen.cmp(&a.seen)))?;
-    (after.reservation_bytes > before.reservation_bytes).then_some(Regression { subject: Subject::Host, before, after })
+    (after.reservation_bytes > before.reservation_bytes).then_some(Regression {
+        subject: RegressionSubject::Host,
+        before,
+        after,
+    })
 }

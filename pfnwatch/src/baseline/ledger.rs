@@ -5,18 +5,18 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Acceptance, Cost, Namespace, NotAccepted, Regression, Subject};
+use super::{AcceptError, Acceptance, Cost, NamespaceKey, Regression, RegressionSubject};
 
 /// So many namespaces are followed: those that were seen the longest ago are let go.
-pub(super) const MOST: usize = 4096;
+pub(super) const MAX_RECORDS: usize = 4096;
 
 /// A namespace over time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CostRecord"))]
-pub struct Record {
+pub struct CostRecord {
     /// Which one.
     #[serde(flatten)]
-    pub namespace: Namespace,
+    pub namespace: NamespaceKey,
     /// What it cost when it was seen last; none since it was destroyed.
     pub last: Option<Cost>,
     /// The least it was seen to cost, since that was accepted where it was.
@@ -26,7 +26,7 @@ pub struct Record {
     pub accepted: Option<Acceptance>,
 }
 
-impl Record {
+impl CostRecord {
     /// Whether it cost just that when it was seen last.
     fn costs(&self, cost: &Cost) -> bool {
         self.last.as_ref().is_some_and(|last| *cost == Cost { seen: cost.seen.clone(), ..last.clone() })
@@ -45,7 +45,7 @@ impl Record {
         let (after, before) = (self.last.as_ref()?, &self.least);
         (after.excess_bytes > before.excess_bytes && after.reservation_bytes > before.reservation_bytes).then(|| {
             Regression {
-                subject: Subject::Namespace(self.namespace.clone()),
+                subject: RegressionSubject::Namespace(self.namespace.clone()),
                 before: before.clone(),
                 after: after.clone(),
             }
@@ -55,11 +55,11 @@ impl Record {
 
 /// What a new look at a namespace means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum RegressionChange {
     /// Nothing.
-    Nothing,
+    Unchanged,
     /// Something that has to be written down, and not to be told.
-    Noted,
+    Recorded,
     /// It costs more than it did, which is new, or even more than when that was told.
     Began(Box<Regression>),
     /// It does not any more.
@@ -68,109 +68,113 @@ pub enum Change {
 
 /// All namespaces that were ever seen, as far as there is room.
 #[derive(Debug, Default)]
-pub struct Ledger {
-    records: Vec<Record>,
+pub struct CostHistory {
+    records: Vec<CostRecord>,
 }
 
-impl Ledger {
+impl CostHistory {
     /// Takes up what was written down.
     #[must_use]
-    pub const fn new(records: Vec<Record>) -> Self {
+    pub const fn new(records: Vec<CostRecord>) -> Self {
         Self { records }
     }
 
     /// Takes note of what a namespace costs. Gives the record, and what has changed.
-    pub fn learn(&mut self, namespace: Namespace, cost: Cost) -> (Record, Change) {
-        let place = self.place(&namespace);
+    pub fn observe(&mut self, namespace: NamespaceKey, cost: Cost) -> (CostRecord, RegressionChange) {
+        let place = self.position(&namespace);
         let known = place.and_then(|place| self.records.get(place));
         if let Some(known) = known.filter(|it| it.namespace == namespace && it.costs(&cost)) {
-            return (known.clone(), Change::Nothing);
+            return (known.clone(), RegressionChange::Unchanged);
         }
-        let before = known.and_then(Record::regression);
+        let before = known.and_then(CostRecord::regression);
         let (least, accepted) = match place.map(|place| self.records.swap_remove(place)) {
             Some(known) if known.least.excess_bytes < cost.excess_bytes => (known.least, known.accepted),
             // Of two that cost the same the latest is the baseline.
             Some(known) if known.least.excess_bytes == cost.excess_bytes => (cost.clone(), known.accepted),
             _ => (cost.clone(), None),
         };
-        if self.records.len() >= MOST {
+        if self.records.len() >= MAX_RECORDS {
             self.forget_oldest();
         }
-        let record = Record { namespace, last: Some(cost), least, accepted };
+        let record = CostRecord { namespace, last: Some(cost), least, accepted };
         let change = change(before, record.regression());
         self.records.push(record.clone());
         (record, change)
     }
 
     /// A namespace is destroyed: nothing is lost any more, and what comes in its place is held against it.
-    pub fn destroyed(&mut self, uuid: Uuid) -> Vec<(Record, Change)> {
-        self.gone(|namespace| namespace.namespace_uuid == Some(uuid))
+    pub fn destroyed(&mut self, uuid: Uuid) -> Vec<(CostRecord, RegressionChange)> {
+        self.remove_where(|namespace| namespace.namespace_uuid == Some(uuid))
     }
 
     /// A namespace has no memmap of its own any more.
-    pub fn without_memmap(&mut self, namespace: &Namespace) -> Vec<(Record, Change)> {
+    pub fn without_memmap(&mut self, namespace: &NamespaceKey) -> Vec<(CostRecord, RegressionChange)> {
         let room = (namespace.start_address, namespace.size_bytes);
-        self.gone(|it| (it.start_address, it.size_bytes) == room)
+        self.remove_where(|it| (it.start_address, it.size_bytes) == room)
     }
 
     /// These are all namespaces with a memmap on the media, by first address and size: of the others nobody saw the end.
-    pub fn only(&mut self, there: &BTreeSet<(u64, u64)>) -> Vec<(Record, Change)> {
-        self.gone(|namespace| !there.contains(&(namespace.start_address, namespace.size_bytes)))
+    pub fn retain(&mut self, there: &BTreeSet<(u64, u64)>) -> Vec<(CostRecord, RegressionChange)> {
+        self.remove_where(|namespace| !there.contains(&(namespace.start_address, namespace.size_bytes)))
     }
 
     /// A regressed namespace by its name, its namespace uuid or its first address (`0x…`), as it would be with its cost accepted.
-    pub(super) fn to_accept(&self, which: &str, acceptance: Acceptance) -> Result<(Record, Regression), NotAccepted> {
-        let is_it = |record: &Record| {
+    pub(super) fn accept_preview(
+        &self,
+        which: &str,
+        acceptance: Acceptance,
+    ) -> Result<(CostRecord, Regression), AcceptError> {
+        let is_it = |record: &CostRecord| {
             let namespace = &record.namespace;
             namespace.namespace == which
                 || namespace.namespace_uuid.is_some_and(|uuid| uuid.to_string().eq_ignore_ascii_case(which))
                 || format!("{:#x}", namespace.start_address) == which
         };
-        let regressed = |record: &Record| Some((record.accepted(acceptance.clone()), record.regression()?));
+        let regressed = |record: &CostRecord| Some((record.accepted(acceptance.clone()), record.regression()?));
         let mut found = self.records.iter().filter(|it| is_it(it)).filter_map(regressed);
         match (found.next(), found.next()) {
             (Some(found), None) => Ok(found),
-            (Some(_), Some(_)) => Err(NotAccepted::Several(which.to_owned())),
-            (None, _) => Err(NotAccepted::Nothing(which.to_owned())),
+            (Some(_), Some(_)) => Err(AcceptError::Ambiguous(which.to_owned())),
+            (None, _) => Err(AcceptError::NoRegression(which.to_owned())),
         }
     }
 
     /// Puts a record in the place of the one of the same namespace.
-    pub(super) fn put(&mut self, record: Record) {
+    pub(super) fn replace(&mut self, record: CostRecord) {
         if let Some(known) = self.records.iter_mut().find(|known| known.namespace == record.namespace) {
             *known = record;
         }
     }
 
-    fn gone(&mut self, is_gone: impl Fn(&Namespace) -> bool) -> Vec<(Record, Change)> {
-        let end = |record: &mut Record| {
+    fn remove_where(&mut self, is_gone: impl Fn(&NamespaceKey) -> bool) -> Vec<(CostRecord, RegressionChange)> {
+        let end = |record: &mut CostRecord| {
             let before = record.regression();
             record.last = None;
             (record.clone(), change(before, None))
         };
-        let gone = |record: &&mut Record| record.last.is_some() && is_gone(&record.namespace);
+        let gone = |record: &&mut CostRecord| record.last.is_some() && is_gone(&record.namespace);
         self.records.iter_mut().filter(gone).map(end).collect()
     }
 
     /// All of them.
-    pub fn records(&self) -> impl Iterator<Item = &Record> {
+    pub fn records(&self) -> impl Iterator<Item = &CostRecord> {
         self.records.iter()
     }
 
     /// The regressions that stand.
-    pub fn standing(&self) -> impl Iterator<Item = Regression> {
-        self.records.iter().filter_map(Record::regression)
+    pub fn regressions(&self) -> impl Iterator<Item = Regression> {
+        self.records.iter().filter_map(CostRecord::regression)
     }
 
     /// The record of the same namespace: by its uuid, else the one that lay at the same place. A reconfiguration by ndctl
     /// gives another uuid. One of another size is another namespace.
-    fn place(&self, namespace: &Namespace) -> Option<usize> {
-        let by_uuid = |record: &Record| {
+    fn position(&self, namespace: &NamespaceKey) -> Option<usize> {
+        let by_uuid = |record: &CostRecord| {
             namespace.namespace_uuid.is_some() && record.namespace.namespace_uuid == namespace.namespace_uuid
         };
-        let by_start = |record: &Record| record.namespace.start_address == namespace.start_address;
-        let of_size = |record: &Record| record.namespace.size_bytes == namespace.size_bytes;
-        let find = |is: &dyn Fn(&Record) -> bool| self.records.iter().position(|it| is(it) && of_size(it));
+        let by_start = |record: &CostRecord| record.namespace.start_address == namespace.start_address;
+        let of_size = |record: &CostRecord| record.namespace.size_bytes == namespace.size_bytes;
+        let find = |is: &dyn Fn(&CostRecord) -> bool| self.records.iter().position(|it| is(it) && of_size(it));
         find(&by_uuid).or_else(|| find(&by_start))
     }
 
@@ -182,11 +186,13 @@ impl Ledger {
     }
 }
 
-pub(super) fn change(before: Option<Regression>, after: Option<Regression>) -> Change {
+pub(super) fn change(before: Option<Regression>, after: Option<Regression>) -> RegressionChange {
     match (before, after) {
-        (Some(before), None) => Change::Ended(Box::new(before)),
-        (None, Some(after)) => Change::Began(Box::new(after)),
-        (Some(before), Some(after)) if after.lost_bytes() > before.lost_bytes() => Change::Began(Box::new(after)),
-        _ => Change::Noted,
+        (Some(before), None) => RegressionChange::Ended(Box::new(before)),
+        (None, Some(after)) => RegressionChange::Began(Box::new(after)),
+        (Some(before), Some(after)) if after.lost_bytes() > before.lost_bytes() => {
+            RegressionChange::Began(Box::new(after))
+        }
+        _ => RegressionChange::Recorded,
     }
 }

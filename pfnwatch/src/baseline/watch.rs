@@ -8,13 +8,13 @@ use std::{
 use pfnwatch_common::Map;
 
 use super::{
-    Acceptance, Change, Cost, KernelSeen, Ledger, Namespace, NotAccepted, Record, Regression, Whose, host,
-    ledger::change,
+    AcceptError, Acceptance, BaselineScope, Cost, CostHistory, CostRecord, NamespaceKey, ObservedKernel, Regression,
+    RegressionChange, host_regression, ledger::change,
 };
 use crate::{
-    event::{Body, Capacity, Event, SetUp, Time},
-    journal::{BootRow, Journal},
-    survey::{Judged, Survey},
+    event::{Body, CapacityRegression, Event, SetUp, Time},
+    scan::{AssessedNamespace, ScanResult},
+    store::{BootRow, EventStore},
 };
 
 /// What is known of costs, now and before.
@@ -23,65 +23,66 @@ pub struct BaselineWatch {
     release: String,
     page_size: u64,
     boots: Vec<BootRow>,
-    ledger: Ledger,
+    history: CostHistory,
     host: Option<Regression>,
     /// When it was last written down that the running kernel runs; none before it is known.
-    noted: Option<SystemTime>,
+    last_heartbeat: Option<SystemTime>,
 }
 
 /// How often that is written down while nothing else is learned.
-const STILL_EVERY: Duration = Duration::from_secs(60 * 60);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 impl BaselineWatch {
     /// Takes up what the journal has; without one it begins anew.
     #[must_use]
-    pub fn new(journal: &mut Journal, release: &str, page_size: u64) -> Self {
+    pub fn new(journal: &mut EventStore, release: &str, page_size: u64) -> Self {
         Self {
             release: release.to_owned(),
             page_size,
             boots: journal.boots().unwrap_or_default(),
-            ledger: Ledger::new(journal.costs().unwrap_or_default()),
+            history: CostHistory::new(journal.costs().unwrap_or_default()),
             host: None,
-            noted: None,
+            last_heartbeat: None,
         }
     }
 
     /// Learns what the running kernel and its libnvdimm reserve for each page.
-    pub fn kernel(&mut self, journal: &mut Journal, mut boot: BootRow) -> Option<Body> {
+    pub fn observe_kernel(&mut self, journal: &mut EventStore, mut boot: BootRow) -> Option<Body> {
         let known = |boot: &&BootRow| boot.max_struct_page_size.is_some();
         // What the agent before this one has told, or this one under the libnvdimm before.
-        let before = self.boots.iter().filter(known).max_by_key(|boot| boot.last_seen).and_then(|boot| self.held(boot));
+        let before =
+            self.boots.iter().filter(known).max_by_key(|boot| boot.last_seen).and_then(|boot| self.regression_of(boot));
         let is_it = |it: &BootRow| (&it.boot_id, &it.module_build_id) == (&boot.boot_id, &boot.module_build_id);
         if let Some(place) = self.boots.iter().position(is_it) {
             boot.accepted = self.boots.swap_remove(place).accepted;
         }
-        journal.remember_boot(&boot);
+        journal.save_boot(&boot);
         let is_known = boot.max_struct_page_size.is_some();
         // With nothing known the host is no better than it was.
-        self.host = if is_known { self.held(&boot) } else { self.host.take().or_else(|| before.clone()) };
-        self.noted = Some(boot.last_seen);
+        self.host = if is_known { self.regression_of(&boot) } else { self.host.take().or_else(|| before.clone()) };
+        self.last_heartbeat = Some(boot.last_seen);
         self.boots.push(boot);
-        if is_known { told(change(before, self.host.clone())) } else { None }
+        if is_known { event_of(change(before, self.host.clone())) } else { None }
     }
 
     /// The kernel that was learned last still runs: that is written down every hour, and where the agent ends.
-    pub fn still(&mut self, journal: &mut Journal, now: SystemTime, ends: bool) {
-        let (Some(noted), Some(boot)) = (self.noted, self.boots.last_mut()) else { return };
+    pub fn heartbeat(&mut self, journal: &mut EventStore, now: SystemTime, ends: bool) {
+        let (Some(noted), Some(boot)) = (self.last_heartbeat, self.boots.last_mut()) else { return };
         // A clock that was set back counts as an hour.
-        if ends || now.duration_since(noted).map_or(true, |past| past >= STILL_EVERY) {
+        if ends || now.duration_since(noted).map_or(true, |past| past >= HEARTBEAT_INTERVAL) {
             boot.last_seen = now;
-            self.noted = Some(now);
-            journal.remember_boot(boot);
+            self.last_heartbeat = Some(now);
+            journal.save_boot(boot);
         }
     }
 
-    fn held(&self, boot: &BootRow) -> Option<Regression> {
-        let others: Vec<_> = self.boots.iter().map(|boot| kernel_seen(boot, self.page_size)).collect();
-        host(&kernel_seen(boot, self.page_size), &others)
+    fn regression_of(&self, boot: &BootRow) -> Option<Regression> {
+        let others: Vec<_> = self.boots.iter().map(|boot| observed_kernel(boot, self.page_size)).collect();
+        host_regression(&observed_kernel(boot, self.page_size), &others)
     }
 
     /// Learns from all namespaces at once.
-    pub fn survey(&mut self, journal: &mut Journal, survey: &Survey) -> Vec<Body> {
+    pub fn observe_scan(&mut self, journal: &mut EventStore, survey: &ScanResult) -> Vec<Body> {
         let mut learned = Vec::new();
         let mut there = BTreeSet::new();
         for judged in &survey.namespaces {
@@ -90,25 +91,25 @@ impl BaselineWatch {
                 continue;
             }
             there.insert((namespace.start_address, namespace.size_bytes));
-            learned.extend(self.cost(judged).map(|cost| self.ledger.learn(namespace, cost)));
+            learned.extend(self.cost(judged).map(|cost| self.history.observe(namespace, cost)));
         }
-        learned.extend(self.ledger.only(&there));
-        written(journal, learned)
+        learned.extend(self.history.retain(&there));
+        save(journal, learned)
     }
 
     /// Learns from an event.
-    pub fn event(&mut self, journal: &mut Journal, event: &Event) -> Vec<Body> {
+    pub fn observe_event(&mut self, journal: &mut EventStore, event: &Event) -> Vec<Body> {
         let learned = match &event.body {
             Body::SetUp(setup) => self.set_up(setup, event.time),
-            Body::Destroy(change) => change.namespace_uuid.map(|uuid| self.ledger.destroyed(uuid)).unwrap_or_default(),
+            Body::Destroy(change) => change.namespace_uuid.map(|uuid| self.history.destroyed(uuid)).unwrap_or_default(),
             _ => Vec::new(),
         };
-        written(journal, learned)
+        save(journal, learned)
     }
 
     /// The regressions that stand.
-    pub fn standing(&self) -> Vec<Regression> {
-        self.host.iter().cloned().chain(self.ledger.standing()).collect()
+    pub fn regressions(&self) -> Vec<Regression> {
+        self.host.iter().cloned().chain(self.history.regressions()).collect()
     }
 
     /// Takes what is there now for the baseline. Gives the regression that ends with it.
@@ -117,47 +118,47 @@ impl BaselineWatch {
     /// There is none, or it cannot be written down.
     pub fn accept(
         &mut self,
-        journal: &mut Journal,
-        whose: &Whose,
+        journal: &mut EventStore,
+        whose: &BaselineScope,
         acceptance: Acceptance,
-    ) -> Result<Regression, NotAccepted> {
+    ) -> Result<Regression, AcceptError> {
         match whose {
-            Whose::Host => self.accept_host(journal, acceptance),
-            Whose::Namespace(which) => {
-                let (record, regression) = self.ledger.to_accept(which, acceptance)?;
-                journal.remember_costs(std::slice::from_ref(&record)).ok_or(NotAccepted::NotWritten)?;
-                self.ledger.put(record);
+            BaselineScope::Host => self.accept_host(journal, acceptance),
+            BaselineScope::Namespace(which) => {
+                let (record, regression) = self.history.accept_preview(which, acceptance)?;
+                journal.save_costs(std::slice::from_ref(&record)).ok_or(AcceptError::NotSaved)?;
+                self.history.replace(record);
                 Ok(regression)
             }
         }
     }
 
     /// The kernel that was learned last is the one that runs: it stays, and all others are set aside.
-    fn accept_host(&mut self, journal: &mut Journal, acceptance: Acceptance) -> Result<Regression, NotAccepted> {
-        let regression = self.host.clone().ok_or_else(|| NotAccepted::Nothing("the host".to_owned()))?;
+    fn accept_host(&mut self, journal: &mut EventStore, acceptance: Acceptance) -> Result<Regression, AcceptError> {
+        let regression = self.host.clone().ok_or_else(|| AcceptError::NoRegression("the host".to_owned()))?;
         let mut boots = self.boots.clone();
-        let (now, others) = boots.split_last_mut().ok_or(NotAccepted::Unknown)?;
+        let (now, others) = boots.split_last_mut().ok_or(AcceptError::UnknownKernel)?;
         if now.max_struct_page_size.is_none() {
-            return Err(NotAccepted::Unknown);
+            return Err(AcceptError::UnknownKernel);
         }
         now.accepted = Some(acceptance);
         others.iter_mut().for_each(|boot| boot.set_aside = true);
-        journal.remember_boots(&boots).ok_or(NotAccepted::NotWritten)?;
+        journal.save_boots(&boots).ok_or(AcceptError::NotSaved)?;
         (self.boots, self.host) = (boots, None);
         Ok(regression)
     }
 
-    fn set_up(&mut self, setup: &SetUp, time: Time) -> Vec<(Record, Change)> {
+    fn set_up(&mut self, setup: &SetUp, time: Time) -> Vec<(CostRecord, RegressionChange)> {
         let (Some(it), Some(sizes)) = (&setup.namespace, setup.sizes) else { return Vec::new() };
-        let namespace = Namespace {
+        let namespace = NamespaceKey {
             namespace: it.namespace.clone(),
             namespace_uuid: it.namespace_uuid,
             start_address: it.start_address,
             size_bytes: it.size_bytes,
         };
         match setup.judgement.as_ref().and_then(|it| it.excess_bytes) {
-            _ if setup.map != Some(Map::Dev) => self.ledger.without_memmap(&namespace),
-            Some(excess_bytes) => vec![self.ledger.learn(
+            _ if setup.map != Some(Map::Dev) => self.history.without_memmap(&namespace),
+            Some(excess_bytes) => vec![self.history.observe(
                 namespace,
                 Cost {
                     kernel: self.release.clone(),
@@ -171,7 +172,7 @@ impl BaselineWatch {
         }
     }
 
-    fn cost(&self, judged: &Judged) -> Option<Cost> {
+    fn cost(&self, judged: &AssessedNamespace) -> Option<Cost> {
         let numbers = &judged.assessment.numbers;
         let made_with = judged.facts.block.as_ref().map(|block| u64::from(block.page_struct_size));
         Some(Cost {
@@ -186,8 +187,8 @@ impl BaselineWatch {
 
 /// A boot, as far as it is compared.
 #[must_use]
-pub fn kernel_seen(boot: &BootRow, page_size: u64) -> KernelSeen {
-    KernelSeen {
+pub fn observed_kernel(boot: &BootRow, page_size: u64) -> ObservedKernel {
+    ObservedKernel {
         id: format!("{} {}", boot.boot_id, boot.module_build_id.as_deref().unwrap_or_default()),
         release: boot.release.clone(),
         seen: Time(boot.last_seen).to_string(),
@@ -197,9 +198,9 @@ pub fn kernel_seen(boot: &BootRow, page_size: u64) -> KernelSeen {
     }
 }
 
-fn namespace(judged: &Judged) -> Option<Namespace> {
+fn namespace(judged: &AssessedNamespace) -> Option<NamespaceKey> {
     let it = &judged.namespace;
-    Some(Namespace {
+    Some(NamespaceKey {
         namespace: it.name.clone(),
         namespace_uuid: it.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
         start_address: judged.facts.start?,
@@ -208,20 +209,20 @@ fn namespace(judged: &Judged) -> Option<Namespace> {
 }
 
 /// Writes down what is news, and gives what has to be told of it.
-fn written(journal: &mut Journal, learned: Vec<(Record, Change)>) -> Vec<Body> {
+fn save(journal: &mut EventStore, learned: Vec<(CostRecord, RegressionChange)>) -> Vec<Body> {
     let (news, changes): (Vec<_>, Vec<_>) =
-        learned.into_iter().filter(|(_, change)| *change != Change::Nothing).unzip();
+        learned.into_iter().filter(|(_, change)| *change != RegressionChange::Unchanged).unzip();
     if !news.is_empty() {
-        journal.remember_costs(&news);
+        journal.save_costs(&news);
     }
-    changes.into_iter().filter_map(told).collect()
+    changes.into_iter().filter_map(event_of).collect()
 }
 
-fn told(change: Change) -> Option<Body> {
+fn event_of(change: RegressionChange) -> Option<Body> {
     match change {
-        Change::Nothing | Change::Noted => None,
-        Change::Began(it) => Some(Body::CapacityRegression(Box::new(Capacity::begins(*it)))),
-        Change::Ended(it) => Some(Body::CapacityRegressionEnded(Box::new(Capacity::ends(*it)))),
+        RegressionChange::Unchanged | RegressionChange::Recorded => None,
+        RegressionChange::Began(it) => Some(Body::CapacityRegression(Box::new(CapacityRegression::begins(*it)))),
+        RegressionChange::Ended(it) => Some(Body::CapacityRegressionEnded(Box::new(CapacityRegression::ends(*it)))),
     }
 }
 

@@ -9,14 +9,14 @@ use zerocopy::IntoBytes as _;
 
 use self::program::attach_program;
 use super::{
+    btf_ids::{FunctionIds, synthetic_btf},
     counters::Counters,
     debug_log::DebugLog,
     guard::GuardMaps,
     loader,
     pins::{Pins, SHARED},
-    plan::{BLOCK_READER, Impossible, Step, is_required},
+    plan::{BLOCK_READER, MissingRequiredProgram, ProgramPlan, is_required},
     ring::Ring,
-    targets::{FunctionIds, stand_in},
 };
 use crate::event::ProgramState;
 
@@ -64,7 +64,7 @@ pub struct Attached {
 pub struct Links {
     pub(super) ebpf: Ebpf,
     /// Links that the object does not keep, because they can be pinned.
-    taken: Vec<(&'static str, FdLink)>,
+    owned: Vec<(&'static str, FdLink)>,
     /// Links that are pinned: they stay when this is dropped.
     pinned: Vec<FdLink>,
 }
@@ -75,14 +75,14 @@ impl Links {
     /// # Errors
     /// One of them cannot be pinned: none is then.
     pub(super) fn pin(&mut self, pins: &Pins, guard: u64) -> anyhow::Result<()> {
-        self.pinned = pins.pin(std::mem::take(&mut self.taken), guard)?;
+        self.pinned = pins.pin(std::mem::take(&mut self.owned), guard)?;
         Ok(())
     }
 }
 
 /// Has aya find out what this kernel's eBPF can do, as it does once before the first load: it tries a dozen programs, which
 /// takes as long as reading the kernel's types, and can be done beside it.
-pub fn ask_features() {
+pub fn probe_features() {
     aya::features();
 }
 
@@ -90,32 +90,32 @@ pub fn ask_features() {
 ///
 /// # Errors
 /// A program without which nothing can be observed does not load or attach; the kernel's verifier is quoted.
-pub fn attach(settings: &Settings, plan: &[Step]) -> anyhow::Result<Attached> {
-    let planned = plan.iter().any(|step| step.name == names::BIND_END && step.off.is_none());
+pub fn attach(settings: &Settings, plan: &[ProgramPlan]) -> anyhow::Result<Attached> {
+    let planned = plan.iter().any(|step| step.name == names::BIND_END && step.disabled_reason.is_none());
     let attached = attach_once(settings, plan, planned)?;
     let failed = |state: &&ProgramState| state.program == names::BIND_END && !state.attached;
     let Some(state) = attached.programs.iter().find(failed).filter(|_| planned) else { return Ok(attached) };
     // The programs were told that they may wait for the end of an attempt, and it does not come: once more without.
     let reason = state.reason.clone();
-    let without = plan.iter().map(|step| Step {
-        off: if step.name == names::BIND_END { reason.clone() } else { step.off.clone() },
+    let without = plan.iter().map(|step| ProgramPlan {
+        disabled_reason: if step.name == names::BIND_END { reason.clone() } else { step.disabled_reason.clone() },
         ..step.clone()
     });
     attach_once(settings, &without.collect::<Vec<_>>(), false)
 }
 
-fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::Result<Attached> {
+fn attach_once(settings: &Settings, plan: &[ProgramPlan], bind_seen: bool) -> anyhow::Result<Attached> {
     let mut ebpf = load(settings, bind_seen)?;
-    let types = stand_in(&settings.functions)?;
+    let types = synthetic_btf(&settings.functions)?;
     let debug_log = if settings.debug { Some(DebugLog::open(&mut ebpf)?) } else { None };
     let (ring, counters) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?);
     let mut guard = GuardMaps::take(&mut ebpf)?;
     // Of the guard that is taken over, while it is still alone.
-    guard.forget_notes();
+    guard.clear_passed();
     let mut programs = Vec::with_capacity(plan.len());
     let mut taken = Vec::new();
     for step in plan {
-        let attached = match &step.off {
+        let attached = match &step.disabled_reason {
             Some(reason) => Err(reason.clone()),
             None => attach_program(&mut ebpf, step, Some(&types), settings.pins.is_some())
                 .map_err(|error| format!("{error:#}")),
@@ -128,12 +128,16 @@ fn attach_once(settings: &Settings, plan: &[Step], bind_seen: bool) -> anyhow::R
             Err(reason) => Some(reason),
         };
         if let Some(reason) = reason.clone().filter(|_| is_required(step.name)) {
-            bail!(Impossible { program: step.name, reason });
+            bail!(MissingRequiredProgram { program: step.name, reason });
         }
         let attached = reason.is_none();
-        programs.push(ProgramState { program: step.name.to_owned(), attached, reason: reason.or(step.lacks.clone()) });
+        programs.push(ProgramState {
+            program: step.name.to_owned(),
+            attached,
+            reason: reason.or(step.degraded_reason.clone()),
+        });
     }
-    Ok(Attached { programs, links: Links { ebpf, taken, pinned: Vec::new() }, ring, counters, guard, debug_log })
+    Ok(Attached { programs, links: Links { ebpf, owned: taken, pinned: Vec::new() }, ring, counters, guard, debug_log })
 }
 
 /// Attaches the program that hands info blocks over, and no other.
@@ -144,7 +148,7 @@ pub fn attach_block_reader(settings: &Settings) -> anyhow::Result<(Links, Ring)>
     let mut ebpf = load(settings, false)?;
     let ring = Ring::take(&mut ebpf)?;
     attach_program(&mut ebpf, &BLOCK_READER, None, false)?;
-    Ok((Links { ebpf, taken: Vec::new(), pinned: Vec::new() }, ring))
+    Ok((Links { ebpf, owned: Vec::new(), pinned: Vec::new() }, ring))
 }
 
 /// Makes the maps and readies the programs; none is in the kernel yet.

@@ -8,8 +8,8 @@ use zerocopy::FromBytes as _;
 
 use super::{
     attach::{Links, Settings, attach_block_reader},
+    btf_ids::FunctionIds,
     ring::Ring,
-    targets::FunctionIds,
 };
 use crate::{kernel::target, paths::Paths};
 

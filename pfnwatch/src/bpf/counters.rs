@@ -12,11 +12,11 @@ pub struct Counters(PerCpuArray<MapData, u64>);
 
 /// What they stand at, over all CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals([u64; Counter::ALL.len()]);
+pub struct CounterTotals([u64; Counter::ALL.len()]);
 
-impl Totals {
+impl CounterTotals {
     /// One counter.
-    pub fn of(&self, counter: Counter) -> u64 {
+    pub fn get(&self, counter: Counter) -> u64 {
         Counter::ALL.iter().zip(self.0).find(|(known, _)| **known == counter).map_or(0, |(_, total)| total)
     }
 }
@@ -35,8 +35,8 @@ impl Counters {
     ///
     /// # Errors
     /// The kernel refuses a look-up.
-    pub fn read(&self) -> anyhow::Result<Totals> {
-        let mut totals = Totals::default();
+    pub fn read(&self) -> anyhow::Result<CounterTotals> {
+        let mut totals = CounterTotals::default();
         for (counter, total) in Counter::ALL.iter().zip(&mut totals.0) {
             let values = self.0.get(&(*counter as u32), 0).with_context(|| format!("counter {}", counter.name()))?;
             *total = values.iter().copied().fold(0, u64::wrapping_add);

@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError},
 };
 use pfnwatch_common::{
-    guard::{MISSED_SLOTS, MissedBlocks, UNSEEN},
+    guard::{MISSED_SLOTS, MissedBlocks, UNKNOWN_BLOCK},
     names,
     policy::{SLOTS, Snapshot},
 };
@@ -20,9 +20,9 @@ pub struct GuardMaps {
     module_epoch: Array<MapData, u64>,
     known_blocks: HashMap<MapData, u64, [u8; 16]>,
     missed_blocks: Array<MapData, Wire<MissedBlocks>>,
-    tickets: HashMap<MapData, u64, u64>,
-    in_charge: Array<MapData, u64>,
-    judged: HashMap<MapData, u32, u64>,
+    one_shot_exemptions: HashMap<MapData, u64, u64>,
+    active_owner: Array<MapData, u64>,
+    passed_nodes: HashMap<MapData, u32, u64>,
 }
 
 impl GuardMaps {
@@ -37,9 +37,9 @@ impl GuardMaps {
             module_epoch: array(ebpf, names::MODULE_EPOCH)?,
             known_blocks: hash(ebpf, names::KNOWN_BLOCKS)?,
             missed_blocks: array(ebpf, names::MISSED_BLOCKS)?,
-            tickets: hash(ebpf, names::TICKETS)?,
-            in_charge: array(ebpf, names::GUARD_IN_CHARGE)?,
-            judged: hash(ebpf, names::JUDGED)?,
+            one_shot_exemptions: hash(ebpf, names::ONE_SHOT_EXEMPTIONS)?,
+            active_owner: array(ebpf, names::ACTIVE_OWNER)?,
+            passed_nodes: hash(ebpf, names::PASSED_NODES)?,
         })
     }
 
@@ -63,7 +63,7 @@ impl GuardMaps {
     ///
     /// # Errors
     /// The kernel refuses the update: the snapshot before stays in force.
-    pub fn hand_over(&mut self, snapshot: &Snapshot) -> anyhow::Result<u64> {
+    pub fn publish(&mut self, snapshot: &Snapshot) -> anyhow::Result<u64> {
         let number = self.number()?.wrapping_add(1);
         let slot = u32::try_from(number % u64::from(SLOTS)).unwrap_or(0);
         self.policies.set(slot, Wire(*snapshot), 0).context("the guard's policy cannot be written")?;
@@ -75,7 +75,7 @@ impl GuardMaps {
     ///
     /// # Errors
     /// The map is full: creations on that namespace would be judged as if there were no block.
-    pub fn know(&mut self, start: u64, block_uuid: [u8; 16]) -> anyhow::Result<()> {
+    pub fn add_known_block(&mut self, start: u64, block_uuid: [u8; 16]) -> anyhow::Result<()> {
         /// `BPF_NOEXIST` (include/uapi/linux/bpf.h).
         const ONLY_NEW: u64 = 1;
         match self.known_blocks.insert(start, block_uuid, ONLY_NEW) {
@@ -85,16 +85,16 @@ impl GuardMaps {
     }
 
     /// Whether there may be any block on a namespace.
-    pub fn is_unseen(&self, start: u64) -> bool {
-        matches!(self.known_blocks.get(&start, 0), Ok(UNSEEN))
+    pub fn is_unknown(&self, start: u64) -> bool {
+        matches!(self.known_blocks.get(&start, 0), Ok(UNKNOWN_BLOCK))
     }
 
     /// Takes back that there may be any block on a namespace.
     ///
     /// # Errors
     /// The kernel refuses it.
-    pub fn seen(&mut self, start: u64) -> anyhow::Result<()> {
-        if !self.is_unseen(start) {
+    pub fn clear_unknown(&mut self, start: u64) -> anyhow::Result<()> {
+        if !self.is_unknown(start) {
             return Ok(());
         }
         self.known_blocks.remove(&start).context("a known info block cannot be taken back")
@@ -104,26 +104,28 @@ impl GuardMaps {
     ///
     /// # Errors
     /// The kernel has no room for it.
-    pub fn issue(&mut self, id: u64) -> anyhow::Result<()> {
-        self.tickets.insert(id, id, 0).context("the guard has no room for another exemption for one creation")
+    pub fn create_ticket(&mut self, id: u64) -> anyhow::Result<()> {
+        self.one_shot_exemptions
+            .insert(id, id, 0)
+            .context("the guard has no room for another exemption for one creation")
     }
 
     /// Takes a ticket away. False where it was spent already.
-    pub fn withdraw(&mut self, id: u64) -> bool {
-        self.tickets.remove(&id).is_ok()
+    pub fn remove_ticket(&mut self, id: u64) -> bool {
+        self.one_shot_exemptions.remove(&id).is_ok()
     }
 
     /// Whether a ticket is still unspent.
     pub fn is_unspent(&self, id: u64) -> bool {
-        self.tickets.get(&id, 0).is_ok()
+        self.one_shot_exemptions.get(&id, 0).is_ok()
     }
 
     /// Forgets what a guard has noted for another, which was not there: from now on there is room for what is needed.
-    pub fn forget_notes(&mut self) {
-        let left: Vec<u32> = self.judged.keys().flatten().collect();
+    pub fn clear_passed(&mut self) {
+        let left: Vec<u32> = self.passed_nodes.keys().flatten().collect();
         for thread in left {
             // One that is gone meanwhile is forgotten as well.
-            let _ = self.judged.remove(&thread);
+            let _ = self.passed_nodes.remove(&thread);
         }
     }
 
@@ -131,8 +133,8 @@ impl GuardMaps {
     ///
     /// # Errors
     /// The kernel refuses the look-up.
-    pub fn in_charge(&self) -> anyhow::Result<u64> {
-        self.in_charge.get(&0, 0).context("the map GUARD_IN_CHARGE cannot be read")
+    pub fn owner(&self) -> anyhow::Result<u64> {
+        self.active_owner.get(&0, 0).context("the map ACTIVE_OWNER cannot be read")
     }
 
     /// What the guard judges by now.
@@ -164,8 +166,8 @@ impl GuardMaps {
     ///
     /// # Errors
     /// The kernel refuses the update.
-    pub fn put_in_charge(&mut self, guard: u64) -> anyhow::Result<()> {
-        self.in_charge.set(0, guard, 0).context("the programs cannot be put in charge")
+    pub fn set_owner(&mut self, guard: u64) -> anyhow::Result<()> {
+        self.active_owner.set(0, guard, 0).context("the programs cannot be put in charge")
     }
 }
 

@@ -33,9 +33,9 @@ pub const SHARED: [&str; 13] = [
     names::MISSED_BLOCKS,
     names::WRITTEN_UUIDS,
     names::UUID_STORES,
-    names::TICKETS,
-    names::GUARD_IN_CHARGE,
-    names::JUDGED,
+    names::ONE_SHOT_EXEMPTIONS,
+    names::ACTIVE_OWNER,
+    names::PASSED_NODES,
 ];
 
 /// The pins of this version's maps.
@@ -56,7 +56,7 @@ pub struct PinnedSizes {
 impl Pins {
     /// The usual place.
     #[must_use]
-    pub fn usual() -> Self {
+    pub fn system() -> Self {
         Self { root: PathBuf::from(ROOT) }
     }
 
@@ -83,7 +83,7 @@ impl Pins {
 
     /// Whether a guard is held there whose maps can be shared; the sizes of the maps.
     #[must_use]
-    pub fn held(&self) -> Option<PinnedSizes> {
+    pub fn pinned(&self) -> Option<PinnedSizes> {
         let size = |name: &str| Some(MapInfo::from_pin(self.map(name)).ok()?.max_entries());
         Some(PinnedSizes { ring_bytes: size(names::RECORDS)?, known_blocks: size(names::KNOWN_BLOCKS)? })
     }
@@ -131,7 +131,7 @@ impl Pins {
 
     /// The pinned programs of a load, as paths; empty once they were removed by hand, or the file system is gone.
     #[must_use]
-    pub fn of(&self, guard: u64) -> Vec<String> {
+    pub fn links_of(&self, guard: u64) -> Vec<String> {
         let entries = fs::read_dir(self.links(guard)).into_iter().flatten().flatten();
         let mut pins: Vec<_> = entries.map(|entry| entry.path().display().to_string()).collect();
         pins.sort_unstable();

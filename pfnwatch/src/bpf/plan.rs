@@ -41,7 +41,7 @@ impl Hook {
 
 /// A program of the object.
 #[derive(Clone, Copy, Debug)]
-pub struct Spec {
+pub struct ProgramSpec {
     /// Its name in the object.
     pub name: &'static str,
     /// Where it goes.
@@ -51,96 +51,96 @@ pub struct Spec {
     /// Whether it cannot do without any of their members, even those that the table calls optional.
     pub reads_all: bool,
     /// What is not seen without it; none where nothing at all can be said without it.
-    pub without: Option<&'static str>,
+    pub effect_if_missing: Option<&'static str>,
 }
 
 const DEVICE: [Structure; 2] = [Structure::Device, Structure::DeviceType];
 
 /// All programs, in the order in which they are attached: an attempt's end before its beginning, so that none begins
 /// whose end would be missed.
-pub const PROGRAMS: [Spec; 16] = [
-    Spec {
+pub const PROGRAMS: [ProgramSpec; 16] = [
+    ProgramSpec {
         name: names::BIND_END,
         hook: Hook::Kprobe("__pm_runtime_idle"),
         reads: &[Structure::Device, Structure::DeviceDriver, Structure::NdRegion, Structure::NdBtt, Structure::Task],
         reads_all: false,
-        without: Some("whether a set-up ended in an enabled namespace, and namespaces without a memmap"),
+        effect_if_missing: Some("whether a set-up ended in an enabled namespace, and namespaces without a memmap"),
     },
     bind_result(names::BIND_RESULT, "why a driver that does not take a device does not"),
     bind_result(names::BIND_RESULT_SPARE, "the same of a few of many attempts at once"),
-    Spec {
+    ProgramSpec {
         name: names::SETUP_PFN_RETURN,
         hook: Hook::Kretprobe("nvdimm_setup_pfn"),
         reads: &[Structure::NdPfn],
         reads_all: false,
-        without: None,
+        effect_if_missing: None,
     },
-    Spec {
+    ProgramSpec {
         name: names::PFN_VALIDATE_RETURN,
         hook: Hook::Kretprobe("nd_pfn_validate"),
         reads: &[],
         reads_all: false,
-        without: Some("whether an info block was made or met"),
+        effect_if_missing: Some("whether an info block was made or met"),
     },
-    Spec {
+    ProgramSpec {
         name: names::SETUP_PFN_ENTER,
         hook: Hook::Kprobe("nvdimm_setup_pfn"),
         reads: &[Structure::NdPfn, Structure::NdNamespaceCommon, Structure::NdNamespaceIo, Structure::NdNamespacePmem],
         reads_all: false,
-        without: None,
+        effect_if_missing: None,
     },
-    Spec {
+    ProgramSpec {
         name: names::BUS_PROBE,
         hook: Hook::Kprobe("nvdimm_bus_probe"),
         reads: &DEVICE,
         reads_all: false,
-        without: None,
+        effect_if_missing: None,
     },
-    Spec {
+    ProgramSpec {
         name: names::BUS_REMOVE,
         hook: Hook::Kprobe("nvdimm_bus_remove"),
         reads: &DEVICE,
         reads_all: false,
-        without: Some("that a device or a namespace is disabled"),
+        effect_if_missing: Some("that a device or a namespace is disabled"),
     },
-    Spec {
+    ProgramSpec {
         name: names::NAMESPACE_STORE,
         hook: Hook::Kprobe("nd_namespace_store"),
         reads: &DEVICE,
         reads_all: false,
-        without: Some("that user space has a device claim a namespace"),
+        effect_if_missing: Some("that user space has a device claim a namespace"),
     },
-    Spec {
+    ProgramSpec {
         name: names::LABEL_UPDATE,
         hook: Hook::Kprobe("nd_pmem_namespace_label_update"),
         reads: &[Structure::NdNamespacePmem, Structure::NdNamespaceIo, Structure::NdNamespaceCommon],
         reads_all: false,
-        without: Some("that the label of a namespace is written or deleted"),
+        effect_if_missing: Some("that the label of a namespace is written or deleted"),
     },
-    Spec {
+    ProgramSpec {
         name: names::PFN_VALIDATE_ENTER,
         hook: Hook::Kprobe("nd_pfn_validate"),
         reads: &[Structure::NdPfn, Structure::NdNamespaceIo],
         reads_all: true,
-        without: Some("info blocks that are met outside a set-up; the guard takes them for unknown"),
+        effect_if_missing: Some("info blocks that are met outside a set-up; the guard takes them for unknown"),
     },
-    Spec {
+    ProgramSpec {
         name: names::UUID_STORE_RETURN,
         hook: Hook::Kretprobe("nd_uuid_store"),
         reads: &[],
         reads_all: true,
-        without: WITHOUT_UUIDS,
+        effect_if_missing: WITHOUT_UUIDS,
     },
-    Spec {
+    ProgramSpec {
         name: names::UUID_STORE_ENTER,
         hook: Hook::Kprobe("nd_uuid_store"),
         reads: &DEVICE,
         reads_all: false,
-        without: WITHOUT_UUIDS,
+        effect_if_missing: WITHOUT_UUIDS,
     },
     module_change(names::MODULE_LOAD, "module_load"),
     module_change(names::MODULE_FREE, "module_free"),
-    Spec {
+    ProgramSpec {
         name: names::GUARD,
         hook: Hook::Lsm("kernfs_init_security"),
         reads: &[
@@ -154,7 +154,7 @@ pub const PROGRAMS: [Spec; 16] = [
             Structure::NdNamespacePmem,
         ],
         reads_all: true,
-        without: Some(
+        effect_if_missing: Some(
             "creations before anything is written: none can be refused, and none reported as one that would be",
         ),
     },
@@ -164,42 +164,52 @@ const WITHOUT_UUIDS: Option<&str> =
     Some("that user space gives a device a uuid: the guard lets creations pass that are not made on a seed");
 
 /// Sees libnvdimm come or go.
-const fn module_change(name: &'static str, tracepoint: &'static str) -> Spec {
-    Spec {
+const fn module_change(name: &'static str, tracepoint: &'static str) -> ProgramSpec {
+    ProgramSpec {
         name,
         hook: Hook::RawTracepoint(tracepoint),
         reads: &[Structure::Module],
         reads_all: true,
-        without: Some("that libnvdimm is loaded anew: a guard that holds on without an agent cannot tell"),
+        effect_if_missing: Some("that libnvdimm is loaded anew: a guard that holds on without an agent cannot tell"),
     }
 }
 
 /// The program that reads info blocks for the inventory: attached by itself, and only for as long as that takes.
-pub const BLOCK_READER: Step =
-    Step { name: names::ATTRIBUTE_SHOW, hook: Hook::Kprobe("dev_attr_show"), off: None, lacks: None };
+pub const BLOCK_READER: ProgramPlan = ProgramPlan {
+    name: names::ATTRIBUTE_SHOW,
+    hook: Hook::Kprobe("dev_attr_show"),
+    disabled_reason: None,
+    degraded_reason: None,
+};
 
 /// Keeps what an attempt came to.
-const fn bind_result(name: &'static str, without: &'static str) -> Spec {
-    Spec { name, hook: Hook::Fexit("really_probe"), reads: &[], reads_all: false, without: Some(without) }
+const fn bind_result(name: &'static str, without: &'static str) -> ProgramSpec {
+    ProgramSpec {
+        name,
+        hook: Hook::Fexit("really_probe"),
+        reads: &[],
+        reads_all: false,
+        effect_if_missing: Some(without),
+    }
 }
 
 /// What is to be done with one program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct ProgramPlan {
     /// The program's name.
     pub name: &'static str,
     /// Where it goes.
     pub hook: Hook,
     /// Why it stays off, where it does.
-    pub off: Option<String>,
+    pub disabled_reason: Option<String>,
     /// What it cannot read, where it does without.
-    pub lacks: Option<String>,
+    pub degraded_reason: Option<String>,
 }
 
 /// This kernel cannot be observed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("nothing can be observed on this kernel: program `{program}` cannot be attached: {reason}")]
-pub struct Impossible {
+pub struct MissingRequiredProgram {
     /// The program that cannot do without.
     pub program: &'static str,
     /// Why.
@@ -210,18 +220,20 @@ pub struct Impossible {
 ///
 /// # Errors
 /// [`Impossible`], where a program is missing without which nothing can be said.
-pub fn plan(kernel: &Resolution) -> Result<Vec<Step>, Impossible> {
+pub fn plan(kernel: &Resolution) -> Result<Vec<ProgramPlan>, MissingRequiredProgram> {
     PROGRAMS
         .iter()
         .map(|spec| {
             let off = kernel.missing_of(spec.reads).find(|it| it.required || spec.reads_all).map(ToString::to_string);
-            match (off, spec.without) {
-                (Some(reason), None) => Err(Impossible { program: spec.name, reason }),
-                (off, without) => Ok(Step {
+            match (off, spec.effect_if_missing) {
+                (Some(reason), None) => Err(MissingRequiredProgram { program: spec.name, reason }),
+                (off, without) => Ok(ProgramPlan {
                     name: spec.name,
                     hook: spec.hook,
-                    lacks: lacks(spec, kernel),
-                    off: off.zip(without).map(|(reason, without)| format!("{reason}; not seen for it: {without}")),
+                    degraded_reason: missing_layout(spec, kernel),
+                    disabled_reason: off
+                        .zip(without)
+                        .map(|(reason, without)| format!("{reason}; not seen for it: {without}")),
                 }),
             }
         })
@@ -229,14 +241,14 @@ pub fn plan(kernel: &Resolution) -> Result<Vec<Step>, Impossible> {
 }
 
 /// What the kernel does not tell and the program does without: events then lack it, and the user is told so.
-fn lacks(spec: &Spec, kernel: &Resolution) -> Option<String> {
+fn missing_layout(spec: &ProgramSpec, kernel: &Resolution) -> Option<String> {
     let missing: Vec<_> = kernel.missing_of(spec.reads).filter(|it| !it.required).map(ToString::to_string).collect();
     (!missing.is_empty()).then(|| missing.join("; "))
 }
 
 /// Whether nothing can be observed without this program.
 pub fn is_required(name: &str) -> bool {
-    PROGRAMS.iter().any(|spec| spec.name == name && spec.without.is_none())
+    PROGRAMS.iter().any(|spec| spec.name == name && spec.effect_if_missing.is_none())
 }
 
 #[cfg(test)]

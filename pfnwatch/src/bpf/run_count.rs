@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use aya::sys::{Stats, enable_stats};
 
 use super::attach::Links;
-use crate::view::Runs;
+use crate::view::ProgramRuns;
 
 /// The kernel counts for as long as what this gives lives.
 ///
@@ -29,10 +29,10 @@ impl Links {
     ///
     /// # Errors
     /// There is no such program in the kernel.
-    pub fn runs(&self, name: &str) -> anyhow::Result<Runs> {
+    pub fn runs(&self, name: &str) -> anyhow::Result<ProgramRuns> {
         let program = self.ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
         let info = program.info().context("the program is not in the kernel")?;
         let time_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
-        Ok(Runs { program: name.to_owned(), count: info.run_count(), time_ns })
+        Ok(ProgramRuns { program: name.to_owned(), count: info.run_count(), time_ns })
     }
 }

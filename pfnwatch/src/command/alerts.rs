@@ -9,14 +9,14 @@ use nix::unistd::gethostname;
 use serde::Serialize;
 
 use crate::{
-    alerts::{Message, Outcome, post, rendered, test_alert},
+    alerts::{DeliveryResult, Message, post, render, test_alert},
     config::ConfigArgs,
     control::{
         SocketArgs,
-        client::{self, ask},
-        protocol::{Answer, Request},
+        client::{self, request},
+        protocol::{Request, Response},
     },
-    exit::{Because, Exit},
+    exit::{Exit, ExitContext},
     format::{Format, document},
     paths::Paths,
     terminal,
@@ -91,20 +91,20 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
 }
 
 fn list(args: &List) -> anyhow::Result<Exit> {
-    let Answer::Alerts(are) = ask(&args.socket.path, &Request::Alerts)? else {
-        return Err(client::other_answer());
+    let Response::Alerts(are) = request(&args.socket.path, &Request::Alerts)? else {
+        return Err(client::unexpected_response());
     };
     terminal::print(&match args.format {
         Format::Json => document(&are)?,
         Format::Table => table::render(&are),
     })?;
-    Ok(if are.standing.is_empty() { Exit::Fine } else { Exit::Findings })
+    Ok(if are.standing.is_empty() { Exit::Success } else { Exit::Findings })
 }
 
 /// What came of a test, as JSON.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Tested<'a> {
+pub(super) struct TestResult<'a> {
     /// The receiver's name.
     receiver: &'a str,
     /// Whether it took the test.
@@ -118,23 +118,25 @@ fn test(args: &Test) -> anyhow::Result<Exit> {
     let Some(receiver) = policy.receivers.iter().find(|it| it.name == args.receiver) else {
         let names: Vec<_> = policy.receivers.iter().map(|it| &*it.name).collect();
         let known = if names.is_empty() { "none is".to_owned() } else { format!("there is {}", names.join(", ")) };
-        return Err(anyhow!(Because::usage(format!("no receiver {} is configured: {known}", args.receiver))));
+        return Err(anyhow!(ExitContext::usage(format!("no receiver {} is configured: {known}", args.receiver))));
     };
     let instance = gethostname().context("this host's name")?.to_string_lossy().into_owned();
     let now = SystemTime::now();
     let alert = test_alert(&instance, &policy.runbook);
     let message = Message { receiver: receiver.name.clone(), alert, since: now, ended: None };
-    let outcome = post(receiver, &rendered(receiver.kind, &[message], now));
+    let outcome = post(receiver, &render(receiver.kind, &[message], now));
     if args.format == Format::Json {
-        let tested = Tested { receiver: &receiver.name, taken: outcome.is_taken(), error: outcome.error() };
+        let tested = TestResult { receiver: &receiver.name, taken: outcome.is_delivered(), error: outcome.error() };
         terminal::print(&document(&tested)?)?;
     }
     match outcome {
-        Outcome::Taken if args.format == Format::Table => terminal::print(&format!("{} has it\n", receiver.name))?,
-        Outcome::Taken => {}
-        Outcome::Refused(why) | Outcome::Failed { why, .. } => {
+        DeliveryResult::Delivered if args.format == Format::Table => {
+            terminal::print(&format!("{} has it\n", receiver.name))?
+        }
+        DeliveryResult::Delivered => {}
+        DeliveryResult::Rejected(why) | DeliveryResult::Failed { why, .. } => {
             return Err(anyhow!("{} does not take the test: {why}", receiver.name));
         }
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }

@@ -10,14 +10,13 @@ use uuid::Uuid;
 
 use crate::{
     control::{
-        SocketArgs,
-        client::{self, ask},
-        protocol::{Allow, Allowed, Answer, LONGEST_EXEMPTION_S, Request},
+        SocketArgs, client,
+        protocol::{Allow, Allowed, MAX_EXEMPTION_S, Request, Response},
     },
-    exit::{Because, Exit},
+    exit::{Exit, ExitContext},
     format::{Format, document},
     paths::Paths,
-    policy::Subject,
+    policy::ExemptionSubject,
     terminal,
 };
 
@@ -69,7 +68,7 @@ pub struct Args {
 
 fn parse_time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| format!("{error}: say it as in 90s, 10m or 1h 30m"))?;
-    if time.subsec_nanos() == 0 && (1..=LONGEST_EXEMPTION_S).contains(&time.as_secs()) {
+    if time.subsec_nanos() == 0 && (1..=MAX_EXEMPTION_S).contains(&time.as_secs()) {
         return Ok(time);
     }
     Err("it must be whole seconds, up to 7 days; a lasting exemption belongs into the policy".to_owned())
@@ -88,13 +87,15 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         allow(args, paths)?
     };
     terminal::print(&text)?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 fn allow(args: &Args, paths: &Paths) -> anyhow::Result<String> {
     // Before the region is looked for, which needs root: this can be said to anybody.
     if !args.once && args.time.is_none() {
-        bail!(Because::usage("say --once for one creation, --for TIME for a time, or both: an exemption needs an end"));
+        bail!(ExitContext::usage(
+            "say --once for one creation, --for TIME for a time, or both: an exemption needs an end"
+        ));
     }
     let request = Request::Allow(Allow {
         subject: subject(args, paths)?,
@@ -102,8 +103,8 @@ fn allow(args: &Args, paths: &Paths) -> anyhow::Result<String> {
         for_seconds: args.time.map(|time| time.as_secs()),
         reason: args.reason.clone().unwrap_or_default(),
     });
-    let Answer::Allowed(allowed) = ask(&args.socket.path, &request)? else {
-        return Err(client::other_answer());
+    let Response::Allowed(allowed) = client::request(&args.socket.path, &request)? else {
+        return Err(client::unexpected_response());
     };
     Ok(match args.format {
         Format::Json => document(&allowed)?,
@@ -111,11 +112,11 @@ fn allow(args: &Args, paths: &Paths) -> anyhow::Result<String> {
     })
 }
 
-fn subject(args: &Args, paths: &Paths) -> anyhow::Result<Subject> {
+fn subject(args: &Args, paths: &Paths) -> anyhow::Result<ExemptionSubject> {
     match (&args.region, args.uuid) {
         (Some(region), _) => region::find(region, paths),
-        (None, Some(uuid)) => Ok(Subject::Namespace(uuid)),
-        (None, None) => Err(Because::usage("say what is exempt: --region or --uuid").into()),
+        (None, Some(uuid)) => Ok(ExemptionSubject::Namespace(uuid)),
+        (None, None) => Err(ExitContext::usage("say what is exempt: --region or --uuid").into()),
     }
 }
 
@@ -130,8 +131,8 @@ fn granted(Allowed { id, subject, until }: &Allowed, once: bool) -> String {
 }
 
 fn revoke(args: &Args, id: u64) -> anyhow::Result<String> {
-    let Answer::Revoked(revoked) = ask(&args.socket.path, &Request::Revoke { id })? else {
-        return Err(client::other_answer());
+    let Response::Revoked(revoked) = client::request(&args.socket.path, &Request::Revoke { id })? else {
+        return Err(client::unexpected_response());
     };
     Ok(match args.format {
         Format::Json => document(&revoked)?,
@@ -155,7 +156,7 @@ mod tests {
     #[test]
     fn times_have_a_limit() {
         assert_eq!(parse_time("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(parse_time("7d"), Ok(Duration::from_secs(LONGEST_EXEMPTION_S)));
+        assert_eq!(parse_time("7d"), Ok(Duration::from_secs(MAX_EXEMPTION_S)));
         for text in ["", "10", "0s", "7d 1s", "10ms", "-1s", "99999999999999999999d"] {
             assert!(parse_time(text).is_err(), "{text}");
         }
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_was_granted_is_said() {
-        let allowed = Allowed { id: 7, subject: Subject::RegionStart(4 << 30), until: None };
+        let allowed = Allowed { id: 7, subject: ExemptionSubject::RegionStart(4 << 30), until: None };
         assert!(granted(&allowed, true).starts_with("exemption 7: the region that starts at 0x100000000, once\n"));
         let allowed = Allowed { until: Some("T".to_owned()), ..allowed };
         assert!(granted(&allowed, true).contains("once, until T\n"));

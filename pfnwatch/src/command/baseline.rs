@@ -10,13 +10,13 @@ use crate::{
     config::ConfigArgs,
     exit::Exit,
     format::{Format, document},
-    journal::{JournalArgs, Reader},
     kernel::{boot, page_size},
     paths::Paths,
+    store::{Reader, StoreArgs},
     terminal,
 };
 
-pub use report::Report;
+pub use report::BaselineReport;
 
 /// Options of `pfnwatch baseline`.
 #[derive(clap::Args, Debug)]
@@ -41,7 +41,7 @@ pub struct Args {
     format: Format,
     /// Where the journal is
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -63,10 +63,10 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     }
     let reader = Reader::open(&args.journal.file(&args.config)?)?;
     let (boots, costs) = (reader.boots()?, reader.costs()?);
-    let report = Report::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);
+    let report = BaselineReport::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);
     terminal::print(&match args.format {
         Format::Json => document(&report)?,
         Format::Table => table::render(&report),
     })?;
-    Ok(if report.regressions.is_empty() { Exit::Fine } else { Exit::Findings })
+    Ok(if report.regressions.is_empty() { Exit::Success } else { Exit::Findings })
 }

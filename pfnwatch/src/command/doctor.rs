@@ -14,8 +14,8 @@ use crate::{
     exit::Exit,
     format::Format,
     kernel::{
-        features::{Features, Host},
-        prerequisites::{Answer, NeededFor, Prerequisite, answer, judge, lacking},
+        features::{FeatureSources, Features},
+        prerequisites::{Availability, NeededFor, Prerequisite, answer, judge, unmet},
     },
     paths::Paths,
     units::Bytes,
@@ -49,17 +49,17 @@ pub struct Args {
 /// The report.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Report {
+pub(super) struct DoctorReport {
     /// The version of this document.
     schema: u32,
     /// The kernel that runs.
-    kernel: Kernel,
+    kernel: DoctorKernel,
     /// Whether this host can be observed.
-    observe: Answer,
+    observe: Availability,
     /// Whether the info blocks of enabled namespaces can be read.
-    exact_inventory: Answer,
+    exact_inventory: Availability,
     /// Whether creations can be refused here.
-    enforce: Answer,
+    enforce: Availability,
     /// What is needed, each with what was seen.
     prerequisites: Vec<Prerequisite>,
 }
@@ -67,7 +67,7 @@ pub(super) struct Report {
 /// The kernel that runs.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DoctorKernel"))]
-struct Kernel {
+struct DoctorKernel {
     /// Its release.
     release: Option<String>,
     /// Its page size in bytes.
@@ -81,7 +81,7 @@ struct Kernel {
 /// # Errors
 /// The report cannot be written.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let report = Report::new(&Features::gather(&Host::new(paths), args.btf_dir.as_deref()));
+    let report = DoctorReport::new(&Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref()));
     let mut to = io::stdout().lock();
     match args.format {
         Format::Table => write_table(&mut to, &report)?,
@@ -94,13 +94,13 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     Ok(report.exit(args.enforce))
 }
 
-impl Report {
+impl DoctorReport {
     fn new(host: &Features) -> Self {
         let prerequisites = judge(host);
         let struct_page = host.types.as_ref().ok().and_then(|types| types.struct_page_bytes.as_ref().ok());
         Self {
             schema: SCHEMA,
-            kernel: Kernel {
+            kernel: DoctorKernel {
                 release: host.release.clone(),
                 page_size_bytes: host.page_size_bytes,
                 struct_page_size_bytes: struct_page.copied(),
@@ -115,15 +115,15 @@ impl Report {
     /// What cannot be told does not stop anybody: it is said, and `run` will see.
     fn exit(&self, enforce: bool) -> Exit {
         let asked = if enforce { self.enforce } else { self.observe };
-        if asked == Answer::No { Exit::Unsupported } else { Exit::Fine }
+        if asked == Availability::No { Exit::Unsupported } else { Exit::Success }
     }
 
-    fn lacking(&self, purpose: NeededFor) -> String {
-        lacking(&self.prerequisites, purpose).map(|row| row.name).collect::<Vec<_>>().join(", ")
+    fn unmet(&self, purpose: NeededFor) -> String {
+        unmet(&self.prerequisites, purpose).map(|row| row.name).collect::<Vec<_>>().join(", ")
     }
 }
 
-fn write_table(to: &mut impl Write, report: &Report) -> io::Result<()> {
+fn write_table(to: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
     let kernel = &report.kernel;
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), |bytes| Bytes(bytes).to_string());
     let release = kernel.release.as_deref().unwrap_or("of an unknown release");
@@ -138,20 +138,22 @@ fn write_table(to: &mut impl Write, report: &Report) -> io::Result<()> {
             Some(remedy) => format!("{}\n→ {remedy}", row.seen),
             None => row.seen.clone(),
         };
-        table.add_row([row.name, row.answer.text(), row.needed_for.text(), &seen]);
+        table.add_row([row.name, row.answer.as_str(), row.needed_for.as_str(), &seen]);
     }
     writeln!(to, "{table}\n")?;
-    writeln!(to, "{}", sentence("observed", report.observe, &report.lacking(NeededFor::Observe)))?;
-    let lacking = report.lacking(NeededFor::Enforce);
+    writeln!(to, "{}", sentence("observed", report.observe, &report.unmet(NeededFor::Observe)))?;
+    let lacking = report.unmet(NeededFor::Enforce);
     let lacking = if lacking.is_empty() { "what observing needs".to_owned() } else { lacking };
     writeln!(to, "{}", sentence("guarded (enforce)", report.enforce, &lacking))
 }
 
-fn sentence(done: &str, answer: Answer, lacking: &str) -> String {
+fn sentence(done: &str, answer: Availability, lacking: &str) -> String {
     match answer {
-        Answer::Yes => format!("This host can be {done}."),
-        Answer::No => format!("This host cannot be {done}: it lacks {lacking}."),
-        Answer::Unknown => format!("Nothing speaks against it that this host can be {done}; not all can be told now."),
+        Availability::Yes => format!("This host can be {done}."),
+        Availability::No => format!("This host cannot be {done}: it lacks {lacking}."),
+        Availability::Unknown => {
+            format!("Nothing speaks against it that this host can be {done}; not all can be told now.")
+        }
     }
 }
 

@@ -14,14 +14,14 @@ use clap::Subcommand;
 use crate::{
     config::ConfigArgs,
     exit::Exit,
-    journal::{Entry, JournalArgs, Reader, Wanted},
     paths::Paths,
-    sinks::log::Format,
+    sinks::log::LogFormat,
+    store::{EventFilter, Reader, StoreArgs, StoredEvent},
     terminal,
 };
 
 /// How often the journal is looked at with --follow.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Options of `pfnwatch events`.
 #[derive(clap::Args, Debug)]
@@ -60,11 +60,11 @@ pub struct Args {
     #[arg(long)]
     follow: bool,
     /// How to write the events
-    #[arg(long, value_enum, default_value_t = Format::Line)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = LogFormat::Line)]
+    format: LogFormat,
     /// Where the journal is
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -101,7 +101,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
         return restore_block::run(args);
     }
     let file = args.journal.file(&args.config)?;
-    let mut wanted = Wanted {
+    let mut wanted = EventFilter {
         after: 0,
         since: args.since,
         kinds: args.kind.clone(),
@@ -112,7 +112,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let entries = reader.last(&wanted, args.limit)?;
     print(&entries, args.format)?;
     let shown = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-    if let Some(note) = note(shown, reader.count(&wanted)?) {
+    if let Some(note) = truncation_note(shown, reader.count(&wanted)?) {
         eprintln!("pfnwatch: {note}");
     }
     drop(reader);
@@ -120,25 +120,25 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
         wanted.after = entries.last().map_or(0, |entry| entry.id);
         follow(&file, wanted, args.format)?;
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
-fn print(entries: &[Entry], format: Format) -> io::Result<()> {
-    let text = entries.iter().fold(String::new(), |text, Entry { json, line, .. }| {
-        text + if format == Format::Json { json } else { line } + "\n"
+fn print(entries: &[StoredEvent], format: LogFormat) -> io::Result<()> {
+    let text = entries.iter().fold(String::new(), |text, StoredEvent { json, line, .. }| {
+        text + if format == LogFormat::Json { json } else { line } + "\n"
     });
     terminal::print(&text)
 }
 
 /// Prints what comes, until whoever reads goes away. The file is opened anew each time: the agent may begin another one.
-fn follow(file: &Path, mut wanted: Wanted, format: Format) -> anyhow::Result<()> {
+fn follow(file: &Path, mut wanted: EventFilter, format: LogFormat) -> anyhow::Result<()> {
     loop {
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(POLL_INTERVAL);
         let entries = Reader::open(file)?.last(&wanted, u32::MAX)?;
         wanted.after = entries.last().map_or(wanted.after, |entry| entry.id);
         let mut stdout = io::stdout().lock();
-        for Entry { json, line, .. } in entries {
-            match writeln!(stdout, "{}", if format == Format::Json { json } else { line }) {
+        for StoredEvent { json, line, .. } in entries {
+            match writeln!(stdout, "{}", if format == LogFormat::Json { json } else { line }) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 written => written?,
             }
@@ -148,7 +148,7 @@ fn follow(file: &Path, mut wanted: Wanted, format: Format) -> anyhow::Result<()>
 }
 
 /// What is not shown, if anything.
-fn note(shown: u64, there: u64) -> Option<String> {
+fn truncation_note(shown: u64, there: u64) -> Option<String> {
     match there.saturating_sub(shown) {
         0 if shown == 0 => Some("there is no such event in the journal".to_owned()),
         0 => None,
@@ -162,9 +162,9 @@ mod tests {
 
     #[test]
     fn what_is_not_shown_is_said() {
-        assert_eq!(note(3, 3), None);
-        assert_eq!(note(0, 0).as_deref(), Some("there is no such event in the journal"));
-        assert_eq!(note(1, 5).as_deref(), Some("4 older ones are in the journal: --limit shows more"));
+        assert_eq!(truncation_note(3, 3), None);
+        assert_eq!(truncation_note(0, 0).as_deref(), Some("there is no such event in the journal"));
+        assert_eq!(truncation_note(1, 5).as_deref(), Some("4 older ones are in the journal: --limit shows more"));
     }
 
     #[test]

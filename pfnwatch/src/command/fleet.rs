@@ -14,7 +14,7 @@ use std::{
 use clap::{Subcommand, ValueEnum};
 
 use crate::{
-    exit::{Because, Exit},
+    exit::{Exit, ExitContext},
     fleet::{
         Fleet, files,
         prometheus::{self, Client},
@@ -23,7 +23,7 @@ use crate::{
     terminal,
 };
 
-use report::Report;
+use report::FleetReport;
 
 /// Options of `pfnwatch fleet`.
 #[derive(clap::Args, Debug)]
@@ -48,10 +48,10 @@ pub struct Args {
     question: Option<Question>,
     /// Where the hosts are known
     #[command(flatten)]
-    source: Source,
+    source: FleetSource,
     /// How the report is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = FleetFormat::Table)]
+    format: FleetFormat,
     /// How many of the hosts that have lost the most are named
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(0..=10_000))]
     worst: u16,
@@ -71,7 +71,7 @@ enum Question {
 
 /// Where the hosts are known.
 #[derive(clap::Args, Debug)]
-struct Source {
+struct FleetSource {
     /// Ask the Prometheus (or Thanos, or Mimir) at URL
     #[arg(long, value_name = "URL", conflicts_with = "from")]
     prometheus: Option<String>,
@@ -93,7 +93,7 @@ struct Source {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum FleetFormat {
     /// Tables for people
     Table,
     /// One JSON document, "schema": 1
@@ -112,12 +112,12 @@ enum Finding {
     Incomplete,
 }
 
-impl Source {
+impl FleetSource {
     fn client(&self) -> anyhow::Result<Client> {
-        let url = self.prometheus.clone().ok_or_else(|| Because::usage("name a Prometheus: `--prometheus URL`"))?;
+        let url = self.prometheus.clone().ok_or_else(|| ExitContext::usage("name a Prometheus: `--prometheus URL`"))?;
         let plain = url.starts_with("http://") || url.starts_with("https://");
         if !plain {
-            return Err(Because::usage(format!("`{url}` is no URL: it begins with http:// or https://")).into());
+            return Err(ExitContext::usage(format!("`{url}` is no URL: it begins with http:// or https://")).into());
         }
         Ok(Client {
             url,
@@ -133,7 +133,7 @@ impl Source {
         match &self.from {
             Some(folder) => files::add(folder, fleet),
             None if self.prometheus.is_some() => prometheus::add(&self.client()?, fleet),
-            None => Err(Because::usage("where are the hosts known? `--prometheus URL`, or `--from DIR`").into()),
+            None => Err(ExitContext::usage("where are the hosts known? `--prometheus URL`, or `--from DIR`").into()),
         }
     }
 }
@@ -148,13 +148,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let mut fleet = Fleet::keeping(args.worst.into());
     args.source.add_to(&mut fleet)?;
-    let report = Report::of(&fleet);
+    let report = FleetReport::of(&fleet);
     terminal::print(&match args.format {
-        Format::Table => table::render(&report),
-        Format::Json => document(&report)?,
-        Format::Csv => report.csv()?,
+        FleetFormat::Table => table::render(&report),
+        FleetFormat::Json => document(&report)?,
+        FleetFormat::Csv => report.csv()?,
     })?;
-    if args.format == Format::Csv {
+    if args.format == FleetFormat::Csv {
         // Where there is no place for it in the report.
         report.shortcomings().iter().for_each(|line| eprintln!("{line}"));
     }
@@ -171,6 +171,6 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             eprintln!("error: {why}; --allow-incomplete takes it as it is");
             Ok(Exit::Error)
         }
-        _ => Ok(Exit::Fine),
+        _ => Ok(Exit::Success),
     }
 }

@@ -1,11 +1,11 @@
 //! `pfnwatch guard release`: takes a guard away that was held.
 
 use crate::{
-    bpf::{hold::let_go, pins::Pins},
+    bpf::{pins::Pins, takeover::release},
     control::{
         SocketArgs,
-        client::{self, Silence, try_to_ask},
-        protocol::{Answer, Refusal, Released, Request},
+        client::{self, ClientError, try_request},
+        protocol::{ErrorResponse, Released, Request, Response},
     },
     exit::Exit,
     format::{Format, document},
@@ -53,22 +53,22 @@ struct ReleaseArgs {
 /// The agent refuses, or the pins cannot be removed.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let Command::Release(args) = &args.command;
-    let released = match try_to_ask(&args.socket.path, &Request::Release) {
+    let released = match try_request(&args.socket.path, &Request::Release) {
         Ok(said) => match said {
-            Answer::Released(released) => released,
-            _ => return Err(client::other_answer()),
+            Response::Released(released) => released,
+            _ => return Err(client::unexpected_response()),
         },
-        Err(Silence::NoAgent(_)) => {
-            let removed = let_go(&Pins::usual())?.iter().map(|pin| pin.display().to_string()).collect();
+        Err(ClientError::NoAgent(_)) => {
+            let removed = release(&Pins::system())?.iter().map(|pin| pin.display().to_string()).collect();
             Released { removed, still_guarding: false }
         }
-        Err(silence) => return Err(Refusal::from(silence).into_error()),
+        Err(silence) => return Err(ErrorResponse::from(silence).into_error()),
     };
     terminal::print(&match args.format {
         Format::Json => document(&released)?,
         Format::Table => text(&released),
     })?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 fn text(released: &Released) -> String {

@@ -14,13 +14,13 @@ use anyhow::Context as _;
 use crate::{
     exit::Exit,
     format::{Format, document},
-    kernel::{KernelFacts, candidate::Candidates, max_struct_page::host::Host},
+    kernel::{KernelFacts, image::KernelImages, max_struct_page::host::RunningKernel},
     paths::Paths,
 };
 
-use document::Document;
-use report::Report;
-use verdict::{Assessed, Verdict};
+use document::KernelDocument;
+use report::KernelReport;
+use verdict::{AssessedKernel, KernelVerdict};
 
 /// Options of `pfnwatch kernel`.
 #[derive(clap::Args, Debug)]
@@ -51,38 +51,40 @@ pub struct Args {
 /// # Errors
 /// The report cannot be written, or asks for a format that it does not have.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let mut report = Report::default();
+    let mut report = KernelReport::default();
     if args.running {
         report.kernels.push(running(paths)?);
     }
-    let candidates = Candidates::read(args.files.iter().map(PathBuf::as_path));
-    report.kernels.extend(candidates.kernels.into_iter().map(|(release, kernel)| Assessed::of_files(release, kernel)));
+    let candidates = KernelImages::read(args.files.iter().map(PathBuf::as_path));
+    report
+        .kernels
+        .extend(candidates.kernels.into_iter().map(|(release, kernel)| AssessedKernel::of_files(release, kernel)));
     report.failures = candidates.failures.into_iter().map(|(path, error)| (path, error.to_string())).collect();
     let text = match args.format {
         Format::Table => report.table(),
-        Format::Json => document(&Document::from(&report))?,
+        Format::Json => document(&KernelDocument::from(&report))?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     Ok(exit(&report))
 }
 
 /// The kernel that runs.
-fn running(paths: &Paths) -> anyhow::Result<Assessed> {
+fn running(paths: &Paths) -> anyhow::Result<AssessedKernel> {
     let KernelFacts { release, struct_page_size, .. } = KernelFacts::gather(paths, None)?;
-    let host = Host::ask(paths, &release, Vec::new());
-    Ok(Assessed::of_host(release, host, struct_page_size))
+    let host = RunningKernel::gather(paths, &release, Vec::new());
+    Ok(AssessedKernel::of_host(release, host, struct_page_size))
 }
 
 /// A regressed kernel weighs most: this is a gate for rollouts.
-fn exit(report: &Report) -> Exit {
+fn exit(report: &KernelReport) -> Exit {
     let any = |verdict| report.kernels.iter().any(|kernel| kernel.verdict == verdict);
-    if any(Verdict::Regressed) {
+    if any(KernelVerdict::Regressed) {
         Exit::Findings
     } else if !report.failures.is_empty() {
         Exit::Error
-    } else if any(Verdict::Unknown) {
+    } else if any(KernelVerdict::Unknown) {
         Exit::Unsupported
     } else {
-        Exit::Fine
+        Exit::Success
     }
 }

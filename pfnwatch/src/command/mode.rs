@@ -6,9 +6,8 @@ use serde::Serialize;
 
 use crate::{
     control::{
-        SocketArgs,
-        client::{self, ask},
-        protocol::{Answer, Mode, ModeIs, ModeStatus, Request, Status},
+        SocketArgs, client,
+        protocol::{Mode, ModeResponse, ModeStatus, Request, Response, Status},
     },
     exit::Exit,
     format::{Format, document},
@@ -53,13 +52,13 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
         None => show(args)?,
     };
     terminal::print(&text)?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 fn change(args: &Args, mode: Mode) -> anyhow::Result<String> {
     let request = Request::Mode { mode, reason: args.reason.clone() };
-    let Answer::Mode(is) = ask(&args.socket.path, &request)? else {
-        return Err(client::other_answer());
+    let Response::Mode(is) = client::request(&args.socket.path, &request)? else {
+        return Err(client::unexpected_response());
     };
     Ok(match args.format {
         Format::Json => document(&is)?,
@@ -67,14 +66,14 @@ fn change(args: &Args, mode: Mode) -> anyhow::Result<String> {
     })
 }
 
-fn changed(ModeIs { mode, was }: ModeIs) -> String {
+fn changed(ModeResponse { mode, was }: ModeResponse) -> String {
     if mode == was { format!("{mode}, as before\n") } else { format!("{mode} from now on; it was {was}\n") }
 }
 
 /// The mode as JSON.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Shown<'a> {
+pub(super) struct ModeDocument<'a> {
     #[serde(flatten)]
     mode: &'a ModeStatus,
     /// Whether the guard was seen to work, so that enforce means something.
@@ -86,7 +85,7 @@ pub(super) struct Shown<'a> {
 fn show(args: &Args) -> anyhow::Result<String> {
     let status = client::status(&args.socket.path)?;
     Ok(match args.format {
-        Format::Json => document(&Shown {
+        Format::Json => document(&ModeDocument {
             mode: &status.mode,
             enforcement_effective: status.enforcement_effective,
             ineffective_reason: status.ineffective_reason.as_deref(),
@@ -116,7 +115,10 @@ mod tests {
 
     #[test]
     fn a_change_is_told_from_none() {
-        assert_eq!(changed(ModeIs { mode: Mode::Audit, was: Mode::Audit }), "audit, as before\n");
-        assert_eq!(changed(ModeIs { mode: Mode::Enforce, was: Mode::Audit }), "enforce from now on; it was audit\n");
+        assert_eq!(changed(ModeResponse { mode: Mode::Audit, was: Mode::Audit }), "audit, as before\n");
+        assert_eq!(
+            changed(ModeResponse { mode: Mode::Enforce, was: Mode::Audit }),
+            "enforce from now on; it was audit\n"
+        );
     }
 }

@@ -9,19 +9,19 @@ mod tests;
 use anyhow::bail;
 
 use crate::{
-    assess::{Host, Thresholds, Verdict},
+    assess::{KernelParameters, Thresholds, Verdict},
     config::ConfigArgs,
-    exit::{Because, Exit},
+    exit::{Exit, ExitContext},
     format::Format,
-    inventory::{Roots, detail::Detail, usage::Usage},
+    inventory::{SysfsRoots, detail::Detail, usage::Usage},
     paths::Paths,
-    survey::{EnabledBlocks, Judged, Survey},
+    scan::{AssessedNamespace, EnabledBlocks, ScanResult},
     terminal,
 };
 
 use super::predict::{PageCost, page_cost};
 use report::Plan;
-use step::Step;
+use step::PlanStep;
 
 /// Options of `pfnwatch plan`.
 #[derive(clap::Args, Debug)]
@@ -50,12 +50,12 @@ pub struct Args {
 }
 
 /// What a plan is made of, besides the namespaces.
-struct Context<'a> {
-    host: Host,
+struct PlanContext<'a> {
+    host: KernelParameters,
     page_cost: &'a PageCost,
     thresholds: Thresholds,
     usage: Usage,
-    roots: Roots,
+    roots: SysfsRoots,
 }
 
 /// Runs the command.
@@ -64,31 +64,37 @@ struct Context<'a> {
 /// The host cannot be read, or a namespace that was named is not there.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let thresholds = args.config.read()?.thresholds();
-    let survey = Survey::take(paths, EnabledBlocks::Read, &thresholds)?;
+    let survey = ScanResult::run(paths, EnabledBlocks::Read, &thresholds)?;
     let chosen = choose(&survey, &args.namespaces)?;
     let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &survey, &chosen, thresholds) };
     terminal::print(&match args.format {
         Format::Json => serde_json::to_string_pretty(&plan)? + "\n",
         _ => plan.text(),
     })?;
-    Ok(if plan.steps.is_empty() { Exit::Fine } else { Exit::Findings })
+    Ok(if plan.steps.is_empty() { Exit::Success } else { Exit::Findings })
 }
 
-fn plan(args: &Args, paths: &Paths, survey: &Survey, chosen: &[&Judged], thresholds: Thresholds) -> Plan {
+fn plan(
+    args: &Args,
+    paths: &Paths,
+    survey: &ScanResult,
+    chosen: &[&AssessedNamespace],
+    thresholds: Thresholds,
+) -> Plan {
     let page_cost = page_cost(args.max_struct_page, paths, &survey.kernel);
-    let host = Host { max_struct_page: page_cost.bytes, ..Host::from(&survey.kernel) };
+    let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&survey.kernel) };
     let usage = Usage::gather(&paths.procfs);
-    let context = Context { host, page_cost: &page_cost, thresholds, usage, roots: Roots::from(paths) };
-    make(&context, survey, chosen)
+    let context = PlanContext { host, page_cost: &page_cost, thresholds, usage, roots: SysfsRoots::from(paths) };
+    build(&context, survey, chosen)
 }
 
-fn make(context: &Context<'_>, survey: &Survey, chosen: &[&Judged]) -> Plan {
-    let mut steps: Vec<Step> = chosen
+fn build(context: &PlanContext<'_>, survey: &ScanResult, chosen: &[&AssessedNamespace]) -> Plan {
+    let mut steps: Vec<PlanStep> = chosen
         .iter()
         .filter_map(|judged| {
             let detail = Detail::read(&context.roots, &judged.namespace).ok();
             let region = survey.regions.iter().find(|region| region.name == judged.namespace.region);
-            Step::of(judged, region, detail.as_ref(), context)
+            PlanStep::of(judged, region, detail.as_ref(), context)
         })
         .collect();
     // What nobody uses can be done at once; among these, the largest gain first.
@@ -97,18 +103,18 @@ fn make(context: &Context<'_>, survey: &Survey, chosen: &[&Judged]) -> Plan {
 }
 
 /// What is oversize; where only the sum is, all that contributes to it.
-fn choose<'a>(survey: &'a Survey, named: &[String]) -> anyhow::Result<Vec<&'a Judged>> {
+fn choose<'a>(survey: &'a ScanResult, named: &[String]) -> anyhow::Result<Vec<&'a AssessedNamespace>> {
     if let Some(missing) =
         named.iter().find(|name| survey.namespaces.iter().all(|judged| judged.namespace.name != **name))
     {
-        bail!(Because::usage(format!("there is no {missing}: `pfnwatch scan` lists what there is")));
+        bail!(ExitContext::usage(format!("there is no {missing}: `pfnwatch scan` lists what there is")));
     }
     let together = survey.totals.oversize == 0 && survey.verdict == Verdict::Oversize;
-    let worth = |judged: &&Judged| {
+    let worth = |judged: &&AssessedNamespace| {
         let assessment = &judged.assessment;
         let contributes = together && assessment.numbers.excess.unwrap_or(0) > 0;
         assessment.verdict == Verdict::Oversize || contributes
     };
-    let is_named = |judged: &&Judged| named.is_empty() || named.contains(&judged.namespace.name);
+    let is_named = |judged: &&AssessedNamespace| named.is_empty() || named.contains(&judged.namespace.name);
     Ok(survey.namespaces.iter().filter(worth).filter(is_named).collect())
 }

@@ -11,24 +11,24 @@ use clap::ValueEnum;
 use pfnwatch_common::{Geometry, Map};
 
 use crate::{
-    assess::{Host, Mode},
+    assess::{KernelParameters, NamespaceMode},
     config::ConfigArgs,
-    exit::{Because, Exit},
+    exit::{Exit, ExitContext},
     format::{Format, document},
-    inventory::{Inventory, Roots},
+    inventory::{Inventory, SysfsRoots},
     kernel::{KernelFacts, max_struct_page},
     paths::Paths,
     terminal::{self, Terminal},
     units::{Bytes, parse_size},
 };
 
-use document::Document;
-use ndctl_size::Rules;
-use place::Place;
+use document::PredictionDocument;
+use ndctl_size::SizeRules;
+use place::Placement;
 use report::Prediction;
 
 /// What most hosts' regions are aligned to (MEMREMAP_COMPAT_ALIGN_MAX, include/linux/io.h).
-const USUAL_REGION_ALIGN: u64 = 16 << 20;
+const DEFAULT_REGION_ALIGN: u64 = 16 << 20;
 
 /// Options of `pfnwatch predict`.
 #[derive(clap::Args, Debug)]
@@ -106,12 +106,12 @@ pub(super) struct PageCost {
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let kernel = KernelFacts::gather(paths, None)?;
     let page_cost = page_cost(args.max_struct_page, paths, &kernel);
-    let host = Host { max_struct_page: page_cost.bytes, ..Host::from(&kernel) };
+    let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&kernel) };
     let place = place(args, paths)?;
     let align = args.align.unwrap_or_else(|| default_align(host.page_size));
     let (size, notes) = size(args.ndctl_size, align, &place)?;
     let map = if args.map == MapArg::Dev { Map::Dev } else { Map::Mem };
-    let mode = if args.mode == ModeArg::Fsdax { Mode::Fsdax } else { Mode::Devdax };
+    let mode = if args.mode == ModeArg::Fsdax { NamespaceMode::Fsdax } else { NamespaceMode::Devdax };
     let start = place.start.unwrap_or(0);
     let geometry = Geometry { start, size, align, map, page_size: host.page_size, compat: host.compat };
     let thresholds = args.config.read()?.thresholds();
@@ -127,10 +127,10 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     };
     prediction.add_notes(&host);
     terminal::print(&match args.format {
-        Format::Json => document(&Document::from(&prediction))?,
+        Format::Json => document(&PredictionDocument::from(&prediction))?,
         _ => prediction.table(Terminal::stdout()),
     })?;
-    Ok(if prediction.is_oversize() { Exit::Findings } else { Exit::Fine })
+    Ok(if prediction.is_oversize() { Exit::Findings } else { Exit::Success })
 }
 
 /// What the running kernel reserves for each page, unless the caller knows better.
@@ -138,8 +138,8 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
     if let Some(bytes) = given {
         return PageCost { bytes: Some(bytes), evidence: "as given by --max-struct-page".to_owned() };
     }
-    let told = max_struct_page::host::Host::ask(paths, &kernel.release, Vec::new());
-    let bytes = told.resolved.settled().map(|max| max.effective(told.override_set == Some(true)));
+    let told = max_struct_page::host::RunningKernel::gather(paths, &kernel.release, Vec::new());
+    let bytes = told.resolved.agreed().map(|max| max.effective(told.override_set == Some(true)));
     let evidence = match &told.resolved.best {
         Some(_) if bytes.is_none() => {
             "the evidence contradicts itself: `pfnwatch kernel --running` shows it".to_owned()
@@ -151,29 +151,31 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
     PageCost { bytes, evidence }
 }
 
-fn place(args: &Args, paths: &Paths) -> anyhow::Result<Place> {
+fn place(args: &Args, paths: &Paths) -> anyhow::Result<Placement> {
     if let Some(region) = &args.region {
-        let inventory = Inventory::read(&Roots::from(paths))?;
+        let inventory = Inventory::read(&SysfsRoots::from(paths))?;
         return place::find(&inventory, region, args.size);
     }
-    let size = args.size.context(Because::usage("--size is needed: `pfnwatch predict --size 1TiB`"))?;
-    Ok(Place { start: args.start, size, region_align: None, ways: 1 })
+    let size = args.size.context(ExitContext::usage("--size is needed: `pfnwatch predict --size 1TiB`"))?;
+    Ok(Placement { start: args.start, size, region_align: None, ways: 1 })
 }
 
 /// The size of the namespace that is made, and what is to be said of it.
-fn size(as_ndctl: bool, align: u64, place: &Place) -> anyhow::Result<(u64, Vec<String>)> {
+fn size(as_ndctl: bool, align: u64, place: &Placement) -> anyhow::Result<(u64, Vec<String>)> {
     if !as_ndctl {
         return Ok((place.size, Vec::new()));
     }
     let mut notes = Vec::new();
     if place.region_align.is_none() {
-        notes
-            .push(format!("--ndctl-size: a region with an align of {} and no interleaving", Bytes(USUAL_REGION_ALIGN)));
+        notes.push(format!(
+            "--ndctl-size: a region with an align of {} and no interleaving",
+            Bytes(DEFAULT_REGION_ALIGN)
+        ));
     }
-    let region_align = place.region_align.unwrap_or(USUAL_REGION_ALIGN);
-    let rules = Rules { align, region_align, ways: place.ways };
+    let region_align = place.region_align.unwrap_or(DEFAULT_REGION_ALIGN);
+    let rules = SizeRules { align, region_align, ways: place.ways };
     let outcome = ndctl_size::apply(place.size, &rules)
-        .context(Because::usage(format!("ndctl takes no size from {} on with this align", Bytes(place.size))))?;
+        .context(ExitContext::usage(format!("ndctl takes no size from {} on with this align", Bytes(place.size))))?;
     if let Some(refusal) = outcome.refusal {
         notes.push(format!("ndctl refuses this size: {refusal}. The next that it takes is --size={}", outcome.size));
     }

@@ -5,25 +5,25 @@ use std::{io, path::PathBuf, thread, time::Duration};
 use anyhow::Context as _;
 
 use crate::{
-    bpf::attach::ask_features,
-    config::{ConfigArgs, Loaded, refusal::without_secrets},
+    agent::Agent,
+    bpf::attach::probe_features,
+    config::{ConfigArgs, Loaded, redaction::redact_quotes},
     control::SocketArgs,
-    exit::{Because, Exit},
-    journal::{Journal, JournalArgs},
+    exit::{Exit, ExitContext},
     kernel::{
         KernelFacts,
-        features::{self, Features, Host},
-        prerequisites::{Answer, NeededFor, judge, lacking, lockdown},
+        features::{self, FeatureSources, Features},
+        prerequisites::{Availability, NeededFor, judge, lockdown, unmet},
         target::{self, Libnvdimm},
     },
-    observation::Options,
     paths::Paths,
-    pipeline::Pipeline,
     policy::Mode,
+    sensor::Options,
     sinks::{
-        log::{Format, Log, Target},
-        patient::Patient,
+        log::{Log, LogFormat, LogTarget},
+        lossy_writer::LossyWriter,
     },
+    store::{EventStore, StoreArgs},
     units::parse_size,
 };
 
@@ -38,11 +38,11 @@ It needs root. Where libnvdimm is not loaded it waits for it.
 Exit codes: 0 ended by SIGTERM or SIGINT, 1 error, 2 wrong usage, 4 this host cannot be observed.")]
 pub struct Args {
     /// How events are written to standard output
-    #[arg(long, value_enum, default_value_t = Format::Line)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = LogFormat::Line)]
+    format: LogFormat,
     /// Where events are written to: a service of systemd gets them with fields in journald
-    #[arg(long, value_enum, default_value_t = Target::Auto)]
-    log: Target,
+    #[arg(long, value_enum, default_value_t = LogTarget::Auto)]
+    log: LogTarget,
     /// Take BTF from DIR/vmlinux and DIR/libnvdimm, for a kernel that ships none
     #[arg(long, value_name = "DIR")]
     btf_dir: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub struct Args {
     #[arg(long)]
     debug_ebpf: bool,
     /// How often the guard is made to prove that it fires: 1s to 1day
-    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = prove_every)]
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = parse_self_test_interval)]
     prove_every: Duration,
     /// How many info blocks the guard can know of: one for each namespace
     #[arg(long, value_name = "NUMBER", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
@@ -63,7 +63,7 @@ pub struct Args {
     control: SocketArgs,
     /// Where the journal is
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -77,41 +77,41 @@ fn ring_size(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("`{text}` is no size for a ring buffer: take a power of two from 4KiB to 16MiB"))
 }
 
-fn prove_every(text: &str) -> Result<Duration, String> {
+fn parse_self_test_interval(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| format!("`{text}`: {error}"))?;
     let sensible = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
     if sensible.contains(&time) { Ok(time) } else { Err(format!("`{text}`: take from 1s to 1day")) }
 }
 
 /// Ends early, and with the remedy, where no waiting would help.
-fn refuse_where_blind(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<()> {
+fn require_observable(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<()> {
     // The kernel would refuse the programs with words that name something else.
     let lockdown = lockdown(features::lockdown(&paths.sysfs).as_deref());
-    if lockdown.answer == Answer::No {
-        return Err(Because::unsupported(format!("this host cannot be observed: {lockdown}")).into());
+    if lockdown.answer == Availability::No {
+        return Err(ExitContext::unsupported(format!("this host cannot be observed: {lockdown}")).into());
     }
     // Where libnvdimm is there, the attachment itself is the test, and it should not wait for any other.
-    if Libnvdimm::look(paths) != Libnvdimm::NotLoaded {
+    if Libnvdimm::detect(paths) != Libnvdimm::NotLoaded {
         return Ok(());
     }
-    let rows = judge(&Features::gather(&Host::new(paths), args.btf_dir.as_deref()));
-    let missing = |purpose| lacking(&rows, purpose).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let rows = judge(&Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref()));
+    let missing = |purpose| unmet(&rows, purpose).map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let (blind, ineffective) = (missing(NeededFor::Observe), missing(NeededFor::Enforce));
     if !blind.is_empty() {
-        return Err(Because::unsupported(format!("this host cannot be observed: {blind}")).into());
+        return Err(ExitContext::unsupported(format!("this host cannot be observed: {blind}")).into());
     }
     if mode == Mode::Enforce && !ineffective.is_empty() {
-        return Err(Because::unsupported(format!("this host cannot enforce: {ineffective}")).into());
+        return Err(ExitContext::unsupported(format!("this host cannot enforce: {ineffective}")).into());
     }
     Ok(())
 }
 
 /// What the agent says is read by more people than its configuration, which may hold secrets.
-fn without_quotes(error: anyhow::Error) -> anyhow::Error {
-    match Exit::of_error(&error) {
+fn with_redacted_quotes(error: anyhow::Error) -> anyhow::Error {
+    match Exit::from_error(&error) {
         Exit::Usage => {
-            let said = without_secrets(&format!("{error:#}"));
-            Because::usage(format!("{said} (`pfnwatch policy check` quotes the line)")).into()
+            let said = redact_quotes(&format!("{error:#}"));
+            ExitContext::usage(format!("{said} (`pfnwatch policy check` quotes the line)")).into()
         }
         _ => error,
     }
@@ -122,13 +122,13 @@ fn without_quotes(error: anyhow::Error) -> anyhow::Error {
 /// # Errors
 /// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let Loaded { config, hash, files } = args.config.load().map_err(without_quotes)?;
+    let Loaded { config, hash, files } = args.config.load().map_err(with_redacted_quotes)?;
     let policy = config.policy();
-    refuse_where_blind(args, paths, policy.mode)?;
+    require_observable(args, paths, policy.mode)?;
     // Read once, for the facts and for the first attachment, and then given back.
     let (types, facts) = thread::scope(|scope| {
         // Where no thread can be had, it is found out later.
-        let _ = thread::Builder::new().spawn_scoped(scope, ask_features);
+        let _ = thread::Builder::new().spawn_scoped(scope, probe_features);
         let types = target::open_types(paths, args.btf_dir.as_deref()).ok();
         KernelFacts::of(paths, types.as_ref()).map(|facts| (types, facts))
     })?;
@@ -142,18 +142,19 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         config_files: files,
         web: config.web().clone(),
         control_socket: args.control.path.clone(),
-        prove_every: args.prove_every,
+        self_test_interval: args.prove_every,
         known_blocks: args.known_blocks,
         alerts: config.alerts(),
     };
-    let journal = Journal::open(args.journal.settings(&config));
-    let log = Log::new(args.format, Patient::new(io::stdout())).choose(args.log).context("journald is not there")?;
+    let journal = EventStore::open(args.journal.settings(&config));
+    let log =
+        Log::new(args.format, LossyWriter::new(io::stdout())).select(args.log).context("journald is not there")?;
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async { Pipeline::new(options, policy, facts, journal, log)?.with_types(types).run().await })?;
-    Ok(Exit::Fine)
+    runtime.block_on(async { Agent::new(options, policy, facts, journal, log)?.with_types(types).run().await })?;
+    Ok(Exit::Success)
 }

@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-pub use report::Report;
+pub use report::ScanReport;
 
 use against::Comparison;
 
@@ -27,7 +27,7 @@ use crate::{
     exit::Exit,
     metrics,
     paths::Paths,
-    survey::{EnabledBlocks, Survey},
+    scan::{EnabledBlocks, ScanResult},
     terminal::{self, Terminal},
 };
 
@@ -45,8 +45,8 @@ Examples:
 Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 something is oversize, or costs more than in FILE.")]
 pub struct Args {
     /// How the report is written
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = ScanFormat::Table)]
+    format: ScanFormat,
     /// Write to FILE in place of standard output; a reader sees the old report or the new one, never a part
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -66,7 +66,7 @@ pub struct Args {
 
 /// How the report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ScanFormat {
     /// A table and bars for people
     Table,
     /// One JSON document, "schema": 1
@@ -86,8 +86,8 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let reference_struct_page = args.reference_struct_page.unwrap_or(configured.reference_struct_page);
     let thresholds = Thresholds { reference_struct_page, ..configured };
     let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
-    let survey = Survey::take(paths, blocks, &thresholds)?;
-    let comparison = args.against.as_deref().map(|file| Comparison::make(file, &survey)).transpose()?;
+    let survey = ScanResult::run(paths, blocks, &thresholds)?;
+    let comparison = args.against.as_deref().map(|file| Comparison::compare(file, &survey)).transpose()?;
     let text = match &comparison {
         Some(comparison) => comparison.render(args.format)?,
         None => render(args, &survey)?,
@@ -97,16 +97,16 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         None => terminal::print(&text)?,
     }
     let regressed = comparison.is_some_and(|comparison| comparison.regressed());
-    Ok(if regressed || survey.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Fine })
+    Ok(if regressed || survey.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Success })
 }
 
-fn render(args: &Args, survey: &Survey) -> anyhow::Result<String> {
+fn render(args: &Args, survey: &ScanResult) -> anyhow::Result<String> {
     let terminal = if args.output.is_some() { Terminal::file() } else { Terminal::stdout() };
     Ok(match args.format {
-        Format::Table => table::render(survey, terminal),
-        Format::Json => serde_json::to_string_pretty(&Report::from(survey))? + "\n",
-        Format::Csv => csv::render(survey)?,
-        Format::Prom => metrics::render(&metrics::of_survey(survey)),
+        ScanFormat::Table => table::render(survey, terminal),
+        ScanFormat::Json => serde_json::to_string_pretty(&ScanReport::from(survey))? + "\n",
+        ScanFormat::Csv => csv::render(survey)?,
+        ScanFormat::Prom => metrics::render(&metrics::of_survey(survey)),
     })
 }
 

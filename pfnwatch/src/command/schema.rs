@@ -15,7 +15,7 @@ use flate2::read::ZlibDecoder;
 use serde_json::{Map, Value};
 
 use crate::{
-    exit::{Because, Exit},
+    exit::{Exit, ExitContext},
     terminal,
 };
 
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         (None, Some(folder)) => write(&schemas, folder)?,
         (None, None) => terminal::print(&table(&schemas))?,
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 fn write(schemas: &Schemas, folder: &Path) -> anyhow::Result<()> {
@@ -108,7 +108,7 @@ impl Schemas {
     fn text(&self, name: &str) -> anyhow::Result<String> {
         let schema = self.named().find(|(other, _)| *other == name).and_then(|(_, schema)| schema.as_object());
         let schema = schema.with_context(|| {
-            Because::usage(format!("there is no schema `{name}`: `pfnwatch schema` lists those that there are"))
+            ExitContext::usage(format!("there is no schema `{name}`: `pfnwatch schema` lists those that there are"))
         })?;
         let mut needed = BTreeSet::new();
         schema.values().for_each(|it| self.need(it, &mut needed));
@@ -165,7 +165,7 @@ mod tests {
     fn what_is_not_there_is_wrong_usage() {
         let schemas = Schemas::read().unwrap();
         for name in ["", "nothing", "Actor", "event.", "$defs"] {
-            assert_eq!(Exit::of_error(&schemas.text(name).unwrap_err()), Exit::Usage, "{name}");
+            assert_eq!(Exit::from_error(&schemas.text(name).unwrap_err()), Exit::Usage, "{name}");
         }
     }
 }

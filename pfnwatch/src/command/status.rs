@@ -44,5 +44,5 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
 }
 
 fn exit(status: &Status) -> Exit {
-    if status.is_enforce_without_effect() { Exit::Unsupported } else { Exit::Fine }
+    if status.is_enforce_without_effect() { Exit::Unsupported } else { Exit::Success }
 }

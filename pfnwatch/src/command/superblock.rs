@@ -19,8 +19,8 @@ use crate::{
     units::parse_size,
 };
 
-pub(super) use document::Document;
-pub(super) use report::Report;
+pub(super) use document::SuperblockDocument;
+pub(super) use report::SuperblockReport;
 
 /// Options of `pfnwatch superblock`.
 #[derive(clap::Args, Debug)]
@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 /// What was read, and where.
-pub(super) struct Found {
+pub(super) struct FoundBlock {
     /// Where in the file, in bytes.
     pub(super) offset: u64,
     pub(super) block: InfoBlock,
@@ -62,27 +62,27 @@ pub(super) struct Found {
 /// The file cannot be read, or holds no info block.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let found = read(&args.file, args.offset).with_context(|| args.file.display().to_string())?;
-    let report = Report::of(&found);
+    let report = SuperblockReport::of(&found);
     let text = match args.format {
         Format::Table => report.text(),
-        Format::Json => document(&Document::from(&report))?,
+        Format::Json => document(&SuperblockDocument::from(&report))?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
     Ok(exit(&found, &report))
 }
 
-fn exit(found: &Found, report: &Report) -> Exit {
+fn exit(found: &FoundBlock, report: &SuperblockReport) -> Exit {
     if !found.checksum.is_right() {
         Exit::Error
     } else if report.excess_bytes().is_some_and(|excess| excess > 0) {
         Exit::Findings
     } else {
-        Exit::Fine
+        Exit::Success
     }
 }
 
 /// Reads the block at `offset`, or at the first of the two places where one is usual.
-fn read(path: &Path, offset: Option<u64>) -> anyhow::Result<Found> {
+fn read(path: &Path, offset: Option<u64>) -> anyhow::Result<FoundBlock> {
     let mut file = File::open(path)?;
     let places = offset.map_or_else(|| vec![0, superblock::OFFSET], |offset| vec![offset]);
     for &offset in &places {
@@ -92,7 +92,7 @@ fn read(path: &Path, offset: Option<u64>) -> anyhow::Result<Found> {
         if let (Ok(block), Ok(checksum)) = (InfoBlock::from_head(&bytes), Checksum::of(&bytes)) {
             let size = file.seek(SeekFrom::End(0))?;
             let namespace_bytes = (offset == superblock::OFFSET).then_some(size);
-            return Ok(Found { offset, block, checksum, namespace_bytes });
+            return Ok(FoundBlock { offset, block, checksum, namespace_bytes });
         }
     }
     let places: Vec<_> = places.iter().map(u64::to_string).collect();
@@ -105,16 +105,16 @@ fn read(path: &Path, offset: Option<u64>) -> anyhow::Result<Found> {
 
 #[cfg(test)]
 mod tests {
-    use pfnwatch_common::superblock::Kind;
+    use pfnwatch_common::superblock::SuperblockKind;
 
     use super::*;
 
     /// What a kernel with `n` writes into a namespace of 1 GiB with align 2 MiB.
     pub(super) fn block(dataoff: u64, n: u16) -> InfoBlock {
-        InfoBlock { kind: Kind::Dax, parent_uuid: [0; 16], ..InfoBlock::sample(dataoff, n) }
+        InfoBlock { kind: SuperblockKind::Dax, parent_uuid: [0; 16], ..InfoBlock::sample(dataoff, n) }
     }
 
-    fn found(bytes: &[u8], offset: Option<u64>) -> anyhow::Result<Found> {
+    fn found(bytes: &[u8], offset: Option<u64>) -> anyhow::Result<FoundBlock> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         read(file.path(), offset)
@@ -122,7 +122,7 @@ mod tests {
 
     fn exit_of(bytes: &[u8]) -> Exit {
         let found = found(bytes, None).unwrap();
-        exit(&found, &Report::of(&found))
+        exit(&found, &SuperblockReport::of(&found))
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_exit_code_tells() {
-        assert_eq!(exit_of(&block(18_874_368, 64).encode()), Exit::Fine);
+        assert_eq!(exit_of(&block(18_874_368, 64).encode()), Exit::Success);
         assert_eq!(exit_of(&block(35_651_584, 128).encode()), Exit::Findings);
         let mut damaged = block(18_874_368, 64).encode();
         damaged[100] = 1;

@@ -5,13 +5,13 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use ureq::http::Uri;
 
-use crate::alerts::{AlertsPolicy, Kind, RUNBOOK, Receiver};
+use crate::alerts::{AlertsPolicy, RUNBOOK, Receiver, ReceiverKind};
 
 /// The most receivers: each may have a request under way, in a thread of its own.
-const MOST: usize = 16;
+const MAX_RECEIVERS: usize = 16;
 
 /// The longest name.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
 /// What Alertmanager takes alerts under (its api/v2/openapi.yaml).
 const ALERTS_PATH: &str = "/api/v2/alerts";
@@ -47,22 +47,24 @@ struct Table {
     #[serde(deserialize_with = "name")]
     name: String,
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: ReceiverKind,
     #[serde(deserialize_with = "url")]
     url: String,
     #[serde(default, deserialize_with = "file")]
     ca_file: Option<PathBuf>,
     #[serde(default, deserialize_with = "file")]
     bearer_token_file: Option<PathBuf>,
-    #[serde(default = "usual_timeout", deserialize_with = "timeout")]
+    #[serde(default = "default_timeout", deserialize_with = "timeout")]
     timeout: Duration,
 }
 
 impl From<Table> for Receiver {
     fn from(Table { name, kind, url, ca_file, bearer_token_file, timeout }: Table) -> Self {
         let url = match kind {
-            Kind::Alertmanager => url.trim_end_matches('/').trim_end_matches(ALERTS_PATH).to_owned() + ALERTS_PATH,
-            Kind::Webhook => url,
+            ReceiverKind::Alertmanager => {
+                url.trim_end_matches('/').trim_end_matches(ALERTS_PATH).to_owned() + ALERTS_PATH
+            }
+            ReceiverKind::Webhook => url,
         };
         Self { name, kind, url, ca_file, bearer_token_file, timeout }
     }
@@ -70,8 +72,8 @@ impl From<Table> for Receiver {
 
 fn receivers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Receiver>, D::Error> {
     let receivers: Vec<Receiver> = Vec::<Table>::deserialize(deserializer)?.into_iter().map(Receiver::from).collect();
-    if receivers.len() > MOST {
-        return Err(D::Error::custom(format!("more than {MOST} receivers")));
+    if receivers.len() > MAX_RECEIVERS {
+        return Err(D::Error::custom(format!("more than {MAX_RECEIVERS} receivers")));
     }
     let is_double = |(at, it): &(usize, &Receiver)| receivers.iter().take(*at).any(|other| other.name == it.name);
     match receivers.iter().enumerate().find(is_double) {
@@ -86,11 +88,11 @@ fn receivers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Receiver>
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits) {
+    if (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(fits) {
         return Ok(name);
     }
     Err(D::Error::custom(format!(
-        "name is {name:?}: take 1 to {LONGEST_NAME} letters, digits, `-`, `_` and `.`: it is a label of the metrics"
+        "name is {name:?}: take 1 to {MAX_NAME_CHARS} letters, digits, `-`, `_` and `.`: it is a label of the metrics"
     )))
 }
 
@@ -129,7 +131,7 @@ fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D
     Err(D::Error::custom(format!("\"{}\" must be a whole path, from / on", path.display())))
 }
 
-const fn usual_timeout() -> Duration {
+const fn default_timeout() -> Duration {
     Duration::from_secs(10)
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     event::Time,
     inventory::attribute::parse_number,
-    policy::{Exemption, MOST_EXEMPTIONS, Subject},
+    policy::{Exemption, ExemptionSubject, MAX_EXEMPTIONS},
 };
 
 /// One table as it is written.
@@ -25,11 +25,11 @@ use crate::{
 #[serde(deny_unknown_fields)]
 struct Table {
     #[serde(default, deserialize_with = "set_cookie")]
-    region_set_cookie: Option<Subject>,
+    region_set_cookie: Option<ExemptionSubject>,
     #[serde(default, deserialize_with = "start")]
-    region_start: Option<Subject>,
+    region_start: Option<ExemptionSubject>,
     #[serde(default, deserialize_with = "namespace")]
-    namespace_uuid: Option<Subject>,
+    namespace_uuid: Option<ExemptionSubject>,
     #[serde(default, deserialize_with = "until")]
     until: Option<SystemTime>,
     #[serde(deserialize_with = "reason")]
@@ -80,8 +80,8 @@ impl<'de> Visitor<'de> for One {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Exemption, A::Error> {
-        if self.number > MOST_EXEMPTIONS {
-            return Err(A::Error::custom(format!("more than {MOST_EXEMPTIONS} exemptions: the guard has no room")));
+        if self.number > MAX_EXEMPTIONS {
+            return Err(A::Error::custom(format!("more than {MAX_EXEMPTIONS} exemptions: the guard has no room")));
         }
         let table = Table::deserialize(MapAccessDeserializer::new(map))?;
         let mut subjects = [table.region_set_cookie, table.region_start, table.namespace_uuid].into_iter().flatten();
@@ -93,15 +93,15 @@ impl<'de> Visitor<'de> for One {
     }
 }
 
-fn set_cookie<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Subject>, D::Error> {
+fn set_cookie<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ExemptionSubject>, D::Error> {
     match number(deserializer, "region_set_cookie")? {
         0 => Err(D::Error::custom("region_set_cookie is 0: no region has that, take region_start for one without")),
-        cookie => Ok(Some(Subject::RegionCookie(cookie))),
+        cookie => Ok(Some(ExemptionSubject::RegionCookie(cookie))),
     }
 }
 
-fn start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Subject>, D::Error> {
-    number(deserializer, "region_start").map(|start| Some(Subject::RegionStart(start)))
+fn start<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ExemptionSubject>, D::Error> {
+    number(deserializer, "region_start").map(|start| Some(ExemptionSubject::RegionStart(start)))
 }
 
 /// As sysfs prints it. A string, since TOML's own integers end at 2^63.
@@ -111,7 +111,7 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D, key: &str) -> Result<u64, 
     parse_number(&text).ok_or_else(wrong)
 }
 
-fn namespace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Subject>, D::Error> {
+fn namespace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ExemptionSubject>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let wrong = |error| D::Error::custom(format!("namespace_uuid is \"{text}\", and that is no uuid: {error}"));
     let uuid = Uuid::try_parse(&text).map_err(wrong)?;
@@ -120,7 +120,7 @@ fn namespace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Subjec
             "namespace_uuid is null, as that of every namespace without a label: name the region",
         ));
     }
-    Ok(Some(Subject::Namespace(uuid)))
+    Ok(Some(ExemptionSubject::Namespace(uuid)))
 }
 
 fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

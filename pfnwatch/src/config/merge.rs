@@ -9,13 +9,13 @@ use toml::{
     de::{DeArray, DeTable, DeValue, Error},
 };
 
-use super::source::Sources;
+use super::source::ConfigFiles;
 
 /// The files' tables in one, each key and value with its place among the bytes of all files ([`Sources::place`]).
 ///
 /// # Errors
 /// A text that is no TOML.
-pub(super) fn merged(sources: &Sources) -> Result<Spanned<DeTable<'_>>, Error> {
+pub(super) fn merged(sources: &ConfigFiles) -> Result<Spanned<DeTable<'_>>, Error> {
     let mut all = DeTable::new();
     for (base, source) in sources.with_bases() {
         merge(&mut all, shifted(DeTable::parse(&source.text)?.into_inner(), base));

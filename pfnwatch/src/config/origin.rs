@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue, Error};
 
 use super::{
     merge::{is_tables, merged},
-    source::Sources,
+    source::ConfigFiles,
 };
 
 /// What is in force where no file says otherwise: the example that is given away, which a test holds against the defaults.
@@ -15,7 +15,7 @@ pub const DEFAULTS: &str = include_str!("../../dist/pfnwatch.toml");
 
 /// A table with what it holds, in the order in which TOML wants it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Table {
+pub struct OriginTable {
     /// Its keys, as `alerts.receivers`.
     pub name: String,
     /// Its number in its list, from 1, where it is one of a list (`[[…]]`).
@@ -41,19 +41,19 @@ pub struct Value {
 ///
 /// # Errors
 /// A text that is no TOML.
-pub fn tables(sources: &Sources) -> Result<Vec<Table>, Error> {
+pub fn tables(sources: &ConfigFiles) -> Result<Vec<OriginTable>, Error> {
     let mut tables = Vec::new();
     let all = merged(sources)?.into_inner();
-    enter(&all, Table { name: String::new(), number: None, values: Vec::new() }, sources, &mut tables);
+    enter(&all, OriginTable { name: String::new(), number: None, values: Vec::new() }, sources, &mut tables);
     Ok(tables)
 }
 
-fn enter(table: &DeTable<'_>, mut this: Table, sources: &Sources, tables: &mut Vec<Table>) {
+fn enter(table: &DeTable<'_>, mut this: OriginTable, sources: &ConfigFiles, tables: &mut Vec<OriginTable>) {
     let mut below = Vec::new();
     for (key, value) in table {
         let name =
             if this.name.is_empty() { key.get_ref().to_string() } else { format!("{}.{}", this.name, key.get_ref()) };
-        let of = |number| Table { name: name.clone(), number, values: Vec::new() };
+        let of = |number| OriginTable { name: name.clone(), number, values: Vec::new() };
         match value.get_ref() {
             DeValue::Table(inner) => below.push((inner, of(None))),
             DeValue::Array(list) if is_tables(list) => {
@@ -75,7 +75,7 @@ fn enter(table: &DeTable<'_>, mut this: Table, sources: &Sources, tables: &mut V
 }
 
 /// The value as text and as JSON. A URL may end in what only its receiver should know.
-fn shown(key: &str, value: &DeValue<'_>, span: &Range<usize>, sources: &Sources) -> (String, Json) {
+fn shown(key: &str, value: &DeValue<'_>, span: &Range<usize>, sources: &ConfigFiles) -> (String, Json) {
     if let ("url", Some(url)) = (key, value.as_str()) {
         let hidden = without_secret(url);
         return (format!("{hidden:?}"), hidden.into());
@@ -116,8 +116,8 @@ fn json(value: &DeValue<'_>) -> Json {
 mod tests {
     use super::*;
 
-    fn said(files: &[(&str, &str)]) -> Vec<String> {
-        let sources = Sources::of(files);
+    fn tables_of(files: &[(&str, &str)]) -> Vec<String> {
+        let sources = ConfigFiles::of(files);
         let mut lines = Vec::new();
         for table in tables(&sources).unwrap() {
             for value in table.values {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_later_file_has_the_word_on_a_key() {
-        let lines = said(&[
+        let lines = tables_of(&[
             ("a", "[guard]\nmode = \"audit\"\non_agent_exit = \"hold\"\n"),
             ("b", "\n[guard]\n mode = \"enforce\""),
         ]);
@@ -146,7 +146,7 @@ mod tests {
         let one = |reason: &str| format!("[[exemptions]]\nregion_start = \"1\"\nreason = \"{reason}\"\n");
         let (first, second) =
             (format!("{}[web]\nhosts = [\"a\",\n  \"b\"]\n", one("x")), format!("{}[web]\nhosts = [\"c\"]", one("y")));
-        let lines = said(&[("a", &first), ("b", &second)]);
+        let lines = tables_of(&[("a", &first), ("b", &second)]);
         assert_eq!(
             lines,
             [
@@ -157,7 +157,7 @@ mod tests {
                 "web.hosts = [\"c\"] (b, line 5, column 1)"
             ]
         );
-        let lines = said(&[("a", &first), ("b", "exemptions = []")]);
+        let lines = tables_of(&[("a", &first), ("b", "exemptions = []")]);
         assert_eq!(
             lines,
             [".exemptions = [] (b, line 1, column 1)", "web.hosts = [\"a\", \"b\"] (a, line 5, column 1)"]
@@ -177,13 +177,15 @@ mod tests {
             assert_eq!(without_secret(url), shown);
         }
         let text = "[[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"https://h.example.com/secret\"";
-        assert!(!said(&[("a", text)]).join("\n").contains("secret"));
+        assert!(!tables_of(&[("a", text)]).join("\n").contains("secret"));
     }
 
     #[test]
     fn numbers_are_numbers() {
-        let sources =
-            Sources::of(&[("a", "a = 0x10\nb = 1.5\nc = true\nd = 2026-12-31T00:00:00Z\ne = [1]\nf = { g = nan }")]);
+        let sources = ConfigFiles::of(&[(
+            "a",
+            "a = 0x10\nb = 1.5\nc = true\nd = 2026-12-31T00:00:00Z\ne = [1]\nf = { g = nan }",
+        )]);
         let json: Vec<_> =
             tables(&sources).unwrap().into_iter().flat_map(|it| it.values).map(|it| it.json.to_string()).collect();
         assert_eq!(json, ["16", "1.5", "true", "\"2026-12-31T00:00:00Z\"", "[1]", "null"]);

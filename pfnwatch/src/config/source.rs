@@ -15,7 +15,7 @@ const DROP_INS: &str = "conf.d";
 
 /// A file, or what stands for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct ConfigFile {
     /// Its path; none of what is in force where no file says otherwise.
     pub path: Option<PathBuf>,
     /// What is in it.
@@ -24,11 +24,11 @@ pub struct Source {
 
 /// All of them, in the order in which each goes before those above it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources(Vec<Source>);
+pub struct ConfigFiles(Vec<ConfigFile>);
 
 /// A place in one of the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct SourcePosition<'a> {
     /// The file; none for the defaults.
     pub path: Option<&'a Path>,
     /// The line, from 1.
@@ -37,14 +37,14 @@ pub struct Place<'a> {
     pub column: usize,
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for SourcePosition<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.unwrap_or(Path::new("(defaults)")).display();
         write!(f, "{path}, line {}, column {}", self.line, self.column)
     }
 }
 
-impl Sources {
+impl ConfigFiles {
     /// Reads the main file, if there is to be one, and the drop-ins: `*.toml` in `folder`, but hidden ones.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Sources {
         let read = |path: PathBuf| {
             let text = fs::read_to_string(&path)
                 .with_context(|| format!("the configuration {} cannot be read", path.display()))?;
-            Ok(Source { path: Some(path), text })
+            Ok(ConfigFile { path: Some(path), text })
         };
         files.map(read).collect::<anyhow::Result<_>>().map(Self)
     }
@@ -68,17 +68,17 @@ impl Sources {
     /// The same, over these defaults.
     #[must_use]
     pub fn over(self, defaults: &str) -> Self {
-        let defaults = Source { path: None, text: defaults.to_owned() };
+        let defaults = ConfigFile { path: None, text: defaults.to_owned() };
         Self([defaults].into_iter().chain(self.0).collect())
     }
 
     /// The files.
-    pub fn iter(&self) -> impl Iterator<Item = &Source> {
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigFile> {
         self.0.iter()
     }
 
     /// Each with the number that its first byte has among those of all files, as [`Sources::place`] takes it.
-    pub(super) fn with_bases(&self) -> impl Iterator<Item = (usize, &Source)> {
+    pub(super) fn with_bases(&self) -> impl Iterator<Item = (usize, &ConfigFile)> {
         self.0.iter().scan(0, |next: &mut usize, source| {
             let base = *next;
             // One more, so that the end of a file is not the beginning of the next.
@@ -89,11 +89,11 @@ impl Sources {
 
     /// Where a byte lies.
     #[must_use]
-    pub fn place(&self, offset: usize) -> Option<Place<'_>> {
+    pub fn place(&self, offset: usize) -> Option<SourcePosition<'_>> {
         let (base, source) = self.with_bases().take_while(|(base, _)| *base <= offset).last()?;
         let before = source.text.get(..offset - base)?;
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Some(Place {
+        Some(SourcePosition {
             path: source.path.as_deref(),
             line: before.matches('\n').count() + 1,
             column: before.get(line_start..)?.chars().count() + 1,
@@ -126,7 +126,8 @@ impl Sources {
 
     #[cfg(test)]
     pub(super) fn of(files: &[(&str, &str)]) -> Self {
-        let source = |(path, text): &(&str, &str)| Source { path: Some(PathBuf::from(path)), text: (*text).to_owned() };
+        let source =
+            |(path, text): &(&str, &str)| ConfigFile { path: Some(PathBuf::from(path)), text: (*text).to_owned() };
         Self(files.iter().map(source).collect())
     }
 }
@@ -156,29 +157,29 @@ mod tests {
     fn drop_ins_come_by_name_after_the_main_file() {
         let folder = tempfile::tempdir().unwrap();
         let main = folder.path().join("pfnwatch.toml");
-        let drop_ins = Sources::folder(&main);
+        let drop_ins = ConfigFiles::folder(&main);
         assert_eq!(drop_ins, folder.path().join("conf.d"));
         fs::write(&main, "main").unwrap();
-        assert_eq!(Sources::read(Some(&main), &drop_ins).unwrap().iter().count(), 1, "no folder is no drop-in");
+        assert_eq!(ConfigFiles::read(Some(&main), &drop_ins).unwrap().iter().count(), 1, "no folder is no drop-in");
         fs::create_dir(&drop_ins).unwrap();
         for name in ["9.toml", "10.toml", "a.toml", ".hidden.toml", "b.toml.dpkg-old", "readme", "B.toml"] {
             fs::write(drop_ins.join(name), name).unwrap();
         }
         let read = |main| {
-            let sources = Sources::read(main, &drop_ins).unwrap();
+            let sources = ConfigFiles::read(main, &drop_ins).unwrap();
             sources.iter().map(|source| source.text.clone()).collect::<Vec<_>>()
         };
         assert_eq!(read(Some(main.as_path())), ["main", "10.toml", "9.toml", "B.toml", "a.toml"]);
         assert_eq!(read(None), ["10.toml", "9.toml", "B.toml", "a.toml"]);
         fs::create_dir(drop_ins.join("c.toml")).unwrap();
-        let error = format!("{:#}", Sources::read(None, &drop_ins).unwrap_err());
+        let error = format!("{:#}", ConfigFiles::read(None, &drop_ins).unwrap_err());
         assert!(error.contains("c.toml cannot be read"), "{error}");
-        assert!(Sources::read(Some(Path::new("/no/such/file")), folder.path()).is_err());
+        assert!(ConfigFiles::read(Some(Path::new("/no/such/file")), folder.path()).is_err());
     }
 
     #[test]
     fn places_are_found() {
-        let sources = Sources::of(&[("a", "x\nüy = 1"), ("b", ""), ("c", "z\n")]);
+        let sources = ConfigFiles::of(&[("a", "x\nüy = 1"), ("b", ""), ("c", "z\n")]);
         let place = |offset| {
             sources.place(offset).map(|it| (it.path.unwrap().to_str().unwrap().to_owned(), it.line, it.column))
         };
@@ -197,10 +198,10 @@ mod tests {
 
     #[test]
     fn the_hash_is_what_sha256sum_prints() {
-        assert_eq!(Sources::default().hash(), "e3b0c44298fc1c14");
-        assert_eq!(Sources::of(&[("a", "abc")]).hash(), "ba7816bf8f01cfea");
-        assert_eq!(Sources::of(&[("a", "a"), ("b", "bc")]).hash(), "ba7816bf8f01cfea");
-        assert_eq!(Sources::of(&[("a", "a"), ("b", "bc")]).names().unwrap(), "a, b");
-        assert_eq!(Sources::default().over("x").names(), None);
+        assert_eq!(ConfigFiles::default().hash(), "e3b0c44298fc1c14");
+        assert_eq!(ConfigFiles::of(&[("a", "abc")]).hash(), "ba7816bf8f01cfea");
+        assert_eq!(ConfigFiles::of(&[("a", "a"), ("b", "bc")]).hash(), "ba7816bf8f01cfea");
+        assert_eq!(ConfigFiles::of(&[("a", "a"), ("b", "bc")]).names().unwrap(), "a, b");
+        assert_eq!(ConfigFiles::default().over("x").names(), None);
     }
 }

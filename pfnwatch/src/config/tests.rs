@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::policy::Subject;
+use crate::policy::ExemptionSubject;
 
 mod files;
 
@@ -84,9 +84,9 @@ fn exemptions_are_taken_in_their_order() {
     assert_eq!(
         exemptions,
         [
-            exemption(Subject::RegionCookie(0xdead_beef_cafe_f00d), None, "an old box"),
-            exemption(Subject::RegionStart(1 << 32), until, "tests"),
-            exemption(Subject::Namespace(UUID.parse().expect("a uuid")), until, "a migration"),
+            exemption(ExemptionSubject::RegionCookie(0xdead_beef_cafe_f00d), None, "an old box"),
+            exemption(ExemptionSubject::RegionStart(1 << 32), until, "tests"),
+            exemption(ExemptionSubject::Namespace(UUID.parse().expect("a uuid")), until, "a migration"),
         ]
     );
 }

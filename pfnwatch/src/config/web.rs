@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// The most names that `hosts` may hold, and the longest of them.
-const MOST_HOSTS: usize = 64;
-const LONGEST_HOST: usize = 253;
+const MAX_HOSTS: usize = 64;
+const MAX_HOST_BYTES: usize = 253;
 
 /// The table.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -36,8 +36,8 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::E
 
 fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let hosts = Vec::<String>::deserialize(deserializer)?;
-    if hosts.len() > MOST_HOSTS {
-        return Err(D::Error::custom(format!("hosts has more than {MOST_HOSTS} names")));
+    if hosts.len() > MAX_HOSTS {
+        return Err(D::Error::custom(format!("hosts has more than {MAX_HOSTS} names")));
     }
     match hosts.iter().find(|host| !is_name(host)) {
         Some(host) => Err(D::Error::custom(format!(
@@ -49,5 +49,5 @@ fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 
 fn is_name(host: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    !host.is_empty() && host.len() <= LONGEST_HOST && host.bytes().all(fits)
+    !host.is_empty() && host.len() <= MAX_HOST_BYTES && host.bytes().all(fits)
 }

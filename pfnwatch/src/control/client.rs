@@ -14,19 +14,20 @@ use nix::{
 };
 
 use super::{
-    Dialled, dial,
-    protocol::{Answer, Refusal, Reply, Request, Status},
+    ConnectOutcome,
+    protocol::{ErrorResponse, Reply, Request, Response, Status},
+    try_connect,
 };
 
 /// How long the agent may take: it answers between two batches of records.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is read of a reply at most, in bytes: far more than a status with all exemptions takes.
-const LONGEST_REPLY: u64 = 1 << 20;
+const MAX_REPLY_BYTES: u64 = 1 << 20;
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Silence {
+pub enum ClientError {
     /// No agent runs that listens there.
     #[error(
         "no pfnwatch agent listens at {0}: start one (`systemctl start pfnwatch`, or `pfnwatch run`), or say where it \
@@ -38,16 +39,16 @@ pub enum Silence {
     NotRoot(String),
     /// The agent said no; its [`Refusal::into_error`] gives the exit code.
     #[error(transparent)]
-    Refused(Refusal),
+    Refused(ErrorResponse),
     /// The socket, or what came over it, is not as it should be.
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
 }
 
-impl From<Silence> for Refusal {
-    fn from(silence: Silence) -> Self {
+impl From<ClientError> for ErrorResponse {
+    fn from(silence: ClientError) -> Self {
         match silence {
-            Silence::Refused(refusal) => refusal,
+            ClientError::Refused(refusal) => refusal,
             other => Self::from(anyhow!(other)),
         }
     }
@@ -57,8 +58,8 @@ impl From<Silence> for Refusal {
 ///
 /// # Errors
 /// The agent's refusal with the exit code that it asked for, or why it cannot be asked.
-pub fn ask(path: &Path, request: &Request) -> anyhow::Result<Answer> {
-    try_to_ask(path, request).map_err(|silence| Refusal::from(silence).into_error())
+pub fn request(path: &Path, request: &Request) -> anyhow::Result<Response> {
+    try_request(path, request).map_err(|silence| ErrorResponse::from(silence).into_error())
 }
 
 /// Asks how things stand.
@@ -66,14 +67,14 @@ pub fn ask(path: &Path, request: &Request) -> anyhow::Result<Answer> {
 /// # Errors
 /// As for [`ask`].
 pub fn status(path: &Path) -> anyhow::Result<Status> {
-    match ask(path, &Request::Status)? {
-        Answer::Status(status) => Ok(*status),
-        _ => Err(other_answer()),
+    match request(path, &Request::Status)? {
+        Response::Status(status) => Ok(*status),
+        _ => Err(unexpected_response()),
     }
 }
 
 /// The error for an answer to another question: an agent of another version may give one.
-pub fn other_answer() -> anyhow::Error {
+pub fn unexpected_response() -> anyhow::Error {
     anyhow!("the agent answered something else: use the pfnwatch that it runs")
 }
 
@@ -81,25 +82,25 @@ pub fn other_answer() -> anyhow::Error {
 ///
 /// # Errors
 /// Why there is no answer.
-pub fn try_to_ask(path: &Path, request: &Request) -> Result<Answer, Silence> {
-    let line = request.line().map_err(Silence::Refused)?;
+pub fn try_request(path: &Path, request: &Request) -> Result<Response, ClientError> {
+    let line = request.line().map_err(ClientError::Refused)?;
     let stream = connect(path)?;
     let said = exchange(stream, &line).with_context(|| format!("asking the agent at {}", path.display()))?;
     if said.is_empty() {
         return Err(anyhow!("the agent at {} ended without an answer", path.display()).into());
     }
-    Reply::parse(&said).map_err(Silence::Refused)
+    Reply::parse(&said).map_err(ClientError::Refused)
 }
 
-fn connect(path: &Path) -> Result<UnixStream, Silence> {
+fn connect(path: &Path) -> Result<UnixStream, ClientError> {
     let shown = || path.display().to_string();
-    match dial(path) {
-        Ok(Dialled::Connected(stream)) => trusted(stream).with_context(shown).map_err(Silence::Failed),
-        Ok(Dialled::Busy) => {
+    match try_connect(path) {
+        Ok(ConnectOutcome::Connected(stream)) => trusted(stream).with_context(shown).map_err(ClientError::Failed),
+        Ok(ConnectOutcome::Busy) => {
             Err(anyhow!("the agent at {} does not take connections: it is stopped, or busy; try again", shown()).into())
         }
-        Ok(Dialled::Nobody) => Err(Silence::NoAgent(shown())),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Silence::NotRoot(shown())),
+        Ok(ConnectOutcome::NoListener) => Err(ClientError::NoAgent(shown())),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::NotRoot(shown())),
         Err(error) => Err(anyhow!(error).context(shown()).into()),
     }
 }
@@ -111,8 +112,8 @@ fn trusted(stream: UnixStream) -> anyhow::Result<UnixStream> {
         bail!("the socket belongs to a process of uid {uid}: that is no agent of root's");
     }
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+    stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
     Ok(stream)
 }
 
@@ -121,13 +122,13 @@ fn exchange(mut stream: UnixStream, line: &[u8]) -> anyhow::Result<Vec<u8>> {
     // An agent that refuses without listening closes early: what it said can be read all the same.
     let wrote = stream.write_all(line);
     let mut said = Vec::new();
-    match stream.take(LONGEST_REPLY).read_to_end(&mut said) {
+    match stream.take(MAX_REPLY_BYTES).read_to_end(&mut said) {
         Ok(0) => wrote.map(|()| said).map_err(Into::into),
         Ok(_) => Ok(said),
         // An agent that refuses before it has read all lets go of the rest: that it answered counts.
         Err(_) if said.ends_with(b"\n") => Ok(said),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            bail!("it did not answer within {} s", PATIENCE.as_secs())
+            bail!("it did not answer within {} s", REPLY_TIMEOUT.as_secs())
         }
         Err(error) => Err(error.into()),
     }

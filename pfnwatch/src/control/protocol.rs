@@ -14,38 +14,40 @@
 mod alerts;
 mod answer;
 mod bytes;
+mod display;
 mod status;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    alerts::{AlertsAre, StandingAlert, WaitingMessage},
-    answer::{AcceptedBaseline, Allowed, Answer, KeptBlock, ModeIs, Refusal, Released, Reply, Revoked},
+    alerts::{AlertsStatus, FiringAlertStatus, PendingMessage},
+    answer::{
+        AcceptedBaseline, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Reply, Response, Revoked,
+    },
     status::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, LeftOutStatus, MemoryStatus, ModeStatus,
-        PolicyStatus, Proof, Status, WebStatus,
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus,
+        SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
     },
 };
-use crate::{baseline::Whose, policy::Subject};
+use crate::{baseline::BaselineScope, policy::ExemptionSubject};
 pub use crate::{event::MaxStructPageStatus, policy::Mode};
 
 /// The version of what is said. It grows when something changes its meaning or goes away, not when something is added.
 pub const SCHEMA: u32 = 1;
 
 /// What is read of a request, its end of line included, in bytes.
-pub const LONGEST_REQUEST: usize = 64 << 10;
+pub const MAX_REQUEST_BYTES: usize = 64 << 10;
 
 /// The longest that an exemption made by `allow` can last, in seconds: 7 days.
-pub const LONGEST_EXEMPTION_S: u64 = 7 * 24 * 60 * 60;
+pub const MAX_EXEMPTION_S: u64 = 7 * 24 * 60 * 60;
 
 /// The longest reason, in bytes: it is kept and repeated with each event that it explains.
-pub const LONGEST_REASON: usize = 512;
+pub const MAX_REASON_BYTES: usize = 512;
 
 /// The longest name of a namespace, in bytes: a kernel's device name has 20 at most, a uuid 36.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_BYTES: usize = 64;
 
 /// What the agent is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +72,7 @@ pub enum Request {
     /// Take what something costs now for its baseline. Answered by [`Answer::BaselineAccepted`].
     AcceptBaseline {
         /// Whose cost.
-        whose: Whose,
+        whose: BaselineScope,
         /// Why; it stands in the event.
         reason: String,
     },
@@ -93,7 +95,7 @@ pub enum Request {
 #[serde(deny_unknown_fields)]
 pub struct Allow {
     /// What it is for.
-    pub subject: Subject,
+    pub subject: ExemptionSubject,
     /// Whether it is spent by one creation.
     #[serde(default)]
     pub once: bool,
@@ -124,11 +126,11 @@ impl Request {
     ///
     /// # Errors
     /// What is wrong with it, with exit code 2.
-    pub fn parse(line: &[u8]) -> Result<Self, Refusal> {
-        let malformed = |error: serde_json::Error| Refusal::usage(format!("the request is malformed: {error}"));
+    pub fn parse(line: &[u8]) -> Result<Self, ErrorResponse> {
+        let malformed = |error: serde_json::Error| ErrorResponse::usage(format!("the request is malformed: {error}"));
         let Version { schema } = serde_json::from_slice(line).map_err(malformed)?;
         if schema != SCHEMA {
-            return Err(Refusal::usage(format!(
+            return Err(ErrorResponse::usage(format!(
                 "the request has schema {schema} and this agent ({}) speaks {SCHEMA}: use the pfnwatch that it runs",
                 env!("CARGO_PKG_VERSION")
             )));
@@ -142,17 +144,17 @@ impl Request {
     ///
     /// # Errors
     /// It makes no sense: see [`Self::parse`].
-    pub fn line(&self) -> Result<Vec<u8>, Refusal> {
+    pub fn line(&self) -> Result<Vec<u8>, ErrorResponse> {
         self.check()?;
         let line = serde_json::to_vec(&Envelope { schema: SCHEMA, request: self });
-        let mut line = line.map_err(|error| Refusal::error(format!("the request cannot be written: {error}")))?;
+        let mut line = line.map_err(|error| ErrorResponse::error(format!("the request cannot be written: {error}")))?;
         line.push(b'\n');
         Ok(line)
     }
 
     /// Whether it changes nothing, and its answer has nothing that is root's alone.
     #[must_use]
-    pub const fn only_looks(&self) -> bool {
+    pub const fn is_read_only(&self) -> bool {
         match self {
             Self::Status | Self::Alerts => true,
             Self::Mode { .. }
@@ -164,11 +166,11 @@ impl Request {
         }
     }
 
-    fn check(&self) -> Result<(), Refusal> {
+    fn check(&self) -> Result<(), ErrorResponse> {
         match self {
             Self::Mode { reason, .. } => reason.as_deref().map_or(Ok(()), check_reason),
             Self::Allow(allow) => allow.check(),
-            Self::AcceptBaseline { whose, reason } => check_whose(whose).and_then(|()| check_reason(reason)),
+            Self::AcceptBaseline { whose, reason } => check_scope(whose).and_then(|()| check_reason(reason)),
             Self::Block { namespace } => check_name(namespace),
             Self::Revoke { .. } | Self::Status | Self::Alerts | Self::Release => Ok(()),
         }
@@ -176,12 +178,12 @@ impl Request {
 }
 
 impl Allow {
-    fn check(&self) -> Result<(), Refusal> {
+    fn check(&self) -> Result<(), ErrorResponse> {
         match self.for_seconds {
-            None if !self.once => {
-                Err(Refusal::usage("an exemption needs an end: say --once for one creation, --for for a time, or both"))
-            }
-            Some(seconds) if !(1..=LONGEST_EXEMPTION_S).contains(&seconds) => Err(Refusal::usage(format!(
+            None if !self.once => Err(ErrorResponse::usage(
+                "an exemption needs an end: say --once for one creation, --for for a time, or both",
+            )),
+            Some(seconds) if !(1..=MAX_EXEMPTION_S).contains(&seconds) => Err(ErrorResponse::usage(format!(
                 "an exemption cannot last {seconds} s: from 1 s to 7 days; a lasting one belongs into the policy"
             ))),
             _ => check_subject(self.subject).and_then(|()| check_reason(&self.reason)),
@@ -190,42 +192,46 @@ impl Allow {
 }
 
 /// What is not there must not become an identity.
-fn check_subject(subject: Subject) -> Result<(), Refusal> {
+fn check_subject(subject: ExemptionSubject) -> Result<(), ErrorResponse> {
     let nothing = match subject {
-        Subject::RegionCookie(cookie) => cookie == 0,
-        Subject::RegionStart(_) => false,
-        Subject::Namespace(uuid) => uuid.is_nil(),
+        ExemptionSubject::RegionCookie(cookie) => cookie == 0,
+        ExemptionSubject::RegionStart(_) => false,
+        ExemptionSubject::Namespace(uuid) => uuid.is_nil(),
     };
     if nothing {
-        return Err(Refusal::usage(
+        return Err(ErrorResponse::usage(
             "regions and namespaces without labels have no such id: exempt the region by its start",
         ));
     }
     Ok(())
 }
 
-fn check_whose(whose: &Whose) -> Result<(), Refusal> {
+fn check_scope(whose: &BaselineScope) -> Result<(), ErrorResponse> {
     match whose {
-        Whose::Host => Ok(()),
-        Whose::Namespace(name) => check_name(name),
+        BaselineScope::Host => Ok(()),
+        BaselineScope::Namespace(name) => check_name(name),
     }
 }
 
-fn check_reason(reason: &str) -> Result<(), Refusal> {
+fn check_reason(reason: &str) -> Result<(), ErrorResponse> {
     if reason.trim().is_empty() {
-        return Err(Refusal::usage("the reason is empty: say why, whoever reads the event will want to know"));
+        return Err(ErrorResponse::usage("the reason is empty: say why, whoever reads the event will want to know"));
     }
-    if reason.len() > LONGEST_REASON {
-        return Err(Refusal::usage(format!("the reason has more than {LONGEST_REASON} bytes")));
+    if reason.len() > MAX_REASON_BYTES {
+        return Err(ErrorResponse::usage(format!("the reason has more than {MAX_REASON_BYTES} bytes")));
     }
     // It is printed on terminals and in logs, in one line with other words.
     if reason.chars().any(char::is_control) {
-        return Err(Refusal::usage("the reason must be one line, without control characters"));
+        return Err(ErrorResponse::usage("the reason must be one line, without control characters"));
     }
     Ok(())
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
-    let fits = (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits { Ok(()) } else { Err(Refusal::usage("a namespace is named as in namespace0.0, or by its namespace uuid")) }
+fn check_name(name: &str) -> Result<(), ErrorResponse> {
+    let fits = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits {
+        Ok(())
+    } else {
+        Err(ErrorResponse::usage("a namespace is named as in namespace0.0, or by its namespace uuid"))
+    }
 }

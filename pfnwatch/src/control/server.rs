@@ -6,8 +6,8 @@
 
 mod address;
 mod connection;
+mod denial_log;
 mod peer;
-mod strangers;
 #[cfg(test)]
 mod tests;
 
@@ -23,34 +23,34 @@ use tokio::{
 pub use self::peer::Peer;
 use self::{
     address::Bound,
-    connection::{Doors, Limits},
+    connection::{AccessPolicy, Limits},
 };
-use super::protocol::{Refusal, Reply, Request};
-use crate::readers;
+use super::protocol::{ErrorResponse, Reply, Request};
+use crate::access;
 
 /// How many connections there are at a time; others wait until one of these ends.
-const MOST_CONNECTIONS: usize = 8;
+const MAX_CONNECTIONS: usize = 8;
 
 /// How long the agent waits where the system does not let it accept: it would fail again at once.
-const PAUSE: Duration = Duration::from_secs(1);
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The control socket, open. It is removed when this is dropped.
 pub struct Server {
     listener: UnixListener,
     limits: Limits,
     connections: JoinSet<()>,
-    send: mpsc::Sender<Call>,
-    calls: mpsc::Receiver<Call>,
+    send: mpsc::Sender<PendingRequest>,
+    requests: mpsc::Receiver<PendingRequest>,
     /// Whether the last try to accept failed: that is said once.
     failing: bool,
-    doors: Doors,
+    access: AccessPolicy,
     // The last: the socket goes when nobody is served any more.
     _bound: Bound,
 }
 
 /// A request, who asks, and the way to answer.
 #[derive(Debug)]
-pub struct Call {
+pub struct PendingRequest {
     /// What is asked. It makes sense in itself: see [`Request::parse`].
     pub request: Request,
     /// Who asks: root, or the agent's own user; for what changes nothing also a member of the readers' group.
@@ -72,53 +72,53 @@ impl Responder {
     }
 
     /// Answers that it was not done, and why.
-    pub fn refuse(self, refusal: impl Into<Refusal>) {
+    pub fn refuse(self, refusal: impl Into<ErrorResponse>) {
         self.answer(Err(refusal.into()));
     }
 }
 
 impl Server {
-    /// Opens the socket at `path`, for root and the agent's own user, and for [`readers::group`] to look. What an agent left there that is gone is
+    /// Opens the socket at `path`, for root and the agent's own user, and for [`access::group`] to look. What an agent left there that is gone is
     /// replaced. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// An agent listens there already, or the place is not fit for it.
     pub fn listen(path: &Path) -> anyhow::Result<Self> {
-        let readers = readers::group();
+        let readers = access::reader_group();
         let (listener, bound) = address::bind(path, readers)?;
         let listener = UnixListener::from_std(listener).context("the control socket cannot be waited on")?;
-        let (send, calls) = mpsc::channel(MOST_CONNECTIONS);
+        let (send, calls) = mpsc::channel(MAX_CONNECTIONS);
         let limits = Limits::default();
         Ok(Self {
             listener,
             limits,
             connections: JoinSet::new(),
             send,
-            calls,
+            requests: calls,
             failing: false,
-            doors: Doors { readers, ..Doors::default() },
+            access: AccessPolicy { readers, ..AccessPolicy::default() },
             _bound: bound,
         })
     }
 
     /// Waits for the next request. It can be cancelled at any time without losing one.
-    pub async fn next(&mut self) -> Call {
+    pub async fn next(&mut self) -> PendingRequest {
         loop {
             tokio::select! {
                 // `send` lives as long as `calls`, so that there is always a next one.
-                Some(call) = self.calls.recv() => return call,
+                Some(call) = self.requests.recv() => return call,
                 Some(_) = self.connections.join_next() => {}
-                accepted = self.listener.accept(), if self.connections.len() < MOST_CONNECTIONS => match accepted {
+                accepted = self.listener.accept(), if self.connections.len() < MAX_CONNECTIONS => match accepted {
                     Ok((stream, _)) => {
                         self.failing = false;
-                        let (calls, doors) = (self.send.clone(), self.doors.clone());
+                        let (calls, doors) = (self.send.clone(), self.access.clone());
                         self.connections.spawn(connection::serve(stream, calls, self.limits, doors));
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut self.failing, true) {
                             tracing::warn!("the control socket takes no connection for now: {error}");
                         }
-                        tokio::time::sleep(PAUSE).await;
+                        tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
                     }
                 }
             }

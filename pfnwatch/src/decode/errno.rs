@@ -1,6 +1,6 @@
 //! What the kernel's error numbers mean in the places where pfnwatch sees them.
 
-use crate::event::{Block, Outcome, ProbeResult};
+use crate::event::{BlockState, ProbeResult, SetUpOutcome};
 
 /// No such device or address.
 pub(super) const ENXIO: i32 = -libc::ENXIO;
@@ -50,18 +50,20 @@ const BIND: [(i32, &str); 6] = [
 ];
 
 /// A set-up in words.
-pub(super) fn of_setup(block: Block, outcome: Outcome, setup: Option<i32>, bind: Option<i32>) -> String {
+pub(super) fn of_setup(block: BlockState, outcome: SetUpOutcome, setup: Option<i32>, bind: Option<i32>) -> String {
     let what = match (block, outcome) {
-        (Block::Made, Outcome::Enabled) => "info block made, namespace enabled",
-        (Block::Met, Outcome::Enabled) => "info block met, namespace enabled",
-        (Block::Made, Outcome::ReservedNotEnabled) => "info block made and the memmap reserved, but the driver failed",
-        (Block::Met, Outcome::Refused) => "info block met, but the driver failed",
-        (Block::Rejected, _) => "the info block on the namespace is not accepted",
-        (Block::None, _) => "no info block, and none was made",
-        (_, Outcome::Enabled) => "namespace enabled",
-        (_, Outcome::Refused) => "not enabled",
-        (_, Outcome::ReservedNotEnabled) => "reserved, not enabled",
-        (_, Outcome::Unknown) => "the end of the attempt was not seen",
+        (BlockState::Made, SetUpOutcome::Enabled) => "info block made, namespace enabled",
+        (BlockState::Met, SetUpOutcome::Enabled) => "info block met, namespace enabled",
+        (BlockState::Made, SetUpOutcome::ReservedNotEnabled) => {
+            "info block made and the memmap reserved, but the driver failed"
+        }
+        (BlockState::Met, SetUpOutcome::Refused) => "info block met, but the driver failed",
+        (BlockState::Rejected, _) => "the info block on the namespace is not accepted",
+        (BlockState::None, _) => "no info block, and none was made",
+        (_, SetUpOutcome::Enabled) => "namespace enabled",
+        (_, SetUpOutcome::Refused) => "not enabled",
+        (_, SetUpOutcome::ReservedNotEnabled) => "reserved, not enabled",
+        (_, SetUpOutcome::Unknown) => "the end of the attempt was not seen",
     };
     match (setup, bind) {
         (Some(code), _) if code < 0 => format!("{what}: {}", name(&SETUP, code)),

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{
     Map,
-    record::{Decision, Judgement, Personality, Seen, Unjudged, variant},
+    record::{CaptureFlags, Decision, Judgement, Personality, Unjudged, variant},
     reservation::REGRESSED_STRUCT_PAGE,
     superblock,
 };
@@ -10,7 +10,7 @@ use pfnwatch_common::{
 use super::{DecodeError, actor, namespace_of, text, uuid};
 use crate::{
     assess::Cause,
-    event::{Body, ExemptionUsed, Judged, Why},
+    event::{Body, ExemptionUsed, GuardDecision, UnjudgedReason},
 };
 
 /// Decodes a judgement.
@@ -29,17 +29,17 @@ pub(super) fn judgement(record: &Judgement) -> Result<Body, DecodeError> {
     })
 }
 
-fn judged(record: &Judgement, why: Unjudged) -> Result<Judged, DecodeError> {
+fn judged(record: &Judgement, why: Unjudged) -> Result<GuardDecision, DecodeError> {
     let personality = match Personality::from_u32(record.personality) {
-        Personality::Pfn => superblock::Kind::Pfn,
-        Personality::Dax => superblock::Kind::Dax,
+        Personality::Pfn => superblock::SuperblockKind::Pfn,
+        Personality::Dax => superblock::SuperblockKind::Dax,
         _ => return Err(DecodeError::NotGuarded(record.personality)),
     };
     // Nothing is reserved without the 8 KiB at the start: 0 is "not computed".
     let computed = |bytes: u64| (record.dataoff != 0).then_some(bytes);
     let excess = computed(record.dataoff.saturating_sub(record.ideal_dataoff));
     let cause = cause(excess, record.max_struct_page);
-    Ok(Judged {
+    Ok(GuardDecision {
         device: text(&record.device).unwrap_or_default(),
         region: text(&record.region),
         namespace: namespace_of(
@@ -52,7 +52,7 @@ fn judged(record: &Judgement, why: Unjudged) -> Result<Judged, DecodeError> {
         personality,
         map: Some(Map::Dev),
         align_bytes: record.align,
-        block_uuid: uuid(record.seen, Seen::DEVICE_UUID, record.device_uuid),
+        block_uuid: uuid(record.seen, CaptureFlags::DEVICE_UUID, record.device_uuid),
         reservation_bytes: computed(record.dataoff),
         end_trunc_bytes: computed(record.end_trunc),
         ideal_bytes: computed(record.ideal_dataoff),
@@ -60,14 +60,14 @@ fn judged(record: &Judgement, why: Unjudged) -> Result<Judged, DecodeError> {
         max_struct_page_size_bytes: Some(record.max_struct_page).filter(|bytes| *bytes != 0),
         cause,
         class: cause.class(),
-        why: words(why),
+        why: describe(why),
         exemption: (record.exemption != 0).then_some(ExemptionUsed {
             id: record.exemption,
             subject: None,
             reason: None,
         }),
         policy: record.policy,
-        incomplete: record.seen.has(Seen::FAULT),
+        incomplete: record.seen.has(CaptureFlags::FAULT),
         by: actor(&record.task),
         detail: String::new(),
         remedies: Vec::new(),
@@ -84,13 +84,13 @@ const fn cause(excess: Option<u64>, max_struct_page: u64) -> Cause {
     }
 }
 
-const fn words(why: Unjudged) -> Option<Why> {
+const fn describe(why: Unjudged) -> Option<UnjudgedReason> {
     match why {
         Unjudged::None => None,
-        Unjudged::NotArmed => Some(Why::NotArmed),
-        Unjudged::ModuleChanged => Some(Why::ModuleChanged),
-        Unjudged::NoMaxStructPage => Some(Why::NoMaxStructPage),
-        Unjudged::PolicyChanged => Some(Why::PolicyChanged),
-        Unjudged::BlockMissed => Some(Why::BlockMissed),
+        Unjudged::NotArmed => Some(UnjudgedReason::NotArmed),
+        Unjudged::ModuleChanged => Some(UnjudgedReason::ModuleChanged),
+        Unjudged::NoMaxStructPage => Some(UnjudgedReason::NoMaxStructPage),
+        Unjudged::PolicyChanged => Some(UnjudgedReason::PolicyChanged),
+        Unjudged::BlockMissed => Some(UnjudgedReason::BlockMissed),
     }
 }

@@ -2,30 +2,30 @@
 
 use pfnwatch_common::{
     InfoBlock, Map,
-    record::{Attempt, Seen},
+    record::{Attempt, CaptureFlags},
     superblock,
 };
 
 use super::{Context, bind_code, common, errno, namespace, uuid};
 use crate::{
-    event::{Block, Outcome, SetUp, Sizes},
-    survey::COMPAT_ALIGN,
+    event::{BlockState, SetUp, SetUpOutcome, Sizes},
+    scan::COMPAT_ALIGN,
 };
 
 /// Decodes an attempt in which `nvdimm_setup_pfn` was entered.
-pub(super) fn set_up(record: &Attempt, personality: superblock::Kind, context: &Context) -> SetUp {
-    let setup = record.seen.has(Seen::SETUP_RETURNED).then_some(record.setup_result);
+pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, context: &Context) -> SetUp {
+    let setup = record.seen.has(CaptureFlags::SETUP_RETURNED).then_some(record.setup_result);
     let bind = bind_code(record);
     let block = block(record, setup);
     let outcome = outcome(block, setup, bind);
-    let info_block = if matches!(block, Block::Made | Block::Met) { info_block(record) } else { None };
+    let info_block = if matches!(block, BlockState::Made | BlockState::Met) { info_block(record) } else { None };
     SetUp {
         attempt: common(record),
         namespace: namespace(record),
         personality,
         map: Map::from_mode(record.mode),
         align_bytes: record.align,
-        block_uuid: uuid(record.seen, Seen::DEVICE_UUID, record.device_uuid),
+        block_uuid: uuid(record.seen, CaptureFlags::DEVICE_UUID, record.device_uuid),
         block,
         outcome,
         setup_code: setup,
@@ -44,42 +44,42 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::Kind, context: &
 
 /// Made = `nd_pfn_validate` found none (-ENODEV) and the set-up returned 0; a read-only region, a misaligned start or
 /// too little room follow the same answer and end in an error, with nothing written.
-fn block(record: &Attempt, setup: Option<i32>) -> Block {
-    if !record.seen.has(Seen::SETUP_VALIDATED) {
-        return if setup.is_some_and(|code| code < 0) { Block::None } else { Block::Unknown };
+fn block(record: &Attempt, setup: Option<i32>) -> BlockState {
+    if !record.seen.has(CaptureFlags::SETUP_VALIDATED) {
+        return if setup.is_some_and(|code| code < 0) { BlockState::None } else { BlockState::Unknown };
     }
     match (record.setup_validate, setup) {
-        (0, _) => Block::Met,
-        (errno::ENODEV, Some(0)) => Block::Made,
-        (errno::ENODEV, Some(_)) => Block::None,
-        (errno::ENODEV, None) => Block::Unknown,
-        _ => Block::Rejected,
+        (0, _) => BlockState::Met,
+        (errno::ENODEV, Some(0)) => BlockState::Made,
+        (errno::ENODEV, Some(_)) => BlockState::None,
+        (errno::ENODEV, None) => BlockState::Unknown,
+        _ => BlockState::Rejected,
     }
 }
 
 /// Whether `nd_pfn_init` refused map=dev for the kernel's struct page alone: a misaligned start is its only other reason
 /// for -EINVAL (drivers/nvdimm/pfn_devs.c, 6.1 to 7.3).
 fn is_too_wide(record: &Attempt, setup: Option<i32>) -> bool {
-    let none_found = record.seen.has(Seen::SETUP_VALIDATED) && record.setup_validate == errno::ENODEV;
-    let aligned = record.seen.has(Seen::NAMESPACE) && record.namespace_start.is_multiple_of(COMPAT_ALIGN);
+    let none_found = record.seen.has(CaptureFlags::SETUP_VALIDATED) && record.setup_validate == errno::ENODEV;
+    let aligned = record.seen.has(CaptureFlags::NAMESPACE) && record.namespace_start.is_multiple_of(COMPAT_ALIGN);
     none_found && aligned && setup == Some(errno::EINVAL) && Map::from_mode(record.mode) == Some(Map::Dev)
 }
 
-fn outcome(block: Block, setup: Option<i32>, bind: Option<i32>) -> Outcome {
+fn outcome(block: BlockState, setup: Option<i32>, bind: Option<i32>) -> SetUpOutcome {
     match (setup, bind, block) {
-        (Some(code), _, _) if code < 0 => Outcome::Refused,
-        (_, None, _) => Outcome::Unknown,
-        (_, Some(0), _) => Outcome::Enabled,
-        (_, Some(_), Block::Made) => Outcome::ReservedNotEnabled,
+        (Some(code), _, _) if code < 0 => SetUpOutcome::Refused,
+        (_, None, _) => SetUpOutcome::Unknown,
+        (_, Some(0), _) => SetUpOutcome::Enabled,
+        (_, Some(_), BlockState::Made) => SetUpOutcome::ReservedNotEnabled,
         // Whether a block was written is not known where the set-up's own return was missed.
-        (_, Some(_), Block::Unknown) => Outcome::Unknown,
-        (_, Some(_), _) => Outcome::Refused,
+        (_, Some(_), BlockState::Unknown) => SetUpOutcome::Unknown,
+        (_, Some(_), _) => SetUpOutcome::Refused,
     }
 }
 
 /// The block in the kernel's memory; none where that could not be read.
 fn info_block(record: &Attempt) -> Option<InfoBlock> {
-    if record.seen.has(Seen::BLOCK) { InfoBlock::from_head(&record.block).ok() } else { None }
+    if record.seen.has(CaptureFlags::BLOCK) { InfoBlock::from_head(&record.block).ok() } else { None }
 }
 
 /// The sizes that the block says, and the pages that the kernel counts.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use zerocopy::IntoBytes as _;
 
 use super::*;
-use crate::event::{Block, Outcome, SetUp};
+use crate::event::{BlockState, SetUp, SetUpOutcome};
 
 const ENODEV: i32 = -19;
 
@@ -29,14 +29,14 @@ pub(crate) fn creation() -> Attempt {
     let mut head = [0; BLOCK_HEAD];
     head.copy_from_slice(&block().encode()[..BLOCK_HEAD]);
     Attempt {
-        seen: Seen::SETUP_ENTERED
-            .with(Seen::SETUP_RETURNED)
-            .with(Seen::SETUP_VALIDATED)
-            .with(Seen::BOUND)
-            .with(Seen::NAMESPACE)
-            .with(Seen::NAMESPACE_UUID)
-            .with(Seen::DEVICE_UUID)
-            .with(Seen::BLOCK),
+        seen: CaptureFlags::SETUP_ENTERED
+            .with(CaptureFlags::SETUP_RETURNED)
+            .with(CaptureFlags::SETUP_VALIDATED)
+            .with(CaptureFlags::BOUND)
+            .with(CaptureFlags::NAMESPACE)
+            .with(CaptureFlags::NAMESPACE_UUID)
+            .with(CaptureFlags::DEVICE_UUID)
+            .with(CaptureFlags::BLOCK),
         began_ns: 4_000_000,
         ended_ns: 5_000_000,
         task: TaskInfo { pid: 42, tid: 42, uid: 0, flags: 0, cgroup_id: 1, comm: name("ndctl") },
@@ -69,7 +69,7 @@ fn decoded(record: &Attempt) -> SetUp {
 #[test]
 fn a_creation_to_the_byte() {
     let setup = decoded(&creation());
-    assert_eq!((setup.block, setup.outcome, setup.map), (Block::Made, Outcome::Enabled, Some(Map::Dev)));
+    assert_eq!((setup.block, setup.outcome, setup.map), (BlockState::Made, SetUpOutcome::Enabled, Some(Map::Dev)));
     assert_eq!((setup.setup_code, setup.attempt.bind_code), (Some(0), Some(0)));
     let namespace = setup.namespace.expect("a namespace");
     assert_eq!((namespace.namespace.as_str(), namespace.start_address), ("namespace0.0", 4 << 30));
@@ -91,33 +91,35 @@ fn the_time_counts_from_the_boot() {
 /// One row for each way in which a set-up ends: what the kernel's functions returned, and what that means.
 #[test]
 fn what_became_of_block_and_namespace() {
-    const VALIDATED: Seen = Seen::SETUP_VALIDATED;
+    const VALIDATED: CaptureFlags = CaptureFlags::SETUP_VALIDATED;
     let rows = [
         // validated, setup returned, bound; validate, setup, bind; block, outcome
-        ((true, true, true), (ENODEV, 0, 0), (Block::Made, Outcome::Enabled)),
-        ((true, true, true), (0, 0, 0), (Block::Met, Outcome::Enabled)),
+        ((true, true, true), (ENODEV, 0, 0), (BlockState::Made, SetUpOutcome::Enabled)),
+        ((true, true, true), (0, 0, 0), (BlockState::Met, SetUpOutcome::Enabled)),
         // The driver core hands a driver's own error on as a positive number.
-        ((true, true, true), (ENODEV, 0, 16), (Block::Made, Outcome::ReservedNotEnabled)),
-        ((true, true, true), (0, 0, 12), (Block::Met, Outcome::Refused)),
-        ((true, true, true), (ENODEV, -6, 6), (Block::None, Outcome::Refused)),
-        ((true, true, true), (-95, -95, 95), (Block::Rejected, Outcome::Refused)),
-        ((false, true, true), (0, ENODEV, 19), (Block::None, Outcome::Refused)),
+        ((true, true, true), (ENODEV, 0, 16), (BlockState::Made, SetUpOutcome::ReservedNotEnabled)),
+        ((true, true, true), (0, 0, 12), (BlockState::Met, SetUpOutcome::Refused)),
+        ((true, true, true), (ENODEV, -6, 6), (BlockState::None, SetUpOutcome::Refused)),
+        ((true, true, true), (-95, -95, 95), (BlockState::Rejected, SetUpOutcome::Refused)),
+        ((false, true, true), (0, ENODEV, 19), (BlockState::None, SetUpOutcome::Refused)),
         // What was missed is not guessed.
-        ((false, true, true), (0, 0, 0), (Block::Unknown, Outcome::Enabled)),
-        ((true, false, true), (ENODEV, 0, 5), (Block::Unknown, Outcome::Unknown)),
-        ((true, true, false), (ENODEV, 0, 0), (Block::Made, Outcome::Unknown)),
+        ((false, true, true), (0, 0, 0), (BlockState::Unknown, SetUpOutcome::Enabled)),
+        ((true, false, true), (ENODEV, 0, 5), (BlockState::Unknown, SetUpOutcome::Unknown)),
+        ((true, true, false), (ENODEV, 0, 0), (BlockState::Made, SetUpOutcome::Unknown)),
     ];
     for ((validated, returned, bound), (validate, setup, bind), expected) in rows {
         let mut record = creation();
-        for (seen, bit) in [(validated, VALIDATED), (returned, Seen::SETUP_RETURNED), (bound, Seen::BOUND)] {
+        for (seen, bit) in
+            [(validated, VALIDATED), (returned, CaptureFlags::SETUP_RETURNED), (bound, CaptureFlags::BOUND)]
+        {
             if !seen {
-                record.seen = Seen(record.seen.0 & !bit.0);
+                record.seen = CaptureFlags(record.seen.0 & !bit.0);
             }
         }
         (record.setup_validate, record.setup_result, record.bind_result) = (validate, setup, bind);
         let found = decoded(&record);
         assert_eq!((found.block, found.outcome), expected, "validate {validate}, setup {setup}, bind {bind}");
-        assert_eq!(found.sizes.is_some(), matches!(expected.0, Block::Made | Block::Met), "{expected:?}");
+        assert_eq!(found.sizes.is_some(), matches!(expected.0, BlockState::Made | BlockState::Met), "{expected:?}");
         assert!(!found.meaning.is_empty());
     }
 }
@@ -150,7 +152,7 @@ fn a_kernel_thread_is_nobody() {
 fn a_namespace_that_is_passed_on() {
     let record = Attempt {
         personality: Personality::NamespacePmem as u32,
-        seen: Seen::NAMESPACE.with(Seen::BOUND).with(Seen::PROBE_VALIDATED),
+        seen: CaptureFlags::NAMESPACE.with(CaptureFlags::BOUND).with(CaptureFlags::PROBE_VALIDATED),
         bind_result: 6,
         probe_validate: 0,
         device: name("namespace0.0"),
@@ -217,7 +219,7 @@ proptest! {
     #[test]
     fn any_attempt_can_be_written(bytes in proptest::collection::vec(any::<u8>(), size_of::<Attempt>())) {
         let mut bytes = bytes;
-        bytes[..4].copy_from_slice(&(Kind::Attempt as u32).to_ne_bytes());
+        bytes[..4].copy_from_slice(&(RecordKind::Attempt as u32).to_ne_bytes());
         let event = decode(&bytes, &context()).expect("of the right length");
         prop_assert!(serde_json::to_string(&event).is_ok());
         prop_assert!(!crate::sinks::line::of(&event).is_empty());
@@ -226,7 +228,7 @@ proptest! {
     #[test]
     fn any_notice_can_be_written(bytes in proptest::collection::vec(any::<u8>(), size_of::<Notice>())) {
         let mut bytes = bytes;
-        bytes[..4].copy_from_slice(&(Kind::Notice as u32).to_ne_bytes());
+        bytes[..4].copy_from_slice(&(RecordKind::Notice as u32).to_ne_bytes());
         if let Ok(event) = decode(&bytes, &context()) {
             prop_assert!(serde_json::to_string(&event).is_ok());
             prop_assert!(!crate::sinks::line::of(&event).is_empty());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ready {
     /// Whether it observes.
-    pub state: State,
+    pub state: ObservationState,
     /// Why, where it is idle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -25,7 +25,7 @@ pub struct Ready {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum ObservationState {
     /// The programs are attached.
     Observing,
     /// There is nothing to observe yet: libnvdimm is not loaded.
@@ -60,7 +60,7 @@ pub struct MaxStructPageStatus {
 /// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE: what it will reserve for each page with map=dev.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MaxStructPageKnown {
+pub struct MaxStructPageReport {
     /// What the evidence says.
     #[serde(flatten)]
     pub status: MaxStructPageStatus,
@@ -81,7 +81,7 @@ pub struct Blind {
 /// What the kernel's side has lost or could not complete since the last such event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Lost {
+pub struct LostRecords {
     /// Records lost because the ring buffer was full.
     pub lost: u64,
     /// Reads of kernel memory that failed.
@@ -96,7 +96,7 @@ pub struct Lost {
     pub blocks_missed: u64,
 }
 
-impl Lost {
+impl LostRecords {
     /// Adds what another one tells.
     pub fn add(&mut self, other: Self) {
         self.lost = self.lost.saturating_add(other.lost);
@@ -116,7 +116,7 @@ impl Lost {
 /// A record that could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Undecoded {
+pub struct DecodeFailure {
     /// Its length in bytes.
     pub length_bytes: u64,
     /// What was wrong with it.
@@ -126,12 +126,12 @@ pub struct Undecoded {
 /// The agent ends. What it saw and what it lost, from its start to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Stopped {
+pub struct RecordTotals {
     /// Records received.
     pub received: u64,
     /// Records that could not be decoded.
     pub undecoded: u64,
     /// What the kernel's side lost.
     #[serde(flatten)]
-    pub missed: Lost,
+    pub missed: LostRecords,
 }

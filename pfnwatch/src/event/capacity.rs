@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::Actor;
-use crate::baseline::{Regression, words};
+use crate::baseline::{Regression, messages};
 
 /// A capacity regression that begins or ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Capacity {
+pub struct CapacityRegression {
     /// What costs more, before and after.
     #[serde(flatten)]
     pub regression: Regression,
@@ -18,17 +18,17 @@ pub struct Capacity {
     pub detail: String,
 }
 
-impl Capacity {
+impl CapacityRegression {
     /// One that begins.
     #[must_use]
     pub fn begins(regression: Regression) -> Self {
-        Self { lost_bytes: regression.lost_bytes(), detail: words::of(&regression), regression }
+        Self { lost_bytes: regression.lost_bytes(), detail: messages::describe(&regression), regression }
     }
 
     /// One that ends.
     #[must_use]
     pub fn ends(regression: Regression) -> Self {
-        Self { lost_bytes: 0, detail: words::ended(&regression), regression }
+        Self { lost_bytes: 0, detail: messages::describe_ended(&regression), regression }
     }
 }
 
@@ -51,6 +51,6 @@ impl BaselineAccepted {
     /// One of a regression.
     #[must_use]
     pub fn new(regression: Regression, reason: String, by: Actor) -> Self {
-        Self { detail: words::accepted(&regression), regression, reason, by: Some(by) }
+        Self { detail: messages::describe_accepted(&regression), regression, reason, by: Some(by) }
     }
 }

@@ -46,7 +46,7 @@ pub struct PolicyRefused {
 /// Something that happened to an exemption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Exemption {
+pub struct ExemptionChange {
     /// Its number. `id` is the event's own.
     #[serde(rename = "exemption_id")]
     pub id: u64,
@@ -83,7 +83,7 @@ pub struct GuardState {
 /// The guard of an agent before this one, or its release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Handover {
+pub struct GuardTransfer {
     /// The mode in force at that time.
     pub mode: Mode,
     /// Where its pins are or were.

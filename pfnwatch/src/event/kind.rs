@@ -18,12 +18,14 @@ impl Body {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Blind, Lost, Stopped};
+    use crate::event::{Blind, LostRecords, RecordTotals};
 
     #[test]
     fn kinds_are_what_json_says() {
         let reason = "why".to_owned();
-        for body in [Body::Blind(Blind { reason }), Body::Lost(Lost::default()), Body::Stopped(Stopped::default())] {
+        for body in
+            [Body::Blind(Blind { reason }), Body::Lost(LostRecords::default()), Body::Stopped(RecordTotals::default())]
+        {
             assert_eq!(serde_json::to_value(&body).unwrap()["event"], body.kind());
             assert!(Body::KINDS.contains(&body.kind()));
         }

@@ -4,7 +4,7 @@ use pfnwatch_common::{InfoBlock, Map, superblock};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::{Attempt, Namespace};
+use super::{Attempt, NamespaceId};
 use crate::assess::{Cause, Evidence, Verdict, map_name};
 
 /// A set-up: the kernel made an info block and reserved the memmap, met a block, or refused.
@@ -16,11 +16,11 @@ pub struct SetUp {
     pub attempt: Attempt,
     /// The namespace.
     #[serde(flatten)]
-    pub namespace: Option<Namespace>,
+    pub namespace: Option<NamespaceId>,
     /// fsdax or devdax.
     #[serde(serialize_with = "personality")]
     #[cfg_attr(test, schemars(with = "crate::reference::types::Personality"))]
-    pub personality: superblock::Kind,
+    pub personality: superblock::SuperblockKind,
     /// Where the memmap lives; none where the device asks for neither.
     #[serde(serialize_with = "map")]
     #[cfg_attr(test, schemars(with = "Option<crate::reference::types::Map>"))]
@@ -30,9 +30,9 @@ pub struct SetUp {
     /// The uuid of the pfn or dax device, which its block gets.
     pub block_uuid: Option<Uuid>,
     /// What became of the info block.
-    pub block: Block,
+    pub block: BlockState,
     /// What became of the namespace.
-    pub outcome: Outcome,
+    pub outcome: SetUpOutcome,
     /// What `nvdimm_setup_pfn` returned: 0 or a negative error number; none where its return was missed.
     pub setup_code: Option<i32>,
     /// What all that means, in words.
@@ -44,7 +44,7 @@ pub struct SetUp {
     pub struct_page_size_bytes: Option<u64>,
     /// Whether it costs what it should; none before it was judged.
     #[serde(flatten)]
-    pub judgement: Option<Judgement>,
+    pub judgement: Option<EventAssessment>,
     /// What the guard said before the block was made; none where none was made with map=dev.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard: Option<Prediction>,
@@ -56,7 +56,7 @@ pub struct SetUp {
 /// The verdict on a set-up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Judgement {
+pub struct EventAssessment {
     /// Does it cost what it should?
     pub verdict: Verdict,
     /// Why it costs what it costs.
@@ -80,19 +80,19 @@ pub struct Judgement {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Prediction {
     /// What it said.
-    pub judged: GuardSaid,
+    pub judged: GuardVerdict,
     /// What it predicted to be reserved, in bytes, where it said a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicted_bytes: Option<u64>,
     /// Whether it turned out otherwise: oversize although it passed, or another reservation than the one predicted.
-    pub surprise: bool,
+    pub mismatch: bool,
 }
 
 /// What the guard said of a creation that went through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum GuardSaid {
+pub enum GuardVerdict {
     /// Nothing: it was judging, and found no fault with it.
     Passed,
     /// Enforce would have refused it.
@@ -131,7 +131,7 @@ pub struct Sizes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Block {
+pub enum BlockState {
     /// There was none, and the kernel wrote one: the reservation is made, for good.
     Made,
     /// There was one already: nothing was written.
@@ -148,7 +148,7 @@ pub enum Block {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum SetUpOutcome {
     /// It is enabled.
     Enabled,
     /// It is not, and nothing was reserved by this attempt.
@@ -159,15 +159,15 @@ pub enum Outcome {
     Unknown,
 }
 
-pub(super) fn personality<S: Serializer>(kind: &superblock::Kind, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn personality<S: Serializer>(kind: &superblock::SuperblockKind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(personality_name(*kind))
 }
 
 /// `fsdax` or `devdax`, as ndctl says it.
-pub const fn personality_name(kind: superblock::Kind) -> &'static str {
+pub const fn personality_name(kind: superblock::SuperblockKind) -> &'static str {
     match kind {
-        superblock::Kind::Pfn => "fsdax",
-        superblock::Kind::Dax => "devdax",
+        superblock::SuperblockKind::Pfn => "fsdax",
+        superblock::SuperblockKind::Dax => "devdax",
     }
 }
 

@@ -15,31 +15,31 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 
-use super::{Fleet, Host, Problem, Sums};
+use super::{CapacityTotals, Fleet, Host, HostProblem};
 use crate::event::SCHEMA;
 
 /// The largest report that is read, in bytes: one of 10,000 namespaces has 10 MB.
-const LARGEST: u64 = 64 << 20;
+const MAX_FILE_BYTES: u64 = 64 << 20;
 /// What is in memory of a file, in bytes.
 const BUFFER: usize = 32 << 10;
 
 #[derive(Deserialize)]
-struct Report {
+struct ScanReport {
     host: Option<String>,
-    kernel: Kernel,
+    kernel: ReportKernel,
     verdict: String,
-    totals: Totals,
-    namespaces: Namespaces,
+    totals: ReportTotals,
+    namespaces: NamespaceSums,
 }
 
 #[derive(Deserialize)]
-struct Kernel {
+struct ReportKernel {
     release: String,
     page_size_bytes: u64,
 }
 
 #[derive(Deserialize)]
-struct Totals {
+struct ReportTotals {
     namespaces: u64,
     unknown: u64,
     size_bytes: u64,
@@ -50,7 +50,7 @@ struct Totals {
 }
 
 #[derive(Deserialize)]
-struct Namespace {
+struct ReportNamespace {
     excess_bytes: Option<u64>,
     verdict: String,
     cause: String,
@@ -58,14 +58,14 @@ struct Namespace {
 
 /// What is asked of all namespaces of a report, added up while it is read.
 #[derive(Default)]
-struct Namespaces {
+struct NamespaceSums {
     count: u64,
     plan_bytes: u64,
     regressed: bool,
 }
 
-impl Namespaces {
-    fn add(&mut self, namespace: &Namespace) {
+impl NamespaceSums {
+    fn add(&mut self, namespace: &ReportNamespace) {
         self.count += 1;
         if namespace.verdict == "oversize" {
             self.plan_bytes = self.plan_bytes.saturating_add(namespace.excess_bytes.unwrap_or(0));
@@ -74,18 +74,18 @@ impl Namespaces {
     }
 }
 
-impl<'de> Deserialize<'de> for Namespaces {
+impl<'de> Deserialize<'de> for NamespaceSums {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Sum;
         impl<'de> Visitor<'de> for Sum {
-            type Value = Namespaces;
+            type Value = NamespaceSums;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of namespaces")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Namespaces, A::Error> {
-                let mut sum = Namespaces::default();
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<NamespaceSums, A::Error> {
+                let mut sum = NamespaceSums::default();
                 while let Some(namespace) = list.next_element()? {
                     sum.add(&namespace);
                 }
@@ -108,10 +108,9 @@ pub fn add(folder: &Path, fleet: &mut Fleet) -> anyhow::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match read(&path) {
             Ok(host) if seen.insert(host.host.as_str().into()) => fleet.add(host),
-            Ok(host) => {
-                fleet.not_counted(Problem::new(name, format!("another file reports the host {} already", host.host)))
-            }
-            Err(error) => fleet.not_counted(Problem::new(name, format!("{error:#}"))),
+            Ok(host) => fleet
+                .not_counted(HostProblem::new(name, format!("another file reports the host {} already", host.host))),
+            Err(error) => fleet.not_counted(HostProblem::new(name, format!("{error:#}"))),
         }
     }
     Ok(())
@@ -122,7 +121,7 @@ fn read(path: &Path) -> anyhow::Result<Host> {
     let found = parse(|| {
         let mut file = &file;
         file.rewind()?;
-        Ok(BufReader::with_capacity(BUFFER, file.take(LARGEST)))
+        Ok(BufReader::with_capacity(BUFFER, file.take(MAX_FILE_BYTES)))
     })?;
     let (told, listed) = (found.totals.namespaces, found.namespaces.count);
     anyhow::ensure!(told == listed, "its totals are of {told} namespaces, and it lists {listed}");
@@ -140,12 +139,16 @@ fn open(path: &Path) -> anyhow::Result<File> {
     anyhow::ensure!(!metadata.is_dir(), "it is a folder: --from reads one folder, and none within it");
     anyhow::ensure!(metadata.is_file(), "it is no file");
     anyhow::ensure!(metadata.len() > 0, "it is empty");
-    anyhow::ensure!(metadata.len() <= LARGEST, "it is larger than {} MiB, as no report is", LARGEST >> 20);
+    anyhow::ensure!(
+        metadata.len() <= MAX_FILE_BYTES,
+        "it is larger than {} MiB, as no report is",
+        MAX_FILE_BYTES >> 20
+    );
     File::open(path).context("it cannot be read")
 }
 
 /// Reads it twice, and keeps nothing of it. The schema is looked at first: a report of another one may lack anything else.
-fn parse<R: Read>(mut text: impl FnMut() -> io::Result<R>) -> anyhow::Result<Report> {
+fn parse<R: Read>(mut text: impl FnMut() -> io::Result<R>) -> anyhow::Result<ScanReport> {
     #[derive(Deserialize)]
     struct Versioned {
         schema: u32,
@@ -166,13 +169,13 @@ fn parse<R: Read>(mut text: impl FnMut() -> io::Result<R>) -> anyhow::Result<Rep
     }
 }
 
-impl Report {
+impl ScanReport {
     fn into_host(self) -> Host {
         let Self { kernel, totals, namespaces, verdict, host: _ } = self;
         Host {
             kernel: Some(kernel.release),
             page_size_bytes: Some(kernel.page_size_bytes),
-            sums: Sums {
+            sums: CapacityTotals {
                 namespaces: totals.namespaces,
                 unknown_namespaces: totals.unknown,
                 size_bytes: totals.size_bytes,

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// What namespaces come to, of one host or of all. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Sums {
+pub struct CapacityTotals {
     /// How many namespaces.
     pub namespaces: u64,
     /// How many of them nothing certain is known of: what they reserve is in no sum.
@@ -24,7 +24,7 @@ pub struct Sums {
     pub plan_bytes: u64,
 }
 
-impl Sums {
+impl CapacityTotals {
     /// Adds those of another host. They stay at the largest number rather than wrap.
     pub(super) fn add(&mut self, more: &Self) {
         for (sum, more) in [
@@ -59,7 +59,7 @@ pub struct Host {
     pub page_size_bytes: Option<u64>,
     /// What its namespaces come to.
     #[serde(flatten)]
-    pub sums: Sums,
+    pub sums: CapacityTotals,
     /// A namespace, or all of them together, are oversize.
     pub oversize: bool,
     /// A kernel made something cost more than it did, or than it should.
@@ -75,7 +75,7 @@ pub struct Host {
 /// Something that was not counted, or not in full: no sum is short without it being said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NotCounted"))]
-pub struct Problem {
+pub struct HostProblem {
     /// The file, the host, or the query.
     #[serde(rename = "where")]
     pub place: String,
@@ -83,7 +83,7 @@ pub struct Problem {
     pub problem: String,
 }
 
-impl Problem {
+impl HostProblem {
     /// Of a place.
     pub fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { place: place.into(), problem: problem.into() }

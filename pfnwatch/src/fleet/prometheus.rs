@@ -6,6 +6,6 @@ mod readiness;
 #[cfg(test)]
 mod tests;
 
-pub use api::{Answer, Client, Sample};
+pub use api::{Client, QueryResult, Sample};
 pub use hosts::add;
 pub use readiness::{Readiness, Reason, readiness};

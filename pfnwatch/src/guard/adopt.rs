@@ -1,12 +1,12 @@
 //! What a guard that held on was told by the agent before: it stays in force.
 
-use pfnwatch_common::policy::{Exemption, ExemptionKind, FOR_EVER, Snapshot};
+use pfnwatch_common::policy::{Exemption, ExemptionKind, NO_EXPIRY, Snapshot};
 use uuid::Uuid;
 
 use super::Guard;
 use crate::{
     bpf::guard::GuardMaps,
-    policy::{Grant, Mode, Subject, compile::OF_CONFIGURATION},
+    policy::{ExemptionSubject, Grant, Mode, compile::CONFIGURED_ID_BIT},
 };
 
 impl Guard {
@@ -14,8 +14,8 @@ impl Guard {
     pub(super) fn adopt(&mut self, maps: &mut GuardMaps) -> anyhow::Result<()> {
         let held = maps.snapshot()?;
         self.number = maps.number()?;
-        self.continues = held.armed != 0 && held.module_epoch == self.kernel.module_epoch;
-        if !self.continues {
+        self.is_adopted = held.armed != 0 && held.module_epoch == self.kernel.module_epoch;
+        if !self.is_adopted {
             maps.forget_blocks()?;
         }
         if self.number == 0 {
@@ -36,17 +36,17 @@ impl Guard {
 /// The exemptions of a snapshot that were granted by hand. Who asked for them and why was the agent's before to know.
 fn grants(snapshot: &Snapshot) -> impl Iterator<Item = Grant> {
     let count = usize::try_from(snapshot.exemption_count).unwrap_or(usize::MAX);
-    snapshot.exemptions.iter().take(count).filter(|it| it.id & OF_CONFIGURATION == 0).map(|exemption| {
+    snapshot.exemptions.iter().take(count).filter(|it| it.id & CONFIGURED_ID_BIT == 0).map(|exemption| {
         let Exemption { kind, once, id, until_ns, first, namespace_uuid, .. } = *exemption;
         let subject = if kind == ExemptionKind::Namespace as u32 {
-            Subject::Namespace(Uuid::from_bytes(namespace_uuid))
+            ExemptionSubject::Namespace(Uuid::from_bytes(namespace_uuid))
         } else {
-            Subject::RegionStart(first)
+            ExemptionSubject::RegionStart(first)
         };
         Grant {
             id,
             subject,
-            until_boot_ns: (until_ns != FOR_EVER).then_some(until_ns),
+            until_boot_ns: (until_ns != NO_EXPIRY).then_some(until_ns),
             once: once != 0,
             reason: "granted while an earlier agent ran, whose events say why".to_owned(),
             by: "unknown".to_owned(),
@@ -65,11 +65,11 @@ mod tests {
         let uuid = Exemption { kind: ExemptionKind::Namespace as u32, id: 8, once: 1, ..Exemption::EMPTY };
         let [first, second, third, fourth, ..] = &mut snapshot.exemptions;
         *first = Exemption { until_ns: 5, ..range };
-        *second = Exemption { id: 9 | OF_CONFIGURATION, ..range };
-        *third = Exemption { until_ns: FOR_EVER, namespace_uuid: [3; 16], ..uuid };
+        *second = Exemption { id: 9 | CONFIGURED_ID_BIT, ..range };
+        *third = Exemption { until_ns: NO_EXPIRY, namespace_uuid: [3; 16], ..uuid };
         *fourth = range;
         let found: Vec<_> = grants(&snapshot).map(|it| (it.id, it.subject, it.until_boot_ns, it.once)).collect();
-        let namespace = Subject::Namespace(Uuid::from_bytes([3; 16]));
-        assert_eq!(found, [(7, Subject::RegionStart(4096), Some(5), false), (8, namespace, None, true)]);
+        let namespace = ExemptionSubject::Namespace(Uuid::from_bytes([3; 16]));
+        assert_eq!(found, [(7, ExemptionSubject::RegionStart(4096), Some(5), false), (8, namespace, None, true)]);
     }
 }

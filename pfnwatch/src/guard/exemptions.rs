@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Guard, now};
-use crate::policy::{Exemption, Grant, LeftOut, Subject, Why, compile::OF_CONFIGURATION};
+use crate::policy::{Exemption, ExemptionSubject, Grant, SkipReason, SkippedExemption, compile::CONFIGURED_ID_BIT};
 
 impl Guard {
     /// Grants an exemption; it is in force when this returns.
@@ -12,7 +12,7 @@ impl Guard {
     /// There is no room for it, the region is not there, or the kernel refuses it: nothing has changed then.
     pub fn grant(
         &mut self,
-        subject: Subject,
+        subject: ExemptionSubject,
         once: bool,
         duration: Option<Duration>,
         reason: String,
@@ -25,15 +25,16 @@ impl Guard {
         let grant = Grant { id, subject, until_boot_ns, once, reason, by };
         // The ticket first: a snapshot that names one that is not there yet would deny.
         if once && let Some(maps) = &mut self.maps {
-            maps.issue(id)?;
+            maps.create_ticket(id)?;
         }
         self.grants.push(grant.clone());
-        let handed = self.hand_over();
-        let left_out = self.left_out.iter().find(|it| it.id == id).map(|LeftOut { why, .. }| why.to_string());
+        let handed = self.publish();
+        let left_out =
+            self.skipped.iter().find(|it| it.id == id).map(|SkippedExemption { reason: why, .. }| why.to_string());
         match (handed, left_out) {
             (Ok(()), None) => Ok(grant),
             (handed, left_out) => {
-                self.take_away(id)?;
+                self.remove(id)?;
                 handed?;
                 anyhow::bail!("{subject} cannot be exempted: {}", left_out.unwrap_or_default())
             }
@@ -44,17 +45,17 @@ impl Guard {
     ///
     /// # Errors
     /// The kernel refuses it: it may still be in force.
-    pub fn withdraw(&mut self, id: u64) -> anyhow::Result<Option<Grant>> {
-        self.take_away(id)
+    pub fn revoke(&mut self, id: u64) -> anyhow::Result<Option<Grant>> {
+        self.remove(id)
     }
 
     /// A creation was let pass by this exemption. Gives it where that has spent it.
     ///
     /// # Errors
     /// The kernel refuses the policy without it. It is spent all the same.
-    pub fn spent(&mut self, id: u64) -> anyhow::Result<Option<Grant>> {
+    pub fn on_ticket_used(&mut self, id: u64) -> anyhow::Result<Option<Grant>> {
         match self.grants.iter().any(|grant| grant.id == id && grant.once) {
-            true => self.take_away(id),
+            true => self.remove(id),
             false => Ok(None),
         }
     }
@@ -69,17 +70,17 @@ impl Guard {
         let (over, rest) = std::mem::take(&mut self.grants).into_iter().partition(is_over);
         self.grants = rest;
         let over: Vec<Grant> = over;
-        if !over.is_empty() || self.is_one_of_the_configuration_over() {
-            self.hand_over()?;
+        if !over.is_empty() || self.has_configured_expired() {
+            self.publish()?;
         }
         Ok(over)
     }
 
     /// Whether the wall clock has passed the end of one that the guard still heeds: it was set forward since.
-    fn is_one_of_the_configuration_over(&mut self) -> bool {
+    fn has_configured_expired(&mut self) -> bool {
         let Ok((wall, boot_ns)) = now() else { return false };
         self.clock.follow(wall, boot_ns);
-        let heeded = |id: u64| !self.left_out.iter().any(|left_out| left_out.id == id);
+        let heeded = |id: u64| !self.skipped.iter().any(|left_out| left_out.id == id);
         let over = |exemption: &Exemption| exemption.until.is_some_and(|until| until <= self.clock.wall());
         self.in_configuration().any(|(id, exemption)| heeded(id) && over(exemption))
     }
@@ -96,31 +97,31 @@ impl Guard {
     }
 
     /// Those of the configuration that are not in force, or not on all that they name, and why.
-    pub fn left_out_of_configuration(&self) -> impl Iterator<Item = (&Exemption, Why)> {
-        let why = |id| self.left_out.iter().find(|left_out| left_out.id == id).map(|left_out| left_out.why);
+    pub fn skipped_in_configuration(&self) -> impl Iterator<Item = (&Exemption, SkipReason)> {
+        let why = |id| self.skipped.iter().find(|left_out| left_out.id == id).map(|left_out| left_out.reason);
         self.in_configuration().filter_map(move |(id, exemption)| Some((exemption, why(id)?)))
     }
 
     /// An exemption in words, whether it is still in force or not; none where it was never known.
     #[must_use]
-    pub fn words(&self, id: u64) -> Option<&str> {
-        self.words.get(&id).map(String::as_str)
+    pub fn description(&self, id: u64) -> Option<&str> {
+        self.descriptions.get(&id).map(String::as_str)
     }
 
-    fn take_away(&mut self, id: u64) -> anyhow::Result<Option<Grant>> {
+    fn remove(&mut self, id: u64) -> anyhow::Result<Option<Grant>> {
         let Some(at) = self.grants.iter().position(|grant| grant.id == id) else { return Ok(None) };
         let grant = self.grants.remove(at);
         if let (true, Some(maps)) = (grant.once, &mut self.maps) {
-            maps.withdraw(id);
+            maps.remove_ticket(id);
         }
-        self.hand_over()?;
+        self.publish()?;
         Ok(Some(grant))
     }
 
     /// A number that no exemption has had since boot, in this agent or one before it: it is made of the time.
     fn next_id(&mut self, boot_ns: u64) -> u64 {
         // In milliseconds, so that people can type it.
-        self.last_grant = (boot_ns / 1_000_000).max(self.last_grant + 1) & !OF_CONFIGURATION;
+        self.last_grant = (boot_ns / 1_000_000).max(self.last_grant + 1) & !CONFIGURED_ID_BIT;
         self.last_grant
     }
 }
@@ -138,9 +139,9 @@ mod tests {
     #[test]
     fn what_is_exempt_in_vain_is_told_with_its_reason() {
         let exemption = |subject, until| Exemption { subject, until, reason: "why".to_owned() };
-        let namespace = Subject::Namespace(uuid::Uuid::from_bytes([7; 16]));
+        let namespace = ExemptionSubject::Namespace(uuid::Uuid::from_bytes([7; 16]));
         let over = exemption(namespace, Some(UNIX_EPOCH));
-        let nowhere = exemption(Subject::RegionStart(4 << 30), None);
+        let nowhere = exemption(ExemptionSubject::RegionStart(4 << 30), None);
         let exemptions = vec![over.clone(), exemption(namespace, None), nowhere.clone()];
         let facts = KernelFacts {
             release: "6.12.0".to_owned(),
@@ -150,17 +151,17 @@ mod tests {
         };
         let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &facts).unwrap();
         guard.arm(Some(64)).unwrap();
-        let left_out: Vec<_> = guard.left_out_of_configuration().collect();
-        assert_eq!(left_out, [(&over, Why::Expired), (&nowhere, Why::Unresolved)]);
+        let left_out: Vec<_> = guard.skipped_in_configuration().collect();
+        assert_eq!(left_out, [(&over, SkipReason::Expired), (&nowhere, SkipReason::Unresolved)]);
 
         // It may come yet, and a namespace that is in no region known is a sign of it.
         let region = |start| RegionFacts { set_cookie: None, start, size: 1 << 30 };
         guard.regions.push(region(8 << 30));
-        assert!(guard.misses_region(None) && guard.misses_region(Some(4 << 30)));
-        assert!(guard.lacks(nowhere.subject) && !guard.lacks(namespace));
-        assert!(!guard.misses_region(Some((9 << 30) - 1)));
+        assert!(guard.has_unresolved_region(None) && guard.has_unresolved_region(Some(4 << 30)));
+        assert!(guard.is_unknown_region(nowhere.subject) && !guard.is_unknown_region(namespace));
+        assert!(!guard.has_unresolved_region(Some((9 << 30) - 1)));
         guard.regions.push(region(4 << 30));
         guard.arm(Some(64)).unwrap();
-        assert!(!guard.misses_region(None));
+        assert!(!guard.has_unresolved_region(None));
     }
 }

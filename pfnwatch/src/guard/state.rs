@@ -2,25 +2,25 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Guard, Proof};
+use super::{Guard, SelfTest};
 use crate::{event::GuardState, policy::OnAgentExit};
 
 impl Guard {
     /// What came of the last proof.
-    pub fn proved(&mut self, proved: anyhow::Result<Proof>) {
-        self.proof = proved.map_err(|error| format!("{error:#}"));
+    pub fn set_self_test(&mut self, proved: anyhow::Result<SelfTest>) {
+        self.self_test = proved.map_err(|error| format!("{error:#}"));
     }
 
     /// The last proof, where it held.
     #[must_use]
-    pub fn proof(&self) -> Option<&Proof> {
-        self.proof.as_ref().ok()
+    pub fn self_test(&self) -> Option<&SelfTest> {
+        self.self_test.as_ref().ok()
     }
 
     /// Whether the program is attached.
     #[must_use]
     pub const fn is_attached(&self) -> bool {
-        self.maps.is_some() && self.off.is_none()
+        self.maps.is_some() && self.off_reason.is_none()
     }
 
     /// Whether it judges.
@@ -31,14 +31,14 @@ impl Guard {
 
     /// Why a denial would not be effective; none where it would.
     #[must_use]
-    pub fn ineffective(&self) -> Option<String> {
-        self.off.clone().or_else(|| self.proof.as_ref().err().cloned())
+    pub fn ineffective_reason(&self) -> Option<String> {
+        self.off_reason.clone().or_else(|| self.self_test.as_ref().err().cloned())
     }
 
     /// Why it does not judge; none where it does.
     #[must_use]
-    pub fn unarmed(&self) -> Option<String> {
-        if let Some(off) = &self.off {
+    pub fn not_armed_reason(&self) -> Option<String> {
+        if let Some(off) = &self.off_reason {
             return Some(off.clone());
         }
         if !self.armed {
@@ -49,7 +49,7 @@ impl Guard {
     }
 
     /// How it stands, where that is not what was told last.
-    pub fn news(&mut self, pins: Vec<String>) -> Option<GuardState> {
+    pub fn state_change(&mut self, pins: Vec<String>) -> Option<GuardState> {
         let held = self.is_attached() && self.policy.on_agent_exit == OnAgentExit::Hold;
         let lost = (held && pins.is_empty())
             .then(|| "its pins are gone: the guard ends with the agent, or with its next start".to_owned());
@@ -57,23 +57,23 @@ impl Guard {
             mode: self.policy.mode,
             attached: self.is_attached(),
             armed: self.is_armed(),
-            enforcement_effective: self.ineffective().is_none(),
-            why: self.ineffective().or_else(|| self.unarmed()).or(lost),
+            enforcement_effective: self.ineffective_reason().is_none(),
+            why: self.ineffective_reason().or_else(|| self.not_armed_reason()).or(lost),
             pins,
         };
-        (self.told.as_ref() != Some(&state)).then(|| self.told.insert(state).clone())
+        (self.reported.as_ref() != Some(&state)).then(|| self.reported.insert(state).clone())
     }
 
     /// The wall-clock time of a point of time since boot.
     #[must_use]
-    pub fn wall(&self, boot_ns: u64) -> Option<SystemTime> {
+    pub fn wall_time(&self, boot_ns: u64) -> Option<SystemTime> {
         let ahead = Duration::from_nanos(boot_ns.saturating_sub(self.clock.boot_ns()));
         self.clock.wall().checked_add(ahead)
     }
 
     /// How long it is until a point of time since boot, in nanoseconds; 0 where it has passed.
     #[must_use]
-    pub fn left(&self, boot_ns: u64) -> u64 {
+    pub fn remaining_ns(&self, boot_ns: u64) -> u64 {
         super::now().map_or(0, |(_, now)| boot_ns.saturating_sub(now))
     }
 }

@@ -16,14 +16,14 @@ use pfnwatch_common::Map;
 use uuid::Uuid;
 
 /// Longer than any attribute that we read; what does not fit is none of them.
-const LONGEST: usize = 256;
+const MAX_ATTRIBUTE_BYTES: usize = 256;
 
 /// The value of an attribute, or why there is none.
-pub type Attribute<T> = Result<T, Missing>;
+pub type Attribute<T> = Result<T, AttributeError>;
 
 /// Why an attribute has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Missing {
+pub enum AttributeError {
     /// There is no such file.
     Absent,
     /// Only root can read it.
@@ -40,7 +40,7 @@ pub enum Missing {
     Failed(i32),
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for AttributeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("missing"),
@@ -54,7 +54,7 @@ impl fmt::Display for Missing {
     }
 }
 
-impl From<Errno> for Missing {
+impl From<Errno> for AttributeError {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::ENOENT | Errno::ENOTDIR => Self::Absent,
@@ -101,15 +101,15 @@ impl Directory {
         // Non-blocking, so that a FIFO in a broken tree cannot hold us up; sysfs does not mind.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = openat(&self.0, name, flags, Mode::empty())?;
-        let mut buffer = [0; LONGEST];
+        let mut buffer = [0; MAX_ATTRIBUTE_BYTES];
         let length = read(&file, &mut buffer)?;
         let bytes = buffer.get(..length).unwrap_or_default();
-        let malformed = || Missing::Malformed(String::from_utf8_lossy(bytes).trim().chars().take(32).collect());
-        if length == LONGEST {
+        let malformed = || AttributeError::Malformed(String::from_utf8_lossy(bytes).trim().chars().take(32).collect());
+        if length == MAX_ATTRIBUTE_BYTES {
             return Err(malformed());
         }
         let text = str::from_utf8(bytes).map_err(|_| malformed())?.trim();
-        if text.is_empty() { Err(Missing::Empty) } else { parse(text).ok_or_else(malformed) }
+        if text.is_empty() { Err(AttributeError::Empty) } else { parse(text).ok_or_else(malformed) }
     }
 
     /// A size or an address, decimal or with 0x.
@@ -203,24 +203,24 @@ mod tests {
         for text in
             ["-1\n", "+1", "1 2", "1e3", "0x", "0x-1", "18446744073709551616", "16 exabytes", "0x10000000000000000"]
         {
-            assert_eq!(number(text.as_bytes()), Err(Missing::Malformed(text.trim().to_owned())), "{text}");
+            assert_eq!(number(text.as_bytes()), Err(AttributeError::Malformed(text.trim().to_owned())), "{text}");
         }
-        assert_eq!(number(b" \n"), Err(Missing::Empty));
-        assert_eq!(number(b""), Err(Missing::Empty));
-        assert!(matches!(number(&[0xff; 3]), Err(Missing::Malformed(_))));
+        assert_eq!(number(b" \n"), Err(AttributeError::Empty));
+        assert_eq!(number(b""), Err(AttributeError::Empty));
+        assert!(matches!(number(&[0xff; 3]), Err(AttributeError::Malformed(_))));
         let huge = number(&[b'1'; 5000]);
-        assert_eq!(huge, Err(Missing::Malformed("1".repeat(32))));
+        assert_eq!(huge, Err(AttributeError::Malformed("1".repeat(32))));
     }
 
     #[test]
     fn what_is_not_there_is_absent() {
         let folder = tempfile::tempdir().unwrap();
         let directory = Directory::open(folder.path()).unwrap();
-        assert_eq!(directory.number("size"), Err(Missing::Absent));
-        assert_eq!(Directory::open(&folder.path().join("gone")).unwrap_err(), Missing::Absent);
+        assert_eq!(directory.number("size"), Err(AttributeError::Absent));
+        assert_eq!(Directory::open(&folder.path().join("gone")).unwrap_err(), AttributeError::Absent);
         assert!(directory.read("", |_| Some(())).is_err());
         fs::create_dir(folder.path().join("size")).unwrap();
-        assert_eq!(directory.number("size"), Err(Missing::Failed(Errno::EISDIR as i32)));
+        assert_eq!(directory.number("size"), Err(AttributeError::Failed(Errno::EISDIR as i32)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    Namespace, Roots,
+    Namespace, SysfsRoots,
     attribute::{Attribute, Directory},
 };
 
@@ -27,7 +27,7 @@ impl Detail {
     ///
     /// # Errors
     /// When the namespace is gone.
-    pub fn read(roots: &Roots, namespace: &Namespace) -> Attribute<Self> {
+    pub fn read(roots: &SysfsRoots, namespace: &Namespace) -> Attribute<Self> {
         let directory = Directory::open(&roots.sysfs.join("bus/nd/devices").join(&namespace.name))?;
         let text = |name: &str| directory.read(name, |text| Some(text.to_owned()));
         Ok(Self {

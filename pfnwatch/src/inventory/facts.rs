@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use pfnwatch_common::{
     InfoBlock,
-    superblock::{self, Kind},
+    superblock::{self, SuperblockKind},
 };
 
-use super::{Claimer, Missing, Namespace, namespace::SysfsMode};
-use crate::assess::{Facts, Mode, Obstacle};
+use super::{AttributeError, Holder, Namespace, namespace::SysfsMode};
+use crate::assess::{Facts, NamespaceMode, Obstacle};
 
 /// Raw info blocks by namespace name, from wherever they could be read: a raw device, or eBPF.
 #[derive(Clone, Debug, Default)]
@@ -59,13 +59,13 @@ pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
     facts.obstacle = match (obstacle(namespace, &facts), block) {
         // Enabled raw, or not at all: the block on its media says what it would be.
         (None | Some(Obstacle::Disabled), Some(block)) if !is_enabled(namespace) => {
-            facts.mode = if block.kind == Kind::Dax { Mode::Devdax } else { Mode::Fsdax };
+            facts.mode = if block.kind == SuperblockKind::Dax { NamespaceMode::Devdax } else { NamespaceMode::Fsdax };
             facts.block = Some(block);
             None
         }
         (Some(obstacle), _) => Some(obstacle),
         (None, block) => {
-            let claimer = namespace.claimer.as_ref().ok().filter(|_| facts.mode.reserves());
+            let claimer = namespace.holder.as_ref().ok().filter(|_| facts.mode.reserves());
             claimer.and_then(|claimer| fill(&mut facts, claimer, block))
         }
     };
@@ -74,17 +74,17 @@ pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
 
 /// Whether a pfn or dax device of the namespace is in use.
 fn is_enabled(namespace: &Namespace) -> bool {
-    namespace.claimer.as_ref().is_ok_and(Claimer::enabled)
+    namespace.holder.as_ref().is_ok_and(Holder::enabled)
 }
 
 /// The mode that users see. An unclaimed `memory` namespace is mapped whole.
-fn mode(namespace: &Namespace) -> Mode {
-    match (&namespace.mode, &namespace.claimer) {
-        (Ok(SysfsMode::Memory), Err(Missing::Empty)) => Mode::Whole,
-        (Ok(SysfsMode::Memory), _) => Mode::Fsdax,
-        (Ok(SysfsMode::Dax), _) => Mode::Devdax,
-        (Ok(SysfsMode::Safe), _) => Mode::Sector,
-        (Ok(SysfsMode::Raw) | Err(_), _) => Mode::Raw,
+fn mode(namespace: &Namespace) -> NamespaceMode {
+    match (&namespace.mode, &namespace.holder) {
+        (Ok(SysfsMode::Memory), Err(AttributeError::Empty)) => NamespaceMode::Whole,
+        (Ok(SysfsMode::Memory), _) => NamespaceMode::Fsdax,
+        (Ok(SysfsMode::Dax), _) => NamespaceMode::Devdax,
+        (Ok(SysfsMode::Safe), _) => NamespaceMode::Sector,
+        (Ok(SysfsMode::Raw) | Err(_), _) => NamespaceMode::Raw,
     }
 }
 
@@ -97,29 +97,31 @@ fn obstacle(namespace: &Namespace, facts: &Facts) -> Option<Obstacle> {
     if let Err(why) = &namespace.size {
         return Some(unreadable(name, "size", why));
     }
-    if let Err(why @ Missing::Malformed(_)) = &namespace.resource {
+    if let Err(why @ AttributeError::Malformed(_)) = &namespace.resource {
         return Some(unreadable(name, "resource", why));
     }
-    match &namespace.claimer {
+    match &namespace.holder {
         Ok(claimer) if facts.mode.reserves() && !claimer.enabled() => match &claimer.size {
-            Err(Missing::Unbound) => Some(Obstacle::Disabled),
+            Err(AttributeError::Unbound) => Some(Obstacle::Disabled),
             Err(why) => Some(unreadable(&claimer.name, "size", why)),
             Ok(_) => None,
         },
         Err(why) if facts.mode.reserves() => Some(unreadable(name, "holder", why)),
         // Raw and bound is raw; raw and unbound may be anything that is merely disabled.
-        Err(_) if !namespace.bound && matches!(facts.mode, Mode::Raw | Mode::Whole) => Some(Obstacle::Disabled),
+        Err(_) if !namespace.bound && matches!(facts.mode, NamespaceMode::Raw | NamespaceMode::Whole) => {
+            Some(Obstacle::Disabled)
+        }
         _ => None,
     }
 }
 
 /// What the claimer knows; an obstacle where it says nonsense. What only root may read stays unknown without one.
-fn fill(facts: &mut Facts, claimer: &Claimer, block: Option<InfoBlock>) -> Option<Obstacle> {
+fn fill(facts: &mut Facts, claimer: &Holder, block: Option<InfoBlock>) -> Option<Obstacle> {
     facts.enabled = claimer.enabled();
     facts.block = block;
     facts.usable = claimer.size.clone().ok();
     facts.first_usable = claimer.resource.clone().ok();
-    let bad = |attribute, why: &Missing| Some(unreadable(&claimer.name, attribute, why));
+    let bad = |attribute, why: &AttributeError| Some(unreadable(&claimer.name, attribute, why));
     match &claimer.map {
         Ok(map) => facts.map = *map,
         Err(why) => return bad("mode", why),
@@ -129,14 +131,14 @@ fn fill(facts: &mut Facts, claimer: &Claimer, block: Option<InfoBlock>) -> Optio
         Err(why) => return bad("align", why),
     }
     match &claimer.resource {
-        Err(why @ Missing::Malformed(_)) => bad("resource", why),
+        Err(why @ AttributeError::Malformed(_)) => bad("resource", why),
         _ => None,
     }
 }
 
-fn unreadable(device: &str, attribute: &str, why: &Missing) -> Obstacle {
+fn unreadable(device: &str, attribute: &str, why: &AttributeError) -> Obstacle {
     match why {
-        Missing::Vanished => Obstacle::Vanished,
+        AttributeError::Vanished => Obstacle::Vanished,
         why => Obstacle::Unreadable(format!("{device}/{attribute}: {why}")),
     }
 }

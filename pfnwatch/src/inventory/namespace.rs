@@ -4,7 +4,7 @@ use pfnwatch_common::Map;
 use uuid::Uuid;
 
 use super::{
-    attribute::{Attribute, Directory, Missing},
+    attribute::{Attribute, AttributeError, Directory},
     numbers,
 };
 
@@ -23,7 +23,7 @@ pub enum SysfsMode {
 
 /// What holds a namespace.
 #[derive(Clone, Debug)]
-pub struct Claimer {
+pub struct Holder {
     /// `pfn0.1`, `dax0.1`, `btt0.1`.
     pub name: String,
     /// Where the memmap lives.
@@ -54,7 +54,7 @@ pub struct Namespace {
     /// The namespace uuid; [`Missing::Absent`] on legacy and e820 regions.
     pub uuid: Attribute<Uuid>,
     /// What claims it, if anything does.
-    pub claimer: Attribute<Claimer>,
+    pub holder: Attribute<Holder>,
     /// Whether its own driver is bound, which a claimed namespace's is not.
     pub bound: bool,
     /// Whether its dax device is in use as system RAM.
@@ -67,10 +67,10 @@ impl Namespace {
         let (region, _) = numbers(name.strip_prefix("namespace")?)?;
         let directory = devices.child(name).ok()?;
         let size = directory.number("size");
-        if matches!(size, Ok(0) | Err(Missing::Vanished)) {
+        if matches!(size, Ok(0) | Err(AttributeError::Vanished)) {
             return None;
         }
-        let claimer = directory.device("holder").and_then(|holder| Claimer::read(devices, holder));
+        let claimer = directory.device("holder").and_then(|holder| Holder::read(devices, holder));
         let mut namespace = Self {
             name: name.to_owned(),
             region: format!("region{region}"),
@@ -79,7 +79,7 @@ impl Namespace {
             resource: directory.number("resource"),
             uuid: directory.uuid("uuid"),
             bound: claimer.is_err() && directory.link("driver").is_some(),
-            claimer,
+            holder: claimer,
             system_ram: false,
         };
         namespace.system_ram = namespace.mode == Ok(SysfsMode::Dax) && namespace.is_system_ram(dax);
@@ -116,7 +116,7 @@ impl Namespace {
     /// Its name, and that of the pfn or dax device under which it is enabled.
     pub(crate) fn enabled_under(&self) -> Option<(&str, &str)> {
         let has_block = matches!(self.mode, Ok(SysfsMode::Memory | SysfsMode::Dax));
-        let claimer = self.claimer.as_ref().ok().filter(|claimer| has_block && claimer.enabled())?;
+        let claimer = self.holder.as_ref().ok().filter(|claimer| has_block && claimer.enabled())?;
         Some((&self.name, &claimer.name))
     }
 
@@ -127,13 +127,13 @@ impl Namespace {
     }
 }
 
-impl Claimer {
+impl Holder {
     /// Reads the device that holds a namespace.
     fn read(devices: &Directory, name: String) -> Attribute<Self> {
         // The namespace names it, so that it was there a moment ago.
-        let directory = devices.child(&name).map_err(|_| Missing::Vanished)?;
+        let directory = devices.child(&name).map_err(|_| AttributeError::Vanished)?;
         if !name.starts_with("pfn") && !name.starts_with("dax") {
-            let none = || Err(Missing::Absent);
+            let none = || Err(AttributeError::Absent);
             let size = directory.number("size");
             return Ok(Self {
                 name,

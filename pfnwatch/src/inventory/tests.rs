@@ -3,11 +3,13 @@
 use std::fs;
 
 use crate::tree::{Pmem, Tree};
-use pfnwatch_common::{Map, Rule};
+use pfnwatch_common::{KernelQuirks, Map};
 use tempfile::TempDir;
 
 use super::{namespace::SysfsMode, *};
-use crate::assess::{Assessment, Cause, Evidence, Host, Mode, Obstacle, Thresholds, Verdict, assess};
+use crate::assess::{
+    Assessment, Cause, Evidence, KernelParameters, NamespaceMode, Obstacle, Thresholds, Verdict, assess,
+};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -19,7 +21,7 @@ fn tree() -> (TempDir, Tree) {
 }
 
 fn read(folder: &TempDir) -> Inventory {
-    let roots = Roots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+    let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
     Inventory::read(&roots).unwrap()
 }
 
@@ -29,13 +31,13 @@ fn verdict(folder: &TempDir, name: &str) -> Assessment {
     assess(&facts::facts(namespace, &InfoBlocks::default()), &host(), &Thresholds::default())
 }
 
-fn host() -> Host {
-    Host {
+fn host() -> KernelParameters {
+    KernelParameters {
         page_size: 4096,
         compat: 2 * MIB,
         struct_page: Some(64),
         max_struct_page: None,
-        rule: Rule::default(),
+        quirks: KernelQuirks::default(),
         deduplicates: None,
     }
 }
@@ -56,7 +58,7 @@ fn everything_of_a_namespace_and_its_claimer() {
     tree.dax_driver(&pmem, "kmem").unwrap();
     let inventory = read(&folder);
     let [namespace] = inventory.namespaces.as_slice() else { panic!("{inventory:?}") };
-    let claimer = namespace.claimer.clone().unwrap();
+    let claimer = namespace.holder.clone().unwrap();
     assert_eq!((namespace.mode.clone(), claimer.map.clone()), (Ok(SysfsMode::Dax), Ok(Some(Map::Mem))));
     assert_eq!((namespace.size.clone(), namespace.resource.clone()), (Ok(16 * GIB), Ok(4 * GIB)));
     assert_eq!((claimer.size, claimer.resource), (Ok(15 * GIB), Ok(5 * GIB)));
@@ -211,10 +213,10 @@ fn a_raw_device_shows_the_block_on_its_media() {
     let dev = tempfile::tempdir().unwrap();
     let pmem = Pmem { struct_page: 128, ..Pmem::default() };
     fs::write(dev.path().join("pmem0"), [vec![0; 4096], regressed_block(&pmem).encode().to_vec()].concat()).unwrap();
-    let roots = Roots { sysfs: folder.path().into(), procfs: folder.path().into(), dev: Some(dev.path().into()) };
+    let roots = SysfsRoots { sysfs: folder.path().into(), procfs: folder.path().into(), dev: Some(dev.path().into()) };
     let inventory = Inventory::read(&roots).unwrap();
     let judged = facts::facts(&inventory.namespaces[0], &inventory.blocks_on_raw_devices(&roots));
-    assert_eq!((judged.mode, judged.obstacle.clone(), judged.enabled), (Mode::Fsdax, None, false));
+    assert_eq!((judged.mode, judged.obstacle.clone(), judged.enabled), (NamespaceMode::Fsdax, None, false));
     let got = assess(&judged, &host(), &Thresholds::default());
     assert_eq!(
         (got.verdict, got.cause, got.evidence),
@@ -239,7 +241,7 @@ fn an_exact_block_is_taken_where_there_is_one() {
     broken[100] ^= 1;
     blocks.insert("namespace0.0", broken);
     let facts = facts::facts(&inventory.namespaces[0], &blocks);
-    assert_eq!((facts.block, facts.mode, facts.obstacle), (None, Mode::Fsdax, None::<Obstacle>));
+    assert_eq!((facts.block, facts.mode, facts.obstacle), (None, NamespaceMode::Fsdax, None::<Obstacle>));
 }
 
 proptest::proptest! {

@@ -18,7 +18,7 @@ pub struct Mount {
 
 /// A process with one of our devices open or mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opener {
+pub struct OpenHandle {
     /// The device's name without `/dev/`.
     pub device: String,
     /// Process id.
@@ -33,7 +33,7 @@ pub struct Usage {
     /// What is mounted.
     pub mounts: Vec<Mount>,
     /// Who holds what open.
-    pub openers: Vec<Opener>,
+    pub open_handles: Vec<OpenHandle>,
 }
 
 impl Usage {
@@ -42,7 +42,7 @@ impl Usage {
     pub fn gather(procfs: &Path) -> Self {
         let mounts =
             fs::read_to_string(procfs.join("self/mounts")).or_else(|_| fs::read_to_string(procfs.join("mounts")));
-        Self { mounts: parse_mounts(&mounts.unwrap_or_default()), openers: openers(procfs) }
+        Self { mounts: parse_mounts(&mounts.unwrap_or_default()), open_handles: openers(procfs) }
     }
 
     /// The mounts of a disk and its partitions.
@@ -51,8 +51,8 @@ impl Usage {
     }
 
     /// The processes that have a device, or a partition of it, open.
-    pub fn openers_of<'a>(&'a self, device: &'a str) -> impl Iterator<Item = &'a Opener> {
-        self.openers.iter().filter(move |opener| is_part_of(&opener.device, device))
+    pub fn openers_of<'a>(&'a self, device: &'a str) -> impl Iterator<Item = &'a OpenHandle> {
+        self.open_handles.iter().filter(move |opener| is_part_of(&opener.device, device))
     }
 }
 
@@ -80,8 +80,9 @@ fn ours(path: &str) -> Option<String> {
 }
 
 /// All processes that have one of our devices among their open files or their mappings.
-fn openers(procfs: &Path) -> Vec<Opener> {
-    let mut found: Vec<Opener> = processes(procfs).into_iter().flat_map(|(pid, path)| openers_in(pid, &path)).collect();
+fn openers(procfs: &Path) -> Vec<OpenHandle> {
+    let mut found: Vec<OpenHandle> =
+        processes(procfs).into_iter().flat_map(|(pid, path)| openers_in(pid, &path)).collect();
     found.sort_by(|a, b| (&a.device, a.pid).cmp(&(&b.device, b.pid)));
     found.dedup();
     found
@@ -92,7 +93,7 @@ fn processes(procfs: &Path) -> Vec<(u32, PathBuf)> {
     names.into_iter().filter_map(|name| Some((name.parse().ok()?, procfs.join(name)))).collect()
 }
 
-fn openers_in(pid: u32, process: &Path) -> Vec<Opener> {
+fn openers_in(pid: u32, process: &Path) -> Vec<OpenHandle> {
     let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
     let files = files.filter_map(|entry| fs::read_link(entry.path()).ok()).filter_map(|target| ours(target.to_str()?));
     // A mapping outlives its file descriptor.
@@ -103,7 +104,7 @@ fn openers_in(pid: u32, process: &Path) -> Vec<Opener> {
         return Vec::new();
     }
     let comm = fs::read_to_string(process.join("comm")).unwrap_or_default().trim().to_owned();
-    devices.into_iter().map(|device| Opener { device, pid, comm: comm.clone() }).collect()
+    devices.into_iter().map(|device| OpenHandle { device, pid, comm: comm.clone() }).collect()
 }
 
 #[cfg(test)]
@@ -116,7 +117,7 @@ mod tests {
     fn mounts_of_our_devices_alone() {
         let text = "proc /proc proc rw 0 0\n/dev/pmem0 /mnt/my\\040data xfs rw,dax 0 0\n/dev/pmem0p1 /a ext4 rw 0 0\n\
                     /dev/pmem0.1 /b xfs rw 0 0\n/dev/sda1 / ext4 rw 0 0\n/dev/pmem1\n";
-        let usage = Usage { mounts: parse_mounts(text), openers: Vec::new() };
+        let usage = Usage { mounts: parse_mounts(text), open_handles: Vec::new() };
         let places = |disk| usage.mounts_of(disk).map(|mount| mount.place.as_str()).collect::<Vec<_>>();
         assert_eq!(places("pmem0"), ["/mnt/my data", "/a"]);
         assert_eq!(places("pmem0.1"), ["/b"]);

@@ -16,7 +16,7 @@ pub(crate) mod writer;
 use std::{cell::RefCell, collections::HashMap, fs::File, io::Read, path::Path, sync::Arc};
 
 use self::{
-    record::{Kind, RawMember, Record},
+    record::{BtfKind, RawMember, Record},
     section::{MAX_BYTES, Section, is},
 };
 
@@ -180,7 +180,7 @@ impl Walk<'_> {
             let (found_type, repeated) = self.plain_type(found.type_id)?;
             if steps.peek().is_some() {
                 match found_type.kind() {
-                    Some(Kind::Struct | Kind::Union) if repeated.is_none() => within = found_type,
+                    Some(BtfKind::Struct | BtfKind::Union) if repeated.is_none() => within = found_type,
                     _ => return Err(self.not_a_structure(so_far)),
                 }
                 continue;
@@ -210,7 +210,7 @@ impl Walk<'_> {
                 continue;
             }
             let (inner, repeated) = self.plain_type(member.type_id)?;
-            if let (Some(Kind::Struct | Kind::Union), None) = (inner.kind(), repeated)
+            if let (Some(BtfKind::Struct | BtfKind::Union), None) = (inner.kind(), repeated)
                 && let Some(found) = self.find(inner, step, depth, left)?
             {
                 let offset_bits = self.add(found.offset_bits, member.offset_bits)?;
@@ -227,10 +227,10 @@ impl Walk<'_> {
         for _ in 0..MAX_DEPTH {
             let found = self.btf.record(id).ok_or_else(|| self.damaged(&format!("it has no type {id}")))?;
             id = match found.kind() {
-                Some(Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag) => {
+                Some(BtfKind::Typedef | BtfKind::Const | BtfKind::Volatile | BtfKind::Restrict | BtfKind::TypeTag) => {
                     found.size_or_type
                 }
-                Some(Kind::Array) => {
+                Some(BtfKind::Array) => {
                     let (of, rows) = found.array();
                     let product = elements.unwrap_or(1_u32).checked_mul(rows);
                     elements = Some(product.ok_or_else(|| self.damaged("an array is larger than 4 GiB"))?);
@@ -245,11 +245,11 @@ impl Walk<'_> {
     fn width(&self, plain: Record<'_>) -> Result<u32, LookupError> {
         match plain.kind() {
             // eBPF programs run on 64-bit kernels only.
-            Some(Kind::Ptr) => Ok(8),
-            Some(Kind::Int | Kind::Float | Kind::Enum | Kind::Enum64 | Kind::Struct | Kind::Union) => {
-                Ok(plain.size_or_type)
-            }
-            other => Err(self.damaged(&format!("a {} has no size", other.unwrap_or(Kind::Void).name()))),
+            Some(BtfKind::Ptr) => Ok(8),
+            Some(
+                BtfKind::Int | BtfKind::Float | BtfKind::Enum | BtfKind::Enum64 | BtfKind::Struct | BtfKind::Union,
+            ) => Ok(plain.size_or_type),
+            other => Err(self.damaged(&format!("a {} has no size", other.unwrap_or(BtfKind::Void).name()))),
         }
     }
 

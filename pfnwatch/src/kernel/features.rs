@@ -26,7 +26,7 @@ pub const ATTRIBUTE_SHOW: &str = "dev_attr_show";
 
 /// Where the files of a host are.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct FeatureSources {
     /// sysfs and procfs.
     pub paths: Paths,
     /// The modules of all kernels, /lib/modules.
@@ -35,7 +35,7 @@ pub struct Host {
     pub boot: PathBuf,
 }
 
-impl Host {
+impl FeatureSources {
     /// This host.
     pub fn new(paths: &Paths) -> Self {
         Self { paths: paths.clone(), modules: "/lib/modules".into(), boot: "/boot".into() }
@@ -44,7 +44,7 @@ impl Host {
 
 /// The three modules that matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Modules {
+pub struct KernelModules {
     /// The core, which computes the reservation.
     pub libnvdimm: Module,
     /// Enables fsdax namespaces, and those without a mode.
@@ -74,7 +74,7 @@ pub struct Features {
     /// What BTF tells of the kernel's structures.
     pub types: Result<Types, String>,
     /// The modules.
-    pub modules: Modules,
+    pub modules: KernelModules,
     /// The functions of [`PROGRAMS`], [`GUARD_HOOK`] and [`ATTRIBUTE_SHOW`].
     pub symbols: Result<Symbols, String>,
     /// The kernel offers probes as perf events.
@@ -97,9 +97,9 @@ pub struct Features {
 
 impl Features {
     /// Reads everything. What cannot be read is a finding, not an error.
-    pub fn gather(host: &Host, btf_dir: Option<&Path>) -> Self {
+    pub fn gather(host: &FeatureSources, btf_dir: Option<&Path>) -> Self {
         let Paths { sysfs, procfs } = &host.paths;
-        let release = line(&procfs.join("sys/kernel/osrelease"));
+        let release = first_line(&procfs.join("sys/kernel/osrelease"));
         let release_name = release.as_deref().unwrap_or_default();
         let modules = modules(host, release_name);
         let wanted: Vec<&str> =
@@ -114,7 +114,8 @@ impl Features {
             kprobes_armed: kprobes_armed(sysfs),
             ftrace_armed: ftrace_armed(procfs),
             config: Config::read(procfs, &host.boot, release_name),
-            security_modules: line(&security.join("lsm")).map(|list| list.split(',').map(str::to_owned).collect()),
+            security_modules: first_line(&security.join("lsm"))
+                .map(|list| list.split(',').map(str::to_owned).collect()),
             lockdown: lockdown(sysfs),
             bpf_file_system: statfs(&sysfs.join("fs/bpf")).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC),
             persistent_memory: persistent_memory(sysfs),
@@ -124,38 +125,38 @@ impl Features {
     }
 }
 
-fn modules(host: &Host, release: &str) -> Modules {
+fn modules(host: &FeatureSources, release: &str) -> KernelModules {
     let names = ["libnvdimm", "nd_pmem", "dax_pmem"];
-    let [libnvdimm, nd_pmem, dax_pmem] = Module::look(&host.paths.sysfs, &host.modules.join(release), names);
-    let libnvdimm = match Libnvdimm::look(&host.paths) {
+    let [libnvdimm, nd_pmem, dax_pmem] = Module::detect(&host.paths.sysfs, &host.modules.join(release), names);
+    let libnvdimm = match Libnvdimm::detect(&host.paths) {
         Libnvdimm::Loaded => Module::Loaded,
         Libnvdimm::BuiltIn => Module::BuiltIn,
         Libnvdimm::NotLoaded => libnvdimm,
     };
-    Modules { libnvdimm, nd_pmem, dax_pmem }
+    KernelModules { libnvdimm, nd_pmem, dax_pmem }
 }
 
-fn line(path: &Path) -> Option<String> {
+fn first_line(path: &Path) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
 /// Whether kprobes fire; none where that cannot be read.
 pub fn kprobes_armed(sysfs: &Path) -> Option<bool> {
-    line(&sysfs.join("kernel/debug/kprobes/enabled")).map(|enabled| enabled != "0")
+    first_line(&sysfs.join("kernel/debug/kprobes/enabled")).map(|enabled| enabled != "0")
 }
 
 /// Whether ftrace patches functions, by which probes at their entries and trampolines fire; none where that cannot be read.
 pub fn ftrace_armed(procfs: &Path) -> Option<bool> {
-    line(&procfs.join("sys/kernel/ftrace_enabled")).map(|enabled| enabled != "0")
+    first_line(&procfs.join("sys/kernel/ftrace_enabled")).map(|enabled| enabled != "0")
 }
 
 /// `none`, `integrity` or `confidentiality`; none where the kernel tells of none.
 pub fn lockdown(sysfs: &Path) -> Option<String> {
-    chosen(&line(&sysfs.join("kernel/security/lockdown"))?)
+    selected(&first_line(&sysfs.join("kernel/security/lockdown"))?)
 }
 
 /// `none [integrity] confidentiality` is `integrity`.
-fn chosen(choice: &str) -> Option<String> {
+fn selected(choice: &str) -> Option<String> {
     Some(choice.split_once('[')?.1.split_once(']')?.0.to_owned())
 }
 
@@ -166,7 +167,9 @@ fn persistent_memory(sysfs: &Path) -> Option<PersistentMemory> {
         let name = name.to_string_lossy();
         if name.starts_with("region") {
             found.regions += 1;
-        } else if name.starts_with("namespace") && line(&device.path().join("size")).is_some_and(|size| size != "0") {
+        } else if name.starts_with("namespace")
+            && first_line(&device.path().join("size")).is_some_and(|size| size != "0")
+        {
             found.namespaces += 1;
         }
     }

@@ -88,7 +88,7 @@ pub struct Missing {
     /// Whether nothing can be observed without it.
     pub required: bool,
     /// Why the last of those tried did not do.
-    pub why: Why,
+    pub why: MissingReason,
 }
 
 impl fmt::Display for Missing {
@@ -102,7 +102,7 @@ impl fmt::Display for Missing {
 
 /// Why a member did not do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
+pub enum MissingReason {
     /// The kernel's types have no answer.
     #[error(transparent)]
     Lookup(#[from] LookupError),
@@ -168,25 +168,26 @@ pub fn resolve(kernel: &dyn MemberLookup) -> Resolution {
     Resolution { layout, missing }
 }
 
-fn resolve_row(kernel: &dyn MemberLookup, row: &Row) -> Result<FieldOffset, Why> {
+fn resolve_row(kernel: &dyn MemberLookup, row: &Row) -> Result<FieldOffset, MissingReason> {
     let Row { structure, members, .. } = *row;
     // A row without members would be a mistake in the table, which its test finds.
-    let mut why = Why::OutOfReach { structure, member: row.field };
+    let mut why = MissingReason::OutOfReach { structure, member: row.field };
     for member in members {
         match kernel.member(structure.name(), member) {
             Ok(found) => {
                 check_width(kernel, row, member, found)?;
-                return FieldOffset::new(found.offset_bytes).ok_or(Why::OutOfReach { structure, member });
+                return FieldOffset::new(found.offset_bytes).ok_or(MissingReason::OutOfReach { structure, member });
             }
-            Err(error) => why = Why::Lookup(error),
+            Err(error) => why = MissingReason::Lookup(error),
         }
     }
     Err(why)
 }
 
-fn check_width(kernel: &dyn MemberLookup, row: &Row, member: &'static str, found: Member) -> Result<(), Why> {
-    let wrong =
-        |expected| Err(Why::Width { structure: row.structure, member, found_bytes: found.width_bytes, expected });
+fn check_width(kernel: &dyn MemberLookup, row: &Row, member: &'static str, found: Member) -> Result<(), MissingReason> {
+    let wrong = |expected| {
+        Err(MissingReason::Width { structure: row.structure, member, found_bytes: found.width_bytes, expected })
+    };
     match row.width {
         Width::Bytes(widths) if widths.contains(&found.width_bytes) => Ok(()),
         Width::Bytes(widths) => wrong(widths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")),

@@ -12,7 +12,7 @@ pub mod running;
 pub(crate) mod tests;
 mod value;
 
-pub use decode::{Architecture, Code, DecodeError, Decoded, MaxStructPage, Sighting, Sizes, decode};
+pub use decode::{Architecture, Code, CodeError, Decoded, MaxStructPage, Occurrence, Sizes, decode};
 pub use evidence::{Addresses, Evidence, Resolved, Source, Strength, of_release, resolve};
 
 /// Where the constant shows, the usual place first: compilers have inlined `nd_pfn_init` into it so far.

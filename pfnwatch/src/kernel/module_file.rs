@@ -10,14 +10,14 @@ use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _};
 use thiserror::Error;
 
 use super::{
-    max_struct_page::{Addresses, Architecture, Code, DecodeError, Decoded, Evidence, FUNCTIONS, Source, decode},
+    max_struct_page::{Addresses, Architecture, Code, CodeError, Decoded, Evidence, FUNCTIONS, Source, decode},
     unpack::unpack,
 };
 
 /// A module unpacked; libnvdimm has half a MiB, with debug information some ten.
-const MOST_UNPACKED: u64 = 256 << 20;
+const MAX_UNPACKED_BYTES: u64 = 256 << 20;
 /// A function longer than this is read in part: `nvdimm_setup_pfn` has some 900 bytes.
-const MOST_CODE: u64 = 64 << 10;
+const MAX_CODE_BYTES: u64 = 64 << 10;
 
 /// What a libnvdimm module file says.
 #[derive(Clone, Debug)]
@@ -78,7 +78,7 @@ pub enum ModuleError {
     NoFunction,
     /// The code says nothing.
     #[error(transparent)]
-    Decode(#[from] DecodeError),
+    Decode(#[from] CodeError),
 }
 
 /// Reads a module file, plain or packed with gzip, xz or zstd.
@@ -86,7 +86,7 @@ pub enum ModuleError {
 /// # Errors
 /// [`ModuleError`] where the file is no libnvdimm; what its code does not say is in [`Module::code`].
 pub fn read(packed: impl io::Read) -> Result<Module, ModuleError> {
-    let bytes = unpack(packed, MOST_UNPACKED).map_err(|error| ModuleError::Unpack(error.to_string()))?;
+    let bytes = unpack(packed, MAX_UNPACKED_BYTES).map_err(|error| ModuleError::Unpack(error.to_string()))?;
     parse(&bytes)
 }
 
@@ -140,7 +140,7 @@ fn function<'data>(file: &File<'data>, name: &str) -> Result<Option<(u64, &'data
     let section = file.section_by_index(section)?;
     let end = section.address().saturating_add(section.size());
     let size = if symbol.size() == 0 { end.saturating_sub(symbol.address()) } else { symbol.size() };
-    Ok(section.data_range(symbol.address(), size.min(MOST_CODE))?.map(|bytes| (symbol.address(), bytes)))
+    Ok(section.data_range(symbol.address(), size.min(MAX_CODE_BYTES))?.map(|bytes| (symbol.address(), bytes)))
 }
 
 /// Where a function lies; `None` if the file does not contain it, or does not give its size.
@@ -148,7 +148,7 @@ fn range(file: &File<'_>, name: &'static str) -> Option<FunctionRange> {
     let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name) && symbol.is_definition())?;
     let section = file.section_by_index(symbol.section_index()?).ok()?;
     let offset = symbol.address().checked_sub(section.address())?;
-    let size = Some(symbol.size()).filter(|size| (1..=MOST_CODE).contains(size))?;
+    let size = Some(symbol.size()).filter(|size| (1..=MAX_CODE_BYTES).contains(size))?;
     Some(FunctionRange { name, section: section.name().ok()?.to_owned(), offset, size })
 }
 

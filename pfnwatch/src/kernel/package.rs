@@ -15,13 +15,13 @@ use thiserror::Error;
 use super::unpack::unpacked;
 
 /// A package unpacked: kernels with all their modules have some 500 MiB, with debug symbols some GiB.
-const MOST_UNPACKED: u64 = 16 << 30;
+const MAX_UNPACKED_BYTES: u64 = 16 << 30;
 /// One file of a package: an image or a module, still packed.
-const MOST_FILE: u64 = 512 << 20;
+const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// A file out of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct PackageEntry {
     /// Its path in the package, without a leading `./` or `/`.
     pub path: String,
     /// Its content.
@@ -30,7 +30,7 @@ pub struct Entry {
 
 /// The kinds of package that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PackageKind {
     /// Debian's: an ar archive with a tar archive inside.
     Deb,
     /// A header with a compressed cpio archive behind it.
@@ -51,7 +51,7 @@ pub enum PackageError {
     NoData,
 }
 
-impl Kind {
+impl PackageKind {
     /// The kind of package that a file is, by its first bytes.
     #[must_use]
     pub fn of(magic: &[u8]) -> Option<Self> {
@@ -69,14 +69,14 @@ impl Kind {
 /// [`PackageError`]: not readable, damaged or cut short; or what `each` fails with.
 pub fn files(
     path: &Path,
-    kind: Kind,
+    kind: PackageKind,
     wanted: impl Fn(&str) -> bool,
-    each: impl FnMut(Entry) -> io::Result<()>,
+    each: impl FnMut(PackageEntry) -> io::Result<()>,
 ) -> Result<(), PackageError> {
     let file = File::open(path)?;
     match kind {
-        Kind::Deb => from_tar(deb_data(file)?, wanted, each),
-        Kind::Rpm => from_cpio(rpm_payload(file)?, wanted, each),
+        PackageKind::Deb => from_tar(deb_data(file)?, wanted, each),
+        PackageKind::Rpm => from_cpio(rpm_payload(file)?, wanted, each),
     }
 }
 
@@ -102,14 +102,14 @@ fn deb_data(mut file: File) -> Result<impl Read, PackageError> {
 fn from_tar(
     packed: impl Read,
     wanted: impl Fn(&str) -> bool,
-    mut each: impl FnMut(Entry) -> io::Result<()>,
+    mut each: impl FnMut(PackageEntry) -> io::Result<()>,
 ) -> Result<(), PackageError> {
-    let mut archive = tar::Archive::new(unpacked(packed, MOST_UNPACKED)?);
+    let mut archive = tar::Archive::new(unpacked(packed, MAX_UNPACKED_BYTES)?);
     for file in archive.entries()? {
         let file = file?;
         let path = plain(&file.path()?.to_string_lossy());
         if file.header().entry_type().is_file() && wanted(&path) {
-            each(Entry { path, bytes: content(file)? })?;
+            each(PackageEntry { path, bytes: content(file)? })?;
         }
     }
     Ok(())
@@ -144,9 +144,9 @@ fn skip_rpm_header(file: &mut impl Read) -> io::Result<u64> {
 fn from_cpio(
     packed: impl Read,
     wanted: impl Fn(&str) -> bool,
-    mut each: impl FnMut(Entry) -> io::Result<()>,
+    mut each: impl FnMut(PackageEntry) -> io::Result<()>,
 ) -> Result<(), PackageError> {
-    let mut archive = unpacked(packed, MOST_UNPACKED)?;
+    let mut archive = unpacked(packed, MAX_UNPACKED_BYTES)?;
     loop {
         let mut file = cpio::NewcReader::new(archive)?;
         if file.entry().is_trailer() {
@@ -154,7 +154,7 @@ fn from_cpio(
         }
         let path = plain(file.entry().name());
         if file.entry().file_size() > 0 && wanted(&path) {
-            each(Entry { path, bytes: content(&mut file)? })?;
+            each(PackageEntry { path, bytes: content(&mut file)? })?;
         }
         archive = file.finish()?;
     }
@@ -162,7 +162,7 @@ fn from_cpio(
 
 fn content(mut file: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.by_ref().take(MOST_FILE).read_to_end(&mut bytes)?;
+    file.by_ref().take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
     let left = io::copy(&mut file.take(1), &mut io::sink())?;
     if left == 0 { Ok(bytes) } else { Err(io::Error::new(io::ErrorKind::FileTooLarge, "a kernel file of that size")) }
 }

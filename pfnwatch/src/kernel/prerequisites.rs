@@ -19,7 +19,7 @@ pub use observe::{disarmed, lockdown};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "IsThere"))]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum Availability {
     /// It is there.
     Yes,
     /// It is not there.
@@ -28,9 +28,9 @@ pub enum Answer {
     Unknown,
 }
 
-impl Answer {
+impl Availability {
     /// For people.
-    pub const fn text(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "yes",
             Self::No => "no",
@@ -56,7 +56,7 @@ pub enum NeededFor {
 
 impl NeededFor {
     /// For people.
-    pub const fn text(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Observe => "observe",
             Self::ExactInventory => "exact inventory",
@@ -73,7 +73,7 @@ pub struct Prerequisite {
     /// What it is called.
     pub name: &'static str,
     /// Whether it is there.
-    pub answer: Answer,
+    pub answer: Availability,
     /// What was seen.
     pub seen: String,
     /// What it is for.
@@ -83,7 +83,7 @@ pub struct Prerequisite {
 }
 
 impl Prerequisite {
-    const fn new(name: &'static str, needed_for: NeededFor, answer: Answer, seen: String) -> Self {
+    const fn new(name: &'static str, needed_for: NeededFor, answer: Availability, seen: String) -> Self {
         Self { name, answer, seen, needed_for, remedy: None }
     }
 
@@ -104,8 +104,8 @@ impl fmt::Display for Prerequisite {
 }
 
 /// The prerequisites of a purpose that are not there.
-pub fn lacking(rows: &[Prerequisite], purpose: NeededFor) -> impl Iterator<Item = &Prerequisite> {
-    rows.iter().filter(move |row| row.needed_for == purpose && row.answer == Answer::No)
+pub fn unmet(rows: &[Prerequisite], purpose: NeededFor) -> impl Iterator<Item = &Prerequisite> {
+    rows.iter().filter(move |row| row.needed_for == purpose && row.answer == Availability::No)
 }
 
 /// Judges a host: a row for each prerequisite, those for observing first.
@@ -118,14 +118,14 @@ pub fn judge(host: &Features) -> Vec<Prerequisite> {
 
 /// The answer for a purpose: no where one of its prerequisites is missing, unknown where one cannot be told.
 /// Whoever enforces has to observe, too.
-pub fn answer(rows: &[Prerequisite], purpose: NeededFor) -> Answer {
+pub fn answer(rows: &[Prerequisite], purpose: NeededFor) -> Availability {
     let counts = |row: &&Prerequisite| row.needed_for == purpose || row.needed_for == NeededFor::Observe;
     let has = |answer| rows.iter().filter(counts).any(|row| row.answer == answer);
-    if has(Answer::No) {
-        Answer::No
-    } else if has(Answer::Unknown) {
-        Answer::Unknown
+    if has(Availability::No) {
+        Availability::No
+    } else if has(Availability::Unknown) {
+        Availability::Unknown
     } else {
-        Answer::Yes
+        Availability::Yes
     }
 }

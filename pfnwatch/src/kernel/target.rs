@@ -13,7 +13,7 @@ use super::{
     layout::{Resolution, resolve},
 };
 use crate::{
-    bpf::{plan::PROGRAMS, targets::FunctionIds},
+    bpf::{btf_ids::FunctionIds, plan::PROGRAMS},
     paths::Paths,
 };
 
@@ -30,7 +30,7 @@ pub enum Libnvdimm {
 
 impl Libnvdimm {
     /// Looks at sysfs.
-    pub fn look(paths: &Paths) -> Self {
+    pub fn detect(paths: &Paths) -> Self {
         // A module has an initstate; a part of the image has none, but may have parameters there.
         match fs::read_to_string(paths.sysfs.join("module/libnvdimm/initstate")) {
             // One that goes or has just come is announced by a message of its own.
@@ -93,7 +93,7 @@ pub fn resolve_layouts(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<
 }
 
 fn resolve_over(paths: &Paths, btf_dir: Option<&Path>, vmlinux: &Btf) -> anyhow::Result<Resolution> {
-    if Libnvdimm::look(paths) == Libnvdimm::BuiltIn {
+    if Libnvdimm::detect(paths) == Libnvdimm::BuiltIn {
         return Ok(resolve(vmlinux));
     }
     let module = directory(paths, btf_dir).join("libnvdimm");

@@ -7,7 +7,7 @@ use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
 
 /// What a decompressor's dictionary may take: the kernel's build uses up to 128 MiB for its image.
-const MOST_DICTIONARY: u64 = 128 << 20;
+const MAX_DICTIONARY_BYTES: u64 = 128 << 20;
 /// The first bytes that tell a format.
 const MAGIC: u64 = 6;
 
@@ -54,7 +54,7 @@ pub(super) fn unpacked<'a>(packed: impl Read + 'a, limit: u64) -> io::Result<Box
         Format::Plain => Box::new(packed),
         Format::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
         Format::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
-        Format::Xz => Box::new(XzReader::new_mem_limit(packed, true, kib(MOST_DICTIONARY * 2))),
+        Format::Xz => Box::new(XzReader::new_mem_limit(packed, true, kib(MAX_DICTIONARY_BYTES * 2))),
         Format::Zstd => Box::new(zstd(packed)?),
         Format::Other(name) => {
             let message = format!("packed with {name}, which pfnwatch does not unpack: unpack it first");
@@ -75,7 +75,7 @@ pub(super) fn unpack(packed: impl Read, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 fn zstd(packed: impl BufRead) -> io::Result<impl Read> {
-    StreamingDecoder::new_with_max_window_size(packed, MOST_DICTIONARY)
+    StreamingDecoder::new_with_max_window_size(packed, MAX_DICTIONARY_BYTES)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("damaged zstd data: {error}")))
 }
 

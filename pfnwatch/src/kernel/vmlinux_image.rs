@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::unpack::unpack;
 
 /// A kernel unpacked; Debian's have some 60 MiB, debug kernels with their symbols more.
-const MOST_UNPACKED: u64 = 1 << 30;
+const MAX_UNPACKED_BYTES: u64 = 1 << 30;
 /// The x86 boot protocol's fields (Documentation/arch/x86/boot.rst), by offset in the file.
 const SETUP_SECTORS: usize = 0x1f1;
 const HEADER_MAGIC: usize = 0x202;
@@ -21,7 +21,7 @@ const FIRST_WITH_PAYLOAD: u16 = 0x0208;
 
 /// What a kernel image says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
+pub struct VmlinuxImage {
     /// The kernel release, as `uname -r` prints it, where the image names it.
     pub release: Option<String>,
     /// The section .BTF: the kernel's types.
@@ -30,7 +30,7 @@ pub struct Image {
 
 /// Why a file does not give a kernel's types.
 #[derive(Debug, Error)]
-pub enum ImageError {
+pub enum VmlinuxError {
     /// Neither a bzImage nor an ELF file.
     #[error("not a kernel image: neither a bzImage of x86 nor a vmlinux")]
     NotAnImage,
@@ -57,13 +57,13 @@ pub enum ImageError {
 ///
 /// # Errors
 /// [`ImageError`]: the file is none, is damaged, or has no types.
-pub fn parse(bytes: &[u8]) -> Result<Image, ImageError> {
+pub fn parse(bytes: &[u8]) -> Result<VmlinuxImage, VmlinuxError> {
     if bytes.starts_with(b"\x7fELF") {
-        return Ok(Image { release: None, btf: btf(bytes)? });
+        return Ok(VmlinuxImage { release: None, btf: btf(bytes)? });
     }
     let payload = payload(bytes)?;
-    let vmlinux = unpack(payload, MOST_UNPACKED)?;
-    Ok(Image { release: release(bytes), btf: btf(&vmlinux)? })
+    let vmlinux = unpack(payload, MAX_UNPACKED_BYTES)?;
+    Ok(VmlinuxImage { release: release(bytes), btf: btf(&vmlinux)? })
 }
 
 /// The kernel release that a bzImage names in its header: cheap, nothing is unpacked.
@@ -83,9 +83,9 @@ pub fn is_image(bytes: &[u8]) -> bool {
 }
 
 /// The compressed kernel inside a bzImage.
-fn payload(bytes: &[u8]) -> Result<&[u8], ImageError> {
+fn payload(bytes: &[u8]) -> Result<&[u8], VmlinuxError> {
     if !is_bzimage(bytes) {
-        return Err(ImageError::NotAnImage);
+        return Err(VmlinuxError::NotAnImage);
     }
     let header = || {
         let protocol = u16::from_le_bytes(field(bytes, PROTOCOL)?);
@@ -94,12 +94,12 @@ fn payload(bytes: &[u8]) -> Result<&[u8], ImageError> {
         let length = u32::from_le_bytes(field(bytes, PAYLOAD_LENGTH)?);
         (protocol >= FIRST_WITH_PAYLOAD).then_some((u64::from(sectors), u64::from(offset), u64::from(length)))
     };
-    let (sectors, offset, length) = header().ok_or(ImageError::NotAnImage)?;
+    let (sectors, offset, length) = header().ok_or(VmlinuxError::NotAnImage)?;
     // A count of 0 means 4, for boot loaders of old.
     let setup = (if sectors == 0 { 4 } else { sectors } + 1) * 512;
     let (start, end) = (setup + offset, setup + offset + length);
     let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
-    let cut_short = ImageError::CutShort { promised: end, found: bytes.len() as u64 };
+    let cut_short = VmlinuxError::CutShort { promised: end, found: bytes.len() as u64 };
     range.and_then(|(start, end)| bytes.get(start..end)).map(without_length).ok_or(cut_short)
 }
 
@@ -114,9 +114,9 @@ fn is_bzimage(bytes: &[u8]) -> bool {
     field(bytes, HEADER_MAGIC) == Some(*b"HdrS")
 }
 
-fn btf(vmlinux: &[u8]) -> Result<Vec<u8>, ImageError> {
+fn btf(vmlinux: &[u8]) -> Result<Vec<u8>, VmlinuxError> {
     let file = File::parse(vmlinux)?;
-    let section = file.section_by_name(".BTF").ok_or(ImageError::NoBtf)?;
+    let section = file.section_by_name(".BTF").ok_or(VmlinuxError::NoBtf)?;
     Ok(section.data()?.to_vec())
 }
 
@@ -162,8 +162,8 @@ pub(crate) mod tests {
     #[test]
     fn release_and_types_come_out_of_a_bzimage() {
         let found = parse(&bzimage("6.1.0-50-amd64 (a builder) #1 SMP", b"types")).unwrap();
-        assert_eq!(found, Image { release: Some("6.1.0-50-amd64".into()), btf: b"types".to_vec() });
-        assert_eq!(parse(&vmlinux(b"types")).unwrap(), Image { release: None, btf: b"types".to_vec() });
+        assert_eq!(found, VmlinuxImage { release: Some("6.1.0-50-amd64".into()), btf: b"types".to_vec() });
+        assert_eq!(parse(&vmlinux(b"types")).unwrap(), VmlinuxImage { release: None, btf: b"types".to_vec() });
     }
 
     #[test]
@@ -175,14 +175,14 @@ pub(crate) mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         let image = bzimage("6.1.0", b"types");
-        assert!(matches!(parse(b"no image"), Err(ImageError::NotAnImage)));
-        assert!(matches!(parse(&image[..1040]), Err(ImageError::CutShort { .. })));
+        assert!(matches!(parse(b"no image"), Err(VmlinuxError::NotAnImage)));
+        assert!(matches!(parse(&image[..1040]), Err(VmlinuxError::CutShort { .. })));
         let mut damaged = image.clone();
         damaged[1040] ^= 0xff; // behind gzip's header
-        assert!(matches!(parse(&damaged), Err(ImageError::Unpack(_) | ImageError::Elf(_))));
+        assert!(matches!(parse(&damaged), Err(VmlinuxError::Unpack(_) | VmlinuxError::Elf(_))));
         let mut old = image;
         old[PROTOCOL] = 7;
-        assert!(matches!(parse(&old), Err(ImageError::NotAnImage)));
+        assert!(matches!(parse(&old), Err(VmlinuxError::NotAnImage)));
     }
 
     proptest! {

@@ -13,9 +13,9 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     let mut families = vec![
         Family::info("pfnwatch_build", "The agent.").with(vec![("version", agent.version.clone())], 1_u64),
         Family::gauge("pfnwatch_agent_start_time_seconds", "When the agent started, in seconds since 1970.")
-            .maybe(humantime::parse_rfc3339(&agent.started).ok().map(seconds)),
-        Family::gauge("pfnwatch_observing", "1 while the programs are attached.").of(agent.observing),
-        Family::gauge("pfnwatch_ready", "1 where /readyz says so.").of(view.ready().is_ok()),
+            .optional_value(humantime::parse_rfc3339(&agent.started).ok().map(seconds)),
+        Family::gauge("pfnwatch_observing", "1 while the programs are attached.").value(agent.observing),
+        Family::gauge("pfnwatch_ready", "1 where /readyz says so.").value(view.ready().is_ok()),
         memory(agent),
     ];
     families.extend(kernel(view));
@@ -42,11 +42,12 @@ fn kernel(view: &View) -> [Family; 4] {
     [
         Family::info("pfnwatch_kernel", "The running kernel.")
             .with(vec![("release", view.status.agent.kernel.clone())], 1_u64),
-        Family::gauge("pfnwatch_kernel_page_size_bytes", "Bytes in a page.").maybe(kernel.map(|it| it.page_size)),
+        Family::gauge("pfnwatch_kernel_page_size_bytes", "Bytes in a page.")
+            .optional_value(kernel.map(|it| it.page_size)),
         Family::gauge("pfnwatch_kernel_struct_page_size_bytes", "sizeof(struct page).")
-            .maybe(kernel.and_then(|it| it.struct_page_size)),
+            .optional_value(kernel.and_then(|it| it.struct_page_size)),
         Family::gauge("pfnwatch_kernel_max_struct_page_size_bytes", "What the kernel reserves for each page.")
-            .maybe(view.max_struct_page_size),
+            .optional_value(view.max_struct_page_size),
     ]
 }
 
@@ -56,7 +57,7 @@ fn config(view: &View) -> [Family; 2] {
         Family::info("pfnwatch_config", "The configuration in force, by the start of its file's SHA-256.")
             .with(vec![("hash", policy.hash.clone())], 1_u64),
         Family::gauge("pfnwatch_config_last_reload_successful", "0 where the file as it is now was not taken.")
-            .of(policy.reload_error.is_none()),
+            .value(policy.reload_error.is_none()),
     ]
 }
 

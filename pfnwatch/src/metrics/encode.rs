@@ -7,7 +7,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What the samples of a family are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum MetricKind {
     /// It only grows; its samples end in `_total`.
     Counter,
     /// It goes up and down.
@@ -18,14 +18,14 @@ enum Kind {
 
 /// The value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
+pub enum MetricValue {
     /// A whole number, to the last digit.
     Whole(u64),
     /// Seconds, most of all.
     Real(f64),
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for MetricValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole(number) => number.fmt(f),
@@ -34,32 +34,32 @@ impl fmt::Display for Value {
     }
 }
 
-impl From<u64> for Value {
+impl From<u64> for MetricValue {
     fn from(number: u64) -> Self {
         Self::Whole(number)
     }
 }
 
-impl From<usize> for Value {
+impl From<usize> for MetricValue {
     fn from(number: usize) -> Self {
         Self::Whole(u64::try_from(number).unwrap_or(u64::MAX))
     }
 }
 
-impl From<f64> for Value {
+impl From<f64> for MetricValue {
     fn from(number: f64) -> Self {
         Self::Real(number)
     }
 }
 
-impl From<bool> for Value {
+impl From<bool> for MetricValue {
     fn from(truth: bool) -> Self {
         Self::Whole(truth.into())
     }
 }
 
 /// The labels of a sample.
-pub(super) type Labels = Vec<(&'static str, String)>;
+pub(super) type MetricLabels = Vec<(&'static str, String)>;
 
 /// Samples of one name. One without samples is left out: what is not known has no value.
 #[derive(Clone, Debug)]
@@ -67,73 +67,77 @@ pub struct Family {
     /// Without `_total` and `_info`. A unit is its last word: `_bytes`, `_seconds`.
     name: &'static str,
     help: &'static str,
-    kind: Kind,
-    samples: Vec<(Labels, Value)>,
+    kind: MetricKind,
+    samples: Vec<(MetricLabels, MetricValue)>,
 }
 
 impl Family {
-    const fn new(kind: Kind, name: &'static str, help: &'static str) -> Self {
+    const fn new(kind: MetricKind, name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind, samples: Vec::new() }
     }
 
     /// A number that goes up and down.
     #[must_use]
     pub const fn gauge(name: &'static str, help: &'static str) -> Self {
-        Self::new(Kind::Gauge, name, help)
+        Self::new(MetricKind::Gauge, name, help)
     }
 
     /// A number that only grows; `name` without `_total`.
     #[must_use]
     pub const fn counter(name: &'static str, help: &'static str) -> Self {
-        Self::new(Kind::Counter, name, help)
+        Self::new(MetricKind::Counter, name, help)
     }
 
     /// Facts that are text; `name` without `_info`.
     #[must_use]
     pub const fn info(name: &'static str, help: &'static str) -> Self {
-        Self::new(Kind::Info, name, help)
+        Self::new(MetricKind::Info, name, help)
     }
 
     /// Adds a sample without labels.
     #[must_use]
-    pub fn of(self, value: impl Into<Value>) -> Self {
+    pub fn value(self, value: impl Into<MetricValue>) -> Self {
         self.with(Vec::new(), value)
     }
 
     /// Adds a sample without labels, where the value is known.
     #[must_use]
-    pub fn maybe(self, value: Option<impl Into<Value>>) -> Self {
+    pub fn optional_value(self, value: Option<impl Into<MetricValue>>) -> Self {
         match value {
-            Some(value) => self.of(value),
+            Some(value) => self.value(value),
             None => self,
         }
     }
 
     /// Adds a sample.
     #[must_use]
-    pub fn with(mut self, labels: Labels, value: impl Into<Value>) -> Self {
+    pub fn with(mut self, labels: MetricLabels, value: impl Into<MetricValue>) -> Self {
         self.samples.push((labels, value.into()));
         self
     }
 
     /// Adds a sample for each of these, told apart by one label.
     #[must_use]
-    pub fn each<V: Into<Value>>(self, label: &'static str, values: impl IntoIterator<Item = (String, V)>) -> Self {
+    pub fn each<V: Into<MetricValue>>(
+        self,
+        label: &'static str,
+        values: impl IntoIterator<Item = (String, V)>,
+    ) -> Self {
         values.into_iter().fold(self, |family, (text, value)| family.with(vec![(label, text)], value))
     }
 
     const fn suffix(&self) -> &'static str {
         match self.kind {
-            Kind::Counter => "_total",
-            Kind::Gauge => "",
-            Kind::Info => "_info",
+            MetricKind::Counter => "_total",
+            MetricKind::Gauge => "",
+            MetricKind::Info => "_info",
         }
     }
 
     fn write(&self, text: &mut String) -> fmt::Result {
         let Self { name, help, kind, .. } = self;
         let suffix = self.suffix();
-        let kind = if *kind == Kind::Counter { "counter" } else { "gauge" };
+        let kind = if *kind == MetricKind::Counter { "counter" } else { "gauge" };
         writeln!(text, "# HELP {name}{suffix} {}\n# TYPE {name}{suffix} {kind}", escape(help))?;
         for (labels, value) in &self.samples {
             write!(text, "{name}{suffix}")?;
@@ -171,9 +175,9 @@ impl Family {
     /// What it is.
     pub(crate) fn described(&self) -> Described {
         let kind = match self.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Info => "info",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Info => "info",
         };
         let labels = self.samples.iter().flat_map(|(labels, _)| labels).map(|(label, _)| *label).collect();
         let name = format!("{}{}", self.name, self.suffix());

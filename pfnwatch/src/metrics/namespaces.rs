@@ -1,16 +1,16 @@
 //! The namespaces and their sums. The agent's `/metrics` and `pfnwatch scan --format prom` tell the same.
 
-use super::encode::{Family, Labels};
+use super::encode::{Family, MetricLabels};
 use crate::{
     assess::{Verdict, map_name},
-    survey::{Judged, Survey},
+    scan::{AssessedNamespace, ScanResult},
 };
 
 /// A gauge with a value for each namespace of which it is known.
 struct Gauge {
     name: &'static str,
     help: &'static str,
-    value: fn(&Judged) -> Option<u64>,
+    value: fn(&AssessedNamespace) -> Option<u64>,
 }
 
 const GAUGES: [Gauge; 8] = [
@@ -60,7 +60,7 @@ const VERDICTS: [Verdict; 4] = [Verdict::Ok, Verdict::Oversize, Verdict::Refused
 
 /// All of them.
 #[must_use]
-pub fn families(survey: &Survey) -> Vec<Family> {
+pub fn families(survey: &ScanResult) -> Vec<Family> {
     let all = &survey.namespaces;
     let mut families: Vec<Family> = GAUGES.iter().map(|gauge| known(gauge, all)).collect();
     families.push(verdicts(all));
@@ -69,7 +69,7 @@ pub fn families(survey: &Survey) -> Vec<Family> {
     families
 }
 
-fn known(gauge: &Gauge, all: &[Judged]) -> Family {
+fn known(gauge: &Gauge, all: &[AssessedNamespace]) -> Family {
     let with = |family: Family, judged| match (gauge.value)(judged) {
         Some(value) => family.with(labels(judged), value),
         None => family,
@@ -78,7 +78,7 @@ fn known(gauge: &Gauge, all: &[Judged]) -> Family {
 }
 
 /// What changes the identity of a time series stands in `pfnwatch_namespace_info` alone.
-fn labels(judged: &Judged) -> Labels {
+fn labels(judged: &AssessedNamespace) -> MetricLabels {
     vec![
         ("namespace", judged.namespace.name.clone()),
         ("region", judged.namespace.region.clone()),
@@ -87,7 +87,7 @@ fn labels(judged: &Judged) -> Labels {
     ]
 }
 
-fn verdicts(all: &[Judged]) -> Family {
+fn verdicts(all: &[AssessedNamespace]) -> Family {
     let family = Family::gauge("pfnwatch_namespace_verdict", "1 for the namespace's verdict, 0 for the others.");
     all.iter().fold(family, |family, judged| {
         VERDICTS.into_iter().fold(family, |family, verdict| {
@@ -98,12 +98,12 @@ fn verdicts(all: &[Judged]) -> Family {
     })
 }
 
-fn info(all: &[Judged]) -> Family {
+fn info(all: &[AssessedNamespace]) -> Family {
     let help = "Identity of the namespace, its verdict's cause and evidence.";
     all.iter().fold(Family::info("pfnwatch_namespace", help), |family, judged| {
-        let Judged { namespace, assessment, .. } = judged;
+        let AssessedNamespace { namespace, assessment, .. } = judged;
         let uuid = namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil());
-        let block = namespace.claimer.as_ref().ok().and_then(|claimer| claimer.uuid.as_ref().ok());
+        let block = namespace.holder.as_ref().ok().and_then(|claimer| claimer.uuid.as_ref().ok());
         let labels = vec![
             ("namespace", namespace.name.clone()),
             ("region", namespace.region.clone()),
@@ -116,9 +116,9 @@ fn info(all: &[Judged]) -> Family {
     })
 }
 
-fn host(survey: &Survey) -> [Family; 8] {
+fn host(survey: &ScanResult) -> [Family; 8] {
     let totals = &survey.totals;
-    let sum = |name, help, bytes: u64| Family::gauge(name, help).of(bytes);
+    let sum = |name, help, bytes: u64| Family::gauge(name, help).value(bytes);
     [
         sum("pfnwatch_host_namespaces", "Namespaces on this host.", totals.namespaces),
         sum("pfnwatch_host_size_bytes", "Sum of the namespaces' sizes.", totals.size_bytes),

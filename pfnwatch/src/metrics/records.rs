@@ -2,9 +2,9 @@
 
 use super::encode::Family;
 use crate::{
-    alerts::Deliveries,
-    baseline::{Regression, Subject},
-    event::Stopped,
+    alerts::DeliveryStats,
+    baseline::{Regression, RegressionSubject},
+    event::RecordTotals,
     view::View,
 };
 
@@ -21,7 +21,7 @@ pub(super) fn families(view: &View) -> Vec<Family> {
 }
 
 /// What is lost is counted even where the event that would tell of it is lost too.
-fn records(records: &Stopped) -> Vec<Family> {
+fn records(records: &RecordTotals) -> Vec<Family> {
     let missed = records.missed;
     let reasons = [
         ("ring_full", missed.lost),
@@ -33,8 +33,9 @@ fn records(records: &Stopped) -> Vec<Family> {
     ];
     let reasons = reasons.map(|(reason, count)| (reason.to_owned(), count));
     vec![
-        Family::counter("pfnwatch_records_received", "Records received from the kernel's side.").of(records.received),
-        Family::counter("pfnwatch_records_undecoded", "Records that could not be decoded.").of(records.undecoded),
+        Family::counter("pfnwatch_records_received", "Records received from the kernel's side.")
+            .value(records.received),
+        Family::counter("pfnwatch_records_undecoded", "Records that could not be decoded.").value(records.undecoded),
         Family::counter("pfnwatch_records_missed", "What the kernel's side lost or could not complete.")
             .each("reason", reasons),
     ]
@@ -48,14 +49,14 @@ fn journal(view: &View) -> Vec<Family> {
         return Vec::new();
     }
     vec![
-        Family::gauge("pfnwatch_journal_up", "1 where the journal takes events.").of(journal.error.is_none()),
-        Family::gauge("pfnwatch_journal_events", "Events in the journal.").of(journal.events),
-        Family::gauge("pfnwatch_journal_size_bytes", "Size of the journal's file.").of(journal.size_bytes),
-        uncommitted.of(journal.uncommitted),
+        Family::gauge("pfnwatch_journal_up", "1 where the journal takes events.").value(journal.error.is_none()),
+        Family::gauge("pfnwatch_journal_events", "Events in the journal.").value(journal.events),
+        Family::gauge("pfnwatch_journal_size_bytes", "Size of the journal's file.").value(journal.size_bytes),
+        uncommitted.value(journal.uncommitted),
     ]
 }
 
-fn alerts(all: &[Deliveries]) -> [Family; 4] {
+fn alerts(all: &[DeliveryStats]) -> [Family; 4] {
     let attempts = Family::counter("pfnwatch_alert_deliveries", "Attempts to deliver a message, by what came of them.");
     let attempts = all.iter().fold(attempts, |family, it| {
         let labels = |outcome: &str| vec![("receiver", it.receiver.clone()), ("outcome", outcome.to_owned())];
@@ -76,7 +77,8 @@ fn alerts(all: &[Deliveries]) -> [Family; 4] {
 }
 
 fn regressions(view: &View) -> [Family; 2] {
-    let (host, namespaces): (Vec<_>, Vec<_>) = view.regressions.iter().partition(|it| it.subject == Subject::Host);
+    let (host, namespaces): (Vec<_>, Vec<_>) =
+        view.regressions.iter().partition(|it| it.subject == RegressionSubject::Host);
     let by_subject = [("host", host), ("namespace", namespaces)];
     let lost = |all: &[&Regression]| all.iter().map(|it| it.lost_bytes()).fold(0, u64::saturating_add);
     let counts = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), all.len()));

@@ -101,7 +101,7 @@ fn names_are_escaped() {
 #[test]
 fn headers_and_escapes_are_those_of_the_text_format() {
     let families = [
-        Family::counter("a_seconds", "A \"help\" \\ of\ntwo lines.").of(1.5),
+        Family::counter("a_seconds", "A \"help\" \\ of\ntwo lines.").value(1.5),
         Family::info("b", "B.").with(vec![("x", "y".to_owned())], 1_u64),
         Family::gauge("c", "Without samples."),
     ];

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use pfnwatch_common::policy::FOR_EVER;
+use pfnwatch_common::policy::NO_EXPIRY;
 
 /// The time, by the wall and since boot, as of one moment.
 ///
@@ -45,9 +45,9 @@ impl Clock {
     #[must_use]
     pub fn boot_ns_at(&self, until: SystemTime) -> Option<u64> {
         let left = until.duration_since(self.wall).ok().filter(|left| !left.is_zero())?;
-        let left = u64::try_from(left.as_nanos()).unwrap_or(FOR_EVER);
+        let left = u64::try_from(left.as_nanos()).unwrap_or(NO_EXPIRY);
         // Five centuries on is an end all the same.
-        Some(self.boot_ns.saturating_add(left).min(FOR_EVER - 1))
+        Some(self.boot_ns.saturating_add(left).min(NO_EXPIRY - 1))
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(clock.boot_ns_at(at(1010)), Some(60 * SECOND));
         assert_eq!(clock.boot_ns_at(at(1000)), None, "now is too late");
         assert_eq!(clock.boot_ns_at(at(999)), None);
-        assert_eq!(clock.boot_ns_at(at(1 << 40)), Some(FOR_EVER - 1), "far off is not for ever");
+        assert_eq!(clock.boot_ns_at(at(1 << 40)), Some(NO_EXPIRY - 1), "far off is not for ever");
     }
 
     #[test]

@@ -7,20 +7,20 @@ use std::{
 };
 
 use pfnwatch_common::{
-    Rule,
-    policy::{self, ExemptionKind, FOR_EVER, MOST_EXEMPTIONS, Snapshot},
+    KernelQuirks,
+    policy::{self, ExemptionKind, MAX_EXEMPTIONS, NO_EXPIRY, Snapshot},
 };
 use serde::Serialize;
 
-use super::{Clock, Exemption, Grant, Policy, Subject};
+use super::{Clock, Exemption, ExemptionSubject, Grant, Policy};
 use crate::inventory::Region;
 
 /// Set in the id of every exemption of the configuration, and in none of a [`Grant`].
-pub const OF_CONFIGURATION: u64 = 1 << 63;
+pub const CONFIGURED_ID_BIT: u64 = 1 << 63;
 
 /// What the guard has to know of the running kernel; sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernel {
+pub struct PolicyKernel {
     /// MAX_STRUCT_PAGE_SIZE, where it is known: without, nothing is judged.
     pub max_struct_page: Option<u64>,
     /// PAGE_SIZE.
@@ -28,7 +28,7 @@ pub struct Kernel {
     /// `memremap_compat_align()`.
     pub compat: u64,
     /// Where kernels differ in the formula.
-    pub rule: Rule,
+    pub quirks: KernelQuirks,
     /// [`Snapshot::module_epoch`].
     pub module_epoch: u64,
 }
@@ -63,11 +63,11 @@ impl RegionFacts {
 
     /// Whether `subject` is about this region.
     #[must_use]
-    pub fn is(&self, subject: Subject) -> bool {
+    pub fn is(&self, subject: ExemptionSubject) -> bool {
         match subject {
-            Subject::RegionCookie(cookie) => self.set_cookie == Some(cookie) && cookie != 0,
-            Subject::RegionStart(start) => self.start == start,
-            Subject::Namespace(_) => false,
+            ExemptionSubject::RegionCookie(cookie) => self.set_cookie == Some(cookie) && cookie != 0,
+            ExemptionSubject::RegionStart(start) => self.start == start,
+            ExemptionSubject::Namespace(_) => false,
         }
     }
 }
@@ -80,29 +80,29 @@ pub struct Compiled {
     /// The id of each exemption of the configuration, in its order.
     pub configured: Vec<u64>,
     /// What each exemption is, in words, by its id; with those that are left out, as long as the policy has them.
-    pub words: BTreeMap<u64, String>,
+    pub descriptions: BTreeMap<u64, String>,
     /// What is not in the snapshot, or not all of it, in the order of the configuration and then of the grants.
-    pub left_out: Vec<LeftOut>,
+    pub skipped: Vec<SkippedExemption>,
 }
 
 /// An exemption that the guard does not get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
+pub struct SkippedExemption {
     /// The id that it would have had.
     pub id: u64,
     /// What it is for.
     #[serde(flatten)]
-    pub subject: Subject,
+    pub subject: ExemptionSubject,
     /// What it is, in words.
-    pub words: String,
+    pub description: String,
     /// Why.
-    pub why: Why,
+    pub reason: SkipReason,
 }
 
 /// Why an exemption is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Why {
+pub enum SkipReason {
     /// Its end has passed.
     Expired,
     /// There is no such region on this host, or not now.
@@ -111,12 +111,12 @@ pub enum Why {
     NoRoom,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired => f.write_str("its end has passed"),
             Self::Unresolved => f.write_str("there is no such region on this host now"),
-            Self::NoRoom => write!(f, "the guard has room for {MOST_EXEMPTIONS} exemptions, and there are more"),
+            Self::NoRoom => write!(f, "the guard has room for {MAX_EXEMPTIONS} exemptions, and there are more"),
         }
     }
 }
@@ -126,7 +126,7 @@ impl fmt::Display for Why {
 pub fn compile(
     policy: &Policy,
     grants: &[Grant],
-    kernel: &Kernel,
+    kernel: &PolicyKernel,
     regions: &[RegionFacts],
     clock: &Clock,
     armed: bool,
@@ -141,61 +141,65 @@ pub fn compile(
         aligns: thresholds.aligns,
         parts_per_million: thresholds.parts_per_million,
         mode: policy.mode as u32,
-        writes_empty: kernel.rule.writes_empty.into(),
+        allows_empty: kernel.quirks.allows_empty.into(),
         armed: armed.into(),
         ..Snapshot::EMPTY
     };
-    let mut compiled = Compiled { snapshot, configured: Vec::new(), words: BTreeMap::new(), left_out: Vec::new() };
+    let mut compiled =
+        Compiled { snapshot, configured: Vec::new(), descriptions: BTreeMap::new(), skipped: Vec::new() };
     for exemption in &policy.exemptions {
         let id = compiled.free_id(exemption);
         compiled.configured.push(id);
-        let until_ns = exemption.until.map_or(Some(FOR_EVER), |until| clock.boot_ns_at(until));
+        let until_ns = exemption.until.map_or(Some(NO_EXPIRY), |until| clock.boot_ns_at(until));
         let words = format!("the configuration exempts {exemption}");
-        compiled.exempt(&Draft { id, subject: exemption.subject, once: false, until_ns, words }, regions);
+        compiled.exempt(
+            &PendingExemption { id, subject: exemption.subject, once: false, until_ns, description: words },
+            regions,
+        );
     }
     for grant in grants {
-        let until_ns = grant.until_boot_ns.map_or(Some(FOR_EVER), |until| (until > clock.boot_ns()).then_some(until));
+        let until_ns = grant.until_boot_ns.map_or(Some(NO_EXPIRY), |until| (until > clock.boot_ns()).then_some(until));
         let Grant { id, subject, once, .. } = *grant;
-        compiled.exempt(&Draft { id, subject, once, until_ns, words: granted(grant) }, regions);
+        compiled.exempt(&PendingExemption { id, subject, once, until_ns, description: granted(grant) }, regions);
     }
     compiled
 }
 
 /// An exemption of either kind. `until_ns`: none where its end has passed.
-struct Draft {
+struct PendingExemption {
     id: u64,
-    subject: Subject,
+    subject: ExemptionSubject,
     once: bool,
     until_ns: Option<u64>,
-    words: String,
+    description: String,
 }
 
 impl Compiled {
     /// Adds an exemption, or says why not.
-    fn exempt(&mut self, draft: &Draft, regions: &[RegionFacts]) {
-        let Draft { id, subject, ref words, .. } = *draft;
-        self.words.insert(id, words.clone());
+    fn exempt(&mut self, draft: &PendingExemption, regions: &[RegionFacts]) {
+        let PendingExemption { id, subject, description: ref words, .. } = *draft;
+        self.descriptions.insert(id, words.clone());
         let resolved = match draft.until_ns {
             Some(until_ns) => self.resolve(draft, until_ns, regions),
-            None => Err(Why::Expired),
+            None => Err(SkipReason::Expired),
         };
         if let Err(why) = resolved {
-            self.left_out.push(LeftOut { id, subject, words: words.clone(), why });
+            self.skipped.push(SkippedExemption { id, subject, description: words.clone(), reason: why });
         }
     }
 
     /// Adds what a subject is on this host: a uuid, or the addresses of its regions.
-    fn resolve(&mut self, draft: &Draft, until_ns: u64, regions: &[RegionFacts]) -> Result<(), Why> {
+    fn resolve(&mut self, draft: &PendingExemption, until_ns: u64, regions: &[RegionFacts]) -> Result<(), SkipReason> {
         let entry = policy::Exemption { once: draft.once.into(), id: draft.id, until_ns, ..policy::Exemption::EMPTY };
-        if let Subject::Namespace(uuid) = draft.subject {
+        if let ExemptionSubject::Namespace(uuid) = draft.subject {
             // Without labels every namespace has the null uuid: it names none of them.
             if uuid.is_nil() {
-                return Err(Why::Unresolved);
+                return Err(SkipReason::Unresolved);
             }
             let kind = ExemptionKind::Namespace as u32;
             return self.push(policy::Exemption { kind, namespace_uuid: *uuid.as_bytes(), ..entry });
         }
-        let mut found = Err(Why::Unresolved);
+        let mut found = Err(SkipReason::Unresolved);
         for region in regions.iter().filter(|region| region.is(draft.subject)) {
             if let Some(last) = region.last() {
                 let kind = ExemptionKind::Range as u32;
@@ -206,10 +210,10 @@ impl Compiled {
         found
     }
 
-    fn push(&mut self, entry: policy::Exemption) -> Result<(), Why> {
+    fn push(&mut self, entry: policy::Exemption) -> Result<(), SkipReason> {
         let count = &mut self.snapshot.exemption_count;
-        let index = usize::try_from(*count).map_err(|_| Why::NoRoom)?;
-        *self.snapshot.exemptions.get_mut(index).ok_or(Why::NoRoom)? = entry;
+        let index = usize::try_from(*count).map_err(|_| SkipReason::NoRoom)?;
+        *self.snapshot.exemptions.get_mut(index).ok_or(SkipReason::NoRoom)? = entry;
         *count += 1;
         Ok(())
     }
@@ -219,10 +223,10 @@ impl Compiled {
     fn free_id(&self, exemption: &Exemption) -> u64 {
         let mut hasher = DefaultHasher::new();
         exemption.hash(&mut hasher);
-        let mut id = hasher.finish() | OF_CONFIGURATION;
+        let mut id = hasher.finish() | CONFIGURED_ID_BIT;
         // Of two that say the same, the second gets the next.
-        while self.words.contains_key(&id) {
-            id = id.wrapping_add(1) | OF_CONFIGURATION;
+        while self.descriptions.contains_key(&id) {
+            id = id.wrapping_add(1) | CONFIGURED_ID_BIT;
         }
         id
     }

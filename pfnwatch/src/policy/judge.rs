@@ -4,14 +4,14 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
-use super::{Exemption, Policy, RegionFacts, Subject};
+use super::{Exemption, ExemptionSubject, Policy, RegionFacts};
 
 /// In place of a `set_cookie`, for a region without labels: no region has this one.
 pub const NO_COOKIE: u64 = 0;
 
 /// What exemptions are matched with; none is "not known".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct MatchContext {
     /// The namespace uuid; nil where it has none.
     pub namespace_uuid: Option<Uuid>,
     /// The region's `set_cookie`; [`NO_COOKIE`] where it has none.
@@ -20,7 +20,7 @@ pub struct Place {
     pub region_start: Option<u64>,
 }
 
-impl Place {
+impl MatchContext {
     /// Of a namespace that starts at this physical address.
     #[must_use]
     pub fn at(start: Option<u64>, namespace_uuid: Option<Uuid>, regions: &[RegionFacts]) -> Self {
@@ -40,27 +40,27 @@ impl Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
     /// It is not oversize.
-    Passes,
+    Allowed,
     /// It is oversize, and exempt.
     Exempt(&'a Exemption),
     /// It is oversize.
     Denied,
     /// It is oversize, and whether this exemption covers it is not known.
-    PerhapsExempt(&'a Exemption),
+    MaybeExempt(&'a Exemption),
 }
 
 impl Policy {
     /// What becomes of a creation at a moment. `oversize`: its excess passes the limits.
     #[must_use]
-    pub fn decide(&self, oversize: bool, place: &Place, at: SystemTime) -> Decision<'_> {
+    pub fn decide(&self, oversize: bool, place: &MatchContext, at: SystemTime) -> Decision<'_> {
         if !oversize {
-            return Decision::Passes;
+            return Decision::Allowed;
         }
-        let in_force = || self.exemptions.iter().filter(|exemption| !exemption.has_ended(at));
+        let in_force = || self.exemptions.iter().filter(|exemption| !exemption.has_expired(at));
         let covering = |answer: Option<bool>| in_force().find(|exemption| exemption.subject.covers(place) == answer);
         covering(Some(true))
             .map(Decision::Exempt)
-            .or_else(|| covering(None).map(Decision::PerhapsExempt))
+            .or_else(|| covering(None).map(Decision::MaybeExempt))
             .unwrap_or(Decision::Denied)
     }
 }
@@ -68,15 +68,15 @@ impl Policy {
 impl Exemption {
     /// Whether its end has passed.
     #[must_use]
-    pub fn has_ended(&self, now: SystemTime) -> bool {
+    pub fn has_expired(&self, now: SystemTime) -> bool {
         self.until.is_some_and(|until| until <= now)
     }
 }
 
-impl Subject {
+impl ExemptionSubject {
     /// Whether it is about a namespace there; `None` where that is not known.
     #[must_use]
-    pub fn covers(self, place: &Place) -> Option<bool> {
+    pub fn covers(self, place: &MatchContext) -> Option<bool> {
         match self {
             Self::RegionCookie(cookie) => place.region_set_cookie.map(|its| its == cookie && its != NO_COOKIE),
             Self::RegionStart(start) => place.region_start.map(|its| its == start),

@@ -8,7 +8,7 @@ use super::{
     bundle::bundle,
     fields::{cell, description},
 };
-use crate::alerts::{Name, runbook};
+use crate::alerts::{AlertName, runbook};
 
 const ALERTING: &str = include_str!("../../dist/prometheus/alerting.rules.yml");
 const RECORDING: &str = include_str!("../../dist/prometheus/recording.rules.yml");
@@ -32,26 +32,26 @@ pub(super) fn page() -> String {
     let mut text = HEAD.to_owned() + "| alert | severity | when |\n|---|---|---|\n";
     let bundle = bundle();
     let all = bundle["$defs"]["AlertName"]["oneOf"].as_array().unwrap();
-    for name in Name::ALL {
+    for name in AlertName::ALL {
         let told = all.iter().find(|it| it["const"] == name.as_str()).unwrap();
         let _ = writeln!(text, "| {} | {} | {} |", link(name.as_str()), name.severity().as_str(), description(told));
     }
     text += "\n## Of the rules for Prometheus\n| alert | severity | for | when | says |\n|---|---|---|---|---|\n";
     for rule in rules(ALERTING) {
-        let name = said(&rule, "alert");
-        let (severity, summary) = (said(&rule["labels"], "severity"), said(&rule["annotations"], "summary"));
-        let expression = cell(&said(&rule, "expr"));
+        let name = field(&rule, "alert");
+        let (severity, summary) = (field(&rule["labels"], "severity"), field(&rule["annotations"], "summary"));
+        let expression = cell(&field(&rule, "expr"));
         let _ = writeln!(
             text,
             "| {} | {severity} | {} | `{expression}` | {} |",
             link(&name),
-            said(&rule, "for"),
+            field(&rule, "for"),
             cell(&summary)
         );
     }
     text += "\n## What is recorded\nThe rules record these, for the alerts and the dashboards.\n\n| series | of |\n|---|---|\n";
     for rule in rules(RECORDING) {
-        let _ = writeln!(text, "| `{}` | `{}` |", said(&rule, "record"), cell(&said(&rule, "expr")));
+        let _ = writeln!(text, "| `{}` | `{}` |", field(&rule, "record"), cell(&field(&rule, "expr")));
     }
     text
 }
@@ -67,7 +67,7 @@ fn rules(text: &str) -> Vec<Yaml> {
     groups.iter().flat_map(|group| group["rules"].as_vec().unwrap()).cloned().collect()
 }
 
-fn said(yaml: &Yaml, key: &str) -> String {
+fn field(yaml: &Yaml, key: &str) -> String {
     match &yaml[key] {
         Yaml::String(text) => text.clone(),
         Yaml::BadValue => "0s".to_owned(),
@@ -78,9 +78,9 @@ fn said(yaml: &Yaml, key: &str) -> String {
 #[test]
 fn every_alert_has_its_section_in_the_runbook() {
     let document = include_str!("../../../docs/runbook.md").to_ascii_lowercase();
-    let of_rules = rules(ALERTING).iter().map(|rule| said(rule, "alert")).collect::<Vec<_>>();
-    for name in Name::ALL.iter().map(ToString::to_string).chain(of_rules) {
+    let of_rules = rules(ALERTING).iter().map(|rule| field(rule, "alert")).collect::<Vec<_>>();
+    for name in AlertName::ALL.iter().map(ToString::to_string).chain(of_rules) {
         assert!(document.contains(&format!("\n## {}\n", name.to_ascii_lowercase())), "{name}");
     }
-    assert_eq!(runbook("#", Name::Blind), "#pfnwatchblind");
+    assert_eq!(runbook("#", AlertName::Blind), "#pfnwatchblind");
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::{
     alerts::ForWebhook,
-    command::schemas::{REPORTS, Written},
-    control::protocol::{Answer, Refusal, Request},
+    command::schemas::{PublishedSchema, REPORTS},
+    control::protocol::{ErrorResponse, Request, Response},
     event::{Body, Event, SCHEMA},
 };
 
@@ -14,14 +14,18 @@ use crate::{
 const DEFS: &str = "$defs";
 
 /// What is written besides reports and events.
-const MORE: [Written; 3] = [
-    Written { name: "control-reply", by: "the agent, on its control socket", schema: reply },
-    Written { name: "control-request", by: "the commands, on the control socket", schema: request },
-    Written { name: "webhook", by: "the agent, to a receiver of the type webhook", schema: ForWebhook::json_schema },
+const MORE: [PublishedSchema; 3] = [
+    PublishedSchema { name: "control-reply", by: "the agent, on its control socket", schema: reply },
+    PublishedSchema { name: "control-request", by: "the commands, on the control socket", schema: request },
+    PublishedSchema {
+        name: "webhook",
+        by: "the agent, to a receiver of the type webhook",
+        schema: ForWebhook::json_schema,
+    },
 ];
 
 /// All that is written as one document.
-pub(super) fn written() -> impl Iterator<Item = &'static Written> {
+pub(super) fn written() -> impl Iterator<Item = &'static PublishedSchema> {
     REPORTS.iter().chain(&MORE)
 }
 
@@ -122,7 +126,7 @@ fn request(generator: &mut SchemaGenerator) -> Schema {
 }
 
 fn reply(generator: &mut SchemaGenerator) -> Schema {
-    let (answer, refusal) = (generator.subschema_for::<Answer>(), generator.subschema_for::<Refusal>());
+    let (answer, refusal) = (generator.subschema_for::<Response>(), generator.subschema_for::<ErrorResponse>());
     json_schema!({
         "type": "object",
         "description": "The line that the agent answers: one of the two.",

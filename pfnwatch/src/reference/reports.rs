@@ -8,8 +8,8 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    alerts::{Kind, Message, rendered, test_alert},
-    control::protocol::{Answer, Refusal, Reply, Request},
+    alerts::{Message, ReceiverKind, render, test_alert},
+    control::protocol::{ErrorResponse, Reply, Request, Response},
     format::document,
     made_up::{blind, healthy, hostile, idle, oversize},
     published::check,
@@ -23,14 +23,14 @@ fn json(text: &str) -> Value {
 fn the_status_of_any_agent_and_its_reply() {
     for view in [healthy(), oversize(), blind(), idle(), hostile()] {
         check("status", &json(&document(&view.status).unwrap())).unwrap();
-        let reply = Reply(Ok(Answer::Status(Box::new(view.status)))).line();
+        let reply = Reply(Ok(Response::Status(Box::new(view.status)))).line();
         check("control-reply", &serde_json::from_slice(&reply).unwrap()).unwrap();
     }
 }
 
 #[test]
 fn requests_and_refusals() {
-    let refusal = Reply(Err(Refusal::usage("it makes no sense"))).line();
+    let refusal = Reply(Err(ErrorResponse::usage("it makes no sense"))).line();
     check("control-reply", &serde_json::from_slice(&refusal).unwrap()).unwrap();
     for request in [Request::Status, Request::Revoke { id: 7 }, Request::Block { namespace: "namespace0.0".to_owned() }]
     {
@@ -46,6 +46,6 @@ fn what_a_webhook_is_sent() {
     for ended in [None, Some(now)] {
         let alert = test_alert("host1", "file:///runbook.md#");
         let message = Message { receiver: "hook".to_owned(), alert, since: UNIX_EPOCH, ended };
-        check("webhook", &json(&rendered(Kind::Webhook, &[message], now).body)).unwrap();
+        check("webhook", &json(&render(ReceiverKind::Webhook, &[message], now).body)).unwrap();
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{bundle::bundle, events::examples};
 use crate::{
-    event::{Body, Event, Lost, Time},
+    event::{Body, Event, LostRecords, Time},
     published::{check, check_event, check_in, unknown_keywords},
 };
 
@@ -19,7 +19,8 @@ fn no_two_types_share_a_name() {
 
 #[test]
 fn what_does_not_fit_is_found() {
-    let event = serde_json::to_value(Event::at(Time(std::time::UNIX_EPOCH), Body::Lost(Lost::default()))).unwrap();
+    let event =
+        serde_json::to_value(Event::at(Time(std::time::UNIX_EPOCH), Body::Lost(LostRecords::default()))).unwrap();
     check_event(&event).unwrap();
     check("event", &event).unwrap();
     for (key, value, why) in [

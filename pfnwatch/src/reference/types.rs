@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::{event::Time, policy::Subject};
+use crate::{event::Time, policy::ExemptionSubject};
 
 /// fsdax or devdax.
 #[derive(JsonSchema)]
@@ -54,7 +54,7 @@ impl JsonSchema for Time {
     }
 }
 
-impl JsonSchema for Subject {
+impl JsonSchema for ExemptionSubject {
     fn schema_name() -> Cow<'static, str> {
         "ExemptionSubject".into()
     }

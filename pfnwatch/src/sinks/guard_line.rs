@@ -2,36 +2,36 @@
 
 use std::fmt::Write as _;
 
-use super::line::{by, exactly, on};
+use super::line::{by_actor, exact_bytes, on_namespace};
 use crate::{
     assess::{Verdict, map_name},
     event::{
-        Exemption, ExemptionUsed, Found, GuardSaid, GuardState, Handover, Judged, ModeChanged, Origin, PolicyLoaded,
-        PolicyRefused, Prediction, Replaced, SetUp, personality_name,
+        BlockOrigin, ExemptionChange, ExemptionUsed, ExistingNamespace, GuardDecision, GuardState, GuardTransfer,
+        GuardVerdict, ModeChanged, PolicyLoaded, PolicyRefused, Prediction, ReplacedBlock, SetUp, personality_name,
     },
     units::Bytes,
 };
 
 /// What the caller of a denied bind is told in place of the reason (drivers/base/dd.c, `really_probe`; libndctl).
-const TOLD: &str = "the caller was told something else: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl says \"No such \
+const CALLER_HINT: &str = "the caller was told something else: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl says \"No such \
                     device or address\", dmesg \"driver_sysfs_add(…) failed\"";
 
 /// A creation that was refused.
-pub(super) fn denied(it: &Judged) -> String {
+pub(super) fn denied(it: &GuardDecision) -> String {
     let mut text = judged("DENIED", it);
-    below(&mut text, TOLD);
+    further_line(&mut text, CALLER_HINT);
     text + &further(it)
 }
 
 /// A creation that was let pass, for whatever reason.
-pub(super) fn passed(kind: &str, it: &Judged) -> String {
+pub(super) fn not_denied(kind: &str, it: &GuardDecision) -> String {
     judged(kind, it) + &further(it)
 }
 
-fn judged(kind: &str, it: &Judged) -> String {
+fn judged(kind: &str, it: &GuardDecision) -> String {
     let mut line = format!(
         "{kind:8} {} as {} ({}, map={}, align {})",
-        on(it.namespace.as_ref()),
+        on_namespace(it.namespace.as_ref()),
         it.device,
         personality_name(it.personality),
         it.map.map_or("none", map_name),
@@ -39,21 +39,21 @@ fn judged(kind: &str, it: &Judged) -> String {
     );
     // Writing to a String cannot fail.
     if let (Some(reserved), Some(ideal), Some(excess)) = (it.reservation_bytes, it.ideal_bytes, it.excess_bytes) {
-        let sizes = (exactly(reserved), exactly(ideal), exactly(excess));
+        let sizes = (exact_bytes(reserved), exact_bytes(ideal), exact_bytes(excess));
         let _ = write!(line, ": {} would be reserved, ideal {}, excess {}", sizes.0, sizes.1, sizes.2);
     }
-    let _ = write!(line, "; {}{}", it.detail, by(it.by.as_ref()));
+    let _ = write!(line, "; {}{}", it.detail, by_actor(it.by.as_ref()));
     line
 }
 
 /// The exemption, the remedies, and the block that is gone.
-fn further(it: &Judged) -> String {
+fn further(it: &GuardDecision) -> String {
     let mut text = String::new();
     if let Some(exemption) = &it.exemption {
-        below(&mut text, &exemption_used(exemption));
+        further_line(&mut text, &exemption_used(exemption));
     }
     for remedy in &it.remedies {
-        below(&mut text, &format!("instead: {remedy}"));
+        further_line(&mut text, &format!("instead: {remedy}"));
     }
     if let Some(old) = &it.replaced {
         replaced(&mut text, old);
@@ -72,19 +72,19 @@ fn exemption_used(it: &ExemptionUsed) -> String {
     text
 }
 
-fn replaced(text: &mut String, old: &Replaced) {
+fn replaced(text: &mut String, old: &ReplacedBlock) {
     let became = match (old.still_there, old.put_back.is_empty()) {
         (true, _) => "should still be there: enable it again with",
         (false, false) => "is gone, the data behind it was not touched: put it back with",
         (false, true) => "is replaced",
     };
     let how = match old.origin {
-        Origin::Read => "read",
-        Origin::Made => "seen being made",
-        Origin::Met => "seen in use",
+        BlockOrigin::Read => "read",
+        BlockOrigin::Made => "seen being made",
+        BlockOrigin::Met => "seen in use",
     };
     let map = old.map.map_or("none", map_name);
-    let reserved = old.reservation_bytes.map_or_else(|| "an unknown size".to_owned(), exactly);
+    let reserved = old.reservation_bytes.map_or_else(|| "an unknown size".to_owned(), exact_bytes);
     let uuid = old.block_uuid.map_or_else(String::new, |uuid| format!(", block uuid {uuid}"));
     let seen = old.last_seen.seconds();
     let what = format!(
@@ -92,43 +92,43 @@ fn replaced(text: &mut String, old: &Replaced) {
         personality_name(old.personality),
         Bytes(old.align_bytes),
     );
-    below(text, &what);
+    further_line(text, &what);
     for step in &old.put_back {
-        below(text, &format!("    {step}"));
+        further_line(text, &format!("    {step}"));
     }
 }
 
 /// What the guard had said of a creation that went through: nothing where neither of the two finds fault with it.
 pub(super) fn prediction(it: &SetUp) -> String {
-    let Some(Prediction { judged, predicted_bytes, surprise }) = it.guard else { return String::new() };
+    let Some(Prediction { judged, predicted_bytes, mismatch }) = it.guard else { return String::new() };
     let oversize = it.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
     let said = match judged {
-        GuardSaid::Passed if oversize => "the guard had let it pass as good",
-        GuardSaid::NotSeen if oversize => "no guard was judging",
-        GuardSaid::Passed | GuardSaid::NotSeen => return String::new(),
-        GuardSaid::WouldDeny => "enforce would have refused it",
-        GuardSaid::Exempt => "let pass by an exemption",
-        GuardSaid::Unjudged => "the guard could not judge it",
+        GuardVerdict::Passed if oversize => "the guard had let it pass as good",
+        GuardVerdict::NotSeen if oversize => "no guard was judging",
+        GuardVerdict::Passed | GuardVerdict::NotSeen => return String::new(),
+        GuardVerdict::WouldDeny => "enforce would have refused it",
+        GuardVerdict::Exempt => "let pass by an exemption",
+        GuardVerdict::Unjudged => "the guard could not judge it",
     };
-    match (surprise, predicted_bytes) {
+    match (mismatch, predicted_bytes) {
         (false, _) => format!("; {said}"),
         (true, None) => format!("; SURPRISE: {said}"),
-        (true, Some(bytes)) => format!("; SURPRISE: {said}, and had predicted {} to be reserved", exactly(bytes)),
+        (true, Some(bytes)) => format!("; SURPRISE: {said}, and had predicted {} to be reserved", exact_bytes(bytes)),
     }
 }
 
-fn below(text: &mut String, what: &str) {
+fn further_line(text: &mut String, what: &str) {
     let _ = write!(text, "\n    {what}");
 }
 
 /// A namespace that was there when observing began.
-pub(super) fn found(it: &Found) -> String {
+pub(super) fn found(it: &ExistingNamespace) -> String {
     let size = it.size_bytes.map_or_else(String::new, |bytes| format!(" of {}", Bytes(bytes)));
     let align = it.align_bytes.map_or_else(String::new, |bytes| format!(", align {}", Bytes(bytes)));
     let map = it.map.map_or("none", map_name);
     let mut line = format!("found    {}{size} ({}, map={map}{align})", it.namespace, it.personality);
     if let Some(reserved) = it.reservation_bytes {
-        let _ = write!(line, ": {} reserved", exactly(reserved));
+        let _ = write!(line, ": {} reserved", exact_bytes(reserved));
     }
     let verdict = match it.judgement.verdict {
         Verdict::Ok => "ok",
@@ -143,15 +143,15 @@ pub(super) fn found(it: &Found) -> String {
 /// Another mode.
 pub(super) fn mode_changed(it: &ModeChanged) -> String {
     let why = it.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("mode     {}, {} before{why}{}", it.to, it.from, by(it.by.as_ref()))
+    format!("mode     {}, {} before{why}{}", it.to, it.from, by_actor(it.by.as_ref()))
 }
 
 /// Another policy, with a sentence a line.
 pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
     let from = it.file.as_ref().map_or_else(|| "the defaults".to_owned(), Clone::clone);
-    let mut text = format!("policy   number {} is in force, from {from}{}", it.number, by(it.by.as_ref()));
+    let mut text = format!("policy   number {} is in force, from {from}{}", it.number, by_actor(it.by.as_ref()));
     for sentence in &it.explanation {
-        below(&mut text, sentence);
+        further_line(&mut text, sentence);
     }
     text
 }
@@ -160,16 +160,22 @@ pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
 pub(super) fn policy_refused(it: &PolicyRefused) -> String {
     let mut text = format!("POLICY   {} is refused, the policy before stays in force", it.file);
     for line in it.error.lines().filter(|line| !line.trim().is_empty()) {
-        below(&mut text, line);
+        further_line(&mut text, line);
     }
     text
 }
 
 /// What happened to an exemption.
-pub(super) fn exemption(what: &str, it: &Exemption) -> String {
+pub(super) fn exemption(what: &str, it: &ExemptionChange) -> String {
     let once = if it.once { ", for one creation" } else { "" };
     let until = it.until.map_or_else(String::new, |until| format!(", until {}", until.seconds()));
-    format!("exempt   exemption {} for {} {what}{once}{until}: {}{}", it.id, it.subject, it.reason, by(it.by.as_ref()))
+    format!(
+        "exempt   exemption {} for {} {what}{once}{until}: {}{}",
+        it.id,
+        it.subject,
+        it.reason,
+        by_actor(it.by.as_ref())
+    )
 }
 
 /// Whether the guard guards.
@@ -191,7 +197,7 @@ pub(super) fn state(it: &GuardState) -> String {
 }
 
 /// A guard that another agent left.
-pub(super) fn handover(what: &str, it: &Handover) -> String {
+pub(super) fn handover(what: &str, it: &GuardTransfer) -> String {
     let mut line = format!("guard    {what} ({})", it.mode);
     if !it.pins.is_empty() {
         let _ = write!(line, ": {}", it.pins.join(", "));
@@ -199,7 +205,7 @@ pub(super) fn handover(what: &str, it: &Handover) -> String {
     if let Some(detail) = &it.detail {
         let _ = write!(line, "; {detail}");
     }
-    line + &by(it.by.as_ref())
+    line + &by_actor(it.by.as_ref())
 }
 
 #[cfg(test)]

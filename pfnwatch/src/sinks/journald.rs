@@ -31,7 +31,7 @@ use crate::event::Event;
 const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// How long an event waits for journald to make room.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The fields that are made of the event's JSON, so that `journalctl FIELD=value` finds it.
 const FIELDS: [(&str, &str); 6] = [
@@ -56,14 +56,14 @@ impl Journald {
     /// The host's own, where standard output goes to it anyway.
     #[must_use]
     pub fn of_stdout() -> Option<Self> {
-        is_stream(&env::var("JOURNAL_STREAM").ok()?).then(|| Self::usual().ok()).flatten()
+        is_stream(&env::var("JOURNAL_STREAM").ok()?).then(|| Self::system().ok()).flatten()
     }
 
     /// The host's own.
     ///
     /// # Errors
     /// There is none.
-    pub fn usual() -> io::Result<Self> {
+    pub fn system() -> io::Result<Self> {
         Self::at(Path::new(SOCKET))
     }
 
@@ -73,7 +73,7 @@ impl Journald {
     /// There is none.
     pub fn at(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
         std::fs::metadata(path)?;
         Ok(Self { socket, path: path.to_owned(), missed: 0 })
     }

@@ -6,10 +6,10 @@ use super::guard_line;
 use crate::{
     assess::{Verdict, map_name},
     event::{
-        Actor, Body, Change, Event, Lost, MaxStructPageKnown, Namespace, Probe, ProbeResult, Ready, SetUp, State,
-        personality_name,
+        Actor, Body, Event, LostRecords, MaxStructPageReport, NamespaceChange, NamespaceId, ObservationState, Probe,
+        ProbeResult, Ready, SetUp, personality_name,
     },
-    units::{Bytes, Many},
+    units::{Bytes, Plural},
 };
 
 /// The line, without its end.
@@ -22,15 +22,15 @@ pub fn of(event: &Event) -> String {
             Some(namespace) => change("claim", it, &format!("{} claims {namespace}", it.device)),
             None => change("claim", it, &format!("{} claims nothing any more", it.device)),
         },
-        Body::Unbind(it) => change("disable", it, &named(it)),
+        Body::Unbind(it) => change("disable", it, &subject(it)),
         Body::Label(it) => {
             change("label", it, &format!("{} gets {}", it.device, Bytes(it.size_bytes.unwrap_or_default())))
         }
         Body::Destroy(it) => change("destroy", it, &it.device),
         Body::Denied(it) => guard_line::denied(it),
-        Body::WouldDeny(it) => guard_line::passed("WOULD DENY", it),
-        Body::Exempt(it) => guard_line::passed("exempt", it),
-        Body::Unjudged(it) => guard_line::passed("UNJUDGED", it),
+        Body::WouldDeny(it) => guard_line::not_denied("WOULD DENY", it),
+        Body::Exempt(it) => guard_line::not_denied("exempt", it),
+        Body::Unjudged(it) => guard_line::not_denied("UNJUDGED", it),
         Body::Found(it) => guard_line::found(it),
         Body::ModeChanged(it) => guard_line::mode_changed(it),
         Body::PolicyLoaded(it) => guard_line::policy_loaded(it),
@@ -45,7 +45,7 @@ pub fn of(event: &Event) -> String {
         Body::MaxStructPage(it) => max_struct_page(it),
         Body::CapacityRegression(it) => format!("REGRESSED {}", it.detail),
         Body::CapacityRegressionEnded(it) => format!("regained {}", it.detail),
-        Body::BaselineAccepted(it) => format!("accepted {}: {}{}", it.detail, it.reason, by(it.by.as_ref())),
+        Body::BaselineAccepted(it) => format!("accepted {}: {}{}", it.detail, it.reason, by_actor(it.by.as_ref())),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
         Body::Lost(it) => format!("LOST     {}", lost(*it)),
         Body::Undecoded(it) => {
@@ -62,20 +62,25 @@ pub fn of(event: &Event) -> String {
 }
 
 fn set_up(it: &SetUp) -> String {
-    let kind = if it.block == crate::event::Block::Made { "create" } else { "enable" };
+    let kind = if it.block == crate::event::BlockState::Made { "create" } else { "enable" };
     let map = it.map.map_or("none", map_name);
     let mut line = format!(
         "{kind:8} {} as {} ({}, map={map}, align {})",
-        on(it.namespace.as_ref()),
+        on_namespace(it.namespace.as_ref()),
         it.attempt.device,
         personality_name(it.personality),
         Bytes(it.align_bytes),
     );
     if let Some(sizes) = &it.sizes {
         // Writing to a String cannot fail.
-        let _ = write!(line, ": {} reserved, {} usable", exactly(sizes.reservation_bytes), exactly(sizes.usable_bytes));
+        let _ = write!(
+            line,
+            ": {} reserved, {} usable",
+            exact_bytes(sizes.reservation_bytes),
+            exact_bytes(sizes.usable_bytes)
+        );
     }
-    format!("{line}; {}{}{}{}", it.meaning, verdict(it), guard_line::prediction(it), by(it.attempt.by.as_ref()))
+    format!("{line}; {}{}{}{}", it.meaning, verdict(it), guard_line::prediction(it), by_actor(it.attempt.by.as_ref()))
 }
 
 /// What is wrong with it, if anything is: a good set-up needs no verdict on its line.
@@ -88,7 +93,7 @@ fn verdict(it: &SetUp) -> String {
 }
 
 /// A size for the eye, and to the byte where that is not the same.
-pub(super) fn exactly(bytes: u64) -> String {
+pub(super) fn exact_bytes(bytes: u64) -> String {
     let short = Bytes(bytes).to_string();
     if short.contains('.') { format!("{short} ({bytes} B)") } else { short }
 }
@@ -105,33 +110,33 @@ fn probe(it: &Probe) -> String {
     };
     format!(
         "{kind:8} {} as {}{found}; {}{}",
-        on(it.namespace.as_ref()),
+        on_namespace(it.namespace.as_ref()),
         it.attempt.device,
         it.meaning,
-        by(it.attempt.by.as_ref())
+        by_actor(it.attempt.by.as_ref())
     )
 }
 
-pub(super) fn on(namespace: Option<&Namespace>) -> String {
+pub(super) fn on_namespace(namespace: Option<&NamespaceId>) -> String {
     namespace.map_or_else(
         || "no namespace".to_owned(),
         |namespace| format!("{} of {}", namespace.namespace, Bytes(namespace.size_bytes)),
     )
 }
 
-fn named(it: &Change) -> String {
+fn subject(it: &NamespaceChange) -> String {
     match &it.namespace {
         Some(namespace) if *namespace != it.device => format!("{} on {namespace}", it.device),
         _ => it.device.clone(),
     }
 }
 
-fn change(kind: &str, it: &Change, what: &str) -> String {
-    format!("{kind:8} {what}{}", by(it.by.as_ref()))
+fn change(kind: &str, it: &NamespaceChange, what: &str) -> String {
+    format!("{kind:8} {what}{}", by_actor(it.by.as_ref()))
 }
 
 /// Who it was. A process names itself: what it puts there must not look like another line.
-pub(super) fn by(actor: Option<&Actor>) -> String {
+pub(super) fn by_actor(actor: Option<&Actor>) -> String {
     actor.map_or_else(String::new, |actor| {
         let comm = actor.comm.replace(char::is_control, "?");
         format!("; by {comm} (pid {}, uid {})", actor.pid, actor.uid)
@@ -141,8 +146,10 @@ pub(super) fn by(actor: Option<&Actor>) -> String {
 fn ready(it: &Ready) -> String {
     let attached = it.programs.iter().filter(|program| program.attached).count();
     let mut line = match it.state {
-        State::Observing => format!("ready    observing Linux {} with {}", it.kernel, Many(attached as u64, "program")),
-        State::Idle => format!("ready    idle on Linux {}", it.kernel),
+        ObservationState::Observing => {
+            format!("ready    observing Linux {} with {}", it.kernel, Plural(attached as u64, "program"))
+        }
+        ObservationState::Idle => format!("ready    idle on Linux {}", it.kernel),
     };
     for part in it.reason.iter().map(String::as_str) {
         let _ = write!(line, ": {part}");
@@ -155,7 +162,7 @@ fn ready(it: &Ready) -> String {
     line
 }
 
-fn max_struct_page(it: &MaxStructPageKnown) -> String {
+fn max_struct_page(it: &MaxStructPageReport) -> String {
     let mut line = match (it.status.max_struct_page_size_bytes, it.status.evidence.first()) {
         (Some(bytes), Some(evidence)) => format!("kernel   reserves {bytes} B for each page ({evidence})"),
         (None, Some(evidence)) => {
@@ -169,7 +176,7 @@ fn max_struct_page(it: &MaxStructPageKnown) -> String {
     line
 }
 
-pub(crate) fn lost(it: Lost) -> String {
+pub(crate) fn lost(it: LostRecords) -> String {
     format!(
         "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end, \
          {} creations passed by a fault of the guard's, {} info blocks not remembered",
@@ -182,7 +189,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::event::{Blind, ProgramState, Stopped, Time};
+    use crate::event::{Blind, ProgramState, RecordTotals, Time};
 
     fn line(body: Body) -> String {
         of(&Event::at(Time(UNIX_EPOCH), body))
@@ -191,7 +198,7 @@ mod tests {
     #[test]
     fn a_program_that_is_off_is_named_with_its_reason() {
         let ready = Ready {
-            state: State::Observing,
+            state: ObservationState::Observing,
             reason: None,
             kernel: "6.12".to_owned(),
             struct_page_size_bytes: Some(64),
@@ -216,15 +223,15 @@ mod tests {
     fn what_is_missed_stands_out() {
         let blind = line(Body::Blind(Blind { reason: "libnvdimm was unloaded".to_owned() }));
         assert!(blind.contains("BLIND"), "{blind}");
-        let lost = line(Body::Lost(Lost { lost: 3, ..Lost::default() }));
+        let lost = line(Body::Lost(LostRecords { lost: 3, ..LostRecords::default() }));
         assert!(lost.contains("LOST     3 records lost"), "{lost}");
-        assert!(line(Body::Stopped(Stopped::default())).contains("0 records lost"));
+        assert!(line(Body::Stopped(RecordTotals::default())).contains("0 records lost"));
     }
 
     #[test]
     fn a_size_that_is_no_whole_unit_is_given_to_the_byte() {
-        assert_eq!(exactly(1_054_867_456), "1006 MiB");
-        assert_eq!(exactly(18 << 20), "18 MiB");
-        assert_eq!(exactly((1 << 30) + 512), "1.0 GiB (1073742336 B)");
+        assert_eq!(exact_bytes(1_054_867_456), "1006 MiB");
+        assert_eq!(exact_bytes(18 << 20), "18 MiB");
+        assert_eq!(exact_bytes((1 << 30) + 512), "1.0 GiB (1073742336 B)");
     }
 }

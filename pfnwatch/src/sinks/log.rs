@@ -9,7 +9,7 @@ use crate::event::Event;
 
 /// How the agent writes its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum LogFormat {
     /// One line for people
     Line,
     /// One line of JSON with a schema, for programs
@@ -18,7 +18,7 @@ pub enum Format {
 
 /// Where the agent writes its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Target {
+pub enum LogTarget {
     /// journald with fields where standard output goes to it anyway (a service of systemd), else standard output
     Auto,
     /// Standard output
@@ -29,14 +29,14 @@ pub enum Target {
 
 /// Writes events to a stream, or to journald.
 pub struct Log<W> {
-    format: Format,
+    format: LogFormat,
     to: W,
     journald: Option<Journald>,
 }
 
 impl<W: Write> Log<W> {
     /// Writes to `to`.
-    pub fn new(format: Format, to: W) -> Self {
+    pub fn new(format: LogFormat, to: W) -> Self {
         Self { format, to, journald: None }
     }
 
@@ -44,11 +44,11 @@ impl<W: Write> Log<W> {
     ///
     /// # Errors
     /// journald is asked for by name, and is not there.
-    pub fn choose(self, target: Target) -> io::Result<Self> {
+    pub fn select(self, target: LogTarget) -> io::Result<Self> {
         let journald = match target {
-            Target::Auto => Journald::of_stdout(),
-            Target::Stdout => None,
-            Target::Journald => Some(Journald::usual()?),
+            LogTarget::Auto => Journald::of_stdout(),
+            LogTarget::Stdout => None,
+            LogTarget::Journald => Some(Journald::system()?),
         };
         Ok(Self { journald, ..self })
     }
@@ -65,8 +65,8 @@ impl<W: Write> Log<W> {
         }
         // One write a line: half a line is nobody's, and where standard error leads to the same place, nothing comes in between.
         let mut text = match self.format {
-            Format::Line => line::of(event).into_bytes(),
-            Format::Json => serde_json::to_vec(event)?,
+            LogFormat::Line => line::of(event).into_bytes(),
+            LogFormat::Json => serde_json::to_vec(event)?,
         };
         text.push(b'\n');
         self.to.write_all(&text)?;
@@ -83,22 +83,22 @@ mod tests {
 
     /// What a stream was given, and how.
     #[derive(Debug, PartialEq, Eq)]
-    enum Call {
+    enum SinkCall {
         Write(Vec<u8>),
         Flush,
     }
 
     #[derive(Default)]
-    struct Stream(Vec<Call>);
+    struct Stream(Vec<SinkCall>);
 
     impl Write for &mut Stream {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.push(Call::Write(bytes.to_vec()));
+            self.0.push(SinkCall::Write(bytes.to_vec()));
             Ok(bytes.len())
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            self.0.push(Call::Flush);
+            self.0.push(SinkCall::Flush);
             Ok(())
         }
     }
@@ -106,12 +106,12 @@ mod tests {
     #[test]
     fn an_event_is_one_line_in_one_piece_and_flushed() {
         let mut stream = Stream::default();
-        let mut log = Log::new(Format::Json, &mut stream);
+        let mut log = Log::new(LogFormat::Json, &mut stream);
         // Longer than what a stream keeps back, with what would end a line.
         for reason in ["why".to_owned(), "two\nlines \u{2028}\r ".repeat(1000)] {
             log.write(&Event::now(Body::Blind(Blind { reason }))).unwrap();
         }
-        let [Call::Write(one), Call::Flush, Call::Write(other), Call::Flush] = &*stream.0 else {
+        let [SinkCall::Write(one), SinkCall::Flush, SinkCall::Write(other), SinkCall::Flush] = &*stream.0 else {
             panic!("{} calls", stream.0.len());
         };
         for line in [one, other] {

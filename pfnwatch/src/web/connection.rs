@@ -14,15 +14,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
-    moment::{Moment, Moments},
     reply,
-    route::{self, Wanted},
+    route::{self, Route},
+    snapshot_cache::{Snapshot, SnapshotCache},
 };
 use crate::metrics::CONTENT_TYPE;
 
 /// The longest head of a request in bytes, and how many headers it may have.
-const LONGEST_HEAD: usize = 16 << 10;
-const MOST_HEADERS: usize = 64;
+const MAX_HEAD_BYTES: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
 
 /// How long a peer may take.
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +40,13 @@ impl Default for Limits {
 }
 
 /// Serves one connection. Nothing that the peer does or leaves undone is an error of ours.
-pub(super) async fn serve(stream: TcpStream, moments: Arc<Moments>, limits: Limits) {
+pub(super) async fn serve(stream: TcpStream, moments: Arc<SnapshotCache>, limits: Limits) {
     let service = service_fn(|request| answer(request, &moments));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
-        .max_buf_size(LONGEST_HEAD)
-        .max_headers(MOST_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     match timeout(limits.whole, connection).await {
@@ -56,25 +56,25 @@ pub(super) async fn serve(stream: TcpStream, moments: Arc<Moments>, limits: Limi
     }
 }
 
-async fn answer(request: Request<Incoming>, moments: &Moments) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, moments: &SnapshotCache) -> Result<Response<Full<Bytes>>, Infallible> {
     let has_body = !request.body().is_end_stream();
-    let wanted = match route::wanted(&request.into_parts().0, has_body, &moments.hosts) {
+    let wanted = match route::route(&request.into_parts().0, has_body, &moments.hosts) {
         Ok(wanted) => wanted,
-        Err(refusal) => return Ok(reply::refusal(&refusal)),
+        Err(refusal) => return Ok(reply::error(&refusal)),
     };
-    Ok(match moments.now().await {
-        Some(moment) => made(wanted, &moment),
+    Ok(match moments.snapshot().await {
+        Some(moment) => respond(wanted, &moment),
         None => reply::unavailable("the agent's loop does not answer\n"),
     })
 }
 
-fn made(wanted: Wanted, moment: &Moment) -> Response<Full<Bytes>> {
+fn respond(wanted: Route, moment: &Snapshot) -> Response<Full<Bytes>> {
     match wanted {
-        Wanted::Page => reply::page(moment.page()),
-        Wanted::Metrics => reply::good(CONTENT_TYPE, moment.metrics()),
-        Wanted::Health => reply::good(reply::PLAIN, "the agent's loop answers\n".into()),
-        Wanted::Readiness => match super::health::readiness(&moment.view) {
-            Ok(words) => reply::good(reply::PLAIN, words.into()),
+        Route::Page => reply::page(moment.page()),
+        Route::Metrics => reply::ok(CONTENT_TYPE, moment.metrics()),
+        Route::Health => reply::ok(reply::PLAIN, "the agent's loop answers\n".into()),
+        Route::Readiness => match super::health::readiness(&moment.view) {
+            Ok(words) => reply::ok(reply::PLAIN, words.into()),
             Err(why) => reply::unavailable(&why),
         },
     }

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Whether a `Host` (`localhost:9464`, `[::1]:9464`, `db1.example.com`) is an address, `localhost`, or one of `names`, which are
 /// in small letters.
-pub(super) fn is_ours(host: &str, names: &[String]) -> bool {
-    let Some(name) = name_of(host) else { return false };
+pub(super) fn is_allowed(host: &str, names: &[String]) -> bool {
+    let Some(name) = host_name(host) else { return false };
     if let Some(address) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().is_ok();
     }
@@ -15,7 +15,7 @@ pub(super) fn is_ours(host: &str, names: &[String]) -> bool {
 }
 
 /// Without the port; none where that is no number.
-fn name_of(host: &str) -> Option<&str> {
+fn host_name(host: &str) -> Option<&str> {
     match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => {
             (port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
@@ -34,7 +34,7 @@ mod tests {
         for host in
             ["127.0.0.1:9464", "10.0.0.7", "[::1]:9464", "[fe80::1]", "localhost:80", "LocalHost", "DB1.example.com."]
         {
-            assert!(is_ours(host, &names), "{host}");
+            assert!(is_allowed(host, &names), "{host}");
         }
         for host in [
             "",
@@ -50,7 +50,7 @@ mod tests {
             "127.0.0.1:x",
             "[evil.example]:80",
         ] {
-            assert!(!is_ours(host, &names), "{host}");
+            assert!(!is_allowed(host, &names), "{host}");
         }
     }
 }

@@ -12,7 +12,7 @@ use hyper::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{page, route::Refusal};
+use super::{page, route::HttpError};
 
 /// Plain text.
 pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
@@ -27,13 +27,13 @@ const ALWAYS: [(HeaderName, HeaderValue); 5] = [
 ];
 
 /// 200 with this.
-pub(super) fn good(content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+pub(super) fn ok(content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
     reply(StatusCode::OK, content_type, body)
 }
 
 /// The page: it may be styled by its own style sheet, and do nothing else.
 pub(super) fn page(body: Bytes) -> Response<Full<Bytes>> {
-    let mut reply = good("text/html; charset=utf-8", body);
+    let mut reply = ok("text/html; charset=utf-8", body);
     let hash = BASE64.encode(&Sha256::digest(page::STYLE));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -50,7 +50,7 @@ pub(super) fn unavailable(why: &str) -> Response<Full<Bytes>> {
 }
 
 /// What is wrong with the request.
-pub(super) fn refusal(refusal: &Refusal) -> Response<Full<Bytes>> {
+pub(super) fn error(refusal: &HttpError) -> Response<Full<Bytes>> {
     let mut reply = reply(refusal.status, PLAIN, format!("{}\n", refusal.why).into());
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -18,15 +18,15 @@ use tokio::{
 
 use super::{
     connection::{self, Limits},
-    moment::{Call, Moments},
+    snapshot_cache::{SnapshotCache, ViewRequest},
 };
 use crate::{config::WebConfig, control::protocol::WebStatus};
 
 /// How many connections there are at a time; others are told to come again.
-pub(super) const MOST_CONNECTIONS: usize = 16;
+pub(super) const MAX_CONNECTIONS: usize = 16;
 
 /// How long the agent waits where the system does not let it accept: it would fail again at once.
-const PAUSE: Duration = Duration::from_secs(1);
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the kernel holds for a peer that does not read, in bytes, or twice that: it would take megabytes.
 const SEND_BUFFER: usize = 64 << 10;
@@ -41,14 +41,14 @@ pub struct Web {
     limits: Limits,
     listening: Option<Listening>,
     problem: Option<String>,
-    send: mpsc::Sender<Call>,
-    calls: mpsc::Receiver<Call>,
+    send: mpsc::Sender<ViewRequest>,
+    calls: mpsc::Receiver<ViewRequest>,
 }
 
 /// The task that takes connections. It ends, and all connections with it, when this is dropped.
 struct Listening {
     address: SocketAddr,
-    moments: Arc<Moments>,
+    snapshots: Arc<SnapshotCache>,
     task: JoinHandle<()>,
 }
 
@@ -107,10 +107,10 @@ impl Web {
     }
 
     /// To be called now and then: tries again to listen, and forgets what nobody has asked for lately.
-    pub fn tend(&mut self) {
+    pub fn on_tick(&mut self) {
         self.listen();
         if let Some(listening) = &self.listening {
-            listening.moments.forget();
+            listening.snapshots.evict_stale();
         }
     }
 
@@ -121,13 +121,13 @@ impl Web {
         setsockopt(&listener, SndBuf, &SEND_BUFFER)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        let moments = Arc::new(Moments::new(self.send.clone(), self.config.hosts.clone()));
-        let task = tokio::spawn(take(listener, moments.clone(), self.limits));
-        Ok(Listening { address, moments, task })
+        let moments = Arc::new(SnapshotCache::new(self.send.clone(), self.config.hosts.clone()));
+        let task = tokio::spawn(accept_connections(listener, moments.clone(), self.limits));
+        Ok(Listening { address, snapshots: moments, task })
     }
 
     /// Waits for a question to the agent's loop. It can be cancelled at any time without losing one.
-    pub async fn next(&mut self) -> Call {
+    pub async fn next(&mut self) -> ViewRequest {
         match self.calls.recv().await {
             Some(call) => call,
             // `send` lives as long as `calls`, so that there is always a next one.
@@ -144,7 +144,7 @@ impl Web {
 }
 
 /// Takes connections for ever.
-async fn take(listener: tokio::net::TcpListener, moments: Arc<Moments>, limits: Limits) {
+async fn accept_connections(listener: tokio::net::TcpListener, moments: Arc<SnapshotCache>, limits: Limits) {
     let mut connections = JoinSet::new();
     // Whether the last try to accept failed: that is said once.
     let mut failing = false;
@@ -152,7 +152,7 @@ async fn take(listener: tokio::net::TcpListener, moments: Arc<Moments>, limits: 
         tokio::select! {
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() >= MOST_CONNECTIONS => refuse(&stream),
+                Ok((stream, _)) if connections.len() >= MAX_CONNECTIONS => refuse(&stream),
                 Ok((stream, _)) => {
                     failing = false;
                     connections.spawn(connection::serve(stream, moments.clone(), limits));
@@ -161,7 +161,7 @@ async fn take(listener: tokio::net::TcpListener, moments: Arc<Moments>, limits: 
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!("the web server takes no connection for now: {error}");
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
                 }
             }
         }

@@ -12,16 +12,16 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{connection::Limits, server::MOST_CONNECTIONS, *};
+use super::{connection::Limits, server::MAX_CONNECTIONS, *};
 use crate::{
-    alerts::Deliveries,
+    alerts::DeliveryStats,
     config::WebConfig,
     made_up::{blind, healthy, hostile, idle, oversize},
     view::View,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
-const QUICK: Limits = Limits { head: Duration::from_millis(300), whole: Duration::from_millis(900) };
+const TIMEOUT: Duration = Duration::from_secs(10);
+const SHORT_TIMEOUTS: Limits = Limits { head: Duration::from_millis(300), whole: Duration::from_millis(900) };
 
 /// A server on a free port, with a loop that answers with what `view` makes.
 struct Served {
@@ -41,7 +41,7 @@ fn anywhere() -> WebConfig {
 }
 
 fn serve(view: fn() -> View) -> Served {
-    let mut web = Web::new(anywhere()).within(QUICK);
+    let mut web = Web::new(anywhere()).within(SHORT_TIMEOUTS);
     web.listen();
     let address = web.status().address.unwrap();
     let views = Arc::new(AtomicUsize::new(0));
@@ -58,17 +58,17 @@ fn serve(view: fn() -> View) -> Served {
 
 impl Served {
     /// Sends bytes, and reads until the server closes.
-    async fn say(&self, bytes: &[u8]) -> String {
+    async fn send(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         // One who is refused early may find the way closed.
         let _ = stream.write_all(bytes).await;
         let mut said = Vec::new();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it closes");
+        let _ = timeout(TIMEOUT, stream.read_to_end(&mut said)).await.expect("it closes");
         String::from_utf8_lossy(&said).into_owned()
     }
 
     async fn get(&self, path: &str, headers: &str) -> String {
-        self.say(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address).as_bytes()).await
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address).as_bytes()).await
     }
 }
 
@@ -88,7 +88,7 @@ async fn everything_is_served_with_its_headers() {
     }
     assert!(served.get("/healthz", "").await.ends_with("the agent's loop answers\n"));
     assert!(served.get("/readyz", "").await.contains("ready: the programs are attached"));
-    let head = served.say(b"HEAD /metrics HTTP/1.0\r\n\r\n").await;
+    let head = served.send(b"HEAD /metrics HTTP/1.0\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.0 200 OK") && head.ends_with("\r\n\r\n"), "{head}");
     assert_eq!(served.views.load(Ordering::SeqCst), 1, "all of that within a second is one look");
 }
@@ -121,7 +121,7 @@ async fn what_is_no_request_for_us_is_refused() {
         (format!("GET / HTTP/1.1\r\n{own}X: {long}\r\n\r\n"), "431"),
         (format!("GET / HTTP/1.1\r\n{own}{many}\r\n"), "431"),
     ] {
-        let said = served.say(request.as_bytes()).await;
+        let said = served.send(request.as_bytes()).await;
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{}: {said}", request.get(..60).unwrap_or(&request));
     }
     assert_eq!(served.views.load(Ordering::SeqCst), 0, "none of them costs a look");
@@ -131,7 +131,7 @@ async fn what_is_no_request_for_us_is_refused() {
 async fn one_connection_is_one_request() {
     let served = serve(healthy);
     let one = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\nConnection: keep-alive\r\n\r\n", served.address);
-    let said = served.say(format!("{one}{one}\x00\x01rubbish{one}").as_bytes()).await;
+    let said = served.send(format!("{one}{one}\x00\x01rubbish{one}").as_bytes()).await;
     assert_eq!(said.matches("HTTP/1.1 200").count(), 1, "{said}");
 }
 
@@ -140,7 +140,7 @@ async fn the_slow_are_sent_away_and_the_rest_is_served() {
     let served = serve(healthy);
     let begin = Instant::now();
     let mut slow = Vec::new();
-    for _ in 0..MOST_CONNECTIONS {
+    for _ in 0..MAX_CONNECTIONS {
         let mut stream = TcpStream::connect(&served.address).await.unwrap();
         stream.write_all(b"GET / HTT").await.unwrap();
         slow.push(stream);
@@ -151,9 +151,9 @@ async fn the_slow_are_sent_away_and_the_rest_is_served() {
     // Each is told, or cut off, once its time is over.
     for mut stream in slow {
         let mut said = Vec::new();
-        let _ = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it closes");
+        let _ = timeout(TIMEOUT, stream.read_to_end(&mut said)).await.expect("it closes");
     }
-    assert!(begin.elapsed() < QUICK.whole * 3, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < SHORT_TIMEOUTS.whole * 3, "{:?}", begin.elapsed());
     assert!(served.get("/healthz", "").await.starts_with("HTTP/1.1 200"));
 }
 
@@ -167,9 +167,9 @@ async fn one_who_does_not_read_is_cut_off() {
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(served.address.parse().unwrap()).await.unwrap();
     stream.write_all(format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", served.address).as_bytes()).await.unwrap();
-    sleep(QUICK.whole * 2).await;
+    sleep(SHORT_TIMEOUTS.whole * 2).await;
     let mut said = Vec::new();
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("it closes");
+    let _ = timeout(TIMEOUT, stream.read_to_end(&mut said)).await.expect("it closes");
     assert!(served.get("/metrics", "").await.len() > said.len(), "it was cut off");
 }
 
@@ -201,7 +201,7 @@ async fn a_port_that_is_taken_is_tried_again() {
     drop(taken);
     web.listen();
     assert_eq!((web.status().address, web.status().problem), (Some(listen.to_string()), None));
-    web.tend();
+    web.on_tick();
     assert!(web.status().address.is_some());
     web.reload(&WebConfig { enabled: false, ..WebConfig::default() });
     assert_eq!(web.status(), crate::control::protocol::WebStatus::default());
@@ -238,7 +238,7 @@ fn the_page_says_what_is_wrong_and_what_to_do() {
             "no function nd_uuid_store",
         ],
     );
-    let refused = Deliveries { receiver: "hook".into(), given_up: 3, ..Deliveries::default() };
+    let refused = DeliveryStats { receiver: "hook".into(), given_up: 3, ..DeliveryStats::default() };
     let given_up = View { alerts: vec![refused], ..healthy() };
     let page = says(given_up, &["Alerts were given up.", "hook: 3 messages that it will never take", "role=\"alert\""]);
     assert!(!page.contains("Alerts are not delivered."), "{page}");

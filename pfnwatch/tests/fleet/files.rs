@@ -25,7 +25,7 @@ fn fleet(folder: &Path) -> Command {
     command
 }
 
-fn told(output: &Output) -> Value {
+fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
@@ -91,7 +91,7 @@ fn whatever_is_no_report_is_named_and_the_exit_code_says_so() {
     nix::unistd::mkfifo(&at("pipe.json"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let _socket = UnixListener::bind(at("socket.json")).unwrap();
     let output = fleet(folder.path()).output().unwrap();
-    let report = told(&output);
+    let report = json_of(&output);
     assert_eq!((output.status.code(), &report["totals"]["hosts"]), (Some(1), &json!(1)), "{report:#}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("the sums are short: 15 of the hosts or files could not be counted"), "{said}");
@@ -139,7 +139,7 @@ fn a_file_that_may_not_be_read_is_named() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     let may_read = fs::File::open(&file).is_ok();
     let output = fleet(folder.path()).output().unwrap();
-    let report = told(&output);
+    let report = json_of(&output);
     let problem = report["not_counted"]["first"][0]["problem"].as_str().unwrap_or_default();
     assert!(may_read || problem.contains("it cannot be read: Permission denied"), "{report:#}");
     assert_eq!(output.status.code(), Some(i32::from(!may_read)));

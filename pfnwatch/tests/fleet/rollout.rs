@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     history,
     simulation::{REGRESSED, Simulation},
-    stack::{self, PATIENCE, Program, alertmanager, get, value, wait},
+    stack::{self, Program, TIMEOUT, alertmanager, get, value, wait},
     walkthrough,
 };
 
@@ -80,7 +80,7 @@ fn the_rollout_alarm_fires_for_the_regressed_release_alone() {
     let (_alerts, alertmanager) = alertmanager(folder.path());
     let config = configuration(folder.path(), &fleet, &times, alertmanager);
     let (server, prometheus) = stack::prometheus(folder.path(), &config, &[]);
-    let patience = PATIENCE + 3 * Duration::from_secs(times.scrape.try_into().unwrap());
+    let patience = TIMEOUT + 3 * Duration::from_secs(times.scrape.try_into().unwrap());
     let there = |query: &str, hosts: usize| value(prometheus, query) == hosts.to_string().parse().ok();
     wait("all hosts", patience, || there("count(pfnwatch_kernel_info)", hosts).then_some(()));
     assert!(alarms(alertmanager).is_empty(), "an alarm before the rollout");
@@ -110,7 +110,7 @@ fn the_rollout_alarm_fires_for_the_regressed_release_alone() {
 fn in_time(prometheus: SocketAddr, times: &Times) {
     let first = |series: &str| {
         let query = format!("min(min_over_time(timestamp({series})[30m:1s]))");
-        wait(series, PATIENCE, || value(prometheus, &query))
+        wait(series, TIMEOUT, || value(prometheus, &query))
     };
     let seen = first(&format!("pfnwatch_kernel_info{{release=\"{REGRESSED}\"}}"));
     let firing = first(&format!("ALERTS{{alertname=\"{ALARM}\",alertstate=\"firing\"}}"));

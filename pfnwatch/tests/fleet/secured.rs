@@ -11,7 +11,7 @@ use std::{
 
 use pfnwatch::http_client;
 
-use super::stack::{PATIENCE, prometheus, wait};
+use super::stack::{TIMEOUT, prometheus, wait};
 
 /// bcrypt of `correct horse`, of the lowest cost: it is computed for each request.
 const HASH: &str = "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e";
@@ -21,7 +21,7 @@ fn fleet(address: &str, more: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pfnwatch")).args(question).args(more).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -51,14 +51,14 @@ fn tls_with_an_own_ca_and_a_password() {
     let web = "{tls_server_config: {cert_file: server.pem, key_file: key.pem}, basic_auth_users: {owner: 'HASH'}}\n";
     let web = file("web.yml", &web.replace("HASH", HASH));
     let (_program, address) = prometheus(folder.path(), "{}\n", &[format!("--web.config.file={web}")]);
-    wait("Prometheus", PATIENCE, || TcpStream::connect(address).ok());
+    wait("Prometheus", TIMEOUT, || TcpStream::connect(address).ok());
     let (url, ca) = (format!("https://localhost:{}", address.port()), folder.path().join("ca.pem"));
     let ca = ["--ca-file", ca.to_str().unwrap()];
     let right = file("right", "owner:correct horse\n");
     let wrong = file("wrong", "owner:battery staple\n");
     let with = |auth: &str| fleet(&url, &[ca.as_slice(), &["--basic-auth-file", auth]].concat());
     // It answers, once it has started, and knows no agent.
-    wait("an answer", PATIENCE, || said(&with(&right)).contains("no host is known").then_some(()));
+    wait("an answer", TIMEOUT, || stderr(&with(&right)).contains("no host is known").then_some(()));
     assert_eq!(with(&right).status.code(), Some(1));
     for (what, output, expected) in [
         ("a wrong password", with(&wrong), "401 Unauthorized: it does not take who asks"),
@@ -73,7 +73,7 @@ fn tls_with_an_own_ca_and_a_password() {
         ("another name", fleet(&url.replace("localhost", "127.0.0.1"), &ca), "certificate not valid for name"),
         ("no such file", with("/nonexistent/password"), "basic_auth_file /nonexistent/password"),
     ] {
-        let said = said(&output);
+        let said = stderr(&output);
         assert!(output.status.code() == Some(1) && said.contains(expected), "{what}: {said}");
         assert!(!said.contains("correct horse") && !said.contains("battery staple"), "{what} tells a secret: {said}");
     }
@@ -94,9 +94,9 @@ fn a_token_is_what_a_proxy_wants(url: &str, password: &str, ca: &[&str]) {
         fleet(&proxy, &["--bearer-token-file", file.to_str().unwrap()])
     };
     let taken = token("s3cr3t\n");
-    assert!(said(&taken).contains("no host is known"), "{taken:?}");
+    assert!(stderr(&taken).contains("no host is known"), "{taken:?}");
     let refused = token("other");
-    assert!(said(&refused).contains("403 Forbidden: it does not take who asks"), "{refused:?}");
+    assert!(stderr(&refused).contains("403 Forbidden: it does not take who asks"), "{refused:?}");
 }
 
 fn pass_on(stream: TcpStream, url: &str, password: &str, ca: &Path) {
@@ -121,7 +121,7 @@ fn pass_on(stream: TcpStream, url: &str, password: &str, ca: &Path) {
 }
 
 fn forwarded(url: &str, password: &str, ca: &Path, form: &[u8]) -> String {
-    let agent = http_client::agent(url, PATIENCE, Some(ca)).unwrap();
+    let agent = http_client::agent(url, TIMEOUT, Some(ca)).unwrap();
     let basic = data_encoding::BASE64.encode(password.as_bytes());
     let request = agent.post(format!("{url}/api/v1/query")).content_type("application/x-www-form-urlencoded");
     let mut response = request.header("authorization", format!("Basic {basic}")).send(form).unwrap();

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 /// Beyond what is asked for itself: a loaded machine starts, scrapes and evaluates late.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A program, until it is dropped.
 pub(crate) struct Program(Child);
@@ -94,7 +94,7 @@ pub(crate) fn alertmanager(folder: &Path) -> (Program, SocketAddr) {
         "--cluster.listen-address=".to_owned(),
     ];
     let program = Program::start(&wanted("PFNWATCH_ALERTMANAGER"), &arguments, &folder.join("alertmanager.log"));
-    wait("Alertmanager", PATIENCE, || get(address, "/api/v2/status").map(drop));
+    wait("Alertmanager", TIMEOUT, || get(address, "/api/v2/status").map(drop));
     (program, address)
 }
 

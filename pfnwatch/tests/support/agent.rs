@@ -11,17 +11,17 @@ use std::{
 };
 
 use pfnwatch::{
-    baseline::{Cost, NotAccepted, Whose},
+    baseline::{AcceptError, BaselineScope, Cost},
     control::{
         protocol::{
-            AcceptedBaseline, AgentStatus, Allow, Allowed, Answer, ExemptionOrigin, ExemptionStatus, GuardStatus,
-            KeptBlock, LeftOutStatus, MaxStructPageStatus, MemoryStatus, Mode, ModeIs, ModeStatus, PolicyStatus, Proof,
-            Refusal, Released, Request, Revoked, Status, WebStatus,
+            AcceptedBaseline, AgentStatus, Allow, Allowed, ErrorResponse, ExemptionOrigin, ExemptionStatus,
+            GuardStatus, InfoBlockResponse, MaxStructPageStatus, MemoryStatus, ModeResponse, ModeStatus, PolicyStatus,
+            Released, Request, Response, Revoked, SelfTestStatus, SkippedExemptionStatus, Status, WebStatus, WireMode,
         },
-        server::{Call, Server},
+        server::{PendingRequest, Server},
     },
-    event::{Lost, ProgramState, Stopped},
-    policy::{OnAgentExit, Subject},
+    event::{LostRecords, ProgramState, RecordTotals},
+    policy::{ExemptionSubject, OnAgentExit},
 };
 use pfnwatch_common::InfoBlock;
 use tempfile::TempDir;
@@ -93,46 +93,48 @@ async fn serve(path: &Path, mut state: State, mut ended: oneshot::Receiver<()>, 
 }
 
 impl State {
-    fn handle(&mut self, call: Call) {
+    fn handle(&mut self, call: PendingRequest) {
         let by = call.peer.to_string();
         let reply = self.answer(call.request, by);
         call.responder.answer(reply);
     }
 
-    fn answer(&mut self, request: Request, by: String) -> Result<Answer, Refusal> {
+    fn answer(&mut self, request: Request, by: String) -> Result<Response, ErrorResponse> {
         let broken = self.broken.load(Ordering::SeqCst);
         self.status.enforcement_effective = !broken;
         self.status.ineffective_reason = broken.then(|| "`bpf` is not in the list".to_owned());
         match request {
-            Request::Mode { mode: Mode::Enforce, .. } if broken => {
-                Err(Refusal::unsupported("`bpf` is not in the kernel's list of security modules: add it to lsm="))
+            Request::Mode { mode: WireMode::Enforce, .. } if broken => {
+                Err(ErrorResponse::unsupported("`bpf` is not in the kernel's list of security modules: add it to lsm="))
             }
             Request::Mode { mode, reason } => {
                 let was = std::mem::replace(&mut self.status.mode.mode, mode);
                 (self.status.mode.by, self.status.mode.reason) = (by, reason);
-                Ok(Answer::Mode(ModeIs { mode, was }))
+                Ok(Response::Mode(ModeResponse { mode, was }))
             }
-            Request::Allow(allow) => Ok(Answer::Allowed(self.allow(allow, by))),
+            Request::Allow(allow) => Ok(Response::Allowed(self.allow(allow, by))),
             Request::Revoke { id } => {
                 let before = self.status.exemptions.len();
                 self.status.exemptions.retain(|exemption| exemption.id != id);
                 let found = self.status.exemptions.len() < before;
-                if found { Ok(Answer::Revoked(Revoked { id })) } else { Err(Refusal::usage("there is none")) }
+                if found { Ok(Response::Revoked(Revoked { id })) } else { Err(ErrorResponse::usage("there is none")) }
             }
-            Request::Status => Ok(Answer::Status(Box::new(self.status.clone()))),
-            Request::Alerts => Ok(Answer::Alerts(Box::default())),
-            Request::Release => Ok(Answer::Released(Released {
+            Request::Status => Ok(Response::Status(Box::new(self.status.clone()))),
+            Request::Alerts => Ok(Response::Alerts(Box::default())),
+            Request::Release => Ok(Response::Released(Released {
                 removed: vec!["/sys/fs/bpf/pfnwatch/v2/guard".to_owned()],
                 still_guarding: true,
             })),
-            Request::AcceptBaseline { whose: Whose::Host, reason } => {
-                Ok(Answer::BaselineAccepted(Box::new(accepted(&reason))))
+            Request::AcceptBaseline { whose: BaselineScope::Host, reason } => {
+                Ok(Response::BaselineAccepted(Box::new(accepted(&reason))))
             }
-            Request::AcceptBaseline { whose: Whose::Namespace(which), .. } => {
-                Err(Refusal::usage(NotAccepted::Nothing(which).to_string()))
+            Request::AcceptBaseline { whose: BaselineScope::Namespace(which), .. } => {
+                Err(ErrorResponse::usage(AcceptError::NoRegression(which).to_string()))
             }
-            Request::Block { namespace } if namespace == "namespace0.0" => Ok(Answer::Block(Box::new(kept(namespace)))),
-            Request::Block { namespace } => Err(Refusal::error(format!("no info block of {namespace} is kept"))),
+            Request::Block { namespace } if namespace == "namespace0.0" => {
+                Ok(Response::Block(Box::new(block_response(namespace))))
+            }
+            Request::Block { namespace } => Err(ErrorResponse::error(format!("no info block of {namespace} is kept"))),
         }
     }
 
@@ -158,20 +160,20 @@ impl State {
 }
 
 /// What a kernel with 128 writes into a namespace of 1 GiB.
-pub(crate) fn kept_block() -> Vec<u8> {
+pub(crate) fn saved_block() -> Vec<u8> {
     let block = InfoBlock { parent_uuid: [0; 16], ..InfoBlock::sample(34 << 20, 128) };
     block.encode().to_vec()
 }
 
-fn kept(namespace: String) -> KeptBlock {
-    KeptBlock {
+fn block_response(namespace: String) -> InfoBlockResponse {
+    InfoBlockResponse {
         namespace,
         namespace_uuid: None,
         start_address: 4 << 30,
         size_bytes: Some(1 << 30),
         seen: "2026-01-02T03:04:05Z".to_owned(),
         put_back: vec!["dd if=FILE of=/dev/pmem0 bs=4096 seek=1 count=1 conv=fsync".to_owned()],
-        block: kept_block().into_boxed_slice().try_into().unwrap(),
+        block: saved_block().into_boxed_slice().try_into().unwrap(),
     }
 }
 
@@ -189,11 +191,11 @@ fn status() -> Status {
             uptime_seconds: 3661,
             memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
-        mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the policy".to_owned(), reason: None },
+        mode: ModeStatus { mode: WireMode::Audit, since: then.clone(), by: "the policy".to_owned(), reason: None },
         guard: GuardStatus { attached: true, armed: true, reason: None },
         enforcement_effective: true,
         ineffective_reason: None,
-        proof: Some(Proof { at: then.clone(), how: "the guard ran when a cgroup was made".to_owned() }),
+        proof: Some(SelfTestStatus { at: then.clone(), how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus {
             max_struct_page_size_bytes: Some(128),
             evidence: vec!["running code".to_owned()],
@@ -210,8 +212,8 @@ fn status() -> Status {
             reference_struct_page_bytes: 64,
         },
         exemptions: Vec::new(),
-        exemptions_left_out: vec![LeftOutStatus {
-            subject: Subject::RegionStart(4 << 30),
+        exemptions_left_out: vec![SkippedExemptionStatus {
+            subject: ExemptionSubject::RegionStart(4 << 30),
             reason: "a box that is gone".to_owned(),
             why: "there is no such region on this host now".to_owned(),
         }],
@@ -223,7 +225,7 @@ fn status() -> Status {
                 reason: Some("no such function".to_owned()),
             },
         ],
-        records: Stopped { received: 7, undecoded: 0, missed: Lost { lost: 2, ..Lost::default() } },
+        records: RecordTotals { received: 7, undecoded: 0, missed: LostRecords { lost: 2, ..LostRecords::default() } },
         last_event: Some("2026-01-02T03:04:05Z BLIND    reason 2".to_owned()),
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: [("judged", 3), ("denied", 1)].map(|(name, count)| (name.to_owned(), count)).into(),

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::served::get;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
 /// What `promtool check metrics` has to say; empty where all is well.
@@ -65,7 +65,7 @@ impl Running {
     /// The value of a query with one result, once it has one.
     pub(crate) fn wait_for(&self, query: &str) -> String {
         let path = format!("/api/v1/query?query={}", escaped(query));
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + TIMEOUT;
         while Instant::now() < end {
             if TcpStream::connect(&self.address).is_ok() {
                 let said: Value = serde_json::from_str(&get(&self.address, &path)).unwrap_or_default();
@@ -75,7 +75,7 @@ impl Running {
             }
             thread::sleep(POLL);
         }
-        panic!("{query}: no result within {} s", LIMIT.as_secs());
+        panic!("{query}: no result within {} s", TIMEOUT.as_secs());
     }
 }
 

@@ -138,7 +138,7 @@ struct Checker<'a> {
 }
 
 /// The keys of an object that a schema has a word for.
-type Seen = BTreeSet<String>;
+type VisitedKeys = BTreeSet<String>;
 
 impl Checker<'_> {
     /// A value with all that is in it: every key has to be known.
@@ -152,13 +152,13 @@ impl Checker<'_> {
     }
 
     /// A value by one of the schemas that speak of it.
-    fn part(&self, schema: &Value, value: &Value, at: &str) -> Result<Seen, Misfit> {
+    fn part(&self, schema: &Value, value: &Value, at: &str) -> Result<VisitedKeys, Misfit> {
         let keywords = match schema {
-            Value::Bool(true) => return Ok(Seen::new()),
+            Value::Bool(true) => return Ok(VisitedKeys::new()),
             Value::Object(keywords) => keywords,
             _ => return Err(format!("{at}: no schema: {schema}")),
         };
-        let mut seen = Seen::new();
+        let mut seen = VisitedKeys::new();
         for (keyword, says) in keywords {
             seen.extend(self.keyword(keyword, says, keywords, value, at)?);
         }
@@ -172,12 +172,13 @@ impl Checker<'_> {
         all: &Map<String, Value>,
         value: &Value,
         at: &str,
-    ) -> Result<Seen, Misfit> {
-        let fits =
-            |fits: bool| if fits { Ok(Seen::new()) } else { Err(format!("{at}: {value} is not {keyword} {says}")) };
+    ) -> Result<VisitedKeys, Misfit> {
+        let fits = |fits: bool| {
+            if fits { Ok(VisitedKeys::new()) } else { Err(format!("{at}: {value} is not {keyword} {says}")) }
+        };
         let each = || says.as_array().into_iter().flatten();
         match keyword {
-            "$comment" | "$schema" | "default" | "description" | "title" => Ok(Seen::new()),
+            "$comment" | "$schema" | "default" | "description" | "title" => Ok(VisitedKeys::new()),
             "$ref" => {
                 let name = says.as_str().and_then(|it| it.strip_prefix("#/$defs/")).ok_or("a strange $ref")?;
                 self.part(definition(self.all, name)?, value, at)
@@ -194,23 +195,25 @@ impl Checker<'_> {
             "required" => {
                 let missing =
                     each().filter_map(Value::as_str).find(|key| value.is_object() && value.get(key).is_none());
-                missing.map_or(Ok(Seen::new()), |key| Err(format!("{at}: the key `{key}` is missing")))
+                missing.map_or(Ok(VisitedKeys::new()), |key| Err(format!("{at}: the key `{key}` is missing")))
             }
             "properties" => self.properties(says, value, at),
             "additionalProperties" => self.others(says, all, value, at),
             "items" => {
                 let mut list = value.as_array().into_iter().flatten().enumerate();
                 list.try_for_each(|(index, it)| self.whole(says, it, &format!("{at}/{index}")))?;
-                Ok(Seen::new())
+                Ok(VisitedKeys::new())
             }
-            "allOf" => each().map(|it| self.part(it, value, at)).try_fold(Seen::new(), |seen, it| Ok(&seen | &it?)),
+            "allOf" => {
+                each().map(|it| self.part(it, value, at)).try_fold(VisitedKeys::new(), |seen, it| Ok(&seen | &it?))
+            }
             "anyOf" | "oneOf" => self.alternatives(keyword == "oneOf", says, value, at),
             _ => Err(format!("{at}: {UNKNOWN}: {keyword}")),
         }
     }
 
-    fn properties(&self, says: &Value, value: &Value, at: &str) -> Result<Seen, Misfit> {
-        let mut seen = Seen::new();
+    fn properties(&self, says: &Value, value: &Value, at: &str) -> Result<VisitedKeys, Misfit> {
+        let mut seen = VisitedKeys::new();
         for (key, schema) in says.as_object().into_iter().flatten() {
             if let Some(value) = value.get(key) {
                 self.whole(schema, value, &format!("{at}/{key}"))?;
@@ -221,14 +224,14 @@ impl Checker<'_> {
     }
 
     /// The keys of a map, which are no fields.
-    fn others(&self, says: &Value, all: &Map<String, Value>, value: &Value, at: &str) -> Result<Seen, Misfit> {
+    fn others(&self, says: &Value, all: &Map<String, Value>, value: &Value, at: &str) -> Result<VisitedKeys, Misfit> {
         let named = |key: &str| all.get("properties").is_some_and(|it| it.get(key).is_some());
         let others = value.as_object().into_iter().flatten().filter(|(key, _)| !named(key));
         let seen = others.map(|(key, it)| self.whole(says, it, &format!("{at}/{key}")).map(|()| key.clone()));
         seen.collect()
     }
 
-    fn alternatives(&self, only_one: bool, says: &Value, value: &Value, at: &str) -> Result<Seen, Misfit> {
+    fn alternatives(&self, only_one: bool, says: &Value, value: &Value, at: &str) -> Result<VisitedKeys, Misfit> {
         let all = says.as_array().into_iter().flatten().map(|it| self.part(it, value, at));
         let (fit, misfits): (Vec<_>, Vec<_>) = all.partition(Result::is_ok);
         if fit.is_empty() || only_one && fit.len() > 1 {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use pfnwatch::{
-    control::protocol::Mode,
+    control::protocol::WireMode,
     metrics::{of_view, render},
     view::View,
 };
@@ -24,7 +24,7 @@ pub(crate) const REGRESSED: &str = "6.1.9";
 /// What the rest of the fleet runs, and the regressed hosts too before the rollout.
 const SOUND: [&str; 4] = ["6.0.12", "6.1.38", "6.12.5", "6.18.2"];
 /// One host of so many gets the regressed release.
-const EVERY: usize = 25;
+const HOST_STEP: usize = 25;
 /// This one does not come up again after the rollout.
 const GONE: usize = 42;
 const SERVERS: usize = 8;
@@ -88,13 +88,13 @@ pub(crate) const fn cluster(host: usize) -> &'static str {
 }
 
 const fn is_regressed(host: usize) -> bool {
-    host % EVERY == 7
+    host % HOST_STEP == 7
 }
 
 /// In audit, the guard let three namespaces pass that it would have denied.
 fn view_of_regressed() -> View {
     let mut view = view::oversize();
-    view.status.mode.mode = Mode::Audit;
+    view.status.mode.mode = WireMode::Audit;
     view.status.counters.insert("would_deny".to_owned(), 4);
     view
 }

@@ -7,20 +7,20 @@ use std::{
 };
 
 use pfnwatch::{
-    alerts::Deliveries,
+    alerts::DeliveryStats,
     assess::Thresholds,
-    baseline::{Cost, Regression, Subject},
+    baseline::{Cost, Regression, RegressionSubject},
     control::protocol::{
-        AgentStatus, GuardStatus, LeftOutStatus, MaxStructPageStatus, MemoryStatus, Mode, ModeStatus, PolicyStatus,
-        Proof, Status, WebStatus,
+        AgentStatus, GuardStatus, MaxStructPageStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus,
+        SkippedExemptionStatus, Status, WebStatus, WireMode,
     },
-    event::{Body, Lost, ProgramState, Stopped},
-    inventory::{InfoBlocks, Inventory, Roots},
-    journal,
+    event::{Body, LostRecords, ProgramState, RecordTotals},
+    inventory::{InfoBlocks, Inventory, SysfsRoots},
     kernel::KernelFacts,
-    policy::{OnAgentExit, Subject as Exempt},
-    survey::Survey,
-    view::{Line, Runs, View},
+    policy::{ExemptionSubject as Exempt, OnAgentExit},
+    scan::ScanResult,
+    store,
+    view::{EventLine, ProgramRuns, View},
 };
 use pfnwatch_common::counter::Counter;
 
@@ -32,17 +32,17 @@ const GIB: u64 = 1 << 30;
 pub const HOSTILE: &str = "<script>document.title='taken'</script>\"'&\\\n";
 
 /// The namespaces that `build` writes into a sysfs.
-pub fn survey(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> Survey {
+pub fn survey(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> ScanResult {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
-    let roots = Roots { sysfs: folder.path().to_owned(), procfs: Path::new("/proc").to_owned(), dev: None };
+    let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: Path::new("/proc").to_owned(), dev: None };
     let kernel = KernelFacts {
         release: "6.1.0-50-amd64".to_owned(),
         page_size: 4096,
         struct_page_size: Some(64),
         deduplicates: Some(true),
     };
-    Survey::judge(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
+    ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
 }
 
 /// Two namespaces as they should be, an agent that observes, and nothing to complain of.
@@ -59,17 +59,17 @@ pub fn healthy() -> View {
         survey: Ok(survey),
         max_struct_page_size: Some(64),
         programs: programs(),
-        runs: vec![Runs { program: "guard".to_owned(), count: 1800, time_ns: 1_500_000 }],
+        runs: vec![ProgramRuns { program: "guard".to_owned(), count: 1800, time_ns: 1_500_000 }],
         events: Body::KINDS.iter().map(|kind| (*kind, u64::from(*kind == "ready"))).collect(),
         last_events: vec![line("ready", "ready    observing on Linux 6.1.0-50-amd64, 12 programs")],
         regressions: Vec::new(),
-        journal: journal::Health {
+        journal: store::StoreHealth {
             file: Some("/var/lib/pfnwatch/pfnwatch.db".into()),
             events: 12,
             size_bytes: 65536,
-            ..journal::Health::default()
+            ..store::StoreHealth::default()
         },
-        alerts: vec![Deliveries { receiver: "alertmanager".to_owned(), delivered: 2, ..Deliveries::default() }],
+        alerts: vec![DeliveryStats { receiver: "alertmanager".to_owned(), delivered: 2, ..DeliveryStats::default() }],
     }
 }
 
@@ -85,7 +85,7 @@ pub fn oversize() -> View {
     }));
     view.max_struct_page_size = Some(128);
     view.status.max_struct_page.max_struct_page_size_bytes = Some(128);
-    view.status.mode.mode = Mode::Enforce;
+    view.status.mode.mode = WireMode::Enforce;
     view.events.insert("denied", 3);
     let denied =
         "DENIED   namespace0.3: 512 MiB would be reserved, 256 MiB too much; `pfnwatch plan` says what can be done";
@@ -104,9 +104,9 @@ pub fn blind() -> View {
     view.status.guard =
         GuardStatus { attached: false, armed: false, reason: Some("the programs are detached".to_owned()) };
     view.status.records.undecoded = 1;
-    view.status.records.missed = Lost { lost: 17, read_faults: 2, ..Lost::default() };
+    view.status.records.missed = LostRecords { lost: 17, read_faults: 2, ..LostRecords::default() };
     view.status.policy.reload_error = Some("line 3, column 1: unknown field `gaurd`".to_owned());
-    view.status.exemptions_left_out.push(LeftOutStatus {
+    view.status.exemptions_left_out.push(SkippedExemptionStatus {
         subject: Exempt::RegionStart(4 * GIB),
         reason: "a box that is gone".to_owned(),
         why: "its end has passed".to_owned(),
@@ -126,7 +126,7 @@ pub fn blind() -> View {
         max_struct_page_size_bytes: Some(gib * 4),
     };
     let (before, after) = (cost("6.0.12", 16), cost("6.1.0", 32));
-    view.regressions.push(Regression { subject: Subject::Host, before, after });
+    view.regressions.push(Regression { subject: RegressionSubject::Host, before, after });
     view
 }
 
@@ -160,8 +160,8 @@ pub fn hostile() -> View {
     view
 }
 
-fn line(kind: &'static str, text: &str) -> Line {
-    Line { kind, text: format!("2026-01-02T03:04:05Z {text}") }
+fn line(kind: &'static str, text: &str) -> EventLine {
+    EventLine { kind, text: format!("2026-01-02T03:04:05Z {text}") }
 }
 
 fn programs() -> Vec<ProgramState> {
@@ -183,11 +183,16 @@ fn status() -> Status {
             uptime_seconds: 90061,
             memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
-        mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the configuration".to_owned(), reason: None },
+        mode: ModeStatus {
+            mode: WireMode::Audit,
+            since: then.clone(),
+            by: "the configuration".to_owned(),
+            reason: None,
+        },
         guard: GuardStatus { attached: true, armed: true, reason: None },
         enforcement_effective: true,
         ineffective_reason: None,
-        proof: Some(Proof { at: then.clone(), how: "the guard ran when a cgroup was made".to_owned() }),
+        proof: Some(SelfTestStatus { at: then.clone(), how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus { max_struct_page_size_bytes: Some(64), ..MaxStructPageStatus::default() },
         policy: PolicyStatus {
             hash: "e3b0c44298fc1c14".to_owned(),
@@ -202,7 +207,7 @@ fn status() -> Status {
         exemptions: Vec::new(),
         exemptions_left_out: Vec::new(),
         programs: programs(),
-        records: Stopped { received: 12, ..Stopped::default() },
+        records: RecordTotals { received: 12, ..RecordTotals::default() },
         last_event: None,
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: Counter::ALL.iter().map(|counter| (counter.name().to_owned(), 1)).collect(),

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use guest::agent::says;
+use guest::agent::has_text;
 use guest::container::Container;
 use guest::{creation, debian, pfnwatch, wait, web};
 use nix::sched::{CloneFlags, setns};
@@ -16,7 +16,7 @@ use serde_json::json;
 use super::oversize;
 use crate::privileges::watches_with_little;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// In memory, which is quicker than the guest's disk.
 const FOLDER: &str = "/run/bundles";
 
@@ -24,24 +24,25 @@ const FOLDER: &str = "/run/bundles";
 fn daemon_set_sees_what_the_host_makes_and_keeps_little_privilege() -> Result<()> {
     let region = debian::fresh()?;
     let mut container = Container::start(Path::new(FOLDER))?;
-    let observes =
-        |event: &serde_json::Value| (says(event, "event", "ready") && says(event, "state", "observing")).then_some(());
-    container.agent.event("that it observes", LIMIT, observes)?;
+    let observes = |event: &serde_json::Value| {
+        (has_text(event, "event", "ready") && has_text(event, "state", "observing")).then_some(())
+    };
+    container.agent.event("that it observes", TIMEOUT, observes)?;
 
     let made = creation::create(&oversize(&region))?;
     let event = container.agent.set_up(&made.namespace_uuid, "made")?;
     let expected = json!({ "verdict": "oversize", "cause": "regressed_kernel", "excess_bytes": 16 << 20 });
-    pfnwatch::ensure_says(&event, &expected)?;
-    ensure!(event["id"].is_u64(), "it is not in the journal: {event}{}", container.agent.said());
+    pfnwatch::ensure_contains(&event, &expected)?;
+    ensure!(event["id"].is_u64(), "it is not in the journal: {event}{}", container.agent.output());
     // What the guard's proof takes is taken up for a while.
     let little = || watches_with_little(container.pid);
-    wait::until("little privilege", LIMIT, || little().ok()).or_else(|_| little())?;
+    wait::until("little privilege", TIMEOUT, || little().ok()).or_else(|_| little())?;
     // What the node's probe asks, in the pod's own network.
-    wait::until("that it is ready", LIMIT, || readyz(container.pid).ok().filter(|status| *status == 200))
-        .with_context(|| container.agent.said())?;
+    wait::until("that it is ready", TIMEOUT, || readyz(container.pid).ok().filter(|status| *status == 200))
+        .with_context(|| container.agent.output())?;
 
     let last = container.stop()?;
-    ensure!(says(&last, "event", "stopped"), "{last}{}", container.agent.said());
+    ensure!(has_text(&last, "event", "stopped"), "{last}{}", container.agent.output());
     Ok(())
 }
 

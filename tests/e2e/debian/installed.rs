@@ -2,8 +2,8 @@
 //! the system's journal. The service is started once; at the end members of its group look, and it is given a mistake.
 
 use anyhow::{Context as _, Result, ensure};
-use guest::agent::says;
-use guest::command::{self, Said};
+use guest::agent::has_text;
+use guest::command::{self, CommandOutput};
 use guest::debian::{self, PACKAGE, UNIT, property};
 use guest::{agent, modules, ndctl, pfnwatch, sysfs};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ const MISTAKE: &str = "[[alerts.receivers]]\nurl = \"https://user:hunter2@exampl
 const CREATE: [&str; 8] = ["-m", "fsdax", "-M", "dev", "-s", "1G", "-a", "2M"];
 
 /// Runs `pfnwatch ARGUMENTS`, which must end with this code.
-fn ends(code: i32, arguments: &[&str]) -> Result<Said> {
+fn ends(code: i32, arguments: &[&str]) -> Result<CommandOutput> {
     let said = command::attempt(agent::PROGRAM, arguments)?;
     ensure!(said.code == Some(code), "pfnwatch {arguments:?} did not end with {code}: {said:?}{}", debian::status());
     Ok(said)
@@ -29,29 +29,31 @@ fn waits_and_tells_everywhere_and_refuses_once_it_is_told_to() -> Result<()> {
     debian::install(PACKAGE)?;
     debian::active()?;
     assert_eq!(property(UNIT, "UnitFileState")?, "enabled");
-    debian::event("that it is idle", |event| says(event, "event", "ready") && says(event, "state", "idle"))?;
+    debian::event("that it is idle", |event| has_text(event, "event", "ready") && has_text(event, "state", "idle"))?;
     modules::load_regions(1)?;
-    debian::event("that it observes", |event| says(event, "event", "ready") && says(event, "state", "observing"))?;
+    debian::event("that it observes", |event| {
+        has_text(event, "event", "ready") && has_text(event, "state", "observing")
+    })?;
     let region = sysfs::devices("region").swap_remove(0);
     ends(0, &["scan"])?;
 
     let made = ndctl::create(&region, &CREATE)?;
     // What ndctl calls the uuid of an fsdax namespace is its block's.
     let uuid = ndctl::text(&made, "uuid")?;
-    let is_ours = |event: &Value| says(event, "event", "set_up") && says(event, "block_uuid", uuid);
+    let is_ours = |event: &Value| has_text(event, "event", "set_up") && has_text(event, "block_uuid", uuid);
     let event = debian::event("the event of what was made", is_ours)?;
     let expected =
         json!({ "verdict": "oversize", "cause": "regressed_kernel", "excess_bytes": 16 << 20, "block": "made" });
-    pfnwatch::ensure_says(&event, &expected)?;
+    pfnwatch::ensure_contains(&event, &expected)?;
     let uuid = event["namespace_uuid"].as_str().context("no uuid")?;
     let matches = ["PFNWATCH_EVENT=set_up", &format!("PFNWATCH_NAMESPACE_UUID={uuid}")];
-    let entries = debian::told(&matches)?;
+    let entries = debian::log_lines(&matches)?;
     let [entry] = entries.as_slice() else { anyhow::bail!("not one entry of {matches:?}: {entries:#?}") };
     let fields = json!({
         "PFNWATCH_VERDICT": "oversize", "PFNWATCH_EXCESS_BYTES": (16 << 20).to_string(),
         "PFNWATCH_ID": event["id"].to_string(), "_SYSTEMD_UNIT": UNIT,
     });
-    pfnwatch::ensure_says(entry, &fields)?;
+    pfnwatch::ensure_contains(entry, &fields)?;
 
     // What a script goes by.
     ends(3, &["scan"])?;
@@ -69,8 +71,8 @@ fn waits_and_tells_everywhere_and_refuses_once_it_is_told_to() -> Result<()> {
     let create = [["create-namespace", "-r", &region].as_slice(), &CREATE].concat();
     let said = command::attempt("/bin/ndctl", &create)?;
     ensure!(said.code.is_some_and(|code| code != 0), "it was not refused: {said:?}{}", debian::status());
-    debian::event("the refusal", |event| says(event, "event", "denied"))?;
-    let entries = debian::told(&["PFNWATCH_EVENT=denied"])?;
+    debian::event("the refusal", |event| has_text(event, "event", "denied"))?;
+    let entries = debian::log_lines(&["PFNWATCH_EVENT=denied"])?;
     ensure!(entries.len() == 1, "not one refusal: {entries:#?}");
     assert_eq!(property(UNIT, "NRestarts")?, "0", "{}", debian::status());
     members::may_look_and_change_nothing()?;

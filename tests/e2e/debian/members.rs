@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent;
-use guest::command::{self, NOBODY, Said};
+use guest::command::{self, CommandOutput, NOBODY};
 use guest::debian::{self, UNIT};
 
 const GROUP: &str = "pfnwatch";
@@ -21,7 +21,7 @@ const ANSWERS: [Option<i32>; 2] = [Some(0), Some(3)];
 const CHANGES: [&[&str]; 3] = [&["mode", "audit"], &["guard", "release"], &["allow", "--revoke", "1"]];
 
 /// Runs pfnwatch as a user without privileges, in these groups beside its own.
-fn attempt(groups: &str, arguments: &[&str]) -> Result<Said> {
+fn attempt(groups: &str, arguments: &[&str]) -> Result<CommandOutput> {
     let (user, group) = (format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"));
     let groups = if groups.is_empty() { "--clear-groups".to_owned() } else { format!("--groups={groups}") };
     command::attempt("/usr/bin/setpriv", &[&[&user, &group, &groups, agent::PROGRAM], arguments].concat())

@@ -12,9 +12,9 @@ use guest::debian::{self, PACKAGE, UNIT, property};
 use guest::{boot_config, command, wait};
 
 use super::{ENFORCE_AND_HOLD, oversize};
-use guest::bpf::held::Held;
+use guest::bpf::held::HeldObjects;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const STATE: &str = "/var/lib/pfnwatch/pfnwatch.db";
 const PINS: &str = "/sys/fs/bpf/pfnwatch";
 /// What lies in other file systems.
@@ -68,20 +68,20 @@ fn add_files(dir: &Path, device: u64, files: &mut BTreeSet<PathBuf>) -> Result<(
 
 /// Programs of systemd's own are loaded anew now and then: their ids are others, their number is not. What the test before has left
 /// may still have been on its way out.
-fn no_program_but(before: &Held) -> Result<()> {
-    let is_as_before = |now: &Held| {
+fn no_program_but(before: &HeldObjects) -> Result<()> {
+    let is_as_before = |now: &HeldObjects| {
         let more = now.programs.len() > before.programs.len() || now.maps.len() > before.maps.len();
-        let Held { links, kprobes, trampolines, .. } = now.beyond(before);
+        let HeldObjects { links, kprobes, trampolines, .. } = now.beyond(before);
         !more && links.is_empty() && kprobes.is_empty() && trampolines.is_empty()
     };
-    wait::until("a kernel without pfnwatch", LIMIT, || Held::look().ok().filter(is_as_before).map(drop))
-        .with_context(|| format!("before: {before:?}\nnow: {:?}", Held::look()))
+    wait::until("a kernel without pfnwatch", TIMEOUT, || HeldObjects::look().ok().filter(is_as_before).map(drop))
+        .with_context(|| format!("before: {before:?}\nnow: {:?}", HeldObjects::look()))
 }
 
 #[test]
 fn purge_leaves_nothing_behind_and_no_program() -> Result<()> {
     let region = debian::fresh()?;
-    let (before, kernel) = (Host::look()?, Held::look()?);
+    let (before, kernel) = (Host::look()?, HeldObjects::look()?);
     ensure!(before.named().is_empty(), "the test before has left {:?}", before.named());
     debian::install(PACKAGE)?;
     debian::active()?;
@@ -89,7 +89,7 @@ fn purge_leaves_nothing_behind_and_no_program() -> Result<()> {
     debian::systemctl(&["restart", UNIT])?;
     debian::armed()?;
     ensure!(exists(STATE) && exists(PINS), "neither state nor pins{}", debian::status());
-    ensure!(Held::look()?.beyond(&kernel).programs.len() >= 16, "no programs{}", debian::status());
+    ensure!(HeldObjects::look()?.beyond(&kernel).programs.len() >= 16, "no programs{}", debian::status());
 
     // A removal keeps configuration and state, and nobody guards any more.
     command::run("/bin/dpkg", &["--remove", "pfnwatch"])?;

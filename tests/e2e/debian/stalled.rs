@@ -12,7 +12,7 @@ use super::{is_about, oversize};
 
 /// The agent says twice in this time that it turns. Less would end one that is well on a machine that is busy.
 const UNIT_DROP_IN: &str = "[Service]\nWatchdogSec=20s\nRestartSec=100ms\n";
-const LIMIT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[test]
 fn agent_that_stands_still_is_replaced_and_nothing_is_lost() -> Result<()> {
@@ -23,7 +23,7 @@ fn agent_that_stands_still_is_replaced_and_nothing_is_lost() -> Result<()> {
     let stalled = debian::active()?;
     kill(stalled, Signal::SIGSTOP).context("the agent cannot be stopped")?;
     let meanwhile = creation::create(&oversize(&region))?;
-    wait::until("a restart", LIMIT, || (property(UNIT, "NRestarts").ok()? == "1").then_some(()))
+    wait::until("a restart", TIMEOUT, || (property(UNIT, "NRestarts").ok()? == "1").then_some(()))
         .with_context(debian::status)?;
     let pid = debian::active()?;
     assert_ne!(pid, stalled);

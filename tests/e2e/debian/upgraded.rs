@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::agent::{self, says};
+use guest::agent::{self, has_text};
 use guest::debian::{self, NEWER, PACKAGE, UNIT, property};
 use guest::{command, creation, namespace, wait};
 use nix::libc;
@@ -18,9 +18,9 @@ use crate::guard::fixtures::{again, nothing_is_written, prepare_blank};
 
 mod later;
 
-const LIMIT: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 /// Between two tries. An exchange takes seconds; a flood of denials would keep the new agent from its own start.
-const PAUSE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[test]
 fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
@@ -40,7 +40,7 @@ fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
                 let code = prepared.bind().map_err(|error| error.raw_os_error());
                 ensure!(code == Err(Some(libc::ENOMEM)), "try {tries:?} was not denied: {code:?}");
                 tries.fetch_add(1, Ordering::Release);
-                thread::sleep(PAUSE);
+                thread::sleep(POLL_INTERVAL);
             }
             Ok(())
         });
@@ -79,7 +79,7 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     // As docs/install.md has it: set aside, and taken back.
     later::set_aside()?;
     debian::systemctl(&["reload", UNIT])?;
-    debian::event("a denial in a journal of its own", |event| says(event, "event", "denied"))?;
+    debian::event("a denial in a journal of its own", |event| has_text(event, "event", "denied"))?;
     debian::systemctl(&["stop", UNIT])?;
     later::take_back()?;
     ensure!(later::bytes()? == disguised, "the later version's journal was touched");
@@ -99,10 +99,10 @@ fn install(package: &str, tries: &AtomicUsize) -> Result<Pid> {
     for event in ["guard_taken_over", "denied"] {
         let matches = [format!("PFNWATCH_EVENT={event}"), format!("_PID={now}"), "--lines=1".to_owned()];
         let said = || debian::journal(&matches.each_ref().map(String::as_str)).ok().filter(|said| !said.is_empty());
-        wait::until(&format!("{event} by {now}"), LIMIT, said).with_context(debian::status)?;
+        wait::until(&format!("{event} by {now}"), TIMEOUT, said).with_context(debian::status)?;
     }
     let sofar = tries.load(Ordering::Acquire);
-    wait::until("further tries", LIMIT, || (tries.load(Ordering::Acquire) > sofar + 3).then_some(()))?;
+    wait::until("further tries", TIMEOUT, || (tries.load(Ordering::Acquire) > sofar + 3).then_some(()))?;
     Ok(now)
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use guest::command;
-use guest::creation::{self, Wanted};
+use guest::creation::{self, NamespaceSpec};
 use guest::debian::{self, PACKAGE};
 
 use super::{ENFORCE_AND_HOLD, oversize};
@@ -18,7 +18,7 @@ fn host_with_many_oversize_namespaces() -> Result<()> {
     // What udev would look for on each of them takes longer than making it: that is left to the next boot.
     command::run("/bin/udevadm", &["control", "--stop-exec-queue"])?;
     for _ in 0..COUNT {
-        creation::create(&Wanted { size_bytes: SIZE, ..oversize(&region) })?;
+        creation::create(&NamespaceSpec { size_bytes: SIZE, ..oversize(&region) })?;
     }
     debian::configure(ENFORCE_AND_HOLD)?;
     debian::install(PACKAGE)?;

@@ -8,7 +8,7 @@ use guest::debian::{self, UNIT, property};
 use guest::{agent, command, creation, wait};
 use nix::libc;
 
-use super::{LIMIT, region};
+use super::{TIMEOUT, region};
 use crate::debian::oversize;
 
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
@@ -33,7 +33,7 @@ fn integrity_is_no_hindrance_and_confidentiality_gets_its_line() -> Result<()> {
     raise("confidentiality")?;
     let said = command::attempt("/bin/systemctl", &["restart", UNIT])?;
     ensure!(said.code != Some(0), "it started: {}", debian::status());
-    wait::until("a failed service", LIMIT, || (property(UNIT, "ActiveState").ok()? == "failed").then_some(()))
+    wait::until("a failed service", TIMEOUT, || (property(UNIT, "ActiveState").ok()? == "failed").then_some(()))
         .with_context(debian::status)?;
     // It cannot observe here, and trying again does not help.
     assert_eq!(property(UNIT, "ExecMainStatus")?, "4", "{}", debian::status());

@@ -4,10 +4,10 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use guest::agent::says;
-use guest::creation::{self, Map, Prepared};
+use guest::agent::has_text;
+use guest::creation::{self, Map, PreparedNamespace};
 use guest::guard::{self, Guard};
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{command, infoblock, modules, namespace, regions, sysfs, wait};
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -17,10 +17,10 @@ use nix::time::{ClockId, clock_gettime, clock_settime};
 use super::fixtures::{MODES, again, blank, wanted};
 
 const RACES: usize = 3;
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Makes the namespace with its memmap on itself, which must pass, and takes it away again.
-fn passes(guard: &mut Guard, region: &str) -> Result<Prepared> {
+fn passes(guard: &mut Guard, region: &str) -> Result<PreparedNamespace> {
     let prepared = creation::prepare(&wanted(region, MODES[0], Map::Dev))?;
     guard.passes(&prepared)?;
     namespace::destroy(&prepared.namespace)?;
@@ -36,16 +36,16 @@ fn denied(guard: &mut Guard, region: &str) -> Result<()> {
 #[test]
 fn by_mode_audit_until_mode_enforce() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let prepared = creation::prepare(&wanted(&region, MODES[0], Map::Dev))?;
     guard.denies(&prepared)?;
-    guard.stance(Stance::Audit)?;
+    guard.stance(GuardMode::Audit)?;
     // The very same device, which the denial has left as it was.
     guard.passes(&prepared)?;
     guard.judgement("would_deny", &prepared)?;
-    guard.stance(Stance::Enforce)?;
+    guard.stance(GuardMode::Enforce)?;
     denied(&mut guard, &region)?;
-    let changes = guard.events(|event| says(event, "event", "mode_changed"));
+    let changes = guard.events(|event| has_text(event, "event", "mode_changed"));
     assert_eq!(changes.len(), 2, "{changes:#?}");
     ensure!(changes.iter().all(|change| change["by"].is_object()), "who changed it: {changes:#?}");
     guard.judged_only(&["denied", "would_deny", "denied"])
@@ -54,7 +54,7 @@ fn by_mode_audit_until_mode_enforce() -> Result<()> {
 #[test]
 fn once_by_region() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     guard::succeed(&["allow", "--region", &region, "--once", "--reason", "a test"])?;
     let prepared = passes(&mut guard, &region)?;
     let exempt = guard.judgement("exempt", &prepared)?;
@@ -70,7 +70,7 @@ fn by_region_that_was_found_after_the_look() -> Result<()> {
     regions::fresh()?;
     modules::unload_stack()?;
     modules::load("libnvdimm")?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     modules::load_stack()?;
     let region = regions::find()?.first;
     guard::succeed(&["allow", "--region", &region, "--once", "--reason", "a test"])?;
@@ -82,7 +82,7 @@ fn by_region_that_was_found_after_the_look() -> Result<()> {
 #[test]
 fn once_by_namespace_uuid() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let wanted_one = wanted(&region, MODES[1], Map::Dev);
     let prepared = again(&wanted_one, &creation::set_aside(&wanted_one)?)?;
     guard::succeed(&["allow", "--uuid", &prepared.namespace_uuid, "--once", "--reason", "a test"])?;
@@ -100,7 +100,7 @@ fn once_by_namespace_uuid() -> Result<()> {
 #[test]
 fn once_is_spent_by_one_of_two_at_once() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     for _ in 0..RACES {
         guard::succeed(&["allow", "--region", &region, "--once", "--reason", "for one"])?;
         // Two devices with a driver each: the kernel has no lock that both need.
@@ -113,7 +113,7 @@ fn once_is_spent_by_one_of_two_at_once() -> Result<()> {
             let started = rivals.each_ref().map(|rival| scope.spawn(|| rival.bind().is_ok()));
             started.map(|rival| rival.join().unwrap_or(false))
         });
-        ensure!(outcomes[0] != outcomes[1], "one of two passes: {outcomes:?}{}", guard.said());
+        ensure!(outcomes[0] != outcomes[1], "one of two passes: {outcomes:?}{}", guard.output());
         for rival in rivals {
             namespace::destroy(&rival.namespace)?;
         }
@@ -125,7 +125,7 @@ fn once_is_spent_by_one_of_two_at_once() -> Result<()> {
 #[test]
 fn once_is_spent_by_a_creation_that_fails_later() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     guard::succeed(&["allow", "--region", &region, "--once", "--reason", "for one"])?;
     let prepared = creation::prepare(&wanted(&region, MODES[0], Map::Dev))?;
     // Another driver has a piece of the reservation: EBUSY, before anything is written.
@@ -149,7 +149,7 @@ fn set_clock_back(by: Duration) -> Result<()> {
 fn for_a_while_and_no_longer() -> Result<()> {
     const WHILE: Duration = Duration::from_secs(8);
     let regions = regions::fresh()?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let begun = Instant::now();
     guard::succeed(&["allow", "--region", &regions.first, "--for", "8s", "--reason", "a test"])?;
     set_clock_back(Duration::from_secs(3600))?;
@@ -166,14 +166,14 @@ fn for_a_while_and_no_longer() -> Result<()> {
 #[test]
 fn by_the_configuration() -> Result<()> {
     let regions = regions::fresh()?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let prepared = creation::prepare(&wanted(&regions.first, MODES[0], Map::Dev))?;
     guard.denies(&prepared)?;
     let start = sysfs::number(&regions.second, "resource")?;
     let before = guard::status()?["policy"]["number"].clone();
-    Policy::strict(Stance::Enforce).exempt_region(start).exempt_namespace(&prepared.namespace_uuid).write()?;
+    Policy::strict(GuardMode::Enforce).exempt_region(start).exempt_namespace(&prepared.namespace_uuid).write()?;
     guard.signal(Signal::SIGHUP)?;
-    wait::until("another policy", LIMIT, || {
+    wait::until("another policy", TIMEOUT, || {
         guard::status().ok().filter(|status| status["policy"]["number"] != before)
     })?;
     guard.passes(&prepared)?;

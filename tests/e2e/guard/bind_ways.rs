@@ -9,22 +9,22 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::agent::says;
-use guest::creation::{Map, Mode, Prepared};
+use guest::agent::has_text;
+use guest::creation::{Map, Mode, PreparedNamespace};
 use guest::guard::Guard;
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{modules, namespace, regions, sysfs};
 use nix::sched::{CloneFlags, unshare};
 
 use super::fixtures::{MODES, count, nothing_is_written, prepare_blank, small, wanted};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const DRIVERS_PROBE: &str = "/sys/bus/nd/drivers_probe";
 
 /// Waits until so many denials of this block have been told.
-fn denials(guard: &mut Guard, prepared: &Prepared, count: usize) -> Result<()> {
-    let ours = |event: &_| says(event, "event", "denied") && says(event, "block_uuid", &prepared.block_uuid);
-    let told = guard.collect(&format!("{count} denials of {prepared:?}"), count, LIMIT, ours)?;
+fn denials(guard: &mut Guard, prepared: &PreparedNamespace, count: usize) -> Result<()> {
+    let ours = |event: &_| has_text(event, "event", "denied") && has_text(event, "block_uuid", &prepared.block_uuid);
+    let told = guard.collect(&format!("{count} denials of {prepared:?}"), count, TIMEOUT, ours)?;
     assert_eq!(told.len(), count, "{told:#?}");
     ensure!(sysfs::driver(&prepared.claimer).is_none(), "{prepared:?} is bound");
     Ok(())
@@ -34,7 +34,7 @@ fn denials(guard: &mut Guard, prepared: &Prepared, count: usize) -> Result<()> {
 #[test]
 fn by_the_bus_and_by_a_driver_that_is_loaded() -> Result<()> {
     let regions = regions::fresh()?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     // The e820 namespace is bound to nd_pmem, which could not go.
     for name in regions::namespaces(&regions.legacy)? {
         namespace::disable(&name)?;
@@ -57,7 +57,7 @@ fn by_the_bus_and_by_a_driver_that_is_loaded() -> Result<()> {
 fn by_two_at_once() -> Result<()> {
     const TIMES: usize = 10;
     let regions = regions::fresh()?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let [first, second] =
         [(&regions.first, Mode::Fsdax), (&regions.second, Mode::Devdax)].map(|(region, mode)| small(region, mode));
     let rivals = [prepare_blank(&first)?, prepare_blank(&second)?];
@@ -74,7 +74,7 @@ fn by_two_at_once() -> Result<()> {
         });
         started.map(|rival| rival.join().unwrap_or(usize::MAX))
     });
-    assert_eq!(bound, [0, 0], "{}", guard.said());
+    assert_eq!(bound, [0, 0], "{}", guard.output());
     for rival in &rivals {
         denials(&mut guard, rival, TIMES)?;
         nothing_is_written(&rival.namespace)?;
@@ -86,7 +86,7 @@ fn by_two_at_once() -> Result<()> {
 #[test]
 fn from_within_a_container() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let container = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWNET

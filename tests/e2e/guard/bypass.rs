@@ -5,22 +5,22 @@ use std::os::unix::fs::FileExt;
 use anyhow::{Context as _, Result};
 use guest::creation::{self, Map, Mode};
 use guest::guard::Guard;
-use guest::pfnwatch::ensure_says;
-use guest::policy::{Policy, Stance};
+use guest::pfnwatch::ensure_contains;
+use guest::policy::{GuardMode, Policy};
 use guest::{infoblock, namespace, regions};
 use pfnwatch_common::InfoBlock;
 use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
 use super::fixtures::{small, wanted};
-use crate::set_up_events::{MIB, met};
+use crate::set_up_events::{MIB, set_up_of_existing};
 
 /// Root writes an oversize block by hand and enables it: to the kernel it was always there.
 #[test]
 fn hand_written_block_is_reported_oversize() -> Result<()> {
     let region = regions::fresh()?.first;
     let made = creation::create(&wanted(&region, Mode::Fsdax, Map::Mem))?;
-    let mut guard = Guard::start(&Policy::usual(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::default_audit(GuardMode::Enforce))?;
     infoblock::raw(&made.namespace, |pmem| {
         let mut bytes = vec![0; SIZE];
         pmem.read_exact_at(&mut bytes, OFFSET)?;
@@ -34,8 +34,8 @@ fn hand_written_block_is_reported_oversize() -> Result<()> {
         pmem.sync_all().context("the block does not reach the media")
     })?;
     namespace::enable(&made.namespace)?;
-    let event = met(&mut guard, &made.namespace)?;
-    ensure_says(&event, &json!({ "verdict": "oversize", "reservation_bytes": 18 * MIB, "ideal_bytes": 10 * MIB }))?;
+    let event = set_up_of_existing(&mut guard, &made.namespace)?;
+    ensure_contains(&event, &json!({ "verdict": "oversize", "reservation_bytes": 18 * MIB, "ideal_bytes": 10 * MIB }))?;
     guard.was_silent()
 }
 
@@ -44,10 +44,10 @@ fn hand_written_block_is_reported_oversize() -> Result<()> {
 fn creation_on_a_namespace_that_nobody_has_looked_at_is_told() -> Result<()> {
     let region = regions::fresh()?.first;
     let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     guard.passes(&prepared)?;
     guard.judgement("unjudged", &prepared)?;
     let event = guard.set_up(&prepared.namespace_uuid, "made")?;
-    ensure_says(&event, &json!({ "verdict": "oversize" }))?;
+    ensure_contains(&event, &json!({ "verdict": "oversize" }))?;
     guard.judged_only(&["unjudged"])
 }

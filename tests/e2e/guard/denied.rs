@@ -1,11 +1,11 @@
 //! What is denied, and what a denial leaves: nothing written, nothing behind, a reason, and room for what is lean.
 
 use anyhow::{Context as _, Result, ensure};
-use guest::creation::{self, Map, Wanted};
+use guest::creation::{self, Map, NamespaceSpec};
 use guest::dmesg::Mark;
 use guest::guard::Guard;
-use guest::pfnwatch::ensure_says;
-use guest::policy::{Policy, Stance};
+use guest::pfnwatch::ensure_contains;
+use guest::policy::{GuardMode, Policy};
 use guest::{command, facts, formula, namespace, ndctl, regions, sysfs};
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::set_up_events::MIB;
 #[test]
 fn creation_with_map_dev_before_anything_is_written() -> Result<()> {
     let regions = regions::fresh()?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let log = Mark::now()?;
     for (mode, region) in MODES.into_iter().zip([&regions.first, &regions.second]) {
         let wanted = wanted(region, mode, Map::Dev);
@@ -30,7 +30,7 @@ fn creation_with_map_dev_before_anything_is_written() -> Result<()> {
             "align_bytes": wanted.align_bytes, "reservation_bytes": of(64), "ideal_bytes": of(32),
             "excess_bytes": of(64) - of(32), "by": facts::this_thread()?,
         });
-        ensure_says(&event, &expected)?;
+        ensure_contains(&event, &expected)?;
         nothing_is_written(&prepared.namespace)?;
         // The same namespace with its memmap in DRAM is nobody's loss.
         let lean = again(&super::fixtures::wanted(region, mode, Map::Mem), &prepared.namespace)?;
@@ -45,7 +45,7 @@ fn creation_with_map_dev_before_anything_is_written() -> Result<()> {
 #[test]
 fn ndctl_says_why_as_well_as_it_can_and_leaves_nothing_behind() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let (log, free) = (Mark::now()?, room(&region)?);
     for mode in ["fsdax", "devdax"] {
         let create = ["create-namespace", "-r", &region, "-m", mode, "-M", "dev", "-s", "512M", "-a", "2M"];
@@ -69,11 +69,11 @@ fn ndctl_says_why_as_well_as_it_can_and_leaves_nothing_behind() -> Result<()> {
 #[test]
 fn e820_namespace() -> Result<()> {
     let region = regions::fresh()?.legacy;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let prepared = creation::prepare(&wanted(&region, MODES[0], Map::Dev))?;
     let event = guard.denies(&prepared)?;
     let start = sysfs::number(&prepared.namespace, "resource")?;
-    ensure_says(&event, &json!({ "namespace_uuid": null, "start_address": start, "region": region }))?;
+    ensure_contains(&event, &json!({ "namespace_uuid": null, "start_address": start, "region": region }))?;
     nothing_is_written(&prepared.namespace)?;
     guard.judged_only(&["denied"])
 }
@@ -82,12 +82,12 @@ fn e820_namespace() -> Result<()> {
 #[test]
 fn is_just_what_the_verdict_calls_oversize() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Audit))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Audit))?;
     let shapes = [(64, 4096), (128, 4096), (256, 4096), (384, 4096), (128, 2 * MIB), (256, 2 * MIB), (384, 2 * MIB)];
     let mut differ = Vec::new();
     for (mebibytes, align_bytes) in shapes {
         let shape = wanted(&region, MODES[0], Map::Dev);
-        let prepared = creation::prepare(&Wanted { size_bytes: mebibytes * MIB, align_bytes, ..shape })?;
+        let prepared = creation::prepare(&NamespaceSpec { size_bytes: mebibytes * MIB, align_bytes, ..shape })?;
         guard.passes(&prepared)?;
         let verdict = guard.set_up(&prepared.namespace_uuid, "made")?["verdict"].clone();
         // Told before the set-up.
@@ -105,7 +105,7 @@ fn is_just_what_the_verdict_calls_oversize() -> Result<()> {
 #[test]
 fn audit_tells_and_lets_pass() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Audit))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Audit))?;
     for mode in MODES {
         let prepared = creation::prepare(&wanted(&region, mode, Map::Dev))?;
         guard.passes(&prepared)?;

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use guest::churn::Churn;
-use guest::creation::{self, Map, Mode, Prepared, new_uuid};
+use guest::creation::{self, Map, Mode, PreparedNamespace, new_uuid};
 use guest::guard::Guard;
 use guest::infoblock::{InfoBlock, raw};
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{namespace, regions, sysfs};
 use nix::libc;
 
@@ -13,19 +13,19 @@ use super::fixtures::{MODES, again, small, wanted};
 
 const REBINDS: usize = 50;
 /// Both: what passes under enforce must not be told as a would-deny in audit either.
-const STANCES: [Stance; 2] = [Stance::Enforce, Stance::Audit];
+const STANCES: [GuardMode; 2] = [GuardMode::Enforce, GuardMode::Audit];
 
 /// A device that is no seed: an existing namespace's own, told to make another block. The old one stays.
 #[test]
 fn another_uuid_on_a_device_that_is_no_seed_is_a_creation() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     for mode in MODES {
         let made = creation::create(&wanted(&region, mode, Map::Mem))?;
         ensure!(!seeds(&region)?.contains(&made.claimer), "{made:?} is still a seed");
         sysfs::unbind(&made.claimer)?;
         sysfs::write(&made.claimer, "mode", "pmem")?;
-        let other = Prepared { block_uuid: new_uuid()?, ..made.clone() };
+        let other = PreparedNamespace { block_uuid: new_uuid()?, ..made.clone() };
         sysfs::write(&made.claimer, "uuid", &other.block_uuid)?;
         guard.denies(&other)?;
         // As it was before, it is what it was.
@@ -41,7 +41,7 @@ fn seeds(region: &str) -> Result<Vec<String>> {
     ["pfn_seed", "dax_seed"].iter().map(|seed| sysfs::text(region, seed)).collect()
 }
 
-fn rebind(made: &[Prepared], times: usize) -> Result<()> {
+fn rebind(made: &[PreparedNamespace], times: usize) -> Result<()> {
     let _churn = Churn::start()?;
     for time in 0..times {
         for one in made {
@@ -65,12 +65,12 @@ fn plain_unbind_and_bind_while_memory_is_in_motion() -> Result<()> {
     namespace::enable(&made[0].namespace)?;
     for stance in STANCES {
         let mut guard = Guard::start(&Policy::strict(stance))?;
-        rebind(&made, REBINDS / 4).with_context(|| guard.said())?;
+        rebind(&made, REBINDS / 4).with_context(|| guard.output())?;
         // Made while this agent looks: let pass by an exemption, and then a namespace like any other.
-        guard.stance(Stance::Audit)?;
+        guard.stance(GuardMode::Audit)?;
         let young = creation::create(&small(&region, Mode::Fsdax))?;
         guard.stance(stance)?;
-        rebind(std::slice::from_ref(&young), REBINDS / 4).with_context(|| guard.said())?;
+        rebind(std::slice::from_ref(&young), REBINDS / 4).with_context(|| guard.output())?;
         made.push(young);
         guard.judged_only(&["would_deny"])?;
     }
@@ -103,7 +103,7 @@ fn block_that_the_agent_never_saw_enabled_through_a_seed() -> Result<()> {
     let wanted = small(&region, Mode::Fsdax);
     let made = creation::create(&wanted)?;
     namespace::disable(&made.namespace)?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let by_hand = creation::claim(&wanted, &made.namespace, &made.block_uuid)?;
     guard.passes(&by_hand)?;
     guard.set_up(&made.namespace_uuid, "met").map(drop)
@@ -116,7 +116,7 @@ fn another_align_with_the_same_uuid_is_refused_by_the_kernel_itself() -> Result<
     for stance in STANCES {
         let mut made = small(&region, Mode::Devdax);
         let old = {
-            let mut guard = Guard::start(&Policy::strict(Stance::Audit))?;
+            let mut guard = Guard::start(&Policy::strict(GuardMode::Audit))?;
             let old = creation::create(&made)?;
             guard.stance(stance)?;
             namespace::disable(&old.namespace)?;
@@ -126,7 +126,7 @@ fn another_align_with_the_same_uuid_is_refused_by_the_kernel_itself() -> Result<
             ensure!(
                 matches!(code, Err(Some(libc::EOPNOTSUPP | libc::EINVAL))),
                 "{stance:?}: {code:?} is not the kernel's own refusal{}",
-                guard.said()
+                guard.output()
             );
             // The one is the creation in audit above.
             guard.judged_only(&["would_deny"])?;
@@ -144,7 +144,7 @@ fn another_map_with_the_same_uuid_writes_nothing() -> Result<()> {
     let region = regions::fresh()?.first;
     let lean = wanted(&region, Mode::Fsdax, Map::Mem);
     let made = creation::create(&lean)?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     namespace::disable(&made.namespace)?;
     let other = creation::claim(&wanted(&region, Mode::Fsdax, Map::Dev), &made.namespace, &made.block_uuid)?;
     ensure!(other.bind().is_err(), "map=dev on a block with map=mem");

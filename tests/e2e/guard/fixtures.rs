@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::creation::{self, Map, Mode, Prepared, Wanted};
+use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use guest::dmesg::Mark;
 use guest::{infoblock, regions, sysfs};
 
@@ -14,22 +14,22 @@ use crate::set_up_events::MIB;
 pub(crate) const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];
 
 /// The smallest usual namespace that a strict policy finds oversize at align 2M: 10 MiB reserved in place of 6.
-pub(crate) fn wanted(region: &str, mode: Mode, map: Map) -> Wanted {
-    Wanted { region: region.to_owned(), size_bytes: 512 * MIB, mode, map, align_bytes: 2 * MIB }
+pub(crate) fn wanted(region: &str, mode: Mode, map: Map) -> NamespaceSpec {
+    NamespaceSpec { region: region.to_owned(), size_bytes: 512 * MIB, mode, map, align_bytes: 2 * MIB }
 }
 
 /// The smallest of all, at align 4K: 8 MiB in place of 4, which is also more than the 2 MiB that the kernel rounds to.
-pub(crate) fn small(region: &str, mode: Mode) -> Wanted {
-    Wanted { region: region.to_owned(), size_bytes: 384 * MIB, mode, map: Map::Dev, align_bytes: 4096 }
+pub(crate) fn small(region: &str, mode: Mode) -> NamespaceSpec {
+    NamespaceSpec { region: region.to_owned(), size_bytes: 384 * MIB, mode, map: Map::Dev, align_bytes: 4096 }
 }
 
 /// Claims a namespace that is there once more, through the region's seed, with a new block uuid.
-pub(crate) fn again(wanted: &Wanted, namespace: &str) -> Result<Prepared> {
+pub(crate) fn again(wanted: &NamespaceSpec, namespace: &str) -> Result<PreparedNamespace> {
     creation::claim(wanted, namespace, &creation::new_uuid()?)
 }
 
 /// A namespace whose first MiB is zero, whatever was there before, with its claimer set up and not bound.
-pub(crate) fn prepare_blank(wanted: &Wanted) -> Result<Prepared> {
+pub(crate) fn prepare_blank(wanted: &NamespaceSpec) -> Result<PreparedNamespace> {
     let namespace = creation::set_aside(wanted)?;
     infoblock::raw(&namespace, blank)?;
     again(wanted, &namespace)

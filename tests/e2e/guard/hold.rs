@@ -7,12 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::agent::{PROGRAM, says};
+use guest::agent::{PROGRAM, has_text};
 use guest::bpf::pinned::PINS;
-use guest::bpf::{self, Kind};
-use guest::creation::{self, Map, Mode, Prepared};
+use guest::bpf::{self, ObjectKind};
+use guest::creation::{self, Map, Mode, PreparedNamespace};
 use guest::guard::{self, Guard};
-use guest::policy::{self, Policy, Stance};
+use guest::policy::{self, GuardMode, Policy};
 use guest::{modules, namespace, regions, sysfs, wait};
 use nix::libc;
 use nix::mount::{MsFlags, mount, umount};
@@ -20,14 +20,14 @@ use nix::mount::{MsFlags, mount, umount};
 use super::fixtures::{MODES, again, nothing_is_written, prepare_blank, small, wanted};
 use super::names_swap::swap;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn policy() -> Policy {
-    Policy::strict(Stance::Enforce).hold()
+    Policy::strict(GuardMode::Enforce).hold_on_exit()
 }
 
 /// Without an agent there is nobody to tell of it.
-pub(super) fn is_denied(prepared: &Prepared) -> Result<()> {
+pub(super) fn is_denied(prepared: &PreparedNamespace) -> Result<()> {
     let code = prepared.bind().map_err(|error| error.raw_os_error());
     ensure!(code == Err(Some(libc::ENOMEM)), "{prepared:?} is not denied: {code:?}");
     Ok(())
@@ -40,7 +40,7 @@ fn release() -> Result<()> {
 #[test]
 fn killed_agent_leaves_a_guard_until_it_is_released() -> Result<()> {
     let region = regions::fresh()?.first;
-    let before = bpf::ids(Kind::Programs)?;
+    let before = bpf::ids(ObjectKind::Programs)?;
     let existing = creation::create(&small(&region, Mode::Devdax))?;
     let mut agent = Guard::start(&policy())?;
     let prepared = prepare_blank(&wanted(&region, Mode::Fsdax, Map::Dev))?;
@@ -56,8 +56,10 @@ fn killed_agent_leaves_a_guard_until_it_is_released() -> Result<()> {
     is_denied(&another)?;
     release()?;
     another.bind().context("the guard was released")?;
-    wait::until("nothing of the guard left", LIMIT, || bpf::ids(Kind::Programs).ok().filter(|now| *now == before))
-        .with_context(|| format!("{before:?} before, {:?} now", bpf::ids(Kind::Programs)))?;
+    wait::until("nothing of the guard left", TIMEOUT, || {
+        bpf::ids(ObjectKind::Programs).ok().filter(|now| *now == before)
+    })
+    .with_context(|| format!("{before:?} before, {:?} now", bpf::ids(ObjectKind::Programs)))?;
     let pins: Vec<_> = fs::read_dir("/sys/fs/bpf")?.flatten().map(|entry| entry.path()).collect();
     ensure!(pins.is_empty(), "pins are left: {pins:?}");
     Ok(())
@@ -67,7 +69,7 @@ fn killed_agent_leaves_a_guard_until_it_is_released() -> Result<()> {
 fn agent_that_ends_as_it_was_asked_holds_too() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut agent = Guard::start(&policy())?;
-    agent.tally()?;
+    agent.stop_and_count()?;
     let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
     is_denied(&prepared)?;
     release()?;
@@ -96,14 +98,16 @@ fn next_agent_takes_over_without_a_gap() -> Result<()> {
             first.kill()?;
             for _ in 0..2 {
                 let mut next = Guard::spawn(&policy(), &[])?;
-                next.event("the take-over", LIMIT, |event| says(event, "event", "guard_taken_over").then_some(()))?;
-                // The socket is for another test: it has to wait while denials flood.
-                next.event("an armed guard", LIMIT, |event| {
-                    (says(event, "event", "guard_state") && event["armed"] == true).then_some(())
+                next.event("the take-over", TIMEOUT, |event| {
+                    has_text(event, "event", "guard_taken_over").then_some(())
                 })?;
-                next.event("a denial", LIMIT, |event| says(event, "event", "denied").then_some(()))?;
+                // The socket is for another test: it has to wait while denials flood.
+                next.event("an armed guard", TIMEOUT, |event| {
+                    (has_text(event, "event", "guard_state") && event["armed"] == true).then_some(())
+                })?;
+                next.event("a denial", TIMEOUT, |event| has_text(event, "event", "denied").then_some(()))?;
                 next.kill()?;
-                told += next.events(|event| says(event, "event", "denied")).len();
+                told += next.events(|event| has_text(event, "event", "denied")).len();
             }
             Ok(())
         })();
@@ -134,7 +138,7 @@ fn once_is_not_spent_twice_over_a_take_over() -> Result<()> {
     is_denied(&devdax)?;
     let mut second = Guard::start(&policy())?;
     second.denies(&devdax)?;
-    second.tally()?;
+    second.stop_and_count()?;
     release()
 }
 
@@ -198,15 +202,15 @@ fn pins_that_are_removed_by_hand_are_missed() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut agent = Guard::start_with(&policy(), &["--prove-every", "2s"])?;
     fs::remove_dir_all(PINS)?;
-    agent.event("that the pins are gone", LIMIT, |event| {
-        let gone = says(event, "event", "guard_state") && event["pins"].as_array().is_some_and(Vec::is_empty);
+    agent.event("that the pins are gone", TIMEOUT, |event| {
+        let gone = has_text(event, "event", "guard_state") && event["pins"].as_array().is_some_and(Vec::is_empty);
         (gone && event["why"].to_string().contains("pins are gone")).then_some(())
     })?;
     // The agent itself keeps the programs.
     let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
     agent.denies(&prepared)?;
     agent.kill()?;
-    wait::until("no guard", LIMIT, || prepared.bind().ok())
+    wait::until("no guard", TIMEOUT, || prepared.bind().ok())
 }
 
 /// Creations that are allowed once each, in a loop over the death of one agent and the take-over by the next.
@@ -237,7 +241,7 @@ fn tickets_are_spent_once_each_over_a_take_over() -> Result<()> {
         let passed = rival.join().unwrap_or_else(|_| anyhow::bail!("the rival panicked"))?;
         Ok((passed, second?))
     })?;
-    assert_eq!(passed, TICKETS, "{}", second.said());
+    assert_eq!(passed, TICKETS, "{}", second.output());
     release()
 }
 
@@ -252,7 +256,7 @@ fn libnvdimm_reloaded_while_nobody_is_there() -> Result<()> {
     modules::load_stack()?;
     let enabled = existing.map(|made| {
         let uuid = made?.namespace_uuid;
-        wait::until(&format!("{uuid} enabled"), LIMIT, || {
+        wait::until(&format!("{uuid} enabled"), TIMEOUT, || {
             let names = sysfs::devices("namespace");
             let name = names.into_iter().find(|name| sysfs::text(name, "uuid").is_ok_and(|it| it == uuid))?;
             let claimer = namespace::claimer(&name).ok()?;
@@ -264,11 +268,11 @@ fn libnvdimm_reloaded_while_nobody_is_there() -> Result<()> {
     let region = regions::find()?.first;
     let unjudged = creation::create(&small(&region, Mode::Fsdax)).context("nobody can judge it")?;
     let mut second = Guard::start(&policy())?;
-    second.event("the namespace that was made meanwhile", LIMIT, |event| {
-        let ours = says(event, "namespace_uuid", &unjudged.namespace_uuid) && says(event, "event", "found");
-        (ours && says(event, "verdict", "oversize")).then_some(())
+    second.event("the namespace that was made meanwhile", TIMEOUT, |event| {
+        let ours = has_text(event, "namespace_uuid", &unjudged.namespace_uuid) && has_text(event, "event", "found");
+        (ours && has_text(event, "verdict", "oversize")).then_some(())
     })?;
     second.denies(&creation::prepare(&small(&region, Mode::Devdax))?)?;
-    second.tally()?;
+    second.stop_and_count()?;
     release()
 }

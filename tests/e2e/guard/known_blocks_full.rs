@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::creation::{self, Mode, Prepared};
+use guest::creation::{self, Mode, PreparedNamespace};
 use guest::guard::{self, Guard};
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{namespace, regions, wait};
 
 use super::fixtures::small;
 
-const LIMIT: Duration = Duration::from_secs(20);
-const ROOM: &str = "2";
+const TIMEOUT: Duration = Duration::from_secs(20);
+const KNOWN_BLOCKS: &str = "2";
 const COUNT: usize = 5;
 
 /// Each way to enable an existing namespace: by its own device, by the kernel, and by hand with its own uuid.
-fn come_back(region: &str, made: &[Prepared]) -> Result<()> {
+fn come_back(region: &str, made: &[PreparedNamespace]) -> Result<()> {
     for one in made {
         let claimer = namespace::claimer(&one.namespace)?;
         guest::sysfs::unbind(&claimer)?;
@@ -32,10 +32,10 @@ fn come_back(region: &str, made: &[Prepared]) -> Result<()> {
 #[test]
 fn for_what_is_made_while_the_guard_looks() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start_with(&Policy::strict(Stance::Audit), &["--known-blocks", ROOM])?;
+    let mut guard = Guard::start_with(&Policy::strict(GuardMode::Audit), &["--known-blocks", KNOWN_BLOCKS])?;
     let made = (0..COUNT).map(|_| creation::create(&small(&region, Mode::Fsdax))).collect::<Result<Vec<_>>>()?;
-    guard.stance(Stance::Enforce)?;
-    come_back(&region, &made).with_context(|| guard.said())?;
+    guard.stance(GuardMode::Enforce)?;
+    come_back(&region, &made).with_context(|| guard.output())?;
     let counters = guard::status()?["counters"].clone();
     ensure!(counters["block_missed"].as_u64() >= Some(3), "{counters}");
     ensure!(counters["denied"] == 0 && counters["guard_fault"] == 0, "{counters}");
@@ -49,13 +49,13 @@ fn for_what_is_made_while_the_guard_looks() -> Result<()> {
 fn for_what_is_there_already() -> Result<()> {
     let region = regions::fresh()?.first;
     let made = (0..COUNT).map(|_| creation::create(&small(&region, Mode::Fsdax))).collect::<Result<Vec<_>>>()?;
-    let mut guard = Guard::spawn(&Policy::strict(Stance::Enforce), &["--known-blocks", ROOM])?;
+    let mut guard = Guard::spawn(&Policy::strict(GuardMode::Enforce), &["--known-blocks", KNOWN_BLOCKS])?;
     // Armed, or with a reason why not.
-    wait::until("an answer", LIMIT, || {
+    wait::until("an answer", TIMEOUT, || {
         let status = guard::status().ok()?;
         (status["guard"]["armed"] == true || status["guard"]["reason"].is_string()).then_some(())
     })?;
-    come_back(&region, &made).with_context(|| guard.said())?;
+    come_back(&region, &made).with_context(|| guard.output())?;
     let denied = guard.events(|event| event["event"] == "denied");
     ensure!(denied.is_empty(), "{denied:#?}");
     Ok(())

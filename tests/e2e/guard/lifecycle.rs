@@ -5,10 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use guest::agent::{Agent, says};
+use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode};
 use guest::guard::{self, Guard, SOCKET};
-use guest::policy::{self, Policy, Stance};
+use guest::policy::{self, GuardMode, Policy};
 use guest::{modules, namespace, regions, sysfs};
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -16,15 +16,15 @@ use serde_json::{Value, json};
 
 use super::fixtures::{nothing_is_written, small, wanted};
 
-const LIMIT: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_secs(20);
+const SETTLE_TIME: Duration = Duration::from_millis(500);
 /// How often the mode, or the policy, is another.
 const CHANGES: usize = 1000;
 
 #[test]
 fn killed_agent_takes_its_guard_along() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let prepared = creation::prepare(&wanted(&region, Mode::Fsdax, Map::Dev))?;
     guard.denies(&prepared)?;
     guard.kill()?;
@@ -35,7 +35,7 @@ fn killed_agent_takes_its_guard_along() -> Result<()> {
 #[test]
 fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
     let regions = regions::fresh()?;
-    Policy::strict(Stance::Enforce).write()?;
+    Policy::strict(GuardMode::Enforce).write()?;
     // One of before the agent.
     let mut passed = vec![creation::create(&small(&regions.first, Mode::Fsdax))?];
     let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
@@ -45,17 +45,17 @@ fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
         match prepared.bind() {
             Ok(()) => passed.push(prepared),
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => break,
-            Err(error) => return Err(error).with_context(|| format!("{prepared:?}{}", agent.said())),
+            Err(error) => return Err(error).with_context(|| format!("{prepared:?}{}", agent.output())),
         }
         // There is room for ten in the smaller region.
-        ensure!(passed.len() < 19 && begun.elapsed() < 2 * LIMIT, "it never denies{}", agent.said());
-        thread::sleep(PAUSE);
+        ensure!(passed.len() < 19 && begun.elapsed() < 2 * TIMEOUT, "it never denies{}", agent.output());
+        thread::sleep(SETTLE_TIME);
     }
     for made in &passed {
-        agent.event(&format!("anything of {made:?}"), LIMIT, |event| {
+        agent.event(&format!("anything of {made:?}"), TIMEOUT, |event| {
             let kinds = ["set_up", "found", "unjudged"];
-            let told = kinds.iter().any(|kind| says(event, "event", kind));
-            (told && says(event, "namespace_uuid", &made.namespace_uuid)).then_some(())
+            let told = kinds.iter().any(|kind| has_text(event, "event", kind));
+            (told && has_text(event, "namespace_uuid", &made.namespace_uuid)).then_some(())
         })?;
     }
     Ok(())
@@ -65,7 +65,7 @@ fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
 #[test]
 fn no_creation_at_the_load_of_libnvdimm_goes_untold() -> Result<()> {
     regions::fresh()?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     modules::unload_stack()?;
     modules::load_stack()?;
     let prepared = creation::prepare(&small(&regions::find()?.first, Mode::Fsdax))?;
@@ -73,33 +73,33 @@ fn no_creation_at_the_load_of_libnvdimm_goes_untold() -> Result<()> {
     let kinds: &[&str] = match bound {
         Ok(()) => &["set_up", "found", "unjudged"],
         Err(Some(libc::ENOMEM)) => &["denied"],
-        Err(code) => anyhow::bail!("{prepared:?}: {code:?}{}", guard.said()),
+        Err(code) => anyhow::bail!("{prepared:?}: {code:?}{}", guard.output()),
     };
-    guard.event(&format!("{kinds:?} of {prepared:?}"), LIMIT, |event| {
-        let told = kinds.iter().any(|kind| says(event, "event", kind));
-        (told && says(event, "namespace_uuid", &prepared.namespace_uuid)).then_some(())
+    guard.event(&format!("{kinds:?} of {prepared:?}"), TIMEOUT, |event| {
+        let told = kinds.iter().any(|kind| has_text(event, "event", kind));
+        (told && has_text(event, "namespace_uuid", &prepared.namespace_uuid)).then_some(())
     })
 }
 
 #[test]
 fn sighup_with_a_bad_file_leaves_the_policy_in_force() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     policy::write("[guard]\nmode = \"audit\"\nno_such_key = 1\n")?;
     guard.signal(Signal::SIGHUP)?;
-    let refused = guard.event("the file's refusal", LIMIT, |event| {
-        says(event, "event", "policy_refused").then(|| event["error"].to_string())
+    let refused = guard.event("the file's refusal", TIMEOUT, |event| {
+        has_text(event, "event", "policy_refused").then(|| event["error"].to_string())
     })?;
     ensure!(refused.contains("line 3") && refused.contains("no_such_key"), "{refused}");
     let prepared = creation::prepare(&wanted(&region, Mode::Fsdax, Map::Dev))?;
     guard.denies(&prepared)?;
     ensure!(guard::status()?["policy"]["reload_error"].is_string(), "{}", guard::status()?);
     // A good one is taken whole.
-    Policy::usual(Stance::Enforce).write()?;
+    Policy::default_audit(GuardMode::Enforce).write()?;
     guard.signal(Signal::SIGHUP)?;
-    guard.event("the file's taking", LIMIT, |event| {
-        (says(event, "event", "policy_loaded") && event["by"] != Value::Null
-            || says(event, "event", "policy_loaded") && event["number"].as_u64() > Some(1))
+    guard.event("the file's taking", TIMEOUT, |event| {
+        (has_text(event, "event", "policy_loaded") && event["by"] != Value::Null
+            || has_text(event, "event", "policy_loaded") && event["number"].as_u64() > Some(1))
         .then_some(())
     })?;
     guard.passes(&prepared)?;
@@ -108,7 +108,7 @@ fn sighup_with_a_bad_file_leaves_the_policy_in_force() -> Result<()> {
 
 /// Whether a request was done.
 fn done(request: &Value) -> Result<Value> {
-    let answer = guard::ask(request)?;
+    let answer = guard::request(request)?;
     ensure!(answer.get("answer").is_some(), "{request}: {answer}");
     Ok(answer)
 }
@@ -118,7 +118,7 @@ fn done(request: &Value) -> Result<Value> {
 fn mode_changed_a_thousand_times_under_load() -> Result<()> {
     let region = regions::fresh()?.first;
     let existing = creation::create(&small(&region, Mode::Devdax))?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let changing = AtomicBool::new(true);
     let (mut denied, mut passed) = (0, 0);
     thread::scope(|scope| -> Result<()> {
@@ -145,13 +145,13 @@ fn mode_changed_a_thousand_times_under_load() -> Result<()> {
         }
         changes.join().unwrap_or_else(|_| anyhow::bail!("the changes panicked"))
     })
-    .with_context(|| guard.said())?;
+    .with_context(|| guard.output())?;
     let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
     guard.denies(&prepared).context("the last mode is enforce")?;
-    let changed = guard.events(|event| says(event, "event", "mode_changed")).len();
+    let changed = guard.events(|event| has_text(event, "event", "mode_changed")).len();
     assert_eq!(changed, CHANGES, "each change is told");
-    let tally = guard.tally()?;
-    let count = |guard: &mut Guard, kind: &str| guard.events(|event| says(event, "event", kind)).len();
+    let tally = guard.stop_and_count()?;
+    let count = |guard: &mut Guard, kind: &str| guard.events(|event| has_text(event, "event", kind)).len();
     let told = ["denied", "would_deny", "unjudged"].map(|kind| count(&mut guard, kind));
     assert_eq!(told, [denied + 1, passed, 0], "denied, passed, unjudged: {tally}");
     Ok(())
@@ -162,7 +162,7 @@ fn mode_changed_a_thousand_times_under_load() -> Result<()> {
 fn policy_swapped_a_thousand_times_while_an_exempted_creation_loops() -> Result<()> {
     let region = regions::fresh()?.first;
     let start = sysfs::number(&region, "resource")?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce).exempt_region(start))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce).exempt_region(start))?;
     let before = guard::status()?["policy"]["number"].as_u64().context("no number")?;
     let swapping = AtomicBool::new(true);
     let mut made = 0;
@@ -184,13 +184,16 @@ fn policy_swapped_a_thousand_times_while_an_exempted_creation_loops() -> Result<
         }
         swaps.join().unwrap_or_else(|_| anyhow::bail!("the swaps panicked"))
     })
-    .with_context(|| guard.said())?;
+    .with_context(|| guard.output())?;
     let number = guard::status()?["policy"]["number"].as_u64().context("no number")?;
     ensure!(number >= before + 1000, "policy {number} after {before}");
     ensure!(made > 3, "{made} creations are no loop");
-    let tally = guard.tally()?;
+    let tally = guard.stop_and_count()?;
     let told = guard.judgements();
-    ensure!(told.iter().all(|event| says(event, "event", "exempt") || event["why"] == "policy_changed"), "{told:#?}");
+    ensure!(
+        told.iter().all(|event| has_text(event, "event", "exempt") || event["why"] == "policy_changed"),
+        "{told:#?}"
+    );
     assert_eq!(told.len(), made, "{tally}");
     Ok(())
 }
@@ -198,9 +201,9 @@ fn policy_swapped_a_thousand_times_while_an_exempted_creation_loops() -> Result<
 /// Denied as fast as somebody can try: who says that it shall end must be heard.
 #[test]
 fn mode_is_taken_while_denials_flood() -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const ARMED_TIMEOUT: Duration = Duration::from_secs(10);
     let region = regions::fresh()?.first;
-    let guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
     let (begun, trying) = (Instant::now(), AtomicBool::new(true));
     thread::scope(|scope| -> Result<()> {
@@ -211,12 +214,16 @@ fn mode_is_taken_while_denials_flood() -> Result<()> {
         });
         thread::sleep(Duration::from_secs(3));
         let asked = Instant::now();
-        let told = guard.stance(Stance::Audit);
+        let told = guard.stance(GuardMode::Audit);
         let took = asked.elapsed();
         trying.store(false, Ordering::Release);
         rival.join().map_err(|_| anyhow::anyhow!("the rival panicked"))?;
         told?;
-        ensure!(took < PATIENCE, "the agent took {took:?} to answer, {:?} after the first denial", begun.elapsed());
+        ensure!(
+            took < ARMED_TIMEOUT,
+            "the agent took {took:?} to answer, {:?} after the first denial",
+            begun.elapsed()
+        );
         Ok(())
     })
 }
@@ -226,7 +233,7 @@ fn mode_is_taken_while_denials_flood() -> Result<()> {
 fn stopped_agent_with_a_full_ring_guards_on() -> Result<()> {
     let region = regions::fresh()?.first;
     let existing = creation::create(&small(&region, Mode::Devdax))?;
-    let mut guard = Guard::start_with(&Policy::strict(Stance::Enforce), &["--ring-size", "4KiB"])?;
+    let mut guard = Guard::start_with(&Policy::strict(GuardMode::Enforce), &["--ring-size", "4KiB"])?;
     let idle = sysfs::text(&region, "dax_seed")?;
     guard.signal(Signal::SIGSTOP)?;
     for _ in 0..150 {
@@ -245,7 +252,7 @@ fn stopped_agent_with_a_full_ring_guards_on() -> Result<()> {
     guard.signal(Signal::SIGCONT)?;
     let counters = guard::status()?["counters"].clone();
     assert_eq!((&counters["denied"], &counters["would_deny"]), (&json!(1), &json!(0)), "{counters}");
-    let tally = guard.tally()?;
+    let tally = guard.stop_and_count()?;
     ensure!(tally["lost"].as_u64() > Some(0), "nothing was lost: {tally}");
     Ok(())
 }

@@ -4,28 +4,28 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use guest::agent::says;
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::agent::has_text;
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::dmesg::Mark;
 use guest::guard::{self, Guard};
-use guest::pfnwatch::ensure_says;
-use guest::policy::{Policy, Stance};
+use guest::pfnwatch::ensure_contains;
+use guest::policy::{GuardMode, Policy};
 use guest::{command, modules, namespace, ndctl, regions, sysfs};
 use serde_json::json;
 
 use super::fixtures::{MODES, again, count, no_other_warning, nothing_is_written, room, wanted};
 use crate::set_up_events::{GIB, MIB};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-fn one_gib(region: &str, mode: Mode) -> Wanted {
-    Wanted { size_bytes: GIB, ..wanted(region, mode, Map::Dev) }
+fn one_gib(region: &str, mode: Mode) -> NamespaceSpec {
+    NamespaceSpec { size_bytes: GIB, ..wanted(region, mode, Map::Dev) }
 }
 
 #[test]
 fn map_dev_is_denied_with_its_reason_and_map_mem_passes() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::usual(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::default_audit(GuardMode::Enforce))?;
     let log = Mark::now()?;
     for mode in MODES {
         let prepared = creation::prepare(&one_gib(&region, mode))?;
@@ -35,7 +35,7 @@ fn map_dev_is_denied_with_its_reason_and_map_mem_passes() -> Result<()> {
             "reservation_bytes": 35_651_584, "ideal_bytes": 18_874_368, "excess_bytes": 16 * MIB,
             "max_struct_page_size_bytes": 128, "cause": "regressed_kernel", "class": "A",
         });
-        ensure_says(&event, &expected)?;
+        ensure_contains(&event, &expected)?;
         let (detail, remedies) = (event["detail"].to_string(), event["remedies"].to_string());
         ensure!(detail.len() > 20 && remedies.contains("--map=mem"), "no explanation: {event:#}");
         nothing_is_written(&prepared.namespace)?;
@@ -49,7 +49,7 @@ fn map_dev_is_denied_with_its_reason_and_map_mem_passes() -> Result<()> {
 /// A held guard whose agent is gone, and another libnvdimm in place of the one that it knows, twice.
 #[test]
 fn held_guard_passes_what_another_libnvdimm_makes() -> Result<()> {
-    let policy = Policy::usual(Stance::Enforce).hold();
+    let policy = Policy::default_audit(GuardMode::Enforce).hold_on_exit();
     let region = regions::fresh()?.first;
     let mut first = Guard::start(&policy)?;
     first.denies(&creation::prepare(&one_gib(&region, Mode::Fsdax))?)?;
@@ -65,9 +65,9 @@ fn held_guard_passes_what_another_libnvdimm_makes() -> Result<()> {
     let region = exchange()?;
     let made = creation::create(&one_gib(&region, Mode::Devdax)).context("nobody can judge it")?;
     let mut second = Guard::start(&policy)?;
-    second.event("what was made meanwhile", LIMIT, |event| {
-        let ours = says(event, "event", "found") && says(event, "namespace_uuid", &made.namespace_uuid);
-        (ours && says(event, "verdict", "oversize")).then_some(())
+    second.event("what was made meanwhile", TIMEOUT, |event| {
+        let ours = has_text(event, "event", "found") && has_text(event, "namespace_uuid", &made.namespace_uuid);
+        (ours && has_text(event, "verdict", "oversize")).then_some(())
     })?;
     second.denies(&creation::prepare(&one_gib(&region, Mode::Fsdax))?)?;
     guard::succeed(&["guard", "release"]).map(drop)
@@ -76,7 +76,7 @@ fn held_guard_passes_what_another_libnvdimm_makes() -> Result<()> {
 #[test]
 fn what_the_regression_does_not_cost_passes() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::usual(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::default_audit(GuardMode::Enforce))?;
     for (mode, size_bytes, align_bytes) in [
         (Mode::Fsdax, 32 * MIB, 2 * MIB),
         // One align more than the ideal, and no more than that.
@@ -84,7 +84,7 @@ fn what_the_regression_does_not_cost_passes() -> Result<()> {
         // The reservation is one align with either number.
         (Mode::Devdax, 16 * GIB, GIB),
     ] {
-        let wanted = Wanted { region: region.clone(), size_bytes, mode, map: Map::Dev, align_bytes };
+        let wanted = NamespaceSpec { region: region.clone(), size_bytes, mode, map: Map::Dev, align_bytes };
         let prepared = creation::prepare(&wanted)?;
         guard.passes(&prepared).with_context(|| format!("{wanted:?}"))?;
         namespace::destroy(&prepared.namespace)?;
@@ -97,7 +97,7 @@ fn what_the_regression_does_not_cost_passes() -> Result<()> {
 fn the_same_creation_passes_in_audit_once_and_for_a_while() -> Result<()> {
     const WHILE: Duration = Duration::from_secs(6);
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::usual(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::default_audit(GuardMode::Enforce))?;
     let attempt = |guard: &mut Guard, passes: bool| {
         let prepared = creation::prepare(&one_gib(&region, Mode::Fsdax))?;
         if passes {
@@ -108,9 +108,9 @@ fn the_same_creation_passes_in_audit_once_and_for_a_while() -> Result<()> {
         namespace::destroy(&prepared.namespace)
     };
     attempt(&mut guard, false)?;
-    guard.stance(Stance::Audit)?;
+    guard.stance(GuardMode::Audit)?;
     attempt(&mut guard, true)?;
-    guard.stance(Stance::Enforce)?;
+    guard.stance(GuardMode::Enforce)?;
     attempt(&mut guard, false)?;
     let start = format!("{:#x}", sysfs::number(&region, "resource")?);
     guard::succeed(&["allow", "--region", &start, "--once", "--reason", "a test"])?;
@@ -128,7 +128,7 @@ fn the_same_creation_passes_in_audit_once_and_for_a_while() -> Result<()> {
 #[test]
 fn ndctl_leaves_nothing_behind() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::usual(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::default_audit(GuardMode::Enforce))?;
     let free = room(&region)?;
     for mode in ["fsdax", "devdax"] {
         let create = ["create-namespace", "-r", &region, "-m", mode, "-M", "dev", "-s", "4G", "-a", "2M"];
@@ -144,18 +144,18 @@ fn ndctl_leaves_nothing_behind() -> Result<()> {
 #[test]
 fn what_is_there_is_enabled() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::usual(Stance::Audit))?;
+    let mut guard = Guard::start(&Policy::default_audit(GuardMode::Audit))?;
     let made = MODES.map(|mode| creation::create(&one_gib(&region, mode)));
-    guard.stance(Stance::Enforce)?;
+    guard.stance(GuardMode::Enforce)?;
     for made in made {
         let made = made?;
         namespace::disable(&made.namespace)?;
-        namespace::enable(&made.namespace).with_context(|| guard.said())?;
+        namespace::enable(&made.namespace).with_context(|| guard.output())?;
         ndctl::disable(&made.namespace)?;
-        ndctl::enable(&made.namespace).with_context(|| guard.said())?;
+        ndctl::enable(&made.namespace).with_context(|| guard.output())?;
         let claimer = namespace::claimer(&made.namespace)?;
         sysfs::unbind(&claimer)?;
-        sysfs::bind(&claimer, made.driver).with_context(|| guard.said())?;
+        sysfs::bind(&claimer, made.driver).with_context(|| guard.output())?;
     }
     guard.judged_only(&["would_deny", "would_deny"])
 }

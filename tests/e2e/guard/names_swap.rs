@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use guest::creation::{self, Mode};
 use guest::guard::Guard;
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{namespace, regions};
 
 use super::fixtures::small;
@@ -34,25 +34,25 @@ pub(super) fn swap(namespaces: &[String; 2], rounds: usize) -> Result<usize> {
     Ok(swapped)
 }
 
-fn swapped_names_pass(mode: Mode, stance: Stance) -> Result<()> {
+fn swapped_names_pass(mode: Mode, stance: GuardMode) -> Result<()> {
     let region = regions::fresh()?.first;
     let [first, second] = [(), ()].map(|()| creation::create(&small(&region, mode)));
     let namespaces = [first?.namespace, second?.namespace];
     let mut guard = Guard::start(&Policy::strict(stance))?;
-    let seen = swap(&namespaces, ROUNDS / 2).with_context(|| guard.said())?;
+    let seen = swap(&namespaces, ROUNDS / 2).with_context(|| guard.output())?;
     // The guard's own eyes closed: what it does not see, it must not take for a creation.
     fs::write(KPROBES, "0").with_context(|| format!("cannot write {KPROBES}"))?;
     let unseen = swap(&namespaces, ROUNDS / 2);
     fs::write(KPROBES, "1").with_context(|| format!("cannot write {KPROBES}"))?;
-    let unseen = unseen.with_context(|| guard.said())?;
+    let unseen = unseen.with_context(|| guard.output())?;
     ensure!(seen + unseen > ROUNDS / 2, "the names were swapped {seen} and {unseen} times only");
     let prepared = creation::prepare(&small(&region, mode))?;
     match stance {
-        Stance::Enforce => {
+        GuardMode::Enforce => {
             guard.denies(&prepared)?;
             guard.judged_only(&["denied"])
         }
-        Stance::Audit => {
+        GuardMode::Audit => {
             guard.passes(&prepared)?;
             guard.judged_only(&["would_deny"])
         }
@@ -61,10 +61,10 @@ fn swapped_names_pass(mode: Mode, stance: Stance) -> Result<()> {
 
 #[test]
 fn of_fsdax_under_enforce() -> Result<()> {
-    swapped_names_pass(Mode::Fsdax, Stance::Enforce)
+    swapped_names_pass(Mode::Fsdax, GuardMode::Enforce)
 }
 
 #[test]
 fn of_devdax_in_audit() -> Result<()> {
-    swapped_names_pass(Mode::Devdax, Stance::Audit)
+    swapped_names_pass(Mode::Devdax, GuardMode::Audit)
 }

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use guest::agent::Agent;
 use guest::creation::{self, Map, Mode};
 use guest::guard::{self, SOCKET};
-use guest::policy::{self, Policy, Stance};
+use guest::policy::{self, GuardMode, Policy};
 use guest::{modules, regions};
 
 use super::fixtures::wanted;
@@ -13,7 +13,7 @@ use super::fixtures::wanted;
 /// The words that tell an operator what to do.
 const REMEDY: [&str; 2] = ["bpf", "lsm="];
 
-fn tells_the_remedy(code: Option<i32>, said: &str) -> Result<()> {
+fn assert_remedy(code: Option<i32>, said: &str) -> Result<()> {
     ensure!(code == Some(4), "it ended with {code:?}: {said}");
     for words in REMEDY {
         ensure!(said.contains(words), "no {words:?}: {said}");
@@ -25,14 +25,14 @@ fn tells_the_remedy(code: Option<i32>, said: &str) -> Result<()> {
 #[test]
 fn enforce_ends_with_4_and_the_remedy() -> Result<()> {
     regions::fresh()?;
-    Policy::usual(Stance::Enforce).write()?;
+    Policy::default_audit(GuardMode::Enforce).write()?;
     for loaded in [true, false] {
         if !loaded {
             modules::unload_stack()?;
         }
         let mut agent = Agent::spawn(&["--config", policy::PATH, "--control-socket", SOCKET])?;
-        let ended = agent.ended().with_context(|| format!("libnvdimm loaded {loaded}"))?;
-        tells_the_remedy(ended.code(), &agent.said()).with_context(|| format!("libnvdimm loaded {loaded}"))?;
+        let ended = agent.wait_for_exit().with_context(|| format!("libnvdimm loaded {loaded}"))?;
+        assert_remedy(ended.code(), &agent.output()).with_context(|| format!("libnvdimm loaded {loaded}"))?;
     }
     modules::load_stack()
 }
@@ -40,14 +40,14 @@ fn enforce_ends_with_4_and_the_remedy() -> Result<()> {
 #[test]
 fn audit_observes_on_and_will_not_be_told_to_enforce() -> Result<()> {
     let region = regions::fresh()?.first;
-    Policy::strict(Stance::Audit).write()?;
+    Policy::strict(GuardMode::Audit).write()?;
     let mut agent = Agent::start(&["--config", policy::PATH, "--control-socket", SOCKET])?;
-    let said = guard::tell(&["mode", "enforce"])?;
-    tells_the_remedy(said.code, &said.stderr)?;
+    let said = guard::pfnwatch(&["mode", "enforce"])?;
+    assert_remedy(said.code, &said.stderr)?;
     let status = guard::status()?;
     ensure!(status["mode"]["mode"] == "audit" && status["enforcement_effective"] == false, "{status:#}");
     let made = creation::create(&wanted(&region, Mode::Fsdax, Map::Dev))?;
     let event = agent.set_up(&made.namespace_uuid, "made")?;
     ensure!(event["verdict"] == "oversize", "it is observed and judged after the fact: {event}");
-    agent.tally().map(drop)
+    agent.stop_and_count().map(drop)
 }

@@ -6,11 +6,11 @@ use std::process::{self, Command};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::creation::{self, Map, Mode, Prepared};
+use guest::creation::{self, Map, Mode, PreparedNamespace};
 use guest::guard::{self, Guard};
 use guest::infoblock::{InfoBlock, raw};
-use guest::pfnwatch::ensure_says;
-use guest::policy::{Policy, Stance};
+use guest::pfnwatch::ensure_contains;
+use guest::policy::{GuardMode, Policy};
 use guest::{command, namespace, regions, sysfs, wait};
 use nix::mount::{MsFlags, mount, umount};
 use serde_json::{Value, json};
@@ -19,14 +19,14 @@ use super::fixtures::{blank, wanted};
 
 const PLACE: &str = "/tmp/pmem";
 const FILE: &str = "/tmp/pmem/kept";
-const KEPT: &str = "/tmp/kept.infoblock";
+const SAVED_BLOCK: &str = "/tmp/kept.infoblock";
 const CONTENTS: &str = "what somebody stored here";
-const LIMIT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn mounted(namespace: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
     let claimer = namespace::claimer(namespace)?;
     // A driver is linked before its probe makes the block device.
-    let device = wait::until("a block device", LIMIT, || sysfs::block_device(&claimer).ok())?;
+    let device = wait::until("a block device", TIMEOUT, || sysfs::block_device(&claimer).ok())?;
     let device = format!("/dev/{device}");
     fs::create_dir_all(PLACE)?;
     mount(Some(device.as_str()), PLACE, Some("ext4"), MsFlags::empty(), None::<&str>)
@@ -37,7 +37,7 @@ fn mounted(namespace: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 /// A namespace with a file system and a file on it; its block as it lies on the media.
-fn in_use(region: &str) -> Result<(Prepared, InfoBlock)> {
+fn in_use(region: &str) -> Result<(PreparedNamespace, InfoBlock)> {
     let made = creation::create(&wanted(region, Mode::Fsdax, Map::Dev))?;
     let device = format!("/dev/{}", sysfs::block_device(&made.claimer)?);
     command::run("/bin/mkfs.ext4", &["-q", "-O", "^has_journal", &device])?;
@@ -47,15 +47,15 @@ fn in_use(region: &str) -> Result<(Prepared, InfoBlock)> {
 }
 
 /// The block that the agent has kept, as it hands it to people.
-fn kept(uuid: &str) -> Result<Vec<u8>> {
-    let _ = fs::remove_file(KEPT);
-    guard::succeed(&["events", "restore-block", uuid, "-o", KEPT])?;
-    fs::read(KEPT).with_context(|| format!("no {KEPT}"))
+fn saved_block(uuid: &str) -> Result<Vec<u8>> {
+    let _ = fs::remove_file(SAVED_BLOCK);
+    guard::succeed(&["events", "restore-block", uuid, "-o", SAVED_BLOCK])?;
+    fs::read(SAVED_BLOCK).with_context(|| format!("no {SAVED_BLOCK}"))
 }
 
 /// Does what the denial says, to the letter, and finds the file again, and the block as it was to the byte.
-fn put_back(event: &Value, made: &Prepared, before: &InfoBlock) -> Result<()> {
-    ensure!(kept(&made.namespace_uuid)? == before.bytes(), "the kept block is another than was on the media");
+fn put_back(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Result<()> {
+    ensure!(saved_block(&made.namespace_uuid)? == before.bytes(), "the kept block is another than was on the media");
     // The block is handed out into a new file, and never over another.
     let place = format!("/tmp/put-back-{}", process::id());
     fs::create_dir_all(&place)?;
@@ -75,14 +75,14 @@ fn put_back(event: &Value, made: &Prepared, before: &InfoBlock) -> Result<()> {
 }
 
 /// What a denial says of the block that is gone.
-fn says_what_was(event: &Value, before: &InfoBlock) -> Result<()> {
+fn assert_replaced(event: &Value, before: &InfoBlock) -> Result<()> {
     let expected = json!({
         "personality": "fsdax", "map": "dev", "align_bytes": before.align(), "block_uuid": before.uuid(),
         "reservation_bytes": before.start_pad() + before.dataoff(), "dataoff_bytes": before.dataoff(),
         "npfns": before.npfns(), "origin": "read",
     });
     let replaced = event.get("replaced").with_context(|| format!("nothing of the old block: {event:#}"))?;
-    ensure_says(replaced, &expected)?;
+    ensure_contains(replaced, &expected)?;
     ensure!(replaced.get("still_there") == Some(&false.into()), "it is gone: {event:#}");
     Ok(())
 }
@@ -91,14 +91,14 @@ fn says_what_was(event: &Value, before: &InfoBlock) -> Result<()> {
 fn by_ndctl() -> Result<()> {
     let region = regions::fresh()?.first;
     let (made, before) = in_use(&region)?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let anew = ["create-namespace", "-f", "-e", &made.namespace, "-m", "devdax", "-M", "dev", "-a", "2M"];
     let said = command::attempt("/bin/ndctl", &anew)?;
     ensure!(said.code.is_some_and(|code| code != 0), "it was not denied: {said:?}");
     let told = guard.judgements_at_least(1)?;
-    let [event] = told.as_slice() else { panic!("one denial was expected: {told:#?}{}", guard.said()) };
+    let [event] = told.as_slice() else { panic!("one denial was expected: {told:#?}{}", guard.output()) };
     assert_eq!(event["event"], "denied");
-    says_what_was(event, &before)?;
+    assert_replaced(event, &before)?;
     // By now ndctl has given the namespace another uuid, or taken all of it away: the steps know.
     put_back(event, &made, &before)?;
     guard.judged_only(&["denied"])
@@ -109,12 +109,12 @@ fn by_ndctl() -> Result<()> {
 fn by_hand_with_the_uuid_that_it_had() -> Result<()> {
     let region = regions::fresh()?.first;
     let (made, before) = in_use(&region)?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     raw(&made.namespace, blank)?;
     let wanted = wanted(&region, Mode::Fsdax, Map::Dev);
     let anew = creation::claim(&wanted, &made.namespace, &made.block_uuid)?;
     let event = guard.denies(&anew)?;
-    says_what_was(&event, &before)?;
+    assert_replaced(&event, &before)?;
     put_back(&event, &made, &before)?;
     guard.judged_only(&["denied"])
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use guest::creation::{Map, Mode};
 use guest::guard::Guard;
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{command, modules, regions, sysfs};
 
 use super::fixtures::{again, nothing_is_written, prepare_blank, wanted};
@@ -26,7 +26,7 @@ fn named_now(uuid: &str) -> Result<String> {
 #[test]
 fn is_gone_with_its_region() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let wanted = wanted(&region, Mode::Fsdax, Map::Dev);
     let prepared = prepare_blank(&wanted)?;
     guard.denies(&prepared)?;
@@ -46,7 +46,7 @@ fn is_gone_with_its_region() -> Result<()> {
 #[test]
 fn makes_nothing_when_the_guard_is_gone() -> Result<()> {
     let region = regions::fresh()?.first;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let wanted = wanted(&region, Mode::Fsdax, Map::Dev);
     let prepared = prepare_blank(&wanted)?;
     guard.denies(&prepared)?;

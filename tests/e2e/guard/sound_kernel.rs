@@ -1,9 +1,9 @@
 //! Under enforce, and with the default policy, a sound kernel's creations are none of the guard's business.
 
 use anyhow::{Context as _, Result};
-use guest::creation::{self, Map, Mode, Wanted};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::guard::Guard;
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{namespace, regions, sysfs};
 
 use crate::set_up_events::{GIB, MIB};
@@ -12,7 +12,7 @@ use crate::set_up_events::{GIB, MIB};
 const ROUNDS: u64 = 10;
 
 /// Sizes and aligns of each round, for both modes and both maps: 20 creations.
-fn kinds(round: u64) -> Vec<Wanted> {
+fn kinds(round: u64) -> Vec<NamespaceSpec> {
     let shapes = [
         (16 * MIB * (1 + round), 2 * MIB),
         (48 * MIB, 4096),
@@ -22,7 +22,7 @@ fn kinds(round: u64) -> Vec<Wanted> {
     ];
     let of = |(size_bytes, align_bytes)| {
         [Mode::Fsdax, Mode::Devdax].into_iter().flat_map(move |mode| {
-            [Map::Dev, Map::Mem].map(|map| Wanted { region: String::new(), size_bytes, mode, map, align_bytes })
+            [Map::Dev, Map::Mem].map(|map| NamespaceSpec { region: String::new(), size_bytes, mode, map, align_bytes })
         })
     };
     shapes.into_iter().flat_map(of).collect()
@@ -31,12 +31,12 @@ fn kinds(round: u64) -> Vec<Wanted> {
 #[test]
 fn two_hundred_creations_of_all_kinds() -> Result<()> {
     let regions = regions::fresh()?;
-    let mut guard = Guard::start(&Policy::usual(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::default_audit(GuardMode::Enforce))?;
     for round in 0..ROUNDS {
         let region = if round.is_multiple_of(2) { &regions.first } else { &regions.second };
         let mut made = Vec::new();
         for wanted in kinds(round) {
-            let wanted = Wanted { region: region.clone(), ..wanted };
+            let wanted = NamespaceSpec { region: region.clone(), ..wanted };
             let prepared = creation::prepare(&wanted)?;
             guard.passes(&prepared).with_context(|| format!("{wanted:?}"))?;
             made.push(prepared.namespace);
@@ -52,13 +52,13 @@ fn two_hundred_creations_of_all_kinds() -> Result<()> {
 #[test]
 fn whole_regions_and_the_coarsest_align() -> Result<()> {
     let regions = regions::fresh()?;
-    let mut guard = Guard::start(&Policy::usual(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::default_audit(GuardMode::Enforce))?;
     for (region, size_bytes, mode, align_bytes) in [
         (&regions.first, sysfs::number(&regions.first, "available_size")?, Mode::Fsdax, 2 * MIB),
         (&regions.second, 5 * GIB, Mode::Devdax, GIB),
         (&regions.legacy, 512 * MIB, Mode::Devdax, 4096),
     ] {
-        let wanted = Wanted { region: region.clone(), size_bytes, mode, map: Map::Dev, align_bytes };
+        let wanted = NamespaceSpec { region: region.clone(), size_bytes, mode, map: Map::Dev, align_bytes };
         guard.passes(&creation::prepare(&wanted)?).with_context(|| format!("{wanted:?}"))?;
     }
     guard.was_silent()

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Result, ensure};
-use guest::bpf::pinned::{self, Charge, Kept};
+use guest::bpf::pinned::{self, OwnerMap, PinnedObjects};
 use guest::creation::Mode;
 use guest::guard::{self, Guard};
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{namespace, regions};
 
 use super::fixtures::{nothing_is_written, prepare_blank, small};
@@ -15,19 +15,19 @@ use super::hold::is_denied;
 
 const CREATIONS: usize = 3;
 /// Where guards judge by who is in charge, a creation slips through well before the end.
-const TRIES: usize = 2_000;
+const ATTEMPTS: usize = 2_000;
 
 /// Leaves a guard by the death of its agent, and holds on to it. Gives its number, too.
-fn leave(policy: &Policy) -> Result<(Kept, u64)> {
+fn leave(policy: &Policy) -> Result<(PinnedObjects, u64)> {
     let mut agent = Guard::start(policy)?;
     agent.kill()?;
-    Ok((Kept::guard()?, pinned::load()?))
+    Ok((PinnedObjects::guard()?, pinned::load()?))
 }
 
 #[test]
 fn each_creation_is_told_and_exempt_once() -> Result<()> {
     let region = regions::fresh()?.first;
-    let policy = Policy::strict(Stance::Audit).hold();
+    let policy = Policy::strict(GuardMode::Audit).hold_on_exit();
     let (kept, _) = leave(&policy)?;
     let mut agent = Guard::start(&policy)?;
     let create = |agent: &mut Guard, passes: bool| -> Result<()> {
@@ -42,7 +42,7 @@ fn each_creation_is_told_and_exempt_once() -> Result<()> {
     for _ in 0..CREATIONS {
         create(&mut agent, true)?;
     }
-    agent.stance(Stance::Enforce)?;
+    agent.stance(GuardMode::Enforce)?;
     // Whoever judged a second time would find the ticket spent, and deny.
     for _ in 0..CREATIONS {
         guard::succeed(&["allow", "--region", &region, "--once", "--reason", "a test"])?;
@@ -60,12 +60,12 @@ fn each_creation_is_told_and_exempt_once() -> Result<()> {
 #[test]
 fn creations_are_denied_whoever_is_in_charge() -> Result<()> {
     let region = regions::fresh()?.first;
-    let policy = Policy::strict(Stance::Enforce).hold();
+    let policy = Policy::strict(GuardMode::Enforce).hold_on_exit();
     let (kept, older) = leave(&policy)?;
     let mut agent = Guard::start(&policy)?;
     let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;
     agent.kill()?;
-    let (mut charge, newer) = (Charge::open()?, pinned::load()?);
+    let (mut charge, newer) = (OwnerMap::open()?, pinned::load()?);
     ensure!(newer != older, "the agent has taken over nothing");
     let trying = AtomicBool::new(true);
     thread::scope(|scope| -> Result<()> {
@@ -77,15 +77,15 @@ fn creations_are_denied_whoever_is_in_charge() -> Result<()> {
             }
             Ok(changes)
         });
-        let denied = (0..TRIES).try_for_each(|_| is_denied(&prepared));
+        let denied = (0..ATTEMPTS).try_for_each(|_| is_denied(&prepared));
         trying.store(false, Ordering::Release);
         let changes = changing.join().unwrap_or_else(|_| anyhow::bail!("the thread panicked"))?;
         denied?;
-        ensure!(changes > TRIES, "the charge changed hands {changes} times");
+        ensure!(changes > ATTEMPTS, "the charge changed hands {changes} times");
         Ok(())
     })?;
     // Nor does it take one of them to be in charge: a thread may have met a guard before another came beside it.
-    Charge::open()?.set(1)?;
+    OwnerMap::open()?.set(1)?;
     is_denied(&prepared)?;
     nothing_is_written(&prepared.namespace)?;
     drop(kept);

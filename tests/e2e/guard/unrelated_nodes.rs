@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use guest::creation::{self, Mode};
 use guest::guard::{self, Guard};
-use guest::policy::{Policy, Stance};
+use guest::policy::{GuardMode, Policy};
 use guest::{modules, namespace, regions, sysfs_load};
 
 use super::fixtures::small;
@@ -14,7 +14,7 @@ const CGROUPS: usize = 10_000;
 fn of_cgroups_network_devices_loop_devices_and_drivers() -> Result<()> {
     let region = regions::fresh()?.first;
     let existing = creation::create(&small(&region, Mode::Fsdax))?;
-    let mut guard = Guard::start(&Policy::strict(Stance::Enforce))?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     sysfs_load::cgroups(CGROUPS)?;
     sysfs_load::network_namespaces(100)?;
     sysfs_load::network_devices(100)?;

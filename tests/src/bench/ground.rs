@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::Work;
-use crate::creation::{self, Map, Mode, Prepared, Wanted};
+use crate::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use crate::{namespace, sysfs, sysfs_load};
 
 /// The namespace that is never made: large enough for half a memmap to be more than an align.
@@ -20,7 +20,7 @@ pub struct Ground {
     /// A btt device without a namespace: nd_pmem refuses it.
     other: String,
     /// A creation that the kernel itself refuses.
-    creation: Prepared,
+    creation: PreparedNamespace,
 }
 
 impl Ground {
@@ -57,9 +57,9 @@ impl Ground {
 }
 
 /// Configures a seed whose bind the kernel refuses.
-fn creation(region: &str) -> Result<Prepared> {
+fn creation(region: &str) -> Result<PreparedNamespace> {
     sysfs::write(region, "read_only", "0")?;
-    let creation = creation::prepare(&Wanted {
+    let creation = creation::prepare(&NamespaceSpec {
         region: region.to_owned(),
         size_bytes: NAMESPACE_BYTES,
         mode: Mode::Fsdax,

@@ -7,7 +7,7 @@ use super::cost::Cost;
 /// What looks at the namespaces.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Looker {
+pub enum Scanner {
     /// `pfnwatch scan`, which has the kernel show the info block of each enabled namespace.
     Scan,
     /// `pfnwatch scan --without-ebpf`.
@@ -18,9 +18,9 @@ pub enum Looker {
 
 /// One of them over so many namespaces.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Look {
+pub struct ScanRun {
     /// Who.
-    pub looker: Looker,
+    pub looker: Scanner,
     /// Enabled namespaces.
     pub namespaces: u64,
     /// What it took.

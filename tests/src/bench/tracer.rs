@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{JUDGEMENT, TRACER, TRACER_LOADER};
-use crate::bpf::{self, Kind};
+use crate::bpf::{self, ObjectKind};
 use crate::wait;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// Where it writes to.
 const OUTPUT: &str = "/run/bpftrace.out";
 
@@ -65,17 +65,18 @@ pub struct Tracer {
 impl Tracer {
     /// Starts it, and returns once its program is in the kernel and attached.
     pub fn attach(script: Script) -> Result<Self> {
-        let before = bpf::ids(Kind::Programs)?;
-        let links = bpf::ids(Kind::Links)?.len();
+        let before = bpf::ids(ObjectKind::Programs)?;
+        let links = bpf::ids(ObjectKind::Links)?.len();
         let output = File::create(OUTPUT).with_context(|| format!("cannot create {OUTPUT}"))?;
         let child = bpftrace(script.arguments()).stdin(Stdio::null()).stdout(output).spawn();
         let child = child.context("cannot start bpftrace")?;
         let mut tracer = Self { child, program: 0 };
         // Before its own it loads and attaches others, to find out what the kernel can do: none of them for long.
         let (mut last, mut times) = (Vec::new(), 0);
-        tracer.program = wait::until("bpftrace's program, alone and attached", LIMIT, || {
-            let attached = bpf::ids(Kind::Links).ok()?.len() > links;
-            let new: Vec<u32> = bpf::ids(Kind::Programs).ok()?.into_iter().filter(|id| !before.contains(id)).collect();
+        tracer.program = wait::until("bpftrace's program, alone and attached", TIMEOUT, || {
+            let attached = bpf::ids(ObjectKind::Links).ok()?.len() > links;
+            let new: Vec<u32> =
+                bpf::ids(ObjectKind::Programs).ok()?.into_iter().filter(|id| !before.contains(id)).collect();
             times = if attached && new == last { times + 1 } else { 0 };
             last = new;
             last.first().copied().filter(|_| last.len() == 1 && times >= STEADY)

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Kind, ids};
+use super::{ObjectKind, ids};
 use crate::wait;
 
 /// What of it there is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Held {
+pub struct HeldObjects {
     /// Ids of programs.
     pub programs: Vec<u32>,
     /// Ids of maps.
@@ -23,13 +23,13 @@ pub struct Held {
     pub trampolines: Vec<String>,
 }
 
-impl Held {
+impl HeldObjects {
     /// Looks.
     pub fn look() -> Result<Self> {
         Ok(Self {
-            programs: ids(Kind::Programs)?,
-            maps: ids(Kind::Maps)?,
-            links: ids(Kind::Links)?,
+            programs: ids(ObjectKind::Programs)?,
+            maps: ids(ObjectKind::Maps)?,
+            links: ids(ObjectKind::Links)?,
             // `ffffffffc0… k nvdimm_bus_probe+0x0 [libnvdimm] [FTRACE]`
             kprobes: functions("/sys/kernel/debug/kprobes/list", 2)?,
             // `really_probe (3) R D   tramp: …`

@@ -11,9 +11,9 @@ use aya::programs::links::{FdLink, PinnedLink};
 pub const PINS: &str = "/sys/fs/bpf/pfnwatch/v2";
 
 /// A guard that stays attached for as long as this lives, whatever becomes of its pins.
-pub struct Kept(#[expect(dead_code, reason = "it holds the link")] FdLink);
+pub struct PinnedObjects(#[expect(dead_code, reason = "it holds the link")] FdLink);
 
-impl Kept {
+impl PinnedObjects {
     /// Holds on to the guard of the only load of the programs that is pinned.
     pub fn guard() -> Result<Self> {
         let pin = only()?.0.join("guard");
@@ -39,13 +39,12 @@ fn only() -> Result<(PathBuf, u64)> {
 }
 
 /// Which load of the programs is in charge, to be changed.
-pub struct Charge(Array<MapData, u64>);
+pub struct OwnerMap(Array<MapData, u64>);
 
-impl Charge {
+impl OwnerMap {
     /// Opens the map by its pin.
     pub fn open() -> Result<Self> {
-        let map =
-            MapData::from_pin(format!("{PINS}/maps/GUARD_IN_CHARGE")).context("cannot open the pin of the map")?;
+        let map = MapData::from_pin(format!("{PINS}/maps/ACTIVE_OWNER")).context("cannot open the pin of the map")?;
         Ok(Self(Map::Array(map).try_into().context("it is another map")?))
     }
 

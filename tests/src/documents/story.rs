@@ -24,16 +24,16 @@ const HERE: &str = "/run/here";
 const HOST: &str = "db1";
 /// What a page before may have left.
 const LEFT: [&str; 3] = ["/var/lib/pfnwatch", "/etc/pfnwatch", HERE];
-const READY_LIMIT: Duration = Duration::from_secs(60);
-const END_LIMIT: Duration = Duration::from_secs(20);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const END_TIMEOUT: Duration = Duration::from_secs(20);
 const OUTPUT: &str = "/run/typed";
 
 /// Types what a page shows for this kind of kernel; the error has what it should say.
-pub fn tell(page: &str, regressed: bool) -> Result<()> {
+pub fn run(page: &str, regressed: bool) -> Result<()> {
     let text = fs::read_to_string(Path::new(PAGES).join(page)).with_context(|| format!("cannot read {page}"))?;
     let blocks: Vec<Block> = block::blocks(&text).into_iter().filter(|block| block.is_for(regressed)).collect();
     ensure!(blocks.iter().any(|block| block.language == "console"), "{page} shows no command for this kernel");
-    let mut story = Story::begin(page)?;
+    let mut story = Session::begin(page)?;
     blocks.iter().try_for_each(|block| story.go_on(block))?;
     let updates = story.end()?;
     for update in &updates {
@@ -44,13 +44,13 @@ pub fn tell(page: &str, regressed: bool) -> Result<()> {
     Ok(())
 }
 
-struct Story {
+struct Session {
     page: String,
     agents: Vec<(Running, block::Command)>,
     updates: Vec<Update>,
 }
 
-impl Story {
+impl Session {
     fn begin(page: &str) -> Result<Self> {
         for left in LEFT {
             let _ = fs::remove_dir_all(left);
@@ -80,25 +80,25 @@ impl Story {
         if is_agent(&command.text) {
             let output = format!("{OUTPUT}-{}", self.agents.len());
             let agent = Running::start(&command, Path::new(&output))?;
-            let judges = || guard::ask(&json!("status")).ok().filter(guard::is_armed);
-            wait::until("an agent that judges", READY_LIMIT, judges).with_context(|| agent.said().join("\n"))?;
+            let judges = || guard::request(&json!("status")).ok().filter(guard::is_armed);
+            wait::until("an agent that judges", READY_TIMEOUT, judges).with_context(|| agent.output().join("\n"))?;
             self.agents.push((agent, command));
             return Ok(());
         }
         let mut running = Running::start(&command, Path::new(OUTPUT))?;
         running.child.wait().with_context(|| format!("{} does not end", command.text))?;
-        self.compare(&command, &running.said());
-        self.settle().with_context(|| command.text)
+        self.compare(&command, &running.output());
+        self.wait_for_output().with_context(|| command.text)
     }
 
     /// Nobody types as fast as a test: what a command did is over, and the agent has told of it, before the next.
-    fn settle(&self) -> Result<()> {
-        sysfs::devices("region").first().map_or(Ok(()), |region| sysfs::settle(region))?;
+    fn wait_for_output(&self) -> Result<()> {
+        sysfs::devices("region").first().map_or(Ok(()), |region| sysfs::wait_for_seed(region))?;
         if self.agents.is_empty() {
             return Ok(());
         }
-        wait::until("an agent that has told all", READY_LIMIT, || {
-            let answer = guard::ask(&json!("status")).ok()?;
+        wait::until("an agent that has told all", READY_TIMEOUT, || {
+            let answer = guard::request(&json!("status")).ok()?;
             let count = |what| answer.pointer(&format!("/answer/status/{what}"))?.as_u64();
             (count("records/received")? >= count("counters/emitted")?).then_some(())
         })
@@ -117,8 +117,8 @@ impl Story {
         for (mut agent, command) in std::mem::take(&mut self.agents) {
             let pid = Pid::from_raw(i32::try_from(agent.child.id())?);
             kill(pid, Signal::SIGINT).context("the agent has ended before")?;
-            wait::exit_of("the agent", &mut agent.child, END_LIMIT)?;
-            self.compare(&command, &agent.said());
+            wait::exit_of("the agent", &mut agent.child, END_TIMEOUT)?;
+            self.compare(&command, &agent.output());
         }
         Ok(self.updates)
     }
@@ -142,7 +142,7 @@ impl Running {
         Ok(Self { child, output: output.to_path_buf() })
     }
 
-    fn said(&self) -> Vec<String> {
+    fn output(&self) -> Vec<String> {
         let text = fs::read(&self.output).unwrap_or_default();
         String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
     }

@@ -17,7 +17,7 @@ use crate::bench::{Measurement, Round, Setting, Work};
 use crate::bpf::empty::{self, Empty};
 use crate::bpf::statistics::{Counting, Program, Runs};
 use crate::guard::{self, Guard};
-use crate::policy::{Policy, SMALL_STRUCT_PAGE, STRUCT_PAGE, Stance};
+use crate::policy::{GuardMode, Policy, SMALL_STRUCT_PAGE, STRUCT_PAGE};
 use crate::report::Report;
 use crate::{command, modules, sysfs};
 
@@ -61,10 +61,11 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     ensure!(told.is_empty(), "nothing is oversize, and bpftrace says {:?}", told.first());
     let strict = Script::Judgement { reference_struct_page: SMALL_STRUCT_PAGE };
     let told = bench.traced(Setting::BpftraceJudgesOversize, strict, &[Work::Creation])?;
-    bench.guard(Setting::Audit, &Policy::usual(Stance::Audit), "judged", &ALL)?;
-    let event = bench.guard(Setting::AuditOversize, &Policy::strict(Stance::Audit), "would_deny", &[Work::Creation])?;
+    bench.guard(Setting::Audit, &Policy::default_audit(GuardMode::Audit), "judged", &ALL)?;
+    let event =
+        bench.guard(Setting::AuditOversize, &Policy::strict(GuardMode::Audit), "would_deny", &[Work::Creation])?;
     judged_the_same(&told, &event.context("the guard has told of no creation")?)?;
-    bench.guard(Setting::EnforceOversize, &Policy::strict(Stance::Enforce), "denied", &ALL)?;
+    bench.guard(Setting::EnforceOversize, &Policy::strict(GuardMode::Enforce), "denied", &ALL)?;
     // Once more: a kernel that has worked for a while is not quite the one that it was.
     bench.measure(Setting::None, None, &STORMS)?;
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -120,7 +121,7 @@ impl Bench<'_> {
             "{setting:?}: {expected} times {counter}: {before:?}, {after:?}"
         );
         let status = guard.stop()?;
-        ensure!(status.success(), "the agent ended with {status}{}", guard.said());
+        ensure!(status.success(), "the agent ended with {status}{}", guard.output());
         Ok(guard.judgements().pop())
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use self::burst::Told;
+use self::burst::ReportedEvents;
 use self::watched::Watched;
 use super::{Port, disk};
 use crate::agent::PROGRAM;
@@ -14,7 +14,7 @@ use crate::bench::Work;
 use crate::bench::agent::{Figures, Side, Started};
 use crate::bench::footprint;
 use crate::bench::ground::Ground;
-use crate::creation::{self, Map, Mode, Wanted};
+use crate::creation::{self, Map, Mode, NamespaceSpec};
 use crate::report::Report;
 use crate::{command, modules, sysfs};
 
@@ -99,7 +99,7 @@ impl Host {
             command::run("/bin/ndctl", arguments)?;
         }
         let region = sysfs::devices("region").into_iter().next().context("no region")?;
-        let wanted = Wanted {
+        let wanted = NamespaceSpec {
             region: region.clone(),
             size_bytes: NAMESPACE_BYTES,
             mode: Mode::Fsdax,
@@ -119,7 +119,7 @@ impl Host {
     }
 
     /// Measures one that runs and is idle.
-    fn measure(&self, watched: &mut Watched, stage: &mut impl FnMut(&str)) -> Result<(Side, Told)> {
+    fn measure(&self, watched: &mut Watched, stage: &mut impl FnMut(&str)) -> Result<(Side, ReportedEvents)> {
         let (resident, in_kernel) = (footprint::resident(watched.pid)?, footprint::in_kernel(watched.pid)?);
         let held = modules::references("libnvdimm")?.saturating_sub(self.held);
         stage(&format!("lines of {:?}", watched.what));

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::Port;
 use crate::agent::PROGRAM;
 use crate::bench::cost::Cost;
-use crate::bench::ndctl::{Look, Looker};
-use crate::creation::{self, Map, Mode, Wanted};
+use crate::bench::ndctl::{ScanRun, Scanner};
+use crate::creation::{self, Map, Mode, NamespaceSpec};
 use crate::report::Report;
 use crate::{pfnwatch, regions};
 
@@ -21,10 +21,10 @@ const NAMESPACES: [u64; 3] = [10, 64, 240];
 const NAMESPACE_BYTES: u64 = 16 << 20;
 /// In a guest that counts instructions one run is like the next.
 const RUNS: usize = 3;
-const LOOKERS: [(Looker, &str, &[&str]); 3] = [
-    (Looker::Scan, PROGRAM, &["scan", "--format", "json"]),
-    (Looker::WithoutEbpf, PROGRAM, &["scan", "--format", "json", "--without-ebpf"]),
-    (Looker::Ndctl, "/bin/ndctl", &["list", "-NuX"]),
+const LOOKERS: [(Scanner, &str, &[&str]); 3] = [
+    (Scanner::Scan, PROGRAM, &["scan", "--format", "json"]),
+    (Scanner::WithoutEbpf, PROGRAM, &["scan", "--format", "json", "--without-ebpf"]),
+    (Scanner::Ndctl, "/bin/ndctl", &["list", "-NuX"]),
 ];
 
 /// Measures everything, and ends with a verdict.
@@ -33,7 +33,8 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
     port.send(&Report::Ready { release, tests: 1 });
     let region = regions::fresh_one()?;
-    let wanted = Wanted { region, size_bytes: NAMESPACE_BYTES, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 << 20 };
+    let wanted =
+        NamespaceSpec { region, size_bytes: NAMESPACE_BYTES, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 << 20 };
     let mut made = 0;
     for namespaces in NAMESPACES {
         port.send(&Report::Started { name: format!("{namespaces} namespaces") });
@@ -47,7 +48,7 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
         for (looker, program, arguments) in LOOKERS {
             let command = || Cost::of(Command::new(program).args(arguments).stdout(Stdio::null()), &[0]);
             let cost = Cost::median_of(RUNS, command).with_context(|| format!("{looker:?}"))?;
-            port.send(&Report::Looked(Look { looker, namespaces, cost }));
+            port.send(&Report::Looked(ScanRun { looker, namespaces, cost }));
         }
     }
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);

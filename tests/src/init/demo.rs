@@ -18,7 +18,7 @@ use crate::{agent, command, modules, pfnwatch, wait};
 
 /// The regions of the demo's machine.
 const REGIONS: usize = 1;
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the lines that belong to one event may be apart.
 const BELOW: Duration = Duration::from_millis(300);
 /// The namespaces, as ndctl is asked for them.
@@ -80,7 +80,7 @@ impl Shown {
 
     /// Waits for the agent's line that `is` one of these, and shows it with what is indented below it.
     fn show(&self, port: &mut Port, what: &str, is: impl Fn(&str) -> bool) -> Result<String> {
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + TIMEOUT;
         while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             if is(&line) {
                 port.send(&Report::Output { line: line.clone() });
@@ -92,7 +92,7 @@ impl Shown {
                 return Ok(line);
             }
         }
-        bail!("the agent did not say {what} within {} s", LIMIT.as_secs())
+        bail!("the agent did not say {what} within {} s", TIMEOUT.as_secs())
     }
 }
 
@@ -114,7 +114,7 @@ fn is(kind: &'static str) -> impl Fn(&str) -> bool {
 fn create(port: &mut Port, agent: &Shown) -> Result<()> {
     agent.show(port, "that it is ready", is("ready"))?;
     // Until it judges; what it says of that is not shown.
-    wait::until("an armed guard", LIMIT, || {
+    wait::until("an armed guard", TIMEOUT, || {
         let status = Command::new(agent::PROGRAM).args(["status", "--format", "json"]).output().ok()?;
         let status: Value = serde_json::from_slice(&status.stdout).ok()?;
         (status.pointer("/guard/armed") == Some(&Value::Bool(true))).then_some(())

@@ -20,7 +20,7 @@ use crate::{boot_config, debian, wait};
 
 /// The kernels of the cloud flavour have its driver built in.
 const DISK: &str = "/dev/nvme0n1";
-const DISK_LIMIT: Duration = Duration::from_secs(30);
+const DISK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where the disk is mounted until it is the root.
 const ROOT: &str = "/root";
 /// This program, and where it goes so that the Debian sees it too.
@@ -31,7 +31,7 @@ const UNIT: &str = "pfnwatch-e2e.service";
 
 /// Mounts the disk, and goes on as its systemd.
 pub(super) fn boot() -> Result<Infallible> {
-    wait::until(DISK, DISK_LIMIT, || Path::new(DISK).exists().then_some(()))?;
+    wait::until(DISK, DISK_TIMEOUT, || Path::new(DISK).exists().then_some(()))?;
     create_dir(ROOT)?;
     let mounted = mount(Some(DISK), ROOT, Some("ext4"), MsFlags::empty(), None::<&str>);
     mounted.with_context(|| format!("cannot mount {DISK}"))?;

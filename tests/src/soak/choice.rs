@@ -1,14 +1,14 @@
 //! What is done next: by chance, among what can be done.
 
 use super::model::act::{Act, Configured, Shape, Subject};
-use super::model::{Model, Watch};
+use super::model::{Model, Observer};
 use super::random::Random;
 use crate::creation::{Map, Mode};
-use crate::policy::Stance;
+use crate::policy::GuardMode;
 
 const MIB: u64 = 1 << 20;
 /// Namespaces at a time: what libnvdimm is loaded with takes its time for each.
-const MOST_NAMESPACES: usize = 8;
+const MAX_NAMESPACES: usize = 8;
 /// From what is never oversize to what is with half a struct page; multiples of the regions' align.
 const SIZES: [u64; 6] = [16 * MIB, 64 * MIB, 128 * MIB, 256 * MIB, 384 * MIB, 512 * MIB];
 const ALIGNS: [u64; 2] = [4096, 2 * MIB];
@@ -32,42 +32,42 @@ impl Chooser {
     /// The next act. With the same seed and the same outcomes before it, the same one.
     pub fn next(&mut self, model: &Model) -> Act {
         self.calm = self.calm.saturating_sub(1);
-        let kinds: &[(u64, Kind)] = match (model.watch, self.calm) {
-            (Watch::Agent, 1..) => &IN_CALM,
-            (Watch::Agent, 0) => &WITH_AGENT,
-            (Watch::Held { .. }, _) => &HELD,
-            (Watch::Nobody, _) => &ALONE,
+        let kinds: &[(u64, ActionKind)] = match (model.watch, self.calm) {
+            (Observer::Agent, 1..) => &NORMAL_WEIGHTS,
+            (Observer::Agent, 0) => &WITH_AGENT,
+            (Observer::Held { .. }, _) => &PINNED_WEIGHTS,
+            (Observer::Nobody, _) => &ALONE,
         };
         loop {
-            if let Some(act) = self.random.weighed(kinds).and_then(|kind| self.act(kind, model)) {
+            if let Some(act) = self.random.weighted_choice(kinds).and_then(|kind| self.act(kind, model)) {
                 return act;
             }
         }
     }
 
-    fn act(&mut self, kind: Kind, model: &Model) -> Option<Act> {
+    fn act(&mut self, kind: ActionKind, model: &Model) -> Option<Act> {
         Some(match kind {
-            Kind::Create if model.namespaces.len() < MOST_NAMESPACES => Act::Create(self.region(), self.shape()),
-            Kind::Create => return None,
-            Kind::Disable => Act::Disable(self.namespace(model, |enabled| enabled)?),
-            Kind::Enable => Act::Enable(self.namespace(model, |enabled| !enabled)?),
-            Kind::Destroy => Act::Destroy(self.namespace(model, |_| true)?),
-            Kind::Remake => Act::Remake(self.namespace(model, |_| true)?, self.shape()),
-            Kind::SetMode => Act::SetMode(self.stance()),
+            ActionKind::Create if model.namespaces.len() < MAX_NAMESPACES => Act::Create(self.region(), self.shape()),
+            ActionKind::Create => return None,
+            ActionKind::Disable => Act::Disable(self.namespace(model, |enabled| enabled)?),
+            ActionKind::Enable => Act::Enable(self.namespace(model, |enabled| !enabled)?),
+            ActionKind::Destroy => Act::Destroy(self.namespace(model, |_| true)?),
+            ActionKind::Remake => Act::Remake(self.namespace(model, |_| true)?, self.shape()),
+            ActionKind::SetMode => Act::SetMode(self.stance()),
             // Which of several exemptions is used is nobody's promise.
-            Kind::Allow if model.grants.is_empty() => Act::Allow(self.subject(model), self.random.coin()),
-            Kind::Allow => return None,
-            Kind::Revoke => Act::Revoke(self.random.one_of(&model.grants)?.id),
-            Kind::Reload => Act::Reload(self.configured()),
-            Kind::Start => {
+            ActionKind::Allow if model.grants.is_empty() => Act::Allow(self.subject(model), self.random.coin()),
+            ActionKind::Allow => return None,
+            ActionKind::Revoke => Act::Revoke(self.random.one_of(&model.grants)?.id),
+            ActionKind::Reload => Act::Reload(self.configured()),
+            ActionKind::Start => {
                 self.calm = self.random.one_of(&LIVES).copied().unwrap_or_default();
                 Act::Start(self.configured())
             }
-            Kind::Stop => Act::Stop,
-            Kind::Kill => Act::Kill { settled: self.random.coin() },
-            Kind::Release => Act::Release,
-            Kind::ReloadLibnvdimm => Act::ReloadLibnvdimm,
-            Kind::Storm => Act::Storm,
+            ActionKind::Stop => Act::Stop,
+            ActionKind::Kill => Act::Kill { settled: self.random.coin() },
+            ActionKind::Release => Act::Release,
+            ActionKind::ReloadLibnvdimm => Act::ReloadLibnvdimm,
+            ActionKind::Storm => Act::Storm,
         })
     }
 
@@ -84,8 +84,8 @@ impl Chooser {
         Shape { mode, map, size_bytes, align_bytes }
     }
 
-    fn stance(&mut self) -> Stance {
-        if self.random.coin() { Stance::Enforce } else { Stance::Audit }
+    fn stance(&mut self) -> GuardMode {
+        if self.random.coin() { GuardMode::Enforce } else { GuardMode::Audit }
     }
 
     fn configured(&mut self) -> Configured {
@@ -108,7 +108,7 @@ impl Chooser {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum ActionKind {
     Create,
     Disable,
     Enable,
@@ -126,42 +126,47 @@ enum Kind {
     Storm,
 }
 
-const IN_CALM: [(u64, Kind); 11] = [
-    (20, Kind::Create),
-    (10, Kind::Disable),
-    (14, Kind::Enable),
-    (8, Kind::Destroy),
-    (8, Kind::Remake),
-    (8, Kind::SetMode),
-    (5, Kind::Allow),
-    (3, Kind::Revoke),
-    (4, Kind::Reload),
-    (2, Kind::ReloadLibnvdimm),
-    (1, Kind::Storm),
+const NORMAL_WEIGHTS: [(u64, ActionKind); 11] = [
+    (20, ActionKind::Create),
+    (10, ActionKind::Disable),
+    (14, ActionKind::Enable),
+    (8, ActionKind::Destroy),
+    (8, ActionKind::Remake),
+    (8, ActionKind::SetMode),
+    (5, ActionKind::Allow),
+    (3, ActionKind::Revoke),
+    (4, ActionKind::Reload),
+    (2, ActionKind::ReloadLibnvdimm),
+    (1, ActionKind::Storm),
 ];
 
-const WITH_AGENT: [(u64, Kind); 5] =
-    [(10, Kind::Create), (10, Kind::Enable), (5, Kind::Stop), (8, Kind::Kill), (1, Kind::ReloadLibnvdimm)];
-
-const HELD: [(u64, Kind); 8] = [
-    (8, Kind::Create),
-    (4, Kind::Disable),
-    (6, Kind::Enable),
-    (3, Kind::Destroy),
-    (3, Kind::Remake),
-    (8, Kind::Start),
-    (1, Kind::Release),
-    (1, Kind::ReloadLibnvdimm),
+const WITH_AGENT: [(u64, ActionKind); 5] = [
+    (10, ActionKind::Create),
+    (10, ActionKind::Enable),
+    (5, ActionKind::Stop),
+    (8, ActionKind::Kill),
+    (1, ActionKind::ReloadLibnvdimm),
 ];
 
-const ALONE: [(u64, Kind); 7] = [
-    (5, Kind::Create),
-    (3, Kind::Disable),
-    (4, Kind::Enable),
-    (2, Kind::Destroy),
-    (2, Kind::Remake),
-    (8, Kind::Start),
-    (1, Kind::ReloadLibnvdimm),
+const PINNED_WEIGHTS: [(u64, ActionKind); 8] = [
+    (8, ActionKind::Create),
+    (4, ActionKind::Disable),
+    (6, ActionKind::Enable),
+    (3, ActionKind::Destroy),
+    (3, ActionKind::Remake),
+    (8, ActionKind::Start),
+    (1, ActionKind::Release),
+    (1, ActionKind::ReloadLibnvdimm),
+];
+
+const ALONE: [(u64, ActionKind); 7] = [
+    (5, ActionKind::Create),
+    (3, ActionKind::Disable),
+    (4, ActionKind::Enable),
+    (2, ActionKind::Destroy),
+    (2, ActionKind::Remake),
+    (8, ActionKind::Start),
+    (1, ActionKind::ReloadLibnvdimm),
 ];
 
 #[cfg(test)]

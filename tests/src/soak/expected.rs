@@ -41,8 +41,8 @@ impl Streams {
     }
 
     /// An event was told. One that no stream is for is left out.
-    pub fn tell(&mut self, event: &Value) {
-        if let Some(stream) = stream_of(event) {
+    pub fn record(&mut self, event: &Value) {
+        if let Some(stream) = stream_name(event) {
             self.of(&stream).told.push(event.clone());
         }
     }
@@ -63,16 +63,16 @@ impl Streams {
     }
 
     /// The same expectations, held against other events.
-    pub fn against(&self, events: &[Value]) -> Option<String> {
+    pub fn compare(&self, events: &[Value]) -> Option<String> {
         let mut other = self.clone();
         other.all.values_mut().for_each(|stream| stream.told.clear());
-        events.iter().for_each(|event| other.tell(event));
+        events.iter().for_each(|event| other.record(event));
         other.touched = other.all.keys().cloned().collect();
         other.complaint()
     }
 
     /// From now on nobody can know whether what was not told yet ever will be: returns what that is.
-    pub fn doubt(&mut self) -> Vec<(String, Expected)> {
+    pub fn take_uncertain(&mut self) -> Vec<(String, Expected)> {
         let mut doubted = Vec::new();
         for (name, stream) in self.all.iter_mut().filter(|(name, _)| self.touched.contains(*name)) {
             // Where some need not have come before, some that were told are doubted as well.
@@ -85,7 +85,7 @@ impl Streams {
     }
 
     /// How many events were told.
-    pub fn told(&self) -> usize {
+    pub fn recorded(&self) -> usize {
         self.all.values().map(|stream| stream.told.len()).sum()
     }
 }
@@ -128,12 +128,12 @@ impl Stream {
 
 impl Expected {
     /// One that must come.
-    pub fn surely(facts: Facts) -> Self {
+    pub fn required(facts: Facts) -> Self {
         Self { one_of: vec![facts], surely: true }
     }
 
     /// One that may come.
-    pub fn perhaps(facts: Facts) -> Self {
+    pub fn optional(facts: Facts) -> Self {
         Self { one_of: vec![facts], surely: false }
     }
 
@@ -153,7 +153,7 @@ impl Expected {
 }
 
 /// Whose event it is; none for those of which there are more or less by chance, such as labels that are written.
-fn stream_of(event: &Value) -> Option<String> {
+fn stream_name(event: &Value) -> Option<String> {
     let text = |key: &str| event.get(key).and_then(Value::as_str);
     match text("event")? {
         "probe" | "claim" | "label" | "guard_state" | "max_struct_page" => None,

@@ -9,17 +9,17 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::life::Life;
-use super::model::act::{Act, Configured, Grant, Judged, Shape, Subject, Target};
-use super::model::{Model, Watch};
-use super::say;
-use crate::bpf::held::Held;
-use crate::creation::{self, Prepared, Wanted};
+use super::log;
+use super::model::act::{Act, Configured, ExpectedDecision, Grant, Shape, Subject, Target};
+use super::model::{Model, Observer};
+use crate::bpf::held::HeldObjects;
+use crate::creation::{self, NamespaceSpec, PreparedNamespace};
 use crate::guard::{self, Guard};
 use crate::infoblock::raw;
-use crate::policy::Stance;
+use crate::policy::GuardMode;
 use crate::{modules, namespace, regions, sysfs, sysfs_load, wait};
 
-const LIMIT: Duration = Duration::from_secs(150);
+const TIMEOUT: Duration = Duration::from_secs(150);
 const CGROUPS: usize = 100;
 /// What is overwritten of a namespace that is to be made anew.
 const BLANKED: usize = 64 << 10;
@@ -31,14 +31,14 @@ pub struct Host {
     /// The agent that runs.
     pub life: Option<Life>,
     /// What of eBPF there was before any agent.
-    bare: Held,
+    bare: HeldObjects,
 }
 
 impl Host {
     /// With regions that are empty, and no agent.
     pub fn fresh() -> Result<Self> {
         regions::fresh()?;
-        Ok(Self { model: Model::new(), life: None, bare: Held::look()? })
+        Ok(Self { model: Model::new(), life: None, bare: HeldObjects::look()? })
     }
 
     /// Does an act; false where there is no room for it.
@@ -65,7 +65,7 @@ impl Host {
             Act::Release => {
                 guard::succeed(&["guard", "release"])?;
                 self.model.released();
-                self.nothing_left()?;
+                self.require_no_pins()?;
             }
             Act::ReloadLibnvdimm => self.reload_libnvdimm()?,
             Act::Storm => sysfs_load::cgroups(CGROUPS)?,
@@ -79,7 +79,7 @@ impl Host {
             return Ok(false);
         }
         if let Some(seed) = creation::seed_in_use(&device)? {
-            say(&format!(
+            log(&format!(
                 "{device}'s seed is {seed}, which is in use: nothing can be made there until that is enabled anew"
             ));
             return Ok(false);
@@ -104,20 +104,20 @@ impl Host {
     }
 
     /// Binds what was prepared: it is made, or denied, where the model says so. What was denied is destroyed.
-    fn bind(&mut self, prepared: &Prepared, region: usize, shape: Shape) -> Result<()> {
+    fn bind(&mut self, prepared: &PreparedNamespace, region: usize, shape: Shape) -> Result<()> {
         let start = sysfs::number(&prepared.namespace, "resource")?;
         let target = Target { uuid: prepared.namespace_uuid.clone(), region, start, shape };
         let judged = self.model.judge(&target);
         let bound = prepared.bind().map_err(|error| error.raw_os_error());
         match (judged, bound) {
-            (Judged::Denied, Err(Some(libc::ENOMEM))) => (),
-            (Judged::Denied, bound) => bail!("{prepared:?} should have been denied: {bound:?}"),
+            (ExpectedDecision::Denied, Err(Some(libc::ENOMEM))) => (),
+            (ExpectedDecision::Denied, bound) => bail!("{prepared:?} should have been denied: {bound:?}"),
             (_, Ok(())) => (),
             (judged, Err(code)) => bail!("{prepared:?} is {judged:?}, and its bind failed: {code:?}"),
         }
-        sysfs::settle(&region_device(region)?)?;
+        sysfs::wait_for_seed(&region_device(region)?)?;
         self.model.tried(&target, &prepared.block_uuid, judged);
-        if judged == Judged::Denied {
+        if judged == ExpectedDecision::Denied {
             namespace::destroy(&prepared.namespace)?;
             self.model.destroyed(&target.uuid);
         }
@@ -128,7 +128,7 @@ impl Host {
     fn enable(&mut self, uuid: &str) -> Result<()> {
         let Some(region) = self.model.namespaces.get(uuid).map(|it| it.target.region) else { return Ok(()) };
         namespace::enable(&named(uuid)?).context("an existing namespace was kept from being enabled")?;
-        sysfs::settle(&region_device(region)?)?;
+        sysfs::wait_for_seed(&region_device(region)?)?;
         self.model.enabled(uuid);
         Ok(())
     }
@@ -139,8 +139,8 @@ impl Host {
         Ok(())
     }
 
-    fn set_mode(&mut self, to: Stance) -> Result<()> {
-        guard::succeed(&["mode", to.word(), "--reason", "soak"])?;
+    fn set_mode(&mut self, to: GuardMode) -> Result<()> {
+        guard::succeed(&["mode", to.as_str(), "--reason", "soak"])?;
         self.model.mode_set(to);
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Host {
             Subject::Namespace(uuid) => json!({ "namespace_uuid": uuid }),
         };
         let time = if once { Value::Null } else { json!(3600) };
-        let answer = guard::ask(&json!({
+        let answer = guard::request(&json!({
             "allow": { "subject": subject_json, "once": once, "for_seconds": time, "reason": "soak" }
         }))?;
         let id = answer.pointer("/answer/allowed/id").and_then(Value::as_u64);
@@ -162,11 +162,11 @@ impl Host {
 
     fn reload(&mut self, file: Configured) -> Result<()> {
         // What comes while the programs are loaded anew is nobody's to see.
-        self.settle()?;
+        self.wait_for_events()?;
         file.policy().write()?;
         self.life()?.guard.signal(Signal::SIGHUP)?;
         self.model.reloaded(file);
-        self.settle()?;
+        self.wait_for_events()?;
         self.life()?.guard.armed()
     }
 
@@ -174,70 +174,70 @@ impl Host {
         let guard = Guard::start(&file.policy())?;
         self.model.started(file);
         self.life = Some(Life::new(guard));
-        self.settle()
+        self.wait_for_events()
     }
 
     fn stop(&mut self) -> Result<()> {
-        self.settle()?;
+        self.wait_for_events()?;
         let mut life = self.life.take().context("no agent")?;
         let status = life.guard.stop()?;
-        ensure!(status.success(), "the agent ended with {status}{}", life.guard.said());
+        ensure!(status.success(), "the agent ended with {status}{}", life.guard.output());
         self.model.stopped();
-        life.last_words(&mut self.model.streams)?;
+        life.read_rest(&mut self.model.streams)?;
         if let Some(complaint) = self.model.streams.complaint() {
-            bail!("{complaint}{}", life.guard.said());
+            bail!("{complaint}{}", life.guard.output());
         }
-        self.nothing_left()
+        self.require_no_pins()
     }
 
     fn kill(&mut self, settled: bool) -> Result<()> {
         if settled {
-            self.settle()?;
+            self.wait_for_events()?;
         }
         let mut life = self.life.take().context("no agent")?;
         life.guard.kill()?;
-        life.last_words(&mut self.model.streams)?;
+        life.read_rest(&mut self.model.streams)?;
         self.model.killed();
-        self.nothing_left()
+        self.require_no_pins()
     }
 
     fn reload_libnvdimm(&mut self) -> Result<()> {
         if self.life.is_some() {
-            self.settle()?;
+            self.wait_for_events()?;
         }
         modules::unload_stack()?;
         modules::load_stack()?;
         for uuid in self.model.namespaces.keys() {
-            wait::until(&format!("{uuid}, which was kept from being enabled"), LIMIT, || {
+            wait::until(&format!("{uuid}, which was kept from being enabled"), TIMEOUT, || {
                 let claimer = namespace::claimer(&named(uuid).ok()?).ok()?;
                 sysfs::driver(&claimer).map(drop)
             })?;
         }
         let regions = regions::find()?;
         for region in [&regions.first, &regions.second] {
-            sysfs::settle(region)?;
+            sysfs::wait_for_seed(region)?;
             sysfs::write(region, "align", &(16_u64 << 20).to_string())?;
         }
         self.model.libnvdimm_reloaded();
         if self.life.is_some() {
-            self.settle()?;
+            self.wait_for_events()?;
             self.life()?.guard.armed()?;
         }
         Ok(())
     }
 
     /// Waits until all that was done is told, just as it was to be.
-    pub fn settle(&mut self) -> Result<()> {
+    pub fn wait_for_events(&mut self) -> Result<()> {
         let Some(life) = &mut self.life else { return Ok(()) };
-        life.settle(&mut self.model.streams)
+        life.wait_for_events(&mut self.model.streams)
     }
 
     /// Without an agent, and with none that has left a guard, nothing of it is in the kernel.
-    fn nothing_left(&self) -> Result<()> {
-        if self.model.watch != Watch::Nobody {
+    fn require_no_pins(&self) -> Result<()> {
+        if self.model.watch != Observer::Nobody {
             return Ok(());
         }
-        Held::until_nothing_beyond(&self.bare, LIMIT)
+        HeldObjects::until_nothing_beyond(&self.bare, TIMEOUT)
     }
 
     /// Ends whatever watches.
@@ -245,7 +245,7 @@ impl Host {
         if self.life.is_some() {
             self.stop()?;
         }
-        if self.model.watch != Watch::Nobody {
+        if self.model.watch != Observer::Nobody {
             self.act(&Act::Release)?;
         }
         Ok(())
@@ -256,9 +256,9 @@ impl Host {
     }
 }
 
-fn wanted(region: &str, shape: Shape) -> Wanted {
+fn wanted(region: &str, shape: Shape) -> NamespaceSpec {
     let Shape { mode, map, size_bytes, align_bytes } = shape;
-    Wanted { region: region.to_owned(), size_bytes, mode, map, align_bytes }
+    NamespaceSpec { region: region.to_owned(), size_bytes, mode, map, align_bytes }
 }
 
 fn region_device(region: usize) -> Result<String> {

@@ -10,13 +10,13 @@ use crate::bench::footprint;
 use crate::guard::Guard;
 use crate::wait;
 
-const LIMIT: Duration = Duration::from_secs(150);
+const TIMEOUT: Duration = Duration::from_secs(150);
 /// After so many settlements an agent has all that it will need.
 const WARM: usize = 4;
 /// So many more files: somebody may just be asking it something.
-const MOST_FILES: usize = 1;
+const MAX_FILES_GROWTH: usize = 1;
 /// How much more it may have later: what the allocator keeps varies by that much when the programs are loaded anew.
-const MOST_GROWTH_BYTES: u64 = 2 << 20;
+const MAX_GROWTH_BYTES: u64 = 2 << 20;
 
 /// The agent that runs.
 pub struct Life {
@@ -49,9 +49,9 @@ impl Life {
     }
 
     /// Waits until all that was done is told.
-    pub fn settle(&mut self, streams: &mut Streams) -> Result<()> {
+    pub fn wait_for_events(&mut self, streams: &mut Streams) -> Result<()> {
         let mut complaint = None;
-        let told = wait::until("all that was done told", LIMIT, || {
+        let told = wait::until("all that was done told", TIMEOUT, || {
             if let Err(error) = self.listen(streams) {
                 complaint = Some(format!("{error:#}"));
                 return Some(());
@@ -61,15 +61,15 @@ impl Life {
         });
         match complaint {
             None => told?,
-            Some(complaint) => anyhow::bail!("{complaint}{}", self.guard.said()),
+            Some(complaint) => anyhow::bail!("{complaint}{}", self.guard.output()),
         }
         self.settlements += 1;
         self.does_not_grow()
     }
 
     /// What an agent said that has ended.
-    pub fn last_words(&mut self, streams: &mut Streams) -> Result<()> {
-        self.guard.last_words();
+    pub fn read_rest(&mut self, streams: &mut Streams) -> Result<()> {
+        self.guard.remaining_events();
         self.listen(streams)
     }
 
@@ -77,8 +77,8 @@ impl Life {
         let all = self.guard.events(|_| true);
         for event in all.iter().skip(self.told) {
             ensure!(event.get("uncommitted").is_none(), "told, and not in the journal: {event}");
-            ensure!(event.pointer("/guard/surprise") != Some(&true.into()), "the guard predicted otherwise: {event}");
-            streams.tell(event);
+            ensure!(event.pointer("/guard/mismatch") != Some(&true.into()), "the guard predicted otherwise: {event}");
+            streams.record(event);
         }
         self.told = all.len();
         Ok(())
@@ -92,10 +92,11 @@ impl Life {
         }
         let warm = self.warm.map_or(now, |warm| warm.least(now));
         self.warm = Some(warm);
-        let small =
-            |now: &Size| now.anon_bytes <= warm.anon_bytes + MOST_GROWTH_BYTES && now.files <= warm.files + MOST_FILES;
+        let small = |now: &Size| {
+            now.anon_bytes <= warm.anon_bytes + MAX_GROWTH_BYTES && now.files <= warm.files + MAX_FILES_GROWTH
+        };
         let grown = || format!("the agent grows: {warm:?} at least, {:?} after {} events", self.size(), self.told);
-        wait::until("a small agent", LIMIT, || self.size().ok().filter(small)).map(drop).with_context(grown)
+        wait::until("a small agent", TIMEOUT, || self.size().ok().filter(small)).map(drop).with_context(grown)
     }
 
     fn size(&self) -> Result<Size> {

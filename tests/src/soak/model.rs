@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use self::act::{Configured, Grant, Judged, Subject, Target};
+use self::act::{Configured, ExpectedDecision, Grant, Subject, Target};
 use super::expected::{AGENT, Expected, Facts, Streams};
-use crate::policy::Stance;
+use crate::policy::GuardMode;
 
 pub mod act;
 mod facts;
@@ -17,7 +17,7 @@ mod load;
 
 /// Who watches.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Watch {
+pub enum Observer {
     /// Nobody: nothing is told, and nothing denied.
     Nobody,
     /// The guard that an agent left. It remembers what it meets for the next agent, as long as libnvdimm is the one it knows.
@@ -48,9 +48,9 @@ pub struct Model {
     /// What is in force, but for the mode.
     pub configured: Configured,
     /// The mode in force.
-    pub mode: Stance,
+    pub mode: GuardMode,
     /// Who watches.
-    pub watch: Watch,
+    pub watch: Observer,
     /// Exemptions in force.
     pub grants: Vec<Grant>,
     /// By namespace uuid.
@@ -64,11 +64,11 @@ pub struct Model {
 impl Model {
     /// Nothing was done yet.
     pub fn new() -> Self {
-        let configured = Configured { strict: false, stance: Stance::Audit, hold: false };
+        let configured = Configured { strict: false, stance: GuardMode::Audit, hold: false };
         Self {
             configured,
             mode: configured.stance,
-            watch: Watch::Nobody,
+            watch: Observer::Nobody,
             grants: Vec::new(),
             namespaces: BTreeMap::new(),
             streams: Streams::default(),
@@ -77,42 +77,42 @@ impl Model {
     }
 
     /// What has to be said of a creation before it is made.
-    pub fn judge(&self, target: &Target) -> Judged {
+    pub fn judge(&self, target: &Target) -> ExpectedDecision {
         let grant = self.grants.iter().find(|grant| match &grant.subject {
             Subject::Region(region) => *region == target.region,
             Subject::Namespace(uuid) => *uuid == target.uuid,
         });
         match (self.watch, grant) {
-            (Watch::Nobody, _) => Judged::Fine,
-            _ if !target.shape.is_map_dev() => Judged::Fine,
-            (Watch::Held { deaf: true }, _) => Judged::Unjudged,
-            _ if !facts::is_oversize(target, self.configured) => Judged::Fine,
-            (_, Some(grant)) => Judged::Exempt { id: grant.id, once: grant.once },
-            _ if self.mode == Stance::Audit => Judged::WouldDeny,
-            _ => Judged::Denied,
+            (Observer::Nobody, _) => ExpectedDecision::Fine,
+            _ if !target.shape.is_map_dev() => ExpectedDecision::Fine,
+            (Observer::Held { deaf: true }, _) => ExpectedDecision::Unjudged,
+            _ if !facts::is_oversize(target, self.configured) => ExpectedDecision::Fine,
+            (_, Some(grant)) => ExpectedDecision::Exempt { id: grant.id, once: grant.once },
+            _ if self.mode == GuardMode::Audit => ExpectedDecision::WouldDeny,
+            _ => ExpectedDecision::Denied,
         }
     }
 
     /// A creation was tried, and ended as it was judged. A denied one leaves a namespace without a block.
-    pub fn tried(&mut self, target: &Target, block_uuid: &str, judged: Judged) {
+    pub fn tried(&mut self, target: &Target, block_uuid: &str, judged: ExpectedDecision) {
         let stream = of(&target.uuid);
         if let Some(facts) = facts::judgement(target, block_uuid, judged, self.configured) {
             // The hook is the kernel's own, and not libnvdimm's.
-            self.tell(&stream, facts, true);
+            self.expect_if_observed(&stream, facts, true);
         }
-        if let Judged::Exempt { id, once: true } = judged {
+        if let ExpectedDecision::Exempt { id, once: true } = judged {
             self.grants.retain(|grant| grant.id != id);
             let facts = facts::exemption("exemption_spent", id);
             match self.watch {
-                Watch::Agent => self.surely(&of_exemption(id), facts),
-                _ => self.later.push((of_exemption(id), Expected::perhaps(facts))),
+                Observer::Agent => self.expect(&of_exemption(id), facts),
+                _ => self.later.push((of_exemption(id), Expected::optional(facts))),
             }
         }
-        if judged == Judged::Denied {
+        if judged == ExpectedDecision::Denied {
             return;
         }
-        self.tell(&stream, facts::set_up(target, block_uuid, "made"), false);
-        let (target, block_uuid, told) = (target.clone(), block_uuid.to_owned(), self.watch == Watch::Agent);
+        self.expect_if_observed(&stream, facts::set_up(target, block_uuid, "made"), false);
+        let (target, block_uuid, told) = (target.clone(), block_uuid.to_owned(), self.watch == Observer::Agent);
         self.namespaces.insert(target.uuid.clone(), Namespace { target, block_uuid, enabled: true, told });
     }
 
@@ -120,16 +120,16 @@ impl Model {
     pub fn enabled(&mut self, uuid: &str) {
         let Some(namespace) = self.namespaces.get_mut(uuid) else { return };
         namespace.enabled = true;
-        namespace.told |= self.watch == Watch::Agent;
+        namespace.told |= self.watch == Observer::Agent;
         let facts = facts::set_up(&namespace.target, &namespace.block_uuid, "met");
-        self.tell(&of(uuid), facts, false);
+        self.expect_if_observed(&of(uuid), facts, false);
     }
 
     /// A namespace was disabled.
     pub fn disabled(&mut self, uuid: &str) {
         let Some(namespace) = self.namespaces.get_mut(uuid) else { return };
         if std::mem::take(&mut namespace.enabled) {
-            self.tell(&of(uuid), facts::unbind(uuid), false);
+            self.expect_if_observed(&of(uuid), facts::unbind(uuid), false);
         }
     }
 
@@ -145,29 +145,29 @@ impl Model {
         let facts = facts::destroy(uuid);
         match self.watch {
             // The next agent cannot know that the label had room.
-            Watch::Held { deaf: false } => self.later.push((of(uuid), Expected::perhaps(facts))),
-            _ => self.tell(&of(uuid), facts, false),
+            Observer::Held { deaf: false } => self.later.push((of(uuid), Expected::optional(facts))),
+            _ => self.expect_if_observed(&of(uuid), facts, false),
         }
     }
 
     /// An agent was started with this file, and guards.
     pub fn started(&mut self, file: Configured) {
-        self.surely(AGENT, facts::agent("policy_loaded"));
-        self.surely(AGENT, facts::ready("observing"));
-        if self.watch == Watch::Nobody {
+        self.expect(AGENT, facts::agent("policy_loaded"));
+        self.expect(AGENT, facts::ready("observing"));
+        if self.watch == Observer::Nobody {
             self.mode = file.stance;
             self.grants.clear();
         } else {
-            self.surely(AGENT, facts::taken_over(self.mode));
+            self.expect(AGENT, facts::taken_over(self.mode));
         }
         self.configured = file;
-        self.watch = Watch::Agent;
+        self.watch = Observer::Agent;
         for namespace in self.namespaces.values_mut() {
             namespace.told = namespace.enabled && namespace.target.shape.is_map_dev();
         }
         let found: Vec<_> = self.namespaces.values().filter(|namespace| namespace.told).cloned().collect();
         for namespace in found {
-            self.surely(&of(&namespace.target.uuid), facts::found(&namespace.target, &namespace.block_uuid));
+            self.expect(&of(&namespace.target.uuid), facts::found(&namespace.target, &namespace.block_uuid));
         }
         for (stream, expected) in std::mem::take(&mut self.later) {
             self.streams.expect(&stream, expected);
@@ -176,22 +176,22 @@ impl Model {
 
     /// The agent was asked to end, and did.
     pub fn stopped(&mut self) {
-        self.surely(AGENT, facts::stopped());
-        self.left();
+        self.expect(AGENT, facts::stopped());
+        self.detached();
     }
 
     /// The agent was killed: what it had not told by then it may have had in its hands.
     pub fn killed(&mut self) {
-        let doubted = self.streams.doubt();
-        self.left();
-        if self.watch != Watch::Nobody {
+        let doubted = self.streams.take_uncertain();
+        self.detached();
+        if self.watch != Observer::Nobody {
             self.later.extend(doubted);
         }
     }
 
     /// The guard that was held was released.
     pub fn released(&mut self) {
-        self.watch = Watch::Nobody;
+        self.watch = Observer::Nobody;
         self.grants.clear();
         self.later.clear();
     }
@@ -199,53 +199,53 @@ impl Model {
     /// The file was read anew.
     pub fn reloaded(&mut self, file: Configured) {
         if file.hold != self.configured.hold {
-            self.surely(AGENT, facts::ready("observing"));
+            self.expect(AGENT, facts::ready("observing"));
         }
-        self.surely(AGENT, facts::agent("policy_loaded"));
+        self.expect(AGENT, facts::agent("policy_loaded"));
         self.configured = file;
         self.mode = file.stance;
     }
 
     /// The mode was set.
-    pub fn mode_set(&mut self, to: Stance) {
-        self.surely(AGENT, facts::mode_changed(self.mode, to));
+    pub fn mode_set(&mut self, to: GuardMode) {
+        self.expect(AGENT, facts::mode_changed(self.mode, to));
         self.mode = to;
     }
 
     /// An exemption was granted.
     pub fn granted(&mut self, grant: Grant) {
-        self.surely(&of_exemption(grant.id), facts::exemption("exemption_granted", grant.id));
+        self.expect(&of_exemption(grant.id), facts::exemption("exemption_granted", grant.id));
         self.grants.push(grant);
     }
 
     /// An exemption was withdrawn.
     pub fn revoked(&mut self, id: u64) {
-        self.surely(&of_exemption(id), facts::exemption("exemption_ended", id));
+        self.expect(&of_exemption(id), facts::exemption("exemption_ended", id));
         self.grants.retain(|grant| grant.id != id);
     }
 
-    fn left(&mut self) {
+    fn detached(&mut self) {
         if self.configured.hold {
-            self.watch = Watch::Held { deaf: false };
+            self.watch = Observer::Held { deaf: false };
         } else {
-            self.watch = Watch::Nobody;
+            self.watch = Observer::Nobody;
             self.grants.clear();
         }
     }
 
     /// Somebody tells, now or later; where nobody watches, nobody will.
-    fn tell(&mut self, stream: &str, facts: Facts, deaf_too: bool) {
+    fn expect_if_observed(&mut self, stream: &str, facts: Facts, deaf_too: bool) {
         match self.watch {
-            Watch::Agent => self.surely(stream, facts),
-            Watch::Held { deaf } if !deaf || deaf_too => {
-                self.later.push((stream.to_owned(), Expected::surely(facts)));
+            Observer::Agent => self.expect(stream, facts),
+            Observer::Held { deaf } if !deaf || deaf_too => {
+                self.later.push((stream.to_owned(), Expected::required(facts)));
             }
-            Watch::Held { .. } | Watch::Nobody => (),
+            Observer::Held { .. } | Observer::Nobody => (),
         }
     }
 
-    fn surely(&mut self, stream: &str, facts: Facts) {
-        self.streams.expect(stream, Expected::surely(facts));
+    fn expect(&mut self, stream: &str, facts: Facts) {
+        self.streams.expect(stream, Expected::required(facts));
     }
 }
 

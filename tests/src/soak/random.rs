@@ -36,7 +36,7 @@ impl Random {
     }
 
     /// One of these, each as often as its weight says.
-    pub fn weighed<T: Copy>(&mut self, choices: &[(u64, T)]) -> Option<T> {
+    pub fn weighted_choice<T: Copy>(&mut self, choices: &[(u64, T)]) -> Option<T> {
         let mut left = self.below(choices.iter().map(|(weight, _)| weight).sum());
         for (weight, choice) in choices {
             match left.checked_sub(*weight) {
@@ -69,10 +69,10 @@ mod tests {
         let mut random = Random::new(1);
         let mut counts = [0; 2];
         for _ in 0..4000 {
-            counts[random.weighed(&[(3, 0), (1, 1), (0, 9)]).unwrap()] += 1;
+            counts[random.weighted_choice(&[(3, 0), (1, 1), (0, 9)]).unwrap()] += 1;
         }
         assert!((2800..3200).contains(&counts[0]), "{counts:?}");
-        assert_eq!(random.weighed::<u8>(&[]), None);
+        assert_eq!(random.weighted_choice::<u8>(&[]), None);
         assert_eq!(random.one_of::<u8>(&[]), None);
     }
 }

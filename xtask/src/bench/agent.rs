@@ -18,19 +18,19 @@ use crate::{paths, setup};
 
 const MIB: f64 = 1_048_576.0;
 /// Resident memory, idle, with 64 namespaces.
-pub(super) const MOST_RESIDENT_MIB: f64 = 12.0;
+pub(super) const MAX_RESIDENT_MIB: f64 = 12.0;
 /// eBPF maps and programs.
-pub(super) const MOST_IN_KERNEL_MIB: f64 = 1.0;
+pub(super) const MAX_IN_KERNEL_MIB: f64 = 1.0;
 /// The binary, with the eBPF object inside.
-pub(super) const MOST_INSTALLED_MIB: f64 = 10.0;
+pub(super) const MAX_INSTALLED_MIB: f64 = 10.0;
 /// Start to attached, as a part of bpftrace's.
-pub(super) const MOST_OF_START: f64 = 0.2;
+pub(super) const MAX_START_RATIO: f64 = 0.2;
 /// When nothing happens.
-pub(super) const MOST_WAKE_UPS_A_MINUTE: f64 = 4.0;
+pub(super) const MAX_WAKE_UPS_PER_MINUTE: f64 = 4.0;
 /// The slowest line of a hundred, as a part of bpftrace's.
-pub(super) const MOST_OF_LINE: f64 = 1.0;
+pub(super) const MAX_LINE_RATIO: f64 = 1.0;
 /// Of a burst of enables.
-const MOST_LOST: f64 = 0.0;
+const MAX_LOST: f64 = 0.0;
 
 /// A figure of ours beside bpftrace's, in its unit, and what ours may be at most.
 struct Row {
@@ -114,17 +114,17 @@ fn rows(figures: &Figures, installed: &Installed) -> Result<Vec<Row>> {
     let wake_ups = f64::from(u32::try_from(figures.wake_ups)?) * 60.0 / figures.idle.as_secs_f64();
     let lost = both(|side| count(side.burst.enabled.saturating_sub(side.burst.told)));
     Ok(vec![
-        row("start to attached", "s", (attached, same), Some(Budget::Part(MOST_OF_START))),
+        row("start to attached", "s", (attached, same), Some(Budget::Part(MAX_START_RATIO))),
         row("  beside one probe that prints a pointer", "s", (attached, start(Started::OneProbe)?), None),
-        row("resident, idle", "MiB", both(|side| mib(resident(side))), Some(Budget::Most(MOST_RESIDENT_MIB))),
+        row("resident, idle", "MiB", both(|side| mib(resident(side))), Some(Budget::Most(MAX_RESIDENT_MIB))),
         row("  of it anonymous", "MiB", both(|side| mib(side.resident.anon_bytes)), None),
         row(
             "maps and programs in the kernel",
             "MiB",
             both(|side| mib(in_kernel(side))),
-            Some(Budget::Most(MOST_IN_KERNEL_MIB)),
+            Some(Budget::Most(MAX_IN_KERNEL_MIB)),
         ),
-        alone("installed: the binary", "MiB", mib(installed.binary_bytes), Some(Budget::Most(MOST_INSTALLED_MIB))),
+        alone("installed: the binary", "MiB", mib(installed.binary_bytes), Some(Budget::Most(MAX_INSTALLED_MIB))),
         row(
             "  with all libraries, the C library's too",
             "MiB",
@@ -132,11 +132,11 @@ fn rows(figures: &Figures, installed: &Installed) -> Result<Vec<Row>> {
             None,
         ),
         row("references that keep libnvdimm loaded", "", both(|side| count(side.held)), None),
-        alone("wake-ups a minute, idle", "", wake_ups, Some(Budget::Most(MOST_WAKE_UPS_A_MINUTE))),
+        alone("wake-ups a minute, idle", "", wake_ups, Some(Budget::Most(MAX_WAKE_UPS_PER_MINUTE))),
         row("event to line, p50", "ms", line(50)?, None),
-        row("event to line, p99", "ms", line(99)?, Some(Budget::Part(MOST_OF_LINE))),
+        row("event to line, p99", "ms", line(99)?, Some(Budget::Part(MAX_LINE_RATIO))),
         row("a burst: namespaces enabled", "", both(|side| count(side.burst.enabled)), None),
-        row("  events lost", "", lost, Some(Budget::Most(MOST_LOST))),
+        row("  events lost", "", lost, Some(Budget::Most(MAX_LOST))),
         row("  processor time", "ms", both(|side| side.burst.processor_time.as_secs_f64() * 1e3), None),
     ])
 }

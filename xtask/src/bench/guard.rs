@@ -10,7 +10,7 @@ use guest::report::Report;
 use serde_json::{Value, json};
 
 use super::tracer::Tracer;
-use super::{Cannot, Findings};
+use super::{CannotMeasure, Findings};
 use crate::setup;
 use crate::vm::counted::{self, Place};
 

@@ -2,13 +2,13 @@
 //! asks udev and the bus' own device.
 
 use anyhow::{Context, Result};
-use guest::bench::ndctl::{Look, Looker};
-use guest::boot_config::Purpose;
+use guest::bench::ndctl::{ScanRun, Scanner};
+use guest::orders::Purpose;
 use guest::report::Report;
 use serde_json::json;
 
 use super::Findings;
-use super::peer::{self, Effort, Row};
+use super::peer::{self, Instructions, Row};
 use crate::setup;
 use crate::vm::counted::{self, Place};
 
@@ -33,13 +33,13 @@ pub(super) fn measure() -> Result<Findings> {
     })
 }
 
-fn rows(looks: &[Look]) -> Result<Vec<Row>> {
-    let ours = looks.iter().filter(|look| look.looker != Looker::Ndctl);
+fn rows(looks: &[ScanRun]) -> Result<Vec<Row>> {
+    let ours = looks.iter().filter(|look| look.looker != Scanner::Ndctl);
     ours.map(|look| {
-        let ndctl = looks.iter().find(|it| it.looker == Looker::Ndctl && it.namespaces == look.namespaces);
+        let ndctl = looks.iter().find(|it| it.looker == Scanner::Ndctl && it.namespaces == look.namespaces);
         let ndctl = ndctl.with_context(|| format!("ndctl did not list {} namespaces", look.namespaces))?;
-        let how = if look.looker == Looker::Scan { "" } else { ", without eBPF" };
-        let effort = |look: &Look| Effort { cost: look.cost, calls: None };
+        let how = if look.looker == Scanner::Scan { "" } else { ", without eBPF" };
+        let effort = |look: &ScanRun| Instructions { cost: look.cost, calls: None };
         Ok(Row {
             what: format!("{} namespaces{how}", look.namespaces),
             namespaces: look.namespaces,
@@ -61,12 +61,12 @@ mod tests {
 
     #[test]
     fn each_way_to_look_stands_beside_ndctl() {
-        let look = |looker, millis| Look {
+        let look = |looker, millis| ScanRun {
             looker,
             namespaces: 10,
             cost: Cost { took: Duration::from_millis(millis), peak_bytes: 1 << 20 },
         };
-        let looks = [look(Looker::Scan, 30), look(Looker::WithoutEbpf, 3), look(Looker::Ndctl, 20)];
+        let looks = [look(Scanner::Scan, 30), look(Scanner::WithoutEbpf, 3), look(Scanner::Ndctl, 20)];
         let found = rows(&looks).unwrap();
         let times: Vec<_> =
             found.iter().map(|row| (row.ours.cost.took.as_millis(), row.peer.cost.took.as_millis())).collect();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// What a command takes.
 #[derive(Clone, Copy)]
-pub(super) struct Effort {
+pub(super) struct Instructions {
     /// The run in the middle.
     pub(super) cost: Cost,
     /// System calls, where something counted them.
@@ -19,12 +19,12 @@ pub(super) struct Row {
     pub(super) what: String,
     /// How many namespaces were looked at.
     pub(super) namespaces: u64,
-    pub(super) ours: Effort,
-    pub(super) peer: Effort,
+    pub(super) ours: Instructions,
+    pub(super) peer: Instructions,
     pub(super) budget: Option<Duration>,
 }
 
-impl Effort {
+impl Instructions {
     fn json(self) -> Value {
         json!({ "took_us": micros(self.cost.took), "peak_bytes": self.cost.peak_bytes, "system_calls": self.calls })
     }
@@ -90,7 +90,7 @@ mod tests {
 
     fn row(took_ms: u64, budget_ms: Option<u64>) -> Row {
         let took = Duration::from_millis(took_ms);
-        let effort = Effort { cost: Cost { took, peak_bytes: 3 << 20 }, calls: Some(7) };
+        let effort = Instructions { cost: Cost { took, peak_bytes: 3 << 20 }, calls: Some(7) };
         let budget = budget_ms.map(Duration::from_millis);
         Row { what: "work".into(), namespaces: 1_000, ours: effort, peer: effort, budget }
     }

@@ -10,16 +10,16 @@ use guest::bench::cost::Cost;
 use serde_json::{Value, json};
 
 use super::Findings;
-use super::peer::{self, Effort, Row};
+use super::peer::{self, Instructions, Row};
 use super::tree;
 use crate::{paths, setup};
 
 /// A scan of 1,000 namespaces.
-pub(super) const MOST_OF_1000: Duration = Duration::from_millis(50);
+pub(super) const MAX_SCAN_OF_1000: Duration = Duration::from_millis(50);
 
 /// Namespaces of a host, runs of ours and of the shell, and the budget for ours.
 const HOSTS: [(u32, usize, usize, Option<Duration>); 3] =
-    [(10, 30, 10, None), (1_000, 30, 5, Some(MOST_OF_1000)), (10_000, 10, 3, None)];
+    [(10, 30, 10, None), (1_000, 30, 5, Some(MAX_SCAN_OF_1000)), (10_000, 10, 3, None)];
 
 /// `read` is built into every sh: no process is started for a file, which is the shell at its best.
 const SHELL: &str = r#"
@@ -69,9 +69,9 @@ fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<
 }
 
 /// What a command takes in the middle of so many runs; its system calls are counted in one more.
-fn effort(runs: usize, command: &dyn Fn() -> Command, codes: &[i32]) -> Result<Effort> {
+fn effort(runs: usize, command: &dyn Fn() -> Command, codes: &[i32]) -> Result<Instructions> {
     let cost = Cost::median_of(runs, || Cost::of(command().stdout(Stdio::null()), codes))?;
-    Ok(Effort { cost, calls: Some(calls(&command())?) })
+    Ok(Instructions { cost, calls: Some(calls(&command())?) })
 }
 
 /// The system calls of a command, its children's included, by strace.

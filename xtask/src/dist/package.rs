@@ -9,7 +9,7 @@ use crate::process::Task;
 use crate::{paths, traces};
 
 /// What an installed pfnwatch may take, of the design's budgets.
-const MOST_BINARY_BYTES: u64 = 10 << 20;
+const MAX_BINARY_BYTES: u64 = 10 << 20;
 
 /// Files that have to be there, with their mode.
 const FILES: [(&str, &str); 18] = [
@@ -67,7 +67,7 @@ pub(super) fn check(deb: &Path) -> Result<()> {
     let bytes = binary.metadata().context("the agent is not built")?.len();
     // Without LTO, as one builds again and again, it is larger.
     let limited = std::env::var_os("CARGO_PROFILE_RELEASE_LTO").is_none();
-    ensure!(!limited || bytes <= MOST_BINARY_BYTES, "the binary has {bytes} bytes, more than {MOST_BINARY_BYTES}");
+    ensure!(!limited || bytes <= MAX_BINARY_BYTES, "the binary has {bytes} bytes, more than {MAX_BINARY_BYTES}");
     traces::refuse(&binary)?;
     control(deb)
 }

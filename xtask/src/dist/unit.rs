@@ -12,7 +12,7 @@ use crate::{paths, progress};
 const UNIT: &str = "pfnwatch.service";
 
 /// The exposure that `systemd-analyze security` of systemd 252 finds, times ten (docs/install.md names it): no change may raise it unseen.
-const MOST_EXPOSURE: &str = "36";
+const MAX_EXPOSURE: &str = "36";
 
 /// Has systemd read the unit, and say how much it is exposed. Where there is no systemd, says so and does nothing.
 ///
@@ -35,6 +35,6 @@ pub(super) fn check() -> Result<()> {
     };
     let said = task(&["verify", "--man=no"]).read_stderr()?;
     ensure!(!said.contains(UNIT), "systemd-analyze verify says:\n{said}");
-    let threshold = format!("--threshold={MOST_EXPOSURE}");
+    let threshold = format!("--threshold={MAX_EXPOSURE}");
     task(&["security", "--offline=yes", "--no-pager", &threshold]).read().map(drop)
 }

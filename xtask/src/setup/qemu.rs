@@ -10,19 +10,19 @@ use crate::process::Task;
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 /// QEMU 7.2 breaks cmpxchg16b under TCG: one boot in six of Linux 6.12 ended in an oops. 10.0.2 never did.
-const OLDEST: u32 = 10;
+const MIN_MAJOR: u32 = 10;
 
 /// Installs QEMU where it is missing or too old, and refuses one that is too old still.
 pub(super) fn ensure() -> Result<()> {
-    if version().is_some_and(|major| major >= OLDEST) {
+    if version().is_some_and(|major| major >= MIN_MAJOR) {
         return Ok(());
     }
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     host::install(&[PACKAGE], backports(&release))?;
     let major = version().with_context(|| format!("`{PROGRAM} --version` names no version after its installation"))?;
     ensure!(
-        major >= OLDEST,
-        "QEMU {major} is too old: below {OLDEST} it corrupts guests under emulation; install {OLDEST} or newer \
+        major >= MIN_MAJOR,
+        "QEMU {major} is too old: below {MIN_MAJOR} it corrupts guests under emulation; install {MIN_MAJOR} or newer \
          (Debian 13 has it, Debian 12 has it in bookworm-backports)"
     );
     Ok(())

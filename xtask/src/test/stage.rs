@@ -34,12 +34,12 @@ pub(super) struct Done {
     /// What it counted, also of work that went wrong half-way.
     pub(super) counts: Counts,
     /// Why it went wrong, or what it left out.
-    pub(super) outcome: Outcome,
+    pub(super) outcome: StageResult,
 }
 
 /// How a stage ended.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Outcome {
+pub(super) enum StageResult {
     Passed,
     /// With the reason.
     Failed(String),
@@ -62,7 +62,7 @@ pub(super) struct Stage {
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) name: String,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: StageResult,
     pub(super) counts: Counts,
     pub(super) took: Duration,
     pub(super) limit: Duration,
@@ -72,7 +72,7 @@ impl Stage {
     /// A check, which counts as one test.
     pub(super) fn check(name: &str, limit_s: u64, work: fn() -> Result<()>) -> Self {
         Self::counted(name, limit_s, move || match work() {
-            Ok(()) => Done { counts: Counts { passed: 1, failed: 0 }, outcome: Outcome::Passed },
+            Ok(()) => Done { counts: Counts { passed: 1, failed: 0 }, outcome: StageResult::Passed },
             Err(error) => Done::failed(Counts::default(), format!("{error:#}")),
         })
     }
@@ -102,13 +102,13 @@ impl Stage {
         eprintln!("\n== {} (at most {} s)", self.name, self.limit.as_secs());
         let start = Instant::now();
         let done = within(self.limit, self.work, [process::end_all, process::kill_all]);
-        if let Outcome::Failed(why) = &done.outcome {
+        if let StageResult::Failed(why) = &done.outcome {
             eprintln!("{}: {why}", self.name);
         }
         Row { name: self.name, outcome: done.outcome, counts: done.counts, took: start.elapsed(), limit: self.limit }
     }
 
-    fn not_started(self, outcome: Outcome, failed: usize) -> Row {
+    fn not_started(self, outcome: StageResult, failed: usize) -> Row {
         let counts = Counts { passed: 0, failed };
         Row { name: self.name, outcome, counts, took: Duration::ZERO, limit: self.limit }
     }
@@ -118,7 +118,7 @@ impl Done {
     /// Failed work counts as one failed test at least.
     pub(super) fn failed(counts: Counts, why: String) -> Self {
         let failed = counts.failed.max(1);
-        Self { counts: Counts { failed, ..counts }, outcome: Outcome::Failed(why) }
+        Self { counts: Counts { failed, ..counts }, outcome: StageResult::Failed(why) }
     }
 }
 
@@ -136,12 +136,12 @@ pub(super) fn run_all(stages: Vec<Stage>, total: Duration) -> Vec<Row> {
         for (_, running) in beside.extract_if(.., |(name, _)| stage.needs.contains(&name.as_str())) {
             rows.extend(running.join());
         }
-        let passed = |needed: &str| rows.iter().any(|row| row.name == needed && row.outcome == Outcome::Passed);
+        let passed = |needed: &str| rows.iter().any(|row| row.name == needed && row.outcome == StageResult::Passed);
         let missing = stage.needs.iter().find(|needed| !passed(needed));
         let row = match (missing, total.checked_sub(start.elapsed())) {
-            (Some(missing), _) => stage.not_started(Outcome::NotRun(format!("needs {missing}")), 0),
+            (Some(missing), _) => stage.not_started(StageResult::NotRun(format!("needs {missing}")), 0),
             // A stage that time was too short for has not passed: the run as a whole must not look as if it had.
-            (None, None) => stage.not_started(Outcome::Failed("no time was left for it".to_owned()), 1),
+            (None, None) => stage.not_started(StageResult::Failed("no time was left for it".to_owned()), 1),
             (None, Some(left)) => {
                 let stage = Stage { limit: stage.limit.min(left), ..stage };
                 if stage.beside {
@@ -200,8 +200,8 @@ mod tests {
             Duration::from_secs(9),
         );
         let outcomes: Vec<_> = rows.iter().map(|row| row.outcome.clone()).collect();
-        let (failed, not_run) = (Outcome::Failed("the reason".into()), Outcome::NotRun("needs a".into()));
-        assert_eq!(outcomes, [failed, not_run, Outcome::Passed, Outcome::Passed]);
+        let (failed, not_run) = (StageResult::Failed("the reason".into()), StageResult::NotRun("needs a".into()));
+        assert_eq!(outcomes, [failed, not_run, StageResult::Passed, StageResult::Passed]);
         let total = rows.iter().fold(Counts::default(), |total, row| total + row.counts);
         assert_eq!(total, Counts { passed: 2, failed: 1 });
     }
@@ -223,9 +223,9 @@ mod tests {
         let names = |rows: &[Row]| rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>();
         let rows = run_all(stages(slow), Duration::from_secs(9));
         assert_eq!(names(&rows), ["other", "slow", "after", "last"]);
-        assert!(rows.iter().all(|row| row.outcome == Outcome::Passed), "{rows:?}");
+        assert!(rows.iter().all(|row| row.outcome == StageResult::Passed), "{rows:?}");
         let rows = run_all(stages(failing), Duration::from_secs(9));
-        assert_eq!(rows[2].outcome, Outcome::NotRun("needs slow".into()));
+        assert_eq!(rows[2].outcome, StageResult::NotRun("needs slow".into()));
     }
 
     #[test]
@@ -237,24 +237,24 @@ mod tests {
         let stages = vec![Stage::check("a", 5, slow), Stage::check("b", 5, passing)];
         let rows = run_all(stages, Duration::from_millis(1));
         let [_, late] = rows.as_slice() else { panic!("{rows:?}") };
-        assert_eq!((&late.outcome, late.counts.failed), (&Outcome::Failed("no time was left for it".into()), 1));
+        assert_eq!((&late.outcome, late.counts.failed), (&StageResult::Failed("no time was left for it".into()), 1));
     }
 
     #[test]
     fn limit_is_kept() {
         let work = || {
             thread::sleep(Duration::from_millis(300));
-            Done { counts: Counts { passed: 7, failed: 0 }, outcome: Outcome::Passed }
+            Done { counts: Counts { passed: 7, failed: 0 }, outcome: StageResult::Passed }
         };
         // Ending every command of this process would hit those of the other tests.
         let done = within(Duration::from_millis(10), Box::new(work), [|| (), || ()]);
-        assert_eq!(done.outcome, Outcome::Failed("took longer than its limit of 0 s".into()));
+        assert_eq!(done.outcome, StageResult::Failed("took longer than its limit of 0 s".into()));
         assert_eq!(done.counts, Counts { passed: 7, failed: 1 });
     }
 
     #[test]
     fn panic_is_a_failure() {
         let row = Stage::counted("panics", 5, || panic!("of the test itself")).run();
-        assert_eq!((row.outcome, row.counts.failed), (Outcome::Failed("panicked".into()), 1));
+        assert_eq!((row.outcome, row.counts.failed), (StageResult::Failed("panicked".into()), 1));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stage::{Outcome, Row};
+use super::stage::{Row, StageResult};
 
 /// Lines of a reason: who reads only a run's end is to learn from it which tests failed, and of what.
 const REASON_LINES: usize = 70;
@@ -19,9 +19,9 @@ pub(super) fn render(rows: &[Row], [took, total]: [Duration; 2]) -> String {
     );
     for row in rows {
         let (word, why) = match &row.outcome {
-            Outcome::Passed => ("ok", None),
-            Outcome::Failed(why) => ("FAILED", Some(why)),
-            Outcome::NotRun(why) => ("not run", Some(why)),
+            StageResult::Passed => ("ok", None),
+            StageResult::Failed(why) => ("FAILED", Some(why)),
+            StageResult::NotRun(why) => ("not run", Some(why)),
         };
         let time = format!("{:.1} s", row.took.as_secs_f64());
         let line = format!(
@@ -57,7 +57,7 @@ mod tests {
             limit: Duration::from_secs(60),
         };
         let text = render(
-            &[row("one", Outcome::Passed), row("another", Outcome::Failed("why\nand which".into()))],
+            &[row("one", StageResult::Passed), row("another", StageResult::Failed("why\nand which".into()))],
             [Duration::from_secs(2), Duration::from_secs(100)],
         );
         assert_eq!(

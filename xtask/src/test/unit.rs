@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::stage::{Counts, Done, Outcome, failures};
+use super::stage::{Counts, Done, StageResult, failures};
 use crate::toolchain;
 
 /// The stage ends it earlier.
@@ -25,7 +25,7 @@ pub(super) fn counted(outcome: Result<()>, said: &str) -> Done {
         _ if counts.failed > 0 => Done::failed(counts, failures(counts.failed, &failed)),
         Some(error) => Done::failed(counts, format!("{error:#}")),
         None if counts.passed == 0 => Done::failed(counts, "no test was run".to_owned()),
-        None => Done { counts, outcome: Outcome::Passed },
+        None => Done { counts, outcome: StageResult::Passed },
     }
 }
 
@@ -54,7 +54,7 @@ mod tests {
             "test one ... ok\ntest two::three ... FAILED\n\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0";
         let done = counted(Err(anyhow::anyhow!("cargo ended with 101")), said);
         assert_eq!(done.counts, Counts { passed: 1, failed: 1 });
-        assert_eq!(done.outcome, Outcome::Failed("1 tests failed\ntwo::three".into()));
+        assert_eq!(done.outcome, StageResult::Failed("1 tests failed\ntwo::three".into()));
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Machine<'_> {
     /// As it stands before each of its lines: `6.12`, or `6.1 max128`.
     fn label(&self) -> String {
         match self.scenario.name {
-            scope::USUAL => self.kernel.line.clone(),
+            scope::DEFAULT => self.kernel.line.clone(),
             name => format!("{} {name}", self.kernel.line),
         }
     }

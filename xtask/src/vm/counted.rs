@@ -50,7 +50,7 @@ pub(crate) fn run(
         filters: Vec::new(),
         test_limit_s: LIMIT.as_secs(),
         purpose,
-        soak: Soak::USUAL,
+        soak: Soak::DEFAULT,
     };
     add(Base::new(&built)?)?.write(&kernel, None, &orders, &initramfs)?;
     let backends = backends(&kernel.line, &BENCH)?;

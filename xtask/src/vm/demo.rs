@@ -55,7 +55,7 @@ fn boot(title: &str, variants: &Variants, libnvdimm: Option<&Path>, base: &Base,
         filters: Vec::new(),
         test_limit_s: LIMIT.as_secs(),
         purpose: Purpose::Demo,
-        soak: Soak::USUAL,
+        soak: Soak::DEFAULT,
     };
     base.write(kernel, libnvdimm, &orders, &initramfs)?;
     let mut backends = Vec::new();

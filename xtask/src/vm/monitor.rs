@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// For so long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whether a processor's timer is set, and what keeps its interrupt from it. A guest has two processors.
 const QUESTIONS: [&str; 2] = ["info lapic 0", "info lapic 1"];
 
@@ -39,7 +39,7 @@ impl Monitor {
         let socket = self.socket();
         let context = || format!("QEMU's monitor at {} does not answer", socket.display());
         let mut stream = UnixStream::connect(&socket).with_context(context)?;
-        stream.set_read_timeout(Some(PATIENCE)).with_context(context)?;
+        stream.set_read_timeout(Some(REPLY_TIMEOUT)).with_context(context)?;
         let mut lines = BufReader::new(stream.try_clone().with_context(context)?).lines();
         let questions = QUESTIONS.map(|question| {
             json!({"execute": "human-monitor-command", "arguments": {"command-line": question}}).to_string()

@@ -14,7 +14,7 @@ use crate::process::Task;
 
 const PROGRAM: &str = "qemu-system-x86_64";
 /// Older ones corrupt guests under TCG: 7.2's cmpxchg16b lost a guest's memory in 4 boots of 25.
-const OLDEST_MAJOR: u32 = 10;
+const MIN_MAJOR: u32 = 10;
 /// A kernel without a root file system panics within 2 s under KVM.
 const KVM_TRIAL: Duration = Duration::from_secs(15);
 /// A processor that has no quick string instructions to offer: emulated, they go byte by byte, and a kernel that does not find
@@ -51,8 +51,8 @@ impl Qemu {
         let said = Task::new(&program, ["--version"]).read()?;
         let (version, major) = version_in(&said).with_context(|| format!("{PROGRAM} tells no version: {said}"))?;
         ensure!(
-            major >= OLDEST_MAJOR,
-            "QEMU {version} corrupts guests under emulation; {OLDEST_MAJOR} or newer is needed: {remedy}"
+            major >= MIN_MAJOR,
+            "QEMU {version} corrupts guests under emulation; {MIN_MAJOR} or newer is needed: {remedy}"
         );
         let accelerator = match kvm_works(&program, kernel_image) {
             true => Accelerator::Kvm,

@@ -8,14 +8,14 @@ use std::thread;
 /// What a guest takes of memory: its own, and its NVDIMMs as far as they are written.
 const GUEST_BYTES: u64 = 4 << 30;
 /// More have never been tried.
-const MOST_AT_ONCE: usize = 4;
+const MAX_GUESTS: usize = 4;
 
 /// How many guests this host can run at a time.
 pub(super) fn guests_at_once() -> usize {
     let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_bytes(&text)).unwrap_or(0);
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let fitting = usize::try_from(available / GUEST_BYTES).unwrap_or(MOST_AT_ONCE);
-    processors.saturating_add(1).min(fitting).clamp(1, MOST_AT_ONCE)
+    let fitting = usize::try_from(available / GUEST_BYTES).unwrap_or(MAX_GUESTS);
+    processors.saturating_add(1).min(fitting).clamp(1, MAX_GUESTS)
 }
 
 /// `MemAvailable:   22954840 kB`
@@ -33,6 +33,6 @@ mod tests {
         let text = "MemTotal:       24000000 kB\nMemAvailable:   22954840 kB\nBuffers:  1 kB\n";
         assert_eq!(available_bytes(text), Some(22_954_840 * 1024));
         assert_eq!(available_bytes("MemTotal: 1 kB\n"), None);
-        assert!((1..=MOST_AT_ONCE).contains(&guests_at_once()));
+        assert!((1..=MAX_GUESTS).contains(&guests_at_once()));
     }
 }

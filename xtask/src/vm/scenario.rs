@@ -81,9 +81,9 @@ pub(super) const REBUILT: &str = "6.1";
 
 /// All scenarios, in the order in which they are run.
 pub(super) const ALL: &[Scenario] = &[
-    USUAL,
-    Scenario { name: scope::GUARD, kernel: On::Debian(Lines::Observing), ..USUAL },
-    Scenario { name: scope::SOAK, kernel: On::Debian(Lines::OldestAndNewest), ..USUAL },
+    DEFAULT,
+    Scenario { name: scope::GUARD, kernel: On::Debian(Lines::Observing), ..DEFAULT },
+    Scenario { name: scope::SOAK, kernel: On::Debian(Lines::OldestAndNewest), ..DEFAULT },
     // Three boots of one host: a sound kernel, one with the regression, the sound one again. The kernel takes the last of its
     // lists of security modules.
     Scenario {
@@ -119,8 +119,8 @@ pub(super) const ALL: &[Scenario] = &[
 ];
 
 /// The machine of most tests.
-const USUAL: Scenario = Scenario {
-    name: scope::USUAL,
+const DEFAULT: Scenario = Scenario {
+    name: scope::DEFAULT,
     kernel: On::Debian(Lines::Every),
     continues: None,
     userland: Userland::Bare,
@@ -160,7 +160,7 @@ const LARGE: Scenario = Scenario {
         Nvdimm { region_bytes: 17 * GIB, address: None },
         Nvdimm { region_bytes: 6 * GIB, address: Some(22 * GIB + 2 * MIB) },
     ],
-    ..USUAL
+    ..DEFAULT
 };
 
 /// The demo's machine.

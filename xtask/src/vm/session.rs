@@ -15,15 +15,15 @@ use super::monitor::Monitor;
 use crate::process::Group;
 
 /// From the start of QEMU to the guest's first report. Under emulation 3 to 8 s are usual.
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
+const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a kernel that ails may go on printing.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a guest may take from its verdict to its end.
-const POWER_OFF_LIMIT: Duration = Duration::from_secs(20);
+const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How a guest ended.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct GuestResult {
     /// Tests that passed.
     pub(super) passed: usize,
     /// Tests that failed, and one more where the guest itself failed.
@@ -35,13 +35,13 @@ pub(super) struct Outcome {
 }
 
 /// A line, and where it came from.
-enum Said {
+enum ConsoleInput {
     Console(String),
     Report(String),
 }
 
 /// Runs a guest; each report is handed to `show` as it comes.
-pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<Outcome> {
+pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<GuestResult> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let monitor = Monitor::new()?;
     let mut child = command
@@ -53,8 +53,8 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
     let mut watch = Watch::new(Instant::now(), limit);
     while let Some(left) = watch.time_left(Instant::now()) {
         match said.recv_timeout(left) {
-            Ok(Said::Console(line)) => watch.console_line(&line, Instant::now()),
-            Ok(Said::Report(line)) => match Report::from_line(&line) {
+            Ok(ConsoleInput::Console(line)) => watch.console_line(&line, Instant::now()),
+            Ok(ConsoleInput::Report(line)) => match Report::from_line(&line) {
                 Some(report) => {
                     show(&report);
                     watch.report(&report, Instant::now());
@@ -77,18 +77,18 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
     Ok(watch.outcome())
 }
 
-fn listen(child: &mut Child) -> Receiver<Said> {
+fn listen(child: &mut Child) -> Receiver<ConsoleInput> {
     let (sender, receiver) = mpsc::channel();
     if let Some(stdout) = child.stdout.take() {
-        read_lines(stdout, sender.clone(), Said::Console);
+        read_lines(stdout, sender.clone(), ConsoleInput::Console);
     }
     if let Some(stderr) = child.stderr.take() {
-        read_lines(stderr, sender, Said::Report);
+        read_lines(stderr, sender, ConsoleInput::Report);
     }
     receiver
 }
 
-fn read_lines(from: impl Read + Send + 'static, to: Sender<Said>, kind: fn(String) -> Said) {
+fn read_lines(from: impl Read + Send + 'static, to: Sender<ConsoleInput>, kind: fn(String) -> ConsoleInput) {
     thread::spawn(move || {
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
@@ -109,7 +109,7 @@ struct Watch {
     limit: Duration,
     console: Console,
     running: Option<String>,
-    outcome: Outcome,
+    outcome: GuestResult,
     /// Tests that the guest said it would run; None before it said anything.
     planned: Option<usize>,
     verdict: bool,
@@ -122,12 +122,12 @@ struct Watch {
 impl Watch {
     fn new(start: Instant, limit: Duration) -> Self {
         Self {
-            deadline: start + BOOT_LIMIT.min(limit),
+            deadline: start + BOOT_TIMEOUT.min(limit),
             limit_end: start + limit,
             limit,
             console: Console::default(),
             running: None,
-            outcome: Outcome::default(),
+            outcome: GuestResult::default(),
             planned: None,
             verdict: false,
             broken: None,
@@ -147,7 +147,7 @@ impl Watch {
 
     fn console_line(&mut self, line: &str, now: Instant) {
         if self.console.feed(line) {
-            self.deadline = self.deadline.min(now + LAST_WORDS);
+            self.deadline = self.deadline.min(now + DRAIN_TIMEOUT);
         }
     }
 
@@ -168,7 +168,7 @@ impl Watch {
             }
             Report::Verdict { .. } => {
                 self.verdict = true;
-                self.deadline = now + POWER_OFF_LIMIT;
+                self.deadline = now + POWER_OFF_TIMEOUT;
             }
             Report::Broken { why } => self.broken = Some(why.clone()),
             Report::Output { .. }
@@ -180,7 +180,7 @@ impl Watch {
         }
     }
 
-    fn outcome(mut self) -> Outcome {
+    fn outcome(mut self) -> GuestResult {
         self.outcome.lost_timer = self.has_lost_timer();
         if let Some(why) = self.complaint() {
             let during = self.running.as_ref().map_or_else(String::new, |name| format!(" during {name}"));
@@ -211,7 +211,7 @@ impl Watch {
             (false, false, Some(_)) => {
                 Some(format!("no verdict within the guest's limit of {} s", self.limit.as_secs()))
             }
-            (false, false, None) => Some(format!("no sign of life within {} s", BOOT_LIMIT.as_secs())),
+            (false, false, None) => Some(format!("no sign of life within {} s", BOOT_TIMEOUT.as_secs())),
         }
     }
 }
@@ -262,7 +262,7 @@ mod tests {
         let (mut watch, start) = watch(&[ready(), started()]);
         assert_eq!(watch.time_left(start), Some(LIMIT));
         watch.console_line("[    5.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!\r\n", start);
-        assert_eq!(watch.time_left(start), Some(LAST_WORDS));
+        assert_eq!(watch.time_left(start), Some(DRAIN_TIMEOUT));
         watch.report(&Report::Verdict { passed: 1, failed: 0 }, start);
         let why = watch.outcome().broken.unwrap();
         assert!(why.starts_with("a soft lock-up during a::b") && why.contains("stuck for 22s!"), "{why}");
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn silence_ends_at_the_boot_limit_and_work_at_the_guests() {
         let (quiet, start) = watch(&[]);
-        assert_eq!(quiet.time_left(start + BOOT_LIMIT), None);
+        assert_eq!(quiet.time_left(start + BOOT_TIMEOUT), None);
         assert!(quiet.outcome().broken.unwrap().contains("no sign of life"));
         let (busy, start) = watch(&[ready(), started()]);
         assert_eq!(busy.time_left(start + LIMIT), None);

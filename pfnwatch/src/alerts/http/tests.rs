@@ -30,7 +30,7 @@ fn server(serve: impl Fn(TcpStream) + Send + 'static) -> (String, mpsc::Receiver
 fn receiver(url: String) -> Receiver {
     Receiver {
         name: "r".to_owned(),
-        kind: Kind::Alertmanager,
+        kind: ReceiverKind::Alertmanager,
         url,
         ca_file: None,
         bearer_token_file: None,
@@ -38,19 +38,19 @@ fn receiver(url: String) -> Receiver {
     }
 }
 
-fn message() -> Post {
-    Post { key: "0123-firing".to_owned(), body: "[]".to_owned() }
+fn message() -> Payload {
+    Payload { key: "0123-firing".to_owned(), body: "[]".to_owned() }
 }
 
-fn answering(answer: &'static str) -> Outcome {
+fn answering(answer: &'static str) -> DeliveryResult {
     let (url, _requests) = server(move |mut stream| drop(stream.write_all(answer.as_bytes())));
     post(&receiver(url), &message())
 }
 
 #[test]
 fn an_answer_is_taken_for_what_it_means() {
-    assert_eq!(answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), Outcome::Taken);
-    assert_eq!(answering("HTTP/1.1 204 No Content\r\n\r\n"), Outcome::Taken);
+    assert_eq!(answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), DeliveryResult::Delivered);
+    assert_eq!(answering("HTTP/1.1 204 No Content\r\n\r\n"), DeliveryResult::Delivered);
     for (answer, said) in [
         ("HTTP/1.1 500 Oh\r\ncontent-length: 4\r\n\r\nno\ndisk", "it answered 500"),
         ("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", "503"),
@@ -70,16 +70,19 @@ fn an_answer_is_taken_for_what_it_means() {
         ("", ""),
     ] {
         match answering(answer) {
-            Outcome::Failed { why, .. } => assert!(!why.is_empty() && why.contains(said), "{answer}: {why}"),
+            DeliveryResult::Failed { why, .. } => assert!(!why.is_empty() && why.contains(said), "{answer}: {why}"),
             other => panic!("{answer}: {other:?}"),
         }
     }
     assert_eq!(
         answering("HTTP/1.1 400 Bad\r\ncontent-length: 10\r\n\r\nbad\u{7} label"),
-        Outcome::Refused("it answered 400 Bad Request: bad  label".to_owned())
+        DeliveryResult::Rejected("it answered 400 Bad Request: bad  label".to_owned())
     );
     let busy = answering("HTTP/1.1 429 Slow\r\nretry-after: 17\r\ncontent-length: 0\r\n\r\n");
-    assert!(matches!(busy, Outcome::Failed { wait: Some(wait), .. } if wait == Duration::from_secs(17)), "{busy:?}");
+    assert!(
+        matches!(busy, DeliveryResult::Failed { wait: Some(wait), .. } if wait == Duration::from_secs(17)),
+        "{busy:?}"
+    );
 }
 
 #[test]
@@ -108,7 +111,7 @@ fn whoever_never_ends_is_left_in_time() {
         let start = Instant::now();
         let outcome = post(&receiver(url), &message());
         assert!(start.elapsed() < Duration::from_secs(3), "{outcome:?} after {:?}", start.elapsed());
-        assert!(matches!(&outcome, Outcome::Failed { why, .. } if why.len() < 400), "{outcome:?}");
+        assert!(matches!(&outcome, DeliveryResult::Failed { why, .. } if why.len() < 400), "{outcome:?}");
     }
 }
 
@@ -116,7 +119,7 @@ fn whoever_never_ends_is_left_in_time() {
 fn nobody_listens() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let outcome = post(&receiver(format!("http://{free}/hook?secret=1")), &message());
-    assert!(matches!(&outcome, Outcome::Failed { why, .. } if !why.contains("secret")), "{outcome:?}");
+    assert!(matches!(&outcome, DeliveryResult::Failed { why, .. } if !why.contains("secret")), "{outcome:?}");
 }
 
 #[test]
@@ -125,7 +128,7 @@ fn the_request_says_what_it_has_to() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "s3cret\n").unwrap();
     let receiver = Receiver { bearer_token_file: Some(file.path().to_owned()), ..receiver(url) };
-    assert_eq!(post(&receiver, &message()), Outcome::Taken);
+    assert_eq!(post(&receiver, &message()), DeliveryResult::Delivered);
     let request = requests.recv().unwrap().to_ascii_lowercase();
     for part in [
         "post /hook http/1.1\r\n",
@@ -136,7 +139,9 @@ fn the_request_says_what_it_has_to() {
         assert!(request.contains(part), "{part}: {request}");
     }
     fs::write(file.path(), "two\nlines").unwrap();
-    assert!(matches!(post(&receiver, &message()), Outcome::Failed { why, .. } if why.contains("no token of one line")));
+    assert!(
+        matches!(post(&receiver, &message()), DeliveryResult::Failed { why, .. } if why.contains("no token of one line"))
+    );
 }
 
 /// A server with a certificate of its own making, once believed and once not.
@@ -160,9 +165,11 @@ fn https_believes_whom_it_is_told_to() {
     });
     let file = tempfile::NamedTempFile::new().unwrap();
     let receiver = Receiver { ca_file: Some(file.path().to_owned()), timeout: Duration::from_secs(5), ..receiver(url) };
-    assert!(matches!(post(&receiver, &message()), Outcome::Failed { why, .. } if why.contains("no certificate in it")));
+    assert!(
+        matches!(post(&receiver, &message()), DeliveryResult::Failed { why, .. } if why.contains("no certificate in it"))
+    );
     fs::write(file.path(), made.cert.pem()).unwrap();
-    assert_eq!(post(&receiver, &message()), Outcome::Taken);
+    assert_eq!(post(&receiver, &message()), DeliveryResult::Delivered);
     let stranger = Receiver { ca_file: None, ..receiver };
-    assert!(matches!(post(&stranger, &message()), Outcome::Failed { .. }));
+    assert!(matches!(post(&stranger, &message()), DeliveryResult::Failed { .. }));
 }

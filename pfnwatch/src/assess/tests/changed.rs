@@ -74,7 +74,7 @@ fn older_layouts_are_their_own_cause_and_never_a() {
     let got = judged(&facts);
     assert_eq!((got.verdict, got.cause), (Verdict::Ok, Cause::Unexplained), "{got:?}");
     assert!(got.detail.contains("the info block would tell"), "{got:?}");
-    let regressed = Host { max_struct_page: Some(128), ..host() };
+    let regressed = KernelParameters { max_struct_page: Some(128), ..host() };
     assert_eq!(assess(&facts, &regressed, &Thresholds::default()).cause, Cause::RegressedKernel);
 }
 

@@ -66,20 +66,20 @@ fn a_large_dataoff_with_map_mem_is_rounding() {
 fn class_b_only_for_devdax_above_4k_where_the_kernel_deduplicates() {
     let b = |mode, align, map, deduplicates| {
         let facts = Facts { mode, ..sysfs(&geometry(1024 * GIB, align, map), 64) };
-        let host = Host { deduplicates, ..host() };
+        let host = KernelParameters { deduplicates, ..host() };
         let hints = assess(&facts, &host, &Thresholds::default()).hints;
         hints.into_iter().find(|hint| hint.cause == Cause::NoDeduplication)
     };
-    let hint = b(Mode::Devdax, 2 * MIB, Map::Dev, Some(true)).unwrap();
+    let hint = b(NamespaceMode::Devdax, 2 * MIB, Map::Dev, Some(true)).unwrap();
     assert_eq!(hint.bytes, 16384 * MIB);
     assert!(hint.detail.contains("4 GiB of DRAM") && hint.detail.contains("page tables are not counted"), "{hint:?}");
-    assert!(b(Mode::Devdax, GIB, Map::Dev, Some(true)).unwrap().detail.contains("8 MiB of DRAM"));
+    assert!(b(NamespaceMode::Devdax, GIB, Map::Dev, Some(true)).unwrap().detail.contains("8 MiB of DRAM"));
     for (mode, align, map, deduplicates) in [
-        (Mode::Fsdax, 2 * MIB, Map::Dev, Some(true)),
-        (Mode::Devdax, 4096, Map::Dev, Some(true)),
-        (Mode::Devdax, 2 * MIB, Map::Mem, Some(true)),
-        (Mode::Devdax, 2 * MIB, Map::Dev, Some(false)),
-        (Mode::Devdax, 2 * MIB, Map::Dev, None),
+        (NamespaceMode::Fsdax, 2 * MIB, Map::Dev, Some(true)),
+        (NamespaceMode::Devdax, 4096, Map::Dev, Some(true)),
+        (NamespaceMode::Devdax, 2 * MIB, Map::Mem, Some(true)),
+        (NamespaceMode::Devdax, 2 * MIB, Map::Dev, Some(false)),
+        (NamespaceMode::Devdax, 2 * MIB, Map::Dev, None),
     ] {
         assert_eq!(b(mode, align, map, deduplicates), None);
     }
@@ -87,7 +87,7 @@ fn class_b_only_for_devdax_above_4k_where_the_kernel_deduplicates() {
 
 #[test]
 fn class_c_only_while_kmem_is_bound() {
-    let facts = Facts { mode: Mode::Devdax, ..sysfs(&geometry(64 * GIB, 2 * MIB, Map::Dev), 64) };
+    let facts = Facts { mode: NamespaceMode::Devdax, ..sysfs(&geometry(64 * GIB, 2 * MIB, Map::Dev), 64) };
     assert_ne!(judged(&facts).cause, Cause::SystemRam);
     let got = judged(&Facts { system_ram: true, ..facts });
     assert_eq!((got.verdict, got.cause, got.hints[0].bytes), (Verdict::Ok, Cause::SystemRam, 1024 * MIB));
@@ -96,7 +96,7 @@ fn class_c_only_while_kmem_is_bound() {
 /// Made with 4 KiB pages, read by a kernel of 64 KiB pages: judged by its own, with and without the block.
 #[test]
 fn class_e_is_computed_with_its_own_page_size() {
-    let arm = Host { page_size: 65536, compat: 2 * MIB, ..host() };
+    let arm = KernelParameters { page_size: 65536, compat: 2 * MIB, ..host() };
     let geometry = geometry(1024 * GIB, 2 * MIB, Map::Dev);
     for facts in [with_block(&geometry, block(&geometry, 64)), sysfs(&geometry, 64)] {
         let got = assess(&facts, &arm, &Thresholds::default());
@@ -113,7 +113,7 @@ fn class_e_is_computed_with_its_own_page_size() {
 
 #[test]
 fn class_f_where_the_struct_page_shrank() {
-    let smaller = Host { struct_page: Some(32), ..host() };
+    let smaller = KernelParameters { struct_page: Some(32), ..host() };
     let got = assess(&sysfs(&geometry(16 * GIB, 2 * MIB, Map::Dev), 64), &smaller, &Thresholds::default());
     assert_eq!((got.verdict, got.cause), (Verdict::Ok, Cause::SmallerStructPage));
     assert_eq!((got.numbers.excess, got.numbers.unused, got.hints[0].bytes), (Some(0), Some(128 * MIB), 128 * MIB));
@@ -122,7 +122,7 @@ fn class_f_where_the_struct_page_shrank() {
 #[test]
 fn a_wide_struct_page_is_no_regression() {
     let geometry = geometry(16 * GIB, 2 * MIB, Map::Dev);
-    let kmsan = Host { struct_page: Some(80), max_struct_page: Some(80), ..host() };
+    let kmsan = KernelParameters { struct_page: Some(80), max_struct_page: Some(80), ..host() };
     for facts in [with_block(&geometry, block(&geometry, 80)), sysfs(&geometry, 80)] {
         let got = assess(&facts, &kmsan, &Thresholds::default());
         assert_eq!((got.verdict, got.cause, got.numbers.unused), (Verdict::Oversize, Cause::WideStructPage, Some(0)));

@@ -6,7 +6,7 @@ use aya::{
     programs::{FExit, KProbe, Lsm, RawTracePoint, links::FdLink},
 };
 
-use super::super::plan::{Hook, Step};
+use super::super::plan::{Hook, ProgramPlan};
 
 /// Loads and attaches a program. `take`: the link is wanted, to be pinned; else the object keeps it.
 ///
@@ -14,7 +14,7 @@ use super::super::plan::{Hook, Step};
 /// The kernel refuses it, or has nothing to attach it to.
 pub(super) fn attach_program(
     ebpf: &mut Ebpf,
-    step: &Step,
+    step: &ProgramPlan,
     btf: Option<&Btf>,
     take: bool,
 ) -> anyhow::Result<Option<FdLink>> {

@@ -4,13 +4,14 @@ use pfnwatch_common::layout::Layout;
 
 use super::*;
 use crate::kernel::{
-    layout::{Missing, Why},
+    layout::{Missing, MissingReason},
     member::LookupError,
 };
 
 fn without(structure: Structure, required: bool) -> Resolution {
     let lookup = LookupError::NoStructure { structure: structure.name().to_owned(), file: "vmlinux".to_owned() };
-    let missing = Missing { structure, field: "field", tried: &["member"], required, why: Why::Lookup(lookup) };
+    let missing =
+        Missing { structure, field: "field", tried: &["member"], required, why: MissingReason::Lookup(lookup) };
     Resolution { layout: Layout::UNRESOLVED, missing: vec![missing] }
 }
 
@@ -18,23 +19,23 @@ fn without(structure: Structure, required: bool) -> Resolution {
 fn a_known_kernel_gets_all_programs() {
     let steps = plan(&Resolution { layout: Layout::UNRESOLVED, missing: Vec::new() }).expect("a plan");
     assert_eq!(steps.len(), PROGRAMS.len());
-    assert!(steps.iter().all(|step| step.off.is_none()));
+    assert!(steps.iter().all(|step| step.disabled_reason.is_none()));
 }
 
 #[test]
 fn a_missing_member_switches_off_what_reads_it_and_says_what_is_missed() {
     let steps = plan(&without(Structure::Task, true)).expect("a plan");
-    let off: Vec<_> = steps.iter().filter(|step| step.off.is_some()).map(|step| step.name).collect();
+    let off: Vec<_> = steps.iter().filter(|step| step.disabled_reason.is_some()).map(|step| step.name).collect();
     assert_eq!(off, [names::BIND_END]);
-    let reason = steps.iter().find_map(|step| step.off.clone()).unwrap_or_default();
+    let reason = steps.iter().find_map(|step| step.disabled_reason.clone()).unwrap_or_default();
     assert!(reason.contains("task_struct") && reason.contains("not seen for it"), "{reason}");
 }
 
 #[test]
 fn an_optional_member_switches_nothing_off_and_is_named() {
     let steps = plan(&without(Structure::NdBtt, false)).expect("a plan");
-    assert!(steps.iter().all(|step| step.off.is_none()));
-    let lacking: Vec<_> = steps.iter().filter(|step| step.lacks.is_some()).map(|step| step.name).collect();
+    assert!(steps.iter().all(|step| step.disabled_reason.is_none()));
+    let lacking: Vec<_> = steps.iter().filter(|step| step.degraded_reason.is_some()).map(|step| step.name).collect();
     assert_eq!(lacking, [names::BIND_END]);
 }
 

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use comfy_table::{Table, presets};
 
 use crate::{
-    alerts::Deliveries,
-    control::protocol::{AlertsAre, StandingAlert, WaitingMessage},
+    alerts::DeliveryStats,
+    control::protocol::{AlertsStatus, FiringAlertStatus, PendingMessage},
 };
 
-pub(super) fn render(are: &AlertsAre) -> String {
+pub(super) fn render(are: &AlertsStatus) -> String {
     let mut text = String::new();
     if are.standing.is_empty() {
         text.push_str("no alert stands\n");
@@ -42,7 +42,7 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
     format!("{}\n", table.trim_fmt())
 }
 
-fn standing(it: &StandingAlert) -> [String; 5] {
+fn standing(it: &FiringAlertStatus) -> [String; 5] {
     let label = |name: &str| it.alert.labels.get(name).cloned();
     let about = ["namespace_uuid", "start_address", "namespace"].into_iter().find_map(label);
     let severity = label("severity").unwrap_or_default();
@@ -50,13 +50,13 @@ fn standing(it: &StandingAlert) -> [String; 5] {
     [it.alert.name.to_string(), severity, it.since.clone(), about.unwrap_or_else(|| "this host".to_owned()), summary]
 }
 
-fn receiver(it: &Deliveries) -> [String; 6] {
+fn receiver(it: &DeliveryStats) -> [String; 6] {
     let [delivered, failed, given_up, pending] =
         [it.delivered, it.failed, it.given_up, it.pending].map(|count| count.to_string());
     [it.receiver.clone(), delivered, failed, given_up, pending, it.error.clone().unwrap_or_else(|| "-".to_owned())]
 }
 
-fn waiting(it: &WaitingMessage) -> [String; 5] {
+fn waiting(it: &PendingMessage) -> [String; 5] {
     let kept = if it.kept { "in the journal" } else { "in memory alone" };
     [it.receiver.clone(), it.alert.clone(), it.state.clone(), it.attempts.to_string(), kept.to_owned()]
 }
@@ -64,18 +64,19 @@ fn waiting(it: &WaitingMessage) -> [String; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alerts::{Alert, Name};
+    use crate::alerts::{Alert, AlertName};
 
     #[test]
     fn what_stands_and_who_does_not_know() {
-        assert!(render(&AlertsAre::default()).starts_with("no alert stands\n\nnobody is told"));
-        let alert = Alert::new(Name::NamespaceOversize, "host1", Some(("start_address", "0x100000000".to_owned())));
-        let alert = alert.saying("it wastes 16 MiB".to_owned(), "16777216 bytes".to_owned(), String::new());
+        assert!(render(&AlertsStatus::default()).starts_with("no alert stands\n\nnobody is told"));
+        let alert =
+            Alert::new(AlertName::NamespaceOversize, "host1", Some(("start_address", "0x100000000".to_owned())));
+        let alert = alert.with_annotations("it wastes 16 MiB".to_owned(), "16777216 bytes".to_owned(), String::new());
         let since = "2026-01-02T03:04:05Z".to_owned();
-        let are = AlertsAre {
-            standing: vec![StandingAlert { fingerprint: alert.fingerprint(), since, alert }],
-            receivers: vec![Deliveries { receiver: "am".to_owned(), pending: 1, ..Deliveries::default() }],
-            waiting: vec![WaitingMessage {
+        let are = AlertsStatus {
+            standing: vec![FiringAlertStatus { fingerprint: alert.fingerprint(), since, alert }],
+            receivers: vec![DeliveryStats { receiver: "am".to_owned(), pending: 1, ..DeliveryStats::default() }],
+            waiting: vec![PendingMessage {
                 receiver: "am".to_owned(),
                 alert: "PfnwatchNamespaceOversize".to_owned(),
                 fingerprint: "00".to_owned(),

@@ -56,14 +56,14 @@ fn end(exemption: &ExemptionStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Subject;
+    use crate::policy::ExemptionSubject;
 
     #[test]
     fn each_end_is_said() {
         let mut exemption = ExemptionStatus {
             id: 7,
             origin: ExemptionOrigin::Allow,
-            subject: Subject::RegionStart(4 << 30),
+            subject: ExemptionSubject::RegionStart(4 << 30),
             region: Some("region0".to_owned()),
             once: true,
             until: Some("T".to_owned()),

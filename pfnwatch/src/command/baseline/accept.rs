@@ -1,11 +1,10 @@
 //! `pfnwatch baseline accept`: what costs more than it did, and is to stay so, is the baseline from now on.
 
 use crate::{
-    baseline::Whose,
+    baseline::BaselineScope,
     control::{
-        SocketArgs,
-        client::{self, ask},
-        protocol::{Answer, Request},
+        SocketArgs, client,
+        protocol::{Request, Response},
     },
     exit::Exit,
     format::{Format, document},
@@ -49,14 +48,14 @@ pub(super) struct Args {
 /// # Errors
 /// The agent cannot be asked, or there is nothing to accept.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let whose = args.namespace.clone().map_or(Whose::Host, Whose::Namespace);
+    let whose = args.namespace.clone().map_or(BaselineScope::Host, BaselineScope::Namespace);
     let request = Request::AcceptBaseline { whose, reason: args.reason.clone() };
-    let Answer::BaselineAccepted(accepted) = ask(&args.socket.path, &request)? else {
-        return Err(client::other_answer());
+    let Response::BaselineAccepted(accepted) = client::request(&args.socket.path, &request)? else {
+        return Err(client::unexpected_response());
     };
     terminal::print(&match args.format {
         Format::Json => document(&accepted)?,
         Format::Table => format!("accepted: {}\n", accepted.detail),
     })?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }

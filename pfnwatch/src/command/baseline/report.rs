@@ -3,27 +3,27 @@
 use serde::Serialize;
 
 use crate::{
-    baseline::{Acceptance, Cost, Namespace, Record, host, kernel_seen, of_host},
-    event::{Capacity, Time},
-    journal::BootRow,
+    baseline::{Acceptance, Cost, CostRecord, NamespaceKey, host_regression, observed_kernel, reference_cost},
+    event::{CapacityRegression, Time},
+    store::BootRow,
 };
 
 /// The whole document.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Report {
+pub struct BaselineReport {
     /// The kernels under which an agent has run, the oldest first.
-    pub(super) kernels: Vec<Kernel>,
+    pub(super) kernels: Vec<BaselineKernel>,
     /// The namespaces with a memmap on the media, those that are gone among them.
-    pub(super) namespaces: Vec<Row>,
+    pub(super) namespaces: Vec<NamespaceCost>,
     /// What costs more than it did.
-    pub(super) regressions: Vec<Capacity>,
+    pub(super) regressions: Vec<CapacityRegression>,
 }
 
 /// A kernel with its libnvdimm.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BaselineKernel"))]
-pub(super) struct Kernel {
+pub(super) struct BaselineKernel {
     /// Its release.
     pub(super) kernel: String,
     /// The build-id of its libnvdimm, in hex; null where it is built in, or none was seen.
@@ -51,9 +51,9 @@ pub(super) struct Kernel {
 /// A namespace.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BaselineNamespace"))]
-pub(super) struct Row {
+pub(super) struct NamespaceCost {
     #[serde(flatten)]
-    pub(super) namespace: Namespace,
+    pub(super) namespace: NamespaceKey,
     /// What it costs; null once it is gone, or its memmap is.
     pub(super) now: Option<Cost>,
     /// The least that it, or what lay in its room, was seen to cost.
@@ -64,15 +64,15 @@ pub(super) struct Row {
     pub(super) accepted: Option<Acceptance>,
 }
 
-impl Report {
+impl BaselineReport {
     /// Holds everything against everything; `boot_id` is the boot that is now.
     #[must_use]
-    pub fn of(boots: Vec<BootRow>, costs: Vec<Record>, boot_id: &str, page_size: u64) -> Self {
+    pub fn of(boots: Vec<BootRow>, costs: Vec<CostRecord>, boot_id: &str, page_size: u64) -> Self {
         let current = current(&boots, boot_id).cloned();
-        let seen: Vec<_> = boots.iter().map(|boot| kernel_seen(boot, page_size)).collect();
-        let of_host = current.as_ref().and_then(|boot| host(&kernel_seen(boot, page_size), &seen));
-        let of_namespaces = costs.iter().filter_map(Record::regression);
-        let regressions = of_host.into_iter().chain(of_namespaces).map(Capacity::begins).collect();
+        let seen: Vec<_> = boots.iter().map(|boot| observed_kernel(boot, page_size)).collect();
+        let of_host = current.as_ref().and_then(|boot| host_regression(&observed_kernel(boot, page_size), &seen));
+        let of_namespaces = costs.iter().filter_map(CostRecord::regression);
+        let regressions = of_host.into_iter().chain(of_namespaces).map(CapacityRegression::begins).collect();
         let kernels = boots.into_iter().map(|boot| kernel(&boot, current.as_ref(), page_size)).collect();
         Self { kernels, namespaces: costs.into_iter().map(row).collect(), regressions }
     }
@@ -84,13 +84,14 @@ fn current<'a>(boots: &'a [BootRow], boot_id: &str) -> Option<&'a BootRow> {
     last(&mut boots.iter().filter(|boot| boot.boot_id == boot_id)).or_else(|| last(&mut boots.iter()))
 }
 
-fn kernel(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> Kernel {
-    Kernel {
+fn kernel(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> BaselineKernel {
+    BaselineKernel {
         kernel: boot.release.clone(),
         libnvdimm_build_id: boot.module_build_id.clone(),
         struct_page_size_bytes: boot.struct_page_size,
         max_struct_page_size_bytes: boot.max_struct_page_size,
-        reservation_of_1_tib_bytes: of_host(&kernel_seen(boot, page_size)).map(|cost| cost.reservation_bytes),
+        reservation_of_1_tib_bytes: reference_cost(&observed_kernel(boot, page_size))
+            .map(|cost| cost.reservation_bytes),
         evidence: boot.evidence.clone(),
         first_seen: Time(boot.first_seen).to_string(),
         last_seen: Time(boot.last_seen).to_string(),
@@ -100,7 +101,13 @@ fn kernel(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> Kernel {
     }
 }
 
-fn row(record: Record) -> Row {
+fn row(record: CostRecord) -> NamespaceCost {
     let lost_bytes = record.regression().map(|regression| regression.lost_bytes());
-    Row { namespace: record.namespace, now: record.last, least: record.least, lost_bytes, accepted: record.accepted }
+    NamespaceCost {
+        namespace: record.namespace,
+        now: record.last,
+        least: record.least,
+        lost_bytes,
+        accepted: record.accepted,
+    }
 }

@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Kernel, Report, Row};
+use super::report::{BaselineKernel, BaselineReport, NamespaceCost};
 use crate::{
-    baseline::{Acceptance, Cost, Subject, words},
-    columns::table,
+    baseline::{Acceptance, Cost, RegressionSubject, messages},
+    table_style::table,
     units::Bytes,
 };
 
 const KERNELS: [&str; 6] = ["", "KERNEL", "STRUCT PAGE", "FOR EACH PAGE", "1 TIB COSTS", "LAST SEEN"];
 const NAMESPACES: [&str; 6] = ["NAMESPACE", "SIZE", "COSTS", "AT LEAST", "UNDER", "LOST"];
 
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn render(report: &BaselineReport) -> String {
     if report.kernels.is_empty() {
         return "No agent has found out yet what a kernel reserves here: there is nothing to hold anything against.\n\
                 `pfnwatch run` does, and keeps it in its journal.\n"
@@ -41,21 +41,25 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 /// What is the baseline because somebody said so.
-fn accepted(report: &Report) -> impl Iterator<Item = String> {
+fn accepted(report: &BaselineReport) -> impl Iterator<Item = String> {
     let said = |what: String, bytes, it: &Acceptance| {
         format!("{what} may cost {}: {}; by {} on {}", Bytes(bytes), it.reason, it.by, it.time)
     };
     let standing = report.kernels.iter().filter(|kernel| !kernel.set_aside);
     let kernels = standing.filter_map(move |it| {
-        Some(said(words::what(&Subject::Host), it.reservation_of_1_tib_bytes?, it.accepted.as_ref()?))
+        Some(said(
+            messages::subject_text(&RegressionSubject::Host),
+            it.reservation_of_1_tib_bytes?,
+            it.accepted.as_ref()?,
+        ))
     });
-    let namespace = |row: &Row| words::what(&Subject::Namespace(row.namespace.clone()));
+    let namespace = |row: &NamespaceCost| messages::subject_text(&RegressionSubject::Namespace(row.namespace.clone()));
     let rows = report.namespaces.iter();
     kernels
         .chain(rows.filter_map(move |it| Some(said(namespace(it), it.least.reservation_bytes, it.accepted.as_ref()?))))
 }
 
-fn kernel(kernel: &Kernel) -> [String; 6] {
+fn kernel(kernel: &BaselineKernel) -> [String; 6] {
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{bytes} B"));
     [
         if kernel.current { "*" } else { "" }.to_owned(),
@@ -67,7 +71,7 @@ fn kernel(kernel: &Kernel) -> [String; 6] {
     ]
 }
 
-fn namespace(row: &Row) -> [String; 6] {
+fn namespace(row: &NamespaceCost) -> [String; 6] {
     let reserved = |cost: &Cost| Bytes(cost.reservation_bytes).to_string();
     [
         row.namespace.namespace.clone(),

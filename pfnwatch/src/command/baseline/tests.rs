@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    baseline::{Acceptance, Cost, Namespace, Record},
-    journal::BootRow,
+    baseline::{Acceptance, Cost, CostRecord, NamespaceKey},
+    store::BootRow,
 };
 
 fn boot(number: u64, max: Option<u64>) -> BootRow {
@@ -26,7 +26,7 @@ fn boot(number: u64, max: Option<u64>) -> BootRow {
     }
 }
 
-fn record() -> Record {
+fn record() -> CostRecord {
     let cost = |kernel: &str, mib: u64| Cost {
         kernel: kernel.into(),
         seen: "1970-01-02T00:00:00Z".into(),
@@ -34,8 +34,8 @@ fn record() -> Record {
         excess_bytes: mib << 20,
         max_struct_page_size_bytes: None,
     };
-    Record {
-        namespace: Namespace {
+    CostRecord {
+        namespace: NamespaceKey {
             namespace: "namespace0.0".into(),
             namespace_uuid: None,
             start_address: 4 << 30,
@@ -49,7 +49,7 @@ fn record() -> Record {
 
 #[test]
 fn a_regressed_host_with_a_regressed_namespace() {
-    let report = Report::of(vec![boot(0, Some(64)), boot(1, Some(128))], vec![record()], "boot 1", 4096);
+    let report = BaselineReport::of(vec![boot(0, Some(64)), boot(1, Some(128))], vec![record()], "boot 1", 4096);
     crate::published::check("baseline", &serde_json::from_str(&document(&report).unwrap()).unwrap()).unwrap();
     let text = table::render(&report);
     for part in [
@@ -72,11 +72,13 @@ fn a_regressed_host_with_a_regressed_namespace() {
 
 #[test]
 fn a_journal_of_another_boot_is_read_as_of_its_last() {
-    let report = Report::of(vec![boot(1, Some(128)), boot(2, Some(64))], Vec::new(), "this one", 4096);
+    let report = BaselineReport::of(vec![boot(1, Some(128)), boot(2, Some(64))], Vec::new(), "this one", 4096);
     assert!(report.regressions.is_empty() && table::render(&report).contains("*  6.2"));
-    let report = Report::of(vec![boot(1, Some(64)), boot(2, None)], Vec::new(), "this one", 4096);
+    let report = BaselineReport::of(vec![boot(1, Some(64)), boot(2, None)], Vec::new(), "this one", 4096);
     assert!(table::render(&report).contains("?"), "not known is said");
-    assert!(table::render(&Report::of(Vec::new(), Vec::new(), "", 4096)).contains("No agent has found out yet"));
+    assert!(
+        table::render(&BaselineReport::of(Vec::new(), Vec::new(), "", 4096)).contains("No agent has found out yet")
+    );
 }
 
 #[test]
@@ -88,7 +90,8 @@ fn what_was_accepted_is_the_baseline_and_says_who_and_why() {
     let before = BootRow { set_aside: true, accepted: acceptance(), ..boot(0, Some(64)) };
     let boots = vec![before, BootRow { accepted: acceptance(), ..boot(1, Some(128)) }, boot(2, Some(128))];
     let same = record().last.unwrap();
-    let report = Report::of(boots, vec![Record { least: same, accepted: acceptance(), ..record() }], "boot 2", 4096);
+    let report =
+        BaselineReport::of(boots, vec![CostRecord { least: same, accepted: acceptance(), ..record() }], "boot 2", 4096);
     let text = table::render(&report);
     let who = "ticket 7; by pfnwatch (pid 7, uid 0) on 1970-01-03T00:00:00Z";
     let host = format!("accepted  a namespace of 1 TiB with map=dev may cost 32.0 GiB: {who}\n");

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{
     config::{
-        Config, ConfigArgs, Sources,
-        origin::{DEFAULTS, Table, Value, tables},
+        Config, ConfigArgs, ConfigFiles,
+        origin::{DEFAULTS, OriginTable, Value, tables},
     },
     exit::Exit,
     format::{Format, document},
@@ -51,14 +51,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let (hash, sources) = (files.hash(), files.over(DEFAULTS));
     let tables = tables(&sources)?;
     terminal::print(&match args.format {
-        Format::Json => document(&Document::of(&tables, &sources, &hash))?,
+        Format::Json => document(&ConfigDocument::of(&tables, &sources, &hash))?,
         Format::Table => text(&tables, &sources, args.origin),
     })?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 /// A TOML file that says the same; its comments are what is asked for.
-fn text(tables: &[Table], sources: &Sources, with_origin: bool) -> String {
+fn text(tables: &[OriginTable], sources: &ConfigFiles, with_origin: bool) -> String {
     let mut text = String::new();
     for table in tables {
         let heading = match table.number {
@@ -81,7 +81,7 @@ fn text(tables: &[Table], sources: &Sources, with_origin: bool) -> String {
     text
 }
 
-fn origin(value: &Value, sources: &Sources) -> String {
+fn origin(value: &Value, sources: &ConfigFiles) -> String {
     let file = sources.place(value.offset).and_then(|place| Some(format!("{}:{}", place.path?.display(), place.line)));
     file.unwrap_or_else(|| "default".to_owned())
 }
@@ -89,19 +89,19 @@ fn origin(value: &Value, sources: &Sources) -> String {
 /// All values in force.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConfigDocument"))]
-pub(in crate::command) struct Document<'a> {
+pub(in crate::command) struct ConfigDocument<'a> {
     /// The first 16 digits of the SHA-256 of the configuration's files, as metrics and `status` have it.
     hash: &'a str,
     /// The files that were read, the later before the earlier in what they say.
     files: Vec<&'a Path>,
     /// The values.
-    values: Vec<InForce<'a>>,
+    values: Vec<EffectiveValue<'a>>,
 }
 
 /// One value.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct InForce<'a> {
+struct EffectiveValue<'a> {
     /// Its table: `guard`, `alerts.receivers`; empty at the top.
     table: &'a str,
     /// The number of its table, from 1, where it is one of a list; else null.
@@ -111,7 +111,7 @@ struct InForce<'a> {
     /// What it is: a text, a number, a boolean, or a list of these.
     value: &'a serde_json::Value,
     /// Whether a file says so.
-    origin: Origin,
+    origin: ValueOrigin,
     /// Which file; null for a default.
     file: Option<&'a Path>,
     /// At which line of it, from 1.
@@ -122,29 +122,30 @@ struct InForce<'a> {
 #[derive(Clone, Copy, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ValueOrigin"))]
 #[serde(rename_all = "snake_case")]
-enum Origin {
+enum ValueOrigin {
     /// A file of the configuration.
     File,
     /// The defaults.
     Default,
 }
 
-impl<'a> Document<'a> {
-    fn of(tables: &'a [Table], sources: &'a Sources, hash: &'a str) -> Self {
-        let values = tables.iter().flat_map(|table| table.values.iter().map(|value| in_force(table, value, sources)));
+impl<'a> ConfigDocument<'a> {
+    fn of(tables: &'a [OriginTable], sources: &'a ConfigFiles, hash: &'a str) -> Self {
+        let values =
+            tables.iter().flat_map(|table| table.values.iter().map(|value| effective_value(table, value, sources)));
         let files = sources.iter().filter_map(|source| source.path.as_deref());
         Self { hash, files: files.collect(), values: values.collect() }
     }
 }
 
-fn in_force<'a>(table: &'a Table, value: &'a Value, sources: &'a Sources) -> InForce<'a> {
+fn effective_value<'a>(table: &'a OriginTable, value: &'a Value, sources: &'a ConfigFiles) -> EffectiveValue<'a> {
     let place = sources.place(value.offset).and_then(|place| Some((place.path?, place.line)));
-    InForce {
+    EffectiveValue {
         table: &table.name,
         number: table.number,
         key: &value.key,
         value: &value.json,
-        origin: if place.is_some() { Origin::File } else { Origin::Default },
+        origin: if place.is_some() { ValueOrigin::File } else { ValueOrigin::Default },
         file: place.map(|(file, _)| file),
         line: place.map(|(_, line)| line),
     }
@@ -156,14 +157,14 @@ mod tests {
 
     use super::*;
 
-    fn files() -> (tempfile::TempDir, Sources) {
+    fn files() -> (tempfile::TempDir, ConfigFiles) {
         let folder = tempfile::tempdir().unwrap();
         let drop_ins = folder.path().join("conf.d");
         std::fs::create_dir(&drop_ins).unwrap();
         std::fs::write(drop_ins.join("10-mode.toml"), "[guard]\nmode = \"enforce\"\n").unwrap();
         let hook = "[[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"https://h/s3cret\"\n";
         std::fs::write(drop_ins.join("20-hook.toml"), hook).unwrap();
-        let sources = Sources::read(None, &drop_ins).unwrap();
+        let sources = ConfigFiles::read(None, &drop_ins).unwrap();
         (folder, sources)
     }
 
@@ -199,7 +200,8 @@ mod tests {
         let hash = files.hash();
         let sources = files.over(DEFAULTS);
         let tables = tables(&sources).unwrap();
-        let json: Json = serde_json::from_str(&document(&Document::of(&tables, &sources, &hash)).unwrap()).unwrap();
+        let json: Json =
+            serde_json::from_str(&document(&ConfigDocument::of(&tables, &sources, &hash)).unwrap()).unwrap();
         assert_eq!(
             (&json["schema"], &json["hash"], json["files"].as_array().unwrap().len()),
             (&json!(1), &json!(hash), 2)

@@ -2,15 +2,15 @@ use serde_json::Value;
 
 use super::*;
 
-fn row(answer: Answer, needed_for: NeededFor) -> Prerequisite {
-    let remedy = (answer == Answer::No).then(|| "load it".to_owned());
+fn row(answer: Availability, needed_for: NeededFor) -> Prerequisite {
+    let remedy = (answer == Availability::No).then(|| "load it".to_owned());
     Prerequisite { name: "thing", answer, seen: "what was seen".to_owned(), needed_for, remedy }
 }
 
-fn report(rows: Vec<Prerequisite>) -> Report {
-    Report {
+fn report(rows: Vec<Prerequisite>) -> DoctorReport {
+    DoctorReport {
         schema: SCHEMA,
-        kernel: Kernel {
+        kernel: DoctorKernel {
             release: Some("6.12.9".to_owned()),
             page_size_bytes: Some(4096),
             struct_page_size_bytes: None,
@@ -24,12 +24,12 @@ fn report(rows: Vec<Prerequisite>) -> Report {
 
 #[test]
 fn the_exit_code_tells_whether_what_was_asked_for_is_possible() {
-    use Answer::{No, Unknown, Yes};
+    use Availability::{No, Unknown, Yes};
     for (observe, enforce, plain, strict) in [
-        (Yes, Yes, Exit::Fine, Exit::Fine),
-        (Yes, No, Exit::Fine, Exit::Unsupported),
+        (Yes, Yes, Exit::Success, Exit::Success),
+        (Yes, No, Exit::Success, Exit::Unsupported),
         (No, Yes, Exit::Unsupported, Exit::Unsupported),
-        (Unknown, Unknown, Exit::Fine, Exit::Fine),
+        (Unknown, Unknown, Exit::Success, Exit::Success),
     ] {
         let report = report(vec![row(observe, NeededFor::Observe), row(enforce, NeededFor::Enforce)]);
         assert_eq!((report.exit(false), report.exit(true)), (plain, strict), "{observe:?} {enforce:?}");
@@ -38,7 +38,7 @@ fn the_exit_code_tells_whether_what_was_asked_for_is_possible() {
 
 #[test]
 fn the_json_has_a_schema_and_one_object_for_each_prerequisite() {
-    let report = report(vec![row(Answer::No, NeededFor::ExactInventory)]);
+    let report = report(vec![row(Availability::No, NeededFor::ExactInventory)]);
     let json: Value = serde_json::to_value(&report).unwrap();
     assert_eq!(
         json,
@@ -61,7 +61,7 @@ fn the_json_has_a_schema_and_one_object_for_each_prerequisite() {
 
 #[test]
 fn the_table_says_what_was_seen_what_to_do_and_what_follows() {
-    let report = report(vec![row(Answer::No, NeededFor::Observe), row(Answer::Yes, NeededFor::Enforce)]);
+    let report = report(vec![row(Availability::No, NeededFor::Observe), row(Availability::Yes, NeededFor::Enforce)]);
     let mut text = Vec::new();
     write_table(&mut text, &report).unwrap();
     let text = String::from_utf8(text).unwrap();

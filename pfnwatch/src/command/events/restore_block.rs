@@ -12,16 +12,16 @@ use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
 use serde::Serialize;
 
 use crate::{
-    command::superblock::{Document, Found, Report},
+    command::superblock::{FoundBlock, SuperblockDocument, SuperblockReport},
     config::ConfigArgs,
     control::{
         SocketArgs,
-        client::{Silence, try_to_ask},
-        protocol::{Answer, KeptBlock, Request},
+        client::{ClientError, try_request},
+        protocol::{InfoBlockResponse, Request, Response},
     },
     exit::Exit,
     format::{Format, document},
-    journal::{JournalArgs, Reader},
+    store::{Reader, StoreArgs},
     terminal,
 };
 
@@ -48,7 +48,7 @@ pub(super) struct Args {
     format: Format,
     /// Where the journal is
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -67,20 +67,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(file) = &args.output {
         write(&kept, file)?;
     }
-    let report = Report::of(&found);
+    let report = SuperblockReport::of(&found);
     let text = match args.format {
-        Format::Json => document(&Restored::new(Document::from(&report), &kept, args.output.as_deref()))?,
+        Format::Json => {
+            document(&RestoredBlock::new(SuperblockDocument::from(&report), &kept, args.output.as_deref()))?
+        }
         _ => head(&kept) + &report.text() + &steps(&kept, args.output.as_deref()),
     };
     terminal::print(&text)?;
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 /// The agent knows the latest, also where its journal takes nothing; the journal knows more, and is there without an agent.
-fn find(args: &Args) -> anyhow::Result<KeptBlock> {
+fn find(args: &Args) -> anyhow::Result<InfoBlockResponse> {
     let namespace = args.namespace.clone();
-    let silence = match try_to_ask(&args.socket.path, &Request::Block { namespace }) {
-        Ok(Answer::Block(kept)) => return Ok(*kept),
+    let silence = match try_request(&args.socket.path, &Request::Block { namespace }) {
+        Ok(Response::Block(kept)) => return Ok(*kept),
         Ok(_) => None,
         Err(silence) => Some(silence),
     };
@@ -89,22 +91,22 @@ fn find(args: &Args) -> anyhow::Result<KeptBlock> {
     match (from_journal, silence) {
         (Ok(Some(kept)), _) => Ok((&kept).into()),
         (Ok(None), _) => anyhow::bail!("no info block of {} is kept in {}", args.namespace, file.display()),
-        (Err(error), None | Some(Silence::NoAgent(_))) => Err(error.into()),
+        (Err(error), None | Some(ClientError::NoAgent(_))) => Err(error.into()),
         (Err(error), Some(silence)) => {
-            Err(anyhow::Error::from(error).context(crate::control::protocol::Refusal::from(silence)))
+            Err(anyhow::Error::from(error).context(crate::control::protocol::ErrorResponse::from(silence)))
         }
     }
 }
 
-fn found(kept: &KeptBlock) -> anyhow::Result<Found> {
+fn found(kept: &InfoBlockResponse) -> anyhow::Result<FoundBlock> {
     let bytes = kept.block.as_slice();
     let block = InfoBlock::from_head(bytes).context("what the agent kept is no info block")?;
     let checksum = Checksum::of(bytes).context("what the agent kept is no info block")?;
-    Ok(Found { offset: superblock::OFFSET, block, checksum, namespace_bytes: kept.size_bytes })
+    Ok(FoundBlock { offset: superblock::OFFSET, block, checksum, namespace_bytes: kept.size_bytes })
 }
 
 /// Writes the 4096 bytes into a new file. Never into one that is there: it might be the namespace's own device.
-fn write(kept: &KeptBlock, file: &Path) -> anyhow::Result<()> {
+fn write(kept: &InfoBlockResponse, file: &Path) -> anyhow::Result<()> {
     let mut opened = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -114,13 +116,13 @@ fn write(kept: &KeptBlock, file: &Path) -> anyhow::Result<()> {
 }
 
 /// What goes before the block's fields.
-fn head(kept: &KeptBlock) -> String {
+fn head(kept: &InfoBlockResponse) -> String {
     format!("{:<18}{}\n{:<18}{}\n", "namespace", kept.namespace, "last seen", kept.seen)
 }
 
 /// What goes behind them: how it is put back.
-fn steps(kept: &KeptBlock, file: Option<&Path>) -> String {
-    let steps = put_back(kept, file);
+fn steps(kept: &InfoBlockResponse, file: Option<&Path>) -> String {
+    let steps = restore_commands(kept, file);
     if steps.is_empty() {
         return String::new();
     }
@@ -129,7 +131,7 @@ fn steps(kept: &KeptBlock, file: Option<&Path>) -> String {
 }
 
 /// The agent's commands, with the name of the file that the block is in; where it is in none yet, that comes first.
-fn put_back(kept: &KeptBlock, file: Option<&Path>) -> Vec<String> {
+fn restore_commands(kept: &InfoBlockResponse, file: Option<&Path>) -> Vec<String> {
     if kept.put_back.is_empty() {
         return Vec::new();
     }
@@ -150,10 +152,10 @@ fn quoted(text: &str) -> String {
 /// The same for programs.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RestoreBlockDocument"))]
-pub(in crate::command) struct Restored<'a> {
+pub(in crate::command) struct RestoredBlock<'a> {
     /// The block.
     #[serde(flatten)]
-    block: Document,
+    block: SuperblockDocument,
     /// The namespace's name when the block was seen.
     namespace: &'a str,
     /// Physical address of its first byte.
@@ -164,10 +166,16 @@ pub(in crate::command) struct Restored<'a> {
     put_back: Vec<String>,
 }
 
-impl<'a> Restored<'a> {
-    fn new(block: Document, kept: &'a KeptBlock, file: Option<&Path>) -> Self {
-        let KeptBlock { namespace, start_address, seen, .. } = kept;
-        Self { block, namespace, start_address: *start_address, last_seen: seen, put_back: put_back(kept, file) }
+impl<'a> RestoredBlock<'a> {
+    fn new(block: SuperblockDocument, kept: &'a InfoBlockResponse, file: Option<&Path>) -> Self {
+        let InfoBlockResponse { namespace, start_address, seen, .. } = kept;
+        Self {
+            block,
+            namespace,
+            start_address: *start_address,
+            last_seen: seen,
+            put_back: restore_commands(kept, file),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use super::Source;
+use super::FleetSource;
 use crate::{
     exit::Exit,
     fleet::prometheus::{Readiness, Reason, readiness},
@@ -26,7 +26,7 @@ nothing, what its kernel reserves is known, and it observes now. On a host that 
 Exit codes: 0 all hosts are ready; 1 error, or no host is known, or an answer was not whole; 2 wrong usage; 3 some are not ready.")]
 pub(super) struct Args {
     #[command(flatten)]
-    source: Source,
+    source: FleetSource,
     /// How many days a host must have been without a would-denial
     #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
@@ -38,7 +38,7 @@ pub(super) struct Args {
 /// Which hosts can go from audit to enforce with no surprise.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(in crate::command) struct Report {
+pub(in crate::command) struct ReadinessReport {
     /// So many days were asked about.
     days: u32,
     /// How many hosts are ready.
@@ -54,7 +54,7 @@ pub(in crate::command) struct Report {
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let (hosts, warnings) = readiness(&args.source.client()?, args.days)?;
     let count = |is: fn(&Readiness) -> bool| hosts.iter().filter(|host| is(host)).count();
-    let report = Report {
+    let report = ReadinessReport {
         days: args.days,
         ready_hosts: count(|host| host.ready),
         enforcing_hosts: count(|host| host.enforces),
@@ -71,11 +71,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         eprintln!("error: this may not be all hosts: Prometheus knows of no agent, or has not answered in full");
         Exit::Error
     } else {
-        Exit::Fine
+        Exit::Success
     })
 }
 
-fn table(report: &Report) -> String {
+fn table(report: &ReadinessReport) -> String {
     let mut text = format!(
         "{} of {} hosts are ready for enforce, by the last {} days; {} enforce already.\n",
         report.ready_hosts,
@@ -86,7 +86,7 @@ fn table(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["HOST", "CLUSTER", "NOT READY BECAUSE"]);
     for host in report.hosts.iter().filter(|host| !host.ready) {
-        let reasons: Vec<String> = host.reasons.iter().map(words).collect();
+        let reasons: Vec<String> = host.reasons.iter().map(describe).collect();
         table.add_row([host.host.clone(), host.cluster.clone().unwrap_or_default(), reasons.join("; ")]);
     }
     // Writing to a string does not fail.
@@ -99,7 +99,7 @@ fn table(report: &Report) -> String {
     text
 }
 
-fn words(reason: &Reason) -> String {
+fn describe(reason: &Reason) -> String {
     match reason {
         Reason::Gone => "its agent was there within the last day, and is gone".to_owned(),
         Reason::SeldomReached { reached_percent } => format!("its agent answered {reached_percent} % of the scrapes"),

@@ -6,19 +6,19 @@ use serde::Serialize;
 
 use crate::{
     event::Time,
-    fleet::{Fleet, Host, Named, Problem, Release, Totals},
+    fleet::{Fleet, FleetTotals, Host, HostProblem, Release, Truncated},
 };
 
 /// The whole document.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(in crate::command) struct Report {
+pub(in crate::command) struct FleetReport {
     /// When it was made.
     time: Time,
     /// A kernel made something cost more than it did, or one release costs more than another.
     regressed: bool,
     /// Sums over the hosts that were counted.
-    pub(super) totals: Totals,
+    pub(super) totals: FleetTotals,
     /// Hosts by the guard's mode; `unknown` where no agent tells it.
     pub(super) modes: BTreeMap<String, u64>,
     /// The dearest first.
@@ -26,16 +26,16 @@ pub(in crate::command) struct Report {
     /// The worst first.
     pub(super) worst: Vec<Host>,
     /// Hosts whose agent cannot observe.
-    pub(super) blind: Named<String>,
+    pub(super) blind: Truncated<String>,
     /// Hosts where enforce was asked for and is not effective.
-    pub(super) not_effective: Named<String>,
+    pub(super) not_effective: Truncated<String>,
     /// What is missing from the sums.
-    pub(super) not_counted: Named<Problem>,
+    pub(super) not_counted: Truncated<HostProblem>,
     /// What Prometheus had to say of its answers.
-    pub(super) warnings: Named<String>,
+    pub(super) warnings: Truncated<String>,
 }
 
-impl Report {
+impl FleetReport {
     pub(super) fn of(fleet: &Fleet) -> Self {
         Self {
             time: Time(SystemTime::now()),
@@ -78,7 +78,7 @@ impl Report {
                 self.totals.sums.unknown_namespaces
             ));
         }
-        for Problem { place, problem } in &self.not_counted.first {
+        for HostProblem { place, problem } in &self.not_counted.first {
             lines.push(format!("NOT COUNTED {place}: {problem}"));
         }
         lines.extend(more("NOT COUNTED", &self.not_counted));
@@ -98,7 +98,7 @@ impl Report {
 }
 
 /// That there are more than were named.
-pub(super) fn more<T>(word: &str, named: &Named<T>) -> Option<String> {
+pub(super) fn more<T>(word: &str, named: &Truncated<T>) -> Option<String> {
     let shown = u64::try_from(named.first.len()).unwrap_or(u64::MAX);
     let rest = named.count.saturating_sub(shown);
     (rest > 0).then(|| format!("{word} and {rest} more"))

@@ -2,29 +2,29 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Report, more};
+use super::report::{FleetReport, more};
 use crate::{
-    columns::table,
-    fleet::{Host, Named, Release},
-    units::{Bytes, Many},
+    fleet::{Host, Release, Truncated},
+    table_style::table,
+    units::{Bytes, Plural},
 };
 
 const RELEASES: [&str; 7] =
     ["KERNEL", "FOR EACH PAGE", "MORE PER TIB", "HOSTS", "OVERSIZE HOSTS", "NAMESPACES", "LOST"];
 const WORST: [&str; 6] = ["HOST", "CLUSTER", "KERNEL", "NAMESPACES", "LOST", "PLAN GIVES BACK"];
 
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn render(report: &FleetReport) -> String {
     let totals = &report.totals;
     let mut text = format!(
         "{}, {} of {}: {} usable, {} reserved, {} of it lost.\n\
          On {} something is oversize; `pfnwatch plan` there gives back {} in all.\n",
-        Many(totals.hosts, "host"),
-        Many(totals.sums.namespaces, "namespace"),
+        Plural(totals.hosts, "host"),
+        Plural(totals.sums.namespaces, "namespace"),
         Bytes(totals.sums.size_bytes),
         Bytes(totals.sums.usable_bytes),
         Bytes(totals.sums.reservation_bytes),
         Bytes(totals.sums.excess_bytes),
-        Many(totals.oversize_hosts, "host"),
+        Plural(totals.oversize_hosts, "host"),
         Bytes(totals.sums.plan_bytes),
     );
     let modes: Vec<_> = report.modes.iter().map(|(mode, hosts)| format!("{hosts} {mode}")).collect();
@@ -83,11 +83,11 @@ fn dearer(release: &Release, extra: u64) -> String {
         "REGRESSED Linux {}: a namespace of 1 TiB costs {} more than under the cheapest kernel of this fleet; it runs on {}",
         release.kernel,
         Bytes(extra),
-        Many(release.hosts, "host")
+        Plural(release.hosts, "host")
     )
 }
 
-fn named(word: &str, hosts: &Named<String>) -> Vec<String> {
+fn named(word: &str, hosts: &Truncated<String>) -> Vec<String> {
     let mut lines: Vec<String> = hosts.first.iter().map(|host| format!("{word} {host}")).collect();
     lines.extend(more(word, hosts));
     lines

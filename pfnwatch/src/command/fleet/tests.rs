@@ -1,5 +1,5 @@
 use super::*;
-use crate::fleet::{Host, Problem, Sums};
+use crate::fleet::{CapacityTotals, Host, HostProblem};
 
 fn fleet() -> Fleet {
     let host = |name: &str, kernel: &str, max, excess| Host {
@@ -8,7 +8,13 @@ fn fleet() -> Fleet {
         kernel: Some(kernel.to_owned()),
         max_struct_page_size_bytes: Some(max),
         page_size_bytes: Some(4096),
-        sums: Sums { namespaces: 1, size_bytes: 1 << 40, excess_bytes: excess, plan_bytes: excess, ..Sums::default() },
+        sums: CapacityTotals {
+            namespaces: 1,
+            size_bytes: 1 << 40,
+            excess_bytes: excess,
+            plan_bytes: excess,
+            ..CapacityTotals::default()
+        },
         oversize: excess > 0,
         mode: Some("audit".to_owned()),
         ..Host::default()
@@ -21,7 +27,7 @@ fn fleet() -> Fleet {
 
 #[test]
 fn the_table_names_what_matters() {
-    let text = table::render(&Report::of(&fleet()));
+    let text = table::render(&FleetReport::of(&fleet()));
     for expected in [
         "2 hosts, 2 namespaces of 2 TiB",
         "16 GiB of it lost",
@@ -37,11 +43,11 @@ fn the_table_names_what_matters() {
 #[test]
 fn what_is_missing_is_said_in_every_format() {
     let mut fleet = fleet();
-    let whole = Report::of(&fleet);
-    fleet.not_counted(Problem::new("c.json", "it is damaged"));
-    fleet.add(Host { sums: Sums { unknown_namespaces: 3, ..Sums::default() }, ..Host::default() });
+    let whole = FleetReport::of(&fleet);
+    fleet.not_counted(HostProblem::new("c.json", "it is damaged"));
+    fleet.add(Host { sums: CapacityTotals { unknown_namespaces: 3, ..CapacityTotals::default() }, ..Host::default() });
     fleet.warning("a store did not answer".to_owned());
-    let report = Report::of(&fleet);
+    let report = FleetReport::of(&fleet);
     let text = table::render(&report);
     for line in ["NOT COUNTED c.json: it is damaged", "UNKNOWN 3 namespaces", "WARNING a store did not answer"] {
         assert!(text.contains(line), "{text}");
@@ -55,7 +61,7 @@ fn what_is_missing_is_said_in_every_format() {
 
 #[test]
 fn csv_has_a_line_for_each_release() {
-    let csv = Report::of(&fleet()).csv().unwrap();
+    let csv = FleetReport::of(&fleet()).csv().unwrap();
     let lines: Vec<_> = csv.lines().collect();
     assert_eq!(lines.len(), 3, "{csv}");
     assert!(lines[0].starts_with("kernel,max_struct_page_size_bytes,extra_bytes_per_tib,hosts"), "{csv}");

@@ -3,29 +3,29 @@
 use serde::Serialize;
 
 use super::{
-    report::Report,
-    verdict::{Assessed, Verdict},
+    report::KernelReport,
+    verdict::{AssessedKernel, KernelVerdict},
 };
 use crate::kernel::max_struct_page::{Evidence, Source};
 
 /// What was asked about, and what came of it.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelDocument"))]
-pub(in crate::command) struct Document<'a> {
+pub(in crate::command) struct KernelDocument<'a> {
     /// The kernels that were looked at.
-    kernels: Vec<Kernel<'a>>,
+    kernels: Vec<KernelRow<'a>>,
     /// The paths that gave none.
-    failures: Vec<Failure<'a>>,
+    failures: Vec<FailedFile<'a>>,
 }
 
 /// A kernel with its verdict.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "JudgedKernel"))]
-struct Kernel<'a> {
+struct KernelRow<'a> {
     /// Its release.
     release: &'a str,
     /// Does it reserve more than it should?
-    verdict: Verdict,
+    verdict: KernelVerdict,
     /// What it reserves for each page with map=dev, in bytes; null where that is not known.
     max_struct_page_bytes: Option<u64>,
     /// The same with the parameter `page_struct_override`; null where the kernel has none.
@@ -37,9 +37,9 @@ struct Kernel<'a> {
     /// What a namespace of 1 TiB with map=dev loses against the ideal, in bytes.
     loss_per_tib_bytes: Option<u64>,
     /// What says so, the strongest first.
-    evidence: Vec<Said<'a>>,
+    evidence: Vec<EvidenceRow<'a>>,
     /// What says something else.
-    conflicts: Vec<Said<'a>>,
+    conflicts: Vec<EvidenceRow<'a>>,
     /// What could not be asked, and why.
     problems: &'a [String],
 }
@@ -47,7 +47,7 @@ struct Kernel<'a> {
 /// One piece of evidence.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelEvidence"))]
-struct Said<'a> {
+struct EvidenceRow<'a> {
     /// `release`, `module file`, `running code` or `observed block`: the later, the stronger.
     source: &'static str,
     /// What it says that is reserved for each page, in bytes.
@@ -76,25 +76,25 @@ struct Said<'a> {
 /// A path that gave no kernel.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelFailure"))]
-struct Failure<'a> {
+struct FailedFile<'a> {
     /// The path.
     path: &'a str,
     /// Why.
     reason: &'a str,
 }
 
-impl<'a> From<&'a Report> for Document<'a> {
-    fn from(report: &'a Report) -> Self {
-        let failure = |(path, reason): &'a (String, String)| Failure { path, reason };
+impl<'a> From<&'a KernelReport> for KernelDocument<'a> {
+    fn from(report: &'a KernelReport) -> Self {
+        let failure = |(path, reason): &'a (String, String)| FailedFile { path, reason };
         Self {
-            kernels: report.kernels.iter().map(Kernel::from).collect(),
+            kernels: report.kernels.iter().map(KernelRow::from).collect(),
             failures: report.failures.iter().map(failure).collect(),
         }
     }
 }
 
-impl<'a> From<&'a Assessed> for Kernel<'a> {
-    fn from(kernel: &'a Assessed) -> Self {
+impl<'a> From<&'a AssessedKernel> for KernelRow<'a> {
+    fn from(kernel: &'a AssessedKernel) -> Self {
         let resolved = &kernel.resolved;
         Self {
             release: &kernel.release,
@@ -104,14 +104,14 @@ impl<'a> From<&'a Assessed> for Kernel<'a> {
             page_struct_override: kernel.override_set,
             struct_page_bytes: kernel.struct_page_bytes,
             loss_per_tib_bytes: kernel.loss_per_tib_bytes,
-            evidence: resolved.best.iter().chain(&resolved.agreeing).map(Said::from).collect(),
-            conflicts: resolved.conflicting.iter().map(Said::from).collect(),
+            evidence: resolved.best.iter().chain(&resolved.agreeing).map(EvidenceRow::from).collect(),
+            conflicts: resolved.conflicting.iter().map(EvidenceRow::from).collect(),
             problems: &kernel.problems,
         }
     }
 }
 
-impl<'a> From<&'a Evidence> for Said<'a> {
+impl<'a> From<&'a Evidence> for EvidenceRow<'a> {
     fn from(evidence: &'a Evidence) -> Self {
         let function = match &evidence.source {
             Source::ModuleFile { function, .. } | Source::RunningCode { function, .. } => Some(&**function),
@@ -123,7 +123,7 @@ impl<'a> From<&'a Evidence> for Said<'a> {
         };
         let at = evidence.source.addresses();
         Self {
-            source: evidence.source.strength().word(),
+            source: evidence.source.strength().as_str(),
             max_struct_page_bytes: evidence.max.bytes,
             overridden_struct_page_bytes: evidence.max.overridden_bytes,
             text: evidence.source.to_string(),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::verdict::{Assessed, Verdict};
+use super::verdict::{AssessedKernel, KernelVerdict};
 use crate::{
     kernel::max_struct_page::{Evidence, MaxStructPage},
     units::Bytes,
@@ -12,13 +12,13 @@ use crate::{
 
 /// The kernels looked at, and the paths that gave none.
 #[derive(Debug, Default)]
-pub(super) struct Report {
-    pub(super) kernels: Vec<Assessed>,
+pub(super) struct KernelReport {
+    pub(super) kernels: Vec<AssessedKernel>,
     /// Path and reason.
     pub(super) failures: Vec<(String, String)>,
 }
 
-impl Report {
+impl KernelReport {
     /// A table, with the evidence for each kernel below it.
     pub(super) fn table(&self) -> String {
         let mut text = String::new();
@@ -40,11 +40,11 @@ impl Report {
     }
 }
 
-fn row(kernel: &Assessed) -> [String; 5] {
+fn row(kernel: &AssessedKernel) -> [String; 5] {
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
     let max = kernel.max.map_or_else(|| "?".to_owned(), |max| sizes(max, kernel.override_set));
-    let verdict = kernel.verdict.word().to_owned();
-    let loss = if kernel.verdict == Verdict::Refuses { "-".to_owned() } else { bytes(kernel.loss_per_tib_bytes) };
+    let verdict = kernel.verdict.as_str().to_owned();
+    let loss = if kernel.verdict == KernelVerdict::Refuses { "-".to_owned() } else { bytes(kernel.loss_per_tib_bytes) };
     [kernel.release.clone(), verdict, max, bytes(kernel.struct_page_bytes), loss]
 }
 
@@ -58,17 +58,17 @@ fn sizes(max: MaxStructPage, override_set: Option<bool>) -> String {
 }
 
 /// Where the answer comes from, what contradicts it, and what could not be asked.
-fn details(kernel: &Assessed) -> String {
+fn details(kernel: &AssessedKernel) -> String {
     let mut text = format!("\n{}\n", kernel.release);
     let mut line = |title: &str, what: &str| {
         // Writing to a String does not fail.
         let _ = writeln!(text, "  {title:<9} {what}");
     };
     for evidence in kernel.resolved.best.iter().chain(&kernel.resolved.agreeing) {
-        line("evidence", &said(evidence));
+        line("evidence", &describe_evidence(evidence));
     }
     for evidence in &kernel.resolved.conflicting {
-        line("conflict", &said(evidence));
+        line("conflict", &describe_evidence(evidence));
     }
     for problem in &kernel.problems {
         line("note", problem);
@@ -76,6 +76,6 @@ fn details(kernel: &Assessed) -> String {
     text
 }
 
-fn said(evidence: &Evidence) -> String {
+fn describe_evidence(evidence: &Evidence) -> String {
     format!("{}: {}", sizes(evidence.max, None), evidence.source)
 }

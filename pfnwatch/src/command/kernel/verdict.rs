@@ -1,14 +1,14 @@
 //! What the evidence on a kernel means.
 
 use pfnwatch_common::{
-    Geometry, Map, Rule, reservation,
+    Geometry, KernelQuirks, Map, reservation,
     reservation::{REFERENCE_STRUCT_PAGE, Reservation},
 };
 use serde::Serialize;
 
 use crate::kernel::{
-    candidate::Candidate,
-    max_struct_page::{MaxStructPage, Resolved, host::Host, resolve},
+    image::KernelImage,
+    max_struct_page::{MaxStructPage, Resolved, host::RunningKernel, resolve},
 };
 
 /// The namespace that losses are told for: 1 TiB at 4 GiB, align 2 MiB, pages of 4 KiB, memmap on the device.
@@ -19,7 +19,7 @@ const EXAMPLE: Geometry =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelVerdict"))]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Verdict {
+pub(super) enum KernelVerdict {
     /// It reserves what every kernel without the regression does, or less.
     Ok,
     /// It reserves more.
@@ -31,8 +31,8 @@ pub(super) enum Verdict {
     Unknown,
 }
 
-impl Verdict {
-    pub(super) const fn word(self) -> &'static str {
+impl KernelVerdict {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Regressed => "regressed",
@@ -44,9 +44,9 @@ impl Verdict {
 
 /// A kernel with its verdict.
 #[derive(Debug)]
-pub(super) struct Assessed {
+pub(super) struct AssessedKernel {
     pub(super) release: String,
-    pub(super) verdict: Verdict,
+    pub(super) verdict: KernelVerdict,
     pub(super) max: Option<MaxStructPage>,
     pub(super) override_set: Option<bool>,
     pub(super) struct_page_bytes: Option<u64>,
@@ -56,9 +56,9 @@ pub(super) struct Assessed {
     pub(super) problems: Vec<String>,
 }
 
-impl Assessed {
+impl AssessedKernel {
     /// A kernel that lies in files.
-    pub(super) fn of_files(release: String, kernel: Candidate) -> Self {
+    pub(super) fn of_files(release: String, kernel: KernelImage) -> Self {
         let resolved = resolve(kernel.evidence().collect());
         let mut problems = kernel.problems;
         for (file, module) in &kernel.modules {
@@ -71,7 +71,7 @@ impl Assessed {
     }
 
     /// The kernel that runs.
-    pub(super) fn of_host(release: String, host: Host, struct_page_bytes: Option<u64>) -> Self {
+    pub(super) fn of_host(release: String, host: RunningKernel, struct_page_bytes: Option<u64>) -> Self {
         Self::new(release, host.resolved, host.override_set, struct_page_bytes, host.problems)
     }
 
@@ -82,7 +82,7 @@ impl Assessed {
         struct_page_bytes: Option<u64>,
         mut problems: Vec<String>,
     ) -> Self {
-        let max = resolved.settled();
+        let max = resolved.agreed();
         if resolved.best.as_ref().and_then(|best| best.source.addresses()).is_some_and(|at| at.shift.is_none()) {
             problems.push(NO_SHIFT.to_owned());
         }
@@ -90,12 +90,12 @@ impl Assessed {
         let struct_page = struct_page_bytes.or_else(|| max.and_then(|max| max.overridden_bytes));
         let effective = max.map(|max| max.effective(override_set == Some(true)));
         let verdict = match effective {
-            None => Verdict::Unknown,
-            Some(bytes) if struct_page.is_some_and(|size| size > bytes) => Verdict::Refuses,
-            Some(bytes) if bytes > REFERENCE_STRUCT_PAGE => Verdict::Regressed,
-            Some(_) => Verdict::Ok,
+            None => KernelVerdict::Unknown,
+            Some(bytes) if struct_page.is_some_and(|size| size > bytes) => KernelVerdict::Refuses,
+            Some(bytes) if bytes > REFERENCE_STRUCT_PAGE => KernelVerdict::Regressed,
+            Some(_) => KernelVerdict::Ok,
         };
-        let loss = effective.filter(|_| verdict != Verdict::Refuses).and_then(loss_per_tib);
+        let loss = effective.filter(|_| verdict != KernelVerdict::Refuses).and_then(loss_per_tib);
         Self { release, verdict, max, override_set, struct_page_bytes, loss_per_tib_bytes: loss, resolved, problems }
     }
 }
@@ -108,7 +108,8 @@ const NO_MODULE: &str = "no libnvdimm module among the files: add the package or
 
 /// What [`EXAMPLE`] loses against the ideal on a kernel with `max_struct_page` bytes.
 fn loss_per_tib(max_struct_page: u64) -> Option<u64> {
-    let dataoff = |size| reservation(&EXAMPLE, size, Rule::default()).map(|Reservation { dataoff, .. }| dataoff).ok();
+    let dataoff =
+        |size| reservation(&EXAMPLE, size, KernelQuirks::default()).map(|Reservation { dataoff, .. }| dataoff).ok();
     Some(dataoff(max_struct_page)?.saturating_sub(dataoff(REFERENCE_STRUCT_PAGE)?))
 }
 
@@ -117,10 +118,10 @@ mod tests {
     use super::*;
     use crate::kernel::max_struct_page::{Evidence, of_release};
 
-    fn assessed(max: MaxStructPage, override_set: Option<bool>, struct_page: Option<u64>) -> Assessed {
+    fn assessed(max: MaxStructPage, override_set: Option<bool>, struct_page: Option<u64>) -> AssessedKernel {
         let source = of_release("6.1.0").unwrap().source;
         let resolved = resolve(vec![Evidence { max, source }]);
-        Assessed::new("6.1.0".into(), resolved, override_set, struct_page, Vec::new())
+        AssessedKernel::new("6.1.0".into(), resolved, override_set, struct_page, Vec::new())
     }
 
     fn max(bytes: u64, overridden_bytes: Option<u64>) -> MaxStructPage {
@@ -135,13 +136,17 @@ mod tests {
     #[test]
     fn verdicts() {
         let verdict = |max, set, struct_page| assessed(max, set, struct_page).verdict;
-        assert_eq!(verdict(max(64, None), None, Some(64)), Verdict::Ok);
-        assert_eq!(verdict(max(128, None), None, None), Verdict::Regressed);
-        assert_eq!(verdict(max(128, None), None, Some(80)), Verdict::Regressed);
-        assert_eq!(verdict(max(64, None), None, Some(80)), Verdict::Refuses);
-        assert_eq!(verdict(max(32, Some(64)), None, None), Verdict::Refuses, "the code tells the size of struct page");
-        assert_eq!(verdict(max(32, Some(64)), Some(true), Some(64)), Verdict::Ok);
-        assert_eq!(verdict(max(64, Some(80)), Some(true), Some(80)), Verdict::Regressed);
-        assert_eq!(Assessed::of_files("6.1.0".into(), Candidate::default()).verdict, Verdict::Unknown);
+        assert_eq!(verdict(max(64, None), None, Some(64)), KernelVerdict::Ok);
+        assert_eq!(verdict(max(128, None), None, None), KernelVerdict::Regressed);
+        assert_eq!(verdict(max(128, None), None, Some(80)), KernelVerdict::Regressed);
+        assert_eq!(verdict(max(64, None), None, Some(80)), KernelVerdict::Refuses);
+        assert_eq!(
+            verdict(max(32, Some(64)), None, None),
+            KernelVerdict::Refuses,
+            "the code tells the size of struct page"
+        );
+        assert_eq!(verdict(max(32, Some(64)), Some(true), Some(64)), KernelVerdict::Ok);
+        assert_eq!(verdict(max(64, Some(80)), Some(true), Some(80)), KernelVerdict::Regressed);
+        assert_eq!(AssessedKernel::of_files("6.1.0".into(), KernelImage::default()).verdict, KernelVerdict::Unknown);
     }
 }

@@ -3,14 +3,14 @@
 use pfnwatch_common::Map;
 
 use crate::{
-    assess::{Mode, map_name},
+    assess::{NamespaceMode, map_name},
     inventory::{detail::Detail, usage::Usage},
-    survey::Judged,
+    scan::AssessedNamespace,
 };
 
 /// What is rebuilt.
-pub(super) struct Target<'a> {
-    pub(super) judged: &'a Judged,
+pub(super) struct PlanTarget<'a> {
+    pub(super) judged: &'a AssessedNamespace,
     pub(super) detail: Option<&'a Detail>,
     /// The align to keep, in bytes.
     pub(super) align: u64,
@@ -18,9 +18,9 @@ pub(super) struct Target<'a> {
 }
 
 /// Destroys the old block and has the kernel make a new one.
-pub(super) fn rebuild(target: &Target<'_>, map: Map) -> Vec<String> {
+pub(super) fn rebuild(target: &PlanTarget<'_>, map: Map) -> Vec<String> {
     let namespace = &target.judged.namespace.name;
-    let mut lines = before(target);
+    let mut lines = unmount_commands(target);
     lines.push(format!(
         "ndctl create-namespace --force --reconfig={namespace} --mode={} --map={} --align={}{}",
         target.judged.mode(),
@@ -28,27 +28,27 @@ pub(super) fn rebuild(target: &Target<'_>, map: Map) -> Vec<String> {
         target.align,
         no_autolabel(target)
     ));
-    lines.extend(after(target));
+    lines.extend(check_commands(target));
     lines
 }
 
 /// Writes a block that reserves 64 bytes for each page, which every kernel accepts.
-pub(super) fn write_infoblock(target: &Target<'_>) -> Vec<String> {
+pub(super) fn write_infoblock(target: &PlanTarget<'_>) -> Vec<String> {
     let namespace = &target.judged.namespace.name;
     let mode = target.judged.mode();
-    let mut lines = before(target);
+    let mut lines = unmount_commands(target);
     lines.extend([
         format!("ndctl create-namespace --force --reconfig={namespace} --mode=raw{}", no_autolabel(target)),
         format!("ndctl disable-namespace {namespace}"),
         format!("ndctl write-infoblock --mode={mode} --map=dev --align={} {namespace}", target.align),
         format!("ndctl enable-namespace {namespace}"),
     ]);
-    lines.extend(after(target));
+    lines.extend(check_commands(target));
     lines
 }
 
 /// What has to stop, and what has to be kept.
-fn before(target: &Target<'_>) -> Vec<String> {
+fn unmount_commands(target: &PlanTarget<'_>) -> Vec<String> {
     let namespace = &target.judged.namespace;
     let mut lines = vec![format!("# back up what is in {}", device(target))];
     let disk = namespace.disk().unwrap_or_default();
@@ -62,7 +62,7 @@ fn before(target: &Target<'_>) -> Vec<String> {
     lines
 }
 
-fn after(target: &Target<'_>) -> Vec<String> {
+fn check_commands(target: &PlanTarget<'_>) -> Vec<String> {
     let name = &target.judged.namespace.name;
     let restore = format!("# restore to {}, which is larger now", device(target));
     let verify =
@@ -70,17 +70,17 @@ fn after(target: &Target<'_>) -> Vec<String> {
     vec![verify, restore]
 }
 
-fn device(target: &Target<'_>) -> String {
+fn device(target: &PlanTarget<'_>) -> String {
     let namespace = &target.judged.namespace;
     let name = match target.judged.facts.mode {
-        Mode::Devdax => namespace.character_device(),
+        NamespaceMode::Devdax => namespace.character_device(),
         _ => namespace.disk(),
     };
     format!("/dev/{}", name.unwrap_or_default())
 }
 
 /// A region without labels stays one: ndctl would write labels by itself, and then the namespace's name changes.
-fn no_autolabel(target: &Target<'_>) -> &'static str {
+fn no_autolabel(target: &PlanTarget<'_>) -> &'static str {
     let label_less = target.detail.is_some_and(|detail| detail.nstype == Ok(4));
     if label_less { " --no-autolabel" } else { "" }
 }

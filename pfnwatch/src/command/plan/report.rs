@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Context, step::Step};
+use super::{PlanContext, step::PlanStep};
 use crate::units::Bytes;
 
 /// All steps, in their order.
@@ -20,7 +20,7 @@ pub(in crate::command) struct Plan {
     /// What all rebuilds give back together under a kernel without the regression.
     excess_bytes: u64,
     /// A step for each namespace that is worth it.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<PlanStep>,
 }
 
 impl Default for Plan {
@@ -36,7 +36,7 @@ impl Default for Plan {
 }
 
 impl Plan {
-    pub(super) fn new(context: &Context<'_>, steps: Vec<Step>) -> Self {
+    pub(super) fn new(context: &PlanContext<'_>, steps: Vec<PlanStep>) -> Self {
         Self {
             max_struct_page_size_bytes: context.page_cost.bytes,
             evidence: context.page_cost.evidence.clone(),
@@ -67,7 +67,7 @@ impl Plan {
     }
 }
 
-fn one(text: &mut String, number: u32, step: &Step) {
+fn one(text: &mut String, number: u32, step: &PlanStep) {
     let _ = writeln!(
         text,
         "\n{number}. {} ({}, map={}, {}): {} usable now, {} to get back\n   Cause: {}",

@@ -4,20 +4,20 @@ use pfnwatch_common::{Geometry, Map, reservation};
 use serde::Serialize;
 
 use super::{
-    Context,
-    commands::{self, Target},
+    PlanContext,
+    commands::{self, PlanTarget},
 };
 use crate::{
-    assess::{Mode, deduplicated_memmap, map_name, memmap_in_dram},
+    assess::{NamespaceMode, deduplicated_memmap, map_name, memmap_in_dram},
     inventory::{Region, detail::Detail, usage::Usage},
-    survey::Judged,
+    scan::AssessedNamespace,
     units::Bytes,
 };
 
 /// One namespace of the plan.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PlanStep"))]
-pub(super) struct Step {
+pub(super) struct PlanStep {
     /// `namespace0.0`
     pub(super) namespace: String,
     /// `fsdax` or `devdax`.
@@ -39,13 +39,13 @@ pub(super) struct Step {
     /// What stands in the way, and what will be lost.
     pub(super) warnings: Vec<String>,
     /// How it is done: one of these, the plainest first.
-    pub(super) ways: Vec<Way>,
+    pub(super) ways: Vec<RebuildOption>,
 }
 
 /// One way to get the bytes back.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PlanWay"))]
-pub(super) struct Way {
+pub(super) struct RebuildOption {
     /// What it is, in words.
     pub(super) title: String,
     /// What users could store in then.
@@ -54,13 +54,13 @@ pub(super) struct Way {
     pub(super) commands: Vec<String>,
 }
 
-impl Step {
+impl PlanStep {
     /// `None` where the numbers that a plan needs are not known.
     pub(super) fn of(
-        judged: &Judged,
+        judged: &AssessedNamespace,
         region: Option<&Region>,
         detail: Option<&Detail>,
-        context: &Context<'_>,
+        context: &PlanContext<'_>,
     ) -> Option<Self> {
         let numbers = judged.assessment.numbers;
         let (size, usable, excess) = (numbers.size?, numbers.usable?, numbers.excess?);
@@ -70,7 +70,7 @@ impl Step {
         let others = region.filter(|region| region.read_only == Ok(true));
         warnings.extend(others.map(|region| format!("{} is read-only: nothing can be rebuilt there", region.name)));
         warnings.push(format!("back up everything in it ({} at most): it is destroyed", Bytes(usable)));
-        let target = Target { judged, detail, align: geometry.align, usage: &context.usage };
+        let target = PlanTarget { judged, detail, align: geometry.align, usage: &context.usage };
         Some(Self {
             namespace: judged.namespace.name.clone(),
             mode: judged.mode(),
@@ -88,7 +88,7 @@ impl Step {
 }
 
 /// The namespace as a rebuild would have it.
-fn geometry(judged: &Judged, context: &Context<'_>) -> Option<Geometry> {
+fn geometry(judged: &AssessedNamespace, context: &PlanContext<'_>) -> Option<Geometry> {
     let facts = &judged.facts;
     let block = facts.block.as_ref().filter(|block| block.version_minor >= 2);
     // A block without an align of its own is rebuilt with the usual one.
@@ -104,21 +104,24 @@ fn geometry(judged: &Judged, context: &Context<'_>) -> Option<Geometry> {
     })
 }
 
-fn usable_with(geometry: &Geometry, struct_page: u64, context: &Context<'_>) -> Option<u64> {
-    reservation(geometry, struct_page, context.host.rule).ok().map(|reserved| reserved.usable)
+fn usable_with(geometry: &Geometry, struct_page: u64, context: &PlanContext<'_>) -> Option<u64> {
+    reservation(geometry, struct_page, context.host.quirks).ok().map(|reserved| reserved.usable)
 }
 
-fn gain(geometry: &Geometry, usable: u64, context: &Context<'_>) -> Option<u64> {
+fn gain(geometry: &Geometry, usable: u64, context: &PlanContext<'_>) -> Option<u64> {
     Some(usable_with(geometry, context.page_cost.bytes?, context)?.saturating_sub(usable))
 }
 
 /// Whether anybody uses the namespace; a warning for each who does.
-fn uses(judged: &Judged, detail: Option<&Detail>, usage: &Usage, warnings: &mut Vec<String>) -> bool {
+fn uses(judged: &AssessedNamespace, detail: Option<&Detail>, usage: &Usage, warnings: &mut Vec<String>) -> bool {
     let before = warnings.len();
     let namespace = &judged.namespace;
     let disk = namespace.disk().unwrap_or_default();
-    let device =
-        if judged.facts.mode == Mode::Devdax { namespace.character_device().unwrap_or_default() } else { disk.clone() };
+    let device = if judged.facts.mode == NamespaceMode::Devdax {
+        namespace.character_device().unwrap_or_default()
+    } else {
+        disk.clone()
+    };
     for mount in usage.mounts_of(&disk) {
         warnings.push(format!("/dev/{} is mounted at {} ({})", mount.device, mount.place, mount.kind));
     }
@@ -135,14 +138,15 @@ fn uses(judged: &Judged, detail: Option<&Detail>, usage: &Usage, warnings: &mut 
 }
 
 /// All ways, the plainest first.
-fn ways(target: &Target<'_>, geometry: &Geometry, context: &Context<'_>) -> Vec<Way> {
+fn ways(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanContext<'_>) -> Vec<RebuildOption> {
     let reference = context.thresholds.reference_struct_page;
     let lean = usable_with(geometry, reference, context);
-    let plain = |title: String| Way { title, usable_bytes: lean, commands: commands::rebuild(target, geometry.map) };
+    let plain =
+        |title: String| RebuildOption { title, usable_bytes: lean, commands: commands::rebuild(target, geometry.map) };
     match context.page_cost.bytes {
         Some(bytes) if bytes <= reference => {
             let usable_bytes = usable_with(geometry, bytes, context);
-            vec![Way { usable_bytes, ..plain("rebuild it under this kernel".to_owned()) }]
+            vec![RebuildOption { usable_bytes, ..plain("rebuild it under this kernel".to_owned()) }]
         }
         known => {
             let first = match known {
@@ -161,18 +165,18 @@ fn ways(target: &Target<'_>, geometry: &Geometry, context: &Context<'_>) -> Vec<
 }
 
 /// On any kernel: the memmap goes to DRAM.
-fn with_map_mem(target: &Target<'_>, geometry: &Geometry, context: &Context<'_>) -> Option<Way> {
+fn with_map_mem(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanContext<'_>) -> Option<RebuildOption> {
     if geometry.map == Map::Mem {
         return None;
     }
     let mem = Geometry { map: Map::Mem, ..*geometry };
     let host = &context.host;
-    let deduplicates = target.judged.facts.mode == Mode::Devdax && host.deduplicates == Some(true);
+    let deduplicates = target.judged.facts.mode == NamespaceMode::Devdax && host.deduplicates == Some(true);
     let dram = deduplicated_memmap(mem.size, mem.align, host)
         .filter(|_| deduplicates)
         .or_else(|| memmap_in_dram(mem.size, host));
     let cost = dram.map_or("an amount that is not known".to_owned(), |bytes| Bytes(bytes).to_string());
-    Some(Way {
+    Some(RebuildOption {
         title: format!("under any kernel, with map=mem: its memmap then takes {cost} of DRAM"),
         usable_bytes: usable_with(&mem, 0, context),
         commands: commands::rebuild(target, Map::Mem),
@@ -180,13 +184,13 @@ fn with_map_mem(target: &Target<'_>, geometry: &Geometry, context: &Context<'_>)
 }
 
 /// ndctl computes with its own 64 and from address 0, so that the start has to be a multiple of the align.
-fn by_hand(target: &Target<'_>, geometry: &Geometry, lean: Option<u64>) -> Option<Way> {
+fn by_hand(target: &PlanTarget<'_>, geometry: &Geometry, lean: Option<u64>) -> Option<RebuildOption> {
     let align = geometry.align.max(geometry.compat);
     let aligned = align.is_power_of_two() && geometry.start & (align - 1) == 0;
     if geometry.map != Map::Dev || !aligned {
         return None;
     }
-    Some(Way {
+    Some(RebuildOption {
         title: "under any kernel, with an info block that ndctl writes (a debug facility of ndctl)".to_owned(),
         usable_bytes: lean,
         commands: commands::write_infoblock(target),

@@ -15,15 +15,15 @@ const GIB: u64 = 1 << 30;
 fn plan_of(max_struct_page: Option<u64>, usage: Usage, build: impl Fn(&Tree) -> std::io::Result<()>) -> Plan {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
-    let roots = Roots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+    let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
     let kernel =
         KernelFacts { release: "6.1.0".into(), page_size: 4096, struct_page_size: Some(64), deduplicates: Some(true) };
     let thresholds = Thresholds::default();
-    let survey = Survey::judge(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &thresholds);
+    let survey = ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &thresholds);
     let page_cost = PageCost { bytes: max_struct_page, evidence: "test".to_owned() };
-    let host = Host { max_struct_page, ..Host::from(&survey.kernel) };
-    let context = Context { host, page_cost: &page_cost, thresholds, usage, roots };
-    make(&context, &survey, &choose(&survey, &[]).unwrap())
+    let host = KernelParameters { max_struct_page, ..KernelParameters::from(&survey.kernel) };
+    let context = PlanContext { host, page_cost: &page_cost, thresholds, usage, roots };
+    super::build(&context, &survey, &choose(&survey, &[]).unwrap())
 }
 
 fn regressed(id: u32, size: u64) -> Pmem {
@@ -92,7 +92,7 @@ fn an_unknown_kernel_is_not_assumed_to_be_good() {
 #[test]
 fn what_is_in_use_comes_last_with_its_warnings() {
     let mount = |place: &str| Mount { device: "pmem0".into(), place: place.into(), kind: "xfs".into() };
-    let usage = Usage { mounts: vec![mount("/mnt/my data")], openers: Vec::new() };
+    let usage = Usage { mounts: vec![mount("/mnt/my data")], open_handles: Vec::new() };
     let plan = plan_of(Some(64), usage, |tree| {
         tree.region(0, 4 * GIB, 4096 * GIB)?;
         tree.write("region0", &[("read_only", "1")])?;

@@ -11,17 +11,17 @@ use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{creation::Against, events, explanation::Explanation, host, table};
+use super::{creation::Evaluation, events, explanation::Explanation, host, table};
 use crate::{
-    config::{Config, ConfigArgs, USUAL},
+    config::{Config, ConfigArgs, DEFAULT_PATH},
     event::SCHEMA,
-    exit::{Because, Exit},
+    exit::{Exit, ExitContext},
     format::Format,
-    inventory::{Inventory, Roots},
-    journal::{JournalArgs, Reader},
+    inventory::{Inventory, SysfsRoots},
     paths::Paths,
     policy::RegionFacts,
-    survey::{EnabledBlocks, Survey},
+    scan::{EnabledBlocks, ScanResult},
+    store::{Reader, StoreArgs},
     terminal,
 };
 
@@ -39,14 +39,14 @@ Examples:
 Exit codes: 0 valid; 1 error; 2 not valid, or wrong usage; 3 something would have been denied.")]
 pub(super) struct Args {
     /// The configuration
-    #[arg(value_name = "FILE", default_value = USUAL)]
+    #[arg(value_name = "FILE", default_value = DEFAULT_PATH)]
     file: PathBuf,
     /// Take drop-ins (*.toml, in the order of their names) from DIR [default: conf.d beside FILE]
     #[arg(long, value_name = "DIR")]
     config_dir: Option<PathBuf>,
     /// Say what the policy would have done about what was made already
     #[arg(long, value_enum)]
-    against: Option<What>,
+    against: Option<Comparand>,
     /// The events, as `pfnwatch run --format json` writes them, in place of the journal's; - for standard input
     #[arg(long, value_name = "FILE", requires = "against")]
     events: Option<PathBuf>,
@@ -58,12 +58,12 @@ pub(super) struct Args {
     without_ebpf: bool,
     /// Where the journal is
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: StoreArgs,
 }
 
 /// What a policy is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
+enum Comparand {
     /// The namespaces that this host has, as they are
     Scan,
     /// The events of an agent, out of its journal unless --events says otherwise
@@ -73,7 +73,7 @@ enum What {
 /// What is said of a configuration that is not valid.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(in crate::command) struct Refused<'a> {
+pub(in crate::command) struct RejectedPolicy<'a> {
     /// The version of this document.
     schema: u32,
     /// The configuration's file.
@@ -90,30 +90,30 @@ pub(in crate::command) struct Refused<'a> {
 /// The configuration is not valid, or what it is held against cannot be read.
 pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     ensure!(
-        args.events.is_none() || args.against == Some(What::Events),
-        Because::usage("--events goes with --against events")
+        args.events.is_none() || args.against == Some(Comparand::Events),
+        ExitContext::usage("--events goes with --against events")
     );
     let config = match ConfigArgs::named(args.file.clone(), args.config_dir.clone()).read() {
         Ok(config) => config,
         Err(error) => {
             if args.format == Format::Json {
                 let file = &*args.file.to_string_lossy();
-                print_json(&Refused { schema: SCHEMA, file, valid: false, error: format!("{error:#}") })?;
+                print_json(&RejectedPolicy { schema: SCHEMA, file, valid: false, error: format!("{error:#}") })?;
             }
             return Err(error);
         }
     };
     let policy = config.policy();
     let now = SystemTime::now();
-    let inventory = Inventory::read(&Roots::from(paths))?;
-    let against = against(args, paths, &config, &inventory, now)?;
+    let inventory = Inventory::read(&SysfsRoots::from(paths))?;
+    let against = evaluate_against(args, paths, &config, &inventory, now)?;
     let explanation = Explanation::new(&args.file, &policy, &inventory, now, against);
     match args.format {
         Format::Json => print_json(&explanation)?,
         _ => terminal::print(&table::render(&explanation))?,
     }
-    let denies = explanation.against.as_ref().is_some_and(Against::denies);
-    Ok(if denies { Exit::Findings } else { Exit::Fine })
+    let denies = explanation.against.as_ref().is_some_and(Evaluation::denies);
+    Ok(if denies { Exit::Findings } else { Exit::Success })
 }
 
 fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
@@ -121,32 +121,34 @@ fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// What the policy is held against, if it is.
-fn against(
+fn evaluate_against(
     args: &Args,
     paths: &Paths,
     config: &Config,
     inventory: &Inventory,
     now: SystemTime,
-) -> anyhow::Result<Option<Against>> {
+) -> anyhow::Result<Option<Evaluation>> {
     let Some(what) = args.against else { return Ok(None) };
     let policy = &config.policy();
-    if what == What::Scan {
+    if what == Comparand::Scan {
         let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
-        let survey = Survey::take(paths, blocks, &policy.thresholds)?;
-        return Ok(Some(host::hold(&survey, policy, now)));
+        let survey = ScanResult::run(paths, blocks, &policy.thresholds)?;
+        return Ok(Some(host::evaluate(&survey, policy, now)));
     }
     let regions: Vec<_> = inventory.regions.iter().filter_map(RegionFacts::of).collect();
     let Some(file) = &args.events else {
         let file = args.journal.file_in(config)?;
         let lines = Reader::open(&file)?.lines(&events::KINDS)?;
-        return events::hold(lines.as_bytes(), policy, &regions).with_context(|| file.display().to_string()).map(Some);
+        return events::evaluate(lines.as_bytes(), policy, &regions)
+            .with_context(|| file.display().to_string())
+            .map(Some);
     };
     let shown = file.display();
     let against = if file == Path::new("-") {
-        events::hold(io::stdin().lock(), policy, &regions)
+        events::evaluate(io::stdin().lock(), policy, &regions)
     } else {
         let opened = File::open(file).with_context(|| format!("the events {shown} cannot be read"))?;
-        events::hold(BufReader::new(opened), policy, &regions)
+        events::evaluate(BufReader::new(opened), policy, &regions)
     };
     against.with_context(|| format!("the events {shown}")).map(Some)
 }

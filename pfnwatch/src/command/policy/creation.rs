@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PolicyOutcome"))]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Outcome {
+pub(super) enum PolicyOutcome {
     /// It would have been refused: the mode is enforce.
     Denied,
     /// It would have been reported: the mode is audit.
@@ -25,9 +25,9 @@ pub(super) enum Outcome {
     Unknown,
 }
 
-impl Outcome {
+impl PolicyOutcome {
     /// For people.
-    pub(super) const fn words(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "DENIED",
             Self::WouldDeny => "WOULD DENY",
@@ -65,27 +65,27 @@ pub(super) struct Creation {
     /// reservation - ideal, never negative.
     pub(super) excess_bytes: Option<u64>,
     /// What the policy would have done.
-    pub(super) decision: Outcome,
+    pub(super) decision: PolicyOutcome,
     /// Why, in words.
     pub(super) detail: String,
 }
 
 /// The outcome of a decision, with its reason. `detail`: what there is to say of the numbers.
-pub(super) fn outcome(decision: Decision<'_>, mode: Mode, detail: String) -> (Outcome, String) {
+pub(super) fn outcome(decision: Decision<'_>, mode: Mode, detail: String) -> (PolicyOutcome, String) {
     match decision {
-        Decision::Passes => (Outcome::Passes, detail),
-        Decision::Exempt(exemption) => (Outcome::Exempt, format!("{detail}; exempt is {exemption}")),
-        Decision::PerhapsExempt(exemption) => {
+        Decision::Allowed => (PolicyOutcome::Passes, detail),
+        Decision::Exempt(exemption) => (PolicyOutcome::Exempt, format!("{detail}; exempt is {exemption}")),
+        Decision::MaybeExempt(exemption) => {
             let unclear = "whether that covers it is not known: its region or its uuid could not be seen from here";
-            (Outcome::Unknown, format!("{detail}; exempt is {exemption}; {unclear}"))
+            (PolicyOutcome::Unknown, format!("{detail}; exempt is {exemption}; {unclear}"))
         }
-        Decision::Denied if mode == Mode::Enforce => (Outcome::Denied, detail),
-        Decision::Denied => (Outcome::WouldDeny, detail),
+        Decision::Denied if mode == Mode::Enforce => (PolicyOutcome::Denied, detail),
+        Decision::Denied => (PolicyOutcome::WouldDeny, detail),
     }
 }
 
 /// An excess in words.
-pub(super) fn excess_words(excess: u64, oversize: bool) -> String {
+pub(super) fn describe_excess(excess: u64, oversize: bool) -> String {
     match excess {
         0 => "nothing too much".to_owned(),
         _ if oversize => format!("{} too much", Bytes(excess)),
@@ -96,7 +96,7 @@ pub(super) fn excess_words(excess: u64, oversize: bool) -> String {
 /// Everything that the policy was held against.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Against {
+pub(super) struct Evaluation {
     /// `scan` or `events`.
     pub(super) what: &'static str,
     /// How many of each outcome.
@@ -130,20 +130,20 @@ pub(super) struct Counts {
     pub(super) denied_excess_bytes: u64,
 }
 
-impl Against {
+impl Evaluation {
     /// Counts creations.
     pub(super) fn new(what: &'static str, creations: Vec<Creation>, not_judged: u64) -> Self {
         let mut counts = Counts::default();
         for creation in &creations {
             let count = match creation.decision {
-                Outcome::Denied => &mut counts.denied,
-                Outcome::WouldDeny => &mut counts.would_deny,
-                Outcome::Exempt => &mut counts.exempt,
-                Outcome::Passes => &mut counts.passes,
-                Outcome::Unknown => &mut counts.unknown,
+                PolicyOutcome::Denied => &mut counts.denied,
+                PolicyOutcome::WouldDeny => &mut counts.would_deny,
+                PolicyOutcome::Exempt => &mut counts.exempt,
+                PolicyOutcome::Passes => &mut counts.passes,
+                PolicyOutcome::Unknown => &mut counts.unknown,
             };
             *count = count.saturating_add(1);
-            if matches!(creation.decision, Outcome::Denied | Outcome::WouldDeny) {
+            if matches!(creation.decision, PolicyOutcome::Denied | PolicyOutcome::WouldDeny) {
                 let excess = creation.excess_bytes.unwrap_or(0);
                 counts.denied_excess_bytes = counts.denied_excess_bytes.saturating_add(excess);
             }

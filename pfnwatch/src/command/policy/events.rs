@@ -3,15 +3,15 @@
 use std::{io::BufRead, time::SystemTime};
 
 use anyhow::bail;
-use pfnwatch_common::{Geometry, Map, Rule, reservation};
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::creation::{Against, Creation, Outcome, excess_words, outcome};
+use super::creation::{Creation, Evaluation, PolicyOutcome, describe_excess, outcome};
 use crate::{
     event::{SCHEMA, Time},
-    policy::{Policy, RegionFacts, judge::Place},
-    survey::COMPAT_ALIGN,
+    policy::{Policy, RegionFacts, judge::MatchContext},
+    scan::COMPAT_ALIGN,
 };
 
 /// The kinds of events that matter here.
@@ -19,7 +19,7 @@ pub(super) const KINDS: [&str; 6] = ["ready", "set_up", "denied", "would_deny", 
 
 /// What a line may say that matters here; other keys are left alone.
 #[derive(Debug, Deserialize)]
-struct Line {
+struct RecordedEvent {
     schema: u32,
     event: String,
     time: String,
@@ -39,7 +39,7 @@ struct Line {
 }
 
 /// A creation, and how a later line about the same one is known.
-struct Found {
+struct FoundCreation {
     same: Option<(u64, Uuid)>,
     creation: Creation,
 }
@@ -48,8 +48,8 @@ struct Found {
 ///
 /// # Errors
 /// The lines cannot be read, or none of them is an event.
-pub(super) fn hold(lines: impl BufRead, policy: &Policy, regions: &[RegionFacts]) -> anyhow::Result<Against> {
-    let mut reader = Reader { policy, regions, page_size: None, found: Vec::new(), not_judged: 0 };
+pub(super) fn evaluate(lines: impl BufRead, policy: &Policy, regions: &[RegionFacts]) -> anyhow::Result<Evaluation> {
+    let mut reader = EventReader { policy, regions, page_size: None, found: Vec::new(), not_judged: 0 };
     let (mut events, mut unreadable, mut first_unreadable) = (0_u64, 0_u64, None);
     for (number, line) in (1_u64..).zip(lines.split(b'\n')) {
         let line = line?;
@@ -68,25 +68,25 @@ pub(super) fn hold(lines: impl BufRead, policy: &Policy, regions: &[RegionFacts]
         Some(why) if events == 0 => bail!("no event in them, as `pfnwatch run --format json` writes them: {why}"),
         first_unreadable => {
             let creations = reader.found.into_iter().map(|found| found.creation).collect();
-            let against = Against::new("events", creations, reader.not_judged);
-            Ok(Against { unreadable_lines: unreadable, first_unreadable, ..against })
+            let against = Evaluation::new("events", creations, reader.not_judged);
+            Ok(Evaluation { unreadable_lines: unreadable, first_unreadable, ..against })
         }
     }
 }
 
-struct Reader<'a> {
+struct EventReader<'a> {
     policy: &'a Policy,
     regions: &'a [RegionFacts],
     /// As the agent said it when it became ready.
     page_size: Option<u64>,
-    found: Vec<Found>,
+    found: Vec<FoundCreation>,
     not_judged: u64,
 }
 
-impl Reader<'_> {
+impl EventReader<'_> {
     /// Takes note of one line.
     fn take(&mut self, line: &[u8]) -> Result<(), String> {
-        let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let line: RecordedEvent = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if line.schema != SCHEMA {
             return Err(format!("an event of schema {}, and this pfnwatch knows schema {SCHEMA}", line.schema));
         }
@@ -105,7 +105,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn creation(&mut self, line: Line, at: SystemTime) {
+    fn creation(&mut self, line: RecordedEvent, at: SystemTime) {
         let same = line.start_address.zip(line.block_uuid);
         // What the guard let pass is made next: one creation, and the block has the last word.
         if line.event == "set_up" && same.is_some() {
@@ -113,10 +113,10 @@ impl Reader<'_> {
             self.found.retain(|found| found.same != same || stands_alone(found.creation.event.as_deref()));
         }
         let creation = self.judge(line, at);
-        self.found.push(Found { same, creation });
+        self.found.push(FoundCreation { same, creation });
     }
 
-    fn judge(&self, line: Line, at: SystemTime) -> Creation {
+    fn judge(&self, line: RecordedEvent, at: SystemTime) -> Creation {
         // A guard that did not get as far as the formula says 0.
         let reservation = line.reservation_bytes.filter(|bytes| *bytes > 0);
         let ideal = self.ideal(&line).or_else(|| line.ideal_bytes.filter(|bytes| *bytes > 0));
@@ -125,9 +125,9 @@ impl Reader<'_> {
             (Some(excess), Some(align), Some(size)) => {
                 let oversize = self.policy.thresholds.passed_by(excess, align.max(COMPAT_ALIGN), size);
                 let decision = self.policy.decide(oversize, &self.place(&line), at);
-                outcome(decision, self.policy.mode, excess_words(excess, oversize))
+                outcome(decision, self.policy.mode, describe_excess(excess, oversize))
             }
-            _ => (Outcome::Unknown, "the event does not say what would be reserved, or of what".to_owned()),
+            _ => (PolicyOutcome::Unknown, "the event does not say what would be reserved, or of what".to_owned()),
         };
         Creation {
             time: Some(Time(at).seconds().to_string()),
@@ -146,7 +146,7 @@ impl Reader<'_> {
     }
 
     /// With this policy's reference, which need not be the one of the agent that wrote the event.
-    fn ideal(&self, line: &Line) -> Option<u64> {
+    fn ideal(&self, line: &RecordedEvent) -> Option<u64> {
         let geometry = Geometry {
             start: line.start_address?,
             size: line.size_bytes?,
@@ -156,14 +156,14 @@ impl Reader<'_> {
             compat: COMPAT_ALIGN,
         };
         // Whether an empty block is written changes no number of one that is not.
-        let rule = Rule { writes_empty: true };
+        let rule = KernelQuirks { allows_empty: true };
         reservation(&geometry, self.policy.thresholds.reference_struct_page, rule).ok().map(|ideal| ideal.dataoff)
     }
 
-    fn place(&self, line: &Line) -> Place {
+    fn place(&self, line: &RecordedEvent) -> MatchContext {
         // A namespace that the event describes, with no uuid: it has none.
         let uuid = line.namespace_uuid.or(line.start_address.map(|_| Uuid::nil()));
-        Place::at(line.start_address, uuid, self.regions)
+        MatchContext::at(line.start_address, uuid, self.regions)
     }
 }
 

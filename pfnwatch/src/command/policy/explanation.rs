@@ -2,16 +2,16 @@
 
 use std::{path::Path, time::SystemTime};
 
-use pfnwatch_common::{Geometry, Map, Rule, reservation, reservation::REGRESSED_STRUCT_PAGE};
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation, reservation::REGRESSED_STRUCT_PAGE};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::creation::Against;
+use super::creation::Evaluation;
 use crate::{
     assess::Thresholds,
     event::{SCHEMA, Time},
-    inventory::{Attribute, Inventory, Missing},
-    policy::{Exemption, Mode, OnAgentExit, Policy, Subject},
-    survey::COMPAT_ALIGN,
+    inventory::{Attribute, AttributeError, Inventory},
+    policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Policy},
+    scan::COMPAT_ALIGN,
 };
 
 const GIB: u64 = 1 << 30;
@@ -40,11 +40,11 @@ pub(in crate::command) struct Explanation {
     /// What that means for two sizes.
     pub(super) examples: Vec<Example>,
     /// What is let pass all the same.
-    pub(super) exemptions: Vec<Exempted>,
+    pub(super) exemptions: Vec<ExplainedExemption>,
     /// What is allowed and yet most likely not meant, in words.
     pub(super) warnings: Vec<String>,
     /// Null unless it was asked for.
-    pub(super) against: Option<Against>,
+    pub(super) against: Option<Evaluation>,
 }
 
 /// What the limits mean for one size.
@@ -70,9 +70,9 @@ pub(super) struct Example {
 /// An exemption as it stands now.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Exempted {
+pub(super) struct ExplainedExemption {
     #[serde(flatten)]
-    pub(super) subject: Subject,
+    pub(super) subject: ExemptionSubject,
     #[serde(skip)]
     pub(super) words: String,
     /// Why.
@@ -92,7 +92,7 @@ impl Explanation {
         policy: &Policy,
         inventory: &Inventory,
         now: SystemTime,
-        against: Option<Against>,
+        against: Option<Evaluation>,
     ) -> Self {
         let examples: Vec<_> = EXAMPLES.iter().filter_map(|size| example(*size, &policy.thresholds)).collect();
         let exemptions: Vec<_> =
@@ -124,7 +124,7 @@ fn limits<S: Serializer>(thresholds: &Thresholds, serializer: S) -> Result<S::Ok
 fn example(size: u64, thresholds: &Thresholds) -> Option<Example> {
     let (align, start) = (EXAMPLE_ALIGN, 4 * GIB);
     let geometry = Geometry { start, size, align, map: Map::Dev, page_size: 4096, compat: COMPAT_ALIGN };
-    let reserved = |bytes| reservation(&geometry, bytes, Rule::default()).ok().map(|reserved| reserved.dataoff);
+    let reserved = |bytes| reservation(&geometry, bytes, KernelQuirks::default()).ok().map(|reserved| reserved.dataoff);
     let (ideal, regressed) = (reserved(thresholds.reference_struct_page)?, reserved(REGRESSED_STRUCT_PAGE)?);
     let share = u128::from(size) * u128::from(thresholds.parts_per_million) / 1_000_000;
     let excess = regressed.saturating_sub(ideal);
@@ -139,32 +139,32 @@ fn example(size: u64, thresholds: &Thresholds) -> Option<Example> {
     })
 }
 
-fn exempted(exemption: &Exemption, inventory: &Inventory, now: SystemTime) -> Exempted {
-    Exempted {
+fn exempted(exemption: &Exemption, inventory: &Inventory, now: SystemTime) -> ExplainedExemption {
+    ExplainedExemption {
         subject: exemption.subject,
         words: exemption.to_string(),
         reason: exemption.reason.clone(),
         until: exemption.until.map(|at| Time(at).seconds().to_string()),
-        has_ended: exemption.has_ended(now),
+        has_ended: exemption.has_expired(now),
         on_this_host: is_here(exemption.subject, inventory),
     }
 }
 
 /// Whether the host has it; `None` where an attribute is hidden from us, or a region that is closed may hold it.
-fn is_here(subject: Subject, inventory: &Inventory) -> Option<bool> {
+fn is_here(subject: ExemptionSubject, inventory: &Inventory) -> Option<bool> {
     fn any<T: PartialEq>(mut attributes: impl Iterator<Item = Attribute<T>>, wanted: &T) -> Option<bool> {
         let mut hidden = false;
         let found = attributes.any(|attribute| {
-            hidden |= attribute == Err(Missing::Denied);
+            hidden |= attribute == Err(AttributeError::Denied);
             attribute.as_ref() == Ok(wanted)
         });
         if found || !hidden { Some(found) } else { None }
     }
     let regions = inventory.regions.iter();
     match subject {
-        Subject::RegionCookie(cookie) => any(regions.map(|region| region.set_cookie.clone()), &cookie),
-        Subject::RegionStart(start) => any(regions.map(|region| region.resource.clone()), &start),
-        Subject::Namespace(uuid) => {
+        ExemptionSubject::RegionCookie(cookie) => any(regions.map(|region| region.set_cookie.clone()), &cookie),
+        ExemptionSubject::RegionStart(start) => any(regions.map(|region| region.resource.clone()), &start),
+        ExemptionSubject::Namespace(uuid) => {
             let found = any(inventory.namespaces.iter().map(|namespace| namespace.uuid.clone()), &uuid);
             let closed = inventory.regions.iter().any(|region| !region.enabled);
             found.filter(|found| *found || !closed)
@@ -173,7 +173,7 @@ fn is_here(subject: Subject, inventory: &Inventory) -> Option<bool> {
 }
 
 /// What is allowed and yet most likely not meant, or not meant any more.
-fn warnings(examples: &[Example], exemptions: &[Exempted], inventory: &Inventory) -> Vec<String> {
+fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: &Inventory) -> Vec<String> {
     let mut warnings = Vec::new();
     if examples.iter().all(|example| !example.regressed_is_oversize) {
         warnings.push("with these limits nothing that a kernel with the regression makes is oversize".to_owned());

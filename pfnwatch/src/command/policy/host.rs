@@ -5,31 +5,31 @@ use std::time::SystemTime;
 use pfnwatch_common::Map;
 use uuid::Uuid;
 
-use super::creation::{Against, Creation, Outcome, excess_words, outcome};
+use super::creation::{Creation, Evaluation, PolicyOutcome, describe_excess, outcome};
 use crate::{
     assess::Verdict,
-    inventory::{Missing, Region},
+    inventory::{AttributeError, Region},
     policy::{
         Policy,
-        judge::{NO_COOKIE, Place},
+        judge::{MatchContext, NO_COOKIE},
     },
-    survey::{Judged, Survey},
+    scan::{AssessedNamespace, ScanResult},
 };
 
 /// Judges each namespace with map=dev as if it were made now with the reservation that it has.
-pub(super) fn hold(survey: &Survey, policy: &Policy, now: SystemTime) -> Against {
-    let (judged, others): (Vec<_>, Vec<_>) = survey.namespaces.iter().partition(|judged| may_be_on_the_memory(judged));
+pub(super) fn evaluate(survey: &ScanResult, policy: &Policy, now: SystemTime) -> Evaluation {
+    let (judged, others): (Vec<_>, Vec<_>) = survey.namespaces.iter().partition(|judged| may_hold_memmap(judged));
     let creations = judged.into_iter().map(|judged| creation(judged, &survey.regions, policy, now)).collect();
-    Against::new("scan", creations, u64::try_from(others.len()).unwrap_or(u64::MAX))
+    Evaluation::new("scan", creations, u64::try_from(others.len()).unwrap_or(u64::MAX))
 }
 
 /// Whether it has its memmap on the persistent memory, or might have: of a namespace that is disabled nobody knows.
-fn may_be_on_the_memory(judged: &Judged) -> bool {
+fn may_hold_memmap(judged: &AssessedNamespace) -> bool {
     let may_reserve = judged.facts.mode.reserves() || judged.assessment.verdict == Verdict::Unknown;
     may_reserve && judged.map() != Some(Map::Mem)
 }
 
-fn creation(judged: &Judged, regions: &[Region], policy: &Policy, now: SystemTime) -> Creation {
+fn creation(judged: &AssessedNamespace, regions: &[Region], policy: &Policy, now: SystemTime) -> Creation {
     let numbers = judged.assessment.numbers;
     let excess = numbers.excess.filter(|_| judged.map() == Some(Map::Dev));
     let oversize = match judged.assessment.verdict {
@@ -40,10 +40,10 @@ fn creation(judged: &Judged, regions: &[Region], policy: &Policy, now: SystemTim
     let (decision, detail) = match oversize.zip(excess) {
         Some((oversize, excess)) => {
             let decision = policy.decide(oversize, &place(judged, regions), now);
-            let words = if oversize { judged.assessment.detail.clone() } else { excess_words(excess, false) };
+            let words = if oversize { judged.assessment.detail.clone() } else { describe_excess(excess, false) };
             outcome(decision, policy.mode, words)
         }
-        None => (Outcome::Unknown, judged.assessment.detail.clone()),
+        None => (PolicyOutcome::Unknown, judged.assessment.detail.clone()),
     };
     Creation {
         time: None,
@@ -62,17 +62,17 @@ fn creation(judged: &Judged, regions: &[Region], policy: &Policy, now: SystemTim
 }
 
 /// Its region is known by its name while we look: no address is needed, which root alone can read.
-fn place(judged: &Judged, regions: &[Region]) -> Place {
+fn place(judged: &AssessedNamespace, regions: &[Region]) -> MatchContext {
     let region = regions.iter().find(|region| region.name == judged.namespace.region);
-    let or_none = |attribute: &Result<u64, Missing>, none: u64| match attribute {
+    let or_none = |attribute: &Result<u64, AttributeError>, none: u64| match attribute {
         Ok(value) => Some(*value),
-        Err(Missing::Absent | Missing::Unbound) => Some(none),
+        Err(AttributeError::Absent | AttributeError::Unbound) => Some(none),
         Err(_) => None,
     };
-    Place {
+    MatchContext {
         namespace_uuid: match &judged.namespace.uuid {
             Ok(uuid) => Some(*uuid),
-            Err(Missing::Absent | Missing::Empty) => Some(Uuid::nil()),
+            Err(AttributeError::Absent | AttributeError::Empty) => Some(Uuid::nil()),
             Err(_) => None,
         },
         region_set_cookie: region.and_then(|region| or_none(&region.set_cookie, NO_COOKIE)),

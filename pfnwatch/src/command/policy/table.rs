@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{
-    creation::{Against, Creation, Outcome},
+    creation::{Creation, Evaluation, PolicyOutcome},
     explanation::{Example, Explanation},
 };
 use crate::{
-    policy::{Mode, exit_in_words, limits_in_words, mode_in_words},
+    policy::{Mode, describe_limits, describe_mode, describe_on_agent_exit},
     units::Bytes,
 };
 
@@ -18,8 +18,8 @@ pub(super) fn render(explanation: &Explanation) -> String {
     let mut text = format!("{} is valid.\n", explanation.file);
     // Writing to a string does not fail.
     let (mode, exit) = (explanation.mode, explanation.on_agent_exit);
-    let _ = writeln!(text, "\nMode {}: {}.", mode, mode_in_words(mode));
-    let _ = writeln!(text, "When the agent goes, {}: {}.", exit.as_str(), exit_in_words(exit));
+    let _ = writeln!(text, "\nMode {}: {}.", mode, describe_mode(mode));
+    let _ = writeln!(text, "When the agent goes, {}: {}.", exit.as_str(), describe_on_agent_exit(exit));
     limits(&mut text, explanation);
     exemptions(&mut text, explanation);
     if !explanation.warnings.is_empty() {
@@ -29,7 +29,7 @@ pub(super) fn render(explanation: &Explanation) -> String {
         }
     }
     if let Some(against) = &explanation.against {
-        hold(&mut text, against, mode);
+        render_evaluation(&mut text, against, mode);
     }
     text
 }
@@ -40,7 +40,7 @@ fn limits(text: &mut String, explanation: &Explanation) {
         "\nJudged is what is about to be made with map=dev, in fsdax or devdax mode. Namespaces that are there\n\
          already are always enabled; map=mem, sector and raw are never judged. One is oversize when it would\nreserve {}.\n\
          At an align of 2 MiB, with pages of 4 KiB:\n\n",
-        limits_in_words(&explanation.thresholds).replace(", by more", ",\nby more"),
+        describe_limits(&explanation.thresholds).replace(", by more", ",\nby more"),
     );
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -68,7 +68,7 @@ fn exemptions(text: &mut String, explanation: &Explanation) {
     }
 }
 
-fn hold(text: &mut String, against: &Against, mode: Mode) {
+fn render_evaluation(text: &mut String, against: &Evaluation, mode: Mode) {
     let from_events = against.what == "events";
     let _ = writeln!(
         text,
@@ -83,7 +83,7 @@ fn hold(text: &mut String, against: &Against, mode: Mode) {
         text.push_str("  nothing with map=dev to judge.\n");
     } else {
         let _ = writeln!(text, "\n{}\n", creations(&against.creations, from_events).trim_fmt());
-        for creation in against.creations.iter().filter(|creation| creation.decision != Outcome::Passes) {
+        for creation in against.creations.iter().filter(|creation| creation.decision != PolicyOutcome::Passes) {
             let name = creation.namespace.as_deref().unwrap_or("a namespace");
             let _ = writeln!(text, "{name}: {}", creation.detail);
         }
@@ -111,13 +111,13 @@ fn creations(creations: &[Creation], from_events: bool) -> Table {
         let mut cells: Vec<_> = told.collect();
         cells.push(creation.namespace.clone().unwrap_or_else(|| "?".to_owned()));
         cells.extend(numbers.map(size));
-        cells.push(creation.decision.words().to_owned());
+        cells.push(creation.decision.as_str().to_owned());
         table.add_row(cells);
     }
     table
 }
 
-fn totals(text: &mut String, against: &Against, mode: Mode) {
+fn totals(text: &mut String, against: &Evaluation, mode: Mode) {
     let counts = &against.counts;
     let denied = counts.denied.saturating_add(counts.would_deny);
     let word = if mode == Mode::Enforce { "denied" } else { "would be denied under enforce" };

@@ -2,11 +2,11 @@
 
 use pfnwatch_common::{Geometry, Map, Reservation, reservation};
 
-use crate::assess::{Host, Mode, Thresholds, deduplicated_memmap, memmap_in_dram};
+use crate::assess::{KernelParameters, NamespaceMode, Thresholds, deduplicated_memmap, memmap_in_dram};
 
 /// What comes of a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum PredictedOutcome {
     /// The kernel sets it up.
     Reserved(Reservation),
     /// The kernel refuses it.
@@ -25,7 +25,7 @@ pub(super) struct Alternative {
     /// Bytes that are reserved for each page, if known; of no account with map=mem.
     pub(super) struct_page: Option<u64>,
     /// What comes of it.
-    pub(super) outcome: Outcome,
+    pub(super) outcome: PredictedOutcome,
     /// DRAM in bytes that the struct pages take; none with map=dev, where it is at most what belongs to the ends that
     /// do not fill a memory section.
     pub(super) dram: Option<u64>,
@@ -34,13 +34,20 @@ pub(super) struct Alternative {
 }
 
 /// The three rows: this kernel, a good kernel, and the other map.
-pub(super) fn all(geometry: &Geometry, mode: Mode, host: &Host, thresholds: &Thresholds) -> [Alternative; 3] {
+pub(super) fn all(
+    geometry: &Geometry,
+    mode: NamespaceMode,
+    host: &KernelParameters,
+    thresholds: &Thresholds,
+) -> [Alternative; 3] {
     let other = if geometry.map == Map::Dev { Map::Mem } else { Map::Dev };
     let other_name = if other == Map::Mem { "with map=mem" } else { "with map=dev" };
-    let reference = Host { max_struct_page: Some(thresholds.reference_struct_page), ..*host };
+    let reference = KernelParameters { max_struct_page: Some(thresholds.reference_struct_page), ..*host };
     // A good kernel is one that is meant for its own struct page: it has nothing to refuse.
-    let good =
-        Host { struct_page: host.struct_page.map(|bytes| bytes.min(thresholds.reference_struct_page)), ..reference };
+    let good = KernelParameters {
+        struct_page: host.struct_page.map(|bytes| bytes.min(thresholds.reference_struct_page)),
+        ..reference
+    };
     [
         alternative("this kernel", geometry, mode, host),
         alternative("a good kernel", geometry, mode, &good),
@@ -48,42 +55,47 @@ pub(super) fn all(geometry: &Geometry, mode: Mode, host: &Host, thresholds: &Thr
     ]
 }
 
-fn alternative(name: &'static str, geometry: &Geometry, mode: Mode, host: &Host) -> Alternative {
+fn alternative(name: &'static str, geometry: &Geometry, mode: NamespaceMode, host: &KernelParameters) -> Alternative {
     let outcome = outcome(geometry, host);
     let (dram, deduplicated) = match &outcome {
-        Outcome::Reserved(reserved) if geometry.map == Map::Mem => dram(geometry, reserved, mode, host),
+        PredictedOutcome::Reserved(reserved) if geometry.map == Map::Mem => dram(geometry, reserved, mode, host),
         _ => (None, false),
     };
     Alternative { name, map: geometry.map, struct_page: host.max_struct_page, outcome, dram, deduplicated }
 }
 
-fn outcome(geometry: &Geometry, host: &Host) -> Outcome {
+fn outcome(geometry: &Geometry, host: &KernelParameters) -> PredictedOutcome {
     let bytes = match (geometry.map, host.max_struct_page) {
         // With map=mem it takes no part in the formula.
         (Map::Mem, known) => known.unwrap_or(0),
         (Map::Dev, Some(known)) => known,
         (Map::Dev, None) => {
-            return Outcome::Unknown(
+            return PredictedOutcome::Unknown(
                 "what this kernel reserves for each page is not known: run as root, or say --max-struct-page"
                     .to_owned(),
             );
         }
     };
     if let Some(own) = host.struct_page.filter(|own| geometry.map == Map::Dev && *own > bytes) {
-        return Outcome::Refused(format!(
+        return PredictedOutcome::Refused(format!(
             "struct page has {own} bytes here, and map=dev reserves only {bytes}: use map=mem"
         ));
     }
-    match reservation(geometry, bytes, host.rule) {
-        Ok(reserved) => Outcome::Reserved(reserved),
-        Err(rejection) => Outcome::Refused(rejection.to_string()),
+    match reservation(geometry, bytes, host.quirks) {
+        Ok(reserved) => PredictedOutcome::Reserved(reserved),
+        Err(rejection) => PredictedOutcome::Refused(rejection.to_string()),
     }
 }
 
 /// The memmap covers the namespace from its start to its aligned end, whatever lies in the reservation.
-fn dram(geometry: &Geometry, reserved: &Reservation, mode: Mode, host: &Host) -> (Option<u64>, bool) {
+fn dram(
+    geometry: &Geometry,
+    reserved: &Reservation,
+    mode: NamespaceMode,
+    host: &KernelParameters,
+) -> (Option<u64>, bool) {
     let mapped = geometry.size.saturating_sub(reserved.end_trunc);
-    let can = mode == Mode::Devdax && host.deduplicates == Some(true);
+    let can = mode == NamespaceMode::Devdax && host.deduplicates == Some(true);
     match deduplicated_memmap(mapped, geometry.align, host).filter(|_| can) {
         Some(bytes) => (Some(bytes), true),
         None => (memmap_in_dram(mapped, host), false),
@@ -94,7 +106,7 @@ impl Alternative {
     /// What it reserves, if it is set up.
     pub(super) const fn reserved(&self) -> Option<&Reservation> {
         match &self.outcome {
-            Outcome::Reserved(reserved) => Some(reserved),
+            PredictedOutcome::Reserved(reserved) => Some(reserved),
             _ => None,
         }
     }
@@ -102,20 +114,20 @@ impl Alternative {
 
 #[cfg(test)]
 mod tests {
-    use pfnwatch_common::Rule;
+    use pfnwatch_common::KernelQuirks;
 
     use super::*;
 
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
 
-    fn host(max_struct_page: Option<u64>) -> Host {
-        Host {
+    fn host(max_struct_page: Option<u64>) -> KernelParameters {
+        KernelParameters {
             page_size: 4096,
             compat: 2 * MIB,
             struct_page: Some(64),
             max_struct_page,
-            rule: Rule::default(),
+            quirks: KernelQuirks::default(),
             deduplicates: Some(true),
         }
     }
@@ -130,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_tebibyte_on_a_regressed_kernel() {
-        let rows = all(&geometry(2 * MIB, Map::Dev), Mode::Fsdax, &host(Some(128)), &Thresholds::default());
+        let rows = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &host(Some(128)), &Thresholds::default());
         assert_eq!(rows.each_ref().map(dataoff), [Some(32770), Some(16386), Some(2)]);
         assert_eq!(rows.each_ref().map(|row| row.dram), [None, None, Some(16 * GIB)]);
     }
@@ -138,41 +150,43 @@ mod tests {
     #[test]
     fn deduplication_for_devdax_alone() {
         for (mode, align, dram, deduplicated) in [
-            (Mode::Devdax, 2 * MIB, 4 * GIB, true),
-            (Mode::Devdax, GIB, 8 * MIB, true),
-            (Mode::Devdax, 4096, 16 * GIB, false),
-            (Mode::Fsdax, 2 * MIB, 16 * GIB, false),
+            (NamespaceMode::Devdax, 2 * MIB, 4 * GIB, true),
+            (NamespaceMode::Devdax, GIB, 8 * MIB, true),
+            (NamespaceMode::Devdax, 4096, 16 * GIB, false),
+            (NamespaceMode::Fsdax, 2 * MIB, 16 * GIB, false),
         ] {
             let [.., mem] = all(&geometry(align, Map::Dev), mode, &host(Some(64)), &Thresholds::default());
             assert_eq!((mem.dram, mem.deduplicated), (Some(dram), deduplicated), "{mode:?} {align}");
         }
-        let unknown = Host { deduplicates: None, ..host(Some(64)) };
-        let [.., mem] = all(&geometry(2 * MIB, Map::Dev), Mode::Devdax, &unknown, &Thresholds::default());
+        let unknown = KernelParameters { deduplicates: None, ..host(Some(64)) };
+        let [.., mem] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Devdax, &unknown, &Thresholds::default());
         assert_eq!((mem.dram, mem.deduplicated), (Some(16 * GIB), false));
     }
 
     #[test]
     fn nothing_is_assumed_of_an_unknown_kernel() {
-        let [this, good, mem] = all(&geometry(2 * MIB, Map::Dev), Mode::Fsdax, &host(None), &Thresholds::default());
-        assert!(matches!(&this.outcome, Outcome::Unknown(why) if why.contains("--max-struct-page")));
+        let [this, good, mem] =
+            all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &host(None), &Thresholds::default());
+        assert!(matches!(&this.outcome, PredictedOutcome::Unknown(why) if why.contains("--max-struct-page")));
         assert_eq!((dataoff(&good), dataoff(&mem)), (Some(16386), Some(2)));
-        let [this, .., dev] = all(&geometry(2 * MIB, Map::Mem), Mode::Fsdax, &host(None), &Thresholds::default());
+        let [this, .., dev] =
+            all(&geometry(2 * MIB, Map::Mem), NamespaceMode::Fsdax, &host(None), &Thresholds::default());
         assert_eq!(dataoff(&this), Some(2));
-        assert!(matches!(dev.outcome, Outcome::Unknown(_)));
+        assert!(matches!(dev.outcome, PredictedOutcome::Unknown(_)));
     }
 
     #[test]
     fn a_debug_kernel_refuses_map_dev() {
-        let debug = Host { struct_page: Some(80), ..host(Some(64)) };
-        let [this, good, mem] = all(&geometry(2 * MIB, Map::Dev), Mode::Fsdax, &debug, &Thresholds::default());
-        assert!(matches!(&this.outcome, Outcome::Refused(why) if why.contains("map=mem")));
+        let debug = KernelParameters { struct_page: Some(80), ..host(Some(64)) };
+        let [this, good, mem] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &debug, &Thresholds::default());
+        assert!(matches!(&this.outcome, PredictedOutcome::Refused(why) if why.contains("map=mem")));
         assert_eq!((dataoff(&good), dataoff(&mem)), (Some(16386), Some(2)));
     }
 
     #[test]
     fn what_the_formula_rejects_is_refused_with_its_reason() {
         let odd = Geometry { start: 4 * GIB + 4096, ..geometry(2 * MIB, Map::Dev) };
-        let [this, ..] = all(&odd, Mode::Fsdax, &host(Some(64)), &Thresholds::default());
-        assert!(matches!(this.outcome, Outcome::Refused(_)));
+        let [this, ..] = all(&odd, NamespaceMode::Fsdax, &host(Some(64)), &Thresholds::default());
+        assert!(matches!(this.outcome, PredictedOutcome::Refused(_)));
     }
 }

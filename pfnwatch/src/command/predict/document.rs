@@ -4,7 +4,7 @@ use pfnwatch_common::Geometry;
 use serde::Serialize;
 
 use super::{
-    alternative::{Alternative, Outcome},
+    alternative::{Alternative, PredictedOutcome},
     report::Prediction,
 };
 use crate::assess::map_name;
@@ -12,17 +12,17 @@ use crate::assess::map_name;
 /// What a namespace would cost.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PredictDocument"))]
-pub(in crate::command) struct Document<'a> {
+pub(in crate::command) struct PredictionDocument<'a> {
     /// What was asked for.
     request: Request,
     /// The kernel that it is predicted for.
-    kernel: Kernel<'a>,
+    kernel: PredictionKernel<'a>,
     /// What comes of it on this kernel.
-    this_kernel: Row<'a>,
+    this_kernel: AlternativeRow<'a>,
     /// What would come of it on a kernel without the regression.
-    good_kernel: Row<'a>,
+    good_kernel: AlternativeRow<'a>,
     /// What would come of it on this kernel with the other map.
-    other_map: Row<'a>,
+    other_map: AlternativeRow<'a>,
     /// What this kernel reserves more than a good one, in bytes; null where one of the two is not known.
     excess_bytes: Option<u64>,
     /// Whether that is more than the limits.
@@ -50,7 +50,7 @@ struct Request {
 /// The kernel that it is predicted for.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PredictKernel"))]
-struct Kernel<'a> {
+struct PredictionKernel<'a> {
     /// Its release.
     release: &'a str,
     /// Its page size in bytes.
@@ -66,7 +66,7 @@ struct Kernel<'a> {
 /// What comes of one choice.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PredictOutcome"))]
-struct Row<'a> {
+struct AlternativeRow<'a> {
     /// Where the memmap lives: `dev` or `mem`.
     map: &'static str,
     /// What is reserved for each page, in bytes; of no account with map=mem.
@@ -87,7 +87,7 @@ struct Row<'a> {
     dram_deduplicated: bool,
 }
 
-impl<'a> From<&'a Prediction> for Document<'a> {
+impl<'a> From<&'a Prediction> for PredictionDocument<'a> {
     fn from(prediction: &'a Prediction) -> Self {
         let Geometry { size, align, start, map, page_size, .. } = prediction.geometry;
         let [this, good, other] = &prediction.rows;
@@ -99,7 +99,7 @@ impl<'a> From<&'a Prediction> for Document<'a> {
                 mode: prediction.mode.as_str(),
                 map: map_name(map),
             },
-            kernel: Kernel {
+            kernel: PredictionKernel {
                 release: &prediction.kernel.release,
                 page_size_bytes: page_size,
                 struct_page_size_bytes: prediction.kernel.struct_page_size,
@@ -116,12 +116,12 @@ impl<'a> From<&'a Prediction> for Document<'a> {
     }
 }
 
-impl<'a> From<&'a Alternative> for Row<'a> {
+impl<'a> From<&'a Alternative> for AlternativeRow<'a> {
     fn from(row: &'a Alternative) -> Self {
         let (outcome, reason) = match &row.outcome {
-            Outcome::Reserved(_) => ("reserved", None),
-            Outcome::Refused(why) => ("refused", Some(&**why)),
-            Outcome::Unknown(why) => ("unknown", Some(&**why)),
+            PredictedOutcome::Reserved(_) => ("reserved", None),
+            PredictedOutcome::Refused(why) => ("refused", Some(&**why)),
+            PredictedOutcome::Unknown(why) => ("unknown", Some(&**why)),
         };
         let reserved = row.reserved();
         Self {

@@ -7,11 +7,11 @@ use pfnwatch_common::{Geometry, Map};
 
 use super::{
     PageCost,
-    alternative::{Alternative, Outcome},
+    alternative::{Alternative, PredictedOutcome},
 };
 use crate::{
-    assess::{Host, Mode, Thresholds, map_name},
-    bar::{self, Part},
+    assess::{KernelParameters, NamespaceMode, Thresholds, map_name},
+    bar::{self, BarPart},
     kernel::KernelFacts,
     terminal::Terminal,
     units::Bytes,
@@ -22,7 +22,7 @@ const BAR_WIDTH: usize = 32;
 /// All that is predicted of one namespace.
 pub(super) struct Prediction {
     pub(super) geometry: Geometry,
-    pub(super) mode: Mode,
+    pub(super) mode: NamespaceMode,
     pub(super) start_known: bool,
     pub(super) kernel: KernelFacts,
     pub(super) page_cost: PageCost,
@@ -46,13 +46,13 @@ impl Prediction {
     }
 
     /// What the numbers rest on, where that is not certain.
-    pub(super) fn add_notes(&mut self, host: &Host) {
+    pub(super) fn add_notes(&mut self, host: &KernelParameters) {
         if !self.start_known && self.geometry.align > self.geometry.compat {
             let note = "the start address is not known: a namespace that does not begin at a multiple of the align \
                         costs more or less, by up to one align (--start)";
             self.notes.push(note.to_owned());
         }
-        if self.mode == Mode::Devdax && host.deduplicates.is_none() {
+        if self.mode == NamespaceMode::Devdax && host.deduplicates.is_none() {
             self.notes.push(
                 "whether this kernel deduplicates the memmap of map=mem is not known (no BTF): DRAM without".to_owned(),
             );
@@ -82,7 +82,7 @@ impl Prediction {
         // Writing to a string does not fail.
         let _ = writeln!(text, "\n{}\n\n{}", table.trim_fmt(), bar::legend(terminal));
         for row in &self.rows {
-            if let Outcome::Refused(why) | Outcome::Unknown(why) = &row.outcome {
+            if let PredictedOutcome::Refused(why) | PredictedOutcome::Unknown(why) = &row.outcome {
                 let _ = writeln!(text, "{}: {why}", row.name);
             }
         }
@@ -117,7 +117,7 @@ impl Prediction {
     fn cells(&self, row: &Alternative, terminal: Terminal) -> [String; 7] {
         let known = |bytes: Option<u64>, other: &str| bytes.map_or(other.to_owned(), |bytes| Bytes(bytes).to_string());
         let reserved = row.reserved();
-        let nothing = if matches!(row.outcome, Outcome::Refused(_)) { "refused" } else { "?" };
+        let nothing = if matches!(row.outcome, PredictedOutcome::Refused(_)) { "refused" } else { "?" };
         [
             row.name.to_owned(),
             map_name(row.map).to_owned(),
@@ -133,10 +133,10 @@ impl Prediction {
         let Some(reserved) = row.reserved() else { return String::new() };
         let ideal = self.ideal(row.map).unwrap_or(reserved.dataoff).min(reserved.dataoff);
         let parts = [
-            (Part::Memmap, ideal),
-            (Part::Excess, reserved.dataoff - ideal),
-            (Part::Usable, reserved.usable),
-            (Part::Cut, reserved.end_trunc),
+            (BarPart::Memmap, ideal),
+            (BarPart::Excess, reserved.dataoff - ideal),
+            (BarPart::Usable, reserved.usable),
+            (BarPart::Cut, reserved.end_trunc),
         ];
         bar::draw(&parts, self.geometry.size, BAR_WIDTH, terminal)
     }

@@ -11,14 +11,14 @@ use std::path::Path;
 use serde::Serialize;
 
 use self::{
-    earlier::Earlier,
-    pairs::{Pair, pair},
+    earlier::EarlierReport,
+    pairs::{ComparedNamespace, pair},
 };
 use super::{
-    Format,
-    report::{self, Row},
+    ScanFormat,
+    report::{self, NamespaceRow},
 };
-use crate::{event::SCHEMA, exit::Because, survey::Survey};
+use crate::{event::SCHEMA, exit::ExitContext, scan::ScanResult};
 
 /// What has changed from a report to the host as it is now.
 #[derive(Debug, Serialize)]
@@ -35,7 +35,7 @@ pub(in crate::command) struct Comparison {
     /// What regressed namespaces have lost, in bytes.
     lost_bytes: u64,
     /// The namespaces of both.
-    namespaces: Vec<Pair>,
+    namespaces: Vec<ComparedNamespace>,
     /// The names of those that were there only then.
     only_before: Vec<String>,
     /// The names of those that are there only now.
@@ -63,11 +63,11 @@ impl Comparison {
     ///
     /// # Errors
     /// The file cannot be read, or is no report of `scan --format json`: exit code 2.
-    pub(super) fn make(file: &Path, survey: &Survey) -> anyhow::Result<Self> {
-        Ok(Self::of(Earlier::read(file)?, survey))
+    pub(super) fn compare(file: &Path, survey: &ScanResult) -> anyhow::Result<Self> {
+        Ok(Self::of(EarlierReport::read(file)?, survey))
     }
 
-    fn of(earlier: Earlier, survey: &Survey) -> Self {
+    fn of(earlier: EarlierReport, survey: &ScanResult) -> Self {
         let after = Side {
             time: Some(report::now().to_string()),
             kernel: survey.kernel.release.clone(),
@@ -75,7 +75,7 @@ impl Comparison {
             reservation_bytes: survey.totals.reservation_bytes,
             excess_bytes: survey.totals.excess_bytes,
         };
-        let Earlier { time, kernel, totals, namespaces, .. } = earlier;
+        let EarlierReport { time, kernel, totals, namespaces, .. } = earlier;
         let before = Side {
             time,
             kernel: kernel.release,
@@ -83,7 +83,8 @@ impl Comparison {
             reservation_bytes: totals.reservation_bytes,
             excess_bytes: totals.excess_bytes,
         };
-        let (namespaces, only_before, only_after) = pair(namespaces, survey.namespaces.iter().map(Row::from).collect());
+        let (namespaces, only_before, only_after) =
+            pair(namespaces, survey.namespaces.iter().map(NamespaceRow::from).collect());
         let lost = namespaces.iter().filter(|pair| pair.regressed).map(|pair| pair.more_bytes.unwrap_or(0));
         let lost_bytes = lost.fold(0, u64::saturating_add);
         let regressed = namespaces.iter().any(|pair| pair.regressed);
@@ -99,12 +100,12 @@ impl Comparison {
     ///
     /// # Errors
     /// There is no such format of a comparison: exit code 2.
-    pub(super) fn render(&self, format: Format) -> anyhow::Result<String> {
+    pub(super) fn render(&self, format: ScanFormat) -> anyhow::Result<String> {
         match format {
-            Format::Table => Ok(table::render(self)),
-            Format::Json => Ok(serde_json::to_string_pretty(self)? + "\n"),
-            Format::Csv | Format::Prom => {
-                Err(Because::usage("a comparison is written as a table or as JSON: `--format table|json`").into())
+            ScanFormat::Table => Ok(table::render(self)),
+            ScanFormat::Json => Ok(serde_json::to_string_pretty(self)? + "\n"),
+            ScanFormat::Csv | ScanFormat::Prom => {
+                Err(ExitContext::usage("a comparison is written as a table or as JSON: `--format table|json`").into())
             }
         }
     }

@@ -1,12 +1,12 @@
 //! One line for each namespace, with a header.
 
-use super::report::Row;
-use crate::survey::Survey;
+use super::report::NamespaceRow;
+use crate::scan::ScanResult;
 
-pub(super) fn render(survey: &Survey) -> anyhow::Result<String> {
+pub(super) fn render(survey: &ScanResult) -> anyhow::Result<String> {
     let mut lines = csv::Writer::from_writer(Vec::new());
     for judged in &survey.namespaces {
-        lines.serialize(Row::from(judged))?;
+        lines.serialize(NamespaceRow::from(judged))?;
     }
     Ok(String::from_utf8(lines.into_inner()?)?)
 }

@@ -6,16 +6,16 @@ use nix::unistd::gethostname;
 use serde::Serialize;
 
 use crate::{
-    assess::{Cause, Evidence, Hint, Totals, Verdict, map_name},
+    assess::{Cause, Evidence, Hint, NamespaceTotals, Verdict, map_name},
     event::{SCHEMA, Time},
     inventory::Region,
-    survey::{Judged, Survey},
+    scan::{AssessedNamespace, ScanResult},
 };
 
 /// The whole document.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Report {
+pub struct ScanReport {
     /// The version of this document.
     schema: u32,
     /// When this host was looked at.
@@ -23,13 +23,13 @@ pub struct Report {
     /// This host's name; null where it cannot be told.
     host: Option<String>,
     /// The kernel that runs.
-    kernel: Kernel,
+    kernel: ScanKernel,
     /// The verdict on the host: the worst of its namespaces, or of their sum.
     verdict: Verdict,
     /// Why the info blocks of enabled namespaces were not read; null where they were, or were not asked for.
     info_blocks_problem: Option<String>,
     /// Sums over the namespaces.
-    totals: Totals,
+    totals: NamespaceTotals,
     /// The regions.
     regions: Vec<RegionRow>,
     /// The namespaces.
@@ -39,7 +39,7 @@ pub struct Report {
 /// The kernel that runs.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ScanKernel"))]
-struct Kernel {
+struct ScanKernel {
     /// Its release.
     release: String,
     /// Its page size in bytes.
@@ -79,7 +79,7 @@ struct RegionRow {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ScanNamespace"))]
 struct NamespaceReport {
     #[serde(flatten)]
-    row: Row,
+    row: NamespaceRow,
     /// What else could be had, for this namespace.
     hints: Vec<HintRow>,
 }
@@ -101,7 +101,7 @@ struct HintRow {
 /// One namespace, flat. What is not known is null, or empty in CSV.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(super) struct Row {
+pub(super) struct NamespaceRow {
     /// `namespace0.0`
     pub(super) namespace: String,
     /// Its region.
@@ -152,11 +152,11 @@ pub(super) struct Row {
     pub(super) detail: String,
 }
 
-impl From<&Judged> for Row {
-    fn from(judged: &Judged) -> Self {
-        let Judged { namespace, facts, assessment } = judged;
+impl From<&AssessedNamespace> for NamespaceRow {
+    fn from(judged: &AssessedNamespace) -> Self {
+        let AssessedNamespace { namespace, facts, assessment } = judged;
         let numbers = assessment.numbers;
-        let claimer = namespace.claimer.as_ref().ok();
+        let claimer = namespace.holder.as_ref().ok();
         let percent = |bytes: Option<u64>| percent(bytes?, numbers.size?);
         Self {
             namespace: namespace.name.clone(),
@@ -187,13 +187,13 @@ impl From<&Judged> for Row {
     }
 }
 
-impl From<&Survey> for Report {
-    fn from(survey: &Survey) -> Self {
+impl From<&ScanResult> for ScanReport {
+    fn from(survey: &ScanResult) -> Self {
         Self {
             schema: SCHEMA,
             time: now(),
             host: gethostname().ok().and_then(|name| name.into_string().ok()),
-            kernel: Kernel {
+            kernel: ScanKernel {
                 release: survey.kernel.release.clone(),
                 page_size_bytes: survey.kernel.page_size,
                 struct_page_size_bytes: survey.kernel.struct_page_size,
@@ -224,9 +224,9 @@ impl From<&Region> for RegionRow {
     }
 }
 
-impl From<&Judged> for NamespaceReport {
-    fn from(judged: &Judged) -> Self {
-        Self { row: Row::from(judged), hints: judged.assessment.hints.iter().map(HintRow::from).collect() }
+impl From<&AssessedNamespace> for NamespaceReport {
+    fn from(judged: &AssessedNamespace) -> Self {
+        Self { row: NamespaceRow::from(judged), hints: judged.assessment.hints.iter().map(HintRow::from).collect() }
     }
 }
 

@@ -7,17 +7,17 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::report::percent;
 use crate::{
     assess::{Assessment, Cause, Evidence, Numbers, Verdict, map_name},
-    bar::{self, Part},
-    survey::{Judged, Survey},
+    bar::{self, BarPart},
+    scan::{AssessedNamespace, ScanResult},
     terminal::Terminal,
-    units::{Bytes, Many},
+    units::{Bytes, Plural},
 };
 
 const BAR_WIDTH: usize = 24;
 const HEADER: [&str; 10] =
     ["NAMESPACE", "MODE", "MAP", "SIZE", "USABLE", "RESERVED", "IDEAL", "EXCESS", "VERDICT", "FIRST TO LAST BYTE"];
 
-pub(super) fn render(survey: &Survey, terminal: Terminal) -> String {
+pub(super) fn render(survey: &ScanResult, terminal: Terminal) -> String {
     if survey.namespaces.is_empty() {
         return nothing(survey);
     }
@@ -38,7 +38,7 @@ pub(super) fn render(survey: &Survey, terminal: Terminal) -> String {
 }
 
 /// A host without namespaces is nothing to worry about.
-fn nothing(survey: &Survey) -> String {
+fn nothing(survey: &ScanResult) -> String {
     match survey.regions.len() {
         0 => "No persistent memory on this host: there is nothing to judge.\n".to_owned(),
         count => {
@@ -50,7 +50,7 @@ fn nothing(survey: &Survey) -> String {
     }
 }
 
-fn row(judged: &Judged, terminal: Terminal) -> [String; 10] {
+fn row(judged: &AssessedNamespace, terminal: Terminal) -> [String; 10] {
     let assessment = &judged.assessment;
     let numbers = &assessment.numbers;
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
@@ -93,21 +93,21 @@ fn bar(numbers: &Numbers, terminal: Terminal) -> String {
     };
     let excess = numbers.excess.unwrap_or(0);
     let parts = [
-        (Part::Memmap, reservation.saturating_sub(excess)),
-        (Part::Excess, excess),
-        (Part::Usable, usable),
-        (Part::Cut, numbers.end_trunc.unwrap_or(0)),
+        (BarPart::Memmap, reservation.saturating_sub(excess)),
+        (BarPart::Excess, excess),
+        (BarPart::Usable, usable),
+        (BarPart::Cut, numbers.end_trunc.unwrap_or(0)),
     ];
     bar::draw(&parts, size, BAR_WIDTH, terminal)
 }
 
-fn totals(text: &mut String, survey: &Survey) {
+fn totals(text: &mut String, survey: &ScanResult) {
     let totals = &survey.totals;
     // Writing to a string does not fail.
     let _ = write!(
         text,
         "{}, {}: {} usable, {} reserved",
-        Many(totals.namespaces, "namespace"),
+        Plural(totals.namespaces, "namespace"),
         Bytes(totals.size_bytes),
         Bytes(totals.usable_bytes),
         Bytes(totals.reservation_bytes)
@@ -126,7 +126,7 @@ fn totals(text: &mut String, survey: &Survey) {
 }
 
 /// A sentence for each namespace that has something to say, and for regions that cannot be seen into.
-fn remarks(text: &mut String, survey: &Survey) {
+fn remarks(text: &mut String, survey: &ScanResult) {
     let telling = survey.namespaces.iter().filter(|judged| {
         let assessment = &judged.assessment;
         assessment.verdict != Verdict::Ok || assessment.cause != Cause::None
@@ -140,7 +140,7 @@ fn remarks(text: &mut String, survey: &Survey) {
             let _ = writeln!(text, "  also: {}", hint.detail);
         }
     }
-    let inferred = |judged: &Judged| judged.assessment.evidence == Some(Evidence::Inferred);
+    let inferred = |judged: &AssessedNamespace| judged.assessment.evidence == Some(Evidence::Inferred);
     if survey.namespaces.iter().any(inferred) {
         let _ = writeln!(text, "\n~ inferred from sizes; root can read the addresses, and then it is exact.");
     }
@@ -150,7 +150,7 @@ fn remarks(text: &mut String, survey: &Survey) {
     closed_regions(text, survey);
 }
 
-fn closed_regions(text: &mut String, survey: &Survey) {
+fn closed_regions(text: &mut String, survey: &ScanResult) {
     for region in survey.regions.iter().filter(|region| !region.enabled) {
         let why =
             if region.locked { "locked (`ndctl load-keys` unlocks it)" } else { "disabled (`ndctl enable-region`)" };

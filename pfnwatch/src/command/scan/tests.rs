@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::{
-    inventory::{InfoBlocks, Inventory, Roots},
+    inventory::{InfoBlocks, Inventory, SysfsRoots},
     kernel::KernelFacts,
 };
 
@@ -12,16 +12,16 @@ use crate::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 
-fn survey(build: impl Fn(&Tree) -> std::io::Result<()>) -> Survey {
+fn survey(build: impl Fn(&Tree) -> std::io::Result<()>) -> ScanResult {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
-    let roots = Roots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+    let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
     let kernel =
         KernelFacts { release: "6.1.0".into(), page_size: 4096, struct_page_size: Some(64), deduplicates: Some(true) };
-    Survey::judge(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
+    ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
 }
 
-pub(super) fn mixed() -> Survey {
+pub(super) fn mixed() -> ScanResult {
     survey(|tree| {
         tree.region(0, 4 * GIB, 64 * GIB)?;
         tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })?;
@@ -34,7 +34,7 @@ pub(super) fn mixed() -> Survey {
 
 #[test]
 fn json_has_a_schema_and_bytes_for_everything_known() {
-    let json = serde_json::to_value(Report::from(&mixed())).unwrap();
+    let json = serde_json::to_value(ScanReport::from(&mixed())).unwrap();
     assert_eq!((&json["schema"], &json["verdict"]), (&Value::from(1), &Value::from("oversize")));
     let namespace = |index: usize| &json["namespaces"][index];
     let first = namespace(0);

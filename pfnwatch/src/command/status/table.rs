@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use super::super::{allow, mode};
 use crate::{
     control::protocol::{AgentStatus, GuardStatus, MaxStructPageStatus, PolicyStatus, Status, WebStatus},
-    event::{ProgramState, Stopped},
+    event::{ProgramState, RecordTotals},
     policy::OnAgentExit,
     sinks::line,
     units::Bytes,
@@ -22,7 +22,7 @@ pub(super) fn render(status: &Status) -> String {
     };
     line("agent", &agent(&status.agent));
     line("", &memory(&status.agent));
-    line("observing", &observing(&status.agent));
+    line("observing", &observation(&status.agent));
     for text in programs(&status.programs) {
         line("", &text);
     }
@@ -74,7 +74,7 @@ fn programs(programs: &[ProgramState]) -> Vec<String> {
     std::iter::once(first).filter(|_| !programs.is_empty()).chain(programs.iter().filter_map(note)).collect()
 }
 
-fn records(records: &Stopped) -> String {
+fn records(records: &RecordTotals) -> String {
     let received = format!("{} received", records.received);
     let undecoded = format!("{} NOT UNDERSTOOD", records.undecoded);
     let missed = format!("MISSED: {}", line::lost(records.missed));
@@ -91,7 +91,7 @@ fn web(web: &WebStatus) -> String {
     }
 }
 
-fn observing(agent: &AgentStatus) -> String {
+fn observation(agent: &AgentStatus) -> String {
     match (agent.observing, &agent.reason) {
         (true, None) => "yes".to_owned(),
         (true, Some(reason)) => format!("yes: {reason}"),

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::report::{Report, map, mode};
+use super::report::{SuperblockReport, map, mode};
 
 /// An info block, field by field, with what the formula says to it.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SuperblockDocument"))]
-pub(in crate::command) struct Document {
+pub(in crate::command) struct SuperblockDocument {
     /// Where the block was found in its file, in bytes.
     offset_bytes: u64,
     /// `fsdax` or `devdax`.
@@ -49,8 +49,8 @@ pub(in crate::command) struct Document {
     misfit: Option<String>,
 }
 
-impl From<&Report<'_>> for Document {
-    fn from(report: &Report<'_>) -> Self {
+impl From<&SuperblockReport<'_>> for SuperblockDocument {
+    fn from(report: &SuperblockReport<'_>) -> Self {
         let block = &report.found.block;
         Self {
             offset_bytes: report.found.offset,

@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use crate::{alerts::Kind, config::Config};
+use crate::{alerts::ReceiverKind, config::Config};
 
 const ONE: &str = "[[alerts.receivers]]\nname = \"am\"\ntype = \"alertmanager\"\n";
 
@@ -14,9 +14,12 @@ fn receivers_are_taken() {
     let policy = Config::parse(&text).unwrap().alerts();
     assert_eq!(policy.runbook, "https://wiki/#");
     let [am, hook] = policy.receivers.as_slice() else { panic!("{policy:?}") };
-    assert_eq!((am.kind, &*am.url), (Kind::Alertmanager, "http://[::1]:9093/alerts/api/v2/alerts"));
+    assert_eq!((am.kind, &*am.url), (ReceiverKind::Alertmanager, "http://[::1]:9093/alerts/api/v2/alerts"));
     assert_eq!((am.timeout, am.ca_file.as_deref()), (Duration::from_secs(3), Some(Path::new("/ca.pem"))));
-    assert_eq!((hook.kind, &*hook.url, hook.timeout.as_secs()), (Kind::Webhook, "https://example.com/x?y=z", 10));
+    assert_eq!(
+        (hook.kind, &*hook.url, hook.timeout.as_secs()),
+        (ReceiverKind::Webhook, "https://example.com/x?y=z", 10)
+    );
     assert!(!format!("{policy:?}").contains("y=z"), "a URL may hold a secret: {policy:?}");
 }
 

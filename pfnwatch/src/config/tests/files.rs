@@ -4,12 +4,12 @@ use super::*;
 use crate::{config::origin, exit::Exit};
 
 fn of(files: &[(&str, &str)]) -> anyhow::Result<Config> {
-    Config::of(&Sources::of(files))
+    Config::of(&ConfigFiles::of(files))
 }
 
 fn wrong(files: &[(&str, &str)]) -> String {
     let error = of(files).expect_err("wrong");
-    assert_eq!(Exit::of_error(&error), Exit::Usage);
+    assert_eq!(Exit::from_error(&error), Exit::Usage);
     format!("{error:#}")
 }
 
@@ -33,7 +33,7 @@ fn each_file_may_add_exemptions_and_receivers() {
     let config = of(&[("main", &a), ("10", &b)]).expect("good");
     assert_eq!(
         config.policy().exemptions.iter().map(|it| it.subject).collect::<Vec<_>>(),
-        [Subject::RegionStart(1), Subject::RegionStart(2)]
+        [ExemptionSubject::RegionStart(1), ExemptionSubject::RegionStart(2)]
     );
     assert_eq!(config.alerts().receivers.into_iter().map(|it| it.name).collect::<Vec<_>>(), ["a", "b"]);
     let config = of(&[("main", &a), ("10", "exemptions = []\n[alerts]\nreceivers = []"), ("20", &b)]).expect("good");
@@ -65,7 +65,7 @@ fn what_is_wrong_with_all_together_is_named_with_the_file_at_fault() {
 /// `config show` takes the defaults from the example: it has to have every key.
 #[test]
 fn the_example_has_every_key() {
-    let shown = origin::tables(&Sources::default().over(origin::DEFAULTS)).expect("the example");
+    let shown = origin::tables(&ConfigFiles::default().over(origin::DEFAULTS)).expect("the example");
     for table in ["guard", "journal", "thresholds", "web", "alerts"] {
         // The error names all there are.
         let said = Config::parse(&format!("[{table}]\nno_such_key = 1")).expect_err("no such key").message().to_owned();
@@ -85,7 +85,7 @@ fn the_example_has_every_key() {
 proptest! {
     #[test]
     fn no_texts_panic(one in "(\\PC|\n){0,40}", other in "(\\[\\[?(guard|exemptions|web)\\]\\]?\n|mode = 1\n|a.b = \\[\\]\n|a = \\[\\{\\}\\]\n){0,6}") {
-        let sources = Sources::of(&[("one", &one), ("other", &other)]);
+        let sources = ConfigFiles::of(&[("one", &one), ("other", &other)]);
         let _ = Config::of(&sources);
         let _ = origin::tables(&sources);
     }

@@ -3,26 +3,26 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    alerts::{Alert, Deliveries, Stood, Waiting},
+    alerts::{Alert, DeliveryStats, FiringAlert, Waiting},
     event::Time,
 };
 
 /// What stands, and who was told. Points of time are RFC 3339 in UTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct AlertsAre {
+pub struct AlertsStatus {
     /// The alerts that stand.
-    pub standing: Vec<StandingAlert>,
+    pub standing: Vec<FiringAlertStatus>,
     /// The receivers.
-    pub receivers: Vec<Deliveries>,
+    pub receivers: Vec<DeliveryStats>,
     /// The messages that wait, the oldest first, as far as they are not too many.
-    pub waiting: Vec<WaitingMessage>,
+    pub waiting: Vec<PendingMessage>,
 }
 
 /// An alert that stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct StandingAlert {
+pub struct FiringAlertStatus {
     /// What receivers know it by.
     pub fingerprint: String,
     /// Since when.
@@ -35,7 +35,7 @@ pub struct StandingAlert {
 /// A message that was not delivered yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct WaitingMessage {
+pub struct PendingMessage {
     /// Whom it is for.
     pub receiver: String,
     /// The alert's name.
@@ -50,16 +50,16 @@ pub struct WaitingMessage {
     pub kept: bool,
 }
 
-impl StandingAlert {
+impl FiringAlertStatus {
     /// One that stands.
     #[must_use]
-    pub fn new(fingerprint: &str, stood: &Stood) -> Self {
+    pub fn new(fingerprint: &str, stood: &FiringAlert) -> Self {
         let since = Time(stood.since).seconds().to_string();
         Self { fingerprint: fingerprint.to_owned(), since, alert: stood.alert.clone() }
     }
 }
 
-impl From<&Waiting> for WaitingMessage {
+impl From<&Waiting> for PendingMessage {
     fn from(it: &Waiting) -> Self {
         Self {
             receiver: it.message.receiver.clone(),

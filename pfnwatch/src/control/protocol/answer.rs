@@ -6,22 +6,22 @@ use pfnwatch_common::superblock;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{AlertsAre, Mode, SCHEMA, Status, bytes};
+use super::{AlertsStatus, Mode, SCHEMA, Status, bytes};
 use crate::{
     baseline::Cost,
-    event::Namespace,
-    exit::{Because, Exit},
-    kept::{self, put_back},
-    policy::Subject,
+    event::NamespaceId,
+    exit::{Exit, ExitContext},
+    info_block_cache::{self, restore_commands},
+    policy::ExemptionSubject,
 };
 
 /// What the agent says where it did what was asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum Response {
     /// The mode is in force.
-    Mode(ModeIs),
+    Mode(ModeResponse),
     /// The exemption is in force.
     Allowed(Allowed),
     /// The exemption is gone.
@@ -31,17 +31,17 @@ pub enum Answer {
     /// How things stand.
     Status(Box<Status>),
     /// How the alerts stand.
-    Alerts(Box<AlertsAre>),
+    Alerts(Box<AlertsStatus>),
     /// The guard is not held any more.
     Released(Released),
     /// The block that was kept.
-    Block(Box<KeptBlock>),
+    Block(Box<InfoBlockResponse>),
 }
 
 /// The mode, after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ModeIs {
+pub struct ModeResponse {
     /// The mode now.
     pub mode: Mode,
     /// The mode before.
@@ -55,7 +55,7 @@ pub struct Allowed {
     /// Its number, for `allow --revoke`.
     pub id: u64,
     /// What it is for.
-    pub subject: Subject,
+    pub subject: ExemptionSubject,
     /// When it ends by the wall clock, in RFC 3339; none where one creation ends it.
     pub until: Option<String>,
 }
@@ -93,7 +93,7 @@ pub struct Released {
 /// The raw info block of a namespace, as it was before it was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct KeptBlock {
+pub struct InfoBlockResponse {
     /// The namespace's name when the block was seen.
     pub namespace: String,
     /// Its namespace uuid; none on legacy and e820 regions.
@@ -112,11 +112,11 @@ pub struct KeptBlock {
     pub block: Box<[u8; superblock::SIZE]>,
 }
 
-impl From<&kept::KeptBlock> for KeptBlock {
-    fn from(kept: &kept::KeptBlock) -> Self {
-        let Namespace { namespace, namespace_uuid, start_address, size_bytes } = kept.namespace.clone();
+impl From<&info_block_cache::SavedInfoBlock> for InfoBlockResponse {
+    fn from(kept: &info_block_cache::SavedInfoBlock) -> Self {
+        let NamespaceId { namespace, namespace_uuid, start_address, size_bytes } = kept.namespace.clone();
         Self {
-            put_back: put_back::from_file(&namespace, "FILE", kept),
+            put_back: restore_commands::commands_from_file(&namespace, "FILE", kept),
             namespace,
             namespace_uuid,
             start_address,
@@ -131,14 +131,14 @@ impl From<&kept::KeptBlock> for KeptBlock {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[error("{message}")]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// What the command ends with: 1, 2 or 4.
     exit_code: u8,
     /// What was wrong, and the remedy.
     message: String,
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// Something failed: exit code 1.
     pub fn error(message: impl Into<String>) -> Self {
         Self { exit_code: Exit::Error as u8, message: message.into() }
@@ -158,51 +158,51 @@ impl Refusal {
     #[must_use]
     pub fn into_error(self) -> anyhow::Error {
         match self.exit_code {
-            code if code == Exit::Usage as u8 => Because::usage(self.message).into(),
-            code if code == Exit::Unsupported as u8 => Because::unsupported(self.message).into(),
+            code if code == Exit::Usage as u8 => ExitContext::usage(self.message).into(),
+            code if code == Exit::Unsupported as u8 => ExitContext::unsupported(self.message).into(),
             _ => anyhow::Error::msg(self.message),
         }
     }
 }
 
-impl From<anyhow::Error> for Refusal {
+impl From<anyhow::Error> for ErrorResponse {
     /// With the error's whole chain, and the exit code that it stands for.
     fn from(error: anyhow::Error) -> Self {
-        Self { exit_code: Exit::of_error(&error) as u8, message: format!("{error:#}") }
+        Self { exit_code: Exit::from_error(&error) as u8, message: format!("{error:#}") }
     }
 }
 
 /// What the agent says to one request.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reply(pub Result<Answer, Refusal>);
+pub struct Reply(pub Result<Response, ErrorResponse>);
 
-impl<E: Into<Refusal>> From<Result<Answer, E>> for Reply {
-    fn from(said: Result<Answer, E>) -> Self {
+impl<E: Into<ErrorResponse>> From<Result<Response, E>> for Reply {
+    fn from(said: Result<Response, E>) -> Self {
         Self(said.map_err(Into::into))
     }
 }
 
 /// The line, as it is written.
 #[derive(Serialize)]
-struct Written<'a> {
+struct WireReply<'a> {
     schema: u32,
     #[serde(flatten)]
-    said: Said<&'a Answer, &'a Refusal>,
+    said: ReplyBody<&'a Response, &'a ErrorResponse>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Said<A, R> {
+enum ReplyBody<A, R> {
     Answer(A),
     Refusal(R),
 }
 
 /// The line, as it is read: a newer agent may say more in it.
 #[derive(Deserialize)]
-struct Read {
+struct ParsedReply {
     schema: u32,
-    answer: Option<Answer>,
-    refusal: Option<Refusal>,
+    answer: Option<Response>,
+    refusal: Option<ErrorResponse>,
     #[serde(flatten)]
     _more: BTreeMap<String, IgnoredAny>,
 }
@@ -211,13 +211,13 @@ impl Reply {
     /// The line that says it, with its end.
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
-        let write = |said: &Result<Answer, Refusal>| {
-            let said = said.as_ref().map_or_else(Said::Refusal, Said::Answer);
-            serde_json::to_vec(&Written { schema: SCHEMA, said })
+        let write = |said: &Result<Response, ErrorResponse>| {
+            let said = said.as_ref().map_or_else(ReplyBody::Refusal, ReplyBody::Answer);
+            serde_json::to_vec(&WireReply { schema: SCHEMA, said })
         };
         // What cannot be written has to be said too, in words that can.
         let mut line = write(&self.0)
-            .or_else(|error| write(&Err(Refusal::error(format!("the answer cannot be written: {error}")))))
+            .or_else(|error| write(&Err(ErrorResponse::error(format!("the answer cannot be written: {error}")))))
             .unwrap_or_default();
         line.push(b'\n');
         line
@@ -227,9 +227,9 @@ impl Reply {
     ///
     /// # Errors
     /// The agent's refusal, or what is wrong with what it said.
-    pub fn parse(line: &[u8]) -> Result<Answer, Refusal> {
-        let strange = |why: String| Refusal::error(format!("the agent's answer is not understood: {why}"));
-        let read: Read = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;
+    pub fn parse(line: &[u8]) -> Result<Response, ErrorResponse> {
+        let strange = |why: String| ErrorResponse::error(format!("the agent's answer is not understood: {why}"));
+        let read: ParsedReply = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;
         if read.schema != SCHEMA {
             return Err(strange(format!("it has schema {}: use the pfnwatch that the agent runs", read.schema)));
         }

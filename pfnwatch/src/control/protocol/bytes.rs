@@ -4,13 +4,13 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use pfnwatch_common::superblock;
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-type Block = Box<[u8; superblock::SIZE]>;
+type BlockBytes = Box<[u8; superblock::SIZE]>;
 
-pub(super) fn serialize<S: Serializer>(block: &Block, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn serialize<S: Serializer>(block: &BlockBytes, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&HEXLOWER_PERMISSIVE.encode(block.as_slice()))
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Block, D::Error> {
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BlockBytes, D::Error> {
     let text = String::deserialize(deserializer)?;
     let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(D::Error::custom)?;
     let length = bytes.len();

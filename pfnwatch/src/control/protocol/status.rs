@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Mode;
 use crate::{
-    event::{MaxStructPageStatus, ProgramState, Stopped},
-    policy::{OnAgentExit, Subject},
+    event::{MaxStructPageStatus, ProgramState, RecordTotals},
+    policy::{ExemptionSubject, OnAgentExit},
 };
 
 /// How things stand.
@@ -28,7 +28,7 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ineffective_reason: Option<String>,
     /// When it was seen to work for the last time, and how.
-    pub proof: Option<Proof>,
+    pub proof: Option<SelfTestStatus>,
     /// What the running kernel reserves for each page.
     pub max_struct_page: MaxStructPageStatus,
     /// What is judged by.
@@ -37,13 +37,13 @@ pub struct Status {
     pub exemptions: Vec<ExemptionStatus>,
     /// The exemptions of the configuration that are not in force.
     #[serde(default)]
-    pub exemptions_left_out: Vec<LeftOutStatus>,
+    pub exemptions_left_out: Vec<SkippedExemptionStatus>,
     /// Every program, attached or not; empty while nothing is observed.
     #[serde(default)]
     pub programs: Vec<ProgramState>,
     /// What came from the kernel's side, and what was missed, since the agent started.
     #[serde(default)]
-    pub records: Stopped,
+    pub records: RecordTotals,
     /// The last event, as its line for people.
     #[serde(default)]
     pub last_event: Option<String>,
@@ -143,7 +143,7 @@ pub struct GuardStatus {
 /// The guard was seen to work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Proof {
+pub struct SelfTestStatus {
     /// When.
     pub at: String,
     /// How.
@@ -184,7 +184,7 @@ pub struct ExemptionStatus {
     /// Whether it can be revoked, or stands in the policy.
     pub origin: ExemptionOrigin,
     /// What it is for.
-    pub subject: Subject,
+    pub subject: ExemptionSubject,
     /// The region's name today, where the exemption is for one that is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
@@ -203,9 +203,9 @@ pub struct ExemptionStatus {
 /// An exemption of the configuration that is not in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct LeftOutStatus {
+pub struct SkippedExemptionStatus {
     /// What it is for.
-    pub subject: Subject,
+    pub subject: ExemptionSubject,
     /// Why it was made.
     pub reason: String,
     /// Why it is not in force.

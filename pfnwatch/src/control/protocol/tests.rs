@@ -14,7 +14,7 @@ fn refused(line: &str) -> (u8, String) {
 
 fn allow() -> Allow {
     Allow {
-        subject: Subject::RegionStart(4 << 30),
+        subject: ExemptionSubject::RegionStart(4 << 30),
         once: true,
         for_seconds: Some(600),
         reason: "restore of db3".to_owned(),
@@ -26,7 +26,7 @@ fn a_request_stands_on_its_line_as_documented() {
     for (line, request) in [
         (r#"{"schema":1,"request":"status"}"#, Request::Status),
         (r#"{"schema":1,"request":"release"}"#, Request::Release),
-        (r#"{"schema":1,"request":{"mode":{"mode":"audit"}}}"#, Request::Mode { mode: Mode::Audit, reason: None }),
+        (r#"{"schema":1,"request":{"mode":{"mode":"audit"}}}"#, Request::Mode { mode: WireMode::Audit, reason: None }),
         (r#"{"schema":1,"request":{"revoke":{"id":7}}}"#, Request::Revoke { id: 7 }),
         (
             r#"{"schema":1,"request":{"block":{"namespace":"namespace0.0"}}}"#,
@@ -34,7 +34,7 @@ fn a_request_stands_on_its_line_as_documented() {
         ),
         (
             r#"{"schema":1,"request":{"accept_baseline":{"whose":"host","reason":"x"}}}"#,
-            Request::AcceptBaseline { whose: Whose::Host, reason: "x".to_owned() },
+            Request::AcceptBaseline { whose: BaselineScope::Host, reason: "x".to_owned() },
         ),
         (
             r#"{"schema":1,"request":{"allow":{"subject":{"region_start":"0x100000000"},"once":true,"for_seconds":600,"reason":"restore of db3"}}}"#,
@@ -75,11 +75,11 @@ fn an_exemption_has_an_end_and_a_reason() {
     let cases = [
         (Allow { once: false, for_seconds: None, ..allow() }, "needs an end"),
         (Allow { for_seconds: Some(0), ..allow() }, "cannot last"),
-        (Allow { for_seconds: Some(LONGEST_EXEMPTION_S + 1), ..allow() }, "7 days"),
-        (Allow { subject: Subject::RegionCookie(0), ..allow() }, "by its start"),
-        (Allow { subject: Subject::Namespace(Uuid::nil()), ..allow() }, "by its start"),
+        (Allow { for_seconds: Some(MAX_EXEMPTION_S + 1), ..allow() }, "7 days"),
+        (Allow { subject: ExemptionSubject::RegionCookie(0), ..allow() }, "by its start"),
+        (Allow { subject: ExemptionSubject::Namespace(Uuid::nil()), ..allow() }, "by its start"),
         (Allow { reason: " ".to_owned(), ..allow() }, "empty"),
-        (Allow { reason: "x".repeat(LONGEST_REASON + 1), ..allow() }, "512"),
+        (Allow { reason: "x".repeat(MAX_REASON_BYTES + 1), ..allow() }, "512"),
         (Allow { reason: "a\u{1b}[2J".to_owned(), ..allow() }, "control characters"),
     ];
     for (allow, said) in cases {
@@ -88,14 +88,14 @@ fn an_exemption_has_an_end_and_a_reason() {
         assert!(code == 2 && message.contains(said), "{line}: {message}");
         assert!(Request::Allow(allow).line().is_err(), "the client does not send it either");
     }
-    assert!(Request::Allow(Allow { for_seconds: Some(LONGEST_EXEMPTION_S), once: false, ..allow() }).line().is_ok());
+    assert!(Request::Allow(Allow { for_seconds: Some(MAX_EXEMPTION_S), once: false, ..allow() }).line().is_ok());
 }
 
 #[test]
 fn an_answer_comes_back_as_it_was() {
     let mut block = Box::new([0; pfnwatch_common::superblock::SIZE]);
     block[5] = 0xab;
-    let kept = KeptBlock {
+    let kept = InfoBlockResponse {
         namespace: "namespace0.0".to_owned(),
         namespace_uuid: Some(Uuid::from_u128(7)),
         start_address: u64::MAX,
@@ -104,14 +104,14 @@ fn an_answer_comes_back_as_it_was() {
         put_back: vec!["dd if=FILE …".to_owned()],
         block,
     };
-    let allowed = Allowed { id: u64::MAX, subject: Subject::RegionCookie(u64::MAX), until: None };
+    let allowed = Allowed { id: u64::MAX, subject: ExemptionSubject::RegionCookie(u64::MAX), until: None };
     for answer in [
-        Answer::Mode(ModeIs { mode: Mode::Enforce, was: Mode::Audit }),
-        Answer::Allowed(allowed),
-        Answer::Block(Box::new(kept)),
-        Answer::Released(Released { removed: vec!["/sys/fs/bpf/pfnwatch/1".to_owned()], still_guarding: true }),
+        Response::Mode(ModeResponse { mode: WireMode::Enforce, was: WireMode::Audit }),
+        Response::Allowed(allowed),
+        Response::Block(Box::new(kept)),
+        Response::Released(Released { removed: vec!["/sys/fs/bpf/pfnwatch/1".to_owned()], still_guarding: true }),
     ] {
-        let line = Reply::from(Ok::<_, Refusal>(answer.clone())).line();
+        let line = Reply::from(Ok::<_, ErrorResponse>(answer.clone())).line();
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(Reply::parse(&line), Ok(answer));
     }
@@ -120,7 +120,7 @@ fn an_answer_comes_back_as_it_was() {
 #[test]
 fn an_answer_may_hold_more_than_we_know_and_not_less() {
     let more = r#"{"schema":1,"answer":{"revoked":{"id":3,"new":[]}},"news":{}}"#;
-    assert_eq!(Reply::parse(more.as_bytes()), Ok(Answer::Revoked(Revoked { id: 3 })));
+    assert_eq!(Reply::parse(more.as_bytes()), Ok(Response::Revoked(Revoked { id: 3 })));
     for (line, said) in [
         (r#"{"schema":1}"#, "neither"),
         (r#"{"schema":9,"answer":{"revoked":{"id":3}}}"#, "schema 9"),
@@ -138,21 +138,21 @@ fn an_answer_may_hold_more_than_we_know_and_not_less() {
 
 #[test]
 fn a_refusal_keeps_its_exit_code() {
-    use crate::exit::{Because, Exit};
+    use crate::exit::{Exit, ExitContext};
     for (refusal, exit) in [
-        (Refusal::error("x"), Exit::Error),
-        (Refusal::usage("x"), Exit::Usage),
-        (Refusal::unsupported("x"), Exit::Unsupported),
-        (Refusal::from(anyhow::anyhow!("EPERM").context(Because::unsupported("x"))), Exit::Unsupported),
+        (ErrorResponse::error("x"), Exit::Error),
+        (ErrorResponse::usage("x"), Exit::Usage),
+        (ErrorResponse::unsupported("x"), Exit::Unsupported),
+        (ErrorResponse::from(anyhow::anyhow!("EPERM").context(ExitContext::unsupported("x"))), Exit::Unsupported),
     ] {
         let line = Reply::from(Err(refusal.clone())).line();
         let back = Reply::parse(&line).unwrap_err();
         assert_eq!(back, refusal);
-        assert_eq!(Exit::of_error(&back.into_error()), exit);
+        assert_eq!(Exit::from_error(&back.into_error()), exit);
     }
     // A code that no command ends with is one of an agent that is not ours: it is an error like any other.
     let strange = Reply::parse(br#"{"schema":1,"refusal":{"exit_code":0,"message":"x"}}"#).unwrap_err();
-    assert_eq!(Exit::of_error(&strange.into_error()), Exit::Error);
+    assert_eq!(Exit::from_error(&strange.into_error()), Exit::Error);
 }
 
 proptest! {
@@ -175,7 +175,7 @@ proptest! {
 
     #[test]
     fn every_reason_passes_or_is_told_why(reason in "\\PC{0,600}|[\\x00-\\x7f]{0,20}") {
-        let request = Request::Mode { mode: Mode::Enforce, reason: Some(reason.clone()) };
+        let request = Request::Mode { mode: WireMode::Enforce, reason: Some(reason.clone()) };
         match request.line() {
             Ok(line) => prop_assert_eq!(Request::parse(&line), Ok(request)),
             Err(refusal) => prop_assert!(refusal.to_string().contains("reason"), "{}", refusal),

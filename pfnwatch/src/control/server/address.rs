@@ -25,14 +25,14 @@ use nix::{
     unistd::{Gid, geteuid},
 };
 
-use super::super::{Dialled, address, dial};
+use super::super::{ConnectOutcome, address, try_connect};
 
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 16;
 
 /// How often the directory's lock is tried for, and how long after one try the next comes.
-const LOCK_TRIES: u32 = 50;
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
+const LOCK_ATTEMPTS: u32 = 50;
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The socket's name in the file system, which goes with this.
 pub(super) struct Bound {
@@ -43,7 +43,7 @@ pub(super) struct Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         // Only what we made: by now another one's may stand there, or be about to.
-        let Ok(_held) = hold(directory_of(&self.path)) else { return };
+        let Ok(_held) = lock_directory(directory_of(&self.path)) else { return };
         if fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.device_and_inode) {
             let _ = fs::remove_file(&self.path);
         }
@@ -58,8 +58,8 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 pub(super) fn bind(path: &Path, readers: Option<Gid>) -> anyhow::Result<(UnixListener, Bound)> {
     let about = || format!("the control socket {}", path.display());
     // Held until the socket listens: of two agents that start at once the second must find the first.
-    let _held = hold(directory_of(path)).with_context(about)?;
-    make_room(path).with_context(about)?;
+    let _held = lock_directory(directory_of(path)).with_context(about)?;
+    remove_stale(path).with_context(about)?;
     let listener = open(path).with_context(about)?;
     if let Some(group) = readers {
         open_to(path, group).with_context(about)?;
@@ -79,7 +79,7 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 /// Makes the directory (0700) where it is not there, sees to it that nobody else can write to it, and locks it.
-fn hold(directory: &Path) -> anyhow::Result<Flock<File>> {
+fn lock_directory(directory: &Path) -> anyhow::Result<Flock<File>> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(error).with_context(|| format!("making the directory {}", directory.display()));
@@ -104,16 +104,16 @@ fn lock(mut directory: File) -> anyhow::Result<Flock<File>> {
     loop {
         match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
             Ok(held) => return Ok(held),
-            Err((back, nix::Error::EAGAIN)) if tries < LOCK_TRIES => directory = back,
+            Err((back, nix::Error::EAGAIN)) if tries < LOCK_ATTEMPTS => directory = back,
             Err((_, error)) => return Err(error.into()),
         }
         tries += 1;
-        thread::sleep(LOCK_PAUSE);
+        thread::sleep(LOCK_RETRY_INTERVAL);
     }
 }
 
 /// Removes what an agent left that is gone.
-fn make_room(path: &Path) -> anyhow::Result<()> {
+fn remove_stale(path: &Path) -> anyhow::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found.context("looking at it")?,
@@ -122,19 +122,19 @@ fn make_room(path: &Path) -> anyhow::Result<()> {
         found.file_type().is_socket(),
         "there is a file of this name that is no socket: remove it, if it is not needed"
     );
-    match dial(path).context("looking whether an agent listens there")? {
-        Dialled::Nobody => fs::remove_file(path).context("removing the socket of an agent that is gone"),
-        Dialled::Busy => bail!(already("a pfnwatch agent")),
-        Dialled::Connected(stream) => {
+    match try_connect(path).context("looking whether an agent listens there")? {
+        ConnectOutcome::NoListener => fs::remove_file(path).context("removing the socket of an agent that is gone"),
+        ConnectOutcome::Busy => bail!(already_running("a pfnwatch agent")),
+        ConnectOutcome::Connected(stream) => {
             let pid = super::peer::credentials(&stream).map(|credentials| credentials.pid());
-            bail!(already(
+            bail!(already_running(
                 &pid.map_or_else(|_| "a pfnwatch agent".to_owned(), |pid| format!("a pfnwatch agent (pid {pid})"))
             ))
         }
     }
 }
 
-fn already(who: &str) -> String {
+fn already_running(who: &str) -> String {
     format!("{who} listens there already, and two must not run: `pfnwatch status` shows it; stop it first")
 }
 

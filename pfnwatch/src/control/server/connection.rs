@@ -11,10 +11,10 @@ use tokio::{
 };
 
 use super::{
-    super::protocol::{LONGEST_REQUEST, Refusal, Reply, Request},
-    Call, Peer, Responder,
-    peer::Rights,
-    strangers::Strangers,
+    super::protocol::{ErrorResponse, MAX_REQUEST_BYTES, Reply, Request},
+    Peer, PendingRequest, Responder,
+    denial_log::DenialLog,
+    peer::Access,
 };
 
 /// How long a peer may take.
@@ -34,15 +34,20 @@ impl Default for Limits {
 
 /// Who may come in.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Doors {
+pub(super) struct AccessPolicy {
     /// Those who may look, besides root.
     pub(super) readers: Option<Gid>,
     /// Those who were refused.
-    pub(super) strangers: Strangers,
+    pub(super) denials: DenialLog,
 }
 
 /// Serves one connection. Nothing that the peer does or leaves undone is an error of ours.
-pub(super) async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>, limits: Limits, doors: Doors) {
+pub(super) async fn serve(
+    mut stream: UnixStream,
+    calls: mpsc::Sender<PendingRequest>,
+    limits: Limits,
+    doors: AccessPolicy,
+) {
     let Some(reply) = reply(&mut stream, &calls, limits, &doors).await else { return };
     let write = async {
         stream.write_all(&reply.line()).await?;
@@ -54,15 +59,22 @@ pub(super) async fn serve(mut stream: UnixStream, calls: mpsc::Sender<Call>, lim
 }
 
 /// What the peer is told; none where it went away without a word.
-async fn reply(stream: &mut UnixStream, calls: &mpsc::Sender<Call>, limits: Limits, doors: &Doors) -> Option<Reply> {
+async fn reply(
+    stream: &mut UnixStream,
+    calls: &mpsc::Sender<PendingRequest>,
+    limits: Limits,
+    doors: &AccessPolicy,
+) -> Option<Reply> {
     let refuse = |uid, why| {
-        doors.strangers.refused(uid, why);
-        Some(Err(Refusal::error(why)).into())
+        doors.denials.record(uid, why);
+        Some(Err(ErrorResponse::error(why)).into())
     };
-    let (peer, rights) = match Peer::admit(stream, doors.readers) {
+    let (peer, rights) = match Peer::authorize(stream, doors.readers) {
         Ok(Ok(admitted)) => admitted,
         Ok(Err(uid)) => return refuse(uid, "only root may ask the agent"),
-        Err(error) => return Some(Err(Refusal::error(format!("the agent cannot tell who asks: {error}"))).into()),
+        Err(error) => {
+            return Some(Err(ErrorResponse::error(format!("the agent cannot tell who asks: {error}"))).into());
+        }
     };
     let request = match timeout(limits.read, line(stream)).await {
         Ok(Ok(line)) if line.is_empty() => return None,
@@ -73,34 +85,34 @@ async fn reply(stream: &mut UnixStream, calls: &mpsc::Sender<Call>, limits: Limi
         Ok(Err(_)) => return None,
         Err(_) => {
             let seconds = limits.read.as_secs();
-            return Some(Err(Refusal::usage(format!("no whole request came within {seconds} s"))).into());
+            return Some(Err(ErrorResponse::usage(format!("no whole request came within {seconds} s"))).into());
         }
     };
-    if rights == Rights::Look && !request.only_looks() {
+    if rights == Access::ReadOnly && !request.is_read_only() {
         return refuse(peer.uid, "only root may ask for this: others may look, and change nothing");
     }
-    Some(ask(request, peer, calls).await)
+    Some(forward(request, peer, calls).await)
 }
 
 async fn line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     // One byte more than allowed, to tell what is too long from what just fits.
-    let longest = u64::try_from(LONGEST_REQUEST).unwrap_or(u64::MAX).saturating_add(1);
+    let longest = u64::try_from(MAX_REQUEST_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     BufReader::new(stream).take(longest).read_until(b'\n', &mut line).await?;
     Ok(line)
 }
 
-fn parse(line: &[u8]) -> Result<Request, Refusal> {
-    if line.len() > LONGEST_REQUEST {
-        return Err(Refusal::usage(format!("the request is longer than {LONGEST_REQUEST} bytes")));
+fn parse(line: &[u8]) -> Result<Request, ErrorResponse> {
+    if line.len() > MAX_REQUEST_BYTES {
+        return Err(ErrorResponse::usage(format!("the request is longer than {MAX_REQUEST_BYTES} bytes")));
     }
     Request::parse(line)
 }
 
-async fn ask(request: Request, peer: Peer, calls: &mpsc::Sender<Call>) -> Reply {
-    let ending = || Err(Refusal::error("the agent ended before it answered")).into();
+async fn forward(request: Request, peer: Peer, calls: &mpsc::Sender<PendingRequest>) -> Reply {
+    let ending = || Err(ErrorResponse::error("the agent ended before it answered")).into();
     let (responder, answer) = oneshot::channel();
-    if calls.send(Call { request, peer, responder: Responder(responder) }).await.is_err() {
+    if calls.send(PendingRequest { request, peer, responder: Responder(responder) }).await.is_err() {
         return ending();
     }
     answer.await.unwrap_or_else(|_| ending())

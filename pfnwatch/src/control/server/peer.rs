@@ -37,11 +37,11 @@ pub struct Peer {
 
 /// What somebody may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rights {
+pub(super) enum Access {
     /// Everything.
-    All,
+    Full,
     /// What changes nothing.
-    Look,
+    ReadOnly,
 }
 
 /// What the kernel remembers of whoever connected, or listened.
@@ -51,15 +51,15 @@ pub(super) fn credentials(socket: &impl AsFd) -> io::Result<UnixCredentials> {
 
 impl Peer {
     /// The other end of a connection, and what it may ask for; the error of one that has no business here is its user id.
-    pub(super) fn admit(socket: &impl AsFd, readers: Option<Gid>) -> io::Result<Result<(Self, Rights), u32>> {
+    pub(super) fn authorize(socket: &impl AsFd, readers: Option<Gid>) -> io::Result<Result<(Self, Access), u32>> {
         let credentials = credentials(socket)?;
         let uid = credentials.uid();
         let rights = if uid == 0 || uid == geteuid().as_raw() {
-            Rights::All
+            Access::Full
         } else if readers.is_some_and(|group| group.as_raw() == credentials.gid())
             || readers.map_or(Ok(false), |group| groups(socket).map(|its| its.contains(&group.as_raw())))?
         {
-            Rights::Look
+            Access::ReadOnly
         } else {
             return Ok(Err(uid));
         };
@@ -157,8 +157,8 @@ mod tests {
         ours.sort_unstable();
         assert_eq!(its, ours);
         // Root, or the agent's own user, may do all, whoever else may look.
-        let (_, rights) = Peer::admit(&socket, Some(Gid::from_raw(4711))).unwrap().unwrap();
-        assert_eq!(rights, Rights::All);
+        let (_, rights) = Peer::authorize(&socket, Some(Gid::from_raw(4711))).unwrap().unwrap();
+        assert_eq!(rights, Access::Full);
     }
 
     #[test]

@@ -16,13 +16,13 @@ use tempfile::TempDir;
 
 use super::{
     super::{
-        client::{Silence, ask, try_to_ask},
-        protocol::{Answer, LONGEST_REQUEST, Mode, ModeIs, Released, Reply, Revoked},
+        client::{ClientError, request, try_request},
+        protocol::{MAX_REQUEST_BYTES, ModeResponse, Released, Reply, Response, Revoked, WireMode},
     },
     *,
 };
 
-const SHORT: Limits = Limits { read: Duration::from_millis(300), write: Duration::from_millis(300) };
+const SHORT_TIMEOUTS: Limits = Limits { read: Duration::from_millis(300), write: Duration::from_millis(300) };
 
 struct Place {
     _folder: TempDir,
@@ -56,17 +56,17 @@ fn serve<T: Send + 'static>(limits: Limits, clients: impl FnOnce(PathBuf) -> T +
     })
 }
 
-fn handle(call: Call) {
+fn handle(call: PendingRequest) {
     assert_eq!((call.peer.pid, call.peer.uid), (std::process::id(), geteuid()));
     let answer = match call.request {
-        Request::Mode { mode, .. } => Ok(Answer::Mode(ModeIs { mode, was: Mode::Audit })),
-        Request::Revoke { id } => Ok(Answer::Revoked(Revoked { id })),
+        Request::Mode { mode, .. } => Ok(Response::Mode(ModeResponse { mode, was: WireMode::Audit })),
+        Request::Revoke { id } => Ok(Response::Revoked(Revoked { id })),
         Request::Release => return drop(call.responder),
         // Far more than a socket holds.
         Request::Block { .. } => {
-            Ok(Answer::Released(Released { removed: vec!["x".repeat(1 << 22)], still_guarding: true }))
+            Ok(Response::Released(Released { removed: vec!["x".repeat(1 << 22)], still_guarding: true }))
         }
-        _ => Err(Refusal::unsupported("not here")),
+        _ => Err(ErrorResponse::unsupported("not here")),
     };
     call.responder.answer(answer);
 }
@@ -75,8 +75,8 @@ fn geteuid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-fn revoke(path: &Path, id: u64) -> Result<Answer, Silence> {
-    try_to_ask(path, &Request::Revoke { id })
+fn revoke(path: &Path, id: u64) -> Result<Response, ClientError> {
+    try_request(path, &Request::Revoke { id })
 }
 
 /// What the agent says to raw bytes.
@@ -96,7 +96,7 @@ fn clients_are_answered_side_by_side() {
             let path = path.clone();
             thread::spawn(move || {
                 for id in (id * 100)..(id * 100 + 50) {
-                    assert!(matches!(revoke(&path, id), Ok(Answer::Revoked(revoked)) if revoked.id == id));
+                    assert!(matches!(revoke(&path, id), Ok(Response::Revoked(revoked)) if revoked.id == id));
                 }
             })
         };
@@ -109,17 +109,17 @@ fn clients_are_answered_side_by_side() {
 #[test]
 fn a_refusal_and_silence_of_the_loop_are_told() {
     let (refused, dropped) = serve(Limits::default(), |path| {
-        (ask(&path, &Request::Status).unwrap_err(), ask(&path, &Request::Release).unwrap_err())
+        (request(&path, &Request::Status).unwrap_err(), request(&path, &Request::Release).unwrap_err())
     });
-    assert_eq!(crate::exit::Exit::of_error(&refused), crate::exit::Exit::Unsupported);
+    assert_eq!(crate::exit::Exit::from_error(&refused), crate::exit::Exit::Unsupported);
     assert!(dropped.to_string().contains("ended before"), "{dropped}");
 }
 
 #[test]
 fn whoever_says_nothing_is_let_go_and_holds_nobody_up() {
-    serve(SHORT, |path| {
+    serve(SHORT_TIMEOUTS, |path| {
         // More than are served at a time: the others wait for them, and no longer than the limit.
-        let mut silent: Vec<_> = (0..MOST_CONNECTIONS + 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        let mut silent: Vec<_> = (0..MAX_CONNECTIONS + 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
         silent[0].write_all(b"{\"schema\":1,").unwrap();
         let began = Instant::now();
         assert!(revoke(&path, 5).is_ok());
@@ -133,8 +133,8 @@ fn whoever_says_nothing_is_let_go_and_holds_nobody_up() {
 #[test]
 fn too_much_and_nonsense_are_refused() {
     serve(Limits::default(), |path| {
-        assert!(raw(&path, &vec![b'x'; 10 * LONGEST_REQUEST]).contains("longer than 65536 bytes"));
-        let mut just_fits = vec![b' '; LONGEST_REQUEST];
+        assert!(raw(&path, &vec![b'x'; 10 * MAX_REQUEST_BYTES]).contains("longer than 65536 bytes"));
+        let mut just_fits = vec![b' '; MAX_REQUEST_BYTES];
         let request = br#"{"schema":1,"request":{"revoke":{"id":9}}}"#;
         just_fits[..request.len()].copy_from_slice(request);
         *just_fits.last_mut().unwrap() = b'\n';
@@ -146,7 +146,7 @@ fn too_much_and_nonsense_are_refused() {
 
 #[test]
 fn a_peer_that_goes_away_harms_nobody() {
-    serve(SHORT, |path| {
+    serve(SHORT_TIMEOUTS, |path| {
         for bytes in [&b""[..], b"{", b"{\"schema\":1,\"request\":{\"revoke\":{\"id\":1}}}\n"] {
             let mut stream = UnixStream::connect(&path).unwrap();
             stream.write_all(bytes).unwrap();
@@ -157,7 +157,7 @@ fn a_peer_that_goes_away_harms_nobody() {
         deaf.write_all(&much.line().unwrap()).unwrap();
         thread::sleep(Duration::from_millis(50));
         assert!(revoke(&path, 2).is_ok());
-        thread::sleep(SHORT.write);
+        thread::sleep(SHORT_TIMEOUTS.write);
         drop(deaf);
         assert!(revoke(&path, 3).is_ok());
     });
@@ -173,7 +173,7 @@ fn the_socket_is_roots_alone_and_goes_with_the_server() {
     assert_eq!((mode(&place.path), mode(place.path.parent().unwrap())), (0o600, 0o700));
     drop(server);
     assert!(!place.path.exists());
-    assert!(matches!(revoke(&place.path, 1), Err(Silence::NoAgent(_))));
+    assert!(matches!(revoke(&place.path, 1), Err(ClientError::NoAgent(_))));
 }
 
 #[test]
@@ -186,13 +186,13 @@ fn readers_reach_the_socket_and_may_ask_what_changes_nothing() {
     drop(bound);
     assert!(!place.path.exists());
     let changes = [
-        Request::Mode { mode: Mode::Audit, reason: None },
+        Request::Mode { mode: WireMode::Audit, reason: None },
         Request::Revoke { id: 1 },
         Request::Release,
         Request::Block { namespace: "namespace0.0".to_owned() },
     ];
-    assert!(Request::Status.only_looks() && Request::Alerts.only_looks());
-    assert!(!changes.iter().any(Request::only_looks));
+    assert!(Request::Status.is_read_only() && Request::Alerts.is_read_only());
+    assert!(!changes.iter().any(Request::is_read_only));
 }
 
 #[test]
@@ -203,13 +203,13 @@ fn a_dead_agents_socket_is_replaced_and_a_live_ones_is_not() {
     // Dropped without its name being taken away: that is what kill -9 leaves.
     fs::create_dir(place.path.parent().unwrap()).unwrap();
     drop(std::os::unix::net::UnixListener::bind(&place.path).unwrap());
-    assert!(matches!(revoke(&place.path, 1), Err(Silence::NoAgent(_))));
+    assert!(matches!(revoke(&place.path, 1), Err(ClientError::NoAgent(_))));
     let first = Server::listen(&place.path).unwrap();
     let error = format!("{:#}", Server::listen(&place.path).err().unwrap());
     assert!(error.contains(&format!("(pid {}) listens there already", std::process::id())), "{error}");
     // Nobody accepts here: once the waiting room is full it is still a live one.
-    let waiting: Vec<_> = std::iter::repeat_with(|| super::super::dial(&place.path).unwrap())
-        .take_while(|dialled| matches!(dialled, super::super::Dialled::Connected(_)))
+    let waiting: Vec<_> = std::iter::repeat_with(|| super::super::try_connect(&place.path).unwrap())
+        .take_while(|dialled| matches!(dialled, super::super::ConnectOutcome::Connected(_)))
         .take(100)
         .collect();
     assert!(waiting.len() < 100);
@@ -274,8 +274,8 @@ fn an_answer_before_the_request_was_read_is_heard() {
     let agent = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         recv(stream.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK).unwrap();
-        stream.write_all(&Reply::from(Err(Refusal::unsupported("not you"))).line()).unwrap();
+        stream.write_all(&Reply::from(Err(ErrorResponse::unsupported("not you"))).line()).unwrap();
     });
-    assert_eq!(ask(&place.path, &Request::Status).unwrap_err().to_string(), "not you");
+    assert_eq!(request(&place.path, &Request::Status).unwrap_err().to_string(), "not you");
     agent.join().unwrap();
 }

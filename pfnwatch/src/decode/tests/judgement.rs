@@ -4,13 +4,13 @@ use serde_json::json;
 use super::*;
 use crate::{
     assess::Cause,
-    event::{Judged, Why},
+    event::{GuardDecision, UnjudgedReason},
 };
 
 /// The guard of a kernel with 128 refuses 1 GiB at 4 GiB, fsdax, align 2 MiB.
 pub(crate) fn denial() -> Judgement {
     Judgement {
-        seen: Seen::NAMESPACE.with(Seen::NAMESPACE_UUID).with(Seen::DEVICE_UUID),
+        seen: CaptureFlags::NAMESPACE.with(CaptureFlags::NAMESPACE_UUID).with(CaptureFlags::DEVICE_UUID),
         at_ns: 5_000_000,
         task: creation().task,
         device: name("pfn0.1"),
@@ -36,7 +36,7 @@ fn body(record: &Judgement) -> Result<Body, DecodeError> {
     decode(record.as_bytes(), &context()).map(|event| event.body)
 }
 
-fn denied(record: &Judgement) -> Judged {
+fn denied(record: &Judgement) -> GuardDecision {
     match body(record) {
         Ok(Body::Denied(judged)) => *judged,
         other => panic!("not a denial: {other:?}"),
@@ -65,11 +65,11 @@ fn each_decision_is_its_own_event() {
     assert!(matches!(of(Decision::WouldDeny, Unjudged::None), Body::WouldDeny(_)));
     assert!(matches!(of(Decision::Exempt, Unjudged::None), Body::Exempt(_)));
     for (wire, why) in [
-        (Unjudged::NotArmed, Why::NotArmed),
-        (Unjudged::ModuleChanged, Why::ModuleChanged),
-        (Unjudged::NoMaxStructPage, Why::NoMaxStructPage),
-        (Unjudged::PolicyChanged, Why::PolicyChanged),
-        (Unjudged::BlockMissed, Why::BlockMissed),
+        (Unjudged::NotArmed, UnjudgedReason::NotArmed),
+        (Unjudged::ModuleChanged, UnjudgedReason::ModuleChanged),
+        (Unjudged::NoMaxStructPage, UnjudgedReason::NoMaxStructPage),
+        (Unjudged::PolicyChanged, UnjudgedReason::PolicyChanged),
+        (Unjudged::BlockMissed, UnjudgedReason::BlockMissed),
     ] {
         let Body::Unjudged(judged) = of(Decision::Unjudged, wire) else { panic!("{wire:?} is judged") };
         assert_eq!(judged.why, Some(why));
@@ -107,7 +107,10 @@ fn numbers_of_another_version_are_errors() {
     }
     let record = denial();
     let cut = &record.as_bytes()[..100];
-    assert!(matches!(decode(cut, &context()), Err(DecodeError::WrongLength { kind: Kind::Judgement, found: 100, .. })));
+    assert!(matches!(
+        decode(cut, &context()),
+        Err(DecodeError::WrongLength { kind: RecordKind::Judgement, found: 100, .. })
+    ));
 }
 
 #[test]
@@ -152,14 +155,14 @@ proptest! {
         device in "\\PC{0,31}",
     ) {
         let mut record = Judgement::read_from_bytes(&bytes).expect("of the right length");
-        (record.kind, record.decision, record.unjudged) = (Kind::Judgement as u32, decision, unjudged);
+        (record.kind, record.decision, record.unjudged) = (RecordKind::Judgement as u32, decision, unjudged);
         (record.personality, record.device.0) = (personality, [0; 32]);
         let short = device.len().min(31);
         record.device.0[..short].copy_from_slice(&device.as_bytes()[..short]);
         if let Ok(mut event) = decode(record.as_bytes(), &context()) {
-            let host = crate::verdicts::tests::host();
-            crate::verdicts::judge(&mut event, &host, &crate::assess::Thresholds::default());
-            prop_assert!(!event.judged().expect("judged").detail.is_empty());
+            let host = crate::event_assessment::tests::host();
+            crate::event_assessment::judge(&mut event, &host, &crate::assess::Thresholds::default());
+            prop_assert!(!event.guard_decision().expect("judged").detail.is_empty());
             prop_assert!(serde_json::to_string(&event).is_ok_and(|line| !line.contains('\n')));
             prop_assert!(!crate::sinks::line::of(&event).is_empty());
         }

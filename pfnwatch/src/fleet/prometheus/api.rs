@@ -17,9 +17,9 @@ use ureq::{
 use crate::http_client;
 
 /// The largest answer that is read, in bytes: 100,000 series have some 30 MB.
-const LARGEST: u64 = 512 << 20;
+const MAX_RESPONSE_BYTES: u64 = 512 << 20;
 /// What is shown of an answer that is not understood, in characters.
-const SHOWN: usize = 200;
+const MAX_QUOTED_CHARS: usize = 200;
 
 /// Where Prometheus is, and who asks.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub struct Sample {
 
 /// What came back.
 #[derive(Clone, Debug, Default)]
-pub struct Answer {
+pub struct QueryResult {
     /// The series, in no order.
     pub samples: Vec<Sample>,
     /// What Prometheus has to say of it: that a part is missing, for instance.
@@ -55,7 +55,7 @@ pub struct Answer {
 }
 
 #[derive(Deserialize)]
-struct Reply {
+struct ApiResponse {
     status: String,
     error: Option<String>,
     #[serde(default)]
@@ -106,11 +106,11 @@ impl Client {
     ///
     /// # Errors
     /// Nobody answers in time, or what answers is no Prometheus, or it cannot evaluate the expression.
-    pub fn query(&self, expression: &str) -> anyhow::Result<Answer> {
-        self.ask(expression).with_context(|| format!("Prometheus was asked for `{expression}`"))
+    pub fn query(&self, expression: &str) -> anyhow::Result<QueryResult> {
+        self.fetch(expression).with_context(|| format!("Prometheus was asked for `{expression}`"))
     }
 
-    fn ask(&self, expression: &str) -> anyhow::Result<Answer> {
+    fn fetch(&self, expression: &str) -> anyhow::Result<QueryResult> {
         let agent = http_client::agent(&self.url, self.timeout, self.ca_file.as_deref())?;
         let at = self.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut request = agent.post(&format!("{}/api/v1/query", self.url.trim_end_matches('/')));
@@ -122,15 +122,15 @@ impl Client {
         let mut response = sent.map_err(|error| http_client::explain(&error, self.timeout))?;
         let (status, location) = (response.status(), location(&response));
         let text = self.read(response.body_mut().as_reader()).context("its answer broke off")?;
-        answered(status, location.as_deref(), &text)
+        check_status(status, location.as_deref(), &text)
     }
 
     /// A timeout that passes within the body comes as an I/O error with ureq's own inside.
     fn read(&self, body: impl Read) -> anyhow::Result<String> {
         let mut text = String::new();
-        match body.take(LARGEST + 1).read_to_string(&mut text) {
-            Ok(read) if u64::try_from(read)? <= LARGEST => Ok(text),
-            Ok(_) => bail!("it is larger than {} MiB", LARGEST >> 20),
+        match body.take(MAX_RESPONSE_BYTES + 1).read_to_string(&mut text) {
+            Ok(read) if u64::try_from(read)? <= MAX_RESPONSE_BYTES => Ok(text),
+            Ok(_) => bail!("it is larger than {} MiB", MAX_RESPONSE_BYTES >> 20),
             Err(error) => Err(http_client::explain(&error.into(), self.timeout)),
         }
     }
@@ -150,9 +150,9 @@ fn location(response: &Response<Body>) -> Option<String> {
 }
 
 /// What came back, by its status first: a proxy before Prometheus has pages of its own.
-fn answered(status: StatusCode, location: Option<&str>, text: &str) -> anyhow::Result<Answer> {
+fn check_status(status: StatusCode, location: Option<&str>, text: &str) -> anyhow::Result<QueryResult> {
     let remedy = match status {
-        _ if status.is_success() => return understood(text),
+        _ if status.is_success() => return parse(text),
         _ if status.is_redirection() => match location {
             Some(place) => format!("it redirects to {place}, which is not followed: name the URL that answers"),
             None => "it redirects, which is not followed: name the URL that answers".to_owned(),
@@ -164,7 +164,7 @@ fn answered(status: StatusCode, location: Option<&str>, text: &str) -> anyhow::R
             "there is no query API: the URL is what stands before /api/v1".to_owned()
         }
         // Prometheus says what is wrong with a question in the same form as it answers one.
-        _ => match understood(text) {
+        _ => match parse(text) {
             Err(error) => return Err(error.context(format!("it answered {status}"))),
             Ok(_) => "and sent data all the same, which is not taken".to_owned(),
         },
@@ -172,9 +172,9 @@ fn answered(status: StatusCode, location: Option<&str>, text: &str) -> anyhow::R
     bail!("it answered {status}: {remedy}")
 }
 
-fn understood(text: &str) -> anyhow::Result<Answer> {
-    let Ok(reply) = serde_json::from_str::<Reply>(text) else {
-        let start: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
+fn parse(text: &str) -> anyhow::Result<QueryResult> {
+    let Ok(reply) = serde_json::from_str::<ApiResponse>(text) else {
+        let start: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_QUOTED_CHARS).collect();
         bail!("that is no whole answer of Prometheus' query API, which begins with: {start}");
     };
     if reply.status != "success" {
@@ -187,5 +187,5 @@ fn understood(text: &str) -> anyhow::Result<Answer> {
         Ok(Sample { labels: series.metric, value })
     };
     let samples = data.result.into_iter().map(sample).collect::<anyhow::Result<_>>()?;
-    Ok(Answer { samples, warnings: reply.warnings })
+    Ok(QueryResult { samples, warnings: reply.warnings })
 }

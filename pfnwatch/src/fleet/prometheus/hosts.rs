@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Client, Sample, api::Key};
 use crate::{
-    fleet::{Fleet, Host, Problem},
-    units::Many,
+    fleet::{Fleet, Host, HostProblem},
+    units::Plural,
 };
 
 /// How a metric's number becomes part of a host.
@@ -45,7 +45,7 @@ const AGENTS: &str = "pfnwatch_build_info";
 const KERNELS: &str = "pfnwatch_kernel_info";
 const MODES: &str = "pfnwatch_guard_mode == 1";
 /// Of how many of its namespaces an agent tells more than the sums.
-const TOLD: &str =
+const REQUIRED_METRICS: &str =
     "count by (cluster, job, instance) (count by (cluster, job, instance, namespace) (pfnwatch_namespace_oversize))";
 /// Agents that were there within the last day, and are not now. A day of samples is much to read: beyond the last hour, one of
 /// each hour has to do.
@@ -61,49 +61,49 @@ const DOWN: &str = "up == 0";
 /// Prometheus cannot be asked.
 pub fn add(client: &Client, fleet: &mut Fleet) -> anyhow::Result<()> {
     let mut hosts = Hosts::default();
-    for sample in ask(client, fleet, AGENTS)? {
+    for sample in query(client, fleet, AGENTS)? {
         hosts.found(&sample);
     }
     for (metric, set) in SUMS {
-        let told = hosts.take(metric, &ask(client, fleet, metric)?, set);
-        hosts.miss(metric, &told);
+        let told = hosts.set_from_samples(metric, &query(client, fleet, metric)?, set);
+        hosts.mark_incomplete(metric, &told);
     }
     for (metric, set) in MORE {
-        hosts.take(metric, &ask(client, fleet, metric)?, set);
+        hosts.set_from_samples(metric, &query(client, fleet, metric)?, set);
     }
-    for sample in ask(client, fleet, TOLD)? {
-        hosts.told(&sample);
+    for sample in query(client, fleet, REQUIRED_METRICS)? {
+        hosts.has_required_metrics(&sample);
     }
-    for sample in ask(client, fleet, KERNELS)? {
+    for sample in query(client, fleet, KERNELS)? {
         hosts.with(&sample, |host| host.kernel = Some(sample.label("release").to_owned()));
     }
-    for sample in ask(client, fleet, MODES)? {
+    for sample in query(client, fleet, MODES)? {
         hosts.with(&sample, |host| host.mode = Some(sample.label("mode").to_owned()));
     }
-    gone(client, fleet)?;
+    add_gone(client, fleet)?;
     hosts.count(fleet);
     Ok(())
 }
 
-fn ask(client: &Client, fleet: &mut Fleet, expression: &str) -> anyhow::Result<Vec<Sample>> {
+fn query(client: &Client, fleet: &mut Fleet, expression: &str) -> anyhow::Result<Vec<Sample>> {
     let answer = client.query(expression)?;
     answer.warnings.into_iter().for_each(|warning| fleet.warning(warning));
     Ok(answer.samples)
 }
 
-fn gone(client: &Client, fleet: &mut Fleet) -> anyhow::Result<()> {
-    let gone = ask(client, fleet, GONE)?;
+fn add_gone(client: &Client, fleet: &mut Fleet) -> anyhow::Result<()> {
+    let gone = query(client, fleet, GONE)?;
     if gone.is_empty() {
         return Ok(());
     }
-    let down: BTreeSet<Key> = ask(client, fleet, DOWN)?.iter().map(Sample::key).collect();
+    let down: BTreeSet<Key> = query(client, fleet, DOWN)?.iter().map(Sample::key).collect();
     for sample in gone {
         let why = if down.contains(&sample.key()) {
             "its agent is gone: Prometheus does not reach it"
         } else {
             "it was there within the last day, and Prometheus does not scrape it any more"
         };
-        fleet.not_counted(Problem::new(sample.label("instance"), why));
+        fleet.not_counted(HostProblem::new(sample.label("instance"), why));
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ struct Hosts {
     /// What is missing of an agent.
     incomplete: BTreeMap<Key, String>,
     /// Hosts that report, and have no agent.
-    strangers: BTreeSet<Key>,
+    unknown_hosts: BTreeSet<Key>,
 }
 
 impl Hosts {
@@ -139,17 +139,17 @@ impl Hosts {
         }
     }
 
-    fn told(&mut self, sample: &Sample) {
+    fn has_required_metrics(&mut self, sample: &Sample) {
         self.namespaces.insert(sample.key(), sample.count().unwrap_or(0));
     }
 
     /// Takes the samples' numbers, and returns whose they are.
-    fn take(&mut self, metric: &str, samples: &[Sample], set: Set) -> BTreeSet<Key> {
+    fn set_from_samples(&mut self, metric: &str, samples: &[Sample], set: Set) -> BTreeSet<Key> {
         let mut told = BTreeSet::new();
         for sample in samples {
             let key = sample.key();
             match (self.hosts.get_mut(&key), sample.count()) {
-                (None, _) => drop(self.strangers.insert(key)),
+                (None, _) => drop(self.unknown_hosts.insert(key)),
                 (Some(_), None) => drop(self.incomplete.insert(key, format!("its {metric} is no number to add"))),
                 (Some(_), Some(_)) if told.contains(&key) => drop(self.twice.insert(key)),
                 (Some(host), Some(count)) => {
@@ -161,7 +161,7 @@ impl Hosts {
         told
     }
 
-    fn miss(&mut self, metric: &str, told: &BTreeSet<Key>) {
+    fn mark_incomplete(&mut self, metric: &str, told: &BTreeSet<Key>) {
         for (key, version) in self.versions.iter().filter(|(key, _)| !told.contains(*key)) {
             let why =
                 || format!("it tells no {metric}: its pfnwatch {version} is older or newer than this one, or blind");
@@ -175,9 +175,9 @@ impl Hosts {
                 "{instance} is there more than once, and was counted once: is a replica's label kept?"
             ));
         }
-        for (_, _, instance) in self.strangers {
+        for (_, _, instance) in self.unknown_hosts {
             let why = "it reports namespaces and has no agent: a textfile of `scan --format prom`?";
-            fleet.not_counted(Problem::new(instance, why));
+            fleet.not_counted(HostProblem::new(instance, why));
         }
         let mut silent = Vec::new();
         for (key, host) in self.hosts {
@@ -185,14 +185,14 @@ impl Hosts {
                 silent.push(host.host.clone());
             }
             match self.incomplete.get(&key) {
-                Some(why) => fleet.not_counted(Problem::new(host.host, why)),
+                Some(why) => fleet.not_counted(HostProblem::new(host.host, why)),
                 None => fleet.add(host),
             }
         }
         if let Some(first) = silent.first() {
             fleet.warning(format!(
                 "{}, {first} among them: not all namespaces are told of one by one, and what `plan` gives back there is short",
-                Many(silent.len() as u64, "host")
+                Plural(silent.len() as u64, "host")
             ));
         }
     }

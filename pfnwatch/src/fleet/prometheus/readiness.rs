@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Client, Sample,
-    api::{Answer, Key},
+    api::{Key, QueryResult},
     hosts::GONE,
 };
 
@@ -63,8 +63,8 @@ pub struct Readiness {
 /// Prometheus cannot be asked.
 pub fn readiness(client: &Client, days: u32) -> anyhow::Result<(Vec<Readiness>, BTreeSet<String>)> {
     let mut warnings = BTreeSet::new();
-    let asked = Asked::of(days, |expression| {
-        let Answer { samples, warnings: said } = client.query(expression)?;
+    let asked = ReadinessQueries::of(days, |expression| {
+        let QueryResult { samples, warnings: said } = client.query(expression)?;
         warnings.extend(said);
         Ok(samples.into_iter().map(|sample| (sample.key(), sample)).collect())
     })?;
@@ -78,7 +78,7 @@ pub fn readiness(client: &Client, days: u32) -> anyhow::Result<(Vec<Readiness>, 
 type Samples = BTreeMap<Key, Sample>;
 
 /// What Prometheus was asked for. Of several replicas of one host's series, the worse one counts.
-struct Asked {
+struct ReadinessQueries {
     agents: Samples,
     gone: Samples,
     enforcing: Samples,
@@ -90,7 +90,7 @@ struct Asked {
     would_deny: Samples,
 }
 
-impl Asked {
+impl ReadinessQueries {
     fn of(days: u32, mut ask: impl FnMut(&str) -> anyhow::Result<Samples>) -> anyhow::Result<Self> {
         let least = |expression: &str| format!("min by (cluster, job, instance) ({expression})");
         let most = |expression: &str| format!("max by (cluster, job, instance) ({expression})");

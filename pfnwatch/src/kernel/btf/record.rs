@@ -4,7 +4,7 @@ use strum::VariantArray;
 
 /// What a type is. A variant is at the place of its number; that of `void` is in no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
-pub(super) enum Kind {
+pub(super) enum BtfKind {
     Void,
     Int,
     Ptr,
@@ -27,7 +27,7 @@ pub(super) enum Kind {
     Enum64,
 }
 
-impl Kind {
+impl BtfKind {
     /// Its name in messages.
     pub(super) fn name(self) -> String {
         format!("{self:?}").to_lowercase()
@@ -78,20 +78,20 @@ impl<'a> Record<'a> {
     }
 
     /// Its kind; none for one that is not known.
-    pub(super) fn kind(&self) -> Option<Kind> {
-        Kind::VARIANTS.get(usize::try_from(self.kind_number()).ok()?).copied()
+    pub(super) fn kind(&self) -> Option<BtfKind> {
+        BtfKind::VARIANTS.get(usize::try_from(self.kind_number()).ok()?).copied()
     }
 
     /// How many bytes it takes, if it is of this kind.
-    pub(super) fn bytes(&self, kind: Kind) -> usize {
+    pub(super) fn bytes(&self, kind: BtfKind) -> usize {
         let entries = usize::from(u16::try_from(self.info & 0xffff).unwrap_or(u16::MAX));
         HEAD_BYTES
             + match kind {
-                Kind::Int | Kind::Var | Kind::DeclTag => 4,
-                Kind::Array => 12,
-                Kind::Struct | Kind::Union => MEMBER_BYTES * entries,
-                Kind::DataSec | Kind::Enum64 => 12 * entries,
-                Kind::Enum | Kind::FuncProto => 8 * entries,
+                BtfKind::Int | BtfKind::Var | BtfKind::DeclTag => 4,
+                BtfKind::Array => 12,
+                BtfKind::Struct | BtfKind::Union => MEMBER_BYTES * entries,
+                BtfKind::DataSec | BtfKind::Enum64 => 12 * entries,
+                BtfKind::Enum | BtfKind::FuncProto => 8 * entries,
                 _ => 0,
             }
     }

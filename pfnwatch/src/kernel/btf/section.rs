@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::{
     BtfError,
-    record::{Kind, Record, word},
+    record::{BtfKind, Record, word},
 };
 
 /// More than any kernel's BTF takes: vmlinux has about 5 MB, with everything built in about 30 MB.
@@ -69,7 +69,7 @@ impl Section {
                 Problem::Damaged(format!("the type {} bytes before its types' end reaches beyond it", types.end - at))
             };
             let record = self.bytes.get(at..types.end).and_then(Record::at).ok_or_else(beyond)?;
-            let Some(kind) = record.kind().filter(|kind| *kind != Kind::Void) else {
+            let Some(kind) = record.kind().filter(|kind| *kind != BtfKind::Void) else {
                 let kind = record.kind_number();
                 return Err(Problem::Damaged(format!("it has a type of kind {kind}, which is not known here")));
             };
@@ -79,8 +79,8 @@ impl Section {
             }
             let named = Named { id: self.next_id(), name: record.name };
             match kind {
-                Kind::Struct => self.structures.push(named),
-                Kind::Func => self.functions.push(named),
+                BtfKind::Struct => self.structures.push(named),
+                BtfKind::Func => self.functions.push(named),
                 _ => {}
             }
             self.starts.push(number(at));

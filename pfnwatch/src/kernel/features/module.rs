@@ -36,7 +36,7 @@ impl fmt::Display for Module {
 
 impl Module {
     /// Looks for modules of these names (with underscores) in sysfs and under `modules`, which is /lib/modules/RELEASE.
-    pub fn look<const N: usize>(sysfs: &Path, modules: &Path, names: [&str; N]) -> [Self; N] {
+    pub fn detect<const N: usize>(sysfs: &Path, modules: &Path, names: [&str; N]) -> [Self; N] {
         let built_in = file_names(&modules.join("modules.builtin"));
         let drivers = sysfs.join("bus/nd/drivers");
         let installed = file_names(&modules.join("modules.dep"));
@@ -81,7 +81,7 @@ mod tests {
     fn each_place_of_a_module_is_told() {
         let host = tempfile::tempdir().unwrap();
         let names = ["libnvdimm", "nd_pmem", "dax_pmem", "nfit"];
-        let look = || Module::look(host.path(), host.path(), names);
+        let look = || Module::detect(host.path(), host.path(), names);
         assert_eq!(look(), [const { Module::NotLoaded }; 4]);
 
         fs::write(

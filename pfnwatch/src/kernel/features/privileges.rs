@@ -43,7 +43,7 @@ impl Privileges {
 
     /// What eBPF programs at probes need and this process lacks: `bpf_capable()` and `perfmon_capable()`
     /// (include/linux/capability.h), which CAP_SYS_ADMIN satisfies, too.
-    pub fn lacking(self) -> Vec<&'static str> {
+    pub fn missing(self) -> Vec<&'static str> {
         let wanted = [(CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")];
         let lacks = |capability| !self.has(capability) && !self.has(CAP_SYS_ADMIN);
         wanted.into_iter().filter(|(capability, _)| lacks(*capability)).map(|(_, name)| name).collect()
@@ -63,13 +63,13 @@ mod tests {
     #[test]
     fn capabilities_are_told() {
         let root = parse("000001ffffffffff", "0", HOST).unwrap();
-        assert!(root.root && root.host_users && root.lacking().is_empty());
+        assert!(root.root && root.host_users && root.missing().is_empty());
         let nobody = parse("0000000000000000", "1000", HOST).unwrap();
         assert!(!nobody.root);
-        assert_eq!(nobody.lacking(), ["CAP_BPF", "CAP_PERFMON"]);
-        assert_eq!(parse("0000008000000000", "1000", HOST).unwrap().lacking(), ["CAP_PERFMON"]);
-        assert!(parse("000000c000000000", "1000", HOST).unwrap().lacking().is_empty());
-        assert!(parse("0000000000200000", "1000", HOST).unwrap().lacking().is_empty(), "CAP_SYS_ADMIN stands for both");
+        assert_eq!(nobody.missing(), ["CAP_BPF", "CAP_PERFMON"]);
+        assert_eq!(parse("0000008000000000", "1000", HOST).unwrap().missing(), ["CAP_PERFMON"]);
+        assert!(parse("000000c000000000", "1000", HOST).unwrap().missing().is_empty());
+        assert!(parse("0000000000200000", "1000", HOST).unwrap().missing().is_empty(), "CAP_SYS_ADMIN stands for both");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::kernel::{btf::writer::Writer, layout::FIELDS};
 /// A host in a folder.
 struct Fake {
     folder: tempfile::TempDir,
-    host: Host,
+    host: FeatureSources,
 }
 
 impl Fake {
@@ -12,7 +12,7 @@ impl Fake {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let paths = Paths { sysfs: at("sys"), procfs: at("proc") };
-        let host = Host { paths, modules: at("modules"), boot: at("boot") };
+        let host = FeatureSources { paths, modules: at("modules"), boot: at("boot") };
         Self { folder, host }
     }
 
@@ -124,7 +124,7 @@ fn a_folder_with_btf_comes_before_the_kernels_own() {
 
 #[test]
 fn the_chosen_word_is_the_one_in_brackets() {
-    assert_eq!(chosen("[none] integrity confidentiality").as_deref(), Some("none"));
-    assert_eq!(chosen("none integrity"), None);
-    assert_eq!(chosen("]["), None);
+    assert_eq!(selected("[none] integrity confidentiality").as_deref(), Some("none"));
+    assert_eq!(selected("none integrity"), None);
+    assert_eq!(selected("]["), None);
 }

@@ -141,7 +141,7 @@ fn an_offset_that_stands_for_missing_is_refused() {
     kernel.put(Structure::Task, "flags", u32::MAX, 4);
     let resolution = resolve(&kernel);
     assert_eq!(resolution.missing.len(), 1);
-    assert_eq!(resolution.missing[0].why, Why::OutOfReach { structure: Structure::Task, member: "flags" });
+    assert_eq!(resolution.missing[0].why, MissingReason::OutOfReach { structure: Structure::Task, member: "flags" });
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, fmt};
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use thiserror::Error;
 
-use super::flow::{Flow, Seen};
+use super::flow::{Finding, Flow};
 
 /// Machine code with the address of its first byte: of a kernel's memory, or of a section in a module file.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ pub enum Architecture {
 
 /// One instruction that shows the constant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighting {
+pub struct Occurrence {
     /// Address of the instruction.
     pub address: u64,
     /// The sizes in bytes that it can have: two where `page_struct_override` decides between them at run time.
@@ -43,10 +43,10 @@ pub struct Sighting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// The store into `page_struct_size`.
-    pub from_store: Sighting,
+    pub from_store: Occurrence,
     /// The multiplication for dataoff; none where map=dev is always refused (`struct page` larger than the constant) or
     /// where the compiler wrote it in a way that is not recognized.
-    pub from_shift: Option<Sighting>,
+    pub from_shift: Option<Occurrence>,
 }
 
 /// MAX_STRUCT_PAGE_SIZE as a kernel has it.
@@ -61,7 +61,7 @@ pub struct MaxStructPage {
 
 /// Why the code says nothing, or contradicts itself.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum DecodeError {
+pub enum CodeError {
     /// Only x86_64 is read.
     #[error("machine code of {0:?} is not supported: only x86_64 is decoded")]
     NotSupported(object::Architecture),
@@ -99,21 +99,21 @@ impl fmt::Display for Sizes {
 ///
 /// # Errors
 /// [`DecodeError`] where the architecture is another, or the code does not show the constant beyond doubt.
-pub fn decode(code: Code<'_>, architecture: Architecture) -> Result<Decoded, DecodeError> {
+pub fn decode(code: Code<'_>, architecture: Architecture) -> Result<Decoded, CodeError> {
     if let Architecture::Other(other) = architecture {
-        return Err(DecodeError::NotSupported(other));
+        return Err(CodeError::NotSupported(other));
     }
     let instructions = function(code);
     let mut stored = Vec::new();
     let mut shifted = Vec::new();
     for seen in Flow::of(&instructions).sightings() {
         match seen {
-            Seen::Store { address, sizes: None } => return Err(DecodeError::Unfollowed { address }),
-            Seen::Store { address, sizes: Some(sizes) } => stored.push(Sighting { address, sizes }),
-            Seen::Product { address, size } => shifted.push(Sighting { address, sizes: BTreeSet::from([size]) }),
+            Finding::Store { address, sizes: None } => return Err(CodeError::Unfollowed { address }),
+            Finding::Store { address, sizes: Some(sizes) } => stored.push(Occurrence { address, sizes }),
+            Finding::Product { address, size } => shifted.push(Occurrence { address, sizes: BTreeSet::from([size]) }),
         }
     }
-    let from_store = merged(stored).ok_or(DecodeError::NoStore)?;
+    let from_store = merged(stored).ok_or(CodeError::NoStore)?;
     let decoded = Decoded { from_store, from_shift: merged(shifted) };
     decoded.max_struct_page().map(|_| decoded)
 }
@@ -123,7 +123,7 @@ impl Decoded {
     ///
     /// # Errors
     /// [`DecodeError::Conflict`] where they do not.
-    pub fn max_struct_page(&self) -> Result<MaxStructPage, DecodeError> {
+    pub fn max_struct_page(&self) -> Result<MaxStructPage, CodeError> {
         let stored = Vec::from_iter(self.from_store.sizes.iter().copied());
         let shifted = self.from_shift.as_ref().map(|shift| Vec::from_iter(shift.sizes.iter().copied()));
         match (stored.as_slice(), shifted.as_deref()) {
@@ -133,7 +133,7 @@ impl Decoded {
             (&[bytes, overridden], Some(&[size])) if size == overridden => {
                 Ok(MaxStructPage { bytes, overridden_bytes: Some(overridden) })
             }
-            _ => Err(DecodeError::Conflict {
+            _ => Err(CodeError::Conflict {
                 stored: Sizes(self.from_store.sizes.clone()),
                 shifted: Sizes(self.from_shift.as_ref().map(|shift| shift.sizes.clone()).unwrap_or_default()),
             }),
@@ -147,7 +147,7 @@ fn function(code: Code<'_>) -> Vec<Instruction> {
 }
 
 /// All sightings as one, at the first one's address.
-fn merged(sightings: Vec<Sighting>) -> Option<Sighting> {
+fn merged(sightings: Vec<Occurrence>) -> Option<Occurrence> {
     sightings.into_iter().reduce(|mut all, more| {
         all.sizes.extend(more.sizes);
         all

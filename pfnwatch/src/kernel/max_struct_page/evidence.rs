@@ -112,7 +112,7 @@ impl Source {
 impl Strength {
     /// The word for it in reports.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Release => "release",
             Self::ModuleFile => "module file",
@@ -147,7 +147,7 @@ pub struct Resolved {
 impl Resolved {
     /// The answer to rely on: none where anything better than a release's name contradicts it.
     #[must_use]
-    pub fn settled(&self) -> Option<MaxStructPage> {
+    pub fn agreed(&self) -> Option<MaxStructPage> {
         let contradicted = self.conflicting.iter().any(|evidence| evidence.source.strength() > Strength::Release);
         self.best.as_ref().filter(|_| !contradicted).map(|best| best.max)
     }

@@ -16,7 +16,7 @@ const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
 
 /// An instruction that matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Finding {
     /// A 16-bit store to `page_struct_size`; no sizes where the value could not be followed.
     Store { address: u64, sizes: Option<BTreeSet<u64>> },
     /// The number of pages behind the first 8 KiB is multiplied with `size`.
@@ -53,7 +53,7 @@ impl<'a> Flow<'a> {
     }
 
     /// What matters, in the order of the code.
-    pub(super) fn sightings(&self) -> impl Iterator<Item = Seen> {
+    pub(super) fn sightings(&self) -> impl Iterator<Item = Finding> {
         self.before.iter().filter_map(|(&index, registers)| {
             let instruction = self.instructions.get(index)?;
             store(instruction, registers).or_else(|| product(instruction, registers))
@@ -73,7 +73,7 @@ fn successors(index: usize, instruction: &Instruction, index_of: &BTreeMap<u64, 
 }
 
 /// Is this a 16-bit store at displacement 0x5c of a register other than the stack's?
-fn store(instruction: &Instruction, registers: &Registers) -> Option<Seen> {
+fn store(instruction: &Instruction, registers: &Registers) -> Option<Finding> {
     let to_field = instruction.mnemonic() == Mnemonic::Mov
         && instruction.op0_kind() == OpKind::Memory
         && matches!(instruction.memory_size(), MemorySize::UInt16)
@@ -84,19 +84,19 @@ fn store(instruction: &Instruction, registers: &Registers) -> Option<Seen> {
     to_field.then(|| {
         let value = operand(instruction, 1, registers);
         let sizes = value.sizes().map(|sizes| sizes.iter().map(|size| size & 0xffff).collect());
-        Seen::Store { address: instruction.ip(), sizes }
+        Finding::Store { address: instruction.ip(), sizes }
     })
 }
 
 /// Is this `pages << n` or `pages * n`?
-fn product(instruction: &Instruction, registers: &Registers) -> Option<Seen> {
+fn product(instruction: &Instruction, registers: &Registers) -> Option<Finding> {
     let (factor, pages) = match (instruction.mnemonic(), instruction.op_count()) {
         (Mnemonic::Shl, 2) => (1_u64.checked_shl(u32::try_from(immediate(instruction, 1)?).ok()?)?, 0),
         (Mnemonic::Imul, 3) => (immediate(instruction, 2)?, 1),
         _ => return None,
     };
     let is_pages = width(instruction) == 8 && operand(instruction, pages, registers) == Value::Pages;
-    is_pages.then(|| Seen::Product { address: instruction.ip(), size: factor })
+    is_pages.then(|| Finding::Product { address: instruction.ip(), size: factor })
 }
 
 /// The registers after `instruction`.

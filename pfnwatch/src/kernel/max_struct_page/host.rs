@@ -16,7 +16,7 @@ use object::{
 use super::{Addresses, Evidence, Resolved, Source, of_release, resolve, running};
 use crate::{
     kernel::{
-        candidate::tree,
+        image::tree,
         module_file::{self, Module},
     },
     paths::Paths,
@@ -27,7 +27,7 @@ const INSTALLED: &str = "/lib/modules";
 
 /// What this host tells.
 #[derive(Debug)]
-pub struct Host {
+pub struct RunningKernel {
     /// The evidence, weighed.
     pub resolved: Resolved,
     /// Is the parameter `page_struct_override` set? None where the kernel has none.
@@ -36,11 +36,11 @@ pub struct Host {
     pub problems: Vec<String>,
 }
 
-impl Host {
+impl RunningKernel {
     /// Asks the running code, the installed module file with the same build-id, and the release's name; `observed` is
     /// what was seen of blocks that this kernel wrote.
     #[must_use]
-    pub fn ask(paths: &Paths, release: &str, observed: Vec<Evidence>) -> Self {
+    pub fn gather(paths: &Paths, release: &str, observed: Vec<Evidence>) -> Self {
         let mut problems = Vec::new();
         let mut evidence = observed;
         let installed = Installed::read(&Path::new(INSTALLED).join(release));

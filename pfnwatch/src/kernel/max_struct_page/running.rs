@@ -18,14 +18,14 @@ use object::{
 };
 use thiserror::Error;
 
-use super::{Architecture, Code, DecodeError, Decoded, FUNCTIONS, decode, host::loaded_build_id};
+use super::{Architecture, Code, CodeError, Decoded, FUNCTIONS, decode, host::loaded_build_id};
 use crate::{
     kernel::module_file::{FunctionRange, Module},
     paths::Paths,
 };
 
 /// More than this is not read of one function: `nvdimm_setup_pfn` has some 900 bytes.
-const MOST_CODE: u64 = 16 << 10;
+const MAX_CODE_BYTES: u64 = 16 << 10;
 /// /proc/kcore's headers lie at its start; there is one program header for each range of memory.
 const KCORE_HEADERS: u64 = 1 << 20;
 
@@ -60,7 +60,7 @@ pub enum RunningError {
     NotMapped(u64),
     /// The code says nothing.
     #[error(transparent)]
-    Decode(#[from] DecodeError),
+    Decode(#[from] CodeError),
 }
 
 /// Decodes the functions of the running kernel; returns the one that shows the constant. `installed` is the module file of the
@@ -116,7 +116,7 @@ fn loaded_ranges(sysfs: &Path, module: &Module) -> Option<Vec<LoadedRange>> {
     let loaded = |function: &FunctionRange| {
         let text = fs::read_to_string(sections.join(&function.section)).ok()?;
         let start = u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok().filter(|start| *start != 0)?;
-        let (address, size) = (start.checked_add(function.offset)?, function.size.min(MOST_CODE));
+        let (address, size) = (start.checked_add(function.offset)?, function.size.min(MAX_CODE_BYTES));
         Some(LoadedRange { name: function.name, address, size })
     };
     module.functions.iter().map(loaded).collect()
@@ -153,8 +153,8 @@ fn span(kallsyms: &[u8], name: &str) -> Option<(u64, u64)> {
     let (address, _) = symbols().find(|&(_, found)| found == name.as_bytes())?;
     let next = symbols().map(|(other, _)| other).filter(|&other| other > address).min();
     let address = number(address)?;
-    let size = next.and_then(number).map_or(MOST_CODE, |next| next - address);
-    Some((address, size.min(MOST_CODE)))
+    let size = next.and_then(number).map_or(MAX_CODE_BYTES, |next| next - address);
+    Some((address, size.min(MAX_CODE_BYTES)))
 }
 
 /// The address and the name of `ffffffffc0302390 T nvdimm_setup_pfn\t[libnvdimm]`.
@@ -212,7 +212,7 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
     fn a_function_reaches_to_the_next_symbol() {
         assert_eq!(span(KALLSYMS.as_bytes(), "nvdimm_setup_pfn"), Some((0xffff_ffff_c030_2390, 0x380)));
         assert_eq!(span(KALLSYMS.as_bytes(), "nd_pfn_init"), None);
-        assert_eq!(span(KALLSYMS.as_bytes(), "_text"), Some((0xffff_ffff_8100_0000, MOST_CODE)), "bounded");
+        assert_eq!(span(KALLSYMS.as_bytes(), "_text"), Some((0xffff_ffff_8100_0000, MAX_CODE_BYTES)), "bounded");
         assert_eq!(span(b"no symbols here", "here"), None);
         assert_eq!(span(b"what is no address T here", "here"), None);
         assert_eq!(span(b"zzzzzzzzzzzzzzzz T here", "here"), None);

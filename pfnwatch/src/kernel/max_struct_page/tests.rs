@@ -18,12 +18,12 @@ pub(crate) fn as_gcc_does(constant: u8, shift: u8) -> Vec<u8> {
     [&[MOV_EAX, constant, 0, 0, 0][..], &STORE_AX, &PAGES_IN_R8, &[0x49, 0xc1, 0xe0, shift, RET]].concat()
 }
 
-fn decoded(parts: &[&[u8]]) -> Result<MaxStructPage, DecodeError> {
+fn decoded(parts: &[&[u8]]) -> Result<MaxStructPage, CodeError> {
     let bytes = parts.concat();
     decode(Code { bytes: &bytes, address: 0x1000 }, Architecture::X86_64)?.max_struct_page()
 }
 
-fn only(bytes: u64) -> Result<MaxStructPage, DecodeError> {
+fn only(bytes: u64) -> Result<MaxStructPage, CodeError> {
     Ok(MaxStructPage { bytes, overridden_bytes: None })
 }
 
@@ -32,8 +32,8 @@ fn store_and_shift_agree() {
     assert_eq!(decoded(&[&as_gcc_does(0x40, 6)]), only(64));
     assert_eq!(decoded(&[&as_gcc_does(0x80, 7)]), only(128));
     let found = decode(Code { bytes: &as_gcc_does(0x80, 7), address: 0x1000 }, Architecture::X86_64).unwrap();
-    assert_eq!(found.from_store, Sighting { address: 0x1005, sizes: BTreeSet::from([128]) });
-    assert_eq!(found.from_shift, Some(Sighting { address: 0x1014, sizes: BTreeSet::from([128]) }));
+    assert_eq!(found.from_store, Occurrence { address: 0x1005, sizes: BTreeSet::from([128]) });
+    assert_eq!(found.from_shift, Some(Occurrence { address: 0x1014, sizes: BTreeSet::from([128]) }));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_multiplication_counts_as_the_shift() {
     assert_eq!(decoded(&[&[0x66, 0xc7, 0x43, 0x5c, 0x50, 0], &product, &[RET]]), only(80));
     assert!(matches!(
         decoded(&[&[0x66, 0xc7, 0x43, 0x5c, 0x40, 0], &product, &[RET]]),
-        Err(DecodeError::Conflict { .. })
+        Err(CodeError::Conflict { .. })
     ));
 }
 
@@ -82,7 +82,7 @@ fn the_override_decides_between_two() {
 
 #[test]
 fn what_cannot_be_followed_is_unknown() {
-    let unfollowed = |address| Err(DecodeError::Unfollowed { address });
+    let unfollowed = |address| Err(CodeError::Unfollowed { address });
     // mov $0x40,%eax ; call ; the callee may have changed it
     assert_eq!(decoded(&[&[MOV_EAX, 0x40, 0, 0, 0, 0xe8, 0, 0, 0, 0], &STORE_AX]), unfollowed(0x100a));
     // mov (%rdi),%eax
@@ -95,7 +95,7 @@ fn what_cannot_be_followed_is_unknown() {
 
 #[test]
 fn other_stores_do_not_count() {
-    let none = Err(DecodeError::NoStore);
+    let none = Err(CodeError::NoStore);
     assert_eq!(decoded(&[&[]]), none);
     // mov %ax,0x5c(%rsp): on the stack
     assert_eq!(decoded(&[&[MOV_EAX, 0x40, 0, 0, 0, 0x66, 0x89, 0x44, 0x24, 0x5c, RET]]), none);
@@ -110,7 +110,7 @@ fn other_stores_do_not_count() {
 fn other_architectures_are_not_supported() {
     let arm = Architecture::Other(object::Architecture::Aarch64);
     let error = decode(Code { bytes: &as_gcc_does(0x40, 6), address: 0 }, arm).unwrap_err();
-    assert_eq!(error, DecodeError::NotSupported(object::Architecture::Aarch64));
+    assert_eq!(error, CodeError::NotSupported(object::Architecture::Aarch64));
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use iced_x86::Register;
 
 /// More possible constants than this is as good as not knowing.
-const MOST_CONSTANTS: usize = 4;
+const MAX_CONSTANTS: usize = 4;
 /// What `size - SZ_8K` subtracts of `size`, and of `end - start`, where end is the last byte.
 const HEADS: [u64; 2] = [0x2000, 0x1fff];
 /// PAGE_SHIFT of x86.
@@ -40,7 +40,7 @@ impl Value {
         match (self, other) {
             (Self::Constants(a), Self::Constants(b)) => {
                 let both = a | b;
-                if both.len() > MOST_CONSTANTS { Self::Unknown } else { Self::Constants(both) }
+                if both.len() > MAX_CONSTANTS { Self::Unknown } else { Self::Constants(both) }
             }
             (a, b) if a == b => a.clone(),
             _ => Self::Unknown,

@@ -59,7 +59,7 @@ fn entries(package: &[u8]) -> Result<Vec<(String, Vec<u8>)>, PackageError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(package).unwrap();
     let mut found = Vec::new();
-    let kind = Kind::of(package).unwrap();
+    let kind = PackageKind::of(package).unwrap();
     files(
         file.path(),
         kind,
@@ -89,7 +89,7 @@ fn damage_is_said() {
         assert!(error.to_string().contains("damaged or cut short"), "{error}");
     }
     assert!(entries(&rpm(&FILES)[..97]).is_err());
-    assert_eq!(Kind::of(b"PK\x03\x04"), None);
+    assert_eq!(PackageKind::of(b"PK\x03\x04"), None);
 }
 
 proptest! {

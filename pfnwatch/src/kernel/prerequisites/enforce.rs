@@ -1,7 +1,7 @@
 //! What enforcing needs besides observing.
 
 use super::{
-    Answer::{No, Unknown, Yes},
+    Availability::{No, Unknown, Yes},
     NeededFor::Enforce,
     Prerequisite,
 };

@@ -1,7 +1,7 @@
 //! What is good to know and stops nothing.
 
 use super::{
-    Answer::{No, Yes},
+    Availability::{No, Yes},
     NeededFor::Information,
     Prerequisite,
 };

@@ -1,12 +1,12 @@
 //! What observing needs, and the exact inventory.
 
 use super::{
-    Answer::{No, Unknown, Yes},
+    Availability::{No, Unknown, Yes},
     NeededFor::{ExactInventory, Observe},
     Prerequisite,
 };
 use crate::{
-    bpf::plan::{Hook, PROGRAMS, Spec},
+    bpf::plan::{Hook, PROGRAMS, ProgramSpec},
     kernel::{
         features::{
             ATTRIBUTE_SHOW, Features,
@@ -39,7 +39,7 @@ fn privileges(found: Option<Privileges>) -> Prerequisite {
     let Some(found) = found else {
         return row(Unknown, "/proc/self/status cannot be read".to_owned()).remedy("mount procfs at /proc");
     };
-    let lacking = found.lacking();
+    let lacking = found.missing();
     if !lacking.is_empty() {
         return row(No, format!("this process lacks {}", lacking.join(" and "))).remedy("run as root: sudo pfnwatch …");
     }
@@ -160,8 +160,8 @@ fn functions(host: &Features) -> Prerequisite {
         !matches!(hook, Hook::RawTracepoint(_)) && !symbols.has_function(&function)
     };
     let absent = PROGRAMS.iter().filter(|program| is_absent(program.hook));
-    let (required, optional): (Vec<_>, Vec<_>) = absent.partition(|program| program.without.is_none());
-    let names = |programs: &[&Spec]| {
+    let (required, optional): (Vec<_>, Vec<_>) = absent.partition(|program| program.effect_if_missing.is_none());
+    let names = |programs: &[&ProgramSpec]| {
         let mut names: Vec<&str> = programs.iter().map(|program| program.hook.function()).collect();
         names.dedup();
         names.join(", ")
@@ -173,7 +173,7 @@ fn functions(host: &Features) -> Prerequisite {
     if optional.is_empty() {
         return row(Yes, "all of them are there".to_owned());
     }
-    let lost: Vec<&str> = optional.iter().filter_map(|program| program.without).collect();
+    let lost: Vec<&str> = optional.iter().filter_map(|program| program.effect_if_missing).collect();
     row(Yes, format!("there, but for {}; not seen for it: {}", names(&optional), lost.join("; ")))
 }
 

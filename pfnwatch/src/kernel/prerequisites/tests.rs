@@ -1,16 +1,16 @@
 use pfnwatch_common::layout::Layout;
 
-use super::{Answer::*, NeededFor::*, *};
+use super::{Availability::*, NeededFor::*, *};
 use crate::bpf::plan::{Hook, PROGRAMS};
 use crate::kernel::{
     features::{
-        ATTRIBUTE_SHOW, GUARD_HOOK, Modules, PersistentMemory,
+        ATTRIBUTE_SHOW, GUARD_HOOK, KernelModules, PersistentMemory,
         config::Config,
         module::Module,
         privileges::Privileges,
         types::{ModuleTypes, Types},
     },
-    layout::{Missing, Resolution, Structure, Why},
+    layout::{Missing, MissingReason, Resolution, Structure},
     symbols::Symbols,
 };
 
@@ -39,7 +39,7 @@ fn host() -> Features {
             libnvdimm: ModuleTypes::Own("/btf/libnvdimm".into()),
             resolution,
         }),
-        modules: Modules { libnvdimm: Module::Loaded, nd_pmem: Module::Loaded, dax_pmem: Module::Loaded },
+        modules: KernelModules { libnvdimm: Module::Loaded, nd_pmem: Module::Loaded, dax_pmem: Module::Loaded },
         symbols: Ok(symbols(&[])),
         kprobe_events: true,
         kprobes_armed: Some(true),
@@ -57,11 +57,11 @@ fn types(host: &mut Features) -> &mut Types {
 }
 
 fn missing(structure: Structure, field: &'static str, required: bool) -> Missing {
-    Missing { structure, field, tried: &["x"], required, why: Why::OutOfReach { structure, member: "x" } }
+    Missing { structure, field, tried: &["x"], required, why: MissingReason::OutOfReach { structure, member: "x" } }
 }
 
 /// Changes a good host, and tells the answers for observing and enforcing and the rows that are not yes.
-fn judged(change: impl FnOnce(&mut Features)) -> (Answer, Answer, Vec<Prerequisite>) {
+fn judged(change: impl FnOnce(&mut Features)) -> (Availability, Availability, Vec<Prerequisite>) {
     let mut host = host();
     change(&mut host);
     let rows = judge(&host);
@@ -70,7 +70,7 @@ fn judged(change: impl FnOnce(&mut Features)) -> (Answer, Answer, Vec<Prerequisi
 }
 
 /// The one row that is not yes: its name and answer. It has to carry a remedy where it says no.
-fn only(rows: &[Prerequisite]) -> (&'static str, Answer) {
+fn only(rows: &[Prerequisite]) -> (&'static str, Availability) {
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert!(rows[0].answer != No || rows[0].remedy.is_some(), "{rows:?}");
     (rows[0].name, rows[0].answer)

@@ -8,18 +8,18 @@ use crate::{
     assess::Thresholds,
     policy::{
         Mode, OnAgentExit,
-        judge::{Decision, Place},
+        judge::{Decision, MatchContext},
     },
 };
 
 const GIB: u64 = 1 << 30;
 const SECOND: u64 = 1_000_000_000;
 const UUID: Uuid = Uuid::from_u128(0x9d58_c5d0_3a3f_4bd6_8a3c_0d6a_9a8d_1f11);
-const KERNEL: Kernel = Kernel {
+const KERNEL: PolicyKernel = PolicyKernel {
     max_struct_page: Some(128),
     page_size: 4096,
     compat: 2 << 20,
-    rule: Rule { writes_empty: true },
+    quirks: KernelQuirks { allows_empty: true },
     module_epoch: 7,
 };
 const REGIONS: [RegionFacts; 2] = [
@@ -31,11 +31,11 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn exemption(subject: Subject, until: Option<u64>) -> Exemption {
+fn exemption(subject: ExemptionSubject, until: Option<u64>) -> Exemption {
     Exemption { subject, until: until.map(at), reason: "a reason".to_owned() }
 }
 
-fn grant(id: u64, subject: Subject) -> Grant {
+fn grant(id: u64, subject: ExemptionSubject) -> Grant {
     let (reason, by) = ("broken glass".to_owned(), "root (uid 0)".to_owned());
     Grant { id, subject, until_boot_ns: None, once: false, reason, by }
 }
@@ -63,33 +63,33 @@ fn what_the_policy_and_the_kernel_say_is_handed_over() {
         aligns: 3,
         parts_per_million: 5,
         mode: 2,
-        writes_empty: 1,
+        allows_empty: 1,
         armed: 1,
         ..Snapshot::EMPTY
     };
     assert_eq!(compiled.snapshot, expected);
-    let unknown = Kernel { max_struct_page: None, rule: Rule::default(), ..KERNEL };
+    let unknown = PolicyKernel { max_struct_page: None, quirks: KernelQuirks::default(), ..KERNEL };
     let compiled = compile(&Policy::default(), &[], &unknown, &[], &Clock::start(at(0), 0), false).snapshot;
-    assert_eq!((compiled.max_struct_page, compiled.mode, compiled.writes_empty, compiled.armed), (0, 1, 0, 0));
+    assert_eq!((compiled.max_struct_page, compiled.mode, compiled.allows_empty, compiled.armed), (0, 1, 0, 0));
 }
 
 #[test]
 fn a_region_becomes_its_addresses_and_a_namespace_its_uuid() {
     let compiled = of(
         vec![
-            exemption(Subject::RegionCookie(0xc00c1e), None),
-            exemption(Subject::RegionStart(64 * GIB), Some(1010)),
-            exemption(Subject::Namespace(UUID), None),
+            exemption(ExemptionSubject::RegionCookie(0xc00c1e), None),
+            exemption(ExemptionSubject::RegionStart(64 * GIB), Some(1010)),
+            exemption(ExemptionSubject::Namespace(UUID), None),
         ],
-        &[Grant { once: true, until_boot_ns: Some(51 * SECOND), ..grant(5, Subject::Namespace(UUID)) }],
+        &[Grant { once: true, until_boot_ns: Some(51 * SECOND), ..grant(5, ExemptionSubject::Namespace(UUID)) }],
     );
-    assert_eq!(compiled.left_out, []);
+    assert_eq!(compiled.skipped, []);
     let [cookie, start, uuid, once] = entries(&compiled) else { panic!("{compiled:?}") };
-    assert_eq!((cookie.kind, cookie.first, cookie.last, cookie.until_ns), (1, 4 * GIB, 20 * GIB - 1, FOR_EVER));
+    assert_eq!((cookie.kind, cookie.first, cookie.last, cookie.until_ns), (1, 4 * GIB, 20 * GIB - 1, NO_EXPIRY));
     assert_eq!((start.kind, start.first, start.last, start.until_ns), (1, 64 * GIB, 65 * GIB - 1, 60 * SECOND));
     assert_eq!((uuid.kind, uuid.namespace_uuid, uuid.once), (2, *UUID.as_bytes(), 0));
     assert_eq!((once.kind, once.id, once.once, once.until_ns), (2, 5, 1, 51 * SECOND));
-    let words = |entry: &policy::Exemption| compiled.words[&entry.id].as_str();
+    let words = |entry: &policy::Exemption| compiled.descriptions[&entry.id].as_str();
     assert_eq!(
         words(start),
         "the configuration exempts the region that starts at 0x1000000000, until 1970-01-01T00:16:50Z: a reason"
@@ -99,44 +99,58 @@ fn a_region_becomes_its_addresses_and_a_namespace_its_uuid() {
 
 #[test]
 fn what_has_ended_is_not_here_or_has_no_room_is_left_out_and_said() {
-    let gone = Subject::RegionCookie(0xbad);
-    let expired = Grant { until_boot_ns: Some(50 * SECOND), ..grant(9, Subject::Namespace(UUID)) };
+    let gone = ExemptionSubject::RegionCookie(0xbad);
+    let expired = Grant { until_boot_ns: Some(50 * SECOND), ..grant(9, ExemptionSubject::Namespace(UUID)) };
     let compiled = of(
         vec![
             exemption(gone, None),
-            exemption(Subject::RegionStart(4 * GIB), Some(1000)),
-            exemption(Subject::RegionStart(4 * GIB + 1), None),
-            exemption(Subject::RegionCookie(0), None),
+            exemption(ExemptionSubject::RegionStart(4 * GIB), Some(1000)),
+            exemption(ExemptionSubject::RegionStart(4 * GIB + 1), None),
+            exemption(ExemptionSubject::RegionCookie(0), None),
         ],
-        &[expired, grant(10, Subject::Namespace(Uuid::nil()))],
+        &[expired, grant(10, ExemptionSubject::Namespace(Uuid::nil()))],
     );
     assert_eq!(entries(&compiled), []);
-    let why: Vec<_> = compiled.left_out.iter().map(|left_out| left_out.why).collect();
-    assert_eq!(why, [Why::Unresolved, Why::Expired, Why::Unresolved, Why::Unresolved, Why::Expired, Why::Unresolved]);
-    assert_eq!((compiled.left_out[0].subject, compiled.left_out[4].id), (gone, 9));
-    assert_eq!(compiled.words[&9], compiled.left_out[4].words, "an event that is on its way may still name it");
+    let why: Vec<_> = compiled.skipped.iter().map(|left_out| left_out.reason).collect();
+    assert_eq!(
+        why,
+        [
+            SkipReason::Unresolved,
+            SkipReason::Expired,
+            SkipReason::Unresolved,
+            SkipReason::Unresolved,
+            SkipReason::Expired,
+            SkipReason::Unresolved
+        ]
+    );
+    assert_eq!((compiled.skipped[0].subject, compiled.skipped[4].id), (gone, 9));
+    assert_eq!(
+        compiled.descriptions[&9], compiled.skipped[4].description,
+        "an event that is on its way may still name it"
+    );
 
-    let full: Vec<_> = (1..=64).map(|n| exemption(Subject::Namespace(Uuid::from_u128(n)), None)).collect();
-    let compiled = of(full, &[grant(11, Subject::Namespace(UUID))]);
+    let full: Vec<_> = (1..=64).map(|n| exemption(ExemptionSubject::Namespace(Uuid::from_u128(n)), None)).collect();
+    let compiled = of(full, &[grant(11, ExemptionSubject::Namespace(UUID))]);
     assert_eq!(entries(&compiled).len(), 64);
-    let [left_out] = &compiled.left_out[..] else { panic!("{:?}", compiled.left_out) };
-    assert_eq!((left_out.id, left_out.why), (11, Why::NoRoom));
+    let [left_out] = &compiled.skipped[..] else { panic!("{:?}", compiled.skipped) };
+    assert_eq!((left_out.id, left_out.reason), (11, SkipReason::NoRoom));
 }
 
 /// An interleave set that is split over two regions has one cookie; a region that is no stretch of memory has none.
 #[test]
 fn a_cookie_may_mean_more_than_one_region() {
-    let policy = Policy { exemptions: vec![exemption(Subject::RegionCookie(1), None)], ..Policy::default() };
+    let policy = Policy { exemptions: vec![exemption(ExemptionSubject::RegionCookie(1), None)], ..Policy::default() };
     let region = |start, size| RegionFacts { set_cookie: Some(1), start, size };
     let regions = [region(0, GIB), region(GIB, 0), region(u64::MAX, 2), region(2 * GIB, GIB)];
     let compiled = compile(&policy, &[], &KERNEL, &regions, &Clock::start(at(0), 0), true);
     let ranges: Vec<_> = entries(&compiled).iter().map(|entry| (entry.first, entry.last)).collect();
-    assert_eq!((ranges, compiled.words.len()), (vec![(0, GIB - 1), (2 * GIB, 3 * GIB - 1)], 1));
+    assert_eq!((ranges, compiled.descriptions.len()), (vec![(0, GIB - 1), (2 * GIB, 3 * GIB - 1)], 1));
 }
 
 #[test]
 fn ids_follow_what_is_said_and_never_meet() {
-    let (one, other) = (exemption(Subject::RegionStart(4 * GIB), None), exemption(Subject::Namespace(UUID), None));
+    let (one, other) =
+        (exemption(ExemptionSubject::RegionStart(4 * GIB), None), exemption(ExemptionSubject::Namespace(UUID), None));
     let ids = |exemptions: Vec<Exemption>| -> Vec<u64> { entries(&of(exemptions, &[])).iter().map(|e| e.id).collect() };
     let before = ids(vec![one.clone(), other.clone()]);
     assert_eq!(ids(vec![other.clone()]), before[1..], "it keeps its id when another goes");
@@ -144,7 +158,7 @@ fn ids_follow_what_is_said_and_never_meet() {
     assert!(!before.contains(&ids(vec![changed])[0]), "another reason is another exemption");
     let twice = ids(vec![one.clone(), one]);
     assert!(twice[0] != twice[1], "even where two say the same");
-    assert!(before.iter().chain(&twice).all(|id| id & OF_CONFIGURATION != 0));
+    assert!(before.iter().chain(&twice).all(|id| id & CONFIGURED_ID_BIT != 0));
 }
 
 /// What the guard does with a snapshot's exemptions.
@@ -156,11 +170,11 @@ fn lets_pass(snapshot: &Snapshot, start: u64, uuid: Uuid, now_ns: u64) -> bool {
     })
 }
 
-fn any_subject() -> impl Strategy<Value = Subject> {
+fn any_subject() -> impl Strategy<Value = ExemptionSubject> {
     prop_oneof![
-        (0_u64..4).prop_map(Subject::RegionCookie),
-        (0_u64..8).prop_map(Subject::RegionStart),
-        (0_u128..4).prop_map(|uuid| Subject::Namespace(Uuid::from_u128(uuid))),
+        (0_u64..4).prop_map(ExemptionSubject::RegionCookie),
+        (0_u64..8).prop_map(ExemptionSubject::RegionStart),
+        (0_u128..4).prop_map(|uuid| ExemptionSubject::Namespace(Uuid::from_u128(uuid))),
     ]
 }
 
@@ -179,9 +193,9 @@ proptest! {
         let regions: Vec<_> = (0..).zip(&cookies).map(region).collect();
         let compiled = compile(&policy, &[], &KERNEL, &regions, &Clock::start(at(1000), 50 * SECOND), true);
         let uuid = Uuid::from_u128(uuid);
-        let place = Place::at(Some(start), Some(uuid), &regions);
+        let place = MatchContext::at(Some(start), Some(uuid), &regions);
         let decision = policy.decide(true, &place, at(now));
-        prop_assert!(!matches!(decision, Decision::Passes | Decision::PerhapsExempt(_)), "{:?}", decision);
+        prop_assert!(!matches!(decision, Decision::Allowed | Decision::MaybeExempt(_)), "{:?}", decision);
         let passes = lets_pass(&compiled.snapshot, start, uuid, (now - 950) * SECOND);
         prop_assert_eq!(passes, matches!(decision, Decision::Exempt(_)));
     }

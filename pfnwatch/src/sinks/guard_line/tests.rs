@@ -5,17 +5,15 @@ use zerocopy::IntoBytes as _;
 
 use super::*;
 use crate::{
-    aftermath::Aftermath,
     assess::Thresholds,
     decode::{
         decode,
         tests::{context, creation, judgement::denial},
     },
     event::{Actor, Body, Event, Time},
-    kept::Kept,
+    event_assessment::InfoBlockCache,
     policy::Mode,
     sinks::line,
-    verdicts::{judge, tests::host},
 };
 
 /// The line of a body, without the time.
@@ -26,14 +24,14 @@ fn text(body: Body) -> String {
 
 /// The events of these records, followed as the agent follows them, without their times.
 fn lines(records: &[&[u8]], exempted: Option<&ExemptionUsed>) -> Vec<String> {
-    let (mut kept, mut aftermath) = (Kept::default(), Aftermath::default());
+    let (mut kept, mut aftermath) = (InfoBlockCache::default(), PredictionTracker::default());
     aftermath.attached(true, Duration::ZERO);
     let line = |record: &&[u8]| {
         let mut event = decode(record, &context()).expect("an event");
         kept.follow(&mut event);
         judge(&mut event, &host(), &Thresholds::default());
         aftermath.follow(&mut event, context().booted);
-        if let Some(judged) = event.judged_mut() {
+        if let Some(judged) = event.guard_decision_mut() {
             judged.exemption = exempted.cloned();
         }
         line::of(&event).split_once(' ').expect("a time").1.to_owned()
@@ -83,7 +81,7 @@ fn what_is_let_pass_says_so() {
 fn a_reconfigure_shows_the_way_back() {
     let raw = Attempt {
         personality: 4,
-        seen: pfnwatch_common::record::Seen::NAMESPACE.with(pfnwatch_common::record::Seen::BOUND),
+        seen: pfnwatch_common::record::CaptureFlags::NAMESPACE.with(pfnwatch_common::record::CaptureFlags::BOUND),
         device: crate::decode::tests::name("namespace0.0"),
         ..creation()
     };
@@ -120,7 +118,7 @@ fn a_surprise_is_on_the_line_of_the_set_up() {
 #[test]
 fn the_guards_own_events() {
     let until = Some(Time(UNIX_EPOCH + Duration::from_secs(600)));
-    let exemption = |once, until, by| Exemption {
+    let exemption = |once, until, by| ExemptionChange {
         id: 3,
         subject: "region0".to_owned(),
         reason: "a rebuild".to_owned(),
@@ -136,7 +134,7 @@ fn the_guards_own_events() {
         why: why.map(str::to_owned),
         pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
     };
-    let handover = Handover { mode: Mode::Enforce, pins: vec!["/p".to_owned()], by: admin(), detail: None };
+    let handover = GuardTransfer { mode: Mode::Enforce, pins: vec!["/p".to_owned()], by: admin(), detail: None };
     let mode = ModeChanged { from: Mode::Audit, to: Mode::Enforce, by: admin(), reason: Some("roll-out".to_owned()) };
     let loaded = PolicyLoaded {
         file: Some("/etc/p.toml".to_owned()),

@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use crate::{
-    assess::{Numbers, Totals, Verdict, map_name},
-    survey::{Judged, Survey},
+    assess::{NamespaceTotals, Numbers, Verdict, map_name},
+    scan::{AssessedNamespace, ScanResult},
     units::Bytes,
     view::View,
 };
@@ -13,7 +13,7 @@ use crate::{
 const WIDTH: u64 = 10_000;
 
 /// What is there at all is seen: so wide at least.
-const THINNEST: u64 = 60;
+const MIN_PART_WIDTH: u64 = 60;
 
 pub(super) fn render(view: &View) -> Markup {
     let Ok(survey) = &view.survey else { return html! {} };
@@ -37,9 +37,9 @@ pub(super) fn render(view: &View) -> Markup {
     }
 }
 
-fn host(survey: &Survey) -> Markup {
+fn host(survey: &ScanResult) -> Markup {
     let totals = &survey.totals;
-    let Totals { size_bytes, usable_bytes, ideal_bytes, reservation_bytes, excess_bytes, .. } = *totals;
+    let NamespaceTotals { size_bytes, usable_bytes, ideal_bytes, reservation_bytes, excess_bytes, .. } = *totals;
     let memmap = reservation_bytes.saturating_sub(excess_bytes);
     // Cut off for alignment, or of namespaces of which no more than the size is known.
     let other = size_bytes.saturating_sub(reservation_bytes).saturating_sub(usable_bytes);
@@ -65,7 +65,7 @@ fn host(survey: &Survey) -> Markup {
     }
 }
 
-fn card(judged: &Judged) -> Markup {
+fn card(judged: &AssessedNamespace) -> Markup {
     let assessment = &judged.assessment;
     let Numbers { size, usable, reservation, end_trunc, ideal, excess, .. } = assessment.numbers;
     let shown = |bytes: Option<u64>| bytes.map_or_else(|| "not known".to_owned(), |bytes| Bytes(bytes).to_string());
@@ -97,7 +97,7 @@ fn card(judged: &Judged) -> Markup {
     }
 }
 
-fn what_to_do(judged: &Judged) -> Markup {
+fn what_to_do(judged: &AssessedNamespace) -> Markup {
     let name = &judged.namespace.name;
     html! {
         @match judged.assessment.verdict {
@@ -127,7 +127,7 @@ fn numbers(all: &[(&str, String)]) -> Markup {
 fn bar(parts: &[(&str, u64)], whole: u64) -> Markup {
     let mut at = 0;
     let rects = parts.iter().filter(|(_, bytes)| *bytes > 0).map(|(name, bytes)| {
-        let width = share(*bytes, whole).max(THINNEST);
+        let width = share(*bytes, whole).max(MIN_PART_WIDTH);
         let start = at;
         at += width;
         (*name, start, width)

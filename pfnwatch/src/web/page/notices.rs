@@ -3,11 +3,11 @@
 
 use maud::{Markup, html};
 
-use crate::{baseline::words, control::protocol::Mode, view::View};
+use crate::{baseline::messages, control::protocol::Mode, view::View};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Weight {
+enum Severity {
     /// Something is wrong.
     Bad,
     /// Worth knowing.
@@ -17,39 +17,39 @@ enum Weight {
 pub(super) fn render(view: &View) -> Markup {
     html! {
         @for (weight, title, text) in notices(view) {
-            div class=(match weight { Weight::Bad => "notice bad", Weight::Mild => "notice mild" }) role="alert" {
+            div class=(match weight { Severity::Bad => "notice bad", Severity::Mild => "notice mild" }) role="alert" {
                 strong { (title) } " " (text)
             }
         }
     }
 }
 
-fn notices(view: &View) -> Vec<(Weight, &'static str, String)> {
-    let mut notices = sight(view);
+fn notices(view: &View) -> Vec<(Severity, &'static str, String)> {
+    let mut notices = observation(view);
     notices.extend(losses(view));
     notices.extend(guard(view));
-    notices.extend(around(view));
+    notices.extend(environment(view));
     notices
 }
 
 /// Whether it sees anything.
-fn sight(view: &View) -> Vec<(Weight, &'static str, String)> {
+fn observation(view: &View) -> Vec<(Severity, &'static str, String)> {
     let agent = &view.status.agent;
     let why = || agent.reason.clone().unwrap_or_else(|| "no reason is known".to_owned());
     let mut notices = Vec::new();
     if !agent.observing {
         notices.push(match agent.ready {
-            true => (Weight::Mild, "Idle.", format!("{}: there is no persistent memory to watch yet.", why())),
-            false => (Weight::Bad, "Blind.", format!("What happens to namespaces is not seen: {}", why())),
+            true => (Severity::Mild, "Idle.", format!("{}: there is no persistent memory to watch yet.", why())),
+            false => (Severity::Bad, "Blind.", format!("What happens to namespaces is not seen: {}", why())),
         });
     }
     if let Err(problem) = &view.survey {
-        notices.push((Weight::Bad, "The namespaces cannot be read.", problem.clone()));
+        notices.push((Severity::Bad, "The namespaces cannot be read.", problem.clone()));
     }
     let off: Vec<_> = view.programs.iter().filter(|it| !it.attached).map(|it| it.program.as_str()).collect();
     if !off.is_empty() {
         notices.push((
-            Weight::Bad,
+            Severity::Bad,
             "Not all programs are attached.",
             format!("Missing: {} (see below)", off.join(", ")),
         ));
@@ -58,7 +58,7 @@ fn sight(view: &View) -> Vec<(Weight, &'static str, String)> {
 }
 
 /// What was seen and lost.
-fn losses(view: &View) -> Option<(Weight, &'static str, String)> {
+fn losses(view: &View) -> Option<(Severity, &'static str, String)> {
     let records = &view.status.records;
     let missed = records.missed;
     let counts = [
@@ -73,44 +73,44 @@ fn losses(view: &View) -> Option<(Weight, &'static str, String)> {
     let said: Vec<_> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     (!said.is_empty())
-        .then(|| (Weight::Bad, "Events are missing.", format!("Since the agent started {}.", said.join(", "))))
+        .then(|| (Severity::Bad, "Events are missing.", format!("Since the agent started {}.", said.join(", "))))
 }
 
-fn guard(view: &View) -> Option<(Weight, &'static str, String)> {
+fn guard(view: &View) -> Option<(Severity, &'static str, String)> {
     let status = &view.status;
     let why = status.ineffective_reason.clone().or_else(|| status.guard.reason.clone());
     (status.mode.mode == Mode::Enforce && !(status.enforcement_effective && status.guard.armed)).then(|| {
         let why = why.unwrap_or_else(|| "no reason is known".to_owned());
-        (Weight::Bad, "Enforcement is not effective.", format!("Oversize namespaces are not refused: {why}"))
+        (Severity::Bad, "Enforcement is not effective.", format!("Oversize namespaces are not refused: {why}"))
     })
 }
 
 /// The configuration, the journal, alerts, regressions.
-fn around(view: &View) -> Vec<(Weight, &'static str, String)> {
+fn environment(view: &View) -> Vec<(Severity, &'static str, String)> {
     let mut notices = Vec::new();
     if let Some(error) = &view.status.policy.reload_error {
-        notices.push((Weight::Bad, "The configuration as it is now was not taken.", error.clone()));
+        notices.push((Severity::Bad, "The configuration as it is now was not taken.", error.clone()));
     }
     for left_out in &view.status.exemptions_left_out {
         let text = format!("{} ({}): {}", left_out.subject, left_out.reason, left_out.why);
-        notices.push((Weight::Mild, "An exemption is not in force.", text));
+        notices.push((Severity::Mild, "An exemption is not in force.", text));
     }
     if let Some(error) = &view.journal.error {
-        notices.push((Weight::Bad, "The journal takes no events.", error.clone()));
+        notices.push((Severity::Bad, "The journal takes no events.", error.clone()));
     }
     for receiver in &view.alerts {
         if let Some(error) = &receiver.error {
-            notices.push((Weight::Bad, "Alerts are not delivered.", format!("{}: {error}", receiver.receiver)));
+            notices.push((Severity::Bad, "Alerts are not delivered.", format!("{}: {error}", receiver.receiver)));
         }
         if receiver.given_up > 0 {
             let detail = format!(
                 "{}: {} messages that it will never take; the log has them",
                 receiver.receiver, receiver.given_up
             );
-            notices.push((Weight::Bad, "Alerts were given up.", detail));
+            notices.push((Severity::Bad, "Alerts were given up.", detail));
         }
     }
-    let regressed = view.regressions.iter().map(words::of);
-    notices.extend(regressed.map(|text| (Weight::Bad, "Capacity regressed.", text)));
+    let regressed = view.regressions.iter().map(messages::describe);
+    notices.extend(regressed.map(|text| (Severity::Bad, "Capacity regressed.", text)));
     notices
 }

@@ -14,13 +14,13 @@ use crate::{namespace, sysfs};
 /// 504 for 63 namespaces.
 const ROUNDS: usize = 8;
 /// What is told is told by then.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What was told of reservations, by the start of the namespace.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeMap<u64, BTreeSet<u64>>);
+pub(super) struct ReportedEvents(BTreeMap<u64, BTreeSet<u64>>);
 
-impl Told {
+impl ReportedEvents {
     /// Whether another told the same of each namespace that it told of, and one thing of each. It may have lost some.
     pub(super) fn agrees_with(&self, other: &Self) -> bool {
         let same = |(start, said): (&u64, &BTreeSet<u64>)| said.len() == 1 && self.0.get(start) == Some(said);
@@ -34,19 +34,19 @@ impl Told {
 }
 
 /// Enables the namespaces again and again.
-pub(super) fn measure(watched: &Watched, region: &str, namespaces: &[String]) -> Result<(Burst, Told)> {
-    let (mut burst, mut told) = (Burst::default(), Told::default());
+pub(super) fn measure(watched: &Watched, region: &str, namespaces: &[String]) -> Result<(Burst, ReportedEvents)> {
+    let (mut burst, mut told) = (Burst::default(), ReportedEvents::default());
     for _ in 0..ROUNDS {
         namespaces.iter().try_for_each(|namespace| namespace::disable(namespace))?;
-        watched.lines_until_quiet(QUIET);
+        watched.lines_until_quiet(QUIET_INTERVAL);
         let before = processor_time(watched.pid)?;
         // Each finds its block, and makes a device that claims it and is probed by a thread of the kernel's.
         for namespace in namespaces {
             ensure!(sysfs::bind(namespace, "nd_pmem").is_err(), "{namespace} has no block");
         }
-        sysfs::settle(region)?;
+        sysfs::wait_for_seed(region)?;
         let claimers = namespaces.iter().map(|namespace| namespace::claimer(namespace)).collect::<Result<Vec<_>>>()?;
-        let lines = watched.lines_until_quiet(QUIET);
+        let lines = watched.lines_until_quiet(QUIET_INTERVAL);
         burst.processor_time += processor_time(watched.pid)?.saturating_sub(before);
         burst.enabled += u64::try_from(claimers.len())?;
         let set_ups: Vec<SetUp> = lines.iter().filter_map(|line| line.set_up()).collect();

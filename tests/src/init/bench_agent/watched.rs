@@ -18,7 +18,7 @@ use crate::bench::agent::Started;
 use crate::bench::footprint::tracing_links;
 use crate::bench::tracer::bpftrace;
 
-const LIMIT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// How often it is asked whether bpftrace is attached.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -59,7 +59,7 @@ impl Watched {
             if attached {
                 return Ok((watched, began.elapsed().saturating_sub(asking)));
             }
-            ensure!(began.elapsed() < LIMIT, "bpftrace is not attached within {} s", LIMIT.as_secs());
+            ensure!(began.elapsed() < TIMEOUT, "bpftrace is not attached within {} s", TIMEOUT.as_secs());
             ensure!(watched.child.try_wait()?.is_none(), "bpftrace has ended");
             sleep(POLL);
         }
@@ -85,7 +85,7 @@ impl Watched {
 
     /// The next line.
     pub(super) fn next(&self) -> Result<Line> {
-        self.lines.recv_timeout(LIMIT).with_context(|| format!("{:?} writes no line", self.what))
+        self.lines.recv_timeout(TIMEOUT).with_context(|| format!("{:?} writes no line", self.what))
     }
 
     /// Reads on to the line with which an attempt to bind this device ends, and says how late it came.

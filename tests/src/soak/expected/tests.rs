@@ -17,13 +17,13 @@ fn event(block: &str) -> Value {
 fn streams(expected: &[Expected], told: &[Value]) -> Streams {
     let mut streams = Streams::default();
     expected.iter().for_each(|one| streams.expect("namespace u", one.clone()));
-    told.iter().for_each(|event| streams.tell(event));
+    told.iter().for_each(|event| streams.record(event));
     streams
 }
 
 #[test]
 fn all_in_its_order_is_well_and_nothing_else_is() {
-    let expected = [Expected::surely(of("made")), Expected::surely(of("met"))];
+    let expected = [Expected::required(of("made")), Expected::required(of("met"))];
     assert_eq!(streams(&expected, &[event("made"), event("met")]).complaint(), None);
     for told in [vec![], vec![event("made")], vec![event("met"), event("made")], vec![event("made"), event("made")]] {
         assert!(streams(&expected, &told).complaint().is_some(), "{told:?}");
@@ -34,7 +34,7 @@ fn all_in_its_order_is_well_and_nothing_else_is() {
 
 #[test]
 fn what_need_not_come_is_not_taken_for_what_must() {
-    let expected = [Expected::perhaps(of("met")), Expected::surely(of("met")), Expected::perhaps(of("made"))];
+    let expected = [Expected::optional(of("met")), Expected::required(of("met")), Expected::optional(of("made"))];
     assert_eq!(streams(&expected, &[event("met")]).complaint(), None);
     assert_eq!(streams(&expected, &[event("met"), event("met"), event("made")]).complaint(), None);
     assert!(streams(&expected, &[]).complaint().unwrap().contains("\"block\":\"met\""));
@@ -52,11 +52,11 @@ fn one_of_several_kinds() {
 
 #[test]
 fn after_a_doubt_what_was_told_stays_and_what_was_not_may_come() {
-    let mut doubted = streams(&[Expected::surely(of("made")), Expected::surely(of("met"))], &[event("made")]);
-    doubted.doubt();
+    let mut doubted = streams(&[Expected::required(of("made")), Expected::required(of("met"))], &[event("made")]);
+    doubted.take_uncertain();
     assert_eq!(doubted.complaint(), None);
-    assert_eq!(doubted.against(&[event("made"), event("met")]), None);
-    assert!(doubted.against(&[event("met")]).is_some(), "the first was told");
+    assert_eq!(doubted.compare(&[event("made"), event("met")]), None);
+    assert!(doubted.compare(&[event("met")]).is_some(), "the first was told");
 }
 
 #[test]

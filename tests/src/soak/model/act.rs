@@ -1,7 +1,7 @@
 //! What can be done, and to what.
 
 use crate::creation::{Map, Mode};
-use crate::policy::{Policy, Stance};
+use crate::policy::{GuardMode, Policy};
 
 /// What a namespace is to be like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,7 +42,7 @@ pub struct Configured {
     /// Whether the ideal is computed with half a sound kernel's struct page.
     pub strict: bool,
     /// The mode.
-    pub stance: Stance,
+    pub stance: GuardMode,
     /// Whether the guard stays when the agent goes.
     pub hold: bool,
 }
@@ -50,8 +50,8 @@ pub struct Configured {
 impl Configured {
     /// As a file.
     pub fn policy(self) -> Policy {
-        let policy = if self.strict { Policy::strict(self.stance) } else { Policy::usual(self.stance) };
-        if self.hold { policy.hold() } else { policy }
+        let policy = if self.strict { Policy::strict(self.stance) } else { Policy::default_audit(self.stance) };
+        if self.hold { policy.hold_on_exit() } else { policy }
     }
 }
 
@@ -77,7 +77,7 @@ pub struct Grant {
 
 /// What becomes of a creation, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Judged {
+pub enum ExpectedDecision {
     /// It passes without a word.
     Fine,
     /// It passes, and is told.
@@ -109,7 +109,7 @@ pub enum Act {
     /// Writes over its block and makes another one on it, as a reconfigure does; the size stays.
     Remake(String, Shape),
     /// `pfnwatch mode`
-    SetMode(Stance),
+    SetMode(GuardMode),
     /// `pfnwatch allow`, once or for an hour.
     Allow(Subject, bool),
     /// `pfnwatch allow --revoke`

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::super::expected::Facts;
-use super::act::{Configured, Judged, Target};
+use super::act::{Configured, ExpectedDecision, Target};
 use super::object;
 use crate::creation::Mode;
 use crate::formula::reservation;
-use crate::policy::Stance;
+use crate::policy::GuardMode;
 
 const MIB: u64 = 1 << 20;
 /// What every kernel of the soak reserves for a page.
@@ -29,16 +29,16 @@ pub(super) fn is_oversize(target: &Target, configured: Configured) -> bool {
     excess > target.shape.align_bytes.max(2 * MIB) && excess > target.shape.size_bytes / 1000
 }
 
-pub(super) fn judgement(target: &Target, block_uuid: &str, judged: Judged, by: Configured) -> Option<Facts> {
+pub(super) fn judgement(target: &Target, block_uuid: &str, judged: ExpectedDecision, by: Configured) -> Option<Facts> {
     let kind = match judged {
-        Judged::Fine => return None,
-        Judged::WouldDeny => "would_deny",
-        Judged::Denied => "denied",
-        Judged::Exempt { .. } => "exempt",
-        Judged::Unjudged => "unjudged",
+        ExpectedDecision::Fine => return None,
+        ExpectedDecision::WouldDeny => "would_deny",
+        ExpectedDecision::Denied => "denied",
+        ExpectedDecision::Exempt { .. } => "exempt",
+        ExpectedDecision::Unjudged => "unjudged",
     };
     let mut facts = about(kind, target, block_uuid);
-    if judged != Judged::Unjudged {
+    if judged != ExpectedDecision::Unjudged {
         let (reservation, ideal) = (reserved(target, STRUCT_PAGE), reserved(target, reference(by)));
         facts.extend(object(json!({
             "reservation_bytes": reservation, "ideal_bytes": ideal, "excess_bytes": reservation - ideal,
@@ -94,12 +94,12 @@ pub(super) fn ready(state: &str) -> Facts {
     object(json!({ "event": "ready", "state": state }))
 }
 
-pub(super) fn taken_over(mode: Stance) -> Facts {
-    object(json!({ "event": "guard_taken_over", "mode": mode.word() }))
+pub(super) fn taken_over(mode: GuardMode) -> Facts {
+    object(json!({ "event": "guard_taken_over", "mode": mode.as_str() }))
 }
 
-pub(super) fn mode_changed(from: Stance, to: Stance) -> Facts {
-    object(json!({ "event": "mode_changed", "from": from.word(), "to": to.word() }))
+pub(super) fn mode_changed(from: GuardMode, to: GuardMode) -> Facts {
+    object(json!({ "event": "mode_changed", "from": from.as_str(), "to": to.as_str() }))
 }
 
 pub(super) fn exemption(kind: &str, id: u64) -> Facts {

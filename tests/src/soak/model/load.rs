@@ -1,7 +1,7 @@
 //! libnvdimm is loaded anew: all that has a block is enabled by the kernel, partly before anybody can look.
 
 use super::super::expected::{AGENT, Expected};
-use super::{Model, Watch, facts, of};
+use super::{Model, Observer, facts, of};
 
 impl Model {
     /// libnvdimm was unloaded and loaded: all that has a block is enabled now, by the kernel, partly before anybody could look.
@@ -9,19 +9,19 @@ impl Model {
         let all: Vec<String> = self.namespaces.keys().cloned().collect();
         all.iter().for_each(|uuid| self.disabled(uuid));
         match self.watch {
-            Watch::Agent => {
-                self.surely(AGENT, facts::agent("blind"));
-                self.streams.expect(AGENT, Expected::perhaps(facts::ready("idle")));
-                self.surely(AGENT, facts::ready("observing"));
+            Observer::Agent => {
+                self.expect(AGENT, facts::agent("blind"));
+                self.streams.expect(AGENT, Expected::optional(facts::ready("idle")));
+                self.expect(AGENT, facts::ready("observing"));
             }
-            Watch::Held { .. } => {
+            Observer::Held { .. } => {
                 // Whether a probe was still there when the namespace went is the kernel's affair.
                 self.later.iter_mut().filter(|(_, it)| it.is("unbind")).for_each(|(_, it)| it.surely = false);
-                self.watch = Watch::Held { deaf: true };
+                self.watch = Observer::Held { deaf: true };
             }
-            Watch::Nobody => (),
+            Observer::Nobody => (),
         }
-        let watched = self.watch == Watch::Agent;
+        let watched = self.watch == Observer::Agent;
         for (uuid, namespace) in &mut self.namespaces {
             namespace.enabled = true;
             if watched {
@@ -29,7 +29,7 @@ impl Model {
                 let found = facts::found(&namespace.target, &namespace.block_uuid);
                 let surely = !namespace.told && namespace.target.shape.is_map_dev();
                 self.streams.expect(&of(uuid), Expected { one_of: vec![met.clone(), found], surely });
-                self.streams.expect(&of(uuid), Expected::perhaps(met));
+                self.streams.expect(&of(uuid), Expected::optional(met));
                 namespace.told |= surely;
             }
         }

@@ -9,7 +9,7 @@ fn target(uuid: &str, map: Map, mebibytes: u64) -> Target {
     Target { uuid: uuid.to_owned(), region: 0, start: 4096 * MIB, shape }
 }
 
-fn strict(stance: Stance, hold: bool) -> Configured {
+fn strict(stance: GuardMode, hold: bool) -> Configured {
     Configured { strict: true, stance, hold }
 }
 
@@ -22,43 +22,47 @@ fn with_agent(file: Configured) -> Model {
 #[test]
 fn denied_is_what_is_oversize_in_enforce_and_nothing_else() {
     let big = target("u", Map::Dev, 512);
-    assert_eq!(Model::new().judge(&big), Judged::Fine, "nobody is there");
-    let mut model = with_agent(strict(Stance::Enforce, false));
-    assert_eq!(model.judge(&big), Judged::Denied);
-    assert_eq!(model.judge(&target("u", Map::Mem, 512)), Judged::Fine);
-    assert_eq!(model.judge(&target("u", Map::Dev, 64)), Judged::Fine);
-    model.mode_set(Stance::Audit);
-    assert_eq!(model.judge(&big), Judged::WouldDeny);
+    assert_eq!(Model::new().judge(&big), ExpectedDecision::Fine, "nobody is there");
+    let mut model = with_agent(strict(GuardMode::Enforce, false));
+    assert_eq!(model.judge(&big), ExpectedDecision::Denied);
+    assert_eq!(model.judge(&target("u", Map::Mem, 512)), ExpectedDecision::Fine);
+    assert_eq!(model.judge(&target("u", Map::Dev, 64)), ExpectedDecision::Fine);
+    model.mode_set(GuardMode::Audit);
+    assert_eq!(model.judge(&big), ExpectedDecision::WouldDeny);
     model.granted(Grant { id: 7, subject: Subject::Region(0), once: true });
     let exempt = model.judge(&big);
-    assert_eq!(exempt, Judged::Exempt { id: 7, once: true });
+    assert_eq!(exempt, ExpectedDecision::Exempt { id: 7, once: true });
     model.tried(&big, "b", exempt);
-    assert_eq!(model.judge(&target("v", Map::Dev, 512)), Judged::WouldDeny, "it is spent");
-    model.reloaded(Configured { strict: false, stance: Stance::Enforce, hold: false });
-    assert_eq!(model.judge(&target("v", Map::Dev, 512)), Judged::Fine, "a sound kernel's reservation is the ideal");
+    assert_eq!(model.judge(&target("v", Map::Dev, 512)), ExpectedDecision::WouldDeny, "it is spent");
+    model.reloaded(Configured { strict: false, stance: GuardMode::Enforce, hold: false });
+    assert_eq!(
+        model.judge(&target("v", Map::Dev, 512)),
+        ExpectedDecision::Fine,
+        "a sound kernel's reservation is the ideal"
+    );
 }
 
 #[test]
 fn a_held_guard_denies_on_and_forgets_with_libnvdimm() {
-    let mut model = with_agent(strict(Stance::Audit, true));
-    model.mode_set(Stance::Enforce);
+    let mut model = with_agent(strict(GuardMode::Audit, true));
+    model.mode_set(GuardMode::Enforce);
     model.killed();
     let big = target("u", Map::Dev, 512);
-    assert_eq!(model.judge(&big), Judged::Denied, "the mode that was set");
+    assert_eq!(model.judge(&big), ExpectedDecision::Denied, "the mode that was set");
     model.libnvdimm_reloaded();
-    assert_eq!(model.judge(&big), Judged::Unjudged);
-    model.started(strict(Stance::Audit, true));
-    assert_eq!(model.judge(&big), Judged::Denied, "the mode that was held");
+    assert_eq!(model.judge(&big), ExpectedDecision::Unjudged);
+    model.started(strict(GuardMode::Audit, true));
+    assert_eq!(model.judge(&big), ExpectedDecision::Denied, "the mode that was held");
     model.released();
-    assert_eq!(model.judge(&big), Judged::Fine);
+    assert_eq!(model.judge(&big), ExpectedDecision::Fine);
 }
 
 #[test]
 fn what_nobody_saw_is_found_and_what_an_agent_saw_is_told() {
     let small = target("u", Map::Dev, 64);
     let mut model = Model::new();
-    model.tried(&small, "b", Judged::Fine);
-    model.started(strict(Stance::Audit, false));
+    model.tried(&small, "b", ExpectedDecision::Fine);
+    model.started(strict(GuardMode::Audit, false));
     model.disabled("u");
     let reservation = 2 * MIB;
     let event = |kind: &str| {
@@ -70,9 +74,9 @@ fn what_nobody_saw_is_found_and_what_an_agent_saw_is_told() {
     };
     let agent = [json!({ "event": "policy_loaded" }), json!({ "event": "ready", "state": "observing" })];
     let all = [agent.as_slice(), &[event("found"), event("unbind")]].concat();
-    assert_eq!(model.streams.against(&all), None);
-    assert!(model.streams.against(&all[..3]).is_some(), "the unbind is missing");
+    assert_eq!(model.streams.compare(&all), None);
+    assert!(model.streams.compare(&all[..3]).is_some(), "the unbind is missing");
     let mut wrong = all.clone();
     wrong[2]["reservation_bytes"] = json!(reservation + 1);
-    assert!(model.streams.against(&wrong).unwrap().contains("reservation_bytes"));
+    assert!(model.streams.compare(&wrong).unwrap().contains("reservation_bytes"));
 }

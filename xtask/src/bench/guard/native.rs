@@ -14,7 +14,7 @@ use nix::unistd::{Pid, Uid};
 use serde_json::json;
 
 use super::numbers::Numbers;
-use super::{Cannot, Findings};
+use super::{CannotMeasure, Findings};
 use crate::{build_ebpf, paths};
 
 const GUARD: Program = Program::Named("guard");
@@ -26,12 +26,12 @@ const ARMED_LIMIT: Duration = Duration::from_secs(30);
 pub(in super::super) fn measure() -> Result<Findings> {
     possible()?;
     let object = build_ebpf::empty()?;
-    let attached = Empty::attach(&object).map_err(|error| Cannot(format!("{error:#}")))?;
+    let attached = Empty::attach(&object).map_err(|error| CannotMeasure(format!("{error:#}")))?;
     let empty = rounds(empty::PROGRAM)?;
     drop(attached);
     if !Path::new("/sys/bus/nd").exists() {
         let why = "libnvdimm is not loaded, and without it there is no guard: modprobe libnvdimm";
-        return Err(Cannot(why.to_owned()).into());
+        return Err(CannotMeasure(why.to_owned()).into());
     }
     let agent = Agent::start()?;
     let guard = rounds(GUARD)?;
@@ -55,7 +55,7 @@ pub(in super::super) fn measure() -> Result<Findings> {
 
 /// The error says what of the host stands in the way.
 fn possible() -> Result<()> {
-    let cannot = |why: &str| Err(Cannot(why.to_owned()).into());
+    let cannot = |why: &str| Err(CannotMeasure(why.to_owned()).into());
     if !Uid::effective().is_root() {
         return cannot("it needs root, to load programs");
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     assess::Thresholds,
     decode,
-    policy::{Exemption, Mode, Subject},
+    policy::{Exemption, ExemptionSubject, Mode},
 };
 
 const GIB: u64 = 1 << 30;
@@ -35,16 +35,16 @@ fn guard(event: &str) -> Value {
     })
 }
 
-fn held(lines: &[Value], policy: &Policy, regions: &[RegionFacts]) -> Against {
+fn held(lines: &[Value], policy: &Policy, regions: &[RegionFacts]) -> Evaluation {
     let text: Vec<_> = lines.iter().map(Value::to_string).collect();
-    hold(text.join("\n").as_bytes(), policy, regions).expect("readable")
+    evaluate(text.join("\n").as_bytes(), policy, regions).expect("readable")
 }
 
-fn outcomes(against: &Against) -> Vec<Outcome> {
+fn outcomes(against: &Evaluation) -> Vec<PolicyOutcome> {
     against.creations.iter().map(|creation| creation.decision).collect()
 }
 
-fn exempting(subject: Subject, until: Option<&str>) -> Policy {
+fn exempting(subject: ExemptionSubject, until: Option<&str>) -> Policy {
     let until = until.map(|text| humantime::parse_rfc3339(text).expect("a time"));
     Policy { exemptions: vec![Exemption { subject, until, reason: "why".to_owned() }], ..Policy::default() }
 }
@@ -52,7 +52,7 @@ fn exempting(subject: Subject, until: Option<&str>) -> Policy {
 #[test]
 fn what_the_agent_writes_is_understood() {
     let against = held(&[made(18 * MIB), made(34 * MIB)], &Policy::default(), &[]);
-    assert_eq!(outcomes(&against), [Outcome::Passes, Outcome::WouldDeny]);
+    assert_eq!(outcomes(&against), [PolicyOutcome::Passes, PolicyOutcome::WouldDeny]);
     let creation = &against.creations[1];
     assert_eq!(
         (creation.reservation_bytes, creation.ideal_bytes, creation.excess_bytes),
@@ -66,7 +66,7 @@ fn what_the_agent_writes_is_understood() {
 fn what_the_guard_says_is_understood() {
     let line = written(decode::tests::judgement::denial().as_bytes());
     let against = held(std::slice::from_ref(&line), &Policy::default(), &[]);
-    assert_eq!(outcomes(&against), [Outcome::WouldDeny], "{line}");
+    assert_eq!(outcomes(&against), [PolicyOutcome::WouldDeny], "{line}");
     let creation = serde_json::to_value(&against.creations[0]).expect("JSON");
     for key in ["event", "namespace", "namespace_uuid", "start_address", "size_bytes", "align_bytes"] {
         assert!(!line[key].is_null() && creation[key] == line[key], "{key}: {line}");
@@ -82,7 +82,7 @@ fn the_ideal_is_this_policys_and_not_that_of_the_agent() {
     let policy = Policy { thresholds, ..Policy::default() };
     let ready = json!({"schema": 1, "time": "2026-11-22T11:00:00Z", "event": "ready", "page_size_bytes": 4096});
     let against = held(&[made(34 * MIB), ready, guard("denied")], &policy, &[]);
-    assert_eq!(outcomes(&against), [Outcome::Passes, Outcome::Passes]);
+    assert_eq!(outcomes(&against), [PolicyOutcome::Passes, PolicyOutcome::Passes]);
     // Nobody says how large the pages were: what the agent computed has to do.
     assert_eq!(held(&[guard("denied")], &policy, &[]).creations[0].ideal_bytes, Some(258 * MIB));
 }
@@ -90,33 +90,33 @@ fn the_ideal_is_this_policys_and_not_that_of_the_agent() {
 #[test]
 fn the_mode_says_what_a_denial_is() {
     let lines = [guard("denied"), guard("would_deny")];
-    assert_eq!(outcomes(&held(&lines, &Policy::default(), &[])), [Outcome::WouldDeny; 2]);
+    assert_eq!(outcomes(&held(&lines, &Policy::default(), &[])), [PolicyOutcome::WouldDeny; 2]);
     let enforce = Policy { mode: Mode::Enforce, ..Policy::default() };
-    assert_eq!(outcomes(&held(&lines, &enforce, &[])), [Outcome::Denied; 2]);
+    assert_eq!(outcomes(&held(&lines, &enforce, &[])), [PolicyOutcome::Denied; 2]);
 }
 
 #[test]
 fn exemptions_count_as_of_the_event() {
     let regions = [RegionFacts { set_cookie: Some(77), start: 4 * GIB, size: 64 * GIB }];
-    let namespace = Subject::Namespace(UUID.parse().expect("a uuid"));
+    let namespace = ExemptionSubject::Namespace(UUID.parse().expect("a uuid"));
     let (before, after) = (Some("2026-11-22T12:00:00Z"), Some("2026-11-22T12:00:01Z"));
     for (subject, until, regions, expected) in [
-        (namespace, None, &[][..], Outcome::Exempt),
-        (namespace, after, &[], Outcome::Exempt),
-        (namespace, before, &[], Outcome::WouldDeny),
-        (Subject::Namespace(Uuid::from_u128(1)), None, &[], Outcome::WouldDeny),
-        (Subject::RegionCookie(77), None, &regions, Outcome::Exempt),
-        (Subject::RegionStart(4 * GIB), None, &regions, Outcome::Exempt),
-        (Subject::RegionStart(5 * GIB), None, &regions, Outcome::WouldDeny),
-        (Subject::RegionCookie(77), None, &[], Outcome::Unknown),
+        (namespace, None, &[][..], PolicyOutcome::Exempt),
+        (namespace, after, &[], PolicyOutcome::Exempt),
+        (namespace, before, &[], PolicyOutcome::WouldDeny),
+        (ExemptionSubject::Namespace(Uuid::from_u128(1)), None, &[], PolicyOutcome::WouldDeny),
+        (ExemptionSubject::RegionCookie(77), None, &regions, PolicyOutcome::Exempt),
+        (ExemptionSubject::RegionStart(4 * GIB), None, &regions, PolicyOutcome::Exempt),
+        (ExemptionSubject::RegionStart(5 * GIB), None, &regions, PolicyOutcome::WouldDeny),
+        (ExemptionSubject::RegionCookie(77), None, &[], PolicyOutcome::Unknown),
     ] {
         let against = held(&[guard("would_deny")], &exempting(subject, until), regions);
         assert_eq!(outcomes(&against), [expected], "{subject:?} {until:?}");
     }
-    let nil = exempting(Subject::Namespace(Uuid::nil()), None);
+    let nil = exempting(ExemptionSubject::Namespace(Uuid::nil()), None);
     let mut unlabelled = guard("denied");
     unlabelled["namespace_uuid"] = Value::Null;
-    assert_eq!(outcomes(&held(&[unlabelled], &nil, &[])), [Outcome::WouldDeny], "the null uuid is nobody's");
+    assert_eq!(outcomes(&held(&[unlabelled], &nil, &[])), [PolicyOutcome::WouldDeny], "the null uuid is nobody's");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn what_is_not_known_is_not_guessed() {
     unjudged["reservation_bytes"] = 0.into();
     let mut bare = guard("denied");
     bare["size_bytes"] = Value::Null;
-    assert_eq!(outcomes(&held(&[unjudged, bare], &Policy::default(), &[])), [Outcome::Unknown; 2]);
+    assert_eq!(outcomes(&held(&[unjudged, bare], &Policy::default(), &[])), [PolicyOutcome::Unknown; 2]);
 }
 
 #[test]
@@ -149,18 +149,18 @@ fn lines_that_are_no_events_are_counted_and_the_first_is_named() {
     timeless["time"] = "noon".into();
     let other = json!({"schema": 1, "time": "2026-11-22T12:00:00Z", "event": "stopped", "received": 3});
     let text = format!("\n{other}\nnot JSON\n{newer}\n{timeless}\n{}", guard("denied"));
-    let against = hold(text.as_bytes(), &Policy::default(), &[]).expect("readable");
+    let against = evaluate(text.as_bytes(), &Policy::default(), &[]).expect("readable");
     assert_eq!((against.creations.len(), against.unreadable_lines), (1, 3));
     assert!(against.first_unreadable.expect("named").starts_with("line 3: expected ident"));
-    let error = hold("2026 ready\n".as_bytes(), &Policy::default(), &[]).expect_err("no event at all").to_string();
+    let error = evaluate("2026 ready\n".as_bytes(), &Policy::default(), &[]).expect_err("no event at all").to_string();
     assert!(error.contains("--format json") && error.contains("line 1"), "{error}");
-    assert!(hold(&b""[..], &Policy::default(), &[]).expect("nothing to judge").creations.is_empty());
+    assert!(evaluate(&b""[..], &Policy::default(), &[]).expect("nothing to judge").creations.is_empty());
 }
 
 proptest! {
     #[test]
     fn no_line_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = hold(&bytes[..], &Policy::default(), &[]);
+        let _ = evaluate(&bytes[..], &Policy::default(), &[]);
     }
 
     #[test]
@@ -171,7 +171,7 @@ proptest! {
         line["align_bytes"] = align.into();
         line["reservation_bytes"] = reservation.into();
         line["page_size_bytes"] = page.into();
-        let policy = exempting(Subject::RegionStart(start), None);
+        let policy = exempting(ExemptionSubject::RegionStart(start), None);
         held(&[line], &policy, &[RegionFacts { set_cookie: None, start, size }]);
     }
 }

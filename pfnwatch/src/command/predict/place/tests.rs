@@ -1,5 +1,5 @@
 use super::*;
-use crate::inventory::Roots;
+use crate::inventory::SysfsRoots;
 
 use crate::tree::{Pmem, Tree};
 
@@ -12,7 +12,7 @@ fn inventory(namespaces: &[(u64, u64)]) -> Inventory {
     for (id, (start, size)) in (0..).zip(namespaces) {
         tree.namespace(&Pmem { id, start: *start, size: *size, ..Pmem::default() }).unwrap();
     }
-    let roots = Roots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+    let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
     Inventory::read(&roots).unwrap()
 }
 
@@ -30,7 +30,7 @@ fn the_first_stretch_that_suffices() {
 fn what_is_not_there_is_named() {
     let error = find(&inventory(&[]), "region7", Some(GIB)).unwrap_err();
     assert!(error.to_string().contains("region0"), "{error}");
-    assert_eq!(crate::exit::Exit::of_error(&error), crate::exit::Exit::Usage);
+    assert_eq!(crate::exit::Exit::from_error(&error), crate::exit::Exit::Usage);
     let error = find(&inventory(&[]), "region0", Some(65 * GIB)).unwrap_err();
     assert!(error.to_string().contains("largest free stretch is 64 GiB"), "{error}");
 }

@@ -5,33 +5,33 @@ use std::{fs, path::Path};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{event::SCHEMA, exit::Because};
+use crate::{event::SCHEMA, exit::ExitContext};
 
 /// A report of `scan --format json`.
 #[derive(Debug, Deserialize)]
-pub(super) struct Earlier {
+pub(super) struct EarlierReport {
     schema: u32,
     pub(super) time: Option<String>,
-    pub(super) kernel: Kernel,
-    pub(super) totals: Totals,
-    pub(super) namespaces: Vec<Known>,
+    pub(super) kernel: EarlierKernel,
+    pub(super) totals: EarlierTotals,
+    pub(super) namespaces: Vec<EarlierNamespace>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Kernel {
+pub(super) struct EarlierKernel {
     pub(super) release: String,
     pub(super) struct_page_size_bytes: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Totals {
+pub(super) struct EarlierTotals {
     pub(super) reservation_bytes: u64,
     pub(super) excess_bytes: u64,
 }
 
 /// A namespace of it.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Known {
+pub(super) struct EarlierNamespace {
     pub(super) namespace: String,
     pub(super) namespace_uuid: Option<String>,
     pub(super) start_address: Option<u64>,
@@ -59,7 +59,7 @@ pub(super) struct Costs {
     pub(super) verdict: String,
 }
 
-impl Earlier {
+impl EarlierReport {
     /// Reads one.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Earlier {
         let shown = file.display();
         let text = fs::read_to_string(file).with_context(|| format!("{shown} cannot be read"))?;
         Self::parse(&text).with_context(|| {
-            Because::usage(format!("{shown} is no report that `pfnwatch scan --format json` has written"))
+            ExitContext::usage(format!("{shown} is no report that `pfnwatch scan --format json` has written"))
         })
     }
 

@@ -3,14 +3,14 @@
 use serde::Serialize;
 
 use super::{
-    super::report::Row,
-    earlier::{Costs, Known},
+    super::report::NamespaceRow,
+    earlier::{Costs, EarlierNamespace},
 };
 
 /// A namespace then and now.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ComparedNamespace"))]
-pub(super) struct Pair {
+pub(super) struct ComparedNamespace {
     /// Its name now.
     pub(super) namespace: String,
     /// How it was recognised.
@@ -40,13 +40,16 @@ pub(super) enum PairedBy {
 
 /// Pairs them: by uuid as far as that goes, then by place, then by name. Gives also the names of those left over, of then
 /// and of now.
-pub(super) fn pair(mut before: Vec<Known>, mut after: Vec<Row>) -> (Vec<Pair>, Vec<String>, Vec<String>) {
+pub(super) fn pair(
+    mut before: Vec<EarlierNamespace>,
+    mut after: Vec<NamespaceRow>,
+) -> (Vec<ComparedNamespace>, Vec<String>, Vec<String>) {
     let mut pairs = Vec::new();
     for by in [PairedBy::NamespaceUuid, PairedBy::Address, PairedBy::Name] {
         let mut left = Vec::new();
         for now in after {
             match before.iter().position(|then| by.is_same(then, &now)) {
-                Some(place) => pairs.push(Pair::new(before.swap_remove(place), now, by)),
+                Some(place) => pairs.push(ComparedNamespace::new(before.swap_remove(place), now, by)),
                 None => left.push(now),
             }
         }
@@ -59,7 +62,7 @@ pub(super) fn pair(mut before: Vec<Known>, mut after: Vec<Row>) -> (Vec<Pair>, V
 }
 
 impl PairedBy {
-    fn is_same(self, then: &Known, now: &Row) -> bool {
+    fn is_same(self, then: &EarlierNamespace, now: &NamespaceRow) -> bool {
         let known = |then: bool, same: bool| then && same;
         let of_size = known(then.costs.size_bytes.is_some(), then.costs.size_bytes == now.size_bytes);
         match self {
@@ -70,7 +73,7 @@ impl PairedBy {
     }
 
     /// In words.
-    pub(super) const fn words(self) -> &'static str {
+    pub(super) const fn describe(self) -> &'static str {
         match self {
             Self::NamespaceUuid => "namespace uuid",
             Self::Address => "address and size",
@@ -79,8 +82,8 @@ impl PairedBy {
     }
 }
 
-impl Pair {
-    fn new(then: Known, now: Row, paired_by: PairedBy) -> Self {
+impl ComparedNamespace {
+    fn new(then: EarlierNamespace, now: NamespaceRow, paired_by: PairedBy) -> Self {
         let namespace = now.namespace.clone();
         let (before, after) = (then.costs, Costs::from(now));
         let more = |then: Option<u64>, now: Option<u64>| now?.checked_sub(then?).filter(|more| *more > 0);
@@ -97,9 +100,9 @@ impl Pair {
     }
 }
 
-impl From<Row> for Costs {
-    fn from(row: Row) -> Self {
-        let Row { size_bytes, usable_bytes, reservation_bytes, excess_bytes, .. } = row;
+impl From<NamespaceRow> for Costs {
+    fn from(row: NamespaceRow) -> Self {
+        let NamespaceRow { size_bytes, usable_bytes, reservation_bytes, excess_bytes, .. } = row;
         let (mode, map) = (row.mode.to_owned(), row.map.map(ToOwned::to_owned));
         Self {
             mode,

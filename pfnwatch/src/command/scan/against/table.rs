@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Comparison, Pair, Side};
+use super::{ComparedNamespace, Comparison, Side};
 use crate::units::Bytes;
 
 const HEADER: [&str; 7] = ["NAMESPACE", "SIZE", "MAP", "RESERVED THEN", "NOW", "EXCESS THEN", "NOW"];
@@ -33,7 +33,7 @@ pub(super) fn render(comparison: &Comparison) -> String {
             text,
             "{} (the same {}) costs {} now and cost {}: {} lost",
             pair.namespace,
-            pair.paired_by.words(),
+            pair.paired_by.describe(),
             known(pair.after.reservation_bytes),
             known(pair.before.reservation_bytes),
             known(pair.more_bytes),
@@ -57,7 +57,7 @@ fn side(side: &Side) -> String {
     )
 }
 
-fn row(pair: &Pair) -> [String; 7] {
+fn row(pair: &ComparedNamespace) -> [String; 7] {
     let map = |map: &Option<String>| map.clone().unwrap_or_else(|| "-".to_owned());
     let maps = (map(&pair.before.map), map(&pair.after.map));
     [

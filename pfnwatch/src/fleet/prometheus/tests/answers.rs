@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn said(reply: impl Into<String>) -> String {
+fn error_of(reply: impl Into<String>) -> String {
     let reply = reply.into();
     let error = add(&client(move |_| reply.clone()), &mut Fleet::keeping(1)).unwrap_err();
     format!("{error:#}")
@@ -14,34 +14,36 @@ fn status(line: &str, headers: &str, body: &str) -> String {
 
 #[test]
 fn what_is_no_prometheus_is_said() {
-    assert!(said("<html>hello</html>").contains("no whole answer of Prometheus' query API, which begins with: <html>"));
-    assert!(said(r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#).contains("matrix"));
-    assert!(said(r#"{"status":"success"}"#).contains("there is no data in it"));
+    assert!(
+        error_of("<html>hello</html>").contains("no whole answer of Prometheus' query API, which begins with: <html>")
+    );
+    assert!(error_of(r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#).contains("matrix"));
+    assert!(error_of(r#"{"status":"success"}"#).contains("there is no data in it"));
     let word = vector(&[series(&agent("a"), "many")]);
-    assert!(said(word).contains("`many` is no number"));
+    assert!(error_of(word).contains("`many` is no number"));
     // What a terminal would take for a command is not passed on.
-    assert!(!said("\u{1b}]0;taken\u{7}").contains('\u{1b}'));
+    assert!(!error_of("\u{1b}]0;taken\u{7}").contains('\u{1b}'));
 }
 
 #[test]
 fn what_a_proxy_or_prometheus_refuses_is_said_with_a_remedy() {
     let moved = status("302 Found", "location: https://login.example/\r\n", "<html>log in</html>");
-    assert!(said(moved).contains("302 Found: it redirects to https://login.example/, which is not followed"));
+    assert!(error_of(moved).contains("302 Found: it redirects to https://login.example/, which is not followed"));
     assert!(
-        said(status("307 Temporary Redirect", "", "")).contains("which is not followed: name the URL that answers")
+        error_of(status("307 Temporary Redirect", "", "")).contains("which is not followed: name the URL that answers")
     );
     assert!(
-        said(status("401 Unauthorized", "", "Unauthorized"))
+        error_of(status("401 Unauthorized", "", "Unauthorized"))
             .contains("is --bearer-token-file or --basic-auth-file right?")
     );
-    assert!(said(status("404 Not Found", "", "<html>")).contains("the URL is what stands before /api/v1"));
+    assert!(error_of(status("404 Not Found", "", "<html>")).contains("the URL is what stands before /api/v1"));
     let many = r#"{"status":"error","errorType":"execution","error":"query processing would load too many samples"}"#;
-    assert!(said(status("422 Unprocessable Entity", "", many)).contains("would load too many samples"));
-    assert!(said(many).contains("would load too many samples"));
-    let html = said(status("502 Bad Gateway", "", "<html>nginx</html>"));
+    assert!(error_of(status("422 Unprocessable Entity", "", many)).contains("would load too many samples"));
+    assert!(error_of(many).contains("would load too many samples"));
+    let html = error_of(status("502 Bad Gateway", "", "<html>nginx</html>"));
     assert!(html.contains("502 Bad Gateway") && html.contains("<html>nginx"), "{html}");
-    assert!(said(status("503 Service Unavailable", "", "Service Unavailable")).contains("503"));
-    let all_the_same = said(status("500 Internal Server Error", "", &vector(&[])));
+    assert!(error_of(status("503 Service Unavailable", "", "Service Unavailable")).contains("503"));
+    let all_the_same = error_of(status("500 Internal Server Error", "", &vector(&[])));
     assert!(all_the_same.contains("500 Internal Server Error: and sent data all the same"), "{all_the_same}");
 }
 
@@ -50,16 +52,16 @@ fn an_answer_that_breaks_off_is_none() {
     let whole = vector(&[series(&agent("a"), "1")]);
     let half = &whole[..whole.len() / 2];
     let promised = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{half}", whole.len());
-    assert!(said(promised).contains("its answer broke off"));
+    assert!(error_of(promised).contains("its answer broke off"));
     let chunk = format!(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n{:x}\r\n{half}",
         whole.len()
     );
-    assert!(said(chunk).contains("its answer broke off"));
+    assert!(error_of(chunk).contains("its answer broke off"));
     // Without a length, the end of the connection is the end of the answer.
     let open = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{half}");
-    assert!(said(open).contains("no whole answer"));
-    assert!(said("HTTP/1.1 200 OK\r\n").contains("Prometheus was asked for"));
+    assert!(error_of(open).contains("no whole answer"));
+    assert!(error_of("HTTP/1.1 200 OK\r\n").contains("Prometheus was asked for"));
 }
 
 #[test]

@@ -46,14 +46,14 @@ fn the_strongest_counts_and_a_conflict_stays_visible() {
     assert_eq!(resolved.best, Some(evidence(128, block)));
     assert_eq!(resolved.agreeing, [evidence(128, running())]);
     assert_eq!(resolved.conflicting, [evidence(64, file())]);
-    assert_eq!(resolved.settled(), None, "not even the strongest is relied on");
+    assert_eq!(resolved.agreed(), None, "not even the strongest is relied on");
 }
 
 #[test]
 fn a_release_unsettles_nothing() {
     let weak = of_release("6.1.5").unwrap();
     let resolved = resolve(vec![weak.clone(), evidence(64, running())]);
-    assert_eq!((resolved.settled().unwrap().bytes, resolved.conflicting), (64, vec![weak]));
+    assert_eq!((resolved.agreed().unwrap().bytes, resolved.conflicting), (64, vec![weak]));
 }
 
 #[test]
@@ -65,5 +65,5 @@ fn an_overridden_size_is_no_conflict() {
 
 #[test]
 fn nothing_is_known_from_nothing() {
-    assert_eq!(resolve(Vec::new()).settled(), None);
+    assert_eq!(resolve(Vec::new()).agreed(), None);
 }

@@ -1,0 +1,23 @@
+//! Each creation is judged by one guard, also while two are attached.
+//!
+//! A guard that holds on is taken over by another beside it, over the same maps, so that both judge alike. Whichever the
+//! kernel runs first judges, and leaves a note of what it lets pass, which the other finds. Nothing rests on the order: the
+//! newest program runs first today (`hlist_add_head` in `__bpf_trampoline_link_prog`, kernel/bpf/trampoline.c). Nor is
+//! there a moment at which one stops and the other starts, which a thread could be in the middle of.
+
+use crate::{maps::PASSED_NODES, task};
+
+/// Whether a guard has let pass what this thread is about to do, the making of this node. It is another guard: the hook is
+/// called once for each node.
+#[inline(always)]
+pub(super) fn has_passed(node: u64) -> bool {
+    // SAFETY: the entry is this thread's own, and memory of a replaced entry outlives the program (RCU).
+    PASSED_NODES.get_ptr(task::thread_id()).is_some_and(|judged| unsafe { *judged } == node)
+}
+
+/// This guard has judged, and lets pass: another may come next. After a refusal none does.
+#[inline(always)]
+pub(super) fn note_passed(node: u64) {
+    // Without room for the note another judges once more: nothing slips through.
+    let _ = PASSED_NODES.insert(task::thread_id(), node, 0);
+}

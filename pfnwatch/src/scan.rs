@@ -1,0 +1,163 @@
+//! The inventory, judged: what `scan` reports and `plan` works on.
+
+use std::{path::Path, thread};
+
+use anyhow::ensure;
+use pfnwatch_common::{InfoBlock, Map, layout::Layout};
+
+use crate::{
+    assess::{Assessment, Facts, KernelParameters, NamespaceMode, NamespaceTotals, Thresholds, Verdict, assess},
+    bpf::block_reader::BlockReader,
+    inventory::{InfoBlocks, Inventory, Namespace, SysfsRoots, facts},
+    kernel::{KernelFacts, features::privileges::Privileges, quirks},
+    paths::Paths,
+};
+
+/// `memremap_compat_align()` in bytes: 2 MiB (SUBSECTION_SIZE, include/linux/mmzone.h) but on POWER with the hash MMU.
+pub const COMPAT_ALIGN: u64 = 2 << 20;
+
+impl From<&KernelFacts> for KernelParameters {
+    /// Without MAX_STRUCT_PAGE_SIZE, which takes longer to find out than a scan may.
+    fn from(kernel: &KernelFacts) -> Self {
+        Self {
+            page_size: kernel.page_size,
+            compat: COMPAT_ALIGN,
+            struct_page: kernel.struct_page_size,
+            max_struct_page: None,
+            quirks: quirks::of_release(&kernel.release),
+            deduplicates: kernel.deduplicates,
+        }
+    }
+}
+
+/// One namespace with its verdict.
+#[derive(Clone, Debug)]
+pub struct AssessedNamespace {
+    /// As sysfs has it.
+    pub namespace: Namespace,
+    /// What was judged.
+    pub facts: Facts,
+    /// The verdict.
+    pub assessment: Assessment,
+}
+
+impl AssessedNamespace {
+    /// The mode as ndctl prints it; `unknown` where sysfs does not tell.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        if self.namespace.mode.is_ok() { self.facts.mode.as_str() } else { "unknown" }
+    }
+
+    /// Where its memmap lives, where it has one.
+    #[must_use]
+    pub fn map(&self) -> Option<Map> {
+        match self.facts.mode {
+            NamespaceMode::Whole => Some(Map::Mem),
+            _ => self.facts.map.or_else(|| self.facts.block.as_ref().and_then(InfoBlock::map)),
+        }
+    }
+}
+
+/// All namespaces of a host with their verdicts.
+#[derive(Debug)]
+pub struct ScanResult {
+    /// The kernel they were judged against.
+    pub kernel: KernelFacts,
+    /// The inventory's regions.
+    pub regions: Vec<crate::inventory::Region>,
+    /// In the inventory's order.
+    pub namespaces: Vec<AssessedNamespace>,
+    /// Their sums.
+    pub totals: NamespaceTotals,
+    /// The host as a whole.
+    pub verdict: Verdict,
+    /// Why the info blocks of enabled namespaces were not read, where they were asked for.
+    pub blocks_problem: Option<String>,
+}
+
+/// Whether the info blocks of enabled namespaces are read, which needs root and eBPF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnabledBlocks {
+    /// From the kernel's memory, where this host lets us; without, sysfs has to do.
+    Read,
+    /// The same with a layout that is known already.
+    ReadBy(Layout),
+    /// No program is loaded.
+    Skip,
+}
+
+impl ScanResult {
+    /// Reads and judges a host.
+    ///
+    /// # Errors
+    /// The inventory or the kernel's facts cannot be read.
+    pub fn run(paths: &Paths, enabled: EnabledBlocks, thresholds: &Thresholds) -> anyhow::Result<Self> {
+        let roots = SysfsRoots::from(paths);
+        // BTF has 5 MB: it is read while sysfs is.
+        let (kernel, inventory) = thread::scope(|scope| {
+            let gather = || KernelFacts::gather(paths, None);
+            let kernel = thread::Builder::new().spawn_scoped(scope, gather);
+            let inventory = Inventory::read(&roots);
+            // Where no thread can be had, or it ended badly, it is done here.
+            (kernel.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(gather), inventory)
+        });
+        let inventory = inventory?;
+        let (blocks, blocks_problem) = info_blocks(paths, &inventory, enabled);
+        let survey = Self::assess(inventory, &blocks, kernel?, thresholds);
+        Ok(Self { blocks_problem, ..survey })
+    }
+
+    /// Judges an inventory.
+    #[must_use]
+    pub fn assess(inventory: Inventory, blocks: &InfoBlocks, kernel: KernelFacts, thresholds: &Thresholds) -> Self {
+        let host = KernelParameters::from(&kernel);
+        let mut totals = NamespaceTotals::default();
+        let judge = |namespace| {
+            let facts = facts::facts(&namespace, blocks);
+            let assessment = assess(&facts, &host, thresholds);
+            totals.add(&assessment);
+            AssessedNamespace { namespace, facts, assessment }
+        };
+        let namespaces = inventory.namespaces.into_iter().map(judge).collect();
+        let verdict = totals.verdict(thresholds);
+        Self { kernel, regions: inventory.regions, namespaces, totals, verdict, blocks_problem: None }
+    }
+}
+
+/// The info blocks of an inventory, and why those of enabled namespaces are not among them, where they were asked for.
+pub fn info_blocks(paths: &Paths, inventory: &Inventory, enabled: EnabledBlocks) -> (InfoBlocks, Option<String>) {
+    let roots = SysfsRoots::from(paths);
+    let mut blocks = inventory.blocks_on_raw_devices(&roots);
+    // Another host's sysfs has another kernel's devices: there is nothing to ask this one.
+    let layout = match enabled {
+        EnabledBlocks::ReadBy(layout) => Some(layout),
+        EnabledBlocks::Read | EnabledBlocks::Skip => None,
+    };
+    let ask = enabled != EnabledBlocks::Skip && paths.is_own_sysfs();
+    let problem = ask.then(|| read_enabled(paths, layout, inventory, &mut blocks).err()).flatten();
+    (blocks, problem.map(|error| format!("{error:#}")))
+}
+
+/// Adds the blocks of enabled namespaces. A block that cannot be read leaves that namespace to what sysfs says.
+fn read_enabled(
+    paths: &Paths,
+    layout: Option<Layout>,
+    inventory: &Inventory,
+    blocks: &mut InfoBlocks,
+) -> anyhow::Result<()> {
+    let mut bound = inventory.namespaces.iter().filter_map(Namespace::enabled_under).peekable();
+    if bound.peek().is_none() {
+        return Ok(());
+    }
+    // A command says it in words, before the kernel says EPERM to the first map; the agent has what it needs.
+    let own = layout.is_none().then(|| Privileges::read(Path::new("/proc"))).flatten();
+    let lacking = own.map(Privileges::missing).unwrap_or_default();
+    ensure!(lacking.is_empty(), "this process lacks {} (root has them)", lacking.join(" and "));
+    let mut reader = BlockReader::attach(paths, layout)?;
+    for (namespace, device) in bound {
+        if let Ok(Some(block)) = reader.read(device) {
+            blocks.insert(namespace, *block);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! The kernels that this host was booted with.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, Row, Transaction, params};
+
+use super::{EventStore, convert};
+use crate::baseline::Acceptance;
+
+/// The facts of one boot. Where libnvdimm was replaced in the course of it, there is one for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootRow {
+    /// `/proc/sys/kernel/random/boot_id`
+    pub boot_id: String,
+    /// libnvdimm's build-id in hex, where it is known.
+    pub module_build_id: Option<String>,
+    /// The kernel's release.
+    pub release: String,
+    /// `sizeof(struct page)` in bytes.
+    pub struct_page_size: Option<u64>,
+    /// MAX_STRUCT_PAGE_SIZE in bytes.
+    pub max_struct_page_size: Option<u64>,
+    /// What says so, the strongest first.
+    pub evidence: Vec<String>,
+    /// When this was first known.
+    pub first_seen: SystemTime,
+    /// When it last was.
+    pub last_seen: SystemTime,
+    /// Whether nothing is held against it any more.
+    pub set_aside: bool,
+    /// Who has accepted what it costs, where somebody has.
+    pub accepted: Option<Acceptance>,
+}
+
+impl EventStore {
+    /// Every boot that is remembered, the oldest first; none where the journal cannot be read.
+    pub fn boots(&mut self) -> Option<Vec<BootRow>> {
+        self.read(all)
+    }
+
+    /// Remembers a boot's facts in place of what was known of the same boot and the same libnvdimm; `first_seen` stays.
+    pub fn save_boot(&mut self, boot: &BootRow) -> Option<()> {
+        self.save_boots(std::slice::from_ref(boot))
+    }
+
+    /// The same for several, all of them or none.
+    pub fn save_boots(&mut self, boots: &[BootRow]) -> Option<()> {
+        self.write(|connection| {
+            let transaction = connection.transaction()?;
+            boots.iter().try_for_each(|boot| save(&transaction, boot))?;
+            transaction.commit()
+        })
+    }
+}
+
+fn save(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::Result<()> {
+    let accepted = boot.accepted.as_ref().map(serde_json::to_string).transpose();
+    let accepted = accepted.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    transaction.execute(
+        "INSERT INTO boots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET
+         release = excluded.release, struct_page_size = excluded.struct_page_size,
+         max_struct_page_size = excluded.max_struct_page_size, evidence = excluded.evidence,
+         last_seen_us = excluded.last_seen_us, set_aside = excluded.set_aside, accepted = excluded.accepted",
+        params![
+            boot.boot_id,
+            boot.module_build_id.as_deref().unwrap_or_default(),
+            boot.release,
+            boot.struct_page_size.map(u64::cast_signed),
+            boot.max_struct_page_size.map(u64::cast_signed),
+            serde_json::Value::from(boot.evidence.as_slice()).to_string(),
+            convert::micros(boot.first_seen),
+            convert::micros(boot.last_seen),
+            boot.set_aside,
+            accepted,
+        ],
+    )?;
+    Ok(())
+}
+
+/// All of them, the oldest first.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<BootRow>> {
+    let mut query = connection.prepare("SELECT * FROM boots ORDER BY first_seen_us, last_seen_us")?;
+    let rows = query.query_map([], row)?;
+    rows.collect()
+}
+
+fn row(row: &Row<'_>) -> rusqlite::Result<BootRow> {
+    let bytes = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned));
+    let evidence: String = row.get("evidence")?;
+    // The commands read a file of schema 1 as well, if no agent of this version has opened it yet: it has no such columns.
+    let accepted: Option<String> = row.get("accepted").unwrap_or_default();
+    Ok(BootRow {
+        boot_id: row.get("boot_id")?,
+        module_build_id: Some(row.get::<_, String>("module_build_id")?).filter(|id| !id.is_empty()),
+        release: row.get("release")?,
+        struct_page_size: bytes("struct_page_size")?,
+        max_struct_page_size: bytes("max_struct_page_size")?,
+        evidence: serde_json::from_str(&evidence).unwrap_or_default(),
+        first_seen: convert::time(row.get("first_seen_us")?),
+        last_seen: convert::time(row.get("last_seen_us")?),
+        set_aside: row.get("set_aside").unwrap_or_default(),
+        accepted: accepted.and_then(|json| serde_json::from_str(&json).ok()),
+    })
+}

@@ -1,0 +1,126 @@
+//! Opens the file, or says why it cannot be used. A file of another program, or of a later schema, is not written to.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown},
+    path::Path,
+    time::Duration,
+};
+
+use nix::unistd::{Gid, geteuid};
+use rusqlite::{Connection, OpenFlags};
+
+use super::{
+    error::StoreError,
+    event_store::sibling,
+    schema::{APPLICATION_ID, VERSION, migrate},
+};
+use crate::access;
+
+/// How long another process may hold the file before a write counts as failed. The agent has one thread.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Opens the file for the agent; makes it where it is not there.
+pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
+    create(file).map_err(|error| StoreError::File { file: file.to_owned(), error })?;
+    if let Some(group) = access::reader_group()
+        && let Err(error) = share(file, group)
+    {
+        tracing::warn!("the group {group} may not read the journal {}: {error}", file.display());
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let version = version(&connection, file)?;
+    if version == 0 {
+        // Only before the first table: pages that became free then go back to the file system (retention.rs).
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
+    // Answers with the mode.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // Whatever a sink was told has reached the disk: that takes one fsync for each commit.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // In KiB: the agent's memory is dearer than a second look at a page that the kernel has.
+    connection.pragma_update(None, "cache_size", -128)?;
+    // In pages: the file beside the file stays below 4 MiB or so. `Journal::settle` comes first, but where events come one upon
+    // the other, and then one in 150 waits for this.
+    connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", 1 << 20, |_| Ok(()))?;
+    migrate(&mut connection, version)?;
+    Ok(connection)
+}
+
+/// The schema of the file, if it is ours; 0 for an empty one.
+pub(super) fn version(connection: &Connection, file: &Path) -> Result<i32, StoreError> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let (application_id, version) = (number("application_id")?, number("user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application_id == 0 && version == 0 && tables == 0 {
+        return Ok(0);
+    }
+    if application_id != APPLICATION_ID {
+        return Err(StoreError::Foreign { file: file.to_owned(), application_id });
+    }
+    if !(1..=VERSION).contains(&version) {
+        return Err(StoreError::Newer { file: file.to_owned(), version });
+    }
+    Ok(version)
+}
+
+/// Root's alone at first: events name users, processes and their cgroups. SQLite gives the files beside it the same mode.
+fn create(file: &Path) -> io::Result<()> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
+}
+
+/// Lets a group read it, and the files that SQLite keeps beside it, without which it could not. Not by an open file: closing that
+/// would end the locks of a connection of this process.
+fn share(file: &Path, group: Gid) -> io::Result<()> {
+    for file in ["", "-wal", "-shm"].map(|suffix| sibling(file, suffix)) {
+        let ours = |found: &fs::Metadata| found.is_file() && found.uid() == geteuid().as_raw();
+        if fs::symlink_metadata(&file).as_ref().is_ok_and(ours) {
+            chown(&file, None, Some(group.as_raw()))?;
+            fs::set_permissions(&file, Permissions::from_mode(0o640))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::unistd::getegid;
+
+    use super::*;
+
+    #[test]
+    fn what_is_shared_can_be_read_by_the_group_and_written_by_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pfnwatch.db");
+        let mode = |file: &Path| fs::metadata(file).unwrap().mode() & 0o777;
+        create(&file).unwrap();
+        assert_eq!(mode(&file), 0o600);
+        // As an agent left them that was killed.
+        let log = sibling(&file, "-wal");
+        create(&log).unwrap();
+        // What somebody has put there is not ours to share.
+        let other = folder.path().join("other");
+        create(&other).unwrap();
+        symlink(&other, sibling(&file, "-shm")).unwrap();
+        share(&file, getegid()).unwrap();
+        assert_eq!((mode(&file), mode(&log), mode(&other)), (0o640, 0o640, 0o600));
+        // What SQLite makes beside it is as the file is.
+        fs::remove_file(sibling(&file, "-shm")).unwrap();
+        fs::remove_file(&log).unwrap();
+        let _connection = open(&file).unwrap();
+        assert_eq!((mode(&log), mode(&sibling(&file, "-shm"))), (0o640, 0o640));
+    }
+}

@@ -1,0 +1,70 @@
+//! Where the journal is, and how much it keeps.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+
+use crate::{
+    config::{Config, ConfigArgs},
+    exit::ExitContext,
+};
+
+/// Where it is unless told otherwise.
+pub(crate) const DEFAULT_PATH: &str = "/var/lib/pfnwatch/pfnwatch.db";
+
+/// What the configuration says of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The file; none where there is to be no journal.
+    pub file: Option<PathBuf>,
+    /// How long an event is kept.
+    pub max_age: Duration,
+    /// How large the file may grow, in bytes.
+    pub max_size_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            file: Some(PathBuf::from(DEFAULT_PATH)),
+            max_age: Duration::from_secs(365 * 24 * 60 * 60),
+            max_size_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Where the journal is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct StoreArgs {
+    /// The journal's file, in place of the configuration's
+    #[arg(long = "journal", value_name = "FILE")]
+    journal_file: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// What the configuration says, but for the file where one was named.
+    #[must_use]
+    pub fn settings(&self, config: &Config) -> Settings {
+        let configured = config.journal();
+        Settings { file: self.journal_file.clone().or(configured.file), ..configured }
+    }
+
+    /// The file that was named, or the configuration's.
+    ///
+    /// # Errors
+    /// The configuration cannot be read, or says that there is no journal.
+    pub fn file(&self, config: &ConfigArgs) -> anyhow::Result<PathBuf> {
+        // A file that was named needs no configuration.
+        self.journal_file.clone().map_or_else(|| self.file_in(&config.read()?), Ok)
+    }
+
+    /// The file that was named, or this configuration's.
+    ///
+    /// # Errors
+    /// It says that there is no journal.
+    pub fn file_in(&self, config: &Config) -> anyhow::Result<PathBuf> {
+        let off =
+            || ExitContext::usage("the configuration has turned the journal off: --journal names a file all the same");
+        self.settings(config).file.with_context(off)
+    }
+}

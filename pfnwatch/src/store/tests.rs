@@ -1,0 +1,92 @@
+//! With real files.
+
+use std::{
+    fs,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    decode::{
+        decode,
+        tests::{block, context, judgement::denial},
+    },
+    event::{Blind, BlockOrigin, Body, Event, NamespaceId, Time},
+    info_block_cache::{InfoBlockCache, SavedInfoBlock},
+};
+
+mod commits;
+mod retention;
+mod rows;
+mod trouble;
+
+/// A folder, and the settings for a journal in it.
+fn place() -> (TempDir, Settings) {
+    let folder = TempDir::new().unwrap();
+    let file = Some(folder.path().join("deep/pfnwatch.db"));
+    (folder, Settings { file, ..Settings::default() })
+}
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn blind(reason: &str) -> Event {
+    Event::now(Body::Blind(Blind { reason: reason.to_owned() }))
+}
+
+/// What the guard denied on this namespace.
+fn denied(namespace: &str) -> Event {
+    let mut event = decode(zerocopy::IntoBytes::as_bytes(&denial()), &context()).unwrap();
+    let judged = event.guard_decision_mut().unwrap();
+    judged.namespace.as_mut().unwrap().namespace = namespace.to_owned();
+    event
+}
+
+/// A namespace's block that the journal does not have yet.
+fn saved_blocks() -> InfoBlockCache {
+    saved_block_of(5)
+}
+
+fn saved_block_of(uuid: u8) -> InfoBlockCache {
+    let namespace = NamespaceId {
+        namespace: "namespace0.0".to_owned(),
+        namespace_uuid: Some(Uuid::from_bytes([9; 16])),
+        start_address: 4 << 30,
+        size_bytes: 1 << 30,
+    };
+    let block = pfnwatch_common::InfoBlock { uuid: [uuid; 16], parent_uuid: [9; 16], ..block() };
+    let mut kept = InfoBlockCache::default();
+    let block = SavedInfoBlock::new(namespace, Box::new(block.encode()), BlockOrigin::Read, Time(at(50))).unwrap();
+    kept.restore(vec![block]);
+    kept.mark_all_dirty();
+    kept
+}
+
+/// Commits events, and gives them as they are told.
+fn commit(journal: &mut EventStore, mut events: Vec<Event>) -> Vec<Event> {
+    journal.commit(&mut events, &mut InfoBlockCache::default());
+    events
+}
+
+fn numbers(events: &[Event]) -> Vec<Option<u64>> {
+    events.iter().map(|event| event.id).collect()
+}
+
+/// All that is in the file, by a connection of its own.
+fn entries(settings: &Settings) -> Vec<StoredEvent> {
+    Reader::open(settings.file.as_deref().unwrap()).unwrap().last(&EventFilter::default(), u32::MAX).unwrap()
+}
+
+fn ids(settings: &Settings) -> Vec<u64> {
+    entries(settings).iter().map(|entry| entry.id).collect()
+}
+
+/// The file, for whoever does to it what we never would.
+fn raw(settings: &Settings) -> Connection {
+    Connection::open(settings.file.as_ref().unwrap()).unwrap()
+}

@@ -1,0 +1,218 @@
+//! Whatever is wrong with the file, events go on, and say so.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What stands beside the journal, by the ends of their names.
+fn beside(settings: &Settings) -> Vec<String> {
+    let folder = settings.file.as_ref().unwrap().parent().unwrap();
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.contains("damaged"));
+    names.sort_unstable();
+    names
+}
+
+/// A journal that was ended well, so that all of it is in the one file.
+fn written(settings: &Settings, count: usize) -> Vec<u8> {
+    let mut journal = EventStore::open(settings.clone());
+    let events = (0..count).map(|number| blind(&format!("{number} {}", "x".repeat(500)))).collect();
+    commit(&mut journal, events);
+    journal.commit(&mut [], &mut saved_blocks());
+    drop(journal);
+    fs::read(settings.file.as_ref().unwrap()).unwrap()
+}
+
+#[test]
+fn a_full_disk_is_survived_and_what_was_told_meanwhile_is_written_later() {
+    let (_folder, settings) = place();
+    let mut journal = EventStore::open(settings.clone());
+    commit(&mut journal, vec![blind("before")]);
+    let pages: i64 = journal.read(|it| it.pragma_query_value(None, "page_count", |row| row.get(0))).unwrap();
+    let limit = |journal: &mut EventStore, pages: i64| {
+        journal.read(|it| it.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))).unwrap();
+    };
+    limit(&mut journal, pages + 2);
+    let long = "x".repeat(20_000);
+    let mut kept = saved_blocks();
+    let mut events = [blind(&long)];
+    journal.commit(&mut events, &mut kept);
+    assert_eq!((events[0].id, events[0].uncommitted), (None, true));
+    assert_eq!(kept.dirty().count(), 1, "the blocks of the same transaction are still to be written");
+    let json = serde_json::to_value(&events[0]).unwrap();
+    assert_eq!((json.get("id"), &json["uncommitted"]), (None, &true.into()));
+    let health = journal.health();
+    assert!(health.error.as_deref().unwrap().contains("full"), "{health:?}");
+    assert_eq!((health.events, health.uncommitted), (1, 1));
+    assert!(commit(&mut journal, vec![blind("meanwhile")])[0].uncommitted, "it is not tried with each event");
+    assert_eq!(ids(&settings), [1], "what was committed is there");
+    assert_eq!(journal.boots().unwrap(), [], "what is there can be read");
+    // The connection is another one after this, without the limit.
+    journal.enforce_retention(&mut kept, SystemTime::now());
+    let health = journal.health();
+    assert_eq!((health.error, health.events, health.uncommitted), (None, 3, 2));
+    assert_eq!(numbers(&commit(&mut journal, vec![blind("after")])), [Some(4)]);
+    let lines: Vec<_> = entries(&settings).into_iter().map(|entry| entry.line).collect();
+    for (line, end) in lines.iter().zip(["before", long.as_str(), "meanwhile", "after"]) {
+        assert!(line.ends_with(end), "{line}");
+    }
+    assert_eq!(journal.blocks().unwrap().len(), 1);
+}
+
+#[test]
+fn only_so_many_events_are_held() {
+    let (folder, settings) = place();
+    fs::write(folder.path().join("deep"), "a file where the folder should be").unwrap();
+    let mut journal = EventStore::open(settings.clone());
+    assert!(journal.health().error.unwrap().contains("deep"));
+    for number in 0..1010 {
+        assert!(commit(&mut journal, vec![blind(&number.to_string())])[0].uncommitted);
+    }
+    assert_eq!((journal.pending.events.len(), journal.pending.dropped), (1000, 10));
+    fs::remove_file(folder.path().join("deep")).unwrap();
+    journal.enforce_retention(&mut InfoBlockCache::default(), SystemTime::now());
+    assert_eq!((journal.health().error, journal.pending.events.len(), journal.pending.dropped), (None, 0, 0));
+    assert!(entries(&settings)[0].line.ends_with(" 10"));
+}
+
+#[test]
+fn a_newer_or_foreign_file_is_left_alone() {
+    let (_folder, settings) = place();
+    let file = settings.file.clone().unwrap();
+    drop(EventStore::open(settings.clone()));
+    for (pragma, value, said) in [("user_version", 3, "schema 3"), ("application_id", 7, "another program's")] {
+        raw(&settings).pragma_update(None, pragma, value).unwrap();
+        let before = fs::read(&file).unwrap();
+        let mut journal = EventStore::open(settings.clone());
+        assert!(commit(&mut journal, vec![blind("one")])[0].uncommitted);
+        journal.enforce_retention(&mut InfoBlockCache::default(), SystemTime::now());
+        let error = journal.health().error.unwrap();
+        assert!(error.contains(said) && error.contains("left as it is"), "{error}");
+        assert!(Reader::open(&file).unwrap_err().to_string().contains(said));
+        drop(journal);
+        assert_eq!((fs::read(&file).unwrap(), beside(&settings)), (before, vec![]));
+        raw(&settings).pragma_update(None, "user_version", 2).unwrap();
+    }
+    // Another program's that has no application id.
+    fs::remove_file(&file).unwrap();
+    raw(&settings).execute_batch("CREATE TABLE a (b)").unwrap();
+    assert!(EventStore::open(settings).health().error.unwrap().contains("another program's"));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_set_aside() {
+    for bytes in [b"no database ".repeat(500), vec![0; 8192], written(&place().1, 3)[..5000].to_vec()] {
+        let (_folder, settings) = place();
+        fs::create_dir(settings.file.as_ref().unwrap().parent().unwrap()).unwrap();
+        fs::write(settings.file.as_ref().unwrap(), &bytes).unwrap();
+        let mut journal = EventStore::open(settings.clone());
+        let told = commit(&mut journal, vec![blind("one")]);
+        let health = journal.health();
+        let aside = health.set_aside.unwrap();
+        assert_eq!((health.error, told[0].uncommitted), (None, false));
+        assert_eq!(fs::read(&aside).unwrap(), bytes, "nothing of it is lost");
+        assert!(told[0].id.unwrap() > 1_000_000_000_000, "which numbers were given is not known: {told:?}");
+        assert_eq!(beside(&settings).len(), 1);
+    }
+}
+
+#[test]
+fn a_file_that_is_damaged_under_the_agent_is_set_aside_and_the_event_is_committed() {
+    let (_folder, settings) = place();
+    let mut kept = saved_blocks();
+    let bytes = written(&settings, 100);
+    let mut journal = EventStore::open(settings.clone());
+    // All but the first page, which says whose file it is.
+    let mut damaged = bytes;
+    damaged[4096..].fill(0xa5);
+    fs::write(settings.file.as_ref().unwrap(), &damaged).unwrap();
+    let mut events = [blind("after")];
+    journal.commit(&mut events, &mut kept);
+    let health = journal.health();
+    assert!(health.set_aside.is_some() && health.error.is_none(), "{health:?}");
+    assert_eq!((events[0].uncommitted, ids(&settings).len(), health.events), (false, 1, 1));
+    assert_eq!(journal.blocks().unwrap().len(), 1, "what is in memory is written again");
+}
+
+#[test]
+fn a_disk_that_damages_each_new_file_is_not_filled_with_them() {
+    let (_folder, settings) = place();
+    let file = settings.file.as_ref().unwrap();
+    fs::create_dir(file.parent().unwrap()).unwrap();
+    let mut journal = EventStore::disabled();
+    for _ in 0..12 {
+        // Opened anew by what finds it replaced.
+        // The log goes too: it may hold all of a new file.
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{suffix}", file.display()));
+        }
+        fs::write(file, b"no database".repeat(500)).unwrap();
+        if journal.is_off() {
+            journal = EventStore::open(settings.clone());
+        }
+        journal.enforce_retention(&mut InfoBlockCache::default(), SystemTime::now());
+    }
+    assert_eq!(beside(&settings).len(), 8);
+    let error = journal.health().error.unwrap();
+    assert!(error.contains("again and again"), "{error}");
+}
+
+/// Root may write to everything, and so may whoever owns the folder: then nothing is amiss, and all is committed.
+#[test]
+fn a_file_that_cannot_be_written_to_is_read_all_the_same() {
+    let (_folder, settings) = place();
+    written(&settings, 3);
+    let file = settings.file.as_ref().unwrap();
+    fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+    let mut journal = EventStore::open(settings.clone());
+    let told = commit(&mut journal, vec![blind("one")]);
+    assert_eq!(told[0].uncommitted, journal.health().error.is_some());
+    let there = if told[0].uncommitted { 3 } else { 4 };
+    assert_eq!(Reader::open(file).unwrap().last(&EventFilter::default(), 9).unwrap().len(), there);
+}
+
+/// Not even root writes to a file system that is read-only; sysfs and procfs take no new files either.
+#[test]
+fn a_place_that_takes_no_files_is_said() {
+    let settings = Settings { file: Some("/proc/pfnwatch.db".into()), ..Settings::default() };
+    let mut journal = EventStore::open(settings);
+    assert!(commit(&mut journal, vec![blind("one")])[0].uncommitted);
+    let error = journal.health().error.unwrap();
+    assert!(error.starts_with("/proc/pfnwatch.db: "), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever a disk makes of the file: nothing panics, an event is committed or marked, and what cannot be used is not
+    /// thrown away.
+    #[test]
+    fn no_damage_stops_the_events(at in 0..40_000usize, length in 1..6000usize, byte: u8, cut in proptest::option::of(0..40_000usize)) {
+        let (_folder, settings) = place();
+        let mut bytes = written(&settings, 40);
+        let end = (at + length).min(bytes.len());
+        if let Some(part) = bytes.get_mut(at.min(end)..end) {
+            part.fill(byte);
+        }
+        bytes.truncate(cut.unwrap_or(usize::MAX));
+        let file = settings.file.as_ref().unwrap();
+        fs::write(file, &bytes).unwrap();
+        let _ = Reader::open(file).and_then(|reader| reader.last(&EventFilter::default(), 1000));
+        let mut journal = EventStore::open(settings.clone());
+        let mut kept = saved_blocks();
+        let mut events = [blind("after")];
+        journal.commit(&mut events, &mut kept);
+        journal.enforce_retention(&mut kept, at_far());
+        let health = journal.health();
+        prop_assert_eq!(events[0].uncommitted, events[0].id.is_none());
+        prop_assert!(health.error.is_none() || events[0].uncommitted || health.set_aside.is_some(), "{:?}", health);
+        if let Some(aside) = health.set_aside {
+            prop_assert_eq!(fs::metadata(aside).unwrap().len() > 0, !bytes.is_empty());
+        }
+    }
+}
+
+fn at_far() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(1 << 20)
+}
