@@ -37,11 +37,11 @@ pub(super) fn page() -> String {
     let bundle = bundle();
     let mut page = Page::new(&bundle);
     let (mut text, examples) = (HEAD.to_owned(), examples());
-    for kind in Body::KINDS.iter().copied() {
+    for &kind in Body::KINDS {
         let schema = page.named(&format!("event.{kind}"));
         let _ = writeln!(text, "- [{kind}](#{kind}): {}", description(schema));
     }
-    for kind in Body::KINDS.iter().copied() {
+    for &kind in Body::KINDS {
         let schema = page.named(&format!("event.{kind}"));
         let _ = write!(text, "\n## {kind}\n{}\n\n{}", description(schema), page.table(schema));
         let example = examples.iter().find(|event| event["event"] == kind);
