@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The version of the maps that are pinned while the guard holds on without an agent: part of the pins' path. It grows
 /// whenever a map's key, value or meaning changes.
-pub const PIN_VERSION: u32 = 2;
+pub const PIN_VERSION: u32 = 3;
 
 /// In `KNOWN_BLOCKS`, in place of a uuid: nobody has looked at the namespace, so that there may be any block.
 pub const UNKNOWN_BLOCK: [u8; 16] = [0xff; 16];

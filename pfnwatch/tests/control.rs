@@ -200,7 +200,7 @@ fn a_held_guard_is_released() {
     let said = text(&ask(&agent, &["guard", "release"]));
     assert_eq!(
         said,
-        "removed /sys/fs/bpf/pfnwatch/v2/guard\nThe guard is not held any more. The agent that runs guards on, until it \
+        "removed /sys/fs/bpf/pfnwatch/v3/guard\nThe guard is not held any more. The agent that runs guards on, until it \
          ends.\n"
     );
 }

@@ -1,7 +1,7 @@
 //! Where a guard that holds on without an agent is kept: below the BPF file system.
 //!
 //! ```text
-//! /sys/fs/bpf/pfnwatch/v2/maps/KNOWN_BLOCKS …    the version is that of the maps, see `PIN_VERSION`
+//! /sys/fs/bpf/pfnwatch/v3/maps/KNOWN_BLOCKS …    the version is that of the maps, see `PIN_VERSION`
 //!                        /links-GUARD_ID/guard …  one folder for each load of the programs; two while one takes over
 //! ```
 

@@ -122,7 +122,7 @@ impl State {
             Request::Status => Ok(Response::Status(Box::new(self.status.clone()))),
             Request::Alerts => Ok(Response::Alerts(Box::default())),
             Request::Release => Ok(Response::Released(Released {
-                removed: vec!["/sys/fs/bpf/pfnwatch/v2/guard".to_owned()],
+                removed: vec!["/sys/fs/bpf/pfnwatch/v3/guard".to_owned()],
                 still_guarding: true,
             })),
             Request::AcceptBaseline { whose: BaselineScope::Host, reason } => {

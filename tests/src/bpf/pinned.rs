@@ -8,7 +8,7 @@ use aya::maps::{Array, Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
 
 /// Where this version's pins are.
-pub const PINS: &str = "/sys/fs/bpf/pfnwatch/v2";
+pub const PINS: &str = "/sys/fs/bpf/pfnwatch/v3";
 
 /// A guard that stays attached for as long as this lives, whatever becomes of its pins.
 pub struct PinnedObjects(#[expect(dead_code, reason = "it holds the link")] FdLink);
