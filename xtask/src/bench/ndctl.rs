@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use guest::bench::ndctl::{ScanRun, Scanner};
-use guest::orders::Purpose;
+use guest::boot_config::Purpose;
 use guest::report::Report;
 use serde_json::json;
 
