@@ -46,11 +46,11 @@ mod tests {
 
     #[test]
     fn only_numbers_of_variants_are_variants() {
-        assert_eq!(variant(1), Some(Kind::Attempt));
-        assert_eq!(variant::<Kind>(4), Some(Kind::Judgement));
+        assert_eq!(variant(1), Some(RecordKind::Attempt));
+        assert_eq!(variant::<RecordKind>(4), Some(RecordKind::Judgement));
         assert_eq!(variant(0), Some(Unjudged::None));
         for none in [0, 5, 0x0100_0000, u32::MAX] {
-            assert_eq!(variant::<Kind>(none), None);
+            assert_eq!(variant::<RecordKind>(none), None);
         }
     }
 }

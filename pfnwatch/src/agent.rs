@@ -1,17 +1,24 @@
 //! The agent's loop: records become events, events go to the sinks; libnvdimm comes and goes meanwhile.
 
+pub mod alert_store;
 mod alerts;
 mod attachment;
 mod baseline;
+mod baseline_watch;
 mod control;
+pub mod control_server;
 mod guard;
 mod initial_scan;
+pub mod kernel_watch;
+mod options;
 mod publish;
 mod records;
 mod service_status;
 mod status;
 mod view;
 
+pub use self::options::Options;
+use crate::kernel::quirks;
 use std::{
     collections::BTreeSet,
     io::{self, Write},
@@ -27,28 +34,25 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    baseline::BaselineWatch,
-    cgroup::Cgroups,
-    control::server::{PendingRequest, Server},
-    event::{Body, Event, RecordTotals},
-    exit::ExitContext,
-    guard::Guard,
-    info_block_cache::InfoBlockCache,
-    interval::TimerFdInterval,
-    kernel::{KernelFacts, btf::Btf},
-    kernel_watch::KernelWatch,
-    label_tracker::LabelTracker,
-    memory_trim,
-    module_watch::ModuleWatch,
-    policy::Policy,
-    prediction_check::PredictionTracker,
-    privileges,
-    sensor::{AttachedPrograms, Options},
-    shutdown::Shutdown,
-    sinks::log::Log,
+    agent::{
+        baseline_watch::BaselineWatch,
+        control_server::{PendingRequest, Server},
+        kernel_watch::KernelWatch,
+    },
+    analysis::{label_tracker::LabelTracker, prediction_check::PredictionTracker},
+    bpf::sensor::AttachedPrograms,
+    export::{log::Log, web::Web},
+    guard::{Guard, info_block_cache::InfoBlockCache},
+    kernel::btf::Btf,
+    model::exit::ExitContext,
+    model::{
+        event::{Body, Event, RecordTotals},
+        kernel::KernelFacts,
+        policy::Policy,
+    },
+    os::{interval::TimerFdInterval, memory_trim, privileges, shutdown::Shutdown, systemd},
     store::EventStore,
-    systemd,
-    web::Web,
+    sysfs::{cgroup::Cgroups, module_watch::ModuleWatch},
 };
 
 /// How often the counters and the presence of libnvdimm are looked at without any occasion, and the watchdog is fed; more often
@@ -129,7 +133,7 @@ impl<W: Write> Agent<W> {
         log: Log<W>,
     ) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
-        let guard = Guard::new(policy, &facts)?;
+        let guard = Guard::new(policy, &facts, quirks::of_release(&facts.release))?;
         let baseline = BaselineWatch::new(&mut journal, &facts.release, facts.page_size);
         let web = Web::new(options.web.clone());
         Ok(Self {

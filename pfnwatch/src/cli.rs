@@ -1,14 +1,19 @@
 //! The command line: global options, and one variant for each file in `command/`, which it runs.
 
+pub mod command;
+pub mod fleet;
+pub mod output;
+pub mod store_args;
+
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{
-        alerts, allow, baseline, config, doctor, events, fleet, guard, kernel, mode, plan, policy, predict, run, scan,
-        schema, status, superblock,
+    cli::command::{
+        alerts, allow, baseline, config, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, schema,
+        status, superblock,
     },
-    exit::Exit,
-    paths::Paths,
+    model::exit::Exit,
+    os::paths::Paths,
 };
 
 /// Watches what Linux reserves of persistent memory for its memmap, and says what is lost.
@@ -53,7 +58,7 @@ pub enum Command {
     /// Say what memmaps cost under this kernel and under those before it, and what costs more than it did
     Baseline(baseline::Args),
     /// Say what memmaps cost on all hosts, by Prometheus or by their reports
-    Fleet(fleet::Args),
+    Fleet(command::fleet::Args),
     /// Print or change what the guard does about an oversize creation: report it, or refuse it
     Mode(mode::Args),
     /// Let creations pass that would be denied, once or for a time
@@ -85,7 +90,7 @@ impl Cli {
             Command::Events(args) => events::run(&args, &paths),
             Command::Alerts(args) => alerts::run(&args, &paths),
             Command::Baseline(args) => baseline::run(&args, &paths),
-            Command::Fleet(args) => fleet::run(&args),
+            Command::Fleet(args) => command::fleet::run(&args),
             Command::Mode(args) => mode::run(&args, &paths),
             Command::Allow(args) => allow::run(&args, &paths),
             Command::Guard(args) => guard::run(&args, &paths),

@@ -5,11 +5,9 @@ mod alerts;
 mod exemptions;
 mod merge;
 pub mod origin;
-pub mod redaction;
 mod source;
 mod store;
 mod thresholds;
-mod web;
 
 use std::path::{Path, PathBuf};
 
@@ -17,19 +15,21 @@ use anyhow::{Context as _, anyhow};
 use serde::Deserialize;
 
 use crate::{
-    alerts::AlertsPolicy,
-    assess::Thresholds,
-    exit::ExitContext,
-    policy::{Exemption, Mode, OnAgentExit, Policy},
-    store::Settings as JournalSettings,
+    model::exit::ExitContext,
+    model::{
+        alert::receiver::AlertsPolicy,
+        policy::{Exemption, Mode, OnAgentExit, Policy},
+        store::Settings as JournalSettings,
+        thresholds::Thresholds,
+    },
 };
 
-pub use source::{ConfigFiles, SourcePosition};
-pub use web::WebConfig;
+pub use self::source::{ConfigFiles, SourcePosition};
+use crate::model::web_config::WebConfig;
 
-use alerts::AlertsConfig;
-use store::StoreConfig;
-use thresholds::ThresholdsConfig;
+use self::alerts::AlertsConfig;
+use self::store::StoreConfig;
+use self::thresholds::ThresholdsConfig;
 
 /// Read where no other file is named, if it is there.
 pub const DEFAULT_PATH: &str = "/etc/pfnwatch/pfnwatch.toml";

@@ -2,23 +2,25 @@
 
 mod adopt;
 mod exemptions;
+pub mod info_block_cache;
 mod namespace_blocks;
 pub mod self_test;
 mod state;
 
+use pfnwatch_common::KernelQuirks;
 use std::{collections::BTreeMap, time::SystemTime};
 
 use pfnwatch_common::guard::UNKNOWN_BLOCK;
 
 use crate::{
     bpf::guard::GuardMaps,
-    inventory::Inventory,
-    kernel::{KernelFacts, boot::since_boot, quirks},
-    policy::{
-        Clock, Compiled, ExemptionSubject, Grant, Mode, Policy, PolicyKernel, RegionFacts, SkipReason,
-        SkippedExemption, compile,
+    model::{
+        inventory::Inventory,
+        kernel::{COMPAT_ALIGN, KernelFacts},
+        policy::{ExemptionSubject, Grant, Mode, Policy, RegionFacts},
     },
-    scan::COMPAT_ALIGN,
+    os::clock::since_boot,
+    policy::{Clock, Compiled, PolicyKernel, SkipReason, SkippedExemption, compile},
 };
 
 pub use self::self_test::SelfTest;
@@ -43,7 +45,7 @@ pub struct Guard {
     descriptions: BTreeMap<u64, String>,
     skipped: Vec<SkippedExemption>,
     self_test: Result<SelfTest, String>,
-    reported: Option<crate::event::GuardState>,
+    reported: Option<crate::model::event::GuardState>,
 }
 
 impl Guard {
@@ -51,7 +53,7 @@ impl Guard {
     ///
     /// # Errors
     /// The clock cannot be read.
-    pub fn new(policy: Policy, facts: &KernelFacts) -> anyhow::Result<Self> {
+    pub fn new(policy: Policy, facts: &KernelFacts, quirks: KernelQuirks) -> anyhow::Result<Self> {
         let (wall, boot_ns) = now()?;
         Ok(Self {
             policy,
@@ -61,7 +63,7 @@ impl Guard {
                 max_struct_page: None,
                 page_size: facts.page_size,
                 compat: COMPAT_ALIGN,
-                quirks: quirks::of_release(&facts.release),
+                quirks,
                 module_epoch: 0,
             },
             regions: Vec::new(),

@@ -3,37 +3,22 @@
 pub mod boot;
 pub mod btf;
 pub mod features;
-pub mod image;
 pub mod layout;
 pub mod max_struct_page;
 pub mod member;
-pub mod module_file;
-pub mod package;
 pub mod prerequisites;
+pub mod programs;
 pub mod quirks;
 pub mod symbols;
 pub mod target;
-mod unpack;
-pub mod vmlinux_image;
 
+use crate::model::kernel::KernelFacts;
+use crate::os::sysconf::page_size;
 use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::{kernel::member::MemberLookup as _, paths::Paths};
-
-/// Facts about the kernel that do not change while it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KernelFacts {
-    /// `uname -r`
-    pub release: String,
-    /// Bytes in a page.
-    pub page_size: u64,
-    /// `sizeof(struct page)` in bytes, where BTF tells it.
-    pub struct_page_size: Option<u64>,
-    /// The kernel deduplicates the tail pages of a devdax memmap in DRAM, where BTF tells it.
-    pub deduplicates: Option<bool>,
-}
+use crate::{kernel::member::MemberLookup as _, os::paths::Paths};
 
 impl KernelFacts {
     /// Gathers them.
@@ -57,15 +42,6 @@ impl KernelFacts {
             deduplicates: btf.map(deduplicates),
         })
     }
-}
-
-/// Bytes in a page of the running kernel.
-///
-/// # Errors
-/// The C library does not tell.
-pub fn page_size() -> anyhow::Result<u64> {
-    let bytes = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.context("page size")?;
-    Ok(u64::try_from(bytes)?)
 }
 
 /// Came with `dev_pagemap.vmemmap_shift` (include/linux/memremap.h), for architectures that map the vmemmap by PTEs or PMDs

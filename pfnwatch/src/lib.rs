@@ -1,77 +1,29 @@
 //! The agent and the commands of pfnwatch.
 //!
-//! ```text
-//! eBPF programs ─ring buffer─▶ source ─▶ decode ─▶ store ─▶ sinks
-//!       ▲                                  ▲
-//!   bpf/attach ◀─ bpf/plan ◀─ kernel facts ┘
-//! ```
-//! `agent` is the loop that ties these together: read it first.
+//! Each module below is a room: its first line says what it contains, and ARCHITECTURE.md has the table of who may import
+//! whom, which `cargo xtask check` enforces. Read `agent` first: it is the loop that ties the rooms together.
 
-pub mod access;
 pub mod agent;
-pub mod alerts;
-pub mod assess;
-pub mod async_fd;
-pub mod bar;
-pub mod baseline;
+pub mod analysis;
 pub mod bpf;
-pub mod cgroup;
 pub mod cli;
-pub mod command;
+pub mod code;
 pub mod config;
-pub mod control;
-pub mod decode;
-pub mod event;
-pub mod event_assessment;
-pub mod exit;
-pub mod fleet;
-pub mod format;
+pub mod export;
 pub mod guard;
-pub mod http_client;
-pub mod info_block_cache;
-pub mod interval;
-pub mod inventory;
+pub mod image;
 pub mod kernel;
-pub mod kernel_watch;
-pub mod label_tracker;
-pub mod memory_trim;
-pub mod metrics;
-pub mod module_watch;
-pub mod paths;
+pub mod model;
+pub mod os;
 pub mod policy;
-pub mod prediction_check;
-pub mod privileges;
-#[cfg(test)]
-mod reference;
 pub mod scan;
-#[cfg(test)]
-mod seeds;
-pub mod sensor;
-pub mod shutdown;
-pub mod sinks;
-pub mod source;
 pub mod store;
-pub mod systemd;
-pub mod table_style;
-pub mod terminal;
-pub mod units;
-pub mod view;
-pub mod web;
+pub mod sysfs;
 
 #[cfg(test)]
 extern crate self as pfnwatch;
 
-/// Made-up agents, shared with the tests that run real programs on what is made of them.
+/// What unit tests alone need: made-up hosts and agents, encoders of what the parsers read, and the generated reference.
 #[cfg(test)]
-#[path = "../tests/support/view.rs"]
-mod made_up;
-
-/// Made-up hosts, shared with the tests of the built binary and with `cargo xtask bench scan`.
-#[cfg(test)]
-#[path = "../tests/support/tree.rs"]
-mod tree;
-
-/// The published schemas and what is held against them, shared with the tests of the built binary and with guests.
-#[cfg(test)]
-#[path = "../tests/support/schema.rs"]
-mod published;
+#[path = "../testing/mod.rs"]
+mod testing;

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use pfnwatch::{cli::Cli, exit::Exit, terminal::Terminal};
+use pfnwatch::{
+    cli::{Cli, output::terminal::Terminal},
+    model::exit::Exit,
+};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 

@@ -1,20 +1,31 @@
 //! The inventory, judged: what `scan` reports and `plan` works on.
 
+pub mod existing;
+#[cfg(test)]
+mod tests;
+
+use crate::model::kernel::COMPAT_ALIGN;
+use crate::model::survey::AssessedNamespace;
+use crate::model::survey::ScanResult;
 use std::{path::Path, thread};
 
 use anyhow::ensure;
-use pfnwatch_common::{InfoBlock, Map, layout::Layout};
+use pfnwatch_common::layout::Layout;
 
 use crate::{
-    assess::{Assessment, Facts, KernelParameters, NamespaceMode, NamespaceTotals, Thresholds, Verdict, assess},
+    analysis::assess::assess,
     bpf::block_reader::BlockReader,
-    inventory::{InfoBlocks, Inventory, Namespace, SysfsRoots, facts},
-    kernel::{KernelFacts, features::privileges::Privileges, quirks},
-    paths::Paths,
+    kernel::{features::privileges::Privileges, quirks},
+    model::{
+        facts::KernelParameters,
+        inventory::{InfoBlocks, Inventory, Namespace},
+        kernel::KernelFacts,
+        thresholds::Thresholds,
+        verdict::NamespaceTotals,
+    },
+    os::paths::Paths,
+    sysfs::inventory::{SysfsRoots, facts},
 };
-
-/// `memremap_compat_align()` in bytes: 2 MiB (SUBSECTION_SIZE, include/linux/mmzone.h) but on POWER with the hash MMU.
-pub const COMPAT_ALIGN: u64 = 2 << 20;
 
 impl From<&KernelFacts> for KernelParameters {
     /// Without MAX_STRUCT_PAGE_SIZE, which takes longer to find out than a scan may.
@@ -28,51 +39,6 @@ impl From<&KernelFacts> for KernelParameters {
             deduplicates: kernel.deduplicates,
         }
     }
-}
-
-/// One namespace with its verdict.
-#[derive(Clone, Debug)]
-pub struct AssessedNamespace {
-    /// As sysfs has it.
-    pub namespace: Namespace,
-    /// What was judged.
-    pub facts: Facts,
-    /// The verdict.
-    pub assessment: Assessment,
-}
-
-impl AssessedNamespace {
-    /// The mode as ndctl prints it; `unknown` where sysfs does not tell.
-    #[must_use]
-    pub fn mode(&self) -> &'static str {
-        if self.namespace.mode.is_ok() { self.facts.mode.as_str() } else { "unknown" }
-    }
-
-    /// Where its memmap lives, where it has one.
-    #[must_use]
-    pub fn map(&self) -> Option<Map> {
-        match self.facts.mode {
-            NamespaceMode::Whole => Some(Map::Mem),
-            _ => self.facts.map.or_else(|| self.facts.block.as_ref().and_then(InfoBlock::map)),
-        }
-    }
-}
-
-/// All namespaces of a host with their verdicts.
-#[derive(Debug)]
-pub struct ScanResult {
-    /// The kernel they were judged against.
-    pub kernel: KernelFacts,
-    /// The inventory's regions.
-    pub regions: Vec<crate::inventory::Region>,
-    /// In the inventory's order.
-    pub namespaces: Vec<AssessedNamespace>,
-    /// Their sums.
-    pub totals: NamespaceTotals,
-    /// The host as a whole.
-    pub verdict: Verdict,
-    /// Why the info blocks of enabled namespaces were not read, where they were asked for.
-    pub blocks_problem: Option<String>,
 }
 
 /// Whether the info blocks of enabled namespaces are read, which needs root and eBPF.

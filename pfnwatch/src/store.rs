@@ -11,22 +11,17 @@ mod costs;
 mod error;
 mod event_store;
 mod events;
-mod health;
 mod open;
 mod outbox;
 mod reader;
 mod retention;
 mod schema;
-mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    boots::BootRow,
     error::StoreError,
     event_store::EventStore,
-    health::StoreHealth,
     outbox::{AlertRow, OutboxRow},
     reader::{EventFilter, Reader, StoredEvent},
-    settings::{Settings, StoreArgs},
 };

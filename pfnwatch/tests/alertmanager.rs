@@ -18,12 +18,14 @@ use std::{
 };
 
 use pfnwatch::{
-    alerts::{
-        Alert, AlertName, Dispatcher, Findings, FiringAlerts, Receiver, post,
-        store::{remember, restore},
-    },
+    agent::alert_store::{remember, restore},
     config::Config,
-    store::{EventStore, Settings},
+    export::alerts::{Dispatcher, Findings, FiringAlerts, post},
+    model::{
+        alert::{Alert, name::AlertName, receiver::Receiver},
+        store::Settings,
+    },
+    store::EventStore,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -109,7 +111,7 @@ struct Agent {
 impl Agent {
     fn start(folder: &Path, receivers: &[Receiver]) -> Self {
         let file = Some(folder.join("pfnwatch.db"));
-        let mut journal = EventStore::open(Settings { file, ..Settings::default() });
+        let mut journal = EventStore::open(Settings { file, ..Settings::default() }, pfnwatch::export::line::of);
         let (mut standing, mut courier) = (FiringAlerts::default(), Dispatcher::default());
         assert!(restore(&mut journal, &mut standing, &mut courier, Instant::now()), "{:?}", journal.health());
         courier.set_receivers(receivers.to_vec(), Instant::now(), &mut journal);

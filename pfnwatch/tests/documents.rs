@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
-use pfnwatch::assess::{Cause, Verdict};
 use pfnwatch::cli::Cli;
-use pfnwatch::event::UnjudgedReason;
+use pfnwatch::model::event::UnjudgedReason;
+use pfnwatch::model::verdict::{Cause, Verdict};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()

@@ -4,6 +4,7 @@
 #[path = "support/schema.rs"]
 mod schema;
 
+use pfnwatch::model::store::UnsavedBlocks as _;
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -13,9 +14,13 @@ use std::{
 };
 
 use pfnwatch::{
-    event::{Blind, BlockOrigin, Body, Event, NamespaceChange, NamespaceId, Time},
-    info_block_cache::{InfoBlockCache, SavedInfoBlock},
-    store::{EventStore, Settings},
+    guard::info_block_cache::InfoBlockCache,
+    model::{
+        event::{Blind, BlockOrigin, Body, Event, NamespaceChange, NamespaceId, Time},
+        info_block::SavedInfoBlock,
+        store::Settings,
+    },
+    store::EventStore,
 };
 use pfnwatch_common::InfoBlock;
 use serde_json::Value;
@@ -31,8 +36,10 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let journal =
-            EventStore::open(Settings { file: Some(folder.path().join("pfnwatch.db")), ..Settings::default() });
+        let journal = EventStore::open(
+            Settings { file: Some(folder.path().join("pfnwatch.db")), ..Settings::default() },
+            pfnwatch::export::line::of,
+        );
         Self { folder, journal }
     }
 

@@ -4,10 +4,13 @@
 use std::{fs, path::Path, time::SystemTime};
 
 use pfnwatch::{
-    event::{Blind, Body, Event},
-    info_block_cache::InfoBlockCache,
-    memory_trim,
-    store::{EventStore, Settings},
+    guard::info_block_cache::InfoBlockCache,
+    model::{
+        event::{Blind, Body, Event},
+        store::Settings,
+    },
+    os::memory_trim,
+    store::EventStore,
 };
 
 const EVENTS: usize = 10_000;
@@ -27,7 +30,7 @@ fn events(count: usize) -> Vec<Event> {
 }
 
 fn open(file: &Path) -> EventStore {
-    EventStore::open(Settings { file: Some(file.to_owned()), ..Settings::default() })
+    EventStore::open(Settings { file: Some(file.to_owned()), ..Settings::default() }, pfnwatch::export::line::of)
 }
 
 #[test]

@@ -12,10 +12,13 @@ use std::{
 };
 
 use pfnwatch::{
-    event::{Blind, Body, Event},
-    info_block_cache::InfoBlockCache,
-    sinks::log::{Log, LogFormat},
-    store::{EventFilter, EventStore, Reader, Settings},
+    export::log::{Log, LogFormat},
+    guard::info_block_cache::InfoBlockCache,
+    model::{
+        event::{Blind, Body, Event},
+        store::Settings,
+    },
+    store::{EventFilter, EventStore, Reader},
 };
 use serde_json::Value;
 
@@ -29,7 +32,10 @@ const FILE: &str = "PFNWATCH_KILLED_WRITER";
 fn writer() {
     // Started by hand with all that is ignored, it has nothing to do.
     let Some(file) = env::var_os(FILE) else { return };
-    let mut journal = EventStore::open(Settings { file: Some(PathBuf::from(file)), ..Settings::default() });
+    let mut journal = EventStore::open(
+        Settings { file: Some(PathBuf::from(file)), ..Settings::default() },
+        pfnwatch::export::line::of,
+    );
     let mut log = Log::new(LogFormat::Json, io::stdout());
     for size in (1..=7).cycle() {
         let body = |number| Body::Blind(Blind { reason: format!("{number} of {size} {}", "x".repeat(300)) });

@@ -13,9 +13,12 @@ use std::{
 };
 
 use pfnwatch::{
-    event::{Body, Event, LostRecords, ObservationState, Ready, RecordTotals},
-    info_block_cache::InfoBlockCache,
-    store::{EventStore, Settings},
+    guard::info_block_cache::InfoBlockCache,
+    model::{
+        event::{Body, Event, LostRecords, ObservationState, Ready, RecordTotals},
+        store::Settings,
+    },
+    store::EventStore,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -227,7 +230,8 @@ fn against_events_reads_the_journal() {
     assert_eq!(code(&output), 1);
     assert!(text(&output.stderr).contains("there is no journal"), "{}", text(&output.stderr));
     let file = host.path().join("pfnwatch.db");
-    let mut journal = EventStore::open(Settings { file: Some(file.clone()), ..Settings::default() });
+    let mut journal =
+        EventStore::open(Settings { file: Some(file.clone()), ..Settings::default() }, pfnwatch::export::line::of);
     let lost = Event::now(Body::Lost(LostRecords::default()));
     let judged = Event::now(Body::Stopped(RecordTotals::default()));
     journal.commit(&mut [lost, judged, Event::now(Body::Ready(ready()))], &mut InfoBlockCache::default());

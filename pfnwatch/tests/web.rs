@@ -26,11 +26,11 @@ use std::{
 
 use browser::{Browser, Scheme};
 use pfnwatch::{
-    fleet::{
+    cli::fleet::{
         self, Fleet,
         prometheus::{Client, Reason, readiness},
     },
-    view::View,
+    model::view::View,
 };
 use served::Served;
 

@@ -1,6 +1,6 @@
 //! Bytes over the control socket, as either side may get them.
 
-use pfnwatch::control::protocol::{ErrorResponse, Reply, Request};
+use pfnwatch::model::control::{ErrorResponse, Reply, Request};
 
 /// Bytes are a request that makes sense, and comes back as it was when it is sent, or a refusal of one line that its
 /// client can read. The same bytes as an answer are one that is written as it was read, or an error.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pfnwatch::fleet::{Fleet, files};
+use pfnwatch::cli::fleet::{Fleet, files};
 
 use crate::scratch;
 

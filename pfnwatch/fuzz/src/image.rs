@@ -1,11 +1,14 @@
 //! Kernel images: bzImage or vmlinux.
 
-use pfnwatch::kernel::{btf::Btf, member::MemberLookup as _, vmlinux_image};
+use pfnwatch::{
+    image::vmlinux,
+    kernel::{btf::Btf, member::MemberLookup as _},
+};
 
 /// A file is an image, whose types can then be asked, or an error that says why it is none.
 pub fn check(bytes: &[u8]) {
-    let looks_like_one = vmlinux_image::is_image(bytes);
-    match vmlinux_image::parse(bytes) {
+    let looks_like_one = vmlinux::is_image(bytes);
+    match vmlinux::parse(bytes) {
         Ok(image) => {
             assert!(looks_like_one, "an image that does not look like one");
             let btf = Btf::from_reader(image.btf.as_slice(), "image");

@@ -8,10 +8,14 @@ use std::{
 };
 
 use pfnwatch::{
-    assess::{Thresholds, Verdict},
-    inventory::{InfoBlocks, Inventory, SysfsRoots},
-    kernel::KernelFacts,
-    scan::ScanResult,
+    model::{
+        inventory::{InfoBlocks, Inventory},
+        kernel::KernelFacts,
+        survey::ScanResult,
+        thresholds::Thresholds,
+        verdict::Verdict,
+    },
+    sysfs::inventory::SysfsRoots,
 };
 
 use crate::scratch;

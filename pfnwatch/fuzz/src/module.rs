@@ -1,6 +1,6 @@
 //! Module files, plain or packed.
 
-use pfnwatch::kernel::module_file;
+use pfnwatch::image::module_file;
 
 /// A file is a libnvdimm, with evidence where its code shows the constant, or an error that says why it is none.
 pub fn check(bytes: &[u8]) {

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::Path};
 
-use pfnwatch::kernel::image::KernelImages;
+use pfnwatch::image::KernelImages;
 
 use crate::scratch;
 

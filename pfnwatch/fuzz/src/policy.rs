@@ -4,7 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use pfnwatch::{
     config::Config,
-    policy::{Clock, Compiled, MAX_EXEMPTIONS, Policy, PolicyKernel, RegionFacts, compile},
+    model::policy::{Policy, RegionFacts},
+    policy::{Clock, Compiled, MAX_EXEMPTIONS, PolicyKernel, compile},
 };
 use pfnwatch_common::{KernelQuirks, policy::NO_EXPIRY};
 

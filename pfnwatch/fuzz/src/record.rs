@@ -3,8 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use pfnwatch::{
-    decode::{Context, decode},
-    sinks::line,
+    bpf::decode::{Context, decode},
+    export::line,
 };
 
 /// Bytes are a record that prints as one line of JSON and in words, or an error that says why they are none.

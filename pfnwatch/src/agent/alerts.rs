@@ -16,16 +16,16 @@ use tokio::{
 
 use super::Agent;
 use crate::{
-    alerts::{
-        AlertsPolicy, Delivery, DeliveryJob, DeliveryResult, DeliveryStats, Dispatcher, FiringAlerts, RecentEvents,
-        findings, post,
-        store::{remember, restore},
+    agent::alert_store::{remember, restore},
+    export::alerts::{Delivery, DeliveryJob, DeliveryResult, Dispatcher, FiringAlerts, RecentEvents, findings, post},
+    model::{
+        alert::{deliveries::DeliveryStats, receiver::AlertsPolicy},
+        control::{AlertsStatus, FiringAlertStatus, PendingMessage},
+        event::{Body, Event},
+        view::View,
     },
-    control::protocol::{AlertsStatus, FiringAlertStatus, PendingMessage},
-    event::{Body, Event},
-    privileges::drop_all,
+    os::privileges::drop_all,
     store::EventStore,
-    view::View,
 };
 
 /// How soon after an event it is looked what stands, so that one look does for a burst.
@@ -207,7 +207,7 @@ impl<W: Write> Agent<W> {
                 // Of no weight: hosts shall only not come all at once.
                 let chance = RandomState::new().build_hasher().finish();
                 self.alerts.dispatcher.on_outcome(&delivery, &outcome, at, chance, &mut self.store);
-                crate::memory_trim::trim_heap();
+                crate::os::memory_trim::trim_heap();
             }
         }
         self.alerts.send();

@@ -4,21 +4,21 @@ use std::{io::Write, time::SystemTime};
 
 use super::{Agent, AgentState};
 use crate::{
-    event::{Blind, Body, Event, ObservationState, Ready, Time},
-    exit::ExitContext,
-    inventory::{Inventory, SysfsRoots},
+    analysis::label_tracker::LabelTracker,
+    bpf::sensor::AttachedPrograms,
     kernel::{
         btf::Btf,
         features::{ftrace_armed, kprobes_armed},
         prerequisites::disarmed,
         target::Libnvdimm,
     },
-    label_tracker::LabelTracker,
-    memory_trim,
-    module_watch::ModuleChange,
-    paths::Paths,
-    privileges::with_capabilities,
-    sensor::AttachedPrograms,
+    model::exit::ExitContext,
+    model::{
+        event::{Blind, Body, Event, ObservationState, Ready, Time},
+        inventory::Inventory,
+    },
+    os::{memory_trim, paths::Paths, privileges::with_capabilities},
+    sysfs::{inventory::SysfsRoots, module_watch::ModuleChange},
 };
 
 impl<W: Write> Agent<W> {
@@ -84,7 +84,7 @@ impl<W: Write> Agent<W> {
     fn attach(&mut self) -> anyhow::Result<()> {
         let first = self.state == AgentState::Starting;
         let configured = self.guard.policy().mode;
-        let mut observation = AttachedPrograms::attach(&self.options, self.on_exit(), self.types.take())?;
+        let mut observation = AttachedPrograms::attach(&self.options.sensor(), self.on_exit(), self.types.take())?;
         let programs = observation.programs.clone();
         let (shared, taken_over) = (observation.shared, observation.taken_over);
         if let Some(maps) = observation.guard.take() {
@@ -159,7 +159,7 @@ impl<W: Write> Agent<W> {
         &mut self,
         state: ObservationState,
         reason: Option<String>,
-        programs: Vec<crate::event::ProgramState>,
+        programs: Vec<crate::model::event::ProgramState>,
     ) -> anyhow::Result<()> {
         let body = Body::Ready(Ready {
             state,

@@ -4,10 +4,12 @@ use std::{io::Write, time::SystemTime};
 
 use super::Agent;
 use crate::{
-    event::{Body, Event, MaxStructPageReport},
     kernel::boot,
-    scan::ScanResult,
-    store::BootRow,
+    model::{
+        event::{Body, Event, MaxStructPageReport},
+        store::BootRow,
+        survey::ScanResult,
+    },
 };
 
 impl<W: Write> Agent<W> {

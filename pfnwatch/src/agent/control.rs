@@ -7,16 +7,16 @@ use std::{
 
 use super::{Agent, guard::cannot_enforce};
 use crate::{
-    baseline::{AcceptError, Acceptance, BaselineScope, Regression},
+    agent::control_server::Peer,
     bpf::pins::Pins,
-    control::{
-        protocol::{
+    model::{
+        capacity::{AcceptError, Acceptance, BaselineScope, Regression},
+        control::{
             AcceptedBaseline, Allow, Allowed, ErrorResponse, ModeResponse, Released, Reply, Request, Response, Revoked,
         },
-        server::Peer,
+        event::{Actor, BaselineAccepted, Body, Event, ExemptionChange, GuardTransfer, ModeChanged, Time},
+        policy::Mode,
     },
-    event::{Actor, BaselineAccepted, Body, Event, ExemptionChange, GuardTransfer, ModeChanged, Time},
-    policy::Mode,
 };
 
 impl<W: Write> Agent<W> {

@@ -5,18 +5,19 @@ use std::io::Write;
 use super::{Agent, AgentState, RuntimeInfo};
 use crate::{
     bpf::{pins::Pins, takeover::OnExit},
-    config::redaction::redact_quotes,
-    event::{Body, Event, ExemptionChange, GuardTransfer, PolicyLoaded, PolicyRefused, Time},
-    exit::ExitContext,
     guard::self_test,
-    inventory::Inventory,
     kernel::{
-        boot::since_boot,
         features::{FeatureSources, Features},
         prerequisites::{NeededFor, judge, unmet},
     },
-    policy::{Grant, Mode, OnAgentExit},
-    privileges::with_capabilities,
+    model::exit::ExitContext,
+    model::{
+        event::{Body, Event, ExemptionChange, GuardTransfer, PolicyLoaded, PolicyRefused, Time},
+        inventory::Inventory,
+        policy::{Grant, Mode, OnAgentExit},
+        redact::redact_quotes,
+    },
+    os::{clock::since_boot, privileges::with_capabilities},
 };
 use pfnwatch_common::names;
 

@@ -4,10 +4,13 @@ use std::{io::Write, time::SystemTime};
 
 use super::Agent;
 use crate::{
-    event::{self, Body, Event, Time},
-    event_assessment,
-    inventory::{InfoBlocks, Inventory},
-    scan::{AssessedNamespace, EnabledBlocks, ScanResult, info_blocks},
+    model::{
+        event::{self, Body, Event, Time},
+        inventory::{InfoBlocks, Inventory},
+        survey::{AssessedNamespace, ScanResult},
+    },
+    scan::existing,
+    scan::{EnabledBlocks, info_blocks},
 };
 
 impl<W: Write> Agent<W> {
@@ -27,7 +30,7 @@ impl<W: Write> Agent<W> {
         let survey = ScanResult::assess(inventory, &blocks, self.facts.clone(), &self.guard.policy().thresholds);
         for judged in &survey.namespaces {
             self.save_block(judged, &blocks);
-            let Some(found) = event_assessment::existing_namespace(judged) else { continue };
+            let Some(found) = existing::existing_namespace(judged) else { continue };
             let block = found.start_address.zip(found.block_uuid);
             if block.is_none_or(|block| self.known_blocks.insert(block)) {
                 self.emit(Event::now(Body::Found(Box::new(found))))?;

@@ -1,5 +1,6 @@
 //! Events are committed to the journal, and then told. What the journal remembers of an agent before is taken up.
 
+use crate::model::store::UnsavedBlocks as _;
 use std::{io::Write, time::SystemTime};
 
 use anyhow::Context as _;

@@ -10,14 +10,15 @@ use tokio::time::Instant;
 
 use super::Agent;
 use crate::{
-    assess::KernelParameters,
-    decode::{self, decode},
-    event::{Body, DecodeFailure, Event},
-    event_assessment,
-    inventory::{Inventory, SysfsRoots},
-    kernel::boot::since_boot,
-    memory_trim,
-    privileges::with_capabilities,
+    analysis::event_assessment,
+    bpf::decode::{self, decode},
+    model::{
+        event::{Body, DecodeFailure, Event},
+        facts::KernelParameters,
+        inventory::Inventory,
+    },
+    os::{clock::since_boot, memory_trim, privileges::with_capabilities},
+    sysfs::inventory::SysfsRoots,
 };
 
 /// How often the counters are looked at while records come.

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{Agent, AgentState};
-use crate::policy::Mode;
+use crate::model::policy::Mode;
 
 impl<W: Write> Agent<W> {
     pub(super) fn service_status(&self) -> String {

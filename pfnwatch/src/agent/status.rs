@@ -10,13 +10,16 @@ use pfnwatch_common::counter::Counter;
 
 use super::{Agent, AgentState};
 use crate::{
-    control::protocol::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, ModeStatus, PolicyStatus, SelfTestStatus,
-        SkippedExemptionStatus, Status,
+    model::{
+        control::{
+            AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, ModeStatus, PolicyStatus, SelfTestStatus,
+            SkippedExemptionStatus, Status,
+        },
+        event::Time,
+        policy::{Exemption, Grant},
     },
-    event::Time,
-    memory_trim,
-    policy::{Exemption, Grant, SkipReason},
+    os::memory_trim,
+    policy::SkipReason,
 };
 
 impl<W: Write> Agent<W> {

@@ -10,12 +10,14 @@ use uuid::Uuid;
 
 use super::Agent;
 use crate::{
-    event::{Body, Event},
-    inventory::{Holder, InfoBlocks, Inventory, Namespace, SysfsRoots},
-    scan::ScanResult,
-    sinks::line,
-    view::{EventLine, ProgramRuns, View},
-    web::ViewRequest,
+    export::{line, web::ViewRequest},
+    model::{
+        event::{Body, Event},
+        inventory::{Holder, InfoBlocks, Inventory, Namespace},
+        survey::ScanResult,
+        view::{EventLine, ProgramRuns, View},
+    },
+    sysfs::inventory::SysfsRoots,
 };
 
 /// How many of the last events are shown.

@@ -9,16 +9,19 @@ use zerocopy::IntoBytes as _;
 
 use self::program::attach_program;
 use super::{
-    btf_ids::{FunctionIds, synthetic_btf},
+    btf_ids::synthetic_btf,
     counters::Counters,
     debug_log::DebugLog,
     guard::GuardMaps,
     loader,
     pins::{Pins, SHARED},
-    plan::{BLOCK_READER, MissingRequiredProgram, ProgramPlan, is_required},
     ring::Ring,
 };
-use crate::event::ProgramState;
+use crate::kernel::{
+    programs::{BLOCK_READER, MissingRequiredProgram, ProgramPlan, is_required},
+    target::FunctionIds,
+};
+use crate::model::event::ProgramState;
 
 /// The eBPF object, built before the agent by `cargo xtask build` and kept inside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pfnwatch-ebpf"));

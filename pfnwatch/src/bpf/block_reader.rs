@@ -8,10 +8,10 @@ use zerocopy::FromBytes as _;
 
 use super::{
     attach::{Links, Settings, attach_block_reader},
-    btf_ids::FunctionIds,
     ring::Ring,
 };
-use crate::{kernel::target, paths::Paths};
+use crate::kernel::target::FunctionIds;
+use crate::{kernel::target, os::paths::Paths};
 
 /// Room for one block at a time, and a few more in case something else reads in this process.
 const RING_BYTES: u32 = 64 * 1024;

@@ -4,14 +4,12 @@
 //! pass over 5 MB and a search over every function for each program. It is given a stand-in in their place, which has the
 //! wanted functions at their ids and fillers below.
 
+use crate::kernel::target::FunctionIds;
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
 use aya::Btf;
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
-
-/// The ids of functions in the running kernel's own BTF, by name.
-pub type FunctionIds = BTreeMap<String, u32>;
 
 /// Above this no kernel has an id: vmlinux has 130,000 types.
 const MAX_TYPE_ID: u32 = 1 << 22;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use aya::sys::{Stats, enable_stats};
 
 use super::attach::Links;
-use crate::view::ProgramRuns;
+use crate::model::view::ProgramRuns;
 
 /// The kernel counts for as long as what this gives lives.
 ///

@@ -15,9 +15,12 @@ use toml::value::{Datetime, Offset};
 use uuid::Uuid;
 
 use crate::{
-    event::Time,
-    inventory::attribute::parse_number,
-    policy::{Exemption, ExemptionSubject, MAX_EXEMPTIONS},
+    model::{
+        event::Time,
+        policy::{Exemption, ExemptionSubject},
+        units::parse_number,
+    },
+    policy::MAX_EXEMPTIONS,
 };
 
 /// One table as it is written.

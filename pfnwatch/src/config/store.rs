@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{store::Settings, units::parse_size};
+use crate::model::{store::Settings, units::parse_size};
 
 /// The least that is worth keeping, and what no sum of pages exceeds.
 const SIZES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 40;

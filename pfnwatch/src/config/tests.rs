@@ -4,9 +4,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::policy::ExemptionSubject;
+use crate::model::policy::ExemptionSubject;
 
 mod files;
+mod redaction;
 
 const UUID: &str = "9d58c5d0-3a3f-4bd6-8a3c-0d6a9a8d1f11";
 

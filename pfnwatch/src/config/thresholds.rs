@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::assess::Thresholds;
+use crate::model::thresholds::Thresholds;
 
 /// The table.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

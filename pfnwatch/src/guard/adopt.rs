@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::Guard;
 use crate::{
     bpf::guard::GuardMaps,
-    policy::{ExemptionSubject, Grant, Mode, compile::CONFIGURED_ID_BIT},
+    model::policy::{ExemptionSubject, Grant, Mode},
+    policy::compile::CONFIGURED_ID_BIT,
 };
 
 impl Guard {

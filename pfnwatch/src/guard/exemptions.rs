@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Guard, now};
-use crate::policy::{Exemption, ExemptionSubject, Grant, SkipReason, SkippedExemption, compile::CONFIGURED_ID_BIT};
+use crate::{
+    model::policy::{Exemption, ExemptionSubject, Grant},
+    policy::{SkipReason, SkippedExemption, compile::CONFIGURED_ID_BIT},
+};
 
 impl Guard {
     /// Grants an exemption; it is in force when this returns.
@@ -130,8 +133,10 @@ impl Guard {
 mod tests {
     use std::time::UNIX_EPOCH;
 
+    use pfnwatch_common::KernelQuirks;
+
     use super::*;
-    use crate::{
+    use crate::model::{
         kernel::KernelFacts,
         policy::{Policy, RegionFacts},
     };
@@ -149,7 +154,8 @@ mod tests {
             struct_page_size: Some(64),
             deduplicates: None,
         };
-        let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &facts).unwrap();
+        let mut guard =
+            Guard::new(Policy { exemptions, ..Policy::default() }, &facts, KernelQuirks::default()).unwrap();
         guard.arm(Some(64)).unwrap();
         let left_out: Vec<_> = guard.skipped_in_configuration().collect();
         assert_eq!(left_out, [(&over, SkipReason::Expired), (&nowhere, SkipReason::Unresolved)]);

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::guard::UNKNOWN_BLOCK;
 
-use crate::inventory::{Namespace, namespace::SysfsMode};
+use crate::model::inventory::{Namespace, SysfsMode};
 
 /// The start of the namespace and the uuid of its block: [`UNSEEN`] where nobody has looked at it, and none where there is
 /// nothing to know: no block, or no address.

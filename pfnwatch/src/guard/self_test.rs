@@ -6,7 +6,7 @@ use std::{fs, path::Path, time::SystemTime};
 
 use anyhow::Context as _;
 
-use crate::{bpf::run_count, cgroup};
+use crate::{bpf::run_count, sysfs::cgroup};
 
 /// The guard was seen to run.
 #[derive(Clone, Debug, PartialEq, Eq)]

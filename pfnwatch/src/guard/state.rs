@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Guard, SelfTest};
-use crate::{event::GuardState, policy::OnAgentExit};
+use crate::model::{event::GuardState, policy::OnAgentExit};
 
 impl Guard {
     /// What came of the last proof.

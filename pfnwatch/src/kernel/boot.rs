@@ -1,12 +1,15 @@
 //! Which boot this is, how long ago it was, and with which libnvdimm.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path};
 
-use anyhow::Context as _;
-use nix::time::{ClockId, clock_gettime};
+use data_encoding::HEXLOWER;
+use object::{
+    Endianness,
+    elf::{FileHeader64, NT_GNU_BUILD_ID},
+    read::elf::NoteIterator,
+};
 
-use super::max_struct_page::host::loaded_build_id;
-use crate::paths::Paths;
+use crate::os::paths::Paths;
 
 /// A number that the kernel makes up at each boot; none where procfs does not tell.
 #[must_use]
@@ -15,16 +18,20 @@ pub fn id(paths: &Paths) -> Option<String> {
     Some(id.trim().to_owned())
 }
 
-/// How long ago it was, suspend included: the clock of the programs' records.
-///
-/// # Errors
-/// The kernel does not tell the time.
-pub fn since_boot() -> anyhow::Result<Duration> {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).context("the clock since boot cannot be read")
-}
-
 /// The build-id of the loaded libnvdimm, in hex; none where it is not loaded, is built in, or has none.
 #[must_use]
 pub fn libnvdimm_build_id(paths: &Paths) -> Option<String> {
     loaded_build_id(&paths.sysfs)
+}
+
+/// The build-id of the loaded libnvdimm, in hex; none where it is not loaded, is built in, or has none.
+pub fn loaded_build_id(sysfs: &Path) -> Option<String> {
+    let notes = fs::read(sysfs.join("module/libnvdimm/notes/.note.gnu.build-id")).ok()?;
+    let mut notes = NoteIterator::<FileHeader64<Endianness>>::new(Endianness::default(), 4, &notes).ok()?;
+    while let Ok(Some(note)) = notes.next() {
+        if note.name() == b"GNU" && note.n_type(Endianness::default()) == NT_GNU_BUILD_ID {
+            return Some(HEXLOWER.encode(note.desc()));
+        }
+    }
+    None
 }

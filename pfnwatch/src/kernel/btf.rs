@@ -10,8 +10,6 @@ mod section;
 
 #[cfg(test)]
 pub(crate) mod tests;
-#[cfg(test)]
-pub(crate) mod writer;
 
 use std::{cell::RefCell, collections::HashMap, fs::File, io::Read, path::Path, sync::Arc};
 

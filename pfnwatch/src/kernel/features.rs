@@ -17,7 +17,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use self::{config::Config, module::Module, privileges::Privileges, types::Types};
 use super::{symbols::Symbols, target::Libnvdimm};
-use crate::{bpf::plan::PROGRAMS, paths::Paths};
+use crate::{kernel::programs::PROGRAMS, os::paths::Paths};
 
 /// The BPF LSM's own function for the guard's hook: there if the kernel was built with CONFIG_BPF_LSM.
 pub const GUARD_HOOK: &str = "bpf_lsm_kernfs_init_security";
@@ -106,7 +106,7 @@ impl Features {
             PROGRAMS.iter().map(|program| program.hook.function()).chain([GUARD_HOOK, ATTRIBUTE_SHOW]).collect();
         let security = sysfs.join("kernel/security");
         Self {
-            page_size_bytes: super::page_size().ok(),
+            page_size_bytes: crate::os::sysconf::page_size().ok(),
             privileges: Privileges::read(procfs),
             types: Types::read(sysfs, btf_dir, &modules.libnvdimm).map_err(|error| error.to_string()),
             symbols: Symbols::open(procfs, &wanted).map_err(|error| error.to_string()),

@@ -3,17 +3,12 @@
 //! `decode` finds it in machine code, `running` gets that code from the kernel that runs (and `module_file` from files),
 //! `evidence` weighs what different sources say, and `host` asks all that a host has.
 
-mod decode;
 mod evidence;
-mod flow;
-pub mod host;
-pub mod running;
 #[cfg(test)]
 pub(crate) mod tests;
-mod value;
 
-pub use decode::{Architecture, Code, CodeError, Decoded, MaxStructPage, Occurrence, Sizes, decode};
-pub use evidence::{Addresses, Evidence, Resolved, Source, Strength, of_release, resolve};
+pub use self::evidence::{Addresses, Evidence, Resolved, Source, Strength, of_release, resolve};
+use crate::code::decode::MaxStructPage;
 
 /// Where the constant shows, the usual place first: compilers have inlined `nd_pfn_init` into it so far.
 pub const FUNCTIONS: [&str; 2] = ["nvdimm_setup_pfn", "nd_pfn_init"];

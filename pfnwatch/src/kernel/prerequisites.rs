@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::features::Features;
 
-pub use observe::{disarmed, lockdown};
+pub use self::observe::{disarmed, lockdown};
 
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

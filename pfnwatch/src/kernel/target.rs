@@ -1,7 +1,7 @@
 //! What the eBPF programs are attached to: libnvdimm, as it is loaded now.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -12,10 +12,7 @@ use super::{
     btf::Btf,
     layout::{Resolution, resolve},
 };
-use crate::{
-    bpf::{btf_ids::FunctionIds, plan::PROGRAMS},
-    paths::Paths,
-};
+use crate::{kernel::programs::PROGRAMS, os::paths::Paths};
 
 /// Whether libnvdimm is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,3 +102,6 @@ fn resolve_over(paths: &Paths, btf_dir: Option<&Path>, vmlinux: &Btf) -> anyhow:
     );
     Ok(resolve(&Btf::open_split(&module, vmlinux)?))
 }
+
+/// The ids of functions in the running kernel's own BTF, by name.
+pub type FunctionIds = BTreeMap<String, u32>;

@@ -1,5 +1,6 @@
 //! From the policy to the snapshot that the guard judges by. Pure.
 
+use crate::model::policy::RegionFacts;
 use std::{
     collections::BTreeMap,
     fmt,
@@ -12,8 +13,8 @@ use pfnwatch_common::{
 };
 use serde::Serialize;
 
-use super::{Clock, Exemption, ExemptionSubject, Grant, Policy};
-use crate::inventory::Region;
+use super::Clock;
+use crate::model::policy::{Exemption, ExemptionSubject, Grant, Policy};
 
 /// Set in the id of every exemption of the configuration, and in none of a [`Grant`].
 pub const CONFIGURED_ID_BIT: u64 = 1 << 63;
@@ -31,45 +32,6 @@ pub struct PolicyKernel {
     pub quirks: KernelQuirks,
     /// [`Snapshot::module_epoch`].
     pub module_epoch: u64,
-}
-
-/// What identifies a region, and where it lies; in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RegionFacts {
-    /// Identifies it over boots; none on regions without labels.
-    pub set_cookie: Option<u64>,
-    /// Physical address of its first byte.
-    pub start: u64,
-    /// Its size.
-    pub size: u64,
-}
-
-impl RegionFacts {
-    /// Of a region of the inventory; none where its address is hidden from us or its size is not known.
-    #[must_use]
-    pub fn of(region: &Region) -> Option<Self> {
-        let (start, size) = (region.resource.clone().ok()?, region.size.clone().ok()?);
-        Some(Self { set_cookie: region.set_cookie.clone().ok().filter(|cookie| *cookie != 0), start, size })
-    }
-
-    /// The physical address of its last byte; none where it has none.
-    #[must_use]
-    pub const fn last(&self) -> Option<u64> {
-        match self.size.checked_sub(1) {
-            Some(length) => self.start.checked_add(length),
-            None => None,
-        }
-    }
-
-    /// Whether `subject` is about this region.
-    #[must_use]
-    pub fn is(&self, subject: ExemptionSubject) -> bool {
-        match subject {
-            ExemptionSubject::RegionCookie(cookie) => self.set_cookie == Some(cookie) && cookie != 0,
-            ExemptionSubject::RegionStart(start) => self.start == start,
-            ExemptionSubject::Namespace(_) => false,
-        }
-    }
 }
 
 /// A policy, ready for the kernel.

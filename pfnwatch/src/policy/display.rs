@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{Exemption, ExemptionSubject, Mode, OnAgentExit, Policy};
-use crate::{assess::Thresholds, event::Time};
+use crate::model::policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Policy};
+use crate::model::{event::Time, thresholds::Thresholds};
 
 impl Policy {
     /// All that it says, a sentence each.

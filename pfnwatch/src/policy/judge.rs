@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
-use super::{Exemption, ExemptionSubject, Policy, RegionFacts};
+use crate::model::policy::{Exemption, ExemptionSubject, Policy, RegionFacts};
 
 /// In place of a `set_cookie`, for a region without labels: no region has this one.
 pub const NO_COOKIE: u64 = 0;

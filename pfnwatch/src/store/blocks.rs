@@ -5,9 +5,9 @@ use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use super::{EventStore, convert};
-use crate::{
+use crate::model::{
     event::{BlockOrigin, NamespaceId, Time},
-    info_block_cache::SavedInfoBlock,
+    info_block::SavedInfoBlock,
 };
 
 /// So many namespaces are remembered: those that were seen last.

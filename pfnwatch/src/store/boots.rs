@@ -1,36 +1,10 @@
 //! The kernels that this host was booted with.
 
-use std::time::SystemTime;
+use crate::model::store::BootRow;
 
 use rusqlite::{Connection, Row, Transaction, params};
 
 use super::{EventStore, convert};
-use crate::baseline::Acceptance;
-
-/// The facts of one boot. Where libnvdimm was replaced in the course of it, there is one for each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BootRow {
-    /// `/proc/sys/kernel/random/boot_id`
-    pub boot_id: String,
-    /// libnvdimm's build-id in hex, where it is known.
-    pub module_build_id: Option<String>,
-    /// The kernel's release.
-    pub release: String,
-    /// `sizeof(struct page)` in bytes.
-    pub struct_page_size: Option<u64>,
-    /// MAX_STRUCT_PAGE_SIZE in bytes.
-    pub max_struct_page_size: Option<u64>,
-    /// What says so, the strongest first.
-    pub evidence: Vec<String>,
-    /// When this was first known.
-    pub first_seen: SystemTime,
-    /// When it last was.
-    pub last_seen: SystemTime,
-    /// Whether nothing is held against it any more.
-    pub set_aside: bool,
-    /// Who has accepted what it costs, where somebody has.
-    pub accepted: Option<Acceptance>,
-}
 
 impl EventStore {
     /// Every boot that is remembered, the oldest first; none where the journal cannot be read.

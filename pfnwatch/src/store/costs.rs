@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::EventStore;
-use crate::baseline::CostRecord;
+use crate::model::capacity::CostRecord;
 
 impl EventStore {
     /// All of it; none where the journal cannot be read. A row that makes no sense is left out.
@@ -46,8 +46,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{
-        baseline::{Cost, NamespaceKey},
+    use crate::model::{
+        capacity::{Cost, NamespaceKey},
         store::Settings,
     };
 
@@ -73,7 +73,7 @@ mod tests {
     fn the_same_namespace_has_one_row_wherever_it_lies() {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { file: Some(folder.path().join("journal.db")), ..Settings::default() };
-        let mut journal = EventStore::open(settings.clone());
+        let mut journal = EventStore::open(settings.clone(), |_| String::new());
         // The highest address that there is, and one that has no uuid.
         let (first, nameless) = (record(1, u64::MAX - 5, 1), record(0, 9 << 30, 3));
         journal.save_costs(&[first, nameless.clone()]).unwrap();
@@ -84,7 +84,7 @@ mod tests {
         let renamed = record(2, 4 << 30, 2);
         journal.save_costs(std::slice::from_ref(&renamed)).unwrap();
         drop(journal);
-        assert_eq!(EventStore::open(settings).costs().unwrap(), [renamed, nameless]);
+        assert_eq!(EventStore::open(settings, |_| String::new()).costs().unwrap(), [renamed, nameless]);
         assert_eq!(EventStore::disabled().costs(), None);
     }
 }

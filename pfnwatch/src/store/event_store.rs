@@ -10,12 +10,14 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    Settings, StoreHealth,
     error::StoreError,
     events::{PendingEvents, set_first_number},
     open::open,
 };
-use crate::event::Time;
+use crate::model::{
+    event::{Event, Time},
+    store::{Settings, StoreHealth},
+};
 
 /// So many damaged files are set aside at most while the agent runs: a disk that damages each new one must not be filled.
 const MAX_SET_ASIDE: u32 = 8;
@@ -24,6 +26,8 @@ const MAX_SET_ASIDE: u32 = 8;
 #[derive(Debug)]
 pub struct EventStore {
     pub(super) settings: Settings,
+    /// Renders the line for people that is kept with each event.
+    pub(super) render: fn(&Event) -> String,
     connection: Option<Connection>,
     /// Which file that is, by device and inode.
     identity: Option<(u64, u64)>,
@@ -47,15 +51,16 @@ impl EventStore {
     /// No journal at all.
     #[must_use]
     pub fn disabled() -> Self {
-        Self::open(Settings { file: None, ..Settings::default() })
+        Self::open(Settings { file: None, ..Settings::default() }, |_| String::new())
     }
 
     /// Opens the journal. Where that fails there is none, and [`Self::health`] says why.
     #[must_use]
-    pub fn open(settings: Settings) -> Self {
+    pub fn open(settings: Settings, render: fn(&Event) -> String) -> Self {
         let health = StoreHealth { file: settings.file.clone(), ..StoreHealth::default() };
         let mut journal = Self {
             settings,
+            render,
             connection: None,
             identity: None,
             health,

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Statement, Transaction, Trans
 use serde::Deserialize;
 
 use super::{EventStore, blocks, convert};
-use crate::{event::Event, info_block_cache::InfoBlockCache, sinks::line};
+use crate::model::{event::Event, store::UnsavedBlocks};
 
 /// So many events that could not be written are held, to be written later.
 const MAX_PENDING: usize = 1000;
@@ -50,7 +50,7 @@ impl EventStore {
     /// Where that fails each is marked as uncommitted, and is held for later.
     ///
     /// Only what was passed to this may be told to anybody.
-    pub fn commit(&mut self, events: &mut [Event], kept: &mut InfoBlockCache) {
+    pub fn commit(&mut self, events: &mut [Event], kept: &mut impl UnsavedBlocks) {
         if self.is_off() {
             return;
         }
@@ -65,11 +65,12 @@ impl EventStore {
         }
     }
 
-    fn try_commit(&mut self, events: &mut [Event], kept: &mut InfoBlockCache) -> bool {
+    fn try_commit(&mut self, events: &mut [Event], kept: &mut impl UnsavedBlocks) -> bool {
         let mut held = std::mem::take(&mut self.pending);
         if std::mem::take(&mut self.is_new_file) {
             kept.mark_all_dirty();
         }
+        let render = self.render;
         let last = self.write(|connection| {
             let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
             let mut number = last_number(&transaction)?;
@@ -80,7 +81,7 @@ impl EventStore {
             for event in held.events.iter_mut().chain(events.iter_mut()) {
                 number += 1;
                 (event.id, event.uncommitted) = (Some(convert::count(number)), false);
-                insert_event(&mut insert, number, event)?;
+                insert_event(&mut insert, number, event, render(event))?;
             }
             drop(insert);
             blocks::put(&transaction, kept.dirty())?;
@@ -133,7 +134,7 @@ pub(super) fn set_first_number(connection: &Connection, number: i64) -> rusqlite
     Ok(true)
 }
 
-fn insert_event(insert: &mut Statement<'_>, number: i64, event: &Event) -> rusqlite::Result<()> {
+fn insert_event(insert: &mut Statement<'_>, number: i64, event: &Event, line: String) -> rusqlite::Result<()> {
     let unwritable = |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
     let json = serde_json::to_string(event).map_err(unwritable)?;
     let Columns { event: kind, device, namespace, namespace_uuid } = serde_json::from_str(&json).map_err(unwritable)?;
@@ -141,5 +142,5 @@ fn insert_event(insert: &mut Statement<'_>, number: i64, event: &Event) -> rusql
     let namespace = namespace.or(device.filter(|device| device.starts_with("namespace")));
     let denied = matches!(kind.as_str(), "denied" | "would_deny");
     let time = convert::micros(event.time.0);
-    insert.execute(params![number, time, kind, namespace, namespace_uuid, denied, json, line::of(event)]).map(drop)
+    insert.execute(params![number, time, kind, namespace, namespace_uuid, denied, json, line]).map(drop)
 }

@@ -16,7 +16,7 @@ use super::{
     event_store::sibling,
     schema::{APPLICATION_ID, VERSION, migrate},
 };
-use crate::access;
+use crate::os::access;
 
 /// How long another process may hold the file before a write counts as failed. The agent has one thread.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);

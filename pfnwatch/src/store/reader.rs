@@ -8,8 +8,9 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{BootRow, blocks, boots, convert, costs, error::StoreError, event_store::sibling, open::version};
-use crate::{baseline::CostRecord, info_block_cache::SavedInfoBlock};
+use super::{blocks, boots, convert, costs, error::StoreError, event_store::sibling, open::version};
+use crate::model::store::BootRow;
+use crate::model::{capacity::CostRecord, info_block::SavedInfoBlock};
 
 /// How long an agent that is about to replace the file is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, params};
 
 use super::{EventStore, blocks, convert};
-use crate::info_block_cache::InfoBlockCache;
+use crate::model::store::UnsavedBlocks;
 
 /// How often what is too old is looked for. Whether the file is too large is looked at more often: it is cheap.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -18,7 +18,7 @@ const MIN_KEPT_EVENTS: i64 = 1000;
 
 impl EventStore {
     /// To be called now and then: tries again where the journal takes nothing, and deletes what is too old or too much.
-    pub fn enforce_retention(&mut self, kept: &mut InfoBlockCache, now: SystemTime) {
+    pub fn enforce_retention(&mut self, kept: &mut impl UnsavedBlocks, now: SystemTime) {
         if self.is_off() {
             return;
         }

@@ -1,5 +1,6 @@
 //! With real files.
 
+use crate::model::store::{Settings, UnsavedBlocks};
 use std::{
     fs,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -11,18 +12,26 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    decode::{
-        decode,
-        tests::{block, context, judgement::denial},
+    model::{
+        event::{Blind, BlockOrigin, Body, Event, NamespaceId, Time},
+        info_block::SavedInfoBlock,
     },
-    event::{Blind, BlockOrigin, Body, Event, NamespaceId, Time},
-    info_block_cache::{InfoBlockCache, SavedInfoBlock},
+    testing::events::{block, context, decode, denial},
 };
 
 mod commits;
 mod retention;
 mod rows;
 mod trouble;
+
+/// A line for people of its own making: the store keeps whatever it is given.
+fn render(event: &Event) -> String {
+    let what = match &event.body {
+        Body::Blind(blind) => blind.reason.clone(),
+        body => serde_json::to_string(body).unwrap(),
+    };
+    format!("{} {} {what}", event.time, event.body.kind())
+}
 
 /// A folder, and the settings for a journal in it.
 fn place() -> (TempDir, Settings) {
@@ -47,12 +56,33 @@ fn denied(namespace: &str) -> Event {
     event
 }
 
+/// Info blocks in memory, as the agent's cache has them.
+#[derive(Default)]
+struct Blocks {
+    all: Vec<SavedInfoBlock>,
+    unsaved: bool,
+}
+
+impl UnsavedBlocks for Blocks {
+    fn dirty(&self) -> impl Iterator<Item = &SavedInfoBlock> {
+        self.all.iter().filter(|_| self.unsaved)
+    }
+
+    fn mark_saved(&mut self) {
+        self.unsaved = false;
+    }
+
+    fn mark_all_dirty(&mut self) {
+        self.unsaved = true;
+    }
+}
+
 /// A namespace's block that the journal does not have yet.
-fn saved_blocks() -> InfoBlockCache {
+fn saved_blocks() -> Blocks {
     saved_block_of(5)
 }
 
-fn saved_block_of(uuid: u8) -> InfoBlockCache {
+fn saved_block_of(uuid: u8) -> Blocks {
     let namespace = NamespaceId {
         namespace: "namespace0.0".to_owned(),
         namespace_uuid: Some(Uuid::from_bytes([9; 16])),
@@ -60,16 +90,14 @@ fn saved_block_of(uuid: u8) -> InfoBlockCache {
         size_bytes: 1 << 30,
     };
     let block = pfnwatch_common::InfoBlock { uuid: [uuid; 16], parent_uuid: [9; 16], ..block() };
-    let mut kept = InfoBlockCache::default();
+
     let block = SavedInfoBlock::new(namespace, Box::new(block.encode()), BlockOrigin::Read, Time(at(50))).unwrap();
-    kept.restore(vec![block]);
-    kept.mark_all_dirty();
-    kept
+    Blocks { all: vec![block], unsaved: true }
 }
 
 /// Commits events, and gives them as they are told.
 fn commit(journal: &mut EventStore, mut events: Vec<Event>) -> Vec<Event> {
-    journal.commit(&mut events, &mut InfoBlockCache::default());
+    journal.commit(&mut events, &mut Blocks::default());
     events
 }
 

@@ -8,9 +8,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use pfnwatch::metrics::{of_view, render};
+use pfnwatch::export::metrics::{of_view, render};
 
-use super::{simulation::cluster, stack::tool, view};
+use super::view;
+use super::{simulation::cluster, stack::tool};
 
 const HOUR: u64 = 3600;
 /// How much of it there is.

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use pfnwatch::http_client;
+use pfnwatch::export::http_client;
 
 use super::stack::{TIMEOUT, prometheus, wait};
 

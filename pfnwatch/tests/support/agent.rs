@@ -1,5 +1,6 @@
 //! An agent's end of the control socket, with a state of its own in the place of a guard.
 
+use pfnwatch::model::policy::Mode;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -11,17 +12,17 @@ use std::{
 };
 
 use pfnwatch::{
-    baseline::{AcceptError, BaselineScope, Cost},
-    control::{
-        protocol::{
+    agent::control_server::{PendingRequest, Server},
+    model::{
+        capacity::{AcceptError, BaselineScope, Cost},
+        control::{
             AcceptedBaseline, AgentStatus, Allow, Allowed, ErrorResponse, ExemptionOrigin, ExemptionStatus,
-            GuardStatus, InfoBlockResponse, MaxStructPageStatus, MemoryStatus, ModeResponse, ModeStatus, PolicyStatus,
-            Released, Request, Response, Revoked, SelfTestStatus, SkippedExemptionStatus, Status, WebStatus, WireMode,
+            GuardStatus, InfoBlockResponse, MemoryStatus, ModeResponse, ModeStatus, PolicyStatus, Released, Request,
+            Response, Revoked, SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
         },
-        server::{PendingRequest, Server},
+        event::{LostRecords, MaxStructPageStatus, ProgramState, RecordTotals},
+        policy::{ExemptionSubject, OnAgentExit},
     },
-    event::{LostRecords, ProgramState, RecordTotals},
-    policy::{ExemptionSubject, OnAgentExit},
 };
 use pfnwatch_common::InfoBlock;
 use tempfile::TempDir;
@@ -104,7 +105,7 @@ impl State {
         self.status.enforcement_effective = !broken;
         self.status.ineffective_reason = broken.then(|| "`bpf` is not in the list".to_owned());
         match request {
-            Request::Mode { mode: WireMode::Enforce, .. } if broken => {
+            Request::Mode { mode: Mode::Enforce, .. } if broken => {
                 Err(ErrorResponse::unsupported("`bpf` is not in the kernel's list of security modules: add it to lsm="))
             }
             Request::Mode { mode, reason } => {
@@ -191,7 +192,7 @@ fn status() -> Status {
             uptime_seconds: 3661,
             memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
-        mode: ModeStatus { mode: WireMode::Audit, since: then.clone(), by: "the policy".to_owned(), reason: None },
+        mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the policy".to_owned(), reason: None },
         guard: GuardStatus { attached: true, armed: true, reason: None },
         enforcement_effective: true,
         ineffective_reason: None,

@@ -6,7 +6,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use pfnwatch::{config::WebConfig, view::View, web::Web};
+use pfnwatch::{
+    export::web::Web,
+    model::{view::View, web_config::WebConfig},
+};
 use tokio::sync::oneshot;
 
 /// A server, until it is dropped.

@@ -12,9 +12,8 @@ use std::{
 };
 
 use pfnwatch::{
-    control::protocol::WireMode,
-    metrics::{of_view, render},
-    view::View,
+    export::metrics::{of_view, render},
+    model::{policy::Mode, view::View},
 };
 
 use super::view;
@@ -94,7 +93,7 @@ const fn is_regressed(host: usize) -> bool {
 /// In audit, the guard let three namespaces pass that it would have denied.
 fn view_of_regressed() -> View {
     let mut view = view::oversize();
-    view.status.mode.mode = WireMode::Audit;
+    view.status.mode.mode = Mode::Audit;
     view.status.counters.insert("would_deny".to_owned(), 4);
     view
 }

@@ -1,26 +1,29 @@
 //! Made-up hosts as the agent would show them: for the tests of metrics and of the page, in the library and with real programs.
 #![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
 
+use pfnwatch::model::policy::Mode;
 use std::{
     path::Path,
     time::{Duration, UNIX_EPOCH},
 };
 
 use pfnwatch::{
-    alerts::DeliveryStats,
-    assess::Thresholds,
-    baseline::{Cost, Regression, RegressionSubject},
-    control::protocol::{
-        AgentStatus, GuardStatus, MaxStructPageStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus,
-        SkippedExemptionStatus, Status, WebStatus, WireMode,
+    model::{
+        alert::deliveries::DeliveryStats,
+        capacity::{Cost, Regression, RegressionSubject},
+        control::{
+            AgentStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus, SkippedExemptionStatus,
+            Status, WebStatus,
+        },
+        event::{Body, LostRecords, MaxStructPageStatus, ProgramState, RecordTotals},
+        inventory::{InfoBlocks, Inventory},
+        kernel::KernelFacts,
+        policy::{ExemptionSubject as Exempt, OnAgentExit},
+        survey::ScanResult,
+        thresholds::Thresholds,
+        view::{EventLine, ProgramRuns, View},
     },
-    event::{Body, LostRecords, ProgramState, RecordTotals},
-    inventory::{InfoBlocks, Inventory, SysfsRoots},
-    kernel::KernelFacts,
-    policy::{ExemptionSubject as Exempt, OnAgentExit},
-    scan::ScanResult,
-    store,
-    view::{EventLine, ProgramRuns, View},
+    sysfs::inventory::SysfsRoots,
 };
 use pfnwatch_common::counter::Counter;
 
@@ -63,11 +66,11 @@ pub fn healthy() -> View {
         events: Body::KINDS.iter().map(|kind| (*kind, u64::from(*kind == "ready"))).collect(),
         last_events: vec![line("ready", "ready    observing on Linux 6.1.0-50-amd64, 12 programs")],
         regressions: Vec::new(),
-        journal: store::StoreHealth {
+        journal: pfnwatch::model::store::StoreHealth {
             file: Some("/var/lib/pfnwatch/pfnwatch.db".into()),
             events: 12,
             size_bytes: 65536,
-            ..store::StoreHealth::default()
+            ..pfnwatch::model::store::StoreHealth::default()
         },
         alerts: vec![DeliveryStats { receiver: "alertmanager".to_owned(), delivered: 2, ..DeliveryStats::default() }],
     }
@@ -85,7 +88,7 @@ pub fn oversize() -> View {
     }));
     view.max_struct_page_size = Some(128);
     view.status.max_struct_page.max_struct_page_size_bytes = Some(128);
-    view.status.mode.mode = WireMode::Enforce;
+    view.status.mode.mode = Mode::Enforce;
     view.events.insert("denied", 3);
     let denied =
         "DENIED   namespace0.3: 512 MiB would be reserved, 256 MiB too much; `pfnwatch plan` says what can be done";
@@ -183,12 +186,7 @@ fn status() -> Status {
             uptime_seconds: 90061,
             memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
-        mode: ModeStatus {
-            mode: WireMode::Audit,
-            since: then.clone(),
-            by: "the configuration".to_owned(),
-            reason: None,
-        },
+        mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the configuration".to_owned(), reason: None },
         guard: GuardStatus { attached: true, armed: true, reason: None },
         enforcement_effective: true,
         ineffective_reason: None,

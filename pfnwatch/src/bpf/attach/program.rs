@@ -6,7 +6,7 @@ use aya::{
     programs::{FExit, KProbe, Lsm, RawTracePoint, links::FdLink},
 };
 
-use super::super::plan::{Hook, ProgramPlan};
+use crate::kernel::programs::{Hook, ProgramPlan};
 
 /// Loads and attaches a program. `take`: the link is wanted, to be pinned; else the object keeps it.
 ///

@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use crate::{alerts::ReceiverKind, config::Config};
+use crate::{config::Config, model::alert::receiver::ReceiverKind};
 
 const ONE: &str = "[[alerts.receivers]]\nname = \"am\"\ntype = \"alertmanager\"\n";
 

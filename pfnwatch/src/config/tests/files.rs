@@ -1,7 +1,7 @@
 //! Several files as one configuration.
 
 use super::*;
-use crate::{config::origin, exit::Exit};
+use crate::{config::origin, model::exit::Exit};
 
 fn of(files: &[(&str, &str)]) -> anyhow::Result<Config> {
     Config::of(&ConfigFiles::of(files))

@@ -1,5 +1,6 @@
-use super::{writer::Writer, *};
+use super::*;
 use crate::kernel::layout;
+use crate::testing::btf_writer::Writer;
 use proptest::prelude::*;
 
 fn btf(writer: &Writer) -> Btf {

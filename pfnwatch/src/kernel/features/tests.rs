@@ -1,5 +1,5 @@
 use super::{types::ModuleTypes, *};
-use crate::kernel::{btf::writer::Writer, layout::FIELDS};
+use crate::{kernel::layout::FIELDS, testing::btf_writer::Writer};
 
 /// A host in a folder.
 struct Fake {

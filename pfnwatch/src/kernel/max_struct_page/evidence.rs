@@ -7,7 +7,7 @@ use std::fmt;
 
 use pfnwatch_common::reservation::{REFERENCE_STRUCT_PAGE, REGRESSED_STRUCT_PAGE};
 
-use super::{Decoded, MaxStructPage};
+use crate::code::decode::{Decoded, MaxStructPage};
 
 /// One answer, with where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,10 @@
 //! Machine code written by hand, in the shapes that compilers give the two places.
 
+use crate::code::decode::Architecture;
+use crate::code::decode::Code;
+use crate::code::decode::CodeError;
+use crate::code::decode::Occurrence;
+use crate::code::decode::decode;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -5,18 +5,16 @@ use super::{
     NeededFor::{ExactInventory, Observe},
     Prerequisite,
 };
-use crate::{
-    bpf::plan::{Hook, PROGRAMS, ProgramSpec},
-    kernel::{
-        features::{
-            ATTRIBUTE_SHOW, Features,
-            config::Setting,
-            module::Module,
-            privileges::Privileges,
-            types::{ModuleTypes, Types},
-        },
-        layout::{FIELDS, Missing},
+use crate::kernel::{
+    features::{
+        ATTRIBUTE_SHOW, Features,
+        config::Setting,
+        module::Module,
+        privileges::Privileges,
+        types::{ModuleTypes, Types},
     },
+    layout::{FIELDS, Missing},
+    programs::{Hook, PROGRAMS, ProgramSpec},
 };
 
 const OWN_BTF: &str = "or give the files vmlinux and libnvdimm with --btf-dir DIR";

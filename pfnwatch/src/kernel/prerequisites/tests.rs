@@ -1,7 +1,7 @@
 use pfnwatch_common::layout::Layout;
 
 use super::{Availability::*, NeededFor::*, *};
-use crate::bpf::plan::{Hook, PROGRAMS};
+use crate::kernel::programs::{Hook, PROGRAMS};
 use crate::kernel::{
     features::{
         ATTRIBUTE_SHOW, GUARD_HOOK, KernelModules, PersistentMemory,

@@ -5,11 +5,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    assess::Thresholds,
-    policy::{
-        Mode, OnAgentExit,
-        judge::{Decision, MatchContext},
+    model::{
+        policy::{Mode, OnAgentExit},
+        thresholds::Thresholds,
     },
+    policy::judge::{Decision, MatchContext},
 };
 
 const GIB: u64 = 1 << 30;

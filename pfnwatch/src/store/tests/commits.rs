@@ -1,5 +1,6 @@
 //! Events are in the file before anybody is told, each with a number of its own.
 
+use crate::model::store::StoreHealth;
 use proptest::prelude::*;
 
 use super::*;
@@ -7,7 +8,7 @@ use super::*;
 #[test]
 fn an_event_is_in_the_file_as_it_is_told() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings.clone());
+    let mut journal = EventStore::open(settings.clone(), render);
     let told = commit(&mut journal, vec![blind("one"), denied("namespace0.0"), blind("two")]);
     assert_eq!(numbers(&told), [Some(1), Some(2), Some(3)]);
     // Another connection, while the agent's is open.
@@ -27,9 +28,9 @@ fn an_event_is_in_the_file_as_it_is_told() {
 #[test]
 fn numbers_go_on_over_restarts_and_deletions() {
     let (_folder, settings) = place();
-    commit(&mut EventStore::open(settings.clone()), vec![blind("one"), blind("two")]);
+    commit(&mut EventStore::open(settings.clone(), render), vec![blind("one"), blind("two")]);
     raw(&settings).execute("DELETE FROM events", []).unwrap();
-    let told = commit(&mut EventStore::open(settings.clone()), vec![blind("three")]);
+    let told = commit(&mut EventStore::open(settings.clone(), render), vec![blind("three")]);
     assert_eq!(numbers(&told), [Some(3)]);
     assert_eq!(ids(&settings), [3]);
 }
@@ -38,7 +39,7 @@ fn numbers_go_on_over_restarts_and_deletions() {
 fn a_file_that_is_put_in_the_place_of_ours_gives_no_number_again() {
     let (folder, settings) = place();
     let file = settings.file.clone().unwrap();
-    let mut journal = EventStore::open(settings.clone());
+    let mut journal = EventStore::open(settings.clone(), render);
     commit(&mut journal, vec![blind("one")]);
     let older = folder.path().join("older.db");
     raw(&settings).execute("VACUUM INTO ?1", [older.to_str().unwrap()]).unwrap();
@@ -67,32 +68,6 @@ fn without_a_journal_events_are_not_marked() {
     assert_eq!(journal.health(), StoreHealth::default());
 }
 
-#[test]
-fn blocks_outlive_the_agent() {
-    let (_folder, settings) = place();
-    let mut first = saved_blocks();
-    EventStore::open(settings.clone()).commit(&mut [], &mut first);
-    assert_eq!(first.dirty().count(), 0, "what is written is no news");
-    let mut journal = EventStore::open(settings);
-    let mut second = InfoBlockCache::default();
-    second.restore(journal.blocks().unwrap());
-    assert_eq!(second.find("namespace0.0"), first.find("namespace0.0"));
-    assert_eq!(second.dirty().count(), 0, "what was taken up is no news");
-    assert_eq!(journal.blocks().unwrap().len(), 1);
-}
-
-#[test]
-fn what_is_in_memory_is_newer_than_what_is_taken_up() {
-    let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings);
-    journal.commit(&mut [], &mut saved_blocks());
-    let mut newer = saved_block_of(7);
-    newer.restore(journal.blocks().unwrap());
-    assert_eq!(newer.find("namespace0.0").unwrap().block().uuid, [7; 16]);
-    journal.commit(&mut [], &mut newer);
-    assert_eq!(journal.blocks().unwrap()[0].block().uuid, [7; 16]);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -102,11 +77,11 @@ proptest! {
         batches in proptest::collection::vec((proptest::collection::vec("\\PC{0,40}", 0..5), any::<bool>()), 1..8),
     ) {
         let (_folder, settings) = place();
-        let mut journal = EventStore::open(settings.clone());
+        let mut journal = EventStore::open(settings.clone(), render);
         let mut told = Vec::new();
         for (texts, restart) in batches {
             if restart {
-                journal = EventStore::open(settings.clone());
+                journal = EventStore::open(settings.clone(), render);
             }
             told.extend(commit(&mut journal, texts.iter().map(|text| blind(text)).collect()));
         }

@@ -1,9 +1,11 @@
 //! Boots and alerts are remembered.
 
+use crate::model::store::BootRow;
+use crate::model::store::StoreHealth;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::baseline::Acceptance;
+use crate::model::capacity::Acceptance;
 
 fn boot(id: &str, build: Option<&str>, max: u64) -> BootRow {
     BootRow {
@@ -23,7 +25,7 @@ fn boot(id: &str, build: Option<&str>, max: u64) -> BootRow {
 #[test]
 fn boots_are_known_by_boot_and_module() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings.clone());
+    let mut journal = EventStore::open(settings.clone(), render);
     let first = boot("a", Some("f00d"), 64);
     let other_module = BootRow { first_seen: at(11), ..boot("a", None, 128) };
     for boot in [&first, &other_module] {
@@ -33,14 +35,14 @@ fn boots_are_known_by_boot_and_module() {
     journal.save_boot(&later).unwrap();
     drop(journal);
     let known = BootRow { first_seen: at(10), ..later };
-    assert_eq!(EventStore::open(settings).boots().unwrap(), [known, other_module]);
+    assert_eq!(EventStore::open(settings, render).boots().unwrap(), [known, other_module]);
 }
 
 /// As it was before anything could be accepted.
 #[test]
 fn a_file_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_an_agent() {
     let (_folder, settings) = place();
-    drop(EventStore::open(settings.clone()));
+    drop(EventStore::open(settings.clone(), render));
     let undo =
         "ALTER TABLE boots DROP COLUMN set_aside; ALTER TABLE boots DROP COLUMN accepted; PRAGMA user_version = 1;
                 INSERT INTO boots VALUES ('a', 'f00d', '6.1.9', 64, 128, '[\"code\",\"release\"]', 10000000, 20000000)";
@@ -48,7 +50,7 @@ fn a_file_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_an_agen
     let known = [boot("a", Some("f00d"), 128)];
     let file = settings.file.clone().unwrap();
     assert_eq!(Reader::open(&file).unwrap().boots().unwrap(), known);
-    let mut journal = EventStore::open(settings.clone());
+    let mut journal = EventStore::open(settings.clone(), render);
     assert_eq!(journal.boots().unwrap(), known);
     let accepted = Acceptance { by: "root".to_owned(), reason: "ticket".to_owned(), time: "T".to_owned() };
     let boots = [
@@ -62,7 +64,7 @@ fn a_file_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_an_agen
 #[test]
 fn alerts_stand_until_they_are_forgotten() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings);
+    let mut journal = EventStore::open(settings, render);
     let alert = AlertRow { fingerprint: "a".to_owned(), json: "{}".to_owned(), since: at(5) };
     journal.save_alert(&alert).unwrap();
     let later = AlertRow { json: "{\"more\":1}".to_owned(), ..alert };
@@ -75,7 +77,7 @@ fn alerts_stand_until_they_are_forgotten() {
 #[test]
 fn a_message_waits_until_it_is_delivered() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings.clone());
+    let mut journal = EventStore::open(settings.clone(), render);
     let first = journal.put("alertmanager", "a", "firing", "{}").unwrap();
     let second = journal.put("hook", "a", "firing", "{}").unwrap();
     let now = SystemTime::now();
@@ -85,7 +87,7 @@ fn a_message_waits_until_it_is_delivered() {
     journal.failed(first, later, "connection refused").unwrap();
     journal.delivered(second).unwrap();
     drop(journal);
-    let mut journal = EventStore::open(settings);
+    let mut journal = EventStore::open(settings, render);
     assert_eq!(journal.due(now, 10).unwrap(), []);
     let due = journal.due(later, 10).unwrap();
     let [waiting] = due.as_slice() else { panic!("{due:?}") };

@@ -1,5 +1,6 @@
 //! Whatever is wrong with the file, events go on, and say so.
 
+use crate::model::store::Settings;
 use proptest::prelude::*;
 
 use super::*;
@@ -16,7 +17,7 @@ fn beside(settings: &Settings) -> Vec<String> {
 
 /// A journal that was ended well, so that all of it is in the one file.
 fn written(settings: &Settings, count: usize) -> Vec<u8> {
-    let mut journal = EventStore::open(settings.clone());
+    let mut journal = EventStore::open(settings.clone(), render);
     let events = (0..count).map(|number| blind(&format!("{number} {}", "x".repeat(500)))).collect();
     commit(&mut journal, events);
     journal.commit(&mut [], &mut saved_blocks());
@@ -27,7 +28,7 @@ fn written(settings: &Settings, count: usize) -> Vec<u8> {
 #[test]
 fn a_full_disk_is_survived_and_what_was_told_meanwhile_is_written_later() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings.clone());
+    let mut journal = EventStore::open(settings.clone(), render);
     commit(&mut journal, vec![blind("before")]);
     let pages: i64 = journal.read(|it| it.pragma_query_value(None, "page_count", |row| row.get(0))).unwrap();
     let limit = |journal: &mut EventStore, pages: i64| {
@@ -64,14 +65,14 @@ fn a_full_disk_is_survived_and_what_was_told_meanwhile_is_written_later() {
 fn only_so_many_events_are_held() {
     let (folder, settings) = place();
     fs::write(folder.path().join("deep"), "a file where the folder should be").unwrap();
-    let mut journal = EventStore::open(settings.clone());
+    let mut journal = EventStore::open(settings.clone(), render);
     assert!(journal.health().error.unwrap().contains("deep"));
     for number in 0..1010 {
         assert!(commit(&mut journal, vec![blind(&number.to_string())])[0].uncommitted);
     }
     assert_eq!((journal.pending.events.len(), journal.pending.dropped), (1000, 10));
     fs::remove_file(folder.path().join("deep")).unwrap();
-    journal.enforce_retention(&mut InfoBlockCache::default(), SystemTime::now());
+    journal.enforce_retention(&mut Blocks::default(), SystemTime::now());
     assert_eq!((journal.health().error, journal.pending.events.len(), journal.pending.dropped), (None, 0, 0));
     assert!(entries(&settings)[0].line.ends_with(" 10"));
 }
@@ -80,13 +81,13 @@ fn only_so_many_events_are_held() {
 fn a_newer_or_foreign_file_is_left_alone() {
     let (_folder, settings) = place();
     let file = settings.file.clone().unwrap();
-    drop(EventStore::open(settings.clone()));
+    drop(EventStore::open(settings.clone(), render));
     for (pragma, value, said) in [("user_version", 3, "schema 3"), ("application_id", 7, "another program's")] {
         raw(&settings).pragma_update(None, pragma, value).unwrap();
         let before = fs::read(&file).unwrap();
-        let mut journal = EventStore::open(settings.clone());
+        let mut journal = EventStore::open(settings.clone(), render);
         assert!(commit(&mut journal, vec![blind("one")])[0].uncommitted);
-        journal.enforce_retention(&mut InfoBlockCache::default(), SystemTime::now());
+        journal.enforce_retention(&mut Blocks::default(), SystemTime::now());
         let error = journal.health().error.unwrap();
         assert!(error.contains(said) && error.contains("left as it is"), "{error}");
         assert!(Reader::open(&file).unwrap_err().to_string().contains(said));
@@ -97,7 +98,7 @@ fn a_newer_or_foreign_file_is_left_alone() {
     // Another program's that has no application id.
     fs::remove_file(&file).unwrap();
     raw(&settings).execute_batch("CREATE TABLE a (b)").unwrap();
-    assert!(EventStore::open(settings).health().error.unwrap().contains("another program's"));
+    assert!(EventStore::open(settings, render).health().error.unwrap().contains("another program's"));
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn a_file_that_is_no_database_is_set_aside() {
         let (_folder, settings) = place();
         fs::create_dir(settings.file.as_ref().unwrap().parent().unwrap()).unwrap();
         fs::write(settings.file.as_ref().unwrap(), &bytes).unwrap();
-        let mut journal = EventStore::open(settings.clone());
+        let mut journal = EventStore::open(settings.clone(), render);
         let told = commit(&mut journal, vec![blind("one")]);
         let health = journal.health();
         let aside = health.set_aside.unwrap();
@@ -122,7 +123,7 @@ fn a_file_that_is_damaged_under_the_agent_is_set_aside_and_the_event_is_committe
     let (_folder, settings) = place();
     let mut kept = saved_blocks();
     let bytes = written(&settings, 100);
-    let mut journal = EventStore::open(settings.clone());
+    let mut journal = EventStore::open(settings.clone(), render);
     // All but the first page, which says whose file it is.
     let mut damaged = bytes;
     damaged[4096..].fill(0xa5);
@@ -149,9 +150,9 @@ fn a_disk_that_damages_each_new_file_is_not_filled_with_them() {
         }
         fs::write(file, b"no database".repeat(500)).unwrap();
         if journal.is_off() {
-            journal = EventStore::open(settings.clone());
+            journal = EventStore::open(settings.clone(), render);
         }
-        journal.enforce_retention(&mut InfoBlockCache::default(), SystemTime::now());
+        journal.enforce_retention(&mut Blocks::default(), SystemTime::now());
     }
     assert_eq!(beside(&settings).len(), 8);
     let error = journal.health().error.unwrap();
@@ -165,7 +166,7 @@ fn a_file_that_cannot_be_written_to_is_read_all_the_same() {
     written(&settings, 3);
     let file = settings.file.as_ref().unwrap();
     fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
-    let mut journal = EventStore::open(settings.clone());
+    let mut journal = EventStore::open(settings.clone(), render);
     let told = commit(&mut journal, vec![blind("one")]);
     assert_eq!(told[0].uncommitted, journal.health().error.is_some());
     let there = if told[0].uncommitted { 3 } else { 4 };
@@ -176,7 +177,7 @@ fn a_file_that_cannot_be_written_to_is_read_all_the_same() {
 #[test]
 fn a_place_that_takes_no_files_is_said() {
     let settings = Settings { file: Some("/proc/pfnwatch.db".into()), ..Settings::default() };
-    let mut journal = EventStore::open(settings);
+    let mut journal = EventStore::open(settings, render);
     assert!(commit(&mut journal, vec![blind("one")])[0].uncommitted);
     let error = journal.health().error.unwrap();
     assert!(error.starts_with("/proc/pfnwatch.db: "), "{error}");
@@ -199,7 +200,7 @@ proptest! {
         let file = settings.file.as_ref().unwrap();
         fs::write(file, &bytes).unwrap();
         let _ = Reader::open(file).and_then(|reader| reader.last(&EventFilter::default(), 1000));
-        let mut journal = EventStore::open(settings.clone());
+        let mut journal = EventStore::open(settings.clone(), render);
         let mut kept = saved_blocks();
         let mut events = [blind("after")];
         journal.commit(&mut events, &mut kept);

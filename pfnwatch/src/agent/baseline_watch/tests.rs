@@ -1,0 +1,196 @@
+//! Over real journals: what one agent has learned, the next one knows.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::*;
+use crate::{
+    model::{
+        inventory::{InfoBlocks, Inventory},
+        kernel::KernelFacts,
+        store::Settings,
+        thresholds::Thresholds,
+    },
+    sysfs::inventory::SysfsRoots,
+    testing::tree::{Pmem, Tree},
+};
+
+const GIB: u64 = 1 << 30;
+
+fn journal(folder: &tempfile::TempDir) -> EventStore {
+    EventStore::open(Settings { file: Some(folder.path().join("journal.db")), ..Settings::default() }, |_| {
+        String::new()
+    })
+}
+
+fn boot(number: u64, max: Option<u64>) -> BootRow {
+    let seen = UNIX_EPOCH + Duration::from_secs(1_000_000 * number);
+    BootRow {
+        boot_id: format!("boot {number}"),
+        module_build_id: None,
+        release: format!("6.{number}"),
+        struct_page_size: Some(64),
+        max_struct_page_size: max,
+        evidence: Vec::new(),
+        first_seen: seen,
+        last_seen: seen,
+        set_aside: false,
+        accepted: None,
+    }
+}
+
+fn began(body: Option<Body>) -> CapacityRegression {
+    let Some(Body::CapacityRegression(capacity)) = body else { panic!("{body:?}") };
+    *capacity
+}
+
+fn surveyed(pmem: Option<Pmem>) -> ScanResult {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = Tree::new(folder.path()).unwrap();
+    tree.region(0, 4 * GIB, 64 * GIB).unwrap();
+    if let Some(pmem) = pmem {
+        tree.namespace(&pmem).unwrap();
+    }
+    let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+    let kernel =
+        KernelFacts { release: "6.1.0".into(), page_size: 4096, struct_page_size: Some(64), deduplicates: Some(true) };
+    ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
+}
+
+#[test]
+fn a_kernel_that_costs_more_is_told_once_and_so_is_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = |boots: &[BootRow]| {
+        let mut journal = journal(&folder);
+        let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+        let told: Vec<_> = boots.iter().map(|boot| watch.observe_kernel(&mut journal, boot.clone())).collect();
+        (told, watch.regressions().len())
+    };
+    assert_eq!(agent(&[boot(1, Some(64))]), (vec![None], 0), "nothing to hold it against");
+    let (mut told, standing) = agent(&[boot(2, None), boot(2, Some(128)), boot(2, Some(128))]);
+    assert_eq!((told.pop(), told.len(), standing), (Some(None), 2, 1));
+    let capacity = began(told.pop().flatten());
+    assert_eq!((capacity.lost_bytes, capacity.regression.before.kernel.as_str()), (16 * GIB, "6.1"));
+    assert_eq!(agent(&[boot(2, Some(128))]), (vec![None], 1), "another agent in the same boot");
+    assert_eq!(agent(&[boot(3, None)]), (vec![None], 1), "not known is not mended");
+    let (told, standing) = agent(&[boot(3, Some(64))]);
+    assert!(matches!(told[0], Some(Body::CapacityRegressionEnded(_))) && standing == 0, "{told:?}");
+}
+
+#[test]
+fn another_libnvdimm_in_the_same_boot_is_another_kernel() {
+    let mut journal = EventStore::disabled();
+    let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+    let with = |id: &str, max| BootRow { module_build_id: Some(id.into()), ..boot(1, Some(max)) };
+    assert_eq!(watch.observe_kernel(&mut journal, with("aa", 64)), None);
+    began(watch.observe_kernel(
+        &mut journal,
+        BootRow { last_seen: UNIX_EPOCH + Duration::from_secs(2_000_000), ..with("bb", 128) },
+    ));
+}
+
+#[test]
+fn a_namespace_that_costs_more_than_under_the_agent_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = |pmem| {
+        let mut journal = journal(&folder);
+        let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+        let mut told = watch.observe_scan(&mut journal, &surveyed(pmem));
+        assert_eq!(watch.observe_scan(&mut journal, &surveyed(None)).len(), watch_ends(&told), "gone");
+        assert!(told.len() < 2);
+        told.pop()
+    };
+    assert_eq!(agent(Some(Pmem::default())), None);
+    let capacity = began(agent(Some(Pmem { struct_page: 128, ..Pmem::default() })));
+    assert_eq!((capacity.lost_bytes, capacity.regression.before.reservation_bytes), (256 << 20, 258 << 20));
+    assert_eq!(agent(Some(Pmem { map: "ram", ..Pmem::default() })), None);
+}
+
+/// What begins must end once nothing is there.
+fn watch_ends(told: &[Body]) -> usize {
+    told.iter().filter(|body| matches!(body, Body::CapacityRegression(_))).count()
+}
+
+#[test]
+fn a_kernel_that_still_runs_is_seen_every_hour_and_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = journal(&folder);
+    let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+    let at = |minutes: u64| UNIX_EPOCH + Duration::from_secs(1_000_000 + 60 * minutes);
+    watch.heartbeat(&mut journal, at(0), true);
+    assert_eq!(journal.boots().unwrap(), [], "nothing is known of it yet");
+    watch.observe_kernel(&mut journal, boot(1, Some(64)));
+    for (minutes, ends, seen) in [(59, false, 0), (60, false, 60), (119, false, 60), (119, true, 119), (10, false, 10)]
+    {
+        watch.heartbeat(&mut journal, at(minutes), ends);
+        let known = &journal.boots().unwrap()[0];
+        assert_eq!((known.last_seen, known.first_seen), (at(seen), at(0)), "{minutes}");
+    }
+}
+
+fn acceptance() -> Acceptance {
+    Acceptance { by: "root".into(), reason: "ticket 7".into(), time: "2026-01-01T00:00:00Z".into() }
+}
+
+#[test]
+fn a_host_that_was_accepted_stays_so_until_it_costs_even_more_or_less() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = |number, max| {
+        let mut journal = journal(&folder);
+        let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+        let told = watch.observe_kernel(&mut journal, boot(number, max));
+        (journal, watch, told)
+    };
+    let accepted = |number, max| {
+        let (mut journal, mut watch, _) = agent(number, max);
+        let regression = watch.accept(&mut journal, &BaselineScope::Host, acceptance());
+        assert_eq!(watch.regressions(), []);
+        regression.map(|it| it.lost_bytes())
+    };
+    assert_eq!(accepted(1, Some(64)), Err(AcceptError::NoRegression("the host".into())));
+    assert_eq!(accepted(2, Some(128)), Ok(16 * GIB));
+    // By the next agent, in the same boot and in others.
+    for (number, max) in [(2, Some(128)), (3, Some(128)), (4, None), (5, Some(128))] {
+        let (_, watch, told) = agent(number, max);
+        assert_eq!((told, watch.regressions()), (None, vec![]), "boot {number}");
+    }
+    let (_, _, told) = agent(6, Some(256));
+    assert_eq!(began(told).regression.before.max_struct_page_size_bytes, Some(128), "what was accepted");
+    // A kernel that costs less was booted since.
+    assert!(agent(7, Some(64)).2.is_some());
+    assert_eq!(began(agent(8, Some(128)).2).regression.before.kernel, "6.7");
+}
+
+#[test]
+fn what_the_agent_does_not_see_or_cannot_write_down_is_not_accepted() {
+    let mut journal = EventStore::disabled();
+    let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+    for (number, max) in [(1, Some(64)), (2, Some(128)), (3, None)] {
+        watch.observe_kernel(&mut journal, boot(number, max));
+    }
+    assert_eq!(watch.accept(&mut journal, &BaselineScope::Host, acceptance()), Err(AcceptError::UnknownKernel));
+    watch.observe_kernel(&mut journal, boot(3, Some(128)));
+    assert_eq!(watch.accept(&mut journal, &BaselineScope::Host, acceptance()), Err(AcceptError::NotSaved));
+    assert_eq!(watch.regressions().len(), 1, "it stands as it did");
+}
+
+#[test]
+fn a_namespace_that_was_accepted_stays_so_over_agents() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = |struct_page, accept: Option<&str>| {
+        let mut journal = journal(&folder);
+        let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+        let told = watch.observe_scan(&mut journal, &surveyed(Some(Pmem { struct_page, ..Pmem::default() })));
+        let whose = accept.map(|which| BaselineScope::Namespace(which.into()));
+        let accepted = whose.map(|whose| watch.accept(&mut journal, &whose, acceptance()));
+        (told.len(), accepted.transpose(), watch.regressions().len())
+    };
+    assert_eq!(agent(64, None), (0, Ok(None), 0));
+    let refused = Err(AcceptError::NoRegression("namespace7.0".into()));
+    assert_eq!(agent(128, Some("namespace7.0")), (1, refused, 1));
+    let (_, accepted, standing) = agent(128, Some("0x100000000"));
+    assert_eq!((accepted.unwrap().map(|it| it.lost_bytes()), standing), (Some(256 << 20), 0));
+    assert_eq!(agent(128, None), (0, Ok(None), 0));
+    assert_eq!(journal(&folder).costs().unwrap()[0].accepted, Some(acceptance()));
+    assert_eq!(agent(64, None), (0, Ok(None), 0));
+    assert_eq!(agent(128, None), (1, Ok(None), 1), "it has cost less meanwhile");
+}

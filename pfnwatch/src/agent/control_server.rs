@@ -1,0 +1,128 @@
+//! The agent's side of the control socket.
+//!
+//! Each connection is a task of its own that reads one request and writes one reply, both within a time limit; while
+//! nobody is connected nothing runs and nothing wakes up. The agent's loop sees whole requests alone, one at a time, so
+//! that no connection can hold it up.
+
+mod address;
+mod connection;
+mod denial_log;
+mod peer;
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    net::UnixListener,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+
+pub use self::peer::Peer;
+use self::{
+    address::Bound,
+    connection::{AccessPolicy, Limits},
+};
+use crate::model::control::{ErrorResponse, Reply, Request};
+use crate::os::access;
+
+/// How many connections there are at a time; others wait until one of these ends.
+const MAX_CONNECTIONS: usize = 8;
+
+/// How long the agent waits where the system does not let it accept: it would fail again at once.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The control socket, open. It is removed when this is dropped.
+pub struct Server {
+    listener: UnixListener,
+    limits: Limits,
+    connections: JoinSet<()>,
+    send: mpsc::Sender<PendingRequest>,
+    requests: mpsc::Receiver<PendingRequest>,
+    /// Whether the last try to accept failed: that is said once.
+    failing: bool,
+    access: AccessPolicy,
+    // The last: the socket goes when nobody is served any more.
+    _bound: Bound,
+}
+
+/// A request, who asks, and the way to answer.
+#[derive(Debug)]
+pub struct PendingRequest {
+    /// What is asked. It makes sense in itself: see [`Request::parse`].
+    pub request: Request,
+    /// Who asks: root, or the agent's own user; for what changes nothing also a member of the readers' group.
+    pub peer: Peer,
+    /// Answers. Where it is dropped, the peer is told that there is no answer.
+    pub responder: Responder,
+}
+
+/// Answers one request.
+#[derive(Debug)]
+pub struct Responder(oneshot::Sender<Reply>);
+
+impl Responder {
+    /// Answers. A peer that has gone meanwhile is no error; what it asked for was done all the same.
+    pub fn answer(self, reply: impl Into<Reply>) {
+        if self.0.send(reply.into()).is_err() {
+            tracing::debug!("a client of the control socket went away before its answer");
+        }
+    }
+
+    /// Answers that it was not done, and why.
+    pub fn refuse(self, refusal: impl Into<ErrorResponse>) {
+        self.answer(Err(refusal.into()));
+    }
+}
+
+impl Server {
+    /// Opens the socket at `path`, for root and the agent's own user, and for [`access::group`] to look. What an agent left there that is gone is
+    /// replaced. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// An agent listens there already, or the place is not fit for it.
+    pub fn listen(path: &Path) -> anyhow::Result<Self> {
+        let readers = access::reader_group();
+        let (listener, bound) = address::bind(path, readers)?;
+        let listener = UnixListener::from_std(listener).context("the control socket cannot be waited on")?;
+        let (send, calls) = mpsc::channel(MAX_CONNECTIONS);
+        let limits = Limits::default();
+        Ok(Self {
+            listener,
+            limits,
+            connections: JoinSet::new(),
+            send,
+            requests: calls,
+            failing: false,
+            access: AccessPolicy { readers, ..AccessPolicy::default() },
+            _bound: bound,
+        })
+    }
+
+    /// Waits for the next request. It can be cancelled at any time without losing one.
+    pub async fn next(&mut self) -> PendingRequest {
+        loop {
+            tokio::select! {
+                // `send` lives as long as `calls`, so that there is always a next one.
+                Some(call) = self.requests.recv() => return call,
+                Some(_) = self.connections.join_next() => {}
+                accepted = self.listener.accept(), if self.connections.len() < MAX_CONNECTIONS => match accepted {
+                    Ok((stream, _)) => {
+                        self.failing = false;
+                        let (calls, doors) = (self.send.clone(), self.access.clone());
+                        self.connections.spawn(connection::serve(stream, calls, self.limits, doors));
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut self.failing, true) {
+                            tracing::warn!("the control socket takes no connection for now: {error}");
+                        }
+                        tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+//! What the agent was started with.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    bpf::sensor::SensorOptions,
+    config::ConfigArgs,
+    model::{alert::receiver::AlertsPolicy, web_config::WebConfig},
+    os::paths::Paths,
+};
+
+/// How to observe.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where sysfs and procfs are.
+    pub paths: Paths,
+    /// Where BTF is taken from, if not from sysfs.
+    pub btf_dir: Option<PathBuf>,
+    /// Size of the ring buffer in bytes.
+    pub ring_bytes: u32,
+    /// Whether the eBPF programs write debug messages.
+    pub debug: bool,
+    /// Where the configuration is read again.
+    pub config: ConfigArgs,
+    /// What tells the configuration in force from another: [`Loaded::hash`](crate::config::Loaded).
+    pub config_hash: String,
+    /// Its files, for people.
+    pub config_files: Option<String>,
+    /// Where the web server listens.
+    pub web: WebConfig,
+    /// Where the control socket is.
+    pub control_socket: PathBuf,
+    /// How often the guard is made to prove that it fires.
+    pub self_test_interval: Duration,
+    /// How many info blocks the guard can know of.
+    pub known_blocks: u32,
+    /// Who is told of what is wrong, until the configuration is read again.
+    pub alerts: AlertsPolicy,
+}
+
+impl Options {
+    /// The part that loading the programs takes.
+    pub(super) fn sensor(&self) -> SensorOptions {
+        let Self { paths, btf_dir, ring_bytes, debug, known_blocks, .. } = self.clone();
+        SensorOptions { paths, btf_dir, ring_bytes, debug, known_blocks }
+    }
+}

@@ -1,0 +1,7 @@
+//! What numbers mean: verdicts and their causes, baselines and regressions, checks of predictions. Pure.
+
+pub mod assess;
+pub mod baseline;
+pub mod event_assessment;
+pub mod label_tracker;
+pub mod prediction_check;

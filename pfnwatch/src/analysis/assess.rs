@@ -1,0 +1,94 @@
+//! What a namespace's numbers mean: a verdict with its cause, the evidence and the bytes.
+//!
+//! Pure: [`Facts`] about one namespace, a [`Host`] and [`Thresholds`] in, an [`Assessment`] out. `scan` and `plan`
+//! fill the facts from the inventory, the pipeline from an event; whatever is not known is `None` and ends in
+//! [`Verdict::Unknown`] with its reason, never in a guessed number.
+
+mod cause;
+mod hint;
+mod measure;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use crate::model::verdict::{Assessment, Numbers, Verdict};
+use pfnwatch_common::{Geometry, Rejection, reservation};
+
+pub use self::hint::{deduplicated_memmap, memmap_in_dram};
+use crate::model::verdict::Cause;
+use crate::model::{
+    facts::{Facts, KernelParameters, NamespaceMode},
+    thresholds::Thresholds,
+};
+
+use self::measure::Measured;
+
+/// Judges one namespace.
+#[must_use]
+pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -> Assessment {
+    if let Some(obstacle) = &facts.obstacle {
+        return without_numbers(facts, Verdict::Unknown, obstacle.to_string());
+    }
+    if let Some(refusal) = &facts.refusal {
+        return without_numbers(facts, Verdict::Refused, refusal.to_string());
+    }
+    if !facts.mode.reserves() {
+        return nothing_reserved(facts);
+    }
+    match measure::measure(facts, host, thresholds.reference_struct_page) {
+        Ok(measured) => judge(facts, host, thresholds, &measured),
+        Err(obstacle) => without_numbers(facts, Verdict::Unknown, obstacle.to_string()),
+    }
+}
+
+/// The verdict on a reservation that is known.
+fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Assessment {
+    let numbers = measured.numbers(host);
+    let (cause, mut detail) = cause::of(facts, host, measured, &numbers);
+    let hints = hint::of(facts, host, thresholds, measured);
+    let excess = numbers.excess.unwrap_or(0);
+    let verdict = if let Some(refusal) = measured.refusal(facts, host) {
+        detail = refusal.to_string();
+        Verdict::Refused
+    } else if thresholds.passed_by(excess, measured.effective_align(), measured.geometry.size) {
+        Verdict::Oversize
+    } else {
+        Verdict::Ok
+    };
+    // Where the reservation itself is in order, the most telling hint is the cause.
+    let cause = match (cause, hints.first()) {
+        (Cause::None, Some(hint)) => {
+            detail.clone_from(&hint.detail);
+            hint.cause
+        }
+        (cause, _) => cause,
+    };
+    Assessment { verdict, cause, detail, evidence: Some(measured.evidence), numbers, hints }
+}
+
+/// A namespace without an info block: raw, sector, or mapped whole with its memmap in DRAM.
+fn nothing_reserved(facts: &Facts) -> Assessment {
+    let usable = if facts.mode == NamespaceMode::Sector { facts.usable } else { facts.size };
+    let numbers = Numbers {
+        size: facts.size,
+        usable,
+        reservation: Some(0),
+        end_trunc: None,
+        ideal: Some(0),
+        excess: Some(0),
+        unused: Some(0),
+    };
+    let detail = text::nothing_reserved(facts.mode).to_owned();
+    Assessment { verdict: Verdict::Ok, cause: Cause::None, detail, evidence: None, numbers, hints: Vec::new() }
+}
+
+fn without_numbers(facts: &Facts, verdict: Verdict, detail: String) -> Assessment {
+    let numbers = Numbers { size: facts.size, ..Numbers::default() };
+    Assessment { verdict, cause: Cause::None, detail, evidence: None, numbers, hints: Vec::new() }
+}
+
+/// The reservation that `geometry` gets when a page of memmap is given `struct_page` bytes.
+pub(crate) fn reserved_with(geometry: &Geometry, struct_page: u64, host: &KernelParameters) -> Result<u64, Rejection> {
+    reservation(geometry, struct_page, host.quirks).map(|reservation| reservation.dataoff)
+}

@@ -1,0 +1,85 @@
+//! Why a reservation is what it is.
+
+use crate::model::verdict::Cause;
+use pfnwatch_common::{Geometry, InfoBlock, Map, reservation::REGRESSED_STRUCT_PAGE};
+
+use super::{measure::Measured, reserved_with, text};
+use crate::model::{
+    facts::{Facts, KernelParameters},
+    verdict::Numbers,
+};
+
+/// The cause, and one sentence with its numbers.
+pub(super) fn of(facts: &Facts, host: &KernelParameters, measured: &Measured, numbers: &Numbers) -> (Cause, String) {
+    let cause = match &facts.block {
+        Some(block) => of_block(block, facts, host, measured),
+        None => of_bytes(facts, host, measured),
+    };
+    (cause, text::explain(cause, facts, host, measured, numbers))
+}
+
+/// With the block at hand its own history is known: what was changed afterwards is told from how it was made, and a
+/// block that was changed is never laid at the door of the kernel that made it.
+fn of_block(block: &InfoBlock, facts: &Facts, host: &KernelParameters, measured: &Measured) -> Cause {
+    if let Some(made) = &measured.made {
+        if was_resized(made, measured.geometry.size) {
+            return Cause::Resized;
+        }
+        // The formula takes the start modulo the align alone, and that is what the block still shows.
+        let align = measured.effective_align();
+        if facts.start.is_some_and(|start| align.is_power_of_two() && (start ^ made.start) & (align - 1) != 0) {
+            return Cause::Moved;
+        }
+    }
+    if block.version_minor < 4 || block.start_pad != 0 {
+        return Cause::OlderKernel;
+    }
+    if measured.excess() == 0 {
+        return Cause::None;
+    }
+    let recorded = u64::from(block.page_struct_size);
+    match measured.geometry.map {
+        Map::Dev if recorded == REGRESSED_STRUCT_PAGE => Cause::RegressedKernel,
+        Map::Dev if is_explained_by(recorded, host, measured) => Cause::WideStructPage,
+        _ => Cause::Unexplained,
+    }
+}
+
+/// Without the block only the bytes speak: a struct page size explains them where its formula gives them exactly.
+fn of_bytes(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Cause {
+    if moved_by_addresses(facts, measured) {
+        return Cause::Moved;
+    }
+    if measured.excess() == 0 {
+        return Cause::None;
+    }
+    let wide = [host.max_struct_page, host.struct_page].into_iter().flatten();
+    match measured.geometry.map {
+        Map::Dev if is_explained_by(REGRESSED_STRUCT_PAGE, host, measured) => {
+            // Older kernels rounded the memmap up to whole sections and kept 128 KiB for labels: one align more by
+            // either formula is nobody's for certain, unless the running kernel is known for it.
+            let one_align = measured.excess() <= measured.effective_align();
+            let certain = !one_align || host.max_struct_page == Some(REGRESSED_STRUCT_PAGE);
+            if certain { Cause::RegressedKernel } else { Cause::Unexplained }
+        }
+        Map::Dev if wide.into_iter().any(|bytes| is_explained_by(bytes, host, measured)) => Cause::WideStructPage,
+        _ if measured.excess() <= measured.effective_align() => Cause::OlderKernel,
+        _ => Cause::Unexplained,
+    }
+}
+
+/// Whether the first usable address is no multiple of the align, which no kernel would have chosen.
+fn moved_by_addresses(facts: &Facts, measured: &Measured) -> bool {
+    let align = measured.effective_align();
+    facts.start.is_some() && facts.first_usable.is_some_and(|first| align.is_power_of_two() && first & (align - 1) != 0)
+}
+
+/// Whether the reservation is exactly what `bytes` for each page give.
+fn is_explained_by(bytes: u64, host: &KernelParameters, measured: &Measured) -> bool {
+    reserved_with(&measured.geometry, bytes, host) == Ok(measured.reservation)
+}
+
+/// Whether the block was made for another size; less than a page is what a size of broken pages leaves over.
+const fn was_resized(made: &Geometry, size: u64) -> bool {
+    made.size > size || size - made.size >= made.page_size
+}

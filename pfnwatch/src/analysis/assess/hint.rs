@@ -1,0 +1,134 @@
+//! What else could be gained of a namespace whose reservation is as it should be: the waste classes B to F.
+
+use crate::model::verdict::Hint;
+use pfnwatch_common::{Geometry, Map, reservation::HEAD};
+
+use super::{measure::Measured, reserved_with};
+use crate::model::units::Bytes;
+use crate::model::{
+    facts::{Facts, KernelParameters, NamespaceMode},
+    thresholds::Thresholds,
+    verdict::Cause,
+};
+
+/// All that apply, the most telling first.
+pub(super) fn of(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Vec<Hint> {
+    [
+        system_ram(facts, host, measured),
+        smaller_pages(host, thresholds, measured),
+        no_deduplication(facts, host, measured),
+        smaller_struct_page(host, thresholds, measured),
+        rounding(thresholds, measured),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// C: kmem makes its memmap in DRAM and never uses the altmap.
+fn system_ram(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Option<Hint> {
+    if facts.mode != NamespaceMode::Devdax || !facts.system_ram || measured.geometry.map != Map::Dev {
+        return None;
+    }
+    let bytes = gained_by_map_mem(host, measured)?;
+    let detail =
+        format!("in use as system RAM, which does not use the reservation: map=mem gives {} back", Bytes(bytes));
+    Some(Hint::new(Cause::SystemRam, bytes, detail))
+}
+
+/// B: only struct pages are counted; page tables are not.
+fn no_deduplication(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Option<Hint> {
+    let geometry = &measured.geometry;
+    if facts.mode != NamespaceMode::Devdax
+        || facts.system_ram
+        || geometry.map != Map::Dev
+        || geometry.align <= host.page_size
+    {
+        return None;
+    }
+    let mapped = geometry.size.checked_sub(measured.end_trunc)?;
+    let dram = deduplicated_memmap(mapped, geometry.align, host).filter(|_| host.deduplicates == Some(true))?;
+    let bytes = gained_by_map_mem(host, measured)?;
+    let detail = format!(
+        "map=mem would take {} of DRAM in place of {} here: this kernel deduplicates the memmap's tail pages \
+         (struct pages only, page tables are not counted)",
+        Bytes(dram),
+        Bytes(bytes)
+    );
+    Some(Hint::new(Cause::NoDeduplication, bytes, detail))
+}
+
+/// D: what the align alone costs, at the start and at the end.
+fn rounding(thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
+    let Geometry { size, map, page_size, align, .. } = measured.geometry;
+    let memmap = match map {
+        Map::Dev => size.checked_sub(HEAD)?.checked_div(page_size)?.checked_mul(thresholds.reference_struct_page)?,
+        Map::Mem => 0,
+    };
+    let needed = memmap.checked_add(HEAD)?;
+    let bytes = measured.ideal.min(measured.reservation).saturating_sub(needed).checked_add(measured.end_trunc)?;
+    // The same share of the namespace as for a finding, whatever the align: below it rounding is not worth a word.
+    if !thresholds.passed_by(bytes, 0, size) {
+        return None;
+    }
+    let detail = format!("rounding to the align ({}) takes {}", Bytes(align), Bytes(bytes));
+    Some(Hint::new(Cause::Rounding, bytes, detail))
+}
+
+/// E: with the running kernel's larger pages fewer struct pages are needed.
+fn smaller_pages(host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
+    let geometry = &measured.geometry;
+    if geometry.map != Map::Dev || geometry.page_size >= host.page_size {
+        return None;
+    }
+    let own = Geometry { page_size: host.page_size, ..*geometry };
+    let rebuilt = reserved_with(&own, thresholds.reference_struct_page, host).ok()?;
+    let bytes = measured.reservation.checked_sub(rebuilt).filter(|bytes| *bytes > 0)?;
+    let detail = format!(
+        "its block is for pages of {}: with this kernel's {} a rebuild gives {} back",
+        Bytes(geometry.page_size),
+        Bytes(host.page_size),
+        Bytes(bytes)
+    );
+    Some(Hint::new(Cause::SmallerPages, bytes, detail))
+}
+
+/// F: a kernel whose struct page is smaller than the reference.
+fn smaller_struct_page(host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
+    let struct_page = host.struct_page.filter(|bytes| *bytes < thresholds.reference_struct_page)?;
+    if measured.geometry.map != Map::Dev {
+        return None;
+    }
+    let bytes = measured.numbers(host).unused?.checked_sub(measured.excess()).filter(|bytes| *bytes > 0)?;
+    let detail =
+        format!("this kernel's struct page has {struct_page} bytes: {} of the reservation are unused", Bytes(bytes));
+    Some(Hint::new(Cause::SmallerStructPage, bytes, detail))
+}
+
+/// What a rebuild with map=mem leaves to users.
+fn gained_by_map_mem(host: &KernelParameters, measured: &Measured) -> Option<u64> {
+    let mem = Geometry { map: Map::Mem, ..measured.geometry };
+    let reservation = reserved_with(&mem, 0, host).ok()?;
+    measured.reservation.checked_sub(reservation).filter(|bytes| *bytes > 0)
+}
+
+/// DRAM in bytes that the struct pages of `mapped` bytes take with map=mem, without deduplication.
+#[must_use]
+pub fn memmap_in_dram(mapped: u64, host: &KernelParameters) -> Option<u64> {
+    mapped.checked_div(host.page_size)?.checked_mul(host.struct_page?)
+}
+
+/// DRAM in bytes that the struct pages of a devdax namespace take with map=mem where the kernel deduplicates tail
+/// pages.
+///
+/// Each compound page of `align` bytes keeps two pages of its memmap, the rest are mapped onto the second
+/// (mm/sparse-vmemmap.c, `vmemmap_populate_compound_pages`; `VMEMMAP_RESERVE_NR` is 2). `None` where it does not apply:
+/// the memmap of one compound page is not larger than that, or struct page is no power of two
+/// (`vmemmap_can_optimize` in include/linux/mm.h).
+#[must_use]
+pub fn deduplicated_memmap(mapped: u64, align: u64, host: &KernelParameters) -> Option<u64> {
+    let struct_page = host.struct_page.filter(|bytes| bytes.is_power_of_two())?;
+    let kept = host.page_size.checked_mul(2)?;
+    let memmap = align.checked_div(host.page_size)?.checked_mul(struct_page)?;
+    if memmap <= kept { None } else { mapped.checked_div(align)?.checked_mul(kept) }
+}

@@ -1,0 +1,152 @@
+//! What each namespace costs, and the least that it was seen to cost.
+
+use crate::model::capacity::CostRecord;
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use crate::model::capacity::{AcceptError, Acceptance, Cost, NamespaceKey, Regression};
+
+/// So many namespaces are followed: those that were seen the longest ago are let go.
+pub(super) const MAX_RECORDS: usize = 4096;
+
+/// What a new look at a namespace means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegressionChange {
+    /// Nothing.
+    Unchanged,
+    /// Something that has to be written down, and not to be told.
+    Recorded,
+    /// It costs more than it did, which is new, or even more than when that was told.
+    Began(Box<Regression>),
+    /// It does not any more.
+    Ended(Box<Regression>),
+}
+
+/// All namespaces that were ever seen, as far as there is room.
+#[derive(Debug, Default)]
+pub struct CostHistory {
+    records: Vec<CostRecord>,
+}
+
+impl CostHistory {
+    /// Takes up what was written down.
+    #[must_use]
+    pub const fn new(records: Vec<CostRecord>) -> Self {
+        Self { records }
+    }
+
+    /// Takes note of what a namespace costs. Gives the record, and what has changed.
+    pub fn observe(&mut self, namespace: NamespaceKey, cost: Cost) -> (CostRecord, RegressionChange) {
+        let place = self.position(&namespace);
+        let known = place.and_then(|place| self.records.get(place));
+        if let Some(known) = known.filter(|it| it.namespace == namespace && it.costs(&cost)) {
+            return (known.clone(), RegressionChange::Unchanged);
+        }
+        let before = known.and_then(CostRecord::regression);
+        let (least, accepted) = match place.map(|place| self.records.swap_remove(place)) {
+            Some(known) if known.least.excess_bytes < cost.excess_bytes => (known.least, known.accepted),
+            // Of two that cost the same the latest is the baseline.
+            Some(known) if known.least.excess_bytes == cost.excess_bytes => (cost.clone(), known.accepted),
+            _ => (cost.clone(), None),
+        };
+        if self.records.len() >= MAX_RECORDS {
+            self.forget_oldest();
+        }
+        let record = CostRecord { namespace, last: Some(cost), least, accepted };
+        let change = change(before, record.regression());
+        self.records.push(record.clone());
+        (record, change)
+    }
+
+    /// A namespace is destroyed: nothing is lost any more, and what comes in its place is held against it.
+    pub fn destroyed(&mut self, uuid: Uuid) -> Vec<(CostRecord, RegressionChange)> {
+        self.remove_where(|namespace| namespace.namespace_uuid == Some(uuid))
+    }
+
+    /// A namespace has no memmap of its own any more.
+    pub fn without_memmap(&mut self, namespace: &NamespaceKey) -> Vec<(CostRecord, RegressionChange)> {
+        let room = (namespace.start_address, namespace.size_bytes);
+        self.remove_where(|it| (it.start_address, it.size_bytes) == room)
+    }
+
+    /// These are all namespaces with a memmap on the media, by first address and size: of the others nobody saw the end.
+    pub fn retain(&mut self, there: &BTreeSet<(u64, u64)>) -> Vec<(CostRecord, RegressionChange)> {
+        self.remove_where(|namespace| !there.contains(&(namespace.start_address, namespace.size_bytes)))
+    }
+
+    /// A regressed namespace by its name, its namespace uuid or its first address (`0x…`), as it would be with its cost accepted.
+    pub fn accept_preview(&self, which: &str, acceptance: Acceptance) -> Result<(CostRecord, Regression), AcceptError> {
+        let is_it = |record: &CostRecord| {
+            let namespace = &record.namespace;
+            namespace.namespace == which
+                || namespace.namespace_uuid.is_some_and(|uuid| uuid.to_string().eq_ignore_ascii_case(which))
+                || format!("{:#x}", namespace.start_address) == which
+        };
+        let regressed = |record: &CostRecord| Some((record.accepted(acceptance.clone()), record.regression()?));
+        let mut found = self.records.iter().filter(|it| is_it(it)).filter_map(regressed);
+        match (found.next(), found.next()) {
+            (Some(found), None) => Ok(found),
+            (Some(_), Some(_)) => Err(AcceptError::Ambiguous(which.to_owned())),
+            (None, _) => Err(AcceptError::NoRegression(which.to_owned())),
+        }
+    }
+
+    /// Puts a record in the place of the one of the same namespace.
+    pub fn replace(&mut self, record: CostRecord) {
+        if let Some(known) = self.records.iter_mut().find(|known| known.namespace == record.namespace) {
+            *known = record;
+        }
+    }
+
+    fn remove_where(&mut self, is_gone: impl Fn(&NamespaceKey) -> bool) -> Vec<(CostRecord, RegressionChange)> {
+        let end = |record: &mut CostRecord| {
+            let before = record.regression();
+            record.last = None;
+            (record.clone(), change(before, None))
+        };
+        let gone = |record: &&mut CostRecord| record.last.is_some() && is_gone(&record.namespace);
+        self.records.iter_mut().filter(gone).map(end).collect()
+    }
+
+    /// All of them.
+    pub fn records(&self) -> impl Iterator<Item = &CostRecord> {
+        self.records.iter()
+    }
+
+    /// The regressions that stand.
+    pub fn regressions(&self) -> impl Iterator<Item = Regression> {
+        self.records.iter().filter_map(CostRecord::regression)
+    }
+
+    /// The record of the same namespace: by its uuid, else the one that lay at the same place. A reconfiguration by ndctl
+    /// gives another uuid. One of another size is another namespace.
+    fn position(&self, namespace: &NamespaceKey) -> Option<usize> {
+        let by_uuid = |record: &CostRecord| {
+            namespace.namespace_uuid.is_some() && record.namespace.namespace_uuid == namespace.namespace_uuid
+        };
+        let by_start = |record: &CostRecord| record.namespace.start_address == namespace.start_address;
+        let of_size = |record: &CostRecord| record.namespace.size_bytes == namespace.size_bytes;
+        let find = |is: &dyn Fn(&CostRecord) -> bool| self.records.iter().position(|it| is(it) && of_size(it));
+        find(&by_uuid).or_else(|| find(&by_start))
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.records.iter().enumerate().min_by_key(|(_, it)| (it.last.is_some(), &it.least.seen));
+        if let Some(place) = oldest.map(|(place, _)| place) {
+            self.records.swap_remove(place);
+        }
+    }
+}
+
+/// What it means that a regression is there now, or is not any more.
+pub fn change(before: Option<Regression>, after: Option<Regression>) -> RegressionChange {
+    match (before, after) {
+        (Some(before), None) => RegressionChange::Ended(Box::new(before)),
+        (None, Some(after)) => RegressionChange::Began(Box::new(after)),
+        (Some(before), Some(after)) if after.lost_bytes() > before.lost_bytes() => {
+            RegressionChange::Began(Box::new(after))
+        }
+        _ => RegressionChange::Recorded,
+    }
+}

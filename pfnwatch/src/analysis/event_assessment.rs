@@ -1,0 +1,68 @@
+//! Puts a verdict on each set-up that was seen, and words on each judgement of the guard's. Pure.
+
+mod guard_explanation;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use pfnwatch_common::superblock::SuperblockKind;
+
+use crate::{
+    analysis::assess::assess,
+    model::{
+        event::{BlockState, Body, Event, EventAssessment, SetUp, SetUpOutcome},
+        facts::{EnableRefusal, Facts, KernelParameters, NamespaceMode, Obstacle},
+        thresholds::Thresholds,
+        verdict::Assessment,
+    },
+};
+
+/// Judges the event, if it is one of a set-up; explains it, if it is one of the guard's judgements.
+pub fn judge(event: &mut Event, host: &KernelParameters, thresholds: &Thresholds) {
+    match &mut event.body {
+        Body::SetUp(setup) => setup.judgement = Some(judgement(assess(&facts(setup), host, thresholds))),
+        body => guard_explanation::explain(body, host, thresholds),
+    }
+}
+
+/// An assessment as events have it.
+pub(crate) fn judgement(assessment: Assessment) -> EventAssessment {
+    let Assessment { verdict, cause, detail, evidence, numbers, hints: _ } = assessment;
+    EventAssessment {
+        verdict,
+        cause,
+        class: cause.class(),
+        ideal_bytes: numbers.ideal,
+        excess_bytes: numbers.excess,
+        unused_bytes: numbers.unused,
+        evidence,
+        detail,
+    }
+}
+
+/// What the event tells of its namespace.
+fn facts(setup: &SetUp) -> Facts {
+    let mode = match setup.personality {
+        SuperblockKind::Pfn => NamespaceMode::Fsdax,
+        SuperblockKind::Dax => NamespaceMode::Devdax,
+    };
+    let namespace = setup.namespace.as_ref();
+    let start = namespace.map(|namespace| namespace.start_address);
+    let refused = setup.setup_code.filter(|code| *code < 0).map(|code| EnableRefusal::Errno(code.saturating_neg()));
+    // A set-up that was not refused has a block, which is only missing here where it could not be read.
+    let unseen = || Obstacle::Unreadable("the info block could not be read from the kernel's memory".to_owned());
+    Facts {
+        map: setup.map,
+        start,
+        size: namespace.map(|namespace| namespace.size_bytes),
+        align: Some(setup.align_bytes),
+        first_usable: start.zip(setup.sizes).and_then(|(start, sizes)| start.checked_add(sizes.reservation_bytes)),
+        usable: setup.sizes.map(|sizes| sizes.usable_bytes),
+        block: setup.info_block,
+        observed: setup.block == BlockState::Made,
+        enabled: setup.outcome == SetUpOutcome::Enabled,
+        obstacle: (refused.is_none() && setup.info_block.is_none()).then(unseen),
+        refusal: refused,
+        ..Facts::new(mode)
+    }
+}

@@ -1,0 +1,134 @@
+//! Which namespaces have a label with room: what tells a namespace that is destroyed from one that is being made.
+//!
+//! The kernel deletes labels in both cases (drivers/nvdimm/namespace_devs.c: a uuid written to a namespace that has no
+//! size yet ends in `nd_pmem_namespace_label_update` with size 0, as writing size 0 does).
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use crate::model::event::{Body, Event, Time};
+
+/// The namespace uuids of labels that hold room, and when they were seen to.
+#[derive(Debug, Default)]
+pub struct LabelTracker(HashMap<Uuid, Time>);
+
+impl LabelTracker {
+    /// Begins with those that are there at this time. What is told of before is how they came to be: a guard that held on without
+    /// an agent has kept it.
+    pub fn new(there: impl IntoIterator<Item = Uuid>, at: Time) -> Self {
+        Self(there.into_iter().map(|uuid| (uuid, at)).collect())
+    }
+
+    /// Learns from an event, and turns the deletion of a label that held room into what it is: a destroyed namespace.
+    /// What a driver is bound to has room as well: libnvdimm that is loaded may find namespaces after the look at what is there.
+    pub fn follow(&mut self, event: Event) -> Event {
+        if let Some(uuid) = enabled_namespace(&event.body) {
+            self.0.entry(uuid).or_insert(event.time);
+        }
+        let body = match event.body {
+            Body::Label(change) => match (change.namespace_uuid, change.size_bytes) {
+                (Some(uuid), Some(0)) if self.had_room(uuid, event.time) => {
+                    self.0.remove(&uuid);
+                    Body::Destroy(change)
+                }
+                (Some(uuid), Some(1..)) => {
+                    self.0.insert(uuid, event.time);
+                    Body::Label(change)
+                }
+                _ => Body::Label(change),
+            },
+            other => other,
+        };
+        Event { body, ..event }
+    }
+
+    fn had_room(&self, uuid: Uuid, at: Time) -> bool {
+        self.0.get(&uuid).is_some_and(|since| *since <= at)
+    }
+}
+
+/// The namespace that a driver was tried on.
+fn enabled_namespace(body: &Body) -> Option<Uuid> {
+    let namespace = match body {
+        Body::SetUp(set_up) => set_up.namespace.as_ref(),
+        Body::Probe(probe) => probe.namespace.as_ref(),
+        _ => None,
+    };
+    namespace.filter(|namespace| namespace.size_bytes > 0)?.namespace_uuid
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use super::*;
+    use crate::model::event::{Attempt, NamespaceChange, NamespaceId, Probe, ProbeResult};
+
+    fn label_event(uuid: u8, size_bytes: u64) -> Event {
+        at(UNIX_EPOCH, uuid, size_bytes)
+    }
+
+    fn at(time: SystemTime, uuid: u8, size_bytes: u64) -> Event {
+        Event::at(
+            Time(time),
+            Body::Label(NamespaceChange {
+                device: "namespace0.0".to_owned(),
+                region: None,
+                namespace: None,
+                namespace_uuid: Some(Uuid::from_bytes([uuid; 16])),
+                size_bytes: Some(size_bytes),
+                incomplete: false,
+                by: None,
+            }),
+        )
+    }
+
+    #[test]
+    fn only_what_had_room_is_destroyed() {
+        let mut labels = LabelTracker::new([Uuid::from_bytes([1; 16])], Time(UNIX_EPOCH));
+        let mut kinds = Vec::new();
+        for (uuid, size) in [(2, 0), (2, 4096), (2, 0), (2, 0), (1, 0)] {
+            kinds.push(matches!(labels.follow(label_event(uuid, size)).body, Body::Destroy(_)));
+        }
+        assert_eq!(kinds, [false, false, true, false, true]);
+    }
+
+    #[test]
+    fn what_comes_up_after_the_look_has_room() {
+        let probe = |size_bytes| Probe {
+            attempt: Attempt {
+                device: "namespace0.0".to_owned(),
+                region: None,
+                driver: None,
+                bind_code: Some(-6),
+                duration_us: 0,
+                by: None,
+                incomplete: false,
+            },
+            namespace: Some(NamespaceId {
+                namespace: "namespace0.0".to_owned(),
+                namespace_uuid: Some(Uuid::from_bytes([1; 16])),
+                start_address: 0,
+                size_bytes,
+            }),
+            result: ProbeResult::PassedOn,
+            found_block: None,
+            meaning: String::new(),
+        };
+        let mut labels = LabelTracker::default();
+        for (size_bytes, destroyed) in [(0, false), (4096, true)] {
+            labels.follow(Event::at(Time(UNIX_EPOCH), Body::Probe(Box::new(probe(size_bytes)))));
+            assert_eq!(matches!(labels.follow(label_event(1, 0)).body, Body::Destroy(_)), destroyed);
+        }
+    }
+
+    #[test]
+    fn what_was_made_before_it_was_seen_to_be_there_was_not_destroyed() {
+        let seconds = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut labels = LabelTracker::new([Uuid::from_bytes([1; 16])], Time(seconds(10)));
+        let mut destroyed = |time, size| matches!(labels.follow(at(seconds(time), 1, size)).body, Body::Destroy(_));
+        assert!(!destroyed(1, 0) && !destroyed(2, 4096));
+        assert!(destroyed(11, 0));
+    }
+}

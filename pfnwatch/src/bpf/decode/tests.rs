@@ -1,0 +1,186 @@
+use std::time::{Duration, UNIX_EPOCH};
+use zerocopy::IntoBytes as _;
+
+use pfnwatch_common::Map;
+use proptest::prelude::*;
+
+use super::{
+    samples::{ENODEV, context, creation, name},
+    *,
+};
+use crate::model::event::{BlockState, SetUp, SetUpOutcome};
+
+fn decoded(record: &Attempt) -> SetUp {
+    match decode(record.as_bytes(), &context()).map(|event| event.body) {
+        Ok(Body::SetUp(setup)) => *setup,
+        other => panic!("not a set-up: {other:?}"),
+    }
+}
+
+#[test]
+fn a_creation_to_the_byte() {
+    let setup = decoded(&creation());
+    assert_eq!((setup.block, setup.outcome, setup.map), (BlockState::Made, SetUpOutcome::Enabled, Some(Map::Dev)));
+    assert_eq!((setup.setup_code, setup.attempt.bind_code), (Some(0), Some(0)));
+    let namespace = setup.namespace.expect("a namespace");
+    assert_eq!((namespace.namespace.as_str(), namespace.start_address), ("namespace0.0", 4 << 30));
+    let sizes = setup.sizes.expect("sizes");
+    assert_eq!((sizes.reservation_bytes, sizes.usable_bytes, sizes.end_trunc_bytes), (18 << 20, 1_054_867_456, 0));
+    assert_eq!(namespace.size_bytes, sizes.reservation_bytes + sizes.usable_bytes + sizes.end_trunc_bytes);
+    assert_eq!((sizes.page_struct_size_bytes, sizes.block_page_size_bytes), (64, Some(4096)));
+    assert_eq!(setup.attempt.duration_us, 1_000);
+    assert_eq!(setup.attempt.by.map(|actor| (actor.pid, actor.comm)), Some((42, "ndctl".to_owned())));
+    assert_eq!(setup.block_uuid, Some(Uuid::from_bytes([7; 16])));
+}
+
+#[test]
+fn the_time_counts_from_the_boot() {
+    let event = decode(creation().as_bytes(), &context()).expect("an event");
+    assert_eq!(event.time.0, UNIX_EPOCH + Duration::from_secs(1_000) + Duration::from_millis(5));
+}
+
+/// One row for each way in which a set-up ends: what the kernel's functions returned, and what that means.
+#[test]
+fn what_became_of_block_and_namespace() {
+    const VALIDATED: CaptureFlags = CaptureFlags::SETUP_VALIDATED;
+    let rows = [
+        // validated, setup returned, bound; validate, setup, bind; block, outcome
+        ((true, true, true), (ENODEV, 0, 0), (BlockState::Made, SetUpOutcome::Enabled)),
+        ((true, true, true), (0, 0, 0), (BlockState::Met, SetUpOutcome::Enabled)),
+        // The driver core hands a driver's own error on as a positive number.
+        ((true, true, true), (ENODEV, 0, 16), (BlockState::Made, SetUpOutcome::ReservedNotEnabled)),
+        ((true, true, true), (0, 0, 12), (BlockState::Met, SetUpOutcome::Refused)),
+        ((true, true, true), (ENODEV, -6, 6), (BlockState::None, SetUpOutcome::Refused)),
+        ((true, true, true), (-95, -95, 95), (BlockState::Rejected, SetUpOutcome::Refused)),
+        ((false, true, true), (0, ENODEV, 19), (BlockState::None, SetUpOutcome::Refused)),
+        // What was missed is not guessed.
+        ((false, true, true), (0, 0, 0), (BlockState::Unknown, SetUpOutcome::Enabled)),
+        ((true, false, true), (ENODEV, 0, 5), (BlockState::Unknown, SetUpOutcome::Unknown)),
+        ((true, true, false), (ENODEV, 0, 0), (BlockState::Made, SetUpOutcome::Unknown)),
+    ];
+    for ((validated, returned, bound), (validate, setup, bind), expected) in rows {
+        let mut record = creation();
+        for (seen, bit) in
+            [(validated, VALIDATED), (returned, CaptureFlags::SETUP_RETURNED), (bound, CaptureFlags::BOUND)]
+        {
+            if !seen {
+                record.seen = CaptureFlags(record.seen.0 & !bit.0);
+            }
+        }
+        (record.setup_validate, record.setup_result, record.bind_result) = (validate, setup, bind);
+        let found = decoded(&record);
+        assert_eq!((found.block, found.outcome), expected, "validate {validate}, setup {setup}, bind {bind}");
+        assert_eq!(found.sizes.is_some(), matches!(expected.0, BlockState::Made | BlockState::Met), "{expected:?}");
+        assert!(!found.meaning.is_empty());
+    }
+}
+
+#[test]
+fn a_struct_page_that_is_too_wide_is_the_one_reason() {
+    let refused = |change: fn(&mut Attempt)| {
+        let mut record = creation();
+        record.namespace_start = 4 << 30;
+        (record.setup_validate, record.setup_result, record.bind_result) = (ENODEV, -22, 22);
+        change(&mut record);
+        decoded(&record).meaning
+    };
+    assert!(refused(|_| ()).contains("struct page is larger than its MAX_STRUCT_PAGE_SIZE"));
+    let others: [fn(&mut Attempt); 3] =
+        [|record| record.namespace_start += 4096, |record| record.mode = 1, |record| record.setup_validate = -22];
+    for change in others {
+        assert!(!refused(change).contains("MAX_STRUCT_PAGE_SIZE"), "{}", refused(change));
+    }
+}
+
+#[test]
+fn a_kernel_thread_is_nobody() {
+    let mut record = creation();
+    record.task.flags = pfnwatch_common::record::PF_KTHREAD;
+    assert_eq!(decoded(&record).attempt.by, None);
+}
+
+#[test]
+fn a_namespace_that_is_passed_on() {
+    let record = Attempt {
+        personality: Personality::NamespacePmem as u32,
+        seen: CaptureFlags::NAMESPACE.with(CaptureFlags::BOUND).with(CaptureFlags::PROBE_VALIDATED),
+        bind_result: 6,
+        probe_validate: 0,
+        device: name("namespace0.0"),
+        ..creation()
+    };
+    let Ok(Body::Probe(probe)) = decode(record.as_bytes(), &context()).map(|event| event.body) else {
+        panic!("not a probe")
+    };
+    assert_eq!((probe.result, probe.found_block), (ProbeResult::PassedOn, Some(true)));
+}
+
+#[test]
+fn a_claim_loses_its_newline_and_an_empty_one_its_namespace() {
+    for (written, namespace) in [("namespace0.0\n", Some("namespace0.0")), ("\n", None), ("", None)] {
+        let record = Notice { what: NoticeKind::Claim as u32, namespace: name(written), ..Notice::EMPTY };
+        let Ok(Body::Claim(change)) = decode(record.as_bytes(), &context()).map(|event| event.body) else {
+            panic!("not a claim")
+        };
+        assert_eq!(change.namespace.as_deref(), namespace);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_record_are_named() {
+    let attempt = creation();
+    let cut = &attempt.as_bytes()[..100];
+    assert!(matches!(decode(cut, &context()), Err(DecodeError::WrongLength { found: 100, .. })));
+    assert_eq!(decode(&[1, 0, 0], &context()), Err(DecodeError::TooShort(3)));
+    assert_eq!(decode(&[9, 0, 0, 0], &context()), Err(DecodeError::UnknownKind(9)));
+    let strange = Notice { what: 77, ..Notice::EMPTY };
+    assert_eq!(decode(strange.as_bytes(), &context()), Err(DecodeError::UnknownNotice(77)));
+}
+
+#[test]
+fn the_json_has_its_schema_and_units() {
+    let event = decode(creation().as_bytes(), &context()).expect("an event");
+    let json = serde_json::to_value(event).expect("JSON");
+    for (key, value) in [
+        ("schema", serde_json::json!(1)),
+        ("event", "set_up".into()),
+        ("time", "1970-01-01T00:16:40.005000Z".into()),
+        ("namespace", "namespace0.0".into()),
+        ("personality", "fsdax".into()),
+        ("map", "dev".into()),
+        ("block", "made".into()),
+        ("outcome", "enabled".into()),
+        ("reservation_bytes", (18 << 20).into()),
+        ("usable_bytes", 1_054_867_456.into()),
+        ("size_bytes", (1 << 30).into()),
+    ] {
+        assert_eq!(json.get(key), Some(&value), "{key}");
+    }
+}
+
+pub(crate) mod judgement;
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let _ = decode(&bytes, &context());
+    }
+
+    /// Any bytes of the right length are a record, and whatever they say, the event can be written.
+    #[test]
+    fn any_attempt_can_be_written(bytes in proptest::collection::vec(any::<u8>(), size_of::<Attempt>())) {
+        let mut bytes = bytes;
+        bytes[..4].copy_from_slice(&(RecordKind::Attempt as u32).to_ne_bytes());
+        let event = decode(&bytes, &context()).expect("of the right length");
+        prop_assert!(serde_json::to_string(&event).is_ok());
+    }
+
+    #[test]
+    fn any_notice_can_be_written(bytes in proptest::collection::vec(any::<u8>(), size_of::<Notice>())) {
+        let mut bytes = bytes;
+        bytes[..4].copy_from_slice(&(RecordKind::Notice as u32).to_ne_bytes());
+        if let Ok(event) = decode(&bytes, &context()) {
+            prop_assert!(serde_json::to_string(&event).is_ok());
+        }
+    }
+}

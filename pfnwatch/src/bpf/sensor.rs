@@ -1,0 +1,195 @@
+//! One stretch of observing: from the attachment of the programs until they are detached.
+
+use crate::os::paths::Paths;
+use std::path::PathBuf;
+use std::{io, time::Instant};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use pfnwatch_common::{counter::Counter, layout::Layout, names};
+use tokio::io::unix::AsyncFd;
+
+use crate::{
+    bpf::{
+        attach::{Attached, Links, Settings, attach},
+        counters::{CounterTotals, Counters},
+        debug_log::DebugLog,
+        guard::GuardMaps,
+        pins::Pins,
+        source::Source,
+        takeover::{OnExit, take_over},
+    },
+    kernel::{
+        btf::Btf,
+        programs::plan,
+        target::{self, Target},
+    },
+    model::exit::ExitContext,
+    model::{
+        event::{LostRecords, ProgramState},
+        view::ProgramRuns,
+    },
+    os::{async_fd::readable, clock::since_boot},
+};
+
+/// What the programs are loaded with.
+#[derive(Clone, Debug)]
+pub struct SensorOptions {
+    /// Where sysfs and procfs are.
+    pub paths: Paths,
+    /// Where BTF is taken from, if not from sysfs.
+    pub btf_dir: Option<PathBuf>,
+    /// Size of the ring buffer in bytes.
+    pub ring_bytes: u32,
+    /// Whether the eBPF programs write debug messages.
+    pub debug: bool,
+    /// How many info blocks the guard can know of.
+    pub known_blocks: u32,
+}
+
+/// Programs in the kernel, and what comes out of them.
+pub struct AttachedPrograms {
+    /// Every program, attached or not.
+    pub programs: Vec<ProgramState>,
+    /// The records.
+    pub source: Source,
+    /// The guard's maps, until they are taken.
+    pub guard: Option<GuardMaps>,
+    /// The guard's number among guards that share maps.
+    pub guard_id: u64,
+    /// Whether a guard was taken over that held on.
+    pub taken_over: bool,
+    /// Where the members of kernel structures lie.
+    pub layout: Layout,
+    /// Whether the guard's maps are those of a load before.
+    pub shared: bool,
+    links: Option<Links>,
+    counters: Counters,
+    reported_losses: CounterTotals,
+    debug_log: Option<AsyncFd<DebugLog>>,
+}
+
+impl AttachedPrograms {
+    /// Resolves the kernel's layouts, by `types` where they were read already, loads the programs and attaches them.
+    ///
+    /// # Errors
+    /// This kernel cannot be observed: exit code 4, with the reason.
+    pub fn attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<Self> {
+        Self::try_attach(options, stay, types)
+            .context(ExitContext::unsupported("this host cannot be observed (`pfnwatch doctor` says what is missing)"))
+    }
+
+    fn try_attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let Target { resolution: kernel, functions } =
+            target::resolve_target(&options.paths, options.btf_dir.as_deref(), types)?;
+        tracing::debug!("layouts known after {:?}", began.elapsed());
+        let steps = plan(&kernel)?;
+        let guard_id = guard_id()?;
+        let pins = Pins::system();
+        // What an agent before has left is taken over, even where this one leaves nothing.
+        let held = pins.pinned();
+        let settings = Settings {
+            layout: kernel.layout,
+            functions,
+            debug: options.debug,
+            ring_bytes: held.map_or(options.ring_bytes, |held| held.ring_bytes),
+            reader: 0,
+            guard_id,
+            known_blocks: held.map_or(options.known_blocks, |held| held.known_blocks),
+            pins: (stay == OnExit::Pinned || held.is_some()).then(|| pins.clone()),
+        };
+        let Attached { programs, mut links, ring, counters, mut guard, debug_log } = attach(&settings, &steps)?;
+        let taken_over = take_over(&mut guard, &mut links, guard_id, &pins, stay)?;
+        tracing::debug!("programs attached after {:?}", began.elapsed());
+        Ok(Self {
+            programs,
+            source: Source::new(ring).context("the ring buffer cannot be waited on")?,
+            guard: Some(guard),
+            guard_id,
+            links: Some(links),
+            // What an agent before has told of is not told again.
+            reported_losses: counters.read()?,
+            counters,
+            taken_over,
+            layout: settings.layout,
+            shared: held.is_some(),
+            debug_log: debug_log.map(readable).transpose().context("the debug messages cannot be waited on")?,
+        })
+    }
+
+    /// Waits for records and moves them into `into`; debug messages that come meanwhile are logged.
+    ///
+    /// # Errors
+    /// Waiting failed.
+    pub async fn wait(&mut self, into: &mut Vec<Bytes>) -> io::Result<()> {
+        let Some(debug_log) = &mut self.debug_log else { return self.source.wait(into).await };
+        tokio::select! {
+            records = self.source.wait(into) => records,
+            ready = debug_log.readable_mut() => {
+                let mut ready = ready?;
+                ready.get_inner_mut().flush();
+                ready.clear_ready();
+                Ok(())
+            }
+        }
+    }
+
+    /// Why the guard is not attached; none where it is.
+    pub fn guard_off(&self) -> Option<String> {
+        let state = self.programs.iter().find(|state| state.program == names::GUARD && state.attached);
+        let why = || self.programs.iter().find(|state| state.program == names::GUARD)?.reason.clone();
+        if state.is_some() { None } else { Some(why().unwrap_or_else(|| "it is not attached".to_owned())) }
+    }
+
+    /// How often a program ran while the kernel counted.
+    ///
+    /// # Errors
+    /// It is not in the kernel.
+    pub fn run_count(&self, program: &str) -> anyhow::Result<u64> {
+        self.links.as_ref().context("the programs are detached")?.run_count(program)
+    }
+
+    /// What the programs that are loaded have cost while the kernel counted.
+    pub fn runs(&self) -> Vec<ProgramRuns> {
+        let Some(links) = &self.links else { return Vec::new() };
+        self.programs.iter().filter_map(|state| links.runs(&state.program).ok()).collect()
+    }
+
+    /// What the counters stand at.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn totals(&self) -> anyhow::Result<CounterTotals> {
+        self.counters.read()
+    }
+
+    /// Detaches all programs. What they wrote can still be read.
+    pub fn detach(&mut self) {
+        self.links = None;
+    }
+
+    /// What was missed since this was asked for the last time.
+    ///
+    /// # Errors
+    /// The counters cannot be read.
+    pub fn missed(&mut self) -> anyhow::Result<LostRecords> {
+        let now = self.counters.read()?;
+        let since = |counter| now.get(counter).saturating_sub(self.reported_losses.get(counter));
+        let missed = LostRecords {
+            lost: since(Counter::Lost),
+            read_faults: since(Counter::ReadFault),
+            table_full: since(Counter::TableFull),
+            unpaired: since(Counter::Unpaired),
+            guard_faults: since(Counter::GuardFault),
+            blocks_missed: since(Counter::BlockMissed),
+        };
+        self.reported_losses = now;
+        Ok(missed)
+    }
+}
+
+/// A number that no guard had since boot: the time.
+fn guard_id() -> anyhow::Result<u64> {
+    Ok(u64::try_from(since_boot()?.as_nanos()).unwrap_or(1).max(1))
+}

@@ -1,0 +1,176 @@
+//! `pfnwatch allow`: breaks the glass. A creation that would be denied passes, once or for a time.
+
+pub(super) mod list;
+mod region;
+
+use std::time::Duration;
+
+use anyhow::bail;
+use uuid::Uuid;
+
+use crate::{
+    cli::output::{
+        json::{Format, document},
+        terminal,
+    },
+    model::exit::ExitContext,
+    model::{
+        control::{Allow, Allowed, MAX_EXEMPTION_S, Request, Response},
+        exit::Exit,
+        policy::ExemptionSubject,
+    },
+    os::control_client,
+    os::{control_socket::SocketArgs, paths::Paths},
+};
+
+/// Options of `pfnwatch allow`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo pfnwatch allow --region region0 --once --reason 'db3 is restored onto the old layout'
+  sudo pfnwatch allow --region 0x100000000 --for 10m --reason 'ticket 4711'
+  sudo pfnwatch allow --uuid 5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11 --once --for 1h --reason rebuild
+  sudo pfnwatch allow --list
+  sudo pfnwatch allow --revoke 7
+
+An exemption has an end: --once is spent by the one creation that it lets pass, --for ends by the clock, and with both \
+it ends with whichever comes first. One that is meant to last belongs into the policy. A region's name is good until the \
+next boot only, so that the exemption is for the physical address where the region starts, or for its set_cookie.
+
+Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage.")]
+#[group(id = "what", required = true, multiple = false, args = ["region", "uuid", "list", "revoke"])]
+pub struct Args {
+    /// All namespaces of a region: region0, or its set_cookie or start address as 0x…
+    #[arg(long, value_name = "R", requires = "reason")]
+    region: Option<String>,
+    /// The namespace with this namespace uuid (`ndctl list` shows it as uuid)
+    #[arg(long, value_name = "U", requires = "reason")]
+    uuid: Option<Uuid>,
+    /// For one creation
+    #[arg(long, conflicts_with_all = ["list", "revoke"])]
+    once: bool,
+    /// For a time: 90s, 10m, 1h 30m, up to 7d
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_time, conflicts_with_all = ["list", "revoke"])]
+    time: Option<Duration>,
+    /// Why: it stands in every event that the exemption leads to
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["list", "revoke"])]
+    reason: Option<String>,
+    /// List the exemptions in force, those of the policy too
+    #[arg(long)]
+    list: bool,
+    /// Take an exemption back
+    #[arg(long, value_name = "ID")]
+    revoke: Option<u64>,
+    /// How to write the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Where the agent is
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}: say it as in 90s, 10m or 1h 30m"))?;
+    if time.subsec_nanos() == 0 && (1..=MAX_EXEMPTION_S).contains(&time.as_secs()) {
+        return Ok(time);
+    }
+    Err("it must be whole seconds, up to 7 days; a lasting exemption belongs into the policy".to_owned())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The region is not known, or the agent cannot be asked or refuses.
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    let text = if args.list {
+        list(args)?
+    } else if let Some(id) = args.revoke {
+        revoke(args, id)?
+    } else {
+        allow(args, paths)?
+    };
+    terminal::print(&text)?;
+    Ok(Exit::Success)
+}
+
+fn allow(args: &Args, paths: &Paths) -> anyhow::Result<String> {
+    // Before the region is looked for, which needs root: this can be said to anybody.
+    if !args.once && args.time.is_none() {
+        bail!(ExitContext::usage(
+            "say --once for one creation, --for TIME for a time, or both: an exemption needs an end"
+        ));
+    }
+    let request = Request::Allow(Allow {
+        subject: subject(args, paths)?,
+        once: args.once,
+        for_seconds: args.time.map(|time| time.as_secs()),
+        reason: args.reason.clone().unwrap_or_default(),
+    });
+    let Response::Allowed(allowed) = control_client::request(&args.socket.path, &request)? else {
+        return Err(control_client::unexpected_response());
+    };
+    Ok(match args.format {
+        Format::Json => document(&allowed)?,
+        Format::Table => granted(&allowed, args.once),
+    })
+}
+
+fn subject(args: &Args, paths: &Paths) -> anyhow::Result<ExemptionSubject> {
+    match (&args.region, args.uuid) {
+        (Some(region), _) => region::find(region, paths),
+        (None, Some(uuid)) => Ok(ExemptionSubject::Namespace(uuid)),
+        (None, None) => Err(ExitContext::usage("say what is exempt: --region or --uuid").into()),
+    }
+}
+
+fn granted(Allowed { id, subject, until }: &Allowed, once: bool) -> String {
+    let end = match (once, until) {
+        (true, None) => "once".to_owned(),
+        (true, Some(until)) => format!("once, until {until}"),
+        (false, Some(until)) => format!("until {until}"),
+        (false, None) => "until it is revoked".to_owned(),
+    };
+    format!("exemption {id}: {subject}, {end}\n`pfnwatch allow --revoke {id}` takes it back.\n")
+}
+
+fn revoke(args: &Args, id: u64) -> anyhow::Result<String> {
+    let Response::Revoked(revoked) = control_client::request(&args.socket.path, &Request::Revoke { id })? else {
+        return Err(control_client::unexpected_response());
+    };
+    Ok(match args.format {
+        Format::Json => document(&revoked)?,
+        Format::Table => format!("exemption {} is revoked\n", revoked.id),
+    })
+}
+
+fn list(args: &Args) -> anyhow::Result<String> {
+    let status = control_client::status(&args.socket.path)?;
+    Ok(match args.format {
+        Format::Json => document(&list::Exemptions { exemptions: &status.exemptions })?,
+        Format::Table if status.exemptions.is_empty() => "No exemption is in force.\n".to_owned(),
+        Format::Table => list::table(&status.exemptions),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_limit() {
+        assert_eq!(parse_time("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_time("7d"), Ok(Duration::from_secs(MAX_EXEMPTION_S)));
+        for text in ["", "10", "0s", "7d 1s", "10ms", "-1s", "99999999999999999999d"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_granted_is_said() {
+        let allowed = Allowed { id: 7, subject: ExemptionSubject::RegionStart(4 << 30), until: None };
+        assert!(granted(&allowed, true).starts_with("exemption 7: the region that starts at 0x100000000, once\n"));
+        let allowed = Allowed { until: Some("T".to_owned()), ..allowed };
+        assert!(granted(&allowed, true).contains("once, until T\n"));
+        assert!(granted(&allowed, false).contains("0x100000000, until T\n"));
+    }
+}

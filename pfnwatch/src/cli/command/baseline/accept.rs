@@ -1,0 +1,64 @@
+//! `pfnwatch baseline accept`: what costs more than it did, and is to stay so, is the baseline from now on.
+
+use crate::{
+    cli::output::{
+        json::{Format, document},
+        terminal,
+    },
+    model::{
+        capacity::BaselineScope,
+        control::{Request, Response},
+        exit::Exit,
+    },
+    os::control_client,
+    os::control_socket::SocketArgs,
+};
+
+/// Options of `pfnwatch baseline accept`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo pfnwatch baseline accept --host --reason 'no fixed kernel before May, see ticket 4711'
+  sudo pfnwatch baseline accept --namespace namespace0.0 --reason 'is not rebuilt before the next outage'
+  sudo pfnwatch baseline accept --namespace 5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11 --reason 'as above'
+
+The agent that runs takes it up at once, its alert is resolved, and it is an event with who and why; the journal keeps it \
+over restarts and boots. Nothing is changed but what things are held against: what costs more than was accepted is told \
+again, and so is what has cost less meanwhile. `pfnwatch scan` goes on to say what is oversize.
+
+Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage, or nothing to accept.")]
+#[group(id = "whose", required = true, multiple = false, args = ["host", "namespace"])]
+pub(super) struct Args {
+    /// What the running kernel makes of a namespace, which is what PfnwatchCapacityRegression is about
+    #[arg(long)]
+    host: bool,
+    /// What this namespace costs: its name, its namespace uuid, or its first address as 0x…
+    #[arg(long, value_name = "N")]
+    namespace: Option<String>,
+    /// Why: it stands in the event and in the report
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// How to write the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Where the agent is
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The agent cannot be asked, or there is nothing to accept.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let whose = args.namespace.clone().map_or(BaselineScope::Host, BaselineScope::Namespace);
+    let request = Request::AcceptBaseline { whose, reason: args.reason.clone() };
+    let Response::BaselineAccepted(accepted) = control_client::request(&args.socket.path, &request)? else {
+        return Err(control_client::unexpected_response());
+    };
+    terminal::print(&match args.format {
+        Format::Json => document(&accepted)?,
+        Format::Table => format!("accepted: {}\n", accepted.detail),
+    })?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,104 @@
+//! Reports over made-up journals.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::json;
+
+use super::*;
+use crate::model::{
+    capacity::{Acceptance, Cost, CostRecord, NamespaceKey},
+    store::BootRow,
+};
+
+fn boot(number: u64, max: Option<u64>) -> BootRow {
+    let seen = UNIX_EPOCH + Duration::from_secs(86_400 * number);
+    BootRow {
+        boot_id: format!("boot {number}"),
+        module_build_id: None,
+        release: format!("6.{number}"),
+        struct_page_size: Some(64),
+        max_struct_page_size: max,
+        evidence: vec!["its code".into()],
+        first_seen: seen,
+        last_seen: seen,
+        set_aside: false,
+        accepted: None,
+    }
+}
+
+fn record() -> CostRecord {
+    let cost = |kernel: &str, mib: u64| Cost {
+        kernel: kernel.into(),
+        seen: "1970-01-02T00:00:00Z".into(),
+        reservation_bytes: (258 + mib) << 20,
+        excess_bytes: mib << 20,
+        max_struct_page_size_bytes: None,
+    };
+    CostRecord {
+        namespace: NamespaceKey {
+            namespace: "namespace0.0".into(),
+            namespace_uuid: None,
+            start_address: 4 << 30,
+            size_bytes: 16 << 30,
+        },
+        last: Some(cost("6.1", 256)),
+        least: cost("6.0", 0),
+        accepted: None,
+    }
+}
+
+#[test]
+fn a_regressed_host_with_a_regressed_namespace() {
+    let report = BaselineReport::of(vec![boot(0, Some(64)), boot(1, Some(128))], vec![record()], "boot 1", 4096);
+    crate::testing::schema::check("baseline", &serde_json::from_str(&document(&report).unwrap()).unwrap()).unwrap();
+    let text = table::render(&report);
+    for part in [
+        "*  6.1            64 B          128 B     32.0 GiB  1970-01-02T00:00:00",
+        "   6.0            64 B           64 B     16.0 GiB",
+        "namespace0.0  16 GiB  514 MiB   258 MiB  6.0    256 MiB",
+        "REGRESSED a namespace of 1 TiB with map=dev costs 32.0 GiB now",
+        "REGRESSED namespace0.0 of 16 GiB costs 514 MiB now",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((&json["kernels"][1]["current"], &json["kernels"][0]["current"]), (&json!(true), &json!(false)));
+    assert_eq!(json["regressions"][0]["lost_bytes"], json!(16_u64 << 30));
+    assert_eq!(
+        (&json["regressions"][1]["subject"], &json["namespaces"][0]["lost_bytes"]),
+        (&json!("namespace"), &json!(256 << 20))
+    );
+}
+
+#[test]
+fn a_journal_of_another_boot_is_read_as_of_its_last() {
+    let report = BaselineReport::of(vec![boot(1, Some(128)), boot(2, Some(64))], Vec::new(), "this one", 4096);
+    assert!(report.regressions.is_empty() && table::render(&report).contains("*  6.2"));
+    let report = BaselineReport::of(vec![boot(1, Some(64)), boot(2, None)], Vec::new(), "this one", 4096);
+    assert!(table::render(&report).contains("?"), "not known is said");
+    assert!(
+        table::render(&BaselineReport::of(Vec::new(), Vec::new(), "", 4096)).contains("No agent has found out yet")
+    );
+}
+
+#[test]
+fn what_was_accepted_is_the_baseline_and_says_who_and_why() {
+    let acceptance = || {
+        let (by, reason) = ("pfnwatch (pid 7, uid 0)".into(), "ticket 7".into());
+        Some(Acceptance { by, reason, time: "1970-01-03T00:00:00Z".into() })
+    };
+    let before = BootRow { set_aside: true, accepted: acceptance(), ..boot(0, Some(64)) };
+    let boots = vec![before, BootRow { accepted: acceptance(), ..boot(1, Some(128)) }, boot(2, Some(128))];
+    let same = record().last.unwrap();
+    let report =
+        BaselineReport::of(boots, vec![CostRecord { least: same, accepted: acceptance(), ..record() }], "boot 2", 4096);
+    let text = table::render(&report);
+    let who = "ticket 7; by pfnwatch (pid 7, uid 0) on 1970-01-03T00:00:00Z";
+    let host = format!("accepted  a namespace of 1 TiB with map=dev may cost 32.0 GiB: {who}\n");
+    assert_eq!(text.matches(&host).count(), 1, "{text}");
+    assert!(text.contains(&format!("accepted  namespace0.0 of 16 GiB may cost 514 MiB: {who}\n")), "{text}");
+    assert!(report.regressions.is_empty(), "{text}");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!((&json["kernels"][0]["set_aside"], &json["kernels"][1]["set_aside"]), (&json!(true), &json!(false)));
+    assert_eq!(json["namespaces"][0]["accepted"]["reason"], "ticket 7");
+}

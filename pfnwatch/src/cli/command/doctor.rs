@@ -1,0 +1,167 @@
+//! `pfnwatch doctor`: what this host offers.
+
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write},
+    path::PathBuf,
+};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::{
+    cli::output::json::Format,
+    kernel::{
+        features::{FeatureSources, Features},
+        prerequisites::{Availability, NeededFor, Prerequisite, answer, judge, unmet},
+    },
+    model::{event::SCHEMA, exit::Exit, units::Bytes},
+    os::paths::Paths,
+};
+
+/// Columns of a table that goes somewhere else than to a terminal.
+const WIDTH: u16 = 120;
+
+/// Options of `pfnwatch doctor`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  pfnwatch doctor                   what is there, what is not, and what to do about it
+  pfnwatch doctor --format json     the same for programs
+  pfnwatch doctor --enforce         ends with 4 where the guard could not refuse anything
+
+It changes nothing, and runs without root: it then says that root is missing.
+Exit codes: 0 all that observing needs is there, 1 error, 2 wrong usage, 4 it is not.")]
+pub struct Args {
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Take BTF from DIR/vmlinux and DIR/libnvdimm, for a kernel that ships none
+    #[arg(long, value_name = "DIR")]
+    btf_dir: Option<PathBuf>,
+    /// Ask for what enforcing needs, too
+    #[arg(long)]
+    enforce: bool,
+}
+
+/// The report.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct DoctorReport {
+    /// The version of this document.
+    schema: u32,
+    /// The kernel that runs.
+    kernel: DoctorKernel,
+    /// Whether this host can be observed.
+    observe: Availability,
+    /// Whether the info blocks of enabled namespaces can be read.
+    exact_inventory: Availability,
+    /// Whether creations can be refused here.
+    enforce: Availability,
+    /// What is needed, each with what was seen.
+    prerequisites: Vec<Prerequisite>,
+}
+
+/// The kernel that runs.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DoctorKernel"))]
+struct DoctorKernel {
+    /// Its release.
+    release: Option<String>,
+    /// Its page size in bytes.
+    page_size_bytes: Option<u64>,
+    /// Its `sizeof(struct page)` in bytes.
+    struct_page_size_bytes: Option<u32>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The report cannot be written.
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    let report = DoctorReport::new(&Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref()));
+    let mut to = io::stdout().lock();
+    match args.format {
+        Format::Table => write_table(&mut to, &report)?,
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut to, &report)?;
+            writeln!(to)?;
+        }
+    }
+    to.flush()?;
+    Ok(report.exit(args.enforce))
+}
+
+impl DoctorReport {
+    fn new(host: &Features) -> Self {
+        let prerequisites = judge(host);
+        let struct_page = host.types.as_ref().ok().and_then(|types| types.struct_page_bytes.as_ref().ok());
+        Self {
+            schema: SCHEMA,
+            kernel: DoctorKernel {
+                release: host.release.clone(),
+                page_size_bytes: host.page_size_bytes,
+                struct_page_size_bytes: struct_page.copied(),
+            },
+            observe: answer(&prerequisites, NeededFor::Observe),
+            exact_inventory: answer(&prerequisites, NeededFor::ExactInventory),
+            enforce: answer(&prerequisites, NeededFor::Enforce),
+            prerequisites,
+        }
+    }
+
+    /// What cannot be told does not stop anybody: it is said, and `run` will see.
+    fn exit(&self, enforce: bool) -> Exit {
+        let asked = if enforce { self.enforce } else { self.observe };
+        if asked == Availability::No { Exit::Unsupported } else { Exit::Success }
+    }
+
+    fn unmet(&self, purpose: NeededFor) -> String {
+        unmet(&self.prerequisites, purpose).map(|row| row.name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn write_table(to: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
+    let kernel = &report.kernel;
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), |bytes| Bytes(bytes).to_string());
+    let release = kernel.release.as_deref().unwrap_or("of an unknown release");
+    let struct_page = size(kernel.struct_page_size_bytes.map(u64::from));
+    writeln!(to, "Linux {release}: page {}, struct page {struct_page}\n", size(kernel.page_size_bytes))?;
+
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(width()).set_header(["Prerequisite", "There", "Needed for", "Seen, and what to do"]);
+    for row in &report.prerequisites {
+        let seen = match &row.remedy {
+            Some(remedy) => format!("{}\n→ {remedy}", row.seen),
+            None => row.seen.clone(),
+        };
+        table.add_row([row.name, row.answer.as_str(), row.needed_for.as_str(), &seen]);
+    }
+    writeln!(to, "{table}\n")?;
+    writeln!(to, "{}", sentence("observed", report.observe, &report.unmet(NeededFor::Observe)))?;
+    let lacking = report.unmet(NeededFor::Enforce);
+    let lacking = if lacking.is_empty() { "what observing needs".to_owned() } else { lacking };
+    writeln!(to, "{}", sentence("guarded (enforce)", report.enforce, &lacking))
+}
+
+fn sentence(done: &str, answer: Availability, lacking: &str) -> String {
+    match answer {
+        Availability::Yes => format!("This host can be {done}."),
+        Availability::No => format!("This host cannot be {done}: it lacks {lacking}."),
+        Availability::Unknown => {
+            format!("Nothing speaks against it that this host can be {done}; not all can be told now.")
+        }
+    }
+}
+
+/// The terminal's width, or COLUMNS, or a fixed one.
+fn width() -> u16 {
+    let columns = || env::var("COLUMNS").ok()?.parse().ok();
+    let terminal = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0);
+    let found = if io::stdout().is_terminal() { terminal() } else { columns() };
+    found.unwrap_or(WIDTH).max(60)
+}
+
+#[cfg(test)]
+mod tests;

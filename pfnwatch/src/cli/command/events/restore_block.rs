@@ -1,0 +1,196 @@
+//! `pfnwatch events restore-block`: the info block that a namespace had last, for a reconfigure that went wrong, where the
+//! block on the media is gone.
+
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
+use serde::Serialize;
+
+use crate::{
+    cli::{
+        command::superblock::{FoundBlock, SuperblockDocument, SuperblockReport},
+        output::{
+            json::{Format, document},
+            terminal,
+        },
+        store_args::StoreArgs,
+    },
+    config::ConfigArgs,
+    model::{
+        control::{InfoBlockResponse, Request, Response},
+        exit::Exit,
+    },
+    os::control_client::{ClientError, try_request},
+    os::control_socket::SocketArgs,
+    store::Reader,
+};
+
+/// Options of `pfnwatch events restore-block`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo pfnwatch events restore-block namespace0.0               the block's fields, and the steps
+  sudo pfnwatch events restore-block namespace0.0 -o block.bin  the same, and the block itself into a new file
+
+It changes nothing on the namespace: the steps are for people. The agent that runs is asked, and where none does the journal is
+read.
+
+Exit codes: 0 fine; 1 error, or no block is kept of this namespace; 2 wrong usage.")]
+pub(super) struct Args {
+    /// The namespace: its name, its namespace uuid, its block's uuid or its start address (0x…)
+    #[arg(value_name = "NAMESPACE")]
+    namespace: String,
+    /// Write the 4096 bytes into a new file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How to write the report
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Where the journal is
+    #[command(flatten)]
+    journal: StoreArgs,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Where the agent is
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No block is kept of this namespace, or nobody can be asked.
+pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
+    let kept = find(args)?;
+    let found = found(&kept)?;
+    if let Some(file) = &args.output {
+        write(&kept, file)?;
+    }
+    let report = SuperblockReport::of(&found);
+    let text = match args.format {
+        Format::Json => {
+            document(&RestoredBlock::new(SuperblockDocument::from(&report), &kept, args.output.as_deref()))?
+        }
+        _ => head(&kept) + &report.text() + &steps(&kept, args.output.as_deref()),
+    };
+    terminal::print(&text)?;
+    Ok(Exit::Success)
+}
+
+/// The agent knows the latest, also where its journal takes nothing; the journal knows more, and is there without an agent.
+fn find(args: &Args) -> anyhow::Result<InfoBlockResponse> {
+    let namespace = args.namespace.clone();
+    let silence = match try_request(&args.socket.path, &Request::Block { namespace }) {
+        Ok(Response::Block(kept)) => return Ok(*kept),
+        Ok(_) => None,
+        Err(silence) => Some(silence),
+    };
+    let file = args.journal.file(&args.config)?;
+    let from_journal = Reader::open(&file).and_then(|reader| reader.block(&args.namespace));
+    match (from_journal, silence) {
+        (Ok(Some(kept)), _) => Ok((&kept).into()),
+        (Ok(None), _) => anyhow::bail!("no info block of {} is kept in {}", args.namespace, file.display()),
+        (Err(error), None | Some(ClientError::NoAgent(_))) => Err(error.into()),
+        (Err(error), Some(silence)) => {
+            Err(anyhow::Error::from(error).context(crate::model::control::ErrorResponse::from(silence)))
+        }
+    }
+}
+
+fn found(kept: &InfoBlockResponse) -> anyhow::Result<FoundBlock> {
+    let bytes = kept.block.as_slice();
+    let block = InfoBlock::from_head(bytes).context("what the agent kept is no info block")?;
+    let checksum = Checksum::of(bytes).context("what the agent kept is no info block")?;
+    Ok(FoundBlock { offset: superblock::OFFSET, block, checksum, namespace_bytes: kept.size_bytes })
+}
+
+/// Writes the 4096 bytes into a new file. Never into one that is there: it might be the namespace's own device.
+fn write(kept: &InfoBlockResponse, file: &Path) -> anyhow::Result<()> {
+    let mut opened = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .with_context(|| format!("making {} (a file that is there is not overwritten)", file.display()))?;
+    opened.write_all(kept.block.as_slice()).with_context(|| format!("writing {}", file.display()))
+}
+
+/// What goes before the block's fields.
+fn head(kept: &InfoBlockResponse) -> String {
+    format!("{:<18}{}\n{:<18}{}\n", "namespace", kept.namespace, "last seen", kept.seen)
+}
+
+/// What goes behind them: how it is put back.
+fn steps(kept: &InfoBlockResponse, file: Option<&Path>) -> String {
+    let steps = restore_commands(kept, file);
+    if steps.is_empty() {
+        return String::new();
+    }
+    let lines: String = steps.iter().map(|step| format!("  {step}\n")).collect();
+    format!("\nTo put it back, where nothing was written to the namespace since:\n{lines}")
+}
+
+/// The agent's commands, with the name of the file that the block is in; where it is in none yet, that comes first.
+fn restore_commands(kept: &InfoBlockResponse, file: Option<&Path>) -> Vec<String> {
+    if kept.put_back.is_empty() {
+        return Vec::new();
+    }
+    let Some(file) = file else {
+        let fetch = format!("pfnwatch events restore-block {} -o FILE", kept.namespace);
+        return std::iter::once(fetch).chain(kept.put_back.iter().cloned()).collect();
+    };
+    let file = quoted(&file.display().to_string());
+    kept.put_back.iter().map(|step| step.replace("FILE", &file)).collect()
+}
+
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// The same for programs.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RestoreBlockDocument"))]
+pub(in crate::cli::command) struct RestoredBlock<'a> {
+    /// The block.
+    #[serde(flatten)]
+    block: SuperblockDocument,
+    /// The namespace's name when the block was seen.
+    namespace: &'a str,
+    /// Physical address of its first byte.
+    start_address: u64,
+    /// When the block was seen last, in RFC 3339.
+    last_seen: &'a str,
+    /// The commands that put it back, where that can be done.
+    put_back: Vec<String>,
+}
+
+impl<'a> RestoredBlock<'a> {
+    fn new(block: SuperblockDocument, kept: &'a InfoBlockResponse, file: Option<&Path>) -> Self {
+        let InfoBlockResponse { namespace, start_address, seen, .. } = kept;
+        Self {
+            block,
+            namespace,
+            start_address: *start_address,
+            last_seen: seen,
+            put_back: restore_commands(kept, file),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_file_is_one_word() {
+        assert_eq!(quoted("/tmp/a-b_1.bin"), "/tmp/a-b_1.bin");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+    }
+}

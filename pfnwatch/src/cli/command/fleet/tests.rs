@@ -1,0 +1,69 @@
+use super::*;
+use crate::cli::fleet::{CapacityTotals, Host, HostProblem};
+
+fn fleet() -> Fleet {
+    let host = |name: &str, kernel: &str, max, excess| Host {
+        host: name.to_owned(),
+        cluster: Some("east".to_owned()),
+        kernel: Some(kernel.to_owned()),
+        max_struct_page_size_bytes: Some(max),
+        page_size_bytes: Some(4096),
+        sums: CapacityTotals {
+            namespaces: 1,
+            size_bytes: 1 << 40,
+            excess_bytes: excess,
+            plan_bytes: excess,
+            ..CapacityTotals::default()
+        },
+        oversize: excess > 0,
+        mode: Some("audit".to_owned()),
+        ..Host::default()
+    };
+    let mut fleet = Fleet::keeping(10);
+    fleet.add(host("a", "6.0.12", 64, 0));
+    fleet.add(Host { ready: Some(false), ..host("b", "6.1.9", 128, 16 << 30) });
+    fleet
+}
+
+#[test]
+fn the_table_names_what_matters() {
+    let text = table::render(&FleetReport::of(&fleet()));
+    for expected in [
+        "2 hosts, 2 namespaces of 2 TiB",
+        "16 GiB of it lost",
+        "Guard: 2 audit.",
+        "REGRESSED Linux 6.1.9: a namespace of 1 TiB costs 16 GiB more than under the cheapest kernel",
+        "BLIND b",
+    ] {
+        assert!(text.contains(expected), "{expected} is not in:\n{text}");
+    }
+    assert!(!text.contains("NOT COUNTED"), "{text}");
+}
+
+#[test]
+fn what_is_missing_is_said_in_every_format() {
+    let mut fleet = fleet();
+    let whole = FleetReport::of(&fleet);
+    fleet.not_counted(HostProblem::new("c.json", "it is damaged"));
+    fleet.add(Host { sums: CapacityTotals { unknown_namespaces: 3, ..CapacityTotals::default() }, ..Host::default() });
+    fleet.warning("a store did not answer".to_owned());
+    let report = FleetReport::of(&fleet);
+    let text = table::render(&report);
+    for line in ["NOT COUNTED c.json: it is damaged", "UNKNOWN 3 namespaces", "WARNING a store did not answer"] {
+        assert!(text.contains(line), "{text}");
+        assert!(report.shortcomings().iter().any(|said| said.starts_with(line)), "{line}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&document(&report).unwrap()).unwrap();
+    crate::testing::schema::check("fleet", &json).unwrap();
+    assert_eq!(json["not_counted"]["first"][0]["where"], "c.json");
+    assert!(report.is_incomplete() && !whole.is_incomplete());
+}
+
+#[test]
+fn csv_has_a_line_for_each_release() {
+    let csv = FleetReport::of(&fleet()).csv().unwrap();
+    let lines: Vec<_> = csv.lines().collect();
+    assert_eq!(lines.len(), 3, "{csv}");
+    assert!(lines[0].starts_with("kernel,max_struct_page_size_bytes,extra_bytes_per_tib,hosts"), "{csv}");
+    assert!(lines[1].starts_with("6.1.9,128,17179869184,1"), "{csv}");
+}

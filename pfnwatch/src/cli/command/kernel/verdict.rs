@@ -1,0 +1,153 @@
+//! What the evidence on a kernel means.
+
+use pfnwatch_common::{
+    Geometry, KernelQuirks, Map, reservation,
+    reservation::{REFERENCE_STRUCT_PAGE, Reservation},
+};
+use serde::Serialize;
+
+use crate::{
+    code::decode::MaxStructPage,
+    image::{KernelImage, max_struct_page::RunningKernel},
+    kernel::max_struct_page::{Resolved, resolve},
+};
+
+/// The namespace that losses are told for: 1 TiB at 4 GiB, align 2 MiB, pages of 4 KiB, memmap on the device.
+const EXAMPLE: Geometry =
+    Geometry { start: 4 << 30, size: 1 << 40, align: 2 << 20, map: Map::Dev, page_size: 4096, compat: 2 << 20 };
+
+/// The verdict on a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelVerdict"))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KernelVerdict {
+    /// It reserves what every kernel without the regression does, or less.
+    Ok,
+    /// It reserves more.
+    Regressed,
+    /// It refuses map=dev, since its `struct page` is larger than its maximum.
+    #[serde(rename = "refuses_map_dev")]
+    Refuses,
+    /// The evidence is missing or contradicts itself.
+    Unknown,
+}
+
+impl KernelVerdict {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Regressed => "regressed",
+            Self::Refuses => "refuses map=dev",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A kernel with its verdict.
+#[derive(Debug)]
+pub(super) struct AssessedKernel {
+    pub(super) release: String,
+    pub(super) verdict: KernelVerdict,
+    pub(super) max: Option<MaxStructPage>,
+    pub(super) override_set: Option<bool>,
+    pub(super) struct_page_bytes: Option<u64>,
+    /// What a namespace of 1 TiB with map=dev loses against the ideal.
+    pub(super) loss_per_tib_bytes: Option<u64>,
+    pub(super) resolved: Resolved,
+    pub(super) problems: Vec<String>,
+}
+
+impl AssessedKernel {
+    /// A kernel that lies in files.
+    pub(super) fn of_files(release: String, kernel: KernelImage) -> Self {
+        let resolved = resolve(kernel.evidence().collect());
+        let mut problems = kernel.problems;
+        for (file, module) in &kernel.modules {
+            problems.extend(module.code.as_ref().err().map(|error| format!("{file}: {error}")));
+        }
+        if kernel.modules.is_empty() {
+            problems.push(if kernel.built_in { BUILT_IN } else { NO_MODULE }.to_owned());
+        }
+        Self::new(release, resolved, None, kernel.struct_page_bytes, problems)
+    }
+
+    /// The kernel that runs.
+    pub(super) fn of_host(release: String, host: RunningKernel, struct_page_bytes: Option<u64>) -> Self {
+        Self::new(release, host.resolved, host.override_set, struct_page_bytes, host.problems)
+    }
+
+    fn new(
+        release: String,
+        resolved: Resolved,
+        override_set: Option<bool>,
+        struct_page_bytes: Option<u64>,
+        mut problems: Vec<String>,
+    ) -> Self {
+        let max = resolved.agreed();
+        if resolved.best.as_ref().and_then(|best| best.source.addresses()).is_some_and(|at| at.shift.is_none()) {
+            problems.push(NO_SHIFT.to_owned());
+        }
+        // A kernel compares with its sizeof(struct page) at build time: with an override in the code, that is its size.
+        let struct_page = struct_page_bytes.or_else(|| max.and_then(|max| max.overridden_bytes));
+        let effective = max.map(|max| max.effective(override_set == Some(true)));
+        let verdict = match effective {
+            None => KernelVerdict::Unknown,
+            Some(bytes) if struct_page.is_some_and(|size| size > bytes) => KernelVerdict::Refuses,
+            Some(bytes) if bytes > REFERENCE_STRUCT_PAGE => KernelVerdict::Regressed,
+            Some(_) => KernelVerdict::Ok,
+        };
+        let loss = effective.filter(|_| verdict != KernelVerdict::Refuses).and_then(loss_per_tib);
+        Self { release, verdict, max, override_set, struct_page_bytes, loss_per_tib_bytes: loss, resolved, problems }
+    }
+}
+
+const BUILT_IN: &str = "libnvdimm is built into this kernel, so there is no module file to read: \
+    boot it somewhere and ask `pfnwatch kernel --running`";
+const NO_SHIFT: &str = "the code nowhere multiplies pages with it: either this build refuses map=dev, its struct page \
+    being larger (its image tells), or its compiler did it in a way that is not recognized";
+const NO_MODULE: &str = "no libnvdimm module among the files: add the package or folder that holds the modules";
+
+/// What [`EXAMPLE`] loses against the ideal on a kernel with `max_struct_page` bytes.
+fn loss_per_tib(max_struct_page: u64) -> Option<u64> {
+    let dataoff =
+        |size| reservation(&EXAMPLE, size, KernelQuirks::default()).map(|Reservation { dataoff, .. }| dataoff).ok();
+    Some(dataoff(max_struct_page)?.saturating_sub(dataoff(REFERENCE_STRUCT_PAGE)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::max_struct_page::{Evidence, of_release};
+
+    fn assessed(max: MaxStructPage, override_set: Option<bool>, struct_page: Option<u64>) -> AssessedKernel {
+        let source = of_release("6.1.0").unwrap().source;
+        let resolved = resolve(vec![Evidence { max, source }]);
+        AssessedKernel::new("6.1.0".into(), resolved, override_set, struct_page, Vec::new())
+    }
+
+    fn max(bytes: u64, overridden_bytes: Option<u64>) -> MaxStructPage {
+        MaxStructPage { bytes, overridden_bytes }
+    }
+
+    #[test]
+    fn losses_are_exact() {
+        assert_eq!([32, 64, 80, 128].map(loss_per_tib), [Some(0), Some(0), Some(4 << 30), Some(16 << 30)]);
+    }
+
+    #[test]
+    fn verdicts() {
+        let verdict = |max, set, struct_page| assessed(max, set, struct_page).verdict;
+        assert_eq!(verdict(max(64, None), None, Some(64)), KernelVerdict::Ok);
+        assert_eq!(verdict(max(128, None), None, None), KernelVerdict::Regressed);
+        assert_eq!(verdict(max(128, None), None, Some(80)), KernelVerdict::Regressed);
+        assert_eq!(verdict(max(64, None), None, Some(80)), KernelVerdict::Refuses);
+        assert_eq!(
+            verdict(max(32, Some(64)), None, None),
+            KernelVerdict::Refuses,
+            "the code tells the size of struct page"
+        );
+        assert_eq!(verdict(max(32, Some(64)), Some(true), Some(64)), KernelVerdict::Ok);
+        assert_eq!(verdict(max(64, Some(80)), Some(true), Some(80)), KernelVerdict::Regressed);
+        assert_eq!(AssessedKernel::of_files("6.1.0".into(), KernelImage::default()).verdict, KernelVerdict::Unknown);
+    }
+}

@@ -1,0 +1,125 @@
+//! `pfnwatch plan`: how to get back what is lost. It prints commands, and never runs one.
+
+mod commands;
+pub(super) mod report;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use anyhow::bail;
+
+use crate::{
+    cli::output::{json::Format, terminal},
+    config::ConfigArgs,
+    model::exit::ExitContext,
+    model::{
+        exit::Exit,
+        facts::KernelParameters,
+        survey::{AssessedNamespace, ScanResult},
+        thresholds::Thresholds,
+        verdict::Verdict,
+    },
+    os::paths::Paths,
+    scan::EnabledBlocks,
+    sysfs::inventory::{SysfsRoots, detail::Detail, usage::Usage},
+};
+
+use self::report::Plan;
+use self::step::PlanStep;
+use super::predict::{PageCost, page_cost};
+
+/// Options of `pfnwatch plan`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo pfnwatch plan                  what each rebuild gives back, in which order, and the commands
+  sudo pfnwatch plan namespace0.0     of one namespace alone
+  pfnwatch plan --max-struct-page 64  as under a kernel without the regression
+  sudo pfnwatch plan --format json
+
+pfnwatch never runs these commands: every rebuild destroys what is in the namespace.
+Exit codes: 0 nothing to do; 1 error; 2 wrong usage; 3 there is something to rebuild.")]
+pub struct Args {
+    /// Only these namespaces
+    #[arg(value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
+    /// Bytes that the kernel reserves for each page, in place of what the running kernel tells
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    max_struct_page: Option<u64>,
+    /// How to write the plan
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// What a plan is made of, besides the namespaces.
+struct PlanContext<'a> {
+    host: KernelParameters,
+    page_cost: &'a PageCost,
+    thresholds: Thresholds,
+    usage: Usage,
+    roots: SysfsRoots,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The host cannot be read, or a namespace that was named is not there.
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    let thresholds = args.config.read()?.thresholds();
+    let survey = ScanResult::run(paths, EnabledBlocks::Read, &thresholds)?;
+    let chosen = choose(&survey, &args.namespaces)?;
+    let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &survey, &chosen, thresholds) };
+    terminal::print(&match args.format {
+        Format::Json => serde_json::to_string_pretty(&plan)? + "\n",
+        _ => plan.text(),
+    })?;
+    Ok(if plan.steps.is_empty() { Exit::Success } else { Exit::Findings })
+}
+
+fn plan(
+    args: &Args,
+    paths: &Paths,
+    survey: &ScanResult,
+    chosen: &[&AssessedNamespace],
+    thresholds: Thresholds,
+) -> Plan {
+    let page_cost = page_cost(args.max_struct_page, paths, &survey.kernel);
+    let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&survey.kernel) };
+    let usage = Usage::gather(&paths.procfs);
+    let context = PlanContext { host, page_cost: &page_cost, thresholds, usage, roots: SysfsRoots::from(paths) };
+    build(&context, survey, chosen)
+}
+
+fn build(context: &PlanContext<'_>, survey: &ScanResult, chosen: &[&AssessedNamespace]) -> Plan {
+    let mut steps: Vec<PlanStep> = chosen
+        .iter()
+        .filter_map(|judged| {
+            let detail = Detail::read(&context.roots, &judged.namespace).ok();
+            let region = survey.regions.iter().find(|region| region.name == judged.namespace.region);
+            PlanStep::of(judged, region, detail.as_ref(), context)
+        })
+        .collect();
+    // What nobody uses can be done at once; among these, the largest gain first.
+    steps.sort_by_key(|step| (step.in_use, std::cmp::Reverse(step.excess_bytes)));
+    Plan::new(context, steps)
+}
+
+/// What is oversize; where only the sum is, all that contributes to it.
+fn choose<'a>(survey: &'a ScanResult, named: &[String]) -> anyhow::Result<Vec<&'a AssessedNamespace>> {
+    if let Some(missing) =
+        named.iter().find(|name| survey.namespaces.iter().all(|judged| judged.namespace.name != **name))
+    {
+        bail!(ExitContext::usage(format!("there is no {missing}: `pfnwatch scan` lists what there is")));
+    }
+    let together = survey.totals.oversize == 0 && survey.verdict == Verdict::Oversize;
+    let worth = |judged: &&AssessedNamespace| {
+        let assessment = &judged.assessment;
+        let contributes = together && assessment.numbers.excess.unwrap_or(0) > 0;
+        assessment.verdict == Verdict::Oversize || contributes
+    };
+    let is_named = |judged: &&AssessedNamespace| named.is_empty() || named.contains(&judged.namespace.name);
+    Ok(survey.namespaces.iter().filter(worth).filter(is_named).collect())
+}

@@ -1,0 +1,155 @@
+//! `pfnwatch policy check`: reads everything, prints one report.
+
+use std::{
+    fs::File,
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use anyhow::{Context as _, ensure};
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::{creation::Evaluation, events, explanation::Explanation, host, table};
+use crate::{
+    cli::{
+        output::{json::Format, terminal},
+        store_args::StoreArgs,
+    },
+    config::{Config, ConfigArgs, DEFAULT_PATH},
+    model::exit::ExitContext,
+    model::{event::SCHEMA, exit::Exit, inventory::Inventory, policy::RegionFacts, survey::ScanResult},
+    os::paths::Paths,
+    scan::EnabledBlocks,
+    store::Reader,
+    sysfs::inventory::SysfsRoots,
+};
+
+/// Options of `pfnwatch policy check`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  pfnwatch policy check                        /etc/pfnwatch/pfnwatch.toml in words
+  pfnwatch policy check new.toml && sudo install -m 644 new.toml /etc/pfnwatch/pfnwatch.toml
+  sudo pfnwatch policy check new.toml --against scan
+                                               which namespaces of this host it would have denied
+  sudo pfnwatch policy check new.toml --against events
+                                               and which of those that the agent has seen
+
+Exit codes: 0 valid; 1 error; 2 not valid, or wrong usage; 3 something would have been denied.")]
+pub(super) struct Args {
+    /// The configuration
+    #[arg(value_name = "FILE", default_value = DEFAULT_PATH)]
+    file: PathBuf,
+    /// Take drop-ins (*.toml, in the order of their names) from DIR [default: conf.d beside FILE]
+    #[arg(long, value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+    /// Say what the policy would have done about what was made already
+    #[arg(long, value_enum)]
+    against: Option<Comparand>,
+    /// The events, as `pfnwatch run --format json` writes them, in place of the journal's; - for standard input
+    #[arg(long, value_name = "FILE", requires = "against")]
+    events: Option<PathBuf>,
+    /// How to write the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// --against scan: load no eBPF program; the info blocks of enabled namespaces are not read, and sysfs has to do
+    #[arg(long)]
+    without_ebpf: bool,
+    /// Where the journal is
+    #[command(flatten)]
+    journal: StoreArgs,
+}
+
+/// What a policy is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Comparand {
+    /// The namespaces that this host has, as they are
+    Scan,
+    /// The events of an agent, out of its journal unless --events says otherwise
+    Events,
+}
+
+/// What is said of a configuration that is not valid.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::cli::command) struct RejectedPolicy<'a> {
+    /// The version of this document.
+    schema: u32,
+    /// The configuration's file.
+    file: &'a str,
+    /// False.
+    valid: bool,
+    /// What is wrong with it, with line and column.
+    error: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The configuration is not valid, or what it is held against cannot be read.
+pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    ensure!(
+        args.events.is_none() || args.against == Some(Comparand::Events),
+        ExitContext::usage("--events goes with --against events")
+    );
+    let config = match ConfigArgs::named(args.file.clone(), args.config_dir.clone()).read() {
+        Ok(config) => config,
+        Err(error) => {
+            if args.format == Format::Json {
+                let file = &*args.file.to_string_lossy();
+                print_json(&RejectedPolicy { schema: SCHEMA, file, valid: false, error: format!("{error:#}") })?;
+            }
+            return Err(error);
+        }
+    };
+    let policy = config.policy();
+    let now = SystemTime::now();
+    let inventory = Inventory::read(&SysfsRoots::from(paths))?;
+    let against = evaluate_against(args, paths, &config, &inventory, now)?;
+    let explanation = Explanation::new(&args.file, &policy, &inventory, now, against);
+    match args.format {
+        Format::Json => print_json(&explanation)?,
+        _ => terminal::print(&table::render(&explanation))?,
+    }
+    let denies = explanation.against.as_ref().is_some_and(Evaluation::denies);
+    Ok(if denies { Exit::Findings } else { Exit::Success })
+}
+
+fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
+    Ok(terminal::print(&(serde_json::to_string_pretty(document)? + "\n"))?)
+}
+
+/// What the policy is held against, if it is.
+fn evaluate_against(
+    args: &Args,
+    paths: &Paths,
+    config: &Config,
+    inventory: &Inventory,
+    now: SystemTime,
+) -> anyhow::Result<Option<Evaluation>> {
+    let Some(what) = args.against else { return Ok(None) };
+    let policy = &config.policy();
+    if what == Comparand::Scan {
+        let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
+        let survey = ScanResult::run(paths, blocks, &policy.thresholds)?;
+        return Ok(Some(host::evaluate(&survey, policy, now)));
+    }
+    let regions: Vec<_> = inventory.regions.iter().filter_map(RegionFacts::of).collect();
+    let Some(file) = &args.events else {
+        let file = args.journal.file_in(config)?;
+        let lines = Reader::open(&file)?.lines(&events::KINDS)?;
+        return events::evaluate(lines.as_bytes(), policy, &regions)
+            .with_context(|| file.display().to_string())
+            .map(Some);
+    };
+    let shown = file.display();
+    let against = if file == Path::new("-") {
+        events::evaluate(io::stdin().lock(), policy, &regions)
+    } else {
+        let opened = File::open(file).with_context(|| format!("the events {shown} cannot be read"))?;
+        events::evaluate(BufReader::new(opened), policy, &regions)
+    };
+    against.with_context(|| format!("the events {shown}")).map(Some)
+}

@@ -1,0 +1,158 @@
+//! A namespace that was made, and what the policy would have done about it.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    model::{policy::Mode, units::Bytes},
+    policy::judge::Decision,
+};
+
+/// What the policy would have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PolicyOutcome"))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PolicyOutcome {
+    /// It would have been refused: the mode is enforce.
+    Denied,
+    /// It would have been reported: the mode is audit.
+    WouldDeny,
+    /// It is oversize, and an exemption lets it pass.
+    Exempt,
+    /// It is not oversize.
+    Passes,
+    /// That cannot be told.
+    Unknown,
+}
+
+impl PolicyOutcome {
+    /// For people.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "DENIED",
+            Self::WouldDeny => "WOULD DENY",
+            Self::Exempt => "exempt",
+            Self::Passes => "passes",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One creation. What is not known is null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Creation {
+    /// When, for one out of events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) time: Option<String>,
+    /// What the agent said then, for one out of events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) event: Option<String>,
+    /// `namespace0.0`
+    pub(super) namespace: Option<String>,
+    /// The namespace uuid, the label's.
+    pub(super) namespace_uuid: Option<Uuid>,
+    /// Physical address of its first byte.
+    pub(super) start_address: Option<u64>,
+    /// Its size in bytes.
+    pub(super) size_bytes: Option<u64>,
+    /// The alignment of its usable part, in bytes.
+    pub(super) align_bytes: Option<u64>,
+    /// From its start to its first usable byte.
+    pub(super) reservation_bytes: Option<u64>,
+    /// What the same geometry gets at the reference struct page size.
+    pub(super) ideal_bytes: Option<u64>,
+    /// reservation - ideal, never negative.
+    pub(super) excess_bytes: Option<u64>,
+    /// What the policy would have done.
+    pub(super) decision: PolicyOutcome,
+    /// Why, in words.
+    pub(super) detail: String,
+}
+
+/// The outcome of a decision, with its reason. `detail`: what there is to say of the numbers.
+pub(super) fn outcome(decision: Decision<'_>, mode: Mode, detail: String) -> (PolicyOutcome, String) {
+    match decision {
+        Decision::Allowed => (PolicyOutcome::Passes, detail),
+        Decision::Exempt(exemption) => (PolicyOutcome::Exempt, format!("{detail}; exempt is {exemption}")),
+        Decision::MaybeExempt(exemption) => {
+            let unclear = "whether that covers it is not known: its region or its uuid could not be seen from here";
+            (PolicyOutcome::Unknown, format!("{detail}; exempt is {exemption}; {unclear}"))
+        }
+        Decision::Denied if mode == Mode::Enforce => (PolicyOutcome::Denied, detail),
+        Decision::Denied => (PolicyOutcome::WouldDeny, detail),
+    }
+}
+
+/// An excess in words.
+pub(super) fn describe_excess(excess: u64, oversize: bool) -> String {
+    match excess {
+        0 => "nothing too much".to_owned(),
+        _ if oversize => format!("{} too much", Bytes(excess)),
+        _ => format!("{} too much, within the limits", Bytes(excess)),
+    }
+}
+
+/// Everything that the policy was held against.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Evaluation {
+    /// `scan` or `events`.
+    pub(super) what: &'static str,
+    /// How many of each outcome.
+    pub(super) counts: Counts,
+    /// Namespaces, or events of set-ups, that no guard judges: they have no memmap of their own on the persistent memory,
+    /// or were there already.
+    pub(super) not_judged: u64,
+    /// Lines that are no events.
+    pub(super) unreadable_lines: u64,
+    /// What is wrong with the first of these.
+    pub(super) first_unreadable: Option<String>,
+    /// What was held against it.
+    pub(super) creations: Vec<Creation>,
+}
+
+/// How many of each outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Counts {
+    /// It would have been refused.
+    pub(super) denied: u64,
+    /// It would have been reported, since the mode is audit.
+    pub(super) would_deny: u64,
+    /// It is oversize, and an exemption lets it pass.
+    pub(super) exempt: u64,
+    /// It is not oversize.
+    pub(super) passes: u64,
+    /// That cannot be told.
+    pub(super) unknown: u64,
+    /// What the denied and the would-be denied reserve too much, together.
+    pub(super) denied_excess_bytes: u64,
+}
+
+impl Evaluation {
+    /// Counts creations.
+    pub(super) fn new(what: &'static str, creations: Vec<Creation>, not_judged: u64) -> Self {
+        let mut counts = Counts::default();
+        for creation in &creations {
+            let count = match creation.decision {
+                PolicyOutcome::Denied => &mut counts.denied,
+                PolicyOutcome::WouldDeny => &mut counts.would_deny,
+                PolicyOutcome::Exempt => &mut counts.exempt,
+                PolicyOutcome::Passes => &mut counts.passes,
+                PolicyOutcome::Unknown => &mut counts.unknown,
+            };
+            *count = count.saturating_add(1);
+            if matches!(creation.decision, PolicyOutcome::Denied | PolicyOutcome::WouldDeny) {
+                let excess = creation.excess_bytes.unwrap_or(0);
+                counts.denied_excess_bytes = counts.denied_excess_bytes.saturating_add(excess);
+            }
+        }
+        Self { what, counts, not_judged, unreadable_lines: 0, first_unreadable: None, creations }
+    }
+
+    /// Whether there is something that the policy denies, or would under enforce.
+    pub(super) const fn denies(&self) -> bool {
+        self.counts.denied > 0 || self.counts.would_deny > 0
+    }
+}

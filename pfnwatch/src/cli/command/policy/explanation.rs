@@ -1,0 +1,218 @@
+//! What a policy means, as data: the table and the JSON are made of it. Pure.
+
+use std::{path::Path, time::SystemTime};
+
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation, reservation::REGRESSED_STRUCT_PAGE};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use super::creation::Evaluation;
+use crate::model::{
+    event::{SCHEMA, Time},
+    inventory::{Attribute, AttributeError, Inventory},
+    kernel::COMPAT_ALIGN,
+    policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Policy},
+    thresholds::Thresholds,
+};
+
+const GIB: u64 = 1 << 30;
+
+/// Sizes that the limits are explained with: at an align of 2 MiB, with pages of 4 KiB.
+const EXAMPLES: [u64; 2] = [16 * GIB, 1024 * GIB];
+const EXAMPLE_ALIGN: u64 = 2 << 20;
+
+/// A valid configuration, explained.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::cli::command) struct Explanation {
+    schema: u32,
+    /// The configuration's file.
+    pub(super) file: String,
+    /// True.
+    valid: bool,
+    /// What the guard does about an oversize creation.
+    pub(super) mode: Mode,
+    /// What becomes of the guard when the agent goes.
+    pub(super) on_agent_exit: OnAgentExit,
+    /// What is oversize.
+    #[serde(serialize_with = "limits")]
+    #[cfg_attr(test, schemars(with = "LimitsSchema"))]
+    pub(super) thresholds: Thresholds,
+    /// What that means for two sizes.
+    pub(super) examples: Vec<Example>,
+    /// What is let pass all the same.
+    pub(super) exemptions: Vec<ExplainedExemption>,
+    /// What is allowed and yet most likely not meant, in words.
+    pub(super) warnings: Vec<String>,
+    /// Null unless it was asked for.
+    pub(super) against: Option<Evaluation>,
+}
+
+/// What the limits mean for one size.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Example {
+    /// A namespace of this size, with pages of 4 KiB.
+    pub(super) size_bytes: u64,
+    /// The alignment of its usable part, in bytes.
+    pub(super) align_bytes: u64,
+    /// What it gets at the reference struct page size.
+    pub(super) ideal_bytes: u64,
+    /// The largest excess that passes.
+    pub(super) limit_bytes: u64,
+    /// What a kernel with the regression reserves.
+    pub(super) regressed_reservation_bytes: u64,
+    /// What that is more than the ideal.
+    pub(super) regressed_excess_bytes: u64,
+    /// Whether that is more than the limits.
+    pub(super) regressed_is_oversize: bool,
+}
+
+/// An exemption as it stands now.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct ExplainedExemption {
+    #[serde(flatten)]
+    pub(super) subject: ExemptionSubject,
+    #[serde(skip)]
+    pub(super) words: String,
+    /// Why.
+    pub(super) reason: String,
+    /// Null where it never ends.
+    pub(super) until: Option<String>,
+    /// Whether its end has passed.
+    pub(super) has_ended: bool,
+    /// Whether this host has its subject; null where that cannot be seen.
+    pub(super) on_this_host: Option<bool>,
+}
+
+impl Explanation {
+    /// Explains `policy` as of `now`, on a host with this inventory.
+    pub(super) fn new(
+        file: &Path,
+        policy: &Policy,
+        inventory: &Inventory,
+        now: SystemTime,
+        against: Option<Evaluation>,
+    ) -> Self {
+        let examples: Vec<_> = EXAMPLES.iter().filter_map(|size| example(*size, &policy.thresholds)).collect();
+        let exemptions: Vec<_> =
+            policy.exemptions.iter().map(|exemption| exempted(exemption, inventory, now)).collect();
+        Self {
+            schema: SCHEMA,
+            file: file.display().to_string(),
+            valid: true,
+            mode: policy.mode,
+            on_agent_exit: policy.on_agent_exit,
+            thresholds: policy.thresholds,
+            warnings: warnings(&examples, &exemptions, inventory),
+            examples,
+            exemptions,
+            against,
+        }
+    }
+}
+
+fn limits<S: Serializer>(thresholds: &Thresholds, serializer: S) -> Result<S::Ok, S::Error> {
+    let Thresholds { reference_struct_page, aligns, parts_per_million } = *thresholds;
+    let mut map = serializer.serialize_map(None)?;
+    map.serialize_entry("aligns", &aligns)?;
+    map.serialize_entry("parts_per_million", &parts_per_million)?;
+    map.serialize_entry("reference_struct_page_bytes", &reference_struct_page)?;
+    map.end()
+}
+
+fn example(size: u64, thresholds: &Thresholds) -> Option<Example> {
+    let (align, start) = (EXAMPLE_ALIGN, 4 * GIB);
+    let geometry = Geometry { start, size, align, map: Map::Dev, page_size: 4096, compat: COMPAT_ALIGN };
+    let reserved = |bytes| reservation(&geometry, bytes, KernelQuirks::default()).ok().map(|reserved| reserved.dataoff);
+    let (ideal, regressed) = (reserved(thresholds.reference_struct_page)?, reserved(REGRESSED_STRUCT_PAGE)?);
+    let share = u128::from(size) * u128::from(thresholds.parts_per_million) / 1_000_000;
+    let excess = regressed.saturating_sub(ideal);
+    Some(Example {
+        size_bytes: size,
+        align_bytes: align,
+        ideal_bytes: ideal,
+        limit_bytes: u64::try_from(share).unwrap_or(u64::MAX).max(align.saturating_mul(thresholds.aligns)),
+        regressed_reservation_bytes: regressed,
+        regressed_excess_bytes: excess,
+        regressed_is_oversize: thresholds.passed_by(excess, align, size),
+    })
+}
+
+fn exempted(exemption: &Exemption, inventory: &Inventory, now: SystemTime) -> ExplainedExemption {
+    ExplainedExemption {
+        subject: exemption.subject,
+        words: exemption.to_string(),
+        reason: exemption.reason.clone(),
+        until: exemption.until.map(|at| Time(at).seconds().to_string()),
+        has_ended: exemption.has_expired(now),
+        on_this_host: is_here(exemption.subject, inventory),
+    }
+}
+
+/// Whether the host has it; `None` where an attribute is hidden from us, or a region that is closed may hold it.
+fn is_here(subject: ExemptionSubject, inventory: &Inventory) -> Option<bool> {
+    fn any<T: PartialEq>(mut attributes: impl Iterator<Item = Attribute<T>>, wanted: &T) -> Option<bool> {
+        let mut hidden = false;
+        let found = attributes.any(|attribute| {
+            hidden |= attribute == Err(AttributeError::Denied);
+            attribute.as_ref() == Ok(wanted)
+        });
+        if found || !hidden { Some(found) } else { None }
+    }
+    let regions = inventory.regions.iter();
+    match subject {
+        ExemptionSubject::RegionCookie(cookie) => any(regions.map(|region| region.set_cookie.clone()), &cookie),
+        ExemptionSubject::RegionStart(start) => any(regions.map(|region| region.resource.clone()), &start),
+        ExemptionSubject::Namespace(uuid) => {
+            let found = any(inventory.namespaces.iter().map(|namespace| namespace.uuid.clone()), &uuid);
+            let closed = inventory.regions.iter().any(|region| !region.enabled);
+            found.filter(|found| *found || !closed)
+        }
+    }
+}
+
+/// What is allowed and yet most likely not meant, or not meant any more.
+fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: &Inventory) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if examples.iter().all(|example| !example.regressed_is_oversize) {
+        warnings.push("with these limits nothing that a kernel with the regression makes is oversize".to_owned());
+    }
+    let bare = inventory.regions.is_empty();
+    if bare && !exemptions.is_empty() {
+        warnings.push("this host has no persistent memory: whether it has what is exempt was not asked".to_owned());
+    }
+    for (number, exemption) in (1..).zip(exemptions) {
+        let mut warn = |what: String| warnings.push(format!("exemption {number}, {}: {what}", exemption.subject));
+        match &exemption.until {
+            Some(until) if exemption.has_ended => warn(format!("it ended at {until} and does nothing: take it out")),
+            None => warn("it never ends: give it an `until`, so that somebody looks again".to_owned()),
+            Some(_) => {}
+        }
+        match exemption.on_this_host {
+            _ if bare => {}
+            Some(true) => {}
+            Some(false) => warn("there is none on this host now".to_owned()),
+            None => warn("whether this host has it cannot be seen: ask as root, with its regions enabled".to_owned()),
+        }
+        let before = (1..number).zip(exemptions).find(|(_, other)| other.subject == exemption.subject);
+        if let Some((other, _)) = before {
+            warn(format!("exemption {other} is for the same"));
+        }
+    }
+    warnings
+}
+
+/// From which excess on a namespace is oversize: both limits are to be passed.
+#[cfg(test)]
+#[derive(schemars::JsonSchema)]
+#[schemars(rename = "Limits")]
+#[expect(dead_code, reason = "it stands for what is serialised entry by entry")]
+struct LimitsSchema {
+    /// So many times the align.
+    aligns: u64,
+    /// So many millionths of the namespace.
+    parts_per_million: u64,
+    /// What the ideal is computed with: bytes of a struct page.
+    reference_struct_page_bytes: u64,
+}

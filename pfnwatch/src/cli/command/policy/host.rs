@@ -1,0 +1,81 @@
+//! The policy held against the namespaces of this host, as they are.
+
+use std::time::SystemTime;
+
+use pfnwatch_common::Map;
+use uuid::Uuid;
+
+use super::creation::{Creation, Evaluation, PolicyOutcome, describe_excess, outcome};
+use crate::{
+    model::{
+        inventory::{AttributeError, Region},
+        policy::Policy,
+        survey::{AssessedNamespace, ScanResult},
+        verdict::Verdict,
+    },
+    policy::judge::{MatchContext, NO_COOKIE},
+};
+
+/// Judges each namespace with map=dev as if it were made now with the reservation that it has.
+pub(super) fn evaluate(survey: &ScanResult, policy: &Policy, now: SystemTime) -> Evaluation {
+    let (judged, others): (Vec<_>, Vec<_>) = survey.namespaces.iter().partition(|judged| may_hold_memmap(judged));
+    let creations = judged.into_iter().map(|judged| creation(judged, &survey.regions, policy, now)).collect();
+    Evaluation::new("scan", creations, u64::try_from(others.len()).unwrap_or(u64::MAX))
+}
+
+/// Whether it has its memmap on the persistent memory, or might have: of a namespace that is disabled nobody knows.
+fn may_hold_memmap(judged: &AssessedNamespace) -> bool {
+    let may_reserve = judged.facts.mode.reserves() || judged.assessment.verdict == Verdict::Unknown;
+    may_reserve && judged.map() != Some(Map::Mem)
+}
+
+fn creation(judged: &AssessedNamespace, regions: &[Region], policy: &Policy, now: SystemTime) -> Creation {
+    let numbers = judged.assessment.numbers;
+    let excess = numbers.excess.filter(|_| judged.map() == Some(Map::Dev));
+    let oversize = match judged.assessment.verdict {
+        Verdict::Ok => Some(false),
+        Verdict::Oversize => Some(true),
+        Verdict::Refused | Verdict::Unknown => None,
+    };
+    let (decision, detail) = match oversize.zip(excess) {
+        Some((oversize, excess)) => {
+            let decision = policy.decide(oversize, &place(judged, regions), now);
+            let words = if oversize { judged.assessment.detail.clone() } else { describe_excess(excess, false) };
+            outcome(decision, policy.mode, words)
+        }
+        None => (PolicyOutcome::Unknown, judged.assessment.detail.clone()),
+    };
+    Creation {
+        time: None,
+        event: None,
+        namespace: Some(judged.namespace.name.clone()),
+        namespace_uuid: judged.namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil()).copied(),
+        start_address: judged.facts.start,
+        size_bytes: numbers.size,
+        align_bytes: judged.facts.align,
+        reservation_bytes: numbers.reservation,
+        ideal_bytes: numbers.ideal,
+        excess_bytes: numbers.excess,
+        decision,
+        detail,
+    }
+}
+
+/// Its region is known by its name while we look: no address is needed, which root alone can read.
+fn place(judged: &AssessedNamespace, regions: &[Region]) -> MatchContext {
+    let region = regions.iter().find(|region| region.name == judged.namespace.region);
+    let or_none = |attribute: &Result<u64, AttributeError>, none: u64| match attribute {
+        Ok(value) => Some(*value),
+        Err(AttributeError::Absent | AttributeError::Unbound) => Some(none),
+        Err(_) => None,
+    };
+    MatchContext {
+        namespace_uuid: match &judged.namespace.uuid {
+            Ok(uuid) => Some(*uuid),
+            Err(AttributeError::Absent | AttributeError::Empty) => Some(Uuid::nil()),
+            Err(_) => None,
+        },
+        region_set_cookie: region.and_then(|region| or_none(&region.set_cookie, NO_COOKIE)),
+        region_start: region.and_then(|region| region.resource.clone().ok()),
+    }
+}

@@ -1,0 +1,211 @@
+//! `pfnwatch predict`: what a namespace would cost, before it is made.
+
+mod alternative;
+pub(super) mod document;
+mod ndctl_size;
+mod place;
+mod report;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use pfnwatch_common::{Geometry, Map};
+
+use crate::{
+    cli::output::{
+        json::{Format, document},
+        terminal::{self, Terminal},
+    },
+    config::ConfigArgs,
+    model::exit::ExitContext,
+    model::{
+        exit::Exit,
+        facts::{KernelParameters, NamespaceMode},
+        inventory::Inventory,
+        kernel::KernelFacts,
+        units::{Bytes, parse_size},
+    },
+    os::paths::Paths,
+    sysfs::inventory::SysfsRoots,
+};
+
+use self::document::PredictionDocument;
+use self::ndctl_size::SizeRules;
+use self::place::Placement;
+use self::report::Prediction;
+
+/// What most hosts' regions are aligned to (MEMREMAP_COMPAT_ALIGN_MAX, include/linux/io.h).
+const DEFAULT_REGION_ALIGN: u64 = 16 << 20;
+
+/// Options of `pfnwatch predict`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  pfnwatch predict --size 1TiB                       fsdax, map=dev, align 2M
+  pfnwatch predict --size 1TiB --map mem --mode devdax --align 1G
+  pfnwatch predict --size 1TiB --max-struct-page 128   as a kernel with the regression would do it
+  sudo pfnwatch predict --region region0             all that is free there
+  pfnwatch predict --region region0 --size 100GiB --ndctl-size
+
+Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 this kernel would make it oversize.")]
+pub struct Args {
+    /// Size of the namespace; with --region, all that is free unless given
+    #[arg(long, value_parser = parse_size, required_unless_present = "region")]
+    size: Option<u64>,
+    /// Align of the pfn or dax device: 4K, 2M or 1G on x86; the kernel's default unless given, 2M with pages of 4K
+    #[arg(long, value_parser = parse_align)]
+    align: Option<u64>,
+    /// Where the memmap is to live: on the persistent memory (dev) or in DRAM (mem)
+    #[arg(long, value_enum, default_value_t = MapArg::Dev)]
+    map: MapArg,
+    /// fsdax or devdax: the reservation is the same, the DRAM for map=mem is not
+    #[arg(long, value_enum, default_value_t = ModeArg::Fsdax)]
+    mode: ModeArg,
+    /// Physical address of the namespace's first byte, decimal or 0x…; an aligned one unless given
+    #[arg(long, value_name = "ADDR", value_parser = parse_address, conflicts_with = "region")]
+    start: Option<u64>,
+    /// Bytes that the kernel reserves for each page, in place of what the running kernel tells
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    max_struct_page: Option<u64>,
+    /// Take start, free space and alignment from a region of this host
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+    /// Take the size as `ndctl create-namespace --size` does: refused where it does not fit the region's alignment
+    #[arg(long)]
+    ndctl_size: bool,
+    /// How to write the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MapArg {
+    /// On the persistent memory itself
+    Dev,
+    /// In DRAM
+    Mem,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ModeArg {
+    /// A block device with DAX
+    Fsdax,
+    /// A character device with DAX
+    Devdax,
+}
+
+/// What one kernel reserves for each page, and how that is known.
+#[derive(Clone, Debug)]
+pub(super) struct PageCost {
+    /// In bytes.
+    pub(super) bytes: Option<u64>,
+    /// The evidence, or why there is none; for people.
+    pub(super) evidence: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What was asked for makes no sense, or the host cannot be read.
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    let kernel = KernelFacts::gather(paths, None)?;
+    let page_cost = page_cost(args.max_struct_page, paths, &kernel);
+    let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&kernel) };
+    let place = place(args, paths)?;
+    let align = args.align.unwrap_or_else(|| default_align(host.page_size));
+    let (size, notes) = size(args.ndctl_size, align, &place)?;
+    let map = if args.map == MapArg::Dev { Map::Dev } else { Map::Mem };
+    let mode = if args.mode == ModeArg::Fsdax { NamespaceMode::Fsdax } else { NamespaceMode::Devdax };
+    let start = place.start.unwrap_or(0);
+    let geometry = Geometry { start, size, align, map, page_size: host.page_size, compat: host.compat };
+    let thresholds = args.config.read()?.thresholds();
+    let mut prediction = Prediction {
+        geometry,
+        mode,
+        start_known: place.start.is_some(),
+        kernel,
+        page_cost,
+        rows: alternative::all(&geometry, mode, &host, &thresholds),
+        notes,
+        thresholds,
+    };
+    prediction.add_notes(&host);
+    terminal::print(&match args.format {
+        Format::Json => document(&PredictionDocument::from(&prediction))?,
+        _ => prediction.table(Terminal::stdout()),
+    })?;
+    Ok(if prediction.is_oversize() { Exit::Findings } else { Exit::Success })
+}
+
+/// What the running kernel reserves for each page, unless the caller knows better.
+pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts) -> PageCost {
+    if let Some(bytes) = given {
+        return PageCost { bytes: Some(bytes), evidence: "as given by --max-struct-page".to_owned() };
+    }
+    let told = crate::image::max_struct_page::RunningKernel::gather(paths, &kernel.release, Vec::new());
+    let bytes = told.resolved.agreed().map(|max| max.effective(told.override_set == Some(true)));
+    let evidence = match &told.resolved.best {
+        Some(_) if bytes.is_none() => {
+            "the evidence contradicts itself: `pfnwatch kernel --running` shows it".to_owned()
+        }
+        Some(best) => best.source.to_string(),
+        None if told.problems.is_empty() => "nothing on this host tells".to_owned(),
+        None => told.problems.join("; "),
+    };
+    PageCost { bytes, evidence }
+}
+
+fn place(args: &Args, paths: &Paths) -> anyhow::Result<Placement> {
+    if let Some(region) = &args.region {
+        let inventory = Inventory::read(&SysfsRoots::from(paths))?;
+        return place::find(&inventory, region, args.size);
+    }
+    let size = args.size.context(ExitContext::usage("--size is needed: `pfnwatch predict --size 1TiB`"))?;
+    Ok(Placement { start: args.start, size, region_align: None, ways: 1 })
+}
+
+/// The size of the namespace that is made, and what is to be said of it.
+fn size(as_ndctl: bool, align: u64, place: &Placement) -> anyhow::Result<(u64, Vec<String>)> {
+    if !as_ndctl {
+        return Ok((place.size, Vec::new()));
+    }
+    let mut notes = Vec::new();
+    if place.region_align.is_none() {
+        notes.push(format!(
+            "--ndctl-size: a region with an align of {} and no interleaving",
+            Bytes(DEFAULT_REGION_ALIGN)
+        ));
+    }
+    let region_align = place.region_align.unwrap_or(DEFAULT_REGION_ALIGN);
+    let rules = SizeRules { align, region_align, ways: place.ways };
+    let outcome = ndctl_size::apply(place.size, &rules)
+        .context(ExitContext::usage(format!("ndctl takes no size from {} on with this align", Bytes(place.size))))?;
+    if let Some(refusal) = outcome.refusal {
+        notes.push(format!("ndctl refuses this size: {refusal}. The next that it takes is --size={}", outcome.size));
+    }
+    Ok((outcome.size, notes))
+}
+
+/// The size of a huge page, for which a page of page table entries (8 bytes each) suffices: 2 MiB for pages of 4 KiB.
+const fn default_align(page_size: u64) -> u64 {
+    page_size.saturating_mul(page_size / 8)
+}
+
+/// A size that is a power of two: no kernel takes another.
+fn parse_align(text: &str) -> Result<u64, String> {
+    let align = parse_size(text).map_err(|error| error.to_string())?;
+    if align.is_power_of_two() { Ok(align) } else { Err(format!("`{text}` is no align: it must be a power of two")) }
+}
+
+/// An address: `4294967296`, `0x100000000`, `4G`.
+fn parse_address(text: &str) -> Result<u64, String> {
+    match text.strip_prefix("0x") {
+        Some(hex) if hex.starts_with(|first: char| first.is_ascii_hexdigit()) => {
+            u64::from_str_radix(hex, 16).map_err(|_| format!("`{text}` is no address of 64 bits"))
+        }
+        Some(_) => Err(format!("`{text}` is no address: it must be as 4294967296, 0x100000000 or 4G")),
+        None => parse_size(text).map_err(|error| error.to_string()),
+    }
+}

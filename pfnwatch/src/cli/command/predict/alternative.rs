@@ -1,0 +1,198 @@
+//! What one choice of map costs on one kernel, in persistent memory and in DRAM.
+
+use pfnwatch_common::{Geometry, Map, Reservation, reservation};
+
+use crate::{
+    analysis::assess::{deduplicated_memmap, memmap_in_dram},
+    model::{
+        facts::{KernelParameters, NamespaceMode},
+        thresholds::Thresholds,
+    },
+};
+
+/// What comes of a choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PredictedOutcome {
+    /// The kernel sets it up.
+    Reserved(Reservation),
+    /// The kernel refuses it.
+    Refused(String),
+    /// It cannot be said.
+    Unknown(String),
+}
+
+/// One row of the prediction.
+#[derive(Clone, Debug)]
+pub(super) struct Alternative {
+    /// What it is, for people.
+    pub(super) name: &'static str,
+    /// Where the memmap lives.
+    pub(super) map: Map,
+    /// Bytes that are reserved for each page, if known; of no account with map=mem.
+    pub(super) struct_page: Option<u64>,
+    /// What comes of it.
+    pub(super) outcome: PredictedOutcome,
+    /// DRAM in bytes that the struct pages take; none with map=dev, where it is at most what belongs to the ends that
+    /// do not fill a memory section.
+    pub(super) dram: Option<u64>,
+    /// The DRAM is what remains after tail pages were deduplicated.
+    pub(super) deduplicated: bool,
+}
+
+/// The three rows: this kernel, a good kernel, and the other map.
+pub(super) fn all(
+    geometry: &Geometry,
+    mode: NamespaceMode,
+    host: &KernelParameters,
+    thresholds: &Thresholds,
+) -> [Alternative; 3] {
+    let other = if geometry.map == Map::Dev { Map::Mem } else { Map::Dev };
+    let other_name = if other == Map::Mem { "with map=mem" } else { "with map=dev" };
+    let reference = KernelParameters { max_struct_page: Some(thresholds.reference_struct_page), ..*host };
+    // A good kernel is one that is meant for its own struct page: it has nothing to refuse.
+    let good = KernelParameters {
+        struct_page: host.struct_page.map(|bytes| bytes.min(thresholds.reference_struct_page)),
+        ..reference
+    };
+    [
+        alternative("this kernel", geometry, mode, host),
+        alternative("a good kernel", geometry, mode, &good),
+        alternative(other_name, &Geometry { map: other, ..*geometry }, mode, host),
+    ]
+}
+
+fn alternative(name: &'static str, geometry: &Geometry, mode: NamespaceMode, host: &KernelParameters) -> Alternative {
+    let outcome = outcome(geometry, host);
+    let (dram, deduplicated) = match &outcome {
+        PredictedOutcome::Reserved(reserved) if geometry.map == Map::Mem => dram(geometry, reserved, mode, host),
+        _ => (None, false),
+    };
+    Alternative { name, map: geometry.map, struct_page: host.max_struct_page, outcome, dram, deduplicated }
+}
+
+fn outcome(geometry: &Geometry, host: &KernelParameters) -> PredictedOutcome {
+    let bytes = match (geometry.map, host.max_struct_page) {
+        // With map=mem it takes no part in the formula.
+        (Map::Mem, known) => known.unwrap_or(0),
+        (Map::Dev, Some(known)) => known,
+        (Map::Dev, None) => {
+            return PredictedOutcome::Unknown(
+                "what this kernel reserves for each page is not known: run as root, or say --max-struct-page"
+                    .to_owned(),
+            );
+        }
+    };
+    if let Some(own) = host.struct_page.filter(|own| geometry.map == Map::Dev && *own > bytes) {
+        return PredictedOutcome::Refused(format!(
+            "struct page has {own} bytes here, and map=dev reserves only {bytes}: use map=mem"
+        ));
+    }
+    match reservation(geometry, bytes, host.quirks) {
+        Ok(reserved) => PredictedOutcome::Reserved(reserved),
+        Err(rejection) => PredictedOutcome::Refused(rejection.to_string()),
+    }
+}
+
+/// The memmap covers the namespace from its start to its aligned end, whatever lies in the reservation.
+fn dram(
+    geometry: &Geometry,
+    reserved: &Reservation,
+    mode: NamespaceMode,
+    host: &KernelParameters,
+) -> (Option<u64>, bool) {
+    let mapped = geometry.size.saturating_sub(reserved.end_trunc);
+    let can = mode == NamespaceMode::Devdax && host.deduplicates == Some(true);
+    match deduplicated_memmap(mapped, geometry.align, host).filter(|_| can) {
+        Some(bytes) => (Some(bytes), true),
+        None => (memmap_in_dram(mapped, host), false),
+    }
+}
+
+impl Alternative {
+    /// What it reserves, if it is set up.
+    pub(super) const fn reserved(&self) -> Option<&Reservation> {
+        match &self.outcome {
+            PredictedOutcome::Reserved(reserved) => Some(reserved),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pfnwatch_common::KernelQuirks;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+
+    fn host(max_struct_page: Option<u64>) -> KernelParameters {
+        KernelParameters {
+            page_size: 4096,
+            compat: 2 * MIB,
+            struct_page: Some(64),
+            max_struct_page,
+            quirks: KernelQuirks::default(),
+            deduplicates: Some(true),
+        }
+    }
+
+    fn geometry(align: u64, map: Map) -> Geometry {
+        Geometry { start: 4 * GIB, size: 1024 * GIB, align, map, page_size: 4096, compat: 2 * MIB }
+    }
+
+    fn dataoff(alternative: &Alternative) -> Option<u64> {
+        alternative.reserved().map(|reserved| reserved.dataoff / MIB)
+    }
+
+    #[test]
+    fn a_tebibyte_on_a_regressed_kernel() {
+        let rows = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &host(Some(128)), &Thresholds::default());
+        assert_eq!(rows.each_ref().map(dataoff), [Some(32770), Some(16386), Some(2)]);
+        assert_eq!(rows.each_ref().map(|row| row.dram), [None, None, Some(16 * GIB)]);
+    }
+
+    #[test]
+    fn deduplication_for_devdax_alone() {
+        for (mode, align, dram, deduplicated) in [
+            (NamespaceMode::Devdax, 2 * MIB, 4 * GIB, true),
+            (NamespaceMode::Devdax, GIB, 8 * MIB, true),
+            (NamespaceMode::Devdax, 4096, 16 * GIB, false),
+            (NamespaceMode::Fsdax, 2 * MIB, 16 * GIB, false),
+        ] {
+            let [.., mem] = all(&geometry(align, Map::Dev), mode, &host(Some(64)), &Thresholds::default());
+            assert_eq!((mem.dram, mem.deduplicated), (Some(dram), deduplicated), "{mode:?} {align}");
+        }
+        let unknown = KernelParameters { deduplicates: None, ..host(Some(64)) };
+        let [.., mem] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Devdax, &unknown, &Thresholds::default());
+        assert_eq!((mem.dram, mem.deduplicated), (Some(16 * GIB), false));
+    }
+
+    #[test]
+    fn nothing_is_assumed_of_an_unknown_kernel() {
+        let [this, good, mem] =
+            all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &host(None), &Thresholds::default());
+        assert!(matches!(&this.outcome, PredictedOutcome::Unknown(why) if why.contains("--max-struct-page")));
+        assert_eq!((dataoff(&good), dataoff(&mem)), (Some(16386), Some(2)));
+        let [this, .., dev] =
+            all(&geometry(2 * MIB, Map::Mem), NamespaceMode::Fsdax, &host(None), &Thresholds::default());
+        assert_eq!(dataoff(&this), Some(2));
+        assert!(matches!(dev.outcome, PredictedOutcome::Unknown(_)));
+    }
+
+    #[test]
+    fn a_debug_kernel_refuses_map_dev() {
+        let debug = KernelParameters { struct_page: Some(80), ..host(Some(64)) };
+        let [this, good, mem] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &debug, &Thresholds::default());
+        assert!(matches!(&this.outcome, PredictedOutcome::Refused(why) if why.contains("map=mem")));
+        assert_eq!((dataoff(&good), dataoff(&mem)), (Some(16386), Some(2)));
+    }
+
+    #[test]
+    fn what_the_formula_rejects_is_refused_with_its_reason() {
+        let odd = Geometry { start: 4 * GIB + 4096, ..geometry(2 * MIB, Map::Dev) };
+        let [this, ..] = all(&odd, NamespaceMode::Fsdax, &host(Some(64)), &Thresholds::default());
+        assert!(matches!(this.outcome, PredictedOutcome::Refused(_)));
+    }
+}

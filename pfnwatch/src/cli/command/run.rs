@@ -1,0 +1,158 @@
+//! `pfnwatch run`: the agent.
+
+use std::{io, path::PathBuf, thread, time::Duration};
+
+use anyhow::Context as _;
+
+use crate::model::policy::Mode;
+use crate::{
+    agent::{Agent, Options},
+    bpf::attach::probe_features,
+    cli::store_args::StoreArgs,
+    config::{ConfigArgs, Loaded},
+    export::{
+        log::{Log, LogFormat, LogTarget},
+        lossy_writer::LossyWriter,
+    },
+    kernel::{
+        features::{self, FeatureSources, Features},
+        prerequisites::{Availability, NeededFor, judge, lockdown, unmet},
+        target::{self, Libnvdimm},
+    },
+    model::exit::ExitContext,
+    model::{exit::Exit, kernel::KernelFacts, redact::redact_quotes, units::parse_size},
+    os::{control_socket::SocketArgs, paths::Paths},
+    store::EventStore,
+};
+
+/// Options of `pfnwatch run`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  pfnwatch run                   watch, one line for each event
+  pfnwatch run --format json     the same as JSON lines, for programs
+
+It needs root. Where libnvdimm is not loaded it waits for it.
+Exit codes: 0 ended by SIGTERM or SIGINT, 1 error, 2 wrong usage, 4 this host cannot be observed.")]
+pub struct Args {
+    /// How events are written to standard output
+    #[arg(long, value_enum, default_value_t = LogFormat::Line)]
+    format: LogFormat,
+    /// Where events are written to: a service of systemd gets them with fields in journald
+    #[arg(long, value_enum, default_value_t = LogTarget::Auto)]
+    log: LogTarget,
+    /// Take BTF from DIR/vmlinux and DIR/libnvdimm, for a kernel that ships none
+    #[arg(long, value_name = "DIR")]
+    btf_dir: Option<PathBuf>,
+    /// Size of the ring buffer: a power of two, 4KiB to 16MiB
+    #[arg(long, value_name = "SIZE", default_value = "256KiB", value_parser = ring_size)]
+    ring_size: u32,
+    /// Let the eBPF programs write debug messages to the log (see RUST_LOG)
+    #[arg(long)]
+    debug_ebpf: bool,
+    /// How often the guard is made to prove that it fires: 1s to 1day
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = parse_self_test_interval)]
+    prove_every: Duration,
+    /// How many info blocks the guard can know of: one for each namespace
+    #[arg(long, value_name = "NUMBER", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    known_blocks: u32,
+    /// Where the agent listens for other commands
+    #[command(flatten)]
+    control: SocketArgs,
+    /// Where the journal is
+    #[command(flatten)]
+    journal: StoreArgs,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+fn ring_size(text: &str) -> Result<u32, String> {
+    let bytes = parse_size(text).map_err(|error| error.to_string())?;
+    u32::try_from(bytes)
+        .ok()
+        .filter(|bytes| bytes.is_power_of_two() && (4096..=16 << 20).contains(bytes))
+        .ok_or_else(|| format!("`{text}` is no size for a ring buffer: take a power of two from 4KiB to 16MiB"))
+}
+
+fn parse_self_test_interval(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("`{text}`: {error}"))?;
+    let sensible = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+    if sensible.contains(&time) { Ok(time) } else { Err(format!("`{text}`: take from 1s to 1day")) }
+}
+
+/// Ends early, and with the remedy, where no waiting would help.
+fn require_observable(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<()> {
+    // The kernel would refuse the programs with words that name something else.
+    let lockdown = lockdown(features::lockdown(&paths.sysfs).as_deref());
+    if lockdown.answer == Availability::No {
+        return Err(ExitContext::unsupported(format!("this host cannot be observed: {lockdown}")).into());
+    }
+    // Where libnvdimm is there, the attachment itself is the test, and it should not wait for any other.
+    if Libnvdimm::detect(paths) != Libnvdimm::NotLoaded {
+        return Ok(());
+    }
+    let rows = judge(&Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref()));
+    let missing = |purpose| unmet(&rows, purpose).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let (blind, ineffective) = (missing(NeededFor::Observe), missing(NeededFor::Enforce));
+    if !blind.is_empty() {
+        return Err(ExitContext::unsupported(format!("this host cannot be observed: {blind}")).into());
+    }
+    if mode == Mode::Enforce && !ineffective.is_empty() {
+        return Err(ExitContext::unsupported(format!("this host cannot enforce: {ineffective}")).into());
+    }
+    Ok(())
+}
+
+/// What the agent says is read by more people than its configuration, which may hold secrets.
+fn with_redacted_quotes(error: anyhow::Error) -> anyhow::Error {
+    match Exit::from_error(&error) {
+        Exit::Usage => {
+            let said = redact_quotes(&format!("{error:#}"));
+            ExitContext::usage(format!("{said} (`pfnwatch policy check` quotes the line)")).into()
+        }
+        _ => error,
+    }
+}
+
+/// Runs the agent until it is asked to end.
+///
+/// # Errors
+/// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    let Loaded { config, hash, files } = args.config.load().map_err(with_redacted_quotes)?;
+    let policy = config.policy();
+    require_observable(args, paths, policy.mode)?;
+    // Read once, for the facts and for the first attachment, and then given back.
+    let (types, facts) = thread::scope(|scope| {
+        // Where no thread can be had, it is found out later.
+        let _ = thread::Builder::new().spawn_scoped(scope, probe_features);
+        let types = target::open_types(paths, args.btf_dir.as_deref()).ok();
+        KernelFacts::of(paths, types.as_ref()).map(|facts| (types, facts))
+    })?;
+    let options = Options {
+        paths: paths.clone(),
+        btf_dir: args.btf_dir.clone(),
+        ring_bytes: args.ring_size,
+        debug: args.debug_ebpf,
+        config: args.config.clone(),
+        config_hash: hash,
+        config_files: files,
+        web: config.web().clone(),
+        control_socket: args.control.path.clone(),
+        self_test_interval: args.prove_every,
+        known_blocks: args.known_blocks,
+        alerts: config.alerts(),
+    };
+    let journal = EventStore::open(args.journal.settings(&config), crate::export::line::of);
+    let log =
+        Log::new(args.format, LossyWriter::new(io::stdout())).select(args.log).context("journald is not there")?;
+    // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .context("the tokio runtime cannot be started")?;
+    runtime.block_on(async { Agent::new(options, policy, facts, journal, log)?.with_types(types).run().await })?;
+    Ok(Exit::Success)
+}

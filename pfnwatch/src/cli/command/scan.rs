@@ -1,0 +1,122 @@
+//! `pfnwatch scan`: what every namespace of this host costs, and whether it should.
+
+pub(super) mod against;
+mod csv;
+mod report;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::Permissions,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+pub use self::report::ScanReport;
+
+use self::against::Comparison;
+
+use crate::{
+    cli::output::terminal::{self, Terminal},
+    config::ConfigArgs,
+    export::metrics,
+    model::{exit::Exit, survey::ScanResult, thresholds::Thresholds, verdict::Verdict},
+    os::paths::Paths,
+    scan::EnabledBlocks,
+};
+
+/// Options of `pfnwatch scan`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  pfnwatch scan                          what is reserved, what should be, and a bar for each namespace
+  sudo pfnwatch scan                     exact: only root can read the addresses
+  pfnwatch scan --format json | jq '.namespaces[] | select(.verdict == \"oversize\")'
+  sudo pfnwatch scan --format json > before.json; sudo pfnwatch scan --against before.json
+                                         after another kernel, or on another host: what costs more than it did
+  pfnwatch scan --format prom --output /var/lib/prometheus/node-exporter/pfnwatch.prom
+
+Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 something is oversize, or costs more than in FILE.")]
+pub struct Args {
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = ScanFormat::Table)]
+    format: ScanFormat,
+    /// Write to FILE in place of standard output; a reader sees the old report or the new one, never a part
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Compare with FILE, a report that `scan --format json` has written: on another day, or on another host
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Struct page size that the ideal is computed with, in bytes, in place of the configuration's
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    reference_struct_page: Option<u64>,
+    /// Load no eBPF program: the info blocks of enabled namespaces are not read, and sysfs has to do
+    #[arg(long)]
+    without_ebpf: bool,
+    /// Which configuration
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// How the report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ScanFormat {
+    /// A table and bars for people
+    Table,
+    /// One JSON document, "schema": 1
+    Json,
+    /// Comma-separated values with a header line
+    Csv,
+    /// Prometheus text for node_exporter's textfile collector
+    Prom,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The inventory cannot be read, or the report cannot be written.
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
+    let configured = args.config.read()?.thresholds();
+    let reference_struct_page = args.reference_struct_page.unwrap_or(configured.reference_struct_page);
+    let thresholds = Thresholds { reference_struct_page, ..configured };
+    let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
+    let survey = ScanResult::run(paths, blocks, &thresholds)?;
+    let comparison = args.against.as_deref().map(|file| Comparison::compare(file, &survey)).transpose()?;
+    let text = match &comparison {
+        Some(comparison) => comparison.render(args.format)?,
+        None => render(args, &survey)?,
+    };
+    match &args.output {
+        Some(file) => replace(file, &text).with_context(|| format!("writing {}", file.display()))?,
+        None => terminal::print(&text)?,
+    }
+    let regressed = comparison.is_some_and(|comparison| comparison.regressed());
+    Ok(if regressed || survey.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Success })
+}
+
+fn render(args: &Args, survey: &ScanResult) -> anyhow::Result<String> {
+    let terminal = if args.output.is_some() { Terminal::file() } else { Terminal::stdout() };
+    Ok(match args.format {
+        ScanFormat::Table => table::render(survey, terminal),
+        ScanFormat::Json => serde_json::to_string_pretty(&ScanReport::from(survey))? + "\n",
+        ScanFormat::Csv => csv::render(survey)?,
+        ScanFormat::Prom => metrics::render(&metrics::of_survey(survey)),
+    })
+}
+
+/// Writes beside `file` and renames: node_exporter may read at any moment.
+fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A name that the textfile collector does not take for its own, which end in .prom.
+    let mut new = tempfile::Builder::new().prefix(".pfnwatch-").suffix(".tmp").tempfile_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    new.as_file().sync_all()?;
+    new.persist(file)?;
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! The report as programs read it: JSON, and the same rows for CSV and metrics.
+
+use std::time::SystemTime;
+
+use nix::unistd::gethostname;
+use serde::Serialize;
+
+use crate::model::{
+    event::{SCHEMA, Time},
+    facts::map_name,
+    inventory::Region,
+    survey::{AssessedNamespace, ScanResult},
+    verdict::{Cause, Evidence, Hint, NamespaceTotals, Verdict},
+};
+
+/// The whole document.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ScanReport {
+    /// The version of this document.
+    schema: u32,
+    /// When this host was looked at.
+    time: Time,
+    /// This host's name; null where it cannot be told.
+    host: Option<String>,
+    /// The kernel that runs.
+    kernel: ScanKernel,
+    /// The verdict on the host: the worst of its namespaces, or of their sum.
+    verdict: Verdict,
+    /// Why the info blocks of enabled namespaces were not read; null where they were, or were not asked for.
+    info_blocks_problem: Option<String>,
+    /// Sums over the namespaces.
+    totals: NamespaceTotals,
+    /// The regions.
+    regions: Vec<RegionRow>,
+    /// The namespaces.
+    namespaces: Vec<NamespaceReport>,
+}
+
+/// The kernel that runs.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ScanKernel"))]
+struct ScanKernel {
+    /// Its release.
+    release: String,
+    /// Its page size in bytes.
+    page_size_bytes: u64,
+    /// Its `sizeof(struct page)` in bytes; null without BTF.
+    struct_page_size_bytes: Option<u64>,
+}
+
+/// A region of persistent memory.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Region"))]
+struct RegionRow {
+    /// `region0`
+    region: String,
+    /// Its size in bytes.
+    size_bytes: Option<u64>,
+    /// What is free in it, in bytes.
+    available_bytes: Option<u64>,
+    /// What namespaces in it are aligned to, in bytes.
+    align_bytes: Option<u64>,
+    /// Physical address of its first byte; null for who is not root.
+    start_address: Option<u64>,
+    /// How many DIMMs it is interleaved over.
+    interleave_ways: u64,
+    /// What identifies it over boots, as `0x…`; null without labels.
+    set_cookie: Option<String>,
+    /// Whether it is read-only.
+    read_only: Option<bool>,
+    /// Whether a driver has it.
+    enabled: bool,
+    /// Whether one of its DIMMs is locked.
+    locked: bool,
+}
+
+/// A namespace with its verdict.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ScanNamespace"))]
+struct NamespaceReport {
+    #[serde(flatten)]
+    row: NamespaceRow,
+    /// What else could be had, for this namespace.
+    hints: Vec<HintRow>,
+}
+
+/// What could be otherwise with a namespace.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Hint"))]
+struct HintRow {
+    /// What could be otherwise.
+    cause: Cause,
+    /// The letter of its waste class.
+    class: Option<char>,
+    /// How many bytes it is about.
+    bytes: u64,
+    /// In words, with the remedy.
+    detail: String,
+}
+
+/// One namespace, flat. What is not known is null, or empty in CSV.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct NamespaceRow {
+    /// `namespace0.0`
+    pub(super) namespace: String,
+    /// Its region.
+    pub(super) region: String,
+    /// `fsdax`, `devdax`, `sector` or `raw`, as ndctl says it.
+    pub(super) mode: &'static str,
+    /// Where the memmap lives: `dev` or `mem`; null where there is none.
+    pub(super) map: Option<&'static str>,
+    /// The namespace uuid, the label's; null on legacy and e820 regions.
+    pub(super) namespace_uuid: Option<String>,
+    /// The uuid of its pfn, dax or btt device, which its info block has.
+    pub(super) block_uuid: Option<String>,
+    /// The pfn, dax or btt device that holds it.
+    pub(super) claimer: Option<String>,
+    /// Physical address of its first byte; null for who is not root.
+    pub(super) start_address: Option<u64>,
+    /// The alignment of its usable part, in bytes.
+    pub(super) align_bytes: Option<u64>,
+    /// Its size in bytes.
+    pub(super) size_bytes: Option<u64>,
+    /// What users can store in.
+    pub(super) usable_bytes: Option<u64>,
+    /// From its start to its first usable byte.
+    pub(super) reservation_bytes: Option<u64>,
+    /// What is cut off at its end.
+    pub(super) end_trunc_bytes: Option<u64>,
+    /// What the same geometry gets at the reference struct page size.
+    pub(super) ideal_bytes: Option<u64>,
+    /// reservation - ideal, never negative.
+    pub(super) excess_bytes: Option<u64>,
+    /// The excess as a share of the namespace, in per cent.
+    pub(super) excess_percent: Option<f64>,
+    /// reservation - the formula at the running kernel's `sizeof(struct page)`, never negative: information only.
+    pub(super) unused_bytes: Option<u64>,
+    /// The same as a share of the namespace, in per cent.
+    pub(super) unused_percent: Option<f64>,
+    /// Does it cost what it should?
+    pub(super) verdict: Verdict,
+    /// Why it costs what it costs.
+    pub(super) cause: Cause,
+    /// The letter of the waste class, for the six causes that have one.
+    pub(super) class: Option<char>,
+    /// Where the reservation came from.
+    pub(super) evidence: Option<Evidence>,
+    /// Whether the reservation was read, and not inferred from sizes; null where there is none.
+    pub(super) exact: Option<bool>,
+    /// One sentence for people.
+    pub(super) detail: String,
+}
+
+impl From<&AssessedNamespace> for NamespaceRow {
+    fn from(judged: &AssessedNamespace) -> Self {
+        let AssessedNamespace { namespace, facts, assessment } = judged;
+        let numbers = assessment.numbers;
+        let claimer = namespace.holder.as_ref().ok();
+        let percent = |bytes: Option<u64>| percent(bytes?, numbers.size?);
+        Self {
+            namespace: namespace.name.clone(),
+            region: namespace.region.clone(),
+            mode: judged.mode(),
+            map: judged.map().map(map_name),
+            namespace_uuid: namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil()).map(ToString::to_string),
+            block_uuid: claimer.and_then(|claimer| claimer.uuid.as_ref().ok()).map(ToString::to_string),
+            claimer: claimer.map(|claimer| claimer.name.clone()),
+            start_address: facts.start,
+            align_bytes: facts.align.or_else(|| facts.block.as_ref().map(|block| block.align)),
+            size_bytes: numbers.size,
+            usable_bytes: numbers.usable,
+            reservation_bytes: numbers.reservation,
+            end_trunc_bytes: numbers.end_trunc,
+            ideal_bytes: numbers.ideal,
+            excess_bytes: numbers.excess,
+            excess_percent: percent(numbers.excess),
+            unused_bytes: numbers.unused,
+            unused_percent: percent(numbers.unused),
+            verdict: assessment.verdict,
+            cause: assessment.cause,
+            class: assessment.cause.class(),
+            evidence: assessment.evidence,
+            exact: assessment.evidence.map(|evidence| evidence != Evidence::Inferred),
+            detail: assessment.detail.clone(),
+        }
+    }
+}
+
+impl From<&ScanResult> for ScanReport {
+    fn from(survey: &ScanResult) -> Self {
+        Self {
+            schema: SCHEMA,
+            time: now(),
+            host: gethostname().ok().and_then(|name| name.into_string().ok()),
+            kernel: ScanKernel {
+                release: survey.kernel.release.clone(),
+                page_size_bytes: survey.kernel.page_size,
+                struct_page_size_bytes: survey.kernel.struct_page_size,
+            },
+            verdict: survey.verdict,
+            info_blocks_problem: survey.blocks_problem.clone(),
+            totals: survey.totals,
+            regions: survey.regions.iter().map(RegionRow::from).collect(),
+            namespaces: survey.namespaces.iter().map(NamespaceReport::from).collect(),
+        }
+    }
+}
+
+impl From<&Region> for RegionRow {
+    fn from(region: &Region) -> Self {
+        Self {
+            region: region.name.clone(),
+            size_bytes: region.size.clone().ok(),
+            available_bytes: region.available.clone().ok(),
+            align_bytes: region.align.clone().ok(),
+            start_address: region.resource.clone().ok(),
+            interleave_ways: region.ways(),
+            set_cookie: region.set_cookie.clone().ok().map(|cookie| format!("{cookie:#x}")),
+            read_only: region.read_only.clone().ok(),
+            enabled: region.enabled,
+            locked: region.locked,
+        }
+    }
+}
+
+impl From<&AssessedNamespace> for NamespaceReport {
+    fn from(judged: &AssessedNamespace) -> Self {
+        Self { row: NamespaceRow::from(judged), hints: judged.assessment.hints.iter().map(HintRow::from).collect() }
+    }
+}
+
+impl From<&Hint> for HintRow {
+    fn from(hint: &Hint) -> Self {
+        Self { cause: hint.cause, class: hint.cause.class(), bytes: hint.bytes, detail: hint.detail.clone() }
+    }
+}
+
+pub(super) fn now() -> Time {
+    Time(SystemTime::now())
+}
+
+/// Per cent with two digits after the point, cut.
+pub(super) fn percent(bytes: u64, whole: u64) -> Option<f64> {
+    let hundredths = (u128::from(bytes) * 10_000).checked_div(u128::from(whole))?;
+    u32::try_from(hundredths).ok().map(|hundredths| f64::from(hundredths) / 100.0)
+}

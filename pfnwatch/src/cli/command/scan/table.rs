@@ -1,0 +1,164 @@
+//! The report for people.
+
+use std::fmt::Write as _;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::report::percent;
+use crate::{
+    cli::output::{
+        bar::{self, BarPart},
+        terminal::Terminal,
+    },
+    model::{
+        facts::map_name,
+        survey::{AssessedNamespace, ScanResult},
+        units::{Bytes, Plural},
+        verdict::{Assessment, Cause, Evidence, Numbers, Verdict},
+    },
+};
+
+const BAR_WIDTH: usize = 24;
+const HEADER: [&str; 10] =
+    ["NAMESPACE", "MODE", "MAP", "SIZE", "USABLE", "RESERVED", "IDEAL", "EXCESS", "VERDICT", "FIRST TO LAST BYTE"];
+
+pub(super) fn render(survey: &ScanResult, terminal: Terminal) -> String {
+    if survey.namespaces.is_empty() {
+        return nothing(survey);
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(HEADER);
+    for column in 3..8 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for judged in &survey.namespaces {
+        table.add_row(row(judged, terminal));
+    }
+    let mut text = format!("{}\n\n{}\n", table.trim_fmt(), bar::legend(terminal));
+    totals(&mut text, survey);
+    remarks(&mut text, survey);
+    text
+}
+
+/// A host without namespaces is nothing to worry about.
+fn nothing(survey: &ScanResult) -> String {
+    match survey.regions.len() {
+        0 => "No persistent memory on this host: there is nothing to judge.\n".to_owned(),
+        count => {
+            let mut text =
+                format!("No namespaces in {count} region(s) of persistent memory: there is nothing to judge.\n");
+            closed_regions(&mut text, survey);
+            text
+        }
+    }
+}
+
+fn row(judged: &AssessedNamespace, terminal: Terminal) -> [String; 10] {
+    let assessment = &judged.assessment;
+    let numbers = &assessment.numbers;
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
+    [
+        judged.namespace.name.clone(),
+        judged.mode().to_owned(),
+        judged.map().map_or("-", map_name).to_owned(),
+        size(numbers.size),
+        size(numbers.usable),
+        approximate(assessment) + &size(numbers.reservation),
+        size(numbers.ideal),
+        size(numbers.excess),
+        verdict(assessment),
+        bar(numbers, terminal),
+    ]
+}
+
+/// What is inferred is said to be.
+fn approximate(assessment: &Assessment) -> String {
+    if assessment.evidence == Some(Evidence::Inferred) { "~".to_owned() } else { String::new() }
+}
+
+fn verdict(assessment: &Assessment) -> String {
+    let word = match assessment.verdict {
+        Verdict::Ok => "ok",
+        Verdict::Oversize => "OVERSIZE",
+        Verdict::Refused => "REFUSED",
+        Verdict::Unknown => "unknown",
+    };
+    match (assessment.cause, assessment.cause.class()) {
+        (_, Some(class)) => format!("{word} ({class})"),
+        (Cause::None, None) => word.to_owned(),
+        (cause, None) => format!("{word} ({})", cause.as_str().replace('_', " ")),
+    }
+}
+
+fn bar(numbers: &Numbers, terminal: Terminal) -> String {
+    let (Some(size), Some(usable), Some(reservation)) = (numbers.size, numbers.usable, numbers.reservation) else {
+        return String::new();
+    };
+    let excess = numbers.excess.unwrap_or(0);
+    let parts = [
+        (BarPart::Memmap, reservation.saturating_sub(excess)),
+        (BarPart::Excess, excess),
+        (BarPart::Usable, usable),
+        (BarPart::Cut, numbers.end_trunc.unwrap_or(0)),
+    ];
+    bar::draw(&parts, size, BAR_WIDTH, terminal)
+}
+
+fn totals(text: &mut String, survey: &ScanResult) {
+    let totals = &survey.totals;
+    // Writing to a string does not fail.
+    let _ = write!(
+        text,
+        "{}, {}: {} usable, {} reserved",
+        Plural(totals.namespaces, "namespace"),
+        Bytes(totals.size_bytes),
+        Bytes(totals.usable_bytes),
+        Bytes(totals.reservation_bytes)
+    );
+    if totals.excess_bytes > 0 {
+        let share = percent(totals.excess_bytes, totals.size_bytes).unwrap_or(0.0);
+        let _ = write!(text, ", {} ({share:.2} %) too much", Bytes(totals.excess_bytes));
+    }
+    let _ = writeln!(text, "; {} oversize, {} refused, {} unknown", totals.oversize, totals.refused, totals.unknown);
+    if survey.verdict == Verdict::Oversize && totals.oversize == 0 {
+        let _ = writeln!(text, "None of them is oversize by itself, but together they lose more than they should.");
+    }
+    if survey.verdict == Verdict::Oversize {
+        let _ = writeln!(text, "`pfnwatch plan` says what a rebuild would give back, and how.");
+    }
+}
+
+/// A sentence for each namespace that has something to say, and for regions that cannot be seen into.
+fn remarks(text: &mut String, survey: &ScanResult) {
+    let telling = survey.namespaces.iter().filter(|judged| {
+        let assessment = &judged.assessment;
+        assessment.verdict != Verdict::Ok || assessment.cause != Cause::None
+    });
+    let mut first = true;
+    for judged in telling {
+        let lead = if std::mem::take(&mut first) { "\n" } else { "" };
+        let _ = writeln!(text, "{lead}{}: {}", judged.namespace.name, judged.assessment.detail);
+        let cause = judged.assessment.cause;
+        for hint in judged.assessment.hints.iter().filter(|hint| hint.cause != cause) {
+            let _ = writeln!(text, "  also: {}", hint.detail);
+        }
+    }
+    let inferred = |judged: &AssessedNamespace| judged.assessment.evidence == Some(Evidence::Inferred);
+    if survey.namespaces.iter().any(inferred) {
+        let _ = writeln!(text, "\n~ inferred from sizes; root can read the addresses, and then it is exact.");
+    }
+    if let Some(problem) = &survey.blocks_problem {
+        let _ = writeln!(text, "\nThe info blocks could not be read, sysfs has to do: {problem}");
+    }
+    closed_regions(text, survey);
+}
+
+fn closed_regions(text: &mut String, survey: &ScanResult) {
+    for region in survey.regions.iter().filter(|region| !region.enabled) {
+        let why =
+            if region.locked { "locked (`ndctl load-keys` unlocks it)" } else { "disabled (`ndctl enable-region`)" };
+        let _ = writeln!(text, "{}: {why}, its namespaces cannot be seen", region.name);
+    }
+}

@@ -1,0 +1,139 @@
+//! The reports over a judged inventory; the built binary is run in tests/scan.rs.
+
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    model::{
+        inventory::{InfoBlocks, Inventory},
+        kernel::KernelFacts,
+    },
+    sysfs::inventory::SysfsRoots,
+};
+
+use crate::testing::tree::{Pmem, Tree};
+
+const GIB: u64 = 1 << 30;
+
+fn survey(build: impl Fn(&Tree) -> std::io::Result<()>) -> ScanResult {
+    let folder = tempfile::tempdir().unwrap();
+    build(&Tree::new(folder.path()).unwrap()).unwrap();
+    let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+    let kernel =
+        KernelFacts { release: "6.1.0".into(), page_size: 4096, struct_page_size: Some(64), deduplicates: Some(true) };
+    ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
+}
+
+pub(super) fn mixed() -> ScanResult {
+    survey(|tree| {
+        tree.region(0, 4 * GIB, 64 * GIB)?;
+        tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })?;
+        tree.namespace(&Pmem { id: 1, start: 20 * GIB, dax: true, map: "ram", ..Pmem::default() })?;
+        tree.unclaimed("namespace1.0", "memory", GIB)?;
+        tree.namespace(&Pmem { id: 2, ..Pmem::default() })?;
+        tree.write("pfn0.3", &[("size", "-1")])
+    })
+}
+
+#[test]
+fn json_has_a_schema_and_bytes_for_everything_known() {
+    let json = serde_json::to_value(ScanReport::from(&mixed())).unwrap();
+    assert_eq!((&json["schema"], &json["verdict"]), (&Value::from(1), &Value::from("oversize")));
+    let namespace = |index: usize| &json["namespaces"][index];
+    let first = namespace(0);
+    for (key, value) in [
+        ("size_bytes", 16 * GIB),
+        ("reservation_bytes", 514 << 20),
+        ("ideal_bytes", 258 << 20),
+        ("excess_bytes", 256 << 20),
+        ("unused_bytes", 256 << 20),
+        ("usable_bytes", 16 * GIB - (514 << 20)),
+    ] {
+        assert_eq!(first[key], Value::from(value), "{key}");
+    }
+    assert_eq!((&first["class"], &first["map"], &first["exact"]), (&"A".into(), &"dev".into(), &true.into()));
+    assert_eq!(first["excess_percent"], Value::from(1.56));
+    assert_eq!((&namespace(2)["verdict"], &namespace(2)["excess_bytes"]), (&"unknown".into(), &Value::Null));
+    assert_eq!((&namespace(3)["map"], &namespace(3)["verdict"]), (&"mem".into(), &"ok".into()));
+    assert_eq!((&json["totals"]["oversize"], &json["totals"]["unknown"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn csv_has_the_same_rows() {
+    let text = csv::render(&mixed()).unwrap();
+    let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+    let columns = reader.headers().unwrap().clone();
+    let column = |name: &str| columns.iter().position(|column| column == name).unwrap();
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(&rows[0][column("excess_bytes")], (256 << 20).to_string());
+    assert_eq!((&rows[2][column("excess_bytes")], &rows[2][column("verdict")]), ("", "unknown"));
+}
+
+/// One HELP and one TYPE for each metric, before its samples; one sample for each series; uuids in the info metric
+/// alone.
+#[test]
+fn metrics_are_well_formed() {
+    let text = metrics::render(&metrics::of_survey(&mixed()));
+    let mut series = std::collections::BTreeSet::new();
+    let mut metric = "";
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            metric = help.split(' ').next().unwrap();
+            assert!(text.contains(&format!("# TYPE {metric} gauge\n")));
+            continue;
+        }
+        if line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        value.parse::<u64>().unwrap();
+        assert!(name == metric || name.starts_with(&format!("{metric}{{")), "{line}");
+        assert!(series.insert(name), "twice: {name}");
+        assert_eq!(name.contains("uuid"), metric == "pfnwatch_namespace_info", "{line}");
+    }
+    let labels = "namespace=\"namespace0.0\",region=\"region0\",mode=\"fsdax\",map=\"dev\"";
+    assert!(text.contains(&format!("pfnwatch_namespace_excess_bytes{{{labels}}} 268435456\n")));
+    assert!(!text.contains("excess_bytes{namespace=\"namespace0.2\""), "what is unknown has no value");
+    assert!(text.contains("pfnwatch_host_oversize 1\n"));
+}
+
+#[test]
+fn the_table_is_plain_where_it_must_be() {
+    let plain = table::render(&mixed(), Terminal::default());
+    assert!(plain.is_ascii(), "{plain}");
+    assert!(plain.contains("OVERSIZE (A)") && plain.contains("=#......................"), "{plain}");
+    assert!(plain.contains("namespace0.2: pfn0.3/size: `-1` is not a value it can have"), "{plain}");
+    let coloured = table::render(&mixed(), Terminal { colour: true, unicode: true });
+    assert!(coloured.contains("\x1b[31m█\x1b[0m"), "{coloured}");
+}
+
+#[test]
+fn inferred_numbers_are_marked() {
+    let survey = survey(|tree| {
+        tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })?;
+        std::fs::remove_file(tree.device("pfn0.1").join("resource"))
+    });
+    let text = table::render(&survey, Terminal::default());
+    assert!(text.contains("~514 MiB") && text.contains("inferred from sizes"), "{text}");
+}
+
+#[test]
+fn an_empty_host_is_one_friendly_line() {
+    let text = table::render(&survey(|_| Ok(())), Terminal::default());
+    assert_eq!(text, "No persistent memory on this host: there is nothing to judge.\n");
+    let region = table::render(&survey(|tree| tree.region(0, 4 * GIB, 64 * GIB)), Terminal::default());
+    assert!(region.starts_with("No namespaces in 1 region(s)"), "{region}");
+}
+
+#[test]
+fn a_report_replaces_the_old_one_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pfnwatch.prom");
+    replace(&file, "old").unwrap();
+    replace(&file, "new").unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert!(replace(Path::new("/proc/none/x.prom"), "new").is_err());
+}

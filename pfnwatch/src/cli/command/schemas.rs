@@ -1,0 +1,72 @@
+//! What the commands write as JSON, by name: for the schemas. It stands here since the types are the commands' own.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::{
+    alerts::TestResult,
+    allow::list::Exemptions,
+    baseline, config, doctor,
+    events::restore_block::RestoredBlock,
+    fleet, kernel,
+    mode::ModeDocument,
+    plan::report::Plan,
+    policy::{check::RejectedPolicy, explanation::Explanation},
+    predict,
+    scan::{self, against::Comparison},
+    superblock,
+};
+use crate::{
+    cli::output::json::Document,
+    model::control::{AcceptedBaseline, AlertsStatus, Allowed, ModeResponse, Released, Revoked, Status},
+};
+
+/// A document that is written somewhere.
+pub(crate) struct PublishedSchema {
+    /// The name of its schema.
+    pub(crate) name: &'static str,
+    /// Who writes it.
+    pub(crate) by: &'static str,
+    /// Its schema.
+    pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+/// Every one, by name.
+pub(crate) const REPORTS: [PublishedSchema; 24] = [
+    report::<Document<'_, AlertsStatus>>("alerts-list", "pfnwatch alerts list --format json"),
+    report::<Document<'_, TestResult<'_>>>("alerts-test", "pfnwatch alerts test NAME --format json"),
+    report::<Document<'_, Allowed>>("allow", "pfnwatch allow --region R --once --reason TEXT --format json"),
+    report::<Document<'_, Exemptions<'_>>>("allow-list", "pfnwatch allow --list --format json"),
+    report::<Document<'_, Revoked>>("allow-revoke", "pfnwatch allow --revoke ID --format json"),
+    report::<Document<'_, baseline::report::BaselineReport>>("baseline", "pfnwatch baseline --format json"),
+    report::<Document<'_, AcceptedBaseline>>("baseline-accept", "pfnwatch baseline accept … --format json"),
+    report::<Document<'_, config::show::ConfigDocument<'_>>>("config-show", "pfnwatch config show --format json"),
+    report::<doctor::DoctorReport>("doctor", "pfnwatch doctor --format json"),
+    report::<Document<'_, RestoredBlock<'_>>>(
+        "events-restore-block",
+        "pfnwatch events restore-block NAMESPACE --format json",
+    ),
+    report::<Document<'_, fleet::report::FleetReport>>("fleet", "pfnwatch fleet … --format json"),
+    report::<Document<'_, fleet::readiness::ReadinessReport>>(
+        "fleet-readiness",
+        "pfnwatch fleet readiness … --format json",
+    ),
+    report::<Document<'_, Released>>("guard-release", "pfnwatch guard release --format json"),
+    report::<Document<'_, kernel::document::KernelDocument<'_>>>("kernel", "pfnwatch kernel … --format json"),
+    report::<Document<'_, ModeDocument<'_>>>("mode", "pfnwatch mode --format json"),
+    report::<Document<'_, ModeResponse>>("mode-change", "pfnwatch mode audit|enforce --format json"),
+    report::<Plan>("plan", "pfnwatch plan --format json"),
+    report::<Explanation>("policy-check", "pfnwatch policy check --format json"),
+    report::<RejectedPolicy<'_>>(
+        "policy-check-refused",
+        "pfnwatch policy check --format json, of a file that is not valid",
+    ),
+    report::<Document<'_, predict::document::PredictionDocument<'_>>>("predict", "pfnwatch predict … --format json"),
+    report::<scan::ScanReport>("scan", "pfnwatch scan --format json"),
+    report::<Comparison>("scan-against", "pfnwatch scan --against FILE --format json"),
+    report::<Document<'_, Status>>("status", "pfnwatch status --format json"),
+    report::<Document<'_, superblock::SuperblockDocument>>("superblock", "pfnwatch superblock FILE --format json"),
+];
+
+const fn report<T: JsonSchema>(name: &'static str, by: &'static str) -> PublishedSchema {
+    PublishedSchema { name, by, schema: T::json_schema }
+}

@@ -1,0 +1,50 @@
+//! `pfnwatch status`: how the agent and its guard stand.
+
+mod table;
+
+use crate::{
+    cli::output::{
+        json::{Format, document},
+        terminal,
+    },
+    model::{control::Status, exit::Exit},
+    os::control_client,
+    os::{control_socket::SocketArgs, paths::Paths},
+};
+
+/// Options of `pfnwatch status`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo pfnwatch status
+  sudo pfnwatch status --format json | jq .enforcement_effective
+
+Enforcement is effective while the guard is attached and was seen to fire within the last minutes: that is proved again \
+and again, and never taken for granted.
+
+Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage; 4 the mode is enforce, and it is not effective.")]
+pub struct Args {
+    /// How to write the status
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Where the agent is
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The agent cannot be asked.
+pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
+    let status = control_client::status(&args.socket.path)?;
+    terminal::print(&match args.format {
+        Format::Json => document(&status)?,
+        Format::Table => table::render(&status),
+    })?;
+    Ok(exit(&status))
+}
+
+fn exit(status: &Status) -> Exit {
+    if status.is_enforce_without_effect() { Exit::Unsupported } else { Exit::Success }
+}

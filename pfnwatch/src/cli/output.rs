@@ -1,0 +1,6 @@
+//! What people read: tables, bars, colours, and JSON documents.
+
+pub mod bar;
+pub mod json;
+pub mod table;
+pub mod terminal;

@@ -1,0 +1,33 @@
+//! How a report is written.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::model::event::SCHEMA;
+
+/// How a report is written, where there is no more to choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables and bars for people
+    Table,
+    /// One JSON document with a schema, for programs
+    Json,
+}
+
+// Without a doc comment: what is said of the content is what a schema says of the whole.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Document<'a, T> {
+    /// The version of this document.
+    schema: u32,
+    #[serde(flatten)]
+    content: &'a T,
+}
+
+/// A JSON document with its schema in front, for programs; it ends with a line.
+///
+/// # Errors
+/// The content cannot be written as JSON.
+pub fn document(content: &impl Serialize) -> serde_json::Result<String> {
+    Ok(serde_json::to_string_pretty(&Document { schema: SCHEMA, content })? + "\n")
+}

@@ -1,0 +1,11 @@
+//! Where events go.
+
+pub mod alerts;
+mod guard_line;
+pub mod http_client;
+pub mod journald;
+pub mod line;
+pub mod log;
+pub mod lossy_writer;
+pub mod metrics;
+pub mod web;

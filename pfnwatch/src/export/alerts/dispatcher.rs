@@ -1,0 +1,228 @@
+//! Who is sent what, and when. Pure but for what the [`Keeper`] does: the loop runs the [`Job`]s, one at a time for each
+//! receiver, and says what came of them.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{
+    AlertChange, DeliveryResult, FiringAlerts, Message, Outbox, Payload, Waiting,
+    backoff::{self, retry_delay},
+    outbox::OutboxStore,
+    render,
+};
+use crate::model::alert::{
+    deliveries::DeliveryStats,
+    receiver::{Receiver, ReceiverKind},
+};
+
+/// How often Alertmanager is told again of what stands.
+const RESEND_INTERVAL: Duration = Duration::from_secs(120);
+
+/// How soon that is tried again where it failed: with the next look.
+const RESEND_RETRY_INTERVAL: Duration = Duration::from_secs(25);
+
+/// One request to be made.
+#[derive(Debug)]
+pub struct DeliveryJob {
+    /// To whom.
+    pub receiver: Receiver,
+    /// What.
+    pub payload: Payload,
+    /// What to give back with the outcome.
+    pub delivery: Delivery,
+}
+
+/// What a job delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    receiver: String,
+    /// The number of a message in the outbox; none where what stands is said again.
+    number: Option<u64>,
+}
+
+/// A receiver, and how it stands with it.
+#[derive(Debug)]
+struct ReceiverState {
+    receiver: Receiver,
+    stats: DeliveryStats,
+    busy: bool,
+    resend_at: Instant,
+}
+
+/// The receivers, and what waits for them.
+#[derive(Debug, Default)]
+pub struct Dispatcher {
+    receivers: Vec<ReceiverState>,
+    outbox: Outbox,
+}
+
+impl Dispatcher {
+    /// Serves these receivers from now on. What waits for others is given up, and said.
+    pub fn set_receivers(&mut self, receivers: Vec<Receiver>, now: Instant, keeper: &mut dyn OutboxStore) {
+        let mut before = std::mem::take(&mut self.receivers);
+        for receiver in receivers {
+            let at = before.iter().position(|line| line.receiver.name == receiver.name);
+            let tally = DeliveryStats { receiver: receiver.name.clone(), ..DeliveryStats::default() };
+            let fresh = ReceiverState { receiver: receiver.clone(), stats: tally, busy: false, resend_at: now };
+            let line = at.map_or(fresh, |at| ReceiverState { receiver, ..before.remove(at) });
+            self.receivers.push(line);
+        }
+        for waiting in self.outbox.drain_unknown_receivers(&self.names()) {
+            self.drop_message(&waiting, "the receiver is not in the configuration any more", keeper);
+        }
+    }
+
+    /// The receivers' names.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.receivers.iter().map(|line| line.receiver.name.clone()).collect()
+    }
+
+    /// What waits.
+    #[must_use]
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The same, for what was kept.
+    pub const fn outbox_mut(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// What became of the messages.
+    #[must_use]
+    pub fn deliveries(&self) -> Vec<DeliveryStats> {
+        let pending = |line: &ReceiverState| self.outbox.count(&line.receiver.name);
+        self.receivers.iter().map(|line| DeliveryStats { pending: pending(line), ..line.stats.clone() }).collect()
+    }
+
+    /// Takes what is news for the receivers.
+    pub fn enqueue(&mut self, change: &AlertChange, now: Instant, keeper: &mut dyn OutboxStore) {
+        for receiver in change.receivers.iter().cloned() {
+            let (alert, since) = (change.firing.alert.clone(), change.firing.since);
+            let message = Message { receiver, alert, since, ended: change.ended };
+            for waiting in self.outbox.put(message, now, keeper) {
+                self.drop_message(&waiting, "there is no room for so many messages", keeper);
+            }
+        }
+    }
+
+    /// When there is something to do; none where nothing waits, or all that could be done is being done.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        let idle = self.receivers.iter().filter(|line| !line.busy);
+        idle.filter_map(|line| self.outbox.due(&line.receiver.name)).min()
+    }
+
+    /// What is to be sent now.
+    pub fn jobs(&mut self, now: Instant, wall: SystemTime) -> Vec<DeliveryJob> {
+        let mut jobs = Vec::new();
+        for line in self.receivers.iter_mut().filter(|line| !line.busy) {
+            let Some(waiting) = self.outbox.next_for(&line.receiver.name, now) else { continue };
+            let post = render(line.receiver.kind, std::slice::from_ref(&waiting.message), wall);
+            jobs.push(line.job(post, Some(waiting.number)));
+        }
+        jobs
+    }
+
+    /// What Alertmanager is to be told again. What waits is left out, so that nothing is told that has ended.
+    pub fn resend_firing(&mut self, standing: &FiringAlerts, now: Instant, wall: SystemTime) -> Vec<DeliveryJob> {
+        let mut jobs = Vec::new();
+        let due = |line: &&mut ReceiverState| {
+            line.receiver.kind == ReceiverKind::Alertmanager && !line.busy && line.resend_at <= now
+        };
+        for line in self.receivers.iter_mut().filter(due) {
+            let name = &line.receiver.name;
+            let known = standing.iter().filter(|(fingerprint, _)| !self.outbox.contains(name, fingerprint));
+            let message = |stood: &super::FiringAlert| {
+                let (alert, since) = (stood.alert.clone(), stood.since);
+                Message { receiver: name.clone(), alert, since, ended: None }
+            };
+            let messages: Vec<_> = known.map(|(_, stood)| message(stood)).collect();
+            if !messages.is_empty() {
+                let post = render(line.receiver.kind, &messages, wall);
+                jobs.push(line.job(post, None));
+            }
+        }
+        jobs
+    }
+
+    /// Takes note of what came of a job. `chance` is any number: see [`pause`].
+    pub fn on_outcome(
+        &mut self,
+        done: &Delivery,
+        outcome: &DeliveryResult,
+        at: (Instant, SystemTime),
+        chance: u64,
+        keeper: &mut dyn OutboxStore,
+    ) {
+        let Some(line) = self.receivers.iter_mut().find(|line| line.receiver.name == done.receiver) else { return };
+        let (now, wall) = at;
+        line.record_outcome(outcome);
+        let Some(number) = done.number else {
+            line.resend_at = now + if outcome.is_delivered() { RESEND_INTERVAL } else { RESEND_RETRY_INTERVAL };
+            return;
+        };
+        match outcome {
+            DeliveryResult::Delivered => {
+                // It has just heard of this one: the rest is said again in its time.
+                line.stats.delivered += 1;
+                if let Some(id) = self.outbox.take(number).and_then(|waiting| waiting.id) {
+                    keeper.forget(id);
+                }
+            }
+            DeliveryResult::Rejected(why) => {
+                if let Some(waiting) = self.outbox.take(number) {
+                    self.drop_message(&waiting, why, keeper);
+                }
+            }
+            DeliveryResult::Failed { why, wait } => {
+                let attempts = self.outbox.iter().find(|it| it.number == number).map_or(0, |it| it.attempts);
+                let delay = retry_delay(attempts.saturating_add(1), chance)
+                    .max(wait.unwrap_or_default())
+                    .min(backoff::MAX_RETRY_DELAY);
+                let next = wall.checked_add(delay).unwrap_or(wall);
+                if let Some(id) = self.outbox.postpone(number, now, delay).and_then(|waiting| waiting.id) {
+                    keeper.postpone(id, next, why);
+                }
+            }
+        }
+    }
+
+    /// Loudly: somebody counts on the message.
+    fn drop_message(&mut self, waiting: &Waiting, why: &str, keeper: &mut dyn OutboxStore) {
+        let Message { receiver, alert, .. } = &waiting.message;
+        let state = waiting.message.state();
+        tracing::error!(
+            "the receiver {receiver} was NOT told that {} is {state} ({}): {why}",
+            alert.name,
+            waiting.fingerprint
+        );
+        if let Some(id) = waiting.id {
+            keeper.give_up(id, why);
+        }
+        if let Some(line) = self.receivers.iter_mut().find(|line| line.receiver.name == *receiver) {
+            line.stats.given_up += 1;
+        }
+    }
+}
+
+impl ReceiverState {
+    fn job(&mut self, post: Payload, number: Option<u64>) -> DeliveryJob {
+        self.busy = true;
+        let delivery = Delivery { receiver: self.receiver.name.clone(), number };
+        DeliveryJob { receiver: self.receiver.clone(), payload: post, delivery }
+    }
+
+    fn record_outcome(&mut self, outcome: &DeliveryResult) {
+        self.busy = false;
+        let error = outcome.error().map(str::to_owned);
+        if let (Some(why), None) = (&error, &self.stats.error) {
+            tracing::warn!("the receiver {} does not take alerts: {why}; they wait", self.receiver.name);
+        }
+        self.stats.failed += u64::from(error.is_some());
+        self.stats.error = error;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! What is sent, in which order, how often.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    export::alerts::{Findings, FiringAlert},
+    model::alert::{Alert, name::AlertName},
+};
+
+/// A journal of the test's own, which may be failing.
+#[derive(Default)]
+struct RecordingStore {
+    rows: BTreeMap<i64, (String, Option<String>)>,
+    next: i64,
+    failing: bool,
+}
+
+impl OutboxStore for RecordingStore {
+    fn put(&mut self, message: &Message, _: &str) -> Option<i64> {
+        if self.failing {
+            return None;
+        }
+        self.next += 1;
+        self.rows.insert(self.next, (message.state().to_owned(), None));
+        Some(self.next)
+    }
+    fn forget(&mut self, id: i64) -> Option<()> {
+        self.rows.remove(&id).map(drop)
+    }
+    fn postpone(&mut self, id: i64, _: SystemTime, error: &str) -> Option<()> {
+        self.rows.get_mut(&id).map(|row| row.1 = Some(error.to_owned()))
+    }
+    fn give_up(&mut self, id: i64, error: &str) -> Option<()> {
+        self.rows.get_mut(&id).map(|row| *row = ("given up".to_owned(), Some(error.to_owned())))
+    }
+}
+
+fn receiver(name: &str, kind: ReceiverKind) -> Receiver {
+    Receiver {
+        name: name.to_owned(),
+        kind,
+        url: "http://127.0.0.1:1".to_owned(),
+        ca_file: None,
+        bearer_token_file: None,
+        timeout: Duration::from_secs(1),
+    }
+}
+
+struct TestHost {
+    courier: Dispatcher,
+    kept: RecordingStore,
+    now: Instant,
+    wall: SystemTime,
+}
+
+impl TestHost {
+    fn new(kinds: &[(&str, ReceiverKind)]) -> Self {
+        let mut host = Self {
+            courier: Dispatcher::default(),
+            kept: RecordingStore::default(),
+            now: Instant::now(),
+            wall: SystemTime::UNIX_EPOCH,
+        };
+        host.courier.set_receivers(
+            kinds.iter().map(|(name, kind)| receiver(name, *kind)).collect(),
+            host.now,
+            &mut host.kept,
+        );
+        host
+    }
+
+    fn enqueue(&mut self, name: AlertName, ended: Option<u64>) {
+        let stood =
+            FiringAlert { alert: Alert::new(name, "host1", None), since: self.wall, sent_to: Default::default() };
+        let ended = ended.map(|seconds| self.wall + Duration::from_secs(seconds));
+        let fingerprint = stood.alert.fingerprint();
+        let change = AlertChange { fingerprint, firing: stood, ended, receivers: self.courier.names() };
+        self.courier.enqueue(&change, self.now, &mut self.kept);
+    }
+
+    /// What is sent now.
+    fn jobs(&mut self) -> Vec<DeliveryJob> {
+        self.courier.jobs(self.now, self.wall)
+    }
+
+    fn done(&mut self, job: &DeliveryJob, outcome: &DeliveryResult) {
+        self.courier.on_outcome(&job.delivery, outcome, (self.now, self.wall), 7, &mut self.kept);
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.wall += Duration::from_secs(seconds);
+    }
+}
+
+fn states(jobs: &[DeliveryJob]) -> Vec<&'static str> {
+    let state = |job: &DeliveryJob| if job.payload.key.ends_with("-resolved") { "resolved" } else { "firing" };
+    jobs.iter().map(state).collect()
+}
+
+fn failed() -> DeliveryResult {
+    DeliveryResult::failed("it answered 500".to_owned())
+}
+
+#[test]
+fn one_at_a_time_and_in_order() {
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
+    host.enqueue(AlertName::Blind, Some(5));
+    let first = host.jobs();
+    assert_eq!(states(&first), ["firing"]);
+    assert!(host.jobs().is_empty() && host.courier.due().is_none(), "a second beside the first");
+    host.done(&first[0], &DeliveryResult::Delivered);
+    let second = host.jobs();
+    assert_eq!(states(&second), ["resolved"]);
+    host.done(&second[0], &DeliveryResult::Delivered);
+    assert!(host.courier.due().is_none() && host.kept.rows.is_empty());
+    assert_eq!((host.courier.deliveries()[0].delivered, host.courier.deliveries()[0].failed), (2, 0));
+}
+
+#[test]
+fn an_outage_is_waited_out_with_pauses_and_nothing_is_lost() {
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
+    let mut attempts = 0;
+    let mut pauses = Vec::new();
+    while attempts < 12 {
+        let jobs = host.jobs();
+        if let [job] = jobs.as_slice() {
+            attempts += 1;
+            host.done(job, &failed());
+            pauses.push(host.courier.due().unwrap() - host.now);
+        }
+        host.pass(1);
+    }
+    assert!(
+        pauses.is_sorted_by(|one, next| one <= next) && pauses.iter().all(|pause| *pause <= backoff::MAX_RETRY_DELAY),
+        "{pauses:?}"
+    );
+    let tally = host.courier.deliveries()[0].clone();
+    assert_eq!((tally.failed, tally.pending, tally.error.as_deref()), (12, 1, Some("it answered 500")));
+    assert_eq!(host.kept.rows[&1].1.as_deref(), Some("it answered 500"));
+    host.pass(300);
+    let jobs = host.jobs();
+    host.done(&jobs[0], &DeliveryResult::Delivered);
+    assert_eq!(host.courier.deliveries()[0].error, None);
+    assert!(host.kept.rows.is_empty());
+}
+
+#[test]
+fn what_is_refused_is_kept_as_that_and_the_others_go_on() {
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
+    host.enqueue(AlertName::JournalFailing, None);
+    let jobs = host.jobs();
+    host.done(&jobs[0], &DeliveryResult::Rejected("it answered 400".to_owned()));
+    let jobs = host.jobs();
+    host.done(&jobs[0], &DeliveryResult::Delivered);
+    let tally = &host.courier.deliveries()[0];
+    assert_eq!((tally.delivered, tally.given_up, tally.pending), (1, 1, 0));
+    assert_eq!(host.kept.rows.values().map(|row| &*row.0).collect::<Vec<_>>(), ["given up"]);
+}
+
+#[test]
+fn one_message_that_fails_holds_up_its_own_alert_alone() {
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
+    let jobs = host.jobs();
+    host.done(&jobs[0], &failed());
+    host.enqueue(AlertName::Blind, Some(1));
+    host.enqueue(AlertName::JournalFailing, None);
+    let jobs = host.jobs();
+    let expected = Alert::new(AlertName::JournalFailing, "host1", None).fingerprint();
+    assert!(jobs[0].payload.key.starts_with(&expected), "{jobs:?}");
+}
+
+#[test]
+fn what_comes_and_goes_during_an_outage_is_merged() {
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
+    let under_way = host.jobs();
+    for seconds in 0..100 {
+        host.pass(1);
+        host.enqueue(AlertName::Blind, (seconds % 2 == 0).then_some(0));
+    }
+    host.done(&under_way[0], &failed());
+    assert!(host.courier.outbox().iter().count() <= 3 && host.kept.rows.len() <= 3, "{:?}", host.courier.outbox());
+    let mut said = Vec::new();
+    for _ in 0..10 {
+        host.pass(400);
+        for job in host.jobs() {
+            said.extend(states(std::slice::from_ref(&job)));
+            host.done(&job, &DeliveryResult::Delivered);
+        }
+    }
+    assert_eq!(said, ["firing", "resolved", "firing"]);
+}
+
+#[test]
+fn a_journal_that_fails_for_a_while_has_it_later() {
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
+    host.kept.failing = true;
+    host.enqueue(AlertName::Blind, None);
+    assert!(host.kept.rows.is_empty());
+    host.kept.failing = false;
+    host.courier.outbox_mut().save(&mut host.kept);
+    host.courier.outbox_mut().save(&mut host.kept);
+    assert_eq!(host.kept.rows.len(), 1);
+}
+
+#[test]
+fn alertmanager_is_told_again_of_what_stands_and_of_nothing_else() {
+    let mut host = TestHost::new(&[("am", ReceiverKind::Alertmanager), ("hook", ReceiverKind::Webhook)]);
+    let mut standing = FiringAlerts::default();
+    let both = [AlertName::Blind, AlertName::JournalFailing].map(|name| Alert::new(name, "host1", None));
+    let findings = Findings { firing: both.to_vec(), ..Findings::default() };
+    standing.follow(&findings, &[], host.wall);
+    host.enqueue(AlertName::Blind, None);
+    for job in host.jobs() {
+        host.done(&job, &failed());
+    }
+    // What waits is not said again beside that.
+    let again = host.courier.resend_firing(&standing, host.now, host.wall);
+    assert_eq!(again.len(), 1);
+    let body: serde_json::Value = serde_json::from_str(&again[0].payload.body).unwrap();
+    assert_eq!(
+        (body.as_array().unwrap().len(), &body[0]["labels"]["alertname"]),
+        (1, &"PfnwatchJournalFailing".into())
+    );
+    assert_eq!(
+        (&body[0]["startsAt"], &body[0]["endsAt"]),
+        (&"1970-01-01T00:00:00.000Z".into(), &"1970-01-01T00:08:00.000Z".into())
+    );
+    host.done(&again[0], &DeliveryResult::Delivered);
+    host.pass(119);
+    assert!(host.courier.resend_firing(&standing, host.now, host.wall).is_empty());
+    host.pass(1);
+    assert_eq!(host.courier.resend_firing(&standing, host.now, host.wall).len(), 1);
+}
+
+#[test]
+fn who_is_served_no_more_is_given_up_aloud() {
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook), ("other", ReceiverKind::Webhook)]);
+    host.enqueue(AlertName::Blind, None);
+    host.courier.set_receivers(vec![receiver("other", ReceiverKind::Webhook)], host.now, &mut host.kept);
+    assert_eq!(host.courier.outbox().iter().count(), 1);
+    assert_eq!(host.kept.rows.values().filter(|row| row.0 == "given up").count(), 1);
+}

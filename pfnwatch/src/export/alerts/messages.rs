@@ -1,0 +1,179 @@
+//! What alerts say: a summary of one line, and a description with the bytes and the remedy.
+
+use crate::model::alert::{Alert, name::AlertName};
+use crate::model::{
+    capacity::{Cost, NamespaceKey, Regression},
+    control::{AgentStatus, Status},
+    redact::redact_quotes,
+    store::StoreHealth,
+    survey::AssessedNamespace,
+    units::Bytes,
+    verdict::Numbers,
+};
+
+/// Summary and description.
+type Annotations = (String, String);
+
+/// The page about an alert: `base` and its name in lower case, as headings are linked to.
+#[must_use]
+pub fn runbook(base: &str, name: AlertName) -> String {
+    format!("{base}{}", name.as_str().to_ascii_lowercase())
+}
+
+/// What `pfnwatch alerts test` sends.
+#[must_use]
+pub fn test_alert(instance: &str, base: &str) -> Alert {
+    let summary = format!("A test of pfnwatch's alerts from {instance}");
+    let description = "Nothing is wrong: somebody ran `pfnwatch alerts test`.".to_owned();
+    Alert::new(AlertName::Test, instance, None).with_annotations(summary, description, runbook(base, AlertName::Test))
+}
+
+/// `16.0 GiB (17179869184 bytes)`: for the eye, and to the byte.
+fn exact_bytes(bytes: u64) -> String {
+    format!("{} ({bytes} bytes)", Bytes(bytes))
+}
+
+pub(super) fn host_regression(it: &Regression) -> Annotations {
+    let summary = format!(
+        "New namespaces cost more under Linux {}: 1 TiB gives {} less than under {}",
+        it.after.kernel,
+        Bytes(it.lost_bytes()),
+        it.before.kernel
+    );
+    let description = format!(
+        "A namespace of 1 TiB with map=dev would lose {} now to {}, and lost {} to {}: {} more. Do not make namespaces with \
+         map=dev under this kernel, or boot the earlier one first; what exists keeps what it has.",
+        exact_bytes(it.after.reservation_bytes),
+        kernel(&it.after),
+        exact_bytes(it.before.reservation_bytes),
+        kernel(&it.before),
+        exact_bytes(it.lost_bytes()),
+    );
+    (summary, description)
+}
+
+pub(super) fn namespace_regression(it: &NamespaceKey, regression: &Regression) -> Annotations {
+    let NamespaceKey { namespace, size_bytes, .. } = it;
+    let it = regression;
+    let summary = format!("{namespace} reserves {} more than it did", Bytes(it.lost_bytes()));
+    let description = format!(
+        "{namespace} of {} reserves {} under {}, and reserved {} under {}: {} more. `pfnwatch plan {namespace}` says how to \
+         get them back.",
+        exact_bytes(*size_bytes),
+        exact_bytes(it.after.reservation_bytes),
+        kernel(&it.after),
+        exact_bytes(it.before.reservation_bytes),
+        kernel(&it.before),
+        exact_bytes(it.lost_bytes()),
+    );
+    (summary, description)
+}
+
+/// `Linux 6.1.0 (MAX_STRUCT_PAGE_SIZE 128, seen 2026-01-02T03:04:05Z)`
+fn kernel(cost: &Cost) -> String {
+    let max = cost.max_struct_page_size_bytes.map_or_else(|| "not known".to_owned(), |bytes| bytes.to_string());
+    format!("Linux {} (MAX_STRUCT_PAGE_SIZE {max}, seen {})", cost.kernel, cost.seen)
+}
+
+pub(super) fn oversize(judged: &AssessedNamespace, release: &str) -> Annotations {
+    let name = &judged.namespace.name;
+    let Numbers { size, reservation, ideal, excess, .. } = judged.assessment.numbers;
+    let known = |bytes: Option<u64>| bytes.map_or_else(|| "an unknown number of bytes".to_owned(), exact_bytes);
+    let summary = format!("{name} wastes {}", excess.map_or_else(|| "capacity".to_owned(), |it| Bytes(it).to_string()));
+    let description = format!(
+        "{name} of {} reserves {} and should reserve {}: {} are lost. {}. Judged under Linux {release}. `pfnwatch plan {name}` \
+         says how to get them back.",
+        known(size),
+        known(reservation),
+        known(ideal),
+        known(excess),
+        judged.assessment.detail,
+    );
+    (summary, description)
+}
+
+pub(super) fn blind(agent: &AgentStatus) -> Annotations {
+    let reason = agent.reason.as_deref().unwrap_or("no reason is known");
+    let summary = "pfnwatch is up and sees nothing".to_owned();
+    let description = format!(
+        "The agent on Linux {} cannot observe: {reason}. Nothing is reported and nothing guarded until that is mended; \
+         `pfnwatch doctor` says what is missing.",
+        agent.kernel
+    );
+    (summary, description)
+}
+
+pub(super) fn not_effective(status: &Status) -> Annotations {
+    let reason = status.ineffective_reason.as_deref().unwrap_or("no reason is known");
+    let summary = "The mode is enforce, and oversize namespaces are not refused".to_owned();
+    let description = format!(
+        "The mode is enforce since {} (set by {}), and the guard does not guard: {reason}. `pfnwatch doctor --enforce` says \
+         what is missing.",
+        status.mode.since, status.mode.by
+    );
+    (summary, description)
+}
+
+pub(super) fn policy_invalid(status: &Status, error: &str) -> Annotations {
+    let summary = "The configuration is wrong, and the one before it stays in force".to_owned();
+    let description = format!(
+        "{} was not taken: {}. In force is what was read at {}. `pfnwatch policy check` says what is wrong.",
+        status.policy.file.as_deref().unwrap_or("The configuration"),
+        redact_quotes(error),
+        status.policy.since
+    );
+    (summary, description)
+}
+
+pub(super) fn journal_failing(journal: &StoreHealth, error: &str) -> Annotations {
+    let file = journal.file.as_ref().map_or_else(|| "The journal".to_owned(), |file| file.display().to_string());
+    let summary = "pfnwatch cannot write its journal".to_owned();
+    let description = format!(
+        "{file} takes nothing: {error}. {} events were told that are not in it. Observing and guarding go on; capacity \
+         regressions cannot be judged, and alerts that are not delivered are lost if the agent ends.",
+        journal.uncommitted
+    );
+    (summary, description)
+}
+
+pub(super) fn conflict(status: &Status) -> Annotations {
+    let known = &status.max_struct_page;
+    let summary = "What the kernel reserves for each page is in doubt".to_owned();
+    let description = format!(
+        "On Linux {} {} says one thing of MAX_STRUCT_PAGE_SIZE, and {} another. The guard judges by what the kernel was seen \
+         to write, or not at all.",
+        status.agent.kernel,
+        list(&known.evidence),
+        list(&known.conflicting_evidence),
+    );
+    (summary, description)
+}
+
+fn list(evidence: &[String]) -> String {
+    if evidence.is_empty() { "nothing".to_owned() } else { format!("\"{}\"", evidence.join("\", \"")) }
+}
+
+pub(super) fn records_lost(status: &Status, times: u64) -> Annotations {
+    let summary = "pfnwatch did not see all that happened".to_owned();
+    let counted = status.counters.iter().filter(|(name, count)| LOSSES.contains(&&***name) && **count > 0);
+    let counted: Vec<String> = counted.map(|(name, count)| format!("{name} {count}")).collect();
+    let totals = if counted.is_empty() { String::new() } else { format!(" In all so far: {}.", counted.join(", ")) };
+    let description = format!(
+        "{times} times in the last minutes, records were lost or could not be completed on Linux {}.{totals} What is on the host \
+         is right in `pfnwatch scan` all the same. A larger --ring-size helps where records are lost.",
+        status.agent.kernel
+    );
+    (summary, description)
+}
+
+/// The counters that tell of a loss.
+const LOSSES: [&str; 6] = ["lost", "read_fault", "table_full", "unpaired", "guard_fault", "block_missed"];
+
+pub(super) fn denied(count: u64) -> Annotations {
+    let summary = format!("The guard refused {count} creations");
+    let description = format!(
+        "{count} creations of oversize namespaces were refused in the last minutes; nothing was written. `pfnwatch events \
+         --denied` says which, why, and what to do instead."
+    );
+    (summary, description)
+}

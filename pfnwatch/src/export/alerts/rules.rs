@@ -1,0 +1,178 @@
+//! What is wrong now: the standing conditions of a host, out of its [`View`]. Pure.
+
+use std::collections::BTreeSet;
+
+use super::{RecentEvents, messages};
+use crate::model::alert::{Alert, name::AlertName};
+use crate::model::{capacity::RegressionSubject, survey::AssessedNamespace, verdict::Verdict, view::View};
+
+/// As many namespaces are told of one by one, the first by their addresses; more are said in the log.
+const MAX_NAMESPACE_ALERTS: usize = 256;
+
+/// All that can be said now.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What stands.
+    pub firing: Vec<Alert>,
+    /// Of what nothing can be said, whichever namespace it is about: that it is not seen does not mean that it has ended.
+    pub(super) unevaluable: BTreeSet<AlertName>,
+    /// The same for single alerts, by their fingerprints.
+    pub(super) indeterminate: BTreeSet<String>,
+    /// The alerts of the namespaces that are there, while others may still come up; none once what is not there is gone.
+    pub(super) present: Option<BTreeSet<String>>,
+}
+
+impl Findings {
+    /// Whether it cannot be said now if this alert stands.
+    #[must_use]
+    pub fn cannot_judge(&self, alert: &Alert) -> bool {
+        let of_namespace = NAMESPACE_ALERTS.contains(&alert.name);
+        let may_come =
+            |fingerprint| of_namespace && self.present.as_ref().is_some_and(|there| !there.contains(fingerprint));
+        let fingerprint = &alert.fingerprint();
+        self.unevaluable.contains(&alert.name) || self.indeterminate.contains(fingerprint) || may_come(fingerprint)
+    }
+}
+
+/// The alerts that are about one namespace.
+const NAMESPACE_ALERTS: [AlertName; 2] = [AlertName::NamespaceOversize, AlertName::NamespaceRegression];
+
+/// Looks for what is wrong. `instance` is this host's name; `runbook` is what leads to the pages about alerts.
+#[must_use]
+pub fn findings(view: &View, recently: &RecentEvents, instance: &str, runbook: &str) -> Findings {
+    let mut look = Evaluation { view, instance, runbook, findings: Findings::default() };
+    look.agent();
+    look.creations_denied_and_records_lost(recently);
+    look.kernel();
+    look.regressions();
+    look.namespaces(recently);
+    look.findings
+}
+
+/// One look at a view.
+struct Evaluation<'a> {
+    view: &'a View,
+    instance: &'a str,
+    runbook: &'a str,
+    findings: Findings,
+}
+
+impl Evaluation<'_> {
+    /// The agent itself, its guard, its policy and its journal.
+    fn agent(&mut self) {
+        let status = &self.view.status;
+        let agent = &status.agent;
+        if !agent.observing && !agent.ready {
+            self.fire(AlertName::Blind, None, messages::blind(agent));
+        }
+        if !agent.observing && agent.ready {
+            // Without libnvdimm nothing is made that could be refused.
+            self.findings.unevaluable.insert(AlertName::EnforceNotEffective);
+        } else if status.is_enforce_without_effect() {
+            self.fire(AlertName::EnforceNotEffective, None, messages::not_effective(status));
+        }
+        if let Some(error) = &status.policy.reload_error {
+            self.fire(AlertName::PolicyInvalid, None, messages::policy_invalid(status, error));
+        }
+        if let Some(error) = &self.view.journal.error {
+            self.fire(AlertName::JournalFailing, None, messages::journal_failing(&self.view.journal, error));
+        }
+    }
+
+    /// What does not stand, but happened a short time ago.
+    fn creations_denied_and_records_lost(&mut self, recently: &RecentEvents) {
+        if let Some(count) = recently.count(AlertName::RecordsLost) {
+            self.fire(AlertName::RecordsLost, None, messages::records_lost(&self.view.status, count));
+        }
+        if let Some(count) = recently.count(AlertName::CreationDenied) {
+            self.fire(AlertName::CreationDenied, None, messages::denied(count));
+        }
+    }
+
+    fn kernel(&mut self) {
+        let status = &self.view.status;
+        if !status.agent.observing {
+            self.findings.unevaluable.insert(AlertName::EvidenceConflict);
+        } else if !status.max_struct_page.conflicting_evidence.is_empty() {
+            self.fire(AlertName::EvidenceConflict, None, messages::conflict(status));
+        }
+    }
+
+    /// They are found by what is observed, and by what the journal says of earlier boots.
+    fn regressions(&mut self) {
+        let view = self.view;
+        if !view.status.agent.observing || view.journal.error.is_some() {
+            self.findings.unevaluable.extend([AlertName::CapacityRegression, AlertName::NamespaceRegression]);
+        } else if view.max_struct_page_size.is_none() {
+            self.findings.unevaluable.insert(AlertName::CapacityRegression);
+        }
+        for regression in view.regressions.iter().take(MAX_NAMESPACE_ALERTS) {
+            match &regression.subject {
+                RegressionSubject::Host => {
+                    self.fire(AlertName::CapacityRegression, None, messages::host_regression(regression))
+                }
+                RegressionSubject::Namespace(namespace) => {
+                    let uuid = namespace.namespace_uuid.map(|uuid| uuid.to_string());
+                    let said = messages::namespace_regression(namespace, regression);
+                    self.fire(AlertName::NamespaceRegression, identity(uuid, Some(namespace.start_address)), said);
+                }
+            }
+        }
+    }
+
+    fn namespaces(&mut self, recently: &RecentEvents) {
+        let survey = match &self.view.survey {
+            Ok(survey) if self.view.status.agent.observing => survey,
+            _ => {
+                self.findings.unevaluable.extend(NAMESPACE_ALERTS);
+                return;
+            }
+        };
+        let oversize = |judged: &&AssessedNamespace| judged.assessment.verdict == Verdict::Oversize;
+        let count = survey.namespaces.iter().filter(oversize).count();
+        if count > MAX_NAMESPACE_ALERTS {
+            tracing::warn!(
+                "{count} namespaces are oversize: alerts tell of {MAX_NAMESPACE_ALERTS} of them, `pfnwatch scan` of all"
+            );
+            self.findings.unevaluable.insert(AlertName::NamespaceOversize);
+        }
+        for judged in survey.namespaces.iter().filter(oversize).take(MAX_NAMESPACE_ALERTS) {
+            let said = messages::oversize(judged, &survey.kernel.release);
+            self.fire(AlertName::NamespaceOversize, label_of(judged), said);
+        }
+        let mut there = BTreeSet::new();
+        for judged in &survey.namespaces {
+            let of = |name| Alert::new(name, self.instance, label_of(judged)).fingerprint();
+            there.extend(NAMESPACE_ALERTS.map(of));
+            if judged.assessment.verdict == Verdict::Unknown {
+                self.findings.indeterminate.extend(NAMESPACE_ALERTS.map(of));
+            }
+        }
+        self.findings.present = (!recently.is_settled()).then_some(there);
+    }
+
+    fn fire(&mut self, name: AlertName, subject: Option<(&str, String)>, (summary, description): (String, String)) {
+        let runbook = messages::runbook(self.runbook, name);
+        self.findings.firing.push(Alert::new(name, self.instance, subject).with_annotations(
+            summary,
+            description,
+            runbook,
+        ));
+    }
+}
+
+fn label_of(judged: &AssessedNamespace) -> Option<(&'static str, String)> {
+    let namespace = &judged.namespace;
+    let uuid = namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil());
+    let start = judged.facts.start.or_else(|| namespace.resource.as_ref().ok().copied());
+    identity(uuid.map(ToString::to_string), start).or_else(|| Some(("namespace", namespace.name.clone())))
+}
+
+/// What a namespace is known by for as long as it is there: its uuid, or where it lies.
+fn identity(uuid: Option<String>, start: Option<u64>) -> Option<(&'static str, String)> {
+    let uuid = uuid.map(|uuid| ("namespace_uuid", uuid));
+    uuid.or_else(|| start.map(|start| ("start_address", format!("{start:#x}"))))
+}
+
+#[cfg(test)]
+mod tests;

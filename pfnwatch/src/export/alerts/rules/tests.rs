@@ -1,0 +1,188 @@
+//! What is found in made-up views, and what is said of it.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    model::{
+        capacity::{Cost, NamespaceKey, Regression},
+        policy::Mode,
+        store::StoreHealth,
+        survey::ScanResult,
+    },
+    testing::{tree::Pmem, view},
+};
+
+const GIB: u64 = 1 << 30;
+
+/// A host with a namespace as it should be, and one of 16 GiB that was made with 128 bytes a page.
+fn survey() -> ScanResult {
+    view::survey(|tree| {
+        tree.region(0, 4 * GIB, 64 * GIB)?;
+        tree.namespace(&Pmem::default())?;
+        tree.namespace(&Pmem { id: 1, start: 20 * GIB, struct_page: 128, ..Pmem::default() })
+    })
+}
+
+fn view() -> View {
+    View {
+        now: SystemTime::UNIX_EPOCH,
+        status: crate::export::alerts::tests::status(),
+        survey: Ok(survey()),
+        max_struct_page_size: Some(64),
+        programs: Vec::new(),
+        runs: Vec::new(),
+        events: BTreeMap::new(),
+        last_events: Vec::new(),
+        regressions: Vec::new(),
+        journal: StoreHealth::default(),
+        alerts: Vec::new(),
+    }
+}
+
+fn found(view: &View) -> Findings {
+    let mut settled = RecentEvents::default();
+    settled.observing(true, Duration::ZERO);
+    settled.observing(true, Duration::from_secs(120));
+    findings(view, &settled, "host1", "https://wiki/pfnwatch#")
+}
+
+fn names(found: &Findings) -> Vec<AlertName> {
+    found.firing.iter().map(|alert| alert.name).collect()
+}
+
+fn the(found: &Findings, name: AlertName) -> Alert {
+    found.firing.iter().find(|alert| alert.name == name).unwrap_or_else(|| panic!("{name}: {found:?}")).clone()
+}
+
+fn cost(kernel: &str, reservation_bytes: u64, max: u64) -> Cost {
+    Cost {
+        kernel: kernel.to_owned(),
+        seen: "2026-01-02T03:04:05Z".to_owned(),
+        reservation_bytes,
+        excess_bytes: 0,
+        max_struct_page_size_bytes: Some(max),
+    }
+}
+
+#[test]
+fn an_oversize_namespace_is_told_with_its_bytes() {
+    let found = found(&view());
+    assert_eq!(names(&found), [AlertName::NamespaceOversize]);
+    let alert = the(&found, AlertName::NamespaceOversize);
+    assert_eq!(alert.labels["instance"], "host1");
+    assert_eq!(alert.labels["severity"], "warning");
+    assert!(alert.labels.contains_key("namespace_uuid") || alert.labels["start_address"] == "0x500000000", "{alert:?}");
+    let said = alert.annotation("description");
+    for part in
+        ["namespace0.1", "16 GiB (17179869184 bytes)", "256 MiB (268435456 bytes) are lost", "plan namespace0.1"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(alert.annotation("runbook_url"), "https://wiki/pfnwatch#pfnwatchnamespaceoversize");
+}
+
+#[test]
+fn regressions_name_both_kernels_and_the_bytes() {
+    let mut view = view();
+    let uuid = Uuid::from_u128(7);
+    let namespace = NamespaceKey {
+        namespace: "namespace0.0".to_owned(),
+        namespace_uuid: Some(uuid),
+        start_address: 4 * GIB,
+        size_bytes: GIB,
+    };
+    for (subject, before, after) in
+        [(RegressionSubject::Host, 16 * GIB, 32 * GIB), (RegressionSubject::Namespace(namespace), 18 << 20, 34 << 20)]
+    {
+        let (before, after) = (cost("6.0.12", before, 64), cost("6.1.0", after, 128));
+        view.regressions.push(Regression { subject, before, after });
+    }
+    let found = found(&view);
+    let host = the(&found, AlertName::CapacityRegression);
+    for part in ["32 GiB (34359738368 bytes)", "16 GiB (17179869184 bytes)", "6.0.12", "6.1.0"] {
+        assert!(host.annotation("description").contains(part), "{part}: {host:?}");
+    }
+    assert!(host.annotation("summary").contains("16 GiB less than under 6.0.12"), "{host:?}");
+    let namespace = the(&found, AlertName::NamespaceRegression);
+    assert_eq!(namespace.labels["namespace_uuid"], uuid.to_string());
+    assert!(namespace.annotation("description").contains("16 MiB (16777216 bytes) more"), "{namespace:?}");
+}
+
+#[test]
+fn what_is_wrong_with_the_agent_is_told() {
+    let mut view = view();
+    view.status.mode.mode = Mode::Enforce;
+    view.status.enforcement_effective = false;
+    view.status.ineffective_reason = Some("`bpf` is not in the list".to_owned());
+    view.status.policy.reload_error =
+        Some("at line 3, column 1\n  |\n3 | url = \"secret\"\n  | ^\nno URL\n".to_owned());
+    view.status.max_struct_page.conflicting_evidence = vec!["module file says 64".to_owned()];
+    view.journal = StoreHealth { error: Some("no space left".to_owned()), uncommitted: 7, ..StoreHealth::default() };
+    view.survey = Err("gone".to_owned());
+    let of_agent = found(&view);
+    let expected = [
+        AlertName::EnforceNotEffective,
+        AlertName::PolicyInvalid,
+        AlertName::JournalFailing,
+        AlertName::EvidenceConflict,
+    ];
+    assert_eq!(names(&of_agent), expected);
+    let invalid = the(&of_agent, AlertName::PolicyInvalid).annotation("description").to_owned();
+    assert!(invalid.contains("not taken: at line 3, column 1: no URL. In force"), "{invalid}");
+    assert_eq!(the(&of_agent, AlertName::EnforceNotEffective).labels["severity"], "critical");
+    assert!(the(&of_agent, AlertName::JournalFailing).annotation("description").contains("no space left. 7 events"));
+    (view.status.agent.observing, view.status.agent.ready) = (false, false);
+    view.status.agent.reason = Some("no BTF".to_owned());
+    let blind = found(&view);
+    assert!(the(&blind, AlertName::Blind).annotation("description").contains("cannot observe: no BTF"), "{blind:?}");
+    assert!(blind.cannot_judge(&the(&of_agent, AlertName::EvidenceConflict)));
+}
+
+#[test]
+fn what_cannot_be_seen_has_not_ended() {
+    let mut view = view();
+    let oversize = the(&found(&view), AlertName::NamespaceOversize);
+    assert!(!found(&view).cannot_judge(&oversize));
+    // libnvdimm is not loaded.
+    (view.status.agent.observing, view.status.agent.ready) = (false, true);
+    let idle = found(&view);
+    assert!(idle.firing.is_empty() && idle.cannot_judge(&oversize));
+    for name in [
+        AlertName::CapacityRegression,
+        AlertName::NamespaceRegression,
+        AlertName::EnforceNotEffective,
+        AlertName::EvidenceConflict,
+    ] {
+        assert!(idle.cannot_judge(&Alert::new(name, "host1", None)), "{name}");
+    }
+    assert!(!idle.cannot_judge(&Alert::new(AlertName::Blind, "host1", None)));
+    // The namespace is there, and nothing can be said of it.
+    view.status.agent.observing = true;
+    if let Ok(survey) = &mut view.survey {
+        survey.namespaces[1].assessment.verdict = Verdict::Unknown;
+    }
+    let unknown = found(&view);
+    assert!(unknown.firing.is_empty() && unknown.cannot_judge(&oversize));
+    // It is not there: at a boot it may still come up, later it is destroyed.
+    if let Ok(survey) = &mut view.survey {
+        survey.namespaces.pop();
+    }
+    let early = findings(&view, &RecentEvents::default(), "host1", "");
+    assert!(early.cannot_judge(&oversize));
+    assert!(!found(&view).cannot_judge(&oversize));
+}
+
+#[test]
+fn every_alert_has_its_page_in_the_runbook() {
+    let runbook = include_str!("../../../../../docs/runbook.md");
+    for name in AlertName::ALL {
+        assert!(runbook.contains(&format!("\n## {name}\n")), "{name} has no section in docs/runbook.md");
+        assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
+    }
+}

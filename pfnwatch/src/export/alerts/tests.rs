@@ -1,0 +1,29 @@
+//! What tests of alerts share.
+
+use serde_json::{from_value, json};
+
+use crate::model::control::Status;
+
+/// An agent with which all is well.
+pub(super) fn status() -> Status {
+    let then = "2026-01-02T03:04:05Z";
+    let status = json!({
+        "agent": {
+            "pid": 1, "version": "0.1.0", "started": then, "kernel": "6.1.0", "observing": true, "ready": true,
+        },
+        "mode": { "mode": "audit", "since": then, "by": "the policy" },
+        "guard": { "attached": true, "armed": true },
+        "enforcement_effective": true,
+        "proof": null,
+        "max_struct_page": { "max_struct_page_size_bytes": 64, "evidence": [], "conflicting_evidence": [] },
+        "policy": {
+            "number": 1, "file": null, "since": then,
+            "aligns": 1, "parts_per_million": 1000, "reference_struct_page_bytes": 64,
+        },
+        "exemptions": [],
+        "counters": {},
+        "on_agent_exit": "release",
+        "pins": [],
+    });
+    from_value(status).unwrap()
+}

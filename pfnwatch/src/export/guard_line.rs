@@ -1,0 +1,210 @@
+//! The guard's events as lines for people. What does not fit on one is indented below it.
+
+use std::fmt::Write as _;
+
+use super::line::{by_actor, exact_bytes, on_namespace};
+use crate::model::{
+    event::{
+        BlockOrigin, ExemptionChange, ExemptionUsed, ExistingNamespace, GuardDecision, GuardState, GuardTransfer,
+        GuardVerdict, ModeChanged, PolicyLoaded, PolicyRefused, Prediction, ReplacedBlock, SetUp, personality_name,
+    },
+    facts::map_name,
+    units::Bytes,
+    verdict::Verdict,
+};
+
+/// What the caller of a denied bind is told in place of the reason (drivers/base/dd.c, `really_probe`; libndctl).
+const CALLER_HINT: &str = "the caller was told something else: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl says \"No such \
+                    device or address\", dmesg \"driver_sysfs_add(…) failed\"";
+
+/// A creation that was refused.
+pub(super) fn denied(it: &GuardDecision) -> String {
+    let mut text = judged("DENIED", it);
+    further_line(&mut text, CALLER_HINT);
+    text + &further(it)
+}
+
+/// A creation that was let pass, for whatever reason.
+pub(super) fn not_denied(kind: &str, it: &GuardDecision) -> String {
+    judged(kind, it) + &further(it)
+}
+
+fn judged(kind: &str, it: &GuardDecision) -> String {
+    let mut line = format!(
+        "{kind:8} {} as {} ({}, map={}, align {})",
+        on_namespace(it.namespace.as_ref()),
+        it.device,
+        personality_name(it.personality),
+        it.map.map_or("none", map_name),
+        Bytes(it.align_bytes),
+    );
+    // Writing to a String cannot fail.
+    if let (Some(reserved), Some(ideal), Some(excess)) = (it.reservation_bytes, it.ideal_bytes, it.excess_bytes) {
+        let sizes = (exact_bytes(reserved), exact_bytes(ideal), exact_bytes(excess));
+        let _ = write!(line, ": {} would be reserved, ideal {}, excess {}", sizes.0, sizes.1, sizes.2);
+    }
+    let _ = write!(line, "; {}{}", it.detail, by_actor(it.by.as_ref()));
+    line
+}
+
+/// The exemption, the remedies, and the block that is gone.
+fn further(it: &GuardDecision) -> String {
+    let mut text = String::new();
+    if let Some(exemption) = &it.exemption {
+        further_line(&mut text, &exemption_used(exemption));
+    }
+    for remedy in &it.remedies {
+        further_line(&mut text, &format!("instead: {remedy}"));
+    }
+    if let Some(old) = &it.replaced {
+        replaced(&mut text, old);
+    }
+    text
+}
+
+fn exemption_used(it: &ExemptionUsed) -> String {
+    let mut text = format!("by exemption {}", it.id);
+    if let Some(subject) = &it.subject {
+        let _ = write!(text, " for {subject}");
+    }
+    if let Some(reason) = &it.reason {
+        let _ = write!(text, ": {reason}");
+    }
+    text
+}
+
+fn replaced(text: &mut String, old: &ReplacedBlock) {
+    let became = match (old.still_there, old.put_back.is_empty()) {
+        (true, _) => "should still be there: enable it again with",
+        (false, false) => "is gone, the data behind it was not touched: put it back with",
+        (false, true) => "is replaced",
+    };
+    let how = match old.origin {
+        BlockOrigin::Read => "read",
+        BlockOrigin::Made => "seen being made",
+        BlockOrigin::Met => "seen in use",
+    };
+    let map = old.map.map_or("none", map_name);
+    let reserved = old.reservation_bytes.map_or_else(|| "an unknown size".to_owned(), exact_bytes);
+    let uuid = old.block_uuid.map_or_else(String::new, |uuid| format!(", block uuid {uuid}"));
+    let seen = old.last_seen.seconds();
+    let what = format!(
+        "its info block ({}, map={map}, align {}, {reserved} reserved{uuid}, {how}, last at {seen}) {became}",
+        personality_name(old.personality),
+        Bytes(old.align_bytes),
+    );
+    further_line(text, &what);
+    for step in &old.put_back {
+        further_line(text, &format!("    {step}"));
+    }
+}
+
+/// What the guard had said of a creation that went through: nothing where neither of the two finds fault with it.
+pub(super) fn prediction(it: &SetUp) -> String {
+    let Some(Prediction { judged, predicted_bytes, mismatch }) = it.guard else { return String::new() };
+    let oversize = it.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
+    let said = match judged {
+        GuardVerdict::Passed if oversize => "the guard had let it pass as good",
+        GuardVerdict::NotSeen if oversize => "no guard was judging",
+        GuardVerdict::Passed | GuardVerdict::NotSeen => return String::new(),
+        GuardVerdict::WouldDeny => "enforce would have refused it",
+        GuardVerdict::Exempt => "let pass by an exemption",
+        GuardVerdict::Unjudged => "the guard could not judge it",
+    };
+    match (mismatch, predicted_bytes) {
+        (false, _) => format!("; {said}"),
+        (true, None) => format!("; SURPRISE: {said}"),
+        (true, Some(bytes)) => format!("; SURPRISE: {said}, and had predicted {} to be reserved", exact_bytes(bytes)),
+    }
+}
+
+fn further_line(text: &mut String, what: &str) {
+    let _ = write!(text, "\n    {what}");
+}
+
+/// A namespace that was there when observing began.
+pub(super) fn found(it: &ExistingNamespace) -> String {
+    let size = it.size_bytes.map_or_else(String::new, |bytes| format!(" of {}", Bytes(bytes)));
+    let align = it.align_bytes.map_or_else(String::new, |bytes| format!(", align {}", Bytes(bytes)));
+    let map = it.map.map_or("none", map_name);
+    let mut line = format!("found    {}{size} ({}, map={map}{align})", it.namespace, it.personality);
+    if let Some(reserved) = it.reservation_bytes {
+        let _ = write!(line, ": {} reserved", exact_bytes(reserved));
+    }
+    let verdict = match it.judgement.verdict {
+        Verdict::Ok => "ok",
+        Verdict::Oversize => "OVERSIZE",
+        Verdict::Refused => "REFUSED",
+        Verdict::Unknown => "verdict unknown",
+    };
+    let _ = write!(line, "; {verdict}: {}", it.judgement.detail);
+    line
+}
+
+/// Another mode.
+pub(super) fn mode_changed(it: &ModeChanged) -> String {
+    let why = it.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("mode     {}, {} before{why}{}", it.to, it.from, by_actor(it.by.as_ref()))
+}
+
+/// Another policy, with a sentence a line.
+pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
+    let from = it.file.as_ref().map_or_else(|| "the defaults".to_owned(), Clone::clone);
+    let mut text = format!("policy   number {} is in force, from {from}{}", it.number, by_actor(it.by.as_ref()));
+    for sentence in &it.explanation {
+        further_line(&mut text, sentence);
+    }
+    text
+}
+
+/// A policy that was not taken. What a TOML error shows of the file is on lines of its own.
+pub(super) fn policy_refused(it: &PolicyRefused) -> String {
+    let mut text = format!("POLICY   {} is refused, the policy before stays in force", it.file);
+    for line in it.error.lines().filter(|line| !line.trim().is_empty()) {
+        further_line(&mut text, line);
+    }
+    text
+}
+
+/// What happened to an exemption.
+pub(super) fn exemption(what: &str, it: &ExemptionChange) -> String {
+    let once = if it.once { ", for one creation" } else { "" };
+    let until = it.until.map_or_else(String::new, |until| format!(", until {}", until.seconds()));
+    format!(
+        "exempt   exemption {} for {} {what}{once}{until}: {}{}",
+        it.id,
+        it.subject,
+        it.reason,
+        by_actor(it.by.as_ref())
+    )
+}
+
+/// Whether the guard guards.
+pub(super) fn state(it: &GuardState) -> String {
+    let does = match (it.attached, it.armed, it.enforcement_effective) {
+        (false, ..) => "is NOT attached: every creation passes",
+        (true, false, _) => "judges nothing yet: every creation passes",
+        (true, true, false) => "is attached, but was NOT seen to fire: nothing says that a creation would be stopped",
+        (true, true, true) => "judges creations",
+    };
+    let mut line = format!("guard    {does} ({})", it.mode);
+    if let Some(why) = &it.why {
+        let _ = write!(line, ": {why}");
+    }
+    if !it.pins.is_empty() {
+        let _ = write!(line, "; pinned, so that it outlives the agent: {}", it.pins.join(", "));
+    }
+    line
+}
+
+/// A guard that another agent left.
+pub(super) fn handover(what: &str, it: &GuardTransfer) -> String {
+    let mut line = format!("guard    {what} ({})", it.mode);
+    if !it.pins.is_empty() {
+        let _ = write!(line, ": {}", it.pins.join(", "));
+    }
+    if let Some(detail) = &it.detail {
+        let _ = write!(line, "; {detail}");
+    }
+    line + &by_actor(it.by.as_ref())
+}

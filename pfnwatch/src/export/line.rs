@@ -1,0 +1,238 @@
+//! An event as one line for people.
+
+use std::fmt::Write as _;
+
+use super::guard_line;
+use crate::model::{
+    event::{
+        Actor, Body, Event, LostRecords, MaxStructPageReport, NamespaceChange, NamespaceId, ObservationState, Probe,
+        ProbeResult, Ready, SetUp, personality_name,
+    },
+    facts::map_name,
+    units::{Bytes, Plural},
+    verdict::Verdict,
+};
+
+/// The line, without its end.
+pub fn of(event: &Event) -> String {
+    let mut line = format!("{} ", event.time.seconds());
+    line.push_str(&match &event.body {
+        Body::SetUp(setup) => set_up(setup),
+        Body::Probe(it) => probe(it),
+        Body::Claim(it) => match &it.namespace {
+            Some(namespace) => change("claim", it, &format!("{} claims {namespace}", it.device)),
+            None => change("claim", it, &format!("{} claims nothing any more", it.device)),
+        },
+        Body::Unbind(it) => change("disable", it, &subject(it)),
+        Body::Label(it) => {
+            change("label", it, &format!("{} gets {}", it.device, Bytes(it.size_bytes.unwrap_or_default())))
+        }
+        Body::Destroy(it) => change("destroy", it, &it.device),
+        Body::Denied(it) => guard_line::denied(it),
+        Body::WouldDeny(it) => guard_line::not_denied("WOULD DENY", it),
+        Body::Exempt(it) => guard_line::not_denied("exempt", it),
+        Body::Unjudged(it) => guard_line::not_denied("UNJUDGED", it),
+        Body::Found(it) => guard_line::found(it),
+        Body::ModeChanged(it) => guard_line::mode_changed(it),
+        Body::PolicyLoaded(it) => guard_line::policy_loaded(it),
+        Body::PolicyRefused(it) => guard_line::policy_refused(it),
+        Body::ExemptionGranted(it) => guard_line::exemption("granted", it),
+        Body::ExemptionSpent(it) => guard_line::exemption("spent", it),
+        Body::ExemptionEnded(it) => guard_line::exemption("ended", it),
+        Body::GuardState(it) => guard_line::state(it),
+        Body::GuardTakenOver(it) => guard_line::handover("of the agent before taken over", it),
+        Body::GuardReleased(it) => guard_line::handover("released", it),
+        Body::Ready(it) => ready(it),
+        Body::MaxStructPage(it) => max_struct_page(it),
+        Body::CapacityRegression(it) => format!("REGRESSED {}", it.detail),
+        Body::CapacityRegressionEnded(it) => format!("regained {}", it.detail),
+        Body::BaselineAccepted(it) => format!("accepted {}: {}{}", it.detail, it.reason, by_actor(it.by.as_ref())),
+        Body::Blind(it) => format!("BLIND    {}", it.reason),
+        Body::Lost(it) => format!("LOST     {}", lost(*it)),
+        Body::Undecoded(it) => {
+            format!("LOST     a record of {} was not understood: {}", Bytes(it.length_bytes), it.reason)
+        }
+        Body::Stopped(it) => {
+            format!("stopped  {} records, {} not understood; {}", it.received, it.undecoded, lost(it.missed))
+        }
+    });
+    if event.uncommitted {
+        line.push_str(" [not in the journal]");
+    }
+    line
+}
+
+fn set_up(it: &SetUp) -> String {
+    let kind = if it.block == crate::model::event::BlockState::Made { "create" } else { "enable" };
+    let map = it.map.map_or("none", map_name);
+    let mut line = format!(
+        "{kind:8} {} as {} ({}, map={map}, align {})",
+        on_namespace(it.namespace.as_ref()),
+        it.attempt.device,
+        personality_name(it.personality),
+        Bytes(it.align_bytes),
+    );
+    if let Some(sizes) = &it.sizes {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            line,
+            ": {} reserved, {} usable",
+            exact_bytes(sizes.reservation_bytes),
+            exact_bytes(sizes.usable_bytes)
+        );
+    }
+    format!("{line}; {}{}{}{}", it.meaning, verdict(it), guard_line::prediction(it), by_actor(it.attempt.by.as_ref()))
+}
+
+/// What is wrong with it, if anything is: a good set-up needs no verdict on its line.
+fn verdict(it: &SetUp) -> String {
+    match &it.judgement {
+        Some(found) if found.verdict == Verdict::Oversize => format!("; OVERSIZE: {}", found.detail),
+        Some(found) if found.verdict == Verdict::Unknown => format!("; verdict unknown: {}", found.detail),
+        _ => String::new(),
+    }
+}
+
+/// A size for the eye, and to the byte where that is not the same.
+pub(super) fn exact_bytes(bytes: u64) -> String {
+    let short = Bytes(bytes).to_string();
+    if short.contains('.') { format!("{short} ({bytes} B)") } else { short }
+}
+
+fn probe(it: &Probe) -> String {
+    let kind = match it.result {
+        ProbeResult::Enabled => "enable",
+        ProbeResult::PassedOn | ProbeResult::Refused | ProbeResult::Unknown => "probe",
+    };
+    let found = match it.found_block {
+        Some(true) => ", info block found",
+        Some(false) => ", no info block",
+        None => "",
+    };
+    format!(
+        "{kind:8} {} as {}{found}; {}{}",
+        on_namespace(it.namespace.as_ref()),
+        it.attempt.device,
+        it.meaning,
+        by_actor(it.attempt.by.as_ref())
+    )
+}
+
+pub(super) fn on_namespace(namespace: Option<&NamespaceId>) -> String {
+    namespace.map_or_else(
+        || "no namespace".to_owned(),
+        |namespace| format!("{} of {}", namespace.namespace, Bytes(namespace.size_bytes)),
+    )
+}
+
+fn subject(it: &NamespaceChange) -> String {
+    match &it.namespace {
+        Some(namespace) if *namespace != it.device => format!("{} on {namespace}", it.device),
+        _ => it.device.clone(),
+    }
+}
+
+fn change(kind: &str, it: &NamespaceChange, what: &str) -> String {
+    format!("{kind:8} {what}{}", by_actor(it.by.as_ref()))
+}
+
+/// Who it was. A process names itself: what it puts there must not look like another line.
+pub(super) fn by_actor(actor: Option<&Actor>) -> String {
+    actor.map_or_else(String::new, |actor| {
+        let comm = actor.comm.replace(char::is_control, "?");
+        format!("; by {comm} (pid {}, uid {})", actor.pid, actor.uid)
+    })
+}
+
+fn ready(it: &Ready) -> String {
+    let attached = it.programs.iter().filter(|program| program.attached).count();
+    let mut line = match it.state {
+        ObservationState::Observing => {
+            format!("ready    observing Linux {} with {}", it.kernel, Plural(attached as u64, "program"))
+        }
+        ObservationState::Idle => format!("ready    idle on Linux {}", it.kernel),
+    };
+    for part in it.reason.iter().map(String::as_str) {
+        let _ = write!(line, ": {part}");
+    }
+    for program in it.programs.iter().filter(|program| program.reason.is_some() || !program.attached) {
+        let how = if program.attached { "sees less" } else { "is off" };
+        let reason = program.reason.as_deref().unwrap_or("no reason known");
+        let _ = write!(line, "; `{}` {how}: {reason}", program.program);
+    }
+    line
+}
+
+fn max_struct_page(it: &MaxStructPageReport) -> String {
+    let mut line = match (it.status.max_struct_page_size_bytes, it.status.evidence.first()) {
+        (Some(bytes), Some(evidence)) => format!("kernel   reserves {bytes} B for each page ({evidence})"),
+        (None, Some(evidence)) => {
+            format!("kernel   CONFLICTING evidence of what it reserves for each page: {evidence}")
+        }
+        _ => format!("kernel   what it reserves for each page is not known: {}", it.problems.join("; ")),
+    };
+    for evidence in &it.status.conflicting_evidence {
+        let _ = write!(line, "; against it: {evidence}");
+    }
+    line
+}
+
+pub(crate) fn lost(it: LostRecords) -> String {
+    format!(
+        "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end, \
+         {} creations passed by a fault of the guard's, {} info blocks not remembered",
+        it.lost, it.read_faults, it.table_full, it.unpaired, it.guard_faults, it.blocks_missed
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::model::event::{Blind, ProgramState, RecordTotals, Time};
+
+    fn line(body: Body) -> String {
+        of(&Event::at(Time(UNIX_EPOCH), body))
+    }
+
+    #[test]
+    fn a_program_that_is_off_is_named_with_its_reason() {
+        let ready = Ready {
+            state: ObservationState::Observing,
+            reason: None,
+            kernel: "6.12".to_owned(),
+            struct_page_size_bytes: Some(64),
+            page_size_bytes: 4096,
+            programs: vec![
+                ProgramState { program: "bus_probe".to_owned(), attached: true, reason: None },
+                ProgramState {
+                    program: "label_update".to_owned(),
+                    attached: false,
+                    reason: Some("the kernel has no function x to probe".to_owned()),
+                },
+            ],
+        };
+        assert_eq!(
+            line(Body::Ready(ready)),
+            "1970-01-01T00:00:00Z ready    observing Linux 6.12 with 1 program; `label_update` is off: the kernel has \
+             no function x to probe"
+        );
+    }
+
+    #[test]
+    fn what_is_missed_stands_out() {
+        let blind = line(Body::Blind(Blind { reason: "libnvdimm was unloaded".to_owned() }));
+        assert!(blind.contains("BLIND"), "{blind}");
+        let lost = line(Body::Lost(LostRecords { lost: 3, ..LostRecords::default() }));
+        assert!(lost.contains("LOST     3 records lost"), "{lost}");
+        assert!(line(Body::Stopped(RecordTotals::default())).contains("0 records lost"));
+    }
+
+    #[test]
+    fn a_size_that_is_no_whole_unit_is_given_to_the_byte() {
+        assert_eq!(exact_bytes(1_054_867_456), "1006 MiB");
+        assert_eq!(exact_bytes(18 << 20), "18 MiB");
+        assert_eq!(exact_bytes((1 << 30) + 512), "1.0 GiB (1073742336 B)");
+    }
+}

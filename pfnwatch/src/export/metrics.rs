@@ -1,0 +1,35 @@
+//! Metrics: what is told of namespaces and of the agent, as families of samples, and Prometheus' text format for them. Pure.
+//!
+//! Why the format is written here: the kept library for it (`prometheus`) wants to own the numbers, and ours are made of one
+//! view at the moment of a scrape.
+
+mod agent;
+mod encode;
+mod guard;
+mod namespaces;
+mod records;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) use self::encode::Described;
+pub use self::{
+    encode::{CONTENT_TYPE, Family, MetricValue, render},
+    namespaces::families as of_survey,
+};
+use crate::model::view::View;
+
+/// Everything that is told of a host and its agent.
+#[must_use]
+pub fn of_view(view: &View) -> Vec<Family> {
+    let mut families = agent::families(view);
+    families.extend(guard::families(view));
+    families.extend(records::families(view));
+    families.push(
+        Family::gauge("pfnwatch_inventory_up", "1 where the namespaces could be read.").value(view.survey.is_ok()),
+    );
+    if let Ok(survey) = &view.survey {
+        families.extend(of_survey(survey));
+    }
+    families
+}

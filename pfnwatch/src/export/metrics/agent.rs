@@ -1,0 +1,81 @@
+//! The agent itself and its kernel.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::encode::Family;
+use crate::model::{
+    control::{AgentStatus, MemoryStatus},
+    view::View,
+};
+
+pub(super) fn families(view: &View) -> Vec<Family> {
+    let agent = &view.status.agent;
+    let mut families = vec![
+        Family::info("pfnwatch_build", "The agent.").with(vec![("version", agent.version.clone())], 1_u64),
+        Family::gauge("pfnwatch_agent_start_time_seconds", "When the agent started, in seconds since 1970.")
+            .optional_value(humantime::parse_rfc3339(&agent.started).ok().map(seconds)),
+        Family::gauge("pfnwatch_observing", "1 while the programs are attached.").value(agent.observing),
+        Family::gauge("pfnwatch_ready", "1 where /readyz says so.").value(view.ready().is_ok()),
+        memory(agent),
+    ];
+    families.extend(kernel(view));
+    families.extend(config(view));
+    families.extend(programs(view));
+    families
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn memory(agent: &AgentStatus) -> Family {
+    let kinds = agent.memory.iter().flat_map(|memory| {
+        let MemoryStatus { anonymous_bytes, file_bytes, shared_bytes } = *memory;
+        [("anonymous", anonymous_bytes), ("file", file_bytes), ("shared", shared_bytes)]
+    });
+    let kinds = kinds.map(|(kind, bytes)| (kind.to_owned(), bytes));
+    Family::gauge("pfnwatch_agent_resident_memory_bytes", "The agent's resident memory.").each("kind", kinds)
+}
+
+fn kernel(view: &View) -> [Family; 4] {
+    let kernel = view.survey.as_ref().ok().map(|survey| &survey.kernel);
+    [
+        Family::info("pfnwatch_kernel", "The running kernel.")
+            .with(vec![("release", view.status.agent.kernel.clone())], 1_u64),
+        Family::gauge("pfnwatch_kernel_page_size_bytes", "Bytes in a page.")
+            .optional_value(kernel.map(|it| it.page_size)),
+        Family::gauge("pfnwatch_kernel_struct_page_size_bytes", "sizeof(struct page).")
+            .optional_value(kernel.and_then(|it| it.struct_page_size)),
+        Family::gauge("pfnwatch_kernel_max_struct_page_size_bytes", "What the kernel reserves for each page.")
+            .optional_value(view.max_struct_page_size),
+    ]
+}
+
+fn config(view: &View) -> [Family; 2] {
+    let policy = &view.status.policy;
+    [
+        Family::info("pfnwatch_config", "The configuration in force, by the start of its file's SHA-256.")
+            .with(vec![("hash", policy.hash.clone())], 1_u64),
+        Family::gauge("pfnwatch_config_last_reload_successful", "0 where the file as it is now was not taken.")
+            .value(policy.reload_error.is_none()),
+    ]
+}
+
+/// The kernel counts runs where `kernel.bpf_stats_enabled` is 1, and then alone.
+fn programs(view: &View) -> [Family; 3] {
+    let attached = view.programs.iter().map(|it| (it.program.clone(), it.attached));
+    let runs = view.runs.iter().map(|it| (it.program.clone(), it.count));
+    let time = view.runs.iter().map(|it| (it.program.clone(), in_seconds(it.time_ns)));
+    [
+        Family::gauge("pfnwatch_program_attached", "1 where the eBPF program is attached.").each("program", attached),
+        Family::counter("pfnwatch_program_runs", "How often the program ran, where the kernel counts that.")
+            .each("program", runs),
+        Family::counter("pfnwatch_program_run_seconds", "For how long it ran, where the kernel counts that.")
+            .each("program", time),
+    ]
+}
+
+/// Nanoseconds as seconds. What an f64 cannot hold is below a nanosecond for the first 100 days.
+fn in_seconds(nanoseconds: u64) -> f64 {
+    std::time::Duration::from_nanos(nanoseconds).as_secs_f64()
+}

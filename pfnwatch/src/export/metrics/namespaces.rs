@@ -1,0 +1,137 @@
+//! The namespaces and their sums. The agent's `/metrics` and `pfnwatch scan --format prom` tell the same.
+
+use super::encode::{Family, MetricLabels};
+use crate::model::{
+    facts::map_name,
+    survey::{AssessedNamespace, ScanResult},
+    verdict::Verdict,
+};
+
+/// A gauge with a value for each namespace of which it is known.
+struct Gauge {
+    name: &'static str,
+    help: &'static str,
+    value: fn(&AssessedNamespace) -> Option<u64>,
+}
+
+const GAUGES: [Gauge; 8] = [
+    Gauge {
+        name: "pfnwatch_namespace_size_bytes",
+        help: "Size of the namespace.",
+        value: |it| it.assessment.numbers.size,
+    },
+    Gauge {
+        name: "pfnwatch_namespace_usable_bytes",
+        help: "What can be stored in the namespace.",
+        value: |it| it.assessment.numbers.usable,
+    },
+    Gauge {
+        name: "pfnwatch_namespace_reservation_bytes",
+        help: "From the start of the namespace to its first usable byte.",
+        value: |it| it.assessment.numbers.reservation,
+    },
+    Gauge {
+        name: "pfnwatch_namespace_ideal_bytes",
+        help: "The reservation that the same geometry gets at the reference struct page size.",
+        value: |it| it.assessment.numbers.ideal,
+    },
+    Gauge {
+        name: "pfnwatch_namespace_excess_bytes",
+        help: "What is reserved more than the ideal.",
+        value: |it| it.assessment.numbers.excess,
+    },
+    Gauge {
+        name: "pfnwatch_namespace_unused_bytes",
+        help: "What is reserved more than the running kernel's struct page needs.",
+        value: |it| it.assessment.numbers.unused,
+    },
+    Gauge {
+        name: "pfnwatch_namespace_oversize",
+        help: "1 where the excess passes both thresholds.",
+        value: |it| Some(u64::from(it.assessment.verdict == Verdict::Oversize)),
+    },
+    Gauge {
+        name: "pfnwatch_namespace_unknown",
+        help: "1 where there is no verdict.",
+        value: |it| Some(u64::from(it.assessment.verdict == Verdict::Unknown)),
+    },
+];
+
+const VERDICTS: [Verdict; 4] = [Verdict::Ok, Verdict::Oversize, Verdict::Refused, Verdict::Unknown];
+
+/// All of them.
+#[must_use]
+pub fn families(survey: &ScanResult) -> Vec<Family> {
+    let all = &survey.namespaces;
+    let mut families: Vec<Family> = GAUGES.iter().map(|gauge| known(gauge, all)).collect();
+    families.push(verdicts(all));
+    families.push(info(all));
+    families.extend(host(survey));
+    families
+}
+
+fn known(gauge: &Gauge, all: &[AssessedNamespace]) -> Family {
+    let with = |family: Family, judged| match (gauge.value)(judged) {
+        Some(value) => family.with(labels(judged), value),
+        None => family,
+    };
+    all.iter().fold(Family::gauge(gauge.name, gauge.help), with)
+}
+
+/// What changes the identity of a time series stands in `pfnwatch_namespace_info` alone.
+fn labels(judged: &AssessedNamespace) -> MetricLabels {
+    vec![
+        ("namespace", judged.namespace.name.clone()),
+        ("region", judged.namespace.region.clone()),
+        ("mode", judged.mode().to_owned()),
+        ("map", judged.map().map_or("", map_name).to_owned()),
+    ]
+}
+
+fn verdicts(all: &[AssessedNamespace]) -> Family {
+    let family = Family::gauge("pfnwatch_namespace_verdict", "1 for the namespace's verdict, 0 for the others.");
+    all.iter().fold(family, |family, judged| {
+        VERDICTS.into_iter().fold(family, |family, verdict| {
+            let mut labels = labels(judged);
+            labels.push(("verdict", verdict.as_str().to_owned()));
+            family.with(labels, judged.assessment.verdict == verdict)
+        })
+    })
+}
+
+fn info(all: &[AssessedNamespace]) -> Family {
+    let help = "Identity of the namespace, its verdict's cause and evidence.";
+    all.iter().fold(Family::info("pfnwatch_namespace", help), |family, judged| {
+        let AssessedNamespace { namespace, assessment, .. } = judged;
+        let uuid = namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil());
+        let block = namespace.holder.as_ref().ok().and_then(|claimer| claimer.uuid.as_ref().ok());
+        let labels = vec![
+            ("namespace", namespace.name.clone()),
+            ("region", namespace.region.clone()),
+            ("uuid", uuid.map(ToString::to_string).unwrap_or_default()),
+            ("block_uuid", block.map(ToString::to_string).unwrap_or_default()),
+            ("cause", assessment.cause.as_str().to_owned()),
+            ("evidence", assessment.evidence.map_or("", |evidence| evidence.as_str()).to_owned()),
+        ];
+        family.with(labels, 1_u64)
+    })
+}
+
+fn host(survey: &ScanResult) -> [Family; 8] {
+    let totals = &survey.totals;
+    let sum = |name, help, bytes: u64| Family::gauge(name, help).value(bytes);
+    [
+        sum("pfnwatch_host_namespaces", "Namespaces on this host.", totals.namespaces),
+        sum("pfnwatch_host_size_bytes", "Sum of the namespaces' sizes.", totals.size_bytes),
+        sum("pfnwatch_host_usable_bytes", "Sum of what can be stored.", totals.usable_bytes),
+        sum("pfnwatch_host_reservation_bytes", "Sum of the namespaces' reservations.", totals.reservation_bytes),
+        sum("pfnwatch_host_ideal_bytes", "Sum of the ideal reservations.", totals.ideal_bytes),
+        sum("pfnwatch_host_excess_bytes", "Sum of the namespaces' excess.", totals.excess_bytes),
+        sum("pfnwatch_host_unused_bytes", "Sum of what the running kernel has no use for.", totals.unused_bytes),
+        sum(
+            "pfnwatch_host_oversize",
+            "1 where a namespace, or all of them together, are oversize.",
+            u64::from(survey.verdict == Verdict::Oversize),
+        ),
+    ]
+}

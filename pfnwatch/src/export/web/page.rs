@@ -1,0 +1,54 @@
+//! The page for people: made here, without a script, with a style sheet of its own inside. What is text from outside is escaped
+//! by the templates.
+
+mod agent;
+mod events;
+mod namespaces;
+mod notices;
+
+use maud::{DOCTYPE, PreEscaped, html};
+
+use crate::model::{event::Time, view::View};
+
+/// The style sheet; the header of the page allows no other.
+pub(super) const STYLE: &str = include_str!("page/style.css");
+
+/// How often a browser is asked to load it anew, in seconds.
+const REFRESH_S: u32 = 30;
+
+/// The whole page.
+pub(super) fn render(view: &View) -> String {
+    let agent = &view.status.agent;
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="refresh" content=(REFRESH_S);
+                title { "pfnwatch" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { "pfnwatch" }
+                    p { "Linux " (agent.kernel) " · as of " time { (Time(view.now).seconds()) } }
+                }
+                main {
+                    (notices::render(view))
+                    (namespaces::render(view))
+                    (events::render(view))
+                    (agent::render(view))
+                }
+                footer {
+                    p {
+                        "pfnwatch " (agent.version) " · " a href="/metrics" { "metrics" } " · " a href="/readyz" { "ready?" }
+                        " · this page loads itself anew every " (REFRESH_S) " s"
+                    }
+                }
+            }
+        }
+    };
+    page.into_string()
+}

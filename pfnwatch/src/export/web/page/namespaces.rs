@@ -1,0 +1,156 @@
+//! The namespaces: what is usable, what is not, and what to do about it.
+
+use maud::{Markup, html};
+
+use crate::model::{
+    facts::map_name,
+    survey::{AssessedNamespace, ScanResult},
+    units::Bytes,
+    verdict::{NamespaceTotals, Numbers, Verdict},
+    view::View,
+};
+
+/// The width of a bar, in units of its own.
+const WIDTH: u64 = 10_000;
+
+/// What is there at all is seen: so wide at least.
+const MIN_PART_WIDTH: u64 = 60;
+
+pub(super) fn render(view: &View) -> Markup {
+    let Ok(survey) = &view.survey else { return html! {} };
+    html! {
+        section aria-labelledby="host" {
+            h2 id="host" { "This host" }
+            @if survey.namespaces.is_empty() {
+                p { "There are no namespaces." }
+            } @else {
+                (host(survey))
+            }
+        }
+        @if !survey.namespaces.is_empty() {
+            section aria-labelledby="namespaces" {
+                h2 id="namespaces" { "Namespaces" }
+                @for judged in &survey.namespaces {
+                    (card(judged))
+                }
+            }
+        }
+    }
+}
+
+fn host(survey: &ScanResult) -> Markup {
+    let totals = &survey.totals;
+    let NamespaceTotals { size_bytes, usable_bytes, ideal_bytes, reservation_bytes, excess_bytes, .. } = *totals;
+    let memmap = reservation_bytes.saturating_sub(excess_bytes);
+    // Cut off for alignment, or of namespaces of which no more than the size is known.
+    let other = size_bytes.saturating_sub(reservation_bytes).saturating_sub(usable_bytes);
+    html! {
+        p.lead {
+            (badge(survey.verdict)) " "
+            @match excess_bytes {
+                0 => "Nothing is reserved too much.",
+                bytes => { strong { (Bytes(bytes)) } " of " (Bytes(size_bytes)) " are reserved too much." }
+            }
+        }
+        (bar(&[("memmap", memmap), ("excess", excess_bytes), ("usable", usable_bytes), ("other", other)], size_bytes))
+        (numbers(&[
+            ("Namespaces", totals.namespaces.to_string()),
+            ("Size", Bytes(size_bytes).to_string()),
+            ("Usable", Bytes(usable_bytes).to_string()),
+            ("Memmap", Bytes(ideal_bytes).to_string()),
+            ("Excess", Bytes(excess_bytes).to_string()),
+        ]))
+        @if totals.unknown + totals.refused > 0 {
+            p { (totals.unknown) " without a verdict and " (totals.refused) " refused: what is not known of them is not in these sums." }
+        }
+    }
+}
+
+fn card(judged: &AssessedNamespace) -> Markup {
+    let assessment = &judged.assessment;
+    let Numbers { size, usable, reservation, end_trunc, ideal, excess, .. } = assessment.numbers;
+    let shown = |bytes: Option<u64>| bytes.map_or_else(|| "not known".to_owned(), |bytes| Bytes(bytes).to_string());
+    let memmap = reservation.map(|bytes| bytes.saturating_sub(excess.unwrap_or(0)));
+    html! {
+        article {
+            h3 { (judged.namespace.name) " " (badge(assessment.verdict)) }
+            p.kind {
+                (judged.mode())
+                @if let Some(map) = judged.map() { ", map=" (map_name(map)) }
+                ", in " (judged.namespace.region)
+            }
+            @if let (Some(size), Some(usable), Some(memmap), Some(excess)) = (size, usable, memmap, excess) {
+                (bar(&[("memmap", memmap), ("excess", excess), ("usable", usable), ("cut", end_trunc.unwrap_or(0))], size))
+            }
+            (numbers(&[
+                ("Size", shown(size)),
+                ("Usable", shown(usable)),
+                ("Memmap", shown(ideal)),
+                ("Excess", shown(excess)),
+            ]))
+            p { (assessment.detail) }
+            // The first may be the detail itself.
+            @for hint in assessment.hints.iter().filter(|hint| hint.detail != assessment.detail) {
+                p.hint { (hint.detail) }
+            }
+            (what_to_do(judged))
+        }
+    }
+}
+
+fn what_to_do(judged: &AssessedNamespace) -> Markup {
+    let name = &judged.namespace.name;
+    html! {
+        @match judged.assessment.verdict {
+            Verdict::Oversize => p.todo {
+                "What to do: " code { "sudo pfnwatch plan " (name) } " prints the commands that give it back. They destroy what is "
+                "stored there: it has to be saved first."
+            },
+            Verdict::Refused => p.todo {
+                "What to do: boot the kernel that it was made under and save its contents, then " code { "sudo pfnwatch plan " (name) } "."
+            },
+            Verdict::Unknown => p.todo { "What to do: " code { "sudo pfnwatch scan" } " says what is missing for a verdict." },
+            Verdict::Ok => {},
+        }
+    }
+}
+
+fn badge(verdict: Verdict) -> Markup {
+    html! { span class={ "badge " (verdict.as_str()) } { (verdict.as_str()) } }
+}
+
+/// Names and values, side by side where there is room.
+fn numbers(all: &[(&str, String)]) -> Markup {
+    html! { dl { @for (name, value) in all { div { dt { (name) } dd { (value) } } } } }
+}
+
+/// A bar of parts, each seen where it is there at all. The numbers beside it say the same.
+fn bar(parts: &[(&str, u64)], whole: u64) -> Markup {
+    let mut at = 0;
+    let rects = parts.iter().filter(|(_, bytes)| *bytes > 0).map(|(name, bytes)| {
+        let width = share(*bytes, whole).max(MIN_PART_WIDTH);
+        let start = at;
+        at += width;
+        (*name, start, width)
+    });
+    let rects: Vec<_> = rects.collect();
+    let words: Vec<_> =
+        parts.iter().filter(|(_, bytes)| *bytes > 0).map(|(name, bytes)| format!("{name} {}", Bytes(*bytes))).collect();
+    html! {
+        svg.bar role="img" aria-label=(words.join(", ")) viewBox=(format!("0 0 {} 300", at.max(WIDTH))) preserveAspectRatio="none" {
+            @for (name, start, width) in rects {
+                rect class=(name) x=(start) y="0" width=(width) height="300" {}
+            }
+        }
+        p.legend aria-hidden="true" {
+            @for (name, bytes) in parts.iter().filter(|(_, bytes)| *bytes > 0) {
+                span { i class=(name) {} " " (name) " " (Bytes(*bytes)) }
+            }
+        }
+    }
+}
+
+fn share(bytes: u64, whole: u64) -> u64 {
+    let share = u128::from(bytes) * u128::from(WIDTH) / u128::from(whole.max(1));
+    u64::try_from(share).unwrap_or(WIDTH).min(WIDTH)
+}

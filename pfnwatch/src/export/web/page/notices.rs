@@ -1,0 +1,116 @@
+//! What must not be overlooked, at the top: everything that makes the rest of the page less than the truth, or less than what was
+//! asked for.
+
+use maud::{Markup, html};
+
+use crate::model::{capacity::display, policy::Mode, view::View};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Severity {
+    /// Something is wrong.
+    Bad,
+    /// Worth knowing.
+    Mild,
+}
+
+pub(super) fn render(view: &View) -> Markup {
+    html! {
+        @for (weight, title, text) in notices(view) {
+            div class=(match weight { Severity::Bad => "notice bad", Severity::Mild => "notice mild" }) role="alert" {
+                strong { (title) } " " (text)
+            }
+        }
+    }
+}
+
+fn notices(view: &View) -> Vec<(Severity, &'static str, String)> {
+    let mut notices = observation(view);
+    notices.extend(losses(view));
+    notices.extend(guard(view));
+    notices.extend(environment(view));
+    notices
+}
+
+/// Whether it sees anything.
+fn observation(view: &View) -> Vec<(Severity, &'static str, String)> {
+    let agent = &view.status.agent;
+    let why = || agent.reason.clone().unwrap_or_else(|| "no reason is known".to_owned());
+    let mut notices = Vec::new();
+    if !agent.observing {
+        notices.push(match agent.ready {
+            true => (Severity::Mild, "Idle.", format!("{}: there is no persistent memory to watch yet.", why())),
+            false => (Severity::Bad, "Blind.", format!("What happens to namespaces is not seen: {}", why())),
+        });
+    }
+    if let Err(problem) = &view.survey {
+        notices.push((Severity::Bad, "The namespaces cannot be read.", problem.clone()));
+    }
+    let off: Vec<_> = view.programs.iter().filter(|it| !it.attached).map(|it| it.program.as_str()).collect();
+    if !off.is_empty() {
+        notices.push((
+            Severity::Bad,
+            "Not all programs are attached.",
+            format!("Missing: {} (see below)", off.join(", ")),
+        ));
+    }
+    notices
+}
+
+/// What was seen and lost.
+fn losses(view: &View) -> Option<(Severity, &'static str, String)> {
+    let records = &view.status.records;
+    let missed = records.missed;
+    let counts = [
+        (missed.lost, "records were lost because the ring buffer was full"),
+        (missed.read_faults, "reads of kernel memory failed"),
+        (missed.table_full, "attempts were not followed because too many were in flight"),
+        (missed.unpaired, "attempts were seen in part"),
+        (missed.guard_faults, "creations were let pass because the guard failed"),
+        (missed.blocks_missed, "info blocks found no room"),
+        (records.undecoded, "records could not be decoded"),
+    ];
+    let said: Vec<_> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    (!said.is_empty())
+        .then(|| (Severity::Bad, "Events are missing.", format!("Since the agent started {}.", said.join(", "))))
+}
+
+fn guard(view: &View) -> Option<(Severity, &'static str, String)> {
+    let status = &view.status;
+    let why = status.ineffective_reason.clone().or_else(|| status.guard.reason.clone());
+    (status.mode.mode == Mode::Enforce && !(status.enforcement_effective && status.guard.armed)).then(|| {
+        let why = why.unwrap_or_else(|| "no reason is known".to_owned());
+        (Severity::Bad, "Enforcement is not effective.", format!("Oversize namespaces are not refused: {why}"))
+    })
+}
+
+/// The configuration, the journal, alerts, regressions.
+fn environment(view: &View) -> Vec<(Severity, &'static str, String)> {
+    let mut notices = Vec::new();
+    if let Some(error) = &view.status.policy.reload_error {
+        notices.push((Severity::Bad, "The configuration as it is now was not taken.", error.clone()));
+    }
+    for left_out in &view.status.exemptions_left_out {
+        let text = format!("{} ({}): {}", left_out.subject, left_out.reason, left_out.why);
+        notices.push((Severity::Mild, "An exemption is not in force.", text));
+    }
+    if let Some(error) = &view.journal.error {
+        notices.push((Severity::Bad, "The journal takes no events.", error.clone()));
+    }
+    for receiver in &view.alerts {
+        if let Some(error) = &receiver.error {
+            notices.push((Severity::Bad, "Alerts are not delivered.", format!("{}: {error}", receiver.receiver)));
+        }
+        if receiver.given_up > 0 {
+            let detail = format!(
+                "{}: {} messages that it will never take; the log has them",
+                receiver.receiver, receiver.given_up
+            );
+            notices.push((Severity::Bad, "Alerts were given up.", detail));
+        }
+    }
+    let regressed = view.regressions.iter().map(display::describe);
+    notices.extend(regressed.map(|text| (Severity::Bad, "Capacity regressed.", text)));
+    notices
+}

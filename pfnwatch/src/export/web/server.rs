@@ -1,0 +1,174 @@
+//! The agent's side: the port, and the way of a question to the agent's loop.
+//!
+//! Connections are taken by a task of their own, not by the agent's loop, so that a flood of them shares the thread with the
+//! loop and does not go before it. While nobody connects nothing runs and nothing wakes up.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::sys::socket::{setsockopt, sockopt::SndBuf};
+use tokio::{
+    net::TcpStream,
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+};
+
+use super::{
+    connection::{self, Limits},
+    snapshot_cache::{SnapshotCache, ViewRequest},
+};
+use crate::model::{control::WebStatus, web_config::WebConfig};
+
+/// How many connections there are at a time; others are told to come again.
+pub(super) const MAX_CONNECTIONS: usize = 16;
+
+/// How long the agent waits where the system does not let it accept: it would fail again at once.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the kernel holds for a peer that does not read, in bytes, or twice that: it would take megabytes.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// What one gets that is one too many.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 32\r\n\
+    retry-after: 1\r\nconnection: close\r\n\r\ntoo many connections: try again\n";
+
+/// The web server, listening or not.
+pub struct Web {
+    config: WebConfig,
+    limits: Limits,
+    listening: Option<Listening>,
+    problem: Option<String>,
+    send: mpsc::Sender<ViewRequest>,
+    calls: mpsc::Receiver<ViewRequest>,
+}
+
+/// The task that takes connections. It ends, and all connections with it, when this is dropped.
+struct Listening {
+    address: SocketAddr,
+    snapshots: Arc<SnapshotCache>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Web {
+    /// A server that does not listen yet.
+    #[must_use]
+    pub fn new(config: WebConfig) -> Self {
+        let (send, calls) = mpsc::channel(1);
+        Self { config, limits: Limits::default(), listening: None, problem: None, send, calls }
+    }
+
+    /// With other limits, for tests that cannot wait.
+    #[cfg(test)]
+    pub(super) fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Takes another configuration, and listens where that says so.
+    pub fn reload(&mut self, config: &WebConfig) {
+        if self.config != *config {
+            self.config = config.clone();
+            self.listening = None;
+            self.problem = None;
+        }
+        self.listen();
+    }
+
+    /// Listens, if it should and does not. Where it cannot, that is said once, and is no reason for anything to end. Must be
+    /// called within a tokio runtime.
+    pub fn listen(&mut self) {
+        if self.listening.is_some() || !self.config.enabled {
+            return;
+        }
+        match self.open() {
+            Ok(listening) => {
+                tracing::info!("the web server listens on http://{}/", listening.address);
+                (self.listening, self.problem) = (Some(listening), None);
+            }
+            Err(error) => {
+                let problem = format!("{}: {error}", self.config.listen);
+                if self.problem.as_ref() != Some(&problem) {
+                    tracing::warn!(
+                        "the web server cannot listen on {problem}; it is tried again every half minute (another address: [web] \
+                         listen in the configuration)"
+                    );
+                }
+                self.problem = Some(problem);
+            }
+        }
+    }
+
+    /// To be called now and then: tries again to listen, and forgets what nobody has asked for lately.
+    pub fn on_tick(&mut self) {
+        self.listen();
+        if let Some(listening) = &self.listening {
+            listening.snapshots.evict_stale();
+        }
+    }
+
+    fn open(&self) -> std::io::Result<Listening> {
+        let listener = TcpListener::bind(self.config.listen)?;
+        listener.set_nonblocking(true)?;
+        // Connections have it from the listener.
+        setsockopt(&listener, SndBuf, &SEND_BUFFER)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        let moments = Arc::new(SnapshotCache::new(self.send.clone(), self.config.hosts.clone()));
+        let task = tokio::spawn(accept_connections(listener, moments.clone(), self.limits));
+        Ok(Listening { address, snapshots: moments, task })
+    }
+
+    /// Waits for a question to the agent's loop. It can be cancelled at any time without losing one.
+    pub async fn next(&mut self) -> ViewRequest {
+        match self.calls.recv().await {
+            Some(call) => call,
+            // `send` lives as long as `calls`, so that there is always a next one.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Where it listens, or why it does not.
+    #[must_use]
+    pub fn status(&self) -> WebStatus {
+        let address = self.listening.as_ref().map(|listening| listening.address.to_string());
+        WebStatus { address, problem: self.problem.clone() }
+    }
+}
+
+/// Takes connections for ever.
+async fn accept_connections(listener: tokio::net::TcpListener, moments: Arc<SnapshotCache>, limits: Limits) {
+    let mut connections = JoinSet::new();
+    // Whether the last try to accept failed: that is said once.
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if connections.len() >= MAX_CONNECTIONS => refuse(&stream),
+                Ok((stream, _)) => {
+                    failing = false;
+                    connections.spawn(connection::serve(stream, moments.clone(), limits));
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!("the web server takes no connection for now: {error}");
+                    }
+                    tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
+                }
+            }
+        }
+    }
+}
+
+/// Says so without waiting: a fresh socket has room for it, and one that has not is none of our concern.
+fn refuse(stream: &TcpStream) {
+    let _ = stream.try_write(BUSY);
+}

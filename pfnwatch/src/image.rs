@@ -1,0 +1,182 @@
+//! Kernels that lie in files: packages, installed trees, single modules and images, joined by their release.
+//!
+//! From 6.19 on Debian puts the image and the modules of a kernel into two packages, Fedora always did: so what belongs
+//! together is told by the release that module and image name themselves, never by the file's name.
+
+pub mod max_struct_page;
+pub mod module_file;
+pub mod package;
+pub mod running_code;
+mod unpack;
+pub mod vmlinux;
+
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use thiserror::Error;
+
+use self::{
+    module_file::{Module, ModuleError},
+    package::{PackageError, PackageKind},
+    unpack::unpack,
+};
+use crate::kernel::{btf::Btf, max_struct_page::Evidence, member::MemberLookup as _};
+
+/// A single module or image, unpacked: images with debug symbols are the largest.
+const MAX_FILE_BYTES: u64 = 2 << 30;
+
+/// A kernel, as far as the files given hold it.
+#[derive(Debug, Default)]
+pub struct KernelImage {
+    /// Its libnvdimm, and where that was; more than one where the files given hold several of one release.
+    pub modules: Vec<(String, Module)>,
+    /// `sizeof(struct page)` in bytes, out of its image.
+    pub struct_page_bytes: Option<u64>,
+    /// Is libnvdimm part of the image, so that there is no module file?
+    pub built_in: bool,
+    /// What could not be read of it, and why.
+    pub problems: Vec<String>,
+}
+
+/// All kernels found, by release, and the paths that gave none.
+#[derive(Debug, Default)]
+pub struct KernelImages {
+    /// By release.
+    pub kernels: BTreeMap<String, KernelImage>,
+    /// Path, and what is wrong with it.
+    pub failures: Vec<(String, ImageFileError)>,
+}
+
+/// Why a path gives no kernel.
+#[derive(Debug, Error)]
+pub enum ImageFileError {
+    /// Not readable.
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// A damaged package.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// No libnvdimm.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    /// Nothing of a kernel in it.
+    #[error(
+        "no kernel in it, neither a libnvdimm module nor an image (vmlinuz): name /lib/modules/VERSION, or the root above lib/modules and boot"
+    )]
+    Nothing,
+    /// A file of another kind.
+    #[error("neither a .deb, an .rpm, a libnvdimm.ko (plain, .gz, .xz, .zst), a kernel image nor an installed tree")]
+    AnotherKind,
+}
+
+impl KernelImage {
+    /// What the modules' code says, as evidence.
+    pub fn evidence(&self) -> impl Iterator<Item = Evidence> {
+        self.modules.iter().filter_map(|(file, module)| module.evidence(file))
+    }
+}
+
+impl KernelImages {
+    /// Reads all of `paths`.
+    pub fn read<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        let mut candidates = Self::default();
+        for path in paths {
+            match candidates.add(path) {
+                Ok(0) => candidates.failures.push((path.display().to_string(), ImageFileError::Nothing)),
+                Ok(_) => {}
+                Err(error) => candidates.failures.push((path.display().to_string(), error)),
+            }
+        }
+        candidates
+    }
+
+    /// Takes in what `path` holds; returns how many files of kernels that were.
+    fn add(&mut self, path: &Path) -> Result<usize, ImageFileError> {
+        if path.is_dir() {
+            return tree::files(path)?.into_iter().map(|file| self.add(&file)).sum();
+        }
+        if let Some(release) = tree::release_of_builtin_list(path) {
+            let list = std::fs::read(path)?;
+            return Ok(self.add_builtin_list(release, &list));
+        }
+        let mut magic = Vec::new();
+        let mut file = File::open(path)?;
+        file.by_ref().take(8).read_to_end(&mut magic)?;
+        match PackageKind::of(&magic) {
+            Some(kind) => self.add_package(path, kind),
+            None => {
+                let bytes = unpack(io::Cursor::new(magic).chain(file), MAX_FILE_BYTES)?;
+                self.add_bytes(&path.display().to_string(), &bytes).map(|()| 1)
+            }
+        }
+    }
+
+    fn add_package(&mut self, path: &Path, kind: PackageKind) -> Result<usize, ImageFileError> {
+        let mut found = 0;
+        package::files(path, kind, tree::is_wanted, |entry| {
+            let inside = Path::new(&entry.path);
+            if let Some(release) = tree::release_of_builtin_list(inside) {
+                found += self.add_builtin_list(release, &entry.bytes);
+                return Ok(());
+            }
+            found += 1;
+            let label = format!("{}: {}", path.display(), entry.path);
+            let bytes = unpack(entry.bytes.as_slice(), MAX_FILE_BYTES)?;
+            if let Err(error) = self.add_bytes(&label, &bytes) {
+                self.failures.push((label, error));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Takes in an unpacked module or image.
+    fn add_bytes(&mut self, label: &str, bytes: &[u8]) -> Result<(), ImageFileError> {
+        match module_file::parse(bytes) {
+            Ok(module) => {
+                let candidate = self.kernels.entry(module.release.clone()).or_default();
+                candidate.modules.push((label.to_owned(), module));
+                Ok(())
+            }
+            Err(_) if vmlinux::is_image(bytes) => {
+                self.add_image(label, bytes);
+                Ok(())
+            }
+            Err(_) if !bytes.starts_with(b"\x7fELF") => Err(ImageFileError::AnotherKind),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn add_image(&mut self, label: &str, bytes: &[u8]) {
+        let release = vmlinux::release(bytes).unwrap_or_else(|| label.to_owned());
+        let candidate = self.kernels.entry(release).or_default();
+        match struct_page_bytes(bytes, label) {
+            Ok(size) => candidate.struct_page_bytes = Some(size),
+            Err(reason) => candidate.problems.push(format!("no sizeof(struct page) from {label}: {reason}")),
+        }
+    }
+
+    /// Takes note where libnvdimm is built in; says nothing about any other kernel.
+    fn add_builtin_list(&mut self, release: String, list: &[u8]) -> usize {
+        let built_in = list.split(|&byte| byte == b'\n').any(|line| line.ends_with(b"/libnvdimm.ko"));
+        if built_in {
+            self.kernels.entry(release).or_default().built_in = true;
+        }
+        built_in.into()
+    }
+}
+
+/// `sizeof(struct page)` out of an image.
+fn struct_page_bytes(image: &[u8], label: &str) -> Result<u64, String> {
+    let image = vmlinux::parse(image).map_err(|error| error.to_string())?;
+    let btf = Btf::from_reader(image.btf.as_slice(), label).map_err(|error| error.to_string())?;
+    btf.size_of("page").map(u64::from).map_err(|error| error.to_string())
+}

@@ -1,0 +1,126 @@
+use std::{fs, path::PathBuf};
+
+use super::*;
+use crate::{
+    image::{
+        module_file::tests::libnvdimm,
+        package::tests::{deb, rpm},
+        vmlinux::tests::bzimage,
+    },
+    kernel::max_struct_page::resolve,
+    testing::btf_writer::Writer,
+};
+
+const RELEASE: &str = "6.1.0-50-amd64";
+const KO: &str = "lib/modules/6.1.0-50-amd64/kernel/drivers/nvdimm/libnvdimm.ko";
+
+/// An image of [`RELEASE`] whose `struct page` has 64 bytes.
+fn image() -> Vec<u8> {
+    let mut types = Writer::new();
+    types.structure("page", 64, &[]);
+    bzimage("6.1.0-50-amd64 (a builder)", &types.bytes())
+}
+
+/// A folder with these files.
+fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, bytes) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    folder
+}
+
+/// What is found of [`RELEASE`] in these paths: MAX_STRUCT_PAGE_SIZE and `sizeof(struct page)`.
+fn found(paths: &[PathBuf]) -> (Option<u64>, Option<u64>) {
+    let candidates = KernelImages::read(paths.iter().map(PathBuf::as_path));
+    assert!(candidates.failures.is_empty(), "{:?}", candidates.failures);
+    let kernel = &candidates.kernels[RELEASE];
+    assert!(kernel.problems.is_empty(), "{:?}", kernel.problems);
+    (kernel.evidence().next().map(|evidence| evidence.max.bytes), kernel.struct_page_bytes)
+}
+
+#[test]
+fn one_package_or_two_packages_make_one_kernel() {
+    let (image, module) = (image(), libnvdimm(128, 7));
+    let boot = ("boot/vmlinuz-6.1.0-50-amd64", image.as_slice());
+    let ko = (KO, module.as_slice());
+    for package in [deb, rpm] {
+        let (both, binary, modules) = (package(&[boot, ko]), package(&[boot]), package(&[ko]));
+        let folder = folder(&[("both", &both), ("binary", &binary), ("modules", &modules)]);
+        let path = |name| folder.path().join(name);
+        assert_eq!(found(&[path("both")]), (Some(128), Some(64)));
+        assert_eq!(found(&[path("modules"), path("binary")]), (Some(128), Some(64)));
+        assert_eq!(found(&[path("modules")]), (Some(128), None));
+        assert_eq!(found(&[path("binary")]), (None, Some(64)));
+    }
+}
+
+#[test]
+fn an_installed_tree_is_read_from_its_root_and_from_its_modules() {
+    let (image, module) = (image(), libnvdimm(64, 6));
+    for (prefix, boot) in [("", "boot/vmlinuz-6.1.0-50-amd64"), ("usr/", "usr/lib/modules/6.1.0-50-amd64/vmlinuz")] {
+        let root = folder(&[(&format!("{prefix}{KO}"), &module), (boot, &image)]);
+        let modules = root.path().join(format!("{prefix}lib/modules")).join(RELEASE);
+        assert_eq!(found(&[root.path().to_owned()]), (Some(64), Some(64)));
+        assert_eq!(found(&[modules]), (Some(64), Some(64)), "{boot}");
+    }
+}
+
+#[test]
+fn the_module_that_would_be_loaded_goes_before_the_one_in_the_usual_place() {
+    let (updated, usual) = (libnvdimm(64, 6), libnvdimm(128, 7));
+    let list = b"updates/dkms/libnvdimm.ko:\nkernel/drivers/acpi/nfit.ko: updates/dkms/libnvdimm.ko\n";
+    let modules = "lib/modules/6.1.0-50-amd64";
+    let (dep, update) = (format!("{modules}/modules.dep"), format!("{modules}/updates/dkms/libnvdimm.ko"));
+    let root = folder(&[(KO, &usual), (&dep, list), (&update, &updated)]);
+    assert_eq!(found(&[root.path().join(modules)]), (Some(64), None));
+}
+
+#[test]
+fn module_and_image_by_themselves_are_joined_by_their_own_release() {
+    let folder = folder(&[("a", &libnvdimm(64, 6)), ("b", &image())]);
+    assert_eq!(found(&[folder.path().join("a"), folder.path().join("b")]), (Some(64), Some(64)));
+}
+
+#[test]
+fn two_different_modules_of_one_release_are_both_kept() {
+    let folder = folder(&[("a", &libnvdimm(64, 6)), ("b", &libnvdimm(128, 7))]);
+    let paths = ["a", "b"].map(|name| folder.path().join(name));
+    let candidates = KernelImages::read(paths.iter().map(PathBuf::as_path));
+    let resolved = resolve(candidates.kernels[RELEASE].evidence().collect());
+    assert_eq!((resolved.conflicting.len(), resolved.agreed()), (1, None));
+}
+
+#[test]
+fn a_built_in_libnvdimm_is_told() {
+    let lists = [
+        (
+            "lib/modules/6.1.0-50-amd64/modules.builtin",
+            b"kernel/fs/a.ko\nkernel/drivers/nvdimm/libnvdimm.ko\n".as_slice(),
+        ),
+        ("lib/modules/6.12.0/modules.builtin", b"kernel/fs/a.ko\n"),
+    ];
+    let root = folder(&lists);
+    let candidates = KernelImages::read([root.path()]);
+    assert!(candidates.kernels[RELEASE].built_in);
+    assert_eq!(candidates.kernels.len(), 1, "the other one's module is only missing");
+}
+
+#[test]
+fn each_path_without_a_kernel_has_its_reason() {
+    let folder =
+        folder(&[("text", b"text"), ("empty/file", b""), ("empty.deb", &deb(&[])), ("cut.deb", &deb(&[])[..90])]);
+    let reason = |name: &str| {
+        let path = folder.path().join(name);
+        let mut candidates = KernelImages::read([path.as_path()]);
+        assert_eq!((candidates.kernels.len(), candidates.failures.len()), (0, 1));
+        candidates.failures.remove(0).1
+    };
+    assert!(matches!(reason("text"), ImageFileError::AnotherKind));
+    assert!(matches!(reason("empty"), ImageFileError::Nothing));
+    assert!(matches!(reason("empty.deb"), ImageFileError::Nothing));
+    assert!(matches!(reason("cut.deb"), ImageFileError::Package(_)));
+    assert!(matches!(reason("missing"), ImageFileError::Read(_)));
+}

@@ -1,0 +1,125 @@
+//! The alerts that there are, by their stable names.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use strum::VariantArray as _;
+
+/// What an alert is about. Rules and silences are written against these names: they never change.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AlertName"))]
+#[strum(prefix = "Pfnwatch")]
+pub enum AlertName {
+    /// Whatever is made on this host from now on costs more than under an earlier kernel.
+    #[serde(rename = "PfnwatchCapacityRegression")]
+    CapacityRegression,
+    /// A namespace costs more than it did.
+    #[serde(rename = "PfnwatchNamespaceRegression")]
+    NamespaceRegression,
+    /// A namespace costs more than it should.
+    #[serde(rename = "PfnwatchNamespaceOversize")]
+    NamespaceOversize,
+    /// The agent is up and sees nothing.
+    #[serde(rename = "PfnwatchBlind")]
+    Blind,
+    /// The mode is enforce, and the guard does not guard.
+    #[serde(rename = "PfnwatchEnforceNotEffective")]
+    EnforceNotEffective,
+    /// The guard refused creations.
+    #[serde(rename = "PfnwatchCreationDenied")]
+    CreationDenied,
+    /// What happened in the kernel was not all seen.
+    #[serde(rename = "PfnwatchRecordsLost")]
+    RecordsLost,
+    /// The journal takes nothing.
+    #[serde(rename = "PfnwatchJournalFailing")]
+    JournalFailing,
+    /// What tells of the kernel's MAX_STRUCT_PAGE_SIZE contradicts itself.
+    #[serde(rename = "PfnwatchEvidenceConflict")]
+    EvidenceConflict,
+    /// The configuration's file is not what is in force, since it is wrong.
+    #[serde(rename = "PfnwatchPolicyInvalid")]
+    PolicyInvalid,
+    /// Somebody tries whether alerts arrive.
+    #[serde(rename = "PfnwatchTest")]
+    Test,
+}
+
+/// How soon somebody should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum Severity {
+    /// Now: what was asked for is not done.
+    Critical,
+    /// At the next working hour.
+    Warning,
+    /// For who looks anyway.
+    Info,
+}
+
+impl AlertName {
+    /// All of them.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// The label `alertname`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// How soon somebody should look at it.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::EnforceNotEffective => Severity::Critical,
+            Self::CreationDenied | Self::Test => Severity::Info,
+            Self::CapacityRegression
+            | Self::NamespaceRegression
+            | Self::NamespaceOversize
+            | Self::Blind
+            | Self::RecordsLost
+            | Self::JournalFailing
+            | Self::EvidenceConflict
+            | Self::PolicyInvalid => Severity::Warning,
+        }
+    }
+}
+
+impl fmt::Display for AlertName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Severity {
+    /// The label `severity`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_label_is_what_is_stored() {
+        for name in AlertName::ALL {
+            assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
+        }
+    }
+}

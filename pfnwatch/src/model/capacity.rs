@@ -1,0 +1,185 @@
+//! Capacity regressions: what a memmap costs now beside what it cost before.
+
+pub mod display;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::{event::Time, store::BootRow};
+
+/// Something costs more than it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Regression {
+    /// What costs more.
+    #[serde(flatten)]
+    pub subject: RegressionSubject,
+    /// What it cost before: the least that is known.
+    pub before: Cost,
+    /// What it costs now.
+    pub after: Cost,
+}
+
+impl Regression {
+    /// What is reserved more than before, in bytes.
+    #[must_use]
+    pub const fn lost_bytes(&self) -> u64 {
+        self.after.reservation_bytes.saturating_sub(self.before.reservation_bytes)
+    }
+}
+
+/// What a regression is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "subject", rename_all = "snake_case")]
+pub enum RegressionSubject {
+    /// Whatever is made on this host from now on: the costs are those of a namespace of 1 TiB with map=dev.
+    Host,
+    /// One namespace.
+    Namespace(NamespaceKey),
+}
+
+/// A namespace, as it is told apart from others over boots, kernels and reconfigurations.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct NamespaceKey {
+    /// `namespace0.0`, as it was named last.
+    pub namespace: String,
+    /// Its namespace uuid; none on legacy and e820 regions.
+    pub namespace_uuid: Option<Uuid>,
+    /// Physical address of its first byte.
+    pub start_address: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
+/// What something cost under a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Cost {
+    /// The release of the kernel under which it was seen.
+    pub kernel: String,
+    /// When it was seen, in RFC 3339.
+    pub seen: String,
+    /// The reservation in bytes.
+    pub reservation_bytes: u64,
+    /// What of it is more than the ideal, in bytes.
+    pub excess_bytes: u64,
+    /// MAX_STRUCT_PAGE_SIZE of the kernel, or what the info block says that it was made with; in bytes.
+    pub max_struct_page_size_bytes: Option<u64>,
+}
+
+/// Who has accepted a cost, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Acceptance {
+    /// Who, in words.
+    pub by: String,
+    /// Why, as they said it.
+    pub reason: String,
+    /// When, in RFC 3339.
+    pub time: String,
+}
+
+/// Whose cost is accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BaselineScope {
+    /// The host's: what the running kernel makes of a namespace.
+    Host,
+    /// A namespace's, by its name, its namespace uuid or its first address (`0x…`).
+    Namespace(String),
+}
+
+/// Why nothing was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptError {
+    /// There is no regression of that name.
+    #[error("{0} does not cost more than it did, as far as the agent knows: `pfnwatch baseline` shows what does")]
+    NoRegression(String),
+    /// More than one.
+    #[error("several namespaces went by the name {0}: say its namespace uuid, or its first address as 0x…")]
+    Ambiguous(String),
+    /// The regression is that of an earlier boot, or of a libnvdimm that is not loaded.
+    #[error("what the running kernel reserves for each page is not known: load libnvdimm, and accept it then")]
+    UnknownKernel,
+    /// The journal does not take it.
+    #[error(
+        "the journal does not take it, and it would be forgotten with this agent: `pfnwatch status` says what is wrong with the journal"
+    )]
+    NotSaved,
+}
+
+/// A namespace over time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CostRecord"))]
+pub struct CostRecord {
+    /// Which one.
+    #[serde(flatten)]
+    pub namespace: NamespaceKey,
+    /// What it cost when it was seen last; none since it was destroyed.
+    pub last: Option<Cost>,
+    /// The least it was seen to cost, since that was accepted where it was.
+    pub least: Cost,
+    /// Who has accepted that, where somebody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Acceptance>,
+}
+
+impl CostRecord {
+    /// Whether it cost just that when it was seen last.
+    pub(crate) fn costs(&self, cost: &Cost) -> bool {
+        self.last.as_ref().is_some_and(|last| *cost == Cost { seen: cost.seen.clone(), ..last.clone() })
+    }
+
+    /// The same, with what it costs now for its baseline.
+    pub(crate) fn accepted(&self, acceptance: Acceptance) -> Self {
+        let least = self.last.clone().unwrap_or_else(|| self.least.clone());
+        Self { least, accepted: Some(acceptance), ..self.clone() }
+    }
+
+    /// Whether it costs more than it did. Another map or align is its maker's choice, and moves the ideal as well: only what
+    /// is lost beyond that is a regression.
+    #[must_use]
+    pub fn regression(&self) -> Option<Regression> {
+        let (after, before) = (self.last.as_ref()?, &self.least);
+        (after.excess_bytes > before.excess_bytes && after.reservation_bytes > before.reservation_bytes).then(|| {
+            Regression {
+                subject: RegressionSubject::Namespace(self.namespace.clone()),
+                before: before.clone(),
+                after: after.clone(),
+            }
+        })
+    }
+}
+
+/// A kernel with a libnvdimm of which the numbers are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedKernel {
+    /// What tells it apart from the others: the boot, and the libnvdimm that was loaded in it.
+    pub id: String,
+    /// Its release.
+    pub release: String,
+    /// When it was seen for the last time, in RFC 3339.
+    pub seen: String,
+    /// Bytes in a page.
+    pub page_size: u64,
+    /// What it reserves for each page with map=dev, in bytes; none where that is not known.
+    pub max_struct_page_size: Option<u64>,
+    /// Whether nothing is held against it any more: what came after it was accepted.
+    pub set_aside: bool,
+}
+
+/// A boot, as far as it is compared.
+#[must_use]
+pub fn observed_kernel(boot: &BootRow, page_size: u64) -> ObservedKernel {
+    ObservedKernel {
+        id: format!("{} {}", boot.boot_id, boot.module_build_id.as_deref().unwrap_or_default()),
+        release: boot.release.clone(),
+        seen: Time(boot.last_seen).to_string(),
+        page_size,
+        max_struct_page_size: boot.max_struct_page_size,
+        set_aside: boot.set_aside,
+    }
+}

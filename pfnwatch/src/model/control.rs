@@ -1,0 +1,237 @@
+//! What is said over the control socket. Pure: no I/O, no clock.
+//!
+//! A connection is for one request. Each side says lines of JSON, the request is one:
+//! ```json
+//! {"schema":1,"request":{"allow":{"subject":{"region_start":"0x100000000"},"once":true,"reason":"restore of db3"}}}
+//! {"schema":1,"request":"status"}
+//! ```
+//! The reply is a line that holds the [`Answer`], or a [`Refusal`] with the exit code that the command ends with:
+//! ```json
+//! {"schema":1,"answer":{"allowed":{"id":7}}}
+//! {"schema":1,"refusal":{"exit_code":4,"message":"`bpf` is not in the kernel's list of security modules: …"}}
+//! ```
+
+mod alerts;
+mod answer;
+mod bytes;
+mod display;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    alerts::{AlertsStatus, FiringAlertStatus, PendingMessage},
+    answer::{
+        AcceptedBaseline, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Reply, Response, Revoked,
+    },
+    status::{
+        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus,
+        SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
+    },
+};
+use crate::model::policy::Mode;
+use crate::model::{capacity::BaselineScope, policy::ExemptionSubject};
+
+/// The version of what is said. It grows when something changes its meaning or goes away, not when something is added.
+pub const SCHEMA: u32 = 1;
+
+/// What is read of a request, its end of line included, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 64 << 10;
+
+/// The longest that an exemption made by `allow` can last, in seconds: 7 days.
+pub const MAX_EXEMPTION_S: u64 = 7 * 24 * 60 * 60;
+
+/// The longest reason, in bytes: it is kept and repeated with each event that it explains.
+pub const MAX_REASON_BYTES: usize = 512;
+
+/// The longest name of a namespace, in bytes: a kernel's device name has 20 at most, a uuid 36.
+const MAX_NAME_BYTES: usize = 64;
+
+/// What the agent is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Change the mode. Answered by [`Answer::Mode`] once it is in force.
+    Mode {
+        /// The mode from now on.
+        mode: Mode,
+        /// Why; it stands in the event.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Let creations pass that would be denied. Answered by [`Answer::Allowed`].
+    Allow(Allow),
+    /// Take an exemption back that `allow` made. Answered by [`Answer::Revoked`].
+    Revoke {
+        /// Its number.
+        id: u64,
+    },
+    /// Take what something costs now for its baseline. Answered by [`Answer::BaselineAccepted`].
+    AcceptBaseline {
+        /// Whose cost.
+        whose: BaselineScope,
+        /// Why; it stands in the event.
+        reason: String,
+    },
+    /// Say how things stand. Answered by [`Answer::Status`].
+    Status,
+    /// Say which alerts stand, and who was told. Answered by [`Answer::Alerts`].
+    Alerts,
+    /// Take away what keeps the guard in the kernel when the agent goes. Answered by [`Answer::Released`].
+    Release,
+    /// Hand out the raw info block that was kept of a namespace. Answered by [`Answer::Block`].
+    Block {
+        /// `namespace0.0`, or its namespace uuid.
+        namespace: String,
+    },
+}
+
+/// An exemption that is asked for. It has an end: it is for one creation, or for a time, or both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Allow {
+    /// What it is for.
+    pub subject: ExemptionSubject,
+    /// Whether it is spent by one creation.
+    #[serde(default)]
+    pub once: bool,
+    /// How long it holds, in seconds, up to [`LONGEST_EXEMPTION_S`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_seconds: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A request as it stands on its line.
+#[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct Envelope<R> {
+    schema: u32,
+    request: R,
+}
+
+/// What is read of it first: an agent of another version may know no more of it.
+#[derive(Deserialize)]
+struct Version {
+    schema: u32,
+}
+
+impl Request {
+    /// Reads a request from its line. What it returns makes sense in itself: the limits above are kept.
+    ///
+    /// # Errors
+    /// What is wrong with it, with exit code 2.
+    pub fn parse(line: &[u8]) -> Result<Self, ErrorResponse> {
+        let malformed = |error: serde_json::Error| ErrorResponse::usage(format!("the request is malformed: {error}"));
+        let Version { schema } = serde_json::from_slice(line).map_err(malformed)?;
+        if schema != SCHEMA {
+            return Err(ErrorResponse::usage(format!(
+                "the request has schema {schema} and this agent ({}) speaks {SCHEMA}: use the pfnwatch that it runs",
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
+        let Envelope { request, .. }: Envelope<Self> = serde_json::from_slice(line).map_err(malformed)?;
+        request.check()?;
+        Ok(request)
+    }
+
+    /// The line that says it, with its end.
+    ///
+    /// # Errors
+    /// It makes no sense: see [`Self::parse`].
+    pub fn line(&self) -> Result<Vec<u8>, ErrorResponse> {
+        self.check()?;
+        let line = serde_json::to_vec(&Envelope { schema: SCHEMA, request: self });
+        let mut line = line.map_err(|error| ErrorResponse::error(format!("the request cannot be written: {error}")))?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    /// Whether it changes nothing, and its answer has nothing that is root's alone.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        match self {
+            Self::Status | Self::Alerts => true,
+            Self::Mode { .. }
+            | Self::Allow(_)
+            | Self::Revoke { .. }
+            | Self::AcceptBaseline { .. }
+            | Self::Release
+            | Self::Block { .. } => false,
+        }
+    }
+
+    fn check(&self) -> Result<(), ErrorResponse> {
+        match self {
+            Self::Mode { reason, .. } => reason.as_deref().map_or(Ok(()), check_reason),
+            Self::Allow(allow) => allow.check(),
+            Self::AcceptBaseline { whose, reason } => check_scope(whose).and_then(|()| check_reason(reason)),
+            Self::Block { namespace } => check_name(namespace),
+            Self::Revoke { .. } | Self::Status | Self::Alerts | Self::Release => Ok(()),
+        }
+    }
+}
+
+impl Allow {
+    fn check(&self) -> Result<(), ErrorResponse> {
+        match self.for_seconds {
+            None if !self.once => Err(ErrorResponse::usage(
+                "an exemption needs an end: say --once for one creation, --for for a time, or both",
+            )),
+            Some(seconds) if !(1..=MAX_EXEMPTION_S).contains(&seconds) => Err(ErrorResponse::usage(format!(
+                "an exemption cannot last {seconds} s: from 1 s to 7 days; a lasting one belongs into the policy"
+            ))),
+            _ => check_subject(self.subject).and_then(|()| check_reason(&self.reason)),
+        }
+    }
+}
+
+/// What is not there must not become an identity.
+fn check_subject(subject: ExemptionSubject) -> Result<(), ErrorResponse> {
+    let nothing = match subject {
+        ExemptionSubject::RegionCookie(cookie) => cookie == 0,
+        ExemptionSubject::RegionStart(_) => false,
+        ExemptionSubject::Namespace(uuid) => uuid.is_nil(),
+    };
+    if nothing {
+        return Err(ErrorResponse::usage(
+            "regions and namespaces without labels have no such id: exempt the region by its start",
+        ));
+    }
+    Ok(())
+}
+
+fn check_scope(whose: &BaselineScope) -> Result<(), ErrorResponse> {
+    match whose {
+        BaselineScope::Host => Ok(()),
+        BaselineScope::Namespace(name) => check_name(name),
+    }
+}
+
+fn check_reason(reason: &str) -> Result<(), ErrorResponse> {
+    if reason.trim().is_empty() {
+        return Err(ErrorResponse::usage("the reason is empty: say why, whoever reads the event will want to know"));
+    }
+    if reason.len() > MAX_REASON_BYTES {
+        return Err(ErrorResponse::usage(format!("the reason has more than {MAX_REASON_BYTES} bytes")));
+    }
+    // It is printed on terminals and in logs, in one line with other words.
+    if reason.chars().any(char::is_control) {
+        return Err(ErrorResponse::usage("the reason must be one line, without control characters"));
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), ErrorResponse> {
+    let fits = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits {
+        Ok(())
+    } else {
+        Err(ErrorResponse::usage("a namespace is named as in namespace0.0, or by its namespace uuid"))
+    }
+}

@@ -1,0 +1,240 @@
+//! What the agent answers.
+
+use std::collections::BTreeMap;
+
+use pfnwatch_common::superblock;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use uuid::Uuid;
+
+use super::{AlertsStatus, SCHEMA, Status, bytes};
+use crate::model::policy::Mode;
+use crate::{
+    model::exit::ExitContext,
+    model::{capacity::Cost, event::NamespaceId, exit::Exit, policy::ExemptionSubject, restore_commands},
+};
+
+/// What the agent says where it did what was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// The mode is in force.
+    Mode(ModeResponse),
+    /// The exemption is in force.
+    Allowed(Allowed),
+    /// The exemption is gone.
+    Revoked(Revoked),
+    /// The baseline is another one.
+    BaselineAccepted(Box<AcceptedBaseline>),
+    /// How things stand.
+    Status(Box<Status>),
+    /// How the alerts stand.
+    Alerts(Box<AlertsStatus>),
+    /// The guard is not held any more.
+    Released(Released),
+    /// The block that was kept.
+    Block(Box<InfoBlockResponse>),
+}
+
+/// The mode, after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ModeResponse {
+    /// The mode now.
+    pub mode: Mode,
+    /// The mode before.
+    pub was: Mode,
+}
+
+/// An exemption was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Allowed {
+    /// Its number, for `allow --revoke`.
+    pub id: u64,
+    /// What it is for.
+    pub subject: ExemptionSubject,
+    /// When it ends by the wall clock, in RFC 3339; none where one creation ends it.
+    pub until: Option<String>,
+}
+
+/// An exemption was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Revoked {
+    /// Its number.
+    pub id: u64,
+}
+
+/// A cost is the baseline from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AcceptedBaseline {
+    /// In words, with what it is about.
+    pub detail: String,
+    /// What it cost before: the baseline until now.
+    pub before: Cost,
+    /// What it costs now: the baseline from now on.
+    pub after: Cost,
+}
+
+/// What kept the guard in the kernel is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Released {
+    /// The pins that were removed, as paths.
+    pub removed: Vec<String>,
+    /// Whether the guard still guards, because the agent that answers has it attached.
+    pub still_guarding: bool,
+}
+
+/// The raw info block of a namespace, as it was before it was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct InfoBlockResponse {
+    /// The namespace's name when the block was seen.
+    pub namespace: String,
+    /// Its namespace uuid; none on legacy and e820 regions.
+    pub namespace_uuid: Option<Uuid>,
+    /// Physical address of its first byte.
+    pub start_address: u64,
+    /// Its size in bytes, where it is known.
+    pub size_bytes: Option<u64>,
+    /// When the block was seen, in RFC 3339.
+    pub seen: String,
+    /// The commands that put it back out of a file that is called FILE.
+    pub put_back: Vec<String>,
+    /// The 4096 bytes at 4 KiB into the namespace, in hex.
+    #[serde(with = "bytes")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub block: Box<[u8; superblock::SIZE]>,
+}
+
+impl From<&crate::model::info_block::SavedInfoBlock> for InfoBlockResponse {
+    fn from(kept: &crate::model::info_block::SavedInfoBlock) -> Self {
+        let NamespaceId { namespace, namespace_uuid, start_address, size_bytes } = kept.namespace.clone();
+        Self {
+            put_back: restore_commands::commands_from_file(&namespace, "FILE", kept),
+            namespace,
+            namespace_uuid,
+            start_address,
+            size_bytes: Some(size_bytes),
+            seen: kept.last_seen.to_string(),
+            block: kept.bytes(),
+        }
+    }
+}
+
+/// Why the agent did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[error("{message}")]
+pub struct ErrorResponse {
+    /// What the command ends with: 1, 2 or 4.
+    exit_code: u8,
+    /// What was wrong, and the remedy.
+    message: String,
+}
+
+impl ErrorResponse {
+    /// Something failed: exit code 1.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { exit_code: Exit::Error as u8, message: message.into() }
+    }
+
+    /// What was asked for makes no sense: exit code 2.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { exit_code: Exit::Usage as u8, message: message.into() }
+    }
+
+    /// This host cannot do what was asked for: exit code 4.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self { exit_code: Exit::Unsupported as u8, message: message.into() }
+    }
+
+    /// The same as a command's error, which makes it end with the exit code.
+    #[must_use]
+    pub fn into_error(self) -> anyhow::Error {
+        match self.exit_code {
+            code if code == Exit::Usage as u8 => ExitContext::usage(self.message).into(),
+            code if code == Exit::Unsupported as u8 => ExitContext::unsupported(self.message).into(),
+            _ => anyhow::Error::msg(self.message),
+        }
+    }
+}
+
+impl From<anyhow::Error> for ErrorResponse {
+    /// With the error's whole chain, and the exit code that it stands for.
+    fn from(error: anyhow::Error) -> Self {
+        Self { exit_code: Exit::from_error(&error) as u8, message: format!("{error:#}") }
+    }
+}
+
+/// What the agent says to one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply(pub Result<Response, ErrorResponse>);
+
+impl<E: Into<ErrorResponse>> From<Result<Response, E>> for Reply {
+    fn from(said: Result<Response, E>) -> Self {
+        Self(said.map_err(Into::into))
+    }
+}
+
+/// The line, as it is written.
+#[derive(Serialize)]
+struct WireReply<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    said: ReplyBody<&'a Response, &'a ErrorResponse>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ReplyBody<A, R> {
+    Answer(A),
+    Refusal(R),
+}
+
+/// The line, as it is read: a newer agent may say more in it.
+#[derive(Deserialize)]
+struct ParsedReply {
+    schema: u32,
+    answer: Option<Response>,
+    refusal: Option<ErrorResponse>,
+    #[serde(flatten)]
+    _more: BTreeMap<String, IgnoredAny>,
+}
+
+impl Reply {
+    /// The line that says it, with its end.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
+        let write = |said: &Result<Response, ErrorResponse>| {
+            let said = said.as_ref().map_or_else(ReplyBody::Refusal, ReplyBody::Answer);
+            serde_json::to_vec(&WireReply { schema: SCHEMA, said })
+        };
+        // What cannot be written has to be said too, in words that can.
+        let mut line = write(&self.0)
+            .or_else(|error| write(&Err(ErrorResponse::error(format!("the answer cannot be written: {error}")))))
+            .unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+
+    /// Reads it from its line.
+    ///
+    /// # Errors
+    /// The agent's refusal, or what is wrong with what it said.
+    pub fn parse(line: &[u8]) -> Result<Response, ErrorResponse> {
+        let strange = |why: String| ErrorResponse::error(format!("the agent's answer is not understood: {why}"));
+        let read: ParsedReply = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;
+        if read.schema != SCHEMA {
+            return Err(strange(format!("it has schema {}: use the pfnwatch that the agent runs", read.schema)));
+        }
+        match (read.answer, read.refusal) {
+            (_, Some(refusal)) => Err(refusal),
+            (Some(answer), None) => Ok(answer),
+            (None, None) => Err(strange("it holds neither an answer nor a refusal".to_owned())),
+        }
+    }
+}

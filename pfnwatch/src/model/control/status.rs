@@ -1,0 +1,232 @@
+//! How things stand: what `pfnwatch status` shows. The agent's loop fills it in.
+//!
+//! Points of time are RFC 3339 in UTC.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::policy::Mode;
+use crate::model::{
+    event::{MaxStructPageStatus, ProgramState, RecordTotals},
+    policy::{ExemptionSubject, OnAgentExit},
+};
+
+/// How things stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Status {
+    /// The agent.
+    pub agent: AgentStatus,
+    /// What the guard does about an oversize creation, since when, and who said so.
+    pub mode: ModeStatus,
+    /// The guard.
+    pub guard: GuardStatus,
+    /// Whether the guard was seen to work, so that enforce means something.
+    pub enforcement_effective: bool,
+    /// Why it is not effective.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ineffective_reason: Option<String>,
+    /// When it was seen to work for the last time, and how.
+    pub proof: Option<SelfTestStatus>,
+    /// What the running kernel reserves for each page.
+    pub max_struct_page: MaxStructPageStatus,
+    /// What is judged by.
+    pub policy: PolicyStatus,
+    /// The exemptions in force.
+    pub exemptions: Vec<ExemptionStatus>,
+    /// The exemptions of the configuration that are not in force.
+    #[serde(default)]
+    pub exemptions_left_out: Vec<SkippedExemptionStatus>,
+    /// Every program, attached or not; empty while nothing is observed.
+    #[serde(default)]
+    pub programs: Vec<ProgramState>,
+    /// What came from the kernel's side, and what was missed, since the agent started.
+    #[serde(default)]
+    pub records: RecordTotals,
+    /// The last event, as its line for people.
+    #[serde(default)]
+    pub last_event: Option<String>,
+    /// Where the web server listens.
+    #[serde(default)]
+    pub web: WebStatus,
+    /// What the eBPF programs counted since they were loaded, by the counter's name: `judged`, `denied`, `lost`, …
+    pub counters: BTreeMap<String, u64>,
+    /// What becomes of the guard when the agent goes.
+    pub on_agent_exit: OnAgentExit,
+    /// What keeps the guard in the kernel without the agent, as paths.
+    pub pins: Vec<String>,
+}
+
+/// The agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AgentStatus {
+    /// Its process id.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started: String,
+    /// The running kernel's release.
+    pub kernel: String,
+    /// Whether it observes.
+    pub observing: bool,
+    /// Why not, where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether it does all that it can on this host: it observes, or is idle because libnvdimm is not loaded.
+    #[serde(default)]
+    pub ready: bool,
+    /// How long ago it started, in seconds.
+    #[serde(default)]
+    pub uptime_seconds: u64,
+    /// Its resident memory, where procfs tells it.
+    #[serde(default)]
+    pub memory: Option<MemoryStatus>,
+}
+
+/// The agent's resident memory, by what backs it.
+///
+/// The kernel counts it on each CPU for itself and adds that up now and then (mm_struct.rss_stat since 6.2): it may be off by some
+/// dozens of pages for each CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MemoryStatus {
+    /// RssAnon: its heap and stacks.
+    pub anonymous_bytes: u64,
+    /// RssFile: its own binary and libraries, as far as they are in memory.
+    pub file_bytes: u64,
+    /// RssShmem: shared memory.
+    pub shared_bytes: u64,
+}
+
+/// Where the web server listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WebStatus {
+    /// `127.0.0.1:9464`; none where it does not listen.
+    pub address: Option<String>,
+    /// Why it does not, where it should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// The mode, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ModeStatus {
+    /// The mode.
+    pub mode: Mode,
+    /// Since when.
+    pub since: String,
+    /// Who set it: the policy, or a process.
+    pub by: String,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The guard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct GuardStatus {
+    /// Whether the program is attached.
+    pub attached: bool,
+    /// Whether it judges: it knows the blocks that there are, and the policy.
+    pub armed: bool,
+    /// Why not, where it is not attached or not armed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The guard was seen to work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SelfTestStatus {
+    /// When.
+    pub at: String,
+    /// How.
+    pub how: String,
+}
+
+/// What is judged by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PolicyStatus {
+    /// The first 16 digits of the SHA-256 of the configuration's file as it was read, as `sha256sum` prints it; of
+    /// nothing, where there is no file.
+    #[serde(default)]
+    pub hash: String,
+    /// How many policies this agent has handed to the guard so far, this one included.
+    pub number: u64,
+    /// Where it comes from; none where no file was there, so that it is the default.
+    pub file: Option<String>,
+    /// When it came into force.
+    pub since: String,
+    /// Why the file as it is now is not in force, where a reload failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload_error: Option<String>,
+    /// Limit: the excess is more than this many times the align.
+    pub aligns: u64,
+    /// Limit: the excess is more than this many millionths of the namespace.
+    pub parts_per_million: u64,
+    /// What the ideal is computed with.
+    pub reference_struct_page_bytes: u64,
+}
+
+/// An exemption in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ExemptionStatus {
+    /// Its number.
+    pub id: u64,
+    /// Whether it can be revoked, or stands in the policy.
+    pub origin: ExemptionOrigin,
+    /// What it is for.
+    pub subject: ExemptionSubject,
+    /// The region's name today, where the exemption is for one that is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether one creation ends it.
+    pub once: bool,
+    /// When it ends; none where only a creation or a new policy does that.
+    pub until: Option<String>,
+    /// How long that is from now, in seconds.
+    pub remaining_seconds: Option<u64>,
+    /// Why.
+    pub reason: String,
+    /// Who made it.
+    pub by: String,
+}
+
+/// An exemption of the configuration that is not in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SkippedExemptionStatus {
+    /// What it is for.
+    pub subject: ExemptionSubject,
+    /// Why it was made.
+    pub reason: String,
+    /// Why it is not in force.
+    pub why: String,
+}
+
+/// Where an exemption comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ExemptionOrigin {
+    /// It stands in the policy.
+    Policy,
+    /// `pfnwatch allow` made it.
+    Allow,
+}
+
+impl Status {
+    /// Whether the mode asks for more than the guard does.
+    #[must_use]
+    pub fn is_enforce_without_effect(&self) -> bool {
+        self.mode.mode == Mode::Enforce && !self.enforcement_effective
+    }
+}

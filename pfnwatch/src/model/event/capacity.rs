@@ -1,0 +1,56 @@
+//! Something costs more than it did.
+
+use serde::Serialize;
+
+use super::Actor;
+use crate::model::capacity::{Regression, display};
+
+/// A capacity regression that begins or ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CapacityRegression {
+    /// What costs more, before and after.
+    #[serde(flatten)]
+    pub regression: Regression,
+    /// What is reserved more than before, in bytes; 0 where it ends.
+    pub lost_bytes: u64,
+    /// The same in words.
+    pub detail: String,
+}
+
+impl CapacityRegression {
+    /// One that begins.
+    #[must_use]
+    pub fn begins(regression: Regression) -> Self {
+        Self { lost_bytes: regression.lost_bytes(), detail: display::describe(&regression), regression }
+    }
+
+    /// One that ends.
+    #[must_use]
+    pub fn ends(regression: Regression) -> Self {
+        Self { lost_bytes: 0, detail: display::describe_ended(&regression), regression }
+    }
+}
+
+/// Somebody took what is there now for the baseline: the regression ends with that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BaselineAccepted {
+    /// What is accepted: before, and from now on.
+    #[serde(flatten)]
+    pub regression: Regression,
+    /// Why, as they said it.
+    pub reason: String,
+    /// Who.
+    pub by: Option<Actor>,
+    /// The same in words.
+    pub detail: String,
+}
+
+impl BaselineAccepted {
+    /// One of a regression.
+    #[must_use]
+    pub fn new(regression: Regression, reason: String, by: Actor) -> Self {
+        Self { detail: display::describe_accepted(&regression), regression, reason, by: Some(by) }
+    }
+}

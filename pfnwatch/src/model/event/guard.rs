@@ -1,0 +1,95 @@
+//! The guard's own events: its mode, its policy, its exemptions, and whether it works.
+
+use serde::Serialize;
+
+use super::{Actor, Time};
+use crate::model::policy::Mode;
+
+/// Another mode is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ModeChanged {
+    /// The mode before.
+    pub from: Mode,
+    /// The mode from now on.
+    pub to: Mode,
+    /// Who asked for it; none where the configuration did.
+    pub by: Option<Actor>,
+    /// Why, as they said it.
+    pub reason: Option<String>,
+}
+
+/// A policy is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PolicyLoaded {
+    /// The file that it is from; none for the defaults.
+    pub file: Option<String>,
+    /// Its number: it grows with each change, and every judgement names it.
+    pub number: u64,
+    /// Who asked for it; none at the agent's start.
+    pub by: Option<Actor>,
+    /// What it says, in words: a sentence each.
+    pub explanation: Vec<String>,
+}
+
+/// A policy was not taken: the one before stays in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PolicyRefused {
+    /// The file.
+    pub file: String,
+    /// What is wrong with it, with line and column.
+    pub error: String,
+}
+
+/// Something that happened to an exemption.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ExemptionChange {
+    /// Its number. `id` is the event's own.
+    #[serde(rename = "exemption_id")]
+    pub id: u64,
+    /// What it is for, in words: `region0`, `namespace uuid …`.
+    pub subject: String,
+    /// Why it was granted.
+    pub reason: String,
+    /// Whether it is good for one creation only.
+    pub once: bool,
+    /// Who granted, spent or withdrew it; none where the configuration or the clock did.
+    pub by: Option<Actor>,
+    /// When it ends by itself; none for never.
+    pub until: Option<Time>,
+}
+
+/// Whether the guard guards. Sent when it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct GuardState {
+    /// The mode in force.
+    pub mode: Mode,
+    /// Whether the program is attached.
+    pub attached: bool,
+    /// Whether it judges: what blocks there are is known, and what this kernel reserves for each page.
+    pub armed: bool,
+    /// Whether a denial would be effective: the hook was seen to fire.
+    pub enforcement_effective: bool,
+    /// Why not, where it is not attached, not armed or not effective.
+    pub why: Option<String>,
+    /// What of it is pinned, so that it outlives the agent: paths; empty where nothing is.
+    pub pins: Vec<String>,
+}
+
+/// The guard of an agent before this one, or its release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct GuardTransfer {
+    /// The mode in force at that time.
+    pub mode: Mode,
+    /// Where its pins are or were.
+    pub pins: Vec<String>,
+    /// Who asked for it; none where the agent did it by itself.
+    pub by: Option<Actor>,
+    /// What else there is to say, such as why a guard was not taken over.
+    pub detail: Option<String>,
+}

@@ -1,0 +1,165 @@
+//! What the guard made of a creation with map=dev, before anything was written.
+
+use pfnwatch_common::{Map, superblock};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    Actor, NamespaceId, Time,
+    setup::{map, personality},
+};
+use crate::model::verdict::Cause;
+
+/// A creation that the guard denied, would have denied, let pass by an exemption, or could not judge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct GuardDecision {
+    /// The pfn or dax device that was bound: `pfn0.1`.
+    pub device: String,
+    /// Its region.
+    pub region: Option<String>,
+    /// The namespace.
+    #[serde(flatten)]
+    pub namespace: Option<NamespaceId>,
+    /// fsdax or devdax.
+    #[serde(serialize_with = "personality")]
+    #[cfg_attr(test, schemars(with = "crate::model::event::setup::schema::Personality"))]
+    pub personality: superblock::SuperblockKind,
+    /// Where the memmap would live: `dev`, since the guard judges nothing else.
+    #[serde(serialize_with = "map")]
+    #[cfg_attr(test, schemars(with = "Option<crate::model::event::setup::schema::Map>"))]
+    pub map: Option<Map>,
+    /// The alignment of the usable part, in bytes.
+    pub align_bytes: u64,
+    /// The uuid of the pfn or dax device: the block's, had it been made.
+    pub block_uuid: Option<Uuid>,
+    /// What would be reserved; none where it was not computed. Kernels of today write a start_pad of 0, so that it is the
+    /// dataoff.
+    pub reservation_bytes: Option<u64>,
+    /// What would be cut off at the end.
+    pub end_trunc_bytes: Option<u64>,
+    /// What the same geometry gets at the reference struct page size.
+    pub ideal_bytes: Option<u64>,
+    /// reservation - ideal, never negative.
+    pub excess_bytes: Option<u64>,
+    /// The running kernel's MAX_STRUCT_PAGE_SIZE, which the reservation was computed with.
+    pub max_struct_page_size_bytes: Option<u64>,
+    /// Why it would cost what it would cost.
+    pub cause: Cause,
+    /// The letter of the waste class, for the six causes that have one.
+    pub class: Option<char>,
+    /// Why it could not be judged, for an `unjudged`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<UnjudgedReason>,
+    /// What let it pass, for an `exempt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<ExemptionUsed>,
+    /// The number of the policy that it was judged by.
+    pub policy: u64,
+    /// Whether some of the kernel's memory could not be read, so that fields may be missing.
+    pub incomplete: bool,
+    /// Who asked for it.
+    pub by: Option<Actor>,
+    /// What was done and why, in one sentence.
+    pub detail: String,
+    /// What else could be done, the plainest first.
+    pub remedies: Vec<String>,
+    /// The info block that the namespace had before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<ReplacedBlock>,
+}
+
+/// Why a creation could not be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NotJudgedBecause"))]
+#[serde(rename_all = "snake_case")]
+pub enum UnjudgedReason {
+    /// The agent has not finished its look at what there is.
+    NotArmed,
+    /// libnvdimm was loaded anew since the agent looked.
+    ModuleChanged,
+    /// MAX_STRUCT_PAGE_SIZE of the running kernel is not known.
+    NoMaxStructPage,
+    /// The policy was replaced again and again meanwhile.
+    PolicyChanged,
+    /// There may be a valid block that the guard had no room to remember.
+    BlockMissed,
+}
+
+impl UnjudgedReason {
+    /// In words, after "not judged: ".
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::NotArmed => "pfnwatch had not finished its look at what namespaces there are",
+            Self::ModuleChanged => "libnvdimm was loaded anew since pfnwatch looked",
+            Self::NoMaxStructPage => "what this kernel reserves for each page is not known",
+            Self::PolicyChanged => "the policy was replaced again and again meanwhile",
+            Self::BlockMissed => {
+                "the namespace may have a valid info block that pfnwatch has not seen, or had no room to remember"
+            }
+        }
+    }
+}
+
+/// The exemption that let a creation pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ExemptionUsed {
+    /// Its number.
+    pub id: u64,
+    /// What it is for, in words; none until the agent fills it in.
+    pub subject: Option<String>,
+    /// Why it was granted; none until the agent fills it in.
+    pub reason: Option<String>,
+}
+
+/// The info block that a namespace had before a creation, as it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReplacedBlock {
+    /// The namespace uuid at that time: a reconfigure gives the namespace another.
+    pub namespace_uuid: Option<Uuid>,
+    /// fsdax or devdax.
+    #[serde(serialize_with = "personality")]
+    #[cfg_attr(test, schemars(with = "crate::model::event::setup::schema::Personality"))]
+    pub personality: superblock::SuperblockKind,
+    /// Where the memmap lived.
+    #[serde(serialize_with = "map")]
+    #[cfg_attr(test, schemars(with = "Option<crate::model::event::setup::schema::Map>"))]
+    pub map: Option<Map>,
+    /// The block's align.
+    pub align_bytes: u64,
+    /// The block uuid.
+    pub block_uuid: Option<Uuid>,
+    /// The block's `start_pad + dataoff`.
+    pub reservation_bytes: Option<u64>,
+    /// The block's `dataoff`.
+    pub dataoff_bytes: u64,
+    /// The block's `npfns`.
+    pub npfns: u64,
+    /// When the block was last seen.
+    pub last_seen: Time,
+    /// How the block is known.
+    pub origin: BlockOrigin,
+    /// Whether it should still be on the media: the creation was refused, and nobody was seen who could have written over
+    /// it.
+    pub still_there: bool,
+    /// The commands that bring it back, where nothing but the block was lost; else none.
+    pub put_back: Vec<String>,
+}
+
+/// How a kept info block is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BlockOrigin {
+    /// All of its 4 KiB were read, and the checksum is right.
+    Read,
+    /// Rebuilt from the head of a block that the kernel was seen to make: byte for byte, since the kernel leaves the rest
+    /// zero.
+    Made,
+    /// Rebuilt from the head of a block that the kernel was seen to accept: the same where its rest is zero, as every
+    /// known writer leaves it.
+    Met,
+}

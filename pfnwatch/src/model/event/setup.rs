@@ -1,0 +1,210 @@
+//! The event that pfnwatch is about: what `nvdimm_setup_pfn` did.
+
+use pfnwatch_common::{InfoBlock, Map, superblock};
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use super::{Attempt, NamespaceId};
+use crate::model::{
+    facts::map_name,
+    verdict::{Cause, Evidence, Verdict},
+};
+
+/// A set-up: the kernel made an info block and reserved the memmap, met a block, or refused.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SetUp {
+    /// How the attempt went.
+    #[serde(flatten)]
+    pub attempt: Attempt,
+    /// The namespace.
+    #[serde(flatten)]
+    pub namespace: Option<NamespaceId>,
+    /// fsdax or devdax.
+    #[serde(serialize_with = "personality")]
+    #[cfg_attr(test, schemars(with = "crate::model::event::setup::schema::Personality"))]
+    pub personality: superblock::SuperblockKind,
+    /// Where the memmap lives; none where the device asks for neither.
+    #[serde(serialize_with = "map")]
+    #[cfg_attr(test, schemars(with = "Option<crate::model::event::setup::schema::Map>"))]
+    pub map: Option<Map>,
+    /// The alignment of the usable part, in bytes.
+    pub align_bytes: u64,
+    /// The uuid of the pfn or dax device, which its block gets.
+    pub block_uuid: Option<Uuid>,
+    /// What became of the info block.
+    pub block: BlockState,
+    /// What became of the namespace.
+    pub outcome: SetUpOutcome,
+    /// What `nvdimm_setup_pfn` returned: 0 or a negative error number; none where its return was missed.
+    pub setup_code: Option<i32>,
+    /// What all that means, in words.
+    pub meaning: String,
+    /// What the block says: none where there is none, or where it was not believed.
+    #[serde(flatten)]
+    pub sizes: Option<Sizes>,
+    /// `sizeof(struct page)` of the running kernel, in bytes.
+    pub struct_page_size_bytes: Option<u64>,
+    /// Whether it costs what it should; none before it was judged.
+    #[serde(flatten)]
+    pub judgement: Option<EventAssessment>,
+    /// What the guard said before the block was made; none where none was made with map=dev.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Prediction>,
+    /// The block itself, for what judges the event.
+    #[serde(skip)]
+    pub info_block: Option<InfoBlock>,
+}
+
+/// The verdict on a set-up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct EventAssessment {
+    /// Does it cost what it should?
+    pub verdict: Verdict,
+    /// Why it costs what it costs.
+    pub cause: Cause,
+    /// The letter of the waste class, for the six causes that have one.
+    pub class: Option<char>,
+    /// What the same geometry gets at the reference struct page size.
+    pub ideal_bytes: Option<u64>,
+    /// reservation - ideal, never negative.
+    pub excess_bytes: Option<u64>,
+    /// reservation - the formula at the running kernel's `sizeof(struct page)`, never negative: information only.
+    pub unused_bytes: Option<u64>,
+    /// Where the reservation came from.
+    pub evidence: Option<Evidence>,
+    /// One sentence for people.
+    pub detail: String,
+}
+
+/// What the guard said of a creation, held against what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Prediction {
+    /// What it said.
+    pub judged: GuardVerdict,
+    /// What it predicted to be reserved, in bytes, where it said a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_bytes: Option<u64>,
+    /// Whether it turned out otherwise: oversize although it passed, or another reservation than the one predicted.
+    pub mismatch: bool,
+}
+
+/// What the guard said of a creation that went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum GuardVerdict {
+    /// Nothing: it was judging, and found no fault with it.
+    Passed,
+    /// Enforce would have refused it.
+    WouldDeny,
+    /// Oversize, and let pass by an exemption.
+    Exempt,
+    /// It could not be judged.
+    Unjudged,
+    /// No guard was judging by the thresholds that are in force now.
+    NotSeen,
+}
+
+/// The sizes that follow from an info block. `size = reservation + usable + end_trunc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Sizes {
+    /// From the start of the namespace to its first usable byte: `start_pad + dataoff`.
+    pub reservation_bytes: u64,
+    /// The block's `dataoff`.
+    pub dataoff_bytes: u64,
+    /// The block's `start_pad`.
+    pub start_pad_bytes: u64,
+    /// The block's `end_trunc`.
+    pub end_trunc_bytes: u64,
+    /// What is left: `npfns` pages as the kernel that runs counts them.
+    pub usable_bytes: u64,
+    /// The block's `npfns`.
+    pub npfns: u64,
+    /// The block's `page_struct_size`: MAX_STRUCT_PAGE_SIZE of the kernel that made it.
+    pub page_struct_size_bytes: u64,
+    /// The block's `page_size`: of the kernel that made it; none in blocks of before minor version 4.
+    pub block_page_size_bytes: Option<u64>,
+}
+
+/// What became of the info block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum BlockState {
+    /// There was none, and the kernel wrote one: the reservation is made, for good.
+    Made,
+    /// There was one already: nothing was written.
+    Met,
+    /// There is one, and the kernel does not accept it.
+    Rejected,
+    /// There was none, and none was written.
+    None,
+    /// What `nd_pfn_validate` said was not seen.
+    Unknown,
+}
+
+/// What became of the namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SetUpOutcome {
+    /// It is enabled.
+    Enabled,
+    /// It is not, and nothing was reserved by this attempt.
+    Refused,
+    /// The block was written, and then the driver failed: the room is reserved, the namespace is not enabled.
+    ReservedNotEnabled,
+    /// The end of the attempt was not seen.
+    Unknown,
+}
+
+pub(super) fn personality<S: Serializer>(kind: &superblock::SuperblockKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(personality_name(*kind))
+}
+
+/// `fsdax` or `devdax`, as ndctl says it.
+pub const fn personality_name(kind: superblock::SuperblockKind) -> &'static str {
+    match kind {
+        superblock::SuperblockKind::Pfn => "fsdax",
+        superblock::SuperblockKind::Dax => "devdax",
+    }
+}
+
+pub(super) fn map<S: Serializer>(map: &Option<Map>, serializer: S) -> Result<S::Ok, S::Error> {
+    match map {
+        Some(map) => serializer.serialize_some(map_name(*map)),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Schemas of types of a crate that knows no JSON.
+#[cfg(test)]
+pub(super) mod schema {
+    use schemars::JsonSchema;
+
+    /// fsdax or devdax.
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "snake_case")]
+    #[expect(dead_code, reason = "it stands for a type that serialises as this one would")]
+    pub(in crate::model) enum Personality {
+        /// A block device with DAX.
+        Fsdax,
+        /// A character device with DAX.
+        Devdax,
+    }
+
+    /// Where the memmap lives.
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "snake_case")]
+    #[expect(dead_code, reason = "it stands for a type that serialises as this one would")]
+    pub(in crate::model) enum Map {
+        /// On the persistent memory itself: it is reserved there.
+        Dev,
+        /// In DRAM.
+        Mem,
+    }
+}

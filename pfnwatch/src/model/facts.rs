@@ -1,0 +1,174 @@
+//! The facts that a verdict is made of: one namespace and the host it is on.
+
+use pfnwatch_common::{InfoBlock, KernelQuirks, Map};
+use thiserror::Error;
+
+use crate::model::units::Bytes;
+
+/// How a namespace is used, as ndctl names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum NamespaceMode {
+    /// A block device with DAX, with an info block.
+    Fsdax,
+    /// A character device with DAX, with an info block.
+    Devdax,
+    /// A block device with a block translation table: no memmap.
+    Sector,
+    /// A block device over the whole namespace: no memmap.
+    Raw,
+    /// fsdax without an info block, on e820 and legacy regions: mapped whole, with its memmap in DRAM.
+    #[strum(serialize = "fsdax")]
+    Whole,
+}
+
+impl NamespaceMode {
+    /// The mode as ndctl prints it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether a namespace of this mode has an info block, and with it a reservation.
+    #[must_use]
+    pub const fn reserves(self) -> bool {
+        matches!(self, Self::Fsdax | Self::Devdax)
+    }
+}
+
+/// Where a memmap lives, as ndctl prints it.
+#[must_use]
+pub const fn map_name(map: Map) -> &'static str {
+    match map {
+        Map::Dev => "dev",
+        Map::Mem => "mem",
+    }
+}
+
+/// What is known of one namespace; sizes and addresses in bytes.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// How it is used.
+    pub mode: NamespaceMode,
+    /// Where its memmap lives.
+    pub map: Option<Map>,
+    /// Physical address of its first byte (root only).
+    pub start: Option<u64>,
+    /// Its whole size.
+    pub size: Option<u64>,
+    /// The align of its pfn or dax device.
+    pub align: Option<u64>,
+    /// Physical address of its first usable byte (root only).
+    pub first_usable: Option<u64>,
+    /// Its usable bytes.
+    pub usable: Option<u64>,
+    /// Its info block.
+    pub block: Option<InfoBlock>,
+    /// pfnwatch saw the running kernel make the block.
+    pub observed: bool,
+    /// Its driver is bound, so that the running kernel accepts it.
+    pub enabled: bool,
+    /// Its memory is in use as system RAM (dax_kmem).
+    pub system_ram: bool,
+    /// The kernel would not set it up, as an event says.
+    pub refusal: Option<EnableRefusal>,
+    /// Why nothing can be said of it.
+    pub obstacle: Option<Obstacle>,
+}
+
+impl Facts {
+    /// A namespace of which only the mode is known.
+    #[must_use]
+    pub const fn new(mode: NamespaceMode) -> Self {
+        Self {
+            mode,
+            map: None,
+            start: None,
+            size: None,
+            align: None,
+            first_usable: None,
+            usable: None,
+            block: None,
+            observed: false,
+            enabled: false,
+            system_ram: false,
+            refusal: None,
+            obstacle: None,
+        }
+    }
+}
+
+/// Why the kernel does not set a namespace up.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EnableRefusal {
+    /// The probe ended with this errno (positive), as an event saw it.
+    #[error("the kernel refused to set it up: errno {0}")]
+    Errno(i32),
+    /// The formula says so.
+    #[error("the kernel would refuse it: {0}")]
+    Formula(pfnwatch_common::Rejection),
+    /// The block reserves fewer bytes a page than the running kernel's `sizeof(struct page)`: -EOPNOTSUPP.
+    #[error(
+        "its block reserves {block} bytes for each page, and this kernel needs {kernel}: rebuild it, or use map=mem"
+    )]
+    StructPage {
+        /// The block's `page_struct_size`.
+        block: u64,
+        /// The running kernel's `sizeof(struct page)`.
+        kernel: u64,
+    },
+    /// The block was made with larger pages than the running kernel's: -EOPNOTSUPP.
+    #[error("its block was made with pages of {}, and this kernel has pages of {}", Bytes(*.block), Bytes(*.kernel))]
+    PageSize {
+        /// The block's `page_size`.
+        block: u64,
+        /// The running kernel's PAGE_SIZE.
+        kernel: u64,
+    },
+    /// The first usable byte is not a multiple of the align: the base of the namespace moved.
+    #[error("its first usable byte is no longer a multiple of its align ({}): the base has moved", Bytes(*.align))]
+    Moved {
+        /// The block's align.
+        align: u64,
+    },
+}
+
+/// Why there is no verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Obstacle {
+    /// The namespace is not enabled, so that its block is not visible.
+    #[error("disabled, its info block cannot be seen: enable it, or read it with `ndctl read-infoblock`")]
+    Disabled,
+    /// The DIMM's security is locked.
+    #[error("locked: unlock the DIMM with `ndctl load-keys`")]
+    Locked,
+    /// The namespace vanished while it was read.
+    #[error("it vanished while it was read: scan again")]
+    Vanished,
+    /// Only root can read what is needed.
+    #[error("{0} is needed, which only root can read: run pfnwatch as root")]
+    NeedsRoot(&'static str),
+    /// Something that is needed could not be read or makes no sense; the text names it.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Two facts exclude each other; the text names them.
+    #[error("{0}: conflicting evidence")]
+    Conflict(String),
+}
+
+/// The kernel that the namespaces are judged against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelParameters {
+    /// PAGE_SIZE in bytes.
+    pub page_size: u64,
+    /// `memremap_compat_align()` in bytes.
+    pub compat: u64,
+    /// `sizeof(struct page)` in bytes.
+    pub struct_page: Option<u64>,
+    /// MAX_STRUCT_PAGE_SIZE in bytes.
+    pub max_struct_page: Option<u64>,
+    /// Where kernels differ.
+    pub quirks: KernelQuirks,
+    /// The kernel deduplicates the tail pages of a devdax memmap in DRAM.
+    pub deduplicates: Option<bool>,
+}

@@ -1,0 +1,223 @@
+//! Verdicts with their causes, evidence and numbers.
+
+use crate::model::thresholds::Thresholds;
+
+/// Whether a namespace costs what it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, strum::IntoStaticStr)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Verdict {
+    /// The reservation is what it should be, or nothing is reserved at all.
+    Ok,
+    /// The excess passes both thresholds.
+    Oversize,
+    /// The kernel would not set it up.
+    Refused,
+    /// What is known does not suffice for a verdict.
+    Unknown,
+}
+
+impl Verdict {
+    /// As JSON and metrics have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Where the numbers came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, strum::IntoStaticStr)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Evidence {
+    /// pfnwatch saw the block being made.
+    Observed,
+    /// The namespace's info block.
+    InfoBlock,
+    /// The addresses in sysfs, which only root can read: exact.
+    Sysfs,
+    /// The sizes in sysfs: reservation and end_trunc are known in sum, and told apart by the formula.
+    Inferred,
+}
+
+impl Evidence {
+    /// As JSON and metrics have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Bytes of one namespace; `None` is "not known".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// The whole namespace.
+    pub size: Option<u64>,
+    /// What users can store in.
+    pub usable: Option<u64>,
+    /// From the start of the namespace to its first usable byte.
+    pub reservation: Option<u64>,
+    /// Cut off at the end for alignment.
+    pub end_trunc: Option<u64>,
+    /// The reservation of the same geometry at the reference struct page size.
+    pub ideal: Option<u64>,
+    /// reservation - ideal, never negative.
+    pub excess: Option<u64>,
+    /// reservation - the formula at the running kernel's `sizeof(struct page)`, never negative: information only.
+    pub unused: Option<u64>,
+}
+
+/// The answer for one namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assessment {
+    /// Does it cost what it should?
+    pub verdict: Verdict,
+    /// Why the reservation is what it is.
+    pub cause: Cause,
+    /// One sentence for people: the cause with its numbers, or why there is no verdict.
+    pub detail: String,
+    /// Where the reservation came from; `None` where there is none.
+    pub evidence: Option<Evidence>,
+    /// The bytes.
+    pub numbers: Numbers,
+    /// What else could be gained, the most telling first.
+    pub hints: Vec<Hint>,
+}
+
+/// Why a namespace costs what it costs. The first six are the waste classes A to F.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, strum::IntoStaticStr)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Cause {
+    /// A: the block of a kernel that reserves 128 bytes for each page.
+    RegressedKernel,
+    /// B: devdax with map=dev, where map=mem would let the kernel deduplicate the memmap's tail pages.
+    NoDeduplication,
+    /// C: devdax with map=dev in use as system RAM: nothing uses the reservation.
+    SystemRam,
+    /// D: rounding to the align, and what is cut off at the end.
+    Rounding,
+    /// E: a block made with smaller pages than the running kernel's.
+    SmallerPages,
+    /// F: the running kernel's struct page is smaller than what the block reserves for.
+    SmallerStructPage,
+    /// A kernel before 5.5 or so made the block, by another formula.
+    OlderKernel,
+    /// The namespace was resized after its block was made.
+    Resized,
+    /// The namespace's base address moved after its block was made.
+    Moved,
+    /// A kernel with a wider struct page (memory debugging) made the block.
+    WideStructPage,
+    /// None of the known causes explains the bytes.
+    Unexplained,
+    /// There is nothing to explain.
+    None,
+}
+
+impl Cause {
+    /// The cause as JSON and metrics have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// The letter of its waste class, for the six that have one.
+    #[must_use]
+    pub const fn class(self) -> Option<char> {
+        match self {
+            Self::RegressedKernel => Some('A'),
+            Self::NoDeduplication => Some('B'),
+            Self::SystemRam => Some('C'),
+            Self::Rounding => Some('D'),
+            Self::SmallerPages => Some('E'),
+            Self::SmallerStructPage => Some('F'),
+            _ => None,
+        }
+    }
+}
+
+/// A way to gain capacity, or to know why it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// The waste class.
+    pub cause: Cause,
+    /// Persistent memory in bytes that it is about.
+    pub bytes: u64,
+    /// One sentence for people.
+    pub detail: String,
+}
+
+impl Hint {
+    pub(crate) const fn new(cause: Cause, bytes: u64, detail: String) -> Self {
+        Self { cause, bytes, detail }
+    }
+}
+
+/// Sums over the namespaces of a host, in bytes. What is not known of a namespace is not in them; `unknown` counts
+/// those.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct NamespaceTotals {
+    /// Namespaces.
+    pub namespaces: u64,
+    /// Those with the verdict oversize.
+    pub oversize: u64,
+    /// Those with the verdict refused.
+    pub refused: u64,
+    /// Those with the verdict unknown.
+    pub unknown: u64,
+    /// Their sizes.
+    pub size_bytes: u64,
+    /// What users can store in.
+    pub usable_bytes: u64,
+    /// What is reserved.
+    pub reservation_bytes: u64,
+    /// What should be.
+    pub ideal_bytes: u64,
+    /// What is reserved too much.
+    pub excess_bytes: u64,
+    /// What the running kernel has no use for.
+    pub unused_bytes: u64,
+    /// The sizes of the namespaces that have a reservation.
+    #[serde(skip)]
+    judged_bytes: u64,
+}
+
+impl NamespaceTotals {
+    /// Adds one namespace. Sums stay at the largest number rather than wrap.
+    pub fn add(&mut self, assessment: &Assessment) {
+        let numbers = &assessment.numbers;
+        let add = |sum: &mut u64, bytes: Option<u64>| *sum = sum.saturating_add(bytes.unwrap_or(0));
+        add(&mut self.namespaces, Some(1));
+        add(&mut self.oversize, Some(u64::from(assessment.verdict == Verdict::Oversize)));
+        add(&mut self.refused, Some(u64::from(assessment.verdict == Verdict::Refused)));
+        add(&mut self.unknown, Some(u64::from(assessment.verdict == Verdict::Unknown)));
+        add(&mut self.size_bytes, numbers.size);
+        add(&mut self.usable_bytes, numbers.usable);
+        add(&mut self.reservation_bytes, numbers.reservation);
+        add(&mut self.ideal_bytes, numbers.ideal);
+        add(&mut self.excess_bytes, numbers.excess);
+        add(&mut self.unused_bytes, numbers.unused);
+        // What reserves nothing (raw, sector) must not make the excess of the others look small.
+        let reserves = numbers.reservation.is_some_and(|bytes| bytes > 0);
+        add(&mut self.judged_bytes, numbers.size.filter(|_| reserves));
+    }
+
+    /// Whether the host as a whole loses more than the share that makes a finding, though no namespace alone may.
+    #[must_use]
+    pub fn verdict(&self, thresholds: &Thresholds) -> Verdict {
+        if self.oversize > 0 || thresholds.passed_by(self.excess_bytes, 0, self.judged_bytes) {
+            Verdict::Oversize
+        } else if self.refused > 0 {
+            Verdict::Refused
+        } else if self.unknown > 0 {
+            Verdict::Unknown
+        } else {
+            Verdict::Ok
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The operating system around the agent: paths, clocks, privileges, systemd, file descriptors, exit codes.
+
+pub mod access;
+pub mod async_fd;
+pub mod clock;
+pub mod control_client;
+pub mod control_socket;
+pub mod exit;
+pub mod interval;
+pub mod memory_trim;
+pub mod paths;
+pub mod privileges;
+pub mod shutdown;
+pub mod sysconf;
+pub mod systemd;

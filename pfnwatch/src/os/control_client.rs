@@ -1,0 +1,134 @@
+//! The commands' side of the control socket.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use nix::{
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
+    unistd::geteuid,
+};
+
+use crate::{
+    model::control::{ErrorResponse, Reply, Request, Response, Status},
+    os::control_socket::{ConnectOutcome, try_connect},
+};
+
+/// How long the agent may take: it answers between two batches of records.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is read of a reply at most, in bytes: far more than a status with all exemptions takes.
+const MAX_REPLY_BYTES: u64 = 1 << 20;
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No agent runs that listens there.
+    #[error(
+        "no pfnwatch agent listens at {0}: start one (`systemctl start pfnwatch`, or `pfnwatch run`), or say where it \
+         listens with --control-socket"
+    )]
+    NoAgent(String),
+    /// Only root and a group reach it.
+    #[error("only root may ask the agent at {0}, and whoever is in its group: try again with sudo")]
+    NotRoot(String),
+    /// The agent said no; its [`Refusal::into_error`] gives the exit code.
+    #[error(transparent)]
+    Refused(ErrorResponse),
+    /// The socket, or what came over it, is not as it should be.
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+impl From<ClientError> for ErrorResponse {
+    fn from(silence: ClientError) -> Self {
+        match silence {
+            ClientError::Refused(refusal) => refusal,
+            other => Self::from(anyhow!(other)),
+        }
+    }
+}
+
+/// Asks the agent that listens at `path`.
+///
+/// # Errors
+/// The agent's refusal with the exit code that it asked for, or why it cannot be asked.
+pub fn request(path: &Path, request: &Request) -> anyhow::Result<Response> {
+    try_request(path, request).map_err(|silence| ErrorResponse::from(silence).into_error())
+}
+
+/// Asks how things stand.
+///
+/// # Errors
+/// As for [`ask`].
+pub fn status(path: &Path) -> anyhow::Result<Status> {
+    match request(path, &Request::Status)? {
+        Response::Status(status) => Ok(*status),
+        _ => Err(unexpected_response()),
+    }
+}
+
+/// The error for an answer to another question: an agent of another version may give one.
+pub fn unexpected_response() -> anyhow::Error {
+    anyhow!("the agent answered something else: use the pfnwatch that it runs")
+}
+
+/// The same as [`ask`], for who has something else to do where no agent runs.
+///
+/// # Errors
+/// Why there is no answer.
+pub fn try_request(path: &Path, request: &Request) -> Result<Response, ClientError> {
+    let line = request.line().map_err(ClientError::Refused)?;
+    let stream = connect(path)?;
+    let said = exchange(stream, &line).with_context(|| format!("asking the agent at {}", path.display()))?;
+    if said.is_empty() {
+        return Err(anyhow!("the agent at {} ended without an answer", path.display()).into());
+    }
+    Reply::parse(&said).map_err(ClientError::Refused)
+}
+
+fn connect(path: &Path) -> Result<UnixStream, ClientError> {
+    let shown = || path.display().to_string();
+    match try_connect(path) {
+        Ok(ConnectOutcome::Connected(stream)) => trusted(stream).with_context(shown).map_err(ClientError::Failed),
+        Ok(ConnectOutcome::Busy) => {
+            Err(anyhow!("the agent at {} does not take connections: it is stopped, or busy; try again", shown()).into())
+        }
+        Ok(ConnectOutcome::NoListener) => Err(ClientError::NoAgent(shown())),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::NotRoot(shown())),
+        Err(error) => Err(anyhow!(error).context(shown()).into()),
+    }
+}
+
+/// What root says is for root's ears: whoever listens must be root, or the same user.
+fn trusted(stream: UnixStream) -> anyhow::Result<UnixStream> {
+    let uid = getsockopt(&stream, PeerCredentials).context("who listens cannot be told")?.uid();
+    if uid != 0 && uid != geteuid().as_raw() {
+        bail!("the socket belongs to a process of uid {uid}: that is no agent of root's");
+    }
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+    stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
+    Ok(stream)
+}
+
+/// Says the line, and reads until the agent ends the connection.
+fn exchange(mut stream: UnixStream, line: &[u8]) -> anyhow::Result<Vec<u8>> {
+    // An agent that refuses without listening closes early: what it said can be read all the same.
+    let wrote = stream.write_all(line);
+    let mut said = Vec::new();
+    match stream.take(MAX_REPLY_BYTES).read_to_end(&mut said) {
+        Ok(0) => wrote.map(|()| said).map_err(Into::into),
+        Ok(_) => Ok(said),
+        // An agent that refuses before it has read all lets go of the rest: that it answered counts.
+        Err(_) if said.ends_with(b"\n") => Ok(said),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            bail!("it did not answer within {} s", REPLY_TIMEOUT.as_secs())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,56 @@
+//! The control socket: how the commands ask the agent that runs, and tell it what to do. Root's alone, but for what
+//! the readers' group may ask ([`crate::os::access`]).
+//!
+//! `protocol` says what is said (pure), `server` is the agent's side of the socket, `client` that of the commands.
+
+use std::{
+    io,
+    os::{
+        fd::AsRawFd as _,
+        unix::net::{SocketAddr, UnixStream},
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+
+/// Where the agent listens, unless told otherwise.
+pub const DEFAULT_PATH: &str = "/run/pfnwatch/control.sock";
+
+/// Where the control socket is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SocketArgs {
+    /// Where the agent's control socket is
+    #[arg(long = "control-socket", value_name = "PATH", default_value = DEFAULT_PATH)]
+    pub path: PathBuf,
+}
+
+/// What a try to connect tells of the other side.
+#[derive(Debug)]
+pub enum ConnectOutcome {
+    /// Somebody listens, and takes the connection. It does not block.
+    Connected(UnixStream),
+    /// Somebody listens, and has more connections waiting than it takes at the moment.
+    Busy,
+    /// Nobody listens: there is no socket, or the one that made it is gone.
+    NoListener,
+}
+
+/// Connects without ever waiting: an agent that is stopped (SIGSTOP) must not hold anybody up.
+pub fn try_connect(path: &Path) -> io::Result<ConnectOutcome> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match connect(socket.as_raw_fd(), &address(path)?) {
+        Ok(()) => Ok(ConnectOutcome::Connected(socket.into())),
+        Err(nix::Error::EAGAIN) => Ok(ConnectOutcome::Busy),
+        Err(nix::Error::ECONNREFUSED | nix::Error::ENOENT) => Ok(ConnectOutcome::NoListener),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The socket's address; an error where the path is too long for one (107 bytes).
+pub fn address(path: &Path) -> io::Result<UnixAddr> {
+    // The standard library's message says what is wrong with a path, and nix's does not.
+    SocketAddr::from_pathname(path)?;
+    Ok(UnixAddr::new(path)?)
+}

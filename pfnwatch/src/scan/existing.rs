@@ -1,0 +1,126 @@
+//! What the survey says of a namespace, as an event.
+
+use pfnwatch_common::Map;
+use uuid::Uuid;
+
+use crate::analysis::event_assessment::judgement;
+use crate::model::{event::ExistingNamespace, survey::AssessedNamespace};
+
+/// The event of a namespace that was there when observing began; none where it has no map=dev.
+#[must_use]
+pub fn existing_namespace(judged: &AssessedNamespace) -> Option<ExistingNamespace> {
+    let AssessedNamespace { namespace, facts, assessment } = judged;
+    if judged.map() != Some(Map::Dev) {
+        return None;
+    }
+    let claimer = namespace.holder.as_ref().ok();
+    let block = facts.block.as_ref();
+    Some(ExistingNamespace {
+        namespace: namespace.name.clone(),
+        namespace_uuid: namespace.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
+        start_address: facts.start,
+        size_bytes: facts.size,
+        device: claimer.map(|claimer| claimer.name.clone()),
+        region: namespace.region.clone(),
+        personality: judged.mode(),
+        map: judged.map(),
+        align_bytes: facts.align.or_else(|| block.map(|block| block.align)),
+        block_uuid: block
+            .map(|block| Uuid::from_bytes(block.uuid))
+            .or_else(|| claimer.and_then(|claimer| claimer.uuid.clone().ok())),
+        enabled: facts.enabled,
+        reservation_bytes: assessment.numbers.reservation,
+        usable_bytes: assessment.numbers.usable,
+        page_struct_size_bytes: block.map(|block| block.page_struct_size.into()),
+        judgement: judgement(assessment.clone()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use pfnwatch_common::InfoBlock;
+
+    use super::*;
+    use crate::{
+        model::{
+            event::{Body, Event, Time},
+            inventory::{InfoBlocks, Inventory},
+            kernel::KernelFacts,
+            survey::ScanResult,
+            thresholds::Thresholds,
+            verdict::{Cause, Evidence, Verdict},
+        },
+        sysfs::inventory::SysfsRoots,
+        testing::tree::{Pmem, Tree},
+    };
+
+    const GIB: u64 = 1 << 30;
+
+    /// Two namespaces with map=dev, one with map=mem and a raw one; the first one's block was read as well.
+    fn inventory() -> (Inventory, InfoBlocks) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tree = Tree::new(folder.path()).expect("a tree");
+        tree.region(0, 4 * GIB, 128 * GIB).expect("a region");
+        for pmem in [
+            Pmem { struct_page: 128, ..Pmem::default() },
+            Pmem { id: 1, start: 20 * GIB, dax: true, ..Pmem::default() },
+            Pmem { id: 2, start: 36 * GIB, map: "ram", ..Pmem::default() },
+        ] {
+            tree.namespace(&pmem).expect("a namespace");
+        }
+        tree.unclaimed("namespace0.3", "raw", GIB).expect("a raw namespace");
+        let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+        let inventory = Inventory::read(&roots).expect("an inventory");
+        let first = &inventory.namespaces[0];
+        let block = InfoBlock {
+            parent_uuid: first.uuid.clone().map_or([0; 16], Uuid::into_bytes),
+            npfns: (16 * GIB - (514 << 20)) / 4096,
+            ..InfoBlock::sample(514 << 20, 128)
+        };
+        let mut blocks = InfoBlocks::default();
+        blocks.insert(&first.name, block.encode());
+        (inventory, blocks)
+    }
+
+    fn surveyed() -> Vec<AssessedNamespace> {
+        let (inventory, blocks) = inventory();
+        let kernel = KernelFacts {
+            release: "6.1.0".into(),
+            page_size: 4096,
+            struct_page_size: Some(64),
+            deduplicates: Some(true),
+        };
+        ScanResult::assess(inventory, &blocks, kernel, &Thresholds::default()).namespaces
+    }
+
+    #[test]
+    fn one_for_each_namespace_with_map_dev() {
+        let found: Vec<_> = surveyed().iter().filter_map(existing_namespace).collect();
+        let names: Vec<_> = found.iter().map(|it| (it.namespace.as_str(), it.personality)).collect();
+        assert_eq!(names, [("namespace0.0", "fsdax"), ("namespace0.1", "devdax")]);
+        let [regressed, good] = &found[..] else { panic!("two") };
+        assert_eq!(
+            (regressed.judgement.verdict, regressed.judgement.cause),
+            (Verdict::Oversize, Cause::RegressedKernel)
+        );
+        assert_eq!((regressed.reservation_bytes, regressed.judgement.excess_bytes), (Some(514 << 20), Some(256 << 20)));
+        assert_eq!(
+            (regressed.page_struct_size_bytes, regressed.block_uuid),
+            (Some(128), Some(Uuid::from_bytes([7; 16])))
+        );
+        assert_eq!(regressed.judgement.evidence, Some(Evidence::InfoBlock));
+        assert_eq!((good.judgement.verdict, good.page_struct_size_bytes), (Verdict::Ok, None));
+        assert!(good.enabled && regressed.enabled);
+    }
+
+    #[test]
+    fn the_json_says_what_it_costs() {
+        let all = surveyed();
+        let found = existing_namespace(&all[0]).expect("map=dev");
+        let event = Event::at(Time(std::time::UNIX_EPOCH), Body::Found(Box::new(found)));
+        let json = serde_json::to_value(&event).expect("JSON");
+        for (key, value) in [("event", "found"), ("verdict", "oversize"), ("map", "dev"), ("evidence", "info_block")] {
+            assert_eq!(json.get(key), Some(&value.into()), "{key}");
+        }
+    }
+}

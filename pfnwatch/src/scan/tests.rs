@@ -1,0 +1,281 @@
+//! The inventory over generated trees: good ones, and what broken kernels or bad luck could show.
+
+use std::fs;
+
+use crate::testing::tree::{Pmem, Tree};
+use pfnwatch_common::{KernelQuirks, Map};
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::inventory::SysfsMode;
+use crate::{
+    analysis::assess::assess,
+    model::{
+        facts::{KernelParameters, NamespaceMode, Obstacle},
+        thresholds::Thresholds,
+        verdict::{Assessment, Cause, Evidence, Verdict},
+    },
+};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+fn tree() -> (TempDir, Tree) {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = Tree::new(folder.path()).unwrap();
+    (folder, tree)
+}
+
+fn read(folder: &TempDir) -> Inventory {
+    let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+    Inventory::read(&roots).unwrap()
+}
+
+fn verdict(folder: &TempDir, name: &str) -> Assessment {
+    let inventory = read(folder);
+    let namespace = inventory.namespaces.iter().find(|namespace| namespace.name == name).unwrap();
+    assess(&facts::facts(namespace, &InfoBlocks::default()), &host(), &Thresholds::default())
+}
+
+fn host() -> KernelParameters {
+    KernelParameters {
+        page_size: 4096,
+        compat: 2 * MIB,
+        struct_page: Some(64),
+        max_struct_page: None,
+        quirks: KernelQuirks::default(),
+        deduplicates: None,
+    }
+}
+
+#[test]
+fn a_host_without_libnvdimm_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let inventory = read(&folder);
+    assert!(inventory.regions.is_empty() && inventory.namespaces.is_empty());
+}
+
+#[test]
+fn everything_of_a_namespace_and_its_claimer() {
+    let (folder, tree) = tree();
+    tree.region(0, 4 * GIB, 256 * GIB).unwrap();
+    let pmem = Pmem { dax: true, map: "ram", align: GIB, ..Pmem::default() };
+    tree.namespace(&pmem).unwrap();
+    tree.dax_driver(&pmem, "kmem").unwrap();
+    let inventory = read(&folder);
+    let [namespace] = inventory.namespaces.as_slice() else { panic!("{inventory:?}") };
+    let claimer = namespace.holder.clone().unwrap();
+    assert_eq!((namespace.mode.clone(), claimer.map.clone()), (Ok(SysfsMode::Dax), Ok(Some(Map::Mem))));
+    assert_eq!((namespace.size.clone(), namespace.resource.clone()), (Ok(16 * GIB), Ok(4 * GIB)));
+    assert_eq!((claimer.size, claimer.resource), (Ok(15 * GIB), Ok(5 * GIB)));
+    assert_eq!((claimer.name.as_str(), claimer.align), ("dax0.1", Ok(GIB)));
+    assert_ne!(namespace.uuid, claimer.uuid);
+    assert!(namespace.system_ram && !namespace.bound);
+    assert_eq!((namespace.disk().as_deref(), namespace.character_device().as_deref()), (Some("pmem0"), Some("dax0.0")));
+    let region = inventory.regions.iter().find(|region| region.name == namespace.region).unwrap();
+    assert_eq!((region.align.clone(), region.set_cookie.clone()), (Ok(16 * MIB), Ok(0xdead_beef)));
+    assert!(region.enabled && !region.locked && !region.is_label_less() && region.read_only == Ok(false));
+    assert_eq!(region.pfn_seed.as_deref(), Ok("pfn0.0"));
+}
+
+#[test]
+fn seeds_are_left_out_and_the_rest_is_in_order() {
+    let (folder, tree) = tree();
+    for id in [10, 2, 1] {
+        tree.region(id, 4 * GIB, 64 * GIB).unwrap();
+        tree.namespace(&Pmem { region: id, id: 11, ..Pmem::default() }).unwrap();
+        tree.namespace(&Pmem { region: id, id: 3, ..Pmem::default() }).unwrap();
+    }
+    let names: Vec<_> = read(&folder).namespaces.into_iter().map(|namespace| namespace.name).collect();
+    let wanted = ["1.3", "1.11", "2.3", "2.11", "10.3", "10.11"].map(|ids| format!("namespace{ids}"));
+    assert_eq!(names, wanted);
+}
+
+#[test]
+fn many_namespaces_are_all_read_and_in_order() {
+    let (folder, tree) = tree();
+    tree.crowd(300).unwrap();
+    let inventory = read(&folder);
+    let ids: Vec<_> = inventory
+        .namespaces
+        .iter()
+        .map(|namespace| {
+            namespace.name[9..]
+                .split_once('.')
+                .map(|(region, id)| (region.parse::<u32>().unwrap(), id.parse::<u32>().unwrap()))
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(ids.len(), 300);
+    assert!(ids.is_sorted());
+}
+
+#[test]
+fn verdicts_from_sysfs_alone() {
+    let (folder, tree) = tree();
+    let regressed = Pmem { struct_page: 128, ..Pmem::default() };
+    tree.namespace(&regressed).unwrap();
+    let coarse = Pmem { id: 1, align: GIB, struct_page: 128, ..Pmem::default() };
+    tree.namespace(&coarse).unwrap();
+    let system_ram = Pmem { id: 2, dax: true, ..Pmem::default() };
+    tree.namespace(&system_ram).unwrap();
+    tree.dax_driver(&system_ram, "kmem").unwrap();
+    tree.unclaimed("namespace1.0", "memory", GIB).unwrap();
+    tree.unclaimed("namespace1.1", "raw", GIB).unwrap();
+    let got = verdict(&folder, "namespace0.0");
+    assert_eq!(
+        (got.verdict, got.cause, got.evidence),
+        (Verdict::Oversize, Cause::RegressedKernel, Some(Evidence::Sysfs))
+    );
+    assert_eq!((got.numbers.reservation, got.numbers.excess), (Some(regressed.dataoff()), Some(256 * MIB)));
+    let causes = ["namespace0.1", "namespace0.2", "namespace1.0", "namespace1.1"].map(|name| {
+        let got = verdict(&folder, name);
+        assert_eq!(got.verdict, Verdict::Ok, "{name} {got:?}");
+        got.cause
+    });
+    assert_eq!(causes, [Cause::Rounding, Cause::SystemRam, Cause::None, Cause::None]);
+}
+
+/// Each bad attribute ends as unknown, with its name in the reason and without any number but the size.
+#[test]
+fn bad_attributes_are_unknown_with_their_name() {
+    let bad = ["", "-1", "junk", "0x", "99999999999999999999999999", "\u{0}\u{1}", "../../../../etc/passwd"];
+    for value in bad {
+        for (device, attribute) in [
+            ("namespace0.0", "mode"),
+            ("namespace0.0", "size"),
+            ("pfn0.1", "mode"),
+            ("pfn0.1", "align"),
+            ("pfn0.1", "size"),
+        ] {
+            let (folder, tree) = tree();
+            tree.namespace(&Pmem::default()).unwrap();
+            tree.write(device, &[(attribute, value)]).unwrap();
+            let got = verdict(&folder, "namespace0.0");
+            assert_eq!(got.verdict, Verdict::Unknown, "{device}/{attribute}={value:?} {got:?}");
+            assert!(got.detail.contains(&format!("{device}/{attribute}")), "{got:?}");
+            assert_eq!((got.numbers.reservation, got.numbers.excess), (None, None));
+            fs::remove_file(tree.device(device).join(attribute)).unwrap();
+            let got = verdict(&folder, "namespace0.0");
+            assert!(got.detail.contains(&format!("{device}/{attribute}: missing")), "{got:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_address_is_unknown_and_a_hidden_one_is_inferred() {
+    let (folder, tree) = tree();
+    tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() }).unwrap();
+    for device in ["namespace0.0", "pfn0.1"] {
+        tree.write(device, &[("resource", "-5")]).unwrap();
+        assert!(verdict(&folder, "namespace0.0").detail.contains(&format!("{device}/resource")));
+        fs::remove_file(tree.device(device).join("resource")).unwrap();
+    }
+    let got = verdict(&folder, "namespace0.0");
+    assert_eq!(
+        (got.verdict, got.evidence, got.numbers.excess),
+        (Verdict::Oversize, Some(Evidence::Inferred), Some(256 * MIB))
+    );
+}
+
+#[test]
+fn a_claimer_that_vanished_or_is_nonsense() {
+    let (folder, tree) = tree();
+    tree.namespace(&Pmem::default()).unwrap();
+    fs::remove_dir_all(tree.device("pfn0.1")).unwrap();
+    assert!(verdict(&folder, "namespace0.0").detail.contains("vanished"));
+    tree.write("namespace0.0", &[("holder", "../../../etc")]).unwrap();
+    let got = verdict(&folder, "namespace0.0");
+    assert!(got.verdict == Verdict::Unknown && got.detail.contains("namespace0.0/holder"), "{got:?}");
+}
+
+#[test]
+fn disabled_namespaces_are_unknown() {
+    let (folder, tree) = tree();
+    tree.unclaimed("namespace0.0", "raw", GIB).unwrap();
+    fs::remove_file(tree.device("namespace0.0").join("driver")).unwrap();
+    let got = verdict(&folder, "namespace0.0");
+    assert!(got.verdict == Verdict::Unknown && got.detail.contains("disabled"), "{got:?}");
+}
+
+#[test]
+fn a_locked_region_is_said_to_be() {
+    let (folder, tree) = tree();
+    tree.region(0, 4 * GIB, 64 * GIB).unwrap();
+    fs::remove_file(tree.device("region0").join("driver")).unwrap();
+    tree.write("region0", &[("mapping0", "nmem0,0,68719476736,0")]).unwrap();
+    tree.write("nmem0", &[("security", "locked")]).unwrap();
+    let inventory = read(&folder);
+    assert!(inventory.regions[0].locked && !inventory.regions[0].enabled);
+}
+
+/// The block of a namespace that a 128 kernel made.
+fn regressed_block(pmem: &Pmem) -> pfnwatch_common::InfoBlock {
+    pfnwatch_common::InfoBlock {
+        uuid: [1; 16],
+        parent_uuid: [2; 16],
+        npfns: pmem.usable() / 4096,
+        align: pmem.align,
+        ..pfnwatch_common::InfoBlock::sample(pmem.dataoff(), 128)
+    }
+}
+
+/// Enabled raw, with a block on its media that root can read: judged as what it will be when it is enabled again.
+#[test]
+fn a_raw_device_shows_the_block_on_its_media() {
+    let (folder, tree) = tree();
+    tree.unclaimed("namespace0.0", "raw", 16 * GIB).unwrap();
+    let dev = tempfile::tempdir().unwrap();
+    let pmem = Pmem { struct_page: 128, ..Pmem::default() };
+    fs::write(dev.path().join("pmem0"), [vec![0; 4096], regressed_block(&pmem).encode().to_vec()].concat()).unwrap();
+    let roots = SysfsRoots { sysfs: folder.path().into(), procfs: folder.path().into(), dev: Some(dev.path().into()) };
+    let inventory = Inventory::read(&roots).unwrap();
+    let judged = facts::facts(&inventory.namespaces[0], &inventory.blocks_on_raw_devices(&roots));
+    assert_eq!((judged.mode, judged.obstacle.clone(), judged.enabled), (NamespaceMode::Fsdax, None, false));
+    let got = assess(&judged, &host(), &Thresholds::default());
+    assert_eq!(
+        (got.verdict, got.cause, got.evidence),
+        (Verdict::Oversize, Cause::RegressedKernel, Some(Evidence::InfoBlock))
+    );
+    fs::write(dev.path().join("pmem0"), [1; 100]).unwrap();
+    assert!(inventory.blocks_on_raw_devices(&roots).raw("namespace0.0").is_none(), "a device that is too short");
+}
+
+#[test]
+fn an_exact_block_is_taken_where_there_is_one() {
+    let (folder, tree) = tree();
+    let pmem = Pmem { struct_page: 128, ..Pmem::default() };
+    tree.namespace(&pmem).unwrap();
+    let block = regressed_block(&pmem);
+    let mut blocks = InfoBlocks::default();
+    blocks.insert("namespace0.0", block.encode());
+    let inventory = read(&folder);
+    assert_eq!(facts::facts(&inventory.namespaces[0], &blocks).block, Some(block));
+    // A kernel believes no block with a wrong checksum, and neither do we.
+    let mut broken = block.encode();
+    broken[100] ^= 1;
+    blocks.insert("namespace0.0", broken);
+    let facts = facts::facts(&inventory.namespaces[0], &blocks);
+    assert_eq!((facts.block, facts.mode, facts.obstacle), (None, NamespaceMode::Fsdax, None::<Obstacle>));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+
+    /// Whatever stands in the attributes: no panic, and nothing but a verdict.
+    #[test]
+    fn no_tree_panics(
+        contents in proptest::collection::vec("\\PC{0,40}", 9),
+    ) {
+        let (folder, tree) = tree();
+        tree.region(0, 4 * GIB, 64 * GIB).unwrap();
+        tree.namespace(&Pmem::default()).unwrap();
+        for (content, (device, attribute)) in contents.iter().zip([
+            ("namespace0.0", "uuid"), ("namespace0.0", "holder"), ("namespace0.0", "resource"), ("pfn0.1", "uuid"),
+            ("pfn0.1", "resource"), ("region0", "size"), ("region0", "mappings"), ("region0", "pfn_seed"), ("pfn0.1", "align"),
+        ]) {
+            tree.write(device, &[(attribute, content)]).unwrap();
+        }
+        let _ = verdict(&folder, "namespace0.0");
+    }
+}

@@ -1,0 +1,5 @@
+//! What sysfs and the kernel's messages show: regions and namespaces, module events, cgroups.
+
+pub mod cgroup;
+pub mod inventory;
+pub mod module_watch;

@@ -1,0 +1,138 @@
+//! What persistent memory this host has, as sysfs tells it, with or without root, with or without eBPF.
+//!
+//! Every file is read once, relative to its device's open directory. Whatever cannot be read, or makes no sense, is a
+//! typed [`Missing`] in its place: [`facts`] turns that into an obstacle, so that it ends as `unknown` with its
+//! reason.
+
+pub mod attribute;
+pub mod detail;
+pub mod facts;
+mod media;
+pub mod namespace;
+pub mod region;
+pub mod usage;
+
+use crate::model::inventory::Inventory;
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    thread::{self, ScopedJoinHandle},
+};
+
+use anyhow::Context as _;
+use nix::sched::{CloneFlags, unshare};
+
+use crate::model::inventory::InfoBlocks;
+use crate::model::inventory::Namespace;
+use crate::model::inventory::Region;
+
+use self::attribute::Directory;
+
+use crate::os::paths::Paths;
+
+/// Below this many namespaces a second thread costs more than it saves.
+const MIN_NAMESPACES_FOR_PRIVATE_FD_TABLE: usize = 128;
+
+/// Where the inventory reads.
+#[derive(Clone, Debug)]
+pub struct SysfsRoots {
+    /// Where sysfs is mounted.
+    pub sysfs: PathBuf,
+    /// Where procfs is mounted.
+    pub procfs: PathBuf,
+    /// Where the devices are; none where sysfs is not this host's own, so that no device is taken for another's.
+    pub dev: Option<PathBuf>,
+}
+
+impl From<&Paths> for SysfsRoots {
+    fn from(paths: &Paths) -> Self {
+        let own = paths.sysfs == Path::new("/sys");
+        let dev = own.then(|| PathBuf::from("/dev"));
+        Self { sysfs: paths.sysfs.clone(), procfs: paths.procfs.clone(), dev }
+    }
+}
+
+impl Inventory {
+    /// Reads the host. One without libnvdimm has an empty inventory.
+    ///
+    /// # Errors
+    /// When the list of devices is there and cannot be read.
+    pub fn read(roots: &SysfsRoots) -> anyhow::Result<Self> {
+        let root = roots.sysfs.join("bus/nd/devices");
+        let names = match list(&root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            names => names.with_context(|| format!("reading {}", root.display()))?,
+        };
+        let devices = Directory::open(&root).map_err(|why| anyhow::anyhow!("{}: {why}", root.display()))?;
+        let dax = Directory::open(&roots.sysfs.join("bus/dax/devices")).ok();
+        let regions = numbered(&names, "region").into_iter().filter_map(|name| Region::read(&devices, name)).collect();
+        let namespaces = read_namespaces(&devices, dax.as_ref(), &numbered(&names, "namespace"));
+        Ok(Self { regions, namespaces })
+    }
+
+    /// Reads the info blocks of namespaces that are enabled raw from their devices, where that is allowed: those that
+    /// are under a pfn or dax device are not visible there.
+    #[must_use]
+    pub fn blocks_on_raw_devices(&self, roots: &SysfsRoots) -> InfoBlocks {
+        let Some(dev) = &roots.dev else { return InfoBlocks::default() };
+        let raw = self.namespaces.iter().filter(|namespace| namespace.is_raw());
+        let blocks: BTreeMap<_, _> = raw
+            .filter_map(|namespace| Some((namespace.name.clone(), media::read_block(dev, &namespace.disk()?)?)))
+            .collect();
+        InfoBlocks::from(blocks)
+    }
+}
+
+/// All names in a directory, unsorted. They need not be text: those that are not are none of ours.
+fn list(root: &Path) -> io::Result<Vec<String>> {
+    let entries = std::fs::read_dir(root)?;
+    entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
+}
+
+/// The names that are `prefix` and one or two numbers, in the order of these.
+fn numbered<'a>(names: &'a [String], prefix: &str) -> Vec<&'a str> {
+    let mut found: Vec<_> =
+        names.iter().filter_map(|name| Some((numbers(name.strip_prefix(prefix)?)?, name.as_str()))).collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, name)| name).collect()
+}
+
+/// `3` or `3.14`.
+fn numbers(text: &str) -> Option<(u32, Option<u32>)> {
+    match text.split_once('.') {
+        Some((region, id)) => Some((region.parse().ok()?, Some(id.parse().ok()?))),
+        None => Some((text.parse().ok()?, None)),
+    }
+}
+
+/// Reads the namespaces, on more than one core where there are many.
+fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str]) -> Vec<Namespace> {
+    let read = |names: &[&str]| -> Vec<Namespace> {
+        names.iter().filter_map(|name| Namespace::read(devices, dax, name)).collect()
+    };
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(names.len() / MIN_NAMESPACES_FOR_PRIVATE_FD_TABLE)
+        .max(1);
+    if threads == 1 {
+        return read(names);
+    }
+    thread::scope(|scope| {
+        let chunks = names.chunks(names.len().div_ceil(threads));
+        let start = |chunk| thread::Builder::new().spawn_scoped(scope, move || with_private_fd_table(|| read(chunk)));
+        let running: Vec<_> = chunks.map(|chunk| (chunk, start(chunk))).collect();
+        // Where no thread can be had, or one ended badly (no code path does), its share is read here, rather than left out.
+        let share = |(chunk, thread): (_, io::Result<ScopedJoinHandle<'_, _>>)| {
+            thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| read(chunk))
+        };
+        running.into_iter().flat_map(share).collect()
+    })
+}
+
+/// Runs `work` with a table of file descriptors of this thread's own: threads that share one pay for it with each file.
+fn with_private_fd_table<T>(work: impl FnOnce() -> T) -> T {
+    // Where it is not allowed the work is done all the same, slower.
+    let _ = unshare(CloneFlags::CLONE_FILES);
+    work()
+}

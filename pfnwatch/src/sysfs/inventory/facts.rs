@@ -1,0 +1,105 @@
+//! From what sysfs says of a namespace to the facts that are judged.
+
+use crate::model::inventory::InfoBlocks;
+
+use pfnwatch_common::{InfoBlock, superblock::SuperblockKind};
+
+use crate::model::facts::{Facts, NamespaceMode, Obstacle};
+use crate::model::inventory::{AttributeError, Holder, Namespace, SysfsMode};
+
+/// What is known of `namespace`.
+#[must_use]
+pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
+    let mut facts = Facts {
+        start: namespace.resource.clone().ok(),
+        size: namespace.size.clone().ok(),
+        system_ram: namespace.system_ram,
+        ..Facts::new(mode(namespace))
+    };
+    let block = blocks.parsed(&namespace.name);
+    facts.obstacle = match (obstacle(namespace, &facts), block) {
+        // Enabled raw, or not at all: the block on its media says what it would be.
+        (None | Some(Obstacle::Disabled), Some(block)) if !is_enabled(namespace) => {
+            facts.mode = if block.kind == SuperblockKind::Dax { NamespaceMode::Devdax } else { NamespaceMode::Fsdax };
+            facts.block = Some(block);
+            None
+        }
+        (Some(obstacle), _) => Some(obstacle),
+        (None, block) => {
+            let claimer = namespace.holder.as_ref().ok().filter(|_| facts.mode.reserves());
+            claimer.and_then(|claimer| fill(&mut facts, claimer, block))
+        }
+    };
+    facts
+}
+
+/// Whether a pfn or dax device of the namespace is in use.
+fn is_enabled(namespace: &Namespace) -> bool {
+    namespace.holder.as_ref().is_ok_and(Holder::enabled)
+}
+
+/// The mode that users see. An unclaimed `memory` namespace is mapped whole.
+fn mode(namespace: &Namespace) -> NamespaceMode {
+    match (&namespace.mode, &namespace.holder) {
+        (Ok(SysfsMode::Memory), Err(AttributeError::Empty)) => NamespaceMode::Whole,
+        (Ok(SysfsMode::Memory), _) => NamespaceMode::Fsdax,
+        (Ok(SysfsMode::Dax), _) => NamespaceMode::Devdax,
+        (Ok(SysfsMode::Safe), _) => NamespaceMode::Sector,
+        (Ok(SysfsMode::Raw) | Err(_), _) => NamespaceMode::Raw,
+    }
+}
+
+/// What keeps us from judging the namespace at all.
+fn obstacle(namespace: &Namespace, facts: &Facts) -> Option<Obstacle> {
+    let name = &namespace.name;
+    if let Err(why) = &namespace.mode {
+        return Some(unreadable(name, "mode", why));
+    }
+    if let Err(why) = &namespace.size {
+        return Some(unreadable(name, "size", why));
+    }
+    if let Err(why @ AttributeError::Malformed(_)) = &namespace.resource {
+        return Some(unreadable(name, "resource", why));
+    }
+    match &namespace.holder {
+        Ok(claimer) if facts.mode.reserves() && !claimer.enabled() => match &claimer.size {
+            Err(AttributeError::Unbound) => Some(Obstacle::Disabled),
+            Err(why) => Some(unreadable(&claimer.name, "size", why)),
+            Ok(_) => None,
+        },
+        Err(why) if facts.mode.reserves() => Some(unreadable(name, "holder", why)),
+        // Raw and bound is raw; raw and unbound may be anything that is merely disabled.
+        Err(_) if !namespace.bound && matches!(facts.mode, NamespaceMode::Raw | NamespaceMode::Whole) => {
+            Some(Obstacle::Disabled)
+        }
+        _ => None,
+    }
+}
+
+/// What the claimer knows; an obstacle where it says nonsense. What only root may read stays unknown without one.
+fn fill(facts: &mut Facts, claimer: &Holder, block: Option<InfoBlock>) -> Option<Obstacle> {
+    facts.enabled = claimer.enabled();
+    facts.block = block;
+    facts.usable = claimer.size.clone().ok();
+    facts.first_usable = claimer.resource.clone().ok();
+    let bad = |attribute, why: &AttributeError| Some(unreadable(&claimer.name, attribute, why));
+    match &claimer.map {
+        Ok(map) => facts.map = *map,
+        Err(why) => return bad("mode", why),
+    }
+    match &claimer.align {
+        Ok(align) => facts.align = Some(*align),
+        Err(why) => return bad("align", why),
+    }
+    match &claimer.resource {
+        Err(why @ AttributeError::Malformed(_)) => bad("resource", why),
+        _ => None,
+    }
+}
+
+fn unreadable(device: &str, attribute: &str, why: &AttributeError) -> Obstacle {
+    match why {
+        AttributeError::Vanished => Obstacle::Vanished,
+        why => Obstacle::Unreadable(format!("{device}/{attribute}: {why}")),
+    }
+}

@@ -1,0 +1,185 @@
+use crate::{guard::info_block_cache::InfoBlockCache, model::policy::Mode};
+use std::time::{Duration, UNIX_EPOCH};
+
+use pfnwatch_common::record::{Attempt, Decision, Judgement, Unjudged};
+use zerocopy::IntoBytes as _;
+
+use crate::{
+    analysis::{
+        event_assessment::{judge, tests::host},
+        prediction_check::PredictionTracker,
+    },
+    export::line,
+    model::{
+        event::{
+            Actor, Body, Event, ExemptionChange, ExemptionUsed, GuardState, GuardTransfer, ModeChanged, PolicyLoaded,
+            PolicyRefused, Time,
+        },
+        thresholds::Thresholds,
+    },
+    testing::events::{context, creation, decode, denial},
+};
+
+/// The line of a body, without the time.
+fn text(body: Body) -> String {
+    let event = Event::at(Time(UNIX_EPOCH), body);
+    line::of(&event).strip_prefix("1970-01-01T00:00:00Z ").expect("a time").to_owned()
+}
+
+/// The events of these records, followed as the agent follows them, without their times.
+fn lines(records: &[&[u8]], exempted: Option<&ExemptionUsed>) -> Vec<String> {
+    let (mut kept, mut aftermath) = (InfoBlockCache::default(), PredictionTracker::default());
+    aftermath.attached(true, Duration::ZERO);
+    let line = |record: &&[u8]| {
+        let mut event = decode(record, &context()).expect("an event");
+        kept.follow(&mut event);
+        judge(&mut event, &host(), &Thresholds::default());
+        aftermath.follow(&mut event, context().booted);
+        if let Some(judged) = event.guard_decision_mut() {
+            judged.exemption = exempted.cloned();
+        }
+        line::of(&event).split_once(' ').expect("a time").1.to_owned()
+    };
+    records.iter().map(line).collect()
+}
+
+fn admin() -> Option<Actor> {
+    Some(Actor { pid: 7, uid: 0, comm: "pfnwatch".to_owned(), cgroup_id: 1, cgroup: None })
+}
+
+#[test]
+fn a_denial_explains_itself() {
+    let [line] = &lines(&[denial().as_bytes()], None)[..] else { panic!("one line") };
+    assert_eq!(
+        line,
+        r#"DENIED   namespace0.0 of 1 GiB as pfn0.1 (fsdax, map=dev, align 2 MiB): 34 MiB would be reserved, ideal 18 MiB, excess 16 MiB; refused before anything was written: this kernel reserves 128 bytes for each page, where 64 suffice (the regression of Linux 6.1 to 6.1.11): 16 MiB too much; by ndctl (pid 42, uid 0)
+    the caller was told something else: bind answers "Cannot allocate memory" (ENOMEM), ndctl says "No such device or address", dmesg "driver_sysfs_add(…) failed"
+    instead: --map=mem, under any kernel: 2 MiB reserved, and 16 MiB of DRAM for the memmap
+    instead: a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a package): 18 MiB reserved
+    instead: under this kernel, with an info block that ndctl writes (18 MiB reserved; a debug facility of ndctl): make it with --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode=fsdax --map=dev --align=2097152 NAME`, `ndctl enable-namespace NAME`
+    instead: an exemption for one creation: `pfnwatch allow --region region0 --once --for 10m --reason TEXT`, then try again"#
+    );
+}
+
+#[test]
+fn what_is_let_pass_says_so() {
+    let of = |decision: Decision| Judgement { decision: decision as u32, ..denial() };
+    let used = ExemptionUsed { id: 4, subject: Some("region0".to_owned()), reason: Some("a rebuild".to_owned()) };
+    let [audit] = &lines(&[of(Decision::WouldDeny).as_bytes()], None)[..] else { panic!("one line") };
+    assert!(audit.starts_with("WOULD DENY namespace0.0 of 1 GiB"), "{audit}");
+    assert!(audit.contains("enforce would have refused it") && !audit.contains("the caller was told"), "{audit}");
+    let [exempt] = &lines(&[of(Decision::Exempt).as_bytes()], Some(&used))[..] else { panic!("one line") };
+    assert!(exempt.ends_with("\n    by exemption 4 for region0: a rebuild"), "{exempt}");
+    let unjudged =
+        Judgement { unjudged: Unjudged::ModuleChanged as u32, dataoff: 0, ideal_dataoff: 0, ..of(Decision::Unjudged) };
+    let [unjudged] = &lines(&[unjudged.as_bytes()], None)[..] else { panic!("one line") };
+    assert_eq!(
+        unjudged,
+        "UNJUDGED namespace0.0 of 1 GiB as pfn0.1 (fsdax, map=dev, align 2 MiB); let pass without a judgement: \
+         libnvdimm was loaded anew since pfnwatch looked; what it costs shows once it is made; by ndctl (pid 42, uid 0)\
+         \n    instead: `pfnwatch status` says when the guard judges again"
+    );
+}
+
+#[test]
+fn a_reconfigure_shows_the_way_back() {
+    let raw = Attempt {
+        personality: 4,
+        seen: pfnwatch_common::record::CaptureFlags::NAMESPACE.with(pfnwatch_common::record::CaptureFlags::BOUND),
+        device: crate::testing::events::name("namespace0.0"),
+        ..creation()
+    };
+    let again = Judgement { device_uuid: [6; 16], ..denial() };
+    let lines = lines(&[creation().as_bytes(), raw.as_bytes(), again.as_bytes()], None);
+    let below: Vec<_> = lines[2].lines().skip_while(|line| !line.contains("its info block")).collect();
+    assert_eq!(
+        below[0],
+        "    its info block (fsdax, map=dev, align 2 MiB, 18 MiB reserved, block uuid \
+         07070707-0707-0707-0707-070707070707, seen being made, last at 1970-01-01T00:16:40Z) is gone, the data behind it \
+         was not touched: put it back with"
+    );
+    assert_eq!(below[1], "        pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock");
+    assert_eq!((below.len(), below.last()), (13, Some(&"        ndctl enable-namespace namespace0.0")));
+}
+
+#[test]
+fn a_surprise_is_on_the_line_of_the_set_up() {
+    let block = pfnwatch_common::InfoBlock::sample(34 << 20, 128);
+    let mut oversize = creation();
+    let head = oversize.block.len();
+    oversize.block.copy_from_slice(&block.encode()[..head]);
+    let foretold = Judgement { decision: Decision::WouldDeny as u32, ..denial() };
+    let all = [oversize.as_bytes(), foretold.as_bytes(), oversize.as_bytes(), foretold.as_bytes()];
+    let lines = lines(&[&all[..], &[creation().as_bytes(), creation().as_bytes()]].concat(), None);
+    let said = |line: &str, what: &str| assert!(line.contains(what), "{line}");
+    said(&lines[0], "16 MiB too much; SURPRISE: the guard had let it pass as good; by ndctl");
+    said(&lines[2], "; enforce would have refused it; by ndctl");
+    assert!(!lines[2].contains("SURPRISE"), "{}", lines[2]);
+    said(&lines[4], "SURPRISE: enforce would have refused it, and had predicted 34 MiB to be reserved");
+    assert!(lines[5].ends_with("namespace enabled; by ndctl (pid 42, uid 0)"), "{}", lines[5]);
+}
+
+#[test]
+fn the_guards_own_events() {
+    let until = Some(Time(UNIX_EPOCH + Duration::from_secs(600)));
+    let exemption = |once, until, by| ExemptionChange {
+        id: 3,
+        subject: "region0".to_owned(),
+        reason: "a rebuild".to_owned(),
+        once,
+        by,
+        until,
+    };
+    let state = |attached, armed, enforcement_effective, why: Option<&str>, pins: &[&str]| GuardState {
+        mode: Mode::Enforce,
+        attached,
+        armed,
+        enforcement_effective,
+        why: why.map(str::to_owned),
+        pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
+    };
+    let handover = GuardTransfer { mode: Mode::Enforce, pins: vec!["/p".to_owned()], by: admin(), detail: None };
+    let mode = ModeChanged { from: Mode::Audit, to: Mode::Enforce, by: admin(), reason: Some("roll-out".to_owned()) };
+    let loaded = PolicyLoaded {
+        file: Some("/etc/p.toml".to_owned()),
+        number: 2,
+        by: None,
+        explanation: vec!["One.".to_owned(), "Two.".to_owned()],
+    };
+    let error = "line 2, column 1\n  |\n2 | x = 1\n\nunknown key".to_owned();
+    for (body, expected) in [
+        (Body::ModeChanged(mode), "mode     enforce, audit before: roll-out; by pfnwatch (pid 7, uid 0)"),
+        (Body::PolicyLoaded(loaded), "policy   number 2 is in force, from /etc/p.toml\n    One.\n    Two."),
+        (
+            Body::PolicyRefused(PolicyRefused { file: "/etc/p.toml".to_owned(), error }),
+            "POLICY   /etc/p.toml is refused, the policy before stays in force\n    line 2, column 1\n      |\n    2 | x = \
+             1\n    unknown key",
+        ),
+        (
+            Body::ExemptionGranted(exemption(true, until, admin())),
+            "exempt   exemption 3 for region0 granted, for one creation, until 1970-01-01T00:10:00Z: a rebuild; by pfnwatch \
+             (pid 7, uid 0)",
+        ),
+        (Body::ExemptionEnded(exemption(false, None, None)), "exempt   exemption 3 for region0 ended: a rebuild"),
+        (Body::GuardState(state(true, true, true, None, &[])), "guard    judges creations (enforce)"),
+        (
+            Body::GuardState(state(false, false, false, Some("no `bpf` in lsm="), &[])),
+            "guard    is NOT attached: every creation passes (enforce): no `bpf` in lsm=",
+        ),
+        (
+            Body::GuardState(state(true, true, false, None, &["/p/a", "/p/b"])),
+            "guard    is attached, but was NOT seen to fire: nothing says that a creation would be stopped (enforce); \
+             pinned, so that it outlives the agent: /p/a, /p/b",
+        ),
+        (Body::GuardReleased(handover), "guard    released (enforce): /p; by pfnwatch (pid 7, uid 0)"),
+    ] {
+        assert_eq!(text(body), expected);
+    }
+}
+
+#[test]
+fn a_process_cannot_forge_a_line() {
+    let by = Actor { comm: "x\n1970 DENIED".to_owned(), ..admin().expect("somebody") };
+    let mode = ModeChanged { from: Mode::Enforce, to: Mode::Audit, by: Some(by), reason: None };
+    assert_eq!(text(Body::ModeChanged(mode)), "mode     audit, enforce before; by x?1970 DENIED (pid 7, uid 0)");
+}

@@ -1,0 +1,5 @@
+//! Tests of several rooms together, each of which none of these rooms could hold without importing the others.
+
+mod existing_line;
+mod guard_line;
+mod saved_blocks;

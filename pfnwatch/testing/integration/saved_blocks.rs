@@ -1,0 +1,71 @@
+//! Info blocks in memory outlive the agent in the event store.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{
+    export::line::of as render,
+    guard::info_block_cache::InfoBlockCache,
+    model::{
+        event::{BlockOrigin, NamespaceId, Time},
+        info_block::SavedInfoBlock,
+        store::{Settings, UnsavedBlocks as _},
+    },
+    store::EventStore,
+    testing::events::block,
+};
+
+fn place() -> (TempDir, Settings) {
+    let folder = TempDir::new().unwrap();
+    let file = Some(folder.path().join("pfnwatch.db"));
+    (folder, Settings { file, ..Settings::default() })
+}
+
+/// A namespace's block that the store does not have yet.
+fn kept() -> InfoBlockCache {
+    kept_with(5)
+}
+
+fn kept_with(uuid: u8) -> InfoBlockCache {
+    let namespace = NamespaceId {
+        namespace: "namespace0.0".to_owned(),
+        namespace_uuid: Some(Uuid::from_bytes([9; 16])),
+        start_address: 4 << 30,
+        size_bytes: 1 << 30,
+    };
+    let block = pfnwatch_common::InfoBlock { uuid: [uuid; 16], parent_uuid: [9; 16], ..block() };
+    let mut kept = InfoBlockCache::default();
+    let seen = Time(UNIX_EPOCH + Duration::from_secs(50));
+    let block = SavedInfoBlock::new(namespace, Box::new(block.encode()), BlockOrigin::Read, seen).unwrap();
+    kept.restore(vec![block]);
+    kept.mark_all_dirty();
+    kept
+}
+
+#[test]
+fn blocks_outlive_the_agent() {
+    let (_folder, settings) = place();
+    let mut first = kept();
+    EventStore::open(settings.clone(), render).commit(&mut [], &mut first);
+    assert_eq!(first.dirty().count(), 0, "what is written is no dirty");
+    let mut journal = EventStore::open(settings, render);
+    let mut second = InfoBlockCache::default();
+    second.restore(journal.blocks().unwrap());
+    assert_eq!(second.find("namespace0.0"), first.find("namespace0.0"));
+    assert_eq!(second.dirty().count(), 0, "what was taken up is no dirty");
+    assert_eq!(journal.blocks().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_in_memory_is_newer_than_what_is_taken_up() {
+    let (_folder, settings) = place();
+    let mut journal = EventStore::open(settings, render);
+    journal.commit(&mut [], &mut kept());
+    let mut newer = kept_with(7);
+    newer.restore(journal.blocks().unwrap());
+    assert_eq!(newer.find("namespace0.0").unwrap().block().uuid, [7; 16]);
+    journal.commit(&mut [], &mut newer);
+    assert_eq!(journal.blocks().unwrap()[0].block().uuid, [7; 16]);
+}
