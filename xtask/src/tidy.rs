@@ -15,7 +15,7 @@ mod offsets;
 mod shape;
 mod tree;
 
-pub(crate) use tree::{File, Tree};
+pub(crate) use tree::Tree;
 
 /// Something that a rule does not allow.
 #[derive(Debug, PartialEq)]

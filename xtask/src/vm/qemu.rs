@@ -6,15 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
-use super::programs;
 use super::scenario::{LABELS_BYTES, LEGACY_START, MIB, Nvdimm, Scenario};
 use crate::process::Task;
+use crate::setup::{self, QEMU};
 
-const PROGRAM: &str = "qemu-system-x86_64";
-/// Older ones corrupt guests under TCG: 7.2's cmpxchg16b lost a guest's memory in 4 boots of 25.
-const OLDEST_MAJOR: u32 = 10;
 /// A kernel without a root file system panics within 2 s under KVM.
 const KVM_TRIAL: Duration = Duration::from_secs(15);
 /// A processor that has no quick string instructions to offer: emulated, they go byte by byte, and a kernel that does not find
@@ -46,19 +43,9 @@ impl Qemu {
     /// Finds QEMU, refuses an old one, and tries KVM by booting this kernel: /dev/kvm alone proves nothing, there are
     /// hosts that have it and hang.
     pub(super) fn find(kernel_image: &Path) -> Result<Self> {
-        let remedy = "`cargo xtask setup` installs it (on Debian 12 from bookworm-backports)";
-        let program = programs::of_host(PROGRAM).with_context(|| format!("{PROGRAM} is not installed: {remedy}"))?;
-        let said = Task::new(&program, ["--version"]).read()?;
-        let (version, major) = version_in(&said).with_context(|| format!("{PROGRAM} tells no version: {said}"))?;
-        ensure!(
-            major >= OLDEST_MAJOR,
-            "QEMU {version} corrupts guests under emulation; {OLDEST_MAJOR} or newer is needed: {remedy}"
-        );
-        let accelerator = match kvm_works(&program, kernel_image) {
-            true => Accelerator::Kvm,
-            false => Accelerator::Tcg,
-        };
-        Ok(Self { program, version, accelerator })
+        let program = setup::host_path(QEMU).with_context(|| format!("{QEMU} is missing: `cargo xtask setup`"))?;
+        let accelerator = if kvm_works(&program, kernel_image) { Accelerator::Kvm } else { Accelerator::Tcg };
+        Ok(Self { program, version: setup::qemu_version()?, accelerator })
     }
 
     /// The same, with a guest's clock that counts instructions.
@@ -103,20 +90,11 @@ impl Qemu {
         for (number, (nvdimm, backend)) in machine.nvdimms.iter().zip(backends).enumerate() {
             command.args(nvdimm_arguments(number, nvdimm, backend));
         }
-        if let Some(disk) = disk {
-            command.args(disk_arguments(disk));
-        }
+        command.args(disk.iter().flat_map(|disk| disk_arguments(disk)));
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
         command.arg("-append").arg(kernel_arguments(machine));
         command
     }
-}
-
-/// `QEMU emulator version 10.0.2 (Debian …)`: the version and its first number.
-fn version_in(said: &str) -> Option<(String, u32)> {
-    let version = said.split_once("version ")?.1.split_whitespace().next()?;
-    let major = version.split('.').next()?.parse().ok()?;
-    Some((version.to_owned(), major))
 }
 
 /// Boots a kernel with nothing to run: where KVM works, it panics for want of a root file system.
@@ -193,13 +171,6 @@ pub(super) fn blank(backend: &Path, size_bytes: u64) -> Result<()> {
 mod tests {
     use super::super::scenario::ALL;
     use super::*;
-
-    #[test]
-    fn versions() {
-        assert_eq!(version_in("QEMU emulator version 10.0.2 (Debian 1:10)\n"), Some(("10.0.2".to_owned(), 10)));
-        assert_eq!(version_in("QEMU emulator version 7.2.17").map(|(_, major)| major), Some(7));
-        assert_eq!(version_in("nonsense"), None);
-    }
 
     #[test]
     fn second_nvdimm_of_the_usual_machine_lies_at_an_odd_multiple_of_2_mib_behind_the_first() {

@@ -1,7 +1,9 @@
 //! One guest from its start to its end: reads what it says, live, and holds it to its time.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -11,7 +13,6 @@ use anyhow::{Context, Result};
 use guest::report::Report;
 
 use super::console::{Console, Fault};
-use super::monitor::Monitor;
 use crate::process::Group;
 
 /// From the start of QEMU to the guest's first report. Under emulation 3 to 8 s are usual.
@@ -20,6 +21,9 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a guest may take from its verdict to its end.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long QEMU may take to answer.
+const MONITOR_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a guest ended.
 #[derive(Debug, Default)]
@@ -43,9 +47,12 @@ enum Said {
 /// Runs a guest; each report is handed to `show` as it comes.
 pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<Outcome> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let monitor = Monitor::new()?;
+    // A folder with a short name: a socket's path has 107 bytes at most.
+    let folder = tempfile::tempdir().context("cannot make a folder for QEMU's monitor")?;
+    let monitor = folder.path().join("monitor");
     let mut child = command
-        .args(monitor.arguments())
+        .arg("-monitor")
+        .arg(format!("unix:{},server=on,wait=off", monitor.display()))
         .spawn()
         .with_context(|| format!("cannot start {:?}", command.get_program()))?;
     let group = Group::of(&child);
@@ -70,11 +77,21 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
         }
     }
     if watch.has_lost_timer() {
-        watch.evidence = Some(monitor.local_apics().unwrap_or_else(|error| format!("{error:#}")));
+        let answer = local_apics(&monitor);
+        watch.evidence = Some(answer.unwrap_or_else(|error| format!("QEMU's monitor does not answer: {error}")));
     }
     group.kill();
     let _ = child.wait();
     Ok(watch.outcome())
+}
+
+/// What QEMU says of the local APICs of a guest whose kernel has lost its timer: whether each processor's timer is set, and what keeps its
+/// interrupt from it. A guest has two processors. It ends the guest, which would be killed anyway.
+fn local_apics(monitor: &Path) -> io::Result<String> {
+    let mut stream = UnixStream::connect(monitor)?;
+    stream.set_read_timeout(Some(MONITOR_TIMEOUT))?;
+    stream.write_all(b"info lapic 0\ninfo lapic 1\nquit\n")?;
+    Ok(io::read_to_string(stream)?.replace('\r', ""))
 }
 
 fn listen(child: &mut Child) -> Receiver<Said> {
@@ -282,6 +299,23 @@ mod tests {
         watch.evidence = Some("LVTT 0x00010000 masked\n".to_owned());
         let outcome = watch.outcome();
         assert!(outcome.lost_timer && outcome.broken.unwrap().ends_with("\n    LVTT 0x00010000 masked"));
+    }
+
+    #[test]
+    fn the_monitor_is_asked_for_both_apics() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("monitor");
+        assert!(local_apics(&path).is_err());
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let qemu = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let asked: Vec<_> =
+                BufReader::new(stream.try_clone().unwrap()).lines().take(3).map(Result::unwrap).collect();
+            stream.write_all(b"dumping local APIC state for CPU 0 \r\n\r\n").unwrap();
+            asked
+        });
+        assert_eq!(local_apics(&path).unwrap(), "dumping local APIC state for CPU 0 \n\n");
+        assert_eq!(qemu.join().unwrap(), ["info lapic 0", "info lapic 1", "quit"]);
     }
 
     #[test]
