@@ -91,7 +91,9 @@ fn local_apics(monitor: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(monitor)?;
     stream.set_read_timeout(Some(MONITOR_TIMEOUT))?;
     stream.write_all(b"info lapic 0\ninfo lapic 1\nquit\n")?;
-    Ok(io::read_to_string(stream)?.replace('\r', ""))
+    let answer = io::read_to_string(stream)?;
+    // What was asked comes back letter by letter.
+    Ok(answer.lines().filter(|line| !line.starts_with("(qemu)")).fold(String::new(), |text, line| text + line + "\n"))
 }
 
 fn listen(child: &mut Child) -> Receiver<Said> {
@@ -311,7 +313,7 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let asked: Vec<_> =
                 BufReader::new(stream.try_clone().unwrap()).lines().take(3).map(Result::unwrap).collect();
-            stream.write_all(b"dumping local APIC state for CPU 0 \r\n\r\n").unwrap();
+            stream.write_all(b"(qemu) i\x1b[K\r\ndumping local APIC state for CPU 0 \r\n\r\n").unwrap();
             asked
         });
         assert_eq!(local_apics(&path).unwrap(), "dumping local APIC state for CPU 0 \n\n");
