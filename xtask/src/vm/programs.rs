@@ -29,7 +29,7 @@ const INIT: [&str; 7] = ["build", "--profile", "guest", "-p", "pfnwatch-e2e", "-
 
 /// Builds PID 1 and the tests. The agent is the one that `cargo xtask build --release` left: tests and benchmarks hold it against the budgets.
 pub(super) fn build() -> Result<Built> {
-    let messages = messages(&["--test", "e2e"])?;
+    let messages = messages(&["--test", "e2e"], "1")?;
     let agent = paths::target().join("release/pfnwatch");
     Ok(Built {
         init: toolchain::executable(&messages, "bin", "guest-init")?,
@@ -41,15 +41,17 @@ pub(super) fn build() -> Result<Built> {
 
 /// Builds PID 1, and an agent with the same profile: in a third of the time, for what is only shown.
 pub(super) fn build_to_show() -> Result<Built> {
-    let messages = messages(&["-p", "pfnwatch", "--bin", "pfnwatch"])?;
+    // It is built once: a build in the many small pieces that serve the next one takes longer.
+    let messages = messages(&["-p", "pfnwatch", "--bin", "pfnwatch"], "0")?;
     let agent = toolchain::executable(&messages, "bin", "pfnwatch")?;
     let init = toolchain::executable(&messages, "bin", "guest-init")?;
     Ok(Built { init, tests: None, empty: None, agent: Some(agent) })
 }
 
-fn messages(more: &[&str]) -> Result<String> {
-    let arguments = [INIT.as_slice(), more, &toolchain::MESSAGES].concat();
-    toolchain::cargo_task(arguments).limit(LIMIT).read().context("cannot build the guest's programs")
+/// Builds PID 1 and more, and returns cargo's messages.
+fn messages(more: &[&str], incremental: &str) -> Result<String> {
+    let task = toolchain::cargo_task([INIT.as_slice(), more, &toolchain::MESSAGES].concat());
+    task.env("CARGO_INCREMENTAL", incremental).limit(LIMIT).read().context("cannot build the guest's programs")
 }
 
 /// The names of all tests, as libtest has them.
