@@ -1,7 +1,6 @@
 //! Builds the eBPF programs, and puts the object where the agent's build takes it from.
 
-mod calls;
-mod strip;
+mod object;
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -54,8 +53,8 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn object_at(place: &Place) -> Result<Vec<u8>> {
     let built = build(PACKAGE, place)?;
     let whole = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
-    calls::refuse(&whole)?;
-    strip::debug_information(&whole).with_context(|| format!("{} as an object", built.display()))
+    object::refuse_calls(&whole)?;
+    object::without_debug_information(&whole).with_context(|| format!("{} as an object", built.display()))
 }
 
 /// Builds the program that does nothing, and returns its object: the measure of what a program on a hook costs at least.

@@ -1,44 +1,55 @@
-//! Debian's packages without touching the system: one private apt folder a suite, under the target folder.
+//! Debian's packages without touching the system: one private apt folder for each suite, under the target folder.
 //!
-//! apt itself does what must be right: it checks the index's signature and each package's hash. The host's own apt
-//! settings, lists and state are neither used nor changed, but for how to reach the network (proxies and the like).
+//! apt itself checks the index's signature and each package's hash. The host's own apt settings, lists and state are neither used
+//! nor changed, except for how to reach the network (proxies and the like).
 
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::paths;
 use crate::process::Task;
-use crate::{paths, progress};
 
-mod closure;
-mod config;
-mod stanza;
-mod version;
-
-pub(crate) use config::source;
-pub(crate) use stanza::Package;
-
+/// Debian's archive.
+pub(crate) const MIRROR: &str = "http://deb.debian.org/debian";
+/// Debian 12's keyring has the keys of bullseye, bookworm and trixie.
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// An index younger than this is used as it is.
 const INDEX_AGE: Duration = Duration::from_secs(24 * 3600);
 const UPDATE_LIMIT: Duration = Duration::from_secs(180);
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(600);
+/// apt-get installs nothing but what is needed.
+const INSTALL: [&str; 4] = ["install", "-qq", "--yes", "--no-install-recommends"];
+/// Sorts lines of an upstream version, a revision and other words, the newest first: `sort -V` has Debian's order.
+const NEWEST_FIRST: &str = r#"printf '%s\n' "$@" | LC_ALL=C sort -k1,1Vr -k2,2Vr -k3"#;
 
 /// A Debian suite whose index is here.
 pub(crate) struct Suite {
-    name: String,
+    /// The suite's name, such as `bookworm` or `trixie-backports`.
+    pub(crate) name: String,
     dir: PathBuf,
 }
 
-/// A suite that could not be had, and why: to be named to the user, and no reason to end.
+/// One version of a package in a suite.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Package {
+    /// The package's name.
+    pub(crate) name: String,
+    /// Its full Debian version.
+    pub(crate) version: String,
+    /// The name of its .deb file in the archive.
+    pub(crate) file_name: String,
+}
+
+/// A suite that cannot be had, and why: reported to the user, and no reason to end.
 #[derive(Debug)]
 pub(crate) struct NotAvailable {
-    /// The suite's name.
-    pub(crate) suite: String,
-    /// One line: what apt said.
-    pub(crate) reason: String,
+    suite: String,
+    /// apt's message, in one line.
+    reason: String,
 }
 
 impl fmt::Display for NotAvailable {
@@ -50,8 +61,8 @@ impl fmt::Display for NotAvailable {
 impl std::error::Error for NotAvailable {}
 
 impl Suite {
-    /// Opens a suite such as `bookworm` or `trixie-backports`; its index is fetched where it is missing or a day old.
-    /// An old index does where a new one cannot be had. Where there is none, the error is a `NotAvailable`.
+    /// Opens a suite; its index is fetched if it is missing or a day old. An old index is used if a new one cannot be had. If
+    /// there is none, the error is a `NotAvailable`.
     pub(crate) fn open(name: &str) -> Result<Self> {
         let suite = Self { name: name.to_owned(), dir: paths::apt().join(name) };
         let _lock = suite.lock()?;
@@ -61,11 +72,6 @@ impl Suite {
         Ok(suite)
     }
 
-    /// The suite's name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Every version of every package whose name starts with `prefix` and is accepted; the newest version first.
     pub(crate) fn packages(&self, prefix: &str, accept: impl Fn(&str) -> bool) -> Result<Vec<Package>> {
         let names = self.apt("apt-cache", &["pkgnames", prefix]).read()?;
@@ -73,12 +79,9 @@ impl Suite {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let arguments: Vec<&str> = ["show"].iter().chain(&names).copied().collect();
-        // A name may be known from others' dependencies alone: apt-cache then fails for want of a package to show.
-        let shown = self.apt("apt-cache", &arguments).read().unwrap_or_default();
-        let mut packages = stanza::parse(&shown, &self.name);
-        version::newest_first(&mut packages);
-        Ok(packages)
+        // A name may be known from others' dependencies alone: apt-cache then fails, because it has no package to show.
+        let shown = self.apt("apt-cache", &[["show"].as_slice(), &names].concat()).read().unwrap_or_default();
+        newest_first(&shown.split("\n\n").filter_map(Package::parse).collect::<Vec<_>>())
     }
 
     /// The package of exactly this name, in its newest version.
@@ -98,57 +101,86 @@ impl Suite {
         let _ = fs::remove_dir_all(&part);
         fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
         let wanted = format!("{}={}", package.name, package.version);
-        let bar = progress::bytes(&format!("download {wanted}"), package.size_bytes);
-        retried(|| {
-            let task = self.apt("apt-get", &["download", "-qq", &wanted]).dir(&part).limit(DOWNLOAD_LIMIT);
-            task.read_with(|| bar.set_position(size_of_files(&part)))
-        })
-        .with_context(|| format!("cannot download {wanted} from Debian suite {}", self.name))?;
-        bar.finish_and_clear();
-        let got = first_file(&part).with_context(|| format!("apt-get left no file for {wanted}"))?;
+        eprintln!("download {wanted} …");
+        retried(|| self.apt("apt-get", &["download", "-qq", &wanted]).dir(&part).limit(DOWNLOAD_LIMIT).read())
+            .with_context(|| format!("cannot download {wanted} from Debian suite {}", self.name))?;
+        let got = fs::read_dir(&part)?.flatten().map(|entry| entry.path()).find(|path| path.is_file());
+        let got = got.with_context(|| format!("apt-get left no file for {wanted}"))?;
         fs::rename(&got, &file).with_context(|| format!("cannot move {} into the cache", got.display()))?;
         fs::remove_dir_all(&part).with_context(|| format!("cannot remove {}", part.display()))?;
         Ok(file)
     }
 
-    /// Resolves and downloads in one go. Where the file has gone from the archive because the index is a little old,
-    /// the index is fetched anew and the choice made again.
+    /// Resolves and downloads in one go. If the file has gone from the archive because the index is a little old, the index is
+    /// fetched again and the choice is repeated.
     pub(crate) fn fetch(&self, choose: impl Fn(&Self) -> Result<Package>) -> Result<(Package, PathBuf)> {
-        let package = choose(self)?;
-        match self.download(&package) {
-            Ok(file) => Ok((package, file)),
-            Err(_) => {
-                let lock = self.lock()?;
-                self.refresh()?;
-                drop(lock);
-                let package = choose(self)?;
-                let file = self.download(&package)?;
-                Ok((package, file))
-            }
-        }
+        self.with_new_index_if_needed(|| {
+            let package = choose(self)?;
+            let file = self.download(&package)?;
+            Ok((package, file))
+        })
     }
 
-    /// Fetches the index, a second time where the first fails.
-    fn refresh(&self) -> Result<()> {
-        config::write(&self.dir, &self.name)?;
-        let spinner = progress::spinner(&format!("fetch the package index of Debian {}", self.name));
-        // Without Error-Mode apt-get answers 0 although the network is away.
-        let arguments = ["update", "-qq", "-o", "APT::Update::Error-Mode=any"];
-        let outcome = retried(|| self.apt("apt-get", &arguments).limit(UPDATE_LIMIT).read());
-        spinner.finish_and_clear();
-        match outcome {
-            Ok(_) => {
-                File::create(self.stamp()).map(drop).with_context(|| format!("cannot write {}", self.stamp().display()))
+    /// The .deb files of these packages and of all that they depend on, each after those that it needs. apt resolves them as
+    /// for an empty system, fetches what is not in the cache, and checks each against the signed index.
+    pub(crate) fn closure(&self, names: &[&str]) -> Result<Vec<PathBuf>> {
+        self.with_new_index_if_needed(|| {
+            let _lock = self.lock()?;
+            let archives = self.dir.join("archives");
+            let wanted = [&INSTALL, names].concat();
+            // With the cache hidden, all files are listed: otherwise only those that are to be fetched.
+            let hidden = ["--print-uris", "-o", "Dir::Cache::archives=none"];
+            let listed = self.apt("apt-get", &[wanted.as_slice(), &hidden].concat()).read()?;
+            let files: Vec<PathBuf> = listed.lines().filter_map(file_name).map(|name| archives.join(name)).collect();
+            ensure!(!files.is_empty(), "Debian suite {} resolves nothing of {names:?}", self.name);
+            if !files.iter().all(|file| file.is_file()) {
+                eprintln!("download {} packages of Debian {} …", files.len(), self.name);
+                let words = [wanted.as_slice(), &["--download-only"]].concat();
+                retried(|| self.apt("apt-get", &words).limit(DOWNLOAD_LIMIT).read())
+                    .with_context(|| format!("cannot download {names:?} from Debian suite {}", self.name))?;
             }
+            Ok(files)
+        })
+    }
+
+    fn with_new_index_if_needed<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
+        attempt().or_else(|_| {
+            let lock = self.lock()?;
+            self.refresh()?;
+            drop(lock);
+            attempt()
+        })
+    }
+
+    fn refresh(&self) -> Result<()> {
+        self.configure()?;
+        eprintln!("fetch the package index of Debian {} …", self.name);
+        // Without Error-Mode apt-get answers 0 although the network is down.
+        let arguments = ["update", "-qq", "-o", "APT::Update::Error-Mode=any"];
+        match retried(|| self.apt("apt-get", &arguments).limit(UPDATE_LIMIT).read()) {
+            Ok(_) => write(&self.stamp(), ""),
             Err(error) if self.index_age().is_some() => {
-                progress::note(&format!("Debian {}: going on with an old index: {}", self.name, reason(&error)));
+                eprintln!("Debian {}: going on with an old index: {}", self.name, reason(&error));
                 Ok(())
             }
             Err(error) => Err(NotAvailable { suite: self.name.clone(), reason: reason(&error) }.into()),
         }
     }
 
-    /// How old the index is; None where there is none.
+    /// Writes the folder's configuration and its one source.
+    fn configure(&self) -> Result<()> {
+        ensure!(Path::new(KEYRING).exists(), "{KEYRING} is missing: apt-get install debian-archive-keyring");
+        for folder in ["sources.list.d", "lists/partial", "archives/partial", "state"] {
+            fs::create_dir_all(self.dir.join(folder))
+                .with_context(|| format!("cannot create {folder} in {}", self.dir.display()))?;
+        }
+        let network = network(&Task::new("apt-config", ["dump"]).env("LC_ALL", "C").read()?);
+        write(&self.dir.join("state/status"), "")?;
+        write(&self.dir.join("sources.list.d/debian.list"), &source(&self.name))?;
+        write(&self.dir.join("apt.conf"), &settings(&self.dir, &network))
+    }
+
+    /// `None` if there is no index.
     fn index_age(&self) -> Option<Duration> {
         let written = fs::metadata(self.stamp()).and_then(|meta| meta.modified()).ok()?;
         Some(SystemTime::now().duration_since(written).unwrap_or_default())
@@ -161,30 +193,94 @@ impl Suite {
 
     /// Keeps a second xtask off this suite's lists until it is dropped.
     fn lock(&self) -> Result<File> {
-        fs::create_dir_all(&self.dir).with_context(|| format!("cannot create {}", self.dir.display()))?;
-        let file = File::create(self.dir.join("lock")).with_context(|| format!("no lock in {}", self.dir.display()))?;
-        file.lock().with_context(|| format!("cannot lock {}", self.dir.display()))?;
-        Ok(file)
+        paths::lock(&self.dir)
     }
 
     fn apt(&self, program: &str, arguments: &[&str]) -> Task {
-        Task::new(program, arguments).env("APT_CONFIG", config::file(&self.dir)).env("LC_ALL", "C")
+        Task::new(program, arguments).env("APT_CONFIG", self.dir.join("apt.conf")).env("LC_ALL", "C")
     }
 }
 
-/// Unpacks a .deb file into a folder, never into the system.
-pub(crate) fn unpack(deb: &Path, into: &Path) -> Result<()> {
-    fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
-    Task::new("dpkg-deb", [Path::new("-x"), deb, into]).read().map(drop)
+impl Package {
+    /// From a paragraph of `apt-cache show`; `None` without a file (a virtual package).
+    fn parse(paragraph: &str) -> Option<Self> {
+        let field = |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let file_name = field("Filename")?.rsplit('/').next()?.to_owned();
+        Some(Self { name: field("Package")?.to_owned(), version: field("Version")?.to_owned(), file_name })
+    }
 }
 
-/// A package of a suite, unpacked under the target folder: nothing of it is installed. Gives its root.
+fn newest_first(packages: &[Package]) -> Result<Vec<Package>> {
+    let lines = packages.iter().enumerate().map(|(index, package)| {
+        let (upstream, revision) = package.version.rsplit_once('-').unwrap_or((&package.version, "0"));
+        format!("{upstream} {revision} {} {index}", package.name)
+    });
+    let sorted = Task::new("sh", ["-c", NEWEST_FIRST, "sh"].map(str::to_owned).into_iter().chain(lines)).read()?;
+    let index = |line: &str| line.rsplit(' ').next()?.parse::<usize>().ok();
+    Ok(sorted.lines().filter_map(|line| packages.get(index(line)?).cloned()).collect())
+}
+
+/// One of Debian's suites as a source for apt, whose signature is checked with Debian's own keys.
+pub(crate) fn source(suite: &str) -> String {
+    format!("deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
+}
+
+/// The guests are x86_64 whatever the host is; what the build takes from here is for every architecture.
+fn settings(dir: &Path, network: &str) -> String {
+    let dir = dir.display();
+    format!(
+        r#"Dir::Etc::main "/dev/null";
+Dir::Etc::parts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "{dir}/sources.list.d";
+Dir::State "{dir}/state";
+Dir::State::lists "{dir}/lists";
+Dir::State::status "{dir}/state/status";
+Dir::Cache "{dir}";
+Dir::Cache::archives "{dir}/archives";
+Dir::Cache::pkgcache "pkgcache.bin";
+Dir::Cache::srcpkgcache "";
+APT::Architecture "amd64";
+APT::Architectures {{ "amd64"; }};
+// The folder is ours; the user _apt could not write to it.
+APT::Sandbox::User "";
+Acquire::Languages "none";
+{network}"#
+    )
+}
+
+/// Of the host's settings, those that say how to reach the network.
+fn network(dump: &str) -> String {
+    let names = ["Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries"];
+    let ours = |line: &&str| names.iter().any(|name| line.starts_with(name));
+    dump.lines().filter(ours).fold(String::new(), |text, line| text + line + "\n")
+}
+
+/// `'http://…/dash_0.5.12-2_amd64.deb' dash_0.5.12-2_amd64.deb 97696 MD5Sum:…`
+fn file_name(line: &str) -> Option<&str> {
+    line.split_whitespace().nth(1).filter(|name| name.ends_with(".deb"))
+}
+
+/// Unpacks .deb files into a folder, never into the system.
+pub(crate) fn unpack<P: AsRef<Path>>(debs: &[P], into: &Path) -> Result<()> {
+    fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
+    debs.iter().try_for_each(|deb| Task::new("dpkg-deb", [Path::new("-x"), deb.as_ref(), into]).read().map(drop))
+}
+
+/// A package of a suite, unpacked under the target folder: nothing of it is installed. Returns its root.
 pub(crate) fn unpacked(suite: &str, name: &str) -> Result<PathBuf> {
     let (package, deb) = Suite::open(suite)?.fetch(|suite| suite.package(name))?;
-    let folder = paths::cache().join(package.file_name.trim_end_matches(".deb"));
+    unpacked_as(package.file_name.trim_end_matches(".deb"), &[deb])
+}
+
+/// Files of packages, unpacked under this name in the cache.
+pub(crate) fn unpacked_as(name: &str, debs: &[PathBuf]) -> Result<PathBuf> {
+    let folder = paths::cache().join(name);
     if !folder.is_dir() {
-        let part = tempfile_beside(&folder);
-        unpack(&deb, &part)?;
+        let part = paths::cache().join(format!("{name}.part-{}", std::process::id()));
+        unpack(debs, &part)?;
         // Another xtask may have been quicker.
         if fs::rename(&part, &folder).is_err() {
             let _ = fs::remove_dir_all(&part);
@@ -193,12 +289,7 @@ pub(crate) fn unpacked(suite: &str, name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A path of this process' own in the same folder.
-fn tempfile_beside(path: &Path) -> PathBuf {
-    path.with_extension(format!("part-{}", std::process::id()))
-}
-
-/// apt fails now and then where a second try does not.
+/// apt fails now and then, and succeeds at the second try.
 pub(crate) fn retried<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
     attempt().or_else(|_| attempt())
 }
@@ -206,16 +297,78 @@ pub(crate) fn retried<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
 /// The line in which apt says what is wrong.
 fn reason(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
-    let said = text.lines().map(str::trim).find(|line| line.starts_with("E: "));
-    said.map_or_else(|| text.lines().next().unwrap_or_default().to_owned(), |line| line.replacen("E: ", "", 1))
+    let message = text.lines().find_map(|line| line.trim().strip_prefix("E: "));
+    message.or(text.lines().next()).unwrap_or_default().to_owned()
 }
 
-fn first_file(dir: &Path) -> Option<PathBuf> {
-    let files = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path());
-    files.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn size_of_files(dir: &Path) -> u64 {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each is newer than the one before, by `dpkg --compare-versions`.
+    const RISING: [&str; 14] = [
+        "1.0~rc1-1",
+        "1.0-1~bpo13+1",
+        "1.0-1",
+        "1.0-1+b1",
+        "1.0a-1",
+        "1.0+dfsg-1",
+        "1.0.1-1",
+        "1.9-9",
+        "1.10-1",
+        "6.12.9-1",
+        "6.12.107-1~bpo13+1",
+        "6.12.107-1",
+        "6.12.107+deb13-1",
+        "7.3.4-1",
+    ];
+
+    #[test]
+    fn order_is_that_of_dpkg() {
+        let package = |version: &&str| Package { name: "p".into(), version: (*version).into(), file_name: "f".into() };
+        let sorted = newest_first(&RISING.iter().map(package).collect::<Vec<_>>()).unwrap();
+        let versions: Vec<_> = sorted.iter().rev().map(|package| package.version.as_str()).collect();
+        assert_eq!(versions, RISING);
+    }
+
+    #[test]
+    fn packages_of_one_version_are_sorted_by_name() {
+        let package = |name: &str| Package { name: name.into(), version: "1-1".into(), file_name: "f".into() };
+        let sorted = newest_first(&[package("b"), package("a")]).unwrap();
+        assert_eq!(sorted, [package("a"), package("b")]);
+    }
+
+    #[test]
+    fn fields_of_a_package() {
+        let text = "Package: linux-image-cloud-amd64\nVersion: 6.12.1-1\nFilename: pool/main/l/x_1_amd64.deb\n b: c";
+        let package = Package::parse(text).unwrap();
+        let found = [&package.name, &package.version, &package.file_name].map(String::as_str);
+        assert_eq!(found, ["linux-image-cloud-amd64", "6.12.1-1", "x_1_amd64.deb"]);
+        assert_eq!(Package::parse("Package: virtual\nVersion: 1\n"), None);
+    }
+
+    #[test]
+    fn file_names_of_apt() {
+        let line =
+            "'http://deb.debian.org/x/libattr1_2.5.1-4_amd64.deb' libattr1_1%3a2.5.1-4_amd64.deb 22164 MD5Sum:7\n";
+        assert_eq!(file_name(line), Some("libattr1_1%3a2.5.1-4_amd64.deb"));
+        assert_eq!(file_name("E: Unable to locate package x"), None);
+    }
+
+    #[test]
+    fn only_network_settings_are_taken_over() {
+        let dump = "Acquire::http::Proxy \"http://p:1\";\nAcquire::IndexTargets::deb \"\";\nDPkg::Pre-Invoke \"x\";\n\
+                    Acquire::Check-Date \"false\";\n";
+        assert_eq!(network(dump), "Acquire::http::Proxy \"http://p:1\";\nAcquire::Check-Date \"false\";\n");
+    }
+
+    #[test]
+    fn nothing_of_the_system_is_named() {
+        let text = settings(Path::new("/t/apt/trixie"), "");
+        assert!(!text.contains("/var/") && !text.contains("/etc/"), "{text}");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::process::Task;
-use crate::{paths, progress, setup};
+use crate::{paths, setup};
 
 const LIMIT: Duration = Duration::from_secs(180);
 /// The list is a repository of some MiB.
@@ -19,7 +19,7 @@ pub(crate) fn run() -> Result<()> {
     match cargo_deny(&["fetch", "db"])?.limit(FETCH_LIMIT).read() {
         Ok(_) => check(&["--disable-fetch", "advisories"]),
         Err(_) => {
-            progress::note("known vulnerabilities were NOT looked for: their list, RustSec's, cannot be fetched here");
+            eprintln!("known vulnerabilities were NOT looked for: their list, RustSec's, cannot be fetched here");
             Ok(())
         }
     }

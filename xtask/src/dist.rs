@@ -1,8 +1,7 @@
 //! `cargo xtask dist`: the Debian package of the agent that was built, and its checksums.
 
-mod package;
+mod check;
 mod pages;
-mod unit;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,23 +25,24 @@ pub(crate) fn run() -> Result<PathBuf> {
     }
     fs::create_dir_all(&dist).with_context(|| format!("cannot create {}", dist.display()))?;
     let deb = make(&dist)?;
-    package::check(&deb)?;
-    unit::check()?;
+    check::package(&deb)?;
+    check::unit()?;
     checksums()?;
-    println!("{} and SHA256SUMS are in {}", package::name(&deb), dist.display());
+    println!("{} and SHA256SUMS are in {}", check::name(&deb), dist.display());
     Ok(deb)
 }
 
-/// Documents, man pages and completions, where the package takes them from. The last two are of the command line alone: a build without
-/// optimisations, which the unit tests have made already, writes the same.
+/// Documents, man pages and completions, where the package takes them from. The last two depend on the command line alone: a build without
+/// optimisations writes the same. The unit tests have built that program, with the same choice of packages: another choice would have cargo
+/// compile half of the agent again, with fewer features of its dependencies.
 fn documents() -> Result<()> {
     let folder = paths::target().join("release/dist");
     pages::write(&folder.join("doc"))?;
-    let folder = folder.to_str().context("the target folder's path is no text")?;
-    let arguments = ["run", "--quiet", "--package", "pfnwatch", "--example", "documents", "--", folder];
-    toolchain::cargo_task(arguments).limit(LIMIT).show()?;
+    let task = toolchain::workspace_task("build", &[["--example", "documents"], toolchain::MESSAGES].concat());
+    let program = toolchain::executable(&task.limit(LIMIT).read()?, "example", "documents")?;
+    Task::new(program, [&folder]).read()?;
     // As Debian wants them: without names and times, so that the same page is the same file.
-    Task::new("sh", ["-c", "gzip -9n -- *.1"]).dir(&Path::new(folder).join("man")).read().map(drop)
+    Task::new("sh", ["-c", "gzip -9n -- *.1"]).dir(&folder.join("man")).read().map(drop)
 }
 
 /// cargo-deb packs what was built, and strips and builds nothing itself.

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-mod alertmanager;
 mod bench;
 mod build_ebpf;
 mod check;
@@ -13,11 +12,10 @@ mod debian;
 mod deny;
 mod dist;
 mod docs;
-mod fleet_sim;
 mod fuzz;
 mod paths;
+mod peers;
 mod process;
-mod progress;
 mod reproduce;
 mod setup;
 mod soak;
@@ -26,7 +24,6 @@ mod tidy;
 mod toolchain;
 mod traces;
 mod vm;
-mod web;
 
 /// The project's own commands. Each installs first what it needs and does not find.
 #[derive(Parser)]
@@ -68,7 +65,7 @@ enum Command {
     /// Measure, and hold what was measured against the budgets of the design
     #[command(after_help = "Example: cargo xtask bench scan")]
     Bench(bench::Args),
-    /// Show the regression: the agent and a scan on a kernel as it should be, and on one that reserves twice as much
+    /// Show the regression: the agent and a scan on a sound kernel, and on one that reserves twice as much
     ///
     /// Boots two virtual machines one after the other, and makes three namespaces with ndctl in each. Everything shown
     /// is what pfnwatch says there.
@@ -91,7 +88,7 @@ enum Command {
     Docs(docs::Args),
     /// Have a real Prometheus and a real Alertmanager watch thousands of made-up hosts, and roll a regressed kernel out there
     #[command(after_help = "Example: cargo xtask fleet-sim --hosts 1000")]
-    FleetSim(fleet_sim::Args),
+    FleetSim(peers::FleetArgs),
     /// Run everything that a change has to pass: checks, unit tests, and the end-to-end tests on each kernel
     #[command(after_help = "Example: cargo xtask test --quick")]
     Test(test::Args),
@@ -140,21 +137,17 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Fuzz(args) => fuzz::run(&args)?,
         Command::Bench(args) => return bench::run(&args),
-        Command::Demo => {
-            setup::for_vm()?;
-            build(true)?;
-            vm::demo::run()?;
-        }
+        Command::Demo => vm::demo::run()?,
         Command::Web => {
             setup::for_build()?;
             build_ebpf::run()?;
-            web::run().0?;
-            println!("screenshots are in {}", web::screenshots().display());
+            peers::web().0?;
+            println!("screenshots are in {}", peers::screenshots().display());
         }
         Command::Alerts => {
             setup::for_build()?;
             build_ebpf::run()?;
-            alertmanager::run().0?;
+            peers::alerts().0?;
         }
         Command::Dist => {
             build(true)?;
@@ -164,7 +157,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Docs(args) => return docs::run(&args),
         Command::FleetSim(args) => {
             build(true)?;
-            fleet_sim::run(&args).0?;
+            peers::fleet(&args).0?;
         }
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),

@@ -1,41 +1,40 @@
-//! Child processes: each in a process group of its own, with a time limit, and with a failure that says what was run.
+//! Child processes: each in its own process group, with a time limit, and with an error that names the command.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, ExitStatus, Stdio, exit};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
-mod group;
-
-pub(crate) use group::{Group, end_all, end_on_interrupt, kill_all};
-
-/// The limit of a command that is not given one.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long a group has to end by itself after SIGTERM.
-const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
+/// How long after SIGTERM `timeout` sends SIGKILL.
+const GRACE: &str = "5";
 /// How many lines of a failed command's output its error shows.
 const TAIL_LINES: usize = 25;
 
-/// A command that is about to be run.
+/// A command that is about to be run, by coreutils' `timeout`.
 pub(crate) struct Task {
     command: Command,
     limit: Duration,
+    shown: String,
 }
 
-/// What becomes of a command's output.
+/// What becomes of a command's standard output.
 #[derive(Clone, Copy, PartialEq)]
 enum Output {
-    /// It goes where xtask's own goes.
+    /// It goes where xtask's own goes, as standard error does.
     Shown,
     /// It goes there and is kept as well.
-    ShownAndKept,
-    /// It is kept, and shown only in an error.
+    Teed,
+    /// Both are kept, and shown only in an error.
     Kept,
 }
 
@@ -43,8 +42,10 @@ impl Task {
     /// A command with its arguments, to be run with no input.
     pub(crate) fn new<A: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = A>) -> Self {
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null());
-        Self { command, limit: DEFAULT_TIMEOUT }
+        command.args(args);
+        let name = Path::new(command.get_program()).file_name().unwrap_or_default();
+        let words: Vec<_> = std::iter::once(name).chain(command.get_args()).map(quoted).collect();
+        Self { shown: words.join(" "), command, limit: DEFAULT_LIMIT }
     }
 
     /// Adds a variable to the environment.
@@ -53,7 +54,7 @@ impl Task {
         self
     }
 
-    /// Takes a variable out of the environment.
+    /// Removes a variable from the environment.
     pub(crate) fn without_env(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
@@ -65,170 +66,113 @@ impl Task {
         self
     }
 
-    /// Kills the command's whole process group after so long.
+    /// Ends the command's whole process group after this time.
     pub(crate) fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
     /// Prints the command, and runs it with its output shown.
-    pub(crate) fn show(mut self) -> Result<()> {
-        self.echo();
-        self.run(Output::Shown, &mut || ()).map(drop)
+    pub(crate) fn show(self) -> Result<()> {
+        eprintln!("$ {}", self.shown);
+        self.run(Output::Shown)?.result(Output::Shown)
     }
 
     /// Prints the command, runs it with its output shown, and returns standard output, also of a command that failed.
-    pub(crate) fn tee(mut self) -> (Result<()>, String) {
-        self.echo();
-        match self.execute(Output::ShownAndKept, &mut || ()) {
-            Ok(finished) => (finished.verdict(Output::ShownAndKept), finished.stdout),
+    pub(crate) fn tee(self) -> (Result<()>, String) {
+        eprintln!("$ {}", self.shown);
+        match self.run(Output::Teed) {
+            Ok(finished) => (finished.result(Output::Teed), finished.stdout),
             Err(error) => (Err(error), String::new()),
         }
     }
 
-    /// Runs the command quietly and returns its standard output; the error carries the end of what it said.
+    /// Runs the command quietly and returns its standard output; the error carries the end of its output.
     pub(crate) fn read(self) -> Result<String> {
-        self.read_with(|| ())
+        let finished = self.run(Output::Kept)?;
+        finished.result(Output::Kept).map(|()| finished.stdout)
     }
 
-    /// As `read`, for a command that says on standard error what it has to say.
-    pub(crate) fn read_stderr(mut self) -> Result<String> {
-        let finished = self.execute(Output::Kept, &mut || ())?;
-        finished.verdict(Output::Kept).map(|()| finished.stderr)
+    /// As `read`, for a command that writes its results to standard error.
+    pub(crate) fn read_stderr(self) -> Result<String> {
+        let finished = self.run(Output::Kept)?;
+        finished.result(Output::Kept).map(|()| finished.stderr)
     }
 
-    /// As `read`, with something to do a few times a second meanwhile.
-    pub(crate) fn read_with(mut self, mut tick: impl FnMut()) -> Result<String> {
-        self.run(Output::Kept, &mut tick)
-    }
-
-    fn run(&mut self, output: Output, tick: &mut dyn FnMut()) -> Result<String> {
-        let finished = self.execute(output, tick)?;
-        finished.verdict(output)?;
-        Ok(finished.stdout)
-    }
-
-    fn echo(&self) {
-        eprintln!("$ {}", self.shown());
-    }
-
-    /// The command as one would type it: the program's name without its folder, and no environment.
-    fn shown(&self) -> String {
-        let program = Path::new(self.command.get_program());
-        let words = std::iter::once(program.file_name().unwrap_or(program.as_os_str())).chain(self.command.get_args());
-        words.map(quoted).collect::<Vec<_>>().join(" ")
-    }
-
-    fn execute(&mut self, output: Output, tick: &mut dyn FnMut()) -> Result<Finished> {
-        self.command.process_group(0);
-        if output != Output::Shown {
-            self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    fn run(self, output: Output) -> Result<Finished> {
+        let Self { command: inner, limit, shown } = self;
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after", GRACE]).arg(limit.as_secs_f64().to_string());
+        command.arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null()).process_group(0);
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
         }
-        let shown = self.shown();
-        let mut child = self.command.spawn().map_err(|error| not_started(self.command.get_program(), &error))?;
+        command.current_dir(inner.get_current_dir().unwrap_or(Path::new(".")));
+        if output != Output::Shown {
+            command.stdout(Stdio::piped());
+        }
+        if output == Output::Kept {
+            command.stderr(Stdio::piped());
+        }
+        let mut child = command.spawn().with_context(|| format!("`{shown}` cannot be started"))?;
         let group = Group::of(&child);
-        let echo = output == Output::ShownAndKept;
-        let stdout = child.stdout.take().map(|pipe| Reader::start(pipe, echo.then(|| Box::new(io::stdout()) as _)));
-        let stderr = child.stderr.take().map(|pipe| Reader::start(pipe, echo.then(|| Box::new(io::stderr()) as _)));
-        let outcome = wait(&mut child, &group, self.limit, tick);
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let stderr = stderr.map(|pipe| thread::spawn(|| text(pipe, false)));
+        let stdout = stdout.map_or_else(String::new, |pipe| text(pipe, output == Output::Teed));
+        let stderr = stderr.and_then(|reader| reader.join().ok()).unwrap_or_default();
+        let status = child.wait().with_context(|| format!("`{shown}`"))?;
         drop(group);
-        let (stdout, stderr) =
-            (stdout.map_or_else(String::new, Reader::end), stderr.map_or_else(String::new, Reader::end));
-        let status = outcome.with_context(|| format!("`{shown}`"))?;
-        Ok(Finished { shown, limit: self.limit, status, stdout, stderr })
+        Ok(Finished {
+            program: inner.get_program().to_string_lossy().into_owned(),
+            shown,
+            limit,
+            status,
+            stdout,
+            stderr,
+        })
     }
 }
 
 /// A command that ended.
 struct Finished {
+    program: String,
     shown: String,
     limit: Duration,
-    /// None where the limit ended it.
-    status: Option<ExitStatus>,
+    status: ExitStatus,
     stdout: String,
     stderr: String,
 }
 
 impl Finished {
-    fn verdict(&self, output: Output) -> Result<()> {
+    fn result(&self, output: Output) -> Result<()> {
         let tail = if output == Output::Kept { tail(&self.stderr, &self.stdout) } else { String::new() };
-        match self.status {
-            Some(status) if status.success() => Ok(()),
-            Some(status) => bail!("`{}` failed ({status}){tail}", self.shown),
-            None => bail!("`{}` was ended at its limit of {} s{tail}", self.shown, self.limit.as_secs()),
+        let Self { shown, limit, status, .. } = self;
+        match (status.code(), status.signal()) {
+            (Some(0), _) => Ok(()),
+            // What `timeout` answers at the limit, without and with SIGKILL.
+            (Some(124), _) | (_, Some(9)) => bail!("`{shown}` was ended at its limit of {} s{tail}", limit.as_secs()),
+            (Some(127), _) => bail!("`{shown}`: a program is not installed: {}{tail}", remedy(&self.program)),
+            _ => bail!("`{shown}` failed ({status}){tail}"),
         }
     }
 }
 
-/// Waits for the child; at the limit ends its group and returns None.
-fn wait(child: &mut Child, group: &Group, limit: Duration, tick: &mut dyn FnMut()) -> Result<Option<ExitStatus>> {
-    let start = Instant::now();
-    let mut pause = Duration::from_millis(1);
-    let mut terminated: Option<Instant> = None;
-    loop {
-        if let Some(status) = child.try_wait().context("cannot be waited for")? {
-            return Ok(terminated.is_none().then_some(status));
+/// All that comes out of a pipe, and a copy of it on standard output where that is wanted.
+fn text(mut pipe: impl Read, shown: bool) -> String {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 8192];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk) {
+        let read = chunk.get(..count).unwrap_or_default();
+        bytes.extend_from_slice(read);
+        if shown {
+            // Nothing is lost when the terminal is gone: the text is kept.
+            let _ = io::stdout().write_all(read).and_then(|()| io::stdout().flush());
         }
-        match terminated {
-            None if start.elapsed() >= limit => {
-                group.terminate();
-                terminated = Some(Instant::now());
-            }
-            Some(since) if since.elapsed() >= KILL_TIMEOUT => group.kill(),
-            _ => {}
-        }
-        tick();
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
     }
-}
-
-/// Reads a pipe to its end in a thread of its own.
-struct Reader {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    thread: JoinHandle<()>,
-}
-
-impl Reader {
-    fn start(mut pipe: impl Read + Send + 'static, mut echo: Option<Box<dyn Write + Send>>) -> Self {
-        let bytes = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&bytes);
-        let thread = thread::spawn(move || {
-            let mut chunk = [0; 8192];
-            while let Ok(count @ 1..) = pipe.read(&mut chunk) {
-                let read = chunk.get(..count).unwrap_or_default();
-                locked(&kept).extend_from_slice(read);
-                if let Some(echo) = &mut echo {
-                    // Nothing is lost when the terminal is gone: the text is kept.
-                    let _ = echo.write_all(read).and_then(|()| echo.flush());
-                }
-            }
-        });
-        Self { bytes, thread }
-    }
-
-    /// The text read. A daemon that the command left behind may hold the pipe open: it is not waited for.
-    fn end(self) -> String {
-        let start = Instant::now();
-        while !self.thread.is_finished() && start.elapsed() < Duration::from_secs(1) {
-            thread::sleep(Duration::from_millis(1));
-        }
-        String::from_utf8_lossy(&locked(&self.bytes)).into_owned()
-    }
-}
-
-/// A lock whose data is plain, so that a panic elsewhere leaves nothing half-done in it.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn not_started(program: &OsStr, error: &io::Error) -> anyhow::Error {
-    let name = program.to_string_lossy();
-    if error.kind() == io::ErrorKind::NotFound {
-        anyhow!("`{name}` is not installed: {}", remedy(&name))
-    } else {
-        anyhow!("`{name}` cannot be started: {error}")
-    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What to do about a program that is missing.
@@ -238,24 +182,149 @@ pub(crate) fn remedy(program: &str) -> &'static str {
             "it is part of Debian and Ubuntu, which the VM tests need as their host"
         }
         "cargo" | "rustc" | "rustup" => "install Rust from https://rustup.rs",
-        "qemu-system-x86_64" => "apt-get install qemu-system-x86 (10 or newer)",
         _ => "install it and have its folder in PATH",
     }
 }
 
-/// The last lines of what a command said, on lines of their own.
+/// The last lines of a command's output, each on its own line.
 fn tail(stderr: &str, stdout: &str) -> String {
-    let said = if stderr.trim().is_empty() { stdout } else { stderr };
-    let lines: Vec<&str> = said.trim_end().lines().collect();
+    let output = if stderr.trim().is_empty() { stdout } else { stderr };
+    let lines: Vec<&str> = output.trim_end().lines().collect();
     let skipped = lines.len().saturating_sub(TAIL_LINES);
     lines.iter().skip(skipped).fold(String::new(), |text, line| text + "\n    " + line)
 }
 
 fn quoted(word: &OsStr) -> String {
-    let word = OsString::from(word).to_string_lossy().into_owned();
+    let word = word.to_string_lossy().into_owned();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
+/// The groups of the commands that run now.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The group of a child that was started as its leader; forgotten when dropped.
+pub(crate) struct Group(Option<Pid>);
+
+impl Group {
+    /// The group of this child.
+    pub(crate) fn of(child: &Child) -> Self {
+        let leader = i32::try_from(child.id()).ok().map(Pid::from_raw);
+        running().extend(leader);
+        let group = Self(leader);
+        if ENDED.load(Ordering::SeqCst) {
+            group.kill();
+        }
+        group
+    }
+
+    /// Ends the group at once; one that has ended by itself is no error.
+    pub(crate) fn kill(&self) {
+        let _ = self.0.map(|leader| killpg(leader, Signal::SIGKILL));
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        running().retain(|leader| Some(*leader) != self.0);
+    }
+}
+
+/// Whether all commands were ended: no new one may outlive that.
+static ENDED: AtomicBool = AtomicBool::new(false);
+
+/// Ends every command that runs now, with all its children, and every one that is started later. An xtask among them passes that on to its own.
+pub(crate) fn end_all() {
+    ENDED.store(true, Ordering::SeqCst);
+    for leader in running().iter() {
+        let _ = killpg(*leader, Signal::SIGTERM);
+    }
+}
+
+/// Passes an interrupt (Ctrl-C, SIGTERM, a closed terminal) on to the commands that run, and exits.
+pub(crate) fn end_on_interrupt() -> Result<()> {
+    ctrlc::set_handler(|| {
+        end_all();
+        exit(130);
+    })
+    .context("cannot listen for interrupts")
+}
+
+/// Runs two parts side by side and reports the errors of both.
+pub(crate) fn both<A: Send, B>(
+    one: impl FnOnce() -> Result<A> + Send,
+    other: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
+    thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        match (one.join().unwrap_or_else(|_| Err(anyhow!("a part of it panicked"))), other) {
+            (Ok(first), Ok(second)) => Ok((first, second)),
+            (Err(first), Err(second)) => Err(anyhow!("{first:#}\nerror: {second:#}")),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+        }
+    })
+}
+
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn shell(script: &str) -> Task {
+        Task::new("sh", ["-c", script])
+    }
+
+    #[test]
+    fn output_is_returned() {
+        assert_eq!(shell("echo one; echo two >&2").read().unwrap(), "one\n");
+        assert_eq!(shell("echo one; echo two >&2").read_stderr().unwrap(), "two\n");
+    }
+
+    #[test]
+    fn failure_names_command_status_and_output() {
+        let error = shell("echo the reason >&2; exit 3").read().unwrap_err().to_string();
+        assert!(error.contains("sh -c") && error.contains("exit status: 3") && error.contains("the reason"), "{error}");
+    }
+
+    #[test]
+    fn limit_ends_the_whole_group() {
+        let start = Instant::now();
+        // The grandchild holds the pipe: if it were left alive, the reader would wait for it.
+        let error = shell("sleep 100 & sleep 100").limit(Duration::from_millis(200)).read().unwrap_err().to_string();
+        assert!(error.contains("ended at its limit"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn missing_program_has_a_remedy() {
+        let error = Task::new("no-such-program-here", ["x"]).read().unwrap_err().to_string();
+        assert!(error.contains("is not installed") && error.contains("PATH"), "{error}");
+    }
+
+    #[test]
+    fn tail_keeps_the_end() {
+        let output: String = (0..100).map(|n| format!("line {n}\n")).collect();
+        let tail = tail(&output, "");
+        assert!(!tail.contains("line 74\n") && tail.contains("line 75\n") && tail.ends_with("line 99"), "{tail}");
+    }
+
+    #[test]
+    fn words_are_quoted_if_a_shell_needs_it() {
+        assert_eq!(Task::new("a", ["b c", "", "d'e"]).shown, r"a 'b c' '' 'd'\''e'");
+    }
+
+    #[test]
+    fn errors_of_both_parts_are_reported() {
+        let part = |error: Option<&'static str>| move || error.map_or(Ok(1), |error| Err(anyhow!(error)));
+        let error = both(part(Some("one")), part(Some("two"))).unwrap_err().to_string();
+        assert!(error.contains("one") && error.contains("two"), "{error}");
+        assert!(both(part(Some("one")), part(None)).is_err() && both(part(None), part(Some("two"))).is_err());
+        assert_eq!(both(part(None), part(None)).unwrap(), (1, 1));
+    }
+}

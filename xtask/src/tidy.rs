@@ -17,7 +17,7 @@ mod source;
 mod tree;
 mod words;
 
-pub(crate) use tree::{File, Tree};
+pub(crate) use tree::Tree;
 pub(crate) use words::shrink as shrink_words;
 
 /// Something that a rule does not allow.

@@ -1,17 +1,19 @@
 //! `cargo xtask vm`: boots Debian kernels in QEMU with emulated NVDIMMs and runs the end-to-end tests inside.
 //!
-//! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs` and
-//! `cpio`), `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`); `chains`
-//! has several guests run side by side, as many as there is `room` for. `variant`
+//! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs`),
+//! `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`); `chains`
+//! has several guests run side by side, as many as there is room for. `variant`
 //! rebuilds libnvdimm with the regression and the like, `debian` makes a disk with a small Debian, `disk` one with what guests keep
 //! beside their NVDIMMs, `demo` shows the regression, `kernel_files` has pfnwatch judge kernels that do not run, `counted` runs a
 //! guest whose clock counts instructions.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use guest::boot_config::Soak;
+use guest::boot_config::{Orders, Purpose, Soak};
+use guest::report::Report;
 use guest::scope;
 
 use crate::paths;
@@ -19,7 +21,6 @@ use crate::paths;
 mod chains;
 mod console;
 pub(crate) mod counted;
-mod cpio;
 mod debian;
 pub(crate) mod demo;
 mod disk;
@@ -27,19 +28,18 @@ mod initramfs;
 mod kernel;
 mod kernel_files;
 mod modules;
-mod monitor;
-pub(crate) mod programs;
+mod programs;
 mod qemu;
-mod room;
 mod scenario;
 mod session;
 mod variant;
 
 use chains::{Chain, Line, Run};
 use initramfs::Base;
-use kernel::Found;
+use kernel::{Found, Kernel};
 use qemu::Qemu;
 use scenario::{On, Scenario, Userland};
+use variant::Variant;
 
 /// What to run.
 #[derive(clap::Args)]
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
         let qemu = Qemu::find(&kernel.image)?;
         // The longest first, so that none is left alone at the end.
         chains.sort_by_key(|chain| std::cmp::Reverse(run.seconds_of(chain)));
-        let side_by_side = room::guests_at_once().min(chains.len().max(1));
+        let side_by_side = chains::guests_at_once().min(chains.len().max(1));
         println!("{}, {side_by_side} guests at a time", qemu.words());
         tally.add(run.boot_all(chains, side_by_side, &qemu)?);
     }
@@ -120,7 +120,7 @@ pub(crate) fn prepare() -> Result<()> {
     for line in scope::LINES {
         let found = kernel::provide(line)?;
         if line == scenario::REBUILT && matches!(found, Found::Kernel(_)) {
-            let _told_by_run = variant::provide(line)?;
+            let _reported_by_run = variant::provide(line, &Variant::ALL)?;
         }
     }
     Ok(())
@@ -139,7 +139,9 @@ fn provide(line: &'static str, run: &Run, agent: Option<&Path>, tally: &mut Tall
     let rebuilt =
         |machine: &Scenario| matches!(machine.kernel, On::Rebuilt(..)) && machine.is_for(line) && run.wants(machine);
     let variants = if scenario::ALL.iter().any(rebuilt) {
-        variant::provide(line)?.map_err(|why| not_run(format!("{line} with another libnvdimm: {why}"), tally)).ok()
+        variant::provide(line, &Variant::ALL)?
+            .map_err(|why| not_run(format!("{line} with another libnvdimm: {why}"), tally))
+            .ok()
     } else {
         None
     };
@@ -163,11 +165,7 @@ fn not_run(what: String, tally: &mut Tally) {
 
 /// Keeps a second run off the same files until it is dropped; it waits.
 fn lock() -> Result<File> {
-    let dir = paths::target().join("vm");
-    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let file = File::create(dir.join("lock")).with_context(|| format!("no lock in {}", dir.display()))?;
-    file.lock().with_context(|| format!("cannot lock {}", dir.display()))?;
-    Ok(file)
+    paths::lock(&paths::target().join("vm"))
 }
 
 /// The folder of a guest's files.
@@ -205,6 +203,32 @@ fn disk(line: &str, scenario: &Scenario) -> Result<Option<PathBuf>> {
         }
     }
     Ok(file.exists().then_some(file))
+}
+
+/// Boots one guest for something else than tests, with `libnvdimm` instead of the kernel's own, and hands over each of its reports.
+fn boot_alone(
+    (kernel, libnvdimm): (&Kernel, Option<&Path>),
+    (machine, purpose, limit): (&Scenario, Purpose, Duration),
+    (base, qemu): (&Base, &Qemu),
+    show: impl FnMut(&Report),
+) -> Result<()> {
+    let home = home(&kernel.line, machine.name)?;
+    let initramfs = home.join("initramfs.cpio");
+    let orders = Orders {
+        line: kernel.line.clone(),
+        scenario: machine.name.to_owned(),
+        filters: Vec::new(),
+        test_limit_s: limit.as_secs(),
+        purpose,
+        soak: Soak::DEFAULT,
+    };
+    base.write(kernel, libnvdimm, &orders, &initramfs)?;
+    let command = qemu.command(&kernel.image, &initramfs, machine, &backends(&kernel.line, machine)?, None, "");
+    let outcome = session::run(command, limit, show);
+    fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;
+    let outcome = outcome?;
+    ensure!(outcome.failed == 0, "the guest failed: {}", outcome.broken.unwrap_or_default());
+    Ok(())
 }
 
 /// The closing line. That nothing ran at all is no success, unless it is the kernel that is gone.

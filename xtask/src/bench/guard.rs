@@ -7,24 +7,28 @@ use anyhow::{Context, Result};
 use guest::bench::{Measurement, Round, Setting, Work};
 use guest::boot_config::Purpose;
 use guest::report::Report;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::tracer::Tracer;
-use super::{CannotMeasure, Findings};
+use super::{CannotMeasure, Findings, Row, quantile};
 use crate::setup;
 use crate::vm::counted::{self, Place};
 
 pub(super) mod native;
-mod numbers;
-mod rows;
-
-use numbers::Numbers;
-use rows::{OnHook, Per, Storm};
 
 /// How many instructions a call the guard may cost more than an empty program, on a node that is no link.
 pub(super) const BUDGET: f64 = 20.0;
 
-/// What is held against the empty program: in words, the work, of what it is the cost, the guard's setting, the budget.
+/// Of what something is the cost.
+#[derive(Clone, Copy, PartialEq)]
+enum Per {
+    /// One run of the program.
+    Call,
+    /// All runs of one bind, of which the last is the one for the link "driver".
+    Bind,
+}
+
+/// What is compared with the empty program: in words, the work, of what it is the cost, the guard's setting, the budget.
 const ON_HOOK: [(&str, Work, Per, Setting, Option<f64>); 11] = [
     ("node that is no link: audit", Work::Cgroups, Per::Call, Setting::Audit, Some(BUDGET)),
     ("node that is no link: enforce", Work::Cgroups, Per::Call, Setting::EnforceOversize, Some(BUDGET)),
@@ -42,6 +46,15 @@ const ON_HOOK: [(&str, Work, Per, Setting, Option<f64>); 11] = [
 /// Storms as a whole.
 const STORMS: [(&str, Work); 2] =
     [("make and remove a cgroup", Work::Cgroups), ("make and remove a loop device", Work::Devices)];
+
+/// What is on the hook in a storm.
+const SETTINGS: [(&str, Setting); 4] = [
+    ("empty", Setting::Empty),
+    ("audit", Setting::Audit),
+    ("enforce", Setting::EnforceOversize),
+    ("bpftrace", Setting::Bpftrace),
+];
+const UNIT: &str = "instr.";
 
 /// Builds what it needs, boots the guest and judges what it measured.
 pub(super) fn measure() -> Result<Findings> {
@@ -61,48 +74,42 @@ pub(super) fn measure() -> Result<Findings> {
 }
 
 fn findings(place: &Place, measured: &[Measurement]) -> Result<Findings> {
-    let of = |work, setting, value: &dyn Fn(u16, &Round) -> f64| numbers(measured, work, setting, value);
-    let mut on_hook = Vec::new();
+    let mut rows = Vec::new();
     for (what, work, per, setting, budget) in ON_HOOK {
-        let cost = |times, round: &Round| per.of(times, round);
-        let (empty, guard) = (of(work, Setting::Empty, &cost)?, of(work, setting, &cost)?);
-        on_hook.push(OnHook { what, per, empty, guard, budget });
+        let cost = |times, round: &Round| match per {
+            Per::Call => ratio(round.run_instructions, round.runs),
+            Per::Bind => ratio(round.run_instructions, times),
+        };
+        let (empty, guard) = (median(measured, work, Setting::Empty, &cost)?, median(measured, work, setting, &cost)?);
+        let what = format!("{what}, a {}", if per == Per::Call { "call" } else { "bind" });
+        rows.push(Row { budget: budget.map(|more| empty + more), ..Row::new(what, UNIT, guard).beside(empty) });
     }
-    let mut storms = Vec::new();
     for (what, work) in STORMS {
-        let each = |setting| of(work, setting, &|times, round| ratio(round.work_instructions, times.into()));
-        let (none, empty) = (each(Setting::None)?, each(Setting::Empty)?);
-        let (audit, enforce) = (each(Setting::Audit)?, each(Setting::EnforceOversize)?);
-        storms.push(Storm { what, none, empty, bpftrace: each(Setting::Bpftrace)?, audit, enforce });
+        let each = |setting| median(measured, work, setting, &|times, round| ratio(round.work_instructions, times));
+        let none = each(Setting::None)?;
+        for (name, setting) in SETTINGS {
+            rows.push(Row::new(format!("{what}: {name}, beside no program"), UNIT, each(setting)?).beside(none));
+        }
     }
-    let head = format!("instructions, in {} on kernel {}: the median of the rounds\n", place.emulator, place.release);
     Ok(Findings {
-        table: head + &rows::on_hook(&on_hook) + &rows::storms(&storms),
-        report: report(place, measured, &on_hook, &storms),
-        missed: on_hook.iter().any(OnHook::is_missed),
+        head: format!("in {} on kernel {}: the median of the rounds", place.emulator, place.release),
+        peer: "empty program",
+        rows,
+        report: json!({ "kernel": place.release, "emulator": place.emulator, "rounds": measured }),
     })
 }
 
-fn report(place: &Place, measured: &[Measurement], on_hook: &[OnHook], storms: &[Storm]) -> Value {
-    json!({
-        "kernel": place.release,
-        "emulator": place.emulator,
-        "measurements": on_hook.iter().map(OnHook::json).collect::<Vec<_>>(),
-        "storms": storms.iter().map(Storm::json).collect::<Vec<_>>(),
-        "rounds": measured,
-    })
-}
-
-/// What the rounds of a work under a setting say.
-fn numbers(
+/// What the rounds of a work under a setting say; now and then one is interrupted by something that it did not cause.
+fn median(
     measurements: &[Measurement],
     work: Work,
     setting: Setting,
-    value: &dyn Fn(u16, &Round) -> f64,
-) -> Result<Numbers> {
+    value: &dyn Fn(u64, &Round) -> f64,
+) -> Result<f64> {
     let found = measurements.iter().filter(|found| found.work == work && found.setting == setting);
-    let values = found.flat_map(|found| found.rounds.iter().map(|round| value(found.times, round)));
-    Numbers::of(values.collect()).with_context(|| format!("the guest did not measure {work:?} with {setting:?}"))
+    let values = found.flat_map(|found| found.rounds.iter().map(|round| value(found.times.into(), round)));
+    let median = quantile(values.collect(), 50);
+    median.with_context(|| format!("the guest did not measure {work:?} with {setting:?}"))
 }
 
 /// Instructions and counts are far below 2^53.
@@ -111,4 +118,58 @@ fn ratio(instructions: u64, count: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    /// A measurement of two equal rounds of ten times.
+    fn measured(setting: Setting, work: Work, instructions: u64) -> Measurement {
+        let round =
+            Round { work_instructions: 10 * 100_000 + instructions, runs: 20, run_instructions: 20 * instructions };
+        Measurement { setting, work, times: 10, rounds: vec![round; 2] }
+    }
+
+    fn place() -> Place {
+        Place { release: "6.12".into(), emulator: "QEMU".into() }
+    }
+
+    /// All that a guest measures, with a guard that costs so much.
+    fn guest(guard: u64) -> Vec<Measurement> {
+        let works = [Work::Cgroups, Work::Devices, Work::OtherBind, Work::Creation];
+        let settings = [
+            (Setting::None, 0),
+            (Setting::Empty, 66),
+            (Setting::Bpftrace, 200),
+            (Setting::BpftraceJudges, 200),
+            (Setting::BpftraceJudgesOversize, 200),
+            (Setting::Audit, guard),
+            (Setting::AuditOversize, guard),
+            (Setting::EnforceOversize, guard),
+        ];
+        let measurements =
+            settings.iter().flat_map(|(setting, cost)| works.map(|work| measured(*setting, work, *cost)));
+        measurements.collect()
+    }
+
+    #[test]
+    fn the_budget_is_20_instructions_more_than_an_empty_program() {
+        let met = findings(&place(), &guest(86)).unwrap();
+        assert!(!met.missed() && met.rows[0].budget.is_some(), "{}", met.table());
+        let missed = findings(&place(), &guest(87)).unwrap();
+        assert!(missed.missed() && missed.rows[0].is_missed(), "{}", missed.table());
+    }
+
+    #[test]
+    fn a_bind_is_all_its_calls() {
+        let found = findings(&place(), &guest(86)).unwrap();
+        let bind = found.rows.iter().find(|row| row.what.ends_with("a bind")).unwrap();
+        assert_eq!((bind.peer, bind.ours), (Some(132.0), 172.0));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_an_error() {
+        let mut guest = guest(86);
+        guest.retain(|found| found.setting != Setting::EnforceOversize);
+        let error = findings(&place(), &guest).err().unwrap().to_string();
+        assert!(error.contains("Cgroups with EnforceOversize"), "{error}");
+    }
+}

@@ -9,32 +9,22 @@ use anyhow::{Context, Result, ensure};
 use guest::bench::cost::Cost;
 use serde_json::{Value, json};
 
-use super::Findings;
-use super::peer::{micros, millis};
+use super::{Findings, Row, mib, ms};
 use crate::{paths, setup, vm};
 
 const RUNS: usize = 3;
-
-/// A kernel's packages, and what they took.
-struct Row {
-    release: String,
-    /// Sizes of the files together.
-    bytes: u64,
-    cost: Cost,
-    /// `max_struct_page_bytes`, as the report has it.
-    answer: Value,
-}
 
 /// Fetches what is not there yet, and reads each kernel.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     vm::fetch_kernels()?;
-    let rows = kernels()?.into_iter().map(|(release, files)| read(release, &files)).collect::<Result<Vec<_>>>()?;
+    let rows = kernels()?.into_iter().map(|(release, files)| read(&release, &files)).collect::<Result<Vec<_>>>()?;
     ensure!(!rows.is_empty(), "no kernel package is in {}", paths::cache().display());
     Ok(Findings {
-        table: table(&rows),
-        report: json!({ "measurements": rows.iter().map(Row::json).collect::<Vec<_>>() }),
-        missed: false,
+        head: "pfnwatch kernel".to_owned(),
+        peer: "",
+        rows: rows.into_iter().flatten().collect(),
+        report: json!({}),
     })
 }
 
@@ -59,7 +49,7 @@ fn release(file: &str) -> Option<&str> {
     rest.split_once('_').map(|(release, _)| release)
 }
 
-fn read(release: String, files: &[PathBuf]) -> Result<Row> {
+fn read(release: &str, files: &[PathBuf]) -> Result<Vec<Row>> {
     let command = || {
         let mut command = Command::new(paths::target().join("release/pfnwatch"));
         command.args(["kernel", "--format", "json"]).args(files);
@@ -67,31 +57,16 @@ fn read(release: String, files: &[PathBuf]) -> Result<Row> {
     };
     let output = command().output().context("pfnwatch cannot be started")?;
     let report: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{release}: no report"))?;
-    let answer = report.pointer("/kernels/0/max_struct_page_bytes").cloned();
+    let answer = report.pointer("/kernels/0/max_struct_page_bytes");
     let answer = answer.with_context(|| format!("{release}: a report without an answer: {report:#}"))?;
     // 3 is a kernel with the regression, which is an answer too.
     let cost = Cost::median_of(RUNS, || Cost::of(command().stdout(Stdio::null()).stderr(Stdio::null()), &[0, 3, 4]))?;
     let bytes = files.iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
-    Ok(Row { release, bytes, cost, answer })
-}
-
-impl Row {
-    fn json(&self) -> Value {
-        json!({
-            "kernel": self.release, "package_bytes": self.bytes, "took_us": micros(self.cost.took),
-            "peak_bytes": self.cost.peak_bytes, "max_struct_page_bytes": self.answer,
-        })
-    }
-}
-
-fn table(rows: &[Row]) -> String {
-    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    let head =
-        format!("{:32} {:>12} {:>12} {:>12}  MAX_STRUCT_PAGE_SIZE\n", "pfnwatch kernel", "package", "time", "memory");
-    rows.iter().fold(head, |text, row| {
-        let (package, time, memory) = (mib(row.bytes), millis(row.cost.took), mib(row.cost.peak_bytes));
-        text + &format!("{:32} {package:>12} {time:>12} {memory:>12}  {}\n", row.release, row.answer)
-    })
+    Ok(vec![
+        Row::new(format!("{release}, MAX_STRUCT_PAGE_SIZE {answer}"), "ms", ms(cost.took)),
+        Row::new("  memory", "MiB", mib(cost.peak_bytes)),
+        Row::new("  package", "MiB", mib(bytes)),
+    ])
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use guest::boot_config::Purpose;
 use guest::report::Report;
 use serde_json::json;
 
-use super::Findings;
-use super::peer::{self, Instructions, Row};
+use super::{Findings, Row, mib, ms};
 use crate::setup;
 use crate::vm::counted::{self, Place};
 
@@ -21,34 +20,26 @@ pub(super) fn measure() -> Result<Findings> {
         Report::Looked(look) => looks.push(*look),
         _ => (),
     })?;
-    let (rows, Place { release, emulator }) = (rows(&looks)?, place);
-    let head = format!("in {emulator} on kernel {release}: a second is a thousand million instructions\n");
+    let Place { release, emulator } = place;
     Ok(Findings {
-        table: head + &peer::table("ndctl list -NuX", &rows),
-        report: json!({
-            "kernel": release, "emulator": emulator,
-            "measurements": rows.iter().map(|row| row.json("ndctl")).collect::<Vec<_>>(),
-        }),
-        missed: false,
+        head: format!("in {emulator} on kernel {release}: a second is a thousand million instructions"),
+        peer: "ndctl list -NuX",
+        rows: rows(&looks)?,
+        report: json!({ "kernel": release, "emulator": emulator }),
     })
 }
 
 fn rows(looks: &[ScanRun]) -> Result<Vec<Row>> {
-    let ours = looks.iter().filter(|look| look.looker != Scanner::Ndctl);
-    ours.map(|look| {
+    let mut rows = Vec::new();
+    for look in looks.iter().filter(|look| look.looker != Scanner::Ndctl) {
         let ndctl = looks.iter().find(|it| it.looker == Scanner::Ndctl && it.namespaces == look.namespaces);
         let ndctl = ndctl.with_context(|| format!("ndctl did not list {} namespaces", look.namespaces))?;
         let how = if look.looker == Scanner::Scan { "" } else { ", without eBPF" };
-        let effort = |look: &ScanRun| Instructions { cost: look.cost, calls: None };
-        Ok(Row {
-            what: format!("{} namespaces{how}", look.namespaces),
-            namespaces: look.namespaces,
-            ours: effort(look),
-            peer: effort(ndctl),
-            budget: None,
-        })
-    })
-    .collect()
+        let what = format!("{} namespaces{how}", look.namespaces);
+        rows.push(Row::new(what, "ms", ms(look.cost.took)).beside(ms(ndctl.cost.took)));
+        rows.push(Row::new("  memory", "MiB", mib(look.cost.peak_bytes)).beside(mib(ndctl.cost.peak_bytes)));
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -68,9 +59,8 @@ mod tests {
         };
         let looks = [look(Scanner::Scan, 30), look(Scanner::WithoutEbpf, 3), look(Scanner::Ndctl, 20)];
         let found = rows(&looks).unwrap();
-        let times: Vec<_> =
-            found.iter().map(|row| (row.ours.cost.took.as_millis(), row.peer.cost.took.as_millis())).collect();
-        assert_eq!(times, [(30, 20), (3, 20)]);
+        let times: Vec<_> = found.iter().filter(|row| row.unit == "ms").map(|row| (row.ours, row.peer)).collect();
+        assert_eq!(times, [(30.0, Some(20.0)), (3.0, Some(20.0))]);
         assert!(rows(&looks[..2]).is_err());
     }
 }

@@ -9,17 +9,15 @@ use anyhow::{Context, Result, ensure};
 use guest::bench::cost::Cost;
 use serde_json::{Value, json};
 
-use super::Findings;
-use super::peer::{self, Instructions, Row};
-use super::tree;
+use super::{Findings, Row, mib, ms, tree};
 use crate::{paths, setup};
 
 /// A scan of 1,000 namespaces.
-pub(super) const MAX_SCAN_OF_1000: Duration = Duration::from_millis(50);
+pub(super) const MOST_OF_1000: Duration = Duration::from_millis(50);
 
 /// Namespaces of a host, runs of ours and of the shell, and the budget for ours.
 const HOSTS: [(u32, usize, usize, Option<Duration>); 3] =
-    [(10, 30, 10, None), (1_000, 30, 5, Some(MAX_SCAN_OF_1000)), (10_000, 10, 3, None)];
+    [(10, 30, 10, None), (1_000, 30, 5, Some(MOST_OF_1000)), (10_000, 10, 3, None)];
 
 /// `read` is built into every sh: no process is started for a file, which is the shell at its best.
 const SHELL: &str = r#"
@@ -48,13 +46,14 @@ pub(super) fn measure() -> Result<Findings> {
         .map(|&(namespaces, runs, shell_runs, budget)| measure_host(namespaces, runs, shell_runs, budget))
         .collect::<Result<Vec<_>>>()?;
     Ok(Findings {
-        table: peer::table("shell", &rows),
-        report: json!({ "measurements": rows.iter().map(|row| row.json("shell")).collect::<Vec<_>>() }),
-        missed: rows.iter().any(Row::is_missed),
+        head: "pfnwatch scan over made-up hosts".to_owned(),
+        peer: "shell",
+        rows: rows.into_iter().flatten().collect(),
+        report: json!({}),
     })
 }
 
-fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<Duration>) -> Result<Row> {
+fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<Duration>) -> Result<Vec<Row>> {
     // sysfs is in memory, and so is what stands for it, where the host has a file system there.
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { memory.to_path_buf() } else { env::temp_dir() };
@@ -63,19 +62,20 @@ fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<
     let host = tree::Tree::new(sysfs).and_then(|tree| tree.crowd(namespaces));
     host.with_context(|| format!("cannot make a host of {namespaces} namespaces in {}", sysfs.display()))?;
     check(sysfs, namespaces)?;
-    let ours = effort(runs, &|| scan(sysfs), &[0, 3])?;
-    let peer = effort(shell_runs, &|| shell(sysfs), &[0])?;
-    Ok(Row { what: format!("{namespaces} namespaces"), namespaces: namespaces.into(), ours, peer, budget })
-}
-
-/// What a command takes in the middle of so many runs; its system calls are counted in one more.
-fn effort(runs: usize, command: &dyn Fn() -> Command, codes: &[i32]) -> Result<Instructions> {
-    let cost = Cost::median_of(runs, || Cost::of(command().stdout(Stdio::null()), codes))?;
-    Ok(Instructions { cost, calls: Some(calls(&command())?) })
+    let ours = Cost::median_of(runs, || Cost::of(scan(sysfs).stdout(Stdio::null()), &[0, 3]))?;
+    let peer = Cost::median_of(shell_runs, || Cost::of(shell(sysfs).stdout(Stdio::null()), &[0]))?;
+    let each = |cost: &Cost| ms(cost.took) * 1e3 / f64::from(namespaces);
+    let time = Row::new(format!("{namespaces} namespaces"), "ms", ms(ours.took)).beside(ms(peer.took));
+    Ok(vec![
+        Row { budget: budget.map(ms), ..time },
+        Row::new("  a namespace", "us", each(&ours)).beside(each(&peer)),
+        Row::new("  system calls", "", calls(&scan(sysfs))?).beside(calls(&shell(sysfs))?),
+        Row::new("  memory", "MiB", mib(ours.peak_bytes)).beside(mib(peer.peak_bytes)),
+    ])
 }
 
 /// The system calls of a command, its children's included, by strace.
-fn calls(command: &Command) -> Result<u64> {
+fn calls(command: &Command) -> Result<f64> {
     let summary = tempfile::NamedTempFile::new().context("no temporary file")?;
     let mut traced = Command::new("strace");
     traced.args(["-f", "-c", "-o"]).arg(summary.path()).arg(command.get_program()).args(command.get_args());
@@ -85,7 +85,7 @@ fn calls(command: &Command) -> Result<u64> {
 }
 
 /// strace's last line: `100.00    0.001234           2       567        89 total`.
-fn total(summary: &str) -> Option<u64> {
+fn total(summary: &str) -> Option<f64> {
     let line = summary.lines().find(|line| line.trim_end().ends_with(" total"))?;
     line.split_whitespace().nth(3)?.parse().ok()
 }
@@ -122,7 +122,7 @@ mod tests {
             45.00    0.000450           4       100           openat\n\
             ------ ----------- ----------- --------- --------- ----------------\n\
             100.00    0.001000           5       166        34 total\n";
-        assert_eq!(total(summary), Some(166));
+        assert_eq!(total(summary), Some(166.0));
         assert_eq!(total(""), None);
     }
 }

@@ -9,7 +9,6 @@ use guest::bench::{TRACER, TRACER_LOADER};
 use crate::debian::{self, Suite};
 use crate::process::Task;
 use crate::vm::counted::Base;
-use crate::{paths, progress};
 
 /// bpftrace 0.23 knows the types of modules, which Debian 12's 0.17 does not.
 const SUITE: &str = "trixie";
@@ -60,16 +59,7 @@ fn unpacked() -> Result<PathBuf> {
         .iter()
         .filter_map(|file| file.file_stem())
         .find(|name| name.to_string_lossy().starts_with("bpftrace_"));
-    let folder = paths::cache().join(own.context("no package bpftrace")?);
-    if !folder.is_dir() {
-        let spinner = progress::spinner("unpack bpftrace and its libraries");
-        let part = folder.with_extension("part");
-        let _ = fs::remove_dir_all(&part);
-        packages.iter().try_for_each(|package| debian::unpack(package, &part))?;
-        fs::rename(&part, &folder).with_context(|| format!("cannot move {} into the cache", part.display()))?;
-        spinner.finish_and_clear();
-    }
-    Ok(folder)
+    debian::unpacked_as(&own.context("no package bpftrace")?.to_string_lossy(), &packages)
 }
 
 /// The size of a file, or of the one that a link leads to.

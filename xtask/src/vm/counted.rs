@@ -1,20 +1,19 @@
 //! A guest whose clock counts instructions: what `cargo xtask bench guard` and `bench agent` measure in.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use guest::boot_config::{Orders, Purpose, Soak};
+use anyhow::{Result, bail};
+use guest::boot_config::Purpose;
 use guest::report::Report;
 
 pub(crate) use super::initramfs::Base;
 use super::kernel::{self, Found};
+use super::programs;
 use super::qemu::Qemu;
 use super::scenario::BENCH;
-use super::{backends, home, lock, programs, session};
-use crate::progress;
+use super::{boot_alone, lock};
 
 /// The line that is measured on: the newest with long support.
 const LINE: &str = "6.12";
@@ -33,7 +32,7 @@ pub(crate) struct Place {
 pub(crate) fn run(
     purpose: Purpose,
     add: impl FnOnce(Base) -> Result<Base>,
-    mut take: impl FnMut(&Report),
+    take: impl FnMut(&Report),
 ) -> Result<Place> {
     let _lock = lock()?;
     let built = programs::build()?;
@@ -42,25 +41,8 @@ pub(crate) fn run(
         Found::NotRun(why) => bail!("there is no kernel to measure on: {why}"),
     };
     let qemu = Qemu::find(&kernel.image)?.counting();
-    let home = home(&kernel.line, BENCH.name)?;
-    let initramfs = home.join("initramfs.cpio");
-    let orders = Orders {
-        line: kernel.line.clone(),
-        scenario: BENCH.name.to_owned(),
-        filters: Vec::new(),
-        test_limit_s: LIMIT.as_secs(),
-        purpose,
-        soak: Soak::DEFAULT,
-    };
-    add(Base::new(&built)?)?.write(&kernel, None, &orders, &initramfs)?;
-    let backends = backends(&kernel.line, &BENCH)?;
-    let spinner = progress::spinner("measure in a virtual machine that counts instructions");
-    let command = qemu.command(&kernel.image, &initramfs, &BENCH, &backends, None, "");
-    let outcome = session::run(command, LIMIT, |report| take(report));
-    spinner.finish_and_clear();
-    fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;
-    let outcome = outcome?;
-    ensure!(outcome.failed == 0, "the guest failed: {}", outcome.broken.unwrap_or_default());
+    println!("measure in a virtual machine that counts instructions …");
+    boot_alone((&kernel, None), (&BENCH, purpose, LIMIT), (&add(Base::new(&built)?)?, &qemu), take)?;
     Ok(Place { release: kernel.release, emulator: qemu.words() })
 }
 

@@ -2,22 +2,21 @@
 //!
 //! `tree` unpacks Debian's own packages into a folder and does the little of their installation that matters here, without
 //! being root, and `mke2fs` makes an image of it. That is done once for one set of packages; each guest gets a copy. What
-//! comes from the project (the tests, its `package`) is not in the image: guests have it in their initramfs.
+//! comes from the project (the tests, its package) is not in the image: guests have it in their initramfs.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use guest::debian::{NEWER, PACKAGE, PACKAGES_IN_INITRAMFS};
 
 use super::scenario::Scenario;
-use super::{home, programs};
+use super::{disk, home};
 use crate::debian::{NotAvailable, Suite};
 use crate::process::Task;
-use crate::{paths, progress};
+use crate::{dist, paths, setup};
 
-mod package;
 mod tree;
 
 /// The suite where the host is no Debian: that of the kernel which the guest boots.
@@ -53,9 +52,8 @@ const PACKAGES: [&str; 24] = [
 ];
 /// Room for what is installed and written in a guest, beside 80 MiB of Debian. The file is sparse.
 const IMAGE_SIZE: &str = "192M";
-/// What mke2fs is to make: without a journal, and with nothing left for the kernel to initialize, since a guest's time is dear.
-const FILE_SYSTEM: [&str; 9] =
-    ["-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=0,root_owner=0:0"];
+/// No blocks are reserved for root.
+const FILE_SYSTEM: [&str; 2] = ["-m", "0"];
 
 /// What a guest needs besides its kernel.
 pub(super) struct Installation {
@@ -74,8 +72,8 @@ pub(super) fn provide() -> Result<Result<Installation, String>> {
     };
     let image = base(&suite)?;
     let place = |name: &str| format!("{}/{name}", PACKAGES_IN_INITRAMFS.trim_start_matches('/'));
-    let package = package::find()?;
-    let newer = package::newer(&package)?;
+    let package = package()?;
+    let newer = newer_package(&package)?;
     Ok(Ok(Installation { image, packages: vec![(place(PACKAGE), package), (place(NEWER), newer)] }))
 }
 
@@ -88,14 +86,13 @@ fn base(suite: &Suite) -> Result<PathBuf> {
     if image.is_file() && fs::read_to_string(&made_of).is_ok_and(|kept| kept == recipe) {
         return Ok(image);
     }
-    let spinner = progress::spinner("make a small Debian for guests");
+    println!("make a small Debian for guests …");
     let _ = fs::remove_dir_all(&dir);
     let root = dir.join("root");
     tree::unpack(&packages, &root)?;
-    make_image(&root, &image)?;
-    tree::remove(&root)?;
+    disk::ext4(&FILE_SYSTEM, &root, &image, IMAGE_SIZE)?;
+    fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
     fs::write(&made_of, recipe).with_context(|| format!("cannot write {}", made_of.display()))?;
-    spinner.finish_and_clear();
     Ok(image)
 }
 
@@ -103,18 +100,6 @@ fn base(suite: &Suite) -> Result<PathBuf> {
 fn suite_of(os_release: &str) -> &str {
     let value = |key: &str| os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     value("VERSION_CODENAME").filter(|_| value("ID") == Some("debian")).unwrap_or(SUITE)
-}
-
-fn make_image(root: &Path, image: &Path) -> Result<()> {
-    let mut arguments: Vec<&OsStr> = FILE_SYSTEM.iter().map(|word| word.as_ref()).collect();
-    arguments.extend(["-d".as_ref(), root.as_os_str(), image.as_os_str(), IMAGE_SIZE.as_ref()]);
-    let program = programs::of_host("mke2fs").context("mke2fs is not installed: apt-get install e2fsprogs")?;
-    // In a user namespace of its own all files are root's, as they have to be in the image.
-    let task = match nix::unistd::geteuid().is_root() {
-        true => Task::new(program, arguments),
-        false => Task::new("unshare", [["-r".as_ref(), program.as_os_str()].as_slice(), &arguments].concat()),
-    };
-    task.read().map(drop).context("cannot make the image of a small Debian")
 }
 
 impl Installation {
@@ -129,6 +114,54 @@ impl Installation {
     }
 }
 
+/// What is put behind the version of the newer package.
+const LATER: &str = "+later";
+
+/// The package of the agent that was built: as `cargo xtask dist` left it, or made now.
+fn package() -> Result<PathBuf> {
+    let made = fs::read_dir(paths::dist()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let deb = made.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    match deb.filter(|deb| modified(deb) > modified(&paths::target().join("release/pfnwatch"))) {
+        Some(deb) => Ok(deb),
+        None => {
+            setup::for_dist()?;
+            dist::run()
+        }
+    }
+}
+
+/// None where there is no such file: that is older than any.
+fn modified(file: &Path) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|meta| meta.modified()).ok()
+}
+
+/// The same package with a higher version.
+fn newer_package(package: &Path) -> Result<PathBuf> {
+    let dir = paths::target().join("vm/debian-packages");
+    let (tree, newer) = (dir.join("tree"), dir.join("newer.deb"));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    Task::new("dpkg-deb", ["-R".as_ref(), package.as_os_str(), tree.as_os_str()]).read()?;
+    let control = tree.join("DEBIAN/control");
+    let text = fs::read_to_string(&control).with_context(|| format!("no {}", control.display()))?;
+    let later = with_later_version(&text);
+    ensure!(later != text, "a package without a version: {text}");
+    fs::write(&control, later).with_context(|| format!("cannot write {}", control.display()))?;
+    // Packed quickly, and unpacked quickly in the guest.
+    let words = ["--root-owner-group", "-Zgzip", "-z1", "-b"];
+    let words = words.iter().map(AsRef::as_ref).chain([tree.as_os_str(), newer.as_os_str()]);
+    Task::new("dpkg-deb", words).read()?;
+    Ok(newer)
+}
+
+fn with_later_version(control: &str) -> String {
+    let line = |line: &str| match line.starts_with("Version: ") {
+        true => format!("{}{LATER}\n", line.trim_end()),
+        false => format!("{line}\n"),
+    };
+    control.lines().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +171,14 @@ mod tests {
         assert_eq!(suite_of("ID=debian\nVERSION_CODENAME=trixie\n"), "trixie");
         assert_eq!(suite_of("ID=ubuntu\nVERSION_CODENAME=noble\n"), SUITE);
         assert_eq!(suite_of(""), SUITE);
+    }
+
+    #[test]
+    fn version_alone_changes() {
+        let control = "Package: pfnwatch\nVersion: 0.1.0-1\nDescription: x\n Version: y\n";
+        assert_eq!(
+            with_later_version(control),
+            "Package: pfnwatch\nVersion: 0.1.0-1+later\nDescription: x\n Version: y\n"
+        );
     }
 }

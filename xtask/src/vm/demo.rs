@@ -1,19 +1,20 @@
 //! `cargo xtask demo`: the same three namespaces under a kernel as Debian builds it, and under one with the regression.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use guest::boot_config::{Orders, Purpose, Soak};
+use guest::boot_config::Purpose;
 use guest::report::Report;
 
 use super::initramfs::Base;
-use super::qemu::{self, Qemu};
+use super::programs;
+use super::qemu::Qemu;
 use super::scenario::{self, DEMO, MIB};
 use super::variant::{self, Variant, Variants};
-use super::{home, lock, programs, session};
-use crate::progress;
+use super::{boot_alone, lock};
+use crate::process::both;
+use crate::{build_ebpf, setup};
 
 /// How long one guest may take: a minute is usual under emulation.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -29,9 +30,18 @@ struct Totals {
 /// Shows both kernels, and what was lost between them.
 pub(crate) fn run() -> Result<()> {
     let _lock = lock()?;
-    let built = programs::build()?;
-    ensure!(built.agent.is_some(), "there is no agent to show: run `cargo xtask build --release`");
-    let variants = variant::provide(scenario::REBUILT)?.map_err(|why| anyhow!("nothing to show: {why}"))?;
+    // Compilers keep the processors busy while packages come over the network.
+    let compile = || {
+        setup::for_build()?;
+        build_ebpf::run()?;
+        programs::build_to_show()
+    };
+    let fetch = || {
+        setup::for_guests()?;
+        let variants = variant::provide(scenario::REBUILT, &[Variant::Max128])?;
+        variants.map_err(|why| anyhow!("nothing to show: {why}"))
+    };
+    let (built, variants) = both(compile, fetch)?;
     let qemu = Qemu::find(&variants.kernel.image)?;
     let base = Base::new(&built)?;
     let release = &variants.kernel.release;
@@ -47,36 +57,16 @@ pub(crate) fn run() -> Result<()> {
 fn boot(title: &str, variants: &Variants, libnvdimm: Option<&Path>, base: &Base, qemu: &Qemu) -> Result<Totals> {
     let kernel = &variants.kernel;
     println!("\n{title}\n{}", "=".repeat(title.chars().count()));
-    let home = home(&kernel.line, DEMO.name)?;
-    let initramfs = home.join("initramfs.cpio");
-    let orders = Orders {
-        line: kernel.line.clone(),
-        scenario: DEMO.name.to_owned(),
-        filters: Vec::new(),
-        test_limit_s: LIMIT.as_secs(),
-        purpose: Purpose::Demo,
-        soak: Soak::DEFAULT,
-    };
-    base.write(kernel, libnvdimm, &orders, &initramfs)?;
-    let mut backends = Vec::new();
-    for (number, nvdimm) in DEMO.nvdimms.iter().enumerate() {
-        backends.push(home.join(format!("nvdimm{number}.img")));
-        qemu::blank(&home.join(format!("nvdimm{number}.img")), qemu::backend_bytes(nvdimm))?;
-    }
-    let spinner = progress::spinner("boot a virtual machine with an emulated NVDIMM");
+    eprintln!("boot a virtual machine with an emulated NVDIMM …");
     let mut totals = None;
-    let command = qemu.command(&kernel.image, &initramfs, &DEMO, &backends, None, "");
-    let outcome = session::run(command, LIMIT, |report| match report {
-        Report::Ready { .. } => spinner.finish_and_clear(),
+    let machine = (&DEMO, Purpose::Demo, LIMIT);
+    boot_alone((kernel, libnvdimm), machine, (base, qemu), |report| match report {
         Report::Output { line } => println!("{line}"),
         Report::Totals { size_bytes, usable_bytes, excess_bytes } => {
             totals = Some(Totals { size: *size_bytes, usable: *usable_bytes, excess: *excess_bytes });
         }
         _ => (),
     })?;
-    spinner.finish_and_clear();
-    fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;
-    ensure!(outcome.failed == 0, "the guest failed: {}", outcome.broken.unwrap_or_default());
     totals.context("the guest gave no totals")
 }
 

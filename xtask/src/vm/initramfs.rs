@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use cpio::newc;
 use guest::boot_config::{self, Orders};
 use guest::bpf::empty;
 use guest::documents::story;
 
-use super::cpio::Archive;
 use super::kernel::Kernel;
 use super::programs::{self, Built};
-use crate::paths;
+use crate::{paths, setup};
 
 /// Programs of the host: name, and the package to install where there is no guest without it.
 const TOOLS: [(&str, Option<&str>); 11] = [
@@ -34,6 +34,11 @@ const TOOLS: [(&str, Option<&str>); 11] = [
 /// Links to kmod. The kernel itself calls /sbin/modprobe.
 const KMOD_LINKS: [&str; 4] = ["sbin/modprobe", "bin/insmod", "sbin/rmmod", "bin/lsmod"];
 
+/// Modes of entries. All files are executable, which harms nothing in a test guest.
+const FOLDER: u32 = 0o040_755;
+const PROGRAM: u32 = 0o100_755;
+const LINK: u32 = 0o120_777;
+
 /// What a path of the guest holds.
 enum Content {
     Copy(PathBuf),
@@ -50,11 +55,12 @@ pub(crate) struct Base(Vec<(String, PathBuf)>);
 impl Base {
     /// Finds the host's programs and everything's libraries.
     pub(super) fn new(built: &Built) -> Result<Self> {
-        let mut files = vec![("init".to_owned(), built.init.clone()), ("bin/e2e".to_owned(), built.tests.clone())];
-        files.push((in_guest(Path::new(empty::OBJECT)), built.empty.clone()));
+        let mut files = vec![("init".to_owned(), built.init.clone())];
+        files.extend(built.tests.iter().map(|tests| ("bin/e2e".to_owned(), tests.clone())));
+        files.extend(built.empty.iter().map(|object| (in_guest(Path::new(empty::OBJECT)), object.clone())));
         files.extend(built.agent.iter().map(|agent| ("bin/pfnwatch".to_owned(), agent.clone())));
         for (name, package) in TOOLS {
-            match (programs::of_host(name), package) {
+            match (setup::host_path(name), package) {
                 (Some(file), _) => files.push((format!("bin/{name}"), file)),
                 (None, Some(package)) => bail!("{name} is not installed: apt-get install {package}"),
                 (None, None) => (),
@@ -127,22 +133,29 @@ fn add_folder(tree: &mut Tree, from: &Path, to: &str) -> Result<()> {
 
 /// Uncompressed: under emulation the guest's kernel takes longer to unpack than to read.
 fn write_tree(tree: &Tree, to: &Path) -> Result<()> {
-    let mut archive = Archive::new(BufWriter::new(File::create(to)?));
+    let mut archive = BufWriter::new(File::create(to)?);
     for folder in folders(tree) {
-        archive.directory(&folder)?;
+        archive = entry(archive, &folder, FOLDER, &[])?;
     }
     for (path, content) in tree {
-        match content {
+        archive = match content {
             Content::Copy(file) => {
                 let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-                archive.file(path, &bytes)?;
+                entry(archive, path, PROGRAM, &bytes)?
             }
-            Content::Text(text) => archive.file(path, text.as_bytes())?,
-            Content::Link(target) => archive.link(path, target)?,
-        }
+            Content::Text(text) => entry(archive, path, PROGRAM, text.as_bytes())?,
+            Content::Link(target) => entry(archive, path, LINK, target.as_bytes())?,
+        };
     }
-    archive.finish()?;
-    Ok(())
+    newc::trailer(archive)?.flush().map_err(Into::into)
+}
+
+/// Adds an entry that belongs to root and is of 1970: equal contents, equal bytes.
+fn entry<W: Write>(archive: W, path: &str, mode: u32, content: &[u8]) -> io::Result<W> {
+    let size = u32::try_from(content.len()).map_err(|_| io::Error::other(format!("{path} is too large for cpio")))?;
+    let mut entry = newc::Builder::new(path).mode(mode).write(archive, size);
+    entry.write_all(content)?;
+    entry.finish()
 }
 
 /// Every folder above a path of the tree; a folder comes before what is in it.
@@ -154,6 +167,21 @@ fn folders(tree: &Tree) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_come_back_also_empty_ones() {
+        let archive = entry(Vec::new(), "bin", FOLDER, &[]).unwrap();
+        let archive = entry(archive, "bin/odd", PROGRAM, b"12345").unwrap();
+        let archive = newc::trailer(entry(archive, "sbin", LINK, b"bin").unwrap()).unwrap();
+        let mut rest = archive.as_slice();
+        for (path, mode, content) in [("bin", FOLDER, ""), ("bin/odd", PROGRAM, "12345"), ("sbin", LINK, "bin")] {
+            let mut reader = newc::Reader::new(rest).unwrap();
+            assert_eq!((reader.entry().name(), reader.entry().mode()), (path, mode));
+            assert_eq!(io::read_to_string(&mut reader).unwrap(), content);
+            rest = reader.finish().unwrap();
+        }
+        assert!(newc::Reader::new(rest).unwrap().entry().is_trailer());
+    }
 
     #[test]
     fn folders_come_before_their_contents() {

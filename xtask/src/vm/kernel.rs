@@ -68,7 +68,7 @@ pub(super) fn provide_chosen(
     line: &str,
     choose: impl Fn(&Suite) -> Result<Option<Package>>,
 ) -> Result<Found> {
-    let gone = || format!("Debian suite {} holds no kernel {line} any more", suite.name());
+    let gone = || format!("Debian suite {} holds no kernel {line} any more", suite.name);
     let Some(mut image) = choose(suite)? else { return Ok(Found::NotRun(gone())) };
     if !modules::is_staged(&home(&image)) {
         (image, _) = suite.fetch(|suite| choose(suite)?.ok_or_else(|| anyhow!(gone())))?;
@@ -127,9 +127,7 @@ fn packages(suite: &Suite, image: &Package) -> Result<Vec<PathBuf>> {
 /// Leaves the image and the modules that guests need in `home`, and nothing else.
 fn unpack(packages: &[PathBuf], image: &Package, home: &Path) -> Result<()> {
     let (whole, release) = (home.join("whole"), release_of(&image.name));
-    for deb in packages {
-        debian::unpack(deb, &whole)?;
-    }
+    debian::unpack(packages, &whole)?;
     let tree = ["usr/lib/modules", "lib/modules"].map(|place| whole.join(place).join(&release));
     let tree = tree.iter().find(|dir| dir.is_dir()).with_context(|| format!("{} has no modules", image.name))?;
     let places = [whole.join(format!("boot/vmlinuz-{release}")), tree.join("vmlinuz")];

@@ -45,7 +45,7 @@ pub(super) fn check_variants(line: &str, agent: Option<&Path>, filter: &[String]
     if !Variant::ALL.iter().any(|variant| wanted(variant.name(), filter)) {
         return Ok(());
     }
-    let variants = match variant::provide(line)? {
+    let variants = match variant::provide(line, &Variant::ALL)? {
         Ok(variants) => variants,
         Err(why) => {
             not_run(format!("{line} with another libnvdimm: {why}"), tally);

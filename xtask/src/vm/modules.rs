@@ -68,18 +68,9 @@ pub(super) fn stage(tree: &Path, home: &Path, release: &str) -> Result<()> {
 
 /// Every module's file by the module's name.
 fn by_name(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
-    let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    for entry in entries {
-        let path = entry.with_context(|| format!("cannot read {}", dir.display()))?.path();
-        let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if path.is_dir() {
-            found.extend(by_name(&path)?);
-        } else if let Some((name, _)) = file_name.split_once(".ko") {
-            found.insert(module_name(name), path);
-        }
-    }
-    Ok(found)
+    let found = Task::new("find", [dir.as_os_str(), "-name".as_ref(), "*.ko*".as_ref()]).read()?;
+    let name = |path: &Path| Some(module_name(path.file_name()?.to_str()?.split_once(".ko")?.0));
+    Ok(found.lines().map(PathBuf::from).filter_map(|path| Some((name(&path)?, path))).collect())
 }
 
 /// In module names `-` and `_` are the same.

@@ -6,15 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
-use super::programs;
 use super::scenario::{LABELS_BYTES, LEGACY_START, MIB, Nvdimm, Scenario};
 use crate::process::Task;
+use crate::setup::{self, QEMU};
 
-const PROGRAM: &str = "qemu-system-x86_64";
-/// Older ones corrupt guests under TCG: 7.2's cmpxchg16b lost a guest's memory in 4 boots of 25.
-const MIN_MAJOR: u32 = 10;
 /// A kernel without a root file system panics within 2 s under KVM.
 const KVM_TRIAL: Duration = Duration::from_secs(15);
 /// A processor that has no quick string instructions to offer: emulated, they go byte by byte, and a kernel that does not find
@@ -46,19 +43,9 @@ impl Qemu {
     /// Finds QEMU, refuses an old one, and tries KVM by booting this kernel: /dev/kvm alone proves nothing, there are
     /// hosts that have it and hang.
     pub(super) fn find(kernel_image: &Path) -> Result<Self> {
-        let remedy = "`cargo xtask setup` installs it (on Debian 12 from bookworm-backports)";
-        let program = programs::of_host(PROGRAM).with_context(|| format!("{PROGRAM} is not installed: {remedy}"))?;
-        let said = Task::new(&program, ["--version"]).read()?;
-        let (version, major) = version_in(&said).with_context(|| format!("{PROGRAM} tells no version: {said}"))?;
-        ensure!(
-            major >= MIN_MAJOR,
-            "QEMU {version} corrupts guests under emulation; {MIN_MAJOR} or newer is needed: {remedy}"
-        );
-        let accelerator = match kvm_works(&program, kernel_image) {
-            true => Accelerator::Kvm,
-            false => Accelerator::Tcg,
-        };
-        Ok(Self { program, version, accelerator })
+        let program = setup::host_path(QEMU).with_context(|| format!("{QEMU} is missing: `cargo xtask setup`"))?;
+        let accelerator = if kvm_works(&program, kernel_image) { Accelerator::Kvm } else { Accelerator::Tcg };
+        Ok(Self { program, version: setup::qemu_version()?, accelerator })
     }
 
     /// The same, with a guest's clock that counts instructions.
@@ -105,20 +92,11 @@ impl Qemu {
         for (number, (nvdimm, backend)) in machine.nvdimms.iter().zip(backends).enumerate() {
             command.args(nvdimm_arguments(number, nvdimm, backend));
         }
-        if let Some(disk) = disk {
-            command.args(disk_arguments(disk));
-        }
+        command.args(disk.iter().flat_map(|disk| disk_arguments(disk)));
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
         command.arg("-append").arg(kernel_arguments(machine, arguments));
         command
     }
-}
-
-/// `QEMU emulator version 10.0.2 (Debian …)`: the version and its first number.
-fn version_in(said: &str) -> Option<(String, u32)> {
-    let version = said.split_once("version ")?.1.split_whitespace().next()?;
-    let major = version.split('.').next()?.parse().ok()?;
-    Some((version.to_owned(), major))
 }
 
 /// Boots a kernel with nothing to run: where KVM works, it panics for want of a root file system.
@@ -197,20 +175,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions() {
-        assert_eq!(version_in("QEMU emulator version 10.0.2 (Debian 1:10)\n"), Some(("10.0.2".to_owned(), 10)));
-        assert_eq!(version_in("QEMU emulator version 7.2.17").map(|(_, major)| major), Some(7));
-        assert_eq!(version_in("nonsense"), None);
-    }
-
-    #[test]
     fn second_nvdimm_of_the_usual_machine_lies_at_an_odd_multiple_of_2_mib_behind_the_first() {
         let usual = &ALL[0];
         let address = usual.nvdimms[1].address.unwrap();
         assert_eq!((address % (2 * MIB), address / (2 * MIB) % 2), (0, 1));
         assert!(address >= 4096 * MIB + backend_bytes(&usual.nvdimms[0]));
-        assert_eq!(kernel_arguments(usual, "").split(' ').next_back(), Some("memmap=512M!1024M"));
         assert!(kernel_arguments(usual, "a=1 b=2").ends_with(" memmap=512M!1024M a=1 b=2"));
+        assert_eq!(kernel_arguments(usual, "").split(' ').next_back(), Some("memmap=512M!1024M"));
         assert!(memory(usual).starts_with("2560M,slots=2,maxmem="));
     }
 }

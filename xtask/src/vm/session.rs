@@ -1,7 +1,9 @@
 //! One guest from its start to its end: reads what it says, live, and holds it to its time.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -11,19 +13,21 @@ use anyhow::{Context, Result};
 use guest::report::Report;
 
 use super::console::{Console, Fault};
-use super::monitor::Monitor;
 use crate::process::Group;
 
 /// From the start of QEMU to the guest's first report. Under emulation 3 to 8 s are usual.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
 /// How long a kernel that ails may go on printing.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a guest may take from its verdict to its end.
-const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(20);
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long QEMU may take to answer.
+const MONITOR_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a guest ended.
 #[derive(Debug, Default)]
-pub(super) struct GuestResult {
+pub(super) struct Outcome {
     /// Tests that passed.
     pub(super) passed: usize,
     /// Tests that failed, and one more where the guest itself failed.
@@ -35,17 +39,20 @@ pub(super) struct GuestResult {
 }
 
 /// A line, and where it came from.
-enum ConsoleInput {
+enum Said {
     Console(String),
     Report(String),
 }
 
 /// Runs a guest; each report is handed to `show` as it comes.
-pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<GuestResult> {
+pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<Outcome> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let monitor = Monitor::new()?;
+    // A folder with a short name: a socket's path has 107 bytes at most.
+    let folder = tempfile::tempdir().context("cannot make a folder for QEMU's monitor")?;
+    let monitor = folder.path().join("monitor");
     let mut child = command
-        .args(monitor.arguments())
+        .arg("-monitor")
+        .arg(format!("unix:{},server=on,wait=off", monitor.display()))
         .spawn()
         .with_context(|| format!("cannot start {:?}", command.get_program()))?;
     let group = Group::of(&child);
@@ -53,8 +60,8 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
     let mut watch = Watch::new(Instant::now(), limit);
     while let Some(left) = watch.time_left(Instant::now()) {
         match said.recv_timeout(left) {
-            Ok(ConsoleInput::Console(line)) => watch.console_line(&line, Instant::now()),
-            Ok(ConsoleInput::Report(line)) => match Report::from_line(&line) {
+            Ok(Said::Console(line)) => watch.console_line(&line, Instant::now()),
+            Ok(Said::Report(line)) => match Report::from_line(&line) {
                 Some(report) => {
                     show(&report);
                     watch.report(&report, Instant::now());
@@ -70,25 +77,37 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
         }
     }
     if watch.has_lost_timer() {
-        watch.evidence = Some(monitor.local_apics().unwrap_or_else(|error| format!("{error:#}")));
+        let answer = local_apics(&monitor);
+        watch.evidence = Some(answer.unwrap_or_else(|error| format!("QEMU's monitor does not answer: {error}")));
     }
     group.kill();
     let _ = child.wait();
     Ok(watch.outcome())
 }
 
-fn listen(child: &mut Child) -> Receiver<ConsoleInput> {
+/// What QEMU says of the local APICs of a guest whose kernel has lost its timer: whether each processor's timer is set, and what keeps its
+/// interrupt from it. A guest has two processors. It ends the guest, which would be killed anyway.
+fn local_apics(monitor: &Path) -> io::Result<String> {
+    let mut stream = UnixStream::connect(monitor)?;
+    stream.set_read_timeout(Some(MONITOR_TIMEOUT))?;
+    stream.write_all(b"info lapic 0\ninfo lapic 1\nquit\n")?;
+    let answer = io::read_to_string(stream)?;
+    // What was asked comes back letter by letter.
+    Ok(answer.lines().filter(|line| !line.starts_with("(qemu)")).fold(String::new(), |text, line| text + line + "\n"))
+}
+
+fn listen(child: &mut Child) -> Receiver<Said> {
     let (sender, receiver) = mpsc::channel();
     if let Some(stdout) = child.stdout.take() {
-        read_lines(stdout, sender.clone(), ConsoleInput::Console);
+        read_lines(stdout, sender.clone(), Said::Console);
     }
     if let Some(stderr) = child.stderr.take() {
-        read_lines(stderr, sender, ConsoleInput::Report);
+        read_lines(stderr, sender, Said::Report);
     }
     receiver
 }
 
-fn read_lines(from: impl Read + Send + 'static, to: Sender<ConsoleInput>, kind: fn(String) -> ConsoleInput) {
+fn read_lines(from: impl Read + Send + 'static, to: Sender<Said>, kind: fn(String) -> Said) {
     thread::spawn(move || {
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
@@ -109,7 +128,7 @@ struct Watch {
     limit: Duration,
     console: Console,
     running: Option<String>,
-    outcome: GuestResult,
+    outcome: Outcome,
     /// Tests that the guest said it would run; None before it said anything.
     planned: Option<usize>,
     verdict: bool,
@@ -122,12 +141,12 @@ struct Watch {
 impl Watch {
     fn new(start: Instant, limit: Duration) -> Self {
         Self {
-            deadline: start + BOOT_TIMEOUT.min(limit),
+            deadline: start + BOOT_LIMIT.min(limit),
             limit_end: start + limit,
             limit,
             console: Console::default(),
             running: None,
-            outcome: GuestResult::default(),
+            outcome: Outcome::default(),
             planned: None,
             verdict: false,
             broken: None,
@@ -147,7 +166,7 @@ impl Watch {
 
     fn console_line(&mut self, line: &str, now: Instant) {
         if self.console.feed(line) {
-            self.deadline = self.deadline.min(now + DRAIN_TIMEOUT);
+            self.deadline = self.deadline.min(now + LAST_WORDS);
         }
     }
 
@@ -168,7 +187,7 @@ impl Watch {
             }
             Report::Verdict { .. } => {
                 self.verdict = true;
-                self.deadline = now + POWER_OFF_TIMEOUT;
+                self.deadline = now + POWER_OFF_LIMIT;
             }
             Report::Broken { why } => self.broken = Some(why.clone()),
             Report::Output { .. }
@@ -180,7 +199,7 @@ impl Watch {
         }
     }
 
-    fn outcome(mut self) -> GuestResult {
+    fn outcome(mut self) -> Outcome {
         self.outcome.lost_timer = self.has_lost_timer();
         if let Some(why) = self.complaint() {
             let during = self.running.as_ref().map_or_else(String::new, |name| format!(" during {name}"));
@@ -211,7 +230,7 @@ impl Watch {
             (false, false, Some(_)) => {
                 Some(format!("no verdict within the guest's limit of {} s", self.limit.as_secs()))
             }
-            (false, false, None) => Some(format!("no sign of life within {} s", BOOT_TIMEOUT.as_secs())),
+            (false, false, None) => Some(format!("no sign of life within {} s", BOOT_LIMIT.as_secs())),
         }
     }
 }
@@ -262,7 +281,7 @@ mod tests {
         let (mut watch, start) = watch(&[ready(), started()]);
         assert_eq!(watch.time_left(start), Some(LIMIT));
         watch.console_line("[    5.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!\r\n", start);
-        assert_eq!(watch.time_left(start), Some(DRAIN_TIMEOUT));
+        assert_eq!(watch.time_left(start), Some(LAST_WORDS));
         watch.report(&Report::Verdict { passed: 1, failed: 0 }, start);
         let why = watch.outcome().broken.unwrap();
         assert!(why.starts_with("a soft lock-up during a::b") && why.contains("stuck for 22s!"), "{why}");
@@ -285,9 +304,26 @@ mod tests {
     }
 
     #[test]
+    fn the_monitor_is_asked_for_both_apics() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("monitor");
+        assert!(local_apics(&path).is_err());
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let qemu = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let asked: Vec<_> =
+                BufReader::new(stream.try_clone().unwrap()).lines().take(3).map(Result::unwrap).collect();
+            stream.write_all(b"(qemu) i\x1b[K\r\ndumping local APIC state for CPU 0 \r\n\r\n").unwrap();
+            asked
+        });
+        assert_eq!(local_apics(&path).unwrap(), "dumping local APIC state for CPU 0 \n\n");
+        assert_eq!(qemu.join().unwrap(), ["info lapic 0", "info lapic 1", "quit"]);
+    }
+
+    #[test]
     fn silence_ends_at_the_boot_limit_and_work_at_the_guests() {
         let (quiet, start) = watch(&[]);
-        assert_eq!(quiet.time_left(start + BOOT_TIMEOUT), None);
+        assert_eq!(quiet.time_left(start + BOOT_LIMIT), None);
         assert!(quiet.outcome().broken.unwrap().contains("no sign of life"));
         let (busy, start) = watch(&[ready(), started()]);
         assert_eq!(busy.time_left(start + LIMIT), None);

@@ -11,9 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::kernel::{self, Found, Kernel};
 use crate::process::Task;
-use crate::progress;
 
-mod btf;
 mod sources;
 
 use sources::Sources;
@@ -98,8 +96,8 @@ impl Variants {
     }
 }
 
-/// Builds all variants for a kernel line, unless that was done before; None with the reason where the line is gone.
-pub(super) fn provide(line: &str) -> Result<Result<Variants, String>> {
+/// Builds these variants for a kernel line, unless that was done before; the reason if the line is gone.
+pub(super) fn provide(line: &str, wanted: &[Variant]) -> Result<Result<Variants, String>> {
     let suite = match kernel::suite(line)? {
         Ok(suite) => suite,
         Err(why) => return Ok(Err(why)),
@@ -110,17 +108,16 @@ pub(super) fn provide(line: &str) -> Result<Result<Variants, String>> {
         Found::NotRun(why) => return Ok(Err(format!("{why}, with headers and source"))),
     };
     let Some(sources) = Sources::resolve(&suite, line)? else {
-        return Ok(Err(format!("Debian suite {} holds no source of kernel {line} any more", suite.name())));
+        return Ok(Err(format!("Debian suite {} holds no source of kernel {line} any more", suite.name)));
     };
     let dir = sources.home.clone();
-    let missing = |variant: &Variant| !is_built(&dir, *variant, &sources);
-    let missing: Vec<Variant> = Variant::ALL.into_iter().filter(missing).collect();
+    let missing = |variant: &&Variant| !is_built(&dir, **variant, &sources);
+    let missing: Vec<Variant> = wanted.iter().filter(missing).copied().collect();
     if !missing.is_empty() {
         sources.unpack(&suite, &kernel)?;
         for variant in missing {
-            let spinner = progress::spinner(&format!("build libnvdimm {} for {}", variant.name(), kernel.release));
+            eprintln!("build libnvdimm {} for {} …", variant.name(), kernel.release);
             build(&dir, variant, &sources).with_context(|| format!("cannot build libnvdimm {}", variant.name()))?;
-            spinner.finish_and_clear();
         }
         sources.clear()?;
     }
@@ -161,9 +158,20 @@ fn build(dir: &Path, variant: Variant, sources: &Sources) -> Result<()> {
     fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
     let module = home.join("libnvdimm.ko");
     fs::copy(source.join("libnvdimm.ko"), &module).context("make left no libnvdimm.ko")?;
-    btf::add(&module, &sources.vmlinux_btf())?;
+    add_btf(&module, &sources.vmlinux_btf())?;
     fs::write(home.join("recipe"), recipe(variant, sources))
         .with_context(|| format!("cannot write into {}", home.display()))
+}
+
+/// Gives a module BTF over that of its kernel, made of its debug information, which is then removed.
+fn add_btf(module: &Path, vmlinux_btf: &Path) -> Result<()> {
+    let words = ["-J".as_ref(), "-j".as_ref(), "--btf_base".as_ref(), vmlinux_btf.as_os_str(), module.as_os_str()];
+    Task::new("pahole", words).env("LLVM_OBJCOPY", "objcopy").read()?;
+    Task::new("strip", ["--strip-debug".as_ref(), module.as_os_str()]).read()?;
+    let sections = Task::new("objdump", ["-h".as_ref(), module.as_os_str()]).env("LC_ALL", "C").read()?;
+    let has_btf = sections.lines().any(|line| line.split_whitespace().nth(1) == Some(".BTF"));
+    ensure!(has_btf, "pahole left no .BTF in {}", module.display());
+    Ok(())
 }
 
 /// The file's text with the variant's changes; a text that is not there exactly once is an error.

@@ -13,8 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use serde_json::json;
 
-use super::numbers::Numbers;
-use super::{CannotMeasure, Findings};
+use super::{CannotMeasure, Findings, Row, quantile};
 use crate::{build_ebpf, paths};
 
 const GUARD: Program = Program::Named("guard");
@@ -37,19 +36,11 @@ pub(in super::super) fn measure() -> Result<Findings> {
     let guard = rounds(GUARD)?;
     drop(agent);
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-    let more = guard.median - empty.median;
-    let row = |what: &str, numbers: &Numbers| {
-        format!("{what:40} {:>9.1} {:>9.1} {:>9.1}\n", numbers.median, numbers.min, numbers.max)
-    };
-    let head = format!("nanoseconds a call, on this host, kernel {release}; the statistics' own cost included\n");
-    let columns = format!("{:40} {:>9} {:>9} {:>9}\n", "node that is no link", "median", "min", "max");
-    let table = [row("empty program", &empty), row("guard, audit", &guard), format!("{:40} {more:>9.1}\n", "more")];
     Ok(Findings {
-        table: head + &columns + &table.concat(),
-        report: json!({
-            "kernel": release, "empty_ns": empty.json(), "guard_ns": guard.json(), "more_ns": (more * 10.0).round() / 10.0,
-        }),
-        missed: false,
+        head: format!("on this host, kernel {release}; the statistics' own cost included"),
+        peer: "empty program",
+        rows: vec![Row::new("node that is no link, a call: audit", "ns", guard).beside(empty)],
+        report: json!({ "kernel": release }),
     })
 }
 
@@ -72,8 +63,8 @@ fn possible() -> Result<()> {
     Ok(())
 }
 
-/// Nanoseconds a call, round by round.
-fn rounds(program: Program) -> Result<Numbers> {
+/// Nanoseconds a call, in the middle of the rounds.
+fn rounds(program: Program) -> Result<f64> {
     // The first fills the kernel's caches.
     sysfs_load::cgroups(CGROUPS)?;
     let round = || -> Result<f64> {
@@ -87,7 +78,7 @@ fn rounds(program: Program) -> Result<Numbers> {
         Ok(runs.time.as_nanos() as f64 / runs.count as f64)
     };
     let values = (0..ROUNDS).map(|_| round()).collect::<Result<Vec<_>>>()?;
-    Numbers::of(values).context("no round was measured")
+    quantile(values, 50).context("no round was measured")
 }
 
 /// The agent in audit mode, with nothing of it outside a folder of its own. Ended when dropped.

@@ -78,11 +78,6 @@ pub(super) fn unpack(packages: &[PathBuf], root: &Path) -> Result<()> {
     configure(root)
 }
 
-/// Removes a tree, also one with folders that nobody may write to.
-pub(super) fn remove(root: &Path) -> Result<()> {
-    fs::remove_dir_all(root).with_context(|| format!("cannot remove {}", root.display()))
-}
-
 /// The top folders are links into /usr, as in every Debian of today; packages still name them.
 fn merge_usr(root: &Path) -> Result<()> {
     for name in ["bin", "sbin", "lib", "lib64"] {

@@ -1,20 +1,24 @@
 //! The packages that a variant is built from, all of one version.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::super::kernel::{self, FLAVOUR, Kernel};
-use super::super::programs;
-use super::btf;
 use crate::debian::{self, Package, Suite};
 use crate::process::Task;
-use crate::{paths, progress};
+use crate::{paths, setup};
 
 /// Unpacking the whole kernel's source for one folder of it takes 10 s where nothing else runs.
 const UNPACK_LIMIT: Duration = Duration::from_secs(600);
+
+/// Writes the BTF of the image `$1` to `$2`, by the kernel's own script.
+const VMLINUX_BTF: &str = r#"set -e
+sh scripts/extract-vmlinux "$1" > vmlinux
+objcopy --dump-section=.BTF="$2" vmlinux /dev/null
+"#;
 
 /// A kernel's image, and the packages of the same version that modules for it are built with.
 pub(super) struct Sources {
@@ -59,52 +63,40 @@ impl Sources {
         Ok(None)
     }
 
-    /// Downloads and unpacks what a build needs, into folders that `clear` removes.
+    /// Downloads and unpacks what a build needs, into a folder that `clear` removes.
     pub(super) fn unpack(&self, suite: &Suite, kernel: &Kernel) -> Result<()> {
         self.clear()?;
         let tree = self.tree();
         for package in &self.packages {
-            let deb = suite.download(package)?;
-            let spinner = progress::spinner(&format!("unpack {} {}", package.name, package.version));
-            if package.name.starts_with("linux-source") {
-                self.unpack_nvdimm(&deb)?;
-            } else {
-                debian::unpack(&deb, &tree)?;
-            }
-            spinner.finish_and_clear();
+            debian::unpack(&[suite.download(package)?], &tree)?;
         }
         // The package's Makefile includes the other package's by its path in the system.
         let makefile = self.headers().join("Makefile");
         let text = fs::read_to_string(&makefile).with_context(|| format!("cannot read {}", makefile.display()))?;
         let here = text.replace("include /usr/src/", &format!("include {}/usr/src/", tree.display()));
         fs::write(&makefile, here).with_context(|| format!("cannot write {}", makefile.display()))?;
-        btf::of_image(&kernel.image, &self.vmlinux_btf())
-    }
-
-    /// drivers/nvdimm out of the archive in the package, twice: to be built in, and to start from.
-    fn unpack_nvdimm(&self, deb: &Path) -> Result<()> {
-        let whole = self.home.join("whole");
-        debian::unpack(deb, &whole)?;
-        let inside = format!("linux-source-{}", self.line);
-        let archive = whole.join("usr/src").join(format!("{inside}.tar.xz"));
-        let place = format!("{inside}/drivers/nvdimm");
-        for to in [self.nvdimm(), self.pristine("")] {
-            fs::create_dir_all(&to).with_context(|| format!("cannot create {}", to.display()))?;
-        }
-        let words = ["-xf".as_ref(), archive.as_os_str(), "--strip-components=3".as_ref(), place.as_ref()];
-        Task::new("tar", words).dir(&self.nvdimm()).limit(UNPACK_LIMIT).read()?;
+        // One folder of the kernel's source, and the script that unpacks a kernel's image. The archive is packed with xz, and takes a while.
+        let (source, line) = (self.source(), &self.line);
+        fs::create_dir_all(&source).with_context(|| format!("cannot create {}", source.display()))?;
+        let archive = format!("../usr/src/linux-source-{line}.tar.xz");
+        let wanted = ["drivers/nvdimm", "scripts/extract-vmlinux"].map(|path| format!("linux-source-{line}/{path}"));
+        let words = ["-xf".to_owned(), archive, "--strip-components=1".to_owned()];
+        Task::new("tar", words.iter().chain(&wanted)).dir(&source).limit(UNPACK_LIMIT).read()?;
         for file in super::EDITED {
-            fs::copy(self.nvdimm().join(file), self.pristine(file)).with_context(|| format!("no {place}/{file}"))?;
+            let (from, to) = (self.nvdimm().join(file), self.pristine(file));
+            fs::copy(&from, to).with_context(|| format!("there is no {}", from.display()))?;
         }
-        fs::remove_dir_all(&whole).with_context(|| format!("cannot remove {}", whole.display()))
+        // The kernel's BTF: over it, pahole makes that of a module.
+        let places = [kernel.image.clone(), self.vmlinux_btf()];
+        let words = ["-c", VMLINUX_BTF, "vmlinux-btf"].map(PathBuf::from).into_iter().chain(places);
+        Task::new("sh", words).dir(&source).read().map(drop).context("no BTF in vmlinux")
     }
 
     /// Removes what only a build needs.
     pub(super) fn clear(&self) -> Result<()> {
-        for dir in [self.tree(), self.nvdimm(), self.pristine("")] {
-            if dir.exists() {
-                fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-            }
+        let tree = self.tree();
+        if tree.exists() {
+            fs::remove_dir_all(&tree).with_context(|| format!("cannot remove {}", tree.display()))?;
         }
         Ok(())
     }
@@ -118,25 +110,29 @@ impl Sources {
         self.tree().join("usr/src").join(format!("linux-headers-{}", self.release))
     }
 
+    fn source(&self) -> PathBuf {
+        self.tree().join("source")
+    }
+
     /// drivers/nvdimm, to be built in.
     pub(super) fn nvdimm(&self) -> PathBuf {
-        self.home.join("nvdimm")
+        self.source().join("drivers/nvdimm")
     }
 
     /// A file of drivers/nvdimm as it came.
     pub(super) fn pristine(&self, file: &str) -> PathBuf {
-        self.home.join("pristine").join(file)
+        self.source().join(format!("{file}.pristine"))
     }
 
     /// The kernel's BTF.
     pub(super) fn vmlinux_btf(&self) -> PathBuf {
-        self.home.join("tree/vmlinux.btf")
+        self.tree().join("vmlinux.btf")
     }
 
     /// The compiler to name to make: none where the host has the one that the headers name.
     pub(super) fn compiler(&self) -> Option<&'static str> {
         let settings = fs::read_to_string(self.headers().join(".kernelvariables")).unwrap_or_default();
         let own = settings.lines().find(|line| line.starts_with("CC ="))?.rsplit([' ', ')']).next()?;
-        programs::of_host(own).is_none().then_some("gcc")
+        (!setup::host_has(own)).then_some("gcc")
     }
 }

@@ -1,11 +1,13 @@
-//! What is in the package: what the documents promise, owned by root, and nothing that the agent does not need.
+//! Checks of the package: its files are what the documents promise, owned by root, and systemd accepts the unit.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::process::Task;
+use crate::setup::host_has;
 use crate::{paths, traces};
 
 /// What an installed pfnwatch may take, of the design's budgets.
@@ -54,7 +56,7 @@ pub(super) fn name(deb: &Path) -> String {
 ///
 /// # Errors
 /// The first thing that is not as it should be.
-pub(super) fn check(deb: &Path) -> Result<()> {
+pub(super) fn package(deb: &Path) -> Result<()> {
     let contents = dpkg_deb("--contents", deb)?;
     for (mode, file) in FILES {
         let there = contents.lines().any(|line| is_entry(line, mode, file));
@@ -85,9 +87,8 @@ fn control(deb: &Path) -> Result<()> {
     let text = folder.path().to_str().context("the temporary folder's path is no text")?;
     let deb = deb.to_str().context("the package's path is no text")?;
     Task::new("dpkg-deb", ["--control", deb, text]).read()?;
-    let read = |name: &str| {
-        std::fs::read_to_string(folder.path().join(name)).with_context(|| format!("the package has no {name}"))
-    };
+    let read =
+        |name: &str| fs::read_to_string(folder.path().join(name)).with_context(|| format!("the package has no {name}"));
     let conffiles = read("conffiles")?;
     ensure!(conffiles.trim() == "/etc/pfnwatch/pfnwatch.toml", "the conffiles are {conffiles:?}");
     let control = read("control")?;
@@ -118,6 +119,36 @@ fn subcommands() -> Result<usize> {
 fn dpkg_deb(what: &str, deb: &Path) -> Result<String> {
     let deb = deb.to_str().context("the package's path is no text")?;
     Task::new("dpkg-deb", [what, deb]).limit(Duration::from_secs(60)).read()
+}
+
+const UNIT: &str = "pfnwatch.service";
+
+/// The exposure that `systemd-analyze security` of systemd 252 finds, times ten (docs/install.md names it): no change may raise it unseen.
+const MOST_EXPOSURE: &str = "36";
+
+/// Has systemd read the unit, and say how much it is exposed. Where there is no systemd, says so and does nothing.
+///
+/// # Errors
+/// systemd does not understand something, or the unit is more exposed than it was.
+pub(super) fn unit() -> Result<()> {
+    if !host_has("systemd-analyze") {
+        eprintln!("the unit was not verified: this host has no systemd-analyze");
+        return Ok(());
+    }
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    let unit =
+        fs::read_to_string(paths::root().join("pfnwatch/dist/systemd").join(UNIT)).context("the unit is missing")?;
+    let binary = paths::target().join("release/pfnwatch");
+    let here = unit.replace("ExecStart=/usr/bin/pfnwatch", &format!("ExecStart={}", binary.display()));
+    fs::write(folder.path().join(UNIT), here).context("cannot write the unit")?;
+    let task = |arguments: &[&str]| {
+        let arguments = arguments.iter().chain(&[UNIT]);
+        Task::new("systemd-analyze", arguments).dir(folder.path()).env("LC_ALL", "C").limit(Duration::from_secs(60))
+    };
+    let said = task(&["verify", "--man=no"]).read_stderr()?;
+    ensure!(!said.contains(UNIT), "systemd-analyze verify says:\n{said}");
+    let threshold = format!("--threshold={MOST_EXPOSURE}");
+    task(&["security", "--offline=yes", "--no-pager", &threshold]).read().map(drop)
 }
 
 #[cfg(test)]
