@@ -5,12 +5,11 @@ use std::path::Path;
 use super::{SysfsRoots, attribute::Directory};
 use crate::model::inventory::{Attribute, Namespace};
 
-/// The rest of a namespace's attributes.
 #[derive(Clone, Debug)]
 pub struct Detail {
     /// The name that its owner gave it, `ndctl create-namespace --name`.
     pub alt_name: Attribute<String>,
-    /// What its claimer is to it: `pfn`, `dax`, `btt`.
+    /// `pfn`, `dax` or `btt`.
     pub holder_class: Attribute<String>,
     /// Logical sector size in bytes; the attribute lists several, the one in use in brackets.
     pub sector_size: Attribute<u64>,
@@ -21,10 +20,6 @@ pub struct Detail {
 }
 
 impl Detail {
-    /// Reads them.
-    ///
-    /// # Errors
-    /// When the namespace is gone.
     pub fn read(roots: &SysfsRoots, namespace: &Namespace) -> Attribute<Self> {
         let directory = Directory::open(&roots.sysfs.join("bus/nd/devices").join(&namespace.name))?;
         let text = |name: &str| directory.read(name, |text| Some(text.to_owned()));
