@@ -23,7 +23,6 @@ fn place() -> (TempDir, Settings) {
     (folder, Settings { file, ..Settings::default() })
 }
 
-/// A namespace's block that the store does not have yet.
 fn kept() -> InfoBlockCache {
     kept_with(5)
 }
