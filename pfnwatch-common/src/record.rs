@@ -1,7 +1,7 @@
 //! The wire records: what the eBPF programs write into the ring buffer.
 //!
-//! A record is a `repr(C)` structure without padding (else `IntoBytes` cannot be derived) that begins with its [`Kind`]; the
-//! agent's `decode` turns it into a domain event. Both sides are built from this file, so that there is no version to
+//! A record is a `repr(C)` structure without padding (else `IntoBytes` cannot be derived) that begins with its
+//! [`RecordKind`]; the agent's `decode` turns it into a domain event. Both sides are built from this file, so that there is no version to
 //! negotiate: a record whose kind or length is not one of these is an error that is counted.
 
 use zerocopy::{IntoBytes as _, TryFromBytes};

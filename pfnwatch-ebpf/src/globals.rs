@@ -1,4 +1,4 @@
-//! What the agent tells the programs when it loads them: read-only from then on.
+//! Parameters of a load of the programs, written by the agent and read-only afterwards.
 
 use pfnwatch_common::layout::{FieldOffset, Layout};
 

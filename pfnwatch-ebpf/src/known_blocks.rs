@@ -12,7 +12,7 @@ use crate::{
     uuid::Uuid,
 };
 
-/// [`UNSEEN`] as a map has it: aligned, as bytes in read-only data need not be.
+/// [`UNKNOWN_BLOCK`] as a map has it: aligned, as bytes in read-only data need not be.
 static ANY_BLOCK: Uuid = Uuid::of_words([u64::from_ne_bytes([UNKNOWN_BLOCK[0]; 8]); 2]);
 
 pub(crate) enum BlockLookup {

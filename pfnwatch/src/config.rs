@@ -1,5 +1,5 @@
-//! The configuration: a TOML file, and drop-ins beside it. What they do not say has its default; what they say wrongly is an error
-//! with its place.
+//! The configuration: a TOML file, and drop-ins beside it. Missing keys have defaults; an invalid one is an error with
+//! its place.
 
 mod alerts;
 mod exemptions;

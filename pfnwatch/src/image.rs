@@ -1,7 +1,7 @@
-//! Kernels that lie in files: packages, installed trees, single modules and images, joined by their release.
+//! Kernels in files: packages, installed trees, single modules and images, joined by their release.
 //!
-//! From 6.19 on Debian puts the image and the modules of a kernel into two packages, Fedora always did: so what belongs
-//! together is told by the release that module and image name themselves, never by the file's name.
+//! From 6.19 on Debian splits the image and the modules of a kernel into two packages, as Fedora always did: files are
+//! therefore joined by the release that module and image contain, never by the file's name.
 
 pub mod max_struct_page;
 pub mod module_file;

@@ -1,7 +1,7 @@
 //! The agent and the commands of pfnwatch.
 //!
-//! Each module below is a room: its first line says what it contains, and ARCHITECTURE.md has the table of who may import
-//! whom, which `cargo xtask check` enforces. Read `agent` first: it is the loop that ties the rooms together.
+//! Each module below is a room: its first line describes its contents, and ARCHITECTURE.md has the table of allowed
+//! imports, which `cargo xtask check` enforces. Read `agent` first: it is the loop that connects the rooms.
 
 pub mod agent;
 pub mod analysis;

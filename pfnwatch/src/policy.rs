@@ -1,8 +1,8 @@
-//! The policy of the guard, as user space has it: what it says, what it covers, and how the kernel gets it.
+//! The policy of the guard in user space: what it covers, and the snapshot that the kernel gets.
 //!
-//! Pure, without I/O and without a clock of its own: `config` makes a [`Policy`] of a file, the control socket makes
-//! [`Grant`]s, and [`mod@compile`] makes of both the snapshot that the guard judges by. [`judge`] says in user space what the
-//! guard would have decided.
+//! Pure, without I/O and without a clock of its own: `config` makes a [`Policy`](crate::model::policy::Policy) of a file,
+//! the control socket makes [`Grant`](crate::model::policy::Grant)s, and [`mod@compile`] makes of both the snapshot by
+//! which the guard judges. [`judge`] gives the guard's decision in user space.
 
 pub mod clock;
 pub mod compile;

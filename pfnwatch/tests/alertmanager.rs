@@ -1,4 +1,5 @@
-//! Alerts against a real Alertmanager, which `cargo xtask alerts` fetches: told once, resolved, over an outage and a restart.
+//! Alerts against a real Alertmanager, which `cargo xtask alerts` fetches: sent once, resolved, over an outage and a
+//! restart.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

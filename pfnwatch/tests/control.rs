@@ -1,4 +1,4 @@
-//! The built binary and an agent's end of the control socket: exit codes, output, and clear words where no agent runs.
+//! The built binary and an agent's end of the control socket: exit codes, output, and clear messages if no agent runs.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
 #[path = "support/agent.rs"]

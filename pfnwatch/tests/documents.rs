@@ -1,5 +1,5 @@
-//! The documents for users are about this program: what they name is there, and what there is they name. (That the commands which they
-//! show say what is shown is tried in guests: `cargo xtask docs`.)
+//! The documents for users match this program: all that they name exists, and all that exists is named. (Guests check
+//! the output of the commands in them: `cargo xtask docs`.)
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! A writer that commits events and tells them is killed again and again: whatever it told is in the journal, once.
+//! A writer that commits events and prints them is killed repeatedly: whatever it printed is in the store, once.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
 use std::{

@@ -1,4 +1,5 @@
-//! What is given away for containers, held against the agent: the options are ones that it has, and it gets what it needs and no more.
+//! The shipped files for containers match the agent: its options exist, and it gets the privileges that it needs and no
+//! more.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

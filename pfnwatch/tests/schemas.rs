@@ -1,4 +1,4 @@
-//! The built binary: `pfnwatch schema`, and reports that no other test of it asks for, held against what it publishes.
+//! The built binary: `pfnwatch schema`, and reports that no other test validates against the published schemas.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
 #[path = "support/schema.rs"]

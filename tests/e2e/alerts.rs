@@ -1,5 +1,5 @@
-//! Alerts out of the agent as a whole: told once, over a refusal and a kill, and resolved. What a real Alertmanager makes of
-//! the messages is tried on the host (`pfnwatch/tests/alertmanager.rs`).
+//! Alerts of the whole agent: sent once, over a refusal and a kill, and resolved. `pfnwatch/tests/alertmanager.rs`
+//! tests a real Alertmanager on the host.
 
 use std::fs;
 use std::thread;

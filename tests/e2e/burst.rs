@@ -1,4 +1,4 @@
-//! Many at once: the kernel probes 64 namespaces in parallel, and each is told exactly once.
+//! Many at once: the kernel probes 64 namespaces in parallel, and each is reported exactly once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the agent tells beside events of namespaces: what the kernel reserves for each page, and debug messages.
+//! What the agent reports besides events of namespaces: what the kernel reserves for each page, and debug messages.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};

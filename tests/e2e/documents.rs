@@ -1,4 +1,4 @@
-//! The documents for users say what is so: every command that they show is typed, and its output is the one that they show.
+//! The documents for users are correct: every command in them is run, and its output is compared with the page.
 
 use anyhow::Result;
 use guest::documents::story::run;

@@ -1,7 +1,7 @@
-//! The guard: what it denies, and all that it must let pass.
+//! The guard: what it denies, and what it must allow.
 //!
-//! Most tests run on sound kernels with `Policy::strict`, to which a sound kernel's reservations are oversize: so denials
-//! are seen on every kernel. The regressed kernel has its own, with the default policy.
+//! Most tests run on sound kernels with `Policy::strict`, to which a sound kernel's reservations are oversize, so that
+//! denials occur on every kernel. The regressed kernel has its own, with the default policy.
 
 mod allowed;
 mod bind_ways;

@@ -1,4 +1,4 @@
-//! What the agent says of a host, and how it ends: exit codes and remedies.
+//! The agent's messages about a host, and its exit: exit codes and remedies.
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::PROGRAM;

@@ -1,4 +1,4 @@
-//! The journal: whatever anybody was told is in it, once, however the agent ends and whatever becomes of the disk.
+//! The event store: whatever was printed is in it, once, however the agent ends and whatever happens to the disk.
 
 use std::fs;
 use std::time::{Duration, Instant};

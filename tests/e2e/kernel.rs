@@ -1,4 +1,5 @@
-//! What `pfnwatch kernel` and `pfnwatch superblock` say, against the kernel that runs and the blocks that it wrote.
+//! The output of `pfnwatch kernel` and `pfnwatch superblock`, compared with the running kernel and the blocks that it
+//! wrote.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Fifty agents are killed at random moments amid a stream of events: what each has told is in its journal, once, and nothing
-//! of it stays in the kernel.
+//! Fifty agents are killed at random moments during a stream of events: what each has printed is in its store, once,
+//! and nothing of it stays in the kernel.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! The life of a namespace beside its creation: disabled, enabled, destroyed; each told once, and as what it is.
+//! The life of a namespace after its creation: disabled, enabled, destroyed; each reported once, with its kind.
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};

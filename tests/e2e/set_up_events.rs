@@ -1,4 +1,4 @@
-//! What the agent says of a set-up, waited for.
+//! Waits for the agent's event of a set-up.
 
 use anyhow::{Context as _, Result};
 use guest::agent::Agent;

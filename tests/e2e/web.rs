@@ -1,4 +1,4 @@
-//! The agent's web server: what it says against sysfs, and clients that mean it no good.
+//! The agent's web server: its output compared with sysfs, and hostile clients.
 
 use std::fs::{self, Permissions};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! The container as a node would run it: an OCI bundle made of the Dockerfile and the DaemonSet that are given away, and crun.
+//! The container as a node would run it: an OCI bundle made of the shipped Dockerfile and DaemonSet, and crun.
 
 use std::fs;
 use std::os::unix::fs::symlink;

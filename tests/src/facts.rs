@@ -1,4 +1,4 @@
-//! What a `set_up` event has to say, by the kernel's own word: sysfs, the raw info block, procfs.
+//! The expected keys of a `set_up` event, from the kernel: sysfs, the raw info block, procfs.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,5 +1,5 @@
-//! The info block as it lies on the media, read raw, and taken apart by the format alone: tests hold what the kernel
-//! and pfnwatch say against it.
+//! The info block as it is on the media, read raw, and parsed by its format alone: tests compare the kernel and
+//! pfnwatch with it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -1,11 +1,11 @@
-//! What runs inside a test guest beside the tests themselves: its PID 1, and the helpers that the tests share.
+//! What runs inside a test guest besides the tests themselves: its PID 1, and the helpers that the tests share.
 //!
-//! `cargo xtask vm` boots a guest whose `/init` is [`init`]. It reads its [`boot_config`], picks the tests that count there
-//! by the table in [`scope`], runs each in a process of its own, and sends a [`report`] of each to the host.
+//! `cargo xtask vm` boots a guest whose `/init` is [`init`]. It reads its [`boot_config`], selects the tests that count
+//! there by the table in [`scope`], runs each in a process of its own, and sends a [`report`] of each to the host.
 //!
 //! A test starts with [`regions::fresh`], makes namespaces by [`creation`] (fast, through sysfs) or [`ndctl`] (the real
-//! tool), and holds what [`agent`] says against [`sysfs`] and the raw [`infoblock`]. Tests of the guard start the agent by
-//! [`guard`] with a [`policy`].
+//! tool), and compares the output of [`agent`] with [`sysfs`] and the raw [`infoblock`]. Tests of the guard start the
+//! agent by [`guard`] with a [`policy`].
 
 pub mod agent;
 pub mod bench;

@@ -1,6 +1,6 @@
-//! What a guest tells the host: one JSON object a line on its second serial port.
+//! Reports of a guest to the host: one JSON object a line on its second serial port.
 //!
-//! The second port, because the kernel writes to the first whenever it likes, also into the middle of a line.
+//! The second port, because the kernel writes to the first at any time, also into the middle of a line.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! The soak: whatever can be done to namespaces, to libnvdimm and to the agent is done by chance, for as long as one likes, and
-//! held against a [`model`] of what was done. The seed repeats it.
+//! The soak: random actions on namespaces, libnvdimm and the agent, for any duration, compared with a [`model`]. The
+//! seed repeats it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! A client of the agent's web server, in as few words as HTTP takes, so that a test can also say what no client would.
+//! A minimal HTTP client of the agent's web server, with which a test can also send what no real client would.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

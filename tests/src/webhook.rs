@@ -1,4 +1,4 @@
-//! Somebody who is told about alerts by HTTP: a webhook that takes JSON.
+//! A webhook that receives alerts as JSON.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

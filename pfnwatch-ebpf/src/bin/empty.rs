@@ -1,5 +1,5 @@
-//! An LSM program on the guard's hook that does nothing: what the guard's cost is held against. It is no part of the
-//! agent; `cargo xtask bench guard` builds it and has a guest load it.
+//! An LSM program on the guard's hook that does nothing: the guard's cost is compared with it. It is no part of the
+//! agent; `cargo xtask bench guard` builds it and loads it in a guest.
 #![no_std]
 #![no_main]
 

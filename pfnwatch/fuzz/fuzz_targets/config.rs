@@ -1,4 +1,4 @@
-//! Fuzzes the configuration of several files, and where each value is said to come from.
+//! Fuzzes configurations of several files, and the origin of each value.
 #![cfg_attr(fuzzing, no_main)]
 
 pfnwatch_fuzz::target!(pfnwatch_fuzz::config::check);

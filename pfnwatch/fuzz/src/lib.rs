@@ -1,7 +1,7 @@
-//! What the fuzz targets try, a module each: `check` takes any bytes, and panics where pfnwatch gets them wrong.
+//! The checks of the fuzz targets, a module each: `check` takes any bytes, and panics if pfnwatch handles them wrongly.
 //!
-//! `cargo xtask fuzz` builds the targets with libFuzzer. Built without, a target tries the files that it is given: that is
-//! how an input of a crash is looked at in a debugger.
+//! `cargo xtask fuzz` builds the targets with libFuzzer. Built without, a target runs its check on the named files:
+//! that is how a crash is reproduced in a debugger.
 
 pub mod btf;
 pub mod code;

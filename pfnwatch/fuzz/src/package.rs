@@ -1,4 +1,4 @@
-//! Packages and other files that `pfnwatch kernel` is given.
+//! Packages and other files for `pfnwatch kernel`.
 
 use std::{io::Write as _, path::Path};
 

@@ -1,9 +1,8 @@
-//! Capacity regressions: what memmaps cost now, held against what they cost before.
+//! Capacity regressions: the current cost of memmaps, compared with their earlier cost.
 //!
-//! Two things can cost more than they did: whatever this host makes from now on (`host`), since its kernel reserves more for
-//! each page than one of an earlier boot; and a namespace (`ledger`) that was made anew by such a kernel. Both are pure;
-//! `watch` feeds them, and writes down what they have learned. What somebody has read and accepts is the baseline from then on
-//! (`accept`).
+//! Two things can cost more: future namespaces of this host (`host`), since its kernel reserves more for each page than
+//! one of an earlier boot; and a namespace (`ledger`) that such a kernel made again. Both are pure;
+//! `agent/baseline_watch` calls them, and saves the records. An accepted cost is the new baseline (`accept`).
 
 mod host;
 pub mod ledger;

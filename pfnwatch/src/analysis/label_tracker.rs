@@ -1,4 +1,4 @@
-//! Which namespaces have a label with room: what tells a namespace that is destroyed from one that is being made.
+//! Which namespaces have a label with a size: distinguishes the destruction of a namespace from its creation.
 //!
 //! The kernel deletes labels in both cases (drivers/nvdimm/namespace_devs.c: a uuid written to a namespace that has no
 //! size yet ends in `nd_pmem_namespace_label_update` with size 0, as writing size 0 does).

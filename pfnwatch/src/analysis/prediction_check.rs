@@ -1,5 +1,5 @@
-//! Holds what the guard said of a creation against what became of it: whatever it let pass without a word and is oversize
-//! all the same was predicted wrongly. Pure.
+//! Compares the guard's prediction for a creation with its outcome: a creation that the guard silently allowed and that
+//! is oversize is a mismatch. Pure.
 
 use std::{
     collections::BTreeMap,

@@ -1,8 +1,8 @@
-//! Where programs that go by type information are attached, told to aya by the ids that the agent has already looked up.
+//! Passes ids of functions that the agent has already looked up to aya, which attaches programs by type information.
 //!
-//! aya takes the id of a function from types that it has parsed itself: all of vmlinux's, in a form that takes a second
-//! pass over 5 MB and a search over every function for each program. It is given a stand-in in their place, which has the
-//! wanted functions at their ids and fillers below.
+//! aya takes the id of a function from types that it has parsed itself: all of vmlinux's, which takes a second pass
+//! over 5 MB and a search over every function for each program. Instead it gets synthetic types, with the wanted
+//! functions at their ids and fillers below.
 
 use crate::kernel::target::FunctionIds;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The guard's maps: what the agent tells it, and what they share.
+//! The guard's maps: policy, known blocks, and what several loads share.
 
 use anyhow::Context as _;
 use aya::{

@@ -1,4 +1,4 @@
-//! The table `[alerts]`: who is told by the agent itself what is wrong.
+//! The table `[alerts]`: the receivers of the agent's own alerts.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,6 +1,6 @@
-//! The tables `[[exemptions]]`: what the guard lets pass all the same, why and until when.
+//! The tables `[[exemptions]]`: what the guard allows all the same, why and until when.
 //!
-//! What is wrong with a table as a whole is said from within its visitor, so that toml gives the table's place.
+//! Errors about a whole table are raised inside its visitor, so that toml adds the table's place.
 
 use std::{
     fmt,

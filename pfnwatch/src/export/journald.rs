@@ -1,8 +1,8 @@
 //! journald: each event as one entry with fields of its own, in journald's native protocol
 //! (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 //!
-//! Written here and not taken from a library, since those that there are wait for journald without an end: the agent must
-//! not stand still because somebody else does.
+//! Not taken from a library, since the existing ones wait for journald without a limit: the agent must not block
+//! because another process does.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! A stream that is not waited for for long: whoever reads standard output may stand still, and the agent may not.
+//! A stream with a limited wait: the reader of standard output may stop reading, and the agent must not block.
 
 use std::{
     io::{self, Write},

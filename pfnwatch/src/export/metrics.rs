@@ -1,7 +1,7 @@
-//! Metrics: what is told of namespaces and of the agent, as families of samples, and Prometheus' text format for them. Pure.
+//! Metrics of namespaces and of the agent, as families of samples, and Prometheus' text format for them. Pure.
 //!
-//! Why the format is written here: the kept library for it (`prometheus`) wants to own the numbers, and ours are made of one
-//! view at the moment of a scrape.
+//! Why the format is written here: the maintained library for it (`prometheus`) wants to own the numbers, and ours come
+//! from one view at the moment of a scrape.
 
 mod agent;
 mod encode;

@@ -1,8 +1,8 @@
-//! The web server: a page for people, metrics, and whether the agent lives and is ready. It reads, and changes nothing.
+//! The web server: a page for people, metrics, liveness and readiness. It reads, and changes nothing.
 //!
-//! Whoever reaches the port may be anybody: the number of connections, their time and the size of what they say are bounded,
-//! a connection is good for one request, and the agent's loop is asked for a [`View`](crate::model::view::View) once a second at
-//! most, however many ask. `host` and `route` are pure, and so is what is made of a view.
+//! Clients are untrusted: the number of connections, their time and the size of requests are bounded, a connection is
+//! good for one request, and the agent's loop is asked for a [`View`](crate::model::view::View) at most once a second.
+//! `host`, `route` and the rendering of a view are pure.
 
 mod connection;
 mod health;

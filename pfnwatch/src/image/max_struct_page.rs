@@ -1,4 +1,4 @@
-//! All that this host tells of its own kernel's MAX_STRUCT_PAGE_SIZE.
+//! This host's evidence for its own kernel's MAX_STRUCT_PAGE_SIZE.
 
 use crate::kernel::boot::loaded_build_id;
 use std::{

@@ -1,5 +1,5 @@
-//! Decompression of what kernels and packages are packed with, as streams, told by their first bytes, and bounded:
-//! a file that would unpack to more than its limit ends in an error, not in the host's memory.
+//! Decompression of kernels and packages as bounded streams, by format of their first bytes: a file that would unpack
+//! to more than its limit ends in an error, not in the host's memory.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 

@@ -1,7 +1,6 @@
-//! The kernel's own description of its types (BTF), as far as pfnwatch asks: sizes, and where members lie.
+//! The kernel's description of its types (BTF), as far as pfnwatch needs it: sizes, and offsets of members.
 //!
-//! vmlinux's BTF is 5 MB. It is read once and looked at where it lies; all of it goes back to the system when the last
-//! [`Btf`] is dropped.
+//! vmlinux's BTF is 5 MB. It is read once and parsed in place; its memory is freed when the last [`Btf`] is dropped.
 
 mod error;
 mod functions;

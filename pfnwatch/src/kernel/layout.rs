@@ -1,7 +1,7 @@
-//! Where the members lie that the eBPF programs read: one table, resolved once for the kernel that runs.
+//! Offsets of the members that the eBPF programs read: one table, resolved once for the running kernel.
 //!
-//! There are no default offsets. What the kernel's types do not tell, or tell with a width that the programs do not
-//! expect, stays unknown, and [`Resolution::missing`] says why.
+//! There are no default offsets. A member that the kernel's types lack, or that has an unexpected width, stays unknown,
+//! and [`Resolution::missing`] has the reason.
 
 mod table;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What can be asked about the structures of a kernel, whoever answers.
+//! Lookups of members in a kernel's structures, for BTF and for tests.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {

@@ -1,4 +1,4 @@
-//! Where kernels differ in the formula: what only a version tells.
+//! Differences of the formula between kernels that only the version shows.
 
 use pfnwatch_common::KernelQuirks;
 

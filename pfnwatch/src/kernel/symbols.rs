@@ -1,8 +1,8 @@
 //! The kernel's functions by name, from /proc/kallsyms.
 //!
-//! Anybody may read the names. The addresses are all zero without CAP_SYSLOG, or as kernel.kptr_restrict says: they are
-//! [`None`] then. The file is made as it is read (100,000 to 200,000 lines, about 50 ms): read it once for everything that
-//! is wanted.
+//! Anybody may read the names. The addresses are all zero without CAP_SYSLOG, or depending on kernel.kptr_restrict:
+//! they are [`None`] then. The kernel generates the file on each read (100,000 to 200,000 lines, about 50 ms): read it
+//! once for all functions.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! An alert: labels that say which one it is, and annotations that say what it means.
+//! An alert: labels that identify it, and annotations that describe it.
 
 pub mod deliveries;
 pub mod name;

@@ -1,11 +1,11 @@
-//! What is said over the control socket. Pure: no I/O, no clock.
+//! The protocol of the control socket. Pure: no I/O, no clock.
 //!
-//! A connection is for one request. Each side says lines of JSON, the request is one:
+//! A connection is for one request. Each side sends lines of JSON, the request is one:
 //! ```json
 //! {"schema":1,"request":{"allow":{"subject":{"region_start":"0x100000000"},"once":true,"reason":"restore of db3"}}}
 //! {"schema":1,"request":"status"}
 //! ```
-//! The reply is a line that holds the [`Answer`], or a [`Refusal`] with the exit code that the command ends with:
+//! The reply is a line with the [`Response`], or with an [`ErrorResponse`] that has the command's exit code:
 //! ```json
 //! {"schema":1,"answer":{"allowed":{"id":7}}}
 //! {"schema":1,"refusal":{"exit_code":4,"message":"`bpf` is not in the kernel's list of security modules: …"}}
@@ -54,7 +54,7 @@ const MAX_NAME_BYTES: usize = 64;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// Change the mode. Answered by [`Answer::Mode`] once it is in force.
+    /// Change the mode. Answered by [`Response::Mode`] once it is in force.
     Mode {
         /// The mode from now on.
         mode: Mode,
@@ -62,27 +62,27 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Let creations pass that would be denied. Answered by [`Answer::Allowed`].
+    /// Let creations pass that would be denied. Answered by [`Response::Allowed`].
     Allow(Allow),
-    /// Take an exemption back that `allow` made. Answered by [`Answer::Revoked`].
+    /// Take an exemption back that `allow` made. Answered by [`Response::Revoked`].
     Revoke {
         /// Its number.
         id: u64,
     },
-    /// Take what something costs now for its baseline. Answered by [`Answer::BaselineAccepted`].
+    /// Take what something costs now for its baseline. Answered by [`Response::BaselineAccepted`].
     AcceptBaseline {
         /// Whose cost.
         whose: BaselineScope,
         /// Why; it stands in the event.
         reason: String,
     },
-    /// Say how things stand. Answered by [`Answer::Status`].
+    /// Say how things stand. Answered by [`Response::Status`].
     Status,
-    /// Say which alerts stand, and who was told. Answered by [`Answer::Alerts`].
+    /// Say which alerts stand, and who was told. Answered by [`Response::Alerts`].
     Alerts,
-    /// Take away what keeps the guard in the kernel when the agent goes. Answered by [`Answer::Released`].
+    /// Take away what keeps the guard in the kernel when the agent goes. Answered by [`Response::Released`].
     Release,
-    /// Hand out the raw info block that was kept of a namespace. Answered by [`Answer::Block`].
+    /// Hand out the raw info block that was kept of a namespace. Answered by [`Response::Block`].
     Block {
         /// `namespace0.0`, or its namespace uuid.
         namespace: String,
@@ -99,7 +99,7 @@ pub struct Allow {
     /// Whether it is spent by one creation.
     #[serde(default)]
     pub once: bool,
-    /// How long it holds, in seconds, up to [`LONGEST_EXEMPTION_S`].
+    /// How long it holds, in seconds, up to [`MAX_EXEMPTION_S`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_seconds: Option<u64>,
     /// Why.

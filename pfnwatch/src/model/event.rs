@@ -1,4 +1,4 @@
-//! The domain events: what pfnwatch tells people and programs. As JSON each is one line with `"schema": 1`.
+//! The domain events, for people and programs. As JSON each is one line with `"schema": 1`.
 
 mod agent;
 mod capacity;

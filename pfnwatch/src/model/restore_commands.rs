@@ -1,9 +1,9 @@
-//! The commands that put an info block back where a reconfigure that was refused has zeroed it.
+//! The commands that restore an info block after a refused reconfigure has zeroed it.
 //!
-//! `ndctl create-namespace --reconfig` does more before it binds (ndctl/namespace.c, versions 65 to 81): it zeroes the first
-//! 8 KiB in raw mode, gives the namespace another namespace uuid, the size that was asked for, and the holder class of the
-//! new mode. A kernel takes a block for none where its parent uuid is not the namespace's (`nd_pfn_validate` in
-//! drivers/nvdimm/pfn_devs.c, 6.1), or where the holder class is another's (`nd_pfn_probe`): so these are put back too.
+//! `ndctl create-namespace --reconfig` does more before it binds (ndctl/namespace.c, versions 65 to 81): it zeroes the
+//! first 8 KiB in raw mode, gives the namespace another namespace uuid, the requested size, and the holder class of the
+//! new mode. A kernel ignores a block if its parent uuid is not the namespace's (`nd_pfn_validate` in
+//! drivers/nvdimm/pfn_devs.c, 6.1), or if the holder class is another's (`nd_pfn_probe`): so these are restored too.
 
 use pfnwatch_common::superblock::SuperblockKind;
 

@@ -1,7 +1,8 @@
-//! The control socket: how the commands ask the agent that runs, and tell it what to do. Root's alone, but for what
-//! the readers' group may ask ([`crate::os::access`]).
+//! The control socket: how the commands ask and control the running agent. Only for root, except for requests that the
+//! readers' group may send ([`crate::os::access`]).
 //!
-//! `protocol` says what is said (pure), `server` is the agent's side of the socket, `client` that of the commands.
+//! `model::control` is the protocol (pure), `agent::control_server` the agent's side of the socket, `control_client`
+//! that of the commands.
 
 use std::{
     io,

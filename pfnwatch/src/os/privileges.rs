@@ -1,8 +1,8 @@
-//! What the agent may do: all while it attaches, next to nothing while it watches.
+//! The agent's privileges: all while it attaches, almost none while it observes.
 //!
-//! What is never needed again is given up for good. What another attachment will need (libnvdimm may be loaded anew) stays
-//! permitted, and is taken up only for as long as it is used, by [`raised`]. Capabilities belong to a thread: the agent has
-//! one while it watches.
+//! Capabilities that are never needed again are dropped for good. Those that another attachment needs (libnvdimm may be
+//! loaded again) stay permitted, and are only raised while they are used, by [`with_capabilities`]. Capabilities belong
+//! to a thread: the agent has one while it observes.
 
 use anyhow::Context as _;
 use caps::{CapSet, Capability, CapsHashSet};

@@ -1,6 +1,6 @@
-//! What the service manager is told: that the agent is ready, reloads, stops, still turns, and how it stands.
+//! Notifications to the service manager: ready, reloading, stopping, watchdog, and a status line.
 //!
-//! Without a service manager (`NOTIFY_SOCKET` is not set) nothing is told to anybody.
+//! Without a service manager (`NOTIFY_SOCKET` is not set) nothing is sent.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the guard would decide about one creation, said in user space: for `policy check`. Pure.
+//! The guard's decision about one creation, in user space: for `policy check`. Pure.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! What the survey says of a namespace, as an event.
+//! A scanned namespace as an event.
 
 use pfnwatch_common::Map;
 use uuid::Uuid;

@@ -1,8 +1,8 @@
-//! What persistent memory this host has, as sysfs tells it, with or without root, with or without eBPF.
+//! The persistent memory of this host from sysfs, with or without root, with or without eBPF.
 //!
-//! Every file is read once, relative to its device's open directory. Whatever cannot be read, or makes no sense, is a
-//! typed [`Missing`] in its place: [`facts`] turns that into an obstacle, so that it ends as `unknown` with its
-//! reason.
+//! Every file is read once, relative to its device's open directory. An unreadable or malformed value is a typed
+//! [`AttributeError`](crate::model::inventory::AttributeError): [`facts`] turns that into an obstacle, so that it ends as
+//! `unknown` with its reason.
 
 pub mod attribute;
 pub mod detail;

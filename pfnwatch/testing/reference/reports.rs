@@ -1,4 +1,4 @@
-//! Reports over made-up agents and journals, as the schemas say.
+//! Reports over made-up agents and stores match their schemas.
 
 use std::{
     collections::BTreeMap,

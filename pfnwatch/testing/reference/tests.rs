@@ -1,4 +1,4 @@
-//! The schemas hold, and what pfnwatch writes is as they say.
+//! The schemas are valid, and pfnwatch's output matches them.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! What docs/fleet.md shows is what the commands say: each block ```console fleet is run and compared. `PFNWATCH_BLESS=1` writes the page
-//! anew.
+//! The commands in docs/fleet.md print what it shows: each block ```console fleet is run and compared.
+//! `PFNWATCH_BLESS=1` updates the page.
 
 use std::{
     env, fs,

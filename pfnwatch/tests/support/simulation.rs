@@ -1,4 +1,4 @@
-//! A fleet that is not there: one server that answers for thousands of hosts with what real agents' code says of made-up hosts.
+//! A simulated fleet: one server answers for thousands of hosts, with real agents' code over made-up hosts.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

@@ -1,5 +1,6 @@
-//! A fresh installation, on a host whose persistent memory comes later, used as automation uses it: by exit codes, JSON and
-//! the system's journal. The service is started once; at the end members of its group look, and it is given a mistake.
+//! A fresh installation, on a host whose persistent memory comes later, used as automation uses it: by exit codes, JSON
+//! and the system's journal. The service is started once; at the end members of its group query it, and it gets an
+//! invalid configuration.
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::has_text;

@@ -1,4 +1,4 @@
-//! An agent that stands still is killed by systemd and started again, and knows what happened meanwhile.
+//! systemd kills and restarts an agent that hangs, and the next one finds what happened meanwhile.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A kernel in lockdown: with integrity all works, with confidentiality the agent says why it cannot. Nobody can take
-//! lockdown back: this is the last test of its boot.
+//! A kernel in lockdown: with integrity all works, with confidentiality the agent reports why it cannot. Lockdown
+//! cannot be lifted: this is the last test of its boot.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What goes around the guard is known, and told after the fact.
+//! Known ways around the guard are reported after the fact.
 
 use std::os::unix::fs::FileExt;
 

@@ -1,4 +1,5 @@
-//! `on_agent_exit = "hold"`: the guard stays without its agent, is taken over by the next one, and goes when it is told to.
+//! `on_agent_exit = "hold"`: the guard stays without its agent, is taken over by the next one, and is removed by `guard
+//! release`.
 
 use std::fs;
 use std::process::Command;

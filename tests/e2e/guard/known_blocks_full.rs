@@ -1,4 +1,4 @@
-//! More info blocks than the guard has room to remember: what it cannot tell passes, is counted, and nothing else changes.
+//! More info blocks than the guard has room for: what it cannot judge is allowed and counted, and nothing else changes.
 
 use std::time::Duration;
 

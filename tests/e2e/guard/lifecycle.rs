@@ -1,4 +1,4 @@
-//! The agent comes, is told this and that, is stopped, and goes: what the guard does meanwhile.
+//! The guard while the agent starts, is reconfigured, is stopped, and ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

@@ -1,5 +1,5 @@
-//! A kernel whose list of security modules has no `bpf`: programs load and attach there, and never run. It cannot enforce,
-//! and says so; it never audits in silence in place of that.
+//! A kernel whose list of security modules has no `bpf`: programs load and attach there, and never run. The agent
+//! reports that it cannot enforce; it never silently audits instead.
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::Agent;

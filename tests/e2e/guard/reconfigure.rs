@@ -1,5 +1,5 @@
-//! A namespace that is made anew in its place: its old block is gone before the guard can say anything. The agent has kept
-//! it, and with it put back all is as it was.
+//! A reconfigured namespace: its old block is zeroed before the guard is called. The agent has saved it, and restoring
+//! it restores the namespace.
 
 use std::fs;
 use std::process::{self, Command};

@@ -1,4 +1,4 @@
-//! As much of a Dockerfile as the one that is given away has.
+//! The subset of Dockerfile syntax that the shipped one uses.
 
 use anyhow::{Context, Result, bail};
 

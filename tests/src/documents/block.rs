@@ -1,4 +1,4 @@
-//! What stands between a page's fences.
+//! The blocks of a page and their commands.
 
 use std::ops::Range;
 

@@ -1,7 +1,8 @@
-//! Whether what a command says is what the page says.
+//! Compares the output of a command with the page.
 //!
-//! What differs from run to run is written in the page as it once was, and compared by its kind: times, durations, process ids, uuids,
-//! hashes, addresses, numbers of exemptions, the agent's memory, a kernel's release, and the blanks that line a table up with them. A line of `…` stands for any number of lines.
+//! What differs from run to run is in the page with some earlier value, and compared by its kind: times, durations,
+//! process ids, uuids, hashes, addresses, numbers of exemptions, the agent's memory, a kernel's release, and the blanks
+//! that align a table with them. A line of `…` matches any number of lines.
 
 /// Stands for any number of lines.
 pub const ANY_LINES: &str = "…";

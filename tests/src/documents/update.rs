@@ -1,4 +1,4 @@
-//! What a page's block should say instead: from the test in the guest to `cargo xtask docs --update`.
+//! The new contents of a page's block: from the test in the guest to `cargo xtask docs --update`.
 
 use serde::{Deserialize, Serialize};
 

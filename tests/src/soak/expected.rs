@@ -1,4 +1,4 @@
-//! What a journal has to say, stream by stream, and whether it does: pure.
+//! The expected contents of a store, stream by stream, and the comparison: pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

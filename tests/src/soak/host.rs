@@ -1,4 +1,4 @@
-//! Does each act for real, holds its outcome against the model, and tells it.
+//! Performs each act on the guest, compares its outcome with the model, and records it.
 
 use std::os::unix::fs::FileExt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! One agent from its start to its end: what it tells, and whether it grows.
+//! One agent from its start to its end: its events, and whether it grows.
 
 use std::fs;
 use std::time::Duration;

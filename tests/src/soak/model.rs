@@ -1,7 +1,7 @@
-//! What was done, and what follows of it for the journal: a pure state machine that is told each act and its outcome.
+//! The effects of acts on the store: a pure state machine over acts and their outcomes.
 //!
-//! It has no part of pfnwatch in it. It knows the kernel's formula, the policy's words, and what the documents promise: whoever
-//! watches tells each event once; where nobody does, what is there is found later.
+//! It contains no part of pfnwatch. It knows the kernel's formula, the policy's keys, and what the documents promise:
+//! an observer reports each event once; without one, what exists is found later.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the kernel of this boot makes of a namespace, held against the kernels before it.
+//! The cost of a namespace under the kernel of this boot, compared with earlier kernels.
 
 use crate::model::capacity::ObservedKernel;
 use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation, reservation::REFERENCE_STRUCT_PAGE};

@@ -1,4 +1,4 @@
-//! `pfnwatch alerts`: what stands, who was told, and whether a receiver would hear.
+//! `pfnwatch alerts`: firing alerts, their receivers, and a test of a receiver.
 
 mod table;
 

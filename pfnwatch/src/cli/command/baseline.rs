@@ -1,4 +1,4 @@
-//! `pfnwatch baseline`: what is held against what.
+//! `pfnwatch baseline`: regressions, and what they are compared with.
 
 mod accept;
 pub(super) mod report;

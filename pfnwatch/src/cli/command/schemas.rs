@@ -1,4 +1,5 @@
-//! What the commands write as JSON, by name: for the schemas. It stands here since the types are the commands' own.
+//! The JSON documents of the commands, by name, for their schemas. In this room because the types are the commands'
+//! own.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 

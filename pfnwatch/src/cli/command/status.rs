@@ -1,4 +1,4 @@
-//! `pfnwatch status`: how the agent and its guard stand.
+//! `pfnwatch status`: the state of the agent and its guard.
 
 mod table;
 

@@ -1,4 +1,4 @@
-//! Kernel releases, held against one another.
+//! A comparison of kernel releases.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Who is sent what, and when. Pure but for what the [`Keeper`] does: the loop runs the [`Job`]s, one at a time for each
-//! receiver, and says what came of them.
+//! Schedules messages to receivers. Pure except for the [`OutboxStore`]: the loop runs the [`DeliveryJob`]s, one at a
+//! time for each receiver, and reports their outcomes.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,4 +1,4 @@
-//! What stands, and what of it is news. Pure.
+//! The firing alerts, and their changes. Pure.
 
 use crate::model::control::FiringAlertStatus;
 use std::{

@@ -1,4 +1,4 @@
-//! What alerts say: a summary of one line, and a description with the bytes and the remedy.
+//! The annotations of alerts: a summary of one line, and a description with the bytes and the remedy.
 
 use crate::model::alert::{Alert, name::AlertName};
 use crate::model::{

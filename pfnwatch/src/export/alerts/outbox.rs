@@ -1,8 +1,9 @@
-//! Messages that are not delivered yet: in memory, and each with its row in the journal as long as that takes it. Pure but
-//! for what the [`Keeper`] does.
+//! Messages that are not yet delivered: in memory, and each with its row in the event store if that accepts it. Pure
+//! except for the [`OutboxStore`].
 //!
-//! A receiver gets what concerns one alert in its order. Where an alert comes and goes while a receiver is away, what lies
-//! between its first beginning and its last state is left out: the receiver still learns that it began, and how it is now.
+//! A receiver gets the messages about one alert in their order. If an alert begins and ends several times while a
+//! receiver is unreachable, the messages between its first start and its last state are dropped: the receiver still
+//! gets its start and its current state.
 
 use crate::model::control::PendingMessage;
 use std::time::{Duration, Instant, SystemTime};

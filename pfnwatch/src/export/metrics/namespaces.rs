@@ -1,4 +1,4 @@
-//! The namespaces and their sums. The agent's `/metrics` and `pfnwatch scan --format prom` tell the same.
+//! The namespaces and their sums, the same for the agent's `/metrics` and `pfnwatch scan --format prom`.
 
 use super::encode::{Family, MetricLabels};
 use crate::model::{

@@ -1,4 +1,4 @@
-//! What BTF tells of this kernel's structures.
+//! Facts from BTF about this kernel's structures.
 
 use std::path::{Path, PathBuf};
 

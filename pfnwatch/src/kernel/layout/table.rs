@@ -1,6 +1,6 @@
-//! The table itself: which member of which structure fills which field.
+//! The table: which member of which structure fills which field.
 //!
-//! Members and their widths are the same on x86_64 from 6.1 to 7.3; a row says where other kernels may differ.
+//! Members and their widths are the same on x86_64 from 6.1 to 7.3; a row notes where other kernels may differ.
 
 use Structure::{
     Device, DeviceDriver, DeviceType, KernfsNode, Kobject, Module, NdBtt, NdNamespaceCommon, NdNamespaceIo,

@@ -1,4 +1,4 @@
-//! Who gets the alerts, as the configuration says it.
+//! The configured receivers of alerts.
 
 use std::{fmt, path::PathBuf, time::Duration};
 

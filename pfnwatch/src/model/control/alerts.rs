@@ -1,4 +1,4 @@
-//! How the alerts stand: what `pfnwatch alerts list` shows.
+//! The state of the alerts, as `pfnwatch alerts list` shows it.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! How things stand: what `pfnwatch status` shows. The agent's loop fills it in.
+//! The state of the agent, as `pfnwatch status` shows it. The agent's loop fills it in.
 //!
 //! Points of time are RFC 3339 in UTC.
 

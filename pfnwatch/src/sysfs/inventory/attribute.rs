@@ -1,4 +1,4 @@
-//! One sysfs attribute: read once, relative to its device's directory, with a typed reason where it says nothing.
+//! One sysfs attribute: read once, relative to its device's directory, with a typed reason if it has no value.
 
 use crate::model::inventory::{Attribute, AttributeError};
 use crate::model::units::parse_number;

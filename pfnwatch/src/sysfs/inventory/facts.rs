@@ -1,4 +1,4 @@
-//! From what sysfs says of a namespace to the facts that are judged.
+//! Converts a namespace's attributes into the facts that are assessed.
 
 use crate::model::inventory::InfoBlocks;
 

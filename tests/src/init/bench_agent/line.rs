@@ -1,4 +1,4 @@
-//! What a line says: one of the agent's events as JSON, or one of bpftrace's as `kind key=value …`.
+//! A line of output: an event of the agent as JSON, or bpftrace's `kind key=value …`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What an event has to say, by what was done and the kernel's formula.
+//! The expected keys of an event, from the act and the kernel's formula.
 
 use serde_json::json;
 

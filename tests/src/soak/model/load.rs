@@ -1,4 +1,4 @@
-//! libnvdimm is loaded anew: all that has a block is enabled by the kernel, partly before anybody can look.
+//! libnvdimm is reloaded: the kernel enables every namespace with a block, partly before anybody can observe it.
 
 use super::super::expected::{AGENT, Expected};
 use super::{Model, Observer, facts, of};

@@ -1,4 +1,4 @@
-//! What is held against what, for programs. Pure.
+//! The regressions with their baselines, for programs. Pure.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! The rebuild of one namespace: what it gives back, what stands in its way, and how it is done.
+//! The rebuild of one namespace: the gain, the obstacles, and the commands.
 
 use pfnwatch_common::{Geometry, Map, reservation};
 use serde::Serialize;

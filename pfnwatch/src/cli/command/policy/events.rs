@@ -1,4 +1,4 @@
-//! The policy held against what an agent saw: the lines of `pfnwatch run --format json`. Pure, but for the reading.
+//! The policy applied to recorded events: the lines of `pfnwatch run --format json`. Pure, except for the reading.
 
 use std::{io::BufRead, time::SystemTime};
 

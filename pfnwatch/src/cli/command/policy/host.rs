@@ -1,4 +1,4 @@
-//! The policy held against the namespaces of this host, as they are.
+//! The policy applied to the current namespaces of this host.
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! `scan --against FILE`: this host held against another day or another host.
+//! `scan --against FILE`: this host compared with another day or another host.
 
 mod earlier;
 mod pairs;

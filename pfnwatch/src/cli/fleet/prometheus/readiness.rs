@@ -1,4 +1,4 @@
-//! From audit to enforce: which hosts have given no reason to wait.
+//! From audit to enforce: which hosts are ready for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

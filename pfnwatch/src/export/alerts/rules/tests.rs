@@ -1,4 +1,4 @@
-//! What is found in made-up views, and what is said of it.
+//! Findings in made-up views, and their annotations.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! A host held against its own report, and against reports of other days and hosts.
+//! A host compared with its own report, and with reports of other days and hosts.
 
 use serde_json::{Value, json};
 
