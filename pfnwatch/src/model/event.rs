@@ -56,11 +56,6 @@ impl Event {
     pub const fn at(time: Time, body: Body) -> Self {
         Self { schema: SCHEMA, id: None, uncommitted: false, time, body }
     }
-
-    /// An event of the agent's own, now.
-    pub fn now(body: Body) -> Self {
-        Self::at(Time(SystemTime::now()), body)
-    }
 }
 
 /// A point of time, written as RFC 3339 in UTC with microseconds.

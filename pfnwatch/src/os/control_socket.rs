@@ -1,7 +1,7 @@
 //! The control socket: how the commands ask the agent that runs, and tell it what to do. Root's alone, but for what
 //! the readers' group may ask ([`crate::os::access`]).
 //!
-//! `protocol` says what is said (pure), `server` is the agent's side of the socket, `client` that of the commands.
+//! `model::control` has the messages, `agent/control_server` the agent's side, `control_client` that of the commands.
 
 use std::{
     io,
@@ -9,21 +9,13 @@ use std::{
         fd::AsRawFd as _,
         unix::net::{SocketAddr, UnixStream},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 /// Where the agent listens, unless told otherwise.
 pub const DEFAULT_PATH: &str = "/run/pfnwatch/control.sock";
-
-/// Where the control socket is.
-#[derive(clap::Args, Clone, Debug)]
-pub struct SocketArgs {
-    /// Where the agent's control socket is
-    #[arg(long = "control-socket", value_name = "PATH", default_value = DEFAULT_PATH)]
-    pub path: PathBuf,
-}
 
 /// What a try to connect tells of the other side.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use nix::unistd::gethostname;
 use serde::Serialize;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
@@ -21,7 +22,7 @@ use crate::{
         exit::Exit,
     },
     os::control_client,
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
 };
 
 /// Options of `pfnwatch alerts`.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
@@ -15,7 +16,7 @@ use crate::{
         policy::Mode,
     },
     os::control_client,
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
 };
 
 /// Options of `pfnwatch mode`.

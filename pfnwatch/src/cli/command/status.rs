@@ -2,6 +2,7 @@
 
 mod table;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
@@ -9,7 +10,7 @@ use crate::{
     },
     model::{control::Status, exit::Exit},
     os::control_client,
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
 };
 
 /// Options of `pfnwatch status`.

@@ -1,5 +1,6 @@
 //! `pfnwatch baseline accept`: what costs more than it did, and is to stay so, is the baseline from now on.
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
@@ -11,7 +12,6 @@ use crate::{
         exit::Exit,
     },
     os::control_client,
-    os::control_socket::SocketArgs,
 };
 
 /// Options of `pfnwatch baseline accept`.

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
 use serde::Serialize;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::{
         command::superblock::{FoundBlock, SuperblockDocument, SuperblockReport},
@@ -26,7 +27,6 @@ use crate::{
         exit::Exit,
     },
     os::control_client::{ClientError, try_request},
-    os::control_socket::SocketArgs,
     store::Reader,
 };
 
