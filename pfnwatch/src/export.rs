@@ -3,7 +3,7 @@
 pub mod alerts;
 mod guard_line;
 pub mod http_client;
-pub mod journald;
+mod journald;
 pub mod line;
 pub mod log;
 pub mod lossy_writer;

@@ -9,7 +9,7 @@ pub mod member;
 pub mod prerequisites;
 pub mod programs;
 pub mod quirks;
-pub mod symbols;
+mod symbols;
 pub mod target;
 
 use crate::model::kernel::KernelFacts;

@@ -4,7 +4,7 @@
 //! [`Grant`]s, and [`mod@compile`] makes of both the snapshot that the guard judges by. [`judge`] says in user space what the
 //! guard would have decided.
 
-pub mod clock;
+mod clock;
 pub mod compile;
 mod display;
 pub mod judge;

@@ -17,13 +17,12 @@ mod rules;
 mod tests;
 
 pub use self::{
-    backoff::retry_delay,
     dispatcher::{Delivery, DeliveryJob, Dispatcher},
     firing::{AlertChange, FiringAlert, FiringAlerts, RecentEvents},
     http::{DeliveryResult, post},
     message::{Message, Payload, render},
     messages::{runbook, test_alert},
-    outbox::{Outbox, OutboxStore, Waiting},
+    outbox::{Outbox, Waiting},
     rules::{Findings, findings},
 };
 

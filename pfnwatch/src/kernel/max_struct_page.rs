@@ -7,7 +7,7 @@ mod evidence;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use self::evidence::{Addresses, Evidence, Resolved, Source, Strength, of_release, resolve};
+pub use self::evidence::{Addresses, Evidence, Resolved, Source, of_release, resolve};
 use crate::code::decode::MaxStructPage;
 
 /// Where the constant shows, the usual place first: compilers have inlined `nd_pfn_init` into it so far.

@@ -109,7 +109,7 @@ impl CostHistory {
         self.records.iter_mut().filter(gone).map(end).collect()
     }
 
-    /// All of them.
+    #[cfg(test)]
     pub fn records(&self) -> impl Iterator<Item = &CostRecord> {
         self.records.iter()
     }

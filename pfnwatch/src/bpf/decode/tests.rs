@@ -158,7 +158,7 @@ fn the_json_has_its_schema_and_units() {
     }
 }
 
-pub(crate) mod judgement;
+mod judgement;
 
 proptest! {
     #[test]
