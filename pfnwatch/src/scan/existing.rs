@@ -1,4 +1,4 @@
-//! What the survey says of a namespace, as an event.
+//! The event of a namespace that existed before observation began.
 
 use pfnwatch_common::Map;
 use uuid::Uuid;

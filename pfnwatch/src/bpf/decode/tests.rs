@@ -165,22 +165,4 @@ proptest! {
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let _ = decode(&bytes, &context());
     }
-
-    /// Any bytes of the right length are a record, and whatever they say, the event can be written.
-    #[test]
-    fn any_attempt_can_be_written(bytes in proptest::collection::vec(any::<u8>(), size_of::<Attempt>())) {
-        let mut bytes = bytes;
-        bytes[..4].copy_from_slice(&(RecordKind::Attempt as u32).to_ne_bytes());
-        let event = decode(&bytes, &context()).expect("of the right length");
-        prop_assert!(serde_json::to_string(&event).is_ok());
-    }
-
-    #[test]
-    fn any_notice_can_be_written(bytes in proptest::collection::vec(any::<u8>(), size_of::<Notice>())) {
-        let mut bytes = bytes;
-        bytes[..4].copy_from_slice(&(RecordKind::Notice as u32).to_ne_bytes());
-        if let Ok(event) = decode(&bytes, &context()) {
-            prop_assert!(serde_json::to_string(&event).is_ok());
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! What is wrong now: the standing conditions of a host, out of its [`View`]. Pure.
+//! What is wrong now: the findings in a [`View`] of the host. Pure.
 
 use std::collections::BTreeSet;
 

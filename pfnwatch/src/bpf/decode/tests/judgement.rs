@@ -118,24 +118,3 @@ fn the_json_has_design_keys() {
     }
     assert_eq!(json.pointer("/by/comm"), Some(&json!("ndctl")));
 }
-
-proptest! {
-    /// Any bytes of the right length are a judgement or an error; the event can be explained and written.
-    #[test]
-    fn any_judgement_can_be_written(
-        bytes in proptest::collection::vec(any::<u8>(), size_of::<Judgement>()),
-        decision in 0..6_u32,
-        unjudged in 0..7_u32,
-        personality in 0..4_u32,
-        device in "\\PC{0,31}",
-    ) {
-        let mut record = Judgement::read_from_bytes(&bytes).expect("of the right length");
-        (record.kind, record.decision, record.unjudged) = (RecordKind::Judgement as u32, decision, unjudged);
-        (record.personality, record.device.0) = (personality, [0; 32]);
-        let short = device.len().min(31);
-        record.device.0[..short].copy_from_slice(&device.as_bytes()[..short]);
-        if let Ok(event) = decode(record.as_bytes(), &context()) {
-            prop_assert!(serde_json::to_string(&event).is_ok_and(|line| !line.contains('\n')));
-        }
-    }
-}
