@@ -15,7 +15,6 @@ mod alerts;
 mod answer;
 mod bytes;
 mod display;
-mod status;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +24,6 @@ pub use self::{
     alerts::{AlertsStatus, FiringAlertStatus, PendingMessage},
     answer::{
         AcceptedBaseline, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Reply, Response, Revoked,
-    },
-    status::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus,
-        SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
     },
 };
 use crate::model::policy::Mode;

@@ -1,11 +1,9 @@
-//! How this host and its agent stand at one moment: what the metrics, the page, the alerts and `status` are made of.
-//!
-//! The agent's loop fills it in (`agent/view.rs`); metrics, page and alerts are pure functions of it.
+//! The host and its agent at one moment: what the metrics, the page and the alerts are made of. The agent fills it in.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
 use crate::model::{
-    alert::deliveries::DeliveryStats, capacity::Regression, control::Status, event::ProgramState, survey::ScanResult,
+    alert::deliveries::DeliveryStats, capacity::Regression, event::ProgramState, status::Status, survey::ScanResult,
 };
 
 /// One moment.

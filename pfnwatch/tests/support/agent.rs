@@ -16,12 +16,16 @@ use pfnwatch::{
     model::{
         capacity::{AcceptError, BaselineScope, Cost},
         control::{
-            AcceptedBaseline, AgentStatus, Allow, Allowed, ErrorResponse, ExemptionOrigin, ExemptionStatus,
-            GuardStatus, InfoBlockResponse, MemoryStatus, ModeResponse, ModeStatus, PolicyStatus, Released, Request,
-            Response, Revoked, SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
+            AcceptedBaseline, Allow, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Request,
+            Response, Revoked,
         },
         event::{LostRecords, MaxStructPageStatus, ProgramState, RecordTotals},
         policy::{ExemptionSubject, OnAgentExit},
+        status::{
+            AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus,
+            SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
+        },
+        timestamp::Timestamp,
     },
 };
 use pfnwatch_common::InfoBlock;
@@ -144,19 +148,19 @@ impl State {
         let id = self.next;
         self.next += 1;
         let until = for_seconds.map(|seconds| SystemTime::now() + Duration::from_secs(seconds));
-        let until = until.map(|until| humantime::format_rfc3339_seconds(until).to_string());
+        let until = until.map(Timestamp::from);
         self.status.exemptions.push(ExemptionStatus {
             id,
             origin: ExemptionOrigin::Allow,
             subject,
             region: None,
             once,
-            until: until.clone(),
+            until,
             remaining_seconds: for_seconds,
             reason,
             by,
         });
-        Allowed { id, subject, until }
+        Allowed { id, subject, until: until.map(|until| until.to_string()) }
     }
 }
 
@@ -179,12 +183,12 @@ fn block_response(namespace: String) -> InfoBlockResponse {
 }
 
 fn status() -> Status {
-    let then = "2026-01-02T03:04:05Z".to_owned();
+    let then: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
     Status {
         agent: AgentStatus {
             pid: std::process::id(),
             version: "0.1.0".to_owned(),
-            started: then.clone(),
+            started: then,
             kernel: "6.1.0".to_owned(),
             observing: true,
             reason: None,
@@ -192,11 +196,11 @@ fn status() -> Status {
             uptime_seconds: 3661,
             memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
-        mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the policy".to_owned(), reason: None },
+        mode: ModeStatus { mode: Mode::Audit, since: then, by: "the policy".to_owned(), reason: None },
         guard: GuardStatus { attached: true, armed: true, reason: None },
         enforcement_effective: true,
         ineffective_reason: None,
-        proof: Some(SelfTestStatus { at: then.clone(), how: "the guard ran when a cgroup was made".to_owned() }),
+        proof: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus {
             max_struct_page_size_bytes: Some(128),
             evidence: vec!["running code".to_owned()],

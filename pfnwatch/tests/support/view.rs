@@ -11,16 +11,17 @@ use pfnwatch::{
     model::{
         alert::deliveries::DeliveryStats,
         capacity::{Cost, Regression, RegressionSubject},
-        control::{
-            AgentStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus, SkippedExemptionStatus,
-            Status, WebStatus,
-        },
         event::{Body, LostRecords, MaxStructPageStatus, ProgramState, RecordTotals},
         inventory::{InfoBlocks, Inventory},
         kernel::KernelFacts,
         policy::{ExemptionSubject as Exempt, OnAgentExit},
+        status::{
+            AgentStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus, SkippedExemptionStatus,
+            Status, WebStatus,
+        },
         survey::ScanResult,
         thresholds::Thresholds,
+        timestamp::Timestamp,
         view::{EventLine, ProgramRuns, View},
     },
     sysfs::inventory::SysfsRoots,
@@ -173,12 +174,12 @@ fn programs() -> Vec<ProgramState> {
 }
 
 fn status() -> Status {
-    let then = "2026-01-02T03:04:05Z".to_owned();
+    let then: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
     Status {
         agent: AgentStatus {
             pid: 4711,
             version: "0.1.0".to_owned(),
-            started: then.clone(),
+            started: then,
             kernel: "6.1.0-50-amd64".to_owned(),
             observing: true,
             reason: None,
@@ -186,11 +187,11 @@ fn status() -> Status {
             uptime_seconds: 90061,
             memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
-        mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the configuration".to_owned(), reason: None },
+        mode: ModeStatus { mode: Mode::Audit, since: then, by: "the configuration".to_owned(), reason: None },
         guard: GuardStatus { attached: true, armed: true, reason: None },
         enforcement_effective: true,
         ineffective_reason: None,
-        proof: Some(SelfTestStatus { at: then.clone(), how: "the guard ran when a cgroup was made".to_owned() }),
+        proof: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus { max_struct_page_size_bytes: Some(64), ..MaxStructPageStatus::default() },
         policy: PolicyStatus {
             hash: "e3b0c44298fc1c14".to_owned(),

@@ -11,9 +11,10 @@ use crate::{
         terminal,
     },
     model::{
-        control::{ModeResponse, ModeStatus, Request, Response, Status},
+        control::{ModeResponse, Request, Response},
         exit::Exit,
         policy::Mode,
+        status::{ModeStatus, Status},
     },
     os::control_client,
     os::paths::Paths,

@@ -8,7 +8,7 @@ use crate::{
         json::{Format, document},
         terminal,
     },
-    model::{control::Status, exit::Exit},
+    model::{exit::Exit, status::Status},
     os::control_client,
     os::paths::Paths,
 };

@@ -2,7 +2,7 @@
 
 use serde_json::{from_value, json};
 
-use crate::model::control::Status;
+use crate::model::status::Status;
 
 /// An agent with which all is well.
 pub(super) fn status() -> Status {

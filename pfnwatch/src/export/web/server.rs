@@ -20,7 +20,7 @@ use super::{
     connection::{self, Limits},
     snapshot_cache::{SnapshotCache, ViewRequest},
 };
-use crate::model::{control::WebStatus, web_config::WebConfig};
+use crate::model::{status::WebStatus, web_config::WebConfig};
 
 /// How many connections there are at a time; others are told to come again.
 pub(super) const MAX_CONNECTIONS: usize = 16;

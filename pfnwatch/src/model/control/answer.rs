@@ -6,11 +6,13 @@ use pfnwatch_common::superblock;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{AlertsStatus, SCHEMA, Status, bytes};
+use super::{AlertsStatus, SCHEMA, bytes};
 use crate::model::policy::Mode;
 use crate::{
     model::exit::ExitContext,
-    model::{capacity::Cost, event::NamespaceId, exit::Exit, policy::ExemptionSubject, restore_commands},
+    model::{
+        capacity::Cost, event::NamespaceId, exit::Exit, policy::ExemptionSubject, restore_commands, status::Status,
+    },
 };
 
 /// What the agent says where it did what was asked.

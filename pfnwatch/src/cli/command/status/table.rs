@@ -6,9 +6,9 @@ use super::super::{allow, mode};
 use crate::{
     export::line,
     model::{
-        control::{AgentStatus, GuardStatus, PolicyStatus, Status, WebStatus},
         event::{MaxStructPageStatus, ProgramState, RecordTotals},
         policy::OnAgentExit,
+        status::{AgentStatus, GuardStatus, PolicyStatus, Status, WebStatus},
         units::Bytes,
     },
 };

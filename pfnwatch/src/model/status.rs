@@ -1,18 +1,16 @@
-//! How things stand: what `pfnwatch status` shows. The agent's loop fills it in.
-//!
-//! Points of time are RFC 3339 in UTC.
+//! The agent's status: what `pfnwatch status`, the web, and alerts show. The agent fills it in.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::policy::Mode;
 use crate::model::{
     event::{MaxStructPageStatus, ProgramState, RecordTotals},
-    policy::{ExemptionSubject, OnAgentExit},
+    policy::{ExemptionSubject, Mode, OnAgentExit},
+    timestamp::Timestamp,
 };
 
-/// How things stand.
+/// The agent's status at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
@@ -67,7 +65,7 @@ pub struct AgentStatus {
     /// Its version.
     pub version: String,
     /// When it started.
-    pub started: String,
+    pub started: Timestamp,
     /// The running kernel's release.
     pub kernel: String,
     /// Whether it observes.
@@ -119,7 +117,7 @@ pub struct ModeStatus {
     /// The mode.
     pub mode: Mode,
     /// Since when.
-    pub since: String,
+    pub since: Timestamp,
     /// Who set it: the policy, or a process.
     pub by: String,
     /// Why.
@@ -145,7 +143,7 @@ pub struct GuardStatus {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SelfTestStatus {
     /// When.
-    pub at: String,
+    pub at: Timestamp,
     /// How.
     pub how: String,
 }
@@ -163,7 +161,7 @@ pub struct PolicyStatus {
     /// Where it comes from; none where no file was there, so that it is the default.
     pub file: Option<String>,
     /// When it came into force.
-    pub since: String,
+    pub since: Timestamp,
     /// Why the file as it is now is not in force, where a reload failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload_error: Option<String>,
@@ -191,7 +189,7 @@ pub struct ExemptionStatus {
     /// Whether one creation ends it.
     pub once: bool,
     /// When it ends; none where only a creation or a new policy does that.
-    pub until: Option<String>,
+    pub until: Option<Timestamp>,
     /// How long that is from now, in seconds.
     pub remaining_seconds: Option<u64>,
     /// Why.
