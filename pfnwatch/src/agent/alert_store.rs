@@ -1,4 +1,4 @@
-//! The journal as the place where alerts and messages outlive the agent.
+//! Alerts and messages outlive the agent in the event store.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -35,14 +35,12 @@ fn never() -> SystemTime {
 }
 
 /// Notes that an alert begins, or has ended.
-pub fn remember(journal: &mut EventStore, change: &AlertChange) {
+pub fn remember(store: &mut EventStore, change: &AlertChange) {
     let AlertChange { fingerprint, firing: stood, ended, .. } = change;
-    // Where the journal does not take it, its health says so.
+    // If the store fails, its health has the error.
     let _ = match (ended, serde_json::to_string(stood)) {
-        (Some(_), _) => journal.delete_alert(fingerprint),
-        (None, Ok(json)) => {
-            journal.save_alert(&AlertRow { fingerprint: fingerprint.clone(), json, since: stood.since })
-        }
+        (Some(_), _) => store.delete_alert(fingerprint),
+        (None, Ok(json)) => store.save_alert(&AlertRow { fingerprint: fingerprint.clone(), json, since: stood.since }),
         (None, Err(error)) => {
             tracing::error!("an alert cannot be kept: {error}");
             None
@@ -50,23 +48,23 @@ pub fn remember(journal: &mut EventStore, change: &AlertChange) {
     };
 }
 
-/// Goes on from what the agent before this one left; false where the journal cannot be read now.
+/// Continues with the alerts and messages of the agent before this one. False if the store cannot be read now.
 #[must_use]
-pub fn restore(journal: &mut EventStore, standing: &mut FiringAlerts, courier: &mut Dispatcher, now: Instant) -> bool {
-    let (Some(stood), Some(waiting)) = (journal.firing_alerts(), journal.due(never(), u32::MAX)) else {
+pub fn restore(store: &mut EventStore, standing: &mut FiringAlerts, courier: &mut Dispatcher, now: Instant) -> bool {
+    let (Some(stood), Some(waiting)) = (store.firing_alerts(), store.due(never(), u32::MAX)) else {
         return false;
     };
     standing.adopt(stood.iter().filter_map(|row| of_json::<FiringAlert>(&row.json)));
     let (given_up, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|row| row.next_try >= never());
     for row in given_up.iter().rev().skip(MAX_GIVEN_UP) {
-        let _ = journal.delivered(row.id);
+        let _ = store.delivered(row.id);
     }
     for row in waiting {
         match of_json::<Message>(&row.payload) {
             Some(message) => courier.outbox_mut().restore(message, row.attempts, row.id, now),
             // It is of another version: it stays for people to read.
             None => {
-                let _ = journal.failed(row.id, never(), "this pfnwatch does not understand it");
+                let _ = store.failed(row.id, never(), "this pfnwatch does not understand it");
             }
         }
     }
