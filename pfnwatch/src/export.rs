@@ -1,4 +1,4 @@
-//! Where events go.
+//! What leaves the agent: lines, journald, metrics, the web page, and alerts.
 
 pub mod alerts;
 mod guard_line;

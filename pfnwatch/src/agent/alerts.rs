@@ -102,7 +102,7 @@ impl Alerts {
         let kind = match &event.body {
             Body::Denied(_) => "denied",
             Body::Lost(_) => "lost",
-            Body::Undecoded(_) => "undecoded",
+            Body::DecodeError(_) => "decode_error",
             _ => "",
         };
         *self.counts.entry(kind).or_default() += 1;
@@ -176,9 +176,9 @@ impl Alerts {
     }
 
     fn status(&self) -> AlertsStatus {
-        let standing = self.firing.iter().map(|(fingerprint, stood)| FiringAlertStatus::new(fingerprint, stood));
+        let firing = self.firing.iter().map(|(fingerprint, alert)| FiringAlertStatus::new(fingerprint, alert));
         let waiting = self.dispatcher.outbox().iter().take(MAX_SHOWN_MESSAGES).map(PendingMessage::from);
-        AlertsStatus { standing: standing.collect(), receivers: self.deliveries(), waiting: waiting.collect() }
+        AlertsStatus { firing: firing.collect(), receivers: self.deliveries(), waiting: waiting.collect() }
     }
 }
 

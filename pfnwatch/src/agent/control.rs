@@ -26,7 +26,7 @@ impl<W: Write> Agent<W> {
             Request::Mode { mode, reason } => self.change_mode(mode, reason, peer).into(),
             Request::Allow(allow) => self.allow(allow, peer).into(),
             Request::Revoke { id } => self.revoke(id, peer).into(),
-            Request::AcceptBaseline { whose, reason } => self.accept_baseline(&whose, reason, peer).into(),
+            Request::AcceptBaseline { scope, reason } => self.accept_baseline(&scope, reason, peer).into(),
             Request::Status => Ok::<_, ErrorResponse>(Response::Status(Box::new(self.status()))).into(),
             Request::Block { namespace } => self.block(&namespace).into(),
             Request::Alerts => Ok::<_, ErrorResponse>(Response::Alerts(Box::new(self.alerts_status()))).into(),
@@ -46,7 +46,7 @@ impl<W: Write> Agent<W> {
         self.runtime_info.mode_reason.clone_from(&reason);
         self.emit(Event::now(Body::ModeChanged(ModeChanged { from, to: mode, by: Some(Actor::from(peer)), reason })))?;
         self.emit_guard_state()?;
-        Ok(Response::Mode(ModeResponse { mode, was: from }))
+        Ok(Response::Mode(ModeResponse { mode, previous_mode: from }))
     }
 
     fn allow(&mut self, allow: Allow, peer: &Peer) -> Result<Response, ErrorResponse> {
@@ -75,13 +75,13 @@ impl<W: Write> Agent<W> {
 
     fn accept_baseline(
         &mut self,
-        whose: &BaselineScope,
+        scope: &BaselineScope,
         reason: String,
         peer: &Peer,
     ) -> Result<Response, ErrorResponse> {
         let time = Time(SystemTime::now()).to_string();
         let acceptance = Acceptance { by: peer.to_string(), reason: reason.clone(), time };
-        let accepted = self.baseline.accept(&mut self.store, whose, acceptance);
+        let accepted = self.baseline.accept(&mut self.store, scope, acceptance);
         let regression = accepted.map_err(|error| match error {
             AcceptError::NotSaved => ErrorResponse::error(error.to_string()),
             _ => ErrorResponse::usage(error.to_string()),
@@ -95,7 +95,7 @@ impl<W: Write> Agent<W> {
 
     fn block(&self, namespace: &str) -> Result<Response, ErrorResponse> {
         let Some(kept) = self.info_blocks.find(namespace) else {
-            return Err(ErrorResponse::error(format!("no info block is kept of {namespace}")));
+            return Err(ErrorResponse::error(format!("no info block of {namespace} is saved")));
         };
         Ok(Response::Block(Box::new(kept.into())))
     }

@@ -33,7 +33,7 @@ impl<W: Write> Agent<W> {
             let Some(found) = existing::existing_namespace(judged) else { continue };
             let block = found.start_address.zip(found.block_uuid);
             if block.is_none_or(|block| self.known_blocks.insert(block)) {
-                self.emit(Event::now(Body::Found(Box::new(found))))?;
+                self.emit(Event::now(Body::ExistingNamespace(Box::new(found))))?;
             }
         }
         self.compare_all(&survey)

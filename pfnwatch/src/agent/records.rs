@@ -30,9 +30,9 @@ impl<W: Write> Agent<W> {
         for record in batch.drain(..) {
             self.record_totals.received += 1;
             let event = decode(&record, &context).unwrap_or_else(|error| {
-                self.record_totals.undecoded += 1;
+                self.record_totals.decode_errors += 1;
                 let length_bytes = u64::try_from(record.len()).unwrap_or(u64::MAX);
-                Event::now(Body::Undecoded(DecodeFailure { length_bytes, reason: error.to_string() }))
+                Event::now(Body::DecodeError(DecodeFailure { length_bytes, reason: error.to_string() }))
             });
             let mut event = self.label_tracker.follow(event);
             event_assessment::judge(&mut event, &host, &self.guard.policy().thresholds);

@@ -42,14 +42,14 @@ impl<W: Write> Agent<W> {
             },
             enforcement_effective: ineffective.is_none(),
             ineffective_reason: ineffective,
-            proof: self
+            self_test: self
                 .guard
                 .self_test()
-                .map(|proof| SelfTestStatus { at: Time(proof.at).seconds().to_string(), how: proof.how.clone() }),
+                .map(|test| SelfTestStatus { at: Time(test.at).seconds().to_string(), how: test.how.clone() }),
             max_struct_page: self.kernel.known().map(|known| known.status.clone()).unwrap_or_default(),
             policy: self.policy_status(),
             exemptions: self.exemptions(),
-            exemptions_left_out: self.left_out(),
+            skipped_exemptions: self.skipped_exemptions(),
             programs: self.sensor.as_ref().map(|it| it.programs.clone()).unwrap_or_default(),
             records: self.record_totals,
             last_event: self.recent_events.last().map(str::to_owned),
@@ -98,12 +98,12 @@ impl<W: Write> Agent<W> {
         of_policy.chain(self.guard.grants().iter().map(|grant| self.granted(grant))).collect()
     }
 
-    fn left_out(&self) -> Vec<SkippedExemptionStatus> {
+    fn skipped_exemptions(&self) -> Vec<SkippedExemptionStatus> {
         let all = self.guard.skipped_in_configuration();
-        let status = |(exemption, why): (&Exemption, SkipReason)| SkippedExemptionStatus {
+        let status = |(exemption, skip_reason): (&Exemption, SkipReason)| SkippedExemptionStatus {
             subject: exemption.subject,
             reason: exemption.reason.clone(),
-            why: why.to_string(),
+            skip_reason: skip_reason.to_string(),
         };
         all.map(status).collect()
     }

@@ -98,9 +98,9 @@ impl<W: Write> Agent<W> {
     /// The block that a namespace is enabled with, where that is the one that was seen last: by its uuid, for libnvdimm hands
     /// names out again.
     fn add_block(&self, namespace: &Namespace, blocks: &mut InfoBlocks) {
-        let in_use = |claimer: &Holder| claimer.enabled().then(|| claimer.uuid.clone().ok()).flatten();
-        let (Ok(start), Ok(claimer)) = (&namespace.resource, &namespace.holder) else { return };
-        let (Some(kept), Some(uuid)) = (self.info_blocks.at(*start), in_use(claimer)) else { return };
+        let in_use = |holder: &Holder| holder.enabled().then(|| holder.uuid.clone().ok()).flatten();
+        let (Ok(start), Ok(holder)) = (&namespace.resource, &namespace.holder) else { return };
+        let (Some(kept), Some(uuid)) = (self.info_blocks.at(*start), in_use(holder)) else { return };
         if Uuid::from_bytes(kept.block().uuid) == uuid && !kept.destroyed {
             blocks.insert(&namespace.name, *kept.bytes());
         }

@@ -1,7 +1,7 @@
 //! MAX_STRUCT_PAGE_SIZE of a kernel, by evidence: it is a macro, so nothing in the kernel names it.
 //!
-//! `decode` finds it in machine code, `running` gets that code from the kernel that runs (and `module_file` from files),
-//! `evidence` weighs what different sources say, and `host` asks all that a host has.
+//! `code` finds it in machine code, `image/running_code` gets that code from the running kernel (and `image/module_file` from
+//! files), `evidence` compares the sources, and `image/max_struct_page` collects all evidence of a host.
 
 mod evidence;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How this host and its agent stand at one moment: what the metrics, the page, the alerts and `status` are made of.
 //!
-//! The agent's loop fills it in (`pipeline/view.rs`); whatever is made of it is pure.
+//! The agent's loop fills it in (`agent/view.rs`); metrics, page and alerts are pure functions of it.
 
 use std::{collections::BTreeMap, time::SystemTime};
 

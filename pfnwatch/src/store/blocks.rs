@@ -85,7 +85,7 @@ const fn origin_name(origin: BlockOrigin) -> &'static str {
     match origin {
         BlockOrigin::Read => "read",
         BlockOrigin::Made => "made",
-        BlockOrigin::Met => "met",
+        BlockOrigin::Accepted => "accepted",
     }
 }
 
@@ -94,6 +94,6 @@ fn origin(name: &str) -> BlockOrigin {
     match name {
         "read" => BlockOrigin::Read,
         "made" => BlockOrigin::Made,
-        _ => BlockOrigin::Met,
+        _ => BlockOrigin::Accepted,
     }
 }
