@@ -387,7 +387,7 @@ impl<W: Write> Agent<W> {
         let context = self.assessor.context()?;
         for record in batch.drain(..) {
             let mut event = self.assessor.assess(&record, &context, &self.guard.policy().thresholds);
-            self.observation.count_record(!matches!(event.body, Body::Undecoded(_)));
+            self.observation.count_record(!matches!(event.body, Body::DecodeError(_)));
             let is_new_size = self.kernel.observe(&event);
             self.publisher.info_blocks_mut().follow(&mut event);
             self.guard.annotate(&mut event);
@@ -465,7 +465,7 @@ impl<W: Write> Agent<W> {
             }
             let Some(existing) = existing::existing_namespace(assessed) else { continue };
             if self.reported_blocks.insert(&existing) {
-                self.emit(Body::Found(Box::new(existing)))?;
+                self.emit(Body::ExistingNamespace(Box::new(existing)))?;
             }
         }
         let regressions = self.baseline.observe_scan(self.publisher.store_mut(), &scan);
@@ -614,8 +614,8 @@ impl<W: Write> Agent<W> {
                 control::allow(&mut self.guard, allow, peer)?
             }
             Request::Revoke { id } => control::revoke(&mut self.guard, id, peer)?,
-            Request::AcceptBaseline { whose, reason } => {
-                control::accept_baseline(&mut self.baseline, self.publisher.store_mut(), &whose, reason, peer)?
+            Request::AcceptBaseline { scope, reason } => {
+                control::accept_baseline(&mut self.baseline, self.publisher.store_mut(), &scope, reason, peer)?
             }
             Request::Release => control::release(&self.guard, peer)?,
             Request::Status => return Ok(Response::Status(Box::new(self.snapshot().status()))),

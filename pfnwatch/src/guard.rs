@@ -385,7 +385,7 @@ impl Guard {
             attached: self.is_attached(),
             armed: self.is_armed(),
             enforcement_effective: self.ineffective_reason().is_none(),
-            why: self.ineffective_reason().or_else(|| self.not_armed_reason()).or(lost),
+            reason: self.ineffective_reason().or_else(|| self.not_armed_reason()).or(lost),
             pins,
         };
         (self.reported.as_ref() != Some(&state)).then(|| self.reported.insert(state).clone())

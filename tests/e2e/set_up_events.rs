@@ -18,5 +18,5 @@ pub(crate) fn created(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<(Prep
 
 /// The event of an enable: the block was there.
 pub(crate) fn set_up_of_existing(agent: &mut Agent, namespace: &str) -> Result<Value> {
-    agent.set_up(&sysfs::text(namespace, "uuid")?, "met")
+    agent.set_up(&sysfs::text(namespace, "uuid")?, "existing")
 }

@@ -100,7 +100,7 @@ impl Alerts {
         let kind = match &event.body {
             Body::Denied(_) => "denied",
             Body::Lost(_) => "lost",
-            Body::Undecoded(_) => "undecoded",
+            Body::DecodeError(_) => "decode_error",
             _ => "",
         };
         *self.counts.entry(kind).or_default() += 1;
@@ -190,7 +190,7 @@ impl Alerts {
     pub(super) fn status(&self) -> AlertsStatus {
         let firing = self.firing.iter().map(|(fingerprint, alert)| FiringAlertStatus::new(fingerprint, alert));
         let pending = self.dispatcher.outbox().iter().take(MAX_SHOWN_MESSAGES).map(PendingMessage::from);
-        AlertsStatus { standing: firing.collect(), receivers: self.deliveries(), waiting: pending.collect() }
+        AlertsStatus { firing: firing.collect(), receivers: self.deliveries(), waiting: pending.collect() }
     }
 }
 

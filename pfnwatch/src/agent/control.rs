@@ -44,7 +44,7 @@ pub(super) fn change_mode(
     let from = guard.change_mode(mode)?;
     runtime_info.on_mode_changed(peer.to_string(), reason.clone());
     let changed = ModeChanged { from, to: mode, by: Some(Actor::from(peer)), reason };
-    let response = Response::Mode(ModeResponse { mode, was: from });
+    let response = Response::Mode(ModeResponse { mode, previous_mode: from });
     Ok(Done::new(response, Body::ModeChanged(changed)).with_guard_change())
 }
 

@@ -141,7 +141,7 @@ impl Observation {
     pub(super) const fn count_record(&mut self, is_decoded: bool) {
         self.totals.received += 1;
         if !is_decoded {
-            self.totals.undecoded += 1;
+            self.totals.decode_errors += 1;
         }
     }
 

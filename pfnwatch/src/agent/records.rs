@@ -76,7 +76,7 @@ impl RecordAssessor {
     pub(super) fn assess(&mut self, record: &[u8], context: &decode::Context, thresholds: &Thresholds) -> Event {
         let event = decode(record, context).unwrap_or_else(|error| {
             let length_bytes = u64::try_from(record.len()).unwrap_or(u64::MAX);
-            Event::now(Body::Undecoded(DecodeFailure { length_bytes, reason: error.to_string() }))
+            Event::now(Body::DecodeError(DecodeFailure { length_bytes, reason: error.to_string() }))
         });
         let mut event = self.labels.follow(event);
         event_assessment::judge(&mut event, &self.host, thresholds);

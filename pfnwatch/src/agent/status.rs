@@ -88,11 +88,14 @@ impl AgentSnapshot<'_> {
             },
             enforcement_effective: ineffective.is_none(),
             ineffective_reason: ineffective,
-            proof: self.guard.self_test().map(|it| SelfTestStatus { at: Timestamp::from(it.at), how: it.how.clone() }),
+            self_test: self
+                .guard
+                .self_test()
+                .map(|it| SelfTestStatus { at: Timestamp::from(it.at), how: it.how.clone() }),
             max_struct_page: self.kernel.known().map(|report| report.status.clone()).unwrap_or_default(),
             policy: self.runtime_info.policy_status(self.guard.number(), policy.thresholds),
             exemptions: exemptions(self.guard),
-            exemptions_left_out: skipped_exemptions(self.guard),
+            skipped_exemptions: skipped_exemptions(self.guard),
             programs: self.observation.programs(),
             records: self.observation.totals(),
             last_event: self.events.last().next_back().map(|event| event.text.clone()),
@@ -151,7 +154,7 @@ fn skipped_exemptions(guard: &Guard) -> Vec<SkippedExemptionStatus> {
     let status = |(exemption, reason): (&Exemption, SkipReason)| SkippedExemptionStatus {
         subject: exemption.subject,
         reason: exemption.reason.clone(),
-        why: reason.to_string(),
+        skip_reason: reason.to_string(),
     };
     guard.skipped_in_configuration().map(status).collect()
 }

@@ -25,8 +25,8 @@ pub struct Status {
     /// Why it is not effective.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ineffective_reason: Option<String>,
-    /// When it was seen to work for the last time, and how.
-    pub proof: Option<SelfTestStatus>,
+    /// When the guard's self-test last succeeded, and how.
+    pub self_test: Option<SelfTestStatus>,
     /// What the running kernel reserves for each page.
     pub max_struct_page: MaxStructPageStatus,
     /// What is judged by.
@@ -35,7 +35,7 @@ pub struct Status {
     pub exemptions: Vec<ExemptionStatus>,
     /// The exemptions of the configuration that are not in force.
     #[serde(default)]
-    pub exemptions_left_out: Vec<SkippedExemptionStatus>,
+    pub skipped_exemptions: Vec<SkippedExemptionStatus>,
     /// Every program, attached or not; empty while nothing is observed.
     #[serde(default)]
     pub programs: Vec<ProgramState>,
@@ -138,7 +138,7 @@ pub struct GuardStatus {
     pub reason: Option<String>,
 }
 
-/// The guard was seen to work.
+/// The guard's self-test succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SelfTestStatus {
@@ -207,7 +207,7 @@ pub struct SkippedExemptionStatus {
     /// Why it was made.
     pub reason: String,
     /// Why it is not in force.
-    pub why: String,
+    pub skip_reason: String,
 }
 
 /// Where an exemption comes from.

@@ -135,12 +135,9 @@ impl Cause {
             Self::Rounding => Some('D'),
             Self::SmallerPages => Some('E'),
             Self::SmallerStructPage => Some('F'),
-            Self::OlderKernel
-            | Self::Resized
-            | Self::Moved
-            | Self::WideStructPage
-            | Self::Unexplained
-            | Self::None => None,
+            Self::OlderKernel | Self::Resized | Self::Moved | Self::WideStructPage | Self::Unexplained | Self::None => {
+                None
+            }
         }
     }
 }

@@ -113,9 +113,9 @@ impl State {
                 Err(ErrorResponse::unsupported("`bpf` is not in the kernel's list of security modules: add it to lsm="))
             }
             Request::Mode { mode, reason } => {
-                let was = std::mem::replace(&mut self.status.mode.mode, mode);
+                let previous_mode = std::mem::replace(&mut self.status.mode.mode, mode);
                 (self.status.mode.by, self.status.mode.reason) = (by, reason);
-                Ok(Response::Mode(ModeResponse { mode, was }))
+                Ok(Response::Mode(ModeResponse { mode, previous_mode }))
             }
             Request::Allow(allow) => Ok(Response::Allowed(self.allow(allow, by))),
             Request::Revoke { id } => {
@@ -130,10 +130,10 @@ impl State {
                 removed: vec!["/sys/fs/bpf/pfnwatch/v3/guard".to_owned()],
                 still_guarding: true,
             })),
-            Request::AcceptBaseline { whose: BaselineScope::Host, reason } => {
+            Request::AcceptBaseline { scope: BaselineScope::Host, reason } => {
                 Ok(Response::BaselineAccepted(Box::new(accepted(&reason))))
             }
-            Request::AcceptBaseline { whose: BaselineScope::Namespace(which), .. } => {
+            Request::AcceptBaseline { scope: BaselineScope::Namespace(which), .. } => {
                 Err(ErrorResponse::usage(AcceptError::NoRegression(which).to_string()))
             }
             Request::Block { namespace } if namespace == "namespace0.0" => {
@@ -177,7 +177,7 @@ fn block_response(namespace: String) -> InfoBlockResponse {
         start_address: 4 << 30,
         size_bytes: Some(1 << 30),
         seen: "2026-01-02T03:04:05Z".to_owned(),
-        put_back: vec!["dd if=FILE of=/dev/pmem0 bs=4096 seek=1 count=1 conv=fsync".to_owned()],
+        restore_commands: vec!["dd if=FILE of=/dev/pmem0 bs=4096 seek=1 count=1 conv=fsync".to_owned()],
         block: saved_block().into_boxed_slice().try_into().unwrap(),
     }
 }
@@ -200,7 +200,7 @@ fn status() -> Status {
         guard: GuardStatus { attached: true, armed: true, reason: None },
         enforcement_effective: true,
         ineffective_reason: None,
-        proof: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
+        self_test: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus {
             max_struct_page_size_bytes: Some(128),
             evidence: vec!["running code".to_owned()],
@@ -217,10 +217,10 @@ fn status() -> Status {
             reference_struct_page_bytes: 64,
         },
         exemptions: Vec::new(),
-        exemptions_left_out: vec![SkippedExemptionStatus {
+        skipped_exemptions: vec![SkippedExemptionStatus {
             subject: ExemptionSubject::RegionStart(4 << 30),
             reason: "a box that is gone".to_owned(),
-            why: "there is no such region on this host now".to_owned(),
+            skip_reason: "there is no such region on this host now".to_owned(),
         }],
         programs: vec![
             ProgramState { program: "guard".to_owned(), attached: true, reason: None },
@@ -230,7 +230,11 @@ fn status() -> Status {
                 reason: Some("no such function".to_owned()),
             },
         ],
-        records: RecordTotals { received: 7, undecoded: 0, missed: LostRecords { lost: 2, ..LostRecords::default() } },
+        records: RecordTotals {
+            received: 7,
+            decode_errors: 0,
+            missed: LostRecords { lost: 2, ..LostRecords::default() },
+        },
         last_event: Some("2026-01-02T03:04:05Z BLIND    reason 2".to_owned()),
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: [("judged", 3), ("denied", 1)].map(|(name, count)| (name.to_owned(), count)).into(),

@@ -107,13 +107,13 @@ pub fn blind() -> View {
     view.status.ineffective_reason = Some("the guard was not seen to run".to_owned());
     view.status.guard =
         GuardStatus { attached: false, armed: false, reason: Some("the programs are detached".to_owned()) };
-    view.status.records.undecoded = 1;
+    view.status.records.decode_errors = 1;
     view.status.records.missed = LostRecords { lost: 17, read_faults: 2, ..LostRecords::default() };
     view.status.policy.reload_error = Some("line 3, column 1: unknown field `gaurd`".to_owned());
-    view.status.exemptions_left_out.push(SkippedExemptionStatus {
+    view.status.skipped_exemptions.push(SkippedExemptionStatus {
         subject: Exempt::RegionStart(4 * GIB),
         reason: "a box that is gone".to_owned(),
-        why: "its end has passed".to_owned(),
+        skip_reason: "its end has passed".to_owned(),
     });
     view.programs.push(ProgramState {
         program: "uuid_store".to_owned(),
@@ -152,7 +152,7 @@ pub fn hostile() -> View {
     view.status.agent.kernel = evil();
     view.status.mode.by = evil();
     view.status.policy.reload_error = Some(evil());
-    view.last_events.push(line("found", HOSTILE));
+    view.last_events.push(line("existing_namespace", HOSTILE));
     view.programs.push(ProgramState { program: evil(), attached: false, reason: Some(evil()) });
     view.alerts[0].receiver = evil();
     if let Ok(survey) = &mut view.survey {
@@ -191,7 +191,7 @@ fn status() -> Status {
         guard: GuardStatus { attached: true, armed: true, reason: None },
         enforcement_effective: true,
         ineffective_reason: None,
-        proof: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
+        self_test: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus { max_struct_page_size_bytes: Some(64), ..MaxStructPageStatus::default() },
         policy: PolicyStatus {
             hash: "e3b0c44298fc1c14".to_owned(),
@@ -204,7 +204,7 @@ fn status() -> Status {
             reference_struct_page_bytes: 64,
         },
         exemptions: Vec::new(),
-        exemptions_left_out: Vec::new(),
+        skipped_exemptions: Vec::new(),
         programs: programs(),
         records: RecordTotals { received: 12, ..RecordTotals::default() },
         last_event: None,

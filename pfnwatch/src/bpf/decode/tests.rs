@@ -46,10 +46,10 @@ fn what_became_of_block_and_namespace() {
     let rows = [
         // validated, setup returned, bound; validate, setup, bind; block, outcome
         ((true, true, true), (ENODEV, 0, 0), (BlockState::Made, SetUpOutcome::Enabled)),
-        ((true, true, true), (0, 0, 0), (BlockState::Met, SetUpOutcome::Enabled)),
+        ((true, true, true), (0, 0, 0), (BlockState::Existing, SetUpOutcome::Enabled)),
         // The driver core hands a driver's own error on as a positive number.
         ((true, true, true), (ENODEV, 0, 16), (BlockState::Made, SetUpOutcome::ReservedNotEnabled)),
-        ((true, true, true), (0, 0, 12), (BlockState::Met, SetUpOutcome::Refused)),
+        ((true, true, true), (0, 0, 12), (BlockState::Existing, SetUpOutcome::Refused)),
         ((true, true, true), (ENODEV, -6, 6), (BlockState::None, SetUpOutcome::Refused)),
         ((true, true, true), (-95, -95, 95), (BlockState::Rejected, SetUpOutcome::Refused)),
         ((false, true, true), (0, ENODEV, 19), (BlockState::None, SetUpOutcome::Refused)),
@@ -70,7 +70,11 @@ fn what_became_of_block_and_namespace() {
         (record.setup_validate, record.setup_result, record.bind_result) = (validate, setup, bind);
         let found = decoded(&record);
         assert_eq!((found.block, found.outcome), expected, "validate {validate}, setup {setup}, bind {bind}");
-        assert_eq!(found.sizes.is_some(), matches!(expected.0, BlockState::Made | BlockState::Met), "{expected:?}");
+        assert_eq!(
+            found.sizes.is_some(),
+            matches!(expected.0, BlockState::Made | BlockState::Existing),
+            "{expected:?}"
+        );
         assert!(!found.meaning.is_empty());
     }
 }

@@ -71,8 +71,12 @@ fn change(args: &Args, mode: Mode) -> anyhow::Result<String> {
     })
 }
 
-fn changed(ModeResponse { mode, was }: ModeResponse) -> String {
-    if mode == was { format!("{mode}, as before\n") } else { format!("{mode} from now on; it was {was}\n") }
+fn changed(ModeResponse { mode, previous_mode }: ModeResponse) -> String {
+    if mode == previous_mode {
+        format!("{mode}, as before\n")
+    } else {
+        format!("{mode} from now on; it was {previous_mode}\n")
+    }
 }
 
 /// The mode as JSON.
@@ -120,9 +124,9 @@ mod tests {
 
     #[test]
     fn a_change_is_told_from_none() {
-        assert_eq!(changed(ModeResponse { mode: Mode::Audit, was: Mode::Audit }), "audit, as before\n");
+        assert_eq!(changed(ModeResponse { mode: Mode::Audit, previous_mode: Mode::Audit }), "audit, as before\n");
         assert_eq!(
-            changed(ModeResponse { mode: Mode::Enforce, was: Mode::Audit }),
+            changed(ModeResponse { mode: Mode::Enforce, previous_mode: Mode::Audit }),
             "enforce from now on; it was audit\n"
         );
     }

@@ -19,7 +19,7 @@ const SETTLING: Duration = Duration::from_secs(120);
 
 /// The events that are told for a while, and as what.
 const MOMENTS: [(&str, AlertName); 3] =
-    [("lost", AlertName::RecordsLost), ("undecoded", AlertName::RecordsLost), ("denied", AlertName::CreationDenied)];
+    [("lost", AlertName::RecordsLost), ("decode_error", AlertName::RecordsLost), ("denied", AlertName::CreationDenied)];
 
 /// What happened within the last minutes.
 #[derive(Debug, Default)]

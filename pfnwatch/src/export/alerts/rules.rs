@@ -75,7 +75,7 @@ impl Evaluation<'_> {
             self.fire(AlertName::PolicyInvalid, None, messages::policy_invalid(status, error));
         }
         if let Some(error) = &self.view.journal.error {
-            self.fire(AlertName::JournalFailing, None, messages::journal_failing(&self.view.journal, error));
+            self.fire(AlertName::StoreFailing, None, messages::journal_failing(&self.view.journal, error));
         }
     }
 

@@ -14,7 +14,7 @@ pub(super) fn status() -> Status {
         "mode": { "mode": "audit", "since": then, "by": "the policy" },
         "guard": { "attached": true, "armed": true },
         "enforcement_effective": true,
-        "proof": null,
+        "self_test": null,
         "max_struct_page": { "max_struct_page_size_bytes": 64, "evidence": [], "conflicting_evidence": [] },
         "policy": {
             "number": 1, "file": null, "since": then,

@@ -25,7 +25,7 @@ fn a_denial_to_the_byte() {
     assert_eq!((judged.excess_bytes, judged.end_trunc_bytes), (Some(16_777_216), Some(0)));
     assert_eq!((judged.max_struct_page_size_bytes, judged.policy), (Some(128), 3));
     assert_eq!((judged.cause, judged.class), (Cause::RegressedKernel, Some('A')));
-    assert_eq!((judged.why, judged.exemption, judged.incomplete), (None, None, false));
+    assert_eq!((judged.reason, judged.exemption, judged.incomplete), (None, None, false));
     let namespace = judged.namespace.expect("a namespace");
     assert_eq!((namespace.start_address, namespace.size_bytes), (4 << 30, 1 << 30));
     assert_eq!(judged.by.map(|actor| (actor.pid, actor.comm)), Some((42, "ndctl".to_owned())));
@@ -47,7 +47,7 @@ fn each_decision_is_its_own_event() {
         (Unjudged::BlockMissed, UnjudgedReason::BlockMissed),
     ] {
         let Body::Unjudged(judged) = of(Decision::Unjudged, wire) else { panic!("{wire:?} is judged") };
-        assert_eq!(judged.why, Some(why));
+        assert_eq!(judged.reason, Some(why));
     }
 }
 

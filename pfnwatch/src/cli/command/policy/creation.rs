@@ -103,7 +103,7 @@ pub(super) struct Evaluation {
     pub(super) counts: Counts,
     /// Namespaces, or events of set-ups, that no guard judges: they have no memmap of their own on the persistent memory,
     /// or were there already.
-    pub(super) not_judged: u64,
+    pub(super) unjudged: u64,
     /// Lines that are no events.
     pub(super) unreadable_lines: u64,
     /// What is wrong with the first of these.
@@ -132,7 +132,7 @@ pub(super) struct Counts {
 
 impl Evaluation {
     /// Counts creations.
-    pub(super) fn new(what: &'static str, creations: Vec<Creation>, not_judged: u64) -> Self {
+    pub(super) fn new(what: &'static str, creations: Vec<Creation>, unjudged: u64) -> Self {
         let mut counts = Counts::default();
         for creation in &creations {
             let count = match creation.decision {
@@ -148,7 +148,7 @@ impl Evaluation {
                 counts.denied_excess_bytes = counts.denied_excess_bytes.saturating_add(excess);
             }
         }
-        Self { what, counts, not_judged, unreadable_lines: 0, first_unreadable: None, creations }
+        Self { what, counts, unjudged, unreadable_lines: 0, first_unreadable: None, creations }
     }
 
     /// Whether there is something that the policy denies, or would under enforce.
