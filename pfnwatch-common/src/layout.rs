@@ -1,6 +1,6 @@
 //! Where the members of kernel structures lie in the kernel that runs.
 //!
-//! The agent resolves every offset from BTF (its `kernel/layout.rs` holds the table) and hands the result to the eBPF
+//! The agent resolves every offset from BTF (its `kernel/layout/table.rs` holds the table) and hands the result to the eBPF
 //! programs as one read-only global. There are no default offsets: what BTF does not have stays [`FieldOffset::MISSING`],
 //! and the agent does not attach a program that would need it.
 

@@ -3,7 +3,8 @@
 pub mod command;
 pub mod fleet;
 pub mod output;
-pub mod store_args;
+mod socket_args;
+mod store_args;
 
 use clap::{Parser, Subcommand};
 

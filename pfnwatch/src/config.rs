@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-pub use self::source::{ConfigFiles, SourcePosition};
+pub use self::source::ConfigFiles;
 use crate::model::web_config::WebConfig;
 
 use self::alerts::AlertsConfig;

@@ -6,7 +6,7 @@
 pub mod max_struct_page;
 pub mod module_file;
 pub mod package;
-pub mod running_code;
+mod running_code;
 mod unpack;
 pub mod vmlinux;
 

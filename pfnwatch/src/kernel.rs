@@ -1,4 +1,4 @@
-//! What is known of a kernel: of the one that runs, or of one that lies in files.
+//! Facts about the running kernel: its types, symbols, features, prerequisites and quirks.
 
 pub mod boot;
 pub mod btf;
@@ -9,7 +9,7 @@ pub mod member;
 pub mod prerequisites;
 pub mod programs;
 pub mod quirks;
-pub mod symbols;
+mod symbols;
 pub mod target;
 
 use crate::model::kernel::KernelFacts;

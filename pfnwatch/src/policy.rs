@@ -1,10 +1,10 @@
-//! The policy of the guard in user space: what it covers, and the snapshot that the kernel gets.
+//! The policy of the guard in user space: compiling it for the kernel, and deciding as the guard would.
 //!
 //! Pure, without I/O and without a clock of its own: `config` makes a [`Policy`](crate::model::policy::Policy) of a file,
 //! the control socket makes [`Grant`](crate::model::policy::Grant)s, and [`mod@compile`] makes of both the snapshot by
 //! which the guard judges. [`judge`] gives the guard's decision in user space.
 
-pub mod clock;
+mod clock;
 pub mod compile;
 mod display;
 pub mod judge;

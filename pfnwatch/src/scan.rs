@@ -1,4 +1,4 @@
-//! The inventory, judged: what `scan` reports and `plan` works on.
+//! The inventory, joined with info blocks and kernel facts, and assessed: what `scan` reports and `plan` works on.
 
 pub mod existing;
 #[cfg(test)]

@@ -155,7 +155,7 @@ fn against_scan_says_which_namespaces_it_would_have_denied() {
     let decisions: Vec<_> =
         answer["against"]["creations"].as_array().unwrap().iter().map(|it| &it["decision"]).collect();
     assert_eq!(decisions, ["would_deny", "passes"]);
-    assert_eq!(answer["against"]["not_judged"], Value::from(1));
+    assert_eq!(answer["against"]["unjudged"], Value::from(1));
     assert_eq!(answer["against"]["counts"]["denied_excess_bytes"], Value::from(256_u64 << 20));
     for (configuration, exit, decision) in [
         ("[guard]\nmode = \"enforce\"", 3, "denied"),

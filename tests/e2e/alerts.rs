@@ -35,7 +35,7 @@ fn start() -> Result<Agent> {
 
 fn standing() -> Result<Vec<Value>> {
     let list = report(3, &["alerts", "list", "--control-socket", SOCKET])?;
-    Ok(list.get("standing").and_then(Value::as_array).cloned().unwrap_or_default())
+    Ok(list.get("firing").and_then(Value::as_array).cloned().unwrap_or_default())
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn enable_of_64_namespaces_at_once() -> Result<()> {
     let tally = agent.stop_and_count()?;
     let events = agent.events(is_set_up);
     assert_eq!(events.len(), COUNT * ROUNDS);
-    let lost = json!({ "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0, "undecoded": 0 });
+    let lost = json!({ "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0, "decode_errors": 0 });
     facts::compare(&tally, &lost.as_object().cloned().unwrap_or_default())?;
 
     let mut last = BTreeMap::new();

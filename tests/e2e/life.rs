@@ -44,7 +44,7 @@ fn enable_is_no_creation_and_has_the_same_numbers() -> Result<()> {
         let creation = agent.set_up(&made.namespace_uuid, "made")?;
         namespace::disable(&made.namespace)?;
         namespace::enable(&made.namespace)?;
-        let enable = agent.set_up(&made.namespace_uuid, "met")?;
+        let enable = agent.set_up(&made.namespace_uuid, "existing")?;
         // The kernel probes the device that it has made for the block in a thread of its own.
         facts::compare(&enable, &facts::of_success(false, Value::Null)?)?;
         facts::compare(&enable, &facts::of_sysfs(&made.namespace)?)?;
@@ -73,7 +73,7 @@ fn unbind_and_bind_of_the_claimer_meets_the_block_again() -> Result<()> {
     let made = creation::create(&wanted)?;
     sysfs::unbind(&made.claimer)?;
     made.bind().context("the same device once more")?;
-    let met = agent.set_up(&made.namespace_uuid, "met")?;
+    let met = agent.set_up(&made.namespace_uuid, "existing")?;
     facts::compare(&met, &facts::of_success(false, facts::this_thread()?)?)?;
     facts::compare(&met, &facts::of_sysfs(&made.namespace)?)
 }
@@ -97,7 +97,7 @@ fn ndctl_create_disable_enable_destroy() -> Result<()> {
     let label = sysfs::text(&dev, "uuid")?;
     ndctl::disable(&dev)?;
     ndctl::enable(&dev)?;
-    agent.set_up(&label, "met")?;
+    agent.set_up(&label, "existing")?;
     let destroyed = |event: &Value| has_text(event, "event", "destroy");
     ensure!(agent.events(destroyed).is_empty(), "nothing is destroyed yet{}", agent.output());
     ndctl::destroy(&dev)?;

@@ -97,7 +97,7 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
 
     // Another agent knows, and does not tell it again.
     let mut agent = Agent::start(&["--journal", JOURNAL])?;
-    agent.event("what is there", TIMEOUT, |event| has_text(event, "event", "found").then_some(()))?;
+    agent.event("what is there", TIMEOUT, |event| has_text(event, "event", "existing_namespace").then_some(()))?;
     agent.event("the guard", TIMEOUT, |event| has_text(event, "event", "guard_state").then_some(()))?;
     ensure!(agent.events(|event| has_text(event, "event", "capacity_regression")).is_empty(), "{}", agent.output());
     let standing = baseline(3)?;

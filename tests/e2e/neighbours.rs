@@ -56,7 +56,7 @@ fn e820_namespace_is_known_by_its_address() -> Result<()> {
     facts::compare(&event, &facts::of_block(&raw(name, InfoBlock::of)?)?)?;
 
     namespace::enable(name)?;
-    let met = set_up_at(&mut agent, start, "met")?;
+    let met = set_up_at(&mut agent, start, "existing")?;
     facts::compare(&met, &facts::of_success(false, Value::Null)?)?;
     facts::compare(&met, &facts::of_sysfs(name)?)?;
     // Made blank again: without a label to tell them apart, the next creation there would meet this block.

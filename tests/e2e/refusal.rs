@@ -95,7 +95,7 @@ fn driver_that_fails_after_the_block_leaves_it_reserved() -> Result<()> {
         facts::compare(&event, &facts::of_block(&raw(&made.namespace, InfoBlock::of)?)?)?;
         // The range is free again, and the block is what the kernel meets.
         namespace::enable(&made.namespace)?;
-        let met = agent.set_up(&made.namespace_uuid, "met")?;
+        let met = agent.set_up(&made.namespace_uuid, "existing")?;
         facts::compare(&met, &facts::of_success(false, Value::Null)?)?;
         assert_eq!((&met["dataoff_bytes"], &met["npfns"]), (&event["dataoff_bytes"], &event["npfns"]));
         namespace::destroy(&made.namespace)?;

@@ -16,5 +16,5 @@ pub(crate) fn created(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<(Prep
 }
 
 pub(crate) fn set_up_of_existing(agent: &mut Agent, namespace: &str) -> Result<Value> {
-    agent.set_up(&sysfs::text(namespace, "uuid")?, "met")
+    agent.set_up(&sysfs::text(namespace, "uuid")?, "existing")
 }

@@ -152,7 +152,7 @@ fn hostile_clients_leave_the_agent_observing_and_small() -> Result<()> {
     let settled = wait::until("an agent that has grown no more", TIMEOUT, after);
     settled.with_context(|| format!("{before} bytes before, {:?} after", anonymous_bytes()))?;
     let tally = agent.stop_and_count()?;
-    assert_eq!((tally["undecoded"].as_u64(), tally["lost"].as_u64()), (Some(0), Some(0)), "{tally}");
+    assert_eq!((tally["decode_errors"].as_u64(), tally["lost"].as_u64()), (Some(0), Some(0)), "{tally}");
     Ok(())
 }
 

@@ -63,10 +63,14 @@ pub fn of_block(block: &InfoBlock) -> Result<Facts> {
 
 /// A successful set-up, by user space (this thread) or by the kernel itself.
 pub fn of_success(made: bool, by: Value) -> Result<Facts> {
-    let (block, word, evidence) = if made { ("made", "made", "observed") } else { ("met", "met", "info_block") };
+    let (block, meaning, evidence) = if made {
+        ("made", "info block made, namespace enabled", "observed")
+    } else {
+        ("existing", "existing info block accepted, namespace enabled", "info_block")
+    };
     facts(json!({
         "schema": 1, "event": "set_up", "block": block, "outcome": "enabled", "setup_code": 0, "bind_code": 0,
-        "meaning": format!("info block {word}, namespace enabled"), "incomplete": false, "by": by,
+        "meaning": meaning, "incomplete": false, "by": by,
         "verdict": "ok", "evidence": evidence, "excess_bytes": 0, "unused_bytes": 0,
     }))
 }

@@ -20,7 +20,7 @@ use pfnwatch::{
 
 use crate::scratch;
 
-/// More than two namespaces with their regions and claimers have.
+/// More than two namespaces with their regions and holders have.
 const MAX_LINES: usize = 100;
 
 /// Whatever sysfs says, each namespace gets a verdict, and no sum is larger than its parts allow.

@@ -1,7 +1,7 @@
 //! What a namespace's numbers mean: a verdict with its cause, the evidence and the bytes.
 //!
-//! Pure: [`Facts`] about one namespace, [`KernelParameters`] and [`Thresholds`] in, an [`Assessment`] out.
-//! `scan` and `plan` fill the facts from the inventory, the agent from an event; an unknown one is `None` and ends in
+//! Pure: [`Facts`] about one namespace, [`KernelParameters`] and [`Thresholds`] in, an [`Assessment`] out. `scan` and `plan`
+//! fill the facts from the inventory, the agent from an event; an unknown one is `None` and ends in
 //! [`Verdict::Unknown`] with its reason, never in a guessed number.
 
 mod cause;

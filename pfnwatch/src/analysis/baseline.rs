@@ -1,8 +1,8 @@
-//! Capacity regressions: the current cost of memmaps, compared with their earlier cost.
+//! Capacity regressions: what memmaps cost now, compared with what they cost before.
 //!
-//! Two things can cost more: future namespaces of this host (`host`), since its kernel reserves more for each page than
-//! one of an earlier boot; and a namespace (`ledger`) that such a kernel made again. Both are pure;
-//! `agent/baseline_watch` calls them, and saves the records. An accepted cost is the new baseline (`accept`).
+//! Two things can cost more than before: each namespace that this host creates from now on (`host`), if its kernel reserves more
+//! for each page than the kernel of an earlier boot; and one namespace (`ledger`) that such a kernel created again. Both are
+//! pure; `agent/baseline_watch` feeds them and saves the results.
 
 mod host;
 pub mod ledger;

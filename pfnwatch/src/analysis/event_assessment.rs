@@ -1,4 +1,4 @@
-//! Puts a verdict on each set-up that was seen, and words on each judgement of the guard's. Pure.
+//! Adds a verdict to each set-up event, and an explanation to each decision of the guard. Pure.
 
 mod guard_explanation;
 

@@ -55,11 +55,11 @@ impl PredictionTracker {
         }
     }
 
-    fn record_decision(&mut self, judged: &GuardDecision, said: GuardVerdict) {
+    fn record_decision(&mut self, judged: &GuardDecision, decision: GuardVerdict) {
         if self.decisions.len() >= MAX_PENDING {
             self.decisions.pop_first();
         }
-        self.decisions.insert(key_of(judged), (said, judged.reservation_bytes));
+        self.decisions.insert(key_of(judged), (decision, judged.reservation_bytes));
     }
 
     fn compare(&mut self, setup: &SetUp, ended: Duration) -> Option<Prediction> {
@@ -70,17 +70,17 @@ impl PredictionTracker {
         let began = ended.saturating_sub(Duration::from_micros(setup.attempt.duration_us));
         let was_judged = self.active_since.is_some_and(|since| began >= since);
         let silence = if was_judged { GuardVerdict::Passed } else { GuardVerdict::NotSeen };
-        let (judged, predicted_bytes) = said.unwrap_or((silence, None));
+        let (decision, predicted_bytes) = said.unwrap_or((silence, None));
         let made = setup.sizes.map(|sizes| sizes.reservation_bytes);
         let oversize = setup.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
-        let mismatch = match judged {
+        let mismatch = match decision {
             GuardVerdict::Passed => oversize,
             GuardVerdict::WouldDeny | GuardVerdict::Exempt | GuardVerdict::Unjudged => {
                 predicted_bytes.zip(made).is_some_and(|(predicted, made)| predicted != made)
             }
             GuardVerdict::NotSeen => false,
         };
-        Some(Prediction { judged, predicted_bytes, mismatch })
+        Some(Prediction { decision, predicted_bytes, mismatch })
     }
 }
 

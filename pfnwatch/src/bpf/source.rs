@@ -1,4 +1,4 @@
-//! Where records come from: the ring buffer, awaited without polling.
+//! The ring buffer as a source of records, awaited without polling.
 
 use std::io;
 

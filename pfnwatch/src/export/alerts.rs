@@ -3,7 +3,7 @@
 //! ```text
 //! View ─▶ rules (findings) ─▶ firing (changes) ─▶ outbox ─▶ dispatcher ─▶ http ─▶ Alertmanager, webhook
 //! ```
-//! All but `http` is pure: no I/O, no clock. `agent/alerts` connects it with the agent's loop and the event store.
+//! All but `http` is pure: no I/O, no clock. `agent/alerts` ties it to the agent's loop, `agent/alert_store` to the store.
 
 mod backoff;
 mod dispatcher;
@@ -17,13 +17,12 @@ mod rules;
 mod tests;
 
 pub use self::{
-    backoff::retry_delay,
     dispatcher::{Delivery, DeliveryJob, Dispatcher},
     firing::{AlertChange, FiringAlert, FiringAlerts, RecentEvents},
     http::{DeliveryResult, post},
     message::{Message, Payload, render},
     messages::{runbook, test_alert},
-    outbox::{Outbox, OutboxStore, Waiting},
+    outbox::{Outbox, Waiting},
     rules::{Findings, findings},
 };
 

@@ -71,15 +71,15 @@ fn exemption_used(it: &ExemptionUsed) -> String {
 }
 
 fn replaced(text: &mut String, old: &ReplacedBlock) {
-    let became = match (old.still_there, old.put_back.is_empty()) {
+    let became = match (old.still_there, old.restore_commands.is_empty()) {
         (true, _) => "should still be there: enable it again with",
-        (false, false) => "is gone, the data behind it was not touched: put it back with",
+        (false, false) => "is gone, the data behind it was not touched: restore it with",
         (false, true) => "is replaced",
     };
     let how = match old.origin {
         BlockOrigin::Read => "read",
         BlockOrigin::Made => "seen being made",
-        BlockOrigin::Met => "seen in use",
+        BlockOrigin::Accepted => "seen in use",
     };
     let map = old.map.map_or("none", map_name);
     let reserved = old.reservation_bytes.map_or_else(|| "an unknown size".to_owned(), exact_bytes);
@@ -91,27 +91,29 @@ fn replaced(text: &mut String, old: &ReplacedBlock) {
         Bytes(old.align_bytes),
     );
     further_line(text, &what);
-    for step in &old.put_back {
+    for step in &old.restore_commands {
         further_line(text, &format!("    {step}"));
     }
 }
 
 /// The guard's prediction for a creation that it allowed: empty if neither guard nor verdict finds fault with it.
 pub(super) fn prediction(it: &SetUp) -> String {
-    let Some(Prediction { judged, predicted_bytes, mismatch }) = it.guard else { return String::new() };
+    let Some(Prediction { decision, predicted_bytes, mismatch }) = it.guard else { return String::new() };
     let oversize = it.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
-    let said = match judged {
-        GuardVerdict::Passed if oversize => "the guard had let it pass as good",
+    let decided = match decision {
+        GuardVerdict::Passed if oversize => "the guard had allowed it as good",
         GuardVerdict::NotSeen if oversize => "no guard was judging",
         GuardVerdict::Passed | GuardVerdict::NotSeen => return String::new(),
         GuardVerdict::WouldDeny => "enforce would have refused it",
-        GuardVerdict::Exempt => "let pass by an exemption",
+        GuardVerdict::Exempt => "allowed by an exemption",
         GuardVerdict::Unjudged => "the guard could not judge it",
     };
     match (mismatch, predicted_bytes) {
-        (false, _) => format!("; {said}"),
-        (true, None) => format!("; SURPRISE: {said}"),
-        (true, Some(bytes)) => format!("; SURPRISE: {said}, and had predicted {} to be reserved", exact_bytes(bytes)),
+        (false, _) => format!("; {decided}"),
+        (true, None) => format!("; MISMATCH: {decided}"),
+        (true, Some(bytes)) => {
+            format!("; MISMATCH: {decided}, and had predicted {} to be reserved", exact_bytes(bytes))
+        }
     }
 }
 
@@ -119,11 +121,12 @@ fn further_line(text: &mut String, what: &str) {
     let _ = write!(text, "\n    {what}");
 }
 
-pub(super) fn found(it: &ExistingNamespace) -> String {
+/// A namespace that existed when observation began.
+pub(super) fn existing_namespace(it: &ExistingNamespace) -> String {
     let size = it.size_bytes.map_or_else(String::new, |bytes| format!(" of {}", Bytes(bytes)));
     let align = it.align_bytes.map_or_else(String::new, |bytes| format!(", align {}", Bytes(bytes)));
     let map = it.map.map_or("none", map_name);
-    let mut line = format!("found    {}{size} ({}, map={map}{align})", it.namespace, it.personality);
+    let mut line = format!("existing {}{size} ({}, map={map}{align})", it.namespace, it.personality);
     if let Some(reserved) = it.reservation_bytes {
         let _ = write!(line, ": {} reserved", exact_bytes(reserved));
     }
@@ -180,8 +183,8 @@ pub(super) fn state(it: &GuardState) -> String {
         (true, true, true) => "judges creations",
     };
     let mut line = format!("guard    {does} ({})", it.mode);
-    if let Some(why) = &it.why {
-        let _ = write!(line, ": {why}");
+    if let Some(reason) = &it.reason {
+        let _ = write!(line, ": {reason}");
     }
     if !it.pins.is_empty() {
         let _ = write!(line, "; pinned, so that it outlives the agent: {}", it.pins.join(", "));

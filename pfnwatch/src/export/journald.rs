@@ -140,9 +140,8 @@ fn priority(json: &Value) -> &'static str {
     let text = |key| json.get(key).and_then(Value::as_str).unwrap_or_default();
     match (text("event"), text("verdict")) {
         ("blind" | "policy_refused", _) => "3",
-        ("denied" | "would_deny" | "unjudged" | "lost" | "undecoded" | "capacity_regression", _) | (_, "oversize") => {
-            "4"
-        }
+        ("denied" | "would_deny" | "unjudged" | "lost" | "decode_error" | "capacity_regression", _)
+        | (_, "oversize") => "4",
         ("mode_changed" | "guard_state" | "exemption_granted" | "exempt" | "guard_released", _) => "5",
         _ => "6",
     }

@@ -31,7 +31,7 @@ pub fn of(event: &Event) -> String {
         Body::WouldDeny(it) => guard_line::not_denied("WOULD DENY", it),
         Body::Exempt(it) => guard_line::not_denied("exempt", it),
         Body::Unjudged(it) => guard_line::not_denied("UNJUDGED", it),
-        Body::Found(it) => guard_line::found(it),
+        Body::ExistingNamespace(it) => guard_line::existing_namespace(it),
         Body::ModeChanged(it) => guard_line::mode_changed(it),
         Body::PolicyLoaded(it) => guard_line::policy_loaded(it),
         Body::PolicyRefused(it) => guard_line::policy_refused(it),
@@ -48,11 +48,11 @@ pub fn of(event: &Event) -> String {
         Body::BaselineAccepted(it) => format!("accepted {}: {}{}", it.detail, it.reason, by_actor(it.by.as_ref())),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
         Body::Lost(it) => format!("LOST     {}", lost(*it)),
-        Body::Undecoded(it) => {
+        Body::DecodeError(it) => {
             format!("LOST     a record of {} was not understood: {}", Bytes(it.length_bytes), it.reason)
         }
         Body::Stopped(it) => {
-            format!("stopped  {} records, {} not understood; {}", it.received, it.undecoded, lost(it.missed))
+            format!("stopped  {} records, {} not understood; {}", it.received, it.decode_errors, lost(it.missed))
         }
     });
     if event.uncommitted {

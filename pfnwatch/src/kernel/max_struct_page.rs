@@ -1,13 +1,13 @@
 //! MAX_STRUCT_PAGE_SIZE of a kernel, by evidence: it is a macro, so nothing in the kernel names it.
 //!
-//! `code::decode` finds it in machine code, `image::running_code` reads that code from the running kernel (and
-//! `image::module_file` from files), and `evidence` weighs different sources.
+//! `code` finds it in machine code, `image/running_code` gets that code from the running kernel (and `image/module_file` from
+//! files), `evidence` compares the sources, and `image/max_struct_page` collects all evidence of a host.
 
 mod evidence;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use self::evidence::{Addresses, Evidence, Resolved, Source, Strength, of_release, resolve};
+pub use self::evidence::{Addresses, Evidence, Resolved, Source, of_release, resolve};
 use crate::code::decode::MaxStructPage;
 
 /// Functions that show the constant, the usual one first: compilers have inlined `nd_pfn_init` into it so far.

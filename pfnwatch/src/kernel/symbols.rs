@@ -90,8 +90,8 @@ impl Symbols {
         Some(())
     }
 
-    /// The functions of this name: none, one, or several static ones (a probe by name is then ambiguous).
-    pub fn functions(&self, name: &str) -> &[Function] {
+    #[cfg(test)]
+    fn functions(&self, name: &str) -> &[Function] {
         self.functions.get(name).map_or(&[], Vec::as_slice)
     }
 

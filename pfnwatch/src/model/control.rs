@@ -15,7 +15,6 @@ mod alerts;
 mod answer;
 mod bytes;
 mod display;
-mod status;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +24,6 @@ pub use self::{
     alerts::{AlertsStatus, FiringAlertStatus, PendingMessage},
     answer::{
         AcceptedBaseline, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Reply, Response, Revoked,
-    },
-    status::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus,
-        SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
     },
 };
 use crate::model::policy::Mode;
@@ -72,7 +67,7 @@ pub enum Request {
     /// Take what something costs now for its baseline. Answered by [`Response::BaselineAccepted`].
     AcceptBaseline {
         /// Whose cost.
-        whose: BaselineScope,
+        scope: BaselineScope,
         /// Why; it stands in the event.
         reason: String,
     },
@@ -170,7 +165,7 @@ impl Request {
         match self {
             Self::Mode { reason, .. } => reason.as_deref().map_or(Ok(()), check_reason),
             Self::Allow(allow) => allow.check(),
-            Self::AcceptBaseline { whose, reason } => check_scope(whose).and_then(|()| check_reason(reason)),
+            Self::AcceptBaseline { scope, reason } => check_scope(scope).and_then(|()| check_reason(reason)),
             Self::Block { namespace } => check_name(namespace),
             Self::Revoke { .. } | Self::Status | Self::Alerts | Self::Release => Ok(()),
         }
@@ -206,8 +201,8 @@ fn check_subject(subject: ExemptionSubject) -> Result<(), ErrorResponse> {
     Ok(())
 }
 
-fn check_scope(whose: &BaselineScope) -> Result<(), ErrorResponse> {
-    match whose {
+fn check_scope(scope: &BaselineScope) -> Result<(), ErrorResponse> {
+    match scope {
         BaselineScope::Host => Ok(()),
         BaselineScope::Namespace(name) => check_name(name),
     }

@@ -9,7 +9,7 @@ use crate::model::{capacity::Acceptance, info_block::SavedInfoBlock};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `None` if there is to be no store.
+    /// The file. `None` turns the store off.
     pub file: Option<PathBuf>,
     pub max_age: Duration,
     /// The limit of the file, in bytes.
@@ -26,39 +26,42 @@ impl Default for Settings {
     }
 }
 
-/// Its path by default.
+/// The file unless configured otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/var/lib/pfnwatch/pfnwatch.db";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreHealth {
-    /// `None` if the configuration disables it.
+    /// The file. `None` if the configuration has turned the store off.
     pub file: Option<PathBuf>,
-    /// Why it accepts nothing; `None` if it does.
+    /// Why it cannot be used. `None` if it works.
     pub error: Option<String>,
     pub events: u64,
     /// In bytes.
     pub size_bytes: u64,
-    /// How many events were sent to the sinks uncommitted, since the agent started.
+    /// How many events were published uncommitted since the agent started.
     pub uncommitted: u64,
     /// A damaged file that was renamed since the agent started.
     pub set_aside: Option<PathBuf>,
 }
 
-/// The facts of one boot. If libnvdimm was replaced meanwhile, there is one for each.
+/// The facts of one boot. If libnvdimm was replaced during the boot, there is a row for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootRow {
     pub boot_id: String,
+    /// libnvdimm's build-id in hex. `None` if unknown.
     pub module_build_id: Option<String>,
     pub release: String,
     /// `sizeof(struct page)` in bytes.
     pub struct_page_size: Option<u64>,
     /// MAX_STRUCT_PAGE_SIZE in bytes.
     pub max_struct_page_size: Option<u64>,
+    /// The evidence, the strongest first.
     pub evidence: Vec<String>,
     pub first_seen: SystemTime,
     pub last_seen: SystemTime,
-    /// Whether nothing is compared with it any more.
+    /// Whether it is no baseline any more.
     pub set_aside: bool,
+    /// Who has accepted its cost, if anybody has.
     pub accepted: Option<Acceptance>,
 }
 

@@ -84,6 +84,18 @@ fn unit_bytes(unit: &str) -> Option<u64> {
         .map(|(_, bytes)| *bytes)
 }
 
+/// `123`, `0x7b`; not `-1`, `+1` or anything beyond 64 bits.
+pub(crate) fn parse_number(text: &str) -> Option<u64> {
+    if !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    match text.strip_prefix("0x") {
+        Some(hex) if hex.starts_with(|first: char| first.is_ascii_hexdigit()) => u64::from_str_radix(hex, 16).ok(),
+        Some(_) => None,
+        None => text.parse().ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -142,17 +154,5 @@ mod tests {
         fn whole_bytes_come_back(bytes: u64) {
             prop_assert_eq!(parse_size(&bytes.to_string()), Ok(bytes));
         }
-    }
-}
-
-/// `123`, `0x7b`; not `-1`, `+1` or anything beyond 64 bits.
-pub(crate) fn parse_number(text: &str) -> Option<u64> {
-    if !text.starts_with(|first: char| first.is_ascii_digit()) {
-        return None;
-    }
-    match text.strip_prefix("0x") {
-        Some(hex) if hex.starts_with(|first: char| first.is_ascii_hexdigit()) => u64::from_str_radix(hex, 16).ok(),
-        Some(_) => None,
-        None => text.parse().ok(),
     }
 }

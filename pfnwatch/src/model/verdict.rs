@@ -126,7 +126,9 @@ impl Cause {
             Self::Rounding => Some('D'),
             Self::SmallerPages => Some('E'),
             Self::SmallerStructPage => Some('F'),
-            _ => None,
+            Self::OlderKernel | Self::Resized | Self::Moved | Self::WideStructPage | Self::Unexplained | Self::None => {
+                None
+            }
         }
     }
 }

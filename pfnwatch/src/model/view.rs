@@ -1,11 +1,9 @@
-//! The state of this host and its agent at one moment: the source of the metrics, the page, the alerts and `status`.
-//!
-//! The agent's loop fills it in (`agent/view.rs`); its consumers are pure.
+//! The host and its agent at one moment: what the metrics, the page and the alerts are made of. The agent fills it in.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
 use crate::model::{
-    alert::deliveries::DeliveryStats, capacity::Regression, control::Status, event::ProgramState, survey::ScanResult,
+    alert::deliveries::DeliveryStats, capacity::Regression, event::ProgramState, status::Status, survey::ScanResult,
 };
 
 #[derive(Debug)]

@@ -14,7 +14,10 @@ use nix::{
 };
 
 use crate::{
-    model::control::{ErrorResponse, Reply, Request, Response, Status},
+    model::{
+        control::{ErrorResponse, Reply, Request, Response},
+        status::Status,
+    },
     os::control_socket::{ConnectOutcome, try_connect},
 };
 

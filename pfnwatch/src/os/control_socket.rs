@@ -1,8 +1,7 @@
 //! The control socket: how the commands ask and control the running agent. Only for root, except for requests that the
 //! readers' group may send ([`crate::os::access`]).
 //!
-//! `model::control` is the protocol (pure), `agent::control_server` the agent's side of the socket, `control_client`
-//! that of the commands.
+//! `model::control` has the messages, `agent/control_server` the agent's side, `control_client` that of the commands.
 
 use std::{
     io,
@@ -10,21 +9,13 @@ use std::{
         fd::AsRawFd as _,
         unix::net::{SocketAddr, UnixStream},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 /// Where the agent listens by default.
 pub const DEFAULT_PATH: &str = "/run/pfnwatch/control.sock";
-
-/// Where the control socket is.
-#[derive(clap::Args, Clone, Debug)]
-pub struct SocketArgs {
-    /// Where the agent's control socket is
-    #[arg(long = "control-socket", value_name = "PATH", default_value = DEFAULT_PATH)]
-    pub path: PathBuf,
-}
 
 #[derive(Debug)]
 pub enum ConnectOutcome {

@@ -4,7 +4,7 @@ use std::{ffi::c_int, ptr::null_mut, slice};
 
 use libc::{MADV_DONTNEED, PF_W, PT_LOAD, c_void, dl_iterate_phdr, dl_phdr_info, madvise};
 
-use crate::model::control::MemoryStatus;
+use crate::model::status::MemoryStatus;
 
 /// Returns the heap's free pages to the system. Call it after a large allocation that is not repeated soon: the
 /// kernel's types and symbols take 20 MB while they are read, and nothing of that is kept.

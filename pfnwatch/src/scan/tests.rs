@@ -64,12 +64,12 @@ fn everything_of_a_namespace_and_its_claimer() {
     tree.dax_driver(&pmem, "kmem").unwrap();
     let inventory = read(&folder);
     let [namespace] = inventory.namespaces.as_slice() else { panic!("{inventory:?}") };
-    let claimer = namespace.holder.clone().unwrap();
-    assert_eq!((namespace.mode.clone(), claimer.map.clone()), (Ok(SysfsMode::Dax), Ok(Some(Map::Mem))));
+    let holder = namespace.holder.clone().unwrap();
+    assert_eq!((namespace.mode.clone(), holder.map.clone()), (Ok(SysfsMode::Dax), Ok(Some(Map::Mem))));
     assert_eq!((namespace.size.clone(), namespace.resource.clone()), (Ok(16 * GIB), Ok(4 * GIB)));
-    assert_eq!((claimer.size, claimer.resource), (Ok(15 * GIB), Ok(5 * GIB)));
-    assert_eq!((claimer.name.as_str(), claimer.align), ("dax0.1", Ok(GIB)));
-    assert_ne!(namespace.uuid, claimer.uuid);
+    assert_eq!((holder.size, holder.resource), (Ok(15 * GIB), Ok(5 * GIB)));
+    assert_eq!((holder.name.as_str(), holder.align), ("dax0.1", Ok(GIB)));
+    assert_ne!(namespace.uuid, holder.uuid);
     assert!(namespace.system_ram && !namespace.bound);
     assert_eq!((namespace.disk().as_deref(), namespace.character_device().as_deref()), (Some("pmem0"), Some("dax0.0")));
     let region = inventory.regions.iter().find(|region| region.name == namespace.region).unwrap();

@@ -4,12 +4,12 @@
 //! [`AttributeError`](crate::model::inventory::AttributeError): [`facts`] turns that into an obstacle, so that it ends as
 //! `unknown` with its reason.
 
-pub mod attribute;
+mod attribute;
 pub mod detail;
 pub mod facts;
 mod media;
-pub mod namespace;
-pub mod region;
+mod namespace;
+mod region;
 pub mod usage;
 
 use crate::model::inventory::Inventory;

@@ -28,7 +28,9 @@ fn agent_that_stands_still_is_replaced_and_nothing_is_lost() -> Result<()> {
     let pid = debian::active()?;
     assert_ne!(pid, stalled);
     for made in [before, meanwhile] {
-        debian::event(&format!("what became of {made:?}"), |event| is_about(event, &["set_up", "found"], &made))?;
+        debian::event(&format!("what became of {made:?}"), |event| {
+            is_about(event, &["set_up", "existing_namespace"], &made)
+        })?;
     }
     let after = creation::create(&oversize(&region))?;
     debian::event("a set-up", |event| is_about(event, &["set_up"], &after))?;

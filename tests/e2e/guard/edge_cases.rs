@@ -90,7 +90,7 @@ fn existing_block_enabled_through_a_seed_with_its_own_uuid() -> Result<()> {
             namespace::disable(&made.namespace)?;
             let by_hand = creation::claim(&wanted, &made.namespace, &made.block_uuid)?;
             guard.passes(&by_hand)?;
-            guard.set_up(&made.namespace_uuid, "met")?;
+            guard.set_up(&made.namespace_uuid, "existing")?;
             guard.was_silent()?;
         }
     }
@@ -108,7 +108,7 @@ fn block_that_the_agent_never_saw_enabled_through_a_seed() -> Result<()> {
     let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let by_hand = creation::claim(&wanted, &made.namespace, &made.block_uuid)?;
     guard.passes(&by_hand)?;
-    guard.set_up(&made.namespace_uuid, "met").map(drop)
+    guard.set_up(&made.namespace_uuid, "existing").map(drop)
 }
 
 /// The kernel refuses settings that do not fit the block on the media, and writes nothing: that is no creation.

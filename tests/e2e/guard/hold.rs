@@ -204,7 +204,7 @@ fn pins_that_are_removed_by_hand_are_missed() -> Result<()> {
     fs::remove_dir_all(PINS)?;
     agent.event("that the pins are gone", TIMEOUT, |event| {
         let gone = has_text(event, "event", "guard_state") && event["pins"].as_array().is_some_and(Vec::is_empty);
-        (gone && event["why"].to_string().contains("pins are gone")).then_some(())
+        (gone && event["reason"].to_string().contains("pins are gone")).then_some(())
     })?;
     // The agent itself keeps the programs.
     let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
@@ -270,7 +270,8 @@ fn libnvdimm_reloaded_while_nobody_is_there() -> Result<()> {
     let unjudged = creation::create(&small(&region, Mode::Fsdax)).context("nobody can judge it")?;
     let mut second = Guard::start(&policy())?;
     second.event("the namespace that was made meanwhile", TIMEOUT, |event| {
-        let ours = has_text(event, "namespace_uuid", &unjudged.namespace_uuid) && has_text(event, "event", "found");
+        let ours = has_text(event, "namespace_uuid", &unjudged.namespace_uuid)
+            && has_text(event, "event", "existing_namespace");
         (ours && has_text(event, "verdict", "oversize")).then_some(())
     })?;
     second.denies(&creation::prepare(&small(&region, Mode::Devdax))?)?;

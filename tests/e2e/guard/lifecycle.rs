@@ -53,7 +53,7 @@ fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
     }
     for made in &passed {
         agent.event(&format!("anything of {made:?}"), TIMEOUT, |event| {
-            let kinds = ["set_up", "found", "unjudged"];
+            let kinds = ["set_up", "existing_namespace", "unjudged"];
             let told = kinds.iter().any(|kind| has_text(event, "event", kind));
             (told && has_text(event, "namespace_uuid", &made.namespace_uuid)).then_some(())
         })?;
@@ -71,7 +71,7 @@ fn no_creation_at_the_load_of_libnvdimm_goes_untold() -> Result<()> {
     let prepared = creation::prepare(&small(&regions::find()?.first, Mode::Fsdax))?;
     let bound = prepared.bind().map_err(|error| error.raw_os_error());
     let kinds: &[&str] = match bound {
-        Ok(()) => &["set_up", "found", "unjudged"],
+        Ok(()) => &["set_up", "existing_namespace", "unjudged"],
         Err(Some(libc::ENOMEM)) => &["denied"],
         Err(code) => anyhow::bail!("{prepared:?}: {code:?}{}", guard.output()),
     };
@@ -191,7 +191,7 @@ fn policy_swapped_a_thousand_times_while_an_exempted_creation_loops() -> Result<
     let tally = guard.stop_and_count()?;
     let told = guard.judgements();
     ensure!(
-        told.iter().all(|event| has_text(event, "event", "exempt") || event["why"] == "policy_changed"),
+        told.iter().all(|event| has_text(event, "event", "exempt") || event["reason"] == "policy_changed"),
         "{told:#?}"
     );
     assert_eq!(told.len(), made, "{tally}");

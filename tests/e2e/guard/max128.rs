@@ -66,7 +66,8 @@ fn held_guard_passes_what_another_libnvdimm_makes() -> Result<()> {
     let made = creation::create(&one_gib(&region, Mode::Devdax)).context("nobody can judge it")?;
     let mut second = Guard::start(&policy)?;
     second.event("what was made meanwhile", TIMEOUT, |event| {
-        let ours = has_text(event, "event", "found") && has_text(event, "namespace_uuid", &made.namespace_uuid);
+        let ours =
+            has_text(event, "event", "existing_namespace") && has_text(event, "namespace_uuid", &made.namespace_uuid);
         (ours && has_text(event, "verdict", "oversize")).then_some(())
     })?;
     second.denies(&creation::prepare(&one_gib(&region, Mode::Fsdax))?)?;

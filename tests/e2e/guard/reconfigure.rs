@@ -53,12 +53,12 @@ fn saved_block(uuid: &str) -> Result<Vec<u8>> {
 }
 
 /// Runs the commands of the denial, and finds the file again, and the block as it was to the byte.
-fn put_back(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Result<()> {
+fn restore(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Result<()> {
     ensure!(saved_block(&made.namespace_uuid)? == before.bytes(), "the kept block is another than was on the media");
     // The block is handed out into a new file, and never over another.
     let place = format!("/tmp/put-back-{}", process::id());
     fs::create_dir_all(&place)?;
-    let steps = event.pointer("/replaced/put_back").and_then(Value::as_array).context("no steps")?;
+    let steps = event.pointer("/replaced/restore_commands").and_then(Value::as_array).context("no steps")?;
     for step in steps.iter().filter_map(Value::as_str) {
         let said = Command::new("/bin/sh").args(["-c", step]).current_dir(&place).output().context("no shell")?;
         ensure!(said.status.success(), "{step}: {said:?} of {steps:#?}");
@@ -98,7 +98,7 @@ fn by_ndctl() -> Result<()> {
     assert_eq!(event["event"], "denied");
     assert_replaced(event, &before)?;
     // By now ndctl has given the namespace another uuid, or taken all of it away: the steps know.
-    put_back(event, &made, &before)?;
+    restore(event, &made, &before)?;
     guard.judged_only(&["denied"])
 }
 
@@ -113,6 +113,6 @@ fn by_hand_with_the_uuid_that_it_had() -> Result<()> {
     let anew = creation::claim(&wanted, &made.namespace, &made.block_uuid)?;
     let event = guard.denies(&anew)?;
     assert_replaced(&event, &before)?;
-    put_back(&event, &made, &before)?;
+    restore(&event, &made, &before)?;
     guard.judged_only(&["denied"])
 }

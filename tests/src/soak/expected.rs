@@ -152,7 +152,7 @@ fn stream_name(event: &Value) -> Option<String> {
         "probe" | "claim" | "label" | "guard_state" | "max_struct_page" => None,
         // A namespace that is enabled raw for a moment, and regions and DIMMs with libnvdimm.
         "unbind" if !text("device")?.starts_with(['p', 'd']) => None,
-        "set_up" | "unbind" | "destroy" | "found" | "denied" | "would_deny" | "exempt" | "unjudged" => {
+        "set_up" | "unbind" | "destroy" | "existing_namespace" | "denied" | "would_deny" | "exempt" | "unjudged" => {
             Some(format!("namespace {}", text("namespace_uuid").unwrap_or("without a uuid")))
         }
         "exemption_granted" | "exemption_spent" | "exemption_ended" => {

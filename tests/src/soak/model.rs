@@ -105,7 +105,7 @@ impl Model {
         let Some(namespace) = self.namespaces.get_mut(uuid) else { return };
         namespace.enabled = true;
         namespace.told |= self.watch == Observer::Agent;
-        let facts = facts::set_up(&namespace.target, &namespace.block_uuid, "met");
+        let facts = facts::set_up(&namespace.target, &namespace.block_uuid, "existing");
         self.expect_if_observed(&of(uuid), facts, false);
     }
 

@@ -22,16 +22,16 @@ pub(super) fn explain(body: &mut Body, host: &KernelParameters, thresholds: &Thr
         }
         Body::WouldDeny(judged) => {
             let reason = reason(judged, thresholds);
-            judged.detail = format!("let pass in audit, enforce would have refused it: {reason}");
+            judged.detail = format!("allowed in audit, enforce would have refused it: {reason}");
             judged.remedies = remedies(judged, host, thresholds);
         }
         Body::Exempt(judged) => {
-            judged.detail = format!("oversize, and let pass by an exemption: {}", reason(judged, thresholds));
+            judged.detail = format!("oversize, and allowed by an exemption: {}", reason(judged, thresholds));
         }
         Body::Unjudged(judged) => {
-            let why = judged.why.map_or("the guard did not say why", UnjudgedReason::describe);
-            judged.detail = format!("let pass without a judgement: {why}; what it costs shows once it is made");
-            judged.remedies = what_arms_the_guard(judged.why);
+            let why = judged.reason.map_or("the guard gave no reason", UnjudgedReason::describe);
+            judged.detail = format!("allowed without a judgement: {why}; what it costs shows once it is made");
+            judged.remedies = what_arms_the_guard(judged.reason);
         }
         _ => {}
     }

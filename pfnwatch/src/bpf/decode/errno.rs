@@ -50,11 +50,11 @@ const BIND: [(i32, &str); 6] = [
 pub(super) fn of_setup(block: BlockState, outcome: SetUpOutcome, setup: Option<i32>, bind: Option<i32>) -> String {
     let what = match (block, outcome) {
         (BlockState::Made, SetUpOutcome::Enabled) => "info block made, namespace enabled",
-        (BlockState::Met, SetUpOutcome::Enabled) => "info block met, namespace enabled",
+        (BlockState::Existing, SetUpOutcome::Enabled) => "existing info block accepted, namespace enabled",
         (BlockState::Made, SetUpOutcome::ReservedNotEnabled) => {
             "info block made and the memmap reserved, but the driver failed"
         }
-        (BlockState::Met, SetUpOutcome::Refused) => "info block met, but the driver failed",
+        (BlockState::Existing, SetUpOutcome::Refused) => "existing info block accepted, but the driver failed",
         (BlockState::Rejected, _) => "the info block on the namespace is not accepted",
         (BlockState::None, _) => "no info block, and none was made",
         (_, SetUpOutcome::Enabled) => "namespace enabled",

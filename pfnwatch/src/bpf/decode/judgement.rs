@@ -56,7 +56,7 @@ fn judged(record: &Judgement, why: Unjudged) -> Result<GuardDecision, DecodeErro
         max_struct_page_size_bytes: Some(record.max_struct_page).filter(|bytes| *bytes != 0),
         cause,
         class: cause.class(),
-        why: describe(why),
+        reason: describe(why),
         exemption: (record.exemption != 0).then_some(ExemptionUsed {
             id: record.exemption,
             subject: None,

@@ -17,7 +17,7 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, 
     let bind = bind_code(record);
     let block = block(record, setup);
     let outcome = outcome(block, setup, bind);
-    let info_block = if matches!(block, BlockState::Made | BlockState::Met) { info_block(record) } else { None };
+    let info_block = if matches!(block, BlockState::Made | BlockState::Existing) { info_block(record) } else { None };
     SetUp {
         attempt: common(record),
         namespace: namespace(record),
@@ -48,7 +48,7 @@ fn block(record: &Attempt, setup: Option<i32>) -> BlockState {
         return if setup.is_some_and(|code| code < 0) { BlockState::None } else { BlockState::Unknown };
     }
     match (record.setup_validate, setup) {
-        (0, _) => BlockState::Met,
+        (0, _) => BlockState::Existing,
         (errno::ENODEV, Some(0)) => BlockState::Made,
         (errno::ENODEV, Some(_)) => BlockState::None,
         (errno::ENODEV, None) => BlockState::Unknown,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::bail;
 use uuid::Uuid;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
@@ -20,7 +21,7 @@ use crate::{
         policy::ExemptionSubject,
     },
     os::control_client,
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
 };
 
 /// Options of `pfnwatch allow`.

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, thread, time::Duration};
 
 use anyhow::Context as _;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::model::policy::Mode;
 use crate::{
     agent::{Agent, Options},
@@ -21,7 +22,7 @@ use crate::{
     },
     model::exit::ExitContext,
     model::{exit::Exit, kernel::KernelFacts, redact::redact_quotes, units::parse_size},
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
     store::EventStore,
 };
 

@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     cli::output::json::Document,
-    model::control::{AcceptedBaseline, AlertsStatus, Allowed, ModeResponse, Released, Revoked, Status},
+    model::{
+        control::{AcceptedBaseline, AlertsStatus, Allowed, ModeResponse, Released, Revoked},
+        status::Status,
+    },
 };
 
 pub(crate) struct PublishedSchema {

@@ -2,14 +2,15 @@
 
 mod table;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
         terminal,
     },
-    model::{control::Status, exit::Exit},
+    model::{exit::Exit, status::Status},
     os::control_client,
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
 };
 
 /// Options of `pfnwatch status`.

@@ -19,7 +19,7 @@ const SETTLING: Duration = Duration::from_secs(120);
 
 /// The events without an end, with their alerts.
 const MOMENTS: [(&str, AlertName); 3] =
-    [("lost", AlertName::RecordsLost), ("undecoded", AlertName::RecordsLost), ("denied", AlertName::CreationDenied)];
+    [("lost", AlertName::RecordsLost), ("decode_error", AlertName::RecordsLost), ("denied", AlertName::CreationDenied)];
 
 #[derive(Debug, Default)]
 pub struct RecentEvents {

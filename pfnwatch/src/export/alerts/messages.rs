@@ -3,8 +3,8 @@
 use crate::model::alert::{Alert, name::AlertName};
 use crate::model::{
     capacity::{Cost, NamespaceKey, Regression},
-    control::{AgentStatus, Status},
     redact::redact_quotes,
+    status::{AgentStatus, Status},
     store::StoreHealth,
     survey::AssessedNamespace,
     units::Bytes,

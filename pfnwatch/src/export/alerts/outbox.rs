@@ -148,7 +148,7 @@ impl From<&Waiting> for PendingMessage {
             fingerprint: it.fingerprint.clone(),
             state: it.message.state().to_owned(),
             attempts: it.attempts,
-            kept: it.id.is_some(),
+            saved: it.id.is_some(),
         }
     }
 }

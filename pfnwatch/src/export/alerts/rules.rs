@@ -1,4 +1,4 @@
-//! What is wrong now: the standing conditions of a host, out of its [`View`]. Pure.
+//! What is wrong now: the findings in a [`View`] of the host. Pure.
 
 use std::collections::BTreeSet;
 
@@ -68,7 +68,7 @@ impl Evaluation<'_> {
             self.fire(AlertName::PolicyInvalid, None, messages::policy_invalid(status, error));
         }
         if let Some(error) = &self.view.journal.error {
-            self.fire(AlertName::JournalFailing, None, messages::journal_failing(&self.view.journal, error));
+            self.fire(AlertName::StoreFailing, None, messages::journal_failing(&self.view.journal, error));
         }
     }
 

@@ -1,10 +1,8 @@
 //! The agent itself and its kernel.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::encode::Family;
 use crate::model::{
-    control::{AgentStatus, MemoryStatus},
+    status::{AgentStatus, MemoryStatus},
     view::View,
 };
 
@@ -13,7 +11,7 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     let mut families = vec![
         Family::info("pfnwatch_build", "The agent.").with(vec![("version", agent.version.clone())], 1_u64),
         Family::gauge("pfnwatch_agent_start_time_seconds", "When the agent started, in seconds since 1970.")
-            .optional_value(humantime::parse_rfc3339(&agent.started).ok().map(seconds)),
+            .value(agent.started.unix_seconds()),
         Family::gauge("pfnwatch_observing", "1 while the programs are attached.").value(agent.observing),
         Family::gauge("pfnwatch_ready", "1 where /readyz says so.").value(view.ready().is_ok()),
         memory(agent),
@@ -22,10 +20,6 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     families.extend(config(view));
     families.extend(programs(view));
     families
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn memory(agent: &AgentStatus) -> Family {

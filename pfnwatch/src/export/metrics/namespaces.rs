@@ -102,7 +102,7 @@ fn info(all: &[AssessedNamespace]) -> Family {
     all.iter().fold(Family::info("pfnwatch_namespace", help), |family, judged| {
         let AssessedNamespace { namespace, assessment, .. } = judged;
         let uuid = namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil());
-        let block = namespace.holder.as_ref().ok().and_then(|claimer| claimer.uuid.as_ref().ok());
+        let block = namespace.holder.as_ref().ok().and_then(|holder| holder.uuid.as_ref().ok());
         let labels = vec![
             ("namespace", namespace.name.clone()),
             ("region", namespace.region.clone()),

@@ -20,7 +20,7 @@ use super::{
     connection::{self, Limits},
     snapshot_cache::{SnapshotCache, ViewRequest},
 };
-use crate::model::{control::WebStatus, web_config::WebConfig};
+use crate::model::{status::WebStatus, web_config::WebConfig};
 
 /// The limit of simultaneous connections; others get a 503.
 pub(super) const MAX_CONNECTIONS: usize = 16;

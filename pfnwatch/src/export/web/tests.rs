@@ -200,7 +200,7 @@ async fn a_port_that_is_taken_is_tried_again() {
     web.on_tick();
     assert!(web.status().address.is_some());
     web.reload(&WebConfig { enabled: false, ..WebConfig::default() });
-    assert_eq!(web.status(), crate::model::control::WebStatus::default());
+    assert_eq!(web.status(), crate::model::status::WebStatus::default());
     // What listened ends with its task, which runs next.
     tokio::task::yield_now().await;
     assert!(TcpStream::connect(listen).await.is_err());

@@ -44,9 +44,9 @@ pub enum AlertName {
     /// What happened in the kernel was not all seen.
     #[serde(rename = "PfnwatchRecordsLost")]
     RecordsLost,
-    /// The journal takes nothing.
-    #[serde(rename = "PfnwatchJournalFailing")]
-    JournalFailing,
+    /// The event store cannot save events.
+    #[serde(rename = "PfnwatchStoreFailing")]
+    StoreFailing,
     /// What tells of the kernel's MAX_STRUCT_PAGE_SIZE contradicts itself.
     #[serde(rename = "PfnwatchEvidenceConflict")]
     EvidenceConflict,
@@ -85,7 +85,7 @@ impl AlertName {
             | Self::NamespaceOversize
             | Self::Blind
             | Self::RecordsLost
-            | Self::JournalFailing
+            | Self::StoreFailing
             | Self::EvidenceConflict
             | Self::PolicyInvalid => Severity::Warning,
         }

@@ -6,11 +6,13 @@ use pfnwatch_common::superblock;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{AlertsStatus, SCHEMA, Status, bytes};
+use super::{AlertsStatus, SCHEMA, bytes};
 use crate::model::policy::Mode;
 use crate::{
     model::exit::ExitContext,
-    model::{capacity::Cost, event::NamespaceId, exit::Exit, policy::ExemptionSubject, restore_commands},
+    model::{
+        capacity::Cost, event::NamespaceId, exit::Exit, policy::ExemptionSubject, restore_commands, status::Status,
+    },
 };
 
 /// What the agent says where it did what was asked.
@@ -43,7 +45,7 @@ pub struct ModeResponse {
     /// The mode now.
     pub mode: Mode,
     /// The mode before.
-    pub was: Mode,
+    pub previous_mode: Mode,
 }
 
 /// An exemption was made.
@@ -103,7 +105,7 @@ pub struct InfoBlockResponse {
     /// When the block was seen, in RFC 3339.
     pub seen: String,
     /// The commands that put it back out of a file that is called FILE.
-    pub put_back: Vec<String>,
+    pub restore_commands: Vec<String>,
     /// The 4096 bytes at 4 KiB into the namespace, in hex.
     #[serde(with = "bytes")]
     #[cfg_attr(test, schemars(with = "String"))]
@@ -114,7 +116,7 @@ impl From<&crate::model::info_block::SavedInfoBlock> for InfoBlockResponse {
     fn from(kept: &crate::model::info_block::SavedInfoBlock) -> Self {
         let NamespaceId { namespace, namespace_uuid, start_address, size_bytes } = kept.namespace.clone();
         Self {
-            put_back: restore_commands::commands_from_file(&namespace, "FILE", kept),
+            restore_commands: restore_commands::commands_from_file(&namespace, "FILE", kept),
             namespace,
             namespace_uuid,
             start_address,

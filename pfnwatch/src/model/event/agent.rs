@@ -90,7 +90,7 @@ pub struct LostRecords {
     pub table_full: u64,
     /// Attempts of which the beginning or the end was missed.
     pub unpaired: u64,
-    /// Creations that the guard let pass because something of its own failed.
+    /// Creations that the guard allowed because something of its own failed.
     pub guard_faults: u64,
     /// Info blocks that the guard had no room to remember: it passes whatever may be one of them.
     pub blocks_missed: u64,
@@ -128,7 +128,7 @@ pub struct RecordTotals {
     /// Records received.
     pub received: u64,
     /// Records that could not be decoded.
-    pub undecoded: u64,
+    pub decode_errors: u64,
     /// What the kernel's side lost.
     #[serde(flatten)]
     pub missed: LostRecords,

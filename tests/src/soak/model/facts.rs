@@ -60,7 +60,7 @@ pub(super) fn set_up(target: &Target, block_uuid: &str, block: &str) -> Facts {
 }
 
 pub(super) fn found(target: &Target, block_uuid: &str) -> Facts {
-    let mut facts = about("found", target, block_uuid);
+    let mut facts = about("existing_namespace", target, block_uuid);
     facts.extend(object(json!({ "enabled": true, "reservation_bytes": reserved(target, STRUCT_PAGE) })));
     facts
 }
@@ -107,7 +107,7 @@ pub(super) fn exemption(kind: &str, id: u64) -> Facts {
 
 pub(super) fn stopped() -> Facts {
     object(json!({
-        "event": "stopped", "undecoded": 0, "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0,
+        "event": "stopped", "decode_errors": 0, "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0,
         "guard_faults": 0, "blocks_missed": 0,
     }))
 }

@@ -26,7 +26,7 @@ impl Model {
         for (uuid, namespace) in &mut self.namespaces {
             namespace.enabled = true;
             if watched {
-                let met = facts::set_up(&namespace.target, &namespace.block_uuid, "met");
+                let met = facts::set_up(&namespace.target, &namespace.block_uuid, "existing");
                 let found = facts::found(&namespace.target, &namespace.block_uuid);
                 let surely = !namespace.told && namespace.target.shape.is_map_dev();
                 self.streams.expect(&of(uuid), Expected { one_of: vec![met.clone(), found], surely });

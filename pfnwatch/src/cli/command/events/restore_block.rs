@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
 use serde::Serialize;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::{
         command::superblock::{FoundBlock, SuperblockDocument, SuperblockReport},
@@ -26,7 +27,6 @@ use crate::{
         exit::Exit,
     },
     os::control_client::{ClientError, try_request},
-    os::control_socket::SocketArgs,
     store::Reader,
 };
 
@@ -132,15 +132,15 @@ fn steps(kept: &InfoBlockResponse, file: Option<&Path>) -> String {
 /// The agent's commands, with the name of the file that contains the block; if there is none yet, a command that writes
 /// it comes first.
 fn restore_commands(kept: &InfoBlockResponse, file: Option<&Path>) -> Vec<String> {
-    if kept.put_back.is_empty() {
+    if kept.restore_commands.is_empty() {
         return Vec::new();
     }
     let Some(file) = file else {
         let fetch = format!("pfnwatch events restore-block {} -o FILE", kept.namespace);
-        return std::iter::once(fetch).chain(kept.put_back.iter().cloned()).collect();
+        return std::iter::once(fetch).chain(kept.restore_commands.iter().cloned()).collect();
     };
     let file = quoted(&file.display().to_string());
-    kept.put_back.iter().map(|step| step.replace("FILE", &file)).collect()
+    kept.restore_commands.iter().map(|step| step.replace("FILE", &file)).collect()
 }
 
 fn quoted(text: &str) -> String {
@@ -162,7 +162,7 @@ pub(in crate::cli::command) struct RestoredBlock<'a> {
     /// When the block was seen last, in RFC 3339.
     last_seen: &'a str,
     /// The commands that put it back, where that can be done.
-    put_back: Vec<String>,
+    restore_commands: Vec<String>,
 }
 
 impl<'a> RestoredBlock<'a> {
@@ -173,7 +173,7 @@ impl<'a> RestoredBlock<'a> {
             namespace,
             start_address: *start_address,
             last_seen: seen,
-            put_back: restore_commands(kept, file),
+            restore_commands: restore_commands(kept, file),
         }
     }
 }

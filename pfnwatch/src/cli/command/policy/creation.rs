@@ -101,7 +101,7 @@ pub(super) struct Evaluation {
     pub(super) counts: Counts,
     /// Namespaces, or events of set-ups, that no guard judges: they have no memmap of their own on the persistent memory,
     /// or were there already.
-    pub(super) not_judged: u64,
+    pub(super) unjudged: u64,
     /// Lines that are no events.
     pub(super) unreadable_lines: u64,
     /// What is wrong with the first of these.
@@ -129,7 +129,7 @@ pub(super) struct Counts {
 }
 
 impl Evaluation {
-    pub(super) fn new(what: &'static str, creations: Vec<Creation>, not_judged: u64) -> Self {
+    pub(super) fn new(what: &'static str, creations: Vec<Creation>, unjudged: u64) -> Self {
         let mut counts = Counts::default();
         for creation in &creations {
             let count = match creation.decision {
@@ -145,7 +145,7 @@ impl Evaluation {
                 counts.denied_excess_bytes = counts.denied_excess_bytes.saturating_add(excess);
             }
         }
-        Self { what, counts, not_judged, unreadable_lines: 0, first_unreadable: None, creations }
+        Self { what, counts, unjudged, unreadable_lines: 0, first_unreadable: None, creations }
     }
 
     pub(super) const fn denies(&self) -> bool {

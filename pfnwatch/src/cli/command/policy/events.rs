@@ -48,7 +48,7 @@ struct FoundCreation {
 
 /// Reads all lines and judges each creation by the policy as of its time.
 pub(super) fn evaluate(lines: impl BufRead, policy: &Policy, regions: &[RegionFacts]) -> anyhow::Result<Evaluation> {
-    let mut reader = EventReader { policy, regions, page_size: None, found: Vec::new(), not_judged: 0 };
+    let mut reader = EventReader { policy, regions, page_size: None, found: Vec::new(), unjudged: 0 };
     let (mut events, mut unreadable, mut first_unreadable) = (0_u64, 0_u64, None);
     for (number, line) in (1_u64..).zip(lines.split(b'\n')) {
         let line = line?;
@@ -67,7 +67,7 @@ pub(super) fn evaluate(lines: impl BufRead, policy: &Policy, regions: &[RegionFa
         Some(why) if events == 0 => bail!("no event in them, as `pfnwatch run --format json` writes them: {why}"),
         first_unreadable => {
             let creations = reader.found.into_iter().map(|found| found.creation).collect();
-            let against = Evaluation::new("events", creations, reader.not_judged);
+            let against = Evaluation::new("events", creations, reader.unjudged);
             Ok(Evaluation { unreadable_lines: unreadable, first_unreadable, ..against })
         }
     }
@@ -78,7 +78,7 @@ struct EventReader<'a> {
     regions: &'a [RegionFacts],
     page_size: Option<u64>,
     found: Vec<FoundCreation>,
-    not_judged: u64,
+    unjudged: u64,
 }
 
 impl EventReader<'_> {
@@ -92,7 +92,7 @@ impl EventReader<'_> {
         match line.event.as_str() {
             "ready" => self.page_size = line.page_size_bytes.or(self.page_size),
             "set_up" if line.block.as_deref() == Some("made") && on_the_memory => self.creation(line, at),
-            "set_up" => self.not_judged += 1,
+            "set_up" => self.unjudged += 1,
             // The guard sends them for map=dev alone.
             "denied" | "would_deny" | "exempt" | "unjudged" if on_the_memory || line.map.is_none() => {
                 self.creation(line, at);

@@ -127,7 +127,7 @@ fn totals(text: &mut String, against: &Evaluation, mode: Mode) {
     let _ = writeln!(
         text,
         ", {} exempt, {} pass, {} cannot be told; {} not judged",
-        counts.exempt, counts.passes, counts.unknown, against.not_judged
+        counts.exempt, counts.passes, counts.unknown, against.unjudged
     );
 }
 

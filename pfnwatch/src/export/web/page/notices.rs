@@ -61,9 +61,9 @@ fn losses(view: &View) -> Option<(Severity, &'static str, String)> {
         (missed.read_faults, "reads of kernel memory failed"),
         (missed.table_full, "attempts were not followed because too many were in flight"),
         (missed.unpaired, "attempts were seen in part"),
-        (missed.guard_faults, "creations were let pass because the guard failed"),
+        (missed.guard_faults, "creations were allowed because the guard failed"),
         (missed.blocks_missed, "info blocks found no room"),
-        (records.undecoded, "records could not be decoded"),
+        (records.decode_errors, "records could not be decoded"),
     ];
     let said: Vec<_> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
@@ -85,8 +85,8 @@ fn environment(view: &View) -> Vec<(Severity, &'static str, String)> {
     if let Some(error) = &view.status.policy.reload_error {
         notices.push((Severity::Bad, "The configuration as it is now was not taken.", error.clone()));
     }
-    for left_out in &view.status.exemptions_left_out {
-        let text = format!("{} ({}): {}", left_out.subject, left_out.reason, left_out.why);
+    for skipped in &view.status.skipped_exemptions {
+        let text = format!("{} ({}): {}", skipped.subject, skipped.reason, skipped.skip_reason);
         notices.push((Severity::Mild, "An exemption is not in force.", text));
     }
     if let Some(error) = &view.journal.error {

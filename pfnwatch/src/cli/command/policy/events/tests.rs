@@ -130,9 +130,9 @@ fn one_creation_that_two_lines_tell_of_is_one() {
     let events: Vec<_> = against.creations.iter().filter_map(|creation| creation.event.as_deref()).collect();
     assert_eq!(events, ["denied", "set_up"]);
     let (mut met, mut in_dram) = (written.clone(), written);
-    (met["block"], in_dram["map"]) = ("met".into(), "mem".into());
+    (met["block"], in_dram["map"]) = ("existing".into(), "mem".into());
     let against = held(&[met, in_dram], &Policy::default(), &[]);
-    assert_eq!((against.creations.len(), against.not_judged), (0, 2));
+    assert_eq!((against.creations.len(), against.unjudged), (0, 2));
 }
 
 #[test]
