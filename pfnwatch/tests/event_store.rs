@@ -16,7 +16,6 @@ use pfnwatch::{
 const EVENTS: usize = 10_000;
 const MAX_KIB: u64 = 1024;
 
-/// The heap and stacks that are resident, in KiB.
 fn anonymous_kib() -> u64 {
     memory_trim::trim_heap();
     let status = fs::read_to_string("/proc/self/status").unwrap();

@@ -16,12 +16,11 @@ mod lockdown;
 
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The only region of this machine.
 fn region() -> Result<String> {
     wait::until("a region", TIMEOUT, || sysfs::devices("region").into_iter().find(|name| sysfs::driver(name).is_some()))
 }
 
-/// The first by its name, so that it finds the host as the boot left it.
+/// The first by its name, so that it runs on the host as booted.
 #[test]
 fn boot_under_enforcement_enables_every_oversize_namespace() -> Result<()> {
     let region = region()?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
 
-/// What the numbers of an enable must share with those of the creation: all but who and when.
+/// The numbers that an enable must share with the creation: all but actor and time.
 const SAME: [&str; 17] = [
     "namespace",
     "namespace_uuid",
@@ -58,7 +58,7 @@ fn enable_is_no_creation_and_has_the_same_numbers() -> Result<()> {
     Ok(())
 }
 
-/// The device's own bind and unbind, by hand: it keeps its block in memory, and the kernel still only meets it.
+/// The device's own bind and unbind, by hand: it keeps its block in memory, and the kernel finds the existing block.
 #[test]
 fn unbind_and_bind_of_the_claimer_meets_the_block_again() -> Result<()> {
     let regions = regions::fresh()?;
@@ -78,7 +78,6 @@ fn unbind_and_bind_of_the_claimer_meets_the_block_again() -> Result<()> {
     facts::compare(&met, &facts::of_sysfs(&made.namespace)?)
 }
 
-/// A step in the life of a namespace, in few words.
 fn step(event: &Value, namespace_uuid: &str, namespace: &str) -> Option<String> {
     let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
     let ours = text("namespace_uuid") == namespace_uuid || text("namespace") == namespace;

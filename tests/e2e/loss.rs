@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const MIB: u64 = 1 << 20;
 /// Each is an unbind and a bind: two records.
 const CYCLES: u64 = 20;
-/// Each is one record, of user space telling a device to claim a namespace that is not there.
+/// Each is one record, of user space configuring a device to claim a namespace that does not exist.
 const CLAIMS: u64 = 150;
 
 fn number(event: &Value, key: &str) -> Result<u64> {

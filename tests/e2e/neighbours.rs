@@ -30,7 +30,6 @@ fn two_nvdimms_in_one_stream() -> Result<()> {
     Ok(())
 }
 
-/// The set-ups on a namespace at this address.
 fn set_up_at(agent: &mut Agent, start: u64, block: &str) -> Result<Value> {
     agent.event(&format!("a set-up at {start:#x}, block {block}"), TIMEOUT, |event| {
         let here = event.get("start_address").and_then(Value::as_u64) == Some(start);

@@ -18,7 +18,6 @@ const STRUCT_PAGE: u64 = 64;
 const PAGE: u64 = 4096;
 const NO_UUID: &str = "00000000-0000-0000-0000-000000000000";
 
-/// What sysfs says of an enabled namespace in fsdax or devdax mode.
 pub fn of_sysfs(name: &str) -> Result<Facts> {
     let claimer = namespace::claimer(name)?;
     let driver = sysfs::driver(&claimer).with_context(|| format!("{claimer} has no driver"))?;
@@ -43,7 +42,7 @@ pub fn of_sysfs(name: &str) -> Result<Facts> {
     }))
 }
 
-/// What the info block on the media says, and a block made by the running kernel.
+/// The facts of the info block on the media, for a block made by the running kernel.
 pub fn of_block(block: &InfoBlock) -> Result<Facts> {
     let personality = match block.signature().as_str() {
         "NVDIMM_PFN_INFO" => "fsdax",
@@ -62,7 +61,7 @@ pub fn of_block(block: &InfoBlock) -> Result<Facts> {
     }))
 }
 
-/// A set-up that went well, by user space (this thread) or by the kernel itself.
+/// A successful set-up, by user space (this thread) or by the kernel itself.
 pub fn of_success(made: bool, by: Value) -> Result<Facts> {
     let (block, meaning, evidence) = if made {
         ("made", "info block made, namespace enabled", "observed")
@@ -76,7 +75,6 @@ pub fn of_success(made: bool, by: Value) -> Result<Facts> {
     }))
 }
 
-/// This thread as an event's `by`.
 pub fn this_thread() -> Result<Value> {
     let read = |file: &str| fs::read_to_string(file).with_context(|| format!("cannot read {file}"));
     let status = read("/proc/self/status")?;
@@ -92,7 +90,7 @@ pub fn this_thread() -> Result<Value> {
     }))
 }
 
-/// Holds an event against facts; the error names each key that differs.
+/// Compares an event with facts; the error names each key that differs.
 pub fn compare(event: &Value, facts: &Facts) -> Result<()> {
     let differ = |(key, value): (&String, &Value)| {
         let found = event.get(key);
@@ -103,7 +101,7 @@ pub fn compare(event: &Value, facts: &Facts) -> Result<()> {
     Ok(())
 }
 
-/// Tests that the facts speak of all that an event says, but for its time, and that time is a sensible one.
+/// Requires that the facts cover all keys of an event but its time, and that the time is plausible.
 pub fn nothing_else(event: &Value, facts: &[&Facts]) -> Result<()> {
     let keys = event.as_object().context("an event is an object")?.keys();
     let unknown: Vec<&String> = keys

@@ -47,7 +47,6 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Makes what a line says.
 fn make(root: &Path, line: &[u8]) -> io::Result<()> {
     let split = |mark: &[u8]| {
         let at = line.windows(mark.len()).position(|window| window == mark)?;

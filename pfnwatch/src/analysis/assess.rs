@@ -24,7 +24,6 @@ use crate::model::{
 
 use self::measure::Measured;
 
-/// Judges one namespace.
 #[must_use]
 pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -> Assessment {
     if let Some(obstacle) = &facts.obstacle {
@@ -42,7 +41,6 @@ pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -
     }
 }
 
-/// The verdict on a reservation that is known.
 fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Assessment {
     let numbers = measured.numbers(host);
     let (cause, mut detail) = cause::of(facts, host, measured, &numbers);

@@ -13,18 +13,16 @@ use crate::model::{
     verdict::Verdict,
 };
 
-/// What the caller of a denied bind is told in place of the reason (drivers/base/dd.c, `really_probe`; libndctl).
+/// What the caller of a denied bind gets instead of the reason (drivers/base/dd.c, `really_probe`; libndctl).
 const CALLER_HINT: &str = "the caller was told something else: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl says \"No such \
                     device or address\", dmesg \"driver_sysfs_add(…) failed\"";
 
-/// A creation that was refused.
 pub(super) fn denied(it: &GuardDecision) -> String {
     let mut text = judged("DENIED", it);
     further_line(&mut text, CALLER_HINT);
     text + &further(it)
 }
 
-/// A creation that was let pass, for whatever reason.
 pub(super) fn not_denied(kind: &str, it: &GuardDecision) -> String {
     judged(kind, it) + &further(it)
 }
@@ -47,7 +45,6 @@ fn judged(kind: &str, it: &GuardDecision) -> String {
     line
 }
 
-/// The exemption, the remedies, and the block that is gone.
 fn further(it: &GuardDecision) -> String {
     let mut text = String::new();
     if let Some(exemption) = &it.exemption {
@@ -99,7 +96,7 @@ fn replaced(text: &mut String, old: &ReplacedBlock) {
     }
 }
 
-/// What the guard had said of a creation that went through: nothing where neither of the two finds fault with it.
+/// The guard's prediction for a creation that it allowed: empty if neither guard nor verdict finds fault with it.
 pub(super) fn prediction(it: &SetUp) -> String {
     let Some(Prediction { decision, predicted_bytes, mismatch }) = it.guard else { return String::new() };
     let oversize = it.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
@@ -143,13 +140,11 @@ pub(super) fn existing_namespace(it: &ExistingNamespace) -> String {
     line
 }
 
-/// Another mode.
 pub(super) fn mode_changed(it: &ModeChanged) -> String {
     let why = it.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     format!("mode     {}, {} before{why}{}", it.to, it.from, by_actor(it.by.as_ref()))
 }
 
-/// Another policy, with a sentence a line.
 pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
     let from = it.file.as_ref().map_or_else(|| "the defaults".to_owned(), Clone::clone);
     let mut text = format!("policy   number {} is in force, from {from}{}", it.number, by_actor(it.by.as_ref()));
@@ -159,7 +154,7 @@ pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
     text
 }
 
-/// A policy that was not taken. What a TOML error shows of the file is on lines of its own.
+/// A policy that was rejected. The lines of the file in a TOML error follow on lines of their own.
 pub(super) fn policy_refused(it: &PolicyRefused) -> String {
     let mut text = format!("POLICY   {} is refused, the policy before stays in force", it.file);
     for line in it.error.lines().filter(|line| !line.trim().is_empty()) {
@@ -168,7 +163,6 @@ pub(super) fn policy_refused(it: &PolicyRefused) -> String {
     text
 }
 
-/// What happened to an exemption.
 pub(super) fn exemption(what: &str, it: &ExemptionChange) -> String {
     let once = if it.once { ", for one creation" } else { "" };
     let until = it.until.map_or_else(String::new, |until| format!(", until {}", until.seconds()));
@@ -181,7 +175,6 @@ pub(super) fn exemption(what: &str, it: &ExemptionChange) -> String {
     )
 }
 
-/// Whether the guard guards.
 pub(super) fn state(it: &GuardState) -> String {
     let does = match (it.attached, it.armed, it.enforcement_effective) {
         (false, ..) => "is NOT attached: every creation passes",
@@ -199,7 +192,6 @@ pub(super) fn state(it: &GuardState) -> String {
     line
 }
 
-/// A guard that another agent left.
 pub(super) fn handover(what: &str, it: &GuardTransfer) -> String {
     let mut line = format!("guard    {what} ({})", it.mode);
     if !it.pins.is_empty() {

@@ -10,11 +10,11 @@ pub(crate) mod tests;
 pub use self::evidence::{Addresses, Evidence, Resolved, Source, of_release, resolve};
 use crate::code::decode::MaxStructPage;
 
-/// Where the constant shows, the usual place first: compilers have inlined `nd_pfn_init` into it so far.
+/// Functions that show the constant, the usual one first: compilers have inlined `nd_pfn_init` into it so far.
 pub const FUNCTIONS: [&str; 2] = ["nvdimm_setup_pfn", "nd_pfn_init"];
 
 impl MaxStructPage {
-    /// What map=dev is computed with: the override's size where it is set and there is one.
+    /// What map=dev is computed with: the override's size if it is set and exists.
     #[must_use]
     pub const fn effective(self, override_set: bool) -> u64 {
         match self.overridden_bytes {

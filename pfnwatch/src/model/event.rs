@@ -29,7 +29,7 @@ pub use self::{
     setup::{BlockState, EventAssessment, GuardVerdict, Prediction, SetUp, SetUpOutcome, Sizes, personality_name},
 };
 
-/// The version of the JSON that is written. It grows when a key changes its meaning or goes away, not when one is added.
+/// The version of the JSON. It grows when a key changes its meaning or goes away, not when one is added.
 pub const SCHEMA: u32 = 1;
 
 /// One event.
@@ -78,7 +78,7 @@ impl Time {
         humantime::format_rfc3339_millis(self.in_range())
     }
 
-    /// The years that RFC 3339 cannot write, before 1970 and after 9999, are brought near.
+    /// Clamps years that RFC 3339 cannot write: before 1970 and after 9999.
     fn in_range(self) -> SystemTime {
         let last = UNIX_EPOCH.checked_add(Self::LAST_SECOND).unwrap_or(UNIX_EPOCH);
         self.0.clamp(UNIX_EPOCH, last)
@@ -268,7 +268,6 @@ pub struct NamespaceChange {
 }
 
 impl Event {
-    /// Who did it, where somebody did.
     pub fn actor_mut(&mut self) -> Option<&mut Actor> {
         match &mut self.body {
             Body::SetUp(setup) => setup.attempt.by.as_mut(),
@@ -294,7 +293,7 @@ impl Event {
         }
     }
 
-    /// What the guard made of a creation, if the event is about that.
+    /// The guard's decision, if the event is about one.
     pub fn guard_decision(&self) -> Option<&GuardDecision> {
         match &self.body {
             Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => Some(it),
@@ -302,7 +301,6 @@ impl Event {
         }
     }
 
-    /// The same, for what fills in more.
     pub fn guard_decision_mut(&mut self) -> Option<&mut GuardDecision> {
         match &mut self.body {
             Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => Some(it),
@@ -311,7 +309,7 @@ impl Event {
     }
 }
 
-/// The wall-clock time that lies `since_boot` after the boot that was at `booted`.
+/// The wall-clock time `since_boot` after the boot at `booted`.
 pub fn wall_clock(booted: SystemTime, since_boot: Duration) -> Time {
     Time(booted.checked_add(since_boot).unwrap_or(booted))
 }

@@ -12,9 +12,8 @@ use crate::model::{capacity::Acceptance, info_block::SavedInfoBlock};
 pub struct Settings {
     /// The file. `None` turns the store off.
     pub file: Option<PathBuf>,
-    /// How long an event is kept.
     pub max_age: Duration,
-    /// How large the file may grow, in bytes.
+    /// The limit of the file, in bytes.
     pub max_size_bytes: u64,
 }
 
@@ -38,24 +37,21 @@ pub struct StoreHealth {
     pub file: Option<PathBuf>,
     /// Why it cannot be used. `None` if it works.
     pub error: Option<String>,
-    /// How many events are in it.
     pub events: u64,
-    /// How large it is, in bytes.
+    /// In bytes.
     pub size_bytes: u64,
     /// How many events were published uncommitted since the agent started.
     pub uncommitted: u64,
-    /// A damaged file that was set aside since the agent started.
+    /// A damaged file that was renamed since the agent started.
     pub set_aside: Option<PathBuf>,
 }
 
 /// The facts of one boot. If libnvdimm was replaced during the boot, there is a row for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootRow {
-    /// `/proc/sys/kernel/random/boot_id`
     pub boot_id: String,
     /// libnvdimm's build-id in hex. `None` if unknown.
     pub module_build_id: Option<String>,
-    /// The kernel's release.
     pub release: String,
     /// `sizeof(struct page)` in bytes.
     pub struct_page_size: Option<u64>,
@@ -77,8 +73,8 @@ pub struct BootRow {
 pub trait UnsavedBlocks {
     /// The blocks that changed since the last commit.
     fn dirty(&self) -> impl Iterator<Item = &SavedInfoBlock>;
-    /// The store has all of them.
+    /// All blocks are committed.
     fn mark_saved(&mut self);
-    /// The store has none of them any more: it is a new file.
+    /// The store is a new file, without any block.
     fn mark_all_dirty(&mut self);
 }

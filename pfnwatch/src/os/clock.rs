@@ -8,9 +8,6 @@ use nix::time::{ClockId, clock_gettime};
 use crate::model::event::{Body, Event, Time};
 
 /// How long ago it was, suspend included: the clock of the programs' records.
-///
-/// # Errors
-/// The kernel does not tell the time.
 pub fn since_boot() -> anyhow::Result<Duration> {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).context("the clock since boot cannot be read")
 }

@@ -14,21 +14,21 @@ use std::{
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
-/// Where the agent listens, unless told otherwise.
+/// Where the agent listens by default.
 pub const DEFAULT_PATH: &str = "/run/pfnwatch/control.sock";
 
 /// What a try to connect tells of the other side.
 #[derive(Debug)]
 pub enum ConnectOutcome {
-    /// Somebody listens, and takes the connection. It does not block.
+    /// A listener accepted the connection, which does not block.
     Connected(UnixStream),
-    /// Somebody listens, and has more connections waiting than it takes at the moment.
+    /// There is a listener, whose backlog is full.
     Busy,
-    /// Nobody listens: there is no socket, or the one that made it is gone.
+    /// There is no socket, or its listener has ended.
     NoListener,
 }
 
-/// Connects without ever waiting: an agent that is stopped (SIGSTOP) must not hold anybody up.
+/// Connects without waiting: a stopped agent (SIGSTOP) must not block the caller.
 pub fn try_connect(path: &Path) -> io::Result<ConnectOutcome> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -40,7 +40,7 @@ pub fn try_connect(path: &Path) -> io::Result<ConnectOutcome> {
     }
 }
 
-/// The socket's address; an error where the path is too long for one (107 bytes).
+/// The socket's address; an error if the path is too long for one (107 bytes).
 pub fn address(path: &Path) -> io::Result<UnixAddr> {
     // The standard library's message says what is wrong with a path, and nix's does not.
     SocketAddr::from_pathname(path)?;

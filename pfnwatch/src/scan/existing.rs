@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::analysis::event_assessment::judgement;
 use crate::model::{event::ExistingNamespace, survey::AssessedNamespace};
 
-/// The event of a namespace that was there when observing began; none where it has no map=dev.
+/// The event of a namespace that existed when observation began; `None` if it has no map=dev.
 #[must_use]
 pub fn existing_namespace(judged: &AssessedNamespace) -> Option<ExistingNamespace> {
     let AssessedNamespace { namespace, facts, assessment } = judged;

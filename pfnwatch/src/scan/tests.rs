@@ -209,7 +209,7 @@ fn a_locked_region_is_said_to_be() {
     assert!(inventory.regions[0].locked && !inventory.regions[0].enabled);
 }
 
-/// The block of a namespace that a 128 kernel made.
+/// The block of a namespace that a kernel with 128 bytes a page made.
 fn regressed_block(pmem: &Pmem) -> pfnwatch_common::InfoBlock {
     pfnwatch_common::InfoBlock {
         uuid: [1; 16],
@@ -220,7 +220,7 @@ fn regressed_block(pmem: &Pmem) -> pfnwatch_common::InfoBlock {
     }
 }
 
-/// Enabled raw, with a block on its media that root can read: judged as what it will be when it is enabled again.
+/// Enabled raw, with a block on its media that root can read: assessed as it will be once it is enabled again.
 #[test]
 fn a_raw_device_shows_the_block_on_its_media() {
     let (folder, tree) = tree();
@@ -262,7 +262,7 @@ fn an_exact_block_is_taken_where_there_is_one() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
 
-    /// Whatever stands in the attributes: no panic, and nothing but a verdict.
+    /// Whatever the attributes contain: no panic, and a verdict.
     #[test]
     fn no_tree_panics(
         contents in proptest::collection::vec("\\PC{0,40}", 9),

@@ -20,13 +20,12 @@ use crate::{
     testing::events::{context, creation, decode, denial},
 };
 
-/// The line of a body, without the time.
 fn text(body: Body) -> String {
     let event = Event::at(Time(UNIX_EPOCH), body);
     line::of(&event).strip_prefix("1970-01-01T00:00:00Z ").expect("a time").to_owned()
 }
 
-/// The events of these records, followed as the agent follows them, without their times.
+/// The lines of these records, tracked as the agent tracks them, without their times.
 fn lines(records: &[&[u8]], exempted: Option<&ExemptionUsed>) -> Vec<String> {
     let (mut kept, mut aftermath) = (InfoBlockCache::default(), PredictionTracker::default());
     aftermath.attached(true, Duration::ZERO);

@@ -32,7 +32,6 @@ use pfnwatch_common::InfoBlock;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-/// An agent in a thread, until it is dropped.
 pub(crate) struct Agent {
     folder: TempDir,
     broken: Arc<AtomicBool>,
@@ -58,7 +57,7 @@ impl Agent {
         Self { folder, broken, end: Some(end), thread: Some(thread), socket }
     }
 
-    /// A folder to play in; what is not a socket's may be a sysfs.
+    /// A scratch folder; everything but the socket may be a sysfs.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -32,10 +32,9 @@ use super::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 
-/// What a web page would do with a name that it takes for its own markup.
+/// A name with markup, which a web page must escape.
 pub const HOSTILE: &str = "<script>document.title='taken'</script>\"'&\\\n";
 
-/// The namespaces that `build` writes into a sysfs.
 pub fn survey(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> ScanResult {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
@@ -49,7 +48,6 @@ pub fn survey(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> ScanResult {
     ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
 }
 
-/// Two namespaces as they should be, an agent that observes, and nothing to complain of.
 pub fn healthy() -> View {
     let pmem = |id, dax| Pmem { id, dax, start: 4 * GIB + u64::from(id) * 16 * GIB, ..Pmem::default() };
     let survey = survey(|tree| {
@@ -134,7 +132,6 @@ pub fn blind() -> View {
     view
 }
 
-/// Nothing to observe yet.
 pub fn idle() -> View {
     let mut view = healthy();
     view.survey = Ok(survey(|_| Ok(())));
@@ -145,7 +142,7 @@ pub fn idle() -> View {
     view
 }
 
-/// Names and texts from outside that try to be more than that.
+/// Names and texts from outside with markup and control characters.
 pub fn hostile() -> View {
     let mut view = oversize();
     let evil = || HOSTILE.to_owned();

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 
 use super::{is_about, oversize};
 
-/// The agent says twice in this time that it turns. Less would end one that is well on a machine that is busy.
+/// The agent notifies the watchdog twice in this time. A shorter one would kill a healthy agent on a busy machine.
 const UNIT_DROP_IN: &str = "[Service]\nWatchdogSec=20s\nRestartSec=100ms\n";
 const TIMEOUT: Duration = Duration::from_secs(120);
 

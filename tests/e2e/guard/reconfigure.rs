@@ -46,7 +46,6 @@ fn in_use(region: &str) -> Result<(PreparedNamespace, InfoBlock)> {
     Ok((made, block))
 }
 
-/// The block that the agent has kept, as it hands it to people.
 fn saved_block(uuid: &str) -> Result<Vec<u8>> {
     let _ = fs::remove_file(SAVED_BLOCK);
     guard::succeed(&["events", "restore-block", uuid, "-o", SAVED_BLOCK])?;
@@ -74,7 +73,6 @@ fn restore(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Resul
     Ok(())
 }
 
-/// What a denial says of the block that is gone.
 fn assert_replaced(event: &Value, before: &InfoBlock) -> Result<()> {
     let expected = json!({
         "personality": "fsdax", "map": "dev", "align_bytes": before.align(), "block_uuid": before.uuid(),
@@ -104,7 +102,7 @@ fn by_ndctl() -> Result<()> {
     guard.judged_only(&["denied"])
 }
 
-/// With the same block uuid, as if the block were still there.
+/// With the same block uuid, as if the block still existed.
 #[test]
 fn by_hand_with_the_uuid_that_it_had() -> Result<()> {
     let region = regions::fresh()?.first;

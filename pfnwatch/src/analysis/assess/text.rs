@@ -16,7 +16,6 @@ pub(super) const fn nothing_reserved(mode: NamespaceMode) -> &'static str {
     }
 }
 
-/// The cause with its numbers.
 pub(super) fn explain(
     cause: Cause,
     facts: &Facts,

@@ -14,7 +14,6 @@ const OVERSIZE: u64 = 34 << 20;
 const BEFORE: Duration = Duration::ZERO;
 const MEANWHILE: Duration = Duration::from_micros(4500);
 
-/// The creation that the guard's record of the decoder's tests is about, as it turned out.
 fn made(reservation: u64) -> Attempt {
     let block = pfnwatch_common::InfoBlock::sample(reservation, if reservation == GOOD { 64 } else { 128 });
     let mut record = creation();
@@ -34,7 +33,6 @@ fn decoded(aftermath: &mut PredictionTracker, record: &[u8]) -> Event {
     event
 }
 
-/// What the set-up is told, after these judgements.
 fn checked(attached: bool, judgements: &[Judgement], setup: &Attempt) -> Option<Prediction> {
     let mut aftermath = PredictionTracker::default();
     aftermath.attached(attached, BEFORE);

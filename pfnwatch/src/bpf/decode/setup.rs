@@ -12,7 +12,6 @@ use crate::model::{
     kernel::COMPAT_ALIGN,
 };
 
-/// Decodes an attempt in which `nvdimm_setup_pfn` was entered.
 pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, context: &Context) -> SetUp {
     let setup = record.seen.has(CaptureFlags::SETUP_RETURNED).then_some(record.setup_result);
     let bind = bind_code(record);
@@ -42,7 +41,7 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, 
     }
 }
 
-/// Made = `nd_pfn_validate` found none (-ENODEV) and the set-up returned 0; a read-only region, a misaligned start or
+/// Made: `nd_pfn_validate` found none (-ENODEV) and the set-up returned 0. A read-only region, a misaligned start or
 /// too little room follow the same answer and end in an error, with nothing written.
 fn block(record: &Attempt, setup: Option<i32>) -> BlockState {
     if !record.seen.has(CaptureFlags::SETUP_VALIDATED) {
@@ -77,12 +76,10 @@ fn outcome(block: BlockState, setup: Option<i32>, bind: Option<i32>) -> SetUpOut
     }
 }
 
-/// The block in the kernel's memory; none where that could not be read.
 fn info_block(record: &Attempt) -> Option<InfoBlock> {
     if record.seen.has(CaptureFlags::BLOCK) { InfoBlock::from_head(&record.block).ok() } else { None }
 }
 
-/// The sizes that the block says, and the pages that the kernel counts.
 fn sizes(block: &InfoBlock, npfns: u64, context: &Context) -> Option<Sizes> {
     Some(Sizes {
         reservation_bytes: block.reservation()?,

@@ -82,10 +82,6 @@ struct Test {
     config: ConfigArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The agent cannot be asked, or the receiver does not take the test.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     match &args.command {
         Command::List(args) => list(args),

@@ -78,10 +78,6 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     Err("it must be whole seconds, up to 7 days; a lasting exemption belongs into the policy".to_owned())
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The region is not known, or the agent cannot be asked or refuses.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let text = if args.list {
         list(args)?

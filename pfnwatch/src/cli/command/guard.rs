@@ -49,10 +49,6 @@ struct ReleaseArgs {
     socket: SocketArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The agent refuses, or the pins cannot be removed.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let Command::Release(args) = &args.command;
     let released = match try_request(&args.socket.path, &Request::Release) {

@@ -50,7 +50,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// The agent cannot be asked, or refuses: exit code 4 where this host cannot enforce.
+/// The agent cannot be asked, or refuses: exit code 4 if this host cannot enforce.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let text = match args.mode {
         Some(mode) => change(args, mode)?,

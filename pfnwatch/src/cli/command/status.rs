@@ -33,10 +33,6 @@ pub struct Args {
     socket: SocketArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The agent cannot be asked.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let status = control_client::status(&args.socket.path)?;
     terminal::print(&match args.format {

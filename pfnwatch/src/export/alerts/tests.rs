@@ -4,7 +4,6 @@ use serde_json::{from_value, json};
 
 use crate::model::status::Status;
 
-/// An agent with which all is well.
 pub(super) fn status() -> Status {
     let then = "2026-01-02T03:04:05Z";
     let status = json!({

@@ -55,7 +55,7 @@ fn config(view: &View) -> [Family; 2] {
     ]
 }
 
-/// The kernel counts runs where `kernel.bpf_stats_enabled` is 1, and then alone.
+/// The kernel counts runs only if `kernel.bpf_stats_enabled` is 1.
 fn programs(view: &View) -> [Family; 3] {
     let attached = view.programs.iter().map(|it| (it.program.clone(), it.attached));
     let runs = view.runs.iter().map(|it| (it.program.clone(), it.count));
@@ -69,7 +69,7 @@ fn programs(view: &View) -> [Family; 3] {
     ]
 }
 
-/// Nanoseconds as seconds. What an f64 cannot hold is below a nanosecond for the first 100 days.
+/// Nanoseconds as seconds. The rounding error of an f64 is below a nanosecond for the first 100 days.
 fn in_seconds(nanoseconds: u64) -> f64 {
     std::time::Duration::from_nanos(nanoseconds).as_secs_f64()
 }

@@ -5,7 +5,6 @@ use pfnwatch_common::counter::Counter;
 use super::encode::Family;
 use crate::model::{policy::Mode, view::View};
 
-/// What became of creations that were judged.
 const OUTCOMES: [Counter; 4] = [Counter::Denied, Counter::WouldDeny, Counter::Exempt, Counter::Unjudged];
 
 pub(super) fn families(view: &View) -> Vec<Family> {

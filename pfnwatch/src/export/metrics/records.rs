@@ -20,7 +20,7 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     families
 }
 
-/// What is lost is counted even where the event that would tell of it is lost too.
+/// Losses are counted even if the event that reports them is lost too.
 fn records(records: &RecordTotals) -> Vec<Family> {
     let missed = records.missed;
     let reasons = [

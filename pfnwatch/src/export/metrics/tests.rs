@@ -7,14 +7,13 @@ fn text(view: &View) -> String {
     render(&of_view(view))
 }
 
-/// The value of a series, by its name with its labels.
 fn value<'a>(text: &'a str, series: &str) -> &'a str {
     let line =
         text.lines().find(|line| line.starts_with(&format!("{series} "))).unwrap_or_else(|| panic!("{series}: {text}"));
     line.rsplit_once(' ').unwrap().1
 }
 
-/// What any view must keep: every sample under its own header, no series twice, and values that are numbers.
+/// Invariants of any view: every sample is under its own header, no series is there twice, and values are numbers.
 fn check(text: &str) {
     let (mut metric, mut families, mut series) = ("", BTreeSet::new(), BTreeSet::new());
     for line in text.lines() {

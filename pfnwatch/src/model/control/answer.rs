@@ -144,12 +144,12 @@ impl ErrorResponse {
         Self { exit_code: Exit::Error as u8, message: message.into() }
     }
 
-    /// What was asked for makes no sense: exit code 2.
+    /// The request is not valid: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { exit_code: Exit::Usage as u8, message: message.into() }
     }
 
-    /// This host cannot do what was asked for: exit code 4.
+    /// This host cannot do what was requested: exit code 4.
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self { exit_code: Exit::Unsupported as u8, message: message.into() }
     }
@@ -166,13 +166,11 @@ impl ErrorResponse {
 }
 
 impl From<anyhow::Error> for ErrorResponse {
-    /// With the error's whole chain, and the exit code that it stands for.
     fn from(error: anyhow::Error) -> Self {
         Self { exit_code: Exit::from_error(&error) as u8, message: format!("{error:#}") }
     }
 }
 
-/// What the agent says to one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply(pub Result<Response, ErrorResponse>);
 
@@ -182,7 +180,6 @@ impl<E: Into<ErrorResponse>> From<Result<Response, E>> for Reply {
     }
 }
 
-/// The line, as it is written.
 #[derive(Serialize)]
 struct WireReply<'a> {
     schema: u32,
@@ -197,7 +194,7 @@ enum ReplyBody<A, R> {
     Refusal(R),
 }
 
-/// The line, as it is read: a newer agent may say more in it.
+/// The parsed line: a newer agent may have more keys.
 #[derive(Deserialize)]
 struct ParsedReply {
     schema: u32,
@@ -208,7 +205,6 @@ struct ParsedReply {
 }
 
 impl Reply {
-    /// The line that says it, with its end.
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
         let write = |said: &Result<Response, ErrorResponse>| {
@@ -223,10 +219,6 @@ impl Reply {
         line
     }
 
-    /// Reads it from its line.
-    ///
-    /// # Errors
-    /// The agent's refusal, or what is wrong with what it said.
     pub fn parse(line: &[u8]) -> Result<Response, ErrorResponse> {
         let strange = |why: String| ErrorResponse::error(format!("the agent's answer is not understood: {why}"));
         let read: ParsedReply = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;

@@ -97,7 +97,6 @@ pub struct LostRecords {
 }
 
 impl LostRecords {
-    /// Adds what another one tells.
     pub fn add(&mut self, other: Self) {
         self.lost = self.lost.saturating_add(other.lost);
         self.read_faults = self.read_faults.saturating_add(other.read_faults);
@@ -107,7 +106,6 @@ impl LostRecords {
         self.blocks_missed = self.blocks_missed.saturating_add(other.blocks_missed);
     }
 
-    /// Whether there is nothing to tell.
     pub fn is_nothing(self) -> bool {
         self == Self::default()
     }

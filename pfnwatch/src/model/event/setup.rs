@@ -166,7 +166,6 @@ pub(super) fn personality<S: Serializer>(kind: &superblock::SuperblockKind, seri
     serializer.serialize_str(personality_name(*kind))
 }
 
-/// `fsdax` or `devdax`, as ndctl says it.
 pub const fn personality_name(kind: superblock::SuperblockKind) -> &'static str {
     match kind {
         superblock::SuperblockKind::Pfn => "fsdax",
@@ -181,7 +180,7 @@ pub(super) fn map<S: Serializer>(map: &Option<Map>, serializer: S) -> Result<S::
     }
 }
 
-/// Schemas of types of a crate that knows no JSON.
+/// Schemas for types of pfnwatch-common, which has no JSON.
 #[cfg(test)]
 pub(super) mod schema {
     use schemars::JsonSchema;

@@ -5,7 +5,6 @@ use std::path::Path;
 use super::{SysfsRoots, attribute::Directory};
 use crate::model::inventory::{Attribute, Namespace};
 
-/// The rest of a namespace's attributes.
 #[derive(Clone, Debug)]
 pub struct Detail {
     /// 4 for io (no labels: e820, legacy), 5 for pmem.
@@ -15,10 +14,6 @@ pub struct Detail {
 }
 
 impl Detail {
-    /// Reads them.
-    ///
-    /// # Errors
-    /// When the namespace is gone.
     pub fn read(roots: &SysfsRoots, namespace: &Namespace) -> Attribute<Self> {
         let directory = Directory::open(&roots.sysfs.join("bus/nd/devices").join(&namespace.name))?;
         Ok(Self {

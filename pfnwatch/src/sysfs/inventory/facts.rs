@@ -7,7 +7,6 @@ use pfnwatch_common::{InfoBlock, superblock::SuperblockKind};
 use crate::model::facts::{Facts, NamespaceMode, Obstacle};
 use crate::model::inventory::{AttributeError, Holder, Namespace, SysfsMode};
 
-/// What is known of `namespace`.
 #[must_use]
 pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
     let mut facts = Facts {
@@ -33,7 +32,6 @@ pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
     facts
 }
 
-/// Whether a pfn or dax device of the namespace is in use.
 fn is_enabled(namespace: &Namespace) -> bool {
     namespace.holder.as_ref().is_ok_and(Holder::enabled)
 }
@@ -49,7 +47,6 @@ fn mode(namespace: &Namespace) -> NamespaceMode {
     }
 }
 
-/// What keeps us from judging the namespace at all.
 fn obstacle(namespace: &Namespace, facts: &Facts) -> Option<Obstacle> {
     let name = &namespace.name;
     if let Err(why) = &namespace.mode {

@@ -38,7 +38,6 @@ impl Namespace {
         driver.is_some_and(|driver| matches!(driver.as_str(), "kmem" | "dax_kmem"))
     }
 
-    /// The region's number and the namespace's own.
     fn ids(&self) -> Option<(u32, u32)> {
         let (region, id) = numbers(self.name.strip_prefix("namespace")?)?;
         Some((region, id?))
@@ -72,7 +71,6 @@ impl Namespace {
 }
 
 impl Holder {
-    /// Reads the device that holds a namespace.
     fn read(devices: &Directory, name: String) -> Attribute<Self> {
         // The namespace names it, so that it was there a moment ago.
         let directory = devices.child(&name).map_err(|_| AttributeError::Vanished)?;

@@ -47,7 +47,6 @@ pub(super) fn judgement(target: &Target, block_uuid: &str, judged: ExpectedDecis
     Some(facts)
 }
 
-/// `block`: whether it was made or met.
 pub(super) fn set_up(target: &Target, block_uuid: &str, block: &str) -> Facts {
     let mut facts = about("set_up", target, block_uuid);
     let reservation = reserved(target, STRUCT_PAGE);
@@ -106,7 +105,6 @@ pub(super) fn exemption(kind: &str, id: u64) -> Facts {
     object(json!({ "event": kind, "exemption_id": id }))
 }
 
-/// Nothing was lost.
 pub(super) fn stopped() -> Facts {
     object(json!({
         "event": "stopped", "decode_errors": 0, "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0,

@@ -4,7 +4,8 @@ use super::super::expected::{AGENT, Expected};
 use super::{Model, Observer, facts, of};
 
 impl Model {
-    /// libnvdimm was unloaded and loaded: all that has a block is enabled now, by the kernel, partly before anybody could look.
+    /// libnvdimm was reloaded: each namespace with a block is enabled now, by the kernel, partly before anybody could
+    /// observe it.
     pub fn libnvdimm_reloaded(&mut self) {
         let all: Vec<String> = self.namespaces.keys().cloned().collect();
         all.iter().for_each(|uuid| self.disabled(uuid));

@@ -15,7 +15,6 @@ pub(in crate::cli::command) struct Exemptions<'a> {
     pub(super) exemptions: &'a [ExemptionStatus],
 }
 
-/// A row each.
 pub(in crate::cli::command) fn table(exemptions: &[ExemptionStatus]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["ID", "EXEMPT", "UNTIL", "REASON", "BY"]);

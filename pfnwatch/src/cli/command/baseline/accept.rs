@@ -46,10 +46,6 @@ pub(super) struct Args {
     socket: SocketArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The agent cannot be asked, or there is nothing to accept.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let scope = args.namespace.clone().map_or(BaselineScope::Host, BaselineScope::Namespace);
     let request = Request::AcceptBaseline { scope, reason: args.reason.clone() };

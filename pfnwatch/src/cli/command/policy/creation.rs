@@ -26,7 +26,6 @@ pub(super) enum PolicyOutcome {
 }
 
 impl PolicyOutcome {
-    /// For people.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "DENIED",
@@ -70,7 +69,7 @@ pub(super) struct Creation {
     pub(super) detail: String,
 }
 
-/// The outcome of a decision, with its reason. `detail`: what there is to say of the numbers.
+/// The outcome of a decision, with its reason; `detail` describes the numbers.
 pub(super) fn outcome(decision: Decision<'_>, mode: Mode, detail: String) -> (PolicyOutcome, String) {
     match decision {
         Decision::Allowed => (PolicyOutcome::Passes, detail),
@@ -84,7 +83,6 @@ pub(super) fn outcome(decision: Decision<'_>, mode: Mode, detail: String) -> (Po
     }
 }
 
-/// An excess in words.
 pub(super) fn describe_excess(excess: u64, oversize: bool) -> String {
     match excess {
         0 => "nothing too much".to_owned(),
@@ -151,7 +149,6 @@ impl Evaluation {
         Self { what, counts, unjudged, unreadable_lines: 0, first_unreadable: None, creations }
     }
 
-    /// Whether there is something that the policy denies, or would under enforce.
     pub(super) const fn denies(&self) -> bool {
         self.counts.denied > 0 || self.counts.would_deny > 0
     }

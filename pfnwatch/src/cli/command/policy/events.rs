@@ -17,16 +17,16 @@ use crate::{
     policy::judge::MatchContext,
 };
 
-/// The kinds of events that matter here.
+/// The kinds of events that are evaluated.
 pub(super) const KINDS: [&str; 6] = ["ready", "set_up", "denied", "would_deny", "exempt", "unjudged"];
 
-/// What a line may say that matters here; other keys are left alone.
+/// The keys of a line that are evaluated; others are ignored.
 #[derive(Debug, Deserialize)]
 struct RecordedEvent {
     schema: u32,
     event: String,
     time: String,
-    /// `made` where a set-up wrote a block.
+    /// `made` if a set-up wrote a block.
     block: Option<String>,
     map: Option<String>,
     namespace: Option<String>,
@@ -41,16 +41,12 @@ struct RecordedEvent {
     page_size_bytes: Option<u64>,
 }
 
-/// A creation, and how a later line about the same one is known.
 struct FoundCreation {
     same: Option<(u64, Uuid)>,
     creation: Creation,
 }
 
-/// Reads all lines and judges each creation by what the policy says of the moment when it was seen.
-///
-/// # Errors
-/// The lines cannot be read, or none of them is an event.
+/// Reads all lines and judges each creation by the policy as of its time.
 pub(super) fn evaluate(lines: impl BufRead, policy: &Policy, regions: &[RegionFacts]) -> anyhow::Result<Evaluation> {
     let mut reader = EventReader { policy, regions, page_size: None, found: Vec::new(), unjudged: 0 };
     let (mut events, mut unreadable, mut first_unreadable) = (0_u64, 0_u64, None);
@@ -80,14 +76,12 @@ pub(super) fn evaluate(lines: impl BufRead, policy: &Policy, regions: &[RegionFa
 struct EventReader<'a> {
     policy: &'a Policy,
     regions: &'a [RegionFacts],
-    /// As the agent said it when it became ready.
     page_size: Option<u64>,
     found: Vec<FoundCreation>,
     unjudged: u64,
 }
 
 impl EventReader<'_> {
-    /// Takes note of one line.
     fn take(&mut self, line: &[u8]) -> Result<(), String> {
         let line: RecordedEvent = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if line.schema != SCHEMA {
@@ -148,7 +142,7 @@ impl EventReader<'_> {
         }
     }
 
-    /// With this policy's reference, which need not be the one of the agent that wrote the event.
+    /// By this policy's reference, which may differ from that of the agent that wrote the event.
     fn ideal(&self, line: &RecordedEvent) -> Option<u64> {
         let geometry = Geometry {
             start: line.start_address?,

@@ -13,7 +13,6 @@ use crate::{
     policy::{describe_limits, describe_mode, describe_on_agent_exit},
 };
 
-/// Everything, section by section.
 pub(super) fn render(explanation: &Explanation) -> String {
     let mut text = format!("{} is valid.\n", explanation.file);
     // Writing to a string does not fail.

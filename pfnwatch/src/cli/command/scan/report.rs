@@ -241,7 +241,7 @@ pub(super) fn now() -> Time {
     Time(SystemTime::now())
 }
 
-/// Per cent with two digits after the point, cut.
+/// Percent with two digits after the point, truncated.
 pub(super) fn percent(bytes: u64, whole: u64) -> Option<f64> {
     let hundredths = (u128::from(bytes) * 10_000).checked_div(u128::from(whole))?;
     u32::try_from(hundredths).ok().map(|hundredths| f64::from(hundredths) / 100.0)

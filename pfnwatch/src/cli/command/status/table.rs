@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The counters that are shown even where nothing was counted: whoever asks wants to know them.
+/// Counters that are printed even if they are zero.
 const ALWAYS: [&str; 7] = ["judged", "denied", "would_deny", "exempt", "unjudged", "guard_fault", "lost"];
 
 pub(super) fn render(status: &Status) -> String {
@@ -64,7 +64,6 @@ fn memory(agent: &AgentStatus) -> String {
     format!("in memory: {} of its own, {} of files, {} shared", Bytes(own), Bytes(file), Bytes(shared))
 }
 
-/// How many are attached, and those of which there is something to say.
 fn programs(programs: &[ProgramState]) -> Vec<String> {
     let attached = programs.iter().filter(|it| it.attached).count();
     let note = |it: &ProgramState| match (it.attached, &it.reason) {
@@ -166,7 +165,7 @@ const fn on_exit(on_exit: OnAgentExit) -> &'static str {
     }
 }
 
-/// What people ask for first, then whatever else was counted.
+/// The most important counters, then all others that are not zero.
 fn counters(status: &Status) -> String {
     let shown = |name: &str, count: u64| format!("{} {count}", name.replace('_', " "));
     let always = ALWAYS.iter().map(|name| shown(name, status.counters.get(*name).copied().unwrap_or(0)));

@@ -8,7 +8,6 @@ use crate::{
     model::alert::{Alert, name::AlertName},
 };
 
-/// A journal of the test's own, which may be failing.
 #[derive(Default)]
 struct RecordingStore {
     rows: BTreeMap<i64, (String, Option<String>)>,
@@ -79,7 +78,6 @@ impl TestHost {
         self.courier.enqueue(&change, self.now, &mut self.kept);
     }
 
-    /// What is sent now.
     fn jobs(&mut self) -> Vec<DeliveryJob> {
         self.courier.jobs(self.now, self.wall)
     }

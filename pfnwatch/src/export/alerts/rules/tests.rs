@@ -20,7 +20,7 @@ use crate::{
 
 const GIB: u64 = 1 << 30;
 
-/// A host with a namespace as it should be, and one of 16 GiB that was made with 128 bytes a page.
+/// A host with one good namespace, and one of 16 GiB that was made with 128 bytes a page.
 fn survey() -> ScanResult {
     view::survey(|tree| {
         tree.region(0, 4 * GIB, 64 * GIB)?;

@@ -5,12 +5,9 @@ use maud::{Markup, html};
 
 use crate::model::{capacity::display, policy::Mode, view::View};
 
-/// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Severity {
-    /// Something is wrong.
     Bad,
-    /// Worth knowing.
     Mild,
 }
 
@@ -32,7 +29,6 @@ fn notices(view: &View) -> Vec<(Severity, &'static str, String)> {
     notices
 }
 
-/// Whether it sees anything.
 fn observation(view: &View) -> Vec<(Severity, &'static str, String)> {
     let agent = &view.status.agent;
     let why = || agent.reason.clone().unwrap_or_else(|| "no reason is known".to_owned());
@@ -57,7 +53,6 @@ fn observation(view: &View) -> Vec<(Severity, &'static str, String)> {
     notices
 }
 
-/// What was seen and lost.
 fn losses(view: &View) -> Option<(Severity, &'static str, String)> {
     let records = &view.status.records;
     let missed = records.missed;
@@ -85,7 +80,6 @@ fn guard(view: &View) -> Option<(Severity, &'static str, String)> {
     })
 }
 
-/// The configuration, the journal, alerts, regressions.
 fn environment(view: &View) -> Vec<(Severity, &'static str, String)> {
     let mut notices = Vec::new();
     if let Some(error) = &view.status.policy.reload_error {

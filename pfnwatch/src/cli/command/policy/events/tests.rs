@@ -16,7 +16,6 @@ const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 const UUID: &str = "9d58c5d0-3a3f-4bd6-8a3c-0d6a9a8d1f11";
 
-/// A record as the agent writes it.
 fn written(record: &[u8]) -> Value {
     serde_json::to_value(decode::decode(record, &samples::context()).expect("an event")).expect("JSON")
 }
@@ -28,7 +27,7 @@ fn made(reservation: u64) -> Value {
     line
 }
 
-/// What the guard says of a creation of 16 GiB by a kernel with the regression.
+/// The guard's event of a creation of 16 GiB under a kernel with the regression.
 fn guard(event: &str) -> Value {
     json!({
         "schema": 1, "time": "2026-11-22T12:00:00.000000Z", "event": event, "namespace": "namespace0.3",
