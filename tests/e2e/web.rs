@@ -107,11 +107,11 @@ fn anonymous_bytes() -> Result<u64> {
     bytes.with_context(|| format!("no memory: {status:#}"))
 }
 
-fn crowd(count: usize, says: &[u8]) -> Vec<TcpStream> {
+fn crowd(count: usize, request: &[u8]) -> Vec<TcpStream> {
     let mut held = Vec::new();
     for _ in 0..count {
         if let Ok(mut stream) = web::connect() {
-            let _ = stream.write_all(has_text);
+            let _ = stream.write_all(request);
             held.push(stream);
         }
     }
@@ -136,8 +136,8 @@ fn hostile_clients_leave_the_agent_observing_and_small() -> Result<()> {
     }
     let endless = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'x'; 256 << 10]].concat();
     let rubbish = [b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".as_slice(), &[0xff; 4096]].concat();
-    for says in [endless, rubbish, vec![0; 100_000]] {
-        for stream in crowd(20, &has_text) {
+    for request in [endless, rubbish, vec![0; 100_000]] {
+        for stream in crowd(20, &request) {
             let said = web::rest(stream);
             ensure!(said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 503"), "{said}");
         }

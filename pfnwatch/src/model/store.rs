@@ -7,6 +7,7 @@ use std::{
 
 use crate::model::{capacity::Acceptance, info_block::SavedInfoBlock};
 
+/// The settings of the event store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The file. `None` turns the store off.
@@ -29,6 +30,7 @@ impl Default for Settings {
 /// The file unless configured otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/var/lib/pfnwatch/pfnwatch.db";
 
+/// Whether the event store works.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreHealth {
     /// The file. `None` if the configuration has turned the store off.
@@ -57,7 +59,9 @@ pub struct BootRow {
     pub max_struct_page_size: Option<u64>,
     /// The evidence, the strongest first.
     pub evidence: Vec<String>,
+    /// When this was first observed.
     pub first_seen: SystemTime,
+    /// When it was last observed.
     pub last_seen: SystemTime,
     /// Whether it is no baseline any more.
     pub set_aside: bool,

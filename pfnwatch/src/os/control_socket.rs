@@ -1,5 +1,5 @@
-//! The control socket: how the commands ask and control the running agent. Only for root, except for requests that the
-//! readers' group may send ([`crate::os::access`]).
+//! The control socket: how the commands ask the agent that runs, and tell it what to do. Root's alone, but for what
+//! the readers' group may ask ([`crate::os::access`]).
 //!
 //! `model::control` has the messages, `agent/control_server` the agent's side, `control_client` that of the commands.
 
@@ -17,6 +17,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 /// Where the agent listens by default.
 pub const DEFAULT_PATH: &str = "/run/pfnwatch/control.sock";
 
+/// What a try to connect tells of the other side.
 #[derive(Debug)]
 pub enum ConnectOutcome {
     /// A listener accepted the connection, which does not block.

@@ -23,6 +23,7 @@ fn place() -> (TempDir, Settings) {
     (folder, Settings { file, ..Settings::default() })
 }
 
+/// A namespace's block that the store does not have yet.
 fn cached_block() -> InfoBlockCache {
     cached_block_with(5)
 }

@@ -1,5 +1,5 @@
-//! A reconfigured namespace: its old block is zeroed before the guard is called. The agent has saved it, and restoring
-//! it restores the namespace.
+//! A namespace that is made anew in its place: its old block is gone before the guard can say anything. The agent has kept
+//! it, and with it put back all is as it was.
 
 use std::fs;
 use std::process::{self, Command};
@@ -52,7 +52,7 @@ fn saved_block(uuid: &str) -> Result<Vec<u8>> {
     fs::read(SAVED_BLOCK).with_context(|| format!("no {SAVED_BLOCK}"))
 }
 
-/// Runs the commands of the denial, and finds the file again, and the block as it was to the byte.
+/// Does what the denial says, to the letter, and finds the file again, and the block as it was to the byte.
 fn restore(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Result<()> {
     ensure!(saved_block(&made.namespace_uuid)? == before.bytes(), "the kept block is another than was on the media");
     // The block is handed out into a new file, and never over another.

@@ -1,4 +1,4 @@
-//! Converts a namespace's attributes into the facts that are assessed.
+//! From what sysfs says of a namespace to the facts that are judged.
 
 use crate::model::inventory::InfoBlocks;
 
@@ -73,7 +73,7 @@ fn obstacle(namespace: &Namespace, facts: &Facts) -> Option<Obstacle> {
     }
 }
 
-/// The holder's facts; an obstacle if they are malformed. What only root may read stays unknown without one.
+/// What the holder knows; an obstacle where it says nonsense. What only root may read stays unknown without one.
 fn fill(facts: &mut Facts, holder: &Holder, block: Option<InfoBlock>) -> Option<Obstacle> {
     facts.enabled = holder.enabled();
     facts.block = block;

@@ -129,6 +129,7 @@ pub(super) struct Counts {
 }
 
 impl Evaluation {
+    /// Counts creations.
     pub(super) fn new(what: &'static str, creations: Vec<Creation>, unjudged: u64) -> Self {
         let mut counts = Counts::default();
         for creation in &creations {
