@@ -1,6 +1,6 @@
 //! `cargo xtask bench [NAME]`: measures, and prints each budget of the design beside what was measured.
 
-use std::fs;
+use fs_err as fs;
 use std::process::ExitCode;
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 mod object;
 
+use fs_err as fs;
 use std::env::consts::ARCH;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(crate) fn run() -> Result<()> {
 /// Builds the object of the workspace in this place, and returns what it is.
 pub(crate) fn object_at(place: &Place) -> Result<Vec<u8>> {
     let built = build(PACKAGE, place)?;
-    let whole = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    let whole = fs::read(&built)?;
     object::refuse_calls(&whole)?;
     object::without_debug_information(&whole).with_context(|| format!("{} as an object", built.display()))
 }

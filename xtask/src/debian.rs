@@ -3,8 +3,8 @@
 //! apt itself checks the index's signature and each package's hash. The host's own apt settings, lists and state are neither used
 //! nor changed, except for how to reach the network (proxies and the like).
 
+use fs_err::{self as fs, File};
 use std::fmt;
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -44,17 +44,13 @@ pub(crate) struct Package {
     pub(crate) file_name: String,
 }
 
-/// A suite that cannot be had, and why: reported to the user, and no reason to end.
+/// What Debian's archive or this host does not have, and why: reported to the user, and no reason to end.
 #[derive(Debug)]
-pub(crate) struct NotAvailable {
-    suite: String,
-    /// apt's message, in one line.
-    reason: String,
-}
+pub(crate) struct NotAvailable(pub(crate) String);
 
 impl fmt::Display for NotAvailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Debian suite {} is not available: {}", self.suite, self.reason)
+        f.write_str(&self.0)
     }
 }
 
@@ -98,16 +94,15 @@ impl Suite {
             return Ok(file);
         }
         let part = cache.join(format!("{}.part", package.file_name));
-        let _ = fs::remove_dir_all(&part);
-        fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
+        empty_folder(&part)?;
         let wanted = format!("{}={}", package.name, package.version);
         eprintln!("download {wanted} …");
         retried(|| self.apt("apt-get", &["download", "-qq", &wanted]).dir(&part).limit(DOWNLOAD_LIMIT).read())
             .with_context(|| format!("cannot download {wanted} from Debian suite {}", self.name))?;
         let got = fs::read_dir(&part)?.flatten().map(|entry| entry.path()).find(|path| path.is_file());
         let got = got.with_context(|| format!("apt-get left no file for {wanted}"))?;
-        fs::rename(&got, &file).with_context(|| format!("cannot move {} into the cache", got.display()))?;
-        fs::remove_dir_all(&part).with_context(|| format!("cannot remove {}", part.display()))?;
+        fs::rename(&got, &file)?;
+        fs::remove_dir_all(&part)?;
         Ok(file)
     }
 
@@ -158,12 +153,14 @@ impl Suite {
         // Without Error-Mode apt-get answers 0 although the network is down.
         let arguments = ["update", "-qq", "-o", "APT::Update::Error-Mode=any"];
         match retried(|| self.apt("apt-get", &arguments).limit(UPDATE_LIMIT).read()) {
-            Ok(_) => write(&self.stamp(), ""),
+            Ok(_) => Ok(fs::write(self.stamp(), "")?),
             Err(error) if self.index_age().is_some() => {
                 eprintln!("Debian {}: going on with an old index: {}", self.name, reason(&error));
                 Ok(())
             }
-            Err(error) => Err(NotAvailable { suite: self.name.clone(), reason: reason(&error) }.into()),
+            Err(error) => {
+                Err(NotAvailable(format!("Debian suite {} is not available: {}", self.name, reason(&error))).into())
+            }
         }
     }
 
@@ -171,13 +168,12 @@ impl Suite {
     fn configure(&self) -> Result<()> {
         ensure!(Path::new(KEYRING).exists(), "{KEYRING} is missing: apt-get install debian-archive-keyring");
         for folder in ["sources.list.d", "lists/partial", "archives/partial", "state"] {
-            fs::create_dir_all(self.dir.join(folder))
-                .with_context(|| format!("cannot create {folder} in {}", self.dir.display()))?;
+            fs::create_dir_all(self.dir.join(folder))?;
         }
         let network = network(&Task::new("apt-config", ["dump"]).env("LC_ALL", "C").read()?);
-        write(&self.dir.join("state/status"), "")?;
-        write(&self.dir.join("sources.list.d/debian.list"), &source(&self.name))?;
-        write(&self.dir.join("apt.conf"), &settings(&self.dir, &network))
+        fs::write(self.dir.join("state/status"), "")?;
+        fs::write(self.dir.join("sources.list.d/debian.list"), source(&self.name))?;
+        Ok(fs::write(self.dir.join("apt.conf"), settings(&self.dir, &network))?)
     }
 
     /// `None` if there is no index.
@@ -263,9 +259,17 @@ fn file_name(line: &str) -> Option<&str> {
     line.split_whitespace().nth(1).filter(|name| name.ends_with(".deb"))
 }
 
+/// Removes what a folder holds, and makes it if it is missing.
+pub(crate) fn empty_folder(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    Ok(fs::create_dir_all(folder)?)
+}
+
 /// Unpacks .deb files into a folder, never into the system.
 pub(crate) fn unpack<P: AsRef<Path>>(debs: &[P], into: &Path) -> Result<()> {
-    fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
+    fs::create_dir_all(into)?;
     debs.iter().try_for_each(|deb| Task::new("dpkg-deb", [Path::new("-x"), deb.as_ref(), into]).read().map(drop))
 }
 
@@ -299,10 +303,6 @@ fn reason(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let message = text.lines().find_map(|line| line.trim().strip_prefix("E: "));
     message.or(text.lines().next()).unwrap_or_default().to_owned()
-}
-
-fn write(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 #[cfg(test)]

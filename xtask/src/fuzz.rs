@@ -7,8 +7,8 @@
 //! runtime in a stable toolchain. The targets lie where cargo-fuzz looks for them, so that it can be used in pfnwatch/ as well:
 //! `cargo fuzz run --sanitizer none record`.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// what lies in `seeds` is ours, or was made by a kernel, and is small enough for every run.
 fn real_modules() -> Result<()> {
     let corpus = corpus("module");
-    fs::create_dir_all(&corpus).with_context(|| format!("cannot create {}", corpus.display()))?;
+    fs::create_dir_all(&corpus)?;
     let kernels = paths::target().join("vm/kernels");
     if !kernels.is_dir() {
         return Ok(());
@@ -90,7 +90,7 @@ fn real_modules() -> Result<()> {
     let found = Task::new("find", [kernels.as_os_str(), "-name".as_ref(), "libnvdimm.ko*".as_ref()]).read()?;
     for (number, module) in found.lines().enumerate() {
         let to = corpus.join(format!("libnvdimm-{number}"));
-        fs::copy(module, &to).with_context(|| format!("cannot copy {module} to {}", to.display()))?;
+        fs::copy(module, &to)?;
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ pub(crate) fn fuzz(only: Option<&str>, seconds: u64) -> Result<BTreeMap<String, 
 /// The targets by name, one a file.
 fn targets() -> Result<Vec<String>> {
     let dir = home().join("fuzz_targets");
-    let entries = fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let entries = fs::read_dir(&dir)?;
     let mut names: Vec<String> =
         entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned())).collect();
     names.sort();
@@ -173,7 +173,7 @@ fn build() -> Result<PathBuf> {
 fn fuzz_one(programs: &Path, target: &str, seconds: u64) -> Result<u64> {
     let (corpus, findings) = (corpus(target), paths::target().join("fuzz/findings").join(target));
     for dir in [&corpus, &findings] {
-        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        fs::create_dir_all(dir)?;
     }
     let options = [
         format!("-max_total_time={seconds}"),

@@ -1,8 +1,8 @@
 //! What is given away names no folder of the machine that it was built on: it would tell of its builder, and be another
 //! file on each machine.
 
+use fs_err as fs;
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -43,7 +43,7 @@ pub(crate) fn remapped() -> Result<Vec<String>> {
 
 /// Refuses a file that names one of the folders.
 pub(crate) fn refuse(file: &Path) -> Result<()> {
-    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = fs::read(file)?;
     for folder in folders()? {
         let name = folder.to_string_lossy().into_owned();
         let found = place(&bytes, &name);

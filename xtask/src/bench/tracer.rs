@@ -1,6 +1,6 @@
 //! bpftrace with all its libraries, out of Debian's archive: a newer one than the host may have, and nothing is installed.
 
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -64,5 +64,5 @@ fn unpacked() -> Result<PathBuf> {
 
 /// The size of a file, or of the one that a link leads to.
 pub(super) fn size(file: &Path) -> Result<u64> {
-    Ok(fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len())
+    Ok(fs::metadata(file)?.len())
 }

@@ -1,6 +1,6 @@
 //! Checks of the package: its files are what the documents promise, owned by root, and systemd accepts the unit.
 
-use std::fs;
+use fs_err as fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ pub(super) fn unit() -> Result<()> {
         fs::read_to_string(paths::root().join("pfnwatch/dist/systemd").join(UNIT)).context("the unit is missing")?;
     let binary = paths::target().join("release/pfnwatch");
     let here = unit.replace("ExecStart=/usr/bin/pfnwatch", &format!("ExecStart={}", binary.display()));
-    fs::write(folder.path().join(UNIT), here).context("cannot write the unit")?;
+    fs::write(folder.path().join(UNIT), here)?;
     let task = |arguments: &[&str]| {
         let arguments = arguments.iter().chain(&[UNIT]);
         Task::new("systemd-analyze", arguments).dir(folder.path()).env("LC_ALL", "C").limit(Duration::from_secs(60))

@@ -2,7 +2,7 @@
 //!
 //! What the tree has in docs/ lies beside README.md there: alerts, the unit and the configuration name the runbook by its place.
 
-use std::fs;
+use fs_err as fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -18,11 +18,11 @@ const FOLDERS: [(&str, &str); 2] = [("docs/", ""), ("pfnwatch/dist/", "examples/
 /// Writes them below `folder`, for cargo-deb to take.
 pub(super) fn write(folder: &Path) -> Result<()> {
     if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        fs::remove_dir_all(folder)?;
     }
     let docs = Task::new("find", ["docs", "-name", "*.md"]).dir(&paths::root()).read()?;
     for path in OF_THE_ROOT.into_iter().chain(docs.lines()) {
-        let text = fs::read_to_string(paths::root().join(path)).with_context(|| format!("cannot read {path}"))?;
+        let text = fs::read_to_string(paths::root().join(path))?;
         let place = installed(path).with_context(|| format!("{path} is not installed"))?;
         let file = folder.join(place);
         fs::create_dir_all(file.parent().unwrap_or(folder))

@@ -1,7 +1,7 @@
 //! Debian packages that the tests use on the host. They are the only thing that set-up puts into the system.
 
+use fs_err as fs;
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -161,11 +161,11 @@ fn become_root() -> Option<&'static [&'static str]> {
 fn apt_options(suite: Option<&str>) -> Result<Vec<String>> {
     let dir = paths::apt().join("host");
     let lists = dir.join("lists");
-    fs::create_dir_all(lists.join("partial")).with_context(|| format!("cannot create {}", lists.display()))?;
+    fs::create_dir_all(lists.join("partial"))?;
     let sources = dir.join("sources.list");
     let own = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
     let text = format!("{own}\n{}", suite.map(debian::source).unwrap_or_default());
-    fs::write(&sources, text).with_context(|| format!("cannot write {}", sources.display()))?;
+    fs::write(&sources, text)?;
     let option = |name: &str, value: &Path| format!("-o{name}={}", value.display());
     Ok(vec![
         option("Dir::Etc::sourcelist", &sources),

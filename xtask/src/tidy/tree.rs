@@ -1,7 +1,7 @@
 //! The text files of the project, read once.
 
+use fs_err as fs;
 use std::cell::OnceCell;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};

@@ -1,9 +1,9 @@
 //! The words that the project's texts do not use (`xtask/words.toml`), and the old lines that still do.
 
+use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use serde::Deserialize;
 
 use super::tree::File;
@@ -90,7 +90,7 @@ pub(crate) fn shrink() -> Result<()> {
     let left = file.lines().filter(|(number, _)| !unused.contains(number));
     let left: String = left.map(|(_, line)| format!("{line}\n")).collect();
     println!("{} exceptions removed, {} left", unused.len(), left.lines().count());
-    fs::write(paths::root().join(EXCEPTIONS), left).with_context(|| format!("cannot write {EXCEPTIONS}"))
+    Ok(fs::write(paths::root().join(EXCEPTIONS), left)?)
 }
 
 fn is_checked(path: &str) -> bool {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use guest::boot_config::Purpose;
 use guest::report::Report;
 
 pub(crate) use super::initramfs::Base;
-use super::kernel::{self, Found};
+use super::kernel;
 use super::programs;
 use super::qemu::Qemu;
 use super::scenario::BENCH;
@@ -36,10 +36,7 @@ pub(crate) fn run(
 ) -> Result<Place> {
     let _lock = lock()?;
     let built = programs::build()?;
-    let kernel = match kernel::provide(LINE)? {
-        Found::Kernel(kernel) => kernel,
-        Found::NotRun(why) => bail!("there is no kernel to measure on: {why}"),
-    };
+    let kernel = kernel::provide(LINE).context("there is no kernel to measure on")?;
     let qemu = Qemu::find(&kernel.image)?.counting();
     println!("measure in a virtual machine that counts instructions …");
     boot_alone((&kernel, None), (&BENCH, purpose, LIMIT), (&add(Base::new(&built)?)?, &qemu), take)?;

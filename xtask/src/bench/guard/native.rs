@@ -1,6 +1,6 @@
 //! `bench guard --native`: the same storm of cgroups on this host itself, by the kernel's statistics of programs, in nanoseconds.
 
-use std::fs;
+use fs_err as fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -91,8 +91,7 @@ impl Agent {
     fn start() -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let config = folder.path().join("pfnwatch.toml");
-        fs::write(&config, "[guard]\nmode = \"audit\"\n[web]\nenabled = false\n[journal]\nenabled = false\n")
-            .with_context(|| format!("cannot write {}", config.display()))?;
+        fs::write(&config, "[guard]\nmode = \"audit\"\n[web]\nenabled = false\n[journal]\nenabled = false\n")?;
         let mut command = Command::new(paths::target().join("release/pfnwatch"));
         command.args(["run", "--config"]).arg(&config).arg("--control-socket").arg(folder.path().join("socket"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("pfnwatch cannot be started")?;
