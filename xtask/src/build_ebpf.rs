@@ -2,12 +2,12 @@
 
 mod object;
 
-use fs_err as fs;
 use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::setup::{BPF_LINKER, RustSource, rust_source};
@@ -106,10 +106,7 @@ fn replace(content: &[u8], to: &Path) -> Result<()> {
         return Ok(());
     }
     let part = to.with_extension("part");
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(to.parent().unwrap_or(to))?;
-        fs::write(&part, content)?;
-        fs::rename(&part, to)
-    };
-    write().with_context(|| format!("cannot write {}", to.display()))
+    fs::create_dir_all(to.parent().unwrap_or(to))?;
+    fs::write(&part, content)?;
+    Ok(fs::rename(&part, to)?)
 }

@@ -3,12 +3,12 @@
 //! apt itself checks the index's signature and each package's hash. The host's own apt settings, lists and state are neither used
 //! nor changed, except for how to reach the network (proxies and the like).
 
-use fs_err::{self as fs, File};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use fs_err::{self as fs, File};
 
 use crate::paths;
 use crate::process::Task;

@@ -3,11 +3,11 @@
 mod check;
 mod pages;
 
-use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::setup::CARGO_DEB;

@@ -1,11 +1,11 @@
 //! `cargo xtask docs`: what the pages for users show, and what is generated from the code, held against both.
 
-use fs_err as fs;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use fs_err as fs;
 use guest::documents::update::{self, Update};
 
 use crate::{build_ebpf, paths, setup, toolchain};

@@ -7,7 +7,6 @@
 //! runtime in a stable toolchain. The targets lie where cargo-fuzz looks for them, so that it can be used in pfnwatch/ as well:
 //! `cargo fuzz run --sanitizer none record`.
 
-use fs_err as fs;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::{build_ebpf, paths, setup, toolchain};

@@ -1,10 +1,10 @@
 //! Where things lie: the source tree, and the places under the target folder that xtask keeps.
 
-use fs_err::{self as fs, File};
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fs_err::{self as fs, File};
 
 /// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {

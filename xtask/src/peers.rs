@@ -1,11 +1,11 @@
 //! `cargo xtask web`, `alerts` and `fleet-sim`: tests of pfnwatch with real programs: Chromium, Prometheus, Alertmanager.
 
-use fs_err as fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::{debian, paths, setup, toolchain};

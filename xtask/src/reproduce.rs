@@ -1,10 +1,10 @@
 //! `cargo xtask reproduce`: the eBPF object is the same file, whatever folder it is built in.
 
-use fs_err as fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use crate::build_ebpf::{self, Place};
 use crate::paths;
@@ -45,9 +45,8 @@ pub(crate) fn run() -> Result<()> {
 fn copy_sources(to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(paths::root())? {
-        let (path, name) =
-            entry.map(|entry| (entry.path(), entry.file_name())).context("cannot list the source tree")?;
-        let name = name.to_string_lossy();
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if !name.starts_with('.') && !LEFT_OUT.contains(&name.as_ref()) {
             Task::new("cp", ["-R".as_ref(), path.as_os_str(), to.as_os_str()]).limit(LIMIT).read()?;
         }

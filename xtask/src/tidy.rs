@@ -18,6 +18,7 @@ mod tree;
 mod words;
 
 use tree::Tree;
+pub(crate) use tree::{folder_of, join};
 pub(crate) use words::shrink as shrink_words;
 
 /// What every file has to fulfil, and how to correct a violation.

@@ -1,11 +1,11 @@
 //! What is given away names no folder of the machine that it was built on: it would tell of its builder, and be another
 //! file on each machine.
 
-use fs_err as fs;
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::{paths, toolchain};

@@ -10,7 +10,7 @@ use guest::report::Report;
 use serde_json::json;
 
 use super::tracer::Tracer;
-use super::{CannotMeasure, Findings, Row, quantile};
+use super::{Findings, Row, quantile};
 use crate::setup;
 use crate::vm::counted::{self, Place};
 
@@ -61,15 +61,11 @@ pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     let tracer = Tracer::provide()?;
     let mut measurements = Vec::new();
-    let place = counted::run(
-        Purpose::BenchGuard,
-        |base| Ok(tracer.put_into(base)),
-        |report| {
-            if let Report::Measured(measurement) = report {
-                measurements.push(measurement.clone());
-            }
-        },
-    )?;
+    let place = counted::run(Purpose::BenchGuard, &tracer.0, |report| {
+        if let Report::Measured(measurement) = report {
+            measurements.push(measurement.clone());
+        }
+    })?;
     findings(&place, &measurements)
 }
 

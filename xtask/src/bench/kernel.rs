@@ -1,11 +1,11 @@
 //! `pfnwatch kernel` over every kernel package that the tests have fetched: time and memory for each, and that it has an answer.
 
-use fs_err as fs;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use guest::bench::cost::Cost;
 use serde_json::{Value, json};
 

