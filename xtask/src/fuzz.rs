@@ -9,14 +9,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 
-use crate::process::Task;
+use crate::process::{Task, side_by_side};
 use crate::{build_ebpf, paths, setup, toolchain};
 
 const PACKAGE: &str = "pfnwatch-fuzz";
@@ -108,22 +107,16 @@ pub(crate) fn fuzz(only: Option<&str>, seconds: u64) -> Result<BTreeMap<String, 
     ensure!(!chosen.is_empty(), "no such fuzz target; there are {}", all.join(", "));
     let programs = build()?;
     println!("fuzz {} targets, {seconds} s each …", chosen.len());
-    let (waiting, outcomes) = (Mutex::new(chosen.into_iter()), Mutex::new(BTreeMap::new()));
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
-        while let Some(target) = next() {
-            let outcome = fuzz_one(&programs, target, seconds);
-            match &outcome {
-                Ok(executions) => println!("{target:10}  {executions:>10} inputs, no finding"),
-                Err(error) => println!("{target:10}  {error:#}"),
-            }
-            outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), outcome);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let outcomes = side_by_side(chosen, processors, |target| {
+        let outcome = fuzz_one(&programs, target, seconds);
+        match &outcome {
+            Ok(executions) => println!("{target:10}  {executions:>10} inputs, no finding"),
+            Err(error) => println!("{target:10}  {error:#}"),
         }
-    };
-    thread::scope(|scope| {
-        (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work)));
+        (target.clone(), outcome)
     });
-    Ok(outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(outcomes.into_iter().collect())
 }
 
 /// The targets by name, one a file.

@@ -255,6 +255,20 @@ pub(crate) fn both<A: Send, B>(
     })
 }
 
+/// Works through items in their order, so many at a time, and returns what came of each.
+pub(crate) fn side_by_side<T: Send, R: Send>(items: Vec<T>, at_once: usize, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let (waiting, done) = (Mutex::new(items.into_iter()), Mutex::new(Vec::new()));
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some(item) = next() {
+            let result = work(item);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+        }
+    };
+    thread::scope(|scope| (0..at_once).for_each(|_| drop(scope.spawn(work))));
+    done.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -286,6 +300,13 @@ mod tests {
         let error = shell("sleep 100 & sleep 100").limit(Duration::from_millis(200)).read().unwrap_err().to_string();
         assert!(error.contains("ended at its limit"), "{error}");
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn each_item_is_worked_on_once() {
+        let mut done = side_by_side((0..50).collect(), 3, |number| number * 2);
+        done.sort_unstable();
+        assert!(done.into_iter().eq((0..50).map(|number| number * 2)));
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Guests side by side, each in its own folder and with its own files.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use fs_err as fs;
 use guest::boot_config::{Orders, Purpose, Soak};
 use guest::report::Report;
@@ -19,6 +17,7 @@ use super::qemu::Qemu;
 use super::scenario::{self, On, Scenario, Userland};
 use super::variant::Variants;
 use super::{Tally, backends, disk, home, qemu, session};
+use crate::process::side_by_side;
 
 /// How long one guest may run in all.
 const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -119,23 +118,11 @@ impl Run {
 
     /// Boots them all, so many at a time, in their order.
     pub(super) fn boot_all(&self, chains: Vec<Chain<'_>>, at_once: usize, qemu: &Qemu) -> Result<Tally> {
-        let waiting = Mutex::new(VecDeque::from(chains));
-        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let work = || {
-            let mut tally = Tally::default();
-            while let Some(chain) = next() {
-                tally.add(self.go_through(&chain, qemu)?);
-            }
-            anyhow::Ok(tally)
-        };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
-            let mut tally = Tally::default();
-            for worker in workers {
-                tally.add(worker.join().map_err(|_| anyhow!("a guest's thread ended badly"))??);
-            }
-            Ok(tally)
-        })
+        let mut tally = Tally::default();
+        for outcome in side_by_side(chains, at_once, |chain| self.go_through(&chain, qemu)) {
+            tally.add(outcome?);
+        }
+        Ok(tally)
     }
 
     fn orders(&self, line: &str, machine: &Scenario) -> Orders {
