@@ -328,31 +328,26 @@ mod tests {
     ];
 
     #[test]
-    fn order_is_that_of_dpkg() {
-        let package = |version: &&str| Package { name: "p".into(), version: (*version).into(), file_name: "f".into() };
-        let sorted = newest_first(&RISING.iter().map(package).collect::<Vec<_>>()).unwrap();
+    fn newest_versions_come_first_and_names_in_order() {
+        let package = |name: &str, version: &str| Package {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            file_name: String::new(),
+        };
+        let sorted = newest_first(&RISING.map(|version| package("p", version))).unwrap();
         let versions: Vec<_> = sorted.iter().rev().map(|package| package.version.as_str()).collect();
         assert_eq!(versions, RISING);
+        let (a, b) = (package("a", "1-1"), package("b", "1-1"));
+        assert_eq!(newest_first(&[b.clone(), a.clone()]).unwrap(), [a, b]);
     }
 
     #[test]
-    fn packages_of_one_version_are_sorted_by_name() {
-        let package = |name: &str| Package { name: name.into(), version: "1-1".into(), file_name: "f".into() };
-        let sorted = newest_first(&[package("b"), package("a")]).unwrap();
-        assert_eq!(sorted, [package("a"), package("b")]);
-    }
-
-    #[test]
-    fn fields_of_a_package() {
+    fn lines_of_apt_are_read() {
         let text = "Package: linux-image-cloud-amd64\nVersion: 6.12.1-1\nFilename: pool/main/l/x_1_amd64.deb\n b: c";
         let package = Package::parse(text).unwrap();
         let found = [&package.name, &package.version, &package.file_name].map(String::as_str);
         assert_eq!(found, ["linux-image-cloud-amd64", "6.12.1-1", "x_1_amd64.deb"]);
         assert_eq!(Package::parse("Package: virtual\nVersion: 1\n"), None);
-    }
-
-    #[test]
-    fn file_names_of_apt() {
         let line =
             "'http://deb.debian.org/x/libattr1_2.5.1-4_amd64.deb' libattr1_1%3a2.5.1-4_amd64.deb 22164 MD5Sum:7\n";
         assert_eq!(file_name(line), Some("libattr1_1%3a2.5.1-4_amd64.deb"));
@@ -360,14 +355,10 @@ mod tests {
     }
 
     #[test]
-    fn only_network_settings_are_taken_over() {
+    fn of_the_system_only_network_settings_are_used() {
         let dump = "Acquire::http::Proxy \"http://p:1\";\nAcquire::IndexTargets::deb \"\";\nDPkg::Pre-Invoke \"x\";\n\
                     Acquire::Check-Date \"false\";\n";
         assert_eq!(network(dump), "Acquire::http::Proxy \"http://p:1\";\nAcquire::Check-Date \"false\";\n");
-    }
-
-    #[test]
-    fn nothing_of_the_system_is_named() {
         let text = settings(Path::new("/t/apt/trixie"), "");
         assert!(!text.contains("/var/") && !text.contains("/etc/"), "{text}");
     }

@@ -183,27 +183,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_of_what_is_missing() {
+    fn what_is_missing_is_found_with_its_package() {
         assert_eq!(missing(&FOR_GUESTS, |what| what != "ndctl" && what != "xz"), ["ndctl", "xz-utils"]);
         assert!(missing(&FOR_GUESTS, |_| true).is_empty());
-    }
-
-    #[test]
-    fn programs_and_files_are_found() {
         assert!(has("sh") && has("/proc/self/stat"));
         assert!(!has("no-such-program-here") && !has("/no/such/file"));
     }
 
     #[test]
-    fn versions_of_qemu() {
+    fn versions_of_qemu_and_where_newer_ones_are() {
         let version = |output| version_in(output).map(|(version, major)| format!("{version} {major}"));
         assert_eq!(version("QEMU emulator version 10.0.2 (Debian 1:10)\nCopyright").as_deref(), Some("10.0.2 10"));
         assert_eq!(version("QEMU emulator version 7.2.17").as_deref(), Some("7.2.17 7"));
         assert_eq!(version("nonsense"), None);
-    }
-
-    #[test]
-    fn only_bookworm_needs_backports() {
         assert_eq!(backports("ID=debian\nVERSION_CODENAME=bookworm\n"), Some("bookworm-backports"));
         assert_eq!(backports("ID=debian\nVERSION_CODENAME=trixie\n"), None);
     }
