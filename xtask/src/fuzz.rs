@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: builds the fuzz targets with libFuzzer and runs each for a bounded time.
 //!
 //! cargo-fuzz sets its flags for every package, so that SQLite, TLS and all other dependencies are compiled again in a folder of their own:
-//! 319 processor-seconds, in place of 174 here, where the dependencies are those of the unit tests and a wrapper around the compiler adds the
+//! 319 processor-seconds instead of 174 here, where the dependencies are those of the unit tests and a wrapper around the compiler adds the
 //! flags for what is [`COVERED`]. Its program could be had from PyPI; its build is what costs. Cargo's own setting of flags for single packages
 //! (`profile-rustflags`) is unstable, and switching unstable features on has half of the dependencies built again, too. There is no sanitizer
 //! runtime in a stable toolchain. The targets lie where cargo-fuzz looks for them, so that it can be used in pfnwatch/ as well:

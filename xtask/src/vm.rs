@@ -137,7 +137,7 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
     Ok(tally)
 }
 
-/// What a kernel line has to boot. What its files alone say is checked on the way.
+/// What a kernel line has to boot. What its files alone show is checked on the way.
 fn provide(kernel: Kernel, run: &Run, agent: Option<&Path>, tally: &mut Tally) -> Result<Line> {
     let line = kernel.line.clone();
     let is_wanted = |is_one: &dyn Fn(&Scenario) -> bool| {

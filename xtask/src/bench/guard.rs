@@ -95,7 +95,7 @@ fn findings(place: &Place, measured: &[Measurement]) -> Result<Findings> {
     })
 }
 
-/// What the rounds of a work under a setting say; now and then one is interrupted by something that it did not cause.
+/// The median over the rounds of a work under a setting; now and then one is interrupted by something that it did not cause.
 fn median(
     measurements: &[Measurement],
     work: Work,

@@ -85,7 +85,7 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
     Ok(watch.outcome())
 }
 
-/// What QEMU says of the local APICs of a guest whose kernel has lost its timer: whether each processor's timer is set, and what keeps its
+/// What QEMU reports about the local APICs of a guest whose kernel has lost its timer: whether each processor's timer is set, and what keeps its
 /// interrupt from it. A guest has two processors. It ends the guest, which would be killed anyway.
 fn local_apics(monitor: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(monitor)?;
