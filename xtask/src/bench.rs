@@ -1,13 +1,14 @@
 //! `cargo xtask bench [NAME]`: measures, and prints each budget of the design beside what was measured.
 
-use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
+use fs_err as fs;
 use serde_json::{Value, json};
 
+use crate::debian::NotAvailable;
 use crate::{build, paths};
 
 mod agent;
@@ -138,18 +139,6 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// A host that nothing can be measured on, and why.
-#[derive(Debug)]
-struct CannotMeasure(String);
-
-impl std::fmt::Display for CannotMeasure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "this host cannot be measured on: {}", self.0)
-    }
-}
-
-impl std::error::Error for CannotMeasure {}
-
 impl Name {
     /// Its file under target/bench.
     fn file(self) -> String {
@@ -197,7 +186,7 @@ fn native(name: Option<Name>) -> Result<ExitCode> {
     }
     match guard::native::measure() {
         Ok(findings) => print_findings("guard-native", findings).map(|_| ExitCode::SUCCESS),
-        Err(error) if error.is::<CannotMeasure>() => {
+        Err(error) if error.is::<NotAvailable>() => {
             eprintln!("error: {error:#}");
             Ok(CANNOT.into())
         }
@@ -218,9 +207,8 @@ fn print_findings(name: &str, mut findings: Findings) -> Result<bool> {
         report.extend(head.map(|(key, value)| (key.to_owned(), value)));
     }
     let file = paths::bench().join(format!("{name}.json"));
-    let written =
-        fs::create_dir_all(paths::bench()).and_then(|()| fs::write(&file, format!("{:#}\n", findings.report)));
-    written.with_context(|| format!("cannot write {}", file.display()))?;
+    fs::create_dir_all(paths::bench())?;
+    fs::write(&file, format!("{:#}\n", findings.report))?;
     println!("written to {}\n", file.display());
     Ok(findings.missed())
 }

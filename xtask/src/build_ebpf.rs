@@ -3,11 +3,11 @@
 mod object;
 
 use std::env::consts::ARCH;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::setup::{BPF_LINKER, RustSource, rust_source};
@@ -52,7 +52,7 @@ pub(crate) fn run() -> Result<()> {
 /// Builds the object of the workspace in this place, and returns what it is.
 pub(crate) fn object_at(place: &Place) -> Result<Vec<u8>> {
     let built = build(PACKAGE, place)?;
-    let whole = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    let whole = fs::read(&built)?;
     object::refuse_calls(&whole)?;
     object::without_debug_information(&whole).with_context(|| format!("{} as an object", built.display()))
 }
@@ -106,10 +106,7 @@ fn replace(content: &[u8], to: &Path) -> Result<()> {
         return Ok(());
     }
     let part = to.with_extension("part");
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(to.parent().unwrap_or(to))?;
-        fs::write(&part, content)?;
-        fs::rename(&part, to)
-    };
-    write().with_context(|| format!("cannot write {}", to.display()))
+    fs::create_dir_all(to.parent().unwrap_or(to))?;
+    fs::write(&part, content)?;
+    Ok(fs::rename(&part, to)?)
 }

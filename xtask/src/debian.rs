@@ -4,11 +4,11 @@
 //! nor changed, except for how to reach the network (proxies and the like).
 
 use std::fmt;
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use fs_err::{self as fs, File};
 
 use crate::paths;
 use crate::process::Task;
@@ -44,17 +44,13 @@ pub(crate) struct Package {
     pub(crate) file_name: String,
 }
 
-/// A suite that cannot be had, and why: reported to the user, and no reason to end.
+/// What Debian's archive or this host does not have, and why: reported to the user, and no reason to end.
 #[derive(Debug)]
-pub(crate) struct NotAvailable {
-    suite: String,
-    /// apt's message, in one line.
-    reason: String,
-}
+pub(crate) struct NotAvailable(pub(crate) String);
 
 impl fmt::Display for NotAvailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Debian suite {} is not available: {}", self.suite, self.reason)
+        f.write_str(&self.0)
     }
 }
 
@@ -98,16 +94,15 @@ impl Suite {
             return Ok(file);
         }
         let part = cache.join(format!("{}.part", package.file_name));
-        let _ = fs::remove_dir_all(&part);
-        fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
+        empty_folder(&part)?;
         let wanted = format!("{}={}", package.name, package.version);
         eprintln!("download {wanted} …");
         retried(|| self.apt("apt-get", &["download", "-qq", &wanted]).dir(&part).limit(DOWNLOAD_LIMIT).read())
             .with_context(|| format!("cannot download {wanted} from Debian suite {}", self.name))?;
         let got = fs::read_dir(&part)?.flatten().map(|entry| entry.path()).find(|path| path.is_file());
         let got = got.with_context(|| format!("apt-get left no file for {wanted}"))?;
-        fs::rename(&got, &file).with_context(|| format!("cannot move {} into the cache", got.display()))?;
-        fs::remove_dir_all(&part).with_context(|| format!("cannot remove {}", part.display()))?;
+        fs::rename(&got, &file)?;
+        fs::remove_dir_all(&part)?;
         Ok(file)
     }
 
@@ -158,12 +153,14 @@ impl Suite {
         // Without Error-Mode apt-get answers 0 although the network is down.
         let arguments = ["update", "-qq", "-o", "APT::Update::Error-Mode=any"];
         match retried(|| self.apt("apt-get", &arguments).limit(UPDATE_LIMIT).read()) {
-            Ok(_) => write(&self.stamp(), ""),
+            Ok(_) => Ok(fs::write(self.stamp(), "")?),
             Err(error) if self.index_age().is_some() => {
                 eprintln!("Debian {}: going on with an old index: {}", self.name, reason(&error));
                 Ok(())
             }
-            Err(error) => Err(NotAvailable { suite: self.name.clone(), reason: reason(&error) }.into()),
+            Err(error) => {
+                Err(NotAvailable(format!("Debian suite {} is not available: {}", self.name, reason(&error))).into())
+            }
         }
     }
 
@@ -171,13 +168,12 @@ impl Suite {
     fn configure(&self) -> Result<()> {
         ensure!(Path::new(KEYRING).exists(), "{KEYRING} is missing: apt-get install debian-archive-keyring");
         for folder in ["sources.list.d", "lists/partial", "archives/partial", "state"] {
-            fs::create_dir_all(self.dir.join(folder))
-                .with_context(|| format!("cannot create {folder} in {}", self.dir.display()))?;
+            fs::create_dir_all(self.dir.join(folder))?;
         }
         let network = network(&Task::new("apt-config", ["dump"]).env("LC_ALL", "C").read()?);
-        write(&self.dir.join("state/status"), "")?;
-        write(&self.dir.join("sources.list.d/debian.list"), &source(&self.name))?;
-        write(&self.dir.join("apt.conf"), &settings(&self.dir, &network))
+        fs::write(self.dir.join("state/status"), "")?;
+        fs::write(self.dir.join("sources.list.d/debian.list"), source(&self.name))?;
+        Ok(fs::write(self.dir.join("apt.conf"), settings(&self.dir, &network))?)
     }
 
     /// `None` if there is no index.
@@ -263,9 +259,17 @@ fn file_name(line: &str) -> Option<&str> {
     line.split_whitespace().nth(1).filter(|name| name.ends_with(".deb"))
 }
 
+/// Removes what a folder holds, and makes it if it is missing.
+pub(crate) fn empty_folder(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    Ok(fs::create_dir_all(folder)?)
+}
+
 /// Unpacks .deb files into a folder, never into the system.
 pub(crate) fn unpack<P: AsRef<Path>>(debs: &[P], into: &Path) -> Result<()> {
-    fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
+    fs::create_dir_all(into)?;
     debs.iter().try_for_each(|deb| Task::new("dpkg-deb", [Path::new("-x"), deb.as_ref(), into]).read().map(drop))
 }
 
@@ -301,10 +305,6 @@ fn reason(error: &anyhow::Error) -> String {
     message.or(text.lines().next()).unwrap_or_default().to_owned()
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,31 +328,26 @@ mod tests {
     ];
 
     #[test]
-    fn order_is_that_of_dpkg() {
-        let package = |version: &&str| Package { name: "p".into(), version: (*version).into(), file_name: "f".into() };
-        let sorted = newest_first(&RISING.iter().map(package).collect::<Vec<_>>()).unwrap();
+    fn newest_versions_come_first_and_names_in_order() {
+        let package = |name: &str, version: &str| Package {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            file_name: String::new(),
+        };
+        let sorted = newest_first(&RISING.map(|version| package("p", version))).unwrap();
         let versions: Vec<_> = sorted.iter().rev().map(|package| package.version.as_str()).collect();
         assert_eq!(versions, RISING);
+        let (a, b) = (package("a", "1-1"), package("b", "1-1"));
+        assert_eq!(newest_first(&[b.clone(), a.clone()]).unwrap(), [a, b]);
     }
 
     #[test]
-    fn packages_of_one_version_are_sorted_by_name() {
-        let package = |name: &str| Package { name: name.into(), version: "1-1".into(), file_name: "f".into() };
-        let sorted = newest_first(&[package("b"), package("a")]).unwrap();
-        assert_eq!(sorted, [package("a"), package("b")]);
-    }
-
-    #[test]
-    fn fields_of_a_package() {
+    fn lines_of_apt_are_read() {
         let text = "Package: linux-image-cloud-amd64\nVersion: 6.12.1-1\nFilename: pool/main/l/x_1_amd64.deb\n b: c";
         let package = Package::parse(text).unwrap();
         let found = [&package.name, &package.version, &package.file_name].map(String::as_str);
         assert_eq!(found, ["linux-image-cloud-amd64", "6.12.1-1", "x_1_amd64.deb"]);
         assert_eq!(Package::parse("Package: virtual\nVersion: 1\n"), None);
-    }
-
-    #[test]
-    fn file_names_of_apt() {
         let line =
             "'http://deb.debian.org/x/libattr1_2.5.1-4_amd64.deb' libattr1_1%3a2.5.1-4_amd64.deb 22164 MD5Sum:7\n";
         assert_eq!(file_name(line), Some("libattr1_1%3a2.5.1-4_amd64.deb"));
@@ -360,14 +355,10 @@ mod tests {
     }
 
     #[test]
-    fn only_network_settings_are_taken_over() {
+    fn of_the_system_only_network_settings_are_used() {
         let dump = "Acquire::http::Proxy \"http://p:1\";\nAcquire::IndexTargets::deb \"\";\nDPkg::Pre-Invoke \"x\";\n\
                     Acquire::Check-Date \"false\";\n";
         assert_eq!(network(dump), "Acquire::http::Proxy \"http://p:1\";\nAcquire::Check-Date \"false\";\n");
-    }
-
-    #[test]
-    fn nothing_of_the_system_is_named() {
         let text = settings(Path::new("/t/apt/trixie"), "");
         assert!(!text.contains("/var/") && !text.contains("/etc/"), "{text}");
     }

@@ -3,15 +3,15 @@
 mod check;
 mod pages;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::setup::CARGO_DEB;
-use crate::{paths, toolchain};
+use crate::{debian, paths, toolchain};
 
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -20,10 +20,7 @@ pub(crate) fn run() -> Result<PathBuf> {
     documents()?;
     let dist = paths::dist();
     // A package of an earlier version must not be taken for this one.
-    if dist.exists() {
-        fs::remove_dir_all(&dist).with_context(|| format!("cannot remove {}", dist.display()))?;
-    }
-    fs::create_dir_all(&dist).with_context(|| format!("cannot create {}", dist.display()))?;
+    debian::empty_folder(&dist)?;
     let deb = make(&dist)?;
     check::package(&deb)?;
     check::unit()?;
@@ -52,7 +49,7 @@ fn make(dist: &Path) -> Result<PathBuf> {
     let arguments =
         options.into_iter().map(Into::into).chain([manifest.into_os_string(), "--output".into(), dist.into()]);
     Task::new(CARGO_DEB.path(), arguments).dir(&paths::root()).limit(LIMIT).show()?;
-    let entries = fs::read_dir(dist).with_context(|| format!("cannot list {}", dist.display()))?;
+    let entries = fs::read_dir(dist)?;
     let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
     files.find(|file| file.extension().is_some_and(|it| it == "deb")).context("cargo-deb made no package")
 }
@@ -61,5 +58,5 @@ fn make(dist: &Path) -> Result<PathBuf> {
 fn checksums() -> Result<()> {
     let dist = paths::dist();
     let sums = Task::new("sh", ["-c", "sha256sum -- *.deb"]).dir(&dist).read()?;
-    fs::write(dist.join("SHA256SUMS"), sums).context("cannot write SHA256SUMS")
+    Ok(fs::write(dist.join("SHA256SUMS"), sums)?)
 }

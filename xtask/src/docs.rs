@@ -1,11 +1,11 @@
 //! `cargo xtask docs`: what the pages for users show, and what is generated from the code, held against both.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use fs_err as fs;
 use guest::documents::update::{self, Update};
 
 use crate::{build_ebpf, paths, setup, toolchain};
@@ -57,8 +57,8 @@ fn commands(write: bool) -> Result<ExitCode> {
         println!("{page}: {} commands say something else", updates.len());
         if write {
             let path = paths::root().join(&page);
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {page}"))?;
-            fs::write(&path, update::updated(&text, &updates)).with_context(|| format!("cannot write {page}"))?;
+            let text = fs::read_to_string(&path)?;
+            fs::write(&path, update::updated(&text, &updates))?;
         }
     }
     Ok(if write { ExitCode::SUCCESS } else { ExitCode::FAILURE })

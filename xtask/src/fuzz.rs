@@ -1,22 +1,21 @@
 //! `cargo xtask fuzz`: builds the fuzz targets with libFuzzer and runs each for a bounded time.
 //!
 //! cargo-fuzz sets its flags for every package, so that SQLite, TLS and all other dependencies are compiled again in a folder of their own:
-//! 319 processor-seconds, in place of 174 here, where the dependencies are those of the unit tests and a wrapper around the compiler adds the
+//! 319 processor-seconds instead of 174 here, where the dependencies are those of the unit tests and a wrapper around the compiler adds the
 //! flags for what is [`COVERED`]. Its program could be had from PyPI; its build is what costs. Cargo's own setting of flags for single packages
 //! (`profile-rustflags`) is unstable, and switching unstable features on has half of the dependencies built again, too. There is no sanitizer
 //! runtime in a stable toolchain. The targets lie where cargo-fuzz looks for them, so that it can be used in pfnwatch/ as well:
 //! `cargo fuzz run --sanitizer none record`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 
-use crate::process::Task;
+use crate::process::{Task, side_by_side};
 use crate::{build_ebpf, paths, setup, toolchain};
 
 const PACKAGE: &str = "pfnwatch-fuzz";
@@ -82,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// what lies in `seeds` is ours, or was made by a kernel, and is small enough for every run.
 fn real_modules() -> Result<()> {
     let corpus = corpus("module");
-    fs::create_dir_all(&corpus).with_context(|| format!("cannot create {}", corpus.display()))?;
+    fs::create_dir_all(&corpus)?;
     let kernels = paths::target().join("vm/kernels");
     if !kernels.is_dir() {
         return Ok(());
@@ -90,7 +89,7 @@ fn real_modules() -> Result<()> {
     let found = Task::new("find", [kernels.as_os_str(), "-name".as_ref(), "libnvdimm.ko*".as_ref()]).read()?;
     for (number, module) in found.lines().enumerate() {
         let to = corpus.join(format!("libnvdimm-{number}"));
-        fs::copy(module, &to).with_context(|| format!("cannot copy {module} to {}", to.display()))?;
+        fs::copy(module, &to)?;
     }
     Ok(())
 }
@@ -108,28 +107,22 @@ pub(crate) fn fuzz(only: Option<&str>, seconds: u64) -> Result<BTreeMap<String, 
     ensure!(!chosen.is_empty(), "no such fuzz target; there are {}", all.join(", "));
     let programs = build()?;
     println!("fuzz {} targets, {seconds} s each …", chosen.len());
-    let (waiting, outcomes) = (Mutex::new(chosen.into_iter()), Mutex::new(BTreeMap::new()));
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
-        while let Some(target) = next() {
-            let outcome = fuzz_one(&programs, target, seconds);
-            match &outcome {
-                Ok(executions) => println!("{target:10}  {executions:>10} inputs, no finding"),
-                Err(error) => println!("{target:10}  {error:#}"),
-            }
-            outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(target.clone(), outcome);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let outcomes = side_by_side(chosen, processors, |target| {
+        let outcome = fuzz_one(&programs, target, seconds);
+        match &outcome {
+            Ok(executions) => println!("{target:10}  {executions:>10} inputs, no finding"),
+            Err(error) => println!("{target:10}  {error:#}"),
         }
-    };
-    thread::scope(|scope| {
-        (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(work)));
+        (target.clone(), outcome)
     });
-    Ok(outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(outcomes.into_iter().collect())
 }
 
 /// The targets by name, one a file.
 fn targets() -> Result<Vec<String>> {
     let dir = home().join("fuzz_targets");
-    let entries = fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let entries = fs::read_dir(&dir)?;
     let mut names: Vec<String> =
         entries.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned())).collect();
     names.sort();
@@ -173,7 +166,7 @@ fn build() -> Result<PathBuf> {
 fn fuzz_one(programs: &Path, target: &str, seconds: u64) -> Result<u64> {
     let (corpus, findings) = (corpus(target), paths::target().join("fuzz/findings").join(target));
     for dir in [&corpus, &findings] {
-        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        fs::create_dir_all(dir)?;
     }
     let options = [
         format!("-max_total_time={seconds}"),

@@ -120,11 +120,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build(args) => build(args.release)?,
         Command::Check(args) => check::run(&args)?,
         Command::Deny => deny::run()?,
-        Command::Reproduce => {
-            setup::for_build()?;
-            build_ebpf::run()?;
-            reproduce::run()?;
-        }
+        Command::Reproduce => object().and_then(|()| reproduce::run())?,
         Command::Vm(args) => {
             setup::for_vm()?;
             build(true)?;
@@ -139,34 +135,30 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => return bench::run(&args),
         Command::Demo => vm::demo::run()?,
         Command::Web => {
-            setup::for_build()?;
-            build_ebpf::run()?;
-            peers::web().0?;
+            object().and_then(|()| peers::web().0)?;
             println!("screenshots are in {}", peers::screenshots().display());
         }
-        Command::Alerts => {
-            setup::for_build()?;
-            build_ebpf::run()?;
-            peers::alerts().0?;
-        }
+        Command::Alerts => object().and_then(|()| peers::alerts().0)?,
         Command::Dist => {
             build(true)?;
             setup::for_dist()?;
             dist::run()?;
         }
         Command::Docs(args) => return docs::run(&args),
-        Command::FleetSim(args) => {
-            build(true)?;
-            peers::fleet(&args).0?;
-        }
+        Command::FleetSim(args) => build(true).and_then(|()| peers::fleet(&args).0)?,
         // Its set-up is a stage of its own, with a limit.
         Command::Test(args) => return test::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn build(release: bool) -> Result<()> {
+/// Builds the eBPF programs, with what that needs.
+fn object() -> Result<()> {
     setup::for_build()?;
-    build_ebpf::run()?;
+    build_ebpf::run()
+}
+
+fn build(release: bool) -> Result<()> {
+    object()?;
     build_ebpf::agent(release)
 }

@@ -1,10 +1,10 @@
 //! Where things lie: the source tree, and the places under the target folder that xtask keeps.
 
 use std::env;
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fs_err::{self as fs, File};
 
 /// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {
@@ -54,7 +54,7 @@ pub(crate) fn dist() -> PathBuf {
 
 /// Keeps a second xtask off a folder's files until it is dropped; it waits.
 pub(crate) fn lock(folder: &Path) -> Result<File> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    fs::create_dir_all(folder)?;
     let file = File::create(folder.join("lock")).with_context(|| format!("no lock in {}", folder.display()))?;
     file.lock().with_context(|| format!("cannot lock {}", folder.display()))?;
     Ok(file)

@@ -1,11 +1,11 @@
 //! `cargo xtask web`, `alerts` and `fleet-sim`: tests of pfnwatch with real programs: Chromium, Prometheus, Alertmanager.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::{debian, paths, setup, toolchain};
@@ -92,7 +92,7 @@ fn alertmanager() -> Result<PathBuf> {
          exec '{0}/usr/bin/prometheus-alertmanager' \"$@\"\n",
         folder.display()
     );
-    fs::write(&program, script).with_context(|| format!("cannot write {}", program.display()))?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    fs::write(&program, script)?;
+    fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
     Ok(program)
 }

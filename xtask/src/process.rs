@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio, exit};
+use std::process::{Child, Command, Stdio, exit};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -75,31 +75,30 @@ impl Task {
     /// Prints the command, and runs it with its output shown.
     pub(crate) fn show(self) -> Result<()> {
         eprintln!("$ {}", self.shown);
-        self.run(Output::Shown)?.result(Output::Shown)
+        self.run(Output::Shown).0
     }
 
     /// Prints the command, runs it with its output shown, and returns standard output, also of a command that failed.
     pub(crate) fn tee(self) -> (Result<()>, String) {
         eprintln!("$ {}", self.shown);
-        match self.run(Output::Teed) {
-            Ok(finished) => (finished.result(Output::Teed), finished.stdout),
-            Err(error) => (Err(error), String::new()),
-        }
+        let (outcome, stdout, _) = self.run(Output::Teed);
+        (outcome, stdout)
     }
 
     /// Runs the command quietly and returns its standard output; the error carries the end of its output.
     pub(crate) fn read(self) -> Result<String> {
-        let finished = self.run(Output::Kept)?;
-        finished.result(Output::Kept).map(|()| finished.stdout)
+        let (outcome, stdout, _) = self.run(Output::Kept);
+        outcome.map(|()| stdout)
     }
 
     /// As `read`, for a command that writes its results to standard error.
     pub(crate) fn read_stderr(self) -> Result<String> {
-        let finished = self.run(Output::Kept)?;
-        finished.result(Output::Kept).map(|()| finished.stderr)
+        let (outcome, _, stderr) = self.run(Output::Kept);
+        outcome.map(|()| stderr)
     }
 
-    fn run(self, output: Output) -> Result<Finished> {
+    /// Runs the command; returns its outcome, and what was kept of standard output and standard error.
+    fn run(self, output: Output) -> (Result<()>, String, String) {
         let Self { command: inner, limit, shown } = self;
         let mut command = Command::new("timeout");
         command.args(["--kill-after", GRACE]).arg(limit.as_secs_f64().to_string());
@@ -117,46 +116,32 @@ impl Task {
         if output == Output::Kept {
             command.stderr(Stdio::piped());
         }
-        let mut child = command.spawn().with_context(|| format!("`{shown}` cannot be started"))?;
+        let mut child = match command.spawn().with_context(|| format!("`{shown}` cannot be started")) {
+            Ok(child) => child,
+            Err(error) => return (Err(error), String::new(), String::new()),
+        };
         let group = Group::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let stderr = stderr.map(|pipe| thread::spawn(|| text(pipe, false)));
         let stdout = stdout.map_or_else(String::new, |pipe| text(pipe, output == Output::Teed));
         let stderr = stderr.and_then(|reader| reader.join().ok()).unwrap_or_default();
-        let status = child.wait().with_context(|| format!("`{shown}`"))?;
+        let status = child.wait();
         drop(group);
-        Ok(Finished {
-            program: inner.get_program().to_string_lossy().into_owned(),
-            shown,
-            limit,
-            status,
-            stdout,
-            stderr,
-        })
-    }
-}
-
-/// A command that ended.
-struct Finished {
-    program: String,
-    shown: String,
-    limit: Duration,
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-}
-
-impl Finished {
-    fn result(&self, output: Output) -> Result<()> {
-        let tail = if output == Output::Kept { tail(&self.stderr, &self.stdout) } else { String::new() };
-        let Self { shown, limit, status, .. } = self;
-        match (status.code(), status.signal()) {
-            (Some(0), _) => Ok(()),
+        let tail = if output == Output::Kept { tail(&stderr, &stdout) } else { String::new() };
+        let outcome = match status.map(|status| (status, status.code(), status.signal())) {
+            Ok((_, Some(0), _)) => Ok(()),
             // What `timeout` answers at the limit, without and with SIGKILL.
-            (Some(124), _) | (_, Some(9)) => bail!("`{shown}` was ended at its limit of {} s{tail}", limit.as_secs()),
-            (Some(127), _) => bail!("`{shown}`: a program is not installed: {}{tail}", remedy(&self.program)),
-            _ => bail!("`{shown}` failed ({status}){tail}"),
-        }
+            Ok((_, Some(124), _) | (_, _, Some(9))) => {
+                Err(anyhow!("`{shown}` was ended at its limit of {} s{tail}", limit.as_secs()))
+            }
+            Ok((_, Some(127), _)) => {
+                let remedy = remedy(&inner.get_program().to_string_lossy());
+                Err(anyhow!("`{shown}`: a program is not installed: {remedy}{tail}"))
+            }
+            Ok((status, ..)) => Err(anyhow!("`{shown}` failed ({status}){tail}")),
+            Err(error) => Err(anyhow!("`{shown}`: {error}")),
+        };
+        (outcome, stdout, stderr)
     }
 }
 
@@ -270,6 +255,20 @@ pub(crate) fn both<A: Send, B>(
     })
 }
 
+/// Works through items in their order, so many at a time, and returns what came of each.
+pub(crate) fn side_by_side<T: Send, R: Send>(items: Vec<T>, at_once: usize, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let (waiting, done) = (Mutex::new(items.into_iter()), Mutex::new(Vec::new()));
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some(item) = next() {
+            let result = work(item);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+        }
+    };
+    thread::scope(|scope| (0..at_once).for_each(|_| drop(scope.spawn(work))));
+    done.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -281,15 +280,17 @@ mod tests {
     }
 
     #[test]
-    fn output_is_returned() {
+    fn output_is_returned_or_in_the_error() {
         assert_eq!(shell("echo one; echo two >&2").read().unwrap(), "one\n");
         assert_eq!(shell("echo one; echo two >&2").read_stderr().unwrap(), "two\n");
-    }
-
-    #[test]
-    fn failure_names_command_status_and_output() {
-        let error = shell("echo the reason >&2; exit 3").read().unwrap_err().to_string();
-        assert!(error.contains("sh -c") && error.contains("exit status: 3") && error.contains("the reason"), "{error}");
+        let error = |task: Task| task.read().unwrap_err().to_string();
+        let failed = error(shell("echo the reason >&2; exit 3"));
+        assert!(["sh -c", "exit status: 3", "the reason"].iter().all(|part| failed.contains(part)), "{failed}");
+        let missing = error(Task::new("no-such-program-here", ["x"]));
+        assert!(missing.contains("is not installed") && missing.contains("PATH"), "{missing}");
+        let long = error(shell("seq 100; exit 1"));
+        assert!(!long.contains(" 75\n") && long.contains(" 76\n") && long.ends_with(" 100"), "{long}");
+        assert_eq!(Task::new("a", ["b c", "", "d'e"]).shown, r"a 'b c' '' 'd'\''e'");
     }
 
     #[test]
@@ -302,21 +303,10 @@ mod tests {
     }
 
     #[test]
-    fn missing_program_has_a_remedy() {
-        let error = Task::new("no-such-program-here", ["x"]).read().unwrap_err().to_string();
-        assert!(error.contains("is not installed") && error.contains("PATH"), "{error}");
-    }
-
-    #[test]
-    fn tail_keeps_the_end() {
-        let output: String = (0..100).map(|n| format!("line {n}\n")).collect();
-        let tail = tail(&output, "");
-        assert!(!tail.contains("line 74\n") && tail.contains("line 75\n") && tail.ends_with("line 99"), "{tail}");
-    }
-
-    #[test]
-    fn words_are_quoted_if_a_shell_needs_it() {
-        assert_eq!(Task::new("a", ["b c", "", "d'e"]).shown, r"a 'b c' '' 'd'\''e'");
+    fn each_item_is_worked_on_once() {
+        let mut done = side_by_side((0..50).collect(), 3, |number| number * 2);
+        done.sort_unstable();
+        assert!(done.into_iter().eq((0..50).map(|number| number * 2)));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! `cargo xtask reproduce`: the eBPF object is the same file, whatever folder it is built in.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use crate::build_ebpf::{self, Place};
 use crate::paths;
@@ -24,9 +24,9 @@ pub(crate) fn run() -> Result<()> {
     copy_sources(&place.sources)?;
     borrow(&paths::bpf_build(), &place.build)?;
     let again = build_ebpf::object_at(&place)?;
-    fs::remove_dir_all(&place.build).with_context(|| format!("cannot remove {}", place.build.display()))?;
+    fs::remove_dir_all(&place.build)?;
     let file = paths::target().join("bpf/again");
-    fs::write(&file, &again).with_context(|| format!("cannot write {}", file.display()))?;
+    fs::write(&file, &again)?;
     ensure!(
         again == usual,
         "a build in another folder makes another eBPF object: compare {} and {}",
@@ -34,7 +34,7 @@ pub(crate) fn run() -> Result<()> {
         file.display()
     );
     let sum = Task::new("sha256sum", [&file]).read()?;
-    fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    fs::remove_file(&file)?;
     println!(
         "built in two folders, the eBPF object has the same SHA-256: {}",
         sum.split(' ').next().unwrap_or_default()
@@ -43,11 +43,10 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn copy_sources(to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
-    for entry in fs::read_dir(paths::root()).context("cannot list the source tree")? {
-        let (path, name) =
-            entry.map(|entry| (entry.path(), entry.file_name())).context("cannot list the source tree")?;
-        let name = name.to_string_lossy();
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(paths::root())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if !name.starts_with('.') && !LEFT_OUT.contains(&name.as_ref()) {
             Task::new("cp", ["-R".as_ref(), path.as_os_str(), to.as_os_str()]).limit(LIMIT).read()?;
         }
@@ -60,7 +59,7 @@ fn copy_sources(to: &Path) -> Result<()> {
 fn borrow(from: &Path, to: &Path) -> Result<()> {
     for folder in build_ebpf::FOLDERS {
         let (from, to) = (from.join(folder), to.join(folder));
-        fs::create_dir_all(&to).with_context(|| format!("cannot create {}", to.display()))?;
+        fs::create_dir_all(&to)?;
         Task::new("cp", ["-al".as_ref(), from.join(".").as_os_str(), to.as_os_str()]).limit(LIMIT).read()?;
         let ours = ["-depth", "-name", "*pfnwatch*", "-exec", "rm", "-rf", "{}", "+"].map(AsRef::as_ref);
         Task::new("find", std::iter::once(to.as_os_str()).chain(ours)).limit(LIMIT).read()?;

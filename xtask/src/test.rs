@@ -201,20 +201,14 @@ fn one(outcome: Result<()>) -> Done {
 
 /// The fuzz targets, each of which counts as a test.
 fn fuzzed(outcomes: Result<BTreeMap<String, Result<u64>>>) -> Done {
-    let outcomes = match outcomes {
-        Ok(outcomes) => outcomes,
-        Err(error) => return Done::failed(format!("{error:#}")),
-    };
+    let Ok(outcomes) = outcomes else { return one(outcomes.map(drop)) };
     let failed = outcomes.iter().filter_map(|(target, it)| Some(format!("{target}: {:#}", it.as_ref().err()?)));
     let failed: Vec<_> = failed.collect();
     Done::of(outcomes.len() - failed.len(), failed.len(), &failed)
 }
 
 fn guests(tally: Result<vm::Tally>) -> Done {
-    let tally = match tally {
-        Ok(tally) => tally,
-        Err(error) => return Done::failed(format!("{error:#}")),
-    };
+    let Ok(tally) = tally else { return one(tally.map(drop)) };
     match (tally.failures.len(), tally.not_run.as_slice()) {
         (0, [_, ..]) => Done { passed: tally.passed, failed: 0, outcome: Outcome::NotRun(tally.not_run.join("; ")) },
         (failed, _) => Done::of(tally.passed, failed, &tally.failures),
@@ -277,10 +271,6 @@ mod tests {
         one(Ok(()))
     }
 
-    fn failing() -> Done {
-        one(Err(anyhow!("the reason")))
-    }
-
     fn slow() -> Done {
         thread::sleep(Duration::from_millis(50));
         passing()
@@ -324,7 +314,7 @@ mod tests {
     #[test]
     fn one_that_failed_stops_only_what_needs_it() {
         let lane = vec![
-            stage("a", 5, &[], failing),
+            stage("a", 5, &[], || one(Err(anyhow!("the reason")))),
             stage("b", 5, &["a"], passing),
             stage("c", 5, &[], slow),
             stage("d", 5, &["c"], passing),
@@ -336,21 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_kept() {
-        let done = outcomes(vec![vec![vec![stage("a", 0, &[], slow)]]], NINE_SECONDS);
-        assert_eq!((done["a"].failed, &done["a"].outcome), (1, &Outcome::Failed("took longer than its limit".into())));
-    }
-
-    #[test]
-    fn no_time_left_is_a_failure() {
-        let done = outcomes(vec![vec![vec![stage("a", 5, &[], passing)]]], Duration::ZERO);
-        assert_eq!(done["a"], Done::failed("no time was left for it"));
-    }
-
-    #[test]
-    fn panic_is_a_failure() {
-        let done = outcomes(vec![vec![vec![stage("a", 5, &[], || panic!("of the test itself"))]]], NINE_SECONDS);
-        assert_eq!(done["a"], Done::failed("panicked"));
+    fn a_limit_the_total_and_a_panic_are_failures() {
+        let done = |limit_s, total, work| outcomes(vec![vec![vec![stage("a", limit_s, &[], work)]]], total).remove("a");
+        assert_eq!(done(0, NINE_SECONDS, slow), Some(passing().but_failed("took longer than its limit")));
+        assert_eq!(done(5, Duration::ZERO, passing), Some(Done::failed("no time was left for it")));
+        assert_eq!(done(5, NINE_SECONDS, || panic!("of the test itself")), Some(Done::failed("panicked")));
     }
 
     #[test]
@@ -378,22 +358,15 @@ mod tests {
     }
 
     #[test]
-    fn failed_tests_are_named() {
+    fn tests_are_counted_and_failed_ones_named() {
         let output =
             "test one ... ok\ntest two::three ... FAILED\n\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0";
-        let done = libtest((Err(anyhow!("cargo ended with 101")), output.to_owned()));
-        assert_eq!((done.passed, done.failed), (1, 1));
-        assert_eq!(done.outcome, Outcome::Failed("1 tests failed\ntwo::three".into()));
-    }
-
-    #[test]
-    fn result_lines() {
+        let expected = Done::of(1, 1, &["two::three".to_owned()]);
+        assert_eq!(libtest((Err(anyhow!("cargo ended with 101")), output.to_owned())), expected);
+        assert_eq!(expected.outcome, Outcome::Failed("1 tests failed\ntwo::three".into()));
         let line = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.27s";
         assert_eq!(counts(line), Some((12, 0)));
-        let line = "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.27s";
-        assert_eq!(counts(line), Some((3, 2)));
-        assert_eq!(counts("test result ... ok"), None);
-        assert_eq!(counts("test result: ok. many passed; 0 failed"), None);
+        assert_eq!(["test result ... ok", "test result: ok. many passed; 0 failed"].map(counts), [None; 2]);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //! file on each machine.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::{paths, toolchain};
@@ -43,7 +43,7 @@ pub(crate) fn remapped() -> Result<Vec<String>> {
 
 /// Refuses a file that names one of the folders.
 pub(crate) fn refuse(file: &Path) -> Result<()> {
-    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = fs::read(file)?;
     for folder in folders()? {
         let name = folder.to_string_lossy().into_owned();
         let found = place(&bytes, &name);

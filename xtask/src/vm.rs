@@ -1,21 +1,21 @@
 //! `cargo xtask vm`: boots Debian kernels in QEMU with emulated NVDIMMs and runs the end-to-end tests inside.
 //!
-//! `kernel` resolves and unpacks a kernel (with `modules`), `initramfs` writes its root file system (with `programs`),
-//! `scenario` and `qemu` make the machine, `session` runs it and reads its reports (with `console`); `chains`
-//! has several guests run side by side, as many as there is room for. `variant`
-//! rebuilds libnvdimm with the regression and the like, `debian` makes a disk with a small Debian, `disk` one with what guests keep
-//! beside their NVDIMMs, `demo` shows the regression, `kernel_files` has pfnwatch judge kernels that do not run, `counted` runs a
-//! guest whose clock counts instructions.
+//! `kernel` resolves and unpacks a kernel, `initramfs` writes its root file system (with `programs`), `scenario` and `qemu` make
+//! the machine, `session` runs it and reads its reports (with `console`); `chains` has several guests run side by side, as many as
+//! there is room for. `variant` rebuilds libnvdimm with the regression and the like, `debian` makes a disk with a small Debian,
+//! `disk` one with what guests keep beside their NVDIMMs, `demo` shows the regression, `kernel_files` has pfnwatch judge kernels
+//! that do not run, `counted` runs a guest whose clock counts instructions.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use fs_err::{self as fs, File};
 use guest::boot_config::{Orders, Purpose, Soak};
 use guest::report::Report;
 use guest::scope;
 
+use crate::debian::NotAvailable;
 use crate::paths;
 
 mod chains;
@@ -27,7 +27,6 @@ mod disk;
 mod initramfs;
 mod kernel;
 mod kernel_files;
-mod modules;
 mod programs;
 mod qemu;
 mod scenario;
@@ -36,7 +35,7 @@ mod variant;
 
 use chains::{Chain, Line, Run};
 use initramfs::Base;
-use kernel::{Found, Kernel};
+use kernel::Kernel;
 use qemu::Qemu;
 use scenario::{On, Scenario, Userland};
 use variant::Variant;
@@ -75,6 +74,37 @@ impl Tally {
         self.not_run.extend(other.not_run);
         self.again.extend(other.again);
     }
+
+    fn fail(&mut self, failure: String) {
+        println!("{failure}");
+        self.failures.push(failure);
+    }
+
+    /// What was found for a kernel line; `None`, with a report of the reason, if it is not available.
+    fn available<T>(&mut self, what: &str, found: Result<T>) -> Result<Option<T>> {
+        match found {
+            Err(error) if error.is::<NotAvailable>() => {
+                let not_run = format!("{what}: {error:#}");
+                println!("not run: kernel {not_run}");
+                self.not_run.push(not_run);
+                Ok(None)
+            }
+            found => found.map(Some),
+        }
+    }
+
+    /// The closing line. That nothing ran at all is no success, unless it is the kernel that is gone.
+    fn close(&self, filter: &[String]) -> Result<()> {
+        self.not_run.iter().for_each(|line| println!("not run: kernel {line}"));
+        self.again.iter().for_each(|guest| println!("booted again: {guest}"));
+        println!("{} passed, {} failed", self.passed, self.failures.len());
+        if self.passed + self.failures.len() == 0 && self.not_run.is_empty() {
+            let words = filter.join(" ");
+            ensure!(filter.is_empty(), "no test that counts on these kernels has one of these words: {words}");
+            bail!("no test was run");
+        }
+        Ok(())
+    }
 }
 
 /// Runs the tests on the kernels that were asked for, prints each outcome as it comes and one closing line.
@@ -82,85 +112,73 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
     let _lock = lock()?;
     let built = programs::build()?;
     if built.agent.is_none() {
-        eprintln!(
-            "the guests go without the agent: there is no {}",
-            paths::target().join("release/pfnwatch").display()
-        );
+        let agent = paths::target().join("release/pfnwatch");
+        eprintln!("the guests go without the agent: there is no {}", agent.display());
     }
-    let run = Run::new(Base::new(&built)?, programs::tests(&built)?, args.filter.clone(), args.soak);
+    let run =
+        Run { base: Base::new(&built)?, tests: programs::tests(&built)?, filter: args.filter.clone(), soak: args.soak };
     let mut tally = Tally::default();
     let mut lines = Vec::new();
     for line in scope::LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all")) {
-        lines.extend(provide(line, &run, built.agent.as_deref(), &mut tally)?);
+        if let Some(kernel) = tally.available(line, kernel::provide(line))? {
+            lines.push(provide(kernel, &run, built.agent.as_deref(), &mut tally)?);
+        }
     }
     let mut chains: Vec<Chain<'_>> = lines.iter().flat_map(|line| line.chains(&run)).collect();
-    if let Some(kernel) = lines.first().map(|line| &line.kernel) {
-        let qemu = Qemu::find(&kernel.image)?;
+    if let Some(line) = lines.first() {
+        let qemu = Qemu::find(&line.kernel.image)?;
         // The longest first, so that none is left alone at the end.
         chains.sort_by_key(|chain| std::cmp::Reverse(run.seconds_of(chain)));
         let side_by_side = chains::guests_at_once().min(chains.len().max(1));
         println!("{}, {side_by_side} guests at a time", qemu.words());
         tally.add(run.boot_all(chains, side_by_side, &qemu)?);
     }
-    close(&tally, &args.filter)?;
+    tally.close(&args.filter)?;
     Ok(tally)
+}
+
+/// What a kernel line has to boot. What its files alone show is checked on the way.
+fn provide(kernel: Kernel, run: &Run, agent: Option<&Path>, tally: &mut Tally) -> Result<Line> {
+    let line = kernel.line.clone();
+    let is_wanted = |is_one: &dyn Fn(&Scenario) -> bool| {
+        scenario::ALL.iter().any(|machine| is_one(machine) && machine.is_for(&line) && run.wants(machine))
+    };
+    let judges_files = agent.is_some() && line == scenario::REBUILT && kernel_files::are_wanted(&run.filter);
+    let (mut variants, mut debian) = (None, None);
+    if judges_files || is_wanted(&|machine| matches!(machine.kernel, On::Rebuilt(..))) {
+        let built = variant::provide(&line, &Variant::ALL);
+        variants = tally.available(&format!("{line} with another libnvdimm"), built)?;
+    }
+    if agent.is_some() && is_wanted(&|machine| machine.userland == Userland::Debian) {
+        debian = tally.available(&format!("{line} with a whole Debian"), debian::provide())?;
+    }
+    if let Some(agent) = agent {
+        kernel_files::check_debian(&kernel, agent, &run.filter, tally);
+        if let Some(variants) = variants.as_ref().filter(|_| judges_files) {
+            kernel_files::check_variants(variants, agent, &run.filter, tally);
+        }
+    }
+    Ok(Line { kernel, variants, debian })
 }
 
 /// Fetches the kernels of all lines that are to be had.
 pub(crate) fn fetch_kernels() -> Result<()> {
     let _lock = lock()?;
-    scope::LINES.into_iter().try_for_each(|line| kernel::provide(line).map(drop))
+    scope::LINES.iter().try_for_each(|line| Tally::default().available(line, kernel::provide(line)).map(drop))
 }
 
-/// Has ready what guests need besides the agent: PID 1 and the tests, kernels, rebuilt modules. [`run`] finds it done, and tells what
-/// is not to be had.
+/// Has ready what guests need besides the agent: PID 1 and the tests, kernels, rebuilt modules. [`run`] finds it done, and
+/// reports what is not to be had, too.
 pub(crate) fn prepare() -> Result<()> {
     let _lock = lock()?;
     programs::build()?;
     for line in scope::LINES {
-        let found = kernel::provide(line)?;
-        if line == scenario::REBUILT && matches!(found, Found::Kernel(_)) {
-            let _reported_by_run = variant::provide(line, &Variant::ALL)?;
+        let found = Tally::default().available(line, kernel::provide(line))?;
+        if line == scenario::REBUILT && found.is_some() {
+            Tally::default().available(line, variant::provide(line, &Variant::ALL))?;
         }
     }
     Ok(())
-}
-
-/// What a kernel line has to boot; none where the line is gone. What its files alone say is checked on the way.
-fn provide(line: &'static str, run: &Run, agent: Option<&Path>, tally: &mut Tally) -> Result<Option<Line>> {
-    let kernel = match kernel::provide(line)? {
-        Found::Kernel(kernel) => kernel,
-        Found::NotRun(why) => {
-            not_run(format!("{line}: {why}"), tally);
-            return Ok(None);
-        }
-    };
-    kernel_files::check_debian(&kernel, agent, &run.filter, tally);
-    let rebuilt =
-        |machine: &Scenario| matches!(machine.kernel, On::Rebuilt(..)) && machine.is_for(line) && run.wants(machine);
-    let variants = if scenario::ALL.iter().any(rebuilt) {
-        variant::provide(line, &Variant::ALL)?
-            .map_err(|why| not_run(format!("{line} with another libnvdimm: {why}"), tally))
-            .ok()
-    } else {
-        None
-    };
-    let installed =
-        |machine: &Scenario| machine.userland == Userland::Debian && machine.is_for(line) && run.wants(machine);
-    let debian = if agent.is_some() && scenario::ALL.iter().any(installed) {
-        debian::provide()?.map_err(|why| not_run(format!("{line} with a whole Debian: {why}"), tally)).ok()
-    } else {
-        None
-    };
-    if line == scenario::REBUILT {
-        kernel_files::check_variants(line, agent, &run.filter, tally)?;
-    }
-    Ok(Some(Line { kernel, variants, debian }))
-}
-
-fn not_run(what: String, tally: &mut Tally) {
-    println!("not run: kernel {what}");
-    tally.not_run.push(what);
 }
 
 /// Keeps a second run off the same files until it is dropped; it waits.
@@ -171,7 +189,7 @@ fn lock() -> Result<File> {
 /// The folder of a guest's files.
 fn home(line: &str, scenario: &str) -> Result<PathBuf> {
     let home = paths::target().join("vm/guests").join(format!("{line}-{scenario}"));
-    fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
+    fs::create_dir_all(&home)?;
     Ok(home)
 }
 
@@ -182,7 +200,8 @@ fn backends(line: &str, scenario: &Scenario) -> Result<Vec<PathBuf>> {
     for (number, nvdimm) in scenario.nvdimms.iter().enumerate() {
         let file = home.join(format!("nvdimm{number}.img"));
         if scenario.continues.is_none() || !file.exists() {
-            qemu::blank(&file, qemu::backend_bytes(nvdimm))?;
+            // All zero; it stays sparse.
+            File::create(&file)?.set_len(qemu::backend_bytes(nvdimm))?;
         }
         files.push(file);
     }
@@ -190,7 +209,7 @@ fn backends(line: &str, scenario: &Scenario) -> Result<Vec<PathBuf>> {
 }
 
 /// The file of the disk, for a machine that has one: new, or as the scenario that this one continues left it. Without
-/// Debian's packages the machine goes without: the tests that need the disk say so.
+/// Debian's packages the machine goes without: the tests that need the disk report it.
 fn disk(line: &str, scenario: &Scenario) -> Result<Option<PathBuf>> {
     if !scenario.has_disk {
         return Ok(None);
@@ -225,24 +244,8 @@ fn boot_alone(
     base.write(kernel, libnvdimm, &orders, &initramfs)?;
     let command = qemu.command(&kernel.image, &initramfs, machine, &backends(&kernel.line, machine)?, None, "");
     let outcome = session::run(command, limit, show);
-    fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;
+    fs::remove_dir_all(&home)?;
     let outcome = outcome?;
     ensure!(outcome.failed == 0, "the guest failed: {}", outcome.broken.unwrap_or_default());
-    Ok(())
-}
-
-/// The closing line. That nothing ran at all is no success, unless it is the kernel that is gone.
-fn close(tally: &Tally, filter: &[String]) -> Result<()> {
-    for line in &tally.not_run {
-        println!("not run: kernel {line}");
-    }
-    for guest in &tally.again {
-        println!("booted again: {guest}");
-    }
-    println!("{} passed, {} failed", tally.passed, tally.failures.len());
-    if tally.passed + tally.failures.len() == 0 && tally.not_run.is_empty() {
-        ensure!(filter.is_empty(), "no test that counts on these kernels has one of these words: {}", filter.join(" "));
-        bail!("no test was run");
-    }
     Ok(())
 }

@@ -41,15 +41,11 @@ pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     let tracer = Tracer::provide()?;
     let mut figures = None;
-    let place = counted::run(
-        Purpose::BenchAgent,
-        |base| Ok(tracer.put_into(base)),
-        |report| match report {
-            Report::Started { name } => eprintln!("{name}"),
-            Report::Agent(found) => figures = Some(Figures::clone(found)),
-            _ => (),
-        },
-    )?;
+    let place = counted::run(Purpose::BenchAgent, &tracer.0, |report| {
+        if let Report::Agent(found) = report {
+            figures = Some(Figures::clone(found));
+        }
+    })?;
     let figures = figures.context("the guest reported no figures")?;
     let agent = paths::target().join("release/pfnwatch");
     let installed = Installed {

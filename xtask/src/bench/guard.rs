@@ -10,7 +10,7 @@ use guest::report::Report;
 use serde_json::json;
 
 use super::tracer::Tracer;
-use super::{CannotMeasure, Findings, Row, quantile};
+use super::{Findings, Row, quantile};
 use crate::setup;
 use crate::vm::counted::{self, Place};
 
@@ -61,15 +61,11 @@ pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     let tracer = Tracer::provide()?;
     let mut measurements = Vec::new();
-    let place = counted::run(
-        Purpose::BenchGuard,
-        |base| Ok(tracer.put_into(base)),
-        |report| {
-            if let Report::Measured(measurement) = report {
-                measurements.push(measurement.clone());
-            }
-        },
-    )?;
+    let place = counted::run(Purpose::BenchGuard, &tracer.0, |report| {
+        if let Report::Measured(measurement) = report {
+            measurements.push(measurement.clone());
+        }
+    })?;
     findings(&place, &measurements)
 }
 
@@ -99,7 +95,7 @@ fn findings(place: &Place, measured: &[Measurement]) -> Result<Findings> {
     })
 }
 
-/// What the rounds of a work under a setting say; now and then one is interrupted by something that it did not cause.
+/// The median over the rounds of a work under a setting; now and then one is interrupted by something that it did not cause.
 fn median(
     measurements: &[Measurement],
     work: Work,

@@ -1,11 +1,11 @@
 //! `pfnwatch kernel` over every kernel package that the tests have fetched: time and memory for each, and that it has an answer.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use guest::bench::cost::Cost;
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ pub(super) fn measure() -> Result<Findings> {
 /// The cached packages by the kernel's release: from 6.19 on a kernel is in two.
 fn kernels() -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let folder = paths::cache().join("deb");
-    let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let entries = fs::read_dir(&folder)?;
     let mut kernels = BTreeMap::<_, Vec<_>>::new();
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

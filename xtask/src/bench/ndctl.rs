@@ -15,10 +15,10 @@ use crate::vm::counted::{self, Place};
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     let mut looks = Vec::new();
-    let place = counted::run(Purpose::BenchNdctl, Ok, |report| match report {
-        Report::Started { name } => eprintln!("{name}"),
-        Report::Looked(look) => looks.push(*look),
-        _ => (),
+    let place = counted::run(Purpose::BenchNdctl, &[], |report| {
+        if let Report::Looked(look) = report {
+            looks.push(*look);
+        }
     })?;
     let Place { release, emulator } = place;
     Ok(Findings {

@@ -1,40 +1,31 @@
 //! bpftrace with all its libraries, out of Debian's archive: a newer one than the host may have, and nothing is installed.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 use guest::bench::{TRACER, TRACER_LOADER};
 
 use crate::debian::{self, Suite};
 use crate::process::Task;
-use crate::vm::counted::Base;
 
 /// bpftrace 0.23 knows the types of modules, which Debian 12's 0.17 does not.
 const SUITE: &str = "trixie";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
-/// Its files: names in the guest's folder, and places on the host.
-pub(super) struct Tracer(Vec<(String, PathBuf)>);
+/// Its files: paths in the guest, and on the host.
+pub(super) struct Tracer(pub(super) Vec<(String, PathBuf)>);
 
 impl Tracer {
     /// Fetches and unpacks what is missing.
     pub(super) fn provide() -> Result<Self> {
         let root = unpacked()?;
         let (libraries, program) = (root.join(LIBRARIES), root.join("usr/bin/bpftrace"));
-        let loader = libraries.join(TRACER_LOADER);
-        let arguments = ["--library-path".as_ref(), libraries.as_path(), "--list".as_ref(), program.as_path()];
-        let said = Task::new(&loader, arguments).read().context("bpftrace's libraries cannot be listed")?;
-        let names = said.lines().filter_map(|line| line.split_once(" => ").map(|(name, _)| name.trim().to_owned()));
-        let mut files: Vec<_> =
-            names.filter(|name| !name.starts_with('/')).map(|name| (name.clone(), libraries.join(name))).collect();
-        files.extend([(TRACER_LOADER.to_owned(), loader), ("bpftrace".to_owned(), program)]);
-        Ok(Self(files))
-    }
-
-    /// Puts all of it into a guest.
-    pub(super) fn put_into(&self, base: Base) -> Base {
-        self.0.iter().fold(base, |base, (name, file)| base.with(&format!("{TRACER}/{name}"), file.clone()))
+        let listed = run(&root, &["--list"], &[]).context("bpftrace's libraries cannot be listed")?;
+        let names = listed.lines().filter_map(|line| line.split_once(" => ").map(|(name, _)| name.trim()));
+        let names = names.filter(|name| !name.starts_with('/')).chain([TRACER_LOADER]);
+        let files = names.map(|name| (name, libraries.join(name))).chain([("bpftrace", program)]);
+        Ok(Self(files.map(|(name, file)| (format!("{}/{name}", TRACER.trim_start_matches('/')), file)).collect()))
     }
 
     /// What its files take.
@@ -44,12 +35,16 @@ impl Tracer {
 
     /// Such as `bpftrace v0.23.2`.
     pub(super) fn version(&self) -> Result<String> {
-        let place = |name: &str| self.0.iter().find(|(own, _)| own == name).map(|(_, file)| file.as_path());
-        let (loader, program) = place(TRACER_LOADER).zip(place("bpftrace")).context("bpftrace has no files")?;
-        let libraries = loader.parent().unwrap_or(loader);
-        let arguments = ["--library-path".as_ref(), libraries, program, "--version".as_ref()];
-        Ok(Task::new(loader, arguments).read()?.trim().to_owned())
+        Ok(run(&unpacked()?, &[], &["--version"])?.trim().to_owned())
     }
+}
+
+/// Runs bpftrace on this host by its own loader, with options of the loader and of its own.
+fn run(root: &Path, of_loader: &[&str], options: &[&str]) -> Result<String> {
+    let (libraries, program) = (root.join(LIBRARIES), root.join("usr/bin/bpftrace"));
+    let words = ["--library-path".as_ref(), libraries.as_os_str()];
+    let words = words.into_iter().chain(of_loader.iter().map(AsRef::as_ref)).chain([program.as_os_str()]);
+    Task::new(libraries.join(TRACER_LOADER), words.chain(options.iter().map(AsRef::as_ref))).read()
 }
 
 /// A folder with the packages' contents.
@@ -64,5 +59,5 @@ fn unpacked() -> Result<PathBuf> {
 
 /// The size of a file, or of the one that a link leads to.
 pub(super) fn size(file: &Path) -> Result<u64> {
-    Ok(fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len())
+    Ok(fs::metadata(file)?.len())
 }

@@ -1,10 +1,10 @@
 //! Checks of the package: its files are what the documents promise, owned by root, and systemd accepts the unit.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::setup::host_has;
@@ -13,27 +13,16 @@ use crate::{paths, traces};
 /// What an installed pfnwatch may take, of the design's budgets.
 const MAX_BINARY_BYTES: u64 = 10 << 20;
 
-/// Files that have to be there, with their mode.
-const FILES: [(&str, &str); 18] = [
-    ("-rwxr-xr-x", "./usr/bin/pfnwatch"),
-    ("-rw-r--r--", "./usr/lib/systemd/system/pfnwatch.service"),
-    ("-rw-r--r--", "./usr/lib/sysusers.d/pfnwatch.conf"),
-    ("-rw-r--r--", "./usr/lib/tmpfiles.d/pfnwatch.conf"),
-    ("-rw-r--r--", "./etc/pfnwatch/pfnwatch.toml"),
-    ("-rw-r--r--", "./usr/share/man/man1/pfnwatch.1.gz"),
-    ("-rw-r--r--", "./usr/share/man/man1/pfnwatch-run.1.gz"),
-    ("-rw-r--r--", "./usr/share/man/man1/pfnwatch-policy-check.1.gz"),
-    ("-rw-r--r--", "./usr/share/bash-completion/completions/pfnwatch"),
-    ("-rw-r--r--", "./usr/share/zsh/vendor-completions/_pfnwatch"),
-    ("-rw-r--r--", "./usr/share/fish/vendor_completions.d/pfnwatch.fish"),
-    ("-rw-r--r--", "./usr/share/doc/pfnwatch/install.md"),
-    ("-rw-r--r--", "./usr/share/doc/pfnwatch/reference/events.md"),
-    ("-rw-r--r--", "./usr/share/doc/pfnwatch/runbook.md"),
-    ("-rw-r--r--", "./usr/share/doc/pfnwatch/changelog.gz"),
-    ("-rw-r--r--", "./usr/share/doc/pfnwatch/troubleshooting.md"),
-    ("-rw-r--r--", "./usr/share/doc/pfnwatch/copyright"),
-    ("-rw-r--r--", "./usr/share/doc/pfnwatch/examples/pfnwatch.toml"),
-];
+/// The program, and files that have to be there.
+const PROGRAM: &str = "./usr/bin/pfnwatch";
+const FILES: &str = "./usr/lib/systemd/system/pfnwatch.service ./usr/lib/sysusers.d/pfnwatch.conf \
+    ./usr/lib/tmpfiles.d/pfnwatch.conf ./etc/pfnwatch/pfnwatch.toml ./usr/share/man/man1/pfnwatch.1.gz \
+    ./usr/share/man/man1/pfnwatch-run.1.gz ./usr/share/man/man1/pfnwatch-policy-check.1.gz \
+    ./usr/share/bash-completion/completions/pfnwatch ./usr/share/zsh/vendor-completions/_pfnwatch \
+    ./usr/share/fish/vendor_completions.d/pfnwatch.fish ./usr/share/doc/pfnwatch/install.md \
+    ./usr/share/doc/pfnwatch/reference/events.md ./usr/share/doc/pfnwatch/runbook.md \
+    ./usr/share/doc/pfnwatch/changelog.gz ./usr/share/doc/pfnwatch/troubleshooting.md \
+    ./usr/share/doc/pfnwatch/copyright ./usr/share/doc/pfnwatch/examples/pfnwatch.toml";
 
 /// What the maintainer scripts have to do.
 const SCRIPTS: [(&str, &str); 8] = [
@@ -58,7 +47,8 @@ pub(super) fn name(deb: &Path) -> String {
 /// The first thing that is not as it should be.
 pub(super) fn package(deb: &Path) -> Result<()> {
     let contents = dpkg_deb("--contents", deb)?;
-    for (mode, file) in FILES {
+    let files = FILES.split(' ').map(|file| ("-rw-r--r--", file));
+    for (mode, file) in files.chain([("-rwxr-xr-x", PROGRAM)]) {
         let there = contents.lines().any(|line| is_entry(line, mode, file));
         ensure!(there, "the package lacks {file} with {mode}, owned by root; it has:\n{contents}");
     }
@@ -140,7 +130,7 @@ pub(super) fn unit() -> Result<()> {
         fs::read_to_string(paths::root().join("pfnwatch/dist/systemd").join(UNIT)).context("the unit is missing")?;
     let binary = paths::target().join("release/pfnwatch");
     let here = unit.replace("ExecStart=/usr/bin/pfnwatch", &format!("ExecStart={}", binary.display()));
-    fs::write(folder.path().join(UNIT), here).context("cannot write the unit")?;
+    fs::write(folder.path().join(UNIT), here)?;
     let task = |arguments: &[&str]| {
         let arguments = arguments.iter().chain(&[UNIT]);
         Task::new("systemd-analyze", arguments).dir(folder.path()).env("LC_ALL", "C").limit(Duration::from_secs(60))

@@ -2,13 +2,13 @@
 //!
 //! What the tree has in docs/ lies beside README.md there: alerts, the unit and the configuration name the runbook by its place.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
-use crate::paths;
 use crate::process::Task;
+use crate::{debian, paths, tidy};
 
 /// Documents of the tree's root that are installed.
 const OF_THE_ROOT: [&str; 2] = ["README.md", "LIMITATIONS.md"];
@@ -17,17 +17,14 @@ const FOLDERS: [(&str, &str); 2] = [("docs/", ""), ("pfnwatch/dist/", "examples/
 
 /// Writes them below `folder`, for cargo-deb to take.
 pub(super) fn write(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
+    debian::empty_folder(folder)?;
     let docs = Task::new("find", ["docs", "-name", "*.md"]).dir(&paths::root()).read()?;
     for path in OF_THE_ROOT.into_iter().chain(docs.lines()) {
-        let text = fs::read_to_string(paths::root().join(path)).with_context(|| format!("cannot read {path}"))?;
+        let text = fs::read_to_string(paths::root().join(path))?;
         let place = installed(path).with_context(|| format!("{path} is not installed"))?;
         let file = folder.join(place);
-        fs::create_dir_all(file.parent().unwrap_or(folder))
-            .and_then(|()| fs::write(&file, page(path, &text)))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        fs::create_dir_all(file.parent().unwrap_or(folder))?;
+        fs::write(&file, page(path, &text))?;
     }
     Ok(())
 }
@@ -69,16 +66,8 @@ fn redirected(page: &str, target: &str) -> Option<String> {
     }
     let (file, part) =
         target.split_once('#').map_or((target, String::new()), |(file, part)| (file, format!("#{part}")));
-    let mut path: Vec<&str> = page.split('/').collect();
-    path.pop();
-    for step in file.split('/') {
-        match step {
-            ".." => drop(path.pop()),
-            "." => {}
-            step => path.push(step),
-        }
-    }
-    let to = installed(&path.join("/")).or_else(|| installed(&format!("{}/", path.join("/"))))?;
+    let path = tidy::join(tidy::folder_of(page), file);
+    let to = installed(&path).or_else(|| installed(&format!("{path}/")))?;
     let up = installed(page)?.matches('/').count();
     Some("../".repeat(up) + &to + &part)
 }

@@ -1,12 +1,12 @@
 //! Debian packages that the tests use on the host. They are the only thing that set-up puts into the system.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use fs_err as fs;
 use nix::unistd::geteuid;
 
 use crate::debian::{self, retried};
@@ -161,11 +161,11 @@ fn become_root() -> Option<&'static [&'static str]> {
 fn apt_options(suite: Option<&str>) -> Result<Vec<String>> {
     let dir = paths::apt().join("host");
     let lists = dir.join("lists");
-    fs::create_dir_all(lists.join("partial")).with_context(|| format!("cannot create {}", lists.display()))?;
+    fs::create_dir_all(lists.join("partial"))?;
     let sources = dir.join("sources.list");
     let own = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
     let text = format!("{own}\n{}", suite.map(debian::source).unwrap_or_default());
-    fs::write(&sources, text).with_context(|| format!("cannot write {}", sources.display()))?;
+    fs::write(&sources, text)?;
     let option = |name: &str, value: &Path| format!("-o{name}={}", value.display());
     Ok(vec![
         option("Dir::Etc::sourcelist", &sources),
@@ -183,27 +183,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_of_what_is_missing() {
+    fn what_is_missing_is_found_with_its_package() {
         assert_eq!(missing(&FOR_GUESTS, |what| what != "ndctl" && what != "xz"), ["ndctl", "xz-utils"]);
         assert!(missing(&FOR_GUESTS, |_| true).is_empty());
-    }
-
-    #[test]
-    fn programs_and_files_are_found() {
         assert!(has("sh") && has("/proc/self/stat"));
         assert!(!has("no-such-program-here") && !has("/no/such/file"));
     }
 
     #[test]
-    fn versions_of_qemu() {
+    fn versions_of_qemu_and_where_newer_ones_are() {
         let version = |output| version_in(output).map(|(version, major)| format!("{version} {major}"));
         assert_eq!(version("QEMU emulator version 10.0.2 (Debian 1:10)\nCopyright").as_deref(), Some("10.0.2 10"));
         assert_eq!(version("QEMU emulator version 7.2.17").as_deref(), Some("7.2.17 7"));
         assert_eq!(version("nonsense"), None);
-    }
-
-    #[test]
-    fn only_bookworm_needs_backports() {
         assert_eq!(backports("ID=debian\nVERSION_CODENAME=bookworm\n"), Some("bookworm-backports"));
         assert_eq!(backports("ID=debian\nVERSION_CODENAME=trixie\n"), None);
     }

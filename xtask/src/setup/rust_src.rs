@@ -1,10 +1,10 @@
 //! The sources of Rust's core library, from which the eBPF build makes `core` for its target.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use fs_err as fs;
 
 use super::host;
 use crate::debian::{self, Suite};
@@ -60,9 +60,9 @@ fn from_debian(version: &str, library: &Path) -> Result<()> {
     let _ = fs::remove_dir_all(&part);
     debian::unpack(&[deb], &part)?;
     let sources = part.join(format!("usr/src/rustc-{version}/library"));
-    fs::create_dir_all(home).with_context(|| format!("cannot create {}", home.display()))?;
+    fs::create_dir_all(home)?;
     fs::rename(&sources, library).with_context(|| format!("{} is not in the package", sources.display()))?;
-    fs::remove_dir_all(&part).with_context(|| format!("cannot remove {}", part.display()))
+    Ok(fs::remove_dir_all(&part)?)
 }
 
 /// Whether a Debian version is a packaging of this release: `1.95.0+dfsg1-2` is one of `1.95.0`.

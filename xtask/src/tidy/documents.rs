@@ -3,31 +3,21 @@
 use guest::documents::block::{self, Block};
 
 use super::tree::File;
-use super::{Rule, Tree, Violation};
+use super::{Rule, Tree, Violation, broken};
 
-static LANGUAGE: Rule = Rule {
-    requirement: "a block of a document for users has a language: console, toml, sh, or one of data",
-    remedy: "write the language behind the fence; commands with their output are `console`",
-};
-static PROMPT: Rule = Rule {
-    requirement: "a command is shown in a `console` block, which begins with it, and is run by a test",
-    remedy: "make it a `console` block (`# ` is root's prompt, `$ ` that of others), and run `cargo xtask docs --update`",
-};
-static NOT_RUN: Rule = Rule {
-    requirement: "a command of an `sh` block, which no test runs, is listed with the reason",
-    remedy: "make it a `console` block, or add it to UNRUN in xtask/src/tidy/documents.rs",
-};
-static LEFT_OVER: Rule = Rule {
-    requirement: "a document shows each command that is listed as not run by a test",
-    remedy: "remove it from UNRUN in xtask/src/tidy/documents.rs",
-};
-static NO_TEST: Rule = Rule {
-    requirement: "a test runs the commands of each document for users, for each kind of kernel",
-    remedy: "add the page to tests/e2e/documents.rs, with `true` for blocks of a regressed kernel",
-};
+pub(super) const LANGUAGE: Rule = "a block of a document for users has a language (console, toml, sh, or one of data): \
+    write it behind the fence; commands with their output are `console`";
+pub(super) const PROMPT: Rule = "a command is shown in a `console` block, which begins with it, and is run by a test: make \
+    it one (`# ` is root's prompt, `$ ` that of others), and run `cargo xtask docs --update`";
+pub(super) const NOT_RUN: Rule = "a command of an `sh` block, which no test runs, is listed with the reason: make it a \
+    `console` block, or add it to UNRUN in xtask/src/tidy/documents.rs";
+pub(super) const LEFT_OVER: Rule = "a document shows each command that is listed as not run by a test: remove it from \
+    UNRUN in xtask/src/tidy/documents.rs";
+pub(super) const NO_TEST: Rule = "a test runs the commands of each document for users, for each kind of kernel: add the \
+    page to tests/e2e/documents.rs, with `true` for blocks of a regressed kernel";
 
 const FLEET: &str = "docs/fleet.md";
-const TESTS: &str = "tests/e2e/documents.rs";
+pub(super) const TESTS: &str = "tests/e2e/documents.rs";
 /// The function there that runs a page.
 const RUNS_PAGE: &str = "run";
 const LANGUAGES: [&str; 7] = ["console", "toml", "sh", "json", "yaml", "promql", "ini"];
@@ -59,7 +49,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
         let blocks = pages().flat_map(|file| block::blocks(&file.text));
         let shown: Vec<String> = blocks.flat_map(|block| block.body).collect();
         let unused = UNRUN.iter().filter(|(begin, _)| !shown.iter().any(|line| line.starts_with(begin)));
-        found.extend(unused.map(|(begin, _)| LEFT_OVER.broken("xtask/src/tidy/documents.rs", 0, *begin)));
+        found.extend(unused.map(|(begin, _)| broken(LEFT_OVER, "xtask/src/tidy/documents.rs", 0, *begin)));
     }
     found
 }
@@ -69,7 +59,7 @@ fn is_for_users(path: &str) -> bool {
 }
 
 fn page(file: &File) -> Vec<Violation> {
-    block::blocks(&file.text).iter().flat_map(|block| broken(file, block)).collect()
+    block::blocks(&file.text).iter().flat_map(|block| in_block(file, block)).collect()
 }
 
 /// The kinds of kernel for which a page has commands that no test runs.
@@ -79,58 +69,29 @@ fn untested(file: &File, tests: &str) -> Vec<Violation> {
     let shown = |regressed| blocks.iter().any(|block| block.language == "console" && block.is_for(regressed));
     let untested = [false, true].into_iter().filter(|regressed| shown(*regressed) && !tested(*regressed));
     untested
-        .map(|regressed| NO_TEST.broken(&file.path, 0, format!("no test runs it; regressed: {regressed}")))
+        .map(|regressed| broken(NO_TEST, &file.path, 0, format!("no test runs it; regressed: {regressed}")))
         .collect()
 }
 
-fn broken(file: &File, block: &Block) -> Vec<Violation> {
+fn in_block(file: &File, block: &Block) -> Vec<Violation> {
     let at = |index: usize| block.line + index + 1;
     let lines = || block.body.iter().enumerate();
     match block.language.as_str() {
         // One test runs those of one page.
         "console" if block.is_of_a_fleet() && file.path != FLEET => {
-            vec![NO_TEST.broken(&file.path, block.line, "a fleet's block outside of its page")]
+            vec![broken(NO_TEST, &file.path, block.line, "a fleet's block outside of its page")]
         }
         "console" if block.begins_with_a_command() => Vec::new(),
-        "console" => vec![PROMPT.broken(&file.path, block.line, "a block that begins with no command")],
+        "console" => vec![broken(PROMPT, &file.path, block.line, "a block that begins with no command")],
         "sh" => {
             let listed = |line: &str| UNRUN.iter().any(|(begin, _)| line.starts_with(begin));
             let unknown = lines().filter(|(_, line)| !line.trim().is_empty() && !listed(line));
-            unknown.map(|(index, line)| NOT_RUN.broken(&file.path, at(index), line)).collect()
+            unknown.map(|(index, line)| broken(NOT_RUN, &file.path, at(index), line)).collect()
         }
         language if LANGUAGES.contains(&language) => {
             let commands = lines().filter(|(_, line)| line.starts_with("$ "));
-            commands.map(|(index, line)| PROMPT.broken(&file.path, at(index), line)).collect()
+            commands.map(|(index, line)| broken(PROMPT, &file.path, at(index), line)).collect()
         }
-        other => vec![LANGUAGE.broken(&file.path, block.line, format!("a block of {other:?}"))],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rules(text: &str) -> Vec<&'static str> {
-        let tests = format!("{RUNS_PAGE}(\"docs/a.md\", false)");
-        let tree = Tree::of(&[("docs/a.md", text), (TESTS, &tests)]);
-        check(&tree)
-            .into_iter()
-            .map(|violation| violation.rule.requirement)
-            .filter(|says| *says != LEFT_OVER.requirement)
-            .collect()
-    }
-
-    #[test]
-    fn what_is_run_or_listed_is_in_order() {
-        assert!(rules("```console\n# pfnwatch scan\nsaid\n```\n```sh\ncargo xtask demo  # shows it\n```\n").is_empty());
-    }
-
-    #[test]
-    fn what_no_test_runs_is_found() {
-        assert_eq!(rules("```sh\npfnwatch scan\n```\n"), [NOT_RUN.requirement]);
-        assert_eq!(rules("```json\n$ pfnwatch scan\n{}\n```\n"), [PROMPT.requirement]);
-        assert_eq!(rules("```console\npfnwatch scan\n```\n"), [PROMPT.requirement]);
-        assert_eq!(rules("```console regressed\n# pfnwatch scan\n```\n"), [NO_TEST.requirement]);
-        assert_eq!(rules("```\n$ pfnwatch scan\n```\n"), [LANGUAGE.requirement]);
+        other => vec![broken(LANGUAGE, &file.path, block.line, format!("a block of {other:?}"))],
     }
 }

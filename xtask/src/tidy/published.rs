@@ -3,16 +3,11 @@
 use syn::{Attribute, Field, Ident, Item, Meta};
 
 use super::tree::File;
-use super::{Rule, Tree, Violation};
+use super::{Rule, Tree, Violation, broken};
 
-static PUBLISHED: Rule = Rule {
-    requirement: "a doc comment is on each field and variant of a type that becomes a JSON schema or a `--help`",
-    remedy: "write for the reader of the JSON or of the help: unit, range, when it is absent",
-};
-static ROOTS: Rule = Rule {
-    requirement: "the root of a crate begins with a doc comment",
-    remedy: "add `//! …` with the crate's purpose",
-};
+pub(super) const PUBLISHED: Rule = "a doc comment is on each field and variant of a type that becomes a JSON schema or a \
+    `--help`: write for the reader of the JSON or of the help (unit, range, when it is absent)";
+pub(super) const ROOTS: Rule = "the root of a crate begins with a doc comment: add `//! …` with the crate's purpose";
 
 /// The fields of every document's envelope.
 const ENVELOPE: [&str; 2] = ["request", "schema"];
@@ -25,7 +20,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
 fn root(file: &File) -> Option<Violation> {
     let is_root =
         ["/src/lib.rs", "/src/main.rs"].iter().any(|end| file.path.ends_with(end)) || file.path.contains("/src/bin/");
-    (is_root && !file.text.starts_with("//! ")).then(|| ROOTS.broken(&file.path, 1, "has no doc comment"))
+    (is_root && !file.text.starts_with("//! ")).then(|| broken(ROOTS, &file.path, 1, "has no doc comment"))
 }
 
 fn undocumented(file: &File) -> Vec<Violation> {
@@ -33,7 +28,7 @@ fn undocumented(file: &File) -> Vec<Violation> {
     // The rooms' rules report a file that cannot be parsed.
     let parsed = Some(&file.text).filter(|_| published).and_then(|text| syn::parse_file(text).ok());
     let names = parsed.map(|parsed| items(&parsed.items)).unwrap_or_default();
-    names.iter().map(|name| PUBLISHED.broken(&file.path, name.span().start().line, name.to_string())).collect()
+    names.iter().map(|name| broken(PUBLISHED, &file.path, name.span().start().line, name.to_string())).collect()
 }
 
 fn items(items: &[Item]) -> Vec<Ident> {
@@ -80,42 +75,4 @@ fn words(attribute: &Attribute) -> Vec<String> {
     let Meta::List(list) = &attribute.meta else { return Vec::new() };
     let text = list.tokens.to_string();
     text.split(|c: char| !(c.is_alphanumeric() || c == '_')).map(str::to_owned).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(path: &str, text: &str) -> Vec<String> {
-        let found = check(&Tree::of(&[(path, text)]));
-        found.iter().map(|violation| format!("{} {}", violation.line, violation.found)).collect()
-    }
-
-    #[test]
-    fn published_fields_have_a_doc_comment() {
-        let schema = "#[cfg_attr(test, derive(schemars::JsonSchema))]\n";
-        assert_eq!(found("a.rs", &format!("{schema}struct A {{\n    /// B.\n    b: u8,\n    c: u8,\n}}")), ["5 c"]);
-        assert_eq!(
-            found("a.rs", &format!("mod m {{ {schema}enum A {{ B,\n C {{ d: u8 }} }} }}")),
-            ["2 B", "3 C", "3 d"]
-        );
-        assert_eq!(found("a.rs", "#[derive(Debug, clap::Args)]\nstruct A { b: u8 }"), ["2 b"]);
-        assert!(
-            found(
-                "a.rs",
-                &format!("{schema}struct A {{ #[serde(flatten)] b: B }}\nstruct C {{ d: u8 }} // JsonSchema")
-            )
-            .is_empty()
-        );
-        assert!(found("a.rs", &format!("{schema}struct A(u8);")).is_empty());
-    }
-
-    #[test]
-    fn roots_have_a_doc_comment() {
-        for path in ["a/src/lib.rs", "a/src/main.rs", "a/src/bin/b.rs"] {
-            assert_eq!(found(path, "fn f() {}"), ["1 has no doc comment"]);
-            assert!(found(path, "//! A.").is_empty());
-        }
-        assert!(found("a/src/b.rs", "fn f() {}").is_empty());
-    }
 }

@@ -1,374 +1,295 @@
-//! The rooms of `pfnwatch/src` and the table of who may import whom (`xtask/rooms.toml`).
+//! The rooms of `pfnwatch/src`, the table of who may import whom, and which modules may use what (`xtask/rooms.toml`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::modules::{self, Module, resolve};
-use super::tree::File;
-use super::{Rule, Tree, Violation};
+use super::source::{Named, below, within};
+use super::tree::{File, folder_of, join};
+use super::{Rule, Tree, Violation, broken};
 
-static IMPORTS: Rule = Rule {
-    requirement: "a room imports only the rooms that xtask/rooms.toml allows, in tests as well",
-    remedy: "move the item into a room that both may import; only if the edge is right, add it to the table with its reason",
-};
-static NO_CYCLE: Rule = Rule {
-    requirement: "the table of rooms has no cycle and names known rooms",
-    remedy: "remove one of the edges from xtask/rooms.toml",
-};
-static COMPLETE: Rule = Rule {
-    requirement: "xtask/rooms.toml and the modules of pfnwatch/src/lib.rs are the same rooms",
-    remedy: "move the module into a room, or correct the table",
-};
-static DOCUMENTED: Rule = Rule {
-    requirement: "the table of rooms in ARCHITECTURE.md has the rooms and imports of xtask/rooms.toml",
-    remedy: "correct the row: imports are a list of rooms, or `all but ROOM`",
-};
-static NAMED_ROOM: Rule = Rule {
-    requirement: "a path into the crate names the room that it leads to",
-    remedy: "write crate::ROOM::item, without an alias or a glob import of the crate's root",
-};
-static PURPOSE: Rule = Rule {
-    requirement: "the first file of a room begins with one sentence that states its purpose",
-    remedy: "add `//! …` with a full stop at its beginning",
-};
+pub(super) const PARSED: Rule = "each file of a crate can be parsed, and each declared module has its file: correct it";
+pub(super) const IMPORTS: Rule = "a room imports only the rooms that xtask/rooms.toml allows, in tests as well: move the \
+    item into a room that both may import; only if the edge is right, add it to the table with its reason";
+pub(super) const NO_CYCLE: Rule = "the table of rooms has no cycle and names known rooms: remove one of the edges";
+pub(super) const COMPLETE: Rule = "xtask/rooms.toml names the modules of pfnwatch/src and no others: move the module \
+    into a room, or correct the table";
+pub(super) const DOCUMENTED: Rule = "the table of rooms in ARCHITECTURE.md has the rooms and imports of \
+    xtask/rooms.toml: correct the row; imports are a list of rooms, or `all but ROOM`";
+pub(super) const NAMED_ROOM: Rule = "a path into the crate names the room that it leads to: write crate::ROOM::item, \
+    without an alias or a glob import of the crate's root";
+pub(super) const PURPOSE: Rule = "the first file of a room begins with one sentence that states its purpose: add \
+    `//! …` with a full stop";
+pub(super) const ONE_TRANSLATOR: Rule = "a wire record is not a domain event, and only bpf/decode knows both: take an \
+    event of model/ here, and translate in pfnwatch/src/bpf/decode";
+pub(super) const PURE: Rule = "the modules listed as pure in xtask/rooms.toml do no input or output and read no clock: \
+    do it in the caller, and pass the value";
+pub(super) const ONLY: Rule = "a crate listed under [only] in xtask/rooms.toml is used by those modules alone: give \
+    that module a function for what is needed here";
 
 /// Where the table is.
 pub(super) const TABLE: &str = "xtask/rooms.toml";
-/// The crate's root.
+/// The crate's root, and that of its program.
 pub(super) const LIB: &str = "pfnwatch/src/lib.rs";
-const DOCUMENT: &str = "ARCHITECTURE.md";
-const HEAD: &str = "| room | contains | may import |";
-const MAIN: &str = "pfnwatch/src/main.rs";
-/// The crate's name.
-pub(super) const CRATE: &str = "pfnwatch";
+pub(super) const MAIN: &str = "pfnwatch/src/main.rs";
+const CRATE: &str = "pfnwatch";
+pub(super) const DOCUMENT: &str = "ARCHITECTURE.md";
+pub(super) const HEAD: &str = "| room | contains | may import |";
+const DECODE: &str = "bpf::decode";
+/// Errors and addresses are values like others.
+const IMPURE: &str = "std::fs std::net::TcpListener std::net::TcpStream std::net::ToSocketAddrs std::net::UdpSocket \
+    std::os std::process std::env std::thread tokio nix";
+const VALUES: &str = "nix::errno";
 
 /// The table as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Table {
+struct Table {
     /// The rooms with what each may import.
     rooms: BTreeMap<String, BTreeSet<String>>,
     /// Modules without input, output and clock.
     #[serde(default)]
-    pub(super) pure: BTreeSet<String>,
+    pure: BTreeSet<String>,
     /// Items of other crates, with the modules that alone use them.
     #[serde(default)]
-    pub(super) only: BTreeMap<String, BTreeSet<String>>,
-}
-
-/// An import of one room by another that the table does not allow.
-#[derive(Debug)]
-struct Edge {
-    from: String,
-    to: String,
-    file: String,
-    line: usize,
-    path: String,
-}
-
-/// Every rule about rooms.
-pub(super) fn check(tree: &Tree) -> Vec<Violation> {
-    let table = match read(tree) {
-        Ok(table) => table,
-        Err(violation) => return vec![violation],
-    };
-    let (modules, mut found) = modules::of_crate(tree, LIB);
-    found.extend(in_order(&table));
-    found.extend(complete(&table, &modules));
-    found.extend(tree.file(DOCUMENT).map(|document| documented(&table, document)).unwrap_or_default());
-    found.extend(modules.iter().filter(|module| table.rooms.contains_key(&module.path.join("::"))).filter_map(purpose));
-    let (edges, others) = imports(tree, &table, &modules);
-    found.extend(edges.iter().map(|edge| {
-        let found = format!("room {} imports {} ({}), which the table does not allow", edge.from, edge.to, edge.path);
-        IMPORTS.broken(&edge.file, edge.line, found)
-    }));
-    found.extend(others);
-    found
-}
-
-/// The edges that the table does not allow with the number of imports of each, one a line, the most frequent first.
-pub(super) fn summary(tree: &Tree) -> Vec<String> {
-    let Ok(table) = read(tree) else { return Vec::new() };
-    let (modules, _) = modules::of_crate(tree, LIB);
-    let mut counts: BTreeMap<(String, String), (usize, String)> = BTreeMap::new();
-    for edge in imports(tree, &table, &modules).0 {
-        let first = format!("{}:{}", edge.file, edge.line);
-        counts.entry((edge.from, edge.to)).or_insert((0, first)).0 += 1;
-    }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
-    counts.iter().map(|((from, to), (count, first))| format!("{count:>5} {from} -> {to} (first: {first})")).collect()
-}
-
-/// Reads the table.
-pub(super) fn read(tree: &Tree) -> Result<Table, Violation> {
-    let file = tree.file(TABLE).ok_or_else(|| COMPLETE.broken(TABLE, 0, "is missing"))?;
-    toml::from_str(&file.text).map_err(|error| COMPLETE.broken(TABLE, 0, error.to_string()))
+    only: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Table {
     /// The room that a module belongs to: the longest row that is the module or around it.
-    fn room(&self, module: &[String]) -> Option<String> {
-        let longest = (1..=module.len()).rev().filter_map(|length| Some(module.get(..length)?.join("::")));
-        longest.into_iter().find(|name| self.rooms.contains_key(name))
-    }
-
-    /// Whether rows lie below a module that is none itself.
-    fn has_below(&self, module: &str) -> bool {
-        self.rooms.keys().any(|row| row.strip_prefix(module).is_some_and(|rest| rest.starts_with("::")))
+    fn room(&self, module: &str) -> Option<&str> {
+        self.rooms.keys().map(String::as_str).filter(|row| within(module, row)).max_by_key(|row| row.len())
     }
 }
 
-/// The table by itself: known rooms, no cycle.
-fn in_order(table: &Table) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for (room, imports) in &table.rooms {
-        let unknown = imports.iter().filter(|import| !table.rooms.contains_key(*import));
-        found.extend(
-            unknown.map(|import| NO_CYCLE.broken(TABLE, 0, format!("{room} imports {import}, which has no row"))),
-        );
+/// A file of a crate, with the module that it is: nothing for the crate's root.
+struct Module<'a> {
+    file: &'a File,
+    path: String,
+}
+
+impl Module<'_> {
+    /// What the file names, each with the module around it.
+    fn named(&self) -> impl Iterator<Item = (&Named, String)> {
+        self.file.source().named.iter().map(|named| (named, below(&self.path, &named.inline)))
     }
-    // A room without imports among those that are left cannot be part of a cycle.
-    let mut left = table.rooms.clone();
-    while let Some(free) = left.iter().find(|(_, imports)| !imports.iter().any(|import| left.contains_key(import))) {
-        let free = free.0.clone();
-        left.remove(&free);
+
+    fn broken(&self, rule: Rule, named: &Named) -> Violation {
+        broken(rule, &self.file.path, named.line, format!("names {}", named.path))
     }
-    if !left.is_empty() {
-        let names: Vec<&str> = left.keys().map(String::as_str).collect();
-        found.push(NO_CYCLE.broken(TABLE, 0, format!("a cycle lies among {}", names.join(", "))));
+}
+
+/// Every rule about rooms and modules.
+pub(super) fn check(tree: &Tree) -> Vec<Violation> {
+    let table = tree.file(TABLE).ok_or_else(|| "is missing".to_owned());
+    let table: Table = match table.and_then(|file| toml::from_str(&file.text).map_err(|error| error.to_string())) {
+        Ok(table) => table,
+        Err(error) => return vec![broken(COMPLETE, TABLE, 0, error)],
+    };
+    let (modules, mut found) = modules_of(tree, LIB);
+    let known: BTreeSet<&str> = modules.iter().map(|module| module.path.as_str()).collect();
+    found.extend(in_order(&table));
+    found.extend(complete(&table, &modules, &known));
+    found.extend(tree.file(DOCUMENT).map(|document| documented(&table, document)).unwrap_or_default());
+    for module in &modules {
+        found.extend(Some(module).filter(|module| table.rooms.contains_key(&module.path)).and_then(purpose));
+        found.extend(imports(&table, module, &known));
+        found.extend(only(&table, module));
+        found.extend(pure(&table, module));
+        found.extend(one_translator(module, &known));
+    }
+    if tree.file(MAIN).is_some() {
+        for module in modules_of(tree, MAIN).0 {
+            let into_crate = |named: &Named| Some(named.path.strip_prefix("pfnwatch::")?.to_owned());
+            let named = module.named().filter_map(|(named, _)| Some((named, into_crate(named)?)));
+            found.extend(named.filter_map(|(named, target)| import(&table, &module, named, Some("main"), &target)));
+        }
     }
     found
 }
 
-fn complete(table: &Table, modules: &[Module]) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for module in modules.iter().filter(|module| !module.path.is_empty()) {
-        let name = module.path.join("::");
-        let first = module.path.len() == 1;
-        if first && !table.rooms.contains_key(&name) && !table.has_below(&name) {
-            found.push(COMPLETE.broken(&module.file, 0, format!("module {name} has no row in {TABLE}")));
+/// The modules of the crate with this root file, along `mod` declarations, and what could not be read.
+fn modules_of<'a>(tree: &'a Tree, root: &str) -> (Vec<Module<'a>>, Vec<Violation>) {
+    let (mut modules, mut violations) = (Vec::new(), Vec::new());
+    // Files with the modules that they are, and the folders of their child modules.
+    let mut left = vec![(root.to_owned(), String::new(), folder_of(root).to_owned())];
+    while let Some((path, module, folder)) = left.pop() {
+        let Some(file) = tree.file(&path).filter(|file| file.source().is_read) else {
+            violations.push(broken(PARSED, &path, 0, "is missing or cannot be parsed"));
+            continue;
+        };
+        for child in &file.source().children {
+            let inside = join(&folder, &child.path.replace("::", "/"));
+            let (place, inside) = match &child.place {
+                Some(place) => (join(folder_of(&path), place), folder_of(&join(folder_of(&path), place)).to_owned()),
+                None if tree.file(&format!("{inside}/mod.rs")).is_some() => (format!("{inside}/mod.rs"), inside),
+                None => (format!("{inside}.rs"), inside),
+            };
+            left.push((place, below(&module, &child.path), inside));
         }
+        modules.push(Module { file, path: module });
     }
-    let there = |row: &String| row == "main" || modules.iter().any(|module| module.path.join("::") == *row);
-    let missing = table.rooms.keys().filter(|row| !there(row));
-    found.extend(missing.map(|row| COMPLETE.broken(TABLE, 0, format!("room {row} is not in the tree"))));
+    (modules, violations)
+}
+
+/// Where a path leads, if it leads into the crate: `crate`, `self` and `super` resolved, as is a child module's name.
+fn resolve(path: &str, around: &str, known: &BTreeSet<&str>) -> Option<String> {
+    let parent = |module: &str| module.rsplit_once("::").map_or(String::new(), |(parent, _)| parent.to_owned());
+    let (first, mut rest) = path.split_once("::").unwrap_or((path, ""));
+    let mut base = match first {
+        "crate" | CRATE => String::new(),
+        "self" => around.to_owned(),
+        "super" => parent(around),
+        child => return known.contains(below(around, child).as_str()).then(|| below(around, path)),
+    };
+    while let Some(after) = rest.strip_prefix("super").filter(|after| after.is_empty() || after.starts_with("::")) {
+        base = parent(&base);
+        rest = after.trim_start_matches("::");
+    }
+    Some(below(&base, rest))
+}
+
+/// The imports of a module that the table does not allow, and the paths whose room cannot be known.
+fn imports(table: &Table, module: &Module, known: &BTreeSet<&str>) -> Vec<Violation> {
+    let into_crate =
+        module.named().filter_map(|(named, around)| Some((named, resolve(&named.path, &around, known)?, around)));
+    into_crate
+        .filter_map(|(named, target, around)| import(table, module, named, table.room(&around), &target))
+        .collect()
+}
+
+fn import(table: &Table, module: &Module, named: &Named, from: Option<&str>, target: &str) -> Option<Violation> {
+    let Named { line, path, .. } = named;
+    let Some(to) = table.room(target) else {
+        return Some(broken(NAMED_ROOM, &module.file.path, *line, format!("{path} leads to no room")));
+    };
+    let allowed =
+        from == Some(to) || from.is_some_and(|from| table.rooms.get(from).is_some_and(|row| row.contains(to)));
+    let from = from.unwrap_or(if module.path.is_empty() { "lib" } else { &module.path });
+    (!allowed).then(|| broken(IMPORTS, &module.file.path, *line, format!("{from} -> {to} ({path})")))
+}
+
+/// The edges that the table does not allow with the number of imports of each, one a line, the most frequent first.
+pub(super) fn summary(violations: &[Violation]) -> Vec<String> {
+    let mut counts: BTreeMap<&str, (usize, &Violation)> = BTreeMap::new();
+    for violation in violations.iter().filter(|violation| violation.rule == IMPORTS) {
+        let edge = violation.found.split(" (").next().unwrap_or_default();
+        counts.entry(edge).or_insert((0, violation)).0 += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    let line = |(edge, (count, first)): (&str, (usize, &Violation))| {
+        format!("{count:>5} {edge} (first: {}:{})", first.file, first.line)
+    };
+    counts.into_iter().map(line).collect()
+}
+
+/// The table by itself: known rooms, no cycle.
+fn in_order(table: &Table) -> Vec<Violation> {
+    let edges = table.rooms.iter().flat_map(|(room, imports)| imports.iter().map(move |import| (room, import)));
+    let unknown = edges.filter(|(_, import)| !table.rooms.contains_key(*import));
+    let mut found: Vec<String> =
+        unknown.map(|(room, import)| format!("{room} imports {import}, which has no row")).collect();
+    // A room without imports among those that are left cannot be part of a cycle.
+    let mut left = table.rooms.clone();
+    while let Some((free, _)) = left.iter().find(|(_, row)| !row.iter().any(|import| left.contains_key(import))) {
+        let free = free.clone();
+        left.remove(&free);
+    }
+    if !left.is_empty() {
+        found.push(format!("a cycle lies among {}", left.into_keys().collect::<Vec<_>>().join(", ")));
+    }
+    found.into_iter().map(|found| broken(NO_CYCLE, TABLE, 0, found)).collect()
+}
+
+fn complete(table: &Table, modules: &[Module], known: &BTreeSet<&str>) -> Vec<Violation> {
+    let has_row = |module: &str| table.rooms.keys().any(|row| within(row, module));
+    let top = modules.iter().filter(|module| !module.path.is_empty() && !module.path.contains("::"));
+    let without_row = top.filter(|module| !has_row(&module.path));
+    let mut found: Vec<Violation> = without_row
+        .map(|module| broken(COMPLETE, &module.file.path, 0, format!("module {} has no row", module.path)))
+        .collect();
+    // A rule about a module that is gone would no longer apply.
+    let listed = table.rooms.keys().chain(&table.pure).chain(table.only.values().flatten()).map(String::as_str);
+    let missing = listed.filter(|name| *name != "main" && !known.contains(name));
+    found.extend(missing.map(|name| broken(COMPLETE, TABLE, 0, format!("{name} is not in the tree"))));
     found
 }
 
 /// Compares the table of a document, if it has one, with that of the rules.
 fn documented(table: &Table, document: &File) -> Vec<Violation> {
-    let rows = document.lines().skip_while(|(_, line)| line.trim() != HEAD).skip(2);
-    let rows = rows.take_while(|(_, line)| line.starts_with('|')).filter_map(|(number, line)| {
-        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        Some((cells.first()?.trim_matches(['`', '/']).to_owned(), number, cells.last()?.replace(['`', '/'], "")))
+    let rows = document.table(HEAD).filter_map(|(number, cells)| {
+        let (room, imports) = (cells.first()?.trim_matches(['`', '/']), cells.last()?.replace(['`', '/'], ""));
+        Some((room.to_owned(), (number, imports)))
     });
-    let rows: Vec<(String, usize, String)> = rows.collect();
-    let names: BTreeSet<String> = rows.iter().map(|(room, ..)| room.clone()).collect();
+    let rows: BTreeMap<String, (usize, String)> = rows.collect();
+    let names: BTreeSet<&str> = rows.keys().map(String::as_str).collect();
     let mut found = Vec::new();
-    for (room, number, cell) in &rows {
-        let listed = |list: &str| list.split(',').map(|name| name.trim().to_owned()).collect::<BTreeSet<_>>();
-        let imports: BTreeSet<String> = match cell.strip_prefix("all but ") {
-            Some(others) => {
-                names.iter().filter(|name| *name != room && !listed(others).contains(*name)).cloned().collect()
+    for (room, (number, cell)) in &rows {
+        let listed = cell.strip_prefix("all but ").unwrap_or(cell).split(',').map(str::trim).collect::<BTreeSet<_>>();
+        let is_imported = |name: &&&str| {
+            if cell.starts_with("all but ") {
+                **name != room && !listed.contains(*name)
+            } else {
+                listed.contains(*name)
             }
-            None => names.intersection(&listed(cell)).cloned().collect(),
         };
+        let imports: BTreeSet<&str> = names.iter().filter(is_imported).copied().collect();
         // Rooms of test support are not in the document.
-        let allowed = table.rooms.get(room).map(|allowed| allowed.iter().filter(|room| !room.contains("::")).cloned());
-        if allowed.map(BTreeSet::from_iter) != Some(imports) {
-            found.push(DOCUMENTED.broken(DOCUMENT, *number, format!("{room} differs from {TABLE}")));
+        let row = table.rooms.get(room).map(|row| row.iter().map(String::as_str).filter(|name| !name.contains("::")));
+        if row.map(BTreeSet::from_iter) != Some(imports) {
+            found.push(broken(DOCUMENTED, DOCUMENT, *number, format!("{room} differs from {TABLE}")));
         }
     }
-    let missing = table.rooms.keys().filter(|room| *room != "main" && !room.contains("::") && !names.contains(*room));
-    found.extend(
-        missing.filter(|_| !rows.is_empty()).map(|room| DOCUMENTED.broken(DOCUMENT, 0, format!("{room} has no row"))),
-    );
+    let missing = table.rooms.keys().map(String::as_str).filter(|room| *room != "main" && !room.contains("::"));
+    let missing = missing.filter(|room| !rows.is_empty() && !names.contains(room));
+    found.extend(missing.map(|room| broken(DOCUMENTED, DOCUMENT, 0, format!("{room} has no row"))));
     found
 }
 
 fn purpose(module: &Module) -> Option<Violation> {
-    let paragraph = module.doc.iter().map(|line| line.trim()).take_while(|line| !line.is_empty());
-    let paragraph = paragraph.collect::<Vec<_>>().join(" ");
+    let doc = module.file.text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
+    let paragraph = doc.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     let begins = paragraph.starts_with(|c: char| c.is_uppercase() || c == '`');
     let ends = paragraph.ends_with('.') || paragraph.contains(". ");
-    (!(begins && ends)).then(|| PURPOSE.broken(&module.file, 1, "has no sentence of purpose"))
+    (!(begins && ends)).then(|| broken(PURPOSE, &module.file.path, 1, "has no sentence of purpose"))
 }
 
-/// The imports that the table does not allow, and the paths whose room cannot be known.
-fn imports(tree: &Tree, table: &Table, modules: &[Module]) -> (Vec<Edge>, Vec<Violation>) {
-    let known: BTreeSet<Vec<String>> = modules.iter().map(|module| module.path.clone()).collect();
-    let (mut edges, mut others) = (Vec::new(), Vec::new());
-    let mut add =
-        |module: &Module, from: Option<String>, name: String, line: usize, path: String, target: &[String]| {
-            let Some(to) = table.room(target) else {
-                return others.push(NAMED_ROOM.broken(&module.file, line, format!("{path} leads to no room")));
-            };
-            let allowed =
-                from.as_ref().and_then(|from| table.rooms.get(from)).is_some_and(|imports| imports.contains(&to));
-            if from.as_ref() != Some(&to) && !allowed {
-                edges.push(Edge { from: from.unwrap_or(name), to, file: module.file.clone(), line, path });
-            }
-        };
-    for module in modules {
-        for named in module.named {
-            let around = module.around(named);
-            if let Some(target) = resolve(&named.path, &around, CRATE, &known) {
-                // What a container of rooms declares itself is no import.
-                let name = if around.is_empty() { "lib".to_owned() } else { around.join("::") };
-                add(module, table.room(&around), name, named.line, named.text(), &target);
-            }
-        }
-    }
-    if tree.file(MAIN).is_some() {
-        for module in modules::of_crate(tree, MAIN).0 {
-            for named in module.named {
-                if let Some((first, target)) = named.path.split_first().filter(|(first, _)| *first == CRATE) {
-                    add(&module, Some("main".to_owned()), first.clone(), named.line, named.text(), target);
-                }
-            }
-        }
-    }
-    (edges, others)
+fn only(table: &Table, module: &Module) -> Vec<Violation> {
+    let is_strange = |(named, around): &(&Named, String)| {
+        let mut rules = table.only.iter().filter(|(item, _)| named.reaches(item));
+        rules.any(|(_, allowed)| !allowed.iter().any(|allowed| within(around, allowed)))
+    };
+    module.named().filter(is_strange).map(|(named, _)| module.broken(ONLY, named)).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TABLE_TEXT: &str = "[rooms]\nmodel = []\nstore = [\"model\"]\ncli = [\"store\", \"model\", \"testing::trees\"]\n\"testing::trees\" = [\"model\"]\nmain = [\"cli\"]\n";
-    const LIB_TEXT: &str = "//! A.\npub mod model;\npub mod store;\npub mod cli;\n#[cfg(test)]\nmod testing;\n";
-
-    /// The tree of those rooms with other files, or other texts of them.
-    fn found(changed: &[(&str, &str)]) -> Vec<String> {
-        let mut files = BTreeMap::from([
-            (TABLE, TABLE_TEXT),
-            (LIB, LIB_TEXT),
-            (MAIN, "use pfnwatch::cli::Cli;"),
-            ("pfnwatch/src/model.rs", "//! What all rooms know."),
-            ("pfnwatch/src/store.rs", "//! Where events are.\nuse crate::model::Event;"),
-            ("pfnwatch/src/cli.rs", "//! The command line.\nmod args;\nuse crate::store;"),
-            ("pfnwatch/src/cli/args.rs", "use super::Cli;\nuse crate::model;"),
-            ("pfnwatch/src/testing.rs", "#[path = \"../tests/support/trees.rs\"]\nmod trees;"),
-            ("pfnwatch/tests/support/trees.rs", "//! Made-up trees.\nuse pfnwatch::model;"),
-        ]);
-        files.extend(changed.iter().copied());
-        let files: Vec<(&str, &str)> = files.into_iter().filter(|(_, text)| *text != "gone").collect();
-        let text = |violation: Violation| format!("{}:{} {}", violation.file, violation.line, violation.found);
-        check(&Tree::of(&files)).into_iter().map(text).collect()
+fn pure(table: &Table, module: &Module) -> Vec<Violation> {
+    if module.file.is_test() || !table.pure.iter().any(|pure| within(&module.path, pure)) {
+        return Vec::new();
     }
+    // A point in time is a value, too; what matters is who reads the clock.
+    let is_impure = |(named, _): &(&Named, String)| {
+        named.path.ends_with("::now")
+            || IMPURE.split_whitespace().any(|item| named.reaches(item)) && !within(&named.path, VALUES)
+    };
+    let named = outside_of_tests(module).filter(is_impure);
+    let mut found: Vec<Violation> = named.map(|(named, _)| module.broken(PURE, named)).collect();
+    let lines = module.file.source().code.lines().enumerate().filter(|(_, line)| line.contains(".elapsed("));
+    found.extend(lines.map(|(index, line)| broken(PURE, &module.file.path, index + 1, line.trim())));
+    found
+}
 
-    #[test]
-    fn allowed_imports_pass() {
-        assert_eq!(found(&[]), [""; 0]);
-    }
+fn one_translator(module: &Module, known: &BTreeSet<&str>) -> Option<Violation> {
+    let is_event = |(named, around): (&Named, String)| {
+        resolve(&named.path, &around, known).is_some_and(|target| within(&target, "model::event"))
+    };
+    let (record, _) = outside_of_tests(module).find(|(named, _)| named.reaches("pfnwatch_common::record"))?;
+    let allowed = module.file.is_test()
+        || [DECODE, "testing"].iter().any(|allowed| within(&module.path, allowed))
+        || within(&module.path, "bpf") && !outside_of_tests(module).any(is_event);
+    (!allowed).then(|| module.broken(ONE_TRANSLATOR, record))
+}
 
-    #[test]
-    fn imports_outside_of_the_table_are_found() {
-        let store = "pfnwatch/src/store.rs";
-        for import in [
-            "use crate::cli::Cli;",
-            "use pfnwatch::cli::Cli;",
-            "use super::{cli::Cli, model};",
-            "fn f() { crate::cli::run() }",
-            "#[cfg(test)] mod tests { use super::super::cli; }",
-            "#[serde(with = \"crate::cli\")] struct A;",
-            "fn f() { vec![crate::cli::run()] }",
-        ] {
-            let violations = found(&[(store, &format!("//! Where events are.\n{import}"))]);
-            assert_eq!(violations.len(), 1, "{import}: {violations:?}");
-            assert!(violations[0].starts_with("pfnwatch/src/store.rs:2 room store imports cli ("), "{violations:?}");
-        }
-        let nested = found(&[
-            ("pfnwatch/src/model.rs", "//! A.\nmod deep;"),
-            ("pfnwatch/src/model/deep.rs", "use crate::store;"),
-        ]);
-        assert_eq!(
-            nested,
-            ["pfnwatch/src/model/deep.rs:1 room model imports store (crate::store), which the table does not allow"]
-        );
-        assert_eq!(found(&[(MAIN, "use pfnwatch::{cli, store::Store};")]).len(), 1);
-        assert_eq!(found(&[("pfnwatch/tests/support/trees.rs", "//! A.\nuse pfnwatch::store::Store;")]).len(), 1);
-        assert_eq!(
-            found(&[(
-                "pfnwatch/src/testing.rs",
-                "#[path = \"../tests/support/trees.rs\"]\nmod trees;\nuse trees::Tree;"
-            )])
-            .len(),
-            1
-        );
-    }
-
-    #[test]
-    fn paths_without_a_room_are_found() {
-        for import in
-            ["use crate::*;", "use crate as root;", "use super::*;", "use crate::Event;", "use crate::testing::Tree;"]
-        {
-            let violations = found(&[("pfnwatch/src/store.rs", &format!("//! Where events are.\n{import}"))]);
-            assert_eq!(violations.len(), 1, "{import}: {violations:?}");
-            assert!(violations[0].ends_with("leads to no room"), "{violations:?}");
-        }
-    }
-
-    #[test]
-    fn tables_with_a_cycle_or_unknown_rooms_are_found() {
-        let cycle = TABLE_TEXT.replace("model = []", "model = [\"cli\"]");
-        assert_eq!(
-            found(&[(TABLE, &cycle)]),
-            ["xtask/rooms.toml:0 a cycle lies among cli, main, model, store, testing::trees"]
-        );
-        let unknown = TABLE_TEXT.replace("model = []", "model = [\"os\"]");
-        assert_eq!(found(&[(TABLE, &unknown)]), ["xtask/rooms.toml:0 model imports os, which has no row"]);
-        assert_eq!(found(&[(TABLE, "gone")]), ["xtask/rooms.toml:0 is missing"]);
-        assert_eq!(found(&[(TABLE, "[rooms]\nmodel = 1")]).len(), 1);
-    }
-
-    #[test]
-    fn table_and_tree_are_the_same_rooms() {
-        let more = format!("{LIB_TEXT}mod os;");
-        let os = ("pfnwatch/src/os.rs", "//! The system.");
-        assert_eq!(found(&[(LIB, &more), os]), ["pfnwatch/src/os.rs:0 module os has no row in xtask/rooms.toml"]);
-        let fewer = LIB_TEXT.replace("#[cfg(test)]\nmod testing;\n", "");
-        assert_eq!(found(&[(LIB, &fewer)]), ["xtask/rooms.toml:0 room testing::trees is not in the tree"]);
-        assert_eq!(found(&[("pfnwatch/src/model.rs", "gone")]).len(), 2);
-        assert_eq!(found(&[("pfnwatch/src/cli/args.rs", "use {")]).len(), 1);
-    }
-
-    #[test]
-    fn the_document_has_the_same_table() {
-        let document = |cli: &str, store: &str| {
-            format!("{HEAD}\n|---|---|---|\n| `model/` | a | pfnwatch-common |\n{store}| `cli/` | b | {cli} |\n\nEnd\n")
-        };
-        let found = |cli, store| found(&[(DOCUMENT, &document(cli, store))]);
-        let store = "| `store/` | c | model |\n";
-        assert!(found("model, store", store).is_empty());
-        assert!(found("all but the agent's internals", store).is_empty());
-        assert_eq!(found("model", store), ["ARCHITECTURE.md:5 cli differs from xtask/rooms.toml"]);
-        assert_eq!(found("all but store", store), ["ARCHITECTURE.md:5 cli differs from xtask/rooms.toml"]);
-        assert_eq!(found("all but x", "")[1], "ARCHITECTURE.md:0 store has no row");
-    }
-
-    #[test]
-    fn rooms_state_their_purpose() {
-        let expected = ["pfnwatch/src/model.rs:1 has no sentence of purpose"];
-        for text in ["", "//! events", "//! Events", "//!\n//! Events."] {
-            assert_eq!(found(&[("pfnwatch/src/model.rs", text)]), expected, "{text}");
-        }
-        assert!(found(&[("pfnwatch/src/model.rs", "//! Events, and\n//! more. And\n//! more")]).is_empty());
-    }
-
-    #[test]
-    fn summary_counts_edges() {
-        let tree = Tree::of(&[
-            (TABLE, "[rooms]\na = []\nb = []\n"),
-            (LIB, "mod a;\nmod b;"),
-            ("pfnwatch/src/a.rs", "use crate::b::{X, Y};"),
-            ("pfnwatch/src/b.rs", "use crate::a;"),
-        ]);
-        assert_eq!(
-            summary(&tree),
-            ["    2 a -> b (first: pfnwatch/src/a.rs:1)", "    1 b -> a (first: pfnwatch/src/b.rs:1)"]
-        );
-    }
+fn outside_of_tests<'a>(module: &'a Module) -> impl Iterator<Item = (&'a Named, String)> {
+    module.named().filter(|(named, _)| !named.inline.split("::").any(|inline| inline == "tests"))
 }

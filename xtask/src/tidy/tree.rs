@@ -1,19 +1,18 @@
 //! The text files of the project, read once.
 
 use std::cell::OnceCell;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use super::source::Source;
 
 /// A text file.
-pub(crate) struct File {
+pub(super) struct File {
     /// Its path from the root, with slashes.
-    pub(crate) path: String,
-    /// Its contents.
-    pub(crate) text: String,
+    pub(super) path: String,
+    pub(super) text: String,
     source: OnceCell<Source>,
 }
 
@@ -28,42 +27,54 @@ impl File {
     }
 
     /// Whether it holds unit tests alone.
-    pub(crate) fn is_test(&self) -> bool {
+    pub(super) fn is_test(&self) -> bool {
         self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
     }
 
+    /// Whether it is this module's file or lies in its folder: `a/b.rs` and `a/b/c.rs` are both of `a/b`.
+    pub(super) fn is_of(&self, module: &str) -> bool {
+        self.path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    }
+
     /// The lines, numbered from 1.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
+    }
+
+    /// The rows of the Markdown table with this head: line and cells.
+    pub(super) fn table(&self, head: &'static str) -> impl Iterator<Item = (usize, Vec<&str>)> {
+        let rows = self.lines().skip_while(move |(_, line)| line.trim() != head).skip(2);
+        let rows = rows.take_while(|(_, line)| line.starts_with('|'));
+        rows.map(|(number, line)| (number, line.trim().trim_matches('|').split('|').map(str::trim).collect()))
     }
 }
 
 /// What the rules look at.
-pub(crate) struct Tree {
+pub(super) struct Tree {
     /// The text files, in the order of their paths.
-    pub(crate) files: Vec<File>,
+    pub(super) files: Vec<File>,
     /// Every path below the root, files and folders.
-    pub(crate) paths: Vec<String>,
+    pub(super) paths: Vec<String>,
 }
 
 impl Tree {
-    /// Reads the tree below a root. What git and cargo keep there is none of it.
-    pub(crate) fn read(root: &Path) -> Result<Self> {
+    /// Reads the tree below a root, without what git and cargo keep there.
+    pub(super) fn read(root: &Path) -> Result<Self> {
         let mut tree = Self { files: Vec::new(), paths: Vec::new() };
-        tree.enter(root, "")?;
+        tree.enter(root, "").with_context(|| format!("cannot list {}", root.display()))?;
         tree.paths.sort();
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(tree)
     }
 
-    fn enter(&mut self, dir: &Path, prefix: &str) -> Result<()> {
-        for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
-            let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
-            let (path, name) = (entry.path(), entry.file_name());
+    fn enter(&mut self, dir: &Path, prefix: &str) -> std::io::Result<()> {
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             if (prefix.is_empty() && name == "target") || name == ".git" {
                 continue;
             }
-            let from_root = format!("{prefix}{}", name.to_string_lossy());
+            let from_root = format!("{prefix}{name}");
             // A link is taken for what it leads to; one that leads nowhere is a path and no more.
             if path.is_dir() {
                 self.enter(&path, &format!("{from_root}/"))?;
@@ -76,19 +87,35 @@ impl Tree {
     }
 
     /// The Rust files.
-    pub(crate) fn rust(&self) -> impl Iterator<Item = &File> {
+    pub(super) fn rust(&self) -> impl Iterator<Item = &File> {
         self.files.iter().filter(|file| file.path.ends_with(".rs"))
     }
 
-    /// The file of this path.
-    pub(crate) fn file(&self, path: &str) -> Option<&File> {
+    pub(super) fn file(&self, path: &str) -> Option<&File> {
         self.files.iter().find(|file| file.path == path)
     }
 
     /// A tree for tests: paths and texts.
     #[cfg(test)]
-    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
-        let paths = files.iter().map(|(path, _)| (*path).to_owned()).collect();
-        Self { files: files.iter().map(|(path, text)| File::new(path, (*text).to_owned())).collect(), paths }
+    pub(super) fn of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let files: Vec<File> = files.into_iter().map(|(path, text)| File::new(path, text.to_owned())).collect();
+        Self { paths: files.iter().map(|file| file.path.clone()).collect(), files }
     }
+}
+
+/// A path from a folder, with `..` resolved.
+pub(crate) fn join(folder: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+pub(crate) fn folder_of(file: &str) -> &str {
+    file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }

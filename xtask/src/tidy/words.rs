@@ -1,111 +1,96 @@
 //! The words that the project's texts do not use (`xtask/words.toml`), and the old lines that still do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
+use fs_err as fs;
 use serde::Deserialize;
 
 use super::tree::File;
-use super::{Rule, Tree, Violation};
+use super::{Rule, Tree, Violation, broken};
 use crate::paths;
 
-static WORDS: Rule = Rule {
-    requirement: "new text uses the field's words: xtask/words.toml lists what to write instead",
-    remedy: "rewrite the sentence; a line that has to have the phrase gets the comment `words: allow (REASON)`",
-};
-static CONSTANTS: Rule =
-    Rule { requirement: "a constant's name begins with the field's word for what it limits", remedy: "rename it" };
-static SHRINKS: Rule = Rule {
-    requirement: "each line of xtask/words-exceptions.txt is in the tree, and has a phrase of the list",
-    remedy: "cargo xtask check --shrink-words",
-};
-static MARKED: Rule = Rule {
-    requirement: "`words: allow (REASON)` gives a reason, and a phrase of the list follows in its line or the next",
-    remedy: "add the reason, or remove the comment",
-};
+pub(super) const WORDS: Rule = "new text uses the field's words, xtask/words.toml lists what to write instead: rewrite \
+    the sentence; a line that has to have the phrase gets the comment `words: allow (REASON)`";
+pub(super) const CONSTANTS: Rule = "a constant's name begins with the field's word for what it limits: rename it";
+pub(super) const SHRINKS: Rule = "each line of xtask/words-exceptions.txt is in the tree, and has a phrase of the list: \
+    cargo xtask check --shrink-words";
+pub(super) const MARKED: Rule = "`words: allow (REASON)` gives a reason, and a phrase of the list follows in its line or \
+    the next: add the reason, or remove the comment";
 
-const LIST: &str = "xtask/words.toml";
-const EXCEPTIONS: &str = "xtask/words-exceptions.txt";
+pub(super) const LIST: &str = "xtask/words.toml";
+pub(super) const EXCEPTIONS: &str = "xtask/words-exceptions.txt";
 const MARK: &str = "words: allow";
-/// Not checked: the list, its own tests, and what is generated out of doc comments.
-const UNCHECKED: [&str; 3] = [LIST, "xtask/src/tidy/words.rs", "pfnwatch/dist/schema.json"];
+/// Not checked: the list, the tests of these rules, and what is generated out of doc comments.
+const UNCHECKED: [&str; 4] = [LIST, "xtask/src/tidy/words.rs", "xtask/src/tidy/tests.rs", "pfnwatch/dist/schema.json"];
 const KINDS: [&str; 7] = ["md", "rs", "toml", "yml", "yaml", "json", "service"];
 
-/// The list as it is written.
+/// The list as it is written: phrases of prose, and first words of constants.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct List {
-    phrase: Vec<Phrases>,
-    constant: Vec<Constants>,
+    phrase: Vec<Entry>,
+    constant: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Phrases {
+struct Entry {
+    #[serde(alias = "words")]
     phrases: Vec<String>,
-    instead: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Constants {
-    words: Vec<String>,
     instead: String,
 }
 
 /// A phrase in a file.
 struct Finding {
-    rule: &'static Rule,
+    rule: Rule,
     line: usize,
-    phrase: String,
-    instead: String,
+    text: String,
     /// What an exception would have to be.
     key: String,
 }
 
+impl Finding {
+    fn new(rule: Rule, index: usize, phrase: &str, entry: &Entry, key: String) -> Self {
+        Self { rule, line: index + 1, text: format!("{phrase:?} (write: {}) | {key}", entry.instead), key }
+    }
+}
+
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
-    let list = match read(tree) {
+    let list = tree.file(LIST).ok_or_else(|| "is missing".to_owned());
+    let list: List = match list.and_then(|file| toml::from_str(&file.text).map_err(|error| error.to_string())) {
         Ok(list) => list,
-        Err(error) => return vec![WORDS.broken(LIST, 0, format!("{error:#}"))],
+        Err(error) => return vec![broken(WORDS, LIST, 0, error)],
     };
-    let exceptions: BTreeMap<&str, usize> = tree
-        .file(EXCEPTIONS)
-        .map(|file| file.lines().map(|(number, line)| (line, number)).collect())
-        .unwrap_or_default();
+    let exceptions = tree.file(EXCEPTIONS).into_iter().flat_map(File::lines);
+    let exceptions: BTreeMap<&str, usize> = exceptions.map(|(number, line)| (line, number)).collect();
     let mut unused = exceptions.clone();
     let mut found = Vec::new();
     for file in tree.files.iter().filter(|file| is_checked(&file.path)) {
         let (findings, violations) = findings(file, &list);
         found.extend(violations);
-        for Finding { rule, line, phrase, instead, key } in findings {
+        for Finding { rule, line, text, key } in findings {
             unused.remove(key.as_str());
             if !exceptions.contains_key(key.as_str()) {
-                found.push(rule.broken(&file.path, line, format!("{phrase:?} (write: {instead}) | {key}")));
+                found.push(broken(rule, &file.path, line, text));
             }
         }
     }
-    found.extend(
-        unused.iter().map(|(line, number)| SHRINKS.broken(EXCEPTIONS, *number, format!("not in the tree: {line}"))),
-    );
+    let unused = unused.iter().map(|(line, number)| (number, format!("not in the tree: {line}")));
+    found.extend(unused.map(|(number, text)| broken(SHRINKS, EXCEPTIONS, *number, text)));
     found
 }
 
 /// Removes the exceptions that match nothing any more.
 pub(crate) fn shrink() -> Result<()> {
     let tree = Tree::read(&paths::root())?;
-    let unused: BTreeSet<usize> =
-        check(&tree).iter().filter(|violation| violation.rule == &SHRINKS).map(|violation| violation.line).collect();
+    let unused = check(&tree).into_iter().filter(|violation| violation.rule == SHRINKS);
+    let unused: BTreeSet<usize> = unused.map(|violation| violation.line).collect();
     let file = tree.file(EXCEPTIONS).ok_or_else(|| anyhow!("{EXCEPTIONS} is missing"))?;
-    let left: String =
-        file.lines().filter(|(number, _)| !unused.contains(number)).map(|(_, line)| format!("{line}\n")).collect();
+    let left = file.lines().filter(|(number, _)| !unused.contains(number));
+    let left: String = left.map(|(_, line)| format!("{line}\n")).collect();
     println!("{} exceptions removed, {} left", unused.len(), left.lines().count());
-    fs::write(paths::root().join(EXCEPTIONS), left).with_context(|| format!("cannot write {EXCEPTIONS}"))
-}
-
-fn read(tree: &Tree) -> Result<List> {
-    let file = tree.file(LIST).ok_or_else(|| anyhow!("{LIST} is missing"))?;
-    Ok(toml::from_str(&file.text)?)
+    Ok(fs::write(paths::root().join(EXCEPTIONS), left)?)
 }
 
 fn is_checked(path: &str) -> bool {
@@ -116,8 +101,7 @@ fn is_checked(path: &str) -> bool {
 /// The phrases of a file that no comment allows, and comments that allow nothing.
 fn findings(file: &File, list: &List) -> (Vec<Finding>, Vec<Violation>) {
     let is_rust = file.path.ends_with(".rs");
-    let text = if is_rust { file.source().prose.as_str() } else { file.text.as_str() };
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<&str> = if is_rust { &file.source().prose } else { &file.text }.lines().collect();
     let mut found = phrases(&lines, list);
     if is_rust {
         found.extend(constants(&file.source().code, list));
@@ -126,12 +110,11 @@ fn findings(file: &File, list: &List) -> (Vec<Finding>, Vec<Violation>) {
     for (index, line) in lines.iter().enumerate() {
         // Between backquotes it is quoted.
         let Some((_, reason)) = line.split_once(MARK).filter(|(before, _)| !before.ends_with('`')) else { continue };
-        let reasoned = reason.trim_start().strip_prefix('(').is_some_and(|reason| reason.trim_start().len() > 3);
-        let here = [index + 1, index + 2];
+        let is_reasoned = reason.trim_start().strip_prefix('(').is_some_and(|reason| reason.trim_start().len() > 3);
         let before = found.len();
-        found.retain(|finding| !here.contains(&finding.line));
-        if found.len() == before || !reasoned {
-            violations.push(MARKED.broken(&file.path, index + 1, line.trim()));
+        found.retain(|finding| ![index + 1, index + 2].contains(&finding.line));
+        if found.len() == before || !is_reasoned {
+            violations.push(broken(MARKED, &file.path, index + 1, line.trim()));
         }
     }
     (found, violations)
@@ -140,18 +123,15 @@ fn findings(file: &File, list: &List) -> (Vec<Finding>, Vec<Violation>) {
 fn phrases(lines: &[&str], list: &List) -> Vec<Finding> {
     let words: Vec<(usize, String)> = lines.iter().enumerate().flat_map(|(index, line)| words(index, line)).collect();
     let mut found = Vec::new();
-    for entry in &list.phrase {
-        for phrase in &entry.phrases {
-            let wanted: Vec<&str> = phrase.split(' ').collect();
-            let places = words.windows(wanted.len());
-            let places = places.filter(|place| place.iter().map(|(_, word)| word.as_str()).eq(wanted.iter().copied()));
-            found.extend(places.filter_map(|place| {
-                let index = place.first()?.0;
-                let key = lines.get(index)?.split_whitespace().collect::<Vec<_>>().join(" ");
-                let instead = entry.instead.clone();
-                Some(Finding { rule: &WORDS, line: index + 1, phrase: phrase.clone(), instead, key })
-            }));
-        }
+    for (entry, phrase) in list.phrase.iter().flat_map(|entry| entry.phrases.iter().map(move |phrase| (entry, phrase)))
+    {
+        let wanted: Vec<&str> = phrase.split(' ').collect();
+        let is_it = |place: &&[(usize, String)]| place.iter().map(|(_, word)| word.as_str()).eq(wanted.iter().copied());
+        found.extend(words.windows(wanted.len()).filter(is_it).filter_map(|place| {
+            let index = place.first()?.0;
+            let key = lines.get(index)?.split_whitespace().collect::<Vec<_>>().join(" ");
+            Some(Finding::new(WORDS, index, phrase, entry, key))
+        }));
     }
     found
 }
@@ -164,12 +144,12 @@ fn words(index: usize, line: &str) -> Vec<(usize, String)> {
     for part in outside {
         let mut rest = part;
         while let Some(start) = rest.find(|c: char| c.is_alphanumeric() || ".,;:!?()\"".contains(c)) {
-            let (_, from) = rest.split_at(start);
+            let (before, from) = rest.split_at(start);
             let end = from.find(|c: char| !(c.is_alphanumeric() || "_-'’".contains(c))).unwrap_or(from.len());
             let (word, after) = from.split_at(end.max(1));
             // `{name}` in a format string is code.
-            let is_code = part.get(..part.len() - from.len()).is_some_and(|before| before.ends_with('{'));
-            let word = if end == 0 || is_code { "" } else { word.trim_end_matches(['_', '-', '\'', '’']) };
+            let word =
+                if end == 0 || before.ends_with('{') { "" } else { word.trim_end_matches(['_', '-', '\'', '’']) };
             found.push((index, word.to_lowercase()));
             rest = after;
         }
@@ -181,98 +161,11 @@ fn words(index: usize, line: &str) -> Vec<(usize, String)> {
 fn constants(code: &str, list: &List) -> Vec<Finding> {
     let mut found = Vec::new();
     for (index, line) in code.lines().enumerate() {
-        let mut words = line
-            .split(|c: char| c.is_whitespace() || c == ':')
-            .skip_while(|word| *word != "const" && *word != "static");
-        let Some(name) = words.nth(1) else { continue };
+        let words = line.split(|c: char| c.is_whitespace() || c == ':');
+        let Some(name) = words.skip_while(|word| *word != "const" && *word != "static").nth(1) else { continue };
         let first = name.split('_').next().unwrap_or_default();
-        let entry = list.constant.iter().find(|entry| entry.words.iter().any(|word| word == first));
-        found.extend(entry.map(|entry| {
-            let (phrase, instead) = (name.to_owned(), entry.instead.clone());
-            Finding { rule: &CONSTANTS, line: index + 1, phrase, instead, key: format!("const {name}") }
-        }));
+        let entry = list.constant.iter().find(|entry| entry.phrases.iter().any(|word| word == first));
+        found.extend(entry.map(|entry| Finding::new(CONSTANTS, index, name, entry, format!("const {name}"))));
     }
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIST_TEXT: &str = "[[phrase]]\nphrases = [\"anew\", \"held against\"]\ninstead = \"again\"\n\
-        [[constant]]\nwords = [\"MOST\"]\ninstead = \"MAX_*\"\n";
-
-    fn found(path: &str, text: &str, exceptions: &str) -> Vec<String> {
-        let tree = Tree::of(&[(LIST, LIST_TEXT), (path, text), (EXCEPTIONS, exceptions)]);
-        let found = check(&tree);
-        found.iter().map(|violation| format!("{}:{} {}", violation.file, violation.line, violation.found)).collect()
-    }
-
-    #[test]
-    fn phrases_are_found_in_prose() {
-        for text in [
-            "read it Anew.",
-            "it is 'anew'",
-            "_anew_",
-            "'anew'",
-            "_anew_",
-            "a\nanew",
-            "is held\nagainst it",
-            "* held  against: it",
-            "\"anew\"",
-            "```\nanew\n```",
-        ] {
-            assert_eq!(found("a.md", text, "").len(), 1, "{text}");
-        }
-        for text in ["renew it", "`anew`", "held. Against", "held: against", "re-anew", "anew_is", "{anew:?}"] {
-            assert!(found("a.md", text, "").is_empty(), "{text}");
-        }
-        assert_eq!(found("docs/a.md", "a\n b anew", ""), ["docs/a.md:2 \"anew\" (write: again) | b anew"]);
-        assert_eq!(found("a.toml", "# anew", "").len(), 1);
-        assert!(found("a.lock", "# anew", "").is_empty());
-        assert_eq!(check(&Tree::of(&[])).len(), 1);
-    }
-
-    #[test]
-    fn rust_is_read_in_comments_and_texts() {
-        for text in
-            ["/// Held\n/// against it.\nstruct A;", "// anew\n", "fn f() { g(\"anew\") }", "/* anew */", "//! anew"]
-        {
-            assert_eq!(found("a.rs", text, "").len(), 1, "{text}");
-        }
-        assert!(found("a.rs", "fn anew() { held(against) }", "").is_empty());
-        assert_eq!(found("a.rs", "f! {  \"b anew\",  c }", ""), ["a.rs:1 \"anew\" (write: again) | b anew\""]);
-    }
-
-    #[test]
-    fn constants_are_named_by_the_fields_words() {
-        assert_eq!(
-            found("a.rs", "pub const MOST_ROWS: u8 = 1;", ""),
-            ["a.rs:1 \"MOST_ROWS\" (write: MAX_*) | const MOST_ROWS"]
-        );
-        assert_eq!(found("a.rs", "static MOST: u8 = 1;", "").len(), 1);
-        assert!(found("a.rs", "const MOSTLY: u8 = MOST_ROWS;\nconst fn f() {}", "").is_empty());
-        assert!(found("a.rs", "const MOST_ROWS: u8 = 1;", "const MOST_ROWS\n").is_empty());
-    }
-
-    #[test]
-    fn lines_are_allowed_with_a_reason() {
-        for text in ["// words: allow (a quotation)\n// anew\n", "// anew words: allow (a quotation)\n"] {
-            assert!(found("a.rs", text, "").is_empty(), "{text}");
-        }
-        assert!(found("a.md", "<!-- words: allow (a quotation) -->\nanew\n`words: allow`", "").is_empty());
-        for text in ["anew words: allow ()", "anew words: allow", "words: allow (a quotation)\n"] {
-            assert_eq!(found("a.md", text, "").len(), 1, "{text}");
-        }
-        assert_eq!(found("a.md", "words: allow (a quotation)\n\nanew", "").len(), 2);
-    }
-
-    #[test]
-    fn old_lines_are_excepted_wherever_they_are() {
-        for path in ["a.md", "docs/b.md"] {
-            assert!(found(path, "  read  it anew\n", "read it anew\n").is_empty());
-        }
-        assert_eq!(found("a.md", "read it anew, too", "read it anew\n").len(), 2);
-        assert_eq!(found("a.md", "", "a\nb anew\n")[1], "xtask/words-exceptions.txt:2 not in the tree: b anew");
-    }
 }

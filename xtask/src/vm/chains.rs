@@ -1,13 +1,11 @@
 //! Guests side by side, each in its own folder and with its own files.
 
-use std::collections::VecDeque;
-use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
+use fs_err as fs;
 use guest::boot_config::{Orders, Purpose, Soak};
 use guest::report::Report;
 use guest::scope;
@@ -19,20 +17,21 @@ use super::qemu::Qemu;
 use super::scenario::{self, On, Scenario, Userland};
 use super::variant::Variants;
 use super::{Tally, backends, disk, home, qemu, session};
+use crate::process::side_by_side;
 
 /// How long one guest may run in all.
 const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
-/// How long one test may take.
+/// How long one test may take, and one that installs and removes whole packages.
 const TEST_LIMIT_S: u64 = 180;
-/// The same where whole packages are installed and removed in it.
 const PACKAGE_TEST_LIMIT_S: u64 = 360;
+
 /// A kernel line with all that it has to boot.
 pub(super) struct Line {
     /// Debian's kernel.
     pub(super) kernel: Kernel,
-    /// The same with other builds of libnvdimm, where tests ask for it.
+    /// The same with other builds of libnvdimm, if tests ask for it.
     pub(super) variants: Option<Variants>,
-    /// A Debian to boot with it, where tests ask for one.
+    /// A Debian to boot with it, if tests ask for one.
     pub(super) debian: Option<Installation>,
 }
 
@@ -42,7 +41,7 @@ pub(super) struct Chain<'a>(Vec<Machine<'a>>);
 /// One guest to be.
 struct Machine<'a> {
     kernel: &'a Kernel,
-    /// What takes the place of the kernel's own module.
+    /// What replaces the kernel's own module.
     libnvdimm: Option<PathBuf>,
     debian: Option<&'a Installation>,
     scenario: &'static Scenario,
@@ -63,97 +62,67 @@ impl Line {
         chains
     }
 
-    /// None where its libnvdimm could not be built, or its Debian made: that was told.
+    /// `None` if its libnvdimm could not be built, or its Debian made: that was reported.
     fn machine(&self, scenario: &'static Scenario) -> Option<Machine<'_>> {
         let debian = match scenario.userland {
             Userland::Bare => None,
             Userland::Debian => Some(self.debian.as_ref()?),
         };
-        match scenario.kernel {
-            On::Debian(_) => Some(Machine { kernel: &self.kernel, libnvdimm: None, debian, scenario }),
+        let (kernel, libnvdimm) = match scenario.kernel {
+            On::Debian(_) => (&self.kernel, None),
             On::Rebuilt(_, variant) => {
                 let variants = self.variants.as_ref()?;
-                Some(Machine { kernel: &variants.kernel, libnvdimm: Some(variants.module(variant)), debian, scenario })
+                (&variants.kernel, Some(variants.module(variant)))
             }
-        }
+        };
+        Some(Machine { kernel, libnvdimm, debian, scenario })
     }
-}
-
-impl Machine<'_> {
-    /// As it stands before each of its lines: `6.12`, or `6.1 max128`.
-    fn label(&self) -> String {
-        match self.scenario.name {
-            scope::DEFAULT => self.kernel.line.clone(),
-            name => format!("{} {name}", self.kernel.line),
-        }
-    }
-}
-
-/// What became of one boot, or of one after the other.
-#[derive(Default)]
-struct Attempt {
-    tally: Tally,
-    lost_timer: bool,
 }
 
 /// What all guests of a run have in common.
 pub(super) struct Run {
-    base: Base,
+    pub(super) base: Base,
     /// The names of all tests.
-    tests: Vec<String>,
+    pub(super) tests: Vec<String>,
     pub(super) filter: Vec<String>,
-    soak: Soak,
+    pub(super) soak: Soak,
 }
 
 impl Run {
-    /// Of these programs, tests and words of tests; the soak as it is to be.
-    pub(super) fn new(base: Base, tests: Vec<String>, filter: Vec<String>, soak: Soak) -> Self {
-        Self { base, tests, filter, soak }
-    }
-
     /// Whether a test that was asked for is to be run on this machine.
     pub(super) fn wants(&self, machine: &Scenario) -> bool {
-        let orders = self.orders("", machine);
-        self.tests.iter().any(|test| orders.wants(test) && scope::of(test).scenario == machine.name)
+        self.tests_on(machine, "").next().is_some()
     }
 
-    /// How many seconds these guests will take, about: the longest ones go first, so that none is left alone at the end.
+    /// The tests of a machine, on this kernel line or, without one, on any.
+    fn tests_on<'a>(&'a self, machine: &'a Scenario, line: &'a str) -> impl Iterator<Item = &'a String> {
+        let orders = self.orders(line, machine);
+        self.tests.iter().filter(move |test| {
+            let scope = scope::of(test);
+            orders.wants(test) && scope.scenario == machine.name && (line.is_empty() || scope.lines.contain(line))
+        })
+    }
+
+    /// How many seconds these guests will take, about.
     pub(super) fn seconds_of(&self, chain: &Chain<'_>) -> u64 {
         let seconds = |machine: &Machine<'_>| {
-            let (line, orders) = (&machine.kernel.line, self.orders(&machine.kernel.line, machine.scenario));
-            let here = |test: &&String| {
-                let scope = scope::of(test);
-                orders.wants(test) && scope.scenario == machine.scenario.name && scope.lines.contain(line)
-            };
             let each = match machine.scenario.userland {
                 Userland::Bare if machine.scenario.name == scope::SOAK => self.soak.seconds,
                 Userland::Bare => 8,
                 Userland::Debian => 45,
             };
-            self.tests.iter().filter(here).map(|_| each).sum::<u64>()
+            self.tests_on(machine.scenario, &machine.kernel.line).map(|_| each).sum::<u64>()
         };
         chain.0.iter().map(seconds).sum()
     }
 
     /// Boots them all, so many at a time, in their order.
     pub(super) fn boot_all(&self, chains: Vec<Chain<'_>>, at_once: usize, qemu: &Qemu) -> Result<Tally> {
-        let waiting = Mutex::new(VecDeque::from(chains));
-        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let work = || {
-            let mut tally = Tally::default();
-            while let Some(chain) = next() {
-                tally.add(self.go_through(&chain, qemu)?);
-            }
-            anyhow::Ok(tally)
-        };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
-            let mut tally = Tally::default();
-            for worker in workers {
-                tally.add(worker.join().map_err(|_| anyhow!("a guest's thread ended badly"))??);
-            }
-            Ok(tally)
-        })
+        let mut tally = Tally::default();
+        for outcome in side_by_side(chains, at_once, |chain| self.go_through(&chain, qemu)) {
+            tally.add(outcome?);
+        }
+        Ok(tally)
     }
 
     fn orders(&self, line: &str, machine: &Scenario) -> Orders {
@@ -165,50 +134,52 @@ impl Run {
             line: line.to_owned(),
             scenario: machine.name.to_owned(),
             filters: self.filter.clone(),
-            // One that soaks takes that long, and then some to look.
+            // A soak takes that long, and then some to look.
             test_limit_s: if machine.name == scope::SOAK { self.soak.seconds + 2 * TEST_LIMIT_S } else { test_limit_s },
             purpose,
             soak: self.soak,
         }
     }
 
-    /// Boots the machines of a chain; once more from the first where an emulated processor has lost its timer, which is taken for QEMU's
-    /// doing: the kernel finds a processor that has had no interrupt of its timer for 21 s, amid others (seen twice, in some
+    /// Boots the machines of a chain, and all of them a second time if an emulated processor has lost its timer, which is taken for
+    /// QEMU's doing: the kernel finds a processor that has had no interrupt of its timer for 21 s, amid others (seen twice, in some
     /// thousand boots; the cause was not found). What else failed there stays a failure.
     fn go_through(&self, chain: &Chain<'_>, qemu: &Qemu) -> Result<Tally> {
-        let first = self.attempt(chain, qemu)?;
-        let [failure] = first.tally.failures.as_slice() else { return Ok(first.tally) };
-        if !(first.lost_timer && qemu.emulates()) {
-            return Ok(first.tally);
-        }
-        let why = failure.lines().next().unwrap_or_default().to_owned();
+        let (first, lost_timer) = self.attempt(chain, qemu)?;
+        let why = match first.failures.as_slice() {
+            [failure] if lost_timer && qemu.emulates() => failure.lines().next().unwrap_or_default().to_owned(),
+            _ => return Ok(first),
+        };
         println!("booted again: {why}");
-        let mut tally = self.attempt(chain, qemu)?.tally;
+        let (mut tally, _) = self.attempt(chain, qemu)?;
         tally.again.push(why);
         Ok(tally)
     }
 
-    /// Boots them one after the other, as long as there are timers.
-    fn attempt(&self, chain: &Chain<'_>, qemu: &Qemu) -> Result<Attempt> {
-        let mut all = Attempt::default();
+    /// Boots them one after the other, as long as there are timers; returns whether one was lost, too.
+    fn attempt(&self, chain: &Chain<'_>, qemu: &Qemu) -> Result<(Tally, bool)> {
+        let mut all = Tally::default();
         for machine in &chain.0 {
-            let Attempt { tally, lost_timer } = self.boot(machine, qemu)?;
-            all.tally.add(tally);
-            all.lost_timer = lost_timer;
+            let (tally, lost_timer) = self.boot(machine, qemu)?;
+            all.add(tally);
             if lost_timer {
-                break;
+                return Ok((all, true));
             }
         }
-        Ok(all)
+        Ok((all, false))
     }
 
-    fn boot(&self, machine: &Machine<'_>, qemu: &Qemu) -> Result<Attempt> {
+    fn boot(&self, machine: &Machine<'_>, qemu: &Qemu) -> Result<(Tally, bool)> {
         let mut tally = Tally::default();
-        let (kernel, scenario, label) = (machine.kernel, machine.scenario, machine.label());
+        let (kernel, scenario) = (machine.kernel, machine.scenario);
+        // At the beginning of each of its lines: `6.12`, or `6.1 max128`.
+        let label = match scenario.name {
+            scope::DEFAULT => kernel.line.clone(),
+            name => format!("{} {name}", kernel.line),
+        };
         println!("{label:>5}  boots   kernel {}, machine {}", kernel.release, scenario.name);
         let start = Instant::now();
-        let home = home(&kernel.line, scenario.name)?;
-        let initramfs = home.join("initramfs.cpio");
+        let initramfs = home(&kernel.line, scenario.name)?.join("initramfs.cpio");
         let orders = self.orders(&kernel.line, scenario);
         let root = machine.debian.map(|debian| debian.disk(&kernel.line, scenario)).transpose()?;
         let packages = machine.debian.map(|debian| debian.packages.clone()).unwrap_or_default();
@@ -219,18 +190,13 @@ impl Run {
         let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends, disk.as_deref(), further);
         command.args(root.iter().flat_map(|root| qemu::root_arguments(root)));
         let limit = GUEST_LIMIT.max(Duration::from_secs(2 * orders.test_limit_s));
-        let outcome = session::run(command, limit, |report| {
-            if let Some(line) = line(&label, report) {
-                println!("{line}");
-                if matches!(report, Report::Failed { .. }) {
-                    tally.failures.push(line);
-                }
-            }
+        let outcome = session::run(command, limit, |report| match (line(&label, report), report) {
+            (Some(line), Report::Failed { .. }) => tally.fail(line),
+            (Some(line), _) => println!("{line}"),
+            (None, _) => (),
         })?;
         if let Some(why) = &outcome.broken {
-            let failure = format!("{label:>5}  FAILED  the guest: {why}");
-            println!("{failure}");
-            tally.failures.push(failure);
+            tally.fail(format!("{label:>5}  FAILED  the guest: {why}"));
         }
         let seconds = start.elapsed().as_secs();
         println!("{label:>5}  ended   {} passed, {} failed, in {seconds} s", outcome.passed, outcome.failed);
@@ -240,7 +206,7 @@ impl Run {
         for file in backends.iter().chain(&disk).chain(&root).filter(|_| !kept).chain([&initramfs]) {
             let _ = fs::remove_file(file);
         }
-        Ok(Attempt { tally, lost_timer: outcome.lost_timer })
+        Ok((tally, outcome.lost_timer))
     }
 }
 
@@ -264,25 +230,17 @@ fn available_bytes(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// What a report is for people; none for most of them.
+/// What a report is for people; `None` for most of them.
 fn line(guest: &str, report: &Report) -> Option<String> {
     let seconds = |ms: &u64| format!("{}.{} s", ms / 1000, ms % 1000 / 100);
-    match report {
-        Report::Passed { name, duration_ms } => Some(format!("{guest:>5}  ok      {name}  {}", seconds(duration_ms))),
-        Report::Failed { name, duration_ms, why } => {
-            Some(format!("{guest:>5}  FAILED  {name}  {}: {why}", seconds(duration_ms)))
-        }
-        Report::Output { line } => Some(format!("{guest:>5}  |  {line}")),
-        Report::Elsewhere { name, lines } => Some(format!("{guest:>5}  -       {name}  counts on {lines}")),
-        Report::Ready { .. }
-        | Report::Started { .. }
-        | Report::Broken { .. }
-        | Report::Totals { .. }
-        | Report::Measured(_)
-        | Report::Agent(_)
-        | Report::Looked(_)
-        | Report::Verdict { .. } => None,
-    }
+    let text = match report {
+        Report::Passed { name, duration_ms } => format!("ok      {name}  {}", seconds(duration_ms)),
+        Report::Failed { name, duration_ms, why } => format!("FAILED  {name}  {}: {why}", seconds(duration_ms)),
+        Report::Output { line } => format!("|  {line}"),
+        Report::Elsewhere { name, lines } => format!("-       {name}  counts on {lines}"),
+        _ => return None,
+    };
+    Some(format!("{guest:>5}  {text}"))
 }
 
 #[cfg(test)]

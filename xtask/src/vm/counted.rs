@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use guest::boot_config::Purpose;
 use guest::report::Report;
 
-pub(crate) use super::initramfs::Base;
-use super::kernel::{self, Found};
+use super::initramfs::Base;
+use super::kernel;
 use super::programs;
 use super::qemu::Qemu;
 use super::scenario::BENCH;
@@ -28,21 +28,19 @@ pub(crate) struct Place {
     pub(crate) emulator: String,
 }
 
-/// Boots the guest for this purpose, with what `add` gives it besides, and hands over each of its reports.
-pub(crate) fn run(
-    purpose: Purpose,
-    add: impl FnOnce(Base) -> Result<Base>,
-    take: impl FnMut(&Report),
-) -> Result<Place> {
+/// Boots the guest for this purpose, with these files of the host's at these paths besides, prints what it starts, and hands over
+/// each of its reports.
+pub(crate) fn run(purpose: Purpose, files: &[(String, PathBuf)], mut take: impl FnMut(&Report)) -> Result<Place> {
     let _lock = lock()?;
     let built = programs::build()?;
-    let kernel = match kernel::provide(LINE)? {
-        Found::Kernel(kernel) => kernel,
-        Found::NotRun(why) => bail!("there is no kernel to measure on: {why}"),
-    };
+    let kernel = kernel::provide(LINE).context("there is no kernel to measure on")?;
     let qemu = Qemu::find(&kernel.image)?.counting();
     println!("measure in a virtual machine that counts instructions …");
-    boot_alone((&kernel, None), (&BENCH, purpose, LIMIT), (&add(Base::new(&built)?)?, &qemu), take)?;
+    let base = Base::new(&built)?.and(files.iter().cloned());
+    boot_alone((&kernel, None), (&BENCH, purpose, LIMIT), (&base, &qemu), |report| match report {
+        Report::Started { name } => eprintln!("{name}"),
+        report => take(report),
+    })?;
     Ok(Place { release: kernel.release, emulator: qemu.words() })
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use guest::boot_config::Purpose;
 use guest::report::Report;
 
@@ -38,8 +38,7 @@ pub(crate) fn run() -> Result<()> {
     };
     let fetch = || {
         setup::for_guests()?;
-        let variants = variant::provide(scenario::REBUILT, &[Variant::Max128])?;
-        variants.map_err(|why| anyhow!("nothing to show: {why}"))
+        variant::provide(scenario::REBUILT, &[Variant::Max128]).context("nothing to show")
     };
     let (built, variants) = both(compile, fetch)?;
     let qemu = Qemu::find(&variants.kernel.image)?;

@@ -1,10 +1,10 @@
 //! A disk for guests that are booted one after the other: what is too large for their initramfs, and room for what persists
 //! from one boot to the next.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 
 use crate::peers;
 use crate::process::Task;
@@ -26,7 +26,7 @@ pub(super) fn make(image: &Path) -> Result<()> {
     let places = [tree.clone(), peers::prometheus()?.join("prometheus"), peers::alertmanager_package()?];
     Task::new("sh", ["-c", STAGE, "stage"].map(Into::into).into_iter().chain(places)).read()?;
     ext4(&[], &tree, image, SIZE)?;
-    fs::remove_dir_all(&tree).with_context(|| format!("cannot remove {}", tree.display()))
+    Ok(fs::remove_dir_all(&tree)?)
 }
 
 /// Makes an image of a folder, without being root: in a user namespace of its own all files are root's.

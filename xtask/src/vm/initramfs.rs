@@ -1,18 +1,19 @@
 //! A guest's whole root file system.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use cpio::newc;
+use fs_err::{self as fs, File};
 use guest::boot_config::{self, Orders};
 use guest::bpf::empty;
 use guest::documents::story;
 
 use super::kernel::Kernel;
 use super::programs::{self, Built};
+use crate::process::Task;
 use crate::{paths, setup};
 
 /// Programs of the host: name, and the package to install where there is no guest without it.
@@ -39,18 +40,17 @@ const FOLDER: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const LINK: u32 = 0o120_777;
 
-/// What a path of the guest holds.
+/// What a path of the guest holds: a file of the host, or this text in an entry of this mode.
 enum Content {
     Copy(PathBuf),
-    Text(String),
-    Link(&'static str),
+    Text(u32, String),
 }
 
 /// Contents by path, without a leading slash.
 type Tree = BTreeMap<String, Content>;
 
 /// The part that is the same for every kernel: programs and libraries.
-pub(crate) struct Base(Vec<(String, PathBuf)>);
+pub(super) struct Base(Vec<(String, PathBuf)>);
 
 impl Base {
     /// Finds the host's programs and everything's libraries.
@@ -77,18 +77,12 @@ impl Base {
         Self(self.0.iter().cloned().chain(files).collect())
     }
 
-    /// Adds a file of the host's.
-    pub(crate) fn with(mut self, path: &str, file: PathBuf) -> Self {
-        self.0.push((in_guest(Path::new(path)), file));
-        self
-    }
-
     /// Writes the archive for one boot; `libnvdimm` takes the place of the kernel's own.
     pub(super) fn write(&self, kernel: &Kernel, libnvdimm: Option<&Path>, orders: &Orders, to: &Path) -> Result<()> {
         let mut tree: Tree = self.0.iter().map(|(path, file)| (path.clone(), Content::Copy(file.clone()))).collect();
-        tree.extend(KMOD_LINKS.iter().map(|path| ((*path).to_owned(), Content::Link("/bin/kmod"))));
+        tree.extend(KMOD_LINKS.iter().map(|path| ((*path).to_owned(), Content::Text(LINK, "/bin/kmod".to_owned()))));
         let text = serde_json::to_string(orders).context("orders that JSON refuses")?;
-        tree.insert(in_guest(Path::new(boot_config::PATH)), Content::Text(text));
+        tree.insert(in_guest(Path::new(boot_config::PATH)), Content::Text(PROGRAM, text));
         let modules = format!("lib/modules/{}", kernel.release);
         add_folder(&mut tree, &kernel.modules, &modules)?;
         if let Some(module) = libnvdimm {
@@ -97,21 +91,15 @@ impl Base {
             // For a test that has the one take the other's place.
             tree.insert(format!("{modules}/other/libnvdimm.ko"), own);
         }
-        write_tree(&tree, to).with_context(|| format!("cannot write {}", to.display()))
+        write_tree(&tree, to)
     }
 }
 
 /// The documents for users, whose commands are tests.
 fn pages() -> Result<Vec<(String, PathBuf)>> {
     let root = paths::root();
-    let mut pages = vec![root.join("README.md")];
-    for folder in ["docs", "docs/reference"].map(|folder| root.join(folder)).iter().filter(|folder| folder.is_dir()) {
-        for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?.flatten() {
-            pages.extend(Some(entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "md")));
-        }
-    }
-    let place = |page: &PathBuf| page.strip_prefix(&root).map(|path| in_guest(&Path::new(story::PAGES).join(path)));
-    pages.into_iter().map(|page| Ok((place(&page)?, page))).collect()
+    let found = Task::new("find", ["README.md", "docs", "-name", "*.md"]).dir(&root).read()?;
+    Ok(found.lines().map(|page| (in_guest(&Path::new(story::PAGES).join(page)), root.join(page))).collect())
 }
 
 fn in_guest(path: &Path) -> String {
@@ -119,8 +107,8 @@ fn in_guest(path: &Path) -> String {
 }
 
 fn add_folder(tree: &mut Tree, from: &Path, to: &str) -> Result<()> {
-    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
-        let path = entry.with_context(|| format!("cannot read {}", from.display()))?.path();
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
         let place = format!("{to}/{}", path.file_name().unwrap_or_default().to_string_lossy());
         if path.is_dir() {
             add_folder(tree, &path, &place)?;
@@ -139,15 +127,11 @@ fn write_tree(tree: &Tree, to: &Path) -> Result<()> {
     }
     for (path, content) in tree {
         archive = match content {
-            Content::Copy(file) => {
-                let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-                entry(archive, path, PROGRAM, &bytes)?
-            }
-            Content::Text(text) => entry(archive, path, PROGRAM, text.as_bytes())?,
-            Content::Link(target) => entry(archive, path, LINK, target.as_bytes())?,
+            Content::Copy(file) => entry(archive, path, PROGRAM, &fs::read(file)?)?,
+            Content::Text(mode, text) => entry(archive, path, *mode, text.as_bytes())?,
         };
     }
-    newc::trailer(archive)?.flush().map_err(Into::into)
+    Ok(newc::trailer(archive)?.flush()?)
 }
 
 /// Adds an entry that belongs to root and is of 1970: equal contents, equal bytes.
@@ -181,14 +165,9 @@ mod tests {
             rest = reader.finish().unwrap();
         }
         assert!(newc::Reader::new(rest).unwrap().entry().is_trailer());
-    }
-
-    #[test]
-    fn folders_come_before_their_contents() {
-        let tree: Tree = ["lib/modules/6.1/a.ko", "init", "lib/x"]
-            .map(|path| (path.to_owned(), Content::Link("target")))
-            .into_iter()
-            .collect();
-        assert_eq!(folders(&tree).into_iter().collect::<Vec<_>>(), ["lib", "lib/modules", "lib/modules/6.1"]);
+        let tree =
+            ["lib/modules/6.1/a.ko", "init", "lib/x"].map(|path| (path.to_owned(), Content::Copy(PathBuf::new())));
+        let folders: Vec<_> = folders(&tree.into()).into_iter().collect();
+        assert_eq!(folders, ["lib", "lib/modules", "lib/modules/6.1"], "each comes before its contents");
     }
 }

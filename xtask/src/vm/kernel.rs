@@ -1,13 +1,14 @@
-//! Debian's kernels: the newest of a line that its suite holds, unpacked under the target folder.
+//! Debian's kernels: the newest of a line that its suite holds, unpacked under the target folder with the modules that guests need.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use fs_err as fs;
 
-use super::modules;
-use crate::debian::{self, NotAvailable, Package, Suite};
+use crate::debian::{self, NotAvailable, Package, Suite, empty_folder};
 use crate::paths;
+use crate::process::Task;
 
 /// The suite of each line.
 const SUITES: [(&str, &str); 5] = [
@@ -20,6 +21,12 @@ const SUITES: [(&str, &str); 5] = [
 
 /// The cloud flavour: the smallest that has all of the nvdimm stack.
 pub(super) const FLAVOUR: &str = "-cloud-amd64";
+
+/// The nvdimm stack; what file systems on pmem or on a disk and network devices need; ramoops, which takes any range of
+/// physical memory for itself: a test makes a driver fail with it after the block is written. A kernel that has one of these
+/// built in, or does not have it yet, has no file for it.
+const MODULES: &str = "libnvdimm nfit nd_btt nd_pmem nd_e820 dax_pmem dax_pmem_compat device_dax fsdev_dax kmem dax_hmem \
+    ext4 xfs loop virtio_pci virtio_blk dummy ramoops";
 
 /// A kernel that is ready to boot.
 pub(super) struct Kernel {
@@ -35,31 +42,16 @@ pub(super) struct Kernel {
     pub(super) packages: Vec<PathBuf>,
 }
 
-/// What became of a line.
-pub(super) enum Found {
-    /// It is here.
-    Kernel(Kernel),
-    /// Its suite cannot be had or no longer holds it; why.
-    NotRun(String),
+/// Opens the suite of a line.
+pub(super) fn suite(line: &str) -> Result<Suite> {
+    let suite = SUITES.iter().find(|(known, _)| *known == line);
+    Suite::open(suite.with_context(|| format!("kernel line {line} has no Debian suite here"))?.1)
 }
 
-/// Opens the suite of a line; the reason where it cannot be had.
-pub(super) fn suite(line: &str) -> Result<Result<Suite, String>> {
-    let suite = SUITES.iter().find(|(known, _)| *known == line).map(|(_, suite)| *suite);
-    let suite = suite.ok_or_else(|| anyhow!("kernel line {line} has no Debian suite here"))?;
-    match Suite::open(suite) {
-        Ok(suite) => Ok(Ok(suite)),
-        Err(error) => error.downcast::<NotAvailable>().map(|gone| Err(gone.to_string())),
-    }
-}
-
-/// Resolves a line in its suite's index, downloads and unpacks it, unless that was done before.
-pub(super) fn provide(line: &str) -> Result<Found> {
-    let suite = match suite(line)? {
-        Ok(suite) => suite,
-        Err(why) => return Ok(Found::NotRun(why)),
-    };
-    provide_chosen(&suite, line, |suite| Ok(images(suite, line)?.into_iter().next()))
+/// Resolves a line in its suite's index, downloads and unpacks it, unless that was done before. The error is a `NotAvailable` if the
+/// suite cannot be had or no longer holds the line.
+pub(super) fn provide(line: &str) -> Result<Kernel> {
+    provide_chosen(&suite(line)?, line, |suite| Ok(images(suite, line)?.into_iter().next()))
 }
 
 /// The same for an image that `choose` finds in the suite, if it finds one.
@@ -67,29 +59,23 @@ pub(super) fn provide_chosen(
     suite: &Suite,
     line: &str,
     choose: impl Fn(&Suite) -> Result<Option<Package>>,
-) -> Result<Found> {
-    let gone = || format!("Debian suite {} holds no kernel {line} any more", suite.name);
-    let Some(mut image) = choose(suite)? else { return Ok(Found::NotRun(gone())) };
-    if !modules::is_staged(&home(&image)) {
-        (image, _) = suite.fetch(|suite| choose(suite)?.ok_or_else(|| anyhow!(gone())))?;
-    }
-    let packages = packages(suite, &image)?;
-    if !modules::is_staged(&home(&image)) {
-        let part = home(&image).with_extension("part");
-        let _ = fs::remove_dir_all(&part);
-        unpack(&packages, &image, &part)?;
-        let _ = fs::remove_dir_all(home(&image));
-        fs::rename(&part, home(&image)).with_context(|| format!("cannot create {}", home(&image).display()))?;
+) -> Result<Kernel> {
+    let gone = || anyhow!(NotAvailable(format!("Debian suite {} holds no kernel {line} any more", suite.name)));
+    let mut image = choose(suite)?.ok_or_else(gone)?;
+    if !is_staged(&home(&image)) {
+        (image, _) = suite.fetch(|suite| choose(suite)?.ok_or_else(gone))?;
     }
     let (home, release) = (home(&image), release_of(&image.name));
-    let kernel = Kernel {
-        line: line.to_owned(),
-        image: home.join("vmlinuz"),
-        modules: home.join("lib/modules").join(&release),
-        release,
-        packages,
-    };
-    Ok(Found::Kernel(kernel))
+    let packages = packages(suite, &image)?;
+    if !is_staged(&home) {
+        let part = home.with_extension("part");
+        empty_folder(&part)?;
+        unpack(&packages, &release, &part)?;
+        empty_folder(&home)?;
+        fs::rename(&part, &home)?;
+    }
+    let (line, modules) = (line.to_owned(), home.join("lib/modules").join(&release));
+    Ok(Kernel { line, image: home.join("vmlinuz"), modules, release, packages })
 }
 
 /// Where an image is unpacked to.
@@ -100,13 +86,9 @@ fn home(image: &Package) -> PathBuf {
 /// The images of a line, the newest first. From 6.19 on the kernel is in linux-binary, and linux-image is an empty
 /// package that depends on it.
 pub(super) fn images(suite: &Suite, line: &str) -> Result<Vec<Package>> {
-    for kind in ["linux-binary", "linux-image"] {
-        let found = suite.packages(&format!("{kind}-{line}."), |name| name.ends_with(FLAVOUR))?;
-        if !found.is_empty() {
-            return Ok(found);
-        }
-    }
-    Ok(Vec::new())
+    let of_kind = |kind| suite.packages(&format!("{kind}-{line}."), |name| name.ends_with(FLAVOUR));
+    let found = of_kind("linux-binary")?;
+    if found.is_empty() { of_kind("linux-image") } else { Ok(found) }
 }
 
 /// `linux-image-6.1.0-50-cloud-amd64` is of 6.1.0-50-cloud-amd64.
@@ -125,16 +107,62 @@ fn packages(suite: &Suite, image: &Package) -> Result<Vec<PathBuf>> {
 }
 
 /// Leaves the image and the modules that guests need in `home`, and nothing else.
-fn unpack(packages: &[PathBuf], image: &Package, home: &Path) -> Result<()> {
-    let (whole, release) = (home.join("whole"), release_of(&image.name));
+fn unpack(packages: &[PathBuf], release: &str, home: &Path) -> Result<()> {
+    let whole = home.join("whole");
     debian::unpack(packages, &whole)?;
-    let tree = ["usr/lib/modules", "lib/modules"].map(|place| whole.join(place).join(&release));
-    let tree = tree.iter().find(|dir| dir.is_dir()).with_context(|| format!("{} has no modules", image.name))?;
+    let tree = ["usr/lib/modules", "lib/modules"].map(|place| whole.join(place).join(release));
+    let tree = tree.iter().find(|dir| dir.is_dir()).with_context(|| format!("kernel {release} has no modules"))?;
     let places = [whole.join(format!("boot/vmlinuz-{release}")), tree.join("vmlinuz")];
-    let found = places.iter().find(|file| file.is_file()).with_context(|| format!("{} has no vmlinuz", image.name))?;
-    fs::rename(found, home.join("vmlinuz")).context("cannot move vmlinuz")?;
-    modules::stage(tree, home, &release)?;
-    fs::remove_dir_all(&whole).with_context(|| format!("cannot remove {}", whole.display()))
+    let found =
+        places.iter().find(|file| file.is_file()).with_context(|| format!("kernel {release} has no vmlinuz"))?;
+    fs::rename(found, home.join("vmlinuz"))?;
+    stage(tree, home, release)?;
+    Ok(fs::remove_dir_all(&whole)?)
+}
+
+/// Where a staged kernel lists the modules it was staged with.
+fn list(home: &Path) -> PathBuf {
+    home.join("wanted-modules")
+}
+
+/// Whether `home` was staged with the modules that are wanted today.
+fn is_staged(home: &Path) -> bool {
+    fs::read_to_string(list(home)).is_ok_and(|names| names.lines().eq(MODULES.split_whitespace()))
+}
+
+/// Copies the wanted modules and what they depend on from `tree` (a folder `…/lib/modules/RELEASE`) to
+/// `home/lib/modules/RELEASE`, uncompressed, and writes depmod's tables for them.
+fn stage(tree: &Path, home: &Path, release: &str) -> Result<()> {
+    let found = Task::new("find", [tree.join("kernel").as_os_str(), "-name".as_ref(), "*.ko*".as_ref()]).read()?;
+    // In module names `-` and `_` are the same.
+    let name = |path: &str| Some(Path::new(path).file_name()?.to_str()?.split_once(".ko")?.0.replace('-', "_"));
+    let available: BTreeMap<String, &str> = found.lines().filter_map(|path| Some((name(path)?, path))).collect();
+    ensure!(available.contains_key("libnvdimm"), "kernel {release} has no module libnvdimm");
+    let to = home.join("lib/modules").join(release).join("kernel");
+    fs::create_dir_all(&to)?;
+    let mut left: Vec<String> = MODULES.split_whitespace().map(str::to_owned).collect();
+    while let Some(name) = left.pop() {
+        let copy = to.join(format!("{name}.ko"));
+        let Some(source) = available.get(&name).filter(|_| !copy.exists()) else { continue };
+        copy_uncompressed(source, &copy)?;
+        let depends = Task::new("modinfo", ["-F".as_ref(), "depends".as_ref(), copy.as_os_str()]).read()?;
+        left.extend(depends.trim().split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")));
+    }
+    Task::new("depmod", ["-b".as_ref(), home.as_os_str(), release.as_ref()]).read()?;
+    Ok(fs::write(list(home), MODULES.replace(' ', "\n"))?)
+}
+
+fn copy_uncompressed(from: &str, to: &Path) -> Result<()> {
+    match from.rsplit_once(".ko").map(|(_, ending)| ending) {
+        Some("") => fs::copy(from, to).map(drop)?,
+        Some(".xz") => {
+            let packed = to.with_extension("ko.xz");
+            fs::copy(from, &packed)?;
+            Task::new("xz", ["-d".as_ref(), packed.as_os_str()]).read()?;
+        }
+        _ => bail!("{from}: a module that is neither plain nor .xz"),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -142,15 +170,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn release_is_what_follows_the_kind() {
+    fn lines_have_suites_and_packages_releases() {
         assert_eq!(release_of("linux-image-6.1.0-50-cloud-amd64"), "6.1.0-50-cloud-amd64");
         assert_eq!(release_of("linux-binary-7.3.4+deb13-cloud-amd64"), "7.3.4+deb13-cloud-amd64");
-    }
-
-    #[test]
-    fn every_line_that_is_tested_has_a_suite() {
-        for line in guest::scope::LINES {
-            assert!(SUITES.iter().any(|(known, _)| *known == line), "{line}");
-        }
+        let has_suite = |line: &str| SUITES.iter().any(|(known, _)| *known == line);
+        assert!(guest::scope::LINES.into_iter().all(has_suite));
     }
 }

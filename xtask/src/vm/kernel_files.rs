@@ -1,23 +1,23 @@
 //! `pfnwatch kernel` on this host, over kernels that do not run here: the packages that guests boot, and the rebuilt
 //! modules by their files alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::Tally;
 use super::kernel::Kernel;
-use super::variant::{self, Variant};
-use super::{Tally, not_run};
+use super::variant::{Variant, Variants};
 
-/// Where they stand among the tests' names.
+/// Where these checks are among the tests' names.
 const PREFIX: &str = "kernel_files";
 /// `sizeof(struct page)` of Debian's kernels.
 const STRUCT_PAGE_BYTES: u64 = 64;
 
-/// What the code of a variant says: MAX_STRUCT_PAGE_SIZE, and what is reserved for a page with the parameter set, for
+/// What is in the code of a variant: MAX_STRUCT_PAGE_SIZE, and what is reserved for a page with the parameter set, for
 /// a module that has it; both in bytes.
 fn expected(variant: Variant) -> (u64, Option<u64>) {
     match variant {
@@ -28,78 +28,62 @@ fn expected(variant: Variant) -> (u64, Option<u64>) {
     }
 }
 
+/// Whether a check of a variant was asked for.
+pub(super) fn are_wanted(filter: &[String]) -> bool {
+    Variant::ALL.iter().any(|variant| is_wanted(variant.name(), filter))
+}
+
+fn is_wanted(name: &str, filter: &[String]) -> bool {
+    let name = format!("{PREFIX}::{name}");
+    filter.is_empty() || filter.iter().any(|word| name.contains(word.as_str()))
+}
+
 /// Debian's kernels are sound.
-pub(super) fn check_debian(kernel: &Kernel, agent: Option<&Path>, filter: &[String], tally: &mut Tally) {
-    check("debian_says_64", kernel, agent, filter, tally, |agent| {
+pub(super) fn check_debian(kernel: &Kernel, agent: &Path, filter: &[String], tally: &mut Tally) {
+    check(("debian_says_64", kernel), filter, tally, || {
         let json = judge(agent, &kernel.packages, 0)?;
-        ensure!(sizes(&json) == (Some(64), None), "{json}");
-        ensure!(json.get("release").and_then(Value::as_str) == Some(&kernel.release), "{json}");
-        let struct_page = json.get("struct_page_bytes").and_then(Value::as_u64);
-        ensure!(struct_page == Some(STRUCT_PAGE_BYTES), "{json}");
+        let is_sound = sizes(&json) == (Some(64), None)
+            && json.get("release").and_then(Value::as_str) == Some(&kernel.release)
+            && json.get("struct_page_bytes").and_then(Value::as_u64) == Some(STRUCT_PAGE_BYTES);
+        ensure!(is_sound, "{json}");
         Ok(())
     });
 }
 
-/// Each variant is told by its file.
-pub(super) fn check_variants(line: &str, agent: Option<&Path>, filter: &[String], tally: &mut Tally) -> Result<()> {
-    if !Variant::ALL.iter().any(|variant| wanted(variant.name(), filter)) {
-        return Ok(());
-    }
-    let variants = match variant::provide(line, &Variant::ALL)? {
-        Ok(variants) => variants,
-        Err(why) => {
-            not_run(format!("{line} with another libnvdimm: {why}"), tally);
-            return Ok(());
-        }
-    };
+/// Each variant is recognized by its file.
+pub(super) fn check_variants(variants: &Variants, agent: &Path, filter: &[String], tally: &mut Tally) {
     for variant in Variant::ALL {
-        check(variant.name(), &variants.kernel, agent, filter, tally, |agent| {
+        check((variant.name(), &variants.kernel), filter, tally, || {
             // Exit code 3 is a finding: the regression alone is one.
-            let code = if variant == Variant::Max128 { 3 } else { 0 };
-            let json = judge(agent, &[variants.module(variant)], code)?;
+            let json = judge(agent, &[variants.module(variant)], if variant == Variant::Max128 { 3 } else { 0 })?;
             let (max, overridden) = expected(variant);
             ensure!(sizes(&json) == (Some(max), overridden), "not {max} and {overridden:?}: {json}");
             Ok(())
         });
     }
-    Ok(())
-}
-
-fn wanted(name: &str, filter: &[String]) -> bool {
-    let name = format!("{PREFIX}::{name}");
-    filter.is_empty() || filter.iter().any(|word| name.contains(word.as_str()))
 }
 
 /// Runs one check, prints its outcome and counts it.
-fn check(
-    name: &str,
-    kernel: &Kernel,
-    agent: Option<&Path>,
-    filter: &[String],
-    tally: &mut Tally,
-    act: impl FnOnce(&Path) -> Result<()>,
-) {
-    let Some(agent) = agent.filter(|_| wanted(name, filter)) else { return };
-    let start = Instant::now();
-    let outcome = act(agent);
+fn check((name, kernel): (&str, &Kernel), filter: &[String], tally: &mut Tally, act: impl FnOnce() -> Result<()>) {
+    if !is_wanted(name, filter) {
+        return;
+    }
+    let (line, start) = (&kernel.line, Instant::now());
+    let outcome = act();
     let seconds = format!("{:.1} s", start.elapsed().as_secs_f32());
     match outcome {
         Ok(()) => {
             tally.passed += 1;
-            println!("{:>5}  ok      {PREFIX}::{name}  {seconds}", kernel.line);
+            println!("{line:>5}  ok      {PREFIX}::{name}  {seconds}");
         }
-        Err(error) => {
-            let failure = format!("{:>5}  FAILED  {PREFIX}::{name}  {seconds}: {error:#}", kernel.line);
-            println!("{failure}");
-            tally.failures.push(failure);
-        }
+        Err(error) => tally.fail(format!("{line:>5}  FAILED  {PREFIX}::{name}  {seconds}: {error:#}")),
     }
 }
 
-/// What pfnwatch says of the one kernel in these files.
-fn judge(agent: &Path, files: &[impl AsRef<Path>], code: i32) -> Result<Value> {
+/// The report of pfnwatch about the one kernel in these files.
+fn judge(agent: &Path, files: &[PathBuf], code: i32) -> Result<Value> {
     let mut command = Command::new(agent);
-    command.args(["kernel", "--format", "json"]).args(files.iter().map(AsRef::as_ref)).stdin(Stdio::null());
+    command.args(["kernel", "--format", "json"]).args(files).stdin(Stdio::null());
     let output = command.output().with_context(|| format!("cannot run {}", agent.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);

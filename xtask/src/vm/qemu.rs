@@ -1,12 +1,11 @@
 //! QEMU: the right version, the accelerator that works, and the command line of a guest.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::scenario::{LABELS_BYTES, LEGACY_START, MIB, Nvdimm, Scenario};
 use crate::process::Task;
@@ -92,7 +91,11 @@ impl Qemu {
         for (number, (nvdimm, backend)) in machine.nvdimms.iter().zip(backends).enumerate() {
             command.args(nvdimm_arguments(number, nvdimm, backend));
         }
-        command.args(disk.iter().flat_map(|disk| disk_arguments(disk)));
+        if let Some(disk) = disk {
+            // `/dev/vda`
+            let drive = format!("if=none,id=disk0,format=raw,file={}", value(disk));
+            command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk0"]);
+        }
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
         command.arg("-append").arg(kernel_arguments(machine, arguments));
         command
@@ -104,10 +107,10 @@ fn kvm_works(program: &Path, kernel_image: &Path) -> bool {
     if File::options().read(true).write(true).open("/dev/kvm").is_err() {
         return false;
     }
-    let machine = ["-machine", "q35", "-accel", "kvm", "-cpu", "host", "-m", "512M", "-no-reboot", "-nodefaults"];
-    let output = ["-display", "none", "-serial", "file:/dev/stdout", "-append", "console=ttyS0 panic=-1", "-kernel"];
-    let arguments = machine.iter().chain(&output).map(OsString::from).chain([kernel_image.into()]);
-    let console = Task::new(program, arguments).limit(KVM_TRIAL).read();
+    let machine =
+        "-machine q35 -accel kvm -cpu host -m 512M -no-reboot -nodefaults -display none -serial file:/dev/stdout";
+    let words = machine.split(' ').chain(["-append", "console=ttyS0 panic=-1", "-kernel"]).map(AsRef::as_ref);
+    let console = Task::new(program, words.chain([kernel_image.as_os_str()])).limit(KVM_TRIAL).read();
     console.is_ok_and(|text| text.contains("Kernel panic - not syncing: VFS"))
 }
 
@@ -125,48 +128,31 @@ pub(super) fn backend_bytes(nvdimm: &Nvdimm) -> u64 {
 
 /// The arguments for the disk that a Debian lies on. Of what disks there are, kernels have NVMe built in. Nothing is flushed to the host's disk:
 /// the file serves no longer than the run.
-pub(super) fn root_arguments(image: &Path) -> [OsString; 4] {
-    let mut drive = OsString::from("id=root,if=none,format=raw,cache=unsafe,file=");
-    drive.push(value(image));
+pub(super) fn root_arguments(image: &Path) -> [String; 4] {
+    let drive = format!("id=root,if=none,format=raw,cache=unsafe,file={}", value(image));
     ["-drive".into(), drive, "-device".into(), "nvme,serial=root,drive=root".into()]
 }
 
-fn nvdimm_arguments(number: usize, nvdimm: &Nvdimm, backend: &Path) -> [OsString; 4] {
-    let size = backend_bytes(nvdimm) / MIB;
-    let mut object = OsString::from(format!("memory-backend-file,id=nv{number},share=on,size={size}M,mem-path="));
-    object.push(value(backend));
+fn nvdimm_arguments(number: usize, nvdimm: &Nvdimm, backend: &Path) -> [String; 4] {
+    let (size, file) = (backend_bytes(nvdimm) / MIB, value(backend));
+    let object = format!("memory-backend-file,id=nv{number},share=on,size={size}M,mem-path={file}");
     let address = nvdimm.address.map_or_else(String::new, |address| format!(",addr={address:#x}"));
     let device = format!("nvdimm,id=nvdimm{number},memdev=nv{number},label-size={LABELS_BYTES}{address}");
-    ["-object".into(), object, "-device".into(), device.into()]
+    ["-object".into(), object, "-device".into(), device]
 }
 
-/// `/dev/vda`
-fn disk_arguments(disk: &Path) -> [OsString; 4] {
-    let drive = format!("if=none,id=disk0,format=raw,file={}", value(disk));
-    ["-drive".into(), drive.into(), "-device".into(), "virtio-blk-pci,drive=disk0".into()]
-}
-
-/// A path as it stands among QEMU's options: a comma in it is written twice.
+/// A path among QEMU's options: a comma in it is written twice.
 fn value(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }
 
 fn kernel_arguments(machine: &Scenario, further: &str) -> String {
-    let mut words = vec![KERNEL_ARGUMENTS.to_owned()];
-    if machine.legacy_pmem_bytes > 0 {
-        words.push(format!("memmap={}M!{}M", machine.legacy_pmem_bytes / MIB, LEGACY_START / MIB));
-    }
-    words.extend([machine.arguments, further].iter().filter(|it| !it.is_empty()).map(|it| (*it).to_owned()));
-    words.join(" ")
-}
-
-/// Makes a file's contents zero, and its size this; it stays sparse.
-pub(super) fn blank(backend: &Path, size_bytes: u64) -> Result<()> {
-    let made = File::create(backend).and_then(|file| file.set_len(size_bytes));
-    if let Err(error) = made {
-        bail!("cannot create {} ({} MiB, sparse): {error}", backend.display(), size_bytes / MIB);
-    }
-    Ok(())
+    let legacy = match machine.legacy_pmem_bytes / MIB {
+        0 => String::new(),
+        size => format!("memmap={size}M!{}M", LEGACY_START / MIB),
+    };
+    let words = [KERNEL_ARGUMENTS, &legacy, machine.arguments, further];
+    words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

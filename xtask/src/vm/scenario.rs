@@ -14,17 +14,14 @@ pub(super) const LABELS_BYTES: u64 = 2 * MIB;
 
 /// One boot: a machine, and the tests that name the scenario in their row of `guest::scope::TABLE`.
 pub(super) struct Scenario {
-    /// Its name, as tests give it.
     pub(super) name: &'static str,
     /// What of the kernel is not Debian's own build.
     pub(super) kernel: On,
     /// The scenario whose NVDIMMs and disk are taken over with what is on them; it has to be run before, with the same.
     pub(super) continues: Option<&'static str>,
-    /// What runs in user space.
     pub(super) userland: Userland,
     /// Further words of the kernel's command line.
     pub(super) arguments: &'static str,
-    /// DRAM.
     pub(super) memory_bytes: u64,
     /// The part of DRAM from `LEGACY_START` on that the kernel is told to take for persistent memory, without labels.
     pub(super) legacy_pmem_bytes: u64,
@@ -70,7 +67,6 @@ impl Scenario {
 
 /// An emulated NVDIMM, backed by a sparse file.
 pub(super) struct Nvdimm {
-    /// The region's size.
     pub(super) region_bytes: u64,
     /// Its address; None where QEMU may choose.
     pub(super) address: Option<u64>,
@@ -79,6 +75,10 @@ pub(super) struct Nvdimm {
 /// The line that is rebuilt: its first releases had the regression, and its source has what the variants change.
 pub(super) const REBUILT: &str = "6.1";
 
+const fn rebuilt(variant: Variant) -> On {
+    On::Rebuilt(REBUILT, variant)
+}
+
 /// All scenarios, in the order in which they are run.
 pub(super) const ALL: &[Scenario] = &[
     DEFAULT,
@@ -86,31 +86,13 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario { name: scope::SOAK, kernel: On::Debian(Lines::OldestAndNewest), ..DEFAULT },
     // Three boots of one host: a sound kernel, one with the regression, the sound one again. The kernel takes the last of its
     // lists of security modules.
-    Scenario {
-        name: scope::NO_BPF,
-        kernel: On::Rebuilt(REBUILT, Variant::Stock),
-        arguments: "lsm=landlock,lockdown,yama,integrity,apparmor",
-        has_disk: true,
-        ..LARGE
-    },
-    Scenario {
-        name: scope::MAX128,
-        kernel: On::Rebuilt(REBUILT, Variant::Max128),
-        continues: Some(scope::NO_BPF),
-        has_disk: true,
-        ..LARGE
-    },
-    Scenario {
-        name: scope::CARRIED,
-        kernel: On::Rebuilt(REBUILT, Variant::Stock),
-        continues: Some(scope::MAX128),
-        has_disk: true,
-        ..LARGE
-    },
-    Scenario { name: scope::MAX32, kernel: On::Rebuilt(REBUILT, Variant::Max32), ..LARGE },
+    Scenario { name: scope::NO_BPF, arguments: "lsm=landlock,lockdown,yama,integrity,apparmor", ..CARRYING },
+    Scenario { name: scope::MAX128, kernel: rebuilt(Variant::Max128), continues: Some(scope::NO_BPF), ..CARRYING },
+    Scenario { name: scope::CARRIED, continues: Some(scope::MAX128), ..CARRYING },
+    Scenario { name: scope::MAX32, kernel: rebuilt(Variant::Max32), ..LARGE },
     Scenario {
         name: scope::MAX32_OVERRIDE,
-        kernel: On::Rebuilt(REBUILT, Variant::Max32Override),
+        kernel: rebuilt(Variant::Max32Override),
         arguments: "libnvdimm.page_struct_override=1",
         ..LARGE
     },
@@ -138,7 +120,7 @@ const DEFAULT: Scenario = Scenario {
 
 /// A host as people have it: a Debian, whose kernel has the regression.
 const INSTALLED: Scenario = Scenario {
-    kernel: On::Rebuilt(REBUILT, Variant::Max128),
+    kernel: rebuilt(Variant::Max128),
     userland: Userland::Debian,
     arguments: "systemd.unit=multi-user.target systemd.show_status=error",
     legacy_pmem_bytes: 0,
@@ -162,6 +144,9 @@ const LARGE: Scenario = Scenario {
     ],
     ..DEFAULT
 };
+
+/// One that keeps a disk over several boots.
+const CARRYING: Scenario = Scenario { kernel: rebuilt(Variant::Stock), has_disk: true, ..LARGE };
 
 /// The demo's machine.
 pub(super) const DEMO: Scenario = Scenario {

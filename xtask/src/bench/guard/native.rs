@@ -1,11 +1,11 @@
 //! `bench guard --native`: the same storm of cgroups on this host itself, by the kernel's statistics of programs, in nanoseconds.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
+use fs_err as fs;
 use guest::bpf::empty::{self, Empty};
 use guest::bpf::statistics::{Counting, Program, Runs};
 use guest::{sysfs_load, wait};
@@ -13,7 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use serde_json::json;
 
-use super::{CannotMeasure, Findings, Row, quantile};
+use super::{Findings, Row, quantile};
+use crate::debian::NotAvailable;
 use crate::{build_ebpf, paths};
 
 const GUARD: Program = Program::Named("guard");
@@ -25,12 +26,11 @@ const ARMED_LIMIT: Duration = Duration::from_secs(30);
 pub(in super::super) fn measure() -> Result<Findings> {
     possible()?;
     let object = build_ebpf::empty()?;
-    let attached = Empty::attach(&object).map_err(|error| CannotMeasure(format!("{error:#}")))?;
+    let attached = Empty::attach(&object).map_err(|error| cannot(&format!("{error:#}")))?;
     let empty = rounds(empty::PROGRAM)?;
     drop(attached);
     if !Path::new("/sys/bus/nd").exists() {
-        let why = "libnvdimm is not loaded, and without it there is no guard: modprobe libnvdimm";
-        return Err(CannotMeasure(why.to_owned()).into());
+        return Err(cannot("libnvdimm is not loaded, and without it there is no guard: modprobe libnvdimm"));
     }
     let agent = Agent::start()?;
     let guard = rounds(GUARD)?;
@@ -44,21 +44,26 @@ pub(in super::super) fn measure() -> Result<Findings> {
     })
 }
 
-/// The error says what of the host stands in the way.
+fn cannot(why: &str) -> Error {
+    NotAvailable(format!("this host cannot be measured on: {why}")).into()
+}
+
+/// The error names what of the host is in the way.
 fn possible() -> Result<()> {
-    let cannot = |why: &str| Err(CannotMeasure(why.to_owned()).into());
     if !Uid::effective().is_root() {
-        return cannot("it needs root, to load programs");
+        return Err(cannot("it needs root, to load programs"));
     }
-    // Where it cannot be read the kernel itself says whether it takes the program.
+    // If it cannot be read, the kernel itself decides whether it takes the program.
     if let Ok(active) = fs::read_to_string("/sys/kernel/security/lsm") {
         let active = active.trim();
         if !active.split(',').any(|module| module == "bpf") {
-            return cannot(&format!("bpf is not among the active security modules ({active}): boot with lsm=…,bpf"));
+            return Err(cannot(&format!(
+                "bpf is not among the active security modules ({active}): boot with lsm=…,bpf"
+            )));
         }
     }
     if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        return cannot("/sys/fs/cgroup is no cgroup2, in which nodes are made");
+        return Err(cannot("/sys/fs/cgroup is no cgroup2, in which nodes are made"));
     }
     Ok(())
 }
@@ -91,8 +96,7 @@ impl Agent {
     fn start() -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let config = folder.path().join("pfnwatch.toml");
-        fs::write(&config, "[guard]\nmode = \"audit\"\n[web]\nenabled = false\n[journal]\nenabled = false\n")
-            .with_context(|| format!("cannot write {}", config.display()))?;
+        fs::write(&config, "[guard]\nmode = \"audit\"\n[web]\nenabled = false\n[journal]\nenabled = false\n")?;
         let mut command = Command::new(paths::target().join("release/pfnwatch"));
         command.args(["run", "--config"]).arg(&config).arg("--control-socket").arg(folder.path().join("socket"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("pfnwatch cannot be started")?;
