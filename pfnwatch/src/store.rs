@@ -1,8 +1,8 @@
-//! The journal: one SQLite file with every event, the namespaces and their info blocks, the kernels of all boots, and alerts
+//! The event store: one SQLite file with every event, the namespaces and their info blocks, the kernels of all boots, and alerts
 //! that are not delivered yet.
 //!
 //! Whatever goes wrong with the file, the agent observes and guards on: each function then gives `None` or nothing, and
-//! [`Journal::health`] says why.
+//! [`EventStore::health`] says why.
 
 mod blocks;
 mod boots;

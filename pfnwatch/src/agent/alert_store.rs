@@ -1,4 +1,4 @@
-//! The journal as the place where alerts and messages outlive the agent.
+//! The event store as the place where alerts and messages outlive the agent.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -37,7 +37,7 @@ fn never() -> SystemTime {
 /// Notes that an alert begins, or has ended.
 pub fn remember(journal: &mut EventStore, change: &AlertChange) {
     let AlertChange { fingerprint, firing: stood, ended, .. } = change;
-    // Where the journal does not take it, its health says so.
+    // Where the event store does not take it, its health says so.
     let _ = match (ended, serde_json::to_string(stood)) {
         (Some(_), _) => journal.delete_alert(fingerprint),
         (None, Ok(json)) => {
@@ -50,7 +50,7 @@ pub fn remember(journal: &mut EventStore, change: &AlertChange) {
     };
 }
 
-/// Goes on from what the agent before this one left; false where the journal cannot be read now.
+/// Goes on from what the agent before this one left; false where the event store cannot be read now.
 #[must_use]
 pub fn restore(journal: &mut EventStore, standing: &mut FiringAlerts, courier: &mut Dispatcher, now: Instant) -> bool {
     let (Some(stood), Some(waiting)) = (journal.firing_alerts(), journal.due(never(), u32::MAX)) else {

@@ -7,10 +7,10 @@ use std::{
 
 use crate::model::{capacity::Acceptance, info_block::SavedInfoBlock};
 
-/// What the configuration says of the journal.
+/// What the configuration says of the event store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The file; none where there is to be no journal.
+    /// The file; none where there is to be no event store.
     pub file: Option<PathBuf>,
     /// How long an event is kept.
     pub max_age: Duration,
@@ -31,7 +31,7 @@ impl Default for Settings {
 /// Where it is unless told otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/var/lib/pfnwatch/pfnwatch.db";
 
-/// How the journal stands.
+/// How the event store stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreHealth {
     /// The file; none where the configuration has turned it off.

@@ -14,13 +14,13 @@ use super::schema::VERSION;
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// There is none.
-    #[error("there is no journal {}: no agent has written one yet, or it writes elsewhere (--config and --journal say where)", file.display())]
+    #[error("there is no event store {}: no agent has written one yet, or it writes elsewhere (--config and --store say where)", file.display())]
     Absent {
         /// Where it was looked for.
         file: PathBuf,
     },
     /// Another program's file: it is not touched.
-    #[error("{} is another program's SQLite file (application id {application_id:#x}): it is left as it is; name another file in [journal]", file.display())]
+    #[error("{} is another program's SQLite file (application id {application_id:#x}): it is left as it is; name another file in [store]", file.display())]
     Foreign {
         /// The file.
         file: PathBuf,
@@ -28,7 +28,7 @@ pub enum StoreError {
         application_id: i32,
     },
     /// A later pfnwatch has written it: it is not touched.
-    #[error("{} has schema {version}, and this pfnwatch knows {VERSION}: it is left as it is; use the pfnwatch that wrote it, or name another file in [journal]", file.display())]
+    #[error("{} has schema {version}, and this pfnwatch knows {VERSION}: it is left as it is; use the pfnwatch that wrote it, or name another file in [store]", file.display())]
     Newer {
         /// The file.
         file: PathBuf,

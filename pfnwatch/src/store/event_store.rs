@@ -152,7 +152,7 @@ impl EventStore {
     fn report_error(&mut self, error: &StoreError) {
         let text = error.to_string();
         if self.logged_error.as_deref() != Some(&text) {
-            tracing::error!("the journal takes nothing, and events are told uncommitted: {text}");
+            tracing::error!("the event store takes nothing, and events are told uncommitted: {text}");
             self.logged_error = Some(text.clone());
         }
         self.health.error = Some(text);
@@ -162,13 +162,13 @@ impl EventStore {
     pub(super) fn report_recovery(&mut self, held: &PendingEvents) {
         if self.logged_error.take().is_some() {
             tracing::info!(
-                "the journal takes events again: {} that were told uncommitted are in it",
+                "the event store takes events again: {} that were told uncommitted are in it",
                 held.events.len()
             );
         }
         if held.dropped > 0 {
             tracing::error!(
-                "{} events that were told uncommitted are not in the journal: there were too many",
+                "{} events that were told uncommitted are not in the event store: there were too many",
                 held.dropped
             );
         }
@@ -191,7 +191,7 @@ impl EventStore {
             }
         }
         tracing::error!(
-            "the journal {} is damaged ({why}): it is {} now, and a new one begins",
+            "the event store {} is damaged ({why}): it is {} now, and a new one begins",
             file.display(),
             aside.display()
         );

@@ -27,7 +27,7 @@ pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
     if let Some(group) = access::reader_group()
         && let Err(error) = share(file, group)
     {
-        tracing::warn!("the group {group} may not read the journal {}: {error}", file.display());
+        tracing::warn!("the group {group} may not read the event store {}: {error}", file.display());
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(file, flags)?;

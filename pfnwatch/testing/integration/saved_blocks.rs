@@ -50,22 +50,22 @@ fn blocks_outlive_the_agent() {
     let mut first = kept();
     EventStore::open(settings.clone(), render).commit(&mut [], &mut first);
     assert_eq!(first.dirty().count(), 0, "what is written is no dirty");
-    let mut journal = EventStore::open(settings, render);
+    let mut store = EventStore::open(settings, render);
     let mut second = InfoBlockCache::default();
-    second.restore(journal.blocks().unwrap());
+    second.restore(store.blocks().unwrap());
     assert_eq!(second.find("namespace0.0"), first.find("namespace0.0"));
     assert_eq!(second.dirty().count(), 0, "what was taken up is no dirty");
-    assert_eq!(journal.blocks().unwrap().len(), 1);
+    assert_eq!(store.blocks().unwrap().len(), 1);
 }
 
 #[test]
 fn what_is_in_memory_is_newer_than_what_is_taken_up() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings, render);
-    journal.commit(&mut [], &mut kept());
+    let mut store = EventStore::open(settings, render);
+    store.commit(&mut [], &mut kept());
     let mut newer = kept_with(7);
-    newer.restore(journal.blocks().unwrap());
+    newer.restore(store.blocks().unwrap());
     assert_eq!(newer.find("namespace0.0").unwrap().block().uuid, [7; 16]);
-    journal.commit(&mut [], &mut newer);
-    assert_eq!(journal.blocks().unwrap()[0].block().uuid, [7; 16]);
+    store.commit(&mut [], &mut newer);
+    assert_eq!(store.blocks().unwrap()[0].block().uuid, [7; 16]);
 }
