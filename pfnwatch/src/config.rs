@@ -19,7 +19,7 @@ use crate::{
     model::{
         alert::receiver::AlertsPolicy,
         policy::{Exemption, Mode, OnAgentExit, Policy},
-        store::Settings as JournalSettings,
+        store::Settings as StoreSettings,
         thresholds::Thresholds,
     },
 };
@@ -50,7 +50,7 @@ pub struct ConfigArgs {
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     guard: GuardConfig,
-    journal: StoreConfig,
+    store: StoreConfig,
     thresholds: ThresholdsConfig,
     #[serde(deserialize_with = "exemptions::list")]
     exemptions: Vec<Exemption>,
@@ -177,10 +177,10 @@ impl Config {
         self.alerts.clone().into()
     }
 
-    /// Where the journal is, and how much it keeps.
+    /// Where the event store is, and how much it keeps.
     #[must_use]
-    pub fn journal(&self) -> JournalSettings {
-        self.journal.clone().into()
+    pub fn store(&self) -> StoreSettings {
+        self.store.clone().into()
     }
 
     /// What the guard judges by.

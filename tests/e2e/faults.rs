@@ -231,7 +231,7 @@ fn hardened_sysctls_are_no_hindrance() -> Result<()> {
     guards
 }
 
-/// Standard output that nobody reads holds nothing up, and loses nothing that the journal does not have; one that is gone is the
+/// Standard output that nobody reads holds nothing up, and loses nothing that the event store does not have; one that is gone is the
 /// end, with a word.
 #[test]
 fn standard_output_that_is_full_or_gone() -> Result<()> {
@@ -259,6 +259,6 @@ fn standard_output_that_is_full_or_gone() -> Result<()> {
     child.stderr.take().context("no standard error")?.read_to_string(&mut said)?;
     ensure!(ended.code() == Some(1) && said.contains("standard output does not take the event"), "{ended}: {said}");
     let changes = events::written(&["--kind", "mode_changed"])?.len();
-    ensure!(changes == CHANGES + 1, "{changes} changes of the mode are in the journal");
+    ensure!(changes == CHANGES + 1, "{changes} changes of the mode are in the event store");
     Ok(())
 }

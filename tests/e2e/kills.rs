@@ -1,4 +1,4 @@
-//! Fifty agents are killed at random moments amid a stream of events: what each has told is in its journal, once, and nothing
+//! Fifty agents are killed at random moments amid a stream of events: what each has told is in its event store, once, and nothing
 //! of it stays in the kernel.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 /// While libnvdimm is loaded: the guard is there, and namespaces come and go.
 const KILLS_OF_GUARDS: usize = 5;
-/// While it is not: an agent is up in a fraction of the time. Several lines of agents live side by side, each with its journal.
+/// While it is not: an agent is up in a fraction of the time. Several lines of agents live side by side, each with its event store.
 const KILLS_OF_OTHERS: usize = 45;
 const LINES: usize = 3;
 /// A host that is busy elsewhere gets on slowly: after this time the test is content with fewer.
@@ -67,9 +67,9 @@ fn odd() -> Result<u64> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.subsec_micros().into())
 }
 
-/// Agents one after the other, with the same journal and the same socket.
+/// Agents one after the other, with the same event store and the same socket.
 struct Line {
-    journal: String,
+    store: String,
     socket: String,
     told: Vec<Value>,
     kills: usize,
@@ -81,7 +81,7 @@ impl Line {
     fn new(number: usize) -> Self {
         let place = |what: &str| format!("/run/kills-{number}/{what}");
         Self {
-            journal: place("pfnwatch.db"),
+            store: place("pfnwatch.db"),
             socket: place("control.sock"),
             told: Vec::new(),
             kills: 0,
@@ -90,7 +90,7 @@ impl Line {
     }
 
     fn spawn(&self) -> Result<Agent> {
-        Agent::spawn(&["--config", policy::PATH, "--control-socket", &self.socket, "--journal", &self.journal])
+        Agent::spawn(&["--config", policy::PATH, "--control-socket", &self.socket, "--store", &self.store])
     }
 
     /// Starts an agent, and kills it once it has told of a namespace: some events later.
@@ -126,16 +126,16 @@ impl Line {
         Ok(())
     }
 
-    /// Whatever was told is in the journal as it was told, once.
+    /// Whatever was told is in the event store as it was told, once.
     fn is_whole(&self) -> Result<()> {
-        let written = written(&["--journal", &self.journal])?;
+        let written = written(&["--store", &self.store])?;
         let written = numbered(&written)?;
         let changes = self.told.iter().filter(|event| has_text(event, "event", "mode_changed")).count();
         ensure!(changes > self.kills / 2, "no stream: {changes} changes in {} lives", self.kills);
         let mut numbers: Vec<u64> = Vec::new();
         for event in &self.told {
             let number = number(event).with_context(|| format!("told uncommitted: {event}"))?;
-            ensure!(written.get(&number) == Some(&event), "{event} is not in the journal as it was told");
+            ensure!(written.get(&number) == Some(&event), "{event} is not in the event store as it was told");
             numbers.push(number);
         }
         ensure!(numbers.is_sorted_by(|one, next| one < next), "a number was told twice: {numbers:?}");

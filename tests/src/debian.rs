@@ -100,18 +100,18 @@ pub fn journal(matches: &[&str]) -> Result<Vec<Value>> {
     lines(&command::run("/bin/journalctl", &[&usual, matches].concat())?)
 }
 
-/// The same, once there is one: journald is told of an event after it is committed to pfnwatch's own journal.
+/// The same, once there is one: journald is told of an event after it is committed to pfnwatch's own event store.
 pub fn log_lines(matches: &[&str]) -> Result<Vec<Value>> {
     let entries = || journal(matches).ok().filter(|entries| !entries.is_empty());
     wait::until(&format!("an entry with {matches:?}"), TIMEOUT, entries).with_context(status)
 }
 
-/// The events of pfnwatch's own journal.
+/// The events of pfnwatch's own event store.
 pub fn events() -> Result<Vec<Value>> {
     lines(&command::run(agent::PROGRAM, &["events", "--format", "json", "--limit", "1000000"])?)
 }
 
-/// Waits for an event of pfnwatch's own journal that is accepted.
+/// Waits for an event of pfnwatch's own event store that is accepted.
 pub fn event(what: &str, accept: impl Fn(&Value) -> bool) -> Result<Value> {
     let found = wait::until(what, TIMEOUT, || events().ok()?.into_iter().find(&accept));
     found.with_context(status)

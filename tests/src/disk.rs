@@ -12,8 +12,8 @@ use crate::modules;
 
 /// Where it is mounted.
 pub const PLACE: &str = "/disk";
-/// Where the agent's journal is kept from one boot to the next.
-pub const JOURNAL: &str = "/disk/pfnwatch.db";
+/// Where the agent's event store is kept from one boot to the next.
+pub const STORE: &str = "/disk/pfnwatch.db";
 /// Prometheus, as Debian has it.
 pub const PROMETHEUS: &str = "/disk/bin/prometheus";
 /// Alertmanager, as Debian has it.

@@ -1,4 +1,4 @@
-//! What is in the agent's journal, by `pfnwatch events`.
+//! What is in the agent's event store, by `pfnwatch events`.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::{agent, command};
 
-/// All events that are in a journal, or those that these options of `pfnwatch events` leave, as they stand there.
+/// All events that are in an event store, or those that these options of `pfnwatch events` leave, as they stand there.
 pub fn written(more: &[&str]) -> Result<Vec<Value>> {
     let all = ["events", "--format", "json", "--limit", "1000000"];
     let text = command::run(agent::PROGRAM, &[&all, more].concat())?;
     text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))).collect()
 }
 
-/// An event's number in the journal.
+/// An event's number in the event store.
 pub fn number(event: &Value) -> Option<u64> {
     event.get("id")?.as_u64()
 }

@@ -37,7 +37,7 @@ pub(super) struct BaselineWatch {
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 impl BaselineWatch {
-    /// Takes up what the journal has; without one it begins anew.
+    /// Takes up what the event store has; without one it begins anew.
     #[must_use]
     pub(super) fn new(journal: &mut EventStore, release: &str, page_size: u64) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Events are committed to the journal, and then told. What the journal remembers of an agent before is taken up.
+//! Events are committed to the event store, and then told. What the event store remembers of an agent before is taken up.
 
 use crate::model::store::UnsavedBlocks as _;
 use std::{io::Write, time::SystemTime};
@@ -32,7 +32,7 @@ impl<W: Write> Agent<W> {
         if self.queue.len() < MAX_QUEUED { Ok(()) } else { self.publish() }
     }
 
-    /// Looks after the journal; what could not be read of it at the start is taken up once it can.
+    /// Looks after the event store; what could not be read of it at the start is taken up once it can.
     pub(super) fn check_store(&mut self) -> anyhow::Result<()> {
         self.publish()?;
         self.store.enforce_retention(&mut self.info_blocks, SystemTime::now());

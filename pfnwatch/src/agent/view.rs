@@ -79,7 +79,7 @@ impl<W: Write> Agent<W> {
             events: self.recent_events.counts.clone(),
             last_events: self.recent_events.last.iter().cloned().collect(),
             regressions: self.baseline.regressions(),
-            journal: self.store.health(),
+            store: self.store.health(),
             alerts: self.alerts.deliveries(),
         }
     }

@@ -1,4 +1,4 @@
-//! The table `[journal]`: where the journal is, and how much it keeps.
+//! The table `[store]`: where the event store is, and how much it keeps.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -41,7 +41,7 @@ impl From<StoreConfig> for Settings {
     }
 }
 
-/// A damaged journal is renamed: its name must not be that of something else.
+/// A damaged event store is renamed: its name must not be that of something else.
 fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let file = PathBuf::deserialize(deserializer)?;
     if file.is_absolute() && file.extension().is_some_and(|extension| extension == "db") {

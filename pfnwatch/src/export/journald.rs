@@ -78,7 +78,7 @@ impl Journald {
         Ok(Self { socket, path: path.to_owned(), missed: 0 })
     }
 
-    /// Writes an event. One that journald has no room for is left out, and that is said with the next: it is in the journal of
+    /// Writes an event. One that journald has no room for is left out, and that is said with the next: it is in the event store of
     /// pfnwatch's own.
     ///
     /// # Errors

@@ -104,9 +104,9 @@ pub enum AcceptError {
     /// The regression is that of an earlier boot, or of a libnvdimm that is not loaded.
     #[error("what the running kernel reserves for each page is not known: load libnvdimm, and accept it then")]
     UnknownKernel,
-    /// The journal does not take it.
+    /// The event store does not take it.
     #[error(
-        "the journal does not take it, and it would be forgotten with this agent: `pfnwatch status` says what is wrong with the journal"
+        "the event store does not take it, and it would be forgotten with this agent: `pfnwatch status` says what is wrong with the event store"
     )]
     NotSaved,
 }

@@ -29,8 +29,8 @@ pub struct View {
     pub last_events: Vec<EventLine>,
     /// Capacity regressions that stand.
     pub regressions: Vec<Regression>,
-    /// How the journal stands.
-    pub journal: crate::model::store::StoreHealth,
+    /// How the event store stands.
+    pub store: crate::model::store::StoreHealth,
     /// What became of alerts.
     pub alerts: Vec<DeliveryStats>,
 }

@@ -1,4 +1,4 @@
-//! Reports over made-up agents and journals, as the schemas say.
+//! Reports over made-up agents and event stores, as the schemas say.
 
 use std::{
     collections::BTreeMap,

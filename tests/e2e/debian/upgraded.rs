@@ -1,4 +1,4 @@
-//! An upgrade and a roll-back under a held guard, over a journal that the earlier version does not know, while somebody tries a
+//! An upgrade and a roll-back under a held guard, over an event store that the earlier version does not know, while somebody tries a
 //! oversize creation again and again.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -57,7 +57,7 @@ fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
     again(&oversize(&region), &prepared.namespace)?.bind().context("audit denies nothing")
 }
 
-/// Up, down again to a version that does not know the journal any more, and up once more; each time another agent guards at the end.
+/// Up, down again to a version that does not know the event store any more, and up once more; each time another agent guards at the end.
 fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     install(NEWER, tries)?;
     ensure!(debian::version()? != older, "{older} is installed");
@@ -72,20 +72,20 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     let told = debian::journal(&["PFNWATCH_EVENT=denied", &format!("_PID={agent}"), "--lines=1"])?;
     let marked = |entry: &Value| entry.get("PFNWATCH_ID").is_none() && says_not_written(entry);
     ensure!(told.iter().all(marked), "it is not told uncommitted: {told:#?}");
-    ensure!(later::bytes()? == disguised, "the later version's journal was touched");
+    ensure!(later::bytes()? == disguised, "the later version's event store was touched");
     let said = command::attempt(agent::PROGRAM, &["events"])?;
     ensure!(said.code == Some(1) && said.stderr.contains("schema 3"), "{said:?}");
 
     // As docs/install.md has it: set aside, and taken back.
     later::set_aside()?;
     debian::systemctl(&["reload", UNIT])?;
-    debian::event("a denial in a journal of its own", |event| has_text(event, "event", "denied"))?;
+    debian::event("a denial in an event store of its own", |event| has_text(event, "event", "denied"))?;
     debian::systemctl(&["stop", UNIT])?;
     later::take_back()?;
-    ensure!(later::bytes()? == disguised, "the later version's journal was touched");
+    ensure!(later::bytes()? == disguised, "the later version's event store was touched");
     later::undisguise()?;
     install(NEWER, tries)?;
-    assert_eq!(first_id()?, first, "the later version does not go on with its journal");
+    assert_eq!(first_id()?, first, "the later version does not go on with its event store");
     Ok(())
 }
 
@@ -107,11 +107,11 @@ fn install(package: &str, tries: &AtomicUsize) -> Result<Pid> {
 }
 
 fn says_not_written(entry: &Value) -> bool {
-    entry["MESSAGE"].as_str().is_some_and(|line| line.ends_with("[not in the journal]"))
+    entry["MESSAGE"].as_str().is_some_and(|line| line.ends_with("[not in the event store]"))
 }
 
-/// The number and the time of the journal's first event.
+/// The number and the time of the event store's first event.
 fn first_id() -> Result<Value> {
-    let event = debian::events()?.into_iter().next().context("the journal is empty")?;
+    let event = debian::events()?.into_iter().next().context("the event store is empty")?;
     Ok(json!([event.get("id"), event.get("time")]))
 }

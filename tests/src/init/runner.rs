@@ -23,8 +23,8 @@ use crate::{scope, wait};
 const TESTS: &str = "/bin/e2e";
 /// Where a test's output goes: a file, for a pipe would stay open with a process that it left behind.
 const OUTPUT: &str = "/run/e2e.out";
-/// Where the agent's journal is unless told otherwise.
-const JOURNAL: &str = "/var/lib/pfnwatch";
+/// Where the agent's event store is unless told otherwise.
+const STORE: &str = "/var/lib/pfnwatch";
 /// How much of the kernel's log is shown with a failed test.
 const KERNEL_LINES: usize = 40;
 /// How much a failed test's reason holds of what it says itself.
@@ -62,7 +62,7 @@ impl Place {
     /// What an agent of the test before remembers of other namespaces is no concern of the next.
     fn forget(&self) {
         if matches!(self, Self::Bare) {
-            let _ = fs::remove_dir_all(JOURNAL);
+            let _ = fs::remove_dir_all(STORE);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a journal has to say, stream by stream, and whether it does: pure.
+//! What an event store has to say, stream by stream, and whether it does: pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ pub const AGENT: &str = "agent";
 /// Keys of an event with the values that they must have.
 pub type Facts = Map<String, Value>;
 
-/// One event that is to be in the journal.
+/// One event that is to be in the event store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expected {
     /// It has all of one of these.

@@ -1,4 +1,4 @@
-//! What was done, and what follows of it for the journal: a pure state machine that is told each act and its outcome.
+//! What was done, and what follows of it for the event store: a pure state machine that is told each act and its outcome.
 //!
 //! It has no part of pfnwatch in it. It knows the kernel's formula, the policy's words, and what the documents promise: whoever
 //! watches tells each event once; where nobody does, what is there is found later.

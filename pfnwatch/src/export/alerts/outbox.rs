@@ -1,4 +1,4 @@
-//! Messages that are not delivered yet: in memory, and each with its row in the journal as long as that takes it. Pure but
+//! Messages that are not delivered yet: in memory, and each with its row in the event store as long as that takes it. Pure but
 //! for what the [`Keeper`] does.
 //!
 //! A receiver gets what concerns one alert in its order. Where an alert comes and goes while a receiver is away, what lies
@@ -37,7 +37,7 @@ pub struct Waiting {
     pub attempts: u32,
     /// When it is to be tried.
     pub due: Instant,
-    /// Its number in the journal; none where that has not taken it.
+    /// Its number in the event store; none where that has not taken it.
     pub id: Option<i64>,
 }
 
@@ -52,7 +52,7 @@ impl Outbox {
     /// Goes on with what an agent before this one could not deliver.
     pub fn restore(&mut self, message: Message, attempts: u32, id: i64, now: Instant) {
         self.push(message, attempts, Some(id), now);
-        // What was kept late, since the journal failed for a while, has a later number than what came after it.
+        // What was kept late, since the event store failed for a while, has a later number than what came after it.
         self.waiting.sort_by_key(|it| (it.message.since, it.message.ended));
     }
 
@@ -143,7 +143,7 @@ impl Outbox {
         Some(waiting)
     }
 
-    /// Has the journal keep what it did not take before.
+    /// Has the event store keep what it did not take before.
     pub fn save(&mut self, keeper: &mut dyn OutboxStore) {
         for waiting in self.waiting.iter_mut().filter(|it| it.id.is_none()) {
             waiting.id = keeper.put(&waiting.message, &waiting.fingerprint);

@@ -58,7 +58,7 @@ struct Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
-    /// The agent itself, its guard, its policy and its journal.
+    /// The agent itself, its guard, its policy and its event store.
     fn agent(&mut self) {
         let status = &self.view.status;
         let agent = &status.agent;
@@ -74,8 +74,8 @@ impl Evaluation<'_> {
         if let Some(error) = &status.policy.reload_error {
             self.fire(AlertName::PolicyInvalid, None, messages::policy_invalid(status, error));
         }
-        if let Some(error) = &self.view.journal.error {
-            self.fire(AlertName::StoreFailing, None, messages::journal_failing(&self.view.journal, error));
+        if let Some(error) = &self.view.store.error {
+            self.fire(AlertName::StoreFailing, None, messages::store_failing(&self.view.store, error));
         }
     }
 
@@ -98,10 +98,10 @@ impl Evaluation<'_> {
         }
     }
 
-    /// They are found by what is observed, and by what the journal says of earlier boots.
+    /// They are found by what is observed, and by what the event store says of earlier boots.
     fn regressions(&mut self) {
         let view = self.view;
-        if !view.status.agent.observing || view.journal.error.is_some() {
+        if !view.status.agent.observing || view.store.error.is_some() {
             self.findings.unevaluable.extend([AlertName::CapacityRegression, AlertName::NamespaceRegression]);
         } else if view.max_struct_page_size.is_none() {
             self.findings.unevaluable.insert(AlertName::CapacityRegression);

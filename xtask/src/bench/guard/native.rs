@@ -91,7 +91,7 @@ impl Agent {
     fn start() -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let config = folder.path().join("pfnwatch.toml");
-        fs::write(&config, "[guard]\nmode = \"audit\"\n[web]\nenabled = false\n[journal]\nenabled = false\n")
+        fs::write(&config, "[guard]\nmode = \"audit\"\n[web]\nenabled = false\n[store]\nenabled = false\n")
             .with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = Command::new(paths::target().join("release/pfnwatch"));
         command.args(["run", "--config"]).arg(&config).arg("--control-socket").arg(folder.path().join("socket"));

@@ -8,7 +8,7 @@ use crate::{
     model::alert::{Alert, name::AlertName},
 };
 
-/// A journal of the test's own, which may be failing.
+/// An event store of the test's own, which may be failing.
 #[derive(Default)]
 struct RecordingStore {
     rows: BTreeMap<i64, (String, Option<String>)>,
@@ -198,7 +198,7 @@ fn what_comes_and_goes_during_an_outage_is_merged() {
 }
 
 #[test]
-fn a_journal_that_fails_for_a_while_has_it_later() {
+fn a_store_that_fails_for_a_while_has_it_later() {
     let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
     host.kept.failing = true;
     host.enqueue(AlertName::Blind, None);
