@@ -74,7 +74,7 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     ensure!(told.iter().all(marked), "it is not told uncommitted: {told:#?}");
     ensure!(later::bytes()? == disguised, "the later version's event store was touched");
     let said = command::attempt(agent::PROGRAM, &["events"])?;
-    ensure!(said.code == Some(1) && said.stderr.contains("schema 3"), "{said:?}");
+    ensure!(said.code == Some(1) && said.stderr.contains("schema 4"), "{said:?}");
 
     // As docs/install.md has it: set aside, and taken back.
     later::set_aside()?;
