@@ -19,7 +19,7 @@ use crate::{
     model::{
         alert::receiver::AlertsPolicy,
         policy::{Exemption, Mode, OnAgentExit, Policy},
-        store::Settings as JournalSettings,
+        store::Settings as StoreSettings,
         thresholds::Thresholds,
     },
 };
@@ -49,7 +49,7 @@ pub struct ConfigArgs {
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     guard: GuardConfig,
-    journal: StoreConfig,
+    store: StoreConfig,
     thresholds: ThresholdsConfig,
     #[serde(deserialize_with = "exemptions::list")]
     exemptions: Vec<Exemption>,
@@ -156,8 +156,8 @@ impl Config {
     }
 
     #[must_use]
-    pub fn journal(&self) -> JournalSettings {
-        self.journal.clone().into()
+    pub fn store(&self) -> StoreSettings {
+        self.store.clone().into()
     }
 
     #[must_use]

@@ -103,17 +103,17 @@ fn people() -> (SocketAddr, Channel<(String, String)>) {
 struct Agent {
     standing: FiringAlerts,
     courier: Dispatcher,
-    journal: EventStore,
+    store: EventStore,
 }
 
 impl Agent {
     fn start(folder: &Path, receivers: &[Receiver]) -> Self {
         let file = Some(folder.join("pfnwatch.db"));
-        let mut journal = EventStore::open(Settings { file, ..Settings::default() }, pfnwatch::export::line::of);
+        let mut store = EventStore::open(Settings { file, ..Settings::default() }, pfnwatch::export::line::of);
         let (mut standing, mut courier) = (FiringAlerts::default(), Dispatcher::default());
-        assert!(restore(&mut journal, &mut standing, &mut courier, Instant::now()), "{:?}", journal.health());
-        courier.set_receivers(receivers.to_vec(), Instant::now(), &mut journal);
-        Self { standing, courier, journal }
+        assert!(restore(&mut store, &mut standing, &mut courier, Instant::now()), "{:?}", store.health());
+        courier.set_receivers(receivers.to_vec(), Instant::now(), &mut store);
+        Self { standing, courier, store }
     }
 
     /// Evaluates once, and tries each due message once. Returns the number of requests and of failures.
@@ -121,8 +121,8 @@ impl Agent {
         let mut findings = Findings::default();
         findings.firing = found.to_vec();
         for change in self.standing.follow(&findings, &self.courier.names(), SystemTime::now()) {
-            self.courier.enqueue(&change, Instant::now(), &mut self.journal);
-            remember(&mut self.journal, &change);
+            self.courier.enqueue(&change, Instant::now(), &mut self.store);
+            remember(&mut self.store, &change);
         }
         let mut jobs = self.courier.jobs(Instant::now(), SystemTime::now());
         jobs.extend(self.courier.resend_firing(&self.standing, Instant::now(), SystemTime::now()));
@@ -131,7 +131,7 @@ impl Agent {
             let outcome = post(&job.receiver, &job.payload);
             failed += usize::from(!outcome.is_delivered());
             let at = (Instant::now(), SystemTime::now());
-            self.courier.on_outcome(&job.delivery, &outcome, at, 0, &mut self.journal);
+            self.courier.on_outcome(&job.delivery, &outcome, at, 0, &mut self.store);
         }
         (made, failed)
     }

@@ -211,7 +211,7 @@ fn a_kept_block_is_printed_and_written_into_a_new_file_alone() {
     let file = agent.folder().join("block.bin");
     let none = agent.folder().join("none.db");
     let restore = |more: &[&str]| {
-        ask(&agent, &[&["events", "restore-block"], more, &["--journal", none.to_str().unwrap()]].concat())
+        ask(&agent, &[&["events", "restore-block"], more, &["--store", none.to_str().unwrap()]].concat())
     };
     let arguments = ["namespace0.0", "-o", file.to_str().unwrap()];
     let output = restore(&arguments);
@@ -231,7 +231,10 @@ fn a_kept_block_is_printed_and_written_into_a_new_file_alone() {
     let output = restore(&["namespace9.9"]);
     assert_eq!(code(&output), 1);
     let said = error(&output);
-    assert!(said.contains("no info block of namespace9.9 is kept") && said.contains("there is no journal"), "{said}");
+    assert!(
+        said.contains("no info block of namespace9.9 is saved") && said.contains("there is no event store"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -239,7 +242,7 @@ fn alerts_are_listed() {
     let agent = Agent::start();
     let output = ask(&agent, &["alerts", "list"]);
     assert_eq!(code(&output), 0, "{}", error(&output));
-    assert!(text(&output).starts_with("no alert stands\n"), "{}", text(&output));
+    assert!(text(&output).starts_with("no alert is firing\n"), "{}", text(&output));
     let list = json(&ask(&agent, &["alerts", "list", "--format", "json"]));
     assert_eq!(
         (&list["schema"], &list["firing"], &list["waiting"]),

@@ -1,4 +1,4 @@
-//! The built binary and a journal: what `pfnwatch events` prints of it, while it is written to and when nobody does.
+//! The built binary and an event store: what `pfnwatch events` prints of it, while it is written to and when nobody does.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
 #[path = "support/schema.rs"]
@@ -30,17 +30,17 @@ const UUID: &str = "5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11";
 
 struct Host {
     folder: TempDir,
-    journal: EventStore,
+    store: EventStore,
 }
 
 impl Host {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let journal = EventStore::open(
+        let store = EventStore::open(
             Settings { file: Some(folder.path().join("pfnwatch.db")), ..Settings::default() },
             pfnwatch::export::line::of,
         );
-        Self { folder, journal }
+        Self { folder, store }
     }
 
     fn file(&self) -> PathBuf {
@@ -48,8 +48,8 @@ impl Host {
     }
 
     fn record(&mut self, ago: Duration, body: Body) {
-        self.journal.commit(&mut [Event::at(Time(SystemTime::now() - ago), body)], &mut InfoBlockCache::default());
-        assert_eq!(self.journal.health().error, None);
+        self.store.commit(&mut [Event::at(Time(SystemTime::now() - ago), body)], &mut InfoBlockCache::default());
+        assert_eq!(self.store.health().error, None);
     }
 
     fn with_events() -> Self {
@@ -81,7 +81,7 @@ fn blind(reason: &str) -> Body {
 
 fn command(file: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
-    command.arg("events").args(arguments).arg("--journal").arg(file);
+    command.arg("events").args(arguments).arg("--store").arg(file);
     command
 }
 
@@ -105,7 +105,7 @@ fn events_are_printed_as_run_prints_them() {
     schema::check_event(&last).unwrap();
     assert_eq!((&last["event"], &last["id"]), (&"destroy".into(), &4.into()));
     assert_eq!(last.get("uncommitted"), None);
-    assert!(error(&output).contains("3 older ones are in the journal"), "{}", error(&output));
+    assert!(error(&output).contains("3 older ones are in the event store"), "{}", error(&output));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn what_comes_is_followed() {
 }
 
 #[test]
-fn a_journal_that_cannot_be_read_is_named_with_the_reason() {
+fn an_event_store_that_cannot_be_read_is_named_with_the_reason() {
     let host = Host::with_events();
     let folder = tempfile::tempdir().unwrap();
     let (none, text, foreign) = (folder.path().join("a.db"), folder.path().join("b.db"), folder.path().join("c.db"));
@@ -153,7 +153,7 @@ fn a_journal_that_cannot_be_read_is_named_with_the_reason() {
     let mut bytes = fs::read(&foreign).unwrap();
     bytes[68..72].copy_from_slice(&[1, 2, 3, 4]);
     fs::write(&foreign, bytes).unwrap();
-    for (file, said) in [(none, "there is no journal"), (text, "not a database"), (foreign, "another program's")] {
+    for (file, said) in [(none, "there is no event store"), (text, "not a database"), (foreign, "another program's")] {
         let output = command(&file, &[]).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", file.display());
         assert!(error(&output).contains(said) && error(&output).contains(file.to_str().unwrap()), "{}", error(&output));
@@ -188,7 +188,7 @@ fn a_block_is_restored_without_an_agent() {
             SavedInfoBlock::new(namespace(uuid), Box::new(block(uuid).encode()), BlockOrigin::Read, seen).unwrap();
         kept.restore(vec![block]);
         kept.mark_all_dirty();
-        host.journal.commit(&mut [], &mut kept);
+        host.store.commit(&mut [], &mut kept);
     }
     let restored = |which: &str, file: &Path| {
         let nobody = host.folder.path().join("none.sock");

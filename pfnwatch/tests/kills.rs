@@ -23,7 +23,7 @@ use pfnwatch::{
 use serde_json::Value;
 
 const KILLS: u32 = 60;
-/// In the environment of the writer, which is this same program: the journal's file.
+/// In the environment of the writer, which is this same program: the event store's file.
 const FILE: &str = "PFNWATCH_KILLED_WRITER";
 
 /// Commits and prints batch after batch, until it is killed.
@@ -32,7 +32,7 @@ const FILE: &str = "PFNWATCH_KILLED_WRITER";
 fn writer() {
     // Started by hand with all that is ignored, it has nothing to do.
     let Some(file) = env::var_os(FILE) else { return };
-    let mut journal = EventStore::open(
+    let mut store = EventStore::open(
         Settings { file: Some(PathBuf::from(file)), ..Settings::default() },
         pfnwatch::export::line::of,
     );
@@ -40,7 +40,7 @@ fn writer() {
     for size in (1..=7).cycle() {
         let body = |number| Body::Blind(Blind { reason: format!("{number} of {size} {}", "x".repeat(300)) });
         let mut events: Vec<_> = (0..size).map(|number| Event::now(body(number))).collect();
-        journal.commit(&mut events, &mut InfoBlockCache::default());
+        store.commit(&mut events, &mut InfoBlockCache::default());
         for event in &events {
             log.write(event).unwrap();
         }
@@ -48,7 +48,7 @@ fn writer() {
 }
 
 #[test]
-fn what_was_told_before_a_kill_is_in_the_journal_once() {
+fn what_was_told_before_a_kill_is_in_the_event_store_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pfnwatch.db");
     let mut told: BTreeMap<u64, Value> = BTreeMap::new();

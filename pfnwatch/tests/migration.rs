@@ -25,7 +25,7 @@ fn open(file: &Path) -> EventStore {
 /// What a command prints.
 fn output(file: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
-    let output = command.args(arguments).arg("--journal").arg(file).output().unwrap();
+    let output = command.args(arguments).arg("--store").arg(file).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

@@ -222,19 +222,19 @@ fn against_events_reads_a_file_or_standard_input() {
 }
 
 #[test]
-fn against_events_reads_the_journal() {
+fn against_events_reads_the_event_store() {
     let host = host();
     let none = host.path().join("none.db");
-    let output = check(host.path(), "", &["--against", "events", "--journal", none.to_str().unwrap()], "");
+    let output = check(host.path(), "", &["--against", "events", "--store", none.to_str().unwrap()], "");
     assert_eq!(code(&output), 1);
-    assert!(text(&output.stderr).contains("there is no journal"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("there is no event store"), "{}", text(&output.stderr));
     let file = host.path().join("pfnwatch.db");
-    let mut journal =
+    let mut store =
         EventStore::open(Settings { file: Some(file.clone()), ..Settings::default() }, pfnwatch::export::line::of);
     let lost = Event::now(Body::Lost(LostRecords::default()));
     let judged = Event::now(Body::Stopped(RecordTotals::default()));
-    journal.commit(&mut [lost, judged, Event::now(Body::Ready(ready()))], &mut InfoBlockCache::default());
-    let output = check(host.path(), "", &["--against", "events", "--journal", file.to_str().unwrap()], "");
+    store.commit(&mut [lost, judged, Event::now(Body::Ready(ready()))], &mut InfoBlockCache::default());
+    let output = check(host.path(), "", &["--against", "events", "--store", file.to_str().unwrap()], "");
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("0 would be denied under enforce"), "{}", text(&output.stdout));
 }

@@ -74,7 +74,7 @@ fn ready_idle_reloading_and_stopping_are_told() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
     command.arg("run").arg("--path.sysfs").arg(at("sys")).arg("--path.procfs").arg(at("proc"));
     command.arg("--config").arg(at("pfnwatch.toml"));
-    command.arg("--control-socket").arg(at("run/control.sock")).arg("--journal").arg(at("pfnwatch.db"));
+    command.arg("--control-socket").arg(at("run/control.sock")).arg("--store").arg(at("pfnwatch.db"));
     command.env("NOTIFY_SOCKET", at("notify")).stdout(Stdio::null());
     // Without it the watchdog is fed every 30 seconds.
     let patience = Duration::from_secs(1);

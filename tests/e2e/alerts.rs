@@ -17,13 +17,13 @@ use serde_json::Value;
 /// A retry comes within 5 seconds, an evaluation at the latest 10 seconds after an event.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
-const JOURNAL: &str = "/run/alerts/pfnwatch.db";
+const STORE: &str = "/run/alerts/pfnwatch.db";
 
 /// A configuration with which a sound kernel's 512 MiB are oversize, or not.
 fn configuration(hook: &Webhook, reference_struct_page: u64) -> String {
     format!(
         "[thresholds]\nreference_struct_page_bytes = {reference_struct_page}\n\
-         [journal]\nfile = \"{JOURNAL}\"\n\
+         [store]\nfile = \"{STORE}\"\n\
          [[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://{}/\"\n",
         hook.address
     )

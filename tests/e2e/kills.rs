@@ -68,9 +68,9 @@ fn odd() -> Result<u64> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.subsec_micros().into())
 }
 
-/// Agents one after the other, with the same journal and the same socket.
+/// Agents one after the other, with the same event store and the same socket.
 struct Line {
-    journal: String,
+    store: String,
     socket: String,
     told: Vec<Value>,
     kills: usize,
@@ -82,7 +82,7 @@ impl Line {
     fn new(number: usize) -> Self {
         let place = |what: &str| format!("/run/kills-{number}/{what}");
         Self {
-            journal: place("pfnwatch.db"),
+            store: place("pfnwatch.db"),
             socket: place("control.sock"),
             told: Vec::new(),
             kills: 0,
@@ -91,7 +91,7 @@ impl Line {
     }
 
     fn spawn(&self) -> Result<Agent> {
-        Agent::spawn(&["--config", policy::PATH, "--control-socket", &self.socket, "--journal", &self.journal])
+        Agent::spawn(&["--config", policy::PATH, "--control-socket", &self.socket, "--store", &self.store])
     }
 
     /// Starts an agent, and kills it some events later, once it has reported a namespace.
@@ -129,14 +129,14 @@ impl Line {
 
     /// Whatever was printed is in the store unchanged, once.
     fn is_whole(&self) -> Result<()> {
-        let written = written(&["--journal", &self.journal])?;
+        let written = written(&["--store", &self.store])?;
         let written = numbered(&written)?;
         let changes = self.told.iter().filter(|event| has_text(event, "event", "mode_changed")).count();
         ensure!(changes > self.kills / 2, "no stream: {changes} changes in {} lives", self.kills);
         let mut numbers: Vec<u64> = Vec::new();
         for event in &self.told {
             let number = number(event).with_context(|| format!("told uncommitted: {event}"))?;
-            ensure!(written.get(&number) == Some(&event), "{event} is not in the journal as it was told");
+            ensure!(written.get(&number) == Some(&event), "{event} is not in the event store as it was told");
             numbers.push(number);
         }
         ensure!(numbers.is_sorted_by(|one, next| one < next), "a number was told twice: {numbers:?}");

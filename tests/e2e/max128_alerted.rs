@@ -1,5 +1,5 @@
 //! A host over three boots, with a real Alertmanager and a real Prometheus: a sound kernel, one with the regression, the sound
-//! one again. Three machines, one after the other, have the same NVDIMMs and the same disk, on which the journal lies.
+//! one again. Three machines, one after the other, have the same NVDIMMs and the same disk, on which the event store lies.
 
 use std::fs;
 use std::time::Duration;
@@ -25,12 +25,12 @@ const NAMESPACE: &str = "PfnwatchNamespaceRegression";
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 fn start() -> Result<Agent> {
-    policy::write(&format!("[journal]\nfile = \"{}\"\n{}", disk::JOURNAL, Alertmanager::RECEIVER))?;
+    policy::write(&format!("[store]\nfile = \"{}\"\n{}", disk::STORE, Alertmanager::RECEIVER))?;
     Agent::start(&["--config", policy::PATH, "--control-socket", SOCKET])
 }
 
 fn baseline(code: i32) -> Result<Value> {
-    report(code, &["baseline", "--journal", disk::JOURNAL])
+    report(code, &["baseline", "--store", disk::STORE])
 }
 
 fn one_gib(region: &str) -> Result<PreparedNamespace> {
@@ -39,7 +39,7 @@ fn one_gib(region: &str) -> Result<PreparedNamespace> {
 }
 
 fn written(kind: &str) -> Result<usize> {
-    Ok(events::written(&["--journal", disk::JOURNAL, "--kind", kind])?.len())
+    Ok(events::written(&["--store", disk::STORE, "--kind", kind])?.len())
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn second_boot_with_the_regression_is_alerted_once() -> Result<()> {
     people_are_told(&people, &mut agent, "resolved", &[NAMESPACE])?;
     agent.stop_and_count()?;
     alertmanager.stop()?;
-    ensure!(written("capacity_regression")? == 2, "the journal has it more than once");
+    ensure!(written("capacity_regression")? == 2, "the event store has it more than once");
     Ok(())
 }
 
@@ -159,5 +159,5 @@ fn third_boot_of_the_sound_kernel_resolves() -> Result<()> {
     // As it was, for the tests after this one.
     modules::unload_stack()?;
     ensure!(sysfs::devices("region").is_empty(), "regions are left");
-    fs::remove_file(disk::JOURNAL).context("the journal")
+    fs::remove_file(disk::STORE).context("the event store")
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::set_up_events::{GIB, MIB};
 
-const JOURNAL: &str = "/run/regressed.db";
+const STORE: &str = "/run/regressed.db";
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Machine {
@@ -56,7 +56,7 @@ fn regression_event(agent: &mut Agent, kind: &str, subject: &str) -> Result<Valu
 }
 
 fn baseline(code: i32) -> Result<Value> {
-    report(code, &["baseline", "--journal", JOURNAL])
+    report(code, &["baseline", "--store", STORE])
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
     regions::fresh()?;
     let mut machine = Machine { stock: false };
     let region = machine.exchange()?;
-    let mut agent = Agent::start(&["--journal", JOURNAL])?;
+    let mut agent = Agent::start(&["--store", STORE])?;
     let good = creation::create(&one_gib(&region))?;
     agent.set_up(&good.namespace_uuid, "made")?;
     ensure_contains(&baseline(0)?, &json!({ "regressions": [] }))?;
@@ -96,7 +96,7 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
     agent.kill()?;
 
     // Another agent knows, and does not tell it again.
-    let mut agent = Agent::start(&["--journal", JOURNAL])?;
+    let mut agent = Agent::start(&["--store", STORE])?;
     agent.event("what is there", TIMEOUT, |event| has_text(event, "event", "existing_namespace").then_some(()))?;
     agent.event("the guard", TIMEOUT, |event| has_text(event, "event", "guard_state").then_some(()))?;
     ensure!(agent.events(|event| has_text(event, "event", "capacity_regression")).is_empty(), "{}", agent.output());
@@ -113,5 +113,5 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
     creation::create(&one_gib(&region))?;
     agent.stop_and_count()?;
     ensure_contains(&baseline(0)?, &json!({ "regressions": [] }))?;
-    fs::remove_file(JOURNAL).context("the journal")
+    fs::remove_file(STORE).context("the event store")
 }

@@ -5,6 +5,6 @@ use guest::boot_config::Orders;
 use guest::soak;
 
 #[test]
-fn the_journal_says_what_was_done() -> Result<()> {
+fn the_event_store_says_what_was_done() -> Result<()> {
     soak::run(Orders::read()?.soak)
 }

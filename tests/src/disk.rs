@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount, umount};
 use crate::modules;
 
 pub const PLACE: &str = "/disk";
-pub const JOURNAL: &str = "/disk/pfnwatch.db";
+pub const STORE: &str = "/disk/pfnwatch.db";
 pub const PROMETHEUS: &str = "/disk/bin/prometheus";
 pub const ALERTMANAGER: &str = "/disk/bin/alertmanager";
 

@@ -1,4 +1,4 @@
-//! What is in the agent's journal, by `pfnwatch events`.
+//! What is in the agent's event store, by `pfnwatch events`.
 
 use std::collections::BTreeMap;
 

@@ -105,7 +105,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
     observing("inventory::"),
-    only("journal::", "6.12"),
+    only("event_store::", "6.12"),
     only("kills::", "6.12"),
     observing("life::"),
     Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: DEFAULT },

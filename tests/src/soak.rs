@@ -57,10 +57,10 @@ impl Course {
             if self.acts.is_multiple_of(COMPARE_INTERVAL) {
                 host.wait_for_events()?;
             }
-            // Less and less often, since all of the journal is read each time.
+            // Less and less often, since all of the event store is read each time.
             if self.acts >= checked_at && host.life.is_some() {
                 host.wait_for_events()?;
-                journal_says_what_was_done(host)?;
+                event_store_says_what_was_done(host)?;
                 checked_at = self.acts * 2;
             }
             if told.elapsed() >= PROGRESS_INTERVAL {
@@ -71,8 +71,8 @@ impl Course {
         host.wait_for_events()?;
         self.print_progress(host);
         host.end()?;
-        let journal = journal_says_what_was_done(host)?;
-        log(&format!("all that was done is in the journal, and nothing else: {journal} events"));
+        let events = event_store_says_what_was_done(host)?;
+        log(&format!("all that was done is in the event store, and nothing else: {events} events"));
         Ok(())
     }
 
@@ -85,11 +85,11 @@ impl Course {
 }
 
 /// Returns the number of events.
-fn journal_says_what_was_done(host: &Host) -> Result<usize> {
+fn event_store_says_what_was_done(host: &Host) -> Result<usize> {
     let written = events::written(&[])?;
     events::numbered(&written)?;
     let complaint = host.model.streams.compare(&written);
-    ensure!(complaint.is_none(), "the journal does not say what was done:\n{}", complaint.unwrap_or_default());
+    ensure!(complaint.is_none(), "the event store does not say what was done:\n{}", complaint.unwrap_or_default());
     Ok(written.len())
 }
 

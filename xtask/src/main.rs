@@ -56,7 +56,7 @@ enum Command {
     /// Run the end-to-end tests in virtual machines
     #[command(after_help = "Example: cargo xtask vm --kernel 6.12 -- burst")]
     Vm(vm::Args),
-    /// Do whatever can be done to namespaces, libnvdimm and the agent by chance, and hold the journal against what was done
+    /// Do whatever can be done to namespaces, libnvdimm and the agent by chance, and hold the event store against what was done
     #[command(after_help = "Example: cargo xtask soak --minutes 20 --kernel 6.1")]
     Soak(soak::Args),
     /// Fuzz what reads bytes from outside: each target for a minute by default

@@ -70,7 +70,7 @@ impl AgentSnapshot<'_> {
             events: self.events.counts().clone(),
             last_events: self.events.last().cloned().collect(),
             regressions: self.baseline.regressions(),
-            journal: self.store.health(),
+            store: self.store.health(),
             alerts: self.alerts.deliveries(),
         }
     }

@@ -1,4 +1,4 @@
-//! Where the journal is, and how much it keeps.
+//! Where the event store is, and how much it keeps.
 
 use crate::model::store::Settings;
 use std::path::PathBuf;
@@ -10,30 +10,31 @@ use crate::{
     model::exit::ExitContext,
 };
 
-/// Where the journal is.
+/// Where the event store is.
 #[derive(clap::Args, Clone, Debug)]
 pub struct StoreArgs {
-    /// The journal's file, in place of the configuration's
-    #[arg(long = "journal", value_name = "FILE")]
-    journal_file: Option<PathBuf>,
+    /// The event store's file, instead of the configuration's
+    #[arg(long = "store", value_name = "FILE")]
+    store_file: Option<PathBuf>,
 }
 
 impl StoreArgs {
     /// The configuration's, with the file that was named, if any.
     #[must_use]
     pub fn settings(&self, config: &Config) -> Settings {
-        let configured = config.journal();
-        Settings { file: self.journal_file.clone().or(configured.file), ..configured }
+        let configured = config.store();
+        Settings { file: self.store_file.clone().or(configured.file), ..configured }
     }
 
     pub fn file(&self, config: &ConfigArgs) -> anyhow::Result<PathBuf> {
         // A file that was named needs no configuration.
-        self.journal_file.clone().map_or_else(|| self.file_in(&config.read()?), Ok)
+        self.store_file.clone().map_or_else(|| self.file_in(&config.read()?), Ok)
     }
 
     pub fn file_in(&self, config: &Config) -> anyhow::Result<PathBuf> {
-        let off =
-            || ExitContext::usage("the configuration has turned the journal off: --journal names a file all the same");
+        let off = || {
+            ExitContext::usage("the configuration has turned the event store off: --store names a file all the same")
+        };
         self.settings(config).file.with_context(off)
     }
 }

@@ -1,4 +1,4 @@
-//! The table `[journal]`: where the journal is, and how much it keeps.
+//! The table `[store]`: where the event store is, and how much it keeps.
 
 use std::{path::PathBuf, time::Duration};
 

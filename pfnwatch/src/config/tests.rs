@@ -63,13 +63,13 @@ fn the_web_server_is_configured() {
 }
 
 #[test]
-fn the_journal_is_configured() {
-    let text = "[journal]\nfile = \"/a/b.db\"\nmax_age = \"2h\"\nmax_size = \"1MiB\"";
-    let settings = Config::parse(text).expect("good").journal();
+fn the_event_store_is_configured() {
+    let text = "[store]\nfile = \"/a/b.db\"\nmax_age = \"2h\"\nmax_size = \"1MiB\"";
+    let settings = Config::parse(text).expect("good").store();
     let (file, max_age) = (Some("/a/b.db".into()), Duration::from_secs(7200));
-    assert_eq!(settings, JournalSettings { file, max_age, max_size_bytes: 1 << 20 });
-    assert_eq!(Config::parse("[journal]\nenabled = false").expect("good").journal().file, None);
-    assert_eq!(Config::default().journal(), JournalSettings::default());
+    assert_eq!(settings, StoreSettings { file, max_age, max_size_bytes: 1 << 20 });
+    assert_eq!(Config::parse("[store]\nenabled = false").expect("good").store().file, None);
+    assert_eq!(Config::default().store(), StoreSettings::default());
 }
 
 #[test]
@@ -112,13 +112,13 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[web]\nhosts = [\"db1:9464\"]".to_owned(), "line 2, column 9", "without a port"),
         ("[web]\nenabled = 1".to_owned(), "line 2, column 11", "expected a boolean"),
         ("[web]\nport = 1".to_owned(), "line 2, column 1", "unknown field"),
-        ("[journal]\nfile = \"a.db\"".to_owned(), "line 2, column 8", "a whole path that ends in .db"),
-        ("[journal]\nfile = \"/etc/passwd\"".to_owned(), "line 2, column 8", "a whole path that ends in .db"),
-        ("[journal]\nmax_age = \"1min\"".to_owned(), "line 2, column 11", "an hour at least"),
-        ("[journal]\nmax_age = 90".to_owned(), "line 2, column 11", "expected a string"),
-        ("[journal]\nmax_size = \"64KiB\"".to_owned(), "line 2, column 12", "from 1MiB to 1TiB"),
-        ("[journal]\nmax_size = \"64 elephants\"".to_owned(), "line 2, column 12", "unknown unit"),
-        ("[journal]\npath = 1".to_owned(), "line 2, column 1", "unknown field"),
+        ("[store]\nfile = \"a.db\"".to_owned(), "line 2, column 8", "a whole path that ends in .db"),
+        ("[store]\nfile = \"/etc/passwd\"".to_owned(), "line 2, column 8", "a whole path that ends in .db"),
+        ("[store]\nmax_age = \"1min\"".to_owned(), "line 2, column 11", "an hour at least"),
+        ("[store]\nmax_age = 90".to_owned(), "line 2, column 11", "expected a string"),
+        ("[store]\nmax_size = \"64KiB\"".to_owned(), "line 2, column 12", "from 1MiB to 1TiB"),
+        ("[store]\nmax_size = \"64 elephants\"".to_owned(), "line 2, column 12", "unknown unit"),
+        ("[store]\npath = 1".to_owned(), "line 2, column 1", "unknown field"),
         ("[gaurd]\n".to_owned(), "line 1, column 2", "unknown field"),
         ("exemptions = 3".to_owned(), "line 1, column 14", "expected tables"),
         ("exemptions = [3]".to_owned(), "line 1, column 15", "expected a table"),

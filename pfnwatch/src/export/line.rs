@@ -49,14 +49,14 @@ pub fn of(event: &Event) -> String {
         Body::Blind(it) => format!("BLIND    {}", it.reason),
         Body::Lost(it) => format!("LOST     {}", lost(*it)),
         Body::DecodeError(it) => {
-            format!("LOST     a record of {} was not understood: {}", Bytes(it.length_bytes), it.reason)
+            format!("LOST     a record of {} was not decoded: {}", Bytes(it.length_bytes), it.reason)
         }
         Body::Stopped(it) => {
-            format!("stopped  {} records, {} not understood; {}", it.received, it.decode_errors, lost(it.missed))
+            format!("stopped  {} records, {} not decoded; {}", it.received, it.decode_errors, lost(it.missed))
         }
     });
     if event.uncommitted {
-        line.push_str(" [not in the journal]");
+        line.push_str(" [not in the event store]");
     }
     line
 }

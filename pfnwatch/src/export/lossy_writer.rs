@@ -79,7 +79,9 @@ impl<F: AsFd> Write for LossyWriter<F> {
         }
         self.unwritten.extend(line.get(written..).unwrap_or_default());
         if std::mem::take(&mut self.missed) > 0 {
-            tracing::warn!("standard output took nothing for a while: events before this one are in the journal alone");
+            tracing::warn!(
+                "standard output took nothing for a while: events before this one are in the event store alone"
+            );
         }
         Ok(line.len())
     }

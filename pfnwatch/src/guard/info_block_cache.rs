@@ -26,7 +26,7 @@ pub const MAX_BLOCKS: usize = 4096;
 #[derive(Debug, Default)]
 pub struct InfoBlockCache {
     blocks: BTreeMap<u64, SavedInfoBlock>,
-    /// Of which namespaces the journal does not have what is known, by their starts.
+    /// Of which namespaces the event store does not have what is known, by their starts.
     dirty: BTreeSet<u64>,
     is_restored: bool,
     evicted: u64,

@@ -22,7 +22,7 @@ pub struct View {
     pub events: BTreeMap<&'static str, u64>,
     pub last_events: Vec<EventLine>,
     pub regressions: Vec<Regression>,
-    pub journal: crate::model::store::StoreHealth,
+    pub store: crate::model::store::StoreHealth,
     pub alerts: Vec<DeliveryStats>,
 }
 

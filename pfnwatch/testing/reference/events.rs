@@ -21,7 +21,7 @@ const HEAD: &str = "\
 # Events
 
 What `pfnwatch run --format json` prints, a line of JSON for each event, and what `pfnwatch events --format json` prints out of the
-journal; [log pipelines](../logs.md) says how they get somewhere. `pfnwatch schema event` prints the JSON schema of a line of any kind,
+event store; [log pipelines](../logs.md) says how they get somewhere. `pfnwatch schema event` prints the JSON schema of a line of any kind,
 `pfnwatch schema event.denied` that of one kind.
 
 A later version may add keys, kinds and values to `\"schema\": 1`; none goes away or changes its meaning. Numbers are exact: sizes are in

@@ -138,7 +138,7 @@ impl State {
             Request::Block { namespace } if namespace == "namespace0.0" => {
                 Ok(Response::Block(Box::new(block_response(namespace))))
             }
-            Request::Block { namespace } => Err(ErrorResponse::error(format!("no info block of {namespace} is kept"))),
+            Request::Block { namespace } => Err(ErrorResponse::error(format!("no info block of {namespace} is saved"))),
         }
     }
 

@@ -65,7 +65,7 @@ pub fn healthy() -> View {
         events: Body::KINDS.iter().map(|kind| (*kind, u64::from(*kind == "ready"))).collect(),
         last_events: vec![line("ready", "ready    observing on Linux 6.1.0-50-amd64, 12 programs")],
         regressions: Vec::new(),
-        journal: pfnwatch::model::store::StoreHealth {
+        store: pfnwatch::model::store::StoreHealth {
             file: Some("/var/lib/pfnwatch/pfnwatch.db".into()),
             events: 12,
             size_bytes: 65536,
@@ -118,7 +118,7 @@ pub fn blind() -> View {
         attached: false,
         reason: Some("the kernel has no function nd_uuid_store to probe".to_owned()),
     });
-    view.journal.error = Some("the disk is full".to_owned());
+    view.store.error = Some("the disk is full".to_owned());
     view.alerts[0].error = Some("connection refused".to_owned());
     let cost = |kernel: &str, gib| Cost {
         kernel: kernel.to_owned(),

@@ -60,7 +60,7 @@ fn waits_and_tells_everywhere_and_refuses_once_it_is_told_to() -> Result<()> {
     ends(3, &["kernel", "--running"])?;
     ends(0, &["status"])?;
     ends(2, &["scan", "--no-such-option"])?;
-    ends(1, &["events", "--journal", "/no/such/file"])?;
+    ends(1, &["events", "--store", "/no/such/file"])?;
     ndctl::destroy(ndctl::text(&made, "dev")?)?;
     ends(0, &["scan"])?;
 

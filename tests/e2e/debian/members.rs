@@ -85,6 +85,6 @@ fn killed(group: &str) -> Result<()> {
     }
     chown(root, None, Some(group.parse()?))?;
     fs::set_permissions(root, fs::Permissions::from_mode(0o750))?;
-    reads(group, &["--journal", &format!("{COPY}/pfnwatch.db")])?;
+    reads(group, &["--store", &format!("{COPY}/pfnwatch.db")])?;
     fs::remove_dir_all(root).with_context(|| format!("cannot remove {COPY}"))
 }

@@ -1,4 +1,4 @@
-//! An upgrade and a roll-back under a held guard, over a journal that the earlier version does not know, while somebody tries a
+//! An upgrade and a roll-back under a held guard, over an event store that the earlier version does not know, while somebody tries a
 //! oversize creation again and again.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -73,20 +73,20 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     let told = debian::journal(&["PFNWATCH_EVENT=denied", &format!("_PID={agent}"), "--lines=1"])?;
     let marked = |entry: &Value| entry.get("PFNWATCH_ID").is_none() && says_not_written(entry);
     ensure!(told.iter().all(marked), "it is not told uncommitted: {told:#?}");
-    ensure!(later::bytes()? == disguised, "the later version's journal was touched");
+    ensure!(later::bytes()? == disguised, "the later version's event store was touched");
     let said = command::attempt(agent::PROGRAM, &["events"])?;
-    ensure!(said.code == Some(1) && said.stderr.contains("schema 3"), "{said:?}");
+    ensure!(said.code == Some(1) && said.stderr.contains("schema 4"), "{said:?}");
 
     // As docs/install.md has it: set aside, and taken back.
     later::set_aside()?;
     debian::systemctl(&["reload", UNIT])?;
-    debian::event("a denial in a journal of its own", |event| has_text(event, "event", "denied"))?;
+    debian::event("a denial in an event store of its own", |event| has_text(event, "event", "denied"))?;
     debian::systemctl(&["stop", UNIT])?;
     later::take_back()?;
-    ensure!(later::bytes()? == disguised, "the later version's journal was touched");
+    ensure!(later::bytes()? == disguised, "the later version's event store was touched");
     later::undisguise()?;
     install(NEWER, tries)?;
-    assert_eq!(first_id()?, first, "the later version does not go on with its journal");
+    assert_eq!(first_id()?, first, "the later version does not go on with its event store");
     Ok(())
 }
 
@@ -108,11 +108,11 @@ fn install(package: &str, tries: &AtomicUsize) -> Result<Pid> {
 }
 
 fn says_not_written(entry: &Value) -> bool {
-    entry["MESSAGE"].as_str().is_some_and(|line| line.ends_with("[not in the journal]"))
+    entry["MESSAGE"].as_str().is_some_and(|line| line.ends_with("[not in the event store]"))
 }
 
-/// The number and the time of the journal's first event.
+/// The number and the time of the event store's first event.
 fn first_id() -> Result<Value> {
-    let event = debian::events()?.into_iter().next().context("the journal is empty")?;
+    let event = debian::events()?.into_iter().next().context("the event store is empty")?;
     Ok(json!([event.get("id"), event.get("time")]))
 }

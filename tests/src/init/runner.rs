@@ -23,7 +23,7 @@ const TESTS: &str = "/bin/e2e";
 /// Where a test's output goes: a file, because a pipe would stay open in a process that it left behind.
 const OUTPUT: &str = "/run/e2e.out";
 /// The agent's event store by default.
-const JOURNAL: &str = "/var/lib/pfnwatch";
+const STORE: &str = "/var/lib/pfnwatch";
 /// How much of the kernel's log is shown with a failed test.
 const KERNEL_LINES: usize = 40;
 const WORDS: usize = 300;
@@ -58,7 +58,7 @@ impl Place {
     /// The store of an earlier test's agent must not affect the next test.
     fn forget(&self) {
         if matches!(self, Self::Bare) {
-            let _ = fs::remove_dir_all(JOURNAL);
+            let _ = fs::remove_dir_all(STORE);
         }
     }
 

@@ -9,7 +9,7 @@ use fs_err as fs;
 use crate::peers;
 use crate::process::Task;
 
-/// Room for the programs, journals and the like. The file is sparse.
+/// Room for the programs, event stores and the like. The file is sparse.
 const SIZE: &str = "768M";
 /// Places the files as guests expect them (`guest::disk`): `$1` the folder, `$2` Prometheus, `$3` Alertmanager's package.
 const STAGE: &str = r#"set -e

@@ -1,4 +1,4 @@
-//! Over real journals: what one agent has learned, the next one knows.
+//! Over real event stores: what one agent has learned, the next one knows.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -38,7 +38,7 @@ An exemption has an end: --once is spent by the one creation that it lets pass, 
 it ends with whichever comes first. One that is meant to last belongs into the policy. A region's name is good until the \
 next boot only, so that the exemption is for the physical address where the region starts, or for its set_cookie.
 
-Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage.")]
+Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage.")]
 #[group(id = "what", required = true, multiple = false, args = ["region", "uuid", "list", "revoke"])]
 pub struct Args {
     /// All namespaces of a region: region0, or its set_cookie or start address as 0x…

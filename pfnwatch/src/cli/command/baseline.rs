@@ -31,7 +31,7 @@ Examples:
   sudo pfnwatch baseline --format json | jq '.regressions[].detail'
   sudo pfnwatch baseline accept --host --reason 'all kernels that we have cost as much'
 
-It reads the agent's journal: a kernel is known once an agent has run under it. Under which kernel a namespace cost the \
+It reads the agent's event store: a kernel is known once an agent has run under it. Under which kernel a namespace cost the \
 least is what it is held against. Where nothing is known there is nothing to hold anything against, and that is said. What \
 was read and is to stay as it is can be accepted: it is the baseline from then on.
 
@@ -44,9 +44,9 @@ pub struct Args {
     /// How the report is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Where the journal is
+    /// Where the event store is
     #[command(flatten)]
-    journal: StoreArgs,
+    store: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -62,7 +62,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     if let Some(Command::Accept(args)) = &args.command {
         return accept::run(args);
     }
-    let reader = Reader::open(&args.journal.file(&args.config)?)?;
+    let reader = Reader::open(&args.store.file(&args.config)?)?;
     let (boots, costs) = (reader.boots()?, reader.costs()?);
     let report = BaselineReport::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);
     terminal::print(&match args.format {

@@ -1,4 +1,4 @@
-//! `pfnwatch events`: what happened on this host, out of the journal.
+//! `pfnwatch events`: what happened on this host, out of the event store.
 
 pub(super) mod restore_block;
 
@@ -34,9 +34,9 @@ Examples:
   sudo pfnwatch events --namespace namespace0.0 --format json | jq .
   sudo pfnwatch events restore-block namespace0.0 -o block.bin
 
-They are read from the journal, whether an agent runs or not.
+They are read from the event store, whether an agent runs or not.
 
-Exit codes: 0 fine; 1 error, or there is no journal; 2 wrong usage.")]
+Exit codes: 0 success; 1 error, or there is no event store; 2 wrong usage.")]
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -61,15 +61,15 @@ pub struct Args {
     /// How to write the events
     #[arg(long, value_enum, default_value_t = LogFormat::Line)]
     format: LogFormat,
-    /// Where the journal is
+    /// Where the event store is
     #[command(flatten)]
-    journal: StoreArgs,
+    store: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
 }
 
-/// What else there is in the journal.
+/// What else there is in the event store.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Print the info block that a namespace had last, and the steps that put it back
@@ -95,7 +95,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     if let Some(Command::RestoreBlock(args)) = &args.command {
         return restore_block::run(args);
     }
-    let file = args.journal.file(&args.config)?;
+    let file = args.store.file(&args.config)?;
     let mut wanted = EventFilter {
         after: 0,
         since: args.since,
@@ -145,9 +145,9 @@ fn follow(file: &Path, mut wanted: EventFilter, format: LogFormat) -> anyhow::Re
 
 fn truncation_note(shown: u64, there: u64) -> Option<String> {
     match there.saturating_sub(shown) {
-        0 if shown == 0 => Some("there is no such event in the journal".to_owned()),
+        0 if shown == 0 => Some("there is no such event in the event store".to_owned()),
         0 => None,
-        more => Some(format!("{more} older ones are in the journal: --limit shows more")),
+        more => Some(format!("{more} older ones are in the event store: --limit shows more")),
     }
 }
 
@@ -158,8 +158,8 @@ mod tests {
     #[test]
     fn what_is_not_shown_is_said() {
         assert_eq!(truncation_note(3, 3), None);
-        assert_eq!(truncation_note(0, 0).as_deref(), Some("there is no such event in the journal"));
-        assert_eq!(truncation_note(1, 5).as_deref(), Some("4 older ones are in the journal: --limit shows more"));
+        assert_eq!(truncation_note(0, 0).as_deref(), Some("there is no such event in the event store"));
+        assert_eq!(truncation_note(1, 5).as_deref(), Some("4 older ones are in the event store: --limit shows more"));
     }
 
     #[test]

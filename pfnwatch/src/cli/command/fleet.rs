@@ -43,7 +43,7 @@ Examples:
 What is missing from the sums is always said: hosts that are gone, files that are damaged, answers that are not whole. Where \
 anything is, and nothing was found, the exit code is 1: a sum that may be short proves nothing.
 
-Exit codes: 0 fine; 1 error, or the sums may be short; 2 wrong usage; 3 what --fail-on names was found.")]
+Exit codes: 0 success; 1 error, or the sums may be short; 2 wrong usage; 3 what --fail-on names was found.")]
 pub struct Args {
     /// Instead of the sums
     #[command(subcommand)]

@@ -39,7 +39,7 @@ Examples:
 Where an agent runs it is asked: it removes the pins and goes on guarding by itself, until it ends. Where none runs the \
 pins are removed, and the guard is gone with them. Either way nothing is created by that.
 
-Exit codes: 0 fine, also where nothing was held; 1 error; 2 wrong usage.")]
+Exit codes: 0 success, also where nothing was held; 1 error; 2 wrong usage.")]
 struct ReleaseArgs {
     /// How to write the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -31,7 +31,7 @@ Examples:
 A change is in force when the command ends, and it is an event. It lasts until the policy is read again (SIGHUP) or the \
 agent ends, unless the guard is held: a lasting mode belongs into the policy. Where enforce cannot work nothing is changed.
 
-Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage; 4 this host cannot enforce.")]
+Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage; 4 this host cannot enforce.")]
 pub struct Args {
     /// The mode from now on; without it the mode is printed
     #[arg(value_enum)]

@@ -60,9 +60,9 @@ pub struct Args {
     /// Where the agent listens for other commands
     #[command(flatten)]
     control: SocketArgs,
-    /// Where the journal is
+    /// Where the event store is
     #[command(flatten)]
-    journal: StoreArgs,
+    store: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -145,7 +145,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         known_blocks: args.known_blocks,
         alerts: config.alerts(),
     };
-    let journal = EventStore::open(args.journal.settings(&config), crate::export::line::of);
+    let store = EventStore::open(args.store.settings(&config), crate::export::line::of);
     let log =
         Log::new(args.format, LossyWriter::new(io::stdout())).select(args.log).context("journald is not there")?;
     // One thread is enough: the kernel does the work, and an idle agent should cost nothing.
@@ -154,6 +154,6 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async { Agent::new(options, policy, facts, journal, log)?.with_types(types).run().await })?;
+    runtime.block_on(async { Agent::new(options, policy, facts, store, log)?.with_types(types).run().await })?;
     Ok(Exit::Success)
 }

@@ -34,7 +34,7 @@ They are JSON schemas of draft 2020-12. With the same \"schema\": 1 in a documen
 kinds of events and more values of an enumeration; none goes away, and none changes its type or meaning. So leave out what \
 you do not know, and do not take a schema's enumerations for the last word.
 
-Exit codes: 0 fine; 1 error; 2 wrong usage, or there is no such schema.")]
+Exit codes: 0 success; 1 error; 2 wrong usage, or there is no such schema.")]
 pub struct Args {
     /// Print the schema of this name
     name: Option<String>,

@@ -23,7 +23,7 @@ Examples:
 Enforcement is effective while the guard is attached and was seen to fire within the last minutes: that is proved again \
 and again, and never taken for granted.
 
-Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage; 4 the mode is enforce, and it is not effective.")]
+Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage; 4 the mode is enforce, and it is not effective.")]
 pub struct Args {
     /// How to write the status
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -66,7 +66,7 @@ fn what_is_wrong_with_all_together_is_named_with_the_file_at_fault() {
 #[test]
 fn the_example_has_every_key() {
     let shown = origin::tables(&ConfigFiles::default().over(origin::DEFAULTS)).expect("the example");
-    for table in ["guard", "journal", "thresholds", "web", "alerts"] {
+    for table in ["guard", "store", "thresholds", "web", "alerts"] {
         // The error names all there are.
         let said = Config::parse(&format!("[{table}]\nno_such_key = 1")).expect_err("no such key").message().to_owned();
         let known = said.split_once("expected").expect("a list of keys").1;

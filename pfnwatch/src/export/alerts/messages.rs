@@ -123,13 +123,13 @@ pub(super) fn policy_invalid(status: &Status, error: &str) -> Annotations {
     (summary, description)
 }
 
-pub(super) fn journal_failing(journal: &StoreHealth, error: &str) -> Annotations {
-    let file = journal.file.as_ref().map_or_else(|| "The journal".to_owned(), |file| file.display().to_string());
-    let summary = "pfnwatch cannot write its journal".to_owned();
+pub(super) fn store_failing(store: &StoreHealth, error: &str) -> Annotations {
+    let file = store.file.as_ref().map_or_else(|| "The event store".to_owned(), |file| file.display().to_string());
+    let summary = "pfnwatch cannot write its event store".to_owned();
     let description = format!(
         "{file} takes nothing: {error}. {} events were told that are not in it. Observing and guarding go on; capacity \
          regressions cannot be judged, and alerts that are not delivered are lost if the agent ends.",
-        journal.uncommitted
+        store.uncommitted
     );
     (summary, description)
 }

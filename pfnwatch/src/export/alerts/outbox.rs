@@ -44,7 +44,7 @@ impl Outbox {
     /// Restores a message that the previous agent could not deliver.
     pub fn restore(&mut self, message: Message, attempts: u32, id: i64, now: Instant) {
         self.push(message, attempts, Some(id), now);
-        // What was kept late, since the journal failed for a while, has a later number than what came after it.
+        // What was kept late, since the event store failed for a while, has a later number than what came after it.
         self.waiting.sort_by_key(|it| (it.message.since, it.message.ended));
     }
 

@@ -67,8 +67,8 @@ impl Evaluation<'_> {
         if let Some(error) = &status.policy.reload_error {
             self.fire(AlertName::PolicyInvalid, None, messages::policy_invalid(status, error));
         }
-        if let Some(error) = &self.view.journal.error {
-            self.fire(AlertName::StoreFailing, None, messages::journal_failing(&self.view.journal, error));
+        if let Some(error) = &self.view.store.error {
+            self.fire(AlertName::StoreFailing, None, messages::store_failing(&self.view.store, error));
         }
     }
 
@@ -94,7 +94,7 @@ impl Evaluation<'_> {
     /// They come from observation, and from earlier boots in the store.
     fn regressions(&mut self) {
         let view = self.view;
-        if !view.status.agent.observing || view.journal.error.is_some() {
+        if !view.status.agent.observing || view.store.error.is_some() {
             self.findings.unevaluable.extend([AlertName::CapacityRegression, AlertName::NamespaceRegression]);
         } else if view.max_struct_page_size.is_none() {
             self.findings.unevaluable.insert(AlertName::CapacityRegression);

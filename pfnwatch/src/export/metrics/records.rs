@@ -1,4 +1,4 @@
-//! What came of records and events: how many, what was missed, the journal, alerts, and regressions.
+//! What came of records and events: how many, what was missed, the event store, alerts, and regressions.
 
 use super::encode::Family;
 use crate::model::{
@@ -14,7 +14,7 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     families.push(
         Family::counter("pfnwatch_events", "Events since the agent started, by their kind.").each("event", events),
     );
-    families.extend(journal(view));
+    families.extend(store(view));
     families.extend(alerts(&view.alerts));
     families.extend(regressions(view));
     families
@@ -42,18 +42,18 @@ fn records(records: &RecordTotals) -> Vec<Family> {
     ]
 }
 
-fn journal(view: &View) -> Vec<Family> {
-    let journal = &view.journal;
+fn store(view: &View) -> Vec<Family> {
+    let store = &view.store;
     let uncommitted = Family::counter("pfnwatch_events_uncommitted", "Events that sinks were given uncommitted.");
     // Neither a file nor a fault: it is turned off.
-    if journal.file.is_none() && journal.error.is_none() {
+    if store.file.is_none() && store.error.is_none() {
         return Vec::new();
     }
     vec![
-        Family::gauge("pfnwatch_store_up", "1 where the journal takes events.").value(journal.error.is_none()),
-        Family::gauge("pfnwatch_store_events", "Events in the journal.").value(journal.events),
-        Family::gauge("pfnwatch_store_size_bytes", "Size of the journal's file.").value(journal.size_bytes),
-        uncommitted.value(journal.uncommitted),
+        Family::gauge("pfnwatch_store_up", "1 where the event store takes events.").value(store.error.is_none()),
+        Family::gauge("pfnwatch_store_events", "Events in the event store.").value(store.events),
+        Family::gauge("pfnwatch_store_size_bytes", "Size of the event store's file.").value(store.size_bytes),
+        uncommitted.value(store.uncommitted),
     ]
 }
 

@@ -227,7 +227,7 @@ fn the_page_says_what_is_wrong_and_what_to_do() {
             "Blind.",
             "17 records were lost",
             "Enforcement is not effective.",
-            "The journal takes no events.",
+            "The event store takes no events.",
             "Alerts are not delivered.",
             "An exemption is not in force.",
             "Capacity regressed.",

@@ -68,6 +68,7 @@ const EVENTS: Renames = &[
     (&["stopped"], &[key("", "undecoded", "decode_errors")]),
 ];
 
+// words: allow (the old name of the key)
 const ALERTS: Renames = &[(&["alert"], &[key("", "told", "sent_to"), ALERT_NAME])];
 const DELIVERIES: Renames = &[(&["message"], &[ALERT_NAME])];
 

@@ -16,7 +16,7 @@ fn an_event_is_in_the_file_as_it_is_told() {
     let json: Vec<_> = told.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
     assert_eq!(entries.iter().map(|entry| entry.json.clone()).collect::<Vec<_>>(), json);
     assert!(json[0].starts_with(r#"{"schema":1,"id":1,"time":""#), "{}", json[0]);
-    assert!(entries[1].line.contains("namespace0.0") && !entries[1].line.contains("uncommitted"));
+    assert!(entries[1].line.contains("namespace0.0") && !entries[1].line.contains("not in the event store"));
     let denied = EventFilter { denied: true, ..EventFilter::default() };
     let reader = Reader::open(settings.file.as_deref().unwrap()).unwrap();
     assert_eq!(reader.last(&denied, 9).unwrap(), entries[1..2]);

@@ -31,7 +31,7 @@ type Row = BTreeMap<String, Cell>;
 fn rows(connection: &Connection) -> BTreeMap<&'static str, Vec<Row>> {
     let table = |table| {
         let mut query = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
-        let names: Vec<String> = query.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = query.column_names().map(str::to_owned).collect();
         let row = |row: &rusqlite::Row<'_>| {
             names.iter().map(|name| Ok((name.clone(), row.get(name.as_str())?))).collect::<rusqlite::Result<Row>>()
         };

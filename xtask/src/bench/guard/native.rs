@@ -96,7 +96,7 @@ impl Agent {
     fn start() -> Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let config = folder.path().join("pfnwatch.toml");
-        fs::write(&config, "[guard]\nmode = \"audit\"\n[web]\nenabled = false\n[journal]\nenabled = false\n")?;
+        fs::write(&config, "[guard]\nmode = \"audit\"\n[web]\nenabled = false\n[store]\nenabled = false\n")?;
         let mut command = Command::new(paths::target().join("release/pfnwatch"));
         command.args(["run", "--config"]).arg(&config).arg("--control-socket").arg(folder.path().join("socket"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("pfnwatch cannot be started")?;

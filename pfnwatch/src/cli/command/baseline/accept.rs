@@ -22,11 +22,11 @@ Examples:
   sudo pfnwatch baseline accept --namespace namespace0.0 --reason 'is not rebuilt before the next outage'
   sudo pfnwatch baseline accept --namespace 5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11 --reason 'as above'
 
-The agent that runs takes it up at once, its alert is resolved, and it is an event with who and why; the journal keeps it \
+The agent that runs takes it up at once, its alert is resolved, and it is an event with who and why; the event store keeps it \
 over restarts and boots. Nothing is changed but what things are held against: what costs more than was accepted is told \
 again, and so is what has cost less meanwhile. `pfnwatch scan` goes on to say what is oversize.
 
-Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage, or nothing to accept.")]
+Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage, or nothing to accept.")]
 #[group(id = "scope", required = true, multiple = false, args = ["host", "namespace"])]
 pub(super) struct Args {
     /// What the running kernel makes of a namespace, which is what PfnwatchCapacityRegression is about

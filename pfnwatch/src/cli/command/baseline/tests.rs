@@ -71,7 +71,7 @@ fn a_regressed_host_with_a_regressed_namespace() {
 }
 
 #[test]
-fn a_journal_of_another_boot_is_read_as_of_its_last() {
+fn a_store_of_another_boot_is_read_as_of_its_last() {
     let report = BaselineReport::of(vec![boot(1, Some(128)), boot(2, Some(64))], Vec::new(), "this one", 4096);
     assert!(report.regressions.is_empty() && table::render(&report).contains("*  6.2"));
     let report = BaselineReport::of(vec![boot(1, Some(64)), boot(2, None)], Vec::new(), "this one", 4096);

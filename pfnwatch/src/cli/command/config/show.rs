@@ -30,7 +30,7 @@ Examples:
 Later files go before earlier ones, key by key: the configuration, then conf.d/*.toml beside it by name. Lists of tables \
 ([[exemptions]], [[alerts.receivers]]) grow; an empty list takes away what came before. What follows the host of a URL is not shown.
 
-Exit codes: 0 fine; 1 error; 2 a file is not valid, or wrong usage.")]
+Exit codes: 0 success; 1 error; 2 a file is not valid, or wrong usage.")]
 pub(super) struct Args {
     /// Say where each value comes from
     #[arg(long)]
@@ -175,10 +175,7 @@ mod tests {
         for with_origin in [false, true] {
             let printed = text(&tables, &sources, with_origin);
             let again = Config::parse(&printed).unwrap();
-            assert_eq!(
-                (again.policy(), again.web(), again.journal()),
-                (config.policy(), config.web(), config.journal())
-            );
+            assert_eq!((again.policy(), again.web(), again.store()), (config.policy(), config.web(), config.store()));
             assert!(!printed.contains("s3cret"), "{printed}");
         }
         let printed = text(&tables, &sources, true);

@@ -37,10 +37,10 @@ Examples:
   sudo pfnwatch events restore-block namespace0.0               the block's fields, and the steps
   sudo pfnwatch events restore-block namespace0.0 -o block.bin  the same, and the block itself into a new file
 
-It changes nothing on the namespace: the steps are for people. The agent that runs is asked, and where none does the journal is
+It changes nothing on the namespace: the steps are for people. The agent that runs is asked, and where none does the event store is
 read.
 
-Exit codes: 0 fine; 1 error, or no block is kept of this namespace; 2 wrong usage.")]
+Exit codes: 0 success; 1 error, or no block of this namespace is saved; 2 wrong usage.")]
 pub(super) struct Args {
     /// The namespace: its name, its namespace uuid, its block's uuid or its start address (0x…)
     #[arg(value_name = "NAMESPACE")]
@@ -51,9 +51,9 @@ pub(super) struct Args {
     /// How to write the report
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Where the journal is
+    /// Where the event store is
     #[command(flatten)]
-    journal: StoreArgs,
+    store: StoreArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -87,11 +87,11 @@ fn find(args: &Args) -> anyhow::Result<InfoBlockResponse> {
         Ok(_) => None,
         Err(silence) => Some(silence),
     };
-    let file = args.journal.file(&args.config)?;
-    let from_journal = Reader::open(&file).and_then(|reader| reader.block(&args.namespace));
-    match (from_journal, silence) {
+    let file = args.store.file(&args.config)?;
+    let from_store = Reader::open(&file).and_then(|reader| reader.block(&args.namespace));
+    match (from_store, silence) {
         (Ok(Some(kept)), _) => Ok((&kept).into()),
-        (Ok(None), _) => anyhow::bail!("no info block of {} is kept in {}", args.namespace, file.display()),
+        (Ok(None), _) => anyhow::bail!("no info block of {} is saved in {}", args.namespace, file.display()),
         (Err(error), None | Some(ClientError::NoAgent(_))) => Err(error.into()),
         (Err(error), Some(silence)) => {
             Err(anyhow::Error::from(error).context(crate::model::control::ErrorResponse::from(silence)))

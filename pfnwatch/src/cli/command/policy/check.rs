@@ -48,7 +48,7 @@ pub(super) struct Args {
     /// Say what the policy would have done about what was made already
     #[arg(long, value_enum)]
     against: Option<Comparand>,
-    /// The events, as `pfnwatch run --format json` writes them, in place of the journal's; - for standard input
+    /// The events, as `pfnwatch run --format json` writes them, instead of the event store's; - for standard input
     #[arg(long, value_name = "FILE", requires = "against")]
     events: Option<PathBuf>,
     /// How to write the answer
@@ -57,9 +57,9 @@ pub(super) struct Args {
     /// --against scan: load no eBPF program; the info blocks of enabled namespaces are not read, and sysfs has to do
     #[arg(long)]
     without_ebpf: bool,
-    /// Where the journal is
+    /// Where the event store is
     #[command(flatten)]
-    journal: StoreArgs,
+    store: StoreArgs,
 }
 
 /// What a policy is held against.
@@ -67,7 +67,7 @@ pub(super) struct Args {
 enum Comparand {
     /// The namespaces that this host has, as they are
     Scan,
-    /// The events of an agent, out of its journal unless --events says otherwise
+    /// The events of an agent, out of its event store unless --events says otherwise
     Events,
 }
 
@@ -133,7 +133,7 @@ fn evaluate_against(
     }
     let regions: Vec<_> = inventory.regions.iter().filter_map(RegionFacts::of).collect();
     let Some(file) = &args.events else {
-        let file = args.journal.file_in(config)?;
+        let file = args.store.file_in(config)?;
         let lines = Reader::open(&file)?.lines(&events::KINDS)?;
         return events::evaluate(lines.as_bytes(), policy, &regions)
             .with_context(|| file.display().to_string())

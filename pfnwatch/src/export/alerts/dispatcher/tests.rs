@@ -196,7 +196,7 @@ fn what_comes_and_goes_during_an_outage_is_merged() {
 }
 
 #[test]
-fn a_journal_that_fails_for_a_while_has_it_later() {
+fn a_store_that_fails_for_a_while_has_it_later() {
     let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
     host.kept.failing = true;
     host.enqueue(AlertName::Blind, None);

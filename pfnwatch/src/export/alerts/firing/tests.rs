@@ -35,7 +35,7 @@ fn a_restart_announces_nothing_twice_and_ends_what_is_over() {
     let other = Alert::new(AlertName::StoreFailing, "host1", None);
     let begun = before.follow(&finding(vec![blind(), other.clone()]), &to, at(1));
     let mut standing = FiringAlerts::default();
-    // As the journal has it.
+    // As the event store has it.
     let kept = begun.iter().map(|change| serde_json::to_string(&change.firing).unwrap());
     standing.adopt(kept.map(|json| serde_json::from_str(&json).unwrap()));
     let changes = standing.follow(&finding(vec![other]), &to, at(9));

@@ -40,7 +40,7 @@ fn view() -> View {
         events: BTreeMap::new(),
         last_events: Vec::new(),
         regressions: Vec::new(),
-        journal: StoreHealth::default(),
+        store: StoreHealth::default(),
         alerts: Vec::new(),
     }
 }
@@ -123,7 +123,7 @@ fn what_is_wrong_with_the_agent_is_told() {
     view.status.policy.reload_error =
         Some("at line 3, column 1\n  |\n3 | url = \"secret\"\n  | ^\nno URL\n".to_owned());
     view.status.max_struct_page.conflicting_evidence = vec!["module file says 64".to_owned()];
-    view.journal = StoreHealth { error: Some("no space left".to_owned()), uncommitted: 7, ..StoreHealth::default() };
+    view.store = StoreHealth { error: Some("no space left".to_owned()), uncommitted: 7, ..StoreHealth::default() };
     view.survey = Err("gone".to_owned());
     let of_agent = found(&view);
     let expected = [

@@ -43,7 +43,7 @@ fn facts(view: &View) -> Vec<(&'static str, String)> {
             "Configuration",
             format!("{} ({})", status.policy.file.as_deref().unwrap_or("the defaults"), status.policy.hash),
         ),
-        ("Journal", journal(view)),
+        ("Event store", store(view)),
     ];
     let delivered =
         view.alerts.iter().map(|it| format!("{}: {} delivered, {} waiting", it.receiver, it.delivered, it.pending));
@@ -79,12 +79,12 @@ fn kernel(known: &MaxStructPageStatus) -> String {
     }
 }
 
-fn journal(view: &View) -> String {
-    let journal = &view.journal;
-    match (&journal.error, &journal.file) {
+fn store(view: &View) -> String {
+    let store = &view.store;
+    match (&store.error, &store.file) {
         (Some(error), _) => format!("takes nothing: {error}"),
         (None, Some(file)) => {
-            format!("{} events, {}, in {}", journal.events, Bytes(journal.size_bytes), file.display())
+            format!("{} events, {}, in {}", store.events, Bytes(store.size_bytes), file.display())
         }
         (None, None) => "none is kept".to_owned(),
     }

@@ -89,8 +89,8 @@ fn environment(view: &View) -> Vec<(Severity, &'static str, String)> {
         let text = format!("{} ({}): {}", skipped.subject, skipped.reason, skipped.skip_reason);
         notices.push((Severity::Mild, "An exemption is not in force.", text));
     }
-    if let Some(error) = &view.journal.error {
-        notices.push((Severity::Bad, "The journal takes no events.", error.clone()));
+    if let Some(error) = &view.store.error {
+        notices.push((Severity::Bad, "The event store takes no events.", error.clone()));
     }
     for receiver in &view.alerts {
         if let Some(error) = &receiver.error {

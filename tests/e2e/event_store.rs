@@ -46,7 +46,7 @@ fn uncommitted(agent: &mut Agent) -> Vec<Value> {
 fn full_disk_is_survived_and_mended() -> Result<()> {
     let region = regions::fresh()?.first;
     disk(512, MsFlags::empty())?;
-    let mut guard = Guard::start_with(&Policy::strict(GuardMode::Audit), &["--journal", ON_DISK])?;
+    let mut guard = Guard::start_with(&Policy::strict(GuardMode::Audit), &["--store", ON_DISK])?;
     let begun = Instant::now();
     while uncommitted(&mut guard).is_empty() {
         ensure!(begun.elapsed() < TIMEOUT, "the disk is never full{}", guard.output());
@@ -59,7 +59,7 @@ fn full_disk_is_survived_and_mended() -> Result<()> {
     let prepared = creation::prepare(&wanted)?;
     let denied = guard.denies(&prepared)?;
     ensure!(denied.get("uncommitted") == Some(&true.into()) && number(&denied).is_none(), "{denied}");
-    let complaints = guard.log_lines("the journal takes nothing");
+    let complaints = guard.log_lines("the event store failed");
     ensure!(complaints == 1, "said {complaints} times{}", guard.output());
 
     disk(4096, MsFlags::MS_REMOUNT)?;
@@ -68,8 +68,8 @@ fn full_disk_is_survived_and_mended() -> Result<()> {
     guard.event("an event that is committed again", TIMEOUT, |event| {
         (has_text(event, "event", "policy_loaded") && event["number"].as_u64() > Some(1)).then_some(())
     })?;
-    let later = wait::until("what was told meanwhile, in the journal", TIMEOUT, || {
-        written(&["--journal", ON_DISK])
+    let later = wait::until("what was told meanwhile, in the event store", TIMEOUT, || {
+        written(&["--store", ON_DISK])
             .ok()
             .filter(|events| events.iter().any(|event| has_text(event, "event", "denied")))
     });
@@ -82,7 +82,7 @@ fn full_disk_is_survived_and_mended() -> Result<()> {
     };
     let all: Vec<String> = written.iter().map(without).collect();
     for event in guard.events(|_| true).iter().map(without) {
-        ensure!(all.iter().filter(|one| **one == event).count() == 1, "{event} is not in the journal once");
+        ensure!(all.iter().filter(|one| **one == event).count() == 1, "{event} is not in the event store once");
     }
     change_mode(GuardMode::Audit)?;
     let last = written.last().and_then(number);
@@ -126,7 +126,7 @@ fn a_block_and_the_order_outlive_the_agent_and_a_clock_that_is_set_back() -> Res
     let known = numbered(&events)?;
     for event in &before {
         let number = number(event).with_context(|| format!("no number: {event}"))?;
-        ensure!(known.get(&number) == Some(&event), "{event} is not in the journal as it was told");
+        ensure!(known.get(&number) == Some(&event), "{event} is not in the event store as it was told");
     }
     let since = written(&["--since", "2h", "--kind", "set_up", "--namespace", &made.namespace_uuid])?;
     ensure!(since.len() == 1, "by its own time, not by its place: {since:?}");
