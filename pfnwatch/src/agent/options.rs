@@ -30,11 +30,11 @@ pub struct Options {
     pub web: WebConfig,
     /// Where the control socket is.
     pub control_socket: PathBuf,
-    /// How often the guard is made to prove that it fires.
+    /// How often the guard's self-test runs.
     pub self_test_interval: Duration,
     /// How many info blocks the guard can know of.
     pub known_blocks: u32,
-    /// Who is told of what is wrong, until the configuration is read again.
+    /// The receivers of alerts, until the configuration is read again.
     pub alerts: AlertsPolicy,
 }
 

@@ -7,56 +7,59 @@
 #[cfg(test)]
 mod tests;
 
-use crate::model::store::UnsavedBlocks;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pfnwatch_common::{InfoBlock, superblock};
 use uuid::Uuid;
 
-use crate::model::event::{
-    BlockOrigin, BlockState, Body, Event, GuardDecision, NamespaceId, Probe, ProbeResult, ReplacedBlock, SetUp, Time,
+use crate::model::{
+    event::{
+        BlockOrigin, BlockState, Body, Event, GuardDecision, NamespaceId, Probe, ProbeResult, ReplacedBlock, SetUp,
+        Time,
+    },
+    info_block::{BlockContents, SavedInfoBlock},
+    restore_commands,
+    store::UnsavedBlocks,
 };
-use crate::model::info_block::BlockContents;
-use crate::model::info_block::SavedInfoBlock;
 
-/// For so many namespaces a block is kept. A block that a kernel made takes some 300 bytes.
+/// The blocks of so many namespaces are saved. A block that a kernel made takes some 300 bytes.
 pub const MAX_BLOCKS: usize = 4096;
 
 /// The last block of each namespace.
 #[derive(Debug, Default)]
 pub struct InfoBlockCache {
     blocks: BTreeMap<u64, SavedInfoBlock>,
-    /// Of which namespaces the event store does not have what is known, by their starts.
+    /// Of which namespaces the event store does not have what is old, by their starts.
     dirty: BTreeSet<u64>,
     is_restored: bool,
     evicted: u64,
 }
 
 impl InfoBlockCache {
-    /// Learns from an event, and tells the guard's events which block the namespace had before.
+    /// Learns from an event, and adds to the guard's events which block the namespace had before.
     pub fn follow(&mut self, event: &mut Event) {
         let time = event.time;
         match &mut event.body {
             Body::SetUp(setup) => self.set_up(setup, time),
             Body::Probe(probe) => self.probe(probe),
             Body::Destroy(change) => self.destroyed(change.namespace_uuid),
-            Body::Denied(judged) => {
-                judged.replaced = self.replaced_by(judged, true);
+            Body::Denied(decision) => {
+                decision.replaced = self.replaced_by(decision, true);
             }
-            Body::WouldDeny(judged) | Body::Exempt(judged) | Body::Unjudged(judged) => {
-                judged.replaced = self.replaced_by(judged, false);
+            Body::WouldDeny(decision) | Body::Exempt(decision) | Body::Unjudged(decision) => {
+                decision.replaced = self.replaced_by(decision, false);
             }
             _ => {}
         }
     }
 
-    /// Keeps the 4 KiB that were read from a namespace. False where they are no block that a kernel takes for this
-    /// namespace's: nothing is kept then, and nothing forgotten.
+    /// Saves the 4 KiB that were read from a namespace. Returns false if they are no block that a kernel accepts for this
+    /// namespace: nothing changes then.
     pub fn read(&mut self, namespace: &NamespaceId, bytes: &[u8; superblock::SIZE], time: Time) -> bool {
-        let Some(seen) = SavedInfoBlock::new(namespace.clone(), Box::new(*bytes), BlockOrigin::Read, time) else {
+        let Some(block) = SavedInfoBlock::new(namespace.clone(), Box::new(*bytes), BlockOrigin::Read, time) else {
             return false;
         };
-        self.insert(seen);
+        self.insert(block);
         true
     }
 
@@ -64,10 +67,10 @@ impl InfoBlockCache {
     /// the one that was seen last.
     #[must_use]
     pub fn find(&self, which: &str) -> Option<&SavedInfoBlock> {
-        self.blocks.values().filter(|kept| kept.is_of(which)).max_by_key(|kept| kept.last_seen)
+        self.blocks.values().filter(|block| block.is_of(which)).max_by_key(|block| block.last_seen)
     }
 
-    /// Takes up what an agent before this one kept, the newest first. What is known already is newer.
+    /// Adds the blocks that an earlier agent has saved, the newest first. Those that are here already are newer.
     pub fn restore(&mut self, blocks: Vec<SavedInfoBlock>) {
         self.is_restored = true;
         for block in blocks {
@@ -76,17 +79,17 @@ impl InfoBlockCache {
         }
     }
 
-    /// A namespace with this uuid (null where it has none) lies there: what is kept of another one there was destroyed while
-    /// nobody looked.
+    /// A namespace with this uuid (null if it has none) starts there: another one, whose block is saved, was destroyed while no
+    /// agent ran.
     pub fn mark_replaced(&mut self, start: u64, uuid: Uuid) {
-        let of_another = |kept: &&mut SavedInfoBlock| kept.namespace.namespace_uuid.unwrap_or_default() != uuid;
-        if let Some(kept) = self.blocks.get_mut(&start).filter(of_another) {
-            kept.destroyed = true;
+        let of_another = |block: &&mut SavedInfoBlock| block.namespace.namespace_uuid.unwrap_or_default() != uuid;
+        if let Some(block) = self.blocks.get_mut(&start).filter(of_another) {
+            block.destroyed = true;
             self.dirty.insert(start);
         }
     }
 
-    /// Whether [`Self::take_up`] was called.
+    /// Whether [`Self::restore`] was called.
     #[must_use]
     pub const fn is_restored(&self) -> bool {
         self.is_restored
@@ -98,7 +101,7 @@ impl InfoBlockCache {
         self.blocks.get(&start_address)
     }
 
-    /// How many blocks are kept.
+    /// How many blocks are saved.
     #[must_use]
     pub fn len(&self) -> usize {
         self.blocks.len()
@@ -110,7 +113,7 @@ impl InfoBlockCache {
         self.blocks.is_empty()
     }
 
-    /// How many fell out because there were more than [`MOST`].
+    /// How many were evicted because there were more than [`MAX_BLOCKS`].
     #[must_use]
     pub const fn evicted(&self) -> u64 {
         self.evicted
@@ -135,38 +138,35 @@ impl InfoBlockCache {
         });
     }
 
-    fn insert(&mut self, seen: SavedInfoBlock) {
-        let (start, origin) = (seen.namespace.start_address, seen.origin);
-        // A block that was read, or seen being made, is known better than from the head that is met again.
-        let known = self.blocks.remove(&start);
-        let kept = match known {
-            Some(known)
-                if origin == BlockOrigin::Accepted
-                    && known.block().uuid == seen.block().uuid
-                    && known.agrees(&seen) =>
+    fn insert(&mut self, new: SavedInfoBlock) {
+        let (start, origin) = (new.namespace.start_address, new.origin);
+        // A block that was read, or seen being made, is more complete than the head that is met again.
+        let block = match self.blocks.remove(&start) {
+            Some(old)
+                if origin == BlockOrigin::Accepted && old.block().uuid == new.block().uuid && old.agrees(&new) =>
             {
-                SavedInfoBlock { contents: known.contents, origin: known.origin, ..seen }
+                SavedInfoBlock { contents: old.contents, origin: old.origin, ..new }
             }
-            _ => seen,
+            _ => new,
         };
-        self.blocks.insert(start, kept);
+        self.blocks.insert(start, block);
         self.dirty.insert(start);
         self.shrink();
     }
 
-    /// Lets the block go that was seen the longest ago, where there are too many.
+    /// Evicts the block that was seen the longest ago, if there are too many.
     fn shrink(&mut self) {
         if self.blocks.len() <= MAX_BLOCKS {
             return;
         }
-        let oldest = self.blocks.iter().min_by_key(|(_, kept)| (!kept.destroyed, kept.last_seen));
+        let oldest = self.blocks.iter().min_by_key(|(_, block)| (!block.destroyed, block.last_seen));
         let Some(start) = oldest.map(|(start, _)| *start) else { return };
         self.dirty.remove(&start);
-        if let Some(kept) = self.blocks.remove(&start) {
+        if let Some(block) = self.blocks.remove(&start) {
             self.evicted = self.evicted.saturating_add(1);
             tracing::warn!(
                 "more than {MAX_BLOCKS} namespaces: the info block of {} at {start:#x} is not kept any more",
-                kept.namespace.namespace
+                block.namespace.namespace
             );
         }
     }
@@ -176,39 +176,39 @@ impl InfoBlockCache {
         let Some(namespace) = &probe.namespace else { return };
         if probe.result == ProbeResult::Enabled
             && probe.attempt.device == namespace.namespace
-            && let Some(kept) = self.blocks.get_mut(&namespace.start_address)
+            && let Some(block) = self.blocks.get_mut(&namespace.start_address)
         {
-            kept.raw_since = true;
+            block.raw_since = true;
             self.dirty.insert(namespace.start_address);
         }
     }
 
     fn destroyed(&mut self, uuid: Option<Uuid>) {
         let Some(uuid) = uuid else { return };
-        for kept in self.blocks.values_mut().filter(|kept| kept.namespace.namespace_uuid == Some(uuid)) {
-            kept.destroyed = true;
-            self.dirty.insert(kept.namespace.start_address);
+        for block in self.blocks.values_mut().filter(|block| block.namespace.namespace_uuid == Some(uuid)) {
+            block.destroyed = true;
+            self.dirty.insert(block.namespace.start_address);
         }
     }
 
-    /// The block that a creation finds gone, or writes over.
-    fn replaced_by(&self, judged: &GuardDecision, denied: bool) -> Option<ReplacedBlock> {
-        let namespace = judged.namespace.as_ref()?;
-        let kept = self.blocks.get(&namespace.start_address)?;
-        let same = judged.block_uuid.is_some_and(|uuid| kept.block().uuid == *uuid.as_bytes());
-        if kept.destroyed || (same && !kept.raw_since) {
+    /// The block that a creation finds zeroed, or overwrites.
+    fn replaced_by(&self, decision: &GuardDecision, denied: bool) -> Option<ReplacedBlock> {
+        let namespace = decision.namespace.as_ref()?;
+        let saved = self.blocks.get(&namespace.start_address)?;
+        let block = saved.block();
+        let is_same = decision.block_uuid.is_some_and(|uuid| block.uuid == *uuid.as_bytes());
+        if saved.destroyed || (is_same && !saved.raw_since) {
             return None;
         }
-        let block = kept.block();
-        let still_there = denied && !kept.raw_since;
+        let still_there = denied && !saved.raw_since;
         let restore_commands = match (denied, still_there) {
-            // What the new memmap was written over is gone: the old block alone would be of no use.
+            // The new memmap has overwritten data: the old block alone would be of no use.
             (false, _) => Vec::new(),
-            (true, true) => crate::model::restore_commands::commands_for_intact_block(&namespace.namespace),
-            (true, false) => crate::model::restore_commands::commands(&namespace.namespace, kept),
+            (true, true) => restore_commands::commands_for_intact_block(&namespace.namespace),
+            (true, false) => restore_commands::commands(&namespace.namespace, saved),
         };
         Some(ReplacedBlock {
-            namespace_uuid: kept.namespace.namespace_uuid,
+            namespace_uuid: saved.namespace.namespace_uuid,
             personality: block.kind,
             map: block.map(),
             align_bytes: block.align,
@@ -216,8 +216,8 @@ impl InfoBlockCache {
             reservation_bytes: block.reservation(),
             dataoff_bytes: block.dataoff,
             npfns: block.npfns,
-            last_seen: kept.last_seen,
-            origin: kept.origin,
+            last_seen: saved.last_seen,
+            origin: saved.origin,
             still_there,
             restore_commands,
         })

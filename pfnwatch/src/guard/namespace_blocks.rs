@@ -1,11 +1,11 @@
-//! Which info block the guard is to know of on a namespace, as the inventory has it. Pure.
+//! Which info block a namespace has according to the inventory, for the guard. Pure.
 
 use pfnwatch_common::guard::UNKNOWN_BLOCK;
 
 use crate::model::inventory::{Namespace, SysfsMode};
 
-/// The start of the namespace and the uuid of its block: [`UNSEEN`] where nobody has looked at it, and none where there is
-/// nothing to know: no block, or no address.
+/// The start address of the namespace and the uuid of its block: [`UNKNOWN_BLOCK`] if nobody has read it, and `None` if there is
+/// no block or no address.
 pub(super) fn block(namespace: &Namespace) -> Option<(u64, [u8; 16])> {
     let start = namespace.resource.clone().ok()?;
     let block = match (&namespace.holder, &namespace.mode) {

@@ -1,4 +1,4 @@
-//! Proof that the guard fires: the hook is made to run on something of our own that touches no libnvdimm device.
+//! A test that the guard's program runs: its hook is triggered by something of our own that touches no libnvdimm device.
 //!
 //! Without `bpf` in the kernel's list of security modules a program attaches without an error, and never runs.
 
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use crate::{bpf::run_count, sysfs::cgroup};
 
-/// The guard was seen to run.
+/// The guard's program ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelfTest {
     /// When.

@@ -1,4 +1,4 @@
-//! One connection: a line is read, the agent's loop asked, and its reply written.
+//! One connection: a line is read, passed to the agent's loop, and the reply is written.
 
 use std::{io, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::model::control::{ErrorResponse, MAX_REQUEST_BYTES, Reply, Request};
 /// How long a peer may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// To say its line.
+    /// To send its line.
     pub(super) read: Duration,
-    /// To take its reply.
+    /// To receive its reply.
     pub(super) write: Duration,
 }
 
@@ -28,23 +28,23 @@ impl Default for Limits {
     }
 }
 
-/// Who may come in.
+/// Who may send requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AccessPolicy {
-    /// Those who may look, besides root.
+    /// The group that may read the status, besides root.
     pub(super) readers: Option<Gid>,
-    /// Those who were refused.
+    /// Logs those who were denied.
     pub(super) denials: DenialLog,
 }
 
 /// Serves one connection. Nothing that the peer does or leaves undone is an error of ours.
 pub(super) async fn serve(
     mut stream: UnixStream,
-    calls: mpsc::Sender<PendingRequest>,
+    requests: mpsc::Sender<PendingRequest>,
     limits: Limits,
-    doors: AccessPolicy,
+    access: AccessPolicy,
 ) {
-    let Some(reply) = reply(&mut stream, &calls, limits, &doors).await else { return };
+    let Some(reply) = reply(&mut stream, &requests, limits, &access).await else { return };
     let write = async {
         stream.write_all(&reply.line()).await?;
         stream.shutdown().await
@@ -54,20 +54,20 @@ pub(super) async fn serve(
     }
 }
 
-/// What the peer is told; none where it went away without a word.
+/// The reply to the peer; `None` if it closed the connection without a request.
 async fn reply(
     stream: &mut UnixStream,
-    calls: &mpsc::Sender<PendingRequest>,
+    requests: &mpsc::Sender<PendingRequest>,
     limits: Limits,
-    doors: &AccessPolicy,
+    access: &AccessPolicy,
 ) -> Option<Reply> {
-    let refuse = |uid, why| {
-        doors.denials.record(uid, why);
-        Some(Err(ErrorResponse::error(why)).into())
+    let deny = |uid, reason| {
+        access.denials.record(uid, reason);
+        Some(Err(ErrorResponse::error(reason)).into())
     };
-    let (peer, rights) = match Peer::authorize(stream, doors.readers) {
+    let (peer, rights) = match Peer::authorize(stream, access.readers) {
         Ok(Ok(admitted)) => admitted,
-        Ok(Err(uid)) => return refuse(uid, "only root may ask the agent"),
+        Ok(Err(uid)) => return deny(uid, "only root may ask the agent"),
         Err(error) => {
             return Some(Err(ErrorResponse::error(format!("the agent cannot tell who asks: {error}"))).into());
         }
@@ -76,7 +76,7 @@ async fn reply(
         Ok(Ok(line)) if line.is_empty() => return None,
         Ok(Ok(line)) => match parse(&line) {
             Ok(request) => request,
-            Err(refusal) => return Some(Err(refusal).into()),
+            Err(error) => return Some(Err(error).into()),
         },
         Ok(Err(_)) => return None,
         Err(_) => {
@@ -85,16 +85,16 @@ async fn reply(
         }
     };
     if rights == Access::ReadOnly && !request.is_read_only() {
-        return refuse(peer.uid, "only root may ask for this: others may look, and change nothing");
+        return deny(peer.uid, "only root may ask for this: others may look, and change nothing");
     }
-    Some(forward(request, peer, calls).await)
+    Some(forward(request, peer, requests).await)
 }
 
 async fn line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     // One byte more than allowed, to tell what is too long from what just fits.
-    let longest = u64::try_from(MAX_REQUEST_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    BufReader::new(stream).take(longest).read_until(b'\n', &mut line).await?;
+    let max_length = u64::try_from(MAX_REQUEST_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    BufReader::new(stream).take(max_length).read_until(b'\n', &mut line).await?;
     Ok(line)
 }
 
@@ -105,10 +105,10 @@ fn parse(line: &[u8]) -> Result<Request, ErrorResponse> {
     Request::parse(line)
 }
 
-async fn forward(request: Request, peer: Peer, calls: &mpsc::Sender<PendingRequest>) -> Reply {
+async fn forward(request: Request, peer: Peer, requests: &mpsc::Sender<PendingRequest>) -> Reply {
     let ending = || Err(ErrorResponse::error("the agent ended before it answered")).into();
     let (responder, answer) = oneshot::channel();
-    if calls.send(PendingRequest { request, peer, responder: Responder(responder) }).await.is_err() {
+    if requests.send(PendingRequest { request, peer, responder: Responder(responder) }).await.is_err() {
         return ending();
     }
     answer.await.unwrap_or_else(|_| ending())

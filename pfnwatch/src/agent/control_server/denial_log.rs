@@ -1,4 +1,4 @@
-//! Who was refused stands in the log, and whoever asks in a loop does not fill it.
+//! Denied requests are logged, but requests in a loop do not fill the log.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,41 +8,41 @@ use std::{
 /// There is one line in this time at most.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Those who were refused.
+/// Logs denied requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DenialLog(Arc<Mutex<DenialRate>>);
 
 #[derive(Debug, Default)]
 struct DenialRate {
-    /// When it was last said.
+    /// When a denial was last logged.
     logged_at: Option<Instant>,
-    /// How many it has not been said of since.
+    /// How many denials were not logged since.
     suppressed: u64,
 }
 
 impl DenialLog {
-    /// Somebody with this user id was refused.
-    pub(super) fn record(&self, uid: u32, why: &str) {
-        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = refused.line(uid, why, Instant::now()) {
+    /// A request of this user was denied.
+    pub(super) fn record(&self, uid: u32, reason: &str) {
+        let mut rate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = rate.line(uid, reason, Instant::now()) {
             tracing::warn!("{line}");
         }
     }
 }
 
 impl DenialRate {
-    /// What is to be said, if it is time.
-    fn line(&mut self, uid: u32, why: &str, now: Instant) -> Option<String> {
-        if self.logged_at.is_some_and(|said| now.saturating_duration_since(said) < MIN_INTERVAL) {
+    /// The line to log, if it is time.
+    fn line(&mut self, uid: u32, reason: &str, now: Instant) -> Option<String> {
+        if self.logged_at.is_some_and(|logged| now.saturating_duration_since(logged) < MIN_INTERVAL) {
             self.suppressed += 1;
             return None;
         }
         self.logged_at = Some(now);
         let more = match std::mem::take(&mut self.suppressed) {
             0 => String::new(),
-            unsaid => format!("; {unsaid} more were refused since the last such line"),
+            suppressed => format!("; {suppressed} more were refused since the last such line"),
         };
-        Some(format!("user {uid} asked at the control socket and was refused: {why}{more}"))
+        Some(format!("user {uid} asked at the control socket and was refused: {reason}{more}"))
     }
 }
 

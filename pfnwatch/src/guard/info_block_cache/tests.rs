@@ -33,8 +33,8 @@ fn event(record: &Attempt) -> Event {
     decode(record.as_bytes(), &context()).expect("an event")
 }
 
-fn follow(kept: &mut InfoBlockCache, record: &Attempt) {
-    kept.follow(&mut event(record));
+fn follow(cache: &mut InfoBlockCache, record: &Attempt) {
+    cache.follow(&mut event(record));
 }
 
 /// The namespace's own driver takes it: raw.
