@@ -10,7 +10,6 @@ use std::{
 
 use flate2::{Compression, write::ZlibEncoder};
 
-/// What `cargo xtask docs` has written.
 const SCHEMAS: &str = "dist/schema.json";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compress(Path::new(SCHEMAS), &Path::new(&out).join("schema.json.zlib"))
 }
 
-/// The schemas are a tenth of the size so, and few ask for them.
+/// Compressed, the schemas take a tenth of the size, and few ask for them.
 fn compress(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", from.display());
     let mut compressed = ZlibEncoder::new(File::create(to)?, Compression::best());

@@ -7,11 +7,9 @@ use strum::{IntoStaticStr, VariantArray};
 #[strum(serialize_all = "snake_case")]
 #[repr(u32)]
 pub enum Counter {
-    /// Records written into the ring buffer.
     Emitted = 0,
     /// Records lost because the ring buffer was full.
     Lost = 1,
-    /// Reads of kernel memory that failed.
     ReadFault = 2,
     /// Attempts that could not be followed because the table of attempts in flight was full.
     TableFull = 3,
@@ -19,31 +17,25 @@ pub enum Counter {
     Unpaired = 4,
     /// Attempts of a driver on a device that has no namespace yet (a seed): nothing can be reserved, nothing is sent.
     Seed = 5,
-    /// Creations that the guard let pass because something of its own failed.
+    /// Creations that the guard allowed because a read or a map access of its own failed.
     GuardFault = 6,
-    /// Creations that the guard let pass because it could not judge them.
+    /// Creations that the guard allowed because it could not judge them.
     Unjudged = 7,
-    /// Known blocks for which there was no room: the guard passes whatever may be one of them.
+    /// Known blocks for which the map had no room: the guard allows every creation that may be one of them.
     BlockMissed = 8,
-    /// Creations denied.
     Denied = 9,
-    /// Creations that enforce would have denied.
     WouldDeny = 10,
-    /// Oversize creations let pass by an exemption.
     Exempt = 11,
     /// Creations judged: all with map=dev for which there was evidence that they are creations.
     Judged = 12,
 }
 
 impl Counter {
-    /// All counters, in the order of their index.
     pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// How many there are: the size of the map.
     #[expect(clippy::cast_possible_truncation, reason = "there are few")]
     pub const COUNT: u32 = Self::ALL.len() as u32;
 
-    /// Its name in reports and metrics.
     pub fn name(self) -> &'static str {
         self.into()
     }

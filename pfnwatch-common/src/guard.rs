@@ -2,14 +2,13 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The version of the maps that are pinned while the guard holds on without an agent: part of the pins' path. It grows
+/// The version of the maps that stay pinned while the guard runs without an agent; part of the pins' path. Increase it
 /// whenever a map's key, value or meaning changes.
 pub const PIN_VERSION: u32 = 3;
 
-/// In `KNOWN_BLOCKS`, in place of a uuid: nobody has looked at the namespace, so that there may be any block.
+/// In `KNOWN_BLOCKS`, instead of a uuid: the namespace was not inspected, so it may hold any block.
 pub const UNKNOWN_BLOCK: [u8; 16] = [0xff; 16];
 
-/// How many slots `MISSED_BLOCKS` has.
 pub const MISSED_SLOTS: usize = 8192;
 
 /// The slot of a block uuid in `MISSED_BLOCKS`: of thirteen bits, which are random in a uuid of version 4.
@@ -19,7 +18,6 @@ pub const fn missed_slot(uuid: &[u8; 16]) -> usize {
     ((uuid[0] as usize) << 5 | (uuid[1] as usize) >> 3) & (MISSED_SLOTS - 1)
 }
 
-/// `MISSED_BLOCKS`: one byte a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct MissedBlocks(pub [u8; MISSED_SLOTS]);

@@ -1,24 +1,24 @@
 //! Where the members of kernel structures lie in the kernel that runs.
 //!
-//! The agent resolves every offset from BTF (its `kernel/layout.rs` holds the table) and hands the result to the eBPF
+//! The agent resolves every offset from BTF (its `kernel/layout/table.rs` holds the table) and hands the result to the eBPF
 //! programs as one read-only global. There are no default offsets: what BTF does not have stays [`FieldOffset::MISSING`],
 //! and the agent does not attach a program that would need it.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The offset of a member in bytes from the start of its structure, or that it is not known.
+/// The offset of a member in bytes from the start of its structure, or [`Self::MISSING`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(transparent)]
 pub struct FieldOffset(u32);
 
 impl FieldOffset {
-    /// The kernel has no such member, or BTF does not tell.
+    /// The kernel has no such member, or its BTF does not describe it.
     pub const MISSING: Self = Self(u32::MAX);
 
     /// No structure of the kernel is larger. That the bound is small lets eBPF compare with it in one instruction.
     const MAX_OFFSET: u32 = 1 << 20;
 
-    /// A known offset in bytes. `None` where it is too large for one.
+    /// A known offset in bytes; `None` if it exceeds `MAX_OFFSET`.
     pub const fn new(bytes: u32) -> Option<Self> {
         if bytes > Self::MAX_OFFSET { None } else { Some(Self(bytes)) }
     }
@@ -29,7 +29,7 @@ impl FieldOffset {
     }
 }
 
-/// Declares a `repr(C)` structure of offsets with nothing known yet.
+/// Declares a `repr(C)` structure of offsets, with an `UNRESOLVED` constant.
 macro_rules! offsets {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident),* $(,)? }) => {
         $(#[$doc])*
@@ -40,14 +40,12 @@ macro_rules! offsets {
         }
 
         impl $name {
-            /// Nothing resolved yet.
             pub const UNRESOLVED: Self = Self { $($field: FieldOffset::MISSING,)* };
         }
     };
 }
 
 offsets! {
-    /// `struct device`.
     Device {
         /// `kobj`: the `struct kobject` itself, which sysfs knows.
         kobj,
@@ -63,7 +61,6 @@ offsets! {
 }
 
 offsets! {
-    /// `struct device_type`.
     DeviceType {
         /// `name`: a pointer to `nd_pfn`, `nd_dax`, `nd_namespace_pmem`, ….
         name,
@@ -71,7 +68,6 @@ offsets! {
 }
 
 offsets! {
-    /// `struct device_driver`.
     DeviceDriver {
         /// `name`: a pointer to `nd_pmem`, `dax_pmem`, ….
         name,
@@ -151,7 +147,6 @@ offsets! {
 }
 
 offsets! {
-    /// `struct task_struct`.
     Task {
         /// `flags`: unsigned int, `PF_KTHREAD` among them.
         flags,
@@ -159,7 +154,6 @@ offsets! {
 }
 
 offsets! {
-    /// `struct kernfs_node`, for the guard.
     KernfsNode {
         /// `name`: a pointer to the node's name.
         name,
@@ -173,45 +167,30 @@ offsets! {
 }
 
 offsets! {
-    /// `struct module`, to know libnvdimm as it comes and goes.
     Module {
         /// `name`: the name itself, 56 bytes or so.
         name,
     }
 }
 
-/// All offsets that the eBPF programs use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Layout {
-    /// `struct device`
     pub device: Device,
-    /// `struct device_type`
     pub device_type: DeviceType,
-    /// `struct device_driver`
     pub device_driver: DeviceDriver,
-    /// `struct nd_pfn`
     pub nd_pfn: NdPfn,
-    /// `struct nd_btt`
     pub nd_btt: NdBtt,
-    /// `struct nd_namespace_common`
     pub nd_namespace_common: NdNamespaceCommon,
-    /// `struct nd_namespace_io`
     pub nd_namespace_io: NdNamespaceIo,
-    /// `struct nd_namespace_pmem`
     pub nd_namespace_pmem: NdNamespacePmem,
-    /// `struct nd_region`
     pub nd_region: NdRegion,
-    /// `struct task_struct`
     pub task: Task,
-    /// `struct kernfs_node`
     pub kernfs_node: KernfsNode,
-    /// `struct module`
     pub module: Module,
 }
 
 impl Layout {
-    /// Nothing resolved yet.
     pub const UNRESOLVED: Self = Self {
         device: Device::UNRESOLVED,
         device_type: DeviceType::UNRESOLVED,

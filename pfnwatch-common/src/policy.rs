@@ -5,47 +5,38 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// How many snapshots there is room for.
 pub const SLOTS: u32 = 8;
 const _: () = assert!(SLOTS.is_power_of_two());
 
-/// How many exemptions one snapshot holds.
 pub const MAX_EXEMPTIONS: usize = 64;
 
-/// An exemption without an end.
 pub const NO_EXPIRY: u64 = u64::MAX;
 
-/// What the guard does about an oversize creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Mode {
-    /// Let it pass and report it.
     Audit = 1,
-    /// Refuse it and report it.
     Enforce = 2,
 }
 
-/// What an [`Exemption`] is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ExemptionKind {
     /// Namespaces that start within a range of physical addresses: a region.
     Range = 1,
-    /// The namespace with a namespace uuid.
     Namespace = 2,
 }
 
-/// Lets creations pass that would be denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Exemption {
     /// [`ExemptionKind`].
     pub kind: u32,
-    /// 1 where it is good for one creation: it then has a ticket under its `id` in [`crate::names::TICKETS`].
+    /// 1 if it is valid for one creation: it then has an entry under its `id` in [`crate::names::ONE_SHOT_EXEMPTIONS`].
     pub once: u32,
-    /// The agent's number for it, never used twice while the agent or its pins live.
+    /// Assigned by the agent, never reused while the agent or its pins exist.
     pub id: u64,
-    /// When it ends, in nanoseconds since boot, suspend included; [`FOR_EVER`] for never.
+    /// When it expires, in nanoseconds since boot, suspend included; [`NO_EXPIRY`] for never.
     pub until_ns: u64,
     /// First physical address of the range.
     pub first: u64,
@@ -56,20 +47,18 @@ pub struct Exemption {
 }
 
 impl Exemption {
-    /// None.
     pub const EMPTY: Self = Self { kind: 0, once: 0, id: 0, until_ns: 0, first: 0, last: 0, namespace_uuid: [0; 16] };
 }
 
-/// All that the guard judges by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Snapshot {
-    /// How often libnvdimm had been loaded or unloaded when the agent looked: see [`crate::names::MODULE_EPOCH`].
-    /// The numbers below and the known blocks are good for that libnvdimm alone.
+    /// How often libnvdimm had been loaded or unloaded when the agent read the host: see
+    /// [`crate::names::MODULE_EPOCH`]. The numbers below and the known blocks hold for that libnvdimm only.
     pub module_epoch: u64,
-    /// MAX_STRUCT_PAGE_SIZE of the running kernel in bytes; 0 where it is not known.
+    /// MAX_STRUCT_PAGE_SIZE of the running kernel in bytes; 0 if unknown.
     pub max_struct_page: u64,
-    /// What the ideal is computed with, in bytes.
+    /// The struct page size of the ideal, in bytes.
     pub reference_struct_page: u64,
     /// PAGE_SIZE in bytes.
     pub page_size: u64,
@@ -81,18 +70,16 @@ pub struct Snapshot {
     pub parts_per_million: u64,
     /// [`Mode`].
     pub mode: u32,
-    /// 1 where the kernel is one of [`crate::reservation::Rule::writes_empty`].
+    /// 1 if the kernel has [`crate::reservation::KernelQuirks::allows_empty`].
     pub allows_empty: u32,
-    /// How many of the exemptions count.
     pub exemption_count: u32,
-    /// 1 once the known blocks are all there: the guard judges nothing before.
+    /// 1 once all known blocks are in the map: before that, the guard judges nothing.
     pub armed: u32,
-    /// The exemptions; the first `exemption_count` of them count.
+    /// The first `exemption_count` of them are valid.
     pub exemptions: [Exemption; MAX_EXEMPTIONS],
 }
 
 impl Snapshot {
-    /// Judges nothing.
     pub const EMPTY: Self = Self {
         module_epoch: 0,
         max_struct_page: 0,

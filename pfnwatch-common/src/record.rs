@@ -24,13 +24,9 @@ pub use text::Text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum RecordKind {
-    /// An [`Attempt`].
     Attempt = 1,
-    /// A [`Notice`].
     Notice = 2,
-    /// A [`Block`].
     Block = 3,
-    /// A [`Judgement`].
     Judgement = 4,
 }
 

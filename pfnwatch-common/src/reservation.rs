@@ -20,7 +20,7 @@ pub const REFERENCE_STRUCT_PAGE: u64 = 64;
 /// MAX_STRUCT_PAGE_SIZE of the regressed kernels, in bytes: 6.1 to 6.1.11 and 6.2-rc1 to 6.2-rc7.
 pub const REGRESSED_STRUCT_PAGE: u64 = 128;
 
-/// More pages than this are not computed with, so that N times their number never wraps.
+/// The limit of pages, so that N times their number never wraps.
 const MAX_PAGES: u64 = u64::MAX >> 16;
 
 /// Where the memmap of a namespace lives, as ndctl's `--map` names it; the numbers are the info block's `mode` field
@@ -51,11 +51,9 @@ impl Map {
 pub struct Geometry {
     /// Physical address of the namespace's first byte.
     pub start: u64,
-    /// Size of the whole namespace.
     pub size: u64,
     /// The pfn or dax device's align: a power of two up to 2 GiB (the info block keeps it in 32 bits).
     pub align: u64,
-    /// Where the memmap is to live.
     pub map: Map,
     /// PAGE_SIZE of the kernel: a power of two up to 2 GiB.
     pub page_size: u64,
@@ -72,7 +70,6 @@ pub struct Reservation {
     pub dataoff: u64,
     /// What is cut off at the end, so that the end is aligned.
     pub end_trunc: u64,
-    /// Usable pages.
     pub npfns: u64,
     /// Usable bytes: `npfns` pages.
     pub usable: u64,
@@ -86,7 +83,7 @@ pub struct KernelQuirks {
     pub allows_empty: bool,
 }
 
-/// Why the kernel would not set the namespace up, or why these numbers are no namespace.
+/// Why the kernel would not set the namespace up, or why the numbers describe no namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// `page_size` is not a power of two, or does not fit the info block's 32 bits.
@@ -129,12 +126,11 @@ impl fmt::Display for Rejection {
 
 impl core::error::Error for Rejection {}
 
-/// What the kernel reserves of `geometry` when its MAX_STRUCT_PAGE_SIZE is `max_struct_page` bytes.
-///
-/// With the reference struct page size (64) for `max_struct_page`, this is the *ideal*.
+/// What the kernel reserves of `geometry` when its MAX_STRUCT_PAGE_SIZE is `max_struct_page` bytes. With the reference
+/// struct page size (64) for `max_struct_page`, this is the *ideal*.
 ///
 /// # Errors
-/// A [`Rejection`] where the kernel refuses the namespace, or where the numbers are none of a namespace.
+/// A [`Rejection`] if the kernel refuses the namespace, or if the numbers describe no namespace.
 #[inline]
 pub const fn reservation(
     geometry: &Geometry,
@@ -193,7 +189,7 @@ const fn effective_align(geometry: &Geometry) -> Result<u64, Rejection> {
     Ok(if align > compat { align } else { compat })
 }
 
-/// Is it a power of two that the info block's 32-bit fields can say?
+/// Whether it is a power of two that fits the info block's 32-bit fields.
 #[inline]
 const fn is_power_of_32_bits(number: u64) -> bool {
     number.is_power_of_two() && number <= u32::MAX as u64
@@ -218,7 +214,7 @@ const fn log2(power: u64) -> u32 {
     if rest >= 2 { log + 1 } else { log }
 }
 
-/// `ALIGN(start + SZ_8K + page_map_size, align) - start`, or nothing where that does not fit 64 bits.
+/// `ALIGN(start + SZ_8K + page_map_size, align) - start`; `None` if that exceeds 64 bits.
 #[inline]
 const fn dataoff(geometry: &Geometry, align: u64, max_struct_page: u64) -> Option<u64> {
     let Geometry { start, size, map, page_size, .. } = *geometry;

@@ -25,7 +25,6 @@ pub const HEAD_SIZE: usize = 96;
 
 const CHECKSUM_AT: usize = 4088;
 
-/// Which driver the block is for: its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SuperblockKind {
     /// fsdax: a pfn device under nd_pmem.
@@ -49,12 +48,11 @@ impl SuperblockKind {
     }
 }
 
-/// An info block as a kernel of today reads it.
+/// An info block as current kernels read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InfoBlock {
-    /// fsdax or devdax.
     pub kind: SuperblockKind,
-    /// The block uuid: made anew by each creation.
+    /// The block uuid, which each creation generates.
     pub uuid: [u8; 16],
     /// The namespace uuid that the block belongs to; all zero on legacy and e820 regions.
     pub parent_uuid: [u8; 16],
@@ -76,7 +74,8 @@ pub struct InfoBlock {
     pub end_trunc: u32,
     /// In bytes. Where the block has none (always below minor version 2), the largest power of two in `dataoff`.
     pub align: u64,
-    /// Page size in bytes of the kernel that made the block; none below minor version 4: then the reader takes its own.
+    /// Page size in bytes of the kernel that made the block; `None` below minor version 4: the reader then takes its
+    /// own.
     pub page_size: Option<u32>,
     /// MAX_STRUCT_PAGE_SIZE in bytes of the kernel that made the block; 64 below minor version 4.
     pub page_struct_size: u16,
@@ -114,7 +113,7 @@ impl InfoBlock {
         })
     }
 
-    /// Reads a whole block and tests its checksum, as a kernel does before it believes any field.
+    /// Reads a whole block and verifies its checksum.
     ///
     /// # Errors
     /// [`ParseError`] for too few bytes, a foreign signature or a wrong checksum: a kernel takes each for "no block".
@@ -161,13 +160,11 @@ impl InfoBlock {
         self.dataoff.checked_add(self.start_pad as u64)
     }
 
-    /// Does the block make sense in a namespace of `size` bytes at `start`?
-    ///
-    /// These are the block's own contradictions; whether the running kernel supports its page size and align is another
-    /// question.
+    /// Whether the block makes sense in a namespace of `size` bytes at `start`. Whether the running kernel supports its
+    /// page size and align is not checked.
     ///
     /// # Errors
-    /// The first [`Misfit`], in the order in which `nd_pfn_validate()` tests them.
+    /// The first [`GeometryMismatch`], in the order in which `nd_pfn_validate()` tests them.
     pub fn sanity(&self, start: u64, size: u64) -> Result<(), GeometryMismatch> {
         self.map().ok_or(GeometryMismatch::Mode(self.mode))?;
         if !self.align.is_power_of_two() || self.align > size {
@@ -188,11 +185,10 @@ impl InfoBlock {
         if usable > room { Err(GeometryMismatch::Npfns { npfns: self.npfns, room }) } else { Ok(()) }
     }
 
-    /// The geometry that the kernel had before it when it made the block, as far as the block alone tells: the size to a
-    /// page, and `start` modulo the align, which is all that the formula asks of it.
-    ///
-    /// It stays right when the namespace was resized or moved since. `page_size` is the reading kernel's, for blocks that
-    /// name none; `compat` its `memremap_compat_align()`. Nothing where the fields contradict each other.
+    /// The geometry that the kernel used when it made the block, as far as the block describes it: the size to a page,
+    /// and `start` modulo the align, which is all that the formula needs. It stays right after the namespace was
+    /// resized or moved. `page_size` is the reading kernel's, for blocks that name none; `compat` its
+    /// `memremap_compat_align()`. `None` if the fields contradict each other.
     #[must_use]
     pub fn geometry_when_made(&self, page_size: u64, compat: u64) -> Option<Geometry> {
         let page_size = self.page_size.map_or(page_size, u64::from);
@@ -208,11 +204,10 @@ impl InfoBlock {
     }
 }
 
-/// A block as it lies on the media, out of the copy that a kernel holds in memory; nothing where that is no block.
-///
-/// `nd_pfn_validate()` fills in what older versions did not have, and leaves the checksum as it was: below minor version 4
-/// `page_size` and `page_struct_size`, below 2 `align`, below 1 `start_pad` and `end_trunc`. Who wrote such a block left
-/// those fields zero, and the checksum tells whether that is so.
+/// A block as it is on the media, from the copy in the kernel's memory; `None` if that is no block. `nd_pfn_validate()`
+/// fills in what older versions did not have, and leaves the checksum unchanged: below minor version 4 `page_size` and
+/// `page_struct_size`, below 2 `align`, below 1 `start_pad` and `end_trunc`. The writer of such a block left those
+/// fields zero; the checksum shows whether that is so.
 #[must_use]
 pub fn from_kernel_memory(held: &[u8; SIZE]) -> Option<[u8; SIZE]> {
     let written = |block: &[u8; SIZE]| InfoBlock::from_block(block).is_ok();
@@ -226,7 +221,7 @@ pub fn from_kernel_memory(held: &[u8; SIZE]) -> Option<[u8; SIZE]> {
     written(&block).then_some(block)
 }
 
-/// `1UL << ilog2(dataoff)`, which `nd_pfn_validate()` takes where a block has no align; 0 for a dataoff of 0.
+/// `1UL << ilog2(dataoff)`, which `nd_pfn_validate()` takes for a block without an align; 0 for a dataoff of 0.
 const fn implied_align(dataoff: u64) -> u64 {
     match dataoff.checked_ilog2() {
         Some(log) => 1 << log,
@@ -234,7 +229,6 @@ const fn implied_align(dataoff: u64) -> u64 {
     }
 }
 
-/// `N` bytes from `at` on.
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], ParseError> {
     let rest = bytes.get(at..).unwrap_or_default();
     rest.first_chunk().copied().ok_or(ParseError::TooShort { len: bytes.len(), needed: at + N })

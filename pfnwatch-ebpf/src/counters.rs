@@ -4,7 +4,6 @@ use pfnwatch_common::counter::Counter;
 
 use crate::maps::COUNTERS;
 
-/// Adds one on this CPU.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
     count_one(counter as u64);

@@ -15,7 +15,6 @@ pub(crate) fn now() -> u64 {
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// Sends an attempt as it stands in its map.
 #[inline(always)]
 pub(crate) fn attempt(attempt: &Attempt) {
     match RECORDS.output::<Attempt>(attempt, 0) {
@@ -24,7 +23,6 @@ pub(crate) fn attempt(attempt: &Attempt) {
     }
 }
 
-/// Sends an info block, where there is one: `head` says whose, `block` reads it in place.
 #[inline(always)]
 pub(crate) fn block(
     head: impl FnOnce(&mut BlockHead) -> Read<()>,
@@ -59,7 +57,6 @@ pub(crate) fn block(
     }
 }
 
-/// Sends a notice that `fill` completes in place.
 #[inline(always)]
 pub(crate) fn notice(fill: impl FnOnce(&mut Notice)) {
     static EMPTY: Notice = Notice::EMPTY;
@@ -73,7 +70,7 @@ pub(crate) fn notice(fill: impl FnOnce(&mut Notice)) {
     count(Counter::Emitted);
 }
 
-/// Sends a judgement that `fill` completes in place; one with a fault in it is sent as well, and says so.
+/// Sends a judgement that `fill` completes in place; one with a fault is sent as well, with its FAULT bit.
 #[inline(always)]
 pub(crate) fn judgement(fill: impl FnOnce(&mut Judgement) -> Read<()>) {
     static EMPTY: Judgement = Judgement::EMPTY;

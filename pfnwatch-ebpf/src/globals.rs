@@ -6,11 +6,9 @@ use pfnwatch_common::layout::{FieldOffset, Layout};
 #[unsafe(no_mangle)]
 static LAYOUT: Layout = Layout::UNRESOLVED;
 
-/// Whether the programs write debug messages.
 #[unsafe(no_mangle)]
 static DEBUG: u8 = 0;
 
-/// The process for whose reads info blocks are handed over.
 #[unsafe(no_mangle)]
 static READER: u32 = 0;
 
@@ -18,11 +16,10 @@ static READER: u32 = 0;
 #[unsafe(no_mangle)]
 static BIND_SEEN: u8 = 0;
 
-/// This load's own number among guards that share maps.
 #[unsafe(no_mangle)]
 static GUARD_ID: u64 = 0;
 
-/// The offset that `pick` names. Read anew each time: what the compiler sees here is not what the agent puts there.
+/// The offset that `pick` names. A volatile read: the compiler sees another value than the agent puts there.
 #[inline(always)]
 pub(crate) fn offset(pick: fn(&'static Layout) -> &'static FieldOffset) -> FieldOffset {
     // SAFETY: a reference to a static is valid and aligned.

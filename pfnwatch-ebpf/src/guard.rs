@@ -18,7 +18,7 @@ use crate::{
     kernel::{Device, KernfsNode, Read},
 };
 
-/// What the driver core gets for a refusal; it tells its own caller something else.
+/// What the driver core gets for a refusal; it returns another error to its own caller.
 const EPERM: i32 = 1;
 
 /// `int security_kernfs_init_security(struct kernfs_node *kn_dir, struct kernfs_node *kn)`: a node of sysfs or of a cgroup
@@ -53,7 +53,6 @@ fn link(ctx: &LsmContext) -> i32 {
     if denies(directory, node) { -EPERM } else { 0 }
 }
 
-/// Whether the link is that of a creation to be refused.
 #[inline(always)]
 fn denies(directory: KernfsNode, node: KernfsNode) -> bool {
     match (device(directory, node), node.id()) {
@@ -66,7 +65,6 @@ fn denies(directory: KernfsNode, node: KernfsNode) -> bool {
     }
 }
 
-/// The pfn or dax device that a driver is about to probe, if it is one.
 #[inline(always)]
 fn device(directory: KernfsNode, node: KernfsNode) -> Read<Option<(Device, Personality)>> {
     if !node.is_named_driver()? {
@@ -80,7 +78,6 @@ fn device(directory: KernfsNode, node: KernfsNode) -> Read<Option<(Device, Perso
     })
 }
 
-/// Decides, and tells the agent.
 #[inline(always)]
 fn decide(device: Device, personality: Personality, node: u64) -> Read<bool> {
     let Some(creation) = Creation::of(device, personality)? else { return Ok(false) };

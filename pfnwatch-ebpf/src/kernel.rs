@@ -23,22 +23,19 @@ pub(crate) use self::{
 };
 use crate::{counters::count, globals::offset};
 
-/// Kernel memory could not be read: it has been counted.
+/// Kernel memory could not be read, which was counted.
 #[derive(Clone, Copy)]
 pub(crate) struct Fault;
 
 pub(crate) type Read<T> = Result<T, Fault>;
 
-/// Names one member of the layout.
 type Pick = fn(&'static Layout) -> &'static FieldOffset;
 
-/// Whether the running kernel has the member.
 #[inline(always)]
 fn is_known(pick: Pick) -> bool {
     offset(pick).get().is_some()
 }
 
-/// The address of the member at `base`.
 #[inline(always)]
 fn member(base: u64, pick: Pick) -> Read<u64> {
     match offset(pick).get() {
@@ -56,7 +53,6 @@ fn container(member: u64, pick: Pick) -> Read<u64> {
     }
 }
 
-/// Reads a value out of the member.
 #[inline(always)]
 fn value<T>(base: u64, pick: Pick) -> Read<T> {
     let address = member(base, pick)?;
@@ -88,14 +84,12 @@ pub(crate) fn text<const N: usize>(address: u64, into: &mut Text<N>) -> Read<()>
     if read < 0 { fault() } else { Ok(()) }
 }
 
-/// Reads two words at `address`.
 #[inline(always)]
 fn words(address: u64) -> Read<[u64; 2]> {
     // SAFETY: the helper checks the address and fails where nothing can be read.
     unsafe { bpf_probe_read_kernel(address as *const [u64; 2]) }.or_else(|_| fault())
 }
 
-/// Reads bytes at `address`.
 #[inline(always)]
 fn bytes(address: u64, into: &mut [u8]) -> Read<()> {
     // SAFETY: the helper checks the address and writes the slice's length.

@@ -15,17 +15,14 @@ use crate::{
 /// [`UNSEEN`] as a map has it: aligned, as bytes in read-only data need not be.
 static ANY_BLOCK: Uuid = Uuid::of_words([u64::from_ne_bytes([UNKNOWN_BLOCK[0]; 8]); 2]);
 
-/// What is known of the block that a creation would make.
 pub(crate) enum BlockLookup {
-    /// It is there: no creation.
     Known,
-    /// It may be there: there was no room to remember one like it.
+    /// It may be known: there was no room for one like it.
     MaybeKnown,
-    /// It was never met.
+    /// It was never seen.
     Unknown,
 }
 
-/// Remembers the block of an `nd_pfn` that was found valid, or that was made.
 #[inline(always)]
 pub(crate) fn remember(nd_pfn: NdPfn) -> Read<()> {
     let (Some(namespace), Some(uuid)) = (nd_pfn.namespace()?, nd_pfn.uuid_value()?) else { return Ok(()) };
@@ -40,7 +37,7 @@ pub(crate) fn remember(nd_pfn: NdPfn) -> Read<()> {
     Ok(())
 }
 
-/// Something of a set-up of this `nd_pfn` was missed: from now on there may be any block on its namespace.
+/// A part of a set-up of this `nd_pfn` was missed: its namespace may hold any block.
 #[inline(always)]
 pub(crate) fn mark_unknown(nd_pfn: NdPfn) -> Read<()> {
     let Some(namespace) = nd_pfn.namespace()? else { return Ok(()) };
@@ -53,13 +50,12 @@ pub(crate) fn mark_unknown(nd_pfn: NdPfn) -> Read<()> {
     Ok(())
 }
 
-/// Forgets the block of the namespace that starts there: it is enabled raw, and may be written over.
+/// Removes the block of the namespace at this address: it is enabled raw, and may be overwritten.
 #[inline(always)]
 pub(crate) fn forget(start: u64) {
     let _ = KNOWN_BLOCKS.remove(start);
 }
 
-/// Whether the block with this uuid was met on the namespace that starts there.
 #[inline(always)]
 pub(crate) fn lookup(start: u64, uuid: &Uuid) -> BlockLookup {
     if let Some(known) = KNOWN_BLOCKS.get_ptr(start) {

@@ -14,11 +14,10 @@ use pfnwatch_common::{
 
 use crate::uuid::Uuid;
 
-/// Records for the agent. Its size is the agent's to choose.
+/// Records for the agent, which sets the size.
 #[map]
 pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
 
-/// See [`Counter`].
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);
 
@@ -26,23 +25,21 @@ pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Cou
 #[map]
 pub(crate) static ATTEMPTS: HashMap<u32, Attempt> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
-/// The policy: see `pfnwatch_common::policy`.
 #[map]
 pub(crate) static POLICIES: Array<Snapshot> = Array::with_max_entries(SLOTS, 0);
 
-/// How many snapshots were handed over: the last one is in slot `ACTIVE % SLOTS`.
+/// The number of snapshots published: the latest is in slot `ACTIVE % SLOTS`.
 #[map]
 pub(crate) static ACTIVE: Array<u64> = Array::with_max_entries(1, 0);
 
-/// How often libnvdimm came or went.
 #[map]
 pub(crate) static MODULE_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
 
-/// The block uuid of the valid info block on a namespace, by the namespace's start. Its size is the agent's to choose.
+/// The block uuid of the valid info block on a namespace, by the namespace's start. The agent sets the size.
 #[map]
 pub(crate) static KNOWN_BLOCKS: HashMap<u64, Uuid> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
-/// Blocks for which there was no room, as far as a byte can tell.
+/// Blocks for which there was no room, by a hash of one byte.
 #[map]
 pub(crate) static MISSED_BLOCKS: Array<MissedBlocks> = Array::with_max_entries(1, 0);
 
@@ -51,24 +48,22 @@ pub(crate) static MISSED_BLOCKS: Array<MissedBlocks> = Array::with_max_entries(1
 #[map]
 pub(crate) static WRITTEN_UUIDS: LruHashMap<u64, Uuid> = LruHashMap::with_max_entries(256, 0);
 
-/// A write of a uuid that is under way, by thread id: the device, and where its uuid is kept.
+/// A write of a uuid in progress, by thread id.
 #[map]
 pub(crate) static UUID_STORES: HashMap<u32, UuidStore> = HashMap::with_max_entries(64, BPF_F_NO_PREALLOC);
 
-/// Exemptions that are good for one creation, by their id. Whoever removes the entry has spent it.
+/// Exemptions that are valid for one creation, by id. Removing the entry spends it.
 #[map]
 pub(crate) static ONE_SHOT_EXEMPTIONS: HashMap<u64, u64> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
-/// Which load of the programs tells what happens.
 #[map]
 pub(crate) static ACTIVE_OWNER: Array<u64> = Array::with_max_entries(1, 0);
 
-/// The node of the creation that a guard has let pass last, by thread id: for another that is attached beside it. Emptied when
-/// one comes.
+/// The node of the creation that a guard allowed last, by thread id: for another guard on the same hook. Cleared when
+/// one is attached.
 #[map]
 pub(crate) static PASSED_NODES: HashMap<u32, u64> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
 
-/// A write of a uuid that is under way.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct UuidStore {

@@ -6,7 +6,6 @@
 
 use crate::{globals, maps::ACTIVE_OWNER};
 
-/// Whether this load is in charge.
 #[inline(always)]
 pub(crate) fn is_active() -> bool {
     // SAFETY: the pointer is to the map's value, and a word is read whole.

@@ -8,7 +8,6 @@ use pfnwatch_common::record::TaskInfo;
 
 use crate::kernel::Task;
 
-/// The thread that runs: the key of its attempt.
 #[inline(always)]
 pub(crate) fn thread_id() -> u32 {
     // The lower half is the thread's id.

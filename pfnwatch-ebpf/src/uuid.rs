@@ -28,7 +28,7 @@ impl Uuid {
         self.0[0] == other.0[0] && self.0[1] == other.0[1]
     }
 
-    /// The same out of a record, whose bytes are aligned there.
+    /// For the bytes of a record, which are aligned there.
     #[inline(always)]
     pub(crate) fn is_bytes(&self, other: &[u8; 16]) -> bool {
         let other = other.as_ptr().cast::<u64>();

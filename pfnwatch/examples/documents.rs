@@ -7,7 +7,6 @@ use clap::CommandFactory as _;
 use clap_complete::{Shell, generate_to};
 use pfnwatch::cli::Cli;
 
-/// What shells have completions for.
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Zsh, Shell::Fish];
 
 fn main() -> Result<(), Box<dyn Error>> {

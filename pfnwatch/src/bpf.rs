@@ -3,16 +3,16 @@
 
 pub mod attach;
 pub mod block_reader;
-pub mod btf_ids;
-pub mod counters;
-pub mod debug_log;
+mod btf_ids;
+mod counters;
+mod debug_log;
 pub mod decode;
 pub mod guard;
 mod loader;
 pub mod pins;
-pub mod ring;
+mod ring;
 pub mod run_count;
 pub mod sensor;
-pub mod source;
+mod source;
 pub mod takeover;
 mod wire;

@@ -3,7 +3,8 @@
 pub mod command;
 pub mod fleet;
 pub mod output;
-pub mod store_args;
+mod socket_args;
+mod store_args;
 
 use clap::{Parser, Subcommand};
 
@@ -70,10 +71,6 @@ pub enum Command {
 }
 
 impl Cli {
-    /// Runs the subcommand that was asked for.
-    ///
-    /// # Errors
-    /// Whatever the subcommand could not do, with its context; [`Exit::of_error`] gives the exit code.
     pub fn run(self) -> anyhow::Result<Exit> {
         let Self { paths, command } = self;
         match command {

@@ -24,14 +24,14 @@ use crate::{
     },
 };
 
-pub use self::source::{ConfigFiles, SourcePosition};
+pub use self::source::ConfigFiles;
 use crate::model::web_config::WebConfig;
 
 use self::alerts::AlertsConfig;
 use self::store::StoreConfig;
 use self::thresholds::ThresholdsConfig;
 
-/// Read where no other file is named, if it is there.
+/// Read if no other file is named and this one exists.
 pub const DEFAULT_PATH: &str = "/etc/pfnwatch/pfnwatch.toml";
 
 /// Where the configuration is.
@@ -45,7 +45,6 @@ pub struct ConfigArgs {
     config_dir: Option<PathBuf>,
 }
 
-/// All that can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -58,24 +57,18 @@ pub struct Config {
     alerts: AlertsConfig,
 }
 
-/// A configuration as it was read.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What it says.
     pub config: Config,
-    /// What tells these texts from others: [`Sources::hash`].
     pub hash: String,
-    /// The files; none where there is no file.
+    /// `None` if there is no file.
     pub files: Option<String>,
 }
 
-/// What the guard does.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct GuardConfig {
-    /// Whether it refuses or reports.
     mode: Mode,
-    /// What becomes of it when the agent goes.
     on_agent_exit: OnAgentExit,
 }
 
@@ -87,40 +80,31 @@ impl Default for GuardConfig {
 }
 
 impl ConfigArgs {
-    /// Reads the configuration: the file that was named, else the usual one if it is there, else the defaults.
+    /// Reads the configuration: the file that was named, else the default file if it exists, else the defaults.
     ///
     /// # Errors
-    /// The file cannot be read, or says something that makes no sense: exit code 2.
+    /// The file cannot be read, or is not valid: exit code 2.
     pub fn read(&self) -> anyhow::Result<Config> {
         self.load().map(|loaded| loaded.config)
     }
 
-    /// The same, with what tells one configuration from another.
-    ///
-    /// # Errors
-    /// As [`ConfigArgs::read`].
     pub fn load(&self) -> anyhow::Result<Loaded> {
         let sources = self.sources()?;
         Ok(Loaded { config: Config::of(&sources)?, hash: sources.hash(), files: sources.names() })
     }
 
-    /// The files as they are.
-    ///
-    /// # Errors
-    /// One cannot be read.
     pub fn sources(&self) -> anyhow::Result<ConfigFiles> {
         let absent = self.config.is_none() && self.path().try_exists().is_ok_and(|there| !there);
         let folder = self.config_dir.clone().unwrap_or_else(|| ConfigFiles::folder(self.path()));
         ConfigFiles::read((!absent).then(|| self.path()), &folder)
     }
 
-    /// The main file, whether it is there or not.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
     }
 
-    /// A configuration whose main file has to be there.
+    /// A configuration whose main file must exist.
     #[must_use]
     pub const fn named(main: PathBuf, folder: Option<PathBuf>) -> Self {
         Self { config: Some(main), config_dir: folder }
@@ -128,10 +112,10 @@ impl ConfigArgs {
 }
 
 impl Config {
-    /// Takes these files as one.
+    /// Parses these files as one configuration.
     ///
     /// # Errors
-    /// One of them, or all together, say something that makes no sense: exit code 2.
+    /// A file, or their combination, is not valid: exit code 2.
     pub fn of(sources: &ConfigFiles) -> anyhow::Result<Self> {
         // Each by itself first, so that what is wrong is shown in its line.
         let mut last = Self::default();
@@ -151,39 +135,31 @@ impl Config {
         })
     }
 
-    /// Takes a whole configuration, or none of it.
-    ///
-    /// # Errors
-    /// The first thing that is wrong, with its line and column.
+    /// Accepts a whole configuration, or none of it.
     pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
         toml::from_str(text)
     }
 
-    /// What is worth a finding.
     #[must_use]
     pub fn thresholds(&self) -> Thresholds {
         self.thresholds.clone().into()
     }
 
-    /// Where the web server listens.
     #[must_use]
     pub const fn web(&self) -> &WebConfig {
         &self.web
     }
 
-    /// Who is told by the agent itself what is wrong.
     #[must_use]
     pub fn alerts(&self) -> AlertsPolicy {
         self.alerts.clone().into()
     }
 
-    /// Where the journal is, and how much it keeps.
     #[must_use]
     pub fn journal(&self) -> JournalSettings {
         self.journal.clone().into()
     }
 
-    /// What the guard judges by.
     #[must_use]
     pub fn policy(&self) -> Policy {
         let GuardConfig { mode, on_agent_exit } = self.guard;

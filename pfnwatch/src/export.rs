@@ -1,9 +1,9 @@
-//! Where events go.
+//! What leaves the agent: lines, journald, metrics, the web page, and alerts.
 
 pub mod alerts;
 mod guard_line;
 pub mod http_client;
-pub mod journald;
+mod journald;
 pub mod line;
 pub mod log;
 pub mod lossy_writer;

@@ -6,7 +6,7 @@
 pub mod max_struct_page;
 pub mod module_file;
 pub mod package;
-pub mod running_code;
+mod running_code;
 mod unpack;
 pub mod vmlinux;
 
@@ -33,59 +33,49 @@ use crate::kernel::{btf::Btf, max_struct_page::Evidence, member::MemberLookup as
 /// A single module or image, unpacked: images with debug symbols are the largest.
 const MAX_FILE_BYTES: u64 = 2 << 30;
 
-/// A kernel, as far as the files given hold it.
+/// A kernel, as far as the given files contain it.
 #[derive(Debug, Default)]
 pub struct KernelImage {
-    /// Its libnvdimm, and where that was; more than one where the files given hold several of one release.
+    /// Its libnvdimm with its path; several if the given files contain several of one release.
     pub modules: Vec<(String, Module)>,
     /// `sizeof(struct page)` in bytes, out of its image.
     pub struct_page_bytes: Option<u64>,
-    /// Is libnvdimm part of the image, so that there is no module file?
+    /// Whether libnvdimm is part of the image, so that there is no module file.
     pub built_in: bool,
-    /// What could not be read of it, and why.
     pub problems: Vec<String>,
 }
 
 /// All kernels found, by release, and the paths that gave none.
 #[derive(Debug, Default)]
 pub struct KernelImages {
-    /// By release.
     pub kernels: BTreeMap<String, KernelImage>,
     /// Path, and what is wrong with it.
     pub failures: Vec<(String, ImageFileError)>,
 }
 
-/// Why a path gives no kernel.
 #[derive(Debug, Error)]
 pub enum ImageFileError {
-    /// Not readable.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
-    /// A damaged package.
     #[error(transparent)]
     Package(#[from] PackageError),
-    /// No libnvdimm.
     #[error(transparent)]
     Module(#[from] ModuleError),
-    /// Nothing of a kernel in it.
     #[error(
         "no kernel in it, neither a libnvdimm module nor an image (vmlinuz): name /lib/modules/VERSION, or the root above lib/modules and boot"
     )]
     Nothing,
-    /// A file of another kind.
     #[error("neither a .deb, an .rpm, a libnvdimm.ko (plain, .gz, .xz, .zst), a kernel image nor an installed tree")]
     AnotherKind,
 }
 
 impl KernelImage {
-    /// What the modules' code says, as evidence.
     pub fn evidence(&self) -> impl Iterator<Item = Evidence> {
         self.modules.iter().filter_map(|(file, module)| module.evidence(file))
     }
 }
 
 impl KernelImages {
-    /// Reads all of `paths`.
     pub fn read<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
         let mut candidates = Self::default();
         for path in paths {
@@ -98,7 +88,7 @@ impl KernelImages {
         candidates
     }
 
-    /// Takes in what `path` holds; returns how many files of kernels that were.
+    /// Adds what `path` contains; returns the number of kernel files.
     fn add(&mut self, path: &Path) -> Result<usize, ImageFileError> {
         if path.is_dir() {
             return tree::files(path)?.into_iter().map(|file| self.add(&file)).sum();
@@ -138,7 +128,6 @@ impl KernelImages {
         Ok(found)
     }
 
-    /// Takes in an unpacked module or image.
     fn add_bytes(&mut self, label: &str, bytes: &[u8]) -> Result<(), ImageFileError> {
         match module_file::parse(bytes) {
             Ok(module) => {
@@ -164,7 +153,7 @@ impl KernelImages {
         }
     }
 
-    /// Takes note where libnvdimm is built in; says nothing about any other kernel.
+    /// Records that libnvdimm is built in; ignores the list of any other kernel.
     fn add_builtin_list(&mut self, release: String, list: &[u8]) -> usize {
         let built_in = list.split(|&byte| byte == b'\n').any(|line| line.ends_with(b"/libnvdimm.ko"));
         if built_in {
@@ -174,7 +163,6 @@ impl KernelImages {
     }
 }
 
-/// `sizeof(struct page)` out of an image.
 fn struct_page_bytes(image: &[u8], label: &str) -> Result<u64, String> {
     let image = vmlinux::parse(image).map_err(|error| error.to_string())?;
     let btf = Btf::from_reader(image.btf.as_slice(), label).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! What is known of a kernel: of the one that runs, or of one that lies in files.
+//! Facts about the running kernel: its types, symbols, features, prerequisites and quirks.
 
 pub mod boot;
 pub mod btf;
@@ -9,7 +9,7 @@ pub mod member;
 pub mod prerequisites;
 pub mod programs;
 pub mod quirks;
-pub mod symbols;
+mod symbols;
 pub mod target;
 
 use crate::model::kernel::KernelFacts;
@@ -21,18 +21,10 @@ use anyhow::Context as _;
 use crate::{kernel::member::MemberLookup as _, os::paths::Paths};
 
 impl KernelFacts {
-    /// Gathers them.
-    ///
-    /// # Errors
-    /// The release or the page size cannot be read.
     pub fn gather(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Self> {
         Self::of(paths, target::open_types(paths, btf_dir).ok().as_ref())
     }
 
-    /// The same with types that are at hand, where there are any.
-    ///
-    /// # Errors
-    /// The release or the page size cannot be read.
     pub fn of(paths: &Paths, btf: Option<&btf::Btf>) -> anyhow::Result<Self> {
         let release = std::fs::read_to_string(paths.procfs.join("sys/kernel/osrelease")).context("kernel release")?;
         Ok(Self {
@@ -44,8 +36,8 @@ impl KernelFacts {
     }
 }
 
-/// Came with `dev_pagemap.vmemmap_shift` (include/linux/memremap.h), for architectures that map the vmemmap by PTEs or PMDs
-/// that they can share (ARCH_WANT_OPTIMIZE_DAX_VMEMMAP; POWER only with the radix MMU, which it has had by default since 9).
+/// Since `dev_pagemap.vmemmap_shift` (include/linux/memremap.h), for architectures that map the vmemmap by PTEs or PMDs
+/// that they can share (ARCH_WANT_OPTIMIZE_DAX_VMEMMAP; POWER only with the radix MMU, its default since POWER9).
 fn deduplicates(btf: &btf::Btf) -> bool {
     let supported = cfg!(any(target_arch = "x86_64", target_arch = "powerpc64", target_arch = "riscv64"));
     supported && btf.member("dev_pagemap", "vmemmap_shift").is_ok()

@@ -25,5 +25,5 @@ extern crate self as pfnwatch;
 
 /// What unit tests alone need: made-up hosts and agents, encoders of what the parsers read, and the generated reference.
 #[cfg(test)]
-#[path = "../testing/mod.rs"]
+#[path = "../testing/testing.rs"]
 mod testing;

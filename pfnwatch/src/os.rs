@@ -5,7 +5,7 @@ pub mod async_fd;
 pub mod clock;
 pub mod control_client;
 pub mod control_socket;
-pub mod exit;
+mod exit;
 pub mod interval;
 pub mod memory_trim;
 pub mod paths;

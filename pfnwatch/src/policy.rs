@@ -1,10 +1,10 @@
-//! The policy of the guard, as user space has it: what it says, what it covers, and how the kernel gets it.
+//! The policy of the guard in user space: compiling it for the kernel, and deciding as the guard would.
 //!
 //! Pure, without I/O and without a clock of its own: `config` makes a [`Policy`] of a file, the control socket makes
 //! [`Grant`]s, and [`mod@compile`] makes of both the snapshot that the guard judges by. [`judge`] says in user space what the
 //! guard would have decided.
 
-pub mod clock;
+mod clock;
 pub mod compile;
 mod display;
 pub mod judge;

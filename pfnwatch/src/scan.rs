@@ -1,4 +1,4 @@
-//! The inventory, judged: what `scan` reports and `plan` works on.
+//! The inventory, joined with info blocks and kernel facts, and assessed: what `scan` reports and `plan` works on.
 
 pub mod existing;
 #[cfg(test)]
@@ -28,7 +28,7 @@ use crate::{
 };
 
 impl From<&KernelFacts> for KernelParameters {
-    /// Without MAX_STRUCT_PAGE_SIZE, which takes longer to find out than a scan may.
+    /// Without MAX_STRUCT_PAGE_SIZE, which takes too long to determine for a scan.
     fn from(kernel: &KernelFacts) -> Self {
         Self {
             page_size: kernel.page_size,
@@ -44,19 +44,13 @@ impl From<&KernelFacts> for KernelParameters {
 /// Whether the info blocks of enabled namespaces are read, which needs root and eBPF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnabledBlocks {
-    /// From the kernel's memory, where this host lets us; without, sysfs has to do.
+    /// From the kernel's memory, if this host allows it; else only sysfs is used.
     Read,
-    /// The same with a layout that is known already.
     ReadBy(Layout),
-    /// No program is loaded.
     Skip,
 }
 
 impl ScanResult {
-    /// Reads and judges a host.
-    ///
-    /// # Errors
-    /// The inventory or the kernel's facts cannot be read.
     pub fn run(paths: &Paths, enabled: EnabledBlocks, thresholds: &Thresholds) -> anyhow::Result<Self> {
         let roots = SysfsRoots::from(paths);
         // BTF has 5 MB: it is read while sysfs is.
@@ -73,7 +67,6 @@ impl ScanResult {
         Ok(Self { blocks_problem, ..survey })
     }
 
-    /// Judges an inventory.
     #[must_use]
     pub fn assess(inventory: Inventory, blocks: &InfoBlocks, kernel: KernelFacts, thresholds: &Thresholds) -> Self {
         let host = KernelParameters::from(&kernel);
@@ -90,7 +83,7 @@ impl ScanResult {
     }
 }
 
-/// The info blocks of an inventory, and why those of enabled namespaces are not among them, where they were asked for.
+/// The info blocks of an inventory, and why those of enabled namespaces are missing, if they were asked for.
 pub fn info_blocks(paths: &Paths, inventory: &Inventory, enabled: EnabledBlocks) -> (InfoBlocks, Option<String>) {
     let roots = SysfsRoots::from(paths);
     let mut blocks = inventory.blocks_on_raw_devices(&roots);
@@ -104,7 +97,7 @@ pub fn info_blocks(paths: &Paths, inventory: &Inventory, enabled: EnabledBlocks)
     (blocks, problem.map(|error| format!("{error:#}")))
 }
 
-/// Adds the blocks of enabled namespaces. A block that cannot be read leaves that namespace to what sysfs says.
+/// Adds the blocks of enabled namespaces. If a block cannot be read, sysfs is used for that namespace.
 fn read_enabled(
     paths: &Paths,
     layout: Option<Layout>,

@@ -1,18 +1,20 @@
-//! The journal: one SQLite file with every event, the namespaces and their info blocks, the kernels of all boots, and alerts
-//! that are not delivered yet.
+//! The event store: one SQLite file with every event, the info blocks of namespaces, the kernels of all boots, and undelivered
+//! alerts.
 //!
-//! Whatever goes wrong with the file, the agent observes and guards on: each function then gives `None` or nothing, and
-//! [`Journal::health`] says why.
+//! If the file cannot be used, the agent continues to observe and to guard: [`EventStore`] then returns `None`, and
+//! [`EventStore::health`] has the error. The SQL of each table is in the module of its name.
 
+mod alerts;
 mod blocks;
 mod boots;
 mod convert;
 mod costs;
+mod deliveries;
 mod error;
 mod event_store;
 mod events;
 mod open;
-mod outbox;
+mod pending;
 mod reader;
 mod retention;
 mod schema;
@@ -20,8 +22,9 @@ mod schema;
 mod tests;
 
 pub use self::{
+    alerts::AlertRow,
+    deliveries::OutboxRow,
     error::StoreError,
     event_store::EventStore,
-    outbox::{AlertRow, OutboxRow},
     reader::{EventFilter, Reader, StoredEvent},
 };

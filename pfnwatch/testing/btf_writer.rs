@@ -14,18 +14,17 @@ const CONST: u32 = 10;
 pub(crate) struct Writer {
     types: Vec<u8>,
     strings: Vec<u8>,
-    /// Those of the base.
     base_strings: Vec<u8>,
     next_id: u32,
 }
 
 impl Writer {
-    /// BTF that stands alone.
     pub(crate) fn new() -> Self {
         Self { types: Vec::new(), strings: vec![0], base_strings: Vec::new(), next_id: 1 }
     }
 
-    /// BTF over what `base` holds now; its ids and strings go on after those of the base, whose strings it uses.
+    /// BTF over the current contents of `base`; its ids and strings continue after those of the base, whose strings it
+    /// uses.
     pub(crate) fn over(base: &Self) -> Self {
         Self { types: Vec::new(), strings: Vec::new(), base_strings: base.strings.clone(), next_id: base.next_id }
     }
@@ -56,37 +55,30 @@ impl Writer {
         self.next_id - 1
     }
 
-    /// An unsigned integer.
     pub(crate) fn int(&mut self, name: &str, bytes: u32) -> u32 {
         self.raw(name, INT << 24, bytes, &[bytes * 8])
     }
 
-    /// A pointer.
     pub(crate) fn ptr(&mut self, to: u32) -> u32 {
         self.raw("", PTR << 24, to, &[])
     }
 
-    /// An array.
     pub(crate) fn array(&mut self, of: u32, length: u32) -> u32 {
         self.raw("", ARRAY << 24, 0, &[of, 0, length])
     }
 
-    /// An enumeration without values.
     pub(crate) fn enumeration(&mut self, name: &str, bytes: u32) -> u32 {
         self.raw(name, ENUM << 24, bytes, &[])
     }
 
-    /// `struct name;`
     pub(crate) fn forward(&mut self, name: &str) -> u32 {
         self.raw(name, FWD << 24, 0, &[])
     }
 
-    /// A typedef.
     pub(crate) fn typedef(&mut self, name: &str, of: u32) -> u32 {
         self.raw(name, TYPEDEF << 24, of, &[])
     }
 
-    /// A `const` type.
     pub(crate) fn constant(&mut self, of: u32) -> u32 {
         self.raw("", CONST << 24, of, &[])
     }
@@ -96,7 +88,6 @@ impl Writer {
         self.composite(STRUCT << 24, name, bytes, members)
     }
 
-    /// A union of `(name, type)`.
     pub(crate) fn union(&mut self, name: &str, bytes: u32, members: &[(&str, u32)]) -> u32 {
         let members: Vec<_> = members.iter().map(|&(name, of)| (name, of, 0)).collect();
         self.composite(UNION << 24, name, bytes, &members)
@@ -121,7 +112,6 @@ impl Writer {
         self.raw(name, info | count, bytes, &rest)
     }
 
-    /// The file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let length = |section: &[u8]| u32::try_from(section.len()).unwrap().to_le_bytes();
         let mut file = vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0];

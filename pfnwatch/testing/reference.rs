@@ -18,10 +18,8 @@ pub(crate) mod types;
 
 use std::{env, fs, path::Path};
 
-/// The environment variable with which the files are written.
 const WRITE: &str = "PFNWATCH_WRITE_REFERENCE";
 
-/// A file by its path from the root, and what makes it.
 type Made = (&'static str, fn() -> String);
 
 const FILES: [Made; 6] = [

@@ -142,7 +142,6 @@ fn configurations() {
     write("policy", "wrong", b"[guard]\nmode = \"on\"\n");
 }
 
-/// A tree as the target takes it: a line for each attribute and link.
 fn as_text(bus: &Path) -> String {
     let mut text = String::new();
     let mut folders = vec![PathBuf::new()];

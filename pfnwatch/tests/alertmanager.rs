@@ -32,7 +32,7 @@ use tempfile::TempDir;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What Alertmanager itself tells: to the test, at once, and again only after an hour.
+/// Alertmanager's configuration: it notifies the test at once, and again only after an hour.
 const CONFIGURATION: &str = "
 route: { receiver: test, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h }
 receivers: [ { name: test, webhook_configs: [ { url: 'http://HOOK/', send_resolved: true } ] } ]
@@ -65,7 +65,6 @@ impl Alertmanager {
         agent.get(format!("http://{}{path}", self.address)).call().ok()?.body_mut().read_to_string().ok()
     }
 
-    /// What it shows as standing.
     fn alerts(&self) -> Vec<Value> {
         serde_json::from_str(&self.get("/api/v2/alerts").expect("an answer")).expect("a list")
     }
@@ -78,7 +77,6 @@ impl Drop for Alertmanager {
     }
 }
 
-/// What Alertmanager tells people: alert by alert, its state and its name.
 fn people() -> (SocketAddr, Channel<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -101,7 +99,6 @@ fn people() -> (SocketAddr, Channel<(String, String)>) {
     (address, told)
 }
 
-/// The part of an agent that tells.
 struct Agent {
     standing: FiringAlerts,
     courier: Dispatcher,
@@ -118,7 +115,7 @@ impl Agent {
         Self { standing, courier, journal }
     }
 
-    /// Looks once, and tries once what is due. Says how many requests were made and how many of them failed.
+    /// Evaluates once, and tries each due message once. Returns the number of requests and of failures.
     fn look(&mut self, found: &[Alert]) -> (usize, usize) {
         let mut findings = Findings::default();
         findings.firing = found.to_vec();

@@ -76,7 +76,7 @@ fn the_mode_is_shown_and_changed() {
     assert_eq!((&json["schema"], &json["mode"], &json["reason"]), (&1.into(), &"enforce".into(), &"rollout".into()));
     assert!(json["by"].as_str().unwrap().contains("pfnwatch (pid "), "{json}");
     let output = ask(&agent, &["mode", "audit", "--format", "json"]);
-    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["was"], "enforce");
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["previous_mode"], "enforce");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_status_says_what_is_not_as_it_should_be() {
     ] {
         assert_eq!(json.pointer(pointer), Some(&Value::from(expected)), "{pointer}: {json:#}");
     }
-    assert_eq!(json["exemptions_left_out"][0]["subject"]["region_start"], "0x100000000");
+    assert_eq!(json["skipped_exemptions"][0]["subject"]["region_start"], "0x100000000");
     assert_eq!(json["programs"][1]["attached"], false);
 }
 
@@ -226,7 +226,7 @@ fn a_kept_block_is_printed_and_written_into_a_new_file_alone() {
     assert!(error(&restore(&arguments)).contains("is not overwritten"));
     let output = restore(&["namespace0.0", "--format", "json"]);
     assert_eq!((code(&output), &json(&output)["excess_bytes"]), (0, &(16 << 20).into()));
-    let first = json(&output)["put_back"][0].clone();
+    let first = json(&output)["restore_commands"][0].clone();
     assert_eq!(first, "pfnwatch events restore-block namespace0.0 -o FILE", "it is in no file yet");
     let output = restore(&["namespace9.9"]);
     assert_eq!(code(&output), 1);
@@ -242,7 +242,7 @@ fn alerts_are_listed() {
     assert!(text(&output).starts_with("no alert stands\n"), "{}", text(&output));
     let list = json(&ask(&agent, &["alerts", "list", "--format", "json"]));
     assert_eq!(
-        (&list["schema"], &list["standing"], &list["waiting"]),
+        (&list["schema"], &list["firing"], &list["waiting"]),
         (&1.into(), &Value::from(vec![0; 0]), &Value::from(vec![0; 0]))
     );
 }

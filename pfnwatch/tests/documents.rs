@@ -24,7 +24,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     found.flatten().filter(|path| path.extension().is_some_and(|own| own == ending)).collect()
 }
 
-/// Each variant by the one before it: a new one does not compile until it is here.
+/// Each variant follows from the one before: a new one does not compile until it is here.
 fn verdicts() -> Vec<Verdict> {
     let next = |verdict| match verdict {
         Verdict::Ok => Some(Verdict::Oversize),
@@ -106,7 +106,6 @@ fn messages_of_the_troubleshooting_page_are_in_the_program() {
     }
 }
 
-/// `pfnwatch …` between backquotes, in all that users read.
 fn quoted_commands() -> Vec<(String, String)> {
     let pages = files(&root().join("docs"), "md").into_iter().chain([root().join("README.md")]);
     let mut commands = Vec::new();

@@ -52,7 +52,6 @@ impl Host {
         assert_eq!(self.journal.health().error, None);
     }
 
-    /// Three that the agent was blind, hours apart, and one about a namespace.
     fn with_events() -> Self {
         let mut host = Self::new();
         for hours in [30, 20, 10] {

@@ -26,7 +26,7 @@ const KILLS: u32 = 60;
 /// In the environment of the writer, which is this same program: the journal's file.
 const FILE: &str = "PFNWATCH_KILLED_WRITER";
 
-/// Commits and tells, batch after batch, until it is killed.
+/// Commits and prints batch after batch, until it is killed.
 #[test]
 #[ignore = "the other half of the test below, which starts it"]
 fn writer() {

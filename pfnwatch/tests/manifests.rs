@@ -79,7 +79,7 @@ fn the_capabilities_are_those_of_the_unit_and_all_others_are_dropped() {
     );
 }
 
-/// Each mount has its volume; written to is only what the agent writes.
+/// Each mount has its volume; only what the agent writes is writable.
 #[test]
 fn mounts_have_volumes_and_few_can_be_written() {
     let (mounts, volumes) = (container()["volumeMounts"].clone(), pod()["volumes"].clone());

@@ -50,7 +50,6 @@ fn pfnwatch(sysfs: &Path, arguments: &[&str], input: &str) -> Output {
     output
 }
 
-/// `policy check` of a configuration with this text.
 fn check(sysfs: &Path, configuration: &str, more: &[&str], input: &str) -> Output {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(configuration.as_bytes()).unwrap();
@@ -156,7 +155,7 @@ fn against_scan_says_which_namespaces_it_would_have_denied() {
     let decisions: Vec<_> =
         answer["against"]["creations"].as_array().unwrap().iter().map(|it| &it["decision"]).collect();
     assert_eq!(decisions, ["would_deny", "passes"]);
-    assert_eq!(answer["against"]["not_judged"], Value::from(1));
+    assert_eq!(answer["against"]["unjudged"], Value::from(1));
     assert_eq!(answer["against"]["counts"]["denied_excess_bytes"], Value::from(256_u64 << 20));
     for (configuration, exit, decision) in [
         ("[guard]\nmode = \"enforce\"", 3, "denied"),
@@ -186,7 +185,7 @@ fn against_scan_says_which_namespaces_it_would_have_denied() {
     );
 }
 
-/// Without root the start of a region is hidden: an exemption by it is neither held against the namespace nor for it.
+/// Without root the start of a region is not readable: whether an exemption by it matches is unknown.
 #[test]
 fn what_cannot_be_seen_is_said_to_be_unknown() {
     let host = host();

@@ -164,7 +164,6 @@ fn a_plan_prints_and_never_acts() {
     assert_eq!((&plan["schema"], &plan["steps"][0]["excess_bytes"]), (&1.into(), &(256 << 20).into()));
 }
 
-/// All of a large host is read, and the sums are right.
 #[test]
 fn a_thousand_namespaces() {
     let folder = host(|tree| tree.crowd(1000));

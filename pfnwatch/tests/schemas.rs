@@ -24,7 +24,7 @@ fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// What it says has to be of its schema; the exit code is another test's matter.
+/// Its output must match its schema; another test checks the exit code.
 fn reports(arguments: &[&str]) {
     let arguments = [arguments, &["--format", "json"]].concat();
     let output = pfnwatch(&arguments);

@@ -17,7 +17,6 @@ use nix::{
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The agent, killed where the test fails.
 struct Agent(Child);
 
 impl Agent {
@@ -103,7 +102,7 @@ fn ready_idle_reloading_and_stopping_are_told() {
     assert!(agent.0.wait().unwrap().success());
 }
 
-/// It goes to the system's journal, which more people may read than the configuration.
+/// The message goes to the system's journal, which more people may read than the configuration.
 #[test]
 fn a_mistake_at_the_start_is_told_by_its_place_and_not_quoted() {
     let folder = tempfile::tempdir().unwrap();

@@ -34,10 +34,8 @@ use pfnwatch::{
 };
 use served::Served;
 
-/// A made-up agent, by its name.
 type Page = (&'static str, fn() -> View);
 
-/// The pages that are looked at.
 const PAGES: [Page; 5] = [
     ("healthy", view::healthy),
     ("oversize", view::oversize),
@@ -46,11 +44,10 @@ const PAGES: [Page; 5] = [
     ("hostile", view::hostile),
 ];
 
-/// A phone and a desktop, in CSS pixels.
 const WIDTHS: [u32; 2] = [360, 1280];
 
-/// What makes the page good for nobody or for some: each is a sentence that names the place. Run in the page by the browser's
-/// own debugger, so that the page's policy against scripts does not stand in the way.
+/// Flaws of the page: each is a sentence that names the element. Run by the browser's own debugger, so that the page's
+/// policy against scripts does not block it.
 const FLAWS: &str = include_str!("support/flaws.js");
 
 fn wanted(name: &str) -> PathBuf {
@@ -109,7 +106,6 @@ fn prometheus_scrapes_it() {
     fleet_is_what_the_agent_tells(&prometheus, &served);
 }
 
-/// `pfnwatch fleet` asks this Prometheus for the one agent that it knows.
 fn fleet_is_what_the_agent_tells(prometheus: &prometheus::Running, served: &Served) {
     let client = Client {
         url: format!("http://{}", prometheus.address),

@@ -14,10 +14,9 @@ use guest::{ndctl, policy, regions, sysfs};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// A retry comes within 5 seconds, a look at the latest 10 seconds after an event.
+/// A retry comes within 5 seconds, an evaluation at the latest 10 seconds after an event.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// What the agent is to write.
 const JOURNAL: &str = "/run/alerts/pfnwatch.db";
 
 /// A configuration with which a sound kernel's 512 MiB are oversize, or not.
@@ -36,7 +35,7 @@ fn start() -> Result<Agent> {
 
 fn standing() -> Result<Vec<Value>> {
     let list = report(3, &["alerts", "list", "--control-socket", SOCKET])?;
-    Ok(list.get("standing").and_then(Value::as_array).cloned().unwrap_or_default())
+    Ok(list.get("firing").and_then(Value::as_array).cloned().unwrap_or_default())
 }
 
 #[test]

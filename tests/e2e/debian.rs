@@ -16,7 +16,7 @@ mod upgraded;
 // The last by its name: what it makes has to stay for the next boot.
 pub(crate) mod waiting;
 
-/// The configuration under which an oversize creation is refused, also while there is no agent.
+/// The configuration under which an oversize creation is refused, also without an agent.
 pub(crate) const ENFORCE_AND_HOLD: &str = "[guard]\nmode = \"enforce\"\non_agent_exit = \"hold\"\n";
 
 /// A namespace of 1 GiB for which this kernel reserves 16 MiB too much.
@@ -24,7 +24,6 @@ pub(crate) fn oversize(region: &str) -> NamespaceSpec {
     NamespaceSpec { region: region.to_owned(), size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB }
 }
 
-/// Whether an event of one of these kinds is about this namespace.
 fn is_about(event: &Value, kinds: &[&str], made: &PreparedNamespace) -> bool {
     has_text(event, "namespace_uuid", &made.namespace_uuid) && kinds.iter().any(|kind| has_text(event, "event", kind))
 }

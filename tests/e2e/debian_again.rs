@@ -16,12 +16,11 @@ mod lockdown;
 
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// The only region of this machine.
 fn region() -> Result<String> {
     wait::until("a region", TIMEOUT, || sysfs::devices("region").into_iter().find(|name| sysfs::driver(name).is_some()))
 }
 
-/// The first by its name, so that it finds the host as the boot left it.
+/// The first by its name, so that it runs on the host as booted.
 #[test]
 fn boot_under_enforcement_enables_every_oversize_namespace() -> Result<()> {
     let region = region()?;
@@ -42,7 +41,9 @@ fn boot_under_enforcement_enables_every_oversize_namespace() -> Result<()> {
     assert_eq!(scan["totals"]["oversize"], COUNT, "{scan:#}");
     // Each was seen, by the first look or as it was enabled.
     let events = debian::events()?;
-    let seen = |event: &&serde_json::Value| has_text(event, "event", "found") || has_text(event, "event", "set_up");
+    let seen = |event: &&serde_json::Value| {
+        has_text(event, "event", "existing_namespace") || has_text(event, "event", "set_up")
+    };
     let seen: BTreeSet<_> = events.iter().filter(seen).filter_map(|event| event["namespace_uuid"].as_str()).collect();
     ensure!(seen.len() >= COUNT, "{} of {COUNT} namespaces were seen{}", seen.len(), debian::status());
     ensure!(!events.iter().any(|event| has_text(event, "event", "denied")), "something was denied{}", debian::status());

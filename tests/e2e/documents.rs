@@ -28,7 +28,7 @@ fn troubleshooting() -> Result<()> {
     run("docs/troubleshooting.md", false)
 }
 
-/// The stories of a kernel with the regression.
+/// The pages for a kernel with the regression.
 mod regressed {
     use super::*;
 

@@ -26,7 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const MIB: u64 = 1 << 20;
 const BTF: &str = "/sys/kernel/btf";
 
-/// Runs the agent by a shell that sets something first; it must end by itself, with all of these words, and leave nothing.
+/// Runs the agent from a shell that first sets a limit; it must end by itself, print all of these words, and leave
+/// nothing behind.
 fn ends(first: &str, arguments: &str, codes: &[Option<i32>], words: &[&str]) -> Result<()> {
     let before = HeldObjects::look()?;
     let said = attempt("/bin/sh", &["-c", &format!("{first}; exec {PROGRAM} run --format json {arguments}")])?;
@@ -42,7 +43,6 @@ fn ends(first: &str, arguments: &str, codes: &[Option<i32>], words: &[&str]) -> 
     HeldObjects::until_nothing_beyond(&before, TIMEOUT).with_context(|| first.to_owned())
 }
 
-/// That an agent observes: a creation is told.
 fn observes(agent: &mut Agent) -> Result<()> {
     let made = creation::create(&NamespaceSpec {
         region: regions::find()?.first,
@@ -59,7 +59,7 @@ fn tmpfs(place: &str, flags: MsFlags) -> Result<()> {
     mount(Some("tmpfs"), place, Some("tmpfs"), flags, None::<&str>).with_context(|| format!("no tmpfs on {place}"))
 }
 
-/// A probe that is switched off attaches without an error, and never fires.
+/// A disabled kprobe attaches without an error, and never fires.
 #[test]
 fn switched_off_probes_are_told_and_watched_for() -> Result<()> {
     const SWITCH: &str = "/sys/kernel/debug/kprobes/enabled";
@@ -108,8 +108,8 @@ fn types_that_cannot_be_read_are_named() -> Result<()> {
     half.context("without libnvdimm's")
 }
 
-/// The verifier holds a program against the hook that it is for: here one without arguments, by types in which two hooks have changed
-/// names. The others observe on.
+/// The verifier checks a program against its hook: here one without arguments, by types in which two hooks swapped
+/// names. The others still observe.
 #[test]
 fn refused_program_is_told_in_the_verifiers_words() -> Result<()> {
     const NAMES: [&[u8]; 2] = [b"\0bpf_lsm_kernfs_init_security\0", b"\0bpf_lsm_secmark_refcount_inc\0"];
@@ -131,7 +131,6 @@ fn refused_program_is_told_in_the_verifiers_words() -> Result<()> {
     told
 }
 
-/// An agent whose guard is refused for a reason that has these words observes.
 fn without_a_guard(words: &[&str]) -> Result<()> {
     let mut agent = Agent::spawn(&[])?;
     let ready = |event: &Value| has_text(event, "event", "ready").then(|| event["programs"].clone());
@@ -143,8 +142,8 @@ fn without_a_guard(words: &[&str]) -> Result<()> {
     agent.stop_and_count().map(drop)
 }
 
-/// The kernel attaches a limited number of programs to one function (BPF_MAX_TRAMP_LINKS, include/linux/bpf.h). Where others have
-/// them all on the guard's hook, the agent observes, and will not be told that it enforces.
+/// The kernel attaches a limited number of programs to one function (BPF_MAX_TRAMP_LINKS, include/linux/bpf.h). If
+/// others occupy the guard's hook, the agent observes, and refuses the mode enforce.
 #[test]
 fn hook_that_is_taken_by_others_is_said() -> Result<()> {
     const MAX_ARGUMENTS: usize = 64;
@@ -164,7 +163,7 @@ fn hook_that_is_taken_by_others_is_said() -> Result<()> {
     ends(":", &format!("--config {}", policy::PATH), &[Some(4)], &[TOO_MANY])
 }
 
-/// Files, address space and memory that are too small for it, and places that are not fit for its socket.
+/// Limits of files, address space and memory that are too small for it, and invalid paths for its socket.
 #[test]
 fn limits_end_it_with_a_word_and_leave_nothing() -> Result<()> {
     const GROUP: &str = "/sys/fs/cgroup/faults";
@@ -202,7 +201,7 @@ fn limits_end_it_with_a_word_and_leave_nothing() -> Result<()> {
     agent.stop_and_count().map(drop)
 }
 
-/// What administrators set against others is no hindrance for root.
+/// Hardening against unprivileged users does not affect root.
 #[test]
 fn hardened_sysctls_are_no_hindrance() -> Result<()> {
     const SETTINGS: [(&str, &str); 4] = [
@@ -231,8 +230,8 @@ fn hardened_sysctls_are_no_hindrance() -> Result<()> {
     guards
 }
 
-/// Standard output that nobody reads holds nothing up, and loses nothing that the journal does not have; one that is gone is the
-/// end, with a word.
+/// Standard output that nobody reads blocks nothing, and loses no event that the store does not have; a closed one ends
+/// the agent, with a message.
 #[test]
 fn standard_output_that_is_full_or_gone() -> Result<()> {
     const CHANGES: usize = 150;

@@ -41,7 +41,6 @@ fn creation(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<Facts> {
     Ok(by_sysfs)
 }
 
-/// The block, read raw; the namespace stays disabled.
 fn namespace_block(name: &str) -> Result<InfoBlock> {
     guest::infoblock::raw(name, InfoBlock::of)
 }
@@ -82,7 +81,7 @@ fn devdax_by_sysfs() -> Result<()> {
     geometries(Mode::Devdax)
 }
 
-/// Puts this process into a cgroup of its own, and gives it a real uid of its own; it stays root by its effective one.
+/// Moves this process into a cgroup of its own, and sets its real uid; its effective uid stays root.
 fn become_somebody() -> Result<()> {
     let group = "/sys/fs/cgroup/pfnwatch-e2e/creator";
     fs::create_dir_all(group)?;
@@ -110,7 +109,7 @@ fn creator_is_named_with_uid_and_cgroup() -> Result<()> {
     facts::compare(&agent.set_up(&made.namespace_uuid, "made")?, &facts::of_success(true, me)?)
 }
 
-/// What ndctl itself says of a namespace that it made, as an event has it.
+/// ndctl's own description of a namespace that it made, as an event has it.
 fn of_ndctl(made: &Value) -> Result<Facts> {
     let number = |key: &str| ndctl::number(made, key);
     let facts = json!({

@@ -6,7 +6,6 @@ use guest::command::{attempt, attempt_as_nobody};
 use guest::modules;
 use serde_json::Value;
 
-/// `pfnwatch doctor --format json`: the exit code and the report.
 fn doctor() -> Result<(Option<i32>, Value)> {
     let said = attempt(PROGRAM, &["doctor", "--format", "json"])?;
     let report = serde_json::from_str(&said.stdout).with_context(|| format!("no JSON: {said:?}"))?;

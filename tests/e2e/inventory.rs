@@ -11,7 +11,6 @@ use guest::{ndctl, regions, sysfs};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
-/// Keys that `scan` shares with what the kernel says.
 const SHARED: [&str; 8] = [
     "namespace_uuid",
     "block_uuid",

@@ -21,11 +21,9 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const MIB: u64 = 1 << 20;
 const DAY: i64 = 24 * 60 * 60;
 
-/// A file system of its own for the journal.
 const DISK: &str = "/run/disk";
 const ON_DISK: &str = "/run/disk/pfnwatch.db";
 
-/// Lets the disk have so many KiB.
 fn disk(kib: u64, flags: MsFlags) -> Result<()> {
     fs::create_dir_all(DISK)?;
     let size = format!("size={kib}k,mode=700");
@@ -43,7 +41,7 @@ fn uncommitted(agent: &mut Agent) -> Vec<Value> {
     agent.events(|event| event.get("uncommitted") == Some(&true.into()))
 }
 
-/// Observing and guarding go on, and what was told meanwhile is written once there is room.
+/// Observing and guarding go on, and events are stored once there is room.
 #[test]
 fn full_disk_is_survived_and_mended() -> Result<()> {
     let region = regions::fresh()?.first;

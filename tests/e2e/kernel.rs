@@ -11,7 +11,6 @@ use serde_json::Value;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// A report of pfnwatch's as JSON, if it ended with `code`.
 fn report(code: i32, arguments: &[&str]) -> Result<Value> {
     let said = command::attempt(agent::PROGRAM, arguments)?;
     ensure!(said.code == Some(code), "{arguments:?}: {said:?}");

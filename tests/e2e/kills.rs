@@ -16,18 +16,19 @@ use guest::policy::{self, GuardMode, Policy};
 use guest::{modules, namespace, regions};
 use serde_json::{Value, json};
 
-/// While libnvdimm is loaded: the guard is there, and namespaces come and go.
+/// While libnvdimm is loaded: the guard is attached, and namespaces are enabled and disabled.
 const KILLS_OF_GUARDS: usize = 5;
-/// While it is not: an agent is up in a fraction of the time. Several lines of agents live side by side, each with its journal.
+/// While it is not: an agent starts in a fraction of the time. Several series of agents run in parallel, each with its
+/// store.
 const KILLS_OF_OTHERS: usize = 45;
 const LINES: usize = 3;
-/// A host that is busy elsewhere gets on slowly: after this time the test is content with fewer.
+/// A busy host is slow: after this time the test accepts fewer kills.
 const KILLING: Duration = Duration::from_secs(90);
 const MIN_KILLS: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(60);
 const MIB: u64 = 1 << 20;
 
-/// Does something again and again in a thread of its own, until it is dropped.
+/// Repeats an action in a thread, until it is dropped.
 struct Stream {
     go_on: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -62,7 +63,7 @@ impl Drop for Stream {
     }
 }
 
-/// What a clock says in microseconds is random enough.
+/// The microseconds of the clock are random enough.
 fn odd() -> Result<u64> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.subsec_micros().into())
 }
@@ -73,7 +74,7 @@ struct Line {
     socket: String,
     told: Vec<Value>,
     kills: usize,
-    /// How long an agent takes until it is ready: the first one, or longer, where others were not ready by then.
+    /// The longest time that an agent took to become ready.
     start: Duration,
 }
 
@@ -93,7 +94,7 @@ impl Line {
         Agent::spawn(&["--config", policy::PATH, "--control-socket", &self.socket, "--journal", &self.journal])
     }
 
-    /// Starts an agent, and kills it once it has told of a namespace: some events later.
+    /// Starts an agent, and kills it some events later, once it has reported a namespace.
     fn kill_one_that_observes(&mut self) -> Result<()> {
         let mut agent = self.spawn()?;
         agent.event("a set-up", TIMEOUT, |event| has_text(event, "event", "set_up").then_some(()))?;
@@ -101,7 +102,7 @@ impl Line {
         self.end(agent)
     }
 
-    /// Starts an agent, and kills it: from before its first event to the midst of the stream.
+    /// Starts an agent, and kills it: from before its first event to the middle of the stream.
     fn kill_one(&mut self) -> Result<()> {
         let begun = Instant::now();
         let mut agent = self.spawn()?;
@@ -126,7 +127,7 @@ impl Line {
         Ok(())
     }
 
-    /// Whatever was told is in the journal as it was told, once.
+    /// Whatever was printed is in the store unchanged, once.
     fn is_whole(&self) -> Result<()> {
         let written = written(&["--journal", &self.journal])?;
         let written = numbered(&written)?;
@@ -143,7 +144,7 @@ impl Line {
     }
 }
 
-/// Guards amid binds and unbinds. After each nothing of it is left, so that nothing is denied or watched any more.
+/// Guards during binds and unbinds. After each nothing of it is left, so that nothing is denied or observed any more.
 fn guards(region: &str) -> Result<Line> {
     let wanted = NamespaceSpec {
         region: region.to_owned(),
@@ -168,7 +169,6 @@ fn guards(region: &str) -> Result<Line> {
     Ok(line)
 }
 
-/// Agents that wait for libnvdimm, as long as there are kills left, and time.
 fn waiting(number: usize, kills: &AtomicUsize, end: Instant) -> Result<Line> {
     let mut line = Line::new(number);
     let _modes = Stream::of_modes(line.socket.clone());

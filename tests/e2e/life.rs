@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
 
-/// What the numbers of an enable must share with those of the creation: all but who and when.
+/// The numbers that an enable must share with the creation: all but actor and time.
 const SAME: [&str; 17] = [
     "namespace",
     "namespace_uuid",
@@ -44,7 +44,7 @@ fn enable_is_no_creation_and_has_the_same_numbers() -> Result<()> {
         let creation = agent.set_up(&made.namespace_uuid, "made")?;
         namespace::disable(&made.namespace)?;
         namespace::enable(&made.namespace)?;
-        let enable = agent.set_up(&made.namespace_uuid, "met")?;
+        let enable = agent.set_up(&made.namespace_uuid, "existing")?;
         // The kernel probes the device that it has made for the block in a thread of its own.
         facts::compare(&enable, &facts::of_success(false, Value::Null)?)?;
         facts::compare(&enable, &facts::of_sysfs(&made.namespace)?)?;
@@ -58,7 +58,7 @@ fn enable_is_no_creation_and_has_the_same_numbers() -> Result<()> {
     Ok(())
 }
 
-/// The device's own bind and unbind, by hand: it keeps its block in memory, and the kernel still only meets it.
+/// The device's own bind and unbind, by hand: it keeps its block in memory, and the kernel finds the existing block.
 #[test]
 fn unbind_and_bind_of_the_claimer_meets_the_block_again() -> Result<()> {
     let regions = regions::fresh()?;
@@ -73,12 +73,11 @@ fn unbind_and_bind_of_the_claimer_meets_the_block_again() -> Result<()> {
     let made = creation::create(&wanted)?;
     sysfs::unbind(&made.claimer)?;
     made.bind().context("the same device once more")?;
-    let met = agent.set_up(&made.namespace_uuid, "met")?;
+    let met = agent.set_up(&made.namespace_uuid, "existing")?;
     facts::compare(&met, &facts::of_success(false, facts::this_thread()?)?)?;
     facts::compare(&met, &facts::of_sysfs(&made.namespace)?)
 }
 
-/// A step in the life of a namespace, in few words.
 fn step(event: &Value, namespace_uuid: &str, namespace: &str) -> Option<String> {
     let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
     let ours = text("namespace_uuid") == namespace_uuid || text("namespace") == namespace;
@@ -98,7 +97,7 @@ fn ndctl_create_disable_enable_destroy() -> Result<()> {
     let label = sysfs::text(&dev, "uuid")?;
     ndctl::disable(&dev)?;
     ndctl::enable(&dev)?;
-    agent.set_up(&label, "met")?;
+    agent.set_up(&label, "existing")?;
     let destroyed = |event: &Value| has_text(event, "event", "destroy");
     ensure!(agent.events(destroyed).is_empty(), "nothing is destroyed yet{}", agent.output());
     ndctl::destroy(&dev)?;

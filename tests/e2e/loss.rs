@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const MIB: u64 = 1 << 20;
 /// Each is an unbind and a bind: two records.
 const CYCLES: u64 = 20;
-/// Each is one record, of user space telling a device to claim a namespace that is not there.
+/// Each is one record, of user space configuring a device to claim a namespace that does not exist.
 const CLAIMS: u64 = 150;
 
 fn number(event: &Value, key: &str) -> Result<u64> {
@@ -46,7 +46,7 @@ fn seen_and_lost_make_all_that_happened() -> Result<()> {
     let (received, lost) = (number(&tally, "received")?, number(&tally, "lost")?);
     assert_eq!(received + lost, 2 * CYCLES + CLAIMS, "{tally}");
     ensure!(received > 0 && lost > 0, "a page holds some, and not all: {tally}");
-    let none = json!({ "undecoded": 0, "table_full": 0, "unpaired": 0, "read_faults": 0 });
+    let none = json!({ "decode_errors": 0, "table_full": 0, "unpaired": 0, "read_faults": 0 });
     facts::compare(&tally, none.as_object().context("an object")?)?;
 
     let told = agent.events(|event| ["set_up", "unbind", "claim"].iter().any(|kind| has_text(event, "event", kind)));

@@ -21,7 +21,6 @@ fn the_running_kernel_is_regressed() -> Result<()> {
     Ok(())
 }
 
-/// What the reservation's formula makes of a namespace, as events and scans say it.
 fn charged(start: u64, wanted: &NamespaceSpec) -> Value {
     let of = |struct_page| formula::reservation(start, wanted.size_bytes, wanted.align_bytes, struct_page);
     let (reservation, ideal) = (of(128), of(64));
@@ -104,7 +103,6 @@ fn sixteen_gib_at_align_1g_cost_nothing() -> Result<()> {
     ensure_contains(row(&scan(0)?, &made.namespace)?, &expected)
 }
 
-/// The commands of the way in the plan that has `word` in one of its commands.
 fn way(plan: &Value, word: &str) -> Result<Vec<String>> {
     let ways = plan.pointer("/steps/0/ways").and_then(Value::as_array).context("a plan without ways")?;
     let commands = ways.iter().filter_map(|way| way["commands"].as_array());

@@ -19,13 +19,11 @@ use serde_json::{Value, json};
 
 use crate::set_up_events::{GIB, MIB};
 
-/// The alerts that there are about regressions, in the order of their names.
 const HOST: &str = "PfnwatchCapacityRegression";
 const NAMESPACE: &str = "PfnwatchNamespaceRegression";
-/// A look comes within seconds of an event; a first one, and what two large programs make of it, later under emulation.
+/// An evaluation comes within seconds of an event; the first one, with two large programs, later under emulation.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// An agent as on a host that is left alone with it.
 fn start() -> Result<Agent> {
     policy::write(&format!("[journal]\nfile = \"{}\"\n{}", disk::JOURNAL, Alertmanager::RECEIVER))?;
     Agent::start(&["--config", policy::PATH, "--control-socket", SOCKET])
@@ -40,7 +38,6 @@ fn one_gib(region: &str) -> Result<PreparedNamespace> {
     creation::create(&NamespaceSpec { region, size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB })
 }
 
-/// How many events of a kind the journal has over all boots.
 fn written(kind: &str) -> Result<usize> {
     Ok(events::written(&["--journal", disk::JOURNAL, "--kind", kind])?.len())
 }
@@ -58,7 +55,6 @@ fn first_boot_is_of_a_sound_kernel() -> Result<()> {
     ensure_contains(&said["kernels"][0], &json!({ "max_struct_page_size_bytes": 64, "current": true }))
 }
 
-/// What people are told by Alertmanager about regressions: alert by alert, its state and its name.
 fn alert_states(message: &Value) -> Vec<(String, String)> {
     let text = |alert: &Value, key| alert.pointer(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let alerts = message["alerts"].as_array().into_iter().flatten();
@@ -66,7 +62,7 @@ fn alert_states(message: &Value) -> Vec<(String, String)> {
     alerts.filter(|(_, name)| name.ends_with("Regression")).collect()
 }
 
-/// Waits until people are told of these, in any order, and of nothing else about regressions.
+/// Waits for these notifications, in any order, and for no other about regressions.
 fn people_are_told(people: &Webhook, agent: &mut Agent, state: &str, names: &[&str]) -> Result<()> {
     let mut all = Vec::new();
     while all.len() < names.len() {
@@ -78,7 +74,6 @@ fn people_are_told(people: &Webhook, agent: &mut Agent, state: &str, names: &[&s
     Ok(())
 }
 
-/// What Alertmanager itself shows of regressions, by name.
 fn active(alertmanager: &Alertmanager) -> Result<Vec<Value>> {
     let ours = |alert: &Value| [HOST, NAMESPACE].iter().any(|name| has_text(&alert["labels"], "alertname", name));
     let mut ours: Vec<_> = alertmanager.active()?.into_iter().filter(ours).collect();
@@ -86,7 +81,7 @@ fn active(alertmanager: &Alertmanager) -> Result<Vec<Value>> {
     Ok(ours)
 }
 
-/// The same alerts, and not others that are like them.
+/// The same alerts, by their identity.
 fn are_the_same(before: &[Value], after: &[Value]) -> bool {
     let same = |(one, other): (&Value, &Value)| {
         ["fingerprint", "startsAt", "labels"].iter().all(|key| one[*key] == other[*key])

@@ -14,7 +14,6 @@ use serde_json::json;
 
 use crate::set_up_events::{GIB, MIB, set_up_of_existing};
 
-/// A namespace with map=dev, as this kernel makes it.
 fn made(region: &str, size_bytes: u64) -> Result<String> {
     // Sizes of whole MiB are wanted, not of the usual 16.
     sysfs::write(region, "align", &(2 * MIB).to_string())?;
@@ -36,7 +35,7 @@ fn rewrite(namespace: &str, change: impl FnOnce(&mut InfoBlock)) -> Result<()> {
     namespace::enable(namespace).map(drop)
 }
 
-/// Lets scan and agent judge: the same cause, and no class.
+/// Scan and agent agree: the same cause, and no class.
 fn judged(agent: &mut Agent, namespace: &str, cause: &str, reservation: u64, excess: u64) -> Result<()> {
     let expected = json!({
         "cause": cause, "class": null, "reservation_bytes": reservation, "excess_bytes": excess,

@@ -15,13 +15,11 @@ use crate::set_up_events::{GIB, MIB};
 const JOURNAL: &str = "/run/regressed.db";
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The machine, which comes with the regression, and is left with it.
 struct Machine {
     stock: bool,
 }
 
 impl Machine {
-    /// The other libnvdimm takes this one's place. Gives the first region.
     fn exchange(&mut self) -> Result<String> {
         modules::unload_stack()?;
         modules::exchange_libnvdimm()?;
@@ -40,7 +38,7 @@ impl Drop for Machine {
     }
 }
 
-/// The only namespace of the region: libnvdimm names them anew when it is loaded.
+/// The only namespace of the region: libnvdimm assigns new names when it is loaded.
 fn only(region: &str) -> Result<String> {
     let names = regions::namespaces(region)?;
     ensure!(names.len() == 1, "one namespace is expected: {names:?}");
@@ -99,7 +97,7 @@ fn is_told_once_and_ends_by_a_rebuild_or_where_it_is_accepted() -> Result<()> {
 
     // Another agent knows, and does not tell it again.
     let mut agent = Agent::start(&["--journal", JOURNAL])?;
-    agent.event("what is there", TIMEOUT, |event| has_text(event, "event", "found").then_some(()))?;
+    agent.event("what is there", TIMEOUT, |event| has_text(event, "event", "existing_namespace").then_some(()))?;
     agent.event("the guard", TIMEOUT, |event| has_text(event, "event", "guard_state").then_some(()))?;
     ensure!(agent.events(|event| has_text(event, "event", "capacity_regression")).is_empty(), "{}", agent.output());
     let standing = baseline(3)?;

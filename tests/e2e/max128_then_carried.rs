@@ -17,7 +17,7 @@ use crate::set_up_events::{GIB, MIB, created, set_up_of_existing};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Under enforce, as at a boot: the agent is there first. None is kept from being enabled.
+/// Under enforce, as at a boot: the agent starts first. All of them can be enabled.
 #[test]
 fn is_enabled_under_enforce_on_the_stock_kernel() -> Result<()> {
     let mut guard = Guard::spawn(&Policy::default_audit(GuardMode::Enforce), &[])?;
@@ -38,7 +38,6 @@ fn is_enabled_under_enforce_on_the_stock_kernel() -> Result<()> {
     guard.was_silent()
 }
 
-/// The namespaces, in the order of their addresses.
 const CARRIED: [(Mode, Map, u64); 3] =
     [(Mode::Fsdax, Map::Dev, GIB), (Mode::Devdax, Map::Dev, 2 * GIB), (Mode::Fsdax, Map::Mem, GIB)];
 

@@ -30,7 +30,6 @@ fn two_nvdimms_in_one_stream() -> Result<()> {
     Ok(())
 }
 
-/// The set-ups on a namespace at this address.
 fn set_up_at(agent: &mut Agent, start: u64, block: &str) -> Result<Value> {
     agent.event(&format!("a set-up at {start:#x}, block {block}"), TIMEOUT, |event| {
         let here = event.get("start_address").and_then(Value::as_u64) == Some(start);
@@ -57,7 +56,7 @@ fn e820_namespace_is_known_by_its_address() -> Result<()> {
     facts::compare(&event, &facts::of_block(&raw(name, InfoBlock::of)?)?)?;
 
     namespace::enable(name)?;
-    let met = set_up_at(&mut agent, start, "met")?;
+    let met = set_up_at(&mut agent, start, "existing")?;
     facts::compare(&met, &facts::of_success(false, Value::Null)?)?;
     facts::compare(&met, &facts::of_sysfs(name)?)?;
     // Made blank again: without a label to tell them apart, the next creation there would meet this block.

@@ -21,7 +21,7 @@ fn sizes(align: u64) -> Vec<u64> {
     }
 }
 
-/// What the running kernel does where nothing usable is left: 6.1 and older still write a block.
+/// The running kernel's rule if nothing usable is left: 6.1 and older still write a block.
 fn quirks() -> Result<KernelQuirks> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     Ok(KernelQuirks { allows_empty: release.starts_with("6.1.") })
@@ -37,8 +37,8 @@ fn predict(wanted: &NamespaceSpec, start: u64) -> Result<Result<Reservation, Rej
     Ok(reservation(&geometry, 64, quirks()?))
 }
 
-/// Predicts, creates, and holds the event (which other tests hold against the media) to the prediction; whether it was
-/// made, if it was tried.
+/// Predicts, creates, and compares the event (which other tests compare with the media) with the prediction; returns
+/// whether it was made, if it was attempted.
 fn compare(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<Option<bool>> {
     let prepared = creation::prepare(wanted)?;
     let predicted = predict(wanted, sysfs::number(&prepared.namespace, "resource")?)?;
@@ -110,7 +110,7 @@ fn devdax_is_what_the_kernel_writes() -> Result<()> {
     geometries(Mode::Devdax)
 }
 
-/// The command itself, with MAX_STRUCT_PAGE_SIZE from the code of the kernel that runs.
+/// The command itself, with MAX_STRUCT_PAGE_SIZE from the code of the running kernel.
 #[test]
 fn predict_finds_the_running_kernel_by_its_code() -> Result<()> {
     let regions = regions::fresh()?;

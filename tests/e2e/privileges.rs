@@ -19,7 +19,6 @@ const IDLE_CAPABILITIES: u64 = 1 << 39;
 /// With CAP_DAC_READ_SEARCH, CAP_SYS_RAWIO, CAP_SYS_ADMIN, CAP_SYSLOG and CAP_PERFMON.
 const PERMITTED_CAPABILITIES: u64 = IDLE_CAPABILITIES | 1 << 2 | 1 << 17 | 1 << 21 | 1 << 34 | 1 << 38;
 
-/// Holds the agent's privileges against what it should have while it watches.
 pub(crate) fn watches_with_little(agent: Pid) -> Result<()> {
     let file = format!("/proc/{agent}/status");
     let status = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;

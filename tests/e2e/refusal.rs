@@ -20,7 +20,7 @@ fn wanted(region: &str, mode: Mode, map: Map, size_bytes: u64, align_bytes: u64)
     NamespaceSpec { region: region.to_owned(), size_bytes, mode, map, align_bytes }
 }
 
-/// Holds the codes of an event and its outcome; the meaning must name the error.
+/// Compares the codes of an event and its outcome; the meaning must name the error.
 fn ends(event: &Value, outcome: &str, setup_code: i32, bind_code: i32, meaning: &str) -> Result<()> {
     let expected = json!({ "outcome": outcome, "setup_code": setup_code, "bind_code": bind_code, "incomplete": false });
     facts::compare(event, expected.as_object().context("an object")?)?;
@@ -51,7 +51,7 @@ fn too_small_for_its_align() -> Result<()> {
     Ok(())
 }
 
-/// 1 GiB of reservation in 1 GiB and an end that is cut: 6.1 writes the block all the same, newer kernels refuse. Not with
+/// 1 GiB of reservation in 1 GiB and an end that is cut: 6.1 still writes the block, newer kernels refuse. Not with
 /// fsdax: 6.1 panics when such a namespace is disabled (memunmap_pages, seen on 6.1.176).
 #[test]
 fn nothing_usable_is_told_as_the_kernel_has_it() -> Result<()> {
@@ -82,7 +82,7 @@ fn bind_while_held(made: &PreparedNamespace, held: u64) -> Result<()> {
     Ok(())
 }
 
-/// nd_pmem asks for the whole range, dax_pmem for the reservation, and both only after the block is written.
+/// nd_pmem requests the whole range, dax_pmem the reservation, and both only after the block is written.
 #[test]
 fn driver_that_fails_after_the_block_leaves_it_reserved() -> Result<()> {
     let regions = regions::fresh()?;
@@ -95,7 +95,7 @@ fn driver_that_fails_after_the_block_leaves_it_reserved() -> Result<()> {
         facts::compare(&event, &facts::of_block(&raw(&made.namespace, InfoBlock::of)?)?)?;
         // The range is free again, and the block is what the kernel meets.
         namespace::enable(&made.namespace)?;
-        let met = agent.set_up(&made.namespace_uuid, "met")?;
+        let met = agent.set_up(&made.namespace_uuid, "existing")?;
         facts::compare(&met, &facts::of_success(false, Value::Null)?)?;
         assert_eq!((&met["dataoff_bytes"], &met["npfns"]), (&event["dataoff_bytes"], &event["npfns"]));
         namespace::destroy(&made.namespace)?;
@@ -103,7 +103,7 @@ fn driver_that_fails_after_the_block_leaves_it_reserved() -> Result<()> {
     Ok(())
 }
 
-/// With map=dev the set-up itself asks for the reservation (nd_pfn_clear_memmap_errors), before it writes.
+/// With map=dev the set-up itself requests the reservation (nd_pfn_clear_memmap_errors), before it writes.
 #[test]
 fn reservation_that_is_in_use_is_refused_before_the_block() -> Result<()> {
     let regions = regions::fresh()?;
@@ -117,7 +117,6 @@ fn reservation_that_is_in_use_is_refused_before_the_block() -> Result<()> {
     Ok(())
 }
 
-/// What is changed in a good block.
 type Damage = fn(&mut InfoBlock);
 
 const DAMAGES: [(Mode, Damage); 3] = [

@@ -9,14 +9,12 @@ use serde_json::Value;
 pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const GIB: u64 = 1 << 30;
 
-/// Creates a namespace, and returns it with the agent's event.
 pub(crate) fn created(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<(PreparedNamespace, Value)> {
     let made = creation::create(wanted)?;
     let event = agent.set_up(&made.namespace_uuid, "made").with_context(|| format!("{wanted:?}"))?;
     Ok((made, event))
 }
 
-/// The event of an enable: the block was there.
 pub(crate) fn set_up_of_existing(agent: &mut Agent, namespace: &str) -> Result<Value> {
-    agent.set_up(&sysfs::text(namespace, "uuid")?, "met")
+    agent.set_up(&sysfs::text(namespace, "uuid")?, "existing")
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 const MIB: u64 = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the agent may take more of, whatever clients did: its heap grows by pages that it then uses again.
+/// The limit of the agent's growth, whatever clients did: its heap grows by pages that it then reuses.
 const MAX_GROWTH: u64 = 2 * MIB;
 
 fn make(region: &str, mode: Mode, map: Map) -> Result<PreparedNamespace> {
@@ -47,7 +47,6 @@ fn numbers_are_those_of_sysfs(metrics: &str, made: &PreparedNamespace) -> Result
     Ok(())
 }
 
-/// What of `text` is about namespaces.
 fn of_namespaces(text: &str) -> Vec<&str> {
     text.lines().filter(|line| line.starts_with("pfnwatch_namespace_") || line.starts_with("pfnwatch_host_")).collect()
 }
@@ -92,7 +91,7 @@ fn metrics_are_what_sysfs_and_a_scan_say() -> Result<()> {
     counted_runs()
 }
 
-/// Once the host has the kernel count, what it counts is told.
+/// Run counts are exported once the host has the kernel count.
 fn counted_runs() -> Result<()> {
     let switch = "/proc/sys/kernel/bpf_stats_enabled";
     fs::write(switch, "1").context(switch)?;
@@ -108,12 +107,11 @@ fn anonymous_bytes() -> Result<u64> {
     bytes.with_context(|| format!("no memory: {status:#}"))
 }
 
-/// Connections that say this, held open, some hundred at a time.
-fn crowd(count: usize, says: &[u8]) -> Vec<TcpStream> {
+fn crowd(count: usize, request: &[u8]) -> Vec<TcpStream> {
     let mut held = Vec::new();
     for _ in 0..count {
         if let Ok(mut stream) = web::connect() {
-            let _ = stream.write_all(has_text);
+            let _ = stream.write_all(request);
             held.push(stream);
         }
     }
@@ -138,8 +136,8 @@ fn hostile_clients_leave_the_agent_observing_and_small() -> Result<()> {
     }
     let endless = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &[b'x'; 256 << 10]].concat();
     let rubbish = [b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".as_slice(), &[0xff; 4096]].concat();
-    for says in [endless, rubbish, vec![0; 100_000]] {
-        for stream in crowd(20, &has_text) {
+    for request in [endless, rubbish, vec![0; 100_000]] {
+        for stream in crowd(20, &request) {
             let said = web::rest(stream);
             ensure!(said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 503"), "{said}");
         }
@@ -154,17 +152,16 @@ fn hostile_clients_leave_the_agent_observing_and_small() -> Result<()> {
     let settled = wait::until("an agent that has grown no more", TIMEOUT, after);
     settled.with_context(|| format!("{before} bytes before, {:?} after", anonymous_bytes()))?;
     let tally = agent.stop_and_count()?;
-    assert_eq!((tally["undecoded"].as_u64(), tally["lost"].as_u64()), (Some(0), Some(0)), "{tally}");
+    assert_eq!((tally["decode_errors"].as_u64(), tally["lost"].as_u64()), (Some(0), Some(0)), "{tally}");
     Ok(())
 }
 
-/// Where the server is to be, by the configuration, and told so.
 fn configured(agent: &Guard, web: &str) -> Result<()> {
     policy::write(&format!("[web]\n{web}\n"))?;
     agent.signal(Signal::SIGHUP)
 }
 
-/// Waits until the server is healthy there, and says so itself.
+/// Waits until the server is healthy there, and reports so itself.
 fn listens_on(address: &str) -> Result<()> {
     let healthy = || web::ask(address, "/healthz").ok().filter(|reply| reply.status == 200);
     wait::until(&format!("a web server on {address}"), TIMEOUT, healthy)?;
@@ -207,8 +204,8 @@ fn a_port_that_is_taken_and_a_server_that_moves() -> Result<()> {
     strangers_are_refused(&mut agent)
 }
 
-/// A control client that is not root: it does not get as far as the agent, and where somebody has opened the way to the
-/// socket, the agent refuses it, and says so once.
+/// A control client that is not root cannot reach the agent; if somebody has opened the way to the socket, the agent
+/// refuses it, and reports so once.
 fn strangers_are_refused(agent: &mut Guard) -> Result<()> {
     let enforce =
         || command::attempt_as_nobody(agent::PROGRAM, &["mode", "enforce", "--control-socket", guard::SOCKET]);

@@ -15,14 +15,11 @@ use serde_json::Value;
 
 use crate::{schema, wait};
 
-/// The agent's binary in the guest.
 pub const PROGRAM: &str = "/bin/pfnwatch";
-/// The event with which the agent says that it is attached, or idle.
 const READY: &str = "ready";
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
-/// From what happens in the kernel to the line that tells of it.
+/// From the event in the kernel to its line.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How many of its lines an error shows.
 const MAX_SHOWN_LINES: usize = 60;
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -30,28 +27,24 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Agent {
     child: Child,
     lines: Receiver<OutputLine>,
-    /// What it said so far, in order.
     seen: Vec<OutputLine>,
 }
 
-/// A line of the agent's.
 #[derive(Clone, Debug)]
 enum OutputLine {
     Json(Value),
     Text(String),
-    /// What standard output must not have: no JSON, or not as the schema of its kind says.
+    /// Invalid standard output: no JSON, or not of the schema of its kind.
     Misfit(String),
 }
 
 impl Agent {
-    /// Starts the agent and waits until it says that it is ready.
     pub fn start(arguments: &[&str]) -> Result<Self> {
         let mut agent = Self::spawn(arguments)?;
         agent.ready()?;
         Ok(agent)
     }
 
-    /// Starts the agent without waiting.
     pub fn spawn(arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(PROGRAM);
         Self::spawn_by(command.args(["run", "--format", "json"]).args(arguments))
@@ -75,13 +68,11 @@ impl Agent {
         Ok(Self { child, lines, seen: Vec::new() })
     }
 
-    /// Waits for the agent's `ready`.
     pub fn ready(&mut self) -> Result<()> {
         let ready = |json: &Value| (json.get("event")?.as_str()? == READY).then_some(());
         self.event("the agent's ready", READY_TIMEOUT, ready)
     }
 
-    /// The first JSON line, of those seen and those to come, of which `pick` makes something.
     pub fn event<T>(&mut self, what: &str, limit: Duration, pick: impl Fn(&Value) -> Option<T>) -> Result<T> {
         self.line(what, limit, |line| match line {
             OutputLine::Json(json) => pick(json),
@@ -126,7 +117,7 @@ impl Agent {
         })
     }
 
-    /// Asks it to end by SIGTERM, which must end well, and returns its last event: what it received and lost.
+    /// Ends it by SIGTERM, which must succeed, and returns its last event: what it received and lost.
     pub fn stop_and_count(&mut self) -> Result<Value> {
         let status = self.stop()?;
         ensure!(status.success(), "the agent ended with {status}{}", self.output());
@@ -135,13 +126,12 @@ impl Agent {
         })
     }
 
-    /// Asks it to end by SIGTERM, waits for that, and returns how it ended. What it said stays to be read.
+    /// Ends it by SIGTERM, waits, and returns its exit status. Its output can still be read.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.wait_for_exit()
     }
 
-    /// Ends it by SIGKILL.
     pub fn kill(&mut self) -> Result<()> {
         self.signal(Signal::SIGKILL)?;
         let status = self.wait_for_exit()?;
@@ -151,41 +141,38 @@ impl Agent {
         }
     }
 
-    /// How many of the lines that are no events hold this text.
+    /// The number of lines that are no events and contain this text.
     pub fn log_lines(&mut self, text: &str) -> usize {
         self.seen.extend(self.lines.try_iter());
         self.seen.iter().filter(|line| matches!(line, OutputLine::Text(line) if line.contains(text))).count()
     }
 
-    /// All whole JSON lines of an agent that has ended: nothing comes after them.
+    /// All whole JSON lines of an agent that has ended.
     pub fn remaining_events(&mut self) -> Vec<Value> {
         self.read_to_end();
         self.events(|_| true)
     }
 
-    /// Waits for it to end by itself, and until all that it said is read.
+    /// Waits for it to end by itself, and until all its output is read.
     pub fn wait_for_exit(&mut self) -> Result<ExitStatus> {
         let ended = wait::exit_of("the agent", &mut self.child, STOP_TIMEOUT).with_context(|| self.output())?;
         self.read_to_end();
         Ok(ended)
     }
 
-    /// Reads both streams to their end, after which nobody sends any more: a process can be gone before its words are read.
+    /// Reads both streams to their end: a process can be gone before its output is read.
     fn read_to_end(&mut self) {
         self.seen.extend(self.lines.iter());
     }
 
-    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill(self.pid()?, signal).with_context(|| format!("cannot send {signal} to the agent"))
     }
 
-    /// Its process id.
     pub fn pid(&self) -> Result<Pid> {
         Ok(Pid::from_raw(i32::try_from(self.child.id()).context("a pid out of range")?))
     }
 
-    /// What it said, for an error: how it began, and how it ended.
     pub fn output(&mut self) -> String {
         self.seen.extend(self.lines.try_iter());
         let left_out = self.seen.len().saturating_sub(MAX_SHOWN_LINES);
@@ -227,7 +214,6 @@ impl Drop for Agent {
     }
 }
 
-/// The events among these lines.
 fn json_of<'a>(lines: impl Iterator<Item = &'a OutputLine>) -> impl Iterator<Item = &'a Value> {
     lines.filter_map(|line| match line {
         OutputLine::Json(json) => Some(json),
@@ -235,7 +221,6 @@ fn json_of<'a>(lines: impl Iterator<Item = &'a OutputLine>) -> impl Iterator<Ite
     })
 }
 
-/// Whether an event has this text under this key.
 pub fn has_text(event: &Value, key: &str, value: &str) -> bool {
     event.get(key).and_then(Value::as_str) == Some(value)
 }
@@ -249,7 +234,7 @@ fn parse_line(line: String) -> OutputLine {
     }
 }
 
-/// Reads whole lines: one that a SIGKILL has cut short is none.
+/// Reads whole lines: one that a SIGKILL cut short is dropped.
 fn read_lines(from: impl Read + Send + 'static, to: Sender<OutputLine>, read: fn(String) -> OutputLine) {
     thread::spawn(move || {
         let (mut from, mut line) = (BufReader::new(from), String::new());

@@ -12,22 +12,17 @@ pub mod ground;
 pub mod ndctl;
 pub mod tracer;
 
-/// The folder of bpftrace in the guests of `bench agent` and `bench guard`, with all its libraries: it is of another Debian than the rest.
+/// The folder of bpftrace in the guests of `bench agent` and `bench guard`, with all its libraries: they come from
+/// another Debian.
 pub const TRACER: &str = "/tracer";
-/// The loader of these libraries, in that folder.
 pub const TRACER_LOADER: &str = "ld-linux-x86-64.so.2";
-/// bpftrace's script that prints what the agent tells.
 pub const ATTEMPTS: &str = include_str!("bench/attempts.bt");
-/// bpftrace's script that judges as the guard does.
 pub const JUDGEMENT: &str = include_str!("bench/judgement.bt");
 
-/// What is on the guard's hook, or behind it, during a storm.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Setting {
-    /// Nothing.
     None,
-    /// A program that does nothing.
     Empty,
     /// bpftrace with the guard's first two tests, on the function around the hook.
     Bpftrace,
@@ -39,11 +34,9 @@ pub enum Setting {
     Audit,
     /// The guard in audit mode, with half the kernel's struct page size as the reference: map=dev is oversize.
     AuditOversize,
-    /// The same in enforce mode.
     EnforceOversize,
 }
 
-/// What is done over and over.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
@@ -58,16 +51,11 @@ pub enum Work {
     Creation,
 }
 
-/// The same work over and over, under one setting.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Measurement {
-    /// What was on the hook.
     pub setting: Setting,
-    /// What was done.
     pub work: Work,
-    /// How often in a round.
     pub times: u16,
-    /// The rounds.
     pub rounds: Vec<Round>,
 }
 
@@ -76,7 +64,6 @@ pub struct Measurement {
 pub struct Round {
     /// The whole work as it is, in instructions of the thread that did it, the kernel's part included.
     pub work_instructions: u64,
-    /// Runs of the program on the hook.
     pub runs: u64,
     /// Instructions of these runs, those of the counting itself included.
     pub run_instructions: u64,

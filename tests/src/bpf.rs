@@ -13,15 +13,11 @@ pub mod statistics;
 /// A kind of object with ids (`enum bpf_cmd`, include/uapi/linux/bpf.h).
 #[derive(Clone, Copy, Debug)]
 pub enum ObjectKind {
-    /// BPF_PROG_GET_NEXT_ID
     Programs = 11,
-    /// BPF_MAP_GET_NEXT_ID
     Maps = 12,
-    /// BPF_LINK_GET_NEXT_ID
     Links = 31,
 }
 
-/// The part of `union bpf_attr` for these commands.
 #[repr(C)]
 #[derive(Default)]
 struct NextId {
@@ -30,7 +26,6 @@ struct NextId {
     open_flags: u32,
 }
 
-/// The ids of all objects of a kind.
 pub fn ids(kind: ObjectKind) -> Result<Vec<u32>> {
     let mut ids = Vec::new();
     loop {

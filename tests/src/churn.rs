@@ -7,20 +7,17 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 
-/// Sizes of messages, each of which the kernel keeps in one piece of its own: pieces of 2, 4 and 8 KiB. An info block in
+/// Sizes of messages, each of which the kernel allocates in one piece: pieces of 2, 4 and 8 KiB. An info block in
 /// memory (4 KiB and a head, by `devm_kzalloc`) is one of 8 KiB; a pfn or dax device one of 1 to 4 KiB.
 const SIZES: [usize; 4] = [700, 1500, 3500, 7500];
-/// How many are in the air at a time.
 const BATCH: usize = 8;
 
-/// The churn: ends when dropped.
 pub struct Churn {
     go_on: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Churn {
-    /// Begins.
     pub fn start() -> Result<Self> {
         let (here, there) = UnixDatagram::pair().context("no pair of sockets")?;
         // A message that was not taken is not waited for.

@@ -7,26 +7,21 @@ use anyhow::{Context, Error, Result, bail};
 
 use crate::{agent, schema};
 
-/// A user without privileges.
 pub const NOBODY: u32 = 65534;
 
-/// What a program that ended said, and how it ended.
 #[derive(Debug)]
 pub struct CommandOutput {
-    /// Exit code; None where a signal ended it.
+    /// `None` if a signal ended it.
     pub code: Option<i32>,
-    /// Standard output.
     pub stdout: String,
-    /// Standard error.
     pub stderr: String,
 }
 
-/// Runs a program to its end, whatever that is. An error only where it cannot be started.
+/// Runs a program to its end. An error only if it cannot be started.
 pub fn attempt(program: &str, arguments: &[&str]) -> Result<CommandOutput> {
     outcome(Command::new(program).args(arguments), program)
 }
 
-/// The same without any privilege.
 pub fn attempt_as_nobody(program: &str, arguments: &[&str]) -> Result<CommandOutput> {
     outcome(Command::new(program).args(arguments).uid(NOBODY).gid(NOBODY), program)
 }
@@ -44,7 +39,7 @@ fn outcome(command: &mut Command, program: &str) -> Result<CommandOutput> {
     Ok(said)
 }
 
-/// Runs a program that must end well; returns its standard output. The error has all that it said.
+/// Runs a program that must succeed; returns its standard output. The error has all its output.
 pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let said = attempt(program, arguments)?;
     match said.code {

@@ -26,22 +26,18 @@ const CRUN: &str = "/usr/bin/crun";
 const NAME: &str = "pfnwatch";
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A volume's name, and its place on the host.
 type Volume = (String, PathBuf);
 
-/// A running container. Killed, and all that was made for it removed, when dropped.
+/// A running container. Dropping it kills it, and removes all that was made for it.
 pub struct Container {
     bundle: PathBuf,
-    /// Folders of the host that were made since the manifest asks for them.
+    /// Folders of the host that were made for the manifest.
     made: Vec<PathBuf>,
-    /// What it writes.
     pub agent: Agent,
-    /// Its first process, as the host numbers it.
     pub pid: Pid,
 }
 
 impl Container {
-    /// Makes the image's root and the bundle in `folder`, and starts it.
     pub fn start(folder: &Path) -> Result<Self> {
         let bundle = folder.join(NAME);
         let documents = YamlLoader::load_from_str(MANIFEST).context("the manifest is no YAML")?;
@@ -63,7 +59,7 @@ impl Container {
         Ok(Self { bundle, made, agent, pid })
     }
 
-    /// Asks it to end as a node does, and returns its last event.
+    /// Ends it as a node does, and returns its last event.
     pub fn stop(&mut self) -> Result<Value> {
         command::run(CRUN, &["--cgroup-manager=cgroupfs", "kill", NAME, "TERM"])?;
         let status = self.agent.wait_for_exit()?;
@@ -81,8 +77,8 @@ impl Drop for Container {
     }
 }
 
-/// The image: what this Debian has of the base that the binary is linked to, in the place of the whole base, and what is copied
-/// into it.
+/// The image: what this Debian has of the base that the binary is linked to, instead of the whole base, and the copied
+/// files.
 fn image_root(image: &Dockerfile, root: &Path) -> Result<()> {
     ensure!(image.base.starts_with("debian:"), "the image is no Debian: {}", image.base);
     for folder in ["usr/bin", "usr/lib", "usr/lib64", "etc", "tmp"] {
@@ -103,7 +99,7 @@ fn image_root(image: &Dockerfile, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The volumes with their places on the host, made where the manifest says so; and what was made.
+/// The volumes with their paths on the host, made if the manifest asks for it; and which were made.
 fn volumes(pod: &Yaml, config: &Yaml, config_folder: &Path) -> Result<(Vec<Volume>, Vec<PathBuf>)> {
     let (mut volumes, mut made) = (Vec::new(), Vec::new());
     for volume in pod["volumes"].as_vec().context("no volumes")? {
@@ -146,7 +142,6 @@ fn create(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
-/// To its absolute place below the root.
 fn copy(from: &Path, root: &Path, to: &str) -> Result<()> {
     let to = root.join(to.trim_start_matches('/'));
     create(to.parent().unwrap_or(root))?;

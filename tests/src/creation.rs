@@ -7,51 +7,39 @@ use anyhow::{Context, Result};
 
 use crate::{regions, sysfs};
 
-/// What a namespace is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
-    /// A block device, `pfnX.Y`.
     Fsdax,
-    /// A character device, `daxX.Y`.
     Devdax,
 }
 
-/// Where its memmap lives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Map {
-    /// On the persistent memory itself.
     Dev,
-    /// In DRAM.
     Mem,
 }
 
-/// A namespace to be.
 #[derive(Clone, Debug)]
 pub struct NamespaceSpec {
     /// Such as `region0`.
     pub region: String,
-    /// The namespace's whole size; on a region without labels it is the region's, and this is not read.
+    /// The namespace's whole size; ignored on a region without labels, whose namespace has its size.
     pub size_bytes: u64,
-    /// fsdax or devdax.
     pub mode: Mode,
-    /// dev or mem.
     pub map: Map,
-    /// The alignment of what is usable.
     pub align_bytes: u64,
 }
 
-/// A namespace with a claimer that is set up but not bound: nothing has been written to the media yet but its label.
+/// A namespace with a claimer that is set up but not bound: only its label is written to the media yet.
 #[derive(Clone, Debug)]
 pub struct PreparedNamespace {
     /// Such as `namespace0.0`.
     pub namespace: String,
     /// The region's seed that was taken: `pfn0.0` or `dax0.0`.
     pub claimer: String,
-    /// The label's uuid; empty where there is no label.
+    /// The label's uuid; empty without a label.
     pub namespace_uuid: String,
-    /// The uuid that the info block is to have.
     pub block_uuid: String,
-    /// `nd_pmem` or `dax_pmem`.
     pub driver: &'static str,
 }
 
@@ -62,7 +50,6 @@ impl PreparedNamespace {
     }
 }
 
-/// Creates a namespace and enables it.
 pub fn create(wanted: &NamespaceSpec) -> Result<PreparedNamespace> {
     let prepared = prepare(wanted)?;
     prepared.bind().with_context(|| format!("cannot bind {} for {wanted:?}", prepared.claimer))?;
@@ -78,8 +65,8 @@ pub fn prepare(wanted: &NamespaceSpec) -> Result<PreparedNamespace> {
     claim(wanted, &namespace, &new_uuid()?)
 }
 
-/// Makes an empty namespace with a label, disabled: to be claimed later. Several can be there at a time, whereas a region
-/// has one namespace that waits to be made, which is the same until it has been enabled.
+/// Makes an empty namespace with a label, disabled: to be claimed later. Several can exist at a time, whereas a region
+/// has one seed, which stays the same until it has been enabled.
 pub fn set_aside(wanted: &NamespaceSpec) -> Result<String> {
     let namespace = new_namespace(wanted)?;
     sysfs::bind(&namespace, "nd_pmem").with_context(|| format!("cannot enable {namespace} raw"))?;
@@ -87,7 +74,7 @@ pub fn set_aside(wanted: &NamespaceSpec) -> Result<String> {
     Ok(namespace)
 }
 
-/// Has the region's seed claim a namespace that is there and disabled, without binding.
+/// Makes the region's seed claim an existing, disabled namespace, without binding.
 pub fn claim(wanted: &NamespaceSpec, namespace: &str, block_uuid: &str) -> Result<PreparedNamespace> {
     let (kind, driver) = match wanted.mode {
         Mode::Fsdax => ("pfn", "nd_pmem"),
@@ -112,16 +99,15 @@ pub fn claim(wanted: &NamespaceSpec, namespace: &str, block_uuid: &str) -> Resul
     })
 }
 
-/// The namespace that a region names as its seed although it is in use, if it does. The kernel names the first one after it has
-/// registered all (`nd_region_register_namespaces` in drivers/nvdimm/namespace_devs.c), and another once that is
-/// enabled: where it is enabled by then, which takes a busy host, it stays.
+/// The namespace that a region names as its seed although it is in use, if it does. The kernel names the first one
+/// after it has registered all (`nd_region_register_namespaces` in drivers/nvdimm/namespace_devs.c), and another once
+/// that is enabled: if it is already enabled by then, which takes a busy host, it stays.
 pub fn seed_in_use(region: &str) -> Result<Option<String>> {
     let seed = sysfs::seed(region, "namespace_seed")?;
     let is_in_use = sysfs::driver(&seed).is_some() || sysfs::holder(&seed)?.is_some();
     Ok(Some(seed).filter(|_| is_in_use))
 }
 
-/// Takes the region's seed and gives it a label.
 fn new_namespace(wanted: &NamespaceSpec) -> Result<String> {
     let namespace = sysfs::seed(&wanted.region, "namespace_seed")?;
     sysfs::write(&namespace, "uuid", &new_uuid()?)?;
@@ -139,7 +125,6 @@ fn whole_region(region: &str) -> Result<String> {
     Ok(namespace.clone())
 }
 
-/// A fresh uuid of the kernel's.
 pub fn new_uuid() -> Result<String> {
     let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("the kernel gives no uuid")?;
     Ok(uuid.trim().to_owned())

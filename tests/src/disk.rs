@@ -10,25 +10,19 @@ use nix::mount::{MsFlags, mount, umount};
 
 use crate::modules;
 
-/// Where it is mounted.
 pub const PLACE: &str = "/disk";
-/// Where the agent's journal is kept from one boot to the next.
 pub const JOURNAL: &str = "/disk/pfnwatch.db";
-/// Prometheus, as Debian has it.
 pub const PROMETHEUS: &str = "/disk/bin/prometheus";
-/// Alertmanager, as Debian has it.
 pub const ALERTMANAGER: &str = "/disk/bin/alertmanager";
 
-/// What it is to Linux.
 const DEVICE: &str = "/dev/vda";
-/// Debian's Alertmanager has the place of its templates built in.
+/// The path of templates is compiled into Debian's Alertmanager.
 const SHARED: &str = "/usr/share/prometheus";
 
-/// The mounted disk. It is unmounted when dropped: whoever uses it has to have ended by then.
+/// The mounted disk. Dropping it unmounts it: all its users must have ended.
 pub struct Disk(());
 
 impl Disk {
-    /// Mounts it.
     pub fn mount() -> Result<Self> {
         for module in ["virtio_pci", "virtio_blk"] {
             modules::load(module)?;

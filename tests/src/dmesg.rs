@@ -9,31 +9,25 @@ use anyhow::{Context, Result};
 /// A message: its number, its level (0 emergency … 4 warning … 7 debug) and its text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// Rises with each message.
     pub number: u64,
-    /// `KERN_*`.
     pub level: u8,
-    /// Without time and level.
     pub text: String,
 }
 
-/// A moment of the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(u64);
 
 impl Mark {
-    /// Now: what comes later is after it.
+    /// Now: later messages are after it.
     pub fn now() -> Result<Self> {
         Ok(Self(all()?.last().map_or(0, |message| message.number)))
     }
 
-    /// What the kernel said since.
     pub fn since(self) -> Result<Vec<Message>> {
         Ok(all()?.into_iter().filter(|message| message.number > self.0).collect())
     }
 }
 
-/// Everything that the kernel's buffer still holds.
 pub fn all() -> Result<Vec<Message>> {
     let log = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open("/dev/kmsg");
     let mut log = log.context("cannot open /dev/kmsg")?;

@@ -7,19 +7,18 @@ use serde_json::Value;
 
 use crate::{agent, command};
 
-/// All events that are in a journal, or those that these options of `pfnwatch events` leave, as they stand there.
+/// All events of a store, or those that these options of `pfnwatch events` select.
 pub fn written(more: &[&str]) -> Result<Vec<Value>> {
     let all = ["events", "--format", "json", "--limit", "1000000"];
     let text = command::run(agent::PROGRAM, &[&all, more].concat())?;
     text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))).collect()
 }
 
-/// An event's number in the journal.
 pub fn number(event: &Value) -> Option<u64> {
     event.get("id")?.as_u64()
 }
 
-/// Each number once, and growing.
+/// Requires that each number is there once, and growing.
 pub fn numbered(events: &[Value]) -> Result<BTreeMap<u64, &Value>> {
     let numbers: Vec<u64> = events.iter().map(|event| number(event).context("no number")).collect::<Result<_>>()?;
     ensure!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");

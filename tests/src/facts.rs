@@ -18,7 +18,6 @@ const STRUCT_PAGE: u64 = 64;
 const PAGE: u64 = 4096;
 const NO_UUID: &str = "00000000-0000-0000-0000-000000000000";
 
-/// What sysfs says of an enabled namespace in fsdax or devdax mode.
 pub fn of_sysfs(name: &str) -> Result<Facts> {
     let claimer = namespace::claimer(name)?;
     let driver = sysfs::driver(&claimer).with_context(|| format!("{claimer} has no driver"))?;
@@ -43,7 +42,7 @@ pub fn of_sysfs(name: &str) -> Result<Facts> {
     }))
 }
 
-/// What the info block on the media says, and a block made by the running kernel.
+/// The facts of the info block on the media, for a block made by the running kernel.
 pub fn of_block(block: &InfoBlock) -> Result<Facts> {
     let personality = match block.signature().as_str() {
         "NVDIMM_PFN_INFO" => "fsdax",
@@ -62,17 +61,20 @@ pub fn of_block(block: &InfoBlock) -> Result<Facts> {
     }))
 }
 
-/// A set-up that went well, by user space (this thread) or by the kernel itself.
+/// A successful set-up, by user space (this thread) or by the kernel itself.
 pub fn of_success(made: bool, by: Value) -> Result<Facts> {
-    let (block, word, evidence) = if made { ("made", "made", "observed") } else { ("met", "met", "info_block") };
+    let (block, meaning, evidence) = if made {
+        ("made", "info block made, namespace enabled", "observed")
+    } else {
+        ("existing", "existing info block accepted, namespace enabled", "info_block")
+    };
     facts(json!({
         "schema": 1, "event": "set_up", "block": block, "outcome": "enabled", "setup_code": 0, "bind_code": 0,
-        "meaning": format!("info block {word}, namespace enabled"), "incomplete": false, "by": by,
+        "meaning": meaning, "incomplete": false, "by": by,
         "verdict": "ok", "evidence": evidence, "excess_bytes": 0, "unused_bytes": 0,
     }))
 }
 
-/// This thread as an event's `by`.
 pub fn this_thread() -> Result<Value> {
     let read = |file: &str| fs::read_to_string(file).with_context(|| format!("cannot read {file}"));
     let status = read("/proc/self/status")?;
@@ -88,7 +90,7 @@ pub fn this_thread() -> Result<Value> {
     }))
 }
 
-/// Holds an event against facts; the error names each key that differs.
+/// Compares an event with facts; the error names each key that differs.
 pub fn compare(event: &Value, facts: &Facts) -> Result<()> {
     let differ = |(key, value): (&String, &Value)| {
         let found = event.get(key);
@@ -99,7 +101,7 @@ pub fn compare(event: &Value, facts: &Facts) -> Result<()> {
     Ok(())
 }
 
-/// Tests that the facts speak of all that an event says, but for its time, and that time is a sensible one.
+/// Requires that the facts cover all keys of an event but its time, and that the time is plausible.
 pub fn nothing_else(event: &Value, facts: &[&Facts]) -> Result<()> {
     let keys = event.as_object().context("an event is an object")?.keys();
     let unknown: Vec<&String> = keys

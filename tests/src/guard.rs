@@ -15,13 +15,11 @@ use crate::creation::PreparedNamespace;
 use crate::policy::{self, GuardMode, Policy};
 use crate::wait;
 
-/// The agent's control socket in the guest: the usual one, to which the agent's own remedies go.
+/// The agent's control socket in the guest: the default, to which the agent's own remedies go.
 pub const SOCKET: &str = "/run/pfnwatch/control.sock";
 const ARMED_TIMEOUT: Duration = Duration::from_secs(30);
-/// From a bind to the line that tells of it.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What of its judgements the guard tells.
 pub const JUDGEMENTS: [&str; 4] = ["denied", "would_deny", "exempt", "unjudged"];
 
 /// A running agent whose guard is armed. Killed when dropped.
@@ -33,7 +31,6 @@ impl Guard {
         Self::start_with(policy, &[])
     }
 
-    /// The same with further arguments.
     pub fn start_with(policy: &Policy, arguments: &[&str]) -> Result<Self> {
         let mut guard = Self::spawn(policy, arguments)?;
         // Its own word: to ask again and again would take the time that it needs.
@@ -49,19 +46,18 @@ impl Guard {
         Agent::start(&[&usual, arguments].concat()).map(Self)
     }
 
-    /// Waits until the guard judges.
     pub fn armed(&mut self) -> Result<()> {
         let ask = || request(&json!("status")).ok().filter(is_armed).map(drop);
         let armed = wait::until("an armed guard", ARMED_TIMEOUT, ask);
         armed.with_context(|| format!("status: {:?}{}", status(), self.output()))
     }
 
-    /// Changes the mode through the socket; at its return it holds.
+    /// Changes the mode through the socket; it is in force on return.
     pub fn stance(&self, stance: GuardMode) -> Result<()> {
         succeed(&["mode", stance.as_str()]).map(drop)
     }
 
-    /// Binds what was prepared, which must be denied, and returns the event. Nothing else can fail in this way: ENOMEM is
+    /// Binds what was prepared, which must be denied, and returns the event. No other error looks like this: ENOMEM is
     /// what the driver core makes of a refusal to link the driver (`really_probe` in drivers/base/dd.c).
     pub fn denies(&mut self, prepared: &PreparedNamespace) -> Result<Value> {
         let code = prepared.bind().map_err(|error| error.raw_os_error());
@@ -69,13 +65,13 @@ impl Guard {
         self.judgement("denied", prepared)
     }
 
-    /// Binds what was prepared, which must pass.
+    /// Binds what was prepared, which must be allowed.
     pub fn passes(&mut self, prepared: &PreparedNamespace) -> Result<()> {
         let bound = prepared.bind();
         bound.with_context(|| format!("{prepared:?} does not pass{}", self.output()))
     }
 
-    /// The last event of this kind about a block that was to be.
+    /// The last event of this kind about a block that was not yet written.
     pub fn judgement(&mut self, kind: &str, prepared: &PreparedNamespace) -> Result<Value> {
         self.event(&format!("{kind} of {prepared:?}"), EVENT_TIMEOUT, |event| {
             let ours = has_text(event, "event", kind) && has_text(event, "block_uuid", &prepared.block_uuid);
@@ -83,12 +79,12 @@ impl Guard {
         })
     }
 
-    /// Ends the agent, which must have told of no judgement, and lost nothing.
+    /// Ends the agent, which must have reported no judgement, and lost nothing.
     pub fn was_silent(mut self) -> Result<()> {
         self.judged_only(&[])
     }
 
-    /// Ends the agent, which must have told of judgements of these kinds alone, as often as they are named.
+    /// Ends the agent, which must have reported judgements of these kinds only, as often as they are named.
     pub fn judged_only(&mut self, kinds: &[&str]) -> Result<()> {
         let tally = self.stop_and_count()?;
         ensure!(tally.get("lost") == Some(&0.into()), "events were lost: {tally}");
@@ -101,12 +97,11 @@ impl Guard {
         Ok(())
     }
 
-    /// Waits until so many judgements were told, and returns all there are by then.
+    /// Waits until so many judgements were reported, and returns all of them.
     pub fn judgements_at_least(&mut self, count: usize) -> Result<Vec<Value>> {
         self.collect(&format!("{count} judgements"), count, EVENT_TIMEOUT, is_judgement)
     }
 
-    /// All judgements so far.
     pub fn judgements(&mut self) -> Vec<Value> {
         self.events(is_judgement)
     }
@@ -130,25 +125,23 @@ fn is_judgement(event: &Value) -> bool {
     JUDGEMENTS.iter().any(|kind| has_text(event, "event", kind))
 }
 
-/// Runs `pfnwatch ARGUMENTS` against the agent.
 pub fn pfnwatch(arguments: &[&str]) -> Result<CommandOutput> {
     command::attempt(agent::PROGRAM, &[arguments, &["--control-socket", SOCKET]].concat())
 }
 
-/// The same, which must end well; what it said.
+/// The same, which must succeed; returns its output.
 pub fn succeed(arguments: &[&str]) -> Result<String> {
     let said = pfnwatch(arguments)?;
     ensure!(said.code == Some(0), "pfnwatch {arguments:?}: {said:?}");
     Ok(said.stdout)
 }
 
-/// Asks the agent by its socket without a command in between, which takes a tenth of a second under emulation: its
-/// answer's first line.
+/// Asks the agent by its socket without a command in between, which takes a tenth of a second under emulation. Returns
+/// the first line of the answer.
 pub fn request(request: &Value) -> Result<Value> {
     request_at(SOCKET, request)
 }
 
-/// The same of an agent with a socket of its own.
 pub fn request_at(path: &str, request: &Value) -> Result<Value> {
     let mut socket = UnixStream::connect(path).with_context(|| format!("nobody listens at {path}"))?;
     writeln!(socket, "{}", json!({ "schema": 1, "request": request })).context("the request is not taken")?;
@@ -157,14 +150,13 @@ pub fn request_at(path: &str, request: &Value) -> Result<Value> {
     serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))
 }
 
-/// What `pfnwatch status` says: it ends with 4 where the mode is enforce and not effective.
+/// The output of `pfnwatch status`: it ends with 4 if the mode is enforce and not effective.
 pub fn status() -> Result<Value> {
     let said = pfnwatch(&["status", "--format", "json"])?;
     ensure!(matches!(said.code, Some(0 | 4)), "pfnwatch status: {said:?}");
     serde_json::from_str(&said.stdout).with_context(|| format!("no JSON: {said:?}"))
 }
 
-/// Whether an answer to `status` says that the guard judges.
 pub fn is_armed(answer: &Value) -> bool {
     answer.pointer("/answer/status/guard/armed") == Some(&true.into())
 }

@@ -8,7 +8,6 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{namespace, sysfs};
 
-/// Place of the block in its namespace, and its size.
 const OFFSET: u64 = 4096;
 const SIZE: usize = 4096;
 /// Place of the Fletcher-64 checksum in the block, which is taken with zero there.
@@ -25,14 +24,13 @@ impl InfoBlock {
         Ok(block)
     }
 
-    /// The block on a raw namespace.
     pub fn of(pmem: &File) -> Result<Self> {
         let mut bytes = vec![0; SIZE];
         pmem.read_exact_at(&mut bytes, OFFSET).context("cannot read the info block")?;
         Ok(Self(bytes))
     }
 
-    /// Writes the block to a raw namespace, with the checksum that makes a kernel believe it.
+    /// Writes the block to a raw namespace, with a valid checksum.
     pub fn write(&mut self, pmem: &File) -> Result<()> {
         self.put(CHECKSUM_AT, &[0; 8]);
         let words =
@@ -47,12 +45,10 @@ impl InfoBlock {
         pmem.sync_all().context("the info block does not reach the media")
     }
 
-    /// Makes another `page_struct_size` of it.
     pub fn set_page_struct_size(&mut self, bytes: u16) {
         self.put(92, &bytes.to_le_bytes());
     }
 
-    /// Makes another `align` of it.
     pub fn set_align(&mut self, bytes: u32) {
         self.put(84, &bytes.to_le_bytes());
     }
@@ -63,18 +59,16 @@ impl InfoBlock {
         }
     }
 
-    /// `NVDIMM_PFN_INFO` or `NVDIMM_DAX_INFO`; another text, or none, where there is no such block.
+    /// `NVDIMM_PFN_INFO` or `NVDIMM_DAX_INFO`; anything else if there is no such block.
     pub fn signature(&self) -> String {
         let text = self.0.iter().take(16).take_while(|byte| **byte != 0);
         text.map(|byte| char::from(*byte)).collect()
     }
 
-    /// The block uuid, in the usual notation.
     pub fn uuid(&self) -> String {
         self.uuid_at(16)
     }
 
-    /// The uuid of the namespace that it belongs to.
     pub fn parent_uuid(&self) -> String {
         self.uuid_at(32)
     }
@@ -84,7 +78,6 @@ impl InfoBlock {
         self.number(56, 8)
     }
 
-    /// Usable pages.
     pub fn npfns(&self) -> u64 {
         self.number(64, 8)
     }
@@ -119,7 +112,6 @@ impl InfoBlock {
         self.number(92, 2)
     }
 
-    /// All of it.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -138,7 +130,7 @@ impl InfoBlock {
     }
 }
 
-/// Does something with a namespace's raw contents; the namespace is left disabled, and no longer raw.
+/// Gives access to a namespace's raw contents; the namespace is left disabled, and no longer raw.
 pub fn raw<T>(namespace: &str, act: impl FnOnce(&File) -> Result<T>) -> Result<T> {
     namespace::disable(namespace)?;
     sysfs::write(namespace, "force_raw", "1")?;

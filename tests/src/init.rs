@@ -20,10 +20,10 @@ mod mounts;
 mod runner;
 mod systemd;
 
-/// A file that only a test guest has: what helpers look for before they change anything.
+/// A file that only a test guest has: helpers check it before they change anything.
 pub const GUEST_MARK: &str = "/run/pfnwatch-guest";
 
-/// Runs the guest from its first mount to power-off. Refuses to be anything but its PID 1, or its service.
+/// Runs the guest from its first mount to power-off. Refuses to run as anything but its PID 1, or its service.
 pub fn run() {
     if process::id() != 1 {
         if systemd::is_service() {
@@ -45,7 +45,6 @@ pub fn run() {
     power_off();
 }
 
-/// Runs the tests as a service of the systemd that this guest became.
 fn serve() {
     match Port::open() {
         Ok(mut port) => {
@@ -71,7 +70,6 @@ fn tests(port: &mut Port) -> Result<()> {
     }
 }
 
-/// The way to the host.
 struct Port(File);
 
 impl Port {
@@ -80,7 +78,7 @@ impl Port {
         file.map(Self).with_context(|| format!("cannot open {}", report::DEVICE))
     }
 
-    /// A report that does not get through shows on the host as a missing verdict.
+    /// A report that is lost shows on the host as a missing verdict.
     fn send(&mut self, report: &Report) {
         let _ = self.0.write_all(format!("{}\n", report.to_line()).as_bytes());
         let _ = self.0.flush();

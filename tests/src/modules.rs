@@ -13,7 +13,7 @@ use crate::{command, sysfs, wait};
 const STACK: [&str; 9] =
     ["libnvdimm", "nd_btt", "nd_pmem", "device_dax", "dax_pmem", "dax_pmem_compat", "kmem", "nfit", "nd_e820"];
 
-/// What has to go in what order: before each module those that use it. dax_pmem_core is 5.10's.
+/// The order of unloading: before each module those that use it. dax_pmem_core is 5.10's.
 const UNLOAD: [&str; 10] = [
     "nd_e820",
     "nfit",
@@ -27,32 +27,28 @@ const UNLOAD: [&str; 10] = [
     "libnvdimm",
 ];
 
-/// The usual machine's regions: two NVDIMMs and the e820 range.
+/// The default machine's regions: two NVDIMMs and the e820 range.
 pub const DEFAULT_REGIONS: usize = 3;
 const REGIONS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whether a module is loaded now.
 pub fn loaded(name: &str) -> bool {
     let list = fs::read_to_string("/proc/modules").unwrap_or_default();
     list.lines().any(|line| line.split(' ').next() == Some(name))
 }
 
-/// Loads a module and what it needs.
 pub fn load(name: &str) -> Result<()> {
     command::run("/sbin/modprobe", &[name]).map(drop)
 }
 
-/// Unloads a module that nobody uses.
 pub fn unload(name: &str) -> Result<()> {
     command::run("/sbin/rmmod", &[name]).map(drop)
 }
 
-/// Loads the whole stack, and waits until the usual machine's regions are there.
+/// Loads the whole stack, and waits for the default machine's regions.
 pub fn load_stack() -> Result<()> {
     load_regions(DEFAULT_REGIONS)
 }
 
-/// The same for a machine with so many regions.
 pub fn load_regions(regions: usize) -> Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let files = Path::new("/lib/modules").join(release.trim()).join("kernel");
@@ -63,13 +59,13 @@ pub fn load_regions(regions: usize) -> Result<()> {
     wait::until("the regions of the machine", REGIONS_TIMEOUT, || (regions_ready() == regions).then_some(()))
 }
 
-/// Regions that have a driver: one without cannot make a namespace yet.
+/// Regions that have a driver: the others cannot make a namespace yet.
 fn regions_ready() -> usize {
     sysfs::devices("region").iter().filter(|region| sysfs::driver(region).is_some()).count()
 }
 
-/// Has the machine's other libnvdimm loaded from now on: the kernel's own in place of the rebuilt one, and the other way
-/// round. For a machine that has two, while none is loaded.
+/// Makes the machine's other libnvdimm the one to be loaded: the kernel's own instead of the rebuilt one, or vice
+/// versa. For a machine with two, while none is loaded.
 pub fn exchange_libnvdimm() -> Result<()> {
     ensure!(!loaded("libnvdimm"), "libnvdimm is loaded");
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
@@ -82,7 +78,7 @@ pub fn exchange_libnvdimm() -> Result<()> {
     Ok(())
 }
 
-/// Unloads whatever of the stack is loaded. Namespaces go down with it, and come back when it is loaded again.
+/// Unloads the loaded part of the stack. Namespaces go down with it, and come back when it is loaded again.
 pub fn unload_stack() -> Result<()> {
     // A bound device holds a reference on its bus's module (nvdimm_bus_probe in drivers/nvdimm/bus.c). A region takes
     // its namespaces with it.
@@ -98,7 +94,6 @@ pub fn unload_stack() -> Result<()> {
     Ok(())
 }
 
-/// How often a module is held: by modules that use it, by devices, by programs.
 pub fn references(module: &str) -> Result<u64> {
     let file = format!("/sys/module/{module}/refcnt");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;

@@ -52,7 +52,7 @@ impl Server {
         fs::read_to_string(self.log).unwrap_or_default()
     }
 
-    /// Ends it by SIGTERM: what it knows it writes down.
+    /// Ends it by SIGTERM, so that it saves its state.
     fn stop(mut self) -> Result<()> {
         let pid = i32::try_from(self.child.id()).context("a pid out of range")?;
         kill(Pid::from_raw(pid), Signal::SIGTERM)?;
@@ -67,15 +67,13 @@ impl Drop for Server {
     }
 }
 
-/// A running Alertmanager, whose memory is on the disk.
 pub struct Alertmanager(Server);
 
 impl Alertmanager {
-    /// What the agent's configuration has to say of it.
     pub const RECEIVER: &str =
         "[[alerts.receivers]]\nname = \"alertmanager\"\ntype = \"alertmanager\"\nurl = \"http://127.0.0.1:9093/\"\n";
 
-    /// Starts it. It tells `people` of each alert at once, and once.
+    /// Starts it. It notifies `people` of each alert once, at once.
     pub fn start(people: SocketAddr) -> Result<Self> {
         const FILE: &str = "/run/alertmanager.yml";
         let configuration = format!(
@@ -92,13 +90,12 @@ impl Alertmanager {
         Server::start(disk::ALERTMANAGER, &arguments, ALERTMANAGER, "/run/alertmanager.log").map(Self)
     }
 
-    /// The alerts that are active by its own account.
     pub fn active(&self) -> Result<Vec<Value>> {
         let alerts = self.0.json("/api/v2/alerts?active=true")?;
         alerts.as_array().cloned().with_context(|| format!("no list: {alerts}"))
     }
 
-    /// Ends it: whom it has told of what is on the disk then.
+    /// Ends it: its notifications are then saved on the disk.
     pub fn stop(self) -> Result<()> {
         self.0.stop()
     }
@@ -108,7 +105,6 @@ impl Alertmanager {
 pub struct Prometheus(Server);
 
 impl Prometheus {
-    /// Starts it.
     pub fn start() -> Result<Self> {
         const FILE: &str = "/run/prometheus.yml";
         let job = format!("{{ job_name: pfnwatch, static_configs: [ {{ targets: ['{}'] }} ] }}", web::ADDRESS);
@@ -122,7 +118,7 @@ impl Prometheus {
         Server::start(disk::PROMETHEUS, &arguments, PROMETHEUS, "/run/prometheus.log").map(Self)
     }
 
-    /// The value of a query that has one result; none where it has none or several.
+    /// The value of a query that has one result; `None` if it has none or several.
     pub fn value(&self, query: &str) -> Result<Option<String>> {
         let said = self.0.json(&format!("/api/v1/query?query={}", escaped(query)))?;
         let results = said.pointer("/data/result").and_then(Value::as_array);
@@ -134,7 +130,6 @@ impl Prometheus {
     }
 }
 
-/// As a query stands in a URL.
 fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric();
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()

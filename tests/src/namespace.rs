@@ -7,10 +7,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{sysfs, wait};
 
-/// How long the kernel's own threads may take for what they were asked for.
+/// How long the kernel's own threads may take for a request.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Disables a namespace: whoever claims it lets go of it.
 pub fn disable(namespace: &str) -> Result<()> {
     let holder = sysfs::holder(namespace)?;
     for device in holder.iter().map(String::as_str).chain([namespace]) {
@@ -37,14 +36,14 @@ pub fn enable(namespace: &str) -> Result<String> {
     })
 }
 
-/// Destroys a namespace, enabled or not. Its info block stays on the media, and belongs to nobody.
+/// Destroys a namespace, enabled or not. Its info block stays on the media, without an owner.
 pub fn destroy(namespace: &str) -> Result<()> {
     disable(namespace)?;
     // The room is free at once. The device goes too, later, unless it is its region's first one or its seed.
     sysfs::write(namespace, "size", "0")
 }
 
-/// The device that claims a namespace; an error where nobody does.
+/// The device that claims a namespace; an error if there is none.
 pub fn claimer(namespace: &str) -> Result<String> {
     match sysfs::holder(namespace)? {
         Some(claimer) => Ok(claimer),

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::command;
 
-/// Runs ndctl; it must end well. Its JSON: an object for one thing, a list for several, null for none.
+/// Runs ndctl, which must succeed. Its JSON: an object for one result, a list for several, null for none.
 pub fn ndctl(arguments: &[&str]) -> Result<Value> {
     let stdout = command::run("/bin/ndctl", arguments)?;
     match stdout.trim() {
@@ -20,27 +20,22 @@ pub fn create(region: &str, arguments: &[&str]) -> Result<Value> {
     ndctl(&[&["create-namespace", "-r", region], arguments].concat())
 }
 
-/// Disables a namespace.
 pub fn disable(namespace: &str) -> Result<()> {
     command::run("/bin/ndctl", &["disable-namespace", namespace]).map(drop)
 }
 
-/// Enables a namespace.
 pub fn enable(namespace: &str) -> Result<()> {
     command::run("/bin/ndctl", &["enable-namespace", namespace]).map(drop)
 }
 
-/// Destroys a namespace, enabled or not.
 pub fn destroy(namespace: &str) -> Result<()> {
     command::run("/bin/ndctl", &["destroy-namespace", "-f", namespace]).map(drop)
 }
 
-/// A text field of ndctl's JSON.
 pub fn text<'a>(json: &'a Value, key: &str) -> Result<&'a str> {
     json.get(key).and_then(Value::as_str).with_context(|| format!("ndctl gives no text {key}: {json}"))
 }
 
-/// A number of ndctl's JSON.
 pub fn number(json: &Value, key: &str) -> Result<u64> {
     json.get(key).and_then(Value::as_u64).with_context(|| format!("ndctl gives no number {key}: {json}"))
 }

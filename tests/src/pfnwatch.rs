@@ -12,12 +12,11 @@ pub fn report(code: i32, arguments: &[&str]) -> Result<Value> {
     serde_json::from_str(&said.stdout).with_context(|| format!("pfnwatch {arguments:?}: {said:?}"))
 }
 
-/// What `pfnwatch scan` says: exit code 3 where something is oversize.
+/// `pfnwatch scan`, which ends with exit code 3 if something is oversize.
 pub fn scan(code: i32) -> Result<Value> {
     report(code, &["scan"])
 }
 
-/// The row of a namespace in a scan.
 pub fn row<'a>(scan: &'a Value, namespace: &str) -> Result<&'a Value> {
     let rows = scan.get("namespaces").and_then(Value::as_array).context("a scan without namespaces")?;
     let mut rows = rows.iter().filter(|row| row.get("namespace").is_some_and(|name| name == namespace));

@@ -4,25 +4,20 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-/// Where the configuration lies in the guest.
 pub const PATH: &str = "/run/pfnwatch.toml";
 
-/// What the ideal is computed with where a test wants a sound kernel's reservations to be oversize.
+/// A reference size with which a sound kernel's reservations are oversize.
 pub const SMALL_STRUCT_PAGE: u64 = 32;
-/// What every kernel without the regression uses.
+/// The size of every kernel without the regression.
 pub const STRUCT_PAGE: u64 = 64;
 
-/// What the guard does about an oversize creation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum GuardMode {
-    /// Lets it pass, and reports it.
     Audit,
-    /// Denies it.
     Enforce,
 }
 
 impl GuardMode {
-    /// As configuration and command line have it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Audit => "audit",
@@ -31,7 +26,6 @@ impl GuardMode {
     }
 }
 
-/// A configuration to be written.
 #[derive(Clone, Debug)]
 pub struct Policy {
     stance: GuardMode,
@@ -46,31 +40,27 @@ impl Policy {
         Self { stance, reference_struct_page: STRUCT_PAGE, hold: false, exemptions: Vec::new() }
     }
 
-    /// The ideal is computed with half of what a sound kernel reserves for a page: what that makes with map=dev is
-    /// oversize, if it is not small (384 MiB and more).
+    /// The ideal is computed with half of what a sound kernel reserves for a page: its map=dev is oversize, unless the
+    /// namespace is small (below 384 MiB).
     pub fn strict(stance: GuardMode) -> Self {
         Self { reference_struct_page: SMALL_STRUCT_PAGE, ..Self::default_audit(stance) }
     }
 
-    /// The guard stays when the agent goes.
     pub const fn hold_on_exit(mut self) -> Self {
         self.hold = true;
         self
     }
 
-    /// Exempts what lies in the region that starts at this address.
     pub fn exempt_region(mut self, start: u64) -> Self {
         self.exemptions.push(format!("region_start = \"{start:#x}\""));
         self
     }
 
-    /// Exempts the namespace with this namespace uuid.
     pub fn exempt_namespace(mut self, uuid: &str) -> Self {
         self.exemptions.push(format!("namespace_uuid = \"{uuid}\""));
         self
     }
 
-    /// Writes it to [`PATH`].
     pub fn write(&self) -> Result<()> {
         write(&self.text())
     }
@@ -84,7 +74,6 @@ impl Policy {
     }
 }
 
-/// Writes any text to [`PATH`].
 pub fn write(text: &str) -> Result<()> {
     fs::write(PATH, text).with_context(|| format!("cannot write {PATH}"))
 }

@@ -9,16 +9,15 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::init::GUEST_MARK;
 use crate::{command, modules, sysfs};
 
-/// The BPF file system.
 const PINS: &str = "/sys/fs/bpf";
-/// Says that the label areas were written in this boot.
+/// Exists once the label areas were written in this boot.
 const INITIALIZED: &str = "/run/pfnwatch-labels-initialized";
 /// How much of a namespace is overwritten: the first MiB holds every kind of info block.
 const WIPED: usize = 1 << 20;
-/// What sizes of namespaces must be multiples of, unless a test wants it otherwise: the kernel's own default.
+/// The align of namespace sizes, unless a test sets another: the kernel's own default.
 const ALIGN: u64 = 16 << 20;
 
-/// The regions by what they are: their numbers depend on the order of loading.
+/// The regions by role: their numbers depend on the order of loading.
 #[derive(Clone, Debug)]
 pub struct Regions {
     /// The first NVDIMM's: 4 GiB at a multiple of 1 GiB.
@@ -29,8 +28,8 @@ pub struct Regions {
     pub legacy: String,
 }
 
-/// Loads the nvdimm stack if it is not loaded, destroys every namespace, and returns the regions. Refuses to run anywhere but in a
-/// test guest.
+/// Loads the nvdimm stack if it is not loaded, destroys every namespace, and returns the regions. Refuses to run
+/// anywhere but in a test guest.
 pub fn fresh() -> Result<Regions> {
     empty(modules::DEFAULT_REGIONS)?;
     let regions = find()?;
@@ -40,7 +39,6 @@ pub fn fresh() -> Result<Regions> {
     Ok(regions)
 }
 
-/// The same for a machine with one NVDIMM: returns its region.
 pub fn fresh_one() -> Result<String> {
     empty(1)?;
     let region = sysfs::devices("region").into_iter().next().context("there is no region")?;
@@ -86,8 +84,8 @@ fn has_labels() -> Result<bool> {
     Ok(false)
 }
 
-/// Writes empty label areas of ndctl's default version to all NVDIMMs: the kernel would begin a blank one with labels of another
-/// version. ndctl looks at the whole bus for it, which takes longer than all else here.
+/// Writes empty label areas of ndctl's default version to all NVDIMMs: the kernel would initialize a blank one with
+/// labels of another version. ndctl scans the whole bus for it, which takes longer than all else here.
 fn initialize_labels() -> Result<()> {
     command::run("/bin/ndctl", &["init-labels", "-f", "all"]).map(drop)
 }
@@ -105,7 +103,7 @@ fn restart_regions(meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
     regions.iter().try_for_each(|region| sysfs::wait_for_seed(region))
 }
 
-/// Removes whatever is pinned: a guard that a test before this one left behind would deny what this one makes.
+/// Removes all pins: a guard that an earlier test left behind would deny what this one makes.
 fn remove_pins() -> Result<()> {
     for pinned in fs::read_dir(PINS).with_context(|| format!("cannot read {PINS}"))?.flatten() {
         let path = pinned.path();
@@ -115,8 +113,8 @@ fn remove_pins() -> Result<()> {
     Ok(())
 }
 
-/// Overwrites what a namespace begins with, so that no later namespace at the same place finds an old info block, and
-/// leaves it disabled. `ndctl destroy-namespace` does as much, and rescans the bus for each: half a minute for 64.
+/// Overwrites the start of a namespace, so that no later namespace at the same place finds an old info block, and
+/// leaves it disabled. `ndctl destroy-namespace` does so too, and rescans the bus for each: half a minute for 64.
 fn wipe(namespace: &str) -> Result<()> {
     if let Some(holder) = sysfs::holder(namespace)? {
         if sysfs::driver(&holder).is_some() {
@@ -140,7 +138,6 @@ fn wipe(namespace: &str) -> Result<()> {
     sysfs::write(namespace, "force_raw", "0")
 }
 
-/// The regions as they are, told apart by what has labels and where it starts.
 pub fn find() -> Result<Regions> {
     let (mut labelled, mut legacy) = (Vec::new(), Vec::new());
     for region in sysfs::devices("region") {

@@ -11,78 +11,53 @@ use crate::bench::Measurement;
 use crate::bench::agent::Figures;
 use crate::bench::ndctl::ScanRun;
 
-/// The guest's device for reports.
 pub const DEVICE: &str = "/dev/ttyS1";
 
-/// One line of a guest's report.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
 pub enum Report {
-    /// The guest is up and about to run so many tests.
     Ready {
-        /// `uname -r`.
         release: String,
-        /// Tests that will run.
         tests: usize,
     },
-    /// A test starts.
     Started {
-        /// Its full name, as libtest has it.
         name: String,
     },
-    /// A test passed.
     Passed {
-        /// Its full name.
         name: String,
         /// How long it took, in milliseconds.
         duration_ms: u64,
     },
-    /// A test failed; its output follows.
     Failed {
-        /// Its full name.
         name: String,
         /// How long it took, in milliseconds.
         duration_ms: u64,
         /// How it ended: exit status, signal or limit.
         why: String,
     },
-    /// A line of the output of the test that failed last, of the demo, or of a test that takes long.
+    /// A line of output: of the test that failed last, of the demo, or of a test that takes long.
     Output {
-        /// The line without its end.
         line: String,
     },
-    /// What the demo's last scan says of all namespaces together.
     Totals {
-        /// Their sizes.
         size_bytes: u64,
-        /// What users can store in.
         usable_bytes: u64,
-        /// What they cost too much.
         excess_bytes: u64,
     },
-    /// What a bench measured.
     Measured(Measurement),
-    /// What `bench ndctl` measured.
     Looked(ScanRun),
-    /// What `bench agent` measured.
     Agent(Box<Figures>),
     /// A test that does not count for this kernel line: neither passed nor failed.
     Elsewhere {
-        /// Its full name.
         name: String,
-        /// Where it counts.
         lines: String,
     },
     /// PID 1 itself cannot go on.
     Broken {
-        /// What is wrong.
         why: String,
     },
-    /// The last line.
     Verdict {
-        /// Tests that passed.
         passed: usize,
-        /// Tests that failed.
         failed: usize,
     },
 }
@@ -93,13 +68,13 @@ impl Report {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads a line as it comes from a serial port, with its CR; None for anything else.
+    /// Parses a line of a serial port, with its CR; `None` for anything else.
     pub fn from_line(line: &str) -> Option<Self> {
         serde_json::from_str(line.trim_matches(['\r', '\n', '\0', ' '])).ok()
     }
 }
 
-/// Tells the host in the midst of a test, while PID 1 has nothing to say. What does not get through is not missed.
+/// Reports to the host during a test, while PID 1 sends nothing. A lost report does no harm.
 pub fn print(report: &Report) {
     if let Ok(mut device) = OpenOptions::new().write(true).open(DEVICE) {
         let _ = device.write_all(format!("{}\n", report.to_line()).as_bytes());

@@ -3,10 +3,9 @@
 /// The Debian kernel lines that are tested, the oldest first.
 pub const LINES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
 
-/// The kernel line without module BTF, on which the agent can only say what is missing.
+/// The kernel line without module BTF, on which the agent can only report what is missing.
 const BLIND: &str = "5.10";
 
-/// The machine of most tests.
 pub const DEFAULT: &str = "usual";
 
 /// A larger machine whose libnvdimm is built with MAX_STRUCT_PAGE_SIZE = 128.
@@ -17,37 +16,32 @@ pub const CARRIED: &str = "carried";
 pub const NO_BPF: &str = "no-bpf";
 /// MAX_STRUCT_PAGE_SIZE = 32, below `sizeof(struct page)`.
 pub const MAX32: &str = "max32";
-/// The same with the parameter `page_struct_override` set.
 pub const MAX32_OVERRIDE: &str = "max32-override";
 
-/// The same machine for the tests of the guard, which are more than half of all: two boots can be side by side.
+/// The same machine for the guard's tests, which are more than half of all: two guests can run in parallel.
 pub const GUARD: &str = "guard";
 
-/// The usual machine, left to the soak.
 pub const SOAK: &str = "soak";
 
 /// A Debian under systemd, whose kernel is built with MAX_STRUCT_PAGE_SIZE = 128.
 pub const DEBIAN: &str = "debian";
-/// The same host booted once more.
 pub const DEBIAN_AGAIN: &str = "debian-again";
 
 /// Kernel lines for which a test counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Lines {
-    /// Every line.
     Every,
     /// Every line on which the agent can observe: all but 5.10.
     Observing,
     /// The oldest and the newest of those: for what does not depend on the kernel.
     OldestAndNewest,
-    /// One of those: for what hangs on the agent alone and takes long. They are spread over the lines.
+    /// One of those: for long tests that depend on the agent only. They are spread over the lines.
     Only(&'static str),
     /// Only lines on which the agent cannot observe: 5.10.
     Blind,
 }
 
 impl Lines {
-    /// Whether a test with these lines runs on this one.
     pub fn contain(self, line: &str) -> bool {
         let observing = || LINES.iter().filter(|known| **known != BLIND);
         match self {
@@ -71,23 +65,21 @@ impl Lines {
     }
 }
 
-/// Where the tests whose names start with `prefix` count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scope {
     /// Start of the test's full name: a module of `e2e/` with `::`, or a module and a test.
     pub prefix: &'static str,
-    /// The kernel lines.
     pub lines: Lines,
-    /// The scenario.
     pub scenario: &'static str,
 }
 
-/// The table. A test of the guard counts on every line that observes, unless the kernel cannot make a difference to it
-/// (`decided_by_maps`): what it checks is decided by the contents of the guard's maps, by the agent, or by pins, and what that
-/// needs of the kernel (the hook, the arguments, the structures) other tests read on every line. Whatever depends on the order of the
-/// kernel's steps, on its locks, on names that it gives, or on what it refuses stays on every line, and so does every race.
+/// A test of the guard counts on every line that observes, unless the kernel cannot make a difference to it
+/// (`decided_by_maps`): what it checks is decided by the contents of the guard's maps, by the agent, or by pins, and
+/// what that needs of the kernel (the hook, the arguments, the structures) other tests check on every line. Whatever
+/// depends on the order of the kernel's steps, on its locks, on names that it assigns, or on what it refuses stays on
+/// every line, and so does every race.
 ///
-/// The longest prefix of a test's name holds; a test that no row names counts on every line.
+/// The longest prefix of a test's name wins; a test without a row counts on every line.
 pub const TABLE: &[Scope] = &[
     Scope { prefix: "", lines: Lines::Every, scenario: DEFAULT },
     only("alerts::", "6.12"),
@@ -156,7 +148,6 @@ const fn observing(prefix: &'static str) -> Scope {
     Scope { prefix, lines: Lines::Observing, scenario: DEFAULT }
 }
 
-/// Tests of the agent that are tried on one line.
 const fn only(prefix: &'static str, line: &'static str) -> Scope {
     Scope { prefix, lines: Lines::Only(line), scenario: DEFAULT }
 }
@@ -166,7 +157,6 @@ const fn decided_by_maps(prefix: &'static str) -> Scope {
     Scope { prefix, lines: Lines::OldestAndNewest, scenario: GUARD }
 }
 
-/// The row of the table that holds for a test.
 pub fn of(test: &str) -> Scope {
     let rows = TABLE.iter().filter(|row| test.starts_with(row.prefix));
     let fallback = Scope { prefix: "", lines: Lines::Every, scenario: DEFAULT };

@@ -19,14 +19,11 @@ pub mod life;
 pub mod model;
 pub mod random;
 
-/// After so many acts all must have been told.
+/// After so many acts all events must have been reported.
 const COMPARE_INTERVAL: usize = 12;
-/// How often it is said how far it has got.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
-/// How many of the last acts an error names.
 const MAX_SHOWN: usize = 15;
 
-/// Goes on for so long.
 pub fn run(orders: Soak) -> Result<()> {
     let mut soak = Course { done: BTreeMap::new(), last: Vec::new(), acts: 0, begun: Instant::now() };
     log(&format!("seed {}, {} s", orders.seed, orders.seconds));
@@ -39,7 +36,6 @@ pub fn run(orders: Soak) -> Result<()> {
     })
 }
 
-/// How far it has got.
 struct Course {
     done: BTreeMap<&'static str, usize>,
     last: Vec<String>,
@@ -88,7 +84,7 @@ impl Course {
     }
 }
 
-/// Returns how many events it has.
+/// Returns the number of events.
 fn journal_says_what_was_done(host: &Host) -> Result<usize> {
     let written = events::written(&[])?;
     events::numbered(&written)?;
@@ -97,7 +93,6 @@ fn journal_says_what_was_done(host: &Host) -> Result<usize> {
     Ok(written.len())
 }
 
-/// To whoever waits at the host: a soak is long.
 fn log(line: &str) {
     report::print(&Report::Output { line: format!("soak: {line}") });
 }

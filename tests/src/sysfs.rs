@@ -12,12 +12,11 @@ use crate::wait;
 const BUS: &str = "/sys/bus/nd";
 const SEED_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A device's folder.
 pub fn folder(device: &str) -> PathBuf {
     Path::new(BUS).join("devices").join(device)
 }
 
-/// Names of the devices that start with `prefix`, in the order of their names; none where there is no nd bus.
+/// Names of the devices that start with `prefix`, sorted; empty if there is no nd bus.
 pub fn devices(prefix: &str) -> Vec<String> {
     let entries = fs::read_dir(Path::new(BUS).join("devices")).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -26,13 +25,11 @@ pub fn devices(prefix: &str) -> Vec<String> {
     names
 }
 
-/// An attribute's text without its line end.
 pub fn text(device: &str, attribute: &str) -> Result<String> {
     let text = fs::read_to_string(folder(device).join(attribute));
     Ok(text.with_context(|| format!("cannot read {device}/{attribute}"))?.trim_end().to_owned())
 }
 
-/// An attribute that is a number, decimal or `0x…`.
 pub fn number(device: &str, attribute: &str) -> Result<u64> {
     let text = text(device, attribute)?;
     let number = match text.strip_prefix("0x") {
@@ -49,14 +46,15 @@ pub fn choices(device: &str, attribute: &str) -> Result<Vec<u64>> {
     words.map(|word| word.parse().with_context(|| format!("{device}/{attribute}: {text}"))).collect()
 }
 
-/// A region's seed, such as its `pfn_seed`: there to be used. The kernel names the next one before it is registered
-/// (`nd_device_register` in drivers/nvdimm/bus.c leaves that to a thread), and shows its attributes before it has probed it
-/// and listed it among the region's children (`device_add` in drivers/base/core.c): one that gets a size in between is
-/// enabled raw, and one that is claimed is not found. The bus's `wait_probe` answers when all of that is done.
+/// A region's seed, such as its `pfn_seed`, ready for use. The kernel names the next one before it is registered
+/// (`nd_device_register` in drivers/nvdimm/bus.c leaves that to a thread), and shows its attributes before it has
+/// probed it and listed it among the region's children (`device_add` in drivers/base/core.c): one that gets a size in
+/// between is enabled raw, and one that is claimed is not found. The bus's `wait_probe` answers when all of that is
+/// done.
 ///
 /// When a region comes up its first namespace is named as the seed (`nd_region_register_namespaces` in
-/// drivers/nvdimm/namespace_devs.c), whether it is in use or not, until its probe has ended: only a name that is still there then is
-/// the seed's.
+/// drivers/nvdimm/namespace_devs.c), whether it is in use or not, until its probe has ended: only a name that stays
+/// until then is the seed's.
 pub fn seed(region: &str, attribute: &str) -> Result<String> {
     wait::until(&format!("the {attribute} of {region}"), SEED_TIMEOUT, || {
         let name = text(region, attribute).ok().filter(|name| folder(name).join("uuid").exists())?;
@@ -65,7 +63,7 @@ pub fn seed(region: &str, attribute: &str) -> Result<String> {
     })
 }
 
-/// Waits until the bus of a device has registered what is to come and probed what it has.
+/// Waits until the bus of a device has registered pending devices and probed all.
 pub fn wait_for_seed(device: &str) -> Result<()> {
     // A region and a DIMM lie in the bus's folder, all else lies in a region's.
     let [near, far] = ["../wait_probe", "../../wait_probe"].map(|path| folder(device).join(path));
@@ -73,15 +71,14 @@ pub fn wait_for_seed(device: &str) -> Result<()> {
     read.map(drop).with_context(|| format!("cannot read {}", far.display()))
 }
 
-/// Writes an attribute.
 pub fn write(device: &str, attribute: &str, value: &str) -> Result<()> {
     fs::write(folder(device).join(attribute), value)
         .with_context(|| format!("cannot write {value:?} to {device}/{attribute}"))
 }
 
-/// The driver that a device is bound to. The link alone does not say so: the kernel makes it before it probes, and removes it if
-/// the probe fails (`really_probe` in drivers/base/dd.c). It probes each new seed of a region in a thread of its own, which
-/// fails, and which on a busy machine may be at it long after the bind that has used up the seed before.
+/// The driver that a device is bound to. The link alone is not sufficient: the kernel makes it before it probes, and
+/// removes it if the probe fails (`really_probe` in drivers/base/dd.c). It probes each new seed of a region in a thread
+/// of its own, which fails, and which on a busy machine may run long after the bind that has used up the seed before.
 pub fn driver(device: &str) -> Option<String> {
     linked_driver(device)?;
     wait_for_seed(device).ok()?;
@@ -98,19 +95,18 @@ pub fn bind(device: &str, driver: &str) -> io::Result<()> {
     fs::write(Path::new(BUS).join("drivers").join(driver).join("bind"), device)
 }
 
-/// Unbinds a device from its driver.
 pub fn unbind(device: &str) -> Result<()> {
     let Some(driver) = driver(device) else { bail!("{device} is bound to no driver") };
     fs::write(Path::new(BUS).join("drivers").join(&driver).join("unbind"), device)
         .with_context(|| format!("cannot unbind {device} from {driver}"))
 }
 
-/// The device that claims a namespace (`pfnX.Y`, `daxX.Y`, `bttX.Y`); None where nobody does.
+/// The device that claims a namespace (`pfnX.Y`, `daxX.Y`, `bttX.Y`); `None` if there is none.
 pub fn holder(namespace: &str) -> Result<Option<String>> {
     Ok(Some(text(namespace, "holder")?).filter(|holder| !holder.is_empty()))
 }
 
-/// The block device of an enabled namespace, by way of its holder where it has one: `pmem0` or `pmem0s`.
+/// The block device of an enabled namespace, by its holder if it has one: `pmem0` or `pmem0s`.
 pub fn block_device(device: &str) -> Result<String> {
     let dir = folder(device).join("block");
     let mut entries = fs::read_dir(&dir).with_context(|| format!("{device} has no block device"))?;

@@ -17,10 +17,8 @@ const NETWORK: &str = "/sys/class/net";
 /// `LOOP_CTL_ADD` and `LOOP_CTL_REMOVE` (include/uapi/linux/loop.h).
 const LOOP_ADD: libc::c_ulong = 0x4c80;
 const LOOP_REMOVE: libc::c_ulong = 0x4c81;
-/// Numbers of loop devices that nobody has yet.
 const LOOPS_FROM: i32 = 100;
 
-/// Makes and removes so many cgroups, with all their files.
 pub fn cgroups(count: usize) -> Result<()> {
     for number in 0..count {
         let folder = format!("{CGROUPS}/storm-{number}");
@@ -31,7 +29,6 @@ pub fn cgroups(count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Makes and removes so many network devices at once.
 pub fn network_devices(count: usize) -> Result<()> {
     command::run("/sbin/modprobe", &["dummy", &format!("numdummies={count}")])?;
     let made = fs::read_dir(NETWORK).with_context(|| format!("cannot read {NETWORK}"))?.flatten();
@@ -41,7 +38,6 @@ pub fn network_devices(count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Makes and leaves so many network namespaces, each with its loopback device.
 pub fn network_namespaces(count: usize) -> Result<()> {
     for _ in 0..count {
         let alone = thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET));
@@ -51,7 +47,6 @@ pub fn network_namespaces(count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Makes and removes so many loop devices.
 pub fn loop_devices(count: i32) -> Result<()> {
     command::run("/sbin/modprobe", &["loop", "max_loop=0"])?;
     let control = File::open("/dev/loop-control").context("no loop devices")?;

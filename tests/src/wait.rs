@@ -10,13 +10,13 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// A poll costs what is polled for: emulated, both share a processor. What takes long is therefore asked for less often, and is
-/// noticed an eighth of its own time late at most.
+/// Polling has a cost: under emulation, both sides share a processor. A long wait therefore polls less often, and is
+/// noticed late by an eighth of its own time at most.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 const PAUSES_PER_WAIT: u32 = 8;
 
-/// Asks again and again until the answer is there, for so long at most. The error names what was waited for.
+/// Polls until there is an answer, for so long at most. The error names what was waited for.
 pub fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Result<T> {
     let start = Instant::now();
     loop {
@@ -31,7 +31,6 @@ pub fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>)
     }
 }
 
-/// How long to sleep after so much waiting.
 fn pause(waited: Duration) -> Duration {
     (waited / PAUSES_PER_WAIT).clamp(MIN_PAUSE, MAX_PAUSE)
 }

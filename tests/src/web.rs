@@ -6,20 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Where the agent listens unless it is told otherwise.
+/// Where the agent listens by default.
 pub const ADDRESS: &str = "127.0.0.1:9464";
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the server said.
 #[derive(Debug)]
 pub struct Reply {
     /// Such as 200.
     pub status: u16,
-    /// What came after the headers.
     pub body: String,
 }
 
-/// Connects, with a limit on everything that follows.
 pub fn connect() -> Result<TcpStream> {
     connect_to(ADDRESS)
 }
@@ -38,12 +35,11 @@ pub fn rest(mut stream: TcpStream) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// Asks for a path.
 pub fn get(path: &str) -> Result<Reply> {
     reply_to(connect()?, &format!("GET {path} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n"), path)
 }
 
-/// Asks another server, which is to send its reply in one piece and to close.
+/// Asks another server, which must send its reply in one piece and close.
 pub fn ask(address: &str, path: &str) -> Result<Reply> {
     reply_to(connect_to(address)?, &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"), path)
 }
@@ -56,7 +52,6 @@ fn reply_to(mut stream: TcpStream, request: &str, path: &str) -> Result<Reply> {
     Ok(Reply { status: status.with_context(|| format!("{path}: no status: {head}"))?, body: body.to_owned() })
 }
 
-/// The metrics.
 pub fn metrics() -> Result<String> {
     let reply = get("/metrics")?;
     ensure!(reply.status == 200, "/metrics: {reply:?}");

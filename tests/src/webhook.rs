@@ -9,15 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// A webhook that runs for as long as the test.
 pub struct Webhook {
-    /// Where it listens.
     pub address: SocketAddr,
     told: Receiver<Value>,
 }
 
 impl Webhook {
-    /// One that answers so many requests with 503 before it takes any.
+    /// A webhook that answers so many requests with 503 before it accepts any.
     pub fn refusing_first(count: usize) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("no place for a webhook")?;
         let (address, (sender, told)) = (listener.local_addr()?, mpsc::channel());
@@ -32,12 +30,10 @@ impl Webhook {
         Ok(Self { address, told })
     }
 
-    /// The next message.
     pub fn next(&self, limit: Duration) -> Result<Value> {
         self.told.recv_timeout(limit).with_context(|| format!("nothing was told within {} s", limit.as_secs()))
     }
 
-    /// All messages that are there by now.
     pub fn waiting(&self) -> Vec<Value> {
         self.told.try_iter().collect()
     }

@@ -4,15 +4,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{RecordKind, TaskInfo, Text};
 
-/// What is known of an attempt. A number in [`Attempt`] counts only where its bit is set here.
+/// Which fields of an [`Attempt`] are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(transparent)]
 pub struct CaptureFlags(pub u32);
 
 impl CaptureFlags {
-    /// Nothing.
     pub const NONE: Self = Self(0);
-    /// `nvdimm_setup_pfn` was entered, so that this is a set-up.
+    /// `nvdimm_setup_pfn` was entered.
     pub const SETUP_ENTERED: Self = Self(1 << 0);
     /// It returned: [`Attempt::setup_result`].
     pub const SETUP_RETURNED: Self = Self(1 << 1);
@@ -21,9 +20,9 @@ impl CaptureFlags {
     /// `nd_pfn_validate` returned outside a set-up, as the probe of a namespace looks for a block:
     /// [`Attempt::probe_validate`].
     pub const PROBE_VALIDATED: Self = Self(1 << 3);
-    /// The driver core gave its result: [`Attempt::bind_result`].
+    /// The driver core returned: [`Attempt::bind_result`].
     pub const BOUND: Self = Self(1 << 4);
-    /// A namespace is there: its name, range and kind.
+    /// The namespace's name, range and kind are known.
     pub const NAMESPACE: Self = Self(1 << 5);
     /// The namespace has a uuid (its label's).
     pub const NAMESPACE_UUID: Self = Self(1 << 6);
@@ -34,13 +33,11 @@ impl CaptureFlags {
     /// A read of kernel memory failed, so that some of the rest may be missing.
     pub const FAULT: Self = Self(1 << 9);
 
-    /// With these bits as well.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether all bits of `other` are set.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -50,7 +47,6 @@ impl CaptureFlags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Personality {
-    /// Not one of these.
     Other = 0,
     /// `nd_pfn`: an fsdax personality over a namespace.
     Pfn = 1,
@@ -65,7 +61,6 @@ pub enum Personality {
 }
 
 impl Personality {
-    /// From its number on the wire.
     pub const fn from_u32(number: u32) -> Self {
         match number {
             1 => Self::Pfn,
@@ -82,25 +77,22 @@ impl Personality {
 /// with `page_struct_size`, drivers/nvdimm/pfn.h).
 pub const BLOCK_HEAD: usize = crate::superblock::HEAD_SIZE;
 
-/// One attempt of a driver to bind a libnvdimm device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Attempt {
-    /// [`Kind::Attempt`].
+    /// [`crate::record::RecordKind::Attempt`].
     pub kind: u32,
-    /// [`Seen`].
     pub seen: CaptureFlags,
-    /// When it began, in nanoseconds since boot, suspend included.
+    /// Start, in nanoseconds since boot, suspend included.
     pub began_ns: u64,
-    /// When it ended, likewise.
+    /// End, in nanoseconds since boot, suspend included.
     pub ended_ns: u64,
-    /// The kernel's address of the `struct device`: pairs the programs' views of one attempt, and is never shown.
+    /// The kernel's address of the `struct device`, which pairs the programs' views of one attempt; never printed.
     pub device_address: u64,
-    /// The kernel's address of the `struct nd_pfn` while `nvdimm_setup_pfn` runs, else 0; never shown.
+    /// The kernel's address of the `struct nd_pfn` while `nvdimm_setup_pfn` runs, else 0; never printed.
     pub nd_pfn_address: u64,
-    /// The kernel's address of the `struct nd_pfn` that `nd_pfn_validate` looks at, else 0; never shown.
+    /// The kernel's address of the `struct nd_pfn` that `nd_pfn_validate` checks, else 0; never printed.
     pub validated_address: u64,
-    /// In whose context.
     pub task: TaskInfo,
     /// The device's name: `pfn0.1`, `namespace0.0`.
     pub device: Text<32>,
@@ -114,7 +106,7 @@ pub struct Attempt {
     pub bind_result: i32,
     /// What `nvdimm_setup_pfn` returned: 0 or a negative error number.
     pub setup_result: i32,
-    /// What `nd_pfn_validate` returned inside it: 0 a block was met, -19 (ENODEV) there was none.
+    /// What `nd_pfn_validate` returned inside it: 0 for an existing block, -19 (ENODEV) for none.
     pub setup_validate: i32,
     /// The most telling that `nd_pfn_validate` returned outside a set-up, where it is asked for either signature: 0 once
     /// a block was found, -19 where there is none, else why a block that is there is not accepted.
@@ -129,7 +121,6 @@ pub struct Attempt {
     pub namespace_start: u64,
     /// Physical address of its last byte.
     pub namespace_end: u64,
-    /// The namespace's name.
     pub namespace: Text<32>,
     /// [`Personality`] of the namespace.
     pub namespace_personality: u32,
@@ -144,7 +135,6 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Nothing known yet.
     pub const EMPTY: Self = Self {
         kind: RecordKind::Attempt as u32,
         seen: CaptureFlags::NONE,

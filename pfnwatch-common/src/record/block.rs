@@ -5,11 +5,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::{RecordKind, Text};
 use crate::superblock;
 
-/// Whose block it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct BlockHead {
-    /// [`Kind::Block`].
+    /// [`crate::record::RecordKind::Block`].
     pub kind: u32,
     /// Zero.
     pub reserved: u32,
@@ -18,7 +17,6 @@ pub struct BlockHead {
 }
 
 impl BlockHead {
-    /// Nobody's yet.
     pub const EMPTY: Self = Self { kind: RecordKind::Block as u32, reserved: 0, device: Text::EMPTY };
 }
 
@@ -26,8 +24,7 @@ impl BlockHead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Block {
-    /// Whose it is.
     pub head: BlockHead,
-    /// As on the media. It was read beside the device's lock: only signature and checksum say that it is one.
+    /// As on the media. It is read without the device's lock: signature and checksum must be verified.
     pub block: [u8; superblock::SIZE],
 }

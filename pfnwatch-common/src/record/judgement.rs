@@ -4,17 +4,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 use super::{CaptureFlags, RecordKind, TaskInfo, Text};
 
-/// What it decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum Decision {
-    /// Refused: nothing was written.
     Denied = 1,
-    /// Let pass, and refused under enforce.
     WouldDeny = 2,
-    /// Oversize, and let pass by an exemption.
     Exempt = 3,
-    /// Let pass without a judgement: see [`Unjudged`].
+    /// Allowed without a judgement: see [`Unjudged`].
     Unjudged = 4,
 }
 
@@ -22,39 +18,35 @@ pub enum Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
 #[repr(u32)]
 pub enum Unjudged {
-    /// It could.
     None = 0,
-    /// The agent has not finished: what blocks there are, or the policy, is not known yet.
+    /// The agent has not yet written all known blocks or the policy.
     NotArmed = 1,
-    /// libnvdimm was loaded anew since the agent looked.
+    /// libnvdimm was reloaded since the agent read the host.
     ModuleChanged = 2,
-    /// MAX_STRUCT_PAGE_SIZE of the running kernel is not known.
+    /// MAX_STRUCT_PAGE_SIZE of the running kernel is unknown.
     NoMaxStructPage = 3,
-    /// The policy was replaced again and again meanwhile.
+    /// The policy was replaced several times during the judgement.
     PolicyChanged = 4,
-    /// There may be a valid block: nobody has looked at the namespace since the agent is there, or one was met for which the
-    /// table of known blocks had no room.
+    /// There may be a valid block: nobody has inspected the namespace since the agent started, or the table of known
+    /// blocks had no room for one.
     BlockMissed = 5,
 }
 
 /// A creation with map=dev, as the guard saw it before anything was written. One that is not oversize is not sent: the
-/// set-up that follows says all.
+/// following set-up has all its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Judgement {
-    /// [`Kind::Judgement`].
+    /// [`crate::record::RecordKind::Judgement`].
     pub kind: u32,
-    /// [`Seen`]: NAMESPACE, NAMESPACE_UUID, DEVICE_UUID, FAULT.
+    /// NAMESPACE, NAMESPACE_UUID, DEVICE_UUID, FAULT.
     pub seen: CaptureFlags,
-    /// When, in nanoseconds since boot, suspend included.
+    /// In nanoseconds since boot, suspend included.
     pub at_ns: u64,
-    /// In whose context.
     pub task: TaskInfo,
     /// The pfn or dax device's name.
     pub device: Text<32>,
-    /// The name of its region.
     pub region: Text<32>,
-    /// The namespace's name.
     pub namespace: Text<32>,
     /// [`super::Personality`] of the device.
     pub personality: u32,
@@ -70,26 +62,24 @@ pub struct Judgement {
     pub namespace_start: u64,
     /// Physical address of its last byte.
     pub namespace_end: u64,
-    /// What would be reserved, in bytes: dataoff and end_trunc, as the formula gives it; 0 where it was not computed.
+    /// The reservation in bytes, as the formula gives it; 0 if it was not computed.
     pub dataoff: u64,
-    /// What is cut off at the end, in bytes.
+    /// Bytes that would be cut off at the end.
     pub end_trunc: u64,
     /// The ideal's dataoff in bytes.
     pub ideal_dataoff: u64,
-    /// The MAX_STRUCT_PAGE_SIZE that it was computed with.
     pub max_struct_page: u64,
-    /// The index of the snapshot that it was judged by: grows with each change of the policy.
+    /// The number of the snapshot that was used; it grows with each change of the policy.
     pub policy: u64,
-    /// The [`crate::policy::Exemption::id`] that let it pass; 0 where none did.
+    /// The [`crate::policy::Exemption::id`] that allowed it; 0 for none.
     pub exemption: u64,
     /// The namespace uuid, in the order in which it is printed.
     pub namespace_uuid: [u8; 16],
-    /// The uuid of the pfn or dax device: the block's, had it been made.
+    /// The uuid of the pfn or dax device, which the block would get.
     pub device_uuid: [u8; 16],
 }
 
 impl Judgement {
-    /// Nothing known yet.
     pub const EMPTY: Self = Self {
         kind: RecordKind::Judgement as u32,
         seen: CaptureFlags::NONE,

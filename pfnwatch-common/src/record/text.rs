@@ -2,13 +2,12 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// At most `N` bytes of a C string: ends at its first NUL, or fills the room, in which case it was cut.
+/// At most `N` bytes of a C string: ends at its first NUL, or is cut at `N` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(transparent)]
 pub struct Text<const N: usize>(pub [u8; N]);
 
 impl<const N: usize> Text<N> {
-    /// No text.
     pub const EMPTY: Self = Self([0; N]);
 
     /// The bytes before the first NUL.
@@ -16,7 +15,7 @@ impl<const N: usize> Text<N> {
         self.0.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
-    /// The text; `None` where it is empty or not UTF-8.
+    /// `None` if it is empty or not UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         core::str::from_utf8(self.bytes()).ok().filter(|text| !text.is_empty())
     }

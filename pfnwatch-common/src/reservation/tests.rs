@@ -98,7 +98,6 @@ fn map() -> impl Strategy<Value = Map> {
 }
 
 prop_compose! {
-    /// Namespaces as they are met, with start and size down to a page.
     fn plausible()(
         start in 0..1_u64 << 34, size in 4..1_u64 << 34, align in power(12..31), map in map(),
         page_size in power(12..17), compat in power(12..25),
@@ -116,7 +115,7 @@ prop_compose! {
     }
 }
 
-/// The kernel's lines once more, in 128 bits, where nothing wraps.
+/// The kernel's formula in 128 bits, where nothing wraps.
 fn kernel_in_128_bits(geometry: &Geometry, n: u64, rule: KernelQuirks) -> Option<[i128; 4]> {
     let [start, size, page] = [geometry.start, geometry.size, geometry.page_size].map(i128::from);
     let align = i128::from(geometry.align.max(geometry.compat));

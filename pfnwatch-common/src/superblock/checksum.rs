@@ -2,7 +2,6 @@
 
 use super::{CHECKSUM_AT, ParseError, SIZE, field};
 
-/// The checksum that a block carries beside the one that it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checksum {
     /// The field at offset 4088.
@@ -22,7 +21,6 @@ impl Checksum {
         Ok(Self { stored, computed: fletcher64(block) })
     }
 
-    /// Are the two the same?
     #[must_use]
     pub const fn is_right(&self) -> bool {
         self.stored == self.computed

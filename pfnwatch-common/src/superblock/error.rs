@@ -4,16 +4,11 @@ use core::fmt;
 
 use super::Checksum;
 
-/// Why bytes are no info block. A kernel takes each of these for "there is no block here".
+/// Why bytes are no info block. A kernel takes each of these for "no block".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParseError {
     /// Fewer bytes than the part asked for.
-    TooShort {
-        /// How many there were.
-        len: usize,
-        /// How many it takes.
-        needed: usize,
-    },
+    TooShort { len: usize, needed: usize },
     /// The first sixteen bytes are neither fsdax's nor devdax's signature.
     Signature,
     /// The block was damaged, or was never whole.
@@ -36,7 +31,6 @@ impl fmt::Display for ParseError {
 
 impl core::error::Error for ParseError {}
 
-/// How an info block contradicts the namespace that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GeometryMismatch {
     /// Neither map=mem (1) nor map=dev (2).
@@ -60,14 +54,12 @@ pub enum GeometryMismatch {
     },
     /// The first usable byte is not aligned: the namespace's base moved since the block was made.
     Misaligned {
-        /// The namespace's address.
         start: u64,
         /// The block's align in bytes.
         align: u64,
     },
     /// More usable pages than there is room.
     Npfns {
-        /// The block's usable pages.
         npfns: u64,
         /// Bytes that reservation and end_trunc leave.
         room: u64,

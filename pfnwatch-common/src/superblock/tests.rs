@@ -105,7 +105,6 @@ fn field_or_any<T: Copy + core::fmt::Debug + 'static>(
 }
 
 prop_compose! {
-    /// Every block that is written as it is read.
     fn blocks()(
         (kind, uuid, parent_uuid, flags) in (prop_oneof![Just(SuperblockKind::Pfn), Just(SuperblockKind::Dax)], any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u32>()),
         (version_major, version_minor) in (any::<u16>(), 4..=u16::MAX),

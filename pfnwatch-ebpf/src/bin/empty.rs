@@ -11,7 +11,6 @@ fn empty(ctx: LsmContext) -> i32 {
     ctx.arg(2)
 }
 
-/// As the guard's.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

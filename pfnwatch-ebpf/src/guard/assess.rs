@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) struct GuardAssessment {
-    /// None where there is nothing to say: it is no creation, not oversize, or the kernel itself will refuse it.
+    /// `None` if there is nothing to report: no creation, not oversize, or the kernel itself will refuse it.
     pub(super) decision: Option<Decision>,
     pub(super) unjudged: Unjudged,
     pub(super) dataoff: u64,
@@ -26,7 +26,6 @@ pub(super) struct GuardAssessment {
 }
 
 impl GuardAssessment {
-    /// Nothing to say.
     const ALLOWED: Self = Self {
         decision: None,
         unjudged: Unjudged::None,
@@ -86,7 +85,6 @@ pub(super) fn assess(creation: &Creation) -> GuardAssessment {
     judged
 }
 
-/// What would be reserved, and the ideal. A decision is there where that is oversize.
 #[inline(always)]
 fn assess_size(creation: &Creation, snapshot: &Snapshot, policy: u64) -> GuardAssessment {
     let (start, size, align) = (creation.start, creation.size(), creation.align);
@@ -115,7 +113,7 @@ fn assess_size(creation: &Creation, snapshot: &Snapshot, policy: u64) -> GuardAs
 const DATAOFF: u64 = 0;
 const IDEAL_DATAOFF: u64 = 1;
 const END_TRUNC: u64 = 2;
-/// The formula refuses. No dataoff is less than 8 KiB, and where there is one, END_TRUNC is not asked in vain.
+/// The formula refuses. A dataoff is never below 8 KiB, so 0 is free; END_TRUNC is asked only if there is a dataoff.
 const REFUSED: u64 = 0;
 
 /// The formula, in bytes. A function that the verifier knows of by its types: it follows its branches once, and not all that
@@ -136,7 +134,6 @@ extern "C" fn reserved(policy: u64, start: u64, size: u64, align: u64, wanted: u
     }
 }
 
-/// How many snapshots were handed over so far.
 #[inline(always)]
 fn active() -> u64 {
     // SAFETY: the pointer is to the map's value, and a word is read whole.

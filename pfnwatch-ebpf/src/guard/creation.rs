@@ -11,7 +11,6 @@ use crate::{
     uuid::Uuid,
 };
 
-/// A creation with map=dev that is about to be tried.
 pub(super) struct Creation {
     device: Device,
     personality: Personality,
@@ -24,12 +23,11 @@ pub(super) struct Creation {
     pub(super) end: u64,
     /// The device's uuid: the block's, if it is made.
     pub(super) uuid: Uuid,
-    /// The namespace uuid, where it has one.
     pub(super) namespace_uuid: Option<Uuid>,
 }
 
 impl Creation {
-    /// The creation that the bind of this device would be; none where it is not one, or where nothing proves that it is.
+    /// The creation that the bind of this device would be; `None` if it is none, or if nothing proves that it is one.
     #[inline(always)]
     pub(super) fn of(device: Device, personality: Personality) -> Read<Option<Self>> {
         let nd_pfn = NdPfn::of(device)?;
@@ -48,13 +46,13 @@ impl Creation {
         Ok(Some(Self { device, personality, namespace, align, start, end, uuid, namespace_uuid }))
     }
 
-    /// The size of the namespace in bytes; 0 where it is none.
+    /// In bytes; 0 if the range is empty.
     #[inline(always)]
     pub(super) fn size(&self) -> u64 {
         if self.end > self.start { self.end - self.start + 1 } else { 0 }
     }
 
-    /// The bind goes on. If it makes a block, the next bind of this device is none of a creation: the evidence is used up.
+    /// The bind goes on. If it makes a block, the next bind of this device is no creation: the evidence is used up.
     #[inline(always)]
     pub(super) fn consume_evidence(&self) {
         let _ = WRITTEN_UUIDS.remove(self.device.address());

@@ -10,13 +10,13 @@ use crate::{emit, maps::ONE_SHOT_EXEMPTIONS, uuid::Uuid};
 const ONCE: u64 = 1;
 const HAS_UUID: u64 = 2;
 
-/// The id of an exemption for this creation that is good for any number of them; 0 for none.
+/// The id of an exemption for this creation that is valid for any number of them; 0 for none.
 #[inline(always)]
 pub(super) fn permanent_exemption(creation: &Creation, policy: u64) -> u64 {
     search(creation, policy, 0)
 }
 
-/// Spends an exemption for this creation that is good for one, and gives its id; 0 for none.
+/// Spends an exemption for this creation that is valid once, and returns its id; 0 for none.
 #[inline(always)]
 pub(super) fn consume(creation: &Creation, policy: u64) -> u64 {
     search(creation, policy, ONCE)

@@ -7,7 +7,7 @@
 
 use crate::{maps::PASSED_NODES, task};
 
-/// Whether a guard has let pass what this thread is about to do, the making of this node. It is another guard: the hook is
+/// Whether a guard has allowed the node that this thread is about to make. It is another guard's note: the hook is
 /// called once for each node.
 #[inline(always)]
 pub(super) fn has_passed(node: u64) -> bool {
@@ -15,7 +15,7 @@ pub(super) fn has_passed(node: u64) -> bool {
     PASSED_NODES.get_ptr(task::thread_id()).is_some_and(|judged| unsafe { *judged } == node)
 }
 
-/// This guard has judged, and lets pass: another may come next. After a refusal none does.
+/// Another guard may be called next. After a refusal none is.
 #[inline(always)]
 pub(super) fn note_passed(node: u64) {
     // Without room for the note another judges once more: nothing slips through.

@@ -26,13 +26,11 @@ impl Device {
         Self(address)
     }
 
-    /// The device around its kobject.
     #[inline(always)]
     pub(crate) fn of_kobject(address: u64) -> Read<Self> {
         Ok(Self(container(address, |layout| &layout.device.kobj)?))
     }
 
-    /// Whether a driver is bound, or being tried.
     #[inline(always)]
     pub(crate) fn has_driver(self) -> Read<bool> {
         Ok(pointer(self.0, |layout| &layout.device.driver)?.is_some())
@@ -56,7 +54,6 @@ impl Device {
         Ok(pointer(self.0, |layout| &layout.device.parent)?.map(Self))
     }
 
-    /// The name of the driver that is bound, or that is being tried.
     #[inline(always)]
     pub(crate) fn driver_name(self, into: &mut Text<32>) -> Read<()> {
         let Some(driver) = pointer(self.0, |layout| &layout.device.driver)? else { return Ok(()) };
@@ -66,7 +63,6 @@ impl Device {
         }
     }
 
-    /// What kind of libnvdimm device it is, by its type's name.
     #[inline(always)]
     pub(crate) fn personality(self) -> Read<Personality> {
         match personality_at(self.0) {

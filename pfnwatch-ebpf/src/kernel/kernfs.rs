@@ -26,7 +26,7 @@ impl KernfsNode {
         Self(address)
     }
 
-    /// Whether it is a symbolic link. On a kernel that does not tell where the flags are, nothing is.
+    /// False on a kernel whose BTF does not have the flags.
     #[inline(always)]
     pub(crate) fn is_link(self) -> bool {
         match self.read::<u16>(|layout| &layout.kernfs_node.flags) {
@@ -35,7 +35,6 @@ impl KernfsNode {
         }
     }
 
-    /// Whether its name is "driver".
     #[inline(always)]
     pub(crate) fn is_named_driver(self) -> Read<bool> {
         let Some(name) = self.read::<u64>(|layout| &layout.kernfs_node.name) else { return Err(Fault) };
@@ -47,8 +46,9 @@ impl KernfsNode {
         Ok(word == DRIVER)
     }
 
-    /// `id`: no two nodes of sysfs have the same (`idr_alloc_cyclic` with a generation, `__kernfs_new_node` in fs/kernfs/dir.c), and it is
-    /// set when the hook is called. None on a kernel that does not tell where it is: the guard is not attached there.
+    /// `id`: no two nodes of sysfs have the same (`idr_alloc_cyclic` with a generation, `__kernfs_new_node` in
+    /// fs/kernfs/dir.c), and it is set when the hook is called. `None` if the kernel's BTF does not have it: the guard
+    /// is not attached there.
     #[inline(always)]
     pub(crate) fn id(self) -> Option<u64> {
         self.read(|layout| &layout.kernfs_node.id)

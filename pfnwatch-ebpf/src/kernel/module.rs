@@ -14,7 +14,6 @@ impl Module {
         Self(address)
     }
 
-    /// Whether it is libnvdimm, by its name.
     #[inline(always)]
     pub(crate) fn is_libnvdimm(self) -> Read<bool> {
         const LIBNVDIMM: Name = name(b"libnvdimm");

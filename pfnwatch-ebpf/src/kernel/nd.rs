@@ -15,7 +15,6 @@ impl NdPfn {
         Self(address)
     }
 
-    /// The `nd_pfn` around a device whose personality is Pfn or Dax.
     #[inline(always)]
     pub(crate) fn of(device: Device) -> Read<Self> {
         Ok(Self(container(device.address(), |layout| &layout.nd_pfn.dev)?))
@@ -42,7 +41,7 @@ impl NdPfn {
         value(self.0, |layout| &layout.nd_pfn.npfns)
     }
 
-    /// `uuid`; false where there is none.
+    /// False if there is none.
     #[inline(always)]
     pub(crate) fn uuid(self, into: &mut [u8; 16]) -> Read<bool> {
         uuid(pointer(self.0, |layout| &layout.nd_pfn.uuid)?, into)
@@ -53,7 +52,6 @@ impl NdPfn {
         uuid_value(pointer(self.0, |layout| &layout.nd_pfn.uuid)?)
     }
 
-    /// The namespace it claims.
     #[inline(always)]
     pub(crate) fn namespace(self) -> Read<Option<Namespace>> {
         Ok(pointer(self.0, |layout| &layout.nd_pfn.ndns)?.map(Namespace))
@@ -69,7 +67,6 @@ impl NdPfn {
     }
 }
 
-/// The namespace that a pfn, dax or btt device claims.
 #[inline(always)]
 pub(crate) fn claimed_by(device: Device, personality: Personality) -> Read<Option<Namespace>> {
     match personality {
@@ -87,13 +84,11 @@ pub(crate) fn claimed_by(device: Device, personality: Personality) -> Read<Optio
 pub(crate) struct Namespace(u64);
 
 impl Namespace {
-    /// The namespace around its device.
     #[inline(always)]
     pub(crate) fn of(device: Device) -> Read<Self> {
         Ok(Self(container(device.address(), |layout| &layout.nd_namespace_common.dev)?))
     }
 
-    /// The namespace of a `struct nd_namespace_pmem`.
     #[inline(always)]
     pub(crate) fn of_pmem(address: u64) -> Read<Self> {
         let io = member(address, |layout| &layout.nd_namespace_pmem.nsio)?;
@@ -115,7 +110,7 @@ impl Namespace {
         ))
     }
 
-    /// The label's uuid; false where there is none.
+    /// The label's uuid; false if there is none.
     #[inline(always)]
     pub(crate) fn uuid(self, personality: Personality, into: &mut [u8; 16]) -> Read<bool> {
         if !matches!(personality, Personality::NamespacePmem) {
@@ -149,13 +144,12 @@ impl Region {
         Self(address)
     }
 
-    /// The region whose device it is.
     #[inline(always)]
     pub(crate) fn of(device: Device) -> Read<Self> {
         Ok(Self(container(device.address(), |layout| &layout.nd_region.dev)?))
     }
 
-    /// Whether the device is the one that waits to be configured: user space gave it all that it has.
+    /// Whether the device is the region's unconfigured one: all its attributes then come from user space.
     #[inline(always)]
     pub(crate) fn has_seed(self, device: Device) -> Read<bool> {
         let seed = Some(device.address());
@@ -163,14 +157,12 @@ impl Region {
             || pointer(self.0, |layout| &layout.nd_region.dax_seed)? == seed)
     }
 
-    /// The region's name.
     #[inline(always)]
     pub(crate) fn name(self, into: &mut Text<32>) -> Read<()> {
         Device::at(member(self.0, |layout| &layout.nd_region.dev)?).name(into)
     }
 }
 
-/// The uuid that a `uuid_t **` points to.
 #[inline(always)]
 pub(crate) fn uuid_behind(address: u64) -> Read<Option<Uuid>> {
     uuid_value(pointer_at(address)?)

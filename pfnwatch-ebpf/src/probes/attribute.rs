@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// `static ssize_t dev_attr_show(struct kobject *kobj, struct attribute *attr, char *buf)` (drivers/base/core.c).
-/// Attached for as long as an inventory is read, and deaf to everybody else's reads.
+/// Attached only while an inventory is read; other processes' reads are ignored.
 #[kprobe]
 fn attribute_show(ctx: ProbeContext) -> u32 {
     if task::process_id() == globals::reader()

@@ -61,7 +61,7 @@ fn begin(ctx: &ProbeContext, device: Device) {
     }
 }
 
-/// The attempt of the thread that runs; none where another load is in charge.
+/// The attempt of the current thread; `None` if another load is active.
 #[inline(always)]
 pub(super) fn in_flight() -> Option<&'static mut Attempt> {
     if !ownership::is_active() {
@@ -73,8 +73,8 @@ pub(super) fn in_flight() -> Option<&'static mut Attempt> {
     Some(unsafe { &mut *attempt })
 }
 
-/// A probe inside a probe, or one whose end was missed: the earlier one can no longer be followed. It is told as far as it was
-/// seen, which is all of it where only the end was missed.
+/// A probe inside a probe, or one whose end was missed: the earlier attempt can no longer be followed. It is sent as
+/// far as it was seen, which is all of it if only the end was missed.
 #[inline(always)]
 fn give_up(earlier: &mut Attempt) {
     if !earlier.seen.has(CaptureFlags::BOUND) {
@@ -95,7 +95,6 @@ fn bind_result(ctx: FExitContext) -> i32 {
     keep_result(&ctx)
 }
 
-/// See [`bind_result`].
 #[fexit(function = "really_probe")]
 fn bind_result_spare(ctx: FExitContext) -> i32 {
     keep_result(&ctx)
@@ -139,7 +138,6 @@ fn bind_end(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// Completes an attempt, sends it, and forgets it.
 #[inline(always)]
 pub(super) fn finish(attempt: &mut Attempt, device: Device) {
     if describe(attempt, device).is_err() {
@@ -154,7 +152,6 @@ pub(super) fn finish(attempt: &mut Attempt, device: Device) {
     let _ = ATTEMPTS.remove(task::thread_id());
 }
 
-/// Sends what there is to tell.
 #[inline(always)]
 fn send(attempt: &mut Attempt) {
     if is_seed(attempt) {

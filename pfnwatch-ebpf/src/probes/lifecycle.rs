@@ -9,7 +9,7 @@ use crate::{
     ownership, task,
 };
 
-/// `static void nvdimm_bus_remove(struct device *dev)` (drivers/nvdimm/bus.c): a driver lets go.
+/// `static void nvdimm_bus_remove(struct device *dev)` (drivers/nvdimm/bus.c): a driver is unbound.
 #[kprobe]
 fn bus_remove(ctx: ProbeContext) -> u32 {
     let Some(device) = ctx.arg::<u64>(0).map(Device::at) else { return 0 };
@@ -67,7 +67,7 @@ fn label_update(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// Sends a notice; one with a fault in it is sent as well, and says so.
+/// Sends a notice; one with a fault is sent as well, with its FAULT bit.
 #[inline(always)]
 fn send(what: NoticeKind, fill: impl FnOnce(&mut Notice) -> Read<()>) {
     if !ownership::is_active() {
@@ -83,7 +83,6 @@ fn send(what: NoticeKind, fill: impl FnOnce(&mut Notice) -> Read<()>) {
     });
 }
 
-/// The device's own name and its region's.
 #[inline(always)]
 fn around(notice: &mut Notice, device: Device) -> Read<()> {
     device.name(&mut notice.device)?;
@@ -93,7 +92,6 @@ fn around(notice: &mut Notice, device: Device) -> Read<()> {
     }
 }
 
-/// The namespace's name and uuid.
 #[inline(always)]
 fn about(notice: &mut Notice, namespace: Namespace) -> Read<()> {
     let device = namespace.device()?;

@@ -39,7 +39,6 @@ fn setup_pfn_enter(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// The namespace that is claimed, and the uuid that was given.
 #[inline(always)]
 fn claimed(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
     if let Some(claimed) = nd_pfn.namespace()? {
@@ -51,7 +50,7 @@ fn claimed(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
     Ok(())
 }
 
-/// What was asked for, and after the set-up what was got.
+/// What was requested; after the set-up, what the kernel chose.
 #[inline(always)]
 fn wanted(attempt: &mut Attempt, nd_pfn: NdPfn) -> Read<()> {
     attempt.mode = nd_pfn.mode()?;
@@ -93,7 +92,6 @@ fn pfn_validate_return(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// `nvdimm_setup_pfn` returns.
 #[kretprobe]
 fn setup_pfn_return(ctx: RetProbeContext) -> u32 {
     let Some(attempt) = in_flight() else { return 0 };

@@ -23,7 +23,7 @@ fn uuid_store_enter(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// It returns: 0 where the uuid was taken.
+/// It returns 0 if the uuid was accepted.
 #[kretprobe]
 fn uuid_store_return(ctx: RetProbeContext) -> u32 {
     if !ownership::is_active() {

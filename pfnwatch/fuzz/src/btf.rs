@@ -2,7 +2,6 @@
 
 use pfnwatch::kernel::{btf::Btf, layout, member::MemberLookup};
 
-/// Whatever the types are, each question has an answer or an error.
 pub fn check(bytes: &[u8]) {
     let Some((length, rest)) = bytes.split_first_chunk() else { return };
     let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());

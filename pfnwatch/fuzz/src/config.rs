@@ -7,7 +7,6 @@ use pfnwatch::config::{Config, ConfigFiles, origin};
 use crate::scratch;
 
 const MARK: &str = "\n#####\n";
-/// The main file and drop-ins.
 const MAX_FILES: usize = 5;
 
 /// Files are one configuration, each of whose values has its place; or they are refused with the file that is wrong.

@@ -20,7 +20,7 @@ use pfnwatch::{
 
 use crate::scratch;
 
-/// More than two namespaces with their regions and claimers have.
+/// More than two namespaces with their regions and holders have.
 const MAX_LINES: usize = 100;
 
 /// Whatever sysfs says, each namespace gets a verdict, and no sum is larger than its parts allow.
@@ -47,7 +47,6 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Makes what a line says.
 fn make(root: &Path, line: &[u8]) -> io::Result<()> {
     let split = |mark: &[u8]| {
         let at = line.windows(mark.len()).position(|window| window == mark)?;

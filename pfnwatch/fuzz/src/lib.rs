@@ -42,7 +42,6 @@ macro_rules! target {
     };
 }
 
-/// Gives `check` the content of each file that the command line names.
 #[must_use]
 pub fn try_files(check: fn(&[u8])) -> ExitCode {
     let files = env::args_os().skip(1);

@@ -1,14 +1,14 @@
-//! The journal as the place where alerts and messages outlive the agent.
+//! Alerts and undelivered messages in the event store, where they outlive the agent.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::export::alerts::{AlertChange, Dispatcher, FiringAlert, FiringAlerts, Message, outbox::OutboxStore};
 use crate::store::{AlertRow, EventStore};
 
-/// When a message is tried again that its receiver will never take.
+/// When a message is retried that its receiver will never accept, after 1970.
 const NEVER: Duration = Duration::from_secs(253_370_764_800);
 
-/// As many of those are kept, the newest.
+/// So many of those messages are kept, the newest.
 const MAX_GIVEN_UP: usize = 256;
 
 impl OutboxStore for EventStore {
@@ -34,15 +34,13 @@ fn never() -> SystemTime {
     SystemTime::UNIX_EPOCH + NEVER
 }
 
-/// Notes that an alert begins, or has ended.
-pub fn remember(journal: &mut EventStore, change: &AlertChange) {
-    let AlertChange { fingerprint, firing: stood, ended, .. } = change;
-    // Where the journal does not take it, its health says so.
-    let _ = match (ended, serde_json::to_string(stood)) {
-        (Some(_), _) => journal.delete_alert(fingerprint),
-        (None, Ok(json)) => {
-            journal.save_alert(&AlertRow { fingerprint: fingerprint.clone(), json, since: stood.since })
-        }
+/// Saves that an alert began to fire, or ended.
+pub fn remember(store: &mut EventStore, change: &AlertChange) {
+    let AlertChange { fingerprint, firing, ended, .. } = change;
+    // If the store fails, its health shows it.
+    let _ = match (ended, serde_json::to_string(firing)) {
+        (Some(_), _) => store.delete_alert(fingerprint),
+        (None, Ok(json)) => store.save_alert(&AlertRow { fingerprint: fingerprint.clone(), json, since: firing.since }),
         (None, Err(error)) => {
             tracing::error!("an alert cannot be kept: {error}");
             None
@@ -50,23 +48,23 @@ pub fn remember(journal: &mut EventStore, change: &AlertChange) {
     };
 }
 
-/// Goes on from what the agent before this one left; false where the journal cannot be read now.
+/// Continues with the alerts and messages of an earlier agent; false if the store cannot be read now.
 #[must_use]
-pub fn restore(journal: &mut EventStore, standing: &mut FiringAlerts, courier: &mut Dispatcher, now: Instant) -> bool {
-    let (Some(stood), Some(waiting)) = (journal.firing_alerts(), journal.due(never(), u32::MAX)) else {
+pub fn restore(store: &mut EventStore, firing: &mut FiringAlerts, dispatcher: &mut Dispatcher, now: Instant) -> bool {
+    let (Some(alerts), Some(pending)) = (store.firing_alerts(), store.due(never(), u32::MAX)) else {
         return false;
     };
-    standing.adopt(stood.iter().filter_map(|row| of_json::<FiringAlert>(&row.json)));
-    let (given_up, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|row| row.next_try >= never());
+    firing.adopt(alerts.iter().filter_map(|row| of_json::<FiringAlert>(&row.json)));
+    let (given_up, pending): (Vec<_>, Vec<_>) = pending.into_iter().partition(|row| row.next_try >= never());
     for row in given_up.iter().rev().skip(MAX_GIVEN_UP) {
-        let _ = journal.delivered(row.id);
+        let _ = store.delivered(row.id);
     }
-    for row in waiting {
+    for row in pending {
         match of_json::<Message>(&row.payload) {
-            Some(message) => courier.outbox_mut().restore(message, row.attempts, row.id, now),
+            Some(message) => dispatcher.outbox_mut().restore(message, row.attempts, row.id, now),
             // It is of another version: it stays for people to read.
             None => {
-                let _ = journal.failed(row.id, never(), "this pfnwatch does not understand it");
+                let _ = store.failed(row.id, never(), "this pfnwatch does not understand it");
             }
         }
     }

@@ -1,9 +1,8 @@
-//! Alerts in the agent's loop: looked for, kept, sent.
+//! Alerts in the agent's loop: evaluated, saved, sent.
 
 use std::{
     collections::{BTreeMap, hash_map::RandomState},
     hash::{BuildHasher as _, Hasher as _},
-    io::Write,
     thread,
     time::{Duration, SystemTime},
 };
@@ -14,7 +13,6 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::Agent;
 use crate::{
     agent::alert_store::{remember, restore},
     export::alerts::{Delivery, DeliveryJob, DeliveryResult, Dispatcher, FiringAlerts, RecentEvents, findings, post},
@@ -28,19 +26,19 @@ use crate::{
     store::EventStore,
 };
 
-/// How soon after an event it is looked what stands, so that one look does for a burst.
+/// How soon after an event the alerts are evaluated, so that one evaluation does for a burst.
 const EVALUATION_DELAY: Duration = Duration::from_secs(1);
 
-/// How long there is between two such looks at least.
+/// The time between two evaluations, at least.
 const MIN_EVALUATION_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the stack of a request's thread has: TLS needs less.
+/// The stack of a delivery's thread: TLS needs less.
 const STACK_BYTES: usize = 512 << 10;
 
-/// How many waiting messages are shown.
+/// How many pending messages are shown.
 const MAX_SHOWN_MESSAGES: usize = 256;
 
-/// What stands, and who is told.
+/// The firing alerts, and their delivery to receivers.
 pub(super) struct Alerts {
     policy: AlertsPolicy,
     instance: String,
@@ -50,7 +48,7 @@ pub(super) struct Alerts {
     recent: RecentEvents,
     firing: FiringAlerts,
     dispatcher: Dispatcher,
-    /// Whether what an agent before this one left was read.
+    /// Whether the alerts and messages of an earlier agent were read.
     restored: bool,
     last_evaluation: Option<Instant>,
     next_evaluation: Option<Instant>,
@@ -59,13 +57,13 @@ pub(super) struct Alerts {
 
 type DeliveryOutcome = (Delivery, DeliveryResult);
 
-/// What there is to do.
+/// Work that is due.
 pub(super) enum AlertWork {
-    /// It is to be looked what stands.
+    /// The alerts are to be evaluated.
     Evaluate,
     /// A message is to be sent.
     Send,
-    /// A request has ended.
+    /// A delivery has ended.
     Outcome(Delivery, DeliveryResult),
 }
 
@@ -89,20 +87,20 @@ impl Alerts {
 
     /// Waits until there is something to do. It can be cancelled at any time.
     pub(super) async fn next(&mut self) -> AlertWork {
-        let (look, send) = (self.next_evaluation, self.dispatcher.due());
+        let (evaluation, send) = (self.next_evaluation, self.dispatcher.due());
         tokio::select! {
             Some((delivery, outcome)) = self.outcomes.1.recv() => AlertWork::Outcome(delivery, outcome),
-            () = sleep_until_due(look) => AlertWork::Evaluate,
+            () = sleep_until_due(evaluation) => AlertWork::Evaluate,
             () = sleep_until_due(send.map(Instant::from_std)) => AlertWork::Send,
         }
     }
 
-    /// Something happened: what stands may be something else by now.
+    /// Counts an event, and schedules an evaluation: other alerts may fire by now.
     pub(super) fn on_event(&mut self, event: &Event) {
         let kind = match &event.body {
             Body::Denied(_) => "denied",
             Body::Lost(_) => "lost",
-            Body::Undecoded(_) => "undecoded",
+            Body::DecodeError(_) => "decode_error",
             _ => "",
         };
         *self.counts.entry(kind).or_default() += 1;
@@ -111,58 +109,71 @@ impl Alerts {
 
     fn schedule_evaluation(&mut self) {
         if self.next_evaluation.is_none() && !self.policy.receivers.is_empty() {
-            let soon = Instant::now() + EVALUATION_DELAY;
+            let after_burst = Instant::now() + EVALUATION_DELAY;
             self.next_evaluation =
-                Some(self.last_evaluation.map_or(soon, |last| soon.max(last + MIN_EVALUATION_INTERVAL)));
+                Some(self.last_evaluation.map_or(after_burst, |last| after_burst.max(last + MIN_EVALUATION_INTERVAL)));
         }
     }
 
-    /// What became of the messages, for each receiver.
+    /// The deliveries of each receiver.
     pub(super) fn deliveries(&self) -> Vec<DeliveryStats> {
         self.dispatcher.deliveries()
     }
 
-    /// Serves the receivers of a configuration. What an agent before this one left is read first.
-    fn configure(&mut self, policy: AlertsPolicy, journal: &mut EventStore) {
-        self.restore_once(journal);
-        self.dispatcher.set_receivers(policy.receivers.clone(), Instant::now().into_std(), journal);
+    /// Whether the configuration has receivers.
+    pub(super) const fn has_receivers(&self) -> bool {
+        !self.policy.receivers.is_empty()
+    }
+
+    /// Serves the receivers of a configuration. The alerts and messages of an earlier agent are read first.
+    pub(super) fn configure(&mut self, policy: AlertsPolicy, store: &mut EventStore) {
+        self.restore_once(store);
+        self.dispatcher.set_receivers(policy.receivers.clone(), Instant::now().into_std(), store);
         self.policy = policy;
         self.schedule_evaluation();
     }
 
-    fn restore_once(&mut self, journal: &mut EventStore) {
+    fn restore_once(&mut self, store: &mut EventStore) {
         let now = Instant::now().into_std();
-        self.restored = self.restored || restore(journal, &mut self.firing, &mut self.dispatcher, now);
+        self.restored = self.restored || restore(store, &mut self.firing, &mut self.dispatcher, now);
     }
 
-    /// Looks what stands, and puts what is news into the outbox.
-    fn evaluate(&mut self, view: &View, journal: &mut EventStore) {
-        self.restore_once(journal);
+    /// Evaluates the alerts, and puts messages about changes into the outbox.
+    pub(super) fn evaluate(&mut self, view: &View, store: &mut EventStore) {
+        self.restore_once(store);
         self.recent.note(&self.counts, self.started.elapsed());
         self.recent.observing(view.status.agent.observing, self.started.elapsed());
-        let found = findings(view, &self.recent, &self.instance, &self.policy.runbook);
-        for change in self.firing.follow(&found, &self.dispatcher.names(), view.now) {
-            // Told first: what is told twice is better than what is not told.
-            self.dispatcher.enqueue(&change, Instant::now().into_std(), journal);
-            remember(journal, &change);
+        let findings = findings(view, &self.recent, &self.instance, &self.policy.runbook);
+        for change in self.firing.follow(&findings, &self.dispatcher.names(), view.now) {
+            // The message first: one that is sent twice is better than one that is not sent.
+            self.dispatcher.enqueue(&change, Instant::now().into_std(), store);
+            remember(store, &change);
         }
-        self.dispatcher.outbox_mut().save(journal);
+        self.dispatcher.outbox_mut().save(store);
         (self.last_evaluation, self.next_evaluation) = (Some(Instant::now()), None);
     }
 
-    /// Sends what is due.
-    fn send(&mut self) {
+    /// Sends the messages that are due.
+    pub(super) fn send(&mut self) {
         let jobs = self.dispatcher.jobs(Instant::now().into_std(), SystemTime::now());
         jobs.into_iter().for_each(|job| self.spawn_delivery(job));
     }
 
-    /// Says again what stands, to those who forget.
-    fn resend_firing(&mut self) {
+    /// Sends the firing alerts again, to receivers that forget.
+    pub(super) fn resend_firing(&mut self) {
         let jobs = self.dispatcher.resend_firing(&self.firing, Instant::now().into_std(), SystemTime::now());
         jobs.into_iter().for_each(|job| self.spawn_delivery(job));
     }
 
-    /// In a thread of its own, which ends with the request: nothing that a receiver does holds the agent up.
+    /// Records the result of a delivery.
+    pub(super) fn on_outcome(&mut self, delivery: &Delivery, result: &DeliveryResult, store: &mut EventStore) {
+        let at = (Instant::now().into_std(), SystemTime::now());
+        // It needs not be secure: it keeps hosts from retrying all at once.
+        let chance = RandomState::new().build_hasher().finish();
+        self.dispatcher.on_outcome(delivery, result, at, chance, store);
+    }
+
+    /// In a thread of its own, which ends with the request: nothing that a receiver does delays the agent.
     fn spawn_delivery(&self, job: DeliveryJob) {
         let (sender, delivery) = (self.outcomes.0.clone(), job.delivery.clone());
         let work = move || {
@@ -175,53 +186,11 @@ impl Alerts {
         }
     }
 
-    fn status(&self) -> AlertsStatus {
-        let standing = self.firing.iter().map(|(fingerprint, stood)| FiringAlertStatus::new(fingerprint, stood));
-        let waiting = self.dispatcher.outbox().iter().take(MAX_SHOWN_MESSAGES).map(PendingMessage::from);
-        AlertsStatus { standing: standing.collect(), receivers: self.deliveries(), waiting: waiting.collect() }
-    }
-}
-
-impl<W: Write> Agent<W> {
-    /// Takes up who is to be told.
-    pub(super) fn configure_alerts(&mut self, policy: AlertsPolicy) {
-        self.alerts.configure(policy, &mut self.store);
-    }
-
-    /// At each check: looks, and says again what stands.
-    pub(super) fn check_alerts(&mut self) {
-        if !self.alerts.policy.receivers.is_empty() {
-            self.evaluate_alerts();
-            self.alerts.send();
-            self.alerts.resend_firing();
-        }
-    }
-
-    /// Does what [`Alerts::next`] says.
-    pub(super) fn handle_alert_work(&mut self, due: AlertWork) {
-        match due {
-            AlertWork::Evaluate => self.evaluate_alerts(),
-            AlertWork::Send => {}
-            AlertWork::Outcome(delivery, outcome) => {
-                let at = (Instant::now().into_std(), SystemTime::now());
-                // Of no weight: hosts shall only not come all at once.
-                let chance = RandomState::new().build_hasher().finish();
-                self.alerts.dispatcher.on_outcome(&delivery, &outcome, at, chance, &mut self.store);
-                crate::os::memory_trim::trim_heap();
-            }
-        }
-        self.alerts.send();
-    }
-
-    fn evaluate_alerts(&mut self) {
-        let view = self.view();
-        self.alerts.evaluate(&view, &mut self.store);
-    }
-
-    /// How the alerts stand now, for `pfnwatch alerts`.
-    pub(super) fn alerts_status(&mut self) -> AlertsStatus {
-        self.evaluate_alerts();
-        self.alerts.status()
+    /// For `pfnwatch alerts`.
+    pub(super) fn status(&self) -> AlertsStatus {
+        let firing = self.firing.iter().map(|(fingerprint, alert)| FiringAlertStatus::new(fingerprint, alert));
+        let pending = self.dispatcher.outbox().iter().take(MAX_SHOWN_MESSAGES).map(PendingMessage::from);
+        AlertsStatus { firing: firing.collect(), receivers: self.deliveries(), waiting: pending.collect() }
     }
 }
 

@@ -1,6 +1,5 @@
-//! The agent's side: learns from surveys, events and the kernel's facts, and writes down what it has learned.
+//! What namespaces cost, now and before: learned from scans, events and the kernel's facts, and saved in the event store.
 
-use crate::model::capacity::observed_kernel;
 use std::{
     collections::BTreeSet,
     time::{Duration, SystemTime},
@@ -10,18 +9,21 @@ use pfnwatch_common::Map;
 
 use crate::{
     analysis::baseline::{CostHistory, RegressionChange, host_regression, ledger::change},
-    model::capacity::{AcceptError, Acceptance, BaselineScope, Cost, CostRecord, NamespaceKey, Regression},
-};
-use crate::{
+    kernel::boot,
     model::{
-        event::{Body, CapacityRegression, Event, SetUp, Time},
+        capacity::{
+            AcceptError, Acceptance, BaselineScope, Cost, CostRecord, NamespaceKey, Regression, observed_kernel,
+        },
+        event::{Body, CapacityRegression, Event, MaxStructPageReport, SetUp, Time},
+        kernel::KernelFacts,
         store::BootRow,
         survey::{AssessedNamespace, ScanResult},
     },
+    os::paths::Paths,
     store::EventStore,
 };
 
-/// What is known of costs, now and before.
+/// The costs of the host and of its namespaces, now and before.
 #[derive(Debug)]
 pub(super) struct BaselineWatch {
     release: String,
@@ -29,38 +31,38 @@ pub(super) struct BaselineWatch {
     boots: Vec<BootRow>,
     history: CostHistory,
     host: Option<Regression>,
-    /// When it was last written down that the running kernel runs; none before it is known.
+    /// When it was last saved that the running kernel runs; `None` before it is known.
     last_heartbeat: Option<SystemTime>,
 }
 
-/// How often that is written down while nothing else is learned.
+/// How often that is saved while nothing else is learned.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 impl BaselineWatch {
-    /// Takes up what the journal has; without one it begins anew.
+    /// Continues with what the store has, or with nothing if it cannot be read.
     #[must_use]
-    pub(super) fn new(journal: &mut EventStore, release: &str, page_size: u64) -> Self {
+    pub(super) fn new(store: &mut EventStore, release: &str, page_size: u64) -> Self {
         Self {
             release: release.to_owned(),
             page_size,
-            boots: journal.boots().unwrap_or_default(),
-            history: CostHistory::new(journal.costs().unwrap_or_default()),
+            boots: store.boots().unwrap_or_default(),
+            history: CostHistory::new(store.costs().unwrap_or_default()),
             host: None,
             last_heartbeat: None,
         }
     }
 
     /// Learns what the running kernel and its libnvdimm reserve for each page.
-    pub(super) fn observe_kernel(&mut self, journal: &mut EventStore, mut boot: BootRow) -> Option<Body> {
+    pub(super) fn observe_kernel(&mut self, store: &mut EventStore, mut boot: BootRow) -> Option<Body> {
         let known = |boot: &&BootRow| boot.max_struct_page_size.is_some();
-        // What the agent before this one has told, or this one under the libnvdimm before.
+        // The regression that an earlier agent has reported, or this one under an earlier libnvdimm.
         let before =
             self.boots.iter().filter(known).max_by_key(|boot| boot.last_seen).and_then(|boot| self.regression_of(boot));
-        let is_it = |it: &BootRow| (&it.boot_id, &it.module_build_id) == (&boot.boot_id, &boot.module_build_id);
-        if let Some(place) = self.boots.iter().position(is_it) {
-            boot.accepted = self.boots.swap_remove(place).accepted;
+        let is_same = |it: &BootRow| (&it.boot_id, &it.module_build_id) == (&boot.boot_id, &boot.module_build_id);
+        if let Some(index) = self.boots.iter().position(is_same) {
+            boot.accepted = self.boots.swap_remove(index).accepted;
         }
-        journal.save_boot(&boot);
+        store.save_boot(&boot);
         let is_known = boot.max_struct_page_size.is_some();
         // With nothing known the host is no better than it was.
         self.host = if is_known { self.regression_of(&boot) } else { self.host.take().or_else(|| before.clone()) };
@@ -69,14 +71,14 @@ impl BaselineWatch {
         if is_known { event_of(change(before, self.host.clone())) } else { None }
     }
 
-    /// The kernel that was learned last still runs: that is written down every hour, and where the agent ends.
-    pub(super) fn heartbeat(&mut self, journal: &mut EventStore, now: SystemTime, ends: bool) {
-        let (Some(noted), Some(boot)) = (self.last_heartbeat, self.boots.last_mut()) else { return };
+    /// The kernel that was learned last still runs: that is saved every hour, and when the agent ends.
+    pub(super) fn heartbeat(&mut self, store: &mut EventStore, now: SystemTime, ends: bool) {
+        let (Some(last), Some(boot)) = (self.last_heartbeat, self.boots.last_mut()) else { return };
         // A clock that was set back counts as an hour.
-        if ends || now.duration_since(noted).map_or(true, |past| past >= HEARTBEAT_INTERVAL) {
+        if ends || now.duration_since(last).map_or(true, |past| past >= HEARTBEAT_INTERVAL) {
             boot.last_seen = now;
             self.last_heartbeat = Some(now);
-            journal.save_boot(boot);
+            store.save_boot(boot);
         }
     }
 
@@ -86,59 +88,59 @@ impl BaselineWatch {
     }
 
     /// Learns from all namespaces at once.
-    pub(super) fn observe_scan(&mut self, journal: &mut EventStore, survey: &ScanResult) -> Vec<Body> {
+    pub(super) fn observe_scan(&mut self, store: &mut EventStore, scan: &ScanResult) -> Vec<Body> {
         let mut learned = Vec::new();
-        let mut there = BTreeSet::new();
-        for judged in &survey.namespaces {
-            let Some(namespace) = namespace(judged) else { continue };
-            if judged.map() != Some(Map::Dev) && judged.namespace.mode.is_ok() {
+        let mut existing = BTreeSet::new();
+        for assessed in &scan.namespaces {
+            let Some(namespace) = namespace(assessed) else { continue };
+            if assessed.map() != Some(Map::Dev) && assessed.namespace.mode.is_ok() {
                 continue;
             }
-            there.insert((namespace.start_address, namespace.size_bytes));
-            learned.extend(self.cost(judged).map(|cost| self.history.observe(namespace, cost)));
+            existing.insert((namespace.start_address, namespace.size_bytes));
+            learned.extend(self.cost(assessed).map(|cost| self.history.observe(namespace, cost)));
         }
-        learned.extend(self.history.retain(&there));
-        save(journal, learned)
+        learned.extend(self.history.retain(&existing));
+        save(store, learned)
     }
 
     /// Learns from an event.
-    pub(super) fn observe_event(&mut self, journal: &mut EventStore, event: &Event) -> Vec<Body> {
+    pub(super) fn observe_event(&mut self, store: &mut EventStore, event: &Event) -> Vec<Body> {
         let learned = match &event.body {
             Body::SetUp(setup) => self.set_up(setup, event.time),
             Body::Destroy(change) => change.namespace_uuid.map(|uuid| self.history.destroyed(uuid)).unwrap_or_default(),
             _ => Vec::new(),
         };
-        save(journal, learned)
+        save(store, learned)
     }
 
-    /// The regressions that stand.
+    /// The regressions that have not ended.
     pub(super) fn regressions(&self) -> Vec<Regression> {
         self.host.iter().cloned().chain(self.history.regressions()).collect()
     }
 
-    /// Takes what is there now for the baseline. Gives the regression that ends with it.
+    /// Makes the present cost the baseline, and returns the regression that ends with it.
     ///
     /// # Errors
-    /// There is none, or it cannot be written down.
+    /// There is none, or it cannot be saved.
     pub(super) fn accept(
         &mut self,
-        journal: &mut EventStore,
-        whose: &BaselineScope,
+        store: &mut EventStore,
+        scope: &BaselineScope,
         acceptance: Acceptance,
     ) -> Result<Regression, AcceptError> {
-        match whose {
-            BaselineScope::Host => self.accept_host(journal, acceptance),
-            BaselineScope::Namespace(which) => {
-                let (record, regression) = self.history.accept_preview(which, acceptance)?;
-                journal.save_costs(std::slice::from_ref(&record)).ok_or(AcceptError::NotSaved)?;
+        match scope {
+            BaselineScope::Host => self.accept_host(store, acceptance),
+            BaselineScope::Namespace(namespace) => {
+                let (record, regression) = self.history.accept_preview(namespace, acceptance)?;
+                store.save_costs(std::slice::from_ref(&record)).ok_or(AcceptError::NotSaved)?;
                 self.history.replace(record);
                 Ok(regression)
             }
         }
     }
 
-    /// The kernel that was learned last is the one that runs: it stays, and all others are set aside.
-    fn accept_host(&mut self, journal: &mut EventStore, acceptance: Acceptance) -> Result<Regression, AcceptError> {
+    /// The running kernel is the one that was learned last: it stays, and all others are set aside.
+    fn accept_host(&mut self, store: &mut EventStore, acceptance: Acceptance) -> Result<Regression, AcceptError> {
         let regression = self.host.clone().ok_or_else(|| AcceptError::NoRegression("the host".to_owned()))?;
         let mut boots = self.boots.clone();
         let (now, others) = boots.split_last_mut().ok_or(AcceptError::UnknownKernel)?;
@@ -147,7 +149,7 @@ impl BaselineWatch {
         }
         now.accepted = Some(acceptance);
         others.iter_mut().for_each(|boot| boot.set_aside = true);
-        journal.save_boots(&boots).ok_or(AcceptError::NotSaved)?;
+        store.save_boots(&boots).ok_or(AcceptError::NotSaved)?;
         (self.boots, self.host) = (boots, None);
         Ok(regression)
     }
@@ -176,9 +178,9 @@ impl BaselineWatch {
         }
     }
 
-    fn cost(&self, judged: &AssessedNamespace) -> Option<Cost> {
-        let numbers = &judged.assessment.numbers;
-        let made_with = judged.facts.block.as_ref().map(|block| u64::from(block.page_struct_size));
+    fn cost(&self, assessed: &AssessedNamespace) -> Option<Cost> {
+        let numbers = &assessed.assessment.numbers;
+        let made_with = assessed.facts.block.as_ref().map(|block| u64::from(block.page_struct_size));
         Some(Cost {
             kernel: self.release.clone(),
             seen: Time(SystemTime::now()).to_string(),
@@ -189,22 +191,39 @@ impl BaselineWatch {
     }
 }
 
-fn namespace(judged: &AssessedNamespace) -> Option<NamespaceKey> {
-    let it = &judged.namespace;
-    Some(NamespaceKey {
-        namespace: it.name.clone(),
-        namespace_uuid: it.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
-        start_address: judged.facts.start?,
-        size_bytes: judged.facts.size?,
+/// The row of the running boot; `None` if it has no boot id, without which it cannot be distinguished from others.
+pub(super) fn boot_row(paths: &Paths, facts: &KernelFacts, report: &MaxStructPageReport) -> Option<BootRow> {
+    let now = SystemTime::now();
+    Some(BootRow {
+        boot_id: boot::id(paths)?,
+        module_build_id: boot::libnvdimm_build_id(paths),
+        release: facts.release.clone(),
+        struct_page_size: facts.struct_page_size,
+        max_struct_page_size: report.status.max_struct_page_size_bytes,
+        evidence: report.status.evidence.clone(),
+        first_seen: now,
+        last_seen: now,
+        set_aside: false,
+        accepted: None,
     })
 }
 
-/// Writes down what is news, and gives what has to be told of it.
-fn save(journal: &mut EventStore, learned: Vec<(CostRecord, RegressionChange)>) -> Vec<Body> {
-    let (news, changes): (Vec<_>, Vec<_>) =
+fn namespace(assessed: &AssessedNamespace) -> Option<NamespaceKey> {
+    let it = &assessed.namespace;
+    Some(NamespaceKey {
+        namespace: it.name.clone(),
+        namespace_uuid: it.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
+        start_address: assessed.facts.start?,
+        size_bytes: assessed.facts.size?,
+    })
+}
+
+/// Saves the costs that changed, and returns the events that report the changes.
+fn save(store: &mut EventStore, learned: Vec<(CostRecord, RegressionChange)>) -> Vec<Body> {
+    let (changed, changes): (Vec<_>, Vec<_>) =
         learned.into_iter().filter(|(_, change)| *change != RegressionChange::Unchanged).unzip();
-    if !news.is_empty() {
-        journal.save_costs(&news);
+    if !changed.is_empty() {
+        store.save_costs(&changed);
     }
     changes.into_iter().filter_map(event_of).collect()
 }

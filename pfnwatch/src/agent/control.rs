@@ -1,112 +1,103 @@
-//! What is asked over the control socket, and what comes of it.
+//! The requests of the control socket that change something: what is done, and what is reported of it.
 
-use std::{
-    io::Write,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use super::{Agent, guard::cannot_enforce};
+use super::runtime_info::RuntimeInfo;
 use crate::{
-    agent::control_server::Peer,
+    agent::{baseline_watch::BaselineWatch, control_server::Peer},
     bpf::pins::Pins,
+    guard::{Guard, info_block_cache::InfoBlockCache},
     model::{
         capacity::{AcceptError, Acceptance, BaselineScope, Regression},
-        control::{
-            AcceptedBaseline, Allow, Allowed, ErrorResponse, ModeResponse, Released, Reply, Request, Response, Revoked,
-        },
-        event::{Actor, BaselineAccepted, Body, Event, ExemptionChange, GuardTransfer, ModeChanged, Time},
+        control::{AcceptedBaseline, Allow, Allowed, ErrorResponse, ModeResponse, Released, Response, Revoked},
+        event::{Actor, BaselineAccepted, Body, ExemptionChange, GuardTransfer, ModeChanged, Time},
         policy::Mode,
     },
+    store::EventStore,
 };
 
-impl<W: Write> Agent<W> {
-    /// Does what is asked, and says what came of it.
-    pub(super) fn answer(&mut self, request: Request, peer: &Peer) -> Reply {
-        match request {
-            Request::Mode { mode, reason } => self.change_mode(mode, reason, peer).into(),
-            Request::Allow(allow) => self.allow(allow, peer).into(),
-            Request::Revoke { id } => self.revoke(id, peer).into(),
-            Request::AcceptBaseline { whose, reason } => self.accept_baseline(&whose, reason, peer).into(),
-            Request::Status => Ok::<_, ErrorResponse>(Response::Status(Box::new(self.status()))).into(),
-            Request::Block { namespace } => self.block(&namespace).into(),
-            Request::Alerts => Ok::<_, ErrorResponse>(Response::Alerts(Box::new(self.alerts_status()))).into(),
-            Request::Release => self.release(peer).into(),
-        }
+/// A request that was done: the response, and the event that reports it.
+pub(super) struct Done {
+    pub(super) response: Response,
+    pub(super) event: Body,
+    /// Whether the guard's state may be another one by now.
+    pub(super) changes_guard: bool,
+}
+
+impl Done {
+    const fn new(response: Response, event: Body) -> Self {
+        Self { response, event, changes_guard: false }
     }
 
-    fn change_mode(&mut self, mode: Mode, reason: Option<String>, peer: &Peer) -> Result<Response, ErrorResponse> {
-        if mode == Mode::Enforce
-            && let Some(why) = self.enforce_obstacle()
-        {
-            return Err(ErrorResponse::unsupported(cannot_enforce(&why)));
-        }
-        let from = self.guard.change_mode(mode)?;
-        self.runtime_info.mode_since = SystemTime::now();
-        self.runtime_info.mode_by = peer.to_string();
-        self.runtime_info.mode_reason.clone_from(&reason);
-        self.emit(Event::now(Body::ModeChanged(ModeChanged { from, to: mode, by: Some(Actor::from(peer)), reason })))?;
-        self.emit_guard_state()?;
-        Ok(Response::Mode(ModeResponse { mode, was: from }))
+    fn with_guard_change(self) -> Self {
+        Self { changes_guard: true, ..self }
     }
+}
 
-    fn allow(&mut self, allow: Allow, peer: &Peer) -> Result<Response, ErrorResponse> {
-        let Allow { subject, once, for_seconds, reason } = allow;
-        let duration = for_seconds.map(Duration::from_secs);
-        if self.guard.is_unknown_region(subject) {
-            self.update_regions();
-        }
-        let grant = self.guard.grant(subject, once, duration, reason, peer.to_string())?;
-        let exemption = self.exemption(&grant);
-        let until = exemption.until.map(|until| until.to_string());
-        self.emit(Event::now(Body::ExemptionGranted(ExemptionChange { by: Some(Actor::from(peer)), ..exemption })))?;
-        Ok(Response::Allowed(Allowed { id: grant.id, subject, until }))
-    }
+pub(super) fn change_mode(
+    guard: &mut Guard,
+    runtime_info: &mut RuntimeInfo,
+    mode: Mode,
+    reason: Option<String>,
+    peer: &Peer,
+) -> anyhow::Result<Done> {
+    let from = guard.change_mode(mode)?;
+    runtime_info.on_mode_changed(peer.to_string(), reason.clone());
+    let changed = ModeChanged { from, to: mode, by: Some(Actor::from(peer)), reason };
+    let response = Response::Mode(ModeResponse { mode, previous_mode: from });
+    Ok(Done::new(response, Body::ModeChanged(changed)).with_guard_change())
+}
 
-    fn revoke(&mut self, id: u64, peer: &Peer) -> Result<Response, ErrorResponse> {
-        let Some(grant) = self.guard.revoke(id)? else {
-            return Err(ErrorResponse::usage(format!(
-                "there is no exemption {id} that could be withdrawn: `pfnwatch allow --list` shows them"
-            )));
-        };
-        let exemption = ExemptionChange { by: Some(Actor::from(peer)), ..self.exemption(&grant) };
-        self.emit(Event::now(Body::ExemptionEnded(exemption)))?;
-        Ok(Response::Revoked(Revoked { id }))
-    }
+pub(super) fn allow(guard: &mut Guard, allow: Allow, peer: &Peer) -> anyhow::Result<Done> {
+    let Allow { subject, once, for_seconds, reason } = allow;
+    let grant = guard.grant(subject, once, for_seconds.map(Duration::from_secs), reason, peer.to_string())?;
+    let exemption = ExemptionChange { by: Some(Actor::from(peer)), ..guard.exemption_change(&grant) };
+    let until = exemption.until.map(|until| until.to_string());
+    Ok(Done::new(Response::Allowed(Allowed { id: grant.id, subject, until }), Body::ExemptionGranted(exemption)))
+}
 
-    fn accept_baseline(
-        &mut self,
-        whose: &BaselineScope,
-        reason: String,
-        peer: &Peer,
-    ) -> Result<Response, ErrorResponse> {
-        let time = Time(SystemTime::now()).to_string();
-        let acceptance = Acceptance { by: peer.to_string(), reason: reason.clone(), time };
-        let accepted = self.baseline.accept(&mut self.store, whose, acceptance);
-        let regression = accepted.map_err(|error| match error {
-            AcceptError::NotSaved => ErrorResponse::error(error.to_string()),
-            _ => ErrorResponse::usage(error.to_string()),
-        })?;
-        let accepted = BaselineAccepted::new(regression, reason, Actor::from(peer));
-        let Regression { before, after, .. } = accepted.regression.clone();
-        let answer = AcceptedBaseline { detail: accepted.detail.clone(), before, after };
-        self.emit(Event::now(Body::BaselineAccepted(Box::new(accepted))))?;
-        Ok(Response::BaselineAccepted(Box::new(answer)))
-    }
+pub(super) fn revoke(guard: &mut Guard, id: u64, peer: &Peer) -> Result<Done, ErrorResponse> {
+    let Some(grant) = guard.revoke(id)? else {
+        return Err(ErrorResponse::usage(format!(
+            "there is no exemption {id} that could be withdrawn: `pfnwatch allow --list` shows them"
+        )));
+    };
+    let exemption = ExemptionChange { by: Some(Actor::from(peer)), ..guard.exemption_change(&grant) };
+    Ok(Done::new(Response::Revoked(Revoked { id }), Body::ExemptionEnded(exemption)))
+}
 
-    fn block(&self, namespace: &str) -> Result<Response, ErrorResponse> {
-        let Some(kept) = self.info_blocks.find(namespace) else {
-            return Err(ErrorResponse::error(format!("no info block is kept of {namespace}")));
-        };
-        Ok(Response::Block(Box::new(kept.into())))
-    }
+pub(super) fn accept_baseline(
+    baseline: &mut BaselineWatch,
+    store: &mut EventStore,
+    scope: &BaselineScope,
+    reason: String,
+    peer: &Peer,
+) -> Result<Done, ErrorResponse> {
+    let time = Time(SystemTime::now()).to_string();
+    let acceptance = Acceptance { by: peer.to_string(), reason: reason.clone(), time };
+    let regression = baseline.accept(store, scope, acceptance).map_err(|error| match error {
+        AcceptError::NotSaved => ErrorResponse::error(error.to_string()),
+        _ => ErrorResponse::usage(error.to_string()),
+    })?;
+    let accepted = BaselineAccepted::new(regression, reason, Actor::from(peer));
+    let Regression { before, after, .. } = accepted.regression.clone();
+    let response = AcceptedBaseline { detail: accepted.detail.clone(), before, after };
+    Ok(Done::new(Response::BaselineAccepted(Box::new(response)), Body::BaselineAccepted(Box::new(accepted))))
+}
 
-    /// Takes away the pins: the guard then goes with the agent, as long as that is not loaded anew.
-    fn release(&mut self, peer: &Peer) -> Result<Response, ErrorResponse> {
-        let removed: Vec<_> = Pins::system().remove()?.iter().map(|pin| pin.display().to_string()).collect();
-        let mode = self.guard.policy().mode;
-        let released = GuardTransfer { mode, pins: removed.clone(), by: Some(Actor::from(peer)), detail: None };
-        self.emit(Event::now(Body::GuardReleased(released)))?;
-        self.emit_guard_state()?;
-        Ok(Response::Released(Released { removed, still_guarding: self.guard.is_attached() }))
+/// Removes the pins: the guard then ends with the agent, unless another agent has pinned it again.
+pub(super) fn release(guard: &Guard, peer: &Peer) -> anyhow::Result<Done> {
+    let removed: Vec<_> = Pins::system().remove()?.iter().map(|pin| pin.display().to_string()).collect();
+    let mode = guard.policy().mode;
+    let released = GuardTransfer { mode, pins: removed.clone(), by: Some(Actor::from(peer)), detail: None };
+    let response = Response::Released(Released { removed, still_guarding: guard.is_attached() });
+    Ok(Done::new(response, Body::GuardReleased(released)).with_guard_change())
+}
+
+/// The info block that is saved of a namespace.
+pub(super) fn block(info_blocks: &InfoBlockCache, namespace: &str) -> Result<Response, ErrorResponse> {
+    match info_blocks.find(namespace) {
+        Some(saved) => Ok(Response::Block(Box::new(saved.into()))),
+        None => Err(ErrorResponse::error(format!("no info block is kept of {namespace}"))),
     }
 }

@@ -29,7 +29,7 @@ use crate::os::access;
 /// How many connections there are at a time; others wait until one of these ends.
 const MAX_CONNECTIONS: usize = 8;
 
-/// How long the agent waits where the system does not let it accept: it would fail again at once.
+/// How long the agent waits if a connection cannot be accepted: it would fail again at once.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The control socket, open. It is removed when this is dropped.
@@ -39,7 +39,7 @@ pub struct Server {
     connections: JoinSet<()>,
     send: mpsc::Sender<PendingRequest>,
     requests: mpsc::Receiver<PendingRequest>,
-    /// Whether the last try to accept failed: that is said once.
+    /// Whether the last attempt to accept failed: that is logged once.
     failing: bool,
     access: AccessPolicy,
     // The last: the socket goes when nobody is served any more.
@@ -53,7 +53,7 @@ pub struct PendingRequest {
     pub request: Request,
     /// Who asks: root, or the agent's own user; for what changes nothing also a member of the readers' group.
     pub peer: Peer,
-    /// Answers. Where it is dropped, the peer is told that there is no answer.
+    /// Answers. If it is dropped, the peer gets an error.
     pub responder: Responder,
 }
 
@@ -85,14 +85,14 @@ impl Server {
         let readers = access::reader_group();
         let (listener, bound) = address::bind(path, readers)?;
         let listener = UnixListener::from_std(listener).context("the control socket cannot be waited on")?;
-        let (send, calls) = mpsc::channel(MAX_CONNECTIONS);
+        let (send, requests) = mpsc::channel(MAX_CONNECTIONS);
         let limits = Limits::default();
         Ok(Self {
             listener,
             limits,
             connections: JoinSet::new(),
             send,
-            requests: calls,
+            requests,
             failing: false,
             access: AccessPolicy { readers, ..AccessPolicy::default() },
             _bound: bound,
@@ -103,14 +103,14 @@ impl Server {
     pub async fn next(&mut self) -> PendingRequest {
         loop {
             tokio::select! {
-                // `send` lives as long as `calls`, so that there is always a next one.
-                Some(call) = self.requests.recv() => return call,
+                // `send` lives as long as `requests`, so that there is always a next one.
+                Some(request) = self.requests.recv() => return request,
                 Some(_) = self.connections.join_next() => {}
                 accepted = self.listener.accept(), if self.connections.len() < MAX_CONNECTIONS => match accepted {
                     Ok((stream, _)) => {
                         self.failing = false;
-                        let (calls, doors) = (self.send.clone(), self.access.clone());
-                        self.connections.spawn(connection::serve(stream, calls, self.limits, doors));
+                        let (requests, access) = (self.send.clone(), self.access.clone());
+                        self.connections.spawn(connection::serve(stream, requests, self.limits, access));
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut self.failing, true) {

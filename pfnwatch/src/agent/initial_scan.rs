@@ -1,67 +1,67 @@
-//! What was there already when observing began.
+//! The namespaces that exist already when the programs are attached.
 
-use std::{io::Write, time::SystemTime};
+use std::collections::BTreeSet;
 
-use super::Agent;
+use pfnwatch_common::layout::Layout;
+use uuid::Uuid;
+
 use crate::{
     model::{
-        event::{self, Body, Event, Time},
+        event::{Body, Event, ExistingNamespace, NamespaceId},
         inventory::{InfoBlocks, Inventory},
+        kernel::KernelFacts,
         survey::{AssessedNamespace, ScanResult},
+        thresholds::Thresholds,
     },
-    scan::existing,
+    os::paths::Paths,
     scan::{EnabledBlocks, info_blocks},
 };
 
-impl<W: Write> Agent<W> {
-    /// Tells of each enabled namespace with map=dev that no event was seen of.
-    pub(super) fn report_existing_namespaces(&mut self, inventory: Inventory) -> anyhow::Result<()> {
-        for namespace in &inventory.namespaces {
-            if let (Ok(start), Ok(uuid)) = (&namespace.resource, &namespace.uuid) {
-                self.info_blocks.mark_replaced(*start, *uuid);
-            }
-        }
-        let layout = self.sensor.as_ref().map(|observation| observation.layout);
-        let enabled = layout.map_or(EnabledBlocks::Read, EnabledBlocks::ReadBy);
-        let (blocks, problem) = info_blocks(&self.options.paths, &inventory, enabled);
-        if let Some(problem) = problem {
-            tracing::warn!("info blocks of enabled namespaces cannot be read: {problem}");
-        }
-        let survey = ScanResult::assess(inventory, &blocks, self.facts.clone(), &self.guard.policy().thresholds);
-        for judged in &survey.namespaces {
-            self.save_block(judged, &blocks);
-            let Some(found) = existing::existing_namespace(judged) else { continue };
-            let block = found.start_address.zip(found.block_uuid);
-            if block.is_none_or(|block| self.known_blocks.insert(block)) {
-                self.emit(Event::now(Body::Found(Box::new(found))))?;
-            }
-        }
-        self.compare_all(&survey)
-    }
+/// The info blocks that were reported: by the namespace's start address and the block's uuid.
+#[derive(Debug, Default)]
+pub(super) struct ReportedBlocks(BTreeSet<(u64, Uuid)>);
 
-    /// Keeps the block of a namespace, so that it can be put back.
-    fn save_block(&mut self, judged: &AssessedNamespace, blocks: &InfoBlocks) {
-        let namespace = &judged.namespace;
-        let (Some(block), Ok(start), Ok(size)) =
-            (blocks.raw(&namespace.name), namespace.resource.clone(), namespace.size.clone())
-        else {
-            return;
-        };
-        let known = event::NamespaceId {
-            namespace: namespace.name.clone(),
-            namespace_uuid: namespace.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
-            start_address: start,
-            size_bytes: size,
-        };
-        self.info_blocks.read(&known, block, Time(SystemTime::now()));
-    }
-
-    /// Takes note of a block that an event was seen of.
-    pub(super) fn remember_block(&mut self, event: &Event) {
+impl ReportedBlocks {
+    /// Records the block that an event reports.
+    pub(super) fn follow(&mut self, event: &Event) {
         if let Body::SetUp(setup) = &event.body
             && let (Some(namespace), Some(uuid)) = (&setup.namespace, setup.block_uuid)
         {
-            self.known_blocks.insert((namespace.start_address, uuid));
+            self.0.insert((namespace.start_address, uuid));
         }
     }
+
+    /// Records the block of an existing namespace. Returns whether that is news; without a known block it always is.
+    pub(super) fn insert(&mut self, existing: &ExistingNamespace) -> bool {
+        let block = existing.start_address.zip(existing.block_uuid);
+        block.is_none_or(|block| self.0.insert(block))
+    }
+}
+
+/// Assesses the namespaces of an inventory, with their info blocks. Those of enabled namespaces are read by programs that were
+/// loaded with this layout.
+pub(super) fn assess(
+    paths: &Paths,
+    facts: &KernelFacts,
+    thresholds: &Thresholds,
+    inventory: Inventory,
+    layout: Option<Layout>,
+) -> (ScanResult, InfoBlocks) {
+    let enabled = layout.map_or(EnabledBlocks::Read, EnabledBlocks::ReadBy);
+    let (blocks, problem) = info_blocks(paths, &inventory, enabled);
+    if let Some(problem) = problem {
+        tracing::warn!("info blocks of enabled namespaces cannot be read: {problem}");
+    }
+    (ScanResult::assess(inventory, &blocks, facts.clone(), thresholds), blocks)
+}
+
+/// The namespace as the cache of info blocks identifies it, if its place is known.
+pub(super) fn namespace_id(assessed: &AssessedNamespace) -> Option<NamespaceId> {
+    let namespace = &assessed.namespace;
+    Some(NamespaceId {
+        namespace: namespace.name.clone(),
+        namespace_uuid: namespace.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
+        start_address: namespace.resource.clone().ok()?,
+        size_bytes: namespace.size.clone().ok()?,
+    })
 }

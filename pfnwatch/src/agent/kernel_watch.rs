@@ -1,4 +1,4 @@
-//! What the agent knows of the running kernel's MAX_STRUCT_PAGE_SIZE: asked of its code, and learned from what it writes.
+//! The running kernel's MAX_STRUCT_PAGE_SIZE: read from its code, and learned from the info blocks that it writes.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::{
     os::paths::Paths,
 };
 
-/// Follows the evidence.
+/// The evidence, and what was reported of it last.
 #[derive(Debug, Default)]
 pub struct KernelWatch {
     observed: Vec<Evidence>,
@@ -18,12 +18,12 @@ pub struct KernelWatch {
 }
 
 impl KernelWatch {
-    /// Forgets what was seen: another libnvdimm may be loaded by now.
+    /// Forgets the evidence: another libnvdimm may be loaded by now.
     pub fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// Takes note of a block that the kernel made. True where it says something new, so that it is worth to look again.
+    /// Learns from an info block that the kernel made. Returns whether it is new evidence, so that [`Self::update`] is worth it.
     pub fn observe(&mut self, event: &Event) -> bool {
         let Body::SetUp(setup) = &event.body else { return false };
         let (BlockState::Made, Some(sizes)) = (setup.block, setup.sizes) else { return false };
@@ -39,33 +39,33 @@ impl KernelWatch {
         true
     }
 
-    /// What map=dev is computed with, as far as all the evidence tells; in bytes.
+    /// The size that map=dev is computed with, in bytes; `None` if unknown or if the evidence is contradictory.
     #[must_use]
     pub fn max_struct_page(&self) -> Option<u64> {
-        self.reported.as_ref().and_then(|known| known.status.max_struct_page_size_bytes)
+        self.reported.as_ref().and_then(|report| report.status.max_struct_page_size_bytes)
     }
 
-    /// All that was told last.
+    /// The last report.
     #[must_use]
     pub const fn known(&self) -> Option<&MaxStructPageReport> {
         self.reported.as_ref()
     }
 
-    /// Weighs all the evidence; none where the answer is what it was.
+    /// Gathers all the evidence; `None` if the result is the one that was reported last.
     pub fn update(&mut self, paths: &Paths, release: &str) -> Option<MaxStructPageReport> {
         let RunningKernel { resolved, override_set, problems } =
             RunningKernel::gather(paths, release, self.observed.clone());
         let overridden = override_set.unwrap_or(false);
-        let words = |evidence: &Evidence| format!("{} B: {}", evidence.max.effective(overridden), evidence.source);
-        let known = MaxStructPageReport {
+        let describe = |evidence: &Evidence| format!("{} B: {}", evidence.max.effective(overridden), evidence.source);
+        let report = MaxStructPageReport {
             status: MaxStructPageStatus {
                 max_struct_page_size_bytes: resolved.agreed().map(|max| max.effective(overridden)),
-                evidence: resolved.best.iter().chain(&resolved.agreeing).map(words).collect(),
-                conflicting_evidence: resolved.conflicting.iter().map(words).collect(),
+                evidence: resolved.best.iter().chain(&resolved.agreeing).map(describe).collect(),
+                conflicting_evidence: resolved.conflicting.iter().map(describe).collect(),
             },
             page_struct_override: override_set,
             problems,
         };
-        (self.reported.as_ref() != Some(&known)).then(|| self.reported.insert(known).clone())
+        (self.reported.as_ref() != Some(&report)).then(|| self.reported.insert(report).clone())
     }
 }

@@ -1,7 +1,7 @@
 //! What a namespace's numbers mean: a verdict with its cause, the evidence and the bytes.
 //!
 //! Pure: [`Facts`] about one namespace, a [`Host`] and [`Thresholds`] in, an [`Assessment`] out. `scan` and `plan`
-//! fill the facts from the inventory, the pipeline from an event; whatever is not known is `None` and ends in
+//! fill the facts from the inventory, the agent from an event; whatever is not known is `None` and ends in
 //! [`Verdict::Unknown`] with its reason, never in a guessed number.
 
 mod cause;
@@ -24,7 +24,6 @@ use crate::model::{
 
 use self::measure::Measured;
 
-/// Judges one namespace.
 #[must_use]
 pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -> Assessment {
     if let Some(obstacle) = &facts.obstacle {
@@ -42,7 +41,6 @@ pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -
     }
 }
 
-/// The verdict on a reservation that is known.
 fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Assessment {
     let numbers = measured.numbers(host);
     let (cause, mut detail) = cause::of(facts, host, measured, &numbers);

@@ -1,9 +1,8 @@
-//! Capacity regressions: what memmaps cost now, held against what they cost before.
+//! Capacity regressions: what memmaps cost now, compared with what they cost before.
 //!
-//! Two things can cost more than they did: whatever this host makes from now on (`host`), since its kernel reserves more for
-//! each page than one of an earlier boot; and a namespace (`ledger`) that was made anew by such a kernel. Both are pure;
-//! `watch` feeds them, and writes down what they have learned. What somebody has read and accepts is the baseline from then on
-//! (`accept`).
+//! Two things can cost more than before: each namespace that this host creates from now on (`host`), if its kernel reserves more
+//! for each page than the kernel of an earlier boot; and one namespace (`ledger`) that such a kernel created again. Both are
+//! pure; `agent/baseline_watch` feeds them and saves the results.
 
 mod host;
 pub mod ledger;

@@ -1,4 +1,4 @@
-//! Puts a verdict on each set-up that was seen, and words on each judgement of the guard's. Pure.
+//! Adds a verdict to each set-up event, and an explanation to each decision of the guard. Pure.
 
 mod guard_explanation;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Judges the event, if it is one of a set-up; explains it, if it is one of the guard's judgements.
+/// Assesses the event if it is a set-up; explains it if it is a guard decision.
 pub fn judge(event: &mut Event, host: &KernelParameters, thresholds: &Thresholds) {
     match &mut event.body {
         Body::SetUp(setup) => setup.judgement = Some(judgement(assess(&facts(setup), host, thresholds))),
@@ -25,7 +25,6 @@ pub fn judge(event: &mut Event, host: &KernelParameters, thresholds: &Thresholds
     }
 }
 
-/// An assessment as events have it.
 pub(crate) fn judgement(assessment: Assessment) -> EventAssessment {
     let Assessment { verdict, cause, detail, evidence, numbers, hints: _ } = assessment;
     EventAssessment {
@@ -40,7 +39,6 @@ pub(crate) fn judgement(assessment: Assessment) -> EventAssessment {
     }
 }
 
-/// What the event tells of its namespace.
 fn facts(setup: &SetUp) -> Facts {
     let mode = match setup.personality {
         SuperblockKind::Pfn => NamespaceMode::Fsdax,

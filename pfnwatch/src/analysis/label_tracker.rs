@@ -9,19 +9,19 @@ use uuid::Uuid;
 
 use crate::model::event::{Body, Event, Time};
 
-/// The namespace uuids of labels that hold room, and when they were seen to.
+/// The namespace uuids of labels with a size, and when they were last seen.
 #[derive(Debug, Default)]
 pub struct LabelTracker(HashMap<Uuid, Time>);
 
 impl LabelTracker {
-    /// Begins with those that are there at this time. What is told of before is how they came to be: a guard that held on without
-    /// an agent has kept it.
+    /// Starts with the namespaces that exist at this time. Events from before are creations of them that a guard
+    /// without an agent recorded.
     pub fn new(there: impl IntoIterator<Item = Uuid>, at: Time) -> Self {
         Self(there.into_iter().map(|uuid| (uuid, at)).collect())
     }
 
-    /// Learns from an event, and turns the deletion of a label that held room into what it is: a destroyed namespace.
-    /// What a driver is bound to has room as well: libnvdimm that is loaded may find namespaces after the look at what is there.
+    /// Tracks labels by an event, and turns the deletion of a label with a size into a destroyed namespace. A bound
+    /// namespace has a label as well: libnvdimm may find namespaces after the initial scan.
     pub fn follow(&mut self, event: Event) -> Event {
         if let Some(uuid) = enabled_namespace(&event.body) {
             self.0.entry(uuid).or_insert(event.time);
@@ -48,7 +48,6 @@ impl LabelTracker {
     }
 }
 
-/// The namespace that a driver was tried on.
 fn enabled_namespace(body: &Body) -> Option<Uuid> {
     let namespace = match body {
         Body::SetUp(set_up) => set_up.namespace.as_ref(),

@@ -14,33 +14,33 @@ use crate::model::{
     verdict::Verdict,
 };
 
-/// So many creations may be between their judgement and the end of their bind. Each has a thread of its own.
+/// The limit of creations between their judgement and the end of their bind. Each has a thread of its own.
 const MAX_PENDING: usize = 1024;
 
-/// What tells one creation from all others that are in the air.
+/// Identifies a creation in progress.
 type Key = (String, Option<u64>, Option<Uuid>);
 
-/// Follows the guard's judgements until the set-up that they were about.
 #[derive(Debug, Default)]
 pub struct PredictionTracker {
-    /// Since when, after the boot, a guard has judged by the thresholds that are in force.
+    /// Since when, after the boot, a guard has judged by the current thresholds.
     active_since: Option<Duration>,
     decisions: BTreeMap<Key, (GuardVerdict, Option<u64>)>,
 }
 
 impl PredictionTracker {
-    /// Whether a guard is attached and armed from now on, `since_boot`: only then does silence mean that it found no fault.
+    /// Whether a guard is attached and armed from now on, `since_boot`: only then does silence mean that it found no
+    /// fault.
     pub fn attached(&mut self, judging: bool, since_boot: Duration) {
         self.active_since = judging.then(|| self.active_since.unwrap_or(since_boot));
     }
 
-    /// There are other thresholds from now on: by them nothing can be said of what was let pass before, which may be told later.
+    /// The thresholds change: nothing follows from earlier silence, which may be reported later.
     pub fn on_thresholds_changed(&mut self, since_boot: Duration) {
         self.active_since = self.active_since.map(|_| since_boot);
     }
 
-    /// Learns from the guard's events, and puts [`SetUp::guard`] on a set-up that made a block with map=dev. It asks for
-    /// the verdict, so that the event has to be judged before. The host was `booted` then.
+    /// Tracks the guard's events, and sets [`SetUp::guard`] on a set-up that made a block with map=dev. It needs the
+    /// verdict, so the event has to be assessed before. The host was `booted` then.
     pub fn follow(&mut self, event: &mut Event, booted: SystemTime) {
         let ended = event.time.0.duration_since(booted).unwrap_or_default();
         match &mut event.body {
@@ -55,11 +55,11 @@ impl PredictionTracker {
         }
     }
 
-    fn record_decision(&mut self, judged: &GuardDecision, said: GuardVerdict) {
+    fn record_decision(&mut self, judged: &GuardDecision, decision: GuardVerdict) {
         if self.decisions.len() >= MAX_PENDING {
             self.decisions.pop_first();
         }
-        self.decisions.insert(key_of(judged), (said, judged.reservation_bytes));
+        self.decisions.insert(key_of(judged), (decision, judged.reservation_bytes));
     }
 
     fn compare(&mut self, setup: &SetUp, ended: Duration) -> Option<Prediction> {
@@ -70,17 +70,17 @@ impl PredictionTracker {
         let began = ended.saturating_sub(Duration::from_micros(setup.attempt.duration_us));
         let was_judged = self.active_since.is_some_and(|since| began >= since);
         let silence = if was_judged { GuardVerdict::Passed } else { GuardVerdict::NotSeen };
-        let (judged, predicted_bytes) = said.unwrap_or((silence, None));
+        let (decision, predicted_bytes) = said.unwrap_or((silence, None));
         let made = setup.sizes.map(|sizes| sizes.reservation_bytes);
         let oversize = setup.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
-        let mismatch = match judged {
+        let mismatch = match decision {
             GuardVerdict::Passed => oversize,
             GuardVerdict::WouldDeny | GuardVerdict::Exempt | GuardVerdict::Unjudged => {
                 predicted_bytes.zip(made).is_some_and(|(predicted, made)| predicted != made)
             }
             GuardVerdict::NotSeen => false,
         };
-        Some(Prediction { judged, predicted_bytes, mismatch })
+        Some(Prediction { decision, predicted_bytes, mismatch })
     }
 }
 

@@ -26,73 +26,55 @@ use crate::model::event::ProgramState;
 /// The eBPF object, built before the agent by `cargo xtask build` and kept inside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pfnwatch-ebpf"));
 
-/// What the programs are told.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the members of kernel structures lie.
     pub layout: Layout,
-    /// The functions that programs are attached to by type.
     pub functions: FunctionIds,
-    /// Whether the programs write debug messages.
     pub debug: bool,
     /// Size of the ring buffer in bytes: a power of two, and whole pages.
     pub ring_bytes: u32,
-    /// The process for whose reads info blocks are handed over; 0 for none.
+    /// The process for whose reads info blocks are sent; 0 for none.
     pub reader: u32,
-    /// The guard's own number among guards that share maps.
     pub guard_id: u64,
-    /// How many info blocks the guard can know of.
     pub known_blocks: u32,
-    /// Where the maps are shared, and links can be pinned; none where neither is wanted.
+    /// Where the maps are shared and links are pinned; `None` if neither is wanted.
     pub pins: Option<Pins>,
 }
 
-/// Programs in the kernel.
 pub struct Attached {
-    /// What came of each.
     pub programs: Vec<ProgramState>,
-    /// Keeps them attached.
     pub links: Links,
-    /// Their records.
     pub ring: Ring,
-    /// Their counters.
     pub counters: Counters,
-    /// The guard's maps.
     pub guard: GuardMaps,
-    /// Their debug messages, where those are wanted.
     pub debug_log: Option<DebugLog>,
 }
 
-/// Keeps programs attached for as long as it lives: when the agent ends, however it ends, the kernel lets go of all.
+/// Keeps programs attached as long as it lives: when the agent ends, however it ends, the kernel detaches them.
 pub struct Links {
     pub(super) ebpf: Ebpf,
-    /// Links that the object does not keep, because they can be pinned.
     owned: Vec<(&'static str, FdLink)>,
     /// Links that are pinned: they stay when this is dropped.
     pinned: Vec<FdLink>,
 }
 
 impl Links {
-    /// Pins what can be: the programs then outlive the agent.
+    /// Pins what can be pinned: the programs then outlive the agent.
     ///
     /// # Errors
-    /// One of them cannot be pinned: none is then.
+    /// If one cannot be pinned, none is.
     pub(super) fn pin(&mut self, pins: &Pins, guard: u64) -> anyhow::Result<()> {
         self.pinned = pins.pin(std::mem::take(&mut self.owned), guard)?;
         Ok(())
     }
 }
 
-/// Has aya find out what this kernel's eBPF can do, as it does once before the first load: it tries a dozen programs, which
-/// takes as long as reading the kernel's types, and can be done beside it.
+/// Makes aya probe this kernel's eBPF features, which it does once before the first load: it tries a dozen programs.
+/// That takes as long as reading the kernel's types, and can run in parallel.
 pub fn probe_features() {
     aya::features();
 }
 
-/// Loads the object and attaches every program of the plan that is not off.
-///
-/// # Errors
-/// A program without which nothing can be observed does not load or attach; the kernel's verifier is quoted.
 pub fn attach(settings: &Settings, plan: &[ProgramPlan]) -> anyhow::Result<Attached> {
     let planned = plan.iter().any(|step| step.name == names::BIND_END && step.disabled_reason.is_none());
     let attached = attach_once(settings, plan, planned)?;
@@ -144,9 +126,6 @@ fn attach_once(settings: &Settings, plan: &[ProgramPlan], bind_seen: bool) -> an
 }
 
 /// Attaches the program that hands info blocks over, and no other.
-///
-/// # Errors
-/// The program does not load or attach; the kernel's verifier is quoted.
 pub fn attach_block_reader(settings: &Settings) -> anyhow::Result<(Links, Ring)> {
     let mut ebpf = load(settings, false)?;
     let ring = Ring::take(&mut ebpf)?;
@@ -154,7 +133,7 @@ pub fn attach_block_reader(settings: &Settings) -> anyhow::Result<(Links, Ring)>
     Ok((Links { ebpf, owned: Vec::new(), pinned: Vec::new() }, ring))
 }
 
-/// Makes the maps and readies the programs; none is in the kernel yet.
+/// Creates the maps and prepares the programs; none is in the kernel yet.
 fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
     let mut loader = loader::without_types();
     if let Some(pins) = &settings.pins {

@@ -13,10 +13,10 @@ use super::{
 use crate::kernel::target::FunctionIds;
 use crate::{kernel::target, os::paths::Paths};
 
-/// Room for one block at a time, and a few more in case something else reads in this process.
+/// Room for one block at a time, and a few more in case something else in this process reads.
 const RING_BYTES: u32 = 64 * 1024;
 
-/// Reads info blocks while it lives: a probe listens to this process's own reads of sysfs.
+/// Reads info blocks while it lives: a probe sees this process's own reads of sysfs.
 pub struct BlockReader {
     paths: Paths,
     ring: Ring,
@@ -24,10 +24,7 @@ pub struct BlockReader {
 }
 
 impl BlockReader {
-    /// Attaches the probe; `layout` is the kernel's, where it is known already.
-    ///
-    /// # Errors
-    /// This host does not let us: no BTF, no root, no kprobes. The message says which.
+    /// Attaches the probe; `layout` is the kernel's, if it is already known.
     pub fn attach(paths: &Paths, layout: Option<Layout>) -> anyhow::Result<Self> {
         let resolve = || anyhow::Ok(target::resolve_layouts(paths, None)?.layout);
         let settings = Settings {
@@ -44,10 +41,7 @@ impl BlockReader {
         Ok(Self { paths: paths.clone(), ring, _links: links })
     }
 
-    /// The info block of a pfn or dax device that is bound; none where it is not, or where what was read is no block.
-    ///
-    /// # Errors
-    /// The device has no such attribute, as when it is gone.
+    /// The info block of a pfn or dax device that is bound; `None` if it is not, or if what was read is no block.
     pub fn read(&mut self, device: &str) -> anyhow::Result<Option<Box<[u8; superblock::SIZE]>>> {
         let attribute = self.paths.sysfs.join("bus/nd/devices").join(device).join("align");
         // What it says does not matter: the probe sees that it is asked for.

@@ -11,13 +11,10 @@ use anyhow::ensure;
 use aya::Btf;
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
 
-/// Above this no kernel has an id: vmlinux has 130,000 types.
+/// No kernel has an id above this: vmlinux has 130,000 types.
 const MAX_TYPE_ID: u32 = 1 << 22;
 
-/// Types that have these functions at these ids, and nothing else of use.
-///
-/// # Errors
-/// An id is none that a kernel has.
+/// Types that have these functions at these ids, and nothing else.
 pub(super) fn synthetic_btf(functions: &FunctionIds) -> anyhow::Result<Btf> {
     let by_id: BTreeMap<u32, &str> = functions.iter().map(|(name, id)| (*id, name.as_str())).collect();
     let mut types = Btf::new();

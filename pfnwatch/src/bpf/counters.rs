@@ -7,34 +7,23 @@ use aya::{
 };
 use pfnwatch_common::{counter::Counter, names};
 
-/// The counters' map.
 pub struct Counters(PerCpuArray<MapData, u64>);
 
-/// What they stand at, over all CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CounterTotals([u64; Counter::ALL.len()]);
 
 impl CounterTotals {
-    /// One counter.
     pub fn get(&self, counter: Counter) -> u64 {
         Counter::ALL.iter().zip(self.0).find(|(known, _)| **known == counter).map_or(0, |(_, total)| total)
     }
 }
 
 impl Counters {
-    /// Takes the map out of the object.
-    ///
-    /// # Errors
-    /// The object has no such map.
     pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
         let map = ebpf.take_map(names::COUNTERS).context("the eBPF object has no map COUNTERS")?;
         Ok(Self(map.try_into().context("cannot use the map COUNTERS")?))
     }
 
-    /// Reads all of them.
-    ///
-    /// # Errors
-    /// The kernel refuses a look-up.
     pub fn read(&self) -> anyhow::Result<CounterTotals> {
         let mut totals = CounterTotals::default();
         for (counter, total) in Counter::ALL.iter().zip(&mut totals.0) {

@@ -20,56 +20,35 @@ use zerocopy::FromBytes as _;
 
 use crate::model::event::{self, Body, Event, ProbeResult};
 
-/// What decoding needs to know of the kernel that runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
     /// The wall-clock time of the boot: what the records count from.
     pub booted: SystemTime,
-    /// Bytes in a page.
     pub page_size: u64,
-    /// `sizeof(struct page)` in bytes, where BTF tells it.
+    /// `sizeof(struct page)` in bytes, if BTF has it.
     pub struct_page_size: Option<u64>,
 }
 
-/// Why bytes are not a record.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// Not even a kind.
     #[error("a record of {0} bytes is too short to have a kind")]
     TooShort(usize),
-    /// A kind that this agent does not know.
     #[error("a record of unknown kind {0}: the eBPF programs are not of this agent's version")]
     UnknownKind(u32),
-    /// A length that is not the kind's.
     #[error("a record of kind {kind:?} must have {expected} bytes and has {found}")]
-    WrongLength {
-        /// The kind.
-        kind: RecordKind,
-        /// Its length.
-        expected: usize,
-        /// What came.
-        found: usize,
-    },
-    /// A notice of something that this agent does not know.
+    WrongLength { kind: RecordKind, expected: usize, found: usize },
     #[error("a notice of unknown kind {0}: the eBPF programs are not of this agent's version")]
     UnknownNotice(u32),
-    /// A judgement that decided something that this agent does not know.
     #[error("a judgement of unknown decision {0}: the eBPF programs are not of this agent's version")]
     UnknownDecision(u32),
-    /// A judgement that was not made for a reason that this agent does not know.
     #[error(
         "a judgement that was not made for the unknown reason {0}: the eBPF programs are not of this agent's version"
     )]
     UnknownReason(u32),
-    /// A judgement of a device that the guard does not judge.
     #[error("a judgement of a device of kind {0}, which is neither fsdax nor devdax")]
     NotGuarded(u32),
 }
 
-/// Decodes one record.
-///
-/// # Errors
-/// [`DecodeError`]: the bytes are no record of this version.
 pub fn decode(bytes: &[u8], context: &Context) -> Result<Event, DecodeError> {
     let number = bytes.first_chunk().map(|kind| u32::from_ne_bytes(*kind)).ok_or(DecodeError::TooShort(bytes.len()))?;
     let kind = variant::<RecordKind>(number).ok_or(DecodeError::UnknownKind(number))?;
@@ -127,7 +106,6 @@ fn probe(record: &Attempt) -> event::Probe {
     }
 }
 
-/// What all attempts have.
 fn common(record: &Attempt) -> event::Attempt {
     event::Attempt {
         device: text(&record.device).unwrap_or_default(),
@@ -151,7 +129,6 @@ fn namespace(record: &Attempt) -> Option<event::NamespaceId> {
     namespace_of(*seen, namespace, *namespace_uuid, *namespace_start, *namespace_end)
 }
 
-/// A namespace, where one was seen.
 fn namespace_of<const N: usize>(
     seen: CaptureFlags,
     name: &Text<N>,
@@ -187,7 +164,7 @@ fn notice(record: &Notice) -> Result<Body, DecodeError> {
     })
 }
 
-/// Who it was; nobody where the kernel works by itself.
+/// `None` if the kernel acts by itself.
 fn actor(task: &TaskInfo) -> Option<event::Actor> {
     (!task.is_kernel_thread()).then(|| event::Actor {
         pid: task.pid,

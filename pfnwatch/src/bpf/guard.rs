@@ -13,7 +13,6 @@ use pfnwatch_common::{
 
 use super::wire::Wire;
 
-/// The maps of a loaded guard.
 pub struct GuardMaps {
     policies: Array<MapData, Wire<Snapshot>>,
     active: Array<MapData, u64>,
@@ -26,10 +25,6 @@ pub struct GuardMaps {
 }
 
 impl GuardMaps {
-    /// Takes the maps out of the object.
-    ///
-    /// # Errors
-    /// The object lacks one of them.
     pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
         Ok(Self {
             policies: array(ebpf, names::POLICIES)?,
@@ -43,26 +38,19 @@ impl GuardMaps {
         })
     }
 
-    /// How often libnvdimm came or went since the maps were made.
-    ///
-    /// # Errors
-    /// The kernel refuses the look-up.
+    /// How often libnvdimm was loaded or unloaded since the maps were made.
     pub fn module_epoch(&self) -> anyhow::Result<u64> {
         self.module_epoch.get(&0, 0).context("the map MODULE_EPOCH cannot be read")
     }
 
-    /// How many snapshots were handed over so far.
-    ///
-    /// # Errors
-    /// The kernel refuses the look-up.
     pub fn number(&self) -> anyhow::Result<u64> {
         self.active.get(&0, 0).context("the map ACTIVE cannot be read")
     }
 
-    /// Hands a snapshot over: from the moment this returns the guard judges by it. Gives its number.
+    /// Publishes a snapshot, which the guard uses once this returns. Returns its number.
     ///
     /// # Errors
-    /// The kernel refuses the update: the snapshot before stays in force.
+    /// If the kernel refuses the update, the previous snapshot stays in force.
     pub fn publish(&mut self, snapshot: &Snapshot) -> anyhow::Result<u64> {
         let number = self.number()?.wrapping_add(1);
         let slot = u32::try_from(number % u64::from(SLOTS)).unwrap_or(0);
@@ -71,10 +59,10 @@ impl GuardMaps {
         Ok(number)
     }
 
-    /// Tells the guard of a valid info block. What is there already is newer, and stays.
+    /// Adds a valid info block. An existing entry is newer, and stays.
     ///
     /// # Errors
-    /// The map is full: creations on that namespace would be judged as if there were no block.
+    /// If the map is full, creations on that namespace would be judged as if there were no block.
     pub fn add_known_block(&mut self, start: u64, block_uuid: [u8; 16]) -> anyhow::Result<()> {
         /// `BPF_NOEXIST` (include/uapi/linux/bpf.h).
         const ONLY_NEW: u64 = 1;
@@ -84,15 +72,10 @@ impl GuardMaps {
         }
     }
 
-    /// Whether there may be any block on a namespace.
     pub fn is_unknown(&self, start: u64) -> bool {
         matches!(self.known_blocks.get(&start, 0), Ok(UNKNOWN_BLOCK))
     }
 
-    /// Takes back that there may be any block on a namespace.
-    ///
-    /// # Errors
-    /// The kernel refuses it.
     pub fn clear_unknown(&mut self, start: u64) -> anyhow::Result<()> {
         if !self.is_unknown(start) {
             return Ok(());
@@ -100,27 +83,22 @@ impl GuardMaps {
         self.known_blocks.remove(&start).context("a known info block cannot be taken back")
     }
 
-    /// Makes the ticket of an exemption for one creation.
-    ///
-    /// # Errors
-    /// The kernel has no room for it.
     pub fn create_ticket(&mut self, id: u64) -> anyhow::Result<()> {
         self.one_shot_exemptions
             .insert(id, id, 0)
             .context("the guard has no room for another exemption for one creation")
     }
 
-    /// Takes a ticket away. False where it was spent already.
+    /// False if it was already spent.
     pub fn remove_ticket(&mut self, id: u64) -> bool {
         self.one_shot_exemptions.remove(&id).is_ok()
     }
 
-    /// Whether a ticket is still unspent.
     pub fn is_unspent(&self, id: u64) -> bool {
         self.one_shot_exemptions.get(&id, 0).is_ok()
     }
 
-    /// Forgets what a guard has noted for another, which was not there: from now on there is room for what is needed.
+    /// Removes the notes for another guard, from before one was attached: they would take the room that is needed now.
     pub fn clear_passed(&mut self) {
         let left: Vec<u32> = self.passed_nodes.keys().flatten().collect();
         for thread in left {
@@ -129,28 +107,18 @@ impl GuardMaps {
         }
     }
 
-    /// Which load of the programs is in charge; 0 for none.
-    ///
-    /// # Errors
-    /// The kernel refuses the look-up.
+    /// The number of the active load; 0 for none.
     pub fn owner(&self) -> anyhow::Result<u64> {
         self.active_owner.get(&0, 0).context("the map ACTIVE_OWNER cannot be read")
     }
 
-    /// What the guard judges by now.
-    ///
-    /// # Errors
-    /// The kernel refuses the look-up.
     pub fn snapshot(&self) -> anyhow::Result<Snapshot> {
         let slot = u32::try_from(self.number()? % u64::from(SLOTS)).unwrap_or(0);
         let snapshot = self.policies.get(&slot, 0).context("the guard's policy cannot be read")?;
         Ok(snapshot.0)
     }
 
-    /// Forgets all info blocks: they were those of another libnvdimm.
-    ///
-    /// # Errors
-    /// The kernel refuses it.
+    /// Removes all info blocks: they belong to another libnvdimm.
     pub fn forget_blocks(&mut self) -> anyhow::Result<()> {
         let known: Vec<u64> = self.known_blocks.keys().flatten().collect();
         for start in known {
@@ -162,10 +130,6 @@ impl GuardMaps {
             .context("the blocks that were missed cannot be forgotten")
     }
 
-    /// Says which load of the programs tells what happens, by its number.
-    ///
-    /// # Errors
-    /// The kernel refuses the update.
     pub fn set_owner(&mut self, guard: u64) -> anyhow::Result<()> {
         self.active_owner.set(0, guard, 0).context("the programs cannot be put in charge")
     }

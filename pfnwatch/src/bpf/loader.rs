@@ -11,7 +11,7 @@ use aya::EbpfLoader;
 use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, c_long, sock_filter, sock_fprog};
 use nix::sys::prctl;
 
-/// What opens files, beside `openat`: musl's `open`, on architectures that have the call.
+/// musl's `open`, on architectures that have the call; glibc uses `openat`.
 #[cfg(target_arch = "x86_64")]
 const OPEN: c_long = libc::SYS_open;
 #[cfg(not(target_arch = "x86_64"))]
@@ -22,7 +22,8 @@ pub(super) fn without_types<'a>() -> EbpfLoader<'a> {
     without_files(EbpfLoader::new)
 }
 
-/// Runs `work` in a thread that opens no file. If the system does not allow that, files are opened: it takes longer.
+/// Runs `work` in a thread that opens no file. If the system does not allow that, the thread opens files, which takes
+/// longer.
 fn without_files<T: Send>(work: impl Fn() -> T + Send + Sync) -> T {
     let deny_and_work = || {
         if let Err(error) = deny_files() {
@@ -55,7 +56,7 @@ fn deny_files() -> io::Result<()> {
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// An instruction of classic BPF; `skip` so many where it compares and finds the same.
+/// An instruction of classic BPF; it skips `skip` instructions if it compares equal.
 fn instruction(code: u32, operand: u32, skip: u8) -> sock_filter {
     sock_filter { code: u16::try_from(code).unwrap_or_default(), jt: skip, jf: 0, k: operand }
 }
@@ -95,7 +96,6 @@ mod tests {
         File::open(FILE).unwrap();
     }
 
-    /// Again and again, as libnvdimm comes and goes.
     #[test]
     fn a_loader_has_no_types_and_leaves_nothing_behind() {
         for _ in 0..3 {

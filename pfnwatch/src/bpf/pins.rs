@@ -38,32 +38,24 @@ pub const SHARED: [&str; 13] = [
     names::PASSED_NODES,
 ];
 
-/// The pins of this version's maps.
 #[derive(Clone, Debug)]
 pub struct Pins {
     root: PathBuf,
 }
 
-/// Sizes of pinned maps: whoever shares them has to take them as they are.
+/// Sizes of pinned maps, which every load that shares them must use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinnedSizes {
-    /// Bytes of the ring buffer.
     pub ring_bytes: u32,
-    /// Entries of `KNOWN_BLOCKS`.
     pub known_blocks: u32,
 }
 
 impl Pins {
-    /// The usual place.
     #[must_use]
     pub fn system() -> Self {
         Self { root: PathBuf::from(ROOT) }
     }
 
-    /// Makes the folder of the maps.
-    ///
-    /// # Errors
-    /// There is no BPF file system, or it does not let us.
     pub fn prepare(&self) -> anyhow::Result<()> {
         let parent = self.root.parent().unwrap_or(&self.root);
         let mounted = statfs(parent).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC);
@@ -75,13 +67,12 @@ impl Pins {
         fs::create_dir_all(self.maps()).with_context(|| format!("{} cannot be made", self.maps().display()))
     }
 
-    /// Where a shared map is pinned.
     #[must_use]
     pub fn map(&self, name: &str) -> PathBuf {
         self.maps().join(name)
     }
 
-    /// Whether a guard is held there whose maps can be shared; the sizes of the maps.
+    /// Whether a guard with compatible maps is pinned; the sizes of its maps.
     #[must_use]
     pub fn pinned(&self) -> Option<PinnedSizes> {
         let size = |name: &str| Some(MapInfo::from_pin(self.map(name)).ok()?.max_entries());
@@ -91,7 +82,7 @@ impl Pins {
     /// Pins the links of a load.
     ///
     /// # Errors
-    /// One cannot be pinned: none of them is then.
+    /// If one cannot be pinned, none is.
     pub fn pin(&self, links: Vec<(&'static str, FdLink)>, guard: u64) -> anyhow::Result<Vec<FdLink>> {
         let folder = self.links(guard);
         fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
@@ -103,33 +94,23 @@ impl Pins {
         pinned.inspect_err(|_| drop(fs::remove_dir_all(&folder)))
     }
 
-    /// Removes the links of every load but this one that shares its maps: the kernel detaches those programs.
-    ///
-    /// # Errors
-    /// The file system does not let us.
+    /// Removes the links of every other load that shares its maps: the kernel detaches those programs.
     pub fn remove_all_but(&self, guard: u64) -> anyhow::Result<()> {
         let own = [self.links(guard), self.maps()];
         folders(&self.version())?.iter().filter(|folder| !own.contains(folder)).try_for_each(|folder| remove(folder))
     }
 
-    /// Removes the guard of another version, which shares no map with this one: only once this one judges.
-    ///
-    /// # Errors
-    /// The file system does not let us.
+    /// Removes the guard of another version, which shares no map with this one; call it only once this one judges.
     pub fn remove_other_versions(&self) -> anyhow::Result<()> {
         let own = self.version();
         folders(&self.root)?.iter().filter(|folder| **folder != own).try_for_each(|folder| remove(folder))
     }
 
-    /// Removes all links and maps of this version.
-    ///
-    /// # Errors
-    /// The file system does not let us.
     pub fn remove_this_version(&self) -> anyhow::Result<()> {
         remove(&self.version())
     }
 
-    /// The pinned programs of a load, as paths; empty once they were removed by hand, or the file system is gone.
+    /// The pinned programs of a load, as paths; empty after they were removed by hand, or without the file system.
     #[must_use]
     pub fn links_of(&self, guard: u64) -> Vec<String> {
         let entries = fs::read_dir(self.links(guard)).into_iter().flatten().flatten();
@@ -139,9 +120,6 @@ impl Pins {
     }
 
     /// The programs that pinned links keep attached, of every version, as the kernel numbers them.
-    ///
-    /// # Errors
-    /// The pins cannot be read.
     pub fn programs(&self) -> anyhow::Result<Vec<u32>> {
         let mut pins = Vec::new();
         collect(&self.root, &mut pins)
@@ -152,10 +130,7 @@ impl Pins {
         Ok(pins.into_iter().filter_map(program).collect())
     }
 
-    /// Removes everything. Gives the paths of what was removed.
-    ///
-    /// # Errors
-    /// The file system does not let us.
+    /// Removes everything. Returns the paths that were removed.
     pub fn remove(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut pins = Vec::new();
         collect(&self.root, &mut pins)
@@ -186,7 +161,7 @@ fn is_map(pin: &Path) -> bool {
     pin.parent().is_some_and(|folder| folder.ends_with("maps"))
 }
 
-/// Removes a folder with all that is in it; one that is not there is removed already.
+/// Removes a folder and its contents; one that does not exist is no error.
 fn remove(folder: &Path) -> anyhow::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -196,7 +171,7 @@ fn remove(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The folders in a folder; none where it is not there.
+/// Empty if the folder does not exist.
 fn folders(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -205,7 +180,7 @@ fn folders(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
 }
 
-/// All files below a folder; none where it is not there.
+/// Empty if the folder does not exist.
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -10,20 +10,14 @@ use aya::{
 use bytes::Bytes;
 use pfnwatch_common::names;
 
-/// The reading end.
 pub struct Ring(RingBuf<MapData>);
 
 impl Ring {
-    /// Takes the map out of the object.
-    ///
-    /// # Errors
-    /// The object has no such map.
     pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
         let map = ebpf.take_map(names::RECORDS).context("the eBPF object has no map RECORDS")?;
         Ok(Self(map.try_into().context("cannot use the map RECORDS")?))
     }
 
-    /// The next record, if there is one.
     pub fn take_record(&mut self) -> Option<Bytes> {
         self.0.next().map(|record| Bytes::copy_from_slice(&record))
     }

@@ -8,27 +8,16 @@ use aya::sys::{Stats, enable_stats};
 use super::attach::Links;
 use crate::model::view::ProgramRuns;
 
-/// The kernel counts for as long as what this gives lives.
-///
-/// # Errors
-/// The kernel keeps no such statistics, or does not let us.
+/// The kernel counts as long as the returned descriptor is open.
 pub fn enable() -> anyhow::Result<OwnedFd> {
     enable_stats(Stats::RunTime).context("the kernel's statistics of programs cannot be turned on")
 }
 
 impl Links {
-    /// How often a program ran while counting was on.
-    ///
-    /// # Errors
-    /// There is no such program in the kernel.
     pub fn run_count(&self, program: &str) -> anyhow::Result<u64> {
         self.runs(program).map(|runs| runs.count)
     }
 
-    /// How often it ran, and for how long, while counting was on.
-    ///
-    /// # Errors
-    /// There is no such program in the kernel.
     pub fn runs(&self, name: &str) -> anyhow::Result<ProgramRuns> {
         let program = self.ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
         let info = program.info().context("the program is not in the kernel")?;

@@ -32,36 +32,26 @@ use crate::{
     os::{async_fd::readable, clock::since_boot},
 };
 
-/// What the programs are loaded with.
 #[derive(Clone, Debug)]
 pub struct SensorOptions {
-    /// Where sysfs and procfs are.
     pub paths: Paths,
-    /// Where BTF is taken from, if not from sysfs.
     pub btf_dir: Option<PathBuf>,
     /// Size of the ring buffer in bytes.
     pub ring_bytes: u32,
-    /// Whether the eBPF programs write debug messages.
     pub debug: bool,
-    /// How many info blocks the guard can know of.
     pub known_blocks: u32,
 }
 
-/// Programs in the kernel, and what comes out of them.
 pub struct AttachedPrograms {
-    /// Every program, attached or not.
     pub programs: Vec<ProgramState>,
-    /// The records.
     pub source: Source,
     /// The guard's maps, until they are taken.
     pub guard: Option<GuardMaps>,
-    /// The guard's number among guards that share maps.
     pub guard_id: u64,
-    /// Whether a guard was taken over that held on.
+    /// Whether it replaces a guard that ran without an agent.
     pub taken_over: bool,
-    /// Where the members of kernel structures lie.
     pub layout: Layout,
-    /// Whether the guard's maps are those of a load before.
+    /// Whether the guard's maps are those of an earlier load.
     pub shared: bool,
     links: Option<Links>,
     counters: Counters,
@@ -70,7 +60,7 @@ pub struct AttachedPrograms {
 }
 
 impl AttachedPrograms {
-    /// Resolves the kernel's layouts, by `types` where they were read already, loads the programs and attaches them.
+    /// Resolves the kernel's layouts, by `types` if they were already read, loads the programs and attaches them.
     ///
     /// # Errors
     /// This kernel cannot be observed: exit code 4, with the reason.
@@ -118,10 +108,7 @@ impl AttachedPrograms {
         })
     }
 
-    /// Waits for records and moves them into `into`; debug messages that come meanwhile are logged.
-    ///
-    /// # Errors
-    /// Waiting failed.
+    /// Waits for records and moves them into `into`; logs debug messages that come meanwhile.
     pub async fn wait(&mut self, into: &mut Vec<Bytes>) -> io::Result<()> {
         let Some(debug_log) = &mut self.debug_log else { return self.source.wait(into).await };
         tokio::select! {
@@ -135,17 +122,13 @@ impl AttachedPrograms {
         }
     }
 
-    /// Why the guard is not attached; none where it is.
+    /// Why the guard is not attached; `None` if it is.
     pub fn guard_off(&self) -> Option<String> {
         let state = self.programs.iter().find(|state| state.program == names::GUARD && state.attached);
         let why = || self.programs.iter().find(|state| state.program == names::GUARD)?.reason.clone();
         if state.is_some() { None } else { Some(why().unwrap_or_else(|| "it is not attached".to_owned())) }
     }
 
-    /// How often a program ran while the kernel counted.
-    ///
-    /// # Errors
-    /// It is not in the kernel.
     pub fn run_count(&self, program: &str) -> anyhow::Result<u64> {
         self.links.as_ref().context("the programs are detached")?.run_count(program)
     }
@@ -156,23 +139,16 @@ impl AttachedPrograms {
         self.programs.iter().filter_map(|state| links.runs(&state.program).ok()).collect()
     }
 
-    /// What the counters stand at.
-    ///
-    /// # Errors
-    /// They cannot be read.
     pub fn totals(&self) -> anyhow::Result<CounterTotals> {
         self.counters.read()
     }
 
-    /// Detaches all programs. What they wrote can still be read.
+    /// Detaches all programs. Records in the ring can still be read.
     pub fn detach(&mut self) {
         self.links = None;
     }
 
-    /// What was missed since this was asked for the last time.
-    ///
-    /// # Errors
-    /// The counters cannot be read.
+    /// What was lost since the last call.
     pub fn missed(&mut self) -> anyhow::Result<LostRecords> {
         let now = self.counters.read()?;
         let since = |counter| now.get(counter).saturating_sub(self.reported_losses.get(counter));

@@ -1,4 +1,4 @@
-//! Where records come from: the ring buffer, awaited without polling.
+//! The ring buffer as a source of records, awaited without polling.
 
 use std::io;
 
@@ -7,25 +7,18 @@ use tokio::io::unix::AsyncFd;
 
 use crate::{bpf::ring::Ring, os::async_fd::readable};
 
-/// Records taken at a time, so that a storm cannot keep a signal from being heard.
+/// The limit of records taken at once, so that a storm does not delay signals.
 const MAX_BATCH: usize = 256;
 
-/// A stream of records.
 pub struct Source(AsyncFd<Ring>);
 
 impl Source {
-    /// Begins to wait on a ring buffer. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// The system refuses to wait on it.
+    /// Registers a ring buffer. Must be called within a tokio runtime.
     pub fn new(ring: Ring) -> io::Result<Self> {
         readable(ring).map(Self)
     }
 
-    /// Waits for records and moves some of them into `into`, which is empty only after a false alarm.
-    ///
-    /// # Errors
-    /// Waiting failed.
+    /// Waits for records and moves some into `into`, which stays empty only after a false wake-up.
     pub async fn wait(&mut self, into: &mut Vec<Bytes>) -> io::Result<()> {
         let mut ready = self.0.readable_mut().await?;
         drain_ring(ready.get_inner_mut(), into);
@@ -36,7 +29,7 @@ impl Source {
         Ok(())
     }
 
-    /// Moves what is left into `into`, without waiting; false once there is nothing more.
+    /// Moves the remaining records into `into`, without waiting; false once there are none.
     pub fn drain(&mut self, into: &mut Vec<Bytes>) -> bool {
         drain_ring(self.0.get_mut(), into);
         !into.is_empty()

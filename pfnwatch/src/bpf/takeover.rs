@@ -10,20 +10,17 @@ use aya::programs::loaded_programs;
 
 use super::{attach::Links, guard::GuardMaps, pins::Pins};
 
-/// What becomes of the programs when the agent goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExit {
-    /// They go with it.
     Detach,
-    /// They stay, pinned.
     Pinned,
 }
 
-/// Puts a load of the programs in charge in one step, and only then takes away the load before it: both guard until then.
-/// Gives whether there was one.
+/// Makes a load active in one step, and only then detaches the previous load: until then both guard. Returns whether
+/// there was one.
 ///
 /// # Errors
-/// It cannot be pinned: the load before is in charge as it was.
+/// If it cannot be pinned, the previous load stays active.
 pub fn take_over(
     maps: &mut GuardMaps,
     links: &mut Links,
@@ -43,14 +40,11 @@ pub fn take_over(
     Ok(before != 0)
 }
 
-/// For so long the kernel is given to detach what is not pinned any more.
+/// How long the kernel may take to detach what is no longer pinned.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Takes away a guard that no agent feeds. Gives the paths of what was removed once the programs have left the kernel:
-/// it detaches them some time after their pins are removed, in a worker of its own (`bpf_link_put`, kernel/bpf/syscall.c).
-///
-/// # Errors
-/// The pins cannot be removed, or something else holds a program.
+/// Detaches a guard without an agent. Returns the removed paths once the programs have left the kernel: it detaches
+/// them some time after their pins are removed, in a worker (`bpf_link_put`, kernel/bpf/syscall.c).
 pub fn release(pins: &Pins) -> anyhow::Result<Vec<PathBuf>> {
     let programs = pins.programs()?;
     let removed = pins.remove()?;

@@ -3,7 +3,6 @@
 use aya::Pod;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// A value in a map.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(super) struct Wire<T>(pub(super) T);

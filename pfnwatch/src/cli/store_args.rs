@@ -19,26 +19,18 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
-    /// What the configuration says, but for the file where one was named.
+    /// The configuration's, with the file that was named, if any.
     #[must_use]
     pub fn settings(&self, config: &Config) -> Settings {
         let configured = config.journal();
         Settings { file: self.journal_file.clone().or(configured.file), ..configured }
     }
 
-    /// The file that was named, or the configuration's.
-    ///
-    /// # Errors
-    /// The configuration cannot be read, or says that there is no journal.
     pub fn file(&self, config: &ConfigArgs) -> anyhow::Result<PathBuf> {
         // A file that was named needs no configuration.
         self.journal_file.clone().map_or_else(|| self.file_in(&config.read()?), Ok)
     }
 
-    /// The file that was named, or this configuration's.
-    ///
-    /// # Errors
-    /// It says that there is no journal.
     pub fn file_in(&self, config: &Config) -> anyhow::Result<PathBuf> {
         let off =
             || ExitContext::usage("the configuration has turned the journal off: --journal names a file all the same");

@@ -15,16 +15,13 @@ use super::flow::{Finding, Flow};
 /// Machine code with the address of its first byte: of a kernel's memory, or of a section in a module file.
 #[derive(Clone, Copy, Debug)]
 pub struct Code<'a> {
-    /// The bytes from the function's first on; bytes behind its end do no harm.
+    /// Starts with the function's first byte; bytes behind its end are ignored.
     pub bytes: &'a [u8],
-    /// Address of the first byte.
     pub address: u64,
 }
 
-/// The instruction set that code is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
-    /// The one that the decoder reads.
     X86_64,
     /// Any other: there the code is no evidence.
     Other(object::Architecture),
@@ -33,33 +30,29 @@ pub enum Architecture {
 /// One instruction that shows the constant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occurrence {
-    /// Address of the instruction.
     pub address: u64,
     /// The sizes in bytes that it can have: two where `page_struct_override` decides between them at run time.
     pub sizes: BTreeSet<u64>,
 }
 
-/// What the code of `nvdimm_setup_pfn` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
     /// The store into `page_struct_size`.
     pub from_store: Occurrence,
-    /// The multiplication for dataoff; none where map=dev is always refused (`struct page` larger than the constant) or
-    /// where the compiler wrote it in a way that is not recognized.
+    /// The multiplication for dataoff; `None` if map=dev is always refused (`struct page` larger than the constant), or
+    /// if the compiler wrote it in a way that is not recognized.
     pub from_shift: Option<Occurrence>,
 }
 
-/// MAX_STRUCT_PAGE_SIZE as a kernel has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxStructPage {
     /// In bytes.
     pub bytes: u64,
-    /// What the module parameter `page_struct_override` replaces it with when set, where the kernel has that parameter
-    /// and a `struct page` above the constant.
+    /// What the module parameter `page_struct_override` replaces it with when set, if the kernel has that parameter and
+    /// a `struct page` above the constant.
     pub overridden_bytes: Option<u64>,
 }
 
-/// Why the code says nothing, or contradicts itself.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CodeError {
     /// Only x86_64 is read.
@@ -70,18 +63,10 @@ pub enum CodeError {
     NoStore,
     /// The stored value could not be followed to constants.
     #[error("the value stored to page_struct_size at {address:#x} is not a constant that can be followed")]
-    Unfollowed {
-        /// Address of the store.
-        address: u64,
-    },
+    Unfollowed { address: u64 },
     /// Store and shift, or two stores, disagree.
     #[error("the code contradicts itself: page_struct_size gets {stored} bytes, dataoff is computed with {shifted}")]
-    Conflict {
-        /// What is stored.
-        stored: Sizes,
-        /// What the number of pages is multiplied with.
-        shifted: Sizes,
-    },
+    Conflict { stored: Sizes, shifted: Sizes },
 }
 
 /// A set of sizes, for messages: `64`, or `32 or 64`.
@@ -98,7 +83,7 @@ impl fmt::Display for Sizes {
 /// Follows the constant through `code`.
 ///
 /// # Errors
-/// [`DecodeError`] where the architecture is another, or the code does not show the constant beyond doubt.
+/// [`CodeError`] if the architecture is another, or if the code does not show the constant beyond doubt.
 pub fn decode(code: Code<'_>, architecture: Architecture) -> Result<Decoded, CodeError> {
     if let Architecture::Other(other) = architecture {
         return Err(CodeError::NotSupported(other));
@@ -122,7 +107,7 @@ impl Decoded {
     /// The constant, if store and shift agree on it.
     ///
     /// # Errors
-    /// [`DecodeError::Conflict`] where they do not.
+    /// [`CodeError::Conflict`] if they do not.
     pub fn max_struct_page(&self) -> Result<MaxStructPage, CodeError> {
         let stored = Vec::from_iter(self.from_store.sizes.iter().copied());
         let shifted = self.from_shift.as_ref().map(|shift| Vec::from_iter(shift.sizes.iter().copied()));
@@ -141,12 +126,12 @@ impl Decoded {
     }
 }
 
-/// The instructions one after the other; what is none stays in, as a place where the flow ends.
+/// The instructions in order; invalid ones stay, as places where the flow ends.
 fn function(code: Code<'_>) -> Vec<Instruction> {
     Decoder::with_ip(64, code.bytes, code.address, DecoderOptions::NONE).into_iter().collect()
 }
 
-/// All sightings as one, at the first one's address.
+/// All occurrences as one, at the first one's address.
 fn merged(sightings: Vec<Occurrence>) -> Option<Occurrence> {
     sightings.into_iter().reduce(|mut all, more| {
         all.sizes.extend(more.sizes);

@@ -14,16 +14,14 @@ use super::value::{Registers, Value};
 /// Where `page_struct_size` lies in the info block: on media, so the same in every kernel.
 const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
 
-/// An instruction that matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// A 16-bit store to `page_struct_size`; no sizes where the value could not be followed.
+    /// A 16-bit store to `page_struct_size`; `sizes` is `None` if the value could not be followed.
     Store { address: u64, sizes: Option<BTreeSet<u64>> },
-    /// The number of pages behind the first 8 KiB is multiplied with `size`.
+    /// The number of pages behind the first 8 KiB, multiplied with `size`.
     Product { address: u64, size: u64 },
 }
 
-/// The registers before each instruction that can be reached.
 pub(super) struct Flow<'a> {
     instructions: &'a [Instruction],
     before: BTreeMap<usize, Registers>,
@@ -52,7 +50,6 @@ impl<'a> Flow<'a> {
         Self { instructions, before }
     }
 
-    /// What matters, in the order of the code.
     pub(super) fn sightings(&self) -> impl Iterator<Item = Finding> {
         self.before.iter().filter_map(|(&index, registers)| {
             let instruction = self.instructions.get(index)?;
@@ -88,7 +85,6 @@ fn store(instruction: &Instruction, registers: &Registers) -> Option<Finding> {
     })
 }
 
-/// Is this `pages << n` or `pages * n`?
 fn product(instruction: &Instruction, registers: &Registers) -> Option<Finding> {
     let (factor, pages) = match (instruction.mnemonic(), instruction.op_count()) {
         (Mnemonic::Shl, 2) => (1_u64.checked_shl(u32::try_from(immediate(instruction, 1)?).ok()?)?, 0),
@@ -99,7 +95,6 @@ fn product(instruction: &Instruction, registers: &Registers) -> Option<Finding> 
     is_pages.then(|| Finding::Product { address: instruction.ip(), size: factor })
 }
 
-/// The registers after `instruction`.
 fn step(before: &Registers, instruction: &Instruction, info: &mut InstructionInfoFactory) -> Registers {
     let mut after = before.clone();
     if matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall) {
@@ -120,7 +115,8 @@ fn step(before: &Registers, instruction: &Instruction, info: &mut InstructionInf
     after
 }
 
-/// What `instruction` writes into its first operand, a register of 32 or 64 bits, where that is known.
+/// What `instruction` writes into its first operand, a register of 32 or 64 bits; [`Value::Unknown`] if it is not
+/// known.
 fn result(before: &Registers, instruction: &Instruction) -> Option<Value> {
     let width = width(instruction);
     let old = operand(instruction, 0, before);
@@ -148,7 +144,6 @@ fn result(before: &Registers, instruction: &Instruction) -> Option<Value> {
     Some(value)
 }
 
-/// The value of operand `index`: a register's, or a constant.
 fn operand(instruction: &Instruction, index: u32, registers: &Registers) -> Value {
     match immediate(instruction, index) {
         Some(constant) => Value::constant(constant),
@@ -164,7 +159,7 @@ fn immediate(instruction: &Instruction, index: u32) -> Option<u64> {
     instruction.try_immediate(index).ok()
 }
 
-/// Width in bytes of the register that is the first operand; 0 where it is none.
+/// Width in bytes of the register that is the first operand; 0 if it is none.
 fn width(instruction: &Instruction) -> usize {
     if instruction.op0_kind() == OpKind::Register { instruction.op0_register().size() } else { 0 }
 }

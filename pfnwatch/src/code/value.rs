@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use iced_x86::Register;
 
-/// More possible constants than this is as good as not knowing.
+/// More possible constants than this count as unknown.
 const MAX_CONSTANTS: usize = 4;
 /// What `size - SZ_8K` subtracts of `size`, and of `end - start`, where end is the last byte.
 const HEADS: [u64; 2] = [0x2000, 0x1fff];
@@ -15,9 +15,7 @@ const PAGE_SHIFT: u64 = 12;
 /// steps on that way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// Nothing.
     Unknown,
-    /// It is one of these.
     Constants(BTreeSet<u64>),
     /// Something unknown without the 8 KiB at the start of a namespace.
     BehindHead,
@@ -35,7 +33,6 @@ impl Value {
         if let Self::Constants(constants) = self { Some(constants) } else { None }
     }
 
-    /// Either of the two.
     pub(super) fn joined(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Constants(a), Self::Constants(b)) => {
@@ -84,7 +81,6 @@ impl Value {
     }
 }
 
-/// The sixteen general-purpose registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Registers([Value; 16]);
 
@@ -93,7 +89,7 @@ impl Registers {
         Self(std::array::from_fn(|_| Value::Unknown))
     }
 
-    /// The content of the 64-bit register that `register` is part of; none for other registers than general ones.
+    /// The content of the 64-bit register that `register` is part of; `None` for other than general-purpose registers.
     pub(super) fn get(&self, register: Register) -> Option<&Value> {
         if register.is_gpr() { self.0.get(register.full_register().number()) } else { None }
     }
@@ -106,7 +102,7 @@ impl Registers {
         }
     }
 
-    /// What a called function may leave behind: the System V ABI lets it use these.
+    /// What a called function may change, by the System V ABI.
     pub(super) fn forget_at_call(&mut self) {
         use Register::{R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI};
         for register in [RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11] {
@@ -114,7 +110,7 @@ impl Registers {
         }
     }
 
-    /// Takes in what another way to the same place brings. Did anything change?
+    /// Merges the state of another path to the same instruction. Returns whether anything changed.
     pub(super) fn join(&mut self, other: &Self) -> bool {
         let mut changed = false;
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {

@@ -7,23 +7,19 @@ use ureq::http::Uri;
 
 use crate::model::alert::receiver::{AlertsPolicy, RUNBOOK, Receiver, ReceiverKind};
 
-/// The most receivers: each may have a request under way, in a thread of its own.
+/// Each receiver may have a request in progress, in a thread of its own.
 const MAX_RECEIVERS: usize = 16;
 
-/// The longest name.
 const MAX_NAME_CHARS: usize = 64;
 
-/// What Alertmanager takes alerts under (its api/v2/openapi.yaml).
+/// Path of Alertmanager's API for alerts (its api/v2/openapi.yaml).
 const ALERTS_PATH: &str = "/api/v2/alerts";
 
-/// The table.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AlertsConfig {
-    /// What `runbook_url` begins with.
     #[serde(deserialize_with = "runbook")]
     runbook: String,
-    /// Who is told.
     #[serde(deserialize_with = "receivers")]
     receivers: Vec<Receiver>,
 }
@@ -40,7 +36,6 @@ impl From<AlertsConfig> for AlertsPolicy {
     }
 }
 
-/// One table `[[alerts.receivers]]` as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -96,7 +91,7 @@ fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     )))
 }
 
-/// Without a word of the URL itself, which may hold a secret.
+/// Errors do not quote the URL, which may hold a secret.
 fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     let wrong = |why: &str| D::Error::custom(format!("url {why}: take as in \"https://alerts.example.com:9093\""));

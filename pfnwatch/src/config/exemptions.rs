@@ -23,7 +23,6 @@ use crate::{
     policy::MAX_EXEMPTIONS,
 };
 
-/// One table as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
@@ -39,7 +38,6 @@ struct Table {
     reason: String,
 }
 
-/// Reads all of them.
 pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Exemption>, D::Error> {
     deserializer.deserialize_seq(List)
 }
@@ -62,7 +60,6 @@ impl<'de> Visitor<'de> for List {
     }
 }
 
-/// One of them, counted from 1.
 struct One {
     number: usize,
 }
@@ -145,7 +142,7 @@ fn until<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime
     instant(&datetime).map(Some).ok_or_else(wrong)
 }
 
-/// The point of time, to the second; `None` for what is no whole date and time with an offset, or out of range.
+/// To the second; `None` for an incomplete date, a time without an offset, or out of range.
 fn instant(datetime: &Datetime) -> Option<SystemTime> {
     let (date, time) = (datetime.date?, datetime.time?);
     let offset = match datetime.offset? {

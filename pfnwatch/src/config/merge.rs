@@ -11,10 +11,7 @@ use toml::{
 
 use super::source::ConfigFiles;
 
-/// The files' tables in one, each key and value with its place among the bytes of all files ([`Sources::place`]).
-///
-/// # Errors
-/// A text that is no TOML.
+/// The files' tables in one, each key and value with its offset among the bytes of all files ([`ConfigFiles::place`]).
 pub(super) fn merged(sources: &ConfigFiles) -> Result<Spanned<DeTable<'_>>, Error> {
     let mut all = DeTable::new();
     for (base, source) in sources.with_bases() {
@@ -45,7 +42,7 @@ fn merge<'a>(under: &mut DeTable<'a>, over: DeTable<'a>) {
     }
 }
 
-/// A list of tables that adds something.
+/// A list of tables, which drop-ins extend.
 pub(super) fn is_tables(array: &DeArray<'_>) -> bool {
     !array.is_empty() && array.iter().all(|it| it.get_ref().is_table())
 }

@@ -10,37 +10,29 @@ use super::{
     source::ConfigFiles,
 };
 
-/// What is in force where no file says otherwise: the example that is given away, which a test holds against the defaults.
+/// The example configuration, which a test compares with the defaults.
 pub const DEFAULTS: &str = include_str!("../../dist/pfnwatch.toml");
 
-/// A table with what it holds, in the order in which TOML wants it.
+/// A table with its values, in the order that TOML requires.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OriginTable {
     /// Its keys, as `alerts.receivers`.
     pub name: String,
-    /// Its number in its list, from 1, where it is one of a list (`[[…]]`).
+    /// Its index in its list (`[[…]]`), from 1; `None` if it is in none.
     pub number: Option<usize>,
-    /// What it says.
     pub values: Vec<Value>,
 }
 
-/// A value that is no table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value {
-    /// Its key.
     pub key: String,
-    /// As it is written in its file; without what may be a secret.
+    /// As written in its file, without possible secrets.
     pub text: String,
-    /// The same as JSON.
     pub json: Json,
-    /// Where it is, among the bytes of all files.
+    /// Its offset among the bytes of all files.
     pub offset: usize,
 }
 
-/// Everything that these files say, which [`super::Config::of`] has taken.
-///
-/// # Errors
-/// A text that is no TOML.
 pub fn tables(sources: &ConfigFiles) -> Result<Vec<OriginTable>, Error> {
     let mut tables = Vec::new();
     let all = merged(sources)?.into_inner();
@@ -74,7 +66,7 @@ fn enter(table: &DeTable<'_>, mut this: OriginTable, sources: &ConfigFiles, tabl
     }
 }
 
-/// The value as text and as JSON. A URL may end in what only its receiver should know.
+/// The value as text and as JSON. The path of a URL may be a secret, and is cut.
 fn shown(key: &str, value: &DeValue<'_>, span: &Range<usize>, sources: &ConfigFiles) -> (String, Json) {
     if let ("url", Some(url)) = (key, value.as_str()) {
         let hidden = without_secret(url);

@@ -10,26 +10,22 @@ use anyhow::Context as _;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-/// The folder of drop-ins, beside the main file.
 const DROP_INS: &str = "conf.d";
 
-/// A file, or what stands for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigFile {
-    /// Its path; none of what is in force where no file says otherwise.
+    /// `None` for the defaults.
     pub path: Option<PathBuf>,
-    /// What is in it.
     pub text: String,
 }
 
-/// All of them, in the order in which each goes before those above it.
+/// In the order of precedence: each overrides those before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigFiles(Vec<ConfigFile>);
 
-/// A place in one of the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourcePosition<'a> {
-    /// The file; none for the defaults.
+    /// `None` for the defaults.
     pub path: Option<&'a Path>,
     /// The line, from 1.
     pub line: usize,
@@ -45,10 +41,7 @@ impl fmt::Display for SourcePosition<'_> {
 }
 
 impl ConfigFiles {
-    /// Reads the main file, if there is to be one, and the drop-ins: `*.toml` in `folder`, but hidden ones.
-    ///
-    /// # Errors
-    /// A file that is there, or was named, cannot be read.
+    /// Reads the main file, if there is one, and the drop-ins: `*.toml` in `folder`, without hidden files.
     pub fn read(main: Option<&Path>, folder: &Path) -> anyhow::Result<Self> {
         let files = main.map(Path::to_owned).into_iter().chain(drop_ins(folder)?);
         let read = |path: PathBuf| {
@@ -59,25 +52,22 @@ impl ConfigFiles {
         files.map(read).collect::<anyhow::Result<_>>().map(Self)
     }
 
-    /// The folder of the drop-ins that belong to a main file.
     #[must_use]
     pub fn folder(main: &Path) -> PathBuf {
         main.with_file_name(DROP_INS)
     }
 
-    /// The same, over these defaults.
     #[must_use]
     pub fn over(self, defaults: &str) -> Self {
         let defaults = ConfigFile { path: None, text: defaults.to_owned() };
         Self([defaults].into_iter().chain(self.0).collect())
     }
 
-    /// The files.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigFile> {
         self.0.iter()
     }
 
-    /// Each with the number that its first byte has among those of all files, as [`Sources::place`] takes it.
+    /// Each with the offset of its first byte among the bytes of all files, as [`ConfigFiles::place`] takes it.
     pub(super) fn with_bases(&self) -> impl Iterator<Item = (usize, &ConfigFile)> {
         self.0.iter().scan(0, |next: &mut usize, source| {
             let base = *next;
@@ -87,7 +77,6 @@ impl ConfigFiles {
         })
     }
 
-    /// Where a byte lies.
     #[must_use]
     pub fn place(&self, offset: usize) -> Option<SourcePosition<'_>> {
         let (base, source) = self.with_bases().take_while(|(base, _)| *base <= offset).last()?;
@@ -100,7 +89,6 @@ impl ConfigFiles {
         })
     }
 
-    /// What is written from one byte up to another, of one file.
     #[must_use]
     pub fn text(&self, span: &std::ops::Range<usize>) -> Option<&str> {
         let (base, source) = self.with_bases().take_while(|(base, _)| *base <= span.start).last()?;
@@ -117,7 +105,7 @@ impl ConfigFiles {
         hash
     }
 
-    /// The files by their names, for people; none where there is no file.
+    /// The files by their names; `None` if there is no file.
     #[must_use]
     pub fn names(&self) -> Option<String> {
         let names: Vec<_> = self.0.iter().filter_map(|it| Some(it.path.as_deref()?.display().to_string())).collect();

@@ -6,23 +6,18 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::model::{store::Settings, units::parse_size};
 
-/// The least that is worth keeping, and what no sum of pages exceeds.
+/// From the smallest useful size to what no sum of pages exceeds.
 const SIZES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 40;
 const MIN_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// The table.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StoreConfig {
-    /// Whether there is one.
     enabled: bool,
-    /// The file.
     #[serde(deserialize_with = "file")]
     file: PathBuf,
-    /// How long an event is kept.
     #[serde(deserialize_with = "max_age")]
     max_age: Duration,
-    /// How large the file may grow.
     #[serde(deserialize_with = "max_size")]
     max_size: u64,
 }
@@ -41,7 +36,7 @@ impl From<StoreConfig> for Settings {
     }
 }
 
-/// A damaged journal is renamed: its name must not be that of something else.
+/// A damaged store is renamed: its name must not collide with another file.
 fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let file = PathBuf::deserialize(deserializer)?;
     if file.is_absolute() && file.extension().is_some_and(|extension| extension == "db") {

@@ -34,7 +34,7 @@ fn the_example_is_the_default() {
     assert_eq!(Config::parse(example).expect("the example"), Config::default());
 }
 
-/// What the example shows in comments can be taken as it stands.
+/// The values that the example shows in comments are valid.
 #[test]
 fn what_the_example_comments_out_is_good() {
     let example = include_str!("../../dist/pfnwatch.toml");
@@ -160,7 +160,7 @@ proptest! {
         let _ = Config::parse(&text);
     }
 
-    /// Any date and time: an end is an instant that can be written again, or an error.
+    /// Any date and time gives an instant that can be written again, or an error.
     #[test]
     fn no_end_panics(year in 0_u32..10_000, day in 1_u32..=31, month in 1_u32..=12, hour in 0_u32..24, minutes in 0_u32..60, east: bool, away in 0_u32..24) {
         let sign = if east { '+' } else { '-' };

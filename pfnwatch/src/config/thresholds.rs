@@ -4,7 +4,6 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::model::thresholds::Thresholds;
 
-/// The table.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ThresholdsConfig {
@@ -35,7 +34,7 @@ impl From<ThresholdsConfig> for Thresholds {
     }
 }
 
-/// Within what [`pfnwatch_common::policy::is_oversize`] computes with.
+/// Within the limits of [`pfnwatch_common::policy::is_oversize`].
 fn aligns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let aligns = u64::deserialize(deserializer)?;
     if aligns <= u64::from(u32::MAX) {

@@ -1,9 +1,9 @@
 //! Alerts from the agent itself, for hosts that nobody scrapes.
 //!
 //! ```text
-//! View ─▶ condition (what stands) ─▶ standing (what is news) ─▶ outbox ─▶ courier ─▶ http ─▶ Alertmanager, webhook
+//! View ─▶ rules (findings) ─▶ firing (changes) ─▶ outbox ─▶ dispatcher ─▶ http ─▶ Alertmanager, webhook
 //! ```
-//! All but `http` and `kept` is pure: no I/O, no clock. `pipeline/alerts` ties it to the agent's loop and to the journal.
+//! All but `http` is pure: no I/O, no clock. `agent/alerts` ties it to the agent's loop, `agent/alert_store` to the store.
 
 mod backoff;
 mod dispatcher;
@@ -17,13 +17,12 @@ mod rules;
 mod tests;
 
 pub use self::{
-    backoff::retry_delay,
     dispatcher::{Delivery, DeliveryJob, Dispatcher},
     firing::{AlertChange, FiringAlert, FiringAlerts, RecentEvents},
     http::{DeliveryResult, post},
     message::{Message, Payload, render},
     messages::{runbook, test_alert},
-    outbox::{Outbox, OutboxStore, Waiting},
+    outbox::{Outbox, Waiting},
     rules::{Findings, findings},
 };
 

@@ -13,18 +13,16 @@ use crate::model::{
     verdict::Verdict,
 };
 
-/// What the caller of a denied bind is told in place of the reason (drivers/base/dd.c, `really_probe`; libndctl).
+/// What the caller of a denied bind gets instead of the reason (drivers/base/dd.c, `really_probe`; libndctl).
 const CALLER_HINT: &str = "the caller was told something else: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl says \"No such \
                     device or address\", dmesg \"driver_sysfs_add(…) failed\"";
 
-/// A creation that was refused.
 pub(super) fn denied(it: &GuardDecision) -> String {
     let mut text = judged("DENIED", it);
     further_line(&mut text, CALLER_HINT);
     text + &further(it)
 }
 
-/// A creation that was let pass, for whatever reason.
 pub(super) fn not_denied(kind: &str, it: &GuardDecision) -> String {
     judged(kind, it) + &further(it)
 }
@@ -47,7 +45,6 @@ fn judged(kind: &str, it: &GuardDecision) -> String {
     line
 }
 
-/// The exemption, the remedies, and the block that is gone.
 fn further(it: &GuardDecision) -> String {
     let mut text = String::new();
     if let Some(exemption) = &it.exemption {
@@ -74,15 +71,15 @@ fn exemption_used(it: &ExemptionUsed) -> String {
 }
 
 fn replaced(text: &mut String, old: &ReplacedBlock) {
-    let became = match (old.still_there, old.put_back.is_empty()) {
+    let became = match (old.still_there, old.restore_commands.is_empty()) {
         (true, _) => "should still be there: enable it again with",
-        (false, false) => "is gone, the data behind it was not touched: put it back with",
+        (false, false) => "is gone, the data behind it was not touched: restore it with",
         (false, true) => "is replaced",
     };
     let how = match old.origin {
         BlockOrigin::Read => "read",
         BlockOrigin::Made => "seen being made",
-        BlockOrigin::Met => "seen in use",
+        BlockOrigin::Accepted => "seen in use",
     };
     let map = old.map.map_or("none", map_name);
     let reserved = old.reservation_bytes.map_or_else(|| "an unknown size".to_owned(), exact_bytes);
@@ -94,27 +91,29 @@ fn replaced(text: &mut String, old: &ReplacedBlock) {
         Bytes(old.align_bytes),
     );
     further_line(text, &what);
-    for step in &old.put_back {
+    for step in &old.restore_commands {
         further_line(text, &format!("    {step}"));
     }
 }
 
-/// What the guard had said of a creation that went through: nothing where neither of the two finds fault with it.
+/// The guard's prediction for a creation that it allowed: empty if neither guard nor verdict finds fault with it.
 pub(super) fn prediction(it: &SetUp) -> String {
-    let Some(Prediction { judged, predicted_bytes, mismatch }) = it.guard else { return String::new() };
+    let Some(Prediction { decision, predicted_bytes, mismatch }) = it.guard else { return String::new() };
     let oversize = it.judgement.as_ref().is_some_and(|found| found.verdict == Verdict::Oversize);
-    let said = match judged {
-        GuardVerdict::Passed if oversize => "the guard had let it pass as good",
+    let decided = match decision {
+        GuardVerdict::Passed if oversize => "the guard had allowed it as good",
         GuardVerdict::NotSeen if oversize => "no guard was judging",
         GuardVerdict::Passed | GuardVerdict::NotSeen => return String::new(),
         GuardVerdict::WouldDeny => "enforce would have refused it",
-        GuardVerdict::Exempt => "let pass by an exemption",
+        GuardVerdict::Exempt => "allowed by an exemption",
         GuardVerdict::Unjudged => "the guard could not judge it",
     };
     match (mismatch, predicted_bytes) {
-        (false, _) => format!("; {said}"),
-        (true, None) => format!("; SURPRISE: {said}"),
-        (true, Some(bytes)) => format!("; SURPRISE: {said}, and had predicted {} to be reserved", exact_bytes(bytes)),
+        (false, _) => format!("; {decided}"),
+        (true, None) => format!("; MISMATCH: {decided}"),
+        (true, Some(bytes)) => {
+            format!("; MISMATCH: {decided}, and had predicted {} to be reserved", exact_bytes(bytes))
+        }
     }
 }
 
@@ -122,12 +121,12 @@ fn further_line(text: &mut String, what: &str) {
     let _ = write!(text, "\n    {what}");
 }
 
-/// A namespace that was there when observing began.
-pub(super) fn found(it: &ExistingNamespace) -> String {
+/// A namespace that existed when observation began.
+pub(super) fn existing_namespace(it: &ExistingNamespace) -> String {
     let size = it.size_bytes.map_or_else(String::new, |bytes| format!(" of {}", Bytes(bytes)));
     let align = it.align_bytes.map_or_else(String::new, |bytes| format!(", align {}", Bytes(bytes)));
     let map = it.map.map_or("none", map_name);
-    let mut line = format!("found    {}{size} ({}, map={map}{align})", it.namespace, it.personality);
+    let mut line = format!("existing {}{size} ({}, map={map}{align})", it.namespace, it.personality);
     if let Some(reserved) = it.reservation_bytes {
         let _ = write!(line, ": {} reserved", exact_bytes(reserved));
     }
@@ -141,13 +140,11 @@ pub(super) fn found(it: &ExistingNamespace) -> String {
     line
 }
 
-/// Another mode.
 pub(super) fn mode_changed(it: &ModeChanged) -> String {
     let why = it.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     format!("mode     {}, {} before{why}{}", it.to, it.from, by_actor(it.by.as_ref()))
 }
 
-/// Another policy, with a sentence a line.
 pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
     let from = it.file.as_ref().map_or_else(|| "the defaults".to_owned(), Clone::clone);
     let mut text = format!("policy   number {} is in force, from {from}{}", it.number, by_actor(it.by.as_ref()));
@@ -157,7 +154,7 @@ pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
     text
 }
 
-/// A policy that was not taken. What a TOML error shows of the file is on lines of its own.
+/// A policy that was rejected. The lines of the file in a TOML error follow on lines of their own.
 pub(super) fn policy_refused(it: &PolicyRefused) -> String {
     let mut text = format!("POLICY   {} is refused, the policy before stays in force", it.file);
     for line in it.error.lines().filter(|line| !line.trim().is_empty()) {
@@ -166,7 +163,6 @@ pub(super) fn policy_refused(it: &PolicyRefused) -> String {
     text
 }
 
-/// What happened to an exemption.
 pub(super) fn exemption(what: &str, it: &ExemptionChange) -> String {
     let once = if it.once { ", for one creation" } else { "" };
     let until = it.until.map_or_else(String::new, |until| format!(", until {}", until.seconds()));
@@ -179,7 +175,6 @@ pub(super) fn exemption(what: &str, it: &ExemptionChange) -> String {
     )
 }
 
-/// Whether the guard guards.
 pub(super) fn state(it: &GuardState) -> String {
     let does = match (it.attached, it.armed, it.enforcement_effective) {
         (false, ..) => "is NOT attached: every creation passes",
@@ -188,8 +183,8 @@ pub(super) fn state(it: &GuardState) -> String {
         (true, true, true) => "judges creations",
     };
     let mut line = format!("guard    {does} ({})", it.mode);
-    if let Some(why) = &it.why {
-        let _ = write!(line, ": {why}");
+    if let Some(reason) = &it.reason {
+        let _ = write!(line, ": {reason}");
     }
     if !it.pins.is_empty() {
         let _ = write!(line, "; pinned, so that it outlives the agent: {}", it.pins.join(", "));
@@ -197,7 +192,6 @@ pub(super) fn state(it: &GuardState) -> String {
     line
 }
 
-/// A guard that another agent left.
 pub(super) fn handover(what: &str, it: &GuardTransfer) -> String {
     let mut line = format!("guard    {what} ({})", it.mode);
     if !it.pins.is_empty() {

@@ -9,13 +9,10 @@ use ureq::{
     tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-/// What is read of a file with a secret, in bytes.
+/// The limit of a file with a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
-/// What makes requests to a URL, each of which ends within the timeout.
-///
-/// # Errors
-/// The certificates cannot be read.
+/// An HTTP agent for a URL, whose requests end within the timeout.
 pub fn agent(url: &str, timeout: Duration, ca_file: Option<&Path>) -> anyhow::Result<Agent> {
     let mut config = Agent::config_builder()
         .timeout_global(Some(timeout))
@@ -32,10 +29,6 @@ pub fn agent(url: &str, timeout: Duration, ca_file: Option<&Path>) -> anyhow::Re
     Ok(Agent::from(config.build()))
 }
 
-/// The value of the header `Authorization` for the token in a file.
-///
-/// # Errors
-/// The file cannot be read, or holds no token of one line.
 pub fn bearer(file: &Path) -> anyhow::Result<String> {
     let shown = || format!("bearer_token_file {}", file.display());
     let token = secret(file).with_context(shown)?;
@@ -43,10 +36,6 @@ pub fn bearer(file: &Path) -> anyhow::Result<String> {
     if fits { Ok(format!("Bearer {token}")) } else { bail!("{}: no token of one line is in it", shown()) }
 }
 
-/// The same for the `user:password` in a file.
-///
-/// # Errors
-/// The file cannot be read, or holds no such line.
 pub fn basic(file: &Path) -> anyhow::Result<String> {
     let shown = || format!("basic_auth_file {}", file.display());
     let secret = secret(file).with_context(shown)?;

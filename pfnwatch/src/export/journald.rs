@@ -27,13 +27,12 @@ use serde_json::Value;
 use super::line;
 use crate::model::event::Event;
 
-/// Where journald listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// How long an event waits for journald to make room.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The fields that are made of the event's JSON, so that `journalctl FIELD=value` finds it.
+/// Fields from the event's JSON, so that `journalctl FIELD=value` finds it.
 const FIELDS: [(&str, &str); 6] = [
     ("PFNWATCH_EVENT", "event"),
     ("PFNWATCH_ID", "id"),
@@ -43,34 +42,25 @@ const FIELDS: [(&str, &str); 6] = [
     ("PFNWATCH_EXCESS_BYTES", "excess_bytes"),
 ];
 
-/// The way to journald.
 #[derive(Debug)]
 pub struct Journald {
     socket: UnixDatagram,
     path: PathBuf,
-    /// How many events it did not take since it took the last one.
+    /// How many events journald did not accept since the last that it did.
     missed: u64,
 }
 
 impl Journald {
-    /// The host's own, where standard output goes to it anyway.
+    /// The host's journald, if standard output is connected to it.
     #[must_use]
     pub fn of_stdout() -> Option<Self> {
         is_stream(&env::var("JOURNAL_STREAM").ok()?).then(|| Self::system().ok()).flatten()
     }
 
-    /// The host's own.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn system() -> io::Result<Self> {
         Self::at(Path::new(SOCKET))
     }
 
-    /// The one that listens at `path`.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn at(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(SEND_TIMEOUT))?;
@@ -78,11 +68,7 @@ impl Journald {
         Ok(Self { socket, path: path.to_owned(), missed: 0 })
     }
 
-    /// Writes an event. One that journald has no room for is left out, and that is said with the next: it is in the journal of
-    /// pfnwatch's own.
-    ///
-    /// # Errors
-    /// journald is gone.
+    /// Writes an event. One for which journald has no room is dropped, and counted in the next: the event store has it.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
         match self.send(&entry(event, self.missed)?) {
             Ok(()) => {
@@ -108,7 +94,7 @@ impl Journald {
         }
     }
 
-    /// What is too large for a datagram goes as a sealed file in memory.
+    /// An entry too large for a datagram is sent as a sealed memfd.
     fn send_file(&self, entry: &[u8]) -> io::Result<()> {
         let mut file =
             std::fs::File::from(memfd_create(c"pfnwatch", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
@@ -127,7 +113,6 @@ fn is_stream(variable: &str) -> bool {
     variable == format!("{}:{}", stdout.dev(), stdout.ino())
 }
 
-/// The entry of an event.
 fn entry(event: &Event, missed: u64) -> io::Result<Vec<u8>> {
     let json = serde_json::to_value(event)?;
     let mut entry = Vec::new();
@@ -155,15 +140,14 @@ fn priority(json: &Value) -> &'static str {
     let text = |key| json.get(key).and_then(Value::as_str).unwrap_or_default();
     match (text("event"), text("verdict")) {
         ("blind" | "policy_refused", _) => "3",
-        ("denied" | "would_deny" | "unjudged" | "lost" | "undecoded" | "capacity_regression", _) | (_, "oversize") => {
-            "4"
-        }
+        ("denied" | "would_deny" | "unjudged" | "lost" | "decode_error" | "capacity_regression", _)
+        | (_, "oversize") => "4",
         ("mode_changed" | "guard_state" | "exemption_granted" | "exempt" | "guard_released", _) => "5",
         _ => "6",
     }
 }
 
-/// A field with its length, so that any text is one.
+/// A field with its length, which allows any text.
 fn put(entry: &mut Vec<u8>, field: &str, text: &str) {
     entry.extend_from_slice(field.as_bytes());
     entry.push(b'\n');

@@ -13,7 +13,6 @@ use crate::model::{
     verdict::Verdict,
 };
 
-/// The line, without its end.
 pub fn of(event: &Event) -> String {
     let mut line = format!("{} ", event.time.seconds());
     line.push_str(&match &event.body {
@@ -32,7 +31,7 @@ pub fn of(event: &Event) -> String {
         Body::WouldDeny(it) => guard_line::not_denied("WOULD DENY", it),
         Body::Exempt(it) => guard_line::not_denied("exempt", it),
         Body::Unjudged(it) => guard_line::not_denied("UNJUDGED", it),
-        Body::Found(it) => guard_line::found(it),
+        Body::ExistingNamespace(it) => guard_line::existing_namespace(it),
         Body::ModeChanged(it) => guard_line::mode_changed(it),
         Body::PolicyLoaded(it) => guard_line::policy_loaded(it),
         Body::PolicyRefused(it) => guard_line::policy_refused(it),
@@ -49,11 +48,11 @@ pub fn of(event: &Event) -> String {
         Body::BaselineAccepted(it) => format!("accepted {}: {}{}", it.detail, it.reason, by_actor(it.by.as_ref())),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
         Body::Lost(it) => format!("LOST     {}", lost(*it)),
-        Body::Undecoded(it) => {
+        Body::DecodeError(it) => {
             format!("LOST     a record of {} was not understood: {}", Bytes(it.length_bytes), it.reason)
         }
         Body::Stopped(it) => {
-            format!("stopped  {} records, {} not understood; {}", it.received, it.undecoded, lost(it.missed))
+            format!("stopped  {} records, {} not understood; {}", it.received, it.decode_errors, lost(it.missed))
         }
     });
     if event.uncommitted {
@@ -84,7 +83,7 @@ fn set_up(it: &SetUp) -> String {
     format!("{line}; {}{}{}{}", it.meaning, verdict(it), guard_line::prediction(it), by_actor(it.attempt.by.as_ref()))
 }
 
-/// What is wrong with it, if anything is: a good set-up needs no verdict on its line.
+/// Its finding, if there is one: a good set-up needs no verdict on its line.
 fn verdict(it: &SetUp) -> String {
     match &it.judgement {
         Some(found) if found.verdict == Verdict::Oversize => format!("; OVERSIZE: {}", found.detail),
@@ -93,7 +92,7 @@ fn verdict(it: &SetUp) -> String {
     }
 }
 
-/// A size for the eye, and to the byte where that is not the same.
+/// A rounded size, and the exact bytes if these differ.
 pub(super) fn exact_bytes(bytes: u64) -> String {
     let short = Bytes(bytes).to_string();
     if short.contains('.') { format!("{short} ({bytes} B)") } else { short }
@@ -136,7 +135,7 @@ fn change(kind: &str, it: &NamespaceChange, what: &str) -> String {
     format!("{kind:8} {what}{}", by_actor(it.by.as_ref()))
 }
 
-/// Who it was. A process names itself: what it puts there must not look like another line.
+/// The actor. A process chooses its own name, which must not look like another line.
 pub(super) fn by_actor(actor: Option<&Actor>) -> String {
     actor.map_or_else(String::new, |actor| {
         let comm = actor.comm.replace(char::is_control, "?");

@@ -27,7 +27,6 @@ pub enum LogTarget {
     Journald,
 }
 
-/// Writes events to a stream, or to journald.
 pub struct Log<W> {
     format: LogFormat,
     to: W,
@@ -35,15 +34,11 @@ pub struct Log<W> {
 }
 
 impl<W: Write> Log<W> {
-    /// Writes to `to`.
     pub fn new(format: LogFormat, to: W) -> Self {
         Self { format, to, journald: None }
     }
 
-    /// Writes to journald instead, where that is wanted: each event once, to one of the two.
-    ///
-    /// # Errors
-    /// journald is asked for by name, and is not there.
+    /// Writes to journald instead, if configured: each event goes to one of the two.
     pub fn select(self, target: LogTarget) -> io::Result<Self> {
         let journald = match target {
             LogTarget::Auto => Journald::of_stdout(),
@@ -53,10 +48,7 @@ impl<W: Write> Log<W> {
         Ok(Self { journald, ..self })
     }
 
-    /// Writes one event as one line, and sees to it that whoever reads has it. What journald does not take goes to the stream.
-    ///
-    /// # Errors
-    /// The stream does not take it.
+    /// Writes one event as one line, and flushes. What journald does not accept goes to the stream.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
         match self.journald.as_mut().map(|journald| journald.write(event)) {
             Some(Ok(())) => return Ok(()),
@@ -81,7 +73,6 @@ mod tests {
     use super::*;
     use crate::model::event::{Blind, Body};
 
-    /// What a stream was given, and how.
     #[derive(Debug, PartialEq, Eq)]
     enum SinkCall {
         Write(Vec<u8>),

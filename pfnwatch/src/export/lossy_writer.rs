@@ -14,27 +14,27 @@ use nix::{
 
 /// How long a line waits for room.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// What a pipe that says that it has room takes at once (PIPE_BUF, pipe(7)).
+/// What a writable pipe accepts at once (PIPE_BUF, pipe(7)).
 const CHUNK_BYTES: usize = 4096;
 
-/// Writes whole lines, and leaves out those for which there is no room.
+/// Writes whole lines, and drops those for which there is no room.
 #[derive(Debug)]
 pub struct LossyWriter<F> {
     to: F,
     timeout: Duration,
-    /// The end of a line that was begun.
+    /// The rest of a line that was partly written.
     unwritten: Vec<u8>,
     /// Lines that were left out since the last that was written.
     missed: u64,
 }
 
 impl<F: AsFd> LossyWriter<F> {
-    /// One that waits for a second.
+    /// A writer that waits for a second.
     pub const fn new(to: F) -> Self {
         Self { to, timeout: WRITE_TIMEOUT, unwritten: Vec::new(), missed: 0 }
     }
 
-    /// Whether there is room for [`AT_ONCE`] bytes within this time.
+    /// Whether there is room for [`CHUNK_BYTES`] within this time.
     fn has_room(&self, within: Duration) -> io::Result<bool> {
         let mut asked = [PollFd::new(self.to.as_fd(), PollFlags::POLLOUT)];
         let within = PollTimeout::try_from(within).unwrap_or(PollTimeout::ZERO);
@@ -46,7 +46,6 @@ impl<F: AsFd> LossyWriter<F> {
         }
     }
 
-    /// Writes what it can, and returns how much that is.
     fn push(&self, bytes: &[u8], mut patience: Duration) -> io::Result<usize> {
         let mut done = 0;
         while let Some(chunk) = bytes.get(done..).and_then(|rest| rest.chunks(CHUNK_BYTES).next()) {
@@ -67,7 +66,7 @@ impl<F: AsFd> LossyWriter<F> {
 }
 
 impl<F: AsFd> Write for LossyWriter<F> {
-    /// Takes a whole line, always: one that is left out is counted, and said with the next that is written.
+    /// Accepts every line: one that is dropped is counted, and reported with the next that is written.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // It was waited for once: the next ones do not wait until there is room again.
         let patience = if self.missed > 0 || !self.unwritten.is_empty() { Duration::ZERO } else { self.timeout };

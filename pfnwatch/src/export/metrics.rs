@@ -19,7 +19,6 @@ pub use self::{
 };
 use crate::model::view::View;
 
-/// Everything that is told of a host and its agent.
 #[must_use]
 pub fn of_view(view: &View) -> Vec<Family> {
     let mut families = agent::families(view);

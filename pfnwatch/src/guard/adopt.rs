@@ -1,41 +1,16 @@
-//! What a guard that held on was told by the agent before: it stays in force.
+//! Which exemptions the policy of a guard from an earlier agent contains. Pure.
 
 use pfnwatch_common::policy::{Exemption, ExemptionKind, NO_EXPIRY, Snapshot};
 use uuid::Uuid;
 
-use super::Guard;
 use crate::{
-    bpf::guard::GuardMaps,
-    model::policy::{ExemptionSubject, Grant, Mode},
+    model::policy::{ExemptionSubject, Grant},
     policy::compile::CONFIGURED_ID_BIT,
 };
 
-impl Guard {
-    /// Takes over the mode and the exemptions that were granted by hand; those of the configuration are in the file.
-    pub(super) fn adopt(&mut self, maps: &mut GuardMaps) -> anyhow::Result<()> {
-        let held = maps.snapshot()?;
-        self.number = maps.number()?;
-        self.is_adopted = held.armed != 0 && held.module_epoch == self.kernel.module_epoch;
-        if !self.is_adopted {
-            maps.forget_blocks()?;
-        }
-        if self.number == 0 {
-            return Ok(());
-        }
-        self.policy.mode = if held.mode == Mode::Enforce as u32 { Mode::Enforce } else { Mode::Audit };
-        for grant in grants(&held) {
-            let unknown = !self.grants.iter().any(|known| known.id == grant.id);
-            if unknown && (!grant.once || maps.is_unspent(grant.id)) {
-                self.last_grant = self.last_grant.max(grant.id);
-                self.grants.push(grant);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The exemptions of a snapshot that were granted by hand. Who asked for them and why was the agent's before to know.
-fn grants(snapshot: &Snapshot) -> impl Iterator<Item = Grant> {
+/// The exemptions of a snapshot that were granted by hand; those of the configuration are in its file. A snapshot does not
+/// contain who asked for them and why.
+pub(super) fn grants(snapshot: &Snapshot) -> impl Iterator<Item = Grant> {
     let count = usize::try_from(snapshot.exemption_count).unwrap_or(usize::MAX);
     snapshot.exemptions.iter().take(count).filter(|it| it.id & CONFIGURED_ID_BIT == 0).map(|exemption| {
         let Exemption { kind, once, id, until_ns, first, namespace_uuid, .. } = *exemption;

@@ -120,7 +120,7 @@ impl InfoBlockCache {
         let (Some(namespace), Some(block)) = (&setup.namespace, setup.info_block) else { return };
         let origin = match setup.block {
             BlockState::Made => BlockOrigin::Made,
-            BlockState::Met => BlockOrigin::Met,
+            BlockState::Existing => BlockOrigin::Accepted,
             BlockState::Rejected | BlockState::None | BlockState::Unknown => return,
         };
         // What nd_pfn_validate() fills in for versions that did not have it: on the media it is zero.
@@ -141,7 +141,9 @@ impl InfoBlockCache {
         let known = self.blocks.remove(&start);
         let kept = match known {
             Some(known)
-                if origin == BlockOrigin::Met && known.block().uuid == seen.block().uuid && known.agrees(&seen) =>
+                if origin == BlockOrigin::Accepted
+                    && known.block().uuid == seen.block().uuid
+                    && known.agrees(&seen) =>
             {
                 SavedInfoBlock { contents: known.contents, origin: known.origin, ..seen }
             }
@@ -199,7 +201,7 @@ impl InfoBlockCache {
         }
         let block = kept.block();
         let still_there = denied && !kept.raw_since;
-        let put_back = match (denied, still_there) {
+        let restore_commands = match (denied, still_there) {
             // What the new memmap was written over is gone: the old block alone would be of no use.
             (false, _) => Vec::new(),
             (true, true) => crate::model::restore_commands::commands_for_intact_block(&namespace.namespace),
@@ -217,7 +219,7 @@ impl InfoBlockCache {
             last_seen: kept.last_seen,
             origin: kept.origin,
             still_there,
-            put_back,
+            restore_commands,
         })
     }
 }

@@ -10,11 +10,11 @@ pub(super) fn block(namespace: &Namespace) -> Option<(u64, [u8; 16])> {
     let start = namespace.resource.clone().ok()?;
     let block = match (&namespace.holder, &namespace.mode) {
         // A driver is bound that has found the block valid, or made it.
-        (Ok(claimer), Ok(SysfsMode::Memory | SysfsMode::Dax)) if claimer.enabled() => {
-            claimer.uuid.clone().map_or(UNKNOWN_BLOCK, uuid::Uuid::into_bytes)
+        (Ok(holder), Ok(SysfsMode::Memory | SysfsMode::Dax)) if holder.enabled() => {
+            holder.uuid.clone().map_or(UNKNOWN_BLOCK, uuid::Uuid::into_bytes)
         }
         // A btt has no such block, and what is enabled raw may be written over.
-        (Ok(claimer), _) if claimer.enabled() && claimer.name.starts_with("btt") => return None,
+        (Ok(holder), _) if holder.enabled() && holder.name.starts_with("btt") => return None,
         _ if namespace.bound => return None,
         _ => UNKNOWN_BLOCK,
     };

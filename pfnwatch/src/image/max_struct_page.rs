@@ -16,23 +16,19 @@ use crate::{
     os::paths::Paths,
 };
 
-/// Where the installed kernels' modules are.
 const INSTALLED: &str = "/lib/modules";
 
-/// What this host tells.
 #[derive(Debug)]
 pub struct RunningKernel {
-    /// The evidence, weighed.
     pub resolved: Resolved,
-    /// Is the parameter `page_struct_override` set? None where the kernel has none.
+    /// Whether the parameter `page_struct_override` is set; `None` if the kernel has none.
     pub override_set: Option<bool>,
-    /// What could not be asked, and why.
     pub problems: Vec<String>,
 }
 
 impl RunningKernel {
-    /// Asks the running code, the installed module file with the same build-id, and the release's name; `observed` is
-    /// what was seen of blocks that this kernel wrote.
+    /// Reads the running code, the installed module file with the same build-id, and the release's name; `observed` is
+    /// evidence from blocks that this kernel wrote.
     #[must_use]
     pub fn gather(paths: &Paths, release: &str, observed: Vec<Evidence>) -> Self {
         let mut problems = Vec::new();
@@ -61,7 +57,6 @@ fn running_code(paths: &Paths, installed: Option<&Module>) -> Result<Evidence, r
     Ok(Evidence { max, source: Source::RunningCode { function, at: Addresses::from(&decoded) } })
 }
 
-/// The libnvdimm that is installed for the running release.
 struct Installed {
     path: PathBuf,
     module: Module,
@@ -75,7 +70,7 @@ impl Installed {
         Ok(Self { path, module })
     }
 
-    /// What its code says, if it is the one that is loaded, told by the build-id, or none is loaded.
+    /// The evidence of its code, if it is the loaded module by the build-id, or if none is loaded.
     fn evidence(&self, sysfs: &Path) -> Result<Option<Evidence>, String> {
         if let Err(error) = &self.module.code {
             return Err(named(&self.path, error));

@@ -17,17 +17,15 @@ use crate::{
 
 /// A module unpacked; libnvdimm has half a MiB, with debug information some ten.
 const MAX_UNPACKED_BYTES: u64 = 256 << 20;
-/// A function longer than this is read in part: `nvdimm_setup_pfn` has some 900 bytes.
+/// A longer function is read in part: `nvdimm_setup_pfn` has some 900 bytes.
 const MAX_CODE_BYTES: u64 = 64 << 10;
 
-/// What a libnvdimm module file says.
 #[derive(Clone, Debug)]
 pub struct Module {
     /// The kernel release that it was built for: the first word of its `vermagic`.
     pub release: String,
-    /// Its build-id in hex, where it has one; a loaded module shows its own in sysfs.
+    /// Its build-id in hex, if it has one; a loaded module shows its own in sysfs.
     pub build_id: Option<String>,
-    /// Does it have the parameter `page_struct_override`?
     pub has_override: bool,
     /// Where the functions that may show the constant lie, in the order of [`FUNCTIONS`].
     pub functions: Vec<FunctionRange>,
@@ -35,21 +33,20 @@ pub struct Module {
     pub code: Result<(String, Decoded), ModuleError>,
 }
 
-/// Where a function lies in a module: the kernel moves sections when it loads a module, and leaves their contents in order.
+/// Where a function lies in a module: the kernel moves sections when it loads a module, and keeps the order of their
+/// contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionRange {
-    /// Its name.
     pub name: &'static str,
     /// The section that holds it, such as `.text`.
     pub section: String,
     /// Bytes from the start of the section.
     pub offset: u64,
-    /// Bytes of code.
     pub size: u64,
 }
 
 impl Module {
-    /// What the code says, as evidence; none where it does not say. `file` tells where the module was.
+    /// The code's evidence; `None` if it shows nothing. `file` names the module in it.
     #[must_use]
     pub fn evidence(&self, file: &str) -> Option<Evidence> {
         let (function, decoded) = self.code.as_ref().ok()?;
@@ -59,25 +56,18 @@ impl Module {
     }
 }
 
-/// Why a file is no libnvdimm, or does not say.
 #[derive(Clone, Debug, Error)]
 pub enum ModuleError {
-    /// Could not be unpacked.
     #[error("cannot be unpacked: {0}")]
     Unpack(String),
-    /// Not an ELF file, or a damaged one.
     #[error("not a whole ELF file: {0}")]
     Elf(#[from] object::Error),
-    /// An ELF file of another kind.
     #[error("not a kernel module: it has no .modinfo section")]
     NotAModule,
-    /// A module, but another one.
     #[error("this is the module `{0}`: libnvdimm is wanted")]
     AnotherModule(String),
-    /// The function is not there by name.
     #[error("no symbol nvdimm_setup_pfn: the file is stripped, or not libnvdimm")]
     NoFunction,
-    /// The code says nothing.
     #[error(transparent)]
     Decode(#[from] CodeError),
 }
@@ -85,16 +75,12 @@ pub enum ModuleError {
 /// Reads a module file, plain or packed with gzip, xz or zstd.
 ///
 /// # Errors
-/// [`ModuleError`] where the file is no libnvdimm; what its code does not say is in [`Module::code`].
+/// [`ModuleError`] if the file is no libnvdimm; a failure to decode its code is in [`Module::code`].
 pub fn read(packed: impl io::Read) -> Result<Module, ModuleError> {
     let bytes = unpack(packed, MAX_UNPACKED_BYTES).map_err(|error| ModuleError::Unpack(error.to_string()))?;
     parse(&bytes)
 }
 
-/// Reads an unpacked module file.
-///
-/// # Errors
-/// As [`read`].
 pub fn parse(bytes: &[u8]) -> Result<Module, ModuleError> {
     let file = File::parse(bytes)?;
     let modinfo = file.section_by_name(".modinfo").ok_or(ModuleError::NotAModule)?;
@@ -113,7 +99,6 @@ pub fn parse(bytes: &[u8]) -> Result<Module, ModuleError> {
     })
 }
 
-/// Decodes the first of the functions that shows the constant.
 fn code(file: &File<'_>) -> Result<(String, Decoded), ModuleError> {
     let architecture = match file.architecture() {
         object::Architecture::X86_64 => Architecture::X86_64,
@@ -144,7 +129,7 @@ fn function<'data>(file: &File<'data>, name: &str) -> Result<Option<(u64, &'data
     Ok(section.data_range(symbol.address(), size.min(MAX_CODE_BYTES))?.map(|bytes| (symbol.address(), bytes)))
 }
 
-/// Where a function lies; `None` if the file does not contain it, or does not give its size.
+/// `None` if the file does not contain it, or does not give its size.
 fn range(file: &File<'_>, name: &'static str) -> Option<FunctionRange> {
     let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name) && symbol.is_definition())?;
     let section = file.section_by_index(symbol.section_index()?).ok()?;
@@ -157,7 +142,6 @@ fn range(file: &File<'_>, name: &'static str) -> Option<FunctionRange> {
 struct ModInfo<'a>(&'a [u8]);
 
 impl ModInfo<'_> {
-    /// All values of `key`.
     fn values(&self, key: &str) -> impl Iterator<Item = String> {
         self.0.split(|&byte| byte == 0).filter_map(move |entry| {
             let (found, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;

@@ -16,19 +16,15 @@ use super::unpack::unpacked;
 
 /// A package unpacked: kernels with all their modules have some 500 MiB, with debug symbols some GiB.
 const MAX_UNPACKED_BYTES: u64 = 16 << 30;
-/// One file of a package: an image or a module, still packed.
 const MAX_FILE_BYTES: u64 = 512 << 20;
 
-/// A file out of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageEntry {
     /// Its path in the package, without a leading `./` or `/`.
     pub path: String,
-    /// Its content.
     pub bytes: Vec<u8>,
 }
 
-/// The kinds of package that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackageKind {
     /// Debian's: an ar archive with a tar archive inside.
@@ -37,16 +33,13 @@ pub enum PackageKind {
     Rpm,
 }
 
-/// Why a package could not be read.
 #[derive(Debug, Error)]
 pub enum PackageError {
     /// The archive around, or in it, is damaged or cut short.
     #[error("damaged or cut short: {0}")]
     Damaged(#[from] io::Error),
-    /// A .deb whose outer archive is damaged.
     #[error("damaged or cut short: {0}")]
     Archive(#[from] object::Error),
-    /// A .deb without files.
     #[error("no data.tar in it: not a Debian package, or cut short")]
     NoData,
 }
@@ -63,10 +56,10 @@ impl PackageKind {
     }
 }
 
-/// Hands `each` the files of a package whose path is `wanted`, one at a time.
+/// Passes each file of a package whose path is `wanted` to `each`, one at a time.
 ///
 /// # Errors
-/// [`PackageError`]: not readable, damaged or cut short; or what `each` fails with.
+/// [`PackageError`]: not readable, damaged or cut short; or the error of `each`.
 pub fn files(
     path: &Path,
     kind: PackageKind,
@@ -172,7 +165,7 @@ fn skip(file: &mut impl Read, bytes: u64) -> io::Result<()> {
     if skipped == bytes { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// A path of an archive, without what stands for its root.
+/// A path of an archive, without its leading `./` or `/`.
 fn plain(path: &str) -> String {
     path.trim_start_matches("./").trim_start_matches('/').to_owned()
 }

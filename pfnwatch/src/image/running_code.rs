@@ -25,41 +25,31 @@ use crate::{
     os::paths::Paths,
 };
 
-/// More than this is not read of one function: `nvdimm_setup_pfn` has some 900 bytes.
+/// A longer function is read in part: `nvdimm_setup_pfn` has some 900 bytes.
 const MAX_CODE_BYTES: u64 = 16 << 10;
 /// /proc/kcore's headers lie at its start; there is one program header for each range of memory.
 const KCORE_HEADERS: u64 = 1 << 20;
 
-/// What pfnwatch runs on.
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: Architecture = Architecture::X86_64;
 #[cfg(not(target_arch = "x86_64"))]
 const ARCHITECTURE: Architecture = Architecture::Other(object::Architecture::Unknown);
 
-/// Why the running code does not say.
 #[derive(Debug, Error)]
 pub enum RunningError {
-    /// A pseudo file cannot be read.
     #[error("cannot read {path}: {source}; this takes root (CAP_SYS_RAWIO) and a kernel that is not locked down")]
-    Read {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// No function of that name.
+    Read { path: PathBuf, source: io::Error },
     #[error("the kernel has no nvdimm_setup_pfn: libnvdimm is not loaded")]
     NotLoaded,
     /// Symbols are listed, with addresses of zero.
     #[error("the kernel hides its addresses (kptr_restrict, or not root)")]
     Hidden,
-    /// kcore is not what it should be.
+    /// kcore is malformed.
     #[error("/proc/kcore is no core file that can be read: {0}")]
     Kcore(#[from] object::Error),
     /// The function lies in no range of kcore.
     #[error("/proc/kcore does not hold the kernel's text at {0:#x}")]
     NotMapped(u64),
-    /// The code says nothing.
     #[error(transparent)]
     Decode(#[from] CodeError),
 }
@@ -81,7 +71,6 @@ pub fn decode_running(paths: &Paths, installed: Option<&Module>) -> Result<(Stri
     decode_first(&listed_ranges(&paths.procfs)?, &kcore)
 }
 
-/// Where a function lies in the kernel's memory.
 #[derive(Debug, PartialEq, Eq)]
 struct LoadedRange {
     name: &'static str,
@@ -89,7 +78,8 @@ struct LoadedRange {
     size: u64,
 }
 
-/// Decodes the functions in their order, up to the first that shows the constant. If none does, the first reason counts.
+/// Decodes the functions in their order, up to the first that shows the constant. If none does, the first error is
+/// returned.
 fn decode_first(ranges: &[LoadedRange], kcore: &Path) -> Result<(String, Decoded), RunningError> {
     let mut result = Err(RunningError::NotLoaded);
     for &LoadedRange { name, address, size } in ranges {
@@ -106,8 +96,8 @@ fn decode_first(ranges: &[LoadedRange], kcore: &Path) -> Result<(String, Decoded
     result
 }
 
-/// The functions of a module file by where the kernel has loaded its sections; `None` if another build of libnvdimm is loaded,
-/// or if sysfs does not give the addresses (not root, or kptr_restrict: kallsyms says which).
+/// The functions of a module file at the addresses of its loaded sections; `None` if another build of libnvdimm is
+/// loaded, or if sysfs does not give the addresses (not root, or kptr_restrict: kallsyms shows which).
 fn loaded_ranges(sysfs: &Path, module: &Module) -> Option<Vec<LoadedRange>> {
     let is_loaded = module.build_id.is_some() && loaded_build_id(sysfs) == module.build_id;
     if !is_loaded || module.functions.is_empty() {
@@ -123,7 +113,6 @@ fn loaded_ranges(sysfs: &Path, module: &Module) -> Option<Vec<LoadedRange>> {
     module.functions.iter().map(loaded).collect()
 }
 
-/// The functions as /proc/kallsyms lists them.
 fn listed_ranges(procfs: &Path) -> Result<Vec<LoadedRange>, RunningError> {
     let path = procfs.join("kallsyms");
     let kallsyms = fs::read(&path).map_err(|source| RunningError::Read { path, source })?;
@@ -131,10 +120,10 @@ fn listed_ranges(procfs: &Path) -> Result<Vec<LoadedRange>, RunningError> {
     Ok(FUNCTIONS.into_iter().filter_map(listed).collect())
 }
 
-/// Is `page_struct_override` set? None where the kernel has no such parameter, or libnvdimm is not loaded.
+/// Whether `page_struct_override` is set; `None` if the kernel has no such parameter, or libnvdimm is not loaded.
 ///
 /// # Errors
-/// [`RunningError::Read`] where the parameter is there and cannot be read.
+/// [`RunningError::Read`] if the parameter exists and cannot be read.
 pub fn page_struct_override(sysfs: &Path) -> Result<Option<bool>, RunningError> {
     let path = sysfs.join("module/libnvdimm/parameters/page_struct_override");
     match fs::read_to_string(&path) {
@@ -147,8 +136,8 @@ pub fn page_struct_override(sysfs: &Path) -> Result<Option<bool>, RunningError> 
 /// Digits of an address in kallsyms: `%px` of a 64-bit kernel pads with zeros, so that they compare as the numbers do.
 const DIGITS: usize = 16;
 
-/// Address of a function in kallsyms' text, and the bytes up to the next symbol. A kernel has 200,000 of them, and the guard waits
-/// for this: no number is made of an address that is only compared.
+/// Address of a function in kallsyms' text, and the bytes up to the next symbol. A kernel has 200,000 symbols, and the
+/// guard waits for this: addresses that are only compared are not parsed.
 fn span(kallsyms: &[u8], name: &str) -> Option<(u64, u64)> {
     let symbols = || kallsyms.split(|byte| *byte == b'\n').filter_map(symbol);
     let (address, _) = symbols().find(|&(_, found)| found == name.as_bytes())?;
@@ -181,7 +170,6 @@ fn read_kcore(path: &Path, address: u64, size: u64) -> Result<Vec<u8>, RunningEr
     Ok(bytes)
 }
 
-/// Where in the core file the memory at `address` lies.
 fn kcore_offset(headers: &[u8], address: u64) -> Result<Option<u64>, object::Error> {
     let header = FileHeader64::<Endianness>::parse(headers)?;
     let endian = header.endian()?;
@@ -219,7 +207,6 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
         assert_eq!(span(b"zzzzzzzzzzzzzzzz T here", "here"), None);
     }
 
-    /// A core file with one range of memory.
     fn core(address: u64, memory: &[u8]) -> Vec<u8> {
         let mut core = b"\x7fELF\x02\x01\x01\0".to_vec();
         core.resize(64 + 56, 0);
@@ -246,7 +233,6 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
         (folder, paths)
     }
 
-    /// Loads the libnvdimm of the module file's tests, with its `.text` at this address.
     fn load(paths: &Paths, text: &str) {
         let module = paths.sysfs.join("module/libnvdimm");
         fs::create_dir_all(module.join("sections")).unwrap();

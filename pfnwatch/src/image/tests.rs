@@ -21,7 +21,6 @@ fn image() -> Vec<u8> {
     bzimage("6.1.0-50-amd64 (a builder)", &types.bytes())
 }
 
-/// A folder with these files.
 fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (path, bytes) in files {

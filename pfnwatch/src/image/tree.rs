@@ -5,12 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The module's folder under a release's, and its names.
 const MODULE_FOLDER: &str = "kernel/drivers/nvdimm";
 const MODULES: [&str; 4] = ["libnvdimm.ko", "libnvdimm.ko.xz", "libnvdimm.ko.zst", "libnvdimm.ko.gz"];
 const BUILTIN_LIST: &str = "modules.builtin";
 
-/// Is this path of a package a module, an image or a list that is to be read?
 pub(super) fn is_wanted(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let debug = path.contains("/debug/");
@@ -26,9 +24,6 @@ pub(super) fn release_of_builtin_list(path: &Path) -> Option<String> {
 
 /// The files of the kernels under `folder`: `/lib/modules/V` with the image of the same release, or a root with any
 /// number of kernels (`/`, or an unpacked package).
-///
-/// # Errors
-/// A folder cannot be listed.
 pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let of_release = of_release(folder);
     if !of_release.is_empty() {
@@ -48,8 +43,8 @@ pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The libnvdimm of a folder `/lib/modules/V`: the one that modprobe would load (`updates/` goes before `kernel/`), else,
-/// where depmod has not been, the one in its usual place.
+/// The libnvdimm of a folder `/lib/modules/V`: the one that modprobe would load (`updates/` before `kernel/`), else, if
+/// depmod did not run, the one at its default path.
 pub(super) fn module(folder: &Path) -> Option<PathBuf> {
     let usual = MODULES.iter().map(|name| folder.join(MODULE_FOLDER).join(name));
     find_by_depmod(folder).into_iter().chain(usual).find(|path| path.is_file())
@@ -62,7 +57,6 @@ fn find_by_depmod(folder: &Path) -> Option<PathBuf> {
     paths.find(|path| MODULES.contains(&name(Path::new(path)).as_str())).map(|path| folder.join(path))
 }
 
-/// What a folder `/lib/modules/V` holds of its kernel.
 fn of_release(folder: &Path) -> Vec<PathBuf> {
     let module = module(folder);
     let others = ["vmlinuz", BUILTIN_LIST].map(|name| folder.join(name)).into_iter().filter(|path| path.is_file());
@@ -76,7 +70,7 @@ fn boot_image(folder: &Path) -> Option<PathBuf> {
     folder.ancestors().skip(3).take(2).map(|root| root.join(&image)).find(|path| path.is_file())
 }
 
-/// What is in a folder, in order; nothing where there is none.
+/// Sorted; empty if the folder does not exist.
 fn listed(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

@@ -8,10 +8,8 @@ use ruzstd::decoding::StreamingDecoder;
 
 /// What a decompressor's dictionary may take: the kernel's build uses up to 128 MiB for its image.
 const MAX_DICTIONARY_BYTES: u64 = 128 << 20;
-/// The first bytes that tell a format.
 const MAGIC: u64 = 6;
 
-/// A compression format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Plain,
@@ -19,7 +17,6 @@ enum Format {
     Lz4,
     Xz,
     Zstd,
-    /// Known, and not read: its name.
     Other(&'static str),
 }
 
@@ -39,7 +36,7 @@ impl Format {
     }
 }
 
-/// Reads `packed` unpacked, whatever of gzip, lz4, xz, zstd or nothing it is packed with, up to `limit` bytes.
+/// Unpacks `packed`, which is in gzip, lz4, xz, zstd or plain format, up to `limit` bytes.
 ///
 /// # Errors
 /// Of reading, or [`io::ErrorKind::Unsupported`] for another format. The reader itself fails with
@@ -65,9 +62,6 @@ pub(super) fn unpacked<'a>(packed: impl Read + 'a, limit: u64) -> io::Result<Box
 }
 
 /// All of `packed`, unpacked, if that is at most `limit` bytes.
-///
-/// # Errors
-/// As [`unpacked`].
 pub(super) fn unpack(packed: impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     unpacked(packed, limit)?.read_to_end(&mut bytes)?;
@@ -83,7 +77,7 @@ fn kib(bytes: u64) -> u32 {
     u32::try_from(bytes >> 10).unwrap_or(u32::MAX)
 }
 
-/// A reader that fails beyond `limit` bytes, where [`Read::take`] would feign an end.
+/// A reader that fails beyond `limit` bytes; [`Read::take`] would report the end of the file.
 struct Bounded<R> {
     reader: R,
     left: u64,

@@ -19,33 +19,21 @@ const PAYLOAD_LENGTH: usize = 0x24c;
 /// `payload_offset` came with protocol 2.08 (Linux 2.6.26).
 const FIRST_WITH_PAYLOAD: u16 = 0x0208;
 
-/// What a kernel image says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmlinuxImage {
-    /// The kernel release, as `uname -r` prints it, where the image names it.
+    /// The kernel release, as `uname -r` prints it, if the image names it.
     pub release: Option<String>,
-    /// The section .BTF: the kernel's types.
     pub btf: Vec<u8>,
 }
 
-/// Why a file does not give a kernel's types.
 #[derive(Debug, Error)]
 pub enum VmlinuxError {
-    /// Neither a bzImage nor an ELF file.
     #[error("not a kernel image: neither a bzImage of x86 nor a vmlinux")]
     NotAnImage,
-    /// The header points outside of the file.
     #[error("the image is cut short: its header promises {promised} bytes, {found} are here")]
-    CutShort {
-        /// Where the compressed kernel should end.
-        promised: u64,
-        /// Length of the file.
-        found: u64,
-    },
-    /// The compressed kernel could not be unpacked.
+    CutShort { promised: u64, found: u64 },
     #[error("the compressed kernel inside cannot be unpacked: {0}")]
     Unpack(#[from] io::Error),
-    /// What is inside is no ELF file.
     #[error("the kernel inside is no whole ELF file: {0}")]
     Elf(#[from] object::Error),
     /// The kernel was built without CONFIG_DEBUG_INFO_BTF.
@@ -53,10 +41,10 @@ pub enum VmlinuxError {
     NoBtf,
 }
 
-/// Reads an image: a bzImage, or a vmlinux.
+/// Reads a bzImage or a vmlinux.
 ///
 /// # Errors
-/// [`ImageError`]: the file is none, is damaged, or has no types.
+/// [`VmlinuxError`]: the file is neither, is damaged, or has no types.
 pub fn parse(bytes: &[u8]) -> Result<VmlinuxImage, VmlinuxError> {
     if bytes.starts_with(b"\x7fELF") {
         return Ok(VmlinuxImage { release: None, btf: btf(bytes)? });
@@ -66,7 +54,7 @@ pub fn parse(bytes: &[u8]) -> Result<VmlinuxImage, VmlinuxError> {
     Ok(VmlinuxImage { release: release(bytes), btf: btf(&vmlinux)? })
 }
 
-/// The kernel release that a bzImage names in its header: cheap, nothing is unpacked.
+/// The kernel release in the header of a bzImage, which needs no unpacking.
 #[must_use]
 pub fn release(bytes: &[u8]) -> Option<String> {
     is_bzimage(bytes).then_some(())?;
@@ -76,13 +64,12 @@ pub fn release(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(text).ok().filter(|text| !text.is_empty() && text.len() < 256).map(str::to_owned)
 }
 
-/// Does the file look like an image: a bzImage, or an ELF file with the kernel's types?
+/// Whether the file looks like an image: a bzImage, or an ELF file with the kernel's types.
 #[must_use]
 pub fn is_image(bytes: &[u8]) -> bool {
     is_bzimage(bytes) || File::parse(bytes).is_ok_and(|file| file.section_by_name(".BTF").is_some())
 }
 
-/// The compressed kernel inside a bzImage.
 fn payload(bytes: &[u8]) -> Result<&[u8], VmlinuxError> {
     if !is_bzimage(bytes) {
         return Err(VmlinuxError::NotAnImage);
@@ -103,7 +90,7 @@ fn payload(bytes: &[u8]) -> Result<&[u8], VmlinuxError> {
     range.and_then(|(start, end)| bytes.get(start..end)).map(without_length).ok_or(cut_short)
 }
 
-/// Behind all formats but gzip, which has it of itself, the kernel's build appends the unpacked length in four bytes
+/// For all formats but gzip, whose trailer has it, the kernel's build appends the unpacked length in four bytes
 /// (`size_append`, scripts/Makefile.lib): it is no part of the stream, and lz4 would take it for a block.
 fn without_length(payload: &[u8]) -> &[u8] {
     let is_gzip = payload.starts_with(&[0x1f, 0x8b]);
@@ -132,7 +119,6 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// An ELF file with these bytes as its types.
     fn vmlinux(btf: &[u8]) -> Vec<u8> {
         use object::write::{Object, StandardSegment};
         let (format, architecture) = (object::BinaryFormat::Elf, object::Architecture::X86_64);
@@ -143,7 +129,6 @@ pub(crate) mod tests {
         file.write().unwrap()
     }
 
-    /// A bzImage of `release` with these types inside.
     pub(crate) fn bzimage(release: &str, btf: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&vmlinux(btf)).unwrap();

@@ -11,20 +11,20 @@ use object::{
 
 use crate::os::paths::Paths;
 
-/// A number that the kernel makes up at each boot; none where procfs does not tell.
+/// A number that the kernel generates at each boot; `None` if procfs does not have it.
 #[must_use]
 pub fn id(paths: &Paths) -> Option<String> {
     let id = fs::read_to_string(paths.procfs.join("sys/kernel/random/boot_id")).ok()?;
     Some(id.trim().to_owned())
 }
 
-/// The build-id of the loaded libnvdimm, in hex; none where it is not loaded, is built in, or has none.
+/// The build-id of the loaded libnvdimm, in hex; `None` if it is not loaded, is built in, or has none.
 #[must_use]
 pub fn libnvdimm_build_id(paths: &Paths) -> Option<String> {
     loaded_build_id(&paths.sysfs)
 }
 
-/// The build-id of the loaded libnvdimm, in hex; none where it is not loaded, is built in, or has none.
+/// The build-id of the loaded libnvdimm, in hex; `None` if it is not loaded, is built in, or has none.
 pub fn loaded_build_id(sysfs: &Path) -> Option<String> {
     let notes = fs::read(sysfs.join("module/libnvdimm/notes/.note.gnu.build-id")).ok()?;
     let mut notes = NoteIterator::<FileHeader64<Endianness>>::new(Endianness::default(), 4, &notes).ok()?;

@@ -21,9 +21,10 @@ use self::{
 pub use self::error::BtfError;
 use super::member::{LookupError, Member, MemberLookup};
 
-/// Typedefs, qualifiers and unnamed structures that may stand inside each other; kernels have fewer than ten.
+/// The limit of nested typedefs, qualifiers and unnamed structures; kernels have fewer than ten.
 const MAX_DEPTH: u32 = 32;
-/// Members looked at for one step of a path, unnamed structures included; `task_struct` has fewer than a thousand.
+/// The limit of members that are visited for one step of a path, unnamed structures included; `task_struct` has fewer
+/// than a thousand.
 const MAX_MEMBERS: u32 = 1 << 16;
 
 /// The types of vmlinux, or of a module over those of vmlinux.
@@ -33,11 +34,11 @@ pub struct Btf {
     /// Of a module: the kernel's.
     base: Option<Arc<Section>>,
     file: String,
-    /// A name is found by looking at every structure: each is looked for once.
+    /// A name is found by a scan over all structures, whose result is cached.
     known: RefCell<HashMap<String, Definitions>>,
 }
 
-/// The complete definitions of one name in the section that counts; none where there is none.
+/// The complete definitions of one name in one section; empty if there is none.
 type Definitions = Arc<[u32]>;
 
 impl Btf {
@@ -81,7 +82,6 @@ impl Btf {
         Ok(Self { own, base: base.map(|base| base.own.clone()), file, known: RefCell::default() })
     }
 
-    /// The module's section, then the kernel's.
     fn sections(&self) -> impl Iterator<Item = &Section> {
         [Some(&self.own), self.base.as_ref()].into_iter().flatten().map(|section| &**section)
     }
@@ -106,7 +106,7 @@ impl Btf {
         found
     }
 
-    /// Asks each definition of a structure, which have to agree.
+    /// Asks each definition of a structure; they must agree.
     fn agreed<T: PartialEq>(
         &self,
         structure: &str,
@@ -149,14 +149,12 @@ impl MemberLookup for Btf {
     }
 }
 
-/// The way along one path, from one definition of a structure.
 struct Walk<'a> {
     btf: &'a Btf,
     structure: &'a str,
     path: &'a str,
 }
 
-/// A member that was found in a structure, or in an unnamed one within.
 struct Found {
     offset_bits: u32,
     is_bitfield: bool,
@@ -275,7 +273,7 @@ impl Walk<'_> {
     }
 }
 
-/// The bytes of a file, in as much memory as they take.
+/// The bytes of a file, in a buffer without spare capacity.
 fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, BtfError> {
     let read_error = |source| BtfError::Read { file: name.to_owned(), source };
     let file = File::open(path).map_err(read_error)?;
@@ -284,7 +282,7 @@ fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, BtfError> {
     read(file, Vec::with_capacity(usize::try_from(length).unwrap_or(0)), name)
 }
 
-/// All bytes, or one more than any BTF has, so that a larger file is noticed and not read whole.
+/// All bytes, up to one more than any BTF has, so that a larger file is detected without being read whole.
 fn read(from: impl Read, mut into: Vec<u8>, name: &str) -> Result<Vec<u8>, BtfError> {
     let read = from.take(MAX_BYTES + 1).read_to_end(&mut into);
     read.map_err(|source| BtfError::Read { file: name.to_owned(), source })?;

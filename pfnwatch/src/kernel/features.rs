@@ -19,15 +19,13 @@ use self::{config::Config, module::Module, privileges::Privileges, types::Types}
 use super::{symbols::Symbols, target::Libnvdimm};
 use crate::{kernel::programs::PROGRAMS, os::paths::Paths};
 
-/// The BPF LSM's own function for the guard's hook: there if the kernel was built with CONFIG_BPF_LSM.
+/// The BPF LSM's own function for the guard's hook: it exists if the kernel was built with CONFIG_BPF_LSM.
 pub const GUARD_HOOK: &str = "bpf_lsm_kernfs_init_security";
-/// Shows a device's attributes: a probe on it reads the info block of a namespace that is enabled.
+/// Prints a device's attributes: a probe on it reads the info block of a namespace that is enabled.
 pub const ATTRIBUTE_SHOW: &str = "dev_attr_show";
 
-/// Where the files of a host are.
 #[derive(Clone, Debug)]
 pub struct FeatureSources {
-    /// sysfs and procfs.
     pub paths: Paths,
     /// The modules of all kernels, /lib/modules.
     pub modules: PathBuf,
@@ -36,67 +34,54 @@ pub struct FeatureSources {
 }
 
 impl FeatureSources {
-    /// This host.
     pub fn new(paths: &Paths) -> Self {
         Self { paths: paths.clone(), modules: "/lib/modules".into(), boot: "/boot".into() }
     }
 }
 
-/// The three modules that matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelModules {
-    /// The core, which computes the reservation.
     pub libnvdimm: Module,
     /// Enables fsdax namespaces, and those without a mode.
     pub nd_pmem: Module,
-    /// Enables devdax namespaces.
     pub dax_pmem: Module,
 }
 
-/// Persistent memory that libnvdimm knows of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PersistentMemory {
-    /// Regions.
     pub regions: usize,
     /// Namespaces that have a size: a region's seed has none.
     pub namespaces: usize,
 }
 
-/// What was found on this host. What could not be found out is `None`, or says why.
+/// Findings on this host. An unknown one is `None`, or has the reason.
 #[derive(Debug)]
 pub struct Features {
-    /// `uname -r`
     pub release: Option<String>,
-    /// Bytes in a page.
     pub page_size_bytes: Option<u64>,
-    /// What this process may do.
     pub privileges: Option<Privileges>,
-    /// What BTF tells of the kernel's structures.
+    /// From BTF.
     pub types: Result<Types, String>,
-    /// The modules.
     pub modules: KernelModules,
-    /// The functions of [`PROGRAMS`], [`GUARD_HOOK`] and [`ATTRIBUTE_SHOW`].
     pub symbols: Result<Symbols, String>,
     /// The kernel offers probes as perf events.
     pub kprobe_events: bool,
-    /// What /sys/kernel/debug/kprobes/enabled says.
+    /// /sys/kernel/debug/kprobes/enabled
     pub kprobes_armed: Option<bool>,
-    /// What /proc/sys/kernel/ftrace_enabled says.
+    /// /proc/sys/kernel/ftrace_enabled
     pub ftrace_armed: Option<bool>,
-    /// How the kernel was built.
     pub config: Option<Config>,
-    /// The active security modules, in their order.
     pub security_modules: Option<Vec<String>>,
     /// `none`, `integrity` or `confidentiality`.
     pub lockdown: Option<String>,
     /// A BPF file system is mounted at /sys/fs/bpf.
     pub bpf_file_system: bool,
-    /// `None` where libnvdimm does not run.
+    /// `None` if libnvdimm is not loaded.
     pub persistent_memory: Option<PersistentMemory>,
 }
 
 impl Features {
-    /// Reads everything. What cannot be read is a finding, not an error.
+    /// Reads everything. An unreadable source is a finding, not an error.
     pub fn gather(host: &FeatureSources, btf_dir: Option<&Path>) -> Self {
         let Paths { sysfs, procfs } = &host.paths;
         let release = first_line(&procfs.join("sys/kernel/osrelease"));
@@ -140,17 +125,17 @@ fn first_line(path: &Path) -> Option<String> {
     Some(fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
-/// Whether kprobes fire; none where that cannot be read.
+/// Whether kprobes fire; `None` if that cannot be read.
 pub fn kprobes_armed(sysfs: &Path) -> Option<bool> {
     first_line(&sysfs.join("kernel/debug/kprobes/enabled")).map(|enabled| enabled != "0")
 }
 
-/// Whether ftrace patches functions, by which probes at their entries and trampolines fire; none where that cannot be read.
+/// Whether ftrace patches functions, which probes at their entries and trampolines need; `None` if that cannot be read.
 pub fn ftrace_armed(procfs: &Path) -> Option<bool> {
     first_line(&procfs.join("sys/kernel/ftrace_enabled")).map(|enabled| enabled != "0")
 }
 
-/// `none`, `integrity` or `confidentiality`; none where the kernel tells of none.
+/// `none`, `integrity` or `confidentiality`; `None` if the kernel has no lockdown.
 pub fn lockdown(sysfs: &Path) -> Option<String> {
     selected(&first_line(&sysfs.join("kernel/security/lockdown"))?)
 }

@@ -14,80 +14,60 @@ use pfnwatch_common::layout::{FieldOffset, Layout};
 use self::table::TABLE;
 use super::member::{LookupError, Member, MemberLookup};
 
-/// The kernel's structures that the table knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Structure {
-    /// `struct device`
     Device,
-    /// `struct kobject`
     Kobject,
-    /// `struct device_type`
     DeviceType,
-    /// `struct device_driver`
     DeviceDriver,
-    /// `struct nd_pfn`
     NdPfn,
-    /// `struct nd_btt`
     NdBtt,
-    /// `struct nd_namespace_common`
     NdNamespaceCommon,
-    /// `struct nd_namespace_io`
     NdNamespaceIo,
-    /// `struct nd_namespace_pmem`
     NdNamespacePmem,
-    /// `struct nd_region`
     NdRegion,
-    /// `struct task_struct`
     #[strum(serialize = "task_struct")]
     Task,
-    /// `struct kernfs_node`
     KernfsNode,
-    /// `struct module`
     Module,
 }
 
 impl Structure {
-    /// Its name in C, without `struct`.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// How wide a member has to be, so that the programs read what they think they read.
+/// The width that a member must have for the programs to read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Width {
     /// One of these, in bytes.
     Bytes(&'static [u32]),
-    /// The whole of this structure lies there, not a pointer to it.
+    /// The structure itself, not a pointer to it.
     Whole(Structure),
 }
 
-/// One row of the table.
 struct Row {
     structure: Structure,
-    /// The field's name in [`pfnwatch_common::layout`], for messages and questions.
+    /// The field's name in [`pfnwatch_common::layout`], for messages and lookups.
     field: &'static str,
-    /// Paths of the member, the one of newer kernels first.
+    /// Paths of the member, that of newer kernels first.
     members: &'static [&'static str],
     width: Width,
-    /// Without it there is nothing to observe; an optional one switches off a part.
+    /// Nothing can be observed without it; an optional one disables a part.
     required: bool,
     set: fn(&mut Layout, FieldOffset),
 }
 
-/// A field of the layout that this kernel does not tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The structure.
     pub structure: Structure,
-    /// The field's name in [`pfnwatch_common::layout`].
     pub field: &'static str,
-    /// The members that were tried.
     pub tried: &'static [&'static str],
     /// Whether nothing can be observed without it.
     pub required: bool,
-    /// Why the last of those tried did not do.
+    /// The reason for the last one that was tried.
     pub why: MissingReason,
 }
 
@@ -100,59 +80,46 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Why a member did not do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MissingReason {
-    /// The kernel's types have no answer.
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// The member is there, and of another kind than the programs read.
+    /// The member exists, and has a width that the programs do not read.
     #[error("struct {structure}: {member} is {found_bytes} bytes wide, expected {expected}", structure = .structure.name())]
     Width {
-        /// The structure.
         structure: Structure,
-        /// The member's path.
         member: &'static str,
         /// Its width in bytes.
         found_bytes: u32,
         /// The widths that the programs can read, in words.
         expected: String,
     },
-    /// The member's offset is the one number that stands for "not known".
+    /// The member's offset does not fit [`FieldOffset`].
     #[error("struct {structure}: {member} lies out of reach", structure = .structure.name())]
-    OutOfReach {
-        /// The structure.
-        structure: Structure,
-        /// The member's path.
-        member: &'static str,
-    },
+    OutOfReach { structure: Structure, member: &'static str },
 }
 
-/// The layout of one kernel, and what it lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolution {
-    /// For the eBPF programs.
     pub layout: Layout,
-    /// What stayed [`FieldOffset::MISSING`] in it, in the table's order.
+    /// Fields that stayed [`FieldOffset::MISSING`], in the table's order.
     pub missing: Vec<Missing>,
 }
 
 impl Resolution {
-    /// What is missing of these structures: nothing, where each of their fields is known.
+    /// The missing fields of these structures.
     pub fn missing_of(&self, structures: &[Structure]) -> impl Iterator<Item = &Missing> {
         self.missing.iter().filter(move |missing| structures.contains(&missing.structure))
     }
 
-    /// What is missing and has no substitute: with any of these, nothing can be observed.
+    /// Missing fields without a substitute: with any of these, nothing can be observed.
     pub fn missing_required(&self) -> impl Iterator<Item = &Missing> {
         self.missing.iter().filter(|missing| missing.required)
     }
 }
 
-/// Number of fields in the table.
 pub const FIELDS: usize = TABLE.len();
 
-/// Looks each field of the table up.
 pub fn resolve(kernel: &dyn MemberLookup) -> Resolution {
     let mut layout = Layout::UNRESOLVED;
     let mut missing = Vec::new();

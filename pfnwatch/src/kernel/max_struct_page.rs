@@ -1,20 +1,20 @@
 //! MAX_STRUCT_PAGE_SIZE of a kernel, by evidence: it is a macro, so nothing in the kernel names it.
 //!
-//! `decode` finds it in machine code, `running` gets that code from the kernel that runs (and `module_file` from files),
-//! `evidence` weighs what different sources say, and `host` asks all that a host has.
+//! `code` finds it in machine code, `image/running_code` gets that code from the running kernel (and `image/module_file` from
+//! files), `evidence` compares the sources, and `image/max_struct_page` collects all evidence of a host.
 
 mod evidence;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use self::evidence::{Addresses, Evidence, Resolved, Source, Strength, of_release, resolve};
+pub use self::evidence::{Addresses, Evidence, Resolved, Source, of_release, resolve};
 use crate::code::decode::MaxStructPage;
 
-/// Where the constant shows, the usual place first: compilers have inlined `nd_pfn_init` into it so far.
+/// Functions that show the constant, the usual one first: compilers have inlined `nd_pfn_init` into it so far.
 pub const FUNCTIONS: [&str; 2] = ["nvdimm_setup_pfn", "nd_pfn_init"];
 
 impl MaxStructPage {
-    /// What map=dev is computed with: the override's size where it is set and there is one.
+    /// What map=dev is computed with: the override's size if it is set and exists.
     #[must_use]
     pub const fn effective(self, override_set: bool) -> u64 {
         match self.overridden_bytes {

@@ -29,7 +29,6 @@ pub enum Availability {
 }
 
 impl Availability {
-    /// For people.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Yes => "yes",
@@ -55,7 +54,6 @@ pub enum NeededFor {
 }
 
 impl NeededFor {
-    /// For people.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Observe => "observe",
@@ -103,12 +101,11 @@ impl fmt::Display for Prerequisite {
     }
 }
 
-/// The prerequisites of a purpose that are not there.
+/// The unmet prerequisites of a purpose.
 pub fn unmet(rows: &[Prerequisite], purpose: NeededFor) -> impl Iterator<Item = &Prerequisite> {
     rows.iter().filter(move |row| row.needed_for == purpose && row.answer == Availability::No)
 }
 
-/// Judges a host: a row for each prerequisite, those for observing first.
 pub fn judge(host: &Features) -> Vec<Prerequisite> {
     let mut rows = observe::judge(host);
     rows.extend(enforce::judge(host));
@@ -116,8 +113,8 @@ pub fn judge(host: &Features) -> Vec<Prerequisite> {
     rows
 }
 
-/// The answer for a purpose: no where one of its prerequisites is missing, unknown where one cannot be told.
-/// Whoever enforces has to observe, too.
+/// The answer for a purpose: no if one of its prerequisites is missing, unknown if one is unknown. Enforcing needs
+/// observing, too.
 pub fn answer(rows: &[Prerequisite], purpose: NeededFor) -> Availability {
     let counts = |row: &&Prerequisite| row.needed_for == purpose || row.needed_for == NeededFor::Observe;
     let has = |answer| rows.iter().filter(counts).any(|row| row.answer == answer);

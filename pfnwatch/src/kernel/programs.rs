@@ -5,7 +5,6 @@ use thiserror::Error;
 
 use crate::kernel::layout::{Resolution, Structure};
 
-/// How a program is attached, and to which function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// At the entry of a function, by its symbol.
@@ -21,7 +20,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// The function of vmlinux whose type is needed to attach there; none where a symbol or a name does.
+    /// The function of vmlinux whose type is needed to attach there; `None` if a symbol or a name suffices.
     pub fn typed_function(self) -> Option<String> {
         match self {
             Self::Fexit(function) => Some(function.to_owned()),
@@ -31,7 +30,6 @@ impl Hook {
         }
     }
 
-    /// The function, hook or tracepoint.
     pub const fn function(self) -> &'static str {
         match self {
             Self::Kprobe(at) | Self::Kretprobe(at) | Self::Fexit(at) | Self::Lsm(at) | Self::RawTracepoint(at) => at,
@@ -39,25 +37,22 @@ impl Hook {
     }
 }
 
-/// A program of the object.
 #[derive(Clone, Copy, Debug)]
 pub struct ProgramSpec {
-    /// Its name in the object.
     pub name: &'static str,
-    /// Where it goes.
     pub hook: Hook,
-    /// The structures that it reads; the table of layouts says which of their members it cannot do without.
+    /// The structures that it reads; the table of layouts marks the required members.
     pub reads: &'static [Structure],
-    /// Whether it cannot do without any of their members, even those that the table calls optional.
+    /// Whether it requires all of their members, even those that the table calls optional.
     pub reads_all: bool,
-    /// What is not seen without it; none where nothing at all can be said without it.
+    /// What is not seen without it; `None` if nothing can be observed without it.
     pub effect_if_missing: Option<&'static str>,
 }
 
 const DEVICE: [Structure; 2] = [Structure::Device, Structure::DeviceType];
 
-/// All programs, in the order in which they are attached: an attempt's end before its beginning, so that none begins
-/// whose end would be missed.
+/// All programs, in the order in which they are attached: the end of an attempt before its start, so that the end of no
+/// started attempt is missed.
 pub const PROGRAMS: [ProgramSpec; 16] = [
     ProgramSpec {
         name: names::BIND_END,
@@ -163,7 +158,6 @@ pub const PROGRAMS: [ProgramSpec; 16] = [
 const WITHOUT_UUIDS: Option<&str> =
     Some("that user space gives a device a uuid: the guard lets creations pass that are not made on a seed");
 
-/// Sees libnvdimm come or go.
 const fn module_change(name: &'static str, tracepoint: &'static str) -> ProgramSpec {
     ProgramSpec {
         name,
@@ -174,7 +168,7 @@ const fn module_change(name: &'static str, tracepoint: &'static str) -> ProgramS
     }
 }
 
-/// The program that reads info blocks for the inventory: attached by itself, and only for as long as that takes.
+/// The program that reads info blocks for the inventory: attached by itself, and only while an inventory is read.
 pub const BLOCK_READER: ProgramPlan = ProgramPlan {
     name: names::ATTRIBUTE_SHOW,
     hook: Hook::Kprobe("dev_attr_show"),
@@ -182,7 +176,6 @@ pub const BLOCK_READER: ProgramPlan = ProgramPlan {
     degraded_reason: None,
 };
 
-/// Keeps what an attempt came to.
 const fn bind_result(name: &'static str, without: &'static str) -> ProgramSpec {
     ProgramSpec {
         name,
@@ -193,33 +186,26 @@ const fn bind_result(name: &'static str, without: &'static str) -> ProgramSpec {
     }
 }
 
-/// What is to be done with one program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramPlan {
-    /// The program's name.
     pub name: &'static str,
-    /// Where it goes.
     pub hook: Hook,
-    /// Why it stays off, where it does.
     pub disabled_reason: Option<String>,
-    /// What it cannot read, where it does without.
+    /// Data that it cannot read, and runs without.
     pub degraded_reason: Option<String>,
 }
 
-/// This kernel cannot be observed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("nothing can be observed on this kernel: program `{program}` cannot be attached: {reason}")]
 pub struct MissingRequiredProgram {
-    /// The program that cannot do without.
     pub program: &'static str,
-    /// Why.
     pub reason: String,
 }
 
-/// Decides for each program. Whether a function is there the kernel says when a probe is put on it.
+/// Decides for each program. Whether a function exists is only known when a probe is attached.
 ///
 /// # Errors
-/// [`Impossible`], where a program is missing without which nothing can be said.
+/// [`MissingRequiredProgram`] if a required program cannot run.
 pub fn plan(kernel: &Resolution) -> Result<Vec<ProgramPlan>, MissingRequiredProgram> {
     PROGRAMS
         .iter()
@@ -240,13 +226,12 @@ pub fn plan(kernel: &Resolution) -> Result<Vec<ProgramPlan>, MissingRequiredProg
         .collect()
 }
 
-/// What the kernel does not tell and the program does without: events then lack it, and the user is told so.
+/// Members that the kernel's BTF lacks and the program can do without: events then lack them, which is reported.
 fn missing_layout(spec: &ProgramSpec, kernel: &Resolution) -> Option<String> {
     let missing: Vec<_> = kernel.missing_of(spec.reads).filter(|it| !it.required).map(ToString::to_string).collect();
     (!missing.is_empty()).then(|| missing.join("; "))
 }
 
-/// Whether nothing can be observed without this program.
 pub fn is_required(name: &str) -> bool {
     PROGRAMS.iter().any(|spec| spec.name == name && spec.effect_if_missing.is_none())
 }

@@ -2,13 +2,13 @@
 
 use pfnwatch_common::KernelQuirks;
 
-/// The last kernel that was read and tried with the old rule, and the first with the new one. In between nobody looked;
-/// there the new rule is taken, under which a prediction promises less.
+/// The last kernel that was checked to have the old rule, and the first with the new one. For those in between the new
+/// rule is assumed, under which a prediction promises less.
 const LAST_WITH_EMPTY_BLOCKS: (u32, u32) = (6, 1);
 
 /// The rule of a kernel release such as `6.1.0-50-amd64`. The old one (6.1.192, 5.10.262: drivers/nvdimm/pfn_devs.c
 /// tests `offset >= size`) still writes a block with nothing usable; the new one (6.12.107 on) refuses that.
-/// Distributions keep the upstream's first two numbers, and these are all that is asked for.
+/// Distributions keep upstream's first two numbers, and only these are used.
 pub fn of_release(release: &str) -> KernelQuirks {
     KernelQuirks { allows_empty: first_two(release).is_some_and(|version| version <= LAST_WITH_EMPTY_BLOCKS) }
 }

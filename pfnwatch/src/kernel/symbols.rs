@@ -16,36 +16,26 @@ use thiserror::Error;
 /// The longest line that is taken: a name has at most 511 bytes (KSYM_NAME_LEN), a module's 55.
 const MAX_LINE: u64 = 1024;
 
-/// A function of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
-    /// Where it begins in the kernel's memory; `None` where that is hidden.
+    /// Address of its first byte; `None` if that is hidden.
     pub address: Option<u64>,
-    /// The module that it belongs to; `None` for the kernel's image.
+    /// `None` for the kernel's image.
     pub module: Option<String>,
 }
 
-/// Those of the wanted functions that the kernel has.
+/// The wanted functions that the kernel has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Symbols {
     functions: BTreeMap<String, Vec<Function>>,
 }
 
-/// Why the symbols are not known.
 #[derive(Debug, Error)]
 pub enum SymbolsError {
-    /// The file cannot be read.
     #[error("{file} cannot be read: {source}")]
-    Read {
-        /// The file.
-        file: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file holds something else.
+    Read { file: String, source: io::Error },
     #[error("{file}, line {line}, is not a line of kernel symbols")]
     NotSymbols {
-        /// The file.
         file: String,
         /// The line's number, from 1.
         line: u64,
@@ -56,7 +46,7 @@ impl Symbols {
     /// Looks for `wanted` in `procfs`/kallsyms.
     ///
     /// # Errors
-    /// [`SymbolsError`]: not readable, or something else.
+    /// [`SymbolsError`]: not readable, or malformed.
     pub fn open(procfs: &Path, wanted: &[&str]) -> Result<Self, SymbolsError> {
         let path = procfs.join("kallsyms");
         let name = path.display().to_string();
@@ -64,10 +54,10 @@ impl Symbols {
         Self::read(BufReader::new(file), &name, wanted)
     }
 
-    /// Looks for `wanted` in lines as /proc/kallsyms has them; `file` is their name in messages.
+    /// Looks for `wanted` in lines in the format of /proc/kallsyms; `file` is their name in messages.
     ///
     /// # Errors
-    /// [`SymbolsError`]: not readable, or something else.
+    /// [`SymbolsError`]: not readable, or malformed.
     pub fn read(mut from: impl BufRead, file: &str, wanted: &[&str]) -> Result<Self, SymbolsError> {
         let mut symbols = Self::default();
         let mut line = Vec::new();
@@ -100,12 +90,11 @@ impl Symbols {
         Some(())
     }
 
-    /// The functions of this name: none, one, or several static ones (a probe by name then hits none of them for sure).
-    pub fn functions(&self, name: &str) -> &[Function] {
+    #[cfg(test)]
+    fn functions(&self, name: &str) -> &[Function] {
         self.functions.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether there is a function of this name.
     pub fn has_function(&self, name: &str) -> bool {
         self.functions.contains_key(name)
     }

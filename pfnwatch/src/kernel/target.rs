@@ -14,19 +14,15 @@ use super::{
 };
 use crate::{kernel::programs::PROGRAMS, os::paths::Paths};
 
-/// Whether libnvdimm is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Libnvdimm {
-    /// As a module that is loaded.
     Loaded,
     /// As a part of the kernel's image.
     BuiltIn,
-    /// Not, or not yet.
     NotLoaded,
 }
 
 impl Libnvdimm {
-    /// Looks at sysfs.
     pub fn detect(paths: &Paths) -> Self {
         // A module has an initstate; a part of the image has none, but may have parameters there.
         match fs::read_to_string(paths.sysfs.join("module/libnvdimm/initstate")) {
@@ -39,28 +35,20 @@ impl Libnvdimm {
     }
 }
 
-/// What was asked of the types, which are given back.
 pub struct Target {
-    /// Where the members of structures lie.
     pub resolution: Resolution,
-    /// The ids that the running kernel's own BTF has for the functions that programs are attached to by type.
+    /// The ids in the running kernel's own BTF of the functions that programs are attached to by type.
     pub functions: FunctionIds,
 }
 
-/// Reads the types of the kernel as it runs, or of `btf_dir`.
-///
-/// # Errors
-/// They are missing or damaged: the message says what to do.
+/// Reads the types of the running kernel, or of `btf_dir`.
 pub fn open_types(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Btf> {
     Btf::open(&directory(paths, btf_dir).join("vmlinux")).context(
         "the kernel's types are not known: it must be built with CONFIG_DEBUG_INFO_BTF, or --btf-dir must name them",
     )
 }
 
-/// Asks all that an attachment needs of the kernel's types: of `types`, where they were read before.
-///
-/// # Errors
-/// BTF is missing or damaged: the message says which, and what to do.
+/// Collects what an attachment needs of the kernel's types: from `types`, if they were read before.
 pub fn resolve_target(paths: &Paths, btf_dir: Option<&Path>, types: Option<Btf>) -> anyhow::Result<Target> {
     let types = types.map_or_else(|| open_types(paths, btf_dir), Ok)?;
     // An id is good for the BTF that it comes from, and the kernel takes it for its own.
@@ -80,11 +68,7 @@ fn directory(paths: &Paths, btf_dir: Option<&Path>) -> PathBuf {
     btf_dir.map_or_else(|| paths.sysfs.join("kernel/btf"), Path::to_path_buf)
 }
 
-/// Resolves the structures that the programs read against the BTF of the kernel and of libnvdimm as they run, or of
-/// `btf_dir`.
-///
-/// # Errors
-/// BTF is missing or damaged: the message says which, and what to do.
+/// Resolves the structures that the programs read against the BTF of the running kernel and libnvdimm, or of `btf_dir`.
 pub fn resolve_layouts(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Resolution> {
     resolve_over(paths, btf_dir, &open_types(paths, btf_dir)?)
 }

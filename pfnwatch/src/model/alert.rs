@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::name::AlertName;
 
-/// What tells alerts apart, by the label's name. There are only few, and none that grows without end.
+/// The identity of an alert, by the label's name. The set of labels is small and bounded.
 pub type AlertLabels = BTreeMap<String, String>;
 
 /// One alert.
@@ -26,7 +26,7 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// An alert about this host (`instance`), and about one namespace of it where `subject` is its label and value.
+    /// An alert about this host (`instance`), and about one of its namespaces if `subject` has a label and a value.
     #[must_use]
     pub fn new(name: AlertName, instance: &str, subject: Option<(&str, String)>) -> Self {
         let usual = [("alertname", name.as_str()), ("instance", instance), ("severity", name.severity().as_str())];
@@ -35,7 +35,6 @@ impl Alert {
         Self { name, labels, annotations: BTreeMap::new() }
     }
 
-    /// With what is to be said of it.
     #[must_use]
     pub fn with_annotations(mut self, summary: String, description: String, runbook_url: String) -> Self {
         let texts = [("summary", summary), ("description", description), ("runbook_url", runbook_url)];
@@ -43,21 +42,19 @@ impl Alert {
         self
     }
 
-    /// Its identity: see [`fingerprint`].
     #[must_use]
     pub fn fingerprint(&self) -> String {
         fingerprint(self.labels.iter().map(|(label, value)| (&**label, &**value)))
     }
 
-    /// One of its annotations, where it has it.
     #[must_use]
     pub fn annotation(&self, key: &str) -> &str {
         self.annotations.get(key).map_or("", String::as_str)
     }
 }
 
-/// The identity of an alert with these labels: 16 hexadecimal digits, the same as Alertmanager shows for it, in whatever
-/// order the labels come (Prometheus' common/model: FNV-1a with 64 bits, each name and each value ended by 0xff).
+/// The identity of an alert with these labels: 16 hexadecimal digits, the same as Alertmanager shows, in whatever order
+/// the labels come (Prometheus' common/model: FNV-1a with 64 bits, each name and each value ended by 0xff).
 pub fn fingerprint<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let sorted: BTreeMap<&str, &str> = labels.into_iter().collect();
     let mut sum = 0xcbf2_9ce4_8422_2325_u64;

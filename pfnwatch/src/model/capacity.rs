@@ -92,19 +92,16 @@ pub enum BaselineScope {
     Namespace(String),
 }
 
-/// Why nothing was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptError {
     /// There is no regression of that name.
     #[error("{0} does not cost more than it did, as far as the agent knows: `pfnwatch baseline` shows what does")]
     NoRegression(String),
-    /// More than one.
     #[error("several namespaces went by the name {0}: say its namespace uuid, or its first address as 0x…")]
     Ambiguous(String),
     /// The regression is that of an earlier boot, or of a libnvdimm that is not loaded.
     #[error("what the running kernel reserves for each page is not known: load libnvdimm, and accept it then")]
     UnknownKernel,
-    /// The journal does not take it.
     #[error(
         "the journal does not take it, and it would be forgotten with this agent: `pfnwatch status` says what is wrong with the journal"
     )]
@@ -128,19 +125,17 @@ pub struct CostRecord {
 }
 
 impl CostRecord {
-    /// Whether it cost just that when it was seen last.
     pub(crate) fn costs(&self, cost: &Cost) -> bool {
         self.last.as_ref().is_some_and(|last| *cost == Cost { seen: cost.seen.clone(), ..last.clone() })
     }
 
-    /// The same, with what it costs now for its baseline.
     pub(crate) fn accepted(&self, acceptance: Acceptance) -> Self {
         let least = self.last.clone().unwrap_or_else(|| self.least.clone());
         Self { least, accepted: Some(acceptance), ..self.clone() }
     }
 
-    /// Whether it costs more than it did. Another map or align is its maker's choice, and moves the ideal as well: only what
-    /// is lost beyond that is a regression.
+    /// Whether it costs more than before. Another map or align is its maker's choice, and changes the ideal as well:
+    /// only the loss beyond that is a regression.
     #[must_use]
     pub fn regression(&self) -> Option<Regression> {
         let (after, before) = (self.last.as_ref()?, &self.least);
@@ -154,24 +149,21 @@ impl CostRecord {
     }
 }
 
-/// A kernel with a libnvdimm of which the numbers are known.
+/// A kernel with a libnvdimm whose numbers are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedKernel {
-    /// What tells it apart from the others: the boot, and the libnvdimm that was loaded in it.
+    /// Its identity: the boot, and the libnvdimm that was loaded in it.
     pub id: String,
-    /// Its release.
     pub release: String,
-    /// When it was seen for the last time, in RFC 3339.
+    /// When it was last seen, in RFC 3339.
     pub seen: String,
-    /// Bytes in a page.
     pub page_size: u64,
-    /// What it reserves for each page with map=dev, in bytes; none where that is not known.
+    /// What it reserves for each page with map=dev, in bytes; `None` if unknown.
     pub max_struct_page_size: Option<u64>,
-    /// Whether nothing is held against it any more: what came after it was accepted.
+    /// Whether nothing is compared with it any more: the cost of a later kernel was accepted.
     pub set_aside: bool,
 }
 
-/// A boot, as far as it is compared.
 #[must_use]
 pub fn observed_kernel(boot: &BootRow, page_size: u64) -> ObservedKernel {
     ObservedKernel {

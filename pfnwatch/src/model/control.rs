@@ -15,7 +15,6 @@ mod alerts;
 mod answer;
 mod bytes;
 mod display;
-mod status;
 #[cfg(test)]
 mod tests;
 
@@ -26,21 +25,17 @@ pub use self::{
     answer::{
         AcceptedBaseline, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Reply, Response, Revoked,
     },
-    status::{
-        AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus,
-        SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
-    },
 };
 use crate::model::policy::Mode;
 use crate::model::{capacity::BaselineScope, policy::ExemptionSubject};
 
-/// The version of what is said. It grows when something changes its meaning or goes away, not when something is added.
+/// The version of the protocol. It grows when a key changes its meaning or goes away, not when one is added.
 pub const SCHEMA: u32 = 1;
 
-/// What is read of a request, its end of line included, in bytes.
+/// The limit of a request, its newline included, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 64 << 10;
 
-/// The longest that an exemption made by `allow` can last, in seconds: 7 days.
+/// The longest duration of an exemption made by `allow`, in seconds: 7 days.
 pub const MAX_EXEMPTION_S: u64 = 7 * 24 * 60 * 60;
 
 /// The longest reason, in bytes: it is kept and repeated with each event that it explains.
@@ -72,7 +67,7 @@ pub enum Request {
     /// Take what something costs now for its baseline. Answered by [`Answer::BaselineAccepted`].
     AcceptBaseline {
         /// Whose cost.
-        whose: BaselineScope,
+        scope: BaselineScope,
         /// Why; it stands in the event.
         reason: String,
     },
@@ -115,14 +110,14 @@ struct Envelope<R> {
     request: R,
 }
 
-/// What is read of it first: an agent of another version may know no more of it.
+/// Parsed first: an agent of another version may not know the other keys.
 #[derive(Deserialize)]
 struct Version {
     schema: u32,
 }
 
 impl Request {
-    /// Reads a request from its line. What it returns makes sense in itself: the limits above are kept.
+    /// Parses a request and validates it against the limits above.
     ///
     /// # Errors
     /// What is wrong with it, with exit code 2.
@@ -140,10 +135,10 @@ impl Request {
         Ok(request)
     }
 
-    /// The line that says it, with its end.
+    /// The request as a line, newline included.
     ///
     /// # Errors
-    /// It makes no sense: see [`Self::parse`].
+    /// It is not valid: see [`Self::parse`].
     pub fn line(&self) -> Result<Vec<u8>, ErrorResponse> {
         self.check()?;
         let line = serde_json::to_vec(&Envelope { schema: SCHEMA, request: self });
@@ -152,7 +147,7 @@ impl Request {
         Ok(line)
     }
 
-    /// Whether it changes nothing, and its answer has nothing that is root's alone.
+    /// Whether it changes nothing, and its answer contains nothing that only root may see.
     #[must_use]
     pub const fn is_read_only(&self) -> bool {
         match self {
@@ -170,7 +165,7 @@ impl Request {
         match self {
             Self::Mode { reason, .. } => reason.as_deref().map_or(Ok(()), check_reason),
             Self::Allow(allow) => allow.check(),
-            Self::AcceptBaseline { whose, reason } => check_scope(whose).and_then(|()| check_reason(reason)),
+            Self::AcceptBaseline { scope, reason } => check_scope(scope).and_then(|()| check_reason(reason)),
             Self::Block { namespace } => check_name(namespace),
             Self::Revoke { .. } | Self::Status | Self::Alerts | Self::Release => Ok(()),
         }
@@ -191,7 +186,7 @@ impl Allow {
     }
 }
 
-/// What is not there must not become an identity.
+/// An absent value must not become an identity.
 fn check_subject(subject: ExemptionSubject) -> Result<(), ErrorResponse> {
     let nothing = match subject {
         ExemptionSubject::RegionCookie(cookie) => cookie == 0,
@@ -206,8 +201,8 @@ fn check_subject(subject: ExemptionSubject) -> Result<(), ErrorResponse> {
     Ok(())
 }
 
-fn check_scope(whose: &BaselineScope) -> Result<(), ErrorResponse> {
-    match whose {
+fn check_scope(scope: &BaselineScope) -> Result<(), ErrorResponse> {
+    match scope {
         BaselineScope::Host => Ok(()),
         BaselineScope::Namespace(name) => check_name(name),
     }

@@ -29,7 +29,7 @@ pub use self::{
     setup::{BlockState, EventAssessment, GuardVerdict, Prediction, SetUp, SetUpOutcome, Sizes, personality_name},
 };
 
-/// The version of the JSON that is written. It grows when a key changes its meaning or goes away, not when one is added.
+/// The version of the JSON. It grows when a key changes its meaning or goes away, not when one is added.
 pub const SCHEMA: u32 = 1;
 
 /// One event.
@@ -38,10 +38,10 @@ pub const SCHEMA: u32 = 1;
 pub struct Event {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Its number in the journal, which no other event gets; none where it is not in the journal.
+    /// Its number in the event store, which no other event gets; none if the event store does not have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
-    /// Whether the journal should have it and did not take it. It may still get it later.
+    /// Whether the event store could not save it. It may still be saved later.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub uncommitted: bool,
     /// When it happened by the wall clock: for what the kernel reports, when the attempt ended.
@@ -52,14 +52,9 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of that time, which is in no journal yet.
+    /// An event of that time, which is in no event store yet.
     pub const fn at(time: Time, body: Body) -> Self {
         Self { schema: SCHEMA, id: None, uncommitted: false, time, body }
-    }
-
-    /// An event of the agent's own, now.
-    pub fn now(body: Body) -> Self {
-        Self::at(Time(SystemTime::now()), body)
     }
 }
 
@@ -83,7 +78,7 @@ impl Time {
         humantime::format_rfc3339_millis(self.in_range())
     }
 
-    /// The years that RFC 3339 cannot write, before 1970 and after 9999, are brought near.
+    /// Clamps years that RFC 3339 cannot write: before 1970 and after 9999.
     fn in_range(self) -> SystemTime {
         let last = UNIX_EPOCH.checked_add(Self::LAST_SECOND).unwrap_or(UNIX_EPOCH);
         self.0.clamp(UNIX_EPOCH, last)
@@ -108,7 +103,7 @@ impl Serialize for Time {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Body {
-    /// The kernel set a memmap up, or refused to: an info block was made or met.
+    /// The kernel set a memmap up, or refused to: an info block was made, or one existed.
     SetUp(Box<SetUp>),
     /// A driver tried a namespace or a device without a memmap of its own: raw, sector, or one that was passed on.
     Probe(Box<Probe>),
@@ -122,14 +117,14 @@ pub enum Body {
     Destroy(NamespaceChange),
     /// The guard refused a creation: nothing was written.
     Denied(Box<GuardDecision>),
-    /// The guard let a creation pass that enforce would have refused.
+    /// The guard allowed a creation that enforce would have refused.
     WouldDeny(Box<GuardDecision>),
-    /// The guard let an oversize creation pass by an exemption.
+    /// The guard allowed an oversize creation by an exemption.
     Exempt(Box<GuardDecision>),
-    /// The guard let a creation pass that it could not judge.
+    /// The guard allowed a creation that it could not judge.
     Unjudged(Box<GuardDecision>),
-    /// A namespace with map=dev that was there already when observing began.
-    Found(Box<ExistingNamespace>),
+    /// A namespace with map=dev that existed when observation began.
+    ExistingNamespace(Box<ExistingNamespace>),
     /// Something costs more than it did.
     CapacityRegression(Box<CapacityRegression>),
     /// It does not any more.
@@ -163,7 +158,7 @@ pub enum Body {
     /// Records of the kernel's side were lost or could not be completed.
     Lost(LostRecords),
     /// A record could not be decoded.
-    Undecoded(DecodeFailure),
+    DecodeError(DecodeFailure),
     /// The agent ends.
     Stopped(RecordTotals),
 }
@@ -273,7 +268,6 @@ pub struct NamespaceChange {
 }
 
 impl Event {
-    /// Who did it, where somebody did.
     pub fn actor_mut(&mut self) -> Option<&mut Actor> {
         match &mut self.body {
             Body::SetUp(setup) => setup.attempt.by.as_mut(),
@@ -285,7 +279,7 @@ impl Event {
             Body::ExemptionGranted(it) | Body::ExemptionSpent(it) | Body::ExemptionEnded(it) => it.by.as_mut(),
             Body::GuardTakenOver(it) | Body::GuardReleased(it) => it.by.as_mut(),
             Body::BaselineAccepted(it) => it.by.as_mut(),
-            Body::Found(_)
+            Body::ExistingNamespace(_)
             | Body::PolicyRefused(_)
             | Body::GuardState(_)
             | Body::Ready(_)
@@ -294,12 +288,12 @@ impl Event {
             | Body::CapacityRegressionEnded(_)
             | Body::Blind(_)
             | Body::Lost(_)
-            | Body::Undecoded(_)
+            | Body::DecodeError(_)
             | Body::Stopped(_) => None,
         }
     }
 
-    /// What the guard made of a creation, if the event is about that.
+    /// The guard's decision, if the event is about one.
     pub fn guard_decision(&self) -> Option<&GuardDecision> {
         match &self.body {
             Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => Some(it),
@@ -307,7 +301,6 @@ impl Event {
         }
     }
 
-    /// The same, for what fills in more.
     pub fn guard_decision_mut(&mut self) -> Option<&mut GuardDecision> {
         match &mut self.body {
             Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => Some(it),
@@ -316,7 +309,7 @@ impl Event {
     }
 }
 
-/// The wall-clock time that lies `since_boot` after the boot that was at `booted`.
+/// The wall-clock time `since_boot` after the boot at `booted`.
 pub fn wall_clock(booted: SystemTime, since_boot: Duration) -> Time {
     Time(booted.checked_add(since_boot).unwrap_or(booted))
 }

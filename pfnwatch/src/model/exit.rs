@@ -39,7 +39,7 @@ impl ExitContext {
         Self { exit: Exit::Unsupported, message: message.into() }
     }
 
-    /// What was asked for makes no sense: exit code 2.
+    /// The request is not valid: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, message: message.into() }
     }

@@ -5,7 +5,6 @@ use thiserror::Error;
 
 use crate::model::units::Bytes;
 
-/// How a namespace is used, as ndctl names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum NamespaceMode {
@@ -23,20 +22,17 @@ pub enum NamespaceMode {
 }
 
 impl NamespaceMode {
-    /// The mode as ndctl prints it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Whether a namespace of this mode has an info block, and with it a reservation.
     #[must_use]
     pub const fn reserves(self) -> bool {
         matches!(self, Self::Fsdax | Self::Devdax)
     }
 }
 
-/// Where a memmap lives, as ndctl prints it.
 #[must_use]
 pub const fn map_name(map: Map) -> &'static str {
     match map {
@@ -48,31 +44,25 @@ pub const fn map_name(map: Map) -> &'static str {
 /// What is known of one namespace; sizes and addresses in bytes.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// How it is used.
     pub mode: NamespaceMode,
-    /// Where its memmap lives.
     pub map: Option<Map>,
     /// Physical address of its first byte (root only).
     pub start: Option<u64>,
-    /// Its whole size.
     pub size: Option<u64>,
-    /// The align of its pfn or dax device.
     pub align: Option<u64>,
     /// Physical address of its first usable byte (root only).
     pub first_usable: Option<u64>,
     /// Its usable bytes.
     pub usable: Option<u64>,
-    /// Its info block.
     pub block: Option<InfoBlock>,
     /// pfnwatch saw the running kernel make the block.
     pub observed: bool,
-    /// Its driver is bound, so that the running kernel accepts it.
+    /// Its driver is bound: the running kernel accepts it.
     pub enabled: bool,
     /// Its memory is in use as system RAM (dax_kmem).
     pub system_ram: bool,
-    /// The kernel would not set it up, as an event says.
+    /// The kernel's refusal, from an event.
     pub refusal: Option<EnableRefusal>,
-    /// Why nothing can be said of it.
     pub obstacle: Option<Obstacle>,
 }
 
@@ -101,54 +91,37 @@ impl Facts {
 /// Why the kernel does not set a namespace up.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EnableRefusal {
-    /// The probe ended with this errno (positive), as an event saw it.
+    /// The probe ended with this errno (positive), from an event.
     #[error("the kernel refused to set it up: errno {0}")]
     Errno(i32),
-    /// The formula says so.
     #[error("the kernel would refuse it: {0}")]
     Formula(pfnwatch_common::Rejection),
     /// The block reserves fewer bytes a page than the running kernel's `sizeof(struct page)`: -EOPNOTSUPP.
     #[error(
         "its block reserves {block} bytes for each page, and this kernel needs {kernel}: rebuild it, or use map=mem"
     )]
-    StructPage {
-        /// The block's `page_struct_size`.
-        block: u64,
-        /// The running kernel's `sizeof(struct page)`.
-        kernel: u64,
-    },
+    StructPage { block: u64, kernel: u64 },
     /// The block was made with larger pages than the running kernel's: -EOPNOTSUPP.
     #[error("its block was made with pages of {}, and this kernel has pages of {}", Bytes(*.block), Bytes(*.kernel))]
-    PageSize {
-        /// The block's `page_size`.
-        block: u64,
-        /// The running kernel's PAGE_SIZE.
-        kernel: u64,
-    },
+    PageSize { block: u64, kernel: u64 },
     /// The first usable byte is not a multiple of the align: the base of the namespace moved.
     #[error("its first usable byte is no longer a multiple of its align ({}): the base has moved", Bytes(*.align))]
-    Moved {
-        /// The block's align.
-        align: u64,
-    },
+    Moved { align: u64 },
 }
 
-/// Why there is no verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Obstacle {
     /// The namespace is not enabled, so that its block is not visible.
     #[error("disabled, its info block cannot be seen: enable it, or read it with `ndctl read-infoblock`")]
     Disabled,
-    /// The DIMM's security is locked.
     #[error("locked: unlock the DIMM with `ndctl load-keys`")]
     Locked,
-    /// The namespace vanished while it was read.
     #[error("it vanished while it was read: scan again")]
     Vanished,
     /// Only root can read what is needed.
     #[error("{0} is needed, which only root can read: run pfnwatch as root")]
     NeedsRoot(&'static str),
-    /// Something that is needed could not be read or makes no sense; the text names it.
+    /// A required attribute could not be read or is malformed; the text names it.
     #[error("{0}")]
     Unreadable(String),
     /// Two facts exclude each other; the text names them.
@@ -156,7 +129,6 @@ pub enum Obstacle {
     Conflict(String),
 }
 
-/// The kernel that the namespaces are judged against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelParameters {
     /// PAGE_SIZE in bytes.
@@ -167,7 +139,6 @@ pub struct KernelParameters {
     pub struct_page: Option<u64>,
     /// MAX_STRUCT_PAGE_SIZE in bytes.
     pub max_struct_page: Option<u64>,
-    /// Where kernels differ.
     pub quirks: KernelQuirks,
     /// The kernel deduplicates the tail pages of a devdax memmap in DRAM.
     pub deduplicates: Option<bool>,

@@ -5,34 +5,28 @@ use uuid::Uuid;
 
 use crate::model::event::{BlockOrigin, NamespaceId, Time};
 
-/// An info block that was seen on a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedInfoBlock {
-    /// The namespace, as it was named when the block was last seen.
+    /// By its name when the block was last seen.
     pub namespace: NamespaceId,
-    /// How the block is known.
     pub origin: BlockOrigin,
-    /// When it was last seen.
     pub last_seen: Time,
-    /// Whether the namespace was enabled raw since, so that anybody may have written over the block.
+    /// Whether the namespace was enabled raw since, so that its block may be overwritten.
     pub raw_since: bool,
-    /// Whether the namespace was destroyed since.
     pub destroyed: bool,
-    /// What is known of its bytes.
     pub contents: BlockContents,
 }
 
-/// A block. Kernels and ndctl leave everything behind the fields zero, and then the fields say all.
+/// A block. Kernels and ndctl write zeros behind the fields, which are then sufficient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockContents {
-    /// The fields say all of it: the rest is zero.
+    /// The rest is zero.
     Fields(InfoBlock),
-    /// The rest is not zero.
     Bytes(InfoBlock, Box<[u8; superblock::SIZE]>),
 }
 
 impl SavedInfoBlock {
-    /// A block as it lay on the media; none where it is no info block, or not this namespace's.
+    /// A block as it was on the media; `None` if it is no info block, or not this namespace's.
     #[must_use]
     pub fn new(
         namespace: NamespaceId,
@@ -63,7 +57,6 @@ impl SavedInfoBlock {
             })
     }
 
-    /// What it says.
     #[must_use]
     pub const fn block(&self) -> &InfoBlock {
         match &self.contents {
@@ -71,7 +64,7 @@ impl SavedInfoBlock {
         }
     }
 
-    /// Its 4 KiB as they lay on the media.
+    /// Its 4 KiB as they were on the media.
     #[must_use]
     pub fn bytes(&self) -> Box<[u8; superblock::SIZE]> {
         match &self.contents {
@@ -80,7 +73,7 @@ impl SavedInfoBlock {
         }
     }
 
-    /// Whether the fields of another one are the same, but for what a kernel fills in.
+    /// Whether the fields of another one are equal, except those that a kernel fills in.
     pub fn agrees(&self, other: &Self) -> bool {
         let plain = |block: &InfoBlock| InfoBlock { page_struct_size: 0, ..*block };
         plain(self.block()) == plain(other.block())

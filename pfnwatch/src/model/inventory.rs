@@ -6,34 +6,28 @@ use nix::errno::Errno;
 use pfnwatch_common::{InfoBlock, Map, superblock};
 use uuid::Uuid;
 
-/// The regions and namespaces of a host.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    /// In the order of their numbers.
     pub regions: Vec<Region>,
-    /// In the order of their regions and numbers; seeds, which have no size, are left out.
+    /// By region and number; seeds, which have no size, are left out.
     pub namespaces: Vec<Namespace>,
 }
 
 /// The value of an attribute, or why there is none.
 pub type Attribute<T> = Result<T, AttributeError>;
 
-/// Why an attribute has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttributeError {
-    /// There is no such file.
     Absent,
     /// Only root can read it.
     Denied,
-    /// The device is not bound to a driver (-ENXIO), so that the attribute has no meaning now.
+    /// The device is not bound to a driver (-ENXIO), so that the attribute is meaningless.
     Unbound,
     /// The device went away while it was read (-ENODEV).
     Vanished,
-    /// There is nothing in it.
     Empty,
-    /// What it says is not what it should say; the text, cut short.
+    /// The text, truncated.
     Malformed(String),
-    /// Any other errno.
     Failed(i32),
 }
 
@@ -63,41 +57,34 @@ impl From<Errno> for AttributeError {
     }
 }
 
-/// A namespace as sysfs has it.
 #[derive(Clone, Debug)]
 pub struct Namespace {
     /// `namespace0.1`.
     pub name: String,
     /// `region0`.
     pub region: String,
-    /// How it is used.
     pub mode: Attribute<SysfsMode>,
     /// Bytes.
     pub size: Attribute<u64>,
     /// Physical address of its first byte; root only.
     pub resource: Attribute<u64>,
-    /// The namespace uuid; [`Missing::Absent`] on legacy and e820 regions.
+    /// The namespace uuid; [`AttributeError::Absent`] on legacy and e820 regions.
     pub uuid: Attribute<Uuid>,
-    /// What claims it, if anything does.
     pub holder: Attribute<Holder>,
     /// Whether its own driver is bound, which a claimed namespace's is not.
     pub bound: bool,
-    /// Whether its dax device is in use as system RAM.
     pub system_ram: bool,
 }
 
-/// What holds a namespace.
 #[derive(Clone, Debug)]
 pub struct Holder {
     /// `pfn0.1`, `dax0.1`, `btt0.1`.
     pub name: String,
-    /// Where the memmap lives.
     pub map: Attribute<Option<Map>>,
     /// Align in bytes.
     pub align: Attribute<u64>,
-    /// The block uuid.
     pub uuid: Attribute<Uuid>,
-    /// Usable bytes; [`Missing::Unbound`] while it is not enabled.
+    /// Usable bytes; [`AttributeError::Unbound`] while it is not enabled.
     pub size: Attribute<u64>,
     /// Physical address of the first usable byte; root only.
     pub resource: Attribute<u64>,
@@ -116,16 +103,16 @@ pub enum SysfsMode {
     Raw,
 }
 
-/// A region as sysfs has it. Not every region is persistent memory of ours to judge: BLK regions have no `align`.
+/// A region as sysfs has it. Not every region is persistent memory: BLK regions have no `align`.
 #[derive(Clone, Debug)]
 pub struct Region {
     /// `region0`.
     pub name: String,
     /// Bytes.
     pub size: Attribute<u64>,
-    /// What sizes of namespaces must be a multiple of, in bytes.
+    /// Sizes of namespaces must be a multiple of it, in bytes.
     pub align: Attribute<u64>,
-    /// How many DIMMs it is interleaved over; ndctl takes 0 for 1.
+    /// The number of DIMMs that it is interleaved over; ndctl takes 0 for 1.
     pub mappings: Attribute<u64>,
     /// Physical address of its first byte; root only.
     pub resource: Attribute<u64>,
@@ -135,9 +122,8 @@ pub struct Region {
     pub max_available_extent: Attribute<u64>,
     /// 4 for a region without labels, which is one namespace as a whole; 5 for one with labels.
     pub nstype: Attribute<u64>,
-    /// Identifies it over boots, which its name does not.
+    /// Its identity over boots, unlike its name.
     pub set_cookie: Attribute<u64>,
-    /// Nothing can be written to it.
     pub read_only: Attribute<bool>,
     /// The pfn device of the next fsdax namespace.
     pub pfn_seed: Attribute<String>,
@@ -145,13 +131,13 @@ pub struct Region {
     pub dax_seed: Attribute<String>,
     /// The namespace that is made next.
     pub namespace_seed: Attribute<String>,
-    /// Its driver is bound: without it its namespaces do not exist.
+    /// Its driver is bound: its namespaces do not exist otherwise.
     pub enabled: bool,
-    /// A DIMM of it is locked; looked at only while the region is not enabled.
+    /// A DIMM of it is locked; read only while the region is not enabled.
     pub locked: bool,
 }
 
-/// Raw info blocks by namespace name, from wherever they could be read: a raw device, or eBPF.
+/// Raw info blocks by namespace name, from a raw device or from eBPF.
 #[derive(Clone, Debug, Default)]
 pub struct InfoBlocks(BTreeMap<String, Box<[u8; superblock::SIZE]>>);
 
@@ -162,12 +148,12 @@ impl From<BTreeMap<String, Box<[u8; superblock::SIZE]>>> for InfoBlocks {
 }
 
 impl InfoBlocks {
-    /// Adds the block of a namespace, in place of what was known.
+    /// Replaces a block that is already known.
     pub fn insert(&mut self, namespace: &str, block: [u8; superblock::SIZE]) {
         self.0.insert(namespace.to_owned(), Box::new(block));
     }
 
-    /// Adds the blocks of other namespaces; what was known stays.
+    /// Adds blocks; those already known stay.
     pub fn extend(&mut self, more: Self) {
         for (namespace, block) in more.0 {
             self.0.entry(namespace).or_insert(block);
@@ -180,7 +166,7 @@ impl InfoBlocks {
         self.0.get(namespace).map(Box::as_ref)
     }
 
-    /// The block of a namespace, if signature and checksum are right: the kernel believes no other.
+    /// The block of a namespace, if signature and checksum are right: the kernel accepts no other.
     #[must_use]
     pub fn parsed(&self, namespace: &str) -> Option<InfoBlock> {
         InfoBlock::from_block(self.raw(namespace)?).ok()

@@ -1,17 +1,16 @@
 //! Facts about a kernel.
 
-/// `memremap_compat_align()` in bytes: 2 MiB (SUBSECTION_SIZE, include/linux/mmzone.h) but on POWER with the hash MMU.
+/// `memremap_compat_align()` in bytes: 2 MiB (SUBSECTION_SIZE, include/linux/mmzone.h) except on POWER with the hash
+/// MMU.
 pub const COMPAT_ALIGN: u64 = 2 << 20;
 
 /// Facts about the kernel that do not change while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelFacts {
-    /// `uname -r`
     pub release: String,
-    /// Bytes in a page.
     pub page_size: u64,
-    /// `sizeof(struct page)` in bytes, where BTF tells it.
+    /// `sizeof(struct page)` in bytes, if BTF has it.
     pub struct_page_size: Option<u64>,
-    /// The kernel deduplicates the tail pages of a devdax memmap in DRAM, where BTF tells it.
+    /// The kernel deduplicates the tail pages of a devdax memmap in DRAM; `None` if BTF does not show it.
     pub deduplicates: Option<bool>,
 }

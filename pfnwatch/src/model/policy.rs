@@ -8,16 +8,13 @@ use uuid::Uuid;
 
 use crate::model::{inventory::Region, thresholds::Thresholds};
 
-/// What the configuration says of the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Whether an oversize creation is refused, or only reported.
     pub mode: Mode,
-    /// What is oversize.
     pub thresholds: Thresholds,
-    /// What becomes of the guard when the agent goes.
     pub on_agent_exit: OnAgentExit,
-    /// What is let pass all the same; at most [`policy::MAX_EXEMPTIONS`].
+    /// At most [`policy::MAX_EXEMPTIONS`].
     pub exemptions: Vec<Exemption>,
 }
 
@@ -32,7 +29,6 @@ impl Default for Policy {
     }
 }
 
-/// What the guard does about an oversize creation.
 // The numbers are those that the guard in the kernel is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, strum::Display)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -60,25 +56,21 @@ pub enum OnAgentExit {
 }
 
 impl OnAgentExit {
-    /// As the configuration and JSON have it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// An exemption that the configuration grants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Exemption {
-    /// What is exempt.
     pub subject: ExemptionSubject,
-    /// When it ends by the wall clock; never where there is none.
+    /// When it expires by the wall clock; `None` for never.
     pub until: Option<SystemTime>,
-    /// Why; not empty.
     pub reason: String,
 }
 
-/// What an exemption is for. A region's name is no identity: it is another's after the next boot.
+/// What an exemption is for. A region's name is no identity: it may be another's after the next boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExemptionSubject {
     /// All namespaces of the regions with this `set_cookie`.
@@ -90,7 +82,6 @@ pub enum ExemptionSubject {
 }
 
 impl ExemptionSubject {
-    /// Its key in the configuration and in JSON.
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
@@ -100,7 +91,6 @@ impl ExemptionSubject {
         }
     }
 
-    /// Its value in the configuration and in JSON.
     #[must_use]
     pub fn value(self) -> String {
         match self {
@@ -110,7 +100,7 @@ impl ExemptionSubject {
     }
 }
 
-/// As the configuration has it: `{"region_set_cookie": "0x…"}`, to be flattened into what it is the subject of.
+/// As in the configuration: `{"region_set_cookie": "0x…"}`, to be flattened.
 impl Serialize for ExemptionSubject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
@@ -119,43 +109,39 @@ impl Serialize for ExemptionSubject {
     }
 }
 
-/// An exemption that somebody was granted while the agent runs: `pfnwatch allow`.
+/// An exemption granted while the agent runs: `pfnwatch allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Its number: below [`compile::OF_CONFIGURATION`], not 0, and never used twice while the agent or its pins live.
+    /// Below `policy::compile::CONFIGURED_ID_BIT`, not 0, and never reused while the agent or its pins exist.
     pub id: u64,
-    /// What is exempt.
     pub subject: ExemptionSubject,
-    /// When it ends, in nanoseconds since boot, suspend included; never where there is none.
+    /// When it expires, in nanoseconds since boot, suspend included; `None` for never.
     pub until_boot_ns: Option<u64>,
-    /// Good for one creation.
     pub once: bool,
-    /// Why.
     pub reason: String,
-    /// Who asked for it, in words: `root (uid 0)`.
+    /// Who asked for it: `root (uid 0)`.
     pub by: String,
 }
 
-/// What identifies a region, and where it lies; in bytes.
+/// The identity of a region, and its range in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionFacts {
-    /// Identifies it over boots; none on regions without labels.
+    /// Its identity over boots; `None` on regions without labels.
     pub set_cookie: Option<u64>,
     /// Physical address of its first byte.
     pub start: u64,
-    /// Its size.
     pub size: u64,
 }
 
 impl RegionFacts {
-    /// Of a region of the inventory; none where its address is hidden from us or its size is not known.
+    /// Of a region of the inventory; `None` if its address is not readable or its size is unknown.
     #[must_use]
     pub fn of(region: &Region) -> Option<Self> {
         let (start, size) = (region.resource.clone().ok()?, region.size.clone().ok()?);
         Some(Self { set_cookie: region.set_cookie.clone().ok().filter(|cookie| *cookie != 0), start, size })
     }
 
-    /// The physical address of its last byte; none where it has none.
+    /// The physical address of its last byte; `None` if the size is 0 or the range overflows.
     #[must_use]
     pub const fn last(&self) -> Option<u64> {
         match self.size.checked_sub(1) {
@@ -164,7 +150,6 @@ impl RegionFacts {
         }
     }
 
-    /// Whether `subject` is about this region.
     #[must_use]
     pub fn is(&self, subject: ExemptionSubject) -> bool {
         match subject {

@@ -1,7 +1,7 @@
 //! Why a configuration was refused, for those who may not read the file: the web page, events, receivers of alerts. Pure.
 
-/// The error without the lines of the file that it quotes, which may hold a secret of any kind, and without what URLs hold of
-/// them: users and passwords, paths and queries. Line and column stay.
+/// The error without the quoted lines of the file, which may hold any secret, and with masked URLs: users and
+/// passwords, paths and queries. Line and column stay.
 #[must_use]
 pub fn redact_quotes(error: &str) -> String {
     let told: Vec<String> = error.lines().filter(|line| !is_quoted(line)).map(|line| masked(line.trim())).collect();
@@ -13,7 +13,6 @@ fn is_quoted(line: &str) -> bool {
     line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|')
 }
 
-/// A line in which each word is masked that may be a URL.
 fn masked(line: &str) -> String {
     line.split_inclusive(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`')).map(masked_word).collect()
 }

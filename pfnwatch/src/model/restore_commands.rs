@@ -9,7 +9,7 @@ use pfnwatch_common::superblock::SuperblockKind;
 
 use crate::model::info_block::SavedInfoBlock;
 
-/// The commands for root's shell, in their order. The data behind the block was not touched by what was refused.
+/// The commands for root's shell, in their order. The refused creation did not touch the data behind the block.
 #[must_use]
 pub fn commands(namespace: &str, kept: &SavedInfoBlock) -> Vec<String> {
     let file = format!("{namespace}.infoblock");
@@ -18,7 +18,6 @@ pub fn commands(namespace: &str, kept: &SavedInfoBlock) -> Vec<String> {
     commands
 }
 
-/// The same for where the block is in a file already.
 #[must_use]
 pub fn commands_from_file(namespace: &str, file: &str, kept: &SavedInfoBlock) -> Vec<String> {
     let sysfs = format!("/sys/bus/nd/devices/{namespace}");
@@ -47,7 +46,7 @@ pub fn commands_from_file(namespace: &str, file: &str, kept: &SavedInfoBlock) ->
     commands
 }
 
-/// The commands where the block is still on the media, and only the device over it was changed.
+/// The commands if the block is still on the media, and only the device over it was changed.
 #[must_use]
 pub fn commands_for_intact_block(namespace: &str) -> Vec<String> {
     vec![format!("ndctl disable-namespace {namespace}"), format!("ndctl enable-namespace {namespace}")]

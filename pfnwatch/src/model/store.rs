@@ -7,14 +7,13 @@ use std::{
 
 use crate::model::{capacity::Acceptance, info_block::SavedInfoBlock};
 
-/// What the configuration says of the journal.
+/// The settings of the event store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The file; none where there is to be no journal.
+    /// The file. `None` turns the store off.
     pub file: Option<PathBuf>,
-    /// How long an event is kept.
     pub max_age: Duration,
-    /// How large the file may grow, in bytes.
+    /// The limit of the file, in bytes.
     pub max_size_bytes: u64,
 }
 
@@ -28,48 +27,45 @@ impl Default for Settings {
     }
 }
 
-/// Where it is unless told otherwise.
+/// The file unless configured otherwise.
 pub(crate) const DEFAULT_PATH: &str = "/var/lib/pfnwatch/pfnwatch.db";
 
-/// How the journal stands.
+/// Whether the event store works.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreHealth {
-    /// The file; none where the configuration has turned it off.
+    /// The file. `None` if the configuration has turned the store off.
     pub file: Option<PathBuf>,
-    /// Why it takes nothing; none where it does.
+    /// Why it cannot be used. `None` if it works.
     pub error: Option<String>,
-    /// How many events are in it.
     pub events: u64,
-    /// How large it is, in bytes.
+    /// In bytes.
     pub size_bytes: u64,
-    /// How many events the sinks were given uncommitted, since the agent started.
+    /// How many events were published uncommitted since the agent started.
     pub uncommitted: u64,
-    /// A damaged file that was set aside since the agent started.
+    /// A damaged file that was renamed since the agent started.
     pub set_aside: Option<PathBuf>,
 }
 
-/// The facts of one boot. Where libnvdimm was replaced in the course of it, there is one for each.
+/// The facts of one boot. If libnvdimm was replaced during the boot, there is a row for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootRow {
-    /// `/proc/sys/kernel/random/boot_id`
     pub boot_id: String,
-    /// libnvdimm's build-id in hex, where it is known.
+    /// libnvdimm's build-id in hex. `None` if unknown.
     pub module_build_id: Option<String>,
-    /// The kernel's release.
     pub release: String,
     /// `sizeof(struct page)` in bytes.
     pub struct_page_size: Option<u64>,
     /// MAX_STRUCT_PAGE_SIZE in bytes.
     pub max_struct_page_size: Option<u64>,
-    /// What says so, the strongest first.
+    /// The evidence, the strongest first.
     pub evidence: Vec<String>,
-    /// When this was first known.
+    /// When this was first observed.
     pub first_seen: SystemTime,
-    /// When it last was.
+    /// When it was last observed.
     pub last_seen: SystemTime,
-    /// Whether nothing is held against it any more.
+    /// Whether it is no baseline any more.
     pub set_aside: bool,
-    /// Who has accepted what it costs, where somebody has.
+    /// Who has accepted its cost, if anybody has.
     pub accepted: Option<Acceptance>,
 }
 
@@ -77,8 +73,8 @@ pub struct BootRow {
 pub trait UnsavedBlocks {
     /// The blocks that changed since the last commit.
     fn dirty(&self) -> impl Iterator<Item = &SavedInfoBlock>;
-    /// The store has all of them.
+    /// All blocks are committed.
     fn mark_saved(&mut self);
-    /// The store has none of them any more: it is a new file.
+    /// The store is a new file, without any block.
     fn mark_all_dirty(&mut self);
 }

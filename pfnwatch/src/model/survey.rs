@@ -9,25 +9,20 @@ use crate::model::{
     verdict::{Assessment, NamespaceTotals, Verdict},
 };
 
-/// One namespace with its verdict.
 #[derive(Clone, Debug)]
 pub struct AssessedNamespace {
-    /// As sysfs has it.
     pub namespace: Namespace,
-    /// What was judged.
     pub facts: Facts,
-    /// The verdict.
     pub assessment: Assessment,
 }
 
 impl AssessedNamespace {
-    /// The mode as ndctl prints it; `unknown` where sysfs does not tell.
+    /// The mode as ndctl prints it; `unknown` if sysfs does not have it.
     #[must_use]
     pub fn mode(&self) -> &'static str {
         if self.namespace.mode.is_ok() { self.facts.mode.as_str() } else { "unknown" }
     }
 
-    /// Where its memmap lives, where it has one.
     #[must_use]
     pub fn map(&self) -> Option<Map> {
         match self.facts.mode {
@@ -37,19 +32,13 @@ impl AssessedNamespace {
     }
 }
 
-/// All namespaces of a host with their verdicts.
 #[derive(Debug)]
 pub struct ScanResult {
-    /// The kernel they were judged against.
     pub kernel: KernelFacts,
-    /// The inventory's regions.
     pub regions: Vec<crate::model::inventory::Region>,
-    /// In the inventory's order.
     pub namespaces: Vec<AssessedNamespace>,
-    /// Their sums.
     pub totals: NamespaceTotals,
-    /// The host as a whole.
     pub verdict: Verdict,
-    /// Why the info blocks of enabled namespaces were not read, where they were asked for.
+    /// Why the info blocks of enabled namespaces were not read, if they were asked for.
     pub blocks_problem: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{policy::is_oversize, reservation::REFERENCE_STRUCT_PAGE};
 
-/// What is worth a finding. Both limits must be passed.
+/// What counts as oversize: both limits must be exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
     /// The struct page size of the ideal, in bytes.
@@ -20,7 +20,7 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    /// Whether `excess` bytes of a namespace of `size` bytes are worth a finding: the guard's own rule.
+    /// Whether `excess` bytes of a namespace of `size` bytes are oversize: the guard's own rule.
     #[must_use]
     pub fn passed_by(&self, excess: u64, align: u64, size: u64) -> bool {
         is_oversize(excess, size, align, self.aligns, self.parts_per_million)

@@ -4,7 +4,6 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// The binary units, the largest first.
 const BINARY: [(&str, u64); 6] =
     [("EiB", 1 << 60), ("PiB", 1 << 50), ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
@@ -38,16 +37,13 @@ impl fmt::Display for Plural {
     }
 }
 
-/// Why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SizeError {
-    /// The text does not begin with a number.
     #[error("`{0}` is not a size: it must be a number and a unit, as in 1TiB, 512M or 1.5GiB")]
     NotANumber(String),
-    /// The unit is not known.
     #[error("`{0}` has an unknown unit: use B, K, M, G, T, P or E, with or without `iB` (1024) or `B` (1024 as well)")]
     UnknownUnit(String),
-    /// The size is no whole number of bytes, or does not fit in 64 bits.
+    /// Not a whole number of bytes, or more than 64 bits.
     #[error("`{0}` is no whole number of bytes below 16 EiB")]
     OutOfRange(String),
 }
@@ -86,6 +82,18 @@ fn unit_bytes(unit: &str) -> Option<u64> {
         .iter()
         .find(|(name, _)| name.strip_suffix("iB").is_some_and(|l| l.eq_ignore_ascii_case(&letter)))
         .map(|(_, bytes)| *bytes)
+}
+
+/// `123`, `0x7b`; not `-1`, `+1` or anything beyond 64 bits.
+pub(crate) fn parse_number(text: &str) -> Option<u64> {
+    if !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    match text.strip_prefix("0x") {
+        Some(hex) if hex.starts_with(|first: char| first.is_ascii_hexdigit()) => u64::from_str_radix(hex, 16).ok(),
+        Some(_) => None,
+        None => text.parse().ok(),
+    }
 }
 
 #[cfg(test)]
@@ -146,17 +154,5 @@ mod tests {
         fn whole_bytes_come_back(bytes: u64) {
             prop_assert_eq!(parse_size(&bytes.to_string()), Ok(bytes));
         }
-    }
-}
-
-/// `123`, `0x7b`; not `-1`, `+1` or anything beyond 64 bits.
-pub(crate) fn parse_number(text: &str) -> Option<u64> {
-    if !text.starts_with(|first: char| first.is_ascii_digit()) {
-        return None;
-    }
-    match text.strip_prefix("0x") {
-        Some(hex) if hex.starts_with(|first: char| first.is_ascii_hexdigit()) => u64::from_str_radix(hex, 16).ok(),
-        Some(_) => None,
-        None => text.parse().ok(),
     }
 }

@@ -19,7 +19,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// As JSON and metrics have it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -43,19 +42,16 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// As JSON and metrics have it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// Bytes of one namespace; `None` is "not known".
+/// Bytes of one namespace; `None` is "unknown".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
-    /// The whole namespace.
     pub size: Option<u64>,
-    /// What users can store in.
     pub usable: Option<u64>,
     /// From the start of the namespace to its first usable byte.
     pub reservation: Option<u64>,
@@ -65,24 +61,20 @@ pub struct Numbers {
     pub ideal: Option<u64>,
     /// reservation - ideal, never negative.
     pub excess: Option<u64>,
-    /// reservation - the formula at the running kernel's `sizeof(struct page)`, never negative: information only.
+    /// reservation - the formula at the running kernel's `sizeof(struct page)`, never negative: informational.
     pub unused: Option<u64>,
 }
 
-/// The answer for one namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assessment {
-    /// Does it cost what it should?
     pub verdict: Verdict,
-    /// Why the reservation is what it is.
     pub cause: Cause,
     /// One sentence for people: the cause with its numbers, or why there is no verdict.
     pub detail: String,
-    /// Where the reservation came from; `None` where there is none.
+    /// Where the reservation came from; `None` if there is none.
     pub evidence: Option<Evidence>,
-    /// The bytes.
     pub numbers: Numbers,
-    /// What else could be gained, the most telling first.
+    /// Other ways to gain capacity, the most important first.
     pub hints: Vec<Hint>,
 }
 
@@ -119,13 +111,12 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The cause as JSON and metrics have it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// The letter of its waste class, for the six that have one.
+    /// The letter of its waste class; `None` for causes outside of the six classes.
     #[must_use]
     pub const fn class(self) -> Option<char> {
         match self {
@@ -135,7 +126,9 @@ impl Cause {
             Self::Rounding => Some('D'),
             Self::SmallerPages => Some('E'),
             Self::SmallerStructPage => Some('F'),
-            _ => None,
+            Self::OlderKernel | Self::Resized | Self::Moved | Self::WideStructPage | Self::Unexplained | Self::None => {
+                None
+            }
         }
     }
 }
@@ -143,11 +136,9 @@ impl Cause {
 /// A way to gain capacity, or to know why it is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
-    /// The waste class.
     pub cause: Cause,
-    /// Persistent memory in bytes that it is about.
+    /// Persistent memory in bytes that is concerned.
     pub bytes: u64,
-    /// One sentence for people.
     pub detail: String,
 }
 
@@ -188,7 +179,7 @@ pub struct NamespaceTotals {
 }
 
 impl NamespaceTotals {
-    /// Adds one namespace. Sums stay at the largest number rather than wrap.
+    /// Adds one namespace. Sums saturate.
     pub fn add(&mut self, assessment: &Assessment) {
         let numbers = &assessment.numbers;
         let add = |sum: &mut u64, bytes: Option<u64>| *sum = sum.saturating_add(bytes.unwrap_or(0));

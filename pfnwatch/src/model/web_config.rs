@@ -4,20 +4,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// The most names that `hosts` may hold, and the longest of them.
 const MAX_HOSTS: usize = 64;
 const MAX_HOST_BYTES: usize = 253;
 
-/// The table.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebConfig {
-    /// Whether there is a web server.
     pub enabled: bool,
-    /// Its address and port.
     #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
-    /// The names that it is asked under, besides `localhost` and addresses.
+    /// Accepted host names, besides `localhost` and addresses.
     #[serde(deserialize_with = "hosts")]
     pub hosts: Vec<String>,
 }

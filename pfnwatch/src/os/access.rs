@@ -3,7 +3,7 @@
 
 use nix::unistd::{Gid, getegid, geteuid};
 
-/// That group; none where the agent is not root, or has root's group: nobody else may look then.
+/// `None` if the agent is not root, or its group is root's: then nobody else has access.
 #[must_use]
 pub fn reader_group() -> Option<Gid> {
     let group = getegid();

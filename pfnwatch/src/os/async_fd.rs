@@ -8,9 +8,6 @@ use std::{
 use tokio::io::{Interest, unix::AsyncFd};
 
 /// Registers `inner` with the tokio runtime that runs.
-///
-/// # Errors
-/// The system refuses to wait on it.
 pub fn readable<T: AsFd + AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: `inner` is moved into the AsyncFd, and what we give here (sockets and ring buffers that own their
     // descriptor, as `AsFd` promises) keeps one and the same descriptor open for as long as it lives.

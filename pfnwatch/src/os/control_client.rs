@@ -14,20 +14,21 @@ use nix::{
 };
 
 use crate::{
-    model::control::{ErrorResponse, Reply, Request, Response, Status},
+    model::{
+        control::{ErrorResponse, Reply, Request, Response},
+        status::Status,
+    },
     os::control_socket::{ConnectOutcome, try_connect},
 };
 
-/// How long the agent may take: it answers between two batches of records.
+/// The agent answers between two batches of records.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What is read of a reply at most, in bytes: far more than a status with all exemptions takes.
+/// The limit of bytes of a reply that are read: far more than a status with all exemptions takes.
 const MAX_REPLY_BYTES: u64 = 1 << 20;
 
-/// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No agent runs that listens there.
     #[error(
         "no pfnwatch agent listens at {0}: start one (`systemctl start pfnwatch`, or `pfnwatch run`), or say where it \
          listens with --control-socket"
@@ -36,10 +37,10 @@ pub enum ClientError {
     /// Only root and a group reach it.
     #[error("only root may ask the agent at {0}, and whoever is in its group: try again with sudo")]
     NotRoot(String),
-    /// The agent said no; its [`Refusal::into_error`] gives the exit code.
+    /// The agent refused; [`ErrorResponse::into_error`] gives the exit code.
     #[error(transparent)]
     Refused(ErrorResponse),
-    /// The socket, or what came over it, is not as it should be.
+    /// The socket or the data read from it is not valid.
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
 }
@@ -61,10 +62,6 @@ pub fn request(path: &Path, request: &Request) -> anyhow::Result<Response> {
     try_request(path, request).map_err(|silence| ErrorResponse::from(silence).into_error())
 }
 
-/// Asks how things stand.
-///
-/// # Errors
-/// As for [`ask`].
 pub fn status(path: &Path) -> anyhow::Result<Status> {
     match request(path, &Request::Status)? {
         Response::Status(status) => Ok(*status),
@@ -72,15 +69,12 @@ pub fn status(path: &Path) -> anyhow::Result<Status> {
     }
 }
 
-/// The error for an answer to another question: an agent of another version may give one.
+/// The error for an answer to another question, which an agent of another version may send.
 pub fn unexpected_response() -> anyhow::Error {
     anyhow!("the agent answered something else: use the pfnwatch that it runs")
 }
 
-/// The same as [`ask`], for who has something else to do where no agent runs.
-///
-/// # Errors
-/// Why there is no answer.
+/// The same as [`request`], for callers that have an alternative if no agent runs.
 pub fn try_request(path: &Path, request: &Request) -> Result<Response, ClientError> {
     let line = request.line().map_err(ClientError::Refused)?;
     let stream = connect(path)?;
@@ -104,7 +98,7 @@ fn connect(path: &Path) -> Result<UnixStream, ClientError> {
     }
 }
 
-/// What root says is for root's ears: whoever listens must be root, or the same user.
+/// The peer must be root or the same user: root's requests may hold secrets.
 fn trusted(stream: UnixStream) -> anyhow::Result<UnixStream> {
     let uid = getsockopt(&stream, PeerCredentials).context("who listens cannot be told")?.uid();
     if uid != 0 && uid != geteuid().as_raw() {
@@ -116,7 +110,7 @@ fn trusted(stream: UnixStream) -> anyhow::Result<UnixStream> {
     Ok(stream)
 }
 
-/// Says the line, and reads until the agent ends the connection.
+/// Sends the line, and reads until the agent closes the connection.
 fn exchange(mut stream: UnixStream, line: &[u8]) -> anyhow::Result<Vec<u8>> {
     // An agent that refuses without listening closes early: what it said can be read all the same.
     let wrote = stream.write_all(line);

@@ -1,7 +1,7 @@
 //! The control socket: how the commands ask the agent that runs, and tell it what to do. Root's alone, but for what
 //! the readers' group may ask ([`crate::os::access`]).
 //!
-//! `protocol` says what is said (pure), `server` is the agent's side of the socket, `client` that of the commands.
+//! `model::control` has the messages, `agent/control_server` the agent's side, `control_client` that of the commands.
 
 use std::{
     io,
@@ -9,34 +9,26 @@ use std::{
         fd::AsRawFd as _,
         unix::net::{SocketAddr, UnixStream},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
-/// Where the agent listens, unless told otherwise.
+/// Where the agent listens by default.
 pub const DEFAULT_PATH: &str = "/run/pfnwatch/control.sock";
-
-/// Where the control socket is.
-#[derive(clap::Args, Clone, Debug)]
-pub struct SocketArgs {
-    /// Where the agent's control socket is
-    #[arg(long = "control-socket", value_name = "PATH", default_value = DEFAULT_PATH)]
-    pub path: PathBuf,
-}
 
 /// What a try to connect tells of the other side.
 #[derive(Debug)]
 pub enum ConnectOutcome {
-    /// Somebody listens, and takes the connection. It does not block.
+    /// A listener accepted the connection, which does not block.
     Connected(UnixStream),
-    /// Somebody listens, and has more connections waiting than it takes at the moment.
+    /// There is a listener, whose backlog is full.
     Busy,
-    /// Nobody listens: there is no socket, or the one that made it is gone.
+    /// There is no socket, or its listener has ended.
     NoListener,
 }
 
-/// Connects without ever waiting: an agent that is stopped (SIGSTOP) must not hold anybody up.
+/// Connects without waiting: a stopped agent (SIGSTOP) must not block the caller.
 pub fn try_connect(path: &Path) -> io::Result<ConnectOutcome> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -48,7 +40,7 @@ pub fn try_connect(path: &Path) -> io::Result<ConnectOutcome> {
     }
 }
 
-/// The socket's address; an error where the path is too long for one (107 bytes).
+/// The socket's address; an error if the path is too long for one (107 bytes).
 pub fn address(path: &Path) -> io::Result<UnixAddr> {
     // The standard library's message says what is wrong with a path, and nix's does not.
     SocketAddr::from_pathname(path)?;

@@ -16,24 +16,18 @@ use tokio::io::unix::AsyncFd;
 
 use crate::os::async_fd::readable;
 
-/// Ticks, the first after one period. Those that nobody waited for are one.
+/// Ticks, the first after one period. Missed ticks are merged into one.
 pub struct TimerFdInterval(AsyncFd<OwnedFd>);
 
 impl TimerFdInterval {
-    /// One in each period. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// The system refuses the timer.
+    /// Must be called within a tokio runtime.
     pub fn every(period: Duration) -> io::Result<Self> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         timer.set(Expiration::Interval(period.into()), TimerSetTimeFlags::empty())?;
         readable(OwnedFd::from(timer)).map(Self)
     }
 
-    /// Waits for the next. It can be cancelled at any time.
-    ///
-    /// # Errors
-    /// The timer cannot be waited for.
+    /// Cancellation-safe.
     pub async fn tick(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;

@@ -4,9 +4,9 @@ use std::{ffi::c_int, ptr::null_mut, slice};
 
 use libc::{MADV_DONTNEED, PF_W, PT_LOAD, c_void, dl_iterate_phdr, dl_phdr_info, madvise};
 
-use crate::model::control::MemoryStatus;
+use crate::model::status::MemoryStatus;
 
-/// Hands the heap's free pages back to the system. To be called after something large that does not come again soon: the
+/// Returns the heap's free pages to the system. Call it after a large allocation that is not repeated soon: the
 /// kernel's types and symbols take 20 MB while they are read, and nothing of that is kept.
 pub fn trim_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -16,21 +16,20 @@ pub fn trim_heap() {
     }
 }
 
-/// Has the kernel make no huge page of this process's memory any more: of a heap of which little is left khugepaged takes a few
-/// pages together with 2 MiB around them (`max_ptes_none`, mm/khugepaged.c), some time later, and where the heap lies decides.
+/// Disables transparent huge pages for this process: in a nearly empty heap khugepaged takes a few pages together with
+/// 2 MiB around them (`max_ptes_none`, mm/khugepaged.c) some time later, depending on where the heap is.
 pub fn disable_thp() {
     // SAFETY: the call takes numbers, and changes nothing that is there.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }
 
-/// Lets go of the program's own pages and its libraries', those that nothing is ever written to: the start has gone through
-/// most of them, and what the agent uses from now on comes back from the system's cache of the file, page by page.
+/// Drops the resident pages of the program's and its libraries' text: the start touched most of them, and what the
+/// agent uses from now on comes back page by page from the page cache.
 pub fn release_text_pages() {
     let Ok(page_size) = crate::os::sysconf::page_size().and_then(|bytes| Ok(usize::try_from(bytes)?)) else { return };
     // SAFETY: `each` takes what the C library hands to it, and gets the number that `data` points to while this is called.
     unsafe { dl_iterate_phdr(Some(each), (&raw const page_size).cast_mut().cast()) };
 
-    /// Lets go of the pages of one file.
     unsafe extern "C" fn each(info: *mut dl_phdr_info, _bytes: usize, data: *mut c_void) -> c_int {
         // SAFETY: the C library describes a file that is loaded; the description and its headers live while this is called.
         let (info, headers, page_size) = unsafe {
@@ -49,7 +48,7 @@ pub fn release_text_pages() {
     }
 }
 
-/// What this process has in memory; none where the kernel does not tell.
+/// Memory of this process; `None` if the kernel does not report it.
 #[must_use]
 pub fn resident() -> Option<MemoryStatus> {
     parse(&std::fs::read_to_string("/proc/self/status").ok()?)

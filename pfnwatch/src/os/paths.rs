@@ -23,7 +23,7 @@ impl Paths {
         statfs(&self.sysfs).is_ok_and(|found| found.filesystem_type() == SYSFS_MAGIC)
     }
 
-    /// This process as the kernel's programs know it. In a container its own number is another, and the host's procfs has it.
+    /// This process as the kernel's programs know it. In a container its own number differs; the host's procfs has it.
     #[must_use]
     pub fn own_process(&self) -> u32 {
         let link = fs::read_link(self.procfs.join("self")).ok();

@@ -8,10 +8,9 @@ use anyhow::Context as _;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl;
 
-/// What the agent has all the time: up to Linux 5.18 the kernel asks for it at each look into a map.
+/// Capabilities that the agent always has: up to Linux 5.18 the kernel requires CAP_BPF for each map lookup.
 const IDLE_CAPABILITIES: [Capability; 1] = [Capability::CAP_BPF];
 
-/// What it takes up for a while, and for what.
 const ON_DEMAND_CAPABILITIES: [Capability; 5] = [
     // Programs that read the kernel's memory, and probes.
     Capability::CAP_PERFMON,
@@ -25,10 +24,10 @@ const ON_DEMAND_CAPABILITIES: [Capability; 5] = [
     Capability::CAP_DAC_READ_SEARCH,
 ];
 
-/// Gives up all that is never needed again, and lays down what is not needed now.
+/// Drops what is never needed again, and lowers what is not needed now.
 ///
 /// # Errors
-/// The kernel does not let go of something: the agent then goes on with more than it needs.
+/// The kernel does not drop a capability: the agent then goes on with more than it needs.
 pub fn drop_privileges() -> anyhow::Result<()> {
     let permitted = caps::read(None, CapSet::Permitted).context("the permitted capabilities cannot be read")?;
     let kept: CapsHashSet =
@@ -47,7 +46,7 @@ pub fn drop_privileges() -> anyhow::Result<()> {
     caps::set(None, CapSet::Permitted, &kept).context("capabilities cannot be given up")
 }
 
-/// Gives up everything, for a thread that has to do with others' machines alone.
+/// Drops all capabilities, for a thread that only handles remote peers.
 pub fn drop_all() {
     for set in [CapSet::Effective, CapSet::Permitted] {
         if let Err(error) = caps::clear(None, set) {
@@ -56,13 +55,13 @@ pub fn drop_all() {
     }
 }
 
-/// Does something with all that is permitted, and lays it down again as it was, also after a panic.
+/// Runs `work` with all permitted capabilities, and lowers them afterwards, also after a panic.
 pub fn with_capabilities<T>(work: impl FnOnce() -> T) -> T {
     let _laid_down_at_the_end = RaisedCapabilities::raise();
     work()
 }
 
-/// Capabilities that are taken up; they are laid down when this is dropped.
+/// Raised capabilities, which are lowered on drop.
 struct RaisedCapabilities(Option<CapsHashSet>);
 
 impl RaisedCapabilities {
@@ -96,7 +95,6 @@ mod tests {
         caps::read(None, CapSet::Effective).unwrap()
     }
 
-    /// In a thread of its own, which takes what it gives up along.
     fn alone(test: impl FnOnce() + Send + 'static) {
         thread::spawn(test).join().unwrap();
     }
@@ -123,7 +121,7 @@ mod tests {
         });
     }
 
-    /// What the service may ever have is what the agent asks for: no more, and no less.
+    /// The unit's bounding set is exactly what the agent asks for.
     #[test]
     fn the_unit_bounds_what_is_used() {
         let unit = include_str!("../../dist/systemd/pfnwatch.service");

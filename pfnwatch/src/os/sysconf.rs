@@ -3,9 +3,6 @@
 use anyhow::Context as _;
 
 /// Bytes in a page of the running kernel.
-///
-/// # Errors
-/// The C library does not tell.
 pub fn page_size() -> anyhow::Result<u64> {
     let bytes = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.context("page size")?;
     Ok(u64::try_from(bytes)?)

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Tells that the agent is up, and how it stands.
 pub fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Tells that it takes its configuration anew; [`ready`] ends that.
+/// Reports a reload in progress; [`ready`] ends it.
 pub fn reloading() {
     // systemd 253 and later ask for the time.
     match NotifyState::monotonic_usec_now() {
@@ -20,19 +19,17 @@ pub fn reloading() {
     }
 }
 
-/// Tells that it is about to end.
 pub fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status("what is left is read, then it ends")]);
 }
 
-/// How often the watchdog is to be fed at least: twice in the time after which it bites. None where there is none.
+/// How often to notify the watchdog: twice in its timeout. `None` if there is none.
 #[must_use]
 pub fn watchdog_interval() -> Option<Duration> {
     // No timer has a period of nothing.
     sd_notify::watchdog_enabled().map(|patience| (patience / 2).max(Duration::from_millis(1)))
 }
 
-/// Tells that the loop turns, and how the agent stands.
 pub fn notify_watchdog(status: &str) {
     notify(&[NotifyState::Watchdog, NotifyState::Status(status)]);
 }

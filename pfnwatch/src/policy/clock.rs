@@ -4,10 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::policy::NO_EXPIRY;
 
-/// The time, by the wall and since boot, as of one moment.
-///
-/// Its wall time is at least what every earlier reading and the time since then make it. A clock that is set back (by
-/// hand, by a broken RTC) so revives no exemption while the agent runs; one that is set forward ends them at once.
+/// The wall time and the time since boot at one moment. The wall time never runs behind an earlier reading and the time
+/// since. A clock that is set back (by hand, by a broken RTC) so revives no exemption while the agent runs; one that is
+/// set forward ends them at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     wall: SystemTime,
@@ -15,21 +14,19 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Begins with a reading of CLOCK_REALTIME and one of CLOCK_BOOTTIME. Take the wall's first: when the thread is held
-    /// up in between, the wall is then behind by that for a moment, and not ahead for ever.
+    /// Starts with a reading of CLOCK_REALTIME and one of CLOCK_BOOTTIME. Read the wall clock first: if the thread is
+    /// interrupted in between, the wall time is then behind by that for a moment, and not ahead forever.
     #[must_use]
     pub const fn start(wall: SystemTime, boot_ns: u64) -> Self {
         Self { wall, boot_ns }
     }
 
-    /// Takes a later reading, as for [`Self::start`].
     pub fn follow(&mut self, wall: SystemTime, boot_ns: u64) {
         let elapsed = Duration::from_nanos(boot_ns.saturating_sub(self.boot_ns));
         let at_least = self.wall.checked_add(elapsed).unwrap_or(self.wall);
         *self = Self { wall: wall.max(at_least), boot_ns: boot_ns.max(self.boot_ns) };
     }
 
-    /// The time by the wall.
     #[must_use]
     pub const fn wall(&self) -> SystemTime {
         self.wall
@@ -41,7 +38,7 @@ impl Clock {
         self.boot_ns
     }
 
-    /// When `until` will be, in nanoseconds since boot; `None` where it has passed.
+    /// `until` in nanoseconds since boot; `None` if it has passed.
     #[must_use]
     pub fn boot_ns_at(&self, until: SystemTime) -> Option<u64> {
         let left = until.duration_since(self.wall).ok().filter(|left| !left.is_zero())?;
@@ -87,7 +84,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is read: the wall is never behind the first reading and the time since, nor behind the last.
+        /// Whatever is read: the wall time is never behind the first reading and the time since, nor behind the last.
         #[test]
         fn it_never_runs_behind(first in 0_u64..1 << 40, readings in proptest::collection::vec((0_u64..1 << 40, 0_u64..1 << 30), 1..20)) {
             let mut clock = Clock::start(at(first), 0);

@@ -16,60 +16,47 @@ use serde::Serialize;
 use super::Clock;
 use crate::model::policy::{Exemption, ExemptionSubject, Grant, Policy};
 
-/// Set in the id of every exemption of the configuration, and in none of a [`Grant`].
+/// Set in the id of every configured exemption, and in none of a [`Grant`].
 pub const CONFIGURED_ID_BIT: u64 = 1 << 63;
 
-/// What the guard has to know of the running kernel; sizes in bytes.
+/// Parameters of the running kernel for the guard; sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyKernel {
-    /// MAX_STRUCT_PAGE_SIZE, where it is known: without, nothing is judged.
+    /// MAX_STRUCT_PAGE_SIZE; if unknown, nothing is judged.
     pub max_struct_page: Option<u64>,
-    /// PAGE_SIZE.
     pub page_size: u64,
-    /// `memremap_compat_align()`.
     pub compat: u64,
-    /// Where kernels differ in the formula.
     pub quirks: KernelQuirks,
-    /// [`Snapshot::module_epoch`].
     pub module_epoch: u64,
 }
 
-/// A policy, ready for the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
-    /// What the guard is given.
     pub snapshot: Snapshot,
     /// The id of each exemption of the configuration, in its order.
     pub configured: Vec<u64>,
-    /// What each exemption is, in words, by its id; with those that are left out, as long as the policy has them.
+    /// A description of each exemption by its id, skipped ones included, as long as the policy has them.
     pub descriptions: BTreeMap<u64, String>,
-    /// What is not in the snapshot, or not all of it, in the order of the configuration and then of the grants.
+    /// What is not in the snapshot, or only in part, in the order of the configuration and then of the grants.
     pub skipped: Vec<SkippedExemption>,
 }
 
-/// An exemption that the guard does not get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SkippedExemption {
     /// The id that it would have had.
     pub id: u64,
-    /// What it is for.
     #[serde(flatten)]
     pub subject: ExemptionSubject,
-    /// What it is, in words.
     pub description: String,
-    /// Why.
     pub reason: SkipReason,
 }
 
-/// Why an exemption is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
-    /// Its end has passed.
     Expired,
-    /// There is no such region on this host, or not now.
+    /// This host has no such region at present.
     Unresolved,
-    /// There are [`MOST_EXEMPTIONS`] before it.
     NoRoom,
 }
 
@@ -127,7 +114,7 @@ pub fn compile(
     compiled
 }
 
-/// An exemption of either kind. `until_ns`: none where its end has passed.
+/// An exemption of either kind. `until_ns` is `None` once it has expired.
 struct PendingExemption {
     id: u64,
     subject: ExemptionSubject,
@@ -180,8 +167,8 @@ impl Compiled {
         Ok(())
     }
 
-    /// An id that follows from what the exemption says: as long as it stands unchanged it keeps its id, and another one
-    /// gets another, so that an event that was on its way during a reload is not laid at the wrong one's door.
+    /// An id derived from the exemption's contents: an unchanged exemption keeps its id, and another one gets another,
+    /// so that an event sent during a reload is not attributed to the wrong one.
     fn free_id(&self, exemption: &Exemption) -> u64 {
         let mut hasher = DefaultHasher::new();
         exemption.hash(&mut hasher);

@@ -6,7 +6,6 @@ use crate::model::policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Polic
 use crate::model::{event::Time, thresholds::Thresholds};
 
 impl Policy {
-    /// All that it says, a sentence each.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
         let exit = self.on_agent_exit;
@@ -20,7 +19,6 @@ impl Policy {
     }
 }
 
-/// What a mode means.
 #[must_use]
 pub const fn describe_mode(mode: Mode) -> &'static str {
     match mode {
@@ -29,7 +27,6 @@ pub const fn describe_mode(mode: Mode) -> &'static str {
     }
 }
 
-/// What becomes of the guard.
 #[must_use]
 pub const fn describe_on_agent_exit(on_agent_exit: OnAgentExit) -> &'static str {
     match on_agent_exit {

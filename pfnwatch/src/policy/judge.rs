@@ -6,22 +6,21 @@ use uuid::Uuid;
 
 use crate::model::policy::{Exemption, ExemptionSubject, Policy, RegionFacts};
 
-/// In place of a `set_cookie`, for a region without labels: no region has this one.
+/// Instead of a `set_cookie`, for a region without labels: no region has this one.
 pub const NO_COOKIE: u64 = 0;
 
-/// What exemptions are matched with; none is "not known".
+/// What exemptions are matched with; `None` is "unknown".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MatchContext {
-    /// The namespace uuid; nil where it has none.
+    /// The namespace uuid; nil if it has none.
     pub namespace_uuid: Option<Uuid>,
-    /// The region's `set_cookie`; [`NO_COOKIE`] where it has none.
+    /// The region's `set_cookie`; [`NO_COOKIE`] if it has none.
     pub region_set_cookie: Option<u64>,
     /// Physical address of the region's first byte.
     pub region_start: Option<u64>,
 }
 
 impl MatchContext {
-    /// Of a namespace that starts at this physical address.
     #[must_use]
     pub fn at(start: Option<u64>, namespace_uuid: Option<Uuid>, regions: &[RegionFacts]) -> Self {
         let within = |region: &&RegionFacts| {
@@ -36,21 +35,17 @@ impl MatchContext {
     }
 }
 
-/// What becomes of a creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
-    /// It is not oversize.
     Allowed,
-    /// It is oversize, and exempt.
     Exempt(&'a Exemption),
-    /// It is oversize.
     Denied,
-    /// It is oversize, and whether this exemption covers it is not known.
+    /// It is oversize, and it is unknown whether this exemption covers it.
     MaybeExempt(&'a Exemption),
 }
 
 impl Policy {
-    /// What becomes of a creation at a moment. `oversize`: its excess passes the limits.
+    /// The decision on a creation at a moment. `oversize`: its excess exceeds the limits.
     #[must_use]
     pub fn decide(&self, oversize: bool, place: &MatchContext, at: SystemTime) -> Decision<'_> {
         if !oversize {
@@ -66,7 +61,6 @@ impl Policy {
 }
 
 impl Exemption {
-    /// Whether its end has passed.
     #[must_use]
     pub fn has_expired(&self, now: SystemTime) -> bool {
         self.until.is_some_and(|until| until <= now)
@@ -74,7 +68,7 @@ impl Exemption {
 }
 
 impl ExemptionSubject {
-    /// Whether it is about a namespace there; `None` where that is not known.
+    /// Whether the exemption covers a namespace there; `None` if unknown.
     #[must_use]
     pub fn covers(self, place: &MatchContext) -> Option<bool> {
         match self {

@@ -1,4 +1,4 @@
-//! What the survey says of a namespace, as an event.
+//! The event of a namespace that existed before observation began.
 
 use pfnwatch_common::Map;
 use uuid::Uuid;
@@ -6,28 +6,28 @@ use uuid::Uuid;
 use crate::analysis::event_assessment::judgement;
 use crate::model::{event::ExistingNamespace, survey::AssessedNamespace};
 
-/// The event of a namespace that was there when observing began; none where it has no map=dev.
+/// The event of a namespace that existed when observation began; `None` if it has no map=dev.
 #[must_use]
 pub fn existing_namespace(judged: &AssessedNamespace) -> Option<ExistingNamespace> {
     let AssessedNamespace { namespace, facts, assessment } = judged;
     if judged.map() != Some(Map::Dev) {
         return None;
     }
-    let claimer = namespace.holder.as_ref().ok();
+    let holder = namespace.holder.as_ref().ok();
     let block = facts.block.as_ref();
     Some(ExistingNamespace {
         namespace: namespace.name.clone(),
         namespace_uuid: namespace.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
         start_address: facts.start,
         size_bytes: facts.size,
-        device: claimer.map(|claimer| claimer.name.clone()),
+        device: holder.map(|holder| holder.name.clone()),
         region: namespace.region.clone(),
         personality: judged.mode(),
         map: judged.map(),
         align_bytes: facts.align.or_else(|| block.map(|block| block.align)),
         block_uuid: block
             .map(|block| Uuid::from_bytes(block.uuid))
-            .or_else(|| claimer.and_then(|claimer| claimer.uuid.clone().ok())),
+            .or_else(|| holder.and_then(|holder| holder.uuid.clone().ok())),
         enabled: facts.enabled,
         reservation_bytes: assessment.numbers.reservation,
         usable_bytes: assessment.numbers.usable,
@@ -117,9 +117,11 @@ mod tests {
     fn the_json_says_what_it_costs() {
         let all = surveyed();
         let found = existing_namespace(&all[0]).expect("map=dev");
-        let event = Event::at(Time(std::time::UNIX_EPOCH), Body::Found(Box::new(found)));
+        let event = Event::at(Time(std::time::UNIX_EPOCH), Body::ExistingNamespace(Box::new(found)));
         let json = serde_json::to_value(&event).expect("JSON");
-        for (key, value) in [("event", "found"), ("verdict", "oversize"), ("map", "dev"), ("evidence", "info_block")] {
+        for (key, value) in
+            [("event", "existing_namespace"), ("verdict", "oversize"), ("map", "dev"), ("evidence", "info_block")]
+        {
             assert_eq!(json.get(key), Some(&value.into()), "{key}");
         }
     }

@@ -64,12 +64,12 @@ fn everything_of_a_namespace_and_its_claimer() {
     tree.dax_driver(&pmem, "kmem").unwrap();
     let inventory = read(&folder);
     let [namespace] = inventory.namespaces.as_slice() else { panic!("{inventory:?}") };
-    let claimer = namespace.holder.clone().unwrap();
-    assert_eq!((namespace.mode.clone(), claimer.map.clone()), (Ok(SysfsMode::Dax), Ok(Some(Map::Mem))));
+    let holder = namespace.holder.clone().unwrap();
+    assert_eq!((namespace.mode.clone(), holder.map.clone()), (Ok(SysfsMode::Dax), Ok(Some(Map::Mem))));
     assert_eq!((namespace.size.clone(), namespace.resource.clone()), (Ok(16 * GIB), Ok(4 * GIB)));
-    assert_eq!((claimer.size, claimer.resource), (Ok(15 * GIB), Ok(5 * GIB)));
-    assert_eq!((claimer.name.as_str(), claimer.align), ("dax0.1", Ok(GIB)));
-    assert_ne!(namespace.uuid, claimer.uuid);
+    assert_eq!((holder.size, holder.resource), (Ok(15 * GIB), Ok(5 * GIB)));
+    assert_eq!((holder.name.as_str(), holder.align), ("dax0.1", Ok(GIB)));
+    assert_ne!(namespace.uuid, holder.uuid);
     assert!(namespace.system_ram && !namespace.bound);
     assert_eq!((namespace.disk().as_deref(), namespace.character_device().as_deref()), (Some("pmem0"), Some("dax0.0")));
     let region = inventory.regions.iter().find(|region| region.name == namespace.region).unwrap();
@@ -209,7 +209,7 @@ fn a_locked_region_is_said_to_be() {
     assert!(inventory.regions[0].locked && !inventory.regions[0].enabled);
 }
 
-/// The block of a namespace that a 128 kernel made.
+/// The block of a namespace that a kernel with 128 bytes a page made.
 fn regressed_block(pmem: &Pmem) -> pfnwatch_common::InfoBlock {
     pfnwatch_common::InfoBlock {
         uuid: [1; 16],
@@ -220,7 +220,7 @@ fn regressed_block(pmem: &Pmem) -> pfnwatch_common::InfoBlock {
     }
 }
 
-/// Enabled raw, with a block on its media that root can read: judged as what it will be when it is enabled again.
+/// Enabled raw, with a block on its media that root can read: assessed as it will be once it is enabled again.
 #[test]
 fn a_raw_device_shows_the_block_on_its_media() {
     let (folder, tree) = tree();
@@ -262,7 +262,7 @@ fn an_exact_block_is_taken_where_there_is_one() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
 
-    /// Whatever stands in the attributes: no panic, and nothing but a verdict.
+    /// Whatever the attributes contain: no panic, and a verdict.
     #[test]
     fn no_tree_panics(
         contents in proptest::collection::vec("\\PC{0,40}", 9),

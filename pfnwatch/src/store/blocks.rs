@@ -1,62 +1,55 @@
-//! The info blocks of namespaces: what `kept` has in memory outlives the agent and the boot here.
+//! The table of info blocks: what the agent has in memory outlives the agent and the boot here.
 
 use pfnwatch_common::superblock;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use super::{EventStore, convert};
+use super::convert;
 use crate::model::{
     event::{BlockOrigin, NamespaceId, Time},
     info_block::SavedInfoBlock,
 };
 
-/// So many namespaces are remembered: those that were seen last.
+/// At most so many namespaces have a row: those that were seen last.
 const MAX_BLOCKS: u32 = 4096;
 
-impl EventStore {
-    /// The blocks that are remembered, the one that was seen last first; none where the journal cannot be read.
-    pub fn blocks(&mut self) -> Option<Vec<SavedInfoBlock>> {
-        self.read(all)
-    }
-}
-
-/// All of them. What is no info block, since somebody wrote to the file, is left out.
+/// All blocks, the one that was seen last first. A row whose bytes are no info block is left out: another program may have
+/// written to the file.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<SavedInfoBlock>> {
     let mut query = connection.prepare("SELECT * FROM blocks ORDER BY seen_us DESC")?;
     let rows = query.query_map([], row)?;
     rows.filter_map(Result::transpose).collect()
 }
 
-/// Writes blocks through.
-pub(super) fn put<'a>(
+pub(super) fn save<'a>(
     connection: &Connection,
     blocks: impl Iterator<Item = &'a SavedInfoBlock>,
 ) -> rusqlite::Result<()> {
-    let mut put = connection.prepare_cached(
+    let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO blocks (key, namespace, namespace_uuid, start_address, size_bytes, seen_us, block, origin,
                                         raw_since, destroyed)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
-    for kept in blocks {
-        let NamespaceId { namespace, namespace_uuid, start_address, size_bytes } = &kept.namespace;
-        put.execute(params![
+    for saved in blocks {
+        let NamespaceId { namespace, namespace_uuid, start_address, size_bytes } = &saved.namespace;
+        insert.execute(params![
             key(*namespace_uuid, *start_address),
             namespace,
             namespace_uuid.map(|uuid| uuid.to_string()),
             start_address.cast_signed(),
             size_bytes.cast_signed(),
-            convert::micros(kept.last_seen.0),
-            kept.bytes().as_slice(),
-            origin_name(kept.origin),
-            kept.raw_since,
-            kept.destroyed,
+            convert::micros(saved.last_seen.0),
+            saved.bytes().as_slice(),
+            origin_name(saved.origin),
+            saved.raw_since,
+            saved.destroyed,
         ])?;
     }
     Ok(())
 }
 
-/// Forgets the namespaces that are too many: those that were destroyed, or not seen for the longest time.
-pub(super) fn shrink(connection: &Connection) -> rusqlite::Result<()> {
+/// Deletes the rows above the limit: destroyed namespaces first, then those not seen for the longest time.
+pub(super) fn delete_surplus(connection: &Connection) -> rusqlite::Result<()> {
     connection
         .execute(
             "DELETE FROM blocks WHERE key IN (SELECT key FROM blocks ORDER BY destroyed, seen_us DESC LIMIT -1 OFFSET ?1)",
@@ -83,7 +76,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<Option<SavedInfoBlock>> {
     Ok(block)
 }
 
-/// How the table names a namespace.
+/// The primary key of a namespace.
 fn key(uuid: Option<Uuid>, start_address: u64) -> String {
     uuid.map_or_else(|| format!("{start_address:#x}"), |uuid| uuid.to_string())
 }
@@ -92,15 +85,15 @@ const fn origin_name(origin: BlockOrigin) -> &'static str {
     match origin {
         BlockOrigin::Read => "read",
         BlockOrigin::Made => "made",
-        BlockOrigin::Met => "met",
+        BlockOrigin::Accepted => "accepted",
     }
 }
 
-/// What is least certain, where the word is not known.
+/// An unknown name counts as the least certain origin.
 fn origin(name: &str) -> BlockOrigin {
     match name {
         "read" => BlockOrigin::Read,
         "made" => BlockOrigin::Made,
-        _ => BlockOrigin::Met,
+        _ => BlockOrigin::Accepted,
     }
 }

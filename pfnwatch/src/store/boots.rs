@@ -1,35 +1,13 @@
-//! The kernels that this host was booted with.
-
-use crate::model::store::BootRow;
+//! The table of boots: the kernels that ran on this host.
 
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::{EventStore, convert};
+use super::convert;
+use crate::model::store::BootRow;
 
-impl EventStore {
-    /// Every boot that is remembered, the oldest first; none where the journal cannot be read.
-    pub fn boots(&mut self) -> Option<Vec<BootRow>> {
-        self.read(all)
-    }
-
-    /// Remembers a boot's facts in place of what was known of the same boot and the same libnvdimm; `first_seen` stays.
-    pub fn save_boot(&mut self, boot: &BootRow) -> Option<()> {
-        self.save_boots(std::slice::from_ref(boot))
-    }
-
-    /// The same for several, all of them or none.
-    pub fn save_boots(&mut self, boots: &[BootRow]) -> Option<()> {
-        self.write(|connection| {
-            let transaction = connection.transaction()?;
-            boots.iter().try_for_each(|boot| save(&transaction, boot))?;
-            transaction.commit()
-        })
-    }
-}
-
-fn save(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::Result<()> {
-    let accepted = boot.accepted.as_ref().map(serde_json::to_string).transpose();
-    let accepted = accepted.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+/// Replaces the row of the same boot and libnvdimm, except for `first_seen`.
+pub(super) fn save(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::Result<()> {
+    let accepted = boot.accepted.as_ref().map(convert::json).transpose()?;
     transaction.execute(
         "INSERT INTO boots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET
          release = excluded.release, struct_page_size = excluded.struct_page_size,
@@ -51,7 +29,7 @@ fn save(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// All of them, the oldest first.
+/// All boots, the oldest first.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<BootRow>> {
     let mut query = connection.prepare("SELECT * FROM boots ORDER BY first_seen_us, last_seen_us")?;
     let rows = query.query_map([], row)?;
@@ -61,8 +39,7 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<BootRow>> {
 fn row(row: &Row<'_>) -> rusqlite::Result<BootRow> {
     let bytes = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned));
     let evidence: String = row.get("evidence")?;
-    // The commands read a file of schema 1 as well, if no agent of this version has opened it yet: it has no such columns.
-    let accepted: Option<String> = row.get("accepted").unwrap_or_default();
+    let accepted: Option<String> = row.get("accepted")?;
     Ok(BootRow {
         boot_id: row.get("boot_id")?,
         module_build_id: Some(row.get::<_, String>("module_build_id")?).filter(|id| !id.is_empty()),
@@ -72,7 +49,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<BootRow> {
         evidence: serde_json::from_str(&evidence).unwrap_or_default(),
         first_seen: convert::time(row.get("first_seen_us")?),
         last_seen: convert::time(row.get("last_seen_us")?),
-        set_aside: row.get("set_aside").unwrap_or_default(),
+        set_aside: row.get("set_aside")?,
         accepted: accepted.and_then(|json| serde_json::from_str(&json).ok()),
     })
 }

@@ -1,29 +1,11 @@
-//! What each namespace costs, and the least it was seen to cost: the ledger of `baseline`, written down.
+//! The table of costs: what each namespace costs, and the least it ever cost.
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::EventStore;
+use super::convert;
 use crate::model::capacity::CostRecord;
 
-impl EventStore {
-    /// All of it; none where the journal cannot be read. A row that makes no sense is left out.
-    pub fn costs(&mut self) -> Option<Vec<CostRecord>> {
-        self.read(all)
-    }
-
-    /// Remembers what namespaces cost, each in place of what the same one did, or the one that lay in the same room.
-    pub fn save_costs(&mut self, records: &[CostRecord]) -> Option<()> {
-        self.write(|connection| {
-            let transaction = connection.transaction()?;
-            for record in records {
-                save(&transaction, record)?;
-            }
-            transaction.commit()
-        })
-    }
-}
-
-/// All of it, by address and size.
+/// All records by address and size. A row that cannot be parsed is left out.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<CostRecord>> {
     let mut query = connection.prepare("SELECT json FROM costs ORDER BY start_address, size_bytes")?;
     let rows = query.query_map([], |row| row.get::<_, String>(0))?;
@@ -31,8 +13,9 @@ pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<CostRecord>> 
     records.filter_map(Result::transpose).collect()
 }
 
-fn save(transaction: &Transaction<'_>, record: &CostRecord) -> rusqlite::Result<()> {
-    let json = serde_json::to_string(record).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+/// Replaces the row of the same namespace, or of the one that had its place.
+pub(super) fn save(transaction: &Transaction<'_>, record: &CostRecord) -> rusqlite::Result<()> {
+    let json = convert::json(record)?;
     let namespace = &record.namespace;
     let uuid = namespace.namespace_uuid.map(|uuid| uuid.to_string());
     let (start, size) = (namespace.start_address.cast_signed(), namespace.size_bytes.cast_signed());
@@ -46,9 +29,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{
-        capacity::{Cost, NamespaceKey},
-        store::Settings,
+    use crate::{
+        model::{
+            capacity::{Cost, NamespaceKey},
+            store::Settings,
+        },
+        store::EventStore,
     };
 
     fn record(uuid: u128, start: u64, reservation: u64) -> CostRecord {
@@ -72,19 +58,19 @@ mod tests {
     #[test]
     fn the_same_namespace_has_one_row_wherever_it_lies() {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings { file: Some(folder.path().join("journal.db")), ..Settings::default() };
-        let mut journal = EventStore::open(settings.clone(), |_| String::new());
+        let settings = Settings { file: Some(folder.path().join("pfnwatch.db")), ..Settings::default() };
+        let mut store = EventStore::open(settings.clone(), |_| String::new());
         // The highest address that there is, and one that has no uuid.
         let (first, nameless) = (record(1, u64::MAX - 5, 1), record(0, 9 << 30, 3));
-        journal.save_costs(&[first, nameless.clone()]).unwrap();
-        assert_eq!(journal.costs().unwrap().len(), 2);
+        store.save_costs(&[first, nameless.clone()]).unwrap();
+        assert_eq!(store.costs().unwrap().len(), 2);
         let moved = record(1, 4 << 30, 2);
-        journal.save_costs(std::slice::from_ref(&moved)).unwrap();
-        assert_eq!(journal.costs().unwrap(), [moved.clone(), nameless.clone()]);
-        let renamed = record(2, 4 << 30, 2);
-        journal.save_costs(std::slice::from_ref(&renamed)).unwrap();
-        drop(journal);
-        assert_eq!(EventStore::open(settings, |_| String::new()).costs().unwrap(), [renamed, nameless]);
+        store.save_costs(std::slice::from_ref(&moved)).unwrap();
+        assert_eq!(store.costs().unwrap(), [moved.clone(), nameless.clone()]);
+        let other = record(2, 4 << 30, 2);
+        store.save_costs(std::slice::from_ref(&other)).unwrap();
+        drop(store);
+        assert_eq!(EventStore::open(settings, |_| String::new()).costs().unwrap(), [other, nameless]);
         assert_eq!(EventStore::disabled().costs(), None);
     }
 }

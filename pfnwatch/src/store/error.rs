@@ -1,4 +1,4 @@
-//! What can be wrong with the journal's file.
+//! What can be wrong with the file.
 
 use std::{
     io,
@@ -10,25 +10,25 @@ use thiserror::Error;
 
 use super::schema::VERSION;
 
-/// Why the journal cannot be used.
+/// Why the event store cannot be used.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// There is none.
-    #[error("there is no journal {}: no agent has written one yet, or it writes elsewhere (--config and --journal say where)", file.display())]
+    /// There is no file.
+    #[error("there is no event store {}: no agent has created it yet, or the agent has another file (see --config and --store)", file.display())]
     Absent {
-        /// Where it was looked for.
+        /// The expected file.
         file: PathBuf,
     },
-    /// Another program's file: it is not touched.
-    #[error("{} is another program's SQLite file (application id {application_id:#x}): it is left as it is; name another file in [journal]", file.display())]
+    /// The file of another program. It is not changed.
+    #[error("{} is another program's SQLite file (application id {application_id:#x}): it was not changed; name another file in [store]", file.display())]
     Foreign {
         /// The file.
         file: PathBuf,
-        /// Whose it is.
+        /// The id of that program.
         application_id: i32,
     },
-    /// A later pfnwatch has written it: it is not touched.
-    #[error("{} has schema {version}, and this pfnwatch knows {VERSION}: it is left as it is; use the pfnwatch that wrote it, or name another file in [journal]", file.display())]
+    /// A later pfnwatch has written it. It is not changed.
+    #[error("{} has schema {version}, and this pfnwatch knows {VERSION}: it was not changed; use the pfnwatch that wrote it, or name another file in [store]", file.display())]
     Newer {
         /// The file.
         file: PathBuf,
@@ -36,45 +36,45 @@ pub enum StoreError {
         version: i32,
     },
     /// Each new file was damaged again.
-    #[error("{} is damaged again and again: look at the disk, and start the agent anew", file.display())]
+    #[error("{} was damaged repeatedly: check the disk, then restart the agent", file.display())]
     DamagedAgain {
         /// The file.
         file: PathBuf,
     },
-    /// The folder or the file cannot be made.
+    /// The folder or the file cannot be created.
     #[error("{}: {error}", file.display())]
     File {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// What SQLite says.
+    /// An error of SQLite.
     #[error("{error}")]
     Sqlite {
-        /// That.
+        /// The error.
         #[from]
         error: rusqlite::Error,
     },
-    /// The same, of a file.
+    /// An error of SQLite about this file.
     #[error("{}: {error}", file.display())]
     InFile {
         /// The file.
         file: PathBuf,
-        /// What SQLite says.
+        /// The error.
         error: rusqlite::Error,
     },
 }
 
 impl StoreError {
-    /// Whether the file is damaged: nothing but a new one helps.
+    /// Whether the file is damaged, so that only a new one helps.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         let (Self::Sqlite { error } | Self::InFile { error, .. }) = self else { return false };
         matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
     }
 
-    /// The same, with the file's name.
+    /// The error with the name of the file.
     #[must_use]
     pub(super) fn in_file(self, file: &Path) -> Self {
         match self {

@@ -1,64 +1,82 @@
-//! The journal as the agent has it: open, or not, and then why.
+//! The event store of the agent. It is open, or [`EventStore::health`] gives the reason.
 
 use std::{
-    fs, io,
+    collections::BTreeMap,
+    fs, future, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{
+    alerts::{self, AlertRow},
+    blocks, boots, costs,
+    deliveries::{self, OutboxRow},
     error::StoreError,
-    events::{PendingEvents, set_first_number},
+    events,
     open::open,
+    pending::PendingEvents,
+    retention,
 };
 use crate::model::{
+    capacity::CostRecord,
     event::{Event, Time},
-    store::{Settings, StoreHealth},
+    info_block::SavedInfoBlock,
+    store::{BootRow, Settings, StoreHealth, UnsavedBlocks},
 };
 
-/// So many damaged files are set aside at most while the agent runs: a disk that damages each new one must not be filled.
+/// At most so many damaged files are set aside while the agent runs: a disk that damages each new one must not be filled.
 const MAX_SET_ASIDE: u32 = 8;
 
-/// The journal.
+/// So many commits and events are in SQLite's log before they are moved into the file: about half a MiB. If events never pause,
+/// `wal_autocheckpoint` does it (`open.rs`).
+const CHECKPOINT_WRITES: usize = 64;
+
+/// After so long without an event, the next one is not expected immediately.
+const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
+
+/// How often old events are looked for. The size of the file is checked more often: that is cheap.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// The event store. An error never stops the agent: a method that cannot read or write returns `None`.
 #[derive(Debug)]
 pub struct EventStore {
-    pub(super) settings: Settings,
-    /// Renders the line for people that is kept with each event.
-    pub(super) render: fn(&Event) -> String,
+    settings: Settings,
+    /// Renders the line for people that is stored with each event.
+    render: fn(&Event) -> String,
     connection: Option<Connection>,
-    /// Which file that is, by device and inode.
+    /// The device and inode of the open file.
     identity: Option<(u64, u64)>,
-    pub(super) health: StoreHealth,
+    health: StoreHealth,
     /// How many files were set aside.
     set_aside: u32,
-    /// What was complained of last, so that it is not said again.
+    /// The error that was logged last, so that it is logged once.
     logged_error: Option<String>,
     pub(super) pending: PendingEvents,
     /// The last number that an event got.
-    pub(super) last_number: i64,
+    last_number: i64,
     /// How many commits and events SQLite's log may have.
-    pub(super) writes_since_checkpoint: usize,
-    /// When what was too old was deleted last.
-    pub(super) last_retention: Option<SystemTime>,
-    /// Whether the file has nothing of what was remembered before.
-    pub(super) is_new_file: bool,
+    writes_since_checkpoint: usize,
+    /// When old events were deleted last.
+    last_retention: Option<SystemTime>,
+    /// Whether the file lacks the blocks that an earlier file got.
+    is_new_file: bool,
 }
 
 impl EventStore {
-    /// No journal at all.
+    /// A store that the configuration has turned off.
     #[must_use]
     pub fn disabled() -> Self {
         Self::open(Settings { file: None, ..Settings::default() }, |_| String::new())
     }
 
-    /// Opens the journal. Where that fails there is none, and [`Self::health`] says why.
+    /// Opens the file, and migrates it if an earlier version wrote it. If that fails, [`Self::health`] has the error.
     #[must_use]
     pub fn open(settings: Settings, render: fn(&Event) -> String) -> Self {
         let health = StoreHealth { file: settings.file.clone(), ..StoreHealth::default() };
-        let mut journal = Self {
+        let mut store = Self {
             settings,
             render,
             connection: None,
@@ -72,31 +90,185 @@ impl EventStore {
             last_retention: None,
             is_new_file: false,
         };
-        journal.reopen();
-        journal
+        store.reopen();
+        store
     }
 
-    /// Whether there is to be no journal.
+    /// Whether the configuration has turned the store off.
     #[must_use]
     pub const fn is_off(&self) -> bool {
         self.settings.file.is_none()
     }
 
-    /// How it stands.
+    /// Whether it works, and how large it is.
     #[must_use]
     pub fn health(&self) -> StoreHealth {
         let size_bytes = self.health.file.as_deref().map_or(0, size);
         StoreHealth { size_bytes, ..self.health.clone() }
     }
 
-    /// Reads from it; none where that cannot be done.
+    /// Commits events in their order, in one transaction with the unsaved info blocks: each event then has its number. If that
+    /// fails, each event is marked as uncommitted and written later.
+    ///
+    /// An event may be published only after this.
+    pub fn commit(&mut self, events: &mut [Event], blocks: &mut impl UnsavedBlocks) {
+        if self.is_off() {
+            return;
+        }
+        // The second attempt is for a damaged file, which the first one has replaced.
+        if self.try_commit(events, blocks) || self.try_commit(events, blocks) {
+            return;
+        }
+        for event in events {
+            (event.id, event.uncommitted) = (None, true);
+            self.health.uncommitted = self.health.uncommitted.saturating_add(1);
+            self.pending.push(event.clone());
+        }
+    }
+
+    fn try_commit(&mut self, events: &mut [Event], blocks: &mut impl UnsavedBlocks) -> bool {
+        let mut pending = std::mem::take(&mut self.pending);
+        if std::mem::take(&mut self.is_new_file) {
+            blocks.mark_all_dirty();
+        }
+        let render = self.render;
+        let last = self.write(|connection| {
+            let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+            let last = events::insert(&transaction, pending.events.iter_mut().chain(events.iter_mut()), render)?;
+            blocks::save(&transaction, blocks.dirty())?;
+            transaction.commit()?;
+            Ok(last)
+        });
+        let Some(last) = last else {
+            self.pending = pending;
+            return false;
+        };
+        blocks.mark_saved();
+        self.last_number = last;
+        let written = pending.events.len() + events.len();
+        self.health.events = self.health.events.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+        self.report_recovery(&pending);
+        self.writes_since_checkpoint = self.writes_since_checkpoint.saturating_add(1 + written);
+        true
+    }
+
+    /// Ends when [`Self::checkpoint`] is due and nothing was committed for a moment; never ends while it is not due.
+    pub async fn checkpoint_due(&self) {
+        if self.writes_since_checkpoint < CHECKPOINT_WRITES {
+            future::pending::<()>().await;
+        }
+        tokio::time::sleep(CHECKPOINT_DELAY).await;
+    }
+
+    /// Moves SQLite's log into the file. That takes longer than a commit, and no event should wait for it.
+    pub fn checkpoint(&mut self) {
+        self.writes_since_checkpoint = 0;
+        self.write(|connection| connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+    }
+
+    /// Retries a file that failed, and deletes what is too old or too much. The agent calls this regularly.
+    pub fn enforce_retention(&mut self, blocks: &mut impl UnsavedBlocks, now: SystemTime) {
+        if self.is_off() {
+            return;
+        }
+        self.reopen_if_needed();
+        self.commit(&mut [], blocks);
+        let (max_age, max_size) = (self.settings.max_age, self.settings.max_size_bytes);
+        // A clock that was set back counts as an hour.
+        let is_due = self
+            .last_retention
+            .is_none_or(|then| now.duration_since(then).map_or(true, |past| past >= RETENTION_INTERVAL));
+        if is_due {
+            self.last_retention = Some(now);
+            self.write(|connection| {
+                retention::delete_old(connection, now.checked_sub(max_age))?;
+                blocks::delete_surplus(connection)
+            });
+        }
+        let shrunk = self.write(|connection| retention::shrink(connection, max_size));
+        if is_due || shrunk == Some(true) {
+            self.health.events = self.read(events::count).unwrap_or(self.health.events);
+        }
+    }
+
+    /// The saved info blocks, the one that was seen last first.
+    pub fn blocks(&mut self) -> Option<Vec<SavedInfoBlock>> {
+        self.read(blocks::all)
+    }
+
+    /// Every boot, the oldest first.
+    pub fn boots(&mut self) -> Option<Vec<BootRow>> {
+        self.read(boots::all)
+    }
+
+    /// Saves a boot. It replaces the row of the same boot and libnvdimm, except for `first_seen`.
+    pub fn save_boot(&mut self, boot: &BootRow) -> Option<()> {
+        self.save_boots(std::slice::from_ref(boot))
+    }
+
+    /// Saves several boots, all or none.
+    pub fn save_boots(&mut self, boots: &[BootRow]) -> Option<()> {
+        self.write_all(boots, boots::save)
+    }
+
+    /// What each namespace costs. A row that cannot be parsed is left out.
+    pub fn costs(&mut self) -> Option<Vec<CostRecord>> {
+        self.read(costs::all)
+    }
+
+    /// Saves what namespaces cost. Each replaces the row of the same namespace, or of the one that had its place.
+    pub fn save_costs(&mut self, records: &[CostRecord]) -> Option<()> {
+        self.write_all(records, costs::save)
+    }
+
+    /// The alerts that are firing.
+    pub fn firing_alerts(&mut self) -> Option<Vec<AlertRow>> {
+        self.read(alerts::all)
+    }
+
+    /// Saves an alert that is firing.
+    pub fn save_alert(&mut self, alert: &AlertRow) -> Option<()> {
+        self.write(|connection| alerts::save(connection, alert))
+    }
+
+    /// Deletes an alert that has ended.
+    pub fn delete_alert(&mut self, fingerprint: &str) -> Option<()> {
+        self.write(|connection| alerts::delete(connection, fingerprint))
+    }
+
+    /// Puts a message into the outbox, due immediately, and returns its number.
+    pub fn put(&mut self, receiver: &str, fingerprint: &str, state: &str, payload: &str) -> Option<i64> {
+        self.write(|connection| deliveries::insert(connection, receiver, fingerprint, state, payload))
+    }
+
+    /// At most `limit` messages that are due, in the order in which they were put.
+    pub fn due(&mut self, now: SystemTime, limit: u32) -> Option<Vec<OutboxRow>> {
+        self.read(|connection| deliveries::due(connection, now, limit))
+    }
+
+    /// Deletes a message that its receiver has accepted.
+    pub fn delivered(&mut self, id: i64) -> Option<()> {
+        self.write(|connection| deliveries::delete(connection, id))
+    }
+
+    /// Counts a failed attempt, and sets the time of the next one.
+    pub fn failed(&mut self, id: i64, next_try: SystemTime, error: &str) -> Option<()> {
+        self.write(|connection| deliveries::postpone(connection, id, next_try, error))
+    }
+
+    /// How many messages wait for each receiver that any wait for.
+    pub fn pending(&mut self) -> Option<BTreeMap<String, u64>> {
+        self.read(deliveries::count_by_receiver)
+    }
+
+    /// Reads from the file.
     pub(super) fn read<T>(&mut self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Option<T> {
         let result = work(self.connection.as_ref()?);
         result.map_err(|error| self.on_error(error.into())).ok()
     }
 
-    /// Writes to it; none where that cannot be done, or failed the last time: [`Self::check`] is what tries again.
-    pub(super) fn write<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Option<T> {
+    /// Writes to the file, unless the last access failed: [`Self::enforce_retention`] retries then.
+    fn write<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Option<T> {
         if self.health.error.is_some() {
             return None;
         }
@@ -104,8 +276,17 @@ impl EventStore {
         result.map_err(|error| self.on_error(error.into())).ok()
     }
 
-    /// Opens the file again where it takes nothing, or where it was removed or replaced by another.
-    pub(super) fn reopen_if_needed(&mut self) {
+    /// Writes all rows in one transaction.
+    fn write_all<R>(&mut self, rows: &[R], save: fn(&Transaction<'_>, &R) -> rusqlite::Result<()>) -> Option<()> {
+        self.write(|connection| {
+            let transaction = connection.transaction()?;
+            rows.iter().try_for_each(|row| save(&transaction, row))?;
+            transaction.commit()
+        })
+    }
+
+    /// Opens the file again if the last access failed, or if the file was removed or replaced.
+    fn reopen_if_needed(&mut self) {
         let Some(file) = &self.settings.file else { return };
         if self.health.error.is_some() || self.identity != identity(file) {
             self.reopen();
@@ -114,17 +295,17 @@ impl EventStore {
 
     fn reopen(&mut self) {
         let Some(file) = self.settings.file.clone() else { return };
-        // What is open is closed first: it may be the same file.
+        // The open file is closed first: it may be the same one.
         self.connection = None;
         let opened =
             open(&file).or_else(|error| if error.is_damage() { self.recreate(&file, &error) } else { Err(error) });
         self.attach(&file, opened);
     }
 
-    /// Goes on with what was opened, or without.
+    /// Continues with the opened file, or reports why there is none.
     fn attach(&mut self, file: &Path, opened: Result<Connection, StoreError>) {
-        // A file that was put in the place of ours must not give numbers again that were given.
-        let begin = |connection: Connection| Ok((set_first_number(&connection, self.last_number)?, connection));
+        // A file that has replaced ours must not give a number to a second event.
+        let begin = |connection: Connection| Ok((events::set_first_number(&connection, self.last_number)?, connection));
         match opened.and_then(begin) {
             Ok((is_another, connection)) => {
                 self.is_new_file |= is_another;
@@ -136,7 +317,7 @@ impl EventStore {
         }
     }
 
-    /// Something failed that is the journal's own: the agent goes on without it.
+    /// An access failed. A damaged file is replaced; after any other error the agent continues without the store.
     fn on_error(&mut self, error: StoreError) {
         let Some(file) = self.settings.file.clone() else { return };
         let error = error.in_file(&file);
@@ -144,38 +325,38 @@ impl EventStore {
             return self.report_error(&error);
         }
         self.connection = None;
-        let begun = self.recreate(&file, &error);
-        self.attach(&file, begun);
+        let recreated = self.recreate(&file, &error);
+        self.attach(&file, recreated);
     }
 
-    /// Says what is wrong, once.
+    /// Logs the same error once.
     fn report_error(&mut self, error: &StoreError) {
         let text = error.to_string();
         if self.logged_error.as_deref() != Some(&text) {
-            tracing::error!("the journal takes nothing, and events are told uncommitted: {text}");
+            tracing::error!("the event store failed, events are reported uncommitted: {text}");
             self.logged_error = Some(text.clone());
         }
         self.health.error = Some(text);
     }
 
-    /// The journal has taken something, with what was held for it.
-    pub(super) fn report_recovery(&mut self, held: &PendingEvents) {
+    /// The file has accepted a commit, together with the events that were pending.
+    fn report_recovery(&mut self, pending: &PendingEvents) {
         if self.logged_error.take().is_some() {
             tracing::info!(
-                "the journal takes events again: {} that were told uncommitted are in it",
-                held.events.len()
+                "the event store works again: it has {} events that were reported uncommitted",
+                pending.events.len()
             );
         }
-        if held.dropped > 0 {
+        if pending.dropped > 0 {
             tracing::error!(
-                "{} events that were told uncommitted are not in the journal: there were too many",
-                held.dropped
+                "the event store lacks {} events that were reported uncommitted: there were too many",
+                pending.dropped
             );
         }
     }
 
-    /// Moves a damaged file out of the way, with the files that SQLite keeps beside it, and makes another.
-    fn recreate(&mut self, file: &Path, why: &StoreError) -> Result<Connection, StoreError> {
+    /// Renames a damaged file with the files that SQLite has beside it, and creates a new one.
+    fn recreate(&mut self, file: &Path, reason: &StoreError) -> Result<Connection, StoreError> {
         if self.set_aside == MAX_SET_ASIDE {
             return Err(StoreError::DamagedAgain { file: file.to_owned() });
         }
@@ -191,7 +372,7 @@ impl EventStore {
             }
         }
         tracing::error!(
-            "the journal {} is damaged ({why}): it is {} now, and a new one begins",
+            "the event store {} is damaged ({reason}): it was renamed to {}, and a new one was created",
             file.display(),
             aside.display()
         );
@@ -199,7 +380,7 @@ impl EventStore {
         self.health.events = 0;
         self.is_new_file = true;
         let connection = open(file)?;
-        // Which numbers were given is not known where the agent has just started: past all of them lie the milliseconds.
+        // An agent that has just started does not know which numbers were given. The milliseconds are higher than all of them.
         let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         if self.last_number == 0 {
             self.last_number = i64::try_from(millis).unwrap_or(0);
@@ -208,7 +389,7 @@ impl EventStore {
     }
 }
 
-/// The file with more behind its name.
+/// The file with a suffix to its name.
 pub(super) fn sibling(file: &Path, suffix: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(suffix);
@@ -219,7 +400,7 @@ fn identity(file: &Path) -> Option<(u64, u64)> {
     fs::metadata(file).ok().map(|it| (it.dev(), it.ino()))
 }
 
-/// What the file and its log take.
+/// The size of the file and its log.
 fn size(file: &Path) -> u64 {
     ["", "-wal"].iter().filter_map(|suffix| fs::metadata(sibling(file, suffix)).ok()).map(|it| it.len()).sum()
 }

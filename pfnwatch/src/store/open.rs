@@ -1,4 +1,4 @@
-//! Opens the file, or says why it cannot be used. A file of another program, or of a later schema, is not written to.
+//! Opens the file. A file of another program, or of a later schema, is not written to.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
@@ -14,47 +14,46 @@ use rusqlite::{Connection, OpenFlags};
 use super::{
     error::StoreError,
     event_store::sibling,
-    schema::{APPLICATION_ID, VERSION, migrate},
+    schema::{self, APPLICATION_ID, VERSION},
 };
 use crate::os::access;
 
-/// How long another process may hold the file before a write counts as failed. The agent has one thread.
+/// How long another process may lock the file before a write counts as failed. The agent has one thread.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Opens the file for the agent; makes it where it is not there.
+/// Opens the file for the agent. It creates a missing file, and migrates one of an earlier schema.
 pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
     create(file).map_err(|error| StoreError::File { file: file.to_owned(), error })?;
     if let Some(group) = access::reader_group()
         && let Err(error) = share(file, group)
     {
-        tracing::warn!("the group {group} may not read the journal {}: {error}", file.display());
+        tracing::warn!("the group {group} cannot read the event store {}: {error}", file.display());
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    let version = version(&connection, file)?;
-    if version == 0 {
-        // Only before the first table: pages that became free then go back to the file system (retention.rs).
+    if version(&connection, file)? == 0 {
+        // Only before the first table. Free pages then return to the file system (retention.rs).
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
-    // Answers with the mode.
+    // It returns the mode.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    // Whatever a sink was told has reached the disk: that takes one fsync for each commit.
+    // A published event has reached the disk: that takes one fsync for each commit.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // In KiB: the agent's memory is dearer than a second look at a page that the kernel has.
+    // In KiB. The kernel has the pages as well, and the agent's memory is limited.
     connection.pragma_update(None, "cache_size", -128)?;
-    // In pages: the file beside the file stays below 4 MiB or so. `Journal::settle` comes first, but where events come one upon
-    // the other, and then one in 150 waits for this.
+    // In pages: the log stays below about 4 MiB. `EventStore::checkpoint` comes first unless events never pause; then one commit
+    // in 150 waits for this.
     connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
     connection.pragma_update_and_check(None, "journal_size_limit", 1 << 20, |_| Ok(()))?;
-    migrate(&mut connection, version)?;
+    schema::migrate(&mut connection)?;
     Ok(connection)
 }
 
 /// The schema of the file, if it is ours; 0 for an empty one.
 pub(super) fn version(connection: &Connection, file: &Path) -> Result<i32, StoreError> {
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
-    let (application_id, version) = (number("application_id")?, number("user_version")?);
+    let application_id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version = schema::version(connection)?;
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if application_id == 0 && version == 0 && tables == 0 {
         return Ok(0);
@@ -68,7 +67,7 @@ pub(super) fn version(connection: &Connection, file: &Path) -> Result<i32, Store
     Ok(version)
 }
 
-/// Root's alone at first: events name users, processes and their cgroups. SQLite gives the files beside it the same mode.
+/// Only root may read a new file: events name users, processes and their cgroups. SQLite gives its log the same mode.
 fn create(file: &Path) -> io::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -80,8 +79,8 @@ fn create(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Lets a group read it, and the files that SQLite keeps beside it, without which it could not. Not by an open file: closing that
-/// would end the locks of a connection of this process.
+/// Lets a group read the file and SQLite's log, which it needs. It opens neither: closing a file ends the locks that this process has
+/// on it.
 fn share(file: &Path, group: Gid) -> io::Result<()> {
     for file in ["", "-wal", "-shm"].map(|suffix| sibling(file, suffix)) {
         let ours = |found: &fs::Metadata| found.is_file() && found.uid() == geteuid().as_raw();
@@ -108,16 +107,16 @@ mod tests {
         let mode = |file: &Path| fs::metadata(file).unwrap().mode() & 0o777;
         create(&file).unwrap();
         assert_eq!(mode(&file), 0o600);
-        // As an agent left them that was killed.
+        // As a killed agent leaves it.
         let log = sibling(&file, "-wal");
         create(&log).unwrap();
-        // What somebody has put there is not ours to share.
+        // The file of somebody else is not shared.
         let other = folder.path().join("other");
         create(&other).unwrap();
         symlink(&other, sibling(&file, "-shm")).unwrap();
         share(&file, getegid()).unwrap();
         assert_eq!((mode(&file), mode(&log), mode(&other)), (0o640, 0o640, 0o600));
-        // What SQLite makes beside it is as the file is.
+        // SQLite gives its log the mode of the file.
         fs::remove_file(sibling(&file, "-shm")).unwrap();
         fs::remove_file(&log).unwrap();
         let _connection = open(&file).unwrap();

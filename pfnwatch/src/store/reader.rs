@@ -1,4 +1,4 @@
-//! The journal as the commands read it: beside an agent that writes to it, or without one. Nothing is written.
+//! The event store as the commands read it: while an agent writes to it, or without an agent. They write nothing.
 
 use std::{
     os::unix::ffi::OsStrExt as _,
@@ -6,31 +6,36 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, backup::Backup};
 
-use super::{blocks, boots, convert, costs, error::StoreError, event_store::sibling, open::version};
-use crate::model::store::BootRow;
-use crate::model::{capacity::CostRecord, info_block::SavedInfoBlock};
+use super::{
+    blocks, boots, convert, costs,
+    error::StoreError,
+    event_store::sibling,
+    open::version,
+    schema::{VERSION, migrate},
+};
+use crate::model::{capacity::CostRecord, info_block::SavedInfoBlock, store::BootRow};
 
-/// How long an agent that is about to replace the file is waited for.
+/// How long to wait for an agent that is replacing the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which events are wanted; all, where nothing is said.
+/// Which events are wanted. The default is all.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    /// Those behind this number.
+    /// Those with a higher number.
     pub after: u64,
-    /// Those from this time on.
+    /// Those since this time.
     pub since: Option<SystemTime>,
-    /// Those of these kinds, by the `event` of their JSON.
+    /// Those of these kinds (the `event` of their JSON).
     pub kinds: Vec<String>,
-    /// Those of a namespace, by its name or its namespace uuid.
+    /// Those of a namespace with this name or namespace uuid.
     pub namespace: Option<String>,
-    /// Only what was denied, and what would have been under enforce.
+    /// Only denials, and would-denials in audit mode.
     pub denied: bool,
 }
 
-/// An event as it is in the journal.
+/// An event in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Its number.
@@ -41,7 +46,7 @@ pub struct StoredEvent {
     pub line: String,
 }
 
-/// An open journal.
+/// An event store that is open for reading.
 #[derive(Debug)]
 pub struct Reader {
     file: PathBuf,
@@ -49,39 +54,41 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens a journal.
+    /// Opens a file. A file of an earlier schema is copied into memory and migrated there: the agent migrates the file itself.
     ///
     /// # Errors
-    /// There is none, it is not ours, or it cannot be read.
+    /// It does not exist, is another program's, or cannot be read.
     pub fn open(file: &Path) -> Result<Self, StoreError> {
         if !file.exists() {
             return Err(StoreError::Absent { file: file.to_owned() });
         }
-        let opened = connect(file).and_then(|connection| Ok((version(&connection, file)?, connection)));
-        match opened.map_err(|error| error.in_file(file))? {
-            (0, _) => Err(StoreError::Absent { file: file.to_owned() }),
-            (_, connection) => Ok(Self { file: file.to_owned(), connection }),
-        }
+        let opened = connect(file).and_then(|connection| match version(&connection, file)? {
+            0 => Err(StoreError::Absent { file: file.to_owned() }),
+            VERSION => Ok(connection),
+            _ => Ok(migrated_copy(&connection)?),
+        });
+        let connection = opened.map_err(|error| error.in_file(file))?;
+        Ok(Self { file: file.to_owned(), connection })
     }
 
-    /// The last so many of the events that are wanted, the oldest first.
+    /// The last `limit` of the wanted events, the oldest first.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn last(&self, wanted: &EventFilter, most: u32) -> Result<Vec<StoredEvent>, StoreError> {
+    pub fn last(&self, wanted: &EventFilter, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
         self.read(|connection| {
-            let sql = format!("SELECT id, json, line FROM events WHERE {CONDITION} ORDER BY id DESC LIMIT {most}");
+            let sql = format!("SELECT id, json, line FROM events WHERE {CONDITION} ORDER BY id DESC LIMIT {limit}");
             let mut query = connection.prepare(&sql)?;
             let rows = query.query_map(wanted.parameters(), |row| {
                 Ok(StoredEvent { id: convert::count(row.get(0)?), json: row.get(1)?, line: row.get(2)? })
             })?;
-            let mut entries: Vec<_> = rows.collect::<Result<_, _>>()?;
-            entries.reverse();
-            Ok(entries)
+            let mut events: Vec<_> = rows.collect::<Result<_, _>>()?;
+            events.reverse();
+            Ok(events)
         })
     }
 
-    /// How many events are wanted.
+    /// The number of wanted events.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -90,7 +97,7 @@ impl Reader {
         self.read(|connection| connection.query_row(&sql, wanted.parameters(), |row| row.get(0).map(convert::count)))
     }
 
-    /// The JSON of all events of these kinds, the oldest first, one a line.
+    /// The JSON of all events of these kinds, the oldest first, one per line.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -109,8 +116,8 @@ impl Reader {
         })
     }
 
-    /// The info block of a namespace by its name, its namespace uuid, the block's uuid or its start address (`0x…`): of
-    /// several the one that was seen last.
+    /// The info block of a namespace by its name, its namespace uuid, the block's uuid or its start address (`0x…`). If there
+    /// are several, it is the one that was seen last.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -118,7 +125,7 @@ impl Reader {
         Ok(self.read(blocks::all)?.into_iter().find(|block| block.is_of(which)))
     }
 
-    /// Every boot that is remembered, the oldest first.
+    /// Every boot, the oldest first.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -126,7 +133,7 @@ impl Reader {
         self.read(boots::all)
     }
 
-    /// What namespaces cost, now and at the least.
+    /// What each namespace costs now, and the least it ever cost.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -139,22 +146,22 @@ impl Reader {
     }
 }
 
-/// What is wanted, in SQL. An index helps with the number alone: a journal has a hundred thousand events at most.
+/// The filter in SQL. An index is used for the number only: a store has at most about 100,000 events.
 const CONDITION: &str = "id > ?1 AND time_us >= ?2 AND denied >= ?3 AND (?4 = '' OR instr(?4, ',' || kind || ',') > 0)
     AND (?5 IS NULL OR namespace = ?5 OR namespace_uuid = ?5)";
 
 impl EventFilter {
-    /// What stands for `?1` and so on.
+    /// The parameters `?1` to `?5`.
     fn parameters(&self) -> (i64, i64, bool, String, Option<&str>) {
-        // A comma before and behind each, so that no kind is found in another.
+        // A comma before and after each, so that no kind matches a part of another.
         let kinds = self.kinds.iter().fold(String::new(), |list, kind| format!("{list},{kind},"));
         let after = i64::try_from(self.after).unwrap_or(i64::MAX);
         (after, self.since.map_or(i64::MIN, convert::micros), self.denied, kinds, self.namespace.as_deref())
     }
 }
 
-/// A file that nobody writes to, in a folder that cannot be written to, has no room for SQLite's own files: they are not needed
-/// where no log was left.
+/// In a folder that cannot be written to, SQLite cannot create its log. It does not need one if nobody writes to the file and no log
+/// was left.
 fn connect(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
@@ -169,16 +176,25 @@ fn connect(file: &Path) -> Result<Connection, StoreError> {
     }
 }
 
-/// As SQLite says it of a file system, and of a folder that is somebody else's.
+/// The errors of a read-only file system, and of a folder of another user.
 fn has_no_room(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+/// A copy in memory, which is of this version.
+fn migrated_copy(old: &Connection) -> rusqlite::Result<Connection> {
+    let mut copy = Connection::open_in_memory()?;
+    // All pages in one step, so that an agent cannot change the file meanwhile.
+    Backup::new(old, &mut copy)?.step(-1)?;
+    migrate(&mut copy)?;
+    Ok(copy)
 }
 
 fn has_log(file: &Path) -> bool {
     sibling(file, "-wal").metadata().is_ok_and(|log| log.len() > 0)
 }
 
-/// As a URI has it.
+/// The path as a part of a URI.
 fn escaped(file: &Path) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-');
     let bytes = file.as_os_str().as_bytes();

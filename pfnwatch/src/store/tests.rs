@@ -20,11 +20,12 @@ use crate::{
 };
 
 mod commits;
+mod migration;
 mod retention;
 mod rows;
 mod trouble;
 
-/// A line for people of its own making: the store keeps whatever it is given.
+/// A line for people. The store saves any line.
 fn render(event: &Event) -> String {
     let what = match &event.body {
         Body::Blind(blind) => blind.reason.clone(),
@@ -33,7 +34,7 @@ fn render(event: &Event) -> String {
     format!("{} {} {what}", event.time, event.body.kind())
 }
 
-/// A folder, and the settings for a journal in it.
+/// A folder, and the settings for a store in it.
 fn place() -> (TempDir, Settings) {
     let folder = TempDir::new().unwrap();
     let file = Some(folder.path().join("deep/pfnwatch.db"));
@@ -77,7 +78,7 @@ impl UnsavedBlocks for Blocks {
     }
 }
 
-/// A namespace's block that the journal does not have yet.
+/// A namespace's block that the store does not have yet.
 fn saved_blocks() -> Blocks {
     saved_block_of(5)
 }
@@ -95,9 +96,9 @@ fn saved_block_of(uuid: u8) -> Blocks {
     Blocks { all: vec![block], unsaved: true }
 }
 
-/// Commits events, and gives them as they are told.
-fn commit(journal: &mut EventStore, mut events: Vec<Event>) -> Vec<Event> {
-    journal.commit(&mut events, &mut Blocks::default());
+/// Commits events, and returns them as they are published.
+fn commit(store: &mut EventStore, mut events: Vec<Event>) -> Vec<Event> {
+    store.commit(&mut events, &mut Blocks::default());
     events
 }
 
@@ -114,7 +115,7 @@ fn ids(settings: &Settings) -> Vec<u64> {
     entries(settings).iter().map(|entry| entry.id).collect()
 }
 
-/// The file, for whoever does to it what we never would.
+/// The file, to change it as another program would.
 fn raw(settings: &Settings) -> Connection {
     Connection::open(settings.file.as_ref().unwrap()).unwrap()
 }

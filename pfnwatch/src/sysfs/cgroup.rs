@@ -25,22 +25,21 @@ pub fn root(sysfs: &Path) -> Option<PathBuf> {
     usual.into_iter().find(|root| root.join("cgroup.controllers").exists())
 }
 
-/// The cgroup v2 hierarchy of this host.
 pub struct Cgroups {
     root: File,
     mounted_at: PathBuf,
-    /// What was found last. Who makes one namespace makes the next, and a cgroup keeps its path as long as it is there.
+    /// A cache: consecutive creations are often by one task, and a cgroup keeps its path as long as it exists.
     last: Option<(u64, String)>,
 }
 
 impl Cgroups {
-    /// Opens the hierarchy; none where it is not mounted: see [`root`].
+    /// `None` if it is not mounted: see [`root`].
     pub fn open(sysfs: &Path) -> Option<Self> {
         let mounted_at = root(sysfs)?;
         Some(Self { root: File::open(&mounted_at).ok()?, mounted_at, last: None })
     }
 
-    /// The path of a cgroup below the hierarchy's root, `/` for the root itself; none where it was gone before it was asked for.
+    /// The path of a cgroup below the hierarchy's root, `/` for the root itself; `None` if it no longer exists.
     pub fn path(&mut self, id: u64) -> Option<String> {
         if let Some((_, path)) = self.last.as_ref().filter(|(last, _)| *last == id) {
             return Some(path.clone());

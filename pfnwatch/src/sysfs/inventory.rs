@@ -4,12 +4,12 @@
 //! typed [`Missing`] in its place: [`facts`] turns that into an obstacle, so that it ends as `unknown` with its
 //! reason.
 
-pub mod attribute;
+mod attribute;
 pub mod detail;
 pub mod facts;
 mod media;
-pub mod namespace;
-pub mod region;
+mod namespace;
+mod region;
 pub mod usage;
 
 use crate::model::inventory::Inventory;
@@ -34,14 +34,11 @@ use crate::os::paths::Paths;
 /// Below this many namespaces a second thread costs more than it saves.
 const MIN_NAMESPACES_FOR_PRIVATE_FD_TABLE: usize = 128;
 
-/// Where the inventory reads.
 #[derive(Clone, Debug)]
 pub struct SysfsRoots {
-    /// Where sysfs is mounted.
     pub sysfs: PathBuf,
-    /// Where procfs is mounted.
     pub procfs: PathBuf,
-    /// Where the devices are; none where sysfs is not this host's own, so that no device is taken for another's.
+    /// `None` if sysfs is not this host's own, so that no device is taken for another's.
     pub dev: Option<PathBuf>,
 }
 
@@ -54,10 +51,7 @@ impl From<&Paths> for SysfsRoots {
 }
 
 impl Inventory {
-    /// Reads the host. One without libnvdimm has an empty inventory.
-    ///
-    /// # Errors
-    /// When the list of devices is there and cannot be read.
+    /// A host without libnvdimm has an empty inventory.
     pub fn read(roots: &SysfsRoots) -> anyhow::Result<Self> {
         let root = roots.sysfs.join("bus/nd/devices");
         let names = match list(&root) {
@@ -71,8 +65,8 @@ impl Inventory {
         Ok(Self { regions, namespaces })
     }
 
-    /// Reads the info blocks of namespaces that are enabled raw from their devices, where that is allowed: those that
-    /// are under a pfn or dax device are not visible there.
+    /// Reads the info blocks of namespaces that are enabled raw from their devices, if permitted: those under a pfn or
+    /// dax device are not visible there.
     #[must_use]
     pub fn blocks_on_raw_devices(&self, roots: &SysfsRoots) -> InfoBlocks {
         let Some(dev) = &roots.dev else { return InfoBlocks::default() };
@@ -84,13 +78,13 @@ impl Inventory {
     }
 }
 
-/// All names in a directory, unsorted. They need not be text: those that are not are none of ours.
+/// All names in a directory, unsorted; names that are not UTF-8 are none of ours, and skipped.
 fn list(root: &Path) -> io::Result<Vec<String>> {
     let entries = std::fs::read_dir(root)?;
     entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
 }
 
-/// The names that are `prefix` and one or two numbers, in the order of these.
+/// The names that are `prefix` and one or two numbers, sorted by these.
 fn numbered<'a>(names: &'a [String], prefix: &str) -> Vec<&'a str> {
     let mut found: Vec<_> =
         names.iter().filter_map(|name| Some((numbers(name.strip_prefix(prefix)?)?, name.as_str()))).collect();
@@ -106,7 +100,7 @@ fn numbers(text: &str) -> Option<(u32, Option<u32>)> {
     }
 }
 
-/// Reads the namespaces, on more than one core where there are many.
+/// Reads the namespaces, on several cores if there are many.
 fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str]) -> Vec<Namespace> {
     let read = |names: &[&str]| -> Vec<Namespace> {
         names.iter().filter_map(|name| Namespace::read(devices, dax, name)).collect()
@@ -130,7 +124,7 @@ fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str])
     })
 }
 
-/// Runs `work` with a table of file descriptors of this thread's own: threads that share one pay for it with each file.
+/// Runs `work` with a private table of file descriptors: threads that share one contend for each file that they open.
 fn with_private_fd_table<T>(work: impl FnOnce() -> T) -> T {
     // Where it is not allowed the work is done all the same, slower.
     let _ = unshare(CloneFlags::CLONE_FILES);

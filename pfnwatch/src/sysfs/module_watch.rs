@@ -16,14 +16,12 @@ use crate::os::async_fd::readable;
 /// The multicast group of the kernel's own messages (include/uapi/linux/netlink.h: udevd sends on group 2).
 const KERNEL_GROUP: u32 = 1;
 
-/// What happened to libnvdimm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModuleChange {
-    /// It was loaded; its devices come next.
+    /// It was loaded; its devices appear later.
     Added,
-    /// It is gone.
     Removed,
-    /// Messages were lost: anything may have happened.
+    /// Messages were lost: any change may have happened.
     Overrun,
 }
 
@@ -31,10 +29,7 @@ pub enum ModuleChange {
 pub struct ModuleWatch(AsyncFd<OwnedFd>);
 
 impl ModuleWatch {
-    /// Begins to listen. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// The system refuses the socket.
+    /// Must be called within a tokio runtime.
     pub fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkKObjectUEvent)?;
@@ -43,10 +38,6 @@ impl ModuleWatch {
         readable(socket).map(Self)
     }
 
-    /// Waits for the next change.
-    ///
-    /// # Errors
-    /// The socket fails.
     pub async fn next(&mut self) -> io::Result<ModuleChange> {
         loop {
             let mut ready = self.0.readable().await?;
@@ -82,7 +73,7 @@ mod filter {
         os::fd::{AsRawFd as _, OwnedFd},
     };
 
-    /// `libn`, where a message about libnvdimm has it: after `add@/module/` or `remove@/module/`.
+    /// `libn`, at its place in a message about libnvdimm: after `add@/module/` or `remove@/module/`.
     const LIBN: u32 = u32::from_be_bytes(*b"libn");
 
     const fn statement(code: u32, operand: u32) -> libc::sock_filter {
@@ -96,7 +87,6 @@ mod filter {
         libc::sock_filter { code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jt: 0, jf: skip, k: operand }
     }
 
-    /// Puts the filter on the socket.
     pub(super) fn attach(socket: &OwnedFd) -> io::Result<()> {
         let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
         let accept = statement(libc::BPF_RET | libc::BPF_K, u32::MAX);

@@ -18,10 +18,10 @@ fn the_line_says_what_it_costs() {
         tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })
     });
     let existing_namespace = existing_namespace(&survey.namespaces[0]).expect("map=dev");
-    let event = Event::at(Time(UNIX_EPOCH), Body::Found(Box::new(existing_namespace)));
+    let event = Event::at(Time(UNIX_EPOCH), Body::ExistingNamespace(Box::new(existing_namespace)));
     assert_eq!(
         line::of(&event),
-        "1970-01-01T00:00:00Z found    namespace0.0 of 16 GiB (fsdax, map=dev, align 2 MiB): 514 MiB reserved; OVERSIZE: \
+        "1970-01-01T00:00:00Z existing namespace0.0 of 16 GiB (fsdax, map=dev, align 2 MiB): 514 MiB reserved; OVERSIZE: \
          made by a kernel that reserves 128 bytes for each page: 256 MiB too much (by its bytes; the info block would \
          prove it)"
     );

@@ -20,13 +20,12 @@ use crate::{
     testing::events::{context, creation, decode, denial},
 };
 
-/// The line of a body, without the time.
 fn text(body: Body) -> String {
     let event = Event::at(Time(UNIX_EPOCH), body);
     line::of(&event).strip_prefix("1970-01-01T00:00:00Z ").expect("a time").to_owned()
 }
 
-/// The events of these records, followed as the agent follows them, without their times.
+/// The lines of these records, tracked as the agent tracks them, without their times.
 fn lines(records: &[&[u8]], exempted: Option<&ExemptionUsed>) -> Vec<String> {
     let (mut kept, mut aftermath) = (InfoBlockCache::default(), PredictionTracker::default());
     aftermath.attached(true, Duration::ZERO);
@@ -75,7 +74,7 @@ fn what_is_let_pass_says_so() {
     let [unjudged] = &lines(&[unjudged.as_bytes()], None)[..] else { panic!("one line") };
     assert_eq!(
         unjudged,
-        "UNJUDGED namespace0.0 of 1 GiB as pfn0.1 (fsdax, map=dev, align 2 MiB); let pass without a judgement: \
+        "UNJUDGED namespace0.0 of 1 GiB as pfn0.1 (fsdax, map=dev, align 2 MiB); allowed without a judgement: \
          libnvdimm was loaded anew since pfnwatch looked; what it costs shows once it is made; by ndctl (pid 42, uid 0)\
          \n    instead: `pfnwatch status` says when the guard judges again"
     );
@@ -96,14 +95,14 @@ fn a_reconfigure_shows_the_way_back() {
         below[0],
         "    its info block (fsdax, map=dev, align 2 MiB, 18 MiB reserved, block uuid \
          07070707-0707-0707-0707-070707070707, seen being made, last at 1970-01-01T00:16:40Z) is gone, the data behind it \
-         was not touched: put it back with"
+         was not touched: restore it with"
     );
     assert_eq!(below[1], "        pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock");
     assert_eq!((below.len(), below.last()), (13, Some(&"        ndctl enable-namespace namespace0.0")));
 }
 
 #[test]
-fn a_surprise_is_on_the_line_of_the_set_up() {
+fn a_mismatch_is_on_the_line_of_the_set_up() {
     let block = pfnwatch_common::InfoBlock::sample(34 << 20, 128);
     let mut oversize = creation();
     let head = oversize.block.len();
@@ -112,10 +111,10 @@ fn a_surprise_is_on_the_line_of_the_set_up() {
     let all = [oversize.as_bytes(), foretold.as_bytes(), oversize.as_bytes(), foretold.as_bytes()];
     let lines = lines(&[&all[..], &[creation().as_bytes(), creation().as_bytes()]].concat(), None);
     let said = |line: &str, what: &str| assert!(line.contains(what), "{line}");
-    said(&lines[0], "16 MiB too much; SURPRISE: the guard had let it pass as good; by ndctl");
+    said(&lines[0], "16 MiB too much; MISMATCH: the guard had allowed it as good; by ndctl");
     said(&lines[2], "; enforce would have refused it; by ndctl");
-    assert!(!lines[2].contains("SURPRISE"), "{}", lines[2]);
-    said(&lines[4], "SURPRISE: enforce would have refused it, and had predicted 34 MiB to be reserved");
+    assert!(!lines[2].contains("MISMATCH"), "{}", lines[2]);
+    said(&lines[4], "MISMATCH: enforce would have refused it, and had predicted 34 MiB to be reserved");
     assert!(lines[5].ends_with("namespace enabled; by ndctl (pid 42, uid 0)"), "{}", lines[5]);
 }
 
@@ -130,12 +129,12 @@ fn the_guards_own_events() {
         by,
         until,
     };
-    let state = |attached, armed, enforcement_effective, why: Option<&str>, pins: &[&str]| GuardState {
+    let state = |attached, armed, enforcement_effective, reason: Option<&str>, pins: &[&str]| GuardState {
         mode: Mode::Enforce,
         attached,
         armed,
         enforcement_effective,
-        why: why.map(str::to_owned),
+        reason: reason.map(str::to_owned),
         pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
     };
     let handover = GuardTransfer { mode: Mode::Enforce, pins: vec!["/p".to_owned()], by: admin(), detail: None };

@@ -24,11 +24,11 @@ fn place() -> (TempDir, Settings) {
 }
 
 /// A namespace's block that the store does not have yet.
-fn kept() -> InfoBlockCache {
-    kept_with(5)
+fn cached_block() -> InfoBlockCache {
+    cached_block_with(5)
 }
 
-fn kept_with(uuid: u8) -> InfoBlockCache {
+fn cached_block_with(uuid: u8) -> InfoBlockCache {
     let namespace = NamespaceId {
         namespace: "namespace0.0".to_owned(),
         namespace_uuid: Some(Uuid::from_bytes([9; 16])),
@@ -36,36 +36,36 @@ fn kept_with(uuid: u8) -> InfoBlockCache {
         size_bytes: 1 << 30,
     };
     let block = pfnwatch_common::InfoBlock { uuid: [uuid; 16], parent_uuid: [9; 16], ..block() };
-    let mut kept = InfoBlockCache::default();
+    let mut cache = InfoBlockCache::default();
     let seen = Time(UNIX_EPOCH + Duration::from_secs(50));
     let block = SavedInfoBlock::new(namespace, Box::new(block.encode()), BlockOrigin::Read, seen).unwrap();
-    kept.restore(vec![block]);
-    kept.mark_all_dirty();
-    kept
+    cache.restore(vec![block]);
+    cache.mark_all_dirty();
+    cache
 }
 
 #[test]
 fn blocks_outlive_the_agent() {
     let (_folder, settings) = place();
-    let mut first = kept();
+    let mut first = cached_block();
     EventStore::open(settings.clone(), render).commit(&mut [], &mut first);
-    assert_eq!(first.dirty().count(), 0, "what is written is no dirty");
-    let mut journal = EventStore::open(settings, render);
+    assert_eq!(first.dirty().count(), 0, "saved blocks are not dirty");
+    let mut store = EventStore::open(settings, render);
     let mut second = InfoBlockCache::default();
-    second.restore(journal.blocks().unwrap());
+    second.restore(store.blocks().unwrap());
     assert_eq!(second.find("namespace0.0"), first.find("namespace0.0"));
-    assert_eq!(second.dirty().count(), 0, "what was taken up is no dirty");
-    assert_eq!(journal.blocks().unwrap().len(), 1);
+    assert_eq!(second.dirty().count(), 0, "restored blocks are not dirty");
+    assert_eq!(store.blocks().unwrap().len(), 1);
 }
 
 #[test]
-fn what_is_in_memory_is_newer_than_what_is_taken_up() {
+fn a_block_in_memory_is_newer_than_a_restored_one() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings, render);
-    journal.commit(&mut [], &mut kept());
-    let mut newer = kept_with(7);
-    newer.restore(journal.blocks().unwrap());
+    let mut store = EventStore::open(settings, render);
+    store.commit(&mut [], &mut cached_block());
+    let mut newer = cached_block_with(7);
+    newer.restore(store.blocks().unwrap());
     assert_eq!(newer.find("namespace0.0").unwrap().block().uuid, [7; 16]);
-    journal.commit(&mut [], &mut newer);
-    assert_eq!(journal.blocks().unwrap()[0].block().uuid, [7; 16]);
+    store.commit(&mut [], &mut newer);
+    assert_eq!(store.blocks().unwrap()[0].block().uuid, [7; 16]);
 }

@@ -27,7 +27,6 @@ one about a namespace `namespace_uuid`, or `start_address` where the region has 
 
 ";
 
-/// The page.
 pub(super) fn page() -> String {
     let mut text = HEAD.to_owned() + "| alert | severity | when |\n|---|---|---|\n";
     let bundle = bundle();
@@ -56,7 +55,6 @@ pub(super) fn page() -> String {
     text
 }
 
-/// The name, with its section of the runbook.
 fn link(name: &str) -> String {
     format!("[{name}](../runbook.md#{})", name.to_ascii_lowercase())
 }

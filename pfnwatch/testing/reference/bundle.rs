@@ -12,10 +12,9 @@ use crate::{
     },
 };
 
-/// Where types that are shared stand.
 const DEFS: &str = "$defs";
 
-/// What is written besides reports and events.
+/// Published besides reports and events.
 const MORE: [PublishedSchema; 3] = [
     PublishedSchema { name: "control-reply", by: "the agent, on its control socket", schema: reply },
     PublishedSchema { name: "control-request", by: "the commands, on the control socket", schema: request },
@@ -26,12 +25,10 @@ const MORE: [PublishedSchema; 3] = [
     },
 ];
 
-/// All that is written as one document.
 pub(super) fn written() -> impl Iterator<Item = &'static PublishedSchema> {
     REPORTS.iter().chain(&MORE)
 }
 
-/// The document.
 pub(super) fn bundle() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize().with(|it| it.inline_subschemas = false);
     let mut generator = settings.into_generator();
@@ -57,12 +54,11 @@ pub(super) fn bundle() -> Value {
     all
 }
 
-/// The same as it is checked in.
 pub(super) fn text() -> String {
     serde_json::to_string_pretty(&bundle()).unwrap() + "\n"
 }
 
-/// What is said of a document goes before what is said of its type.
+/// The document's description precedes that of its type.
 fn titled(schema: &Schema, title: &str) -> Value {
     let mut schema = schema.clone().to_value();
     let fields = schema.as_object_mut().unwrap();
@@ -71,7 +67,7 @@ fn titled(schema: &Schema, title: &str) -> Value {
     schema
 }
 
-/// The schema of one kind of event: what all have, and what that kind has.
+/// The schema of one kind of event: the common keys, and those of the kind.
 fn of_kind(any: &Value, kind: &str) -> Value {
     let mut schema = any.as_object().unwrap().clone();
     let variants = schema.remove("oneOf").unwrap();
@@ -89,7 +85,7 @@ fn of_kind(any: &Value, kind: &str) -> Value {
     Value::Object(schema)
 }
 
-/// For readers of JSON: no links of rustdoc, and the version as it is.
+/// For readers of JSON: no links of rustdoc, and the current version.
 fn plain(value: &mut Value) {
     match value {
         Value::Object(fields) => {

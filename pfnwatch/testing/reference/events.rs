@@ -32,7 +32,6 @@ The examples are what agents printed in the guests of the end-to-end tests.
 
 ";
 
-/// The page.
 pub(super) fn page() -> String {
     let bundle = bundle();
     let mut page = Page::new(&bundle);

@@ -16,10 +16,8 @@ const HEAD: &str = "\
 |---|---|
 ";
 
-/// What a command's help begins that line with.
 const LEAD: &str = "Exit codes:";
 
-/// The page.
 pub(super) fn page() -> String {
     let mut text = HEAD.to_owned();
     let schema = Exit::json_schema(&mut schemars::SchemaGenerator::default()).to_value();
@@ -33,7 +31,6 @@ pub(super) fn page() -> String {
     text
 }
 
-/// Each command that does something, with what its help says of exit codes.
 fn commands(command: &clap::Command, above: &str) -> Vec<(String, Option<String>)> {
     let name = format!("{above}{}", command.get_name());
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();

@@ -7,7 +7,6 @@ use std::{
 
 use serde_json::Value;
 
-/// What the last word of a key says of its unit.
 const UNITS: [(&str, &str); 7] = [
     ("bytes", "bytes"),
     ("us", "µs"),
@@ -18,14 +17,12 @@ const UNITS: [(&str, &str); 7] = [
     ("bytes_per_tib", "bytes"),
 ];
 
-/// One field.
 struct Row {
     kinds: BTreeSet<String>,
     always: bool,
     meaning: String,
 }
 
-/// A page about schemas, and the types that it has to explain.
 pub(super) struct Page<'a> {
     bundle: &'a Value,
     types: BTreeSet<String>,
@@ -36,12 +33,10 @@ impl<'a> Page<'a> {
         Self { bundle, types: BTreeSet::new() }
     }
 
-    /// The schema or type of this name.
     pub(super) fn named(&self, name: &str) -> &'a Value {
         self.bundle["$defs"].get(name).unwrap_or_else(|| panic!("there is no {name}"))
     }
 
-    /// All fields of a schema.
     pub(super) fn table(&mut self, schema: &Value) -> String {
         let rows = self.rows(schema);
         let mut text = String::from("| key | type | always there | meaning |\n|---|---|---|---|\n");
@@ -79,7 +74,6 @@ impl<'a> Page<'a> {
         rows
     }
 
-    /// The type of a field, in words.
     fn kind(&mut self, key: &str, schema: &Value) -> String {
         if let Some(name) = schema.get("$ref").and_then(Value::as_str).map(last) {
             return self.link(name);
@@ -122,7 +116,6 @@ impl<'a> Page<'a> {
         format!("[{name}](#{})", name.to_ascii_lowercase())
     }
 
-    /// A section for each type that was named, and for those that these name.
     pub(super) fn types(&mut self) -> String {
         let mut sections = BTreeMap::new();
         while let Some(name) = self.types.iter().find(|name| !sections.contains_key(*name)).cloned() {
@@ -134,7 +127,6 @@ impl<'a> Page<'a> {
         sections.into_values().collect()
     }
 
-    /// The values of an enumeration.
     fn values(&self, schema: &Value) -> Option<String> {
         let plain = list(schema, "enum").map(|it| format!("- `{it}`\n"));
         let told: Option<Vec<_>> = list(schema, "oneOf").map(value).collect();
@@ -143,7 +135,6 @@ impl<'a> Page<'a> {
     }
 }
 
-/// One value of an enumeration, or several that have no description.
 fn value(schema: &Value) -> Option<String> {
     if let Some(value) = schema.get("const") {
         return Some(format!("- `{value}`: {}\n", description(schema)));
@@ -157,7 +148,6 @@ pub(super) fn description(schema: &Value) -> String {
     cell(schema.get("description").and_then(Value::as_str).unwrap_or_default())
 }
 
-/// As a cell of a table takes it.
 pub(super) fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

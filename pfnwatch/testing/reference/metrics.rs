@@ -21,7 +21,6 @@ has no sample: a metric may be absent. Labels have few values, or one for each n
 
 ";
 
-/// The page.
 pub(super) fn page() -> String {
     let mut text = HEAD.to_owned() + "| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n";
     let of_scan: BTreeSet<_> =
@@ -35,7 +34,6 @@ pub(super) fn page() -> String {
     text
 }
 
-/// All that there is, with the labels that made-up agents show.
 fn all() -> BTreeMap<String, Described> {
     let mut all: BTreeMap<String, Described> = BTreeMap::new();
     for family in [healthy(), oversize(), blind(), idle()].iter().flat_map(of_view) {

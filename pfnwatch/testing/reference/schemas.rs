@@ -21,7 +21,6 @@ do not know. The schemas say nothing against further keys, and list the values o
 
 ";
 
-/// The page.
 pub(super) fn page() -> String {
     let bundle = bundle();
     let mut page = Page::new(&bundle);

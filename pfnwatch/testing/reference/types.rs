@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::model::{event::Time, policy::ExemptionSubject};
+use crate::model::{event::Time, policy::ExemptionSubject, timestamp::Timestamp};
 
 impl JsonSchema for Time {
     fn schema_name() -> Cow<'static, str> {
@@ -44,5 +44,19 @@ impl JsonSchema for ExemptionSubject {
                 })),
             ]
         })
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
     }
 }

@@ -15,8 +15,7 @@ use serde_json::{Value, json};
 use super::{peak, reports};
 
 const PFNWATCH: &str = env!("CARGO_BIN_EXE_pfnwatch");
-/// What the most memory may grow by from 100 files to 10,000. Their names, of up to 24 bytes each,
-/// take 0.6 MiB of it.
+/// The limit of the growth from 100 files to 10,000. Their names, of up to 24 bytes each, take 0.6 MiB of it.
 const GROWTH: u64 = 1 << 20;
 
 fn fleet(folder: &Path) -> Command {
@@ -44,7 +43,7 @@ fn ten_thousand_files_take_no_more_memory_than_a_hundred() {
     assert!(many <= few + GROWTH, "{few} bytes for 100 files, {many} for 10,000");
 }
 
-/// A report of more namespaces than any host has is read as it comes, too.
+/// A report of more namespaces than any host has is streamed, too.
 #[test]
 fn a_large_report_takes_no_more_memory_than_a_small_one() {
     let template = reports::template(Path::new(PFNWATCH), 8).unwrap();

@@ -14,17 +14,15 @@ use super::view;
 use super::{simulation::cluster, stack::tool};
 
 const HOUR: u64 = 3600;
-/// How much of it there is.
 const DAYS: u64 = 15;
 
-/// Of one host at so many hours before now: its samples, or none while it is not there.
+/// The samples of one host at so many hours before now; empty while it does not exist.
 struct Moment {
     up: bool,
     effective: bool,
     would_deny: u64,
 }
 
-/// Most hosts are as they should be all the time.
 fn moment(host: usize, hours_ago: u64) -> Option<Moment> {
     let (mut up, mut effective, mut would_deny) = (true, true, 1);
     match host {
@@ -80,8 +78,8 @@ fn backfill(data: &Path, text: String) {
     fs::remove_file(file).unwrap();
 }
 
-/// What Prometheus keeps on disk of one sample, in bytes: a day of one agent's series, scraped every minute, of which a counter
-/// and the agent's memory move.
+/// Prometheus' bytes on disk for one sample: a day of one agent's series, scraped every minute, of which a counter and
+/// the agent's memory change.
 pub(crate) fn bytes_per_sample() -> f64 {
     let folder = tempfile::tempdir().unwrap();
     let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 25 * HOUR;

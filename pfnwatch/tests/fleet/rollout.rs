@@ -20,11 +20,8 @@ use super::{
 };
 
 const ALARM: &str = "PfnwatchKernelCostsMore";
-/// So many hosts are the fleet of the documentation, with two weeks behind them.
 const DOCUMENTED: usize = 150;
-/// From so many on, memory and disk are told, too.
 const LARGE: usize = 1000;
-/// What `pfnwatch fleet` may take.
 const BUDGET: Duration = Duration::from_secs(2);
 
 /// In seconds. Rules are evaluated twice in the time of a scrape, and an alarm waits for two evaluations.
@@ -35,14 +32,14 @@ struct Times {
 }
 
 impl Times {
-    /// A hundred scrapes a second are what this machine's two processors have time for, beside what else they do.
+    /// This machine's two processors have time for a hundred scrapes a second, besides their other work.
     fn of(hosts: usize) -> Self {
         let scrape = (hosts / 100).clamp(2, 60);
         Self { scrape, evaluate: scrape / 2, alarm: scrape / 2 * 2 }
     }
 }
 
-/// The rules that ship, but for how long their alarms wait.
+/// The shipped rules, with shorter waiting times.
 fn configuration(folder: &Path, fleet: &Simulation, times: &Times, alertmanager: SocketAddr) -> String {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/prometheus");
     let alerting = fs::read_to_string(rules.join("alerting.rules.yml")).unwrap();
@@ -61,7 +58,6 @@ fn configuration(folder: &Path, fleet: &Simulation, times: &Times, alertmanager:
     )
 }
 
-/// The rollout alarms that Alertmanager has.
 fn alarms(alertmanager: SocketAddr) -> Vec<Value> {
     let all = get(alertmanager, "/api/v2/alerts").unwrap_or_default();
     let ours = all.as_array().into_iter().flatten().filter(|it| it["labels"]["alertname"] == ALARM);
@@ -105,8 +101,8 @@ fn the_rollout_alarm_fires_for_the_regressed_release_alone() {
     }
 }
 
-/// Within its `for` and two evaluations from when the release was first seen, by Prometheus' own clock: one evaluation for the
-/// recording rules, one for the alert. One that a busy machine has left out is not the rules' fault.
+/// Within its `for` and two evaluations from when the release was first seen, by Prometheus' own clock: one evaluation
+/// for the recording rules, one for the alert. An evaluation that a busy machine skipped does not count.
 fn in_time(prometheus: SocketAddr, times: &Times) {
     let first = |series: &str| {
         let query = format!("min(min_over_time(timestamp({series})[30m:1s]))");
@@ -127,7 +123,7 @@ fn in_time(prometheus: SocketAddr, times: &Times) {
     assert!(took <= limit + 1.0, "{took} s, and {missed} evaluations were missed");
 }
 
-/// It names release, hosts and bytes, and is one alarm.
+/// The alarm has release, hosts and bytes, and there is one.
 fn all_is_said(alertmanager: SocketAddr, regressed: usize, patience: Duration) {
     let whole = format!("{regressed} hosts run Linux {REGRESSED}");
     let said = wait("an alarm that names all hosts", patience, || {
@@ -139,7 +135,6 @@ fn all_is_said(alertmanager: SocketAddr, regressed: usize, patience: Duration) {
     assert!(said.contains("loses 16GiB for each TiB") && said.contains("they have lost "), "{said}");
 }
 
-/// The command's sums are the fleet's, and one host is missing: the exit code says so.
 fn fleet_command_agrees(prometheus: SocketAddr, hosts: usize, regressed: usize) {
     let url = format!("http://{prometheus}");
     let ask = || {
@@ -167,12 +162,12 @@ fn fleet_command_agrees(prometheus: SocketAddr, hosts: usize, regressed: usize) 
     assert_eq!(releases.len(), 5, "{releases:?}");
 }
 
-/// As it is given away, where `cargo xtask fleet-sim` has built that.
+/// The release build, if `cargo xtask fleet-sim` has built it.
 fn pfnwatch() -> PathBuf {
     env::var_os("PFNWATCH_RELEASED").map_or_else(|| env!("CARGO_BIN_EXE_pfnwatch").into(), PathBuf::from)
 }
 
-/// How much longer than its processor time something takes now: a machine that does other things at the same time is no one's fault.
+/// The ratio of elapsed to processor time at present: other load on the machine must not fail the test.
 fn slowdown() -> f64 {
     let clock = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
     let (begun, from) = (Instant::now(), clock());
@@ -180,7 +175,6 @@ fn slowdown() -> f64 {
     begun.elapsed().as_secs_f64() / (clock() - from).as_secs_f64()
 }
 
-/// What a fleet costs its Prometheus.
 fn costs(server: &Program, prometheus: SocketAddr, hosts: usize, times: &Times) {
     let hosts: f64 = hosts.to_string().parse().unwrap();
     let number = |query: &str| value(prometheus, query).unwrap_or_default();

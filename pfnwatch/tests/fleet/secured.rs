@@ -25,7 +25,6 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A certificate authority of our own, and a certificate for `localhost` that it has signed.
 fn certificates(folder: &Path) {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -80,7 +79,8 @@ fn tls_with_an_own_ca_and_a_password() {
     a_token_is_what_a_proxy_wants(&url, &right, &ca);
 }
 
-/// Prometheus knows no tokens: a proxy before it does. It takes requests in plain text here, and asks as a client would.
+/// Prometheus does not check tokens: a proxy before it does. It accepts plain text here, and forwards as a client
+/// would.
 fn a_token_is_what_a_proxy_wants(url: &str, password: &str, ca: &[&str]) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let proxy = format!("http://{}/team/prom", listener.local_addr().unwrap());

@@ -11,10 +11,9 @@ use std::{
 
 use serde_json::Value;
 
-/// Beyond what is asked for itself: a loaded machine starts, scrapes and evaluates late.
+/// In addition to the expected time: a loaded machine starts, scrapes and evaluates late.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A program, until it is dropped.
 pub(crate) struct Program(Child);
 
 impl Program {
@@ -38,40 +37,35 @@ impl Drop for Program {
     }
 }
 
-/// What `cargo xtask fleet-sim` hands over.
 pub(crate) fn wanted(name: &str) -> PathBuf {
     env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: `cargo xtask fleet-sim` runs this")).into()
 }
 
-/// One of Prometheus' programs.
 pub(crate) fn tool(name: &str) -> PathBuf {
     wanted("PFNWATCH_PROMETHEUS").join(name)
 }
 
-/// Free a moment ago, and hardly taken since.
+/// A port that was free a moment ago.
 pub(crate) fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// The text at a path.
 pub(crate) fn text(address: SocketAddr, path: &str) -> Option<String> {
     let agent = ureq::Agent::from(ureq::Agent::config_builder().proxy(None).build());
     agent.get(format!("http://{address}{path}")).call().ok()?.body_mut().read_to_string().ok()
 }
 
-/// The same, as JSON.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<Value> {
     serde_json::from_str(&text(address, path)?).ok()
 }
 
-/// The value of a query with one result.
 pub(crate) fn value(prometheus: SocketAddr, query: &str) -> Option<f64> {
     let escaped: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let found = get(prometheus, &format!("/api/v1/query?query={escaped}"))?;
     found.pointer("/data/result/0/value/1")?.as_str()?.parse().ok()
 }
 
-/// What `ask` has to say, once it has something to say.
+/// Waits until `ask` returns something.
 pub(crate) fn wait<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + limit;
     loop {
@@ -83,7 +77,6 @@ pub(crate) fn wait<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Opti
     }
 }
 
-/// Takes alerts and tells nobody.
 pub(crate) fn alertmanager(folder: &Path) -> (Program, SocketAddr) {
     let (config, address) = (folder.join("alertmanager.yml"), free());
     fs::write(&config, "route: { receiver: nobody }\nreceivers: [ { name: nobody } ]\n").unwrap();
@@ -98,7 +91,6 @@ pub(crate) fn alertmanager(folder: &Path) -> (Program, SocketAddr) {
     (program, address)
 }
 
-/// With this configuration, over the data in the folder `data`.
 pub(crate) fn prometheus(folder: &Path, config: &str, more: &[String]) -> (Program, SocketAddr) {
     let (file, address) = (folder.join("prometheus.yml"), free());
     fs::write(&file, config).unwrap();

@@ -13,14 +13,13 @@ use super::{
     stack::{tool, wanted},
 };
 
-/// The second word tells these blocks from those that are typed in a guest.
+/// The second word marks blocks that are not typed in a guest.
 const FENCE: &str = "\n```console fleet\n";
 
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/fleet.md")
 }
 
-/// Runs what stands behind each `$ ` and puts beneath it what that says.
 pub(crate) fn agrees(prometheus: SocketAddr, alertmanager: SocketAddr) {
     let folder = tempfile::tempdir().unwrap();
     prepare(folder.path());
@@ -61,7 +60,6 @@ pub(crate) fn agrees(prometheus: SocketAddr, alertmanager: SocketAddr) {
     );
 }
 
-/// Reports of three hosts, and what is left of a fourth.
 fn prepare(folder: &Path) {
     let reports = folder.join("reports");
     fs::create_dir(&reports).unwrap();
@@ -83,14 +81,13 @@ fn run(command: &str, folder: &Path, prometheus: SocketAddr, alertmanager: Socke
     said.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// A line without what is another one each time: when an alarm came, and a share of scrapes.
+/// A line without its variable parts: the time of an alarm, and a share of scrapes.
 fn steady(line: &str) -> String {
     let digits = |word: &str| word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect::<String>();
     let changes = line.contains(" UTC ") || line.contains("% of the scrapes");
     if changes { digits(line).replace("00", "0") } else { line.to_owned() }
 }
 
-/// The page's `prometheus.yml`, held against promtool.
 fn configuration_is_right(page: &str, folder: &Path) {
     let (_, block) = page.split_once("\n```yaml\n").unwrap();
     let (text, _) = block.split_once("\n```\n").unwrap();

@@ -16,19 +16,22 @@ use pfnwatch::{
     model::{
         capacity::{AcceptError, BaselineScope, Cost},
         control::{
-            AcceptedBaseline, AgentStatus, Allow, Allowed, ErrorResponse, ExemptionOrigin, ExemptionStatus,
-            GuardStatus, InfoBlockResponse, MemoryStatus, ModeResponse, ModeStatus, PolicyStatus, Released, Request,
-            Response, Revoked, SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
+            AcceptedBaseline, Allow, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Request,
+            Response, Revoked,
         },
         event::{LostRecords, MaxStructPageStatus, ProgramState, RecordTotals},
         policy::{ExemptionSubject, OnAgentExit},
+        status::{
+            AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus,
+            SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
+        },
+        timestamp::Timestamp,
     },
 };
 use pfnwatch_common::InfoBlock;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-/// An agent in a thread, until it is dropped.
 pub(crate) struct Agent {
     folder: TempDir,
     broken: Arc<AtomicBool>,
@@ -54,7 +57,7 @@ impl Agent {
         Self { folder, broken, end: Some(end), thread: Some(thread), socket }
     }
 
-    /// A folder to play in; what is not a socket's may be a sysfs.
+    /// A scratch folder; everything but the socket may be a sysfs.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -109,9 +112,9 @@ impl State {
                 Err(ErrorResponse::unsupported("`bpf` is not in the kernel's list of security modules: add it to lsm="))
             }
             Request::Mode { mode, reason } => {
-                let was = std::mem::replace(&mut self.status.mode.mode, mode);
+                let previous_mode = std::mem::replace(&mut self.status.mode.mode, mode);
                 (self.status.mode.by, self.status.mode.reason) = (by, reason);
-                Ok(Response::Mode(ModeResponse { mode, was }))
+                Ok(Response::Mode(ModeResponse { mode, previous_mode }))
             }
             Request::Allow(allow) => Ok(Response::Allowed(self.allow(allow, by))),
             Request::Revoke { id } => {
@@ -126,10 +129,10 @@ impl State {
                 removed: vec!["/sys/fs/bpf/pfnwatch/v3/guard".to_owned()],
                 still_guarding: true,
             })),
-            Request::AcceptBaseline { whose: BaselineScope::Host, reason } => {
+            Request::AcceptBaseline { scope: BaselineScope::Host, reason } => {
                 Ok(Response::BaselineAccepted(Box::new(accepted(&reason))))
             }
-            Request::AcceptBaseline { whose: BaselineScope::Namespace(which), .. } => {
+            Request::AcceptBaseline { scope: BaselineScope::Namespace(which), .. } => {
                 Err(ErrorResponse::usage(AcceptError::NoRegression(which).to_string()))
             }
             Request::Block { namespace } if namespace == "namespace0.0" => {
@@ -144,19 +147,19 @@ impl State {
         let id = self.next;
         self.next += 1;
         let until = for_seconds.map(|seconds| SystemTime::now() + Duration::from_secs(seconds));
-        let until = until.map(|until| humantime::format_rfc3339_seconds(until).to_string());
+        let until = until.map(Timestamp::from);
         self.status.exemptions.push(ExemptionStatus {
             id,
             origin: ExemptionOrigin::Allow,
             subject,
             region: None,
             once,
-            until: until.clone(),
+            until,
             remaining_seconds: for_seconds,
             reason,
             by,
         });
-        Allowed { id, subject, until }
+        Allowed { id, subject, until: until.map(|until| until.to_string()) }
     }
 }
 
@@ -173,18 +176,18 @@ fn block_response(namespace: String) -> InfoBlockResponse {
         start_address: 4 << 30,
         size_bytes: Some(1 << 30),
         seen: "2026-01-02T03:04:05Z".to_owned(),
-        put_back: vec!["dd if=FILE of=/dev/pmem0 bs=4096 seek=1 count=1 conv=fsync".to_owned()],
+        restore_commands: vec!["dd if=FILE of=/dev/pmem0 bs=4096 seek=1 count=1 conv=fsync".to_owned()],
         block: saved_block().into_boxed_slice().try_into().unwrap(),
     }
 }
 
 fn status() -> Status {
-    let then = "2026-01-02T03:04:05Z".to_owned();
+    let then: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
     Status {
         agent: AgentStatus {
             pid: std::process::id(),
             version: "0.1.0".to_owned(),
-            started: then.clone(),
+            started: then,
             kernel: "6.1.0".to_owned(),
             observing: true,
             reason: None,
@@ -192,11 +195,11 @@ fn status() -> Status {
             uptime_seconds: 3661,
             memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
-        mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the policy".to_owned(), reason: None },
+        mode: ModeStatus { mode: Mode::Audit, since: then, by: "the policy".to_owned(), reason: None },
         guard: GuardStatus { attached: true, armed: true, reason: None },
         enforcement_effective: true,
         ineffective_reason: None,
-        proof: Some(SelfTestStatus { at: then.clone(), how: "the guard ran when a cgroup was made".to_owned() }),
+        self_test: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus {
             max_struct_page_size_bytes: Some(128),
             evidence: vec!["running code".to_owned()],
@@ -213,10 +216,10 @@ fn status() -> Status {
             reference_struct_page_bytes: 64,
         },
         exemptions: Vec::new(),
-        exemptions_left_out: vec![SkippedExemptionStatus {
+        skipped_exemptions: vec![SkippedExemptionStatus {
             subject: ExemptionSubject::RegionStart(4 << 30),
             reason: "a box that is gone".to_owned(),
-            why: "there is no such region on this host now".to_owned(),
+            skip_reason: "there is no such region on this host now".to_owned(),
         }],
         programs: vec![
             ProgramState { program: "guard".to_owned(), attached: true, reason: None },
@@ -226,7 +229,11 @@ fn status() -> Status {
                 reason: Some("no such function".to_owned()),
             },
         ],
-        records: RecordTotals { received: 7, undecoded: 0, missed: LostRecords { lost: 2, ..LostRecords::default() } },
+        records: RecordTotals {
+            received: 7,
+            decode_errors: 0,
+            missed: LostRecords { lost: 2, ..LostRecords::default() },
+        },
         last_event: Some("2026-01-02T03:04:05Z BLIND    reason 2".to_owned()),
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: [("judged", 3), ("denied", 1)].map(|(name, count)| (name.to_owned(), count)).into(),

@@ -11,7 +11,6 @@ use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What the visitor prefers.
 #[derive(Clone, Copy)]
 pub(crate) enum Scheme {
     Light,
@@ -80,7 +79,6 @@ impl Browser {
         browser
     }
 
-    /// How wide the window is, and what the visitor prefers.
     pub(crate) fn show(&mut self, width: u32, scheme: Scheme) {
         let size = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.ask("Emulation.setDeviceMetricsOverride", &size);
@@ -88,21 +86,18 @@ impl Browser {
         self.ask("Emulation.setEmulatedMedia", &json!({ "features": [preferred] }));
     }
 
-    /// Loads a page whole.
     pub(crate) fn open(&mut self, url: &str) {
         let opened = self.ask("Page.navigate", &json!({ "url": url }));
         assert!(opened.get("errorText").is_none(), "{url}: {opened}");
         while self.next()["method"] != "Page.loadEventFired" {}
     }
 
-    /// The value of an expression of JavaScript.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
         let said = self.ask("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true }));
         assert!(said.get("exceptionDetails").is_none(), "{said:#}");
         said["result"]["value"].clone()
     }
 
-    /// The whole page as a PNG.
     pub(crate) fn screenshot(&mut self) -> Vec<u8> {
         let metrics = self.ask("Page.getLayoutMetrics", &json!({}));
         let size = &metrics["cssContentSize"];
@@ -111,12 +106,10 @@ impl Browser {
         data_encoding::BASE64.decode(shot["data"].as_str().unwrap().as_bytes()).unwrap()
     }
 
-    /// What the browser complained of: what the page's policy refused, most of all.
     pub(crate) fn console(&self) -> &[String] {
         &self.console
     }
 
-    /// Asks, and waits for the answer.
     fn ask(&mut self, method: &str, params: &Value) -> Value {
         self.number += 1;
         let mut message = json!({ "id": self.number, "method": method, "params": params });

@@ -25,7 +25,7 @@ pub(crate) fn queries(instance: &str) -> Vec<(String, String)> {
     queries
 }
 
-/// Panels that lie on one another or reach out of the 24 columns; a panel's number that is there twice.
+/// Panels that overlap or exceed the 24 columns; duplicate numbers of panels.
 pub(crate) fn misplaced() -> Vec<String> {
     let mut wrong = Vec::new();
     for (name, text) in ALL {
@@ -68,9 +68,8 @@ fn place(panel: &Value) -> Place {
     }
 }
 
-/// The visualisations that come with Grafana, as far as they are used here.
 const KINDS: [&str; 5] = ["bargauge", "stat", "state-timeline", "table", "timeseries"];
-/// Of the published schema of a panel, what these dashboards need; Grafana passes over any other key without a word.
+/// The keys of the published schema of a panel that these dashboards use; Grafana silently ignores any other key.
 const PANEL: [&str; 10] = [
     "datasource",
     "description",
@@ -85,8 +84,8 @@ const PANEL: [&str; 10] = [
 ];
 const TARGET: [&str; 7] = ["datasource", "expr", "format", "instant", "legendFormat", "range", "refId"];
 
-/// What Grafana would pass over or not know: keys and kinds that its schema has not, a panel without a title or a unit, questions with
-/// one name, variables that there are none of.
+/// What Grafana would ignore or not know: keys and kinds outside its schema, a panel without a title or a unit, queries
+/// with one name, undefined variables.
 pub(crate) fn malformed() -> Vec<String> {
     let mut wrong = Vec::new();
     for (name, text) in ALL {

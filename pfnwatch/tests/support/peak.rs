@@ -14,21 +14,17 @@ use nix::{
     libc::SYS_write,
 };
 
-/// What became of a program.
 pub struct Ran {
     /// From its start until it began to write its answer.
     pub took: Duration,
-    /// VmHWM by then, in bytes.
+    /// VmHWM at that time, in bytes.
     pub peak_bytes: u64,
     pub code: Option<i32>,
     pub output: String,
 }
 
-/// Runs a program that writes once it is done. Its standard output is a pipe that is full already: where the program waits for
-/// room in it, /proc still tells what it had at most. (`ru_maxrss` would count what its parent had as well.)
-///
-/// # Errors
-/// It cannot be started, or ends before it has written anything.
+/// Runs a program that writes when it has finished. Its standard output is a full pipe: while the program waits for
+/// room in it, /proc still has its peak memory. (`ru_maxrss` would include its parent's.)
 pub fn run(command: &mut Command) -> io::Result<Ran> {
     let (mut reader, mut writer) = io::pipe()?;
     let filled = fill(&mut writer)?;
@@ -55,7 +51,7 @@ pub fn run(command: &mut Command) -> io::Result<Ran> {
     Ok(Ran { took, peak_bytes: kib << 10, code: child.wait()?.code(), output })
 }
 
-/// Writes until nothing more goes in. Returns how much that was.
+/// Writes until the pipe is full. Returns the number of bytes.
 fn fill(writer: &mut io::PipeWriter) -> io::Result<usize> {
     fcntl(&*writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     let mut filled = 0;

@@ -18,7 +18,7 @@ use super::served::get;
 const TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
-/// What `promtool check metrics` has to say; empty where all is well.
+/// The output of `promtool check metrics`; empty if all is well.
 pub(crate) fn check(promtool: &Path, metrics: &str) -> String {
     let mut child = Command::new(promtool)
         .args(["check", "metrics"])

@@ -8,13 +8,8 @@ use tempfile::TempDir;
 
 use super::tree::Tree;
 
-/// What the hosts run.
 const RELEASES: [&str; 4] = ["6.0.12", "6.1.38", "6.12.5", "6.18.2"];
 
-/// What `pfnwatch scan` says of a made-up host with so many namespaces.
-///
-/// # Errors
-/// The host cannot be made, or pfnwatch says something else than a report of it.
 pub fn template(pfnwatch: &Path, namespaces: u32) -> io::Result<Value> {
     let folder = tempfile::tempdir()?;
     Tree::new(folder.path())?.crowd(namespaces)?;
@@ -23,16 +18,11 @@ pub fn template(pfnwatch: &Path, namespaces: u32) -> io::Result<Value> {
     serde_json::from_slice(&output.stdout).map_err(io::Error::other)
 }
 
-/// A folder in memory, where the host has one: thousands of files are quicker there.
-///
-/// # Errors
-/// There is no room.
 pub fn folder() -> io::Result<TempDir> {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
 }
 
-/// The report of one host.
 pub fn of(template: &Value, number: usize) -> Value {
     let mut report = template.clone();
     let Some(fields) = report.as_object_mut() else { return report };
@@ -44,10 +34,6 @@ pub fn of(template: &Value, number: usize) -> Value {
     report
 }
 
-/// Writes those of so many hosts into a folder.
-///
-/// # Errors
-/// There is no room.
 pub fn fill(folder: &Path, template: &Value, hosts: usize) -> io::Result<()> {
     (0..hosts).try_for_each(|number| {
         fs::write(folder.join(format!("host{number}.json")), format!("{:#}\n", of(template, number)))

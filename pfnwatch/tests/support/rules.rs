@@ -14,7 +14,7 @@ pub(crate) const TESTS: [&str; 2] = [
 ];
 const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
 
-/// What promtool has to say of the rules and of their own tests; empty where all is well.
+/// The output of promtool for the rules and their own tests; empty if all is well.
 pub(crate) fn check(promtool: &Path) -> String {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("dist/prometheus");
     let rules = ["recording.rules.yml", "alerting.rules.yml"].map(|file| folder.join(file));
@@ -29,7 +29,6 @@ pub(crate) fn check(promtool: &Path) -> String {
         .collect()
 }
 
-/// The names of what the agent exports that stand in an expression of the rules.
 pub(crate) fn metrics() -> BTreeSet<&'static str> {
     let expressions = [RECORDING, ALERTING].into_iter().flat_map(str::lines).map(str::trim);
     let expressions =
@@ -39,12 +38,11 @@ pub(crate) fn metrics() -> BTreeSet<&'static str> {
     expressions.flat_map(word).filter(|word| word.starts_with("pfnwatch_")).collect()
 }
 
-/// The names of the alerts.
 pub(crate) fn alerts() -> Vec<&'static str> {
     ALERTING.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect()
 }
 
-/// What an alert lacks: a test in which it fires, one in which it stays silent, its section of the runbook, a link to it.
+/// What an alert lacks: a test in which it fires, one in which it does not, its section of the runbook, a link to it.
 pub(crate) fn lacks(alert: &str) -> Vec<String> {
     let tests = TESTS.concat();
     let link = format!("runbook.md#{}\n", alert.to_lowercase());

@@ -16,38 +16,24 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
-/// What is published.
 const BUNDLE: &str = include_str!("../../dist/schema.json");
 
-/// Of keywords.
 const UNKNOWN: &str = "the schema has a keyword that is not known here";
 
 static ALL: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(BUNDLE).unwrap());
 
-/// Why a value does not fit.
 pub type Misfit = String;
 
-/// Holds a document against the schema of this name.
-///
-/// # Errors
-/// Where it does not fit, and why.
 pub fn check(name: &str, document: &Value) -> Result<(), Misfit> {
     check_in(&ALL, name, document).map_err(|why| format!("it is no `{name}`: {why}\n{document:#}"))
 }
 
-/// Holds an event against the schema of its kind.
-///
-/// # Errors
-/// Where it does not fit, and why.
+/// Validates an event against the schema of its kind.
 pub fn check_event(event: &Value) -> Result<(), Misfit> {
     let kind = event.get("event").and_then(Value::as_str).ok_or_else(|| format!("it has no kind: {event}"))?;
     check(&format!("event.{kind}"), event)
 }
 
-/// Holds what a command said with `--format json` against the schema of that report.
-///
-/// # Errors
-/// What does not fit, and why.
 pub fn check_report(arguments: &[&str], said: &str) -> Result<(), Misfit> {
     let is = |words: &[&str]| words.iter().all(|word| arguments.contains(word));
     let json = |text: &str| serde_json::from_str(text).map_err(|error| format!("{arguments:?}: {error}: {text}"));
@@ -89,25 +75,17 @@ pub fn check_report(arguments: &[&str], said: &str) -> Result<(), Misfit> {
     check(name, &document)
 }
 
-/// The same, where a command was asked for JSON and said something.
-///
-/// # Errors
-/// What does not fit, and why.
 pub fn check_output(arguments: &[&str], said: &str) -> Result<(), Misfit> {
     let in_json = arguments.windows(2).any(|it| it == ["--format", "json"]);
     if in_json && !said.is_empty() { check_report(arguments, said) } else { Ok(()) }
 }
 
-/// The same against schemas that a test has.
-///
-/// # Errors
-/// Where it does not fit, and why.
 pub fn check_in(all: &Value, name: &str, document: &Value) -> Result<(), Misfit> {
     let schema = definition(all, name)?;
     Checker { all }.whole(schema, document, "")
 }
 
-/// The keywords of these schemas that [`check`] does not know, and so would take for a misfit.
+/// The keywords of these schemas that [`check`] does not implement.
 pub fn unknown_keywords(all: &Value) -> Vec<String> {
     let inner = |says: &Value| match says {
         Value::Array(list) => list.iter().flat_map(unknown_keywords).collect(),
@@ -137,11 +115,10 @@ struct Checker<'a> {
     all: &'a Value,
 }
 
-/// The keys of an object that a schema has a word for.
 type VisitedKeys = BTreeSet<String>;
 
 impl Checker<'_> {
-    /// A value with all that is in it: every key has to be known.
+    /// A value with its contents: every key must be known.
     fn whole(&self, schema: &Value, value: &Value, at: &str) -> Result<(), Misfit> {
         let seen = self.part(schema, value, at)?;
         let Value::Object(fields) = value else { return Ok(()) };
@@ -151,7 +128,6 @@ impl Checker<'_> {
         }
     }
 
-    /// A value by one of the schemas that speak of it.
     fn part(&self, schema: &Value, value: &Value, at: &str) -> Result<VisitedKeys, Misfit> {
         let keywords = match schema {
             Value::Bool(true) => return Ok(VisitedKeys::new()),
@@ -263,7 +239,7 @@ fn length(value: &Value) -> Option<u64> {
     value.as_str().and_then(|text| u64::try_from(text.chars().count()).ok())
 }
 
-/// What is no text, or of a format of numbers, is judged by other keywords.
+/// Formats of numbers, and values that are no text, are checked by other keywords.
 fn is_written_as(format: &str, value: &Value) -> bool {
     let Some(text) = value.as_str() else { return true };
     let like = |pattern: &str| {
@@ -281,7 +257,6 @@ fn is_written_as(format: &str, value: &Value) -> bool {
     }
 }
 
-/// The one pattern that there is.
 fn is_hexadecimal(pattern: &Value, text: &str) -> bool {
     let digits = text.strip_prefix("0x").unwrap_or_default();
     let digit = |it: u8| it.is_ascii_digit() || (b'a'..=b'f').contains(&it);

@@ -12,7 +12,6 @@ use pfnwatch::{
 };
 use tokio::sync::oneshot;
 
-/// A server, until it is dropped.
 pub(crate) struct Served {
     pub(crate) address: String,
     end: Option<oneshot::Sender<()>>,
@@ -41,7 +40,6 @@ impl Served {
         Self { address: address.recv().unwrap(), end: Some(end), thread: Some(thread) }
     }
 
-    /// The body of what is at a path.
     pub(crate) fn get(&self, path: &str) -> String {
         get(&self.address, path)
     }
@@ -54,7 +52,6 @@ impl Drop for Served {
     }
 }
 
-/// The body of what a server has at a path.
 pub(crate) fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();

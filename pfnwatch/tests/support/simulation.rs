@@ -18,17 +18,14 @@ use pfnwatch::{
 
 use super::view;
 
-/// The release that reserves twice as much.
 pub(crate) const REGRESSED: &str = "6.1.9";
-/// What the rest of the fleet runs, and the regressed hosts too before the rollout.
+/// What the rest of the fleet runs, and before the rollout the regressed hosts too.
 const SOUND: [&str; 4] = ["6.0.12", "6.1.38", "6.12.5", "6.18.2"];
-/// One host of so many gets the regressed release.
 const HOST_STEP: usize = 25;
-/// This one does not come up again after the rollout.
+/// This host does not come up again after the rollout.
 const GONE: usize = 42;
 const SERVERS: usize = 8;
 
-/// A fleet, until the end of the program.
 pub(crate) struct Simulation {
     pub(crate) address: SocketAddr,
     hosts: usize,
@@ -58,17 +55,14 @@ impl Simulation {
         Self { address, hosts, rolled_out }
     }
 
-    /// From now on the regressed release is on the hosts that are to have it.
     pub(crate) fn roll_out(&self) {
         self.rolled_out.store(true, Ordering::Release);
     }
 
-    /// How many those are.
     pub(crate) fn regressed(&self) -> usize {
         (0..self.hosts).filter(|host| is_regressed(*host)).count()
     }
 
-    /// The hosts as Prometheus' configuration has them, each with its own path in place of an address.
     pub(crate) fn targets(&self) -> String {
         let host = |number| {
             format!(
@@ -81,7 +75,6 @@ impl Simulation {
     }
 }
 
-/// The cluster that a host is in.
 pub(crate) const fn cluster(host: usize) -> &'static str {
     ["east", "north", "west"][host % 3]
 }
@@ -90,7 +83,7 @@ const fn is_regressed(host: usize) -> bool {
     host % HOST_STEP == 7
 }
 
-/// In audit, the guard let three namespaces pass that it would have denied.
+/// In audit mode, the guard allowed three namespaces that it would have denied.
 fn view_of_regressed() -> View {
     let mut view = view::oversize();
     view.status.mode.mode = Mode::Audit;
@@ -103,7 +96,7 @@ fn page(mut view: View, release: &str) -> String {
     render(&of_view(&view))
 }
 
-/// `GET /17 HTTP/1.1`, and whatever follows.
+/// Parses `GET /17 HTTP/1.1`, and ignores the rest.
 fn answer<'a>(stream: TcpStream, page: impl FnOnce(usize) -> Option<&'a String>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(stream);

@@ -16,7 +16,6 @@ pub struct Tree {
     root: PathBuf,
 }
 
-/// One namespace in fsdax or devdax mode.
 #[derive(Clone, Copy)]
 pub struct Pmem {
     pub region: u32,
@@ -43,12 +42,12 @@ impl Pmem {
         format!("namespace{}.{}", self.region, self.id)
     }
 
-    /// Start of the claimer's numbering is 1: pfnX.0 is the seed.
+    /// The claimer's numbers start at 1: pfnX.0 is the seed.
     pub fn claimer(&self) -> String {
         format!("{}{}.{}", if self.dax { "dax" } else { "pfn" }, self.region, self.id + 1)
     }
 
-    /// What lies before the first usable byte, for pages of 4 KiB.
+    /// Bytes before the first usable byte, for pages of 4 KiB.
     pub fn dataoff(&self) -> u64 {
         let align = self.align.max(2 * MIB);
         let memmap = if self.map == "pmem" { (self.size - 8192) / 4096 * self.struct_page } else { 0 };
@@ -63,7 +62,6 @@ impl Pmem {
 }
 
 impl Tree {
-    /// Begins a tree in `root`, which is what `--path.sysfs` gets.
     pub fn new(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root.join("bus/nd/devices"))?;
         fs::create_dir_all(root.join("bus/dax/devices"))?;
@@ -71,12 +69,10 @@ impl Tree {
         Ok(Self { root: root.to_owned() })
     }
 
-    /// The folder of a device of the nd bus.
     pub fn device(&self, name: &str) -> PathBuf {
         self.root.join("bus/nd/devices").join(name)
     }
 
-    /// Writes attributes of a device, making it when it is new.
     pub fn write(&self, device: &str, attributes: &[(&str, &str)]) -> io::Result<()> {
         let folder = self.device(device);
         fs::create_dir_all(&folder)?;
@@ -87,7 +83,6 @@ impl Tree {
         symlink(format!("../../../bus/drivers/{driver}"), folder.join("driver"))
     }
 
-    /// An enabled region with labels, and its seeds.
     pub fn region(&self, id: u32, start: u64, size: u64) -> io::Result<()> {
         let name = format!("region{id}");
         let (start, size) = (format!("{start:#x}"), size.to_string());
@@ -101,7 +96,6 @@ impl Tree {
         Self::bind(&self.device(&name), "nd_region")
     }
 
-    /// An enabled namespace with its claimer, as root sees it.
     pub fn namespace(&self, pmem: &Pmem) -> io::Result<()> {
         let (name, claimer) = (pmem.name(), pmem.claimer());
         let uuid = |kind: u32| format!("{kind:08x}-0000-4000-8000-{:06x}{:06x}", pmem.region, pmem.id);
@@ -129,7 +123,8 @@ impl Tree {
         Self::bind(&folder, driver)
     }
 
-    /// A host with `count` namespaces over regions of 64 each, of both modes and maps; every 16th from a 128 kernel.
+    /// A host with `count` namespaces over regions of 64 each, of both modes and maps; every 16th is made by a kernel
+    /// with 128 bytes a page.
     pub fn crowd(&self, count: u32) -> io::Result<()> {
         for index in 0..count {
             let (region, id) = (index / 64, index % 64);

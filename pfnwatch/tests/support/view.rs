@@ -11,16 +11,17 @@ use pfnwatch::{
     model::{
         alert::deliveries::DeliveryStats,
         capacity::{Cost, Regression, RegressionSubject},
-        control::{
-            AgentStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus, SkippedExemptionStatus,
-            Status, WebStatus,
-        },
         event::{Body, LostRecords, MaxStructPageStatus, ProgramState, RecordTotals},
         inventory::{InfoBlocks, Inventory},
         kernel::KernelFacts,
         policy::{ExemptionSubject as Exempt, OnAgentExit},
+        status::{
+            AgentStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus, SkippedExemptionStatus,
+            Status, WebStatus,
+        },
         survey::ScanResult,
         thresholds::Thresholds,
+        timestamp::Timestamp,
         view::{EventLine, ProgramRuns, View},
     },
     sysfs::inventory::SysfsRoots,
@@ -31,10 +32,9 @@ use super::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 
-/// What a web page would do with a name that it takes for its own markup.
+/// A name with markup, which a web page must escape.
 pub const HOSTILE: &str = "<script>document.title='taken'</script>\"'&\\\n";
 
-/// The namespaces that `build` writes into a sysfs.
 pub fn survey(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> ScanResult {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
@@ -48,7 +48,6 @@ pub fn survey(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> ScanResult {
     ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
 }
 
-/// Two namespaces as they should be, an agent that observes, and nothing to complain of.
 pub fn healthy() -> View {
     let pmem = |id, dax| Pmem { id, dax, start: 4 * GIB + u64::from(id) * 16 * GIB, ..Pmem::default() };
     let survey = survey(|tree| {
@@ -106,13 +105,13 @@ pub fn blind() -> View {
     view.status.ineffective_reason = Some("the guard was not seen to run".to_owned());
     view.status.guard =
         GuardStatus { attached: false, armed: false, reason: Some("the programs are detached".to_owned()) };
-    view.status.records.undecoded = 1;
+    view.status.records.decode_errors = 1;
     view.status.records.missed = LostRecords { lost: 17, read_faults: 2, ..LostRecords::default() };
     view.status.policy.reload_error = Some("line 3, column 1: unknown field `gaurd`".to_owned());
-    view.status.exemptions_left_out.push(SkippedExemptionStatus {
+    view.status.skipped_exemptions.push(SkippedExemptionStatus {
         subject: Exempt::RegionStart(4 * GIB),
         reason: "a box that is gone".to_owned(),
-        why: "its end has passed".to_owned(),
+        skip_reason: "its end has passed".to_owned(),
     });
     view.programs.push(ProgramState {
         program: "uuid_store".to_owned(),
@@ -133,7 +132,6 @@ pub fn blind() -> View {
     view
 }
 
-/// Nothing to observe yet.
 pub fn idle() -> View {
     let mut view = healthy();
     view.survey = Ok(survey(|_| Ok(())));
@@ -144,14 +142,14 @@ pub fn idle() -> View {
     view
 }
 
-/// Names and texts from outside that try to be more than that.
+/// Names and texts from outside with markup and control characters.
 pub fn hostile() -> View {
     let mut view = oversize();
     let evil = || HOSTILE.to_owned();
     view.status.agent.kernel = evil();
     view.status.mode.by = evil();
     view.status.policy.reload_error = Some(evil());
-    view.last_events.push(line("found", HOSTILE));
+    view.last_events.push(line("existing_namespace", HOSTILE));
     view.programs.push(ProgramState { program: evil(), attached: false, reason: Some(evil()) });
     view.alerts[0].receiver = evil();
     if let Ok(survey) = &mut view.survey {
@@ -173,12 +171,12 @@ fn programs() -> Vec<ProgramState> {
 }
 
 fn status() -> Status {
-    let then = "2026-01-02T03:04:05Z".to_owned();
+    let then: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
     Status {
         agent: AgentStatus {
             pid: 4711,
             version: "0.1.0".to_owned(),
-            started: then.clone(),
+            started: then,
             kernel: "6.1.0-50-amd64".to_owned(),
             observing: true,
             reason: None,
@@ -186,11 +184,11 @@ fn status() -> Status {
             uptime_seconds: 90061,
             memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
-        mode: ModeStatus { mode: Mode::Audit, since: then.clone(), by: "the configuration".to_owned(), reason: None },
+        mode: ModeStatus { mode: Mode::Audit, since: then, by: "the configuration".to_owned(), reason: None },
         guard: GuardStatus { attached: true, armed: true, reason: None },
         enforcement_effective: true,
         ineffective_reason: None,
-        proof: Some(SelfTestStatus { at: then.clone(), how: "the guard ran when a cgroup was made".to_owned() }),
+        self_test: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus { max_struct_page_size_bytes: Some(64), ..MaxStructPageStatus::default() },
         policy: PolicyStatus {
             hash: "e3b0c44298fc1c14".to_owned(),
@@ -203,7 +201,7 @@ fn status() -> Status {
             reference_struct_page_bytes: 64,
         },
         exemptions: Vec::new(),
-        exemptions_left_out: Vec::new(),
+        skipped_exemptions: Vec::new(),
         programs: programs(),
         records: RecordTotals { received: 12, ..RecordTotals::default() },
         last_event: None,

@@ -17,7 +17,6 @@ use super::oversize;
 use crate::privileges::watches_with_little;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// In memory, which is quicker than the guest's disk.
 const FOLDER: &str = "/run/bundles";
 
 #[test]
@@ -46,7 +45,7 @@ fn daemon_set_sees_what_the_host_makes_and_keeps_little_privilege() -> Result<()
     Ok(())
 }
 
-/// A thread enters the network of a process, and is gone with it.
+/// A thread enters the network namespace of a process, and ends.
 fn readyz(pid: Pid) -> Result<u16> {
     let network = File::open(format!("/proc/{pid}/ns/net")).context("no network")?;
     let ask = move || {

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::members;
 
-/// A mistake with something beside it that is nobody's business.
 const MISTAKE: &str = "[[alerts.receivers]]\nurl = \"https://user:hunter2@example.com/hunter2\" nonsense\n";
 const CREATE: [&str; 8] = ["-m", "fsdax", "-M", "dev", "-s", "1G", "-a", "2M"];
 
@@ -79,7 +78,7 @@ fn waits_and_tells_everywhere_and_refuses_once_it_is_told_to() -> Result<()> {
     mistake_is_told_without_secrets()
 }
 
-/// The service is stopped before. It does not start, is not tried again, and says why to whoever reads the system's journal.
+/// The service is stopped before. It does not start, is not restarted, and reports why in the system's journal.
 fn mistake_is_told_without_secrets() -> Result<()> {
     debian::configure(MISTAKE)?;
     let said = command::attempt("/bin/systemctl", &["start", UNIT])?;

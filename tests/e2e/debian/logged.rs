@@ -8,11 +8,9 @@ use guest::{agent, command, creation};
 
 use super::{is_about, oversize};
 
-/// The page as the package brings it.
 const PAGE: &str = "/usr/share/doc/pfnwatch/logs.md";
 const FILE: &str = "/var/log/pfnwatch.jsonl";
 
-/// The page's drop-in of the unit.
 fn drop_in() -> Result<String> {
     let page = fs::read_to_string(PAGE).with_context(|| format!("no {PAGE}"))?;
     let mut blocks = page.split("```ini\n").filter_map(|rest| Some(rest.split_once("```")?.0));

@@ -11,13 +11,10 @@ use guest::debian::{self, UNIT};
 
 const GROUP: &str = "pfnwatch";
 const FOLDER: &str = "/var/lib/pfnwatch";
-/// A copy of what an agent leaves that was killed.
 const COPY: &str = "/run/killed";
-/// What a member may do.
 const LOOKS: [&[&str]; 4] = [&["status"], &["events", "--limit", "3"], &["baseline"], &["alerts", "list"]];
-/// Fine, and findings: an alert stands.
+/// Success, and findings: an alert fires.
 const ANSWERS: [Option<i32>; 2] = [Some(0), Some(3)];
-/// What nobody but root may do.
 const CHANGES: [&[&str]; 3] = [&["mode", "audit"], &["guard", "release"], &["allow", "--revoke", "1"]];
 
 /// Runs pfnwatch as a user without privileges, in these groups beside its own.
@@ -27,7 +24,6 @@ fn attempt(groups: &str, arguments: &[&str]) -> Result<CommandOutput> {
     command::attempt("/usr/bin/setpriv", &[&[&user, &group, &groups, agent::PROGRAM], arguments].concat())
 }
 
-/// Holds the groups' rights against a service that runs, one that has ended, and one that was killed.
 pub(super) fn may_look_and_change_nothing() -> Result<()> {
     let group = group()?.to_string();
     for (file, mode) in [("", 0o750), ("/pfnwatch.db", 0o640), ("/pfnwatch.db-wal", 0o640), ("/pfnwatch.db-shm", 0o640)]
@@ -79,7 +75,7 @@ fn reads(group: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The three files as they are while the agent runs are what it leaves when it is killed.
+/// A copy of the three files while the agent runs is what it leaves when it is killed.
 fn killed(group: &str) -> Result<()> {
     let root = Path::new(COPY);
     fs::create_dir(root).with_context(|| format!("cannot create {COPY}"))?;

@@ -17,12 +17,9 @@ use guest::bpf::held::HeldObjects;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const STATE: &str = "/var/lib/pfnwatch/pfnwatch.db";
 const PINS: &str = "/sys/fs/bpf/pfnwatch";
-/// What lies in other file systems.
 const ELSEWHERE: [&str; 2] = [PINS, "/run/pfnwatch"];
-/// What dpkg and systemd write of their own.
 const OTHERS: [&str; 6] = ["/var/lib/dpkg", "/var/log", "/var/lib/systemd/timers", "/tmp", "/var/tmp", "/var/cache"];
 
-/// All that the package could leave behind in the file system.
 struct Host {
     files: BTreeSet<PathBuf>,
     users: String,
@@ -38,7 +35,7 @@ impl Host {
         Ok(Self { files, users })
     }
 
-    /// Everything that is called after the package, but for the tests' own.
+    /// Everything whose name contains the package's, except the tests' own files.
     fn named(&self) -> Vec<&PathBuf> {
         let ours =
             |file: &&PathBuf| file.to_string_lossy().contains("pfnwatch") && !file.starts_with(boot_config::PATH);
@@ -66,8 +63,8 @@ fn add_files(dir: &Path, device: u64, files: &mut BTreeSet<PathBuf>) -> Result<(
     Ok(())
 }
 
-/// Programs of systemd's own are loaded anew now and then: their ids are others, their number is not. What the test before has left
-/// may still have been on its way out.
+/// systemd reloads its own programs now and then: their ids change, their number does not. A program of the test before
+/// may still be on its way out.
 fn no_program_but(before: &HeldObjects) -> Result<()> {
     let is_as_before = |now: &HeldObjects| {
         let more = now.programs.len() > before.programs.len() || now.maps.len() > before.maps.len();

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 
 use super::{is_about, oversize};
 
-/// The agent says twice in this time that it turns. Less would end one that is well on a machine that is busy.
+/// The agent notifies the watchdog twice in this time. A shorter one would kill a healthy agent on a busy machine.
 const UNIT_DROP_IN: &str = "[Service]\nWatchdogSec=20s\nRestartSec=100ms\n";
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -28,7 +28,9 @@ fn agent_that_stands_still_is_replaced_and_nothing_is_lost() -> Result<()> {
     let pid = debian::active()?;
     assert_ne!(pid, stalled);
     for made in [before, meanwhile] {
-        debian::event(&format!("what became of {made:?}"), |event| is_about(event, &["set_up", "found"], &made))?;
+        debian::event(&format!("what became of {made:?}"), |event| {
+            is_about(event, &["set_up", "existing_namespace"], &made)
+        })?;
     }
     let after = creation::create(&oversize(&region))?;
     debian::event("a set-up", |event| is_about(event, &["set_up"], &after))?;

@@ -19,7 +19,7 @@ use crate::guard::fixtures::{again, nothing_is_written, prepare_blank};
 mod later;
 
 const TIMEOUT: Duration = Duration::from_secs(90);
-/// Between two tries. An exchange takes seconds; a flood of denials would keep the new agent from its own start.
+/// Between two attempts. An exchange takes seconds; a flood of denials would delay the new agent's start.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[test]
@@ -57,7 +57,8 @@ fn guard_holds_over_an_upgrade_and_a_roll_back() -> Result<()> {
     again(&oversize(&region), &prepared.namespace)?.bind().context("audit denies nothing")
 }
 
-/// Up, down again to a version that does not know the journal any more, and up once more; each time another agent guards at the end.
+/// Upgrade, downgrade to a version that does not know the store's schema, and upgrade again; after each another agent
+/// guards.
 fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     install(NEWER, tries)?;
     ensure!(debian::version()? != older, "{older} is installed");
@@ -89,8 +90,8 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     Ok(())
 }
 
-/// Installs a package, and waits until its agent has taken over and guards. Its socket would have to wait while denials are told:
-/// what it says goes to journald.
+/// Installs a package, and waits until its agent has taken over and guards. Its socket would have to wait while denials
+/// are sent, so the test reads journald.
 fn install(package: &str, tries: &AtomicUsize) -> Result<Pid> {
     let before = property(UNIT, "MainPID")?;
     debian::install(package)?;

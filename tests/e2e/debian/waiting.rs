@@ -8,7 +8,7 @@ use guest::debian::{self, PACKAGE};
 use super::{ENFORCE_AND_HOLD, oversize};
 use crate::set_up_events::MIB;
 
-/// How many namespaces there are. They are the smallest, in whole regions, of which this kernel wastes more than one align.
+/// The number of namespaces: the smallest in whole regions for which this kernel wastes more than one align.
 pub(crate) const COUNT: usize = 64;
 const SIZE: u64 = 256 * MIB;
 

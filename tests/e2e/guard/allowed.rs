@@ -19,7 +19,7 @@ use super::fixtures::{MODES, again, blank, wanted};
 const RACES: usize = 3;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Makes the namespace with its memmap on itself, which must pass, and takes it away again.
+/// Creates the namespace with map=dev, which must be allowed, and destroys it.
 fn passes(guard: &mut Guard, region: &str) -> Result<PreparedNamespace> {
     let prepared = creation::prepare(&wanted(region, MODES[0], Map::Dev))?;
     guard.passes(&prepared)?;
@@ -64,7 +64,7 @@ fn once_by_region() -> Result<()> {
     guard.judged_only(&["exempt", "denied", "denied"])
 }
 
-/// libnvdimm is there before its regions are, and the agent looks in between.
+/// libnvdimm is loaded before its regions appear, and the agent scans in between.
 #[test]
 fn by_region_that_was_found_after_the_look() -> Result<()> {
     regions::fresh()?;
@@ -121,7 +121,7 @@ fn once_is_spent_by_one_of_two_at_once() -> Result<()> {
     guard.judged_only(&["exempt", "denied"].repeat(RACES))
 }
 
-/// One that fails for a reason of the kernel's own after the guard let it pass: it was spent once, and not twice.
+/// It fails for a reason of the kernel's own after the guard allowed it: the exemption is spent once.
 #[test]
 fn once_is_spent_by_a_creation_that_fails_later() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -144,7 +144,7 @@ fn set_clock_back(by: Duration) -> Result<()> {
     clock_settime(ClockId::CLOCK_REALTIME, now - TimeSpec::from_duration(by)).context("cannot set the clock")
 }
 
-/// The clock is set back meanwhile: that makes nothing last longer.
+/// The clock is set back meanwhile: no exemption lasts longer for that.
 #[test]
 fn for_a_while_and_no_longer() -> Result<()> {
     const WHILE: Duration = Duration::from_secs(8);
@@ -162,7 +162,7 @@ fn for_a_while_and_no_longer() -> Result<()> {
     guard.judged_only(&["exempt", "exempt", "denied", "denied"])
 }
 
-/// By the configuration, loaded anew: the region by its address, the namespace by its uuid.
+/// By a reloaded configuration: the region by its address, the namespace by its uuid.
 #[test]
 fn by_the_configuration() -> Result<()> {
     let regions = regions::fresh()?;

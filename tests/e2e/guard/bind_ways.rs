@@ -21,7 +21,7 @@ use super::fixtures::{MODES, count, nothing_is_written, prepare_blank, small, wa
 const TIMEOUT: Duration = Duration::from_secs(20);
 const DRIVERS_PROBE: &str = "/sys/bus/nd/drivers_probe";
 
-/// Waits until so many denials of this block have been told.
+/// Waits for so many denials of this block.
 fn denials(guard: &mut Guard, prepared: &PreparedNamespace, count: usize) -> Result<()> {
     let ours = |event: &_| has_text(event, "event", "denied") && has_text(event, "block_uuid", &prepared.block_uuid);
     let told = guard.collect(&format!("{count} denials of {prepared:?}"), count, TIMEOUT, ours)?;
@@ -30,7 +30,7 @@ fn denials(guard: &mut Guard, prepared: &PreparedNamespace, count: usize) -> Res
     Ok(())
 }
 
-/// What user space has set up and the guard denied stays set up: whatever looks for a driver for it comes by the guard.
+/// A device that user space set up and the guard denied stays set up: every later attempt to bind it passes the guard.
 #[test]
 fn by_the_bus_and_by_a_driver_that_is_loaded() -> Result<()> {
     let regions = regions::fresh()?;

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::fixtures::{small, wanted};
 use crate::set_up_events::{MIB, set_up_of_existing};
 
-/// Root writes an oversize block by hand and enables it: to the kernel it was always there.
+/// Root writes an oversize block by hand and enables it: for the kernel it always existed.
 #[test]
 fn hand_written_block_is_reported_oversize() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -39,7 +39,7 @@ fn hand_written_block_is_reported_oversize() -> Result<()> {
     guard.was_silent()
 }
 
-/// Disabled when the agent came, so that nobody knows what is on it: what is made there passes, and is told.
+/// Disabled when the agent started, so its contents are unknown: a creation on it is allowed, and reported.
 #[test]
 fn creation_on_a_namespace_that_nobody_has_looked_at_is_told() -> Result<()> {
     let region = regions::fresh()?.first;

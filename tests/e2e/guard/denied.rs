@@ -41,7 +41,7 @@ fn creation_with_map_dev_before_anything_is_written() -> Result<()> {
     guard.judged_only(&["denied", "denied"])
 }
 
-/// The whole way that ndctl goes, and all that it takes back.
+/// All that ndctl does, and all that it undoes.
 #[test]
 fn ndctl_says_why_as_well_as_it_can_and_leaves_nothing_behind() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -65,7 +65,7 @@ fn ndctl_says_why_as_well_as_it_can_and_leaves_nothing_behind() -> Result<()> {
     guard.judged_only(&["denied", "denied"]).context("by ndctl")
 }
 
-/// Without labels: the namespace is told by its address.
+/// Without labels: the namespace is identified by its address.
 #[test]
 fn e820_namespace() -> Result<()> {
     let region = regions::fresh()?.legacy;
@@ -78,7 +78,7 @@ fn e820_namespace() -> Result<()> {
     guard.judged_only(&["denied"])
 }
 
-/// The guard and the verdict after the fact have one idea of what is oversize, also at the limits.
+/// The guard and the verdict after the fact agree on what is oversize, also at the limits.
 #[test]
 fn is_just_what_the_verdict_calls_oversize() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -101,7 +101,7 @@ fn is_just_what_the_verdict_calls_oversize() -> Result<()> {
     Ok(())
 }
 
-/// What would be denied passes in audit, and is told.
+/// In audit mode a would-be denial is allowed, and reported.
 #[test]
 fn audit_tells_and_lets_pass() -> Result<()> {
     let region = regions::fresh()?.first;

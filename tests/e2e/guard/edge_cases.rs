@@ -12,10 +12,10 @@ use nix::libc;
 use super::fixtures::{MODES, again, small, wanted};
 
 const REBINDS: usize = 50;
-/// Both: what passes under enforce must not be told as a would-deny in audit either.
+/// Both: what is allowed under enforce must not be reported as a would-deny in audit either.
 const STANCES: [GuardMode; 2] = [GuardMode::Enforce, GuardMode::Audit];
 
-/// A device that is no seed: an existing namespace's own, told to make another block. The old one stays.
+/// A device that is no seed: an existing namespace's own, configured to make another block. The old one stays.
 #[test]
 fn another_uuid_on_a_device_that_is_no_seed_is_a_creation() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -53,7 +53,8 @@ fn rebind(made: &[PreparedNamespace], times: usize) -> Result<()> {
     Ok(())
 }
 
-/// The kernel keeps a pointer to memory that it has freed (`pfn_sb`): whoever trusts it sees another uuid now and then.
+/// The kernel keeps a pointer to memory that it has freed (`pfn_sb`): a program that trusts it sees another uuid now
+/// and then.
 #[test]
 fn plain_unbind_and_bind_while_memory_is_in_motion() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -77,7 +78,7 @@ fn plain_unbind_and_bind_while_memory_is_in_motion() -> Result<()> {
     Ok(())
 }
 
-/// By hand, through the region's seed, and with all that is on the media already.
+/// By hand, through the region's seed, with an existing block on the media.
 #[test]
 fn existing_block_enabled_through_a_seed_with_its_own_uuid() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -89,14 +90,15 @@ fn existing_block_enabled_through_a_seed_with_its_own_uuid() -> Result<()> {
             namespace::disable(&made.namespace)?;
             let by_hand = creation::claim(&wanted, &made.namespace, &made.block_uuid)?;
             guard.passes(&by_hand)?;
-            guard.set_up(&made.namespace_uuid, "met")?;
+            guard.set_up(&made.namespace_uuid, "existing")?;
             guard.was_silent()?;
         }
     }
     Ok(())
 }
 
-/// Disabled when the agent came: nobody has shown it the block. It must pass, and be told as met.
+/// Disabled when the agent started, which therefore has not seen its block. It must be allowed, and reported as an
+/// existing block.
 #[test]
 fn block_that_the_agent_never_saw_enabled_through_a_seed() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -106,10 +108,10 @@ fn block_that_the_agent_never_saw_enabled_through_a_seed() -> Result<()> {
     let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let by_hand = creation::claim(&wanted, &made.namespace, &made.block_uuid)?;
     guard.passes(&by_hand)?;
-    guard.set_up(&made.namespace_uuid, "met").map(drop)
+    guard.set_up(&made.namespace_uuid, "existing").map(drop)
 }
 
-/// The kernel refuses what does not fit the block on the media, and writes nothing: that is no creation.
+/// The kernel refuses settings that do not fit the block on the media, and writes nothing: that is no creation.
 #[test]
 fn another_align_with_the_same_uuid_is_refused_by_the_kernel_itself() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -138,7 +140,7 @@ fn another_align_with_the_same_uuid_is_refused_by_the_kernel_itself() -> Result<
     Ok(())
 }
 
-/// Another map with the same uuid: refused by the kernel too, up to the kernel what it says.
+/// Another map with the same uuid: refused by the kernel too, with an error of its own.
 #[test]
 fn another_map_with_the_same_uuid_writes_nothing() -> Result<()> {
     let region = regions::fresh()?.first;

@@ -24,7 +24,7 @@ fn populate(regions: &regions::Regions) -> Result<Vec<PreparedNamespace>> {
     Ok(made)
 }
 
-/// Waits until each of these namespaces, by its uuid, has a claimer with a driver: names are given anew.
+/// Waits until each of these namespaces, by its uuid, has a claimer with a driver: names change.
 fn all_enabled(made: &[PreparedNamespace]) -> Result<()> {
     let enabled = |wanted: &PreparedNamespace| {
         sysfs::devices("namespace").iter().any(|name| {
@@ -36,7 +36,6 @@ fn all_enabled(made: &[PreparedNamespace]) -> Result<()> {
     all.with_context(|| format!("not enabled: {:?}", made.iter().filter(|one| !enabled(one)).collect::<Vec<_>>()))
 }
 
-/// That the guard would have denied them: it does a new one.
 fn still_denies(guard: &mut Guard, region: &str) -> Result<()> {
     let prepared = creation::prepare(&small(region, Mode::Fsdax))?;
     guard.denies(&prepared)?;
@@ -60,7 +59,7 @@ fn by_ndctl_and_with_their_region() -> Result<()> {
     guard.judged_only(&["denied"])
 }
 
-/// The drivers come by themselves, and the whole stack, as at boot: after the agent.
+/// The drivers are loaded automatically, and the whole stack, as at boot: after the agent.
 #[test]
 fn as_their_drivers_are_loaded_after_the_agent() -> Result<()> {
     let regions = regions::fresh()?;
@@ -80,7 +79,7 @@ fn as_their_drivers_are_loaded_after_the_agent() -> Result<()> {
     guard.judged_only(&["denied", "denied"])
 }
 
-/// The drivers alone, the bus stays.
+/// Only the drivers, the bus stays.
 #[test]
 fn as_their_drivers_are_loaded_anew() -> Result<()> {
     let regions = regions::fresh()?;
@@ -103,7 +102,7 @@ fn as_their_drivers_are_loaded_anew() -> Result<()> {
     guard.judged_only(&["denied"])
 }
 
-/// Known to an agent before them, and to the next one by its inventory.
+/// Known to an agent that saw them made, and to the next one by its inventory.
 #[test]
 fn at_an_agent_that_is_started_again_and_again() -> Result<()> {
     let regions = regions::fresh()?;

@@ -10,32 +10,31 @@ use guest::{infoblock, regions, sysfs};
 
 use crate::set_up_events::MIB;
 
-/// Both kinds of namespaces with a memmap.
 pub(crate) const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];
 
-/// The smallest usual namespace that a strict policy finds oversize at align 2M: 10 MiB reserved in place of 6.
+/// The smallest common namespace that a strict policy finds oversize at align 2M: 10 MiB reserved instead of 6.
 pub(crate) fn wanted(region: &str, mode: Mode, map: Map) -> NamespaceSpec {
     NamespaceSpec { region: region.to_owned(), size_bytes: 512 * MIB, mode, map, align_bytes: 2 * MIB }
 }
 
-/// The smallest of all, at align 4K: 8 MiB in place of 4, which is also more than the 2 MiB that the kernel rounds to.
+/// The smallest of all, at align 4K: 8 MiB instead of 4, which is also more than the 2 MiB that the kernel rounds to.
 pub(crate) fn small(region: &str, mode: Mode) -> NamespaceSpec {
     NamespaceSpec { region: region.to_owned(), size_bytes: 384 * MIB, mode, map: Map::Dev, align_bytes: 4096 }
 }
 
-/// Claims a namespace that is there once more, through the region's seed, with a new block uuid.
+/// Claims an existing namespace again, through the region's seed, with a new block uuid.
 pub(crate) fn again(wanted: &NamespaceSpec, namespace: &str) -> Result<PreparedNamespace> {
     creation::claim(wanted, namespace, &creation::new_uuid()?)
 }
 
-/// A namespace whose first MiB is zero, whatever was there before, with its claimer set up and not bound.
+/// A namespace whose first MiB is zeroed, with its claimer set up and not bound.
 pub(crate) fn prepare_blank(wanted: &NamespaceSpec) -> Result<PreparedNamespace> {
     let namespace = creation::set_aside(wanted)?;
     infoblock::raw(&namespace, blank)?;
     again(wanted, &namespace)
 }
 
-/// Holds the first MiB of a namespace against zeros. The namespace is left disabled.
+/// Requires that the first MiB of a namespace is zero. The namespace is left disabled.
 pub(crate) fn nothing_is_written(namespace: &str) -> Result<()> {
     infoblock::raw(namespace, |pmem| {
         let mut start = vec![0xff; 1 << 20];
@@ -46,12 +45,12 @@ pub(crate) fn nothing_is_written(namespace: &str) -> Result<()> {
     })
 }
 
-/// Makes the first MiB of a raw namespace zero: there is no info block any more.
+/// Zeroes the first MiB of a raw namespace: it then has no info block.
 pub(crate) fn blank(pmem: &File) -> Result<()> {
     pmem.write_all_at(&vec![0; 1 << 20], 0).and_then(|()| pmem.sync_all()).context("cannot write the namespace")
 }
 
-/// What the kernel has warned of since, but for what belongs to a denial or to any namespace under emulation.
+/// Kernel warnings since, except those that belong to a denial or to any namespace under emulation.
 pub(crate) fn no_other_warning(since: Mark) -> Result<()> {
     const KNOWN: [&str; 2] = ["driver_sysfs_add", "unable to guarantee persistence of writes"];
     let warnings = since.since()?.into_iter().filter(|message| message.level <= 4);
@@ -60,12 +59,10 @@ pub(crate) fn no_other_warning(since: Mark) -> Result<()> {
     Ok(())
 }
 
-/// How much of a region is free for namespaces, in bytes.
 pub(crate) fn room(region: &str) -> Result<u64> {
     sysfs::number(region, "available_size")
 }
 
-/// How many namespaces a region has.
 pub(crate) fn count(region: &str) -> Result<usize> {
     regions::namespaces(region).map(|list| list.len())
 }

@@ -26,7 +26,7 @@ fn policy() -> Policy {
     Policy::strict(GuardMode::Enforce).hold_on_exit()
 }
 
-/// Without an agent there is nobody to tell of it.
+/// Without an agent the denial is not reported.
 pub(super) fn is_denied(prepared: &PreparedNamespace) -> Result<()> {
     let code = prepared.bind().map_err(|error| error.raw_os_error());
     ensure!(code == Err(Some(libc::ENOMEM)), "{prepared:?} is not denied: {code:?}");
@@ -76,8 +76,8 @@ fn agent_that_ends_as_it_was_asked_holds_too() -> Result<()> {
     prepared.bind().context("the guard was released")
 }
 
-/// The same creation is tried in a tight loop, from the first agent over its death to the second one, its death, and a
-/// third.
+/// The same creation is attempted in a tight loop, from the first agent over its death to the second one, its death,
+/// and a third.
 #[test]
 fn next_agent_takes_over_without_a_gap() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -142,7 +142,7 @@ fn once_is_not_spent_twice_over_a_take_over() -> Result<()> {
     release()
 }
 
-/// The file system of the pins takes none from the second agent: it ends, and the guard that was there guards on.
+/// The file system of the pins accepts none from the second agent: it ends, and the previous guard stays active.
 #[test]
 fn failed_take_over_leaves_the_guard_as_it_was() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -167,7 +167,6 @@ fn failed_take_over_leaves_the_guard_as_it_was() -> Result<()> {
     release()
 }
 
-/// Whether anything can be pinned; what is pinned can be used all the same.
 fn read_only(is: bool) -> Result<()> {
     if !is {
         return umount(PINS).context("the pins' folder is not what it was");
@@ -178,7 +177,7 @@ fn read_only(is: bool) -> Result<()> {
     mount(none, PINS, none, flags, none).context("the pins' folder cannot be made read-only")
 }
 
-/// A guard whose maps are of another version shares nothing: the next agent makes its own, and then takes that one away.
+/// A guard with maps of another version shares nothing: the next agent makes its own, and then removes that one.
 #[test]
 fn guard_of_another_version_is_replaced() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -196,7 +195,7 @@ fn guard_of_another_version_is_replaced() -> Result<()> {
     release()
 }
 
-/// Pins that are removed by hand: said within the time of a proof.
+/// Pins that are removed by hand are reported at the next self-test.
 #[test]
 fn pins_that_are_removed_by_hand_are_missed() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -204,7 +203,7 @@ fn pins_that_are_removed_by_hand_are_missed() -> Result<()> {
     fs::remove_dir_all(PINS)?;
     agent.event("that the pins are gone", TIMEOUT, |event| {
         let gone = has_text(event, "event", "guard_state") && event["pins"].as_array().is_some_and(Vec::is_empty);
-        (gone && event["why"].to_string().contains("pins are gone")).then_some(())
+        (gone && event["reason"].to_string().contains("pins are gone")).then_some(())
     })?;
     // The agent itself keeps the programs.
     let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
@@ -213,7 +212,7 @@ fn pins_that_are_removed_by_hand_are_missed() -> Result<()> {
     wait::until("no guard", TIMEOUT, || prepared.bind().ok())
 }
 
-/// Creations that are allowed once each, in a loop over the death of one agent and the take-over by the next.
+/// Exemptions for one creation each, in a loop over the death of one agent and the take-over by the next.
 #[test]
 fn tickets_are_spent_once_each_over_a_take_over() -> Result<()> {
     const TICKETS: usize = 12;
@@ -245,7 +244,8 @@ fn tickets_are_spent_once_each_over_a_take_over() -> Result<()> {
     release()
 }
 
-/// Nobody tells the guard of the new libnvdimm: it passes what it cannot judge, and the next agent finds what was made.
+/// Nobody updates the guard for the new libnvdimm: it allows what it cannot judge, and the next agent finds what was
+/// made.
 #[test]
 fn libnvdimm_reloaded_while_nobody_is_there() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -269,7 +269,8 @@ fn libnvdimm_reloaded_while_nobody_is_there() -> Result<()> {
     let unjudged = creation::create(&small(&region, Mode::Fsdax)).context("nobody can judge it")?;
     let mut second = Guard::start(&policy())?;
     second.event("the namespace that was made meanwhile", TIMEOUT, |event| {
-        let ours = has_text(event, "namespace_uuid", &unjudged.namespace_uuid) && has_text(event, "event", "found");
+        let ours = has_text(event, "namespace_uuid", &unjudged.namespace_uuid)
+            && has_text(event, "event", "existing_namespace");
         (ours && has_text(event, "verdict", "oversize")).then_some(())
     })?;
     second.denies(&creation::prepare(&small(&region, Mode::Devdax))?)?;

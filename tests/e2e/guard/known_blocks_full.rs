@@ -44,7 +44,7 @@ fn for_what_is_made_while_the_guard_looks() -> Result<()> {
     guard.denies(&prepared).map(drop)
 }
 
-/// There are more than it has room for as it comes: it says so, and keeps none of them from being enabled.
+/// There are more than the table has room for: the agent reports it, and all of them can be enabled.
 #[test]
 fn for_what_is_there_already() -> Result<()> {
     let region = regions::fresh()?.first;

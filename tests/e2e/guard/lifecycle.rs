@@ -18,7 +18,7 @@ use super::fixtures::{nothing_is_written, small, wanted};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const SETTLE_TIME: Duration = Duration::from_millis(500);
-/// How often the mode, or the policy, is another.
+/// How often the mode, or the policy, changes.
 const CHANGES: usize = 1000;
 
 #[test]
@@ -31,7 +31,7 @@ fn killed_agent_takes_its_guard_along() -> Result<()> {
     prepared.bind().context("the guard is still there")
 }
 
-/// From before the agent is up until it denies, over and over: whatever passed is told, as a set-up or as found.
+/// From before the agent is up until it denies, repeatedly: whatever was allowed is reported, as a set-up or as found.
 #[test]
 fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
     let regions = regions::fresh()?;
@@ -53,7 +53,7 @@ fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
     }
     for made in &passed {
         agent.event(&format!("anything of {made:?}"), TIMEOUT, |event| {
-            let kinds = ["set_up", "found", "unjudged"];
+            let kinds = ["set_up", "existing_namespace", "unjudged"];
             let told = kinds.iter().any(|kind| has_text(event, "event", kind));
             (told && has_text(event, "namespace_uuid", &made.namespace_uuid)).then_some(())
         })?;
@@ -61,7 +61,7 @@ fn no_creation_at_the_agents_start_goes_untold() -> Result<()> {
     Ok(())
 }
 
-/// libnvdimm is loaded anew under an agent, and the first creation comes at once.
+/// libnvdimm is reloaded under an agent, and the first creation comes at once.
 #[test]
 fn no_creation_at_the_load_of_libnvdimm_goes_untold() -> Result<()> {
     regions::fresh()?;
@@ -71,7 +71,7 @@ fn no_creation_at_the_load_of_libnvdimm_goes_untold() -> Result<()> {
     let prepared = creation::prepare(&small(&regions::find()?.first, Mode::Fsdax))?;
     let bound = prepared.bind().map_err(|error| error.raw_os_error());
     let kinds: &[&str] = match bound {
-        Ok(()) => &["set_up", "found", "unjudged"],
+        Ok(()) => &["set_up", "existing_namespace", "unjudged"],
         Err(Some(libc::ENOMEM)) => &["denied"],
         Err(code) => anyhow::bail!("{prepared:?}: {code:?}{}", guard.output()),
     };
@@ -106,14 +106,14 @@ fn sighup_with_a_bad_file_leaves_the_policy_in_force() -> Result<()> {
     guard.judged_only(&["denied"])
 }
 
-/// Whether a request was done.
 fn done(request: &Value) -> Result<Value> {
     let answer = guard::request(request)?;
     ensure!(answer.get("answer").is_some(), "{request}: {answer}");
     Ok(answer)
 }
 
-/// While the mode changes, each creation is either denied or told as a would-deny, and an existing namespace comes back.
+/// While the mode changes, each creation is either denied or reported as a would-deny, and an existing namespace can be
+/// enabled.
 #[test]
 fn mode_changed_a_thousand_times_under_load() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -157,7 +157,7 @@ fn mode_changed_a_thousand_times_under_load() -> Result<()> {
     Ok(())
 }
 
-/// Each exemption that is granted or taken back is a new snapshot; the one that covers the region is in all of them.
+/// Each grant or revocation of an exemption is a new snapshot; the one that covers the region is in all of them.
 #[test]
 fn policy_swapped_a_thousand_times_while_an_exempted_creation_loops() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -191,14 +191,14 @@ fn policy_swapped_a_thousand_times_while_an_exempted_creation_loops() -> Result<
     let tally = guard.stop_and_count()?;
     let told = guard.judgements();
     ensure!(
-        told.iter().all(|event| has_text(event, "event", "exempt") || event["why"] == "policy_changed"),
+        told.iter().all(|event| has_text(event, "event", "exempt") || event["reason"] == "policy_changed"),
         "{told:#?}"
     );
     assert_eq!(told.len(), made, "{tally}");
     Ok(())
 }
 
-/// Denied as fast as somebody can try: who says that it shall end must be heard.
+/// Denials as fast as possible: a mode change must still be accepted.
 #[test]
 fn mode_is_taken_while_denials_flood() -> Result<()> {
     const ARMED_TIMEOUT: Duration = Duration::from_secs(10);
@@ -228,7 +228,7 @@ fn mode_is_taken_while_denials_flood() -> Result<()> {
     })
 }
 
-/// Stopped, with a ring of one page that is full: the kernel's side decides as ever, and what is lost is counted.
+/// Stopped, with a full ring of one page: the kernel's side decides as before, and losses are counted.
 #[test]
 fn stopped_agent_with_a_full_ring_guards_on() -> Result<()> {
     let region = regions::fresh()?.first;

@@ -46,7 +46,7 @@ fn map_dev_is_denied_with_its_reason_and_map_mem_passes() -> Result<()> {
     guard.judged_only(&["denied", "denied"])
 }
 
-/// A held guard whose agent is gone, and another libnvdimm in place of the one that it knows, twice.
+/// A pinned guard whose agent is gone, and another libnvdimm instead of the one that it knows, twice.
 #[test]
 fn held_guard_passes_what_another_libnvdimm_makes() -> Result<()> {
     let policy = Policy::default_audit(GuardMode::Enforce).hold_on_exit();
@@ -66,7 +66,8 @@ fn held_guard_passes_what_another_libnvdimm_makes() -> Result<()> {
     let made = creation::create(&one_gib(&region, Mode::Devdax)).context("nobody can judge it")?;
     let mut second = Guard::start(&policy)?;
     second.event("what was made meanwhile", TIMEOUT, |event| {
-        let ours = has_text(event, "event", "found") && has_text(event, "namespace_uuid", &made.namespace_uuid);
+        let ours =
+            has_text(event, "event", "existing_namespace") && has_text(event, "namespace_uuid", &made.namespace_uuid);
         (ours && has_text(event, "verdict", "oversize")).then_some(())
     })?;
     second.denies(&creation::prepare(&one_gib(&region, Mode::Fsdax))?)?;
@@ -140,7 +141,7 @@ fn ndctl_leaves_nothing_behind() -> Result<()> {
     guard.judged_only(&["denied", "denied"])
 }
 
-/// Made in audit: oversize, and there. Each way to enable it passes.
+/// Made in audit mode: oversize, and existing. Each way to enable it is allowed.
 #[test]
 fn what_is_there_is_enabled() -> Result<()> {
     let region = regions::fresh()?.first;

@@ -15,7 +15,7 @@ const ROUNDS: usize = 50;
 /// 0 disarms all kprobes of the kernel, 1 arms them again.
 const KPROBES: &str = "/sys/kernel/debug/kprobes/enabled";
 
-/// Swaps the names of two namespaces' claimers so often; how often they really were others than the time before.
+/// Swaps the names of two namespaces' claimers so often; returns how often they really changed.
 pub(super) fn swap(namespaces: &[String; 2], rounds: usize) -> Result<usize> {
     let mut swapped = 0;
     for round in 0..rounds {

@@ -10,7 +10,6 @@ use guest::{modules, regions};
 
 use super::fixtures::wanted;
 
-/// The words that tell an operator what to do.
 const REMEDY: [&str; 2] = ["bpf", "lsm="];
 
 fn assert_remedy(code: Option<i32>, said: &str) -> Result<()> {
@@ -21,7 +20,7 @@ fn assert_remedy(code: Option<i32>, said: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether libnvdimm is there or will come: an agent that cannot do what it is there for must not be up.
+/// Whether or not libnvdimm is loaded: an agent that cannot enforce as configured must not start.
 #[test]
 fn enforce_ends_with_4_and_the_remedy() -> Result<()> {
     regions::fresh()?;

@@ -46,7 +46,6 @@ fn in_use(region: &str) -> Result<(PreparedNamespace, InfoBlock)> {
     Ok((made, block))
 }
 
-/// The block that the agent has kept, as it hands it to people.
 fn saved_block(uuid: &str) -> Result<Vec<u8>> {
     let _ = fs::remove_file(SAVED_BLOCK);
     guard::succeed(&["events", "restore-block", uuid, "-o", SAVED_BLOCK])?;
@@ -54,12 +53,12 @@ fn saved_block(uuid: &str) -> Result<Vec<u8>> {
 }
 
 /// Does what the denial says, to the letter, and finds the file again, and the block as it was to the byte.
-fn put_back(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Result<()> {
+fn restore(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Result<()> {
     ensure!(saved_block(&made.namespace_uuid)? == before.bytes(), "the kept block is another than was on the media");
     // The block is handed out into a new file, and never over another.
     let place = format!("/tmp/put-back-{}", process::id());
     fs::create_dir_all(&place)?;
-    let steps = event.pointer("/replaced/put_back").and_then(Value::as_array).context("no steps")?;
+    let steps = event.pointer("/replaced/restore_commands").and_then(Value::as_array).context("no steps")?;
     for step in steps.iter().filter_map(Value::as_str) {
         let said = Command::new("/bin/sh").args(["-c", step]).current_dir(&place).output().context("no shell")?;
         ensure!(said.status.success(), "{step}: {said:?} of {steps:#?}");
@@ -74,7 +73,6 @@ fn put_back(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Resu
     Ok(())
 }
 
-/// What a denial says of the block that is gone.
 fn assert_replaced(event: &Value, before: &InfoBlock) -> Result<()> {
     let expected = json!({
         "personality": "fsdax", "map": "dev", "align_bytes": before.align(), "block_uuid": before.uuid(),
@@ -100,11 +98,11 @@ fn by_ndctl() -> Result<()> {
     assert_eq!(event["event"], "denied");
     assert_replaced(event, &before)?;
     // By now ndctl has given the namespace another uuid, or taken all of it away: the steps know.
-    put_back(event, &made, &before)?;
+    restore(event, &made, &before)?;
     guard.judged_only(&["denied"])
 }
 
-/// With the same block uuid, as if the block were still there.
+/// With the same block uuid, as if the block still existed.
 #[test]
 fn by_hand_with_the_uuid_that_it_had() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -115,6 +113,6 @@ fn by_hand_with_the_uuid_that_it_had() -> Result<()> {
     let anew = creation::claim(&wanted, &made.namespace, &made.block_uuid)?;
     let event = guard.denies(&anew)?;
     assert_replaced(&event, &before)?;
-    put_back(&event, &made, &before)?;
+    restore(&event, &made, &before)?;
     guard.judged_only(&["denied"])
 }

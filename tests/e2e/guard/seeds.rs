@@ -15,14 +15,14 @@ fn region_anew(region: &str) -> Result<()> {
     Ok(())
 }
 
-/// The namespace with this uuid: numbers are given anew with a region.
+/// The namespace with this uuid: numbers change with a region.
 fn named_now(uuid: &str) -> Result<String> {
     let found =
         sysfs::devices("namespace").into_iter().find(|name| sysfs::text(name, "uuid").is_ok_and(|it| it == uuid));
     found.with_context(|| format!("no namespace has the uuid {uuid}"))
 }
 
-/// Its region goes and comes: the seed that was set up is gone, and the namespace is still empty.
+/// Its region is disabled and enabled: the seed that was set up is gone, and the namespace is still empty.
 #[test]
 fn is_gone_with_its_region() -> Result<()> {
     let region = regions::fresh()?.first;
@@ -42,7 +42,6 @@ fn is_gone_with_its_region() -> Result<()> {
     guard.judged_only(&["denied", "denied"])
 }
 
-/// The guard goes with its agent: creations work, and none happens by itself.
 #[test]
 fn makes_nothing_when_the_guard_is_gone() -> Result<()> {
     let region = regions::fresh()?.first;

@@ -14,10 +14,10 @@ use super::fixtures::{nothing_is_written, prepare_blank, small};
 use super::hold::is_denied;
 
 const CREATIONS: usize = 3;
-/// Where guards judge by who is in charge, a creation slips through well before the end.
+/// If guards judged by who is active, a creation would slip through well before this number.
 const ATTEMPTS: usize = 2_000;
 
-/// Leaves a guard by the death of its agent, and holds on to it. Gives its number, too.
+/// Kills the agent of a guard, and keeps the guard attached. Returns its number, too.
 fn leave(policy: &Policy) -> Result<(PinnedObjects, u64)> {
     let mut agent = Guard::start(policy)?;
     agent.kill()?;
@@ -55,8 +55,8 @@ fn each_creation_is_told_and_exempt_once() -> Result<()> {
     guard::succeed(&["guard", "release"]).map(drop)
 }
 
-/// The charge changes hands as fast as can be, while the same creation is tried as fast as can be: whichever guard a
-/// thread is in the middle of, and whoever is in charge then, it is denied.
+/// The owner changes as fast as possible, while the same creation is attempted as fast as possible: whichever guard a
+/// thread is in, and whichever is active then, it is denied.
 #[test]
 fn creations_are_denied_whoever_is_in_charge() -> Result<()> {
     let region = regions::fresh()?.first;

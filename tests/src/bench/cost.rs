@@ -9,17 +9,14 @@ use nix::errno::Errno;
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
-/// Of one run.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Cost {
-    /// From the start of the process to its end.
     pub took: Duration,
-    /// The most that it had in memory at a time, files that it mapped included.
+    /// Peak memory, mapped files included.
     pub peak_bytes: u64,
 }
 
 impl Cost {
-    /// Runs a command, which has to end with one of these codes.
     pub fn of(command: &mut Command, codes: &[i32]) -> Result<Self> {
         // A child that borrows its parent's memory until it runs the program is charged for that (`exec_mmap`, fs/exec.c): this
         // makes the library fork in place of that.
@@ -33,7 +30,7 @@ impl Cost {
         Ok(Self { took, peak_bytes })
     }
 
-    /// Of so many runs the one in the middle, by time; its memory is the most of all.
+    /// The median of so many runs, by time; its memory is the largest of all.
     pub fn median_of(runs: usize, run: impl Fn() -> Result<Self>) -> Result<Self> {
         let mut costs = (0..runs).map(|_| run()).collect::<Result<Vec<_>>>()?;
         costs.sort_by_key(|cost| cost.took);
@@ -43,7 +40,7 @@ impl Cost {
     }
 }
 
-/// Waits for the child: its exit code, if it ended by itself, and the most that it had in memory.
+/// Waits for the child: its exit code, if it ended by itself, and its peak memory.
 fn end_of(child: Child) -> Result<(Option<i32>, u64)> {
     let pid = libc::pid_t::try_from(child.id()).context("a pid out of range")?;
     let mut status = 0;

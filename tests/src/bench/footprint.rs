@@ -11,24 +11,20 @@ use serde::{Deserialize, Serialize};
 /// Memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Resident {
-    /// Its own.
     pub anon_bytes: u64,
-    /// Mapped files: the program itself, and its libraries, where they are on a disk.
+    /// Mapped files: the program itself, and its libraries, if they are on a disk.
     pub file_bytes: u64,
-    /// Mapped memory files: what of these is in the guest's root file system, which is in memory.
+    /// Mapped memory files: those in the guest's root file system, which is in memory.
     pub shmem_bytes: u64,
 }
 
 /// eBPF memory that a process holds, in bytes, as the kernel charges for it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct InKernel {
-    /// Maps.
     pub map_bytes: u64,
-    /// Programs.
     pub program_bytes: u64,
 }
 
-/// What a process has in memory.
 pub fn resident(pid: Pid) -> Result<Resident> {
     let status = status(pid)?;
     let bytes = |key: &str| -> Result<u64> {
@@ -38,7 +34,6 @@ pub fn resident(pid: Pid) -> Result<Resident> {
     Ok(Resident { anon_bytes: bytes("RssAnon")?, file_bytes: bytes("RssFile")?, shmem_bytes: bytes("RssShmem")? })
 }
 
-/// What a process took of the processor, in all its threads that are still there.
 pub fn processor_time(pid: Pid) -> Result<Duration> {
     let folder = format!("/proc/{pid}/task");
     let mut nanoseconds = 0;
@@ -58,7 +53,7 @@ pub fn tracing_links(pid: Pid) -> usize {
     texts.filter(|text| text.lines().any(|line| line == "link_type:\ttracing")).count()
 }
 
-/// How often a process has given the processor up by itself: each time, something had to wake it.
+/// The number of voluntary context switches: each time, something had to wake it.
 pub fn waits(pid: Pid) -> Result<u64> {
     let status = status(pid)?;
     number(&status, "voluntary_ctxt_switches").with_context(|| format!("no waits in {status}"))

@@ -14,7 +14,6 @@ const NAMESPACE_BYTES: u64 = 1 << 30;
 const ALIGN_BYTES: u64 = 2 << 20;
 const HEARD: Duration = Duration::from_secs(2);
 
-/// Devices whose bind is refused each time, and leaves them as they are.
 pub struct Ground {
     region: String,
     /// A btt device without a namespace: nd_pmem refuses it.
@@ -24,14 +23,13 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Makes it ready, on a region without namespaces.
     pub fn prepare(region: &str) -> Result<Self> {
         let creation = creation(region)?;
         Ok(Self { region: region.to_owned(), other: sysfs::seed(region, "btt_seed")?, creation })
     }
 
-    /// Makes the namespace anew under an agent that runs: at one that was there before, nobody has looked, so that the
-    /// guard does not judge it.
+    /// Makes the namespace again under a running agent: it has not inspected one that existed before, and the guard
+    /// does not judge such a one.
     pub fn renew(&mut self) -> Result<()> {
         namespace::destroy(&self.creation.namespace)?;
         // The agent has to hear of that before there is another in its place.
@@ -40,12 +38,10 @@ impl Ground {
         Ok(())
     }
 
-    /// The device whose bind is refused by [`Work::Creation`].
     pub fn claimer(&self) -> &str {
         &self.creation.claimer
     }
 
-    /// Does the work so often.
     pub fn work(&self, work: Work, times: u16) -> Result<()> {
         match work {
             Work::Cgroups => sysfs_load::cgroups(times.into()),
@@ -56,7 +52,6 @@ impl Ground {
     }
 }
 
-/// Configures a seed whose bind the kernel refuses.
 fn creation(region: &str) -> Result<PreparedNamespace> {
     sysfs::write(region, "read_only", "0")?;
     let creation = creation::prepare(&NamespaceSpec {

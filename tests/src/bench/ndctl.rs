@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::cost::Cost;
 
-/// What looks at the namespaces.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scanner {
@@ -16,13 +15,9 @@ pub enum Scanner {
     Ndctl,
 }
 
-/// One of them over so many namespaces.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ScanRun {
-    /// Who.
     pub looker: Scanner,
-    /// Enabled namespaces.
     pub namespaces: u64,
-    /// What it took.
     pub cost: Cost,
 }

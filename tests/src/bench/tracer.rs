@@ -14,7 +14,6 @@ use crate::bpf::{self, ObjectKind};
 use crate::wait;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// Where it writes to.
 const OUTPUT: &str = "/run/bpftrace.out";
 
 /// The guard's first two tests, on the function that calls the hook's programs: is the node a link, and is it named "driver".
@@ -23,15 +22,12 @@ fentry:vmlinux:security_kernfs_init_security /(args.kn->flags & 15) == 4 && str(
     printf(\"a bind\\n\");
 }";
 
-/// So many looks one after the other find the same: two seconds.
+/// So many consecutive reads give the same: two seconds.
 const STEADY: u32 = 100;
 
-/// What it does.
 #[derive(Clone, Copy, Debug)]
 pub enum Script {
-    /// The guard's first two tests, for each node.
     Look,
-    /// The guard's judgement, for each reservation.
     Judgement {
         /// Bytes of a struct page by which the ideal is computed.
         reference_struct_page: u64,
@@ -58,7 +54,6 @@ pub fn bpftrace(script: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command 
 /// bpftrace with its program attached. Ended when dropped.
 pub struct Tracer {
     child: Child,
-    /// The id of its program.
     pub program: u32,
 }
 
@@ -84,7 +79,6 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// The lines that it has written by now of oversize reservations.
     pub fn oversize(&self) -> Result<Vec<String>> {
         let text = fs::read_to_string(OUTPUT).with_context(|| format!("cannot read {OUTPUT}"))?;
         let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));

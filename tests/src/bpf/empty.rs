@@ -9,11 +9,8 @@ use aya::{Btf, Ebpf, EbpfLoader};
 
 use super::statistics::Program;
 
-/// Where its object lies in the guest.
 pub const OBJECT: &str = "/lib/pfnwatch/empty";
-/// Its name in the object, and in the kernel.
 const NAME: &str = "empty";
-/// For the kernel's statistics.
 pub const PROGRAM: Program = Program::Named(NAME);
 const HOOK: &str = "kernfs_init_security";
 
@@ -21,7 +18,6 @@ const HOOK: &str = "kernfs_init_security";
 pub struct Empty(#[expect(dead_code, reason = "its drop detaches")] Ebpf);
 
 impl Empty {
-    /// Loads and attaches it out of this file.
     pub fn attach(object: &Path) -> Result<Self> {
         let object = fs::read(object).with_context(|| format!("cannot read {}", object.display()))?;
         let mut ebpf = EbpfLoader::new().btf(None).load(&object).context("the empty program's object")?;

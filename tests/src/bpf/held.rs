@@ -8,23 +8,16 @@ use anyhow::{Context, Result};
 use super::{ObjectKind, ids};
 use crate::wait;
 
-/// What of it there is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HeldObjects {
-    /// Ids of programs.
     pub programs: Vec<u32>,
-    /// Ids of maps.
     pub maps: Vec<u32>,
-    /// Ids of links.
     pub links: Vec<u32>,
-    /// Names of the functions with a probe on them.
     pub kprobes: Vec<String>,
-    /// Names of the functions with a trampoline or a tracer on them.
     pub trampolines: Vec<String>,
 }
 
 impl HeldObjects {
-    /// Looks.
     pub fn look() -> Result<Self> {
         Ok(Self {
             programs: ids(ObjectKind::Programs)?,
@@ -37,8 +30,8 @@ impl HeldObjects {
         })
     }
 
-    /// What of it was not there before. Ids tell for sure: the kernel gives none twice until it has given all
-    /// (`idr_alloc_cyclic`, kernel/bpf/syscall.c).
+    /// What was not there before. Ids suffice: the kernel reuses none until it has assigned all (`idr_alloc_cyclic`,
+    /// kernel/bpf/syscall.c).
     #[must_use]
     pub fn beyond(&self, before: &Self) -> Self {
         Self {
@@ -50,8 +43,8 @@ impl HeldObjects {
         }
     }
 
-    /// Waits until nothing is there that was not there before: the kernel frees what nobody holds once no CPU can be inside of it.
-    /// What was on its way out at that time, of an agent before, may have gone.
+    /// Waits until nothing is left that was not there before: the kernel frees an unreferenced object once no CPU can
+    /// be inside of it. Objects that were on their way out before may have gone.
     pub fn until_nothing_beyond(before: &Self, limit: Duration) -> Result<()> {
         let beyond = || Self::look().map(|now| now.beyond(before));
         wait::until("nothing left in the kernel", limit, || beyond().ok().filter(|left| *left == Self::default()))
@@ -60,7 +53,6 @@ impl HeldObjects {
     }
 }
 
-/// The names of the functions in a list of the kernel's, each in this word of its line.
 fn functions(file: &str, word: usize) -> Result<Vec<String>> {
     let list = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
     let function = |line: &str| Some(line.split_whitespace().nth(word)?.split('+').next()?.to_owned());

@@ -7,14 +7,13 @@ use anyhow::{Context, Result, bail};
 use aya::maps::{Array, Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
 
-/// Where this version's pins are.
 pub const PINS: &str = "/sys/fs/bpf/pfnwatch/v3";
 
-/// A guard that stays attached for as long as this lives, whatever becomes of its pins.
+/// A guard that stays attached as long as this lives, even without its pins.
 pub struct PinnedObjects(#[expect(dead_code, reason = "it holds the link")] FdLink);
 
 impl PinnedObjects {
-    /// Holds on to the guard of the only load of the programs that is pinned.
+    /// Opens the guard of the only load of the programs that is pinned.
     pub fn guard() -> Result<Self> {
         let pin = only()?.0.join("guard");
         let link = PinnedLink::from_pin(&pin).with_context(|| format!("cannot open {}", pin.display()))?;
@@ -38,17 +37,14 @@ fn only() -> Result<(PathBuf, u64)> {
     }
 }
 
-/// Which load of the programs is in charge, to be changed.
 pub struct OwnerMap(Array<MapData, u64>);
 
 impl OwnerMap {
-    /// Opens the map by its pin.
     pub fn open() -> Result<Self> {
         let map = MapData::from_pin(format!("{PINS}/maps/ACTIVE_OWNER")).context("cannot open the pin of the map")?;
         Ok(Self(Map::Array(map).try_into().context("it is another map")?))
     }
 
-    /// Puts this load in charge.
     pub fn set(&mut self, load: u64) -> Result<()> {
         self.0.set(0, load, 0).context("the charge cannot be changed")
     }

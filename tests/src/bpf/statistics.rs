@@ -7,31 +7,24 @@ use anyhow::{Context, Result, ensure};
 use aya::programs::{ProgramInfo, loaded_programs};
 use aya::sys::{Stats, enable_stats};
 
-/// The kernel counts for as long as this lives. Counting costs time itself: the clock is read twice a run.
+/// The kernel counts as long as this lives. Counting costs time itself: the clock is read twice a run.
 pub struct Counting(#[expect(dead_code, reason = "its drop ends the counting")] OwnedFd);
 
-/// What a program did while the kernel counted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Runs {
-    /// How often it ran.
     pub count: u64,
-    /// For how long in all.
     pub time: Duration,
 }
 
 impl Counting {
-    /// Has the kernel count from now on.
     pub fn start() -> Result<Self> {
         enable_stats(Stats::RunTime).map(Self).context("the kernel does not count the runs of programs")
     }
 }
 
-/// Which program is meant.
 #[derive(Clone, Copy, Debug)]
 pub enum Program {
-    /// The one of this name.
     Named(&'static str),
-    /// The one with this id.
     WithId(u32),
 }
 
@@ -45,7 +38,7 @@ impl Program {
 }
 
 impl Runs {
-    /// Of the one program that is meant, since it was loaded.
+    /// Of this program, since it was loaded.
     pub fn of(program: Program) -> Result<Self> {
         let programs = loaded_programs().collect::<Result<Vec<ProgramInfo>, _>>()?;
         let meant: Vec<_> = programs.iter().filter(|loaded| program.is(loaded)).collect();
@@ -54,7 +47,6 @@ impl Runs {
         Ok(Self { count: found.run_count(), time: found.run_time() })
     }
 
-    /// What was added since then.
     #[must_use]
     pub fn since(self, then: Self) -> Self {
         Self { count: self.count.saturating_sub(then.count), time: self.time.saturating_sub(then.time) }

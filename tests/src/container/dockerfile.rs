@@ -2,21 +2,17 @@
 
 use anyhow::{Context, Result, bail};
 
-/// What it says.
 #[derive(Debug, Default)]
 pub(super) struct Dockerfile {
-    /// The image that it begins with.
     pub(super) base: String,
-    /// What is copied: from the folder of the build, to a place in the image.
     pub(super) copies: Vec<(String, String)>,
-    /// User and group.
     pub(super) user: (u32, u32),
-    /// The program with its first arguments; what a pod says comes behind.
+    /// The program with its first arguments; a pod's arguments follow.
     pub(super) entrypoint: Vec<String>,
 }
 
 impl Dockerfile {
-    /// An instruction that is not understood is an error: it might be one that matters.
+    /// An unsupported instruction is an error: it might matter.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut file = Self::default();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {

@@ -20,7 +20,6 @@ const MASKED: [&str; 8] = [
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Of the image, the pod's container, and the places of its volumes on the host.
 pub(super) fn of(image: &Dockerfile, container: &Yaml, volumes: &[Volume]) -> Result<Value> {
     let context = &container["securityContext"];
     ensure!(context["privileged"].is_badvalue(), "the pod is privileged");
@@ -56,7 +55,6 @@ pub(super) fn of(image: &Dockerfile, container: &Yaml, volumes: &[Volume]) -> Re
     }))
 }
 
-/// Those that every container has, and those of the pod.
 fn mounts(container: &Yaml, volumes: &[Volume]) -> Result<Vec<Value>> {
     let mut mounts = vec![
         json!({ "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] }),

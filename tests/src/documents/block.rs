@@ -2,51 +2,39 @@
 
 use std::ops::Range;
 
-/// The word behind `console` of what is shown on a kernel with the regression.
+/// The word behind `console` of a block for a kernel with the regression.
 pub const REGRESSED: &str = "regressed";
-/// The same of what is typed beside a made-up fleet: pfnwatch/tests/fleet/walkthrough.rs types that.
+/// The word of a block that is run beside a simulated fleet: pfnwatch/tests/fleet/walkthrough.rs runs it.
 pub const FLEET: &str = "fleet";
 /// The prompts: root's, and that of a user without privileges.
 const PROMPTS: [(&str, User); 2] = [("# ", User::Root), ("$ ", User::Nobody)];
 /// The shell's prompt for the rest of a command.
 const MORE: &str = "> ";
 
-/// One fenced block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
     /// The line of its opening fence, from 1.
     pub line: usize,
-    /// The first word behind the fence.
     pub language: String,
-    /// The other words.
     pub words: Vec<String>,
-    /// Its lines.
     pub body: Vec<String>,
 }
 
-/// Who types a command.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum User {
-    /// Root.
     Root,
-    /// A user without privileges.
     Nobody,
 }
 
-/// A command with what the page says that it says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
-    /// Who types it.
     pub user: User,
-    /// For `sh -c`.
     pub text: String,
-    /// The lines of its output, numbered from 1 in the page; the end is that of the range.
+    /// The lines of its output in the page, numbered from 1.
     pub lines: Range<usize>,
-    /// The output.
     pub output: Vec<String>,
 }
 
-/// The blocks of a page.
 pub fn blocks(page: &str) -> Vec<Block> {
     let (mut blocks, mut open) = (Vec::new(), None::<Block>);
     for (index, line) in page.lines().enumerate() {
@@ -66,7 +54,7 @@ pub fn blocks(page: &str) -> Vec<Block> {
 }
 
 impl Block {
-    /// The commands of a `console` block. What stands before the first is nobody's output: see [`Self::begins_with_a_command`].
+    /// The commands of a `console` block. Text before the first is no output: see [`Self::begins_with_a_command`].
     pub fn commands(&self) -> Vec<Command> {
         let mut commands = Vec::<Command>::new();
         for (number, line) in (self.line + 1..).zip(&self.body) {
@@ -88,24 +76,21 @@ impl Block {
         commands
     }
 
-    /// Whether a `console` block begins as it should.
     pub fn begins_with_a_command(&self) -> bool {
         self.body.first().is_some_and(|line| typed(line).is_some())
     }
 
-    /// Whether it is typed beside a made-up fleet.
     pub fn is_of_a_fleet(&self) -> bool {
         self.words.iter().any(|word| word == FLEET)
     }
 
-    /// Whether it is of the story that is told on this kind of kernel.
+    /// Whether it is run on this kind of kernel.
     pub fn is_for(&self, regressed: bool) -> bool {
         let has = |wanted: &str| self.words.iter().any(|word| word == wanted);
         has(REGRESSED) == regressed && !self.is_of_a_fleet()
     }
 }
 
-/// A line that is typed, and by whom.
 pub fn typed(line: &str) -> Option<(User, &str)> {
     PROMPTS.iter().find_map(|(prompt, user)| Some((*user, line.strip_prefix(prompt)?)))
 }

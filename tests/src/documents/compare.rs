@@ -11,13 +11,11 @@ const HASH_DIGITS: usize = 20;
 /// Units of durations. An `m` is a minute: sizes are in MiB.
 const DURATIONS: [&str; 8] = ["ns", "us", "µs", "ms", "s", "m", "min", "h"];
 
-/// Whether the real output is what the page has.
 pub fn agrees(page: &[String], real: &[String]) -> bool {
     let normal = |lines: &[String]| lines.iter().map(|line| normal(line)).collect::<Vec<_>>();
     matches(&normal(trimmed(page)), &normal(trimmed(real)))
 }
 
-/// Without empty lines at the end.
 pub fn trimmed(lines: &[String]) -> &[String] {
     let end = lines.iter().rposition(|line| !line.trim().is_empty()).map_or(0, |last| last + 1);
     lines.get(..end).unwrap_or_default()
@@ -35,7 +33,7 @@ fn matches(page: &[String], real: &[String]) -> bool {
     }
 }
 
-/// A line with the kinds of what may differ in place of it.
+/// A line with placeholders for what may differ.
 fn normal(line: &str) -> String {
     // The agent's size is a matter of `bench agent`.
     if line.trim_start().starts_with("in memory:") {
@@ -88,7 +86,6 @@ fn kind(word: &str, before: Option<&str>) -> String {
     }
 }
 
-/// A word without the marks around it.
 fn inner(word: &str) -> &str {
     word.trim_matches(|sign: char| !sign.is_alphanumeric())
 }
@@ -120,7 +117,7 @@ fn is_uuid(text: &str) -> bool {
     parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(|part| is_hex(part, 4))
 }
 
-/// Exemptions are numbered from the time since boot on.
+/// Exemptions are numbered from the time since boot.
 fn is_exemption(text: &str) -> bool {
     text.len() >= 4 && text.bytes().all(|sign| sign.is_ascii_digit())
 }

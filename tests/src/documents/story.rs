@@ -16,19 +16,16 @@ use super::compare;
 use super::update::Update;
 use crate::{command, guard, regions, sysfs, wait};
 
-/// Where the pages lie in the guest.
 pub const PAGES: &str = "/pages";
-/// Where the commands are typed.
 const HERE: &str = "/run/here";
-/// The host's name.
 const HOST: &str = "db1";
-/// What a page before may have left.
+/// What an earlier page may have left.
 const LEFT: [&str; 3] = ["/var/lib/pfnwatch", "/etc/pfnwatch", HERE];
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 const OUTPUT: &str = "/run/typed";
 
-/// Types what a page shows for this kind of kernel; the error has what it should say.
+/// Runs the commands of a page for this kind of kernel; the error has the expected output.
 pub fn run(page: &str, regressed: bool) -> Result<()> {
     let text = fs::read_to_string(Path::new(PAGES).join(page)).with_context(|| format!("cannot read {page}"))?;
     let blocks: Vec<Block> = block::blocks(&text).into_iter().filter(|block| block.is_for(regressed)).collect();
@@ -91,7 +88,7 @@ impl Session {
         self.wait_for_output().with_context(|| command.text)
     }
 
-    /// Nobody types as fast as a test: what a command did is over, and the agent has told of it, before the next.
+    /// A test types faster than a person: waits until the command's effects are over, and the agent has reported them.
     fn wait_for_output(&self) -> Result<()> {
         sysfs::devices("region").first().map_or(Ok(()), |region| sysfs::wait_for_seed(region))?;
         if self.agents.is_empty() {
@@ -124,7 +121,6 @@ impl Session {
     }
 }
 
-/// A command that was typed, and the file that it writes to.
 struct Running {
     child: Child,
     output: PathBuf,
@@ -148,13 +144,13 @@ impl Running {
     }
 }
 
-/// As a terminal shows it. What the agent logs beside its events comes whenever it comes, and is left out; the agent has to be the
-/// shell's own process, for a signal to reach it.
+/// As a terminal shows it. The agent's log messages come at any time, and are left out; the agent must be the shell's
+/// own process, to get its signals.
 fn redirected(text: &str) -> String {
     if is_agent(text) { format!("exec {text} 2>/dev/null") } else { format!("exec 2>&1; {text}") }
 }
 
-/// Whether it goes on until it is told to end.
+/// Whether it runs until it is signalled.
 fn is_agent(text: &str) -> bool {
     text.starts_with("pfnwatch run") && !text.contains("--help")
 }

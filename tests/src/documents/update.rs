@@ -2,35 +2,30 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What stands before it on a line of the test's output.
+/// The prefix on a line of the test's output.
 const MARK: &str = "document: ";
 
-/// The real output of one command.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Update {
-    /// The page, from the tree's root.
     pub page: String,
     /// The first line of the output that the page has, from 1.
     pub from: usize,
-    /// The first line behind it.
+    /// The first line after it.
     pub to: usize,
-    /// What is to stand there.
     pub output: Vec<String>,
 }
 
 impl Update {
-    /// A line of the test's output.
     pub fn to_line(&self) -> String {
         format!("{MARK}{}", serde_json::to_string(self).unwrap_or_default())
     }
 
-    /// Reads that line, whatever stands before it.
+    /// Parses such a line; text before the mark is ignored.
     pub fn from_line(line: &str) -> Option<Self> {
         serde_json::from_str(line.split_once(MARK)?.1.trim_end()).ok()
     }
 }
 
-/// A page with these of its outputs replaced.
 pub fn updated(page: &str, updates: &[Update]) -> String {
     let mut lines: Vec<&str> = page.lines().collect();
     let mut updates: Vec<&Update> = updates.iter().collect();

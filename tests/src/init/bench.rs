@@ -21,23 +21,17 @@ use crate::policy::{GuardMode, Policy, SMALL_STRUCT_PAGE, STRUCT_PAGE};
 use crate::report::Report;
 use crate::{command, modules, sysfs};
 
-/// The regions of the bench's machine.
 const REGIONS: usize = 1;
-/// The guard's name in the kernel.
 const GUARD: Program = Program::Named("guard");
-/// Rounds of each work.
 const ROUNDS: usize = 9;
-/// Before a round: what the one before left to be freed later is done by then.
+/// Before a round: the kernel has freed by then what the one before left.
 const SETTLE: Duration = Duration::from_millis(500);
-/// How often in a round.
 const TIMES: [(Work, u16); 4] =
     [(Work::Cgroups, 100), (Work::Devices, 10), (Work::OtherBind, 50), (Work::Creation, 50)];
 const STORMS: [Work; 2] = [Work::Cgroups, Work::Devices];
-/// Those without a judgement.
 const NO_JUDGEMENT: [Work; 3] = [Work::Cgroups, Work::Devices, Work::OtherBind];
 const ALL: [Work; 4] = [Work::Cgroups, Work::Devices, Work::OtherBind, Work::Creation];
 
-/// Measures everything, and ends with a verdict.
 pub(super) fn run(port: &mut Port) -> Result<()> {
     let start = Instant::now();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
@@ -74,13 +68,12 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     Ok(())
 }
 
-/// What the guard came to so far, by the counters' names.
 fn judgements() -> Result<BTreeMap<String, u64>> {
     let counters = guard::status()?.get("counters").cloned().context("a status without counters")?;
     serde_json::from_value(counters).context("counters that are no numbers")
 }
 
-/// Two that come to different numbers have not done the same.
+/// Different numbers mean different work.
 fn judged_the_same(bpftrace: &[String], guard: &Value) -> Result<()> {
     let numbers = ["reservation_bytes", "ideal_bytes"].map(|key| format!(" {key}={} ", guard[key]));
     let differs = |line: &&String| numbers.iter().any(|number| !line.contains(number));
@@ -97,15 +90,15 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// The same with bpftrace; what it tells of oversize reservations.
+    /// The same with bpftrace; returns its lines about oversize reservations.
     fn traced(&mut self, setting: Setting, script: Script, works: &[Work]) -> Result<Vec<String>> {
         let tracer = Tracer::attach(script)?;
         self.measure(setting, Some(Program::WithId(tracer.program)), works)?;
         tracer.oversize()
     }
 
-    /// The same with the guard of the real agent, whose counter of this name must grow with each creation: where it passes
-    /// something unjudged, there is nothing to measure. Returns the last that it tells of one.
+    /// The same with the guard of the real agent, whose counter of this name must grow with each creation: if it allows
+    /// something unjudged, there is nothing to measure. Returns its last event of one.
     fn guard(&mut self, setting: Setting, policy: &Policy, counter: &str, works: &[Work]) -> Result<Option<Value>> {
         let mut guard = Guard::start(policy)?;
         self.ground.renew()?;
@@ -160,12 +153,11 @@ impl Bench<'_> {
     }
 }
 
-/// The time that this thread has run.
 fn thread_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("no clock of the thread's")?.into())
 }
 
-/// Each takes a nanosecond of the guest's clock.
+/// Each instruction takes a nanosecond of the guest's clock.
 fn instructions(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -22,21 +22,18 @@ mod burst;
 mod line;
 mod watched;
 
-/// The regions of the bench's machine.
 const REGIONS: usize = 1;
 const NAMESPACES: u64 = 64;
 const NAMESPACE_BYTES: u64 = 32 << 20;
-/// Starts besides those that go on to be measured. bpftrace's takes a while, and in a guest that counts instructions one is like
-/// the next.
+/// Starts besides those that go on to be measured. bpftrace's takes a while, and in a guest that counts instructions
+/// all are alike.
 const STARTS: [Started; 3] = [Started::Pfnwatch, Started::Pfnwatch, Started::OneProbe];
-/// Events of each.
 const EVENTS: usize = 100;
-/// Until what was started has nothing left to do.
+/// Until a started program is idle.
 const SETTLE: Duration = Duration::from_secs(20);
-/// As long as the guard's proof takes to come round.
+/// The interval of the guard's self-test.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// Measures everything, and ends with a verdict.
 pub(super) fn run(port: &mut Port) -> Result<()> {
     let start = Instant::now();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
@@ -79,14 +76,11 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     Ok(())
 }
 
-/// What there is to see.
 struct Host {
-    /// A creation that the kernel refuses.
     ground: Ground,
     region: String,
     /// How often libnvdimm is held, by nobody who watches it.
     held: u64,
-    /// Those that can be disabled.
     namespaces: Vec<String>,
 }
 
@@ -118,7 +112,6 @@ impl Host {
         })
     }
 
-    /// Measures one that runs and is idle.
     fn measure(&self, watched: &mut Watched, stage: &mut impl FnMut(&str)) -> Result<(Side, ReportedEvents)> {
         let (resident, in_kernel) = (footprint::resident(watched.pid)?, footprint::in_kernel(watched.pid)?);
         let held = modules::references("libnvdimm")?.saturating_sub(self.held);

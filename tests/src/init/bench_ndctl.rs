@@ -27,7 +27,6 @@ const LOOKERS: [(Scanner, &str, &[&str]); 3] = [
     (Scanner::Ndctl, "/bin/ndctl", &["list", "-NuX"]),
 ];
 
-/// Measures everything, and ends with a verdict.
 pub(super) fn run(port: &mut Port) -> Result<()> {
     let start = Instant::now();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();

@@ -16,19 +16,16 @@ use super::Port;
 use crate::report::Report;
 use crate::{agent, command, modules, pfnwatch, wait};
 
-/// The regions of the demo's machine.
 const REGIONS: usize = 1;
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the lines that belong to one event may be apart.
+/// How far apart the lines of one event may be.
 const BELOW: Duration = Duration::from_millis(300);
-/// The namespaces, as ndctl is asked for them.
 const NAMESPACES: [[&str; 6]; 3] = [
     ["-m", "fsdax", "-M", "dev", "-s", "4G"],
     ["-m", "devdax", "-M", "dev", "-s", "4G"],
     ["-m", "devdax", "-M", "mem", "-s", "1G"],
 ];
 
-/// Shows everything, and ends with the totals and a verdict.
 pub(super) fn run(port: &mut Port) -> Result<()> {
     let start = Instant::now();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
@@ -60,7 +57,6 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     Ok(())
 }
 
-/// An agent whose lines are shown. It is asked to end when this is dropped.
 struct Shown {
     child: Child,
     lines: Receiver<String>,
@@ -78,7 +74,7 @@ impl Shown {
         Ok(Self { child, lines })
     }
 
-    /// Waits for the agent's line that `is` one of these, and shows it with what is indented below it.
+    /// Waits for the agent's line that matches `is`, and shows it with the indented lines below it.
     fn show(&self, port: &mut Port, what: &str, is: impl Fn(&str) -> bool) -> Result<String> {
         let end = Instant::now() + TIMEOUT;
         while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -105,12 +101,10 @@ impl Drop for Shown {
     }
 }
 
-/// Whether the word behind a line's time is this.
 fn is(kind: &'static str) -> impl Fn(&str) -> bool {
     move |line| line.split_whitespace().nth(1) == Some(kind)
 }
 
-/// Makes the namespaces, and shows what the agent says meanwhile.
 fn create(port: &mut Port, agent: &Shown) -> Result<()> {
     agent.show(port, "that it is ready", is("ready"))?;
     // Until it judges; what it says of that is not shown.
@@ -127,7 +121,7 @@ fn create(port: &mut Port, agent: &Shown) -> Result<()> {
     Ok(())
 }
 
-/// Turns the guard on, and asks for one namespace more: a kernel with the regression is not let.
+/// Enables enforcement, and creates one more namespace: a kernel with the regression is denied.
 fn enforce(port: &mut Port, agent: &Shown) -> Result<()> {
     show_command(port, agent::PROGRAM, "pfnwatch", &["mode", "enforce", "--reason", "demo"])?;
     show_command(port, "/bin/ndctl", "ndctl", &["create-namespace", "-m", "fsdax", "-M", "dev", "-s", "512M"])?;

@@ -11,8 +11,8 @@ use crate::command;
 const PLACE: &str = "/run/disk";
 const LIBRARIES: &str = "/lib/x86_64-linux-gnu";
 
-/// Puts a program and its libraries on a disk, which has room for them and whose contents are lost, and that in the place of
-/// those in memory, for what is started from now on.
+/// Moves a program and its libraries to a disk, which has room for them and whose contents are lost, and mounts that
+/// over those in memory, for later starts.
 pub(super) fn install(program: &str, disk: &str) -> Result<()> {
     let disk = format!("/dev/{disk}");
     command::run("/bin/mkfs.ext4", &["-q", "-O", "^has_journal", &disk])?;

@@ -21,7 +21,6 @@ const MOUNTS: [(&str, &str); 10] = [
     ("cgroup2", "/sys/fs/cgroup"),
 ];
 
-/// Mounts them all, and makes the links into /proc that programs look for in /dev.
 pub(super) fn mount_all() -> Result<()> {
     for (kind, place) in MOUNTS {
         if !Path::new(place).is_dir() {

@@ -19,22 +19,18 @@ use crate::dmesg::Mark;
 use crate::report::Report;
 use crate::{scope, wait};
 
-/// The compiled tests, in a guest of their own.
 const TESTS: &str = "/bin/e2e";
-/// Where a test's output goes: a file, for a pipe would stay open with a process that it left behind.
+/// Where a test's output goes: a file, because a pipe would stay open in a process that it left behind.
 const OUTPUT: &str = "/run/e2e.out";
-/// Where the agent's journal is unless told otherwise.
+/// The agent's event store by default.
 const JOURNAL: &str = "/var/lib/pfnwatch";
 /// How much of the kernel's log is shown with a failed test.
 const KERNEL_LINES: usize = 40;
-/// How much a failed test's reason holds of what it says itself.
 const WORDS: usize = 300;
-/// How long what was left running may take to end.
 const END_LIMIT: Duration = Duration::from_secs(2);
 /// When it is killed again: one of them may have started another process meanwhile.
 const KILL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What the tests run in.
 enum Place {
     /// A guest with nothing in it but what a test has started.
     Bare,
@@ -59,14 +55,13 @@ impl Place {
         }
     }
 
-    /// What an agent of the test before remembers of other namespaces is no concern of the next.
+    /// The store of an earlier test's agent must not affect the next test.
     fn forget(&self) {
         if matches!(self, Self::Bare) {
             let _ = fs::remove_dir_all(JOURNAL);
         }
     }
 
-    /// Whom a test may have left running.
     fn left_over(&self, test: Pid) -> Pid {
         match self {
             // To PID 1, -1 means everyone else.
@@ -77,7 +72,6 @@ impl Place {
     }
 }
 
-/// Runs the tests that the orders want and reports each.
 pub(super) fn run(orders: &Orders, port: &mut Port) -> Result<()> {
     let place = Place::of(orders);
     let listed = list(&place)?;
@@ -104,7 +98,6 @@ pub(super) fn run(orders: &Orders, port: &mut Port) -> Result<()> {
     Ok(())
 }
 
-/// The names of all tests.
 fn list(place: &Place) -> Result<Vec<String>> {
     let tests = place.tests();
     let output = Command::new(tests).args(["--list", "--format", "terse"]).output();
@@ -114,7 +107,6 @@ fn list(place: &Place) -> Result<Vec<String>> {
     Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
-/// Runs one test and reports it; true where it passed.
 fn run_one(place: &Place, name: &str, limit: Duration, port: &mut Port) -> Result<bool> {
     port.send(&Report::Started { name: name.to_owned() });
     let (start, log) = (Instant::now(), Mark::now().ok());
@@ -138,7 +130,7 @@ fn run_one(place: &Place, name: &str, limit: Duration, port: &mut Port) -> Resul
     Ok(false)
 }
 
-/// What a test that failed says itself: the error that it returned with its causes, or what it panicked with.
+/// A failed test's own message: the error that it returned with its causes, or its panic.
 fn words_of(output: &str) -> Option<String> {
     let lines = || output.lines().map(str::trim);
     let returned = lines().find_map(|line| Some(line.split_once("Error:")?.1.trim()));
@@ -152,7 +144,7 @@ fn words_of(output: &str) -> Option<String> {
     Some(words.chars().take(WORDS).collect())
 }
 
-/// Runs one test to its end, or to its limit: None. Whatever it left running is ended.
+/// Runs one test to its end, or to its limit: `None`. Ends whatever it left running.
 fn execute(place: &Place, name: &str, limit: Duration) -> Result<Option<ExitStatus>> {
     place.forget();
     let output = File::create(OUTPUT).with_context(|| format!("cannot create {OUTPUT}"))?;
@@ -181,12 +173,12 @@ fn execute(place: &Place, name: &str, limit: Duration) -> Result<Option<ExitStat
     Ok(status)
 }
 
-/// The ends of children as something to wait for: SIGCHLD, blocked and read from a descriptor.
+/// Ends of children to wait for: SIGCHLD, blocked and read from a descriptor.
 struct ChildEnds(SignalFd);
 
 impl ChildEnds {
-    /// Call it after the child is started, which would inherit the blocked signal. An end from before is not missed by who reaps
-    /// first and waits then.
+    /// Call it after the child is started, which would inherit the blocked signal. To catch earlier ends, reap first
+    /// and wait then.
     fn listen() -> Result<Self> {
         let signals = SigSet::from(Signal::SIGCHLD);
         signals.thread_block().context("cannot block SIGCHLD")?;
@@ -224,8 +216,8 @@ fn reap_one() -> Reaped {
     }
 }
 
-/// Ends every process of these. What does not die within two seconds hangs in the kernel: the kernel's own
-/// detectors and the host's limit are for that.
+/// Ends all of these processes. One that does not die within two seconds hangs in the kernel: the kernel's own
+/// detectors and the host's limit handle that.
 fn end_everything(left_over: Pid, children: &ChildEnds) -> Result<()> {
     let end = Instant::now() + END_LIMIT;
     while Instant::now() < end {
@@ -239,7 +231,6 @@ fn end_everything(left_over: Pid, children: &ChildEnds) -> Result<()> {
     Ok(())
 }
 
-/// What the kernel said during a test: its last lines.
 fn kernel_log(since: Option<Mark>) -> String {
     let messages = since.map(Mark::since).and_then(Result::ok).unwrap_or_default();
     let skipped = messages.len().saturating_sub(KERNEL_LINES);

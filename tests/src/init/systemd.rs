@@ -18,18 +18,16 @@ use nix::unistd::{chdir, chroot, execv};
 use super::GUEST_MARK;
 use crate::{boot_config, debian, wait};
 
-/// The kernels of the cloud flavour have its driver built in.
+/// The cloud flavour's kernels have its driver built in.
 const DISK: &str = "/dev/nvme0n1";
 const DISK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Where the disk is mounted until it is the root.
 const ROOT: &str = "/root";
-/// This program, and where it goes so that the Debian sees it too.
+/// This program, and its path in the Debian.
 const SELF: (&str, &str) = ("/init", "/bin/guest-init");
-/// What of the initramfs the Debian sees, and where.
 const SHARED: [(&str, &str); 2] = [("/bin", debian::PROGRAMS), (debian::PACKAGES_IN_INITRAMFS, debian::PACKAGES)];
 const UNIT: &str = "pfnwatch-e2e.service";
 
-/// Mounts the disk, and goes on as its systemd.
 pub(super) fn boot() -> Result<Infallible> {
     wait::until(DISK, DISK_TIMEOUT, || Path::new(DISK).exists().then_some(()))?;
     create_dir(ROOT)?;
@@ -55,7 +53,6 @@ pub(super) fn boot() -> Result<Infallible> {
     execv(c"/sbin/init", &[CString::from(c"/sbin/init")]).context("the disk has no systemd")
 }
 
-/// The tests as a service of this boot alone.
 fn add_service() -> Result<()> {
     let units = Path::new("/run/systemd/system");
     let wants = units.join("multi-user.target.wants");
@@ -66,12 +63,11 @@ fn add_service() -> Result<()> {
     symlink(units.join(UNIT), wants.join(UNIT)).with_context(|| format!("cannot enable {UNIT}"))
 }
 
-/// Ends the guest with its disk in order, and without waiting for each unit's end.
+/// Powers the guest off with its disk synced, and without waiting for each unit's end.
 pub(super) fn power_off() {
     let _ = Command::new("/bin/systemctl").args(["poweroff", "--force"]).status();
 }
 
-/// Whether this is the service of a test guest.
 pub(super) fn is_service() -> bool {
     Path::new(GUEST_MARK).exists() && std::env::args().nth(1).as_deref() == Some("service")
 }

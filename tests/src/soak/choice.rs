@@ -7,29 +7,27 @@ use crate::creation::{Map, Mode};
 use crate::policy::GuardMode;
 
 const MIB: u64 = 1 << 20;
-/// Namespaces at a time: what libnvdimm is loaded with takes its time for each.
+/// Namespaces at a time: loading libnvdimm takes time for each.
 const MAX_NAMESPACES: usize = 8;
-/// From what is never oversize to what is with half a struct page; multiples of the regions' align.
+/// From never oversize to oversize with half a struct page; multiples of the regions' align.
 const SIZES: [u64; 6] = [16 * MIB, 64 * MIB, 128 * MIB, 256 * MIB, 384 * MIB, 512 * MIB];
 const ALIGNS: [u64; 2] = [4096, 2 * MIB];
-/// How many acts an agent lives at least: some lives are long, so that what grows is seen to.
+/// How many acts an agent lives at least: some lives are long, so that growth shows.
 const LIVES: [u64; 4] = [4, 12, 12, 120];
 
-/// Chooses.
 #[derive(Debug)]
 pub struct Chooser {
     random: Random,
-    /// So many acts are left before the agent may go.
+    /// The number of acts before the agent may end.
     calm: u64,
 }
 
 impl Chooser {
-    /// By a seed.
     pub const fn new(seed: u64) -> Self {
         Self { random: Random::new(seed), calm: 0 }
     }
 
-    /// The next act. With the same seed and the same outcomes before it, the same one.
+    /// The next act. Deterministic for a seed and the outcomes so far.
     pub fn next(&mut self, model: &Model) -> Act {
         self.calm = self.calm.saturating_sub(1);
         let kinds: &[(u64, ActionKind)] = match (model.watch, self.calm) {

@@ -4,18 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-/// The stream of what the agent says of itself.
 pub const AGENT: &str = "agent";
 
 /// Keys of an event with the values that they must have.
 pub type Facts = Map<String, Value>;
 
-/// One event that is to be in the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expected {
-    /// It has all of one of these.
     pub one_of: Vec<Facts>,
-    /// Whether it must be there. What nobody can know of need not: an event that a killed agent had in its hands.
+    /// Whether it is required. Not if it is uncertain: an event that a killed agent had not yet written.
     pub surely: bool,
 }
 
@@ -26,21 +23,21 @@ struct Stream {
     told: Vec<Value>,
 }
 
-/// All subjects. Between two of them no order holds: their events come from different threads of the kernel.
+/// All subjects. They have no common order: their events come from different threads of the kernel.
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
     all: BTreeMap<String, Stream>,
-    /// Those to which something was added since all was well.
+    /// Those that changed since the last success.
     touched: BTreeSet<String>,
 }
 
 impl Streams {
-    /// Expects an event in a stream, after those that it expects already.
+    /// Expects an event in a stream, after those already expected.
     pub fn expect(&mut self, stream: &str, expected: Expected) {
         self.of(stream).expected.push(expected);
     }
 
-    /// An event was told. One that no stream is for is left out.
+    /// Records an event. One that belongs to no stream is ignored.
     pub fn record(&mut self, event: &Value) {
         if let Some(stream) = stream_name(event) {
             self.of(&stream).told.push(event.clone());
@@ -52,7 +49,7 @@ impl Streams {
         self.all.entry(stream.to_owned()).or_default()
     }
 
-    /// What was not told as it was to be; none where all was.
+    /// The difference between expected and recorded events; `None` if there is none.
     pub fn complaint(&mut self) -> Option<String> {
         let touched = self.touched.iter().filter_map(|name| Some((name, self.all.get(name)?.complaint()?)));
         let wrong: Vec<String> = touched.map(|(name, wrong)| format!("{name}: {wrong}")).collect();
@@ -62,7 +59,7 @@ impl Streams {
         (!wrong.is_empty()).then(|| wrong.join("\n"))
     }
 
-    /// The same expectations, held against other events.
+    /// Compares the same expectations with other events.
     pub fn compare(&self, events: &[Value]) -> Option<String> {
         let mut other = self.clone();
         other.all.values_mut().for_each(|stream| stream.told.clear());
@@ -71,7 +68,7 @@ impl Streams {
         other.complaint()
     }
 
-    /// From now on nobody can know whether what was not told yet ever will be: returns what that is.
+    /// Makes pending expectations optional, and returns them: whether they are ever reported is now unknown.
     pub fn take_uncertain(&mut self) -> Vec<(String, Expected)> {
         let mut doubted = Vec::new();
         for (name, stream) in self.all.iter_mut().filter(|(name, _)| self.touched.contains(*name)) {
@@ -84,14 +81,13 @@ impl Streams {
         doubted
     }
 
-    /// How many events were told.
     pub fn recorded(&self) -> usize {
         self.all.values().map(|stream| stream.told.len()).sum()
     }
 }
 
 impl Stream {
-    /// Follows all ways through the expectations at once, since one that need not come may look like one that must.
+    /// Follows all ways through the expectations at once, since an optional one may look like a required one.
     fn complaint(&self) -> Option<String> {
         let mut at = self.skipping([0].into());
         for event in &self.told {
@@ -105,7 +101,7 @@ impl Stream {
         (!at.contains(&self.expected.len())).then(|| format!("nothing more came, and {}", self.words(&at)))
     }
 
-    /// These places, and those that can be got to without an event.
+    /// These places, and those reachable without an event.
     fn skipping(&self, from: Vec<usize>) -> Vec<usize> {
         let mut places = from;
         let mut next = 0;
@@ -127,17 +123,14 @@ impl Stream {
 }
 
 impl Expected {
-    /// One that must come.
     pub fn required(facts: Facts) -> Self {
         Self { one_of: vec![facts], surely: true }
     }
 
-    /// One that may come.
     pub fn optional(facts: Facts) -> Self {
         Self { one_of: vec![facts], surely: false }
     }
 
-    /// Whether it is of this kind.
     pub fn is(&self, kind: &str) -> bool {
         self.one_of.iter().any(|facts| facts.get("event").is_some_and(|it| it == kind))
     }
@@ -152,14 +145,14 @@ impl Expected {
     }
 }
 
-/// Whose event it is; none for those of which there are more or less by chance, such as labels that are written.
+/// The subject of an event; `None` for those whose number varies by chance, such as written labels.
 fn stream_name(event: &Value) -> Option<String> {
     let text = |key: &str| event.get(key).and_then(Value::as_str);
     match text("event")? {
         "probe" | "claim" | "label" | "guard_state" | "max_struct_page" => None,
         // A namespace that is enabled raw for a moment, and regions and DIMMs with libnvdimm.
         "unbind" if !text("device")?.starts_with(['p', 'd']) => None,
-        "set_up" | "unbind" | "destroy" | "found" | "denied" | "would_deny" | "exempt" | "unjudged" => {
+        "set_up" | "unbind" | "destroy" | "existing_namespace" | "denied" | "would_deny" | "exempt" | "unjudged" => {
             Some(format!("namespace {}", text("namespace_uuid").unwrap_or("without a uuid")))
         }
         "exemption_granted" | "exemption_spent" | "exemption_ended" => {

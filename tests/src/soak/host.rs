@@ -21,16 +21,13 @@ use crate::{modules, namespace, regions, sysfs, sysfs_load, wait};
 
 const TIMEOUT: Duration = Duration::from_secs(150);
 const CGROUPS: usize = 100;
-/// What is overwritten of a namespace that is to be made anew.
+/// How much of a namespace is overwritten before a new creation.
 const BLANKED: usize = 64 << 10;
 
-/// The guest, and what is known of it.
 pub struct Host {
-    /// What was done.
     pub model: Model,
-    /// The agent that runs.
     pub life: Option<Life>,
-    /// What of eBPF there was before any agent.
+    /// eBPF objects from before any agent.
     bare: HeldObjects,
 }
 
@@ -103,7 +100,7 @@ impl Host {
         self.bind(&prepared, known.target.region, shape)
     }
 
-    /// Binds what was prepared: it is made, or denied, where the model says so. What was denied is destroyed.
+    /// Binds what was prepared, which is made or denied as the model predicts. A denied one is destroyed.
     fn bind(&mut self, prepared: &PreparedNamespace, region: usize, shape: Shape) -> Result<()> {
         let start = sysfs::number(&prepared.namespace, "resource")?;
         let target = Target { uuid: prepared.namespace_uuid.clone(), region, start, shape };
@@ -124,7 +121,7 @@ impl Host {
         Ok(())
     }
 
-    /// Whatever the policy is: one that has a block is enabled.
+    /// Under any policy, a namespace with a block can be enabled.
     fn enable(&mut self, uuid: &str) -> Result<()> {
         let Some(region) = self.model.namespaces.get(uuid).map(|it| it.target.region) else { return Ok(()) };
         namespace::enable(&named(uuid)?).context("an existing namespace was kept from being enabled")?;
@@ -226,13 +223,13 @@ impl Host {
         Ok(())
     }
 
-    /// Waits until all that was done is told, just as it was to be.
+    /// Waits until all acts are reported as expected.
     pub fn wait_for_events(&mut self) -> Result<()> {
         let Some(life) = &mut self.life else { return Ok(()) };
         life.wait_for_events(&mut self.model.streams)
     }
 
-    /// Without an agent, and with none that has left a guard, nothing of it is in the kernel.
+    /// Without an agent, and without a guard that one has left, nothing of it is in the kernel.
     fn require_no_pins(&self) -> Result<()> {
         if self.model.watch != Observer::Nobody {
             return Ok(());
@@ -240,7 +237,6 @@ impl Host {
         HeldObjects::until_nothing_beyond(&self.bare, TIMEOUT)
     }
 
-    /// Ends whatever watches.
     pub fn end(&mut self) -> Result<()> {
         if self.life.is_some() {
             self.stop()?;
@@ -266,7 +262,7 @@ fn region_device(region: usize) -> Result<String> {
     Ok(if region == 0 { regions.first } else { regions.second })
 }
 
-/// The device of a namespace, whose name is another after each load.
+/// The device of a namespace, whose name changes with each load.
 fn named(uuid: &str) -> Result<String> {
     let devices = sysfs::devices("namespace");
     let found = devices.into_iter().find(|name| sysfs::text(name, "uuid").is_ok_and(|it| it == uuid));

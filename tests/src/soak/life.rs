@@ -11,25 +11,21 @@ use crate::guard::Guard;
 use crate::wait;
 
 const TIMEOUT: Duration = Duration::from_secs(150);
-/// After so many settlements an agent has all that it will need.
+/// After so many comparisons an agent has allocated all that it will need.
 const WARM: usize = 4;
-/// So many more files: somebody may just be asking it something.
+/// The limit of additional files: a request may be in progress.
 const MAX_FILES_GROWTH: usize = 1;
-/// How much more it may have later: what the allocator keeps varies by that much when the programs are loaded anew.
+/// The limit of additional memory: the allocator's rest varies by that much when the programs are reloaded.
 const MAX_GROWTH_BYTES: u64 = 2 << 20;
 
-/// The agent that runs.
 pub struct Life {
-    /// The agent.
     pub guard: Guard,
-    /// How many of its lines the model was told.
     told: usize,
     settlements: usize,
-    /// The least that it held since it was warm: at a single look it may just be at work.
+    /// The minimum since it was warm: a single sample may be during some work.
     warm: Option<Size>,
 }
 
-/// What it holds.
 #[derive(Clone, Copy, Debug)]
 struct Size {
     anon_bytes: u64,
@@ -43,12 +39,10 @@ impl Size {
 }
 
 impl Life {
-    /// One that was just started.
     pub const fn new(guard: Guard) -> Self {
         Self { guard, told: 0, settlements: 0, warm: None }
     }
 
-    /// Waits until all that was done is told.
     pub fn wait_for_events(&mut self, streams: &mut Streams) -> Result<()> {
         let mut complaint = None;
         let told = wait::until("all that was done told", TIMEOUT, || {
@@ -67,7 +61,6 @@ impl Life {
         self.does_not_grow()
     }
 
-    /// What an agent said that has ended.
     pub fn read_rest(&mut self, streams: &mut Streams) -> Result<()> {
         self.guard.remaining_events();
         self.listen(streams)
@@ -84,7 +77,7 @@ impl Life {
         Ok(())
     }
 
-    /// What it needs for a while, when it attaches or weighs what it knows of the kernel, it has given back by then.
+    /// What it needs temporarily, when it attaches or evaluates the kernel's code, is freed by then.
     fn does_not_grow(&mut self) -> Result<()> {
         let now = self.size()?;
         if self.settlements < WARM {
@@ -105,7 +98,7 @@ impl Life {
         Ok(Size { anon_bytes: footprint::resident(pid)?.anon_bytes, files })
     }
 
-    /// In words: the least that it held since it was warm, and what it holds now.
+    /// The minimum since it was warm, and the current size.
     pub fn words(&self) -> Option<String> {
         let (warm, now) = (self.warm?, self.size().ok()?);
         Some(format!(

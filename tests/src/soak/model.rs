@@ -15,54 +15,39 @@ pub mod act;
 mod facts;
 mod load;
 
-/// Who watches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observer {
-    /// Nobody: nothing is told, and nothing denied.
+    /// Nobody: nothing is reported, and nothing denied.
     Nobody,
-    /// The guard that an agent left. It remembers what it meets for the next agent, as long as libnvdimm is the one it knows.
+    /// The guard that an agent left. It records events for the next agent, as long as libnvdimm is the one it knows.
     Held {
-        /// Whether libnvdimm was loaded anew since: it then judges nothing, and sees no namespace.
+        /// Whether libnvdimm was reloaded since: it then judges nothing, and sees no namespace.
         deaf: bool,
     },
-    /// An agent.
     Agent,
 }
 
-/// A namespace with an info block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Namespace {
-    /// What it is.
     pub target: Target,
-    /// The uuid of its block.
     pub block_uuid: String,
-    /// Whether it is enabled.
     pub enabled: bool,
-    /// Whether the agent that runs has told of this block.
     told: bool,
 }
 
-/// All of it.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// What is in force, but for the mode.
     pub configured: Configured,
-    /// The mode in force.
     pub mode: GuardMode,
-    /// Who watches.
     pub watch: Observer,
-    /// Exemptions in force.
     pub grants: Vec<Grant>,
-    /// By namespace uuid.
     pub namespaces: BTreeMap<String, Namespace>,
-    /// What has to be told.
     pub streams: Streams,
-    /// What a held guard keeps for the next agent.
+    /// What a pinned guard records for the next agent.
     later: Vec<(String, Expected)>,
 }
 
 impl Model {
-    /// Nothing was done yet.
     pub fn new() -> Self {
         let configured = Configured { strict: false, stance: GuardMode::Audit, hold: false };
         Self {
@@ -76,7 +61,7 @@ impl Model {
         }
     }
 
-    /// What has to be said of a creation before it is made.
+    /// The expected event of a creation before it is made.
     pub fn judge(&self, target: &Target) -> ExpectedDecision {
         let grant = self.grants.iter().find(|grant| match &grant.subject {
             Subject::Region(region) => *region == target.region,
@@ -93,7 +78,7 @@ impl Model {
         }
     }
 
-    /// A creation was tried, and ended as it was judged. A denied one leaves a namespace without a block.
+    /// A creation was attempted, and ended as judged. A denied one leaves a namespace without a block.
     pub fn tried(&mut self, target: &Target, block_uuid: &str, judged: ExpectedDecision) {
         let stream = of(&target.uuid);
         if let Some(facts) = facts::judgement(target, block_uuid, judged, self.configured) {
@@ -116,16 +101,14 @@ impl Model {
         self.namespaces.insert(target.uuid.clone(), Namespace { target, block_uuid, enabled: true, told });
     }
 
-    /// A namespace was enabled.
     pub fn enabled(&mut self, uuid: &str) {
         let Some(namespace) = self.namespaces.get_mut(uuid) else { return };
         namespace.enabled = true;
         namespace.told |= self.watch == Observer::Agent;
-        let facts = facts::set_up(&namespace.target, &namespace.block_uuid, "met");
+        let facts = facts::set_up(&namespace.target, &namespace.block_uuid, "existing");
         self.expect_if_observed(&of(uuid), facts, false);
     }
 
-    /// A namespace was disabled.
     pub fn disabled(&mut self, uuid: &str) {
         let Some(namespace) = self.namespaces.get_mut(uuid) else { return };
         if std::mem::take(&mut namespace.enabled) {
@@ -150,7 +133,6 @@ impl Model {
         }
     }
 
-    /// An agent was started with this file, and guards.
     pub fn started(&mut self, file: Configured) {
         self.expect(AGENT, facts::agent("policy_loaded"));
         self.expect(AGENT, facts::ready("observing"));
@@ -174,13 +156,12 @@ impl Model {
         }
     }
 
-    /// The agent was asked to end, and did.
     pub fn stopped(&mut self) {
         self.expect(AGENT, facts::stopped());
         self.detached();
     }
 
-    /// The agent was killed: what it had not told by then it may have had in its hands.
+    /// The agent was killed: it may have lost what it had not yet reported.
     pub fn killed(&mut self) {
         let doubted = self.streams.take_uncertain();
         self.detached();
@@ -189,14 +170,12 @@ impl Model {
         }
     }
 
-    /// The guard that was held was released.
     pub fn released(&mut self) {
         self.watch = Observer::Nobody;
         self.grants.clear();
         self.later.clear();
     }
 
-    /// The file was read anew.
     pub fn reloaded(&mut self, file: Configured) {
         if file.hold != self.configured.hold {
             self.expect(AGENT, facts::ready("observing"));
@@ -206,19 +185,16 @@ impl Model {
         self.mode = file.stance;
     }
 
-    /// The mode was set.
     pub fn mode_set(&mut self, to: GuardMode) {
         self.expect(AGENT, facts::mode_changed(self.mode, to));
         self.mode = to;
     }
 
-    /// An exemption was granted.
     pub fn granted(&mut self, grant: Grant) {
         self.expect(&of_exemption(grant.id), facts::exemption("exemption_granted", grant.id));
         self.grants.push(grant);
     }
 
-    /// An exemption was withdrawn.
     pub fn revoked(&mut self, id: u64) {
         self.expect(&of_exemption(id), facts::exemption("exemption_ended", id));
         self.grants.retain(|grant| grant.id != id);
@@ -233,7 +209,7 @@ impl Model {
         }
     }
 
-    /// Somebody tells, now or later; where nobody watches, nobody will.
+    /// Reported now or later; never if nobody observes.
     fn expect_if_observed(&mut self, stream: &str, facts: Facts, deaf_too: bool) {
         match self.watch {
             Observer::Agent => self.expect(stream, facts),
@@ -263,7 +239,6 @@ fn of_exemption(id: u64) -> String {
     format!("exemption {id}")
 }
 
-/// What an object of JSON holds.
 fn object(value: Value) -> Facts {
     match value {
         Value::Object(facts) => facts,

@@ -5,12 +5,10 @@
 pub struct Random(u64);
 
 impl Random {
-    /// Of a seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -19,23 +17,22 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below this one; 0 where that is 0.
+    /// A number below this one; 0 if that is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         self.number().checked_rem(end).unwrap_or(0)
     }
 
-    /// True as often as not.
     pub fn coin(&mut self) -> bool {
         self.below(2) == 0
     }
 
-    /// One of these; none where there is none.
+    /// `None` if there are no choices.
     pub fn one_of<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
         let count = u64::try_from(choices.len()).unwrap_or(u64::MAX);
         choices.get(usize::try_from(self.below(count)).unwrap_or(0))
     }
 
-    /// One of these, each as often as its weight says.
+    /// One of these, with a probability in proportion to its weight.
     pub fn weighted_choice<T: Copy>(&mut self, choices: &[(u64, T)]) -> Option<T> {
         let mut left = self.below(choices.iter().map(|(weight, _)| weight).sum());
         for (weight, choice) in choices {

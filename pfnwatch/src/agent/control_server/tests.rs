@@ -58,7 +58,7 @@ fn serve<T: Send + 'static>(limits: Limits, clients: impl FnOnce(PathBuf) -> T +
 fn handle(call: PendingRequest) {
     assert_eq!((call.peer.pid, call.peer.uid), (std::process::id(), geteuid()));
     let answer = match call.request {
-        Request::Mode { mode, .. } => Ok(Response::Mode(ModeResponse { mode, was: Mode::Audit })),
+        Request::Mode { mode, .. } => Ok(Response::Mode(ModeResponse { mode, previous_mode: Mode::Audit })),
         Request::Revoke { id } => Ok(Response::Revoked(Revoked { id })),
         Request::Release => return drop(call.responder),
         // Far more than a socket holds.

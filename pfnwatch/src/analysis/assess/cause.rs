@@ -9,7 +9,6 @@ use crate::model::{
     verdict::Numbers,
 };
 
-/// The cause, and one sentence with its numbers.
 pub(super) fn of(facts: &Facts, host: &KernelParameters, measured: &Measured, numbers: &Numbers) -> (Cause, String) {
     let cause = match &facts.block {
         Some(block) => of_block(block, facts, host, measured),
@@ -18,8 +17,8 @@ pub(super) fn of(facts: &Facts, host: &KernelParameters, measured: &Measured, nu
     (cause, text::explain(cause, facts, host, measured, numbers))
 }
 
-/// With the block at hand its own history is known: what was changed afterwards is told from how it was made, and a
-/// block that was changed is never laid at the door of the kernel that made it.
+/// The block shows its own history: later changes are recognized by how it was made, and a changed block is never
+/// blamed on the kernel that made it.
 fn of_block(block: &InfoBlock, facts: &Facts, host: &KernelParameters, measured: &Measured) -> Cause {
     if let Some(made) = &measured.made {
         if was_resized(made, measured.geometry.size) {
@@ -45,7 +44,8 @@ fn of_block(block: &InfoBlock, facts: &Facts, host: &KernelParameters, measured:
     }
 }
 
-/// Without the block only the bytes speak: a struct page size explains them where its formula gives them exactly.
+/// Without the block there are only the byte counts: a struct page size explains them if the formula gives them
+/// exactly.
 fn of_bytes(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Cause {
     if moved_by_addresses(facts, measured) {
         return Cause::Moved;
@@ -68,13 +68,12 @@ fn of_bytes(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Caus
     }
 }
 
-/// Whether the first usable address is no multiple of the align, which no kernel would have chosen.
+/// Whether the first usable address is no multiple of the align, which no kernel chooses.
 fn moved_by_addresses(facts: &Facts, measured: &Measured) -> bool {
     let align = measured.effective_align();
     facts.start.is_some() && facts.first_usable.is_some_and(|first| align.is_power_of_two() && first & (align - 1) != 0)
 }
 
-/// Whether the reservation is exactly what `bytes` for each page give.
 fn is_explained_by(bytes: u64, host: &KernelParameters, measured: &Measured) -> bool {
     reserved_with(&measured.geometry, bytes, host) == Ok(measured.reservation)
 }

@@ -11,7 +11,7 @@ use crate::model::{
     verdict::Cause,
 };
 
-/// All that apply, the most telling first.
+/// All that apply, the most important first.
 pub(super) fn of(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Vec<Hint> {
     [
         system_ram(facts, host, measured),
@@ -105,7 +105,6 @@ fn smaller_struct_page(host: &KernelParameters, thresholds: &Thresholds, measure
     Some(Hint::new(Cause::SmallerStructPage, bytes, detail))
 }
 
-/// What a rebuild with map=mem leaves to users.
 fn gained_by_map_mem(host: &KernelParameters, measured: &Measured) -> Option<u64> {
     let mem = Geometry { map: Map::Mem, ..measured.geometry };
     let reservation = reserved_with(&mem, 0, host).ok()?;

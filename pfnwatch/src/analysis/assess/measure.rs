@@ -15,9 +15,9 @@ use crate::model::{
 /// The reservation of one namespace beside its ideal, in bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
-    /// The namespace as it is now. Its start is real, or 0 where it does not matter.
+    /// The namespace as it is now. Its start is real, or 0 if it does not matter.
     pub(super) geometry: Geometry,
-    /// The namespace as it was when its block was made, as far as the block tells.
+    /// The namespace as it was when its block was made, as far as the block describes it.
     pub(super) made: Option<Geometry>,
     pub(super) reservation: u64,
     pub(super) end_trunc: u64,
@@ -34,10 +34,6 @@ struct Split {
     evidence: Evidence,
 }
 
-/// What `facts` say in bytes.
-///
-/// # Errors
-/// The obstacle: what is missing, or which facts exclude each other.
 pub(super) fn measure(facts: &Facts, host: &KernelParameters, reference: u64) -> Result<Measured, Obstacle> {
     let size = facts.size.ok_or_else(|| missing("its size"))?;
     let block = facts.block.as_ref();
@@ -73,8 +69,8 @@ fn align(facts: &Facts, host: &KernelParameters) -> Option<u64> {
     }
 }
 
-/// The start of the namespace; 0 where it is not known and does not matter, because every namespace starts at a
-/// multiple of `compat`, and the align is no coarser.
+/// The start of the namespace; 0 if it is unknown and does not matter, because every namespace starts at a multiple of
+/// `compat`, and the align is no coarser.
 fn start(facts: &Facts, geometry: &Geometry) -> Result<u64, Obstacle> {
     match facts.start {
         Some(start) => Ok(start),
@@ -83,7 +79,7 @@ fn start(facts: &Facts, geometry: &Geometry) -> Result<u64, Obstacle> {
     }
 }
 
-/// The strongest evidence there is; where there are two kinds, they must agree.
+/// The strongest evidence; if there are two kinds, they must agree.
 fn split(facts: &Facts, geometry: &Geometry) -> Result<Split, Obstacle> {
     let Some(block) = &facts.block else {
         return of_addresses(facts, geometry.size)?.map_or_else(|| of_sizes(facts, geometry), Ok);
@@ -139,7 +135,7 @@ fn of_sizes(facts: &Facts, geometry: &Geometry) -> Result<Split, Obstacle> {
 }
 
 /// The ideal. A namespace that an older kernel shifted by start_pad may start where today's formula refuses: then the
-/// part behind the padding is what counts.
+/// part behind the padding is used.
 fn ideal(
     geometry: &Geometry,
     block: Option<&InfoBlock>,
@@ -158,7 +154,7 @@ fn ideal(
     }
 }
 
-/// The page size with which the reservation was computed, where no block tells: the host's, unless only a smaller one
+/// The page size with which the reservation was computed, if no block records it: the host's, unless only a smaller one
 /// explains it to the byte.
 fn page_size_that_fits(geometry: &Geometry, reservation: u64, reference: u64, host: &KernelParameters) -> u64 {
     if geometry.map == Map::Mem {
@@ -177,12 +173,10 @@ fn page_size_that_fits(geometry: &Geometry, reservation: u64, reference: u64, ho
 }
 
 impl Measured {
-    /// The align that counts: the larger of the namespace's and the kernel's.
     pub(super) fn effective_align(&self) -> u64 {
         self.geometry.align.max(self.geometry.compat)
     }
 
-    /// All bytes of the namespace.
     pub(super) fn numbers(&self, host: &KernelParameters) -> Numbers {
         // What this kernel itself would need: its pages, its struct page.
         let own = Geometry { page_size: host.page_size, ..self.geometry };
@@ -198,7 +192,6 @@ impl Measured {
         }
     }
 
-    /// What it reserves more than it should.
     pub(super) fn excess(&self) -> u64 {
         self.reservation.saturating_sub(self.ideal)
     }

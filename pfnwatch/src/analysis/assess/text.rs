@@ -16,7 +16,6 @@ pub(super) const fn nothing_reserved(mode: NamespaceMode) -> &'static str {
     }
 }
 
-/// The cause with its numbers.
 pub(super) fn explain(
     cause: Cause,
     facts: &Facts,
@@ -55,7 +54,13 @@ pub(super) fn explain(
             Bytes(measured.geometry.page_size.min(host.page_size)),
             uncertainty(measured)
         ),
-        _ => "as it should be".to_owned(),
+        // Causes of hints come with the hint's own sentence.
+        Cause::None
+        | Cause::NoDeduplication
+        | Cause::SystemRam
+        | Cause::Rounding
+        | Cause::SmallerPages
+        | Cause::SmallerStructPage => "as it should be".to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ const REFERENCE_SIZE: u64 = 1 << 40;
 const REFERENCE_ALIGN: u64 = 2 << 20;
 const REFERENCE_START: u64 = 4 << 30;
 
-/// What a namespace of 1 TiB costs under a kernel; none where that is not known.
+/// What a namespace of 1 TiB costs under a kernel; `None` if unknown.
 #[must_use]
 pub fn reference_cost(kernel: &ObservedKernel) -> Option<Cost> {
     let max = kernel.max_struct_page_size?;
@@ -34,7 +34,7 @@ pub fn reference_cost(kernel: &ObservedKernel) -> Option<Cost> {
     })
 }
 
-/// Holds the running kernel against the others: the one under which it cost the least, and of several the latest.
+/// Compares the running kernel with the others: the one with the lowest cost, and of several the latest.
 #[must_use]
 pub fn host_regression(now: &ObservedKernel, others: &[ObservedKernel]) -> Option<Regression> {
     let after = reference_cost(now)?;

@@ -7,36 +7,31 @@ use uuid::Uuid;
 
 use crate::model::capacity::{AcceptError, Acceptance, Cost, NamespaceKey, Regression};
 
-/// So many namespaces are followed: those that were seen the longest ago are let go.
+/// The limit of namespaces that are tracked; the one that was seen the longest ago is evicted first.
 pub(super) const MAX_RECORDS: usize = 4096;
 
-/// What a new look at a namespace means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegressionChange {
-    /// Nothing.
     Unchanged,
-    /// Something that has to be written down, and not to be told.
+    /// The record must be saved; nothing is reported.
     Recorded,
-    /// It costs more than it did, which is new, or even more than when that was told.
+    /// It costs more than before, or more than when that was last reported.
     Began(Box<Regression>),
-    /// It does not any more.
     Ended(Box<Regression>),
 }
 
-/// All namespaces that were ever seen, as far as there is room.
 #[derive(Debug, Default)]
 pub struct CostHistory {
     records: Vec<CostRecord>,
 }
 
 impl CostHistory {
-    /// Takes up what was written down.
     #[must_use]
     pub const fn new(records: Vec<CostRecord>) -> Self {
         Self { records }
     }
 
-    /// Takes note of what a namespace costs. Gives the record, and what has changed.
+    /// Records what a namespace costs. Returns the record, and what has changed.
     pub fn observe(&mut self, namespace: NamespaceKey, cost: Cost) -> (CostRecord, RegressionChange) {
         let place = self.position(&namespace);
         let known = place.and_then(|place| self.records.get(place));
@@ -59,7 +54,7 @@ impl CostHistory {
         (record, change)
     }
 
-    /// A namespace is destroyed: nothing is lost any more, and what comes in its place is held against it.
+    /// A namespace is destroyed: its regression ends, and the next namespace at its place is compared with it.
     pub fn destroyed(&mut self, uuid: Uuid) -> Vec<(CostRecord, RegressionChange)> {
         self.remove_where(|namespace| namespace.namespace_uuid == Some(uuid))
     }
@@ -70,12 +65,14 @@ impl CostHistory {
         self.remove_where(|it| (it.start_address, it.size_bytes) == room)
     }
 
-    /// These are all namespaces with a memmap on the media, by first address and size: of the others nobody saw the end.
+    /// Removes all namespaces but these, which have a memmap on the media, by first address and size: the end of the
+    /// others was not observed.
     pub fn retain(&mut self, there: &BTreeSet<(u64, u64)>) -> Vec<(CostRecord, RegressionChange)> {
         self.remove_where(|namespace| !there.contains(&(namespace.start_address, namespace.size_bytes)))
     }
 
-    /// A regressed namespace by its name, its namespace uuid or its first address (`0x…`), as it would be with its cost accepted.
+    /// A regressed namespace by its name, its namespace uuid or its first address (`0x…`), as it would be after its
+    /// cost is accepted.
     pub fn accept_preview(&self, which: &str, acceptance: Acceptance) -> Result<(CostRecord, Regression), AcceptError> {
         let is_it = |record: &CostRecord| {
             let namespace = &record.namespace;
@@ -92,7 +89,6 @@ impl CostHistory {
         }
     }
 
-    /// Puts a record in the place of the one of the same namespace.
     pub fn replace(&mut self, record: CostRecord) {
         if let Some(known) = self.records.iter_mut().find(|known| known.namespace == record.namespace) {
             *known = record;
@@ -109,18 +105,17 @@ impl CostHistory {
         self.records.iter_mut().filter(gone).map(end).collect()
     }
 
-    /// All of them.
+    #[cfg(test)]
     pub fn records(&self) -> impl Iterator<Item = &CostRecord> {
         self.records.iter()
     }
 
-    /// The regressions that stand.
     pub fn regressions(&self) -> impl Iterator<Item = Regression> {
         self.records.iter().filter_map(CostRecord::regression)
     }
 
-    /// The record of the same namespace: by its uuid, else the one that lay at the same place. A reconfiguration by ndctl
-    /// gives another uuid. One of another size is another namespace.
+    /// The record of the same namespace: by its uuid, else the one at the same place. A reconfiguration by ndctl
+    /// assigns another uuid. One of another size is another namespace.
     fn position(&self, namespace: &NamespaceKey) -> Option<usize> {
         let by_uuid = |record: &CostRecord| {
             namespace.namespace_uuid.is_some() && record.namespace.namespace_uuid == namespace.namespace_uuid
@@ -139,7 +134,6 @@ impl CostHistory {
     }
 }
 
-/// What it means that a regression is there now, or is not any more.
 pub fn change(before: Option<Regression>, after: Option<Regression>) -> RegressionChange {
     match (before, after) {
         (Some(before), None) => RegressionChange::Ended(Box::new(before)),

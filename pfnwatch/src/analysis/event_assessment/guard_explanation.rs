@@ -13,7 +13,6 @@ use crate::{
     },
 };
 
-/// Puts the sentence and the remedies on one of the guard's judgements.
 pub(super) fn explain(body: &mut Body, host: &KernelParameters, thresholds: &Thresholds) {
     match body {
         Body::Denied(judged) => {
@@ -23,22 +22,21 @@ pub(super) fn explain(body: &mut Body, host: &KernelParameters, thresholds: &Thr
         }
         Body::WouldDeny(judged) => {
             let reason = reason(judged, thresholds);
-            judged.detail = format!("let pass in audit, enforce would have refused it: {reason}");
+            judged.detail = format!("allowed in audit, enforce would have refused it: {reason}");
             judged.remedies = remedies(judged, host, thresholds);
         }
         Body::Exempt(judged) => {
-            judged.detail = format!("oversize, and let pass by an exemption: {}", reason(judged, thresholds));
+            judged.detail = format!("oversize, and allowed by an exemption: {}", reason(judged, thresholds));
         }
         Body::Unjudged(judged) => {
-            let why = judged.why.map_or("the guard did not say why", UnjudgedReason::describe);
-            judged.detail = format!("let pass without a judgement: {why}; what it costs shows once it is made");
-            judged.remedies = what_arms_the_guard(judged.why);
+            let why = judged.reason.map_or("the guard gave no reason", UnjudgedReason::describe);
+            judged.detail = format!("allowed without a judgement: {why}; what it costs shows once it is made");
+            judged.remedies = what_arms_the_guard(judged.reason);
         }
         _ => {}
     }
 }
 
-/// The cause with its numbers.
 fn reason(judged: &GuardDecision, thresholds: &Thresholds) -> String {
     let bytes = judged.max_struct_page_size_bytes.unwrap_or(0);
     let reference = thresholds.reference_struct_page;
@@ -51,7 +49,6 @@ fn reason(judged: &GuardDecision, thresholds: &Thresholds) -> String {
     format!("this kernel reserves {bytes} bytes for each page, where {reference} suffice{whose}: {excess} too much")
 }
 
-/// What serves the same purpose at a lower cost, the plainest first.
 fn remedies(judged: &GuardDecision, host: &KernelParameters, thresholds: &Thresholds) -> Vec<String> {
     let geometry = judged.namespace.as_ref().map(|namespace| Geometry {
         start: namespace.start_address,
@@ -66,7 +63,6 @@ fn remedies(judged: &GuardDecision, host: &KernelParameters, thresholds: &Thresh
     [Some(map_mem(judged, geometry, host)), Some(other), by_hand].into_iter().flatten().collect()
 }
 
-/// On any kernel: the memmap goes to DRAM.
 fn map_mem(judged: &GuardDecision, geometry: Option<Geometry>, host: &KernelParameters) -> String {
     let costs = geometry.and_then(|geometry| {
         let mem = Geometry { map: Map::Mem, ..geometry };
@@ -128,7 +124,7 @@ fn write_infoblock(
     ))
 }
 
-/// By region: ndctl gives a namespace that it makes anew, or makes into another, another namespace uuid each time.
+/// By region: ndctl assigns another namespace uuid each time it makes or reconfigures a namespace.
 fn exemption(judged: &GuardDecision) -> Option<String> {
     let region = judged.region.as_ref()?;
     Some(format!(
@@ -136,7 +132,6 @@ fn exemption(judged: &GuardDecision) -> Option<String> {
     ))
 }
 
-/// What brings the guard back to judging.
 fn what_arms_the_guard(why: Option<UnjudgedReason>) -> Vec<String> {
     match why {
         Some(UnjudgedReason::NoMaxStructPage) => {

@@ -112,7 +112,7 @@ fn without_the_block_nothing_is_guessed() {
 /// A block that somebody wrote by hand and enabled by hand: no guard sees it, and the agent reports it all the same.
 #[test]
 fn a_block_written_by_hand_is_oversize_when_it_is_met() {
-    let found = judged(SetUp { block: BlockState::Met, ..creation(34 * MIB, 64) });
+    let found = judged(SetUp { block: BlockState::Existing, ..creation(34 * MIB, 64) });
     assert_eq!((found.verdict, found.cause), (Verdict::Oversize, Cause::Unexplained));
     assert_eq!((found.excess_bytes, found.evidence), (Some(16 * MIB), Some(Evidence::InfoBlock)));
 }

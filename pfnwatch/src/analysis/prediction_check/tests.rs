@@ -14,7 +14,6 @@ const OVERSIZE: u64 = 34 << 20;
 const BEFORE: Duration = Duration::ZERO;
 const MEANWHILE: Duration = Duration::from_micros(4500);
 
-/// The creation that the guard's record of the decoder's tests is about, as it turned out.
 fn made(reservation: u64) -> Attempt {
     let block = pfnwatch_common::InfoBlock::sample(reservation, if reservation == GOOD { 64 } else { 128 });
     let mut record = creation();
@@ -34,7 +33,6 @@ fn decoded(aftermath: &mut PredictionTracker, record: &[u8]) -> Event {
     event
 }
 
-/// What the set-up is told, after these judgements.
 fn checked(attached: bool, judgements: &[Judgement], setup: &Attempt) -> Option<Prediction> {
     let mut aftermath = PredictionTracker::default();
     aftermath.attached(attached, BEFORE);
@@ -47,8 +45,8 @@ fn checked(attached: bool, judgements: &[Judgement], setup: &Attempt) -> Option<
     }
 }
 
-fn prediction(judged: GuardVerdict, predicted_bytes: Option<u64>, mismatch: bool) -> Option<Prediction> {
-    Some(Prediction { judged, predicted_bytes, mismatch })
+fn prediction(decision: GuardVerdict, predicted_bytes: Option<u64>, mismatch: bool) -> Option<Prediction> {
+    Some(Prediction { decision, predicted_bytes, mismatch })
 }
 
 #[test]
@@ -63,7 +61,7 @@ fn silence_is_a_pass_and_a_surprise_where_it_is_oversize() {
 fn silence_says_nothing_by_thresholds_that_came_later() {
     let mut aftermath = PredictionTracker::default();
     let said = |aftermath: &mut PredictionTracker| match decoded(aftermath, made(OVERSIZE).as_bytes()).body {
-        Body::SetUp(setup) => setup.guard.map(|guard| (guard.judged, guard.mismatch)),
+        Body::SetUp(setup) => setup.guard.map(|guard| (guard.decision, guard.mismatch)),
         other => panic!("{other:?}"),
     };
     aftermath.attached(true, MEANWHILE);
@@ -99,7 +97,7 @@ fn a_judgement_is_for_one_creation() {
     let mut aftermath = PredictionTracker::default();
     aftermath.attached(true, BEFORE);
     let mut next = |record: &[u8]| match decoded(&mut aftermath, record).body {
-        Body::SetUp(setup) => setup.guard.map(|guard| guard.judged),
+        Body::SetUp(setup) => setup.guard.map(|guard| guard.decision),
         _ => None,
     };
     // Another namespace's, another uuid's: not this one's.

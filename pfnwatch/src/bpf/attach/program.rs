@@ -8,10 +8,7 @@ use aya::{
 
 use crate::kernel::programs::{Hook, ProgramPlan};
 
-/// Loads and attaches a program. `take`: the link is wanted, to be pinned; else the object keeps it.
-///
-/// # Errors
-/// The kernel refuses it, or has nothing to attach it to.
+/// Loads and attaches a program. `take`: return the link, to be pinned; else the object keeps it.
 pub(super) fn attach_program(
     ebpf: &mut Ebpf,
     step: &ProgramPlan,

@@ -2,12 +2,10 @@
 
 use crate::model::event::{BlockState, ProbeResult, SetUpOutcome};
 
-/// No such device or address.
 pub(super) const ENXIO: i32 = -libc::ENXIO;
 /// No such device: no uuid, no namespace, or (from `nd_pfn_validate`) no info block.
 pub(super) const ENODEV: i32 = -libc::ENODEV;
 
-/// Invalid argument.
 pub(super) const EINVAL: i32 = -libc::EINVAL;
 
 /// Probe again later (include/linux/errno.h): user space never sees it.
@@ -49,15 +47,14 @@ const BIND: [(i32, &str); 6] = [
     (EPROBE_DEFER, "EPROBE_DEFER: the driver asks to be tried again later"),
 ];
 
-/// A set-up in words.
 pub(super) fn of_setup(block: BlockState, outcome: SetUpOutcome, setup: Option<i32>, bind: Option<i32>) -> String {
     let what = match (block, outcome) {
         (BlockState::Made, SetUpOutcome::Enabled) => "info block made, namespace enabled",
-        (BlockState::Met, SetUpOutcome::Enabled) => "info block met, namespace enabled",
+        (BlockState::Existing, SetUpOutcome::Enabled) => "existing info block accepted, namespace enabled",
         (BlockState::Made, SetUpOutcome::ReservedNotEnabled) => {
             "info block made and the memmap reserved, but the driver failed"
         }
-        (BlockState::Met, SetUpOutcome::Refused) => "info block met, but the driver failed",
+        (BlockState::Existing, SetUpOutcome::Refused) => "existing info block accepted, but the driver failed",
         (BlockState::Rejected, _) => "the info block on the namespace is not accepted",
         (BlockState::None, _) => "no info block, and none was made",
         (_, SetUpOutcome::Enabled) => "namespace enabled",
@@ -72,7 +69,6 @@ pub(super) fn of_setup(block: BlockState, outcome: SetUpOutcome, setup: Option<i
     }
 }
 
-/// An attempt without a set-up in words.
 pub(super) fn of_probe(result: ProbeResult, code: Option<i32>) -> String {
     match (result, code) {
         (ProbeResult::Enabled, _) => "enabled without a memmap on the namespace".to_owned(),

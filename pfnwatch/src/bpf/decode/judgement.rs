@@ -13,10 +13,6 @@ use crate::model::{
     verdict::Cause,
 };
 
-/// Decodes a judgement.
-///
-/// # Errors
-/// [`DecodeError`]: a number that is none of this version.
 pub(super) fn judgement(record: &Judgement) -> Result<Body, DecodeError> {
     let decision = variant::<Decision>(record.decision).ok_or(DecodeError::UnknownDecision(record.decision))?;
     let why = variant::<Unjudged>(record.unjudged).ok_or(DecodeError::UnknownReason(record.unjudged))?;
@@ -60,7 +56,7 @@ fn judged(record: &Judgement, why: Unjudged) -> Result<GuardDecision, DecodeErro
         max_struct_page_size_bytes: Some(record.max_struct_page).filter(|bytes| *bytes != 0),
         cause,
         class: cause.class(),
-        why: describe(why),
+        reason: describe(why),
         exemption: (record.exemption != 0).then_some(ExemptionUsed {
             id: record.exemption,
             subject: None,
@@ -75,7 +71,7 @@ fn judged(record: &Judgement, why: Unjudged) -> Result<GuardDecision, DecodeErro
     })
 }
 
-/// What the guard predicts follows from one number alone.
+/// The guard's prediction has one cause: the number of bytes for each page.
 const fn cause(excess: Option<u64>, max_struct_page: u64) -> Cause {
     match (excess, max_struct_page) {
         (None | Some(0), _) => Cause::None,

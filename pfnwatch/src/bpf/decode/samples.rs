@@ -26,7 +26,6 @@ pub(crate) fn block() -> InfoBlock {
     InfoBlock::sample(18 << 20, 64)
 }
 
-/// What is reported of the creation of that block.
 pub(crate) fn creation() -> Attempt {
     let mut head = [0; BLOCK_HEAD];
     head.copy_from_slice(&block().encode()[..BLOCK_HEAD]);

@@ -12,13 +12,12 @@ use crate::model::{
     kernel::COMPAT_ALIGN,
 };
 
-/// Decodes an attempt in which `nvdimm_setup_pfn` was entered.
 pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, context: &Context) -> SetUp {
     let setup = record.seen.has(CaptureFlags::SETUP_RETURNED).then_some(record.setup_result);
     let bind = bind_code(record);
     let block = block(record, setup);
     let outcome = outcome(block, setup, bind);
-    let info_block = if matches!(block, BlockState::Made | BlockState::Met) { info_block(record) } else { None };
+    let info_block = if matches!(block, BlockState::Made | BlockState::Existing) { info_block(record) } else { None };
     SetUp {
         attempt: common(record),
         namespace: namespace(record),
@@ -42,14 +41,14 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, 
     }
 }
 
-/// Made = `nd_pfn_validate` found none (-ENODEV) and the set-up returned 0; a read-only region, a misaligned start or
+/// Made: `nd_pfn_validate` found none (-ENODEV) and the set-up returned 0. A read-only region, a misaligned start or
 /// too little room follow the same answer and end in an error, with nothing written.
 fn block(record: &Attempt, setup: Option<i32>) -> BlockState {
     if !record.seen.has(CaptureFlags::SETUP_VALIDATED) {
         return if setup.is_some_and(|code| code < 0) { BlockState::None } else { BlockState::Unknown };
     }
     match (record.setup_validate, setup) {
-        (0, _) => BlockState::Met,
+        (0, _) => BlockState::Existing,
         (errno::ENODEV, Some(0)) => BlockState::Made,
         (errno::ENODEV, Some(_)) => BlockState::None,
         (errno::ENODEV, None) => BlockState::Unknown,
@@ -77,12 +76,10 @@ fn outcome(block: BlockState, setup: Option<i32>, bind: Option<i32>) -> SetUpOut
     }
 }
 
-/// The block in the kernel's memory; none where that could not be read.
 fn info_block(record: &Attempt) -> Option<InfoBlock> {
     if record.seen.has(CaptureFlags::BLOCK) { InfoBlock::from_head(&record.block).ok() } else { None }
 }
 
-/// The sizes that the block says, and the pages that the kernel counts.
 fn sizes(block: &InfoBlock, npfns: u64, context: &Context) -> Option<Sizes> {
     Some(Sizes {
         reservation_bytes: block.reservation()?,

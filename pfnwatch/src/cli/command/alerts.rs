@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use nix::unistd::gethostname;
 use serde::Serialize;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
@@ -21,7 +22,7 @@ use crate::{
         exit::Exit,
     },
     os::control_client,
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
 };
 
 /// Options of `pfnwatch alerts`.
@@ -81,10 +82,6 @@ struct Test {
     config: ConfigArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The agent cannot be asked, or the receiver does not take the test.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     match &args.command {
         Command::List(args) => list(args),
@@ -100,7 +97,7 @@ fn list(args: &List) -> anyhow::Result<Exit> {
         Format::Json => document(&are)?,
         Format::Table => table::render(&are),
     })?;
-    Ok(if are.standing.is_empty() { Exit::Success } else { Exit::Findings })
+    Ok(if are.firing.is_empty() { Exit::Success } else { Exit::Findings })
 }
 
 /// What came of a test, as JSON.
@@ -109,8 +106,8 @@ fn list(args: &List) -> anyhow::Result<Exit> {
 pub(super) struct TestResult<'a> {
     /// The receiver's name.
     receiver: &'a str,
-    /// Whether it took the test.
-    taken: bool,
+    /// Whether it accepted the test.
+    accepted: bool,
     /// Why not.
     error: Option<&'a str>,
 }
@@ -128,7 +125,7 @@ fn test(args: &Test) -> anyhow::Result<Exit> {
     let message = Message { receiver: receiver.name.clone(), alert, since: now, ended: None };
     let outcome = post(receiver, &render(receiver.kind, &[message], now));
     if args.format == Format::Json {
-        let tested = TestResult { receiver: &receiver.name, taken: outcome.is_delivered(), error: outcome.error() };
+        let tested = TestResult { receiver: &receiver.name, accepted: outcome.is_delivered(), error: outcome.error() };
         terminal::print(&document(&tested)?)?;
     }
     match outcome {

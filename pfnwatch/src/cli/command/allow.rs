@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::bail;
 use uuid::Uuid;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
@@ -20,7 +21,7 @@ use crate::{
         policy::ExemptionSubject,
     },
     os::control_client,
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
 };
 
 /// Options of `pfnwatch allow`.
@@ -77,10 +78,6 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     Err("it must be whole seconds, up to 7 days; a lasting exemption belongs into the policy".to_owned())
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The region is not known, or the agent cannot be asked or refuses.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let text = if args.list {
         list(args)?

@@ -58,10 +58,6 @@ enum Command {
     Accept(accept::Args),
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// There is no journal, or it cannot be read; or the agent does not accept.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     if let Some(Command::Accept(args)) = &args.command {
         return accept::run(args);

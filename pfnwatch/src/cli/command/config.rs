@@ -19,10 +19,6 @@ enum Command {
     Show(show::Args),
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The configuration is not valid.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let Command::Show(args) = &args.command;
     show::run(args)

@@ -19,7 +19,7 @@ use crate::{
     os::paths::Paths,
 };
 
-/// Columns of a table that goes somewhere else than to a terminal.
+/// Width of a table whose output is no terminal.
 const WIDTH: u16 = 120;
 
 /// Options of `pfnwatch doctor`.
@@ -74,10 +74,6 @@ struct DoctorKernel {
     struct_page_size_bytes: Option<u32>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The report cannot be written.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let report = DoctorReport::new(&Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref()));
     let mut to = io::stdout().lock();
@@ -110,7 +106,7 @@ impl DoctorReport {
         }
     }
 
-    /// What cannot be told does not stop anybody: it is said, and `run` will see.
+    /// An unknown answer is no failure: it is printed, and `run` finds out.
     fn exit(&self, enforce: bool) -> Exit {
         let asked = if enforce { self.enforce } else { self.observe };
         if asked == Availability::No { Exit::Unsupported } else { Exit::Success }

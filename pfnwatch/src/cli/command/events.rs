@@ -20,7 +20,6 @@ use crate::{
     store::{EventFilter, Reader, StoredEvent},
 };
 
-/// How often the journal is looked at with --follow.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Options of `pfnwatch events`.
@@ -92,10 +91,6 @@ fn kind(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err(format!("`{text}` is no kind: as denied, set_up or mode_changed")) }
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// There is no journal, or it cannot be read.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     if let Some(Command::RestoreBlock(args)) = &args.command {
         return restore_block::run(args);
@@ -130,7 +125,8 @@ fn print(entries: &[StoredEvent], format: LogFormat) -> io::Result<()> {
     terminal::print(&text)
 }
 
-/// Prints what comes, until whoever reads goes away. The file is opened anew each time: the agent may begin another one.
+/// Prints new events until the reader closes the pipe. The file is opened again each time: the agent may start another
+/// one.
 fn follow(file: &Path, mut wanted: EventFilter, format: LogFormat) -> anyhow::Result<()> {
     loop {
         thread::sleep(POLL_INTERVAL);
@@ -147,7 +143,6 @@ fn follow(file: &Path, mut wanted: EventFilter, format: LogFormat) -> anyhow::Re
     }
 }
 
-/// What is not shown, if anything.
 fn truncation_note(shown: u64, there: u64) -> Option<String> {
     match there.saturating_sub(shown) {
         0 if shown == 0 => Some("there is no such event in the journal".to_owned()),

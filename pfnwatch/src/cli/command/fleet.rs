@@ -140,10 +140,6 @@ impl FleetSource {
     }
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// Prometheus cannot be asked, or the folder cannot be read.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(Question::Readiness(readiness)) = &args.question {
         return readiness::run(readiness);

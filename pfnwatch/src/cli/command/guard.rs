@@ -1,5 +1,6 @@
 //! `pfnwatch guard release`: takes a guard away that was held.
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     bpf::{pins::Pins, takeover::release},
     cli::output::{
@@ -11,7 +12,7 @@ use crate::{
         exit::Exit,
     },
     os::control_client::{self, ClientError, try_request},
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
 };
 
 /// Options of `pfnwatch guard`.
@@ -48,10 +49,6 @@ struct ReleaseArgs {
     socket: SocketArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The agent refuses, or the pins cannot be removed.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let Command::Release(args) = &args.command;
     let released = match try_request(&args.socket.path, &Request::Release) {

@@ -46,10 +46,6 @@ pub struct Args {
     format: Format,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The report cannot be written, or asks for a format that it does not have.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let mut report = KernelReport::default();
     if args.running {
@@ -68,14 +64,13 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     Ok(exit(&report))
 }
 
-/// The kernel that runs.
 fn running(paths: &Paths) -> anyhow::Result<AssessedKernel> {
     let KernelFacts { release, struct_page_size, .. } = KernelFacts::gather(paths, None)?;
     let host = RunningKernel::gather(paths, &release, Vec::new());
     Ok(AssessedKernel::of_host(release, host, struct_page_size))
 }
 
-/// A regressed kernel weighs most: this is a gate for rollouts.
+/// A regressed kernel has precedence: this is a gate for rollouts.
 fn exit(report: &KernelReport) -> Exit {
     let any = |verdict| report.kernels.iter().any(|kernel| kernel.verdict == verdict);
     if any(KernelVerdict::Regressed) {

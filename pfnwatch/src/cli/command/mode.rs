@@ -4,18 +4,20 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
         terminal,
     },
     model::{
-        control::{ModeResponse, ModeStatus, Request, Response, Status},
+        control::{ModeResponse, Request, Response},
         exit::Exit,
         policy::Mode,
+        status::{ModeStatus, Status},
     },
     os::control_client,
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
 };
 
 /// Options of `pfnwatch mode`.
@@ -48,7 +50,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// The agent cannot be asked, or refuses: exit code 4 where this host cannot enforce.
+/// The agent cannot be asked, or refuses: exit code 4 if this host cannot enforce.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let text = match args.mode {
         Some(mode) => change(args, mode)?,
@@ -69,8 +71,12 @@ fn change(args: &Args, mode: Mode) -> anyhow::Result<String> {
     })
 }
 
-fn changed(ModeResponse { mode, was }: ModeResponse) -> String {
-    if mode == was { format!("{mode}, as before\n") } else { format!("{mode} from now on; it was {was}\n") }
+fn changed(ModeResponse { mode, previous_mode }: ModeResponse) -> String {
+    if mode == previous_mode {
+        format!("{mode}, as before\n")
+    } else {
+        format!("{mode} from now on; it was {previous_mode}\n")
+    }
 }
 
 /// The mode as JSON.
@@ -118,9 +124,9 @@ mod tests {
 
     #[test]
     fn a_change_is_told_from_none() {
-        assert_eq!(changed(ModeResponse { mode: Mode::Audit, was: Mode::Audit }), "audit, as before\n");
+        assert_eq!(changed(ModeResponse { mode: Mode::Audit, previous_mode: Mode::Audit }), "audit, as before\n");
         assert_eq!(
-            changed(ModeResponse { mode: Mode::Enforce, was: Mode::Audit }),
+            changed(ModeResponse { mode: Mode::Enforce, previous_mode: Mode::Audit }),
             "enforce from now on; it was audit\n"
         );
     }

@@ -54,7 +54,6 @@ pub struct Args {
     config: ConfigArgs,
 }
 
-/// What a plan is made of, besides the namespaces.
 struct PlanContext<'a> {
     host: KernelParameters,
     page_cost: &'a PageCost,
@@ -63,10 +62,6 @@ struct PlanContext<'a> {
     roots: SysfsRoots,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The host cannot be read, or a namespace that was named is not there.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let thresholds = args.config.read()?.thresholds();
     let survey = ScanResult::run(paths, EnabledBlocks::Read, &thresholds)?;
@@ -107,7 +102,7 @@ fn build(context: &PlanContext<'_>, survey: &ScanResult, chosen: &[&AssessedName
     Plan::new(context, steps)
 }
 
-/// What is oversize; where only the sum is, all that contributes to it.
+/// The oversize namespaces; if only the sum is oversize, all that contribute to it.
 fn choose<'a>(survey: &'a ScanResult, named: &[String]) -> anyhow::Result<Vec<&'a AssessedNamespace>> {
     if let Some(missing) =
         named.iter().find(|name| survey.namespaces.iter().all(|judged| judged.namespace.name != **name))

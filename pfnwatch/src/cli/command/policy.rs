@@ -25,10 +25,6 @@ enum Command {
     Check(check::Args),
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The configuration is not valid, or what it is held against cannot be read.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     match &args.command {
         Command::Check(args) => check::run(args, paths),

@@ -33,7 +33,7 @@ use self::ndctl_size::SizeRules;
 use self::place::Placement;
 use self::report::Prediction;
 
-/// What most hosts' regions are aligned to (MEMREMAP_COMPAT_ALIGN_MAX, include/linux/io.h).
+/// Align of most hosts' regions (MEMREMAP_COMPAT_ALIGN_MAX, include/linux/io.h).
 const DEFAULT_REGION_ALIGN: u64 = 16 << 20;
 
 /// Options of `pfnwatch predict`.
@@ -105,10 +105,6 @@ pub(super) struct PageCost {
     pub(super) evidence: String,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// What was asked for makes no sense, or the host cannot be read.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let kernel = KernelFacts::gather(paths, None)?;
     let page_cost = page_cost(args.max_struct_page, paths, &kernel);
@@ -139,7 +135,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     Ok(if prediction.is_oversize() { Exit::Findings } else { Exit::Success })
 }
 
-/// What the running kernel reserves for each page, unless the caller knows better.
+/// What the running kernel reserves for each page, unless the caller gives a number.
 pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts) -> PageCost {
     if let Some(bytes) = given {
         return PageCost { bytes: Some(bytes), evidence: "as given by --max-struct-page".to_owned() };
@@ -166,7 +162,6 @@ fn place(args: &Args, paths: &Paths) -> anyhow::Result<Placement> {
     Ok(Placement { start: args.start, size, region_align: None, ways: 1 })
 }
 
-/// The size of the namespace that is made, and what is to be said of it.
 fn size(as_ndctl: bool, align: u64, place: &Placement) -> anyhow::Result<(u64, Vec<String>)> {
     if !as_ndctl {
         return Ok((place.size, Vec::new()));
@@ -188,12 +183,12 @@ fn size(as_ndctl: bool, align: u64, place: &Placement) -> anyhow::Result<(u64, V
     Ok((outcome.size, notes))
 }
 
-/// The size of a huge page, for which a page of page table entries (8 bytes each) suffices: 2 MiB for pages of 4 KiB.
+/// The size of a huge page, which one page of page table entries (8 bytes each) covers: 2 MiB for pages of 4 KiB.
 const fn default_align(page_size: u64) -> u64 {
     page_size.saturating_mul(page_size / 8)
 }
 
-/// A size that is a power of two: no kernel takes another.
+/// A size that is a power of two: kernels refuse others.
 fn parse_align(text: &str) -> Result<u64, String> {
     let align = parse_size(text).map_err(|error| error.to_string())?;
     if align.is_power_of_two() { Ok(align) } else { Err(format!("`{text}` is no align: it must be a power of two")) }

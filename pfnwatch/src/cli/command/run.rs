@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, thread, time::Duration};
 
 use anyhow::Context as _;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::model::policy::Mode;
 use crate::{
     agent::{Agent, Options},
@@ -21,7 +22,7 @@ use crate::{
     },
     model::exit::ExitContext,
     model::{exit::Exit, kernel::KernelFacts, redact::redact_quotes, units::parse_size},
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
     store::EventStore,
 };
 
@@ -81,7 +82,7 @@ fn parse_self_test_interval(text: &str) -> Result<Duration, String> {
     if sensible.contains(&time) { Ok(time) } else { Err(format!("`{text}`: take from 1s to 1day")) }
 }
 
-/// Ends early, and with the remedy, where no waiting would help.
+/// Ends early, with the remedy, if waiting would not help.
 fn require_observable(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<()> {
     // The kernel would refuse the programs with words that name something else.
     let lockdown = lockdown(features::lockdown(&paths.sysfs).as_deref());
@@ -104,7 +105,7 @@ fn require_observable(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
     Ok(())
 }
 
-/// What the agent says is read by more people than its configuration, which may hold secrets.
+/// The agent's output has more readers than its configuration, which may hold secrets.
 fn with_redacted_quotes(error: anyhow::Error) -> anyhow::Error {
     match Exit::from_error(&error) {
         Exit::Usage => {
@@ -118,7 +119,7 @@ fn with_redacted_quotes(error: anyhow::Error) -> anyhow::Error {
 /// Runs the agent until it is asked to end.
 ///
 /// # Errors
-/// This host cannot be observed (exit code 4), or something failed that the agent cannot do without.
+/// This host cannot be observed (exit code 4), or a fatal error of the agent.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let Loaded { config, hash, files } = args.config.load().map_err(with_redacted_quotes)?;
     let policy = config.policy();

@@ -76,10 +76,6 @@ enum ScanFormat {
     Prom,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The inventory cannot be read, or the report cannot be written.
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let configured = args.config.read()?.thresholds();
     let reference_struct_page = args.reference_struct_page.unwrap_or(configured.reference_struct_page);

@@ -19,7 +19,6 @@ use crate::{cli::output::terminal, model::exit::Exit, model::exit::ExitContext};
 /// dist/schema.json, as build.rs has compressed it.
 const BUNDLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.json.zlib"));
 
-/// Where a schema has the types that it refers to.
 const DEFS: &str = "$defs";
 
 /// Options of `pfnwatch schema`.
@@ -44,10 +43,6 @@ pub struct Args {
     all: Option<PathBuf>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// There is no such schema, or it cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let schemas = Schemas::read()?;
     match (&args.name, &args.all) {
@@ -76,11 +71,8 @@ fn table(schemas: &Schemas) -> String {
     format!("{}\n", table.trim_fmt())
 }
 
-/// All of them.
 struct Schemas {
-    /// The keywords that each of them has.
     head: Map<String, Value>,
-    /// What has a name: schemas, and the types that they share.
     defs: Map<String, Value>,
 }
 
@@ -101,7 +93,6 @@ impl Schemas {
         named.map(|(name, schema)| (&**name, schema))
     }
 
-    /// One of them by itself, with the types that it needs.
     fn text(&self, name: &str) -> anyhow::Result<String> {
         let schema = self.named().find(|(other, _)| *other == name).and_then(|(_, schema)| schema.as_object());
         let schema = schema.with_context(|| {
@@ -120,7 +111,6 @@ impl Schemas {
         Ok(serde_json::to_string_pretty(&document)? + "\n")
     }
 
-    /// Adds the names of the types that this refers to, and of those that they refer to.
     fn need<'a>(&'a self, schema: &'a Value, needed: &mut BTreeSet<&'a str>) {
         match schema {
             Value::String(text) => {

@@ -17,20 +17,18 @@ use super::{
 };
 use crate::{
     cli::output::json::Document,
-    model::control::{AcceptedBaseline, AlertsStatus, Allowed, ModeResponse, Released, Revoked, Status},
+    model::{
+        control::{AcceptedBaseline, AlertsStatus, Allowed, ModeResponse, Released, Revoked},
+        status::Status,
+    },
 };
 
-/// A document that is written somewhere.
 pub(crate) struct PublishedSchema {
-    /// The name of its schema.
     pub(crate) name: &'static str,
-    /// Who writes it.
     pub(crate) by: &'static str,
-    /// Its schema.
     pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
-/// Every one, by name.
 pub(crate) const REPORTS: [PublishedSchema; 24] = [
     report::<Document<'_, AlertsStatus>>("alerts-list", "pfnwatch alerts list --format json"),
     report::<Document<'_, TestResult<'_>>>("alerts-test", "pfnwatch alerts test NAME --format json"),

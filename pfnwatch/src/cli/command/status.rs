@@ -2,14 +2,15 @@
 
 mod table;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
         terminal,
     },
-    model::{control::Status, exit::Exit},
+    model::{exit::Exit, status::Status},
     os::control_client,
-    os::{control_socket::SocketArgs, paths::Paths},
+    os::paths::Paths,
 };
 
 /// Options of `pfnwatch status`.
@@ -32,10 +33,6 @@ pub struct Args {
     socket: SocketArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The agent cannot be asked.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let status = control_client::status(&args.socket.path)?;
     terminal::print(&match args.format {

@@ -45,7 +45,6 @@ pub struct Args {
     format: Format,
 }
 
-/// What was read, and where.
 pub(super) struct FoundBlock {
     /// Where in the file, in bytes.
     pub(super) offset: u64,
@@ -55,10 +54,6 @@ pub(super) struct FoundBlock {
     pub(super) namespace_bytes: Option<u64>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The file cannot be read, or holds no info block.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let found = read(&args.file, args.offset).with_context(|| args.file.display().to_string())?;
     let report = SuperblockReport::of(&found);
@@ -80,7 +75,7 @@ fn exit(found: &FoundBlock, report: &SuperblockReport) -> Exit {
     }
 }
 
-/// Reads the block at `offset`, or at the first of the two places where one is usual.
+/// Reads the block at `offset`, or at the first of the two usual places.
 fn read(path: &Path, offset: Option<u64>) -> anyhow::Result<FoundBlock> {
     let mut file = File::open(path)?;
     let places = offset.map_or_else(|| vec![0, superblock::OFFSET], |offset| vec![offset]);

@@ -20,7 +20,7 @@ use crate::model::event::SCHEMA;
 
 /// The largest report that is read, in bytes: one of 10,000 namespaces has 10 MB.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-/// What is in memory of a file, in bytes.
+/// Buffer for a file, in bytes.
 const BUFFER: usize = 32 << 10;
 
 #[derive(Deserialize)]
@@ -56,7 +56,6 @@ struct ReportNamespace {
     cause: String,
 }
 
-/// What is asked of all namespaces of a report, added up while it is read.
 #[derive(Default)]
 struct NamespaceSums {
     count: u64,
@@ -96,10 +95,7 @@ impl<'de> Deserialize<'de> for NamespaceSums {
     }
 }
 
-/// Counts what is in a folder's files. Whatever is no report of a host is named as not counted.
-///
-/// # Errors
-/// The folder cannot be read.
+/// Counts the reports of a folder's files. Any other file is named as not counted.
 pub fn add(folder: &Path, fleet: &mut Fleet) -> anyhow::Result<()> {
     let shown = || format!("{} cannot be read as a folder", folder.display());
     let mut seen: BTreeSet<Box<str>> = BTreeSet::new();
@@ -130,7 +126,7 @@ fn read(path: &Path) -> anyhow::Result<Host> {
     Ok(Host { host, ..found.into_host() })
 }
 
-/// Looks before it opens: to open a pipe waits for somebody who writes into it.
+/// Checks the type before it opens the file: opening a pipe would wait for a writer.
 fn open(path: &Path) -> anyhow::Result<File> {
     let metadata = fs::metadata(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => anyhow::anyhow!("it is a link to nothing"),
@@ -147,7 +143,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
     File::open(path).context("it cannot be read")
 }
 
-/// Reads it twice, and keeps nothing of it. The schema is looked at first: a report of another one may lack anything else.
+/// Reads it twice, and keeps no text. The schema is checked first: a report of another one may lack any key.
 fn parse<R: Read>(mut text: impl FnMut() -> io::Result<R>) -> anyhow::Result<ScanReport> {
     #[derive(Deserialize)]
     struct Versioned {

@@ -25,7 +25,7 @@ pub struct CapacityTotals {
 }
 
 impl CapacityTotals {
-    /// Adds those of another host. They stay at the largest number rather than wrap.
+    /// Saturating.
     pub(super) fn add(&mut self, more: &Self) {
         for (sum, more) in [
             (&mut self.namespaces, more.namespaces),
@@ -84,7 +84,6 @@ pub struct HostProblem {
 }
 
 impl HostProblem {
-    /// Of a place.
     pub fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { place: place.into(), problem: problem.into() }
     }

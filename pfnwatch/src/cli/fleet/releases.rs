@@ -40,14 +40,13 @@ impl Release {
         self.excess_bytes = self.excess_bytes.saturating_add(host.sums.excess_bytes);
     }
 
-    /// For each page of a TiB, what is reserved more than `least`.
+    /// The excess over `least`, for all pages of a TiB.
     fn extra(&self, least: u64) -> Option<u64> {
         let more = self.max_struct_page_size_bytes?.saturating_sub(least);
         TIB.checked_div(self.page_size_bytes?)?.checked_mul(more)
     }
 }
 
-/// Releases by name, as hosts are added.
 #[derive(Debug, Default)]
 pub(super) struct Releases(BTreeMap<String, Release>);
 

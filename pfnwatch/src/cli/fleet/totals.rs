@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Host, HostProblem, Release, host::CapacityTotals, releases::Releases};
 
-/// How many of what may be many are named; all are counted.
+/// How many entries are named; all are counted.
 const NAMED: usize = 100;
 
 /// Sums over the hosts that were counted. Sizes are in bytes.
@@ -58,13 +58,11 @@ impl<T> Truncated<T> {
     }
 }
 
-/// A fleet, as hosts are added to it.
 #[derive(Debug)]
 pub struct Fleet {
     totals: FleetTotals,
     releases: Releases,
     modes: BTreeMap<String, u64>,
-    /// Those that have lost the most, the worst first.
     worst: Vec<Host>,
     keep_worst: usize,
     blind: Truncated<String>,
@@ -74,7 +72,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Without hosts; so many of the worst are kept by name.
+    /// An empty fleet that names so many of the worst hosts.
     #[must_use]
     pub fn keeping(worst: usize) -> Self {
         Self {
@@ -90,7 +88,6 @@ impl Fleet {
         }
     }
 
-    /// Counts a host.
     pub fn add(&mut self, host: Host) {
         self.totals.add(&host);
         self.releases.add(&host);
@@ -109,61 +106,52 @@ impl Fleet {
         }
     }
 
-    /// Something is missing from the sums.
     pub fn not_counted(&mut self, problem: HostProblem) {
         self.not_counted.add(problem);
     }
 
-    /// Who answered had something to say about the answer.
     pub fn warning(&mut self, warning: String) {
         if !self.warnings.first.contains(&warning) {
             self.warnings.add(warning);
         }
     }
 
-    /// The sums.
     #[must_use]
     pub const fn totals(&self) -> &FleetTotals {
         &self.totals
     }
 
-    /// The kernel releases, the dearest first.
     #[must_use]
     pub fn releases(&self) -> Vec<Release> {
         self.releases.compared()
     }
 
-    /// Hosts by the guard's mode.
     #[must_use]
     pub const fn modes(&self) -> &BTreeMap<String, u64> {
         &self.modes
     }
 
-    /// The hosts that have lost the most, the worst first.
     #[must_use]
     pub fn worst(&self) -> &[Host] {
         &self.worst
     }
 
-    /// Hosts whose agent runs and cannot observe.
     #[must_use]
     pub const fn blind(&self) -> &Truncated<String> {
         &self.blind
     }
 
-    /// Hosts where enforce was asked for and is not effective.
+    /// Hosts with mode enforce that is not effective.
     #[must_use]
     pub const fn not_effective(&self) -> &Truncated<String> {
         &self.not_effective
     }
 
-    /// What is missing from the sums.
     #[must_use]
     pub const fn uncounted(&self) -> &Truncated<HostProblem> {
         &self.not_counted
     }
 
-    /// What was said about the answers.
     #[must_use]
     pub const fn warnings(&self) -> &Truncated<String> {
         &self.warnings

@@ -2,24 +2,21 @@
 
 use crate::cli::output::terminal::Terminal;
 
-/// What a part of a namespace is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BarPart {
     /// The reservation as it should be.
     Memmap,
     /// What is reserved more than that.
     Excess,
-    /// What users can store in.
     Usable,
     /// Cut off at the end for alignment.
     Cut,
 }
 
-/// In the order of the legend.
 const BAR_PARTS: [BarPart; 4] = [BarPart::Memmap, BarPart::Excess, BarPart::Usable, BarPart::Cut];
 
 impl BarPart {
-    /// The eye shall go to the excess: it is the darkest.
+    /// The excess is the darkest, to be seen first.
     const fn cell(self, unicode: bool) -> char {
         match (self, unicode) {
             (Self::Memmap, true) => '▒',
@@ -57,22 +54,21 @@ impl BarPart {
     }
 }
 
-/// Draws `parts` (bytes each) in `width` cells, all of it for `whole` bytes, so that bars of one scale can stand side
-/// by side. What is there at all gets a cell: 1.6 % of a namespace would vanish otherwise.
+/// Draws `parts` (bytes each) in `width` cells for `whole` bytes, so that bars of one scale can be compared. Each part
+/// that is not zero gets a cell: 1.6 % of a namespace would vanish otherwise.
 #[must_use]
 pub fn draw(parts: &[(BarPart, u64)], whole: u64, width: usize, terminal: Terminal) -> String {
     let cells = apportion(&parts.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), whole, width);
     parts.iter().zip(cells).map(|((part, _), cells)| part.paint(cells, terminal)).collect()
 }
 
-/// What the cells mean.
 #[must_use]
 pub fn legend(terminal: Terminal) -> String {
     BAR_PARTS.map(|part| format!("{} {}", part.paint(1, terminal), part.name())).join("  ")
 }
 
-/// Shares `width` cells out among `bytes`: rounded, at least one for what is not zero, and together no more than
-/// `width`.
+/// Distributes `width` cells over `bytes`: rounded, at least one for each that is not zero, and at most `width`
+/// together.
 fn apportion(bytes: &[u64], whole: u64, width: usize) -> Vec<usize> {
     let whole = u128::from(whole.max(1));
     let share = |bytes: u64| {

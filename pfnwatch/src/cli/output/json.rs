@@ -24,10 +24,7 @@ pub(crate) struct Document<'a, T> {
     content: &'a T,
 }
 
-/// A JSON document with its schema in front, for programs; it ends with a line.
-///
-/// # Errors
-/// The content cannot be written as JSON.
+/// A JSON document that begins with its schema and ends with a newline.
 pub fn document(content: &impl Serialize) -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(&Document { schema: SCHEMA, content })? + "\n")
 }

@@ -2,7 +2,6 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
-/// A table with this header, whose columns of these numbers are aligned to the right.
 #[must_use]
 pub fn table(header: &[&str], right: &[usize]) -> Table {
     let mut table = Table::new();

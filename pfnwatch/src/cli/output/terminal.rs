@@ -5,23 +5,20 @@ use std::{
     io::{self, Write as _},
 };
 
-/// Colours and characters that may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terminal {
-    /// ANSI colours.
     pub colour: bool,
-    /// Characters beyond ASCII.
     pub unicode: bool,
 }
 
 impl Terminal {
-    /// Standard output: colours on a terminal alone, and never where NO_COLOR is set (<https://no-color.org>).
+    /// Standard output: colours only on a terminal, and never with NO_COLOR (<https://no-color.org>).
     #[must_use]
     pub fn stdout() -> Self {
         Self::stream(&io::stdout())
     }
 
-    /// Standard error, in the same way: what journald or a file gets has no colours in it.
+    /// Standard error, likewise: output to journald or a file has no colours.
     #[must_use]
     pub fn stderr() -> Self {
         Self::stream(&io::stderr())
@@ -34,7 +31,7 @@ impl Terminal {
         Self { colour, ..Self::file() }
     }
 
-    /// A file: the locale decides about characters, as POSIX ranks its variables.
+    /// A file: the locale decides about characters, by POSIX's order of its variables.
     #[must_use]
     pub fn file() -> Self {
         let locale =
@@ -48,10 +45,7 @@ fn is_utf8(locale: &str) -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// Prints a whole report. A reader that has seen enough (`| head`) is no error.
-///
-/// # Errors
-/// Standard output cannot be written to.
+/// Prints a whole report. A reader that closes the pipe early (`| head`) is no error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -62,7 +62,7 @@ fn what_is_wrong_with_all_together_is_named_with_the_file_at_fault() {
     assert!(said.contains("10.toml, line 2, column 1: more than 64 exemptions"), "{said}");
 }
 
-/// `config show` takes the defaults from the example: it has to have every key.
+/// `config show` takes the defaults from the example, which needs every key.
 #[test]
 fn the_example_has_every_key() {
     let shown = origin::tables(&ConfigFiles::default().over(origin::DEFAULTS)).expect("the example");

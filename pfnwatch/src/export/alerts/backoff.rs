@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-/// After the first attempt that failed.
 const MIN_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// The longest wait: a receiver that is back hears of it within this time.
+/// A receiver that works again gets the next message within this time.
 pub(super) const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
 
-/// The pause after so many attempts that failed: 5 s, doubled with each, up to 5 min; of that between a half and all, as
-/// `chance` (any number) has it, so that a fleet does not come back all at once.
+/// The pause after so many failed attempts: 5 s, doubled with each, up to 5 min; `chance` (any number) picks from the
+/// upper half, so that a fleet does not retry at once.
 #[must_use]
 pub fn retry_delay(attempts: u32, chance: u64) -> Duration {
     let doublings = attempts.saturating_sub(1).min(16);

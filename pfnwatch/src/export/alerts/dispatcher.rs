@@ -14,32 +14,25 @@ use crate::model::alert::{
     receiver::{Receiver, ReceiverKind},
 };
 
-/// How often Alertmanager is told again of what stands.
 const RESEND_INTERVAL: Duration = Duration::from_secs(120);
 
-/// How soon that is tried again where it failed: with the next look.
+/// With the next tick.
 const RESEND_RETRY_INTERVAL: Duration = Duration::from_secs(25);
 
-/// One request to be made.
 #[derive(Debug)]
 pub struct DeliveryJob {
-    /// To whom.
     pub receiver: Receiver,
-    /// What.
     pub payload: Payload,
-    /// What to give back with the outcome.
     pub delivery: Delivery,
 }
 
-/// What a job delivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     receiver: String,
-    /// The number of a message in the outbox; none where what stands is said again.
+    /// The number of a message in the outbox; `None` if firing alerts are sent again.
     number: Option<u64>,
 }
 
-/// A receiver, and how it stands with it.
 #[derive(Debug)]
 struct ReceiverState {
     receiver: Receiver,
@@ -48,7 +41,6 @@ struct ReceiverState {
     resend_at: Instant,
 }
 
-/// The receivers, and what waits for them.
 #[derive(Debug, Default)]
 pub struct Dispatcher {
     receivers: Vec<ReceiverState>,
@@ -56,7 +48,7 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Serves these receivers from now on. What waits for others is given up, and said.
+    /// Serves these receivers from now on. Messages for others are dropped, and logged.
     pub fn set_receivers(&mut self, receivers: Vec<Receiver>, now: Instant, keeper: &mut dyn OutboxStore) {
         let mut before = std::mem::take(&mut self.receivers);
         for receiver in receivers {
@@ -71,31 +63,26 @@ impl Dispatcher {
         }
     }
 
-    /// The receivers' names.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.receivers.iter().map(|line| line.receiver.name.clone()).collect()
     }
 
-    /// What waits.
     #[must_use]
     pub const fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
-    /// The same, for what was kept.
     pub const fn outbox_mut(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
 
-    /// What became of the messages.
     #[must_use]
     pub fn deliveries(&self) -> Vec<DeliveryStats> {
         let pending = |line: &ReceiverState| self.outbox.count(&line.receiver.name);
         self.receivers.iter().map(|line| DeliveryStats { pending: pending(line), ..line.stats.clone() }).collect()
     }
 
-    /// Takes what is news for the receivers.
     pub fn enqueue(&mut self, change: &AlertChange, now: Instant, keeper: &mut dyn OutboxStore) {
         for receiver in change.receivers.iter().cloned() {
             let (alert, since) = (change.firing.alert.clone(), change.firing.since);
@@ -106,14 +93,13 @@ impl Dispatcher {
         }
     }
 
-    /// When there is something to do; none where nothing waits, or all that could be done is being done.
+    /// When there is something to do; `None` if nothing waits, or if all receivers have a request in progress.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let idle = self.receivers.iter().filter(|line| !line.busy);
         idle.filter_map(|line| self.outbox.due(&line.receiver.name)).min()
     }
 
-    /// What is to be sent now.
     pub fn jobs(&mut self, now: Instant, wall: SystemTime) -> Vec<DeliveryJob> {
         let mut jobs = Vec::new();
         for line in self.receivers.iter_mut().filter(|line| !line.busy) {
@@ -124,7 +110,8 @@ impl Dispatcher {
         jobs
     }
 
-    /// What Alertmanager is to be told again. What waits is left out, so that nothing is told that has ended.
+    /// The firing alerts, to be sent to Alertmanager again. Alerts with a waiting message are left out: they may have
+    /// ended.
     pub fn resend_firing(&mut self, standing: &FiringAlerts, now: Instant, wall: SystemTime) -> Vec<DeliveryJob> {
         let mut jobs = Vec::new();
         let due = |line: &&mut ReceiverState| {
@@ -146,7 +133,7 @@ impl Dispatcher {
         jobs
     }
 
-    /// Takes note of what came of a job. `chance` is any number: see [`pause`].
+    /// Records the outcome of a job. `chance` is any number: see [`retry_delay`].
     pub fn on_outcome(
         &mut self,
         done: &Delivery,
@@ -188,7 +175,7 @@ impl Dispatcher {
         }
     }
 
-    /// Loudly: somebody counts on the message.
+    /// Logged as an error: somebody counts on the message.
     fn drop_message(&mut self, waiting: &Waiting, why: &str, keeper: &mut dyn OutboxStore) {
         let Message { receiver, alert, .. } = &waiting.message;
         let state = waiting.message.state();

@@ -11,17 +11,16 @@ use serde::{Deserialize, Serialize};
 use super::Findings;
 use crate::model::alert::{Alert, name::AlertName};
 
-/// How long something is told that happened in a moment.
+/// How long an event without an end fires an alert.
 const RECENT_WINDOW: Duration = Duration::from_secs(15 * 60);
 
-/// How long after the beginning of an observation namespaces may still come up, as at a boot.
+/// How long after the start of an observation namespaces may still appear, as at a boot.
 const SETTLING: Duration = Duration::from_secs(120);
 
-/// The events that are told for a while, and as what.
+/// The events without an end, with their alerts.
 const MOMENTS: [(&str, AlertName); 3] =
-    [("lost", AlertName::RecordsLost), ("undecoded", AlertName::RecordsLost), ("denied", AlertName::CreationDenied)];
+    [("lost", AlertName::RecordsLost), ("decode_error", AlertName::RecordsLost), ("denied", AlertName::CreationDenied)];
 
-/// What happened within the last minutes.
 #[derive(Debug, Default)]
 pub struct RecentEvents {
     counts: BTreeMap<&'static str, u64>,
@@ -31,8 +30,7 @@ pub struct RecentEvents {
 }
 
 impl RecentEvents {
-    /// Takes note of how many events of each kind there were since the agent started, `uptime` ago by a clock that is not
-    /// set.
+    /// Records the counts of events since the agent started, `uptime` ago by a monotonic clock.
     pub fn note(&mut self, events: &BTreeMap<&'static str, u64>, uptime: Duration) {
         for (kind, name) in MOMENTS {
             let total = events.get(kind).copied().unwrap_or(0);
@@ -46,18 +44,18 @@ impl RecentEvents {
         }
     }
 
-    /// Takes note of whether the agent observes, by the same clock.
+    /// Records whether the agent observes, by the same clock.
     pub fn observing(&mut self, observing: bool, uptime: Duration) {
         self.observing_since = if observing { self.observing_since.or(Some(uptime)) } else { None };
         self.observed_for = self.observing_since.map_or(Duration::ZERO, |since| uptime.saturating_sub(since));
     }
 
-    /// Whether a namespace that is not there will not come up any more.
+    /// Whether a missing namespace will not appear any more.
     pub(super) fn is_settled(&self) -> bool {
         self.observed_for >= SETTLING
     }
 
-    /// How often it happened; none where it did not.
+    /// How often it happened; `None` if it did not.
     #[must_use]
     pub fn count(&self, name: AlertName) -> Option<u64> {
         let of_name = self.recent.iter().filter(|(_, it, _)| *it == name);
@@ -65,50 +63,43 @@ impl RecentEvents {
     }
 }
 
-/// An alert that stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FiringAlert {
-    /// The alert, as it was last seen.
     pub alert: Alert,
-    /// Since when it stands.
     pub since: SystemTime,
-    /// The receivers that were told, or have a message waiting.
+    /// The receivers that have it, or have a message waiting.
     pub sent_to: BTreeSet<String>,
 }
 
-/// An alert begins or ends, and who is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertChange {
-    /// What it is known by.
     pub fingerprint: String,
-    /// The alert, and since when it stood.
+    /// The alert, with its start.
     pub firing: FiringAlert,
-    /// When it ended; none where it stands.
+    /// When it ended; `None` while it fires.
     pub ended: Option<SystemTime>,
-    /// The receivers that do not know it yet.
+    /// The receivers that do not have it yet.
     pub receivers: Vec<String>,
 }
 
-/// All that stands, by the fingerprint.
 #[derive(Debug, Default)]
 pub struct FiringAlerts {
     alerts: BTreeMap<String, FiringAlert>,
 }
 
 impl FiringAlerts {
-    /// Goes on from what stood when an agent before this one ended, as far as that is not known by now.
+    /// Restores the alerts that fired when the previous agent ended, unless they are already known.
     pub fn adopt(&mut self, stood: impl Iterator<Item = FiringAlert>) {
         for stood in stood {
             self.alerts.entry(stood.alert.fingerprint()).or_insert(stood);
         }
     }
 
-    /// What stands, with its fingerprint.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &FiringAlert)> {
         self.alerts.iter()
     }
 
-    /// Takes up what was found, and says what of it is news, and for which of the `receivers`.
+    /// Compares the findings with the firing alerts, and returns the changes for each of the `receivers`.
     pub fn follow(&mut self, findings: &Findings, receivers: &[String], now: SystemTime) -> Vec<AlertChange> {
         let found: BTreeMap<String, &Alert> =
             findings.firing.iter().map(|alert| (alert.fingerprint(), alert)).collect();
@@ -128,7 +119,7 @@ impl FiringAlerts {
         changes
     }
 
-    /// What stood and is not found any more, where it would have been.
+    /// Firing alerts that are not in the findings although they could be evaluated.
     fn ended(
         &mut self,
         findings: &Findings,
@@ -151,7 +142,6 @@ impl FiringAlerts {
 }
 
 impl FiringAlertStatus {
-    /// One that stands.
     #[must_use]
     pub fn new(fingerprint: &str, stood: &FiringAlert) -> Self {
         let since = humantime::format_rfc3339_seconds(stood.since).to_string();

@@ -12,42 +12,33 @@ use super::Payload;
 use crate::export::http_client;
 use crate::model::alert::receiver::{Receiver, ReceiverKind};
 
-/// What is read of an answer, in bytes: enough to say what it says.
+/// The limit of bytes of an answer that are read: enough for its message.
 const MAX_RESPONSE_BYTES: u64 = 4096;
 
-/// What of that is shown, in characters.
 const MAX_QUOTED_CHARS: usize = 200;
 
-/// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryResult {
-    /// The receiver has the message.
     Delivered,
-    /// It will never take this message.
+    /// Permanent: the receiver will never accept this message.
     Rejected(String),
-    /// It did not take it now.
     Failed {
-        /// Why.
         why: String,
-        /// How long it wants to be left alone.
         wait: Option<Duration>,
     },
 }
 
 impl DeliveryResult {
-    /// It did not work this time.
     #[must_use]
     pub const fn failed(why: String) -> Self {
         Self::Failed { why, wait: None }
     }
 
-    /// Whether the receiver has the message.
     #[must_use]
     pub const fn is_delivered(&self) -> bool {
         matches!(self, Self::Delivered)
     }
 
-    /// What went wrong, if anything did.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         match self {
@@ -57,7 +48,7 @@ impl DeliveryResult {
     }
 }
 
-/// Makes the request. Errors name no URL, which may hold a secret.
+/// Sends the request. Errors name no URL, which may hold a secret.
 #[must_use]
 pub fn post(receiver: &Receiver, post: &Payload) -> DeliveryResult {
     match answer(receiver, post) {
@@ -76,8 +67,8 @@ fn answer(receiver: &Receiver, post: &Payload) -> anyhow::Result<Response<Body>>
     request.send(&post.body).map_err(|error| http_client::explain(&error, receiver.timeout))
 }
 
-/// What an answer means. What is about the receiver, not about the message (a token that is not valid any more, a wrong
-/// path, a proxy), may mend itself.
+/// The result for an answer. Errors of the receiver rather than of the message (an expired token, a wrong path, a
+/// proxy) are retried.
 fn judge(kind: ReceiverKind, response: &mut Response<Body>) -> DeliveryResult {
     let status = response.status();
     let wait = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -115,7 +106,6 @@ fn judge(kind: ReceiverKind, response: &mut Response<Body>) -> DeliveryResult {
     }
 }
 
-/// The beginning of an answer's body, as one line.
 fn quote_response(response: &mut Response<Body>) -> String {
     let mut bytes = Vec::new();
     // What came before an error is worth showing all the same.

@@ -11,19 +11,15 @@ use serde_json::{Value, json};
 use crate::model::alert::{Alert, AlertLabels, receiver::ReceiverKind};
 use crate::model::event::{SCHEMA, Time};
 
-/// How long Alertmanager takes an alert to stand that it hears nothing more of: four times what it is said again in.
+/// How long Alertmanager keeps an alert that is not sent again: four times the resend interval.
 pub(super) const ALERT_TTL: Duration = Duration::from_secs(8 * 60);
 
-/// One piece of news for one receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Whom it is for.
     pub receiver: String,
-    /// The alert.
     pub alert: Alert,
-    /// Since when it stands, or stood.
     pub since: SystemTime,
-    /// When it ended; none where it stands.
+    /// When it ended; `None` while it fires.
     pub ended: Option<SystemTime>,
 }
 
@@ -35,16 +31,15 @@ impl Message {
     }
 }
 
-/// The body of a request, and what tells it from others.
+/// The body of a request, and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
-    /// The same for each attempt with the same news, so that a receiver can leave out what it has.
+    /// The same for each attempt with the same content, so that a receiver can drop duplicates.
     pub key: String,
-    /// JSON.
     pub body: String,
 }
 
-/// Messages as a receiver of this kind takes them; a webhook is given one at a time.
+/// Messages in the format of a receiver; a webhook gets one at a time.
 #[must_use]
 pub fn render(kind: ReceiverKind, messages: &[Message], now: SystemTime) -> Payload {
     let key = |it: &Message| format!("{}-{}-{}", it.alert.fingerprint(), micros(it.since), it.state());

@@ -3,24 +3,22 @@
 use crate::model::alert::{Alert, name::AlertName};
 use crate::model::{
     capacity::{Cost, NamespaceKey, Regression},
-    control::{AgentStatus, Status},
     redact::redact_quotes,
+    status::{AgentStatus, Status},
     store::StoreHealth,
     survey::AssessedNamespace,
     units::Bytes,
     verdict::Numbers,
 };
 
-/// Summary and description.
 type Annotations = (String, String);
 
-/// The page about an alert: `base` and its name in lower case, as headings are linked to.
+/// The page about an alert: `base` and its name in lower case, as headings are linked.
 #[must_use]
 pub fn runbook(base: &str, name: AlertName) -> String {
     format!("{base}{}", name.as_str().to_ascii_lowercase())
 }
 
-/// What `pfnwatch alerts test` sends.
 #[must_use]
 pub fn test_alert(instance: &str, base: &str) -> Alert {
     let summary = format!("A test of pfnwatch's alerts from {instance}");
@@ -28,7 +26,7 @@ pub fn test_alert(instance: &str, base: &str) -> Alert {
     Alert::new(AlertName::Test, instance, None).with_annotations(summary, description, runbook(base, AlertName::Test))
 }
 
-/// `16.0 GiB (17179869184 bytes)`: for the eye, and to the byte.
+/// `16.0 GiB (17179869184 bytes)`: rounded and exact.
 fn exact_bytes(bytes: u64) -> String {
     format!("{} ({bytes} bytes)", Bytes(bytes))
 }
@@ -166,7 +164,6 @@ pub(super) fn records_lost(status: &Status, times: u64) -> Annotations {
     (summary, description)
 }
 
-/// The counters that tell of a loss.
 const LOSSES: [&str; 6] = ["lost", "read_fault", "table_full", "unpaired", "guard_fault", "block_missed"];
 
 pub(super) fn denied(count: u64) -> Annotations {

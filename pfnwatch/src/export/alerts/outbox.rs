@@ -9,35 +9,26 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Message;
 
-/// The most that may wait for all receivers, which is more than a host has alerts.
+/// The limit of waiting messages for all receivers, which is more than a host has alerts.
 const MAX_MESSAGES: usize = 4096;
 
-/// Where messages outlive the agent. `None` is "not now": it is tried again.
+/// Where messages outlive the agent. `None` means "not now": the caller retries.
 pub trait OutboxStore {
-    /// Keeps a message, and numbers it.
     fn put(&mut self, message: &Message, fingerprint: &str) -> Option<i64>;
-    /// Forgets it.
     fn forget(&mut self, id: i64) -> Option<()>;
-    /// Keeps why an attempt failed, and when the next is due.
     fn postpone(&mut self, id: i64, next: SystemTime, error: &str) -> Option<()>;
-    /// Keeps it as one that the receiver will never take.
+    /// Keeps it as one that the receiver rejected.
     fn give_up(&mut self, id: i64, error: &str) -> Option<()>;
 }
 
-/// A message that waits.
 #[derive(Clone, Debug)]
 pub struct Waiting {
-    /// What tells it from others for as long as the agent runs.
     pub number: u64,
-    /// What it says.
     pub message: Message,
-    /// The alert's.
     pub fingerprint: String,
-    /// How often it was tried.
     pub attempts: u32,
-    /// When it is to be tried.
     pub due: Instant,
-    /// Its number in the journal; none where that has not taken it.
+    /// Its number in the store; `None` if that has not accepted it.
     pub id: Option<i64>,
 }
 
@@ -49,15 +40,15 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Goes on with what an agent before this one could not deliver.
+    /// Restores a message that the previous agent could not deliver.
     pub fn restore(&mut self, message: Message, attempts: u32, id: i64, now: Instant) {
         self.push(message, attempts, Some(id), now);
         // What was kept late, since the journal failed for a while, has a later number than what came after it.
         self.waiting.sort_by_key(|it| (it.message.since, it.message.ended));
     }
 
-    /// Puts a message. What has become needless by it is taken away, and what there is no room for given up: that is
-    /// returned.
+    /// Adds a message, and removes those that it makes needless. Returns the messages that are dropped for lack of
+    /// room.
     pub fn put(&mut self, message: Message, now: Instant, keeper: &mut dyn OutboxStore) -> Vec<Waiting> {
         let fingerprint = message.alert.fingerprint();
         let id = keeper.put(&message, &fingerprint);
@@ -73,8 +64,8 @@ impl Outbox {
         self.next += 1;
     }
 
-    /// Of "began, ended, began, ended" the two in the middle are left out: the first may be on its way, and the last is how
-    /// things are.
+    /// Of "began, ended, began, ended" the two in the middle are dropped: the first may be in progress, and the last is
+    /// the current state.
     fn merge(&mut self, keeper: &mut dyn OutboxStore) {
         let Some(last) = self.waiting.last() else { return };
         let same = |it: &&Waiting| it.fingerprint == last.fingerprint && it.message.receiver == last.message.receiver;
@@ -87,55 +78,49 @@ impl Outbox {
         }
     }
 
-    /// What is to be tried next for a receiver: the first of its alert that is due.
+    /// The next message for a receiver: the first of its alert that is due.
     #[must_use]
     pub fn next_for<'a>(&'a self, receiver: &str, now: Instant) -> Option<&'a Waiting> {
         self.heads(receiver).filter(|it| it.due <= now).min_by_key(|it| it.due)
     }
 
-    /// When something is due for a receiver.
     #[must_use]
     pub fn due(&self, receiver: &str) -> Option<Instant> {
         self.heads(receiver).map(|it| it.due).min()
     }
 
-    /// The first message of each alert, in their order.
     fn heads<'a>(&'a self, receiver: &str) -> impl Iterator<Item = &'a Waiting> {
         let mut seen = std::collections::BTreeSet::new();
         let own = self.waiting.iter().filter(move |it| it.message.receiver == receiver);
         own.filter(move |it| seen.insert(&it.fingerprint))
     }
 
-    /// Whether something about this alert waits for a receiver.
     #[must_use]
     pub fn contains(&self, receiver: &str, fingerprint: &str) -> bool {
         self.waiting.iter().any(|it| it.message.receiver == receiver && it.fingerprint == fingerprint)
     }
 
-    /// How many wait for a receiver.
     #[must_use]
     pub fn count(&self, receiver: &str) -> u64 {
         let count = self.waiting.iter().filter(|it| it.message.receiver == receiver).count();
         u64::try_from(count).unwrap_or(u64::MAX)
     }
 
-    /// All that waits, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.waiting.iter()
     }
 
-    /// Takes a message out.
     pub fn take(&mut self, number: u64) -> Option<Waiting> {
         let at = self.waiting.iter().position(|it| it.number == number)?;
         Some(self.waiting.remove(at))
     }
 
-    /// Takes out what is for none of these receivers.
+    /// Removes and returns the messages for other receivers.
     pub fn drain_unknown_receivers(&mut self, receivers: &[String]) -> Vec<Waiting> {
         self.waiting.extract_if(.., |it| !receivers.contains(&it.message.receiver)).collect()
     }
 
-    /// Notes that an attempt failed: the next one is after the pause.
+    /// Records a failed attempt: the next one is after the pause.
     pub fn postpone(&mut self, number: u64, now: Instant, pause: Duration) -> Option<&Waiting> {
         let waiting = self.waiting.iter_mut().find(|it| it.number == number)?;
         waiting.attempts = waiting.attempts.saturating_add(1);
@@ -143,7 +128,7 @@ impl Outbox {
         Some(waiting)
     }
 
-    /// Has the journal keep what it did not take before.
+    /// Saves messages that the store did not accept before.
     pub fn save(&mut self, keeper: &mut dyn OutboxStore) {
         for waiting in self.waiting.iter_mut().filter(|it| it.id.is_none()) {
             waiting.id = keeper.put(&waiting.message, &waiting.fingerprint);
@@ -162,7 +147,7 @@ impl From<&Waiting> for PendingMessage {
             fingerprint: it.fingerprint.clone(),
             state: it.message.state().to_owned(),
             attempts: it.attempts,
-            kept: it.id.is_some(),
+            saved: it.id.is_some(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is wrong now: the standing conditions of a host, out of its [`View`]. Pure.
+//! What is wrong now: the findings in a [`View`] of the host. Pure.
 
 use std::collections::BTreeSet;
 
@@ -6,24 +6,20 @@ use super::{RecentEvents, messages};
 use crate::model::alert::{Alert, name::AlertName};
 use crate::model::{capacity::RegressionSubject, survey::AssessedNamespace, verdict::Verdict, view::View};
 
-/// As many namespaces are told of one by one, the first by their addresses; more are said in the log.
+/// So many namespaces get an alert each, by their addresses; the log names the rest.
 const MAX_NAMESPACE_ALERTS: usize = 256;
 
-/// All that can be said now.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What stands.
     pub firing: Vec<Alert>,
-    /// Of what nothing can be said, whichever namespace it is about: that it is not seen does not mean that it has ended.
+    /// Alerts that cannot be evaluated for any namespace: not seen does not mean ended.
     pub(super) unevaluable: BTreeSet<AlertName>,
-    /// The same for single alerts, by their fingerprints.
     pub(super) indeterminate: BTreeSet<String>,
-    /// The alerts of the namespaces that are there, while others may still come up; none once what is not there is gone.
+    /// The alerts of the present namespaces, while others may still appear; `None` once missing ones are gone.
     pub(super) present: Option<BTreeSet<String>>,
 }
 
 impl Findings {
-    /// Whether it cannot be said now if this alert stands.
     #[must_use]
     pub fn cannot_judge(&self, alert: &Alert) -> bool {
         let of_namespace = NAMESPACE_ALERTS.contains(&alert.name);
@@ -34,10 +30,9 @@ impl Findings {
     }
 }
 
-/// The alerts that are about one namespace.
 const NAMESPACE_ALERTS: [AlertName; 2] = [AlertName::NamespaceOversize, AlertName::NamespaceRegression];
 
-/// Looks for what is wrong. `instance` is this host's name; `runbook` is what leads to the pages about alerts.
+/// Evaluates the rules. `instance` is this host's name; `runbook` is the prefix of the pages about alerts.
 #[must_use]
 pub fn findings(view: &View, recently: &RecentEvents, instance: &str, runbook: &str) -> Findings {
     let mut look = Evaluation { view, instance, runbook, findings: Findings::default() };
@@ -49,7 +44,6 @@ pub fn findings(view: &View, recently: &RecentEvents, instance: &str, runbook: &
     look.findings
 }
 
-/// One look at a view.
 struct Evaluation<'a> {
     view: &'a View,
     instance: &'a str,
@@ -58,7 +52,6 @@ struct Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
-    /// The agent itself, its guard, its policy and its journal.
     fn agent(&mut self) {
         let status = &self.view.status;
         let agent = &status.agent;
@@ -75,11 +68,11 @@ impl Evaluation<'_> {
             self.fire(AlertName::PolicyInvalid, None, messages::policy_invalid(status, error));
         }
         if let Some(error) = &self.view.journal.error {
-            self.fire(AlertName::JournalFailing, None, messages::journal_failing(&self.view.journal, error));
+            self.fire(AlertName::StoreFailing, None, messages::journal_failing(&self.view.journal, error));
         }
     }
 
-    /// What does not stand, but happened a short time ago.
+    /// Events without an end that happened recently.
     fn creations_denied_and_records_lost(&mut self, recently: &RecentEvents) {
         if let Some(count) = recently.count(AlertName::RecordsLost) {
             self.fire(AlertName::RecordsLost, None, messages::records_lost(&self.view.status, count));
@@ -98,7 +91,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// They are found by what is observed, and by what the journal says of earlier boots.
+    /// They come from observation, and from earlier boots in the store.
     fn regressions(&mut self) {
         let view = self.view;
         if !view.status.agent.observing || view.journal.error.is_some() {
@@ -168,7 +161,7 @@ fn label_of(judged: &AssessedNamespace) -> Option<(&'static str, String)> {
     identity(uuid.map(ToString::to_string), start).or_else(|| Some(("namespace", namespace.name.clone())))
 }
 
-/// What a namespace is known by for as long as it is there: its uuid, or where it lies.
+/// The identity of a namespace as long as it exists: its uuid, or its place.
 fn identity(uuid: Option<String>, start: Option<u64>) -> Option<(&'static str, String)> {
     let uuid = uuid.map(|uuid| ("namespace_uuid", uuid));
     uuid.or_else(|| start.map(|start| ("start_address", format!("{start:#x}"))))

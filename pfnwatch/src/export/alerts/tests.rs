@@ -2,9 +2,8 @@
 
 use serde_json::{from_value, json};
 
-use crate::model::control::Status;
+use crate::model::status::Status;
 
-/// An agent with which all is well.
 pub(super) fn status() -> Status {
     let then = "2026-01-02T03:04:05Z";
     let status = json!({
@@ -14,7 +13,7 @@ pub(super) fn status() -> Status {
         "mode": { "mode": "audit", "since": then, "by": "the policy" },
         "guard": { "attached": true, "armed": true },
         "enforcement_effective": true,
-        "proof": null,
+        "self_test": null,
         "max_struct_page": { "max_struct_page_size_bytes": 64, "evidence": [], "conflicting_evidence": [] },
         "policy": {
             "number": 1, "file": null, "since": then,

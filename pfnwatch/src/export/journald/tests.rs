@@ -72,11 +72,10 @@ fn one_that_is_gone_is_an_error() {
     journald.write(&blind("gone")).unwrap_err();
 }
 
-/// A journald of the test's own, in a mount namespace of this thread's.
 struct Real(Child);
 
 impl Real {
-    /// None where this process may not, or where there is no systemd.
+    /// `None` if this process lacks the privileges, or if there is no systemd.
     fn start() -> Option<Self> {
         let program = ["/lib/systemd/systemd-journald", "/usr/lib/systemd/systemd-journald"];
         let program = program.into_iter().find(|path| Path::new(path).exists())?;
@@ -93,7 +92,7 @@ impl Real {
         Some(Self(journald))
     }
 
-    /// The entry with this field, once it is there.
+    /// Waits for the entry with this field.
     fn entry(&self, matches: &str) -> Value {
         let end = Instant::now() + Duration::from_secs(10);
         loop {
@@ -116,7 +115,7 @@ impl Drop for Real {
     }
 }
 
-/// What a real journald has of it. It needs root and systemd: where they are not there, it says so and tries nothing.
+/// The fields as a real journald has them. It needs root and systemd: without them, it prints so and passes.
 #[test]
 fn a_real_one_has_the_fields() {
     let Some(real) = Real::start() else {

@@ -1,10 +1,8 @@
 //! The agent itself and its kernel.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::encode::Family;
 use crate::model::{
-    control::{AgentStatus, MemoryStatus},
+    status::{AgentStatus, MemoryStatus},
     view::View,
 };
 
@@ -13,7 +11,7 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     let mut families = vec![
         Family::info("pfnwatch_build", "The agent.").with(vec![("version", agent.version.clone())], 1_u64),
         Family::gauge("pfnwatch_agent_start_time_seconds", "When the agent started, in seconds since 1970.")
-            .optional_value(humantime::parse_rfc3339(&agent.started).ok().map(seconds)),
+            .value(agent.started.unix_seconds()),
         Family::gauge("pfnwatch_observing", "1 while the programs are attached.").value(agent.observing),
         Family::gauge("pfnwatch_ready", "1 where /readyz says so.").value(view.ready().is_ok()),
         memory(agent),
@@ -22,10 +20,6 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     families.extend(config(view));
     families.extend(programs(view));
     families
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn memory(agent: &AgentStatus) -> Family {
@@ -61,7 +55,7 @@ fn config(view: &View) -> [Family; 2] {
     ]
 }
 
-/// The kernel counts runs where `kernel.bpf_stats_enabled` is 1, and then alone.
+/// The kernel counts runs only if `kernel.bpf_stats_enabled` is 1.
 fn programs(view: &View) -> [Family; 3] {
     let attached = view.programs.iter().map(|it| (it.program.clone(), it.attached));
     let runs = view.runs.iter().map(|it| (it.program.clone(), it.count));
@@ -75,7 +69,7 @@ fn programs(view: &View) -> [Family; 3] {
     ]
 }
 
-/// Nanoseconds as seconds. What an f64 cannot hold is below a nanosecond for the first 100 days.
+/// Nanoseconds as seconds. The rounding error of an f64 is below a nanosecond for the first 100 days.
 fn in_seconds(nanoseconds: u64) -> f64 {
     std::time::Duration::from_nanos(nanoseconds).as_secs_f64()
 }

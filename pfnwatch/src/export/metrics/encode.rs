@@ -2,26 +2,20 @@
 
 use std::fmt::{self, Write as _};
 
-/// The media type of what [`render`] writes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What the samples of a family are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MetricKind {
     /// It only grows; its samples end in `_total`.
     Counter,
-    /// It goes up and down.
     Gauge,
     /// Always 1, for its labels; its samples end in `_info`.
     Info,
 }
 
-/// The value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MetricValue {
-    /// A whole number, to the last digit.
     Whole(u64),
-    /// Seconds, most of all.
     Real(f64),
 }
 
@@ -58,13 +52,12 @@ impl From<bool> for MetricValue {
     }
 }
 
-/// The labels of a sample.
 pub(super) type MetricLabels = Vec<(&'static str, String)>;
 
-/// Samples of one name. One without samples is left out: what is not known has no value.
+/// Samples of one name. A family without samples is omitted: an unknown number has no value.
 #[derive(Clone, Debug)]
 pub struct Family {
-    /// Without `_total` and `_info`. A unit is its last word: `_bytes`, `_seconds`.
+    /// Without `_total` and `_info`. Its last word is the unit: `_bytes`, `_seconds`.
     name: &'static str,
     help: &'static str,
     kind: MetricKind,
@@ -76,7 +69,6 @@ impl Family {
         Self { name, help, kind, samples: Vec::new() }
     }
 
-    /// A number that goes up and down.
     #[must_use]
     pub const fn gauge(name: &'static str, help: &'static str) -> Self {
         Self::new(MetricKind::Gauge, name, help)
@@ -94,13 +86,12 @@ impl Family {
         Self::new(MetricKind::Info, name, help)
     }
 
-    /// Adds a sample without labels.
     #[must_use]
     pub fn value(self, value: impl Into<MetricValue>) -> Self {
         self.with(Vec::new(), value)
     }
 
-    /// Adds a sample without labels, where the value is known.
+    /// Adds a sample without labels, if the value is known.
     #[must_use]
     pub fn optional_value(self, value: Option<impl Into<MetricValue>>) -> Self {
         match value {
@@ -109,14 +100,12 @@ impl Family {
         }
     }
 
-    /// Adds a sample.
     #[must_use]
     pub fn with(mut self, labels: MetricLabels, value: impl Into<MetricValue>) -> Self {
         self.samples.push((labels, value.into()));
         self
     }
 
-    /// Adds a sample for each of these, told apart by one label.
     #[must_use]
     pub fn each<V: Into<MetricValue>>(
         self,
@@ -151,17 +140,14 @@ impl Family {
     }
 }
 
-/// What a family is, for those who describe it.
 #[cfg(test)]
 pub(crate) struct Described {
-    /// As its samples are called.
     pub(crate) name: String,
     /// As its samples show it; empty without samples.
     pub(crate) labels: std::collections::BTreeSet<&'static str>,
     pub(crate) kind: &'static str,
     pub(crate) unit: Option<&'static str>,
     pub(crate) help: &'static str,
-    /// Whether it has samples.
     pub(crate) is_told: bool,
 }
 
@@ -172,7 +158,6 @@ impl Family {
         ["bytes", "seconds"].contains(&unit).then_some(unit)
     }
 
-    /// What it is.
     pub(crate) fn described(&self) -> Described {
         let kind = match self.kind {
             MetricKind::Counter => "counter",
@@ -185,7 +170,6 @@ impl Family {
     }
 }
 
-/// Writes all families that have samples.
 #[must_use]
 pub fn render(families: &[Family]) -> String {
     let mut text = String::new();
@@ -196,7 +180,7 @@ pub fn render(families: &[Family]) -> String {
     text
 }
 
-/// What both help and the values of labels escape; quotes are escaped in the latter only.
+/// Escapes for help and label values; quotes are escaped in the latter only.
 fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('\n', "\\n")
 }

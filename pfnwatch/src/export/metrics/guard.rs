@@ -5,7 +5,6 @@ use pfnwatch_common::counter::Counter;
 use super::encode::Family;
 use crate::model::{policy::Mode, view::View};
 
-/// What became of creations that were judged.
 const OUTCOMES: [Counter; 4] = [Counter::Denied, Counter::WouldDeny, Counter::Exempt, Counter::Unjudged];
 
 pub(super) fn families(view: &View) -> Vec<Family> {
@@ -27,7 +26,7 @@ pub(super) fn families(view: &View) -> Vec<Family> {
         )
         .each("outcome", outcomes),
         Family::gauge("pfnwatch_guard_exemptions", "Exemptions in force.").value(status.exemptions.len()),
-        Family::gauge("pfnwatch_guard_exemptions_left_out", "Exemptions of the configuration that are not in force.")
-            .value(status.exemptions_left_out.len()),
+        Family::gauge("pfnwatch_guard_exemptions_skipped", "Exemptions of the configuration that are not in force.")
+            .value(status.skipped_exemptions.len()),
     ]
 }

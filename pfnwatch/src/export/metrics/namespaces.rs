@@ -7,7 +7,6 @@ use crate::model::{
     verdict::Verdict,
 };
 
-/// A gauge with a value for each namespace of which it is known.
 struct Gauge {
     name: &'static str,
     help: &'static str,
@@ -59,7 +58,6 @@ const GAUGES: [Gauge; 8] = [
 
 const VERDICTS: [Verdict; 4] = [Verdict::Ok, Verdict::Oversize, Verdict::Refused, Verdict::Unknown];
 
-/// All of them.
 #[must_use]
 pub fn families(survey: &ScanResult) -> Vec<Family> {
     let all = &survey.namespaces;
@@ -78,7 +76,7 @@ fn known(gauge: &Gauge, all: &[AssessedNamespace]) -> Family {
     all.iter().fold(Family::gauge(gauge.name, gauge.help), with)
 }
 
-/// What changes the identity of a time series stands in `pfnwatch_namespace_info` alone.
+/// Labels that would change the identity of a time series are only in `pfnwatch_namespace_info`.
 fn labels(judged: &AssessedNamespace) -> MetricLabels {
     vec![
         ("namespace", judged.namespace.name.clone()),
@@ -104,7 +102,7 @@ fn info(all: &[AssessedNamespace]) -> Family {
     all.iter().fold(Family::info("pfnwatch_namespace", help), |family, judged| {
         let AssessedNamespace { namespace, assessment, .. } = judged;
         let uuid = namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil());
-        let block = namespace.holder.as_ref().ok().and_then(|claimer| claimer.uuid.as_ref().ok());
+        let block = namespace.holder.as_ref().ok().and_then(|holder| holder.uuid.as_ref().ok());
         let labels = vec![
             ("namespace", namespace.name.clone()),
             ("region", namespace.region.clone()),

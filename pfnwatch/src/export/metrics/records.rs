@@ -20,7 +20,7 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     families
 }
 
-/// What is lost is counted even where the event that would tell of it is lost too.
+/// Losses are counted even if the event that reports them is lost too.
 fn records(records: &RecordTotals) -> Vec<Family> {
     let missed = records.missed;
     let reasons = [
@@ -35,7 +35,8 @@ fn records(records: &RecordTotals) -> Vec<Family> {
     vec![
         Family::counter("pfnwatch_records_received", "Records received from the kernel's side.")
             .value(records.received),
-        Family::counter("pfnwatch_records_undecoded", "Records that could not be decoded.").value(records.undecoded),
+        Family::counter("pfnwatch_record_decode_errors", "Records that could not be decoded.")
+            .value(records.decode_errors),
         Family::counter("pfnwatch_records_missed", "What the kernel's side lost or could not complete.")
             .each("reason", reasons),
     ]
@@ -49,9 +50,9 @@ fn journal(view: &View) -> Vec<Family> {
         return Vec::new();
     }
     vec![
-        Family::gauge("pfnwatch_journal_up", "1 where the journal takes events.").value(journal.error.is_none()),
-        Family::gauge("pfnwatch_journal_events", "Events in the journal.").value(journal.events),
-        Family::gauge("pfnwatch_journal_size_bytes", "Size of the journal's file.").value(journal.size_bytes),
+        Family::gauge("pfnwatch_store_up", "1 where the journal takes events.").value(journal.error.is_none()),
+        Family::gauge("pfnwatch_store_events", "Events in the journal.").value(journal.events),
+        Family::gauge("pfnwatch_store_size_bytes", "Size of the journal's file.").value(journal.size_bytes),
         uncommitted.value(journal.uncommitted),
     ]
 }

@@ -7,14 +7,13 @@ fn text(view: &View) -> String {
     render(&of_view(view))
 }
 
-/// The value of a series, by its name with its labels.
 fn value<'a>(text: &'a str, series: &str) -> &'a str {
     let line =
         text.lines().find(|line| line.starts_with(&format!("{series} "))).unwrap_or_else(|| panic!("{series}: {text}"));
     line.rsplit_once(' ').unwrap().1
 }
 
-/// What any view must keep: every sample under its own header, no series twice, and values that are numbers.
+/// Invariants of any view: every sample is under its own header, no series is there twice, and values are numbers.
 fn check(text: &str) {
     let (mut metric, mut families, mut series) = ("", BTreeSet::new(), BTreeSet::new());
     for line in text.lines() {
@@ -55,7 +54,7 @@ fn numbers_are_those_of_the_view() {
         ("pfnwatch_guard_outcomes_total{outcome=\"would_deny\"}".to_owned(), "1"),
         ("pfnwatch_program_run_seconds_total{program=\"guard\"}".to_owned(), "0.0015"),
         ("pfnwatch_config_info{hash=\"e3b0c44298fc1c14\"}".to_owned(), "1"),
-        ("pfnwatch_journal_up".to_owned(), "1"),
+        ("pfnwatch_store_up".to_owned(), "1"),
         ("pfnwatch_ready".to_owned(), "1"),
     ] {
         assert_eq!(value(&text, &series), expected, "{series}");
@@ -71,11 +70,11 @@ fn what_is_wrong_shows() {
         ("pfnwatch_observing", "0"),
         ("pfnwatch_ready", "0"),
         ("pfnwatch_enforcement_effective", "0"),
-        ("pfnwatch_journal_up", "0"),
+        ("pfnwatch_store_up", "0"),
         ("pfnwatch_records_missed_total{reason=\"ring_full\"}", "17"),
         ("pfnwatch_program_attached{program=\"uuid_store\"}", "0"),
         ("pfnwatch_config_last_reload_successful", "0"),
-        ("pfnwatch_guard_exemptions_left_out", "1"),
+        ("pfnwatch_guard_exemptions_skipped", "1"),
         ("pfnwatch_capacity_regressions{subject=\"host\"}", "1"),
         ("pfnwatch_alert_receiver_up{receiver=\"alertmanager\"}", "0"),
         ("pfnwatch_alert_messages_given_up_total{receiver=\"alertmanager\"}", "0"),

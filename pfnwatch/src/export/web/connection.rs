@@ -20,16 +20,15 @@ use super::{
 };
 use crate::export::metrics::CONTENT_TYPE;
 
-/// The longest head of a request in bytes, and how many headers it may have.
+/// The limit of a request's head in bytes, and of its headers.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 
-/// How long a peer may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// To say what it wants.
+    /// Limit for the request's head.
     pub(super) head: Duration,
-    /// For everything, from its first byte to our last.
+    /// Limit for the whole connection.
     pub(super) whole: Duration,
 }
 
@@ -39,7 +38,7 @@ impl Default for Limits {
     }
 }
 
-/// Serves one connection. Nothing that the peer does or leaves undone is an error of ours.
+/// Serves one connection. No behaviour of the peer is an error of ours.
 pub(super) async fn serve(stream: TcpStream, moments: Arc<SnapshotCache>, limits: Limits) {
     let service = service_fn(|request| answer(request, &moments));
     let connection = http1::Builder::new()

@@ -2,10 +2,6 @@
 
 use crate::model::view::View;
 
-/// What `/readyz` says.
-///
-/// # Errors
-/// It is not ready, and why.
 pub(super) fn readiness(view: &View) -> Result<String, String> {
     let agent = &view.status.agent;
     match (view.ready(), agent.observing) {

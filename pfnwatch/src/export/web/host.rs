@@ -3,8 +3,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Whether a `Host` (`localhost:9464`, `[::1]:9464`, `db1.example.com`) is an address, `localhost`, or one of `names`, which are
-/// in small letters.
+/// Whether a `Host` (`localhost:9464`, `[::1]:9464`, `db1.example.com`) is an address, `localhost`, or one of `names`,
+/// which are in lower case.
 pub(super) fn is_allowed(host: &str, names: &[String]) -> bool {
     let Some(name) = host_name(host) else { return false };
     if let Some(address) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
@@ -14,7 +14,7 @@ pub(super) fn is_allowed(host: &str, names: &[String]) -> bool {
     name == "localhost" || name.parse::<Ipv4Addr>().is_ok() || names.contains(&name)
 }
 
-/// Without the port; none where that is no number.
+/// Without the port; `None` if that is no number.
 fn host_name(host: &str) -> Option<&str> {
     match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => {

@@ -13,10 +13,9 @@ use crate::model::{event::Time, view::View};
 /// The style sheet; the header of the page allows no other.
 pub(super) const STYLE: &str = include_str!("page/style.css");
 
-/// How often a browser is asked to load it anew, in seconds.
+/// How often a browser reloads it, in seconds.
 const REFRESH_S: u32 = 30;
 
-/// The whole page.
 pub(super) fn render(view: &View) -> String {
     let agent = &view.status.agent;
     let page = html! {

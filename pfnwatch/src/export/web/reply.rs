@@ -14,10 +14,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{page, route::HttpError};
 
-/// Plain text.
 pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// For all of them.
 const ALWAYS: [(HeaderName, HeaderValue); 5] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
@@ -26,12 +24,11 @@ const ALWAYS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// 200 with this.
 pub(super) fn ok(content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
     reply(StatusCode::OK, content_type, body)
 }
 
-/// The page: it may be styled by its own style sheet, and do nothing else.
+/// The page may use its own style sheet, and nothing else.
 pub(super) fn page(body: Bytes) -> Response<Full<Bytes>> {
     let mut reply = ok("text/html; charset=utf-8", body);
     let hash = BASE64.encode(&Sha256::digest(page::STYLE));
@@ -49,7 +46,6 @@ pub(super) fn unavailable(why: &str) -> Response<Full<Bytes>> {
     reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, Bytes::copy_from_slice(why.as_bytes()))
 }
 
-/// What is wrong with the request.
 pub(super) fn error(refusal: &HttpError) -> Response<Full<Bytes>> {
     let mut reply = reply(refusal.status, PLAIN, format!("{}\n", refusal.why).into());
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {

@@ -4,20 +4,14 @@ use hyper::{Method, StatusCode, Version, header::HOST, http::request::Parts};
 
 use super::host;
 
-/// What is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// `/`
     Page,
-    /// `/metrics`
     Metrics,
-    /// `/healthz`
     Health,
-    /// `/readyz`
     Readiness,
 }
 
-/// A request that is not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HttpError {
     pub(super) status: StatusCode,
@@ -30,10 +24,6 @@ impl HttpError {
     }
 }
 
-/// Looks at a request.
-///
-/// # Errors
-/// What is wrong with it.
 pub(super) fn route(request: &Parts, has_body: bool, hosts: &[String]) -> Result<Route, HttpError> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed here"));
@@ -51,7 +41,7 @@ pub(super) fn route(request: &Parts, has_body: bool, hosts: &[String]) -> Result
     }
 }
 
-/// Every name that the request gives us must be ours.
+/// Every host name in the request must be ours.
 fn check_host(request: &Parts, hosts: &[String]) -> Result<(), HttpError> {
     let mut given = request.headers.get_all(HOST).iter();
     let host = match (given.next(), given.next()) {

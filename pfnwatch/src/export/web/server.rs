@@ -20,22 +20,20 @@ use super::{
     connection::{self, Limits},
     snapshot_cache::{SnapshotCache, ViewRequest},
 };
-use crate::model::{control::WebStatus, web_config::WebConfig};
+use crate::model::{status::WebStatus, web_config::WebConfig};
 
-/// How many connections there are at a time; others are told to come again.
+/// The limit of simultaneous connections; others get a 503.
 pub(super) const MAX_CONNECTIONS: usize = 16;
 
-/// How long the agent waits where the system does not let it accept: it would fail again at once.
+/// How long to wait after a failed accept, which would fail again at once.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the kernel holds for a peer that does not read, in bytes, or twice that: it would take megabytes.
+/// The kernel's buffer for a peer that does not read, in bytes (or twice that): the default takes megabytes.
 const SEND_BUFFER: usize = 64 << 10;
 
-/// What one gets that is one too many.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 32\r\n\
     retry-after: 1\r\nconnection: close\r\n\r\ntoo many connections: try again\n";
 
-/// The web server, listening or not.
 pub struct Web {
     config: WebConfig,
     limits: Limits,
@@ -45,7 +43,7 @@ pub struct Web {
     calls: mpsc::Receiver<ViewRequest>,
 }
 
-/// The task that takes connections. It ends, and all connections with it, when this is dropped.
+/// The accept loop. Dropping it ends all connections.
 struct Listening {
     address: SocketAddr,
     snapshots: Arc<SnapshotCache>,
@@ -66,13 +64,11 @@ impl Web {
         Self { config, limits: Limits::default(), listening: None, problem: None, send, calls }
     }
 
-    /// With other limits, for tests that cannot wait.
     #[cfg(test)]
     pub(super) fn within(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Takes another configuration, and listens where that says so.
     pub fn reload(&mut self, config: &WebConfig) {
         if self.config != *config {
             self.config = config.clone();
@@ -82,8 +78,8 @@ impl Web {
         self.listen();
     }
 
-    /// Listens, if it should and does not. Where it cannot, that is said once, and is no reason for anything to end. Must be
-    /// called within a tokio runtime.
+    /// Listens, if it should and does not. A failure is logged once, and is not fatal. Must be called within a tokio
+    /// runtime.
     pub fn listen(&mut self) {
         if self.listening.is_some() || !self.config.enabled {
             return;
@@ -106,7 +102,7 @@ impl Web {
         }
     }
 
-    /// To be called now and then: tries again to listen, and forgets what nobody has asked for lately.
+    /// To be called regularly: tries again to listen, and evicts a stale snapshot.
     pub fn on_tick(&mut self) {
         self.listen();
         if let Some(listening) = &self.listening {
@@ -126,7 +122,7 @@ impl Web {
         Ok(Listening { address, snapshots: moments, task })
     }
 
-    /// Waits for a question to the agent's loop. It can be cancelled at any time without losing one.
+    /// Waits for a request to the agent's loop. Cancellation-safe.
     pub async fn next(&mut self) -> ViewRequest {
         match self.calls.recv().await {
             Some(call) => call,
@@ -135,7 +131,6 @@ impl Web {
         }
     }
 
-    /// Where it listens, or why it does not.
     #[must_use]
     pub fn status(&self) -> WebStatus {
         let address = self.listening.as_ref().map(|listening| listening.address.to_string());
@@ -143,7 +138,6 @@ impl Web {
     }
 }
 
-/// Takes connections for ever.
 async fn accept_connections(listener: tokio::net::TcpListener, moments: Arc<SnapshotCache>, limits: Limits) {
     let mut connections = JoinSet::new();
     // Whether the last try to accept failed: that is said once.
@@ -168,7 +162,7 @@ async fn accept_connections(listener: tokio::net::TcpListener, moments: Arc<Snap
     }
 }
 
-/// Says so without waiting: a fresh socket has room for it, and one that has not is none of our concern.
+/// Sends a 503 without waiting: a fresh socket has room for it.
 fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(BUSY);
 }

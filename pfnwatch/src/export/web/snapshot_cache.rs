@@ -14,30 +14,28 @@ use tokio::{
 use super::page;
 use crate::{export::metrics, model::view::View};
 
-/// For so long a view is shown again: a flood of requests costs no reads of sysfs.
+/// A view is shown again for so long: a flood of requests causes no reads of sysfs.
 const SNAPSHOT_TTL: Duration = Duration::from_secs(1);
 
 /// How long the loop may take for a view before it counts as stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A question to the agent's loop: how does everything stand?
 #[derive(Debug)]
 pub struct ViewRequest(oneshot::Sender<View>);
 
 impl ViewRequest {
-    /// Whether nobody waits for the answer any more.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.0.is_closed()
     }
 
-    /// Answers. One who has gone meanwhile is no error.
+    /// A client that has gone meanwhile is no error.
     pub fn answer(self, view: View) {
         let _ = self.0.send(view);
     }
 }
 
-/// A view, and what was made of it: once, however many ask, so that slow readers share one copy.
+/// A view with its renderings, each made once, so that slow readers share one copy.
 pub(super) struct Snapshot {
     at: Instant,
     pub(super) view: View,
@@ -50,21 +48,18 @@ impl Snapshot {
         Self { at: Instant::now(), view, metrics: OnceLock::new(), page: OnceLock::new() }
     }
 
-    /// The metrics.
     pub(super) fn metrics(&self) -> Bytes {
         self.metrics.get_or_init(|| metrics::render(&metrics::of_view(&self.view)).into()).clone()
     }
 
-    /// The page for people.
     pub(super) fn page(&self) -> Bytes {
         self.page.get_or_init(|| page::render(&self.view).into()).clone()
     }
 }
 
-/// Where moments come from, and the last of them.
 pub(super) struct SnapshotCache {
     calls: mpsc::Sender<ViewRequest>,
-    /// The names that requests may come under.
+    /// Accepted values of `Host`.
     pub(super) hosts: Vec<String>,
     cached: Mutex<Option<Arc<Snapshot>>>,
 }
@@ -74,7 +69,7 @@ impl SnapshotCache {
         Self { calls, hosts, cached: Mutex::new(None) }
     }
 
-    /// This moment; none where the loop does not answer. Of those who ask at the same time the first asks for all.
+    /// The current snapshot; `None` if the loop does not answer. Of simultaneous clients the first asks for all.
     pub(super) async fn snapshot(&self) -> Option<Arc<Snapshot>> {
         let mut last = self.cached.lock().await;
         if let Some(moment) = last.as_ref().filter(|moment| moment.at.elapsed() < SNAPSHOT_TTL) {
@@ -87,7 +82,7 @@ impl SnapshotCache {
         Some(moment)
     }
 
-    /// Gives up the last moment once it is too old to be shown again.
+    /// Drops the last snapshot once it is too old to be shown again.
     pub(super) fn evict_stale(&self) {
         if let Ok(mut last) = self.cached.try_lock()
             && last.as_ref().is_some_and(|moment| moment.at.elapsed() >= SNAPSHOT_TTL)

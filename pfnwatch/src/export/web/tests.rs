@@ -21,7 +21,6 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(10);
 const SHORT_TIMEOUTS: Limits = Limits { head: Duration::from_millis(300), whole: Duration::from_millis(900) };
 
-/// A server on a free port, with a loop that answers with what `view` makes.
 struct Served {
     address: String,
     views: Arc<AtomicUsize>,
@@ -55,7 +54,6 @@ fn serve(view: fn() -> View) -> Served {
 }
 
 impl Served {
-    /// Sends bytes, and reads until the server closes.
     async fn send(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         // One who is refused early may find the way closed.
@@ -202,7 +200,7 @@ async fn a_port_that_is_taken_is_tried_again() {
     web.on_tick();
     assert!(web.status().address.is_some());
     web.reload(&WebConfig { enabled: false, ..WebConfig::default() });
-    assert_eq!(web.status(), crate::model::control::WebStatus::default());
+    assert_eq!(web.status(), crate::model::status::WebStatus::default());
     // What listened ends with its task, which runs next.
     tokio::task::yield_now().await;
     assert!(TcpStream::connect(listen).await.is_err());

@@ -10,7 +10,6 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A .deb with these files.
 pub(crate) fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, bytes) in files {
@@ -31,7 +30,6 @@ pub(crate) fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
     deb
 }
 
-/// An .rpm with these files.
 pub(crate) fn rpm(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut rpm = vec![0xed, 0xab, 0xee, 0xdb];
     rpm.resize(96, 0);

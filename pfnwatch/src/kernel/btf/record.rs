@@ -2,7 +2,7 @@
 
 use strum::VariantArray;
 
-/// What a type is. A variant is at the place of its number; that of `void` is in no file.
+/// The discriminants are BTF's numbers; `void` is in no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub(super) enum BtfKind {
     Void,
@@ -28,37 +28,27 @@ pub(super) enum BtfKind {
 }
 
 impl BtfKind {
-    /// Its name in messages.
     pub(super) fn name(self) -> String {
         format!("{self:?}").to_lowercase()
     }
 }
 
 const HEAD_BYTES: usize = 12;
-/// `struct btf_member`.
 const MEMBER_BYTES: usize = 12;
 
-/// A type.
 #[derive(Clone, Copy)]
 pub(super) struct Record<'a> {
-    /// Where its name is.
     pub(super) name: u32,
     info: u32,
     /// Its size, or the type that it refers to.
     pub(super) size_or_type: u32,
-    /// What is behind its head, and all that follows.
     rest: &'a [u8],
 }
 
-/// A member of a structure or a union.
 pub(super) struct RawMember {
-    /// Where its name is.
     pub(super) name: u32,
-    /// Its type.
     pub(super) type_id: u32,
-    /// Where it begins.
     pub(super) offset_bits: u32,
-    /// Whether it is a bit-field.
     pub(super) is_bitfield: bool,
 }
 
@@ -66,18 +56,17 @@ impl<'a> Record<'a> {
     /// `void`, which has the id 0 and is in no file.
     pub(super) const VOID: Record<'static> = Record { name: 0, info: 0, size_or_type: 0, rest: &[] };
 
-    /// The type that begins there; none where its head is cut short.
+    /// `None` if its head is cut short.
     pub(super) fn at(bytes: &'a [u8]) -> Option<Self> {
         let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
         Some(Self { name: word(head, 0), info: word(head, 1), size_or_type: word(head, 2), rest })
     }
 
-    /// The number of its kind.
     pub(super) fn kind_number(&self) -> u32 {
         (self.info >> 24) & 0x1f
     }
 
-    /// Its kind; none for one that is not known.
+    /// `None` if it is unknown.
     pub(super) fn kind(&self) -> Option<BtfKind> {
         BtfKind::VARIANTS.get(usize::try_from(self.kind_number()).ok()?).copied()
     }
@@ -101,7 +90,7 @@ impl<'a> Record<'a> {
         (word(self.rest, 0), word(self.rest, 2))
     }
 
-    /// The members of a structure or a union, if it is one.
+    /// Empty if it is no structure or union.
     pub(super) fn members(&self) -> impl Iterator<Item = RawMember> + use<'a> {
         let entries = usize::from(u16::try_from(self.info & 0xffff).unwrap_or(u16::MAX));
         // The kind's flag: offsets have the width of a bit-field in their highest byte.
@@ -118,7 +107,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The word with this number; 0 where there is none.
+/// The word with this number; 0 if there is none.
 pub(super) fn word(bytes: &[u8], number: usize) -> u32 {
     let word = bytes.get(number * 4..).and_then(|rest| rest.first_chunk());
     word.map_or(0, |word| u32::from_le_bytes(*word))

@@ -16,21 +16,19 @@ pub(super) const MAX_BYTES: u64 = 64 << 20;
 const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
 
-/// The types of vmlinux, or those of a module that are its own.
 pub(super) struct Section {
     bytes: Vec<u8>,
     strings: Range<usize>,
     /// Where each type begins in `bytes`; the first has the id `first_id`.
     starts: Vec<u32>,
     first_id: u32,
-    /// The offset that the first of its strings has in names: those of a module go on where the kernel's end.
+    /// The offset of its first string in names: those of a module continue after the kernel's.
     first_string: u32,
-    /// Its structures and its functions: what is asked for by name.
+    /// Structures and functions, which are looked up by name.
     structures: Vec<Named>,
     functions: Vec<Named>,
 }
 
-/// A type, and where its name is.
 struct Named {
     id: u32,
     name: u32,
@@ -38,9 +36,6 @@ struct Named {
 
 impl Section {
     /// Checks `bytes` and finds the types in them: a kernel's, or where there is a `base`, a module's over those.
-    ///
-    /// # Errors
-    /// Not BTF at all, another byte order, or a section or a type that reaches beyond its end.
     pub(super) fn new(bytes: Vec<u8>, file: &str, base: Option<&Self>) -> Result<Self, BtfError> {
         let (types, strings) = sections(&bytes, base.is_some()).map_err(|problem| problem.of(file))?;
         let mut section = Self {
@@ -56,12 +51,11 @@ impl Section {
         Ok(section)
     }
 
-    /// The id after its last type's.
     fn next_id(&self) -> u32 {
         self.first_id.saturating_add(number(self.starts.len()))
     }
 
-    /// Walks the types by their sizes: each has to be of a known kind and to end within the section.
+    /// Walks the types by their sizes: each must be of a known kind and end within the section.
     fn walk(&mut self, types: Range<usize>) -> Result<(), Problem> {
         let mut at = types.start;
         while at < types.end {
@@ -89,25 +83,24 @@ impl Section {
         Ok(())
     }
 
-    /// The type with this id, if it is one of its own.
+    /// `None` if it is not one of its own.
     pub(super) fn record(&self, id: u32) -> Option<Record<'_>> {
         let index = usize::try_from(id.checked_sub(self.first_id)?).ok()?;
         let start = usize::try_from(*self.starts.get(index)?).ok()?;
         Record::at(self.bytes.get(start..)?)
     }
 
-    /// The bytes from the name at this offset on, if it is one of its own strings.
+    /// `None` if it is not one of its own strings.
     pub(super) fn string(&self, offset: u32) -> Option<&[u8]> {
         let offset = usize::try_from(offset.checked_sub(self.first_string)?).ok()?;
         self.bytes.get(self.strings.clone())?.get(offset..).filter(|string| !string.is_empty())
     }
 
-    /// The ids of its complete structures with this name. A module uses names of the kernel's where there are such.
+    /// The ids of its complete structures with this name. A module may use a name of the kernel's.
     pub(super) fn structures(&self, name: &str, base: Option<&Self>) -> Vec<u32> {
         self.named(&self.structures, name, base)
     }
 
-    /// The ids of its functions with this name.
     pub(super) fn functions(&self, name: &str) -> Vec<u32> {
         self.named(&self.functions, name, None)
     }
@@ -131,7 +124,6 @@ fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// Why it is none.
 enum Problem {
     NotBtf(String),
     Damaged(String),
@@ -151,7 +143,6 @@ fn damaged<T>(reason: &str) -> Result<T, Problem> {
     Err(Problem::Damaged(reason.to_owned()))
 }
 
-/// Where the types and the strings are.
 fn sections(bytes: &[u8], split: bool) -> Result<(Range<usize>, Range<usize>), Problem> {
     check_magic(bytes).map_err(Problem::NotBtf)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {

@@ -11,7 +11,6 @@ fn at(offset_bytes: u32, width_bytes: u32) -> Result<Member, LookupError> {
     Ok(Member { offset_bytes, width_bytes })
 }
 
-/// `struct outer` with most of what C can put into one.
 pub(crate) fn sample() -> Writer {
     let mut w = Writer::new();
     let char = w.int("char", 1);

@@ -11,7 +11,6 @@ use flate2::read::GzDecoder;
 /// More than any configuration takes (about 300 KB).
 const MAX_BYTES: u64 = 8 << 20;
 
-/// One option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// `=y`
@@ -22,17 +21,15 @@ pub enum Setting {
     Off,
 }
 
-/// A kernel's configuration: the options that are on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where it was read.
     pub file: PathBuf,
     built_in: Vec<String>,
     modules: Vec<String>,
 }
 
 impl Config {
-    /// Reads the first of the two files that can be read; `None` where neither can: then nothing is known.
+    /// Reads the first of the two files that is readable; `None` if neither is.
     pub fn read(procfs: &Path, boot: &Path, release: &str) -> Option<Self> {
         let running = procfs.join("config.gz");
         let installed = boot.join(format!("config-{release}"));

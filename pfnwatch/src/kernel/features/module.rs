@@ -7,16 +7,13 @@ use std::{
     path::Path,
 };
 
-/// Where a part of the kernel is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Module {
-    /// Loaded as a module.
     Loaded,
     /// A part of the kernel's image.
     BuiltIn,
     /// Not loaded; the module is installed.
     Available,
-    /// Not loaded, and not installed.
     Absent,
     /// Not loaded; what is installed cannot be read.
     NotLoaded,
@@ -56,7 +53,6 @@ impl Module {
         })
     }
 
-    /// Whether it runs now.
     pub const fn is_there(&self) -> bool {
         matches!(self, Self::Loaded | Self::BuiltIn)
     }

@@ -9,16 +9,15 @@ const CAP_BPF: u32 = 39;
 /// What the kernel lets this process do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Privileges {
-    /// The effective user is root.
     pub root: bool,
     /// The effective capabilities, one bit each (include/uapi/linux/capability.h).
     pub capabilities: u64,
-    /// The user namespace is the host's own: capabilities of another one do not count for eBPF.
+    /// Whether the user namespace is the initial one: capabilities of another one do not count for eBPF.
     pub host_users: bool,
 }
 
 impl Privileges {
-    /// Reads them from `procfs`/self; `None` where it does not tell.
+    /// Reads `procfs`/self; `None` if that is not readable.
     pub fn read(procfs: &Path) -> Option<Self> {
         let status = fs::read_to_string(procfs.join("self/status")).ok()?;
         // A kernel without user namespaces has no uid_map.
@@ -41,8 +40,8 @@ impl Privileges {
         self.capabilities & (1 << capability) != 0
     }
 
-    /// What eBPF programs at probes need and this process lacks: `bpf_capable()` and `perfmon_capable()`
-    /// (include/linux/capability.h), which CAP_SYS_ADMIN satisfies, too.
+    /// The capabilities that eBPF programs at probes need and this process lacks: `bpf_capable()` and
+    /// `perfmon_capable()` (include/linux/capability.h), which CAP_SYS_ADMIN satisfies, too.
     pub fn missing(self) -> Vec<&'static str> {
         let wanted = [(CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")];
         let lacks = |capability| !self.has(capability) && !self.has(CAP_SYS_ADMIN);

@@ -1,7 +1,6 @@
 use super::{types::ModuleTypes, *};
 use crate::{kernel::layout::FIELDS, testing::btf_writer::Writer};
 
-/// A host in a folder.
 struct Fake {
     folder: tempfile::TempDir,
     host: FeatureSources,

@@ -9,37 +9,28 @@ use crate::kernel::{
     member::MemberLookup as _,
 };
 
-/// The answers that were taken from BTF, which is given back.
+/// Facts from BTF, which is freed afterwards.
 #[derive(Debug)]
 pub struct Types {
-    /// The kernel's BTF.
     pub vmlinux: PathBuf,
-    /// `sizeof(struct page)` in bytes, or why it is not known.
+    /// `sizeof(struct page)` in bytes, or why it is unknown.
     pub struct_page_bytes: Result<u32, String>,
-    /// Where libnvdimm's types come from.
     pub libnvdimm: ModuleTypes,
     /// The layout; without libnvdimm's types it has those of vmlinux.
     pub resolution: Resolution,
 }
 
-/// Where libnvdimm's types come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModuleTypes {
-    /// From BTF of its own, in this file.
     Own(PathBuf),
-    /// It is a part of the image: from the kernel's.
+    /// libnvdimm is built in: from the kernel's BTF.
     Kernel,
-    /// This file is not there.
     Missing(PathBuf),
-    /// Its BTF cannot be used.
     Unusable(String),
 }
 
 impl Types {
     /// Reads `vmlinux` and `libnvdimm` from `btf_dir`, or as the kernel shows them in sysfs.
-    ///
-    /// # Errors
-    /// The kernel's BTF cannot be used.
     pub fn read(sysfs: &Path, btf_dir: Option<&Path>, libnvdimm: &Module) -> Result<Self, BtfError> {
         let directory = btf_dir.map_or_else(|| sysfs.join("kernel/btf"), Path::to_path_buf);
         let (vmlinux, module) = (directory.join("vmlinux"), directory.join("libnvdimm"));

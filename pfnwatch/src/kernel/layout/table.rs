@@ -17,7 +17,7 @@ const INT: Width = Bytes(&[4]);
 const REQUIRED: bool = true;
 const OPTIONAL: bool = false;
 
-/// One row: the structure, the field of the layout, the members that may hold it, their width, how much it matters.
+/// One row: the structure, the field of the layout, the members that may hold it, their width, whether it is required.
 macro_rules! row {
     ($structure:ident, $outer:ident.$field:ident, $members:expr, $width:expr, $required:expr) => {
         Row {
@@ -31,7 +31,6 @@ macro_rules! row {
     };
 }
 
-/// Every field of [`pfnwatch_common::layout::Layout`], once.
 pub(super) const TABLE: &[Row] = &[
     row!(Device, device.kobj, ["kobj"], Whole(Kobject), OPTIONAL),
     row!(Device, device.name, ["kobj.name"], POINTER, REQUIRED),

@@ -4,7 +4,7 @@ use pfnwatch_common::layout::Layout;
 
 use super::*;
 
-/// A kernel whose members are said by hand.
+/// A kernel whose members a test defines.
 #[derive(Default)]
 struct ByHand {
     sizes: HashMap<String, u32>,
@@ -12,7 +12,6 @@ struct ByHand {
 }
 
 impl ByHand {
-    /// Everything that the table asks for, each member at an offset of its own.
     fn complete() -> Self {
         let mut kernel = Self::default();
         for (structure, size) in

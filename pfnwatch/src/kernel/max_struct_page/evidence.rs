@@ -9,54 +9,39 @@ use pfnwatch_common::reservation::{REFERENCE_STRUCT_PAGE, REGRESSED_STRUCT_PAGE}
 
 use crate::code::decode::{Decoded, MaxStructPage};
 
-/// One answer, with where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
-    /// The answer.
     pub max: MaxStructPage,
-    /// Where it comes from.
     pub source: Source,
 }
 
-/// Where an answer comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The upstream release that the kernel calls itself: weak, since anybody can patch.
+    /// The upstream release in the kernel's name: weak, since anybody can patch.
     Release {
         /// As `uname -r` prints it.
         release: String,
     },
     /// The machine code in a module file. For a running kernel: of the file with the loaded module's build-id.
     ModuleFile {
-        /// Where the file is, and in which package.
         file: String,
-        /// The function that shows it.
         function: String,
-        /// Where in its section.
         at: Addresses,
-        /// The file's build-id, in hex.
         build_id: Option<String>,
     },
-    /// The machine code as it runs.
     RunningCode {
-        /// The function that shows it.
         function: String,
-        /// Where in the kernel's memory.
         at: Addresses,
     },
     /// A block that this kernel wrote while pfnwatch watched.
     ObservedBlock {
-        /// The namespace that it was written to.
         namespace: String,
     },
 }
 
-/// The instructions that show the constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// The store into `page_struct_size`.
     pub store: u64,
-    /// The multiplication for dataoff, where it was found.
     pub shift: Option<u64>,
 }
 
@@ -74,21 +59,20 @@ impl fmt::Display for Addresses {
     }
 }
 
-/// How much an answer counts, the weakest first.
+/// The weight of an answer, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
     /// Only a name.
     Release,
-    /// A file that should be what runs.
+    /// A file that should be the running code.
     ModuleFile,
-    /// What runs.
+    /// The running code.
     RunningCode,
-    /// What it did.
+    /// Its result.
     ObservedBlock,
 }
 
 impl Source {
-    /// How much it counts.
     #[must_use]
     pub const fn strength(&self) -> Strength {
         match self {
@@ -99,7 +83,6 @@ impl Source {
         }
     }
 
-    /// The instructions that say it, where it comes from code.
     #[must_use]
     pub const fn addresses(&self) -> Option<Addresses> {
         match self {
@@ -110,7 +93,6 @@ impl Source {
 }
 
 impl Strength {
-    /// The word for it in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -133,19 +115,17 @@ impl fmt::Display for Source {
     }
 }
 
-/// All that is known, weighed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// The strongest.
     pub best: Option<Evidence>,
-    /// What says the same, the strongest first.
+    /// Evidence for the same answer, the strongest first.
     pub agreeing: Vec<Evidence>,
-    /// What says something else, the strongest first. It is reported, never averaged away.
+    /// Evidence for another answer, the strongest first. It is reported, never averaged away.
     pub conflicting: Vec<Evidence>,
 }
 
 impl Resolved {
-    /// The answer to rely on: none where anything better than a release's name contradicts it.
+    /// The answer to rely on: `None` if anything better than a release's name contradicts it.
     #[must_use]
     pub fn agreed(&self) -> Option<MaxStructPage> {
         let contradicted = self.conflicting.iter().any(|evidence| evidence.source.strength() > Strength::Release);
@@ -153,7 +133,6 @@ impl Resolved {
     }
 }
 
-/// Weighs the evidence.
 #[must_use]
 pub fn resolve(mut evidence: Vec<Evidence>) -> Resolved {
     evidence.sort_by_key(|evidence| std::cmp::Reverse(evidence.source.strength()));
@@ -163,13 +142,13 @@ pub fn resolve(mut evidence: Vec<Evidence>) -> Resolved {
     Resolved { best: Some(best), agreeing, conflicting }
 }
 
-/// Can one kernel give both answers? With the override set, blocks carry the size that it decides.
+/// Whether one kernel can give both answers: with the override set, blocks carry its size.
 fn agree(a: MaxStructPage, b: MaxStructPage) -> bool {
     a.bytes == b.bytes || a.overridden_bytes == Some(b.bytes) || b.overridden_bytes == Some(a.bytes)
 }
 
-/// What upstream's release of that name has; none for anything that is not exactly a name of upstream's, as a
-/// distribution's `6.1.0-50-amd64` is not, and for releases that nobody has looked at.
+/// The answer of the upstream release of that name; `None` if it is not exactly an upstream name, as a distribution's
+/// `6.1.0-50-amd64`, and for releases that nobody has checked.
 #[must_use]
 pub fn of_release(release: &str) -> Option<Evidence> {
     let Release { major, minor, patch, candidate } = Release::parse(release)?;
@@ -204,7 +183,7 @@ impl Release {
     }
 }
 
-/// Digits only: `+` is a sign for [`str::parse`], and a mark of local changes in a release.
+/// Digits only: [`str::parse`] accepts `+`, which marks local changes in a release.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -18,7 +18,7 @@ const STORE_AX: [u8; 4] = [0x66, 0x89, 0x43, 0x5c];
 const PAGES_IN_R8: [u8; 11] = [0x49, 0x81, 0xe8, 0xff, 0x1f, 0, 0, 0x49, 0xc1, 0xe8, 0x0c];
 const RET: u8 = 0xc3;
 
-/// What GCC makes of both places, as seen in Debian's kernels: the constant stored, and the shift.
+/// GCC's code for both places, as in Debian's kernels: the constant stored, and the shift.
 pub(crate) fn as_gcc_does(constant: u8, shift: u8) -> Vec<u8> {
     [&[MOV_EAX, constant, 0, 0, 0][..], &STORE_AX, &PAGES_IN_R8, &[0x49, 0xc1, 0xe0, shift, RET]].concat()
 }

@@ -133,7 +133,7 @@ fn kprobes(host: &Features) -> Prerequisite {
     }
 }
 
-/// Why probes attach without an error and never fire, and what to do; none where they fire, or where nobody can tell.
+/// Why probes attach without an error and never fire, and what to do; `None` if they fire, or if that is unknown.
 pub fn disarmed(kprobes: Option<bool>, ftrace: Option<bool>) -> Option<(&'static str, &'static str)> {
     if kprobes == Some(false) {
         let seen = "kprobes are switched off: a probe attaches and never fires";
@@ -175,7 +175,7 @@ fn functions(host: &Features) -> Prerequisite {
     row(Yes, format!("there, but for {}; not seen for it: {}", names(&optional), lost.join("; ")))
 }
 
-/// Whether the kernel locks its own memory away, by what [`crate::kernel::features::lockdown`] tells.
+/// Whether the kernel locks down its memory, by [`crate::kernel::features::lockdown`].
 pub fn lockdown(lockdown: Option<&str>) -> Prerequisite {
     let row = |answer, seen: String| Prerequisite::new("no lockdown", Observe, answer, seen);
     match lockdown {

@@ -26,7 +26,6 @@ fn symbols(without: &[&str]) -> Symbols {
     Symbols::read(lines.as_bytes(), "test", &wanted).unwrap()
 }
 
-/// A host that has everything.
 fn host() -> Features {
     let resolution = Resolution { layout: Layout::UNRESOLVED, missing: Vec::new() };
     Features {
@@ -60,7 +59,7 @@ fn missing(structure: Structure, field: &'static str, required: bool) -> Missing
     Missing { structure, field, tried: &["x"], required, why: MissingReason::OutOfReach { structure, member: "x" } }
 }
 
-/// Changes a good host, and tells the answers for observing and enforcing and the rows that are not yes.
+/// Changes a good host, and returns the answers for observing and enforcing and the rows that are not yes.
 fn judged(change: impl FnOnce(&mut Features)) -> (Availability, Availability, Vec<Prerequisite>) {
     let mut host = host();
     change(&mut host);
@@ -69,7 +68,7 @@ fn judged(change: impl FnOnce(&mut Features)) -> (Availability, Availability, Ve
     (observes, enforces, rows.into_iter().filter(|row| row.answer != Yes).collect())
 }
 
-/// The one row that is not yes: its name and answer. It has to carry a remedy where it says no.
+/// The one row that is not yes: its name and answer. A no must have a remedy.
 fn only(rows: &[Prerequisite]) -> (&'static str, Availability) {
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert!(rows[0].answer != No || rows[0].remedy.is_some(), "{rows:?}");

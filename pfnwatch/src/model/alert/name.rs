@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use strum::VariantArray as _;
 
-/// What an alert is about. Rules and silences are written against these names: they never change.
+/// Rules and silences are written against these names: they never change.
 #[derive(
     Clone,
     Copy,
@@ -44,9 +44,9 @@ pub enum AlertName {
     /// What happened in the kernel was not all seen.
     #[serde(rename = "PfnwatchRecordsLost")]
     RecordsLost,
-    /// The journal takes nothing.
-    #[serde(rename = "PfnwatchJournalFailing")]
-    JournalFailing,
+    /// The event store cannot save events.
+    #[serde(rename = "PfnwatchStoreFailing")]
+    StoreFailing,
     /// What tells of the kernel's MAX_STRUCT_PAGE_SIZE contradicts itself.
     #[serde(rename = "PfnwatchEvidenceConflict")]
     EvidenceConflict,
@@ -58,29 +58,23 @@ pub enum AlertName {
     Test,
 }
 
-/// How soon somebody should look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Severity {
-    /// Now: what was asked for is not done.
+    /// Now: something that was asked for is not done.
     Critical,
-    /// At the next working hour.
     Warning,
-    /// For who looks anyway.
     Info,
 }
 
 impl AlertName {
-    /// All of them.
     pub const ALL: &[Self] = Self::VARIANTS;
 
-    /// The label `alertname`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// How soon somebody should look at it.
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
@@ -91,7 +85,7 @@ impl AlertName {
             | Self::NamespaceOversize
             | Self::Blind
             | Self::RecordsLost
-            | Self::JournalFailing
+            | Self::StoreFailing
             | Self::EvidenceConflict
             | Self::PolicyInvalid => Severity::Warning,
         }
@@ -105,7 +99,6 @@ impl fmt::Display for AlertName {
 }
 
 impl Severity {
-    /// The label `severity`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()

@@ -4,16 +4,13 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// All that is configured about alerts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertsPolicy {
-    /// What the names of the alerts are appended to, in lower case, for `runbook_url`.
+    /// The prefix of `runbook_url`, before the alert's name in lower case.
     pub runbook: String,
-    /// Who gets them.
     pub receivers: Vec<Receiver>,
 }
 
-/// Where the package puts the runbook.
 pub const RUNBOOK: &str = "file:///usr/share/doc/pfnwatch/runbook.md#";
 
 impl Default for AlertsPolicy {
@@ -22,28 +19,24 @@ impl Default for AlertsPolicy {
     }
 }
 
-/// One receiver.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Receiver {
-    /// Its name: what messages that wait are kept under.
     pub name: String,
-    /// What it speaks.
     pub kind: ReceiverKind,
-    /// Where a message is posted to. It may hold a secret: it is never shown.
+    /// Where messages are posted. It may hold a secret: it is never shown.
     pub url: String,
-    /// The certificate authorities that are believed, as a PEM file; without, those of this host.
+    /// Trusted certificate authorities, as a PEM file; without, those of this host.
     pub ca_file: Option<PathBuf>,
-    /// Holds a token that is sent along; read for each message, so that it may be changed.
+    /// Contains a token for each request; read for each message, so that it may be rotated.
     pub bearer_token_file: Option<PathBuf>,
-    /// How long an attempt may take in all.
+    /// Limit of a whole attempt.
     pub timeout: Duration,
 }
 
-/// What a receiver speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReceiverKind {
-    /// Alertmanager's API, version 2: what stands is said again and again, or it takes it for resolved.
+    /// Alertmanager's API, version 2: firing alerts are sent again regularly, or it takes them for resolved.
     Alertmanager,
     /// One message of JSON for each alert that begins or ends.
     Webhook,

@@ -3,7 +3,7 @@
 use super::{Cost, Regression, RegressionSubject};
 use crate::model::units::Bytes;
 
-/// What costs how much more, under which kernels: one sentence without its full stop.
+/// The regression, its amount and the kernels: one sentence without its full stop.
 #[must_use]
 pub fn describe(regression: &Regression) -> String {
     let Regression { subject, before, after } = regression;
@@ -18,7 +18,6 @@ pub fn describe(regression: &Regression) -> String {
     )
 }
 
-/// What does not cost more any longer.
 #[must_use]
 pub fn describe_ended(regression: &Regression) -> String {
     let Regression { subject, after, .. } = regression;
@@ -30,7 +29,6 @@ pub fn describe_ended(regression: &Regression) -> String {
     )
 }
 
-/// What is the baseline from now on.
 #[must_use]
 pub fn describe_accepted(regression: &Regression) -> String {
     let Regression { subject, before, after } = regression;
@@ -44,7 +42,6 @@ pub fn describe_accepted(regression: &Regression) -> String {
     )
 }
 
-/// What a cost is that of.
 #[must_use]
 pub fn subject_text(subject: &RegressionSubject) -> String {
     match subject {
@@ -53,7 +50,6 @@ pub fn subject_text(subject: &RegressionSubject) -> String {
     }
 }
 
-/// The kernel, and what it reserves for each page.
 #[must_use]
 pub fn under_kernel(cost: &Cost) -> String {
     match cost.max_struct_page_size_bytes {

@@ -1,22 +1,22 @@
-//! How the alerts stand: what `pfnwatch alerts list` shows.
+//! The state of the alerts: what `pfnwatch alerts list` shows.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::alert::{Alert, deliveries::DeliveryStats};
 
-/// What stands, and who was told. Points of time are RFC 3339 in UTC.
+/// The firing alerts, and what their receivers were sent. Points of time are RFC 3339 in UTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertsStatus {
-    /// The alerts that stand.
-    pub standing: Vec<FiringAlertStatus>,
+    /// The firing alerts.
+    pub firing: Vec<FiringAlertStatus>,
     /// The receivers.
     pub receivers: Vec<DeliveryStats>,
     /// The messages that wait, the oldest first, as far as they are not too many.
     pub waiting: Vec<PendingMessage>,
 }
 
-/// An alert that stands.
+/// A firing alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FiringAlertStatus {
@@ -43,6 +43,6 @@ pub struct PendingMessage {
     pub state: String,
     /// How often it was tried.
     pub attempts: u32,
-    /// Whether the journal has it: where it has not, the message ends with the agent.
-    pub kept: bool,
+    /// Whether the event store has it. If not, the message is lost when the agent stops.
+    pub saved: bool,
 }

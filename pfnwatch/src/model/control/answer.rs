@@ -6,11 +6,13 @@ use pfnwatch_common::superblock;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{AlertsStatus, SCHEMA, Status, bytes};
+use super::{AlertsStatus, SCHEMA, bytes};
 use crate::model::policy::Mode;
 use crate::{
     model::exit::ExitContext,
-    model::{capacity::Cost, event::NamespaceId, exit::Exit, policy::ExemptionSubject, restore_commands},
+    model::{
+        capacity::Cost, event::NamespaceId, exit::Exit, policy::ExemptionSubject, restore_commands, status::Status,
+    },
 };
 
 /// What the agent says where it did what was asked.
@@ -43,7 +45,7 @@ pub struct ModeResponse {
     /// The mode now.
     pub mode: Mode,
     /// The mode before.
-    pub was: Mode,
+    pub previous_mode: Mode,
 }
 
 /// An exemption was made.
@@ -103,7 +105,7 @@ pub struct InfoBlockResponse {
     /// When the block was seen, in RFC 3339.
     pub seen: String,
     /// The commands that put it back out of a file that is called FILE.
-    pub put_back: Vec<String>,
+    pub restore_commands: Vec<String>,
     /// The 4096 bytes at 4 KiB into the namespace, in hex.
     #[serde(with = "bytes")]
     #[cfg_attr(test, schemars(with = "String"))]
@@ -114,7 +116,7 @@ impl From<&crate::model::info_block::SavedInfoBlock> for InfoBlockResponse {
     fn from(kept: &crate::model::info_block::SavedInfoBlock) -> Self {
         let NamespaceId { namespace, namespace_uuid, start_address, size_bytes } = kept.namespace.clone();
         Self {
-            put_back: restore_commands::commands_from_file(&namespace, "FILE", kept),
+            restore_commands: restore_commands::commands_from_file(&namespace, "FILE", kept),
             namespace,
             namespace_uuid,
             start_address,
@@ -142,12 +144,12 @@ impl ErrorResponse {
         Self { exit_code: Exit::Error as u8, message: message.into() }
     }
 
-    /// What was asked for makes no sense: exit code 2.
+    /// The request is not valid: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { exit_code: Exit::Usage as u8, message: message.into() }
     }
 
-    /// This host cannot do what was asked for: exit code 4.
+    /// This host cannot do what was requested: exit code 4.
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self { exit_code: Exit::Unsupported as u8, message: message.into() }
     }
@@ -164,13 +166,11 @@ impl ErrorResponse {
 }
 
 impl From<anyhow::Error> for ErrorResponse {
-    /// With the error's whole chain, and the exit code that it stands for.
     fn from(error: anyhow::Error) -> Self {
         Self { exit_code: Exit::from_error(&error) as u8, message: format!("{error:#}") }
     }
 }
 
-/// What the agent says to one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply(pub Result<Response, ErrorResponse>);
 
@@ -180,7 +180,6 @@ impl<E: Into<ErrorResponse>> From<Result<Response, E>> for Reply {
     }
 }
 
-/// The line, as it is written.
 #[derive(Serialize)]
 struct WireReply<'a> {
     schema: u32,
@@ -195,7 +194,7 @@ enum ReplyBody<A, R> {
     Refusal(R),
 }
 
-/// The line, as it is read: a newer agent may say more in it.
+/// The parsed line: a newer agent may have more keys.
 #[derive(Deserialize)]
 struct ParsedReply {
     schema: u32,
@@ -206,7 +205,6 @@ struct ParsedReply {
 }
 
 impl Reply {
-    /// The line that says it, with its end.
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
         let write = |said: &Result<Response, ErrorResponse>| {
@@ -221,10 +219,6 @@ impl Reply {
         line
     }
 
-    /// Reads it from its line.
-    ///
-    /// # Errors
-    /// The agent's refusal, or what is wrong with what it said.
     pub fn parse(line: &[u8]) -> Result<Response, ErrorResponse> {
         let strange = |why: String| ErrorResponse::error(format!("the agent's answer is not understood: {why}"));
         let read: ParsedReply = serde_json::from_slice(line).map_err(|error| strange(error.to_string()))?;

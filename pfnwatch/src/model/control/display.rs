@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use crate::model::{policy::ExemptionSubject, units::parse_number};
 
-/// The keys of a [`Subject`] as it is written.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum WireSubject {
@@ -14,7 +13,7 @@ enum WireSubject {
     NamespaceUuid(Uuid),
 }
 
-/// `"0x100000000"`: addresses and cookies need all of their 64 bits, which many readers of JSON cut.
+/// `"0x100000000"`: addresses and cookies need all of their 64 bits, which many JSON readers truncate.
 struct Hex(u64);
 
 impl<'de> Deserialize<'de> for Hex {

@@ -33,8 +33,8 @@ fn a_request_stands_on_its_line_as_documented() {
             Request::Block { namespace: "namespace0.0".to_owned() },
         ),
         (
-            r#"{"schema":1,"request":{"accept_baseline":{"whose":"host","reason":"x"}}}"#,
-            Request::AcceptBaseline { whose: BaselineScope::Host, reason: "x".to_owned() },
+            r#"{"schema":1,"request":{"accept_baseline":{"scope":"host","reason":"x"}}}"#,
+            Request::AcceptBaseline { scope: BaselineScope::Host, reason: "x".to_owned() },
         ),
         (
             r#"{"schema":1,"request":{"allow":{"subject":{"region_start":"0x100000000"},"once":true,"for_seconds":600,"reason":"restore of db3"}}}"#,
@@ -60,8 +60,8 @@ fn what_is_wrong_is_named() {
         (r#"{"schema":1,"request":{"mode":{"mode":"audit","becuase":"x"}}}"#, "unknown field `becuase`"),
         (r#"{"schema":1,"request":{"revoke":{"id":-1}}}"#, "invalid value"),
         (r#"{"schema":1,"request":{"block":{"namespace":"a b"}}}"#, "namespace0.0"),
-        (r#"{"schema":1,"request":{"accept_baseline":{"whose":"host","reason":" "}}}"#, "the reason is empty"),
-        (r#"{"schema":1,"request":{"accept_baseline":{"whose":{"namespace":"a b"},"reason":"x"}}}"#, "namespace0.0"),
+        (r#"{"schema":1,"request":{"accept_baseline":{"scope":"host","reason":" "}}}"#, "the reason is empty"),
+        (r#"{"schema":1,"request":{"accept_baseline":{"scope":{"namespace":"a b"},"reason":"x"}}}"#, "namespace0.0"),
         (r#"{"schema":1,"request":{"allow":{"subject":{"region_start":"5"},"once":true,"reason":"x"}}}"#, "0x"),
     ] {
         let (code, message) = refused(line);
@@ -101,12 +101,12 @@ fn an_answer_comes_back_as_it_was() {
         start_address: u64::MAX,
         size_bytes: None,
         seen: "2026-01-02T03:04:05Z".to_owned(),
-        put_back: vec!["dd if=FILE …".to_owned()],
+        restore_commands: vec!["dd if=FILE …".to_owned()],
         block,
     };
     let allowed = Allowed { id: u64::MAX, subject: ExemptionSubject::RegionCookie(u64::MAX), until: None };
     for answer in [
-        Response::Mode(ModeResponse { mode: Mode::Enforce, was: Mode::Audit }),
+        Response::Mode(ModeResponse { mode: Mode::Enforce, previous_mode: Mode::Audit }),
         Response::Allowed(allowed),
         Response::Block(Box::new(kept)),
         Response::Released(Released { removed: vec!["/sys/fs/bpf/pfnwatch/1".to_owned()], still_guarding: true }),
@@ -125,7 +125,7 @@ fn an_answer_may_hold_more_than_we_know_and_not_less() {
         (r#"{"schema":1}"#, "neither"),
         (r#"{"schema":9,"answer":{"revoked":{"id":3}}}"#, "schema 9"),
         (
-            r#"{"schema":1,"answer":{"block":{"namespace":"a","start_address":0,"seen":"","put_back":[],"block":"ab"}}}"#,
+            r#"{"schema":1,"answer":{"block":{"namespace":"a","start_address":0,"seen":"","restore_commands":[],"block":"ab"}}}"#,
             "4096",
         ),
         (r#"{"schema":1,"answer":{"flown":{}}}"#, "unknown variant"),

@@ -90,14 +90,13 @@ pub struct LostRecords {
     pub table_full: u64,
     /// Attempts of which the beginning or the end was missed.
     pub unpaired: u64,
-    /// Creations that the guard let pass because something of its own failed.
+    /// Creations that the guard allowed because something of its own failed.
     pub guard_faults: u64,
     /// Info blocks that the guard had no room to remember: it passes whatever may be one of them.
     pub blocks_missed: u64,
 }
 
 impl LostRecords {
-    /// Adds what another one tells.
     pub fn add(&mut self, other: Self) {
         self.lost = self.lost.saturating_add(other.lost);
         self.read_faults = self.read_faults.saturating_add(other.read_faults);
@@ -107,7 +106,6 @@ impl LostRecords {
         self.blocks_missed = self.blocks_missed.saturating_add(other.blocks_missed);
     }
 
-    /// Whether there is nothing to tell.
     pub fn is_nothing(self) -> bool {
         self == Self::default()
     }
@@ -130,7 +128,7 @@ pub struct RecordTotals {
     /// Records received.
     pub received: u64,
     /// Records that could not be decoded.
-    pub undecoded: u64,
+    pub decode_errors: u64,
     /// What the kernel's side lost.
     #[serde(flatten)]
     pub missed: LostRecords,

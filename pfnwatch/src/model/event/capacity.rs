@@ -19,13 +19,11 @@ pub struct CapacityRegression {
 }
 
 impl CapacityRegression {
-    /// One that begins.
     #[must_use]
     pub fn begins(regression: Regression) -> Self {
         Self { lost_bytes: regression.lost_bytes(), detail: display::describe(&regression), regression }
     }
 
-    /// One that ends.
     #[must_use]
     pub fn ends(regression: Regression) -> Self {
         Self { lost_bytes: 0, detail: display::describe_ended(&regression), regression }
@@ -48,7 +46,6 @@ pub struct BaselineAccepted {
 }
 
 impl BaselineAccepted {
-    /// One of a regression.
     #[must_use]
     pub fn new(regression: Regression, reason: String, by: Actor) -> Self {
         Self { detail: display::describe_accepted(&regression), regression, reason, by: Some(by) }

@@ -75,7 +75,7 @@ pub struct GuardState {
     /// Whether a denial would be effective: the hook was seen to fire.
     pub enforcement_effective: bool,
     /// Why not, where it is not attached, not armed or not effective.
-    pub why: Option<String>,
+    pub reason: Option<String>,
     /// What of it is pinned, so that it outlives the agent: paths; empty where nothing is.
     pub pins: Vec<String>,
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::verdict::Cause;
 
-/// A creation that the guard denied, would have denied, let pass by an exemption, or could not judge.
+/// A creation that the guard denied, would have denied, allowed by an exemption, or could not judge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuardDecision {
@@ -50,8 +50,8 @@ pub struct GuardDecision {
     pub class: Option<char>,
     /// Why it could not be judged, for an `unjudged`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<UnjudgedReason>,
-    /// What let it pass, for an `exempt`.
+    pub reason: Option<UnjudgedReason>,
+    /// The exemption that allowed it, for an `exempt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exemption: Option<ExemptionUsed>,
     /// The number of the policy that it was judged by.
@@ -71,7 +71,7 @@ pub struct GuardDecision {
 
 /// Why a creation could not be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NotJudgedBecause"))]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UnjudgedReason"))]
 #[serde(rename_all = "snake_case")]
 pub enum UnjudgedReason {
     /// The agent has not finished its look at what there is.
@@ -87,7 +87,7 @@ pub enum UnjudgedReason {
 }
 
 impl UnjudgedReason {
-    /// In words, after "not judged: ".
+    /// A description, after "unjudged: ".
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
@@ -102,7 +102,7 @@ impl UnjudgedReason {
     }
 }
 
-/// The exemption that let a creation pass.
+/// The exemption that allowed a creation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExemptionUsed {
@@ -145,11 +145,11 @@ pub struct ReplacedBlock {
     /// Whether it should still be on the media: the creation was refused, and nobody was seen who could have written over
     /// it.
     pub still_there: bool,
-    /// The commands that bring it back, where nothing but the block was lost; else none.
-    pub put_back: Vec<String>,
+    /// The commands that restore it, if nothing but the block was lost; else empty.
+    pub restore_commands: Vec<String>,
 }
 
-/// How a kept info block is known.
+/// How a saved info block is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -161,5 +161,5 @@ pub enum BlockOrigin {
     Made,
     /// Rebuilt from the head of a block that the kernel was seen to accept: the same where its rest is zero, as every
     /// known writer leaves it.
-    Met,
+    Accepted,
 }

@@ -5,7 +5,6 @@ use strum::VariantNames as _;
 use super::Body;
 
 impl Body {
-    /// Every kind, in the order of the variants.
     pub const KINDS: &[&'static str] = Self::VARIANTS;
 
     /// Its kind: the `event` of its JSON.

@@ -10,7 +10,7 @@ use crate::model::{
     verdict::{Cause, Evidence, Verdict},
 };
 
-/// A set-up: the kernel made an info block and reserved the memmap, met a block, or refused.
+/// A set-up: the kernel made an info block and reserved the memmap, accepted an existing block, or refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SetUp {
@@ -48,7 +48,7 @@ pub struct SetUp {
     /// Whether it costs what it should; none before it was judged.
     #[serde(flatten)]
     pub judgement: Option<EventAssessment>,
-    /// What the guard said before the block was made; none where none was made with map=dev.
+    /// What the guard decided before the block was made; none if none was made with map=dev.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard: Option<Prediction>,
     /// The block itself, for what judges the event.
@@ -78,12 +78,12 @@ pub struct EventAssessment {
     pub detail: String,
 }
 
-/// What the guard said of a creation, held against what became of it.
+/// The guard's decision on a creation, compared with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Prediction {
-    /// What it said.
-    pub judged: GuardVerdict,
+    /// What the guard decided.
+    pub decision: GuardVerdict,
     /// What it predicted to be reserved, in bytes, where it said a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predicted_bytes: Option<u64>,
@@ -100,7 +100,7 @@ pub enum GuardVerdict {
     Passed,
     /// Enforce would have refused it.
     WouldDeny,
-    /// Oversize, and let pass by an exemption.
+    /// Oversize, and allowed by an exemption.
     Exempt,
     /// It could not be judged.
     Unjudged,
@@ -137,8 +137,8 @@ pub struct Sizes {
 pub enum BlockState {
     /// There was none, and the kernel wrote one: the reservation is made, for good.
     Made,
-    /// There was one already: nothing was written.
-    Met,
+    /// One existed, and the kernel accepted it: nothing was written.
+    Existing,
     /// There is one, and the kernel does not accept it.
     Rejected,
     /// There was none, and none was written.
@@ -166,7 +166,6 @@ pub(super) fn personality<S: Serializer>(kind: &superblock::SuperblockKind, seri
     serializer.serialize_str(personality_name(*kind))
 }
 
-/// `fsdax` or `devdax`, as ndctl says it.
 pub const fn personality_name(kind: superblock::SuperblockKind) -> &'static str {
     match kind {
         superblock::SuperblockKind::Pfn => "fsdax",
@@ -181,7 +180,7 @@ pub(super) fn map<S: Serializer>(map: &Option<Map>, serializer: S) -> Result<S::
     }
 }
 
-/// Schemas of types of a crate that knows no JSON.
+/// Schemas for types of pfnwatch-common, which has no JSON.
 #[cfg(test)]
 pub(super) mod schema {
     use schemars::JsonSchema;

@@ -136,7 +136,7 @@ fn what_has_ended_is_not_here_or_has_no_room_is_left_out_and_said() {
     assert_eq!((left_out.id, left_out.reason), (11, SkipReason::NoRoom));
 }
 
-/// An interleave set that is split over two regions has one cookie; a region that is no stretch of memory has none.
+/// An interleave set over two regions has one cookie; a region without an address range has none.
 #[test]
 fn a_cookie_may_mean_more_than_one_region() {
     let policy = Policy { exemptions: vec![exemption(ExemptionSubject::RegionCookie(1), None)], ..Policy::default() };
@@ -161,7 +161,6 @@ fn ids_follow_what_is_said_and_never_meet() {
     assert!(before.iter().chain(&twice).all(|id| id & CONFIGURED_ID_BIT != 0));
 }
 
-/// What the guard does with a snapshot's exemptions.
 fn lets_pass(snapshot: &Snapshot, start: u64, uuid: Uuid, now_ns: u64) -> bool {
     snapshot.exemptions[..snapshot.exemption_count as usize].iter().any(|entry| {
         let range = entry.kind == ExemptionKind::Range as u32 && (entry.first..=entry.last).contains(&start);
@@ -179,7 +178,7 @@ fn any_subject() -> impl Strategy<Value = ExemptionSubject> {
 }
 
 proptest! {
-    /// The guard on the snapshot, and `policy check` on the policy, let the same creations pass.
+    /// The guard by its snapshot and `policy check` by the policy allow the same creations.
     #[test]
     fn the_snapshot_exempts_what_the_policy_exempts(
         exemptions in proptest::collection::vec((any_subject(), proptest::option::of(900_u64..1100)), 0..6),

@@ -15,42 +15,42 @@ fn many(count: usize, ago: Duration, length: usize) -> Vec<Event> {
 fn what_is_too_old_goes_but_for_denials_and_the_last_thousand() {
     let (_folder, settings) = place();
     let settings = Settings { max_age: 10 * DAY, ..settings };
-    let mut journal = EventStore::open(settings.clone(), render);
+    let mut store = EventStore::open(settings.clone(), render);
     let mut old = denied("namespace0.0");
     old.time = Time(SystemTime::now() - 20 * DAY);
-    commit(&mut journal, vec![old]);
-    commit(&mut journal, many(1200, 20 * DAY, 1));
-    commit(&mut journal, many(500, DAY, 1));
-    journal.commit(&mut [], &mut saved_blocks());
-    journal.enforce_retention(&mut Blocks::default(), SystemTime::now());
+    commit(&mut store, vec![old]);
+    commit(&mut store, many(1200, 20 * DAY, 1));
+    commit(&mut store, many(500, DAY, 1));
+    store.commit(&mut [], &mut saved_blocks());
+    store.enforce_retention(&mut Blocks::default(), SystemTime::now());
     let ids = ids(&settings);
     // The denial, 500 old ones that are among the last 1,000, and the 500 new ones.
     assert_eq!((ids.len(), ids[0], ids[1]), (1001, 1, 702));
-    assert_eq!((journal.health().events, journal.blocks().unwrap().len()), (1001, 1));
-    commit(&mut journal, many(2000, 20 * DAY, 1));
-    journal.enforce_retention(&mut Blocks::default(), SystemTime::now());
-    assert_eq!(journal.health().events, 3001, "once an hour is enough");
-    journal.enforce_retention(&mut Blocks::default(), SystemTime::now() + Duration::from_secs(3600));
+    assert_eq!((store.health().events, store.blocks().unwrap().len()), (1001, 1));
+    commit(&mut store, many(2000, 20 * DAY, 1));
+    store.enforce_retention(&mut Blocks::default(), SystemTime::now());
+    assert_eq!(store.health().events, 3001, "once an hour is enough");
+    store.enforce_retention(&mut Blocks::default(), SystemTime::now() + Duration::from_secs(3600));
     // The denial, the 500 that are a day old, and the last 1,000.
-    assert_eq!(journal.health().events, 1501);
+    assert_eq!(store.health().events, 1501);
 }
 
 #[test]
 fn a_file_that_is_too_large_becomes_smaller() {
     let (_folder, settings) = place();
     let settings = Settings { max_size_bytes: 2 << 20, ..settings };
-    let mut journal = EventStore::open(settings.clone(), render);
-    commit(&mut journal, vec![denied("namespace0.0")]);
+    let mut store = EventStore::open(settings.clone(), render);
+    commit(&mut store, vec![denied("namespace0.0")]);
     for _ in 0..8 {
-        commit(&mut journal, many(500, Duration::ZERO, 500));
+        commit(&mut store, many(500, Duration::ZERO, 500));
     }
-    journal.commit(&mut [], &mut saved_blocks());
-    assert!(journal.health().size_bytes > 4 << 20);
-    journal.enforce_retention(&mut Blocks::default(), SystemTime::now());
-    let health = journal.health();
+    store.commit(&mut [], &mut saved_blocks());
+    assert!(store.health().size_bytes > 4 << 20);
+    store.enforce_retention(&mut Blocks::default(), SystemTime::now());
+    let health = store.health();
     assert!(health.size_bytes <= 2 << 20, "{health:?}");
     let ids = ids(&settings);
     assert_eq!((ids[0], *ids.last().unwrap(), health.events), (1, 4001, ids.len().try_into().unwrap()));
     assert!(ids.len() > 500, "no more goes than must: {}", ids.len());
-    assert_eq!(journal.blocks().unwrap().len(), 1, "info blocks stay");
+    assert_eq!(store.blocks().unwrap().len(), 1, "info blocks stay");
 }

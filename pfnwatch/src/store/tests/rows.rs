@@ -25,15 +25,15 @@ fn boot(id: &str, build: Option<&str>, max: u64) -> BootRow {
 #[test]
 fn boots_are_known_by_boot_and_module() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings.clone(), render);
+    let mut store = EventStore::open(settings.clone(), render);
     let first = boot("a", Some("f00d"), 64);
     let other_module = BootRow { first_seen: at(11), ..boot("a", None, 128) };
     for boot in [&first, &other_module] {
-        journal.save_boot(boot).unwrap();
+        store.save_boot(boot).unwrap();
     }
     let later = BootRow { first_seen: at(30), last_seen: at(30), max_struct_page_size: None, ..first.clone() };
-    journal.save_boot(&later).unwrap();
-    drop(journal);
+    store.save_boot(&later).unwrap();
+    drop(store);
     let known = BootRow { first_seen: at(10), ..later };
     assert_eq!(EventStore::open(settings, render).boots().unwrap(), [known, other_module]);
 }
@@ -50,60 +50,60 @@ fn a_file_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_an_agen
     let known = [boot("a", Some("f00d"), 128)];
     let file = settings.file.clone().unwrap();
     assert_eq!(Reader::open(&file).unwrap().boots().unwrap(), known);
-    let mut journal = EventStore::open(settings.clone(), render);
-    assert_eq!(journal.boots().unwrap(), known);
+    let mut store = EventStore::open(settings.clone(), render);
+    assert_eq!(store.boots().unwrap(), known);
     let accepted = Acceptance { by: "root".to_owned(), reason: "ticket".to_owned(), time: "T".to_owned() };
     let boots = [
         BootRow { set_aside: true, ..known[0].clone() },
         BootRow { first_seen: at(15), accepted: Some(accepted), ..boot("b", None, 64) },
     ];
-    journal.save_boots(&boots).unwrap();
+    store.save_boots(&boots).unwrap();
     assert_eq!(Reader::open(&file).unwrap().boots().unwrap(), boots);
 }
 
 #[test]
 fn alerts_stand_until_they_are_forgotten() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings, render);
+    let mut store = EventStore::open(settings, render);
     let alert = AlertRow { fingerprint: "a".to_owned(), json: "{}".to_owned(), since: at(5) };
-    journal.save_alert(&alert).unwrap();
+    store.save_alert(&alert).unwrap();
     let later = AlertRow { json: "{\"more\":1}".to_owned(), ..alert };
-    journal.save_alert(&later).unwrap();
-    assert_eq!(journal.firing_alerts().unwrap(), [later]);
-    journal.delete_alert("a").unwrap();
-    assert_eq!(journal.firing_alerts().unwrap(), []);
+    store.save_alert(&later).unwrap();
+    assert_eq!(store.firing_alerts().unwrap(), [later]);
+    store.delete_alert("a").unwrap();
+    assert_eq!(store.firing_alerts().unwrap(), []);
 }
 
 #[test]
 fn a_message_waits_until_it_is_delivered() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings.clone(), render);
-    let first = journal.put("alertmanager", "a", "firing", "{}").unwrap();
-    let second = journal.put("hook", "a", "firing", "{}").unwrap();
+    let mut store = EventStore::open(settings.clone(), render);
+    let first = store.put("alertmanager", "a", "firing", "{}").unwrap();
+    let second = store.put("hook", "a", "firing", "{}").unwrap();
     let now = SystemTime::now();
-    assert_eq!(journal.due(now, 10).unwrap().iter().map(|it| it.id).collect::<Vec<_>>(), [first, second]);
-    assert_eq!(journal.due(now, 1).unwrap().len(), 1);
+    assert_eq!(store.due(now, 10).unwrap().iter().map(|it| it.id).collect::<Vec<_>>(), [first, second]);
+    assert_eq!(store.due(now, 1).unwrap().len(), 1);
     let later = now + Duration::from_secs(60);
-    journal.failed(first, later, "connection refused").unwrap();
-    journal.delivered(second).unwrap();
-    drop(journal);
-    let mut journal = EventStore::open(settings, render);
-    assert_eq!(journal.due(now, 10).unwrap(), []);
-    let due = journal.due(later, 10).unwrap();
+    store.failed(first, later, "connection refused").unwrap();
+    store.delivered(second).unwrap();
+    drop(store);
+    let mut store = EventStore::open(settings, render);
+    assert_eq!(store.due(now, 10).unwrap(), []);
+    let due = store.due(later, 10).unwrap();
     let [waiting] = due.as_slice() else { panic!("{due:?}") };
     assert_eq!((waiting.attempts, waiting.last_error.as_deref()), (1, Some("connection refused")));
     assert_eq!((waiting.receiver.as_str(), waiting.state.as_str()), ("alertmanager", "firing"));
-    assert_eq!(journal.pending().unwrap(), BTreeMap::from([("alertmanager".to_owned(), 1)]));
-    journal.delivered(first).unwrap();
-    assert_eq!(journal.pending().unwrap(), BTreeMap::new());
+    assert_eq!(store.pending().unwrap(), BTreeMap::from([("alertmanager".to_owned(), 1)]));
+    store.delivered(first).unwrap();
+    assert_eq!(store.pending().unwrap(), BTreeMap::new());
     // A number is not given out again: what is on its way must not be taken for another message.
-    assert!(journal.put("hook", "b", "resolved", "{}").unwrap() > second);
+    assert!(store.put("hook", "b", "resolved", "{}").unwrap() > second);
 }
 
 #[test]
-fn without_a_journal_nothing_is_known_and_nothing_fails() {
-    let mut journal = EventStore::disabled();
-    assert_eq!(journal.health(), StoreHealth::default());
-    assert_eq!(journal.save_boot(&boot("a", None, 64)), None);
-    assert_eq!((journal.boots(), journal.put("hook", "a", "firing", "{}")), (None, None));
+fn without_a_store_nothing_is_known_and_nothing_fails() {
+    let mut store = EventStore::disabled();
+    assert_eq!(store.health(), StoreHealth::default());
+    assert_eq!(store.save_boot(&boot("a", None, 64)), None);
+    assert_eq!((store.boots(), store.put("hook", "a", "firing", "{}")), (None, None));
 }

@@ -1,11 +1,11 @@
-//! Whatever is wrong with the file, events go on, and say so.
+//! If something is wrong with the file, events go on, and are marked.
 
 use crate::model::store::Settings;
 use proptest::prelude::*;
 
 use super::*;
 
-/// What stands beside the journal, by the ends of their names.
+/// The names of the damaged files beside the store.
 fn beside(settings: &Settings) -> Vec<String> {
     let folder = settings.file.as_ref().unwrap().parent().unwrap();
     let mut names: Vec<_> =
@@ -15,65 +15,65 @@ fn beside(settings: &Settings) -> Vec<String> {
     names
 }
 
-/// A journal that was ended well, so that all of it is in the one file.
+/// A store that was closed, so that all of it is in the one file.
 fn written(settings: &Settings, count: usize) -> Vec<u8> {
-    let mut journal = EventStore::open(settings.clone(), render);
+    let mut store = EventStore::open(settings.clone(), render);
     let events = (0..count).map(|number| blind(&format!("{number} {}", "x".repeat(500)))).collect();
-    commit(&mut journal, events);
-    journal.commit(&mut [], &mut saved_blocks());
-    drop(journal);
+    commit(&mut store, events);
+    store.commit(&mut [], &mut saved_blocks());
+    drop(store);
     fs::read(settings.file.as_ref().unwrap()).unwrap()
 }
 
 #[test]
 fn a_full_disk_is_survived_and_what_was_told_meanwhile_is_written_later() {
     let (_folder, settings) = place();
-    let mut journal = EventStore::open(settings.clone(), render);
-    commit(&mut journal, vec![blind("before")]);
-    let pages: i64 = journal.read(|it| it.pragma_query_value(None, "page_count", |row| row.get(0))).unwrap();
-    let limit = |journal: &mut EventStore, pages: i64| {
-        journal.read(|it| it.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))).unwrap();
+    let mut store = EventStore::open(settings.clone(), render);
+    commit(&mut store, vec![blind("before")]);
+    let pages: i64 = store.read(|it| it.pragma_query_value(None, "page_count", |row| row.get(0))).unwrap();
+    let limit = |store: &mut EventStore, pages: i64| {
+        store.read(|it| it.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))).unwrap();
     };
-    limit(&mut journal, pages + 2);
+    limit(&mut store, pages + 2);
     let long = "x".repeat(20_000);
-    let mut kept = saved_blocks();
+    let mut blocks = saved_blocks();
     let mut events = [blind(&long)];
-    journal.commit(&mut events, &mut kept);
+    store.commit(&mut events, &mut blocks);
     assert_eq!((events[0].id, events[0].uncommitted), (None, true));
-    assert_eq!(kept.dirty().count(), 1, "the blocks of the same transaction are still to be written");
+    assert_eq!(blocks.dirty().count(), 1, "the blocks of the same transaction are still to be written");
     let json = serde_json::to_value(&events[0]).unwrap();
     assert_eq!((json.get("id"), &json["uncommitted"]), (None, &true.into()));
-    let health = journal.health();
+    let health = store.health();
     assert!(health.error.as_deref().unwrap().contains("full"), "{health:?}");
     assert_eq!((health.events, health.uncommitted), (1, 1));
-    assert!(commit(&mut journal, vec![blind("meanwhile")])[0].uncommitted, "it is not tried with each event");
+    assert!(commit(&mut store, vec![blind("meanwhile")])[0].uncommitted, "it is not tried with each event");
     assert_eq!(ids(&settings), [1], "what was committed is there");
-    assert_eq!(journal.boots().unwrap(), [], "what is there can be read");
+    assert_eq!(store.boots().unwrap(), [], "what is there can be read");
     // The connection is another one after this, without the limit.
-    journal.enforce_retention(&mut kept, SystemTime::now());
-    let health = journal.health();
+    store.enforce_retention(&mut blocks, SystemTime::now());
+    let health = store.health();
     assert_eq!((health.error, health.events, health.uncommitted), (None, 3, 2));
-    assert_eq!(numbers(&commit(&mut journal, vec![blind("after")])), [Some(4)]);
+    assert_eq!(numbers(&commit(&mut store, vec![blind("after")])), [Some(4)]);
     let lines: Vec<_> = entries(&settings).into_iter().map(|entry| entry.line).collect();
     for (line, end) in lines.iter().zip(["before", long.as_str(), "meanwhile", "after"]) {
         assert!(line.ends_with(end), "{line}");
     }
-    assert_eq!(journal.blocks().unwrap().len(), 1);
+    assert_eq!(store.blocks().unwrap().len(), 1);
 }
 
 #[test]
 fn only_so_many_events_are_held() {
     let (folder, settings) = place();
     fs::write(folder.path().join("deep"), "a file where the folder should be").unwrap();
-    let mut journal = EventStore::open(settings.clone(), render);
-    assert!(journal.health().error.unwrap().contains("deep"));
+    let mut store = EventStore::open(settings.clone(), render);
+    assert!(store.health().error.unwrap().contains("deep"));
     for number in 0..1010 {
-        assert!(commit(&mut journal, vec![blind(&number.to_string())])[0].uncommitted);
+        assert!(commit(&mut store, vec![blind(&number.to_string())])[0].uncommitted);
     }
-    assert_eq!((journal.pending.events.len(), journal.pending.dropped), (1000, 10));
+    assert_eq!((store.pending.events.len(), store.pending.dropped), (1000, 10));
     fs::remove_file(folder.path().join("deep")).unwrap();
-    journal.enforce_retention(&mut Blocks::default(), SystemTime::now());
-    assert_eq!((journal.health().error, journal.pending.events.len(), journal.pending.dropped), (None, 0, 0));
+    store.enforce_retention(&mut Blocks::default(), SystemTime::now());
+    assert_eq!((store.health().error, store.pending.events.len(), store.pending.dropped), (None, 0, 0));
     assert!(entries(&settings)[0].line.ends_with(" 10"));
 }
 
@@ -82,18 +82,18 @@ fn a_newer_or_foreign_file_is_left_alone() {
     let (_folder, settings) = place();
     let file = settings.file.clone().unwrap();
     drop(EventStore::open(settings.clone(), render));
-    for (pragma, value, said) in [("user_version", 3, "schema 3"), ("application_id", 7, "another program's")] {
+    for (pragma, value, said) in [("user_version", 4, "schema 4"), ("application_id", 7, "another program's")] {
         raw(&settings).pragma_update(None, pragma, value).unwrap();
         let before = fs::read(&file).unwrap();
-        let mut journal = EventStore::open(settings.clone(), render);
-        assert!(commit(&mut journal, vec![blind("one")])[0].uncommitted);
-        journal.enforce_retention(&mut Blocks::default(), SystemTime::now());
-        let error = journal.health().error.unwrap();
-        assert!(error.contains(said) && error.contains("left as it is"), "{error}");
+        let mut store = EventStore::open(settings.clone(), render);
+        assert!(commit(&mut store, vec![blind("one")])[0].uncommitted);
+        store.enforce_retention(&mut Blocks::default(), SystemTime::now());
+        let error = store.health().error.unwrap();
+        assert!(error.contains(said) && error.contains("was not changed"), "{error}");
         assert!(Reader::open(&file).unwrap_err().to_string().contains(said));
-        drop(journal);
+        drop(store);
         assert_eq!((fs::read(&file).unwrap(), beside(&settings)), (before, vec![]));
-        raw(&settings).pragma_update(None, "user_version", 2).unwrap();
+        raw(&settings).pragma_update(None, "user_version", 3).unwrap();
     }
     // Another program's that has no application id.
     fs::remove_file(&file).unwrap();
@@ -107,9 +107,9 @@ fn a_file_that_is_no_database_is_set_aside() {
         let (_folder, settings) = place();
         fs::create_dir(settings.file.as_ref().unwrap().parent().unwrap()).unwrap();
         fs::write(settings.file.as_ref().unwrap(), &bytes).unwrap();
-        let mut journal = EventStore::open(settings.clone(), render);
-        let told = commit(&mut journal, vec![blind("one")]);
-        let health = journal.health();
+        let mut store = EventStore::open(settings.clone(), render);
+        let told = commit(&mut store, vec![blind("one")]);
+        let health = store.health();
         let aside = health.set_aside.unwrap();
         assert_eq!((health.error, told[0].uncommitted), (None, false));
         assert_eq!(fs::read(&aside).unwrap(), bytes, "nothing of it is lost");
@@ -121,19 +121,19 @@ fn a_file_that_is_no_database_is_set_aside() {
 #[test]
 fn a_file_that_is_damaged_under_the_agent_is_set_aside_and_the_event_is_committed() {
     let (_folder, settings) = place();
-    let mut kept = saved_blocks();
+    let mut blocks = saved_blocks();
     let bytes = written(&settings, 100);
-    let mut journal = EventStore::open(settings.clone(), render);
+    let mut store = EventStore::open(settings.clone(), render);
     // All but the first page, which says whose file it is.
     let mut damaged = bytes;
     damaged[4096..].fill(0xa5);
     fs::write(settings.file.as_ref().unwrap(), &damaged).unwrap();
     let mut events = [blind("after")];
-    journal.commit(&mut events, &mut kept);
-    let health = journal.health();
+    store.commit(&mut events, &mut blocks);
+    let health = store.health();
     assert!(health.set_aside.is_some() && health.error.is_none(), "{health:?}");
     assert_eq!((events[0].uncommitted, ids(&settings).len(), health.events), (false, 1, 1));
-    assert_eq!(journal.blocks().unwrap().len(), 1, "what is in memory is written again");
+    assert_eq!(store.blocks().unwrap().len(), 1, "what is in memory is written again");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_disk_that_damages_each_new_file_is_not_filled_with_them() {
     let (_folder, settings) = place();
     let file = settings.file.as_ref().unwrap();
     fs::create_dir(file.parent().unwrap()).unwrap();
-    let mut journal = EventStore::disabled();
+    let mut store = EventStore::disabled();
     for _ in 0..12 {
         // Opened anew by what finds it replaced.
         // The log goes too: it may hold all of a new file.
@@ -149,14 +149,14 @@ fn a_disk_that_damages_each_new_file_is_not_filled_with_them() {
             let _ = fs::remove_file(format!("{}{suffix}", file.display()));
         }
         fs::write(file, b"no database".repeat(500)).unwrap();
-        if journal.is_off() {
-            journal = EventStore::open(settings.clone(), render);
+        if store.is_off() {
+            store = EventStore::open(settings.clone(), render);
         }
-        journal.enforce_retention(&mut Blocks::default(), SystemTime::now());
+        store.enforce_retention(&mut Blocks::default(), SystemTime::now());
     }
     assert_eq!(beside(&settings).len(), 8);
-    let error = journal.health().error.unwrap();
-    assert!(error.contains("again and again"), "{error}");
+    let error = store.health().error.unwrap();
+    assert!(error.contains("damaged repeatedly"), "{error}");
 }
 
 /// Root may write to everything, and so may whoever owns the folder: then nothing is amiss, and all is committed.
@@ -166,9 +166,9 @@ fn a_file_that_cannot_be_written_to_is_read_all_the_same() {
     written(&settings, 3);
     let file = settings.file.as_ref().unwrap();
     fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
-    let mut journal = EventStore::open(settings.clone(), render);
-    let told = commit(&mut journal, vec![blind("one")]);
-    assert_eq!(told[0].uncommitted, journal.health().error.is_some());
+    let mut store = EventStore::open(settings.clone(), render);
+    let told = commit(&mut store, vec![blind("one")]);
+    assert_eq!(told[0].uncommitted, store.health().error.is_some());
     let there = if told[0].uncommitted { 3 } else { 4 };
     assert_eq!(Reader::open(file).unwrap().last(&EventFilter::default(), 9).unwrap().len(), there);
 }
@@ -177,9 +177,9 @@ fn a_file_that_cannot_be_written_to_is_read_all_the_same() {
 #[test]
 fn a_place_that_takes_no_files_is_said() {
     let settings = Settings { file: Some("/proc/pfnwatch.db".into()), ..Settings::default() };
-    let mut journal = EventStore::open(settings, render);
-    assert!(commit(&mut journal, vec![blind("one")])[0].uncommitted);
-    let error = journal.health().error.unwrap();
+    let mut store = EventStore::open(settings, render);
+    assert!(commit(&mut store, vec![blind("one")])[0].uncommitted);
+    let error = store.health().error.unwrap();
     assert!(error.starts_with("/proc/pfnwatch.db: "), "{error}");
 }
 
@@ -200,12 +200,12 @@ proptest! {
         let file = settings.file.as_ref().unwrap();
         fs::write(file, &bytes).unwrap();
         let _ = Reader::open(file).and_then(|reader| reader.last(&EventFilter::default(), 1000));
-        let mut journal = EventStore::open(settings.clone(), render);
-        let mut kept = saved_blocks();
+        let mut store = EventStore::open(settings.clone(), render);
+        let mut blocks = saved_blocks();
         let mut events = [blind("after")];
-        journal.commit(&mut events, &mut kept);
-        journal.enforce_retention(&mut kept, at_far());
-        let health = journal.health();
+        store.commit(&mut events, &mut blocks);
+        store.enforce_retention(&mut blocks, at_far());
+        let health = store.health();
         prop_assert_eq!(events[0].uncommitted, events[0].id.is_none());
         prop_assert!(health.error.is_none() || events[0].uncommitted || health.set_aside.is_some(), "{:?}", health);
         if let Some(aside) = health.set_aside {

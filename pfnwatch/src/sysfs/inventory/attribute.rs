@@ -15,7 +15,7 @@ use nix::{
 use pfnwatch_common::Map;
 use uuid::Uuid;
 
-/// Longer than any attribute that we read; what does not fit is none of them.
+/// Longer than any attribute that is read; a longer text is malformed.
 const MAX_ATTRIBUTE_BYTES: usize = 256;
 
 /// A device's directory in sysfs, held open so that its attributes cost no path walk.
@@ -26,15 +26,12 @@ impl Directory {
     /// Opens a directory.
     ///
     /// # Errors
-    /// [`Missing::Absent`] where it is gone, and as the system says.
+    /// [`AttributeError::Absent`] if it does not exist, else the system's error.
     pub fn open(path: &Path) -> Attribute<Self> {
         Self::open_at(AT_FDCWD, path)
     }
 
-    /// Opens a directory, or what a link leads to, inside this one.
-    ///
-    /// # Errors
-    /// As for [`Self::open`].
+    /// Opens a directory, or the target of a link, inside this one.
     pub fn child(&self, name: &str) -> Attribute<Self> {
         Self::open_at(&self.0, Path::new(name))
     }
@@ -44,11 +41,7 @@ impl Directory {
         Ok(Self(openat(at, path, flags, Mode::empty())?))
     }
 
-    /// The attribute `name`, made a value by `parse`, which gets the trimmed text and says `None` to what it cannot
-    /// take.
-    ///
-    /// # Errors
-    /// Why there is no value.
+    /// The attribute `name`, parsed by `parse`, which gets the trimmed text and returns `None` if it is malformed.
     pub fn read<T>(&self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Attribute<T> {
         // Non-blocking, so that a FIFO in a broken tree cannot hold us up; sysfs does not mind.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -64,10 +57,7 @@ impl Directory {
         if text.is_empty() { Err(AttributeError::Empty) } else { parse(text).ok_or_else(malformed) }
     }
 
-    /// A size or an address, decimal or with 0x.
-    ///
-    /// # Errors
-    /// Why there is no value.
+    /// Decimal, or with 0x.
     pub fn number(&self, name: &str) -> Attribute<u64> {
         self.read(name, parse_number)
     }
@@ -75,23 +65,16 @@ impl Directory {
     /// The name of another device.
     ///
     /// # Errors
-    /// Why there is no value; [`Missing::Empty`] for "none".
+    /// [`AttributeError::Empty`] for "none".
     pub fn device(&self, name: &str) -> Attribute<String> {
         self.read(name, parse_device_name)
     }
 
-    /// A uuid, in any of the usual forms.
-    ///
-    /// # Errors
-    /// Why there is no value.
     pub fn uuid(&self, name: &str) -> Attribute<Uuid> {
         self.read(name, |text| Uuid::try_parse(text).ok())
     }
 
-    /// The `mode` of a pfn or dax device: where its memmap lives, `None` while nobody chose.
-    ///
-    /// # Errors
-    /// Why there is no value.
+    /// The `mode` of a pfn or dax device: where its memmap lives, `None` while it is not set.
     pub fn map(&self, name: &str) -> Attribute<Option<Map>> {
         self.read(name, |text| match text {
             "ram" => Some(Some(Map::Mem)),
@@ -101,7 +84,7 @@ impl Directory {
         })
     }
 
-    /// The last part of what the link `name` leads to, as for `driver`; `None` where there is no such link.
+    /// The last component of the target of the link `name`, such as `driver`; `None` if there is no such link.
     #[must_use]
     pub fn link(&self, name: &str) -> Option<String> {
         let target = nix::fcntl::readlinkat(&self.0, name).ok()?;
@@ -109,7 +92,7 @@ impl Directory {
     }
 }
 
-/// A device's name becomes part of a path: nothing that could leave its directory.
+/// A device's name becomes part of a path: it must not leave its directory.
 fn parse_device_name(text: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (!text.starts_with('.') && text.chars().all(plain)).then(|| text.to_owned())

@@ -7,7 +7,6 @@ use pfnwatch_common::{InfoBlock, superblock::SuperblockKind};
 use crate::model::facts::{Facts, NamespaceMode, Obstacle};
 use crate::model::inventory::{AttributeError, Holder, Namespace, SysfsMode};
 
-/// What is known of `namespace`.
 #[must_use]
 pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
     let mut facts = Facts {
@@ -26,14 +25,13 @@ pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
         }
         (Some(obstacle), _) => Some(obstacle),
         (None, block) => {
-            let claimer = namespace.holder.as_ref().ok().filter(|_| facts.mode.reserves());
-            claimer.and_then(|claimer| fill(&mut facts, claimer, block))
+            let holder = namespace.holder.as_ref().ok().filter(|_| facts.mode.reserves());
+            holder.and_then(|holder| fill(&mut facts, holder, block))
         }
     };
     facts
 }
 
-/// Whether a pfn or dax device of the namespace is in use.
 fn is_enabled(namespace: &Namespace) -> bool {
     namespace.holder.as_ref().is_ok_and(Holder::enabled)
 }
@@ -49,7 +47,6 @@ fn mode(namespace: &Namespace) -> NamespaceMode {
     }
 }
 
-/// What keeps us from judging the namespace at all.
 fn obstacle(namespace: &Namespace, facts: &Facts) -> Option<Obstacle> {
     let name = &namespace.name;
     if let Err(why) = &namespace.mode {
@@ -62,9 +59,9 @@ fn obstacle(namespace: &Namespace, facts: &Facts) -> Option<Obstacle> {
         return Some(unreadable(name, "resource", why));
     }
     match &namespace.holder {
-        Ok(claimer) if facts.mode.reserves() && !claimer.enabled() => match &claimer.size {
+        Ok(holder) if facts.mode.reserves() && !holder.enabled() => match &holder.size {
             Err(AttributeError::Unbound) => Some(Obstacle::Disabled),
-            Err(why) => Some(unreadable(&claimer.name, "size", why)),
+            Err(why) => Some(unreadable(&holder.name, "size", why)),
             Ok(_) => None,
         },
         Err(why) if facts.mode.reserves() => Some(unreadable(name, "holder", why)),
@@ -76,22 +73,22 @@ fn obstacle(namespace: &Namespace, facts: &Facts) -> Option<Obstacle> {
     }
 }
 
-/// What the claimer knows; an obstacle where it says nonsense. What only root may read stays unknown without one.
-fn fill(facts: &mut Facts, claimer: &Holder, block: Option<InfoBlock>) -> Option<Obstacle> {
-    facts.enabled = claimer.enabled();
+/// What the holder knows; an obstacle where it says nonsense. What only root may read stays unknown without one.
+fn fill(facts: &mut Facts, holder: &Holder, block: Option<InfoBlock>) -> Option<Obstacle> {
+    facts.enabled = holder.enabled();
     facts.block = block;
-    facts.usable = claimer.size.clone().ok();
-    facts.first_usable = claimer.resource.clone().ok();
-    let bad = |attribute, why: &AttributeError| Some(unreadable(&claimer.name, attribute, why));
-    match &claimer.map {
+    facts.usable = holder.size.clone().ok();
+    facts.first_usable = holder.resource.clone().ok();
+    let bad = |attribute, why: &AttributeError| Some(unreadable(&holder.name, attribute, why));
+    match &holder.map {
         Ok(map) => facts.map = *map,
         Err(why) => return bad("mode", why),
     }
-    match &claimer.align {
+    match &holder.align {
         Ok(align) => facts.align = Some(*align),
         Err(why) => return bad("align", why),
     }
-    match &claimer.resource {
+    match &holder.resource {
         Err(why @ AttributeError::Malformed(_)) => bad("resource", why),
         _ => None,
     }

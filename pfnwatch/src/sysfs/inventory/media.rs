@@ -4,7 +4,7 @@ use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
 use pfnwatch_common::superblock;
 
-/// The 4 KiB at the place of the info block of a block device; `None` where it cannot be read (not root, gone).
+/// The 4 KiB of a block device that hold the info block; `None` if they cannot be read (not root, gone).
 pub(super) fn read_block(dev: &Path, disk: &str) -> Option<Box<[u8; superblock::SIZE]>> {
     let mut block = Box::new([0; superblock::SIZE]);
     File::open(dev.join(disk)).ok()?.read_exact_at(block.as_mut_slice(), superblock::OFFSET).ok()?;

@@ -14,7 +14,7 @@ impl Namespace {
         if matches!(size, Ok(0) | Err(AttributeError::Vanished)) {
             return None;
         }
-        let claimer = directory.device("holder").and_then(|holder| Holder::read(devices, holder));
+        let holder = directory.device("holder").and_then(|holder| Holder::read(devices, holder));
         let mut namespace = Self {
             name: name.to_owned(),
             region: format!("region{region}"),
@@ -22,8 +22,8 @@ impl Namespace {
             size,
             resource: directory.number("resource"),
             uuid: directory.uuid("uuid"),
-            bound: claimer.is_err() && directory.link("driver").is_some(),
-            holder: claimer,
+            bound: holder.is_err() && directory.link("driver").is_some(),
+            holder: holder,
             system_ram: false,
         };
         namespace.system_ram = namespace.mode == Ok(SysfsMode::Dax) && namespace.is_system_ram(dax);
@@ -38,7 +38,6 @@ impl Namespace {
         driver.is_some_and(|driver| matches!(driver.as_str(), "kmem" | "dax_kmem"))
     }
 
-    /// The region's number and the namespace's own.
     fn ids(&self) -> Option<(u32, u32)> {
         let (region, id) = numbers(self.name.strip_prefix("namespace")?)?;
         Some((region, id?))
@@ -60,8 +59,8 @@ impl Namespace {
     /// Its name, and that of the pfn or dax device under which it is enabled.
     pub(crate) fn enabled_under(&self) -> Option<(&str, &str)> {
         let has_block = matches!(self.mode, Ok(SysfsMode::Memory | SysfsMode::Dax));
-        let claimer = self.holder.as_ref().ok().filter(|claimer| has_block && claimer.enabled())?;
-        Some((&self.name, &claimer.name))
+        let holder = self.holder.as_ref().ok().filter(|holder| has_block && holder.enabled())?;
+        Some((&self.name, &holder.name))
     }
 
     /// Whether it is enabled raw, so that its first bytes are those of its block device.
@@ -72,7 +71,6 @@ impl Namespace {
 }
 
 impl Holder {
-    /// Reads the device that holds a namespace.
     fn read(devices: &Directory, name: String) -> Attribute<Self> {
         // The namespace names it, so that it was there a moment ago.
         let directory = devices.child(&name).map_err(|_| AttributeError::Vanished)?;

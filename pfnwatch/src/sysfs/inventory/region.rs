@@ -4,7 +4,7 @@ use super::attribute::Directory;
 use crate::model::inventory::Region;
 
 impl Region {
-    /// Reads a region; `None` where it is gone.
+    /// `None` if it no longer exists.
     pub(super) fn read(devices: &Directory, name: &str) -> Option<Self> {
         let directory = devices.child(name).ok()?;
         let enabled = directory.link("driver").is_some();
@@ -33,7 +33,7 @@ impl Region {
         })
     }
 
-    /// Over how many DIMMs it is interleaved, at least 1.
+    /// The number of DIMMs that it is interleaved over, at least 1.
     #[must_use]
     pub fn ways(&self) -> u64 {
         self.mappings.clone().unwrap_or(1).max(1)

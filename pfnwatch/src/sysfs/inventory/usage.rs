@@ -5,39 +5,32 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// The device's name without `/dev/`.
     pub device: String,
-    /// Where it is mounted.
     pub place: String,
     /// Its file system: `xfs`, `ext4`.
     pub kind: String,
 }
 
-/// A process with one of our devices open or mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenHandle {
     /// The device's name without `/dev/`.
     pub device: String,
-    /// Process id.
     pub pid: u32,
-    /// Its name.
     pub comm: String,
 }
 
 /// The use of a host's pmem and dax devices, gathered once.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
-    /// What is mounted.
     pub mounts: Vec<Mount>,
-    /// Who holds what open.
     pub open_handles: Vec<OpenHandle>,
 }
 
 impl Usage {
-    /// Looks through `procfs`. Without root only the caller's own processes can be seen.
+    /// Reads `procfs`. Without root only the caller's own processes are visible.
     #[must_use]
     pub fn gather(procfs: &Path) -> Self {
         let mounts =
@@ -45,7 +38,6 @@ impl Usage {
         Self { mounts: parse_mounts(&mounts.unwrap_or_default()), open_handles: openers(procfs) }
     }
 
-    /// The mounts of a disk and its partitions.
     pub fn mounts_of<'a>(&'a self, disk: &'a str) -> impl Iterator<Item = &'a Mount> {
         self.mounts.iter().filter(move |mount| is_part_of(&mount.device, disk))
     }
@@ -62,7 +54,7 @@ fn is_part_of(device: &str, disk: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('p').is_some_and(|part| part.parse::<u32>().is_ok()))
 }
 
-/// The lines of /proc/mounts that are of our devices. Blanks in places are written as `\040`.
+/// The mounts of our devices in /proc/mounts, which has blanks in paths as `\040`.
 fn parse_mounts(text: &str) -> Vec<Mount> {
     let parse = |line: &str| {
         let mut words = line.split(' ');
@@ -73,13 +65,11 @@ fn parse_mounts(text: &str) -> Vec<Mount> {
     text.lines().filter_map(parse).collect()
 }
 
-/// The name of a pmem or dax device out of its path.
 fn ours(path: &str) -> Option<String> {
     let name = path.strip_prefix("/dev/")?;
     (name.starts_with("pmem") || name.starts_with("dax")).then(|| name.to_owned())
 }
 
-/// All processes that have one of our devices among their open files or their mappings.
 fn openers(procfs: &Path) -> Vec<OpenHandle> {
     let mut found: Vec<OpenHandle> =
         processes(procfs).into_iter().flat_map(|(pid, path)| openers_in(pid, &path)).collect();

@@ -8,20 +8,18 @@ use anyhow::{Context as _, Result, ensure};
 
 const JOURNAL: &str = "/var/lib/pfnwatch/pfnwatch.db";
 const ASIDE: &str = "/var/lib/pfnwatch/pfnwatch.db.later";
-/// What SQLite has beside it while somebody has it open.
 const LOG: &str = "/var/lib/pfnwatch/pfnwatch.db-wal";
 /// Where SQLite has `user_version`, in big endian (sqlite.org/fileformat.html).
 const VERSION_AT: u64 = 60;
-/// The schema that this version writes, and the one after it.
+/// The schema that this version writes, and the next one.
 const NOW: u32 = 2;
 const LATER: u32 = 3;
 
-/// A later version has changed it.
 pub(super) fn disguise() -> Result<()> {
     change(NOW, LATER)
 }
 
-/// The later version, which would know it, is this one.
+/// This version stands in for the later one, which knows the schema.
 pub(super) fn undisguise() -> Result<()> {
     change(LATER, NOW)
 }
@@ -34,7 +32,6 @@ pub(super) fn set_aside() -> Result<()> {
     fs::rename(JOURNAL, ASIDE).context("the journal cannot be set aside")
 }
 
-/// What was written meanwhile goes.
 pub(super) fn take_back() -> Result<()> {
     fs::rename(ASIDE, JOURNAL).context("the journal cannot be taken back")
 }

@@ -13,27 +13,25 @@ use crate::{namespace, sysfs};
 
 /// 504 for 63 namespaces.
 const ROUNDS: usize = 8;
-/// What is told is told by then.
+/// After so long all lines have come.
 const QUIET_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What was told of reservations, by the start of the namespace.
 #[derive(Debug, Default)]
 pub(super) struct ReportedEvents(BTreeMap<u64, BTreeSet<u64>>);
 
 impl ReportedEvents {
-    /// Whether another told the same of each namespace that it told of, and one thing of each. It may have lost some.
+    /// Whether the other has the same numbers for each namespace that it reported, and one set for each. It may have
+    /// lost some.
     pub(super) fn agrees_with(&self, other: &Self) -> bool {
         let same = |(start, said): (&u64, &BTreeSet<u64>)| said.len() == 1 && self.0.get(start) == Some(said);
         !other.0.is_empty() && other.0.iter().all(same)
     }
 
-    /// Of how many namespaces.
     pub(super) fn namespaces(&self) -> usize {
         self.0.len()
     }
 }
 
-/// Enables the namespaces again and again.
 pub(super) fn measure(watched: &Watched, region: &str, namespaces: &[String]) -> Result<(Burst, ReportedEvents)> {
     let (mut burst, mut told) = (Burst::default(), ReportedEvents::default());
     for _ in 0..ROUNDS {

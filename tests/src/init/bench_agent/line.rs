@@ -8,14 +8,13 @@ use serde_json::Value;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A line, and when it was there.
 pub(super) struct Line {
     pub(super) text: String,
     since_boot: Duration,
     since_1970: Duration,
 }
 
-/// A set-up that came to a valid info block: where its namespace starts, and what is reserved of it.
+/// A set-up that ended with a valid info block: the start of its namespace, and its reservation.
 #[derive(Debug, PartialEq)]
 pub(super) struct SetUp {
     pub(super) start: u64,
@@ -23,13 +22,11 @@ pub(super) struct SetUp {
 }
 
 impl Line {
-    /// A line that is there now.
     pub(super) fn now(text: String) -> Result<Self> {
         let clock = |id| clock_gettime(id).map(Duration::from).context("no clock");
         Ok(Self { text, since_boot: clock(ClockId::CLOCK_BOOTTIME)?, since_1970: clock(ClockId::CLOCK_REALTIME)? })
     }
 
-    /// Whether it is the last that tells of an attempt to bind this device.
     pub(super) fn ends(&self, device: &str) -> bool {
         match self.json() {
             Some(event) => is(&event, "event", "set_up") && is(&event, "device", device),
@@ -37,7 +34,7 @@ impl Line {
         }
     }
 
-    /// How long after the kernel's time of what it tells it came.
+    /// The delay of the line after the kernel's time of its event.
     pub(super) fn lateness(&self) -> Option<Duration> {
         let Some(event) = self.json() else {
             let at = Duration::from_nanos(self.value("at_ns")?.parse().ok()?);
@@ -48,7 +45,6 @@ impl Line {
         u64::try_from((now + DAY.as_micros() - then) % DAY.as_micros()).ok().map(Duration::from_micros)
     }
 
-    /// The set-up that it tells of, where that came to a block.
     pub(super) fn set_up(&self) -> Option<SetUp> {
         if let Some(event) = self.json().filter(|event| is(event, "event", "set_up")) {
             let number = |key| event.get(key)?.as_u64();

@@ -19,12 +19,10 @@ use crate::bench::footprint::tracing_links;
 use crate::bench::tracer::bpftrace;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// How often it is asked whether bpftrace is attached.
 const POLL: Duration = Duration::from_millis(10);
 
 const ONE_PROBE: &str = "fentry:libnvdimm:nvdimm_setup_pfn { printf(\"%p\\n\", args.nd_pfn); }";
 
-/// A running process. Killed when dropped.
 pub(super) struct Watched {
     pub(super) what: Started,
     pub(super) pid: Pid,
@@ -33,7 +31,6 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// Starts it, and returns once it is attached, with the time that it took.
     pub(super) fn start(what: Started) -> Result<(Self, Duration)> {
         match what {
             Started::Pfnwatch => {
@@ -47,7 +44,7 @@ impl Watched {
         }
     }
 
-    /// bpftrace does not say when it is attached: the kernel does. What asking took is not bpftrace's.
+    /// bpftrace does not report when it is attached: the kernel does. The time of asking is not counted as bpftrace's.
     fn trace(what: Started, script: &str) -> Result<(Self, Duration)> {
         let probes = script.lines().filter(|line| line.starts_with("fentry:") || line.starts_with("fexit:")).count();
         let (began, mut asking) = (Instant::now(), Duration::ZERO);
@@ -83,12 +80,11 @@ impl Watched {
         Ok(Self { what, pid, child, lines })
     }
 
-    /// The next line.
     pub(super) fn next(&self) -> Result<Line> {
         self.lines.recv_timeout(TIMEOUT).with_context(|| format!("{:?} writes no line", self.what))
     }
 
-    /// Reads on to the line with which an attempt to bind this device ends, and says how late it came.
+    /// Reads on to the line that ends an attempt to bind this device, and returns its delay.
     pub(super) fn end_of(&self, device: &str) -> Result<Duration> {
         loop {
             let line = self.next()?;
@@ -103,7 +99,7 @@ impl Watched {
         std::iter::from_fn(|| self.lines.recv_timeout(quiet).ok()).collect()
     }
 
-    /// By a signal that bpftrace cannot miss: it waits for ever for a SIGINT that comes before it waits at all.
+    /// By a signal that bpftrace cannot miss: it would wait forever if a SIGINT came before it waits at all.
     pub(super) fn end(mut self) -> Result<()> {
         self.child.kill().context("cannot be ended")?;
         self.child.wait().context("cannot be waited for")?;
@@ -119,7 +115,6 @@ impl Drop for Watched {
     }
 }
 
-/// The time that this thread has run.
 fn thread_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).context("no clock of the thread's")?.into())
 }

@@ -47,7 +47,6 @@ pub(super) fn judgement(target: &Target, block_uuid: &str, judged: ExpectedDecis
     Some(facts)
 }
 
-/// `block`: whether it was made or met.
 pub(super) fn set_up(target: &Target, block_uuid: &str, block: &str) -> Facts {
     let mut facts = about("set_up", target, block_uuid);
     let reservation = reserved(target, STRUCT_PAGE);
@@ -61,7 +60,7 @@ pub(super) fn set_up(target: &Target, block_uuid: &str, block: &str) -> Facts {
 }
 
 pub(super) fn found(target: &Target, block_uuid: &str) -> Facts {
-    let mut facts = about("found", target, block_uuid);
+    let mut facts = about("existing_namespace", target, block_uuid);
     facts.extend(object(json!({ "enabled": true, "reservation_bytes": reserved(target, STRUCT_PAGE) })));
     facts
 }
@@ -106,10 +105,9 @@ pub(super) fn exemption(kind: &str, id: u64) -> Facts {
     object(json!({ "event": kind, "exemption_id": id }))
 }
 
-/// Nothing was lost.
 pub(super) fn stopped() -> Facts {
     object(json!({
-        "event": "stopped", "undecoded": 0, "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0,
+        "event": "stopped", "decode_errors": 0, "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0,
         "guard_faults": 0, "blocks_missed": 0,
     }))
 }

@@ -4,7 +4,8 @@ use super::super::expected::{AGENT, Expected};
 use super::{Model, Observer, facts, of};
 
 impl Model {
-    /// libnvdimm was unloaded and loaded: all that has a block is enabled now, by the kernel, partly before anybody could look.
+    /// libnvdimm was reloaded: each namespace with a block is enabled now, by the kernel, partly before anybody could
+    /// observe it.
     pub fn libnvdimm_reloaded(&mut self) {
         let all: Vec<String> = self.namespaces.keys().cloned().collect();
         all.iter().for_each(|uuid| self.disabled(uuid));
@@ -25,7 +26,7 @@ impl Model {
         for (uuid, namespace) in &mut self.namespaces {
             namespace.enabled = true;
             if watched {
-                let met = facts::set_up(&namespace.target, &namespace.block_uuid, "met");
+                let met = facts::set_up(&namespace.target, &namespace.block_uuid, "existing");
                 let found = facts::found(&namespace.target, &namespace.block_uuid);
                 let surely = !namespace.told && namespace.target.shape.is_map_dev();
                 self.streams.expect(&of(uuid), Expected { one_of: vec![met.clone(), found], surely });

@@ -73,7 +73,7 @@ fn what_nobody_saw_is_found_and_what_an_agent_saw_is_told() {
         })
     };
     let agent = [json!({ "event": "policy_loaded" }), json!({ "event": "ready", "state": "observing" })];
-    let all = [agent.as_slice(), &[event("found"), event("unbind")]].concat();
+    let all = [agent.as_slice(), &[event("existing_namespace"), event("unbind")]].concat();
     assert_eq!(model.streams.compare(&all), None);
     assert!(model.streams.compare(&all[..3]).is_some(), "the unbind is missing");
     let mut wrong = all.clone();

@@ -47,7 +47,7 @@ fn a_denial_says_why_and_what_else() {
 #[test]
 fn a_would_deny_needs_no_exemption() {
     let judged = explained(Decision::WouldDeny);
-    assert!(judged.detail.starts_with("let pass in audit, enforce would have refused it: "), "{}", judged.detail);
+    assert!(judged.detail.starts_with("allowed in audit, enforce would have refused it: "), "{}", judged.detail);
     assert_eq!(judged.remedies.len(), 3);
     assert!(!judged.remedies.iter().any(|remedy| remedy.contains("pfnwatch allow")));
 }
@@ -55,7 +55,7 @@ fn a_would_deny_needs_no_exemption() {
 #[test]
 fn what_was_exempted_needs_no_remedy() {
     let judged = explained(Decision::Exempt);
-    assert!(judged.detail.contains("let pass by an exemption"), "{}", judged.detail);
+    assert!(judged.detail.contains("allowed by an exemption"), "{}", judged.detail);
     assert!(judged.remedies.is_empty());
 }
 

@@ -11,11 +11,11 @@ use crate::model::{
 
 pub(super) fn render(are: &AlertsStatus) -> String {
     let mut text = String::new();
-    if are.standing.is_empty() {
-        text.push_str("no alert stands\n");
+    if are.firing.is_empty() {
+        text.push_str("no alert is firing\n");
     } else {
-        text.push_str(&table(["ALERT", "SEVERITY", "SINCE", "ABOUT", "SUMMARY"], are.standing.iter().map(standing)));
-        for alert in &are.standing {
+        text.push_str(&table(["ALERT", "SEVERITY", "SINCE", "ABOUT", "SUMMARY"], are.firing.iter().map(firing)));
+        for alert in &are.firing {
             // Writing to a String does not fail.
             let _ = write!(text, "\n{}: {}\n", alert.alert.name, alert.alert.annotation("description"));
         }
@@ -27,7 +27,7 @@ pub(super) fn render(are: &AlertsStatus) -> String {
         let _ = write!(text, "\n{}", table(head, are.receivers.iter().map(receiver)));
     }
     if !are.waiting.is_empty() {
-        let head = ["WAITS FOR", "ALERT", "STATE", "ATTEMPTS", "KEPT"];
+        let head = ["WAITS FOR", "ALERT", "STATE", "ATTEMPTS", "SAVED"];
         let _ = write!(text, "\n{}", table(head, are.waiting.iter().map(waiting)));
     }
     text
@@ -42,7 +42,7 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
     format!("{}\n", table.trim_fmt())
 }
 
-fn standing(it: &FiringAlertStatus) -> [String; 5] {
+fn firing(it: &FiringAlertStatus) -> [String; 5] {
     let label = |name: &str| it.alert.labels.get(name).cloned();
     let about = ["namespace_uuid", "start_address", "namespace"].into_iter().find_map(label);
     let severity = label("severity").unwrap_or_default();
@@ -57,8 +57,8 @@ fn receiver(it: &DeliveryStats) -> [String; 6] {
 }
 
 fn waiting(it: &PendingMessage) -> [String; 5] {
-    let kept = if it.kept { "in the journal" } else { "in memory alone" };
-    [it.receiver.clone(), it.alert.clone(), it.state.clone(), it.attempts.to_string(), kept.to_owned()]
+    let saved = if it.saved { "in the event store" } else { "in memory only" };
+    [it.receiver.clone(), it.alert.clone(), it.state.clone(), it.attempts.to_string(), saved.to_owned()]
 }
 
 #[cfg(test)]
@@ -68,13 +68,13 @@ mod tests {
 
     #[test]
     fn what_stands_and_who_does_not_know() {
-        assert!(render(&AlertsStatus::default()).starts_with("no alert stands\n\nnobody is told"));
+        assert!(render(&AlertsStatus::default()).starts_with("no alert is firing\n\nnobody is told"));
         let alert =
             Alert::new(AlertName::NamespaceOversize, "host1", Some(("start_address", "0x100000000".to_owned())));
         let alert = alert.with_annotations("it wastes 16 MiB".to_owned(), "16777216 bytes".to_owned(), String::new());
         let since = "2026-01-02T03:04:05Z".to_owned();
         let are = AlertsStatus {
-            standing: vec![FiringAlertStatus { fingerprint: alert.fingerprint(), since, alert }],
+            firing: vec![FiringAlertStatus { fingerprint: alert.fingerprint(), since, alert }],
             receivers: vec![DeliveryStats { receiver: "am".to_owned(), pending: 1, ..DeliveryStats::default() }],
             waiting: vec![PendingMessage {
                 receiver: "am".to_owned(),
@@ -82,7 +82,7 @@ mod tests {
                 fingerprint: "00".to_owned(),
                 state: "firing".to_owned(),
                 attempts: 3,
-                kept: false,
+                saved: false,
             }],
         };
         let text = render(&are);
@@ -91,7 +91,7 @@ mod tests {
             "0x100000000",
             "it wastes 16 MiB",
             "PfnwatchNamespaceOversize: 16777216 bytes",
-            "in memory alone",
+            "in memory only",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

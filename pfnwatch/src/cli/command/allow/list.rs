@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use crate::model::control::{ExemptionOrigin, ExemptionStatus};
+use crate::model::status::{ExemptionOrigin, ExemptionStatus};
 
 /// The list as JSON.
 #[derive(Serialize)]
@@ -15,7 +15,6 @@ pub(in crate::cli::command) struct Exemptions<'a> {
     pub(super) exemptions: &'a [ExemptionStatus],
 }
 
-/// A row each.
 pub(in crate::cli::command) fn table(exemptions: &[ExemptionStatus]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["ID", "EXEMPT", "UNTIL", "REASON", "BY"]);
@@ -42,7 +41,7 @@ fn end(exemption: &ExemptionStatus) -> String {
     let left = exemption.remaining_seconds.map(|seconds| humantime::format_duration(Duration::from_secs(seconds)));
     let until = match (&exemption.until, left) {
         (Some(until), Some(left)) => Some(format!("{until} ({left} left)")),
-        (Some(until), None) => Some(until.clone()),
+        (Some(until), None) => Some(until.to_string()),
         (None, _) => None,
     };
     match (exemption.once, until) {
@@ -66,17 +65,23 @@ mod tests {
             subject: ExemptionSubject::RegionStart(4 << 30),
             region: Some("region0".to_owned()),
             once: true,
-            until: Some("T".to_owned()),
+            until: Some("2026-01-02T03:04:05Z".parse().unwrap()),
             remaining_seconds: Some(90),
             reason: "why".to_owned(),
             by: "who".to_owned(),
         };
         assert_eq!(
             row(&exemption),
-            ["7", "region0: the region that starts at 0x100000000", "one creation, or T (1m 30s left)", "why", "who"]
+            [
+                "7",
+                "region0: the region that starts at 0x100000000",
+                "one creation, or 2026-01-02T03:04:05Z (1m 30s left)",
+                "why",
+                "who"
+            ]
         );
         exemption = ExemptionStatus { once: false, remaining_seconds: None, region: None, ..exemption };
-        assert_eq!(end(&exemption), "T");
+        assert_eq!(end(&exemption), "2026-01-02T03:04:05Z");
         exemption = ExemptionStatus { until: None, origin: ExemptionOrigin::Policy, ..exemption };
         assert_eq!(row(&exemption)[..3], ["policy", "the region that starts at 0x100000000", "the policy is changed"]);
         assert_eq!(end(&ExemptionStatus { once: true, ..exemption }), "one creation");

@@ -13,10 +13,10 @@ use crate::{
     sysfs::inventory::SysfsRoots,
 };
 
-/// Looks a region up: `region0`, or its set_cookie or start address as `0x…`.
+/// Finds a region: `region0`, or its set_cookie or start address as `0x…`.
 ///
 /// # Errors
-/// There is none (exit code 2), or it is not known where it starts.
+/// There is none (exit code 2), or its start is unknown.
 pub(super) fn find(text: &str, paths: &Paths) -> anyhow::Result<ExemptionSubject> {
     find_in(text, &Inventory::read(&SysfsRoots::from(paths))?.regions)
 }
@@ -43,7 +43,6 @@ fn find_in(text: &str, regions: &[Region]) -> anyhow::Result<ExemptionSubject> {
     }
 }
 
-/// What could have been said.
 fn known(regions: &[Region]) -> String {
     let told: Vec<_> = regions.iter().map(describe).collect();
     if told.is_empty() { ": it has none".to_owned() } else { format!("; there is {}", told.join(", ")) }

@@ -1,5 +1,6 @@
 //! `pfnwatch baseline accept`: what costs more than it did, and is to stay so, is the baseline from now on.
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::output::{
         json::{Format, document},
@@ -11,7 +12,6 @@ use crate::{
         exit::Exit,
     },
     os::control_client,
-    os::control_socket::SocketArgs,
 };
 
 /// Options of `pfnwatch baseline accept`.
@@ -27,7 +27,7 @@ over restarts and boots. Nothing is changed but what things are held against: wh
 again, and so is what has cost less meanwhile. `pfnwatch scan` goes on to say what is oversize.
 
 Exit codes: 0 fine; 1 error, or no agent runs; 2 wrong usage, or nothing to accept.")]
-#[group(id = "whose", required = true, multiple = false, args = ["host", "namespace"])]
+#[group(id = "scope", required = true, multiple = false, args = ["host", "namespace"])]
 pub(super) struct Args {
     /// What the running kernel makes of a namespace, which is what PfnwatchCapacityRegression is about
     #[arg(long)]
@@ -46,13 +46,9 @@ pub(super) struct Args {
     socket: SocketArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The agent cannot be asked, or there is nothing to accept.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let whose = args.namespace.clone().map_or(BaselineScope::Host, BaselineScope::Namespace);
-    let request = Request::AcceptBaseline { whose, reason: args.reason.clone() };
+    let scope = args.namespace.clone().map_or(BaselineScope::Host, BaselineScope::Namespace);
+    let request = Request::AcceptBaseline { scope, reason: args.reason.clone() };
     let Response::BaselineAccepted(accepted) = control_client::request(&args.socket.path, &request)? else {
         return Err(control_client::unexpected_response());
     };

@@ -68,7 +68,7 @@ pub(super) struct NamespaceCost {
 }
 
 impl BaselineReport {
-    /// Holds everything against everything; `boot_id` is the boot that is now.
+    /// Compares all boots and costs; `boot_id` is the current boot.
     #[must_use]
     pub fn of(boots: Vec<BootRow>, costs: Vec<CostRecord>, boot_id: &str, page_size: u64) -> Self {
         let current = current(&boots, boot_id).cloned();

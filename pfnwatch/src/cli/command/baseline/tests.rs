@@ -1,4 +1,4 @@
-//! Reports over made-up journals.
+//! Reports over made-up event stores.
 
 use std::time::{Duration, UNIX_EPOCH};
 

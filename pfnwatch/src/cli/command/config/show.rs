@@ -43,10 +43,6 @@ pub(super) struct Args {
     config: ConfigArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The configuration cannot be read, or is not valid.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let files = args.config.sources()?;
     let _valid = Config::of(&files)?;
@@ -59,7 +55,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// A TOML file that says the same; its comments are what is asked for.
+/// A TOML file with the same values; its comments are their origins.
 fn text(tables: &[OriginTable], sources: &ConfigFiles, with_origin: bool) -> String {
     let mut text = String::new();
     for table in tables {

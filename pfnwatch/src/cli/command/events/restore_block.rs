@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
 use serde::Serialize;
 
+use crate::cli::socket_args::SocketArgs;
 use crate::{
     cli::{
         command::superblock::{FoundBlock, SuperblockDocument, SuperblockReport},
@@ -26,7 +27,6 @@ use crate::{
         exit::Exit,
     },
     os::control_client::{ClientError, try_request},
-    os::control_socket::SocketArgs,
     store::Reader,
 };
 
@@ -62,10 +62,6 @@ pub(super) struct Args {
     socket: SocketArgs,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// No block is kept of this namespace, or nobody can be asked.
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let kept = find(args)?;
     let found = found(&kept)?;
@@ -83,7 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// The agent knows the latest, also where its journal takes nothing; the journal knows more, and is there without an agent.
+/// The agent has the latest block, even if its store accepts nothing; the store has older ones, and needs no agent.
 fn find(args: &Args) -> anyhow::Result<InfoBlockResponse> {
     let namespace = args.namespace.clone();
     let silence = match try_request(&args.socket.path, &Request::Block { namespace }) {
@@ -110,7 +106,7 @@ fn found(kept: &InfoBlockResponse) -> anyhow::Result<FoundBlock> {
     Ok(FoundBlock { offset: superblock::OFFSET, block, checksum, namespace_bytes: kept.size_bytes })
 }
 
-/// Writes the 4096 bytes into a new file. Never into one that is there: it might be the namespace's own device.
+/// Writes the 4096 bytes into a new file. Never into an existing one: it might be the namespace's own device.
 fn write(kept: &InfoBlockResponse, file: &Path) -> anyhow::Result<()> {
     let mut opened = OpenOptions::new()
         .write(true)
@@ -120,12 +116,10 @@ fn write(kept: &InfoBlockResponse, file: &Path) -> anyhow::Result<()> {
     opened.write_all(kept.block.as_slice()).with_context(|| format!("writing {}", file.display()))
 }
 
-/// What goes before the block's fields.
 fn head(kept: &InfoBlockResponse) -> String {
     format!("{:<18}{}\n{:<18}{}\n", "namespace", kept.namespace, "last seen", kept.seen)
 }
 
-/// What goes behind them: how it is put back.
 fn steps(kept: &InfoBlockResponse, file: Option<&Path>) -> String {
     let steps = restore_commands(kept, file);
     if steps.is_empty() {
@@ -135,20 +129,20 @@ fn steps(kept: &InfoBlockResponse, file: Option<&Path>) -> String {
     format!("\nTo put it back, where nothing was written to the namespace since:\n{lines}")
 }
 
-/// The agent's commands, with the name of the file that the block is in; where it is in none yet, that comes first.
+/// The agent's commands, with the name of the file that contains the block; if there is none yet, a command that writes
+/// it comes first.
 fn restore_commands(kept: &InfoBlockResponse, file: Option<&Path>) -> Vec<String> {
-    if kept.put_back.is_empty() {
+    if kept.restore_commands.is_empty() {
         return Vec::new();
     }
     let Some(file) = file else {
         let fetch = format!("pfnwatch events restore-block {} -o FILE", kept.namespace);
-        return std::iter::once(fetch).chain(kept.put_back.iter().cloned()).collect();
+        return std::iter::once(fetch).chain(kept.restore_commands.iter().cloned()).collect();
     };
     let file = quoted(&file.display().to_string());
-    kept.put_back.iter().map(|step| step.replace("FILE", &file)).collect()
+    kept.restore_commands.iter().map(|step| step.replace("FILE", &file)).collect()
 }
 
-/// As a shell takes it for one word.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
@@ -168,7 +162,7 @@ pub(in crate::cli::command) struct RestoredBlock<'a> {
     /// When the block was seen last, in RFC 3339.
     last_seen: &'a str,
     /// The commands that put it back, where that can be done.
-    put_back: Vec<String>,
+    restore_commands: Vec<String>,
 }
 
 impl<'a> RestoredBlock<'a> {
@@ -179,7 +173,7 @@ impl<'a> RestoredBlock<'a> {
             namespace,
             start_address: *start_address,
             last_seen: seen,
-            put_back: restore_commands(kept, file),
+            restore_commands: restore_commands(kept, file),
         }
     }
 }

@@ -51,12 +51,11 @@ impl FleetReport {
         }
     }
 
-    /// Whether the sums may be short.
     pub(super) const fn is_incomplete(&self) -> bool {
         self.not_counted.count > 0 || self.warnings.count > 0 || self.totals.sums.unknown_namespaces > 0
     }
 
-    /// Why the sums may be short of hosts. A namespace that nothing is known of is no such reason: its host was counted.
+    /// Why the sums may lack hosts. A namespace without a verdict is no such reason: its host was counted.
     pub(super) fn short(&self) -> Option<String> {
         let (missing, warnings) = (self.not_counted.count, self.warnings.count);
         match (self.totals.hosts, missing, warnings) {
@@ -69,7 +68,6 @@ impl FleetReport {
         }
     }
 
-    /// What is missing from the sums, in words.
     pub(super) fn shortcomings(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.totals.sums.unknown_namespaces > 0 {
@@ -87,7 +85,6 @@ impl FleetReport {
         lines
     }
 
-    /// The releases, a line each.
     pub(super) fn csv(&self) -> anyhow::Result<String> {
         let mut lines = csv::Writer::from_writer(Vec::new());
         for release in &self.releases {
@@ -97,7 +94,7 @@ impl FleetReport {
     }
 }
 
-/// That there are more than were named.
+/// Text for the entries beyond those that are named.
 pub(super) fn more<T>(word: &str, named: &Truncated<T>) -> Option<String> {
     let shown = u64::try_from(named.first.len()).unwrap_or(u64::MAX);
     let rest = named.count.saturating_sub(shown);

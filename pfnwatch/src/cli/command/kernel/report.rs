@@ -11,12 +11,10 @@ use crate::{code::decode::MaxStructPage, kernel::max_struct_page::Evidence, mode
 #[derive(Debug, Default)]
 pub(super) struct KernelReport {
     pub(super) kernels: Vec<AssessedKernel>,
-    /// Path and reason.
     pub(super) failures: Vec<(String, String)>,
 }
 
 impl KernelReport {
-    /// A table, with the evidence for each kernel below it.
     pub(super) fn table(&self) -> String {
         let mut text = String::new();
         if !self.kernels.is_empty() {
@@ -54,7 +52,6 @@ fn sizes(max: MaxStructPage, override_set: Option<bool>) -> String {
     }
 }
 
-/// Where the answer comes from, what contradicts it, and what could not be asked.
 fn details(kernel: &AssessedKernel) -> String {
     let mut text = format!("\n{}\n", kernel.release);
     let mut line = |title: &str, what: &str| {

@@ -12,7 +12,7 @@ use crate::{
     kernel::max_struct_page::{Resolved, resolve},
 };
 
-/// The namespace that losses are told for: 1 TiB at 4 GiB, align 2 MiB, pages of 4 KiB, memmap on the device.
+/// The namespace for which losses are computed: 1 TiB at 4 GiB, align 2 MiB, pages of 4 KiB, memmap on the device.
 const EXAMPLE: Geometry =
     Geometry { start: 4 << 30, size: 1 << 40, align: 2 << 20, map: Map::Dev, page_size: 4096, compat: 2 << 20 };
 
@@ -43,7 +43,6 @@ impl KernelVerdict {
     }
 }
 
-/// A kernel with its verdict.
 #[derive(Debug)]
 pub(super) struct AssessedKernel {
     pub(super) release: String,
@@ -58,7 +57,6 @@ pub(super) struct AssessedKernel {
 }
 
 impl AssessedKernel {
-    /// A kernel that lies in files.
     pub(super) fn of_files(release: String, kernel: KernelImage) -> Self {
         let resolved = resolve(kernel.evidence().collect());
         let mut problems = kernel.problems;
@@ -71,7 +69,6 @@ impl AssessedKernel {
         Self::new(release, resolved, None, kernel.struct_page_bytes, problems)
     }
 
-    /// The kernel that runs.
     pub(super) fn of_host(release: String, host: RunningKernel, struct_page_bytes: Option<u64>) -> Self {
         Self::new(release, host.resolved, host.override_set, struct_page_bytes, host.problems)
     }

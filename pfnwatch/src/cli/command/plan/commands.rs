@@ -10,7 +10,6 @@ use crate::{
     sysfs::inventory::{detail::Detail, usage::Usage},
 };
 
-/// What is rebuilt.
 pub(super) struct PlanTarget<'a> {
     pub(super) judged: &'a AssessedNamespace,
     pub(super) detail: Option<&'a Detail>,
@@ -49,7 +48,6 @@ pub(super) fn write_infoblock(target: &PlanTarget<'_>) -> Vec<String> {
     lines
 }
 
-/// What has to stop, and what has to be kept.
 fn unmount_commands(target: &PlanTarget<'_>) -> Vec<String> {
     let namespace = &target.judged.namespace;
     let mut lines = vec![format!("# back up what is in {}", device(target))];
@@ -81,13 +79,12 @@ fn device(target: &PlanTarget<'_>) -> String {
     format!("/dev/{}", name.unwrap_or_default())
 }
 
-/// A region without labels stays one: ndctl would write labels by itself, and then the namespace's name changes.
+/// Without labels, ndctl must not write any by itself: the namespace's name would change.
 fn no_autolabel(target: &PlanTarget<'_>) -> &'static str {
     let label_less = target.detail.is_some_and(|detail| detail.nstype == Ok(4));
     if label_less { " --no-autolabel" } else { "" }
 }
 
-/// A word for the shell.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
     if !word.is_empty() && word.chars().all(plain) {

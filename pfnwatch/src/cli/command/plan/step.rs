@@ -59,7 +59,7 @@ pub(super) struct RebuildOption {
 }
 
 impl PlanStep {
-    /// `None` where the numbers that a plan needs are not known.
+    /// `None` if the numbers that a plan needs are unknown.
     pub(super) fn of(
         judged: &AssessedNamespace,
         region: Option<&Region>,
@@ -91,7 +91,6 @@ impl PlanStep {
     }
 }
 
-/// The namespace as a rebuild would have it.
 fn geometry(judged: &AssessedNamespace, context: &PlanContext<'_>) -> Option<Geometry> {
     let facts = &judged.facts;
     let block = facts.block.as_ref().filter(|block| block.version_minor >= 2);
@@ -116,7 +115,6 @@ fn gain(geometry: &Geometry, usable: u64, context: &PlanContext<'_>) -> Option<u
     Some(usable_with(geometry, context.page_cost.bytes?, context)?.saturating_sub(usable))
 }
 
-/// Whether anybody uses the namespace; a warning for each who does.
 fn uses(judged: &AssessedNamespace, detail: Option<&Detail>, usage: &Usage, warnings: &mut Vec<String>) -> bool {
     let before = warnings.len();
     let namespace = &judged.namespace;
@@ -141,7 +139,6 @@ fn uses(judged: &AssessedNamespace, detail: Option<&Detail>, usage: &Usage, warn
     warnings.len() > before
 }
 
-/// All ways, the plainest first.
 fn ways(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanContext<'_>) -> Vec<RebuildOption> {
     let reference = context.thresholds.reference_struct_page;
     let lean = usable_with(geometry, reference, context);
@@ -168,7 +165,7 @@ fn ways(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanContext<'_>)
     }
 }
 
-/// On any kernel: the memmap goes to DRAM.
+/// Works on any kernel: the memmap is in DRAM.
 fn with_map_mem(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanContext<'_>) -> Option<RebuildOption> {
     if geometry.map == Map::Mem {
         return None;
@@ -187,7 +184,7 @@ fn with_map_mem(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanCont
     })
 }
 
-/// ndctl computes with its own 64 and from address 0, so that the start has to be a multiple of the align.
+/// ndctl computes with its own 64 and from address 0, so the start must be a multiple of the align.
 fn by_hand(target: &PlanTarget<'_>, geometry: &Geometry, lean: Option<u64>) -> Option<RebuildOption> {
     let align = geometry.align.max(geometry.compat);
     let aligned = align.is_power_of_two() && geometry.start & (align - 1) == 0;

@@ -130,7 +130,7 @@ fn claims_and_legacy_regions_are_seen() {
     assert!(commands.iter().any(|line| line.ends_with("--mode=devdax --map=dev --align=2097152 --no-autolabel")));
 }
 
-/// Each is within the threshold; together they are not: all of them are in the plan.
+/// Each is within the threshold, their sum is not: all are in the plan.
 #[test]
 fn many_small_ones_are_planned_together() {
     let plan =

@@ -85,10 +85,6 @@ pub(in crate::cli::command) struct RejectedPolicy<'a> {
     error: String,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// The configuration is not valid, or what it is held against cannot be read.
 pub(super) fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     ensure!(
         args.events.is_none() || args.against == Some(Comparand::Events),
@@ -121,7 +117,6 @@ fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
     Ok(terminal::print(&(serde_json::to_string_pretty(document)? + "\n"))?)
 }
 
-/// What the policy is held against, if it is.
 fn evaluate_against(
     args: &Args,
     paths: &Paths,

@@ -26,7 +26,6 @@ pub(super) enum PolicyOutcome {
 }
 
 impl PolicyOutcome {
-    /// For people.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "DENIED",
@@ -70,7 +69,7 @@ pub(super) struct Creation {
     pub(super) detail: String,
 }
 
-/// The outcome of a decision, with its reason. `detail`: what there is to say of the numbers.
+/// The outcome of a decision, with its reason; `detail` describes the numbers.
 pub(super) fn outcome(decision: Decision<'_>, mode: Mode, detail: String) -> (PolicyOutcome, String) {
     match decision {
         Decision::Allowed => (PolicyOutcome::Passes, detail),
@@ -84,7 +83,6 @@ pub(super) fn outcome(decision: Decision<'_>, mode: Mode, detail: String) -> (Po
     }
 }
 
-/// An excess in words.
 pub(super) fn describe_excess(excess: u64, oversize: bool) -> String {
     match excess {
         0 => "nothing too much".to_owned(),
@@ -103,7 +101,7 @@ pub(super) struct Evaluation {
     pub(super) counts: Counts,
     /// Namespaces, or events of set-ups, that no guard judges: they have no memmap of their own on the persistent memory,
     /// or were there already.
-    pub(super) not_judged: u64,
+    pub(super) unjudged: u64,
     /// Lines that are no events.
     pub(super) unreadable_lines: u64,
     /// What is wrong with the first of these.
@@ -132,7 +130,7 @@ pub(super) struct Counts {
 
 impl Evaluation {
     /// Counts creations.
-    pub(super) fn new(what: &'static str, creations: Vec<Creation>, not_judged: u64) -> Self {
+    pub(super) fn new(what: &'static str, creations: Vec<Creation>, unjudged: u64) -> Self {
         let mut counts = Counts::default();
         for creation in &creations {
             let count = match creation.decision {
@@ -148,10 +146,9 @@ impl Evaluation {
                 counts.denied_excess_bytes = counts.denied_excess_bytes.saturating_add(excess);
             }
         }
-        Self { what, counts, not_judged, unreadable_lines: 0, first_unreadable: None, creations }
+        Self { what, counts, unjudged, unreadable_lines: 0, first_unreadable: None, creations }
     }
 
-    /// Whether there is something that the policy denies, or would under enforce.
     pub(super) const fn denies(&self) -> bool {
         self.counts.denied > 0 || self.counts.would_deny > 0
     }

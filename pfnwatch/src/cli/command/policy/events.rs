@@ -17,16 +17,16 @@ use crate::{
     policy::judge::MatchContext,
 };
 
-/// The kinds of events that matter here.
+/// The kinds of events that are evaluated.
 pub(super) const KINDS: [&str; 6] = ["ready", "set_up", "denied", "would_deny", "exempt", "unjudged"];
 
-/// What a line may say that matters here; other keys are left alone.
+/// The keys of a line that are evaluated; others are ignored.
 #[derive(Debug, Deserialize)]
 struct RecordedEvent {
     schema: u32,
     event: String,
     time: String,
-    /// `made` where a set-up wrote a block.
+    /// `made` if a set-up wrote a block.
     block: Option<String>,
     map: Option<String>,
     namespace: Option<String>,
@@ -41,18 +41,14 @@ struct RecordedEvent {
     page_size_bytes: Option<u64>,
 }
 
-/// A creation, and how a later line about the same one is known.
 struct FoundCreation {
     same: Option<(u64, Uuid)>,
     creation: Creation,
 }
 
-/// Reads all lines and judges each creation by what the policy says of the moment when it was seen.
-///
-/// # Errors
-/// The lines cannot be read, or none of them is an event.
+/// Reads all lines and judges each creation by the policy as of its time.
 pub(super) fn evaluate(lines: impl BufRead, policy: &Policy, regions: &[RegionFacts]) -> anyhow::Result<Evaluation> {
-    let mut reader = EventReader { policy, regions, page_size: None, found: Vec::new(), not_judged: 0 };
+    let mut reader = EventReader { policy, regions, page_size: None, found: Vec::new(), unjudged: 0 };
     let (mut events, mut unreadable, mut first_unreadable) = (0_u64, 0_u64, None);
     for (number, line) in (1_u64..).zip(lines.split(b'\n')) {
         let line = line?;
@@ -71,7 +67,7 @@ pub(super) fn evaluate(lines: impl BufRead, policy: &Policy, regions: &[RegionFa
         Some(why) if events == 0 => bail!("no event in them, as `pfnwatch run --format json` writes them: {why}"),
         first_unreadable => {
             let creations = reader.found.into_iter().map(|found| found.creation).collect();
-            let against = Evaluation::new("events", creations, reader.not_judged);
+            let against = Evaluation::new("events", creations, reader.unjudged);
             Ok(Evaluation { unreadable_lines: unreadable, first_unreadable, ..against })
         }
     }
@@ -80,14 +76,12 @@ pub(super) fn evaluate(lines: impl BufRead, policy: &Policy, regions: &[RegionFa
 struct EventReader<'a> {
     policy: &'a Policy,
     regions: &'a [RegionFacts],
-    /// As the agent said it when it became ready.
     page_size: Option<u64>,
     found: Vec<FoundCreation>,
-    not_judged: u64,
+    unjudged: u64,
 }
 
 impl EventReader<'_> {
-    /// Takes note of one line.
     fn take(&mut self, line: &[u8]) -> Result<(), String> {
         let line: RecordedEvent = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if line.schema != SCHEMA {
@@ -98,7 +92,7 @@ impl EventReader<'_> {
         match line.event.as_str() {
             "ready" => self.page_size = line.page_size_bytes.or(self.page_size),
             "set_up" if line.block.as_deref() == Some("made") && on_the_memory => self.creation(line, at),
-            "set_up" => self.not_judged += 1,
+            "set_up" => self.unjudged += 1,
             // The guard sends them for map=dev alone.
             "denied" | "would_deny" | "exempt" | "unjudged" if on_the_memory || line.map.is_none() => {
                 self.creation(line, at);
@@ -148,7 +142,7 @@ impl EventReader<'_> {
         }
     }
 
-    /// With this policy's reference, which need not be the one of the agent that wrote the event.
+    /// By this policy's reference, which may differ from that of the agent that wrote the event.
     fn ideal(&self, line: &RecordedEvent) -> Option<u64> {
         let geometry = Geometry {
             start: line.start_address?,

@@ -16,7 +16,7 @@ use crate::model::{
 
 const GIB: u64 = 1 << 30;
 
-/// Sizes that the limits are explained with: at an align of 2 MiB, with pages of 4 KiB.
+/// Example sizes for the limits: at an align of 2 MiB, with pages of 4 KiB.
 const EXAMPLES: [u64; 2] = [16 * GIB, 1024 * GIB];
 const EXAMPLE_ALIGN: u64 = 2 << 20;
 
@@ -86,7 +86,6 @@ pub(super) struct ExplainedExemption {
 }
 
 impl Explanation {
-    /// Explains `policy` as of `now`, on a host with this inventory.
     pub(super) fn new(
         file: &Path,
         policy: &Policy,
@@ -150,7 +149,7 @@ fn exempted(exemption: &Exemption, inventory: &Inventory, now: SystemTime) -> Ex
     }
 }
 
-/// Whether the host has it; `None` where an attribute is hidden from us, or a region that is closed may hold it.
+/// Whether the host has it; `None` if an attribute is not readable, or if a disabled region may contain it.
 fn is_here(subject: ExemptionSubject, inventory: &Inventory) -> Option<bool> {
     fn any<T: PartialEq>(mut attributes: impl Iterator<Item = Attribute<T>>, wanted: &T) -> Option<bool> {
         let mut hidden = false;
@@ -172,7 +171,7 @@ fn is_here(subject: ExemptionSubject, inventory: &Inventory) -> Option<bool> {
     }
 }
 
-/// What is allowed and yet most likely not meant, or not meant any more.
+/// Valid settings that are probably a mistake or outdated.
 fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: &Inventory) -> Vec<String> {
     let mut warnings = Vec::new();
     if examples.iter().all(|example| !example.regressed_is_oversize) {

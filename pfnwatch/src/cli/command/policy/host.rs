@@ -16,14 +16,14 @@ use crate::{
     policy::judge::{MatchContext, NO_COOKIE},
 };
 
-/// Judges each namespace with map=dev as if it were made now with the reservation that it has.
+/// Judges each namespace with map=dev as if it were created now with its reservation.
 pub(super) fn evaluate(survey: &ScanResult, policy: &Policy, now: SystemTime) -> Evaluation {
     let (judged, others): (Vec<_>, Vec<_>) = survey.namespaces.iter().partition(|judged| may_hold_memmap(judged));
     let creations = judged.into_iter().map(|judged| creation(judged, &survey.regions, policy, now)).collect();
     Evaluation::new("scan", creations, u64::try_from(others.len()).unwrap_or(u64::MAX))
 }
 
-/// Whether it has its memmap on the persistent memory, or might have: of a namespace that is disabled nobody knows.
+/// Whether its memmap is, or may be, on the persistent memory: that of a disabled namespace is unknown.
 fn may_hold_memmap(judged: &AssessedNamespace) -> bool {
     let may_reserve = judged.facts.mode.reserves() || judged.assessment.verdict == Verdict::Unknown;
     may_reserve && judged.map() != Some(Map::Mem)
@@ -61,7 +61,7 @@ fn creation(judged: &AssessedNamespace, regions: &[Region], policy: &Policy, now
     }
 }
 
-/// Its region is known by its name while we look: no address is needed, which root alone can read.
+/// The region is found by its current name: no address is needed, which only root can read.
 fn place(judged: &AssessedNamespace, regions: &[Region]) -> MatchContext {
     let region = regions.iter().find(|region| region.name == judged.namespace.region);
     let or_none = |attribute: &Result<u64, AttributeError>, none: u64| match attribute {

@@ -13,7 +13,6 @@ use crate::{
     policy::{describe_limits, describe_mode, describe_on_agent_exit},
 };
 
-/// Everything, section by section.
 pub(super) fn render(explanation: &Explanation) -> String {
     let mut text = format!("{} is valid.\n", explanation.file);
     // Writing to a string does not fail.
@@ -128,7 +127,7 @@ fn totals(text: &mut String, against: &Evaluation, mode: Mode) {
     let _ = writeln!(
         text,
         ", {} exempt, {} pass, {} cannot be told; {} not judged",
-        counts.exempt, counts.passes, counts.unknown, against.not_judged
+        counts.exempt, counts.passes, counts.unknown, against.unjudged
     );
 }
 

@@ -10,32 +10,24 @@ use crate::{
     },
 };
 
-/// What comes of a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PredictedOutcome {
-    /// The kernel sets it up.
     Reserved(Reservation),
-    /// The kernel refuses it.
     Refused(String),
-    /// It cannot be said.
     Unknown(String),
 }
 
-/// One row of the prediction.
 #[derive(Clone, Debug)]
 pub(super) struct Alternative {
-    /// What it is, for people.
     pub(super) name: &'static str,
-    /// Where the memmap lives.
     pub(super) map: Map,
-    /// Bytes that are reserved for each page, if known; of no account with map=mem.
+    /// Bytes reserved for each page, if known; irrelevant with map=mem.
     pub(super) struct_page: Option<u64>,
-    /// What comes of it.
     pub(super) outcome: PredictedOutcome,
-    /// DRAM in bytes that the struct pages take; none with map=dev, where it is at most what belongs to the ends that
-    /// do not fill a memory section.
+    /// DRAM in bytes for the struct pages; `None` with map=dev, which needs at most the DRAM for the ends that do not
+    /// fill a memory section.
     pub(super) dram: Option<u64>,
-    /// The DRAM is what remains after tail pages were deduplicated.
+    /// Whether `dram` is after the deduplication of tail pages.
     pub(super) deduplicated: bool,
 }
 
@@ -109,7 +101,7 @@ fn dram(
 }
 
 impl Alternative {
-    /// What it reserves, if it is set up.
+    /// `None` if the kernel refuses it.
     pub(super) const fn reserved(&self) -> Option<&Reservation> {
         match &self.outcome {
             PredictedOutcome::Reserved(reserved) => Some(reserved),

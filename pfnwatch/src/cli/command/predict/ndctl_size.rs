@@ -13,25 +13,20 @@ const MIN_NAMESPACE_BYTES: u64 = 16 << 20;
 /// What the region asks of a size; all in bytes but `ways`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SizeRules {
-    /// The align of the namespace.
     pub(super) align: u64,
-    /// The region's `align` attribute.
     pub(super) region_align: u64,
-    /// Over how many DIMMs the region is interleaved.
     pub(super) ways: u64,
 }
 
-/// What becomes of a size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NdctlSize {
-    /// The size of the namespace that is made: the one asked for, or the smallest larger one that ndctl takes.
+    /// The size of the namespace that is made: the requested one, or the next larger one that ndctl accepts.
     pub(super) size: u64,
-    /// Why ndctl refuses the size asked for.
     pub(super) refusal: Option<String>,
 }
 
-/// Applies ndctl's rules to `size`. `None` where the next size that it takes is beyond 64 bits, or the rules make no
-/// sense.
+/// Applies ndctl's rules to `size`. `None` if the next accepted size is beyond 64 bits, or if the rules are
+/// inconsistent.
 pub(super) fn apply(size: u64, rules: &SizeRules) -> Option<NdctlSize> {
     let step = rules.align.checked_mul(rules.ways)?;
     let refusal = if size.checked_rem(rules.region_align)? != 0 {

@@ -10,30 +10,24 @@ use crate::{
     },
 };
 
-/// A free stretch of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FreeRange {
     pub(super) start: u64,
     pub(super) size: u64,
 }
 
-/// What a region says of a new namespace.
 #[derive(Clone, Debug)]
 pub(super) struct Placement {
-    /// Where it would begin; known to root alone.
+    /// First address; only root can read it.
     pub(super) start: Option<u64>,
-    /// The size asked for, or the largest that is free.
+    /// The requested size, or the largest that is free.
     pub(super) size: u64,
-    /// The region's align in bytes, if it tells.
+    /// The region's align in bytes, if it has one.
     pub(super) region_align: Option<u64>,
-    /// Its interleave ways.
     pub(super) ways: u64,
 }
 
-/// Finds the place for `size` bytes, or for as much as is free, in the region `name`.
-///
-/// # Errors
-/// There is no such region, or no such room in it.
+/// Finds the place for `size` bytes, or for the largest free extent, in the region `name`.
 pub(super) fn find(inventory: &Inventory, name: &str, size: Option<u64>) -> anyhow::Result<Placement> {
     let Some(region) = inventory.regions.iter().find(|region| region.name == name) else {
         let known: Vec<_> = inventory.regions.iter().map(|region| region.name.as_str()).collect();
@@ -54,7 +48,7 @@ fn list(names: &[&str]) -> String {
     if names.is_empty() { "no regions".to_owned() } else { names.join(", ") }
 }
 
-/// As ndctl asks: a region without labels is taken whole, others up to their largest stretch.
+/// As ndctl does: a region without labels is taken whole, others up to their largest free extent.
 fn largest(region: &Region) -> Option<u64> {
     if region.is_label_less() {
         return region.size.clone().ok();
@@ -62,8 +56,8 @@ fn largest(region: &Region) -> Option<u64> {
     region.max_available_extent.clone().or_else(|_| region.available.clone()).ok()
 }
 
-/// What is free, from the region's start on: the kernel takes the first stretch that suffices (`scan_allocate()` in
-/// drivers/nvdimm/namespace_devs.c). `None` where an address is hidden from us.
+/// The free extents, from the region's start on: the kernel takes the first that suffices (`scan_allocate()` in
+/// drivers/nvdimm/namespace_devs.c). `None` if an address is not readable.
 fn free_ranges(inventory: &Inventory, region: &Region) -> Option<Vec<FreeRange>> {
     let start = region.resource.clone().ok()?;
     if region.is_label_less() {

@@ -24,7 +24,6 @@ use crate::{
 
 const BAR_WIDTH: usize = 32;
 
-/// All that is predicted of one namespace.
 pub(super) struct Prediction {
     pub(super) geometry: Geometry,
     pub(super) mode: NamespaceMode,
@@ -38,19 +37,17 @@ pub(super) struct Prediction {
 }
 
 impl Prediction {
-    /// What this kernel would reserve more than a good one, if both are known.
     pub(super) fn excess(&self) -> Option<u64> {
         let [this, good, _] = &self.rows;
         Some(this.reserved()?.dataoff.saturating_sub(good.reserved()?.dataoff))
     }
 
-    /// Whether the excess is worth a finding.
     pub(super) fn is_oversize(&self) -> bool {
         let align = self.geometry.align.max(self.geometry.compat);
         self.excess().is_some_and(|excess| self.thresholds.passed_by(excess, align, self.geometry.size))
     }
 
-    /// What the numbers rest on, where that is not certain.
+    /// Notes on uncertain inputs of the numbers.
     pub(super) fn add_notes(&mut self, host: &KernelParameters) {
         if !self.start_known && self.geometry.align > self.geometry.compat {
             let note = "the start address is not known: a namespace that does not begin at a multiple of the align \
@@ -70,7 +67,6 @@ impl Prediction {
         }
     }
 
-    /// For people.
     pub(super) fn table(&self, terminal: Terminal) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
@@ -146,7 +142,6 @@ impl Prediction {
         bar::draw(&parts, self.geometry.size, BAR_WIDTH, terminal)
     }
 
-    /// What a good kernel reserves with this map, where that is one of the rows.
     fn ideal(&self, map: Map) -> Option<u64> {
         let [_, good, _] = &self.rows;
         good.reserved().filter(|_| good.map == map).map(|reserved| reserved.dataoff)

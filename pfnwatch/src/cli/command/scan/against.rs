@@ -62,7 +62,7 @@ struct Side {
 }
 
 impl Comparison {
-    /// Holds a host against the report in a file.
+    /// Compares a host with the report in a file.
     ///
     /// # Errors
     /// The file cannot be read, or is no report of `scan --format json`: exit code 2.
@@ -94,15 +94,12 @@ impl Comparison {
         Self { schema: SCHEMA, before, after, regressed, lost_bytes, namespaces, only_before, only_after }
     }
 
-    /// Whether a namespace costs more than it did.
     pub(super) const fn regressed(&self) -> bool {
         self.regressed
     }
 
-    /// Writes it.
-    ///
     /// # Errors
-    /// There is no such format of a comparison: exit code 2.
+    /// A comparison does not have this format: exit code 2.
     pub(super) fn render(&self, format: ScanFormat) -> anyhow::Result<String> {
         match format {
             ScanFormat::Table => Ok(table::render(self)),

@@ -116,7 +116,7 @@ pub(super) struct NamespaceRow {
     /// The uuid of its pfn, dax or btt device, which its info block has.
     pub(super) block_uuid: Option<String>,
     /// The pfn, dax or btt device that holds it.
-    pub(super) claimer: Option<String>,
+    pub(super) holder: Option<String>,
     /// Physical address of its first byte; null for who is not root.
     pub(super) start_address: Option<u64>,
     /// The alignment of its usable part, in bytes.
@@ -157,7 +157,7 @@ impl From<&AssessedNamespace> for NamespaceRow {
     fn from(judged: &AssessedNamespace) -> Self {
         let AssessedNamespace { namespace, facts, assessment } = judged;
         let numbers = assessment.numbers;
-        let claimer = namespace.holder.as_ref().ok();
+        let holder = namespace.holder.as_ref().ok();
         let percent = |bytes: Option<u64>| percent(bytes?, numbers.size?);
         Self {
             namespace: namespace.name.clone(),
@@ -165,8 +165,8 @@ impl From<&AssessedNamespace> for NamespaceRow {
             mode: judged.mode(),
             map: judged.map().map(map_name),
             namespace_uuid: namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil()).map(ToString::to_string),
-            block_uuid: claimer.and_then(|claimer| claimer.uuid.as_ref().ok()).map(ToString::to_string),
-            claimer: claimer.map(|claimer| claimer.name.clone()),
+            block_uuid: holder.and_then(|holder| holder.uuid.as_ref().ok()).map(ToString::to_string),
+            holder: holder.map(|holder| holder.name.clone()),
             start_address: facts.start,
             align_bytes: facts.align.or_else(|| facts.block.as_ref().map(|block| block.align)),
             size_bytes: numbers.size,
@@ -241,7 +241,7 @@ pub(super) fn now() -> Time {
     Time(SystemTime::now())
 }
 
-/// Per cent with two digits after the point, cut.
+/// Percent with two digits after the point, truncated.
 pub(super) fn percent(bytes: u64, whole: u64) -> Option<f64> {
     let hundredths = (u128::from(bytes) * 10_000).checked_div(u128::from(whole))?;
     u32::try_from(hundredths).ok().map(|hundredths| f64::from(hundredths) / 100.0)

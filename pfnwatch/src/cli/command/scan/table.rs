@@ -42,7 +42,6 @@ pub(super) fn render(survey: &ScanResult, terminal: Terminal) -> String {
     text
 }
 
-/// A host without namespaces is nothing to worry about.
 fn nothing(survey: &ScanResult) -> String {
     match survey.regions.len() {
         0 => "No persistent memory on this host: there is nothing to judge.\n".to_owned(),
@@ -73,7 +72,6 @@ fn row(judged: &AssessedNamespace, terminal: Terminal) -> [String; 10] {
     ]
 }
 
-/// What is inferred is said to be.
 fn approximate(assessment: &Assessment) -> String {
     if assessment.evidence == Some(Evidence::Inferred) { "~".to_owned() } else { String::new() }
 }
@@ -130,7 +128,6 @@ fn totals(text: &mut String, survey: &ScanResult) {
     }
 }
 
-/// A sentence for each namespace that has something to say, and for regions that cannot be seen into.
 fn remarks(text: &mut String, survey: &ScanResult) {
     let telling = survey.namespaces.iter().filter(|judged| {
         let assessment = &judged.assessment;

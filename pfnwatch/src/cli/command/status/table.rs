@@ -6,14 +6,14 @@ use super::super::{allow, mode};
 use crate::{
     export::line,
     model::{
-        control::{AgentStatus, GuardStatus, PolicyStatus, Status, WebStatus},
         event::{MaxStructPageStatus, ProgramState, RecordTotals},
         policy::OnAgentExit,
+        status::{AgentStatus, GuardStatus, PolicyStatus, Status, WebStatus},
         units::Bytes,
     },
 };
 
-/// The counters that are shown even where nothing was counted: whoever asks wants to know them.
+/// Counters that are printed even if they are zero.
 const ALWAYS: [&str; 7] = ["judged", "denied", "would_deny", "exempt", "unjudged", "guard_fault", "lost"];
 
 pub(super) fn render(status: &Status) -> String {
@@ -41,8 +41,8 @@ pub(super) fn render(status: &Status) -> String {
     line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
     line("counters", &counters(status));
     line("web", &web(&status.web));
-    for left_out in &status.exemptions_left_out {
-        line("NOT IN FORCE", &format!("exempt is {} ({}): {}", left_out.subject, left_out.reason, left_out.why));
+    for skipped in &status.skipped_exemptions {
+        line("NOT IN FORCE", &format!("exempt is {} ({}): {}", skipped.subject, skipped.reason, skipped.skip_reason));
     }
     if status.exemptions.is_empty() {
         line("exemptions", "none");
@@ -64,7 +64,6 @@ fn memory(agent: &AgentStatus) -> String {
     format!("in memory: {} of its own, {} of files, {} shared", Bytes(own), Bytes(file), Bytes(shared))
 }
 
-/// How many are attached, and those of which there is something to say.
 fn programs(programs: &[ProgramState]) -> Vec<String> {
     let attached = programs.iter().filter(|it| it.attached).count();
     let note = |it: &ProgramState| match (it.attached, &it.reason) {
@@ -78,9 +77,9 @@ fn programs(programs: &[ProgramState]) -> Vec<String> {
 
 fn records(records: &RecordTotals) -> String {
     let received = format!("{} received", records.received);
-    let undecoded = format!("{} NOT UNDERSTOOD", records.undecoded);
+    let undecoded = format!("{} NOT DECODED", records.decode_errors);
     let missed = format!("MISSED: {}", line::lost(records.missed));
-    let bad = [(records.undecoded > 0, undecoded), (!records.missed.is_nothing(), missed)];
+    let bad = [(records.decode_errors > 0, undecoded), (!records.missed.is_nothing(), missed)];
     let bad: Vec<_> = bad.into_iter().filter_map(|(told, text)| told.then_some(text)).collect();
     if bad.is_empty() { format!("{received}, none lost") } else { format!("{received}, {}", bad.join(", ")) }
 }
@@ -111,12 +110,12 @@ fn guard(guard: &GuardStatus) -> String {
 }
 
 fn enforcement(status: &Status) -> String {
-    let proof = status.proof.as_ref().map(|proof| format!("proved at {}: {}", proof.at, proof.how));
+    let test = status.self_test.as_ref().map(|test| format!("proved at {}: {}", test.at, test.how));
     if status.enforcement_effective {
-        let proof = proof.unwrap_or_else(|| "no proof is told".to_owned());
-        return format!("effective, {proof}");
+        let test = test.unwrap_or_else(|| "no self-test is reported".to_owned());
+        return format!("effective, {test}");
     }
-    let last = proof.map(|proof| format!("; last {proof}")).unwrap_or_default();
+    let last = test.map(|test| format!("; last {test}")).unwrap_or_default();
     format!("NOT EFFECTIVE: {}{last}", or_unknown(status.ineffective_reason.as_deref()))
 }
 
@@ -166,7 +165,7 @@ const fn on_exit(on_exit: OnAgentExit) -> &'static str {
     }
 }
 
-/// What people ask for first, then whatever else was counted.
+/// The most important counters, then all others that are not zero.
 fn counters(status: &Status) -> String {
     let shown = |name: &str, count: u64| format!("{} {count}", name.replace('_', " "));
     let always = ALWAYS.iter().map(|name| shown(name, status.counters.get(*name).copied().unwrap_or(0)));

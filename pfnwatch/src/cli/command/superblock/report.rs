@@ -12,17 +12,14 @@ use uuid::Uuid;
 use super::FoundBlock;
 use crate::model::units::Bytes;
 
-/// `memremap_compat_align()` of x86 and most others: a block does not name it.
+/// `memremap_compat_align()` of x86 and most others: blocks do not record it.
 const COMPAT: u64 = 2 << 20;
-/// The page size taken for blocks that name none: they are of kernels of 4 KiB pages.
+/// The page size taken for blocks without one: they were written by kernels with pages of 4 KiB.
 const PAGE_SIZE: u64 = 4096;
 
-/// An info block, with what the formula says to it.
 pub(in crate::cli::command) struct SuperblockReport<'a> {
     pub(super) found: &'a FoundBlock,
-    /// What the block was made for, as far as it tells.
     geometry: Option<Geometry>,
-    /// How the block contradicts its namespace, where that is known.
     pub(super) misfit: Option<GeometryMismatch>,
 }
 
@@ -34,7 +31,6 @@ impl<'a> SuperblockReport<'a> {
         Self { found, geometry, misfit }
     }
 
-    /// What the same geometry takes with a struct page of `size` bytes.
     fn with_struct_page(&self, size: u64) -> Option<u64> {
         // The geometry has the usable bytes left that the block has: a block without any is not refused here.
         let rule = KernelQuirks { allows_empty: true };
@@ -45,12 +41,11 @@ impl<'a> SuperblockReport<'a> {
         self.with_struct_page(REFERENCE_STRUCT_PAGE)
     }
 
-    /// What the reservation takes more than the ideal.
     pub(super) fn excess_bytes(&self) -> Option<u64> {
         Some(self.found.block.reservation()?.saturating_sub(self.ideal_bytes()?))
     }
 
-    /// Is it what a kernel of today makes with the block's own `page_struct_size`?
+    /// Whether a current kernel makes it from the block's own `page_struct_size`.
     pub(super) fn follows_formula(&self) -> Option<bool> {
         let expected = self.with_struct_page(self.found.block.page_struct_size.into())?;
         Some(self.found.block.reservation()? == expected)
@@ -99,7 +94,7 @@ impl<'a> SuperblockReport<'a> {
 
 const OTHER_LAYOUT: &str = "not what a kernel of today makes of this geometry: an older kernel's, or made by hand";
 
-/// Bytes as they are, and for people: `35651584 (34 MiB)`.
+/// Exact and rounded: `35651584 (34 MiB)`.
 fn exact_bytes(bytes: u64) -> String {
     if bytes < 1024 { bytes.to_string() } else { format!("{bytes} ({})", Bytes(bytes)) }
 }

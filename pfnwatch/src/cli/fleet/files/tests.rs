@@ -43,7 +43,7 @@ fn a_file_is_a_host() {
     assert!(fleet.regressed());
 }
 
-/// Each by its whole name: nothing shorter, such as a hash, could be the same for two of them.
+/// Hosts are counted by their whole names: two of them could have the same hash.
 #[test]
 fn hosts_are_told_apart_by_name() {
     let names = ["node", "node-a", "node-A", "node-a.", "node-a.example.com", "\u{6e}ode-\u{430}"];
@@ -53,7 +53,7 @@ fn hosts_are_told_apart_by_name() {
     assert_eq!((fleet.totals().hosts, fleet.uncounted().count), (6, 1), "the folder within the folder is no host");
 }
 
-/// The folder within the folder is one more of them.
+/// The subfolder is one of them.
 #[test]
 fn what_is_no_report_is_named_and_not_counted() {
     let mut newer = report(Some("c"));
@@ -95,7 +95,6 @@ fn no_folder_is_an_error() {
     assert!(format!("{error:#}").contains("/nonexistent/reports cannot be read as a folder"), "{error:#}");
 }
 
-/// What `scan` writes today.
 #[test]
 fn a_real_report_is_read() {
     let survey = crate::testing::view::survey(|tree| tree.crowd(3));

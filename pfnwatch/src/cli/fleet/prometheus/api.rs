@@ -18,39 +18,30 @@ use crate::export::http_client;
 
 /// The largest answer that is read, in bytes: 100,000 series have some 30 MB.
 const MAX_RESPONSE_BYTES: u64 = 512 << 20;
-/// What is shown of an answer that is not understood, in characters.
+/// The part of an unexpected answer that is shown, in characters.
 const MAX_QUOTED_CHARS: usize = 200;
 
-/// Where Prometheus is, and who asks.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// `http://host:9090`, or with a path before `/api/v1`.
     pub url: String,
-    /// Holds a token.
     pub bearer_token_file: Option<PathBuf>,
     /// Holds `user:password`.
     pub basic_auth_file: Option<PathBuf>,
-    /// The certificate authorities that are trusted, in place of this host's.
     pub ca_file: Option<PathBuf>,
-    /// For each question.
     pub timeout: Duration,
-    /// All questions are about this moment.
     pub at: SystemTime,
 }
 
-/// A series at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     labels: BTreeMap<String, String>,
     value: f64,
 }
 
-/// What came back.
 #[derive(Clone, Debug, Default)]
 pub struct QueryResult {
-    /// The series, in no order.
     pub samples: Vec<Sample>,
-    /// What Prometheus has to say of it: that a part is missing, for instance.
     pub warnings: Vec<String>,
 }
 
@@ -76,23 +67,22 @@ struct Series {
     value: (f64, String),
 }
 
-/// Cluster, job, instance: what tells an agent from all others.
+/// Cluster, job, instance: the identity of an agent.
 pub(super) type Key = (String, String, String);
 
 impl Sample {
-    /// Whose it is.
     pub(super) fn key(&self) -> Key {
         let label = |name| self.label(name).to_owned();
         (label("cluster"), label("job"), label("instance"))
     }
 
-    /// A label's value; empty where there is none, as Prometheus has it.
+    /// A label's value; empty without one, as in Prometheus.
     #[must_use]
     pub fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
     }
 
-    /// The value as a count or as bytes; none for what is no such number (NaN, for instance).
+    /// The value as a count or as bytes; `None` if it is no such number (NaN, for instance).
     #[must_use]
     pub fn count(&self) -> Option<u64> {
         // A float's digits are exact, and no cast is needed.
@@ -102,10 +92,6 @@ impl Sample {
 }
 
 impl Client {
-    /// Asks for an expression's value.
-    ///
-    /// # Errors
-    /// Nobody answers in time, or what answers is no Prometheus, or it cannot evaluate the expression.
     pub fn query(&self, expression: &str) -> anyhow::Result<QueryResult> {
         self.fetch(expression).with_context(|| format!("Prometheus was asked for `{expression}`"))
     }
@@ -125,7 +111,7 @@ impl Client {
         check_status(status, location.as_deref(), &text)
     }
 
-    /// A timeout that passes within the body comes as an I/O error with ureq's own inside.
+    /// A timeout while reading the body is an I/O error with ureq's own error inside.
     fn read(&self, body: impl Read) -> anyhow::Result<String> {
         let mut text = String::new();
         match body.take(MAX_RESPONSE_BYTES + 1).read_to_string(&mut text) {
@@ -149,7 +135,7 @@ fn location(response: &Response<Body>) -> Option<String> {
     Some(location.to_str().ok()?.to_owned())
 }
 
-/// What came back, by its status first: a proxy before Prometheus has pages of its own.
+/// The answer by its status first: a proxy before Prometheus has pages of its own.
 fn check_status(status: StatusCode, location: Option<&str>, text: &str) -> anyhow::Result<QueryResult> {
     let remedy = match status {
         _ if status.is_success() => return parse(text),

@@ -8,10 +8,9 @@ use crate::{
     model::units::Plural,
 };
 
-/// How a metric's number becomes part of a host.
 type Set = fn(&mut Host, u64);
 
-/// What must be there of every agent: without it a sum would be short.
+/// Metrics that every agent must have: a sum would be short without them.
 const SUMS: [(&str, Set); 8] = [
     ("pfnwatch_host_namespaces", |host, value| host.sums.namespaces = value),
     ("pfnwatch_host_size_bytes", |host, value| host.sums.size_bytes = value),
@@ -23,8 +22,8 @@ const SUMS: [(&str, Set); 8] = [
     ("pfnwatch_ready", |host, value| host.ready = Some(value > 0)),
 ];
 
-/// What may be missing: a kernel that gives no evidence, a host without namespaces. A namespace counts once, however many
-/// replicas of Prometheus have scraped it.
+/// Metrics that may be missing: a kernel without evidence, a host without namespaces. A namespace counts once, however
+/// many replicas of Prometheus have scraped it.
 const MORE: [(&str, Set); 6] = [
     ("pfnwatch_kernel_max_struct_page_size_bytes", |host, value| host.max_struct_page_size_bytes = Some(value)),
     ("pfnwatch_kernel_page_size_bytes", |host, value| host.page_size_bytes = Some(value)),
@@ -44,21 +43,18 @@ const MORE: [(&str, Set); 6] = [
 const AGENTS: &str = "pfnwatch_build_info";
 const KERNELS: &str = "pfnwatch_kernel_info";
 const MODES: &str = "pfnwatch_guard_mode == 1";
-/// Of how many of its namespaces an agent tells more than the sums.
+/// The number of an agent's namespaces that have more than sums.
 const REQUIRED_METRICS: &str =
     "count by (cluster, job, instance) (count by (cluster, job, instance, namespace) (pfnwatch_namespace_oversize))";
-/// Agents that were there within the last day, and are not now. A day of samples is much to read: beyond the last hour, one of
-/// each hour has to do.
+/// Agents that were there within the last day, and are not now. A day of samples takes long to read: beyond the last
+/// hour, one of each hour suffices.
 pub(super) const GONE: &str = "max by (cluster, job, instance) \
      (max_over_time(pfnwatch_build_info[1h]) or max_over_time(pfnwatch_build_info[1d:1h])) \
      unless on (cluster, job, instance) pfnwatch_build_info";
-/// What is configured, and does not answer.
+/// Targets that are configured and do not answer.
 const DOWN: &str = "up == 0";
 
-/// Counts every agent that Prometheus knows of. One that is gone, or does not tell all, is named as not counted.
-///
-/// # Errors
-/// Prometheus cannot be asked.
+/// Counts every agent in Prometheus. One that is gone or incomplete is named as not counted.
 pub fn add(client: &Client, fleet: &mut Fleet) -> anyhow::Result<()> {
     let mut hosts = Hosts::default();
     for sample in query(client, fleet, AGENTS)? {
@@ -111,15 +107,12 @@ fn add_gone(client: &Client, fleet: &mut Fleet) -> anyhow::Result<()> {
 #[derive(Default)]
 struct Hosts {
     hosts: BTreeMap<Key, Host>,
-    /// The agents' versions.
     versions: BTreeMap<Key, String>,
-    /// Of how many namespaces they told one by one.
     namespaces: BTreeMap<Key, u64>,
-    /// Agents that are there more than once: several Prometheus servers that scrape the same hosts, as a rule.
+    /// Agents that are there more than once: usually several Prometheus servers that scrape the same hosts.
     twice: BTreeSet<Key>,
-    /// What is missing of an agent.
     incomplete: BTreeMap<Key, String>,
-    /// Hosts that report, and have no agent.
+    /// Hosts with metrics, but without an agent.
     unknown_hosts: BTreeSet<Key>,
 }
 
@@ -143,7 +136,6 @@ impl Hosts {
         self.namespaces.insert(sample.key(), sample.count().unwrap_or(0));
     }
 
-    /// Takes the samples' numbers, and returns whose they are.
     fn set_from_samples(&mut self, metric: &str, samples: &[Sample], set: Set) -> BTreeSet<Key> {
         let mut told = BTreeSet::new();
         for sample in samples {

@@ -10,7 +10,7 @@ use super::{
     hosts::GONE,
 };
 
-/// Which part of its scrapes a host must have answered, in percent: a restart or a reboot now and then is no gap.
+/// The share of its scrapes that a host must have answered, in percent: an occasional restart or reboot is no gap.
 const REACHED: u64 = 95;
 
 /// Why a host is not ready.
@@ -56,11 +56,7 @@ pub struct Readiness {
     pub reasons: Vec<Reason>,
 }
 
-/// Every agent's readiness by what it did over the last `days`, by cluster and name; and what Prometheus had to say of its
-/// answers.
-///
-/// # Errors
-/// Prometheus cannot be asked.
+/// Every agent's readiness over the last `days`, by cluster and name; and the warnings in Prometheus' answers.
 pub fn readiness(client: &Client, days: u32) -> anyhow::Result<(Vec<Readiness>, BTreeSet<String>)> {
     let mut warnings = BTreeSet::new();
     let asked = ReadinessQueries::of(days, |expression| {
@@ -77,7 +73,7 @@ pub fn readiness(client: &Client, days: u32) -> anyhow::Result<(Vec<Readiness>, 
 
 type Samples = BTreeMap<Key, Sample>;
 
-/// What Prometheus was asked for. Of several replicas of one host's series, the worse one counts.
+/// Answers of Prometheus. Of several replicas of one host's series, the worse one counts.
 struct ReadinessQueries {
     agents: Samples,
     gone: Samples,

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cli::fleet::Fleet;
 
-/// Answers each question by what `reply` makes of it, for as long as the test runs.
 fn client(reply: impl Fn(&str) -> String + Send + 'static) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -59,7 +58,6 @@ fn agent(instance: &str) -> Value {
     json!({ "job": "p", "instance": instance, "cluster": "east", "version": "0.0.9" })
 }
 
-/// Two agents, of which `values` says what they answer to the questions that hold such a word.
 fn fleet_of(values: &'static [(&'static str, [Option<&'static str>; 2])]) -> Fleet {
     let reply = move |question: &str| {
         let values = values.iter().find(|(word, _)| question.contains(word));
@@ -116,7 +114,7 @@ fn namespaces_that_are_not_told_one_by_one_make_the_plan_short() {
     assert!(warning.starts_with("1 host, a among them: not all namespaces are told of"), "{warning}");
 }
 
-/// A textfile of `scan --format prom` tells the same metrics, from another instance.
+/// A textfile of `scan --format prom` has the same metrics, from another instance.
 #[test]
 fn a_host_without_an_agent_is_named() {
     let fleet = fleet_of(&[("query=pfnwatch_build_info&", [None, Some("1")])]);

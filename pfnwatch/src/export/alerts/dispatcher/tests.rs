@@ -8,7 +8,6 @@ use crate::{
     model::alert::{Alert, name::AlertName},
 };
 
-/// A journal of the test's own, which may be failing.
 #[derive(Default)]
 struct RecordingStore {
     rows: BTreeMap<i64, (String, Option<String>)>,
@@ -79,7 +78,6 @@ impl TestHost {
         self.courier.enqueue(&change, self.now, &mut self.kept);
     }
 
-    /// What is sent now.
     fn jobs(&mut self) -> Vec<DeliveryJob> {
         self.courier.jobs(self.now, self.wall)
     }
@@ -152,7 +150,7 @@ fn an_outage_is_waited_out_with_pauses_and_nothing_is_lost() {
 fn what_is_refused_is_kept_as_that_and_the_others_go_on() {
     let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
     host.enqueue(AlertName::Blind, None);
-    host.enqueue(AlertName::JournalFailing, None);
+    host.enqueue(AlertName::StoreFailing, None);
     let jobs = host.jobs();
     host.done(&jobs[0], &DeliveryResult::Rejected("it answered 400".to_owned()));
     let jobs = host.jobs();
@@ -169,9 +167,9 @@ fn one_message_that_fails_holds_up_its_own_alert_alone() {
     let jobs = host.jobs();
     host.done(&jobs[0], &failed());
     host.enqueue(AlertName::Blind, Some(1));
-    host.enqueue(AlertName::JournalFailing, None);
+    host.enqueue(AlertName::StoreFailing, None);
     let jobs = host.jobs();
-    let expected = Alert::new(AlertName::JournalFailing, "host1", None).fingerprint();
+    let expected = Alert::new(AlertName::StoreFailing, "host1", None).fingerprint();
     assert!(jobs[0].payload.key.starts_with(&expected), "{jobs:?}");
 }
 
@@ -213,7 +211,7 @@ fn a_journal_that_fails_for_a_while_has_it_later() {
 fn alertmanager_is_told_again_of_what_stands_and_of_nothing_else() {
     let mut host = TestHost::new(&[("am", ReceiverKind::Alertmanager), ("hook", ReceiverKind::Webhook)]);
     let mut standing = FiringAlerts::default();
-    let both = [AlertName::Blind, AlertName::JournalFailing].map(|name| Alert::new(name, "host1", None));
+    let both = [AlertName::Blind, AlertName::StoreFailing].map(|name| Alert::new(name, "host1", None));
     let findings = Findings { firing: both.to_vec(), ..Findings::default() };
     standing.follow(&findings, &[], host.wall);
     host.enqueue(AlertName::Blind, None);
@@ -224,10 +222,7 @@ fn alertmanager_is_told_again_of_what_stands_and_of_nothing_else() {
     let again = host.courier.resend_firing(&standing, host.now, host.wall);
     assert_eq!(again.len(), 1);
     let body: serde_json::Value = serde_json::from_str(&again[0].payload.body).unwrap();
-    assert_eq!(
-        (body.as_array().unwrap().len(), &body[0]["labels"]["alertname"]),
-        (1, &"PfnwatchJournalFailing".into())
-    );
+    assert_eq!((body.as_array().unwrap().len(), &body[0]["labels"]["alertname"]), (1, &"PfnwatchStoreFailing".into()));
     assert_eq!(
         (&body[0]["startsAt"], &body[0]["endsAt"]),
         (&"1970-01-01T00:00:00.000Z".into(), &"1970-01-01T00:08:00.000Z".into())

@@ -32,7 +32,7 @@ fn it_begins_once_and_ends_once() {
 #[test]
 fn a_restart_announces_nothing_twice_and_ends_what_is_over() {
     let (mut before, to) = (FiringAlerts::default(), receivers(&["a"]));
-    let other = Alert::new(AlertName::JournalFailing, "host1", None);
+    let other = Alert::new(AlertName::StoreFailing, "host1", None);
     let begun = before.follow(&finding(vec![blind(), other.clone()]), &to, at(1));
     let mut standing = FiringAlerts::default();
     // As the journal has it.

@@ -11,7 +11,7 @@ use std::{
 
 use super::*;
 
-/// Answers one connection after another with what `serve` does, and hands out what it read of the request.
+/// Answers one connection after another with `serve`, and returns what it read of the request.
 fn server(serve: impl Fn(TcpStream) + Send + 'static) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -144,7 +144,7 @@ fn the_request_says_what_it_has_to() {
     );
 }
 
-/// A server with a certificate of its own making, once believed and once not.
+/// A server with a self-signed certificate, once trusted and once not.
 #[test]
 fn https_believes_whom_it_is_told_to() {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();

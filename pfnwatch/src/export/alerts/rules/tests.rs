@@ -20,7 +20,7 @@ use crate::{
 
 const GIB: u64 = 1 << 30;
 
-/// A host with a namespace as it should be, and one of 16 GiB that was made with 128 bytes a page.
+/// A host with one good namespace, and one of 16 GiB that was made with 128 bytes a page.
 fn survey() -> ScanResult {
     view::survey(|tree| {
         tree.region(0, 4 * GIB, 64 * GIB)?;
@@ -129,14 +129,14 @@ fn what_is_wrong_with_the_agent_is_told() {
     let expected = [
         AlertName::EnforceNotEffective,
         AlertName::PolicyInvalid,
-        AlertName::JournalFailing,
+        AlertName::StoreFailing,
         AlertName::EvidenceConflict,
     ];
     assert_eq!(names(&of_agent), expected);
     let invalid = the(&of_agent, AlertName::PolicyInvalid).annotation("description").to_owned();
     assert!(invalid.contains("not taken: at line 3, column 1: no URL. In force"), "{invalid}");
     assert_eq!(the(&of_agent, AlertName::EnforceNotEffective).labels["severity"], "critical");
-    assert!(the(&of_agent, AlertName::JournalFailing).annotation("description").contains("no space left. 7 events"));
+    assert!(the(&of_agent, AlertName::StoreFailing).annotation("description").contains("no space left. 7 events"));
     (view.status.agent.observing, view.status.agent.ready) = (false, false);
     view.status.agent.reason = Some("no BTF".to_owned());
     let blind = found(&view);

@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 
 use crate::model::{
-    control::Status,
     event::{MaxStructPageStatus, ProgramState},
     policy::Mode,
+    status::Status,
     units::Bytes,
     view::View,
 };

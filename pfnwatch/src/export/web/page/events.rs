@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::model::view::View;
 
 /// Kinds that somebody should look at.
-const LOUD: [&str; 6] = ["denied", "would_deny", "unjudged", "blind", "lost", "undecoded"];
+const LOUD: [&str; 6] = ["denied", "would_deny", "unjudged", "blind", "lost", "decode_error"];
 
 pub(super) fn render(view: &View) -> Markup {
     html! {

@@ -10,10 +10,9 @@ use crate::model::{
     view::View,
 };
 
-/// The width of a bar, in units of its own.
 const WIDTH: u64 = 10_000;
 
-/// What is there at all is seen: so wide at least.
+/// Each part that is not zero is at least this wide.
 const MIN_PART_WIDTH: u64 = 60;
 
 pub(super) fn render(view: &View) -> Markup {
@@ -119,12 +118,11 @@ fn badge(verdict: Verdict) -> Markup {
     html! { span class={ "badge " (verdict.as_str()) } { (verdict.as_str()) } }
 }
 
-/// Names and values, side by side where there is room.
 fn numbers(all: &[(&str, String)]) -> Markup {
     html! { dl { @for (name, value) in all { div { dt { (name) } dd { (value) } } } } }
 }
 
-/// A bar of parts, each seen where it is there at all. The numbers beside it say the same.
+/// A bar of parts; each that is not zero is visible. The numbers beside it are the same.
 fn bar(parts: &[(&str, u64)], whole: u64) -> Markup {
     let mut at = 0;
     let rects = parts.iter().filter(|(_, bytes)| *bytes > 0).map(|(name, bytes)| {

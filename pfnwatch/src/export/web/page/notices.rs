@@ -5,12 +5,9 @@ use maud::{Markup, html};
 
 use crate::model::{capacity::display, policy::Mode, view::View};
 
-/// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Severity {
-    /// Something is wrong.
     Bad,
-    /// Worth knowing.
     Mild,
 }
 
@@ -32,7 +29,6 @@ fn notices(view: &View) -> Vec<(Severity, &'static str, String)> {
     notices
 }
 
-/// Whether it sees anything.
 fn observation(view: &View) -> Vec<(Severity, &'static str, String)> {
     let agent = &view.status.agent;
     let why = || agent.reason.clone().unwrap_or_else(|| "no reason is known".to_owned());
@@ -57,7 +53,6 @@ fn observation(view: &View) -> Vec<(Severity, &'static str, String)> {
     notices
 }
 
-/// What was seen and lost.
 fn losses(view: &View) -> Option<(Severity, &'static str, String)> {
     let records = &view.status.records;
     let missed = records.missed;
@@ -66,9 +61,9 @@ fn losses(view: &View) -> Option<(Severity, &'static str, String)> {
         (missed.read_faults, "reads of kernel memory failed"),
         (missed.table_full, "attempts were not followed because too many were in flight"),
         (missed.unpaired, "attempts were seen in part"),
-        (missed.guard_faults, "creations were let pass because the guard failed"),
+        (missed.guard_faults, "creations were allowed because the guard failed"),
         (missed.blocks_missed, "info blocks found no room"),
-        (records.undecoded, "records could not be decoded"),
+        (records.decode_errors, "records could not be decoded"),
     ];
     let said: Vec<_> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
@@ -85,14 +80,13 @@ fn guard(view: &View) -> Option<(Severity, &'static str, String)> {
     })
 }
 
-/// The configuration, the journal, alerts, regressions.
 fn environment(view: &View) -> Vec<(Severity, &'static str, String)> {
     let mut notices = Vec::new();
     if let Some(error) = &view.status.policy.reload_error {
         notices.push((Severity::Bad, "The configuration as it is now was not taken.", error.clone()));
     }
-    for left_out in &view.status.exemptions_left_out {
-        let text = format!("{} ({}): {}", left_out.subject, left_out.reason, left_out.why);
+    for skipped in &view.status.skipped_exemptions {
+        let text = format!("{} ({}): {}", skipped.subject, skipped.reason, skipped.skip_reason);
         notices.push((Severity::Mild, "An exemption is not in force.", text));
     }
     if let Some(error) = &view.journal.error {

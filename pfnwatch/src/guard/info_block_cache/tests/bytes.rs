@@ -94,7 +94,7 @@ fn a_block_of_an_older_version_that_is_met_is_rebuilt_as_it_lies_there() {
     let mut kept = InfoBlockCache::default();
     follow(&mut kept, &record);
     let found = kept.find("namespace0.0").expect("kept");
-    assert_eq!(found.origin, BlockOrigin::Met);
+    assert_eq!(found.origin, BlockOrigin::Accepted);
     assert!(*found.bytes() == on_media);
 }
 

@@ -16,7 +16,6 @@ const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 const UUID: &str = "9d58c5d0-3a3f-4bd6-8a3c-0d6a9a8d1f11";
 
-/// A record as the agent writes it.
 fn written(record: &[u8]) -> Value {
     serde_json::to_value(decode::decode(record, &samples::context()).expect("an event")).expect("JSON")
 }
@@ -28,7 +27,7 @@ fn made(reservation: u64) -> Value {
     line
 }
 
-/// What the guard says of a creation of 16 GiB by a kernel with the regression.
+/// The guard's event of a creation of 16 GiB under a kernel with the regression.
 fn guard(event: &str) -> Value {
     json!({
         "schema": 1, "time": "2026-11-22T12:00:00.000000Z", "event": event, "namespace": "namespace0.3",
@@ -131,9 +130,9 @@ fn one_creation_that_two_lines_tell_of_is_one() {
     let events: Vec<_> = against.creations.iter().filter_map(|creation| creation.event.as_deref()).collect();
     assert_eq!(events, ["denied", "set_up"]);
     let (mut met, mut in_dram) = (written.clone(), written);
-    (met["block"], in_dram["map"]) = ("met".into(), "mem".into());
+    (met["block"], in_dram["map"]) = ("existing".into(), "mem".into());
     let against = held(&[met, in_dram], &Policy::default(), &[]);
-    assert_eq!((against.creations.len(), against.not_judged), (0, 2));
+    assert_eq!((against.creations.len(), against.unjudged), (0, 2));
 }
 
 #[test]

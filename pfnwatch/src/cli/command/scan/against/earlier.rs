@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{model::event::SCHEMA, model::exit::ExitContext};
 
-/// A report of `scan --format json`.
 #[derive(Debug, Deserialize)]
 pub(super) struct EarlierReport {
     schema: u32,
@@ -29,7 +28,6 @@ pub(super) struct EarlierTotals {
     pub(super) excess_bytes: u64,
 }
 
-/// A namespace of it.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct EarlierNamespace {
     pub(super) namespace: String,
@@ -60,8 +58,6 @@ pub(super) struct Costs {
 }
 
 impl EarlierReport {
-    /// Reads one.
-    ///
     /// # Errors
     /// The file cannot be read, or is no such report: exit code 2.
     pub(super) fn read(file: &Path) -> anyhow::Result<Self> {

@@ -38,8 +38,7 @@ pub(super) enum PairedBy {
     Name,
 }
 
-/// Pairs them: by uuid as far as that goes, then by place, then by name. Gives also the names of those left over, of then
-/// and of now.
+/// Pairs them by uuid, the rest by place, the rest by name. Also returns the unpaired names, of then and of now.
 pub(super) fn pair(
     mut before: Vec<EarlierNamespace>,
     mut after: Vec<NamespaceRow>,
@@ -72,7 +71,6 @@ impl PairedBy {
         }
     }
 
-    /// In words.
     pub(super) const fn describe(self) -> &'static str {
         match self {
             Self::NamespaceUuid => "namespace uuid",
@@ -94,7 +92,6 @@ impl ComparedNamespace {
         Self { namespace, paired_by, before, after, more_bytes, regressed }
     }
 
-    /// Whether anything about it is another than it was.
     pub(super) fn changed(&self) -> bool {
         self.before != self.after
     }

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::{pairs::PairedBy, *};
 use crate::cli::command::scan::{ScanReport, tests::mixed};
 
-/// The report of the host, changed as another day or host would have it.
 fn compared(change: impl FnOnce(&mut Value)) -> Comparison {
     let survey = mixed();
     let mut report = serde_json::to_value(ScanReport::from(&survey)).unwrap();

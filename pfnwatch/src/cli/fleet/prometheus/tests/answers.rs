@@ -85,7 +85,7 @@ fn a_prometheus_that_takes_too_long_is_left_alone() {
     assert!(format!("{error:#}").contains("no answer within 300ms"), "{error:#}");
 }
 
-/// Thanos and Mimir answer with what they have, and say that it is not all.
+/// Thanos and Mimir send partial answers, with a warning.
 #[test]
 fn warnings_are_told_once_each() {
     let partial = |_: &str| {

@@ -1,4 +1,4 @@
-//! What an agent pays for its journal, in memory: alone in a process, so that nothing else is measured.
+//! The memory that the event store takes. It is alone in a process, so that nothing else is measured.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
 use std::{fs, path::Path, time::SystemTime};
@@ -16,7 +16,6 @@ use pfnwatch::{
 const EVENTS: usize = 10_000;
 const MAX_KIB: u64 = 1024;
 
-/// The heap and stacks that are resident, in KiB.
 fn anonymous_kib() -> u64 {
     memory_trim::trim_heap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -36,21 +35,21 @@ fn open(file: &Path) -> EventStore {
 #[test]
 fn ten_thousand_events_take_less_than_a_mebibyte() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, mut kept) = (folder.path().join("pfnwatch.db"), InfoBlockCache::default());
-    let mut journal = open(&file);
+    let (file, mut blocks) = (folder.path().join("pfnwatch.db"), InfoBlockCache::default());
+    let mut store = open(&file);
     for _ in 0..EVENTS / 100 {
-        journal.commit(&mut events(100), &mut kept);
+        store.commit(&mut events(100), &mut blocks);
     }
-    drop(journal);
+    drop(store);
     let before = anonymous_kib();
-    let mut journal = open(&file);
-    journal.enforce_retention(&mut kept, SystemTime::now());
+    let mut store = open(&file);
+    store.enforce_retention(&mut blocks, SystemTime::now());
     for _ in 0..100 {
-        journal.commit(&mut events(10), &mut kept);
+        store.commit(&mut events(10), &mut blocks);
     }
-    journal.enforce_retention(&mut kept, SystemTime::now());
+    store.enforce_retention(&mut blocks, SystemTime::now());
     let after = anonymous_kib();
-    let health = journal.health();
+    let health = store.health();
     assert_eq!((health.error, usize::try_from(health.events).unwrap()), (None, EVENTS + 1000));
     let grown = after.saturating_sub(before);
     eprintln!("RssAnon {before} KiB before, {after} KiB after, file {} KiB", health.size_bytes >> 10);

@@ -1,18 +1,16 @@
-//! How things stand: what `pfnwatch status` shows. The agent's loop fills it in.
-//!
-//! Points of time are RFC 3339 in UTC.
+//! The agent's status: what `pfnwatch status`, the web, and alerts show. The agent fills it in.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::policy::Mode;
 use crate::model::{
     event::{MaxStructPageStatus, ProgramState, RecordTotals},
-    policy::{ExemptionSubject, OnAgentExit},
+    policy::{ExemptionSubject, Mode, OnAgentExit},
+    timestamp::Timestamp,
 };
 
-/// How things stand.
+/// The agent's status at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
@@ -27,8 +25,8 @@ pub struct Status {
     /// Why it is not effective.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ineffective_reason: Option<String>,
-    /// When it was seen to work for the last time, and how.
-    pub proof: Option<SelfTestStatus>,
+    /// When the guard's self-test last succeeded, and how.
+    pub self_test: Option<SelfTestStatus>,
     /// What the running kernel reserves for each page.
     pub max_struct_page: MaxStructPageStatus,
     /// What is judged by.
@@ -37,7 +35,7 @@ pub struct Status {
     pub exemptions: Vec<ExemptionStatus>,
     /// The exemptions of the configuration that are not in force.
     #[serde(default)]
-    pub exemptions_left_out: Vec<SkippedExemptionStatus>,
+    pub skipped_exemptions: Vec<SkippedExemptionStatus>,
     /// Every program, attached or not; empty while nothing is observed.
     #[serde(default)]
     pub programs: Vec<ProgramState>,
@@ -67,7 +65,7 @@ pub struct AgentStatus {
     /// Its version.
     pub version: String,
     /// When it started.
-    pub started: String,
+    pub started: Timestamp,
     /// The running kernel's release.
     pub kernel: String,
     /// Whether it observes.
@@ -119,7 +117,7 @@ pub struct ModeStatus {
     /// The mode.
     pub mode: Mode,
     /// Since when.
-    pub since: String,
+    pub since: Timestamp,
     /// Who set it: the policy, or a process.
     pub by: String,
     /// Why.
@@ -140,12 +138,12 @@ pub struct GuardStatus {
     pub reason: Option<String>,
 }
 
-/// The guard was seen to work.
+/// The guard's self-test succeeded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SelfTestStatus {
     /// When.
-    pub at: String,
+    pub at: Timestamp,
     /// How.
     pub how: String,
 }
@@ -163,7 +161,7 @@ pub struct PolicyStatus {
     /// Where it comes from; none where no file was there, so that it is the default.
     pub file: Option<String>,
     /// When it came into force.
-    pub since: String,
+    pub since: Timestamp,
     /// Why the file as it is now is not in force, where a reload failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload_error: Option<String>,
@@ -191,7 +189,7 @@ pub struct ExemptionStatus {
     /// Whether one creation ends it.
     pub once: bool,
     /// When it ends; none where only a creation or a new policy does that.
-    pub until: Option<String>,
+    pub until: Option<Timestamp>,
     /// How long that is from now, in seconds.
     pub remaining_seconds: Option<u64>,
     /// Why.
@@ -209,7 +207,7 @@ pub struct SkippedExemptionStatus {
     /// Why it was made.
     pub reason: String,
     /// Why it is not in force.
-    pub why: String,
+    pub skip_reason: String,
 }
 
 /// Where an exemption comes from.
