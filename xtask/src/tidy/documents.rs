@@ -19,7 +19,7 @@ pub(super) const NO_TEST: Rule = "a test runs the commands of each document for 
 const FLEET: &str = "docs/fleet.md";
 pub(super) const TESTS: &str = "tests/e2e/documents.rs";
 /// The function there that runs a page.
-const RUNS_PAGE: &str = "run";
+pub(super) const RUNS_PAGE: &str = "run";
 const LANGUAGES: [&str; 7] = ["console", "toml", "sh", "json", "yaml", "promql", "ini"];
 
 const ITSELF: &str = "the project's own command: a stage of the test run, or the run itself";

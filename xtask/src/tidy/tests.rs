@@ -40,6 +40,7 @@ const TREES: &str = "pfnwatch/tests/support/trees.rs";
 
 /// The violations of a tree in order, with other files, or other texts of them; the text `gone` removes a file.
 fn violations_with(changed: &[(&str, &str)]) -> Vec<Violation> {
+    let tests_of_pages = format!("{}(\"docs/a.md\", false)", documents::RUNS_PAGE);
     let mut files = BTreeMap::from([
         (TABLE, ROOMS),
         (LIB, ROOT),
@@ -63,7 +64,7 @@ fn violations_with(changed: &[(&str, &str)]) -> Vec<Violation> {
         ("CONTRIBUTING.md", REASONS),
         (FAULTS_TABLE, ""),
         ("tests/a.rs", "#[test]\nfn there() {}\nfn helper() {}\n    #[tokio::test]\n    async fn waits() {}\n"),
-        (documents::TESTS, "tell(\"docs/a.md\", false)"),
+        (documents::TESTS, tests_of_pages.as_str()),
         (LIST, PHRASES),
         (EXCEPTIONS, ""),
     ]);
