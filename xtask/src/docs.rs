@@ -13,7 +13,7 @@ use crate::{build_ebpf, paths, setup, toolchain};
 /// Both guests, on a busy host, with whatever has to be built and fetched first.
 const LIMIT: Duration = Duration::from_secs(1800);
 /// The test that holds the JSON schemas and docs/reference against the code, and writes them where it is told to.
-const REFERENCE: &str = "reference::files_are_what_the_code_gives";
+const REFERENCE: &str = "testing::reference::files_are_what_the_code_gives";
 /// Tells it to.
 const WRITE: &str = "PFNWATCH_WRITE_REFERENCE";
 

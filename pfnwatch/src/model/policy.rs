@@ -29,6 +29,7 @@ impl Default for Policy {
     }
 }
 
+/// What the guard does about an oversize creation.
 // The numbers are those that the guard in the kernel is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, strum::Display)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

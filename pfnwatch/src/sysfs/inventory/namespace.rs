@@ -23,7 +23,7 @@ impl Namespace {
             resource: directory.number("resource"),
             uuid: directory.uuid("uuid"),
             bound: holder.is_err() && directory.link("driver").is_some(),
-            holder: holder,
+            holder,
             system_ram: false,
         };
         namespace.system_ram = namespace.mode == Ok(SysfsMode::Dax) && namespace.is_system_ram(dax);
