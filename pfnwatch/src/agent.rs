@@ -46,11 +46,11 @@ use crate::{
     bpf::{pins::Pins, sensor::AttachedPrograms},
     config::Loaded,
     export::{
-        log::Log,
+        event_log::Log,
         web::{ViewRequest, Web},
     },
     guard::{Guard, self_test},
-    kernel::{btf::Btf, quirks, target::Libnvdimm},
+    kernel::{btf::Btf, libnvdimm::Libnvdimm, quirks},
     model::{
         control::{ErrorResponse, Reply, Request, Response},
         event::{Body, Event, MaxStructPageReport, ObservationState, PolicyRefused, ProgramState, Ready, Time},

@@ -1,5 +1,5 @@
 //! Machine code and the flow of values through it. Pure.
 
-pub mod decode;
 mod flow;
+pub mod max_struct_page;
 mod value;

@@ -3,6 +3,7 @@
 //! From 6.19 on Debian splits the image and the modules of a kernel into two packages, as Fedora always did: files are
 //! therefore joined by the release that module and image contain, never by the file's name.
 
+mod kernel_paths;
 pub mod max_struct_page;
 pub mod module_file;
 pub mod package;
@@ -12,7 +13,6 @@ pub mod vmlinux;
 
 #[cfg(test)]
 mod tests;
-mod tree;
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ use self::{
     package::{PackageError, PackageKind},
     unpack::unpack,
 };
-use crate::kernel::{btf::Btf, max_struct_page::Evidence, member::MemberLookup as _};
+use crate::kernel::{btf::Btf, max_struct_page::Evidence, member_lookup::MemberLookup as _};
 
 /// A single module or image, unpacked: images with debug symbols are the largest.
 const MAX_FILE_BYTES: u64 = 2 << 30;
@@ -91,9 +91,9 @@ impl KernelImages {
     /// Adds what `path` contains; returns the number of kernel files.
     fn add(&mut self, path: &Path) -> Result<usize, ImageFileError> {
         if path.is_dir() {
-            return tree::files(path)?.into_iter().map(|file| self.add(&file)).sum();
+            return kernel_paths::files(path)?.into_iter().map(|file| self.add(&file)).sum();
         }
-        if let Some(release) = tree::release_of_builtin_list(path) {
+        if let Some(release) = kernel_paths::release_of_builtin_list(path) {
             let list = std::fs::read(path)?;
             return Ok(self.add_builtin_list(release, &list));
         }
@@ -111,9 +111,9 @@ impl KernelImages {
 
     fn add_package(&mut self, path: &Path, kind: PackageKind) -> Result<usize, ImageFileError> {
         let mut found = 0;
-        package::files(path, kind, tree::is_wanted, |entry| {
+        package::files(path, kind, kernel_paths::is_wanted, |entry| {
             let inside = Path::new(&entry.path);
-            if let Some(release) = tree::release_of_builtin_list(inside) {
+            if let Some(release) = kernel_paths::release_of_builtin_list(inside) {
                 found += self.add_builtin_list(release, &entry.bytes);
                 return Ok(());
             }

@@ -4,13 +4,13 @@ pub mod boot;
 pub mod btf;
 pub mod features;
 pub mod layout;
+pub mod libnvdimm;
 pub mod max_struct_page;
-pub mod member;
+pub mod member_lookup;
 pub mod prerequisites;
 pub mod programs;
 pub mod quirks;
 mod symbols;
-pub mod target;
 
 use crate::model::kernel::KernelFacts;
 use crate::os::sysconf::page_size;
@@ -18,11 +18,11 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::{kernel::member::MemberLookup as _, os::paths::Paths};
+use crate::{kernel::member_lookup::MemberLookup as _, os::paths::Paths};
 
 impl KernelFacts {
     pub fn gather(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Self> {
-        Self::of(paths, target::open_types(paths, btf_dir).ok().as_ref())
+        Self::of(paths, libnvdimm::open_types(paths, btf_dir).ok().as_ref())
     }
 
     pub fn of(paths: &Paths, btf: Option<&btf::Btf>) -> anyhow::Result<Self> {

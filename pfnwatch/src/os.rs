@@ -1,6 +1,5 @@
 //! The operating system around the agent: paths, clocks, privileges, systemd, file descriptors, exit codes.
 
-pub mod access;
 pub mod async_fd;
 pub mod clock;
 pub mod control_client;
@@ -10,6 +9,7 @@ pub mod interval;
 pub mod memory_trim;
 pub mod paths;
 pub mod privileges;
+pub mod reader_group;
 pub mod shutdown;
 pub mod sysconf;
 pub mod systemd;

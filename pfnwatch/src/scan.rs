@@ -5,8 +5,8 @@ pub mod existing;
 mod tests;
 
 use crate::model::kernel::COMPAT_ALIGN;
-use crate::model::survey::AssessedNamespace;
-use crate::model::survey::ScanResult;
+use crate::model::scan_result::AssessedNamespace;
+use crate::model::scan_result::ScanResult;
 use std::{path::Path, thread};
 
 use anyhow::ensure;
@@ -63,8 +63,8 @@ impl ScanResult {
         });
         let inventory = inventory?;
         let (blocks, blocks_problem) = info_blocks(paths, &inventory, enabled);
-        let survey = Self::assess(inventory, &blocks, kernel?, thresholds);
-        Ok(Self { blocks_problem, ..survey })
+        let scan = Self::assess(inventory, &blocks, kernel?, thresholds);
+        Ok(Self { blocks_problem, ..scan })
     }
 
     #[must_use]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use pfnwatch::{
-    export::log::{Log, LogFormat},
+    export::event_log::{Log, LogFormat},
     guard::info_block_cache::InfoBlockCache,
     model::{
         event::{Blind, Body, Event},

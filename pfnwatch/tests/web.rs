@@ -119,7 +119,7 @@ fn fleet_is_what_the_agent_tells(prometheus: &prometheus::Running, served: &Serv
     fleet::prometheus::add(&client, &mut fleet).unwrap();
     assert_eq!((fleet.uncounted().count, fleet.warnings().count), (0, 0), "{fleet:?}");
     let (agent, totals) = (view::oversize(), fleet.totals());
-    let told = agent.survey.unwrap().totals;
+    let told = agent.scan.unwrap().totals;
     assert_eq!(
         (totals.hosts, totals.sums.namespaces, totals.sums.excess_bytes),
         (1, told.namespaces, told.excess_bytes)

@@ -1,6 +1,6 @@
 //! Machine code in the place of `nvdimm_setup_pfn`.
 
-use pfnwatch::code::decode::{Architecture, Code, decode};
+use pfnwatch::code::max_struct_page::{Architecture, Code, decode};
 
 /// Any code ends in a constant with the places that show it, or in an error that says why not.
 pub fn check(bytes: &[u8]) {

@@ -2,7 +2,7 @@
 
 use pfnwatch::{
     image::vmlinux,
-    kernel::{btf::Btf, member::MemberLookup as _},
+    kernel::{btf::Btf, member_lookup::MemberLookup as _},
 };
 
 /// A file is an image, whose types can then be asked, or an error that says why it is none.

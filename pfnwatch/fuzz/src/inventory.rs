@@ -11,7 +11,7 @@ use pfnwatch::{
     model::{
         inventory::{InfoBlocks, Inventory},
         kernel::KernelFacts,
-        survey::ScanResult,
+        scan_result::ScanResult,
         thresholds::Thresholds,
         verdict::Verdict,
     },
@@ -40,10 +40,10 @@ pub fn check(bytes: &[u8]) {
         struct_page_size: Some(64),
         deduplicates: Some(true),
     };
-    let survey = ScanResult::assess(inventory, &InfoBlocks::default(), kernel, &Thresholds::default());
-    for judged in &survey.namespaces {
+    let scan = ScanResult::assess(inventory, &InfoBlocks::default(), kernel, &Thresholds::default());
+    for judged in &scan.namespaces {
         let oversize = judged.assessment.verdict == Verdict::Oversize;
-        assert!(!oversize || survey.verdict == Verdict::Oversize, "{judged:?} is not told of the host");
+        assert!(!oversize || scan.verdict == Verdict::Oversize, "{judged:?} is not told of the host");
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use pfnwatch_common::Map;
 
 use crate::{
-    analysis::baseline::{CostHistory, RegressionChange, host_regression, ledger::change},
+    analysis::baseline::{CostHistory, RegressionChange, cost_history::change, host_regression},
     kernel::boot,
     model::{
         capacity::{
@@ -16,8 +16,8 @@ use crate::{
         },
         event::{Body, CapacityRegression, Event, MaxStructPageReport, SetUp, Time},
         kernel::KernelFacts,
+        scan_result::{AssessedNamespace, ScanResult},
         store::BootRow,
-        survey::{AssessedNamespace, ScanResult},
     },
     os::paths::Paths,
     store::EventStore,

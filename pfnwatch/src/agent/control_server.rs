@@ -24,7 +24,7 @@ use self::{
     connection::{AccessPolicy, Limits},
 };
 use crate::model::control::{ErrorResponse, Reply, Request};
-use crate::os::access;
+use crate::os::reader_group;
 
 /// How many connections there are at a time; others wait until one of these ends.
 const MAX_CONNECTIONS: usize = 8;
@@ -76,13 +76,13 @@ impl Responder {
 }
 
 impl Server {
-    /// Opens the socket at `path`, for root and the agent's own user, and for [`access::group`] to look. What an agent left there that is gone is
+    /// Opens the socket at `path`, for root and the agent's own user, and for [`reader_group::group`] to look. What an agent left there that is gone is
     /// replaced. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// An agent listens there already, or the place is not fit for it.
     pub fn listen(path: &Path) -> anyhow::Result<Self> {
-        let readers = access::reader_group();
+        let readers = reader_group::reader_group();
         let (listener, bound) = address::bind(path, readers)?;
         let listener = UnixListener::from_std(listener).context("the control socket cannot be waited on")?;
         let (send, requests) = mpsc::channel(MAX_CONNECTIONS);

@@ -10,7 +10,7 @@ use crate::{
         event::{Body, Event, ExistingNamespace, NamespaceId},
         inventory::{InfoBlocks, Inventory},
         kernel::KernelFacts,
-        survey::{AssessedNamespace, ScanResult},
+        scan_result::{AssessedNamespace, ScanResult},
         thresholds::Thresholds,
     },
     os::paths::Paths,

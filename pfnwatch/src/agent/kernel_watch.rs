@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    code::decode::MaxStructPage,
+    code::max_struct_page::MaxStructPage,
     image::max_struct_page::RunningKernel,
     kernel::max_struct_page::{Evidence, Source},
     model::event::{BlockState, Body, Event, MaxStructPageReport, MaxStructPageStatus},

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::event_summary::EventSummary;
 use crate::{
-    export::log::Log,
+    export::event_log::Log,
     guard::info_block_cache::InfoBlockCache,
     model::{event::Event, store::UnsavedBlocks as _},
     store::EventStore,

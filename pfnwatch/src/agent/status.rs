@@ -15,10 +15,10 @@ use crate::{
         inventory::{Holder, InfoBlocks, Inventory, Namespace},
         kernel::KernelFacts,
         policy::{Exemption, Grant, Mode},
+        scan_result::ScanResult,
         status::{
             AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, SelfTestStatus, SkippedExemptionStatus, Status,
         },
-        survey::ScanResult,
         timestamp::Timestamp,
         view::View,
     },
@@ -63,7 +63,7 @@ impl AgentSnapshot<'_> {
         View {
             now: SystemTime::now(),
             status: self.status(),
-            survey: self.scan().map_err(|error| format!("{error:#}")),
+            scan: self.scan().map_err(|error| format!("{error:#}")),
             max_struct_page_size: self.kernel.max_struct_page(),
             programs: self.observation.programs(),
             runs: self.observation.program_runs(&self.options.paths.procfs),

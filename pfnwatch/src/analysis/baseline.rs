@@ -4,10 +4,11 @@
 //! for each page than the kernel of an earlier boot; and one namespace (`ledger`) that such a kernel created again. Both are
 //! pure; `agent/baseline_watch` feeds them and saves the results.
 
-mod host;
-pub mod ledger;
+pub mod cost_history;
+mod host_regression;
+
 #[cfg(test)]
 mod tests;
 
-pub use self::host::{host_regression, reference_cost};
-pub use self::ledger::{CostHistory, RegressionChange};
+pub use self::cost_history::{CostHistory, RegressionChange};
+pub use self::host_regression::{host_regression, reference_cost};

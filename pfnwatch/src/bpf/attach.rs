@@ -18,8 +18,8 @@ use super::{
     ring::Ring,
 };
 use crate::kernel::{
+    libnvdimm::FunctionIds,
     programs::{BLOCK_READER, MissingRequiredProgram, ProgramPlan, is_required},
-    target::FunctionIds,
 };
 use crate::model::event::ProgramState;
 

@@ -10,8 +10,8 @@ use super::{
     attach::{Links, Settings, attach_block_reader},
     ring::Ring,
 };
-use crate::kernel::target::FunctionIds;
-use crate::{kernel::target, os::paths::Paths};
+use crate::kernel::libnvdimm::FunctionIds;
+use crate::{kernel::libnvdimm, os::paths::Paths};
 
 /// Room for one block at a time, and a few more in case something else in this process reads.
 const RING_BYTES: u32 = 64 * 1024;
@@ -26,7 +26,7 @@ pub struct BlockReader {
 impl BlockReader {
     /// Attaches the probe; `layout` is the kernel's, if it is already known.
     pub fn attach(paths: &Paths, layout: Option<Layout>) -> anyhow::Result<Self> {
-        let resolve = || anyhow::Ok(target::resolve_layouts(paths, None)?.layout);
+        let resolve = || anyhow::Ok(libnvdimm::resolve_layouts(paths, None)?.layout);
         let settings = Settings {
             layout: layout.map_or_else(resolve, Ok)?,
             functions: FunctionIds::new(),

@@ -4,7 +4,7 @@
 //! over 5 MB and a search over every function for each program. Instead it gets synthetic types, with the wanted
 //! functions at their ids and fillers below.
 
-use crate::kernel::target::FunctionIds;
+use crate::kernel::libnvdimm::FunctionIds;
 use std::collections::BTreeMap;
 
 use anyhow::ensure;

@@ -11,7 +11,7 @@ use pfnwatch_common::{
     policy::{SLOTS, Snapshot},
 };
 
-use super::wire::Wire;
+use crate::bpf::pod::Wire;
 
 pub struct GuardMaps {
     policies: Array<MapData, Wire<Snapshot>>,

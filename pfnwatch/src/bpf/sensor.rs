@@ -16,17 +16,17 @@ use crate::{
         debug_log::DebugLog,
         guard::GuardMaps,
         pins::Pins,
-        source::Source,
+        record_stream::Source,
         takeover::{OnExit, take_over},
     },
     kernel::{
         btf::Btf,
+        libnvdimm::{self, Target},
         programs::plan,
-        target::{self, Target},
     },
-    model::exit::ExitContext,
     model::{
         event::{LostRecords, ProgramState},
+        exit::ExitContext,
         view::ProgramRuns,
     },
     os::{async_fd::readable, clock::since_boot},
@@ -72,7 +72,7 @@ impl AttachedPrograms {
     fn try_attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<Self> {
         let began = Instant::now();
         let Target { resolution: kernel, functions } =
-            target::resolve_target(&options.paths, options.btf_dir.as_deref(), types)?;
+            libnvdimm::resolve_target(&options.paths, options.btf_dir.as_deref(), types)?;
         tracing::debug!("layouts known after {:?}", began.elapsed());
         let steps = plan(&kernel)?;
         let guard_id = guard_id()?;

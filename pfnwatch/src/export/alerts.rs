@@ -5,26 +5,26 @@
 //! ```
 //! All but `http` is pure: no I/O, no clock. `agent/alerts` ties it to the agent's loop, `agent/alert_store` to the store.
 
+mod annotations;
 mod backoff;
 mod dispatcher;
 mod firing;
 mod http;
-mod message;
-mod messages;
 pub mod outbox;
+mod payload;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
+    annotations::{runbook, test_alert},
     dispatcher::{Delivery, DeliveryJob, Dispatcher},
     firing::{AlertChange, FiringAlert, FiringAlerts, RecentEvents},
     http::{DeliveryResult, post},
-    message::{Message, Payload, render},
-    messages::{runbook, test_alert},
     outbox::{Outbox, Waiting},
+    payload::{Message, Payload, render},
     rules::{Findings, findings},
 };
 
 #[cfg(test)]
-pub(crate) use self::message::ForWebhook;
+pub(crate) use self::payload::ForWebhook;

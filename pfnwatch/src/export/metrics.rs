@@ -15,7 +15,7 @@ mod tests;
 pub(crate) use self::encode::Described;
 pub use self::{
     encode::{CONTENT_TYPE, Family, MetricValue, render},
-    namespaces::families as of_survey,
+    namespaces::families as of_scan,
 };
 use crate::model::view::View;
 
@@ -24,11 +24,10 @@ pub fn of_view(view: &View) -> Vec<Family> {
     let mut families = agent::families(view);
     families.extend(guard::families(view));
     families.extend(records::families(view));
-    families.push(
-        Family::gauge("pfnwatch_inventory_up", "1 where the namespaces could be read.").value(view.survey.is_ok()),
-    );
-    if let Ok(survey) = &view.survey {
-        families.extend(of_survey(survey));
+    families
+        .push(Family::gauge("pfnwatch_inventory_up", "1 where the namespaces could be read.").value(view.scan.is_ok()));
+    if let Ok(scan) = &view.scan {
+        families.extend(of_scan(scan));
     }
     families
 }

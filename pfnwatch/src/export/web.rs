@@ -6,7 +6,7 @@
 
 mod connection;
 mod health;
-mod host;
+mod host_header;
 mod page;
 mod reply;
 mod route;

@@ -6,7 +6,7 @@ use std::{fs, path::Path, time::SystemTime};
 
 use anyhow::Context as _;
 
-use crate::{bpf::run_count, sysfs::cgroup};
+use crate::{bpf::program_stats, sysfs::cgroup};
 
 /// The guard's program ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct SelfTest {
 /// # Errors
 /// The guard did not run, or it could not be tried: the message is for people.
 pub fn self_test(run_count: impl Fn() -> anyhow::Result<u64>, sysfs: &Path) -> anyhow::Result<SelfTest> {
-    let _counting = run_count::enable()?;
+    let _counting = program_stats::enable()?;
     let before = run_count()?;
     let how = make_a_cgroup(sysfs).or_else(|cgroup| {
         make_a_network_namespace().with_context(|| format!("the hook cannot be made to run: {cgroup:#}, and"))

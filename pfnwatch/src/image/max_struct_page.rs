@@ -10,8 +10,9 @@ use std::{
 use crate::kernel::max_struct_page::{Addresses, Evidence, Resolved, Source, of_release, resolve};
 use crate::{
     image::{
+        kernel_paths,
         module_file::{self, Module},
-        running_code as running, tree,
+        running_code as running,
     },
     os::paths::Paths,
 };
@@ -64,7 +65,7 @@ struct Installed {
 
 impl Installed {
     fn read(folder: &Path) -> Result<Self, String> {
-        let path = tree::module(folder).ok_or_else(|| format!("{} holds no libnvdimm", folder.display()))?;
+        let path = kernel_paths::module(folder).ok_or_else(|| format!("{} holds no libnvdimm", folder.display()))?;
         let file = File::open(&path).map_err(|error| named(&path, &error))?;
         let module = module_file::read(file).map_err(|error| named(&path, &error))?;
         Ok(Self { path, module })

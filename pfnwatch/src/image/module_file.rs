@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::unpack::unpack;
 use crate::{
-    code::decode::{Architecture, Code, CodeError, Decoded, decode},
+    code::max_struct_page::{Architecture, Code, CodeError, Decoded, decode},
     kernel::max_struct_page::{Addresses, Evidence, FUNCTIONS, Source},
 };
 

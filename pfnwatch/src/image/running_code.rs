@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use super::module_file::{FunctionRange, Module};
 use crate::{
-    code::decode::{Architecture, Code, CodeError, Decoded, decode},
+    code::max_struct_page::{Architecture, Code, CodeError, Decoded, decode},
     kernel::{boot::loaded_build_id, max_struct_page::FUNCTIONS},
     os::paths::Paths,
 };

@@ -18,7 +18,7 @@ use self::{
 };
 
 pub use self::error::BtfError;
-use super::member::{LookupError, Member, MemberLookup};
+use crate::kernel::member_lookup::{LookupError, Member, MemberLookup};
 
 /// The limit of nested typedefs, qualifiers and unnamed structures; kernels have fewer than ten.
 const MAX_DEPTH: u32 = 32;

@@ -16,7 +16,8 @@ use std::{
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use self::{config::Config, module::Module, privileges::Privileges, types::Types};
-use super::{symbols::Symbols, target::Libnvdimm};
+use super::symbols::Symbols;
+use crate::kernel::libnvdimm::Libnvdimm;
 use crate::{kernel::programs::PROGRAMS, os::paths::Paths};
 
 /// The BPF LSM's own function for the guard's hook: it exists if the kernel was built with CONFIG_BPF_LSM.

@@ -12,7 +12,7 @@ use std::fmt;
 use pfnwatch_common::layout::{FieldOffset, Layout};
 
 use self::table::TABLE;
-use super::member::{LookupError, Member, MemberLookup};
+use crate::kernel::member_lookup::{LookupError, Member, MemberLookup};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]

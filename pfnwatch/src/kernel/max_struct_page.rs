@@ -8,7 +8,7 @@ mod evidence;
 pub(crate) mod tests;
 
 pub use self::evidence::{Addresses, Evidence, Resolved, Source, of_release, resolve};
-use crate::code::decode::MaxStructPage;
+use crate::code::max_struct_page::MaxStructPage;
 
 /// Functions that show the constant, the usual one first: compilers have inlined `nd_pfn_init` into it so far.
 pub const FUNCTIONS: [&str; 2] = ["nvdimm_setup_pfn", "nd_pfn_init"];

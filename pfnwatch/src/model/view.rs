@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use crate::model::{
-    alert::deliveries::DeliveryStats, capacity::Regression, event::ProgramState, status::Status, survey::ScanResult,
+    alert::deliveries::DeliveryStats, capacity::Regression, event::ProgramState, scan_result::ScanResult,
+    status::Status,
 };
 
 #[derive(Debug)]
@@ -11,7 +12,7 @@ pub struct View {
     pub now: SystemTime,
     pub status: Status,
     /// The namespaces with their verdicts, read for this view; or why they cannot be read.
-    pub survey: Result<ScanResult, String>,
+    pub scan: Result<ScanResult, String>,
     /// The kernel's MAX_STRUCT_PAGE_SIZE in bytes, if known.
     pub max_struct_page_size: Option<u64>,
     /// Every program, attached or not; empty while nothing is observed.
@@ -31,7 +32,7 @@ impl View {
     /// there is no persistent memory yet.
     pub fn ready(&self) -> Result<(), String> {
         let agent = &self.status.agent;
-        match &self.survey {
+        match &self.scan {
             _ if !agent.ready => Err(agent.reason.clone().unwrap_or_else(|| "it does not observe".to_owned())),
             Err(problem) => Err(format!("the namespaces cannot be read: {problem}")),
             Ok(_) => Ok(()),

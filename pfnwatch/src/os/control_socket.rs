@@ -1,5 +1,5 @@
 //! The control socket: how the commands ask the agent that runs, and tell it what to do. Root's alone, but for what
-//! the readers' group may ask ([`crate::os::access`]).
+//! the readers' group may ask ([`crate::os::reader_group`]).
 //!
 //! `model::control` has the messages, `agent/control_server` the agent's side, `control_client` that of the commands.
 

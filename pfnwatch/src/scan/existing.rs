@@ -4,7 +4,7 @@ use pfnwatch_common::Map;
 use uuid::Uuid;
 
 use crate::analysis::event_assessment::judgement;
-use crate::model::{event::ExistingNamespace, survey::AssessedNamespace};
+use crate::model::{event::ExistingNamespace, scan_result::AssessedNamespace};
 
 /// The event of a namespace that existed when observation began; `None` if it has no map=dev.
 #[must_use]
@@ -46,7 +46,7 @@ mod tests {
             event::{Body, Event, Time},
             inventory::{InfoBlocks, Inventory},
             kernel::KernelFacts,
-            survey::ScanResult,
+            scan_result::ScanResult,
             thresholds::Thresholds,
             verdict::{Cause, Evidence, Verdict},
         },
@@ -82,7 +82,7 @@ mod tests {
         (inventory, blocks)
     }
 
-    fn surveyed() -> Vec<AssessedNamespace> {
+    fn scanned() -> Vec<AssessedNamespace> {
         let (inventory, blocks) = inventory();
         let kernel = KernelFacts {
             release: "6.1.0".into(),
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn one_for_each_namespace_with_map_dev() {
-        let found: Vec<_> = surveyed().iter().filter_map(existing_namespace).collect();
+        let found: Vec<_> = scanned().iter().filter_map(existing_namespace).collect();
         let names: Vec<_> = found.iter().map(|it| (it.namespace.as_str(), it.personality)).collect();
         assert_eq!(names, [("namespace0.0", "fsdax"), ("namespace0.1", "devdax")]);
         let [regressed, good] = &found[..] else { panic!("two") };
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_json_says_what_it_costs() {
-        let all = surveyed();
+        let all = scanned();
         let found = existing_namespace(&all[0]).expect("map=dev");
         let event = Event::at(Time(std::time::UNIX_EPOCH), Body::ExistingNamespace(Box::new(found)));
         let json = serde_json::to_value(&event).expect("JSON");

@@ -16,7 +16,7 @@ use super::{
     event_store::sibling,
     schema::{self, APPLICATION_ID, VERSION},
 };
-use crate::os::access;
+use crate::os::reader_group;
 
 /// How long another process may lock the file before a write counts as failed. The agent has one thread.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
@@ -24,7 +24,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// Opens the file for the agent. It creates a missing file, and migrates one of an earlier schema.
 pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
     create(file).map_err(|error| StoreError::File { file: file.to_owned(), error })?;
-    if let Some(group) = access::reader_group()
+    if let Some(group) = reader_group::reader_group()
         && let Err(error) = share(file, group)
     {
         tracing::warn!("the group {group} cannot read the event store {}: {error}", file.display());

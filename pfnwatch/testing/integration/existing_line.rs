@@ -6,18 +6,18 @@ use crate::{
     export::line,
     model::event::{Body, Event, Time},
     scan::existing::existing_namespace,
-    testing::{tree::Pmem, view::survey},
+    testing::{tree::Pmem, view::scan},
 };
 
 const GIB: u64 = 1 << 30;
 
 #[test]
 fn the_line_says_what_it_costs() {
-    let survey = survey(|tree| {
+    let scan = scan(|tree| {
         tree.region(0, 4 * GIB, 128 * GIB)?;
         tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })
     });
-    let existing_namespace = existing_namespace(&survey.namespaces[0]).expect("map=dev");
+    let existing_namespace = existing_namespace(&scan.namespaces[0]).expect("map=dev");
     let event = Event::at(Time(UNIX_EPOCH), Body::ExistingNamespace(Box::new(existing_namespace)));
     assert_eq!(
         line::of(&event),

@@ -7,7 +7,7 @@ use std::{
 
 use super::fields::cell;
 use crate::{
-    export::metrics::{Described, of_survey, of_view},
+    export::metrics::{Described, of_scan, of_view},
     testing::view::{blind, healthy, idle, oversize},
 };
 
@@ -24,7 +24,7 @@ has no sample: a metric may be absent. Labels have few values, or one for each n
 pub(super) fn page() -> String {
     let mut text = HEAD.to_owned() + "| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n";
     let of_scan: BTreeSet<_> =
-        of_survey(oversize().survey.as_ref().unwrap()).iter().map(|it| it.described().name).collect();
+        of_scan(oversize().scan.as_ref().unwrap()).iter().map(|it| it.described().name).collect();
     for (name, it) in all() {
         let labels: Vec<_> = it.labels.iter().map(|label| format!("`{label}`")).collect();
         let star = if of_scan.contains(&name) { " *" } else { "" };

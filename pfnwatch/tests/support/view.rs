@@ -15,11 +15,11 @@ use pfnwatch::{
         inventory::{InfoBlocks, Inventory},
         kernel::KernelFacts,
         policy::{ExemptionSubject as Exempt, OnAgentExit},
+        scan_result::ScanResult,
         status::{
             AgentStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus, SkippedExemptionStatus,
             Status, WebStatus,
         },
-        survey::ScanResult,
         thresholds::Thresholds,
         timestamp::Timestamp,
         view::{EventLine, ProgramRuns, View},
@@ -35,7 +35,7 @@ const GIB: u64 = 1 << 30;
 /// A name with markup, which a web page must escape.
 pub const HOSTILE: &str = "<script>document.title='taken'</script>\"'&\\\n";
 
-pub fn survey(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> ScanResult {
+pub fn scan(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> ScanResult {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
     let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: Path::new("/proc").to_owned(), dev: None };
@@ -50,7 +50,7 @@ pub fn survey(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> ScanResult {
 
 pub fn healthy() -> View {
     let pmem = |id, dax| Pmem { id, dax, start: 4 * GIB + u64::from(id) * 16 * GIB, ..Pmem::default() };
-    let survey = survey(|tree| {
+    let scan = scan(|tree| {
         tree.region(0, 4 * GIB, 64 * GIB)?;
         tree.namespace(&pmem(0, false))?;
         tree.namespace(&Pmem { map: "ram", ..pmem(1, true) })
@@ -58,7 +58,7 @@ pub fn healthy() -> View {
     View {
         now: UNIX_EPOCH + Duration::from_secs(1_767_323_045),
         status: status(),
-        survey: Ok(survey),
+        scan: Ok(scan),
         max_struct_page_size: Some(64),
         programs: programs(),
         runs: vec![ProgramRuns { program: "guard".to_owned(), count: 1800, time_ns: 1_500_000 }],
@@ -78,7 +78,7 @@ pub fn healthy() -> View {
 /// One namespace of a regressed kernel, one that cannot be judged, and a host in enforce.
 pub fn oversize() -> View {
     let mut view = healthy();
-    view.survey = Ok(survey(|tree| {
+    view.scan = Ok(scan(|tree| {
         tree.region(0, 4 * GIB, 64 * GIB)?;
         tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })?;
         tree.namespace(&Pmem { id: 1, dax: true, start: 20 * GIB, ..Pmem::default() })?;
@@ -134,7 +134,7 @@ pub fn blind() -> View {
 
 pub fn idle() -> View {
     let mut view = healthy();
-    view.survey = Ok(survey(|_| Ok(())));
+    view.scan = Ok(scan(|_| Ok(())));
     view.status.agent.observing = false;
     view.status.agent.reason = Some("libnvdimm is not loaded".to_owned());
     (view.programs, view.runs, view.last_events) = (Vec::new(), Vec::new(), Vec::new());
@@ -152,8 +152,8 @@ pub fn hostile() -> View {
     view.last_events.push(line("existing_namespace", HOSTILE));
     view.programs.push(ProgramState { program: evil(), attached: false, reason: Some(evil()) });
     view.alerts[0].receiver = evil();
-    if let Ok(survey) = &mut view.survey {
-        for judged in &mut survey.namespaces {
+    if let Ok(scan) = &mut view.scan {
+        for judged in &mut scan.namespaces {
             judged.namespace.name = format!("{}{HOSTILE}", judged.namespace.name);
             judged.assessment.detail.push_str(HOSTILE);
         }

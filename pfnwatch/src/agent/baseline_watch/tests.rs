@@ -43,7 +43,7 @@ fn began(body: Option<Body>) -> CapacityRegression {
     *capacity
 }
 
-fn surveyed(pmem: Option<Pmem>) -> ScanResult {
+fn scanned(pmem: Option<Pmem>) -> ScanResult {
     let folder = tempfile::tempdir().unwrap();
     let tree = Tree::new(folder.path()).unwrap();
     tree.region(0, 4 * GIB, 64 * GIB).unwrap();
@@ -94,8 +94,8 @@ fn a_namespace_that_costs_more_than_under_the_agent_before() {
     let agent = |pmem| {
         let mut journal = journal(&folder);
         let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
-        let mut told = watch.observe_scan(&mut journal, &surveyed(pmem));
-        assert_eq!(watch.observe_scan(&mut journal, &surveyed(None)).len(), watch_ends(&told), "gone");
+        let mut told = watch.observe_scan(&mut journal, &scanned(pmem));
+        assert_eq!(watch.observe_scan(&mut journal, &scanned(None)).len(), watch_ends(&told), "gone");
         assert!(told.len() < 2);
         told.pop()
     };
@@ -179,7 +179,7 @@ fn a_namespace_that_was_accepted_stays_so_over_agents() {
     let agent = |struct_page, accept: Option<&str>| {
         let mut journal = journal(&folder);
         let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
-        let told = watch.observe_scan(&mut journal, &surveyed(Some(Pmem { struct_page, ..Pmem::default() })));
+        let told = watch.observe_scan(&mut journal, &scanned(Some(Pmem { struct_page, ..Pmem::default() })));
         let whose = accept.map(|which| BaselineScope::Namespace(which.into()));
         let accepted = whose.map(|whose| watch.accept(&mut journal, &whose, acceptance()));
         (told.len(), accepted.transpose(), watch.regressions().len())

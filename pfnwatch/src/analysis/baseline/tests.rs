@@ -164,8 +164,8 @@ fn a_record_comes_back_as_it_was_written() {
 #[test]
 fn there_is_an_end_to_what_is_followed() {
     let mut ledger = CostHistory::default();
-    for number in 0..u64::try_from(ledger::MAX_RECORDS).unwrap() + 9 {
+    for number in 0..u64::try_from(cost_history::MAX_RECORDS).unwrap() + 9 {
         ledger.observe(namespace(0, number * 16 * GIB), cost("6.0", 258 * MIB, 0));
     }
-    assert_eq!(ledger.records().count(), ledger::MAX_RECORDS);
+    assert_eq!(ledger.records().count(), cost_history::MAX_RECORDS);
 }

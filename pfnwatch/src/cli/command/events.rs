@@ -14,7 +14,7 @@ use clap::Subcommand;
 use crate::{
     cli::{output::terminal, store_args::StoreArgs},
     config::ConfigArgs,
-    export::log::LogFormat,
+    export::event_log::LogFormat,
     model::exit::Exit,
     os::paths::Paths,
     store::{EventFilter, Reader, StoredEvent},

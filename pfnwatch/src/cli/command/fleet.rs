@@ -21,8 +21,7 @@ use crate::{
         },
         output::{json::document, terminal},
     },
-    model::exit::Exit,
-    model::exit::ExitContext,
+    model::exit::{Exit, ExitContext},
 };
 
 use self::report::FleetReport;

@@ -11,8 +11,10 @@ use crate::{
         control::{ErrorResponse, Released, Request, Response},
         exit::Exit,
     },
-    os::control_client::{self, ClientError, try_request},
-    os::paths::Paths,
+    os::{
+        control_client::{self, ClientError, try_request},
+        paths::Paths,
+    },
 };
 
 /// Options of `pfnwatch guard`.

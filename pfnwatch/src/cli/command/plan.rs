@@ -11,11 +11,10 @@ use anyhow::bail;
 use crate::{
     cli::output::{json::Format, terminal},
     config::ConfigArgs,
-    model::exit::ExitContext,
     model::{
-        exit::Exit,
+        exit::{Exit, ExitContext},
         facts::KernelParameters,
-        survey::{AssessedNamespace, ScanResult},
+        scan_result::{AssessedNamespace, ScanResult},
         thresholds::Thresholds,
         verdict::Verdict,
     },
@@ -64,9 +63,9 @@ struct PlanContext<'a> {
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let thresholds = args.config.read()?.thresholds();
-    let survey = ScanResult::run(paths, EnabledBlocks::Read, &thresholds)?;
-    let chosen = choose(&survey, &args.namespaces)?;
-    let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &survey, &chosen, thresholds) };
+    let scan = ScanResult::run(paths, EnabledBlocks::Read, &thresholds)?;
+    let chosen = choose(&scan, &args.namespaces)?;
+    let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &scan, &chosen, thresholds) };
     terminal::print(&match args.format {
         Format::Json => serde_json::to_string_pretty(&plan)? + "\n",
         _ => plan.text(),
@@ -74,26 +73,20 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     Ok(if plan.steps.is_empty() { Exit::Success } else { Exit::Findings })
 }
 
-fn plan(
-    args: &Args,
-    paths: &Paths,
-    survey: &ScanResult,
-    chosen: &[&AssessedNamespace],
-    thresholds: Thresholds,
-) -> Plan {
-    let page_cost = page_cost(args.max_struct_page, paths, &survey.kernel);
-    let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&survey.kernel) };
+fn plan(args: &Args, paths: &Paths, scan: &ScanResult, chosen: &[&AssessedNamespace], thresholds: Thresholds) -> Plan {
+    let page_cost = page_cost(args.max_struct_page, paths, &scan.kernel);
+    let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&scan.kernel) };
     let usage = Usage::gather(&paths.procfs);
     let context = PlanContext { host, page_cost: &page_cost, thresholds, usage, roots: SysfsRoots::from(paths) };
-    build(&context, survey, chosen)
+    build(&context, scan, chosen)
 }
 
-fn build(context: &PlanContext<'_>, survey: &ScanResult, chosen: &[&AssessedNamespace]) -> Plan {
+fn build(context: &PlanContext<'_>, scan: &ScanResult, chosen: &[&AssessedNamespace]) -> Plan {
     let mut steps: Vec<PlanStep> = chosen
         .iter()
         .filter_map(|judged| {
             let detail = Detail::read(&context.roots, &judged.namespace).ok();
-            let region = survey.regions.iter().find(|region| region.name == judged.namespace.region);
+            let region = scan.regions.iter().find(|region| region.name == judged.namespace.region);
             PlanStep::of(judged, region, detail.as_ref(), context)
         })
         .collect();
@@ -103,18 +96,18 @@ fn build(context: &PlanContext<'_>, survey: &ScanResult, chosen: &[&AssessedName
 }
 
 /// The oversize namespaces; if only the sum is oversize, all that contribute to it.
-fn choose<'a>(survey: &'a ScanResult, named: &[String]) -> anyhow::Result<Vec<&'a AssessedNamespace>> {
+fn choose<'a>(scan: &'a ScanResult, named: &[String]) -> anyhow::Result<Vec<&'a AssessedNamespace>> {
     if let Some(missing) =
-        named.iter().find(|name| survey.namespaces.iter().all(|judged| judged.namespace.name != **name))
+        named.iter().find(|name| scan.namespaces.iter().all(|judged| judged.namespace.name != **name))
     {
         bail!(ExitContext::usage(format!("there is no {missing}: `pfnwatch scan` lists what there is")));
     }
-    let together = survey.totals.oversize == 0 && survey.verdict == Verdict::Oversize;
+    let together = scan.totals.oversize == 0 && scan.verdict == Verdict::Oversize;
     let worth = |judged: &&AssessedNamespace| {
         let assessment = &judged.assessment;
         let contributes = together && assessment.numbers.excess.unwrap_or(0) > 0;
         assessment.verdict == Verdict::Oversize || contributes
     };
     let is_named = |judged: &&AssessedNamespace| named.is_empty() || named.contains(&judged.namespace.name);
-    Ok(survey.namespaces.iter().filter(worth).filter(is_named).collect())
+    Ok(scan.namespaces.iter().filter(worth).filter(is_named).collect())
 }

@@ -16,9 +16,8 @@ use crate::{
         terminal::{self, Terminal},
     },
     config::ConfigArgs,
-    model::exit::ExitContext,
     model::{
-        exit::Exit,
+        exit::{Exit, ExitContext},
         facts::{KernelParameters, NamespaceMode},
         inventory::Inventory,
         kernel::KernelFacts,

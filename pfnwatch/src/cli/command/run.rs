@@ -12,16 +12,20 @@ use crate::{
     cli::store_args::StoreArgs,
     config::{ConfigArgs, Loaded},
     export::{
-        log::{Log, LogFormat, LogTarget},
+        event_log::{Log, LogFormat, LogTarget},
         lossy_writer::LossyWriter,
     },
     kernel::{
         features::{self, FeatureSources, Features},
+        libnvdimm::{self, Libnvdimm},
         prerequisites::{Availability, NeededFor, judge, lockdown, unmet},
-        target::{self, Libnvdimm},
     },
-    model::exit::ExitContext,
-    model::{exit::Exit, kernel::KernelFacts, redact::redact_quotes, units::parse_size},
+    model::{
+        exit::{Exit, ExitContext},
+        kernel::KernelFacts,
+        redact::redact_quotes,
+        units::parse_size,
+    },
     os::paths::Paths,
     store::EventStore,
 };
@@ -128,7 +132,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let (types, facts) = thread::scope(|scope| {
         // Where no thread can be had, it is found out later.
         let _ = thread::Builder::new().spawn_scoped(scope, probe_features);
-        let types = target::open_types(paths, args.btf_dir.as_deref()).ok();
+        let types = libnvdimm::open_types(paths, args.btf_dir.as_deref()).ok();
         KernelFacts::of(paths, types.as_ref()).map(|facts| (types, facts))
     })?;
     let options = Options {

@@ -25,7 +25,7 @@ use crate::{
     cli::output::terminal::{self, Terminal},
     config::ConfigArgs,
     export::metrics,
-    model::{exit::Exit, survey::ScanResult, thresholds::Thresholds, verdict::Verdict},
+    model::{exit::Exit, scan_result::ScanResult, thresholds::Thresholds, verdict::Verdict},
     os::paths::Paths,
     scan::EnabledBlocks,
 };
@@ -81,27 +81,27 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let reference_struct_page = args.reference_struct_page.unwrap_or(configured.reference_struct_page);
     let thresholds = Thresholds { reference_struct_page, ..configured };
     let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
-    let survey = ScanResult::run(paths, blocks, &thresholds)?;
-    let comparison = args.against.as_deref().map(|file| Comparison::compare(file, &survey)).transpose()?;
+    let scan = ScanResult::run(paths, blocks, &thresholds)?;
+    let comparison = args.against.as_deref().map(|file| Comparison::compare(file, &scan)).transpose()?;
     let text = match &comparison {
         Some(comparison) => comparison.render(args.format)?,
-        None => render(args, &survey)?,
+        None => render(args, &scan)?,
     };
     match &args.output {
         Some(file) => replace(file, &text).with_context(|| format!("writing {}", file.display()))?,
         None => terminal::print(&text)?,
     }
     let regressed = comparison.is_some_and(|comparison| comparison.regressed());
-    Ok(if regressed || survey.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Success })
+    Ok(if regressed || scan.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Success })
 }
 
-fn render(args: &Args, survey: &ScanResult) -> anyhow::Result<String> {
+fn render(args: &Args, scan: &ScanResult) -> anyhow::Result<String> {
     let terminal = if args.output.is_some() { Terminal::file() } else { Terminal::stdout() };
     Ok(match args.format {
-        ScanFormat::Table => table::render(survey, terminal),
-        ScanFormat::Json => serde_json::to_string_pretty(&ScanReport::from(survey))? + "\n",
-        ScanFormat::Csv => csv::render(survey)?,
-        ScanFormat::Prom => metrics::render(&metrics::of_survey(survey)),
+        ScanFormat::Table => table::render(scan, terminal),
+        ScanFormat::Json => serde_json::to_string_pretty(&ScanReport::from(scan))? + "\n",
+        ScanFormat::Csv => csv::render(scan)?,
+        ScanFormat::Prom => metrics::render(&metrics::of_scan(scan)),
     })
 }
 

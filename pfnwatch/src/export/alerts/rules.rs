@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{RecentEvents, messages};
+use super::RecentEvents;
+use crate::export::alerts::annotations;
 use crate::model::alert::{Alert, name::AlertName};
-use crate::model::{capacity::RegressionSubject, survey::AssessedNamespace, verdict::Verdict, view::View};
+use crate::model::{capacity::RegressionSubject, scan_result::AssessedNamespace, verdict::Verdict, view::View};
 
 /// So many namespaces get an alert each, by their addresses; the log names the rest.
 const MAX_NAMESPACE_ALERTS: usize = 256;
@@ -56,29 +57,29 @@ impl Evaluation<'_> {
         let status = &self.view.status;
         let agent = &status.agent;
         if !agent.observing && !agent.ready {
-            self.fire(AlertName::Blind, None, messages::blind(agent));
+            self.fire(AlertName::Blind, None, annotations::blind(agent));
         }
         if !agent.observing && agent.ready {
             // Without libnvdimm nothing is made that could be refused.
             self.findings.unevaluable.insert(AlertName::EnforceNotEffective);
         } else if status.is_enforce_without_effect() {
-            self.fire(AlertName::EnforceNotEffective, None, messages::not_effective(status));
+            self.fire(AlertName::EnforceNotEffective, None, annotations::not_effective(status));
         }
         if let Some(error) = &status.policy.reload_error {
-            self.fire(AlertName::PolicyInvalid, None, messages::policy_invalid(status, error));
+            self.fire(AlertName::PolicyInvalid, None, annotations::policy_invalid(status, error));
         }
         if let Some(error) = &self.view.store.error {
-            self.fire(AlertName::StoreFailing, None, messages::store_failing(&self.view.store, error));
+            self.fire(AlertName::StoreFailing, None, annotations::store_failing(&self.view.store, error));
         }
     }
 
     /// Events without an end that happened recently.
     fn creations_denied_and_records_lost(&mut self, recently: &RecentEvents) {
         if let Some(count) = recently.count(AlertName::RecordsLost) {
-            self.fire(AlertName::RecordsLost, None, messages::records_lost(&self.view.status, count));
+            self.fire(AlertName::RecordsLost, None, annotations::records_lost(&self.view.status, count));
         }
         if let Some(count) = recently.count(AlertName::CreationDenied) {
-            self.fire(AlertName::CreationDenied, None, messages::denied(count));
+            self.fire(AlertName::CreationDenied, None, annotations::denied(count));
         }
     }
 
@@ -87,7 +88,7 @@ impl Evaluation<'_> {
         if !status.agent.observing {
             self.findings.unevaluable.insert(AlertName::EvidenceConflict);
         } else if !status.max_struct_page.conflicting_evidence.is_empty() {
-            self.fire(AlertName::EvidenceConflict, None, messages::conflict(status));
+            self.fire(AlertName::EvidenceConflict, None, annotations::conflict(status));
         }
     }
 
@@ -102,11 +103,11 @@ impl Evaluation<'_> {
         for regression in view.regressions.iter().take(MAX_NAMESPACE_ALERTS) {
             match &regression.subject {
                 RegressionSubject::Host => {
-                    self.fire(AlertName::CapacityRegression, None, messages::host_regression(regression))
+                    self.fire(AlertName::CapacityRegression, None, annotations::host_regression(regression))
                 }
                 RegressionSubject::Namespace(namespace) => {
                     let uuid = namespace.namespace_uuid.map(|uuid| uuid.to_string());
-                    let said = messages::namespace_regression(namespace, regression);
+                    let said = annotations::namespace_regression(namespace, regression);
                     self.fire(AlertName::NamespaceRegression, identity(uuid, Some(namespace.start_address)), said);
                 }
             }
@@ -114,27 +115,27 @@ impl Evaluation<'_> {
     }
 
     fn namespaces(&mut self, recently: &RecentEvents) {
-        let survey = match &self.view.survey {
-            Ok(survey) if self.view.status.agent.observing => survey,
+        let scan = match &self.view.scan {
+            Ok(scan) if self.view.status.agent.observing => scan,
             _ => {
                 self.findings.unevaluable.extend(NAMESPACE_ALERTS);
                 return;
             }
         };
         let oversize = |judged: &&AssessedNamespace| judged.assessment.verdict == Verdict::Oversize;
-        let count = survey.namespaces.iter().filter(oversize).count();
+        let count = scan.namespaces.iter().filter(oversize).count();
         if count > MAX_NAMESPACE_ALERTS {
             tracing::warn!(
                 "{count} namespaces are oversize: alerts tell of {MAX_NAMESPACE_ALERTS} of them, `pfnwatch scan` of all"
             );
             self.findings.unevaluable.insert(AlertName::NamespaceOversize);
         }
-        for judged in survey.namespaces.iter().filter(oversize).take(MAX_NAMESPACE_ALERTS) {
-            let said = messages::oversize(judged, &survey.kernel.release);
+        for judged in scan.namespaces.iter().filter(oversize).take(MAX_NAMESPACE_ALERTS) {
+            let said = annotations::oversize(judged, &scan.kernel.release);
             self.fire(AlertName::NamespaceOversize, label_of(judged), said);
         }
         let mut there = BTreeSet::new();
-        for judged in &survey.namespaces {
+        for judged in &scan.namespaces {
             let of = |name| Alert::new(name, self.instance, label_of(judged)).fingerprint();
             there.extend(NAMESPACE_ALERTS.map(of));
             if judged.assessment.verdict == Verdict::Unknown {
@@ -145,7 +146,7 @@ impl Evaluation<'_> {
     }
 
     fn fire(&mut self, name: AlertName, subject: Option<(&str, String)>, (summary, description): (String, String)) {
-        let runbook = messages::runbook(self.runbook, name);
+        let runbook = annotations::runbook(self.runbook, name);
         self.findings.firing.push(Alert::new(name, self.instance, subject).with_annotations(
             summary,
             description,

@@ -32,7 +32,7 @@ fn memory(agent: &AgentStatus) -> Family {
 }
 
 fn kernel(view: &View) -> [Family; 4] {
-    let kernel = view.survey.as_ref().ok().map(|survey| &survey.kernel);
+    let kernel = view.scan.as_ref().ok().map(|scan| &scan.kernel);
     [
         Family::info("pfnwatch_kernel", "The running kernel.")
             .with(vec![("release", view.status.agent.kernel.clone())], 1_u64),

@@ -3,7 +3,7 @@
 use super::encode::{Family, MetricLabels};
 use crate::model::{
     facts::map_name,
-    survey::{AssessedNamespace, ScanResult},
+    scan_result::{AssessedNamespace, ScanResult},
     verdict::Verdict,
 };
 
@@ -59,12 +59,12 @@ const GAUGES: [Gauge; 8] = [
 const VERDICTS: [Verdict; 4] = [Verdict::Ok, Verdict::Oversize, Verdict::Refused, Verdict::Unknown];
 
 #[must_use]
-pub fn families(survey: &ScanResult) -> Vec<Family> {
-    let all = &survey.namespaces;
+pub fn families(scan: &ScanResult) -> Vec<Family> {
+    let all = &scan.namespaces;
     let mut families: Vec<Family> = GAUGES.iter().map(|gauge| known(gauge, all)).collect();
     families.push(verdicts(all));
     families.push(info(all));
-    families.extend(host(survey));
+    families.extend(host(scan));
     families
 }
 
@@ -115,8 +115,8 @@ fn info(all: &[AssessedNamespace]) -> Family {
     })
 }
 
-fn host(survey: &ScanResult) -> [Family; 8] {
-    let totals = &survey.totals;
+fn host(scan: &ScanResult) -> [Family; 8] {
+    let totals = &scan.totals;
     let sum = |name, help, bytes: u64| Family::gauge(name, help).value(bytes);
     [
         sum("pfnwatch_host_namespaces", "Namespaces on this host.", totals.namespaces),
@@ -129,7 +129,7 @@ fn host(survey: &ScanResult) -> [Family; 8] {
         sum(
             "pfnwatch_host_oversize",
             "1 where a namespace, or all of them together, are oversize.",
-            u64::from(survey.verdict == Verdict::Oversize),
+            u64::from(scan.verdict == Verdict::Oversize),
         ),
     ]
 }

@@ -2,7 +2,7 @@
 
 use hyper::{Method, StatusCode, Version, header::HOST, http::request::Parts};
 
-use super::host;
+use crate::export::web::host_header;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -51,7 +51,7 @@ fn check_host(request: &Parts, hosts: &[String]) -> Result<(), HttpError> {
         _ => return Err(HttpError::new(StatusCode::BAD_REQUEST, "a request has one Host")),
     };
     let in_uri = request.uri.authority().map_or(host, |authority| authority.as_str());
-    if host::is_allowed(host, hosts) && host::is_allowed(in_uri, hosts) {
+    if host_header::is_allowed(host, hosts) && host_header::is_allowed(in_uri, hosts) {
         return Ok(());
     }
     Err(HttpError::new(

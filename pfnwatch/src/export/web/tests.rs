@@ -156,7 +156,7 @@ async fn the_slow_are_sent_away_and_the_rest_is_served() {
 #[tokio::test]
 async fn one_who_does_not_read_is_cut_off() {
     fn crowd() -> View {
-        View { survey: Ok(crate::testing::view::survey(|tree| tree.crowd(1000))), ..healthy() }
+        View { scan: Ok(crate::testing::view::scan(|tree| tree.crowd(1000))), ..healthy() }
     }
     let served = serve(crowd);
     let socket = tokio::net::TcpSocket::new_v4().unwrap();

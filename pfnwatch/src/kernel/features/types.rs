@@ -6,7 +6,7 @@ use super::module::Module;
 use crate::kernel::{
     btf::{Btf, BtfError},
     layout::{Resolution, resolve},
-    member::MemberLookup as _,
+    member_lookup::MemberLookup as _,
 };
 
 /// Facts from BTF, which is freed afterwards.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use pfnwatch_common::reservation::{REFERENCE_STRUCT_PAGE, REGRESSED_STRUCT_PAGE};
 
-use crate::code::decode::{Decoded, MaxStructPage};
+use crate::code::max_struct_page::{Decoded, MaxStructPage};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {

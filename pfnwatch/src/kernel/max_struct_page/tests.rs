@@ -1,10 +1,10 @@
 //! Machine code written by hand, in the shapes that compilers give the two places.
 
-use crate::code::decode::Architecture;
-use crate::code::decode::Code;
-use crate::code::decode::CodeError;
-use crate::code::decode::Occurrence;
-use crate::code::decode::decode;
+use crate::code::max_struct_page::Architecture;
+use crate::code::max_struct_page::Code;
+use crate::code::max_struct_page::CodeError;
+use crate::code::max_struct_page::Occurrence;
+use crate::code::max_struct_page::decode;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

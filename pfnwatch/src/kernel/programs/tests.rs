@@ -5,7 +5,7 @@ use pfnwatch_common::layout::Layout;
 use super::*;
 use crate::kernel::{
     layout::{Missing, MissingReason},
-    member::LookupError,
+    member_lookup::LookupError,
 };
 
 fn without(structure: Structure, required: bool) -> Resolution {

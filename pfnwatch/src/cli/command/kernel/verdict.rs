@@ -7,7 +7,7 @@ use pfnwatch_common::{
 use serde::Serialize;
 
 use crate::{
-    code::decode::MaxStructPage,
+    code::max_struct_page::MaxStructPage,
     image::{KernelImage, max_struct_page::RunningKernel},
     kernel::max_struct_page::{Resolved, resolve},
 };

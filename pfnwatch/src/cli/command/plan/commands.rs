@@ -5,7 +5,7 @@ use pfnwatch_common::Map;
 use crate::{
     model::{
         facts::{NamespaceMode, map_name},
-        survey::AssessedNamespace,
+        scan_result::AssessedNamespace,
     },
     sysfs::inventory::{detail::Detail, usage::Usage},
 };

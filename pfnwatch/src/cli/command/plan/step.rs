@@ -12,7 +12,7 @@ use crate::{
     model::{
         facts::{NamespaceMode, map_name},
         inventory::Region,
-        survey::AssessedNamespace,
+        scan_result::AssessedNamespace,
         units::Bytes,
     },
     sysfs::inventory::{detail::Detail, usage::Usage},

@@ -18,8 +18,13 @@ use crate::{
         store_args::StoreArgs,
     },
     config::{Config, ConfigArgs, DEFAULT_PATH},
-    model::exit::ExitContext,
-    model::{event::SCHEMA, exit::Exit, inventory::Inventory, policy::RegionFacts, survey::ScanResult},
+    model::{
+        event::SCHEMA,
+        exit::{Exit, ExitContext},
+        inventory::Inventory,
+        policy::RegionFacts,
+        scan_result::ScanResult,
+    },
     os::paths::Paths,
     scan::EnabledBlocks,
     store::Reader,
@@ -128,8 +133,8 @@ fn evaluate_against(
     let policy = &config.policy();
     if what == Comparand::Scan {
         let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
-        let survey = ScanResult::run(paths, blocks, &policy.thresholds)?;
-        return Ok(Some(host::evaluate(&survey, policy, now)));
+        let scan = ScanResult::run(paths, blocks, &policy.thresholds)?;
+        return Ok(Some(host::evaluate(&scan, policy, now)));
     }
     let regions: Vec<_> = inventory.regions.iter().filter_map(RegionFacts::of).collect();
     let Some(file) = &args.events else {

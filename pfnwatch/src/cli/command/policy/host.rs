@@ -10,16 +10,16 @@ use crate::{
     model::{
         inventory::{AttributeError, Region},
         policy::Policy,
-        survey::{AssessedNamespace, ScanResult},
+        scan_result::{AssessedNamespace, ScanResult},
         verdict::Verdict,
     },
     policy::judge::{MatchContext, NO_COOKIE},
 };
 
 /// Judges each namespace with map=dev as if it were created now with its reservation.
-pub(super) fn evaluate(survey: &ScanResult, policy: &Policy, now: SystemTime) -> Evaluation {
-    let (judged, others): (Vec<_>, Vec<_>) = survey.namespaces.iter().partition(|judged| may_hold_memmap(judged));
-    let creations = judged.into_iter().map(|judged| creation(judged, &survey.regions, policy, now)).collect();
+pub(super) fn evaluate(scan: &ScanResult, policy: &Policy, now: SystemTime) -> Evaluation {
+    let (judged, others): (Vec<_>, Vec<_>) = scan.namespaces.iter().partition(|judged| may_hold_memmap(judged));
+    let creations = judged.into_iter().map(|judged| creation(judged, &scan.regions, policy, now)).collect();
     Evaluation::new("scan", creations, u64::try_from(others.len()).unwrap_or(u64::MAX))
 }
 

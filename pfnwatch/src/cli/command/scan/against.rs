@@ -18,10 +18,7 @@ use super::{
     ScanFormat,
     report::{self, NamespaceRow},
 };
-use crate::{
-    model::exit::ExitContext,
-    model::{event::SCHEMA, survey::ScanResult},
-};
+use crate::model::{event::SCHEMA, exit::ExitContext, scan_result::ScanResult};
 
 /// What has changed from a report to the host as it is now.
 #[derive(Debug, Serialize)]
@@ -66,17 +63,17 @@ impl Comparison {
     ///
     /// # Errors
     /// The file cannot be read, or is no report of `scan --format json`: exit code 2.
-    pub(super) fn compare(file: &Path, survey: &ScanResult) -> anyhow::Result<Self> {
-        Ok(Self::of(EarlierReport::read(file)?, survey))
+    pub(super) fn compare(file: &Path, scan: &ScanResult) -> anyhow::Result<Self> {
+        Ok(Self::of(EarlierReport::read(file)?, scan))
     }
 
-    fn of(earlier: EarlierReport, survey: &ScanResult) -> Self {
+    fn of(earlier: EarlierReport, scan: &ScanResult) -> Self {
         let after = Side {
             time: Some(report::now().to_string()),
-            kernel: survey.kernel.release.clone(),
-            struct_page_size_bytes: survey.kernel.struct_page_size,
-            reservation_bytes: survey.totals.reservation_bytes,
-            excess_bytes: survey.totals.excess_bytes,
+            kernel: scan.kernel.release.clone(),
+            struct_page_size_bytes: scan.kernel.struct_page_size,
+            reservation_bytes: scan.totals.reservation_bytes,
+            excess_bytes: scan.totals.excess_bytes,
         };
         let EarlierReport { time, kernel, totals, namespaces, .. } = earlier;
         let before = Side {
@@ -87,7 +84,7 @@ impl Comparison {
             excess_bytes: totals.excess_bytes,
         };
         let (namespaces, only_before, only_after) =
-            pair(namespaces, survey.namespaces.iter().map(NamespaceRow::from).collect());
+            pair(namespaces, scan.namespaces.iter().map(NamespaceRow::from).collect());
         let lost = namespaces.iter().filter(|pair| pair.regressed).map(|pair| pair.more_bytes.unwrap_or(0));
         let lost_bytes = lost.fold(0, u64::saturating_add);
         let regressed = namespaces.iter().any(|pair| pair.regressed);

@@ -9,7 +9,7 @@ use crate::model::{
     event::{SCHEMA, Time},
     facts::map_name,
     inventory::Region,
-    survey::{AssessedNamespace, ScanResult},
+    scan_result::{AssessedNamespace, ScanResult},
     verdict::{Cause, Evidence, Hint, NamespaceTotals, Verdict},
 };
 
@@ -189,21 +189,21 @@ impl From<&AssessedNamespace> for NamespaceRow {
 }
 
 impl From<&ScanResult> for ScanReport {
-    fn from(survey: &ScanResult) -> Self {
+    fn from(scan: &ScanResult) -> Self {
         Self {
             schema: SCHEMA,
             time: now(),
             host: gethostname().ok().and_then(|name| name.into_string().ok()),
             kernel: ScanKernel {
-                release: survey.kernel.release.clone(),
-                page_size_bytes: survey.kernel.page_size,
-                struct_page_size_bytes: survey.kernel.struct_page_size,
+                release: scan.kernel.release.clone(),
+                page_size_bytes: scan.kernel.page_size,
+                struct_page_size_bytes: scan.kernel.struct_page_size,
             },
-            verdict: survey.verdict,
-            info_blocks_problem: survey.blocks_problem.clone(),
-            totals: survey.totals,
-            regions: survey.regions.iter().map(RegionRow::from).collect(),
-            namespaces: survey.namespaces.iter().map(NamespaceReport::from).collect(),
+            verdict: scan.verdict,
+            info_blocks_problem: scan.blocks_problem.clone(),
+            totals: scan.totals,
+            regions: scan.regions.iter().map(RegionRow::from).collect(),
+            namespaces: scan.namespaces.iter().map(NamespaceReport::from).collect(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     },
     model::{
         facts::map_name,
-        survey::{AssessedNamespace, ScanResult},
+        scan_result::{AssessedNamespace, ScanResult},
         units::{Bytes, Plural},
         verdict::{Assessment, Cause, Evidence, Numbers, Verdict},
     },
@@ -22,9 +22,9 @@ const BAR_WIDTH: usize = 24;
 const HEADER: [&str; 10] =
     ["NAMESPACE", "MODE", "MAP", "SIZE", "USABLE", "RESERVED", "IDEAL", "EXCESS", "VERDICT", "FIRST TO LAST BYTE"];
 
-pub(super) fn render(survey: &ScanResult, terminal: Terminal) -> String {
-    if survey.namespaces.is_empty() {
-        return nothing(survey);
+pub(super) fn render(scan: &ScanResult, terminal: Terminal) -> String {
+    if scan.namespaces.is_empty() {
+        return nothing(scan);
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(HEADER);
@@ -33,22 +33,22 @@ pub(super) fn render(survey: &ScanResult, terminal: Terminal) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    for judged in &survey.namespaces {
+    for judged in &scan.namespaces {
         table.add_row(row(judged, terminal));
     }
     let mut text = format!("{}\n\n{}\n", table.trim_fmt(), bar::legend(terminal));
-    totals(&mut text, survey);
-    remarks(&mut text, survey);
+    totals(&mut text, scan);
+    remarks(&mut text, scan);
     text
 }
 
-fn nothing(survey: &ScanResult) -> String {
-    match survey.regions.len() {
+fn nothing(scan: &ScanResult) -> String {
+    match scan.regions.len() {
         0 => "No persistent memory on this host: there is nothing to judge.\n".to_owned(),
         count => {
             let mut text =
                 format!("No namespaces in {count} region(s) of persistent memory: there is nothing to judge.\n");
-            closed_regions(&mut text, survey);
+            closed_regions(&mut text, scan);
             text
         }
     }
@@ -104,8 +104,8 @@ fn bar(numbers: &Numbers, terminal: Terminal) -> String {
     bar::draw(&parts, size, BAR_WIDTH, terminal)
 }
 
-fn totals(text: &mut String, survey: &ScanResult) {
-    let totals = &survey.totals;
+fn totals(text: &mut String, scan: &ScanResult) {
+    let totals = &scan.totals;
     // Writing to a string does not fail.
     let _ = write!(
         text,
@@ -120,16 +120,16 @@ fn totals(text: &mut String, survey: &ScanResult) {
         let _ = write!(text, ", {} ({share:.2} %) too much", Bytes(totals.excess_bytes));
     }
     let _ = writeln!(text, "; {} oversize, {} refused, {} unknown", totals.oversize, totals.refused, totals.unknown);
-    if survey.verdict == Verdict::Oversize && totals.oversize == 0 {
+    if scan.verdict == Verdict::Oversize && totals.oversize == 0 {
         let _ = writeln!(text, "None of them is oversize by itself, but together they lose more than they should.");
     }
-    if survey.verdict == Verdict::Oversize {
+    if scan.verdict == Verdict::Oversize {
         let _ = writeln!(text, "`pfnwatch plan` says what a rebuild would give back, and how.");
     }
 }
 
-fn remarks(text: &mut String, survey: &ScanResult) {
-    let telling = survey.namespaces.iter().filter(|judged| {
+fn remarks(text: &mut String, scan: &ScanResult) {
+    let telling = scan.namespaces.iter().filter(|judged| {
         let assessment = &judged.assessment;
         assessment.verdict != Verdict::Ok || assessment.cause != Cause::None
     });
@@ -143,17 +143,17 @@ fn remarks(text: &mut String, survey: &ScanResult) {
         }
     }
     let inferred = |judged: &AssessedNamespace| judged.assessment.evidence == Some(Evidence::Inferred);
-    if survey.namespaces.iter().any(inferred) {
+    if scan.namespaces.iter().any(inferred) {
         let _ = writeln!(text, "\n~ inferred from sizes; root can read the addresses, and then it is exact.");
     }
-    if let Some(problem) = &survey.blocks_problem {
+    if let Some(problem) = &scan.blocks_problem {
         let _ = writeln!(text, "\nThe info blocks could not be read, sysfs has to do: {problem}");
     }
-    closed_regions(text, survey);
+    closed_regions(text, scan);
 }
 
-fn closed_regions(text: &mut String, survey: &ScanResult) {
-    for region in survey.regions.iter().filter(|region| !region.enabled) {
+fn closed_regions(text: &mut String, scan: &ScanResult) {
+    for region in scan.regions.iter().filter(|region| !region.enabled) {
         let why =
             if region.locked { "locked (`ndctl load-keys` unlocks it)" } else { "disabled (`ndctl enable-region`)" };
         let _ = writeln!(text, "{}: {why}, its namespaces cannot be seen", region.name);

@@ -15,7 +15,7 @@ use crate::testing::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 
-fn survey(build: impl Fn(&Tree) -> std::io::Result<()>) -> ScanResult {
+fn scan(build: impl Fn(&Tree) -> std::io::Result<()>) -> ScanResult {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
     let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
@@ -25,7 +25,7 @@ fn survey(build: impl Fn(&Tree) -> std::io::Result<()>) -> ScanResult {
 }
 
 pub(super) fn mixed() -> ScanResult {
-    survey(|tree| {
+    scan(|tree| {
         tree.region(0, 4 * GIB, 64 * GIB)?;
         tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })?;
         tree.namespace(&Pmem { id: 1, start: 20 * GIB, dax: true, map: "ram", ..Pmem::default() })?;
@@ -74,7 +74,7 @@ fn csv_has_the_same_rows() {
 /// alone.
 #[test]
 fn metrics_are_well_formed() {
-    let text = metrics::render(&metrics::of_survey(&mixed()));
+    let text = metrics::render(&metrics::of_scan(&mixed()));
     let mut series = std::collections::BTreeSet::new();
     let mut metric = "";
     for line in text.lines() {
@@ -110,19 +110,19 @@ fn the_table_is_plain_where_it_must_be() {
 
 #[test]
 fn inferred_numbers_are_marked() {
-    let survey = survey(|tree| {
+    let scan = scan(|tree| {
         tree.namespace(&Pmem { struct_page: 128, ..Pmem::default() })?;
         std::fs::remove_file(tree.device("pfn0.1").join("resource"))
     });
-    let text = table::render(&survey, Terminal::default());
+    let text = table::render(&scan, Terminal::default());
     assert!(text.contains("~514 MiB") && text.contains("inferred from sizes"), "{text}");
 }
 
 #[test]
 fn an_empty_host_is_one_friendly_line() {
-    let text = table::render(&survey(|_| Ok(())), Terminal::default());
+    let text = table::render(&scan(|_| Ok(())), Terminal::default());
     assert_eq!(text, "No persistent memory on this host: there is nothing to judge.\n");
-    let region = table::render(&survey(|tree| tree.region(0, 4 * GIB, 64 * GIB)), Terminal::default());
+    let region = table::render(&scan(|tree| tree.region(0, 4 * GIB, 64 * GIB)), Terminal::default());
     assert!(region.starts_with("No namespaces in 1 region(s)"), "{region}");
 }
 

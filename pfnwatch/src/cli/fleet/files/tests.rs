@@ -97,9 +97,9 @@ fn no_folder_is_an_error() {
 
 #[test]
 fn a_real_report_is_read() {
-    let survey = crate::testing::view::survey(|tree| tree.crowd(3));
-    let text = serde_json::to_string(&crate::cli::command::scan::ScanReport::from(&survey)).unwrap();
+    let scan = crate::testing::view::scan(|tree| tree.crowd(3));
+    let text = serde_json::to_string(&crate::cli::command::scan::ScanReport::from(&scan)).unwrap();
     let host = parse(|| Ok(text.as_bytes())).unwrap().into_host();
-    assert_eq!((host.sums.namespaces, host.sums.excess_bytes), (survey.totals.namespaces, survey.totals.excess_bytes));
-    assert_eq!(host.kernel.as_deref(), Some(survey.kernel.release.as_str()));
+    assert_eq!((host.sums.namespaces, host.sums.excess_bytes), (scan.totals.namespaces, scan.totals.excess_bytes));
+    assert_eq!(host.kernel.as_deref(), Some(scan.kernel.release.as_str()));
 }

@@ -12,8 +12,8 @@ use crate::{
     model::{
         capacity::{Cost, NamespaceKey, Regression},
         policy::Mode,
+        scan_result::ScanResult,
         store::StoreHealth,
-        survey::ScanResult,
     },
     testing::{tree::Pmem, view},
 };
@@ -21,8 +21,8 @@ use crate::{
 const GIB: u64 = 1 << 30;
 
 /// A host with one good namespace, and one of 16 GiB that was made with 128 bytes a page.
-fn survey() -> ScanResult {
-    view::survey(|tree| {
+fn scan() -> ScanResult {
+    view::scan(|tree| {
         tree.region(0, 4 * GIB, 64 * GIB)?;
         tree.namespace(&Pmem::default())?;
         tree.namespace(&Pmem { id: 1, start: 20 * GIB, struct_page: 128, ..Pmem::default() })
@@ -33,7 +33,7 @@ fn view() -> View {
     View {
         now: SystemTime::UNIX_EPOCH,
         status: crate::export::alerts::tests::status(),
-        survey: Ok(survey()),
+        scan: Ok(scan()),
         max_struct_page_size: Some(64),
         programs: Vec::new(),
         runs: Vec::new(),
@@ -124,7 +124,7 @@ fn what_is_wrong_with_the_agent_is_told() {
         Some("at line 3, column 1\n  |\n3 | url = \"secret\"\n  | ^\nno URL\n".to_owned());
     view.status.max_struct_page.conflicting_evidence = vec!["module file says 64".to_owned()];
     view.store = StoreHealth { error: Some("no space left".to_owned()), uncommitted: 7, ..StoreHealth::default() };
-    view.survey = Err("gone".to_owned());
+    view.scan = Err("gone".to_owned());
     let of_agent = found(&view);
     let expected = [
         AlertName::EnforceNotEffective,
@@ -164,14 +164,14 @@ fn what_cannot_be_seen_has_not_ended() {
     assert!(!idle.cannot_judge(&Alert::new(AlertName::Blind, "host1", None)));
     // The namespace is there, and nothing can be said of it.
     view.status.agent.observing = true;
-    if let Ok(survey) = &mut view.survey {
-        survey.namespaces[1].assessment.verdict = Verdict::Unknown;
+    if let Ok(scan) = &mut view.scan {
+        scan.namespaces[1].assessment.verdict = Verdict::Unknown;
     }
     let unknown = found(&view);
     assert!(unknown.firing.is_empty() && unknown.cannot_judge(&oversize));
     // It is not there: at a boot it may still come up, later it is destroyed.
-    if let Ok(survey) = &mut view.survey {
-        survey.namespaces.pop();
+    if let Ok(scan) = &mut view.scan {
+        scan.namespaces.pop();
     }
     let early = findings(&view, &RecentEvents::default(), "host1", "");
     assert!(early.cannot_judge(&oversize));

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::model::{
     facts::map_name,
-    survey::{AssessedNamespace, ScanResult},
+    scan_result::{AssessedNamespace, ScanResult},
     units::Bytes,
     verdict::{NamespaceTotals, Numbers, Verdict},
     view::View,
@@ -16,20 +16,20 @@ const WIDTH: u64 = 10_000;
 const MIN_PART_WIDTH: u64 = 60;
 
 pub(super) fn render(view: &View) -> Markup {
-    let Ok(survey) = &view.survey else { return html! {} };
+    let Ok(scan) = &view.scan else { return html! {} };
     html! {
         section aria-labelledby="host" {
             h2 id="host" { "This host" }
-            @if survey.namespaces.is_empty() {
+            @if scan.namespaces.is_empty() {
                 p { "There are no namespaces." }
             } @else {
-                (host(survey))
+                (host(scan))
             }
         }
-        @if !survey.namespaces.is_empty() {
+        @if !scan.namespaces.is_empty() {
             section aria-labelledby="namespaces" {
                 h2 id="namespaces" { "Namespaces" }
-                @for judged in &survey.namespaces {
+                @for judged in &scan.namespaces {
                     (card(judged))
                 }
             }
@@ -37,15 +37,15 @@ pub(super) fn render(view: &View) -> Markup {
     }
 }
 
-fn host(survey: &ScanResult) -> Markup {
-    let totals = &survey.totals;
+fn host(scan: &ScanResult) -> Markup {
+    let totals = &scan.totals;
     let NamespaceTotals { size_bytes, usable_bytes, ideal_bytes, reservation_bytes, excess_bytes, .. } = *totals;
     let memmap = reservation_bytes.saturating_sub(excess_bytes);
     // Cut off for alignment, or of namespaces of which no more than the size is known.
     let other = size_bytes.saturating_sub(reservation_bytes).saturating_sub(usable_bytes);
     html! {
         p.lead {
-            (badge(survey.verdict)) " "
+            (badge(scan.verdict)) " "
             @match excess_bytes {
                 0 => "Nothing is reserved too much.",
                 bytes => { strong { (Bytes(bytes)) } " of " (Bytes(size_bytes)) " are reserved too much." }

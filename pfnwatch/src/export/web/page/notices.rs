@@ -39,7 +39,7 @@ fn observation(view: &View) -> Vec<(Severity, &'static str, String)> {
             false => (Severity::Bad, "Blind.", format!("What happens to namespaces is not seen: {}", why())),
         });
     }
-    if let Err(problem) = &view.survey {
+    if let Err(problem) = &view.scan {
         notices.push((Severity::Bad, "The namespaces cannot be read.", problem.clone()));
     }
     let off: Vec<_> = view.programs.iter().filter(|it| !it.attached).map(|it| it.program.as_str()).collect();

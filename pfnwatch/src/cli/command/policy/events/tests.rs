@@ -1,4 +1,4 @@
-use crate::testing::events::{self as samples};
+use crate::testing::events as samples;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use zerocopy::IntoBytes as _;

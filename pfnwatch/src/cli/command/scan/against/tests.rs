@@ -6,10 +6,10 @@ use super::{pairs::PairedBy, *};
 use crate::cli::command::scan::{ScanReport, tests::mixed};
 
 fn compared(change: impl FnOnce(&mut Value)) -> Comparison {
-    let survey = mixed();
-    let mut report = serde_json::to_value(ScanReport::from(&survey)).unwrap();
+    let scan = mixed();
+    let mut report = serde_json::to_value(ScanReport::from(&scan)).unwrap();
     change(&mut report);
-    Comparison::of(EarlierReport::parse(&report.to_string()).unwrap(), &survey)
+    Comparison::of(EarlierReport::parse(&report.to_string()).unwrap(), &scan)
 }
 
 #[test]

@@ -4,9 +4,9 @@ use crate::model::alert::{Alert, name::AlertName};
 use crate::model::{
     capacity::{Cost, NamespaceKey, Regression},
     redact::redact_quotes,
+    scan_result::AssessedNamespace,
     status::{AgentStatus, Status},
     store::StoreHealth,
-    survey::AssessedNamespace,
     units::Bytes,
     verdict::Numbers,
 };
