@@ -68,7 +68,7 @@ fn full_disk_is_survived_and_mended() -> Result<()> {
     guard.event("an event that is committed again", TIMEOUT, |event| {
         (has_text(event, "event", "policy_loaded") && event["number"].as_u64() > Some(1)).then_some(())
     })?;
-    let later = wait::until("what was told meanwhile, in the event store", TIMEOUT, || {
+    let later = wait::until("what was reported meanwhile, in the event store", TIMEOUT, || {
         written(&["--store", ON_DISK])
             .ok()
             .filter(|events| events.iter().any(|event| has_text(event, "event", "denied")))
@@ -126,7 +126,7 @@ fn a_block_and_the_order_outlive_the_agent_and_a_clock_that_is_set_back() -> Res
     let known = numbered(&events)?;
     for event in &before {
         let number = number(event).with_context(|| format!("no number: {event}"))?;
-        ensure!(known.get(&number) == Some(&event), "{event} is not in the event store as it was told");
+        ensure!(known.get(&number) == Some(&event), "{event} is not in the event store as it was reported");
     }
     let since = written(&["--since", "2h", "--kind", "set_up", "--namespace", &made.namespace_uuid])?;
     ensure!(since.len() == 1, "by its own time, not by its place: {since:?}");

@@ -136,7 +136,7 @@ impl Line {
         let mut numbers: Vec<u64> = Vec::new();
         for event in &self.told {
             let number = number(event).with_context(|| format!("told uncommitted: {event}"))?;
-            ensure!(written.get(&number) == Some(&event), "{event} is not in the event store as it was told");
+            ensure!(written.get(&number) == Some(&event), "{event} is not in the event store as it was reported");
             numbers.push(number);
         }
         ensure!(numbers.is_sorted_by(|one, next| one < next), "a number was told twice: {numbers:?}");

@@ -89,7 +89,11 @@ fn event_store_says_what_was_done(host: &Host) -> Result<usize> {
     let written = events::written(&[])?;
     events::numbered(&written)?;
     let complaint = host.model.streams.compare(&written);
-    ensure!(complaint.is_none(), "the event store does not say what was done:\n{}", complaint.unwrap_or_default());
+    ensure!(
+        complaint.is_none(),
+        "the event store does not agree with what was done:\n{}",
+        complaint.unwrap_or_default()
+    );
     Ok(written.len())
 }
 

@@ -103,7 +103,7 @@ pub enum AcceptError {
     #[error("what the running kernel reserves for each page is not known: load libnvdimm, and accept it then")]
     UnknownKernel,
     #[error(
-        "the event store does not take it, and it would be forgotten with this agent: `pfnwatch status` says what is wrong with the event store"
+        "the event store does not take it, and it would be forgotten with this agent: `pfnwatch status` shows what is wrong with the event store"
     )]
     NotSaved,
 }

@@ -71,9 +71,9 @@ pub enum Request {
         /// Why; it stands in the event.
         reason: String,
     },
-    /// Say how things stand. Answered by [`Response::Status`].
+    /// Report the status. Answered by [`Response::Status`].
     Status,
-    /// Say which alerts stand, and who was told. Answered by [`Response::Alerts`].
+    /// List the firing alerts and their receivers. Answered by [`Response::Alerts`].
     Alerts,
     /// Take away what keeps the guard in the kernel when the agent goes. Answered by [`Response::Released`].
     Release,

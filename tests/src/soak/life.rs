@@ -69,7 +69,7 @@ impl Life {
     fn listen(&mut self, streams: &mut Streams) -> Result<()> {
         let all = self.guard.events(|_| true);
         for event in all.iter().skip(self.told) {
-            ensure!(event.get("uncommitted").is_none(), "told, and not in the event store: {event}");
+            ensure!(event.get("uncommitted").is_none(), "reported, and not in the event store: {event}");
             ensure!(event.pointer("/guard/mismatch") != Some(&true.into()), "the guard predicted otherwise: {event}");
             streams.record(event);
         }

@@ -16,10 +16,8 @@ use crate::{
 
 const GIB: u64 = 1 << 30;
 
-fn journal(folder: &tempfile::TempDir) -> EventStore {
-    EventStore::open(Settings { file: Some(folder.path().join("journal.db")), ..Settings::default() }, |_| {
-        String::new()
-    })
+fn store(folder: &tempfile::TempDir) -> EventStore {
+    EventStore::open(Settings { file: Some(folder.path().join("store.db")), ..Settings::default() }, |_| String::new())
 }
 
 fn boot(number: u64, max: Option<u64>) -> BootRow {
@@ -60,9 +58,9 @@ fn scanned(pmem: Option<Pmem>) -> ScanResult {
 fn a_kernel_that_costs_more_is_told_once_and_so_is_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let agent = |boots: &[BootRow]| {
-        let mut journal = journal(&folder);
-        let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
-        let told: Vec<_> = boots.iter().map(|boot| watch.observe_kernel(&mut journal, boot.clone())).collect();
+        let mut store = store(&folder);
+        let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
+        let told: Vec<_> = boots.iter().map(|boot| watch.observe_kernel(&mut store, boot.clone())).collect();
         (told, watch.regressions().len())
     };
     assert_eq!(agent(&[boot(1, Some(64))]), (vec![None], 0), "nothing to hold it against");
@@ -78,12 +76,12 @@ fn a_kernel_that_costs_more_is_told_once_and_so_is_its_end() {
 
 #[test]
 fn another_libnvdimm_in_the_same_boot_is_another_kernel() {
-    let mut journal = EventStore::disabled();
-    let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+    let mut store = EventStore::disabled();
+    let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
     let with = |id: &str, max| BootRow { module_build_id: Some(id.into()), ..boot(1, Some(max)) };
-    assert_eq!(watch.observe_kernel(&mut journal, with("aa", 64)), None);
+    assert_eq!(watch.observe_kernel(&mut store, with("aa", 64)), None);
     began(watch.observe_kernel(
-        &mut journal,
+        &mut store,
         BootRow { last_seen: UNIX_EPOCH + Duration::from_secs(2_000_000), ..with("bb", 128) },
     ));
 }
@@ -92,10 +90,10 @@ fn another_libnvdimm_in_the_same_boot_is_another_kernel() {
 fn a_namespace_that_costs_more_than_under_the_agent_before() {
     let folder = tempfile::tempdir().unwrap();
     let agent = |pmem| {
-        let mut journal = journal(&folder);
-        let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
-        let mut told = watch.observe_scan(&mut journal, &scanned(pmem));
-        assert_eq!(watch.observe_scan(&mut journal, &scanned(None)).len(), watch_ends(&told), "gone");
+        let mut store = store(&folder);
+        let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
+        let mut told = watch.observe_scan(&mut store, &scanned(pmem));
+        assert_eq!(watch.observe_scan(&mut store, &scanned(None)).len(), watch_ends(&told), "gone");
         assert!(told.len() < 2);
         told.pop()
     };
@@ -113,16 +111,16 @@ fn watch_ends(told: &[Body]) -> usize {
 #[test]
 fn a_kernel_that_still_runs_is_seen_every_hour_and_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
-    let mut journal = journal(&folder);
-    let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+    let mut store = store(&folder);
+    let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
     let at = |minutes: u64| UNIX_EPOCH + Duration::from_secs(1_000_000 + 60 * minutes);
-    watch.heartbeat(&mut journal, at(0), true);
-    assert_eq!(journal.boots().unwrap(), [], "nothing is known of it yet");
-    watch.observe_kernel(&mut journal, boot(1, Some(64)));
+    watch.heartbeat(&mut store, at(0), true);
+    assert_eq!(store.boots().unwrap(), [], "nothing is known of it yet");
+    watch.observe_kernel(&mut store, boot(1, Some(64)));
     for (minutes, ends, seen) in [(59, false, 0), (60, false, 60), (119, false, 60), (119, true, 119), (10, false, 10)]
     {
-        watch.heartbeat(&mut journal, at(minutes), ends);
-        let known = &journal.boots().unwrap()[0];
+        watch.heartbeat(&mut store, at(minutes), ends);
+        let known = &store.boots().unwrap()[0];
         assert_eq!((known.last_seen, known.first_seen), (at(seen), at(0)), "{minutes}");
     }
 }
@@ -135,14 +133,14 @@ fn acceptance() -> Acceptance {
 fn a_host_that_was_accepted_stays_so_until_it_costs_even_more_or_less() {
     let folder = tempfile::tempdir().unwrap();
     let agent = |number, max| {
-        let mut journal = journal(&folder);
-        let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
-        let told = watch.observe_kernel(&mut journal, boot(number, max));
-        (journal, watch, told)
+        let mut store = store(&folder);
+        let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
+        let told = watch.observe_kernel(&mut store, boot(number, max));
+        (store, watch, told)
     };
     let accepted = |number, max| {
-        let (mut journal, mut watch, _) = agent(number, max);
-        let regression = watch.accept(&mut journal, &BaselineScope::Host, acceptance());
+        let (mut store, mut watch, _) = agent(number, max);
+        let regression = watch.accept(&mut store, &BaselineScope::Host, acceptance());
         assert_eq!(watch.regressions(), []);
         regression.map(|it| it.lost_bytes())
     };
@@ -162,14 +160,14 @@ fn a_host_that_was_accepted_stays_so_until_it_costs_even_more_or_less() {
 
 #[test]
 fn what_the_agent_does_not_see_or_cannot_write_down_is_not_accepted() {
-    let mut journal = EventStore::disabled();
-    let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
+    let mut store = EventStore::disabled();
+    let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
     for (number, max) in [(1, Some(64)), (2, Some(128)), (3, None)] {
-        watch.observe_kernel(&mut journal, boot(number, max));
+        watch.observe_kernel(&mut store, boot(number, max));
     }
-    assert_eq!(watch.accept(&mut journal, &BaselineScope::Host, acceptance()), Err(AcceptError::UnknownKernel));
-    watch.observe_kernel(&mut journal, boot(3, Some(128)));
-    assert_eq!(watch.accept(&mut journal, &BaselineScope::Host, acceptance()), Err(AcceptError::NotSaved));
+    assert_eq!(watch.accept(&mut store, &BaselineScope::Host, acceptance()), Err(AcceptError::UnknownKernel));
+    watch.observe_kernel(&mut store, boot(3, Some(128)));
+    assert_eq!(watch.accept(&mut store, &BaselineScope::Host, acceptance()), Err(AcceptError::NotSaved));
     assert_eq!(watch.regressions().len(), 1, "it stands as it did");
 }
 
@@ -177,11 +175,11 @@ fn what_the_agent_does_not_see_or_cannot_write_down_is_not_accepted() {
 fn a_namespace_that_was_accepted_stays_so_over_agents() {
     let folder = tempfile::tempdir().unwrap();
     let agent = |struct_page, accept: Option<&str>| {
-        let mut journal = journal(&folder);
-        let mut watch = BaselineWatch::new(&mut journal, "6.1", 4096);
-        let told = watch.observe_scan(&mut journal, &scanned(Some(Pmem { struct_page, ..Pmem::default() })));
+        let mut store = store(&folder);
+        let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
+        let told = watch.observe_scan(&mut store, &scanned(Some(Pmem { struct_page, ..Pmem::default() })));
         let whose = accept.map(|which| BaselineScope::Namespace(which.into()));
-        let accepted = whose.map(|whose| watch.accept(&mut journal, &whose, acceptance()));
+        let accepted = whose.map(|whose| watch.accept(&mut store, &whose, acceptance()));
         (told.len(), accepted.transpose(), watch.regressions().len())
     };
     assert_eq!(agent(64, None), (0, Ok(None), 0));
@@ -190,7 +188,7 @@ fn a_namespace_that_was_accepted_stays_so_over_agents() {
     let (_, accepted, standing) = agent(128, Some("0x100000000"));
     assert_eq!((accepted.unwrap().map(|it| it.lost_bytes()), standing), (Some(256 << 20), 0));
     assert_eq!(agent(128, None), (0, Ok(None), 0));
-    assert_eq!(journal(&folder).costs().unwrap()[0].accepted, Some(acceptance()));
+    assert_eq!(store(&folder).costs().unwrap()[0].accepted, Some(acceptance()));
     assert_eq!(agent(64, None), (0, Ok(None), 0));
     assert_eq!(agent(128, None), (1, Ok(None), 1), "it has cost less meanwhile");
 }

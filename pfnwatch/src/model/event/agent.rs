@@ -61,7 +61,7 @@ pub struct MaxStructPageStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MaxStructPageReport {
-    /// What the evidence says.
+    /// The evidence and its result.
     #[serde(flatten)]
     pub status: MaxStructPageStatus,
     /// Whether the parameter `page_struct_override` is set; none where the kernel has none.

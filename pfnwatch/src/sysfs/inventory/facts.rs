@@ -73,7 +73,7 @@ fn obstacle(namespace: &Namespace, facts: &Facts) -> Option<Obstacle> {
     }
 }
 
-/// What the holder knows; an obstacle where it says nonsense. What only root may read stays unknown without one.
+/// What the holder knows; an obstacle if its attributes make no sense. What only root may read stays unknown without one.
 fn fill(facts: &mut Facts, holder: &Holder, block: Option<InfoBlock>) -> Option<Obstacle> {
     facts.enabled = holder.enabled();
     facts.block = block;

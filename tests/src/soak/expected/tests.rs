@@ -60,7 +60,7 @@ fn after_a_doubt_what_was_told_stays_and_what_was_not_may_come() {
     doubted.take_uncertain();
     assert_eq!(doubted.complaint(), None);
     assert_eq!(doubted.compare(&[event("made"), event("existing")]), None);
-    assert!(doubted.compare(&[event("existing")]).is_some(), "the first was told");
+    assert!(doubted.compare(&[event("existing")]).is_some(), "the first was reported");
 }
 
 #[test]
