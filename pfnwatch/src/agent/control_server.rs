@@ -76,8 +76,8 @@ impl Responder {
 }
 
 impl Server {
-    /// Opens the socket at `path`, for root and the agent's own user, and for [`reader_group::group`] to look. What an agent left there that is gone is
-    /// replaced. Must be called within a tokio runtime.
+    /// Opens the socket at `path` for root and the agent's own user, and read-only for [`reader_group::reader_group`]. The socket of an
+    /// agent that has ended is replaced. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// An agent listens there already, or the place is not fit for it.

@@ -133,7 +133,7 @@ impl Dispatcher {
         jobs
     }
 
-    /// Records the outcome of a job. `chance` is any number: see [`retry_delay`].
+    /// Records the outcome of a job. `chance` is any number: the retry delay is spread by it.
     pub fn on_outcome(
         &mut self,
         done: &Delivery,
