@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 use guest::boot_config::Soak;
+use guest::scope::{LINES, Lines};
 
 use crate::vm;
 
@@ -17,11 +19,16 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=24 * 60))]
     minutes: u64,
     /// Kernel line; may be given twice
-    #[arg(long, default_values = ["6.1", "7.3"], value_parser = ["6.1", "7.3"])]
+    #[arg(long, default_values = soaked_lines(), value_parser = PossibleValuesParser::new(soaked_lines()))]
     kernel: Vec<String>,
     /// What everything is chosen by, as a soak before this one has printed it; without it another one each time
     #[arg(long)]
     seed: Option<u64>,
+}
+
+/// The lines on which the soak is among the tests (`guest::scope`).
+fn soaked_lines() -> Vec<&'static str> {
+    LINES.into_iter().filter(|line| Lines::OldestAndNewest.contain(line)).collect()
 }
 
 /// Soaks on each kernel, side by side.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use clap::builder::PossibleValuesParser;
 use fs_err::{self as fs, File};
 use guest::boot_config::{Orders, Purpose, Soak};
 use guest::report::Report;
@@ -43,8 +44,8 @@ use variant::Variant;
 /// What to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Kernel line: 5.10, 6.1, 6.12, 6.18, 7.3, or all; may be given several times
-    #[arg(long, default_value = "all", value_parser = ["5.10", "6.1", "6.12", "6.18", "7.3", "all"])]
+    /// Kernel line, or all; may be given several times
+    #[arg(long, default_value = "all", value_parser = PossibleValuesParser::new(scope::LINES.into_iter().chain(["all"])))]
     pub(crate) kernel: Vec<String>,
     /// Words of which a test's name must hold one; none runs all
     #[arg(last = true, value_name = "FILTER")]
