@@ -12,8 +12,8 @@ const LOG: &str = "/var/lib/pfnwatch/pfnwatch.db-wal";
 /// Where SQLite has `user_version`, in big endian (sqlite.org/fileformat.html).
 const VERSION_AT: u64 = 60;
 /// The schema that this version writes, and the next one.
-const NOW: u32 = 2;
-const LATER: u32 = 3;
+const NOW: u32 = 3;
+const LATER: u32 = 4;
 
 pub(super) fn disguise() -> Result<()> {
     change(NOW, LATER)
