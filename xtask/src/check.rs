@@ -24,7 +24,7 @@ pub(crate) struct Check {
 /// Every check, the quick ones first.
 pub(crate) const ALL: [Check; 7] = [
     Check { name: "formatting", limit_s: 60, needs_object: false, run: formatting },
-    Check { name: "tidy", limit_s: 30, needs_object: false, run: tidy::run },
+    Check { name: "tidy", limit_s: 90, needs_object: false, run: tidy::run },
     Check { name: "dependencies", limit_s: 300, needs_object: false, run: deny::run },
     Check { name: "eBPF object, built twice", limit_s: 300, needs_object: true, run: reproduce::run },
     Check { name: "clippy, eBPF target", limit_s: 240, needs_object: false, run: clippy_bpf },
