@@ -11,7 +11,7 @@ pub mod control_server;
 mod enforcement;
 mod event_summary;
 mod initial_scan;
-pub mod kernel_watch;
+mod kernel_watch;
 mod observation;
 mod options;
 mod publisher;
