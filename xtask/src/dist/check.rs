@@ -114,7 +114,7 @@ fn dpkg_deb(what: &str, deb: &Path) -> Result<String> {
 const UNIT: &str = "pfnwatch.service";
 
 /// The exposure that `systemd-analyze security` of systemd 252 finds, times ten (docs/install.md names it): no change may raise it unseen.
-const MOST_EXPOSURE: &str = "36";
+const MAX_EXPOSURE: &str = "36";
 
 /// Has systemd read the unit, and say how much it is exposed. Where there is no systemd, says so and does nothing.
 ///
@@ -137,7 +137,7 @@ pub(super) fn unit() -> Result<()> {
     };
     let said = task(&["verify", "--man=no"]).read_stderr()?;
     ensure!(!said.contains(UNIT), "systemd-analyze verify says:\n{said}");
-    let threshold = format!("--threshold={MOST_EXPOSURE}");
+    let threshold = format!("--threshold={MAX_EXPOSURE}");
     task(&["security", "--offline=yes", "--no-pager", &threshold]).read().map(drop)
 }
 
