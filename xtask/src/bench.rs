@@ -245,14 +245,14 @@ mod tests {
     /// Each budget that a benchmark or a check judges by, as the page has it.
     fn budgets() -> Vec<(&'static str, String)> {
         vec![
-            ("resident memory, idle, 64 namespaces", format!("{} MiB", agent::MOST_RESIDENT_MIB)),
-            ("maps and programs in the kernel", format!("{} MiB", agent::MOST_IN_KERNEL_MIB)),
-            ("start to attached, of bpftrace's", format!("{}", agent::MOST_OF_START)),
+            ("resident memory, idle, 64 namespaces", format!("{} MiB", agent::MAX_RESIDENT_MIB)),
+            ("maps and programs in the kernel", format!("{} MiB", agent::MAX_KERNEL_MIB)),
+            ("start to attached, of bpftrace's", format!("{}", agent::MAX_START_RATIO)),
             ("guard on a node that is no link, more than an empty program", format!("{} instructions", guard::BUDGET)),
-            ("event to line, p99, of bpftrace's", format!("{}", agent::MOST_OF_LINE)),
-            ("wake-ups a minute, idle", format!("{}", agent::MOST_WAKE_UPS_A_MINUTE)),
-            ("scan of 1,000 namespaces", format!("{} ms", scan::MOST_OF_1000.as_millis())),
-            ("installed binary", format!("{} MiB", agent::MOST_INSTALLED_MIB)),
+            ("event to line, p99, of bpftrace's", format!("{}", agent::MAX_LINE_RATIO)),
+            ("wake-ups a minute, idle", format!("{}", agent::MAX_WAKE_UPS_A_MINUTE)),
+            ("scan of 1,000 namespaces", format!("{} ms", scan::MAX_SCAN_OF_1000.as_millis())),
+            ("installed binary", format!("{} MiB", agent::MAX_INSTALLED_MIB)),
         ]
     }
 

@@ -15,19 +15,19 @@ use crate::vm::counted;
 use crate::{paths, setup};
 
 /// Resident memory, idle, with 64 namespaces.
-pub(super) const MOST_RESIDENT_MIB: f64 = 12.0;
+pub(super) const MAX_RESIDENT_MIB: f64 = 12.0;
 /// eBPF maps and programs.
-pub(super) const MOST_IN_KERNEL_MIB: f64 = 1.0;
+pub(super) const MAX_KERNEL_MIB: f64 = 1.0;
 /// The binary, with the eBPF object inside.
-pub(super) const MOST_INSTALLED_MIB: f64 = 10.0;
+pub(super) const MAX_INSTALLED_MIB: f64 = 10.0;
 /// Start to attached, as a part of bpftrace's.
-pub(super) const MOST_OF_START: f64 = 0.2;
+pub(super) const MAX_START_RATIO: f64 = 0.2;
 /// When nothing happens.
-pub(super) const MOST_WAKE_UPS_A_MINUTE: f64 = 4.0;
+pub(super) const MAX_WAKE_UPS_A_MINUTE: f64 = 4.0;
 /// The slowest line of a hundred, as a part of bpftrace's.
-pub(super) const MOST_OF_LINE: f64 = 1.0;
+pub(super) const MAX_LINE_RATIO: f64 = 1.0;
 /// Of a burst of enables.
-const MOST_LOST: f64 = 0.0;
+const MAX_LOST: f64 = 0.0;
 
 /// What is installed.
 struct Installed {
@@ -85,23 +85,23 @@ fn rows(figures: &Figures, installed: &Installed) -> Result<Vec<Row>> {
     };
     let (attached, same, late) =
         (start(Started::Pfnwatch)?, start(Started::SameFields)?, line("event to line, p99", 99)?);
-    let slowest = late.peer.unwrap_or_default() * MOST_OF_LINE;
+    let slowest = late.peer.unwrap_or_default() * MAX_LINE_RATIO;
     let wake_ups = count(figures.wake_ups) * 60.0 / figures.idle.as_secs_f64();
     Ok(vec![
-        Row::new("start to attached", "s", attached).beside(same).at_most(same * MOST_OF_START),
+        Row::new("start to attached", "s", attached).beside(same).at_most(same * MAX_START_RATIO),
         Row::new("  beside one probe that prints a pointer", "s", attached).beside(start(Started::OneProbe)?),
-        row("resident, idle", "MiB", &|side| mib(resident(side))).at_most(MOST_RESIDENT_MIB),
+        row("resident, idle", "MiB", &|side| mib(resident(side))).at_most(MAX_RESIDENT_MIB),
         row("  of it anonymous", "MiB", &|side| mib(side.resident.anon_bytes)),
-        row("maps and programs in the kernel", "MiB", &|side| mib(in_kernel(side))).at_most(MOST_IN_KERNEL_MIB),
-        Row::new("installed: the binary", "MiB", mib(installed.binary_bytes)).at_most(MOST_INSTALLED_MIB),
+        row("maps and programs in the kernel", "MiB", &|side| mib(in_kernel(side))).at_most(MAX_KERNEL_MIB),
+        Row::new("installed: the binary", "MiB", mib(installed.binary_bytes)).at_most(MAX_INSTALLED_MIB),
         Row::new("  with all libraries, the C library's too", "MiB", mib(installed.with_libraries_bytes))
             .beside(mib(installed.tracer_bytes)),
         row("references that keep libnvdimm loaded", "", &|side| count(side.held)),
-        Row::new("wake-ups a minute, idle", "", wake_ups).at_most(MOST_WAKE_UPS_A_MINUTE),
+        Row::new("wake-ups a minute, idle", "", wake_ups).at_most(MAX_WAKE_UPS_A_MINUTE),
         line("event to line, p50", 50)?,
         late.at_most(slowest),
         row("a burst: namespaces enabled", "", &|side| count(side.burst.enabled)),
-        row("  events lost", "", &|side| count(side.burst.enabled.saturating_sub(side.burst.told))).at_most(MOST_LOST),
+        row("  events lost", "", &|side| count(side.burst.enabled.saturating_sub(side.burst.told))).at_most(MAX_LOST),
         row("  processor time", "ms", &|side| ms(side.burst.processor_time)),
     ])
 }

@@ -13,11 +13,11 @@ use super::{Findings, Row, mib, ms, tree};
 use crate::{paths, setup};
 
 /// A scan of 1,000 namespaces.
-pub(super) const MOST_OF_1000: Duration = Duration::from_millis(50);
+pub(super) const MAX_SCAN_OF_1000: Duration = Duration::from_millis(50);
 
 /// Namespaces of a host, runs of ours and of the shell, and the budget for ours.
 const HOSTS: [(u32, usize, usize, Option<Duration>); 3] =
-    [(10, 30, 10, None), (1_000, 30, 5, Some(MOST_OF_1000)), (10_000, 10, 3, None)];
+    [(10, 30, 10, None), (1_000, 30, 5, Some(MAX_SCAN_OF_1000)), (10_000, 10, 3, None)];
 
 /// `read` is built into every sh: no process is started for a file, which is the shell at its best.
 const SHELL: &str = r#"
