@@ -21,7 +21,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use nix::sched::{CloneFlags, unshare};
 
 use crate::model::inventory::InfoBlocks;
 use crate::model::inventory::Namespace;
@@ -32,7 +31,7 @@ use self::attribute::Directory;
 use crate::os::paths::Paths;
 
 /// Below this many namespaces a second thread costs more than it saves.
-const MIN_NAMESPACES_FOR_PRIVATE_FD_TABLE: usize = 128;
+const MIN_NAMESPACES_PER_THREAD: usize = 128;
 
 #[derive(Clone, Debug)]
 pub struct SysfsRoots {
@@ -105,16 +104,14 @@ fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str])
     let read = |names: &[&str]| -> Vec<Namespace> {
         names.iter().filter_map(|name| Namespace::read(devices, dax, name)).collect()
     };
-    let threads = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(names.len() / MIN_NAMESPACES_FOR_PRIVATE_FD_TABLE)
-        .max(1);
+    let threads =
+        thread::available_parallelism().map_or(1, usize::from).min(names.len() / MIN_NAMESPACES_PER_THREAD).max(1);
     if threads == 1 {
         return read(names);
     }
     thread::scope(|scope| {
         let chunks = names.chunks(names.len().div_ceil(threads));
-        let start = |chunk| thread::Builder::new().spawn_scoped(scope, move || with_private_fd_table(|| read(chunk)));
+        let start = |chunk| thread::Builder::new().spawn_scoped(scope, move || read(chunk));
         let running: Vec<_> = chunks.map(|chunk| (chunk, start(chunk))).collect();
         // Where no thread can be had, or one ended badly (no code path does), its share is read here, rather than left out.
         let share = |(chunk, thread): (_, io::Result<ScopedJoinHandle<'_, _>>)| {
@@ -122,11 +119,4 @@ fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str])
         };
         running.into_iter().flat_map(share).collect()
     })
-}
-
-/// Runs `work` with a private table of file descriptors: threads that share one contend for each file that they open.
-fn with_private_fd_table<T>(work: impl FnOnce() -> T) -> T {
-    // Where it is not allowed the work is done all the same, slower.
-    let _ = unshare(CloneFlags::CLONE_FILES);
-    work()
 }
