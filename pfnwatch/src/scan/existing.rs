@@ -37,7 +37,7 @@ pub fn existing_namespace(judged: &AssessedNamespace) -> Option<ExistingNamespac
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use pfnwatch_common::InfoBlock;
 
     use super::*;
@@ -82,7 +82,7 @@ mod tests {
         (inventory, blocks)
     }
 
-    fn scanned() -> Vec<AssessedNamespace> {
+    pub(crate) fn scanned() -> Vec<AssessedNamespace> {
         let (inventory, blocks) = inventory();
         let kernel = KernelFacts {
             release: "6.1.0".into(),
