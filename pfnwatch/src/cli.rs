@@ -8,14 +8,12 @@ mod store_args;
 
 use clap::{Parser, Subcommand};
 
-use crate::{
-    cli::command::{
-        alerts, allow, baseline, config, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, schema,
-        status, superblock,
-    },
-    model::exit::Exit,
-    os::paths::Paths,
+use crate::cli::command::{
+    alerts, allow, baseline, config, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, schema,
+    status, superblock,
 };
+use crate::model::exit::Exit;
+use crate::os::paths::Paths;
 
 /// Watches what Linux reserves of persistent memory for its memmap, and says what is lost.
 #[derive(Debug, Parser)]

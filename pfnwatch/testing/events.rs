@@ -1,6 +1,4 @@
 //! Records of the kernel's side, and what they are decoded to.
 
-pub(crate) use crate::bpf::decode::{
-    decode,
-    samples::{block, context, creation, denial, name},
-};
+pub(crate) use crate::bpf::decode::decode;
+pub(crate) use crate::bpf::decode::samples::{block, context, creation, denial, name};

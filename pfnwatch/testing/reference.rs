@@ -16,7 +16,8 @@ mod schemas;
 mod tests;
 pub(crate) mod types;
 
-use std::{env, fs, path::Path};
+use std::path::Path;
+use std::{env, fs};
 
 const WRITE: &str = "PFNWATCH_WRITE_REFERENCE";
 

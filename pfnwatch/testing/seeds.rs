@@ -3,31 +3,22 @@
 //! guests of the end-to-end tests. No kernel's package is in it.
 
 use crate::testing::events as samples;
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use pfnwatch_common::{
-    InfoBlock,
-    record::{Notice, NoticeKind},
-};
+use pfnwatch_common::InfoBlock;
+use pfnwatch_common::record::{Notice, NoticeKind};
 use zerocopy::IntoBytes as _;
 
-use crate::{
-    image::{
-        module_file::tests::libnvdimm,
-        package::tests::{deb, rpm},
-        vmlinux::tests::bzimage,
-    },
-    kernel::{btf, max_struct_page::tests::as_gcc_does},
-    testing::{
-        btf_writer::Writer,
-        tree::{Pmem, Tree},
-    },
-};
+use crate::image::module_file::tests::libnvdimm;
+use crate::image::package::tests::{deb, rpm};
+use crate::image::vmlinux::tests::bzimage;
+use crate::kernel::btf;
+use crate::kernel::max_struct_page::tests::as_gcc_does;
+use crate::testing::btf_writer::Writer;
+use crate::testing::tree::{Pmem, Tree};
 
 fn write(target: &str, name: &str, bytes: &[u8]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);

@@ -7,27 +7,22 @@
     reason = "clippy knows tests by #[test] alone, and not what they call"
 )]
 
-use std::{
-    env, fs,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener},
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::mpsc::{self, Receiver as Channel},
-    thread,
-    time::{Duration, Instant, SystemTime},
-};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver as Channel};
+use std::time::{Duration, Instant, SystemTime};
+use std::{env, fs, thread};
 
-use pfnwatch::{
-    agent::alert_store::{remember, restore},
-    config::Config,
-    export::alerts::{Dispatcher, Findings, FiringAlerts, post},
-    model::{
-        alert::{Alert, name::AlertName, receiver::Receiver},
-        store::Settings,
-    },
-    store::EventStore,
-};
+use pfnwatch::agent::alert_store::{remember, restore};
+use pfnwatch::config::Config;
+use pfnwatch::export::alerts::{Dispatcher, Findings, FiringAlerts, post};
+use pfnwatch::model::alert::Alert;
+use pfnwatch::model::alert::name::AlertName;
+use pfnwatch::model::alert::receiver::Receiver;
+use pfnwatch::model::store::Settings;
+use pfnwatch::store::EventStore;
 use serde_json::Value;
 use tempfile::TempDir;
 

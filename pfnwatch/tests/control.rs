@@ -8,11 +8,9 @@ mod schema;
 #[path = "support/tree.rs"]
 mod tree;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use agent::Agent;
 use serde_json::Value;

@@ -1,17 +1,15 @@
 //! The memory that the event store takes. It is alone in a process, so that nothing else is measured.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
-use std::{fs, path::Path, time::SystemTime};
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
 
-use pfnwatch::{
-    guard::info_block_cache::InfoBlockCache,
-    model::{
-        event::{Blind, Body, Event},
-        store::Settings,
-    },
-    os::memory_trim,
-    store::EventStore,
-};
+use pfnwatch::guard::info_block_cache::InfoBlockCache;
+use pfnwatch::model::event::{Blind, Body, Event};
+use pfnwatch::model::store::Settings;
+use pfnwatch::os::memory_trim;
+use pfnwatch::store::EventStore;
 
 const EVENTS: usize = 10_000;
 const MAX_KIB: u64 = 1024;

@@ -5,23 +5,17 @@
 mod schema;
 
 use pfnwatch::model::store::UnsavedBlocks as _;
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    time::{Duration, SystemTime},
-};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 
-use pfnwatch::{
-    guard::info_block_cache::InfoBlockCache,
-    model::{
-        event::{Blind, BlockOrigin, Body, Event, NamespaceChange, NamespaceId, Time},
-        info_block::SavedInfoBlock,
-        store::Settings,
-    },
-    store::EventStore,
-};
+use pfnwatch::guard::info_block_cache::InfoBlockCache;
+use pfnwatch::model::event::{Blind, BlockOrigin, Body, Event, NamespaceChange, NamespaceId, Time};
+use pfnwatch::model::info_block::SavedInfoBlock;
+use pfnwatch::model::store::Settings;
+use pfnwatch::store::EventStore;
 use pfnwatch_common::InfoBlock;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -1,25 +1,18 @@
 //! A writer that commits events and prints them is killed repeatedly: whatever it printed is in the store, once.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
-use std::{
-    collections::BTreeMap,
-    env,
-    io::{self, Read as _},
-    path::PathBuf,
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, SystemTime},
-};
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+use std::{env, thread};
 
-use pfnwatch::{
-    export::event_log::{Log, LogFormat},
-    guard::info_block_cache::InfoBlockCache,
-    model::{
-        event::{Blind, Body, Event},
-        store::Settings,
-    },
-    store::{EventFilter, EventStore, Reader},
-};
+use pfnwatch::export::event_log::{Log, LogFormat};
+use pfnwatch::guard::info_block_cache::InfoBlockCache;
+use pfnwatch::model::event::{Blind, Body, Event};
+use pfnwatch::model::store::Settings;
+use pfnwatch::store::{EventFilter, EventStore, Reader};
 use serde_json::Value;
 
 const KILLS: u32 = 60;

@@ -9,7 +9,8 @@
 use std::collections::BTreeSet;
 
 use clap::Parser as _;
-use pfnwatch::{cli::Cli, config::Config};
+use pfnwatch::cli::Cli;
+use pfnwatch::config::Config;
 use yaml_rust2::{Yaml, YamlLoader};
 
 const UNIT: &str = include_str!("../dist/systemd/pfnwatch.service");

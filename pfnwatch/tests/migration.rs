@@ -5,14 +5,17 @@
 #[path = "support/schema.rs"]
 mod schema;
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Instant};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
 
-use pfnwatch::{
-    agent::alert_store::restore,
-    export::alerts::{Dispatcher, FiringAlerts},
-    model::{event::Body, store::Settings},
-    store::EventStore,
-};
+use pfnwatch::agent::alert_store::restore;
+use pfnwatch::export::alerts::{Dispatcher, FiringAlerts};
+use pfnwatch::model::event::Body;
+use pfnwatch::model::store::Settings;
+use pfnwatch::store::EventStore;
 use serde_json::Value;
 
 /// Written by the code of schema 2, with every kind of event.

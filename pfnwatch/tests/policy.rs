@@ -6,20 +6,14 @@ mod schema;
 #[path = "support/tree.rs"]
 mod tree;
 
-use std::{
-    io::Write as _,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
-use pfnwatch::{
-    guard::info_block_cache::InfoBlockCache,
-    model::{
-        event::{Body, Event, LostRecords, ObservationState, Ready, RecordTotals},
-        store::Settings,
-    },
-    store::EventStore,
-};
+use pfnwatch::guard::info_block_cache::InfoBlockCache;
+use pfnwatch::model::event::{Body, Event, LostRecords, ObservationState, Ready, RecordTotals};
+use pfnwatch::model::store::Settings;
+use pfnwatch::store::EventStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tree::{Pmem, Tree};

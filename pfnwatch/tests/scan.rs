@@ -6,10 +6,8 @@ mod schema;
 #[path = "support/tree.rs"]
 mod tree;
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+use std::path::Path;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;

@@ -1,18 +1,15 @@
 //! What the service manager hears of the agent, from its start to its end.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
-use std::{
-    fs,
-    os::unix::{fs::symlink, net::UnixDatagram},
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, geteuid},
-};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -18,20 +18,14 @@ mod tree;
 #[path = "support/view.rs"]
 mod view;
 
-use std::{
-    env, fs,
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+use std::{env, fs};
 
 use browser::{Browser, Scheme};
-use pfnwatch::{
-    cli::fleet::{
-        self, Fleet,
-        prometheus::{Client, Reason, readiness},
-    },
-    model::view::View,
-};
+use pfnwatch::cli::fleet::prometheus::{Client, Reason, readiness};
+use pfnwatch::cli::fleet::{self, Fleet};
+use pfnwatch::model::view::View;
 use served::Served;
 
 type Page = (&'static str, fn() -> View);

@@ -1,9 +1,8 @@
 //! Alerts of the whole agent: sent once, over a refusal and a kill, and resolved. `pfnwatch/tests/alertmanager.rs`
 //! tests a real Alertmanager on the host.
 
-use std::fs;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};

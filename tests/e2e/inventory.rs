@@ -5,9 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
-use guest::facts;
 use guest::infoblock::{self, InfoBlock};
-use guest::{ndctl, regions, sysfs};
+use guest::{facts, ndctl, regions, sysfs};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;

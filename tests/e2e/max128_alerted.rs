@@ -7,14 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
+use guest::disk::{self, Disk};
 use guest::guard::{self, SOCKET};
 use guest::monitoring::{Alertmanager, Prometheus};
 use guest::pfnwatch::{ensure_contains, report, row, scan};
 use guest::webhook::Webhook;
-use guest::{
-    disk::{self, Disk},
-    events, modules, policy, regions, sysfs, wait,
-};
+use guest::{events, modules, policy, regions, sysfs, wait};
 use serde_json::{Value, json};
 
 use crate::set_up_events::{GIB, MIB};

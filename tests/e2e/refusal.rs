@@ -3,9 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
-use guest::facts;
 use guest::infoblock::{InfoBlock, raw};
-use guest::{command, modules, namespace, regions, sysfs};
+use guest::{command, facts, modules, namespace, regions, sysfs};
 use nix::libc;
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -1,7 +1,6 @@
 //! Creates namespaces through sysfs as libndctl does, without its many rescans: ten times faster under emulation.
 
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 use anyhow::{Context, Result};
 

@@ -1,8 +1,7 @@
 //! The expected keys of a `set_up` event, from the kernel: sysfs, the raw info block, procfs.
 
-use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::process;
+use std::{fs, process};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};

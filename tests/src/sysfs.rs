@@ -1,9 +1,8 @@
 //! The nd bus in sysfs: devices by name (`region0`, `namespace0.0`, `pfn0.1`, `dax1.0`), their attributes, their drivers.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 

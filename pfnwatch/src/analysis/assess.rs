@@ -16,11 +16,9 @@ use crate::model::verdict::{Assessment, Numbers, Verdict};
 use pfnwatch_common::{Geometry, Rejection, reservation};
 
 pub use self::hint::{deduplicated_memmap, memmap_in_dram};
+use crate::model::facts::{Facts, KernelParameters, NamespaceMode};
+use crate::model::thresholds::Thresholds;
 use crate::model::verdict::Cause;
-use crate::model::{
-    facts::{Facts, KernelParameters, NamespaceMode},
-    thresholds::Thresholds,
-};
 
 use self::measure::Measured;
 

@@ -7,15 +7,11 @@ pub(crate) mod tests;
 
 use pfnwatch_common::superblock::SuperblockKind;
 
-use crate::{
-    analysis::assess::assess,
-    model::{
-        event::{BlockState, Body, Event, EventAssessment, SetUp, SetUpOutcome},
-        facts::{EnableRefusal, Facts, KernelParameters, NamespaceMode, Obstacle},
-        thresholds::Thresholds,
-        verdict::Assessment,
-    },
-};
+use crate::analysis::assess::assess;
+use crate::model::event::{BlockState, Body, Event, EventAssessment, SetUp, SetUpOutcome};
+use crate::model::facts::{EnableRefusal, Facts, KernelParameters, NamespaceMode, Obstacle};
+use crate::model::thresholds::Thresholds;
+use crate::model::verdict::Assessment;
 
 /// Assesses the event if it is a set-up; explains it if it is a guard decision.
 pub fn judge(event: &mut Event, host: &KernelParameters, thresholds: &Thresholds) {

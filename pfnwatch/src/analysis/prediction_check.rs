@@ -1,18 +1,14 @@
 //! Compares the guard's prediction for a creation with its outcome: a creation that the guard silently allowed and that
 //! is oversize is a mismatch. Pure.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::Map;
 use uuid::Uuid;
 
-use crate::model::{
-    event::{BlockState, Body, Event, GuardDecision, GuardVerdict, NamespaceId, Prediction, SetUp},
-    verdict::Verdict,
-};
+use crate::model::event::{BlockState, Body, Event, GuardDecision, GuardVerdict, NamespaceId, Prediction, SetUp};
+use crate::model::verdict::Verdict;
 
 /// The limit of creations between their judgement and the end of their bind. Each has a thread of its own.
 const MAX_PENDING: usize = 1024;

@@ -5,10 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::{
-    config::{Config, ConfigArgs},
-    model::exit::ExitContext,
-};
+use crate::config::{Config, ConfigArgs};
+use crate::model::exit::ExitContext;
 
 /// Where the event store is.
 #[derive(clap::Args, Clone, Debug)]

@@ -16,15 +16,13 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use self::{
-    annotations::{runbook, test_alert},
-    dispatcher::{Delivery, DeliveryJob, Dispatcher},
-    firing::{AlertChange, FiringAlert, FiringAlerts, RecentEvents},
-    http::{DeliveryResult, post},
-    outbox::{Outbox, Waiting},
-    payload::{Message, Payload, render},
-    rules::{Findings, findings},
-};
+pub use self::annotations::{runbook, test_alert};
+pub use self::dispatcher::{Delivery, DeliveryJob, Dispatcher};
+pub use self::firing::{AlertChange, FiringAlert, FiringAlerts, RecentEvents};
+pub use self::http::{DeliveryResult, post};
+pub use self::outbox::{Outbox, Waiting};
+pub use self::payload::{Message, Payload, render};
+pub use self::rules::{Findings, findings};
 
 #[cfg(test)]
 pub(crate) use self::payload::ForWebhook;

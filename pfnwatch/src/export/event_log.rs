@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 
-use super::{journald::Journald, line};
+use super::journald::Journald;
+use super::line;
 use crate::model::event::Event;
 
 /// How the agent writes its events.

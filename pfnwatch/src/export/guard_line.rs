@@ -3,15 +3,13 @@
 use std::fmt::Write as _;
 
 use super::line::{by_actor, exact_bytes, on_namespace};
-use crate::model::{
-    event::{
-        BlockOrigin, ExemptionChange, ExemptionUsed, ExistingNamespace, GuardDecision, GuardState, GuardTransfer,
-        GuardVerdict, ModeChanged, PolicyLoaded, PolicyRefused, Prediction, ReplacedBlock, SetUp, personality_name,
-    },
-    facts::map_name,
-    units::Bytes,
-    verdict::Verdict,
+use crate::model::event::{
+    BlockOrigin, ExemptionChange, ExemptionUsed, ExistingNamespace, GuardDecision, GuardState, GuardTransfer,
+    GuardVerdict, ModeChanged, PolicyLoaded, PolicyRefused, Prediction, ReplacedBlock, SetUp, personality_name,
 };
+use crate::model::facts::map_name;
+use crate::model::units::Bytes;
+use crate::model::verdict::Verdict;
 
 /// What the caller of a denied bind gets instead of the reason (drivers/base/dd.c, `really_probe`; libndctl).
 const CALLER_HINT: &str = "the caller was told something else: bind answers \"Cannot allocate memory\" (ENOMEM), ndctl says \"No such \

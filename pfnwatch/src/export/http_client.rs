@@ -1,13 +1,15 @@
 //! How pfnwatch talks HTTP to others: no proxy, no redirect, certificates as they are asked for, secrets from files alone.
 
-use std::{fs, io::Read as _, path::Path, sync::Arc, time::Duration};
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use data_encoding::BASE64;
-use ureq::{
-    Agent,
-    tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
-};
+use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// The limit of a file with a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;

@@ -4,24 +4,17 @@
 //! Not taken from a library, since the existing ones wait for journald without a limit: the agent must not block
 //! because another process does.
 
-use std::{
-    env,
-    io::{self, Write as _},
-    os::{
-        fd::AsRawFd as _,
-        unix::{fs::MetadataExt as _, net::UnixDatagram},
-    },
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::env;
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use nix::{
-    fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::{
-        memfd::{MFdFlags, memfd_create},
-        socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg},
-    },
-};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use serde_json::Value;
 
 use super::line;

@@ -3,15 +3,13 @@
 use std::fmt::Write as _;
 
 use super::guard_line;
-use crate::model::{
-    event::{
-        Actor, Body, Event, LostRecords, MaxStructPageReport, NamespaceChange, NamespaceId, ObservationState, Probe,
-        ProbeResult, Ready, SetUp, personality_name,
-    },
-    facts::map_name,
-    units::{Bytes, Plural},
-    verdict::Verdict,
+use crate::model::event::{
+    Actor, Body, Event, LostRecords, MaxStructPageReport, NamespaceChange, NamespaceId, ObservationState, Probe,
+    ProbeResult, Ready, SetUp, personality_name,
 };
+use crate::model::facts::map_name;
+use crate::model::units::{Bytes, Plural};
+use crate::model::verdict::Verdict;
 
 pub fn of(event: &Event) -> String {
     let mut line = format!("{} ", event.time.seconds());

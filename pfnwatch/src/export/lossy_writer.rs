@@ -1,16 +1,12 @@
 //! A stream with a limited wait: the reader of standard output may stop reading, and the agent must not block.
 
-use std::{
-    io::{self, Write},
-    os::fd::AsFd,
-    time::Duration,
-};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    unistd::write,
-};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::write;
 
 /// How long a line waits for room.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -93,10 +89,8 @@ impl<F: AsFd> Write for LossyWriter<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{PipeReader, PipeWriter, Read as _, pipe},
-        time::Instant,
-    };
+    use std::io::{PipeReader, PipeWriter, Read as _, pipe};
+    use std::time::Instant;
 
     use super::*;
 

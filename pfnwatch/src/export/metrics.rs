@@ -13,10 +13,8 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use self::encode::Described;
-pub use self::{
-    encode::{CONTENT_TYPE, Family, MetricValue, render},
-    namespaces::families as of_scan,
-};
+pub use self::encode::{CONTENT_TYPE, Family, MetricValue, render};
+pub use self::namespaces::families as of_scan;
 use crate::model::view::View;
 
 #[must_use]

@@ -15,4 +15,5 @@ mod snapshot_cache;
 #[cfg(test)]
 mod tests;
 
-pub use self::{server::Web, snapshot_cache::ViewRequest};
+pub use self::server::Web;
+pub use self::snapshot_cache::ViewRequest;

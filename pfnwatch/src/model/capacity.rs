@@ -5,7 +5,8 @@ pub mod display;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::model::{event::Time, store::BootRow};
+use crate::model::event::Time;
+use crate::model::store::BootRow;
 
 /// Something costs more than it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

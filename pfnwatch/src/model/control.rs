@@ -20,14 +20,12 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    alerts::{AlertsStatus, FiringAlertStatus, PendingMessage},
-    answer::{
-        AcceptedBaseline, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Reply, Response, Revoked,
-    },
+pub use self::alerts::{AlertsStatus, FiringAlertStatus, PendingMessage};
+pub use self::answer::{
+    AcceptedBaseline, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Reply, Response, Revoked,
 };
-use crate::model::policy::Mode;
-use crate::model::{capacity::BaselineScope, policy::ExemptionSubject};
+use crate::model::capacity::BaselineScope;
+use crate::model::policy::{ExemptionSubject, Mode};
 
 /// The version of the protocol. It grows when a key changes its meaning or goes away, not when one is added.
 pub const SCHEMA: u32 = 1;

@@ -8,25 +8,23 @@ mod guard_decision;
 mod kind;
 mod setup;
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 use strum::{IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
-pub use self::{
-    agent::{
-        Blind, DecodeFailure, LostRecords, MaxStructPageReport, MaxStructPageStatus, ObservationState, ProgramState,
-        Ready, RecordTotals,
-    },
-    capacity::{BaselineAccepted, CapacityRegression},
-    existing::ExistingNamespace,
-    guard::{ExemptionChange, GuardState, GuardTransfer, ModeChanged, PolicyLoaded, PolicyRefused},
-    guard_decision::{BlockOrigin, ExemptionUsed, GuardDecision, ReplacedBlock, UnjudgedReason},
-    setup::{BlockState, EventAssessment, GuardVerdict, Prediction, SetUp, SetUpOutcome, Sizes, personality_name},
+pub use self::agent::{
+    Blind, DecodeFailure, LostRecords, MaxStructPageReport, MaxStructPageStatus, ObservationState, ProgramState, Ready,
+    RecordTotals,
+};
+pub use self::capacity::{BaselineAccepted, CapacityRegression};
+pub use self::existing::ExistingNamespace;
+pub use self::guard::{ExemptionChange, GuardState, GuardTransfer, ModeChanged, PolicyLoaded, PolicyRefused};
+pub use self::guard_decision::{BlockOrigin, ExemptionUsed, GuardDecision, ReplacedBlock, UnjudgedReason};
+pub use self::setup::{
+    BlockState, EventAssessment, GuardVerdict, Prediction, SetUp, SetUpOutcome, Sizes, personality_name,
 };
 
 /// The version of the JSON. It grows when a key changes its meaning or goes away, not when one is added.

@@ -1,6 +1,7 @@
 //! What sysfs shows of regions and namespaces: each attribute is a value, or the reason why there is none.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
+use std::fmt;
 
 use nix::errno::Errno;
 use pfnwatch_common::{InfoBlock, Map, superblock};

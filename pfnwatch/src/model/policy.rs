@@ -3,10 +3,12 @@
 use std::time::SystemTime;
 
 use pfnwatch_common::policy;
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap as _};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::model::{inventory::Region, thresholds::Thresholds};
+use crate::model::inventory::Region;
+use crate::model::thresholds::Thresholds;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {

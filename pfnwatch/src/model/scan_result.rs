@@ -2,12 +2,10 @@
 
 use pfnwatch_common::{InfoBlock, Map};
 
-use crate::model::{
-    facts::{Facts, NamespaceMode},
-    inventory::Namespace,
-    kernel::KernelFacts,
-    verdict::{Assessment, NamespaceTotals, Verdict},
-};
+use crate::model::facts::{Facts, NamespaceMode};
+use crate::model::inventory::Namespace;
+use crate::model::kernel::KernelFacts;
+use crate::model::verdict::{Assessment, NamespaceTotals, Verdict};
 
 #[derive(Clone, Debug)]
 pub struct AssessedNamespace {

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    event::{MaxStructPageStatus, ProgramState, RecordTotals},
-    policy::{ExemptionSubject, Mode, OnAgentExit},
-    timestamp::Timestamp,
-};
+use crate::model::event::{MaxStructPageStatus, ProgramState, RecordTotals};
+use crate::model::policy::{ExemptionSubject, Mode, OnAgentExit};
+use crate::model::timestamp::Timestamp;
 
 /// The agent's status at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

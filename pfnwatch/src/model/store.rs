@@ -1,11 +1,10 @@
 //! The rows and settings of the event store, and its health.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
-use crate::model::{capacity::Acceptance, info_block::SavedInfoBlock};
+use crate::model::capacity::Acceptance;
+use crate::model::info_block::SavedInfoBlock;
 
 /// The settings of the event store.
 #[derive(Clone, Debug, PartialEq, Eq)]

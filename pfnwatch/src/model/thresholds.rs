@@ -1,6 +1,7 @@
 //! From which excess on a reservation is oversize.
 
-use pfnwatch_common::{policy::is_oversize, reservation::REFERENCE_STRUCT_PAGE};
+use pfnwatch_common::policy::is_oversize;
+use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
 
 /// What counts as oversize: both limits must be exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! The host and its agent at one moment: what the metrics, the page and the alerts are made of. The agent fills it in.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
 
-use crate::model::{
-    alert::deliveries::DeliveryStats, capacity::Regression, event::ProgramState, scan_result::ScanResult,
-    status::Status,
-};
+use crate::model::alert::deliveries::DeliveryStats;
+use crate::model::capacity::Regression;
+use crate::model::event::ProgramState;
+use crate::model::scan_result::ScanResult;
+use crate::model::status::Status;
 
 #[derive(Debug)]
 pub struct View {

@@ -1,23 +1,17 @@
 //! With real files.
 
 use crate::model::store::{Settings, UnsavedBlocks};
-use std::{
-    fs,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::{
-    model::{
-        event::{Blind, BlockOrigin, Body, Event, NamespaceId, Time},
-        info_block::SavedInfoBlock,
-    },
-    testing::events::{block, context, decode, denial},
-};
+use crate::model::event::{Blind, BlockOrigin, Body, Event, NamespaceId, Time};
+use crate::model::info_block::SavedInfoBlock;
+use crate::testing::events::{block, context, decode, denial};
 
 mod commits;
 mod migration;

@@ -4,12 +4,12 @@ use pfnwatch_common::record::{Attempt, Judgement, Notice, RecordKind};
 use proptest::prelude::*;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use crate::{
-    analysis::event_assessment::{judge, tests::host},
-    export::line,
-    model::{event::Event, thresholds::Thresholds},
-    testing::events::{context, decode},
-};
+use crate::analysis::event_assessment::judge;
+use crate::analysis::event_assessment::tests::host;
+use crate::export::line;
+use crate::model::event::Event;
+use crate::model::thresholds::Thresholds;
+use crate::testing::events::{context, decode};
 
 /// These bytes as a record of this kind.
 fn of_kind(kind: RecordKind, mut bytes: Vec<u8>) -> Vec<u8> {

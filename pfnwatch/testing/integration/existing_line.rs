@@ -2,11 +2,10 @@
 
 use std::time::UNIX_EPOCH;
 
-use crate::{
-    export::line,
-    model::event::{Body, Event, Time},
-    scan::existing::{existing_namespace, tests::scanned},
-};
+use crate::export::line;
+use crate::model::event::{Body, Event, Time};
+use crate::scan::existing::existing_namespace;
+use crate::scan::existing::tests::scanned;
 
 #[test]
 fn the_line_says_what_it_costs() {

@@ -1,24 +1,20 @@
-use crate::{guard::info_block_cache::InfoBlockCache, model::policy::Mode};
+use crate::guard::info_block_cache::InfoBlockCache;
+use crate::model::policy::Mode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use pfnwatch_common::record::{Attempt, Decision, Judgement, Unjudged};
 use zerocopy::IntoBytes as _;
 
-use crate::{
-    analysis::{
-        event_assessment::{judge, tests::host},
-        prediction_check::PredictionTracker,
-    },
-    export::line,
-    model::{
-        event::{
-            Actor, Body, Event, ExemptionChange, ExemptionUsed, GuardState, GuardTransfer, ModeChanged, PolicyLoaded,
-            PolicyRefused, Time,
-        },
-        thresholds::Thresholds,
-    },
-    testing::events::{context, creation, decode, denial},
+use crate::analysis::event_assessment::judge;
+use crate::analysis::event_assessment::tests::host;
+use crate::analysis::prediction_check::PredictionTracker;
+use crate::export::line;
+use crate::model::event::{
+    Actor, Body, Event, ExemptionChange, ExemptionUsed, GuardState, GuardTransfer, ModeChanged, PolicyLoaded,
+    PolicyRefused, Time,
 };
+use crate::model::thresholds::Thresholds;
+use crate::testing::events::{context, creation, decode, denial};
 
 fn text(body: Body) -> String {
     let event = Event::at(Time(UNIX_EPOCH), body);

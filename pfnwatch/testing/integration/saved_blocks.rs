@@ -5,17 +5,13 @@ use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{
-    export::line::of as render,
-    guard::info_block_cache::InfoBlockCache,
-    model::{
-        event::{BlockOrigin, NamespaceId, Time},
-        info_block::SavedInfoBlock,
-        store::{Settings, UnsavedBlocks as _},
-    },
-    store::EventStore,
-    testing::events::block,
-};
+use crate::export::line::of as render;
+use crate::guard::info_block_cache::InfoBlockCache;
+use crate::model::event::{BlockOrigin, NamespaceId, Time};
+use crate::model::info_block::SavedInfoBlock;
+use crate::model::store::{Settings, UnsavedBlocks as _};
+use crate::store::EventStore;
+use crate::testing::events::block;
 
 fn place() -> (TempDir, Settings) {
     let folder = TempDir::new().unwrap();

@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 
 use yaml_rust2::{Yaml, YamlLoader};
 
-use super::{
-    bundle::bundle,
-    fields::{cell, description},
-};
-use crate::{export::alerts::runbook, model::alert::name::AlertName};
+use super::bundle::bundle;
+use super::fields::{cell, description};
+use crate::export::alerts::runbook;
+use crate::model::alert::name::AlertName;
 
 const ALERTING: &str = include_str!("../../dist/prometheus/alerting.rules.yml");
 const RECORDING: &str = include_str!("../../dist/prometheus/recording.rules.yml");

@@ -1,16 +1,13 @@
 //! All schemas in one document: each by its name under `$defs`, the types that they share by theirs.
 
-use schemars::{JsonSchema as _, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use crate::{
-    cli::command::schemas::{PublishedSchema, REPORTS},
-    export::alerts::ForWebhook,
-    model::{
-        control::{ErrorResponse, Request, Response},
-        event::{Body, Event, SCHEMA},
-    },
-};
+use crate::cli::command::schemas::{PublishedSchema, REPORTS};
+use crate::export::alerts::ForWebhook;
+use crate::model::control::{ErrorResponse, Request, Response};
+use crate::model::event::{Body, Event, SCHEMA};
 
 const DEFS: &str = "$defs";
 

@@ -1,13 +1,13 @@
 //! docs/reference/events.md: every kind of event, with a real one.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
-use super::{
-    bundle::bundle,
-    fields::{Page, description},
-};
+use super::bundle::bundle;
+use super::fields::{Page, description};
 use crate::model::event::Body;
 
 /// Lines that agents have printed in the guests of the end-to-end tests, one of a kind.

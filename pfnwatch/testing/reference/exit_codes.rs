@@ -6,7 +6,8 @@ use clap::CommandFactory as _;
 use schemars::JsonSchema as _;
 
 use super::fields::{cell, description};
-use crate::{cli::Cli, model::exit::Exit};
+use crate::cli::Cli;
+use crate::model::exit::Exit;
 
 const HEAD: &str = "\
 <!-- Written by `cargo xtask docs`: change the code, not this page. -->

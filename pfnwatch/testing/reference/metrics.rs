@@ -1,15 +1,11 @@
 //! docs/reference/metrics.md: every metric, out of the module that writes them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use super::fields::cell;
-use crate::{
-    export::metrics::{Described, of_scan, of_view},
-    testing::view::{blind, healthy, idle, oversize},
-};
+use crate::export::metrics::{Described, of_scan, of_view};
+use crate::testing::view::{blind, healthy, idle, oversize};
 
 const HEAD: &str = "\
 <!-- Written by `cargo xtask docs`: change the code, not this page. -->

@@ -1,24 +1,16 @@
 //! Reports over made-up agents and stores match their schemas.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::{
-    cli::output::json::document,
-    export::alerts::{Message, render, test_alert},
-    model::{
-        alert::receiver::ReceiverKind,
-        control::{ErrorResponse, Reply, Request, Response},
-    },
-    testing::{
-        schema::check,
-        view::{blind, healthy, hostile, idle, oversize},
-    },
-};
+use crate::cli::output::json::document;
+use crate::export::alerts::{Message, render, test_alert};
+use crate::model::alert::receiver::ReceiverKind;
+use crate::model::control::{ErrorResponse, Reply, Request, Response};
+use crate::testing::schema::check;
+use crate::testing::view::{blind, healthy, hostile, idle, oversize};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()

@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    bundle::{bundle, written},
-    fields::{Page, description},
-};
+use super::bundle::{bundle, written};
+use super::fields::{Page, description};
 
 const HEAD: &str = "\
 <!-- Written by `cargo xtask docs`: change the code, not this page. -->

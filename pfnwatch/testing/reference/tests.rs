@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{bundle::bundle, events::examples};
-use crate::{
-    model::event::{Body, Event, LostRecords, Time},
-    testing::schema::{check, check_event, check_in, unknown_keywords},
-};
+use super::bundle::bundle;
+use super::events::examples;
+use crate::model::event::{Body, Event, LostRecords, Time};
+use crate::testing::schema::{check, check_event, check_in, unknown_keywords};
 
 #[test]
 fn no_two_types_share_a_name() {

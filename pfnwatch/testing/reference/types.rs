@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::model::{event::Time, policy::ExemptionSubject, timestamp::Timestamp};
+use crate::model::event::Time;
+use crate::model::policy::ExemptionSubject;
+use crate::model::timestamp::Timestamp;
 
 impl JsonSchema for Time {
     fn schema_name() -> Cow<'static, str> {

@@ -1,14 +1,10 @@
 //! `pfnwatch fleet --from`: a folder with anything in it, and one with very many files.
 
-use std::{
-    fs,
-    os::unix::{
-        fs::{PermissionsExt as _, symlink},
-        net::UnixListener,
-    },
-    path::Path,
-    process::{Command, Output},
-};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 

@@ -1,17 +1,16 @@
 //! Two weeks that have passed: what Prometheus would have kept of the made-up hosts, written into its storage with promtool.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::Path,
-    process::Command,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pfnwatch::export::metrics::{of_view, render};
 
+use super::simulation::cluster;
+use super::stack::tool;
 use super::view;
-use super::{simulation::cluster, stack::tool};
 
 const HOUR: u64 = 3600;
 const DAYS: u64 = 15;

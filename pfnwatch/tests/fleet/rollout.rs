@@ -1,23 +1,18 @@
 //! The proof at scale: a regressed kernel is rolled out on a made-up fleet under one real Prometheus and one real Alertmanager.
 
-use std::{
-    collections::BTreeSet,
-    env, fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
-use super::{
-    history,
-    simulation::{REGRESSED, Simulation},
-    stack::{self, Program, TIMEOUT, alertmanager, get, value, wait},
-    walkthrough,
-};
+use super::simulation::{REGRESSED, Simulation};
+use super::stack::{self, Program, TIMEOUT, alertmanager, get, value, wait};
+use super::{history, walkthrough};
 
 const ALARM: &str = "PfnwatchKernelCostsMore";
 const DOCUMENTED: usize = 150;

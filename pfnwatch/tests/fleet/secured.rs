@@ -1,13 +1,10 @@
 //! `pfnwatch fleet` against a Prometheus that wants TLS and a password, and against one behind a proxy that wants a token.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Command, Output},
-    thread,
-};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{fs, thread};
 
 use pfnwatch::export::http_client;
 

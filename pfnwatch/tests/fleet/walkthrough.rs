@@ -1,17 +1,13 @@
 //! The commands in docs/fleet.md print what it shows: each block ```console fleet is run and compared.
 //! `PFNWATCH_BLESS=1` updates the page.
 
-use std::{
-    env, fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
 
-use super::{
-    reports,
-    stack::{tool, wanted},
-};
+use super::reports;
+use super::stack::{tool, wanted};
 
 /// The second word marks blocks that are not typed in a guest.
 const FENCE: &str = "\n```console fleet\n";

@@ -1,33 +1,25 @@
 //! An agent's end of the control socket, with a state of its own in the place of a guard.
 
 use pfnwatch::model::policy::Mode;
-use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, SystemTime},
-};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
 
-use pfnwatch::{
-    agent::control_server::{PendingRequest, Server},
-    model::{
-        capacity::{AcceptError, BaselineScope, Cost},
-        control::{
-            AcceptedBaseline, Allow, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Request,
-            Response, Revoked,
-        },
-        event::{LostRecords, MaxStructPageStatus, ProgramState, RecordTotals},
-        policy::{ExemptionSubject, OnAgentExit},
-        status::{
-            AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus,
-            SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
-        },
-        timestamp::Timestamp,
-    },
+use pfnwatch::agent::control_server::{PendingRequest, Server};
+use pfnwatch::model::capacity::{AcceptError, BaselineScope, Cost};
+use pfnwatch::model::control::{
+    AcceptedBaseline, Allow, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Request, Response,
+    Revoked,
 };
+use pfnwatch::model::event::{LostRecords, MaxStructPageStatus, ProgramState, RecordTotals};
+use pfnwatch::model::policy::{ExemptionSubject, OnAgentExit};
+use pfnwatch::model::status::{
+    AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus,
+    SkippedExemptionStatus, Status, WebStatus,
+};
+use pfnwatch::model::timestamp::Timestamp;
 use pfnwatch_common::InfoBlock;
 use tempfile::TempDir;
 use tokio::sync::oneshot;

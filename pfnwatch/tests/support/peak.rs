@@ -1,18 +1,13 @@
 //! The most memory that a program had, and how long it worked for its answer.
 #![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
 
-use std::{
-    fs,
-    io::{self, Read as _, Write as _},
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::io::{self, Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use nix::{
-    fcntl::{FcntlArg, OFlag, fcntl},
-    libc::SYS_write,
-};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc::SYS_write;
 
 pub struct Ran {
     /// From its start until it began to write its answer.

@@ -1,7 +1,9 @@
 //! Many hosts' reports of `pfnwatch scan --format json`, out of one real one.
 #![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
 
-use std::{fs, io, path::Path, process::Command};
+use std::path::Path;
+use std::process::Command;
+use std::{fs, io};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -1,10 +1,8 @@
 //! The rules for Prometheus that ship, and what must be true of them.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 pub(crate) const RECORDING: &str = include_str!("../../dist/prometheus/recording.rules.yml");
 pub(crate) const ALERTING: &str = include_str!("../../dist/prometheus/alerting.rules.yml");

@@ -12,7 +12,8 @@
     reason = "included by several programs, all of them tests"
 )]
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 

@@ -1,15 +1,12 @@
 //! The agent's web server in a thread, over a made-up agent.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    thread::{self, JoinHandle},
-};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread::{self, JoinHandle};
 
-use pfnwatch::{
-    export::web::Web,
-    model::{view::View, web_config::WebConfig},
-};
+use pfnwatch::export::web::Web;
+use pfnwatch::model::view::View;
+use pfnwatch::model::web_config::WebConfig;
 use tokio::sync::oneshot;
 
 pub(crate) struct Served {

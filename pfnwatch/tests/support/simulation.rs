@@ -1,20 +1,15 @@
 //! A simulated fleet: one server answers for thousands of hosts, with real agents' code over made-up hosts.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use pfnwatch::{
-    export::metrics::{of_view, render},
-    model::{policy::Mode, view::View},
-};
+use pfnwatch::export::metrics::{of_view, render};
+use pfnwatch::model::policy::Mode;
+use pfnwatch::model::view::View;
 
 use super::view;
 

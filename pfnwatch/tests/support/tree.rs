@@ -3,11 +3,9 @@
 //! It uses the standard library alone and computes reservations by itself, so that it is an independent witness.
 #![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
 
-use std::{
-    fs, io,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 const MIB: u64 = 1 << 20;
 

@@ -2,30 +2,24 @@
 #![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
 
 use pfnwatch::model::policy::Mode;
-use std::{
-    path::Path,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
-use pfnwatch::{
-    model::{
-        alert::deliveries::DeliveryStats,
-        capacity::{Cost, Regression, RegressionSubject},
-        event::{Body, LostRecords, MaxStructPageStatus, ProgramState, RecordTotals},
-        inventory::{InfoBlocks, Inventory},
-        kernel::KernelFacts,
-        policy::{ExemptionSubject as Exempt, OnAgentExit},
-        scan_result::ScanResult,
-        status::{
-            AgentStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus, SkippedExemptionStatus,
-            Status, WebStatus,
-        },
-        thresholds::Thresholds,
-        timestamp::Timestamp,
-        view::{EventLine, ProgramRuns, View},
-    },
-    sysfs::inventory::SysfsRoots,
+use pfnwatch::model::alert::deliveries::DeliveryStats;
+use pfnwatch::model::capacity::{Cost, Regression, RegressionSubject};
+use pfnwatch::model::event::{Body, LostRecords, MaxStructPageStatus, ProgramState, RecordTotals};
+use pfnwatch::model::inventory::{InfoBlocks, Inventory};
+use pfnwatch::model::kernel::KernelFacts;
+use pfnwatch::model::policy::{ExemptionSubject as Exempt, OnAgentExit};
+use pfnwatch::model::scan_result::ScanResult;
+use pfnwatch::model::status::{
+    AgentStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus, SkippedExemptionStatus, Status,
+    WebStatus,
 };
+use pfnwatch::model::thresholds::Thresholds;
+use pfnwatch::model::timestamp::Timestamp;
+use pfnwatch::model::view::{EventLine, ProgramRuns, View};
+use pfnwatch::sysfs::inventory::SysfsRoots;
 use pfnwatch_common::counter::Counter;
 
 use super::tree::{Pmem, Tree};

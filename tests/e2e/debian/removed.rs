@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use guest::creation;
 use guest::debian::{self, PACKAGE, UNIT, property};
-use guest::{boot_config, command, wait};
+use guest::{boot_config, command, creation, wait};
 
 use super::{ENFORCE_AND_HOLD, oversize};
 use guest::bpf::held::HeldObjects;

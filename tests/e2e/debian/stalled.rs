@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use guest::creation;
 use guest::debian::{self, PACKAGE, UNIT, property};
-use guest::wait;
+use guest::{creation, wait};
 use nix::sys::signal::{Signal, kill};
 
 use super::{is_about, oversize};

@@ -1,12 +1,11 @@
 //! Every way to bind a device comes by the guard: by its name, by the bus, by a driver that is loaded, by many at once,
 //! out of a container.
 
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Barrier;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::has_text;

@@ -1,11 +1,10 @@
 //! `on_agent_exit = "hold"`: the guard stays without its agent, is taken over by the next one, and is removed by `guard
 //! release`.
 
-use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::{PROGRAM, has_text};

@@ -14,10 +14,9 @@ use nix::unistd::Pid;
 
 use super::Port;
 use crate::boot_config::{Orders, Purpose};
-use crate::debian;
 use crate::dmesg::Mark;
 use crate::report::Report;
-use crate::{scope, wait};
+use crate::{debian, scope, wait};
 
 const TESTS: &str = "/bin/e2e";
 /// Where a test's output goes: a file, because a pipe would stay open in a process that it left behind.

@@ -1,13 +1,13 @@
 //! Why a reservation is what it is.
 
 use crate::model::verdict::Cause;
-use pfnwatch_common::{Geometry, InfoBlock, Map, reservation::REGRESSED_STRUCT_PAGE};
+use pfnwatch_common::reservation::REGRESSED_STRUCT_PAGE;
+use pfnwatch_common::{Geometry, InfoBlock, Map};
 
-use super::{measure::Measured, reserved_with, text};
-use crate::model::{
-    facts::{Facts, KernelParameters},
-    verdict::Numbers,
-};
+use super::measure::Measured;
+use super::{reserved_with, text};
+use crate::model::facts::{Facts, KernelParameters};
+use crate::model::verdict::Numbers;
 
 pub(super) fn of(facts: &Facts, host: &KernelParameters, measured: &Measured, numbers: &Numbers) -> (Cause, String) {
     let cause = match &facts.block {

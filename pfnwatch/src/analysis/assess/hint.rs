@@ -1,15 +1,15 @@
 //! What else could be gained of a namespace whose reservation is as it should be: the waste classes B to F.
 
 use crate::model::verdict::Hint;
-use pfnwatch_common::{Geometry, Map, reservation::HEAD};
+use pfnwatch_common::reservation::HEAD;
+use pfnwatch_common::{Geometry, Map};
 
-use super::{measure::Measured, reserved_with};
+use super::measure::Measured;
+use super::reserved_with;
+use crate::model::facts::{Facts, KernelParameters, NamespaceMode};
+use crate::model::thresholds::Thresholds;
 use crate::model::units::Bytes;
-use crate::model::{
-    facts::{Facts, KernelParameters, NamespaceMode},
-    thresholds::Thresholds,
-    verdict::Cause,
-};
+use crate::model::verdict::Cause;
 
 /// All that apply, the most important first.
 pub(super) fn of(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Vec<Hint> {

@@ -3,14 +3,13 @@
 //! Three kinds of evidence, the strongest first: the info block; the two addresses of sysfs, which only root can read;
 //! the two sizes of sysfs, whose difference is dataoff + start_pad + end_trunc.
 
-use pfnwatch_common::{Geometry, InfoBlock, Map, Rejection, reservation::REGRESSED_STRUCT_PAGE};
+use pfnwatch_common::reservation::REGRESSED_STRUCT_PAGE;
+use pfnwatch_common::{Geometry, InfoBlock, Map, Rejection};
 
 use super::reserved_with;
+use crate::model::facts::{EnableRefusal, Facts, KernelParameters, Obstacle};
 use crate::model::units::Bytes;
-use crate::model::{
-    facts::{EnableRefusal, Facts, KernelParameters, Obstacle},
-    verdict::{Evidence, Numbers},
-};
+use crate::model::verdict::{Evidence, Numbers};
 
 /// The reservation of one namespace beside its ideal, in bytes.
 #[derive(Clone, Debug)]

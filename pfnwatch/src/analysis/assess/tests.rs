@@ -3,10 +3,10 @@
 mod changed;
 mod classes;
 
-use crate::model::facts::EnableRefusal;
-use crate::model::facts::Obstacle;
+use crate::model::facts::{EnableRefusal, Obstacle};
 use crate::model::verdict::NamespaceTotals;
-use pfnwatch_common::{Geometry, InfoBlock, KernelQuirks, Map, reservation, superblock::SuperblockKind};
+use pfnwatch_common::superblock::SuperblockKind;
+use pfnwatch_common::{Geometry, InfoBlock, KernelQuirks, Map, reservation};
 
 use super::*;
 

@@ -1,11 +1,9 @@
 //! The sentences of an assessment.
 
 use super::measure::Measured;
+use crate::model::facts::{Facts, KernelParameters, NamespaceMode};
 use crate::model::units::Bytes;
-use crate::model::{
-    facts::{Facts, KernelParameters, NamespaceMode},
-    verdict::{Cause, Evidence, Numbers},
-};
+use crate::model::verdict::{Cause, Evidence, Numbers};
 
 pub(super) const fn nothing_reserved(mode: NamespaceMode) -> &'static str {
     match mode {

@@ -1,7 +1,8 @@
 //! The cost of a namespace under the kernel of this boot, compared with earlier kernels.
 
 use crate::model::capacity::ObservedKernel;
-use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation, reservation::REFERENCE_STRUCT_PAGE};
+use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 
 use crate::model::capacity::{Cost, Regression, RegressionSubject};
 use crate::model::kernel::COMPAT_ALIGN;

@@ -1,11 +1,6 @@
 //! Tests over made-up kernels and namespaces.
 
-use crate::model::capacity::Cost;
-use crate::model::capacity::CostRecord;
-use crate::model::capacity::NamespaceKey;
-use crate::model::capacity::ObservedKernel;
-use crate::model::capacity::Regression;
-use crate::model::capacity::display as messages;
+use crate::model::capacity::{Cost, CostRecord, NamespaceKey, ObservedKernel, Regression, display as messages};
 use std::collections::BTreeSet;
 
 use uuid::Uuid;

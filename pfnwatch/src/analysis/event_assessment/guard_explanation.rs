@@ -1,17 +1,15 @@
 //! The guard's judgements in words: what was done, why, and what could be done instead.
 
-use pfnwatch_common::{Geometry, Map, reservation::REFERENCE_STRUCT_PAGE, superblock::SuperblockKind};
+use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
+use pfnwatch_common::superblock::SuperblockKind;
+use pfnwatch_common::{Geometry, Map};
 
-use crate::{
-    analysis::assess::{deduplicated_memmap, memmap_in_dram, reserved_with},
-    model::{
-        event::{Body, GuardDecision, UnjudgedReason, personality_name},
-        facts::KernelParameters,
-        thresholds::Thresholds,
-        units::Bytes,
-        verdict::Cause,
-    },
-};
+use crate::analysis::assess::{deduplicated_memmap, memmap_in_dram, reserved_with};
+use crate::model::event::{Body, GuardDecision, UnjudgedReason, personality_name};
+use crate::model::facts::KernelParameters;
+use crate::model::thresholds::Thresholds;
+use crate::model::units::Bytes;
+use crate::model::verdict::Cause;
 
 pub(super) fn explain(body: &mut Body, host: &KernelParameters, thresholds: &Thresholds) {
     match body {

@@ -3,10 +3,8 @@ use std::time::UNIX_EPOCH;
 use pfnwatch_common::{InfoBlock, KernelQuirks, Map};
 
 use super::*;
-use crate::model::{
-    event::{Attempt, NamespaceId, Sizes, Time},
-    verdict::{Cause, Evidence, Verdict},
-};
+use crate::model::event::{Attempt, NamespaceId, Sizes, Time};
+use crate::model::verdict::{Cause, Evidence, Verdict};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;

@@ -2,11 +2,10 @@ use pfnwatch_common::record::{Attempt, Decision, Judgement};
 use zerocopy::IntoBytes as _;
 
 use super::*;
-use crate::{
-    analysis::event_assessment::{judge, tests::host},
-    model::thresholds::Thresholds,
-    testing::events::{context, creation, decode, denial},
-};
+use crate::analysis::event_assessment::judge;
+use crate::analysis::event_assessment::tests::host;
+use crate::model::thresholds::Thresholds;
+use crate::testing::events::{context, creation, decode, denial};
 
 const GOOD: u64 = 18 << 20;
 const OVERSIZE: u64 = 34 << 20;

@@ -8,22 +8,15 @@ use anyhow::{Context as _, anyhow};
 use nix::unistd::gethostname;
 use serde::Serialize;
 
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
-use crate::{
-    cli::output::{
-        json::{Format, document},
-        terminal,
-    },
-    config::ConfigArgs,
-    export::alerts::{DeliveryResult, Message, post, render, test_alert},
-    model::exit::ExitContext,
-    model::{
-        control::{Request, Response},
-        exit::Exit,
-    },
-    os::control_client,
-    os::paths::Paths,
-};
+use crate::config::ConfigArgs;
+use crate::export::alerts::{DeliveryResult, Message, post, render, test_alert};
+use crate::model::control::{Request, Response};
+use crate::model::exit::{Exit, ExitContext};
+use crate::os::control_client;
+use crate::os::paths::Paths;
 
 /// Options of `pfnwatch alerts`.
 #[derive(clap::Args, Debug)]

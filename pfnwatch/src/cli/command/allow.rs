@@ -8,21 +8,14 @@ use std::time::Duration;
 use anyhow::bail;
 use uuid::Uuid;
 
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
-use crate::{
-    cli::output::{
-        json::{Format, document},
-        terminal,
-    },
-    model::exit::ExitContext,
-    model::{
-        control::{Allow, Allowed, MAX_EXEMPTION_S, Request, Response},
-        exit::Exit,
-        policy::ExemptionSubject,
-    },
-    os::control_client,
-    os::paths::Paths,
-};
+use crate::model::control::{Allow, Allowed, MAX_EXEMPTION_S, Request, Response};
+use crate::model::exit::{Exit, ExitContext};
+use crate::model::policy::ExemptionSubject;
+use crate::os::control_client;
+use crate::os::paths::Paths;
 
 /// Options of `pfnwatch allow`.
 #[derive(clap::Args, Debug)]

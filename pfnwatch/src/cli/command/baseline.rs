@@ -6,20 +6,15 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use crate::{
-    cli::{
-        output::{
-            json::{Format, document},
-            terminal,
-        },
-        store_args::StoreArgs,
-    },
-    config::ConfigArgs,
-    kernel::boot,
-    model::exit::Exit,
-    os::{paths::Paths, sysconf::page_size},
-    store::Reader,
-};
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal;
+use crate::cli::store_args::StoreArgs;
+use crate::config::ConfigArgs;
+use crate::kernel::boot;
+use crate::model::exit::Exit;
+use crate::os::paths::Paths;
+use crate::os::sysconf::page_size;
+use crate::store::Reader;
 
 pub use self::report::BaselineReport;
 

@@ -2,7 +2,8 @@
 
 pub(super) mod show;
 
-use crate::{model::exit::Exit, os::paths::Paths};
+use crate::model::exit::Exit;
+use crate::os::paths::Paths;
 
 /// Options of `pfnwatch config`.
 #[derive(clap::Args, Debug)]

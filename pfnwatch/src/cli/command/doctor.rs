@@ -1,23 +1,19 @@
 //! `pfnwatch doctor`: what this host offers.
 
-use std::{
-    env,
-    io::{self, IsTerminal as _, Write},
-    path::PathBuf,
-};
+use std::env;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::{
-    cli::output::json::Format,
-    kernel::{
-        features::{FeatureSources, Features},
-        prerequisites::{Availability, NeededFor, Prerequisite, answer, judge, unmet},
-    },
-    model::{event::SCHEMA, exit::Exit, units::Bytes},
-    os::paths::Paths,
-};
+use crate::cli::output::json::Format;
+use crate::kernel::features::{FeatureSources, Features};
+use crate::kernel::prerequisites::{Availability, NeededFor, Prerequisite, answer, judge, unmet};
+use crate::model::event::SCHEMA;
+use crate::model::exit::Exit;
+use crate::model::units::Bytes;
+use crate::os::paths::Paths;
 
 /// Width of a table whose output is no terminal.
 const WIDTH: u16 = 120;

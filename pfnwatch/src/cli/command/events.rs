@@ -2,23 +2,20 @@
 
 pub(super) mod restore_block;
 
-use std::{
-    io::{self, Write as _},
-    path::Path,
-    thread,
-    time::{Duration, SystemTime},
-};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
 
-use crate::{
-    cli::{output::terminal, store_args::StoreArgs},
-    config::ConfigArgs,
-    export::event_log::LogFormat,
-    model::exit::Exit,
-    os::paths::Paths,
-    store::{EventFilter, Reader, StoredEvent},
-};
+use crate::cli::output::terminal;
+use crate::cli::store_args::StoreArgs;
+use crate::config::ConfigArgs;
+use crate::export::event_log::LogFormat;
+use crate::model::exit::Exit;
+use crate::os::paths::Paths;
+use crate::store::{EventFilter, Reader, StoredEvent};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 

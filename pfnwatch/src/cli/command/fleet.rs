@@ -6,23 +6,16 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use clap::{Subcommand, ValueEnum};
 
-use crate::{
-    cli::{
-        fleet::{
-            Fleet, files,
-            prometheus::{self, Client},
-        },
-        output::{json::document, terminal},
-    },
-    model::exit::{Exit, ExitContext},
-};
+use crate::cli::fleet::prometheus::{self, Client};
+use crate::cli::fleet::{Fleet, files};
+use crate::cli::output::json::document;
+use crate::cli::output::terminal;
+use crate::model::exit::{Exit, ExitContext};
 
 use self::report::FleetReport;
 

@@ -1,21 +1,14 @@
 //! `pfnwatch guard release`: takes a guard away that was held.
 
+use crate::bpf::pins::Pins;
+use crate::bpf::takeover::release;
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
-use crate::{
-    bpf::{pins::Pins, takeover::release},
-    cli::output::{
-        json::{Format, document},
-        terminal,
-    },
-    model::{
-        control::{ErrorResponse, Released, Request, Response},
-        exit::Exit,
-    },
-    os::{
-        control_client::{self, ClientError, try_request},
-        paths::Paths,
-    },
-};
+use crate::model::control::{ErrorResponse, Released, Request, Response};
+use crate::model::exit::Exit;
+use crate::os::control_client::{self, ClientError, try_request};
+use crate::os::paths::Paths;
 
 /// Options of `pfnwatch guard`.
 #[derive(clap::Args, Debug)]

@@ -4,19 +4,17 @@ pub(super) mod document;
 mod report;
 mod verdict;
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::{
-    cli::output::json::{Format, document},
-    image::{KernelImages, max_struct_page::RunningKernel},
-    model::{exit::Exit, kernel::KernelFacts},
-    os::paths::Paths,
-};
+use crate::cli::output::json::{Format, document};
+use crate::image::KernelImages;
+use crate::image::max_struct_page::RunningKernel;
+use crate::model::exit::Exit;
+use crate::model::kernel::KernelFacts;
+use crate::os::paths::Paths;
 
 use self::document::KernelDocument;
 use self::report::KernelReport;

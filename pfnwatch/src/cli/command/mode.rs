@@ -4,21 +4,15 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
-use crate::{
-    cli::output::{
-        json::{Format, document},
-        terminal,
-    },
-    model::{
-        control::{ModeResponse, Request, Response},
-        exit::Exit,
-        policy::Mode,
-        status::{ModeStatus, Status},
-    },
-    os::control_client,
-    os::paths::Paths,
-};
+use crate::model::control::{ModeResponse, Request, Response};
+use crate::model::exit::Exit;
+use crate::model::policy::Mode;
+use crate::model::status::{ModeStatus, Status};
+use crate::os::control_client;
+use crate::os::paths::Paths;
 
 /// Options of `pfnwatch mode`.
 #[derive(clap::Args, Debug)]

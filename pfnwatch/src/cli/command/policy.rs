@@ -9,7 +9,8 @@ mod table;
 
 use clap::Subcommand;
 
-use crate::{model::exit::Exit, os::paths::Paths};
+use crate::model::exit::Exit;
+use crate::os::paths::Paths;
 
 /// Options of `pfnwatch policy`.
 #[derive(clap::Args, Debug)]

@@ -10,22 +10,16 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use pfnwatch_common::{Geometry, Map};
 
-use crate::{
-    cli::output::{
-        json::{Format, document},
-        terminal::{self, Terminal},
-    },
-    config::ConfigArgs,
-    model::{
-        exit::{Exit, ExitContext},
-        facts::{KernelParameters, NamespaceMode},
-        inventory::Inventory,
-        kernel::KernelFacts,
-        units::{Bytes, parse_size},
-    },
-    os::paths::Paths,
-    sysfs::inventory::SysfsRoots,
-};
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal::{self, Terminal};
+use crate::config::ConfigArgs;
+use crate::model::exit::{Exit, ExitContext};
+use crate::model::facts::{KernelParameters, NamespaceMode};
+use crate::model::inventory::Inventory;
+use crate::model::kernel::KernelFacts;
+use crate::model::units::{Bytes, parse_size};
+use crate::os::paths::Paths;
+use crate::sysfs::inventory::SysfsRoots;
 
 use self::document::PredictionDocument;
 use self::ndctl_size::SizeRules;

@@ -1,34 +1,28 @@
 //! `pfnwatch run`: the agent.
 
-use std::{io, path::PathBuf, thread, time::Duration};
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{io, thread};
 
 use anyhow::Context as _;
 
+use crate::agent::{Agent, Options};
+use crate::bpf::attach::probe_features;
 use crate::cli::socket_args::SocketArgs;
+use crate::cli::store_args::StoreArgs;
+use crate::config::{ConfigArgs, Loaded};
+use crate::export::event_log::{Log, LogFormat, LogTarget};
+use crate::export::lossy_writer::LossyWriter;
+use crate::kernel::features::{self, FeatureSources, Features};
+use crate::kernel::libnvdimm::{self, Libnvdimm};
+use crate::kernel::prerequisites::{Availability, NeededFor, judge, lockdown, unmet};
+use crate::model::exit::{Exit, ExitContext};
+use crate::model::kernel::KernelFacts;
 use crate::model::policy::Mode;
-use crate::{
-    agent::{Agent, Options},
-    bpf::attach::probe_features,
-    cli::store_args::StoreArgs,
-    config::{ConfigArgs, Loaded},
-    export::{
-        event_log::{Log, LogFormat, LogTarget},
-        lossy_writer::LossyWriter,
-    },
-    kernel::{
-        features::{self, FeatureSources, Features},
-        libnvdimm::{self, Libnvdimm},
-        prerequisites::{Availability, NeededFor, judge, lockdown, unmet},
-    },
-    model::{
-        exit::{Exit, ExitContext},
-        kernel::KernelFacts,
-        redact::redact_quotes,
-        units::parse_size,
-    },
-    os::paths::Paths,
-    store::EventStore,
-};
+use crate::model::redact::redact_quotes;
+use crate::model::units::parse_size;
+use crate::os::paths::Paths;
+use crate::store::EventStore;
 
 /// Options of `pfnwatch run`.
 #[derive(clap::Args, Debug)]

@@ -7,12 +7,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs::Permissions,
-    io::Write as _,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -21,14 +19,15 @@ pub use self::report::ScanReport;
 
 use self::against::Comparison;
 
-use crate::{
-    cli::output::terminal::{self, Terminal},
-    config::ConfigArgs,
-    export::metrics,
-    model::{exit::Exit, scan_result::ScanResult, thresholds::Thresholds, verdict::Verdict},
-    os::paths::Paths,
-    scan::EnabledBlocks,
-};
+use crate::cli::output::terminal::{self, Terminal};
+use crate::config::ConfigArgs;
+use crate::export::metrics;
+use crate::model::exit::Exit;
+use crate::model::scan_result::ScanResult;
+use crate::model::thresholds::Thresholds;
+use crate::model::verdict::Verdict;
+use crate::os::paths::Paths;
+use crate::scan::EnabledBlocks;
 
 /// Options of `pfnwatch scan`.
 #[derive(clap::Args, Debug)]

@@ -2,19 +2,18 @@
 //!
 //! They are made of the types that are written (`cargo xtask docs`), and lie in the binary as one compressed document.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use flate2::read::ZlibDecoder;
 use serde_json::{Map, Value};
 
-use crate::{cli::output::terminal, model::exit::Exit, model::exit::ExitContext};
+use crate::cli::output::terminal;
+use crate::model::exit::{Exit, ExitContext};
 
 /// dist/schema.json, as build.rs has compressed it.
 const BUNDLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.json.zlib"));

@@ -3,26 +3,19 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{
-    alerts::TestResult,
-    allow::list::Exemptions,
-    baseline, config, doctor,
-    events::restore_block::RestoredBlock,
-    fleet, kernel,
-    mode::ModeDocument,
-    plan::report::Plan,
-    policy::{check::RejectedPolicy, explanation::Explanation},
-    predict,
-    scan::{self, against::Comparison},
-    superblock,
-};
-use crate::{
-    cli::output::json::Document,
-    model::{
-        control::{AcceptedBaseline, AlertsStatus, Allowed, ModeResponse, Released, Revoked},
-        status::Status,
-    },
-};
+use super::alerts::TestResult;
+use super::allow::list::Exemptions;
+use super::events::restore_block::RestoredBlock;
+use super::mode::ModeDocument;
+use super::plan::report::Plan;
+use super::policy::check::RejectedPolicy;
+use super::policy::explanation::Explanation;
+use super::scan::against::Comparison;
+use super::scan::{self};
+use super::{baseline, config, doctor, fleet, kernel, predict, superblock};
+use crate::cli::output::json::Document;
+use crate::model::control::{AcceptedBaseline, AlertsStatus, Allowed, ModeResponse, Released, Revoked};
+use crate::model::status::Status;
 
 pub(crate) struct PublishedSchema {
     pub(crate) name: &'static str,

@@ -2,16 +2,13 @@
 
 mod table;
 
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
-use crate::{
-    cli::output::{
-        json::{Format, document},
-        terminal,
-    },
-    model::{exit::Exit, status::Status},
-    os::control_client,
-    os::paths::Paths,
-};
+use crate::model::exit::Exit;
+use crate::model::status::Status;
+use crate::os::control_client;
+use crate::os::paths::Paths;
 
 /// Options of `pfnwatch status`.
 #[derive(clap::Args, Debug)]

@@ -3,20 +3,17 @@
 mod document;
 mod report;
 
-use std::{
-    fs::File,
-    io::{self, Read, Seek as _, SeekFrom, Write as _},
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
 
-use crate::{
-    cli::output::json::{Format, document},
-    model::{exit::Exit, units::parse_size},
-    os::paths::Paths,
-};
+use crate::cli::output::json::{Format, document};
+use crate::model::exit::Exit;
+use crate::model::units::parse_size;
+use crate::os::paths::Paths;
 
 pub(super) use self::document::SuperblockDocument;
 pub(super) use self::report::SuperblockReport;

@@ -1,19 +1,15 @@
 //! A folder of reports that `scan --format json` has written, one file for each host. One is read at a time.
 
-use std::{
-    cmp::Ordering,
-    collections::BTreeSet,
-    fmt,
-    fs::{self, File},
-    io::{self, BufReader, ErrorKind, Read, Seek as _},
-    path::Path,
-};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufReader, ErrorKind, Read, Seek as _};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
-};
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{CapacityTotals, Fleet, Host, HostProblem};
 use crate::model::event::SCHEMA;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Host, HostProblem, Release, host::CapacityTotals, releases::Releases};
+use super::host::CapacityTotals;
+use super::releases::Releases;
+use super::{Host, HostProblem, Release};
 
 /// How many entries are named; all are counted.
 const NAMED: usize = 100;

@@ -1,9 +1,7 @@
 //! What the place can show that a report is written to.
 
-use std::{
-    env,
-    io::{self, Write as _},
-};
+use std::env;
+use std::io::{self, Write as _};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terminal {

@@ -1,6 +1,8 @@
-use std::{path::Path, time::Duration};
+use std::path::Path;
+use std::time::Duration;
 
-use crate::{config::Config, model::alert::receiver::ReceiverKind};
+use crate::config::Config;
+use crate::model::alert::receiver::ReceiverKind;
 
 const ONE: &str = "[[alerts.receivers]]\nname = \"am\"\ntype = \"alertmanager\"\n";
 

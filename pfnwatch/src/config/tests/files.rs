@@ -1,7 +1,8 @@
 //! Several files as one configuration.
 
 use super::*;
-use crate::{config::origin, model::exit::Exit};
+use crate::config::origin;
+use crate::model::exit::Exit;
 
 fn of(files: &[(&str, &str)]) -> anyhow::Result<Config> {
     Config::of(&ConfigFiles::of(files))

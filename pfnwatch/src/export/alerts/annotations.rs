@@ -1,15 +1,14 @@
 //! The annotations of alerts: a summary of one line, and a description with the bytes and the remedy.
 
-use crate::model::alert::{Alert, name::AlertName};
-use crate::model::{
-    capacity::{Cost, NamespaceKey, Regression},
-    redact::redact_quotes,
-    scan_result::AssessedNamespace,
-    status::{AgentStatus, Status},
-    store::StoreHealth,
-    units::Bytes,
-    verdict::Numbers,
-};
+use crate::model::alert::Alert;
+use crate::model::alert::name::AlertName;
+use crate::model::capacity::{Cost, NamespaceKey, Regression};
+use crate::model::redact::redact_quotes;
+use crate::model::scan_result::AssessedNamespace;
+use crate::model::status::{AgentStatus, Status};
+use crate::model::store::StoreHealth;
+use crate::model::units::Bytes;
+use crate::model::verdict::Numbers;
 
 type Annotations = (String, String);
 

@@ -3,16 +3,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{
-    AlertChange, DeliveryResult, FiringAlerts, Message, Outbox, Payload, Waiting,
-    backoff::{self, retry_delay},
-    outbox::OutboxStore,
-    render,
-};
-use crate::model::alert::{
-    deliveries::DeliveryStats,
-    receiver::{Receiver, ReceiverKind},
-};
+use super::backoff::{self, retry_delay};
+use super::outbox::OutboxStore;
+use super::{AlertChange, DeliveryResult, FiringAlerts, Message, Outbox, Payload, Waiting, render};
+use crate::model::alert::deliveries::DeliveryStats;
+use crate::model::alert::receiver::{Receiver, ReceiverKind};
 
 const RESEND_INTERVAL: Duration = Duration::from_secs(120);
 

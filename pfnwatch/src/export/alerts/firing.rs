@@ -1,15 +1,14 @@
 //! The firing alerts, and their changes. Pure.
 
 use crate::model::control::FiringAlertStatus;
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::{Duration, SystemTime},
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::Findings;
-use crate::model::alert::{Alert, name::AlertName};
+use crate::model::alert::Alert;
+use crate::model::alert::name::AlertName;
 
 /// How long an event without an end fires an alert.
 const RECENT_WINDOW: Duration = Duration::from_secs(15 * 60);

@@ -1,12 +1,11 @@
 //! One request to a receiver. It blocks, and so is run in a thread of its own; whatever the other side does, it ends within
 //! the receiver's timeout and keeps no more than a few kilobytes of the answer.
 
-use std::{io::Read as _, time::Duration};
+use std::io::Read as _;
+use std::time::Duration;
 
-use ureq::{
-    Body,
-    http::{Response, StatusCode, header},
-};
+use ureq::Body;
+use ureq::http::{Response, StatusCode, header};
 
 use super::Payload;
 use crate::export::http_client;

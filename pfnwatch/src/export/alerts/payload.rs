@@ -1,14 +1,13 @@
 //! What a receiver is sent. Pure.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::model::alert::{Alert, AlertLabels, receiver::ReceiverKind};
+use crate::model::alert::receiver::ReceiverKind;
+use crate::model::alert::{Alert, AlertLabels};
 use crate::model::event::{SCHEMA, Time};
 
 /// How long Alertmanager keeps an alert that is not sent again: four times the resend interval.

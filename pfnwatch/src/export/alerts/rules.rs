@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use super::RecentEvents;
 use crate::export::alerts::annotations;
-use crate::model::alert::{Alert, name::AlertName};
-use crate::model::{capacity::RegressionSubject, scan_result::AssessedNamespace, verdict::Verdict, view::View};
+use crate::model::alert::Alert;
+use crate::model::alert::name::AlertName;
+use crate::model::capacity::RegressionSubject;
+use crate::model::scan_result::AssessedNamespace;
+use crate::model::verdict::Verdict;
+use crate::model::view::View;
 
 /// So many namespaces get an alert each, by their addresses; the log names the rest.
 const MAX_NAMESPACE_ALERTS: usize = 256;

@@ -1,15 +1,11 @@
-use std::{
-    os::fd::FromRawFd as _,
-    process::{Child, Command, Stdio},
-    thread,
-    time::Instant,
-};
+use std::os::fd::FromRawFd as _;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Instant;
 
-use nix::{
-    cmsg_space,
-    sched::{CloneFlags, unshare},
-    sys::socket::{ControlMessageOwned, recvmsg},
-};
+use nix::cmsg_space;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{ControlMessageOwned, recvmsg};
 
 use super::*;
 use crate::model::event::{Blind, Body, Event};

@@ -1,10 +1,8 @@
 //! The agent itself and its kernel.
 
 use super::encode::Family;
-use crate::model::{
-    status::{AgentStatus, MemoryStatus},
-    view::View,
-};
+use crate::model::status::{AgentStatus, MemoryStatus};
+use crate::model::view::View;
 
 pub(super) fn families(view: &View) -> Vec<Family> {
     let agent = &view.status.agent;

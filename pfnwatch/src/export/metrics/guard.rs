@@ -3,7 +3,8 @@
 use pfnwatch_common::counter::Counter;
 
 use super::encode::Family;
-use crate::model::{policy::Mode, view::View};
+use crate::model::policy::Mode;
+use crate::model::view::View;
 
 const OUTCOMES: [Counter; 4] = [Counter::Denied, Counter::WouldDeny, Counter::Exempt, Counter::Unjudged];
 

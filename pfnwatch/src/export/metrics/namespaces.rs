@@ -1,11 +1,9 @@
 //! The namespaces and their sums, the same for the agent's `/metrics` and `pfnwatch scan --format prom`.
 
 use super::encode::{Family, MetricLabels};
-use crate::model::{
-    facts::map_name,
-    scan_result::{AssessedNamespace, ScanResult},
-    verdict::Verdict,
-};
+use crate::model::facts::map_name;
+use crate::model::scan_result::{AssessedNamespace, ScanResult};
+use crate::model::verdict::Verdict;
 
 struct Gauge {
     name: &'static str,

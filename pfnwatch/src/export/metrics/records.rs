@@ -1,12 +1,10 @@
 //! What came of records and events: how many, what was missed, the event store, alerts, and regressions.
 
 use super::encode::Family;
-use crate::model::{
-    alert::deliveries::DeliveryStats,
-    capacity::{Regression, RegressionSubject},
-    event::RecordTotals,
-    view::View,
-};
+use crate::model::alert::deliveries::DeliveryStats;
+use crate::model::capacity::{Regression, RegressionSubject};
+use crate::model::event::RecordTotals;
+use crate::model::view::View;
 
 pub(super) fn families(view: &View) -> Vec<Family> {
     let mut families = records(&view.status.records);

@@ -1,23 +1,22 @@
 //! One connection: one request is read, and its reply written, all within a time limit.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{
-    Request, Response,
-    body::{Body as _, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use super::{
-    reply,
-    route::{self, Route},
-    snapshot_cache::{Snapshot, SnapshotCache},
-};
+use super::reply;
+use super::route::{self, Route};
+use super::snapshot_cache::{Snapshot, SnapshotCache};
 use crate::export::metrics::CONTENT_TYPE;
 
 /// The limit of a request's head in bytes, and of its headers.

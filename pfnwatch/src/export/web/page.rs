@@ -8,7 +8,8 @@ mod notices;
 
 use maud::{DOCTYPE, PreEscaped, html};
 
-use crate::model::{event::Time, view::View};
+use crate::model::event::Time;
+use crate::model::view::View;
 
 /// The style sheet; the header of the page allows no other.
 pub(super) const STYLE: &str = include_str!("page/style.css");

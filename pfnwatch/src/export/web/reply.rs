@@ -3,16 +3,15 @@
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http_body_util::Full;
-use hyper::{
-    Response, StatusCode,
-    header::{
-        ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
-        X_CONTENT_TYPE_OPTIONS,
-    },
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
+use hyper::{Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
-use super::{page, route::HttpError};
+use super::page;
+use super::route::HttpError;
 
 pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 

@@ -1,6 +1,8 @@
 //! What a request wants, or why it is refused.
 
-use hyper::{Method, StatusCode, Version, header::HOST, http::request::Parts};
+use hyper::header::HOST;
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode, Version};
 
 use crate::export::web::host_header;
 

@@ -3,24 +3,20 @@
 //! Connections are taken by a task of their own, not by the agent's loop, so that a flood of them shares the thread with the
 //! loop and does not go before it. While nobody connects nothing runs and nothing wakes up.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
 
-use nix::sys::socket::{setsockopt, sockopt::SndBuf};
-use tokio::{
-    net::TcpStream,
-    sync::mpsc,
-    task::{JoinHandle, JoinSet},
-};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBuf;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
 
-use super::{
-    connection::{self, Limits},
-    snapshot_cache::{SnapshotCache, ViewRequest},
-};
-use crate::model::{status::WebStatus, web_config::WebConfig};
+use super::connection::{self, Limits};
+use super::snapshot_cache::{SnapshotCache, ViewRequest};
+use crate::model::status::WebStatus;
+use crate::model::web_config::WebConfig;
 
 /// The limit of simultaneous connections; others get a 503.
 pub(super) const MAX_CONNECTIONS: usize = 16;

@@ -1,18 +1,15 @@
 //! One moment of the agent, as all who ask within a second are shown it.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::{
-    sync::{Mutex, mpsc, oneshot},
-    time::{Instant, timeout},
-};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::page;
-use crate::{export::metrics, model::view::View};
+use crate::export::metrics;
+use crate::model::view::View;
 
 /// A view is shown again for so long: a flood of requests causes no reads of sysfs.
 const SNAPSHOT_TTL: Duration = Duration::from_secs(1);

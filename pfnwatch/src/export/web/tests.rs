@@ -1,22 +1,18 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::{Instant, sleep, timeout},
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{connection::Limits, server::MAX_CONNECTIONS, *};
-use crate::{
-    model::{alert::deliveries::DeliveryStats, view::View, web_config::WebConfig},
-    testing::view::{blind, healthy, hostile, idle, oversize},
-};
+use super::connection::Limits;
+use super::server::MAX_CONNECTIONS;
+use super::*;
+use crate::model::alert::deliveries::DeliveryStats;
+use crate::model::view::View;
+use crate::model::web_config::WebConfig;
+use crate::testing::view::{blind, healthy, hostile, idle, oversize};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const SHORT_TIMEOUTS: Limits = Limits { head: Duration::from_millis(300), whole: Duration::from_millis(900) };

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::alert::{Alert, deliveries::DeliveryStats};
+use crate::model::alert::Alert;
+use crate::model::alert::deliveries::DeliveryStats;
 
 /// The firing alerts, and what their receivers were sent. Points of time are RFC 3339 in UTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use pfnwatch_common::superblock;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{AlertsStatus, SCHEMA, bytes};
-use crate::model::policy::Mode;
-use crate::{
-    model::exit::ExitContext,
-    model::{
-        capacity::Cost, event::NamespaceId, exit::Exit, policy::ExemptionSubject, restore_commands, status::Status,
-    },
-};
+use crate::model::capacity::Cost;
+use crate::model::event::NamespaceId;
+use crate::model::exit::{Exit, ExitContext};
+use crate::model::policy::{ExemptionSubject, Mode};
+use crate::model::restore_commands;
+use crate::model::status::Status;
 
 /// What the agent says where it did what was asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

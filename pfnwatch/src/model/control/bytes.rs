@@ -2,7 +2,8 @@
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use pfnwatch_common::superblock;
-use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer, Serializer};
 
 type BlockBytes = Box<[u8; superblock::SIZE]>;
 

@@ -1,9 +1,11 @@
 //! The subject of an exemption, as it comes over the socket.
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
-use crate::model::{policy::ExemptionSubject, units::parse_number};
+use crate::model::policy::ExemptionSubject;
+use crate::model::units::parse_number;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -138,7 +138,7 @@ fn an_answer_may_hold_more_than_we_know_and_not_less() {
 
 #[test]
 fn a_refusal_keeps_its_exit_code() {
-    use crate::{model::exit::Exit, model::exit::ExitContext};
+    use crate::model::exit::{Exit, ExitContext};
     for (refusal, exit) in [
         (ErrorResponse::error("x"), Exit::Error),
         (ErrorResponse::usage("x"), Exit::Usage),

@@ -4,7 +4,8 @@ use pfnwatch_common::Map;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{EventAssessment, setup::map};
+use super::EventAssessment;
+use super::setup::map;
 
 /// A namespace with map=dev, with its verdict, as the inventory has it. What could not be read is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

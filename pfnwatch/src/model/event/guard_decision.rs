@@ -4,10 +4,8 @@ use pfnwatch_common::{Map, superblock};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{
-    Actor, NamespaceId, Time,
-    setup::{map, personality},
-};
+use super::setup::{map, personality};
+use super::{Actor, NamespaceId, Time};
 use crate::model::verdict::Cause;
 
 /// A creation that the guard denied, would have denied, allowed by an exemption, or could not judge.

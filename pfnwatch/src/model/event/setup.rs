@@ -5,10 +5,8 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::{Attempt, NamespaceId};
-use crate::model::{
-    facts::map_name,
-    verdict::{Cause, Evidence, Verdict},
-};
+use crate::model::facts::map_name;
+use crate::model::verdict::{Cause, Evidence, Verdict};
 
 /// A set-up: the kernel made an info block and reserved the memmap, accepted an existing block, or refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -1,15 +1,15 @@
 //! A file that the agent before schema 3 wrote, with every kind of event, becomes one of this schema.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use rusqlite::{Transaction, TransactionBehavior, types::Value as Cell};
+use rusqlite::types::Value as Cell;
+use rusqlite::{Transaction, TransactionBehavior};
 use serde_json::Value;
 
 use super::*;
-use crate::store::{
-    event_store::sibling,
-    schema::{VERSION, migrate_in, version},
-};
+use crate::store::event_store::sibling;
+use crate::store::schema::{VERSION, migrate_in, version};
 
 /// Written by the code of schema 2. Number 3 was deleted.
 const OLD: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/schema-2.db"));

@@ -1,7 +1,6 @@
 //! Boots and alerts are remembered.
 
-use crate::model::store::BootRow;
-use crate::model::store::StoreHealth;
+use crate::model::store::{BootRow, StoreHealth};
 use std::collections::BTreeMap;
 
 use super::*;

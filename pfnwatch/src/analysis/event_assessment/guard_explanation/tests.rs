@@ -1,15 +1,12 @@
 use pfnwatch_common::record::{Decision, Judgement, Unjudged};
 use zerocopy::IntoBytes as _;
 
-use crate::{
-    analysis::event_assessment::{judge, tests::host},
-    model::{
-        event::{Event, GuardDecision},
-        facts::KernelParameters,
-        thresholds::Thresholds,
-    },
-    testing::events::{context, decode, denial},
-};
+use crate::analysis::event_assessment::judge;
+use crate::analysis::event_assessment::tests::host;
+use crate::model::event::{Event, GuardDecision};
+use crate::model::facts::KernelParameters;
+use crate::model::thresholds::Thresholds;
+use crate::testing::events::{context, decode, denial};
 
 fn explained_by(record: Judgement, host: &KernelParameters) -> GuardDecision {
     let mut event: Event = decode(record.as_bytes(), &context()).expect("an event");

@@ -4,10 +4,8 @@ use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
 
-use crate::model::{
-    alert::deliveries::DeliveryStats,
-    control::{AlertsStatus, FiringAlertStatus, PendingMessage},
-};
+use crate::model::alert::deliveries::DeliveryStats;
+use crate::model::control::{AlertsStatus, FiringAlertStatus, PendingMessage};
 
 pub(super) fn render(are: &AlertsStatus) -> String {
     let mut text = String::new();
@@ -64,7 +62,8 @@ fn waiting(it: &PendingMessage) -> [String; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::alert::{Alert, name::AlertName};
+    use crate::model::alert::Alert;
+    use crate::model::alert::name::AlertName;
 
     #[test]
     fn what_stands_and_who_does_not_know() {

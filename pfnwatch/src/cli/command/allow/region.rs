@@ -2,16 +2,12 @@
 
 use anyhow::{Context as _, bail};
 
-use crate::{
-    model::exit::ExitContext,
-    model::{
-        inventory::{Inventory, Region},
-        policy::ExemptionSubject,
-        units::parse_number,
-    },
-    os::paths::Paths,
-    sysfs::inventory::SysfsRoots,
-};
+use crate::model::exit::ExitContext;
+use crate::model::inventory::{Inventory, Region};
+use crate::model::policy::ExemptionSubject;
+use crate::model::units::parse_number;
+use crate::os::paths::Paths;
+use crate::sysfs::inventory::SysfsRoots;
 
 /// Finds a region: `region0`, or its set_cookie or start address as `0x…`.
 ///
@@ -60,7 +56,8 @@ fn describe(region: &Region) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::exit::Exit, testing::tree::Tree};
+    use crate::model::exit::Exit;
+    use crate::testing::tree::Tree;
 
     fn found(text: &str) -> anyhow::Result<ExemptionSubject> {
         let folder = tempfile::tempdir().unwrap();

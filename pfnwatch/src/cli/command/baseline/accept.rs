@@ -1,18 +1,12 @@
 //! `pfnwatch baseline accept`: what costs more than it did, and is to stay so, is the baseline from now on.
 
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
-use crate::{
-    cli::output::{
-        json::{Format, document},
-        terminal,
-    },
-    model::{
-        capacity::BaselineScope,
-        control::{Request, Response},
-        exit::Exit,
-    },
-    os::control_client,
-};
+use crate::model::capacity::BaselineScope;
+use crate::model::control::{Request, Response};
+use crate::model::exit::Exit;
+use crate::os::control_client;
 
 /// Options of `pfnwatch baseline accept`.
 #[derive(clap::Args, Debug)]

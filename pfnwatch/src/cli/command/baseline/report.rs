@@ -2,14 +2,10 @@
 
 use serde::Serialize;
 
-use crate::{
-    analysis::baseline::{host_regression, reference_cost},
-    model::{
-        capacity::{Acceptance, Cost, CostRecord, NamespaceKey, observed_kernel},
-        event::{CapacityRegression, Time},
-        store::BootRow,
-    },
-};
+use crate::analysis::baseline::{host_regression, reference_cost};
+use crate::model::capacity::{Acceptance, Cost, CostRecord, NamespaceKey, observed_kernel};
+use crate::model::event::{CapacityRegression, Time};
+use crate::model::store::BootRow;
 
 /// The whole document.
 #[derive(Debug, Serialize)]

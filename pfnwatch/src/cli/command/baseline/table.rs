@@ -3,13 +3,9 @@
 use std::fmt::Write as _;
 
 use super::report::{BaselineKernel, BaselineReport, NamespaceCost};
-use crate::{
-    cli::output::table::table,
-    model::{
-        capacity::{Acceptance, Cost, RegressionSubject, display},
-        units::Bytes,
-    },
-};
+use crate::cli::output::table::table;
+use crate::model::capacity::{Acceptance, Cost, RegressionSubject, display};
+use crate::model::units::Bytes;
 
 const KERNELS: [&str; 6] = ["", "KERNEL", "STRUCT PAGE", "FOR EACH PAGE", "1 TIB COSTS", "LAST SEEN"];
 const NAMESPACES: [&str; 6] = ["NAMESPACE", "SIZE", "COSTS", "AT LEAST", "UNDER", "LOST"];

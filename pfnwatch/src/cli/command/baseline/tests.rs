@@ -5,10 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::json;
 
 use super::*;
-use crate::model::{
-    capacity::{Acceptance, Cost, CostRecord, NamespaceKey},
-    store::BootRow,
-};
+use crate::model::capacity::{Acceptance, Cost, CostRecord, NamespaceKey};
+use crate::model::store::BootRow;
 
 fn boot(number: u64, max: Option<u64>) -> BootRow {
     let seen = UNIX_EPOCH + Duration::from_secs(86_400 * number);

@@ -1,20 +1,15 @@
 //! `pfnwatch config show`: the configuration as a whole.
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
 
-use crate::{
-    cli::output::{
-        json::{Format, document},
-        terminal,
-    },
-    config::{
-        Config, ConfigArgs, ConfigFiles,
-        origin::{DEFAULTS, OriginTable, Value, tables},
-    },
-    model::exit::Exit,
-};
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal;
+use crate::config::origin::{DEFAULTS, OriginTable, Value, tables};
+use crate::config::{Config, ConfigArgs, ConfigFiles};
+use crate::model::exit::Exit;
 
 /// Where the origins begin, unless a value is longer.
 const COLUMN: usize = 44;

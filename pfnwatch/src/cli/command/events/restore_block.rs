@@ -1,34 +1,24 @@
 //! `pfnwatch events restore-block`: the info block that a namespace had last, for a reconfigure that went wrong, where the
 //! block on the media is gone.
 
-use std::{
-    fs::OpenOptions,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use pfnwatch_common::superblock::{self, Checksum, InfoBlock};
 use serde::Serialize;
 
+use crate::cli::command::superblock::{FoundBlock, SuperblockDocument, SuperblockReport};
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
-use crate::{
-    cli::{
-        command::superblock::{FoundBlock, SuperblockDocument, SuperblockReport},
-        output::{
-            json::{Format, document},
-            terminal,
-        },
-        store_args::StoreArgs,
-    },
-    config::ConfigArgs,
-    model::{
-        control::{InfoBlockResponse, Request, Response},
-        exit::Exit,
-    },
-    os::control_client::{ClientError, try_request},
-    store::Reader,
-};
+use crate::cli::store_args::StoreArgs;
+use crate::config::ConfigArgs;
+use crate::model::control::{InfoBlockResponse, Request, Response};
+use crate::model::exit::Exit;
+use crate::os::control_client::{ClientError, try_request};
+use crate::store::Reader;
 
 /// Options of `pfnwatch events restore-block`.
 #[derive(clap::Args, Debug)]

@@ -6,16 +6,10 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::FleetSource;
-use crate::{
-    cli::{
-        fleet::prometheus::{Readiness, Reason, readiness},
-        output::{
-            json::{Format, document},
-            terminal,
-        },
-    },
-    model::exit::Exit,
-};
+use crate::cli::fleet::prometheus::{Readiness, Reason, readiness};
+use crate::cli::output::json::{Format, document};
+use crate::cli::output::terminal;
+use crate::model::exit::Exit;
 
 /// Options of `pfnwatch fleet readiness`.
 #[derive(clap::Args, Debug)]

@@ -1,13 +1,12 @@
 //! The report as programs read it.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::{
-    cli::fleet::{Fleet, FleetTotals, Host, HostProblem, Release, Truncated},
-    model::event::Time,
-};
+use crate::cli::fleet::{Fleet, FleetTotals, Host, HostProblem, Release, Truncated};
+use crate::model::event::Time;
 
 /// The whole document.
 #[derive(Debug, Serialize)]

@@ -3,13 +3,9 @@
 use std::fmt::Write as _;
 
 use super::report::{FleetReport, more};
-use crate::{
-    cli::{
-        fleet::{Host, Release, Truncated},
-        output::table::table,
-    },
-    model::units::{Bytes, Plural},
-};
+use crate::cli::fleet::{Host, Release, Truncated};
+use crate::cli::output::table::table;
+use crate::model::units::{Bytes, Plural};
 
 const RELEASES: [&str; 7] =
     ["KERNEL", "FOR EACH PAGE", "MORE PER TIB", "HOSTS", "OVERSIZE HOSTS", "NAMESPACES", "LOST"];

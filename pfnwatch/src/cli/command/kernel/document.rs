@@ -2,10 +2,8 @@
 
 use serde::Serialize;
 
-use super::{
-    report::KernelReport,
-    verdict::{AssessedKernel, KernelVerdict},
-};
+use super::report::KernelReport;
+use super::verdict::{AssessedKernel, KernelVerdict};
 use crate::kernel::max_struct_page::{Evidence, Source};
 
 /// What was asked about, and what came of it.

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::verdict::{AssessedKernel, KernelVerdict};
-use crate::{code::max_struct_page::MaxStructPage, kernel::max_struct_page::Evidence, model::units::Bytes};
+use crate::code::max_struct_page::MaxStructPage;
+use crate::kernel::max_struct_page::Evidence;
+use crate::model::units::Bytes;
 
 /// The kernels looked at, and the paths that gave none.
 #[derive(Debug, Default)]

@@ -1,16 +1,13 @@
 //! What the evidence on a kernel means.
 
-use pfnwatch_common::{
-    Geometry, KernelQuirks, Map, reservation,
-    reservation::{REFERENCE_STRUCT_PAGE, Reservation},
-};
+use pfnwatch_common::reservation::{REFERENCE_STRUCT_PAGE, Reservation};
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 use serde::Serialize;
 
-use crate::{
-    code::max_struct_page::MaxStructPage,
-    image::{KernelImage, max_struct_page::RunningKernel},
-    kernel::max_struct_page::{Resolved, resolve},
-};
+use crate::code::max_struct_page::MaxStructPage;
+use crate::image::KernelImage;
+use crate::image::max_struct_page::RunningKernel;
+use crate::kernel::max_struct_page::{Resolved, resolve};
 
 /// The namespace for which losses are computed: 1 TiB at 4 GiB, align 2 MiB, pages of 4 KiB, memmap on the device.
 const EXAMPLE: Geometry =

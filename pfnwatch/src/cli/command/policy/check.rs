@@ -1,35 +1,30 @@
 //! `pfnwatch policy check`: reads everything, prints one report.
 
-use std::{
-    fs::File,
-    io::{self, BufReader},
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{creation::Evaluation, events, explanation::Explanation, host, table};
-use crate::{
-    cli::{
-        output::{json::Format, terminal},
-        store_args::StoreArgs,
-    },
-    config::{Config, ConfigArgs, DEFAULT_PATH},
-    model::{
-        event::SCHEMA,
-        exit::{Exit, ExitContext},
-        inventory::Inventory,
-        policy::RegionFacts,
-        scan_result::ScanResult,
-    },
-    os::paths::Paths,
-    scan::EnabledBlocks,
-    store::Reader,
-    sysfs::inventory::SysfsRoots,
-};
+use super::creation::Evaluation;
+use super::explanation::Explanation;
+use super::{events, host, table};
+use crate::cli::output::json::Format;
+use crate::cli::output::terminal;
+use crate::cli::store_args::StoreArgs;
+use crate::config::{Config, ConfigArgs, DEFAULT_PATH};
+use crate::model::event::SCHEMA;
+use crate::model::exit::{Exit, ExitContext};
+use crate::model::inventory::Inventory;
+use crate::model::policy::RegionFacts;
+use crate::model::scan_result::ScanResult;
+use crate::os::paths::Paths;
+use crate::scan::EnabledBlocks;
+use crate::store::Reader;
+use crate::sysfs::inventory::SysfsRoots;
 
 /// Options of `pfnwatch policy check`.
 #[derive(clap::Args, Debug)]

@@ -3,10 +3,9 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{
-    model::{policy::Mode, units::Bytes},
-    policy::judge::Decision,
-};
+use crate::model::policy::Mode;
+use crate::model::units::Bytes;
+use crate::policy::judge::Decision;
 
 /// What the policy would have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -1,6 +1,7 @@
 //! The policy applied to recorded events: the lines of `pfnwatch run --format json`. Pure, except for the reading.
 
-use std::{io::BufRead, time::SystemTime};
+use std::io::BufRead;
+use std::time::SystemTime;
 
 use anyhow::bail;
 use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
@@ -8,14 +9,10 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::creation::{Creation, Evaluation, PolicyOutcome, describe_excess, outcome};
-use crate::{
-    model::{
-        event::{SCHEMA, Time},
-        kernel::COMPAT_ALIGN,
-        policy::{Policy, RegionFacts},
-    },
-    policy::judge::MatchContext,
-};
+use crate::model::event::{SCHEMA, Time};
+use crate::model::kernel::COMPAT_ALIGN;
+use crate::model::policy::{Policy, RegionFacts};
+use crate::policy::judge::MatchContext;
 
 /// The kinds of events that are evaluated.
 pub(super) const KINDS: [&str; 6] = ["ready", "set_up", "denied", "would_deny", "exempt", "unjudged"];

@@ -1,18 +1,19 @@
 //! What a policy means, as data: the table and the JSON are made of it. Pure.
 
-use std::{path::Path, time::SystemTime};
+use std::path::Path;
+use std::time::SystemTime;
 
-use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation, reservation::REGRESSED_STRUCT_PAGE};
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use pfnwatch_common::reservation::REGRESSED_STRUCT_PAGE;
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 
 use super::creation::Evaluation;
-use crate::model::{
-    event::{SCHEMA, Time},
-    inventory::{Attribute, AttributeError, Inventory},
-    kernel::COMPAT_ALIGN,
-    policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Policy},
-    thresholds::Thresholds,
-};
+use crate::model::event::{SCHEMA, Time};
+use crate::model::inventory::{Attribute, AttributeError, Inventory};
+use crate::model::kernel::COMPAT_ALIGN;
+use crate::model::policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Policy};
+use crate::model::thresholds::Thresholds;
 
 const GIB: u64 = 1 << 30;
 

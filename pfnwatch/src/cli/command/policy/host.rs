@@ -6,15 +6,11 @@ use pfnwatch_common::Map;
 use uuid::Uuid;
 
 use super::creation::{Creation, Evaluation, PolicyOutcome, describe_excess, outcome};
-use crate::{
-    model::{
-        inventory::{AttributeError, Region},
-        policy::Policy,
-        scan_result::{AssessedNamespace, ScanResult},
-        verdict::Verdict,
-    },
-    policy::judge::{MatchContext, NO_COOKIE},
-};
+use crate::model::inventory::{AttributeError, Region};
+use crate::model::policy::Policy;
+use crate::model::scan_result::{AssessedNamespace, ScanResult};
+use crate::model::verdict::Verdict;
+use crate::policy::judge::{MatchContext, NO_COOKIE};
 
 /// Judges each namespace with map=dev as if it were created now with its reservation.
 pub(super) fn evaluate(scan: &ScanResult, policy: &Policy, now: SystemTime) -> Evaluation {

@@ -4,14 +4,11 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{
-    creation::{Creation, Evaluation, PolicyOutcome},
-    explanation::{Example, Explanation},
-};
-use crate::{
-    model::{policy::Mode, units::Bytes},
-    policy::{describe_limits, describe_mode, describe_on_agent_exit},
-};
+use super::creation::{Creation, Evaluation, PolicyOutcome};
+use super::explanation::{Example, Explanation};
+use crate::model::policy::Mode;
+use crate::model::units::Bytes;
+use crate::policy::{describe_limits, describe_mode, describe_on_agent_exit};
 
 pub(super) fn render(explanation: &Explanation) -> String {
     let mut text = format!("{} is valid.\n", explanation.file);

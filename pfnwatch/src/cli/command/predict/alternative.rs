@@ -2,13 +2,9 @@
 
 use pfnwatch_common::{Geometry, Map, Reservation, reservation};
 
-use crate::{
-    analysis::assess::{deduplicated_memmap, memmap_in_dram},
-    model::{
-        facts::{KernelParameters, NamespaceMode},
-        thresholds::Thresholds,
-    },
-};
+use crate::analysis::assess::{deduplicated_memmap, memmap_in_dram};
+use crate::model::facts::{KernelParameters, NamespaceMode};
+use crate::model::thresholds::Thresholds;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PredictedOutcome {

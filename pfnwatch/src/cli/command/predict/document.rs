@@ -3,10 +3,8 @@
 use pfnwatch_common::Geometry;
 use serde::Serialize;
 
-use super::{
-    alternative::{Alternative, PredictedOutcome},
-    report::Prediction,
-};
+use super::alternative::{Alternative, PredictedOutcome};
+use super::report::Prediction;
 use crate::model::facts::map_name;
 
 /// What a namespace would cost.

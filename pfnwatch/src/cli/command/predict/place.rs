@@ -2,13 +2,9 @@
 
 use anyhow::{Context as _, bail};
 
-use crate::{
-    model::exit::ExitContext,
-    model::{
-        inventory::{Inventory, Region},
-        units::Bytes,
-    },
-};
+use crate::model::exit::ExitContext;
+use crate::model::inventory::{Inventory, Region};
+use crate::model::units::Bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FreeRange {

@@ -5,22 +5,14 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use pfnwatch_common::{Geometry, Map};
 
-use super::{
-    PageCost,
-    alternative::{Alternative, PredictedOutcome},
-};
-use crate::{
-    cli::output::{
-        bar::{self, BarPart},
-        terminal::Terminal,
-    },
-    model::{
-        facts::{KernelParameters, NamespaceMode, map_name},
-        kernel::KernelFacts,
-        thresholds::Thresholds,
-        units::Bytes,
-    },
-};
+use super::PageCost;
+use super::alternative::{Alternative, PredictedOutcome};
+use crate::cli::output::bar::{self, BarPart};
+use crate::cli::output::terminal::Terminal;
+use crate::model::facts::{KernelParameters, NamespaceMode, map_name};
+use crate::model::kernel::KernelFacts;
+use crate::model::thresholds::Thresholds;
+use crate::model::units::Bytes;
 
 const BAR_WIDTH: usize = 32;
 

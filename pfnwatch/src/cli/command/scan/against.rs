@@ -10,15 +10,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use self::{
-    earlier::EarlierReport,
-    pairs::{ComparedNamespace, pair},
-};
-use super::{
-    ScanFormat,
-    report::{self, NamespaceRow},
-};
-use crate::model::{event::SCHEMA, exit::ExitContext, scan_result::ScanResult};
+use self::earlier::EarlierReport;
+use self::pairs::{ComparedNamespace, pair};
+use super::ScanFormat;
+use super::report::{self, NamespaceRow};
+use crate::model::event::SCHEMA;
+use crate::model::exit::ExitContext;
+use crate::model::scan_result::ScanResult;
 
 /// What has changed from a report to the host as it is now.
 #[derive(Debug, Serialize)]

@@ -5,13 +5,11 @@ use std::time::SystemTime;
 use nix::unistd::gethostname;
 use serde::Serialize;
 
-use crate::model::{
-    event::{SCHEMA, Time},
-    facts::map_name,
-    inventory::Region,
-    scan_result::{AssessedNamespace, ScanResult},
-    verdict::{Cause, Evidence, Hint, NamespaceTotals, Verdict},
-};
+use crate::model::event::{SCHEMA, Time};
+use crate::model::facts::map_name;
+use crate::model::inventory::Region;
+use crate::model::scan_result::{AssessedNamespace, ScanResult};
+use crate::model::verdict::{Cause, Evidence, Hint, NamespaceTotals, Verdict};
 
 /// The whole document.
 #[derive(Debug, Serialize)]

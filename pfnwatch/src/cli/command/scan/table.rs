@@ -5,18 +5,12 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::report::percent;
-use crate::{
-    cli::output::{
-        bar::{self, BarPart},
-        terminal::Terminal,
-    },
-    model::{
-        facts::map_name,
-        scan_result::{AssessedNamespace, ScanResult},
-        units::{Bytes, Plural},
-        verdict::{Assessment, Cause, Evidence, Numbers, Verdict},
-    },
-};
+use crate::cli::output::bar::{self, BarPart};
+use crate::cli::output::terminal::Terminal;
+use crate::model::facts::map_name;
+use crate::model::scan_result::{AssessedNamespace, ScanResult};
+use crate::model::units::{Bytes, Plural};
+use crate::model::verdict::{Assessment, Cause, Evidence, Numbers, Verdict};
 
 const BAR_WIDTH: usize = 24;
 const HEADER: [&str; 10] =

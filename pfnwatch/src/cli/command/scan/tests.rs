@@ -3,13 +3,9 @@
 use serde_json::Value;
 
 use super::*;
-use crate::{
-    model::{
-        inventory::{InfoBlocks, Inventory},
-        kernel::KernelFacts,
-    },
-    sysfs::inventory::SysfsRoots,
-};
+use crate::model::inventory::{InfoBlocks, Inventory};
+use crate::model::kernel::KernelFacts;
+use crate::sysfs::inventory::SysfsRoots;
 
 use crate::testing::tree::{Pmem, Tree};
 

@@ -1,17 +1,14 @@
 //! The status for people.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::super::{allow, mode};
-use crate::{
-    export::line,
-    model::{
-        event::{MaxStructPageStatus, ProgramState, RecordTotals},
-        policy::OnAgentExit,
-        status::{AgentStatus, GuardStatus, PolicyStatus, Status, WebStatus},
-        units::Bytes,
-    },
-};
+use crate::export::line;
+use crate::model::event::{MaxStructPageStatus, ProgramState, RecordTotals};
+use crate::model::policy::OnAgentExit;
+use crate::model::status::{AgentStatus, GuardStatus, PolicyStatus, Status, WebStatus};
+use crate::model::units::Bytes;
 
 /// Counters that are printed even if they are zero.
 const ALWAYS: [&str; 7] = ["judged", "denied", "would_deny", "exempt", "unjudged", "guard_fault", "lost"];

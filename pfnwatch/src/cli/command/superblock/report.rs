@@ -2,11 +2,9 @@
 
 use std::fmt::Write as _;
 
-use pfnwatch_common::{
-    Geometry, InfoBlock, KernelQuirks, Map, reservation,
-    reservation::REFERENCE_STRUCT_PAGE,
-    superblock::{GeometryMismatch, SuperblockKind},
-};
+use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
+use pfnwatch_common::superblock::{GeometryMismatch, SuperblockKind};
+use pfnwatch_common::{Geometry, InfoBlock, KernelQuirks, Map, reservation};
 use uuid::Uuid;
 
 use super::FoundBlock;
@@ -119,10 +117,9 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{
-        super::{document::SuperblockDocument, tests::block},
-        *,
-    };
+    use super::super::document::SuperblockDocument;
+    use super::super::tests::block;
+    use super::*;
 
     fn found(block: InfoBlock) -> FoundBlock {
         let checksum = Checksum::of(&block.encode()).unwrap();

@@ -1,18 +1,14 @@
 //! One question, one answer: `/api/v1/query`.
 
-use std::{
-    collections::BTreeMap,
-    io::Read,
-    path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use ureq::{
-    Body,
-    http::{Response, StatusCode, header},
-};
+use ureq::Body;
+use ureq::http::{Response, StatusCode, header};
 
 use crate::export::http_client;
 

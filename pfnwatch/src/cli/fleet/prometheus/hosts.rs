@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Client, Sample, api::Key};
-use crate::{
-    cli::fleet::{Fleet, Host, HostProblem},
-    model::units::Plural,
-};
+use super::api::Key;
+use super::{Client, Sample};
+use crate::cli::fleet::{Fleet, Host, HostProblem};
+use crate::model::units::Plural;
 
 type Set = fn(&mut Host, u64);
 

@@ -2,12 +2,10 @@
 
 mod answers;
 
-use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    thread,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 

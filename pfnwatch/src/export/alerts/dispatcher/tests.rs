@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{
-    export::alerts::{Findings, FiringAlert},
-    model::alert::{Alert, name::AlertName},
-};
+use crate::export::alerts::{Findings, FiringAlert};
+use crate::model::alert::Alert;
+use crate::model::alert::name::AlertName;
 
 #[derive(Default)]
 struct RecordingStore {

@@ -1,13 +1,10 @@
 //! Receivers that misbehave, on loopback.
 
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, mpsc},
-    thread,
-    time::Instant,
-};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+use std::{fs, thread};
 
 use super::*;
 

@@ -1,22 +1,17 @@
 //! Findings in made-up views, and their annotations.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
 use super::*;
-use crate::{
-    model::{
-        capacity::{Cost, NamespaceKey, Regression},
-        policy::Mode,
-        scan_result::ScanResult,
-        store::StoreHealth,
-    },
-    testing::{tree::Pmem, view},
-};
+use crate::model::capacity::{Cost, NamespaceKey, Regression};
+use crate::model::policy::Mode;
+use crate::model::scan_result::ScanResult;
+use crate::model::store::StoreHealth;
+use crate::testing::tree::Pmem;
+use crate::testing::view;
 
 const GIB: u64 = 1 << 30;
 

@@ -2,13 +2,11 @@
 
 use maud::{Markup, html};
 
-use crate::model::{
-    event::{MaxStructPageStatus, ProgramState},
-    policy::Mode,
-    status::Status,
-    units::Bytes,
-    view::View,
-};
+use crate::model::event::{MaxStructPageStatus, ProgramState};
+use crate::model::policy::Mode;
+use crate::model::status::Status;
+use crate::model::units::Bytes;
+use crate::model::view::View;
 
 pub(super) fn render(view: &View) -> Markup {
     html! {

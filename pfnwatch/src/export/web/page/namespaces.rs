@@ -2,13 +2,11 @@
 
 use maud::{Markup, html};
 
-use crate::model::{
-    facts::map_name,
-    scan_result::{AssessedNamespace, ScanResult},
-    units::Bytes,
-    verdict::{NamespaceTotals, Numbers, Verdict},
-    view::View,
-};
+use crate::model::facts::map_name;
+use crate::model::scan_result::{AssessedNamespace, ScanResult};
+use crate::model::units::Bytes;
+use crate::model::verdict::{NamespaceTotals, Numbers, Verdict};
+use crate::model::view::View;
 
 const WIDTH: u64 = 10_000;
 

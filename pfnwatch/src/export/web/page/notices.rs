@@ -3,7 +3,9 @@
 
 use maud::{Markup, html};
 
-use crate::model::{capacity::display, policy::Mode, view::View};
+use crate::model::capacity::display;
+use crate::model::policy::Mode;
+use crate::model::view::View;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Severity {

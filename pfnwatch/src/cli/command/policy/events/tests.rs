@@ -4,13 +4,9 @@ use serde_json::{Value, json};
 use zerocopy::IntoBytes as _;
 
 use super::*;
-use crate::{
-    bpf::decode,
-    model::{
-        policy::{Exemption, ExemptionSubject, Mode},
-        thresholds::Thresholds,
-    },
-};
+use crate::bpf::decode;
+use crate::model::policy::{Exemption, ExemptionSubject, Mode};
+use crate::model::thresholds::Thresholds;
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;

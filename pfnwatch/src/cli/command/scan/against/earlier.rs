@@ -1,11 +1,13 @@
 //! The report of another day or host, as far as it is compared.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{model::event::SCHEMA, model::exit::ExitContext};
+use crate::model::event::SCHEMA;
+use crate::model::exit::ExitContext;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct EarlierReport {

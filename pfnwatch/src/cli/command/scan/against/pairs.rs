@@ -2,10 +2,8 @@
 
 use serde::Serialize;
 
-use super::{
-    super::report::NamespaceRow,
-    earlier::{Costs, EarlierNamespace},
-};
+use super::super::report::NamespaceRow;
+use super::earlier::{Costs, EarlierNamespace};
 
 /// A namespace then and now.
 #[derive(Debug, Serialize)]

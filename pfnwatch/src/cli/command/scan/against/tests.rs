@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{pairs::PairedBy, *};
-use crate::cli::command::scan::{ScanReport, tests::mixed};
+use super::pairs::PairedBy;
+use super::*;
+use crate::cli::command::scan::ScanReport;
+use crate::cli::command::scan::tests::mixed;
 
 fn compared(change: impl FnOnce(&mut Value)) -> Comparison {
     let scan = mixed();
