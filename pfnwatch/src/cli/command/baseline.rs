@@ -1,22 +1,28 @@
 //! `pfnwatch baseline`: regressions, and what they are compared with.
 
 mod accept;
-pub(super) mod report;
-mod table;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::analysis::baseline::{host_regression, reference_cost};
 use crate::cli::output::json::{Format, document};
+use crate::cli::output::table::table;
 use crate::cli::output::terminal;
 use crate::cli::store_args::StoreArgs;
 use crate::config::ConfigArgs;
 use crate::kernel::boot;
+use crate::model::capacity::{Acceptance, Cost, CostRecord, NamespaceKey, RegressionSubject, display, observed_kernel};
+use crate::model::event::{CapacityRegression, Time};
 use crate::model::exit::Exit;
+use crate::model::store::BootRow;
+use crate::model::units::Bytes;
 use crate::os::paths::Paths;
 use crate::os::sysconf::page_size;
 use crate::store::Reader;
-
-pub use self::report::BaselineReport;
 
 /// Options of `pfnwatch baseline`.
 #[derive(clap::Args, Debug)]
@@ -62,7 +68,185 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let report = BaselineReport::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);
     terminal::print(&match args.format {
         Format::Json => document(&report)?,
-        Format::Table => table::render(&report),
+        Format::Table => render(&report),
     })?;
     Ok(if report.regressions.is_empty() { Exit::Success } else { Exit::Findings })
+}
+
+/// The whole document.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BaselineReport {
+    /// The kernels under which an agent has run, the oldest first.
+    kernels: Vec<BaselineKernel>,
+    /// The namespaces with a memmap on the media, those that are gone among them.
+    namespaces: Vec<NamespaceCost>,
+    /// What costs more than it did.
+    regressions: Vec<CapacityRegression>,
+}
+
+/// A kernel_row with its libnvdimm.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BaselineKernel"))]
+struct BaselineKernel {
+    /// Its release.
+    kernel: String,
+    /// The build-id of its libnvdimm, in hex; null where it is built in, or none was seen.
+    libnvdimm_build_id: Option<String>,
+    /// Its `sizeof(struct page)` in bytes.
+    struct_page_size_bytes: Option<u64>,
+    /// What it reserves for each page with map=dev, in bytes.
+    max_struct_page_size_bytes: Option<u64>,
+    /// What a namespace of 1 TiB with map=dev costs under it, in bytes.
+    reservation_of_1_tib_bytes: Option<u64>,
+    /// What says so, in words.
+    evidence: Vec<String>,
+    /// When an agent ran under it first, in RFC 3339.
+    first_seen: String,
+    /// When an agent ran under it last, in RFC 3339.
+    last_seen: String,
+    /// Whether it is the one that runs, or ran last where none of them does.
+    current: bool,
+    /// Whether nothing is held against it any more: what came after it was accepted.
+    set_aside: bool,
+    /// Who has accepted what it costs, where somebody has.
+    accepted: Option<Acceptance>,
+}
+
+/// A namespace.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BaselineNamespace"))]
+struct NamespaceCost {
+    #[serde(flatten)]
+    namespace: NamespaceKey,
+    /// What it costs; null once it is gone, or its memmap is.
+    now: Option<Cost>,
+    /// The least that it, or what lay in its room, was seen to cost.
+    least: Cost,
+    /// How much more that is, in bytes, where that is a regression.
+    lost_bytes: Option<u64>,
+    /// Who has accepted the least, where somebody has.
+    accepted: Option<Acceptance>,
+}
+
+impl BaselineReport {
+    /// Compares all boots and costs; `boot_id` is the current boot.
+    #[must_use]
+    pub fn of(boots: Vec<BootRow>, costs: Vec<CostRecord>, boot_id: &str, page_size: u64) -> Self {
+        let current = current(&boots, boot_id).cloned();
+        let seen: Vec<_> = boots.iter().map(|boot| observed_kernel(boot, page_size)).collect();
+        let of_host = current.as_ref().and_then(|boot| host_regression(&observed_kernel(boot, page_size), &seen));
+        let of_namespaces = costs.iter().filter_map(CostRecord::regression);
+        let regressions = of_host.into_iter().chain(of_namespaces).map(CapacityRegression::begins).collect();
+        let kernels = boots.into_iter().map(|boot| kernel_row(&boot, current.as_ref(), page_size)).collect();
+        Self { kernels, namespaces: costs.into_iter().map(namespace_row).collect(), regressions }
+    }
+}
+
+/// Of several libnvdimms in one boot the last.
+fn current<'a>(boots: &'a [BootRow], boot_id: &str) -> Option<&'a BootRow> {
+    let last = |these: &mut dyn Iterator<Item = &'a BootRow>| these.max_by_key(|boot| boot.last_seen);
+    last(&mut boots.iter().filter(|boot| boot.boot_id == boot_id)).or_else(|| last(&mut boots.iter()))
+}
+
+fn kernel_row(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> BaselineKernel {
+    BaselineKernel {
+        kernel: boot.release.clone(),
+        libnvdimm_build_id: boot.module_build_id.clone(),
+        struct_page_size_bytes: boot.struct_page_size,
+        max_struct_page_size_bytes: boot.max_struct_page_size,
+        reservation_of_1_tib_bytes: reference_cost(&observed_kernel(boot, page_size))
+            .map(|cost| cost.reservation_bytes),
+        evidence: boot.evidence.clone(),
+        first_seen: Time(boot.first_seen).to_string(),
+        last_seen: Time(boot.last_seen).to_string(),
+        current: current == Some(boot),
+        set_aside: boot.set_aside,
+        accepted: boot.accepted.clone(),
+    }
+}
+
+fn namespace_row(record: CostRecord) -> NamespaceCost {
+    let lost_bytes = record.regression().map(|regression| regression.lost_bytes());
+    NamespaceCost {
+        namespace: record.namespace,
+        now: record.last,
+        least: record.least,
+        lost_bytes,
+        accepted: record.accepted,
+    }
+}
+
+const KERNELS: [&str; 6] = ["", "KERNEL", "STRUCT PAGE", "FOR EACH PAGE", "1 TIB COSTS", "LAST SEEN"];
+const NAMESPACES: [&str; 6] = ["NAMESPACE", "SIZE", "COSTS", "AT LEAST", "UNDER", "LOST"];
+
+fn render(report: &BaselineReport) -> String {
+    if report.kernels.is_empty() {
+        return "No agent has found out yet what a kernel reserves here: there is nothing to hold anything against.\n\
+                `pfnwatch run` does, and keeps it in its event store.\n"
+            .to_owned();
+    }
+    let mut kernels = table(&KERNELS, &[2, 3, 4]);
+    kernels.add_rows(report.kernels.iter().map(kernel_cells));
+    let mut text = format!("{}\n", kernels.trim_fmt());
+    if !report.namespaces.is_empty() {
+        let mut namespaces = table(&NAMESPACES, &[1, 2, 3, 5]);
+        namespaces.add_rows(report.namespaces.iter().map(namespace_cells));
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "\n{}", namespaces.trim_fmt());
+    }
+    text.push('\n');
+    for regression in &report.regressions {
+        let _ = writeln!(text, "REGRESSED {}", regression.detail);
+    }
+    for accepted in accepted(report) {
+        let _ = writeln!(text, "accepted  {accepted}");
+    }
+    if report.regressions.is_empty() {
+        text.push_str("Nothing costs more than it did.\n");
+    }
+    text
+}
+
+/// What is the baseline because somebody said so.
+fn accepted(report: &BaselineReport) -> impl Iterator<Item = String> {
+    let said = |what: String, bytes, it: &Acceptance| {
+        format!("{what} may cost {}: {}; by {} on {}", Bytes(bytes), it.reason, it.by, it.time)
+    };
+    let standing = report.kernels.iter().filter(|kernel| !kernel.set_aside);
+    let kernels = standing.filter_map(move |it| {
+        Some(said(
+            display::subject_text(&RegressionSubject::Host),
+            it.reservation_of_1_tib_bytes?,
+            it.accepted.as_ref()?,
+        ))
+    });
+    let namespace = |row: &NamespaceCost| display::subject_text(&RegressionSubject::Namespace(row.namespace.clone()));
+    let rows = report.namespaces.iter();
+    kernels
+        .chain(rows.filter_map(move |it| Some(said(namespace(it), it.least.reservation_bytes, it.accepted.as_ref()?))))
+}
+
+fn kernel_cells(kernel: &BaselineKernel) -> [String; 6] {
+    let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{bytes} B"));
+    [
+        if kernel.current { "*" } else { "" }.to_owned(),
+        kernel.kernel.clone(),
+        bytes(kernel.struct_page_size_bytes),
+        bytes(kernel.max_struct_page_size_bytes),
+        kernel.reservation_of_1_tib_bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string()),
+        kernel.last_seen.clone(),
+    ]
+}
+
+fn namespace_cells(row: &NamespaceCost) -> [String; 6] {
+    let reserved = |cost: &Cost| Bytes(cost.reservation_bytes).to_string();
+    [
+        row.namespace.namespace.clone(),
+        Bytes(row.namespace.size_bytes).to_string(),
+        row.now.as_ref().map_or_else(|| "gone".to_owned(), reserved),
+        reserved(&row.least),
+        row.least.kernel.clone(),
+        row.lost_bytes.map_or_else(|| "-".to_owned(), |bytes| Bytes(bytes).to_string()),
+    ]
 }

@@ -1,23 +1,25 @@
 //! `pfnwatch fleet`: what memmaps cost on all hosts.
 
 pub(super) mod readiness;
-pub(super) mod report;
-mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::{Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::cli::fleet::prometheus::{self, Client};
-use crate::cli::fleet::{Fleet, files};
+use crate::cli::fleet::{Fleet, FleetTotals, Host, HostProblem, Release, Truncated, files};
 use crate::cli::output::json::document;
+use crate::cli::output::table::table;
 use crate::cli::output::terminal;
+use crate::model::event::Time;
 use crate::model::exit::{Exit, ExitContext};
-
-use self::report::FleetReport;
+use crate::model::units::{Bytes, Plural};
 
 /// Options of `pfnwatch fleet`.
 #[derive(clap::Args, Debug)]
@@ -140,7 +142,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     args.source.add_to(&mut fleet)?;
     let report = FleetReport::of(&fleet);
     terminal::print(&match args.format {
-        FleetFormat::Table => table::render(&report),
+        FleetFormat::Table => render(&report),
         FleetFormat::Json => document(&report)?,
         FleetFormat::Csv => report.csv()?,
     })?;
@@ -163,4 +165,180 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         _ => Ok(Exit::Success),
     }
+}
+
+/// The whole document.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::cli::command) struct FleetReport {
+    /// When it was made.
+    time: Time,
+    /// A kernel made something cost more than it did, or one release costs more than another.
+    regressed: bool,
+    /// Sums over the hosts that were counted.
+    totals: FleetTotals,
+    /// Hosts by the guard's mode; `unknown` where no agent tells it.
+    modes: BTreeMap<String, u64>,
+    /// The dearest first.
+    releases: Vec<Release>,
+    /// The worst first.
+    worst: Vec<Host>,
+    /// Hosts whose agent cannot observe.
+    blind: Truncated<String>,
+    /// Hosts where enforce was asked for and is not effective.
+    not_effective: Truncated<String>,
+    /// What is missing from the sums.
+    not_counted: Truncated<HostProblem>,
+    /// What Prometheus had to say of its answers.
+    warnings: Truncated<String>,
+}
+
+impl FleetReport {
+    fn of(fleet: &Fleet) -> Self {
+        Self {
+            time: Time(SystemTime::now()),
+            regressed: fleet.regressed(),
+            totals: *fleet.totals(),
+            modes: fleet.modes().clone(),
+            releases: fleet.releases(),
+            worst: fleet.worst().to_vec(),
+            blind: fleet.blind().clone(),
+            not_effective: fleet.not_effective().clone(),
+            not_counted: fleet.uncounted().clone(),
+            warnings: fleet.warnings().clone(),
+        }
+    }
+
+    const fn is_incomplete(&self) -> bool {
+        self.not_counted.count > 0 || self.warnings.count > 0 || self.totals.sums.unknown_namespaces > 0
+    }
+
+    /// Why the sums may lack hosts. A namespace without a verdict is no such reason: its host was counted.
+    fn short(&self) -> Option<String> {
+        let (missing, warnings) = (self.not_counted.count, self.warnings.count);
+        match (self.totals.hosts, missing, warnings) {
+            (0, 0, 0) => Some("no host is known, so that the sums say nothing".to_owned()),
+            (_, 0, 0) => None,
+            (_, _, 0) => Some(format!("the sums are short: {missing} of the hosts or files could not be counted")),
+            (_, _, _) => Some(format!(
+                "the sums may be short: {missing} of the hosts or files could not be counted, and {warnings} warnings came"
+            )),
+        }
+    }
+
+    fn shortcomings(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.totals.sums.unknown_namespaces > 0 {
+            lines.push(format!(
+                "UNKNOWN {} namespaces: what they reserve is in no sum",
+                self.totals.sums.unknown_namespaces
+            ));
+        }
+        for HostProblem { place, problem } in &self.not_counted.first {
+            lines.push(format!("NOT COUNTED {place}: {problem}"));
+        }
+        lines.extend(more("NOT COUNTED", &self.not_counted));
+        lines.extend(self.warnings.first.iter().map(|warning| format!("WARNING {warning}")));
+        lines.extend(more("WARNING", &self.warnings));
+        lines
+    }
+
+    fn csv(&self) -> anyhow::Result<String> {
+        let mut lines = csv::Writer::from_writer(Vec::new());
+        for release in &self.releases {
+            lines.serialize(release)?;
+        }
+        Ok(String::from_utf8(lines.into_inner()?)?)
+    }
+}
+
+/// Text for the entries beyond those that are named.
+fn more<T>(word: &str, named: &Truncated<T>) -> Option<String> {
+    let shown = u64::try_from(named.first.len()).unwrap_or(u64::MAX);
+    let rest = named.count.saturating_sub(shown);
+    (rest > 0).then(|| format!("{word} and {rest} more"))
+}
+
+const RELEASES: [&str; 7] =
+    ["KERNEL", "FOR EACH PAGE", "MORE PER TIB", "HOSTS", "OVERSIZE HOSTS", "NAMESPACES", "LOST"];
+const WORST: [&str; 6] = ["HOST", "CLUSTER", "KERNEL", "NAMESPACES", "LOST", "PLAN GIVES BACK"];
+
+fn render(report: &FleetReport) -> String {
+    let totals = &report.totals;
+    let mut text = format!(
+        "{}, {} of {}: {} usable, {} reserved, {} of it lost.\n\
+         On {} something is oversize; `pfnwatch plan` there gives back {} in all.\n",
+        Plural(totals.hosts, "host"),
+        Plural(totals.sums.namespaces, "namespace"),
+        Bytes(totals.sums.size_bytes),
+        Bytes(totals.sums.usable_bytes),
+        Bytes(totals.sums.reservation_bytes),
+        Bytes(totals.sums.excess_bytes),
+        Plural(totals.oversize_hosts, "host"),
+        Bytes(totals.sums.plan_bytes),
+    );
+    let modes: Vec<_> = report.modes.iter().map(|(mode, hosts)| format!("{hosts} {mode}")).collect();
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "Guard: {}.", if modes.is_empty() { "no host".to_owned() } else { modes.join(", ") });
+    let mut releases = table(&RELEASES, &[1, 2, 3, 4, 5, 6]);
+    releases.add_rows(report.releases.iter().map(release));
+    let _ = writeln!(text, "\n{}", releases.trim_fmt());
+    if !report.worst.is_empty() {
+        let mut worst = table(&WORST, &[3, 4, 5]);
+        worst.add_rows(report.worst.iter().map(host));
+        let _ = writeln!(text, "\n{}", worst.trim_fmt());
+    }
+    let mut lines: Vec<String> = report.releases.iter().filter_map(regression).collect();
+    lines.extend(named("BLIND", &report.blind));
+    lines.extend(named("NOT EFFECTIVE", &report.not_effective));
+    lines.extend(report.shortcomings());
+    if !lines.is_empty() {
+        let _ = writeln!(text, "\n{}", lines.join("\n"));
+    }
+    text
+}
+
+fn release(release: &Release) -> [String; 7] {
+    let unknown = || "?".to_owned();
+    [
+        if release.kernel.is_empty() { unknown() } else { release.kernel.clone() },
+        release.max_struct_page_size_bytes.map_or_else(unknown, |bytes| format!("{bytes} B")),
+        release.extra_bytes_per_tib.map_or_else(unknown, |bytes| Bytes(bytes).to_string()),
+        release.hosts.to_string(),
+        release.oversize_hosts.to_string(),
+        release.namespaces.to_string(),
+        Bytes(release.excess_bytes).to_string(),
+    ]
+}
+
+fn host(host: &Host) -> [String; 6] {
+    [
+        host.host.clone(),
+        host.cluster.clone().unwrap_or_default(),
+        host.kernel.clone().unwrap_or_else(|| "?".to_owned()),
+        host.sums.namespaces.to_string(),
+        Bytes(host.sums.excess_bytes).to_string(),
+        Bytes(host.sums.plan_bytes).to_string(),
+    ]
+}
+
+fn regression(release: &Release) -> Option<String> {
+    let extra = release.extra_bytes_per_tib?;
+    let costs_more = extra > 0;
+    costs_more.then(|| dearer(release, extra))
+}
+
+fn dearer(release: &Release, extra: u64) -> String {
+    format!(
+        "REGRESSED Linux {}: a namespace of 1 TiB costs {} more than under the cheapest kernel of this fleet; it runs on {}",
+        release.kernel,
+        Bytes(extra),
+        Plural(release.hosts, "host")
+    )
+}
+
+fn named(word: &str, hosts: &Truncated<String>) -> Vec<String> {
+    let mut lines: Vec<String> = hosts.first.iter().map(|host| format!("{word} {host}")).collect();
+    lines.extend(more(word, hosts));
+    lines
 }

@@ -1,24 +1,25 @@
 //! `pfnwatch kernel`: does a kernel carry the regression? Without booting it.
 
-pub(super) mod document;
-mod report;
 mod verdict;
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
 
+use self::verdict::{AssessedKernel, KernelVerdict};
 use crate::cli::output::json::{Format, document};
+use crate::code::max_struct_page::MaxStructPage;
 use crate::image::KernelImages;
 use crate::image::max_struct_page::RunningKernel;
+use crate::kernel::max_struct_page::{Evidence, Source};
 use crate::model::exit::Exit;
 use crate::model::kernel::KernelFacts;
+use crate::model::units::Bytes;
 use crate::os::paths::Paths;
-
-use self::document::KernelDocument;
-use self::report::KernelReport;
-use self::verdict::{AssessedKernel, KernelVerdict};
 
 /// Options of `pfnwatch kernel`.
 #[derive(clap::Args, Debug)]
@@ -79,5 +80,200 @@ fn exit(report: &KernelReport) -> Exit {
         Exit::Unsupported
     } else {
         Exit::Success
+    }
+}
+
+/// The kernels looked at, and the paths that gave none.
+#[derive(Debug, Default)]
+struct KernelReport {
+    kernels: Vec<AssessedKernel>,
+    failures: Vec<(String, String)>,
+}
+
+impl KernelReport {
+    fn table(&self) -> String {
+        let mut text = String::new();
+        if !self.kernels.is_empty() {
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_header(["KERNEL", "VERDICT", "MAX STRUCT PAGE", "STRUCT PAGE", "LOST OF 1 TiB"]);
+            table.add_rows(self.kernels.iter().map(row));
+            text = format!("{table}\n");
+        }
+        for kernel in &self.kernels {
+            text += &details(kernel);
+        }
+        for (path, reason) in &self.failures {
+            let gap = if text.is_empty() { "" } else { "\n" };
+            text += &format!("{gap}{path}: {reason}\n");
+        }
+        text
+    }
+}
+
+fn row(kernel: &AssessedKernel) -> [String; 5] {
+    let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
+    let max = kernel.max.map_or_else(|| "?".to_owned(), |max| sizes(max, kernel.override_set));
+    let verdict = kernel.verdict.as_str().to_owned();
+    let loss = if kernel.verdict == KernelVerdict::Refuses { "-".to_owned() } else { bytes(kernel.loss_per_tib_bytes) };
+    [kernel.release.clone(), verdict, max, bytes(kernel.struct_page_bytes), loss]
+}
+
+/// `64 B`, or `32 B (64 B with page_struct_override)`.
+fn sizes(max: MaxStructPage, override_set: Option<bool>) -> String {
+    let set = if override_set == Some(true) { ", which is set" } else { "" };
+    match max.overridden_bytes {
+        None => Bytes(max.bytes).to_string(),
+        Some(size) => format!("{} ({} with page_struct_override{set})", Bytes(max.bytes), Bytes(size)),
+    }
+}
+
+fn details(kernel: &AssessedKernel) -> String {
+    let mut text = format!("\n{}\n", kernel.release);
+    let mut line = |title: &str, what: &str| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "  {title:<9} {what}");
+    };
+    for evidence in kernel.resolved.best.iter().chain(&kernel.resolved.agreeing) {
+        line("evidence", &describe_evidence(evidence));
+    }
+    for evidence in &kernel.resolved.conflicting {
+        line("conflict", &describe_evidence(evidence));
+    }
+    for problem in &kernel.problems {
+        line("note", problem);
+    }
+    text
+}
+
+fn describe_evidence(evidence: &Evidence) -> String {
+    format!("{}: {}", sizes(evidence.max, None), evidence.source)
+}
+
+/// What was asked about, and what came of it.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelDocument"))]
+pub(in crate::cli::command) struct KernelDocument<'a> {
+    /// The kernels that were looked at.
+    kernels: Vec<KernelRow<'a>>,
+    /// The paths that gave none.
+    failures: Vec<FailedFile<'a>>,
+}
+
+/// A kernel with its verdict.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "JudgedKernel"))]
+struct KernelRow<'a> {
+    /// Its release.
+    release: &'a str,
+    /// Does it reserve more than it should?
+    verdict: KernelVerdict,
+    /// What it reserves for each page with map=dev, in bytes; null where that is not known.
+    max_struct_page_bytes: Option<u64>,
+    /// The same with the parameter `page_struct_override`; null where the kernel has none.
+    overridden_struct_page_bytes: Option<u64>,
+    /// Whether the parameter is set on the kernel that runs; null for other kernels, and where there is none.
+    page_struct_override: Option<bool>,
+    /// Its `sizeof(struct page)` in bytes.
+    struct_page_bytes: Option<u64>,
+    /// What a namespace of 1 TiB with map=dev loses against the ideal, in bytes.
+    loss_per_tib_bytes: Option<u64>,
+    /// What says so, the strongest first.
+    evidence: Vec<EvidenceRow<'a>>,
+    /// What says something else.
+    conflicts: Vec<EvidenceRow<'a>>,
+    /// What could not be asked, and why.
+    problems: &'a [String],
+}
+
+/// One piece of evidence.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelEvidence"))]
+struct EvidenceRow<'a> {
+    /// `release`, `module file`, `running code` or `observed block`: the later, the stronger.
+    source: &'static str,
+    /// What it says that is reserved for each page, in bytes.
+    max_struct_page_bytes: u64,
+    /// The same with `page_struct_override`.
+    overridden_struct_page_bytes: Option<u64>,
+    /// In words.
+    text: String,
+    /// The function whose code says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<&'a str>,
+    /// Where the instruction lies that stores the size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_address: Option<u64>,
+    /// Where the instruction lies that multiplies by it, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shift_address: Option<Option<u64>>,
+    /// The file that the code was read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    /// The module's build-id, in hex; null where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build_id: Option<Option<&'a str>>,
+}
+
+/// A path that gave no kernel.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KernelFailure"))]
+struct FailedFile<'a> {
+    /// The path.
+    path: &'a str,
+    /// Why.
+    reason: &'a str,
+}
+
+impl<'a> From<&'a KernelReport> for KernelDocument<'a> {
+    fn from(report: &'a KernelReport) -> Self {
+        let failure = |(path, reason): &'a (String, String)| FailedFile { path, reason };
+        Self {
+            kernels: report.kernels.iter().map(KernelRow::from).collect(),
+            failures: report.failures.iter().map(failure).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a AssessedKernel> for KernelRow<'a> {
+    fn from(kernel: &'a AssessedKernel) -> Self {
+        let resolved = &kernel.resolved;
+        Self {
+            release: &kernel.release,
+            verdict: kernel.verdict,
+            max_struct_page_bytes: kernel.max.map(|max| max.bytes),
+            overridden_struct_page_bytes: kernel.max.and_then(|max| max.overridden_bytes),
+            page_struct_override: kernel.override_set,
+            struct_page_bytes: kernel.struct_page_bytes,
+            loss_per_tib_bytes: kernel.loss_per_tib_bytes,
+            evidence: resolved.best.iter().chain(&resolved.agreeing).map(EvidenceRow::from).collect(),
+            conflicts: resolved.conflicting.iter().map(EvidenceRow::from).collect(),
+            problems: &kernel.problems,
+        }
+    }
+}
+
+impl<'a> From<&'a Evidence> for EvidenceRow<'a> {
+    fn from(evidence: &'a Evidence) -> Self {
+        let function = match &evidence.source {
+            Source::ModuleFile { function, .. } | Source::RunningCode { function, .. } => Some(&**function),
+            Source::Release { .. } | Source::ObservedBlock { .. } => None,
+        };
+        let (file, build_id) = match &evidence.source {
+            Source::ModuleFile { file, build_id, .. } => (Some(&**file), Some(build_id.as_deref())),
+            _ => (None, None),
+        };
+        let at = evidence.source.addresses();
+        Self {
+            source: evidence.source.strength().as_str(),
+            max_struct_page_bytes: evidence.max.bytes,
+            overridden_struct_page_bytes: evidence.max.overridden_bytes,
+            text: evidence.source.to_string(),
+            function,
+            store_address: at.map(|at| at.store),
+            shift_address: at.map(|at| at.shift),
+            file,
+            build_id,
+        }
     }
 }

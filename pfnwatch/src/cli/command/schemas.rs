@@ -4,7 +4,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::alerts::TestResult;
-use super::allow::list::Exemptions;
+use super::allow::Exemptions;
 use super::events::restore_block::RestoredBlock;
 use super::mode::ModeDocument;
 use super::plan::report::Plan;
@@ -29,21 +29,21 @@ pub(crate) const REPORTS: [PublishedSchema; 24] = [
     report::<Document<'_, Allowed>>("allow", "pfnwatch allow --region R --once --reason TEXT --format json"),
     report::<Document<'_, Exemptions<'_>>>("allow-list", "pfnwatch allow --list --format json"),
     report::<Document<'_, Revoked>>("allow-revoke", "pfnwatch allow --revoke ID --format json"),
-    report::<Document<'_, baseline::report::BaselineReport>>("baseline", "pfnwatch baseline --format json"),
+    report::<Document<'_, baseline::BaselineReport>>("baseline", "pfnwatch baseline --format json"),
     report::<Document<'_, AcceptedBaseline>>("baseline-accept", "pfnwatch baseline accept … --format json"),
-    report::<Document<'_, config::show::ConfigDocument<'_>>>("config-show", "pfnwatch config show --format json"),
+    report::<Document<'_, config::ConfigDocument<'_>>>("config-show", "pfnwatch config show --format json"),
     report::<doctor::DoctorReport>("doctor", "pfnwatch doctor --format json"),
     report::<Document<'_, RestoredBlock<'_>>>(
         "events-restore-block",
         "pfnwatch events restore-block NAMESPACE --format json",
     ),
-    report::<Document<'_, fleet::report::FleetReport>>("fleet", "pfnwatch fleet … --format json"),
+    report::<Document<'_, fleet::FleetReport>>("fleet", "pfnwatch fleet … --format json"),
     report::<Document<'_, fleet::readiness::ReadinessReport>>(
         "fleet-readiness",
         "pfnwatch fleet readiness … --format json",
     ),
     report::<Document<'_, Released>>("guard-release", "pfnwatch guard release --format json"),
-    report::<Document<'_, kernel::document::KernelDocument<'_>>>("kernel", "pfnwatch kernel … --format json"),
+    report::<Document<'_, kernel::KernelDocument<'_>>>("kernel", "pfnwatch kernel … --format json"),
     report::<Document<'_, ModeDocument<'_>>>("mode", "pfnwatch mode --format json"),
     report::<Document<'_, ModeResponse>>("mode-change", "pfnwatch mode audit|enforce --format json"),
     report::<Plan>("plan", "pfnwatch plan --format json"),
@@ -52,7 +52,7 @@ pub(crate) const REPORTS: [PublishedSchema; 24] = [
         "policy-check-refused",
         "pfnwatch policy check --format json, of a file that is not valid",
     ),
-    report::<Document<'_, predict::document::PredictionDocument<'_>>>("predict", "pfnwatch predict … --format json"),
+    report::<Document<'_, predict::PredictionDocument<'_>>>("predict", "pfnwatch predict … --format json"),
     report::<scan::ScanReport>("scan", "pfnwatch scan --format json"),
     report::<Comparison>("scan-against", "pfnwatch scan --against FILE --format json"),
     report::<Document<'_, Status>>("status", "pfnwatch status --format json"),

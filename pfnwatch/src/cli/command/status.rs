@@ -1,12 +1,18 @@
 //! `pfnwatch status`: the state of the agent and its guard.
 
-mod table;
+use std::fmt::Write as _;
+use std::time::Duration;
 
+use super::{allow, mode};
 use crate::cli::output::json::{Format, document};
 use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
+use crate::export::line;
+use crate::model::event::{MaxStructPageStatus, ProgramState, RecordTotals};
 use crate::model::exit::Exit;
-use crate::model::status::Status;
+use crate::model::policy::OnAgentExit;
+use crate::model::status::{AgentStatus, GuardStatus, PolicyStatus, Status, WebStatus};
+use crate::model::units::Bytes;
 use crate::os::control_client;
 use crate::os::paths::Paths;
 
@@ -34,11 +40,175 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let status = control_client::status(&args.socket.path)?;
     terminal::print(&match args.format {
         Format::Json => document(&status)?,
-        Format::Table => table::render(&status),
+        Format::Table => render(&status),
     })?;
     Ok(exit(&status))
 }
 
 fn exit(status: &Status) -> Exit {
     if status.is_enforce_without_effect() { Exit::Unsupported } else { Exit::Success }
+}
+
+/// Counters that are printed even if they are zero.
+const ALWAYS: [&str; 7] = ["judged", "denied", "would_deny", "exempt", "unjudged", "guard_fault", "lost"];
+
+fn render(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{name:<13}{value}");
+    };
+    line("agent", &agent(&status.agent));
+    line("", &memory(&status.agent));
+    line("observing", &observation(&status.agent));
+    for text in programs(&status.programs) {
+        line("", &text);
+    }
+    line("records", &records(&status.records));
+    line("last event", status.last_event.as_deref().unwrap_or("none yet"));
+    line("mode", &mode::sentence(&status.mode));
+    line("guard", &guard(&status.guard));
+    line("enforcement", &enforcement(status));
+    line("kernel", &max_struct_page(&status.max_struct_page));
+    for (name, value) in policy(&status.policy) {
+        line(name, &value);
+    }
+    line("at its end", on_exit(status.on_agent_exit));
+    line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
+    line("counters", &counters(status));
+    line("web", &web(&status.web));
+    for skipped in &status.skipped_exemptions {
+        line("NOT IN FORCE", &format!("exempt is {} ({}): {}", skipped.subject, skipped.reason, skipped.skip_reason));
+    }
+    if status.exemptions.is_empty() {
+        line("exemptions", "none");
+    } else {
+        let _ = write!(text, "\nExemptions in force:\n{}", allow::table(&status.exemptions));
+    }
+    text
+}
+
+fn agent(agent: &AgentStatus) -> String {
+    let AgentStatus { pid, version, started, kernel, uptime_seconds, .. } = agent;
+    let uptime = humantime::format_duration(Duration::from_secs(*uptime_seconds));
+    format!("pid {pid}, pfnwatch {version}, since {started} ({uptime}), on Linux {kernel}")
+}
+
+fn memory(agent: &AgentStatus) -> String {
+    let Some(memory) = agent.memory else { return "its memory is not known".to_owned() };
+    let (own, file, shared) = (memory.anonymous_bytes, memory.file_bytes, memory.shared_bytes);
+    format!("in memory: {} of its own, {} of files, {} shared", Bytes(own), Bytes(file), Bytes(shared))
+}
+
+fn programs(programs: &[ProgramState]) -> Vec<String> {
+    let attached = programs.iter().filter(|it| it.attached).count();
+    let note = |it: &ProgramState| match (it.attached, &it.reason) {
+        (true, None) => None,
+        (true, Some(reason)) => Some(format!("{}: {reason}", it.program)),
+        (false, reason) => Some(format!("{} IS NOT ATTACHED: {}", it.program, or_unknown(reason.as_deref()))),
+    };
+    let first = format!("{attached} of {} programs attached", programs.len());
+    std::iter::once(first).filter(|_| !programs.is_empty()).chain(programs.iter().filter_map(note)).collect()
+}
+
+fn records(records: &RecordTotals) -> String {
+    let received = format!("{} received", records.received);
+    let undecoded = format!("{} NOT DECODED", records.decode_errors);
+    let missed = format!("MISSED: {}", line::lost(records.missed));
+    let bad = [(records.decode_errors > 0, undecoded), (!records.missed.is_nothing(), missed)];
+    let bad: Vec<_> = bad.into_iter().filter_map(|(told, text)| told.then_some(text)).collect();
+    if bad.is_empty() { format!("{received}, none lost") } else { format!("{received}, {}", bad.join(", ")) }
+}
+
+fn web(web: &WebStatus) -> String {
+    match (&web.address, &web.problem) {
+        (Some(address), _) => format!("http://{address}/"),
+        (None, Some(problem)) => format!("NOT LISTENING on {problem}; it is tried again"),
+        (None, None) => "off".to_owned(),
+    }
+}
+
+fn observation(agent: &AgentStatus) -> String {
+    match (agent.observing, &agent.reason) {
+        (true, None) => "yes".to_owned(),
+        (true, Some(reason)) => format!("yes: {reason}"),
+        (false, reason) => format!("NO: {}", or_unknown(reason.as_deref())),
+    }
+}
+
+fn guard(guard: &GuardStatus) -> String {
+    let state = match (guard.attached, guard.armed) {
+        (true, true) => return "attached and armed".to_owned(),
+        (true, false) => "attached, NOT ARMED (it judges nothing yet)",
+        (false, _) => "NOT ATTACHED",
+    };
+    format!("{state}: {}", or_unknown(guard.reason.as_deref()))
+}
+
+fn enforcement(status: &Status) -> String {
+    let test = status.self_test.as_ref().map(|test| format!("proved at {}: {}", test.at, test.how));
+    if status.enforcement_effective {
+        let test = test.unwrap_or_else(|| "no self-test is reported".to_owned());
+        return format!("effective, {test}");
+    }
+    let last = test.map(|test| format!("; last {test}")).unwrap_or_default();
+    format!("NOT EFFECTIVE: {}{last}", or_unknown(status.ineffective_reason.as_deref()))
+}
+
+fn max_struct_page(known: &MaxStructPageStatus) -> String {
+    let evidence = known.evidence.join("; ");
+    let mut text = match known.max_struct_page_size_bytes {
+        Some(bytes) => format!("reserves {bytes} B for each page ({evidence})"),
+        None if evidence.is_empty() => "what it reserves for each page is not known".to_owned(),
+        None => format!("CONFLICTING evidence of what it reserves for each page: {evidence}"),
+    };
+    for against in &known.conflicting_evidence {
+        let _ = write!(text, "; against it: {against}");
+    }
+    text
+}
+
+fn policy(policy: &PolicyStatus) -> Vec<(&'static str, String)> {
+    let from = policy.file.as_deref().unwrap_or("no file: the defaults");
+    let aligns = if policy.aligns == 1 { "one align".to_owned() } else { format!("{} aligns", policy.aligns) };
+    let mut lines = vec![
+        ("policy", format!("number {} from {from} ({}), since {}", policy.number, policy.hash, policy.since)),
+        (
+            "",
+            format!(
+                "oversize is an excess of more than {aligns} and more than {} % of the namespace; the ideal has {} B for each page",
+                percent(policy.parts_per_million),
+                policy.reference_struct_page_bytes
+            ),
+        ),
+    ];
+    if let Some(error) = &policy.reload_error {
+        lines.push(("", format!("THE FILE AS IT IS NOW WAS NOT TAKEN: {error}")));
+    }
+    lines
+}
+
+/// Millionths as percent, exactly: 1000 is `0.1`.
+fn percent(parts_per_million: u64) -> String {
+    let text = format!("{}.{:04}", parts_per_million / 10_000, parts_per_million % 10_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+const fn on_exit(on_exit: OnAgentExit) -> &'static str {
+    match on_exit {
+        OnAgentExit::Release => "release: the guard goes with the agent",
+        OnAgentExit::Hold => "hold: the guard stays without the agent (`pfnwatch guard release` takes it away)",
+    }
+}
+
+/// The most important counters, then all others that are not zero.
+fn counters(status: &Status) -> String {
+    let shown = |name: &str, count: u64| format!("{} {count}", name.replace('_', " "));
+    let always = ALWAYS.iter().map(|name| shown(name, status.counters.get(*name).copied().unwrap_or(0)));
+    let others = status.counters.iter().filter(|(name, count)| **count > 0 && !ALWAYS.contains(&name.as_str()));
+    always.chain(others.map(|(name, count)| shown(name, *count))).collect::<Vec<_>>().join(", ")
+}
+
+fn or_unknown(reason: Option<&str>) -> &str {
+    reason.unwrap_or("no reason known")
 }

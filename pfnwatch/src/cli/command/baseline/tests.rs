@@ -49,7 +49,7 @@ fn record() -> CostRecord {
 fn a_regressed_host_with_a_regressed_namespace() {
     let report = BaselineReport::of(vec![boot(0, Some(64)), boot(1, Some(128))], vec![record()], "boot 1", 4096);
     crate::testing::schema::check("baseline", &serde_json::from_str(&document(&report).unwrap()).unwrap()).unwrap();
-    let text = table::render(&report);
+    let text = render(&report);
     for part in [
         "*  6.1            64 B          128 B     32.0 GiB  1970-01-02T00:00:00",
         "   6.0            64 B           64 B     16.0 GiB",
@@ -71,12 +71,10 @@ fn a_regressed_host_with_a_regressed_namespace() {
 #[test]
 fn a_store_of_another_boot_is_read_as_of_its_last() {
     let report = BaselineReport::of(vec![boot(1, Some(128)), boot(2, Some(64))], Vec::new(), "this one", 4096);
-    assert!(report.regressions.is_empty() && table::render(&report).contains("*  6.2"));
+    assert!(report.regressions.is_empty() && render(&report).contains("*  6.2"));
     let report = BaselineReport::of(vec![boot(1, Some(64)), boot(2, None)], Vec::new(), "this one", 4096);
-    assert!(table::render(&report).contains("?"), "not known is said");
-    assert!(
-        table::render(&BaselineReport::of(Vec::new(), Vec::new(), "", 4096)).contains("No agent has found out yet")
-    );
+    assert!(render(&report).contains("?"), "not known is said");
+    assert!(render(&BaselineReport::of(Vec::new(), Vec::new(), "", 4096)).contains("No agent has found out yet"));
 }
 
 #[test]
@@ -90,7 +88,7 @@ fn what_was_accepted_is_the_baseline_and_says_who_and_why() {
     let same = record().last.unwrap();
     let report =
         BaselineReport::of(boots, vec![CostRecord { least: same, accepted: acceptance(), ..record() }], "boot 2", 4096);
-    let text = table::render(&report);
+    let text = render(&report);
     let who = "ticket 7; by pfnwatch (pid 7, uid 0) on 1970-01-03T00:00:00Z";
     let host = format!("accepted  a namespace of 1 TiB with map=dev may cost 32.0 GiB: {who}\n");
     assert_eq!(text.matches(&host).count(), 1, "{text}");

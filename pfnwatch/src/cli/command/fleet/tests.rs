@@ -27,7 +27,7 @@ fn fleet() -> Fleet {
 
 #[test]
 fn the_table_names_what_matters() {
-    let text = table::render(&FleetReport::of(&fleet()));
+    let text = render(&FleetReport::of(&fleet()));
     for expected in [
         "2 hosts, 2 namespaces of 2 TiB",
         "16 GiB of it lost",
@@ -48,7 +48,7 @@ fn what_is_missing_is_said_in_every_format() {
     fleet.add(Host { sums: CapacityTotals { unknown_namespaces: 3, ..CapacityTotals::default() }, ..Host::default() });
     fleet.warning("a store did not answer".to_owned());
     let report = FleetReport::of(&fleet);
-    let text = table::render(&report);
+    let text = render(&report);
     for line in ["NOT COUNTED c.json: it is damaged", "UNKNOWN 3 namespaces", "WARNING a store did not answer"] {
         assert!(text.contains(line), "{text}");
         assert!(report.shortcomings().iter().any(|said| said.starts_with(line)), "{line}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::pairs::PairedBy;
+use super::PairedBy;
 use super::*;
 use crate::cli::command::scan::ScanReport;
 use crate::cli::command::scan::tests::mixed;
