@@ -1,13 +1,321 @@
 //! Many hosts at once. What a host reports is added to the fleet's sums as it comes and then let go of: what stays in memory
 //! grows with the number of kernel releases, and not with that of hosts.
 
-mod host;
-mod releases;
-mod totals;
-
 pub mod files;
 pub mod prometheus;
 
-pub use self::host::{CapacityTotals, Host, HostProblem};
-pub use self::releases::Release;
-pub use self::totals::{Fleet, FleetTotals, Truncated};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// What namespaces come to, of one host or of all. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CapacityTotals {
+    /// How many namespaces.
+    pub namespaces: u64,
+    /// How many of them nothing certain is known of: what they reserve is in no sum.
+    pub unknown_namespaces: u64,
+    /// Sum of their sizes.
+    pub size_bytes: u64,
+    /// Sum of what can be stored.
+    pub usable_bytes: u64,
+    /// Sum of the reservations.
+    pub reservation_bytes: u64,
+    /// Sum of the ideal reservations.
+    pub ideal_bytes: u64,
+    /// Sum of what is reserved more than that.
+    pub excess_bytes: u64,
+    /// What `plan` would give back: the excess of those namespaces alone that are oversize.
+    pub plan_bytes: u64,
+}
+
+impl CapacityTotals {
+    /// Saturating.
+    fn add(&mut self, more: &Self) {
+        for (sum, more) in [
+            (&mut self.namespaces, more.namespaces),
+            (&mut self.unknown_namespaces, more.unknown_namespaces),
+            (&mut self.size_bytes, more.size_bytes),
+            (&mut self.usable_bytes, more.usable_bytes),
+            (&mut self.reservation_bytes, more.reservation_bytes),
+            (&mut self.ideal_bytes, more.ideal_bytes),
+            (&mut self.excess_bytes, more.excess_bytes),
+            (&mut self.plan_bytes, more.plan_bytes),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+/// What a host reports. Sizes are in bytes; what it does not tell is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetHost"))]
+pub struct Host {
+    /// Its name: the host's own in a file of `scan`, the instance in Prometheus.
+    pub host: String,
+    /// The cluster that the scrape configuration puts it in.
+    pub cluster: Option<String>,
+    /// The running kernel's release.
+    pub kernel: Option<String>,
+    /// What that kernel reserves for each page.
+    pub max_struct_page_size_bytes: Option<u64>,
+    /// Bytes in a page there.
+    #[serde(skip)]
+    pub page_size_bytes: Option<u64>,
+    /// What its namespaces come to.
+    #[serde(flatten)]
+    pub sums: CapacityTotals,
+    /// A namespace, or all of them together, are oversize.
+    pub oversize: bool,
+    /// A kernel made something cost more than it did, or than it should.
+    pub regressed: bool,
+    /// The guard's mode; no agent has to run for a file of `scan`.
+    pub mode: Option<String>,
+    /// Whether the guard was seen to work.
+    pub guard_effective: Option<bool>,
+    /// Whether the agent observes, or waits for persistent memory to come.
+    pub ready: Option<bool>,
+}
+
+/// Something that was not counted, or not in full: no sum is short without it being said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NotCounted"))]
+pub struct HostProblem {
+    /// The file, the host, or the query.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl HostProblem {
+    pub fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { place: place.into(), problem: problem.into() }
+    }
+}
+
+const TIB: u64 = 1 << 40;
+
+/// The hosts that run one kernel release. Sizes are in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetRelease"))]
+pub struct Release {
+    /// The release; empty for hosts that do not tell.
+    pub kernel: String,
+    /// What it reserves for each page: the most that one of its hosts says.
+    pub max_struct_page_size_bytes: Option<u64>,
+    /// What a namespace of 1 TiB costs under it more than under the cheapest release of this fleet.
+    pub extra_bytes_per_tib: Option<u64>,
+    /// How many hosts run it.
+    pub hosts: u64,
+    /// How many of them have something oversize.
+    pub oversize_hosts: u64,
+    /// Their namespaces.
+    pub namespaces: u64,
+    /// What those have lost, whichever kernel made them.
+    pub excess_bytes: u64,
+    #[serde(skip)]
+    page_size_bytes: Option<u64>,
+}
+
+impl Release {
+    fn add(&mut self, host: &Host) {
+        self.max_struct_page_size_bytes = self.max_struct_page_size_bytes.max(host.max_struct_page_size_bytes);
+        self.page_size_bytes = self.page_size_bytes.or(host.page_size_bytes);
+        self.hosts += 1;
+        self.oversize_hosts += u64::from(host.oversize);
+        self.namespaces = self.namespaces.saturating_add(host.sums.namespaces);
+        self.excess_bytes = self.excess_bytes.saturating_add(host.sums.excess_bytes);
+    }
+
+    /// The excess over `least`, for all pages of a TiB.
+    fn extra(&self, least: u64) -> Option<u64> {
+        let more = self.max_struct_page_size_bytes?.saturating_sub(least);
+        TIB.checked_div(self.page_size_bytes?)?.checked_mul(more)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Releases(BTreeMap<String, Release>);
+
+impl Releases {
+    fn add(&mut self, host: &Host) {
+        let kernel = host.kernel.clone().unwrap_or_default();
+        let release = self.0.entry(kernel.clone()).or_insert_with(|| Release { kernel, ..Release::default() });
+        release.add(host);
+    }
+
+    /// All of them, the dearest first.
+    fn compared(&self) -> Vec<Release> {
+        let least = self.0.values().filter_map(|it| it.max_struct_page_size_bytes).min();
+        let compare = |release: &Release| {
+            let extra_bytes_per_tib = least.and_then(|least| release.extra(least));
+            Release { extra_bytes_per_tib, ..release.clone() }
+        };
+        let mut all: Vec<Release> = self.0.values().map(compare).collect();
+        all.sort_by_key(|it| std::cmp::Reverse((it.extra_bytes_per_tib, it.excess_bytes, it.hosts)));
+        all
+    }
+}
+
+/// How many entries are named; all are counted.
+const NAMED: usize = 100;
+
+/// Sums over the hosts that were counted. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetTotals"))]
+pub struct FleetTotals {
+    /// How many hosts.
+    pub hosts: u64,
+    /// How many of them have something oversize.
+    pub oversize_hosts: u64,
+    /// On how many something costs more than it did, or than it should, by a kernel's doing.
+    pub regressed_hosts: u64,
+    /// What their namespaces come to.
+    #[serde(flatten)]
+    pub sums: CapacityTotals,
+}
+
+impl FleetTotals {
+    fn add(&mut self, host: &Host) {
+        self.hosts += 1;
+        self.oversize_hosts += u64::from(host.oversize);
+        self.regressed_hosts += u64::from(host.regressed);
+        self.sums.add(&host.sums);
+    }
+}
+
+/// A number of things, of which the first are named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Named{T}"))]
+pub struct Truncated<T> {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them.
+    pub first: Vec<T>,
+}
+
+impl<T> Default for Truncated<T> {
+    fn default() -> Self {
+        Self { count: 0, first: Vec::new() }
+    }
+}
+
+impl<T> Truncated<T> {
+    fn add(&mut self, thing: T) {
+        self.count += 1;
+        if self.first.len() < NAMED {
+            self.first.push(thing);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Fleet {
+    totals: FleetTotals,
+    releases: Releases,
+    modes: BTreeMap<String, u64>,
+    worst: Vec<Host>,
+    keep_worst: usize,
+    blind: Truncated<String>,
+    not_effective: Truncated<String>,
+    not_counted: Truncated<HostProblem>,
+    warnings: Truncated<String>,
+}
+
+impl Fleet {
+    /// An empty fleet that names so many of the worst hosts.
+    #[must_use]
+    pub fn keeping(worst: usize) -> Self {
+        Self {
+            totals: FleetTotals::default(),
+            releases: Releases::default(),
+            modes: BTreeMap::new(),
+            worst: Vec::new(),
+            keep_worst: worst,
+            blind: Truncated::default(),
+            not_effective: Truncated::default(),
+            not_counted: Truncated::default(),
+            warnings: Truncated::default(),
+        }
+    }
+
+    pub fn add(&mut self, host: Host) {
+        self.totals.add(&host);
+        self.releases.add(&host);
+        *self.modes.entry(host.mode.clone().unwrap_or_else(|| "unknown".to_owned())).or_default() += 1;
+        if host.ready == Some(false) {
+            self.blind.add(host.host.clone());
+        }
+        if host.mode.as_deref() == Some("enforce") && host.guard_effective == Some(false) {
+            self.not_effective.add(host.host.clone());
+        }
+        if host.sums.excess_bytes > 0 {
+            let worse = |it: &Host| (it.sums.excess_bytes, &host.host) > (host.sums.excess_bytes, &it.host);
+            let place = self.worst.partition_point(worse);
+            self.worst.insert(place, host);
+            self.worst.truncate(self.keep_worst);
+        }
+    }
+
+    pub fn not_counted(&mut self, problem: HostProblem) {
+        self.not_counted.add(problem);
+    }
+
+    pub fn warning(&mut self, warning: String) {
+        if !self.warnings.first.contains(&warning) {
+            self.warnings.add(warning);
+        }
+    }
+
+    #[must_use]
+    pub const fn totals(&self) -> &FleetTotals {
+        &self.totals
+    }
+
+    #[must_use]
+    pub fn releases(&self) -> Vec<Release> {
+        self.releases.compared()
+    }
+
+    #[must_use]
+    pub const fn modes(&self) -> &BTreeMap<String, u64> {
+        &self.modes
+    }
+
+    #[must_use]
+    pub fn worst(&self) -> &[Host] {
+        &self.worst
+    }
+
+    #[must_use]
+    pub const fn blind(&self) -> &Truncated<String> {
+        &self.blind
+    }
+
+    /// Hosts with mode enforce that is not effective.
+    #[must_use]
+    pub const fn not_effective(&self) -> &Truncated<String> {
+        &self.not_effective
+    }
+
+    #[must_use]
+    pub const fn uncounted(&self) -> &Truncated<HostProblem> {
+        &self.not_counted
+    }
+
+    #[must_use]
+    pub const fn warnings(&self) -> &Truncated<String> {
+        &self.warnings
+    }
+
+    /// Whether a host's capacity has regressed, or one kernel release costs more than another.
+    #[must_use]
+    pub fn regressed(&self) -> bool {
+        self.totals.regressed_hosts > 0 || self.releases().iter().any(|it| it.extra_bytes_per_tib.unwrap_or(0) > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,10 @@
 //! All but `http` is pure: no I/O, no clock. `agent/alerts` ties it to the agent's loop, `agent/alert_store` to the store.
 
 mod annotations;
-mod backoff;
 mod dispatcher;
 mod firing;
 mod http;
 pub mod outbox;
-mod payload;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -20,9 +18,9 @@ pub use self::annotations::{runbook, test_alert};
 pub use self::dispatcher::{Delivery, DeliveryJob, Dispatcher};
 pub use self::firing::{AlertChange, FiringAlert, FiringAlerts, RecentEvents};
 pub use self::http::{DeliveryResult, post};
+pub use self::http::{Message, Payload, render};
 pub use self::outbox::{Outbox, Waiting};
-pub use self::payload::{Message, Payload, render};
 pub use self::rules::{Findings, findings};
 
 #[cfg(test)]
-pub(crate) use self::payload::ForWebhook;
+pub(crate) use self::http::ForWebhook;

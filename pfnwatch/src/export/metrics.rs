@@ -3,29 +3,213 @@
 //! Why the format is written here: the maintained library for it (`prometheus`) wants to own the numbers, and ours come
 //! from one view at the moment of a scrape.
 
-mod agent;
 mod encode;
-mod guard;
 mod namespaces;
-mod records;
 #[cfg(test)]
 mod tests;
+
+use pfnwatch_common::counter::Counter;
 
 #[cfg(test)]
 pub(crate) use self::encode::Described;
 pub use self::encode::{CONTENT_TYPE, Family, MetricValue, render};
 pub use self::namespaces::families as of_scan;
+use crate::model::alert::deliveries::DeliveryStats;
+use crate::model::capacity::{Regression, RegressionSubject};
+use crate::model::event::RecordTotals;
+use crate::model::policy::Mode;
+use crate::model::status::{AgentStatus, MemoryStatus};
 use crate::model::view::View;
 
 #[must_use]
 pub fn of_view(view: &View) -> Vec<Family> {
-    let mut families = agent::families(view);
-    families.extend(guard::families(view));
-    families.extend(records::families(view));
+    let mut families = agent_families(view);
+    families.extend(guard_families(view));
+    families.extend(record_families(view));
     families
         .push(Family::gauge("pfnwatch_inventory_up", "1 where the namespaces could be read.").value(view.scan.is_ok()));
     if let Ok(scan) = &view.scan {
         families.extend(of_scan(scan));
     }
     families
+}
+
+fn agent_families(view: &View) -> Vec<Family> {
+    let agent = &view.status.agent;
+    let mut families = vec![
+        Family::info("pfnwatch_build", "The agent.").with(vec![("version", agent.version.clone())], 1_u64),
+        Family::gauge("pfnwatch_agent_start_time_seconds", "When the agent started, in seconds since 1970.")
+            .value(agent.started.unix_seconds()),
+        Family::gauge("pfnwatch_observing", "1 while the programs are attached.").value(agent.observing),
+        Family::gauge("pfnwatch_ready", "1 where /readyz says so.").value(view.ready().is_ok()),
+        memory(agent),
+    ];
+    families.extend(kernel(view));
+    families.extend(config(view));
+    families.extend(programs(view));
+    families
+}
+
+fn memory(agent: &AgentStatus) -> Family {
+    let kinds = agent.memory.iter().flat_map(|memory| {
+        let MemoryStatus { anonymous_bytes, file_bytes, shared_bytes } = *memory;
+        [("anonymous", anonymous_bytes), ("file", file_bytes), ("shared", shared_bytes)]
+    });
+    let kinds = kinds.map(|(kind, bytes)| (kind.to_owned(), bytes));
+    Family::gauge("pfnwatch_agent_resident_memory_bytes", "The agent's resident memory.").each("kind", kinds)
+}
+
+fn kernel(view: &View) -> [Family; 4] {
+    let kernel = view.scan.as_ref().ok().map(|scan| &scan.kernel);
+    [
+        Family::info("pfnwatch_kernel", "The running kernel.")
+            .with(vec![("release", view.status.agent.kernel.clone())], 1_u64),
+        Family::gauge("pfnwatch_kernel_page_size_bytes", "Bytes in a page.")
+            .optional_value(kernel.map(|it| it.page_size)),
+        Family::gauge("pfnwatch_kernel_struct_page_size_bytes", "sizeof(struct page).")
+            .optional_value(kernel.and_then(|it| it.struct_page_size)),
+        Family::gauge("pfnwatch_kernel_max_struct_page_size_bytes", "What the kernel reserves for each page.")
+            .optional_value(view.max_struct_page_size),
+    ]
+}
+
+fn config(view: &View) -> [Family; 2] {
+    let policy = &view.status.policy;
+    [
+        Family::info("pfnwatch_config", "The configuration in force, by the start of its file's SHA-256.")
+            .with(vec![("hash", policy.hash.clone())], 1_u64),
+        Family::gauge("pfnwatch_config_last_reload_successful", "0 where the file as it is now was not taken.")
+            .value(policy.reload_error.is_none()),
+    ]
+}
+
+/// The kernel counts runs only if `kernel.bpf_stats_enabled` is 1.
+fn programs(view: &View) -> [Family; 3] {
+    let attached = view.programs.iter().map(|it| (it.program.clone(), it.attached));
+    let runs = view.runs.iter().map(|it| (it.program.clone(), it.count));
+    let time = view.runs.iter().map(|it| (it.program.clone(), in_seconds(it.time_ns)));
+    [
+        Family::gauge("pfnwatch_program_attached", "1 where the eBPF program is attached.").each("program", attached),
+        Family::counter("pfnwatch_program_runs", "How often the program ran, where the kernel counts that.")
+            .each("program", runs),
+        Family::counter("pfnwatch_program_run_seconds", "For how long it ran, where the kernel counts that.")
+            .each("program", time),
+    ]
+}
+
+/// Nanoseconds as seconds. The rounding error of an f64 is below a nanosecond for the first 100 days.
+fn in_seconds(nanoseconds: u64) -> f64 {
+    std::time::Duration::from_nanos(nanoseconds).as_secs_f64()
+}
+
+const OUTCOMES: [Counter; 4] = [Counter::Denied, Counter::WouldDeny, Counter::Exempt, Counter::Unjudged];
+
+fn guard_families(view: &View) -> Vec<Family> {
+    let status = &view.status;
+    let modes = [("audit", Mode::Audit), ("enforce", Mode::Enforce)];
+    let modes = modes.map(|(name, mode)| (name.to_owned(), status.mode.mode == mode));
+    let count = |counter: Counter| status.counters.get(counter.name()).copied();
+    let outcomes = OUTCOMES.into_iter().filter_map(|it| Some((it.name().to_owned(), count(it)?)));
+    vec![
+        Family::gauge("pfnwatch_guard_mode", "1 for the guard's mode, 0 for the other.").each("mode", modes),
+        Family::gauge("pfnwatch_guard_armed", "1 while the guard judges.").value(status.guard.armed),
+        Family::gauge("pfnwatch_enforcement_effective", "1 where the guard was seen to work.")
+            .value(status.enforcement_effective),
+        Family::counter("pfnwatch_guard_judged", "Creations that the guard judged, since its programs were loaded.")
+            .optional_value(count(Counter::Judged)),
+        Family::counter(
+            "pfnwatch_guard_outcomes",
+            "Creations that were denied, would have been, were exempt, or could not be judged, since the programs were loaded.",
+        )
+        .each("outcome", outcomes),
+        Family::gauge("pfnwatch_guard_exemptions", "Exemptions in force.").value(status.exemptions.len()),
+        Family::gauge("pfnwatch_guard_exemptions_skipped", "Exemptions of the configuration that are not in force.")
+            .value(status.skipped_exemptions.len()),
+    ]
+}
+
+fn record_families(view: &View) -> Vec<Family> {
+    let mut families = records(&view.status.records);
+    let events = view.events.iter().map(|(kind, count)| ((*kind).to_owned(), *count));
+    families.push(
+        Family::counter("pfnwatch_events", "Events since the agent started, by their kind.").each("event", events),
+    );
+    families.extend(store(view));
+    families.extend(alerts(&view.alerts));
+    families.extend(regressions(view));
+    families
+}
+
+/// Losses are counted even if the event that reports them is lost too.
+fn records(records: &RecordTotals) -> Vec<Family> {
+    let missed = records.missed;
+    let reasons = [
+        ("ring_full", missed.lost),
+        ("read_fault", missed.read_faults),
+        ("table_full", missed.table_full),
+        ("unpaired", missed.unpaired),
+        ("guard_fault", missed.guard_faults),
+        ("block_missed", missed.blocks_missed),
+    ];
+    let reasons = reasons.map(|(reason, count)| (reason.to_owned(), count));
+    vec![
+        Family::counter("pfnwatch_records_received", "Records received from the kernel's side.")
+            .value(records.received),
+        Family::counter("pfnwatch_record_decode_errors", "Records that could not be decoded.")
+            .value(records.decode_errors),
+        Family::counter("pfnwatch_records_missed", "What the kernel's side lost or could not complete.")
+            .each("reason", reasons),
+    ]
+}
+
+fn store(view: &View) -> Vec<Family> {
+    let store = &view.store;
+    let uncommitted = Family::counter("pfnwatch_events_uncommitted", "Events that sinks were given uncommitted.");
+    // Neither a file nor a fault: it is turned off.
+    if store.file.is_none() && store.error.is_none() {
+        return Vec::new();
+    }
+    vec![
+        Family::gauge("pfnwatch_store_up", "1 where the event store takes events.").value(store.error.is_none()),
+        Family::gauge("pfnwatch_store_events", "Events in the event store.").value(store.events),
+        Family::gauge("pfnwatch_store_size_bytes", "Size of the event store's file.").value(store.size_bytes),
+        uncommitted.value(store.uncommitted),
+    ]
+}
+
+fn alerts(all: &[DeliveryStats]) -> [Family; 4] {
+    let attempts = Family::counter("pfnwatch_alert_deliveries", "Attempts to deliver a message, by what came of them.");
+    let attempts = all.iter().fold(attempts, |family, it| {
+        let labels = |outcome: &str| vec![("receiver", it.receiver.clone()), ("outcome", outcome.to_owned())];
+        family.with(labels("delivered"), it.delivered).with(labels("failed"), it.failed)
+    });
+    let given_up = Family::counter("pfnwatch_alert_messages_given_up", "Messages that the receiver will never take.");
+    let given_up =
+        all.iter().fold(given_up, |family, it| family.with(vec![("receiver", it.receiver.clone())], it.given_up));
+    let pending = all.iter().map(|it| (it.receiver.clone(), it.pending));
+    let up = all.iter().map(|it| (it.receiver.clone(), it.error.is_none()));
+    [
+        attempts,
+        given_up,
+        Family::gauge("pfnwatch_alert_messages_pending", "Messages that wait for the receiver.")
+            .each("receiver", pending),
+        Family::gauge("pfnwatch_alert_receiver_up", "0 where the last attempt failed.").each("receiver", up),
+    ]
+}
+
+fn regressions(view: &View) -> [Family; 2] {
+    let (host, namespaces): (Vec<_>, Vec<_>) =
+        view.regressions.iter().partition(|it| it.subject == RegressionSubject::Host);
+    let by_subject = [("host", host), ("namespace", namespaces)];
+    let lost = |all: &[&Regression]| all.iter().map(|it| it.lost_bytes()).fold(0, u64::saturating_add);
+    let counts = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), all.len()));
+    let bytes = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), lost(all)));
+    [
+        Family::gauge("pfnwatch_capacity_regressions", "Capacity regressions that stand.").each("subject", counts),
+        Family::gauge(
+            "pfnwatch_capacity_regressed_bytes",
+            "What is reserved more than before: in all namespaces, and for the host in one of 1 TiB to come.",
+        )
+        .each("subject", bytes),
+    ]
 }

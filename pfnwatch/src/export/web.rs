@@ -4,9 +4,6 @@
 //! good for one request, and the agent's loop is asked for a [`View`](crate::model::view::View) at most once a second.
 //! `host`, `route` and the rendering of a view are pure.
 
-mod connection;
-mod health;
-mod host_header;
 mod page;
 mod reply;
 mod route;

@@ -1,7 +1,6 @@
 //! `pfnwatch scan`: what every namespace of this host costs, and whether it should.
 
 pub(super) mod against;
-mod csv;
 mod report;
 mod table;
 #[cfg(test)]
@@ -15,10 +14,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-pub use self::report::ScanReport;
-
 use self::against::Comparison;
-
+use self::report::NamespaceRow;
+pub use self::report::ScanReport;
 use crate::cli::output::terminal::{self, Terminal};
 use crate::config::ConfigArgs;
 use crate::export::metrics;
@@ -99,7 +97,7 @@ fn render(args: &Args, scan: &ScanResult) -> anyhow::Result<String> {
     Ok(match args.format {
         ScanFormat::Table => table::render(scan, terminal),
         ScanFormat::Json => serde_json::to_string_pretty(&ScanReport::from(scan))? + "\n",
-        ScanFormat::Csv => csv::render(scan)?,
+        ScanFormat::Csv => csv(scan)?,
         ScanFormat::Prom => metrics::render(&metrics::of_scan(scan)),
     })
 }
@@ -114,4 +112,12 @@ fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
     new.as_file().sync_all()?;
     new.persist(file)?;
     Ok(())
+}
+
+fn csv(scan: &ScanResult) -> anyhow::Result<String> {
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    for judged in &scan.namespaces {
+        lines.serialize(NamespaceRow::from(judged))?;
+    }
+    Ok(String::from_utf8(lines.into_inner()?)?)
 }

@@ -8,7 +8,7 @@ use super::allow::Exemptions;
 use super::events::restore_block::RestoredBlock;
 use super::mode::ModeDocument;
 use super::plan::report::Plan;
-use super::policy::check::RejectedPolicy;
+use super::policy::RejectedPolicy;
 use super::policy::explanation::Explanation;
 use super::scan::against::Comparison;
 use super::scan::{self};
@@ -52,7 +52,7 @@ pub(crate) const REPORTS: [PublishedSchema; 24] = [
         "policy-check-refused",
         "pfnwatch policy check --format json, of a file that is not valid",
     ),
-    report::<Document<'_, predict::PredictionDocument<'_>>>("predict", "pfnwatch predict … --format json"),
+    report::<Document<'_, predict::report::PredictionDocument<'_>>>("predict", "pfnwatch predict … --format json"),
     report::<scan::ScanReport>("scan", "pfnwatch scan --format json"),
     report::<Comparison>("scan-against", "pfnwatch scan --against FILE --format json"),
     report::<Document<'_, Status>>("status", "pfnwatch status --format json"),

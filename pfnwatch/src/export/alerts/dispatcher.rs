@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::backoff::{self, retry_delay};
 use super::outbox::OutboxStore;
 use super::{AlertChange, DeliveryResult, FiringAlerts, Message, Outbox, Payload, Waiting, render};
 use crate::model::alert::deliveries::DeliveryStats;
@@ -159,9 +158,8 @@ impl Dispatcher {
             }
             DeliveryResult::Failed { why, wait } => {
                 let attempts = self.outbox.iter().find(|it| it.number == number).map_or(0, |it| it.attempts);
-                let delay = retry_delay(attempts.saturating_add(1), chance)
-                    .max(wait.unwrap_or_default())
-                    .min(backoff::MAX_RETRY_DELAY);
+                let delay =
+                    retry_delay(attempts.saturating_add(1), chance).max(wait.unwrap_or_default()).min(MAX_RETRY_DELAY);
                 let next = wall.checked_add(delay).unwrap_or(wall);
                 if let Some(id) = self.outbox.postpone(number, now, delay).and_then(|waiting| waiting.id) {
                     keeper.postpone(id, next, why);
@@ -204,6 +202,22 @@ impl ReceiverState {
         self.stats.failed += u64::from(error.is_some());
         self.stats.error = error;
     }
+}
+
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// A receiver that works again gets the next message within this time.
+pub(super) const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
+
+/// The pause after so many failed attempts: 5 s, doubled with each, up to 5 min; `chance` (any number) picks from the
+/// upper half, so that a fleet does not retry at once.
+#[must_use]
+pub fn retry_delay(attempts: u32, chance: u64) -> Duration {
+    let doublings = attempts.saturating_sub(1).min(16);
+    let whole = MIN_RETRY_DELAY.saturating_mul(1 << doublings).min(MAX_RETRY_DELAY);
+    let half = whole / 2;
+    let millis = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
+    half + Duration::from_millis(chance % (millis + 1))
 }
 
 #[cfg(test)]

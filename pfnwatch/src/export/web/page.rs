@@ -2,11 +2,10 @@
 //! by the templates.
 
 mod agent;
-mod events;
 mod namespaces;
 mod notices;
 
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::model::event::Time;
 use crate::model::view::View;
@@ -38,7 +37,7 @@ pub(super) fn render(view: &View) -> String {
                 main {
                     (notices::render(view))
                     (namespaces::render(view))
-                    (events::render(view))
+                    (events(view))
                     (agent::render(view))
                 }
                 footer {
@@ -51,4 +50,29 @@ pub(super) fn render(view: &View) -> String {
         }
     };
     page.into_string()
+}
+
+/// Kinds that somebody should look at.
+const LOUD: [&str; 6] = ["denied", "would_deny", "unjudged", "blind", "lost", "decode_error"];
+
+fn events(view: &View) -> Markup {
+    html! {
+        section aria-labelledby="events" {
+            h2 id="events" { "Last events" }
+            @if view.last_events.is_empty() {
+                p { "There were none yet." }
+            } @else {
+                table {
+                    thead { tr { th scope="col" { "When" } th scope="col" { "What" } } }
+                    tbody {
+                        @for line in view.last_events.iter().rev() {
+                            @let (time, what) = line.text.split_once(' ').unwrap_or(("", &line.text));
+                            tr class=[LOUD.contains(&line.kind).then_some("loud")] { td { (time) } td { (what) } }
+                        }
+                    }
+                }
+                p { code { "sudo pfnwatch events" } " shows more." }
+            }
+        }
+    }
 }

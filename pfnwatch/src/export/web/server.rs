@@ -3,18 +3,29 @@
 //! Connections are taken by a task of their own, not by the agent's loop, so that a flood of them shares the thread with the
 //! loop and does not go before it. While nobody connects nothing runs and nothing wakes up.
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::SndBuf;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
-use super::connection::{self, Limits};
-use super::snapshot_cache::{SnapshotCache, ViewRequest};
+use super::reply;
+use super::route::{self, Route};
+use super::snapshot_cache::{Snapshot, SnapshotCache, ViewRequest};
+use crate::export::metrics::CONTENT_TYPE;
 use crate::model::status::WebStatus;
 use crate::model::web_config::WebConfig;
 
@@ -145,7 +156,7 @@ async fn accept_connections(listener: tokio::net::TcpListener, moments: Arc<Snap
                 Ok((stream, _)) if connections.len() >= MAX_CONNECTIONS => refuse(&stream),
                 Ok((stream, _)) => {
                     failing = false;
-                    connections.spawn(connection::serve(stream, moments.clone(), limits));
+                    connections.spawn(serve(stream, moments.clone(), limits));
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
@@ -161,4 +172,63 @@ async fn accept_connections(listener: tokio::net::TcpListener, moments: Arc<Snap
 /// Sends a 503 without waiting: a fresh socket has room for it.
 fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(BUSY);
+}
+
+/// The limit of a request's head in bytes, and of its headers.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Limit for the request's head.
+    pub(super) head: Duration,
+    /// Limit for the whole connection.
+    pub(super) whole: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(5), whole: Duration::from_secs(15) }
+    }
+}
+
+/// Serves one connection. No behaviour of the peer is an error of ours.
+pub(super) async fn serve(stream: TcpStream, moments: Arc<SnapshotCache>, limits: Limits) {
+    let service = service_fn(|request| answer(request, &moments));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(limits.whole, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("a web client was not served: {error}"),
+        Err(_) => tracing::debug!("a web client was too slow"),
+    }
+}
+
+async fn answer(request: Request<Incoming>, moments: &SnapshotCache) -> Result<Response<Full<Bytes>>, Infallible> {
+    let has_body = !request.body().is_end_stream();
+    let wanted = match route::route(&request.into_parts().0, has_body, &moments.hosts) {
+        Ok(wanted) => wanted,
+        Err(refusal) => return Ok(reply::error(&refusal)),
+    };
+    Ok(match moments.snapshot().await {
+        Some(moment) => respond(wanted, &moment),
+        None => reply::unavailable("the agent's loop does not answer\n"),
+    })
+}
+
+fn respond(wanted: Route, moment: &Snapshot) -> Response<Full<Bytes>> {
+    match wanted {
+        Route::Page => reply::page(moment.page()),
+        Route::Metrics => reply::ok(CONTENT_TYPE, moment.metrics()),
+        Route::Health => reply::ok(reply::PLAIN, "the agent's loop answers\n".into()),
+        Route::Readiness => match route::readiness(&moment.view) {
+            Ok(words) => reply::ok(reply::PLAIN, words.into()),
+            Err(why) => reply::unavailable(&why),
+        },
+    }
 }

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::Limits;
+use super::server::Limits;
 use super::server::MAX_CONNECTIONS;
 use super::*;
 use crate::model::alert::deliveries::DeliveryStats;

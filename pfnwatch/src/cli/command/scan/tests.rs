@@ -56,7 +56,7 @@ fn json_has_a_schema_and_bytes_for_everything_known() {
 
 #[test]
 fn csv_has_the_same_rows() {
-    let text = csv::render(&mixed()).unwrap();
+    let text = csv(&mixed()).unwrap();
     let mut reader = ::csv::Reader::from_reader(text.as_bytes());
     let columns = reader.headers().unwrap().clone();
     let column = |name: &str| columns.iter().position(|column| column == name).unwrap();

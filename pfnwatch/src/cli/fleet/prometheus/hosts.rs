@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::api::Key;
+use super::Key;
 use super::{Client, Sample};
 use crate::cli::fleet::{Fleet, Host, HostProblem};
 use crate::model::units::Plural;

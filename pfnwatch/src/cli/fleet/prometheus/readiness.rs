@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::api::{Key, QueryResult};
 use super::hosts::GONE;
 use super::{Client, Sample};
+use super::{Key, QueryResult};
 
 /// The share of its scrapes that a host must have answered, in percent: an occasional restart or reboot is no gap.
 const REACHED: u64 = 95;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::export::alerts::{Findings, FiringAlert};
 use crate::model::alert::Alert;
@@ -132,7 +134,7 @@ fn an_outage_is_waited_out_with_pauses_and_nothing_is_lost() {
         host.pass(1);
     }
     assert!(
-        pauses.is_sorted_by(|one, next| one <= next) && pauses.iter().all(|pause| *pause <= backoff::MAX_RETRY_DELAY),
+        pauses.is_sorted_by(|one, next| one <= next) && pauses.iter().all(|pause| *pause <= MAX_RETRY_DELAY),
         "{pauses:?}"
     );
     let tally = host.courier.deliveries()[0].clone();
@@ -240,4 +242,19 @@ fn who_is_served_no_more_is_given_up_aloud() {
     host.courier.set_receivers(vec![receiver("other", ReceiverKind::Webhook)], host.now, &mut host.kept);
     assert_eq!(host.courier.outbox().iter().count(), 1);
     assert_eq!(host.kept.rows.values().filter(|row| row.0 == "given up").count(), 1);
+}
+
+#[test]
+fn it_doubles_up_to_its_end() {
+    let longest = |attempts| (0..5000).map(|chance| retry_delay(attempts, chance * 31)).max().unwrap().as_secs();
+    assert_eq!([1, 2, 3, 4].map(longest), [5, 10, 19, 39]);
+    assert!(retry_delay(7, 149_999) > Duration::from_secs(299) && retry_delay(u32::MAX, 150_000) == MAX_RETRY_DELAY);
+}
+
+proptest! {
+    #[test]
+    fn it_is_never_nothing_and_never_longer_than_the_longest(attempts: u32, chance: u64) {
+        let pause = retry_delay(attempts, chance);
+        prop_assert!((MIN_RETRY_DELAY / 2..=MAX_RETRY_DELAY).contains(&pause));
+    }
 }
