@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::{
     model::exit::ExitContext,
     model::{
-        alert::receiver::AlertsPolicy,
+        alert::AlertsPolicy,
         policy::{Exemption, Mode, OnAgentExit, Policy},
         store::Settings as StoreSettings,
         thresholds::Thresholds,

@@ -17,7 +17,7 @@ use crate::{
     agent::alert_store::{remember, restore},
     export::alerts::{Delivery, DeliveryJob, DeliveryResult, Dispatcher, FiringAlerts, RecentEvents, findings, post},
     model::{
-        alert::{deliveries::DeliveryStats, receiver::AlertsPolicy},
+        alert::{AlertsPolicy, DeliveryStats},
         control::{AlertsStatus, FiringAlertStatus, PendingMessage},
         event::{Body, Event},
         view::View,

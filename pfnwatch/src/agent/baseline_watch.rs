@@ -8,7 +8,7 @@ use std::{
 use pfnwatch_common::Map;
 
 use crate::{
-    analysis::baseline::{CostHistory, RegressionChange, cost_history::change, host_regression},
+    analysis::baseline::{CostHistory, RegressionChange, change, host_regression},
     kernel::boot,
     model::{
         capacity::{

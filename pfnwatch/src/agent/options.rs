@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     bpf::sensor::SensorOptions,
     config::ConfigArgs,
-    model::{alert::receiver::AlertsPolicy, web_config::WebConfig},
+    model::{alert::AlertsPolicy, web_config::WebConfig},
     os::paths::Paths,
 };
 

@@ -7,7 +7,6 @@
 mod cause;
 mod hint;
 mod measure;
-mod text;
 
 #[cfg(test)]
 mod tests;
@@ -75,7 +74,7 @@ fn nothing_reserved(facts: &Facts) -> Assessment {
         excess: Some(0),
         unused: Some(0),
     };
-    let detail = text::nothing_reserved(facts.mode).to_owned();
+    let detail = cause::nothing_reserved(facts.mode).to_owned();
     Assessment { verdict: Verdict::Ok, cause: Cause::None, detail, evidence: None, numbers, hints: Vec::new() }
 }
 

@@ -1,23 +1,26 @@
 //! Adds a verdict to each set-up event, and an explanation to each decision of the guard. Pure.
 
-mod guard_explanation;
-
 #[cfg(test)]
 pub(crate) mod tests;
 
+use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
 use pfnwatch_common::superblock::SuperblockKind;
+use pfnwatch_common::{Geometry, Map};
 
-use crate::analysis::assess::assess;
-use crate::model::event::{BlockState, Body, Event, EventAssessment, SetUp, SetUpOutcome};
+use crate::analysis::assess::{assess, deduplicated_memmap, memmap_in_dram, reserved_with};
+use crate::model::event::{
+    BlockState, Body, Event, EventAssessment, GuardDecision, SetUp, SetUpOutcome, UnjudgedReason, personality_name,
+};
 use crate::model::facts::{EnableRefusal, Facts, KernelParameters, NamespaceMode, Obstacle};
 use crate::model::thresholds::Thresholds;
-use crate::model::verdict::Assessment;
+use crate::model::units::Bytes;
+use crate::model::verdict::{Assessment, Cause};
 
 /// Assesses the event if it is a set-up; explains it if it is a guard decision.
 pub fn judge(event: &mut Event, host: &KernelParameters, thresholds: &Thresholds) {
     match &mut event.body {
         Body::SetUp(setup) => setup.judgement = Some(judgement(assess(&facts(setup), host, thresholds))),
-        body => guard_explanation::explain(body, host, thresholds),
+        body => explain(body, host, thresholds),
     }
 }
 
@@ -58,5 +61,136 @@ fn facts(setup: &SetUp) -> Facts {
         obstacle: (refused.is_none() && setup.info_block.is_none()).then(unseen),
         refusal: refused,
         ..Facts::new(mode)
+    }
+}
+
+fn explain(body: &mut Body, host: &KernelParameters, thresholds: &Thresholds) {
+    match body {
+        Body::Denied(judged) => {
+            judged.detail = format!("refused before anything was written: {}", reason(judged, thresholds));
+            judged.remedies = remedies(judged, host, thresholds);
+            judged.remedies.extend(exemption(judged));
+        }
+        Body::WouldDeny(judged) => {
+            let reason = reason(judged, thresholds);
+            judged.detail = format!("allowed in audit, enforce would have refused it: {reason}");
+            judged.remedies = remedies(judged, host, thresholds);
+        }
+        Body::Exempt(judged) => {
+            judged.detail = format!("oversize, and allowed by an exemption: {}", reason(judged, thresholds));
+        }
+        Body::Unjudged(judged) => {
+            let why = judged.reason.map_or("the guard gave no reason", UnjudgedReason::describe);
+            judged.detail = format!("allowed without a judgement: {why}; what it costs shows once it is made");
+            judged.remedies = what_arms_the_guard(judged.reason);
+        }
+        _ => {}
+    }
+}
+
+fn reason(judged: &GuardDecision, thresholds: &Thresholds) -> String {
+    let bytes = judged.max_struct_page_size_bytes.unwrap_or(0);
+    let reference = thresholds.reference_struct_page;
+    let whose = match judged.cause {
+        Cause::RegressedKernel => " (the regression of Linux 6.1 to 6.1.11)",
+        _ if bytes > REFERENCE_STRUCT_PAGE => " (its struct page is wide, as with memory debug options)",
+        _ => "",
+    };
+    let excess = Bytes(judged.excess_bytes.unwrap_or(0));
+    format!("this kernel reserves {bytes} bytes for each page, where {reference} suffice{whose}: {excess} too much")
+}
+
+fn remedies(judged: &GuardDecision, host: &KernelParameters, thresholds: &Thresholds) -> Vec<String> {
+    let geometry = judged.namespace.as_ref().map(|namespace| Geometry {
+        start: namespace.start_address,
+        size: namespace.size_bytes,
+        align: judged.align_bytes,
+        map: Map::Dev,
+        page_size: host.page_size,
+        compat: host.compat,
+    });
+    let by_hand = geometry.and_then(|geometry| write_infoblock(judged, &geometry, host, thresholds));
+    let other = other_kernel(judged, thresholds);
+    [Some(map_mem(judged, geometry, host)), Some(other), by_hand].into_iter().flatten().collect()
+}
+
+fn map_mem(judged: &GuardDecision, geometry: Option<Geometry>, host: &KernelParameters) -> String {
+    let costs = geometry.and_then(|geometry| {
+        let mem = Geometry { map: Map::Mem, ..geometry };
+        let reserved = reserved_with(&mem, 0, host).ok()?;
+        let can = judged.personality == SuperblockKind::Dax && host.deduplicates == Some(true);
+        let dram = deduplicated_memmap(mem.size, mem.align, host)
+            .filter(|_| can)
+            .or_else(|| memmap_in_dram(mem.size, host))?;
+        Some((reserved, dram))
+    });
+    costs.map_or_else(
+        || "--map=mem, under any kernel: the memmap then lives in DRAM".to_owned(),
+        |(reserved, dram)| {
+            format!(
+                "--map=mem, under any kernel: {} reserved, and {} of DRAM for the memmap",
+                Bytes(reserved),
+                Bytes(dram)
+            )
+        },
+    )
+}
+
+fn other_kernel(judged: &GuardDecision, thresholds: &Thresholds) -> String {
+    let ideal = Bytes(judged.ideal_bytes.unwrap_or(0));
+    match judged.cause {
+        Cause::RegressedKernel => format!(
+            "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a \
+             package): {ideal} reserved"
+        ),
+        _ if judged.max_struct_page_size_bytes > Some(REFERENCE_STRUCT_PAGE) => {
+            format!("a kernel without memory debug options: {ideal} reserved")
+        }
+        _ => format!("a kernel with a struct page of {} bytes: {ideal} reserved", thresholds.reference_struct_page),
+    }
+}
+
+/// ndctl computes with its own 64 and from address 0, so that the start has to be a multiple of the align; and the kernel
+/// refuses a block that reserves less than its own struct page.
+fn write_infoblock(
+    judged: &GuardDecision,
+    geometry: &Geometry,
+    host: &KernelParameters,
+    thresholds: &Thresholds,
+) -> Option<String> {
+    const NDCTL: u64 = 64;
+    let align = geometry.align.max(geometry.compat);
+    let aligned = align.is_power_of_two() && geometry.start & (align - 1) == 0;
+    if !aligned || host.struct_page? > NDCTL || thresholds.reference_struct_page < NDCTL {
+        return None;
+    }
+    let reserved = reserved_with(geometry, NDCTL, host).ok()?;
+    Some(format!(
+        "under this kernel, with an info block that ndctl writes ({} reserved; a debug facility of ndctl): make it with \
+         --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode={} --map=dev --align={} NAME`, \
+         `ndctl enable-namespace NAME`",
+        Bytes(reserved),
+        personality_name(judged.personality),
+        geometry.align,
+    ))
+}
+
+/// By region: ndctl assigns another namespace uuid each time it makes or reconfigures a namespace.
+fn exemption(judged: &GuardDecision) -> Option<String> {
+    let region = judged.region.as_ref()?;
+    Some(format!(
+        "an exemption for one creation: `pfnwatch allow --region {region} --once --for 10m --reason TEXT`, then try again"
+    ))
+}
+
+fn what_arms_the_guard(why: Option<UnjudgedReason>) -> Vec<String> {
+    match why {
+        Some(UnjudgedReason::NoMaxStructPage) => {
+            vec!["`sudo pfnwatch kernel --running` says what was asked, and what it lacks".to_owned()]
+        }
+        Some(UnjudgedReason::NotArmed | UnjudgedReason::ModuleChanged) => {
+            vec!["`pfnwatch status` says when the guard judges again".to_owned()]
+        }
+        _ => Vec::new(),
     }
 }

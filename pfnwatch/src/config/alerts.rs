@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use ureq::http::Uri;
 
-use crate::model::alert::receiver::{AlertsPolicy, RUNBOOK, Receiver, ReceiverKind};
+use crate::model::alert::{AlertsPolicy, RUNBOOK, Receiver, ReceiverKind};
 
 /// Each receiver may have a request in progress, in a thread of its own.
 const MAX_RECEIVERS: usize = 16;

@@ -14,7 +14,7 @@ use pfnwatch_common::counter::Counter;
 pub(crate) use self::encode::Described;
 pub use self::encode::{CONTENT_TYPE, Family, MetricValue, render};
 pub use self::namespaces::families as of_scan;
-use crate::model::alert::deliveries::DeliveryStats;
+use crate::model::alert::DeliveryStats;
 use crate::model::capacity::{Regression, RegressionSubject};
 use crate::model::event::RecordTotals;
 use crate::model::policy::Mode;

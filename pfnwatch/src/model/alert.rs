@@ -1,14 +1,12 @@
 //! An alert: labels that identify it, and annotations that describe it.
 
-pub mod deliveries;
-pub mod name;
-pub mod receiver;
-
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-
-use self::name::AlertName;
+use strum::VariantArray as _;
 
 /// The identity of an alert, by the label's name. The set of labels is small and bounded.
 pub type AlertLabels = BTreeMap<String, String>;
@@ -64,11 +62,173 @@ pub fn fingerprint<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
     format!("{sum:016x}")
 }
 
+/// What became of the alerts for one receiver since the agent started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeliveryStats {
+    /// The receiver, by its name in the configuration.
+    pub receiver: String,
+    /// How many messages it has taken.
+    pub delivered: u64,
+    /// How many attempts failed.
+    pub failed: u64,
+    /// How many messages it will never take: it said so, or it was away for too long.
+    pub given_up: u64,
+    /// How many messages wait for it, in the event store.
+    pub pending: u64,
+    /// Why the last attempt failed; none once one has succeeded.
+    pub error: Option<String>,
+}
+
+/// Rules and silences are written against these names: they never change.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AlertName"))]
+#[strum(prefix = "Pfnwatch")]
+pub enum AlertName {
+    /// Whatever is made on this host from now on costs more than under an earlier kernel.
+    #[serde(rename = "PfnwatchCapacityRegression")]
+    CapacityRegression,
+    /// A namespace costs more than it did.
+    #[serde(rename = "PfnwatchNamespaceRegression")]
+    NamespaceRegression,
+    /// A namespace costs more than it should.
+    #[serde(rename = "PfnwatchNamespaceOversize")]
+    NamespaceOversize,
+    /// The agent is up and sees nothing.
+    #[serde(rename = "PfnwatchBlind")]
+    Blind,
+    /// The mode is enforce, and the guard does not guard.
+    #[serde(rename = "PfnwatchEnforceNotEffective")]
+    EnforceNotEffective,
+    /// The guard refused creations.
+    #[serde(rename = "PfnwatchCreationDenied")]
+    CreationDenied,
+    /// What happened in the kernel was not all seen.
+    #[serde(rename = "PfnwatchRecordsLost")]
+    RecordsLost,
+    /// The event store cannot save events.
+    #[serde(rename = "PfnwatchStoreFailing")]
+    StoreFailing,
+    /// What tells of the kernel's MAX_STRUCT_PAGE_SIZE contradicts itself.
+    #[serde(rename = "PfnwatchEvidenceConflict")]
+    EvidenceConflict,
+    /// The configuration's file is not what is in force, since it is wrong.
+    #[serde(rename = "PfnwatchPolicyInvalid")]
+    PolicyInvalid,
+    /// Somebody tries whether alerts arrive.
+    #[serde(rename = "PfnwatchTest")]
+    Test,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum Severity {
+    /// Now: something that was asked for is not done.
+    Critical,
+    Warning,
+    Info,
+}
+
+impl AlertName {
+    pub const ALL: &[Self] = Self::VARIANTS;
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::EnforceNotEffective => Severity::Critical,
+            Self::CreationDenied | Self::Test => Severity::Info,
+            Self::CapacityRegression
+            | Self::NamespaceRegression
+            | Self::NamespaceOversize
+            | Self::Blind
+            | Self::RecordsLost
+            | Self::StoreFailing
+            | Self::EvidenceConflict
+            | Self::PolicyInvalid => Severity::Warning,
+        }
+    }
+}
+
+impl fmt::Display for AlertName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Severity {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertsPolicy {
+    /// The prefix of `runbook_url`, before the alert's name in lower case.
+    pub runbook: String,
+    pub receivers: Vec<Receiver>,
+}
+
+pub const RUNBOOK: &str = "file:///usr/share/doc/pfnwatch/runbook.md#";
+
+impl Default for AlertsPolicy {
+    fn default() -> Self {
+        Self { runbook: RUNBOOK.to_owned(), receivers: Vec::new() }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Receiver {
+    pub name: String,
+    pub kind: ReceiverKind,
+    /// Where messages are posted. It may hold a secret: it is never shown.
+    pub url: String,
+    /// Trusted certificate authorities, as a PEM file; without, those of this host.
+    pub ca_file: Option<PathBuf>,
+    /// Contains a token for each request; read for each message, so that it may be rotated.
+    pub bearer_token_file: Option<PathBuf>,
+    /// Limit of a whole attempt.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiverKind {
+    /// Alertmanager's API, version 2: firing alerts are sent again regularly, or it takes them for resolved.
+    Alertmanager,
+    /// One message of JSON for each alert that begins or ends.
+    Webhook,
+}
+
+impl fmt::Debug for Receiver {
+    /// Without the URL, which may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_is_said_does_not_change_the_identity() {
@@ -96,6 +256,13 @@ mod tests {
         ) {
             let of = |labels: &AlertLabels| fingerprint(labels.iter().map(|(label, value)| (&**label, &**value)));
             prop_assert_eq!(one == other, of(&one) == of(&other));
+        }
+    }
+
+    #[test]
+    fn the_label_is_what_is_stored() {
+        for name in AlertName::ALL {
+            assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
         }
     }
 }

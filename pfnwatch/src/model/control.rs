@@ -11,21 +11,22 @@
 //! {"schema":1,"refusal":{"exit_code":4,"message":"`bpf` is not in the kernel's list of security modules: …"}}
 //! ```
 
-mod alerts;
 mod answer;
 mod bytes;
-mod display;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use uuid::Uuid;
 
-pub use self::alerts::{AlertsStatus, FiringAlertStatus, PendingMessage};
 pub use self::answer::{
     AcceptedBaseline, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Reply, Response, Revoked,
 };
+pub use self::answer::{AlertsStatus, FiringAlertStatus, PendingMessage};
 use crate::model::capacity::BaselineScope;
 use crate::model::policy::{ExemptionSubject, Mode};
+use crate::model::units::parse_number;
 
 /// The version of the protocol. It grows when a key changes its meaning or goes away, not when one is added.
 pub const SCHEMA: u32 = 1;
@@ -226,5 +227,34 @@ fn check_name(name: &str) -> Result<(), ErrorResponse> {
         Ok(())
     } else {
         Err(ErrorResponse::usage("a namespace is named as in namespace0.0, or by its namespace uuid"))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WireSubject {
+    RegionSetCookie(Hex),
+    RegionStart(Hex),
+    NamespaceUuid(Uuid),
+}
+
+/// `"0x100000000"`: addresses and cookies need all of their 64 bits, which many JSON readers truncate.
+struct Hex(u64);
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let number = Some(&*text).filter(|text| text.starts_with("0x")).and_then(parse_number);
+        number.map(Self).ok_or_else(|| D::Error::custom("it must be a number of 64 bits as in \"0x100000000\""))
+    }
+}
+
+impl<'de> Deserialize<'de> for ExemptionSubject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match WireSubject::deserialize(deserializer)? {
+            WireSubject::RegionSetCookie(Hex(cookie)) => Self::RegionCookie(cookie),
+            WireSubject::RegionStart(Hex(start)) => Self::RegionStart(start),
+            WireSubject::NamespaceUuid(uuid) => Self::Namespace(uuid),
+        })
     }
 }

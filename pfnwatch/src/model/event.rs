@@ -5,7 +5,6 @@ mod capacity;
 mod existing;
 mod guard;
 mod guard_decision;
-mod kind;
 mod setup;
 
 use std::fmt;
@@ -312,14 +311,44 @@ pub fn wall_clock(booted: SystemTime, since_boot: Duration) -> Time {
     Time(booted.checked_add(since_boot).unwrap_or(booted))
 }
 
+impl Body {
+    pub const KINDS: &[&'static str] = Self::VARIANTS;
+
+    /// Its kind: the `event` of its JSON.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::event::{Blind, LostRecords, RecordTotals};
 
     #[test]
     fn no_time_panics() {
         assert_eq!(Time(UNIX_EPOCH - Duration::from_secs(1)).seconds().to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Time(UNIX_EPOCH + Duration::from_secs(1 << 40)).millis().to_string(), "9999-12-31T23:59:59.000Z");
         assert_eq!(Time(UNIX_EPOCH + Duration::from_secs(1 << 40)).to_string(), "9999-12-31T23:59:59.000000Z");
+    }
+
+    #[test]
+    fn kinds_are_what_json_says() {
+        let reason = "why".to_owned();
+        for body in
+            [Body::Blind(Blind { reason }), Body::Lost(LostRecords::default()), Body::Stopped(RecordTotals::default())]
+        {
+            assert_eq!(serde_json::to_value(&body).unwrap()["event"], body.kind());
+            assert!(Body::KINDS.contains(&body.kind()));
+        }
+    }
+
+    #[test]
+    fn kinds_are_those_of_the_schema() {
+        let schema = schemars::schema_for!(Body).to_value();
+        let variants = schema["oneOf"].as_array().unwrap().iter();
+        let kinds: Vec<_> = variants.map(|variant| variant["properties"]["event"]["const"].as_str().unwrap()).collect();
+        assert_eq!(kinds, Body::KINDS);
     }
 }

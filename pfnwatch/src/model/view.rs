@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use crate::model::alert::deliveries::DeliveryStats;
+use crate::model::alert::DeliveryStats;
 use crate::model::capacity::Regression;
 use crate::model::event::ProgramState;
 use crate::model::scan_result::ScanResult;

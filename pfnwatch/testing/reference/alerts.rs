@@ -7,7 +7,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 use super::bundle::bundle;
 use super::fields::{cell, description};
 use crate::export::alerts::runbook;
-use crate::model::alert::name::AlertName;
+use crate::model::alert::AlertName;
 
 const ALERTING: &str = include_str!("../../dist/prometheus/alerting.rules.yml");
 const RECORDING: &str = include_str!("../../dist/prometheus/recording.rules.yml");

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cli::output::json::document;
 use crate::export::alerts::{Message, render, test_alert};
-use crate::model::alert::receiver::ReceiverKind;
+use crate::model::alert::ReceiverKind;
 use crate::model::control::{ErrorResponse, Reply, Request, Response};
 use crate::testing::schema::check;
 use crate::testing::view::{blind, healthy, hostile, idle, oversize};

@@ -5,7 +5,7 @@ use pfnwatch::model::policy::Mode;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use pfnwatch::model::alert::deliveries::DeliveryStats;
+use pfnwatch::model::alert::DeliveryStats;
 use pfnwatch::model::capacity::{Cost, Regression, RegressionSubject};
 use pfnwatch::model::event::{Body, LostRecords, MaxStructPageStatus, ProgramState, RecordTotals};
 use pfnwatch::model::inventory::{InfoBlocks, Inventory};

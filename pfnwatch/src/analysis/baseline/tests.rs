@@ -1,6 +1,6 @@
 //! Tests over made-up kernels and namespaces.
 
-use crate::model::capacity::{Cost, CostRecord, NamespaceKey, ObservedKernel, Regression, display as messages};
+use crate::model::capacity::{Cost, CostRecord, NamespaceKey, ObservedKernel, Regression, describe, describe_ended};
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
@@ -49,13 +49,13 @@ fn the_mission_s_own_case_to_the_byte() {
     assert_eq!(regression.after.reservation_bytes, 32 * GIB + 2 * MIB);
     assert_eq!((regression.lost_bytes(), regression.after.excess_bytes), (16 * GIB, 16 * GIB));
     assert_eq!(regression.before.kernel, "6.0.11", "the latest of those that cost the same");
-    let messages = messages::describe(&regression);
+    let messages = describe(&regression);
     assert_eq!(
         messages,
         "a namespace of 1 TiB with map=dev costs 32.0 GiB now (128 B a page, seen under 6.1.5) and cost 16.0 GiB (64 B a page, \
          seen under 6.0.11): 16 GiB more"
     );
-    let ended = messages::describe_ended(&regression);
+    let ended = describe_ended(&regression);
     assert_eq!(
         ended,
         "a namespace of 1 TiB with map=dev does not cost 32.0 GiB any more (128 B a page, seen under 6.1.5)"
@@ -159,8 +159,8 @@ fn a_record_comes_back_as_it_was_written() {
 #[test]
 fn there_is_an_end_to_what_is_followed() {
     let mut ledger = CostHistory::default();
-    for number in 0..u64::try_from(cost_history::MAX_RECORDS).unwrap() + 9 {
+    for number in 0..u64::try_from(MAX_RECORDS).unwrap() + 9 {
         ledger.observe(namespace(0, number * 16 * GIB), cost("6.0", 258 * MIB, 0));
     }
-    assert_eq!(ledger.records().count(), cost_history::MAX_RECORDS);
+    assert_eq!(ledger.records().count(), MAX_RECORDS);
 }

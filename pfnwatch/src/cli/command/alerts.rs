@@ -13,7 +13,7 @@ use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
 use crate::config::ConfigArgs;
 use crate::export::alerts::{DeliveryResult, Message, post, render, test_alert};
-use crate::model::alert::deliveries::DeliveryStats;
+use crate::model::alert::DeliveryStats;
 use crate::model::control::{AlertsStatus, FiringAlertStatus, PendingMessage, Request, Response};
 use crate::model::exit::{Exit, ExitContext};
 use crate::os::control_client;
@@ -190,7 +190,7 @@ fn waiting(it: &PendingMessage) -> [String; 5] {
 mod tests {
     use super::*;
     use crate::model::alert::Alert;
-    use crate::model::alert::name::AlertName;
+    use crate::model::alert::AlertName;
 
     #[test]
     fn what_stands_and_who_does_not_know() {

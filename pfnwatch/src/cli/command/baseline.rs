@@ -15,7 +15,9 @@ use crate::cli::output::terminal;
 use crate::cli::store_args::StoreArgs;
 use crate::config::ConfigArgs;
 use crate::kernel::boot;
-use crate::model::capacity::{Acceptance, Cost, CostRecord, NamespaceKey, RegressionSubject, display, observed_kernel};
+use crate::model::capacity::{
+    Acceptance, Cost, CostRecord, NamespaceKey, RegressionSubject, observed_kernel, subject_text,
+};
 use crate::model::event::{CapacityRegression, Time};
 use crate::model::exit::Exit;
 use crate::model::store::BootRow;
@@ -215,13 +217,9 @@ fn accepted(report: &BaselineReport) -> impl Iterator<Item = String> {
     };
     let standing = report.kernels.iter().filter(|kernel| !kernel.set_aside);
     let kernels = standing.filter_map(move |it| {
-        Some(said(
-            display::subject_text(&RegressionSubject::Host),
-            it.reservation_of_1_tib_bytes?,
-            it.accepted.as_ref()?,
-        ))
+        Some(said(subject_text(&RegressionSubject::Host), it.reservation_of_1_tib_bytes?, it.accepted.as_ref()?))
     });
-    let namespace = |row: &NamespaceCost| display::subject_text(&RegressionSubject::Namespace(row.namespace.clone()));
+    let namespace = |row: &NamespaceCost| subject_text(&RegressionSubject::Namespace(row.namespace.clone()));
     let rows = report.namespaces.iter();
     kernels
         .chain(rows.filter_map(move |it| Some(said(namespace(it), it.least.reservation_bytes, it.accepted.as_ref()?))))

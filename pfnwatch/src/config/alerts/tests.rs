@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::model::alert::receiver::ReceiverKind;
+use crate::model::alert::ReceiverKind;
 
 const ONE: &str = "[[alerts.receivers]]\nname = \"am\"\ntype = \"alertmanager\"\n";
 

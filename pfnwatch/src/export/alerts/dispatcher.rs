@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::outbox::OutboxStore;
 use super::{AlertChange, DeliveryResult, FiringAlerts, Message, Outbox, Payload, Waiting, render};
-use crate::model::alert::deliveries::DeliveryStats;
-use crate::model::alert::receiver::{Receiver, ReceiverKind};
+use crate::model::alert::DeliveryStats;
+use crate::model::alert::{Receiver, ReceiverKind};
 
 const RESEND_INTERVAL: Duration = Duration::from_secs(120);
 

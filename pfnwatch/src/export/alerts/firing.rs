@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Findings;
 use crate::model::alert::Alert;
-use crate::model::alert::name::AlertName;
+use crate::model::alert::AlertName;
 
 /// How long an event without an end fires an alert.
 const RECENT_WINDOW: Duration = Duration::from_secs(15 * 60);

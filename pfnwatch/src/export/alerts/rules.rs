@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::RecentEvents;
 use crate::export::alerts::annotations;
 use crate::model::alert::Alert;
-use crate::model::alert::name::AlertName;
+use crate::model::alert::AlertName;
 use crate::model::capacity::RegressionSubject;
 use crate::model::scan_result::AssessedNamespace;
 use crate::model::verdict::Verdict;

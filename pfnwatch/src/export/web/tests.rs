@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::server::Limits;
 use super::server::MAX_CONNECTIONS;
 use super::*;
-use crate::model::alert::deliveries::DeliveryStats;
+use crate::model::alert::DeliveryStats;
 use crate::model::view::View;
 use crate::model::web_config::WebConfig;
 use crate::testing::view::{blind, healthy, hostile, idle, oversize};

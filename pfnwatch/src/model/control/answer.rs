@@ -7,7 +7,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{AlertsStatus, SCHEMA, bytes};
+use super::{SCHEMA, bytes};
+use crate::model::alert::{Alert, DeliveryStats};
 use crate::model::capacity::Cost;
 use crate::model::event::NamespaceId;
 use crate::model::exit::{Exit, ExitContext};
@@ -231,4 +232,47 @@ impl Reply {
             (None, None) => Err(strange("it holds neither an answer nor a refusal".to_owned())),
         }
     }
+}
+
+/// The firing alerts, and what their receivers were sent. Points of time are RFC 3339 in UTC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AlertsStatus {
+    /// The firing alerts.
+    pub firing: Vec<FiringAlertStatus>,
+    /// The receivers.
+    pub receivers: Vec<DeliveryStats>,
+    /// The messages that wait, the oldest first, as far as they are not too many.
+    pub waiting: Vec<PendingMessage>,
+}
+
+/// A firing alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FiringAlertStatus {
+    /// What receivers know it by.
+    pub fingerprint: String,
+    /// Since when.
+    pub since: String,
+    /// The alert.
+    #[serde(flatten)]
+    pub alert: Alert,
+}
+
+/// A message that was not delivered yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PendingMessage {
+    /// Whom it is for.
+    pub receiver: String,
+    /// The alert's name.
+    pub alert: String,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// `firing` or `resolved`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Whether the event store has it. If not, the message is lost when the agent stops.
+    pub saved: bool,
 }

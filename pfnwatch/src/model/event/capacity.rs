@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Actor;
-use crate::model::capacity::{Regression, display};
+use crate::model::capacity::{Regression, describe, describe_accepted, describe_ended};
 
 /// A capacity regression that begins or ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,12 +21,12 @@ pub struct CapacityRegression {
 impl CapacityRegression {
     #[must_use]
     pub fn begins(regression: Regression) -> Self {
-        Self { lost_bytes: regression.lost_bytes(), detail: display::describe(&regression), regression }
+        Self { lost_bytes: regression.lost_bytes(), detail: describe(&regression), regression }
     }
 
     #[must_use]
     pub fn ends(regression: Regression) -> Self {
-        Self { lost_bytes: 0, detail: display::describe_ended(&regression), regression }
+        Self { lost_bytes: 0, detail: describe_ended(&regression), regression }
     }
 }
 
@@ -48,6 +48,6 @@ pub struct BaselineAccepted {
 impl BaselineAccepted {
     #[must_use]
     pub fn new(regression: Regression, reason: String, by: Actor) -> Self {
-        Self { detail: display::describe_accepted(&regression), regression, reason, by: Some(by) }
+        Self { detail: describe_accepted(&regression), regression, reason, by: Some(by) }
     }
 }

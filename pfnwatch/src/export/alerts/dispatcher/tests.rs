@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::export::alerts::{Findings, FiringAlert};
 use crate::model::alert::Alert;
-use crate::model::alert::name::AlertName;
+use crate::model::alert::AlertName;
 
 #[derive(Default)]
 struct RecordingStore {

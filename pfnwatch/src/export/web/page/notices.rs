@@ -3,7 +3,7 @@
 
 use maud::{Markup, html};
 
-use crate::model::capacity::display;
+use crate::model::capacity::describe;
 use crate::model::policy::Mode;
 use crate::model::view::View;
 
@@ -106,7 +106,7 @@ fn environment(view: &View) -> Vec<(Severity, &'static str, String)> {
             notices.push((Severity::Bad, "Alerts were given up.", detail));
         }
     }
-    let regressed = view.regressions.iter().map(display::describe);
+    let regressed = view.regressions.iter().map(describe);
     notices.extend(regressed.map(|text| (Severity::Bad, "Capacity regressed.", text)));
     notices
 }
