@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, PROGRAM, has_text};
-use guest::bpf::empty::{self, Empty};
-use guest::bpf::held::HeldObjects;
+use guest::bpf::HeldObjects;
+use guest::bpf::{self, Empty};
 use guest::command::attempt;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::guard::{self, Guard};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::Agent;
-use guest::bpf::held::HeldObjects;
+use guest::bpf::HeldObjects;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::regions;
 

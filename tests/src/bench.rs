@@ -3,14 +3,17 @@
 //! The guest runs under `-icount shift=0`: each instruction takes a nanosecond of the guest's clock, so that times are
 //! counts of instructions, and the same from one run to the next but for what else the kernel does meanwhile.
 
-use serde::{Deserialize, Serialize};
-
-pub mod agent;
 pub mod cost;
 pub mod footprint;
 pub mod ground;
-pub mod ndctl;
 pub mod tracer;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::cost::Cost;
+use self::footprint::{InKernel, Resident};
 
 /// The folder of bpftrace in the guests of `bench agent` and `bench guard`, with all its libraries: they come from
 /// another Debian.
@@ -67,4 +70,61 @@ pub struct Round {
     pub runs: u64,
     /// Instructions of these runs, those of the counting itself included.
     pub run_instructions: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Started {
+    Pfnwatch,
+    /// bpftrace with one probe that prints a pointer: the minimum.
+    OneProbe,
+    SameFields,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Figures {
+    pub namespaces: u64,
+    /// From the start of the process until it is attached.
+    pub starts: Vec<(Started, Duration)>,
+    pub idle: Duration,
+    pub wake_ups: u64,
+    pub ours: Side,
+    pub peers: Side,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Side {
+    pub resident: Resident,
+    pub in_kernel: InKernel,
+    /// How often it holds libnvdimm, which then cannot be unloaded.
+    pub held: u64,
+    /// From the kernel's time of an event to the line that tells of it, one event after the other.
+    pub lines: Vec<Duration>,
+    pub burst: Burst,
+}
+
+/// Namespaces that are enabled as fast as the kernel does it, again and again.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Burst {
+    pub enabled: u64,
+    pub told: u64,
+    pub processor_time: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scanner {
+    /// `pfnwatch scan`, which has the kernel show the info block of each enabled namespace.
+    Scan,
+    /// `pfnwatch scan --without-ebpf`.
+    WithoutEbpf,
+    /// `ndctl list -NuX`, which reads sysfs alone.
+    Ndctl,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ScanRun {
+    pub looker: Scanner,
+    pub namespaces: u64,
+    pub cost: Cost,
 }

@@ -1,24 +1,29 @@
 //! PID 1 of a test guest.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::process;
-
-use anyhow::{Context, Result};
-use nix::sys::reboot::{RebootMode, reboot};
-
-use crate::boot_config::{Orders, Purpose};
-use crate::report::{self, Report};
-
 mod bench;
 mod bench_agent;
 mod bench_ndctl;
 mod demo;
 mod disk;
-mod loopback;
-mod mounts;
 mod runner;
 mod systemd;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::libc::{IFF_RUNNING, IFF_UP, SIOCSIFFLAGS, ifreq, ioctl};
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+use crate::boot_config::{Orders, Purpose};
+use crate::report::{self, Report};
 
 /// A file that only a test guest has: helpers check it before they change anything.
 pub const GUEST_MARK: &str = "/run/pfnwatch-guest";
@@ -32,10 +37,10 @@ pub fn run() {
         eprintln!("guest-init is PID 1 of a test guest: `cargo xtask vm` runs it");
         process::exit(2);
     }
-    let mounted = mounts::mount_all();
+    let mounted = mount_all();
     match Port::open() {
         Ok(mut port) => {
-            if let Err(error) = mounted.and_then(|()| loopback::up()).and_then(|()| tests(&mut port)) {
+            if let Err(error) = mounted.and_then(|()| bring_loopback_up()).and_then(|()| tests(&mut port)) {
                 port.send(&Report::Broken { why: format!("{error:#}") });
             }
         }
@@ -96,4 +101,48 @@ fn power_off() {
     loop {
         std::thread::park();
     }
+}
+
+/// Switches the loopback device on; the kernel gives it its address by itself.
+fn bring_loopback_up() -> Result<()> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: the structure is made of numbers alone, for which all bits zero are good values.
+    let mut request: ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *to = from.try_into().unwrap_or_default();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(IFF_UP | IFF_RUNNING).context("flags out of range")?;
+    // SAFETY: the descriptor is a socket, and the request a whole ifreq that lives until the call returns.
+    let done = unsafe { ioctl(socket.as_raw_fd(), SIOCSIFFLAGS, &raw const request) };
+    Errno::result(done).map(drop).context("the loopback device cannot be switched on")
+}
+
+/// Type and place, in order.
+const MOUNTS: [(&str, &str); 10] = [
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("devtmpfs", "/dev"),
+    ("tmpfs", "/tmp"),
+    ("tmpfs", "/run"),
+    ("securityfs", "/sys/kernel/security"),
+    ("bpf", "/sys/fs/bpf"),
+    ("debugfs", "/sys/kernel/debug"),
+    ("tracefs", "/sys/kernel/tracing"),
+    ("cgroup2", "/sys/fs/cgroup"),
+];
+
+fn mount_all() -> Result<()> {
+    for (kind, place) in MOUNTS {
+        if !Path::new(place).is_dir() {
+            fs::create_dir_all(place).with_context(|| format!("cannot create {place}"))?;
+        }
+        // As every distribution has it: what root makes in /run is nobody else's.
+        let options = (place == "/run").then_some("mode=755");
+        mount(Some(kind), place, Some(kind), MsFlags::empty(), options)
+            .with_context(|| format!("cannot mount {kind} on {place}"))?;
+    }
+    for (target, link) in [("/proc/self/fd", "/dev/fd"), ("/proc/self/mounts", "/etc/mtab")] {
+        symlink(target, link).with_context(|| format!("cannot link {link}"))?;
+    }
+    Ok(())
 }

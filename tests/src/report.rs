@@ -7,9 +7,9 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bench::Figures;
 use crate::bench::Measurement;
-use crate::bench::agent::Figures;
-use crate::bench::ndctl::ScanRun;
+use crate::bench::ScanRun;
 
 pub const DEVICE: &str = "/dev/ttyS1";
 

@@ -17,7 +17,6 @@ pub mod expected;
 pub mod host;
 pub mod life;
 pub mod model;
-pub mod random;
 
 /// After so many acts all events must have been reported.
 const COMPARE_INTERVAL: usize = 12;

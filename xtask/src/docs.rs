@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fs_err as fs;
-use guest::documents::update::{self, Update};
+use guest::documents::{self, Update};
 
 use crate::{build_ebpf, paths, setup, toolchain};
 
@@ -58,7 +58,7 @@ fn commands(write: bool) -> Result<ExitCode> {
         if write {
             let path = paths::root().join(&page);
             let text = fs::read_to_string(&path)?;
-            fs::write(&path, update::updated(&text, &updates))?;
+            fs::write(&path, documents::updated(&text, &updates))?;
         }
     }
     Ok(if write { ExitCode::SUCCESS } else { ExitCode::FAILURE })

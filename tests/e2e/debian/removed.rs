@@ -11,7 +11,7 @@ use guest::debian::{self, PACKAGE, UNIT, property};
 use guest::{boot_config, command, creation, wait};
 
 use super::{ENFORCE_AND_HOLD, oversize};
-use guest::bpf::held::HeldObjects;
+use guest::bpf::HeldObjects;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const STATE: &str = "/var/lib/pfnwatch/pfnwatch.db";

@@ -1,6 +1,9 @@
 //! An upgrade and a roll-back under a held guard, over an event store that the earlier version does not know, while somebody tries a
 //! oversize creation again and again.
 
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -15,8 +18,6 @@ use serde_json::{Value, json};
 
 use super::{ENFORCE_AND_HOLD, oversize};
 use crate::guard::fixtures::{again, nothing_is_written, prepare_blank};
-
-mod later;
 
 const TIMEOUT: Duration = Duration::from_secs(90);
 /// Between two attempts. An exchange takes seconds; a flood of denials would delay the new agent's start.
@@ -66,25 +67,25 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
 
     // What a later version has done to it, once nobody has it open.
     debian::systemctl(&["stop", UNIT])?;
-    later::disguise()?;
-    let disguised = later::bytes()?;
+    disguise()?;
+    let disguised = bytes()?;
     let agent = install(PACKAGE, tries)?;
     assert_eq!(debian::version()?, older);
     let told = debian::journal(&["PFNWATCH_EVENT=denied", &format!("_PID={agent}"), "--lines=1"])?;
     let marked = |entry: &Value| entry.get("PFNWATCH_ID").is_none() && says_not_written(entry);
     ensure!(told.iter().all(marked), "it is not told uncommitted: {told:#?}");
-    ensure!(later::bytes()? == disguised, "the later version's event store was touched");
+    ensure!(bytes()? == disguised, "the later version's event store was touched");
     let said = command::attempt(agent::PROGRAM, &["events"])?;
     ensure!(said.code == Some(1) && said.stderr.contains("schema 4"), "{said:?}");
 
     // As docs/install.md has it: set aside, and taken back.
-    later::set_aside()?;
+    set_aside()?;
     debian::systemctl(&["reload", UNIT])?;
     debian::event("a denial in an event store of its own", |event| has_text(event, "event", "denied"))?;
     debian::systemctl(&["stop", UNIT])?;
-    later::take_back()?;
-    ensure!(later::bytes()? == disguised, "the later version's event store was touched");
-    later::undisguise()?;
+    take_back()?;
+    ensure!(bytes()? == disguised, "the later version's event store was touched");
+    undisguise()?;
     install(NEWER, tries)?;
     assert_eq!(first_id()?, first, "the later version does not go on with its event store");
     Ok(())
@@ -115,4 +116,43 @@ fn says_not_written(entry: &Value) -> bool {
 fn first_id() -> Result<Value> {
     let event = debian::events()?.into_iter().next().context("the event store is empty")?;
     Ok(json!([event.get("id"), event.get("time")]))
+}
+
+const STORE: &str = "/var/lib/pfnwatch/pfnwatch.db";
+const ASIDE: &str = "/var/lib/pfnwatch/pfnwatch.db.later";
+const LOG: &str = "/var/lib/pfnwatch/pfnwatch.db-wal";
+/// Where SQLite has `user_version`, in big endian (sqlite.org/fileformat.html).
+const VERSION_AT: u64 = 60;
+/// The schema that this version writes, and the next one.
+const NOW: u32 = 3;
+const LATER: u32 = 4;
+
+fn disguise() -> Result<()> {
+    change(NOW, LATER)
+}
+
+/// This version stands in for the later one, which knows the schema.
+fn undisguise() -> Result<()> {
+    change(LATER, NOW)
+}
+
+fn bytes() -> Result<Vec<u8>> {
+    fs::read(STORE).context("no event store")
+}
+
+fn set_aside() -> Result<()> {
+    fs::rename(STORE, ASIDE).context("the event store cannot be set aside")
+}
+
+fn take_back() -> Result<()> {
+    fs::rename(ASIDE, STORE).context("the event store cannot be taken back")
+}
+
+fn change(from: u32, to: u32) -> Result<()> {
+    ensure!(!Path::new(LOG).exists(), "somebody has the event store open");
+    let file = File::options().read(true).write(true).open(STORE).context("no event store")?;
+    let mut version = [0; 4];
+    file.read_exact_at(&mut version, VERSION_AT)?;
+    ensure!(u32::from_be_bytes(version) == from, "the event store has schema {}", u32::from_be_bytes(version));
+    file.write_all_at(&to.to_be_bytes(), VERSION_AT).context("the event store cannot be changed")
 }

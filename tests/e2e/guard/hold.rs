@@ -8,7 +8,7 @@ use std::{fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::{PROGRAM, has_text};
-use guest::bpf::pinned::PINS;
+use guest::bpf::PINS;
 use guest::bpf::{self, ObjectKind};
 use guest::creation::{self, Map, Mode, PreparedNamespace};
 use guest::guard::{self, Guard};

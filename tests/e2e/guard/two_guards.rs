@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Result, ensure};
-use guest::bpf::pinned::{self, OwnerMap, PinnedObjects};
+use guest::bpf::{self, OwnerMap, PinnedObjects};
 use guest::creation::Mode;
 use guest::guard::{self, Guard};
 use guest::policy::{GuardMode, Policy};
@@ -21,7 +21,7 @@ const ATTEMPTS: usize = 2_000;
 fn leave(policy: &Policy) -> Result<(PinnedObjects, u64)> {
     let mut agent = Guard::start(policy)?;
     agent.kill()?;
-    Ok((PinnedObjects::guard()?, pinned::load()?))
+    Ok((PinnedObjects::guard()?, bpf::pinned_load()?))
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn creations_are_denied_whoever_is_in_charge() -> Result<()> {
     let mut agent = Guard::start(&policy)?;
     let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;
     agent.kill()?;
-    let (mut charge, newer) = (OwnerMap::open()?, pinned::load()?);
+    let (mut charge, newer) = (OwnerMap::open()?, bpf::pinned_load()?);
     ensure!(newer != older, "the agent has taken over nothing");
     let trying = AtomicBool::new(true);
     thread::scope(|scope| -> Result<()> {

@@ -11,9 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
+use super::Update;
 use super::block::{self, Block, User};
 use super::compare;
-use super::update::Update;
 use crate::{command, guard, regions, sysfs, wait};
 
 pub const PAGES: &str = "/pages";

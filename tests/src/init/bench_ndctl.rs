@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Port;
 use crate::agent::PROGRAM;
 use crate::bench::cost::Cost;
-use crate::bench::ndctl::{ScanRun, Scanner};
+use crate::bench::{ScanRun, Scanner};
 use crate::creation::{self, Map, Mode, NamespaceSpec};
 use crate::report::Report;
 use crate::{pfnwatch, regions};

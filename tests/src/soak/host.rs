@@ -12,7 +12,7 @@ use super::life::Life;
 use super::log;
 use super::model::act::{Act, Configured, ExpectedDecision, Grant, Shape, Subject, Target};
 use super::model::{Model, Observer};
-use crate::bpf::held::HeldObjects;
+use crate::bpf::HeldObjects;
 use crate::creation::{self, NamespaceSpec, PreparedNamespace};
 use crate::guard::{self, Guard};
 use crate::infoblock::raw;

@@ -3,6 +3,9 @@
 //! It contains no part of pfnwatch. It knows the kernel's formula, the policy's keys, and what the documents promise:
 //! an observer reports each event once; without one, what exists is found later.
 
+pub mod act;
+mod facts;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -10,10 +13,6 @@ use serde_json::{Value, json};
 use self::act::{Configured, ExpectedDecision, Grant, Subject, Target};
 use super::expected::{AGENT, Expected, Facts, Streams};
 use crate::policy::GuardMode;
-
-pub mod act;
-mod facts;
-mod load;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observer {
@@ -243,6 +242,40 @@ fn object(value: Value) -> Facts {
     match value {
         Value::Object(facts) => facts,
         other => [("value".to_owned(), json!(other))].into_iter().collect(),
+    }
+}
+
+impl Model {
+    /// libnvdimm was reloaded: each namespace with a block is enabled now, by the kernel, partly before anybody could
+    /// observe it.
+    pub fn libnvdimm_reloaded(&mut self) {
+        let all: Vec<String> = self.namespaces.keys().cloned().collect();
+        all.iter().for_each(|uuid| self.disabled(uuid));
+        match self.watch {
+            Observer::Agent => {
+                self.expect(AGENT, facts::agent("blind"));
+                self.streams.expect(AGENT, Expected::optional(facts::ready("idle")));
+                self.expect(AGENT, facts::ready("observing"));
+            }
+            Observer::Held { .. } => {
+                // Whether a probe was still there when the namespace went is the kernel's affair.
+                self.later.iter_mut().filter(|(_, it)| it.is("unbind")).for_each(|(_, it)| it.surely = false);
+                self.watch = Observer::Held { deaf: true };
+            }
+            Observer::Nobody => (),
+        }
+        let watched = self.watch == Observer::Agent;
+        for (uuid, namespace) in &mut self.namespaces {
+            namespace.enabled = true;
+            if watched {
+                let met = facts::set_up(&namespace.target, &namespace.block_uuid, "existing");
+                let found = facts::found(&namespace.target, &namespace.block_uuid);
+                let surely = !namespace.told && namespace.target.shape.is_map_dev();
+                self.streams.expect(&of(uuid), Expected { one_of: vec![met.clone(), found], surely });
+                self.streams.expect(&of(uuid), Expected::optional(met));
+                namespace.told |= surely;
+            }
+        }
     }
 }
 

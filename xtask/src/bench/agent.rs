@@ -1,10 +1,10 @@
 //! What the agent costs a host: memory, its start, its waking up, and the way of an event to a line, in one boot of a guest
 //! whose clock counts instructions, so that a busy host changes nothing.
 //!
-//! `guest::bench::agent` says what is measured.
+//! `guest::bench` says what is measured.
 
 use anyhow::{Context, Result};
-use guest::bench::agent::{Figures, Side, Started};
+use guest::bench::{Figures, Side, Started};
 use guest::boot_config::Purpose;
 use guest::report::Report;
 use serde_json::json;
@@ -125,7 +125,7 @@ fn count(events: u64) -> f64 {
 mod tests {
     use std::time::Duration;
 
-    use guest::bench::agent::Burst;
+    use guest::bench::Burst;
 
     use super::*;
 

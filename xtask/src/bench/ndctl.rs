@@ -2,7 +2,7 @@
 //! asks udev and the bus' own device.
 
 use anyhow::{Context, Result};
-use guest::bench::ndctl::{ScanRun, Scanner};
+use guest::bench::{ScanRun, Scanner};
 use guest::boot_config::Purpose;
 use guest::report::Report;
 use serde_json::json;

@@ -198,7 +198,7 @@ fn modules_use_what_is_theirs() {
     breaks(ONLY, LOG, &["use aya::maps::RingBuf;", in_tests, "#[derive(clap::Args)]\nstruct A;"]);
     keeps(ONLY, LOAD, &["use aya::Ebpf;"]);
     keeps(ONLY, LOG, &["use crate::bpf::aya_version;"]);
-    keeps(ONLY, "tests/src/bpf/empty.rs", &["use aya::Ebpf;"]);
+    keeps(ONLY, "tests/src/bpf.rs", &["use aya::Ebpf;"]);
     breaks(ONLY, "tests/src/agent.rs", &["use aya::Ebpf;"]);
     breaks(ONLY, "xtask/src/a.rs", &["fn f() { aya_log::EbpfLogger::init(); }"]);
     keeps(ONLY, "pfnwatch-common/src/layout.rs", &["unsafe impl aya::Pod for A {}"]);

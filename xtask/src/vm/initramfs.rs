@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use cpio::newc;
 use fs_err::{self as fs, File};
 use guest::boot_config::{self, Orders};
-use guest::bpf::empty;
+use guest::bpf;
 use guest::documents::story;
 
 use super::kernel::Kernel;
@@ -57,7 +57,7 @@ impl Base {
     pub(super) fn new(built: &Built) -> Result<Self> {
         let mut files = vec![("init".to_owned(), built.init.clone())];
         files.extend(built.tests.iter().map(|tests| ("bin/e2e".to_owned(), tests.clone())));
-        files.extend(built.empty.iter().map(|object| (in_guest(Path::new(empty::OBJECT)), object.clone())));
+        files.extend(built.empty.iter().map(|object| (in_guest(Path::new(bpf::EMPTY_OBJECT)), object.clone())));
         files.extend(built.agent.iter().map(|agent| ("bin/pfnwatch".to_owned(), agent.clone())));
         for (name, package) in TOOLS {
             match (setup::host_path(name), package) {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, ensure};
 use fs_err as fs;
-use guest::bpf::empty::{self, Empty};
-use guest::bpf::statistics::{Counting, Program, Runs};
+use guest::bpf::{self, Counting, Empty, Program, Runs};
 use guest::{sysfs_load, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
@@ -27,7 +26,7 @@ pub(in super::super) fn measure() -> Result<Findings> {
     possible()?;
     let object = build_ebpf::empty()?;
     let attached = Empty::attach(&object).map_err(|error| cannot(&format!("{error:#}")))?;
-    let empty = rounds(empty::PROGRAM)?;
+    let empty = rounds(bpf::EMPTY_PROGRAM)?;
     drop(attached);
     if !Path::new("/sys/bus/nd").exists() {
         return Err(cannot("libnvdimm is not loaded, and without it there is no guard: modprobe libnvdimm"));
