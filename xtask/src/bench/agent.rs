@@ -1,7 +1,7 @@
 //! What the agent costs a host: memory, its start, its waking up, and the way of an event to a line, in one boot of a guest
 //! whose clock counts instructions, so that a busy host changes nothing.
 //!
-//! `guest::bench` says what is measured.
+//! `guest::bench` has the measured values.
 
 use anyhow::{Context, Result};
 use guest::bench::{Figures, Side, Started};

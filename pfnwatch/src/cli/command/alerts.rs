@@ -19,7 +19,6 @@ use crate::model::exit::{Exit, ExitContext};
 use crate::os::control_client;
 use crate::os::paths::Paths;
 
-/// Options of `pfnwatch alerts`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +39,6 @@ enum Command {
     Test(Test),
 }
 
-/// Options of `pfnwatch alerts list`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -56,7 +54,6 @@ struct List {
     socket: SocketArgs,
 }
 
-/// Options of `pfnwatch alerts test`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
@@ -87,10 +84,7 @@ fn list(args: &List) -> anyhow::Result<Exit> {
     let Response::Alerts(are) = control_client::request(&args.socket.path, &Request::Alerts)? else {
         return Err(control_client::unexpected_response());
     };
-    terminal::print(&match args.format {
-        Format::Json => document(&are)?,
-        Format::Table => list_text(&are),
-    })?;
+    terminal::print(&args.format.render(&are, || list_text(&are))?)?;
     Ok(if are.firing.is_empty() { Exit::Success } else { Exit::Findings })
 }
 

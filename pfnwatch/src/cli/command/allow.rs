@@ -9,7 +9,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::cli::output::json::{Format, document};
+use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
 use crate::model::control::{Allow, Allowed, MAX_EXEMPTION_S, Request, Response};
@@ -19,7 +19,6 @@ use crate::model::status::{ExemptionOrigin, ExemptionStatus};
 use crate::os::control_client;
 use crate::os::paths::Paths;
 
-/// Options of `pfnwatch allow`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -101,10 +100,7 @@ fn allow(args: &Args, paths: &Paths) -> anyhow::Result<String> {
     let Response::Allowed(allowed) = control_client::request(&args.socket.path, &request)? else {
         return Err(control_client::unexpected_response());
     };
-    Ok(match args.format {
-        Format::Json => document(&allowed)?,
-        Format::Table => granted(&allowed, args.once),
-    })
+    Ok(args.format.render(&allowed, || granted(&allowed, args.once))?)
 }
 
 fn subject(args: &Args, paths: &Paths) -> anyhow::Result<ExemptionSubject> {
@@ -129,19 +125,16 @@ fn revoke(args: &Args, id: u64) -> anyhow::Result<String> {
     let Response::Revoked(revoked) = control_client::request(&args.socket.path, &Request::Revoke { id })? else {
         return Err(control_client::unexpected_response());
     };
-    Ok(match args.format {
-        Format::Json => document(&revoked)?,
-        Format::Table => format!("exemption {} is revoked\n", revoked.id),
-    })
+    Ok(args.format.render(&revoked, || format!("exemption {} is revoked\n", revoked.id))?)
 }
 
 fn list(args: &Args) -> anyhow::Result<String> {
     let status = control_client::status(&args.socket.path)?;
-    Ok(match args.format {
-        Format::Json => document(&Exemptions { exemptions: &status.exemptions })?,
-        Format::Table if status.exemptions.is_empty() => "No exemption is in force.\n".to_owned(),
-        Format::Table => table(&status.exemptions),
-    })
+    let exemptions = &status.exemptions;
+    Ok(args.format.render(&Exemptions { exemptions }, || match exemptions.is_empty() {
+        true => "No exemption is in force.\n".to_owned(),
+        false => table(exemptions),
+    })?)
 }
 
 /// The list as JSON.

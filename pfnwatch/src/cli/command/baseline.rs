@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::analysis::baseline::{host_regression, reference_cost};
-use crate::cli::output::json::{Format, document};
+use crate::cli::output::json::Format;
 use crate::cli::output::table::table;
 use crate::cli::output::terminal;
 use crate::cli::store_args::StoreArgs;
@@ -26,7 +26,6 @@ use crate::os::paths::Paths;
 use crate::os::sysconf::page_size;
 use crate::store::Reader;
 
-/// Options of `pfnwatch baseline`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -68,10 +67,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let reader = Reader::open(&args.store.file(&args.config)?)?;
     let (boots, costs) = (reader.boots()?, reader.costs()?);
     let report = BaselineReport::of(boots, costs, &boot::id(paths).unwrap_or_default(), page_size()?);
-    terminal::print(&match args.format {
-        Format::Json => document(&report)?,
-        Format::Table => render(&report),
-    })?;
+    terminal::print(&args.format.render(&report, || render(&report))?)?;
     Ok(if report.regressions.is_empty() { Exit::Success } else { Exit::Findings })
 }
 

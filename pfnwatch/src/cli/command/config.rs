@@ -5,14 +5,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cli::output::json::{Format, document};
+use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
 use crate::config::origin::{DEFAULTS, OriginTable, Value, tables};
 use crate::config::{Config, ConfigArgs, ConfigFiles};
 use crate::model::exit::Exit;
 use crate::os::paths::Paths;
 
-/// Options of `pfnwatch config`.
 #[derive(clap::Args, Debug)]
 #[command(arg_required_else_help = true)]
 pub struct Args {
@@ -35,7 +34,6 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
 /// Where the origins begin, unless a value is longer.
 const COLUMN: usize = 44;
 
-/// Options of `pfnwatch config show`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -64,10 +62,9 @@ fn show(args: &Show) -> anyhow::Result<Exit> {
     let _valid = Config::of(&files)?;
     let (hash, sources) = (files.hash(), files.over(DEFAULTS));
     let tables = tables(&sources)?;
-    terminal::print(&match args.format {
-        Format::Json => document(&ConfigDocument::of(&tables, &sources, &hash))?,
-        Format::Table => text(&tables, &sources, args.origin),
-    })?;
+    terminal::print(
+        &args.format.render(&ConfigDocument::of(&tables, &sources, &hash), || text(&tables, &sources, args.origin))?,
+    )?;
     Ok(Exit::Success)
 }
 
@@ -170,6 +167,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::cli::output::json::document;
 
     fn files() -> (tempfile::TempDir, ConfigFiles) {
         let folder = tempfile::tempdir().unwrap();

@@ -18,7 +18,6 @@ use crate::os::paths::Paths;
 /// Width of a table whose output is no terminal.
 const WIDTH: u16 = 120;
 
-/// Options of `pfnwatch doctor`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -19,7 +19,6 @@ use crate::store::{EventFilter, Reader, StoredEvent};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Options of `pfnwatch events`.
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\

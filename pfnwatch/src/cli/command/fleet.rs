@@ -21,7 +21,6 @@ use crate::model::event::Time;
 use crate::model::exit::{Exit, ExitContext};
 use crate::model::units::{Bytes, Plural};
 
-/// Options of `pfnwatch fleet`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

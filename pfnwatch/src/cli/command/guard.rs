@@ -2,7 +2,7 @@
 
 use crate::bpf::pins::Pins;
 use crate::bpf::takeover::release;
-use crate::cli::output::json::{Format, document};
+use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
 use crate::model::control::{ErrorResponse, Released, Request, Response};
@@ -10,7 +10,6 @@ use crate::model::exit::Exit;
 use crate::os::control_client::{self, ClientError, try_request};
 use crate::os::paths::Paths;
 
-/// Options of `pfnwatch guard`.
 #[derive(clap::Args, Debug)]
 #[command(arg_required_else_help = true)]
 pub struct Args {
@@ -25,7 +24,6 @@ enum Command {
     Release(ReleaseArgs),
 }
 
-/// Options of `pfnwatch guard release`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -57,10 +55,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
         }
         Err(silence) => return Err(ErrorResponse::from(silence).into_error()),
     };
-    terminal::print(&match args.format {
-        Format::Json => document(&released)?,
-        Format::Table => text(&released),
-    })?;
+    terminal::print(&args.format.render(&released, || text(&released))?)?;
     Ok(Exit::Success)
 }
 

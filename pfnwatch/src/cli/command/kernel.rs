@@ -3,7 +3,6 @@
 mod verdict;
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -11,7 +10,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use self::verdict::{AssessedKernel, KernelVerdict};
-use crate::cli::output::json::{Format, document};
+use crate::cli::output::json::Format;
+use crate::cli::output::terminal;
 use crate::code::max_struct_page::MaxStructPage;
 use crate::image::KernelImages;
 use crate::image::max_struct_page::RunningKernel;
@@ -21,7 +21,6 @@ use crate::model::kernel::KernelFacts;
 use crate::model::units::Bytes;
 use crate::os::paths::Paths;
 
-/// Options of `pfnwatch kernel`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -55,11 +54,8 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .kernels
         .extend(candidates.kernels.into_iter().map(|(release, kernel)| AssessedKernel::of_files(release, kernel)));
     report.failures = candidates.failures.into_iter().map(|(path, error)| (path, error.to_string())).collect();
-    let text = match args.format {
-        Format::Table => report.table(),
-        Format::Json => document(&KernelDocument::from(&report))?,
-    };
-    io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
+    let text = args.format.render(&KernelDocument::from(&report), || report.table())?;
+    terminal::print(&text).context("cannot write the report")?;
     Ok(exit(&report))
 }
 

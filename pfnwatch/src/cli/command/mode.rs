@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cli::output::json::{Format, document};
+use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
 use crate::model::control::{ModeResponse, Request, Response};
@@ -14,7 +14,6 @@ use crate::model::status::{ModeStatus, Status};
 use crate::os::control_client;
 use crate::os::paths::Paths;
 
-/// Options of `pfnwatch mode`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -59,10 +58,7 @@ fn change(args: &Args, mode: Mode) -> anyhow::Result<String> {
     let Response::Mode(is) = control_client::request(&args.socket.path, &request)? else {
         return Err(control_client::unexpected_response());
     };
-    Ok(match args.format {
-        Format::Json => document(&is)?,
-        Format::Table => changed(is),
-    })
+    Ok(args.format.render(&is, || changed(is))?)
 }
 
 fn changed(ModeResponse { mode, previous_mode }: ModeResponse) -> String {
@@ -87,14 +83,12 @@ pub(super) struct ModeDocument<'a> {
 
 fn show(args: &Args) -> anyhow::Result<String> {
     let status = control_client::status(&args.socket.path)?;
-    Ok(match args.format {
-        Format::Json => document(&ModeDocument {
-            mode: &status.mode,
-            enforcement_effective: status.enforcement_effective,
-            ineffective_reason: status.ineffective_reason.as_deref(),
-        })?,
-        Format::Table => shown(&status),
-    })
+    let document = ModeDocument {
+        mode: &status.mode,
+        enforcement_effective: status.enforcement_effective,
+        ineffective_reason: status.ineffective_reason.as_deref(),
+    };
+    Ok(args.format.render(&document, || shown(&status))?)
 }
 
 fn shown(status: &Status) -> String {

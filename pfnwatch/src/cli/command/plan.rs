@@ -27,7 +27,6 @@ use self::report::Plan;
 use self::step::PlanStep;
 use super::predict::{PageCost, page_cost};
 
-/// Options of `pfnwatch plan`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -29,7 +29,6 @@ use crate::scan::EnabledBlocks;
 use crate::store::Reader;
 use crate::sysfs::inventory::SysfsRoots;
 
-/// Options of `pfnwatch policy`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// What to do with it.
@@ -49,7 +48,6 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     }
 }
 
-/// Options of `pfnwatch policy check`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

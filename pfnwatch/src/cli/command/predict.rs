@@ -27,7 +27,6 @@ use self::report::PredictionDocument;
 /// Align of most hosts' regions (MEMREMAP_COMPAT_ALIGN_MAX, include/linux/io.h).
 const DEFAULT_REGION_ALIGN: u64 = 16 << 20;
 
-/// Options of `pfnwatch predict`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

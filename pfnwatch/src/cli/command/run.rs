@@ -24,7 +24,6 @@ use crate::model::units::parse_size;
 use crate::os::paths::Paths;
 use crate::store::EventStore;
 
-/// Options of `pfnwatch run`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -27,7 +27,6 @@ use crate::model::verdict::Verdict;
 use crate::os::paths::Paths;
 use crate::scan::EnabledBlocks;
 
-/// Options of `pfnwatch scan`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

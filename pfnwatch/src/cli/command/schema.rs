@@ -20,7 +20,6 @@ const BUNDLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.json.zlib
 
 const DEFS: &str = "$defs";
 
-/// Options of `pfnwatch schema`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{allow, mode};
-use crate::cli::output::json::{Format, document};
+use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
 use crate::export::line;
@@ -16,7 +16,6 @@ use crate::model::units::Bytes;
 use crate::os::control_client;
 use crate::os::paths::Paths;
 
-/// Options of `pfnwatch status`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -38,10 +37,7 @@ pub struct Args {
 
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let status = control_client::status(&args.socket.path)?;
-    terminal::print(&match args.format {
-        Format::Json => document(&status)?,
-        Format::Table => render(&status),
-    })?;
+    terminal::print(&args.format.render(&status, || render(&status))?)?;
     Ok(exit(&status))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -12,12 +12,12 @@ use pfnwatch_common::{Geometry, InfoBlock, KernelQuirks, Map, reservation};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::cli::output::json::{Format, document};
+use crate::cli::output::json::Format;
+use crate::cli::output::terminal;
 use crate::model::exit::Exit;
 use crate::model::units::{Bytes, parse_size};
 use crate::os::paths::Paths;
 
-/// Options of `pfnwatch superblock`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -53,11 +53,8 @@ pub(super) struct FoundBlock {
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
     let found = read(&args.file, args.offset).with_context(|| args.file.display().to_string())?;
     let report = SuperblockReport::of(&found);
-    let text = match args.format {
-        Format::Table => report.text(),
-        Format::Json => document(&SuperblockDocument::from(&report))?,
-    };
-    io::stdout().write_all(text.as_bytes()).context("cannot write the report")?;
+    let text = args.format.render(&SuperblockDocument::from(&report), || report.text())?;
+    terminal::print(&text).context("cannot write the report")?;
     Ok(exit(&found, &report))
 }
 
@@ -267,6 +264,8 @@ impl From<&SuperblockReport<'_>> for SuperblockDocument {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use serde_json::json;
 

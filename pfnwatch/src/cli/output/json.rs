@@ -14,6 +14,16 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// The report for programs or for people.
+    pub fn render(self, report: &impl Serialize, table: impl FnOnce() -> String) -> serde_json::Result<String> {
+        match self {
+            Self::Table => Ok(table()),
+            Self::Json => document(report),
+        }
+    }
+}
+
 // Without a doc comment: what is said of the content is what a schema says of the whole.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

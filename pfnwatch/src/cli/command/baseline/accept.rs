@@ -1,6 +1,6 @@
 //! `pfnwatch baseline accept`: what costs more than it did, and is to stay so, is the baseline from now on.
 
-use crate::cli::output::json::{Format, document};
+use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
 use crate::model::capacity::BaselineScope;
@@ -8,7 +8,6 @@ use crate::model::control::{Request, Response};
 use crate::model::exit::Exit;
 use crate::os::control_client;
 
-/// Options of `pfnwatch baseline accept`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -46,9 +45,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     let Response::BaselineAccepted(accepted) = control_client::request(&args.socket.path, &request)? else {
         return Err(control_client::unexpected_response());
     };
-    terminal::print(&match args.format {
-        Format::Json => document(&accepted)?,
-        Format::Table => format!("accepted: {}\n", accepted.detail),
-    })?;
+    terminal::print(&args.format.render(&accepted, || format!("accepted: {}\n", accepted.detail))?)?;
     Ok(Exit::Success)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::json;
 
 use super::*;
+use crate::cli::output::json::document;
 use crate::model::capacity::{Acceptance, Cost, CostRecord, NamespaceKey};
 use crate::model::store::BootRow;
 

@@ -20,7 +20,6 @@ use crate::model::exit::Exit;
 use crate::os::control_client::{ClientError, try_request};
 use crate::store::Reader;
 
-/// Options of `pfnwatch events restore-block`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -7,11 +7,10 @@ use serde::Serialize;
 
 use super::FleetSource;
 use crate::cli::fleet::prometheus::{Readiness, Reason, readiness};
-use crate::cli::output::json::{Format, document};
+use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
 use crate::model::exit::Exit;
 
-/// Options of `pfnwatch fleet readiness`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -59,10 +58,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
         warnings: warnings.into_iter().collect(),
         hosts,
     };
-    terminal::print(&match args.format {
-        Format::Json => document(&report)?,
-        Format::Table => table(&report),
-    })?;
+    terminal::print(&args.format.render(&report, || table(&report))?)?;
     Ok(if report.ready_hosts < report.hosts.len() {
         Exit::Findings
     } else if report.hosts.is_empty() || !report.warnings.is_empty() {
