@@ -96,8 +96,8 @@ fn people() -> (SocketAddr, Channel<(String, String)>) {
 }
 
 struct Agent {
-    standing: FiringAlerts,
-    courier: Dispatcher,
+    firing: FiringAlerts,
+    dispatcher: Dispatcher,
     store: EventStore,
 }
 
@@ -105,28 +105,28 @@ impl Agent {
     fn start(folder: &Path, receivers: &[Receiver]) -> Self {
         let file = Some(folder.join("pfnwatch.db"));
         let mut store = EventStore::open(Settings { file, ..Settings::default() }, pfnwatch::export::line::of);
-        let (mut standing, mut courier) = (FiringAlerts::default(), Dispatcher::default());
-        assert!(restore(&mut store, &mut standing, &mut courier, Instant::now()), "{:?}", store.health());
-        courier.set_receivers(receivers.to_vec(), Instant::now(), &mut store);
-        Self { standing, courier, store }
+        let (mut firing, mut dispatcher) = (FiringAlerts::default(), Dispatcher::default());
+        assert!(restore(&mut store, &mut firing, &mut dispatcher, Instant::now()), "{:?}", store.health());
+        dispatcher.set_receivers(receivers.to_vec(), Instant::now(), &mut store);
+        Self { firing, dispatcher, store }
     }
 
     /// Evaluates once, and tries each due message once. Returns the number of requests and of failures.
     fn look(&mut self, found: &[Alert]) -> (usize, usize) {
         let mut findings = Findings::default();
         findings.firing = found.to_vec();
-        for change in self.standing.follow(&findings, &self.courier.names(), SystemTime::now()) {
-            self.courier.enqueue(&change, Instant::now(), &mut self.store);
+        for change in self.firing.follow(&findings, &self.dispatcher.names(), SystemTime::now()) {
+            self.dispatcher.enqueue(&change, Instant::now(), &mut self.store);
             remember(&mut self.store, &change);
         }
-        let mut jobs = self.courier.jobs(Instant::now(), SystemTime::now());
-        jobs.extend(self.courier.resend_firing(&self.standing, Instant::now(), SystemTime::now()));
+        let mut jobs = self.dispatcher.jobs(Instant::now(), SystemTime::now());
+        jobs.extend(self.dispatcher.resend_firing(&self.firing, Instant::now(), SystemTime::now()));
         let (made, mut failed) = (jobs.len(), 0);
         for job in jobs {
             let outcome = post(&job.receiver, &job.payload);
             failed += usize::from(!outcome.is_delivered());
             let at = (Instant::now(), SystemTime::now());
-            self.courier.on_outcome(&job.delivery, &outcome, at, 0, &mut self.store);
+            self.dispatcher.on_outcome(&job.delivery, &outcome, at, 0, &mut self.store);
         }
         (made, failed)
     }
@@ -199,12 +199,12 @@ fn what_began_during_an_outage_arrives_after_it() {
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[regression()]), (1, 1));
     assert_eq!(agent.look(&[regression()]).0, 0, "it waits: nothing is said beside it");
-    assert_eq!(agent.courier.deliveries()[0].pending, 1);
+    assert_eq!(agent.dispatcher.deliveries()[0].pending, 1);
     drop(agent);
     let alertmanager = Alertmanager::start(folder.path(), address);
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[regression()]), (1, 0));
-    assert_eq!((alertmanager.alerts().len(), agent.courier.deliveries()[0].pending), (1, 0));
+    assert_eq!((alertmanager.alerts().len(), agent.dispatcher.deliveries()[0].pending), (1, 0));
     assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "firing");
 }
 

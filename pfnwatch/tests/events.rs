@@ -176,13 +176,13 @@ fn a_block_is_restored_without_an_agent() {
     };
     // The namespace was reconfigured: it has another uuid now, and the old block is still known by the old one.
     for (uuid, seen) in [(1, 100), (2, 200)] {
-        let mut kept = InfoBlockCache::default();
+        let mut cache = InfoBlockCache::default();
         let seen = Time(SystemTime::UNIX_EPOCH + Duration::from_secs(seen));
         let block =
             SavedInfoBlock::new(namespace(uuid), Box::new(block(uuid).encode()), BlockOrigin::Read, seen).unwrap();
-        kept.restore(vec![block]);
-        kept.mark_all_dirty();
-        host.store.commit(&mut [], &mut kept);
+        cache.restore(vec![block]);
+        cache.mark_all_dirty();
+        host.store.commit(&mut [], &mut cache);
     }
     let restored = |which: &str, file: &Path| {
         let nobody = host.folder.path().join("none.sock");

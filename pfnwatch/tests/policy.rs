@@ -226,8 +226,8 @@ fn against_events_reads_the_event_store() {
     let mut store =
         EventStore::open(Settings { file: Some(file.clone()), ..Settings::default() }, pfnwatch::export::line::of);
     let lost = Event::now(Body::Lost(LostRecords::default()));
-    let judged = Event::now(Body::Stopped(RecordTotals::default()));
-    store.commit(&mut [lost, judged, Event::now(Body::Ready(ready()))], &mut InfoBlockCache::default());
+    let stopped = Event::now(Body::Stopped(RecordTotals::default()));
+    store.commit(&mut [lost, stopped, Event::now(Body::Ready(ready()))], &mut InfoBlockCache::default());
     let output = check(host.path(), "", &["--against", "events", "--store", file.to_str().unwrap()], "");
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("0 would be denied under enforce"), "{}", text(&output.stdout));

@@ -34,7 +34,7 @@ fn creation(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<Facts> {
     }
     facts::nothing_else(&event, &[&by_sysfs, &by_block, &success])?;
     ensure!(
-        by_sysfs.get("device") == Some(&json!(made.claimer))
+        by_sysfs.get("device") == Some(&json!(made.holder))
             && by_block.get("block_uuid") == Some(&json!(made.block_uuid))
     );
     namespace::destroy(&made.namespace)?;

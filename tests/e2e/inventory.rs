@@ -53,7 +53,7 @@ fn enabled_namespaces_are_read_to_the_byte() -> Result<()> {
     let by_sysfs = scan(0, &["--without-ebpf"])?;
     let inferred = scan(65534, &[])?;
     for it in &made {
-        ensure!(sysfs::driver(&it.claimer).is_some(), "{} was disabled by scan", it.claimer);
+        ensure!(sysfs::driver(&it.holder).is_some(), "{} was disabled by scan", it.holder);
         let found = row(&exact, &it.namespace)?;
         assert_eq!((&found["evidence"], &found["exact"]), (&Value::from("info_block"), &Value::from(true)), "{found}");
         assert_eq!(row(&by_sysfs, &it.namespace)?["evidence"], "sysfs");

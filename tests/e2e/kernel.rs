@@ -62,7 +62,11 @@ fn a_block_of_this_kernels_is_read_and_follows_the_formula() -> Result<()> {
         let report = report(0, &["superblock", "/tmp/block", "--format", "json"])?;
         assert_eq!(report["reservation_bytes"], reservation, "{report:#}");
         assert_eq!((&report["excess_bytes"], &report["checksum_right"]), (&0.into(), &true.into()), "{report:#}");
-        assert_eq!((&report["follows_formula"], &report["misfit"]), (&true.into(), &Value::Null), "{report:#}");
+        assert_eq!(
+            (&report["follows_formula"], &report["geometry_mismatch"]),
+            (&true.into(), &Value::Null),
+            "{report:#}"
+        );
         assert_eq!(report["uuid"], made.block_uuid, "{report:#}");
         assert_eq!(report["align_bytes"], align_bytes, "{report:#}");
         regions::fresh()?;

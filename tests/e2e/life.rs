@@ -71,7 +71,7 @@ fn unbind_and_bind_of_the_claimer_meets_the_block_again() -> Result<()> {
         align_bytes: 2 * MIB,
     };
     let made = creation::create(&wanted)?;
-    sysfs::unbind(&made.claimer)?;
+    sysfs::unbind(&made.holder)?;
     made.bind().context("the same device once more")?;
     let met = agent.set_up(&made.namespace_uuid, "existing")?;
     facts::compare(&met, &facts::of_success(false, facts::this_thread()?)?)?;

@@ -33,7 +33,7 @@ fn seen_and_lost_make_all_that_happened() -> Result<()> {
 
     agent.signal(Signal::SIGSTOP)?;
     for _ in 0..CYCLES {
-        sysfs::unbind(&made.claimer)?;
+        sysfs::unbind(&made.holder)?;
         made.bind()?;
     }
     for _ in 0..CLAIMS {

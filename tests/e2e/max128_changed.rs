@@ -35,7 +35,7 @@ fn rewrite(namespace: &str, change: impl FnOnce(&mut InfoBlock)) -> Result<()> {
 }
 
 /// Scan and agent agree: the same cause, and no class.
-fn judged(agent: &mut Agent, namespace: &str, cause: &str, reservation: u64, excess: u64) -> Result<()> {
+fn reports_verdict(agent: &mut Agent, namespace: &str, cause: &str, reservation: u64, excess: u64) -> Result<()> {
     let expected = json!({
         "cause": cause, "class": null, "reservation_bytes": reservation, "excess_bytes": excess,
     });
@@ -53,7 +53,7 @@ fn resized_while_unclaimed() -> Result<()> {
     let mut agent = Agent::start(&[])?;
     namespace::enable(&namespace)?;
     // 34 MiB for 1 GiB, where 64 bytes a page of 1.5 GiB are 26 MiB.
-    judged(&mut agent, &namespace, "resized", 34 * MIB, 8 * MIB)
+    reports_verdict(&mut agent, &namespace, "resized", 34 * MIB, 8 * MIB)
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn minor_version_1() -> Result<()> {
         block.page_size = None;
         block.page_struct_size = 0;
     })?;
-    judged(&mut agent, &namespace, "older_kernel", 2 * MIB, 0)
+    reports_verdict(&mut agent, &namespace, "older_kernel", 2 * MIB, 0)
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn older_layout_that_is_as_large_as_the_regressions() -> Result<()> {
         block.page_size = None;
         block.page_struct_size = 0;
     })?;
-    judged(&mut agent, &namespace, "older_kernel", 4 * MIB, 2 * MIB)
+    reports_verdict(&mut agent, &namespace, "older_kernel", 4 * MIB, 2 * MIB)
 }
 
 #[test]
@@ -101,5 +101,5 @@ fn older_layout_with_a_padded_start() -> Result<()> {
         block.dataoff = 18 * MIB;
         block.npfns = (1024 - 22) * MIB / 4096;
     })?;
-    judged(&mut agent, &namespace, "older_kernel", 22 * MIB, 4 * MIB)
+    reports_verdict(&mut agent, &namespace, "older_kernel", 22 * MIB, 4 * MIB)
 }

@@ -27,7 +27,7 @@ fn is_enabled_under_enforce_on_the_stock_kernel() -> Result<()> {
     guard.armed()?;
     for name in &namespaces {
         // As the machine came up, and once more under a guard that judges.
-        wait::until(&format!("{name} enabled"), TIMEOUT, || sysfs::driver(&namespace::claimer(name).ok()?))
+        wait::until(&format!("{name} enabled"), TIMEOUT, || sysfs::driver(&namespace::holder(name).ok()?))
             .with_context(|| guard.output())?;
         namespace::disable(name)?;
         namespace::enable(name).with_context(|| guard.output())?;

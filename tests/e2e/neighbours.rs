@@ -46,7 +46,7 @@ fn e820_namespace_is_known_by_its_address() -> Result<()> {
     let start = sysfs::number(name, "resource")?;
     namespace::disable(name)?;
     let made = creation::claim(&wanted(&regions.legacy, Mode::Fsdax), name, &creation::new_uuid()?)?;
-    made.bind().context("cannot bind the claimer of the e820 namespace")?;
+    made.bind().context("cannot bind the holder of the e820 namespace")?;
 
     let event = set_up_at(&mut agent, start, "made")?;
     ensure!(event.get("namespace_uuid") == Some(&Value::Null), "it has no label: {event}");

@@ -127,7 +127,7 @@ fn predict_finds_the_running_kernel_by_its_code() -> Result<()> {
         align_bytes: 2 * MIB,
     };
     let made = creation::create(&wanted)?;
-    let reserved = sysfs::number(&made.claimer, "resource")? - sysfs::number(&made.namespace, "resource")?;
+    let reserved = sysfs::number(&made.holder, "resource")? - sysfs::number(&made.namespace, "resource")?;
     let text = prediction.to_string();
     ensure!(text.contains(&format!("\"reservation_bytes\":{reserved}")), "{reserved} is right, not {text}");
     ensure!(text.contains("nvdimm_setup_pfn as it runs"), "not by its code: {text}");

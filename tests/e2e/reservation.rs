@@ -16,9 +16,9 @@ fn ndctl_fsdax_map_dev_agrees_with_sysfs_and_block() -> Result<()> {
     let mark = dmesg::Mark::now()?;
     let made = ndctl::create(&regions.first, &["-m", "fsdax", "-M", "dev", "-a", "2M", "-s", "1G"])?;
     let namespace = ndctl::text(&made, "dev")?;
-    let Some(claimer) = sysfs::holder(namespace)? else { panic!("nobody holds {namespace}") };
-    let reservation = sysfs::number(&claimer, "resource")? - sysfs::number(namespace, "resource")?;
-    let (size, usable) = (sysfs::number(namespace, "size")?, sysfs::number(&claimer, "size")?);
+    let Some(holder) = sysfs::holder(namespace)? else { panic!("nobody holds {namespace}") };
+    let reservation = sysfs::number(&holder, "resource")? - sysfs::number(namespace, "resource")?;
+    let (size, usable) = (sysfs::number(namespace, "size")?, sysfs::number(&holder, "size")?);
     // Held by hand against the table in nvdimm_setup_pfn's formula: 64 bytes for each of 262,142 pages, up to 2 MiB.
     assert_eq!((size, reservation), (GIB, 18 * MIB));
 
@@ -31,8 +31,8 @@ fn ndctl_fsdax_map_dev_agrees_with_sysfs_and_block() -> Result<()> {
     assert_eq!(block.parent_uuid(), sysfs::text(namespace, "uuid")?);
     // For a claimed namespace ndctl shows the block's uuid.
     assert_eq!(block.uuid(), ndctl::text(&made, "uuid")?);
-    let Some(claimer) = sysfs::holder(namespace)? else { panic!("{namespace} was not brought back") };
-    assert_eq!(block.uuid(), sysfs::text(&claimer, "uuid")?);
+    let Some(holder) = sysfs::holder(namespace)? else { panic!("{namespace} was not brought back") };
+    assert_eq!(block.uuid(), sysfs::text(&holder, "uuid")?);
     let warnings: Vec<_> = mark.since()?.into_iter().filter(|message| message.level < 4).collect();
     ensure!(warnings.is_empty(), "the kernel complained: {warnings:?}");
     Ok(())
@@ -49,10 +49,10 @@ fn sysfs_alone_makes_devdax_map_mem() -> Result<()> {
         align_bytes: 2 * MIB,
     };
     let made = creation::create(&wanted)?;
-    let reservation = sysfs::number(&made.claimer, "resource")? - sysfs::number(&made.namespace, "resource")?;
+    let reservation = sysfs::number(&made.holder, "resource")? - sysfs::number(&made.namespace, "resource")?;
     assert_eq!(reservation, 2 * MIB);
-    assert_eq!(sysfs::text(&made.claimer, "mode")?, "ram");
-    assert_eq!(sysfs::holder(&made.namespace)?.as_deref(), Some(made.claimer.as_str()));
+    assert_eq!(sysfs::text(&made.holder, "mode")?, "ram");
+    assert_eq!(sysfs::holder(&made.namespace)?.as_deref(), Some(made.holder.as_str()));
 
     let block = InfoBlock::read(&made.namespace)?;
     assert_eq!(block.signature(), "NVDIMM_DAX_INFO");
@@ -73,8 +73,7 @@ fn align_of_1_gib_on_the_odd_base_pads_to_the_next_gib() -> Result<()> {
     };
     ensure!(sysfs::choices(&sysfs::text(&wanted.region, "dax_seed")?, "supported_alignments")?.contains(&GIB));
     let made = creation::create(&wanted)?;
-    let (start, usable_start) =
-        (sysfs::number(&made.namespace, "resource")?, sysfs::number(&made.claimer, "resource")?);
+    let (start, usable_start) = (sysfs::number(&made.namespace, "resource")?, sysfs::number(&made.holder, "resource")?);
     assert_eq!((start % GIB, usable_start % GIB), (2 * MIB, 0));
     // 66 MiB of struct pages fit below the next multiple of 1 GiB, and as much as the base is off is cut at the end.
     assert_eq!(usable_start - start, GIB - 2 * MIB);
@@ -94,7 +93,7 @@ fn e820_namespace_takes_a_reservation_and_is_given_back() -> Result<()> {
         align_bytes: 2 * MIB,
     };
     let made = creation::create(&wanted)?;
-    let reservation = sysfs::number(&made.claimer, "resource")? - sysfs::number(&made.namespace, "resource")?;
+    let reservation = sysfs::number(&made.holder, "resource")? - sysfs::number(&made.namespace, "resource")?;
     // 8 KiB and 64 bytes for each of 131,070 pages, up to 2 MiB.
     assert_eq!((made.namespace_uuid.as_str(), reservation), ("", 10 * MIB));
     let regions = regions::fresh()?;

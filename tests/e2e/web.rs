@@ -40,8 +40,8 @@ fn numbers_are_those_of_sysfs(metrics: &str, made: &PreparedNamespace) -> Result
     };
     let number = |device: &str, attribute| sysfs::number(device, attribute);
     assert_eq!(bytes("size")?, number(&made.namespace, "size")?);
-    assert_eq!(bytes("usable")?, number(&made.claimer, "size")?);
-    let reservation = number(&made.claimer, "resource")? - number(&made.namespace, "resource")?;
+    assert_eq!(bytes("usable")?, number(&made.holder, "size")?);
+    let reservation = number(&made.holder, "resource")? - number(&made.namespace, "resource")?;
     assert_eq!(bytes("reservation")?, reservation);
     assert_eq!(bytes("excess")?, reservation - bytes("ideal")?);
     Ok(())

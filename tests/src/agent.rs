@@ -34,7 +34,7 @@ enum OutputLine {
     Json(Value),
     Text(String),
     /// Invalid standard output: no JSON, or not of the schema of its kind.
-    Misfit(String),
+    Mismatch(String),
 }
 
 impl Agent {
@@ -75,7 +75,7 @@ impl Agent {
     pub fn event<T>(&mut self, what: &str, limit: Duration, pick: impl Fn(&Value) -> Option<T>) -> Result<T> {
         self.line(what, limit, |line| match line {
             OutputLine::Json(json) => pick(json),
-            OutputLine::Text(_) | OutputLine::Misfit(_) => None,
+            OutputLine::Text(_) | OutputLine::Mismatch(_) => None,
         })
     }
 
@@ -182,7 +182,7 @@ impl Agent {
             .filter(|(at, _)| !(MAX_SHOWN_LINES / 2..MAX_SHOWN_LINES / 2 + left_out).contains(at));
         shown.fold(format!("\nthe agent said ({left_out} lines left out):"), |text, (_, line)| match line {
             OutputLine::Json(json) => text + "\n    " + &json.to_string(),
-            OutputLine::Text(line) | OutputLine::Misfit(line) => text + "\n    " + line,
+            OutputLine::Text(line) | OutputLine::Mismatch(line) => text + "\n    " + line,
         })
     }
 
@@ -207,16 +207,16 @@ impl Drop for Agent {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.read_to_end();
-        let misfit = self.seen.iter().find(|line| matches!(line, OutputLine::Misfit(_)));
+        let mismatch = self.seen.iter().find(|line| matches!(line, OutputLine::Mismatch(_)));
         // A test that fails anyway has shown what the agent said.
-        assert!(misfit.is_none() || thread::panicking(), "the agent said what it must not: {misfit:?}");
+        assert!(mismatch.is_none() || thread::panicking(), "the agent said what it must not: {mismatch:?}");
     }
 }
 
 fn json_of<'a>(lines: impl Iterator<Item = &'a OutputLine>) -> impl Iterator<Item = &'a Value> {
     lines.filter_map(|line| match line {
         OutputLine::Json(json) => Some(json),
-        OutputLine::Text(_) | OutputLine::Misfit(_) => None,
+        OutputLine::Text(_) | OutputLine::Mismatch(_) => None,
     })
 }
 
@@ -229,7 +229,7 @@ fn parse_line(line: String) -> OutputLine {
     let event = serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"));
     match event.and_then(|event| schema::check_event(&event).map(|()| event)) {
         Ok(event) => OutputLine::Json(event),
-        Err(misfit) => OutputLine::Misfit(misfit),
+        Err(mismatch) => OutputLine::Mismatch(mismatch),
     }
 }
 

@@ -5,10 +5,10 @@ use std::fs;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-pub const PATH: &str = "/etc/pfnwatch-orders.json";
+pub const PATH: &str = "/etc/pfnwatch-boot-config.json";
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Orders {
+pub struct BootConfig {
     /// The kernel line that runs, such as `6.12`.
     pub line: String,
     pub scenario: String,
@@ -42,7 +42,7 @@ pub enum Purpose {
     BenchNdctl,
 }
 
-impl Orders {
+impl BootConfig {
     pub fn read() -> Result<Self> {
         let text = fs::read_to_string(PATH).with_context(|| format!("cannot read {PATH}"))?;
         serde_json::from_str(&text).with_context(|| format!("{PATH} is no order"))

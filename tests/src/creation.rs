@@ -29,13 +29,13 @@ pub struct NamespaceSpec {
     pub align_bytes: u64,
 }
 
-/// A namespace with a claimer that is set up but not bound: only its label is written to the media yet.
+/// A namespace with a holder that is set up but not bound: only its label is written to the media yet.
 #[derive(Clone, Debug)]
 pub struct PreparedNamespace {
     /// Such as `namespace0.0`.
     pub namespace: String,
     /// The region's seed that was taken: `pfn0.0` or `dax0.0`.
-    pub claimer: String,
+    pub holder: String,
     /// The label's uuid; empty without a label.
     pub namespace_uuid: String,
     pub block_uuid: String,
@@ -43,19 +43,19 @@ pub struct PreparedNamespace {
 }
 
 impl PreparedNamespace {
-    /// Binds the claimer: the kernel probes it in this process, and writes the info block. The error is the kernel's.
+    /// Binds the holder: the kernel probes it in this process, and writes the info block. The error is the kernel's.
     pub fn bind(&self) -> io::Result<()> {
-        sysfs::bind(&self.claimer, self.driver)
+        sysfs::bind(&self.holder, self.driver)
     }
 }
 
 pub fn create(wanted: &NamespaceSpec) -> Result<PreparedNamespace> {
     let prepared = prepare(wanted)?;
-    prepared.bind().with_context(|| format!("cannot bind {} for {wanted:?}", prepared.claimer))?;
+    prepared.bind().with_context(|| format!("cannot bind {} for {wanted:?}", prepared.holder))?;
     Ok(prepared)
 }
 
-/// Sets a namespace and its claimer up, without binding.
+/// Sets a namespace and its holder up, without binding.
 pub fn prepare(wanted: &NamespaceSpec) -> Result<PreparedNamespace> {
     let namespace = match sysfs::number(&wanted.region, "mappings")? {
         0 => whole_region(&wanted.region)?,
@@ -66,7 +66,7 @@ pub fn prepare(wanted: &NamespaceSpec) -> Result<PreparedNamespace> {
 
 /// Makes an empty namespace with a label, disabled: to be claimed later. Several can exist at a time, whereas a region
 /// has one seed, which stays the same until it has been enabled.
-pub fn set_aside(wanted: &NamespaceSpec) -> Result<String> {
+pub fn prepare_empty(wanted: &NamespaceSpec) -> Result<String> {
     let namespace = new_namespace(wanted)?;
     sysfs::bind(&namespace, "nd_pmem").with_context(|| format!("cannot enable {namespace} raw"))?;
     sysfs::unbind(&namespace)?;
@@ -83,14 +83,14 @@ pub fn claim(wanted: &NamespaceSpec, namespace: &str, block_uuid: &str) -> Resul
         Map::Dev => "pmem",
         Map::Mem => "ram",
     };
-    let claimer = sysfs::seed(&wanted.region, &format!("{kind}_seed"))?;
-    sysfs::write(&claimer, "uuid", block_uuid)?;
-    sysfs::write(&claimer, "mode", map)?;
-    sysfs::write(&claimer, "align", &wanted.align_bytes.to_string())?;
-    sysfs::write(&claimer, "namespace", namespace)?;
+    let holder = sysfs::seed(&wanted.region, &format!("{kind}_seed"))?;
+    sysfs::write(&holder, "uuid", block_uuid)?;
+    sysfs::write(&holder, "mode", map)?;
+    sysfs::write(&holder, "align", &wanted.align_bytes.to_string())?;
+    sysfs::write(&holder, "namespace", namespace)?;
     Ok(PreparedNamespace {
         namespace: namespace.to_owned(),
-        claimer,
+        holder,
         // A namespace without a label has no such attribute.
         namespace_uuid: sysfs::text(namespace, "uuid").unwrap_or_default(),
         block_uuid: block_uuid.to_owned(),

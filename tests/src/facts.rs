@@ -18,13 +18,13 @@ const PAGE: u64 = 4096;
 const NO_UUID: &str = "00000000-0000-0000-0000-000000000000";
 
 pub fn of_sysfs(name: &str) -> Result<Facts> {
-    let claimer = namespace::claimer(name)?;
-    let driver = sysfs::driver(&claimer).with_context(|| format!("{claimer} has no driver"))?;
+    let holder = namespace::holder(name)?;
+    let driver = sysfs::driver(&holder).with_context(|| format!("{holder} has no driver"))?;
     let (start, size) = (sysfs::number(name, "resource")?, sysfs::number(name, "size")?);
-    let (usable_start, usable) = (sysfs::number(&claimer, "resource")?, sysfs::number(&claimer, "size")?);
+    let (usable_start, usable) = (sysfs::number(&holder, "resource")?, sysfs::number(&holder, "size")?);
     let reservation = usable_start - start;
-    let personality = if claimer.starts_with("pfn") { "fsdax" } else { "devdax" };
-    let map = match sysfs::text(&claimer, "mode")?.as_str() {
+    let personality = if holder.starts_with("pfn") { "fsdax" } else { "devdax" };
+    let map = match sysfs::text(&holder, "mode")?.as_str() {
         "pmem" => "dev",
         "ram" => "mem",
         other => other,
@@ -33,10 +33,10 @@ pub fn of_sysfs(name: &str) -> Result<Facts> {
     // Without a label there is no such attribute, or an empty one.
     let label = sysfs::text(name, "uuid").unwrap_or_default();
     facts(json!({
-        "device": claimer, "region": region(&claimer)?, "driver": driver,
+        "device": holder, "region": region(&holder)?, "driver": driver,
         "namespace": name, "namespace_uuid": uuid(&label), "start_address": start, "size_bytes": size,
-        "personality": personality, "map": map, "align_bytes": sysfs::number(&claimer, "align")?,
-        "block_uuid": sysfs::text(&claimer, "uuid")?,
+        "personality": personality, "map": map, "align_bytes": sysfs::number(&holder, "align")?,
+        "block_uuid": sysfs::text(&holder, "uuid")?,
         "reservation_bytes": reservation, "usable_bytes": usable, "end_trunc_bytes": size - reservation - usable,
     }))
 }

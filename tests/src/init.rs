@@ -22,7 +22,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-use crate::boot_config::{Orders, Purpose};
+use crate::boot_config::{BootConfig, Purpose};
 use crate::report::{self, Report};
 
 /// A file that only a test guest has: helpers check it before they change anything.
@@ -53,7 +53,7 @@ pub fn run() {
 fn serve() {
     match Port::open() {
         Ok(mut port) => {
-            if let Err(error) = Orders::read().and_then(|orders| runner::run(&orders, &mut port)) {
+            if let Err(error) = BootConfig::read().and_then(|config| runner::run(&config, &mut port)) {
                 port.send(&Report::Broken { why: format!("{error:#}") });
             }
         }
@@ -64,9 +64,9 @@ fn serve() {
 
 fn tests(port: &mut Port) -> Result<()> {
     fs::write(GUEST_MARK, "").with_context(|| format!("cannot write {GUEST_MARK}"))?;
-    let orders = Orders::read()?;
-    match orders.purpose {
-        Purpose::Tests => runner::run(&orders, port),
+    let config = BootConfig::read()?;
+    match config.purpose {
+        Purpose::Tests => runner::run(&config, port),
         Purpose::TestsUnderSystemd => match systemd::boot()? {},
         Purpose::Demo => demo::run(port),
         Purpose::BenchGuard => bench::run(port),

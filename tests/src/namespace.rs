@@ -23,7 +23,7 @@ pub fn disable(namespace: &str) -> Result<()> {
     wait::until(&format!("{holder}'s end"), TIMEOUT, || gone_or_seed(&holder).then_some(()))
 }
 
-/// Enables a disabled namespace, and waits until it or its claimer is bound: returns that device.
+/// Enables a disabled namespace, and waits until it or its holder is bound: returns that device.
 pub fn enable(namespace: &str) -> Result<String> {
     match sysfs::bind(namespace, "nd_pmem") {
         Ok(()) => return Ok(namespace.to_owned()),
@@ -31,7 +31,7 @@ pub fn enable(namespace: &str) -> Result<String> {
         Err(error) if is_passed_on(&error) => (),
         Err(error) => return Err(error).with_context(|| format!("cannot enable {namespace}")),
     }
-    wait::until(&format!("a driver for the claimer of {namespace}"), TIMEOUT, || {
+    wait::until(&format!("a driver for the holder of {namespace}"), TIMEOUT, || {
         sysfs::holder(namespace).ok().flatten().filter(|holder| sysfs::driver(holder).is_some())
     })
 }
@@ -44,9 +44,9 @@ pub fn destroy(namespace: &str) -> Result<()> {
 }
 
 /// The device that claims a namespace; an error if there is none.
-pub fn claimer(namespace: &str) -> Result<String> {
+pub fn holder(namespace: &str) -> Result<String> {
     match sysfs::holder(namespace)? {
-        Some(claimer) => Ok(claimer),
+        Some(holder) => Ok(holder),
         None => bail!("nobody claims {namespace}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The usual machine's regions, emptied for each test, so that no test depends on another.
+//! The default machine's regions, emptied for each test, so that no test depends on another.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -152,7 +152,7 @@ pub fn find() -> Result<Regions> {
         ([(_, first), (_, second)], [legacy]) => {
             Ok(Regions { first: first.clone(), second: second.clone(), legacy: legacy.clone() })
         }
-        _ => bail!("these are not the usual machine's regions: with labels {labelled:?}, without {legacy:?}"),
+        _ => bail!("these are not the default machine's regions: with labels {labelled:?}, without {legacy:?}"),
     }
 }
 

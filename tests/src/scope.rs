@@ -1,18 +1,18 @@
 //! Where a test counts: on which kernel lines, and in which scenario (machine).
 
 /// The Debian kernel lines that are tested, the oldest first.
-pub const LINES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
+pub const KERNEL_LINES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
 
 /// The kernel line without module BTF, on which the agent can only report what is missing.
 const BLIND: &str = "5.10";
 
-pub const DEFAULT: &str = "usual";
+pub const DEFAULT: &str = "default";
 
 /// A larger machine whose libnvdimm is built with MAX_STRUCT_PAGE_SIZE = 128.
 pub const MAX128: &str = "max128";
 /// The same NVDIMMs with what was made there, under a kernel without the regression.
 pub const CARRIED: &str = "carried";
-/// The usual kernel without `bpf` in its list of security modules.
+/// The default kernel without `bpf` in its list of security modules.
 pub const NO_BPF: &str = "no-bpf";
 /// MAX_STRUCT_PAGE_SIZE = 32, below `sizeof(struct page)`.
 pub const MAX32: &str = "max32";
@@ -43,7 +43,7 @@ pub enum Lines {
 
 impl Lines {
     pub fn contain(self, line: &str) -> bool {
-        let observing = || LINES.iter().filter(|known| **known != BLIND);
+        let observing = || KERNEL_LINES.iter().filter(|known| **known != BLIND);
         match self {
             Self::Every => true,
             Self::Observing => line != BLIND,
@@ -176,14 +176,14 @@ mod tests {
     #[test]
     fn what_is_tried_on_one_line_is_tried() {
         for row in TABLE {
-            assert!(LINES.iter().any(|line| row.lines.contain(line)), "{}", row.prefix);
+            assert!(KERNEL_LINES.iter().any(|line| row.lines.contain(line)), "{}", row.prefix);
         }
     }
 
     #[test]
     fn lines_of_each_kind() {
-        let on = |lines: Lines| LINES.iter().filter(|line| lines.contain(line)).copied().collect::<Vec<_>>();
-        assert_eq!(on(Lines::Every), LINES);
+        let on = |lines: Lines| KERNEL_LINES.iter().filter(|line| lines.contain(line)).copied().collect::<Vec<_>>();
+        assert_eq!(on(Lines::Every), KERNEL_LINES);
         assert_eq!(on(Lines::Observing), ["6.1", "6.12", "6.18", "7.3"]);
         assert_eq!(on(Lines::OldestAndNewest), ["6.1", "7.3"]);
         assert_eq!(on(Lines::Only("6.12")), ["6.12"]);

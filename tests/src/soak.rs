@@ -23,15 +23,15 @@ const COMPARE_INTERVAL: usize = 12;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_SHOWN: usize = 15;
 
-pub fn run(orders: Soak) -> Result<()> {
+pub fn run(config: Soak) -> Result<()> {
     let mut soak = Course { done: BTreeMap::new(), last: Vec::new(), acts: 0, begun: Instant::now() };
-    log(&format!("seed {}, {} s", orders.seed, orders.seconds));
+    log(&format!("seed {}, {} s", config.seed, config.seconds));
     let mut host = Host::fresh()?;
-    let outcome = soak.run(&mut host, orders);
+    let outcome = soak.run(&mut host, config);
     let last =
         soak.last.iter().skip(soak.last.len().saturating_sub(MAX_SHOWN)).cloned().collect::<Vec<_>>().join("\n    ");
     outcome.with_context(|| {
-        format!("seed {}, act {} (`cargo xtask soak --seed {0}`), the last ones:\n    {last}", orders.seed, soak.acts)
+        format!("seed {}, act {} (`cargo xtask soak --seed {0}`), the last ones:\n    {last}", config.seed, soak.acts)
     })
 }
 
@@ -43,10 +43,10 @@ struct Course {
 }
 
 impl Course {
-    fn run(&mut self, host: &mut Host, orders: Soak) -> Result<()> {
-        let mut chooser = Chooser::new(orders.seed);
+    fn run(&mut self, host: &mut Host, config: Soak) -> Result<()> {
+        let mut chooser = Chooser::new(config.seed);
         let (mut told, mut checked_at) = (Instant::now(), 50);
-        while self.begun.elapsed() < Duration::from_secs(orders.seconds) {
+        while self.begun.elapsed() < Duration::from_secs(config.seconds) {
             let act = chooser.next(&host.model);
             self.last.push(format!("{:?}: {act:?}", self.begun.elapsed()));
             if host.act(&act)? {

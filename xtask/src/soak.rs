@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 use guest::boot_config::Soak;
-use guest::scope::{LINES, Lines};
+use guest::scope::{KERNEL_LINES, Lines};
 
 use crate::vm;
 
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 /// The lines on which the soak is among the tests (`guest::scope`).
 fn soaked_lines() -> Vec<&'static str> {
-    LINES.into_iter().filter(|line| Lines::OldestAndNewest.contain(line)).collect()
+    KERNEL_LINES.into_iter().filter(|line| Lines::OldestAndNewest.contain(line)).collect()
 }
 
 /// Soaks on each kernel, side by side.

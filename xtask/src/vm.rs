@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use fs_err::{self as fs, File};
-use guest::boot_config::{Orders, Purpose, Soak};
+use guest::boot_config::{BootConfig, Purpose, Soak};
 use guest::report::Report;
 use guest::scope;
 
@@ -45,7 +45,7 @@ use variant::Variant;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Kernel line, or all; may be given several times
-    #[arg(long, default_value = "all", value_parser = PossibleValuesParser::new(scope::LINES.into_iter().chain(["all"])))]
+    #[arg(long, default_value = "all", value_parser = PossibleValuesParser::new(scope::KERNEL_LINES.into_iter().chain(["all"])))]
     pub(crate) kernel: Vec<String>,
     /// Words of which a test's name must hold one; none runs all
     #[arg(last = true, value_name = "FILTER")]
@@ -120,7 +120,9 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
         Run { base: Base::new(&built)?, tests: programs::tests(&built)?, filter: args.filter.clone(), soak: args.soak };
     let mut tally = Tally::default();
     let mut lines = Vec::new();
-    for line in scope::LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all")) {
+    for line in
+        scope::KERNEL_LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all"))
+    {
         if let Some(kernel) = tally.available(line, kernel::provide(line))? {
             lines.push(provide(kernel, &run, built.agent.as_deref(), &mut tally)?);
         }
@@ -165,7 +167,7 @@ fn provide(kernel: Kernel, run: &Run, agent: Option<&Path>, tally: &mut Tally) -
 /// Fetches the kernels of all lines that are to be had.
 pub(crate) fn fetch_kernels() -> Result<()> {
     let _lock = lock()?;
-    scope::LINES.iter().try_for_each(|line| Tally::default().available(line, kernel::provide(line)).map(drop))
+    scope::KERNEL_LINES.iter().try_for_each(|line| Tally::default().available(line, kernel::provide(line)).map(drop))
 }
 
 /// Has ready what guests need besides the agent: PID 1 and the tests, kernels, rebuilt modules. [`run`] finds it done, and
@@ -173,7 +175,7 @@ pub(crate) fn fetch_kernels() -> Result<()> {
 pub(crate) fn prepare() -> Result<()> {
     let _lock = lock()?;
     programs::build()?;
-    for line in scope::LINES {
+    for line in scope::KERNEL_LINES {
         let found = Tally::default().available(line, kernel::provide(line))?;
         if line == scenario::REBUILT && found.is_some() {
             Tally::default().available(line, variant::provide(line, &Variant::ALL))?;
@@ -234,7 +236,7 @@ fn boot_alone(
 ) -> Result<()> {
     let home = home(&kernel.line, machine.name)?;
     let initramfs = home.join("initramfs.cpio");
-    let orders = Orders {
+    let config = BootConfig {
         line: kernel.line.clone(),
         scenario: machine.name.to_owned(),
         filters: Vec::new(),
@@ -242,7 +244,7 @@ fn boot_alone(
         purpose,
         soak: Soak::DEFAULT,
     };
-    base.write(kernel, libnvdimm, &orders, &initramfs)?;
+    base.write(kernel, libnvdimm, &config, &initramfs)?;
     let command = qemu.command(&kernel.image, &initramfs, machine, &backends(&kernel.line, machine)?, None, "");
     let outcome = session::run(command, limit, show);
     fs::remove_dir_all(&home)?;

@@ -148,7 +148,7 @@ impl BaselineWatch {
             return Err(AcceptError::UnknownKernel);
         }
         now.accepted = Some(acceptance);
-        others.iter_mut().for_each(|boot| boot.set_aside = true);
+        others.iter_mut().for_each(|boot| boot.superseded = true);
         store.save_boots(&boots).ok_or(AcceptError::NotSaved)?;
         (self.boots, self.host) = (boots, None);
         Ok(regression)
@@ -203,7 +203,7 @@ pub(super) fn boot_row(paths: &Paths, facts: &KernelFacts, report: &MaxStructPag
         evidence: report.status.evidence.clone(),
         first_seen: now,
         last_seen: now,
-        set_aside: false,
+        superseded: false,
         accepted: None,
     })
 }

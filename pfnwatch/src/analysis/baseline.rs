@@ -50,16 +50,16 @@ impl CostHistory {
             return (known.clone(), RegressionChange::Unchanged);
         }
         let before = known.and_then(CostRecord::regression);
-        let (least, accepted) = match place.map(|place| self.records.swap_remove(place)) {
-            Some(known) if known.least.excess_bytes < cost.excess_bytes => (known.least, known.accepted),
+        let (baseline, accepted) = match place.map(|place| self.records.swap_remove(place)) {
+            Some(known) if known.baseline.excess_bytes < cost.excess_bytes => (known.baseline, known.accepted),
             // Of two that cost the same the latest is the baseline.
-            Some(known) if known.least.excess_bytes == cost.excess_bytes => (cost.clone(), known.accepted),
+            Some(known) if known.baseline.excess_bytes == cost.excess_bytes => (cost.clone(), known.accepted),
             _ => (cost.clone(), None),
         };
         if self.records.len() >= MAX_RECORDS {
             self.forget_oldest();
         }
-        let record = CostRecord { namespace, last: Some(cost), least, accepted };
+        let record = CostRecord { namespace, last: Some(cost), baseline, accepted };
         let change = change(before, record.regression());
         self.records.push(record.clone());
         (record, change)
@@ -138,7 +138,7 @@ impl CostHistory {
     }
 
     fn forget_oldest(&mut self) {
-        let oldest = self.records.iter().enumerate().min_by_key(|(_, it)| (it.last.is_some(), &it.least.seen));
+        let oldest = self.records.iter().enumerate().min_by_key(|(_, it)| (it.last.is_some(), &it.baseline.seen));
         if let Some(place) = oldest.map(|(place, _)| place) {
             self.records.swap_remove(place);
         }
@@ -188,7 +188,7 @@ pub fn reference_cost(kernel: &ObservedKernel) -> Option<Cost> {
 #[must_use]
 pub fn host_regression(now: &ObservedKernel, others: &[ObservedKernel]) -> Option<Regression> {
     let after = reference_cost(now)?;
-    let others = others.iter().filter(|other| other.id != now.id && !other.set_aside).filter_map(reference_cost);
+    let others = others.iter().filter(|other| other.id != now.id && !other.superseded).filter_map(reference_cost);
     let before =
         others.min_by(|a, b| a.reservation_bytes.cmp(&b.reservation_bytes).then_with(|| b.seen.cmp(&a.seen)))?;
     (after.reservation_bytes > before.reservation_bytes).then_some(Regression {

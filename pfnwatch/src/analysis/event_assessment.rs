@@ -66,59 +66,59 @@ fn facts(setup: &SetUp) -> Facts {
 
 fn explain(body: &mut Body, host: &KernelParameters, thresholds: &Thresholds) {
     match body {
-        Body::Denied(judged) => {
-            judged.detail = format!("refused before anything was written: {}", reason(judged, thresholds));
-            judged.remedies = remedies(judged, host, thresholds);
-            judged.remedies.extend(exemption(judged));
+        Body::Denied(decision) => {
+            decision.detail = format!("refused before anything was written: {}", reason(decision, thresholds));
+            decision.remedies = remedies(decision, host, thresholds);
+            decision.remedies.extend(exemption(decision));
         }
-        Body::WouldDeny(judged) => {
-            let reason = reason(judged, thresholds);
-            judged.detail = format!("allowed in audit, enforce would have refused it: {reason}");
-            judged.remedies = remedies(judged, host, thresholds);
+        Body::WouldDeny(decision) => {
+            let reason = reason(decision, thresholds);
+            decision.detail = format!("allowed in audit, enforce would have refused it: {reason}");
+            decision.remedies = remedies(decision, host, thresholds);
         }
-        Body::Exempt(judged) => {
-            judged.detail = format!("oversize, and allowed by an exemption: {}", reason(judged, thresholds));
+        Body::Exempt(decision) => {
+            decision.detail = format!("oversize, and allowed by an exemption: {}", reason(decision, thresholds));
         }
-        Body::Unjudged(judged) => {
-            let why = judged.reason.map_or("the guard gave no reason", UnjudgedReason::describe);
-            judged.detail = format!("allowed without a judgement: {why}; what it costs shows once it is made");
-            judged.remedies = what_arms_the_guard(judged.reason);
+        Body::Unjudged(decision) => {
+            let why = decision.reason.map_or("the guard gave no reason", UnjudgedReason::describe);
+            decision.detail = format!("allowed without a judgement: {why}; what it costs shows once it is made");
+            decision.remedies = what_arms_the_guard(decision.reason);
         }
         _ => {}
     }
 }
 
-fn reason(judged: &GuardDecision, thresholds: &Thresholds) -> String {
-    let bytes = judged.max_struct_page_size_bytes.unwrap_or(0);
+fn reason(decision: &GuardDecision, thresholds: &Thresholds) -> String {
+    let bytes = decision.max_struct_page_size_bytes.unwrap_or(0);
     let reference = thresholds.reference_struct_page;
-    let whose = match judged.cause {
+    let whose = match decision.cause {
         Cause::RegressedKernel => " (the regression of Linux 6.1 to 6.1.11)",
         _ if bytes > REFERENCE_STRUCT_PAGE => " (its struct page is wide, as with memory debug options)",
         _ => "",
     };
-    let excess = Bytes(judged.excess_bytes.unwrap_or(0));
+    let excess = Bytes(decision.excess_bytes.unwrap_or(0));
     format!("this kernel reserves {bytes} bytes for each page, where {reference} suffice{whose}: {excess} too much")
 }
 
-fn remedies(judged: &GuardDecision, host: &KernelParameters, thresholds: &Thresholds) -> Vec<String> {
-    let geometry = judged.namespace.as_ref().map(|namespace| Geometry {
+fn remedies(decision: &GuardDecision, host: &KernelParameters, thresholds: &Thresholds) -> Vec<String> {
+    let geometry = decision.namespace.as_ref().map(|namespace| Geometry {
         start: namespace.start_address,
         size: namespace.size_bytes,
-        align: judged.align_bytes,
+        align: decision.align_bytes,
         map: Map::Dev,
         page_size: host.page_size,
         compat: host.compat,
     });
-    let by_hand = geometry.and_then(|geometry| write_infoblock(judged, &geometry, host, thresholds));
-    let other = other_kernel(judged, thresholds);
-    [Some(map_mem(judged, geometry, host)), Some(other), by_hand].into_iter().flatten().collect()
+    let by_hand = geometry.and_then(|geometry| write_infoblock(decision, &geometry, host, thresholds));
+    let other = other_kernel(decision, thresholds);
+    [Some(map_mem(decision, geometry, host)), Some(other), by_hand].into_iter().flatten().collect()
 }
 
-fn map_mem(judged: &GuardDecision, geometry: Option<Geometry>, host: &KernelParameters) -> String {
+fn map_mem(decision: &GuardDecision, geometry: Option<Geometry>, host: &KernelParameters) -> String {
     let costs = geometry.and_then(|geometry| {
         let mem = Geometry { map: Map::Mem, ..geometry };
         let reserved = reserved_with(&mem, 0, host).ok()?;
-        let can = judged.personality == SuperblockKind::Dax && host.deduplicates == Some(true);
+        let can = decision.personality == SuperblockKind::Dax && host.deduplicates == Some(true);
         let dram = deduplicated_memmap(mem.size, mem.align, host)
             .filter(|_| can)
             .or_else(|| memmap_in_dram(mem.size, host))?;
@@ -136,14 +136,14 @@ fn map_mem(judged: &GuardDecision, geometry: Option<Geometry>, host: &KernelPara
     )
 }
 
-fn other_kernel(judged: &GuardDecision, thresholds: &Thresholds) -> String {
-    let ideal = Bytes(judged.ideal_bytes.unwrap_or(0));
-    match judged.cause {
+fn other_kernel(decision: &GuardDecision, thresholds: &Thresholds) -> String {
+    let ideal = Bytes(decision.ideal_bytes.unwrap_or(0));
+    match decision.cause {
         Cause::RegressedKernel => format!(
             "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a \
              package): {ideal} reserved"
         ),
-        _ if judged.max_struct_page_size_bytes > Some(REFERENCE_STRUCT_PAGE) => {
+        _ if decision.max_struct_page_size_bytes > Some(REFERENCE_STRUCT_PAGE) => {
             format!("a kernel without memory debug options: {ideal} reserved")
         }
         _ => format!("a kernel with a struct page of {} bytes: {ideal} reserved", thresholds.reference_struct_page),
@@ -153,7 +153,7 @@ fn other_kernel(judged: &GuardDecision, thresholds: &Thresholds) -> String {
 /// ndctl computes with its own 64 and from address 0, so that the start has to be a multiple of the align; and the kernel
 /// refuses a block that reserves less than its own struct page.
 fn write_infoblock(
-    judged: &GuardDecision,
+    decision: &GuardDecision,
     geometry: &Geometry,
     host: &KernelParameters,
     thresholds: &Thresholds,
@@ -170,14 +170,14 @@ fn write_infoblock(
          --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode={} --map=dev --align={} NAME`, \
          `ndctl enable-namespace NAME`",
         Bytes(reserved),
-        personality_name(judged.personality),
+        personality_name(decision.personality),
         geometry.align,
     ))
 }
 
 /// By region: ndctl assigns another namespace uuid each time it makes or reconfigures a namespace.
-fn exemption(judged: &GuardDecision) -> Option<String> {
-    let region = judged.region.as_ref()?;
+fn exemption(decision: &GuardDecision) -> Option<String> {
+    let region = decision.region.as_ref()?;
     Some(format!(
         "an exemption for one creation: `pfnwatch allow --region {region} --once --for 10m --reason TEXT`, then try again"
     ))

@@ -40,22 +40,22 @@ impl PredictionTracker {
     pub fn follow(&mut self, event: &mut Event, booted: SystemTime) {
         let ended = event.time.0.duration_since(booted).unwrap_or_default();
         match &mut event.body {
-            Body::Denied(judged) => {
-                self.decisions.remove(&key_of(judged));
+            Body::Denied(decision) => {
+                self.decisions.remove(&key_of(decision));
             }
-            Body::WouldDeny(judged) => self.record_decision(judged, GuardVerdict::WouldDeny),
-            Body::Exempt(judged) => self.record_decision(judged, GuardVerdict::Exempt),
-            Body::Unjudged(judged) => self.record_decision(judged, GuardVerdict::Unjudged),
+            Body::WouldDeny(decision) => self.record_decision(decision, GuardVerdict::WouldDeny),
+            Body::Exempt(decision) => self.record_decision(decision, GuardVerdict::Exempt),
+            Body::Unjudged(decision) => self.record_decision(decision, GuardVerdict::Unjudged),
             Body::SetUp(setup) => setup.guard = self.compare(setup, ended),
             _ => {}
         }
     }
 
-    fn record_decision(&mut self, judged: &GuardDecision, decision: GuardVerdict) {
+    fn record_decision(&mut self, decision: &GuardDecision, verdict: GuardVerdict) {
         if self.decisions.len() >= MAX_PENDING {
             self.decisions.pop_first();
         }
-        self.decisions.insert(key_of(judged), (decision, judged.reservation_bytes));
+        self.decisions.insert(key_of(decision), (verdict, decision.reservation_bytes));
     }
 
     fn compare(&mut self, setup: &SetUp, ended: Duration) -> Option<Prediction> {
@@ -80,8 +80,8 @@ impl PredictionTracker {
     }
 }
 
-fn key_of(judged: &GuardDecision) -> Key {
-    key(&judged.device, judged.namespace.as_ref(), judged.block_uuid)
+fn key_of(decision: &GuardDecision) -> Key {
+    key(&decision.device, decision.namespace.as_ref(), decision.block_uuid)
 }
 
 fn key(device: &str, namespace: Option<&NamespaceId>, block_uuid: Option<Uuid>) -> Key {

@@ -16,16 +16,16 @@ const CALLER_HINT: &str = "the caller was told something else: bind answers \"Ca
                     device or address\", dmesg \"driver_sysfs_add(…) failed\"";
 
 pub(super) fn denied(it: &GuardDecision) -> String {
-    let mut text = judged("DENIED", it);
+    let mut text = decision_line("DENIED", it);
     further_line(&mut text, CALLER_HINT);
     text + &further(it)
 }
 
 pub(super) fn not_denied(kind: &str, it: &GuardDecision) -> String {
-    judged(kind, it) + &further(it)
+    decision_line(kind, it) + &further(it)
 }
 
-fn judged(kind: &str, it: &GuardDecision) -> String {
+fn decision_line(kind: &str, it: &GuardDecision) -> String {
     let mut line = format!(
         "{kind:8} {} as {} ({}, map={}, align {})",
         on_namespace(it.namespace.as_ref()),
@@ -69,7 +69,7 @@ fn exemption_used(it: &ExemptionUsed) -> String {
 }
 
 fn replaced(text: &mut String, old: &ReplacedBlock) {
-    let became = match (old.still_there, old.restore_commands.is_empty()) {
+    let became = match (old.still_on_media, old.restore_commands.is_empty()) {
         (true, _) => "should still be there: enable it again with",
         (false, false) => "is gone, the data behind it was not touched: restore it with",
         (false, true) => "is replaced",

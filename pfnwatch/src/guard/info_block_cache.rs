@@ -200,8 +200,8 @@ impl InfoBlockCache {
         if saved.destroyed || (is_same && !saved.raw_since) {
             return None;
         }
-        let still_there = denied && !saved.raw_since;
-        let restore_commands = match (denied, still_there) {
+        let still_on_media = denied && !saved.raw_since;
+        let restore_commands = match (denied, still_on_media) {
             // The new memmap has overwritten data: the old block alone would be of no use.
             (false, _) => Vec::new(),
             (true, true) => restore_commands::commands_for_intact_block(&namespace.namespace),
@@ -218,7 +218,7 @@ impl InfoBlockCache {
             npfns: block.npfns,
             last_seen: saved.last_seen,
             origin: saved.origin,
-            still_there,
+            still_on_media,
             restore_commands,
         })
     }

@@ -14,7 +14,7 @@ pub struct Regression {
     /// What costs more.
     #[serde(flatten)]
     pub subject: RegressionSubject,
-    /// What it cost before: the least that is known.
+    /// What it cost before: the lowest cost that is known.
     pub before: Cost,
     /// What it costs now.
     pub after: Cost,
@@ -117,8 +117,8 @@ pub struct CostRecord {
     pub namespace: NamespaceKey,
     /// What it cost when it was seen last; none since it was destroyed.
     pub last: Option<Cost>,
-    /// The least it was seen to cost, since that was accepted where it was.
-    pub least: Cost,
+    /// The lowest cost that was seen, or the one that was accepted.
+    pub baseline: Cost,
     /// Who has accepted that, where somebody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Acceptance>,
@@ -130,15 +130,15 @@ impl CostRecord {
     }
 
     pub(crate) fn accepted(&self, acceptance: Acceptance) -> Self {
-        let least = self.last.clone().unwrap_or_else(|| self.least.clone());
-        Self { least, accepted: Some(acceptance), ..self.clone() }
+        let baseline = self.last.clone().unwrap_or_else(|| self.baseline.clone());
+        Self { baseline, accepted: Some(acceptance), ..self.clone() }
     }
 
     /// Whether it costs more than before. Another map or align is its maker's choice, and changes the ideal as well:
     /// only the loss beyond that is a regression.
     #[must_use]
     pub fn regression(&self) -> Option<Regression> {
-        let (after, before) = (self.last.as_ref()?, &self.least);
+        let (after, before) = (self.last.as_ref()?, &self.baseline);
         (after.excess_bytes > before.excess_bytes && after.reservation_bytes > before.reservation_bytes).then(|| {
             Regression {
                 subject: RegressionSubject::Namespace(self.namespace.clone()),
@@ -161,7 +161,7 @@ pub struct ObservedKernel {
     /// What it reserves for each page with map=dev, in bytes; `None` if unknown.
     pub max_struct_page_size: Option<u64>,
     /// Whether nothing is compared with it any more: the cost of a later kernel was accepted.
-    pub set_aside: bool,
+    pub superseded: bool,
 }
 
 #[must_use]
@@ -172,7 +172,7 @@ pub fn observed_kernel(boot: &BootRow, page_size: u64) -> ObservedKernel {
         seen: Time(boot.last_seen).to_string(),
         page_size,
         max_struct_page_size: boot.max_struct_page_size,
-        set_aside: boot.set_aside,
+        superseded: boot.superseded,
     }
 }
 

@@ -11,30 +11,30 @@ use crate::model::info_block::SavedInfoBlock;
 
 /// The commands for root's shell, in their order. The refused creation did not touch the data behind the block.
 #[must_use]
-pub fn commands(namespace: &str, kept: &SavedInfoBlock) -> Vec<String> {
+pub fn commands(namespace: &str, saved: &SavedInfoBlock) -> Vec<String> {
     let file = format!("{namespace}.infoblock");
     let mut commands = vec![format!("pfnwatch events restore-block {namespace} -o {file}")];
-    commands.extend(commands_from_file(namespace, &file, kept));
+    commands.extend(commands_from_file(namespace, &file, saved));
     commands
 }
 
 #[must_use]
-pub fn commands_from_file(namespace: &str, file: &str, kept: &SavedInfoBlock) -> Vec<String> {
+pub fn commands_from_file(namespace: &str, file: &str, saved: &SavedInfoBlock) -> Vec<String> {
     let sysfs = format!("/sys/bus/nd/devices/{namespace}");
-    let start = kept.namespace.start_address;
+    let start = saved.namespace.start_address;
     let mut commands = vec![
         // libnvdimm hands names out anew when it is loaded: the address is what stays.
         format!("grep -qx {start:#x} {sysfs}/resource || echo 'STOP: {namespace} is another one by now'"),
         // Lets go of the seed that claims it, too.
         format!("ndctl disable-namespace {namespace}"),
     ];
-    if let Some(uuid) = kept.namespace.namespace_uuid {
+    if let Some(uuid) = saved.namespace.namespace_uuid {
         // The kernel refuses the uuid that a namespace has already.
         commands.push(format!("grep -qx {uuid} {sysfs}/uuid || echo {uuid} >{sysfs}/uuid"));
-        let size = kept.namespace.size_bytes;
+        let size = saved.namespace.size_bytes;
         commands.push(format!("grep -qx {size} {sysfs}/size || echo {size} >{sysfs}/size"));
     }
-    commands.push(holder_class(&sysfs, kept));
+    commands.push(holder_class(&sysfs, saved));
     commands.extend([
         format!("echo 1 >{sysfs}/force_raw"),
         format!("ndctl enable-namespace {namespace}"),
@@ -52,13 +52,13 @@ pub fn commands_for_intact_block(namespace: &str) -> Vec<String> {
     vec![format!("ndctl disable-namespace {namespace}"), format!("ndctl enable-namespace {namespace}")]
 }
 
-fn holder_class(sysfs: &str, kept: &SavedInfoBlock) -> String {
-    let class = match kept.block().kind {
+fn holder_class(sysfs: &str, saved: &SavedInfoBlock) -> String {
+    let class = match saved.block().kind {
         SuperblockKind::Pfn => "pfn",
         SuperblockKind::Dax => "dax",
     };
     let set = format!("grep -qx {class} {sysfs}/holder_class || echo {class} >{sysfs}/holder_class");
-    if kept.namespace.namespace_uuid.is_some() {
+    if saved.namespace.namespace_uuid.is_some() {
         return set;
     }
     // Without labels the kernel takes the class and answers ENXIO, because there is no label to write it to.

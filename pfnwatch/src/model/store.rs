@@ -62,8 +62,8 @@ pub struct BootRow {
     pub first_seen: SystemTime,
     /// When it was last observed.
     pub last_seen: SystemTime,
-    /// Whether it is no baseline any more.
-    pub set_aside: bool,
+    /// Whether it is no baseline any more: a later cost was accepted.
+    pub superseded: bool,
     /// Who has accepted its cost, if anybody has.
     pub accepted: Option<Acceptance>,
 }

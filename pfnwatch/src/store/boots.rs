@@ -12,7 +12,7 @@ pub(super) fn save(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::R
         "INSERT INTO boots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET
          release = excluded.release, struct_page_size = excluded.struct_page_size,
          max_struct_page_size = excluded.max_struct_page_size, evidence = excluded.evidence,
-         last_seen_us = excluded.last_seen_us, set_aside = excluded.set_aside, accepted = excluded.accepted",
+         last_seen_us = excluded.last_seen_us, superseded = excluded.superseded, accepted = excluded.accepted",
         params![
             boot.boot_id,
             boot.module_build_id.as_deref().unwrap_or_default(),
@@ -22,7 +22,7 @@ pub(super) fn save(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::R
             serde_json::Value::from(boot.evidence.as_slice()).to_string(),
             convert::micros(boot.first_seen),
             convert::micros(boot.last_seen),
-            boot.set_aside,
+            boot.superseded,
             accepted,
         ],
     )?;
@@ -49,7 +49,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<BootRow> {
         evidence: serde_json::from_str(&evidence).unwrap_or_default(),
         first_seen: convert::time(row.get("first_seen_us")?),
         last_seen: convert::time(row.get("last_seen_us")?),
-        set_aside: row.get("set_aside")?,
+        superseded: row.get("superseded")?,
         accepted: accepted.and_then(|json| serde_json::from_str(&json).ok()),
     })
 }

@@ -1,4 +1,4 @@
-//! The table of costs: what each namespace costs, and the least it ever cost.
+//! The table of costs: what each namespace costs, and its baseline.
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -52,7 +52,7 @@ mod tests {
             start_address: start,
             size_bytes: 1 << 34,
         };
-        CostRecord { namespace, last: Some(cost.clone()), least: cost, accepted: None }
+        CostRecord { namespace, last: Some(cost.clone()), baseline: cost, accepted: None }
     }
 
     #[test]

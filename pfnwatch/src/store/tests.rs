@@ -46,8 +46,8 @@ fn blind(reason: &str) -> Event {
 /// What the guard denied on this namespace.
 fn denied(namespace: &str) -> Event {
     let mut event = decode(zerocopy::IntoBytes::as_bytes(&denial()), &context()).unwrap();
-    let judged = event.guard_decision_mut().unwrap();
-    judged.namespace.as_mut().unwrap().namespace = namespace.to_owned();
+    let decision = event.guard_decision_mut().unwrap();
+    decision.namespace.as_mut().unwrap().namespace = namespace.to_owned();
     event
 }
 

@@ -33,8 +33,8 @@ fn what_does_not_fit_is_found() {
     ] {
         let mut other = event.clone();
         other[key] = value;
-        let misfit = check_event(&other).unwrap_err();
-        assert!(misfit.contains(why), "{misfit}");
+        let mismatch = check_event(&other).unwrap_err();
+        assert!(mismatch.contains(why), "{mismatch}");
     }
     let mut short = event;
     short.as_object_mut().unwrap().remove("unpaired");

@@ -16,13 +16,13 @@ const HOUR: u64 = 3600;
 const DAYS: u64 = 15;
 
 /// The samples of one host at so many hours before now; empty while it does not exist.
-struct Moment {
+struct HostSample {
     up: bool,
     effective: bool,
     would_deny: u64,
 }
 
-fn moment(host: usize, hours_ago: u64) -> Option<Moment> {
+fn host_sample(host: usize, hours_ago: u64) -> Option<HostSample> {
     let (mut up, mut effective, mut would_deny) = (true, true, 1);
     match host {
         // Somebody made three oversize namespaces there, five days ago.
@@ -35,13 +35,13 @@ fn moment(host: usize, hours_ago: u64) -> Option<Moment> {
         23 => up = !(100..184).contains(&hours_ago),
         _ => {}
     }
-    Some(Moment { up, effective, would_deny })
+    Some(HostSample { up, effective, would_deny })
 }
 
 /// Writes the history of so many hosts into the folder of a Prometheus that has not started yet.
 pub(crate) fn write(data: &Path, hosts: usize) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 60;
-    type Value = fn(&Moment) -> Option<u64>;
+    type Value = fn(&HostSample) -> Option<u64>;
     let families: [(&str, &str, Value); 4] = [
         ("up", "gauge", |it| Some(it.up.into())),
         ("pfnwatch_build_info", "gauge", |it| it.up.then_some(1)),
@@ -58,7 +58,7 @@ pub(crate) fn write(data: &Path, hosts: usize) {
         };
         for host in 0..hosts {
             for hours_ago in (0..DAYS * 24).rev() {
-                let Some(value) = moment(host, hours_ago).as_ref().and_then(value) else { continue };
+                let Some(value) = host_sample(host, hours_ago).as_ref().and_then(value) else { continue };
                 let labels = format!("job=\"pfnwatch\",instance=\"host{host}\",cluster=\"{}\"{label}", cluster(host));
                 writeln!(text, "{name}{{{labels}}} {value} {}", now - hours_ago * HOUR).unwrap();
             }

@@ -41,7 +41,7 @@ pub(crate) fn alerts() -> Vec<&'static str> {
 }
 
 /// What an alert lacks: a test in which it fires, one in which it does not, its section of the runbook, a link to it.
-pub(crate) fn lacks(alert: &str) -> Vec<String> {
+pub(crate) fn missing(alert: &str) -> Vec<String> {
     let tests = TESTS.concat();
     let link = format!("runbook.md#{}\n", alert.to_lowercase());
     let wanted = [

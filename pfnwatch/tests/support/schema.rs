@@ -23,19 +23,19 @@ const UNKNOWN: &str = "the schema has a keyword that is not known here";
 
 static ALL: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(BUNDLE).unwrap());
 
-pub type Misfit = String;
+pub type Mismatch = String;
 
-pub fn check(name: &str, document: &Value) -> Result<(), Misfit> {
+pub fn check(name: &str, document: &Value) -> Result<(), Mismatch> {
     check_in(&ALL, name, document).map_err(|why| format!("it is no `{name}`: {why}\n{document:#}"))
 }
 
 /// Validates an event against the schema of its kind.
-pub fn check_event(event: &Value) -> Result<(), Misfit> {
+pub fn check_event(event: &Value) -> Result<(), Mismatch> {
     let kind = event.get("event").and_then(Value::as_str).ok_or_else(|| format!("it has no kind: {event}"))?;
     check(&format!("event.{kind}"), event)
 }
 
-pub fn check_report(arguments: &[&str], said: &str) -> Result<(), Misfit> {
+pub fn check_report(arguments: &[&str], said: &str) -> Result<(), Mismatch> {
     let is = |words: &[&str]| words.iter().all(|word| arguments.contains(word));
     let json = |text: &str| serde_json::from_str(text).map_err(|error| format!("{arguments:?}: {error}: {text}"));
     if is(&["events"]) && !is(&["restore-block"]) {
@@ -76,12 +76,12 @@ pub fn check_report(arguments: &[&str], said: &str) -> Result<(), Misfit> {
     check(name, &document)
 }
 
-pub fn check_output(arguments: &[&str], said: &str) -> Result<(), Misfit> {
+pub fn check_output(arguments: &[&str], said: &str) -> Result<(), Mismatch> {
     let in_json = arguments.windows(2).any(|it| it == ["--format", "json"]);
     if in_json && !said.is_empty() { check_report(arguments, said) } else { Ok(()) }
 }
 
-pub fn check_in(all: &Value, name: &str, document: &Value) -> Result<(), Misfit> {
+pub fn check_in(all: &Value, name: &str, document: &Value) -> Result<(), Mismatch> {
     let schema = definition(all, name)?;
     Checker { all }.whole(schema, document, "")
 }
@@ -101,14 +101,14 @@ pub fn unknown_keywords(all: &Value) -> Vec<String> {
         "additionalProperties" | "allOf" | "anyOf" | "items" | "oneOf" => inner(says),
         "$ref" => Vec::new(),
         _ => {
-            let misfit = checker.keyword(keyword, says, &Map::new(), &Value::Null, "").err().unwrap_or_default();
-            if misfit.contains(UNKNOWN) { vec![keyword.clone()] } else { Vec::new() }
+            let mismatch = checker.keyword(keyword, says, &Map::new(), &Value::Null, "").err().unwrap_or_default();
+            if mismatch.contains(UNKNOWN) { vec![keyword.clone()] } else { Vec::new() }
         }
     });
     unknown.collect()
 }
 
-fn definition<'a>(all: &'a Value, name: &str) -> Result<&'a Value, Misfit> {
+fn definition<'a>(all: &'a Value, name: &str) -> Result<&'a Value, Mismatch> {
     all.get("$defs").and_then(|defs| defs.get(name)).ok_or_else(|| format!("there is no schema {name}"))
 }
 
@@ -120,7 +120,7 @@ type VisitedKeys = BTreeSet<String>;
 
 impl Checker<'_> {
     /// A value with its contents: every key must be known.
-    fn whole(&self, schema: &Value, value: &Value, at: &str) -> Result<(), Misfit> {
+    fn whole(&self, schema: &Value, value: &Value, at: &str) -> Result<(), Mismatch> {
         let seen = self.part(schema, value, at)?;
         let Value::Object(fields) = value else { return Ok(()) };
         match fields.keys().find(|key| !seen.contains(*key)) {
@@ -129,7 +129,7 @@ impl Checker<'_> {
         }
     }
 
-    fn part(&self, schema: &Value, value: &Value, at: &str) -> Result<VisitedKeys, Misfit> {
+    fn part(&self, schema: &Value, value: &Value, at: &str) -> Result<VisitedKeys, Mismatch> {
         let keywords = match schema {
             Value::Bool(true) => return Ok(VisitedKeys::new()),
             Value::Object(keywords) => keywords,
@@ -149,7 +149,7 @@ impl Checker<'_> {
         all: &Map<String, Value>,
         value: &Value,
         at: &str,
-    ) -> Result<VisitedKeys, Misfit> {
+    ) -> Result<VisitedKeys, Mismatch> {
         let fits = |fits: bool| {
             if fits { Ok(VisitedKeys::new()) } else { Err(format!("{at}: {value} is not {keyword} {says}")) }
         };
@@ -189,7 +189,7 @@ impl Checker<'_> {
         }
     }
 
-    fn properties(&self, says: &Value, value: &Value, at: &str) -> Result<VisitedKeys, Misfit> {
+    fn properties(&self, says: &Value, value: &Value, at: &str) -> Result<VisitedKeys, Mismatch> {
         let mut seen = VisitedKeys::new();
         for (key, schema) in says.as_object().into_iter().flatten() {
             if let Some(value) = value.get(key) {
@@ -201,18 +201,18 @@ impl Checker<'_> {
     }
 
     /// The keys of a map, which are no fields.
-    fn others(&self, says: &Value, all: &Map<String, Value>, value: &Value, at: &str) -> Result<VisitedKeys, Misfit> {
+    fn others(&self, says: &Value, all: &Map<String, Value>, value: &Value, at: &str) -> Result<VisitedKeys, Mismatch> {
         let named = |key: &str| all.get("properties").is_some_and(|it| it.get(key).is_some());
         let others = value.as_object().into_iter().flatten().filter(|(key, _)| !named(key));
         let seen = others.map(|(key, it)| self.whole(says, it, &format!("{at}/{key}")).map(|()| key.clone()));
         seen.collect()
     }
 
-    fn alternatives(&self, only_one: bool, says: &Value, value: &Value, at: &str) -> Result<VisitedKeys, Misfit> {
+    fn alternatives(&self, only_one: bool, says: &Value, value: &Value, at: &str) -> Result<VisitedKeys, Mismatch> {
         let all = says.as_array().into_iter().flatten().map(|it| self.part(it, value, at));
-        let (fit, misfits): (Vec<_>, Vec<_>) = all.partition(Result::is_ok);
+        let (fit, mismatches): (Vec<_>, Vec<_>) = all.partition(Result::is_ok);
         if fit.is_empty() || only_one && fit.len() > 1 {
-            let why: Vec<String> = misfits.into_iter().filter_map(Result::err).collect();
+            let why: Vec<String> = mismatches.into_iter().filter_map(Result::err).collect();
             return Err(format!("{at}: {} alternatives fit: {}", fit.len(), why.join("; ")));
         }
         Ok(fit.into_iter().flatten().flatten().collect())

@@ -40,8 +40,8 @@ impl Pmem {
         format!("namespace{}.{}", self.region, self.id)
     }
 
-    /// The claimer's numbers start at 1: pfnX.0 is the seed.
-    pub fn claimer(&self) -> String {
+    /// The holder's numbers start at 1: pfnX.0 is the seed.
+    pub fn holder(&self) -> String {
         format!("{}{}.{}", if self.dax { "dax" } else { "pfn" }, self.region, self.id + 1)
     }
 
@@ -95,17 +95,17 @@ impl Tree {
     }
 
     pub fn namespace(&self, pmem: &Pmem) -> io::Result<()> {
-        let (name, claimer) = (pmem.name(), pmem.claimer());
+        let (name, holder) = (pmem.name(), pmem.holder());
         let uuid = |kind: u32| format!("{kind:08x}-0000-4000-8000-{:06x}{:06x}", pmem.region, pmem.id);
         let (class, mode) = if pmem.dax { ("dax", "dax") } else { ("pfn", "memory") };
         let hex = |bytes: u64| format!("{bytes:#x}");
         self.write(&name, &[("mode", mode), ("size", &pmem.size.to_string()), ("resource", &hex(pmem.start))])?;
-        self.write(&name, &[("uuid", &uuid(1)), ("holder", &claimer), ("holder_class", class), ("nstype", "5")])?;
+        self.write(&name, &[("uuid", &uuid(1)), ("holder", &holder), ("holder_class", class), ("nstype", "5")])?;
         self.write(&name, &[("alt_name", ""), ("sector_size", "[512] 4096")])?;
         let first = hex(pmem.start + pmem.dataoff());
-        self.write(&claimer, &[("mode", pmem.map), ("align", &pmem.align.to_string()), ("uuid", &uuid(2))])?;
-        self.write(&claimer, &[("size", &pmem.usable().to_string()), ("resource", &first), ("namespace", &name)])?;
-        Self::bind(&self.device(&claimer), if pmem.dax { "dax_pmem" } else { "nd_pmem" })
+        self.write(&holder, &[("mode", pmem.map), ("align", &pmem.align.to_string()), ("uuid", &uuid(2))])?;
+        self.write(&holder, &[("size", &pmem.usable().to_string()), ("resource", &first), ("namespace", &name)])?;
+        Self::bind(&self.device(&holder), if pmem.dax { "dax_pmem" } else { "nd_pmem" })
     }
 
     /// A namespace without an info block of ours, its own driver bound: `raw`, or `memory` on an e820 region.

@@ -147,9 +147,9 @@ pub fn hostile() -> View {
     view.programs.push(ProgramState { program: evil(), attached: false, reason: Some(evil()) });
     view.alerts[0].receiver = evil();
     if let Ok(scan) = &mut view.scan {
-        for judged in &mut scan.namespaces {
-            judged.namespace.name = format!("{}{HOSTILE}", judged.namespace.name);
-            judged.assessment.detail.push_str(HOSTILE);
+        for assessed in &mut scan.namespaces {
+            assessed.namespace.name = format!("{}{HOSTILE}", assessed.namespace.name);
+            assessed.assessment.detail.push_str(HOSTILE);
         }
     }
     view

@@ -79,7 +79,7 @@ fn exchange(older: &str, tries: &AtomicUsize) -> Result<()> {
     ensure!(said.code == Some(1) && said.stderr.contains("schema 4"), "{said:?}");
 
     // As docs/install.md has it: set aside, and taken back.
-    set_aside()?;
+    move_aside()?;
     debian::systemctl(&["reload", UNIT])?;
     debian::event("a denial in an event store of its own", |event| has_text(event, "event", "denied"))?;
     debian::systemctl(&["stop", UNIT])?;
@@ -140,8 +140,8 @@ fn bytes() -> Result<Vec<u8>> {
     fs::read(STORE).context("no event store")
 }
 
-fn set_aside() -> Result<()> {
-    fs::rename(STORE, ASIDE).context("the event store cannot be set aside")
+fn move_aside() -> Result<()> {
+    fs::rename(STORE, ASIDE).context("the event store cannot be moved")
 }
 
 fn take_back() -> Result<()> {

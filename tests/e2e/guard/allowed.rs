@@ -84,11 +84,11 @@ fn once_by_namespace_uuid() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let wanted_one = wanted(&region, MODES[1], Map::Dev);
-    let prepared = again(&wanted_one, &creation::set_aside(&wanted_one)?)?;
+    let prepared = again(&wanted_one, &creation::prepare_empty(&wanted_one)?)?;
     guard::succeed(&["allow", "--uuid", &prepared.namespace_uuid, "--once", "--reason", "a test"])?;
     // Another namespace does not spend it.
     let other = wanted(&region, MODES[0], Map::Dev);
-    guard.denies(&again(&other, &creation::set_aside(&other)?)?)?;
+    guard.denies(&again(&other, &creation::prepare_empty(&other)?)?)?;
     guard.passes(&prepared)?;
     namespace::disable(&prepared.namespace)?;
     infoblock::raw(&prepared.namespace, blank)?;
@@ -106,7 +106,7 @@ fn once_is_spent_by_one_of_two_at_once() -> Result<()> {
         // Two devices with a driver each: the kernel has no lock that both need.
         let [first, second] = MODES.map(|mode| {
             let wanted = wanted(&region, mode, Map::Dev);
-            again(&wanted, &creation::set_aside(&wanted)?)
+            again(&wanted, &creation::prepare_empty(&wanted)?)
         });
         let rivals = [first?, second?];
         let outcomes = thread::scope(|scope| {

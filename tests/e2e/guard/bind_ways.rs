@@ -25,7 +25,7 @@ fn denials(guard: &mut Guard, prepared: &PreparedNamespace, count: usize) -> Res
     let ours = |event: &_| has_text(event, "event", "denied") && has_text(event, "block_uuid", &prepared.block_uuid);
     let told = guard.collect(&format!("{count} denials of {prepared:?}"), count, TIMEOUT, ours)?;
     assert_eq!(told.len(), count, "{told:#?}");
-    ensure!(sysfs::driver(&prepared.claimer).is_none(), "{prepared:?} is bound");
+    ensure!(sysfs::driver(&prepared.holder).is_none(), "{prepared:?} is bound");
     Ok(())
 }
 
@@ -42,7 +42,7 @@ fn by_the_bus_and_by_a_driver_that_is_loaded() -> Result<()> {
         let prepared = prepare_blank(&wanted(&regions.first, mode, Map::Dev))?;
         guard.denies(&prepared)?;
         // The kernel does not say here what became of it.
-        let _ = fs::write(DRIVERS_PROBE, &prepared.claimer);
+        let _ = fs::write(DRIVERS_PROBE, &prepared.holder);
         denials(&mut guard, &prepared, 2)?;
         modules::unload(driver)?;
         modules::load(driver)?;

@@ -26,7 +26,7 @@ fn creation_with_map_dev_before_anything_is_written() -> Result<()> {
         let of = |struct_page| formula::reservation(start, wanted.size_bytes, wanted.align_bytes, struct_page);
         let expected = json!({
             "schema": 1, "namespace": prepared.namespace, "namespace_uuid": prepared.namespace_uuid,
-            "device": prepared.claimer, "region": region, "start_address": start, "size_bytes": wanted.size_bytes,
+            "device": prepared.holder, "region": region, "start_address": start, "size_bytes": wanted.size_bytes,
             "align_bytes": wanted.align_bytes, "reservation_bytes": of(64), "ideal_bytes": of(32),
             "excess_bytes": of(64) - of(32), "by": facts::this_thread()?,
         });

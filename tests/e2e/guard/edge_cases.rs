@@ -22,15 +22,15 @@ fn another_uuid_on_a_device_that_is_no_seed_is_a_creation() -> Result<()> {
     let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     for mode in MODES {
         let made = creation::create(&wanted(&region, mode, Map::Mem))?;
-        ensure!(!seeds(&region)?.contains(&made.claimer), "{made:?} is still a seed");
-        sysfs::unbind(&made.claimer)?;
-        sysfs::write(&made.claimer, "mode", "pmem")?;
+        ensure!(!seeds(&region)?.contains(&made.holder), "{made:?} is still a seed");
+        sysfs::unbind(&made.holder)?;
+        sysfs::write(&made.holder, "mode", "pmem")?;
         let other = PreparedNamespace { block_uuid: new_uuid()?, ..made.clone() };
-        sysfs::write(&made.claimer, "uuid", &other.block_uuid)?;
+        sysfs::write(&made.holder, "uuid", &other.block_uuid)?;
         guard.denies(&other)?;
         // As it was before, it is what it was.
-        sysfs::write(&made.claimer, "mode", "ram")?;
-        sysfs::write(&made.claimer, "uuid", &made.block_uuid)?;
+        sysfs::write(&made.holder, "mode", "ram")?;
+        sysfs::write(&made.holder, "uuid", &made.block_uuid)?;
         guard.passes(&made)?;
         assert_eq!(InfoBlock::read(&made.namespace)?.uuid(), made.block_uuid);
     }
@@ -45,9 +45,9 @@ fn rebind(made: &[PreparedNamespace], times: usize) -> Result<()> {
     let _churn = Churn::start()?;
     for time in 0..times {
         for one in made {
-            let claimer = namespace::claimer(&one.namespace)?;
-            sysfs::unbind(&claimer)?;
-            sysfs::bind(&claimer, one.driver).with_context(|| format!("time {time}: {claimer} of {one:?}"))?;
+            let holder = namespace::holder(&one.namespace)?;
+            sysfs::unbind(&holder)?;
+            sysfs::bind(&holder, one.driver).with_context(|| format!("time {time}: {holder} of {one:?}"))?;
         }
     }
     Ok(())

@@ -24,12 +24,12 @@ fn populate(regions: &regions::Regions) -> Result<Vec<PreparedNamespace>> {
     Ok(made)
 }
 
-/// Waits until each of these namespaces, by its uuid, has a claimer with a driver: names change.
+/// Waits until each of these namespaces, by its uuid, has a holder with a driver: names change.
 fn all_enabled(made: &[PreparedNamespace]) -> Result<()> {
     let enabled = |wanted: &PreparedNamespace| {
         sysfs::devices("namespace").iter().any(|name| {
             sysfs::text(name, "uuid").is_ok_and(|uuid| uuid == wanted.namespace_uuid)
-                && namespace::claimer(name).is_ok_and(|claimer| sysfs::driver(&claimer).is_some())
+                && namespace::holder(name).is_ok_and(|holder| sysfs::driver(&holder).is_some())
         })
     };
     let all = wait::until("all namespaces enabled", TIMEOUT, || made.iter().all(enabled).then_some(()));
@@ -89,9 +89,9 @@ fn as_their_drivers_are_loaded_anew() -> Result<()> {
         namespace::disable(&name)?;
     }
     for driver in ["nd_pmem", "dax_pmem"] {
-        for claimer in sysfs::devices("pfn").iter().chain(&sysfs::devices("dax")) {
-            if sysfs::driver(claimer).as_deref() == Some(driver) {
-                sysfs::unbind(claimer)?;
+        for holder in sysfs::devices("pfn").iter().chain(&sysfs::devices("dax")) {
+            if sysfs::driver(holder).as_deref() == Some(driver) {
+                sysfs::unbind(holder)?;
             }
         }
         modules::unload(driver)?;
@@ -113,7 +113,7 @@ fn at_an_agent_that_is_started_again_and_again() -> Result<()> {
     for round in 0..4 {
         let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
         for one in &made {
-            if namespace::claimer(&one.namespace).is_ok() {
+            if namespace::holder(&one.namespace).is_ok() {
                 namespace::disable(&one.namespace)?;
             }
             namespace::enable(&one.namespace).with_context(|| format!("round {round}{}", guard.output()))?;

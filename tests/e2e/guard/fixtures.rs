@@ -27,9 +27,9 @@ pub(crate) fn again(wanted: &NamespaceSpec, namespace: &str) -> Result<PreparedN
     creation::claim(wanted, namespace, &creation::new_uuid()?)
 }
 
-/// A namespace whose first MiB is zeroed, with its claimer set up and not bound.
+/// A namespace whose first MiB is zeroed, with its holder set up and not bound.
 pub(crate) fn prepare_blank(wanted: &NamespaceSpec) -> Result<PreparedNamespace> {
-    let namespace = creation::set_aside(wanted)?;
+    let namespace = creation::prepare_empty(wanted)?;
     infoblock::raw(&namespace, blank)?;
     again(wanted, &namespace)
 }

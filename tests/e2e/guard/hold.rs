@@ -129,7 +129,7 @@ fn once_is_not_spent_twice_over_a_take_over() -> Result<()> {
     guard::succeed(&["allow", "--region", &start, "--once", "--reason", "a test"])?;
     let [fsdax, devdax] = MODES.map(|mode| {
         let wanted = small(&region, mode);
-        again(&wanted, &creation::set_aside(&wanted)?)
+        again(&wanted, &creation::prepare_empty(&wanted)?)
     });
     let (fsdax, devdax) = (fsdax?, devdax?);
     first.kill()?;
@@ -183,7 +183,7 @@ fn guard_of_another_version_is_replaced() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut first = Guard::start(&policy())?;
     let shape = small(&region, Mode::Fsdax);
-    let prepared = again(&shape, &creation::set_aside(&shape)?)?;
+    let prepared = again(&shape, &creation::prepare_empty(&shape)?)?;
     first.denies(&prepared)?;
     first.kill()?;
     fs::rename(PINS, "/sys/fs/bpf/pfnwatch/v0")?;
@@ -215,10 +215,10 @@ fn pins_that_are_removed_by_hand_are_missed() -> Result<()> {
 /// Exemptions for one creation each, in a loop over the death of one agent and the take-over by the next.
 #[test]
 fn tickets_are_spent_once_each_over_a_take_over() -> Result<()> {
-    const TICKETS: usize = 12;
+    const ONE_SHOT_EXEMPTIONS: usize = 12;
     let region = regions::fresh()?.first;
     let mut first = Guard::start(&policy())?;
-    for _ in 0..TICKETS {
+    for _ in 0..ONE_SHOT_EXEMPTIONS {
         guard::succeed(&["allow", "--region", &region, "--once", "--reason", "one of many"])?;
     }
     let shape = small(&region, Mode::Fsdax);
@@ -226,7 +226,7 @@ fn tickets_are_spent_once_each_over_a_take_over() -> Result<()> {
         let rival = scope.spawn(|| -> Result<usize> {
             let mut passed = 0;
             loop {
-                let prepared = again(&shape, &creation::set_aside(&shape)?)?;
+                let prepared = again(&shape, &creation::prepare_empty(&shape)?)?;
                 match prepared.bind().map_err(|error| error.raw_os_error()) {
                     Ok(()) => passed += 1,
                     Err(Some(libc::ENOMEM)) => return Ok(passed),
@@ -240,7 +240,7 @@ fn tickets_are_spent_once_each_over_a_take_over() -> Result<()> {
         let passed = rival.join().unwrap_or_else(|_| anyhow::bail!("the rival panicked"))?;
         Ok((passed, second?))
     })?;
-    assert_eq!(passed, TICKETS, "{}", second.output());
+    assert_eq!(passed, ONE_SHOT_EXEMPTIONS, "{}", second.output());
     release()
 }
 
@@ -259,8 +259,8 @@ fn libnvdimm_reloaded_while_nobody_is_there() -> Result<()> {
         wait::until(&format!("{uuid} enabled"), TIMEOUT, || {
             let names = sysfs::devices("namespace");
             let name = names.into_iter().find(|name| sysfs::text(name, "uuid").is_ok_and(|it| it == uuid))?;
-            let claimer = namespace::claimer(&name).ok()?;
-            sysfs::driver(&claimer).map(|_| name)
+            let holder = namespace::holder(&name).ok()?;
+            sysfs::driver(&holder).map(|_| name)
         })
     });
     let [first, second, _] = enabled;

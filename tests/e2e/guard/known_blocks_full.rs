@@ -17,9 +17,9 @@ const COUNT: usize = 5;
 /// Each way to enable an existing namespace: by its own device, by the kernel, and by hand with its own uuid.
 fn come_back(region: &str, made: &[PreparedNamespace]) -> Result<()> {
     for one in made {
-        let claimer = namespace::claimer(&one.namespace)?;
-        guest::sysfs::unbind(&claimer)?;
-        guest::sysfs::bind(&claimer, one.driver).with_context(|| format!("rebind of {one:?}"))?;
+        let holder = namespace::holder(&one.namespace)?;
+        guest::sysfs::unbind(&holder)?;
+        guest::sysfs::bind(&holder, one.driver).with_context(|| format!("rebind of {one:?}"))?;
         namespace::disable(&one.namespace)?;
         namespace::enable(&one.namespace).with_context(|| format!("enable of {one:?}"))?;
         namespace::disable(&one.namespace)?;

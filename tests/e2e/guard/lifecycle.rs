@@ -131,7 +131,7 @@ fn mode_changed_a_thousand_times_under_load() -> Result<()> {
             outcome
         });
         while changing.load(Ordering::Acquire) {
-            sysfs::unbind(&existing.claimer)?;
+            sysfs::unbind(&existing.holder)?;
             existing.bind().context("an existing namespace")?;
             let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
             match prepared.bind() {
@@ -240,7 +240,7 @@ fn stopped_agent_with_a_full_ring_guards_on() -> Result<()> {
         ensure!(sysfs::write(&idle, "namespace", "namespace99.99").is_err(), "there is no such namespace");
     }
     for _ in 0..10 {
-        sysfs::unbind(&existing.claimer)?;
+        sysfs::unbind(&existing.holder)?;
         existing.bind().context("an existing namespace")?;
     }
     let prepared = super::fixtures::prepare_blank(&wanted(&region, Mode::Fsdax, Map::Dev))?;

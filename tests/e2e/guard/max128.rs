@@ -154,9 +154,9 @@ fn what_is_there_is_enabled() -> Result<()> {
         namespace::enable(&made.namespace).with_context(|| guard.output())?;
         ndctl::disable(&made.namespace)?;
         ndctl::enable(&made.namespace).with_context(|| guard.output())?;
-        let claimer = namespace::claimer(&made.namespace)?;
-        sysfs::unbind(&claimer)?;
-        sysfs::bind(&claimer, made.driver).with_context(|| guard.output())?;
+        let holder = namespace::holder(&made.namespace)?;
+        sysfs::unbind(&holder)?;
+        sysfs::bind(&holder, made.driver).with_context(|| guard.output())?;
     }
     guard.judged_only(&["would_deny", "would_deny"])
 }

@@ -15,7 +15,7 @@ const ROUNDS: usize = 50;
 /// 0 disarms all kprobes of the kernel, 1 arms them again.
 const KPROBES: &str = "/sys/kernel/debug/kprobes/enabled";
 
-/// Swaps the names of two namespaces' claimers so often; returns how often they really changed.
+/// Swaps the names of two namespaces' holders so often; returns how often they really changed.
 pub(super) fn swap(namespaces: &[String; 2], rounds: usize) -> Result<usize> {
     let mut swapped = 0;
     for round in 0..rounds {
@@ -23,13 +23,13 @@ pub(super) fn swap(namespaces: &[String; 2], rounds: usize) -> Result<usize> {
         if round.is_multiple_of(2) {
             (first, second) = (second, first);
         }
-        let before = namespace::claimer(&namespaces[0])?;
+        let before = namespace::holder(&namespaces[0])?;
         namespace::disable(&namespaces[0])?;
         namespace::disable(&namespaces[1])?;
         for name in [first, second] {
             namespace::enable(name).with_context(|| format!("round {round}"))?;
         }
-        swapped += usize::from(namespace::claimer(&namespaces[0])? != before);
+        swapped += usize::from(namespace::holder(&namespaces[0])? != before);
     }
     Ok(swapped)
 }

@@ -24,9 +24,9 @@ const CONTENTS: &str = "what somebody stored here";
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn mounted(namespace: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
-    let claimer = namespace::claimer(namespace)?;
+    let holder = namespace::holder(namespace)?;
     // A driver is linked before its probe makes the block device.
-    let device = wait::until("a block device", TIMEOUT, || sysfs::block_device(&claimer).ok())?;
+    let device = wait::until("a block device", TIMEOUT, || sysfs::block_device(&holder).ok())?;
     let device = format!("/dev/{device}");
     fs::create_dir_all(PLACE)?;
     mount(Some(device.as_str()), PLACE, Some("ext4"), MsFlags::empty(), None::<&str>)
@@ -39,7 +39,7 @@ fn mounted(namespace: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
 /// A namespace with a file system and a file on it; its block as it lies on the media.
 fn in_use(region: &str) -> Result<(PreparedNamespace, InfoBlock)> {
     let made = creation::create(&wanted(region, Mode::Fsdax, Map::Dev))?;
-    let device = format!("/dev/{}", sysfs::block_device(&made.claimer)?);
+    let device = format!("/dev/{}", sysfs::block_device(&made.holder)?);
     command::run("/bin/mkfs.ext4", &["-q", "-O", "^has_journal", &device])?;
     mounted(&made.namespace, || fs::write(FILE, CONTENTS).context("cannot write the file"))?;
     let block = InfoBlock::read(&made.namespace)?;
@@ -81,7 +81,7 @@ fn assert_replaced(event: &Value, before: &InfoBlock) -> Result<()> {
     });
     let replaced = event.get("replaced").with_context(|| format!("nothing of the old block: {event:#}"))?;
     ensure_contains(replaced, &expected)?;
-    ensure!(replaced.get("still_there") == Some(&false.into()), "it is gone: {event:#}");
+    ensure!(replaced.get("still_on_media") == Some(&false.into()), "it is gone: {event:#}");
     Ok(())
 }
 

@@ -50,7 +50,7 @@ fn makes_nothing_when_the_guard_is_gone() -> Result<()> {
     let prepared = prepare_blank(&wanted)?;
     guard.denies(&prepared)?;
     guard.kill()?;
-    ensure!(sysfs::driver(&prepared.claimer).is_none(), "bound by itself");
+    ensure!(sysfs::driver(&prepared.holder).is_none(), "bound by itself");
     region_anew(&region)?;
     let namespace = named_now(&prepared.namespace_uuid)?;
     nothing_is_written(&namespace)?;

@@ -28,7 +28,7 @@ fn leave(policy: &Policy) -> Result<(PinnedObjects, u64)> {
 fn each_creation_is_told_and_exempt_once() -> Result<()> {
     let region = regions::fresh()?.first;
     let policy = Policy::strict(GuardMode::Audit).hold_on_exit();
-    let (kept, _) = leave(&policy)?;
+    let (held, _) = leave(&policy)?;
     let mut agent = Guard::start(&policy)?;
     let create = |agent: &mut Guard, passes: bool| -> Result<()> {
         let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;
@@ -51,7 +51,7 @@ fn each_creation_is_told_and_exempt_once() -> Result<()> {
     create(&mut agent, false)?;
     let told = ["would_deny", "exempt"].map(|kind| vec![kind; CREATIONS]).concat();
     agent.judged_only(&[told, vec!["denied"]].concat())?;
-    drop(kept);
+    drop(held);
     guard::succeed(&["guard", "release"]).map(drop)
 }
 
@@ -61,7 +61,7 @@ fn each_creation_is_told_and_exempt_once() -> Result<()> {
 fn creations_are_denied_whoever_is_in_charge() -> Result<()> {
     let region = regions::fresh()?.first;
     let policy = Policy::strict(GuardMode::Enforce).hold_on_exit();
-    let (kept, older) = leave(&policy)?;
+    let (held, older) = leave(&policy)?;
     let mut agent = Guard::start(&policy)?;
     let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;
     agent.kill()?;
@@ -88,6 +88,6 @@ fn creations_are_denied_whoever_is_in_charge() -> Result<()> {
     OwnerMap::open()?.set(1)?;
     is_denied(&prepared)?;
     nothing_is_written(&prepared.namespace)?;
-    drop(kept);
+    drop(held);
     guard::succeed(&["guard", "release"]).map(drop)
 }

@@ -38,8 +38,8 @@ impl Ground {
         Ok(())
     }
 
-    pub fn claimer(&self) -> &str {
-        &self.creation.claimer
+    pub fn holder(&self) -> &str {
+        &self.creation.holder
     }
 
     pub fn work(&self, work: Work, times: u16) -> Result<()> {
@@ -47,7 +47,7 @@ impl Ground {
             Work::Cgroups => sysfs_load::cgroups(times.into()),
             Work::Devices => sysfs_load::loop_devices(times.into()),
             Work::OtherBind => (0..times).try_for_each(|_| refused(sysfs::bind(&self.other, "nd_pmem"), &self.other)),
-            Work::Creation => (0..times).try_for_each(|_| refused(self.creation.bind(), &self.creation.claimer)),
+            Work::Creation => (0..times).try_for_each(|_| refused(self.creation.bind(), &self.creation.holder)),
         }
     }
 }

@@ -100,7 +100,7 @@ impl Host {
         let first = creation::create(&wanted)?;
         let others = (1..NAMESPACES).map(|_| Ok(creation::create(&wanted)?.namespace)).collect::<Result<_>>()?;
         // Before the region takes no more writes.
-        disk::install(PROGRAM, &sysfs::block_device(&first.claimer)?)?;
+        disk::install(PROGRAM, &sysfs::block_device(&first.holder)?)?;
         Ok(Self {
             ground: Ground::prepare(&region)?,
             held: modules::references("libnvdimm")?,
@@ -116,7 +116,7 @@ impl Host {
         let mut lines = Vec::new();
         for _ in 0..EVENTS {
             self.ground.work(Work::Creation, 1)?;
-            lines.push(watched.end_of(self.ground.claimer())?);
+            lines.push(watched.end_of(self.ground.holder())?);
         }
         stage(&format!("a burst for {:?}", watched.what));
         let (burst, told) = measure(watched, &self.region, &self.namespaces)?;
@@ -156,12 +156,12 @@ fn measure(watched: &Watched, region: &str, namespaces: &[String]) -> Result<(Bu
             ensure!(sysfs::bind(namespace, "nd_pmem").is_err(), "{namespace} has no block");
         }
         sysfs::wait_for_seed(region)?;
-        let claimers = namespaces.iter().map(|namespace| namespace::claimer(namespace)).collect::<Result<Vec<_>>>()?;
+        let holders = namespaces.iter().map(|namespace| namespace::holder(namespace)).collect::<Result<Vec<_>>>()?;
         let lines = watched.lines_until_quiet(QUIET_INTERVAL);
         burst.processor_time += processor_time(watched.pid)?.saturating_sub(before);
-        burst.enabled += u64::try_from(claimers.len())?;
+        burst.enabled += u64::try_from(holders.len())?;
         let set_ups: Vec<SetUp> = lines.iter().filter_map(|line| line.set_up()).collect();
-        let ends = claimers.iter().filter(|claimer| lines.iter().any(|line| line.ends(claimer))).count();
+        let ends = holders.iter().filter(|holder| lines.iter().any(|line| line.ends(holder))).count();
         burst.told += u64::try_from(set_ups.len().min(ends))?;
         for SetUp { start, reservation_bytes } in set_ups {
             told.0.entry(start).or_default().insert(reservation_bytes);

@@ -13,7 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::Port;
-use crate::boot_config::{Orders, Purpose};
+use crate::boot_config::{BootConfig, Purpose};
 use crate::dmesg::Mark;
 use crate::report::Report;
 use crate::{debian, scope, wait};
@@ -38,8 +38,8 @@ enum Place {
 }
 
 impl Place {
-    fn of(orders: &Orders) -> Self {
-        match orders.purpose {
+    fn of(config: &BootConfig) -> Self {
+        match config.purpose {
             Purpose::TestsUnderSystemd => Self::Debian,
             Purpose::Tests | Purpose::Demo | Purpose::BenchGuard | Purpose::BenchAgent | Purpose::BenchNdctl => {
                 Self::Bare
@@ -71,13 +71,13 @@ impl Place {
     }
 }
 
-pub(super) fn run(orders: &Orders, port: &mut Port) -> Result<()> {
-    let place = Place::of(orders);
+pub(super) fn run(config: &BootConfig, port: &mut Port) -> Result<()> {
+    let place = Place::of(config);
     let listed = list(&place)?;
-    let mine = |test: &&String| orders.wants(test) && scope::of(test).scenario == orders.scenario;
+    let mine = |test: &&String| config.wants(test) && scope::of(test).scenario == config.scenario;
     let wanted: Vec<String> = listed.iter().filter(mine).cloned().collect();
     let (here, elsewhere): (Vec<_>, Vec<_>) =
-        wanted.into_iter().partition(|test| scope::of(test).lines.contain(&orders.line));
+        wanted.into_iter().partition(|test| scope::of(test).lines.contain(&config.line));
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
     port.send(&Report::Ready { release, tests: here.len() });
     for name in elsewhere {
@@ -86,7 +86,7 @@ pub(super) fn run(orders: &Orders, port: &mut Port) -> Result<()> {
     }
     let (mut passed, mut failed) = (0, 0);
     for name in here {
-        match run_one(&place, &name, Duration::from_secs(orders.test_limit_s), port)? {
+        match run_one(&place, &name, Duration::from_secs(config.test_limit_s), port)? {
             true => passed += 1,
             false => failed += 1,
         }

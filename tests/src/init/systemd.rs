@@ -41,7 +41,8 @@ pub(super) fn boot() -> Result<Infallible> {
     let modules = format!("{ROOT}/usr/lib/modules");
     create_dir(&modules)?;
     bind("/lib/modules", &modules)?;
-    fs::copy(boot_config::PATH, format!("{ROOT}{}", boot_config::PATH)).context("cannot hand the orders on")?;
+    fs::copy(boot_config::PATH, format!("{ROOT}{}", boot_config::PATH))
+        .context("cannot copy the boot configuration")?;
     add_service()?;
     for place in ["/proc", "/sys", "/dev", "/run"] {
         let moved = mount(Some(place), format!("{ROOT}{place}").as_str(), None::<&str>, MsFlags::MS_MOVE, None::<&str>);

@@ -104,17 +104,17 @@ impl Host {
     fn bind(&mut self, prepared: &PreparedNamespace, region: usize, shape: Shape) -> Result<()> {
         let start = sysfs::number(&prepared.namespace, "resource")?;
         let target = Target { uuid: prepared.namespace_uuid.clone(), region, start, shape };
-        let judged = self.model.judge(&target);
+        let decision = self.model.judge(&target);
         let bound = prepared.bind().map_err(|error| error.raw_os_error());
-        match (judged, bound) {
+        match (decision, bound) {
             (ExpectedDecision::Denied, Err(Some(libc::ENOMEM))) => (),
             (ExpectedDecision::Denied, bound) => bail!("{prepared:?} should have been denied: {bound:?}"),
             (_, Ok(())) => (),
-            (judged, Err(code)) => bail!("{prepared:?} is {judged:?}, and its bind failed: {code:?}"),
+            (decision, Err(code)) => bail!("{prepared:?} is {decision:?}, and its bind failed: {code:?}"),
         }
         sysfs::wait_for_seed(&region_device(region)?)?;
-        self.model.tried(&target, &prepared.block_uuid, judged);
-        if judged == ExpectedDecision::Denied {
+        self.model.tried(&target, &prepared.block_uuid, decision);
+        if decision == ExpectedDecision::Denied {
             namespace::destroy(&prepared.namespace)?;
             self.model.destroyed(&target.uuid);
         }
@@ -206,8 +206,8 @@ impl Host {
         modules::load_stack()?;
         for uuid in self.model.namespaces.keys() {
             wait::until(&format!("{uuid}, which was kept from being enabled"), TIMEOUT, || {
-                let claimer = namespace::claimer(&named(uuid).ok()?).ok()?;
-                sysfs::driver(&claimer).map(drop)
+                let holder = namespace::holder(&named(uuid).ok()?).ok()?;
+                sysfs::driver(&holder).map(drop)
             })?;
         }
         let regions = regions::find()?;

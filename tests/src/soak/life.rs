@@ -33,7 +33,7 @@ struct Size {
 }
 
 impl Size {
-    fn least(self, other: Self) -> Self {
+    fn min(self, other: Self) -> Self {
         Self { anon_bytes: self.anon_bytes.min(other.anon_bytes), files: self.files.min(other.files) }
     }
 }
@@ -83,12 +83,12 @@ impl Life {
         if self.settlements < WARM {
             return Ok(());
         }
-        let warm = self.warm.map_or(now, |warm| warm.least(now));
+        let warm = self.warm.map_or(now, |warm| warm.min(now));
         self.warm = Some(warm);
         let small = |now: &Size| {
             now.anon_bytes <= warm.anon_bytes + MAX_GROWTH_BYTES && now.files <= warm.files + MAX_FILES_GROWTH
         };
-        let grown = || format!("the agent grows: {warm:?} at least, {:?} after {} events", self.size(), self.told);
+        let grown = || format!("the agent grows: {warm:?} at min, {:?} after {} events", self.size(), self.told);
         wait::until("a small agent", TIMEOUT, || self.size().ok().filter(small)).map(drop).with_context(grown)
     }
 
@@ -102,7 +102,7 @@ impl Life {
     pub fn words(&self) -> Option<String> {
         let (warm, now) = (self.warm?, self.size().ok()?);
         Some(format!(
-            "RssAnon {} KiB at least, {} KiB after {} events; files {} and {}",
+            "RssAnon {} KiB at min, {} KiB after {} events; files {} and {}",
             warm.anon_bytes / 1024,
             now.anon_bytes / 1024,
             self.told,

@@ -78,13 +78,13 @@ impl Model {
     }
 
     /// A creation was attempted, and ended as judged. A denied one leaves a namespace without a block.
-    pub fn tried(&mut self, target: &Target, block_uuid: &str, judged: ExpectedDecision) {
+    pub fn tried(&mut self, target: &Target, block_uuid: &str, decision: ExpectedDecision) {
         let stream = of(&target.uuid);
-        if let Some(facts) = facts::judgement(target, block_uuid, judged, self.configured) {
+        if let Some(facts) = facts::judgement(target, block_uuid, decision, self.configured) {
             // The hook is the kernel's own, and not libnvdimm's.
             self.expect_if_observed(&stream, facts, true);
         }
-        if let ExpectedDecision::Exempt { id, once: true } = judged {
+        if let ExpectedDecision::Exempt { id, once: true } = decision {
             self.grants.retain(|grant| grant.id != id);
             let facts = facts::exemption("exemption_spent", id);
             match self.watch {
@@ -92,7 +92,7 @@ impl Model {
                 _ => self.later.push((of_exemption(id), Expected::optional(facts))),
             }
         }
-        if judged == ExpectedDecision::Denied {
+        if decision == ExpectedDecision::Denied {
             return;
         }
         self.expect_if_observed(&stream, facts::set_up(target, block_uuid, "made"), false);

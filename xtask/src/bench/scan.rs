@@ -28,10 +28,10 @@ for namespace in namespace*; do
         value=; [ -r "$namespace/$attribute" ] && read -r value <"$namespace/$attribute"
         line="$line $value"
     done
-    claimer=$value
-    [ -n "$claimer" ] || continue
+    holder=$value
+    [ -n "$holder" ] || continue
     for attribute in mode align uuid size resource; do
-        value=; [ -r "$claimer/$attribute" ] && read -r value <"$claimer/$attribute"
+        value=; [ -r "$holder/$attribute" ] && read -r value <"$holder/$attribute"
         line="$line $value"
     done
     echo "$line"

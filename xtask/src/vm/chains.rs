@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use fs_err as fs;
-use guest::boot_config::{Orders, Purpose, Soak};
+use guest::boot_config::{BootConfig, Purpose, Soak};
 use guest::report::Report;
 use guest::scope;
 
@@ -96,10 +96,10 @@ impl Run {
 
     /// The tests of a machine, on this kernel line or, without one, on any.
     fn tests_on<'a>(&'a self, machine: &'a Scenario, line: &'a str) -> impl Iterator<Item = &'a String> {
-        let orders = self.orders(line, machine);
+        let config = self.boot_config(line, machine);
         self.tests.iter().filter(move |test| {
             let scope = scope::of(test);
-            orders.wants(test) && scope.scenario == machine.name && (line.is_empty() || scope.lines.contain(line))
+            config.wants(test) && scope.scenario == machine.name && (line.is_empty() || scope.lines.contain(line))
         })
     }
 
@@ -125,12 +125,12 @@ impl Run {
         Ok(tally)
     }
 
-    fn orders(&self, line: &str, machine: &Scenario) -> Orders {
+    fn boot_config(&self, line: &str, machine: &Scenario) -> BootConfig {
         let (purpose, test_limit_s) = match machine.userland {
             Userland::Bare => (Purpose::Tests, TEST_LIMIT_S),
             Userland::Debian => (Purpose::TestsUnderSystemd, PACKAGE_TEST_LIMIT_S),
         };
-        Orders {
+        BootConfig {
             line: line.to_owned(),
             scenario: machine.name.to_owned(),
             filters: self.filter.clone(),
@@ -180,16 +180,16 @@ impl Run {
         println!("{label:>5}  boots   kernel {}, machine {}", kernel.release, scenario.name);
         let start = Instant::now();
         let initramfs = home(&kernel.line, scenario.name)?.join("initramfs.cpio");
-        let orders = self.orders(&kernel.line, scenario);
+        let config = self.boot_config(&kernel.line, scenario);
         let root = machine.debian.map(|debian| debian.disk(&kernel.line, scenario)).transpose()?;
         let packages = machine.debian.map(|debian| debian.packages.clone()).unwrap_or_default();
-        self.base.and(packages).write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
+        self.base.and(packages).write(kernel, machine.libnvdimm.as_deref(), &config, &initramfs)?;
         let backends = backends(&kernel.line, scenario)?;
         let disk = disk(&kernel.line, scenario)?;
         let further = scenario::line_arguments(&kernel.line);
         let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends, disk.as_deref(), further);
         command.args(root.iter().flat_map(|root| qemu::root_arguments(root)));
-        let limit = GUEST_LIMIT.max(Duration::from_secs(2 * orders.test_limit_s));
+        let limit = GUEST_LIMIT.max(Duration::from_secs(2 * config.test_limit_s));
         let outcome = session::run(command, limit, |report| match (line(&label, report), report) {
             (Some(line), Report::Failed { .. }) => tally.fail(line),
             (Some(line), _) => println!("{line}"),

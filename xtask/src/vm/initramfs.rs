@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use cpio::newc;
 use fs_err::{self as fs, File};
-use guest::boot_config::{self, Orders};
+use guest::boot_config::{self, BootConfig};
 use guest::bpf;
 use guest::documents::story;
 
@@ -78,10 +78,16 @@ impl Base {
     }
 
     /// Writes the archive for one boot; `libnvdimm` takes the place of the kernel's own.
-    pub(super) fn write(&self, kernel: &Kernel, libnvdimm: Option<&Path>, orders: &Orders, to: &Path) -> Result<()> {
+    pub(super) fn write(
+        &self,
+        kernel: &Kernel,
+        libnvdimm: Option<&Path>,
+        config: &BootConfig,
+        to: &Path,
+    ) -> Result<()> {
         let mut tree: Tree = self.0.iter().map(|(path, file)| (path.clone(), Content::Copy(file.clone()))).collect();
         tree.extend(KMOD_LINKS.iter().map(|path| ((*path).to_owned(), Content::Text(LINK, "/bin/kmod".to_owned()))));
-        let text = serde_json::to_string(orders).context("orders that JSON refuses")?;
+        let text = serde_json::to_string(config).context("config that JSON refuses")?;
         tree.insert(in_guest(Path::new(boot_config::PATH)), Content::Text(PROGRAM, text));
         let modules = format!("lib/modules/{}", kernel.release);
         add_folder(&mut tree, &kernel.modules, &modules)?;

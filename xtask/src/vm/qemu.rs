@@ -162,12 +162,12 @@ mod tests {
 
     #[test]
     fn second_nvdimm_of_the_usual_machine_lies_at_an_odd_multiple_of_2_mib_behind_the_first() {
-        let usual = &ALL[0];
-        let address = usual.nvdimms[1].address.unwrap();
+        let default = &ALL[0];
+        let address = default.nvdimms[1].address.unwrap();
         assert_eq!((address % (2 * MIB), address / (2 * MIB) % 2), (0, 1));
-        assert!(address >= 4096 * MIB + backend_bytes(&usual.nvdimms[0]));
-        assert!(kernel_arguments(usual, "a=1 b=2").ends_with(" memmap=512M!1024M a=1 b=2"));
-        assert_eq!(kernel_arguments(usual, "").split(' ').next_back(), Some("memmap=512M!1024M"));
-        assert!(memory(usual).starts_with("2560M,slots=2,maxmem="));
+        assert!(address >= 4096 * MIB + backend_bytes(&default.nvdimms[0]));
+        assert!(kernel_arguments(default, "a=1 b=2").ends_with(" memmap=512M!1024M a=1 b=2"));
+        assert_eq!(kernel_arguments(default, "").split(' ').next_back(), Some("memmap=512M!1024M"));
+        assert!(memory(default).starts_with("2560M,slots=2,maxmem="));
     }
 }

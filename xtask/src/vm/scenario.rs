@@ -135,7 +135,7 @@ pub(super) fn line_arguments(line: &str) -> &'static str {
     if is_inner { "rcupdate.rcu_expedited=1" } else { "" }
 }
 
-/// The usual machine with room for a namespace of 16 GiB in its first NVDIMM.
+/// The default machine with room for a namespace of 16 GiB in its first NVDIMM.
 const LARGE: Scenario = Scenario {
     name: "",
     nvdimms: &[
@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn grace_periods_are_expedited_on_inner_lines_alone() {
-        let expedited: Vec<_> = scope::LINES.into_iter().filter(|line| !line_arguments(line).is_empty()).collect();
+        let expedited: Vec<_> =
+            scope::KERNEL_LINES.into_iter().filter(|line| !line_arguments(line).is_empty()).collect();
         assert_eq!(expedited, ["6.12", "6.18"]);
     }
 }

@@ -31,7 +31,7 @@ fn boot(number: u64, max: Option<u64>) -> BootRow {
         evidence: Vec::new(),
         first_seen: seen,
         last_seen: seen,
-        set_aside: false,
+        superseded: false,
         accepted: None,
     }
 }

@@ -127,7 +127,7 @@ pub fn memmap_in_dram(mapped: u64, host: &KernelParameters) -> Option<u64> {
 #[must_use]
 pub fn deduplicated_memmap(mapped: u64, align: u64, host: &KernelParameters) -> Option<u64> {
     let struct_page = host.struct_page.filter(|bytes| bytes.is_power_of_two())?;
-    let kept = host.page_size.checked_mul(2)?;
+    let remaining = host.page_size.checked_mul(2)?;
     let memmap = align.checked_div(host.page_size)?.checked_mul(struct_page)?;
-    if memmap <= kept { None } else { mapped.checked_div(align)?.checked_mul(kept) }
+    if memmap <= remaining { None } else { mapped.checked_div(align)?.checked_mul(remaining) }
 }

@@ -66,7 +66,7 @@ fn with_block(geometry: &Geometry, block: InfoBlock) -> Facts {
     }
 }
 
-fn judged(facts: &Facts) -> Assessment {
+fn assessed(facts: &Facts) -> Assessment {
     assess(facts, &host(), &Thresholds::default())
 }
 
@@ -78,12 +78,12 @@ fn no_root(facts: Facts) -> Facts {
 #[test]
 fn small_excesses_add_up_on_the_host() {
     let geometry = geometry(64 * MIB, 2 * MIB, Map::Dev);
-    let got = judged(&with_block(&geometry, block(&geometry, 128)));
+    let got = assessed(&with_block(&geometry, block(&geometry, 128)));
     assert_eq!((got.verdict, got.cause, got.numbers.excess), (Verdict::Ok, Cause::RegressedKernel, Some(2 * MIB)));
     let mut totals = NamespaceTotals::default();
     (0..100).for_each(|_| totals.add(&got));
     // A large raw namespace does not hide them.
-    totals.add(&judged(&Facts { size: Some(1 << 50), ..Facts::new(NamespaceMode::Raw) }));
+    totals.add(&assessed(&Facts { size: Some(1 << 50), ..Facts::new(NamespaceMode::Raw) }));
     assert_eq!((totals.oversize, totals.excess_bytes), (0, 200 * MIB));
     assert_eq!(totals.verdict(&Thresholds::default()), Verdict::Oversize);
     assert_eq!(NamespaceTotals::default().verdict(&Thresholds::default()), Verdict::Ok);
@@ -107,7 +107,7 @@ fn blocks_that_this_kernel_would_not_enable() {
 #[test]
 fn nothing_is_reserved_without_a_block() {
     for mode in [NamespaceMode::Raw, NamespaceMode::Sector, NamespaceMode::Whole] {
-        let got = judged(&Facts { size: Some(GIB), ..Facts::new(mode) });
+        let got = assessed(&Facts { size: Some(GIB), ..Facts::new(mode) });
         assert_eq!((got.verdict, got.cause, got.numbers.reservation), (Verdict::Ok, Cause::None, Some(0)));
     }
 }
@@ -131,7 +131,7 @@ fn what_is_not_known_is_unknown_with_its_reason() {
         (Facts { start: Some(START + 4096), ..whole.clone() }, "not a multiple"),
         (no_root(whole.clone()), "as root"),
     ] {
-        let got = judged(&facts);
+        let got = assessed(&facts);
         assert_eq!(got.verdict, Verdict::Unknown, "{got:?}");
         assert!(got.detail.contains(reason), "{reason}: {got:?}");
         assert_eq!((got.numbers.reservation, got.numbers.excess), (None, None), "{got:?}");
@@ -140,7 +140,7 @@ fn what_is_not_known_is_unknown_with_its_reason() {
 
 #[test]
 fn an_event_that_failed_is_refused() {
-    let got = judged(&Facts { refusal: Some(EnableRefusal::Errno(6)), ..Facts::new(NamespaceMode::Fsdax) });
+    let got = assessed(&Facts { refusal: Some(EnableRefusal::Errno(6)), ..Facts::new(NamespaceMode::Fsdax) });
     assert!(got.verdict == Verdict::Refused && got.detail.contains("errno 6"), "{got:?}");
 }
 

@@ -17,7 +17,7 @@ fn kernel(id: &str, release: &str, max: Option<u64>) -> ObservedKernel {
         seen: format!("2026-01-0{id}T00:00:00Z"),
         page_size: 4096,
         max_struct_page_size: max,
-        set_aside: false,
+        superseded: false,
     }
 }
 
@@ -96,7 +96,7 @@ fn a_namespace_that_is_made_anew_and_again() {
     let worse = began(ledger.observe(namespace(2, GIB), cost("7.9", 770 * MIB, 512 * MIB)).1);
     assert_eq!(worse.lost_bytes(), 512 * MIB);
     let (record, change) = ledger.observe(namespace(3, GIB), cost("6.2", 258 * MIB, 0));
-    assert!(matches!(change, RegressionChange::Ended(_)) && record.least.kernel == "6.2", "{record:?}");
+    assert!(matches!(change, RegressionChange::Ended(_)) && record.baseline.kernel == "6.2", "{record:?}");
     assert_eq!((ledger.regressions().count(), ledger.records().count()), (0, 1));
 }
 
@@ -150,7 +150,7 @@ fn what_is_there_stays() {
 #[test]
 fn a_record_comes_back_as_it_was_written() {
     let record =
-        CostRecord { namespace: namespace(1, GIB), last: None, least: cost("6.0", 258 * MIB, 0), accepted: None };
+        CostRecord { namespace: namespace(1, GIB), last: None, baseline: cost("6.0", 258 * MIB, 0), accepted: None };
     let json = serde_json::to_string(&record).unwrap();
     assert_eq!(serde_json::from_str::<CostRecord>(&json).unwrap(), record);
     assert_eq!(CostHistory::new(vec![record.clone()]).records().next(), Some(&record));

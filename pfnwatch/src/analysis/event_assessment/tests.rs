@@ -68,7 +68,7 @@ pub(crate) fn creation(reservation: u64, page_struct_size: u16) -> SetUp {
     }
 }
 
-fn judged(setup: SetUp) -> EventAssessment {
+fn assessed(setup: SetUp) -> EventAssessment {
     let mut event = Event::at(Time(UNIX_EPOCH), Body::SetUp(Box::new(setup)));
     judge(&mut event, &host(), &Thresholds::default());
     match event.body {
@@ -79,13 +79,13 @@ fn judged(setup: SetUp) -> EventAssessment {
 
 #[test]
 fn a_good_creation_is_ok_by_what_was_observed() {
-    let found = judged(creation(18 * MIB, 64));
+    let found = assessed(creation(18 * MIB, 64));
     assert_eq!((found.verdict, found.excess_bytes, found.evidence), (Verdict::Ok, Some(0), Some(Evidence::Observed)));
 }
 
 #[test]
 fn a_regressed_creation_is_oversize_to_the_byte() {
-    let found = judged(creation(34 * MIB, 128));
+    let found = assessed(creation(34 * MIB, 128));
     assert_eq!((found.verdict, found.cause, found.class), (Verdict::Oversize, Cause::RegressedKernel, Some('A')));
     assert_eq!((found.ideal_bytes, found.excess_bytes), (Some(18 * MIB), Some(16 * MIB)));
 }
@@ -100,12 +100,12 @@ fn what_the_kernel_refused_is_refused() {
         info_block: None,
         ..creation(18 * MIB, 64)
     };
-    assert_eq!(judged(setup).verdict, Verdict::Refused);
+    assert_eq!(assessed(setup).verdict, Verdict::Refused);
 }
 
 #[test]
 fn without_the_block_nothing_is_guessed() {
-    let found = judged(SetUp { sizes: None, info_block: None, ..creation(34 * MIB, 128) });
+    let found = assessed(SetUp { sizes: None, info_block: None, ..creation(34 * MIB, 128) });
     assert_eq!((found.verdict, found.excess_bytes), (Verdict::Unknown, None));
     assert!(found.detail.contains("could not be read"), "{}", found.detail);
 }
@@ -113,7 +113,7 @@ fn without_the_block_nothing_is_guessed() {
 /// A block that somebody wrote by hand and enabled by hand: no guard sees it, and the agent reports it all the same.
 #[test]
 fn a_block_written_by_hand_is_oversize_when_it_is_met() {
-    let found = judged(SetUp { block: BlockState::Existing, ..creation(34 * MIB, 64) });
+    let found = assessed(SetUp { block: BlockState::Existing, ..creation(34 * MIB, 64) });
     assert_eq!((found.verdict, found.cause), (Verdict::Oversize, Cause::Unexplained));
     assert_eq!((found.excess_bytes, found.evidence), (Some(16 * MIB), Some(Evidence::InfoBlock)));
 }
@@ -130,14 +130,14 @@ fn explained(decision: Decision) -> GuardDecision {
 
 #[test]
 fn a_denial_says_why_and_what_else() {
-    let judged = explained(Decision::Denied);
+    let decision = explained(Decision::Denied);
     assert_eq!(
-        judged.detail,
+        decision.detail,
         "refused before anything was written: this kernel reserves 128 bytes for each page, where 64 suffice (the \
          regression of Linux 6.1 to 6.1.11): 16 MiB too much"
     );
     assert_eq!(
-        judged.remedies,
+        decision.remedies,
         [
             "--map=mem, under any kernel: 2 MiB reserved, and 16 MiB of DRAM for the memmap",
             "a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a \
@@ -153,17 +153,17 @@ fn a_denial_says_why_and_what_else() {
 
 #[test]
 fn a_would_deny_needs_no_exemption() {
-    let judged = explained(Decision::WouldDeny);
-    assert!(judged.detail.starts_with("allowed in audit, enforce would have refused it: "), "{}", judged.detail);
-    assert_eq!(judged.remedies.len(), 3);
-    assert!(!judged.remedies.iter().any(|remedy| remedy.contains("pfnwatch allow")));
+    let decision = explained(Decision::WouldDeny);
+    assert!(decision.detail.starts_with("allowed in audit, enforce would have refused it: "), "{}", decision.detail);
+    assert_eq!(decision.remedies.len(), 3);
+    assert!(!decision.remedies.iter().any(|remedy| remedy.contains("pfnwatch allow")));
 }
 
 #[test]
 fn what_was_exempted_needs_no_remedy() {
-    let judged = explained(Decision::Exempt);
-    assert!(judged.detail.contains("allowed by an exemption"), "{}", judged.detail);
-    assert!(judged.remedies.is_empty());
+    let decision = explained(Decision::Exempt);
+    assert!(decision.detail.contains("allowed by an exemption"), "{}", decision.detail);
+    assert!(decision.remedies.is_empty());
 }
 
 #[test]
@@ -203,9 +203,9 @@ fn an_info_block_by_hand_only_where_it_would_be_right() {
 
 #[test]
 fn without_a_namespace_there_are_still_words() {
-    let judged = explained_by(Judgement { seen: pfnwatch_common::record::CaptureFlags::FAULT, ..denial() }, &host());
-    assert_eq!(judged.remedies[0], "--map=mem, under any kernel: the memmap then lives in DRAM");
-    assert!(judged.incomplete);
+    let decision = explained_by(Judgement { seen: pfnwatch_common::record::CaptureFlags::FAULT, ..denial() }, &host());
+    assert_eq!(decision.remedies[0], "--map=mem, under any kernel: the memmap then lives in DRAM");
+    assert!(decision.incomplete);
 }
 
 #[test]

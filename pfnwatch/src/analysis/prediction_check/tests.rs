@@ -25,20 +25,20 @@ fn decision(decision: Decision) -> Judgement {
     Judgement { decision: decision as u32, ..denial() }
 }
 
-fn decoded(aftermath: &mut PredictionTracker, record: &[u8]) -> Event {
+fn decoded(tracker: &mut PredictionTracker, record: &[u8]) -> Event {
     let mut event = decode(record, &context()).expect("an event");
     judge(&mut event, &host(), &Thresholds::default());
-    aftermath.follow(&mut event, context().booted);
+    tracker.follow(&mut event, context().booted);
     event
 }
 
 fn checked(attached: bool, judgements: &[Judgement], setup: &Attempt) -> Option<Prediction> {
-    let mut aftermath = PredictionTracker::default();
-    aftermath.attached(attached, BEFORE);
+    let mut tracker = PredictionTracker::default();
+    tracker.attached(attached, BEFORE);
     for judgement in judgements {
-        decoded(&mut aftermath, judgement.as_bytes());
+        decoded(&mut tracker, judgement.as_bytes());
     }
-    match decoded(&mut aftermath, setup.as_bytes()).body {
+    match decoded(&mut tracker, setup.as_bytes()).body {
         Body::SetUp(setup) => setup.guard,
         other => panic!("{other:?}"),
     }
@@ -58,19 +58,19 @@ fn silence_is_a_pass_and_a_surprise_where_it_is_oversize() {
 /// A guard that held on judged by an older configuration; so does one whose configuration changes while a creation is in the air.
 #[test]
 fn silence_says_nothing_by_thresholds_that_came_later() {
-    let mut aftermath = PredictionTracker::default();
-    let said = |aftermath: &mut PredictionTracker| match decoded(aftermath, made(OVERSIZE).as_bytes()).body {
+    let mut tracker = PredictionTracker::default();
+    let said = |tracker: &mut PredictionTracker| match decoded(tracker, made(OVERSIZE).as_bytes()).body {
         Body::SetUp(setup) => setup.guard.map(|guard| (guard.decision, guard.mismatch)),
         other => panic!("{other:?}"),
     };
-    aftermath.attached(true, MEANWHILE);
-    assert_eq!(said(&mut aftermath), Some((GuardVerdict::NotSeen, false)));
-    aftermath.attached(false, MEANWHILE);
-    aftermath.attached(true, BEFORE);
-    aftermath.attached(true, MEANWHILE);
-    assert_eq!(said(&mut aftermath), Some((GuardVerdict::Passed, true)), "it went on");
-    aftermath.on_thresholds_changed(MEANWHILE);
-    assert_eq!(said(&mut aftermath), Some((GuardVerdict::NotSeen, false)));
+    tracker.attached(true, MEANWHILE);
+    assert_eq!(said(&mut tracker), Some((GuardVerdict::NotSeen, false)));
+    tracker.attached(false, MEANWHILE);
+    tracker.attached(true, BEFORE);
+    tracker.attached(true, MEANWHILE);
+    assert_eq!(said(&mut tracker), Some((GuardVerdict::Passed, true)), "it went on");
+    tracker.on_thresholds_changed(MEANWHILE);
+    assert_eq!(said(&mut tracker), Some((GuardVerdict::NotSeen, false)));
 }
 
 #[test]
@@ -93,9 +93,9 @@ fn only_what_was_made_with_map_dev_has_a_prediction() {
 
 #[test]
 fn a_judgement_is_for_one_creation() {
-    let mut aftermath = PredictionTracker::default();
-    aftermath.attached(true, BEFORE);
-    let mut next = |record: &[u8]| match decoded(&mut aftermath, record).body {
+    let mut tracker = PredictionTracker::default();
+    tracker.attached(true, BEFORE);
+    let mut next = |record: &[u8]| match decoded(&mut tracker, record).body {
         Body::SetUp(setup) => setup.guard.map(|guard| guard.decision),
         _ => None,
     };
@@ -115,10 +115,10 @@ fn a_judgement_is_for_one_creation() {
 
 #[test]
 fn what_is_never_made_takes_no_memory_for_ever() {
-    let mut aftermath = PredictionTracker::default();
+    let mut tracker = PredictionTracker::default();
     for number in 0..2 * MAX_PENDING as u64 {
         let record = Judgement { namespace_start: number << 30, ..decision(Decision::WouldDeny) };
-        decoded(&mut aftermath, record.as_bytes());
+        decoded(&mut tracker, record.as_bytes());
     }
-    assert_eq!(aftermath.decisions.len(), MAX_PENDING);
+    assert_eq!(tracker.decisions.len(), MAX_PENDING);
 }

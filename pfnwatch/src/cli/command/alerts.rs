@@ -42,7 +42,7 @@ enum Command {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example:
-  sudo pfnwatch alerts list --format json | jq '.standing[].labels'
+  sudo pfnwatch alerts list --format json | jq '.firing[].labels'
 
 Exit codes: 0 nothing stands; 1 error, or no agent runs; 2 wrong usage; 3 at least one alert stands.")]
 struct List {

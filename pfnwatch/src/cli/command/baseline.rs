@@ -105,8 +105,8 @@ struct BaselineKernel {
     last_seen: String,
     /// Whether it is the one that runs, or ran last where none of them does.
     current: bool,
-    /// Whether nothing is held against it any more: what came after it was accepted.
-    set_aside: bool,
+    /// Whether nothing is compared with it any more: a later cost was accepted.
+    superseded: bool,
     /// Who has accepted what it costs, where somebody has.
     accepted: Option<Acceptance>,
 }
@@ -119,11 +119,11 @@ struct NamespaceCost {
     namespace: NamespaceKey,
     /// What it costs; null once it is gone, or its memmap is.
     now: Option<Cost>,
-    /// The least that it, or what lay in its room, was seen to cost.
-    least: Cost,
+    /// What it is compared with: the lowest cost that was seen of it or of what was in its place, or the accepted one.
+    baseline: Cost,
     /// How much more that is, in bytes, where that is a regression.
     lost_bytes: Option<u64>,
-    /// Who has accepted the least, where somebody has.
+    /// Who has accepted the baseline, if anybody has.
     accepted: Option<Acceptance>,
 }
 
@@ -159,7 +159,7 @@ fn kernel_row(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> Base
         first_seen: Time(boot.first_seen).to_string(),
         last_seen: Time(boot.last_seen).to_string(),
         current: current == Some(boot),
-        set_aside: boot.set_aside,
+        superseded: boot.superseded,
         accepted: boot.accepted.clone(),
     }
 }
@@ -169,7 +169,7 @@ fn namespace_row(record: CostRecord) -> NamespaceCost {
     NamespaceCost {
         namespace: record.namespace,
         now: record.last,
-        least: record.least,
+        baseline: record.baseline,
         lost_bytes,
         accepted: record.accepted,
     }
@@ -211,14 +211,15 @@ fn accepted(report: &BaselineReport) -> impl Iterator<Item = String> {
     let said = |what: String, bytes, it: &Acceptance| {
         format!("{what} may cost {}: {}; by {} on {}", Bytes(bytes), it.reason, it.by, it.time)
     };
-    let standing = report.kernels.iter().filter(|kernel| !kernel.set_aside);
+    let standing = report.kernels.iter().filter(|kernel| !kernel.superseded);
     let kernels = standing.filter_map(move |it| {
         Some(said(subject_text(&RegressionSubject::Host), it.reservation_of_1_tib_bytes?, it.accepted.as_ref()?))
     });
     let namespace = |row: &NamespaceCost| subject_text(&RegressionSubject::Namespace(row.namespace.clone()));
     let rows = report.namespaces.iter();
-    kernels
-        .chain(rows.filter_map(move |it| Some(said(namespace(it), it.least.reservation_bytes, it.accepted.as_ref()?))))
+    kernels.chain(
+        rows.filter_map(move |it| Some(said(namespace(it), it.baseline.reservation_bytes, it.accepted.as_ref()?))),
+    )
 }
 
 fn kernel_cells(kernel: &BaselineKernel) -> [String; 6] {
@@ -239,8 +240,8 @@ fn namespace_cells(row: &NamespaceCost) -> [String; 6] {
         row.namespace.namespace.clone(),
         Bytes(row.namespace.size_bytes).to_string(),
         row.now.as_ref().map_or_else(|| "gone".to_owned(), reserved),
-        reserved(&row.least),
-        row.least.kernel.clone(),
+        reserved(&row.baseline),
+        row.baseline.kernel.clone(),
         row.lost_bytes.map_or_else(|| "-".to_owned(), |bytes| Bytes(bytes).to_string()),
     ]
 }

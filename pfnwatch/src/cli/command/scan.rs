@@ -115,8 +115,8 @@ fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
 
 fn csv(scan: &ScanResult) -> anyhow::Result<String> {
     let mut lines = csv::Writer::from_writer(Vec::new());
-    for judged in &scan.namespaces {
-        lines.serialize(NamespaceRow::from(judged))?;
+    for assessed in &scan.namespaces {
+        lines.serialize(NamespaceRow::from(assessed))?;
     }
     Ok(String::from_utf8(lines.into_inner()?)?)
 }

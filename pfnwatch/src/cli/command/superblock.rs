@@ -98,15 +98,15 @@ const PAGE_SIZE: u64 = 4096;
 pub(super) struct SuperblockReport<'a> {
     found: &'a FoundBlock,
     geometry: Option<Geometry>,
-    misfit: Option<GeometryMismatch>,
+    geometry_mismatch: Option<GeometryMismatch>,
 }
 
 impl<'a> SuperblockReport<'a> {
     pub(in crate::cli::command) fn of(found: &'a FoundBlock) -> Self {
         let geometry = found.block.geometry_when_made(PAGE_SIZE, COMPAT);
         let namespace = geometry.zip(found.namespace_bytes);
-        let misfit = namespace.and_then(|(geometry, size)| found.block.sanity(geometry.start, size).err());
-        Self { found, geometry, misfit }
+        let geometry_mismatch = namespace.and_then(|(geometry, size)| found.block.sanity(geometry.start, size).err());
+        Self { found, geometry, geometry_mismatch }
     }
 
     fn with_struct_page(&self, size: u64) -> Option<u64> {
@@ -163,8 +163,8 @@ impl<'a> SuperblockReport<'a> {
         if self.follows_formula() == Some(false) {
             line("note", OTHER_LAYOUT.to_owned());
         }
-        if let Some(misfit) = self.misfit {
-            line("note", misfit.to_string());
+        if let Some(geometry_mismatch) = self.geometry_mismatch {
+            line("note", geometry_mismatch.to_string());
         }
         text
     }
@@ -232,7 +232,7 @@ pub(super) struct SuperblockDocument {
     /// Whether it is what a kernel of today makes of this geometry with the block's own `page_struct_size`.
     follows_formula: Option<bool>,
     /// How the block contradicts its namespace, in words.
-    misfit: Option<String>,
+    geometry_mismatch: Option<String>,
 }
 
 impl From<&SuperblockReport<'_>> for SuperblockDocument {
@@ -257,7 +257,7 @@ impl From<&SuperblockReport<'_>> for SuperblockDocument {
             ideal_bytes: report.ideal_bytes(),
             excess_bytes: report.excess_bytes(),
             follows_formula: report.follows_formula(),
-            misfit: report.misfit.map(|misfit| misfit.to_string()),
+            geometry_mismatch: report.geometry_mismatch.map(|geometry_mismatch| geometry_mismatch.to_string()),
         }
     }
 }
@@ -325,7 +325,7 @@ mod tests {
         let found = checked(block(35_651_584, 128));
         let json = serde_json::to_value(SuperblockDocument::from(&SuperblockReport::of(&found))).unwrap();
         assert_eq!((&json["ideal_bytes"], &json["excess_bytes"]), (&json!(18_874_368), &json!(16_777_216)));
-        assert_eq!((&json["follows_formula"], &json["misfit"]), (&json!(true), &json!(null)));
+        assert_eq!((&json["follows_formula"], &json["geometry_mismatch"]), (&json!(true), &json!(null)));
         assert!(SuperblockReport::of(&found).text().contains("excess            16777216 (16 MiB)"));
     }
 

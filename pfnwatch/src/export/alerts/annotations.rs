@@ -72,9 +72,9 @@ fn kernel(cost: &Cost) -> String {
     format!("Linux {} (MAX_STRUCT_PAGE_SIZE {max}, seen {})", cost.kernel, cost.seen)
 }
 
-pub(super) fn oversize(judged: &AssessedNamespace, release: &str) -> Annotations {
-    let name = &judged.namespace.name;
-    let Numbers { size, reservation, ideal, excess, .. } = judged.assessment.numbers;
+pub(super) fn oversize(assessed: &AssessedNamespace, release: &str) -> Annotations {
+    let name = &assessed.namespace.name;
+    let Numbers { size, reservation, ideal, excess, .. } = assessed.assessment.numbers;
     let known = |bytes: Option<u64>| bytes.map_or_else(|| "an unknown number of bytes".to_owned(), exact_bytes);
     let summary = format!("{name} wastes {}", excess.map_or_else(|| "capacity".to_owned(), |it| Bytes(it).to_string()));
     let description = format!(
@@ -84,7 +84,7 @@ pub(super) fn oversize(judged: &AssessedNamespace, release: &str) -> Annotations
         known(reservation),
         known(ideal),
         known(excess),
-        judged.assessment.detail,
+        assessed.assessment.detail,
     );
     (summary, description)
 }
@@ -127,7 +127,7 @@ pub(super) fn store_failing(store: &StoreHealth, error: &str) -> Annotations {
     let summary = "pfnwatch cannot write its event store".to_owned();
     let description = format!(
         "{file} takes nothing: {error}. {} events were told that are not in it. Observing and guarding go on; capacity \
-         regressions cannot be judged, and alerts that are not delivered are lost if the agent ends.",
+         regressions cannot be assessed, and alerts that are not delivered are lost if the agent ends.",
         store.uncommitted
     );
     (summary, description)

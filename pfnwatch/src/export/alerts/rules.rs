@@ -126,7 +126,7 @@ impl Evaluation<'_> {
                 return;
             }
         };
-        let oversize = |judged: &&AssessedNamespace| judged.assessment.verdict == Verdict::Oversize;
+        let oversize = |assessed: &&AssessedNamespace| assessed.assessment.verdict == Verdict::Oversize;
         let count = scan.namespaces.iter().filter(oversize).count();
         if count > MAX_NAMESPACE_ALERTS {
             tracing::warn!(
@@ -134,15 +134,15 @@ impl Evaluation<'_> {
             );
             self.findings.unevaluable.insert(AlertName::NamespaceOversize);
         }
-        for judged in scan.namespaces.iter().filter(oversize).take(MAX_NAMESPACE_ALERTS) {
-            let said = annotations::oversize(judged, &scan.kernel.release);
-            self.fire(AlertName::NamespaceOversize, label_of(judged), said);
+        for assessed in scan.namespaces.iter().filter(oversize).take(MAX_NAMESPACE_ALERTS) {
+            let said = annotations::oversize(assessed, &scan.kernel.release);
+            self.fire(AlertName::NamespaceOversize, label_of(assessed), said);
         }
         let mut there = BTreeSet::new();
-        for judged in &scan.namespaces {
-            let of = |name| Alert::new(name, self.instance, label_of(judged)).fingerprint();
+        for assessed in &scan.namespaces {
+            let of = |name| Alert::new(name, self.instance, label_of(assessed)).fingerprint();
             there.extend(NAMESPACE_ALERTS.map(of));
-            if judged.assessment.verdict == Verdict::Unknown {
+            if assessed.assessment.verdict == Verdict::Unknown {
                 self.findings.indeterminate.extend(NAMESPACE_ALERTS.map(of));
             }
         }
@@ -159,10 +159,10 @@ impl Evaluation<'_> {
     }
 }
 
-fn label_of(judged: &AssessedNamespace) -> Option<(&'static str, String)> {
-    let namespace = &judged.namespace;
+fn label_of(assessed: &AssessedNamespace) -> Option<(&'static str, String)> {
+    let namespace = &assessed.namespace;
     let uuid = namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil());
-    let start = judged.facts.start.or_else(|| namespace.resource.as_ref().ok().copied());
+    let start = assessed.facts.start.or_else(|| namespace.resource.as_ref().ok().copied());
     identity(uuid.map(ToString::to_string), start).or_else(|| Some(("namespace", namespace.name.clone())))
 }
 

@@ -67,38 +67,38 @@ pub fn families(scan: &ScanResult) -> Vec<Family> {
 }
 
 fn known(gauge: &Gauge, all: &[AssessedNamespace]) -> Family {
-    let with = |family: Family, judged| match (gauge.value)(judged) {
-        Some(value) => family.with(labels(judged), value),
+    let with = |family: Family, assessed| match (gauge.value)(assessed) {
+        Some(value) => family.with(labels(assessed), value),
         None => family,
     };
     all.iter().fold(Family::gauge(gauge.name, gauge.help), with)
 }
 
 /// Labels that would change the identity of a time series are only in `pfnwatch_namespace_info`.
-fn labels(judged: &AssessedNamespace) -> MetricLabels {
+fn labels(assessed: &AssessedNamespace) -> MetricLabels {
     vec![
-        ("namespace", judged.namespace.name.clone()),
-        ("region", judged.namespace.region.clone()),
-        ("mode", judged.mode().to_owned()),
-        ("map", judged.map().map_or("", map_name).to_owned()),
+        ("namespace", assessed.namespace.name.clone()),
+        ("region", assessed.namespace.region.clone()),
+        ("mode", assessed.mode().to_owned()),
+        ("map", assessed.map().map_or("", map_name).to_owned()),
     ]
 }
 
 fn verdicts(all: &[AssessedNamespace]) -> Family {
     let family = Family::gauge("pfnwatch_namespace_verdict", "1 for the namespace's verdict, 0 for the others.");
-    all.iter().fold(family, |family, judged| {
+    all.iter().fold(family, |family, assessed| {
         VERDICTS.into_iter().fold(family, |family, verdict| {
-            let mut labels = labels(judged);
+            let mut labels = labels(assessed);
             labels.push(("verdict", verdict.as_str().to_owned()));
-            family.with(labels, judged.assessment.verdict == verdict)
+            family.with(labels, assessed.assessment.verdict == verdict)
         })
     })
 }
 
 fn info(all: &[AssessedNamespace]) -> Family {
     let help = "Identity of the namespace, its verdict's cause and evidence.";
-    all.iter().fold(Family::info("pfnwatch_namespace", help), |family, judged| {
-        let AssessedNamespace { namespace, assessment, .. } = judged;
+    all.iter().fold(Family::info("pfnwatch_namespace", help), |family, assessed| {
+        let AssessedNamespace { namespace, assessment, .. } = assessed;
         let uuid = namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil());
         let block = namespace.holder.as_ref().ok().and_then(|holder| holder.uuid.as_ref().ok());
         let labels = vec![

@@ -124,9 +124,9 @@ impl Web {
         setsockopt(&listener, SndBuf, &SEND_BUFFER)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        let moments = Arc::new(SnapshotCache::new(self.send.clone(), self.config.hosts.clone()));
-        let task = tokio::spawn(accept_connections(listener, moments.clone(), self.limits));
-        Ok(Listening { address, snapshots: moments, task })
+        let snapshots = Arc::new(SnapshotCache::new(self.send.clone(), self.config.hosts.clone()));
+        let task = tokio::spawn(accept_connections(listener, snapshots.clone(), self.limits));
+        Ok(Listening { address, snapshots: snapshots, task })
     }
 
     /// Waits for a request to the agent's loop. Cancellation-safe.
@@ -145,7 +145,7 @@ impl Web {
     }
 }
 
-async fn accept_connections(listener: tokio::net::TcpListener, moments: Arc<SnapshotCache>, limits: Limits) {
+async fn accept_connections(listener: tokio::net::TcpListener, snapshots: Arc<SnapshotCache>, limits: Limits) {
     let mut connections = JoinSet::new();
     // Whether the last try to accept failed: that is said once.
     let mut failing = false;
@@ -156,7 +156,7 @@ async fn accept_connections(listener: tokio::net::TcpListener, moments: Arc<Snap
                 Ok((stream, _)) if connections.len() >= MAX_CONNECTIONS => refuse(&stream),
                 Ok((stream, _)) => {
                     failing = false;
-                    connections.spawn(serve(stream, moments.clone(), limits));
+                    connections.spawn(serve(stream, snapshots.clone(), limits));
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
@@ -193,8 +193,8 @@ impl Default for Limits {
 }
 
 /// Serves one connection. No behaviour of the peer is an error of ours.
-pub(super) async fn serve(stream: TcpStream, moments: Arc<SnapshotCache>, limits: Limits) {
-    let service = service_fn(|request| answer(request, &moments));
+pub(super) async fn serve(stream: TcpStream, snapshots: Arc<SnapshotCache>, limits: Limits) {
+    let service = service_fn(|request| answer(request, &snapshots));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
@@ -209,24 +209,24 @@ pub(super) async fn serve(stream: TcpStream, moments: Arc<SnapshotCache>, limits
     }
 }
 
-async fn answer(request: Request<Incoming>, moments: &SnapshotCache) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, snapshots: &SnapshotCache) -> Result<Response<Full<Bytes>>, Infallible> {
     let has_body = !request.body().is_end_stream();
-    let wanted = match route::route(&request.into_parts().0, has_body, &moments.hosts) {
+    let wanted = match route::route(&request.into_parts().0, has_body, &snapshots.hosts) {
         Ok(wanted) => wanted,
         Err(refusal) => return Ok(reply::error(&refusal)),
     };
-    Ok(match moments.snapshot().await {
-        Some(moment) => respond(wanted, &moment),
+    Ok(match snapshots.snapshot().await {
+        Some(snapshot) => respond(wanted, &snapshot),
         None => reply::unavailable("the agent's loop does not answer\n"),
     })
 }
 
-fn respond(wanted: Route, moment: &Snapshot) -> Response<Full<Bytes>> {
+fn respond(wanted: Route, snapshot: &Snapshot) -> Response<Full<Bytes>> {
     match wanted {
-        Route::Page => reply::page(moment.page()),
-        Route::Metrics => reply::ok(CONTENT_TYPE, moment.metrics()),
+        Route::Page => reply::page(snapshot.page()),
+        Route::Metrics => reply::ok(CONTENT_TYPE, snapshot.metrics()),
         Route::Health => reply::ok(reply::PLAIN, "the agent's loop answers\n".into()),
-        Route::Readiness => match route::readiness(&moment.view) {
+        Route::Readiness => match route::readiness(&snapshot.view) {
             Ok(words) => reply::ok(reply::PLAIN, words.into()),
             Err(why) => reply::unavailable(&why),
         },

@@ -69,20 +69,20 @@ impl SnapshotCache {
     /// The current snapshot; `None` if the loop does not answer. Of simultaneous clients the first asks for all.
     pub(super) async fn snapshot(&self) -> Option<Arc<Snapshot>> {
         let mut last = self.cached.lock().await;
-        if let Some(moment) = last.as_ref().filter(|moment| moment.at.elapsed() < SNAPSHOT_TTL) {
-            return Some(moment.clone());
+        if let Some(snapshot) = last.as_ref().filter(|snapshot| snapshot.at.elapsed() < SNAPSHOT_TTL) {
+            return Some(snapshot.clone());
         }
         // Let go of before the next one is made: two at a time would cost twice the memory.
         *last = None;
-        let moment = Arc::new(Snapshot::new(timeout(ANSWER_TIMEOUT, self.request_view()).await.ok()??));
-        *last = Some(moment.clone());
-        Some(moment)
+        let snapshot = Arc::new(Snapshot::new(timeout(ANSWER_TIMEOUT, self.request_view()).await.ok()??));
+        *last = Some(snapshot.clone());
+        Some(snapshot)
     }
 
     /// Drops the last snapshot once it is too old to be shown again.
     pub(super) fn evict_stale(&self) {
         if let Ok(mut last) = self.cached.try_lock()
-            && last.as_ref().is_some_and(|moment| moment.at.elapsed() >= SNAPSHOT_TTL)
+            && last.as_ref().is_some_and(|snapshot| snapshot.at.elapsed() >= SNAPSHOT_TTL)
         {
             *last = None;
         }

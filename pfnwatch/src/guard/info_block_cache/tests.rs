@@ -94,7 +94,7 @@ fn a_reconfigure_names_the_block_that_was_there() {
     let old = replaced(&mut kept, &reconfigure()).expect("replaced");
     assert_eq!((old.block_uuid, old.namespace_uuid), (Some(Uuid::from_bytes([7; 16])), namespace().namespace_uuid));
     assert_eq!((old.reservation_bytes, old.dataoff_bytes, old.align_bytes), (Some(18 << 20), 18 << 20, 2 << 20));
-    assert_eq!((old.map, old.origin, old.still_there), (Some(Map::Dev), BlockOrigin::Made, false));
+    assert_eq!((old.map, old.origin, old.still_on_media), (Some(Map::Dev), BlockOrigin::Made, false));
     assert!(!old.restore_commands.is_empty());
     assert!(kept.find("namespace0.0").is_some_and(|kept| kept.raw_since), "and it stays known");
 }
@@ -116,7 +116,7 @@ fn a_block_that_nobody_touched_is_still_there() {
     let mut kept = InfoBlockCache::default();
     follow(&mut kept, &creation());
     let old = replaced(&mut kept, &Judgement { device_uuid: [6; 16], ..denial() }).expect("replaced");
-    assert!(old.still_there);
+    assert!(old.still_on_media);
     assert_eq!(old.restore_commands, ["ndctl disable-namespace namespace0.0", "ndctl enable-namespace namespace0.0"]);
 }
 
@@ -127,7 +127,7 @@ fn what_passed_has_written_over_the_data() {
     follow(&mut kept, &enabled_raw());
     for decision in [Decision::WouldDeny, Decision::Exempt, Decision::Unjudged] {
         let old = replaced(&mut kept, &Judgement { decision: decision as u32, ..reconfigure() }).expect("replaced");
-        assert_eq!((old.restore_commands, old.still_there), (Vec::<String>::new(), false));
+        assert_eq!((old.restore_commands, old.still_on_media), (Vec::<String>::new(), false));
     }
 }
 

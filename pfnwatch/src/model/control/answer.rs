@@ -114,16 +114,16 @@ pub struct InfoBlockResponse {
 }
 
 impl From<&crate::model::info_block::SavedInfoBlock> for InfoBlockResponse {
-    fn from(kept: &crate::model::info_block::SavedInfoBlock) -> Self {
-        let NamespaceId { namespace, namespace_uuid, start_address, size_bytes } = kept.namespace.clone();
+    fn from(saved: &crate::model::info_block::SavedInfoBlock) -> Self {
+        let NamespaceId { namespace, namespace_uuid, start_address, size_bytes } = saved.namespace.clone();
         Self {
-            restore_commands: restore_commands::commands_from_file(&namespace, "FILE", kept),
+            restore_commands: restore_commands::commands_from_file(&namespace, "FILE", saved),
             namespace,
             namespace_uuid,
             start_address,
             size_bytes: Some(size_bytes),
-            seen: kept.last_seen.to_string(),
-            block: kept.bytes(),
+            seen: saved.last_seen.to_string(),
+            block: saved.bytes(),
         }
     }
 }

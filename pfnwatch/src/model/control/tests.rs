@@ -95,7 +95,7 @@ fn an_exemption_has_an_end_and_a_reason() {
 fn an_answer_comes_back_as_it_was() {
     let mut block = Box::new([0; pfnwatch_common::superblock::SIZE]);
     block[5] = 0xab;
-    let kept = InfoBlockResponse {
+    let saved = InfoBlockResponse {
         namespace: "namespace0.0".to_owned(),
         namespace_uuid: Some(Uuid::from_u128(7)),
         start_address: u64::MAX,
@@ -108,7 +108,7 @@ fn an_answer_comes_back_as_it_was() {
     for answer in [
         Response::Mode(ModeResponse { mode: Mode::Enforce, previous_mode: Mode::Audit }),
         Response::Allowed(allowed),
-        Response::Block(Box::new(kept)),
+        Response::Block(Box::new(saved)),
         Response::Released(Released { removed: vec!["/sys/fs/bpf/pfnwatch/1".to_owned()], still_guarding: true }),
     ] {
         let line = Reply::from(Ok::<_, ErrorResponse>(answer.clone())).line();

@@ -142,7 +142,7 @@ pub struct ReplacedBlock {
     pub origin: BlockOrigin,
     /// Whether it should still be on the media: the creation was refused, and nobody was seen who could have written over
     /// it.
-    pub still_there: bool,
+    pub still_on_media: bool,
     /// The commands that restore it, if nothing but the block was lost; else empty.
     pub restore_commands: Vec<String>,
 }

@@ -63,7 +63,14 @@ const EVENTS: Renames = &[
             key("/guard", "surprise", "mismatch"),
         ],
     ),
-    (DECISIONS, &[text("/replaced/origin", "met", "accepted"), key("/replaced", "put_back", "restore_commands")]),
+    (
+        DECISIONS,
+        &[
+            text("/replaced/origin", "met", "accepted"),
+            key("/replaced", "put_back", "restore_commands"),
+            key("/replaced", "still_there", "still_on_media"),
+        ],
+    ),
     (&["unjudged", "guard_state"], &[key("", "why", "reason")]),
     (&["stopped"], &[key("", "undecoded", "decode_errors")]),
 ];

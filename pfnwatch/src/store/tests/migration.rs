@@ -33,7 +33,9 @@ fn rows(connection: &Connection) -> BTreeMap<&'static str, Vec<Row>> {
         let mut query = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let names: Vec<String> = query.column_names().map(str::to_owned).collect();
         let row = |row: &rusqlite::Row<'_>| {
-            names.iter().map(|name| Ok((name.clone(), row.get(name.as_str())?))).collect::<rusqlite::Result<Row>>()
+            // Schema 3 renames this column.
+            let new_name = |name: &str| name.replace("set_aside", "superseded");
+            names.iter().map(|name| Ok((new_name(name), row.get(name.as_str())?))).collect::<rusqlite::Result<Row>>()
         };
         let rows = query.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap();
         (table, rows)
@@ -118,6 +120,12 @@ fn keys_and_values_get_their_new_names() {
     assert_eq!(set_up["guard"], serde_json::json!({"decision": "not_seen", "mismatch": true}));
     let replaced = of_kind("would_deny").remove(0)["replaced"].clone();
     assert_eq!((&replaced["origin"], &replaced["restore_commands"]), (&"accepted".into(), &vec!["one", "two"].into()));
+    assert!(replaced["still_on_media"].is_boolean() && replaced.get("still_there").is_none(), "{replaced}");
+    for row in &new["costs"] {
+        let Cell::Text(json) = &row["json"] else { panic!("{row:?}") };
+        let cost: Value = serde_json::from_str(json).unwrap();
+        assert!(cost["baseline"]["reservation_bytes"].is_u64() && cost.get("least").is_none(), "{cost}");
+    }
     assert!(of_kind("unjudged").iter().all(|event| event["reason"].is_string() && event.get("why").is_none()));
     let states = of_kind("guard_state");
     assert!(states.iter().all(|event| event.get("reason").is_some() && event.get("why").is_none()), "{states:?}");

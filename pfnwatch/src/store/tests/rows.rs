@@ -16,7 +16,7 @@ fn boot(id: &str, build: Option<&str>, max: u64) -> BootRow {
         evidence: vec!["code".to_owned(), "release".to_owned()],
         first_seen: at(10),
         last_seen: at(20),
-        set_aside: false,
+        superseded: false,
         accepted: None,
     }
 }
@@ -43,7 +43,7 @@ fn a_file_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_an_agen
     let (_folder, settings) = place();
     drop(EventStore::open(settings.clone(), render));
     let undo =
-        "ALTER TABLE boots DROP COLUMN set_aside; ALTER TABLE boots DROP COLUMN accepted; PRAGMA user_version = 1;
+        "ALTER TABLE boots DROP COLUMN superseded; ALTER TABLE boots DROP COLUMN accepted; PRAGMA user_version = 1;
                 INSERT INTO boots VALUES ('a', 'f00d', '6.1.9', 64, 128, '[\"code\",\"release\"]', 10000000, 20000000)";
     raw(&settings).execute_batch(undo).unwrap();
     let known = [boot("a", Some("f00d"), 128)];
@@ -53,7 +53,7 @@ fn a_file_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_an_agen
     assert_eq!(store.boots().unwrap(), known);
     let accepted = Acceptance { by: "root".to_owned(), reason: "ticket".to_owned(), time: "T".to_owned() };
     let boots = [
-        BootRow { set_aside: true, ..known[0].clone() },
+        BootRow { superseded: true, ..known[0].clone() },
         BootRow { first_seen: at(15), accepted: Some(accepted), ..boot("b", None, 64) },
     ];
     store.save_boots(&boots).unwrap();

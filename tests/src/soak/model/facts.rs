@@ -29,8 +29,13 @@ pub(super) fn is_oversize(target: &Target, configured: Configured) -> bool {
     excess > target.shape.align_bytes.max(2 * MIB) && excess > target.shape.size_bytes / 1000
 }
 
-pub(super) fn judgement(target: &Target, block_uuid: &str, judged: ExpectedDecision, by: Configured) -> Option<Facts> {
-    let kind = match judged {
+pub(super) fn judgement(
+    target: &Target,
+    block_uuid: &str,
+    decision: ExpectedDecision,
+    by: Configured,
+) -> Option<Facts> {
+    let kind = match decision {
         ExpectedDecision::Fine => return None,
         ExpectedDecision::WouldDeny => "would_deny",
         ExpectedDecision::Denied => "denied",
@@ -38,7 +43,7 @@ pub(super) fn judgement(target: &Target, block_uuid: &str, judged: ExpectedDecis
         ExpectedDecision::Unjudged => "unjudged",
     };
     let mut facts = about(kind, target, block_uuid);
-    if judged != ExpectedDecision::Unjudged {
+    if decision != ExpectedDecision::Unjudged {
         let (reservation, ideal) = (reserved(target, STRUCT_PAGE), reserved(target, reference(by)));
         facts.extend(object(json!({
             "reservation_bytes": reservation, "ideal_bytes": ideal, "excess_bytes": reservation - ideal,

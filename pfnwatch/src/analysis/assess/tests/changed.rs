@@ -8,12 +8,12 @@ fn resized_is_its_own_cause_and_never_a() {
     let old = geometry(64 * GIB, 2 * MIB, Map::Dev);
     for (n, size) in [(64, 32 * GIB), (128, 32 * GIB), (64, 63 * GIB), (64, 128 * GIB), (128, 128 * GIB)] {
         let now = Geometry { size, ..old };
-        let got = judged(&with_block(&now, block(&old, n)));
+        let got = assessed(&with_block(&now, block(&old, n)));
         assert_eq!(got.cause, Cause::Resized, "{n} {size} {got:?}");
         assert!(got.detail.contains("64 GiB"), "{got:?}");
     }
     // Shrunk to half it wastes as much as the regression would, and that is worth a finding; grown it wastes nothing.
-    let shrunk = judged(&with_block(&Geometry { size: 32 * GIB, ..old }, block(&old, 64)));
+    let shrunk = assessed(&with_block(&Geometry { size: 32 * GIB, ..old }, block(&old, 64)));
     assert_eq!((shrunk.verdict, shrunk.numbers.excess), (Verdict::Oversize, Some(512 * MIB)));
     // As an event has it, with the usable bytes that the block still claims.
     let event = Facts {
@@ -21,8 +21,8 @@ fn resized_is_its_own_cause_and_never_a() {
         usable: Some(block(&old, 64).npfns * 4096),
         ..with_block(&Geometry { size: 32 * GIB, ..old }, block(&old, 64))
     };
-    assert_eq!(judged(&event).numbers, shrunk.numbers);
-    let grown = judged(&with_block(&Geometry { size: 128 * GIB, ..old }, block(&old, 64)));
+    assert_eq!(assessed(&event).numbers, shrunk.numbers);
+    let grown = assessed(&with_block(&Geometry { size: 128 * GIB, ..old }, block(&old, 64)));
     assert_eq!((grown.verdict, grown.numbers.excess), (Verdict::Ok, Some(0)));
 }
 
@@ -30,16 +30,16 @@ fn resized_is_its_own_cause_and_never_a() {
 #[test]
 fn broken_pages_are_no_resize() {
     let odd = geometry(GIB + 1234, 2 * MIB, Map::Dev);
-    assert_ne!(judged(&with_block(&odd, block(&odd, 64))).cause, Cause::Resized);
+    assert_ne!(assessed(&with_block(&odd, block(&odd, 64))).cause, Cause::Resized);
 }
 
 #[test]
 fn moved_is_its_own_cause_and_refused_where_the_align_is_broken() {
     let old = geometry(64 * GIB, GIB, Map::Dev);
     let now = Geometry { start: START + 2 * MIB, ..old };
-    let got = judged(&with_block(&now, block(&old, 128)));
+    let got = assessed(&with_block(&now, block(&old, 128)));
     assert_eq!((got.verdict, got.cause), (Verdict::Refused, Cause::Moved), "{got:?}");
-    let still = judged(&with_block(&Geometry { start: START + 7 * GIB, ..old }, block(&old, 64)));
+    let still = assessed(&with_block(&Geometry { start: START + 7 * GIB, ..old }, block(&old, 64)));
     assert_eq!(still.verdict, Verdict::Ok);
     assert_ne!(still.cause, Cause::Moved);
 }
@@ -63,7 +63,7 @@ fn older_layouts_are_their_own_cause_and_never_a() {
             old.align = 1 << old.dataoff.ilog2();
         }
         let facts = Facts { enabled: true, ..with_block(&geometry, old) };
-        let got = judged(&facts);
+        let got = assessed(&facts);
         assert_eq!(got.cause, Cause::OlderKernel, "{minor} {got:?}");
         assert_eq!(got.numbers.excess, Some(extra + start_pad), "{got:?}");
     }
@@ -71,7 +71,7 @@ fn older_layouts_are_their_own_cause_and_never_a() {
     let mut facts = sysfs(&coarse, 64);
     facts.first_usable = facts.first_usable.map(|first| first + GIB);
     facts.usable = facts.usable.map(|usable| usable - GIB);
-    let got = judged(&facts);
+    let got = assessed(&facts);
     assert_eq!((got.verdict, got.cause), (Verdict::Ok, Cause::Unexplained), "{got:?}");
     assert!(got.detail.contains("the info block would tell"), "{got:?}");
     let regressed = KernelParameters { max_struct_page: Some(128), ..host() };
@@ -85,7 +85,7 @@ fn a_shifted_start_is_judged_behind_its_padding() {
     let mut old = block(&behind, 64);
     (old.version_minor, old.page_size, old.start_pad) = (3, None, u32::try_from(MIB).unwrap());
     let whole = Geometry { start: START - MIB, size: GIB + MIB, ..behind };
-    let got = judged(&with_block(&whole, old));
+    let got = assessed(&with_block(&whole, old));
     assert_eq!((got.verdict, got.cause, got.numbers.excess), (Verdict::Ok, Cause::OlderKernel, Some(0)), "{got:?}");
 }
 
@@ -93,6 +93,6 @@ fn a_shifted_start_is_judged_behind_its_padding() {
 fn a_block_that_sysfs_contradicts_is_reported() {
     let geometry = geometry(16 * GIB, 2 * MIB, Map::Dev);
     let facts = Facts { block: Some(block(&geometry, 128)), ..sysfs(&geometry, 64) };
-    let got = judged(&facts);
+    let got = assessed(&facts);
     assert!(got.verdict == Verdict::Unknown && got.detail.contains("conflicting evidence"), "{got:?}");
 }

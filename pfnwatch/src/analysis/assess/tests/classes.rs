@@ -16,7 +16,7 @@ fn class_a_is_found_by_block_by_addresses_and_by_sizes() {
             (sysfs(&geometry, 128), Evidence::Sysfs),
             (no_root(sysfs(&geometry, 128)), Evidence::Inferred),
         ] {
-            let got = judged(&facts);
+            let got = assessed(&facts);
             assert_eq!((got.verdict, got.cause), (Verdict::Oversize, Cause::RegressedKernel), "{got:?}");
             assert_eq!((got.numbers.excess, got.evidence), (Some(excess), Some(evidence)), "{got:?}");
             assert_eq!(got.numbers.unused, Some(excess));
@@ -37,7 +37,7 @@ fn class_a_never_where_128_costs_nothing() {
         geometry(16 * GIB, GIB, Map::Mem),
     ] {
         for facts in [with_block(&geometry, block(&geometry, 128)), sysfs(&geometry, 128)] {
-            let got = judged(&facts);
+            let got = assessed(&facts);
             assert_eq!(got.verdict, Verdict::Ok, "{got:?}");
             assert_ne!(got.cause, Cause::RegressedKernel, "{got:?}");
             assert_eq!(got.numbers.excess, Some(0), "{got:?}");
@@ -49,7 +49,7 @@ fn class_a_never_where_128_costs_nothing() {
 fn end_trunc_is_no_reservation() {
     let geometry = geometry(16 * GIB + 2 * MIB + 4096 * 3, 1024 * MIB, Map::Dev);
     for facts in [with_block(&geometry, block(&geometry, 64)), sysfs(&geometry, 64)] {
-        let got = judged(&facts);
+        let got = assessed(&facts);
         assert_eq!((got.verdict, got.numbers.excess), (Verdict::Ok, Some(0)), "{got:?}");
         assert_eq!((got.numbers.end_trunc, got.cause), (Some(2 * MIB + 4096 * 3), Cause::Rounding), "{got:?}");
     }
@@ -58,7 +58,7 @@ fn end_trunc_is_no_reservation() {
 #[test]
 fn a_large_dataoff_with_map_mem_is_rounding() {
     let geometry = geometry(16 * GIB, GIB, Map::Mem);
-    let got = judged(&sysfs(&geometry, 64));
+    let got = assessed(&sysfs(&geometry, 64));
     assert_eq!((got.verdict, got.cause), (Verdict::Ok, Cause::Rounding));
     assert_eq!(got.hints[0].bytes, GIB - 8192);
 }
@@ -89,8 +89,8 @@ fn class_b_only_for_devdax_above_4k_where_the_kernel_deduplicates() {
 #[test]
 fn class_c_only_while_kmem_is_bound() {
     let facts = Facts { mode: NamespaceMode::Devdax, ..sysfs(&geometry(64 * GIB, 2 * MIB, Map::Dev), 64) };
-    assert_ne!(judged(&facts).cause, Cause::SystemRam);
-    let got = judged(&Facts { system_ram: true, ..facts });
+    assert_ne!(assessed(&facts).cause, Cause::SystemRam);
+    let got = assessed(&Facts { system_ram: true, ..facts });
     assert_eq!((got.verdict, got.cause, got.hints[0].bytes), (Verdict::Ok, Cause::SystemRam, 1024 * MIB));
 }
 
@@ -128,5 +128,5 @@ fn a_wide_struct_page_is_no_regression() {
         let got = assess(&facts, &kmsan, &Thresholds::default());
         assert_eq!((got.verdict, got.cause, got.numbers.unused), (Verdict::Oversize, Cause::WideStructPage, Some(0)));
     }
-    assert_eq!(judged(&sysfs(&geometry, 80)).cause, Cause::Unexplained);
+    assert_eq!(assessed(&sysfs(&geometry, 80)).cause, Cause::Unexplained);
 }

@@ -20,7 +20,7 @@ fn boot(number: u64, max: Option<u64>) -> BootRow {
         evidence: vec!["its code".into()],
         first_seen: seen,
         last_seen: seen,
-        set_aside: false,
+        superseded: false,
         accepted: None,
     }
 }
@@ -41,7 +41,7 @@ fn record() -> CostRecord {
             size_bytes: 16 << 30,
         },
         last: Some(cost("6.1", 256)),
-        least: cost("6.0", 0),
+        baseline: cost("6.0", 0),
         accepted: None,
     }
 }
@@ -84,11 +84,15 @@ fn what_was_accepted_is_the_baseline_and_says_who_and_why() {
         let (by, reason) = ("pfnwatch (pid 7, uid 0)".into(), "ticket 7".into());
         Some(Acceptance { by, reason, time: "1970-01-03T00:00:00Z".into() })
     };
-    let before = BootRow { set_aside: true, accepted: acceptance(), ..boot(0, Some(64)) };
+    let before = BootRow { superseded: true, accepted: acceptance(), ..boot(0, Some(64)) };
     let boots = vec![before, BootRow { accepted: acceptance(), ..boot(1, Some(128)) }, boot(2, Some(128))];
     let same = record().last.unwrap();
-    let report =
-        BaselineReport::of(boots, vec![CostRecord { least: same, accepted: acceptance(), ..record() }], "boot 2", 4096);
+    let report = BaselineReport::of(
+        boots,
+        vec![CostRecord { baseline: same, accepted: acceptance(), ..record() }],
+        "boot 2",
+        4096,
+    );
     let text = render(&report);
     let who = "ticket 7; by pfnwatch (pid 7, uid 0) on 1970-01-03T00:00:00Z";
     let host = format!("accepted  a namespace of 1 TiB with map=dev may cost 32.0 GiB: {who}\n");
@@ -96,6 +100,6 @@ fn what_was_accepted_is_the_baseline_and_says_who_and_why() {
     assert!(text.contains(&format!("accepted  namespace0.0 of 16 GiB may cost 514 MiB: {who}\n")), "{text}");
     assert!(report.regressions.is_empty(), "{text}");
     let json = serde_json::to_value(&report).unwrap();
-    assert_eq!((&json["kernels"][0]["set_aside"], &json["kernels"][1]["set_aside"]), (&json!(true), &json!(false)));
+    assert_eq!((&json["kernels"][0]["superseded"], &json["kernels"][1]["superseded"]), (&json!(true), &json!(false)));
     assert_eq!(json["namespaces"][0]["accepted"]["reason"], "ticket 7");
 }

@@ -52,17 +52,17 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let kept = find(args)?;
-    let found = found(&kept)?;
+    let saved = find(args)?;
+    let found = found(&saved)?;
     if let Some(file) = &args.output {
-        write(&kept, file)?;
+        write(&saved, file)?;
     }
     let report = SuperblockReport::of(&found);
     let text = match args.format {
         Format::Json => {
-            document(&RestoredBlock::new(SuperblockDocument::from(&report), &kept, args.output.as_deref()))?
+            document(&RestoredBlock::new(SuperblockDocument::from(&report), &saved, args.output.as_deref()))?
         }
-        _ => head(&kept) + &report.text() + &steps(&kept, args.output.as_deref()),
+        _ => head(&saved) + &report.text() + &steps(&saved, args.output.as_deref()),
     };
     terminal::print(&text)?;
     Ok(Exit::Success)
@@ -72,14 +72,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
 fn find(args: &Args) -> anyhow::Result<InfoBlockResponse> {
     let namespace = args.namespace.clone();
     let silence = match try_request(&args.socket.path, &Request::Block { namespace }) {
-        Ok(Response::Block(kept)) => return Ok(*kept),
+        Ok(Response::Block(saved)) => return Ok(*saved),
         Ok(_) => None,
         Err(silence) => Some(silence),
     };
     let file = args.store.file(&args.config)?;
     let from_store = Reader::open(&file).and_then(|reader| reader.block(&args.namespace));
     match (from_store, silence) {
-        (Ok(Some(kept)), _) => Ok((&kept).into()),
+        (Ok(Some(saved)), _) => Ok((&saved).into()),
         (Ok(None), _) => anyhow::bail!("no info block of {} is saved in {}", args.namespace, file.display()),
         (Err(error), None | Some(ClientError::NoAgent(_))) => Err(error.into()),
         (Err(error), Some(silence)) => {
@@ -88,29 +88,29 @@ fn find(args: &Args) -> anyhow::Result<InfoBlockResponse> {
     }
 }
 
-fn found(kept: &InfoBlockResponse) -> anyhow::Result<FoundBlock> {
-    let bytes = kept.block.as_slice();
+fn found(saved: &InfoBlockResponse) -> anyhow::Result<FoundBlock> {
+    let bytes = saved.block.as_slice();
     let block = InfoBlock::from_head(bytes).context("what the agent kept is no info block")?;
     let checksum = Checksum::of(bytes).context("what the agent kept is no info block")?;
-    Ok(FoundBlock { offset: superblock::OFFSET, block, checksum, namespace_bytes: kept.size_bytes })
+    Ok(FoundBlock { offset: superblock::OFFSET, block, checksum, namespace_bytes: saved.size_bytes })
 }
 
 /// Writes the 4096 bytes into a new file. Never into an existing one: it might be the namespace's own device.
-fn write(kept: &InfoBlockResponse, file: &Path) -> anyhow::Result<()> {
+fn write(saved: &InfoBlockResponse, file: &Path) -> anyhow::Result<()> {
     let mut opened = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(file)
         .with_context(|| format!("making {} (a file that is there is not overwritten)", file.display()))?;
-    opened.write_all(kept.block.as_slice()).with_context(|| format!("writing {}", file.display()))
+    opened.write_all(saved.block.as_slice()).with_context(|| format!("writing {}", file.display()))
 }
 
-fn head(kept: &InfoBlockResponse) -> String {
-    format!("{:<18}{}\n{:<18}{}\n", "namespace", kept.namespace, "last seen", kept.seen)
+fn head(saved: &InfoBlockResponse) -> String {
+    format!("{:<18}{}\n{:<18}{}\n", "namespace", saved.namespace, "last seen", saved.seen)
 }
 
-fn steps(kept: &InfoBlockResponse, file: Option<&Path>) -> String {
-    let steps = restore_commands(kept, file);
+fn steps(saved: &InfoBlockResponse, file: Option<&Path>) -> String {
+    let steps = restore_commands(saved, file);
     if steps.is_empty() {
         return String::new();
     }
@@ -120,16 +120,16 @@ fn steps(kept: &InfoBlockResponse, file: Option<&Path>) -> String {
 
 /// The agent's commands, with the name of the file that contains the block; if there is none yet, a command that writes
 /// it comes first.
-fn restore_commands(kept: &InfoBlockResponse, file: Option<&Path>) -> Vec<String> {
-    if kept.restore_commands.is_empty() {
+fn restore_commands(saved: &InfoBlockResponse, file: Option<&Path>) -> Vec<String> {
+    if saved.restore_commands.is_empty() {
         return Vec::new();
     }
     let Some(file) = file else {
-        let fetch = format!("pfnwatch events restore-block {} -o FILE", kept.namespace);
-        return std::iter::once(fetch).chain(kept.restore_commands.iter().cloned()).collect();
+        let fetch = format!("pfnwatch events restore-block {} -o FILE", saved.namespace);
+        return std::iter::once(fetch).chain(saved.restore_commands.iter().cloned()).collect();
     };
     let file = quoted(&file.display().to_string());
-    kept.restore_commands.iter().map(|step| step.replace("FILE", &file)).collect()
+    saved.restore_commands.iter().map(|step| step.replace("FILE", &file)).collect()
 }
 
 fn quoted(text: &str) -> String {
@@ -155,14 +155,14 @@ pub(in crate::cli::command) struct RestoredBlock<'a> {
 }
 
 impl<'a> RestoredBlock<'a> {
-    fn new(block: SuperblockDocument, kept: &'a InfoBlockResponse, file: Option<&Path>) -> Self {
-        let InfoBlockResponse { namespace, start_address, seen, .. } = kept;
+    fn new(block: SuperblockDocument, saved: &'a InfoBlockResponse, file: Option<&Path>) -> Self {
+        let InfoBlockResponse { namespace, start_address, seen, .. } = saved;
         Self {
             block,
             namespace,
             start_address: *start_address,
             last_seen: seen,
-            restore_commands: restore_commands(kept, file),
+            restore_commands: restore_commands(saved, file),
         }
     }
 }

@@ -161,41 +161,41 @@ impl Evaluation {
 
 /// Judges each namespace with map=dev as if it were created now with its reservation.
 pub(super) fn evaluate(scan: &ScanResult, policy: &Policy, now: SystemTime) -> Evaluation {
-    let (judged, others): (Vec<_>, Vec<_>) = scan.namespaces.iter().partition(|judged| may_hold_memmap(judged));
-    let creations = judged.into_iter().map(|judged| creation(judged, &scan.regions, policy, now)).collect();
+    let (assessed, others): (Vec<_>, Vec<_>) = scan.namespaces.iter().partition(|assessed| may_hold_memmap(assessed));
+    let creations = assessed.into_iter().map(|assessed| creation(assessed, &scan.regions, policy, now)).collect();
     Evaluation::new("scan", creations, u64::try_from(others.len()).unwrap_or(u64::MAX))
 }
 
 /// Whether its memmap is, or may be, on the persistent memory: that of a disabled namespace is unknown.
-fn may_hold_memmap(judged: &AssessedNamespace) -> bool {
-    let may_reserve = judged.facts.mode.reserves() || judged.assessment.verdict == Verdict::Unknown;
-    may_reserve && judged.map() != Some(Map::Mem)
+fn may_hold_memmap(assessed: &AssessedNamespace) -> bool {
+    let may_reserve = assessed.facts.mode.reserves() || assessed.assessment.verdict == Verdict::Unknown;
+    may_reserve && assessed.map() != Some(Map::Mem)
 }
 
-fn creation(judged: &AssessedNamespace, regions: &[Region], policy: &Policy, now: SystemTime) -> Creation {
-    let numbers = judged.assessment.numbers;
-    let excess = numbers.excess.filter(|_| judged.map() == Some(Map::Dev));
-    let oversize = match judged.assessment.verdict {
+fn creation(assessed: &AssessedNamespace, regions: &[Region], policy: &Policy, now: SystemTime) -> Creation {
+    let numbers = assessed.assessment.numbers;
+    let excess = numbers.excess.filter(|_| assessed.map() == Some(Map::Dev));
+    let oversize = match assessed.assessment.verdict {
         Verdict::Ok => Some(false),
         Verdict::Oversize => Some(true),
         Verdict::Refused | Verdict::Unknown => None,
     };
     let (decision, detail) = match oversize.zip(excess) {
         Some((oversize, excess)) => {
-            let decision = policy.decide(oversize, &place(judged, regions), now);
-            let words = if oversize { judged.assessment.detail.clone() } else { describe_excess(excess, false) };
+            let decision = policy.decide(oversize, &place(assessed, regions), now);
+            let words = if oversize { assessed.assessment.detail.clone() } else { describe_excess(excess, false) };
             outcome(decision, policy.mode, words)
         }
-        None => (PolicyOutcome::Unknown, judged.assessment.detail.clone()),
+        None => (PolicyOutcome::Unknown, assessed.assessment.detail.clone()),
     };
     Creation {
         time: None,
         event: None,
-        namespace: Some(judged.namespace.name.clone()),
-        namespace_uuid: judged.namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil()).copied(),
-        start_address: judged.facts.start,
+        namespace: Some(assessed.namespace.name.clone()),
+        namespace_uuid: assessed.namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil()).copied(),
+        start_address: assessed.facts.start,
         size_bytes: numbers.size,
-        align_bytes: judged.facts.align,
+        align_bytes: assessed.facts.align,
         reservation_bytes: numbers.reservation,
         ideal_bytes: numbers.ideal,
         excess_bytes: numbers.excess,
@@ -205,15 +205,15 @@ fn creation(judged: &AssessedNamespace, regions: &[Region], policy: &Policy, now
 }
 
 /// The region is found by its current name: no address is needed, which only root can read.
-fn place(judged: &AssessedNamespace, regions: &[Region]) -> MatchContext {
-    let region = regions.iter().find(|region| region.name == judged.namespace.region);
+fn place(assessed: &AssessedNamespace, regions: &[Region]) -> MatchContext {
+    let region = regions.iter().find(|region| region.name == assessed.namespace.region);
     let or_none = |attribute: &Result<u64, AttributeError>, none: u64| match attribute {
         Ok(value) => Some(*value),
         Err(AttributeError::Absent | AttributeError::Unbound) => Some(none),
         Err(_) => None,
     };
     MatchContext {
-        namespace_uuid: match &judged.namespace.uuid {
+        namespace_uuid: match &assessed.namespace.uuid {
             Ok(uuid) => Some(*uuid),
             Err(AttributeError::Absent | AttributeError::Empty) => Some(Uuid::nil()),
             Err(_) => None,

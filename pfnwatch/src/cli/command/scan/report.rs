@@ -152,16 +152,16 @@ pub(super) struct NamespaceRow {
 }
 
 impl From<&AssessedNamespace> for NamespaceRow {
-    fn from(judged: &AssessedNamespace) -> Self {
-        let AssessedNamespace { namespace, facts, assessment } = judged;
+    fn from(assessed: &AssessedNamespace) -> Self {
+        let AssessedNamespace { namespace, facts, assessment } = assessed;
         let numbers = assessment.numbers;
         let holder = namespace.holder.as_ref().ok();
         let percent = |bytes: Option<u64>| percent(bytes?, numbers.size?);
         Self {
             namespace: namespace.name.clone(),
             region: namespace.region.clone(),
-            mode: judged.mode(),
-            map: judged.map().map(map_name),
+            mode: assessed.mode(),
+            map: assessed.map().map(map_name),
             namespace_uuid: namespace.uuid.as_ref().ok().filter(|uuid| !uuid.is_nil()).map(ToString::to_string),
             block_uuid: holder.and_then(|holder| holder.uuid.as_ref().ok()).map(ToString::to_string),
             holder: holder.map(|holder| holder.name.clone()),
@@ -224,8 +224,8 @@ impl From<&Region> for RegionRow {
 }
 
 impl From<&AssessedNamespace> for NamespaceReport {
-    fn from(judged: &AssessedNamespace) -> Self {
-        Self { row: NamespaceRow::from(judged), hints: judged.assessment.hints.iter().map(HintRow::from).collect() }
+    fn from(assessed: &AssessedNamespace) -> Self {
+        Self { row: NamespaceRow::from(assessed), hints: assessed.assessment.hints.iter().map(HintRow::from).collect() }
     }
 }
 

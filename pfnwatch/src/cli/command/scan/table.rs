@@ -27,8 +27,8 @@ pub(super) fn render(scan: &ScanResult, terminal: Terminal) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    for judged in &scan.namespaces {
-        table.add_row(row(judged, terminal));
+    for assessed in &scan.namespaces {
+        table.add_row(row(assessed, terminal));
     }
     let mut text = format!("{}\n\n{}\n", table.trim_fmt(), bar::legend(terminal));
     totals(&mut text, scan);
@@ -48,14 +48,14 @@ fn nothing(scan: &ScanResult) -> String {
     }
 }
 
-fn row(judged: &AssessedNamespace, terminal: Terminal) -> [String; 10] {
-    let assessment = &judged.assessment;
+fn row(assessed: &AssessedNamespace, terminal: Terminal) -> [String; 10] {
+    let assessment = &assessed.assessment;
     let numbers = &assessment.numbers;
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
     [
-        judged.namespace.name.clone(),
-        judged.mode().to_owned(),
-        judged.map().map_or("-", map_name).to_owned(),
+        assessed.namespace.name.clone(),
+        assessed.mode().to_owned(),
+        assessed.map().map_or("-", map_name).to_owned(),
         size(numbers.size),
         size(numbers.usable),
         approximate(assessment) + &size(numbers.reservation),
@@ -123,20 +123,20 @@ fn totals(text: &mut String, scan: &ScanResult) {
 }
 
 fn remarks(text: &mut String, scan: &ScanResult) {
-    let telling = scan.namespaces.iter().filter(|judged| {
-        let assessment = &judged.assessment;
+    let telling = scan.namespaces.iter().filter(|assessed| {
+        let assessment = &assessed.assessment;
         assessment.verdict != Verdict::Ok || assessment.cause != Cause::None
     });
     let mut first = true;
-    for judged in telling {
+    for assessed in telling {
         let lead = if std::mem::take(&mut first) { "\n" } else { "" };
-        let _ = writeln!(text, "{lead}{}: {}", judged.namespace.name, judged.assessment.detail);
-        let cause = judged.assessment.cause;
-        for hint in judged.assessment.hints.iter().filter(|hint| hint.cause != cause) {
+        let _ = writeln!(text, "{lead}{}: {}", assessed.namespace.name, assessed.assessment.detail);
+        let cause = assessed.assessment.cause;
+        for hint in assessed.assessment.hints.iter().filter(|hint| hint.cause != cause) {
             let _ = writeln!(text, "  also: {}", hint.detail);
         }
     }
-    let inferred = |judged: &AssessedNamespace| judged.assessment.evidence == Some(Evidence::Inferred);
+    let inferred = |assessed: &AssessedNamespace| assessed.assessment.evidence == Some(Evidence::Inferred);
     if scan.namespaces.iter().any(inferred) {
         let _ = writeln!(text, "\n~ inferred from sizes; root can read the addresses, and then it is exact.");
     }

@@ -48,8 +48,8 @@ fn receiver(name: &str, kind: ReceiverKind) -> Receiver {
 }
 
 struct TestHost {
-    courier: Dispatcher,
-    kept: RecordingStore,
+    dispatcher: Dispatcher,
+    store: RecordingStore,
     now: Instant,
     wall: SystemTime,
 }
@@ -57,15 +57,15 @@ struct TestHost {
 impl TestHost {
     fn new(kinds: &[(&str, ReceiverKind)]) -> Self {
         let mut host = Self {
-            courier: Dispatcher::default(),
-            kept: RecordingStore::default(),
+            dispatcher: Dispatcher::default(),
+            store: RecordingStore::default(),
             now: Instant::now(),
             wall: SystemTime::UNIX_EPOCH,
         };
-        host.courier.set_receivers(
+        host.dispatcher.set_receivers(
             kinds.iter().map(|(name, kind)| receiver(name, *kind)).collect(),
             host.now,
-            &mut host.kept,
+            &mut host.store,
         );
         host
     }
@@ -75,16 +75,16 @@ impl TestHost {
             FiringAlert { alert: Alert::new(name, "host1", None), since: self.wall, sent_to: Default::default() };
         let ended = ended.map(|seconds| self.wall + Duration::from_secs(seconds));
         let fingerprint = stood.alert.fingerprint();
-        let change = AlertChange { fingerprint, firing: stood, ended, receivers: self.courier.names() };
-        self.courier.enqueue(&change, self.now, &mut self.kept);
+        let change = AlertChange { fingerprint, firing: stood, ended, receivers: self.dispatcher.names() };
+        self.dispatcher.enqueue(&change, self.now, &mut self.store);
     }
 
     fn jobs(&mut self) -> Vec<DeliveryJob> {
-        self.courier.jobs(self.now, self.wall)
+        self.dispatcher.jobs(self.now, self.wall)
     }
 
     fn done(&mut self, job: &DeliveryJob, outcome: &DeliveryResult) {
-        self.courier.on_outcome(&job.delivery, outcome, (self.now, self.wall), 7, &mut self.kept);
+        self.dispatcher.on_outcome(&job.delivery, outcome, (self.now, self.wall), 7, &mut self.store);
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -109,13 +109,13 @@ fn one_at_a_time_and_in_order() {
     host.enqueue(AlertName::Blind, Some(5));
     let first = host.jobs();
     assert_eq!(states(&first), ["firing"]);
-    assert!(host.jobs().is_empty() && host.courier.due().is_none(), "a second beside the first");
+    assert!(host.jobs().is_empty() && host.dispatcher.due().is_none(), "a second beside the first");
     host.done(&first[0], &DeliveryResult::Delivered);
     let second = host.jobs();
     assert_eq!(states(&second), ["resolved"]);
     host.done(&second[0], &DeliveryResult::Delivered);
-    assert!(host.courier.due().is_none() && host.kept.rows.is_empty());
-    assert_eq!((host.courier.deliveries()[0].delivered, host.courier.deliveries()[0].failed), (2, 0));
+    assert!(host.dispatcher.due().is_none() && host.store.rows.is_empty());
+    assert_eq!((host.dispatcher.deliveries()[0].delivered, host.dispatcher.deliveries()[0].failed), (2, 0));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn an_outage_is_waited_out_with_pauses_and_nothing_is_lost() {
         if let [job] = jobs.as_slice() {
             attempts += 1;
             host.done(job, &failed());
-            pauses.push(host.courier.due().unwrap() - host.now);
+            pauses.push(host.dispatcher.due().unwrap() - host.now);
         }
         host.pass(1);
     }
@@ -137,14 +137,14 @@ fn an_outage_is_waited_out_with_pauses_and_nothing_is_lost() {
         pauses.is_sorted_by(|one, next| one <= next) && pauses.iter().all(|pause| *pause <= MAX_RETRY_DELAY),
         "{pauses:?}"
     );
-    let tally = host.courier.deliveries()[0].clone();
+    let tally = host.dispatcher.deliveries()[0].clone();
     assert_eq!((tally.failed, tally.pending, tally.error.as_deref()), (12, 1, Some("it answered 500")));
-    assert_eq!(host.kept.rows[&1].1.as_deref(), Some("it answered 500"));
+    assert_eq!(host.store.rows[&1].1.as_deref(), Some("it answered 500"));
     host.pass(300);
     let jobs = host.jobs();
     host.done(&jobs[0], &DeliveryResult::Delivered);
-    assert_eq!(host.courier.deliveries()[0].error, None);
-    assert!(host.kept.rows.is_empty());
+    assert_eq!(host.dispatcher.deliveries()[0].error, None);
+    assert!(host.store.rows.is_empty());
 }
 
 #[test]
@@ -156,9 +156,9 @@ fn what_is_refused_is_kept_as_that_and_the_others_go_on() {
     host.done(&jobs[0], &DeliveryResult::Rejected("it answered 400".to_owned()));
     let jobs = host.jobs();
     host.done(&jobs[0], &DeliveryResult::Delivered);
-    let tally = &host.courier.deliveries()[0];
+    let tally = &host.dispatcher.deliveries()[0];
     assert_eq!((tally.delivered, tally.given_up, tally.pending), (1, 1, 0));
-    assert_eq!(host.kept.rows.values().map(|row| &*row.0).collect::<Vec<_>>(), ["given up"]);
+    assert_eq!(host.store.rows.values().map(|row| &*row.0).collect::<Vec<_>>(), ["given up"]);
 }
 
 #[test]
@@ -184,7 +184,11 @@ fn what_comes_and_goes_during_an_outage_is_merged() {
         host.enqueue(AlertName::Blind, (seconds % 2 == 0).then_some(0));
     }
     host.done(&under_way[0], &failed());
-    assert!(host.courier.outbox().iter().count() <= 3 && host.kept.rows.len() <= 3, "{:?}", host.courier.outbox());
+    assert!(
+        host.dispatcher.outbox().iter().count() <= 3 && host.store.rows.len() <= 3,
+        "{:?}",
+        host.dispatcher.outbox()
+    );
     let mut said = Vec::new();
     for _ in 0..10 {
         host.pass(400);
@@ -199,28 +203,28 @@ fn what_comes_and_goes_during_an_outage_is_merged() {
 #[test]
 fn a_store_that_fails_for_a_while_has_it_later() {
     let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);
-    host.kept.failing = true;
+    host.store.failing = true;
     host.enqueue(AlertName::Blind, None);
-    assert!(host.kept.rows.is_empty());
-    host.kept.failing = false;
-    host.courier.outbox_mut().save(&mut host.kept);
-    host.courier.outbox_mut().save(&mut host.kept);
-    assert_eq!(host.kept.rows.len(), 1);
+    assert!(host.store.rows.is_empty());
+    host.store.failing = false;
+    host.dispatcher.outbox_mut().save(&mut host.store);
+    host.dispatcher.outbox_mut().save(&mut host.store);
+    assert_eq!(host.store.rows.len(), 1);
 }
 
 #[test]
 fn alertmanager_is_told_again_of_what_stands_and_of_nothing_else() {
     let mut host = TestHost::new(&[("am", ReceiverKind::Alertmanager), ("hook", ReceiverKind::Webhook)]);
-    let mut standing = FiringAlerts::default();
+    let mut firing = FiringAlerts::default();
     let both = [AlertName::Blind, AlertName::StoreFailing].map(|name| Alert::new(name, "host1", None));
     let findings = Findings { firing: both.to_vec(), ..Findings::default() };
-    standing.follow(&findings, &[], host.wall);
+    firing.follow(&findings, &[], host.wall);
     host.enqueue(AlertName::Blind, None);
     for job in host.jobs() {
         host.done(&job, &failed());
     }
     // What waits is not said again beside that.
-    let again = host.courier.resend_firing(&standing, host.now, host.wall);
+    let again = host.dispatcher.resend_firing(&firing, host.now, host.wall);
     assert_eq!(again.len(), 1);
     let body: serde_json::Value = serde_json::from_str(&again[0].payload.body).unwrap();
     assert_eq!((body.as_array().unwrap().len(), &body[0]["labels"]["alertname"]), (1, &"PfnwatchStoreFailing".into()));
@@ -230,18 +234,18 @@ fn alertmanager_is_told_again_of_what_stands_and_of_nothing_else() {
     );
     host.done(&again[0], &DeliveryResult::Delivered);
     host.pass(119);
-    assert!(host.courier.resend_firing(&standing, host.now, host.wall).is_empty());
+    assert!(host.dispatcher.resend_firing(&firing, host.now, host.wall).is_empty());
     host.pass(1);
-    assert_eq!(host.courier.resend_firing(&standing, host.now, host.wall).len(), 1);
+    assert_eq!(host.dispatcher.resend_firing(&firing, host.now, host.wall).len(), 1);
 }
 
 #[test]
 fn who_is_served_no_more_is_given_up_aloud() {
     let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook), ("other", ReceiverKind::Webhook)]);
     host.enqueue(AlertName::Blind, None);
-    host.courier.set_receivers(vec![receiver("other", ReceiverKind::Webhook)], host.now, &mut host.kept);
-    assert_eq!(host.courier.outbox().iter().count(), 1);
-    assert_eq!(host.kept.rows.values().filter(|row| row.0 == "given up").count(), 1);
+    host.dispatcher.set_receivers(vec![receiver("other", ReceiverKind::Webhook)], host.now, &mut host.store);
+    assert_eq!(host.dispatcher.outbox().iter().count(), 1);
+    assert_eq!(host.store.rows.values().filter(|row| row.0 == "given up").count(), 1);
 }
 
 #[test]

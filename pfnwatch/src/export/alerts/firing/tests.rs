@@ -8,8 +8,8 @@ fn blind() -> Alert {
     Alert::new(AlertName::Blind, "host1", None)
 }
 
-fn finding(standing: Vec<Alert>) -> Findings {
-    Findings { firing: standing, ..Findings::default() }
+fn finding(firing: Vec<Alert>) -> Findings {
+    Findings { firing: firing, ..Findings::default() }
 }
 
 fn receivers(names: &[&str]) -> Vec<String> {
@@ -18,15 +18,15 @@ fn receivers(names: &[&str]) -> Vec<String> {
 
 #[test]
 fn it_begins_once_and_ends_once() {
-    let (mut standing, to) = (FiringAlerts::default(), receivers(&["a", "b"]));
-    let begun = standing.follow(&finding(vec![blind()]), &to, at(1));
+    let (mut firing, to) = (FiringAlerts::default(), receivers(&["a", "b"]));
+    let begun = firing.follow(&finding(vec![blind()]), &to, at(1));
     assert_eq!((begun.len(), begun[0].ended, &begun[0].receivers), (1, None, &to));
     let said = blind().with_annotations("other words".to_owned(), String::new(), String::new());
-    assert!(standing.follow(&finding(vec![said]), &to, at(2)).is_empty());
-    assert_eq!(standing.iter().next().unwrap().1.alert.annotation("summary"), "other words");
-    let ended = standing.follow(&finding(Vec::new()), &to, at(3));
+    assert!(firing.follow(&finding(vec![said]), &to, at(2)).is_empty());
+    assert_eq!(firing.iter().next().unwrap().1.alert.annotation("summary"), "other words");
+    let ended = firing.follow(&finding(Vec::new()), &to, at(3));
     assert_eq!((ended.len(), ended[0].firing.since, ended[0].ended), (1, at(1), Some(at(3))));
-    assert!(standing.follow(&finding(Vec::new()), &to, at(4)).is_empty());
+    assert!(firing.follow(&finding(Vec::new()), &to, at(4)).is_empty());
 }
 
 #[test]
@@ -34,11 +34,11 @@ fn a_restart_announces_nothing_twice_and_ends_what_is_over() {
     let (mut before, to) = (FiringAlerts::default(), receivers(&["a"]));
     let other = Alert::new(AlertName::StoreFailing, "host1", None);
     let begun = before.follow(&finding(vec![blind(), other.clone()]), &to, at(1));
-    let mut standing = FiringAlerts::default();
+    let mut firing = FiringAlerts::default();
     // As the event store has it.
-    let kept = begun.iter().map(|change| serde_json::to_string(&change.firing).unwrap());
-    standing.adopt(kept.map(|json| serde_json::from_str(&json).unwrap()));
-    let changes = standing.follow(&finding(vec![other]), &to, at(9));
+    let saved = begun.iter().map(|change| serde_json::to_string(&change.firing).unwrap());
+    firing.adopt(saved.map(|json| serde_json::from_str(&json).unwrap()));
+    let changes = firing.follow(&finding(vec![other]), &to, at(9));
     assert_eq!(changes.len(), 1);
     assert_eq!((changes[0].firing.alert.name, changes[0].firing.since), (AlertName::Blind, at(1)));
     assert_eq!(changes[0].ended, Some(at(9)));
@@ -46,19 +46,19 @@ fn a_restart_announces_nothing_twice_and_ends_what_is_over() {
 
 #[test]
 fn a_new_receiver_learns_what_stands_and_a_stranger_not_what_ended() {
-    let mut standing = FiringAlerts::default();
-    standing.follow(&finding(vec![blind()]), &receivers(&["a"]), at(1));
-    let changes = standing.follow(&finding(vec![blind()]), &receivers(&["a", "b"]), at(2));
+    let mut firing = FiringAlerts::default();
+    firing.follow(&finding(vec![blind()]), &receivers(&["a"]), at(1));
+    let changes = firing.follow(&finding(vec![blind()]), &receivers(&["a", "b"]), at(2));
     assert_eq!((changes.len(), &changes[0].receivers, changes[0].firing.since), (1, &receivers(&["b"]), at(1)));
-    let ended = standing.follow(&finding(Vec::new()), &receivers(&["b", "c"]), at(3));
+    let ended = firing.follow(&finding(Vec::new()), &receivers(&["b", "c"]), at(3));
     assert_eq!(ended[0].receivers, receivers(&["b"]));
 }
 
 #[test]
 fn a_clock_set_back_ends_nothing_before_it_began() {
-    let mut standing = FiringAlerts::default();
-    standing.follow(&finding(vec![blind()]), &[], at(100));
-    assert_eq!(standing.follow(&finding(Vec::new()), &[], at(5))[0].ended, Some(at(100)));
+    let mut firing = FiringAlerts::default();
+    firing.follow(&finding(vec![blind()]), &[], at(100));
+    assert_eq!(firing.follow(&finding(Vec::new()), &[], at(5))[0].ended, Some(at(100)));
 }
 
 #[test]

@@ -27,8 +27,8 @@ pub(super) fn render(view: &View) -> Markup {
         @if !scan.namespaces.is_empty() {
             section aria-labelledby="namespaces" {
                 h2 id="namespaces" { "Namespaces" }
-                @for judged in &scan.namespaces {
-                    (card(judged))
+                @for assessed in &scan.namespaces {
+                    (card(assessed))
                 }
             }
         }
@@ -63,18 +63,18 @@ fn host(scan: &ScanResult) -> Markup {
     }
 }
 
-fn card(judged: &AssessedNamespace) -> Markup {
-    let assessment = &judged.assessment;
+fn card(assessed: &AssessedNamespace) -> Markup {
+    let assessment = &assessed.assessment;
     let Numbers { size, usable, reservation, end_trunc, ideal, excess, .. } = assessment.numbers;
     let shown = |bytes: Option<u64>| bytes.map_or_else(|| "not known".to_owned(), |bytes| Bytes(bytes).to_string());
     let memmap = reservation.map(|bytes| bytes.saturating_sub(excess.unwrap_or(0)));
     html! {
         article {
-            h3 { (judged.namespace.name) " " (badge(assessment.verdict)) }
+            h3 { (assessed.namespace.name) " " (badge(assessment.verdict)) }
             p.kind {
-                (judged.mode())
-                @if let Some(map) = judged.map() { ", map=" (map_name(map)) }
-                ", in " (judged.namespace.region)
+                (assessed.mode())
+                @if let Some(map) = assessed.map() { ", map=" (map_name(map)) }
+                ", in " (assessed.namespace.region)
             }
             @if let (Some(size), Some(usable), Some(memmap), Some(excess)) = (size, usable, memmap, excess) {
                 (bar(&[("memmap", memmap), ("excess", excess), ("usable", usable), ("cut", end_trunc.unwrap_or(0))], size))
@@ -90,15 +90,15 @@ fn card(judged: &AssessedNamespace) -> Markup {
             @for hint in assessment.hints.iter().filter(|hint| hint.detail != assessment.detail) {
                 p.hint { (hint.detail) }
             }
-            (what_to_do(judged))
+            (what_to_do(assessed))
         }
     }
 }
 
-fn what_to_do(judged: &AssessedNamespace) -> Markup {
-    let name = &judged.namespace.name;
+fn what_to_do(assessed: &AssessedNamespace) -> Markup {
+    let name = &assessed.namespace.name;
     html! {
-        @match judged.assessment.verdict {
+        @match assessed.assessment.verdict {
             Verdict::Oversize => p.todo {
                 "What to do: " code { "sudo pfnwatch plan " (name) } " prints the commands that give it back. They destroy what is "
                 "stored there: it has to be saved first."
