@@ -209,7 +209,7 @@ impl Drop for Agent {
         self.read_to_end();
         let mismatch = self.seen.iter().find(|line| matches!(line, OutputLine::Mismatch(_)));
         // A test that fails anyway has shown what the agent said.
-        assert!(mismatch.is_none() || thread::panicking(), "the agent said what it must not: {mismatch:?}");
+        assert!(mismatch.is_none() || thread::panicking(), "the agent wrote a line that is not valid: {mismatch:?}");
     }
 }
 
