@@ -4,23 +4,25 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "clippy knows tests by #[test] alone, and not what they call"
 )]
+
+#[path = "support/stack.rs"]
+mod stack;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc::{self, Receiver as Channel};
 use std::time::{Duration, Instant, SystemTime};
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use pfnwatch::agent::alert_store::{remember, restore};
 use pfnwatch::config::Config;
 use pfnwatch::export::alerts::{Dispatcher, Findings, FiringAlerts, post};
-use pfnwatch::model::alert::Alert;
-use pfnwatch::model::alert::AlertName;
-use pfnwatch::model::alert::Receiver;
+use pfnwatch::model::alert::{Alert, AlertName, Receiver};
 use pfnwatch::model::store::Settings;
 use pfnwatch::store::EventStore;
 use serde_json::Value;
@@ -34,43 +36,8 @@ route: { receiver: test, group_by: ['...'], group_wait: 0s, group_interval: 1s, 
 receivers: [ { name: test, webhook_configs: [ { url: 'http://HOOK/', send_resolved: true } ] } ]
 ";
 
-struct Alertmanager {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Alertmanager {
-    fn start(folder: &Path, address: SocketAddr) -> Self {
-        let program = env::var_os("PFNWATCH_ALERTMANAGER").expect("PFNWATCH_ALERTMANAGER names the program");
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", folder.join("alertmanager.yml").display()))
-            .arg(format!("--storage.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .arg("--cluster.listen-address=")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let started = Self { child, address };
-        wait("Alertmanager is ready", || started.get("/-/ready"));
-        started
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        let agent = ureq::Agent::from(ureq::Agent::config_builder().proxy(None).build());
-        agent.get(format!("http://{}{path}", self.address)).call().ok()?.body_mut().read_to_string().ok()
-    }
-
-    fn alerts(&self) -> Vec<Value> {
-        serde_json::from_str(&self.get("/api/v2/alerts").expect("an answer")).expect("a list")
-    }
-}
-
-impl Drop for Alertmanager {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn alerts(alertmanager: SocketAddr) -> Vec<Value> {
+    serde_json::from_value(stack::get(alertmanager, "/api/v2/alerts").expect("an answer")).expect("a list")
 }
 
 fn people() -> (SocketAddr, Channel<(String, String)>) {
@@ -132,22 +99,11 @@ impl Agent {
     }
 }
 
-fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + TIMEOUT;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what}: not within {TIMEOUT:?}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn setting() -> (TempDir, SocketAddr, Vec<Receiver>, Channel<(String, String)>) {
     let folder = tempfile::tempdir().unwrap();
     let (hook, told) = people();
     fs::write(folder.path().join("alertmanager.yml"), CONFIGURATION.replace("HOOK", &hook.to_string())).unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = stack::free();
     let config = format!("[[alerts.receivers]]\nname = \"am\"\ntype = \"alertmanager\"\nurl = \"http://{address}\"\n");
     fs::write(folder.path().join("pfnwatch.toml"), &config).unwrap();
     (folder, address, Config::parse(&config).unwrap().alerts().receivers, told)
@@ -166,10 +122,10 @@ fn regression() -> Alert {
 #[ignore = "needs Alertmanager: cargo xtask alerts"]
 fn told_once_and_resolved_after_a_restart() {
     let (folder, address, receivers, told) = setting();
-    let alertmanager = Alertmanager::start(folder.path(), address);
+    let _program = stack::alertmanager(folder.path(), address);
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[regression()]), (1, 0));
-    let shown = alertmanager.alerts();
+    let shown = alerts(address);
     assert_eq!(shown.len(), 1);
     assert_eq!(shown[0]["fingerprint"], regression().fingerprint());
     assert_eq!(shown[0]["annotations"]["description"], "17179869184 bytes");
@@ -189,7 +145,7 @@ fn told_once_and_resolved_after_a_restart() {
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[]), (1, 0));
     assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "resolved");
-    assert!(alertmanager.alerts().is_empty(), "{:?}", alertmanager.alerts());
+    assert!(alerts(address).is_empty(), "{:?}", alerts(address));
 }
 
 #[test]
@@ -201,10 +157,10 @@ fn what_began_during_an_outage_arrives_after_it() {
     assert_eq!(agent.look(&[regression()]).0, 0, "it waits: nothing is said beside it");
     assert_eq!(agent.dispatcher.deliveries()[0].pending, 1);
     drop(agent);
-    let alertmanager = Alertmanager::start(folder.path(), address);
+    let _program = stack::alertmanager(folder.path(), address);
     let mut agent = Agent::start(folder.path(), &receivers);
     assert_eq!(agent.look(&[regression()]), (1, 0));
-    assert_eq!((alertmanager.alerts().len(), agent.dispatcher.deliveries()[0].pending), (1, 0));
+    assert_eq!((alerts(address).len(), agent.dispatcher.deliveries()[0].pending), (1, 0));
     assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "firing");
 }
 
@@ -218,9 +174,9 @@ fn a_test_is_sent_without_an_agent() {
         command.args(["alerts", "test", receiver, "--config"]).arg(&config).output().unwrap()
     };
     assert_eq!((test("am").status.code(), test("nobody").status.code()), (Some(1), Some(2)));
-    let alertmanager = Alertmanager::start(folder.path(), address);
+    let _program = stack::alertmanager(folder.path(), address);
     let said = test("am");
     assert_eq!((said.status.code(), &*said.stdout), (Some(0), b"am has it\n".as_slice()), "{said:?}");
-    assert_eq!(alertmanager.alerts()[0]["labels"]["alertname"], "PfnwatchTest");
+    assert_eq!(alerts(address)[0]["labels"]["alertname"], "PfnwatchTest");
     assert_eq!(told.recv_timeout(TIMEOUT).unwrap().0, "firing");
 }

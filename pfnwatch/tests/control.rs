@@ -7,6 +7,8 @@ mod agent;
 mod schema;
 #[path = "support/tree.rs"]
 mod tree;
+#[path = "support/view.rs"]
+mod view;
 
 use std::fs;
 use std::path::Path;

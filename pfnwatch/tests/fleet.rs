@@ -17,7 +17,7 @@ mod rollout;
 mod secured;
 #[path = "support/simulation.rs"]
 mod simulation;
-#[path = "fleet/stack.rs"]
+#[path = "support/stack.rs"]
 mod stack;
 #[path = "support/tree.rs"]
 mod tree;

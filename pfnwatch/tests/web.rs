@@ -13,20 +13,23 @@ mod prometheus;
 mod rules;
 #[path = "support/served.rs"]
 mod served;
+#[path = "support/stack.rs"]
+mod stack;
 #[path = "support/tree.rs"]
 mod tree;
 #[path = "support/view.rs"]
 mod view;
 
-use std::path::PathBuf;
+use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
-use std::{env, fs};
 
 use browser::{Browser, Scheme};
 use pfnwatch::cli::fleet::prometheus::{Client, Reason, readiness};
 use pfnwatch::cli::fleet::{self, Fleet};
 use pfnwatch::model::view::View;
 use served::Served;
+use stack::{TIMEOUT, tool, wait, wanted};
 
 type Page = (&'static str, fn() -> View);
 
@@ -43,10 +46,6 @@ const WIDTHS: [u32; 2] = [360, 1280];
 /// Flaws of the page: each is a sentence that names the element. Run by the browser's own debugger, so that the page's
 /// policy against scripts does not block it.
 const FLAWS: &str = include_str!("support/flaws.js");
-
-fn wanted(name: &str) -> PathBuf {
-    env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: `cargo xtask web` runs this")).into()
-}
 
 #[test]
 #[ignore = "needs Chromium: `cargo xtask web` runs it"]
@@ -74,10 +73,9 @@ fn the_page_is_good_in_a_real_browser() {
 #[test]
 #[ignore = "needs promtool: `cargo xtask web` runs it"]
 fn promtool_finds_nothing_to_complain_of() {
-    let tools = wanted("PFNWATCH_PROMETHEUS");
     for (name, view) in PAGES {
         let served = Served::start(view);
-        let complaints = prometheus::check(&tools.join("promtool"), &served.get("/metrics"));
+        let complaints = prometheus::check(&tool("promtool"), &served.get("/metrics"));
         assert!(complaints.is_empty(), "{name}: {complaints}");
     }
 }
@@ -85,10 +83,9 @@ fn promtool_finds_nothing_to_complain_of() {
 #[test]
 #[ignore = "needs Prometheus: `cargo xtask web` runs it"]
 fn prometheus_scrapes_it() {
-    let tools = wanted("PFNWATCH_PROMETHEUS");
-    let served = Served::start(view::oversize);
-    let prometheus = prometheus::Running::start(&tools.join("prometheus"), &served.address);
-    let value = |query: &str| prometheus.wait_for(query);
+    let (folder, served) = (tempfile::tempdir().unwrap(), Served::start(view::oversize));
+    let (_program, prometheus) = prometheus::start(folder.path(), &served.address);
+    let value = |query: &str| wait(query, TIMEOUT, || stack::result(prometheus, query));
     assert_eq!(value("up"), "1");
     assert_eq!(value("pfnwatch_namespace_excess_bytes{namespace=\"namespace0.0\"}"), "268435456");
     assert_eq!(value("pfnwatch_events_total{event=\"denied\"}"), "3");
@@ -97,12 +94,12 @@ fn prometheus_scrapes_it() {
     for (panel, query) in dashboards::queries(&served.address) {
         assert!(!value(&query).is_empty(), "{panel}");
     }
-    fleet_is_what_the_agent_tells(&prometheus, &served);
+    fleet_is_what_the_agent_tells(prometheus, &served);
 }
 
-fn fleet_is_what_the_agent_tells(prometheus: &prometheus::Running, served: &Served) {
+fn fleet_is_what_the_agent_tells(prometheus: SocketAddr, served: &Served) {
     let client = Client {
-        url: format!("http://{}", prometheus.address),
+        url: format!("http://{prometheus}"),
         bearer_token_file: None,
         basic_auth_file: None,
         ca_file: None,
@@ -136,7 +133,7 @@ fn the_dashboards_panels_have_their_places() {
 #[test]
 #[ignore = "needs promtool: `cargo xtask web` runs it"]
 fn the_rules_fire_and_stay_silent_as_they_should() {
-    let complaints = rules::check(&wanted("PFNWATCH_PROMETHEUS").join("promtool"));
+    let complaints = rules::check(&tool("promtool"));
     assert!(complaints.is_empty(), "{complaints}");
 }
 

@@ -1,6 +1,5 @@
 //! An agent's end of the control socket, with a state of its own in the place of a guard.
 
-use pfnwatch::model::policy::Mode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,15 +13,16 @@ use pfnwatch::model::control::{
     Revoked,
 };
 use pfnwatch::model::event::{LostRecords, MaxStructPageStatus, ProgramState, RecordTotals};
-use pfnwatch::model::policy::{ExemptionSubject, OnAgentExit};
+use pfnwatch::model::policy::{ExemptionSubject, Mode};
 use pfnwatch::model::status::{
-    AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus,
-    SkippedExemptionStatus, Status, WebStatus,
+    AgentStatus, ExemptionOrigin, ExemptionStatus, ModeStatus, PolicyStatus, SkippedExemptionStatus, Status,
 };
 use pfnwatch::model::timestamp::Timestamp;
 use pfnwatch_common::InfoBlock;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+
+use super::view;
 
 pub(crate) struct Agent {
     folder: TempDir,
@@ -173,41 +173,23 @@ fn block_response(namespace: String) -> InfoBlockResponse {
     }
 }
 
+/// The status of [`view::healthy`] with what tests of the commands look for.
 fn status() -> Status {
-    let then: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+    let healthy = view::status();
     Status {
         agent: AgentStatus {
             pid: std::process::id(),
-            version: "0.1.0".to_owned(),
-            started: then,
             kernel: "6.1.0".to_owned(),
-            observing: true,
-            reason: None,
-            ready: true,
             uptime_seconds: 3661,
-            memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
+            ..healthy.agent
         },
-        mode: ModeStatus { mode: Mode::Audit, since: then, by: "the policy".to_owned(), reason: None },
-        guard: GuardStatus { attached: true, armed: true, reason: None },
-        enforcement_effective: true,
-        ineffective_reason: None,
-        self_test: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
+        mode: ModeStatus { by: "the policy".to_owned(), ..healthy.mode },
         max_struct_page: MaxStructPageStatus {
             max_struct_page_size_bytes: Some(128),
             evidence: vec!["running code".to_owned()],
             conflicting_evidence: Vec::new(),
         },
-        policy: PolicyStatus {
-            hash: "e3b0c44298fc1c14".to_owned(),
-            number: 1,
-            file: None,
-            since: then,
-            reload_error: None,
-            aligns: 1,
-            parts_per_million: 1000,
-            reference_struct_page_bytes: 64,
-        },
-        exemptions: Vec::new(),
+        policy: PolicyStatus { file: None, ..healthy.policy },
         skipped_exemptions: vec![SkippedExemptionStatus {
             subject: ExemptionSubject::RegionStart(4 << 30),
             reason: "a box that is gone".to_owned(),
@@ -227,10 +209,8 @@ fn status() -> Status {
             missed: LostRecords { lost: 2, ..LostRecords::default() },
         },
         last_event: Some("2026-01-02T03:04:05Z BLIND    reason 2".to_owned()),
-        web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: [("judged", 3), ("denied", 1)].map(|(name, count)| (name.to_owned(), count)).into(),
-        on_agent_exit: OnAgentExit::Release,
-        pins: Vec::new(),
+        ..healthy
     }
 }
 

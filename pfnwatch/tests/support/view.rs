@@ -164,7 +164,7 @@ fn programs() -> Vec<ProgramState> {
     ["guard", "setup_enter", "setup_exit"].map(attached).into()
 }
 
-fn status() -> Status {
+pub fn status() -> Status {
     let then: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
     Status {
         agent: AgentStatus {

@@ -1,4 +1,5 @@
 //! The real Prometheus and the real Alertmanager, as programs that end with the test.
+#![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,9 @@ impl Drop for Program {
 }
 
 pub(crate) fn wanted(name: &str) -> PathBuf {
-    env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: `cargo xtask fleet-sim` runs this")).into()
+    env::var_os(name)
+        .unwrap_or_else(|| panic!("{name} is not set: `cargo xtask web`, `alerts` and `fleet-sim` set it"))
+        .into()
 }
 
 pub(crate) fn tool(name: &str) -> PathBuf {
@@ -56,10 +59,15 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<Value> {
     serde_json::from_str(&text(address, path)?).ok()
 }
 
-pub(crate) fn value(prometheus: SocketAddr, query: &str) -> Option<f64> {
+/// The value of a query with one result, as Prometheus writes it.
+pub(crate) fn result(prometheus: SocketAddr, query: &str) -> Option<String> {
     let escaped: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let found = get(prometheus, &format!("/api/v1/query?query={escaped}"))?;
-    found.pointer("/data/result/0/value/1")?.as_str()?.parse().ok()
+    found.pointer("/data/result/0/value/1")?.as_str().map(str::to_owned)
+}
+
+pub(crate) fn value(prometheus: SocketAddr, query: &str) -> Option<f64> {
+    result(prometheus, query)?.parse().ok()
 }
 
 /// Waits until `ask` returns something.
@@ -74,18 +82,17 @@ pub(crate) fn wait<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Opti
     }
 }
 
-pub(crate) fn alertmanager(folder: &Path) -> (Program, SocketAddr) {
-    let (config, address) = (folder.join("alertmanager.yml"), free());
-    fs::write(&config, "route: { receiver: nobody }\nreceivers: [ { name: nobody } ]\n").unwrap();
+/// With the configuration `alertmanager.yml` of this folder.
+pub(crate) fn alertmanager(folder: &Path, address: SocketAddr) -> Program {
     let arguments = [
-        format!("--config.file={}", config.display()),
+        format!("--config.file={}", folder.join("alertmanager.yml").display()),
         format!("--storage.path={}", folder.join("alerts").display()),
         format!("--web.listen-address={address}"),
         "--cluster.listen-address=".to_owned(),
     ];
     let program = Program::start(&wanted("PFNWATCH_ALERTMANAGER"), &arguments, &folder.join("alertmanager.log"));
-    wait("Alertmanager", TIMEOUT, || get(address, "/api/v2/status").map(drop));
-    (program, address)
+    wait("Alertmanager", TIMEOUT, || text(address, "/-/ready"));
+    program
 }
 
 pub(crate) fn prometheus(folder: &Path, config: &str, more: &[String]) -> (Program, SocketAddr) {
