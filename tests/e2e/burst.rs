@@ -19,12 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 fn enable_of_64_namespaces_at_once() -> Result<()> {
     let regions = regions::fresh()?;
     // fsdax and devdax in turn: two drivers.
-    let wanted = |index: usize| NamespaceSpec {
-        region: regions.first.clone(),
-        size_bytes: 16 * MIB,
-        mode: if index.is_multiple_of(2) { Mode::Fsdax } else { Mode::Devdax },
-        map: Map::Dev,
-        align_bytes: 2 * MIB,
+    let wanted = |index: usize| {
+        NamespaceSpec::new(&regions.first, if index.is_multiple_of(2) { Mode::Fsdax } else { Mode::Devdax }, 16 * MIB)
     };
     let made: Vec<_> = (0..COUNT).map(|index| creation::create(&wanted(index))).collect::<Result<_>>()?;
     let mut agent = Agent::start(&[])?;

@@ -54,8 +54,7 @@ fn full_disk_is_survived_and_mended() -> Result<()> {
         change_mode(GuardMode::Audit)?;
     }
     change_mode(GuardMode::Enforce)?;
-    let wanted =
-        NamespaceSpec { region, size_bytes: 512 * MIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let wanted = NamespaceSpec::new(&region, Mode::Fsdax, 512 * MIB);
     let prepared = creation::prepare(&wanted)?;
     let denied = guard.denies(&prepared)?;
     ensure!(denied.get("uncommitted") == Some(&true.into()) && number(&denied).is_none(), "{denied}");
@@ -104,7 +103,7 @@ fn shift_clock(seconds: i64) -> Result<()> {
 fn a_block_and_the_order_outlive_the_agent_and_a_clock_that_is_set_back() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut guard = Guard::start(&Policy::default_audit(GuardMode::Audit))?;
-    let wanted = NamespaceSpec { region, size_bytes: 64 * MIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let wanted = NamespaceSpec::new(&region, Mode::Fsdax, 64 * MIB);
     let made = creation::create(&wanted)?;
     guard.set_up(&made.namespace_uuid, "made")?;
     shift_clock(-DAY)?;

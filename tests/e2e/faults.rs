@@ -44,13 +44,7 @@ fn ends(first: &str, arguments: &str, codes: &[Option<i32>], words: &[&str]) -> 
 }
 
 fn observes(agent: &mut Agent) -> Result<()> {
-    let made = creation::create(&NamespaceSpec {
-        region: regions::find()?.first,
-        size_bytes: 16 * MIB,
-        mode: Mode::Devdax,
-        map: Map::Dev,
-        align_bytes: 2 * MIB,
-    })?;
+    let made = creation::create(&NamespaceSpec::new(&regions::find()?.first, Mode::Devdax, 16 * MIB))?;
     agent.set_up(&made.namespace_uuid, "made").map(drop)
 }
 
@@ -220,7 +214,7 @@ fn hardened_sysctls_are_no_hindrance() -> Result<()> {
         let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
         observes(&mut guard)?;
         let (mode, map) = (Mode::Fsdax, Map::Dev);
-        let wanted = NamespaceSpec { region, size_bytes: 512 * MIB, mode, map, align_bytes: 2 * MIB };
+        let wanted = NamespaceSpec { map, ..NamespaceSpec::new(&region, mode, 512 * MIB) };
         guard.denies(&creation::prepare(&wanted)?)?;
         guard.judged_only(&["denied"])
     })();

@@ -60,7 +60,7 @@ fn geometries(mode: Mode) -> Result<()> {
             for (map, size_bytes) in
                 [Map::Dev, Map::Mem].into_iter().flat_map(|map| sizes(align_bytes).map(|size| (map, size)))
             {
-                let wanted = NamespaceSpec { region: region.clone(), size_bytes, mode, map, align_bytes };
+                let wanted = NamespaceSpec { map, align_bytes, ..NamespaceSpec::new(region, mode, size_bytes) };
                 let found = creation(&mut agent, &wanted).with_context(|| format!("{wanted:?}"))?;
                 cut += usize::from(found.get("end_trunc_bytes") != Some(&json!(0)));
             }
@@ -96,13 +96,7 @@ fn creator_is_named_with_uid_and_cgroup() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
     become_somebody()?;
-    let wanted = NamespaceSpec {
-        region: regions.first,
-        size_bytes: 64 * MIB,
-        mode: Mode::Devdax,
-        map: Map::Dev,
-        align_bytes: 2 * MIB,
-    };
+    let wanted = NamespaceSpec::new(&regions.first, Mode::Devdax, 64 * MIB);
     let made = creation::create(&wanted)?;
     let me = facts::this_thread()?;
     assert_eq!((&me["uid"], &me["cgroup"]), (&json!(1234), &json!("/pfnwatch-e2e/creator")));

@@ -47,7 +47,11 @@ fn enabled_namespaces_are_read_to_the_byte() -> Result<()> {
     ];
     let mut made = Vec::new();
     for (region, mode, map, size_bytes, align_bytes) in geometries {
-        made.push(creation::create(&NamespaceSpec { region: region.clone(), size_bytes, mode, map, align_bytes })?);
+        made.push(creation::create(&NamespaceSpec {
+            map,
+            align_bytes,
+            ..NamespaceSpec::new(&region, mode, size_bytes)
+        })?);
     }
     let exact = scan(0, &[])?;
     let by_sysfs = scan(0, &["--without-ebpf"])?;

@@ -56,7 +56,7 @@ fn a_block_of_this_kernels_is_read_and_follows_the_formula() -> Result<()> {
         (Mode::Devdax, Map::Dev, 4096, 18 * MIB),
     ] {
         let region = regions.second.clone();
-        let made = creation::create(&NamespaceSpec { region, size_bytes: GIB, mode, map, align_bytes })?;
+        let made = creation::create(&NamespaceSpec { map, align_bytes, ..NamespaceSpec::new(&region, mode, GIB) })?;
         let block = InfoBlock::read(&made.namespace)?;
         fs::write("/tmp/block", block.bytes())?;
         let report = report(0, &["superblock", "/tmp/block", "--format", "json"])?;

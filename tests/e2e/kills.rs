@@ -146,13 +146,7 @@ impl Line {
 
 /// Guards during binds and unbinds. After each nothing of it is left, so that nothing is denied or observed any more.
 fn guards(region: &str) -> Result<Line> {
-    let wanted = NamespaceSpec {
-        region: region.to_owned(),
-        size_bytes: 64 * MIB,
-        mode: Mode::Fsdax,
-        map: Map::Dev,
-        align_bytes: 2 * MIB,
-    };
+    let wanted = NamespaceSpec::new(region, Mode::Fsdax, 64 * MIB);
     let made = creation::create(&wanted)?.namespace;
     let (mut line, before) = (Line::new(0), HeldObjects::look()?);
     let modes = Stream::of_modes(line.socket.clone());

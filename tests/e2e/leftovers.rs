@@ -31,13 +31,7 @@ fn killed_agent_leaves_no_program_and_no_probe() -> Result<()> {
 
     // The next one finds the place as the first did.
     let mut agent = Agent::start(&[])?;
-    let made = creation::create(&NamespaceSpec {
-        region: regions.first,
-        size_bytes: 32 * MIB,
-        mode: Mode::Devdax,
-        map: Map::Dev,
-        align_bytes: 2 * MIB,
-    })?;
+    let made = creation::create(&NamespaceSpec::new(&regions.first, Mode::Devdax, 32 * MIB))?;
     agent.set_up(&made.namespace_uuid, "made")?;
     agent.stop_and_count()?;
     HeldObjects::until_nothing_beyond(&before, TIMEOUT).context("of the second")

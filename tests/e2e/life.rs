@@ -38,8 +38,7 @@ fn enable_is_no_creation_and_has_the_same_numbers() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
     for (mode, map) in [(Mode::Fsdax, Map::Dev), (Mode::Devdax, Map::Mem)] {
-        let region = regions.second.clone();
-        let wanted = NamespaceSpec { region, size_bytes: 208 * MIB, mode, map, align_bytes: 2 * MIB };
+        let wanted = NamespaceSpec { map, ..NamespaceSpec::new(&regions.second, mode, 208 * MIB) };
         let made = creation::create(&wanted)?;
         let creation = agent.set_up(&made.namespace_uuid, "made")?;
         namespace::disable(&made.namespace)?;
@@ -63,13 +62,7 @@ fn enable_is_no_creation_and_has_the_same_numbers() -> Result<()> {
 fn unbind_and_bind_of_the_claimer_meets_the_block_again() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
-    let wanted = NamespaceSpec {
-        region: regions.first,
-        size_bytes: 64 * MIB,
-        mode: Mode::Fsdax,
-        map: Map::Dev,
-        align_bytes: 2 * MIB,
-    };
+    let wanted = NamespaceSpec::new(&regions.first, Mode::Fsdax, 64 * MIB);
     let made = creation::create(&wanted)?;
     sysfs::unbind(&made.holder)?;
     made.bind().context("the same device once more")?;

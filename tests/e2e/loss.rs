@@ -20,13 +20,7 @@ fn number(event: &Value, key: &str) -> Result<u64> {
 #[test]
 fn seen_and_lost_make_all_that_happened() -> Result<()> {
     let regions = regions::fresh()?;
-    let wanted = NamespaceSpec {
-        region: regions.first.clone(),
-        size_bytes: 16 * MIB,
-        mode: Mode::Devdax,
-        map: Map::Dev,
-        align_bytes: 2 * MIB,
-    };
+    let wanted = NamespaceSpec::new(&regions.first, Mode::Devdax, 16 * MIB);
     let made = creation::create(&wanted)?;
     let idle = sysfs::text(&regions.first, "pfn_seed")?;
     let mut agent = Agent::start(&["--ring-size", "4KiB"])?;

@@ -54,7 +54,7 @@ fn every_map_dev_creation_is_charged_to_the_byte() -> Result<()> {
     ];
     let (mut expected, mut oversize) = (Vec::new(), 0);
     for (mode, region, size_bytes, align_bytes, seen) in cases {
-        let wanted = NamespaceSpec { region: region.clone(), size_bytes, mode, map: Map::Dev, align_bytes };
+        let wanted = NamespaceSpec { align_bytes, ..NamespaceSpec::new(&region, mode, size_bytes) };
         let (made, event) = created(&mut agent, &wanted)?;
         let charged = charged(sysfs::number(&made.namespace, "resource")?, &wanted);
         ensure!(seen.is_none_or(|seen| charged["reservation_bytes"] == seen), "{wanted:?}: {charged}");
@@ -80,8 +80,7 @@ fn map_mem_is_ok() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
     for (mode, align_bytes) in [(Mode::Fsdax, 2 * MIB), (Mode::Devdax, 2 * MIB), (Mode::Devdax, GIB)] {
-        let region = regions.first.clone();
-        let wanted = NamespaceSpec { region, size_bytes: 2 * GIB, mode, map: Map::Mem, align_bytes };
+        let wanted = NamespaceSpec { map: Map::Mem, align_bytes, ..NamespaceSpec::new(&regions.first, mode, 2 * GIB) };
         let (made, event) = created(&mut agent, &wanted)?;
         let expected = json!({ "verdict": "ok", "map": "mem", "excess_bytes": 0 });
         ensure_contains(&event, &expected)?;
@@ -94,8 +93,7 @@ fn map_mem_is_ok() -> Result<()> {
 fn sixteen_gib_at_align_1g_cost_nothing() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
-    let region = regions.first;
-    let wanted = NamespaceSpec { region, size_bytes: 16 * GIB, mode: Mode::Devdax, map: Map::Dev, align_bytes: GIB };
+    let wanted = NamespaceSpec { align_bytes: GIB, ..NamespaceSpec::new(&regions.first, Mode::Devdax, 16 * GIB) };
     let (made, event) = created(&mut agent, &wanted)?;
     let expected = json!({ "verdict": "ok", "reservation_bytes": GIB, "ideal_bytes": GIB, "excess_bytes": 0 });
     ensure_contains(&event, &json!({ "page_struct_size_bytes": 128 }))?;

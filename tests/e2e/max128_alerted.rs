@@ -33,7 +33,7 @@ fn baseline(code: i32) -> Result<Value> {
 
 fn one_gib(region: &str) -> Result<PreparedNamespace> {
     let region = region.to_owned();
-    creation::create(&NamespaceSpec { region, size_bytes: GIB, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB })
+    creation::create(&NamespaceSpec::new(region, Mode::Fsdax, GIB))
 }
 
 fn written(kind: &str) -> Result<usize> {

@@ -16,8 +16,7 @@ use crate::set_up_events::{GIB, MIB, set_up_of_existing};
 fn made(region: &str, size_bytes: u64) -> Result<String> {
     // Sizes of whole MiB are wanted, not of the usual 16.
     sysfs::write(region, "align", &(2 * MIB).to_string())?;
-    let wanted =
-        NamespaceSpec { region: region.to_owned(), size_bytes, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 * MIB };
+    let wanted = NamespaceSpec::new(region, Mode::Fsdax, size_bytes);
     Ok(creation::create(&wanted)?.namespace)
 }
 

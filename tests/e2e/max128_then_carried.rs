@@ -45,13 +45,7 @@ const CARRIED: [(Mode, Map, u64); 3] =
 fn is_made_on_the_regressed_kernel() -> Result<()> {
     let regions = regions::fresh()?;
     for (mode, map, size_bytes) in CARRIED {
-        creation::create(&NamespaceSpec {
-            region: regions.first.clone(),
-            size_bytes,
-            mode,
-            map,
-            align_bytes: 2 * MIB,
-        })?;
+        creation::create(&NamespaceSpec { map, ..NamespaceSpec::new(&regions.first, mode, size_bytes) })?;
     }
     Ok(())
 }
@@ -93,13 +87,7 @@ fn is_found_on_the_stock_kernel() -> Result<()> {
         ensure_contains(row(&scan, namespace)?, &said)?;
     }
     // What this kernel makes itself is as it should be.
-    let wanted = NamespaceSpec {
-        region: regions.second,
-        size_bytes: GIB,
-        mode: Mode::Fsdax,
-        map: Map::Dev,
-        align_bytes: 2 * MIB,
-    };
+    let wanted = NamespaceSpec::new(&regions.second, Mode::Fsdax, GIB);
     let (_, event) = created(&mut agent, &wanted)?;
     ensure_contains(&event, &json!({ "verdict": "ok", "page_struct_size_bytes": 64, "reservation_bytes": 18 * MIB }))
 }

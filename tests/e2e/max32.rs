@@ -15,8 +15,7 @@ fn map_dev_is_refused_with_its_reason() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
     for mode in [Mode::Fsdax, Mode::Devdax] {
-        let region = regions.first.clone();
-        let wanted = NamespaceSpec { region, size_bytes: GIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
+        let wanted = NamespaceSpec::new(&regions.first, mode, GIB);
         let prepared = creation::prepare(&wanted)?;
         ensure!(prepared.bind().is_err(), "{wanted:?}: the kernel took it");
         let event = agent.set_up(&prepared.namespace_uuid, "none")?;
@@ -36,13 +35,7 @@ fn map_dev_is_refused_with_its_reason() -> Result<()> {
 fn map_mem_is_not() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
-    let wanted = NamespaceSpec {
-        region: regions.second,
-        size_bytes: GIB,
-        mode: Mode::Devdax,
-        map: Map::Mem,
-        align_bytes: 2 * MIB,
-    };
+    let wanted = NamespaceSpec { map: Map::Mem, ..NamespaceSpec::new(&regions.second, Mode::Devdax, GIB) };
     let (_, event) = created(&mut agent, &wanted)?;
     ensure_contains(&event, &json!({ "outcome": "enabled", "verdict": "ok", "page_struct_size_bytes": 32 }))?;
     scan(0).map(drop)

@@ -14,8 +14,7 @@ fn map_dev_reserves_what_a_struct_page_takes() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
     for mode in [Mode::Fsdax, Mode::Devdax] {
-        let region = regions.first.clone();
-        let wanted = NamespaceSpec { region, size_bytes: GIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
+        let wanted = NamespaceSpec::new(&regions.first, mode, GIB);
         let (made, event) = created(&mut agent, &wanted)?;
         ensure_contains(&event, &json!({ "outcome": "enabled", "page_struct_size_bytes": 64 }))?;
         let expected = json!({ "verdict": "ok", "reservation_bytes": 18 * MIB, "excess_bytes": 0 });

@@ -85,7 +85,7 @@ fn geometries(mode: Mode) -> Result<()> {
                 .into_iter()
                 .flat_map(|map| sizes(align_bytes).into_iter().map(move |size| (map, size)))
             {
-                let wanted = NamespaceSpec { region: region.clone(), size_bytes, mode, map, align_bytes };
+                let wanted = NamespaceSpec { map, align_bytes, ..NamespaceSpec::new(region, mode, size_bytes) };
                 match compare(&mut agent, &wanted).with_context(|| format!("{wanted:?}"))? {
                     Some(true) => made += 1,
                     Some(false) => refused += 1,
@@ -119,13 +119,7 @@ fn predict_finds_the_running_kernel_by_its_code() -> Result<()> {
         &["predict", "--size", "1GiB", "--align", "2M", "--map", "dev", "--region", &regions.first, "--format", "json"],
     )?;
     let prediction: Value = serde_json::from_str(&said).context("no JSON")?;
-    let wanted = NamespaceSpec {
-        region: regions.first,
-        size_bytes: GIB,
-        mode: Mode::Fsdax,
-        map: Map::Dev,
-        align_bytes: 2 * MIB,
-    };
+    let wanted = NamespaceSpec::new(&regions.first, Mode::Fsdax, GIB);
     let made = creation::create(&wanted)?;
     let reserved = sysfs::number(&made.holder, "resource")? - sysfs::number(&made.namespace, "resource")?;
     let text = prediction.to_string();

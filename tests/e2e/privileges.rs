@@ -42,7 +42,7 @@ pub(crate) fn watches_with_little(agent: Pid) -> Result<()> {
 
 fn oversize() -> Result<PreparedNamespace> {
     let (region, size_bytes) = (regions::find()?.first, 512 << 20);
-    creation::prepare(&NamespaceSpec { region, size_bytes, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 << 20 })
+    creation::prepare(&NamespaceSpec::new(&region, Mode::Fsdax, size_bytes))
 }
 
 #[test]

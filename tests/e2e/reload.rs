@@ -26,7 +26,7 @@ fn states(agent: &mut Agent, count: usize) -> Result<Vec<String>> {
 /// Makes a namespace, and compares its event with sysfs.
 fn creation_is_seen(agent: &mut Agent, mode: Mode) -> Result<()> {
     let region = regions::find()?.second;
-    let wanted = NamespaceSpec { region, size_bytes: 160 * MIB, mode, map: Map::Dev, align_bytes: 2 * MIB };
+    let wanted = NamespaceSpec::new(&region, mode, 160 * MIB);
     let made = creation::create(&wanted)?;
     let event = agent.set_up(&made.namespace_uuid, "made").context("the creation goes unseen")?;
     facts::compare(&event, &facts::of_sysfs(&made.namespace)?)?;

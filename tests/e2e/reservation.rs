@@ -41,13 +41,7 @@ fn ndctl_fsdax_map_dev_agrees_with_sysfs_and_block() -> Result<()> {
 #[test]
 fn sysfs_alone_makes_devdax_map_mem() -> Result<()> {
     let regions = regions::fresh()?;
-    let wanted = NamespaceSpec {
-        region: regions.second.clone(),
-        size_bytes: GIB,
-        mode: Mode::Devdax,
-        map: Map::Mem,
-        align_bytes: 2 * MIB,
-    };
+    let wanted = NamespaceSpec { map: Map::Mem, ..NamespaceSpec::new(&regions.second, Mode::Devdax, GIB) };
     let made = creation::create(&wanted)?;
     let reservation = sysfs::number(&made.holder, "resource")? - sysfs::number(&made.namespace, "resource")?;
     assert_eq!(reservation, 2 * MIB);
@@ -64,13 +58,7 @@ fn sysfs_alone_makes_devdax_map_mem() -> Result<()> {
 #[test]
 fn align_of_1_gib_on_the_odd_base_pads_to_the_next_gib() -> Result<()> {
     let regions = regions::fresh()?;
-    let wanted = NamespaceSpec {
-        region: regions.second.clone(),
-        size_bytes: 4 * GIB,
-        mode: Mode::Devdax,
-        map: Map::Dev,
-        align_bytes: GIB,
-    };
+    let wanted = NamespaceSpec { align_bytes: GIB, ..NamespaceSpec::new(&regions.second, Mode::Devdax, 4 * GIB) };
     ensure!(sysfs::choices(&sysfs::text(&wanted.region, "dax_seed")?, "supported_alignments")?.contains(&GIB));
     let made = creation::create(&wanted)?;
     let (start, usable_start) = (sysfs::number(&made.namespace, "resource")?, sysfs::number(&made.holder, "resource")?);
@@ -85,13 +73,7 @@ fn align_of_1_gib_on_the_odd_base_pads_to_the_next_gib() -> Result<()> {
 #[test]
 fn e820_namespace_takes_a_reservation_and_is_given_back() -> Result<()> {
     let regions = regions::fresh()?;
-    let wanted = NamespaceSpec {
-        region: regions.legacy.clone(),
-        size_bytes: 512 * MIB,
-        mode: Mode::Fsdax,
-        map: Map::Dev,
-        align_bytes: 2 * MIB,
-    };
+    let wanted = NamespaceSpec::new(&regions.legacy, Mode::Fsdax, 512 * MIB);
     let made = creation::create(&wanted)?;
     let reservation = sysfs::number(&made.holder, "resource")? - sysfs::number(&made.namespace, "resource")?;
     // 8 KiB and 64 bytes for each of 131,070 pages, up to 2 MiB.
@@ -107,13 +89,7 @@ fn many_namespaces_are_bound_again_at_once() -> Result<()> {
     let regions = regions::fresh()?;
     for number in 0..64 {
         let region = if number % 2 == 0 { &regions.first } else { &regions.second };
-        let wanted = NamespaceSpec {
-            region: region.clone(),
-            size_bytes: 16 * MIB,
-            mode: Mode::Fsdax,
-            map: Map::Dev,
-            align_bytes: 2 * MIB,
-        };
+        let wanted = NamespaceSpec::new(region, Mode::Fsdax, 16 * MIB);
         creation::create(&wanted)?;
     }
     let enabled = || sysfs::devices("pfn").iter().filter(|pfn| sysfs::driver(pfn).is_some()).count();

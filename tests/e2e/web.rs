@@ -23,13 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_GROWTH: u64 = 2 * MIB;
 
 fn make(region: &str, mode: Mode, map: Map) -> Result<PreparedNamespace> {
-    creation::create(&NamespaceSpec {
-        region: region.to_owned(),
-        size_bytes: 160 * MIB,
-        mode,
-        map,
-        align_bytes: 2 * MIB,
-    })
+    creation::create(&NamespaceSpec { map, ..NamespaceSpec::new(region, mode, 160 * MIB) })
 }
 
 /// The bytes of one namespace, in the metrics and in sysfs.

@@ -29,6 +29,13 @@ pub struct NamespaceSpec {
     pub align_bytes: u64,
 }
 
+impl NamespaceSpec {
+    /// With its memmap on the media (map=dev) and align 2 MiB, the defaults of ndctl.
+    pub fn new(region: &str, mode: Mode, size_bytes: u64) -> Self {
+        Self { region: region.to_owned(), size_bytes, mode, map: Map::Dev, align_bytes: 2 << 20 }
+    }
+}
+
 /// A namespace with a holder that is set up but not bound: only its label is written to the media yet.
 #[derive(Clone, Debug)]
 pub struct PreparedNamespace {

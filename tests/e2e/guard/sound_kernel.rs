@@ -22,7 +22,11 @@ fn kinds(round: u64) -> Vec<NamespaceSpec> {
     ];
     let of = |(size_bytes, align_bytes)| {
         [Mode::Fsdax, Mode::Devdax].into_iter().flat_map(move |mode| {
-            [Map::Dev, Map::Mem].map(|map| NamespaceSpec { region: String::new(), size_bytes, mode, map, align_bytes })
+            [Map::Dev, Map::Mem].map(|map| NamespaceSpec {
+                map,
+                align_bytes,
+                ..NamespaceSpec::new("", mode, size_bytes)
+            })
         })
     };
     shapes.into_iter().flat_map(of).collect()
@@ -58,7 +62,7 @@ fn whole_regions_and_the_coarsest_align() -> Result<()> {
         (&regions.second, 5 * GIB, Mode::Devdax, GIB),
         (&regions.legacy, 512 * MIB, Mode::Devdax, 4096),
     ] {
-        let wanted = NamespaceSpec { region: region.clone(), size_bytes, mode, map: Map::Dev, align_bytes };
+        let wanted = NamespaceSpec { align_bytes, ..NamespaceSpec::new(&region, mode, size_bytes) };
         guard.passes(&creation::prepare(&wanted)?).with_context(|| format!("{wanted:?}"))?;
     }
     guard.was_silent()

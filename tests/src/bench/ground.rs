@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::Work;
-use crate::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
+use crate::creation::{self, Mode, NamespaceSpec, PreparedNamespace};
 use crate::{namespace, sysfs, sysfs_load};
 
 /// The namespace that is never made: large enough for half a memmap to be more than an align.
@@ -55,11 +55,8 @@ impl Ground {
 fn creation(region: &str) -> Result<PreparedNamespace> {
     sysfs::write(region, "read_only", "0")?;
     let creation = creation::prepare(&NamespaceSpec {
-        region: region.to_owned(),
-        size_bytes: NAMESPACE_BYTES,
-        mode: Mode::Fsdax,
-        map: Map::Dev,
         align_bytes: ALIGN_BYTES,
+        ..NamespaceSpec::new(region, Mode::Fsdax, NAMESPACE_BYTES)
     })?;
     // nd_pfn_init (drivers/nvdimm/pfn_devs.c) writes no info block there: the seed stays as it is for the next bind.
     sysfs::write(region, "read_only", "1")?;

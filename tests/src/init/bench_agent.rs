@@ -15,7 +15,7 @@ use crate::agent::PROGRAM;
 use crate::bench::footprint::processor_time;
 use crate::bench::ground::Ground;
 use crate::bench::{Burst, Figures, Side, Started, Work, footprint};
-use crate::creation::{self, Map, Mode, NamespaceSpec};
+use crate::creation::{self, Mode, NamespaceSpec};
 use crate::report::Report;
 use crate::{command, modules, namespace, sysfs};
 
@@ -90,13 +90,7 @@ impl Host {
             command::run("/bin/ndctl", arguments)?;
         }
         let region = sysfs::devices("region").into_iter().next().context("no region")?;
-        let wanted = NamespaceSpec {
-            region: region.clone(),
-            size_bytes: NAMESPACE_BYTES,
-            mode: Mode::Fsdax,
-            map: Map::Dev,
-            align_bytes: 2 << 20,
-        };
+        let wanted = NamespaceSpec::new(&region, Mode::Fsdax, NAMESPACE_BYTES);
         let first = creation::create(&wanted)?;
         let others = (1..NAMESPACES).map(|_| Ok(creation::create(&wanted)?.namespace)).collect::<Result<_>>()?;
         // Before the region takes no more writes.

@@ -11,7 +11,7 @@ use super::Port;
 use crate::agent::PROGRAM;
 use crate::bench::cost::Cost;
 use crate::bench::{ScanRun, Scanner};
-use crate::creation::{self, Map, Mode, NamespaceSpec};
+use crate::creation::{self, Mode, NamespaceSpec};
 use crate::report::Report;
 use crate::{pfnwatch, regions};
 
@@ -32,8 +32,7 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
     port.send(&Report::Ready { release, tests: 1 });
     let region = regions::fresh_one()?;
-    let wanted =
-        NamespaceSpec { region, size_bytes: NAMESPACE_BYTES, mode: Mode::Fsdax, map: Map::Dev, align_bytes: 2 << 20 };
+    let wanted = NamespaceSpec::new(&region, Mode::Fsdax, NAMESPACE_BYTES);
     let mut made = 0;
     for namespaces in NAMESPACES {
         port.send(&Report::Started { name: format!("{namespaces} namespaces") });
