@@ -6,13 +6,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
-use guest::{command, facts, regions, sysfs};
+use guest::{MIB, command, facts, regions, sysfs};
 use serde_json::{Value, json};
 
 const COUNT: usize = 64;
 /// What goes wrong in a burst goes wrong now and then: one round is not enough to see it.
 const ROUNDS: usize = 2;
-const MIB: u64 = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]

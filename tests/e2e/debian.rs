@@ -2,9 +2,8 @@
 
 use guest::agent::has_text;
 use guest::creation::{Map, Mode, NamespaceSpec, PreparedNamespace};
+use guest::{GIB, MIB};
 use serde_json::Value;
-
-use crate::set_up_events::{GIB, MIB};
 
 mod contained;
 mod installed;

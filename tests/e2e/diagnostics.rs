@@ -7,11 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, PROGRAM};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
-use guest::{regions, wait};
+use guest::{MIB, regions, wait};
 use serde_json::Value;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-const MIB: u64 = 1 << 20;
 
 fn wanted(region: &str) -> NamespaceSpec {
     NamespaceSpec {

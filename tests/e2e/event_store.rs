@@ -10,7 +10,7 @@ use guest::events::{number, numbered, written};
 use guest::guard::{self, Guard};
 use guest::infoblock::InfoBlock;
 use guest::policy::{GuardMode, Policy};
-use guest::{namespace, regions, wait};
+use guest::{MIB, namespace, regions, wait};
 use nix::mount::{MsFlags, mount, umount};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
@@ -18,7 +18,6 @@ use nix::time::{ClockId, clock_gettime, clock_settime};
 use serde_json::{Value, json};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-const MIB: u64 = 1 << 20;
 const DAY: i64 = 24 * 60 * 60;
 
 const DISK: &str = "/run/disk";

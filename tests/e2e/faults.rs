@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, PROGRAM, has_text};
-use guest::bpf::HeldObjects;
-use guest::bpf::{self, Empty};
+use guest::bpf::{self, Empty, HeldObjects};
 use guest::command::attempt;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::guard::{self, Guard};
 use guest::policy::{self, GuardMode, Policy};
-use guest::{events, regions, wait};
+use guest::{MIB, events, regions, wait};
 use nix::libc;
 use nix::mount::{MsFlags, mount, umount};
 use nix::sys::signal::Signal;
@@ -23,7 +22,6 @@ use serde_json::{Value, json};
 
 // The kernel takes its time to let go of programs where the host is busy.
 const TIMEOUT: Duration = Duration::from_secs(120);
-const MIB: u64 = 1 << 20;
 const BTF: &str = "/sys/kernel/btf";
 
 /// Runs the agent from a shell that first sets a limit; it must end by itself, print all of these words, and leave

@@ -7,12 +7,8 @@ use guest::agent::Agent;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::facts::{self, Facts};
 use guest::infoblock::InfoBlock;
-use guest::{namespace, ndctl, regions, sysfs};
+use guest::{GIB, KIB, MIB, namespace, ndctl, regions, sysfs};
 use serde_json::{Value, json};
-
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 
 /// Sizes for an align: a round one, and one that only pages divide, so that the end is cut.
 fn sizes(align: u64) -> [u64; 2] {

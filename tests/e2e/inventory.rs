@@ -6,10 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::{self, InfoBlock};
-use guest::{facts, ndctl, regions, sysfs};
+use guest::{MIB, facts, ndctl, regions, sysfs};
 use serde_json::Value;
 
-const MIB: u64 = 1 << 20;
 const SHARED: [&str; 8] = [
     "namespace_uuid",
     "block_uuid",

@@ -6,11 +6,8 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::InfoBlock;
-use guest::{agent, command, modules, regions};
+use guest::{GIB, MIB, agent, command, modules, regions};
 use serde_json::Value;
-
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 
 fn report(code: i32, arguments: &[&str]) -> Result<Value> {
     let said = command::attempt(agent::PROGRAM, arguments)?;

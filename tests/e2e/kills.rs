@@ -13,7 +13,7 @@ use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::events::{number, numbered, written};
 use guest::guard::request_at;
 use guest::policy::{self, GuardMode, Policy};
-use guest::{modules, namespace, regions};
+use guest::{MIB, modules, namespace, regions};
 use serde_json::{Value, json};
 
 /// While libnvdimm is loaded: the guard is attached, and namespaces are enabled and disabled.
@@ -26,7 +26,6 @@ const LINES: usize = 3;
 const KILLING: Duration = Duration::from_secs(90);
 const MIN_KILLS: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(60);
-const MIB: u64 = 1 << 20;
 
 /// Repeats an action in a thread, until it is dropped.
 struct Stream {

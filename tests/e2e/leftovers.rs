@@ -6,9 +6,8 @@ use anyhow::{Context, Result, ensure};
 use guest::agent::Agent;
 use guest::bpf::HeldObjects;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
-use guest::regions;
+use guest::{MIB, regions};
 
-const MIB: u64 = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[test]

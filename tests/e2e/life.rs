@@ -3,10 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
-use guest::{facts, namespace, ndctl, regions, sysfs};
+use guest::{MIB, facts, namespace, ndctl, regions, sysfs};
 use serde_json::{Value, json};
-
-const MIB: u64 = 1 << 20;
 
 /// The numbers that an enable must share with the creation: all but actor and time.
 const SAME: [&str; 17] = [

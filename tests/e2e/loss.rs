@@ -3,11 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
-use guest::{facts, regions, sysfs};
+use guest::{MIB, facts, regions, sysfs};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-const MIB: u64 = 1 << 20;
 /// Each is an unbind and a bind: two records.
 const CYCLES: u64 = 20;
 /// Each is one record, of user space configuring a device to claim a namespace that does not exist.

@@ -5,10 +5,10 @@ use guest::agent::Agent;
 use guest::creation::{Map, Mode, NamespaceSpec};
 use guest::infoblock::InfoBlock;
 use guest::pfnwatch::{ensure_contains, report, row, running_kernel, scan};
-use guest::{command, formula, ndctl, regions, sysfs};
+use guest::{GIB, MIB, command, formula, ndctl, regions, sysfs};
 use serde_json::{Value, json};
 
-use crate::set_up_events::{GIB, MIB, created, set_up_of_existing};
+use crate::set_up_events::{created, set_up_of_existing};
 
 #[test]
 fn the_running_kernel_is_regressed() -> Result<()> {

@@ -12,10 +12,8 @@ use guest::guard::{self, SOCKET};
 use guest::monitoring::{Alertmanager, Prometheus};
 use guest::pfnwatch::{ensure_contains, report, row, scan};
 use guest::webhook::Webhook;
-use guest::{events, modules, policy, regions, sysfs, wait};
+use guest::{GIB, MIB, events, modules, policy, regions, sysfs, wait};
 use serde_json::{Value, json};
-
-use crate::set_up_events::{GIB, MIB};
 
 const HOST: &str = "PfnwatchCapacityRegression";
 const NAMESPACE: &str = "PfnwatchNamespaceRegression";

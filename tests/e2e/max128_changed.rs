@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result};
 use guest::agent::Agent;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::pfnwatch::{ensure_contains, row, scan};
-use guest::{infoblock, namespace, regions, sysfs};
+use guest::{GIB, MIB, infoblock, namespace, regions, sysfs};
 use pfnwatch_common::InfoBlock;
 use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
-use crate::set_up_events::{GIB, MIB, set_up_of_existing};
+use crate::set_up_events::set_up_of_existing;
 
 fn made(region: &str, size_bytes: u64) -> Result<String> {
     // Sizes of whole MiB are wanted, not of the usual 16.

@@ -7,10 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::pfnwatch::{ensure_contains, report};
-use guest::{guard, modules, namespace, regions};
+use guest::{GIB, MIB, guard, modules, namespace, regions};
 use serde_json::{Value, json};
-
-use crate::set_up_events::{GIB, MIB};
 
 const STORE: &str = "/run/regressed.db";
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -10,10 +10,10 @@ use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::guard::Guard;
 use guest::pfnwatch::{ensure_contains, row, running_kernel, scan};
 use guest::policy::{GuardMode, Policy};
-use guest::{modules, namespace, regions, sysfs, wait};
+use guest::{GIB, MIB, modules, namespace, regions, sysfs, wait};
 use serde_json::json;
 
-use crate::set_up_events::{GIB, MIB, created, set_up_of_existing};
+use crate::set_up_events::{created, set_up_of_existing};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

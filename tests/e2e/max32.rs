@@ -5,10 +5,10 @@ use anyhow::{Result, ensure};
 use guest::agent::Agent;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::pfnwatch::{ensure_contains, report, running_kernel, scan};
-use guest::regions;
+use guest::{GIB, MIB, regions};
 use serde_json::json;
 
-use crate::set_up_events::{GIB, MIB, created};
+use crate::set_up_events::created;
 
 #[test]
 fn map_dev_is_refused_with_its_reason() -> Result<()> {

@@ -4,10 +4,10 @@ use anyhow::Result;
 use guest::agent::Agent;
 use guest::creation::{Map, Mode, NamespaceSpec};
 use guest::pfnwatch::{ensure_contains, row, running_kernel, scan};
-use guest::regions;
+use guest::{GIB, MIB, regions};
 use serde_json::json;
 
-use crate::set_up_events::{GIB, MIB, created};
+use crate::set_up_events::created;
 
 #[test]
 fn map_dev_reserves_what_a_struct_page_takes() -> Result<()> {

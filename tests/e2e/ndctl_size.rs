@@ -1,10 +1,8 @@
 //! `pfnwatch predict --ndctl-size`: what ndctl takes, refuses, and then really gives.
 
 use anyhow::{Context, Result, ensure};
-use guest::{command, ndctl, regions};
+use guest::{MIB, command, ndctl, regions};
 use serde_json::Value;
-
-const MIB: u64 = 1 << 20;
 
 fn predict(region: &str, size: &str) -> Result<Value> {
     let arguments =

@@ -6,10 +6,9 @@ use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::{InfoBlock, raw};
-use guest::{facts, namespace, ndctl, regions, sysfs};
+use guest::{MIB, facts, namespace, ndctl, regions, sysfs};
 use serde_json::{Value, json};
 
-const MIB: u64 = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn wanted(region: &str, mode: Mode) -> NamespaceSpec {

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use guest::{modules, ndctl, regions, sysfs};
-
-const MIB: u64 = 1 << 20;
+use guest::{MIB, modules, ndctl, regions, sysfs};
 
 #[test]
 fn lsm_list_holds_bpf() -> Result<()> {

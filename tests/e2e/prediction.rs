@@ -3,13 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use guest::agent::Agent;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
-use guest::{command, namespace, regions, sysfs};
+use guest::{GIB, KIB, MIB, command, namespace, regions, sysfs};
 use pfnwatch_common::{Geometry, KernelQuirks, Rejection, Reservation, reservation};
 use serde_json::{Value, json};
-
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 
 /// Sizes that are odd in each way that matters: whole aligns, one page more or less, and just enough for nothing.
 fn sizes(align: u64) -> Vec<u64> {

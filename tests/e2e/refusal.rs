@@ -4,13 +4,11 @@ use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use guest::infoblock::{InfoBlock, raw};
-use guest::{command, facts, modules, namespace, regions, sysfs};
+use guest::{GIB, MIB, command, facts, modules, namespace, regions, sysfs};
 use nix::libc;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];

@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
-use guest::{facts, modules, namespace, regions};
+use guest::{MIB, facts, modules, namespace, regions};
 use serde_json::Value;
 
-const MIB: u64 = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Waits until the agent has sent `ready` so often, and returns its states, with each `blind` between.

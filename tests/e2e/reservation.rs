@@ -5,10 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::InfoBlock;
-use guest::{dmesg, ndctl, regions, sysfs, wait};
-
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
+use guest::{GIB, MIB, dmesg, ndctl, regions, sysfs, wait};
 
 #[test]
 fn ndctl_fsdax_map_dev_agrees_with_sysfs_and_block() -> Result<()> {

@@ -6,9 +6,6 @@ use guest::creation::{self, NamespaceSpec, PreparedNamespace};
 use guest::sysfs;
 use serde_json::Value;
 
-pub(crate) const MIB: u64 = 1 << 20;
-pub(crate) const GIB: u64 = 1 << 30;
-
 pub(crate) fn created(agent: &mut Agent, wanted: &NamespaceSpec) -> Result<(PreparedNamespace, Value)> {
     let made = creation::create(wanted)?;
     let event = agent.set_up(&made.namespace_uuid, "made").with_context(|| format!("{wanted:?}"))?;

@@ -12,11 +12,10 @@ use guest::agent::{self, Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use guest::guard::{self, Guard};
 use guest::policy::{self, GuardMode, Policy};
-use guest::{command, modules, pfnwatch, regions, sysfs, wait, web};
+use guest::{MIB, command, modules, pfnwatch, regions, sysfs, wait, web};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-const MIB: u64 = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The limit of the agent's growth, whatever clients did: its heap grows by pages that it then reuses.

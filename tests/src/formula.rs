@@ -1,6 +1,7 @@
 //! The kernel's formula, written down once more for tests: `nd_pfn_init` in drivers/nvdimm/pfn_devs.c of Linux 6.1.
 
-const MIB: u64 = 1 << 20;
+use crate::MIB;
+
 const PAGE: u64 = 4096;
 /// What comes before the memmap: the namespace's first 8 KiB hold the info block.
 const HEAD: u64 = 8192;

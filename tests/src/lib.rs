@@ -42,3 +42,7 @@ pub mod sysfs_load;
 pub mod wait;
 pub mod web;
 pub mod webhook;
+
+pub const KIB: u64 = 1 << 10;
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;

@@ -1,12 +1,11 @@
 //! A host with 64 oversize namespaces that is about to be booted once more, with enforcement: `debian_again` goes on with it.
 
 use anyhow::Result;
-use guest::command;
 use guest::creation::{self, NamespaceSpec};
 use guest::debian::{self, PACKAGE};
+use guest::{MIB, command};
 
 use super::{ENFORCE_AND_HOLD, oversize};
-use crate::set_up_events::MIB;
 
 /// The number of namespaces: the smallest in whole regions for which this kernel wastes more than one align.
 pub(crate) const COUNT: usize = 64;

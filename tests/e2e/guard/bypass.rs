@@ -7,13 +7,13 @@ use guest::creation::{self, Map, Mode};
 use guest::guard::Guard;
 use guest::pfnwatch::ensure_contains;
 use guest::policy::{GuardMode, Policy};
-use guest::{infoblock, namespace, regions};
+use guest::{MIB, infoblock, namespace, regions};
 use pfnwatch_common::InfoBlock;
 use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
 use super::fixtures::{small, wanted};
-use crate::set_up_events::{MIB, set_up_of_existing};
+use crate::set_up_events::set_up_of_existing;
 
 /// Root writes an oversize block by hand and enables it: for the kernel it always existed.
 #[test]

@@ -6,11 +6,10 @@ use guest::dmesg::Mark;
 use guest::guard::Guard;
 use guest::pfnwatch::ensure_contains;
 use guest::policy::{GuardMode, Policy};
-use guest::{command, facts, formula, namespace, ndctl, regions, sysfs};
+use guest::{MIB, command, facts, formula, namespace, ndctl, regions, sysfs};
 use serde_json::json;
 
 use super::fixtures::{MODES, again, count, no_other_warning, nothing_is_written, prepare_blank, room, wanted};
-use crate::set_up_events::MIB;
 
 /// Both kinds, on both NVDIMMs: the second lies at an odd multiple of 2 MiB.
 #[test]

@@ -6,9 +6,7 @@ use std::os::unix::fs::FileExt;
 use anyhow::{Context as _, Result, ensure};
 use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use guest::dmesg::Mark;
-use guest::{infoblock, regions, sysfs};
-
-use crate::set_up_events::MIB;
+use guest::{MIB, infoblock, regions, sysfs};
 
 pub(crate) const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];
 

@@ -10,11 +10,10 @@ use guest::dmesg::Mark;
 use guest::guard::{self, Guard};
 use guest::pfnwatch::ensure_contains;
 use guest::policy::{GuardMode, Policy};
-use guest::{command, modules, namespace, ndctl, regions, sysfs};
+use guest::{GIB, MIB, command, modules, namespace, ndctl, regions, sysfs};
 use serde_json::json;
 
 use super::fixtures::{MODES, again, count, no_other_warning, nothing_is_written, room, wanted};
-use crate::set_up_events::{GIB, MIB};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -4,9 +4,7 @@ use anyhow::{Context as _, Result};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::guard::Guard;
 use guest::policy::{GuardMode, Policy};
-use guest::{namespace, regions, sysfs};
-
-use crate::set_up_events::{GIB, MIB};
+use guest::{GIB, MIB, namespace, regions, sysfs};
 
 /// How many times each kind is made: 200 creations in all.
 const ROUNDS: u64 = 10;

@@ -2,10 +2,10 @@
 
 use super::model::act::{Act, Configured, Shape, Subject};
 use super::model::{Model, Observer};
+use crate::MIB;
 use crate::creation::{Map, Mode};
 use crate::policy::GuardMode;
 
-const MIB: u64 = 1 << 20;
 /// Namespaces at a time: loading libnvdimm takes time for each.
 const MAX_NAMESPACES: usize = 8;
 /// From never oversize to oversize with half a struct page; multiples of the regions' align.

@@ -5,11 +5,11 @@ use serde_json::json;
 use super::super::expected::Facts;
 use super::act::{Configured, ExpectedDecision, Target};
 use super::object;
+use crate::MIB;
 use crate::creation::Mode;
 use crate::formula::reservation;
 use crate::policy::GuardMode;
 
-const MIB: u64 = 1 << 20;
 /// What every kernel of the soak reserves for a page.
 const STRUCT_PAGE: u64 = 64;
 

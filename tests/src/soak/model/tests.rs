@@ -1,8 +1,7 @@
 use super::act::Shape;
 use super::*;
+use crate::MIB;
 use crate::creation::{Map, Mode};
-
-const MIB: u64 = 1 << 20;
 
 fn target(uuid: &str, map: Map, mebibytes: u64) -> Target {
     let shape = Shape { mode: Mode::Fsdax, map, size_bytes: mebibytes * MIB, align_bytes: 2 * MIB };
