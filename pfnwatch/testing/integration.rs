@@ -1,6 +1,5 @@
 //! Tests of several rooms together, each of which none of these rooms could hold without importing the others.
 
 mod any_record;
-mod existing_line;
-mod guard_line;
+mod event_lines;
 mod saved_blocks;

@@ -1,6 +1,5 @@
 //! One table-like test for each rule, with the traps of the kernel facts.
 
-mod changed;
 mod classes;
 
 use crate::model::facts::{EnableRefusal, Obstacle};

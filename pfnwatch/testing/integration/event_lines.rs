@@ -1,5 +1,5 @@
-use crate::guard::info_block_cache::InfoBlockCache;
-use crate::model::policy::Mode;
+//! The lines of events of the guard, and of namespaces that existed before observation began.
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use pfnwatch_common::record::{Attempt, Decision, Judgement, Unjudged};
@@ -9,11 +9,15 @@ use crate::analysis::event_assessment::judge;
 use crate::analysis::event_assessment::tests::host;
 use crate::analysis::prediction_check::PredictionTracker;
 use crate::export::line;
+use crate::guard::info_block_cache::InfoBlockCache;
 use crate::model::event::{
     Actor, Body, Event, ExemptionChange, ExemptionUsed, GuardState, GuardTransfer, ModeChanged, PolicyLoaded,
     PolicyRefused, Time,
 };
+use crate::model::policy::Mode;
 use crate::model::thresholds::Thresholds;
+use crate::scan::existing::existing_namespace;
+use crate::scan::existing::tests::scanned;
 use crate::testing::events::{context, creation, decode, denial};
 
 fn text(body: Body) -> String {
@@ -177,4 +181,15 @@ fn a_process_cannot_forge_a_line() {
     let by = Actor { comm: "x\n1970 DENIED".to_owned(), ..admin().expect("somebody") };
     let mode = ModeChanged { from: Mode::Enforce, to: Mode::Audit, by: Some(by), reason: None };
     assert_eq!(text(Body::ModeChanged(mode)), "mode     audit, enforce before; by x?1970 DENIED (pid 7, uid 0)");
+}
+
+#[test]
+fn the_line_says_what_it_costs() {
+    let existing = existing_namespace(&scanned()[0]).expect("map=dev");
+    let event = Event::at(Time(UNIX_EPOCH), Body::ExistingNamespace(Box::new(existing)));
+    assert_eq!(
+        line::of(&event),
+        "1970-01-01T00:00:00Z existing namespace0.0 of 16 GiB (fsdax, map=dev, align 2 MiB): 514 MiB reserved; OVERSIZE: \
+         made by a kernel that reserves 128 bytes for each page: 256 MiB too much"
+    );
 }
