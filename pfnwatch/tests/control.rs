@@ -1,5 +1,6 @@
 //! The built binary and an agent's end of the control socket: exit codes, output, and clear messages if no agent runs.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
+#![allow(clippy::indexing_slicing, reason = "the same")]
 
 #[path = "support/agent.rs"]
 mod agent;

@@ -126,7 +126,7 @@ impl Web {
         let address = listener.local_addr()?;
         let snapshots = Arc::new(SnapshotCache::new(self.send.clone(), self.config.hosts.clone()));
         let task = tokio::spawn(accept_connections(listener, snapshots.clone(), self.limits));
-        Ok(Listening { address, snapshots: snapshots, task })
+        Ok(Listening { address, snapshots, task })
     }
 
     /// Waits for a request to the agent's loop. Cancellation-safe.

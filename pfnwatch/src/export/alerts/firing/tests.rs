@@ -9,7 +9,7 @@ fn blind() -> Alert {
 }
 
 fn finding(firing: Vec<Alert>) -> Findings {
-    Findings { firing: firing, ..Findings::default() }
+    Findings { firing, ..Findings::default() }
 }
 
 fn receivers(names: &[&str]) -> Vec<String> {
