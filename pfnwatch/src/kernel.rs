@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod btf;
+pub mod changed_text;
 pub mod features;
 pub mod layout;
 pub mod libnvdimm;

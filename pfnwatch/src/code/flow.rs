@@ -16,6 +16,8 @@ const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
+    /// A breakpoint that the flow reaches: compilers write none there, so the instruction below it is hidden.
+    Breakpoint { address: u64 },
     /// A 16-bit store to `page_struct_size`; `sizes` is `None` if the value could not be followed.
     Store { address: u64, sizes: Option<BTreeSet<u64>> },
     /// The number of pages behind the first 8 KiB, multiplied with `size`.
@@ -53,7 +55,9 @@ impl<'a> Flow<'a> {
     pub(super) fn sightings(&self) -> impl Iterator<Item = Finding> {
         self.before.iter().filter_map(|(&index, registers)| {
             let instruction = self.instructions.get(index)?;
-            store(instruction, registers).or_else(|| product(instruction, registers))
+            breakpoint(instruction)
+                .or_else(|| store(instruction, registers))
+                .or_else(|| product(instruction, registers))
         })
     }
 }
@@ -67,6 +71,11 @@ fn successors(index: usize, instruction: &Instruction, index_of: &BTreeMap<u64, 
         FlowControl::ConditionalBranch => [Some(index + 1), target()].into_iter().flatten().collect(),
         _ => vec![index + 1],
     }
+}
+
+/// Kprobes and debuggers write `int3`. BUG and WARN are `ud2`, and the padding behind a function is never reached.
+fn breakpoint(instruction: &Instruction) -> Option<Finding> {
+    (instruction.mnemonic() == Mnemonic::Int3).then(|| Finding::Breakpoint { address: instruction.ip() })
 }
 
 /// Is this a 16-bit store at displacement 0x5c of a register other than the stack's?

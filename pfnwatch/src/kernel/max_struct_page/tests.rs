@@ -85,6 +85,29 @@ fn the_override_decides_between_two() {
     assert_eq!((max.effective(true), max.effective(false)), (64, 32));
 }
 
+/// The parameter is one store of two values.
+#[test]
+fn two_stores_of_different_sizes_are_a_conflict_and_no_override() {
+    // movw $0x40,0x5c(%rbx), before what stores 128
+    let store_64 = [0x66, 0xc7, 0x43, 0x5c, 0x40, 0];
+    let error = decoded(&[&store_64, &as_gcc_does(0x80, 7)]).unwrap_err();
+    assert!(error.to_string().contains("gets 64 or 128 bytes, dataoff is computed with 128"), "{error}");
+    assert_eq!(decoded(&[&store_64, &as_gcc_does(0x40, 6)]), only(64), "the same twice");
+}
+
+#[test]
+fn a_breakpoint_that_is_reached_makes_the_code_unknown() {
+    let code = as_gcc_does(0x40, 6);
+    assert_eq!(decoded(&[&code, &[0xcc; 8]]), only(64), "the padding behind the end");
+    // The constant's place, the store, between the two places, and the shift.
+    for at in [0, 5, 9, 20] {
+        let mut probed = code.clone();
+        probed[at] = 0xcc;
+        let address = 0x1000 + at as u64;
+        assert_eq!(decoded(&[&probed]), Err(CodeError::Breakpoint { address }), "at {at}");
+    }
+}
+
 #[test]
 fn what_cannot_be_followed_is_unknown() {
     let unfollowed = |address| Err(CodeError::Unfollowed { address });
