@@ -165,6 +165,9 @@ fn ready(it: &Ready) -> String {
 fn max_struct_page(it: &MaxStructPageReport) -> String {
     let mut line = match (it.status.max_struct_page_size_bytes, it.status.evidence.first()) {
         (Some(bytes), Some(evidence)) => format!("kernel   reserves {bytes} B for each page ({evidence})"),
+        (None, Some(evidence)) if it.status.conflicting_evidence.is_empty() => {
+            format!("kernel   what it reserves for each page is not proven: {evidence}; {}", it.problems.join("; "))
+        }
         (None, Some(evidence)) => {
             format!("kernel   CONFLICTING evidence of what it reserves for each page: {evidence}")
         }

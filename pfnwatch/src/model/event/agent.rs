@@ -49,7 +49,7 @@ pub struct ProgramState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MaxStructPageStatus {
-    /// In bytes; none where nothing tells, or where the evidence contradicts itself.
+    /// In bytes; `null` if nothing but the release's name shows it, or if the evidence contradicts itself.
     pub max_struct_page_size_bytes: Option<u64>,
     /// What says so, the strongest first.
     pub evidence: Vec<String>,

@@ -124,6 +124,9 @@ fn max_struct_page(known: &MaxStructPageStatus) -> String {
     let mut text = match known.max_struct_page_size_bytes {
         Some(bytes) => format!("reserves {bytes} B for each page ({evidence})"),
         None if evidence.is_empty() => "what it reserves for each page is not known".to_owned(),
+        None if known.conflicting_evidence.is_empty() => {
+            format!("what it reserves for each page is not proven: {evidence}")
+        }
         None => format!("CONFLICTING evidence of what it reserves for each page: {evidence}"),
     };
     for against in &known.conflicting_evidence {
