@@ -63,9 +63,9 @@ impl KernelWatch {
                 max_struct_page_size_bytes: resolved.proven().map(|max| max.effective(overridden)),
                 evidence: resolved.best.iter().chain(&resolved.agreeing).map(describe).collect(),
                 conflicting_evidence: resolved.conflicting.iter().map(describe).collect(),
+                problems,
             },
             page_struct_override: override_set,
-            problems,
         };
         (self.reported.as_ref() != Some(&report)).then(|| self.reported.insert(report).clone())
     }

@@ -14,8 +14,9 @@ use crate::{
     },
     kernel::{
         boot::{loaded_build_id, loaded_srcversion},
+        changed_text,
         libnvdimm::Libnvdimm,
-        max_struct_page::{Addresses, Evidence, Resolved, Source, of_release, resolve},
+        max_struct_page::{Addresses, Evidence, FUNCTIONS, Resolved, Source, of_release, resolve},
     },
     os::paths::Paths,
 };
@@ -31,28 +32,41 @@ pub struct RunningKernel {
 }
 
 impl RunningKernel {
-    /// Reads the running code, the installed module file with the same build-id, and the release's name; `observed` is
+    /// Reads the running code, the installed module file if it is the loaded one, and the release's name; `observed` is
     /// evidence from blocks that this kernel wrote.
     #[must_use]
     pub fn gather(paths: &Paths, release: &str, observed: Vec<Evidence>) -> Self {
         let mut problems = Vec::new();
         let mut evidence = observed;
-        let installed = Installed::read(&Path::new(INSTALLED).join(release));
-        match running_code(paths, installed.as_ref().ok().map(|installed| &installed.module)) {
-            Ok(found) => evidence.push(found),
-            Err(error) => problems.push(format!("running code: {error}")),
+        match changed_text::live_patch(&paths.sysfs, &FUNCTIONS) {
+            Some(patch) => problems.push(format!(
+                "{} is replaced by the live patch {patch}: its code, the module file and the release no longer show what \
+                 the kernel reserves, only a block that it writes does",
+                FUNCTIONS[0]
+            )),
+            None => evidence.extend(of_code_and_name(paths, release, &mut problems)),
         }
-        match installed.and_then(|installed| installed.evidence(paths)) {
-            Ok(found) => evidence.extend(found),
-            Err(problem) => problems.push(format!("module file: {problem}")),
-        }
-        evidence.extend(of_release(release));
         let override_set = running::page_struct_override(&paths.sysfs).unwrap_or_else(|error| {
             problems.push(error.to_string());
             None
         });
         Self { resolved: resolve(evidence), override_set, problems }
     }
+}
+
+fn of_code_and_name(paths: &Paths, release: &str, problems: &mut Vec<String>) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    let installed = Installed::read(&Path::new(INSTALLED).join(release));
+    match running_code(paths, installed.as_ref().ok().map(|installed| &installed.module)) {
+        Ok(found) => evidence.push(found),
+        Err(error) => problems.push(format!("running code: {error}")),
+    }
+    match installed.and_then(|installed| installed.evidence(paths)) {
+        Ok(found) => evidence.extend(found),
+        Err(problem) => problems.push(format!("module file: {problem}")),
+    }
+    evidence.extend(of_release(release));
+    evidence
 }
 
 fn running_code(paths: &Paths, installed: Option<&Module>) -> Result<Evidence, running::RunningError> {
@@ -160,6 +174,22 @@ mod tests {
         let (folder, built_in) = host(&[]);
         fs::create_dir_all(folder.path().join("bus/nd")).unwrap();
         assert!(installed.evidence(&built_in).is_err(), "libnvdimm is built in: this file is another's");
+    }
+
+    #[test]
+    fn after_a_live_patch_only_observed_blocks_count() {
+        let (folder, paths) = host(&[]);
+        let gather = |observed| RunningKernel::gather(&paths, "6.1.12", observed);
+        assert_eq!(gather(Vec::new()).resolved.agreed().map(|max| max.bytes), Some(64), "by the release");
+        let replaced = folder.path().join("kernel/livepatch/fix_pfn/libnvdimm/nvdimm_setup_pfn,1");
+        fs::create_dir_all(replaced).unwrap();
+        let patched = gather(Vec::new());
+        assert_eq!(patched.resolved.agreed(), None);
+        let [problem] = patched.problems.as_slice() else { panic!("{:?}", patched.problems) };
+        assert!(problem.starts_with("nvdimm_setup_pfn is replaced by the live patch fix_pfn"), "{problem}");
+        let max = crate::code::max_struct_page::MaxStructPage { bytes: 128, overridden_bytes: None };
+        let block = Evidence { max, source: Source::ObservedBlock { namespace: "namespace0.0".into() } };
+        assert_eq!(gather(vec![block]).resolved.proven(), Some(max));
     }
 
     #[test]
