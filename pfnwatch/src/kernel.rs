@@ -1,4 +1,4 @@
-//! Facts about the running kernel: its types, symbols, features, prerequisites and quirks.
+//! Facts about the running kernel: its types, symbols, features, prerequisites and changes of its text.
 
 pub mod boot;
 pub mod btf;
@@ -10,7 +10,6 @@ pub mod max_struct_page;
 pub mod member_lookup;
 pub mod prerequisites;
 pub mod programs;
-pub mod quirks;
 mod symbols;
 
 use crate::model::kernel::KernelFacts;

@@ -54,7 +54,7 @@ impl KernelWatch {
 
     /// Gathers all the evidence; `None` if the result is the one that was reported last.
     pub fn update(&mut self, paths: &Paths, release: &str) -> Option<MaxStructPageReport> {
-        let RunningKernel { resolved, override_set, problems } =
+        let RunningKernel { resolved, override_set, problems, .. } =
             RunningKernel::gather(paths, release, self.observed.clone());
         let overridden = override_set.unwrap_or(false);
         let describe = |evidence: &Evidence| format!("{} B: {}", evidence.max.effective(overridden), evidence.source);

@@ -10,7 +10,10 @@ use std::{collections::BTreeSet, fmt};
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use thiserror::Error;
 
-use super::flow::{Finding, Flow};
+use super::{
+    empty_block,
+    flow::{Finding, Flow},
+};
 
 /// Machine code with the address of its first byte: of a kernel's memory, or of a section in a module file.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +45,8 @@ pub struct Decoded {
     /// The multiplication for dataoff; `None` if map=dev is always refused (`struct page` larger than the constant), or
     /// if the compiler wrote it in a way that is not recognized.
     pub from_shift: Option<Occurrence>,
+    /// The kernel writes an info block that leaves nothing usable; `None` if the code does not show it.
+    pub allows_empty: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +99,8 @@ pub fn decode(code: Code<'_>, architecture: Architecture) -> Result<Decoded, Cod
     let instructions = function(code);
     let mut stored = Vec::new();
     let mut shifted = Vec::new();
-    for seen in Flow::of(&instructions).sightings() {
+    let flow = Flow::of(&instructions);
+    for seen in flow.sightings() {
         match seen {
             Finding::Breakpoint { address } => return Err(CodeError::Breakpoint { address }),
             Finding::Store { address, sizes: None } => return Err(CodeError::Unfollowed { address }),
@@ -105,7 +111,8 @@ pub fn decode(code: Code<'_>, architecture: Architecture) -> Result<Decoded, Cod
     // The parameter selects between the sizes of one store. Two stores of different sizes contradict each other.
     let agree = stored.windows(2).all(|pair| matches!(pair, [a, b] if a.sizes == b.sizes));
     let from_store = merged(stored).ok_or(CodeError::NoStore)?;
-    let decoded = Decoded { from_store, from_shift: merged(shifted) };
+    let allows_empty = empty_block::allows_empty(&instructions, &flow);
+    let decoded = Decoded { from_store, from_shift: merged(shifted), allows_empty };
     if !agree {
         return Err(decoded.conflict());
     }

@@ -28,6 +28,8 @@ pub struct RunningKernel {
     pub resolved: Resolved,
     /// Whether the parameter `page_struct_override` is set; `None` if the kernel has none.
     pub override_set: Option<bool>,
+    /// Whether it writes an info block that leaves nothing usable; `None` if its code does not show it.
+    pub allows_empty: Option<bool>,
     pub problems: Vec<String>,
 }
 
@@ -38,41 +40,48 @@ impl RunningKernel {
     pub fn gather(paths: &Paths, release: &str, observed: Vec<Evidence>) -> Self {
         let mut problems = Vec::new();
         let mut evidence = observed;
-        match changed_text::live_patch(&paths.sysfs, &FUNCTIONS) {
-            Some(patch) => problems.push(format!(
+        let allows_empty = if let Some(patch) = changed_text::live_patch(&paths.sysfs, &FUNCTIONS) {
+            problems.push(format!(
                 "{} is replaced by the live patch {patch}: its code, the module file and the release no longer show what \
                  the kernel reserves, only a block that it writes does",
                 FUNCTIONS[0]
-            )),
-            None => evidence.extend(of_code_and_name(paths, release, &mut problems)),
-        }
+            ));
+            None
+        } else {
+            evidence.extend(of_release(release));
+            of_code(paths, release, &mut evidence, &mut problems)
+        };
         let override_set = running::page_struct_override(&paths.sysfs).unwrap_or_else(|error| {
             problems.push(error.to_string());
             None
         });
-        Self { resolved: resolve(evidence), override_set, problems }
+        Self { resolved: resolve(evidence), override_set, allows_empty, problems }
     }
 }
 
-fn of_code_and_name(paths: &Paths, release: &str, problems: &mut Vec<String>) -> Vec<Evidence> {
-    let mut evidence = Vec::new();
+/// Adds the evidence of the running code and of its module file. Returns whether the code writes a block that leaves nothing usable.
+fn of_code(paths: &Paths, release: &str, evidence: &mut Vec<Evidence>, problems: &mut Vec<String>) -> Option<bool> {
     let installed = Installed::read(&Path::new(INSTALLED).join(release));
-    match running_code(paths, installed.as_ref().ok().map(|installed| &installed.module)) {
-        Ok(found) => evidence.push(found),
-        Err(error) => problems.push(format!("running code: {error}")),
+    let running = running_code(paths, installed.as_ref().ok().map(|installed| &installed.module));
+    let file = installed.and_then(|installed| installed.evidence(paths));
+    let mut allows_empty = None;
+    for (kind, found) in [("running code", running.map_err(|error| error.to_string())), ("module file", file)] {
+        match found {
+            Ok((found, empty)) => {
+                evidence.push(found);
+                allows_empty = allows_empty.or(empty);
+            }
+            Err(problem) => problems.push(format!("{kind}: {problem}")),
+        }
     }
-    match installed.and_then(|installed| installed.evidence(paths)) {
-        Ok(found) => evidence.extend(found),
-        Err(problem) => problems.push(format!("module file: {problem}")),
-    }
-    evidence.extend(of_release(release));
-    evidence
+    allows_empty
 }
 
-fn running_code(paths: &Paths, installed: Option<&Module>) -> Result<Evidence, running::RunningError> {
+fn running_code(paths: &Paths, installed: Option<&Module>) -> Result<(Evidence, Option<bool>), running::RunningError> {
     let (function, decoded) = running::decode_running(paths, installed)?;
     let max = decoded.max_struct_page()?;
-    Ok(Evidence { max, source: Source::RunningCode { function, at: Addresses::from(&decoded) } })
+    let source = Source::RunningCode { function, at: Addresses::from(&decoded) };
+    Ok((Evidence { max, source }, decoded.allows_empty))
 }
 
 struct Installed {
@@ -89,12 +98,11 @@ impl Installed {
     }
 
     /// The evidence of its code, if it is what is loaded, or what would be.
-    fn evidence(&self, paths: &Paths) -> Result<Option<Evidence>, String> {
-        if let Err(error) = &self.module.code {
-            return Err(named(&self.path, error));
-        }
+    fn evidence(&self, paths: &Paths) -> Result<(Evidence, Option<bool>), String> {
+        let (_, decoded) = self.module.code.as_ref().map_err(|error| named(&self.path, error))?;
         self.check_loaded(paths).map_err(|problem| named(&self.path, &problem))?;
-        Ok(self.module.evidence(&self.path.display().to_string()))
+        let evidence = self.module.evidence(&self.path.display().to_string());
+        Ok((evidence.ok_or_else(|| named(&self.path, &"its code shows nothing"))?, decoded.allows_empty))
     }
 
     /// The build-id decides; without two of them, the srcversion.
@@ -155,7 +163,7 @@ mod tests {
     /// What counts of a file on a host: the bytes that it shows, or the problem.
     fn counted(installed: &Installed, files: &[(&str, &[u8])]) -> Result<u64, String> {
         let (_folder, paths) = host(files);
-        installed.evidence(&paths).map(|evidence| evidence.unwrap().max.bytes)
+        installed.evidence(&paths).map(|(evidence, _)| evidence.max.bytes)
     }
 
     const LIVE: (&str, &[u8]) = ("initstate", b"live\n");
