@@ -75,7 +75,7 @@ pub struct Reservation {
     pub usable: u64,
 }
 
-/// How the kernel at hand behaves where kernels differ. It shows in the code of `nvdimm_setup_pfn`; versions do not tell, since
+/// How the kernel at hand behaves where kernels differ. It shows in the code of `nvdimm_setup_pfn`; versions do not show it, since
 /// distributions take over later changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelQuirks {

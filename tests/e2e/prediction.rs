@@ -110,7 +110,7 @@ fn devdax_is_what_the_kernel_writes() -> Result<()> {
     geometries(Mode::Devdax)
 }
 
-/// Whether the kernel writes a block that leaves nothing usable is in its code, and versions do not tell.
+/// Whether the kernel writes a block that leaves nothing usable is in its code, and no version shows it.
 #[test]
 fn predict_reads_from_the_code_what_becomes_of_an_empty_namespace() -> Result<()> {
     regions::fresh()?;
