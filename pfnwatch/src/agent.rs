@@ -50,7 +50,7 @@ use crate::{
         web::{ViewRequest, Web},
     },
     guard::{Guard, self_test},
-    kernel::{btf::Btf, libnvdimm::Libnvdimm, quirks},
+    kernel::{btf::Btf, libnvdimm::Libnvdimm},
     model::{
         control::{ErrorResponse, Reply, Request, Response},
         event::{Body, Event, MaxStructPageReport, ObservationState, PolicyRefused, ProgramState, Ready, Time},
@@ -109,7 +109,7 @@ impl<W: Write> Agent<W> {
         log: Log<W>,
     ) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
-        let guard = Guard::new(policy, &facts, quirks::of_release(&facts.release))?;
+        let guard = Guard::new(policy, &facts)?;
         let baseline = BaselineWatch::new(&mut store, &facts.release, facts.page_size);
         Ok(Self {
             runtime_info: RuntimeInfo::new(options.config_hash.clone(), options.config_files.clone()),

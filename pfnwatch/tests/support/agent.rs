@@ -204,6 +204,7 @@ fn status() -> Status {
             max_struct_page_size_bytes: Some(128),
             evidence: vec!["running code".to_owned()],
             conflicting_evidence: Vec::new(),
+            problems: Vec::new(),
         },
         policy: PolicyStatus {
             hash: "e3b0c44298fc1c14".to_owned(),

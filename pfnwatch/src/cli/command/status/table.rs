@@ -123,7 +123,11 @@ fn max_struct_page(known: &MaxStructPageStatus) -> String {
     let evidence = known.evidence.join("; ");
     let mut text = match known.max_struct_page_size_bytes {
         Some(bytes) => format!("reserves {bytes} B for each page ({evidence})"),
-        None if evidence.is_empty() => "what it reserves for each page is not known".to_owned(),
+        None if known.conflicting_evidence.is_empty() => {
+            let reasons = [known.evidence.as_slice(), &known.problems].concat().join("; ");
+            let reasons = Some(reasons.as_str()).filter(|reasons| !reasons.is_empty());
+            format!("what it reserves for each page is not known for certain: {}", or_unknown(reasons))
+        }
         None => format!("CONFLICTING evidence of what it reserves for each page: {evidence}"),
     };
     for against in &known.conflicting_evidence {
