@@ -677,6 +677,8 @@ impl<W: Write> Agent<W> {
             facts: &self.facts,
             runtime_info: &self.runtime_info,
             observation: &self.observation,
+            assessor: &self.assessor,
+            reported_blocks: &self.reported_blocks,
             kernel: &self.kernel,
             guard: &self.guard,
             info_blocks: self.publisher.info_blocks(),

@@ -50,6 +50,9 @@ pub struct Status {
     pub web: WebStatus,
     /// What the eBPF programs counted since they were loaded, by the counter's name: `judged`, `denied`, `lost`, …
     pub counters: BTreeMap<String, u64>,
+    /// What the agent has dropped since it started because there was too much of it, by what it was: `labels`, `boots`, …
+    #[serde(default)]
+    pub evictions: BTreeMap<String, u64>,
     /// What becomes of the guard when the agent goes.
     pub on_agent_exit: OnAgentExit,
     /// What keeps the guard in the kernel without the agent, as paths.
