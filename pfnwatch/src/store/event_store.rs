@@ -270,6 +270,16 @@ impl EventStore {
         self.write(|connection| deliveries::postpone(connection, id, next_try, error))
     }
 
+    /// All messages that a receiver may still accept, in the order in which they were put.
+    pub fn undelivered(&mut self) -> Option<Vec<OutboxRow>> {
+        self.read(deliveries::undelivered)
+    }
+
+    /// Keeps a message as one that its receiver will never accept; the oldest of too many are deleted.
+    pub fn give_up(&mut self, id: i64, error: &str) -> Option<()> {
+        self.write(|connection| deliveries::give_up(connection, id, error))
+    }
+
     /// How many messages wait for each receiver that any wait for.
     pub fn pending(&mut self) -> Option<BTreeMap<String, u64>> {
         self.read(deliveries::count_by_receiver)
