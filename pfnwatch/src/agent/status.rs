@@ -106,6 +106,7 @@ impl AgentSnapshot<'_> {
             last_event: self.events.last().next_back().map(|event| event.text.clone()),
             web: self.web.status(),
             counters: self.observation.counters(),
+            store_error: self.store.health().error,
             evictions: self.evictions(),
             on_agent_exit: policy.on_agent_exit,
             pins: self.observation.pins(),

@@ -208,6 +208,7 @@ fn status() -> Status {
         last_event: None,
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: Counter::ALL.iter().map(|counter| (counter.name().to_owned(), 1)).collect(),
+        store_error: None,
         evictions: BTreeMap::new(),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),

@@ -40,6 +40,9 @@ pub(super) fn render(status: &Status) -> String {
     line("at its end", on_exit(status.on_agent_exit));
     line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
     line("counters", &counters(status));
+    if let Some(error) = &status.store_error {
+        line("event store", &format!("TAKES NO EVENTS: {error}"));
+    }
     if let Some(evictions) = evictions(status) {
         line("DROPPED", &evictions);
     }
