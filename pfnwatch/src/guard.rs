@@ -452,6 +452,12 @@ impl Guard {
         self.in_configuration().filter_map(|(id, exemption)| Some((exemption, self.exemptions.skip_reason(id)?)))
     }
 
+    /// How many descriptions of exemptions were evicted because there were too many.
+    #[must_use]
+    pub const fn evicted_descriptions(&self) -> u64 {
+        self.exemptions.evicted_descriptions()
+    }
+
     /// The wall-clock time of a point of time since boot.
     #[must_use]
     pub fn wall_time(&self, boot_ns: u64) -> Option<SystemTime> {

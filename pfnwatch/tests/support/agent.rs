@@ -2,6 +2,7 @@
 
 use pfnwatch::model::policy::Mode;
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -238,6 +239,8 @@ fn status() -> Status {
         last_event: Some("2026-01-02T03:04:05Z BLIND    reason 2".to_owned()),
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: [("judged", 3), ("denied", 1)].map(|(name, count)| (name.to_owned(), count)).into(),
+        store_error: Some("no space left".to_owned()),
+        evictions: BTreeMap::from([("boots".to_owned(), 0), ("reported_blocks".to_owned(), 3)]),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),
     }

@@ -15,6 +15,8 @@ pub(super) fn families(view: &View) -> Vec<Family> {
         Family::gauge("pfnwatch_observing", "1 while the programs are attached.").value(agent.observing),
         Family::gauge("pfnwatch_ready", "1 where /readyz says so.").value(view.ready().is_ok()),
         memory(agent),
+        Family::counter("pfnwatch_agent_evictions", "What the agent has dropped because there was too much of it.")
+            .each("table", view.status.evictions.iter().map(|(table, count)| (table.clone(), *count))),
     ];
     families.extend(kernel(view));
     families.extend(config(view));

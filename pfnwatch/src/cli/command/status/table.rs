@@ -40,6 +40,12 @@ pub(super) fn render(status: &Status) -> String {
     line("at its end", on_exit(status.on_agent_exit));
     line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
     line("counters", &counters(status));
+    if let Some(error) = &status.store_error {
+        line("event store", &format!("TAKES NO EVENTS: {error}"));
+    }
+    if let Some(evictions) = evictions(status) {
+        line("DROPPED", &evictions);
+    }
     line("web", &web(&status.web));
     for skipped in &status.skipped_exemptions {
         line("NOT IN FORCE", &format!("exempt is {} ({}): {}", skipped.subject, skipped.reason, skipped.skip_reason));
@@ -175,6 +181,13 @@ fn counters(status: &Status) -> String {
     let always = ALWAYS.iter().map(|name| shown(name, status.counters.get(*name).copied().unwrap_or(0)));
     let others = status.counters.iter().filter(|(name, count)| **count > 0 && !ALWAYS.contains(&name.as_str()));
     always.chain(others.map(|(name, count)| shown(name, *count))).collect::<Vec<_>>().join(", ")
+}
+
+/// What was dropped because there was too much of it; `None` if nothing was.
+fn evictions(status: &Status) -> Option<String> {
+    let dropped = status.evictions.iter().filter(|(_, count)| **count > 0);
+    let texts: Vec<_> = dropped.map(|(what, count)| format!("{count} {}", what.replace('_', " "))).collect();
+    (!texts.is_empty()).then(|| format!("{} (above the limit)", texts.join(", ")))
 }
 
 fn or_unknown(reason: Option<&str>) -> &str {
