@@ -70,11 +70,10 @@ pub struct Snapshot {
     pub parts_per_million: u64,
     /// [`Mode`].
     pub mode: u32,
-    /// 1 if the kernel has [`crate::reservation::KernelQuirks::allows_empty`].
-    pub allows_empty: u32,
     pub exemption_count: u32,
     /// 1 once all known blocks are in the map: before that, the guard judges nothing.
     pub armed: u32,
+    pub reserved: u32,
     /// The first `exemption_count` of them are valid.
     pub exemptions: [Exemption; MAX_EXEMPTIONS],
 }
@@ -89,9 +88,9 @@ impl Snapshot {
         aligns: 0,
         parts_per_million: 0,
         mode: Mode::Audit as u32,
-        allows_empty: 0,
         exemption_count: 0,
         armed: 0,
+        reserved: 0,
         exemptions: [Exemption::EMPTY; MAX_EXEMPTIONS],
     };
 }

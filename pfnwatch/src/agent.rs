@@ -32,7 +32,7 @@ pub use self::options::Options;
 use self::{
     alerts::{AlertWork, Alerts},
     baseline_watch::{BaselineWatch, boot_row},
-    control_server::{Peer, PendingRequest, Server},
+    control_server::{Access, Peer, PendingRequest, Server},
     enforcement::{cannot_enforce, missing_prerequisites, require_effective, warn_of_skipped_exemptions},
     initial_scan::ReportedBlocks,
     kernel_watch::KernelWatch,
@@ -47,10 +47,10 @@ use crate::{
     config::Loaded,
     export::{
         event_log::Log,
-        web::{ViewRequest, Web},
+        web::{SharedView, ViewCache, ViewRequest, Web},
     },
     guard::{Guard, self_test},
-    kernel::{btf::Btf, libnvdimm::Libnvdimm, quirks},
+    kernel::{btf::Btf, libnvdimm::Libnvdimm},
     model::{
         control::{ErrorResponse, Reply, Request, Response},
         event::{Body, Event, MaxStructPageReport, ObservationState, PolicyRefused, ProgramState, Ready, Time},
@@ -94,6 +94,7 @@ pub struct Agent<W> {
     publisher: Publisher<W>,
     alerts: Alerts,
     web: Web,
+    views: ViewCache,
 }
 
 impl<W: Write> Agent<W> {
@@ -109,7 +110,7 @@ impl<W: Write> Agent<W> {
         log: Log<W>,
     ) -> anyhow::Result<Self> {
         let cgroups = Cgroups::open(&options.paths.sysfs);
-        let guard = Guard::new(policy, &facts, quirks::of_release(&facts.release))?;
+        let guard = Guard::new(policy, &facts)?;
         let baseline = BaselineWatch::new(&mut store, &facts.release, facts.page_size);
         Ok(Self {
             runtime_info: RuntimeInfo::new(options.config_hash.clone(), options.config_files.clone()),
@@ -122,6 +123,7 @@ impl<W: Write> Agent<W> {
             publisher: Publisher::new(cgroups, log, store),
             alerts: Alerts::new(),
             web: Web::new(options.web.clone()),
+            views: ViewCache::default(),
             options,
             facts,
         })
@@ -231,6 +233,8 @@ impl<W: Write> Agent<W> {
         self.heartbeat(false);
         self.expire_exemptions()?;
         self.web.on_tick();
+        // Drops the last one if it is too old.
+        self.views.fresh();
         self.check_alerts();
         systemd::notify_watchdog(&self.snapshot().service_status());
         Ok(())
@@ -618,10 +622,19 @@ impl<W: Write> Agent<W> {
                 control::accept_baseline(&mut self.baseline, self.publisher.store_mut(), &scope, reason, peer)?
             }
             Request::Release => control::release(&self.guard, peer)?,
+            Request::Status if peer.access == Access::ReadOnly => {
+                return Ok(Response::Status(Box::new(self.shared_view().view.status.clone())));
+            }
             Request::Status => return Ok(Response::Status(Box::new(self.snapshot().status()))),
             Request::Block { namespace } => return control::block(self.publisher.info_blocks(), &namespace),
             Request::Alerts => {
-                self.evaluate_alerts();
+                match peer.access {
+                    Access::Full => self.evaluate_alerts(),
+                    Access::ReadOnly => {
+                        let shared = self.shared_view();
+                        self.alerts.evaluate(&shared.view, self.publisher.store_mut());
+                    }
+                }
                 return Ok(Response::Alerts(Box::new(self.alerts.status())));
             }
         };
@@ -638,8 +651,17 @@ impl<W: Write> Agent<W> {
             return Ok(());
         }
         self.report_losses_throttled()?;
-        request.answer(self.snapshot().view());
+        request.answer(self.shared_view());
         Ok(())
+    }
+
+    /// A view for those who may only look, at most a second old: whatever they do, it is made once a second.
+    fn shared_view(&mut self) -> SharedView {
+        if let Some(view) = self.views.fresh() {
+            return view;
+        }
+        let view = self.snapshot().view();
+        self.views.keep(view)
     }
 
     // Alerts.
@@ -677,6 +699,8 @@ impl<W: Write> Agent<W> {
             facts: &self.facts,
             runtime_info: &self.runtime_info,
             observation: &self.observation,
+            assessor: &self.assessor,
+            reported_blocks: &self.reported_blocks,
             kernel: &self.kernel,
             guard: &self.guard,
             info_blocks: self.publisher.info_blocks(),

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pfnwatch_common::{KernelQuirks, guard::UNKNOWN_BLOCK};
+use pfnwatch_common::guard::UNKNOWN_BLOCK;
 
 use self::exemptions::Exemptions;
 pub use self::self_test::SelfTest;
@@ -56,7 +56,7 @@ impl Guard {
     ///
     /// # Errors
     /// The clock cannot be read.
-    pub fn new(policy: Policy, facts: &KernelFacts, quirks: KernelQuirks) -> anyhow::Result<Self> {
+    pub fn new(policy: Policy, facts: &KernelFacts) -> anyhow::Result<Self> {
         let (wall, boot_ns) = now()?;
         Ok(Self {
             policy,
@@ -65,7 +65,6 @@ impl Guard {
                 max_struct_page: None,
                 page_size: facts.page_size,
                 compat: COMPAT_ALIGN,
-                quirks,
                 module_epoch: 0,
             },
             regions: Vec::new(),
@@ -451,6 +450,12 @@ impl Guard {
     /// The exemptions of the configuration that are not in force, or not on all that they name, and why.
     pub fn skipped_in_configuration(&self) -> impl Iterator<Item = (&Exemption, SkipReason)> {
         self.in_configuration().filter_map(|(id, exemption)| Some((exemption, self.exemptions.skip_reason(id)?)))
+    }
+
+    /// How many descriptions of exemptions were evicted because there were too many.
+    #[must_use]
+    pub const fn evicted_descriptions(&self) -> u64 {
+        self.exemptions.evicted_descriptions()
     }
 
     /// The wall-clock time of a point of time since boot.

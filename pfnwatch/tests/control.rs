@@ -122,6 +122,8 @@ fn a_status_says_what_is_not_as_it_should_be() {
         "2026-01-02T03:04:05Z BLIND    reason 2",
         "no file: the defaults (e3b0c44298fc1c14)",
         "http://127.0.0.1:9464/",
+        "TAKES NO EVENTS: no space left",
+        "DROPPED      3 reported blocks (above the limit)",
         "exempt is the region that starts at 0x100000000 (a box that is gone): there is no such region on this host now",
     ] {
         assert!(said.contains(part), "{part}: {said}");
@@ -132,6 +134,7 @@ fn a_status_says_what_is_not_as_it_should_be() {
         ("/agent/uptime_seconds", 3661),
         ("/records/received", 7),
         ("/records/lost", 2),
+        ("/evictions/reported_blocks", 3),
     ] {
         assert_eq!(json.pointer(pointer), Some(&Value::from(expected)), "{pointer}: {json:#}");
     }

@@ -7,9 +7,7 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::Figures;
-use crate::bench::Measurement;
-use crate::bench::ScanRun;
+use crate::bench::{Figures, Measurement, ScanRun};
 
 pub const DEVICE: &str = "/dev/ttyS1";
 

@@ -1,12 +1,15 @@
 //! The agent as it is at one moment, for `pfnwatch status`, the web, alerts and the service manager.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use uuid::Uuid;
 
 use super::{
-    Options, alerts::Alerts, baseline_watch::BaselineWatch, event_summary::EventSummary, kernel_watch::KernelWatch,
-    observation::Observation, runtime_info::RuntimeInfo,
+    Options, alerts::Alerts, baseline_watch::BaselineWatch, event_summary::EventSummary, initial_scan::ReportedBlocks,
+    kernel_watch::KernelWatch, observation::Observation, records::RecordAssessor, runtime_info::RuntimeInfo,
 };
 use crate::{
     export::web::Web,
@@ -35,6 +38,8 @@ pub(super) struct AgentSnapshot<'a> {
     pub(super) facts: &'a KernelFacts,
     pub(super) runtime_info: &'a RuntimeInfo,
     pub(super) observation: &'a Observation,
+    pub(super) assessor: &'a RecordAssessor,
+    pub(super) reported_blocks: &'a ReportedBlocks,
     pub(super) kernel: &'a KernelWatch,
     pub(super) guard: &'a Guard,
     pub(super) info_blocks: &'a InfoBlockCache,
@@ -101,9 +106,29 @@ impl AgentSnapshot<'_> {
             last_event: self.events.last().next_back().map(|event| event.text.clone()),
             web: self.web.status(),
             counters: self.observation.counters(),
+            store_error: self.store.health().error,
+            evictions: self.evictions(),
             on_agent_exit: policy.on_agent_exit,
             pins: self.observation.pins(),
         }
+    }
+
+    fn evictions(&self) -> BTreeMap<String, u64> {
+        let (labels, predictions) = self.assessor.evicted();
+        let (boots, costs) = self.baseline.evicted();
+        let store = self.store.health();
+        let counts = [
+            ("boots", boots),
+            ("costs", costs),
+            ("damaged_stores", store.deleted_damaged),
+            ("exemption_descriptions", self.guard.evicted_descriptions()),
+            ("info_blocks", self.info_blocks.evicted()),
+            ("labels", labels),
+            ("predictions", predictions),
+            ("reported_blocks", self.reported_blocks.evicted()),
+            ("unsaved_events", store.dropped),
+        ];
+        counts.map(|(what, count)| (what.to_owned(), count)).into()
     }
 
     fn agent(&self) -> AgentStatus {

@@ -18,7 +18,8 @@ use crate::model::capacity::{
 };
 use crate::model::kernel::COMPAT_ALIGN;
 
-/// The limit of namespaces that are tracked; the one that was seen the longest ago is evicted first.
+/// The limit of namespaces that are tracked. Those that are gone are evicted first, then those whose baseline is the oldest;
+/// a record with a regression is never evicted.
 const MAX_RECORDS: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,12 +35,17 @@ pub enum RegressionChange {
 #[derive(Debug, Default)]
 pub struct CostHistory {
     records: Vec<CostRecord>,
+    evicted: u64,
+    /// The evicted namespaces that [`Self::take_evicted`] has not returned yet.
+    unreported: Vec<NamespaceKey>,
 }
 
 impl CostHistory {
     #[must_use]
-    pub const fn new(records: Vec<CostRecord>) -> Self {
-        Self { records }
+    pub fn new(records: Vec<CostRecord>) -> Self {
+        let mut history = Self { records, ..Self::default() };
+        history.evict_surplus();
+        history
     }
 
     /// Records what a namespace costs. Returns the record, and what has changed.
@@ -56,12 +62,10 @@ impl CostHistory {
             Some(known) if known.baseline.excess_bytes == cost.excess_bytes => (cost.clone(), known.accepted),
             _ => (cost.clone(), None),
         };
-        if self.records.len() >= MAX_RECORDS {
-            self.forget_oldest();
-        }
         let record = CostRecord { namespace, last: Some(cost), baseline, accepted };
         let change = change(before, record.regression());
         self.records.push(record.clone());
+        self.evict_surplus();
         (record, change)
     }
 
@@ -137,11 +141,26 @@ impl CostHistory {
         find(&by_uuid).or_else(|| find(&by_start))
     }
 
-    fn forget_oldest(&mut self) {
-        let oldest = self.records.iter().enumerate().min_by_key(|(_, it)| (it.last.is_some(), &it.baseline.seen));
-        if let Some(place) = oldest.map(|(place, _)| place) {
-            self.records.swap_remove(place);
+    /// A new record has no regression: if all others have one, it is the one that is evicted.
+    fn evict_surplus(&mut self) {
+        while self.records.len() > MAX_RECORDS {
+            let evictable = self.records.iter().enumerate().filter(|(_, it)| !it.has_regression());
+            let oldest = evictable.min_by_key(|(_, it)| (it.last.is_some(), &it.baseline.seen)).map(|(place, _)| place);
+            let Some(place) = oldest else { return };
+            self.evicted += 1;
+            self.unreported.push(self.records.swap_remove(place).namespace);
         }
+    }
+
+    /// The namespaces that were evicted since the last call.
+    pub fn take_evicted(&mut self) -> Vec<NamespaceKey> {
+        std::mem::take(&mut self.unreported)
+    }
+
+    /// How many namespaces were evicted so far.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
     }
 }
 
@@ -184,13 +203,19 @@ pub fn reference_cost(kernel: &ObservedKernel) -> Option<Cost> {
     })
 }
 
-/// Compares the running kernel with the others: the one with the lowest cost, and of several the latest.
+/// The kernel that others are compared with, and its cost: the one with the lowest cost, and of several the latest.
+#[must_use]
+pub fn reference<'a>(kernels: impl Iterator<Item = &'a ObservedKernel>) -> Option<(&'a ObservedKernel, Cost)> {
+    let costs =
+        kernels.filter(|kernel| !kernel.superseded).filter_map(|kernel| Some((kernel, reference_cost(kernel)?)));
+    costs.min_by(|(_, a), (_, b)| a.reservation_bytes.cmp(&b.reservation_bytes).then_with(|| b.seen.cmp(&a.seen)))
+}
+
+/// Compares the running kernel with the reference among the others.
 #[must_use]
 pub fn host_regression(now: &ObservedKernel, others: &[ObservedKernel]) -> Option<Regression> {
     let after = reference_cost(now)?;
-    let others = others.iter().filter(|other| other.id != now.id && !other.superseded).filter_map(reference_cost);
-    let before =
-        others.min_by(|a, b| a.reservation_bytes.cmp(&b.reservation_bytes).then_with(|| b.seen.cmp(&a.seen)))?;
+    let (_, before) = reference(others.iter().filter(|other| other.id != now.id))?;
     (after.reservation_bytes > before.reservation_bytes).then_some(Regression {
         subject: RegressionSubject::Host,
         before,

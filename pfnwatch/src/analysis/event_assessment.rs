@@ -5,9 +5,9 @@ pub(crate) mod tests;
 
 use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
 use pfnwatch_common::superblock::SuperblockKind;
-use pfnwatch_common::{Geometry, Map};
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 
-use crate::analysis::assess::{assess, deduplicated_memmap, memmap_in_dram, reserved_with};
+use crate::analysis::assess::{assess, deduplicated_memmap, memmap_in_dram};
 use crate::model::event::{
     BlockState, Body, Event, EventAssessment, GuardDecision, SetUp, SetUpOutcome, UnjudgedReason, personality_name,
 };
@@ -117,7 +117,7 @@ fn remedies(decision: &GuardDecision, host: &KernelParameters, thresholds: &Thre
 fn map_mem(decision: &GuardDecision, geometry: Option<Geometry>, host: &KernelParameters) -> String {
     let costs = geometry.and_then(|geometry| {
         let mem = Geometry { map: Map::Mem, ..geometry };
-        let reserved = reserved_with(&mem, 0, host).ok()?;
+        let reserved = reservation(&mem, 0, KernelQuirks::default()).ok()?.dataoff;
         let can = decision.personality == SuperblockKind::Dax && host.deduplicates == Some(true);
         let dram = deduplicated_memmap(mem.size, mem.align, host)
             .filter(|_| can)
@@ -164,7 +164,7 @@ fn write_infoblock(
     if !aligned || host.struct_page? > NDCTL || thresholds.reference_struct_page < NDCTL {
         return None;
     }
-    let reserved = reserved_with(geometry, NDCTL, host).ok()?;
+    let reserved = reservation(geometry, NDCTL, KernelQuirks::default()).ok()?.dataoff;
     Some(format!(
         "under this kernel, with an info block that ndctl writes ({} reserved; a debug facility of ndctl): make it with \
          --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode={} --map=dev --align={} NAME`, \

@@ -17,8 +17,7 @@ mod tests;
 pub use self::annotations::{runbook, test_alert};
 pub use self::dispatcher::{Delivery, DeliveryJob, Dispatcher};
 pub use self::firing::{AlertChange, FiringAlert, FiringAlerts, RecentEvents};
-pub use self::http::{DeliveryResult, post};
-pub use self::http::{Message, Payload, render};
+pub use self::http::{DeliveryResult, Message, Payload, post, render};
 pub use self::outbox::{Outbox, Waiting};
 pub use self::rules::{Findings, findings};
 

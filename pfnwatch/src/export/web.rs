@@ -13,4 +13,4 @@ mod snapshot_cache;
 mod tests;
 
 pub use self::server::Web;
-pub use self::snapshot_cache::ViewRequest;
+pub use self::snapshot_cache::{SNAPSHOT_TTL, SharedView, ViewCache, ViewRequest};

@@ -21,9 +21,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 pub use self::answer::{
-    AcceptedBaseline, Allowed, ErrorResponse, InfoBlockResponse, ModeResponse, Released, Reply, Response, Revoked,
+    AcceptedBaseline, AlertsStatus, Allowed, ErrorResponse, FiringAlertStatus, InfoBlockResponse, ModeResponse,
+    PendingMessage, Released, Reply, Response, Revoked,
 };
-pub use self::answer::{AlertsStatus, FiringAlertStatus, PendingMessage};
 use crate::model::capacity::BaselineScope;
 use crate::model::policy::{ExemptionSubject, Mode};
 use crate::model::units::parse_number;

@@ -7,10 +7,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use pfnwatch_common::{
-    KernelQuirks,
-    policy::{self, ExemptionKind, MAX_EXEMPTIONS, NO_EXPIRY, Snapshot},
-};
+use pfnwatch_common::policy::{self, ExemptionKind, MAX_EXEMPTIONS, NO_EXPIRY, Snapshot};
 use serde::Serialize;
 
 use super::Clock;
@@ -26,7 +23,6 @@ pub struct PolicyKernel {
     pub max_struct_page: Option<u64>,
     pub page_size: u64,
     pub compat: u64,
-    pub quirks: KernelQuirks,
     pub module_epoch: u64,
 }
 
@@ -90,7 +86,6 @@ pub fn compile(
         aligns: thresholds.aligns,
         parts_per_million: thresholds.parts_per_million,
         mode: policy.mode as u32,
-        allows_empty: kernel.quirks.allows_empty.into(),
         armed: armed.into(),
         ..Snapshot::EMPTY
     };

@@ -1,5 +1,6 @@
 //! An agent's end of the control socket, with a state of its own in the place of a guard.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -188,6 +189,7 @@ fn status() -> Status {
             max_struct_page_size_bytes: Some(128),
             evidence: vec!["running code".to_owned()],
             conflicting_evidence: Vec::new(),
+            problems: Vec::new(),
         },
         policy: PolicyStatus { file: None, ..healthy.policy },
         skipped_exemptions: vec![SkippedExemptionStatus {
@@ -210,6 +212,8 @@ fn status() -> Status {
         },
         last_event: Some("2026-01-02T03:04:05Z BLIND    reason 2".to_owned()),
         counters: [("judged", 3), ("denied", 1)].map(|(name, count)| (name.to_owned(), count)).into(),
+        store_error: Some("no space left".to_owned()),
+        evictions: BTreeMap::from([("boots".to_owned(), 0), ("reported_blocks".to_owned(), 3)]),
         ..healthy
     }
 }

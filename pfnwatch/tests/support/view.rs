@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
 
 use pfnwatch::model::policy::Mode;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -201,6 +202,8 @@ pub fn status() -> Status {
         last_event: None,
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: Counter::ALL.iter().map(|counter| (counter.name().to_owned(), 1)).collect(),
+        store_error: None,
+        evictions: BTreeMap::new(),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),
     }

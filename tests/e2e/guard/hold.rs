@@ -8,8 +8,7 @@ use std::{fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::{PROGRAM, has_text};
-use guest::bpf::PINS;
-use guest::bpf::{self, ObjectKind};
+use guest::bpf::{self, ObjectKind, PINS};
 use guest::creation::{self, Map, Mode, PreparedNamespace};
 use guest::guard::{self, Guard};
 use guest::policy::{self, GuardMode, Policy};

@@ -11,9 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::Update;
 use super::block::{self, Block, User};
-use super::compare;
+use super::{Update, compare};
 use crate::{command, guard, regions, sysfs, wait};
 
 pub const PAGES: &str = "/pages";

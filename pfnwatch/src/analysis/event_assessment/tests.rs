@@ -1,7 +1,7 @@
 use std::time::UNIX_EPOCH;
 
 use pfnwatch_common::record::{Decision, Judgement, Unjudged};
-use pfnwatch_common::{InfoBlock, KernelQuirks, Map};
+use pfnwatch_common::{InfoBlock, Map};
 use zerocopy::IntoBytes as _;
 
 use super::*;
@@ -18,7 +18,7 @@ pub(crate) fn host() -> KernelParameters {
         compat: 2 * MIB,
         struct_page: Some(64),
         max_struct_page: None,
-        quirks: KernelQuirks::default(),
+        allows_empty: None,
         deduplicates: Some(true),
     }
 }

@@ -72,6 +72,12 @@ fn render(status: &Status) -> String {
     line("at its end", on_exit(status.on_agent_exit));
     line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
     line("counters", &counters(status));
+    if let Some(error) = &status.store_error {
+        line("event store", &format!("TAKES NO EVENTS: {error}"));
+    }
+    if let Some(evictions) = evictions(status) {
+        line("DROPPED", &evictions);
+    }
     line("web", &web(&status.web));
     for skipped in &status.skipped_exemptions {
         line("NOT IN FORCE", &format!("exempt is {} ({}): {}", skipped.subject, skipped.reason, skipped.skip_reason));
@@ -155,7 +161,11 @@ fn max_struct_page(known: &MaxStructPageStatus) -> String {
     let evidence = known.evidence.join("; ");
     let mut text = match known.max_struct_page_size_bytes {
         Some(bytes) => format!("reserves {bytes} B for each page ({evidence})"),
-        None if evidence.is_empty() => "what it reserves for each page is not known".to_owned(),
+        None if known.conflicting_evidence.is_empty() => {
+            let reasons = [known.evidence.as_slice(), &known.problems].concat().join("; ");
+            let reasons = Some(reasons.as_str()).filter(|reasons| !reasons.is_empty());
+            format!("what it reserves for each page is not known for certain: {}", or_unknown(reasons))
+        }
         None => format!("CONFLICTING evidence of what it reserves for each page: {evidence}"),
     };
     for against in &known.conflicting_evidence {
@@ -203,6 +213,13 @@ fn counters(status: &Status) -> String {
     let always = ALWAYS.iter().map(|name| shown(name, status.counters.get(*name).copied().unwrap_or(0)));
     let others = status.counters.iter().filter(|(name, count)| **count > 0 && !ALWAYS.contains(&name.as_str()));
     always.chain(others.map(|(name, count)| shown(name, *count))).collect::<Vec<_>>().join(", ")
+}
+
+/// What was dropped because there was too much of it; `None` if nothing was.
+fn evictions(status: &Status) -> Option<String> {
+    let dropped = status.evictions.iter().filter(|(_, count)| **count > 0);
+    let texts: Vec<_> = dropped.map(|(what, count)| format!("{count} {}", what.replace('_', " "))).collect();
+    (!texts.is_empty()).then(|| format!("{} (above the limit)", texts.join(", ")))
 }
 
 fn or_unknown(reason: Option<&str>) -> &str {

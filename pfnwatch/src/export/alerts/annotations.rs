@@ -1,7 +1,6 @@
 //! The annotations of alerts: a summary of one line, and a description with the bytes and the remedy.
 
-use crate::model::alert::Alert;
-use crate::model::alert::AlertName;
+use crate::model::alert::{Alert, AlertName};
 use crate::model::capacity::{Cost, NamespaceKey, Regression};
 use crate::model::redact::redact_quotes;
 use crate::model::scan_result::AssessedNamespace;

@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::Findings;
-use crate::model::alert::Alert;
-use crate::model::alert::AlertName;
+use crate::model::alert::{Alert, AlertName};
 
 /// How long an event without an end fires an alert.
 const RECENT_WINDOW: Duration = Duration::from_secs(15 * 60);

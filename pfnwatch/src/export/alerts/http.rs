@@ -11,8 +11,7 @@ use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
 
 use crate::export::http_client;
-use crate::model::alert::{Alert, AlertLabels};
-use crate::model::alert::{Receiver, ReceiverKind};
+use crate::model::alert::{Alert, AlertLabels, Receiver, ReceiverKind};
 use crate::model::event::{SCHEMA, Time};
 
 /// The limit of bytes of an answer that are read: enough for its message.

@@ -226,7 +226,7 @@ fn respond(wanted: Route, snapshot: &Snapshot) -> Response<Full<Bytes>> {
         Route::Page => reply::page(snapshot.page()),
         Route::Metrics => reply::ok(CONTENT_TYPE, snapshot.metrics()),
         Route::Health => reply::ok(reply::PLAIN, "the agent's loop answers\n".into()),
-        Route::Readiness => match route::readiness(&snapshot.view) {
+        Route::Readiness => match route::readiness(&snapshot.shared.view) {
             Ok(words) => reply::ok(reply::PLAIN, words.into()),
             Err(why) => reply::unavailable(&why),
         },

@@ -6,8 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::server::Limits;
-use super::server::MAX_CONNECTIONS;
+use super::server::{Limits, MAX_CONNECTIONS};
 use super::*;
 use crate::model::alert::DeliveryStats;
 use crate::model::view::View;

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Key;
-use super::{Client, Sample};
+use super::{Client, Key, Sample};
 use crate::cli::fleet::{Fleet, Host, HostProblem};
 use crate::model::units::Plural;
 

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::hosts::GONE;
-use super::{Client, Sample};
-use super::{Key, QueryResult};
+use super::{Client, Key, QueryResult, Sample};
 
 /// The share of its scrapes that a host must have answered, in percent: an occasional restart or reboot is no gap.
 const REACHED: u64 = 95;

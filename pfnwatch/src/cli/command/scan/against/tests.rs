@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::PairedBy;
-use super::*;
+use super::{PairedBy, *};
 use crate::cli::command::scan::ScanReport;
 use crate::cli::command::scan::tests::mixed;
 
