@@ -34,7 +34,9 @@ pub fn commands_from_file(namespace: &str, file: &str, kept: &SavedInfoBlock) ->
     let mut commands = vec![
         "( set -eu".to_owned(),
         // libnvdimm numbers regions again when it is loaded: the address stays.
-        format!("grep -qx {start:#x} {sysfs}/resource || {{ echo 'STOP: {namespace} is another one by now' >&2; exit 1; }}"),
+        format!(
+            "grep -qx {start:#x} {sysfs}/resource || {{ echo 'STOP: {namespace} is another one by now' >&2; exit 1; }}"
+        ),
         // Lets go of the seed that claims it, too.
         format!("ndctl disable-namespace {namespace}"),
     ];
