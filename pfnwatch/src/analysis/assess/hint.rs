@@ -66,7 +66,8 @@ fn rounding(thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
         Map::Mem => 0,
     };
     let needed = memmap.checked_add(HEAD)?;
-    let bytes = measured.ideal.min(measured.reservation).saturating_sub(needed).checked_add(measured.end_trunc)?;
+    let end = measured.end_trunc.saturating_sub(measured.cut_at_end());
+    let bytes = measured.ideal.min(measured.reservation).saturating_sub(needed).checked_add(end)?;
     // The same share of the namespace as for a finding, whatever the align: below it rounding is not worth a word.
     if !thresholds.passed_by(bytes, 0, size) {
         return None;
