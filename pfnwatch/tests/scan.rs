@@ -155,13 +155,39 @@ fn a_plan_prints_and_never_acts() {
     let output = pfnwatch(folder.path(), &["plan", "--max-struct-page", "128"]);
     assert_eq!(code(&output), 3);
     let plan = text(&output);
-    for line in
-        ["ndctl create-namespace --force --reconfig=namespace0.0", "ndctl write-infoblock", "--map=mem", "back up"]
-    {
+    for line in ["ndctl create-namespace --reconfig=namespace0.0", "ndctl write-infoblock", "--map=mem", "back up"] {
         assert!(plan.contains(line), "{line}: {plan}");
     }
     let plan = json(&pfnwatch(folder.path(), &["plan", "--max-struct-page", "64", "--format", "json"]));
     assert_eq!((&plan["schema"], &plan["steps"][0]["excess_bytes"]), (&1.into(), &(256 << 20).into()));
+}
+
+#[test]
+fn a_plan_is_written_as_a_script_once() {
+    let folder = regressed();
+    let file = folder.path().join("plan.sh");
+    let arguments = ["plan", "--max-struct-page", "64", "--script", file.to_str().unwrap()];
+    assert_eq!(code(&pfnwatch(folder.path(), &arguments)), 3);
+    let script = std::fs::read_to_string(&file).unwrap();
+    assert!(script.starts_with("#!/bin/sh\n") && script.contains("pfnwatch_same namespace0.0 uuid="), "{script}");
+    assert_eq!(code(&pfnwatch(folder.path(), &arguments)), 1, "a file that is there is not overwritten");
+}
+
+/// Linux 6.18.15 does not return the 2 MiB pieces of a memmap.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_prediction_says_what_map_mem_loses() {
+    let folder = regressed();
+    let kernel = folder.path().join("sys/kernel");
+    std::fs::create_dir_all(&kernel).unwrap();
+    let predict = |release| {
+        std::fs::write(kernel.join("osrelease"), release).unwrap();
+        let procfs = folder.path().to_str().unwrap();
+        let size = ["predict", "--size", "16GiB", "--max-struct-page", "64", "--path.procfs", procfs];
+        text(&pfnwatch(folder.path(), &size))
+    };
+    assert!(predict("6.18.15+deb13-amd64\n").contains("suspected to lose that DRAM at each disable"));
+    assert!(!predict("6.12.107+deb13-amd64\n").contains("suspected"));
 }
 
 #[test]

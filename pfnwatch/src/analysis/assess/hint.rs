@@ -31,6 +31,7 @@ fn system_ram(facts: &Facts, measured: &Measured) -> Option<Hint> {
         return None;
     }
     let bytes = gained_by_map_mem(measured)?;
+    // Its memmap is in DRAM with either map: what a kernel loses of it does not depend on this advice.
     let detail =
         format!("in use as system RAM, which does not use the reservation: map=mem gives {} back", Bytes(bytes));
     Some(Hint::new(Cause::SystemRam, bytes, detail))

@@ -177,7 +177,7 @@ impl RebuildOption {
     }
 }
 
-/// Works on any kernel: the memmap is in DRAM.
+/// The memmap in DRAM, whatever this kernel reserves.
 fn with_map_mem(
     judged: &AssessedNamespace,
     target: Option<&PlanTarget<'_>>,
@@ -190,11 +190,11 @@ fn with_map_mem(
     let mem = Geometry { map: Map::Mem, ..*geometry };
     let host = &context.host;
     let deduplicates = judged.facts.mode == NamespaceMode::Devdax && host.deduplicates == Some(true);
-    let dram = deduplicated_memmap(mem.size, mem.align, host)
-        .filter(|_| deduplicates)
-        .or_else(|| memmap_in_dram(mem.size, host));
+    let deduplicated = deduplicated_memmap(mem.size, mem.align, host).filter(|_| deduplicates);
+    let dram = deduplicated.or_else(|| memmap_in_dram(mem.size, host));
     let cost = dram.map_or("an amount that is not known".to_owned(), |bytes| Bytes(bytes).to_string());
-    let title = format!("under any kernel, with map=mem: its memmap then takes {cost} of DRAM");
+    let loss = host.memmap_loss(deduplicated.is_some());
+    let title = format!("under this kernel, with map=mem: its memmap then takes {cost} of DRAM{loss}");
     let block = target.map(|target| commands::rebuild(target, Map::Mem));
     Some(RebuildOption::new(title, usable_with(&mem, 0), target, block))
 }

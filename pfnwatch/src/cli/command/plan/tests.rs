@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 
 use super::*;
 use crate::{
+    kernel::known_defects,
     model::{
         inventory::{InfoBlocks, Inventory},
         kernel::KernelFacts,
@@ -18,13 +19,18 @@ const GIB: u64 = 1 << 30;
 fn plan_of(max_struct_page: Option<u64>, build: impl Fn(&Tree) -> std::io::Result<()>) -> Plan {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
-    plan_below(folder.path(), max_struct_page)
+    plan_below(folder.path(), max_struct_page, false)
 }
 
-fn plan_below(root: &Path, max_struct_page: Option<u64>) -> Plan {
+fn plan_below(root: &Path, max_struct_page: Option<u64>, may_lose_memmap: bool) -> Plan {
     let roots = SysfsRoots { sysfs: root.to_owned(), procfs: root.join("proc"), dev: None };
-    let kernel =
-        KernelFacts { release: "6.1.0".into(), page_size: 4096, struct_page_size: Some(64), deduplicates: Some(true) };
+    let kernel = KernelFacts {
+        release: "6.1.0".into(),
+        page_size: 4096,
+        struct_page_size: Some(64),
+        deduplicates: Some(true),
+        may_lose_memmap,
+    };
     let thresholds = Thresholds::default();
     let scan = ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &thresholds);
     let page_cost = PageCost { bytes: max_struct_page, evidence: "test".to_owned(), allows_empty: None };
@@ -79,6 +85,26 @@ fn a_regressed_kernel_has_ways_around_it() {
     );
     let text = plan.text();
     assert!(text.contains("same map it would give back 0 B") && text.contains("Nothing is run"), "{text}");
+}
+
+/// With 2 MiB pieces of memmap in DRAM, which this kernel may not return.
+#[test]
+fn map_mem_is_not_offered_without_its_loss() {
+    let plan_on = |release: &str, pmem: &Pmem| {
+        let folder = tempfile::tempdir().unwrap();
+        Tree::new(folder.path()).unwrap().namespace(pmem).unwrap();
+        plan_below(folder.path(), Some(128), known_defects::may_lose_memmap(release))
+            .steps
+            .remove(0)
+            .ways
+            .remove(1)
+            .title
+    };
+    let fsdax = regressed(0, 16 * GIB);
+    let loss = "of DRAM (this kernel is suspected to lose that DRAM at each disable, until the next boot)";
+    assert!(plan_on("6.18.15", &fsdax).ends_with(loss));
+    assert!(plan_on("6.18.39", &fsdax).ends_with("256 MiB of DRAM"));
+    assert!(plan_on("6.18.15", &Pmem { dax: true, ..fsdax }).ends_with("64 MiB of DRAM"), "deduplicated: not affected");
 }
 
 /// ndctl's block counts from address 0: with a start that is no multiple of the align it would be refused.
