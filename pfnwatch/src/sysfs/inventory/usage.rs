@@ -118,7 +118,7 @@ impl Usage {
     }
 }
 
-/// The user that `holder` is, whose folder in sysfs tells its kind.
+/// The user that `holder` is, whose folder in sysfs has its kind.
 fn stacked(device: &str, holder: &str, folder: &Path) -> DeviceUser {
     let attribute = |name: &str| fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned());
     let name = attribute("dm/name").unwrap_or_else(|| holder.to_owned());

@@ -56,7 +56,7 @@ pub(super) struct RebuildOption {
     pub(super) title: String,
     /// What users could store in then.
     pub(super) usable_bytes: Option<u64>,
-    /// The commands for root's shell, after those of `checks`: nothing runs them. None if a warning says why not.
+    /// The commands for root's shell, after those of `checks`: nothing runs them. None if a warning has the reason.
     pub(super) commands: Vec<String>,
     /// The part of the commands that the shell runs.
     #[serde(skip)]
@@ -92,7 +92,7 @@ impl PlanStep {
     }
 }
 
-/// What the commands need; an error says why there can be none.
+/// What the commands need; an error is the reason why there are none.
 fn target<'a>(
     judged: &'a AssessedNamespace,
     region: Option<&'a Region>,

@@ -177,7 +177,7 @@ fn no_commands_for_what_cannot_be_identified() {
     assert!(step.ways[0].commands.is_empty() && step.warnings[1].contains("run `plan` as root"), "{step:?}");
 }
 
-/// ndctl says no only after the namespace was disabled.
+/// ndctl would refuse it only after the namespace was disabled.
 #[test]
 fn what_ndctl_would_refuse_is_said_before() {
     let plan = plan_of(Some(64), |tree| {
