@@ -97,8 +97,8 @@ fn a_reconfigure_shows_the_way_back() {
          07070707-0707-0707-0707-070707070707, seen being made, last at 1970-01-01T00:16:40Z) is gone, the data behind it \
          was not touched: restore it with"
     );
-    assert_eq!(below[1], "        pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock");
-    assert_eq!((below.len(), below.last()), (13, Some(&"        ndctl enable-namespace namespace0.0")));
+    assert_eq!(below[1], "        pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock &&");
+    assert_eq!((below.len(), below[2], below.last()), (15, "        ( set -eu", Some(&"        )")));
 }
 
 #[test]
