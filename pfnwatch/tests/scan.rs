@@ -173,6 +173,29 @@ fn a_plan_is_written_as_a_script_once() {
     assert_eq!(code(&pfnwatch(folder.path(), &arguments)), 1, "a file that is there is not overwritten");
 }
 
+/// Of 4 GiB an older kernel cut 64 MiB off at the end. Sizes alone look like the regression's, to the byte.
+#[test]
+fn an_older_kernels_cut_is_no_finding() {
+    let folder = host(|tree| {
+        tree.region(0, 4 * GIB, 64 * GIB)?;
+        tree.namespace(&Pmem { size: 4 * GIB, ..Pmem::default() })?;
+        tree.write("pfn0.1", &[("size", "4158652416"), ("resource", "0x104200000")])
+    });
+    let scan = || {
+        let output = pfnwatch(folder.path(), &["scan", "--format", "json"]);
+        (code(&output), json(&output)["namespaces"][0].clone())
+    };
+    let (root, namespace) = scan();
+    assert_eq!((root, &namespace["verdict"], &namespace["cause"]), (0, &"ok".into(), &"older_kernel".into()));
+    let detail = namespace["detail"].as_str().unwrap();
+    assert!(detail.starts_with("64 MiB cut off at the end by an older kernel, a rebuild returns it"), "{detail}");
+    for device in ["namespace0.0", "pfn0.1"] {
+        std::fs::remove_file(folder.path().join("bus/nd/devices").join(device).join("resource")).unwrap();
+    }
+    let (user, namespace) = scan();
+    assert_eq!((user, &namespace["verdict"], &namespace["class"]), (0, &"unknown".into(), &Value::Null));
+}
+
 /// Linux 6.18.15 does not return the 2 MiB pieces of a memmap.
 #[test]
 #[cfg(target_arch = "x86_64")]

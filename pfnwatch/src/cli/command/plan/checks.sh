@@ -66,6 +66,15 @@ pfnwatch_good_kernel() {
         pfnwatch_stop "pfnwatch kernel --running: this kernel is not known to reserve 64 bytes for each page"
 }
 
+# REGION SEED ALIGN: does the kernel offer this align to the region's next device? SEED is pfn or dax.
+pfnwatch_offered() {
+    offered=$(cat "/sys/bus/nd/devices/$(cat "/sys/bus/nd/devices/$1/$2_seed" 2>/dev/null)/supported_alignments" 2>/dev/null) || return 0
+    case " $offered " in
+        *" $3 "* | *"[$3]"*) ;;
+        *) pfnwatch_stop "the kernel offers no align of $3 bytes in $1, only $offered" ;;
+    esac
+}
+
 # REGION SIZE ALIGN: ndctl rebuilds a namespace only if its size is a multiple of its region's align.
 pfnwatch_align() {
     align_file=/sys/bus/nd/devices/$1/align

@@ -3,9 +3,13 @@
 //! The block is one subshell: the shell reads it to its end before it runs any of it, and a check that fails ends it
 //! without closing the shell. [`CHECKS`] has the checks.
 
-use pfnwatch_common::{Map, superblock::SuperblockKind};
+use pfnwatch_common::Map;
 
-use crate::model::{facts::map_name, inventory::Region, scan_result::AssessedNamespace};
+use crate::model::{
+    facts::{NamespaceMode, map_name},
+    inventory::Region,
+    scan_result::AssessedNamespace,
+};
 
 /// The functions that the blocks call, for any POSIX shell.
 pub(super) const CHECKS: &str = include_str!("checks.sh");
@@ -122,11 +126,15 @@ pub(super) fn region_align(size: u64, ways: u64, page_size: u64) -> Option<u64> 
 impl PlanTarget<'_> {
     /// The checks, and what every rebuild begins with.
     fn block_for(&self) -> Block {
-        let namespace = &self.judged.namespace.name;
-        let checks =
-            vec![self.same(&format!("{} {}", self.identity, self.block)), format!("pfnwatch_unused {}", self.device())];
+        let (namespace, region) = (&self.judged.namespace.name, &self.judged.namespace.region);
+        let seed = if self.is_dax() { "dax" } else { "pfn" };
+        let checks = vec![
+            self.same(&format!("{} {}", self.identity, self.block)),
+            format!("pfnwatch_unused {}", self.device()),
+            format!("pfnwatch_offered {region} {seed} {}", self.align),
+        ];
         let actions = vec![
-            format!("pfnwatch_align {} {} {}", self.judged.namespace.region, self.size, self.region_align),
+            format!("pfnwatch_align {region} {} {}", self.size, self.region_align),
             format!("ndctl disable-namespace {namespace}"),
             format!("ndctl read-infoblock {namespace} --output={namespace}.infoblock"),
         ];
@@ -141,11 +149,13 @@ impl PlanTarget<'_> {
     fn device(&self) -> String {
         let namespace = &self.judged.namespace;
         // A block for devdax that lies on a raw namespace has a disk.
-        let held = namespace.holder.is_ok();
-        let dax = self.judged.facts.block.as_ref().is_some_and(|block| block.kind == SuperblockKind::Dax)
-            || self.judged.mode() == "devdax";
-        let name = if held && dax { namespace.character_device() } else { namespace.disk() };
+        let character = namespace.holder.is_ok() && self.is_dax();
+        let name = if character { namespace.character_device() } else { namespace.disk() };
         name.unwrap_or_default()
+    }
+
+    fn is_dax(&self) -> bool {
+        self.judged.facts.mode == NamespaceMode::Devdax
     }
 
     /// Without labels, ndctl must not write any by itself: the namespace's name would change.

@@ -71,8 +71,6 @@ impl PlanStep {
         let geometry = geometry(judged, context)?;
         let users = context.usage.of(&judged.namespace);
         let mut warnings = Vec::new();
-        let read_only = region.filter(|region| region.read_only == Ok(true));
-        warnings.extend(read_only.map(|region| format!("{} is read-only: nothing can be rebuilt there", region.name)));
         warnings.push(format!("back up everything in it ({} at most): it is destroyed", Bytes(usable)));
         let target = target(judged, region, &geometry).map_err(|why| warnings.push(why)).ok();
         Some(Self {
@@ -98,6 +96,9 @@ fn target<'a>(
     region: Option<&'a Region>,
     geometry: &Geometry,
 ) -> Result<PlanTarget<'a>, String> {
+    if let Some(region) = region.filter(|region| region.read_only == Ok(true)) {
+        return Err(format!("no commands: {} is read-only", region.name));
+    }
     let (size, align, ways) = (geometry.size, geometry.align, region.map_or(1, Region::ways));
     let identified = commands::identity(judged, size).zip(commands::block_identity(judged));
     let (identity, block) = identified.ok_or_else(|| {

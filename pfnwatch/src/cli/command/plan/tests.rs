@@ -138,7 +138,8 @@ fn what_is_in_use_comes_last_with_its_warnings() {
     assert_eq!(order, ["namespace0.2", "namespace0.1", "namespace0.0"]);
     let last = &plan.steps[2];
     assert!(last.in_use && !plan.steps[0].in_use);
-    for warning in ["region0 is read-only", "back up everything"] {
+    assert!(last.ways[0].commands.is_empty());
+    for warning in ["no commands: region0 is read-only", "back up everything"] {
         assert!(last.warnings.iter().any(|line| line.contains(warning)), "{last:?}");
     }
     let text = plan.text();

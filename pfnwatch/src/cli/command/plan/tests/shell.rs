@@ -117,7 +117,7 @@ fn a_script_checks_and_rebuilds_once() {
 fn any_difference_stops() {
     type Change = fn(&Host);
     let attribute = |host: &Host, name: &str, text| host.put(&format!("bus/nd/devices/{name}"), text);
-    let first: [(&str, Change); 13] = [
+    let first: [(&str, Change); 14] = [
         ("namespace0.0 is not the planned", |host| {
             // Two NVDIMMs exchanged: the names are the others'.
             let device = |name: &str| host.0.path().join("bus/nd/devices").join(name);
@@ -136,6 +136,9 @@ fn any_difference_stops() {
         ("is mounted", |host| host.put("proc/31/mountinfo", "9 1 259:0 / /private rw - xfs /dev/x rw")),
         ("is mounted", |host| host.put("proc/31/mountinfo", "9 1 0:50 / /b rw - btrfs /dev/pmem0 rw")),
         ("the log", |host| host.put("proc/31/mountinfo", "9 1 8:1 / /b rw - xfs /dev/a rw,logdev=/dev/pmem0,noquota")),
+        ("no align of 2097152 bytes in region0, only [4096]", |host| {
+            host.put("bus/nd/devices/pfn0.0/supported_alignments", "[4096]");
+        }),
         ("no device number", |host| fs::remove_file(host.0.path().join("block/pmem0/dev")).unwrap()),
     ];
     for (reason, change) in first {
