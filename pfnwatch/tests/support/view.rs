@@ -210,7 +210,7 @@ fn status() -> Status {
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: Counter::ALL.iter().map(|counter| (counter.name().to_owned(), 1)).collect(),
         store_error: None,
-        evictions: BTreeMap::new(),
+        evictions: BTreeMap::from([("reported_blocks".to_owned(), 2)]),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),
     }
