@@ -115,7 +115,8 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup => {
             setup::for_vm()?;
-            println!("all that the build and the VM tests need is here");
+            setup::for_unit_tests()?;
+            println!("all that the build and the tests need is here");
         }
         Command::Build(args) => build(args.release)?,
         Command::Check(args) => check::run(&args)?,

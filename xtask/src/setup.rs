@@ -17,6 +17,12 @@ pub(crate) fn for_build() -> Result<()> {
     both(|| BPF_LINKER.ensure(), rust_src::ensure).map(drop)
 }
 
+/// What the unit tests need: the same, and what checks shell scripts.
+pub(crate) fn for_unit_tests() -> Result<()> {
+    for_build()?;
+    host::ensure(&["shellcheck"])
+}
+
 /// What the fuzz targets need: the same, and a compiler for libFuzzer.
 pub(crate) fn for_fuzz() -> Result<()> {
     for_build()?;
@@ -47,6 +53,7 @@ pub(crate) fn for_vm() -> Result<()> {
 /// What `cargo xtask test` needs: all of that, what makes the package, and what checks the dependencies.
 pub(crate) fn for_test() -> Result<()> {
     for_vm()?;
+    for_unit_tests()?;
     for_dist()?;
     cargo_deny().map(drop)
 }

@@ -81,7 +81,7 @@ const ON_HOST: [&str; 2] = ["clippy, host", "documentation"];
 /// Each lane waits for another resource: compiling the agent ends on one processor, kernels come over the network, fuzz targets are
 /// compiled while Prometheus and the browser wait.
 fn plan(quick: bool) -> Plan {
-    let needed: fn() -> Done = if quick { || one(setup::for_build()) } else { || one(setup::for_test()) };
+    let needed: fn() -> Done = if quick { || one(setup::for_unit_tests()) } else { || one(setup::for_test()) };
     let checks = check::ALL.iter().map(|check| {
         let needs: &[_] = if check.needs_object { &[OBJECT] } else { &[] };
         Stage { name: check.name, limit_s: check.limit_s, needs, work: Box::new(|| one((check.run)())) }

@@ -3,7 +3,7 @@
 use pfnwatch_common::{InfoBlock, Map};
 
 use crate::model::facts::{Facts, NamespaceMode};
-use crate::model::inventory::Namespace;
+use crate::model::inventory::{DeviceUser, Namespace};
 use crate::model::kernel::KernelFacts;
 use crate::model::verdict::{Assessment, NamespaceTotals, Verdict};
 
@@ -12,6 +12,8 @@ pub struct AssessedNamespace {
     pub namespace: Namespace,
     pub facts: Facts,
     pub assessment: Assessment,
+    /// Who uses it, those to be ended first in front; `None` if nobody looked.
+    pub users: Option<Vec<DeviceUser>>,
 }
 
 impl AssessedNamespace {

@@ -17,7 +17,7 @@ use crate::process::Task;
 use crate::{paths, setup};
 
 /// Programs of the host: name, and the package to install where there is no guest without it.
-const TOOLS: [(&str, Option<&str>); 11] = [
+const TOOLS: [(&str, Option<&str>); 14] = [
     ("kmod", Some("kmod")),
     ("ndctl", Some("ndctl")),
     ("mkfs.ext4", None),
@@ -28,6 +28,9 @@ const TOOLS: [(&str, Option<&str>); 11] = [
     ("ls", Some("coreutils")),
     ("cat", Some("coreutils")),
     ("mkdir", Some("coreutils")),
+    ("id", Some("coreutils")),
+    ("od", Some("coreutils")),
+    ("tr", Some("coreutils")),
     ("dmesg", Some("util-linux")),
     ("grep", Some("grep")),
 ];

@@ -1,7 +1,7 @@
 //! `pfnwatch predict`: what a namespace would cost, before it is made.
 
 mod alternative;
-mod place;
+pub(super) mod place;
 pub(super) mod report;
 
 use anyhow::Context as _;

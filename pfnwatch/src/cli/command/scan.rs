@@ -26,6 +26,7 @@ use crate::model::thresholds::Thresholds;
 use crate::model::verdict::Verdict;
 use crate::os::paths::Paths;
 use crate::scan::EnabledBlocks;
+use crate::sysfs::inventory::SysfsRoots;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -77,7 +78,11 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let reference_struct_page = args.reference_struct_page.unwrap_or(configured.reference_struct_page);
     let thresholds = Thresholds { reference_struct_page, ..configured };
     let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
-    let scan = ScanResult::run(paths, blocks, &thresholds)?;
+    let mut scan = ScanResult::run(paths, blocks, &thresholds)?;
+    // The processes of this host do not use another's devices.
+    if paths.is_own_sysfs() {
+        scan.find_users(&SysfsRoots::from(paths));
+    }
     let comparison = args.against.as_deref().map(|file| Comparison::compare(file, &scan)).transpose()?;
     let text = match &comparison {
         Some(comparison) => comparison.render(args.format)?,

@@ -82,11 +82,11 @@ impl Dispatcher {
     }
 
     pub fn enqueue(&mut self, change: &AlertChange, now: Instant, keeper: &mut dyn OutboxStore) {
-        for receiver in change.receivers.iter().cloned() {
+        for receiver in &change.receivers {
             let (alert, since) = (change.firing.alert.clone(), change.firing.since);
             let message = Message { receiver: receiver.clone(), alert, since, ended: change.ended };
             self.outbox.put(message, now, keeper);
-            self.drop_surplus(&receiver, keeper);
+            self.drop_surplus(receiver, keeper);
         }
     }
 

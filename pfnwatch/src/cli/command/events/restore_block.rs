@@ -17,6 +17,8 @@ use crate::cli::store_args::StoreArgs;
 use crate::config::ConfigArgs;
 use crate::model::control::{InfoBlockResponse, Request, Response};
 use crate::model::exit::Exit;
+use crate::model::restore_commands;
+use crate::model::shell_word::shell_word;
 use crate::os::control_client::{ClientError, try_request};
 use crate::store::Reader;
 
@@ -125,16 +127,11 @@ fn restore_commands(saved: &InfoBlockResponse, file: Option<&Path>) -> Vec<Strin
         return Vec::new();
     }
     let Some(file) = file else {
-        let fetch = format!("pfnwatch events restore-block {} -o FILE", saved.namespace);
+        let fetch = restore_commands::fetch(&saved.namespace, "FILE");
         return std::iter::once(fetch).chain(saved.restore_commands.iter().cloned()).collect();
     };
-    let file = quoted(&file.display().to_string());
+    let file = shell_word(&file.display().to_string());
     saved.restore_commands.iter().map(|step| step.replace("FILE", &file)).collect()
-}
-
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// The same for programs.
@@ -164,16 +161,5 @@ impl<'a> RestoredBlock<'a> {
             last_seen: seen,
             restore_commands: restore_commands(saved, file),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn a_file_is_one_word() {
-        assert_eq!(quoted("/tmp/a-b_1.bin"), "/tmp/a-b_1.bin");
-        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::model::event::{SCHEMA, Time};
 use crate::model::facts::map_name;
-use crate::model::inventory::Region;
+use crate::model::inventory::{DeviceUser, Region};
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use crate::model::verdict::{Cause, Evidence, Hint, NamespaceTotals, Verdict};
 
@@ -81,6 +81,8 @@ struct NamespaceReport {
     row: NamespaceRow,
     /// What else could be had, for this namespace.
     hints: Vec<HintRow>,
+    /// Who uses it, those to be ended first in front; null if it is not oversize, or not this host's.
+    users: Option<Vec<DeviceUser>>,
 }
 
 /// What could be otherwise with a namespace.
@@ -153,7 +155,7 @@ pub(super) struct NamespaceRow {
 
 impl From<&AssessedNamespace> for NamespaceRow {
     fn from(assessed: &AssessedNamespace) -> Self {
-        let AssessedNamespace { namespace, facts, assessment } = assessed;
+        let AssessedNamespace { namespace, facts, assessment, .. } = assessed;
         let numbers = assessment.numbers;
         let holder = namespace.holder.as_ref().ok();
         let percent = |bytes: Option<u64>| percent(bytes?, numbers.size?);
@@ -225,7 +227,8 @@ impl From<&Region> for RegionRow {
 
 impl From<&AssessedNamespace> for NamespaceReport {
     fn from(assessed: &AssessedNamespace) -> Self {
-        Self { row: NamespaceRow::from(assessed), hints: assessed.assessment.hints.iter().map(HintRow::from).collect() }
+        let hints = assessed.assessment.hints.iter().map(HintRow::from).collect();
+        Self { row: NamespaceRow::from(assessed), hints, users: assessed.users.clone() }
     }
 }
 

@@ -135,6 +135,9 @@ fn remarks(text: &mut String, scan: &ScanResult) {
         for hint in assessed.assessment.hints.iter().filter(|hint| hint.cause != cause) {
             let _ = writeln!(text, "  also: {}", hint.detail);
         }
+        for found in assessed.users.iter().flatten() {
+            let _ = writeln!(text, "  in use: {}", found.user);
+        }
     }
     let inferred = |assessed: &AssessedNamespace| assessed.assessment.evidence == Some(Evidence::Inferred);
     if scan.namespaces.iter().any(inferred) {
