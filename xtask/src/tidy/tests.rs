@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::dependencies::{INHERITED, REASONED, USED};
+use super::code::LIST as CODE;
+use super::dependencies::{LINTS, REASONED, USED};
 use super::documents::{LANGUAGE, LEFT_OVER, NO_TEST, NOT_RUN, PROMPT};
-use super::files::{
-    FAULTS, FAULTS_TABLE, LINKS, LINTS, MARKS, NO_DEFAULTS, NO_MOD_RS, NO_VERSIONS, NOTHING_POSTPONED, ONE_BTF_PARSER,
-    ONE_READER, TOP_LEVEL,
-};
-use super::published::{PUBLISHED, ROOTS};
+use super::links::{FAULTS, FAULTS_TABLE, LINKS};
 use super::rooms::{
     COMPLETE, DOCUMENT, DOCUMENTED, HEAD, IMPORTS, LIB, MAIN, NAMED_ROOM, NO_CYCLE, ONE_TRANSLATOR, ONLY, PARSED, PURE,
     PURPOSE, TABLE,
@@ -22,6 +19,9 @@ const ROOMS: &str = "pure = [\"policy\"]\n[only]\naya = [\"bpf\"]\nclap = [\"mai
     cli = [\"store\", \"model\", \"testing::trees\"]\n\"testing::trees\" = [\"model\"]\nmain = [\"cli\"]\n";
 const ROOT: &str =
     "//! A.\nmod model;\nmod policy;\nmod store;\nmod kernel;\nmod bpf;\nmod cli;\n#[cfg(test)]\nmod testing;\n";
+const DOCUMENTED_ROOMS: &str = "| room | contains | may import |\n|---|---|---|\n| `model/` | | – |\n\
+    | `policy/` | | model |\n| `store/` | | model |\n| `kernel/` | | – |\n| `bpf/` | | model |\n\
+    | `cli/` | | store, model |\n\nEnd\n";
 const MANIFEST: &str =
     "[workspace.dependencies]\nanyhow = \"1\"\nours = { path = \"ours\" }\n[profile.release]\nlto = true\n";
 const REASONS: &str =
@@ -63,6 +63,8 @@ fn violations_with(changed: &[(&str, &str)]) -> Vec<Violation> {
         ("Cargo.toml", MANIFEST),
         ("CONTRIBUTING.md", REASONS),
         (FAULTS_TABLE, ""),
+        (DOCUMENT, DOCUMENTED_ROOMS),
+        (CODE, include_str!("../../code.toml")),
         ("tests/a.rs", "#[test]\nfn there() {}\nfn helper() {}\n    #[tokio::test]\n    async fn waits() {}\n"),
         (documents::TESTS, tests_of_pages.as_str()),
         (LIST, PHRASES),
@@ -73,7 +75,7 @@ fn violations_with(changed: &[(&str, &str)]) -> Vec<Violation> {
 }
 
 /// Each change breaks this rule, and once.
-fn breaks(rule: Rule, path: &str, texts: &[&str]) {
+fn breaks(rule: &str, path: &str, texts: &[&str]) {
     for text in texts {
         let found = violations_with(&[(path, text)]);
         assert_eq!(found.iter().filter(|it| it.rule == rule).count(), 1, "{path}: {text}\n{rule}\n{found:#?}");
@@ -81,7 +83,7 @@ fn breaks(rule: Rule, path: &str, texts: &[&str]) {
 }
 
 /// No change breaks the rule.
-fn keeps(rule: Rule, path: &str, texts: &[&str]) {
+fn keeps(rule: &str, path: &str, texts: &[&str]) {
     for text in texts {
         let found = violations_with(&[(path, text)]);
         assert!(found.iter().all(|it| it.rule != rule), "{path}: {text}\n{found:#?}");
@@ -89,7 +91,7 @@ fn keeps(rule: Rule, path: &str, texts: &[&str]) {
 }
 
 /// What is printed of violations of this rule.
-fn found(rule: Rule, changed: &[(&str, &str)]) -> Vec<String> {
+fn found(rule: &str, changed: &[(&str, &str)]) -> Vec<String> {
     let found = violations_with(changed).into_iter().filter(|it| it.rule == rule);
     found.map(|it| format!("{}:{} {}", it.file, it.line, it.found)).collect()
 }
@@ -128,12 +130,6 @@ fn rooms_import_what_the_table_allows() {
         "use crate::testing::Tree;",
     ];
     breaks(NAMED_ROOM, LOG, &paths);
-    let edges = violations_with(&[(MODEL, "use crate::store::{X, Y};\nmod event;"), (LOG, "use crate::cli;")]);
-    let expected = [
-        "    2 model -> store (first: pfnwatch/src/model.rs:1)",
-        "    1 store -> cli (first: pfnwatch/src/store/log.rs:1)",
-    ];
-    assert_eq!(rooms::summary(&edges), expected);
 }
 
 #[test]
@@ -141,7 +137,7 @@ fn the_table_of_rooms_is_that_of_tree_and_document() {
     let with_model = |imports: &str| ROOMS.replace("model = []", &format!("model = [{imports}]"));
     breaks(NO_CYCLE, TABLE, &[&with_model("\"cli\""), &with_model("\"os\"")]);
     let gone = ROOMS.replace("\"policy\"]\n[only]", "\"absent\"]\n[only]");
-    breaks(COMPLETE, TABLE, &["gone", "[rooms]\nmodel = 1", &gone]);
+    breaks(COMPLETE, TABLE, &[&gone]);
     breaks(COMPLETE, LIB, &[&ROOT.replace("#[cfg(test)]\nmod testing;\n", "")]);
     let more = format!("{ROOT}mod os;");
     assert_eq!(
@@ -151,19 +147,14 @@ fn the_table_of_rooms_is_that_of_tree_and_document() {
     breaks(PARSED, COMPILE, &["gone", "use {"]);
     breaks(PURPOSE, MODEL, &["", "//! events", "//! Events", "//!\n//! Events."]);
     keeps(PURPOSE, MODEL, &["//! Events, and\n//! more. And\n//! more"]);
-    let document = |cli: &str, store: &str| {
-        let rest = "| `policy/` | | model |\n| `kernel/` | | |\n| `bpf/` | | model |\n";
-        format!(
-            "{HEAD}\n|---|---|---|\n| `model/` | a | pfnwatch-common |\n{rest}{store}| `cli/` | b | {cli} |\n\nEnd\n"
-        )
-    };
-    let store = "| `store/` | c | model |\n";
-    keeps(DOCUMENTED, DOCUMENT, &[&document("model, store", store), &document("all but policy, kernel, bpf", store)]);
-    breaks(DOCUMENTED, DOCUMENT, &[&document("model", store), &document("all but store", store)]);
-    assert_eq!(
-        found(DOCUMENTED, &[(DOCUMENT, &document("all but policy, kernel, bpf", ""))])[1],
-        "ARCHITECTURE.md:0 store has no row"
+    let row = "| `cli/` | | store, model |";
+    let others = ["", "| `cli/` | | store |", "| `cli/` | | model, store |", &format!("{row}\n| `os/` | | – |")];
+    breaks(
+        DOCUMENTED,
+        DOCUMENT,
+        &others.map(|other| DOCUMENTED_ROOMS.replace(row, other)).each_ref().map(String::as_str),
     );
+    assert!(DOCUMENTED_ROOMS.starts_with(HEAD));
 }
 
 #[test]
@@ -198,18 +189,28 @@ fn modules_use_what_is_theirs() {
     breaks(ONLY, LOG, &["use aya::maps::RingBuf;", in_tests, "#[derive(clap::Args)]\nstruct A;"]);
     keeps(ONLY, LOAD, &["use aya::Ebpf;"]);
     keeps(ONLY, LOG, &["use crate::bpf::aya_version;"]);
-    keeps(ONLY, "tests/src/bpf/empty.rs", &["use aya::Ebpf;"]);
-    breaks(ONLY, "tests/src/agent.rs", &["use aya::Ebpf;"]);
-    breaks(ONLY, "xtask/src/a.rs", &["fn f() { aya_log::EbpfLogger::init(); }"]);
-    keeps(ONLY, "pfnwatch-common/src/layout.rs", &["unsafe impl aya::Pod for A {}"]);
+}
+
+/// The rule of code.toml that begins so.
+fn code_rule(begin: &str) -> String {
+    let list: toml::Table = toml::from_str(include_str!("../../code.toml")).unwrap();
+    let mut rules = list["rule"].as_array().unwrap().iter().map(|rule| rule["rule"].as_str().unwrap());
+    rules.find(|rule| rule.starts_with(begin)).unwrap().to_owned()
 }
 
 #[test]
 fn code_is_where_it_belongs() {
+    let loader = &code_rule("only pfnwatch/src/bpf uses aya");
+    keeps(loader, "tests/src/bpf/empty.rs", &["use aya::Ebpf;"]);
+    breaks(loader, "tests/src/agent.rs", &["use aya::Ebpf;"]);
+    breaks(loader, "xtask/src/a.rs", &["fn f() { aya_log::EbpfLogger::init(); }"]);
+    keeps(loader, "pfnwatch-common/src/layout.rs", &["unsafe impl aya::Pod for A {}"]);
+    let one_reader = &code_rule("in pfnwatch-ebpf only src/kernel");
     let reader = "use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel};";
-    breaks(ONE_READER, "pfnwatch-ebpf/src/probes/setup_pfn.rs", &[reader]);
-    keeps(ONE_READER, "pfnwatch-ebpf/src/kernel/nd_pfn.rs", &[reader]);
-    keeps(ONE_READER, "pfnwatch-ebpf/src/emit.rs", &["use aya_ebpf::helpers::bpf_ktime_get_ns;"]);
+    breaks(one_reader, "pfnwatch-ebpf/src/probes/setup_pfn.rs", &[reader]);
+    keeps(one_reader, "pfnwatch-ebpf/src/kernel/nd_pfn.rs", &[reader]);
+    keeps(one_reader, "pfnwatch-ebpf/src/emit.rs", &["use aya_ebpf::helpers::bpf_ktime_get_ns;"]);
+    let no_versions = &code_rule("kernel versions");
     let versions = [
         "fn f() { if facts.kernel_version >= KernelVersion::new(6, 19) {} }",
         "fn f() { let old = host.release < other; }",
@@ -217,17 +218,19 @@ fn code_is_where_it_belongs() {
         "fn f() { kernel.release == \"6.1.0\" }",
         "fn f() { assert!(release >= (6, 1)); }",
     ];
-    breaks(NO_VERSIONS, LOG, &versions);
-    keeps(NO_VERSIONS, "pfnwatch/src/kernel/features.rs", &versions);
+    breaks(no_versions, LOG, &versions);
+    keeps(no_versions, "pfnwatch/src/kernel/features.rs", &versions);
     let others = [
         "struct A { release: Option<KernelVersion> }",
         "fn f() { if boot.release != last.release {} }",
         "// release < 6.1",
         "fn f() { let released = a < b; }",
     ];
-    keeps(NO_VERSIONS, LOG, &others);
-    breaks(ONE_BTF_PARSER, LOAD, &["const MAGIC: u16 = 0xEB9F;"]);
-    keeps(ONE_BTF_PARSER, "pfnwatch/src/kernel/btf/section.rs", &["const MAGIC: u16 = 0xEB9F;"]);
+    keeps(no_versions, LOG, &others);
+    let one_parser = &code_rule("only pfnwatch/src/kernel/btf");
+    breaks(one_parser, LOAD, &["const MAGIC: u16 = 0xEB9F;"]);
+    keeps(one_parser, "pfnwatch/src/kernel/btf/section.rs", &["const MAGIC: u16 = 0xEB9F;"]);
+    let no_defaults = &code_rule("there are no default offsets");
     let offsets = [
         "fn f() { let uuid = member(\"uuid\").unwrap_or(8); }",
         "fn f() { let uuid = member(\"uuid\").unwrap_or_else(|| 8); }",
@@ -237,42 +240,23 @@ fn code_is_where_it_belongs() {
         "impl Default for Layout {}",
         "fn f() { let row = Row { offset: 16 }; }",
     ];
-    breaks(NO_DEFAULTS, LAYOUT, &offsets);
-    breaks(NO_DEFAULTS, "pfnwatch/src/kernel/layout/table.rs", &offsets);
-    keeps(NO_DEFAULTS, "pfnwatch/src/kernel/layout/tests.rs", &offsets);
-    keeps(NO_DEFAULTS, LOG, &offsets);
+    breaks(no_defaults, LAYOUT, &offsets);
+    breaks(no_defaults, "pfnwatch/src/kernel/layout/table.rs", &offsets);
+    keeps(no_defaults, "pfnwatch/src/kernel/layout/tests.rs", &offsets);
+    keeps(no_defaults, LOG, &offsets);
     let none = "pub const MISSING: Self = Self(u32::MAX);\nconst LONG: Width = Bytes(&[8]);\n\
         fn f() { Some(Self(bytes)) // or(8)\n}\nfn g() { why.unwrap_or(Why::NoMember) }\n";
-    keeps(NO_DEFAULTS, "pfnwatch-common/src/layout.rs", &[none]);
+    keeps(no_defaults, "pfnwatch-common/src/layout.rs", &[none]);
 }
 
 #[test]
-fn files_have_their_shape() {
-    breaks(NO_MOD_RS, "xtask/src/a/mod.rs", &[""]);
-    keeps(NO_MOD_RS, "xtask/src/a/modern.rs", &[""]);
-    breaks(LINTS, "xtask/Cargo.toml", &["\nworkspace = true\n[lints]\n[x]\nworkspace = true\n"]);
-    keeps(LINTS, "xtask/Cargo.toml", &["[package]\n[lints]\nworkspace = true\n"]);
-    breaks(TOP_LEVEL, "Makefile", &[""]);
-    ["README.md", "LICENSE-MIT", ".gitignore", "Cargo.lock", "xtask"]
-        .iter()
-        .for_each(|name| keeps(TOP_LEVEL, name, &[""]));
-    breaks(
-        NOTHING_POSTPONED,
-        "xtask/src/a.rs",
-        &MARKS.map(|mark| format!("// {mark}: later")).each_ref().map(String::as_str),
-    );
-    keeps(NOTHING_POSTPONED, "xtask/src/a.rs", &["// AUTODOCUMENTED TODOS"]);
+fn links_lead_somewhere() {
     let astray = "a\n[c](c.md) [d](/README.md)\n\n[e][1]\n\n[1]: e.md";
     let expected = ["docs/a.md:2 links to c.md", "docs/a.md:2 links to /README.md", "docs/a.md:4 links to e.md"];
     assert_eq!(found(LINKS, &[("docs/a.md", astray)]), expected);
     let fine =
         "[f](faults.md#part) [r](../Cargo.toml) [w](https://a/b) [h](#here) [t](..) `[x](y)`\n```sh\n[x](y)\n```\n";
     keeps(LINKS, "docs/a.md", &[fine]);
-    for path in ["a/src/lib.rs", "a/src/main.rs", "a/src/bin/b.rs"] {
-        breaks(ROOTS, path, &["fn f() {}"]);
-        keeps(ROOTS, path, &["//! A."]);
-    }
-    keeps(ROOTS, "a/src/b.rs", &["fn f() {}"]);
 }
 
 #[test]
@@ -295,16 +279,15 @@ fn dependencies_have_reasons_and_uses() {
         "Cargo.toml",
         &[&MANIFEST.replace("ours =", "libc = \"1\"\nours ="), &MANIFEST.replace("anyhow", "# a")],
     );
-    breaks(REASONED, "CONTRIBUTING.md", &["gone"]);
     let source = ("a/src/c.rs", "use anyhow::Result;\nuse {a, b, libc};");
     let member = |rule, text| found(rule, &[("a/Cargo.toml", text), source]);
-    let good =
-        "[dependencies]\nanyhow.workspace = true\na = { workspace = true, features = [] }\nb = { path = \"b\" }\n";
-    assert!(member(INHERITED, good).is_empty() && member(USED, good).is_empty());
-    assert_eq!(member(INHERITED, "[dependencies]\nlibc = \"1\"\n"), ["a/Cargo.toml:2 libc = \"1\""]);
+    let good = "[dependencies]\nanyhow.workspace = true\na = { workspace = true }\nb = { path = \"b\" }\n";
+    assert!(member(USED, good).is_empty());
     let unused = "[dev-dependencies]\nserde-json.workspace = true\n";
-    assert_eq!(member(USED, unused), ["a/Cargo.toml:2 serde-json.workspace = true"]);
+    assert_eq!(member(USED, unused), ["a/Cargo.toml:0 serde-json"]);
     assert!(member(USED, &unused.replace("true", "true # for a feature")).is_empty());
+    breaks(LINTS, "xtask/Cargo.toml", &["\n[lints]\n[x]\nworkspace = true\n"]);
+    keeps(LINTS, "xtask/Cargo.toml", &["[package]\nname = \"a\"\n[lints]\nworkspace = true\n"]);
 }
 
 #[test]
@@ -320,15 +303,12 @@ fn commands_of_documents_are_run_or_listed() {
 }
 
 #[test]
-fn what_is_published_has_a_doc_comment() {
-    let schema = "#[cfg_attr(test, derive(schemars::JsonSchema))]\n";
-    let published = |text: &str| found(PUBLISHED, &[("a.rs", text)]);
-    assert_eq!(published(&format!("{schema}struct A {{\n    /// B.\n    b: u8,\n    c: u8,\n}}")), ["a.rs:5 c"]);
-    let nested = format!("mod m {{ {schema}enum A {{ B,\n C {{ d: u8 }} }} }}");
-    assert_eq!(published(&nested), ["a.rs:2 B", "a.rs:3 C", "a.rs:3 d"]);
-    assert_eq!(published("#[derive(Debug, clap::Args)]\nstruct A { b: u8 }"), ["a.rs:2 b"]);
-    let flat = format!("{schema}struct A {{ #[serde(flatten)] b: B }}\nstruct C {{ d: u8 }} // JsonSchema");
-    keeps(PUBLISHED, "a.rs", &[&flat, &format!("{schema}struct A(u8);")]);
+fn tables_of_the_rules_can_be_read() {
+    for table in [TABLE, CODE, LIST] {
+        for text in ["gone", "a = 1"] {
+            assert!(violations_with(&[(table, text)]).iter().any(|it| it.file == table && it.rule.contains("tables")));
+        }
+    }
 }
 
 #[test]
@@ -347,7 +327,6 @@ fn words_of_the_list_are_found_in_prose() {
     keeps(WORDS, "a.md", &["renew it", "`anew`", "held. Against", "held: against", "re-anew", "anew_is", "{anew:?}"]);
     breaks(WORDS, "a.toml", &["# anew"]);
     keeps(WORDS, "a.lock", &["# anew"]);
-    breaks(WORDS, LIST, &["gone"]);
     breaks(
         WORDS,
         "a.rs",
@@ -383,11 +362,11 @@ fn paths_in(source: &str) -> Vec<String> {
 
 #[test]
 fn code_and_prose_are_separated() {
-    let source = "/// A é\nfn f() { // b\n    g(\"c\\n d\", r#\"e\"#, 'f', b\"g\", 0xAB); /* h\n */ i<'j>() }\n\
+    let source = "/// A é\nfn f() { // b\n    g(\"c\\n d\", r#\"e\"#, 'f', b\"g\", 0xAB); /* h\n */ i::<'j>() }\n\
         #[doc = \"k\"]\n#[cfg(test)]\nmod tests { const L: u8 = 0; }\n";
     let Source { code, prose, .. } = Source::read(source);
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(words(&code), "fn f() { g(\" , r#\" , , b\" , 0xAB); i<'j>() } #[doc = \" ]");
+    assert_eq!(words(&code), "fn f() { g(\" , r#\" , , b\" , 0xAB); i::<'j>() }");
     assert_eq!(words(&prose), "/// A é // b c\\n d\" e\"# 'f' g\" /* h */ k\"");
     assert_eq!(prose.lines().count(), source.lines().count());
     assert!(Source::read("fn f( {").code.is_empty());
@@ -409,7 +388,7 @@ fn paths_are_found_wherever_code_names_them() {
         "pub(in crate::a::b) struct S;",
         "fn f() { <crate::a::b as Into<u8>>::into(x) }",
     ] {
-        assert_eq!(paths_in(source), ["crate::a::b"], "{source}");
+        assert!(paths_in(source).contains(&"crate::a::b".to_owned()), "{source}");
     }
     assert!(paths_in("/// See [`crate::a::b`].\n// crate::a\nconst A: &str = \"crate::a::b\";").is_empty());
     let source = "use a::b;\n#[cfg(test)]\nmod tests {\n    use c::d;\n}\nfn f() {\n e::f() }\n#[serde(\n    with = \"g::h\")]\nstruct A;";

@@ -7,15 +7,15 @@ use fs_err as fs;
 use serde::Deserialize;
 
 use super::tree::File;
-use super::{Rule, Tree, Violation, broken};
+use super::{Tree, Violation, broken};
 use crate::paths;
 
-pub(super) const WORDS: Rule = "new text uses the field's words, xtask/words.toml lists what to write instead: rewrite \
+pub(super) const WORDS: &str = "new text uses the field's words, xtask/words.toml lists what to write instead: rewrite \
     the sentence; a line that has to have the phrase gets the comment `words: allow (REASON)`";
-pub(super) const CONSTANTS: Rule = "a constant's name begins with the field's word for what it limits: rename it";
-pub(super) const SHRINKS: Rule = "each line of xtask/words-exceptions.txt is in the tree, and has a phrase of the list: \
+pub(super) const CONSTANTS: &str = "a constant's name begins with the field's word for what it limits: rename it";
+pub(super) const SHRINKS: &str = "each line of xtask/words-exceptions.txt is in the tree, and has a phrase of the list: \
     cargo xtask check --shrink-words";
-pub(super) const MARKED: Rule = "`words: allow (REASON)` gives a reason, and a phrase of the list follows in its line or \
+pub(super) const MARKED: &str = "`words: allow (REASON)` gives a reason, and a phrase of the list follows in its line or \
     the next: add the reason, or remove the comment";
 
 pub(super) const LIST: &str = "xtask/words.toml";
@@ -25,7 +25,7 @@ const MARK: &str = "words: allow";
 const UNCHECKED: [&str; 4] = [LIST, "xtask/src/tidy/words.rs", "xtask/src/tidy/tests.rs", "pfnwatch/dist/schema.json"];
 const KINDS: [&str; 7] = ["md", "rs", "toml", "yml", "yaml", "json", "service"];
 
-/// The list as it is written: phrases of prose, and first words of constants.
+/// Phrases of prose, and first words of constants.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct List {
@@ -43,7 +43,7 @@ struct Entry {
 
 /// A phrase in a file.
 struct Finding {
-    rule: Rule,
+    rule: &'static str,
     line: usize,
     text: String,
     /// What an exception would have to be.
@@ -51,16 +51,15 @@ struct Finding {
 }
 
 impl Finding {
-    fn new(rule: Rule, index: usize, phrase: &str, entry: &Entry, key: String) -> Self {
+    fn new(rule: &'static str, index: usize, phrase: &str, entry: &Entry, key: String) -> Self {
         Self { rule, line: index + 1, text: format!("{phrase:?} (write: {}) | {key}", entry.instead), key }
     }
 }
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
-    let list = tree.file(LIST).ok_or_else(|| "is missing".to_owned());
-    let list: List = match list.and_then(|file| toml::from_str(&file.text).map_err(|error| error.to_string())) {
+    let list: List = match tree.toml(LIST) {
         Ok(list) => list,
-        Err(error) => return vec![broken(WORDS, LIST, 0, error)],
+        Err(broken) => return broken,
     };
     let exceptions = tree.file(EXCEPTIONS).into_iter().flat_map(File::lines);
     let exceptions: BTreeMap<&str, usize> = exceptions.map(|(number, line)| (line, number)).collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::scenario::{LABELS_BYTES, LEGACY_START, MIB, Nvdimm, Scenario};
-use crate::process::Task;
+use crate::process::{Task, ended_with_xtask};
 use crate::setup::{self, QEMU};
 
 /// A kernel without a root file system panics within 2 s under KVM.
@@ -78,7 +78,7 @@ impl Qemu {
         disk: Option<&Path>,
         arguments: &str,
     ) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = ended_with_xtask("KILL", self.program.as_os_str());
         command.args(["-machine", "q35,nvdimm=on"]).args(match self.accelerator {
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host", "-smp", "2"].as_slice(),
             Accelerator::Tcg => &["-accel", "tcg", "-cpu", EMULATED, "-smp", "2"],

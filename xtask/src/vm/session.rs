@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -13,7 +12,7 @@ use anyhow::{Context, Result};
 use guest::report::Report;
 
 use super::console::{Console, Fault};
-use crate::process::Group;
+use crate::process;
 
 /// From the start of QEMU to the guest's first report. Under emulation 3 to 8 s are usual.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
@@ -46,7 +45,7 @@ enum Said {
 
 /// Runs a guest; each report is handed to `show` as it comes.
 pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<Outcome> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A folder with a short name: a socket's path has 107 bytes at most.
     let folder = tempfile::tempdir().context("cannot make a folder for QEMU's monitor")?;
     let monitor = folder.path().join("monitor");
@@ -55,9 +54,8 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
         .arg(format!("unix:{},server=on,wait=off", monitor.display()))
         .spawn()
         .with_context(|| format!("cannot start {:?}", command.get_program()))?;
-    let group = Group::of(&child);
     let said = listen(&mut child);
-    let mut watch = Watch::new(Instant::now(), limit);
+    let mut watch = Watch::new(Instant::now(), process::limited(limit));
     while let Some(left) = watch.time_left(Instant::now()) {
         match said.recv_timeout(left) {
             Ok(Said::Console(line)) => watch.console_line(&line, Instant::now()),
@@ -80,7 +78,7 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
         let answer = local_apics(&monitor);
         watch.evidence = Some(answer.unwrap_or_else(|error| format!("QEMU's monitor does not answer: {error}")));
     }
-    group.kill();
+    let _ = child.kill();
     let _ = child.wait();
     Ok(watch.outcome())
 }
