@@ -45,6 +45,14 @@ impl Task {
         Self { shown: words.join(" "), command, limit: DEFAULT_LIMIT }
     }
 
+    /// A script of the shell with its arguments. The error names its first line.
+    pub(crate) fn script<A: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = A>) -> Self {
+        let mut task = Self::new("sh", ["-c", script, "sh"]);
+        task.command.args(args);
+        let title = script.lines().next().unwrap_or_default().trim_start_matches("# ");
+        Self { shown: format!("sh: {title}"), ..task }
+    }
+
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self

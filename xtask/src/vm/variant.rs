@@ -3,26 +3,21 @@
 //! Source, headers and the image's BTF are of one version. What was built stays under the target folder until the packages or
 //! the changes are others.
 
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use fs_err as fs;
 
 use super::kernel::{self, FLAVOUR, Kernel};
-use crate::debian::{self, NotAvailable, Package, Suite};
+use crate::debian::{NotAvailable, Package, Suite};
+use crate::paths;
 use crate::process::Task;
-use crate::{paths, setup};
 
 /// Unpacking the whole kernel's source for one folder of it takes 10 s if nothing else runs.
 const UNPACK_LIMIT: Duration = Duration::from_secs(600);
 
-/// Writes the BTF of the image `$1` to `$2`, by the kernel's own script.
-const VMLINUX_BTF: &str = r#"set -e
-sh scripts/extract-vmlinux "$1" > vmlinux
-objcopy --dump-section=.BTF="$2" vmlinux /dev/null
-"#;
+const SCRIPT: &str = include_str!("build-variant.sh");
 
 /// Which libnvdimm a machine runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,10 +49,6 @@ const OVERRIDE: Edit = (
 
 /// The files that any variant changes.
 const EDITED: [&str; 2] = ["nd.h", "pfn_devs.c"];
-
-/// Everything else that the folder could make: guests take these from Debian's own package.
-const NOT_BUILT: [&str; 5] =
-    ["CONFIG_BLK_DEV_PMEM=", "CONFIG_ND_BTT=", "CONFIG_X86_PMEM_LEGACY=", "CONFIG_VIRTIO_PMEM=", "CONFIG_OF_PMEM="];
 
 impl Variant {
     /// All of them, in the order in which the fewest files are compiled again.
@@ -129,12 +120,8 @@ struct Sources {
     packages: Vec<Package>,
     /// Where everything for this kernel is.
     home: PathBuf,
-    /// The packages' contents, while something is built.
+    /// The packages' contents, while something is built; below `source`, drivers/nvdimm and the same as it came.
     tree: PathBuf,
-    /// The headers, as `make -C` takes them.
-    headers: PathBuf,
-    /// The kernel's source: drivers/nvdimm alone, with the files of [`EDITED`] beside it as they came.
-    source: PathBuf,
 }
 
 impl Sources {
@@ -155,9 +142,7 @@ impl Sources {
             if packages.len() == names.len() {
                 let home = paths::target().join("vm/variants").join(format!("{release}_{}", image.version));
                 let tree = home.join("tree");
-                let headers = tree.join("usr/src").join(format!("linux-headers-{release}"));
-                let source = tree.join("source");
-                return Ok(Some(Self { image, line: line.to_owned(), packages, home, tree, headers, source }));
+                return Ok(Some(Self { image, line: line.to_owned(), packages, home, tree }));
             }
         }
         Ok(None)
@@ -165,42 +150,23 @@ impl Sources {
 
     /// Downloads and unpacks what a build needs.
     fn unpack(&self, suite: &Suite, kernel: &Kernel) -> Result<()> {
-        debian::empty_folder(&self.tree)?;
+        let mut words = vec![self.line.clone().into(), kernel.image.clone()];
         for package in &self.packages {
-            debian::unpack(&[suite.download(package)?], &self.tree)?;
+            words.push(suite.download(package)?);
         }
-        // The package's Makefile includes the other package's by its path in the system.
-        let makefile = self.headers.join("Makefile");
-        let here = format!("include {}/usr/src/", self.tree.display());
-        fs::write(&makefile, fs::read_to_string(&makefile)?.replace("include /usr/src/", &here))?;
-        // One folder of the kernel's source, and the script that unpacks a kernel's image. The archive is packed with xz, and takes a while.
-        fs::create_dir_all(&self.source)?;
-        let name = format!("linux-source-{}", self.line);
-        let words = ["-xf".to_owned(), format!("../usr/src/{name}.tar.xz"), "--strip-components=1".to_owned()];
-        let wanted = ["drivers/nvdimm", "scripts/extract-vmlinux"].map(|path| format!("{name}/{path}"));
-        Task::new("tar", words.iter().chain(&wanted)).dir(&self.source).limit(UNPACK_LIMIT).read()?;
-        for file in EDITED {
-            fs::copy(self.source.join("drivers/nvdimm").join(file), self.pristine(file))?;
-        }
-        // The kernel's BTF: over it, pahole makes that of a module.
-        let words = ["-c", VMLINUX_BTF, "vmlinux-btf"].map(PathBuf::from);
-        let words = words.into_iter().chain([kernel.image.clone(), self.vmlinux_btf()]);
-        Task::new("sh", words).dir(&self.source).read().map(drop).context("no BTF in vmlinux")
+        self.script("unpack", &words).limit(UNPACK_LIMIT).read().map(drop)
     }
 
-    /// A file of drivers/nvdimm as it came.
-    fn pristine(&self, file: &str) -> PathBuf {
-        self.source.join(format!("{file}.pristine"))
-    }
-
-    fn vmlinux_btf(&self) -> PathBuf {
-        self.tree.join("vmlinux.btf")
+    fn script(&self, what: &str, words: &[PathBuf]) -> Task {
+        let release = kernel::release_of(&self.image.name);
+        let first = [what.as_ref(), release.as_ref(), self.tree.as_os_str()];
+        Task::script(SCRIPT, first.into_iter().chain(words.iter().map(|word| word.as_os_str())))
     }
 
     /// What a variant's module is made of, kept beside it.
     fn recipe(&self, variant: Variant) -> String {
         let versions = self.packages.iter().map(|package| format!("{} {}\n", package.name, package.version));
-        format!("{}\n{:?}\n{NOT_BUILT:?}\n", versions.collect::<String>(), variant.parts().1)
+        format!("{}\n{:?}\n{SCRIPT}", versions.collect::<String>(), variant.parts().1)
     }
 
     fn has_built(&self, variant: Variant) -> bool {
@@ -211,44 +177,19 @@ impl Sources {
 
     /// One folder serves all variants, so that make compiles only what differs from the one before.
     fn build(&self, variant: Variant) -> Result<()> {
-        let source = self.source.join("drivers/nvdimm");
+        let source = self.tree.join("source");
         for file in EDITED {
-            let (edited, to) = (variant.apply(file, fs::read_to_string(self.pristine(file))?)?, source.join(file));
+            let edited = variant.apply(file, fs::read_to_string(source.join("pristine").join(file))?)?;
+            let to = source.join("drivers/nvdimm").join(file);
             // make goes by the time of the last change.
             if fs::read_to_string(&to).ok().as_ref() != Some(&edited) {
                 fs::write(&to, edited)?;
             }
         }
-        let jobs = thread::available_parallelism().map_or(1, usize::from);
-        let mut words = vec!["-C".to_owned(), self.headers.display().to_string(), format!("-j{jobs}")];
-        words.push(format!("M={}", source.display()));
-        words.extend(self.compiler().map(|compiler| format!("CC={compiler}")));
-        words.extend(NOT_BUILT.iter().chain(&["modules"]).map(|word| (*word).to_owned()));
-        Task::new("make", words).env("LC_ALL", "C").read()?;
         let home = self.home.join(variant.name());
-        fs::create_dir_all(&home)?;
-        fs::copy(source.join("libnvdimm.ko"), home.join("libnvdimm.ko")).context("make left no libnvdimm.ko")?;
-        add_btf(&home.join("libnvdimm.ko"), &self.vmlinux_btf())?;
+        self.script("build", std::slice::from_ref(&home)).read()?;
         Ok(fs::write(home.join("recipe"), self.recipe(variant))?)
     }
-
-    /// The compiler to name to make: none if the host has the one that the headers name.
-    fn compiler(&self) -> Option<&'static str> {
-        let settings = fs::read_to_string(self.headers.join(".kernelvariables")).unwrap_or_default();
-        let own = settings.lines().find(|line| line.starts_with("CC ="))?.rsplit([' ', ')']).next()?;
-        (!setup::host_has(own)).then_some("gcc")
-    }
-}
-
-/// Gives a module BTF over that of its kernel, made of its debug information, which is then removed.
-fn add_btf(module: &Path, vmlinux_btf: &Path) -> Result<()> {
-    let words = ["-J".as_ref(), "-j".as_ref(), "--btf_base".as_ref(), vmlinux_btf.as_os_str(), module.as_os_str()];
-    Task::new("pahole", words).env("LLVM_OBJCOPY", "objcopy").read()?;
-    Task::new("strip", ["--strip-debug".as_ref(), module.as_os_str()]).read()?;
-    let sections = Task::new("objdump", ["-h".as_ref(), module.as_os_str()]).env("LC_ALL", "C").read()?;
-    let has_btf = sections.lines().any(|line| line.split_whitespace().nth(1) == Some(".BTF"));
-    ensure!(has_btf, "pahole left no .BTF in {}", module.display());
-    Ok(())
 }
 
 #[cfg(test)]
