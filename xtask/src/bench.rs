@@ -22,12 +22,10 @@ mod tracer;
 #[path = "../../pfnwatch/tests/support/tree.rs"]
 mod tree;
 
-/// The exit code of a budget that was missed.
 const MISSED: u8 = 3;
 /// The exit code of a host that cannot be measured on.
 const CANNOT: u8 = 4;
 
-/// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Which benchmark: all of them, unless one is named
@@ -56,7 +54,6 @@ enum Name {
     Scan,
 }
 
-/// What a benchmark found.
 struct Findings {
     /// What was measured where, for people.
     head: String,
@@ -140,7 +137,6 @@ fn ms(time: Duration) -> f64 {
 }
 
 impl Name {
-    /// Its file under target/bench.
     fn file(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }

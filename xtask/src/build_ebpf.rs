@@ -25,7 +25,6 @@ const AGENT_LIMIT: Duration = Duration::from_secs(1200);
 /// The program of [`PACKAGE`] that does nothing.
 const EMPTY: &str = "empty";
 
-/// The object that the agent embeds.
 pub(crate) fn object() -> PathBuf {
     paths::target().join("bpf").join(PACKAGE)
 }
@@ -37,13 +36,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// This workspace.
     fn default_path() -> Self {
         Self { sources: paths::root(), build: paths::bpf_build() }
     }
 }
 
-/// Builds the object.
 pub(crate) fn run() -> Result<()> {
     replace(&object_at(&Place::default_path())?, &object())?;
     traces::refuse(&object())
@@ -62,14 +59,12 @@ pub(crate) fn empty() -> Result<PathBuf> {
     build(EMPTY, &Place::default_path())
 }
 
-/// Builds one of the objects, and returns where it is.
 fn build(object: &str, place: &Place) -> Result<PathBuf> {
     let task = cargo_for_bpf("build", &["--package", PACKAGE, "--bin", object], &[])?;
     task.dir(&place.sources).env("CARGO_TARGET_DIR", &place.build).limit(LIMIT).show()?;
     Ok(place.build.join(TARGET).join(PROFILE).join(object))
 }
 
-/// Builds the agent, with the object inside.
 pub(crate) fn agent(release: bool) -> Result<()> {
     let mut arguments = vec!["build".to_owned(), "--package".to_owned(), "pfnwatch".to_owned()];
     if release {

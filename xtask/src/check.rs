@@ -25,7 +25,6 @@ const fn check(name: &'static str, limit_s: u64, [needs_object, on_host]: [bool;
     Check { name, limit_s, needs_object, on_host, run }
 }
 
-/// Every check, the quick ones first.
 pub(crate) const ALL: [Check; 7] = [
     check("formatting", 60, [false, false], formatting),
     check("tidy", 90, [false, false], tidy::run),
@@ -36,7 +35,6 @@ pub(crate) const ALL: [Check; 7] = [
     check("documentation", 240, [true, true], documentation),
 ];
 
-/// What to check.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only compare the imports between the rooms of pfnwatch/src with xtask/rooms.toml
@@ -50,7 +48,6 @@ pub(crate) struct Args {
     shrink_words: bool,
 }
 
-/// Runs all checks, and reports at the end which of them failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.imports {
         return tidy::imports();

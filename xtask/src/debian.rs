@@ -13,7 +13,6 @@ use fs_err::{self as fs, File};
 use crate::paths;
 use crate::process::Task;
 
-/// Debian's archive.
 pub(crate) const MIRROR: &str = "http://deb.debian.org/debian";
 /// Debian 12's keyring has the keys of bullseye, bookworm and trixie.
 pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -26,9 +25,7 @@ const INSTALL: [&str; 4] = ["install", "-qq", "--yes", "--no-install-recommends"
 /// Sorts lines of an upstream version, a revision and other words, the newest first: `sort -V` has Debian's order.
 const NEWEST_FIRST: &str = r#"printf '%s\n' "$@" | LC_ALL=C sort -k1,1Vr -k2,2Vr -k3"#;
 
-/// A Debian suite whose index is here.
 pub(crate) struct Suite {
-    /// The suite's name, such as `bookworm` or `trixie-backports`.
     pub(crate) name: String,
     dir: PathBuf,
 }
@@ -36,9 +33,7 @@ pub(crate) struct Suite {
 /// One version of a package in a suite.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Package {
-    /// The package's name.
     pub(crate) name: String,
-    /// Its full Debian version.
     pub(crate) version: String,
     /// The name of its .deb file in the archive.
     pub(crate) file_name: String,
@@ -80,7 +75,6 @@ impl Suite {
         newest_first(&shown.split("\n\n").filter_map(Package::parse).collect::<Vec<_>>())
     }
 
-    /// The package of exactly this name, in its newest version.
     pub(crate) fn package(&self, name: &str) -> Result<Package> {
         let found = self.packages(name, |candidate| candidate == name)?.into_iter().next();
         found.ok_or_else(|| anyhow!("Debian suite {} holds no package {name}", self.name))
@@ -164,7 +158,6 @@ impl Suite {
         }
     }
 
-    /// Writes the folder's configuration and its one source.
     fn configure(&self) -> Result<()> {
         ensure!(Path::new(KEYRING).exists(), "{KEYRING} is missing: apt-get install debian-archive-keyring");
         for folder in ["sources.list.d", "lists/partial", "archives/partial", "state"] {
@@ -176,18 +169,15 @@ impl Suite {
         Ok(fs::write(self.dir.join("apt.conf"), settings(&self.dir, &network))?)
     }
 
-    /// `None` if there is no index.
     fn index_age(&self) -> Option<Duration> {
         let written = fs::metadata(self.stamp()).and_then(|meta| meta.modified()).ok()?;
         Some(SystemTime::now().duration_since(written).unwrap_or_default())
     }
 
-    /// The file whose time is that of the last refresh.
     fn stamp(&self) -> PathBuf {
         self.dir.join("refreshed")
     }
 
-    /// Keeps a second xtask off this suite's lists until it is dropped.
     fn lock(&self) -> Result<File> {
         paths::lock(&self.dir)
     }
@@ -259,7 +249,6 @@ fn file_name(line: &str) -> Option<&str> {
     line.split_whitespace().nth(1).filter(|name| name.ends_with(".deb"))
 }
 
-/// Removes what a folder holds, and makes it if it is missing.
 pub(crate) fn empty_folder(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;

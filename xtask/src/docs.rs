@@ -14,7 +14,6 @@ use crate::{build_ebpf, paths, setup, toolchain};
 const LIMIT: Duration = Duration::from_secs(1800);
 /// The test that holds the JSON schemas and docs/reference against the code, and writes them where it is told to.
 const REFERENCE: &str = "testing::reference::files_are_what_the_code_gives";
-/// Tells it to.
 const WRITE: &str = "PFNWATCH_WRITE_REFERENCE";
 
 /// What to do about a page that says something else than the code or the commands.

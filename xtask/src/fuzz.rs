@@ -57,7 +57,6 @@ const FLAGS: [&str; 7] = [
     "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
 ];
 
-/// What to fuzz.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only this target: the name of a file in pfnwatch/fuzz/fuzz_targets
@@ -67,7 +66,6 @@ pub(crate) struct Args {
     seconds: u64,
 }
 
-/// Builds and runs the targets, and says what came of each.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::for_fuzz()?;
     build_ebpf::run().context("the eBPF programs do not build")?;
@@ -119,7 +117,6 @@ pub(crate) fn fuzz(only: Option<&str>, seconds: u64) -> Result<BTreeMap<String, 
     Ok(outcomes.into_iter().collect())
 }
 
-/// The targets by name, one a file.
 fn targets() -> Result<Vec<String>> {
     let dir = home().join("fuzz_targets");
     let entries = fs::read_dir(&dir)?;
@@ -129,7 +126,6 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The folder of the fuzz targets.
 fn home() -> PathBuf {
     paths::root().join("pfnwatch/fuzz")
 }

@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 
 const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
-/// How long after SIGTERM `timeout` sends SIGKILL.
 const GRACE: &str = "5";
-/// How many lines of a failed command's output its error shows.
 const TAIL_LINES: usize = 25;
 
 /// A command that is about to be run, by coreutils' `timeout`.
@@ -183,7 +181,6 @@ fn text(mut pipe: impl Read, shown: bool) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What to do about a program that is missing.
 pub(crate) fn remedy(program: &str) -> &'static str {
     match program {
         "apt-get" | "apt-cache" | "apt-config" | "dpkg" | "dpkg-deb" => {

@@ -13,7 +13,6 @@ use crate::peers::{self, FleetArgs};
 use crate::process::{self, both};
 use crate::{build_ebpf, check, dist, fuzz, setup, toolchain, vm};
 
-/// What to test.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Leave out the virtual machines and the fuzz targets: a few minutes instead of most of an hour
@@ -30,7 +29,6 @@ const FUZZ_SECONDS: u64 = 4;
 /// Made-up hosts: enough for several releases of several hosts.
 const HOSTS: u32 = 150;
 
-/// The result of a stage's work.
 #[derive(Debug, Default, PartialEq)]
 struct Done {
     passed: usize,
@@ -47,7 +45,6 @@ enum Outcome {
     NotRun(String),
 }
 
-/// A row of the table.
 struct Row {
     name: &'static str,
     limit_s: u64,
@@ -159,12 +156,10 @@ impl Done {
     }
 }
 
-/// A check, which counts as one test.
 fn one(outcome: Result<()>) -> Done {
     outcome.map_or_else(|error| Done::failed(format!("{error:#}")), |()| Done::of(1, 0, &[]))
 }
 
-/// The fuzz targets, each of which counts as a test.
 fn fuzzed(outcomes: Result<BTreeMap<String, Result<u64>>>) -> Done {
     let Ok(outcomes) = outcomes else { return one(outcomes.map(drop)) };
     let failed = outcomes.iter().filter_map(|(target, it)| Some(format!("{target}: {:#}", it.as_ref().err()?)));
@@ -180,7 +175,6 @@ fn guests(tally: Result<vm::Tally>) -> Done {
     }
 }
 
-/// What libtest printed.
 fn libtest((outcome, output): (Result<()>, String)) -> Done {
     let (passed, failed) =
         output.lines().filter_map(counts).fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));

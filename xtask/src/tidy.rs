@@ -21,7 +21,6 @@ use tree::Tree;
 pub(crate) use tree::{folder_of, join};
 pub(crate) use words::shrink as shrink_words;
 
-/// Something that a rule does not allow.
 #[derive(Debug)]
 struct Violation {
     /// The file, from the workspace's root.
@@ -37,7 +36,6 @@ fn broken(rule: &str, file: &str, line: usize, found: impl Into<String>) -> Viol
     Violation { file: file.to_owned(), line, rule: rule.to_owned(), found: found.into() }
 }
 
-/// Reads the tree and applies every rule to it.
 pub(crate) fn run() -> Result<()> {
     report(&violations(&Tree::read(&paths::root())?))
 }

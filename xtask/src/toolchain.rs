@@ -12,7 +12,6 @@ use serde_json::Value;
 use crate::paths;
 use crate::process::Task;
 
-/// The cargo that runs xtask.
 pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or_else(|| "cargo".into())
 }
@@ -78,7 +77,6 @@ pub(crate) fn sysroot() -> Result<PathBuf> {
     }
 }
 
-/// The compiler's version, such as `1.95.0`.
 pub(crate) fn version() -> Result<String> {
     let said = Task::new("rustc", ["--version"]).dir(&paths::root()).read()?;
     let version = said.split_whitespace().nth(1);

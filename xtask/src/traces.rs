@@ -57,7 +57,6 @@ pub(crate) fn refuse(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the bytes name a folder, with what follows.
 fn place(bytes: &[u8], folder: &str) -> Option<String> {
     const MAX_SHOWN_CHARS: usize = 120;
     let at = bytes.windows(folder.len()).position(|window| window == folder.as_bytes())?;

@@ -29,14 +29,12 @@ pub(super) const MAX_LINE_RATIO: f64 = 1.0;
 /// Of a burst of enables.
 const MAX_LOST: f64 = 0.0;
 
-/// What is installed.
 struct Installed {
     binary_bytes: u64,
     with_libraries_bytes: u64,
     tracer_bytes: u64,
 }
 
-/// Builds what it needs, boots the guest and judges what it measured.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     let tracer = Tracer::provide()?;

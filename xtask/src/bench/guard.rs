@@ -56,7 +56,6 @@ const SETTINGS: [(&str, Setting); 4] = [
 ];
 const UNIT: &str = "instr.";
 
-/// Builds what it needs, boots the guest and judges what it measured.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     let tracer = Tracer::provide()?;

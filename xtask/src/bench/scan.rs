@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::{Findings, Row, mib, ms, tree};
 use crate::{paths, setup};
 
-/// A scan of 1,000 namespaces.
 pub(super) const MAX_SCAN_OF_1000: Duration = Duration::from_millis(50);
 
 /// Namespaces of a host, runs of ours and of the shell, and the budget for ours.
@@ -38,7 +37,6 @@ for namespace in namespace*; do
 done
 "#;
 
-/// Makes each host, and times both on it.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_bench_scan()?;
     let rows = HOSTS

@@ -17,7 +17,6 @@ const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 pub(super) struct Tracer(pub(super) Vec<(String, PathBuf)>);
 
 impl Tracer {
-    /// Fetches and unpacks what is missing.
     pub(super) fn provide() -> Result<Self> {
         let root = unpacked()?;
         let (libraries, program) = (root.join(LIBRARIES), root.join("usr/bin/bpftrace"));
@@ -28,7 +27,6 @@ impl Tracer {
         Ok(Self(files.map(|(name, file)| (format!("{}/{name}", TRACER.trim_start_matches('/')), file)).collect()))
     }
 
-    /// What its files take.
     pub(super) fn installed_bytes(&self) -> Result<u64> {
         self.0.iter().map(|(_, file)| size(file)).sum()
     }
@@ -47,7 +45,6 @@ fn run(root: &Path, of_loader: &[&str], options: &[&str]) -> Result<String> {
     Task::new(libraries.join(TRACER_LOADER), words.chain(options.iter().map(AsRef::as_ref))).read()
 }
 
-/// A folder with the packages' contents.
 fn unpacked() -> Result<PathBuf> {
     let packages = Suite::open(SUITE)?.closure(&["bpftrace"])?;
     let own = packages

@@ -9,7 +9,6 @@ use object::{File, Object, ObjectSection, ObjectSymbol, RelocationTarget};
 /// function information, and the kernel then refuses the program ("number of funcs in func_info").
 const ASSIGNMENTS: [&str; 5] = ["memcpy", "memmove", "memset", "memcmp", "bcmp"];
 
-/// Refuses an object that has such a call.
 pub(super) fn refuse_calls(object: &[u8]) -> Result<()> {
     let calls = calls(object).context("what was built is no eBPF object")?;
     ensure!(

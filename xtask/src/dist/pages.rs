@@ -10,12 +10,10 @@ use fs_err as fs;
 use crate::process::Task;
 use crate::{debian, paths, tidy};
 
-/// Documents of the tree's root that are installed.
 const OF_THE_ROOT: [&str; 2] = ["README.md", "LIMITATIONS.md"];
 /// Folders whose contents are installed below another name.
 const FOLDERS: [(&str, &str); 2] = [("docs/", ""), ("pfnwatch/dist/", "examples/")];
 
-/// Writes them below `folder`, for cargo-deb to take.
 pub(super) fn write(folder: &Path) -> Result<()> {
     debian::empty_folder(folder)?;
     let docs = Task::new("find", ["docs", "-name", "*.md"]).dir(&paths::root()).read()?;

@@ -48,12 +48,10 @@ pub(super) const FOR_GUESTS: [&str; 14] = [
     "pahole",
 ];
 
-/// The emulator.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// QEMU 7.2 breaks cmpxchg16b under TCG: one boot in six of Linux 6.12 ended in an oops. 10.0.2 never did.
 const MIN_QEMU: u32 = 10;
 
-/// Installs the packages of the programs that are missing.
 pub(super) fn ensure(needed: &[&str]) -> Result<()> {
     let packages = missing(needed, has);
     if packages.is_empty() { Ok(()) } else { install(&packages, None) }
@@ -65,7 +63,6 @@ fn missing<'a>(needed: &[&'a str], has: impl Fn(&str) -> bool) -> Vec<&'a str> {
     needed.iter().filter(|what| !has(what)).map(package).collect()
 }
 
-/// Whether the host has this file, or a program of this name.
 pub(crate) fn has(what: &str) -> bool {
     path(what).is_some()
 }
@@ -88,7 +85,6 @@ pub(super) fn ensure_qemu() -> Result<()> {
     qemu_version().map(drop)
 }
 
-/// The version of a QEMU that tests can trust.
 pub(crate) fn qemu_version() -> Result<String> {
     let (version, major) = installed_qemu().with_context(|| format!("`{QEMU} --version` names no version"))?;
     ensure!(

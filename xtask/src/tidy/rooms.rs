@@ -74,7 +74,6 @@ impl Module<'_> {
     }
 }
 
-/// Every rule about rooms and modules.
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let table: Table = match tree.toml(TABLE) {
         Ok(table) => table,

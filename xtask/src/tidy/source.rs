@@ -7,7 +7,6 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, ExprLit, Item, ItemMod, ItemUse, Lit, Macro, Meta, Path, UseTree};
 
-/// What a file of Rust source is made of.
 #[derive(Default)]
 pub(super) struct Source {
     /// Whether the file can be parsed; if not, all else is empty.

@@ -12,7 +12,6 @@ use super::{Violation, broken};
 
 const READABLE: &str = "the tables of the rules are in the tree and have their form: correct the file";
 
-/// A text file.
 pub(super) struct File {
     /// Its path from the root, with slashes.
     pub(super) path: String,
@@ -53,7 +52,6 @@ impl File {
     }
 }
 
-/// What the rules look at.
 pub(super) struct Tree {
     pub(super) files: Vec<File>,
     /// Every path below the root, files and folders.

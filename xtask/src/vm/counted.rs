@@ -13,18 +13,15 @@ use super::kernel;
 use super::programs;
 use super::qemu::Qemu;
 use super::scenario::BENCH;
-use super::{boot_alone, lock};
+use super::{Guest, lock};
 
 /// The line that is measured on: the newest with long support.
 const LINE: &str = "6.12";
 /// How long the guest may take: a minute is usual.
 const LIMIT: Duration = Duration::from_secs(1200);
 
-/// Where something was measured.
 pub(crate) struct Place {
-    /// The kernel's release.
     pub(crate) release: String,
-    /// The emulator, in words.
     pub(crate) emulator: String,
 }
 
@@ -37,14 +34,14 @@ pub(crate) fn run(purpose: Purpose, files: &[(String, PathBuf)], mut take: impl 
     let qemu = Qemu::find(&kernel.image)?.counting();
     println!("measure in a virtual machine that counts instructions …");
     let base = Base::new(&built)?.and(files.iter().cloned());
-    boot_alone((&kernel, None), (&BENCH, purpose, LIMIT), (&base, &qemu), |report| match report {
+    let guest = Guest { kernel: &kernel, libnvdimm: None, debian: None, machine: &BENCH };
+    guest.boot_alone(purpose, LIMIT, (&base, &qemu), |report| match report {
         Report::Started { name } => eprintln!("{name}"),
         report => take(report),
     })?;
     Ok(Place { release: kernel.release, emulator: qemu.words() })
 }
 
-/// A program, and the shared libraries that it needs.
 pub(crate) fn with_libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut files = programs::libraries([program].into_iter())?;
     files.insert(program.to_path_buf());

@@ -42,7 +42,6 @@ dpkg-deb --root-owner-group -Zgzip -z1 -b "$2/tree" "$2/newer.deb"
 
 /// What a guest needs besides its kernel.
 pub(super) struct Installation {
-    /// The image of the base system.
     image: PathBuf,
     /// The packages of pfnwatch with their places in the initramfs: as it was built, and the same with a higher version.
     pub(super) packages: Vec<(String, PathBuf)>,
@@ -59,7 +58,6 @@ impl Installation {
     }
 }
 
-/// Makes what is missing of it. The error is a `NotAvailable` if Debian's suite cannot be had.
 pub(super) fn provide() -> Result<Installation> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let image = base(&Suite::open(suite_of(&release))?)?;

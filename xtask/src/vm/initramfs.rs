@@ -56,7 +56,6 @@ type Tree = BTreeMap<String, Content>;
 pub(super) struct Base(Vec<(String, PathBuf)>);
 
 impl Base {
-    /// Finds the host's programs and everything's libraries.
     pub(super) fn new(built: &Built) -> Result<Self> {
         let mut files = vec![("init".to_owned(), built.init.clone())];
         files.extend(built.tests.iter().map(|tests| ("bin/e2e".to_owned(), tests.clone())));

@@ -9,7 +9,6 @@ use crate::debian::{NotAvailable, Package, Suite};
 use crate::paths;
 use crate::process::Task;
 
-/// The suite of each line.
 const SUITES: [(&str, &str); 5] = [
     ("5.10", "bullseye"),
     ("6.1", "bookworm"),
@@ -29,7 +28,6 @@ const MODULES: &str = "libnvdimm nfit nd_btt nd_pmem nd_e820 dax_pmem dax_pmem_c
 
 const STAGE: &str = include_str!("stage-kernel.sh");
 
-/// A kernel that is ready to boot.
 pub(super) struct Kernel {
     /// Such as `6.12`.
     pub(super) line: String,

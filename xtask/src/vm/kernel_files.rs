@@ -28,7 +28,6 @@ fn expected(variant: Variant) -> (u64, Option<u64>) {
     }
 }
 
-/// Whether a check of a variant was asked for.
 pub(super) fn are_wanted(filter: &[String]) -> bool {
     Variant::ALL.iter().any(|variant| is_wanted(variant.name(), filter))
 }
@@ -38,7 +37,6 @@ fn is_wanted(name: &str, filter: &[String]) -> bool {
     filter.is_empty() || filter.iter().any(|word| name.contains(word.as_str()))
 }
 
-/// Debian's kernels are sound.
 pub(super) fn check_debian(kernel: &Kernel, agent: &Path, filter: &[String], tally: &mut Tally) {
     check(("debian_says_64", kernel), filter, tally, || {
         let json = judge(agent, &kernel.packages, 0)?;
@@ -50,7 +48,6 @@ pub(super) fn check_debian(kernel: &Kernel, agent: &Path, filter: &[String], tal
     });
 }
 
-/// Each variant is recognized by its file.
 pub(super) fn check_variants(variants: &Variants, agent: &Path, filter: &[String], tally: &mut Tally) {
     for variant in Variant::ALL {
         check((variant.name(), &variants.kernel), filter, tally, || {
@@ -63,7 +60,6 @@ pub(super) fn check_variants(variants: &Variants, agent: &Path, filter: &[String
     }
 }
 
-/// Runs one check, prints its outcome and counts it.
 fn check((name, kernel): (&str, &Kernel), filter: &[String], tally: &mut Tally, act: impl FnOnce() -> Result<()>) {
     if !is_wanted(name, filter) {
         return;

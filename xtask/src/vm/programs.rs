@@ -14,7 +14,6 @@ const LIMIT: Duration = Duration::from_secs(1200);
 
 /// The project's own programs for the guest, as this run built them.
 pub(super) struct Built {
-    /// PID 1.
     pub(super) init: PathBuf,
     /// The tests, unless there is only something to be shown.
     pub(super) tests: Option<PathBuf>,
@@ -24,7 +23,6 @@ pub(super) struct Built {
     pub(super) agent: Option<PathBuf>,
 }
 
-/// The options that build PID 1.
 const INIT: [&str; 7] = ["build", "--profile", "guest", "-p", "pfnwatch-e2e", "--bin", "guest-init"];
 
 /// Builds PID 1 and the tests. The agent is the one that `cargo xtask build --release` left: tests and benchmarks hold it against the budgets.
@@ -48,7 +46,6 @@ pub(super) fn build_to_show() -> Result<Built> {
     Ok(Built { init, tests: None, empty: None, agent: Some(agent) })
 }
 
-/// Builds PID 1 and more, and returns cargo's messages.
 fn messages(more: &[&str], incremental: &str) -> Result<String> {
     let task = toolchain::cargo_task([INIT.as_slice(), more, &toolchain::MESSAGES].concat());
     task.env("CARGO_INCREMENTAL", incremental).limit(LIMIT).read().context("cannot build the guest's programs")

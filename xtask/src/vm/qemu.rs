@@ -22,7 +22,6 @@ const EMULATED: &str = "max,-erms,-fsrm,-fsrs,-fzrm,-fsrc";
 const KERNEL_ARGUMENTS: &str =
     "console=ttyS0 quiet panic=-1 oops=panic no_timer_check lsm=landlock,lockdown,yama,integrity,apparmor,bpf";
 
-/// How guests are run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Accelerator {
     Kvm,
@@ -31,7 +30,6 @@ enum Accelerator {
     Counting,
 }
 
-/// A QEMU that tests can trust.
 pub(super) struct Qemu {
     program: PathBuf,
     version: String,
@@ -67,7 +65,7 @@ impl Qemu {
         format!("QEMU {} with {how}", self.version)
     }
 
-    /// The command that runs a guest: its console on standard output, its reports on standard error. `arguments` are words of the
+    /// The command that runs a guest: its console on standard output, its reports on standard error. `further`: words of the
     /// kernel's command line beside the machine's own.
     pub(super) fn command(
         &self,
@@ -76,7 +74,7 @@ impl Qemu {
         machine: &Scenario,
         backends: &[PathBuf],
         disk: Option<&Path>,
-        arguments: &str,
+        further: &str,
     ) -> Command {
         let mut command = ended_with_xtask("KILL", self.program.as_os_str());
         command.args(["-machine", "q35,nvdimm=on"]).args(match self.accelerator {
@@ -97,7 +95,7 @@ impl Qemu {
             command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk0"]);
         }
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-        command.arg("-append").arg(kernel_arguments(machine, arguments));
+        command.arg("-append").arg(kernel_arguments(machine, further));
         command
     }
 }
@@ -121,7 +119,6 @@ fn memory(machine: &Scenario) -> String {
     format!("{}M,slots={},maxmem={}M", machine.memory_bytes / MIB, machine.nvdimms.len().max(1), space / MIB)
 }
 
-/// The size of an NVDIMM's file.
 pub(super) fn backend_bytes(nvdimm: &Nvdimm) -> u64 {
     nvdimm.region_bytes + LABELS_BYTES
 }

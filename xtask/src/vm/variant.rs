@@ -19,7 +19,6 @@ const UNPACK_LIMIT: Duration = Duration::from_secs(600);
 
 const SCRIPT: &str = include_str!("build-variant.sh");
 
-/// Which libnvdimm a machine runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Variant {
     /// Debian's source without a change: the control.
@@ -47,7 +46,6 @@ const OVERRIDE: Edit = (
      MODULE_PARM_DESC(page_struct_override, \"Reserve sizeof(struct page) where it is above the maximum\");",
 );
 
-/// The files that any variant changes.
 const EDITED: [&str; 2] = ["nd.h", "pfn_devs.c"];
 
 impl Variant {
@@ -79,7 +77,6 @@ impl Variant {
     }
 }
 
-/// A kernel with the variants of its libnvdimm.
 pub(super) struct Variants {
     /// The kernel that they were built for: the newest of which the suite holds image, headers and source.
     pub(super) kernel: Kernel,
@@ -87,7 +84,6 @@ pub(super) struct Variants {
 }
 
 impl Variants {
-    /// The variant's module.
     pub(super) fn module(&self, variant: Variant) -> PathBuf {
         self.home.join(variant.name()).join("libnvdimm.ko")
     }
@@ -118,7 +114,6 @@ struct Sources {
     image: Package,
     line: String,
     packages: Vec<Package>,
-    /// Where everything for this kernel is.
     home: PathBuf,
     /// The packages' contents, while something is built; below `source`, drivers/nvdimm and the same as it came.
     tree: PathBuf,
@@ -148,7 +143,6 @@ impl Sources {
         Ok(None)
     }
 
-    /// Downloads and unpacks what a build needs.
     fn unpack(&self, suite: &Suite, kernel: &Kernel) -> Result<()> {
         let mut words = vec![self.line.clone().into(), kernel.image.clone()];
         for package in &self.packages {
