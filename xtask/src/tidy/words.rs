@@ -22,7 +22,13 @@ pub(super) const LIST: &str = "xtask/words.toml";
 pub(super) const EXCEPTIONS: &str = "xtask/words-exceptions.txt";
 const MARK: &str = "words: allow";
 /// Not checked: the list, the tests of these rules, and what is generated out of doc comments.
-const UNCHECKED: [&str; 4] = [LIST, "xtask/src/tidy/words.rs", "xtask/src/tidy/tests.rs", "pfnwatch/dist/schema.json"];
+const UNCHECKED: [&str; 5] = [
+    LIST,
+    "xtask/src/tidy/cases.toml",
+    "xtask/src/tidy/tests.rs",
+    "xtask/src/tidy/words.rs",
+    "pfnwatch/dist/schema.json",
+];
 const KINDS: [&str; 7] = ["md", "rs", "toml", "yml", "yaml", "json", "service"];
 
 /// Phrases of prose, and first words of constants.
