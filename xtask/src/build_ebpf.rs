@@ -17,8 +17,6 @@ const PACKAGE: &str = "pfnwatch-ebpf";
 const TARGET: &str = "bpfel-unknown-none";
 /// The profile in Cargo.toml: release, with the debug information that BTF is made of.
 const PROFILE: &str = "bpf";
-/// Where cargo puts what it builds with that profile: for the host, and for the target.
-pub(crate) const FOLDERS: [&str; 2] = ["bpf", "bpfel-unknown-none/bpf"];
 const LIMIT: Duration = Duration::from_secs(600);
 const AGENT_LIMIT: Duration = Duration::from_secs(1200);
 

@@ -181,7 +181,7 @@ fn text(mut pipe: impl Read, shown: bool) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-pub(crate) fn remedy(program: &str) -> &'static str {
+fn remedy(program: &str) -> &'static str {
     match program {
         "apt-get" | "apt-cache" | "apt-config" | "dpkg" | "dpkg-deb" => {
             "it is part of Debian and Ubuntu, which the VM tests need as their host"

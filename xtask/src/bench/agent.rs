@@ -38,13 +38,11 @@ struct Installed {
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     let tracer = Tracer::provide()?;
-    let mut figures = None;
-    let place = counted::run(Purpose::BenchAgent, &tracer.0, |report| {
-        if let Report::Agent(found) = report {
-            figures = Some(Figures::clone(found));
-        }
+    let (place, mut figures) = counted::run(Purpose::BenchAgent, &tracer.0, |report| match report {
+        Report::Agent(found) => Some(Figures::clone(found)),
+        _ => None,
     })?;
-    let figures = figures.context("the guest reported no figures")?;
+    let figures = figures.pop().context("the guest reported no figures")?;
     let agent = paths::target().join("release/pfnwatch");
     let installed = Installed {
         binary_bytes: size(&agent)?,

@@ -59,11 +59,9 @@ const UNIT: &str = "instr.";
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     let tracer = Tracer::provide()?;
-    let mut measurements = Vec::new();
-    let place = counted::run(Purpose::BenchGuard, &tracer.0, |report| {
-        if let Report::Measured(measurement) = report {
-            measurements.push(measurement.clone());
-        }
+    let (place, measurements) = counted::run(Purpose::BenchGuard, &tracer.0, |report| match report {
+        Report::Measured(measurement) => Some(measurement.clone()),
+        _ => None,
     })?;
     findings(&place, &measurements)
 }

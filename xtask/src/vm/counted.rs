@@ -25,9 +25,13 @@ pub(crate) struct Place {
     pub(crate) emulator: String,
 }
 
-/// Boots the guest for this purpose, with these files of the host's at these paths besides, prints what it starts, and hands over
-/// each of its reports.
-pub(crate) fn run(purpose: Purpose, files: &[(String, PathBuf)], mut take: impl FnMut(&Report)) -> Result<Place> {
+/// Boots the guest for this purpose, with these files of the host's at these paths besides, prints what it starts, and
+/// returns what is picked of its reports.
+pub(crate) fn run<T>(
+    purpose: Purpose,
+    files: &[(String, PathBuf)],
+    pick: impl Fn(&Report) -> Option<T>,
+) -> Result<(Place, Vec<T>)> {
     let _lock = lock()?;
     let built = programs::build()?;
     let kernel = kernel::provide(LINE).context("there is no kernel to measure on")?;
@@ -35,11 +39,12 @@ pub(crate) fn run(purpose: Purpose, files: &[(String, PathBuf)], mut take: impl 
     println!("measure in a virtual machine that counts instructions …");
     let base = Base::new(&built)?.and(files.iter().cloned());
     let guest = Guest { kernel: &kernel, libnvdimm: None, debian: None, machine: &BENCH };
+    let mut picked = Vec::new();
     guest.boot_alone(purpose, LIMIT, (&base, &qemu), |report| match report {
         Report::Started { name } => eprintln!("{name}"),
-        report => take(report),
+        report => picked.extend(pick(report)),
     })?;
-    Ok(Place { release: kernel.release, emulator: qemu.words() })
+    Ok((Place { release: kernel.release, emulator: qemu.words() }, picked))
 }
 
 pub(crate) fn with_libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
