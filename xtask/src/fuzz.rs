@@ -173,9 +173,10 @@ fn fuzz_one(programs: &Path, target: &str, seconds: u64) -> Result<u64> {
     ];
     let folders = [&corpus, &home().join("seeds").join(target)].map(|dir| dir.display().to_string());
     // The end of what it says is shown: that has to hold the reason, which a backtrace would push out.
-    let task = Task::new(programs.join(target), options.iter().chain(&folders)).env("RUST_BACKTRACE", "0");
+    let words = [programs.join(target).display().to_string()].into_iter().chain(options).chain(folders);
+    let task = Task::script("# fuzz\nexec \"$@\" 2>&1", words).env("RUST_BACKTRACE", "0");
     // Reading a large corpus back comes before the time that was asked for.
-    let said = task.limit(Duration::from_secs(seconds * 2 + 120)).read_stderr().with_context(|| {
+    let said = task.limit(Duration::from_secs(seconds * 2 + 120)).read().with_context(|| {
         format!("its input is in {}; again: cargo run -p {PACKAGE} --bin {target} -- FILE", findings.display())
     })?;
     executions(&said).context("libFuzzer does not say how many inputs it tried")

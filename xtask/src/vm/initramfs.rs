@@ -57,10 +57,9 @@ pub(super) struct Base(Vec<(String, PathBuf)>);
 
 impl Base {
     pub(super) fn new(built: &Built) -> Result<Self> {
-        let mut files = vec![("init".to_owned(), built.init.clone())];
+        let mut files = vec![("init".to_owned(), built.init.clone()), ("bin/pfnwatch".to_owned(), built.agent.clone())];
         files.extend(built.tests.iter().map(|tests| ("bin/e2e".to_owned(), tests.clone())));
         files.extend(built.empty.iter().map(|object| (in_guest(Path::new(empty::OBJECT)), object.clone())));
-        files.extend(built.agent.iter().map(|agent| ("bin/pfnwatch".to_owned(), agent.clone())));
         for (name, package) in TOOLS {
             match (setup::host_path(name), package) {
                 (Some(file), _) => files.push((format!("bin/{name}"), file)),
