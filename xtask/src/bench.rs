@@ -23,7 +23,6 @@ mod tracer;
 mod tree;
 
 const MISSED: u8 = 3;
-/// The exit code of a host that cannot be measured on.
 const CANNOT: u8 = 4;
 
 #[derive(clap::Args)]
@@ -190,7 +189,6 @@ fn native(name: Option<Name>) -> Result<ExitCode> {
     }
 }
 
-/// Prints and writes what was found, and returns whether a budget was missed.
 fn print_findings(name: &str, mut findings: Findings) -> Result<bool> {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok());

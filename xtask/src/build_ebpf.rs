@@ -1,12 +1,10 @@
 //! Builds the eBPF programs, and puts the object where the agent's build takes it from.
 
-mod object;
-
 use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fs_err as fs;
 
 use crate::process::Task;
@@ -44,12 +42,29 @@ pub(crate) fn run() -> Result<()> {
     traces::refuse(&object())
 }
 
+/// Makes `$2` of the object `$1`, with the toolchain in `$3`: without the debug information that its BTF is made of, most of
+/// its bytes, which no loader reads.
+///
+/// The functions of compiler_builtins that LLVM makes of large assignments and comparisons are refused. The loader links such
+/// a function in without its function information, and the kernel then refuses the program ("number of funcs in func_info").
+const STRIP: &str = r#"# make an eBPF object
+set -e
+if readelf -rW "$1" | grep -wE 'memcpy|memmove|memset|memcmp|bcmp' >&2; then
+    echo "the kernel will refuse the eBPF programs, which call these: write word by word, or copy from a static" >&2
+    exit 1
+fi
+LD_LIBRARY_PATH=$3/lib exec "$3"/lib/rustlib/*/bin/rust-objcopy --strip-debug "$1" "$2"
+"#;
+
 /// Builds the object of the workspace in this place, and returns what it is.
 pub(crate) fn object_at(place: &Place) -> Result<Vec<u8>> {
-    let built = build(PACKAGE, place)?;
-    let whole = fs::read(&built)?;
-    object::refuse_calls(&whole)?;
-    object::without_debug_information(&whole).with_context(|| format!("{} as an object", built.display()))
+    stripped(&build(PACKAGE, place)?)
+}
+
+fn stripped(built: &Path) -> Result<Vec<u8>> {
+    let stripped = built.with_extension("stripped");
+    Task::script(STRIP, [built, &stripped, &toolchain::sysroot()?]).read()?;
+    Ok(fs::read(stripped)?)
 }
 
 /// Builds the program that does nothing, and returns its object: the measure of what a program on a hook costs at least.
@@ -102,4 +117,54 @@ fn replace(content: &[u8], to: &Path) -> Result<()> {
     fs::create_dir_all(to.parent().unwrap_or(to))?;
     fs::write(&part, content)?;
     Ok(fs::rename(&part, to)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use object::write::{Object as Writer, Relocation, Symbol, SymbolSection};
+    use object::{
+        Architecture, BinaryFormat, Endianness, Object, RelocationFlags, SectionKind, SymbolFlags, SymbolKind,
+        SymbolScope, elf,
+    };
+
+    use super::*;
+
+    /// An object with debug information and a program that refers to this name.
+    fn object_that_refers_to(name: &str) -> Vec<u8> {
+        let mut object = Writer::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
+        let [section, ..] =
+            [("kprobe", SectionKind::Text), (".debug_info", SectionKind::Debug), (".BTF", SectionKind::Other)].map(
+                |(name, kind)| {
+                    let section = object.add_section(Vec::new(), name.into(), kind);
+                    object.append_section_data(section, &[0; 8], 8);
+                    section
+                },
+            );
+        let symbol = object.add_symbol(Symbol {
+            name: name.into(),
+            value: 0,
+            size: 0,
+            kind: SymbolKind::Text,
+            scope: SymbolScope::Dynamic,
+            weak: false,
+            section: SymbolSection::Undefined,
+            flags: SymbolFlags::None,
+        });
+        let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_32 };
+        object.add_relocation(section, Relocation { offset: 0, symbol, addend: -1, flags }).unwrap();
+        object.write().unwrap()
+    }
+
+    #[test]
+    fn call_of_memset_is_refused_and_debug_information_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let built = folder.path().join("object");
+        fs::write(&built, object_that_refers_to("memset")).unwrap();
+        assert!(stripped(&built).unwrap_err().to_string().contains("memset"));
+        fs::write(&built, object_that_refers_to("KNOWN_BLOCKS")).unwrap();
+        let stripped = stripped(&built).unwrap();
+        let file = object::File::parse(stripped.as_slice()).unwrap();
+        let has = [".debug_info", "kprobe", ".BTF"].map(|name| file.section_by_name(name).is_some());
+        assert_eq!(has, [false, true, true]);
+    }
 }

@@ -30,12 +30,10 @@ pub(crate) struct Suite {
     dir: PathBuf,
 }
 
-/// One version of a package in a suite.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// The name of its .deb file in the archive.
     pub(crate) file_name: String,
 }
 
@@ -84,7 +82,6 @@ impl Suite {
         found.ok_or_else(|| anyhow!("Debian suite {} holds no package {name}", self.name))
     }
 
-    /// The package's .deb file, downloaded unless it is in the cache; apt checks it against the signed index.
     pub(crate) fn download(&self, package: &Package) -> Result<PathBuf> {
         let cache = paths::cache().join("deb");
         let file = cache.join(&package.file_name);
@@ -240,7 +237,6 @@ pub(crate) fn unpacked(suite: &str, name: &str) -> Result<PathBuf> {
     unpacked_as(package.file_name.trim_end_matches(".deb"), &[deb])
 }
 
-/// Files of packages, unpacked under this name in the cache.
 pub(crate) fn unpacked_as(name: &str, debs: &[PathBuf]) -> Result<PathBuf> {
     let folder = paths::cache().join(name);
     if !folder.is_dir() {

@@ -72,7 +72,6 @@ impl Task {
         self
     }
 
-    /// Prints the command, and runs it with its output shown.
     pub(crate) fn show(self) -> Result<()> {
         eprintln!("$ {}", self.shown);
         self.run(Output::Shown).0
@@ -144,10 +143,8 @@ pub(crate) fn ended_with_xtask(signal: &str, program: &OsStr) -> Command {
     command
 }
 
-/// When the run as a whole has to be over, if it has a limit.
 static DEADLINE: OnceLock<Instant> = OnceLock::new();
 
-/// Sets the end of all time limits, once.
 pub(crate) fn set_deadline(deadline: Instant) {
     let _ = DEADLINE.set(deadline);
 }
@@ -184,7 +181,6 @@ fn remedy(program: &str) -> &'static str {
     }
 }
 
-/// The last lines of a command's output, each on its own line.
 fn tail(stderr: &str, stdout: &str) -> String {
     let output = if stderr.trim().is_empty() { stdout } else { stderr };
     let lines: Vec<&str> = output.trim_end().lines().collect();

@@ -23,18 +23,15 @@ pub(crate) fn for_unit_tests() -> Result<()> {
     host::ensure(&["shellcheck"])
 }
 
-/// What the fuzz targets need: the same, and a compiler for libFuzzer.
 pub(crate) fn for_fuzz() -> Result<()> {
     for_build()?;
     host::ensure(&["c++"])
 }
 
-/// What the benchmark of scans needs besides: a counter of system calls.
 pub(crate) fn for_bench_scan() -> Result<()> {
     host::ensure(&["strace"])
 }
 
-/// What the tests of the web page need: a browser.
 pub(crate) fn for_web() -> Result<()> {
     host::ensure(&["chromium"])
 }
@@ -50,7 +47,6 @@ pub(crate) fn for_vm() -> Result<()> {
     both(for_build, for_guests).map(drop)
 }
 
-/// What `cargo xtask test` needs: all of that, what makes the package, and what checks the dependencies.
 pub(crate) fn for_test() -> Result<()> {
     for_vm()?;
     for_unit_tests()?;

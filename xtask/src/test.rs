@@ -36,7 +36,6 @@ struct Done {
     outcome: Outcome,
 }
 
-/// How a stage ended; with the reason if it did not pass.
 #[derive(Debug, Default, PartialEq)]
 enum Outcome {
     #[default]
@@ -186,7 +185,6 @@ fn libtest((outcome, output): (Result<()>, String)) -> Done {
     }
 }
 
-/// Passed and failed tests of libtest's `test result: ok. 12 passed; 0 failed; …`.
 fn counts(line: &str) -> Option<(usize, usize)> {
     let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let number = |name: &str| numbers.split("; ").find_map(|part| part.strip_suffix(name))?.trim().parse().ok();
@@ -196,7 +194,6 @@ fn counts(line: &str) -> Option<(usize, usize)> {
 /// Lines of a reason, and characters of a line: who reads only a run's end learns from it which tests failed, and why.
 const REASON: (usize, usize) = (70, 600);
 
-/// A row for each stage, with the reason below it if it did not pass; then the time of all of them together.
 fn table(rows: &[Row], [took, total]: [Duration; 2]) -> String {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default().max("stage".len());
     let mut text = format!(

@@ -27,7 +27,6 @@ struct Violation {
     file: String,
     /// Its line, from 1; 0 if the file as a whole is meant.
     line: usize,
-    /// What every file has to fulfil, and how to correct a violation.
     rule: String,
     found: String,
 }

@@ -42,10 +42,8 @@ pub(crate) fn test_program(name: &str, arguments: &[&str]) -> Result<Task> {
     Ok(Task::new(program, arguments).dir(&paths::root().join("pfnwatch")))
 }
 
-/// cargo's messages about the tests with peers.
 static BUILT: OnceLock<String> = OnceLock::new();
 
-/// Builds the programs for [`test_program`], once.
 pub(crate) fn build_test_programs() -> Result<()> {
     if BUILT.get().is_none() {
         let tests = ["--no-run", "--test", "web", "--test", "alertmanager", "--test", "fleet"];

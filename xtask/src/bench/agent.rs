@@ -112,7 +112,6 @@ fn in_kernel(side: &Side) -> u64 {
     side.in_kernel.map_bytes + side.in_kernel.program_bytes
 }
 
-/// Far below 2^53.
 fn count(events: u64) -> f64 {
     events as f64
 }

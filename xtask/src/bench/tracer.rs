@@ -13,7 +13,6 @@ use crate::process::Task;
 const SUITE: &str = "trixie";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
-/// Its files: paths in the guest, and on the host.
 pub(super) struct Tracer(pub(super) Vec<(String, PathBuf)>);
 
 impl Tracer {
@@ -54,7 +53,6 @@ fn unpacked() -> Result<PathBuf> {
     debian::unpacked_as(&own.context("no package bpftrace")?.to_string_lossy(), &packages)
 }
 
-/// The size of a file, or of the one that a link leads to.
 pub(super) fn size(file: &Path) -> Result<u64> {
     Ok(fs::metadata(file)?.len())
 }

@@ -21,7 +21,6 @@ pub(super) struct Source {
     pub(super) prose: String,
 }
 
-/// A path that the source names, in a `use`, an expression, a type, a macro's tokens or an attribute's string.
 pub(super) struct Named {
     /// Its line, from 1.
     pub(super) line: usize,
@@ -50,7 +49,6 @@ impl Named {
     }
 }
 
-/// Whether a path is this one or below it.
 pub(super) fn within(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }

@@ -31,7 +31,6 @@ const UNCHECKED: [&str; 5] = [
 ];
 const KINDS: [&str; 7] = ["md", "rs", "toml", "yml", "yaml", "json", "service"];
 
-/// Phrases of prose, and first words of constants.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct List {
@@ -47,7 +46,6 @@ struct Entry {
     instead: String,
 }
 
-/// A phrase in a file.
 struct Finding {
     rule: &'static str,
     line: usize,

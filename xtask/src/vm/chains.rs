@@ -24,7 +24,6 @@ const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
 const TEST_LIMIT_S: u64 = 180;
 const PACKAGE_TEST_LIMIT_S: u64 = 360;
 
-/// A kernel line with all that it has to boot.
 pub(super) struct Line {
     pub(super) kernel: Kernel,
     /// The same with other builds of libnvdimm, if tests ask for it.
@@ -68,7 +67,6 @@ impl Line {
     }
 }
 
-/// What all guests of a run have in common.
 pub(super) struct Run {
     pub(super) base: Base,
     pub(super) tests: Vec<String>,
@@ -77,7 +75,6 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Whether a test that was asked for is to be run on this machine.
     pub(super) fn wants(&self, machine: &Scenario) -> bool {
         self.tests_on(machine, "").next().is_some()
     }
@@ -91,7 +88,6 @@ impl Run {
         })
     }
 
-    /// How many seconds these guests will take, about.
     pub(super) fn seconds_of(&self, chain: &Chain<'_>) -> u64 {
         let seconds = |guest: &Guest<'_>| {
             let each = match guest.machine.userland {
@@ -104,7 +100,6 @@ impl Run {
         chain.0.iter().map(seconds).sum()
     }
 
-    /// Boots them all, so many at a time, in their order.
     pub(super) fn boot_all(&self, chains: Vec<Chain<'_>>, at_once: usize, qemu: &Qemu) -> Result<Tally> {
         let mut tally = Tally::default();
         for outcome in side_by_side(chains, at_once, |chain| self.go_through(&chain, qemu)) {

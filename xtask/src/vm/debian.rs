@@ -40,7 +40,6 @@ sed -i 's/^Version: .*/&+later/' "$2/tree/DEBIAN/control"
 dpkg-deb --root-owner-group -Zgzip -z1 -b "$2/tree" "$2/newer.deb"
 "#;
 
-/// What a guest needs besides its kernel.
 pub(super) struct Installation {
     image: PathBuf,
     /// The packages of pfnwatch with their places in the initramfs: as it was built, and the same with a higher version.

@@ -52,7 +52,6 @@ enum Content {
 /// Contents by path, without a leading slash.
 type Tree = BTreeMap<String, Content>;
 
-/// The part that is the same for every kernel: programs and libraries.
 pub(super) struct Base(Vec<(String, PathBuf)>);
 
 impl Base {
@@ -73,12 +72,10 @@ impl Base {
         Ok(Self(files))
     }
 
-    /// The same with these besides, for one guest.
     pub(super) fn and(&self, files: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
         Self(self.0.iter().cloned().chain(files).collect())
     }
 
-    /// Writes the archive for one boot; `libnvdimm` takes the place of the kernel's own.
     pub(super) fn write(&self, kernel: &Kernel, libnvdimm: Option<&Path>, orders: &Orders, to: &Path) -> Result<()> {
         let mut tree: Tree = self.0.iter().map(|(path, file)| (path.clone(), Content::Copy(file.clone()))).collect();
         tree.extend(KMOD_LINKS.iter().map(|path| ((*path).to_owned(), Content::Text(LINK, "/bin/kmod".to_owned()))));
@@ -98,7 +95,6 @@ impl Base {
     }
 }
 
-/// The documents for users, whose commands are tests.
 fn pages() -> Result<Vec<(String, PathBuf)>> {
     let root = paths::root();
     let found = Task::new("find", ["README.md", "docs", "-name", "*.md"]).dir(&root).read()?;

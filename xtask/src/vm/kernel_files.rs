@@ -76,7 +76,6 @@ fn check((name, kernel): (&str, &Kernel), filter: &[String], tally: &mut Tally, 
     }
 }
 
-/// The report of pfnwatch about the one kernel in these files.
 fn judge(agent: &Path, files: &[PathBuf], code: i32) -> Result<Value> {
     let mut command = Command::new(agent);
     command.args(["kernel", "--format", "json"]).args(files).stdin(Stdio::null());
@@ -90,7 +89,6 @@ fn judge(agent: &Path, files: &[PathBuf], code: i32) -> Result<Value> {
     kernels.first().cloned().context("no kernel")
 }
 
-/// MAX_STRUCT_PAGE_SIZE, and what the parameter would make of it.
 fn sizes(kernel: &Value) -> (Option<u64>, Option<u64>) {
     let number = |key: &str| kernel.get(key).and_then(Value::as_u64);
     (number("max_struct_page_bytes"), number("overridden_struct_page_bytes"))

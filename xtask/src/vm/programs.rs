@@ -12,7 +12,6 @@ use crate::{build_ebpf, paths, toolchain};
 /// From nothing, beside the agent's build.
 const LIMIT: Duration = Duration::from_secs(1200);
 
-/// The project's own programs for the guest, as this run built them.
 pub(super) struct Built {
     pub(super) init: PathBuf,
     /// The tests, unless there is only something to be shown.
@@ -49,7 +48,6 @@ fn messages(more: &[&str], incremental: &str) -> Result<String> {
     task.env("CARGO_INCREMENTAL", incremental).limit(LIMIT).read().context("cannot build the guest's programs")
 }
 
-/// The names of all tests, as libtest has them.
 pub(super) fn tests(built: &Built) -> Result<Vec<String>> {
     let tests = built.tests.as_ref().context("the tests are not built")?;
     let listed = Task::new(tests, ["--list", "--format", "terse"]).read()?;

@@ -45,17 +45,14 @@ impl Qemu {
         Ok(Self { program, version: setup::qemu_version()?, accelerator })
     }
 
-    /// The same, with a guest's clock that counts instructions.
     pub(super) fn counting(self) -> Self {
         Self { accelerator: Accelerator::Counting, ..self }
     }
 
-    /// Whether a guest's processors and timers are emulated.
     pub(super) fn emulates(&self) -> bool {
         self.accelerator != Accelerator::Kvm
     }
 
-    /// For people: version and accelerator.
     pub(super) fn words(&self) -> String {
         let how = match self.accelerator {
             Accelerator::Kvm => "KVM",

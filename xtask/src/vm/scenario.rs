@@ -31,13 +31,10 @@ pub(super) struct Scenario {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum On {
-    /// Debian's own of these lines.
     Debian(Lines),
-    /// One line's, with this libnvdimm.
     Rebuilt(&'static str, Variant),
 }
 
-/// What runs in a guest beside the tests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Userland {
     /// Nothing: the tests' own PID 1 and a few programs of the host, in memory.
@@ -61,7 +58,6 @@ impl Scenario {
     }
 }
 
-/// An emulated NVDIMM, backed by a sparse file.
 pub(super) struct Nvdimm {
     pub(super) region_bytes: u64,
     /// Its address; None where QEMU may choose.
@@ -75,7 +71,6 @@ const fn rebuilt(variant: Variant) -> On {
     On::Rebuilt(REBUILT, variant)
 }
 
-/// All scenarios, in the order in which they are run.
 pub(super) const ALL: &[Scenario] = &[
     DEFAULT,
     Scenario { name: scope::GUARD, kernel: On::Debian(Lines::Observing), ..DEFAULT },
@@ -147,7 +142,6 @@ const LARGE: Scenario = Scenario {
     ..DEFAULT
 };
 
-/// One that keeps a disk over several boots.
 const CARRYING: Scenario = Scenario { kernel: rebuilt(Variant::Stock), has_disk: true, ..LARGE };
 
 pub(super) const DEMO: Scenario = Scenario {

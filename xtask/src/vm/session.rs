@@ -34,7 +34,6 @@ pub(super) struct Outcome {
     pub(super) lost_timer: bool,
 }
 
-/// Runs a guest; each report is handed to `show` as it comes.
 pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<Outcome> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A folder with a short name: a socket's path has 107 bytes at most.
