@@ -12,7 +12,6 @@ use crate::paths;
 
 pub(super) const WORDS: &str = "new text uses the field's words, xtask/words.toml lists what to write instead: rewrite \
     the sentence; a line that has to have the phrase gets the comment `words: allow (REASON)`";
-pub(super) const CONSTANTS: &str = "a constant's name begins with the field's word for what it limits: rename it";
 pub(super) const SHRINKS: &str = "each line of xtask/words-exceptions.txt is in the tree, and has a phrase of the list: \
     cargo xtask check --shrink-words";
 pub(super) const MARKED: &str = "`words: allow (REASON)` gives a reason, and a phrase of the list follows in its line or \
@@ -35,29 +34,20 @@ const KINDS: [&str; 7] = ["md", "rs", "toml", "yml", "yaml", "json", "service"];
 #[serde(deny_unknown_fields)]
 struct List {
     phrase: Vec<Entry>,
-    constant: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    #[serde(alias = "words")]
     phrases: Vec<String>,
     instead: String,
 }
 
 struct Finding {
-    rule: &'static str,
     line: usize,
     text: String,
     /// What an exception would have to be.
     key: String,
-}
-
-impl Finding {
-    fn new(rule: &'static str, index: usize, phrase: &str, entry: &Entry, key: String) -> Self {
-        Self { rule, line: index + 1, text: format!("{phrase:?} (write: {}) | {key}", entry.instead), key }
-    }
 }
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
@@ -72,10 +62,10 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     for file in tree.files.iter().filter(|file| is_checked(&file.path)) {
         let (findings, violations) = findings(file, &list);
         found.extend(violations);
-        for Finding { rule, line, text, key } in findings {
+        for Finding { line, text, key } in findings {
             unused.remove(key.as_str());
             if !exceptions.contains_key(key.as_str()) {
-                found.push(broken(rule, &file.path, line, text));
+                found.push(broken(WORDS, &file.path, line, text));
             }
         }
     }
@@ -103,12 +93,9 @@ fn is_checked(path: &str) -> bool {
 
 /// The phrases of a file that no comment allows, and comments that allow nothing.
 fn findings(file: &File, list: &List) -> (Vec<Finding>, Vec<Violation>) {
-    let is_rust = file.path.ends_with(".rs");
-    let lines: Vec<&str> = if is_rust { &file.source().prose } else { &file.text }.lines().collect();
+    let text = if file.path.ends_with(".rs") { &file.source().prose } else { &file.text };
+    let lines: Vec<&str> = text.lines().collect();
     let mut found = phrases(&lines, list);
-    if is_rust {
-        found.extend(constants(&file.source().code, list));
-    }
     let mut violations = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         // Between backquotes it is quoted.
@@ -133,7 +120,8 @@ fn phrases(lines: &[&str], list: &List) -> Vec<Finding> {
         found.extend(words.windows(wanted.len()).filter(is_it).filter_map(|place| {
             let index = place.first()?.0;
             let key = lines.get(index)?.split_whitespace().collect::<Vec<_>>().join(" ");
-            Some(Finding::new(WORDS, index, phrase, entry, key))
+            let text = format!("{phrase:?} (write: {}) | {key}", entry.instead);
+            Some(Finding { line: index + 1, text, key })
         }));
     }
     found
@@ -156,19 +144,6 @@ fn words(index: usize, line: &str) -> Vec<(usize, String)> {
             found.push((index, word.to_lowercase()));
             rest = after;
         }
-    }
-    found
-}
-
-/// Constants whose first word is on the list; what an exception has to be is `const NAME`.
-fn constants(code: &str, list: &List) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for (index, line) in code.lines().enumerate() {
-        let words = line.split(|c: char| c.is_whitespace() || c == ':');
-        let Some(name) = words.skip_while(|word| *word != "const" && *word != "static").nth(1) else { continue };
-        let first = name.split('_').next().unwrap_or_default();
-        let entry = list.constant.iter().find(|entry| entry.phrases.iter().any(|word| word == first));
-        found.extend(entry.map(|entry| Finding::new(CONSTANTS, index, name, entry, format!("const {name}"))));
     }
     found
 }
