@@ -47,14 +47,7 @@ pub(crate) fn run() -> Result<()> {
 ///
 /// The functions of compiler_builtins that LLVM makes of large assignments and comparisons are refused. The loader links such
 /// a function in without its function information, and the kernel then refuses the program ("number of funcs in func_info").
-const STRIP: &str = r#"# make an eBPF object
-set -e
-if readelf -rW "$1" | grep -wE 'memcpy|memmove|memset|memcmp|bcmp' >&2; then
-    echo "the kernel will refuse the eBPF programs, which call these: write word by word, or copy from a static" >&2
-    exit 1
-fi
-LD_LIBRARY_PATH=$3/lib exec "$3"/lib/rustlib/*/bin/rust-objcopy --strip-debug "$1" "$2"
-"#;
+const STRIP: &str = include_str!("strip-object.sh");
 
 /// Builds the object of the workspace in this place, and returns what it is.
 pub(crate) fn object_at(place: &Place) -> Result<Vec<u8>> {

@@ -14,19 +14,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Copies the sources without what no build reads to `$1`, and what was built in `$2` to `$3`. What is not of this workspace,
 /// Rust's core above all, was built by the same compiler out of the same sources: it is taken as it is, by links, which
 /// makes seconds of a minute.
-const COPY: &str = r#"# copy the sources
-set -e
-mkdir -p "$1"
-for file in *; do
-    case $file in target | docs) ;; *) cp -R "$file" "$1" ;; esac
-done
-rm -rf "$3"
-for folder in bpf bpfel-unknown-none/bpf; do
-    mkdir -p "$3/$folder"
-    cp -al "$2/$folder/." "$3/$folder"
-done
-find "$3" -depth -name '*pfnwatch*' -exec rm -rf {} +
-"#;
+const COPY: &str = include_str!("reproduce.sh");
 
 /// Builds the object of a copy of the sources in another folder, and holds it against the one that the agent embeds.
 pub(crate) fn run() -> Result<()> {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::debian;
 use crate::process::both;
 
 mod host;
@@ -38,7 +39,7 @@ pub(crate) fn for_web() -> Result<()> {
 
 /// What guests need: QEMU, ndctl and some tools of the host.
 pub(crate) fn for_guests() -> Result<()> {
-    host::ensure(&host::FOR_GUESTS)?;
+    host::ensure(&host::FOR_GUESTS.split(' ').chain([debian::KEYRING]).collect::<Vec<_>>())?;
     host::ensure_qemu()
 }
 

