@@ -116,7 +116,9 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
         Run { base: Base::new(&built)?, tests: programs::tests(&built)?, filter: args.filter.clone(), soak: args.soak };
     let mut tally = Tally::default();
     let mut lines = Vec::new();
-    for line in scope::KERNEL_LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all")) {
+    for line in
+        scope::KERNEL_LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all"))
+    {
         if let Some(kernel) = tally.available(line, kernel::provide(line))? {
             lines.push(provide(kernel, &run, &built.agent, &mut tally)?);
         }

@@ -76,7 +76,13 @@ impl Base {
         Self(self.0.iter().cloned().chain(files).collect())
     }
 
-    pub(super) fn write(&self, kernel: &Kernel, libnvdimm: Option<&Path>, config: &BootConfig, to: &Path) -> Result<()> {
+    pub(super) fn write(
+        &self,
+        kernel: &Kernel,
+        libnvdimm: Option<&Path>,
+        config: &BootConfig,
+        to: &Path,
+    ) -> Result<()> {
         let mut tree: Tree = self.0.iter().map(|(path, file)| (path.clone(), Content::Copy(file.clone()))).collect();
         tree.extend(KMOD_LINKS.iter().map(|path| ((*path).to_owned(), Content::Text(LINK, "/bin/kmod".to_owned()))));
         let text = serde_json::to_string(config).context("config that JSON refuses")?;
