@@ -96,9 +96,7 @@ fn attach_once(settings: &Settings, plan: &[ProgramPlan], bind_seen: bool) -> an
     let types = synthetic_btf(&settings.functions)?;
     let debug_log = if settings.debug { Some(DebugLog::open(&mut ebpf)?) } else { None };
     let (ring, counters) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?);
-    let mut guard = GuardMaps::take(&mut ebpf)?;
-    // Of the guard that is taken over, while it is still alone.
-    guard.clear_passed();
+    let guard = GuardMaps::take(&mut ebpf)?;
     let mut programs = Vec::with_capacity(plan.len());
     let mut taken = Vec::new();
     for step in plan {

@@ -74,6 +74,22 @@ impl Inventory {
         Ok(Self { regions, namespaces })
     }
 
+    /// The region and the first address of each namespace. Reads nothing that a bind can hold up: `resource_show` takes no lock
+    /// (drivers/nvdimm/namespace_devs.c).
+    ///
+    /// # Errors
+    /// The devices cannot be listed.
+    pub fn namespace_places(roots: &SysfsRoots) -> io::Result<Vec<(String, u64)>> {
+        let root = roots.sysfs.join("bus/nd/devices");
+        let place = |name: &String| {
+            let (region, _) = name.strip_prefix("namespace")?.split_once('.')?;
+            let text = std::fs::read_to_string(root.join(name).join("resource")).ok()?;
+            let start = u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()?;
+            Some((format!("region{region}"), start))
+        };
+        Ok(list(&root)?.iter().filter_map(place).collect())
+    }
+
     /// Reads the info blocks of namespaces that are enabled raw from their devices, if permitted: those under a pfn or
     /// dax device are not visible there.
     #[must_use]
