@@ -30,6 +30,8 @@ pub enum Counter {
     Judged = 12,
     /// Return probes that did not fire: a call whose entry was seen has ended without them.
     ReturnMissed = 13,
+    /// Attempts and writes of a uuid that never ended, as far as the programs saw: the agent has removed them from their tables.
+    Swept = 14,
 }
 
 impl Counter {

@@ -227,6 +227,7 @@ impl<W: Write> Agent<W> {
 
     /// The work that is repeated whatever happens.
     fn on_tick(&mut self) -> anyhow::Result<()> {
+        self.observation.sweep();
         self.report_losses()?;
         self.reconcile()?;
         if self.observation.is_attached() && !self.guard.has_inventory() {

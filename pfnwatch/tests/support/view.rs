@@ -23,7 +23,7 @@ use pfnwatch::{
         },
         thresholds::Thresholds,
         timestamp::Timestamp,
-        view::{EventLine, ProgramRuns, View},
+        view::{EventLine, ProgramRuns, RunCount, View},
     },
     sysfs::inventory::SysfsRoots,
 };
@@ -63,7 +63,11 @@ pub fn healthy() -> View {
         scan: Ok(scan),
         max_struct_page_size: Some(64),
         programs: programs(),
-        runs: vec![ProgramRuns { program: "guard".to_owned(), count: 1800, time_ns: 1_500_000 }],
+        runs: vec![ProgramRuns {
+            program: "guard".to_owned(),
+            counted: Some(RunCount { count: 1800, time_ns: 1_500_000 }),
+            recursion_misses: Some(3),
+        }],
         events: Body::KINDS.iter().map(|kind| (*kind, u64::from(*kind == "ready"))).collect(),
         last_events: vec![line("ready", "ready    observing on Linux 6.1.0-50-amd64, 12 programs")],
         regressions: Vec::new(),

@@ -30,6 +30,8 @@ fn records(records: &RecordTotals) -> Vec<Family> {
         ("unpaired", missed.unpaired),
         ("guard_fault", missed.guard_faults),
         ("block_missed", missed.blocks_missed),
+        ("return_missed", missed.returns_missed),
+        ("swept", missed.swept),
     ];
     let reasons = reasons.map(|(reason, count)| (reason.to_owned(), count));
     vec![

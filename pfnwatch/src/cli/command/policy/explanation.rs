@@ -13,6 +13,7 @@ use crate::model::{
     policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Policy},
     thresholds::Thresholds,
 };
+use crate::policy::{SkipReason, judge::identifying_cookie};
 
 const GIB: u64 = 1 << 30;
 
@@ -171,6 +172,12 @@ fn is_here(subject: ExemptionSubject, inventory: &Inventory) -> Option<bool> {
     }
 }
 
+/// Whether it is a `set_cookie` that several regions have.
+fn is_shared(subject: ExemptionSubject, inventory: &Inventory) -> bool {
+    let all = inventory.regions.iter().filter_map(|region| region.set_cookie.clone().ok());
+    matches!(subject, ExemptionSubject::RegionCookie(cookie) if identifying_cookie(cookie, all) != cookie)
+}
+
 /// Valid settings that are probably a mistake or outdated.
 fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: &Inventory) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -190,6 +197,9 @@ fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: 
         }
         match exemption.on_this_host {
             _ if bare => {}
+            Some(true) if is_shared(exemption.subject, inventory) => {
+                warn(format!("not applied: {}", SkipReason::Ambiguous))
+            }
             Some(true) => {}
             Some(false) => warn("there is none on this host now".to_owned()),
             None => warn("whether this host has it cannot be seen: ask as root, with its regions enabled".to_owned()),

@@ -13,7 +13,7 @@ use crate::{
         scan_result::{AssessedNamespace, ScanResult},
         verdict::Verdict,
     },
-    policy::judge::{MatchContext, NO_COOKIE},
+    policy::judge::{MatchContext, NO_COOKIE, identifying_cookie},
 };
 
 /// Judges each namespace with map=dev as if it were created now with its reservation.
@@ -64,9 +64,9 @@ fn creation(judged: &AssessedNamespace, regions: &[Region], policy: &Policy, now
 /// The region is found by its current name: no address is needed, which only root can read.
 fn place(judged: &AssessedNamespace, regions: &[Region]) -> MatchContext {
     let region = regions.iter().find(|region| region.name == judged.namespace.region);
-    let or_none = |attribute: &Result<u64, AttributeError>, none: u64| match attribute {
-        Ok(value) => Some(*value),
-        Err(AttributeError::Absent | AttributeError::Unbound) => Some(none),
+    let cookie = |region: &Region| match region.set_cookie {
+        Ok(cookie) => Some(identifying_cookie(cookie, regions.iter().filter_map(|it| it.set_cookie.clone().ok()))),
+        Err(AttributeError::Absent | AttributeError::Unbound) => Some(NO_COOKIE),
         Err(_) => None,
     };
     MatchContext {
@@ -75,7 +75,7 @@ fn place(judged: &AssessedNamespace, regions: &[Region]) -> MatchContext {
             Err(AttributeError::Absent | AttributeError::Empty) => Some(Uuid::nil()),
             Err(_) => None,
         },
-        region_set_cookie: region.and_then(|region| or_none(&region.set_cookie, NO_COOKIE)),
+        region_set_cookie: region.and_then(cookie),
         region_start: region.and_then(|region| region.resource.clone().ok()),
     }
 }
