@@ -170,7 +170,7 @@ fn send(attempt: &mut Attempt) {
     emit::attempt(attempt);
 }
 
-/// What a device that a driver took says of the info block.
+/// Records what a device that a driver took shows of the info block.
 #[inline(always)]
 fn learn(attempt: &Attempt, device: Device) -> Read<()> {
     if !attempt.seen.has(CaptureFlags::BOUND) || attempt.bind_result != 0 {
