@@ -34,7 +34,7 @@ pub(crate) fn forget(namespace: Namespace) -> Read<()> {
 #[inline(always)]
 pub(crate) fn mark_unseen(nd_pfn: NdPfn) -> Read<()> {
     if let Some(namespace) = nd_pfn.namespace()? {
-        let _ = KNOWN_BLOCKS.remove(&namespace.place()?);
+        let _ = KNOWN_BLOCKS.remove(namespace.place()?);
     }
     Ok(())
 }
