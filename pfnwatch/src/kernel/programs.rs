@@ -134,7 +134,7 @@ pub const PROGRAMS: [ProgramSpec; 17] = [
     ProgramSpec {
         name: names::UUID_STORE_ENTER,
         hook: Hook::Kprobe("nd_uuid_store"),
-        reads: &DEVICE,
+        reads: &[Structure::Device, Structure::DeviceType, Structure::NdNamespaceCommon, Structure::NdNamespaceIo],
         reads_all: false,
         effect_if_missing: WITHOUT_UUIDS,
     },
@@ -166,8 +166,9 @@ const fn guard(name: &'static str, without: &'static str) -> ProgramSpec {
     }
 }
 
-const WITHOUT_UUIDS: Option<&str> =
-    Some("that user space gives a device a uuid: the guard lets creations pass that are not made on a seed");
+const WITHOUT_UUIDS: Option<&str> = Some(
+    "that user space gives a device or a namespace a uuid: the guard allows creations off a seed or on new namespaces",
+);
 
 const fn module_change(name: &'static str, tracepoint: &'static str) -> ProgramSpec {
     ProgramSpec {
