@@ -146,3 +146,25 @@ fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str])
         running.into_iter().flat_map(share).collect()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tree::Tree;
+
+    #[test]
+    fn a_place_is_a_region_and_an_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = Tree::new(folder.path()).unwrap();
+        tree.write("namespace0.0", &[("resource", "0x100000000")]).unwrap();
+        tree.write("namespace12.3", &[("resource", "0x180000000")]).unwrap();
+        // A seed has none, and other devices are no namespaces.
+        tree.write("namespace0.1", &[("size", "0")]).unwrap();
+        tree.region(0, 4 << 30, 64 << 30).unwrap();
+        let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: "/proc".into(), dev: None };
+        let mut places = Inventory::namespace_places(&roots).unwrap();
+        places.sort();
+        assert_eq!(places, [("region0".to_owned(), 4 << 30), ("region12".to_owned(), 6 << 30)]);
+        assert!(Inventory::namespace_places(&SysfsRoots { sysfs: "/none".into(), ..roots }).is_err());
+    }
+}
