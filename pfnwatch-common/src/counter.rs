@@ -21,13 +21,17 @@ pub enum Counter {
     GuardFault = 6,
     /// Creations that the guard allowed because it could not judge them.
     Unjudged = 7,
-    /// Known blocks for which the map had no room: the guard allows every creation that may be one of them.
+    /// Namespaces for which the map of known blocks had no room: the guard allows every creation on them.
     BlockMissed = 8,
     Denied = 9,
     WouldDeny = 10,
     Exempt = 11,
     /// Creations judged: all with map=dev for which there was evidence that they are creations.
     Judged = 12,
+    /// Return probes that did not fire: a call whose entry was seen has ended without them.
+    ReturnMissed = 13,
+    /// Attempts and writes of a uuid that never ended, as far as the programs saw: the agent has removed them from their tables.
+    Swept = 14,
 }
 
 impl Counter {

@@ -4,34 +4,87 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The version of the maps that stay pinned while the guard runs without an agent; part of the pins' path. Increase it
 /// whenever a map's key, value or meaning changes.
-pub const PIN_VERSION: u32 = 3;
+pub const PIN_VERSION: u32 = 4;
 
-/// In `KNOWN_BLOCKS`, instead of a uuid: the namespace was not inspected, so it may hold any block.
-pub const UNKNOWN_BLOCK: [u8; 16] = [0xff; 16];
-
-pub const MISSED_SLOTS: usize = 8192;
-
-/// The slot of a block uuid in `MISSED_BLOCKS`: of thirteen bits, which are random in a uuid of version 4.
-#[inline]
-#[must_use]
-pub const fn missed_slot(uuid: &[u8; 16]) -> usize {
-    ((uuid[0] as usize) << 5 | (uuid[1] as usize) >> 3) & (MISSED_SLOTS - 1)
+/// Where a namespace is, the key of `KNOWN_BLOCKS`. The start alone is not enough: two regions may have the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct NamespacePlace {
+    /// Physical address of the namespace's first byte.
+    pub start: u64,
+    /// `nd_region.id`, the number in `region0`.
+    pub region: u64,
 }
 
+/// Which info block a namespace has. A namespace without an entry in `KNOWN_BLOCKS` is unseen: it may have any block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
-pub struct MissedBlocks(pub [u8; MISSED_SLOTS]);
+pub struct KnownBlock {
+    /// 1 if there is a valid block with this uuid, 0 if there is none.
+    pub exists: u32,
+    /// 1 while a set-up whose outcome is not known may have written another block.
+    pub in_doubt: u32,
+    /// The block uuid, in the order in which it is printed; zero without a block. As words, so that it is aligned.
+    pub uuid: [u64; 2],
+}
+
+impl KnownBlock {
+    pub const NONE: Self = Self { exists: 0, in_doubt: 0, uuid: [0; 2] };
+
+    #[inline]
+    #[must_use]
+    pub const fn of_uuid(uuid: [u64; 2]) -> Self {
+        Self { exists: 1, in_doubt: 0, uuid }
+    }
+
+    /// What it means for a bind of a device with this uuid, which user space configured.
+    #[inline]
+    #[must_use]
+    pub const fn lookup(&self, uuid: [u64; 2]) -> BlockLookup {
+        if self.in_doubt != 0 {
+            BlockLookup::MaybeKnown
+        } else if self.exists != 0 && self.uuid[0] == uuid[0] && self.uuid[1] == uuid[1] {
+            BlockLookup::Known
+        } else {
+            BlockLookup::Unknown
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockLookup {
+    /// The bind finds its block: it is no creation.
+    Known,
+    /// Nobody knows: the guard allows the bind.
+    MaybeKnown,
+    /// There is no block with this uuid: the bind creates one.
+    Unknown,
+}
+
+/// A write of a uuid in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C)]
+pub struct UuidStore {
+    /// In nanoseconds since boot, suspend included.
+    pub began_ns: u64,
+    /// The kernel's address of the `struct device`.
+    pub device: u64,
+    /// The kernel's address of the pointer to its uuid.
+    pub out: u64,
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_is_within_the_table() {
-        assert_eq!(missed_slot(&[0xff; 16]), MISSED_SLOTS - 1);
-        assert_eq!(missed_slot(&[0; 16]), 0);
-        let mut uuid = [0; 16];
-        uuid[1] = 8;
-        assert_eq!(missed_slot(&uuid), 1);
+    fn a_block_is_known_by_its_uuid_unless_it_is_in_doubt() {
+        let block = KnownBlock::of_uuid([1, 2]);
+        assert_eq!(block.lookup([1, 2]), BlockLookup::Known);
+        assert_eq!(block.lookup([1, 3]), BlockLookup::Unknown);
+        assert_eq!(KnownBlock::NONE.lookup([0, 0]), BlockLookup::Unknown, "no block has the null uuid");
+        for block in [block, KnownBlock::NONE] {
+            assert_eq!(KnownBlock { in_doubt: 1, ..block }.lookup([1, 2]), BlockLookup::MaybeKnown);
+        }
     }
 }

@@ -139,6 +139,8 @@ offsets! {
     NdRegion {
         /// `dev`: the `struct device` itself.
         dev,
+        /// `id`: int, the number in the region's name.
+        id,
         /// `pfn_seed`: a pointer to the `struct device` of the next pfn device.
         pfn_seed,
         /// `dax_seed`: a pointer to the `struct device` of the next dax device.

@@ -18,6 +18,8 @@ pub const LABEL_UPDATE: &str = "label_update";
 pub const ATTRIBUTE_SHOW: &str = "attribute_show";
 
 pub const GUARD: &str = "guard";
+/// The same, for a kernel that skips a program on a CPU where another task was preempted inside it.
+pub const GUARD_SPARE: &str = "guard_spare";
 pub const PFN_VALIDATE_ENTER: &str = "pfn_validate_enter";
 pub const UUID_STORE_ENTER: &str = "uuid_store_enter";
 pub const UUID_STORE_RETURN: &str = "uuid_store_return";
@@ -36,10 +38,8 @@ pub const POLICIES: &str = "POLICIES";
 pub const ACTIVE: &str = "ACTIVE";
 /// One u64: how often libnvdimm was loaded or unloaded since the programs were loaded.
 pub const MODULE_EPOCH: &str = "MODULE_EPOCH";
-/// The uuid of the valid info block on a namespace, by the namespace's start.
+/// The [`crate::guard::KnownBlock`] of a namespace, by its [`crate::guard::NamespacePlace`].
 pub const KNOWN_BLOCKS: &str = "KNOWN_BLOCKS";
-/// One byte for each [`crate::guard::missed_slot`]: whether `KNOWN_BLOCKS` had no room for a block of that slot.
-pub const MISSED_BLOCKS: &str = "MISSED_BLOCKS";
 /// One entry, by id, for each exemption that is valid for one creation: removing the entry spends it.
 pub const ONE_SHOT_EXEMPTIONS: &str = "ONE_SHOT_EXEMPTIONS";
 /// One u64: the [`GUARD_ID`] of the load whose programs send records.

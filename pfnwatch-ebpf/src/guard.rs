@@ -16,6 +16,7 @@ use crate::{
     counters::count,
     emit,
     kernel::{Device, KernfsNode, Read},
+    known_blocks,
 };
 
 /// What the driver core gets for a refusal; it returns another error to its own caller.
@@ -28,9 +29,22 @@ const EPERM: i32 = 1;
 /// Most calls are for nodes that are no links: they end with the first test.
 #[lsm(hook = "kernfs_init_security")]
 fn guard(ctx: LsmContext) -> i32 {
+    on_node(&ctx)
+}
+
+/// The same again, attached only where the kernel does not run a program of this hook on a CPU on which another task was
+/// preempted inside it (`prog->active`, kernel/bpf/trampoline.c, up to 6.1.53): then this one judges. A creation that
+/// [`guard`] has allowed is not judged again, see [`passed_nodes`].
+#[lsm(hook = "kernfs_init_security")]
+fn guard_spare(ctx: LsmContext) -> i32 {
+    on_node(&ctx)
+}
+
+#[inline(always)]
+fn on_node(ctx: &LsmContext) -> i32 {
     // SAFETY: the hook's second argument is a `struct kernfs_node *`.
     let node = unsafe { KernfsNode::argument(ctx.arg(1)) };
-    if node.is_link() { link(&ctx) } else { previous_result(&ctx) }
+    if node.is_link() { link(ctx) } else { previous_result(ctx) }
 }
 
 /// What an earlier program on the hook has answered. A kernel whose verifier asks for a return from -4095 to 0 (6.12 and
@@ -97,7 +111,7 @@ fn decide(device: Device, personality: Personality, node: u64) -> Read<bool> {
         }
     };
     if !refused {
-        creation.consume_evidence();
+        known_blocks::doubt(&creation.place, &creation.uuid);
         passed_nodes::note_passed(node);
     }
     Ok(refused)

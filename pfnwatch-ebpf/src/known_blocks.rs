@@ -1,75 +1,83 @@
-//! The valid info blocks that were met: a bind that finds one is no creation.
+//! What is known of the info blocks on namespaces: a bind that finds a valid one is no creation.
+//!
+//! A namespace without an entry is unseen, and the guard allows what happens on it. So whatever is missed here, a probe or
+//! room for an entry, ends in a creation that is allowed and counted.
 
 use pfnwatch_common::{
     counter::Counter,
-    guard::{UNKNOWN_BLOCK, missed_slot},
+    guard::{BlockLookup, KnownBlock, NamespacePlace},
 };
 
 use crate::{
     counters::count,
-    kernel::{NdPfn, Read},
-    maps::{KNOWN_BLOCKS, MISSED_BLOCKS},
+    kernel::{Namespace, NdPfn, Read},
+    maps::KNOWN_BLOCKS,
     uuid::Uuid,
 };
 
-/// [`UNKNOWN_BLOCK`] as a map has it: aligned, as bytes in read-only data need not be.
-static ANY_BLOCK: Uuid = Uuid::of_words([u64::from_ne_bytes([UNKNOWN_BLOCK[0]; 8]); 2]);
-
-pub(crate) enum BlockLookup {
-    Known,
-    /// It may be known: there was no room for one like it.
-    MaybeKnown,
-    /// It was never seen.
-    Unknown,
-}
-
+/// The namespace of this `nd_pfn` has a valid block with the device's uuid.
 #[inline(always)]
 pub(crate) fn remember(nd_pfn: NdPfn) -> Read<()> {
     let (Some(namespace), Some(uuid)) = (nd_pfn.namespace()?, nd_pfn.uuid_value()?) else { return Ok(()) };
-    let (start, _) = namespace.range()?;
-    if KNOWN_BLOCKS.insert(start, uuid, 0).is_err() {
-        count(Counter::BlockMissed);
-        if let Some(missed) = MISSED_BLOCKS.get_ptr_mut(0) {
-            // SAFETY: the pointer is to the map's value, and `missed_slot` lies within it.
-            unsafe { (&raw mut (*missed).0).cast::<u8>().add(missed_slot(uuid.as_bytes())).write(1) };
-        }
+    set(&namespace.place()?, &KnownBlock::of_uuid(uuid.words()));
+    Ok(())
+}
+
+/// The namespace has no block, or one that may be overwritten: it is new, or is enabled raw or as sector.
+#[inline(always)]
+pub(crate) fn forget(namespace: Namespace) -> Read<()> {
+    set(&namespace.place()?, &KnownBlock::NONE);
+    Ok(())
+}
+
+/// The namespace of this `nd_pfn` may hold any block.
+#[inline(always)]
+pub(crate) fn mark_unseen(nd_pfn: NdPfn) -> Read<()> {
+    if let Some(namespace) = nd_pfn.namespace()? {
+        let _ = KNOWN_BLOCKS.remove(namespace.place()?);
     }
     Ok(())
 }
 
-/// A part of a set-up of this `nd_pfn` was missed: its namespace may hold any block.
 #[inline(always)]
-pub(crate) fn mark_unknown(nd_pfn: NdPfn) -> Read<()> {
-    let Some(namespace) = nd_pfn.namespace()? else { return Ok(()) };
-    let (start, _) = namespace.range()?;
-    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be written by a call of memset")]
-    let inserted = KNOWN_BLOCKS.insert(start, &ANY_BLOCK, 0);
-    if inserted.is_err() {
+fn set(place: &NamespacePlace, block: &KnownBlock) {
+    if KNOWN_BLOCKS.insert(place, block, 0).is_err() {
         count(Counter::BlockMissed);
+        let _ = KNOWN_BLOCKS.remove(place);
+    }
+}
+
+/// A bind of a device with this uuid is allowed. If it creates a block, nobody knows what is on the namespace until the end of
+/// its set-up is seen.
+#[inline(always)]
+pub(crate) fn doubt(place: &NamespacePlace, uuid: &Uuid) {
+    if matches!(lookup(place, uuid), BlockLookup::Unknown) {
+        set_in_doubt(place, 1);
+    }
+}
+
+/// The set-up of this `nd_pfn` has written nothing: its namespace is what it was before.
+#[inline(always)]
+pub(crate) fn settle(nd_pfn: NdPfn) -> Read<()> {
+    if let Some(namespace) = nd_pfn.namespace()? {
+        set_in_doubt(&namespace.place()?, 0);
     }
     Ok(())
 }
 
-/// Removes the block of the namespace at this address: it is enabled raw, and may be overwritten.
 #[inline(always)]
-pub(crate) fn forget(start: u64) {
-    let _ = KNOWN_BLOCKS.remove(start);
+fn set_in_doubt(place: &NamespacePlace, in_doubt: u32) {
+    if let Some(block) = KNOWN_BLOCKS.get_ptr_mut(place) {
+        // SAFETY: the pointer is to a value of the map, whose memory outlives the program (RCU).
+        unsafe { (&raw mut (*block).in_doubt).write_volatile(in_doubt) };
+    }
 }
 
 #[inline(always)]
-pub(crate) fn lookup(start: u64, uuid: &Uuid) -> BlockLookup {
-    if let Some(known) = KNOWN_BLOCKS.get_ptr(start) {
+pub(crate) fn lookup(place: &NamespacePlace, uuid: &Uuid) -> BlockLookup {
+    match KNOWN_BLOCKS.get_ptr(place) {
         // SAFETY: memory of a replaced entry outlives the program (RCU).
-        let known = unsafe { &*known };
-        if uuid.is(known) {
-            return BlockLookup::Known;
-        }
-        if known.is(&ANY_BLOCK) {
-            return BlockLookup::MaybeKnown;
-        }
+        Some(block) => unsafe { &*block }.lookup(uuid.words()),
+        None => BlockLookup::MaybeKnown,
     }
-    let Some(missed) = MISSED_BLOCKS.get_ptr(0) else { return BlockLookup::MaybeKnown };
-    // SAFETY: the pointer is to the map's value, and `missed_slot` lies within it.
-    let slot = unsafe { (&raw const (*missed).0).cast::<u8>().add(missed_slot(uuid.as_bytes())).read() };
-    if slot == 0 { BlockLookup::Unknown } else { BlockLookup::MaybeKnown }
 }

@@ -20,6 +20,7 @@ mod ownership;
 mod probes;
 mod task;
 mod uuid;
+mod written_uuids;
 
 /// The tracing helpers are for programs under a licence that is compatible with the GPL.
 #[unsafe(no_mangle)]

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use pfnwatch_common::{
     counter::Counter,
-    guard::MissedBlocks,
+    guard::{KnownBlock, NamespacePlace, UuidStore},
     policy::{SLOTS, Snapshot},
     record::Attempt,
 };
@@ -35,16 +35,13 @@ pub(crate) static ACTIVE: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static MODULE_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
 
-/// The block uuid of the valid info block on a namespace, by the namespace's start. The agent sets the size.
+/// The agent sets the size.
 #[map]
-pub(crate) static KNOWN_BLOCKS: HashMap<u64, Uuid> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+pub(crate) static KNOWN_BLOCKS: HashMap<NamespacePlace, KnownBlock> =
+    HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
-/// Blocks for which there was no room, by a hash of one byte.
-#[map]
-pub(crate) static MISSED_BLOCKS: Array<MissedBlocks> = Array::with_max_entries(1, 0);
-
-/// The uuid that user space wrote to a pfn or dax device last, by the device's address. One that falls out is a
-/// creation that passes.
+/// The uuid that user space wrote last to a pfn or dax device, or to a namespace that had no size, by the device's address.
+/// One that falls out is a creation that passes.
 #[map]
 pub(crate) static WRITTEN_UUIDS: LruHashMap<u64, Uuid> = LruHashMap::with_max_entries(256, 0);
 
@@ -59,16 +56,6 @@ pub(crate) static ONE_SHOT_EXEMPTIONS: HashMap<u64, u64> = HashMap::with_max_ent
 #[map]
 pub(crate) static ACTIVE_OWNER: Array<u64> = Array::with_max_entries(1, 0);
 
-/// The node of the creation that a guard allowed last, by thread id: for another guard on the same hook. Cleared when
-/// one is attached.
+/// The node of the creation that a guard allowed last, by thread id: for another guard on the same hook.
 #[map]
-pub(crate) static PASSED_NODES: HashMap<u32, u64> = HashMap::with_max_entries(256, BPF_F_NO_PREALLOC);
-
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct UuidStore {
-    /// The kernel's address of the `struct device`.
-    pub(crate) device: u64,
-    /// The kernel's address of the pointer to its uuid.
-    pub(crate) out: u64,
-}
+pub(crate) static PASSED_NODES: LruHashMap<u32, u64> = LruHashMap::with_max_entries(256, 0);

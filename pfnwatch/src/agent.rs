@@ -227,11 +227,16 @@ impl<W: Write> Agent<W> {
 
     /// The work that is repeated whatever happens.
     fn on_tick(&mut self) -> anyhow::Result<()> {
+        self.observation.sweep();
         self.report_losses()?;
         self.reconcile()?;
+        if self.observation.is_attached() && !self.guard.has_inventory() {
+            self.on_inventory(Inventory::read(&SysfsRoots::from(&self.options.paths)))?;
+        }
         self.publisher.check_store()?;
         self.heartbeat(false);
         self.expire_exemptions()?;
+        self.forget_destroyed();
         self.web.on_tick();
         // Drops the last one if it is too old.
         self.views.fresh();
@@ -316,12 +321,11 @@ impl<W: Write> Agent<W> {
         }
         self.observation.start(attached);
         // Read after the attachment: what changes from now on is seen by the programs.
-        let inventory = Inventory::read(&SysfsRoots::from(&self.options.paths)).unwrap_or_else(|error| {
-            tracing::warn!("{error:#}: a destroyed namespace may be reported as a label that is written");
-            Inventory::default()
-        });
-        self.assessor.on_attached(inventory.namespaces.iter().filter_map(|namespace| namespace.uuid.clone().ok()));
-        let nothing = inventory.regions.is_empty().then(|| "there is no persistent memory yet".to_owned());
+        let inventory = Inventory::read(&SysfsRoots::from(&self.options.paths));
+        let namespaces = inventory.iter().flat_map(|inventory| &inventory.namespaces);
+        self.assessor.on_attached(namespaces.filter_map(|namespace| namespace.uuid.clone().ok()));
+        let is_empty = inventory.as_ref().is_ok_and(|inventory| inventory.regions.is_empty());
+        let nothing = is_empty.then(|| "there is no persistent memory yet".to_owned());
         self.report_ready(ObservationState::Observing, nothing, programs)?;
         // Before what takes longer.
         self.publisher.publish()?;
@@ -335,8 +339,21 @@ impl<W: Write> Agent<W> {
         // Only now, since reading the kernel's symbols takes longer than all of the attachment.
         self.kernel.forget();
         self.update_struct_page_size()?;
-        self.arm(&inventory)?;
-        self.report_existing_namespaces(inventory)
+        self.on_inventory(inventory)
+    }
+
+    /// Has the guard judge, now that it is known what is there. Without that it judges nothing, and the next check tries again.
+    fn on_inventory(&mut self, inventory: anyhow::Result<Inventory>) -> anyhow::Result<()> {
+        match inventory {
+            Ok(inventory) => {
+                self.arm(&inventory)?;
+                self.report_existing_namespaces(inventory)
+            }
+            Err(error) => {
+                tracing::error!("the namespaces cannot be read, so that the guard is not armed: {error:#}");
+                self.emit_guard_state()
+            }
+        }
     }
 
     /// Ends the observation, if there is one: detaches first, and then reads the records that are left.
@@ -435,6 +452,14 @@ impl<W: Write> Agent<W> {
         let inventory = Inventory::read(&SysfsRoots::from(&self.options.paths));
         if let Err(error) = inventory.and_then(|inventory| self.guard.update_regions(&inventory)) {
             tracing::warn!("{error:#}: an exemption of a region that came late does not count yet");
+        }
+    }
+
+    /// Makes room in the guard's map of known blocks.
+    fn forget_destroyed(&mut self) {
+        let roots = SysfsRoots::from(&self.options.paths);
+        if let Err(error) = self.guard.forget_destroyed(|| Inventory::namespace_places(&roots)) {
+            tracing::warn!("{error:#}: the guard keeps what it knows of destroyed namespaces");
         }
     }
 

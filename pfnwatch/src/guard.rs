@@ -9,11 +9,13 @@ pub mod self_test;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
+    io,
     time::{Duration, SystemTime},
 };
 
-use pfnwatch_common::guard::UNKNOWN_BLOCK;
+use anyhow::Context as _;
+use pfnwatch_common::guard::NamespacePlace;
 
 use self::exemptions::Exemptions;
 pub use self::self_test::SelfTest;
@@ -36,8 +38,8 @@ pub struct Guard {
     exemptions: Exemptions,
     kernel: PolicyKernel,
     regions: Vec<RegionFacts>,
-    /// Namespaces on which there may be any info block, with their start addresses.
-    unknown_blocks: BTreeMap<String, u64>,
+    /// Whether a namespace was destroyed of whose place something may still be known.
+    has_destroyed: bool,
     clock: Clock,
     maps: Option<GuardMaps>,
     off_reason: Option<String>,
@@ -68,7 +70,7 @@ impl Guard {
                 module_epoch: 0,
             },
             regions: Vec::new(),
-            unknown_blocks: BTreeMap::new(),
+            has_destroyed: false,
             clock: Clock::start(wall, boot_ns),
             maps: None,
             off_reason: Some("libnvdimm is not loaded".to_owned()),
@@ -108,8 +110,11 @@ impl Guard {
         self.number = maps.number()?;
         self.is_adopted = snapshot.armed != 0 && snapshot.module_epoch == self.kernel.module_epoch;
         if !self.is_adopted {
-            maps.forget_blocks()?;
+            // They belong to another libnvdimm.
+            maps.forget(maps.known_places());
         }
+        // Nobody has followed what was destroyed meanwhile.
+        self.has_destroyed = true;
         if self.number == 0 {
             return Ok(());
         }
@@ -133,21 +138,35 @@ impl Guard {
     /// Records the regions and the info blocks that there are, before the guard is armed.
     ///
     /// # Errors
-    /// There is no room for an info block: then the guard must not be armed.
+    /// What is known of a namespace cannot be handed over: then the guard must not be armed.
     pub fn add_inventory(&mut self, inventory: &Inventory) -> anyhow::Result<()> {
         self.regions = inventory.regions.iter().filter_map(RegionFacts::of).collect();
-        self.unknown_blocks.clear();
         let Some(maps) = &mut self.maps else { return Ok(()) };
-        for namespace in &inventory.namespaces {
-            let Some((start, block)) = namespace_blocks::block(namespace) else { continue };
-            // A guard that went on without an agent has seen all that happened since the earlier agent read the inventory.
-            if !(self.is_adopted && block == UNKNOWN_BLOCK) {
-                maps.add_known_block(start, block)?;
-            }
-            if maps.is_unknown(start) {
-                self.unknown_blocks.insert(namespace.name.clone(), start);
-            }
+        let mut without_room = 0;
+        for (place, block) in inventory.namespaces.iter().filter_map(namespace_blocks::block) {
+            without_room += usize::from(!maps.add_known_block(place, block)?);
         }
+        if without_room > 0 {
+            tracing::warn!(
+                "the guard has no room for {without_room} namespaces, and allows what is created on them: --known-blocks makes room"
+            );
+        }
+        Ok(())
+    }
+
+    /// Forgets the namespaces that are no longer there. `present` reads those that are: their regions and first addresses.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn forget_destroyed(&mut self, present: impl FnOnce() -> io::Result<Vec<(String, u64)>>) -> anyhow::Result<()> {
+        let Some(maps) = self.maps.as_mut().filter(|_| self.has_destroyed) else { return Ok(()) };
+        // Before the namespaces: what is made meanwhile is not forgotten.
+        let known = maps.known_places();
+        let present = present().context("the namespaces cannot be read")?;
+        let present: BTreeSet<NamespacePlace> =
+            present.iter().filter_map(|(region, start)| namespace_blocks::place(region, *start)).collect();
+        maps.forget(known.into_iter().filter(|place| !present.contains(place)));
+        self.has_destroyed = false;
         Ok(())
     }
 
@@ -288,21 +307,10 @@ impl Guard {
     /// # Errors
     /// The kernel rejects the policy without that grant. It is used all the same.
     pub fn follow(&mut self, event: &Event) -> anyhow::Result<Option<Grant>> {
-        if let Body::Destroy(change) = &event.body {
-            self.destroyed(&change.device);
-        }
+        self.has_destroyed |= matches!(event.body, Body::Destroy(_));
         match event.guard_decision().and_then(|decision| decision.exemption.as_ref()) {
             Some(used) if self.exemptions.is_one_shot(used.id) => self.remove(used.id),
             _ => Ok(None),
-        }
-    }
-
-    /// The namespace was destroyed: it does not matter any more which info block may be on it.
-    fn destroyed(&mut self, namespace: &str) {
-        if let (Some(start), Some(maps)) = (self.unknown_blocks.remove(namespace), &mut self.maps)
-            && let Err(error) = maps.clear_unknown(start)
-        {
-            tracing::warn!("{error:#}: the guard lets a creation on {namespace} pass");
         }
     }
 
@@ -347,6 +355,12 @@ impl Guard {
     #[must_use]
     pub const fn is_attached(&self) -> bool {
         self.maps.is_some() && self.off_reason.is_none()
+    }
+
+    /// Whether the inventory is recorded.
+    #[must_use]
+    pub const fn has_inventory(&self) -> bool {
+        self.armed
     }
 
     /// Whether the guard judges creations.

@@ -1,6 +1,7 @@
 //! Facts about the running kernel: its types, symbols, features, prerequisites and changes of its text.
 
 pub mod boot;
+pub mod bpf_runtime;
 pub mod btf;
 pub mod changed_text;
 pub mod features;

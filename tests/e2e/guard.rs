@@ -21,3 +21,4 @@ mod seeds;
 mod sound_kernel;
 mod two_guards;
 mod unrelated_nodes;
+mod unseen;

@@ -27,8 +27,8 @@ pub enum Unjudged {
     NoMaxStructPage = 3,
     /// The policy was replaced several times during the judgement.
     PolicyChanged = 4,
-    /// There may be a valid block: nobody has inspected the namespace since the agent started, or the table of known
-    /// blocks had no room for one.
+    /// There may be a valid block: nobody has inspected the namespace, the outcome of a set-up on it is not known, or the
+    /// table of known blocks had no room for it.
     BlockMissed = 5,
 }
 

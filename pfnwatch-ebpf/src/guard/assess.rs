@@ -2,6 +2,7 @@
 
 use pfnwatch_common::{
     Geometry, KernelQuirks, Map,
+    guard::BlockLookup,
     policy::{Mode, SLOTS, Snapshot, is_oversize},
     record::{Decision, Unjudged},
     reservation,
@@ -9,7 +10,7 @@ use pfnwatch_common::{
 
 use super::{creation::Creation, exemption};
 use crate::{
-    known_blocks::{self, BlockLookup},
+    known_blocks,
     maps::{ACTIVE, MODULE_EPOCH, POLICIES},
 };
 
@@ -53,7 +54,7 @@ pub(super) fn assess(creation: &Creation) -> GuardAssessment {
     if snapshot.module_epoch != module_epoch() {
         return GuardAssessment::unjudged(policy, Unjudged::ModuleChanged);
     }
-    match known_blocks::lookup(creation.start, &creation.uuid) {
+    match known_blocks::lookup(&creation.place, &creation.uuid) {
         BlockLookup::Known => return GuardAssessment::ALLOWED,
         BlockLookup::MaybeKnown => return GuardAssessment::unjudged(policy, Unjudged::BlockMissed),
         BlockLookup::Unknown => {}
@@ -87,7 +88,7 @@ pub(super) fn assess(creation: &Creation) -> GuardAssessment {
 
 #[inline(always)]
 fn assess_size(creation: &Creation, snapshot: &Snapshot, policy: u64) -> GuardAssessment {
-    let (start, size, align) = (creation.start, creation.size(), creation.align);
+    let (start, size, align) = (creation.place.start, creation.size(), creation.align);
     let dataoff = reserved(policy, start, size, align, DATAOFF);
     let ideal_dataoff = reserved(policy, start, size, align, IDEAL_DATAOFF);
     // What the formula refuses the kernel refuses, too.

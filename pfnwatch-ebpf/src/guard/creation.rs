@@ -2,13 +2,14 @@
 
 use pfnwatch_common::{
     Map,
+    guard::NamespacePlace,
     record::{CaptureFlags, Judgement, Personality},
 };
 
 use crate::{
     kernel::{Device, Namespace, NdPfn, Read, Region},
-    maps::WRITTEN_UUIDS,
     uuid::Uuid,
+    written_uuids,
 };
 
 pub(super) struct Creation {
@@ -17,8 +18,7 @@ pub(super) struct Creation {
     namespace: Namespace,
     /// `nd_pfn.align` in bytes.
     pub(super) align: u64,
-    /// Physical address of the namespace's first byte.
-    pub(super) start: u64,
+    pub(super) place: NamespacePlace,
     /// Physical address of its last byte.
     pub(super) end: u64,
     /// The device's uuid: the block's, if it is made.
@@ -40,29 +40,25 @@ impl Creation {
         if !is_configured_by_user_space(device, &uuid)? {
             return Ok(None);
         }
-        let (start, end) = namespace.range()?;
+        let place = namespace.place()?;
+        let (_, end) = namespace.range()?;
         let namespace_uuid = namespace.uuid_value(namespace.device()?.personality()?)?;
         let align = nd_pfn.align()?;
-        Ok(Some(Self { device, personality, namespace, align, start, end, uuid, namespace_uuid }))
+        Ok(Some(Self { device, personality, namespace, align, place, end, uuid, namespace_uuid }))
     }
 
     /// In bytes; 0 if the range is empty.
     #[inline(always)]
     pub(super) fn size(&self) -> u64 {
-        if self.end > self.start { self.end - self.start + 1 } else { 0 }
-    }
-
-    /// The bind goes on. If it makes a block, the next bind of this device is no creation: the evidence is used up.
-    #[inline(always)]
-    pub(super) fn consume_evidence(&self) {
-        let _ = WRITTEN_UUIDS.remove(self.device.address());
+        let start = self.place.start;
+        if self.end > start { self.end - start + 1 } else { 0 }
     }
 
     #[inline(always)]
     pub(super) fn describe(&self, record: &mut Judgement) -> Read<()> {
         record.personality = self.personality as u32;
         record.align = self.align;
-        record.namespace_start = self.start;
+        record.namespace_start = self.place.start;
         record.namespace_end = self.end;
         record.device_uuid = *self.uuid.as_bytes();
         record.seen = CaptureFlags::NAMESPACE.with(CaptureFlags::DEVICE_UUID);
@@ -82,10 +78,7 @@ impl Creation {
 /// it still has: the kernel gives an existing namespace's device the uuid of its block.
 #[inline(always)]
 fn is_configured_by_user_space(device: Device, uuid: &Uuid) -> Read<bool> {
-    if let Some(written) = WRITTEN_UUIDS.get_ptr(device.address())
-        // SAFETY: memory of a replaced entry outlives the program (RCU).
-        && uuid.is(unsafe { &*written })
-    {
+    if written_uuids::has(device, uuid) {
         return Ok(true);
     }
     match device.parent()? {

@@ -27,9 +27,9 @@ fn search(creation: &Creation, policy: u64, wanted: u64) -> u64 {
     match &creation.namespace_uuid {
         Some(uuid) => {
             let [first, second] = uuid.words();
-            exemption_for(policy, creation.start, first, second, wanted | HAS_UUID)
+            exemption_for(policy, creation.place.start, first, second, wanted | HAS_UUID)
         }
-        None => exemption_for(policy, creation.start, 0, 0, wanted),
+        None => exemption_for(policy, creation.place.start, 0, 0, wanted),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Each creation is judged by one guard, also while two are attached.
 //!
-//! A guard that holds on is taken over by another beside it, over the same maps, so that both judge alike. Whichever the
+//! A guard that holds on is taken over by another beside it, over the same maps, so that both judge alike; a kernel that may
+//! skip a program has two of them all the time. Whichever the
 //! kernel runs first judges, and leaves a note of what it lets pass, which the other finds. Nothing rests on the order: the
 //! newest program runs first today (`hlist_add_head` in `__bpf_trampoline_link_prog`, kernel/bpf/trampoline.c). Nor is
 //! there a moment at which one stops and the other starts, which a thread could be in the middle of.
@@ -18,6 +19,6 @@ pub(super) fn has_passed(node: u64) -> bool {
 /// Another guard may be called next. After a refusal none is.
 #[inline(always)]
 pub(super) fn note_passed(node: u64) {
-    // Without room for the note another judges once more: nothing slips through.
+    // Without the note another judges again: nothing slips through.
     let _ = PASSED_NODES.insert(task::thread_id(), node, 0);
 }

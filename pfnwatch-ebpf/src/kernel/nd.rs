@@ -1,8 +1,11 @@
 //! libnvdimm's structures: `nd_pfn`, the namespaces, `nd_region`.
 
-use pfnwatch_common::record::{Personality, Text};
+use pfnwatch_common::{
+    guard::NamespacePlace,
+    record::{Personality, Text},
+};
 
-use super::{Device, Read, bytes, container, is_known, member, pointer, pointer_at, value, words};
+use super::{Device, Read, bytes, container, fault, is_known, member, pointer, pointer_at, value, words};
 use crate::uuid::Uuid;
 
 /// A pointer to a `struct nd_pfn`; a `struct nd_dax` is one.
@@ -23,6 +26,11 @@ impl NdPfn {
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
         self.0
+    }
+
+    #[inline(always)]
+    pub(crate) fn device(self) -> Read<Device> {
+        Ok(Device::at(member(self.0, |layout| &layout.nd_pfn.dev)?))
     }
 
     #[inline(always)]
@@ -110,6 +118,22 @@ impl Namespace {
         ))
     }
 
+    #[inline(always)]
+    pub(crate) fn place(self) -> Read<NamespacePlace> {
+        let start = value(self.io()?, |layout| &layout.nd_namespace_io.res_start)?;
+        let region = match self.device()?.parent()? {
+            Some(region) => Region::of(region)?.id()?,
+            None => return fault(),
+        };
+        Ok(NamespacePlace { start, region: region.into() })
+    }
+
+    /// Nothing is allocated to it: the range is empty, or 0 and 0.
+    #[inline(always)]
+    pub(crate) fn is_empty(self) -> Read<bool> {
+        self.range().map(|(start, end)| end <= start)
+    }
+
     /// The label's uuid; false if there is none.
     #[inline(always)]
     pub(crate) fn uuid(self, personality: Personality, into: &mut [u8; 16]) -> Read<bool> {
@@ -155,6 +179,11 @@ impl Region {
         let seed = Some(device.address());
         Ok(pointer(self.0, |layout| &layout.nd_region.pfn_seed)? == seed
             || pointer(self.0, |layout| &layout.nd_region.dax_seed)? == seed)
+    }
+
+    #[inline(always)]
+    fn id(self) -> Read<u32> {
+        value(self.0, |layout| &layout.nd_region.id)
     }
 
     #[inline(always)]

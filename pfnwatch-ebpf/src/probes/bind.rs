@@ -143,9 +143,14 @@ pub(super) fn finish(attempt: &mut Attempt, device: Device) {
     if describe(attempt, device).is_err() {
         attempt.seen = attempt.seen.with(CaptureFlags::FAULT);
     }
-    if is_enabled_raw(attempt) {
-        known_blocks::forget(attempt.namespace_start);
-    } else if remember(attempt, device).is_err() {
+    if attempt.validated_address != 0 || attempt.nd_pfn_address != 0 {
+        count(Counter::ReturnMissed);
+        if attempt.nd_pfn_address != 0 {
+            // A fault has been counted.
+            let _ = known_blocks::mark_unseen(NdPfn::at(attempt.nd_pfn_address));
+        }
+    }
+    if learn(attempt, device).is_err() {
         attempt.seen = attempt.seen.with(CaptureFlags::FAULT);
     }
     send(attempt);
@@ -165,26 +170,23 @@ fn send(attempt: &mut Attempt) {
     emit::attempt(attempt);
 }
 
-/// A driver took a pfn or dax device, so that there is a valid block with the device's uuid: known by now, unless the
-/// return of the set-up was missed.
+/// Records what a device that a driver took shows of the info block.
 #[inline(always)]
-fn remember(attempt: &Attempt, device: Device) -> Read<()> {
-    let has_block = attempt.personality == Personality::Pfn as u32 || attempt.personality == Personality::Dax as u32;
-    if has_block && attempt.seen.has(CaptureFlags::BOUND) && attempt.bind_result == 0 {
-        known_blocks::remember(NdPfn::of(device)?)?;
+fn learn(attempt: &Attempt, device: Device) -> Read<()> {
+    if !attempt.seen.has(CaptureFlags::BOUND) || attempt.bind_result != 0 {
+        return Ok(());
     }
-    Ok(())
-}
-
-/// A driver took the namespace itself: no block was found, or it was not looked for.
-#[inline(always)]
-fn is_enabled_raw(attempt: &Attempt) -> bool {
-    let itself = attempt.personality == Personality::NamespacePmem as u32
-        || attempt.personality == Personality::NamespaceIo as u32;
-    itself
-        && attempt.seen.has(CaptureFlags::BOUND)
-        && attempt.seen.has(CaptureFlags::NAMESPACE)
-        && attempt.bind_result == 0
+    match Personality::from_u32(attempt.personality) {
+        // There is a valid block with the device's uuid: known by now, unless the return of the set-up was missed.
+        Personality::Pfn | Personality::Dax => known_blocks::remember(NdPfn::of(device)?),
+        // No block was found, or none was looked for: what is there may be overwritten.
+        Personality::NamespacePmem | Personality::NamespaceIo => known_blocks::forget(Namespace::of(device)?),
+        Personality::Btt => match claimed_by(device, Personality::Btt)? {
+            Some(namespace) => known_blocks::forget(namespace),
+            None => Ok(()),
+        },
+        Personality::Other => Ok(()),
+    }
 }
 
 /// A seed, or a namespace of size 0 (its `res.end` is `res.start - 1`, or both are 0): probed whenever one is made, and

@@ -6,7 +6,7 @@ use pfnwatch_common::record::{CaptureFlags, Notice, NoticeKind, Personality};
 use crate::{
     emit,
     kernel::{self, Device, Namespace, Read, Region, claimed_by},
-    ownership, task,
+    known_blocks, ownership, task, written_uuids,
 };
 
 /// `static void nvdimm_bus_remove(struct device *dev)` (drivers/nvdimm/bus.c): a driver is unbound.
@@ -56,6 +56,10 @@ fn label_update(ctx: ProbeContext) -> u32 {
     let (Some(region), Some(pmem), Some(size)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(2)) else {
         return 0;
     };
+    if ownership::is_active() && size != 0 {
+        // A fault has been counted.
+        let _ = made(pmem);
+    }
     send(NoticeKind::Label, |notice| {
         notice.personality = Personality::NamespacePmem as u32;
         notice.size = size;
@@ -65,6 +69,20 @@ fn label_update(ctx: ProbeContext) -> u32 {
         Region::at(region).name(&mut notice.region)
     });
     0
+}
+
+/// A namespace gets its first label: user space has just made it, and what was at its place before is gone.
+#[inline(always)]
+fn made(pmem: u64) -> Read<()> {
+    let namespace = Namespace::of_pmem(pmem)?;
+    let device = namespace.device()?;
+    if let Some(uuid) = namespace.uuid_value(Personality::NamespacePmem)?
+        && written_uuids::has(device, &uuid)
+    {
+        known_blocks::forget(namespace)?;
+        written_uuids::consume(device);
+    }
+    Ok(())
 }
 
 /// Sends a notice; one with a fault is sent as well, with its FAULT bit.

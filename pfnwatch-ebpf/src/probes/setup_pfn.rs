@@ -15,7 +15,7 @@ use crate::{
     counters::count,
     globals,
     kernel::{Device, NdPfn, Read},
-    known_blocks, ownership,
+    known_blocks, ownership, written_uuids,
 };
 
 /// `int nvdimm_setup_pfn(struct nd_pfn *nd_pfn, struct dev_pagemap *pgmap)` (drivers/nvdimm/pfn_devs.c) begins.
@@ -26,7 +26,7 @@ fn setup_pfn_enter(ctx: ProbeContext) -> u32 {
         if ownership::is_active() {
             count(Counter::Unpaired);
             // A fault has been counted.
-            let _ = known_blocks::mark_unknown(NdPfn::at(address));
+            let _ = known_blocks::mark_unseen(NdPfn::at(address));
         }
         return 0;
     };
@@ -66,6 +66,9 @@ const NO_BLOCK: i32 = -19;
 #[kprobe]
 fn pfn_validate_enter(ctx: ProbeContext) -> u32 {
     if let (Some(attempt), Some(address)) = (in_flight(), ctx.arg::<u64>(0)) {
+        if attempt.validated_address != 0 {
+            count(Counter::ReturnMissed);
+        }
         attempt.validated_address = address;
     }
     0
@@ -98,12 +101,14 @@ fn setup_pfn_return(ctx: RetProbeContext) -> u32 {
     let nd_pfn = NdPfn::at(attempt.nd_pfn_address);
     if nd_pfn.address() == 0 {
         count(Counter::Unpaired);
+        // A fault has been counted.
+        let _ = NdPfn::of(Device::at(attempt.device_address)).and_then(known_blocks::mark_unseen);
         return 0;
     }
     attempt.nd_pfn_address = 0;
     attempt.setup_result = ctx.ret::<i32>();
     attempt.seen = attempt.seen.with(CaptureFlags::SETUP_RETURNED);
-    if result(attempt, nd_pfn).is_err() || (attempt.setup_result == 0 && known_blocks::remember(nd_pfn).is_err()) {
+    if result(attempt, nd_pfn).is_err() || learn(attempt, nd_pfn).is_err() {
         attempt.seen = attempt.seen.with(CaptureFlags::FAULT);
     }
     if globals::debug() {
@@ -114,6 +119,28 @@ fn setup_pfn_return(ctx: RetProbeContext) -> u32 {
         finish(attempt, device);
     }
     0
+}
+
+/// -EIO: the block may have been written before the flush failed (`nsio_rw_bytes`, drivers/nvdimm/claim.c).
+const WRITE_FAILED: i32 = -5;
+
+/// What the set-up has left on the namespace.
+#[inline(always)]
+fn learn(attempt: &Attempt, nd_pfn: NdPfn) -> Read<()> {
+    let found_none = attempt.seen.has(CaptureFlags::SETUP_VALIDATED) && attempt.setup_validate == NO_BLOCK;
+    match attempt.setup_result {
+        0 => {
+            known_blocks::remember(nd_pfn)?;
+            if found_none {
+                written_uuids::consume(nd_pfn.device()?);
+            }
+            Ok(())
+        }
+        WRITE_FAILED => known_blocks::mark_unseen(nd_pfn),
+        // `nd_pfn_init` writes the block last (drivers/nvdimm/pfn_devs.c).
+        _ if found_none => known_blocks::settle(nd_pfn),
+        _ => Ok(()),
+    }
 }
 
 #[inline(always)]

@@ -156,6 +156,13 @@ impl Observation {
         self.losses_read_at.elapsed() < LOSS_REPORT_INTERVAL
     }
 
+    /// Removes what has never ended from the tables of the programs.
+    pub(super) fn sweep(&mut self) {
+        if let Some(Err(error)) = self.sensor.as_mut().map(AttachedPrograms::sweep) {
+            tracing::warn!("what has never ended cannot be counted: {error:#}");
+        }
+    }
+
     /// What the attached programs have lost since this was called the last time, if anything.
     ///
     /// # Errors
@@ -207,13 +214,13 @@ impl Observation {
         Counter::ALL.iter().map(|counter| (counter.name().to_owned(), totals.get(*counter))).collect()
     }
 
-    /// What the programs cost, if this host has the kernel count it: the agent does not turn that on.
+    /// What the kernel counts of the programs. What they cost only if this host has it count that: the agent does not turn it on.
     pub(super) fn program_runs(&self, procfs: &Path) -> Vec<ProgramRuns> {
         let is_counted =
             std::fs::read_to_string(procfs.join("sys/kernel/bpf_stats_enabled")).is_ok_and(|text| text.trim() == "1");
         match &self.sensor {
-            Some(programs) if is_counted => programs.runs(),
-            _ => Vec::new(),
+            Some(programs) => programs.runs(is_counted),
+            None => Vec::new(),
         }
     }
 }

@@ -34,6 +34,7 @@ pub struct Options {
     pub self_test_interval: Duration,
     /// How many info blocks the guard can know of.
     pub known_blocks: u32,
+    pub guard_twice: bool,
     /// The receivers of alerts, until the configuration is read again.
     pub alerts: AlertsPolicy,
 }
@@ -41,7 +42,7 @@ pub struct Options {
 impl Options {
     /// The part that loading the programs takes.
     pub(super) fn sensor(&self) -> SensorOptions {
-        let Self { paths, btf_dir, ring_bytes, debug, known_blocks, .. } = self.clone();
-        SensorOptions { paths, btf_dir, ring_bytes, debug, known_blocks }
+        let Self { paths, btf_dir, ring_bytes, debug, known_blocks, guard_twice, .. } = self.clone();
+        SensorOptions { paths, btf_dir, ring_bytes, debug, known_blocks, guard_twice }
     }
 }

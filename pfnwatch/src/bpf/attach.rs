@@ -3,6 +3,8 @@
 mod failure;
 mod program;
 
+use std::borrow::Cow;
+
 use anyhow::{Context as _, anyhow, bail};
 use aya::{Ebpf, programs::links::FdLink};
 use pfnwatch_common::{layout::Layout, names};
@@ -15,8 +17,10 @@ use super::{
     counters::Counters,
     debug_log::DebugLog,
     guard::GuardMaps,
+    leftovers::Leftovers,
     loader,
     pins::{Pins, SHARED},
+    preallocated::preallocated,
     ring::Ring,
 };
 use crate::kernel::{
@@ -26,7 +30,7 @@ use crate::kernel::{
 use crate::model::event::ProgramState;
 
 /// The eBPF object, built before the agent by `cargo xtask build` and kept inside it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pfnwatch-ebpf"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pfnwatch-ebpf"));
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -35,6 +39,8 @@ pub struct Settings {
     pub debug: bool,
     /// Size of the ring buffer in bytes: a power of two, and whole pages.
     pub ring_bytes: u32,
+    /// Whether hash maps are allocated as a whole.
+    pub preallocate: bool,
     /// The process for whose reads info blocks are sent; 0 for none.
     pub reader: u32,
     pub guard_id: u64,
@@ -48,6 +54,7 @@ pub struct Attached {
     pub links: Links,
     pub ring: Ring,
     pub counters: Counters,
+    pub leftovers: Leftovers,
     pub guard: GuardMaps,
     pub debug_log: Option<DebugLog>,
 }
@@ -96,9 +103,8 @@ fn attach_once(settings: &Settings, plan: &[ProgramPlan], bind_seen: bool) -> an
     let types = synthetic_btf(&settings.functions)?;
     let debug_log = if settings.debug { Some(DebugLog::open(&mut ebpf)?) } else { None };
     let (ring, counters) = (Ring::take(&mut ebpf)?, Counters::take(&mut ebpf)?);
-    let mut guard = GuardMaps::take(&mut ebpf)?;
-    // Of the guard that is taken over, while it is still alone.
-    guard.clear_passed();
+    let leftovers = Leftovers::take(&mut ebpf)?;
+    let guard = GuardMaps::take(&mut ebpf)?;
     let mut programs = Vec::with_capacity(plan.len());
     let mut taken = Vec::new();
     for step in plan {
@@ -124,7 +130,15 @@ fn attach_once(settings: &Settings, plan: &[ProgramPlan], bind_seen: bool) -> an
             reason: reason.or(step.degraded_reason.clone()),
         });
     }
-    Ok(Attached { programs, links: Links { ebpf, owned: taken, pinned: Vec::new() }, ring, counters, guard, debug_log })
+    Ok(Attached {
+        programs,
+        links: Links { ebpf, owned: taken, pinned: Vec::new() },
+        ring,
+        counters,
+        leftovers,
+        guard,
+        debug_log,
+    })
 }
 
 /// Attaches the program that hands info blocks over, and no other.
@@ -144,6 +158,7 @@ fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
             loader.map_pin_path(name, pins.map(name));
         }
     }
+    let object = if settings.preallocate { Cow::Owned(preallocated(OBJECT)?) } else { Cow::Borrowed(OBJECT) };
     loader
         .override_global(names::LAYOUT, settings.layout.as_bytes(), true)
         .override_global(names::BIND_SEEN, &u8::from(bind_seen), true)
@@ -154,6 +169,6 @@ fn load(settings: &Settings, bind_seen: bool) -> anyhow::Result<Ebpf> {
         .map_max_entries(names::KNOWN_BLOCKS, settings.known_blocks)
         // The messages' own ring buffer is as small as can be until somebody wants them.
         .map_max_entries("AYA_LOGS", if settings.debug { 1 << 16 } else { 1 << 12 })
-        .load(OBJECT)
+        .load(&object)
         .context("the eBPF maps cannot be made: are CAP_BPF and CAP_PERFMON (or root) and enough memory there?")
 }

@@ -32,6 +32,7 @@ impl BlockReader {
             functions: FunctionIds::new(),
             debug: false,
             ring_bytes: RING_BYTES,
+            preallocate: false,
             reader: paths.own_process(),
             guard_id: 0,
             known_blocks: 1,

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray},
+    maps::{MapData, PerCpuArray, PerCpuValues},
 };
 use pfnwatch_common::{counter::Counter, names};
 
@@ -22,6 +22,23 @@ impl Counters {
     pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
         let map = ebpf.take_map(names::COUNTERS).context("the eBPF object has no map COUNTERS")?;
         Ok(Self(map.try_into().context("cannot use the map COUNTERS")?))
+    }
+
+    /// Adds to a counter that the programs do not write.
+    ///
+    /// # Errors
+    /// The counter cannot be written.
+    pub fn add(&mut self, counter: Counter, count: u64) -> anyhow::Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let index = counter as u32;
+        let mut values = self.0.get(&index, 0).with_context(|| format!("counter {}", counter.name()))?.to_vec();
+        if let Some(first) = values.first_mut() {
+            *first = first.wrapping_add(count);
+        }
+        let values = PerCpuValues::try_from(values).context("the number of CPUs")?;
+        self.0.set(index, values, 0).with_context(|| format!("counter {}", counter.name()))
     }
 
     pub fn read(&self) -> anyhow::Result<CounterTotals> {

@@ -6,7 +6,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError},
 };
 use pfnwatch_common::{
-    guard::{MISSED_SLOTS, MissedBlocks, UNKNOWN_BLOCK},
+    guard::{KnownBlock, NamespacePlace},
     names,
     policy::{SLOTS, Snapshot},
 };
@@ -17,11 +17,9 @@ pub struct GuardMaps {
     policies: Array<MapData, Wire<Snapshot>>,
     active: Array<MapData, u64>,
     module_epoch: Array<MapData, u64>,
-    known_blocks: HashMap<MapData, u64, [u8; 16]>,
-    missed_blocks: Array<MapData, Wire<MissedBlocks>>,
+    known_blocks: HashMap<MapData, Wire<NamespacePlace>, Wire<KnownBlock>>,
     one_shot_exemptions: HashMap<MapData, u64, u64>,
     active_owner: Array<MapData, u64>,
-    passed_nodes: HashMap<MapData, u32, u64>,
 }
 
 impl GuardMaps {
@@ -31,10 +29,8 @@ impl GuardMaps {
             active: array(ebpf, names::ACTIVE)?,
             module_epoch: array(ebpf, names::MODULE_EPOCH)?,
             known_blocks: hash(ebpf, names::KNOWN_BLOCKS)?,
-            missed_blocks: array(ebpf, names::MISSED_BLOCKS)?,
             one_shot_exemptions: hash(ebpf, names::ONE_SHOT_EXEMPTIONS)?,
             active_owner: array(ebpf, names::ACTIVE_OWNER)?,
-            passed_nodes: hash(ebpf, names::PASSED_NODES)?,
         })
     }
 
@@ -59,28 +55,33 @@ impl GuardMaps {
         Ok(number)
     }
 
-    /// Adds a valid info block. An existing entry is newer, and stays.
+    /// Adds what is on a namespace. An existing entry is newer, and stays. Returns whether there was room: a namespace without
+    /// an entry is unseen.
     ///
     /// # Errors
-    /// If the map is full, creations on that namespace would be judged as if there were no block.
-    pub fn add_known_block(&mut self, start: u64, block_uuid: [u8; 16]) -> anyhow::Result<()> {
+    /// The map cannot be written.
+    pub fn add_known_block(&mut self, place: NamespacePlace, block: KnownBlock) -> anyhow::Result<bool> {
         /// `BPF_NOEXIST` (include/uapi/linux/bpf.h).
         const ONLY_NEW: u64 = 1;
-        match self.known_blocks.insert(start, block_uuid, ONLY_NEW) {
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-            inserted => inserted.context("a known info block cannot be handed over"),
+        match self.known_blocks.insert(Wire(place), Wire(block), ONLY_NEW) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(true),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::E2BIG) => Ok(false),
+            Err(error) => Err(error).context("a known info block cannot be handed over"),
         }
     }
 
-    pub fn is_unknown(&self, start: u64) -> bool {
-        matches!(self.known_blocks.get(&start, 0), Ok(UNKNOWN_BLOCK))
+    /// Where the namespaces are of which something is known.
+    pub fn known_places(&self) -> Vec<NamespacePlace> {
+        self.known_blocks.keys().flatten().map(|Wire(place)| place).collect()
     }
 
-    pub fn clear_unknown(&mut self, start: u64) -> anyhow::Result<()> {
-        if !self.is_unknown(start) {
-            return Ok(());
+    /// Makes namespaces unseen.
+    pub fn forget(&mut self, places: impl IntoIterator<Item = NamespacePlace>) {
+        for place in places {
+            // One that is gone meanwhile is forgotten as well.
+            let _ = self.known_blocks.remove(&Wire(place));
         }
-        self.known_blocks.remove(&start).context("a known info block cannot be taken back")
     }
 
     pub fn create_ticket(&mut self, id: u64) -> anyhow::Result<()> {
@@ -98,15 +99,6 @@ impl GuardMaps {
         self.one_shot_exemptions.get(&id, 0).is_ok()
     }
 
-    /// Removes the notes for another guard, from before one was attached: they would take the room that is needed now.
-    pub fn clear_passed(&mut self) {
-        let left: Vec<u32> = self.passed_nodes.keys().flatten().collect();
-        for thread in left {
-            // One that is gone meanwhile is forgotten as well.
-            let _ = self.passed_nodes.remove(&thread);
-        }
-    }
-
     /// The number of the active load; 0 for none.
     pub fn owner(&self) -> anyhow::Result<u64> {
         self.active_owner.get(&0, 0).context("the map ACTIVE_OWNER cannot be read")
@@ -116,18 +108,6 @@ impl GuardMaps {
         let slot = u32::try_from(self.number()? % u64::from(SLOTS)).unwrap_or(0);
         let snapshot = self.policies.get(&slot, 0).context("the guard's policy cannot be read")?;
         Ok(snapshot.0)
-    }
-
-    /// Removes all info blocks: they belong to another libnvdimm.
-    pub fn forget_blocks(&mut self) -> anyhow::Result<()> {
-        let known: Vec<u64> = self.known_blocks.keys().flatten().collect();
-        for start in known {
-            // One that is gone meanwhile is forgotten as well.
-            let _ = self.known_blocks.remove(&start);
-        }
-        self.missed_blocks
-            .set(0, Wire(MissedBlocks([0; MISSED_SLOTS])), 0)
-            .context("the blocks that were missed cannot be forgotten")
     }
 
     pub fn set_owner(&mut self, guard: u64) -> anyhow::Result<()> {

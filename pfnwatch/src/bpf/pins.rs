@@ -22,7 +22,7 @@ use pfnwatch_common::{guard::PIN_VERSION, names};
 pub const ROOT: &str = "/sys/fs/bpf/pfnwatch";
 
 /// The maps that every load of the programs shares with the one before it.
-pub const SHARED: [&str; 13] = [
+pub const SHARED: [&str; 12] = [
     names::RECORDS,
     names::COUNTERS,
     names::ATTEMPTS,
@@ -30,7 +30,6 @@ pub const SHARED: [&str; 13] = [
     names::ACTIVE,
     names::MODULE_EPOCH,
     names::KNOWN_BLOCKS,
-    names::MISSED_BLOCKS,
     names::WRITTEN_UUIDS,
     names::UUID_STORES,
     names::ONE_SHOT_EXEMPTIONS,

@@ -1,12 +1,16 @@
-//! How often a program has run, by the kernel's own statistics.
+//! How often a program has run and was skipped, by the kernel's own statistics.
 
-use std::os::fd::OwnedFd;
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+};
 
 use anyhow::Context as _;
 use aya::sys::{Stats, enable_stats};
+use aya_obj::generated::bpf_prog_info;
 
 use super::attach::Links;
-use crate::model::view::ProgramRuns;
+use crate::model::view::{ProgramRuns, RunCount};
 
 /// The kernel counts as long as the returned descriptor is open.
 pub fn enable() -> anyhow::Result<OwnedFd> {
@@ -15,13 +19,44 @@ pub fn enable() -> anyhow::Result<OwnedFd> {
 
 impl Links {
     pub fn run_count(&self, program: &str) -> anyhow::Result<u64> {
-        self.runs(program).map(|runs| runs.count)
+        Ok(self.runs(program, true)?.counted.map_or(0, |counted| counted.count))
     }
 
-    pub fn runs(&self, name: &str) -> anyhow::Result<ProgramRuns> {
+    pub fn runs(&self, name: &str, counted: bool) -> anyhow::Result<ProgramRuns> {
         let program = self.ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
-        let info = program.info().context("the program is not in the kernel")?;
-        let time_ns = u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX);
-        Ok(ProgramRuns { program: name.to_owned(), count: info.run_count(), time_ns })
+        let program = program.fd().context("the program is not in the kernel")?;
+        let (info, length) = info(program.as_fd()).context("the kernel does not describe the program")?;
+        let counted = counted.then_some(RunCount { count: info.run_cnt, time_ns: info.run_time_ns });
+        // Since 5.12; what an older kernel has ends before.
+        let is_known = length > std::mem::offset_of!(bpf_prog_info, recursion_misses);
+        Ok(ProgramRuns {
+            program: name.to_owned(),
+            counted,
+            recursion_misses: is_known.then_some(info.recursion_misses),
+        })
     }
+}
+
+/// `info` of `union bpf_attr` (include/uapi/linux/bpf.h).
+#[repr(C)]
+struct InfoRequest {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The kernel's description, and how many bytes of it the kernel has filled in. aya's own has no number of misses.
+fn info(program: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, usize)> {
+    /// `BPF_OBJ_GET_INFO_BY_FD`
+    const GET_INFO: libc::c_int = 15;
+    // SAFETY: all bits zero is a value of a structure of integers.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    let mut request = InfoRequest {
+        fd: program.as_raw_fd().unsigned_abs(),
+        length: u32::try_from(size_of_val(&info)).unwrap_or_default(),
+        info: (&raw mut info).addr() as u64,
+    };
+    // SAFETY: the kernel reads the request, and writes its length and at most that many bytes to `info`; both live on.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, GET_INFO, &raw mut request, size_of::<InfoRequest>()) };
+    if done == 0 { Ok((info, request.length as usize)) } else { Err(io::Error::last_os_error()) }
 }

@@ -15,6 +15,7 @@ use crate::{
         counters::{CounterTotals, Counters},
         debug_log::DebugLog,
         guard::GuardMaps,
+        leftovers::Leftovers,
         pins::Pins,
         record_stream::Source,
         takeover::{OnExit, take_over},
@@ -40,6 +41,8 @@ pub struct SensorOptions {
     pub ring_bytes: u32,
     pub debug: bool,
     pub known_blocks: u32,
+    /// Attach the guard twice, also where the kernel does not skip it.
+    pub guard_twice: bool,
 }
 
 pub struct AttachedPrograms {
@@ -55,6 +58,7 @@ pub struct AttachedPrograms {
     pub shared: bool,
     links: Option<Links>,
     counters: Counters,
+    leftovers: Leftovers,
     reported_losses: CounterTotals,
     debug_log: Option<AsyncFd<DebugLog>>,
 }
@@ -76,10 +80,11 @@ impl AttachedPrograms {
 
     fn try_attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<Self> {
         let began = Instant::now();
-        let Target { resolution: kernel, functions } =
+        let Target { resolution: kernel, functions, mut runtime } =
             libnvdimm::resolve_target(&options.paths, options.btf_dir.as_deref(), types)?;
+        runtime.skips_guard |= options.guard_twice;
         tracing::debug!("layouts known after {:?}", began.elapsed());
-        let steps = plan(&kernel)?;
+        let steps = plan(&kernel, runtime)?;
         let guard_id = guard_id()?;
         let pins = Pins::system();
         // What an agent before has left is taken over, even where this one leaves nothing.
@@ -88,13 +93,15 @@ impl AttachedPrograms {
             layout: kernel.layout,
             functions,
             debug: options.debug,
+            preallocate: runtime.preallocates,
             ring_bytes: held.map_or(options.ring_bytes, |held| held.ring_bytes),
             reader: 0,
             guard_id,
             known_blocks: held.map_or(options.known_blocks, |held| held.known_blocks),
             pins: (stay == OnExit::Pinned || held.is_some()).then(|| pins.clone()),
         };
-        let Attached { programs, mut links, ring, counters, mut guard, debug_log } = attach(&settings, &steps)?;
+        let Attached { programs, mut links, ring, counters, leftovers, mut guard, debug_log } =
+            attach(&settings, &steps)?;
         let taken_over = take_over(&mut guard, &mut links, guard_id, &pins, stay)?;
         tracing::debug!("programs attached after {:?}", began.elapsed());
         Ok(Self {
@@ -106,6 +113,7 @@ impl AttachedPrograms {
             // What an agent before has told of is not told again.
             reported_losses: counters.read()?,
             counters,
+            leftovers,
             taken_over,
             layout: settings.layout,
             shared: held.is_some(),
@@ -138,10 +146,12 @@ impl AttachedPrograms {
         self.links.as_ref().context("the programs are detached")?.run_count(program)
     }
 
-    /// What the programs that are loaded have cost while the kernel counted.
-    pub fn runs(&self) -> Vec<ProgramRuns> {
+    /// What the programs that are loaded have cost, and how often they were skipped.
+    ///
+    /// `counted`: the kernel counts runs.
+    pub fn runs(&self, counted: bool) -> Vec<ProgramRuns> {
         let Some(links) = &self.links else { return Vec::new() };
-        self.programs.iter().filter_map(|state| links.runs(&state.program).ok()).collect()
+        self.programs.iter().filter_map(|state| links.runs(&state.program, counted).ok()).collect()
     }
 
     pub fn totals(&self) -> anyhow::Result<CounterTotals> {
@@ -151,6 +161,15 @@ impl AttachedPrograms {
     /// Detaches all programs. Records in the ring can still be read.
     pub fn detach(&mut self) {
         self.links = None;
+    }
+
+    /// Removes what has never ended from the tables of the programs, and counts it.
+    ///
+    /// # Errors
+    /// The count cannot be written.
+    pub fn sweep(&mut self) -> anyhow::Result<()> {
+        let swept = self.leftovers.sweep(u64::try_from(since_boot()?.as_nanos()).unwrap_or(u64::MAX));
+        self.counters.add(Counter::Swept, swept)
     }
 
     /// What was lost since the last call.
@@ -164,6 +183,8 @@ impl AttachedPrograms {
             unpaired: since(Counter::Unpaired),
             guard_faults: since(Counter::GuardFault),
             blocks_missed: since(Counter::BlockMissed),
+            returns_missed: since(Counter::ReturnMissed),
+            swept: since(Counter::Swept),
         };
         self.reported_losses = now;
         Ok(missed)

@@ -181,8 +181,15 @@ fn max_struct_page(it: &MaxStructPageReport) -> String {
 pub(crate) fn lost(it: LostRecords) -> String {
     format!(
         "{} records lost, {} reads failed, {} attempts not followed, {} without a beginning or an end, \
-         {} creations passed by a fault of the guard's, {} info blocks not remembered",
-        it.lost, it.read_faults, it.table_full, it.unpaired, it.guard_faults, it.blocks_missed
+         {} creations passed by a fault of the guard's, {} info blocks not remembered, {} returns missed, {} swept",
+        it.lost,
+        it.read_faults,
+        it.table_full,
+        it.unpaired,
+        it.guard_faults,
+        it.blocks_missed,
+        it.returns_missed,
+        it.swept
     )
 }
 

@@ -86,16 +86,23 @@ fn config(view: &View) -> [Family; 2] {
 }
 
 /// The kernel counts runs only if `kernel.bpf_stats_enabled` is 1.
-fn programs(view: &View) -> [Family; 3] {
+fn programs(view: &View) -> [Family; 4] {
     let attached = view.programs.iter().map(|it| (it.program.clone(), it.attached));
-    let runs = view.runs.iter().map(|it| (it.program.clone(), it.count));
-    let time = view.runs.iter().map(|it| (it.program.clone(), in_seconds(it.time_ns)));
+    let counted = || view.runs.iter().filter_map(|it| Some((it.program.clone(), it.counted?)));
+    let runs = counted().map(|(program, counted)| (program, counted.count));
+    let time = counted().map(|(program, counted)| (program, in_seconds(counted.time_ns)));
+    let skipped = view.runs.iter().filter_map(|it| Some((it.program.clone(), it.recursion_misses?)));
     [
         Family::gauge("pfnwatch_program_attached", "1 where the eBPF program is attached.").each("program", attached),
         Family::counter("pfnwatch_program_runs", "How often the program ran, where the kernel counts that.")
             .each("program", runs),
         Family::counter("pfnwatch_program_run_seconds", "For how long it ran, where the kernel counts that.")
             .each("program", time),
+        Family::counter(
+            "pfnwatch_program_recursion_misses",
+            "How often the kernel skipped the program, since another task was preempted inside it.",
+        )
+        .each("program", skipped),
     ]
 }
 
@@ -152,6 +159,8 @@ fn records(records: &RecordTotals) -> Vec<Family> {
         ("unpaired", missed.unpaired),
         ("guard_fault", missed.guard_faults),
         ("block_missed", missed.blocks_missed),
+        ("return_missed", missed.returns_missed),
+        ("swept", missed.swept),
     ];
     let reasons = reasons.map(|(reason, count)| (reason.to_owned(), count));
     vec![

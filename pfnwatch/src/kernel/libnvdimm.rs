@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 
 use super::{
+    bpf_runtime::BpfRuntime,
     btf::Btf,
     layout::{Resolution, resolve},
 };
@@ -39,6 +40,7 @@ pub struct Target {
     pub resolution: Resolution,
     /// The ids in the running kernel's own BTF of the functions that programs are attached to by type.
     pub functions: FunctionIds,
+    pub runtime: BpfRuntime,
 }
 
 /// Reads the types of the running kernel, or of `btf_dir`.
@@ -61,7 +63,12 @@ pub fn resolve_target(paths: &Paths, btf_dir: Option<&Path>, types: Option<Btf>)
     let typed: BTreeSet<String> = PROGRAMS.iter().filter_map(|program| program.hook.typed_function()).collect();
     let functions =
         typed.into_iter().filter_map(|name| Some((of_kernel?.function_id(&name)?, name))).map(|(id, name)| (name, id));
-    Ok(Target { functions: functions.collect(), resolution: resolve_over(paths, btf_dir, &types)? })
+    let version = fs::read_to_string(paths.procfs.join("sys/kernel/version")).context("the kernel's version")?;
+    Ok(Target {
+        functions: functions.collect(),
+        resolution: resolve_over(paths, btf_dir, &types)?,
+        runtime: BpfRuntime::of(&types, |name| types.function_id(name).is_some(), &version),
+    })
 }
 
 fn directory(paths: &Paths, btf_dir: Option<&Path>) -> PathBuf {

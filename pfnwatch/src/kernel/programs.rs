@@ -3,7 +3,10 @@
 use pfnwatch_common::names;
 use thiserror::Error;
 
-use crate::kernel::layout::{Resolution, Structure};
+use crate::kernel::{
+    bpf_runtime::BpfRuntime,
+    layout::{Resolution, Structure},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -53,7 +56,7 @@ const DEVICE: [Structure; 2] = [Structure::Device, Structure::DeviceType];
 
 /// All programs, in the order in which they are attached: the end of an attempt before its start, so that the end of no
 /// started attempt is missed.
-pub const PROGRAMS: [ProgramSpec; 16] = [
+pub const PROGRAMS: [ProgramSpec; 17] = [
     ProgramSpec {
         name: names::BIND_END,
         hook: Hook::Kprobe("__pm_runtime_idle"),
@@ -110,7 +113,9 @@ pub const PROGRAMS: [ProgramSpec; 16] = [
         hook: Hook::Kprobe("nd_pmem_namespace_label_update"),
         reads: &[Structure::NdNamespacePmem, Structure::NdNamespaceIo, Structure::NdNamespaceCommon],
         reads_all: false,
-        effect_if_missing: Some("that the label of a namespace is written or deleted"),
+        effect_if_missing: Some(
+            "that the label of a namespace is written or deleted; the guard allows creations on namespaces that are new",
+        ),
     },
     ProgramSpec {
         name: names::PFN_VALIDATE_ENTER,
@@ -129,14 +134,22 @@ pub const PROGRAMS: [ProgramSpec; 16] = [
     ProgramSpec {
         name: names::UUID_STORE_ENTER,
         hook: Hook::Kprobe("nd_uuid_store"),
-        reads: &DEVICE,
+        reads: &[Structure::Device, Structure::DeviceType, Structure::NdNamespaceCommon, Structure::NdNamespaceIo],
         reads_all: false,
         effect_if_missing: WITHOUT_UUIDS,
     },
     module_change(names::MODULE_LOAD, "module_load"),
     module_change(names::MODULE_FREE, "module_free"),
+    guard(
+        names::GUARD,
+        "creations before anything is written: none can be refused, and none reported as one that would be",
+    ),
+    guard(names::GUARD_SPARE, "creations on a CPU on which another task was preempted inside the guard"),
+];
+
+const fn guard(name: &'static str, without: &'static str) -> ProgramSpec {
     ProgramSpec {
-        name: names::GUARD,
+        name,
         hook: Hook::Lsm("kernfs_init_security"),
         reads: &[
             Structure::KernfsNode,
@@ -149,14 +162,13 @@ pub const PROGRAMS: [ProgramSpec; 16] = [
             Structure::NdNamespacePmem,
         ],
         reads_all: true,
-        effect_if_missing: Some(
-            "creations before anything is written: none can be refused, and none reported as one that would be",
-        ),
-    },
-];
+        effect_if_missing: Some(without),
+    }
+}
 
-const WITHOUT_UUIDS: Option<&str> =
-    Some("that user space gives a device a uuid: the guard lets creations pass that are not made on a seed");
+const WITHOUT_UUIDS: Option<&str> = Some(
+    "that user space gives a device or a namespace a uuid: the guard allows creations off a seed or on new namespaces",
+);
 
 const fn module_change(name: &'static str, tracepoint: &'static str) -> ProgramSpec {
     ProgramSpec {
@@ -216,9 +228,10 @@ pub enum AttachFailure {
 ///
 /// # Errors
 /// [`MissingRequiredProgram`] if a required program cannot run.
-pub fn plan(kernel: &Resolution) -> Result<Vec<ProgramPlan>, MissingRequiredProgram> {
+pub fn plan(kernel: &Resolution, runtime: BpfRuntime) -> Result<Vec<ProgramPlan>, MissingRequiredProgram> {
     PROGRAMS
         .iter()
+        .filter(|spec| spec.name != names::GUARD_SPARE || runtime.skips_guard)
         .map(|spec| {
             let off = kernel.missing_of(spec.reads).find(|it| it.required || spec.reads_all).map(ToString::to_string);
             match (off, spec.effect_if_missing) {

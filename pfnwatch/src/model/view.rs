@@ -19,7 +19,7 @@ pub struct View {
     pub max_struct_page_size: Option<u64>,
     /// Every program, attached or not; empty while nothing is observed.
     pub programs: Vec<ProgramState>,
-    /// What the kernel counted of the programs, if its statistics are enabled.
+    /// What the kernel counted of the programs.
     pub runs: Vec<ProgramRuns>,
     /// How many events of each kind there were since the agent started, by the `event` of their JSON.
     pub events: BTreeMap<&'static str, u64>,
@@ -42,10 +42,20 @@ impl View {
     }
 }
 
-/// The cost of a program since it was loaded, while the kernel counted.
+/// What the kernel counted of a program since it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramRuns {
     pub program: String,
+    /// `None` if the kernel's statistics are not enabled.
+    pub counted: Option<RunCount>,
+    /// How often the kernel did not run it, since another task was preempted inside it on the same CPU; `None` before 5.12. A
+    /// probe counts only since 6.7.
+    pub recursion_misses: Option<u64>,
+}
+
+/// The cost of a program while the kernel counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunCount {
     pub count: u64,
     /// For how long, in nanoseconds.
     pub time_ns: u64,

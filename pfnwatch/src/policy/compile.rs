@@ -53,6 +53,8 @@ pub enum SkipReason {
     Expired,
     /// This host has no such region at present.
     Unresolved,
+    /// Several regions of this host have this `set_cookie`: it identifies none of them.
+    Ambiguous,
     NoRoom,
 }
 
@@ -61,6 +63,9 @@ impl fmt::Display for SkipReason {
         match self {
             Self::Expired => f.write_str("its end has passed"),
             Self::Unresolved => f.write_str("there is no such region on this host now"),
+            Self::Ambiguous => {
+                f.write_str("several regions of this host have this set_cookie: name one by its region_start")
+            }
             Self::NoRoom => write!(f, "the guard has room for {MAX_EXEMPTIONS} exemptions, and there are more"),
         }
     }
@@ -143,8 +148,13 @@ impl Compiled {
             let kind = ExemptionKind::Namespace as u32;
             return self.push(policy::Exemption { kind, namespace_uuid: *uuid.as_bytes(), ..entry });
         }
+        let matching = regions.iter().filter(|region| region.is(draft.subject));
+        // ramdax gives the same cookie to each of its regions (drivers/nvdimm/ramdax.c).
+        if matches!(draft.subject, ExemptionSubject::RegionCookie(_)) && matching.clone().count() > 1 {
+            return Err(SkipReason::Ambiguous);
+        }
         let mut found = Err(SkipReason::Unresolved);
-        for region in regions.iter().filter(|region| region.is(draft.subject)) {
+        for region in matching {
             if let Some(last) = region.last() {
                 let kind = ExemptionKind::Range as u32;
                 self.push(policy::Exemption { kind, first: region.start, last, ..entry })?;

@@ -9,12 +9,18 @@ use crate::model::policy::{Exemption, ExemptionSubject, Policy, RegionFacts};
 /// Instead of a `set_cookie`, for a region without labels: no region has this one.
 pub const NO_COOKIE: u64 = 0;
 
+/// A region's `set_cookie` as far as it identifies the region: [`NO_COOKIE`] if others of the host, `all`, have the same.
+#[must_use]
+pub fn identifying_cookie(cookie: u64, all: impl Iterator<Item = u64>) -> u64 {
+    if all.filter(|it| *it == cookie).nth(1).is_some() { NO_COOKIE } else { cookie }
+}
+
 /// What exemptions are matched with; `None` is "unknown".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MatchContext {
     /// The namespace uuid; nil if it has none.
     pub namespace_uuid: Option<Uuid>,
-    /// The region's `set_cookie`; [`NO_COOKIE`] if it has none.
+    /// The region's [`identifying_cookie`]; [`NO_COOKIE`] if it has none.
     pub region_set_cookie: Option<u64>,
     /// Physical address of the region's first byte.
     pub region_start: Option<u64>,
@@ -29,7 +35,10 @@ impl MatchContext {
         let region = regions.iter().find(within);
         Self {
             namespace_uuid,
-            region_set_cookie: region.map(|region| region.set_cookie.unwrap_or(NO_COOKIE)),
+            region_set_cookie: region.map(|region| {
+                let all = regions.iter().filter_map(|region| region.set_cookie);
+                region.set_cookie.map_or(NO_COOKIE, |cookie| identifying_cookie(cookie, all))
+            }),
             region_start: region.map(|region| region.start),
         }
     }

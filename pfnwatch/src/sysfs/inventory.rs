@@ -74,6 +74,22 @@ impl Inventory {
         Ok(Self { regions, namespaces })
     }
 
+    /// The region and the first address of each namespace. Reads nothing that a bind can hold up: `resource_show` takes no lock
+    /// (drivers/nvdimm/namespace_devs.c).
+    ///
+    /// # Errors
+    /// The devices cannot be listed.
+    pub fn namespace_places(roots: &SysfsRoots) -> io::Result<Vec<(String, u64)>> {
+        let root = roots.sysfs.join("bus/nd/devices");
+        let place = |name: &String| {
+            let (region, _) = name.strip_prefix("namespace")?.split_once('.')?;
+            let text = std::fs::read_to_string(root.join(name).join("resource")).ok()?;
+            let start = u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()?;
+            Some((format!("region{region}"), start))
+        };
+        Ok(list(&root)?.iter().filter_map(place).collect())
+    }
+
     /// Reads the info blocks of namespaces that are enabled raw from their devices, if permitted: those under a pfn or
     /// dax device are not visible there.
     #[must_use]
@@ -129,4 +145,26 @@ fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str])
         };
         running.into_iter().flat_map(share).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tree::Tree;
+
+    #[test]
+    fn a_place_is_a_region_and_an_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = Tree::new(folder.path()).unwrap();
+        tree.write("namespace0.0", &[("resource", "0x100000000")]).unwrap();
+        tree.write("namespace12.3", &[("resource", "0x180000000")]).unwrap();
+        // A seed has none, and other devices are no namespaces.
+        tree.write("namespace0.1", &[("size", "0")]).unwrap();
+        tree.region(0, 4 << 30, 64 << 30).unwrap();
+        let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: "/proc".into(), dev: None };
+        let mut places = Inventory::namespace_places(&roots).unwrap();
+        places.sort();
+        assert_eq!(places, [("region0".to_owned(), 4 << 30), ("region12".to_owned(), 6 << 30)]);
+        assert!(Inventory::namespace_places(&SysfsRoots { sysfs: "/none".into(), ..roots }).is_err());
+    }
 }

@@ -19,7 +19,7 @@ use pfnwatch::model::status::{
 };
 use pfnwatch::model::thresholds::Thresholds;
 use pfnwatch::model::timestamp::Timestamp;
-use pfnwatch::model::view::{EventLine, ProgramRuns, View};
+use pfnwatch::model::view::{EventLine, ProgramRuns, RunCount, View};
 use pfnwatch::sysfs::inventory::SysfsRoots;
 use pfnwatch_common::counter::Counter;
 
@@ -57,7 +57,11 @@ pub fn healthy() -> View {
         scan: Ok(scan),
         max_struct_page_size: Some(64),
         programs: programs(),
-        runs: vec![ProgramRuns { program: "guard".to_owned(), count: 1800, time_ns: 1_500_000 }],
+        runs: vec![ProgramRuns {
+            program: "guard".to_owned(),
+            counted: Some(RunCount { count: 1800, time_ns: 1_500_000 }),
+            recursion_misses: Some(3),
+        }],
         events: Body::KINDS.iter().map(|kind| (*kind, u64::from(*kind == "ready"))).collect(),
         last_events: vec![line("ready", "ready    observing on Linux 6.1.0-50-amd64, 12 programs")],
         regressions: Vec::new(),

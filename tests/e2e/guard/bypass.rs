@@ -2,12 +2,13 @@
 
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context as _, Result};
-use guest::creation::{self, Map, Mode};
+use anyhow::{Context as _, Result, ensure};
+use guest::creation::{self, Map, Mode, PreparedNamespace, new_uuid};
 use guest::guard::Guard;
 use guest::pfnwatch::ensure_contains;
 use guest::policy::{GuardMode, Policy};
-use guest::{MIB, infoblock, namespace, regions};
+use guest::{MIB, infoblock, namespace, regions, sysfs};
+use nix::libc;
 use pfnwatch_common::InfoBlock;
 use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
@@ -50,4 +51,22 @@ fn creation_on_a_namespace_that_nobody_has_looked_at_is_told() -> Result<()> {
     let event = guard.set_up(&prepared.namespace_uuid, "made")?;
     ensure_contains(&event, &json!({ "verdict": "oversize" }))?;
     guard.judged_only(&["unjudged"])
+}
+
+/// A bind that makes nothing, since the kernel finds no room at this align, is no creation: the one that follows is.
+#[test]
+fn creation_after_a_bind_that_made_nothing_is_denied() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
+    let made = creation::create(&wanted(&region, Mode::Fsdax, Map::Mem))?;
+    sysfs::unbind(&made.claimer)?;
+    let other = PreparedNamespace { block_uuid: new_uuid()?, ..made };
+    for (attribute, value) in [("uuid", other.block_uuid.as_str()), ("mode", "pmem"), ("align", "1073741824")] {
+        sysfs::write(&other.claimer, attribute, value)?;
+    }
+    let code = other.bind().map_err(|error| error.raw_os_error());
+    ensure!(code == Err(Some(libc::ENXIO)), "{code:?}, and no refusal of the kernel's own{}", guard.output());
+    sysfs::write(&other.claimer, "align", "2097152")?;
+    guard.denies(&other)?;
+    guard.judged_only(&["denied"])
 }

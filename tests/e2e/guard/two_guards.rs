@@ -1,4 +1,5 @@
-//! Two guards attached at a time, as for a moment in each take-over: each creation is judged by one of them.
+//! Two guards attached at a time, as for a moment in each take-over, and always on a kernel that may skip one: each creation is
+//! judged by one of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -90,4 +91,25 @@ fn creations_are_denied_whoever_is_in_charge() -> Result<()> {
     nothing_is_written(&prepared.namespace)?;
     drop(held);
     guard::succeed(&["guard", "release"]).map(drop)
+}
+
+/// As on a kernel that skips a program on a CPU where another task was preempted inside it. None of the tested kernels does.
+#[test]
+fn guard_that_is_attached_twice_judges_each_creation_once() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut guard = Guard::start_with(&Policy::strict(GuardMode::Enforce), &["--guard-twice"])?;
+    let programs = guard::status()?["programs"].clone();
+    let is_attached = |name: &str| {
+        programs.as_array().is_some_and(|all| all.iter().any(|it| it["program"] == name && it["attached"] == true))
+    };
+    ensure!(is_attached("guard") && is_attached("guard_spare"), "{programs}");
+    for _ in 0..CREATIONS {
+        let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;
+        guard.denies(&prepared)?;
+        // Whoever judged a second time would find the exemption spent, and deny.
+        guard::succeed(&["allow", "--region", &region, "--once", "--reason", "for one"])?;
+        guard.passes(&prepared)?;
+        namespace::destroy(&prepared.namespace)?;
+    }
+    guard.judged_only(&["denied", "exempt"].repeat(CREATIONS))
 }

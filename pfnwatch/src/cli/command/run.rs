@@ -54,6 +54,9 @@ pub struct Args {
     /// How many info blocks the guard can know of: one for each namespace
     #[arg(long, value_name = "NUMBER", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     known_blocks: u32,
+    /// Attach the guard twice, as on a kernel that may skip a program (up to Linux 6.1.53): for tests
+    #[arg(long, hide = true)]
+    guard_twice: bool,
     /// Where the agent listens for other commands
     #[command(flatten)]
     control: SocketArgs,
@@ -140,6 +143,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         control_socket: args.control.path.clone(),
         self_test_interval: args.prove_every,
         known_blocks: args.known_blocks,
+        guard_twice: args.guard_twice,
         alerts: config.alerts(),
     };
     let store = EventStore::open(args.store.settings(&config), crate::export::line::of);

@@ -73,6 +73,7 @@ fn what_is_wrong_shows() {
         ("pfnwatch_store_up", "0"),
         ("pfnwatch_records_missed_total{reason=\"ring_full\"}", "17"),
         ("pfnwatch_program_attached{program=\"uuid_store\"}", "0"),
+        ("pfnwatch_program_recursion_misses_total{program=\"guard\"}", "3"),
         ("pfnwatch_config_last_reload_successful", "0"),
         ("pfnwatch_guard_exemptions_skipped", "1"),
         ("pfnwatch_capacity_regressions{subject=\"host\"}", "1"),

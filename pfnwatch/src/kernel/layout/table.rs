@@ -57,6 +57,7 @@ pub(super) const TABLE: &[Row] = &[
     row!(NdNamespacePmem, nd_namespace_pmem.nsio, ["nsio"], Whole(NdNamespaceIo), OPTIONAL),
     row!(NdNamespacePmem, nd_namespace_pmem.uuid, ["uuid"], POINTER, OPTIONAL),
     row!(NdRegion, nd_region.dev, ["dev"], Whole(Device), OPTIONAL),
+    row!(NdRegion, nd_region.id, ["id"], INT, OPTIONAL),
     row!(NdRegion, nd_region.pfn_seed, ["pfn_seed"], POINTER, OPTIONAL),
     row!(NdRegion, nd_region.dax_seed, ["dax_seed"], POINTER, OPTIONAL),
     row!(Task, task.flags, ["flags"], INT, REQUIRED),

@@ -4,6 +4,7 @@ use pfnwatch_common::layout::Layout;
 
 use super::*;
 use crate::kernel::{
+    bpf_runtime::BpfRuntime,
     layout::{Missing, MissingReason},
     member_lookup::LookupError,
 };
@@ -15,11 +16,29 @@ fn without(structure: Structure, required: bool) -> Resolution {
     Resolution { layout: Layout::UNRESOLVED, missing: vec![missing] }
 }
 
+const RUNTIME: BpfRuntime = BpfRuntime { preallocates: false, skips_guard: false };
+
+fn plan(kernel: &Resolution) -> Result<Vec<ProgramPlan>, MissingRequiredProgram> {
+    super::plan(kernel, RUNTIME)
+}
+
 #[test]
 fn a_known_kernel_gets_all_programs() {
-    let steps = plan(&Resolution { layout: Layout::UNRESOLVED, missing: Vec::new() }).expect("a plan");
+    let known = Resolution { layout: Layout::UNRESOLVED, missing: Vec::new() };
+    let steps = super::plan(&known, BpfRuntime { skips_guard: true, ..RUNTIME }).expect("a plan");
     assert_eq!(steps.len(), PROGRAMS.len());
     assert!(steps.iter().all(|step| step.disabled_reason.is_none()));
+}
+
+#[test]
+fn the_guard_is_attached_twice_where_one_may_be_skipped_and_only_there() {
+    let known = Resolution { layout: Layout::UNRESOLVED, missing: Vec::new() };
+    let guards = |skips_guard| {
+        let steps = super::plan(&known, BpfRuntime { skips_guard, ..RUNTIME }).expect("a plan");
+        steps.iter().filter(|step| matches!(step.hook, Hook::Lsm(_))).map(|step| step.name).collect::<Vec<_>>()
+    };
+    assert_eq!(guards(false), [names::GUARD]);
+    assert_eq!(guards(true), [names::GUARD, names::GUARD_SPARE]);
 }
 
 #[test]

@@ -92,8 +92,12 @@ pub struct LostRecords {
     pub unpaired: u64,
     /// Creations that the guard allowed because something of its own failed.
     pub guard_faults: u64,
-    /// Info blocks that the guard had no room to remember: it passes whatever may be one of them.
+    /// Namespaces that the guard had no room to remember: it allows what is created on them.
     pub blocks_missed: u64,
+    /// Return probes that did not fire. They are limited to two calls at a time for each CPU, at least ten.
+    pub returns_missed: u64,
+    /// Attempts and writes of a uuid whose end was not seen within an hour: they were removed from their tables.
+    pub swept: u64,
 }
 
 impl LostRecords {
@@ -104,6 +108,8 @@ impl LostRecords {
         self.unpaired = self.unpaired.saturating_add(other.unpaired);
         self.guard_faults = self.guard_faults.saturating_add(other.guard_faults);
         self.blocks_missed = self.blocks_missed.saturating_add(other.blocks_missed);
+        self.returns_missed = self.returns_missed.saturating_add(other.returns_missed);
+        self.swept = self.swept.saturating_add(other.swept);
     }
 
     pub fn is_nothing(self) -> bool {

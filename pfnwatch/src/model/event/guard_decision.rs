@@ -80,7 +80,7 @@ pub enum UnjudgedReason {
     NoMaxStructPage,
     /// The policy was replaced again and again meanwhile.
     PolicyChanged,
-    /// There may be a valid block that the guard had no room to remember.
+    /// The namespace may have a valid block that pfnwatch has not seen, or had no room to remember.
     BlockMissed,
 }
 

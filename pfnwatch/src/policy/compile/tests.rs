@@ -130,15 +130,29 @@ fn what_has_ended_is_not_here_or_has_no_room_is_left_out_and_said() {
     assert_eq!((left_out.id, left_out.reason), (11, SkipReason::NoRoom));
 }
 
-/// An interleave set over two regions has one cookie; a region without an address range has none.
+/// Each region of ramdax has the cookie 0xcafebeefcafebeef.
 #[test]
-fn a_cookie_may_mean_more_than_one_region() {
-    let policy = Policy { exemptions: vec![exemption(ExemptionSubject::RegionCookie(1), None)], ..Policy::default() };
-    let region = |start, size| RegionFacts { set_cookie: Some(1), start, size };
-    let regions = [region(0, GIB), region(GIB, 0), region(u64::MAX, 2), region(2 * GIB, GIB)];
+fn a_cookie_of_more_than_one_region_exempts_none() {
+    let exemptions = [1, 2].map(|cookie| exemption(ExemptionSubject::RegionCookie(cookie), None)).to_vec();
+    let region = |cookie, start, size| RegionFacts { set_cookie: Some(cookie), start, size };
+    let regions = [region(1, 0, GIB), region(2, GIB, GIB), region(1, 2 * GIB, GIB)];
+    let policy = Policy { exemptions, ..Policy::default() };
     let compiled = compile(&policy, &[], &KERNEL, &regions, &Clock::start(at(0), 0), true);
     let ranges: Vec<_> = entries(&compiled).iter().map(|entry| (entry.first, entry.last)).collect();
-    assert_eq!((ranges, compiled.descriptions.len()), (vec![(0, GIB - 1), (2 * GIB, 3 * GIB - 1)], 1));
+    assert_eq!(ranges, [(GIB, 2 * GIB - 1)]);
+    let [skipped] = &compiled.skipped[..] else { panic!("{:?}", compiled.skipped) };
+    assert_eq!((skipped.subject, skipped.reason), (ExemptionSubject::RegionCookie(1), SkipReason::Ambiguous));
+    assert!(skipped.reason.to_string().contains("region_start"), "{}", skipped.reason);
+}
+
+/// Two NVDIMMs, or regions without a size or beyond the last address, are no range.
+#[test]
+fn a_region_without_a_range_is_not_exempt() {
+    let starts = [GIB, u64::MAX].map(|start| exemption(ExemptionSubject::RegionStart(start), None)).to_vec();
+    let regions = [(GIB, 0), (u64::MAX, 2)].map(|(start, size)| RegionFacts { set_cookie: None, start, size });
+    let policy = Policy { exemptions: starts, ..Policy::default() };
+    let compiled = compile(&policy, &[], &KERNEL, &regions, &Clock::start(at(0), 0), true);
+    assert_eq!((entries(&compiled), compiled.skipped.len()), (&[][..], 2));
 }
 
 #[test]

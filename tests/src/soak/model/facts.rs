@@ -113,6 +113,6 @@ pub(super) fn exemption(kind: &str, id: u64) -> Facts {
 pub(super) fn stopped() -> Facts {
     object(json!({
         "event": "stopped", "decode_errors": 0, "lost": 0, "read_faults": 0, "table_full": 0, "unpaired": 0,
-        "guard_faults": 0, "blocks_missed": 0,
+        "guard_faults": 0, "blocks_missed": 0, "returns_missed": 0, "swept": 0,
     }))
 }

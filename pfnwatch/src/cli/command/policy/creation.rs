@@ -11,7 +11,7 @@ use crate::model::policy::{Mode, Policy};
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use crate::model::units::Bytes;
 use crate::model::verdict::Verdict;
-use crate::policy::judge::{Decision, MatchContext, NO_COOKIE};
+use crate::policy::judge::{Decision, MatchContext, NO_COOKIE, identifying_cookie};
 
 /// What the policy would have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -207,9 +207,9 @@ fn creation(assessed: &AssessedNamespace, regions: &[Region], policy: &Policy, n
 /// The region is found by its current name: no address is needed, which only root can read.
 fn place(assessed: &AssessedNamespace, regions: &[Region]) -> MatchContext {
     let region = regions.iter().find(|region| region.name == assessed.namespace.region);
-    let or_none = |attribute: &Result<u64, AttributeError>, none: u64| match attribute {
-        Ok(value) => Some(*value),
-        Err(AttributeError::Absent | AttributeError::Unbound) => Some(none),
+    let cookie = |region: &Region| match region.set_cookie {
+        Ok(cookie) => Some(identifying_cookie(cookie, regions.iter().filter_map(|it| it.set_cookie.clone().ok()))),
+        Err(AttributeError::Absent | AttributeError::Unbound) => Some(NO_COOKIE),
         Err(_) => None,
     };
     MatchContext {
@@ -218,7 +218,7 @@ fn place(assessed: &AssessedNamespace, regions: &[Region]) -> MatchContext {
             Err(AttributeError::Absent | AttributeError::Empty) => Some(Uuid::nil()),
             Err(_) => None,
         },
-        region_set_cookie: region.and_then(|region| or_none(&region.set_cookie, NO_COOKIE)),
+        region_set_cookie: region.and_then(cookie),
         region_start: region.and_then(|region| region.resource.clone().ok()),
     }
 }

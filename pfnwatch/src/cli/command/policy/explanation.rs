@@ -18,6 +18,8 @@ use crate::model::policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Polic
 use crate::model::thresholds::Thresholds;
 use crate::model::units::Bytes;
 use crate::policy::{describe_limits, describe_mode, describe_on_agent_exit};
+use crate::policy::SkipReason;
+use crate::policy::judge::identifying_cookie;
 
 const GIB: u64 = 1 << 30;
 
@@ -176,6 +178,12 @@ fn is_here(subject: ExemptionSubject, inventory: &Inventory) -> Option<bool> {
     }
 }
 
+/// Whether it is a `set_cookie` that several regions have.
+fn is_shared(subject: ExemptionSubject, inventory: &Inventory) -> bool {
+    let all = inventory.regions.iter().filter_map(|region| region.set_cookie.clone().ok());
+    matches!(subject, ExemptionSubject::RegionCookie(cookie) if identifying_cookie(cookie, all) != cookie)
+}
+
 /// Valid settings that are probably a mistake or outdated.
 fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: &Inventory) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -195,6 +203,9 @@ fn warnings(examples: &[Example], exemptions: &[ExplainedExemption], inventory: 
         }
         match exemption.on_this_host {
             _ if bare => {}
+            Some(true) if is_shared(exemption.subject, inventory) => {
+                warn(format!("not applied: {}", SkipReason::Ambiguous))
+            }
             Some(true) => {}
             Some(false) => warn("there is none on this host now".to_owned()),
             None => warn("whether this host has it cannot be seen: ask as root, with its regions enabled".to_owned()),

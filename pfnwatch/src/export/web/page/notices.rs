@@ -65,6 +65,8 @@ fn losses(view: &View) -> Option<(Severity, &'static str, String)> {
         (missed.unpaired, "attempts were seen in part"),
         (missed.guard_faults, "creations were allowed because the guard failed"),
         (missed.blocks_missed, "info blocks found no room"),
+        (missed.returns_missed, "return probes did not fire"),
+        (missed.swept, "attempts and writes of a uuid never ended"),
         (records.decode_errors, "records could not be decoded"),
     ];
     let said: Vec<_> =
