@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The version of the maps that stay pinned while the guard runs without an agent; part of the pins' path. Increase it
 /// whenever a map's key, value or meaning changes.
-pub const PIN_VERSION: u32 = 3;
+pub const PIN_VERSION: u32 = 4;
 
 /// In `KNOWN_BLOCKS`, instead of a uuid: the namespace was not inspected, so it may hold any block.
 pub const UNKNOWN_BLOCK: [u8; 16] = [0xff; 16];

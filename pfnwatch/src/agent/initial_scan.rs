@@ -2,19 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use pfnwatch_common::layout::Layout;
 use uuid::Uuid;
 
-use crate::{
-    model::{
-        event::{Body, Event, ExistingNamespace, NamespaceId},
-        inventory::{InfoBlocks, Inventory},
-        kernel::KernelFacts,
-        scan_result::{AssessedNamespace, ScanResult},
-        thresholds::Thresholds,
-    },
-    os::paths::Paths,
-    scan::{EnabledBlocks, info_blocks},
+use crate::model::{
+    event::{Body, Event, ExistingNamespace, NamespaceId},
+    scan_result::AssessedNamespace,
 };
 
 /// The info blocks that were reported: by the namespace's start address and the block's uuid.
@@ -36,23 +28,6 @@ impl ReportedBlocks {
         let block = existing.start_address.zip(existing.block_uuid);
         block.is_none_or(|block| self.0.insert(block))
     }
-}
-
-/// Assesses the namespaces of an inventory, with their info blocks. Those of enabled namespaces are read by programs that were
-/// loaded with this layout.
-pub(super) fn assess(
-    paths: &Paths,
-    facts: &KernelFacts,
-    thresholds: &Thresholds,
-    inventory: Inventory,
-    layout: Option<Layout>,
-) -> (ScanResult, InfoBlocks) {
-    let enabled = layout.map_or(EnabledBlocks::Read, EnabledBlocks::ReadBy);
-    let (blocks, problem) = info_blocks(paths, &inventory, enabled);
-    if let Some(problem) = problem {
-        tracing::warn!("info blocks of enabled namespaces cannot be read: {problem}");
-    }
-    (ScanResult::assess(inventory, &blocks, facts.clone(), thresholds), blocks)
 }
 
 /// The namespace as the cache of info blocks identifies it, if its place is known.

@@ -34,6 +34,8 @@ pub struct Options {
     pub self_test_interval: Duration,
     /// How many info blocks the guard can know of.
     pub known_blocks: u32,
+    /// Whether the agent ends if enforcement is requested and not effective once it has attached.
+    pub require_effective: bool,
     /// The receivers of alerts, until the configuration is read again.
     pub alerts: AlertsPolicy,
 }

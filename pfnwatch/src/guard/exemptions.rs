@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The grants, and the numbers, descriptions and obstacles of all exemptions as of the last compilation of the policy.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Exemptions {
     grants: Vec<Grant>,
     last_id: u64,

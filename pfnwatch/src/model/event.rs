@@ -275,11 +275,11 @@ impl Event {
             Body::Claim(it) | Body::Unbind(it) | Body::Label(it) | Body::Destroy(it) => it.by.as_mut(),
             Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => it.by.as_mut(),
             Body::ModeChanged(it) => it.by.as_mut(),
-            Body::PolicyLoaded(it) => it.by.as_mut(),
             Body::ExemptionGranted(it) | Body::ExemptionSpent(it) | Body::ExemptionEnded(it) => it.by.as_mut(),
             Body::GuardTakenOver(it) | Body::GuardReleased(it) => it.by.as_mut(),
             Body::BaselineAccepted(it) => it.by.as_mut(),
             Body::ExistingNamespace(_)
+            | Body::PolicyLoaded(_)
             | Body::PolicyRefused(_)
             | Body::GuardState(_)
             | Body::Ready(_)

@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use crate::model::{
-    alert::deliveries::DeliveryStats, capacity::Regression, event::ProgramState, scan_result::ScanResult,
-    status::Status,
+    alert::deliveries::DeliveryStats,
+    capacity::Regression,
+    event::ProgramState,
+    scan_result::ScanResult,
+    status::{DegradedPart, Status},
 };
 
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct View {
     pub regressions: Vec<Regression>,
     pub store: crate::model::store::StoreHealth,
     pub alerts: Vec<DeliveryStats>,
+    /// How often each part of the agent has failed while the agent went on.
+    pub degraded: BTreeMap<DegradedPart, u64>,
 }
 
 impl View {

@@ -1,4 +1,4 @@
-use crate::model::policy::Mode;
+use crate::model::policy::{Mode, ModeChoice};
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -58,7 +58,11 @@ fn serve<T: Send + 'static>(limits: Limits, clients: impl FnOnce(PathBuf) -> T +
 fn handle(call: PendingRequest) {
     assert_eq!((call.peer.pid, call.peer.uid), (std::process::id(), geteuid()));
     let answer = match call.request {
-        Request::Mode { mode, .. } => Ok(Response::Mode(ModeResponse { mode, previous_mode: Mode::Audit })),
+        Request::Mode { mode, .. } => Ok(Response::Mode(ModeResponse {
+            mode: mode.mode().unwrap_or(Mode::Audit),
+            previous_mode: Mode::Audit,
+            ineffective_reason: None,
+        })),
         Request::Revoke { id } => Ok(Response::Revoked(Revoked { id })),
         Request::Release => return drop(call.responder),
         // Far more than a socket holds.
@@ -185,7 +189,7 @@ fn readers_reach_the_socket_and_may_ask_what_changes_nothing() {
     drop(bound);
     assert!(!place.path.exists());
     let changes = [
-        Request::Mode { mode: Mode::Audit, reason: None },
+        Request::Mode { mode: ModeChoice::Audit, reason: None },
         Request::Revoke { id: 1 },
         Request::Release,
         Request::Block { namespace: "namespace0.0".to_owned() },

@@ -1,13 +1,13 @@
 //! `pfnwatch run`: the agent.
 
-use std::{io, path::PathBuf, thread, time::Duration};
+use std::{io, path::PathBuf, rc::Rc, thread, time::Duration};
 
 use anyhow::Context as _;
 
 use crate::cli::socket_args::SocketArgs;
 use crate::model::policy::Mode;
 use crate::{
-    agent::{Agent, Options},
+    agent::{Agent, Options, sensor::HostSensor},
     bpf::attach::probe_features,
     cli::store_args::StoreArgs,
     config::{ConfigArgs, Loaded},
@@ -26,7 +26,7 @@ use crate::{
         redact::redact_quotes,
         units::parse_size,
     },
-    os::paths::Paths,
+    os::{clock::SystemClock, paths::Paths, signals::Signals},
     store::EventStore,
 };
 
@@ -147,6 +147,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         control_socket: args.control.path.clone(),
         self_test_interval: args.prove_every,
         known_blocks: args.known_blocks,
+        require_effective: config.requires_effective(),
         alerts: config.alerts(),
     };
     let store = EventStore::open(args.store.settings(&config), crate::export::line::of);
@@ -158,6 +159,11 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async { Agent::new(options, policy, facts, store, log)?.with_types(types).run().await })?;
+    runtime.block_on(async {
+        let signals = Signals::of_process().context("signals cannot be listened to")?;
+        let (sensor, clock) = (HostSensor::open(&options, types)?, SystemClock::new()?);
+        let agent = Agent::new(options, policy, facts, store, log, Box::new(sensor), Rc::new(clock));
+        agent.run(signals).await
+    })?;
     Ok(Exit::Success)
 }

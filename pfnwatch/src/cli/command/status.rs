@@ -20,8 +20,8 @@ Examples:
   sudo pfnwatch status
   sudo pfnwatch status --format json | jq .enforcement_effective
 
-Enforcement is effective while the guard is attached and was seen to fire within the last minutes: that is proved again \
-and again, and never taken for granted.
+Enforcement is effective if an oversize creation would be refused now: the mode is enforce, the guard is attached, was seen to \
+run within the last minutes, and knows all that it judges by.
 
 Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage; 4 the mode is enforce, and it is not effective.")]
 pub struct Args {

@@ -3,9 +3,10 @@
 use crate::model::alert::{Alert, name::AlertName};
 use crate::model::{
     capacity::{Cost, NamespaceKey, Regression},
+    policy::Mode,
     redact::redact_quotes,
     scan_result::AssessedNamespace,
-    status::{AgentStatus, Status},
+    status::{AgentStatus, ModeStatus, Status},
     store::StoreHealth,
     units::Bytes,
     verdict::Numbers,
@@ -108,6 +109,17 @@ pub(super) fn not_effective(status: &Status) -> Annotations {
         "The mode is enforce since {} (set by {}), and the guard does not guard: {reason}. `pfnwatch doctor --enforce` says \
          what is missing.",
         status.mode.since, status.mode.by
+    );
+    (summary, description)
+}
+
+pub(super) fn mode_overridden(mode: &ModeStatus, configured: Mode) -> Annotations {
+    let summary = format!("The mode is {}, and the configuration has {configured}", mode.mode);
+    let reason = mode.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let description = format!(
+        "{} is in force since {}, set by {}{reason}. It outlives reloads; `pfnwatch mode configured` returns to the \
+         configuration's mode.",
+        mode.mode, mode.since, mode.by
     );
     (summary, description)
 }

@@ -15,6 +15,8 @@ pub(super) fn families(view: &View) -> Vec<Family> {
         Family::gauge("pfnwatch_observing", "1 while the programs are attached.").value(agent.observing),
         Family::gauge("pfnwatch_ready", "1 where /readyz says so.").value(view.ready().is_ok()),
         memory(agent),
+        Family::counter("pfnwatch_degraded_errors", "Errors of the agent's parts that it went on without, by part.")
+            .each("part", view.degraded.iter().map(|(part, count)| (part.to_string(), *count))),
     ];
     families.extend(kernel(view));
     families.extend(config(view));

@@ -15,8 +15,19 @@ pub(super) fn families(view: &View) -> Vec<Family> {
     let outcomes = OUTCOMES.into_iter().filter_map(|it| Some((it.name().to_owned(), count(it)?)));
     vec![
         Family::gauge("pfnwatch_guard_mode", "1 for the guard's mode, 0 for the other.").each("mode", modes),
-        Family::gauge("pfnwatch_guard_armed", "1 while the guard judges.").value(status.guard.armed),
-        Family::gauge("pfnwatch_enforcement_effective", "1 where the guard was seen to work.")
+        Family::gauge(
+            "pfnwatch_guard_mode_overridden",
+            "1 while a person has set another mode than the configuration's.",
+        )
+        .value(status.mode.overridden().is_some()),
+        Family::gauge(
+            "pfnwatch_guard_armed",
+            "1 while the guard knows the blocks that there are, and what the kernel reserves for each page.",
+        )
+        .value(status.guard.armed),
+        Family::gauge("pfnwatch_guard_judges", "1 while the guard is armed, and its program was seen to run.")
+            .value(status.guard.judges),
+        Family::gauge("pfnwatch_enforcement_effective", "1 while an oversize creation would be refused.")
             .value(status.enforcement_effective),
         Family::counter("pfnwatch_guard_judged", "Creations that the guard judged, since its programs were loaded.")
             .optional_value(count(Counter::Judged)),

@@ -7,7 +7,7 @@ use crate::{
     export::line,
     model::{
         event::{MaxStructPageStatus, ProgramState, RecordTotals},
-        policy::OnAgentExit,
+        policy::{Mode, OnAgentExit},
         status::{AgentStatus, GuardStatus, PolicyStatus, Status, WebStatus},
         units::Bytes,
     },
@@ -31,6 +31,9 @@ pub(super) fn render(status: &Status) -> String {
     line("records", &records(&status.records));
     line("last event", status.last_event.as_deref().unwrap_or("none yet"));
     line("mode", &mode::sentence(&status.mode));
+    if let Some(configured) = status.mode.overridden() {
+        line("", &format!("NOT THE CONFIGURATION'S ({configured}): `pfnwatch mode configured` returns to it"));
+    }
     line("guard", &guard(&status.guard));
     line("enforcement", &enforcement(status));
     line("kernel", &max_struct_page(&status.max_struct_page));
@@ -40,6 +43,9 @@ pub(super) fn render(status: &Status) -> String {
     line("at its end", on_exit(status.on_agent_exit));
     line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
     line("counters", &counters(status));
+    for degraded in &status.degraded {
+        line("DEGRADED", &format!("{} since {}, and retried: {}", degraded.part, degraded.since, degraded.error));
+    }
     line("web", &web(&status.web));
     for skipped in &status.skipped_exemptions {
         line("NOT IN FORCE", &format!("exempt is {} ({}): {}", skipped.subject, skipped.reason, skipped.skip_reason));
@@ -101,12 +107,14 @@ fn observation(agent: &AgentStatus) -> String {
 }
 
 fn guard(guard: &GuardStatus) -> String {
-    let state = match (guard.attached, guard.armed) {
-        (true, true) => return "attached and armed".to_owned(),
-        (true, false) => "attached, NOT ARMED (it judges nothing yet)",
-        (false, _) => "NOT ATTACHED",
+    let pinned = if guard.pinned { ", pinned" } else { "" };
+    let state = match (guard.attached, guard.armed, guard.judges) {
+        (true, true, true) => return format!("attached{pinned} and armed"),
+        (true, true, false) => "attached{pinned} and armed, NOT SEEN TO RUN",
+        (true, false, _) => "attached{pinned}, NOT ARMED (it judges nothing)",
+        (false, ..) => "NOT ATTACHED",
     };
-    format!("{state}: {}", or_unknown(guard.reason.as_deref()))
+    format!("{}: {}", state.replace("{pinned}", pinned), or_unknown(guard.reason.as_deref()))
 }
 
 fn enforcement(status: &Status) -> String {
@@ -114,6 +122,9 @@ fn enforcement(status: &Status) -> String {
     if status.enforcement_effective {
         let test = test.unwrap_or_else(|| "no self-test is reported".to_owned());
         return format!("effective, {test}");
+    }
+    if status.mode.mode == Mode::Audit && status.guard.judges {
+        return "not requested: the mode is audit".to_owned();
     }
     let last = test.map(|test| format!("; last {test}")).unwrap_or_default();
     format!("NOT EFFECTIVE: {}{last}", or_unknown(status.ineffective_reason.as_deref()))

@@ -42,6 +42,7 @@ fn view() -> View {
         regressions: Vec::new(),
         store: StoreHealth::default(),
         alerts: Vec::new(),
+        degraded: BTreeMap::new(),
     }
 }
 
