@@ -32,6 +32,7 @@ use pfnwatch_common::{
     counter::Counter,
     guard::UNKNOWN_BLOCK,
     policy::{Mode, Snapshot},
+    superblock,
 };
 
 /// When the scripted clock starts: 2026-01-02T03:04:05Z.
@@ -58,6 +59,8 @@ pub struct State {
     pub max_struct_page: Option<u64>,
     pub counters: CounterTotals,
     pub programs: Vec<ProgramState>,
+    /// The info blocks of enabled namespaces, by the namespaces' names.
+    pub info_blocks: BTreeMap<String, [u8; superblock::SIZE]>,
     pub maps: Maps,
     pub is_attached: bool,
     /// Whether the guard is pinned.
@@ -256,7 +259,9 @@ impl Sensor for FakeKernel {
     }
 
     fn info_blocks(&self, _: &Inventory) -> (InfoBlocks, Option<String>) {
-        (InfoBlocks::default(), None)
+        let mut blocks = InfoBlocks::default();
+        self.get().info_blocks.iter().for_each(|(namespace, block)| blocks.insert(namespace, *block));
+        (blocks, None)
     }
 
     fn running_kernel(&self, _: &str, mut observed: Vec<Evidence>) -> RunningKernel {

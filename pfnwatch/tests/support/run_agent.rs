@@ -14,7 +14,11 @@ use pfnwatch::{
     agent::{Agent, Options},
     config::ConfigArgs,
     export::event_log::{Log, LogFormat},
-    model::{kernel::KernelFacts, web_config::WebConfig},
+    model::{
+        kernel::KernelFacts,
+        store::{BootRow, Settings},
+        web_config::WebConfig,
+    },
     os::{
         paths::Paths,
         signals::{Signal, Signals},
@@ -28,12 +32,33 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::kernel::{FakeClock, FakeKernel};
 use super::tree::Tree;
 
-/// All around an agent that a test has run.
+/// All around an agent that runs in another thread.
+pub struct Running {
+    pub folder: PathBuf,
+    pub socket: PathBuf,
+    pub clock: FakeClock,
+    signals: UnboundedSender<Signal>,
+}
+
+impl Running {
+    pub fn configure(&self, config: &str) {
+        configure(&self.folder, config);
+        self.signals.send(Signal::Reload).unwrap();
+    }
+
+    pub fn end(&self) {
+        let _ = self.signals.send(Signal::End("SIGTERM"));
+    }
+}
+
+/// All around an agent that a test runs.
 pub struct Rig {
     pub folder: TempDir,
     pub kernel: FakeKernel,
     pub clock: FakeClock,
     pub log: SharedLog,
+    /// Earlier boots that the event store has; without any there is no event store.
+    pub boots: Vec<BootRow>,
     signals: UnboundedSender<Signal>,
 }
 
@@ -66,9 +91,19 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         Tree::new(folder.path()).unwrap();
         let (sender, signals) = Signals::of_caller();
-        let rig = Self { folder, kernel, clock: FakeClock::default(), log: SharedLog::default(), signals: sender };
+        let boot_id = folder.path().join("proc/sys/kernel/random/boot_id");
+        fs::create_dir_all(boot_id.parent().unwrap()).unwrap();
+        fs::write(boot_id, "this boot\n").unwrap();
+        let (clock, log) = (FakeClock::default(), SharedLog::default());
+        let rig = Self { folder, kernel, clock, log, boots: Vec::new(), signals: sender };
         rig.configure(config);
         (rig, signals)
+    }
+
+    /// What another thread needs.
+    pub fn running(&self) -> Running {
+        let (folder, socket) = (self.folder.path().to_owned(), self.socket());
+        Running { folder, socket, clock: self.clock.clone(), signals: self.signals.clone() }
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -76,7 +111,7 @@ impl Rig {
     }
 
     pub fn configure(&self, config: &str) {
-        fs::write(self.folder.path().join("pfnwatch.toml"), format!("[web]\nenabled = false\n{config}")).unwrap();
+        configure(self.folder.path(), config);
     }
 
     pub fn reload(&self) {
@@ -100,9 +135,24 @@ impl Rig {
         };
         let log = Log::new(LogFormat::Json, self.log.clone());
         let (sensor, clock) = (self.kernel.sensor(), Rc::new(self.clock.clone()));
-        let policy = loaded.config.policy();
-        Agent::new(options, policy, facts, EventStore::disabled(), log, sensor, clock).run(signals).await
+        Agent::new(options, loaded.config.policy(), facts, self.store(), log, sensor, clock).run(signals).await
     }
+}
+
+impl Rig {
+    fn store(&self) -> EventStore {
+        if self.boots.is_empty() {
+            return EventStore::disabled();
+        }
+        let file = Some(self.folder.path().join("store.db"));
+        let mut store = EventStore::open(Settings { file, ..Settings::default() }, |_| String::new());
+        store.save_boots(&self.boots).unwrap();
+        store
+    }
+}
+
+fn configure(folder: &Path, config: &str) {
+    fs::write(folder.join("pfnwatch.toml"), format!("[web]\nenabled = false\n{config}")).unwrap();
 }
 
 fn options(folder: &Path, control_socket: PathBuf, config: ConfigArgs, require_effective: bool) -> Options {

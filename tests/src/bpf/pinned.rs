@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use aya::maps::{Array, Map, MapData};
 use aya::programs::links::{FdLink, PinnedLink};
 
-pub const PINS: &str = "/sys/fs/bpf/pfnwatch/v3";
+pub const PINS: &str = "/sys/fs/bpf/pfnwatch/v4";
 
 /// A guard that stays attached as long as this lives, even without its pins.
 pub struct PinnedObjects(#[expect(dead_code, reason = "it holds the link")] FdLink);
