@@ -317,11 +317,11 @@ impl<W: Write> Agent<W> {
         if !self.sensor.is_module_loaded() {
             return self.wait_for_module();
         }
-        // Beside a pinned guard the agent starts blind: somebody has to disarm it.
-        let must_observe = self.state.phase() == AgentPhase::Starting && !self.guard.is_open();
+        let is_starting = self.state.phase() == AgentPhase::Starting;
         match self.sensor.probes_disabled_reason() {
-            // The kernel accepts a probe that never fires: it would look as if nothing ever happened.
-            Some(reason) if must_observe => {
+            // The kernel accepts a probe that never fires: it would look as if nothing ever happened. Beside a pinned guard, whose
+            // probes do not fire either, the agent starts blind: it has to disarm that guard.
+            Some(reason) if is_starting && !self.guard.is_open() => {
                 Err(Fatal::new(ExitContext::unsupported(format!("this host cannot be observed: {reason}"))))
             }
             Some(reason) => self.go_blind(reason),
@@ -334,7 +334,8 @@ impl<W: Write> Agent<W> {
                 // Types, symbols, the inventory: nothing of it is needed again.
                 let done = match attached {
                     Ok(attached) => self.on_attached(attached),
-                    Err(error) if must_observe => Err(Fatal::new(error)),
+                    // A pinned guard is left as it is.
+                    Err(error) if is_starting => Err(Fatal::new(error)),
                     // The cause may go away, and until then the agent is reported as blind.
                     Err(error) => self.go_blind(format!("{error:#}")),
                 };
