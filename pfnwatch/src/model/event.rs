@@ -213,7 +213,7 @@ pub struct Attempt {
     pub by: Option<Actor>,
 }
 
-/// A driver's attempt that set no memmap up.
+/// A driver's attempt of which no set-up of a memmap was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probe {
@@ -236,8 +236,10 @@ pub struct Probe {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeResult {
-    /// The driver took the device.
+    /// The driver took the device, which has no memmap of its own.
     Enabled,
+    /// The driver took a pfn or dax device, and the set-up of its memmap was not seen.
+    SetUpNotSeen,
     /// A pfn, dax or btt device takes the namespace instead.
     PassedOn,
     /// The driver refused.
