@@ -1,5 +1,5 @@
 //! The kernel as the loop sees it: attached programs and their records, libnvdimm's coming and going, the guard's maps. Tests have
-//! another [`Sensor`] in place of [`HostSensor`].
+//! another [`Sensor`] instead of [`HostSensor`].
 
 use std::{
     io,

@@ -353,7 +353,7 @@ fn effective_is_what_the_kernel_does() {
         let status = rig.settle().await;
         assert!(status.guard.judges && !status.enforcement_effective);
         assert_eq!(status.ineffective_reason.as_deref(), Some("the mode is audit"));
-        // The kernel has counted another load of libnvdimm than the agent was told of.
+        // The kernel has counted another load of libnvdimm than the agent has seen.
         rig.mode(ModeChoice::Enforce).await.unwrap();
         rig.kernel.set(|state| state.maps.module_epoch += 1);
         let status = rig.settle().await;

@@ -138,7 +138,7 @@ fn mode_of_a_person_outlives_a_restart_under_hold() -> Result<()> {
     ensure!(status["mode"]["mode"] == "audit" && status["mode"]["source"] == "person", "{status:#}");
     ensure!(status["mode"]["configured_mode"] == "enforce", "{status:#}");
     third.signal(Signal::SIGHUP)?;
-    third.collect("the policy once more", 2, TIMEOUT, |event| has_text(event, "event", "policy_loaded"))?;
+    third.collect("the policy again", 2, TIMEOUT, |event| has_text(event, "event", "policy_loaded"))?;
     third.passes(&prepared)?;
     guard::succeed(&["mode", "configured"])?;
     third.denies(&creation::prepare(&small(&region, Mode::Devdax))?)?;

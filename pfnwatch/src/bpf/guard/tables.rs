@@ -1,4 +1,4 @@
-//! What the agent's side of the guard needs of the guard's maps. The agent's unit tests have their own in place of the kernel's.
+//! What the agent's side of the guard needs of the guard's maps. The agent's unit tests have their own.
 
 use pfnwatch_common::policy::Snapshot;
 

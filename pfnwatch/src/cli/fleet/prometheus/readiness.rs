@@ -25,7 +25,7 @@ pub enum Reason {
         /// About how many: Prometheus extrapolates.
         creations: u64,
     },
-    /// Its guard did not judge all the time, so that its silence says little.
+    /// Its guard did not judge all the time, so that its silence proves little.
     NotJudging,
     /// Its agent does not observe now.
     Blind,
