@@ -192,15 +192,19 @@ impl Host {
             self.model.revoked(id);
         }
         let status = guard::status()?;
-        ensure!(status["guard"]["judges"] == false && status["enforcement_effective"] == false, "{status:#}");
-        ensure!(status["guard"]["pinned"] == self.model.configured.hold, "{status:#}");
+        let pinned = self.model.configured.hold;
+        for (pointer, expected) in
+            [("/guard/judges", false), ("/enforcement_effective", false), ("/guard/pinned", pinned)]
+        {
+            ensure!(status.pointer(pointer) == Some(&expected.into()), "{pointer} is not {expected}: {status:#}");
+        }
         Ok(())
     }
 
     fn switch_kprobes(&mut self, on: bool) -> Result<()> {
         fs::write(KPROBES, if on { "1" } else { "0" }).with_context(|| format!("cannot write {KPROBES}"))?;
         self.life()?.guard.signal(Signal::SIGHUP)?;
-        let is_seen = |status: &Value| status["agent"]["observing"] == on;
+        let is_seen = |status: &Value| status.pointer("/agent/observing") == Some(&on.into());
         wait::until("the switched kprobes seen", TIMEOUT, || guard::status().ok().filter(is_seen)).map(drop)
     }
 
