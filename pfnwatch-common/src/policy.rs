@@ -78,14 +78,11 @@ pub struct Snapshot {
     pub parts_per_million: u64,
     /// [`Mode`].
     pub mode: u32,
-    /// 1 if the kernel has [`crate::reservation::KernelQuirks::allows_empty`].
-    pub allows_empty: u32,
     pub exemption_count: u32,
     /// 1 once all known blocks are in the map: before that, the guard judges nothing.
     pub armed: u32,
     /// [`ModeSource`]: the next agent continues with a person's choice. The guard does not read it.
     pub mode_source: u32,
-    pub reserved: u32,
     /// The first `exemption_count` of them are valid.
     pub exemptions: [Exemption; MAX_EXEMPTIONS],
 }
@@ -100,11 +97,9 @@ impl Snapshot {
         aligns: 0,
         parts_per_million: 0,
         mode: Mode::Audit as u32,
-        allows_empty: 0,
         exemption_count: 0,
         armed: 0,
         mode_source: ModeSource::Configuration as u32,
-        reserved: 0,
         exemptions: [Exemption::EMPTY; MAX_EXEMPTIONS],
     };
 }

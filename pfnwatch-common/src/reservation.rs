@@ -75,7 +75,8 @@ pub struct Reservation {
     pub usable: u64,
 }
 
-/// How the kernel at hand behaves where kernels differ. Found by behaviour or evidence, so it is no kernel version.
+/// How the kernel at hand behaves where kernels differ. It shows in the code of `nvdimm_setup_pfn`; versions do not show it, since
+/// distributions take over later changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelQuirks {
     /// A block with `dataoff == size - end_trunc`, that is with nothing usable, is still written, as long as `dataoff`

@@ -36,7 +36,7 @@ pub use self::options::Options;
 use self::{
     alerts::{AlertWork, Alerts},
     baseline_watch::{BaselineWatch, boot_row},
-    control_server::{Peer, PendingRequest, Server},
+    control_server::{Access, Peer, PendingRequest, Server},
     enforcement::{cannot_enforce, warn_of_skipped_exemptions},
     failure::Fatal,
     initial_scan::ReportedBlocks,
@@ -54,10 +54,9 @@ use crate::{
     config::Loaded,
     export::{
         event_log::Log,
-        web::{ViewRequest, Web},
+        web::{SharedView, ViewCache, ViewRequest, Web},
     },
     guard::Guard,
-    kernel::quirks,
     model::{
         control::{ErrorResponse, ModeResponse, Reply, Request, Response},
         event::{Body, Event, MaxStructPageReport, ObservationState, PolicyRefused, Ready, Time},
@@ -102,6 +101,7 @@ pub struct Agent<W> {
     publisher: Publisher<W>,
     alerts: Alerts,
     web: Web,
+    views: ViewCache,
 }
 
 impl<W: Write> Agent<W> {
@@ -116,7 +116,7 @@ impl<W: Write> Agent<W> {
         clock: Rc<dyn Clock>,
     ) -> Self {
         let cgroups = Cgroups::open(&options.paths.sysfs);
-        let guard = Guard::new(policy, &facts, quirks::of_release(&facts.release), Rc::clone(&clock));
+        let guard = Guard::new(policy, &facts, Rc::clone(&clock));
         let baseline = BaselineWatch::new(&mut store, &facts.release, facts.page_size);
         Self {
             runtime_info: RuntimeInfo::new(options.config_hash.clone(), options.config_files.clone(), clock.wall()),
@@ -130,6 +130,7 @@ impl<W: Write> Agent<W> {
             publisher: Publisher::new(cgroups, log, store),
             alerts: Alerts::new(),
             web: Web::new(options.web.clone()),
+            views: ViewCache::default(),
             options,
             facts,
             clock,
@@ -248,6 +249,8 @@ impl<W: Write> Agent<W> {
         self.heartbeat(false);
         self.expire_exemptions()?;
         self.web.on_tick();
+        // Drops the last one if it is too old.
+        self.views.fresh();
         self.check_alerts();
         systemd::notify_watchdog(&self.snapshot().service_status());
         Ok(())
@@ -762,12 +765,21 @@ impl<W: Write> Agent<W> {
                 control::accept_baseline(&mut self.baseline, self.publisher.store_mut(), &scope, reason, peer, time)?
             }
             Request::Release => self.release(peer)?,
+            Request::Status if peer.access == Access::ReadOnly => {
+                return Ok((Response::Status(Box::new(self.shared_view().view.status.clone())), None));
+            }
             Request::Status => return Ok((Response::Status(Box::new(self.snapshot().status())), None)),
             Request::Block { namespace } => {
                 return Ok((control::block(self.publisher.info_blocks(), &namespace)?, None));
             }
             Request::Alerts => {
-                self.evaluate_alerts();
+                match peer.access {
+                    Access::Full => self.evaluate_alerts(),
+                    Access::ReadOnly => {
+                        let shared = self.shared_view();
+                        self.alerts.evaluate(&shared.view, self.publisher.store_mut());
+                    }
+                }
                 return Ok((Response::Alerts(Box::new(self.alerts.status())), None));
             }
         };
@@ -803,8 +815,17 @@ impl<W: Write> Agent<W> {
             return Ok(());
         }
         self.report_losses_throttled()?;
-        request.answer(self.snapshot().view());
+        request.answer(self.shared_view());
         Ok(())
+    }
+
+    /// A view for those who may only look, at most a second old: whatever they do, it is made once a second.
+    fn shared_view(&mut self) -> SharedView {
+        if let Some(view) = self.views.fresh() {
+            return view;
+        }
+        let view = self.snapshot().view();
+        self.views.keep(view)
     }
 
     // Alerts.
@@ -845,6 +866,8 @@ impl<W: Write> Agent<W> {
             sensor: &*self.sensor,
             clock: &*self.clock,
             losses: &self.losses,
+            assessor: &self.assessor,
+            reported_blocks: &self.reported_blocks,
             kernel: &self.kernel,
             guard: &self.guard,
             info_blocks: self.publisher.info_blocks(),

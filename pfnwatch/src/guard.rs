@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pfnwatch_common::{KernelQuirks, guard::UNKNOWN_BLOCK, policy::Snapshot};
+use pfnwatch_common::{guard::UNKNOWN_BLOCK, policy::Snapshot};
 
 use self::exemptions::Exemptions;
 pub use self::self_test::SelfTest;
@@ -86,7 +86,7 @@ impl InForce {
 impl Guard {
     /// A guard that is not attached yet.
     #[must_use]
-    pub fn new(policy: Policy, facts: &KernelFacts, quirks: KernelQuirks, clock: Rc<dyn os::clock::Clock>) -> Self {
+    pub fn new(policy: Policy, facts: &KernelFacts, clock: Rc<dyn os::clock::Clock>) -> Self {
         let (wall, boot_ns) = now(&*clock);
         let wanted = Wanted {
             mode_source: ModeSource::Configuration,
@@ -97,7 +97,6 @@ impl Guard {
                 max_struct_page: None,
                 page_size: facts.page_size,
                 compat: COMPAT_ALIGN,
-                quirks,
                 module_epoch: 0,
             },
             regions: Vec::new(),
@@ -494,6 +493,12 @@ impl Guard {
     /// The exemptions of the configuration that are not in force, or not on all that they name, and why.
     pub fn skipped_in_configuration(&self) -> impl Iterator<Item = (&Exemption, SkipReason)> {
         self.in_configuration().filter_map(|(id, exemption)| Some((exemption, self.wanted.exemptions.skip_reason(id)?)))
+    }
+
+    /// How many descriptions of exemptions were evicted because there were too many.
+    #[must_use]
+    pub const fn evicted_descriptions(&self) -> u64 {
+        self.wanted.exemptions.evicted_descriptions()
     }
 
     /// The wall-clock time of a point of time since boot.

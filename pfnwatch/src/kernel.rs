@@ -1,7 +1,8 @@
-//! Facts about the running kernel: its types, symbols, features, prerequisites and quirks.
+//! Facts about the running kernel: its types, symbols, features, prerequisites and changes of its text.
 
 pub mod boot;
 pub mod btf;
+pub mod changed_text;
 pub mod features;
 pub mod layout;
 pub mod libnvdimm;
@@ -9,7 +10,6 @@ pub mod max_struct_page;
 pub mod member_lookup;
 pub mod prerequisites;
 pub mod programs;
-pub mod quirks;
 mod symbols;
 
 use crate::model::kernel::KernelFacts;
@@ -28,17 +28,68 @@ impl KernelFacts {
     pub fn of(paths: &Paths, btf: Option<&btf::Btf>) -> anyhow::Result<Self> {
         let release = std::fs::read_to_string(paths.procfs.join("sys/kernel/osrelease")).context("kernel release")?;
         Ok(Self {
-            release: release.trim().to_owned(),
             page_size: page_size()?,
             struct_page_size: btf.and_then(|btf| btf.size_of("page").ok()).map(u64::from),
-            deduplicates: btf.map(deduplicates),
+            deduplicates: btf.and_then(|btf| deduplicates(btf, release.trim(), DEDUPLICATION_SINCE)),
+            release: release.trim().to_owned(),
         })
     }
 }
 
-/// Since `dev_pagemap.vmemmap_shift` (include/linux/memremap.h), for architectures that map the vmemmap by PTEs or PMDs
-/// that they can share (ARCH_WANT_OPTIMIZE_DAX_VMEMMAP; POWER only with the radix MMU, its default since POWER9).
-fn deduplicates(btf: &btf::Btf) -> bool {
-    let supported = cfg!(any(target_arch = "x86_64", target_arch = "powerpc64", target_arch = "riscv64"));
-    supported && btf.member("dev_pagemap", "vmemmap_shift").is_ok()
+/// Since which upstream version the kernel deduplicates tail pages of devdax: 5.19 for x86_64 (mm/sparse-vmemmap.c,
+/// `vmemmap_populate_compound_pages`), 6.6 for POWER with the radix MMU (arch/powerpc/mm/book3s64/radix_pgtable.c), 6.11 for
+/// RISC-V (ARCH_WANT_OPTIMIZE_DAX_VMEMMAP in arch/riscv/Kconfig). `None`: the architecture does not.
+const DEDUPLICATION_SINCE: Option<(u32, u32)> = if cfg!(target_arch = "x86_64") {
+    Some((5, 19))
+} else if cfg!(target_arch = "powerpc64") {
+    Some((6, 6))
+} else if cfg!(target_arch = "riscv64") {
+    Some((6, 11))
+} else {
+    None
+};
+
+/// `dev_pagemap.vmemmap_shift` (include/linux/memremap.h, since 5.17) is needed for it. An older version that has the member may
+/// be a distribution's that took over the rest as well: then it is not known.
+fn deduplicates(btf: &btf::Btf, release: &str, since: Option<(u32, u32)>) -> Option<bool> {
+    let Some(since) = since.filter(|_| btf.member("dev_pagemap", "vmemmap_shift").is_ok()) else { return Some(false) };
+    (first_two(release)? >= since).then_some(true)
+}
+
+/// The first two numbers of a release such as `6.1.0-50-amd64`, which distributions keep. They may have taken over later changes.
+fn first_two(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::btf_writer::Writer;
+
+    #[test]
+    fn deduplication_takes_the_member_and_a_version_that_has_it() {
+        let btf = |has_shift: bool| {
+            let mut types = Writer::new();
+            let long = types.int("unsigned long", 8);
+            let members: &[(&str, u32, u32)] = if has_shift { &[("vmemmap_shift", long, 0)] } else { &[] };
+            types.structure("dev_pagemap", 8, members);
+            btf::Btf::from_reader(types.bytes().as_slice(), "test").unwrap()
+        };
+        let (x86_64, power) = (Some((5, 19)), Some((6, 6)));
+        for (release, since, known) in [
+            ("5.19.0", x86_64, Some(true)),
+            ("6.1.0-50-amd64", x86_64, Some(true)),
+            ("7.3.4-cloud-amd64", x86_64, Some(true)),
+            ("5.18.19", x86_64, None),
+            ("5.14.0-362.el9.x86_64", x86_64, None),
+            ("6.5.13", power, None),
+            ("6.6.1", power, Some(true)),
+            ("next", x86_64, None),
+            ("6.12.0", None, Some(false)),
+        ] {
+            assert_eq!(deduplicates(&btf(true), release, since), known, "{release}");
+            assert_eq!(deduplicates(&btf(false), release, since), Some(false), "{release} without the member");
+        }
+    }
 }

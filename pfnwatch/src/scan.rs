@@ -15,7 +15,7 @@ use pfnwatch_common::layout::Layout;
 use crate::{
     analysis::assess::assess,
     bpf::block_reader::BlockReader,
-    kernel::{features::privileges::Privileges, quirks},
+    kernel::features::privileges::Privileges,
     model::{
         facts::KernelParameters,
         inventory::{InfoBlocks, Inventory, Namespace},
@@ -28,14 +28,14 @@ use crate::{
 };
 
 impl From<&KernelFacts> for KernelParameters {
-    /// Without MAX_STRUCT_PAGE_SIZE, which takes too long to determine for a scan.
+    /// Without what the kernel's code shows, which takes too long to read for a scan.
     fn from(kernel: &KernelFacts) -> Self {
         Self {
             page_size: kernel.page_size,
             compat: COMPAT_ALIGN,
             struct_page: kernel.struct_page_size,
             max_struct_page: None,
-            quirks: quirks::of_release(&kernel.release),
+            allows_empty: None,
             deduplicates: kernel.deduplicates,
         }
     }

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use agent_thread::{Agent, saved_block, with_cheaper_boot, with_namespace};
+use agent_thread::{Agent, saved_block, with_broken_store, with_cheaper_boot, with_namespace};
 use serde_json::Value;
 use tree::Tree;
 
@@ -135,7 +135,7 @@ fn a_status_of_enforce_without_effect_ends_with_4() {
 
 #[test]
 fn a_status_says_what_is_not_as_it_should_be() {
-    let agent = Agent::start();
+    let agent = Agent::start_with(with_broken_store);
     agent.configure("[[exemptions]]\nregion_start = \"0x200000000000\"\nreason = \"a box that is gone\"\n");
     (0..7).for_each(|_| agent.record(b"no record"));
     agent.lose(2);
@@ -153,6 +153,7 @@ fn a_status_says_what_is_not_as_it_should_be() {
         "2026-01-02T03:04:35Z LOST",
         "pfnwatch.toml",
         "off",
+        "TAKES NO EVENTS: ",
         "exempt is the region that starts at 0x200000000000 (a box that is gone): there is no such region on this host now",
         "DEGRADED     counters since 2026-01-02T04:05:36Z, and retried: EPERM",
     ] {

@@ -57,7 +57,7 @@ fn the_options_are_understood() {
 fn what_needs_a_namespace_names_the_one_that_is_made() {
     let documents = documents();
     let kinds: Vec<_> = documents.iter().map(|it| it["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["Namespace", "ConfigMap", "DaemonSet"]);
+    assert_eq!(kinds, ["Namespace", "ConfigMap", "NetworkPolicy", "DaemonSet"]);
     for document in &documents {
         assert!(document["apiVersion"].as_str().is_some() && document["metadata"]["name"].as_str() == Some("pfnwatch"));
     }
@@ -65,6 +65,20 @@ fn what_needs_a_namespace_names_the_one_that_is_made() {
     let set = of_kind("DaemonSet");
     let (selector, labels) = (&set["spec"]["selector"]["matchLabels"], &set["spec"]["template"]["metadata"]["labels"]);
     assert_eq!(selector, labels, "the set would not find its own pods");
+}
+
+#[test]
+fn only_the_monitoring_namespace_may_scrape() {
+    let policy = of_kind("NetworkPolicy")["spec"].clone();
+    assert_eq!(texts(&policy["policyTypes"]), ["Ingress"], "alerts go out to wherever receivers are");
+    assert_eq!(policy["podSelector"]["matchLabels"], of_kind("DaemonSet")["spec"]["selector"]["matchLabels"]);
+    let [rule] = policy["ingress"].as_vec().unwrap().as_slice() else { panic!("{policy:?}") };
+    let [from] = rule["from"].as_vec().unwrap().as_slice() else { panic!("{rule:?}") };
+    let namespaces = &from["namespaceSelector"]["matchLabels"];
+    assert_eq!(namespaces["kubernetes.io/metadata.name"].as_str(), Some("monitoring"));
+    assert_eq!((from.as_hash().unwrap().len(), namespaces.as_hash().unwrap().len()), (1, 1), "and nobody else");
+    let [port] = rule["ports"].as_vec().unwrap().as_slice() else { panic!("{rule:?}") };
+    assert_eq!(port["port"], container()["ports"][0]["name"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod burst;
+mod busy;
 mod debian;
 mod debian_again;
 mod diagnostics;

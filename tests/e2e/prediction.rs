@@ -110,6 +110,19 @@ fn devdax_is_what_the_kernel_writes() -> Result<()> {
     geometries(Mode::Devdax)
 }
 
+/// Whether the kernel writes a block that leaves nothing usable is in its code, and no version shows it.
+#[test]
+fn predict_reads_from_the_code_what_becomes_of_an_empty_namespace() -> Result<()> {
+    regions::fresh()?;
+    // 2 MiB of reservation, and an end that is not aligned.
+    let asked = ["predict", "--size", "2101248", "--start", "0x100000000", "--align", "2M", "--format", "json"];
+    let said = command::run("/bin/pfnwatch", &asked)?;
+    let prediction: Value = serde_json::from_str(&said).context("no JSON")?;
+    let expected = if quirks()?.allows_empty { "reserved" } else { "refused" };
+    ensure!(prediction["this_kernel"]["outcome"] == expected, "{expected} is right, not {said}");
+    Ok(())
+}
+
 /// The command itself, with MAX_STRUCT_PAGE_SIZE from the code of the running kernel.
 #[test]
 fn predict_finds_the_running_kernel_by_its_code() -> Result<()> {

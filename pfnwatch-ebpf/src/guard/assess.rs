@@ -123,11 +123,11 @@ const REFUSED: u64 = 0;
 #[unsafe(no_mangle)]
 extern "C" fn reserved(policy: u64, start: u64, size: u64, align: u64, wanted: u64) -> u64 {
     let Some(snapshot) = slot(policy) else { return REFUSED };
-    let Snapshot { page_size, compat, max_struct_page, reference_struct_page, allows_empty: writes_empty, .. } =
-        *snapshot;
+    let Snapshot { page_size, compat, max_struct_page, reference_struct_page, .. } = *snapshot;
     let geometry = Geometry { start, size, align, map: Map::Dev, page_size, compat };
     let struct_page = if wanted == IDEAL_DATAOFF { reference_struct_page } else { max_struct_page };
-    match reservation(&geometry, struct_page, KernelQuirks { allows_empty: writes_empty != 0 }) {
+    // A kernel that refuses what leaves nothing usable refuses it after the guard, too.
+    match reservation(&geometry, struct_page, KernelQuirks { allows_empty: true }) {
         Ok(reservation) if wanted == END_TRUNC => reservation.end_trunc,
         Ok(reservation) => reservation.dataoff,
         Err(_) => REFUSED,

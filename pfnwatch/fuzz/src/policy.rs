@@ -7,7 +7,7 @@ use pfnwatch::{
     model::policy::{Policy, RegionFacts},
     policy::{Clock, Compiled, MAX_EXEMPTIONS, PolicyKernel, compile},
 };
-use pfnwatch_common::{KernelQuirks, policy::NO_EXPIRY};
+use pfnwatch_common::policy::NO_EXPIRY;
 
 const SECOND: u64 = 1_000_000_000;
 const NOW: u64 = 1_800_000_000;
@@ -25,13 +25,7 @@ pub fn check(bytes: &[u8]) {
 fn compiles(policy: &Policy) {
     assert!(policy.exemptions.len() <= MAX_EXEMPTIONS);
     assert_eq!(policy.describe().len(), 3 + policy.exemptions.len());
-    let kernel = PolicyKernel {
-        max_struct_page: Some(128),
-        page_size: 4096,
-        compat: 2 << 20,
-        quirks: KernelQuirks::default(),
-        module_epoch: 1,
-    };
+    let kernel = PolicyKernel { max_struct_page: Some(128), page_size: 4096, compat: 2 << 20, module_epoch: 1 };
     // One region to each that is exempt by its address, so that all can be resolved.
     let starts = policy.exemptions.iter().filter_map(|exemption| exemption.subject.value().strip_prefix("0x").map(hex));
     let regions: Vec<_> = starts.map(|start| RegionFacts { set_cookie: Some(start), start, size: 1 }).collect();

@@ -1,15 +1,9 @@
 //! Alerts and undelivered messages in the event store, where they outlive the agent.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crate::export::alerts::{AlertChange, Dispatcher, FiringAlert, FiringAlerts, Message, outbox::OutboxStore};
 use crate::store::{AlertRow, EventStore};
-
-/// When a message is retried that its receiver will never accept, after 1970.
-const NEVER: Duration = Duration::from_secs(253_370_764_800);
-
-/// So many of those messages are kept, the newest.
-const MAX_GIVEN_UP: usize = 256;
 
 impl OutboxStore for EventStore {
     fn put(&mut self, message: &Message, fingerprint: &str) -> Option<i64> {
@@ -26,12 +20,8 @@ impl OutboxStore for EventStore {
     }
 
     fn give_up(&mut self, id: i64, error: &str) -> Option<()> {
-        self.failed(id, never(), error)
+        Self::give_up(self, id, error)
     }
-}
-
-fn never() -> SystemTime {
-    SystemTime::UNIX_EPOCH + NEVER
 }
 
 /// Saves that an alert began to fire, or ended.
@@ -51,23 +41,19 @@ pub fn remember(store: &mut EventStore, change: &AlertChange) {
 /// Continues with the alerts and messages of an earlier agent; false if the store cannot be read now.
 #[must_use]
 pub fn restore(store: &mut EventStore, firing: &mut FiringAlerts, dispatcher: &mut Dispatcher, now: Instant) -> bool {
-    let (Some(alerts), Some(pending)) = (store.firing_alerts(), store.due(never(), u32::MAX)) else {
-        return false;
-    };
+    let (Some(alerts), Some(pending)) = (store.firing_alerts(), store.undelivered()) else { return false };
     firing.adopt(alerts.iter().filter_map(|row| of_json::<FiringAlert>(&row.json)));
-    let (given_up, pending): (Vec<_>, Vec<_>) = pending.into_iter().partition(|row| row.next_try >= never());
-    for row in given_up.iter().rev().skip(MAX_GIVEN_UP) {
-        let _ = store.delivered(row.id);
-    }
+    let mut messages = Vec::new();
     for row in pending {
         match of_json::<Message>(&row.payload) {
-            Some(message) => dispatcher.outbox_mut().restore(message, row.attempts, row.id, now),
+            Some(message) => messages.push((message, row.attempts, row.id)),
             // It is of another version: it stays for people to read.
             None => {
-                let _ = store.failed(row.id, never(), "this pfnwatch does not understand it");
+                let _ = store.give_up(row.id, "this pfnwatch does not understand it");
             }
         }
     }
+    dispatcher.outbox_mut().restore(messages, now, store);
     true
 }
 

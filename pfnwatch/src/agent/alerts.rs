@@ -47,6 +47,8 @@ pub(super) struct Alerts {
     counts: BTreeMap<&'static str, u64>,
     recent: RecentEvents,
     firing: FiringAlerts,
+    /// How many alerts the last evaluation left out because there were too many.
+    omitted: usize,
     dispatcher: Dispatcher,
     /// Whether the alerts and messages of an earlier agent were read.
     restored: bool,
@@ -77,6 +79,7 @@ impl Alerts {
             counts: BTreeMap::new(),
             recent: RecentEvents::default(),
             firing: FiringAlerts::default(),
+            omitted: 0,
             dispatcher: Dispatcher::default(),
             restored: false,
             last_evaluation: None,
@@ -144,6 +147,9 @@ impl Alerts {
         self.recent.note(&self.counts, self.started.elapsed());
         self.recent.observing(view.status.agent.observing, self.started.elapsed());
         let findings = findings(view, &self.recent, &self.instance, &self.policy.runbook);
+        if let Some(warning) = self.omission(findings.omitted) {
+            tracing::warn!("{warning}");
+        }
         for change in self.firing.follow(&findings, &self.dispatcher.names(), view.now) {
             // The message first: one that is sent twice is better than one that is not sent.
             self.dispatcher.enqueue(&change, Instant::now().into_std(), store);
@@ -151,6 +157,14 @@ impl Alerts {
         }
         self.dispatcher.outbox_mut().save(store);
         (self.last_evaluation, self.next_evaluation) = (Some(Instant::now()), None);
+    }
+
+    /// The warning about alerts that are left out, if their number changed.
+    fn omission(&mut self, omitted: usize) -> Option<String> {
+        let before = std::mem::replace(&mut self.omitted, omitted);
+        (omitted != before && omitted > 0).then(|| {
+            format!("{omitted} alerts are left out, since there are too many: `pfnwatch scan` shows all namespaces")
+        })
     }
 
     /// Sends the messages that are due.
@@ -190,7 +204,12 @@ impl Alerts {
     pub(super) fn status(&self) -> AlertsStatus {
         let firing = self.firing.iter().map(|(fingerprint, alert)| FiringAlertStatus::new(fingerprint, alert));
         let pending = self.dispatcher.outbox().iter().take(MAX_SHOWN_MESSAGES).map(PendingMessage::from);
-        AlertsStatus { firing: firing.collect(), receivers: self.deliveries(), waiting: pending.collect() }
+        AlertsStatus {
+            firing: firing.collect(),
+            omitted: self.omitted,
+            receivers: self.deliveries(),
+            waiting: pending.collect(),
+        }
     }
 }
 
@@ -198,5 +217,18 @@ async fn sleep_until_due(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_that_are_left_out_are_logged_once_for_each_change() {
+        let mut alerts = Alerts::new();
+        let logged = [0, 44, 44, 44, 45, 0, 0, 44].map(|omitted| alerts.omission(omitted).is_some());
+        assert_eq!(logged, [false, true, false, false, true, false, false, true]);
+        assert_eq!(alerts.status().omitted, 44);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use pfnwatch_common::Map;
 
 use crate::{
-    analysis::baseline::{CostHistory, RegressionChange, cost_history::change, host_regression},
+    analysis::baseline::{CostHistory, RegressionChange, cost_history::change, host_regression, reference},
     kernel::boot,
     model::{
         capacity::{
@@ -29,11 +29,17 @@ pub(super) struct BaselineWatch {
     release: String,
     page_size: u64,
     boots: Vec<BootRow>,
+    /// How many boots were evicted because there were too many.
+    evicted_boots: u64,
     history: CostHistory,
     host: Option<Regression>,
     /// When it was last saved that the running kernel runs; `None` before it is known.
     last_heartbeat: Option<SystemTime>,
 }
+
+/// The limit of boots. The one that was seen the longest ago is evicted first, but neither the running kernel's nor the one that it
+/// and later kernels are compared with.
+const MAX_BOOTS: usize = 256;
 
 /// How often that is saved while nothing else is learned.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -46,6 +52,7 @@ impl BaselineWatch {
             release: release.to_owned(),
             page_size,
             boots: store.boots().unwrap_or_default(),
+            evicted_boots: 0,
             history: CostHistory::new(store.costs().unwrap_or_default()),
             host: None,
             last_heartbeat: None,
@@ -68,6 +75,7 @@ impl BaselineWatch {
         self.host = if is_known { self.regression_of(&boot) } else { self.host.take().or_else(|| before.clone()) };
         self.last_heartbeat = Some(boot.last_seen);
         self.boots.push(boot);
+        self.evict_boots(store);
         if is_known { event_of(change(before, self.host.clone())) } else { None }
     }
 
@@ -80,6 +88,28 @@ impl BaselineWatch {
             self.last_heartbeat = Some(now);
             store.save_boot(boot);
         }
+    }
+
+    /// The running kernel's boot is the last of the list.
+    fn evict_boots(&mut self, store: &mut EventStore) {
+        let kernels: Vec<_> = self.boots.iter().map(|boot| observed_kernel(boot, self.page_size)).collect();
+        let reference = reference(kernels.iter()).map(|(kernel, _)| kernel.id.clone());
+        let Some((_, others)) = self.boots.split_last() else { return };
+        let is_evictable = |boot: &&BootRow| Some(observed_kernel(boot, self.page_size).id) != reference;
+        let mut surplus: Vec<_> = others.iter().filter(is_evictable).cloned().collect();
+        surplus.sort_by_key(|boot| boot.last_seen);
+        surplus.truncate(self.boots.len().saturating_sub(MAX_BOOTS));
+        if surplus.is_empty() {
+            return;
+        }
+        store.delete_boots(&surplus);
+        self.boots.retain(|boot| !surplus.contains(boot));
+        self.evicted_boots += u64::try_from(surplus.len()).unwrap_or(u64::MAX);
+    }
+
+    /// How many boots and costs were evicted because there were too many.
+    pub(super) const fn evicted(&self) -> (u64, u64) {
+        (self.evicted_boots, self.history.evicted())
     }
 
     fn regression_of(&self, boot: &BootRow) -> Option<Regression> {
@@ -100,7 +130,7 @@ impl BaselineWatch {
             learned.extend(self.cost(assessed).map(|cost| self.history.observe(namespace, cost)));
         }
         learned.extend(self.history.retain(&existing));
-        save(store, learned)
+        self.save(store, learned)
     }
 
     /// Learns from an event.
@@ -110,7 +140,7 @@ impl BaselineWatch {
             Body::Destroy(change) => change.namespace_uuid.map(|uuid| self.history.destroyed(uuid)).unwrap_or_default(),
             _ => Vec::new(),
         };
-        save(store, learned)
+        self.save(store, learned)
     }
 
     /// The regressions that have not ended.
@@ -178,6 +208,20 @@ impl BaselineWatch {
         }
     }
 
+    /// Saves the costs that changed, and returns the events that report the changes.
+    fn save(&mut self, store: &mut EventStore, learned: Vec<(CostRecord, RegressionChange)>) -> Vec<Body> {
+        let (changed, changes): (Vec<_>, Vec<_>) =
+            learned.into_iter().filter(|(_, change)| *change != RegressionChange::Unchanged).unzip();
+        if !changed.is_empty() {
+            store.save_costs(&changed);
+        }
+        let evicted = self.history.take_evicted();
+        if !evicted.is_empty() {
+            store.delete_costs(&evicted);
+        }
+        changes.into_iter().filter_map(event_of).collect()
+    }
+
     fn cost(&self, assessed: &AssessedNamespace) -> Option<Cost> {
         let numbers = &assessed.assessment.numbers;
         let made_with = assessed.facts.block.as_ref().map(|block| u64::from(block.page_struct_size));
@@ -216,16 +260,6 @@ fn namespace(assessed: &AssessedNamespace) -> Option<NamespaceKey> {
         start_address: assessed.facts.start?,
         size_bytes: assessed.facts.size?,
     })
-}
-
-/// Saves the costs that changed, and returns the events that report the changes.
-fn save(store: &mut EventStore, learned: Vec<(CostRecord, RegressionChange)>) -> Vec<Body> {
-    let (changed, changes): (Vec<_>, Vec<_>) =
-        learned.into_iter().filter(|(_, change)| *change != RegressionChange::Unchanged).unzip();
-    if !changed.is_empty() {
-        store.save_costs(&changed);
-    }
-    changes.into_iter().filter_map(event_of).collect()
 }
 
 fn event_of(change: RegressionChange) -> Option<Body> {

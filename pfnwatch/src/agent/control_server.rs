@@ -8,17 +8,18 @@ mod address;
 mod connection;
 mod denial_log;
 mod peer;
+mod reader_replies;
 
-use std::{path::Path, time::Duration};
+use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
-    net::UnixListener,
-    sync::{mpsc, oneshot},
+    net::{UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
 
-pub use self::peer::Peer;
+pub use self::peer::{Access, Peer};
 use self::{
     address::Bound,
     connection::{AccessPolicy, Limits},
@@ -26,7 +27,8 @@ use self::{
 use crate::model::control::{ErrorResponse, Reply, Request};
 use crate::os::reader_group;
 
-/// How many connections there are at a time; others wait until one of these ends.
+/// How many connections there are at a time; others wait until one of these ends. All but one may be of others than root, who are
+/// refused above that.
 const MAX_CONNECTIONS: usize = 8;
 
 /// How long the agent waits if a connection cannot be accepted: it would fail again at once.
@@ -37,6 +39,8 @@ pub struct Server {
     listener: UnixListener,
     limits: Limits,
     connections: JoinSet<()>,
+    /// A permit for each connection of others than root.
+    reader_slots: Arc<Semaphore>,
     send: mpsc::Sender<PendingRequest>,
     requests: mpsc::Receiver<PendingRequest>,
     /// Whether the last attempt to accept failed: that is logged once.
@@ -91,10 +95,11 @@ impl Server {
             listener,
             limits,
             connections: JoinSet::new(),
+            reader_slots: Arc::new(Semaphore::new(MAX_CONNECTIONS - 1)),
             send,
             requests,
             failing: false,
-            access: AccessPolicy { readers, ..AccessPolicy::default() },
+            access: AccessPolicy::new(readers),
             _bound: bound,
         })
     }
@@ -109,8 +114,7 @@ impl Server {
                 accepted = self.listener.accept(), if self.connections.len() < MAX_CONNECTIONS => match accepted {
                     Ok((stream, _)) => {
                         self.failing = false;
-                        let (requests, access) = (self.send.clone(), self.access.clone());
-                        self.connections.spawn(connection::serve(stream, requests, self.limits, access));
+                        self.serve(stream);
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut self.failing, true) {
@@ -122,6 +126,34 @@ impl Server {
             }
         }
     }
+
+    /// Serves a connection in a task of its own, if there is room for it.
+    fn serve(&mut self, stream: UnixStream) {
+        let uid = peer::credentials(&stream).map(|credentials| credentials.uid());
+        let slot = match uid {
+            Ok(uid) if (self.access.is_owner)(uid) => None,
+            _ => match self.reader_slots.clone().try_acquire_owned() {
+                Ok(slot) => Some(slot),
+                Err(_) => {
+                    self.access.denials.record(uid.unwrap_or(u32::MAX), TOO_MANY);
+                    return refuse(stream);
+                }
+            },
+        };
+        let (requests, access, limits) = (self.send.clone(), self.access.clone(), self.limits);
+        self.connections.spawn(async move {
+            let _slot: Option<OwnedSemaphorePermit> = slot;
+            connection::serve(stream, requests, limits, access).await;
+        });
+    }
+}
+
+const TOO_MANY: &str = "there are too many connections already: try again";
+
+/// Answers without waiting: a fresh socket has room for it.
+fn refuse(stream: UnixStream) {
+    let reply = Reply::from(Err(ErrorResponse::error(TOO_MANY)));
+    let _ = stream.into_std().and_then(|mut stream| stream.write_all(&reply.line()));
 }
 
 #[cfg(test)]

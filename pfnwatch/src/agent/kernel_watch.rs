@@ -43,7 +43,8 @@ impl KernelWatch {
         true
     }
 
-    /// The size that map=dev is computed with, in bytes; `None` if unknown or if the evidence is contradictory.
+    /// The size that map=dev is computed with, in bytes; `None` if unknown, if the evidence is
+    /// contradictory, or if there is nothing but the release's name.
     #[must_use]
     pub fn max_struct_page(&self) -> Option<u64> {
         self.reported.as_ref().and_then(|report| report.status.max_struct_page_size_bytes)
@@ -63,18 +64,35 @@ impl KernelWatch {
 
     /// Takes all the evidence; `None` if the result is the one that was reported last.
     pub fn update(&mut self, kernel: RunningKernel) -> Option<MaxStructPageReport> {
-        let RunningKernel { resolved, override_set, problems } = kernel;
+        let RunningKernel { resolved, override_set, problems, .. } = kernel;
         let overridden = override_set.unwrap_or(false);
         let describe = |evidence: &Evidence| format!("{} B: {}", evidence.max.effective(overridden), evidence.source);
         let report = MaxStructPageReport {
             status: MaxStructPageStatus {
-                max_struct_page_size_bytes: resolved.agreed().map(|max| max.effective(overridden)),
+                max_struct_page_size_bytes: resolved.proven().map(|max| max.effective(overridden)),
                 evidence: resolved.best.iter().chain(&resolved.agreeing).map(describe).collect(),
                 conflicting_evidence: resolved.conflicting.iter().map(describe).collect(),
+                problems,
             },
             page_struct_override: override_set,
-            problems,
         };
         (self.reported.as_ref() != Some(&report)).then(|| self.reported.insert(report).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::paths::Paths;
+
+    /// The guard is armed with [`KernelWatch::max_struct_page`].
+    #[test]
+    fn a_release_is_reported_and_does_not_arm_the_guard() {
+        let host = tempfile::tempdir().unwrap();
+        let paths = Paths { sysfs: host.path().to_owned(), procfs: host.path().to_owned() };
+        let mut watch = KernelWatch::default();
+        let report = watch.update(RunningKernel::gather(&paths, "6.1.5", watch.observed())).unwrap();
+        assert_eq!(report.status.evidence, ["128 B: upstream release 6.1.5 (weak)"]);
+        assert_eq!((report.status.max_struct_page_size_bytes, watch.max_struct_page()), (None, None));
     }
 }

@@ -40,7 +40,12 @@ impl RecordAssessor {
 
     /// The programs are attached; these namespaces exist.
     pub(super) fn on_attached(&mut self, namespaces: impl IntoIterator<Item = Uuid>) {
-        self.labels = LabelTracker::new(namespaces, Time(self.clock.wall()));
+        self.labels.restart(namespaces, Time(self.clock.wall()));
+    }
+
+    /// How many labels and predictions were evicted because there were too many.
+    pub(super) const fn evicted(&self) -> (u64, u64) {
+        (self.labels.evicted(), self.predictions.evicted())
     }
 
     /// The guard is armed from now on, or not.

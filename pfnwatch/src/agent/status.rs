@@ -9,8 +9,9 @@ use pfnwatch_common::counter::Counter;
 use uuid::Uuid;
 
 use super::{
-    Options, alerts::Alerts, baseline_watch::BaselineWatch, event_summary::EventSummary, kernel_watch::KernelWatch,
-    losses::Losses, runtime_info::RuntimeInfo, sensor::Sensor, state::AgentState,
+    Options, alerts::Alerts, baseline_watch::BaselineWatch, event_summary::EventSummary, initial_scan::ReportedBlocks,
+    kernel_watch::KernelWatch, losses::Losses, records::RecordAssessor, runtime_info::RuntimeInfo, sensor::Sensor,
+    state::AgentState,
 };
 use crate::{
     export::web::Web,
@@ -40,6 +41,8 @@ pub(super) struct AgentSnapshot<'a> {
     pub(super) sensor: &'a dyn Sensor,
     pub(super) clock: &'a dyn Clock,
     pub(super) losses: &'a Losses,
+    pub(super) assessor: &'a RecordAssessor,
+    pub(super) reported_blocks: &'a ReportedBlocks,
     pub(super) kernel: &'a KernelWatch,
     pub(super) guard: &'a Guard,
     pub(super) info_blocks: &'a InfoBlockCache,
@@ -103,6 +106,8 @@ impl AgentSnapshot<'_> {
             last_event: self.events.last().next_back().map(|event| event.text.clone()),
             web: self.web.status(),
             counters: self.counters(),
+            store_error: self.store.health().error,
+            evictions: self.evictions(),
             on_agent_exit: policy.on_agent_exit,
             pins: self.sensor.pins(),
             degraded: self.state.degraded.status(),
@@ -113,6 +118,24 @@ impl AgentSnapshot<'_> {
     fn counters(&self) -> BTreeMap<String, u64> {
         let Ok(Some(totals)) = self.sensor.counters() else { return BTreeMap::new() };
         Counter::ALL.iter().map(|counter| (counter.name().to_owned(), totals.get(*counter))).collect()
+    }
+
+    fn evictions(&self) -> BTreeMap<String, u64> {
+        let (labels, predictions) = self.assessor.evicted();
+        let (boots, costs) = self.baseline.evicted();
+        let store = self.store.health();
+        let counts = [
+            ("boots", boots),
+            ("costs", costs),
+            ("damaged_stores", store.deleted_damaged),
+            ("exemption_descriptions", self.guard.evicted_descriptions()),
+            ("info_blocks", self.info_blocks.evicted()),
+            ("labels", labels),
+            ("predictions", predictions),
+            ("reported_blocks", self.reported_blocks.evicted()),
+            ("unsaved_events", store.dropped),
+        ];
+        counts.map(|(what, count)| (what.to_owned(), count)).into()
     }
 
     fn agent(&self) -> AgentStatus {

@@ -13,7 +13,7 @@ mod text;
 mod tests;
 
 use crate::model::verdict::{Assessment, Numbers, Verdict};
-use pfnwatch_common::{Geometry, Rejection, reservation};
+use pfnwatch_common::{Geometry, KernelQuirks, Rejection, reservation};
 
 pub use self::hint::{deduplicated_memmap, memmap_in_dram};
 use crate::model::verdict::Cause;
@@ -86,7 +86,8 @@ fn without_numbers(facts: &Facts, verdict: Verdict, detail: String) -> Assessmen
     Assessment { verdict, cause: Cause::None, detail, evidence: None, numbers, hints: Vec::new() }
 }
 
-/// The reservation that `geometry` gets when a page of memmap is given `struct_page` bytes.
-pub(crate) fn reserved_with(geometry: &Geometry, struct_page: u64, host: &KernelParameters) -> Result<u64, Rejection> {
-    reservation(geometry, struct_page, host.quirks).map(|reservation| reservation.dataoff)
+/// The reservation that `geometry` gets when a page of memmap is given `struct_page` bytes, even if it leaves nothing usable: for
+/// what exists, and as the ideal.
+pub(crate) fn reserved_with(geometry: &Geometry, struct_page: u64) -> Result<u64, Rejection> {
+    reservation(geometry, struct_page, KernelQuirks { allows_empty: true }).map(|reservation| reservation.dataoff)
 }

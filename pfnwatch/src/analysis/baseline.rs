@@ -11,4 +11,4 @@ mod host_regression;
 mod tests;
 
 pub use self::cost_history::{CostHistory, RegressionChange};
-pub use self::host_regression::{host_regression, reference_cost};
+pub use self::host_regression::{host_regression, reference, reference_cost};

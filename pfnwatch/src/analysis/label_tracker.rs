@@ -3,28 +3,43 @@
 //! The kernel deletes labels in both cases (drivers/nvdimm/namespace_devs.c: a uuid written to a namespace that has no
 //! size yet ends in `nd_pmem_namespace_label_update` with size 0, as writing size 0 does).
 
-use std::collections::HashMap;
-
 use uuid::Uuid;
 
-use crate::model::event::{Body, Event, Time};
+use crate::model::{
+    bounded::BoundedMap,
+    event::{Body, Event, Time},
+};
+
+/// So many labels are remembered. The destruction of a namespace whose label was evicted is reported as a label that is
+/// written, with size 0.
+const MAX_LABELS: usize = 4096;
 
 /// The namespace uuids of labels with a size, and when they were last seen.
 #[derive(Debug, Default)]
-pub struct LabelTracker(HashMap<Uuid, Time>);
+pub struct LabelTracker(BoundedMap<Uuid, Time, MAX_LABELS>);
 
 impl LabelTracker {
-    /// Starts with the namespaces that exist at this time. Events from before are creations of them that a guard
+    /// Starts again with the namespaces that exist at this time. Events from before are creations of them that a guard
     /// without an agent recorded.
-    pub fn new(there: impl IntoIterator<Item = Uuid>, at: Time) -> Self {
-        Self(there.into_iter().map(|uuid| (uuid, at)).collect())
+    pub fn restart(&mut self, there: impl IntoIterator<Item = Uuid>, at: Time) {
+        self.0.clear();
+        for uuid in there {
+            self.0.insert(uuid, at);
+        }
+    }
+
+    /// How many labels were evicted because there were too many.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.0.evicted()
     }
 
     /// Tracks labels by an event, and turns the deletion of a label with a size into a destroyed namespace. A bound
     /// namespace has a label as well: libnvdimm may find namespaces after the initial scan.
     pub fn follow(&mut self, event: Event) -> Event {
         if let Some(uuid) = enabled_namespace(&event.body) {
-            self.0.entry(uuid).or_insert(event.time);
+            let since = self.0.get(&uuid).copied().unwrap_or(event.time);
+            self.0.insert(uuid, since);
         }
         let body = match event.body {
             Body::Label(change) => match (change.namespace_uuid, change.size_bytes) {
@@ -85,7 +100,8 @@ mod tests {
 
     #[test]
     fn only_what_had_room_is_destroyed() {
-        let mut labels = LabelTracker::new([Uuid::from_bytes([1; 16])], Time(UNIX_EPOCH));
+        let mut labels = LabelTracker::default();
+        labels.restart([Uuid::from_bytes([1; 16])], Time(UNIX_EPOCH));
         let mut kinds = Vec::new();
         for (uuid, size) in [(2, 0), (2, 4096), (2, 0), (2, 0), (1, 0)] {
             kinds.push(matches!(labels.follow(label_event(uuid, size)).body, Body::Destroy(_)));
@@ -123,9 +139,21 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_forgotten_above_the_limit_and_that_is_counted() {
+        let mut labels = LabelTracker::default();
+        let uuid = |number: usize| Uuid::from_u128(u128::try_from(number).unwrap());
+        labels.restart((0..MAX_LABELS).map(uuid), Time(UNIX_EPOCH));
+        assert_eq!(labels.evicted(), 0);
+        labels.follow(label_event(0xff, 4096));
+        assert_eq!((labels.0.get(&uuid(0)), labels.evicted()), (None, 1));
+        assert!(matches!(labels.follow(label_event(0xff, 0)).body, Body::Destroy(_)), "the last is remembered");
+    }
+
+    #[test]
     fn what_was_made_before_it_was_seen_to_be_there_was_not_destroyed() {
         let seconds = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let mut labels = LabelTracker::new([Uuid::from_bytes([1; 16])], Time(seconds(10)));
+        let mut labels = LabelTracker::default();
+        labels.restart([Uuid::from_bytes([1; 16])], Time(seconds(10)));
         let mut destroyed = |time, size| matches!(labels.follow(at(seconds(time), 1, size)).body, Body::Destroy(_));
         assert!(!destroyed(1, 0) && !destroyed(2, 4096));
         assert!(destroyed(11, 0));

@@ -1,15 +1,13 @@
 //! Compares the guard's prediction for a creation with its outcome: a creation that the guard silently allowed and that
 //! is oversize is a mismatch. Pure.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::Map;
 use uuid::Uuid;
 
 use crate::model::{
+    bounded::BoundedMap,
     event::{BlockState, Body, Event, GuardDecision, GuardVerdict, NamespaceId, Prediction, SetUp},
     verdict::Verdict,
 };
@@ -24,7 +22,7 @@ type Key = (String, Option<u64>, Option<Uuid>);
 pub struct PredictionTracker {
     /// Since when, after the boot, a guard has judged by the current thresholds.
     active_since: Option<Duration>,
-    decisions: BTreeMap<Key, (GuardVerdict, Option<u64>)>,
+    decisions: BoundedMap<Key, (GuardVerdict, Option<u64>), MAX_PENDING>,
 }
 
 impl PredictionTracker {
@@ -47,19 +45,27 @@ impl PredictionTracker {
             Body::Denied(judged) => {
                 self.decisions.remove(&key_of(judged));
             }
-            Body::WouldDeny(judged) => self.record_decision(judged, GuardVerdict::WouldDeny),
-            Body::Exempt(judged) => self.record_decision(judged, GuardVerdict::Exempt),
-            Body::Unjudged(judged) => self.record_decision(judged, GuardVerdict::Unjudged),
+            Body::WouldDeny(judged) => self.record_decision(judged, GuardVerdict::WouldDeny, ended),
+            Body::Exempt(judged) => self.record_decision(judged, GuardVerdict::Exempt, ended),
+            Body::Unjudged(judged) => self.record_decision(judged, GuardVerdict::Unjudged, ended),
             Body::SetUp(setup) => setup.guard = self.compare(setup, ended),
             _ => {}
         }
     }
 
-    fn record_decision(&mut self, judged: &GuardDecision, decision: GuardVerdict) {
-        if self.decisions.len() >= MAX_PENDING {
-            self.decisions.pop_first();
-        }
+    /// How many decisions were evicted because there were too many.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.decisions.evicted()
+    }
+
+    fn record_decision(&mut self, judged: &GuardDecision, decision: GuardVerdict, since_boot: Duration) {
+        let evicted = self.decisions.evicted();
         self.decisions.insert(key_of(judged), (decision, judged.reservation_bytes));
+        if self.decisions.evicted() > evicted {
+            // The creation of the evicted decision would look as if the guard had passed it.
+            self.active_since = self.active_since.map(|since| since.max(since_boot));
+        }
     }
 
     fn compare(&mut self, setup: &SetUp, ended: Duration) -> Option<Prediction> {

@@ -1,12 +1,14 @@
 //! Loading the eBPF object with what the agent knows of this kernel, and attaching the programs of a plan.
 
+mod failure;
 mod program;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use aya::{Ebpf, programs::links::FdLink};
 use pfnwatch_common::{layout::Layout, names};
 use zerocopy::IntoBytes as _;
 
+pub use self::failure::failure_of;
 use self::program::attach_program;
 use super::{
     btf_ids::synthetic_btf,
@@ -101,20 +103,20 @@ fn attach_once(settings: &Settings, plan: &[ProgramPlan], bind_seen: bool) -> an
     let mut taken = Vec::new();
     for step in plan {
         let attached = match &step.disabled_reason {
-            Some(reason) => Err(reason.clone()),
-            None => attach_program(&mut ebpf, step, Some(&types), settings.pins.is_some())
-                .map_err(|error| format!("{error:#}")),
+            Some(reason) => Err(anyhow!(reason.clone())),
+            None => attach_program(&mut ebpf, step, Some(&types), settings.pins.is_some()),
         };
         let reason = match attached {
             Ok(link) => {
                 taken.extend(link.map(|link| (step.name, link)));
                 None
             }
-            Err(reason) => Some(reason),
+            Err(error) if is_required(step.name) => {
+                let (reason, failure) = (format!("{error:#}"), failure_of(&error));
+                bail!(MissingRequiredProgram { program: step.name, reason, failure });
+            }
+            Err(error) => Some(format!("{error:#}")),
         };
-        if let Some(reason) = reason.clone().filter(|_| is_required(step.name)) {
-            bail!(MissingRequiredProgram { program: step.name, reason });
-        }
         let attached = reason.is_none();
         programs.push(ProgramState {
             program: step.name.to_owned(),

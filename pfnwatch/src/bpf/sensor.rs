@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::{
     bpf::{
-        attach::{Attached, Links, Settings, attach},
+        attach::{Attached, Links, Settings, attach, failure_of},
         counters::Counters,
         debug_log::DebugLog,
         guard::GuardMaps,
@@ -26,7 +26,7 @@ use crate::{
     kernel::{
         btf::Btf,
         libnvdimm::{self, Target},
-        programs::plan,
+        programs::{AttachFailure, plan},
     },
     model::{event::ProgramState, exit::ExitContext, view::ProgramRuns},
     os::{async_fd::readable, clock::since_boot},
@@ -65,10 +65,15 @@ impl AttachedPrograms {
     /// Resolves the kernel's layouts, by `types` if they were already read, loads the programs and attaches them.
     ///
     /// # Errors
-    /// This kernel cannot be observed: exit code 4, with the reason.
+    /// This kernel cannot be observed: exit code 4, with the reason. A failure that may pass has no exit code of its own, so that
+    /// the service is started again.
     pub fn attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<(Self, AttachedGuard)> {
-        Self::try_attach(options, stay, types)
-            .context(ExitContext::unsupported("this host cannot be observed (`pfnwatch doctor` says what is missing)"))
+        Self::try_attach(options, stay, types).map_err(|error| match failure_of(&error) {
+            AttachFailure::Permanent => error.context(ExitContext::unsupported(
+                "this host cannot be observed (`pfnwatch doctor` says what is missing)",
+            )),
+            AttachFailure::Transient => error.context("this host cannot be observed for now, try again"),
+        })
     }
 
     fn try_attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<(Self, AttachedGuard)> {

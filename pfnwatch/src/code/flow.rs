@@ -16,6 +16,8 @@ const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
+    /// A breakpoint that the flow reaches: compilers write none there, so the instruction below it is hidden.
+    Breakpoint { address: u64 },
     /// A 16-bit store to `page_struct_size`; `sizes` is `None` if the value could not be followed.
     Store { address: u64, sizes: Option<BTreeSet<u64>> },
     /// The number of pages behind the first 8 KiB, multiplied with `size`.
@@ -29,10 +31,15 @@ pub(super) struct Flow<'a> {
 
 impl<'a> Flow<'a> {
     pub(super) fn of(instructions: &'a [Instruction]) -> Self {
+        Self::from(instructions, 0, Registers::unknown())
+    }
+
+    /// From an instruction on, with what is known of the registers before it.
+    pub(super) fn from(instructions: &'a [Instruction], start: usize, registers: Registers) -> Self {
         let index_of = BTreeMap::from_iter(instructions.iter().enumerate().map(|(index, i)| (i.ip(), index)));
         let mut info = InstructionInfoFactory::new();
-        let mut before = BTreeMap::from([(0, Registers::unknown())]);
-        let mut pending = VecDeque::from([0]);
+        let mut before = BTreeMap::from([(start, registers)]);
+        let mut pending = VecDeque::from([start]);
         // Each join moves a register one way, from a value over larger sets to Unknown: so this ends.
         while let Some(index) = pending.pop_front() {
             let (Some(instruction), Some(registers)) = (instructions.get(index), before.get(&index)) else { continue };
@@ -50,10 +57,25 @@ impl<'a> Flow<'a> {
         Self { instructions, before }
     }
 
+    pub(super) fn reaches(&self, index: usize) -> bool {
+        self.before.contains_key(&index)
+    }
+
+    /// The values that are stored in 64 bits at this displacement of a register, with that register.
+    pub(super) fn stored(&self, displacement: u64) -> impl Iterator<Item = (Register, Value)> {
+        self.before.iter().filter_map(move |(&index, registers)| {
+            let instruction = self.instructions.get(index)?;
+            let is_wanted = stores_at(instruction, displacement) && instruction.memory_size() == MemorySize::UInt64;
+            is_wanted.then(|| (instruction.memory_base(), operand(instruction, 1, registers)))
+        })
+    }
+
     pub(super) fn sightings(&self) -> impl Iterator<Item = Finding> {
         self.before.iter().filter_map(|(&index, registers)| {
             let instruction = self.instructions.get(index)?;
-            store(instruction, registers).or_else(|| product(instruction, registers))
+            breakpoint(instruction)
+                .or_else(|| store(instruction, registers))
+                .or_else(|| product(instruction, registers))
         })
     }
 }
@@ -69,15 +91,23 @@ fn successors(index: usize, instruction: &Instruction, index_of: &BTreeMap<u64, 
     }
 }
 
-/// Is this a 16-bit store at displacement 0x5c of a register other than the stack's?
-fn store(instruction: &Instruction, registers: &Registers) -> Option<Finding> {
-    let to_field = instruction.mnemonic() == Mnemonic::Mov
+/// Kprobes and debuggers write `int3`. BUG and WARN are `ud2`, and the padding behind a function is never reached.
+fn breakpoint(instruction: &Instruction) -> Option<Finding> {
+    (instruction.mnemonic() == Mnemonic::Int3).then(|| Finding::Breakpoint { address: instruction.ip() })
+}
+
+/// Is this a store at a displacement of a register other than the stack's?
+fn stores_at(instruction: &Instruction, displacement: u64) -> bool {
+    instruction.mnemonic() == Mnemonic::Mov
         && instruction.op0_kind() == OpKind::Memory
-        && matches!(instruction.memory_size(), MemorySize::UInt16)
-        && instruction.memory_displacement64() == PAGE_STRUCT_SIZE_AT
+        && instruction.memory_displacement64() == displacement
         && instruction.memory_base().is_gpr64()
         && instruction.memory_base() != Register::RSP
-        && instruction.memory_index() == Register::None;
+        && instruction.memory_index() == Register::None
+}
+
+fn store(instruction: &Instruction, registers: &Registers) -> Option<Finding> {
+    let to_field = stores_at(instruction, PAGE_STRUCT_SIZE_AT) && instruction.memory_size() == MemorySize::UInt16;
     to_field.then(|| {
         let value = operand(instruction, 1, registers);
         let sizes = value.sizes().map(|sizes| sizes.iter().map(|size| size & 0xffff).collect());
@@ -130,6 +160,7 @@ fn result(before: &Registers, instruction: &Instruction) -> Option<Value> {
         Mnemonic::And => old.map(immediate(instruction, 1)?, width, |a, b| a & b),
         Mnemonic::Or => old.map(immediate(instruction, 1)?, width, |a, b| a | b),
         Mnemonic::Add => old.plus(immediate(instruction, 1)?, width),
+        Mnemonic::Sub if immediate(instruction, 1).is_none() => old.less(&operand(instruction, 1, before), width),
         Mnemonic::Sub => old.plus(immediate(instruction, 1)?.wrapping_neg(), width),
         Mnemonic::Lea if instruction.memory_index() == Register::None => {
             before.get(instruction.memory_base())?.plus(instruction.memory_displacement64(), width)

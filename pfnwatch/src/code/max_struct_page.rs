@@ -10,7 +10,10 @@ use std::{collections::BTreeSet, fmt};
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use thiserror::Error;
 
-use super::flow::{Finding, Flow};
+use super::{
+    empty_block,
+    flow::{Finding, Flow},
+};
 
 /// Machine code with the address of its first byte: of a kernel's memory, or of a section in a module file.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +34,7 @@ pub enum Architecture {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occurrence {
     pub address: u64,
-    /// The sizes in bytes that it can have: two where `page_struct_override` decides between them at run time.
+    /// The sizes in bytes that it can have: two if `page_struct_override` selects one of them at run time.
     pub sizes: BTreeSet<u64>,
 }
 
@@ -42,6 +45,8 @@ pub struct Decoded {
     /// The multiplication for dataoff; `None` if map=dev is always refused (`struct page` larger than the constant), or
     /// if the compiler wrote it in a way that is not recognized.
     pub from_shift: Option<Occurrence>,
+    /// The kernel writes an info block that leaves nothing usable; `None` if the code does not show it.
+    pub allows_empty: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +69,9 @@ pub enum CodeError {
     /// The stored value could not be followed to constants.
     #[error("the value stored to page_struct_size at {address:#x} is not a constant that can be followed")]
     Unfollowed { address: u64 },
+    /// A kprobe or a debugger replaced the instruction.
+    #[error("somebody else's breakpoint at {address:#x} hides what the code does there")]
+    Breakpoint { address: u64 },
     /// Store and shift, or two stores, disagree.
     #[error("the code contradicts itself: page_struct_size gets {stored} bytes, dataoff is computed with {shifted}")]
     Conflict { stored: Sizes, shifted: Sizes },
@@ -91,15 +99,23 @@ pub fn decode(code: Code<'_>, architecture: Architecture) -> Result<Decoded, Cod
     let instructions = function(code);
     let mut stored = Vec::new();
     let mut shifted = Vec::new();
-    for seen in Flow::of(&instructions).sightings() {
+    let flow = Flow::of(&instructions);
+    for seen in flow.sightings() {
         match seen {
+            Finding::Breakpoint { address } => return Err(CodeError::Breakpoint { address }),
             Finding::Store { address, sizes: None } => return Err(CodeError::Unfollowed { address }),
             Finding::Store { address, sizes: Some(sizes) } => stored.push(Occurrence { address, sizes }),
             Finding::Product { address, size } => shifted.push(Occurrence { address, sizes: BTreeSet::from([size]) }),
         }
     }
+    // The parameter selects between the sizes of one store. Two stores of different sizes contradict each other.
+    let agree = stored.windows(2).all(|pair| matches!(pair, [a, b] if a.sizes == b.sizes));
     let from_store = merged(stored).ok_or(CodeError::NoStore)?;
-    let decoded = Decoded { from_store, from_shift: merged(shifted) };
+    let allows_empty = empty_block::allows_empty(&instructions, &flow);
+    let decoded = Decoded { from_store, from_shift: merged(shifted), allows_empty };
+    if !agree {
+        return Err(decoded.conflict());
+    }
     decoded.max_struct_page().map(|_| decoded)
 }
 
@@ -118,10 +134,14 @@ impl Decoded {
             (&[bytes, overridden], Some(&[size])) if size == overridden => {
                 Ok(MaxStructPage { bytes, overridden_bytes: Some(overridden) })
             }
-            _ => Err(CodeError::Conflict {
-                stored: Sizes(self.from_store.sizes.clone()),
-                shifted: Sizes(self.from_shift.as_ref().map(|shift| shift.sizes.clone()).unwrap_or_default()),
-            }),
+            _ => Err(self.conflict()),
+        }
+    }
+
+    fn conflict(&self) -> CodeError {
+        CodeError::Conflict {
+            stored: Sizes(self.from_store.sizes.clone()),
+            shifted: Sizes(self.from_shift.as_ref().map(|shift| shift.sizes.clone()).unwrap_or_default()),
         }
     }
 }

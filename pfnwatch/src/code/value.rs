@@ -11,8 +11,8 @@ const HEADS: [u64; 2] = [0x2000, 0x1fff];
 /// PAGE_SHIFT of x86.
 const PAGE_SHIFT: u64 = 12;
 
-/// What is known of a value. The kernel computes dataoff as `N * ((size - 8192) >> 12)`: the two middle kinds are the
-/// steps on that way.
+/// What is known of a value. The kernel computes dataoff as `N * ((size - 8192) >> 12)`: `BehindHead` and `Pages` are the
+/// steps on that way. `DataOff` and `Room` are given to registers by who asks (`empty_block`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Unknown,
@@ -21,6 +21,13 @@ pub(super) enum Value {
     BehindHead,
     /// The pages behind the head.
     Pages,
+    DataOff,
+    /// What dataoff is compared with, less dataoff, less something else, in pages instead of bytes.
+    Room {
+        less_dataoff: bool,
+        less_other: bool,
+        in_pages: bool,
+    },
 }
 
 impl Value {
@@ -62,9 +69,25 @@ impl Value {
         }
     }
 
+    pub(super) fn less(&self, other: &Self, width: usize) -> Self {
+        match (self, other) {
+            (&Self::Room { less_dataoff: false, less_other, in_pages: false }, Self::DataOff) if width == 8 => {
+                Self::Room { less_dataoff: true, less_other, in_pages: false }
+            }
+            (&Self::Room { less_dataoff, less_other: false, in_pages: false }, Self::Unknown) if width == 8 => {
+                Self::Room { less_dataoff, less_other: true, in_pages: false }
+            }
+            _ => Self::Unknown,
+        }
+    }
+
     pub(super) fn shifted_right(&self, by: u64, width: usize) -> Self {
         match self {
-            Self::BehindHead if width == 8 && by == PAGE_SHIFT => Self::Pages,
+            _ if width != 8 || by != PAGE_SHIFT => Self::Unknown,
+            Self::BehindHead => Self::Pages,
+            &Self::Room { less_dataoff, less_other, in_pages: false } => {
+                Self::Room { less_dataoff, less_other, in_pages: true }
+            }
             _ => Self::Unknown,
         }
     }

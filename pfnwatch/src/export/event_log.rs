@@ -31,11 +31,13 @@ pub struct Log<W> {
     format: LogFormat,
     to: W,
     journald: Option<Journald>,
+    /// Why journald did not accept the last event: that is logged once.
+    failure: Option<String>,
 }
 
 impl<W: Write> Log<W> {
     pub fn new(format: LogFormat, to: W) -> Self {
-        Self { format, to, journald: None }
+        Self { format, to, journald: None, failure: None }
     }
 
     /// Writes to journald instead, if configured: each event goes to one of the two.
@@ -51,8 +53,17 @@ impl<W: Write> Log<W> {
     /// Writes one event as one line, and flushes. What journald does not accept goes to the stream.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
         match self.journald.as_mut().map(|journald| journald.write(event)) {
-            Some(Ok(())) => return Ok(()),
-            Some(Err(error)) => tracing::warn!("journald does not take an event: {error}; standard output has it"),
+            Some(Ok(())) => {
+                self.failure = None;
+                return Ok(());
+            }
+            Some(Err(error)) => {
+                let failure = Some(error.to_string());
+                if self.failure != failure {
+                    tracing::warn!("journald does not take events: {error}; standard output has them");
+                    self.failure = failure;
+                }
+            }
             None => {}
         }
         // One write a line: half a line is nobody's, and where standard error leads to the same place, nothing comes in between.

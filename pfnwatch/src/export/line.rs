@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::guard_line;
 use crate::model::{
     event::{
-        Actor, Body, Event, LostRecords, MaxStructPageReport, NamespaceChange, NamespaceId, ObservationState, Probe,
-        ProbeResult, Ready, SetUp, personality_name,
+        Actor, Body, Event, LostRecords, MaxStructPageReport, MaxStructPageStatus, NamespaceChange, NamespaceId,
+        ObservationState, Probe, ProbeResult, Ready, SetUp, personality_name,
     },
     facts::map_name,
     units::{Bytes, Plural},
@@ -163,14 +163,18 @@ fn ready(it: &Ready) -> String {
 }
 
 fn max_struct_page(it: &MaxStructPageReport) -> String {
-    let mut line = match (it.status.max_struct_page_size_bytes, it.status.evidence.first()) {
+    let MaxStructPageStatus { max_struct_page_size_bytes, evidence, conflicting_evidence, problems } = &it.status;
+    let mut line = match (max_struct_page_size_bytes, evidence.first()) {
         (Some(bytes), Some(evidence)) => format!("kernel   reserves {bytes} B for each page ({evidence})"),
-        (None, Some(evidence)) => {
+        (None, Some(evidence)) if !conflicting_evidence.is_empty() => {
             format!("kernel   CONFLICTING evidence of what it reserves for each page: {evidence}")
         }
-        _ => format!("kernel   what it reserves for each page is not known: {}", it.problems.join("; ")),
+        _ => {
+            let reasons = [evidence.as_slice(), problems].concat().join("; ");
+            format!("kernel   what it reserves for each page is not known for certain: {reasons}")
+        }
     };
-    for evidence in &it.status.conflicting_evidence {
+    for evidence in conflicting_evidence {
         let _ = write!(line, "; against it: {evidence}");
     }
     line

@@ -78,9 +78,10 @@ impl<F: AsFd> Write for LossyWriter<F> {
             return Ok(line.len());
         }
         self.unwritten.extend(line.get(written..).unwrap_or_default());
-        if std::mem::take(&mut self.missed) > 0 {
+        let missed = std::mem::take(&mut self.missed);
+        if missed > 0 {
             tracing::warn!(
-                "standard output took nothing for a while: events before this one are in the event store alone"
+                "standard output took nothing for a while: {missed} events before this one are in the event store alone"
             );
         }
         Ok(line.len())

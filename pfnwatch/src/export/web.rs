@@ -15,4 +15,7 @@ mod snapshot_cache;
 #[cfg(test)]
 mod tests;
 
-pub use self::{server::Web, snapshot_cache::ViewRequest};
+pub use self::{
+    server::Web,
+    snapshot_cache::{SNAPSHOT_TTL, SharedView, ViewCache, ViewRequest},
+};

@@ -3,9 +3,16 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use crate::{
-    model::policy::{Exemption, Grant, Policy},
+    model::{
+        bounded::BoundedMap,
+        policy::{Exemption, Grant, Policy},
+    },
     policy::{SkipReason, SkippedExemption, compile::CONFIGURED_ID_BIT},
 };
+
+/// So many descriptions are remembered: many times the exemptions that can be in force (`MAX_EXEMPTIONS`), which were written
+/// last and so are never evicted. An event that names an evicted one has its number alone.
+const MAX_DESCRIPTIONS: usize = 1024;
 
 /// The grants, and the numbers, descriptions and obstacles of all exemptions as of the last compilation of the policy.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +22,7 @@ pub(super) struct Exemptions {
     /// The numbers of the configuration's exemptions, in its order.
     configured: Vec<u64>,
     /// By number; those of earlier compilations as well, since an event that names one may still be on its way.
-    descriptions: BTreeMap<u64, String>,
+    descriptions: BoundedMap<u64, String, MAX_DESCRIPTIONS>,
     skipped: Vec<SkippedExemption>,
 }
 
@@ -72,7 +79,9 @@ impl Exemptions {
         descriptions: BTreeMap<u64, String>,
         skipped: Vec<SkippedExemption>,
     ) {
-        self.descriptions.extend(descriptions);
+        for (id, description) in descriptions {
+            self.descriptions.insert(id, description);
+        }
         self.configured = configured;
         self.skipped = skipped;
     }
@@ -102,5 +111,29 @@ impl Exemptions {
     /// An exemption in words, whether it is still in force or not.
     pub(super) fn description(&self, id: u64) -> Option<&str> {
         self.descriptions.get(&id).map(String::as_str)
+    }
+
+    /// How many descriptions were evicted because there were too many.
+    pub(super) const fn evicted_descriptions(&self) -> u64 {
+        self.descriptions.evicted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_of_ended_exemptions_are_forgotten_above_the_limit() {
+        let mut exemptions = Exemptions::default();
+        let limit = u64::try_from(MAX_DESCRIPTIONS).unwrap();
+        for id in 0..limit + 5 {
+            // Number 0 stays in force.
+            let in_force = BTreeMap::from([(0, "region0".to_owned()), (id, "region0".to_owned())]);
+            exemptions.on_compiled(Vec::new(), in_force, Vec::new());
+        }
+        let known = |id| exemptions.description(id).is_some();
+        assert_eq!([0, 5, 6, limit].map(known), [true, false, true, true]);
+        assert_eq!(exemptions.evicted_descriptions(), 5);
     }
 }

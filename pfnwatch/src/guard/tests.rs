@@ -2,8 +2,6 @@
 
 use std::time::UNIX_EPOCH;
 
-use pfnwatch_common::KernelQuirks;
-
 use super::*;
 use crate::model::{
     kernel::KernelFacts,
@@ -20,7 +18,7 @@ fn what_is_exempt_in_vain_is_told_with_its_reason() {
     let facts =
         KernelFacts { release: "6.12.0".to_owned(), page_size: 4096, struct_page_size: Some(64), deduplicates: None };
     let clock = Rc::new(os::clock::SystemClock::new().unwrap());
-    let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &facts, KernelQuirks::default(), clock);
+    let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &facts, clock);
     guard.arm(Some(64)).unwrap();
     let skipped: Vec<_> = guard.skipped_in_configuration().collect();
     assert_eq!(skipped, [(&over, SkipReason::Expired), (&nowhere, SkipReason::Unresolved)]);

@@ -26,6 +26,9 @@ pub struct Module {
     pub release: String,
     /// Its build-id in hex, if it has one; a loaded module shows its own in sysfs.
     pub build_id: Option<String>,
+    /// A hash of its sources, the headers beside them included (CONFIG_MODULE_SRCVERSION_ALL); a loaded module shows its own
+    /// in sysfs.
+    pub srcversion: Option<String>,
     pub has_override: bool,
     /// Where the functions that may show the constant lie, in the order of [`FUNCTIONS`].
     pub functions: Vec<FunctionRange>,
@@ -93,6 +96,7 @@ pub fn parse(bytes: &[u8]) -> Result<Module, ModuleError> {
     Ok(Module {
         release: vermagic.split(' ').next().unwrap_or_default().to_owned(),
         build_id: file.build_id().ok().flatten().map(|id| HEXLOWER.encode(id)),
+        srcversion: modinfo.value("srcversion"),
         has_override: modinfo.values("parmtype").any(|parameter| parameter.starts_with("page_struct_override:")),
         functions: FUNCTIONS.iter().filter_map(|name| range(&file, name)).collect(),
         code: code(&file),

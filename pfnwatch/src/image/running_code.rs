@@ -21,12 +21,14 @@ use thiserror::Error;
 use super::module_file::{FunctionRange, Module};
 use crate::{
     code::max_struct_page::{Architecture, Code, CodeError, Decoded, decode},
-    kernel::{boot::loaded_build_id, max_struct_page::FUNCTIONS},
+    kernel::{boot::loaded_build_id, changed_text, max_struct_page::FUNCTIONS},
     os::paths::Paths,
 };
 
 /// A longer function is read in part: `nvdimm_setup_pfn` has some 900 bytes.
 const MAX_CODE_BYTES: u64 = 16 << 10;
+/// `endbr64`, the first instruction of a function in a kernel with CONFIG_X86_KERNEL_IBT: a kprobe at the entry follows it.
+const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 /// /proc/kcore's headers lie at its start; there is one program header for each range of memory.
 const KCORE_HEADERS: u64 = 1 << 20;
 
@@ -60,15 +62,14 @@ pub enum RunningError {
 /// # Errors
 /// [`RunningError`]: typed, so that a report can say why and what to do.
 pub fn decode_running(paths: &Paths, installed: Option<&Module>) -> Result<(String, Decoded), RunningError> {
-    let kcore = paths.procfs.join("kcore");
     if let Some(ranges) = installed.and_then(|module| loaded_ranges(&paths.sysfs, module)) {
-        let decoded = decode_first(&ranges, &kcore);
+        let decoded = decode_first(&ranges, paths);
         // A libnvdimm that was loaded in the meantime lies elsewhere: those bytes may be anything.
         if installed.and_then(|module| loaded_ranges(&paths.sysfs, module)).as_ref() == Some(&ranges) {
             return decoded;
         }
     }
-    decode_first(&listed_ranges(&paths.procfs)?, &kcore)
+    decode_first(&listed_ranges(&paths.procfs)?, paths)
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -80,20 +81,30 @@ struct LoadedRange {
 
 /// Decodes the functions in their order, up to the first that shows the constant. If none does, the first error is
 /// returned.
-fn decode_first(ranges: &[LoadedRange], kcore: &Path) -> Result<(String, Decoded), RunningError> {
+fn decode_first(ranges: &[LoadedRange], paths: &Paths) -> Result<(String, Decoded), RunningError> {
     let mut result = Err(RunningError::NotLoaded);
     for &LoadedRange { name, address, size } in ranges {
         if address == 0 {
             return Err(RunningError::Hidden);
         }
-        let bytes = read_kcore(kcore, address, size)?;
-        match decode(Code { bytes: &bytes, address }, ARCHITECTURE) {
+        let bytes = read_kcore(&paths.procfs.join("kcore"), address, size)?;
+        let decoded = inner_kprobe(&paths.sysfs, name, &bytes)
+            .map_or(Ok(()), |offset| Err(CodeError::Breakpoint { address: address.saturating_add(offset) }))
+            .and_then(|()| decode(Code { bytes: &bytes, address }, ARCHITECTURE));
+        match decoded {
             Ok(decoded) => return Ok((name.to_owned(), decoded)),
             Err(error) if matches!(result, Err(RunningError::NotLoaded)) => result = Err(error.into()),
             Err(_) => {}
         }
     }
     result
+}
+
+/// A kprobe behind the entry, in bytes from it. The kernel turns some into jumps, which look like the function's own. At the
+/// entry are our own probes, and those of any tracer: ftrace calls them there.
+fn inner_kprobe(sysfs: &Path, function: &str, code: &[u8]) -> Option<u64> {
+    let entry = if code.starts_with(&ENDBR64) { ENDBR64.len() as u64 } else { 0 };
+    changed_text::kprobes(sysfs, function).into_iter().find(|offset| *offset > entry)
 }
 
 /// The functions of a module file at the addresses of its loaded sections; `None` if another build of libnvdimm is
@@ -265,6 +276,30 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
         let (function, decoded) = decode_running(&paths, Some(&installed)).unwrap();
         assert_eq!((function.as_str(), decoded.from_store.address), ("nvdimm_setup_pfn", 0xffff_ffff_c030_2425));
         assert_eq!(decoded.max_struct_page().unwrap().bytes, 128);
+    }
+
+    #[test]
+    fn a_kprobe_behind_the_entry_makes_the_code_unknown() {
+        let code = crate::kernel::max_struct_page::tests::as_gcc_does(0x40, 6);
+        for (endbr, offset, known) in
+            [(true, 4, true), (true, 0, true), (false, 0, true), (false, 4, false), (true, 9, false)]
+        {
+            let mut memory = vec![0; 0x390];
+            memory.extend(if endbr { &ENDBR64[..] } else { &[] });
+            memory.extend(&code);
+            memory.resize(0x1000, 0xcc);
+            let (_folder, paths) = host(KALLSYMS, &core(0xffff_ffff_c030_2000, &memory));
+            fs::create_dir_all(paths.sysfs.join("kernel/debug/kprobes")).unwrap();
+            let list = format!("ffffffffc0302394  k  nvdimm_setup_pfn+{offset:#x}  libnvdimm [OPTIMIZED]\n");
+            fs::write(paths.sysfs.join("kernel/debug/kprobes/list"), list).unwrap();
+            let decoded = decode_running(&paths, None);
+            assert_eq!(decoded.is_ok(), known, "{endbr} {offset}: {decoded:?}");
+            let address = 0xffff_ffff_c030_2390 + offset;
+            assert!(
+                known
+                    || matches!(decoded, Err(RunningError::Decode(CodeError::Breakpoint { address: at })) if at == address)
+            );
+        }
     }
 
     #[test]

@@ -35,3 +35,10 @@ pub fn loaded_build_id(sysfs: &Path) -> Option<String> {
     }
     None
 }
+
+/// The `srcversion` of the loaded libnvdimm, a hash of its sources; `None` if it is not loaded, or built without one.
+#[must_use]
+pub fn loaded_srcversion(sysfs: &Path) -> Option<String> {
+    let text = fs::read_to_string(sysfs.join("module/libnvdimm/srcversion")).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}

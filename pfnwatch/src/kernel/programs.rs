@@ -200,6 +200,16 @@ pub struct ProgramPlan {
 pub struct MissingRequiredProgram {
     pub program: &'static str,
     pub reason: String,
+    pub failure: AttachFailure,
+}
+
+/// Whether an attachment that failed may succeed later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachFailure {
+    /// It takes another kernel, another boot or other privileges: no BTF, no such function or hook, lockdown.
+    Permanent,
+    /// Memory, a resource that is in use, a signal, a pin.
+    Transient,
 }
 
 /// Decides for each program. Whether a function exists is only known when a probe is attached.
@@ -212,7 +222,9 @@ pub fn plan(kernel: &Resolution) -> Result<Vec<ProgramPlan>, MissingRequiredProg
         .map(|spec| {
             let off = kernel.missing_of(spec.reads).find(|it| it.required || spec.reads_all).map(ToString::to_string);
             match (off, spec.effect_if_missing) {
-                (Some(reason), None) => Err(MissingRequiredProgram { program: spec.name, reason }),
+                (Some(reason), None) => {
+                    Err(MissingRequiredProgram { program: spec.name, reason, failure: AttachFailure::Permanent })
+                }
                 (off, without) => Ok(ProgramPlan {
                     name: spec.name,
                     hook: spec.hook,

@@ -138,14 +138,22 @@ impl CostRecord {
     /// only the loss beyond that is a regression.
     #[must_use]
     pub fn regression(&self) -> Option<Regression> {
-        let (after, before) = (self.last.as_ref()?, &self.least);
-        (after.excess_bytes > before.excess_bytes && after.reservation_bytes > before.reservation_bytes).then(|| {
-            Regression {
-                subject: RegressionSubject::Namespace(self.namespace.clone()),
-                before: before.clone(),
-                after: after.clone(),
-            }
+        let after = self.last.as_ref().filter(|_| self.has_regression())?;
+        Some(Regression {
+            subject: RegressionSubject::Namespace(self.namespace.clone()),
+            before: self.least.clone(),
+            after: after.clone(),
         })
+    }
+
+    /// Whether [`Self::regression`] returns one.
+    #[must_use]
+    pub fn has_regression(&self) -> bool {
+        let before = &self.least;
+        let costs_more = |after: &Cost| {
+            after.excess_bytes > before.excess_bytes && after.reservation_bytes > before.reservation_bytes
+        };
+        self.last.as_ref().is_some_and(costs_more)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The facts that a verdict is made of: one namespace and the host it is on.
 
-use pfnwatch_common::{InfoBlock, KernelQuirks, Map};
+use pfnwatch_common::{InfoBlock, Map};
 use thiserror::Error;
 
 use crate::model::units::Bytes;
@@ -139,7 +139,8 @@ pub struct KernelParameters {
     pub struct_page: Option<u64>,
     /// MAX_STRUCT_PAGE_SIZE in bytes.
     pub max_struct_page: Option<u64>,
-    pub quirks: KernelQuirks,
+    /// The kernel writes a block that leaves nothing usable, instead of refusing it.
+    pub allows_empty: Option<bool>,
     /// The kernel deduplicates the tail pages of a devdax memmap in DRAM.
     pub deduplicates: Option<bool>,
 }

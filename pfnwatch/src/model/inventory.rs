@@ -6,6 +6,8 @@ use nix::errno::Errno;
 use pfnwatch_common::{InfoBlock, Map, superblock};
 use uuid::Uuid;
 
+use super::timestamp::Timestamp;
+
 #[derive(Debug, Default)]
 pub struct Inventory {
     pub regions: Vec<Region>,
@@ -25,6 +27,8 @@ pub enum AttributeError {
     Unbound,
     /// The device went away while it was read (-ENODEV).
     Vanished,
+    /// The kernel binds the device, or has not finished a bind that the attribute waits for: since when it was noticed.
+    Busy(Timestamp),
     Empty,
     /// The text, truncated.
     Malformed(String),
@@ -38,6 +42,7 @@ impl fmt::Display for AttributeError {
             Self::Denied => f.write_str("only root can read it"),
             Self::Unbound => f.write_str("no driver is bound"),
             Self::Vanished => f.write_str("the device vanished while it was read"),
+            Self::Busy(since) => write!(f, "being bound since {since}"),
             Self::Empty => f.write_str("empty"),
             Self::Malformed(text) => write!(f, "`{text}` is not a value it can have"),
             Self::Failed(errno) => write!(f, "{}", Errno::from_raw(*errno).desc()),

@@ -11,6 +11,7 @@ pub struct KernelFacts {
     pub page_size: u64,
     /// `sizeof(struct page)` in bytes, if BTF has it.
     pub struct_page_size: Option<u64>,
-    /// The kernel deduplicates the tail pages of a devdax memmap in DRAM; `None` if BTF does not show it.
+    /// The kernel deduplicates the tail pages of a devdax memmap in DRAM; `None` if neither BTF nor the
+    /// version shows it.
     pub deduplicates: Option<bool>,
 }

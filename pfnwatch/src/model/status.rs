@@ -50,6 +50,12 @@ pub struct Status {
     pub web: WebStatus,
     /// What the eBPF programs counted since they were loaded, by the counter's name: `judged`, `denied`, `lost`, …
     pub counters: BTreeMap<String, u64>,
+    /// Why the event store takes no events; `None` if it does, or is turned off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_error: Option<String>,
+    /// What the agent has dropped since it started because there was too much of it, by what it was: `labels`, `boots`, …
+    #[serde(default)]
+    pub evictions: BTreeMap<String, u64>,
     /// What becomes of the guard when the agent goes.
     pub on_agent_exit: OnAgentExit,
     /// What keeps the guard in the kernel without the agent, as paths.

@@ -42,8 +42,12 @@ pub struct StoreHealth {
     pub size_bytes: u64,
     /// How many events were published uncommitted since the agent started.
     pub uncommitted: u64,
+    /// How many of those were dropped since: the file will not have them.
+    pub dropped: u64,
     /// A damaged file that was renamed since the agent started.
     pub set_aside: Option<PathBuf>,
+    /// How many damaged files were deleted since the agent started, because there were too many.
+    pub deleted_damaged: u64,
 }
 
 /// The facts of one boot. If libnvdimm was replaced during the boot, there is a row for each.

@@ -3,10 +3,7 @@
 use crate::model::policy::RegionFacts;
 use std::{collections::BTreeMap, fmt, time::UNIX_EPOCH};
 
-use pfnwatch_common::{
-    KernelQuirks,
-    policy::{self, ExemptionKind, MAX_EXEMPTIONS, NO_EXPIRY, Snapshot},
-};
+use pfnwatch_common::policy::{self, ExemptionKind, MAX_EXEMPTIONS, NO_EXPIRY, Snapshot};
 use serde::Serialize;
 
 use super::Clock;
@@ -23,7 +20,6 @@ pub struct PolicyKernel {
     pub max_struct_page: Option<u64>,
     pub page_size: u64,
     pub compat: u64,
-    pub quirks: KernelQuirks,
     pub module_epoch: u64,
 }
 
@@ -87,7 +83,6 @@ pub fn compile(
         aligns: thresholds.aligns,
         parts_per_million: thresholds.parts_per_million,
         mode: policy.mode as u32,
-        allows_empty: kernel.quirks.allows_empty.into(),
         armed: armed.into(),
         ..Snapshot::EMPTY
     };

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::testing::tree::{Pmem, Tree};
-use pfnwatch_common::{KernelQuirks, Map};
+use pfnwatch_common::Map;
 use tempfile::TempDir;
 
 use super::*;
@@ -43,7 +43,7 @@ fn host() -> KernelParameters {
         compat: 2 * MIB,
         struct_page: Some(64),
         max_struct_page: None,
-        quirks: KernelQuirks::default(),
+        allows_empty: None,
         deduplicates: None,
     }
 }

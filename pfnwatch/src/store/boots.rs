@@ -29,6 +29,11 @@ pub(super) fn save(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::R
     Ok(())
 }
 
+pub(super) fn delete(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::Result<()> {
+    let id = (&boot.boot_id, boot.module_build_id.as_deref().unwrap_or_default());
+    transaction.execute("DELETE FROM boots WHERE boot_id = ?1 AND module_build_id = ?2", id).map(drop)
+}
+
 /// All boots, the oldest first.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<BootRow>> {
     let mut query = connection.prepare("SELECT * FROM boots ORDER BY first_seen_us, last_seen_us")?;

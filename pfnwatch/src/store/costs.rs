@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::convert;
-use crate::model::capacity::CostRecord;
+use crate::model::capacity::{CostRecord, NamespaceKey};
 
 /// All records by address and size. A row that cannot be parsed is left out.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<CostRecord>> {
@@ -24,16 +24,20 @@ pub(super) fn save(transaction: &Transaction<'_>, record: &CostRecord) -> rusqli
     Ok(())
 }
 
+pub(super) fn delete(transaction: &Transaction<'_>, namespace: &NamespaceKey) -> rusqlite::Result<()> {
+    let uuid = namespace.namespace_uuid.map(|uuid| uuid.to_string());
+    let (start, size) = (namespace.start_address.cast_signed(), namespace.size_bytes.cast_signed());
+    let delete = "DELETE FROM costs WHERE start_address = ?1 AND size_bytes = ?2 AND namespace_uuid IS ?3";
+    transaction.execute(delete, params![start, size, uuid]).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
 
     use super::*;
     use crate::{
-        model::{
-            capacity::{Cost, NamespaceKey},
-            store::Settings,
-        },
+        model::{capacity::Cost, store::Settings},
         store::EventStore,
     };
 

@@ -6,6 +6,12 @@ use rusqlite::{Connection, Row, params};
 
 use super::convert;
 
+/// When a message is retried that its receiver will never accept: in the year 9999, in microseconds since 1970.
+const NEVER_US: i64 = 253_370_764_800_000_000;
+
+/// So many of those messages are kept, the newest.
+const MAX_GIVEN_UP: u32 = 256;
+
 /// A message that a receiver has not accepted yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxRow {
@@ -62,6 +68,25 @@ pub(super) fn postpone(connection: &Connection, id: i64, next_try: SystemTime, e
         .execute(
             "UPDATE deliveries SET attempts = attempts + 1, next_try_us = ?2, last_error = ?3 WHERE id = ?1",
             params![id, convert::micros(next_try), error],
+        )
+        .map(drop)
+}
+
+/// All messages that are not given up, in the order of their numbers.
+pub(super) fn undelivered(connection: &Connection) -> rusqlite::Result<Vec<OutboxRow>> {
+    let mut query = connection.prepare("SELECT * FROM deliveries WHERE next_try_us < ?1 ORDER BY id")?;
+    let rows = query.query_map([NEVER_US], row)?;
+    rows.collect()
+}
+
+/// Keeps a message that its receiver will never accept, for people to read, and deletes the oldest of too many.
+pub(super) fn give_up(connection: &Connection, id: i64, error: &str) -> rusqlite::Result<()> {
+    postpone(connection, id, convert::time(NEVER_US), error)?;
+    connection
+        .execute(
+            "DELETE FROM deliveries WHERE id IN
+             (SELECT id FROM deliveries WHERE next_try_us >= ?1 ORDER BY id DESC LIMIT -1 OFFSET ?2)",
+            params![NEVER_US, MAX_GIVEN_UP],
         )
         .map(drop)
 }

@@ -9,6 +9,7 @@ use rusqlite::ErrorCode;
 use thiserror::Error;
 
 use super::schema::VERSION;
+use crate::model::units::Bytes;
 
 /// Why the event store cannot be used.
 #[derive(Debug, Error)]
@@ -40,6 +41,20 @@ pub enum StoreError {
     DamagedAgain {
         /// The file.
         file: PathBuf,
+    },
+    /// A process reads an old state of the file for so long that SQLite's log has reached its limit.
+    #[error(
+        "{}-wal has more than {}, since {readers} keeps reading an old state of the event store: end it; nothing is written until then",
+        file.display(),
+        Bytes(*limit)
+    )]
+    LogHeld {
+        /// The file.
+        file: PathBuf,
+        /// The limit of the log, in bytes.
+        limit: u64,
+        /// Who reads, as far as the kernel shows it.
+        readers: String,
     },
     /// The folder or the file cannot be created.
     #[error("{}: {error}", file.display())]

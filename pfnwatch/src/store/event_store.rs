@@ -12,23 +12,24 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{
     alerts::{self, AlertRow},
-    blocks, boots, costs,
+    blocks, boots, costs, damaged,
     deliveries::{self, OutboxRow},
     error::StoreError,
-    events,
+    events, log_readers,
     open::open,
     pending::PendingEvents,
     retention,
 };
 use crate::model::{
-    capacity::CostRecord,
+    capacity::{CostRecord, NamespaceKey},
     event::{Event, Time},
     info_block::SavedInfoBlock,
     store::{BootRow, Settings, StoreHealth, UnsavedBlocks},
 };
 
-/// At most so many damaged files are set aside while the agent runs: a disk that damages each new one must not be filled.
-const MAX_SET_ASIDE: u32 = 8;
+/// So many damaged files are set aside while the agent runs, and are kept over all its runs: a disk that damages each new one must
+/// not be filled.
+const MAX_SET_ASIDE: usize = 4;
 
 /// So many commits and events are in SQLite's log before they are moved into the file: about half a MiB. If events never pause,
 /// `wal_autocheckpoint` does it (`open.rs`).
@@ -36,6 +37,9 @@ const CHECKPOINT_WRITES: usize = 64;
 
 /// After so long without an event, the next one is not expected immediately.
 const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
+
+/// SQLite's log may have so many bytes at least: four times what it has while nobody keeps it from going into the file.
+const MIN_LOG_LIMIT: u64 = 16 << 20;
 
 /// How often old events are looked for. The size of the file is checked more often: that is cheap.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -51,7 +55,7 @@ pub struct EventStore {
     identity: Option<(u64, u64)>,
     health: StoreHealth,
     /// How many files were set aside.
-    set_aside: u32,
+    set_aside: usize,
     /// The error that was logged last, so that it is logged once.
     logged_error: Option<String>,
     pub(super) pending: PendingEvents,
@@ -122,7 +126,7 @@ impl EventStore {
         for event in events {
             (event.id, event.uncommitted) = (None, true);
             self.health.uncommitted = self.health.uncommitted.saturating_add(1);
-            self.pending.push(event.clone());
+            self.health.dropped += u64::from(self.pending.push(event.clone()));
         }
     }
 
@@ -211,6 +215,11 @@ impl EventStore {
         self.write_all(boots, boots::save)
     }
 
+    /// Deletes boots, all or none.
+    pub fn delete_boots(&mut self, boots: &[BootRow]) -> Option<()> {
+        self.write_all(boots, boots::delete)
+    }
+
     /// What each namespace costs. A row that cannot be parsed is left out.
     pub fn costs(&mut self) -> Option<Vec<CostRecord>> {
         self.read(costs::all)
@@ -219,6 +228,11 @@ impl EventStore {
     /// Saves what namespaces cost. Each replaces the row of the same namespace, or of the one that had its place.
     pub fn save_costs(&mut self, records: &[CostRecord]) -> Option<()> {
         self.write_all(records, costs::save)
+    }
+
+    /// Deletes what namespaces cost, all or none.
+    pub fn delete_costs(&mut self, namespaces: &[NamespaceKey]) -> Option<()> {
+        self.write_all(namespaces, costs::delete)
     }
 
     /// The alerts that are firing.
@@ -256,6 +270,16 @@ impl EventStore {
         self.write(|connection| deliveries::postpone(connection, id, next_try, error))
     }
 
+    /// All messages that a receiver may still accept, in the order in which they were put.
+    pub fn undelivered(&mut self) -> Option<Vec<OutboxRow>> {
+        self.read(deliveries::undelivered)
+    }
+
+    /// Keeps a message as one that its receiver will never accept; the oldest of too many are deleted.
+    pub fn give_up(&mut self, id: i64, error: &str) -> Option<()> {
+        self.write(|connection| deliveries::give_up(connection, id, error))
+    }
+
     /// How many messages wait for each receiver that any wait for.
     pub fn pending(&mut self) -> Option<BTreeMap<String, u64>> {
         self.read(deliveries::count_by_receiver)
@@ -272,8 +296,28 @@ impl EventStore {
         if self.health.error.is_some() {
             return None;
         }
+        self.bound_log()?;
         let result = work(self.connection.as_mut()?);
         result.map_err(|error| self.on_error(error.into())).ok()
+    }
+
+    /// While a process reads an old state of the file, SQLite's log cannot begin again at its start, and each commit makes it longer
+    /// (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>). Above the limit nothing is written until the reader
+    /// has ended.
+    fn bound_log(&mut self) -> Option<()> {
+        let file = self.settings.file.clone()?;
+        let limit = self.settings.max_size_bytes.max(MIN_LOG_LIMIT);
+        if log_size(&file) <= limit {
+            return Some(());
+        }
+        let is_held = self.read(|connection| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+        })?;
+        if is_held {
+            let readers = log_readers::log_readers(&file);
+            self.report_error(&StoreError::LogHeld { file, limit, readers });
+        }
+        (!is_held).then_some(())
     }
 
     /// Writes all rows in one transaction.
@@ -362,7 +406,7 @@ impl EventStore {
         }
         self.set_aside += 1;
         let now = SystemTime::now();
-        let aside = sibling(file, &format!(".damaged-{}", Time(now)));
+        let aside = sibling(file, &format!("{}{}", damaged::SUFFIX, Time(now)));
         for suffix in ["-wal", "-shm", ""] {
             match fs::rename(sibling(file, suffix), sibling(&aside, suffix)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -377,6 +421,7 @@ impl EventStore {
             aside.display()
         );
         self.health.set_aside = Some(aside);
+        self.health.deleted_damaged += damaged::delete_surplus(file, MAX_SET_ASIDE);
         self.health.events = 0;
         self.is_new_file = true;
         let connection = open(file)?;
@@ -402,5 +447,9 @@ fn identity(file: &Path) -> Option<(u64, u64)> {
 
 /// The size of the file and its log.
 fn size(file: &Path) -> u64 {
-    ["", "-wal"].iter().filter_map(|suffix| fs::metadata(sibling(file, suffix)).ok()).map(|it| it.len()).sum()
+    fs::metadata(file).map_or(0, |it| it.len()).saturating_add(log_size(file))
+}
+
+fn log_size(file: &Path) -> u64 {
+    fs::metadata(sibling(file, "-wal")).map_or(0, |it| it.len())
 }

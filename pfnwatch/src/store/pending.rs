@@ -16,11 +16,14 @@ pub(super) struct PendingEvents {
 }
 
 impl PendingEvents {
-    pub(super) fn push(&mut self, event: Event) {
-        if self.events.len() == MAX_PENDING {
+    /// Returns whether the oldest event was dropped.
+    pub(super) fn push(&mut self, event: Event) -> bool {
+        let is_full = self.events.len() == MAX_PENDING;
+        if is_full {
             self.events.pop_front();
             self.dropped = self.dropped.saturating_add(1);
         }
         self.events.push_back(event);
+        is_full
     }
 }

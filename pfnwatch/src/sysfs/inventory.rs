@@ -17,6 +17,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     thread::{self, ScopedJoinHandle},
 };
 
@@ -27,7 +28,7 @@ use crate::model::inventory::Namespace;
 use crate::model::inventory::Region;
 
 use self::attribute::Directory;
-
+use super::busy::{self, Reads};
 use crate::os::paths::Paths;
 
 /// Below this many namespaces a second thread costs more than it saves.
@@ -50,14 +51,24 @@ impl From<&Paths> for SysfsRoots {
 }
 
 impl Inventory {
-    /// A host without libnvdimm has an empty inventory.
+    /// A host without libnvdimm has an empty inventory. A device that is being bound has [`Busy`](crate::model::inventory::AttributeError::Busy) where its
+    /// attributes would wait.
+    ///
+    /// # Errors
+    /// The list of devices cannot be read, or too many devices are being bound.
     pub fn read(roots: &SysfsRoots) -> anyhow::Result<Self> {
+        let roots = roots.clone();
+        busy::read_around_binds(move |reads| Self::read_watched(&roots, reads)).context("reading sysfs")?
+    }
+
+    fn read_watched(roots: &SysfsRoots, reads: &Arc<Reads>) -> anyhow::Result<Self> {
         let root = roots.sysfs.join("bus/nd/devices");
         let names = match list(&root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             names => names.with_context(|| format!("reading {}", root.display()))?,
         };
-        let devices = Directory::open(&root).map_err(|why| anyhow::anyhow!("{}: {why}", root.display()))?;
+        let devices =
+            Directory::open_watched(&root, reads).map_err(|why| anyhow::anyhow!("{}: {why}", root.display()))?;
         let dax = Directory::open(&roots.sysfs.join("bus/dax/devices")).ok();
         let regions = numbered(&names, "region").into_iter().filter_map(|name| Region::read(&devices, name)).collect();
         let namespaces = read_namespaces(&devices, dax.as_ref(), &numbered(&names, "namespace"));

@@ -135,7 +135,13 @@ pub(crate) fn with_namespace(rig: &mut Rig) {
 
 /// An earlier boot of a kernel that reserved half as much.
 pub(crate) fn with_cheaper_boot(rig: &mut Rig) {
+    rig.store = Some(rig.folder.path().join("store.db"));
     rig.boots = vec![cheaper_boot()];
+}
+
+/// An event store that takes no events: a folder is in its place.
+pub(crate) fn with_broken_store(rig: &mut Rig) {
+    rig.store = Some(rig.folder.path().to_owned());
 }
 
 /// A kernel before this one, which reserved half as much.

@@ -269,7 +269,7 @@ impl Sensor for FakeKernel {
             max: MaxStructPage { bytes, overridden_bytes: None },
             source: Source::ObservedBlock { namespace: "namespace0.0".to_owned() },
         }));
-        RunningKernel { resolved: resolve(observed), override_set: None, problems: Vec::new() }
+        RunningKernel { resolved: resolve(observed), override_set: None, allows_empty: None, problems: Vec::new() }
     }
 }
 

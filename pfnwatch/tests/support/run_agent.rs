@@ -57,7 +57,9 @@ pub struct Rig {
     pub kernel: FakeKernel,
     pub clock: FakeClock,
     pub log: SharedLog,
-    /// Earlier boots that the event store has; without any there is no event store.
+    /// The file of the event store, if there is one.
+    pub store: Option<PathBuf>,
+    /// Earlier boots that the event store has.
     pub boots: Vec<BootRow>,
     signals: UnboundedSender<Signal>,
 }
@@ -95,7 +97,7 @@ impl Rig {
         fs::create_dir_all(boot_id.parent().unwrap()).unwrap();
         fs::write(boot_id, "this boot\n").unwrap();
         let (clock, log) = (FakeClock::default(), SharedLog::default());
-        let rig = Self { folder, kernel, clock, log, boots: Vec::new(), signals: sender };
+        let rig = Self { folder, kernel, clock, log, store: None, boots: Vec::new(), signals: sender };
         rig.configure(config);
         (rig, signals)
     }
@@ -141,12 +143,11 @@ impl Rig {
 
 impl Rig {
     fn store(&self) -> EventStore {
-        if self.boots.is_empty() {
-            return EventStore::disabled();
+        let settings = Settings { file: self.store.clone(), ..Settings::default() };
+        let mut store = EventStore::open(settings, |_| String::new());
+        if !self.boots.is_empty() {
+            store.save_boots(&self.boots).unwrap();
         }
-        let file = Some(self.folder.path().join("store.db"));
-        let mut store = EventStore::open(Settings { file, ..Settings::default() }, |_| String::new());
-        store.save_boots(&self.boots).unwrap();
         store
     }
 }

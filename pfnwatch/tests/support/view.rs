@@ -3,6 +3,7 @@
 
 use pfnwatch::model::policy::Mode;
 use std::{
+    collections::BTreeMap,
     path::Path,
     time::{Duration, UNIX_EPOCH},
 };
@@ -228,6 +229,8 @@ fn status() -> Status {
         last_event: None,
         web: WebStatus { address: Some("127.0.0.1:9464".to_owned()), problem: None },
         counters: Counter::ALL.iter().map(|counter| (counter.name().to_owned(), 1)).collect(),
+        store_error: None,
+        evictions: BTreeMap::from([("reported_blocks".to_owned(), 2)]),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),
         degraded: Vec::new(),

@@ -84,6 +84,13 @@ pub(super) const ALL: &[Scenario] = &[
     DEFAULT,
     Scenario { name: scope::GUARD, kernel: On::Debian(Lines::Observing), ..DEFAULT },
     Scenario { name: scope::SOAK, kernel: On::Debian(Lines::OldestAndNewest), ..DEFAULT },
+    Scenario {
+        name: scope::HUGE,
+        kernel: On::Debian(Lines::Only("6.12")),
+        legacy_pmem_bytes: 0,
+        nvdimms: &[Nvdimm { region_bytes: 257 * GIB, address: None }],
+        ..DEFAULT
+    },
     // Three boots of one host: a sound kernel, one with the regression, the sound one again. The kernel takes the last of its
     // lists of security modules.
     Scenario { name: scope::NO_BPF, arguments: "lsm=landlock,lockdown,yama,integrity,apparmor", ..CARRYING },

@@ -192,3 +192,43 @@ fn a_namespace_that_was_accepted_stays_so_over_agents() {
     assert_eq!(agent(64, None), (0, Ok(None), 0));
     assert_eq!(agent(128, None), (1, Ok(None), 1), "it has cost less meanwhile");
 }
+
+#[test]
+fn of_too_many_boots_the_oldest_are_evicted_but_never_the_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder);
+    let last = u64::try_from(MAX_BOOTS).unwrap() + 9;
+    let boots: Vec<_> = (1..last).map(|number| boot(number, Some(if number == 3 { 64 } else { 128 }))).collect();
+    store.save_boots(&boots).unwrap();
+    let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
+    assert_eq!(watch.observe_kernel(&mut store, boot(last, Some(128))), None, "an earlier agent has reported it");
+    let kept: Vec<_> = store.boots().unwrap().into_iter().map(|boot| boot.release).collect();
+    assert_eq!((kept.len(), &kept[..2], watch.evicted()), (MAX_BOOTS, &["6.3".into(), "6.11".into()][..], (9, 0)));
+    assert_eq!(watch.regressions()[0].before.kernel, "6.3");
+    assert_eq!(kept.last(), Some(&format!("6.{last}")));
+}
+
+#[test]
+fn costs_that_are_evicted_go_from_the_store_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder);
+    let least = Cost {
+        kernel: "6.0".into(),
+        seen: "2026-01-01T00:00:00Z".into(),
+        reservation_bytes: GIB,
+        excess_bytes: 0,
+        max_struct_page_size_bytes: None,
+    };
+    let gone = |number: u64| {
+        let (namespace, start_address) = ("namespace0.0".into(), (100 + number) * GIB);
+        let namespace = NamespaceKey { namespace, namespace_uuid: None, start_address, size_bytes: GIB };
+        CostRecord { namespace, last: None, least: least.clone(), accepted: None }
+    };
+    let records: Vec<_> = (0..4096).map(gone).collect();
+    store.save_costs(&records).unwrap();
+    let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
+    watch.observe_scan(&mut store, &scanned(Some(Pmem::default())));
+    let kept = store.costs().unwrap();
+    assert_eq!((kept.len(), watch.evicted()), (4096, (0, 1)));
+    assert!(kept.contains(&records[1]) && !kept.contains(&records[0]) && kept.iter().any(|it| it.last.is_some()));
+}

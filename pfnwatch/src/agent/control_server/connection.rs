@@ -2,7 +2,8 @@
 
 use std::{io, time::Duration};
 
-use nix::unistd::Gid;
+use bytes::Bytes;
+use nix::unistd::{Gid, geteuid};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
@@ -10,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Peer, PendingRequest, Responder, denial_log::DenialLog, peer::Access};
+use super::{Access, Peer, PendingRequest, Responder, denial_log::DenialLog, reader_replies::ReaderReplies};
 use crate::model::control::{ErrorResponse, MAX_REQUEST_BYTES, Reply, Request};
 
 /// How long a peer may take.
@@ -29,12 +30,23 @@ impl Default for Limits {
 }
 
 /// Who may send requests.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct AccessPolicy {
+    /// Whether a user may ask for everything: root and the agent's own may.
+    pub(super) is_owner: fn(u32) -> bool,
     /// The group that may read the status, besides root.
     pub(super) readers: Option<Gid>,
     /// Logs those who were denied.
     pub(super) denials: DenialLog,
+    /// What readers were answered.
+    pub(super) replies: ReaderReplies,
+}
+
+impl AccessPolicy {
+    pub(super) fn new(readers: Option<Gid>) -> Self {
+        let is_owner = |uid| uid == 0 || uid == geteuid().as_raw();
+        Self { is_owner, readers, denials: DenialLog::default(), replies: ReaderReplies::default() }
+    }
 }
 
 /// Serves one connection. Nothing that the peer does or leaves undone is an error of ours.
@@ -46,7 +58,7 @@ pub(super) async fn serve(
 ) {
     let Some(reply) = reply(&mut stream, &requests, limits, &access).await else { return };
     let write = async {
-        stream.write_all(&reply.line()).await?;
+        stream.write_all(&reply).await?;
         stream.shutdown().await
     };
     if !matches!(timeout(limits.write, write).await, Ok(Ok(()))) {
@@ -54,40 +66,44 @@ pub(super) async fn serve(
     }
 }
 
-/// The reply to the peer; `None` if it closed the connection without a request.
+/// The line of the reply to the peer; `None` if it closed the connection without a request.
 async fn reply(
     stream: &mut UnixStream,
     requests: &mpsc::Sender<PendingRequest>,
     limits: Limits,
     access: &AccessPolicy,
-) -> Option<Reply> {
+) -> Option<Bytes> {
+    let line_of = |reply: Reply| Some(Bytes::from(reply.line()));
     let deny = |uid, reason| {
         access.denials.record(uid, reason);
-        Some(Err(ErrorResponse::error(reason)).into())
+        line_of(Err(ErrorResponse::error(reason)).into())
     };
-    let (peer, rights) = match Peer::authorize(stream, access.readers) {
+    let peer = match Peer::authorize(stream, access) {
         Ok(Ok(admitted)) => admitted,
         Ok(Err(uid)) => return deny(uid, "only root may ask the agent"),
         Err(error) => {
-            return Some(Err(ErrorResponse::error(format!("the agent cannot tell who asks: {error}"))).into());
+            return line_of(Err(ErrorResponse::error(format!("the agent cannot tell who asks: {error}"))).into());
         }
     };
     let request = match timeout(limits.read, line(stream)).await {
         Ok(Ok(line)) if line.is_empty() => return None,
         Ok(Ok(line)) => match parse(&line) {
             Ok(request) => request,
-            Err(error) => return Some(Err(error).into()),
+            Err(error) => return line_of(Err(error).into()),
         },
         Ok(Err(_)) => return None,
         Err(_) => {
             let seconds = limits.read.as_secs();
-            return Some(Err(ErrorResponse::usage(format!("no whole request came within {seconds} s"))).into());
+            return line_of(Err(ErrorResponse::usage(format!("no whole request came within {seconds} s"))).into());
         }
     };
-    if rights == Access::ReadOnly && !request.is_read_only() {
-        return deny(peer.uid, "only root may ask for this: others may look, and change nothing");
+    match peer.access {
+        Access::Full => line_of(forward(request, peer, requests).await),
+        Access::ReadOnly if request.is_read_only() => {
+            Some(access.replies.get(request.clone(), forward(request, peer, requests)).await)
+        }
+        Access::ReadOnly => deny(peer.uid, "only root may ask for this: others may look, and change nothing"),
     }
-    Some(forward(request, peer, requests).await)
 }
 
 async fn line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {

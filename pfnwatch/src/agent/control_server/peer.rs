@@ -9,11 +9,9 @@ use std::{
     path::Path,
 };
 
-use nix::{
-    sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials},
-    unistd::{Gid, geteuid},
-};
+use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
 
+use super::connection::AccessPolicy;
 use crate::model::event::Actor;
 
 /// A login uid that was never set (AUDIT_UID_UNSET, include/uapi/linux/audit.h).
@@ -33,11 +31,12 @@ pub struct Peer {
     pub login_uid: Option<u32>,
     /// The path of its cgroup in the v2 hierarchy, where that is known.
     pub cgroup: Option<String>,
+    pub access: Access,
 }
 
 /// What somebody may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub enum Access {
     /// Everything.
     Full,
     /// What changes nothing.
@@ -50,11 +49,12 @@ pub(super) fn credentials(socket: &impl AsFd) -> io::Result<UnixCredentials> {
 }
 
 impl Peer {
-    /// The other end of a connection, and what it may ask for; the error of one that has no business here is its user id.
-    pub(super) fn authorize(socket: &impl AsFd, readers: Option<Gid>) -> io::Result<Result<(Self, Access), u32>> {
+    /// The other end of a connection; the error of one that has no business here is its user id.
+    pub(super) fn authorize(socket: &impl AsFd, policy: &AccessPolicy) -> io::Result<Result<Self, u32>> {
+        let readers = policy.readers;
         let credentials = credentials(socket)?;
         let uid = credentials.uid();
-        let rights = if uid == 0 || uid == geteuid().as_raw() {
+        let access = if (policy.is_owner)(uid) {
             Access::Full
         } else if readers.is_some_and(|group| group.as_raw() == credentials.gid())
             || readers.map_or(Ok(false), |group| groups(socket).map(|its| its.contains(&group.as_raw())))?
@@ -74,8 +74,9 @@ impl Peer {
             comm: read("comm").map(|comm| printable(&comm)).unwrap_or_default(),
             login_uid: login.filter(|login| *login != NO_LOGIN),
             cgroup: read("cgroup").and_then(|text| cgroup_v2(&String::from_utf8_lossy(&text))),
+            access,
         };
-        Ok(Ok((peer, rights)))
+        Ok(Ok(peer))
     }
 }
 
@@ -138,11 +139,20 @@ impl fmt::Display for Peer {
 
 #[cfg(test)]
 mod tests {
+    use nix::unistd::Gid;
+
     use super::*;
 
     #[test]
     fn who_is_said_in_one_line() {
-        let peer = Peer { pid: 7, uid: 0, comm: printable(b"a\nb\xff\n"), login_uid: Some(1000), cgroup: None };
+        let peer = Peer {
+            pid: 7,
+            uid: 0,
+            comm: printable(b"a\nb\xff\n"),
+            login_uid: Some(1000),
+            cgroup: None,
+            access: Access::Full,
+        };
         assert_eq!(peer.to_string(), "a\u{fffd}b\u{fffd} (pid 7, uid 0, login uid 1000)");
         let gone = Peer { comm: String::new(), login_uid: None, ..peer };
         assert_eq!(gone.to_string(), "a process (pid 7, uid 0)");
@@ -157,8 +167,8 @@ mod tests {
         ours.sort_unstable();
         assert_eq!(its, ours);
         // Root, or the agent's own user, may do all, whoever else may look.
-        let (_, rights) = Peer::authorize(&socket, Some(Gid::from_raw(4711))).unwrap().unwrap();
-        assert_eq!(rights, Access::Full);
+        let peer = Peer::authorize(&socket, &AccessPolicy::new(Some(Gid::from_raw(4711)))).unwrap().unwrap();
+        assert_eq!(peer.access, Access::Full);
     }
 
     #[test]

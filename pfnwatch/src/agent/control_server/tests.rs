@@ -1,5 +1,6 @@
 use crate::model::policy::{Mode, ModeChoice};
 use std::{
+    cell::Cell,
     fs,
     io::{Read as _, Write as _},
     os::unix::{
@@ -8,6 +9,7 @@ use std::{
         net::UnixStream,
     },
     path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -34,13 +36,25 @@ fn place() -> Place {
     Place { _folder: folder, path }
 }
 
+thread_local! {
+    /// How often the small agent was asked for its status.
+    static ASKED: Cell<u32> = const { Cell::new(0) };
+}
+
 /// Runs a server with a small agent, while `clients` does what it does in a thread of its own.
 fn serve<T: Send + 'static>(limits: Limits, clients: impl FnOnce(PathBuf) -> T + Send + 'static) -> T {
+    serve_with(|server| server.limits = limits, clients)
+}
+
+fn serve_with<T: Send + 'static>(
+    configure: impl FnOnce(&mut Server),
+    clients: impl FnOnce(PathBuf) -> T + Send + 'static,
+) -> T {
     let place = place();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut server = Server::listen(&place.path).unwrap();
-        server.limits = limits;
+        configure(&mut server);
         let path = place.path.clone();
         let (done, mut over) = oneshot::channel();
         thread::spawn(move || done.send(clients(path)));
@@ -65,6 +79,10 @@ fn handle(call: PendingRequest) {
         })),
         Request::Revoke { id } => Ok(Response::Revoked(Revoked { id })),
         Request::Release => return drop(call.responder),
+        Request::Status => {
+            ASKED.set(ASKED.get() + 1);
+            Err(ErrorResponse::unsupported("not here"))
+        }
         // Far more than a socket holds.
         Request::Block { .. } => {
             Ok(Response::Released(Released { removed: vec!["x".repeat(1 << 22)], still_guarding: true }))
@@ -131,6 +149,50 @@ fn whoever_says_nothing_is_let_go_and_holds_nobody_up() {
         silent[0].read_to_string(&mut said).unwrap();
         assert!(said.contains("no whole request came"), "{said}");
     });
+}
+
+/// A server for which nobody is root, and all are members of the readers' group.
+fn for_members(server: &mut Server) {
+    server.access.readers = Some(nix::unistd::getegid());
+    server.access.is_owner = |_| false;
+}
+
+#[test]
+fn members_of_the_group_leave_one_connection_to_root() {
+    static IS_ROOT: AtomicBool = AtomicBool::new(false);
+    let configure = |server: &mut Server| {
+        for_members(server);
+        server.access.is_owner = |_| IS_ROOT.load(Ordering::SeqCst);
+    };
+    serve_with(configure, |path| {
+        let silent: Vec<_> = (0..MAX_CONNECTIONS - 1).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        let refused = try_request(&path, &Request::Alerts).unwrap_err().to_string();
+        assert!(refused.contains("too many connections"), "{refused}");
+        IS_ROOT.store(true, Ordering::SeqCst);
+        assert!(revoke(&path, 5).is_ok());
+        IS_ROOT.store(false, Ordering::SeqCst);
+        drop(silent);
+        let served = |_: &u32| {
+            thread::sleep(Duration::from_millis(20));
+            try_request(&path, &Request::Alerts).is_err_and(|error| error.to_string() == "not here")
+        };
+        assert!((0..500).any(|attempt| served(&attempt)), "their connections have ended");
+    });
+}
+
+#[test]
+fn requests_of_members_reach_the_loop_once_a_second() {
+    let flood = |path: PathBuf| {
+        let begun = Instant::now();
+        for _ in 0..100 {
+            assert_eq!(request(&path, &Request::Status).unwrap_err().to_string(), "not here");
+        }
+        begun.elapsed()
+    };
+    let lasted = serve_with(for_members, flood);
+    assert!((1..=2 + lasted.as_secs()).contains(&ASKED.take().into()), "in {lasted:?}");
+    serve(Limits::default(), flood);
+    assert_eq!(ASKED.take(), 100, "root gets the present state each time");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::model::{
 
 pub(super) fn of(facts: &Facts, host: &KernelParameters, measured: &Measured, numbers: &Numbers) -> (Cause, String) {
     let cause = match &facts.block {
-        Some(block) => of_block(block, facts, host, measured),
+        Some(block) => of_block(block, facts, measured),
         None => of_bytes(facts, host, measured),
     };
     (cause, text::explain(cause, facts, host, measured, numbers))
@@ -19,7 +19,7 @@ pub(super) fn of(facts: &Facts, host: &KernelParameters, measured: &Measured, nu
 
 /// The block shows its own history: later changes are recognized by how it was made, and a changed block is never
 /// blamed on the kernel that made it.
-fn of_block(block: &InfoBlock, facts: &Facts, host: &KernelParameters, measured: &Measured) -> Cause {
+fn of_block(block: &InfoBlock, facts: &Facts, measured: &Measured) -> Cause {
     if let Some(made) = &measured.made {
         if was_resized(made, measured.geometry.size) {
             return Cause::Resized;
@@ -39,7 +39,7 @@ fn of_block(block: &InfoBlock, facts: &Facts, host: &KernelParameters, measured:
     let recorded = u64::from(block.page_struct_size);
     match measured.geometry.map {
         Map::Dev if recorded == REGRESSED_STRUCT_PAGE => Cause::RegressedKernel,
-        Map::Dev if is_explained_by(recorded, host, measured) => Cause::WideStructPage,
+        Map::Dev if is_explained_by(recorded, measured) => Cause::WideStructPage,
         _ => Cause::Unexplained,
     }
 }
@@ -55,14 +55,14 @@ fn of_bytes(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Caus
     }
     let wide = [host.max_struct_page, host.struct_page].into_iter().flatten();
     match measured.geometry.map {
-        Map::Dev if is_explained_by(REGRESSED_STRUCT_PAGE, host, measured) => {
+        Map::Dev if is_explained_by(REGRESSED_STRUCT_PAGE, measured) => {
             // Older kernels rounded the memmap up to whole sections and kept 128 KiB for labels: one align more by
             // either formula is nobody's for certain, unless the running kernel is known for it.
             let one_align = measured.excess() <= measured.effective_align();
             let certain = !one_align || host.max_struct_page == Some(REGRESSED_STRUCT_PAGE);
             if certain { Cause::RegressedKernel } else { Cause::Unexplained }
         }
-        Map::Dev if wide.into_iter().any(|bytes| is_explained_by(bytes, host, measured)) => Cause::WideStructPage,
+        Map::Dev if wide.into_iter().any(|bytes| is_explained_by(bytes, measured)) => Cause::WideStructPage,
         _ if measured.excess() <= measured.effective_align() => Cause::OlderKernel,
         _ => Cause::Unexplained,
     }
@@ -74,8 +74,8 @@ fn moved_by_addresses(facts: &Facts, measured: &Measured) -> bool {
     facts.start.is_some() && facts.first_usable.is_some_and(|first| align.is_power_of_two() && first & (align - 1) != 0)
 }
 
-fn is_explained_by(bytes: u64, host: &KernelParameters, measured: &Measured) -> bool {
-    reserved_with(&measured.geometry, bytes, host) == Ok(measured.reservation)
+fn is_explained_by(bytes: u64, measured: &Measured) -> bool {
+    reserved_with(&measured.geometry, bytes) == Ok(measured.reservation)
 }
 
 /// Whether the block was made for another size; less than a page is what a size of broken pages leaves over.

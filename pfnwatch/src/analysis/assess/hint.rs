@@ -14,7 +14,7 @@ use crate::model::{
 /// All that apply, the most important first.
 pub(super) fn of(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Vec<Hint> {
     [
-        system_ram(facts, host, measured),
+        system_ram(facts, measured),
         smaller_pages(host, thresholds, measured),
         no_deduplication(facts, host, measured),
         smaller_struct_page(host, thresholds, measured),
@@ -26,11 +26,11 @@ pub(super) fn of(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds
 }
 
 /// C: kmem makes its memmap in DRAM and never uses the altmap.
-fn system_ram(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Option<Hint> {
+fn system_ram(facts: &Facts, measured: &Measured) -> Option<Hint> {
     if facts.mode != NamespaceMode::Devdax || !facts.system_ram || measured.geometry.map != Map::Dev {
         return None;
     }
-    let bytes = gained_by_map_mem(host, measured)?;
+    let bytes = gained_by_map_mem(measured)?;
     let detail =
         format!("in use as system RAM, which does not use the reservation: map=mem gives {} back", Bytes(bytes));
     Some(Hint::new(Cause::SystemRam, bytes, detail))
@@ -48,7 +48,7 @@ fn no_deduplication(facts: &Facts, host: &KernelParameters, measured: &Measured)
     }
     let mapped = geometry.size.checked_sub(measured.end_trunc)?;
     let dram = deduplicated_memmap(mapped, geometry.align, host).filter(|_| host.deduplicates == Some(true))?;
-    let bytes = gained_by_map_mem(host, measured)?;
+    let bytes = gained_by_map_mem(measured)?;
     let detail = format!(
         "map=mem would take {} of DRAM in place of {} here: this kernel deduplicates the memmap's tail pages \
          (struct pages only, page tables are not counted)",
@@ -82,7 +82,7 @@ fn smaller_pages(host: &KernelParameters, thresholds: &Thresholds, measured: &Me
         return None;
     }
     let own = Geometry { page_size: host.page_size, ..*geometry };
-    let rebuilt = reserved_with(&own, thresholds.reference_struct_page, host).ok()?;
+    let rebuilt = reserved_with(&own, thresholds.reference_struct_page).ok()?;
     let bytes = measured.reservation.checked_sub(rebuilt).filter(|bytes| *bytes > 0)?;
     let detail = format!(
         "its block is for pages of {}: with this kernel's {} a rebuild gives {} back",
@@ -105,9 +105,9 @@ fn smaller_struct_page(host: &KernelParameters, thresholds: &Thresholds, measure
     Some(Hint::new(Cause::SmallerStructPage, bytes, detail))
 }
 
-fn gained_by_map_mem(host: &KernelParameters, measured: &Measured) -> Option<u64> {
+fn gained_by_map_mem(measured: &Measured) -> Option<u64> {
     let mem = Geometry { map: Map::Mem, ..measured.geometry };
-    let reservation = reserved_with(&mem, 0, host).ok()?;
+    let reservation = reserved_with(&mem, 0).ok()?;
     measured.reservation.checked_sub(reservation).filter(|bytes| *bytes > 0)
 }
 

@@ -46,7 +46,7 @@ pub(super) fn measure(facts: &Facts, host: &KernelParameters, reference: u64) ->
     if block.is_none() {
         geometry.page_size = page_size_that_fits(&geometry, split.reservation, reference, host);
     }
-    let ideal = ideal(&geometry, block, reference, host).map_err(|rejection| match rejection {
+    let ideal = ideal(&geometry, block, reference).map_err(|rejection| match rejection {
         Rejection::StartMisaligned => Obstacle::Conflict(format!(
             "it is in use, and its start {:#x} is not a multiple of {}",
             geometry.start,
@@ -136,18 +136,13 @@ fn of_sizes(facts: &Facts, geometry: &Geometry) -> Result<Split, Obstacle> {
 
 /// The ideal. A namespace that an older kernel shifted by start_pad may start where today's formula refuses: then the
 /// part behind the padding is used.
-fn ideal(
-    geometry: &Geometry,
-    block: Option<&InfoBlock>,
-    reference: u64,
-    host: &KernelParameters,
-) -> Result<u64, Rejection> {
+fn ideal(geometry: &Geometry, block: Option<&InfoBlock>, reference: u64) -> Result<u64, Rejection> {
     let start_pad = block.map_or(0, |block| u64::from(block.start_pad));
-    match reserved_with(geometry, reference, host) {
+    match reserved_with(geometry, reference) {
         Err(Rejection::StartMisaligned) if start_pad > 0 => {
             let start = geometry.start.checked_add(start_pad).ok_or(Rejection::Overflow)?;
             let size = geometry.size.checked_sub(start_pad).ok_or(Rejection::TooSmall)?;
-            let behind = reserved_with(&Geometry { start, size, ..*geometry }, reference, host)?;
+            let behind = reserved_with(&Geometry { start, size, ..*geometry }, reference)?;
             behind.checked_add(start_pad).ok_or(Rejection::Overflow)
         }
         other => other,
@@ -162,7 +157,7 @@ fn page_size_that_fits(geometry: &Geometry, reservation: u64, reference: u64, ho
     }
     let fits = |page_size: u64| {
         let geometry = Geometry { page_size, ..*geometry };
-        [reference, REGRESSED_STRUCT_PAGE].into_iter().any(|n| reserved_with(&geometry, n, host) == Ok(reservation))
+        [reference, REGRESSED_STRUCT_PAGE].into_iter().any(|n| reserved_with(&geometry, n) == Ok(reservation))
     };
     let smaller = [4096, 16384].into_iter().filter(|size| *size < host.page_size);
     if fits(host.page_size) {
@@ -180,7 +175,7 @@ impl Measured {
     pub(super) fn numbers(&self, host: &KernelParameters) -> Numbers {
         // What this kernel itself would need: its pages, its struct page.
         let own = Geometry { page_size: host.page_size, ..self.geometry };
-        let needed = host.struct_page.and_then(|bytes| reserved_with(&own, bytes, host).ok());
+        let needed = host.struct_page.and_then(|bytes| reserved_with(&own, bytes).ok());
         Numbers {
             size: Some(self.geometry.size),
             usable: Some(self.usable),

@@ -20,7 +20,7 @@ fn host() -> KernelParameters {
         compat: 2 * MIB,
         struct_page: Some(64),
         max_struct_page: Some(64),
-        quirks: KernelQuirks::default(),
+        allows_empty: None,
         deduplicates: Some(true),
     }
 }

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::model::capacity::{AcceptError, Acceptance, Cost, NamespaceKey, Regression};
 
-/// The limit of namespaces that are tracked; the one that was seen the longest ago is evicted first.
+/// The limit of namespaces that are tracked. Those that are gone are evicted first, then those whose least cost is the oldest;
+/// a record whose least cost is the baseline of a regression is never evicted.
 pub(super) const MAX_RECORDS: usize = 4096;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +24,17 @@ pub enum RegressionChange {
 #[derive(Debug, Default)]
 pub struct CostHistory {
     records: Vec<CostRecord>,
+    evicted: u64,
+    /// The evicted namespaces that [`Self::take_evicted`] has not returned yet.
+    unreported: Vec<NamespaceKey>,
 }
 
 impl CostHistory {
     #[must_use]
-    pub const fn new(records: Vec<CostRecord>) -> Self {
-        Self { records }
+    pub fn new(records: Vec<CostRecord>) -> Self {
+        let mut history = Self { records, ..Self::default() };
+        history.evict_surplus();
+        history
     }
 
     /// Records what a namespace costs. Returns the record, and what has changed.
@@ -45,12 +51,10 @@ impl CostHistory {
             Some(known) if known.least.excess_bytes == cost.excess_bytes => (cost.clone(), known.accepted),
             _ => (cost.clone(), None),
         };
-        if self.records.len() >= MAX_RECORDS {
-            self.forget_oldest();
-        }
         let record = CostRecord { namespace, last: Some(cost), least, accepted };
         let change = change(before, record.regression());
         self.records.push(record.clone());
+        self.evict_surplus();
         (record, change)
     }
 
@@ -126,11 +130,26 @@ impl CostHistory {
         find(&by_uuid).or_else(|| find(&by_start))
     }
 
-    fn forget_oldest(&mut self) {
-        let oldest = self.records.iter().enumerate().min_by_key(|(_, it)| (it.last.is_some(), &it.least.seen));
-        if let Some(place) = oldest.map(|(place, _)| place) {
-            self.records.swap_remove(place);
+    /// A new record has no regression: if all others have one, it is the one that is evicted.
+    fn evict_surplus(&mut self) {
+        while self.records.len() > MAX_RECORDS {
+            let evictable = self.records.iter().enumerate().filter(|(_, it)| !it.has_regression());
+            let oldest = evictable.min_by_key(|(_, it)| (it.last.is_some(), &it.least.seen)).map(|(place, _)| place);
+            let Some(place) = oldest else { return };
+            self.evicted += 1;
+            self.unreported.push(self.records.swap_remove(place).namespace);
         }
+    }
+
+    /// The namespaces that were evicted since the last call.
+    pub fn take_evicted(&mut self) -> Vec<NamespaceKey> {
+        std::mem::take(&mut self.unreported)
+    }
+
+    /// How many namespaces were evicted so far.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
     }
 }
 

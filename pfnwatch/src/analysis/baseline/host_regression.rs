@@ -34,13 +34,18 @@ pub fn reference_cost(kernel: &ObservedKernel) -> Option<Cost> {
     })
 }
 
-/// Compares the running kernel with the others: the one with the lowest cost, and of several the latest.
+/// The kernel that others are compared with, and its cost: the one with the lowest cost, and of several the latest.
+#[must_use]
+pub fn reference<'a>(kernels: impl Iterator<Item = &'a ObservedKernel>) -> Option<(&'a ObservedKernel, Cost)> {
+    let costs = kernels.filter(|kernel| !kernel.set_aside).filter_map(|kernel| Some((kernel, reference_cost(kernel)?)));
+    costs.min_by(|(_, a), (_, b)| a.reservation_bytes.cmp(&b.reservation_bytes).then_with(|| b.seen.cmp(&a.seen)))
+}
+
+/// Compares the running kernel with the reference among the others.
 #[must_use]
 pub fn host_regression(now: &ObservedKernel, others: &[ObservedKernel]) -> Option<Regression> {
     let after = reference_cost(now)?;
-    let others = others.iter().filter(|other| other.id != now.id && !other.set_aside).filter_map(reference_cost);
-    let before =
-        others.min_by(|a, b| a.reservation_bytes.cmp(&b.reservation_bytes).then_with(|| b.seen.cmp(&a.seen)))?;
+    let (_, before) = reference(others.iter().filter(|other| other.id != now.id))?;
     (after.reservation_bytes > before.reservation_bytes).then_some(Regression {
         subject: RegressionSubject::Host,
         before,

@@ -169,3 +169,15 @@ fn there_is_an_end_to_what_is_followed() {
     }
     assert_eq!(ledger.records().count(), cost_history::MAX_RECORDS);
 }
+
+#[test]
+fn the_baseline_of_a_regression_is_never_evicted() {
+    let mut ledger = CostHistory::default();
+    ledger.observe(namespace(0, GIB), cost("6.0", 258 * MIB, 0));
+    ledger.observe(namespace(0, GIB), cost("6.1", 514 * MIB, 256 * MIB));
+    for number in 0..u64::try_from(cost_history::MAX_RECORDS).unwrap() + 9 {
+        ledger.observe(namespace(0, (100 + number * 16) * GIB), cost("6.1", 258 * MIB, 0));
+    }
+    assert_eq!((ledger.records().count(), ledger.regressions().count()), (cost_history::MAX_RECORDS, 1));
+    assert_eq!((ledger.evicted(), ledger.take_evicted().len(), ledger.take_evicted().len()), (10, 10, 0));
+}

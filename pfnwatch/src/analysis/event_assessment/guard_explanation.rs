@@ -1,9 +1,11 @@
 //! The guard's judgements in words: what was done, why, and what could be done instead.
 
-use pfnwatch_common::{Geometry, Map, reservation::REFERENCE_STRUCT_PAGE, superblock::SuperblockKind};
+use pfnwatch_common::{
+    Geometry, KernelQuirks, Map, reservation, reservation::REFERENCE_STRUCT_PAGE, superblock::SuperblockKind,
+};
 
 use crate::{
-    analysis::assess::{deduplicated_memmap, memmap_in_dram, reserved_with},
+    analysis::assess::{deduplicated_memmap, memmap_in_dram},
     model::{
         event::{Body, GuardDecision, UnjudgedReason, personality_name},
         facts::KernelParameters,
@@ -66,7 +68,7 @@ fn remedies(judged: &GuardDecision, host: &KernelParameters, thresholds: &Thresh
 fn map_mem(judged: &GuardDecision, geometry: Option<Geometry>, host: &KernelParameters) -> String {
     let costs = geometry.and_then(|geometry| {
         let mem = Geometry { map: Map::Mem, ..geometry };
-        let reserved = reserved_with(&mem, 0, host).ok()?;
+        let reserved = reservation(&mem, 0, KernelQuirks::default()).ok()?.dataoff;
         let can = judged.personality == SuperblockKind::Dax && host.deduplicates == Some(true);
         let dram = deduplicated_memmap(mem.size, mem.align, host)
             .filter(|_| can)
@@ -113,7 +115,7 @@ fn write_infoblock(
     if !aligned || host.struct_page? > NDCTL || thresholds.reference_struct_page < NDCTL {
         return None;
     }
-    let reserved = reserved_with(geometry, NDCTL, host).ok()?;
+    let reserved = reservation(geometry, NDCTL, KernelQuirks::default()).ok()?.dataoff;
     Some(format!(
         "under this kernel, with an info block that ndctl writes ({} reserved; a debug facility of ndctl): make it with \
          --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode={} --map=dev --align={} NAME`, \

@@ -1,6 +1,6 @@
 use std::time::UNIX_EPOCH;
 
-use pfnwatch_common::{InfoBlock, KernelQuirks, Map};
+use pfnwatch_common::{InfoBlock, Map};
 
 use super::*;
 use crate::model::{
@@ -17,7 +17,7 @@ pub(crate) fn host() -> KernelParameters {
         compat: 2 * MIB,
         struct_page: Some(64),
         max_struct_page: None,
-        quirks: KernelQuirks::default(),
+        allows_empty: None,
         deduplicates: Some(true),
     }
 }

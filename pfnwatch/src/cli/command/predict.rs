@@ -102,12 +102,15 @@ pub(super) struct PageCost {
     pub(super) bytes: Option<u64>,
     /// The evidence, or why there is none; for people.
     pub(super) evidence: String,
+    /// Whether it writes a block that leaves nothing usable.
+    pub(super) allows_empty: Option<bool>,
 }
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let kernel = KernelFacts::gather(paths, None)?;
     let page_cost = page_cost(args.max_struct_page, paths, &kernel);
-    let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&kernel) };
+    let PageCost { bytes: max_struct_page, allows_empty, .. } = page_cost;
+    let host = KernelParameters { max_struct_page, allows_empty, ..KernelParameters::from(&kernel) };
     let place = place(args, paths)?;
     let align = args.align.unwrap_or_else(|| default_align(host.page_size));
     let (size, notes) = size(args.ndctl_size, align, &place)?;
@@ -137,7 +140,11 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
 /// What the running kernel reserves for each page, unless the caller gives a number.
 pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts) -> PageCost {
     if let Some(bytes) = given {
-        return PageCost { bytes: Some(bytes), evidence: "as given by --max-struct-page".to_owned() };
+        return PageCost {
+            bytes: Some(bytes),
+            evidence: "as given by --max-struct-page".to_owned(),
+            allows_empty: None,
+        };
     }
     let told = crate::image::max_struct_page::RunningKernel::gather(paths, &kernel.release, Vec::new());
     let bytes = told.resolved.agreed().map(|max| max.effective(told.override_set == Some(true)));
@@ -149,7 +156,7 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
         None if told.problems.is_empty() => "nothing on this host tells".to_owned(),
         None => told.problems.join("; "),
     };
-    PageCost { bytes, evidence }
+    PageCost { bytes, evidence, allows_empty: told.allows_empty }
 }
 
 fn place(args: &Args, paths: &Paths) -> anyhow::Result<Placement> {

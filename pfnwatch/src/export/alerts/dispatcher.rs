@@ -61,6 +61,7 @@ impl Dispatcher {
         for waiting in self.outbox.drain_unknown_receivers(&self.names()) {
             self.drop_message(&waiting, "the receiver is not in the configuration any more", keeper);
         }
+        self.names().iter().for_each(|receiver| self.drop_surplus(receiver, keeper));
     }
 
     #[must_use]
@@ -79,17 +80,26 @@ impl Dispatcher {
 
     #[must_use]
     pub fn deliveries(&self) -> Vec<DeliveryStats> {
-        let pending = |line: &ReceiverState| self.outbox.count(&line.receiver.name);
-        self.receivers.iter().map(|line| DeliveryStats { pending: pending(line), ..line.stats.clone() }).collect()
+        let stats = |line: &ReceiverState| {
+            let receiver = &line.receiver.name;
+            let (pending, merged) = (self.outbox.count(receiver), self.outbox.merged(receiver));
+            DeliveryStats { pending, merged, ..line.stats.clone() }
+        };
+        self.receivers.iter().map(stats).collect()
     }
 
     pub fn enqueue(&mut self, change: &AlertChange, now: Instant, keeper: &mut dyn OutboxStore) {
-        for receiver in change.receivers.iter().cloned() {
+        for receiver in &change.receivers {
             let (alert, since) = (change.firing.alert.clone(), change.firing.since);
-            let message = Message { receiver, alert, since, ended: change.ended };
-            for waiting in self.outbox.put(message, now, keeper) {
-                self.drop_message(&waiting, "there is no room for so many messages", keeper);
-            }
+            let message = Message { receiver: receiver.clone(), alert, since, ended: change.ended };
+            self.outbox.put(message, now, keeper);
+            self.drop_surplus(receiver, keeper);
+        }
+    }
+
+    fn drop_surplus(&mut self, receiver: &str, keeper: &mut dyn OutboxStore) {
+        for waiting in self.outbox.take_surplus(receiver) {
+            self.drop_message(&waiting, "there is no room for so many messages", keeper);
         }
     }
 

@@ -6,12 +6,15 @@
 //! gets its start and its current state.
 
 use crate::model::control::PendingMessage;
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant, SystemTime},
+};
 
 use super::Message;
 
-/// The limit of waiting messages for all receivers, which is more than a host has alerts.
-const MAX_MESSAGES: usize = 4096;
+/// The limit of waiting messages for each receiver: three for each alert of a host that has as many as there can be (rules.rs).
+const MAX_MESSAGES: usize = 2048;
 
 /// Where messages outlive the agent. `None` means "not now": the caller retries.
 pub trait OutboxStore {
@@ -38,25 +41,44 @@ pub struct Waiting {
 pub struct Outbox {
     waiting: Vec<Waiting>,
     next: u64,
+    /// How many messages for each receiver were dropped as needless.
+    merged: BTreeMap<String, u64>,
 }
 
 impl Outbox {
-    /// Restores a message that the previous agent could not deliver.
-    pub fn restore(&mut self, message: Message, attempts: u32, id: i64, now: Instant) {
-        self.push(message, attempts, Some(id), now);
+    /// Restores the messages that the previous agent could not deliver, with their attempts and numbers in the store, without
+    /// those that are needless by now.
+    pub fn restore(&mut self, messages: Vec<(Message, u32, i64)>, now: Instant, keeper: &mut dyn OutboxStore) {
+        for (message, attempts, id) in messages {
+            self.push(message, attempts, Some(id), now);
+        }
         // What was kept late, since the event store failed for a while, has a later number than what came after it.
         self.waiting.sort_by_key(|it| (it.message.since, it.message.ended));
+        self.merge(keeper, |_| true);
     }
 
-    /// Adds a message, and removes those that it makes needless. Returns the messages that are dropped for lack of
-    /// room.
-    pub fn put(&mut self, message: Message, now: Instant, keeper: &mut dyn OutboxStore) -> Vec<Waiting> {
+    /// Adds a message, and removes those that it makes needless.
+    pub fn put(&mut self, message: Message, now: Instant, keeper: &mut dyn OutboxStore) {
         let fingerprint = message.alert.fingerprint();
+        let receiver = message.receiver.clone();
         let id = keeper.put(&message, &fingerprint);
         self.push(message, 0, id, now);
-        self.merge(keeper);
-        let too_many = self.waiting.len().saturating_sub(MAX_MESSAGES);
-        self.waiting.drain(..too_many).collect()
+        self.merge(keeper, |it| it.fingerprint == fingerprint && it.message.receiver == receiver);
+    }
+
+    /// Removes and returns the oldest messages for a receiver that has too many.
+    pub fn take_surplus(&mut self, receiver: &str) -> Vec<Waiting> {
+        let own = |it: &Waiting| it.message.receiver == receiver;
+        let mut surplus = self.waiting.iter().filter(|it| own(it)).count().saturating_sub(MAX_MESSAGES);
+        if surplus == 0 {
+            return Vec::new();
+        }
+        let is_surplus = |it: &mut Waiting| {
+            let taken = surplus > 0 && own(it);
+            surplus -= usize::from(taken);
+            taken
+        };
+        self.waiting.extract_if(.., is_surplus).collect()
     }
 
     fn push(&mut self, message: Message, attempts: u32, id: Option<i64>, due: Instant) {
@@ -65,18 +87,30 @@ impl Outbox {
         self.next += 1;
     }
 
-    /// Of "began, ended, began, ended" the two in the middle are dropped: the first may be in progress, and the last is
-    /// the current state.
-    fn merge(&mut self, keeper: &mut dyn OutboxStore) {
-        let Some(last) = self.waiting.last() else { return };
-        let same = |it: &&Waiting| it.fingerprint == last.fingerprint && it.message.receiver == last.message.receiver;
-        let numbers: Vec<u64> = self.waiting.iter().filter(same).map(|it| it.number).collect();
-        let &[_, second, third, _] = numbers.as_slice() else { return };
-        for number in [second, third] {
-            if let Some(id) = self.take(number).and_then(|it| it.id) {
+    /// Of the messages about an alert for a receiver, such as "began, ended, began, ended", pairs in the middle are dropped: the first
+    /// may be in progress, and the last is the current state.
+    fn merge(&mut self, keeper: &mut dyn OutboxStore, is_concerned: impl Fn(&Waiting) -> bool) {
+        let mut numbers: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
+        for it in self.waiting.iter().filter(|it| is_concerned(it)) {
+            numbers.entry((&it.message.receiver, &it.fingerprint)).or_default().push(it.number);
+        }
+        let needless = numbers.values().flat_map(|numbers| {
+            let pairs = numbers.len().saturating_sub(2) / 2;
+            numbers.iter().skip(1).take(2 * pairs)
+        });
+        let needless: BTreeSet<u64> = needless.copied().collect();
+        for dropped in self.waiting.extract_if(.., |it| needless.contains(&it.number)) {
+            *self.merged.entry(dropped.message.receiver).or_default() += 1;
+            if let Some(id) = dropped.id {
                 keeper.forget(id);
             }
         }
+    }
+
+    /// How many messages for a receiver were dropped as needless.
+    #[must_use]
+    pub fn merged(&self, receiver: &str) -> u64 {
+        self.merged.get(receiver).copied().unwrap_or(0)
     }
 
     /// The next message for a receiver: the first of its alert that is due.
@@ -91,7 +125,7 @@ impl Outbox {
     }
 
     fn heads<'a>(&'a self, receiver: &str) -> impl Iterator<Item = &'a Waiting> {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let own = self.waiting.iter().filter(move |it| it.message.receiver == receiver);
         own.filter(move |it| seen.insert(&it.fingerprint))
     }

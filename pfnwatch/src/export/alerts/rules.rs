@@ -7,12 +7,14 @@ use crate::export::alerts::annotations;
 use crate::model::alert::{Alert, name::AlertName};
 use crate::model::{capacity::RegressionSubject, scan_result::AssessedNamespace, verdict::Verdict, view::View};
 
-/// So many namespaces get an alert each, by their addresses; the log names the rest.
-const MAX_NAMESPACE_ALERTS: usize = 256;
+/// So many alerts of one name are fired: those of the first namespaces by their addresses.
+const MAX_ALERTS_OF_NAME: usize = 256;
 
 #[derive(Debug, Default)]
 pub struct Findings {
     pub firing: Vec<Alert>,
+    /// How many alerts are left out because there are too many of their name. Those that fire already have not ended.
+    pub omitted: usize,
     /// Alerts that cannot be evaluated for any namespace: not seen does not mean ended.
     pub(super) unevaluable: BTreeSet<AlertName>,
     pub(super) indeterminate: BTreeSet<String>,
@@ -103,7 +105,7 @@ impl Evaluation<'_> {
         } else if view.max_struct_page_size.is_none() {
             self.findings.unevaluable.insert(AlertName::CapacityRegression);
         }
-        for regression in view.regressions.iter().take(MAX_NAMESPACE_ALERTS) {
+        for regression in &view.regressions {
             match &regression.subject {
                 RegressionSubject::Host => {
                     self.fire(AlertName::CapacityRegression, None, annotations::host_regression(regression))
@@ -126,14 +128,7 @@ impl Evaluation<'_> {
             }
         };
         let oversize = |judged: &&AssessedNamespace| judged.assessment.verdict == Verdict::Oversize;
-        let count = scan.namespaces.iter().filter(oversize).count();
-        if count > MAX_NAMESPACE_ALERTS {
-            tracing::warn!(
-                "{count} namespaces are oversize: alerts tell of {MAX_NAMESPACE_ALERTS} of them, `pfnwatch scan` of all"
-            );
-            self.findings.unevaluable.insert(AlertName::NamespaceOversize);
-        }
-        for judged in scan.namespaces.iter().filter(oversize).take(MAX_NAMESPACE_ALERTS) {
+        for judged in scan.namespaces.iter().filter(oversize) {
             let said = annotations::oversize(judged, &scan.kernel.release);
             self.fire(AlertName::NamespaceOversize, label_of(judged), said);
         }
@@ -149,12 +144,14 @@ impl Evaluation<'_> {
     }
 
     fn fire(&mut self, name: AlertName, subject: Option<(&str, String)>, (summary, description): (String, String)) {
+        let alert = Alert::new(name, self.instance, subject);
+        if self.findings.firing.iter().filter(|it| it.name == name).count() >= MAX_ALERTS_OF_NAME {
+            self.findings.omitted += 1;
+            self.findings.indeterminate.insert(alert.fingerprint());
+            return;
+        }
         let runbook = annotations::runbook(self.runbook, name);
-        self.findings.firing.push(Alert::new(name, self.instance, subject).with_annotations(
-            summary,
-            description,
-            runbook,
-        ));
+        self.findings.firing.push(alert.with_annotations(summary, description, runbook));
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn status() -> Status {
         "guard": { "attached": true, "pinned": false, "armed": true, "judges": true },
         "enforcement_effective": true,
         "self_test": null,
-        "max_struct_page": { "max_struct_page_size_bytes": 64, "evidence": [], "conflicting_evidence": [] },
+        "max_struct_page": { "max_struct_page_size_bytes": 64, "evidence": [], "conflicting_evidence": [], "problems": [] },
         "policy": {
             "number": 1, "file": null, "since": then,
             "aligns": 1, "parts_per_million": 1000, "reference_struct_page_bytes": 64,

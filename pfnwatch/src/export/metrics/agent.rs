@@ -17,6 +17,8 @@ pub(super) fn families(view: &View) -> Vec<Family> {
         memory(agent),
         Family::counter("pfnwatch_degraded_errors", "Errors of the agent's parts that it went on without, by part.")
             .each("part", view.degraded.iter().map(|(part, count)| (part.to_string(), *count))),
+        Family::counter("pfnwatch_agent_evictions", "What the agent has dropped because there was too much of it.")
+            .each("table", view.status.evictions.iter().map(|(table, count)| (table.clone(), *count))),
     ];
     families.extend(kernel(view));
     families.extend(config(view));

@@ -57,7 +57,7 @@ fn store(view: &View) -> Vec<Family> {
     ]
 }
 
-fn alerts(all: &[DeliveryStats]) -> [Family; 4] {
+fn alerts(all: &[DeliveryStats]) -> [Family; 5] {
     let attempts = Family::counter("pfnwatch_alert_deliveries", "Attempts to deliver a message, by what came of them.");
     let attempts = all.iter().fold(attempts, |family, it| {
         let labels = |outcome: &str| vec![("receiver", it.receiver.clone()), ("outcome", outcome.to_owned())];
@@ -66,11 +66,17 @@ fn alerts(all: &[DeliveryStats]) -> [Family; 4] {
     let given_up = Family::counter("pfnwatch_alert_messages_given_up", "Messages that the receiver will never take.");
     let given_up =
         all.iter().fold(given_up, |family, it| family.with(vec![("receiver", it.receiver.clone())], it.given_up));
+    let merged = all.iter().map(|it| (it.receiver.clone(), it.merged));
     let pending = all.iter().map(|it| (it.receiver.clone(), it.pending));
     let up = all.iter().map(|it| (it.receiver.clone(), it.error.is_none()));
     [
         attempts,
         given_up,
+        Family::counter(
+            "pfnwatch_alert_messages_merged",
+            "Messages that were not sent because the alert had begun and ended again before they could be.",
+        )
+        .each("receiver", merged),
         Family::gauge("pfnwatch_alert_messages_pending", "Messages that wait for the receiver.")
             .each("receiver", pending),
         Family::gauge("pfnwatch_alert_receiver_up", "0 where the last attempt failed.").each("receiver", up),

@@ -72,7 +72,7 @@ fn respond(wanted: Route, moment: &Snapshot) -> Response<Full<Bytes>> {
         Route::Page => reply::page(moment.page()),
         Route::Metrics => reply::ok(CONTENT_TYPE, moment.metrics()),
         Route::Health => reply::ok(reply::PLAIN, "the agent's loop answers\n".into()),
-        Route::Readiness => match super::health::readiness(&moment.view) {
+        Route::Readiness => match super::health::readiness(&moment.shared.view) {
             Ok(words) => reply::ok(reply::PLAIN, words.into()),
             Err(why) => reply::unavailable(&why),
         },

@@ -65,9 +65,11 @@ fn the_function_that_was_not_inlined_is_found() {
 }
 
 #[test]
-fn the_parameter_is_seen() {
-    let modinfo = b"name=libnvdimm\0parmtype=other:int\0parmtype=page_struct_override:bool\0";
-    assert!(parse(&module(Machine::X86_64, modinfo, &[])).unwrap().has_override);
+fn the_parameter_and_the_srcversion_are_seen() {
+    let modinfo = b"name=libnvdimm\0srcversion=533BB7E5\0parmtype=other:int\0parmtype=page_struct_override:bool\0";
+    let module = parse(&module(Machine::X86_64, modinfo, &[])).unwrap();
+    assert!(module.has_override);
+    assert_eq!(module.srcversion.as_deref(), Some("533BB7E5"));
 }
 
 #[test]

@@ -125,11 +125,18 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// The answer to rely on: `None` if anything better than a release's name contradicts it.
+    /// The answer for reports: `None` if anything better than a release's name contradicts it.
     #[must_use]
     pub fn agreed(&self) -> Option<MaxStructPage> {
         let contradicted = self.conflicting.iter().any(|evidence| evidence.source.strength() > Strength::Release);
         self.best.as_ref().filter(|_| !contradicted).map(|best| best.max)
+    }
+
+    /// The answer that the guard may deny by: a release's name alone is none, since anybody can patch a kernel and keep it.
+    #[must_use]
+    pub fn proven(&self) -> Option<MaxStructPage> {
+        let is_shown = self.best.as_ref().is_some_and(|best| best.source.strength() > Strength::Release);
+        self.agreed().filter(|_| is_shown)
     }
 }
 

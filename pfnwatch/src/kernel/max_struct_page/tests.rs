@@ -85,6 +85,29 @@ fn the_override_decides_between_two() {
     assert_eq!((max.effective(true), max.effective(false)), (64, 32));
 }
 
+/// The parameter is one store of two values.
+#[test]
+fn two_stores_of_different_sizes_are_a_conflict_and_no_override() {
+    // movw $0x40,0x5c(%rbx), before what stores 128
+    let store_64 = [0x66, 0xc7, 0x43, 0x5c, 0x40, 0];
+    let error = decoded(&[&store_64, &as_gcc_does(0x80, 7)]).unwrap_err();
+    assert!(error.to_string().contains("gets 64 or 128 bytes, dataoff is computed with 128"), "{error}");
+    assert_eq!(decoded(&[&store_64, &as_gcc_does(0x40, 6)]), only(64), "the same twice");
+}
+
+#[test]
+fn a_breakpoint_that_is_reached_makes_the_code_unknown() {
+    let code = as_gcc_does(0x40, 6);
+    assert_eq!(decoded(&[&code, &[0xcc; 8]]), only(64), "the padding behind the end");
+    // The constant's place, the store, between the two places, and the shift.
+    for at in [0, 5, 9, 20] {
+        let mut probed = code.clone();
+        probed[at] = 0xcc;
+        let address = 0x1000 + at as u64;
+        assert_eq!(decoded(&[&probed]), Err(CodeError::Breakpoint { address }), "at {at}");
+    }
+}
+
 #[test]
 fn what_cannot_be_followed_is_unknown() {
     let unfollowed = |address| Err(CodeError::Unfollowed { address });
@@ -96,6 +119,36 @@ fn what_cannot_be_followed_is_unknown() {
     assert_eq!(decoded(&[&[0x31, 0xc0, 0x83, 0xc0, 1, 0x75, 0xfb], &STORE_AX]), unfollowed(0x1007));
     // mov $0x40,%al changes a part only
     assert_eq!(decoded(&[&[0xb0, 0x40], &STORE_AX]), unfollowed(0x1002));
+}
+
+/// `mov %esi,%eax ; sub %rax,%rdx`: end_trunc is subtracted from what is in rdx.
+const LESS_END_TRUNC: [u8; 5] = [0x89, 0xf0, 0x48, 0x29, 0xc2];
+/// `cmp %rdx,%rcx ; jae`: refused if dataoff, in rcx, is not below.
+const REFUSE: [u8; 5] = [0x48, 0x39, 0xd1, 0x73, 0];
+/// `mov %rcx,0x38(%rbx)`: dataoff.
+const STORE_DATAOFF: [u8; 4] = [0x48, 0x89, 0x4b, 0x38];
+/// `sub %rcx,%rdx ; shr $0xc,%rdx ; mov %rdx,0x40(%rbx)`: npfns.
+const STORE_NPFNS: [u8; 11] = [0x48, 0x29, 0xca, 0x48, 0xc1, 0xea, 0x0c, 0x48, 0x89, 0x53, 0x40];
+
+#[test]
+fn the_code_shows_whether_an_empty_block_is_written() {
+    let allows_empty = |parts: &[&[u8]]| {
+        let bytes = [parts.concat(), as_gcc_does(0x40, 6)].concat();
+        decode(Code { bytes: &bytes, address: 0x1000 }, Architecture::X86_64).unwrap().allows_empty
+    };
+    // As in Debian's 6.1: compared with size. As in 6.12: compared with size - end_trunc.
+    assert_eq!(allows_empty(&[&REFUSE, &LESS_END_TRUNC, &STORE_DATAOFF, &STORE_NPFNS]), Some(true));
+    assert_eq!(allows_empty(&[&LESS_END_TRUNC, &REFUSE, &STORE_DATAOFF, &STORE_NPFNS]), Some(false));
+    // cmp %rcx,%rdx ; ja: the same the other way round
+    assert_eq!(allows_empty(&[&[0x48, 0x39, 0xca, 0x77, 0], &STORE_DATAOFF, &STORE_NPFNS]), Some(false));
+    // ja in the first order is "above", which neither kernel tests.
+    assert_eq!(allows_empty(&[&[0x48, 0x39, 0xd1, 0x77, 0], &STORE_DATAOFF, &STORE_NPFNS]), None);
+    assert_eq!(allows_empty(&[&REFUSE, &LESS_END_TRUNC, &STORE_NPFNS]), None, "what was compared is not dataoff");
+    // mov 0x10(%rsp),%rdx: npfns comes of something else
+    assert_eq!(allows_empty(&[&REFUSE, &[0x48, 0x8b, 0x54, 0x24, 0x10], &STORE_DATAOFF, &STORE_NPFNS]), None);
+    let both = [&REFUSE[..], &STORE_DATAOFF, &STORE_NPFNS, &REFUSE, &LESS_END_TRUNC, &STORE_DATAOFF, &STORE_NPFNS];
+    assert_eq!(allows_empty(&both), None, "two answers are none");
+    assert_eq!(allows_empty(&[]), None);
 }
 
 #[test]

@@ -12,6 +12,9 @@ pub struct DeliveryStats {
     pub failed: u64,
     /// How many messages it will never take: it said so, or it was away for too long.
     pub given_up: u64,
+    /// How many messages were not sent because the alert had begun and ended again before they could be.
+    #[serde(default)]
+    pub merged: u64,
     /// How many messages wait for it, in the event store.
     pub pending: u64,
     /// Why the last attempt failed; none once one has succeeded.

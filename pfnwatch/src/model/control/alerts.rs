@@ -10,6 +10,9 @@ use crate::model::alert::{Alert, deliveries::DeliveryStats};
 pub struct AlertsStatus {
     /// The firing alerts.
     pub firing: Vec<FiringAlertStatus>,
+    /// How many alerts are left out because there are too many of their name.
+    #[serde(default)]
+    pub omitted: usize,
     /// The receivers.
     pub receivers: Vec<DeliveryStats>,
     /// The messages that wait, the oldest first, as far as they are not too many.

@@ -49,12 +49,14 @@ pub struct ProgramState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MaxStructPageStatus {
-    /// In bytes; none where nothing tells, or where the evidence contradicts itself.
+    /// In bytes; `null` if nothing but the release's name shows it, or if the evidence contradicts itself.
     pub max_struct_page_size_bytes: Option<u64>,
     /// What says so, the strongest first.
     pub evidence: Vec<String>,
     /// What says something else.
     pub conflicting_evidence: Vec<String>,
+    /// What is no evidence, and why: what could not be read, a module file of another build, a live patch.
+    pub problems: Vec<String>,
 }
 
 /// What is known of the running kernel's MAX_STRUCT_PAGE_SIZE: what it will reserve for each page with map=dev.
@@ -66,8 +68,6 @@ pub struct MaxStructPageReport {
     pub status: MaxStructPageStatus,
     /// Whether the parameter `page_struct_override` is set; none where the kernel has none.
     pub page_struct_override: Option<bool>,
-    /// What could not be asked, and why.
-    pub problems: Vec<String>,
 }
 
 /// The agent does not observe any more.

@@ -15,13 +15,8 @@ use crate::{
 const GIB: u64 = 1 << 30;
 const SECOND: u64 = 1_000_000_000;
 const UUID: Uuid = Uuid::from_u128(0x9d58_c5d0_3a3f_4bd6_8a3c_0d6a_9a8d_1f11);
-const KERNEL: PolicyKernel = PolicyKernel {
-    max_struct_page: Some(128),
-    page_size: 4096,
-    compat: 2 << 20,
-    quirks: KernelQuirks { allows_empty: true },
-    module_epoch: 7,
-};
+const KERNEL: PolicyKernel =
+    PolicyKernel { max_struct_page: Some(128), page_size: 4096, compat: 2 << 20, module_epoch: 7 };
 const REGIONS: [RegionFacts; 2] = [
     RegionFacts { set_cookie: Some(0xc00c1e), start: 4 * GIB, size: 16 * GIB },
     RegionFacts { set_cookie: None, start: 64 * GIB, size: GIB },
@@ -63,14 +58,13 @@ fn what_the_policy_and_the_kernel_say_is_handed_over() {
         aligns: 3,
         parts_per_million: 5,
         mode: 2,
-        allows_empty: 1,
         armed: 1,
         ..Snapshot::EMPTY
     };
     assert_eq!(compiled.snapshot, expected);
-    let unknown = PolicyKernel { max_struct_page: None, quirks: KernelQuirks::default(), ..KERNEL };
+    let unknown = PolicyKernel { max_struct_page: None, ..KERNEL };
     let compiled = compile(&Policy::default(), &[], &unknown, &[], &Clock::start(at(0), 0), false).snapshot;
-    assert_eq!((compiled.max_struct_page, compiled.mode, compiled.allows_empty, compiled.armed), (0, 1, 0, 0));
+    assert_eq!((compiled.max_struct_page, compiled.mode, compiled.armed), (0, 1, 0));
 }
 
 #[test]

@@ -101,6 +101,22 @@ fn a_message_waits_until_it_is_delivered() {
 }
 
 #[test]
+fn messages_that_are_given_up_are_bounded() {
+    let (_folder, settings) = place();
+    let mut store = EventStore::open(settings.clone(), render);
+    let waiting = store.put("hook", "a", "firing", "{}").unwrap();
+    let given_up: Vec<_> = (0..260).map(|_| store.put("hook", "a", "firing", "{}").unwrap()).collect();
+    for id in &given_up {
+        store.give_up(*id, "it answered 400").unwrap();
+    }
+    let rows: i64 = raw(&settings).query_row("SELECT count(*) FROM deliveries", [], |row| row.get(0)).unwrap();
+    let oldest: i64 =
+        raw(&settings).query_row("SELECT min(id) FROM deliveries WHERE attempts > 0", [], |row| row.get(0)).unwrap();
+    assert_eq!((rows, oldest), (257, given_up[4]));
+    assert_eq!(store.undelivered().unwrap().iter().map(|row| row.id).collect::<Vec<_>>(), [waiting]);
+}
+
+#[test]
 fn without_a_store_nothing_is_known_and_nothing_fails() {
     let mut store = EventStore::disabled();
     assert_eq!(store.health(), StoreHealth::default());

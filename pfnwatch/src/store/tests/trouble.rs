@@ -154,9 +154,66 @@ fn a_disk_that_damages_each_new_file_is_not_filled_with_them() {
         }
         store.enforce_retention(&mut Blocks::default(), SystemTime::now());
     }
-    assert_eq!(beside(&settings).len(), 8);
+    assert_eq!(beside(&settings).len(), 4);
     let error = store.health().error.unwrap();
     assert!(error.contains("damaged repeatedly"), "{error}");
+}
+
+/// Each agent that starts may find a damaged file.
+#[test]
+fn of_damaged_files_the_oldest_are_deleted() {
+    let (_folder, settings) = place();
+    let file = settings.file.as_ref().unwrap();
+    fs::create_dir(file.parent().unwrap()).unwrap();
+    let another = file.with_file_name("pfnwatch.db-damaged-by-somebody");
+    fs::write(&another, "").unwrap();
+    let mut aside = Vec::new();
+    for run in 0..6_u64 {
+        fs::write(file, b"no database".repeat(500)).unwrap();
+        let health = EventStore::open(settings.clone(), render).health();
+        assert_eq!((health.error, health.deleted_damaged), (None, u64::from(run > 3)));
+        aside.push(health.set_aside.unwrap());
+        // As SQLite leaves it beside a file.
+        fs::write(format!("{}-wal", aside.last().unwrap().display()), "").unwrap();
+    }
+    assert_eq!(aside.iter().map(|file| file.exists()).collect::<Vec<_>>(), [false, false, true, true, true, true]);
+    assert_eq!(beside(&settings).len(), 4 * 2 + 1, "each with its log");
+    assert!(another.exists());
+}
+
+/// A reader of an old state keeps SQLite's log from beginning again at its start.
+#[test]
+fn a_reader_that_never_ends_does_not_fill_the_disk() {
+    let (_folder, settings) = place();
+    let settings = Settings { max_size_bytes: 1 << 20, ..settings };
+    let log = settings.file.as_ref().unwrap().with_extension("db-wal");
+    let mut store = EventStore::open(settings.clone(), render);
+    commit(&mut store, vec![blind("before")]);
+    let reader = raw(&settings);
+    reader.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
+    let flood = |store: &mut EventStore| {
+        let long = "x".repeat(20_000);
+        let events = (0..50).map(|_| blind(&long)).collect();
+        commit(store, events)[0].uncommitted
+    };
+    let commits = (0..20).take_while(|_| !flood(&mut store)).count();
+    assert!((2..20).contains(&commits), "{commits}");
+    assert!(fs::metadata(&log).unwrap().len() < 24 << 20, "the limit and one commit");
+    let error = store.health().error.unwrap();
+    assert!(error.contains("16 MiB") && error.contains("keeps reading"), "{error}");
+    assert!(error.contains(&format!("pid {} (", std::process::id())), "{error}");
+    let size = fs::metadata(&log).unwrap().len();
+    for _ in 0..3 {
+        store.enforce_retention(&mut Blocks::default(), SystemTime::now());
+        assert!(flood(&mut store) && store.health().error.is_some());
+    }
+    assert_eq!(fs::metadata(&log).unwrap().len(), size);
+    assert_eq!(reader.query_row("SELECT count(*) FROM events", [], |row| row.get(0)), Ok(1), "as it was");
+    drop(reader);
+    store.enforce_retention(&mut Blocks::default(), SystemTime::now());
+    let health = store.health();
+    assert_eq!((health.error, health.uncommitted, store.pending.events.len()), (None, 200, 0));
+    assert!(fs::metadata(&log).unwrap().len() < size);
 }
 
 /// Root may write to everything, and so may whoever owns the folder: then nothing is amiss, and all is committed.

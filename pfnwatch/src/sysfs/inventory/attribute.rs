@@ -2,9 +2,11 @@
 
 use crate::model::inventory::{Attribute, AttributeError};
 use crate::model::units::parse_number;
+use crate::sysfs::busy::Reads;
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    sync::Arc,
 };
 
 use nix::{
@@ -20,7 +22,13 @@ const MAX_ATTRIBUTE_BYTES: usize = 256;
 
 /// A device's directory in sysfs, held open so that its attributes cost no path walk.
 #[derive(Debug)]
-pub struct Directory(OwnedFd);
+pub struct Directory {
+    file: OwnedFd,
+    /// The device's name.
+    name: String,
+    /// What watches reads that wait for binds.
+    reads: Option<Arc<Reads>>,
+}
 
 impl Directory {
     /// Opens a directory.
@@ -28,24 +36,28 @@ impl Directory {
     /// # Errors
     /// [`AttributeError::Absent`] if it does not exist, else the system's error.
     pub fn open(path: &Path) -> Attribute<Self> {
-        Self::open_at(AT_FDCWD, path)
+        Ok(Self { file: open_at(AT_FDCWD, path)?, name: String::new(), reads: None })
+    }
+
+    /// The directory of many devices, whose reads are watched.
+    ///
+    /// # Errors
+    /// Those of [`Directory::open`].
+    pub fn open_watched(path: &Path, reads: &Arc<Reads>) -> Attribute<Self> {
+        Ok(Self { reads: Some(Arc::clone(reads)), ..Self::open(path)? })
     }
 
     /// Opens a directory, or the target of a link, inside this one.
     pub fn child(&self, name: &str) -> Attribute<Self> {
-        Self::open_at(&self.0, Path::new(name))
-    }
-
-    fn open_at(at: impl AsFd, path: &Path) -> Attribute<Self> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Self(openat(at, path, flags, Mode::empty())?))
+        Ok(Self { file: open_at(&self.file, Path::new(name))?, name: name.to_owned(), reads: self.reads.clone() })
     }
 
     /// The attribute `name`, parsed by `parse`, which gets the trimmed text and returns `None` if it is malformed.
     pub fn read<T>(&self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Attribute<T> {
+        let _under_way = self.reads.as_ref().map(|reads| reads.begin(&self.name, name)).transpose()?;
         // Non-blocking, so that a FIFO in a broken tree cannot hold us up; sysfs does not mind.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = openat(&self.0, name, flags, Mode::empty())?;
+        let file = openat(&self.file, name, flags, Mode::empty())?;
         let mut buffer = [0; MAX_ATTRIBUTE_BYTES];
         let length = read(&file, &mut buffer)?;
         let bytes = buffer.get(..length).unwrap_or_default();
@@ -87,9 +99,14 @@ impl Directory {
     /// The last component of the target of the link `name`, such as `driver`; `None` if there is no such link.
     #[must_use]
     pub fn link(&self, name: &str) -> Option<String> {
-        let target = nix::fcntl::readlinkat(&self.0, name).ok()?;
+        let target = nix::fcntl::readlinkat(&self.file, name).ok()?;
         Path::new(&target).file_name()?.to_str().map(str::to_owned)
     }
+}
+
+fn open_at(at: impl AsFd, path: &Path) -> Attribute<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(openat(at, path, flags, Mode::empty())?)
 }
 
 /// A device's name becomes part of a path: it must not leave its directory.

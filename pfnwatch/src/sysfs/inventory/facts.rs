@@ -97,6 +97,7 @@ fn fill(facts: &mut Facts, holder: &Holder, block: Option<InfoBlock>) -> Option<
 fn unreadable(device: &str, attribute: &str, why: &AttributeError) -> Obstacle {
     match why {
         AttributeError::Vanished => Obstacle::Vanished,
+        AttributeError::Busy(since) => Obstacle::Unreadable(format!("{device} is being bound since {since}")),
         why => Obstacle::Unreadable(format!("{device}/{attribute}: {why}")),
     }
 }

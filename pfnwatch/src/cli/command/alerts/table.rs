@@ -20,6 +20,9 @@ pub(super) fn render(are: &AlertsStatus) -> String {
             let _ = write!(text, "\n{}: {}\n", alert.alert.name, alert.alert.annotation("description"));
         }
     }
+    if are.omitted > 0 {
+        let _ = write!(text, "\n{} more alerts are left out: `pfnwatch scan` shows all namespaces\n", are.omitted);
+    }
     if are.receivers.is_empty() {
         text.push_str("\nnobody is told: no receiver is configured, see [[alerts.receivers]] in the configuration\n");
     } else {
@@ -75,6 +78,7 @@ mod tests {
         let since = "2026-01-02T03:04:05Z".to_owned();
         let are = AlertsStatus {
             firing: vec![FiringAlertStatus { fingerprint: alert.fingerprint(), since, alert }],
+            omitted: 44,
             receivers: vec![DeliveryStats { receiver: "am".to_owned(), pending: 1, ..DeliveryStats::default() }],
             waiting: vec![PendingMessage {
                 receiver: "am".to_owned(),
@@ -92,6 +96,7 @@ mod tests {
             "it wastes 16 MiB",
             "PfnwatchNamespaceOversize: 16777216 bytes",
             "in memory only",
+            "44 more alerts",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -1,6 +1,6 @@
 //! The rebuild of one namespace: the gain, the obstacles, and the commands.
 
-use pfnwatch_common::{Geometry, Map, reservation};
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 use serde::Serialize;
 
 use super::{
@@ -107,12 +107,13 @@ fn geometry(judged: &AssessedNamespace, context: &PlanContext<'_>) -> Option<Geo
     })
 }
 
-fn usable_with(geometry: &Geometry, struct_page: u64, context: &PlanContext<'_>) -> Option<u64> {
-    reservation(geometry, struct_page, context.host.quirks).ok().map(|reserved| reserved.usable)
+fn usable_with(geometry: &Geometry, struct_page: u64) -> Option<u64> {
+    // A namespace with nothing usable is no gain, whether the kernel makes it or not.
+    reservation(geometry, struct_page, KernelQuirks::default()).ok().map(|reserved| reserved.usable)
 }
 
 fn gain(geometry: &Geometry, usable: u64, context: &PlanContext<'_>) -> Option<u64> {
-    Some(usable_with(geometry, context.page_cost.bytes?, context)?.saturating_sub(usable))
+    Some(usable_with(geometry, context.page_cost.bytes?)?.saturating_sub(usable))
 }
 
 fn uses(judged: &AssessedNamespace, detail: Option<&Detail>, usage: &Usage, warnings: &mut Vec<String>) -> bool {
@@ -141,12 +142,12 @@ fn uses(judged: &AssessedNamespace, detail: Option<&Detail>, usage: &Usage, warn
 
 fn ways(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanContext<'_>) -> Vec<RebuildOption> {
     let reference = context.thresholds.reference_struct_page;
-    let lean = usable_with(geometry, reference, context);
+    let lean = usable_with(geometry, reference);
     let plain =
         |title: String| RebuildOption { title, usable_bytes: lean, commands: commands::rebuild(target, geometry.map) };
     match context.page_cost.bytes {
         Some(bytes) if bytes <= reference => {
-            let usable_bytes = usable_with(geometry, bytes, context);
+            let usable_bytes = usable_with(geometry, bytes);
             vec![RebuildOption { usable_bytes, ..plain("rebuild it under this kernel".to_owned()) }]
         }
         known => {
@@ -179,7 +180,7 @@ fn with_map_mem(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanCont
     let cost = dram.map_or("an amount that is not known".to_owned(), |bytes| Bytes(bytes).to_string());
     Some(RebuildOption {
         title: format!("under any kernel, with map=mem: its memmap then takes {cost} of DRAM"),
-        usable_bytes: usable_with(&mem, 0, context),
+        usable_bytes: usable_with(&mem, 0),
         commands: commands::rebuild(target, Map::Mem),
     })
 }

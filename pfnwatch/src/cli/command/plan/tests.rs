@@ -23,7 +23,7 @@ fn plan_of(max_struct_page: Option<u64>, usage: Usage, build: impl Fn(&Tree) -> 
         KernelFacts { release: "6.1.0".into(), page_size: 4096, struct_page_size: Some(64), deduplicates: Some(true) };
     let thresholds = Thresholds::default();
     let scan = ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &thresholds);
-    let page_cost = PageCost { bytes: max_struct_page, evidence: "test".to_owned() };
+    let page_cost = PageCost { bytes: max_struct_page, evidence: "test".to_owned(), allows_empty: None };
     let host = KernelParameters { max_struct_page, ..KernelParameters::from(&scan.kernel) };
     let context = PlanContext { host, page_cost: &page_cost, thresholds, usage, roots };
     super::build(&context, &scan, &choose(&scan, &[]).unwrap())

@@ -1,6 +1,6 @@
 //! What one choice of map costs on one kernel, in persistent memory and in DRAM.
 
-use pfnwatch_common::{Geometry, Map, Reservation, reservation};
+use pfnwatch_common::{Geometry, KernelQuirks, Map, Reservation, reservation};
 
 use crate::{
     analysis::assess::{deduplicated_memmap, memmap_in_dram},
@@ -79,7 +79,15 @@ fn outcome(geometry: &Geometry, host: &KernelParameters) -> PredictedOutcome {
             "struct page has {own} bytes here, and map=dev reserves only {bytes}: use map=mem"
         ));
     }
-    match reservation(geometry, bytes, host.quirks) {
+    let reserved = |allows_empty| reservation(geometry, bytes, KernelQuirks { allows_empty });
+    if host.allows_empty.is_none() && reserved(true) != reserved(false) {
+        return PredictedOutcome::Unknown(
+            "nothing usable would be left, and whether this kernel then refuses is not known: take a larger namespace or \
+             a smaller align"
+                .to_owned(),
+        );
+    }
+    match reserved(host.allows_empty == Some(true)) {
         Ok(reserved) => PredictedOutcome::Reserved(reserved),
         Err(rejection) => PredictedOutcome::Refused(rejection.to_string()),
     }
@@ -112,8 +120,6 @@ impl Alternative {
 
 #[cfg(test)]
 mod tests {
-    use pfnwatch_common::KernelQuirks;
-
     use super::*;
 
     const MIB: u64 = 1 << 20;
@@ -125,7 +131,7 @@ mod tests {
             compat: 2 * MIB,
             struct_page: Some(64),
             max_struct_page,
-            quirks: KernelQuirks::default(),
+            allows_empty: Some(false),
             deduplicates: Some(true),
         }
     }
@@ -179,6 +185,23 @@ mod tests {
         let [this, good, mem] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &debug, &Thresholds::default());
         assert!(matches!(&this.outcome, PredictedOutcome::Refused(why) if why.contains("map=mem")));
         assert_eq!((dataoff(&good), dataoff(&mem)), (Some(16386), Some(2)));
+    }
+
+    #[test]
+    fn nothing_usable_is_refused_made_or_unknown_as_the_kernels_code_shows() {
+        // 2 MiB of reservation, and an end that is not aligned.
+        let empty = Geometry { size: 2 * MIB + 4096, ..geometry(2 * MIB, Map::Dev) };
+        let outcome = |allows_empty| {
+            let host = KernelParameters { allows_empty, ..host(Some(64)) };
+            let [this, ..] = all(&empty, NamespaceMode::Fsdax, &host, &Thresholds::default());
+            this.outcome
+        };
+        assert!(matches!(outcome(Some(true)), PredictedOutcome::Reserved(made) if made.usable == 0));
+        assert!(matches!(outcome(Some(false)), PredictedOutcome::Refused(why) if why.contains("nothing usable")));
+        assert!(matches!(outcome(None), PredictedOutcome::Unknown(why) if why.contains("nothing usable")));
+        let room = KernelParameters { allows_empty: None, ..host(Some(64)) };
+        let [this, ..] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &room, &Thresholds::default());
+        assert_eq!(dataoff(&this), Some(16386), "elsewhere it makes no difference");
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Prediction {
         }
         if self.mode == NamespaceMode::Devdax && host.deduplicates.is_none() {
             self.notes.push(
-                "whether this kernel deduplicates the memmap of map=mem is not known (no BTF): DRAM without".to_owned(),
+                "whether this kernel deduplicates the memmap of map=mem is not known (no BTF, or a version before it came): DRAM without".to_owned(),
             );
         }
         if host.struct_page.is_none() {

@@ -46,6 +46,12 @@ pub(super) fn render(status: &Status) -> String {
     for degraded in &status.degraded {
         line("DEGRADED", &format!("{} since {}, and retried: {}", degraded.part, degraded.since, degraded.error));
     }
+    if let Some(error) = &status.store_error {
+        line("event store", &format!("TAKES NO EVENTS: {error}"));
+    }
+    if let Some(evictions) = evictions(status) {
+        line("DROPPED", &evictions);
+    }
     line("web", &web(&status.web));
     for skipped in &status.skipped_exemptions {
         line("NOT IN FORCE", &format!("exempt is {} ({}): {}", skipped.subject, skipped.reason, skipped.skip_reason));
@@ -134,7 +140,11 @@ fn max_struct_page(known: &MaxStructPageStatus) -> String {
     let evidence = known.evidence.join("; ");
     let mut text = match known.max_struct_page_size_bytes {
         Some(bytes) => format!("reserves {bytes} B for each page ({evidence})"),
-        None if evidence.is_empty() => "what it reserves for each page is not known".to_owned(),
+        None if known.conflicting_evidence.is_empty() => {
+            let reasons = [known.evidence.as_slice(), &known.problems].concat().join("; ");
+            let reasons = Some(reasons.as_str()).filter(|reasons| !reasons.is_empty());
+            format!("what it reserves for each page is not known for certain: {}", or_unknown(reasons))
+        }
         None => format!("CONFLICTING evidence of what it reserves for each page: {evidence}"),
     };
     for against in &known.conflicting_evidence {
@@ -184,6 +194,36 @@ fn counters(status: &Status) -> String {
     always.chain(others.map(|(name, count)| shown(name, *count))).collect::<Vec<_>>().join(", ")
 }
 
+/// What was dropped because there was too much of it; `None` if nothing was.
+fn evictions(status: &Status) -> Option<String> {
+    let dropped = status.evictions.iter().filter(|(_, count)| **count > 0);
+    let texts: Vec<_> = dropped.map(|(what, count)| format!("{count} {}", what.replace('_', " "))).collect();
+    (!texts.is_empty()).then(|| format!("{} (above the limit)", texts.join(", ")))
+}
+
 fn or_unknown(reason: Option<&str>) -> &str {
     reason.unwrap_or("no reason known")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::view;
+
+    #[test]
+    fn what_an_agent_has_dropped_is_shown_and_its_memory_and_its_page() {
+        let mut status = view::healthy().status;
+        let said = render(&status);
+        for part in [
+            "DROPPED      2 reported blocks (above the limit)",
+            "3 MiB of its own, 6 MiB of files",
+            "http://127.0.0.1:9464/",
+            "guard        attached and armed",
+            "enforcement  not requested: the mode is audit",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        status.evictions.clear();
+        assert!(!render(&status).contains("DROPPED"));
+    }
 }

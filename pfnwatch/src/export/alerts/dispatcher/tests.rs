@@ -195,6 +195,59 @@ fn what_comes_and_goes_during_an_outage_is_merged() {
     assert_eq!(said, ["firing", "resolved", "firing"]);
 }
 
+/// Alert number `number`, as a row of the store has it.
+fn message(receiver: &str, number: usize, ended: bool) -> Message {
+    let since = SystemTime::UNIX_EPOCH;
+    let alert = Alert::new(AlertName::NamespaceOversize, "host1", Some(("namespace_uuid", number.to_string())));
+    Message { receiver: receiver.to_owned(), alert, since, ended: ended.then_some(since + Duration::from_secs(1)) }
+}
+
+#[test]
+fn any_number_of_messages_is_merged_when_they_are_restored() {
+    let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook), ("other", ReceiverKind::Webhook)]);
+    let mut rows = Vec::new();
+    for pair in 0..3000_u64 {
+        for ended in [false, true] {
+            for (receiver, number) in [("hook", 0), ("hook", 1), ("other", 0)] {
+                let shift = Duration::from_secs(pair);
+                let message = message(receiver, number, ended);
+                let (since, ended) = (message.since + shift, message.ended.map(|time| time + shift));
+                let message = Message { since, ended, ..message };
+                let id = host.kept.put(&message, "").unwrap();
+                rows.push((message, 0, id));
+            }
+        }
+    }
+    // One that fires again.
+    let last = message("other", 0, false);
+    let last = Message { since: last.since + Duration::from_secs(9999), ..last };
+    let id = host.kept.put(&last, "").unwrap();
+    rows.push((last, 0, id));
+    host.courier.outbox_mut().restore(rows, host.now, &mut host.kept);
+    let waiting: Vec<_> = host.courier.outbox().iter().map(|it| (&*it.message.receiver, it.message.state())).collect();
+    let of = |receiver| waiting.iter().filter(|it| it.0 == receiver).map(|it| it.1).collect::<Vec<_>>();
+    assert_eq!(of("hook"), ["firing", "firing", "resolved", "resolved"], "the first and the last of each");
+    assert_eq!(of("other"), ["firing", "resolved", "firing"]);
+    assert_eq!(host.kept.rows.len(), waiting.len());
+    assert_eq!(host.courier.deliveries()[0].merged, 2 * 5998);
+}
+
+#[test]
+fn a_receiver_that_is_away_takes_no_room_from_others() {
+    let mut host = TestHost::new(&[("away", ReceiverKind::Webhook), ("hook", ReceiverKind::Webhook)]);
+    let rows =
+        |receiver: &str, count| (0..count).map(|number| (message(receiver, number, false), 0, 0)).collect::<Vec<_>>();
+    host.courier.outbox_mut().restore(rows("hook", 1), host.now, &mut host.kept);
+    host.courier.outbox_mut().restore(rows("away", 5000), host.now, &mut host.kept);
+    let receivers = ["away", "hook"].map(|name| receiver(name, ReceiverKind::Webhook));
+    host.courier.set_receivers(receivers.to_vec(), host.now, &mut host.kept);
+    let [away, hook] = &host.courier.deliveries()[..] else { panic!() };
+    assert_eq!((away.pending, away.given_up, hook.pending, hook.given_up), (2048, 2952, 1, 0));
+    host.enqueue(AlertName::Blind, None);
+    let [away, hook] = &host.courier.deliveries()[..] else { panic!() };
+    assert_eq!((away.pending, away.given_up, hook.pending, hook.given_up), (2048, 2953, 2, 0));
+}
+
 #[test]
 fn a_store_that_fails_for_a_while_has_it_later() {
     let mut host = TestHost::new(&[("hook", ReceiverKind::Webhook)]);

@@ -184,6 +184,49 @@ fn what_cannot_be_seen_has_not_ended() {
     assert!(!found(&view).cannot_judge(&oversize));
 }
 
+/// As many oversize namespaces, and regressions, with uuids from this number on.
+fn crowd(view: &mut View, from: u128, count: u128) {
+    let Ok(scan) = &mut view.scan else { panic!() };
+    let sample = scan.namespaces.pop().unwrap();
+    scan.namespaces.clear();
+    for uuid in (from..from + count).map(Uuid::from_u128) {
+        let mut namespace = sample.clone();
+        namespace.namespace.uuid = Ok(uuid);
+        scan.namespaces.push(namespace);
+        let start_address = u64::try_from(uuid.as_u128()).unwrap() << 30;
+        let namespace_uuid = Some(uuid);
+        let key = NamespaceKey { namespace: "namespace0.0".to_owned(), namespace_uuid, start_address, size_bytes: GIB };
+        let (before, after) = (cost("6.0.12", 18 << 20, 64), cost("6.1.0", 34 << 20, 128));
+        view.regressions.push(Regression { subject: RegressionSubject::Namespace(key), before, after });
+    }
+}
+
+#[test]
+fn too_many_alerts_of_a_name_are_left_out_and_have_not_ended() {
+    let mut view = view();
+    crowd(&mut view, 1, 300);
+    let all = found(&view);
+    assert_eq!((all.firing.len(), all.omitted), (2 * 256, 2 * 44));
+    let alert = |number| {
+        let subject = || Some(("namespace_uuid", Uuid::from_u128(number).to_string()));
+        NAMESPACE_ALERTS.map(|name| Alert::new(name, "host1", subject()))
+    };
+    assert!(alert(300).iter().all(|alert| all.cannot_judge(alert)), "left out, and may be firing since earlier");
+    assert!(alert(301).iter().all(|alert| !all.cannot_judge(alert)), "it is gone: its alerts end");
+}
+
+/// Namespaces are made and destroyed while there are too many: the alerts of those that are gone end.
+#[test]
+fn firing_alerts_are_bounded_by_the_namespaces() {
+    let mut firing = crate::export::alerts::FiringAlerts::default();
+    for round in 0..5_u128 {
+        let mut view = view();
+        crowd(&mut view, 1 + 300 * round, 300);
+        firing.follow(&found(&view), &[], SystemTime::UNIX_EPOCH);
+        assert_eq!(firing.iter().count(), 2 * 256);
+    }
+}
+
 #[test]
 fn every_alert_has_its_page_in_the_runbook() {
     let runbook = include_str!("../../../../../docs/runbook.md");

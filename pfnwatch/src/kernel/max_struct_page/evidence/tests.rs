@@ -57,6 +57,17 @@ fn a_release_unsettles_nothing() {
 }
 
 #[test]
+fn a_release_alone_proves_nothing() {
+    let weak = resolve(vec![of_release("6.1.12").unwrap()]);
+    assert_eq!((weak.agreed().map(|max| max.bytes), weak.proven()), (Some(64), None));
+    for shown in [file(), running(), Source::ObservedBlock { namespace: "namespace0.0".into() }] {
+        let resolved = resolve(vec![of_release("6.1.12").unwrap(), evidence(64, shown)]);
+        assert_eq!(resolved.proven(), resolved.agreed());
+        assert!(resolved.proven().is_some());
+    }
+}
+
+#[test]
 fn an_overridden_size_is_no_conflict() {
     let code = Evidence { max: MaxStructPage { bytes: 32, overridden_bytes: Some(64) }, source: running() };
     let block = evidence(64, Source::ObservedBlock { namespace: "namespace0.0".into() });
