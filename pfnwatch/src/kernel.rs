@@ -4,6 +4,7 @@ pub mod boot;
 pub mod btf;
 pub mod changed_text;
 pub mod features;
+pub mod known_defects;
 pub mod layout;
 pub mod libnvdimm;
 pub mod max_struct_page;
@@ -31,6 +32,7 @@ impl KernelFacts {
             page_size: page_size()?,
             struct_page_size: btf.and_then(|btf| btf.size_of("page").ok()).map(u64::from),
             deduplicates: btf.and_then(|btf| deduplicates(btf, release.trim(), DEDUPLICATION_SINCE)),
+            may_lose_memmap: known_defects::may_lose_memmap(release.trim()),
             release: release.trim().to_owned(),
         })
     }

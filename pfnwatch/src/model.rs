@@ -14,6 +14,7 @@ pub mod policy;
 pub mod redact;
 pub mod restore_commands;
 pub mod scan_result;
+pub mod shell_word;
 pub mod status;
 pub mod store;
 pub mod thresholds;

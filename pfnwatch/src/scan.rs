@@ -21,10 +21,10 @@ use crate::{
         inventory::{InfoBlocks, Inventory, Namespace},
         kernel::KernelFacts,
         thresholds::Thresholds,
-        verdict::NamespaceTotals,
+        verdict::{NamespaceTotals, Verdict},
     },
     os::paths::Paths,
-    sysfs::inventory::{SysfsRoots, facts},
+    sysfs::inventory::{SysfsRoots, facts, usage::Usage},
 };
 
 impl From<&KernelFacts> for KernelParameters {
@@ -37,6 +37,7 @@ impl From<&KernelFacts> for KernelParameters {
             max_struct_page: None,
             allows_empty: None,
             deduplicates: kernel.deduplicates,
+            may_lose_memmap: kernel.may_lose_memmap,
         }
     }
 }
@@ -67,6 +68,17 @@ impl ScanResult {
         Ok(Self { blocks_problem, ..scan })
     }
 
+    /// Looks who uses the oversize namespaces: a rebuild has to wait for these.
+    pub fn find_users(&mut self, roots: &SysfsRoots) {
+        let mut oversize =
+            self.namespaces.iter_mut().filter(|judged| judged.assessment.verdict == Verdict::Oversize).peekable();
+        // All processes are asked: only if there is a reason.
+        if oversize.peek().is_some() {
+            let usage = Usage::gather(roots);
+            oversize.for_each(|judged| judged.users = Some(usage.of(&judged.namespace)));
+        }
+    }
+
     #[must_use]
     pub fn assess(inventory: Inventory, blocks: &InfoBlocks, kernel: KernelFacts, thresholds: &Thresholds) -> Self {
         let host = KernelParameters::from(&kernel);
@@ -75,7 +87,7 @@ impl ScanResult {
             let facts = facts::facts(&namespace, blocks);
             let assessment = assess(&facts, &host, thresholds);
             totals.add(&assessment);
-            AssessedNamespace { namespace, facts, assessment }
+            AssessedNamespace { namespace, facts, assessment, users: None }
         };
         let namespaces = inventory.namespaces.into_iter().map(judge).collect();
         let verdict = totals.verdict(thresholds);

@@ -259,7 +259,7 @@ fn a_kept_block_is_printed_and_written_into_a_new_file_alone() {
     let output = restore(&["namespace0.0", "--format", "json"]);
     assert_eq!((code(&output), &json(&output)["excess_bytes"]), (0, &(16 << 20).into()));
     let first = json(&output)["restore_commands"][0].clone();
-    assert_eq!(first, "pfnwatch events restore-block namespace0.0 -o FILE", "it is in no file yet");
+    assert_eq!(first, "pfnwatch events restore-block namespace0.0 -o FILE &&", "it is in no file yet");
     let output = restore(&["namespace9.9"]);
     assert_eq!(code(&output), 1);
     let said = error(&output);

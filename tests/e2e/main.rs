@@ -27,6 +27,7 @@ mod max32;
 mod max32_override;
 mod ndctl_size;
 mod neighbours;
+mod plan;
 mod platform;
 mod prediction;
 mod privileges;

@@ -115,6 +115,7 @@ pub const TABLE: &[Scope] = &[
     observing("life::"),
     Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     observing("neighbours::"),
+    only("plan::", "6.12"),
     observing("prediction::"),
     // Capabilities are asked for in other places from one kernel to the next.
     Scope { prefix: "privileges::", lines: Lines::OldestAndNewest, scenario: DEFAULT },

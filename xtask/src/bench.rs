@@ -22,12 +22,9 @@ mod tracer;
 #[path = "../../pfnwatch/tests/support/tree.rs"]
 mod tree;
 
-/// The exit code of a budget that was missed.
 const MISSED: u8 = 3;
-/// The exit code of a host that cannot be measured on.
 const CANNOT: u8 = 4;
 
-/// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Which benchmark: all of them, unless one is named
@@ -56,7 +53,6 @@ enum Name {
     Scan,
 }
 
-/// What a benchmark found.
 struct Findings {
     /// What was measured where, for people.
     head: String,
@@ -140,7 +136,6 @@ fn ms(time: Duration) -> f64 {
 }
 
 impl Name {
-    /// Its file under target/bench.
     fn file(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
@@ -194,7 +189,6 @@ fn native(name: Option<Name>) -> Result<ExitCode> {
     }
 }
 
-/// Prints and writes what was found, and returns whether a budget was missed.
 fn print_findings(name: &str, mut findings: Findings) -> Result<bool> {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().and_then(|load| load.parse::<f64>().ok());

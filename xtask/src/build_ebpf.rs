@@ -1,12 +1,10 @@
 //! Builds the eBPF programs, and puts the object where the agent's build takes it from.
 
-mod object;
-
 use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fs_err as fs;
 
 use crate::process::Task;
@@ -17,15 +15,12 @@ const PACKAGE: &str = "pfnwatch-ebpf";
 const TARGET: &str = "bpfel-unknown-none";
 /// The profile in Cargo.toml: release, with the debug information that BTF is made of.
 const PROFILE: &str = "bpf";
-/// Where cargo puts what it builds with that profile: for the host, and for the target.
-pub(crate) const FOLDERS: [&str; 2] = ["bpf", "bpfel-unknown-none/bpf"];
 const LIMIT: Duration = Duration::from_secs(600);
 const AGENT_LIMIT: Duration = Duration::from_secs(1200);
 
 /// The program of [`PACKAGE`] that does nothing.
 const EMPTY: &str = "empty";
 
-/// The object that the agent embeds.
 pub(crate) fn object() -> PathBuf {
     paths::target().join("bpf").join(PACKAGE)
 }
@@ -37,24 +32,32 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// This workspace.
     fn default_path() -> Self {
         Self { sources: paths::root(), build: paths::bpf_build() }
     }
 }
 
-/// Builds the object.
 pub(crate) fn run() -> Result<()> {
     replace(&object_at(&Place::default_path())?, &object())?;
     traces::refuse(&object())
 }
 
+/// Makes `$2` of the object `$1`, with the toolchain in `$3`: without the debug information that its BTF is made of, most of
+/// its bytes, which no loader reads.
+///
+/// The functions of compiler_builtins that LLVM makes of large assignments and comparisons are refused. The loader links such
+/// a function in without its function information, and the kernel then refuses the program ("number of funcs in func_info").
+const STRIP: &str = include_str!("strip-object.sh");
+
 /// Builds the object of the workspace in this place, and returns what it is.
 pub(crate) fn object_at(place: &Place) -> Result<Vec<u8>> {
-    let built = build(PACKAGE, place)?;
-    let whole = fs::read(&built)?;
-    object::refuse_calls(&whole)?;
-    object::without_debug_information(&whole).with_context(|| format!("{} as an object", built.display()))
+    stripped(&build(PACKAGE, place)?)
+}
+
+fn stripped(built: &Path) -> Result<Vec<u8>> {
+    let stripped = built.with_extension("stripped");
+    Task::script(STRIP, [built, &stripped, &toolchain::sysroot()?]).read()?;
+    Ok(fs::read(stripped)?)
 }
 
 /// Builds the program that does nothing, and returns its object: the measure of what a program on a hook costs at least.
@@ -62,14 +65,12 @@ pub(crate) fn empty() -> Result<PathBuf> {
     build(EMPTY, &Place::default_path())
 }
 
-/// Builds one of the objects, and returns where it is.
 fn build(object: &str, place: &Place) -> Result<PathBuf> {
     let task = cargo_for_bpf("build", &["--package", PACKAGE, "--bin", object], &[])?;
     task.dir(&place.sources).env("CARGO_TARGET_DIR", &place.build).limit(LIMIT).show()?;
     Ok(place.build.join(TARGET).join(PROFILE).join(object))
 }
 
-/// Builds the agent, with the object inside.
 pub(crate) fn agent(release: bool) -> Result<()> {
     let mut arguments = vec!["build".to_owned(), "--package".to_owned(), "pfnwatch".to_owned()];
     if release {
@@ -109,4 +110,54 @@ fn replace(content: &[u8], to: &Path) -> Result<()> {
     fs::create_dir_all(to.parent().unwrap_or(to))?;
     fs::write(&part, content)?;
     Ok(fs::rename(&part, to)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use object::write::{Object as Writer, Relocation, Symbol, SymbolSection};
+    use object::{
+        Architecture, BinaryFormat, Endianness, Object, RelocationFlags, SectionKind, SymbolFlags, SymbolKind,
+        SymbolScope, elf,
+    };
+
+    use super::*;
+
+    /// An object with debug information and a program that refers to this name.
+    fn object_that_refers_to(name: &str) -> Vec<u8> {
+        let mut object = Writer::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
+        let [section, ..] =
+            [("kprobe", SectionKind::Text), (".debug_info", SectionKind::Debug), (".BTF", SectionKind::Other)].map(
+                |(name, kind)| {
+                    let section = object.add_section(Vec::new(), name.into(), kind);
+                    object.append_section_data(section, &[0; 8], 8);
+                    section
+                },
+            );
+        let symbol = object.add_symbol(Symbol {
+            name: name.into(),
+            value: 0,
+            size: 0,
+            kind: SymbolKind::Text,
+            scope: SymbolScope::Dynamic,
+            weak: false,
+            section: SymbolSection::Undefined,
+            flags: SymbolFlags::None,
+        });
+        let flags = RelocationFlags::Elf { r_type: elf::R_BPF_64_32 };
+        object.add_relocation(section, Relocation { offset: 0, symbol, addend: -1, flags }).unwrap();
+        object.write().unwrap()
+    }
+
+    #[test]
+    fn call_of_memset_is_refused_and_debug_information_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let built = folder.path().join("object");
+        fs::write(&built, object_that_refers_to("memset")).unwrap();
+        assert!(stripped(&built).unwrap_err().to_string().contains("memset"));
+        fs::write(&built, object_that_refers_to("KNOWN_BLOCKS")).unwrap();
+        let stripped = stripped(&built).unwrap();
+        let file = object::File::parse(stripped.as_slice()).unwrap();
+        let has = [".debug_info", "kprobe", ".BTF"].map(|name| file.section_by_name(name).is_some());
+        assert_eq!(has, [false, true, true]);
+    }
 }

@@ -9,30 +9,32 @@ use crate::{build_ebpf, deny, reproduce, setup, tidy, toolchain};
 /// The limit of one by itself; `cargo xtask test` sets a shorter one.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// A check of its own line in the tables.
+/// A check with a line of its own in the tables.
 pub(crate) struct Check {
-    /// What the tables call it.
     pub(crate) name: &'static str,
     /// How many seconds it may take, from nothing and on a busy host.
     pub(crate) limit_s: u64,
     /// Whether it needs the eBPF object, as what compiles the agent does.
     pub(crate) needs_object: bool,
-    /// Runs it; its findings go to the terminal.
+    /// Whether it uses cargo's folder for the host; the others use that of the eBPF target, or none.
+    pub(crate) on_host: bool,
     pub(crate) run: fn() -> Result<()>,
 }
 
-/// Every check, the quick ones first.
+const fn check(name: &'static str, limit_s: u64, [needs_object, on_host]: [bool; 2], run: fn() -> Result<()>) -> Check {
+    Check { name, limit_s, needs_object, on_host, run }
+}
+
 pub(crate) const ALL: [Check; 7] = [
-    Check { name: "formatting", limit_s: 60, needs_object: false, run: formatting },
-    Check { name: "tidy", limit_s: 90, needs_object: false, run: tidy::run },
-    Check { name: "dependencies", limit_s: 300, needs_object: false, run: deny::run },
-    Check { name: "eBPF object, built twice", limit_s: 300, needs_object: true, run: reproduce::run },
-    Check { name: "clippy, eBPF target", limit_s: 240, needs_object: false, run: clippy_bpf },
-    Check { name: "clippy, host", limit_s: 600, needs_object: true, run: clippy_host },
-    Check { name: "documentation", limit_s: 240, needs_object: true, run: documentation },
+    check("formatting", 60, [false, false], formatting),
+    check("tidy", 90, [false, false], tidy::run),
+    check("dependencies", 300, [false, false], deny::run),
+    check("eBPF object, built twice", 300, [true, false], reproduce::run),
+    check("clippy, eBPF target", 240, [false, false], clippy_bpf),
+    check("clippy, host", 600, [true, true], clippy_host),
+    check("documentation", 240, [true, true], documentation),
 ];
 
-/// What to check.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only compare the imports between the rooms of pfnwatch/src with xtask/rooms.toml
@@ -46,7 +48,6 @@ pub(crate) struct Args {
     shrink_words: bool,
 }
 
-/// Runs all checks, and reports at the end which of them failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.imports {
         return tidy::imports();

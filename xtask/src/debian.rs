@@ -13,7 +13,6 @@ use fs_err::{self as fs, File};
 use crate::paths;
 use crate::process::Task;
 
-/// Debian's archive.
 pub(crate) const MIRROR: &str = "http://deb.debian.org/debian";
 /// Debian 12's keyring has the keys of bullseye, bookworm and trixie.
 pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -21,26 +20,20 @@ pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg
 const INDEX_AGE: Duration = Duration::from_secs(24 * 3600);
 const UPDATE_LIMIT: Duration = Duration::from_secs(180);
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(600);
+/// The guests are x86_64 whatever the host is; what the build takes from here is for every architecture.
+const SETTINGS: &str = include_str!("debian/apt.conf");
 /// apt-get installs nothing but what is needed.
 const INSTALL: [&str; 4] = ["install", "-qq", "--yes", "--no-install-recommends"];
-/// Sorts lines of an upstream version, a revision and other words, the newest first: `sort -V` has Debian's order.
-const NEWEST_FIRST: &str = r#"printf '%s\n' "$@" | LC_ALL=C sort -k1,1Vr -k2,2Vr -k3"#;
 
-/// A Debian suite whose index is here.
 pub(crate) struct Suite {
-    /// The suite's name, such as `bookworm` or `trixie-backports`.
     pub(crate) name: String,
     dir: PathBuf,
 }
 
-/// One version of a package in a suite.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Package {
-    /// The package's name.
     pub(crate) name: String,
-    /// Its full Debian version.
     pub(crate) version: String,
-    /// The name of its .deb file in the archive.
     pub(crate) file_name: String,
 }
 
@@ -68,25 +61,27 @@ impl Suite {
         Ok(suite)
     }
 
-    /// Every version of every package whose name starts with `prefix` and is accepted; the newest version first.
+    /// Every version of every package whose name starts with `prefix` and is accepted; the newest name first, and of one
+    /// name the newest version.
     pub(crate) fn packages(&self, prefix: &str, accept: impl Fn(&str) -> bool) -> Result<Vec<Package>> {
-        let names = self.apt("apt-cache", &["pkgnames", prefix]).read()?;
-        let names: Vec<&str> = names.lines().map(str::trim).filter(|name| accept(name)).collect();
+        let script = r#"apt-cache pkgnames "$1" | sort --reverse --version-sort"#;
+        let names = self.with_config(Task::script(script, [prefix])).read()?;
+        let names: Vec<&str> = names.lines().filter(|name| accept(name)).collect();
         if names.is_empty() {
             return Ok(Vec::new());
         }
         // A name may be known from others' dependencies alone: apt-cache then fails, because it has no package to show.
         let shown = self.apt("apt-cache", &[["show"].as_slice(), &names].concat()).read().unwrap_or_default();
-        newest_first(&shown.split("\n\n").filter_map(Package::parse).collect::<Vec<_>>())
+        let mut packages: Vec<Package> = shown.split("\n\n").filter_map(Package::parse).collect();
+        packages.sort_by_key(|package| names.iter().position(|name| *name == package.name));
+        Ok(packages)
     }
 
-    /// The package of exactly this name, in its newest version.
     pub(crate) fn package(&self, name: &str) -> Result<Package> {
         let found = self.packages(name, |candidate| candidate == name)?.into_iter().next();
         found.ok_or_else(|| anyhow!("Debian suite {} holds no package {name}", self.name))
     }
 
-    /// The package's .deb file, downloaded unless it is in the cache; apt checks it against the signed index.
     pub(crate) fn download(&self, package: &Package) -> Result<PathBuf> {
         let cache = paths::cache().join("deb");
         let file = cache.join(&package.file_name);
@@ -164,7 +159,6 @@ impl Suite {
         }
     }
 
-    /// Writes the folder's configuration and its one source.
     fn configure(&self) -> Result<()> {
         ensure!(Path::new(KEYRING).exists(), "{KEYRING} is missing: apt-get install debian-archive-keyring");
         for folder in ["sources.list.d", "lists/partial", "archives/partial", "state"] {
@@ -173,27 +167,28 @@ impl Suite {
         let network = network(&Task::new("apt-config", ["dump"]).env("LC_ALL", "C").read()?);
         fs::write(self.dir.join("state/status"), "")?;
         fs::write(self.dir.join("sources.list.d/debian.list"), source(&self.name))?;
-        Ok(fs::write(self.dir.join("apt.conf"), settings(&self.dir, &network))?)
+        Ok(fs::write(self.dir.join("apt.conf"), SETTINGS.replace("DIR", &self.dir.to_string_lossy()) + &network)?)
     }
 
-    /// `None` if there is no index.
     fn index_age(&self) -> Option<Duration> {
         let written = fs::metadata(self.stamp()).and_then(|meta| meta.modified()).ok()?;
         Some(SystemTime::now().duration_since(written).unwrap_or_default())
     }
 
-    /// The file whose time is that of the last refresh.
     fn stamp(&self) -> PathBuf {
         self.dir.join("refreshed")
     }
 
-    /// Keeps a second xtask off this suite's lists until it is dropped.
     fn lock(&self) -> Result<File> {
         paths::lock(&self.dir)
     }
 
     fn apt(&self, program: &str, arguments: &[&str]) -> Task {
-        Task::new(program, arguments).env("APT_CONFIG", self.dir.join("apt.conf")).env("LC_ALL", "C")
+        self.with_config(Task::new(program, arguments))
+    }
+
+    fn with_config(&self, task: Task) -> Task {
+        task.env("APT_CONFIG", self.dir.join("apt.conf")).env("LC_ALL", "C")
     }
 }
 
@@ -206,45 +201,9 @@ impl Package {
     }
 }
 
-fn newest_first(packages: &[Package]) -> Result<Vec<Package>> {
-    let lines = packages.iter().enumerate().map(|(index, package)| {
-        let (upstream, revision) = package.version.rsplit_once('-').unwrap_or((&package.version, "0"));
-        format!("{upstream} {revision} {} {index}", package.name)
-    });
-    let sorted = Task::new("sh", ["-c", NEWEST_FIRST, "sh"].map(str::to_owned).into_iter().chain(lines)).read()?;
-    let index = |line: &str| line.rsplit(' ').next()?.parse::<usize>().ok();
-    Ok(sorted.lines().filter_map(|line| packages.get(index(line)?).cloned()).collect())
-}
-
 /// One of Debian's suites as a source for apt, whose signature is checked with Debian's own keys.
 pub(crate) fn source(suite: &str) -> String {
     format!("deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
-}
-
-/// The guests are x86_64 whatever the host is; what the build takes from here is for every architecture.
-fn settings(dir: &Path, network: &str) -> String {
-    let dir = dir.display();
-    format!(
-        r#"Dir::Etc::main "/dev/null";
-Dir::Etc::parts "/dev/null";
-Dir::Etc::preferences "/dev/null";
-Dir::Etc::preferencesparts "/dev/null";
-Dir::Etc::sourcelist "/dev/null";
-Dir::Etc::sourceparts "{dir}/sources.list.d";
-Dir::State "{dir}/state";
-Dir::State::lists "{dir}/lists";
-Dir::State::status "{dir}/state/status";
-Dir::Cache "{dir}";
-Dir::Cache::archives "{dir}/archives";
-Dir::Cache::pkgcache "pkgcache.bin";
-Dir::Cache::srcpkgcache "";
-APT::Architecture "amd64";
-APT::Architectures {{ "amd64"; }};
-// The folder is ours; the user _apt could not write to it.
-APT::Sandbox::User "";
-Acquire::Languages "none";
-{network}"#
-    )
 }
 
 /// Of the host's settings, those that say how to reach the network.
@@ -259,7 +218,6 @@ fn file_name(line: &str) -> Option<&str> {
     line.split_whitespace().nth(1).filter(|name| name.ends_with(".deb"))
 }
 
-/// Removes what a folder holds, and makes it if it is missing.
 pub(crate) fn empty_folder(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
@@ -279,7 +237,6 @@ pub(crate) fn unpacked(suite: &str, name: &str) -> Result<PathBuf> {
     unpacked_as(package.file_name.trim_end_matches(".deb"), &[deb])
 }
 
-/// Files of packages, unpacked under this name in the cache.
 pub(crate) fn unpacked_as(name: &str, debs: &[PathBuf]) -> Result<PathBuf> {
     let folder = paths::cache().join(name);
     if !folder.is_dir() {
@@ -294,7 +251,7 @@ pub(crate) fn unpacked_as(name: &str, debs: &[PathBuf]) -> Result<PathBuf> {
 }
 
 /// apt fails now and then, and succeeds at the second try.
-pub(crate) fn retried<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
+fn retried<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
     attempt().or_else(|_| attempt())
 }
 
@@ -308,38 +265,6 @@ fn reason(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Each is newer than the one before, by `dpkg --compare-versions`.
-    const RISING: [&str; 14] = [
-        "1.0~rc1-1",
-        "1.0-1~bpo13+1",
-        "1.0-1",
-        "1.0-1+b1",
-        "1.0a-1",
-        "1.0+dfsg-1",
-        "1.0.1-1",
-        "1.9-9",
-        "1.10-1",
-        "6.12.9-1",
-        "6.12.107-1~bpo13+1",
-        "6.12.107-1",
-        "6.12.107+deb13-1",
-        "7.3.4-1",
-    ];
-
-    #[test]
-    fn newest_versions_come_first_and_names_in_order() {
-        let package = |name: &str, version: &str| Package {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            file_name: String::new(),
-        };
-        let sorted = newest_first(&RISING.map(|version| package("p", version))).unwrap();
-        let versions: Vec<_> = sorted.iter().rev().map(|package| package.version.as_str()).collect();
-        assert_eq!(versions, RISING);
-        let (a, b) = (package("a", "1-1"), package("b", "1-1"));
-        assert_eq!(newest_first(&[b.clone(), a.clone()]).unwrap(), [a, b]);
-    }
 
     #[test]
     fn lines_of_apt_are_read() {
@@ -359,7 +284,6 @@ mod tests {
         let dump = "Acquire::http::Proxy \"http://p:1\";\nAcquire::IndexTargets::deb \"\";\nDPkg::Pre-Invoke \"x\";\n\
                     Acquire::Check-Date \"false\";\n";
         assert_eq!(network(dump), "Acquire::http::Proxy \"http://p:1\";\nAcquire::Check-Date \"false\";\n");
-        let text = settings(Path::new("/t/apt/trixie"), "");
-        assert!(!text.contains("/var/") && !text.contains("/etc/"), "{text}");
+        assert!(!SETTINGS.contains("/var/") && !SETTINGS.contains("/etc/"));
     }
 }

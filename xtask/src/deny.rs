@@ -12,7 +12,6 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// The list is a repository of some MiB.
 const FETCH_LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs the checks; their findings go to the terminal.
 pub(crate) fn run() -> Result<()> {
     check(&["licenses", "bans", "sources"])?;
     // Who gave this away keeps the list on GitHub, which not every network lets one reach.

@@ -1,6 +1,5 @@
 //! `cargo xtask dist`: the Debian package of the agent that was built, and its checksums.
 
-mod check;
 mod pages;
 
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use fs_err as fs;
 
 use crate::process::Task;
 use crate::setup::CARGO_DEB;
-use crate::{debian, paths, toolchain};
+use crate::{debian, paths, toolchain, traces};
 
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -22,10 +21,11 @@ pub(crate) fn run() -> Result<PathBuf> {
     // A package of an earlier version must not be taken for this one.
     debian::empty_folder(&dist)?;
     let deb = make(&dist)?;
-    check::package(&deb)?;
-    check::unit()?;
-    checksums()?;
-    println!("{} and SHA256SUMS are in {}", check::name(&deb), dist.display());
+    let (program, units) = (paths::target().join("release/pfnwatch"), paths::root().join("pfnwatch/dist/systemd"));
+    Task::script(include_str!("dist/check-package.sh"), [&deb, &program, &units]).show()?;
+    traces::refuse(&program)?;
+    let sums = Task::new("sh", ["-c", "sha256sum -- *.deb | tee SHA256SUMS"]).dir(&dist).read()?;
+    print!("in {}, with SHA256SUMS:\n{sums}", dist.display());
     Ok(deb)
 }
 
@@ -52,11 +52,4 @@ fn make(dist: &Path) -> Result<PathBuf> {
     let entries = fs::read_dir(dist)?;
     let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
     files.find(|file| file.extension().is_some_and(|it| it == "deb")).context("cargo-deb made no package")
-}
-
-/// What `sha256sum --check SHA256SUMS` in the folder reads.
-fn checksums() -> Result<()> {
-    let dist = paths::dist();
-    let sums = Task::new("sh", ["-c", "sha256sum -- *.deb"]).dir(&dist).read()?;
-    Ok(fs::write(dist.join("SHA256SUMS"), sums)?)
 }

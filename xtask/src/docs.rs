@@ -14,10 +14,8 @@ use crate::{build_ebpf, paths, setup, toolchain};
 const LIMIT: Duration = Duration::from_secs(1800);
 /// The test that holds the JSON schemas and docs/reference against the code, and writes them where it is told to.
 const REFERENCE: &str = "testing::reference::files_are_what_the_code_gives";
-/// Tells it to.
 const WRITE: &str = "PFNWATCH_WRITE_REFERENCE";
 
-/// What to do about a page that says something else than the code or the commands.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Write what the code gives and what the commands say
@@ -28,7 +26,6 @@ pub(crate) struct Args {
     reference: bool,
 }
 
-/// The reference, then what is typed in guests.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::for_build()?;
     build_ebpf::run()?;
@@ -42,7 +39,6 @@ fn reference(update: bool) -> Result<()> {
     if update { task.env(WRITE, "1") } else { task }.show()
 }
 
-/// Runs the tests of the pages' commands alone.
 fn commands(write: bool) -> Result<ExitCode> {
     let arguments = ["xtask", "vm", "--kernel", "6.1", "--kernel", "6.12", "--", "documents::"];
     let (outcome, said) = toolchain::cargo_task(arguments).limit(LIMIT).tee();

@@ -28,22 +28,8 @@ const MEMORY_MIB: u64 = 4096;
 /// What libFuzzer can see into: our own packages, and those that read bytes from outside for them. No other package of the
 /// agent's needs one of these and would have to be compiled again with it; flate2 is not among them, since the agent's build script
 /// needs it without.
-const COVERED: [&str; 14] = [
-    "pfnwatch",
-    "pfnwatch-common",
-    "pfnwatch-fuzz",
-    "cpio",
-    "csv",
-    "iced-x86",
-    "lz4_flex",
-    "lzma-rust2",
-    "object@0.40",
-    "ruzstd",
-    "serde_json",
-    "tar",
-    "toml",
-    "toml_parser",
-];
+const COVERED: &str = "pfnwatch pfnwatch-common pfnwatch-fuzz cpio csv iced-x86 lz4_flex lzma-rust2 object@0.40 ruzstd serde_json \
+    tar toml toml_parser";
 
 /// Coverage as libFuzzer reads it: counters of edges, and what is compared with what. Targets are built with checks on.
 const FLAGS: [&str; 7] = [
@@ -57,7 +43,6 @@ const FLAGS: [&str; 7] = [
     "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
 ];
 
-/// What to fuzz.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only this target: the name of a file in pfnwatch/fuzz/fuzz_targets
@@ -67,7 +52,6 @@ pub(crate) struct Args {
     seconds: u64,
 }
 
-/// Builds and runs the targets, and says what came of each.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::for_fuzz()?;
     build_ebpf::run().context("the eBPF programs do not build")?;
@@ -119,7 +103,6 @@ pub(crate) fn fuzz(only: Option<&str>, seconds: u64) -> Result<BTreeMap<String, 
     Ok(outcomes.into_iter().collect())
 }
 
-/// The targets by name, one a file.
 fn targets() -> Result<Vec<String>> {
     let dir = home().join("fuzz_targets");
     let entries = fs::read_dir(&dir)?;
@@ -129,7 +112,6 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The folder of the fuzz targets.
 fn home() -> PathBuf {
     paths::root().join("pfnwatch/fuzz")
 }
@@ -146,14 +128,14 @@ fn build() -> Result<PathBuf> {
     };
     // What is done around each input is libFuzzer's: as a debug build it would take most of the time.
     let libfuzzer = "profile.dev.package.libfuzzer-sys.opt-level=3".to_owned();
-    let settings: Vec<String> = COVERED.into_iter().flat_map(of_its_own).chain([libfuzzer]).collect();
+    let settings: Vec<String> = COVERED.split(' ').flat_map(of_its_own).chain([libfuzzer]).collect();
     let targets = targets()?;
     let bins = targets.iter().flat_map(|target| ["--bin", target]);
     let arguments: Vec<&str> = bins.chain(settings.iter().flat_map(|it| ["--config", it])).collect();
     let task = toolchain::workspace_task("build", &arguments);
-    let packages = COVERED.map(|package| package.split('@').next().unwrap_or(package));
+    let packages = COVERED.split(' ').map(|package| package.split('@').next().unwrap_or(package));
     task.env("RUSTC_WRAPPER", home().join("with-coverage.sh"))
-        .env("COVERED", packages.join(" "))
+        .env("COVERED", packages.collect::<Vec<_>>().join(" "))
         .env("COVERAGE_FLAGS", FLAGS.join(" "))
         // In many small pieces, as a build for next time is, much of it would not be inlined.
         .env("CARGO_INCREMENTAL", "0")
@@ -177,9 +159,10 @@ fn fuzz_one(programs: &Path, target: &str, seconds: u64) -> Result<u64> {
     ];
     let folders = [&corpus, &home().join("seeds").join(target)].map(|dir| dir.display().to_string());
     // The end of what it says is shown: that has to hold the reason, which a backtrace would push out.
-    let task = Task::new(programs.join(target), options.iter().chain(&folders)).env("RUST_BACKTRACE", "0");
+    let words = [programs.join(target).display().to_string()].into_iter().chain(options).chain(folders);
+    let task = Task::script("# fuzz\nexec \"$@\" 2>&1", words).env("RUST_BACKTRACE", "0");
     // Reading a large corpus back comes before the time that was asked for.
-    let said = task.limit(Duration::from_secs(seconds * 2 + 120)).read_stderr().with_context(|| {
+    let said = task.limit(Duration::from_secs(seconds * 2 + 120)).read().with_context(|| {
         format!("its input is in {}; again: cargo run -p {PACKAGE} --bin {target} -- FILE", findings.display())
     })?;
     executions(&said).context("libFuzzer does not say how many inputs it tried")

@@ -102,7 +102,7 @@ struct BuildArgs {
 }
 
 fn main() -> ExitCode {
-    match process::end_on_interrupt().and_then(|()| run(Cli::parse().command)) {
+    match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -115,7 +115,8 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup => {
             setup::for_vm()?;
-            println!("all that the build and the VM tests need is here");
+            setup::for_unit_tests()?;
+            println!("all that the build and the tests need is here");
         }
         Command::Build(args) => build(args.release)?,
         Command::Check(args) => check::run(&args)?,
@@ -161,4 +162,20 @@ fn object() -> Result<()> {
 fn build(release: bool) -> Result<()> {
     object()?;
     build_ebpf::agent(release)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_argument_has_a_help_text() {
+        for command in Cli::command().get_subcommands() {
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{}: {argument}", command.get_name());
+            }
+        }
+    }
 }

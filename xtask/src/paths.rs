@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use fs_err::{self as fs, File};
 
-/// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest).to_path_buf()
@@ -32,12 +31,10 @@ pub(crate) fn apt() -> PathBuf {
     target().join("apt")
 }
 
-/// What was downloaded and is worth keeping.
 pub(crate) fn cache() -> PathBuf {
     target().join("cache")
 }
 
-/// What was measured.
 pub(crate) fn bench() -> PathBuf {
     target().join("bench")
 }

@@ -15,7 +15,6 @@ const SUITE: &str = "bookworm";
 const LIMIT: Duration = Duration::from_secs(300);
 const FLEET_LIMIT: Duration = Duration::from_secs(900);
 
-/// The result of tests, and what libtest printed.
 type Tested = (Result<()>, String);
 
 /// The agent's web page in Chromium, its metrics under Prometheus and its promtool.
@@ -28,12 +27,10 @@ pub(crate) fn web() -> Tested {
     })
 }
 
-/// The folder of the screenshots that `web` leaves.
 pub(crate) fn screenshots() -> PathBuf {
     paths::target().join("screenshots")
 }
 
-/// Alerts against Alertmanager.
 pub(crate) fn alerts() -> Tested {
     tested(LIMIT, || {
         let task = toolchain::test_program("alertmanager", &["--include-ignored"])?;
@@ -41,7 +38,6 @@ pub(crate) fn alerts() -> Tested {
     })
 }
 
-/// How large a fleet.
 #[derive(clap::Args)]
 pub(crate) struct FleetArgs {
     /// How many hosts
@@ -52,7 +48,6 @@ pub(crate) struct FleetArgs {
     pub(crate) released: bool,
 }
 
-/// A made-up fleet under Prometheus and Alertmanager.
 pub(crate) fn fleet(args: &FleetArgs) -> Tested {
     tested(FLEET_LIMIT, || {
         let task = toolchain::test_program("fleet", &["--ignored", "--nocapture"])?;
@@ -70,12 +65,10 @@ fn tested(limit: Duration, task: impl FnOnce() -> Result<Task>) -> Tested {
     }
 }
 
-/// The folder of Prometheus' programs.
 pub(crate) fn prometheus() -> Result<PathBuf> {
     Ok(debian::unpacked(SUITE, "prometheus")?.join("usr/bin"))
 }
 
-/// Alertmanager's package, unpacked.
 pub(crate) fn alertmanager_package() -> Result<PathBuf> {
     debian::unpacked(SUITE, "prometheus-alertmanager")
 }

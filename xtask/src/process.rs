@@ -1,23 +1,18 @@
-//! Child processes: each in its own process group, with a time limit, and with an error that names the command.
+//! Commands: each with a time limit, ended together with xtask, and with an error that names the command.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio, exit};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 
 const DEFAULT_LIMIT: Duration = Duration::from_secs(300);
-/// How long after SIGTERM `timeout` sends SIGKILL.
 const GRACE: &str = "5";
-/// How many lines of a failed command's output its error shows.
 const TAIL_LINES: usize = 25;
 
 /// A command that is about to be run, by coreutils' `timeout`.
@@ -48,19 +43,24 @@ impl Task {
         Self { shown: words.join(" "), command, limit: DEFAULT_LIMIT }
     }
 
-    /// Adds a variable to the environment.
+    /// A script of the shell with its arguments. The error names its first line.
+    pub(crate) fn script<A: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = A>) -> Self {
+        let mut task = Self::new("sh", ["-c", script, "sh"]);
+        task.command.args(args);
+        let title = script.lines().next().unwrap_or_default().trim_start_matches("# ");
+        Self { shown: format!("sh: {title}"), ..task }
+    }
+
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Removes a variable from the environment.
     pub(crate) fn without_env(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
     }
 
-    /// Runs in this folder.
     pub(crate) fn dir(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
         self
@@ -72,7 +72,6 @@ impl Task {
         self
     }
 
-    /// Prints the command, and runs it with its output shown.
     pub(crate) fn show(self) -> Result<()> {
         eprintln!("$ {}", self.shown);
         self.run(Output::Shown).0
@@ -81,28 +80,22 @@ impl Task {
     /// Prints the command, runs it with its output shown, and returns standard output, also of a command that failed.
     pub(crate) fn tee(self) -> (Result<()>, String) {
         eprintln!("$ {}", self.shown);
-        let (outcome, stdout, _) = self.run(Output::Teed);
-        (outcome, stdout)
+        self.run(Output::Teed)
     }
 
     /// Runs the command quietly and returns its standard output; the error carries the end of its output.
     pub(crate) fn read(self) -> Result<String> {
-        let (outcome, stdout, _) = self.run(Output::Kept);
+        let (outcome, stdout) = self.run(Output::Kept);
         outcome.map(|()| stdout)
     }
 
-    /// As `read`, for a command that writes its results to standard error.
-    pub(crate) fn read_stderr(self) -> Result<String> {
-        let (outcome, _, stderr) = self.run(Output::Kept);
-        outcome.map(|()| stderr)
-    }
-
-    /// Runs the command; returns its outcome, and what was kept of standard output and standard error.
-    fn run(self, output: Output) -> (Result<()>, String, String) {
+    /// Runs the command; returns its outcome, and what was kept of standard output.
+    fn run(self, output: Output) -> (Result<()>, String) {
         let Self { command: inner, limit, shown } = self;
-        let mut command = Command::new("timeout");
+        let limit = limited(limit);
+        let mut command = ended_with_xtask("TERM", OsStr::new("timeout"));
         command.args(["--kill-after", GRACE]).arg(limit.as_secs_f64().to_string());
-        command.arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null()).process_group(0);
+        command.arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
         for (name, value) in inner.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -118,19 +111,16 @@ impl Task {
         }
         let mut child = match command.spawn().with_context(|| format!("`{shown}` cannot be started")) {
             Ok(child) => child,
-            Err(error) => return (Err(error), String::new(), String::new()),
+            Err(error) => return (Err(error), String::new()),
         };
-        let group = Group::of(&child);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let stderr = stderr.map(|pipe| thread::spawn(|| text(pipe, false)));
         let stdout = stdout.map_or_else(String::new, |pipe| text(pipe, output == Output::Teed));
         let stderr = stderr.and_then(|reader| reader.join().ok()).unwrap_or_default();
-        let status = child.wait();
-        drop(group);
         let tail = if output == Output::Kept { tail(&stderr, &stdout) } else { String::new() };
-        let outcome = match status.map(|status| (status, status.code(), status.signal())) {
+        let outcome = match child.wait().map(|status| (status, status.code(), status.signal())) {
             Ok((_, Some(0), _)) => Ok(()),
-            // What `timeout` answers at the limit, without and with SIGKILL.
+            // The exit codes of `timeout` at the limit, without and with SIGKILL.
             Ok((_, Some(124), _) | (_, _, Some(9))) => {
                 Err(anyhow!("`{shown}` was ended at its limit of {} s{tail}", limit.as_secs()))
             }
@@ -141,11 +131,32 @@ impl Task {
             Ok((status, ..)) => Err(anyhow!("`{shown}` failed ({status}){tail}")),
             Err(error) => Err(anyhow!("`{shown}`: {error}")),
         };
-        (outcome, stdout, stderr)
+        (outcome, stdout)
     }
 }
 
-/// All that comes out of a pipe, and a copy of it on standard output where that is wanted.
+/// A command that the kernel sends this signal when the thread that starts it has ended, and with it all of xtask: an
+/// interrupted xtask leaves nothing behind. `timeout` passes the signal on to its whole group.
+pub(crate) fn ended_with_xtask(signal: &str, program: &OsStr) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", signal]).arg(program);
+    command
+}
+
+static DEADLINE: OnceLock<Instant> = OnceLock::new();
+
+pub(crate) fn set_deadline(deadline: Instant) {
+    let _ = DEADLINE.set(deadline);
+}
+
+/// A limit, or what is left until the deadline.
+pub(crate) fn limited(limit: Duration) -> Duration {
+    let left = DEADLINE.get().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    // 0 would be no limit.
+    left.map_or(limit, |left| limit.min(left).max(Duration::from_secs(1)))
+}
+
+/// All that comes out of a pipe, with a copy on standard output if it is to be shown.
 fn text(mut pipe: impl Read, shown: bool) -> String {
     let mut bytes = Vec::new();
     let mut chunk = [0; 8192];
@@ -160,8 +171,7 @@ fn text(mut pipe: impl Read, shown: bool) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What to do about a program that is missing.
-pub(crate) fn remedy(program: &str) -> &'static str {
+fn remedy(program: &str) -> &'static str {
     match program {
         "apt-get" | "apt-cache" | "apt-config" | "dpkg" | "dpkg-deb" => {
             "it is part of Debian and Ubuntu, which the VM tests need as their host"
@@ -171,7 +181,6 @@ pub(crate) fn remedy(program: &str) -> &'static str {
     }
 }
 
-/// The last lines of a command's output, each on its own line.
 fn tail(stderr: &str, stdout: &str) -> String {
     let output = if stderr.trim().is_empty() { stdout } else { stderr };
     let lines: Vec<&str> = output.trim_end().lines().collect();
@@ -183,60 +192,6 @@ fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy().into_owned();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-/// The groups of the commands that run now.
-static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
-
-fn running() -> MutexGuard<'static, Vec<Pid>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The group of a child that was started as its leader; forgotten when dropped.
-pub(crate) struct Group(Option<Pid>);
-
-impl Group {
-    /// The group of this child.
-    pub(crate) fn of(child: &Child) -> Self {
-        let leader = i32::try_from(child.id()).ok().map(Pid::from_raw);
-        running().extend(leader);
-        let group = Self(leader);
-        if ENDED.load(Ordering::SeqCst) {
-            group.kill();
-        }
-        group
-    }
-
-    /// Ends the group at once; one that has ended by itself is no error.
-    pub(crate) fn kill(&self) {
-        let _ = self.0.map(|leader| killpg(leader, Signal::SIGKILL));
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        running().retain(|leader| Some(*leader) != self.0);
-    }
-}
-
-/// Whether all commands were ended: no new one may outlive that.
-static ENDED: AtomicBool = AtomicBool::new(false);
-
-/// Ends every command that runs now, with all its children, and every one that is started later. An xtask among them passes that on to its own.
-pub(crate) fn end_all() {
-    ENDED.store(true, Ordering::SeqCst);
-    for leader in running().iter() {
-        let _ = killpg(*leader, Signal::SIGTERM);
-    }
-}
-
-/// Passes an interrupt (Ctrl-C, SIGTERM, a closed terminal) on to the commands that run, and exits.
-pub(crate) fn end_on_interrupt() -> Result<()> {
-    ctrlc::set_handler(|| {
-        end_all();
-        exit(130);
-    })
-    .context("cannot listen for interrupts")
 }
 
 /// Runs two parts side by side and reports the errors of both.
@@ -255,7 +210,7 @@ pub(crate) fn both<A: Send, B>(
     })
 }
 
-/// Works through items in their order, so many at a time, and returns what came of each.
+/// Works through items in their order, so many at a time, and returns the results.
 pub(crate) fn side_by_side<T: Send, R: Send>(items: Vec<T>, at_once: usize, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let (waiting, done) = (Mutex::new(items.into_iter()), Mutex::new(Vec::new()));
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -271,8 +226,6 @@ pub(crate) fn side_by_side<T: Send, R: Send>(items: Vec<T>, at_once: usize, work
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     fn shell(script: &str) -> Task {
@@ -282,7 +235,6 @@ mod tests {
     #[test]
     fn output_is_returned_or_in_the_error() {
         assert_eq!(shell("echo one; echo two >&2").read().unwrap(), "one\n");
-        assert_eq!(shell("echo one; echo two >&2").read_stderr().unwrap(), "two\n");
         let error = |task: Task| task.read().unwrap_err().to_string();
         let failed = error(shell("echo the reason >&2; exit 3"));
         assert!(["sh -c", "exit status: 3", "the reason"].iter().all(|part| failed.contains(part)), "{failed}");
@@ -300,6 +252,17 @@ mod tests {
         let error = shell("sleep 100 & sleep 100").limit(Duration::from_millis(200)).read().unwrap_err().to_string();
         assert!(error.contains("ended at its limit"), "{error}");
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_command_ends_with_the_thread_that_started_it() {
+        let child = thread::spawn(|| {
+            let mut command = ended_with_xtask("TERM", OsStr::new("sh"));
+            let mut child = command.args(["-c", "echo; exec sleep 100"]).stdout(Stdio::piped()).spawn().unwrap();
+            child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+            child
+        });
+        assert_eq!(child.join().unwrap().wait().unwrap().signal(), Some(15));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 
+use crate::debian;
 use crate::process::both;
 
 mod host;
 mod rust_src;
 mod tool;
 
-pub(crate) use host::{QEMU, has as host_has, path as host_path, qemu_version};
+pub(crate) use host::{QEMU, path as host_path, qemu_version};
 pub(crate) use rust_src::{RustSource, ensure as rust_source};
 pub(crate) use tool::{BPF_LINKER, CARGO_DEB, cargo_deny};
 
@@ -17,25 +18,28 @@ pub(crate) fn for_build() -> Result<()> {
     both(|| BPF_LINKER.ensure(), rust_src::ensure).map(drop)
 }
 
-/// What the fuzz targets need: the same, and a compiler for libFuzzer.
+/// What the unit tests need: the same, and what checks shell scripts.
+pub(crate) fn for_unit_tests() -> Result<()> {
+    for_build()?;
+    host::ensure(&["shellcheck"])
+}
+
 pub(crate) fn for_fuzz() -> Result<()> {
     for_build()?;
     host::ensure(&["c++"])
 }
 
-/// What the benchmark of scans needs besides: a counter of system calls.
 pub(crate) fn for_bench_scan() -> Result<()> {
     host::ensure(&["strace"])
 }
 
-/// What the tests of the web page need: a browser.
 pub(crate) fn for_web() -> Result<()> {
     host::ensure(&["chromium"])
 }
 
 /// What guests need: QEMU, ndctl and some tools of the host.
 pub(crate) fn for_guests() -> Result<()> {
-    host::ensure(&host::FOR_GUESTS)?;
+    host::ensure(&host::FOR_GUESTS.split(' ').chain([debian::KEYRING]).collect::<Vec<_>>())?;
     host::ensure_qemu()
 }
 
@@ -44,9 +48,9 @@ pub(crate) fn for_vm() -> Result<()> {
     both(for_build, for_guests).map(drop)
 }
 
-/// What `cargo xtask test` needs: all of that, what makes the package, and what checks the dependencies.
 pub(crate) fn for_test() -> Result<()> {
     for_vm()?;
+    for_unit_tests()?;
     for_dist()?;
     cargo_deny().map(drop)
 }

@@ -12,7 +12,6 @@ use guest::scope::{LINES, Lines};
 
 use crate::vm;
 
-/// How long, where, and by what chance.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How long on each kernel
@@ -31,7 +30,6 @@ fn soaked_lines() -> Vec<&'static str> {
     LINES.into_iter().filter(|line| Lines::OldestAndNewest.contain(line)).collect()
 }
 
-/// Soaks on each kernel, side by side.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let seed = args.seed.map_or_else(seed_of_now, Ok)?;
     let soak = Soak { seconds: args.minutes * 60, seed };
@@ -40,7 +38,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if tally.failures.is_empty() && tally.not_run.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Small enough to be typed.
 fn seed_of_now() -> Result<u64> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
     Ok(now.as_secs() % 1_000_000)

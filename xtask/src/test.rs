@@ -1,9 +1,8 @@
 //! `cargo xtask test`: every stage with its limit, a table of them, and one closing line.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,6 @@ use crate::peers::{self, FleetArgs};
 use crate::process::{self, both};
 use crate::{build_ebpf, check, dist, fuzz, setup, toolchain, vm};
 
-/// What to test.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Leave out the virtual machines and the fuzz targets: a few minutes instead of most of an hour
@@ -31,16 +29,6 @@ const FUZZ_SECONDS: u64 = 4;
 /// Made-up hosts: enough for several releases of several hosts.
 const HOSTS: u32 = 150;
 
-/// Work with a name and a limit in seconds.
-struct Stage {
-    name: &'static str,
-    limit_s: u64,
-    /// The stages without whose success this one makes no sense.
-    needs: &'static [&'static str],
-    work: Box<dyn Fn() -> Done + Send>,
-}
-
-/// The result of a stage's work.
 #[derive(Debug, Default, PartialEq)]
 struct Done {
     passed: usize,
@@ -48,7 +36,6 @@ struct Done {
     outcome: Outcome,
 }
 
-/// How a stage ended; with the reason if it did not pass.
 #[derive(Debug, Default, PartialEq)]
 enum Outcome {
     #[default]
@@ -57,120 +44,94 @@ enum Outcome {
     NotRun(String),
 }
 
-/// A row of the table.
 struct Row {
+    name: &'static str,
     limit_s: u64,
     done: Done,
     took: Duration,
-}
-
-/// Steps run one after the other, the lanes of a step side by side, the stages of a lane one after the other.
-type Plan = Vec<Vec<Vec<Stage>>>;
-
-fn stage(name: &'static str, limit_s: u64, needs: &'static [&'static str], work: fn() -> Done) -> Stage {
-    Stage { name, limit_s, needs, work: Box::new(work) }
 }
 
 const SETUP: &str = "set-up";
 const OBJECT: &str = "eBPF programs";
 const AGENT: &str = "agent, and guests' files";
 
-/// The checks that use cargo's folder for the host, one at a time; the others use those of the eBPF target, or none.
-const ON_HOST: [&str; 2] = ["clippy, host", "documentation"];
-
-/// Each lane waits for another resource: compiling the agent ends on one processor, kernels come over the network, fuzz targets are
-/// compiled while Prometheus and the browser wait.
-fn plan(quick: bool) -> Plan {
-    let needed: fn() -> Done = if quick { || one(setup::for_build()) } else { || one(setup::for_test()) };
-    let checks = check::ALL.iter().map(|check| {
-        let needs: &[_] = if check.needs_object { &[OBJECT] } else { &[] };
-        Stage { name: check.name, limit_s: check.limit_s, needs, work: Box::new(|| one((check.run)())) }
-    });
-    let unit = stage("unit tests", 600, &[OBJECT], || {
-        let done = libtest(toolchain::workspace_task("test", &["--no-fail-fast"]).limit(UNIT_LIMIT).tee());
-        let _reported_by_their_stages = toolchain::build_test_programs();
-        done
-    });
-    let (mut host, others): (Vec<Stage>, Vec<Stage>) = checks.partition(|stage| ON_HOST.contains(&stage.name));
-    host.push(unit);
-    let first = vec![vec![stage(SETUP, 900, &[], needed), stage(OBJECT, 300, &[SETUP], || one(build_ebpf::run()))]];
-    if quick {
-        return vec![first, vec![host, others]];
-    }
-    let agent = stage(AGENT, 600, &[OBJECT], || one(both(vm::prepare, || build_ebpf::agent(true)).map(drop)));
-    let fuzzing = stage("fuzzing", 600, &[OBJECT], || fuzzed(fuzz::fuzz(None, FUZZ_SECONDS)));
-    let peers = vec![
-        stage("web page and metrics", 400, &[OBJECT], || libtest(peers::web())),
-        stage("alerts, Alertmanager", 200, &[OBJECT], || libtest(peers::alerts())),
-        stage("fleet, simulated", 300, &[OBJECT], || {
-            libtest(peers::fleet(&FleetArgs { hosts: HOSTS, released: false }))
-        }),
-        stage("Debian package", 240, &[AGENT], || one(dist::run().map(drop))),
-    ];
-    let machines = stage("VMs, all kernels", 2400, &[AGENT], || {
-        guests(vm::run(&vm::Args { kernel: vec!["all".to_owned()], filter: Vec::new(), soak: Soak::DEFAULT }))
-    });
-    vec![first, vec![host, others, vec![agent]], vec![peers, vec![fuzzing]], vec![vec![machines]]]
-}
-
-/// Runs the stages and reports each.
+/// Runs the stages and reports each. What runs side by side waits for different resources: compiling the agent ends on one
+/// processor, kernels come over the network, fuzz targets are compiled while Prometheus and the browser wait.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let start = Instant::now();
-    let rows = run_all(plan(args.quick), TOTAL, process::end_all);
+    process::set_deadline(start + TOTAL);
+    let stages = Stages { deadline: start + TOTAL, rows: Mutex::default() };
+    let checks = |on_host| {
+        for check in check::ALL.iter().filter(|check| check.on_host == on_host) {
+            let needed = if check.needs_object { OBJECT } else { "" };
+            stages.run(check.name, check.limit_s, needed, || one((check.run)()));
+        }
+    };
+    stages.run(SETUP, 900, "", || one(if args.quick { setup::for_unit_tests() } else { setup::for_test() }));
+    stages.run(OBJECT, 300, SETUP, || one(build_ebpf::run()));
+    thread::scope(|scope| {
+        scope.spawn(|| checks(false));
+        if !args.quick {
+            scope.spawn(|| {
+                stages.run(AGENT, 600, OBJECT, || one(both(vm::prepare, || build_ebpf::agent(true)).map(drop)));
+            });
+        }
+        checks(true);
+        stages.run("unit tests", 600, OBJECT, || {
+            let done = libtest(toolchain::workspace_task("test", &["--no-fail-fast"]).limit(UNIT_LIMIT).tee());
+            let _reported_by_their_stages = toolchain::build_test_programs();
+            done
+        });
+    });
+    if !args.quick {
+        thread::scope(|scope| {
+            scope.spawn(|| stages.run("fuzzing", 600, OBJECT, || fuzzed(fuzz::fuzz(None, FUZZ_SECONDS))));
+            stages.run("web page and metrics", 400, OBJECT, || libtest(peers::web()));
+            stages.run("alerts, Alertmanager", 200, OBJECT, || libtest(peers::alerts()));
+            let fleet = FleetArgs { hosts: HOSTS, released: false };
+            stages.run("fleet, simulated", 300, OBJECT, || libtest(peers::fleet(&fleet)));
+            stages.run("Debian package", 240, AGENT, || one(dist::run().map(drop)));
+        });
+        let all = vm::Args { kernel: vec!["all".to_owned()], filter: Vec::new(), soak: Soak::DEFAULT };
+        stages.run("VMs, all kernels", 2400, AGENT, || guests(vm::run(&all)));
+    }
+    let rows = stages.rows.into_inner().unwrap_or_else(PoisonError::into_inner);
     print!("\n{}", table(&rows, [start.elapsed(), TOTAL]));
-    let (passed, failed) =
-        rows.iter().fold((0, 0), |(passed, failed), (_, row)| (passed + row.done.passed, failed + row.done.failed));
+    let (passed, failed) = rows.iter().fold((0, 0), |sum, row| (sum.0 + row.done.passed, sum.1 + row.done.failed));
     println!("{passed} passed, {failed} failed");
     Ok(if passed > 0 && failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs a plan; `end` ends all commands. A stage is not run without those that it needs, and fails if it exceeds its limit, or if the total is used up: then all
-/// commands are ended, and no more stage begins.
-fn run_all(plan: Plan, total: Duration, end: fn()) -> Vec<(&'static str, Row)> {
-    let rows = Mutex::new(Vec::new());
-    let start = Instant::now();
-    let (finished, ended) = mpsc::channel::<()>();
-    let watchdog = thread::spawn(move || {
-        // The other end is dropped when all stages have ended.
-        if ended.recv_timeout(total) == Err(mpsc::RecvTimeoutError::Timeout) {
-            end();
-        }
-    });
-    for step in plan {
-        thread::scope(|scope| {
-            for lane in step {
-                scope.spawn(|| lane.into_iter().for_each(|stage| run_one(&stage, start + total, &rows)));
-            }
-        });
-    }
-    drop(finished);
-    let _ = watchdog.join();
-    rows.into_inner().unwrap_or_else(PoisonError::into_inner)
+/// The stages that have run, and when the last has to be over.
+struct Stages {
+    deadline: Instant,
+    rows: Mutex<Vec<Row>>,
 }
 
-fn run_one(stage: &Stage, deadline: Instant, rows: &Mutex<Vec<(&'static str, Row)>>) {
-    let rows = || rows.lock().unwrap_or_else(PoisonError::into_inner);
-    let passed = |needed: &str| rows().iter().any(|(name, row)| *name == needed && row.done.outcome == Outcome::Passed);
-    let missing = stage.needs.iter().find(|needed| !passed(needed));
-    let start = Instant::now();
-    let done = match missing {
-        Some(missing) => Done { outcome: Outcome::NotRun(format!("needs {missing}")), ..Done::default() },
-        // The run as a whole must not look as if this stage had passed.
-        None if start >= deadline => Done::failed("no time was left for it"),
-        None => {
-            eprintln!("\n== {} (at most {} s)", stage.name, stage.limit_s);
-            catch_unwind(AssertUnwindSafe(&stage.work)).unwrap_or_else(|_| Done::failed("panicked"))
+impl Stages {
+    /// Runs a stage, unless the one that it needs has not passed. It fails if it exceeds its limit, or if no time is left.
+    fn run(&self, name: &'static str, limit_s: u64, needed: &str, work: impl FnOnce() -> Done) {
+        let rows = || self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_passed = |row: &Row| row.name == needed && row.done.outcome == Outcome::Passed;
+        let start = Instant::now();
+        let mut done = if !needed.is_empty() && !rows().iter().any(has_passed) {
+            Done { outcome: Outcome::NotRun(format!("needs {needed}")), ..Done::default() }
+        } else if start >= self.deadline {
+            // The run as a whole must not look as if this stage had passed.
+            Done::failed("no time was left for it")
+        } else {
+            eprintln!("\n== {name} (at most {limit_s} s)");
+            work()
+        };
+        let took = start.elapsed();
+        if done.outcome == Outcome::Passed && took > Duration::from_secs(limit_s) {
+            done = done.but_failed("took longer than its limit");
         }
-    };
-    let took = start.elapsed();
-    let done = match &done.outcome {
-        Outcome::Passed if took > Duration::from_secs(stage.limit_s) => done.but_failed("took longer than its limit"),
-        _ => done,
-    };
-    if let Outcome::Failed(reason) = &done.outcome {
-        eprintln!("{}: {reason}", stage.name);
+        if let Outcome::Failed(reason) = &done.outcome {
+            eprintln!("{name}: {reason}");
+        }
+        rows().push(Row { name, limit_s, done, took });
     }
-    rows().push((stage.name, Row { limit_s: stage.limit_s, done, took }));
 }
 
 impl Done {
@@ -194,12 +155,10 @@ impl Done {
     }
 }
 
-/// A check, which counts as one test.
 fn one(outcome: Result<()>) -> Done {
     outcome.map_or_else(|error| Done::failed(format!("{error:#}")), |()| Done::of(1, 0, &[]))
 }
 
-/// The fuzz targets, each of which counts as a test.
 fn fuzzed(outcomes: Result<BTreeMap<String, Result<u64>>>) -> Done {
     let Ok(outcomes) = outcomes else { return one(outcomes.map(drop)) };
     let failed = outcomes.iter().filter_map(|(target, it)| Some(format!("{target}: {:#}", it.as_ref().err()?)));
@@ -215,7 +174,6 @@ fn guests(tally: Result<vm::Tally>) -> Done {
     }
 }
 
-/// What libtest printed.
 fn libtest((outcome, output): (Result<()>, String)) -> Done {
     let (passed, failed) =
         output.lines().filter_map(counts).fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
@@ -227,7 +185,6 @@ fn libtest((outcome, output): (Result<()>, String)) -> Done {
     }
 }
 
-/// Passed and failed tests of libtest's `test result: ok. 12 passed; 0 failed; …`.
 fn counts(line: &str) -> Option<(usize, usize)> {
     let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let number = |name: &str| numbers.split("; ").find_map(|part| part.strip_suffix(name))?.trim().parse().ok();
@@ -237,14 +194,13 @@ fn counts(line: &str) -> Option<(usize, usize)> {
 /// Lines of a reason, and characters of a line: who reads only a run's end learns from it which tests failed, and why.
 const REASON: (usize, usize) = (70, 600);
 
-/// A row for each stage, with the reason below it if it did not pass; then the time of all of them together.
-fn table(rows: &[(&str, Row)], [took, total]: [Duration; 2]) -> String {
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default().max("stage".len());
+fn table(rows: &[Row], [took, total]: [Duration; 2]) -> String {
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default().max("stage".len());
     let mut text = format!(
         "{:width$}  {:8}  {:>6}  {:>6}  {:>8}  {:>7}\n",
         "stage", "outcome", "passed", "failed", "time", "limit"
     );
-    for (name, Row { limit_s, done, took }) in rows {
+    for Row { name, limit_s, done, took } in rows {
         let (word, reason) = match &done.outcome {
             Outcome::Passed => ("ok", ""),
             Outcome::Failed(reason) => ("FAILED", reason.as_str()),
@@ -265,72 +221,22 @@ mod tests {
 
     use super::*;
 
-    const NINE_SECONDS: Duration = Duration::from_secs(9);
-
-    fn passing() -> Done {
-        one(Ok(()))
-    }
-
-    fn slow() -> Done {
-        thread::sleep(Duration::from_millis(50));
-        passing()
-    }
-
-    fn outcomes(plan: Plan, total: Duration) -> BTreeMap<&'static str, Done> {
-        // Ending every command of this process would hit those of the other tests.
-        run_all(plan, total, || ()).into_iter().map(|(name, row)| (name, row.done)).collect()
-    }
-
     #[test]
-    fn quick_leaves_out_the_machines() {
-        let names = |quick| plan(quick).into_iter().flatten().flatten().map(|stage| stage.name).collect::<Vec<_>>();
-        assert!(names(false).iter().any(|name| name.starts_with("VM")));
-        assert!(!names(true).iter().any(|name| name.starts_with("VM")));
-    }
-
-    #[test]
-    fn checks_on_the_host_are_checks() {
-        assert!(ON_HOST.iter().all(|name| check::ALL.iter().any(|check| check.name == *name)));
-    }
-
-    #[test]
-    fn what_a_stage_needs_comes_in_an_earlier_step_or_before_it_in_its_lane() {
-        let mut earlier: Vec<&str> = Vec::new();
-        for step in plan(false) {
-            let mut here = Vec::new();
-            for lane in step {
-                let mut before = earlier.clone();
-                for stage in lane {
-                    let missing = stage.needs.iter().find(|needed| !before.contains(needed));
-                    assert_eq!(missing, None, "{}", stage.name);
-                    before.push(stage.name);
-                    here.push(stage.name);
-                }
-            }
-            earlier.extend(here);
-        }
-    }
-
-    #[test]
-    fn one_that_failed_stops_only_what_needs_it() {
-        let lane = vec![
-            stage("a", 5, &[], || one(Err(anyhow!("the reason")))),
-            stage("b", 5, &["a"], passing),
-            stage("c", 5, &[], slow),
-            stage("d", 5, &["c"], passing),
-        ];
-        let done = outcomes(vec![vec![lane, vec![stage("beside", 5, &[], slow)]]], NINE_SECONDS);
-        assert_eq!(done["a"].outcome, Outcome::Failed("the reason".into()));
-        assert_eq!(done["b"].outcome, Outcome::NotRun("needs a".into()));
-        assert!(["c", "d", "beside"].iter().all(|name| done[name] == Done::of(1, 0, &[])), "{done:?}");
-    }
-
-    #[test]
-    fn a_limit_the_total_and_a_panic_are_failures() {
-        let done = |limit_s, total, work| outcomes(vec![vec![vec![stage("a", limit_s, &[], work)]]], total).remove("a");
-        assert_eq!(done(0, NINE_SECONDS, slow), Some(passing().but_failed("took longer than its limit")));
-        assert_eq!(done(5, Duration::ZERO, passing), Some(Done::failed("no time was left for it")));
-        assert_eq!(done(5, NINE_SECONDS, || panic!("of the test itself")), Some(Done::failed("panicked")));
+    fn a_stage_needs_another_a_limit_and_time() {
+        let stages = |left_s| Stages { deadline: Instant::now() + Duration::from_secs(left_s), rows: Mutex::default() };
+        let outcomes = |stages: Stages| {
+            stages.rows.into_inner().unwrap().into_iter().map(|row| row.done.outcome).collect::<Vec<_>>()
+        };
+        let in_time = stages(9);
+        in_time.run("a", 5, "", || one(Err(anyhow!("the reason"))));
+        in_time.run("b", 5, "a", || one(Ok(())));
+        in_time.run("c", 5, "", || one(Ok(())));
+        in_time.run("d", 0, "c", || one(Ok(())));
+        let [failed, late] = ["the reason", "took longer than its limit"].map(|why| Outcome::Failed(why.into()));
+        assert_eq!(outcomes(in_time), [failed, Outcome::NotRun("needs a".into()), Outcome::Passed, late]);
+        let too_late = stages(0);
+        too_late.run("a", 5, "", || one(Ok(())));
+        assert_eq!(outcomes(too_late), [Outcome::Failed("no time was left for it".into())]);
     }
 
     #[test]
@@ -371,12 +277,9 @@ mod tests {
 
     #[test]
     fn a_row_for_each_stage_and_the_reasons() {
-        let row = |outcome| Row {
-            limit_s: 60,
-            done: Done { passed: 3, failed: 1, outcome },
-            took: Duration::from_millis(1250),
-        };
-        let rows = [("one", row(Outcome::Passed)), ("another", row(Outcome::Failed("why\nand which".into())))];
+        let took = Duration::from_millis(1250);
+        let row = |name, outcome| Row { name, limit_s: 60, done: Done { passed: 3, failed: 1, outcome }, took };
+        let rows = [row("one", Outcome::Passed), row("another", Outcome::Failed("why\nand which".into()))];
         assert_eq!(
             table(&rows, [Duration::from_secs(2), Duration::from_secs(100)]),
             "stage    outcome   passed  failed      time    limit\n\

@@ -12,7 +12,6 @@ use serde_json::Value;
 use crate::paths;
 use crate::process::Task;
 
-/// The cargo that runs xtask.
 pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").filter(|cargo| !cargo.is_empty()).unwrap_or_else(|| "cargo".into())
 }
@@ -43,10 +42,8 @@ pub(crate) fn test_program(name: &str, arguments: &[&str]) -> Result<Task> {
     Ok(Task::new(program, arguments).dir(&paths::root().join("pfnwatch")))
 }
 
-/// cargo's messages about the tests with peers.
 static BUILT: OnceLock<String> = OnceLock::new();
 
-/// Builds the programs for [`test_program`], once.
 pub(crate) fn build_test_programs() -> Result<()> {
     if BUILT.get().is_none() {
         let tests = ["--no-run", "--test", "web", "--test", "alertmanager", "--test", "fleet"];
@@ -78,7 +75,6 @@ pub(crate) fn sysroot() -> Result<PathBuf> {
     }
 }
 
-/// The compiler's version, such as `1.95.0`.
 pub(crate) fn version() -> Result<String> {
     let said = Task::new("rustc", ["--version"]).dir(&paths::root()).read()?;
     let version = said.split_whitespace().nth(1);

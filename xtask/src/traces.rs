@@ -4,8 +4,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use fs_err as fs;
+use anyhow::{Context, Result};
 
 use crate::process::Task;
 use crate::{paths, toolchain};
@@ -41,46 +40,27 @@ pub(crate) fn remapped() -> Result<Vec<String>> {
     Ok(renamed.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display())).into())
 }
 
+/// Fails if the file `$1` has one of the other arguments in it, and shows where.
+const LOOK: &str = include_str!("find-traces.sh");
+
 /// Refuses a file that names one of the folders.
 pub(crate) fn refuse(file: &Path) -> Result<()> {
-    let bytes = fs::read(file)?;
-    for folder in folders()? {
-        let name = folder.to_string_lossy().into_owned();
-        let found = place(&bytes, &name);
-        ensure!(
-            found.is_none(),
-            "{} names a folder of this machine, {}: RUSTFLAGS of one's own win over those that hide it",
-            file.display(),
-            found.unwrap_or_default()
-        );
-    }
-    Ok(())
-}
-
-/// Where the bytes name a folder, with what follows.
-fn place(bytes: &[u8], folder: &str) -> Option<String> {
-    const MAX_SHOWN_CHARS: usize = 120;
-    let at = bytes.windows(folder.len()).position(|window| window == folder.as_bytes())?;
-    let text = String::from_utf8_lossy(bytes.get(at..(at + MAX_SHOWN_CHARS).min(bytes.len()))?).into_owned();
-    Some(text.chars().take_while(|c| !c.is_control()).collect())
+    let words = [file.to_path_buf()].into_iter().chain(folders()?);
+    let context = || format!("{} has them in it: RUSTFLAGS of one's own win over those that hide them", file.display());
+    Task::script(LOOK, words).read().map(drop).with_context(context)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use fs_err as fs;
 
-    #[test]
-    fn a_folder_is_found_with_what_follows() {
-        let bytes = b"\x01\x02/home/someone/src/main.rs\0more";
-        assert_eq!(place(bytes, "/home/someone").as_deref(), Some("/home/someone/src/main.rs"));
-        assert_eq!(place(bytes, "/home/nobody"), None);
-    }
+    use super::*;
 
     #[test]
     fn a_file_that_names_the_source_tree_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), paths::root().join("src/main.rs").to_string_lossy().as_bytes()).unwrap();
-        assert!(refuse(file.path()).unwrap_err().to_string().contains("src/main.rs"));
+        assert!(format!("{:#}", refuse(file.path()).unwrap_err()).contains("src/main.rs"));
         fs::write(file.path(), "./src/main.rs").unwrap();
         refuse(file.path()).unwrap();
     }

@@ -35,13 +35,14 @@ mod session;
 mod variant;
 
 use chains::{Chain, Line, Run};
+use debian::Installation;
 use initramfs::Base;
 use kernel::Kernel;
 use qemu::Qemu;
 use scenario::{On, Scenario, Userland};
+use session::Outcome;
 use variant::Variant;
 
-/// What to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Kernel line, or all; may be given several times
@@ -58,7 +59,6 @@ pub(crate) struct Args {
 /// What became of the tests, over all kernels.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Tests that passed.
     pub(crate) passed: usize,
     /// Tests that failed, and guests that did: where, which, and why.
     pub(crate) failures: Vec<String>,
@@ -112,17 +112,13 @@ impl Tally {
 pub(crate) fn run(args: &Args) -> Result<Tally> {
     let _lock = lock()?;
     let built = programs::build()?;
-    if built.agent.is_none() {
-        let agent = paths::target().join("release/pfnwatch");
-        eprintln!("the guests go without the agent: there is no {}", agent.display());
-    }
     let run =
         Run { base: Base::new(&built)?, tests: programs::tests(&built)?, filter: args.filter.clone(), soak: args.soak };
     let mut tally = Tally::default();
     let mut lines = Vec::new();
     for line in scope::LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all")) {
         if let Some(kernel) = tally.available(line, kernel::provide(line))? {
-            lines.push(provide(kernel, &run, built.agent.as_deref(), &mut tally)?);
+            lines.push(provide(kernel, &run, &built.agent, &mut tally)?);
         }
     }
     let mut chains: Vec<Chain<'_>> = lines.iter().flat_map(|line| line.chains(&run)).collect();
@@ -139,30 +135,27 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
 }
 
 /// What a kernel line has to boot. What its files alone show is checked on the way.
-fn provide(kernel: Kernel, run: &Run, agent: Option<&Path>, tally: &mut Tally) -> Result<Line> {
+fn provide(kernel: Kernel, run: &Run, agent: &Path, tally: &mut Tally) -> Result<Line> {
     let line = kernel.line.clone();
     let is_wanted = |is_one: &dyn Fn(&Scenario) -> bool| {
         scenario::ALL.iter().any(|machine| is_one(machine) && machine.is_for(&line) && run.wants(machine))
     };
-    let judges_files = agent.is_some() && line == scenario::REBUILT && kernel_files::are_wanted(&run.filter);
+    let judges_files = line == scenario::REBUILT && kernel_files::are_wanted(&run.filter);
     let (mut variants, mut debian) = (None, None);
     if judges_files || is_wanted(&|machine| matches!(machine.kernel, On::Rebuilt(..))) {
         let built = variant::provide(&line, &Variant::ALL);
         variants = tally.available(&format!("{line} with another libnvdimm"), built)?;
     }
-    if agent.is_some() && is_wanted(&|machine| machine.userland == Userland::Debian) {
+    if is_wanted(&|machine| machine.userland == Userland::Debian) {
         debian = tally.available(&format!("{line} with a whole Debian"), debian::provide())?;
     }
-    if let Some(agent) = agent {
-        kernel_files::check_debian(&kernel, agent, &run.filter, tally);
-        if let Some(variants) = variants.as_ref().filter(|_| judges_files) {
-            kernel_files::check_variants(variants, agent, &run.filter, tally);
-        }
+    kernel_files::check_debian(&kernel, agent, &run.filter, tally);
+    if let Some(variants) = variants.as_ref().filter(|_| judges_files) {
+        kernel_files::check_variants(variants, agent, &run.filter, tally);
     }
     Ok(Line { kernel, variants, debian })
 }
 
-/// Fetches the kernels of all lines that are to be had.
 pub(crate) fn fetch_kernels() -> Result<()> {
     let _lock = lock()?;
     scope::LINES.iter().try_for_each(|line| Tally::default().available(line, kernel::provide(line)).map(drop))
@@ -187,7 +180,6 @@ fn lock() -> Result<File> {
     paths::lock(&paths::target().join("vm"))
 }
 
-/// The folder of a guest's files.
 fn home(line: &str, scenario: &str) -> Result<PathBuf> {
     let home = paths::target().join("vm/guests").join(format!("{line}-{scenario}"));
     fs::create_dir_all(&home)?;
@@ -225,28 +217,62 @@ fn disk(line: &str, scenario: &Scenario) -> Result<Option<PathBuf>> {
     Ok(file.exists().then_some(file))
 }
 
-/// Boots one guest for something else than tests, with `libnvdimm` instead of the kernel's own, and hands over each of its reports.
-fn boot_alone(
-    (kernel, libnvdimm): (&Kernel, Option<&Path>),
-    (machine, purpose, limit): (&Scenario, Purpose, Duration),
-    (base, qemu): (&Base, &Qemu),
-    show: impl FnMut(&Report),
-) -> Result<()> {
-    let home = home(&kernel.line, machine.name)?;
-    let initramfs = home.join("initramfs.cpio");
-    let orders = Orders {
-        line: kernel.line.clone(),
-        scenario: machine.name.to_owned(),
-        filters: Vec::new(),
-        test_limit_s: limit.as_secs(),
-        purpose,
-        soak: Soak::DEFAULT,
-    };
-    base.write(kernel, libnvdimm, &orders, &initramfs)?;
-    let command = qemu.command(&kernel.image, &initramfs, machine, &backends(&kernel.line, machine)?, None, "");
-    let outcome = session::run(command, limit, show);
-    fs::remove_dir_all(&home)?;
-    let outcome = outcome?;
-    ensure!(outcome.failed == 0, "the guest failed: {}", outcome.broken.unwrap_or_default());
-    Ok(())
+/// A guest to be.
+struct Guest<'a> {
+    kernel: &'a Kernel,
+    /// What replaces the kernel's own module.
+    libnvdimm: Option<PathBuf>,
+    debian: Option<&'a Installation>,
+    machine: &'static Scenario,
+}
+
+impl Guest<'_> {
+    /// Boots it, and hands over each of its reports. Without `keeps_disks`, nothing serves the next guest.
+    fn boot(
+        &self,
+        orders: &Orders,
+        limit: Duration,
+        (base, qemu): (&Base, &Qemu),
+        keeps_disks: bool,
+        show: impl FnMut(&Report),
+    ) -> Result<Outcome> {
+        let Self { kernel, libnvdimm, debian, machine } = self;
+        let line = &kernel.line;
+        let initramfs = home(line, machine.name)?.join("initramfs.cpio");
+        let packages = debian.map(|debian| debian.packages.clone()).unwrap_or_default();
+        base.and(packages).write(kernel, libnvdimm.as_deref(), orders, &initramfs)?;
+        let (root, disk) = (debian.map(|debian| debian.disk(line, machine)).transpose()?, disk(line, machine)?);
+        let backends = backends(line, machine)?;
+        let is_for_tests = matches!(orders.purpose, Purpose::Tests | Purpose::TestsUnderSystemd);
+        let further = if is_for_tests { scenario::line_arguments(line) } else { "" };
+        let mut command = qemu.command(&kernel.image, &initramfs, machine, &backends, disk.as_deref(), further);
+        command.args(root.iter().flat_map(|root| qemu::root_arguments(root)));
+        let outcome = session::run(command, limit, show);
+        // What was written there takes room.
+        for file in backends.iter().chain(&disk).chain(&root).filter(|_| !keeps_disks).chain([&initramfs]) {
+            let _ = fs::remove_file(file);
+        }
+        outcome
+    }
+
+    /// Boots one for something else than tests.
+    fn boot_alone(
+        &self,
+        purpose: Purpose,
+        limit: Duration,
+        place: (&Base, &Qemu),
+        show: impl FnMut(&Report),
+    ) -> Result<()> {
+        let orders = Orders {
+            line: self.kernel.line.clone(),
+            scenario: self.machine.name.to_owned(),
+            filters: Vec::new(),
+            test_limit_s: limit.as_secs(),
+            purpose,
+            soak: Soak::DEFAULT,
+        };
+        let outcome = self.boot(&orders, limit, place, false, show)?;
+        ensure!(outcome.failed == 0, "the guest failed: {}", outcome.broken.unwrap_or_default());
+        Ok(())
+    }
 }

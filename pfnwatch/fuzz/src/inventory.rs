@@ -39,6 +39,7 @@ pub fn check(bytes: &[u8]) {
         page_size: 4096,
         struct_page_size: Some(64),
         deduplicates: Some(true),
+        may_lose_memmap: false,
     };
     let scan = ScanResult::assess(inventory, &InfoBlocks::default(), kernel, &Thresholds::default());
     for judged in &scan.namespaces {

@@ -8,7 +8,7 @@ use crate::model::{
     scan_result::AssessedNamespace,
 };
 
-/// So many reported blocks are remembered. A namespace whose block was evicted is reported once more.
+/// So many reported blocks are remembered. A namespace whose block was evicted is reported again.
 const MAX_REPORTED: usize = 4096;
 
 /// The info blocks that were reported: by the namespace's start address and the block's uuid.

@@ -98,7 +98,7 @@ pub enum EnableRefusal {
     Formula(pfnwatch_common::Rejection),
     /// The block reserves fewer bytes a page than the running kernel's `sizeof(struct page)`: -EOPNOTSUPP.
     #[error(
-        "its block reserves {block} bytes for each page, and this kernel needs {kernel}: rebuild it, or use map=mem"
+        "its block reserves {block} bytes for each page, and this kernel needs {kernel}: boot the kernel that made it, or rebuild it"
     )]
     StructPage { block: u64, kernel: u64 },
     /// The block was made with larger pages than the running kernel's: -EOPNOTSUPP.
@@ -143,4 +143,19 @@ pub struct KernelParameters {
     pub allows_empty: Option<bool>,
     /// The kernel deduplicates the tail pages of a devdax memmap in DRAM.
     pub deduplicates: Option<bool>,
+    /// The kernel is suspected to lose a memmap in DRAM each time its device is disabled.
+    pub may_lose_memmap: bool,
+}
+
+impl KernelParameters {
+    /// What map=mem costs besides, for the end of a sentence that offers it; empty if the kernel returns the memmap. A
+    /// deduplicated memmap has no pieces of 2 MiB, which are what is lost.
+    #[must_use]
+    pub const fn memmap_loss(&self, deduplicated: bool) -> &'static str {
+        if self.may_lose_memmap && !deduplicated {
+            " (this kernel is suspected to lose that DRAM at each disable, until the next boot)"
+        } else {
+            ""
+        }
+    }
 }

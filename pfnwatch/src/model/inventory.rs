@@ -142,6 +142,16 @@ pub struct Region {
     pub locked: bool,
 }
 
+/// A user of a namespace's device.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeviceUser {
+    /// Who uses it: `/dev/pmem0 is mounted at /data (xfs)`.
+    pub user: String,
+    /// The command that ends this use.
+    pub command: String,
+}
+
 /// Raw info blocks by namespace name, from a raw device or from eBPF.
 #[derive(Clone, Debug, Default)]
 pub struct InfoBlocks(BTreeMap<String, Box<[u8; superblock::SIZE]>>);

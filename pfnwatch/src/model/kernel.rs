@@ -14,4 +14,6 @@ pub struct KernelFacts {
     /// The kernel deduplicates the tail pages of a devdax memmap in DRAM; `None` if neither BTF nor the
     /// version shows it.
     pub deduplicates: Option<bool>,
+    /// The kernel is suspected to lose a memmap in DRAM each time its device is disabled.
+    pub may_lose_memmap: bool,
 }

@@ -4,6 +4,9 @@
 //! first 8 KiB in raw mode, gives the namespace another namespace uuid, the requested size, and the holder class of the
 //! new mode. A kernel ignores a block if its parent uuid is not the namespace's (`nd_pfn_validate` in
 //! drivers/nvdimm/pfn_devs.c, 6.1), or if the holder class is another's (`nd_pfn_probe`): so these are restored too.
+//!
+//! The commands are one subshell: a shell into which they are pasted reads them to their end before it runs any, and the
+//! first that fails ends the others without closing that shell.
 
 use pfnwatch_common::superblock::SuperblockKind;
 
@@ -13,9 +16,15 @@ use crate::model::info_block::SavedInfoBlock;
 #[must_use]
 pub fn commands(namespace: &str, kept: &SavedInfoBlock) -> Vec<String> {
     let file = format!("{namespace}.infoblock");
-    let mut commands = vec![format!("pfnwatch events restore-block {namespace} -o {file}")];
+    let mut commands = vec![fetch(namespace, &file)];
     commands.extend(commands_from_file(namespace, &file, kept));
     commands
+}
+
+/// The command that writes the saved block into a file, and goes on to the others only if it did.
+#[must_use]
+pub fn fetch(namespace: &str, file: &str) -> String {
+    format!("pfnwatch events restore-block {namespace} -o {file} &&")
 }
 
 #[must_use]
@@ -23,8 +32,11 @@ pub fn commands_from_file(namespace: &str, file: &str, kept: &SavedInfoBlock) ->
     let sysfs = format!("/sys/bus/nd/devices/{namespace}");
     let start = kept.namespace.start_address;
     let mut commands = vec![
-        // libnvdimm hands names out anew when it is loaded: the address is what stays.
-        format!("grep -qx {start:#x} {sysfs}/resource || echo 'STOP: {namespace} is another one by now'"),
+        "( set -eu".to_owned(),
+        // libnvdimm numbers regions again when it is loaded: the address stays.
+        format!(
+            "grep -qx {start:#x} {sysfs}/resource || {{ echo 'STOP: {namespace} is another one by now' >&2; exit 1; }}"
+        ),
         // Lets go of the seed that claims it, too.
         format!("ndctl disable-namespace {namespace}"),
     ];
@@ -42,6 +54,7 @@ pub fn commands_from_file(namespace: &str, file: &str, kept: &SavedInfoBlock) ->
         format!("ndctl disable-namespace {namespace}"),
         format!("echo 0 >{sysfs}/force_raw"),
         format!("ndctl enable-namespace {namespace}"),
+        ")".to_owned(),
     ]);
     commands
 }

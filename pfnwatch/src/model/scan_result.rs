@@ -4,7 +4,7 @@ use pfnwatch_common::{InfoBlock, Map};
 
 use crate::model::{
     facts::{Facts, NamespaceMode},
-    inventory::Namespace,
+    inventory::{DeviceUser, Namespace},
     kernel::KernelFacts,
     verdict::{Assessment, NamespaceTotals, Verdict},
 };
@@ -14,6 +14,8 @@ pub struct AssessedNamespace {
     pub namespace: Namespace,
     pub facts: Facts,
     pub assessment: Assessment,
+    /// Who uses it, those to be ended first in front; `None` if nobody looked.
+    pub users: Option<Vec<DeviceUser>>,
 }
 
 impl AssessedNamespace {

@@ -9,7 +9,7 @@ use crate::model::{event::ExistingNamespace, scan_result::AssessedNamespace};
 /// The event of a namespace that existed when observation began; `None` if it has no map=dev.
 #[must_use]
 pub fn existing_namespace(judged: &AssessedNamespace) -> Option<ExistingNamespace> {
-    let AssessedNamespace { namespace, facts, assessment } = judged;
+    let AssessedNamespace { namespace, facts, assessment, .. } = judged;
     if judged.map() != Some(Map::Dev) {
         return None;
     }
@@ -89,6 +89,7 @@ pub(crate) mod tests {
             page_size: 4096,
             struct_page_size: Some(64),
             deduplicates: Some(true),
+            may_lose_memmap: false,
         };
         ScanResult::assess(inventory, &blocks, kernel, &Thresholds::default()).namespaces
     }

@@ -45,6 +45,7 @@ fn host() -> KernelParameters {
         max_struct_page: None,
         allows_empty: None,
         deduplicates: None,
+        may_lose_memmap: false,
     }
 }
 

@@ -5,7 +5,6 @@
 //! `unknown` with its reason.
 
 mod attribute;
-pub mod detail;
 pub mod facts;
 mod media;
 mod namespace;

@@ -53,7 +53,7 @@ fn a_denial_explains_itself() {
         line,
         r#"DENIED   namespace0.0 of 1 GiB as pfn0.1 (fsdax, map=dev, align 2 MiB): 34 MiB would be reserved, ideal 18 MiB, excess 16 MiB; refused before anything was written: this kernel reserves 128 bytes for each page, where 64 suffice (the regression of Linux 6.1 to 6.1.11): 16 MiB too much; by ndctl (pid 42, uid 0)
     the caller was told something else: bind answers "Cannot allocate memory" (ENOMEM), ndctl says "No such device or address", dmesg "driver_sysfs_add(…) failed"
-    instead: --map=mem, under any kernel: 2 MiB reserved, and 16 MiB of DRAM for the memmap
+    instead: --map=mem: 2 MiB reserved, and 16 MiB of DRAM for the memmap
     instead: a kernel without the regression (Linux 6.1.12 or later, 6.2 or later; `pfnwatch kernel FILE` tells of a package): 18 MiB reserved
     instead: under this kernel, with an info block that ndctl writes (18 MiB reserved; a debug facility of ndctl): make it with --mode=raw, then `ndctl disable-namespace NAME`, `ndctl write-infoblock --mode=fsdax --map=dev --align=2097152 NAME`, `ndctl enable-namespace NAME`
     instead: an exemption for one creation: `pfnwatch allow --region region0 --once --for 10m --reason TEXT`, then try again"#
@@ -97,8 +97,8 @@ fn a_reconfigure_shows_the_way_back() {
          07070707-0707-0707-0707-070707070707, seen being made, last at 1970-01-01T00:16:40Z) is gone, the data behind it \
          was not touched: restore it with"
     );
-    assert_eq!(below[1], "        pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock");
-    assert_eq!((below.len(), below.last()), (13, Some(&"        ndctl enable-namespace namespace0.0")));
+    assert_eq!(below[1], "        pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock &&");
+    assert_eq!((below.len(), below[2], below.last()), (15, "        ( set -eu", Some(&"        )")));
 }
 
 #[test]

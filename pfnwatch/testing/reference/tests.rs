@@ -1,9 +1,11 @@
 //! The schemas are valid, and pfnwatch's output matches them.
 
+use clap::CommandFactory as _;
 use serde_json::{Value, json};
 
 use super::{bundle::bundle, events::examples};
 use crate::{
+    cli::Cli,
     model::event::{Body, Event, LostRecords, Time},
     testing::schema::{check, check_event, check_in, unknown_keywords},
 };
@@ -66,5 +68,22 @@ fn every_key_of_a_report_or_event_has_a_meaning() {
         for (key, field) in keys.filter(|(key, _)| !of_control && *key != "event") {
             assert!(field.get("description").is_some(), "{name}: {key} has no doc comment");
         }
+        // Variants with doc comments are schemas of their own.
+        assert!(schema.get("enum").is_none(), "{name}: a variant has no doc comment");
     }
+}
+
+#[test]
+fn every_argument_and_value_of_the_command_line_has_a_help_text() {
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            assert!(argument.get_help().is_some(), "{}: {argument} has no doc comment", command.get_name());
+            let values = argument.get_possible_values();
+            let undocumented = values.iter().find(|value| value.get_help().is_none());
+            let undocumented = undocumented.filter(|_| argument.get_action().takes_values());
+            assert_eq!(undocumented, None, "{}: {argument}", command.get_name());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Cli::command());
 }

@@ -134,6 +134,7 @@ impl Rig {
             page_size: 4096,
             struct_page_size: Some(64),
             deduplicates: Some(true),
+            may_lose_memmap: false,
         };
         let log = Log::new(LogFormat::Json, self.log.clone());
         let (sensor, clock) = (self.kernel.sensor(), Rc::new(self.clock.clone()));

@@ -46,6 +46,7 @@ pub fn scan(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> ScanResult {
         page_size: 4096,
         struct_page_size: Some(64),
         deduplicates: Some(true),
+        may_lose_memmap: false,
     };
     ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
 }

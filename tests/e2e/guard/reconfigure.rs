@@ -59,10 +59,10 @@ fn restore(event: &Value, made: &PreparedNamespace, before: &InfoBlock) -> Resul
     let place = format!("/tmp/put-back-{}", process::id());
     fs::create_dir_all(&place)?;
     let steps = event.pointer("/replaced/restore_commands").and_then(Value::as_array).context("no steps")?;
-    for step in steps.iter().filter_map(Value::as_str) {
-        let said = Command::new("/bin/sh").args(["-c", step]).current_dir(&place).output().context("no shell")?;
-        ensure!(said.status.success(), "{step}: {said:?} of {steps:#?}");
-    }
+    let steps: Vec<&str> = steps.iter().filter_map(Value::as_str).collect();
+    let script = steps.join("\n");
+    let said = Command::new("/bin/sh").args(["-c", &script]).current_dir(&place).output().context("no shell")?;
+    ensure!(said.status.success(), "{said:?} of {steps:#?}");
     let namespace = event["namespace"].as_str().context("no namespace")?;
     assert_eq!(sysfs::text(namespace, "uuid")?, made.namespace_uuid);
     mounted(namespace, || {

@@ -29,24 +29,20 @@ pub(super) const MAX_LINE_RATIO: f64 = 1.0;
 /// Of a burst of enables.
 const MAX_LOST: f64 = 0.0;
 
-/// What is installed.
 struct Installed {
     binary_bytes: u64,
     with_libraries_bytes: u64,
     tracer_bytes: u64,
 }
 
-/// Builds what it needs, boots the guest and judges what it measured.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     let tracer = Tracer::provide()?;
-    let mut figures = None;
-    let place = counted::run(Purpose::BenchAgent, &tracer.0, |report| {
-        if let Report::Agent(found) = report {
-            figures = Some(Figures::clone(found));
-        }
+    let (place, mut figures) = counted::run(Purpose::BenchAgent, &tracer.0, |report| match report {
+        Report::Agent(found) => Some(Figures::clone(found)),
+        _ => None,
     })?;
-    let figures = figures.context("the guest reported no figures")?;
+    let figures = figures.pop().context("the guest reported no figures")?;
     let agent = paths::target().join("release/pfnwatch");
     let installed = Installed {
         binary_bytes: size(&agent)?,
@@ -116,7 +112,6 @@ fn in_kernel(side: &Side) -> u64 {
     side.in_kernel.map_bytes + side.in_kernel.program_bytes
 }
 
-/// Far below 2^53.
 fn count(events: u64) -> f64 {
     events as f64
 }

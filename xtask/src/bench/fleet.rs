@@ -16,12 +16,10 @@ mod reports;
 
 /// Reports in the folder, and how often they are read.
 const HOSTS: [(usize, usize); 3] = [(100, 20), (1_000, 10), (10_000, 5)];
-/// Namespaces of each host.
 const NAMESPACES: u32 = 8;
 /// What the most memory may grow by from 100 reports to 10,000, in bytes.
 const GROWTH: u64 = 1 << 20;
 
-/// Makes each folder, and reads it.
 pub(super) fn measure() -> Result<Findings> {
     let pfnwatch = paths::target().join("release/pfnwatch");
     let template = reports::template(&pfnwatch, NAMESPACES).context("no report to begin with")?;

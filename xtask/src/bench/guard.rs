@@ -22,7 +22,6 @@ pub(super) const BUDGET: f64 = 20.0;
 /// Of what something is the cost.
 #[derive(Clone, Copy, PartialEq)]
 enum Per {
-    /// One run of the program.
     Call,
     /// All runs of one bind, of which the last is the one for the link "driver".
     Bind,
@@ -43,11 +42,9 @@ const ON_HOOK: [(&str, Work, Per, Setting, Option<f64>); 11] = [
     ("creation that is denied", Work::Creation, Per::Bind, Setting::EnforceOversize, None),
 ];
 
-/// Storms as a whole.
 const STORMS: [(&str, Work); 2] =
     [("make and remove a cgroup", Work::Cgroups), ("make and remove a loop device", Work::Devices)];
 
-/// What is on the hook in a storm.
 const SETTINGS: [(&str, Setting); 4] = [
     ("empty", Setting::Empty),
     ("audit", Setting::Audit),
@@ -56,15 +53,12 @@ const SETTINGS: [(&str, Setting); 4] = [
 ];
 const UNIT: &str = "instr.";
 
-/// Builds what it needs, boots the guest and judges what it measured.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     let tracer = Tracer::provide()?;
-    let mut measurements = Vec::new();
-    let place = counted::run(Purpose::BenchGuard, &tracer.0, |report| {
-        if let Report::Measured(measurement) = report {
-            measurements.push(measurement.clone());
-        }
+    let (place, measurements) = counted::run(Purpose::BenchGuard, &tracer.0, |report| match report {
+        Report::Measured(measurement) => Some(measurement.clone()),
+        _ => None,
     })?;
     findings(&place, &measurements)
 }
@@ -108,7 +102,6 @@ fn median(
     median.with_context(|| format!("the guest did not measure {work:?} with {setting:?}"))
 }
 
-/// Instructions and counts are far below 2^53.
 fn ratio(instructions: u64, count: u64) -> f64 {
     instructions as f64 / count as f64
 }

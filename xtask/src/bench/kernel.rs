@@ -14,7 +14,6 @@ use crate::{paths, setup, vm};
 
 const RUNS: usize = 3;
 
-/// Fetches what is not there yet, and reads each kernel.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     vm::fetch_kernels()?;

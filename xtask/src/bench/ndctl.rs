@@ -14,11 +14,9 @@ use crate::vm::counted::{self, Place};
 /// Boots the guest: our two ways to look, with the info blocks and without, each beside ndctl.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
-    let mut looks = Vec::new();
-    let place = counted::run(Purpose::BenchNdctl, &[], |report| {
-        if let Report::Looked(look) = report {
-            looks.push(*look);
-        }
+    let (place, looks) = counted::run(Purpose::BenchNdctl, &[], |report| match report {
+        Report::Looked(look) => Some(*look),
+        _ => None,
     })?;
     let Place { release, emulator } = place;
     Ok(Findings {

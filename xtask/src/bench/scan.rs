@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::{Findings, Row, mib, ms, tree};
 use crate::{paths, setup};
 
-/// A scan of 1,000 namespaces.
 pub(super) const MAX_SCAN_OF_1000: Duration = Duration::from_millis(50);
 
 /// Namespaces of a host, runs of ours and of the shell, and the budget for ours.
@@ -20,25 +19,8 @@ const HOSTS: [(u32, usize, usize, Option<Duration>); 3] =
     [(10, 30, 10, None), (1_000, 30, 5, Some(MAX_SCAN_OF_1000)), (10_000, 10, 3, None)];
 
 /// `read` is built into every sh: no process is started for a file, which is the shell at its best.
-const SHELL: &str = r#"
-cd "$1/bus/nd/devices" || exit 1
-for namespace in namespace*; do
-    line=$namespace
-    for attribute in mode size resource uuid holder; do
-        value=; [ -r "$namespace/$attribute" ] && read -r value <"$namespace/$attribute"
-        line="$line $value"
-    done
-    claimer=$value
-    [ -n "$claimer" ] || continue
-    for attribute in mode align uuid size resource; do
-        value=; [ -r "$claimer/$attribute" ] && read -r value <"$claimer/$attribute"
-        line="$line $value"
-    done
-    echo "$line"
-done
-"#;
+const SHELL: &str = include_str!("scan.sh");
 
-/// Makes each host, and times both on it.
 pub(super) fn measure() -> Result<Findings> {
     setup::for_bench_scan()?;
     let rows = HOSTS

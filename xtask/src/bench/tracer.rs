@@ -13,11 +13,9 @@ use crate::process::Task;
 const SUITE: &str = "trixie";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
-/// Its files: paths in the guest, and on the host.
 pub(super) struct Tracer(pub(super) Vec<(String, PathBuf)>);
 
 impl Tracer {
-    /// Fetches and unpacks what is missing.
     pub(super) fn provide() -> Result<Self> {
         let root = unpacked()?;
         let (libraries, program) = (root.join(LIBRARIES), root.join("usr/bin/bpftrace"));
@@ -28,7 +26,6 @@ impl Tracer {
         Ok(Self(files.map(|(name, file)| (format!("{}/{name}", TRACER.trim_start_matches('/')), file)).collect()))
     }
 
-    /// What its files take.
     pub(super) fn installed_bytes(&self) -> Result<u64> {
         self.0.iter().map(|(_, file)| size(file)).sum()
     }
@@ -47,7 +44,6 @@ fn run(root: &Path, of_loader: &[&str], options: &[&str]) -> Result<String> {
     Task::new(libraries.join(TRACER_LOADER), words.chain(options.iter().map(AsRef::as_ref))).read()
 }
 
-/// A folder with the packages' contents.
 fn unpacked() -> Result<PathBuf> {
     let packages = Suite::open(SUITE)?.closure(&["bpftrace"])?;
     let own = packages
@@ -57,7 +53,6 @@ fn unpacked() -> Result<PathBuf> {
     debian::unpacked_as(&own.context("no package bpftrace")?.to_string_lossy(), &packages)
 }
 
-/// The size of a file, or of the one that a link leads to.
 pub(super) fn size(file: &Path) -> Result<u64> {
     Ok(fs::metadata(file)?.len())
 }

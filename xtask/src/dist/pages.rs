@@ -6,16 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use fs_err as fs;
+use regex_lite::{Captures, Regex};
 
 use crate::process::Task;
 use crate::{debian, paths, tidy};
 
-/// Documents of the tree's root that are installed.
 const OF_THE_ROOT: [&str; 2] = ["README.md", "LIMITATIONS.md"];
 /// Folders whose contents are installed below another name.
 const FOLDERS: [(&str, &str); 2] = [("docs/", ""), ("pfnwatch/dist/", "examples/")];
 
-/// Writes them below `folder`, for cargo-deb to take.
 pub(super) fn write(folder: &Path) -> Result<()> {
     debian::empty_folder(folder)?;
     let docs = Task::new("find", ["docs", "-name", "*.md"]).dir(&paths::root()).read()?;
@@ -24,7 +23,7 @@ pub(super) fn write(folder: &Path) -> Result<()> {
         let place = installed(path).with_context(|| format!("{path} is not installed"))?;
         let file = folder.join(place);
         fs::create_dir_all(file.parent().unwrap_or(folder))?;
-        fs::write(&file, page(path, &text))?;
+        fs::write(&file, page(path, &text)?)?;
     }
     Ok(())
 }
@@ -38,26 +37,13 @@ fn installed(path: &str) -> Option<String> {
 }
 
 /// A page with its links brought to the package. A link to what is not installed is its text alone.
-fn page(path: &str, text: &str) -> String {
-    let mut page = String::new();
-    let mut rest = text;
-    while let Some((before, (text, target, after))) = next_link(rest) {
-        page += before;
-        match redirected(path, target) {
-            Some(target) => page += &format!("[{text}]({target})"),
-            None => page += text,
-        }
-        rest = after;
-    }
-    page + rest
-}
-
-/// What stands before the next `[text](target)`, its parts, and the rest.
-fn next_link(text: &str) -> Option<(&str, (&str, &str, &str))> {
-    let (head, tail) = text.split_once("](")?;
-    let (before, shown) = head.rsplit_once('[')?;
-    let (target, after) = tail.split_once(')')?;
-    Some((before, (shown, target, after)))
+fn page(path: &str, text: &str) -> Result<String> {
+    let link = Regex::new(r"\[([^\]]*)\]\(([^)]*)\)")?;
+    let replaced = link.replace_all(text, |link: &Captures<'_>| {
+        let [text, target] = link.extract().1;
+        redirected(path, target).map_or_else(|| text.to_owned(), |target| format!("[{text}]({target})"))
+    });
+    Ok(replaced.into_owned())
 }
 
 fn redirected(page: &str, target: &str) -> Option<String> {
@@ -79,10 +65,10 @@ mod tests {
     #[test]
     fn links_lead_on_in_the_package() {
         let readme = "[a](docs/a.md#b) [c](pfnwatch/dist/pfnwatch.toml) [d](https://d/) [A](ARCHITECTURE.md) `x`";
-        assert_eq!(page("README.md", readme), "[a](a.md#b) [c](examples/pfnwatch.toml) [d](https://d/) A `x`");
+        assert_eq!(page("README.md", readme).unwrap(), "[a](a.md#b) [c](examples/pfnwatch.toml) [d](https://d/) A `x`");
         let text =
             "[l](../LIMITATIONS.md) [r](reference/e.md) [h](#here) [u](../pfnwatch/dist/systemd/pfnwatch.service)";
-        assert_eq!(page("docs/a.md", text), "[l](LIMITATIONS.md) [r](reference/e.md) [h](#here) u");
-        assert_eq!(page("docs/reference/e.md", "[a](../a.md)"), "[a](../a.md)");
+        assert_eq!(page("docs/a.md", text).unwrap(), "[l](LIMITATIONS.md) [r](reference/e.md) [h](#here) u");
+        assert_eq!(page("docs/reference/e.md", "[a](../a.md)").unwrap(), "[a](../a.md)");
     }
 }

@@ -1,20 +1,18 @@
 //! Debian packages that the tests use on the host. They are the only thing that set-up puts into the system.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
-use nix::unistd::geteuid;
 
-use crate::debian::{self, retried};
+use crate::debian;
 use crate::paths;
-use crate::process::{Task, remedy};
+use crate::process::Task;
 
-const UPDATE_LIMIT: Duration = Duration::from_secs(240);
-const INSTALL_LIMIT: Duration = Duration::from_secs(900);
+const INSTALL_LIMIT: Duration = Duration::from_secs(1200);
 
 /// What may be needed (a program, or the path of a file) and the package that has it, if its name is another.
 const PACKAGES: [(&str, &str); 9] = [
@@ -31,29 +29,12 @@ const PACKAGES: [(&str, &str); 9] = [
 
 /// What the VM tests need: for guests' disks `mke2fs`, for rebuilt kernel modules `gcc` and what follows it (Debian's 6.1 images
 /// are packed with lz4), for the fuzz targets `c++`.
-pub(super) const FOR_GUESTS: [&str; 14] = [
-    "apt-get",
-    "dpkg-deb",
-    debian::KEYRING,
-    "ndctl",
-    "kmod",
-    "xz",
-    "mke2fs",
-    "c++",
-    "gcc",
-    "lz4",
-    "zstd",
-    "make",
-    "objcopy",
-    "pahole",
-];
+pub(super) const FOR_GUESTS: &str = "apt-get dpkg-deb ndctl kmod xz mke2fs c++ gcc lz4 zstd make objcopy pahole";
 
-/// The emulator.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// QEMU 7.2 breaks cmpxchg16b under TCG: one boot in six of Linux 6.12 ended in an oops. 10.0.2 never did.
 const MIN_QEMU: u32 = 10;
 
-/// Installs the packages of the programs that are missing.
 pub(super) fn ensure(needed: &[&str]) -> Result<()> {
     let packages = missing(needed, has);
     if packages.is_empty() { Ok(()) } else { install(&packages, None) }
@@ -65,7 +46,6 @@ fn missing<'a>(needed: &[&'a str], has: impl Fn(&str) -> bool) -> Vec<&'a str> {
     needed.iter().filter(|what| !has(what)).map(package).collect()
 }
 
-/// Whether the host has this file, or a program of this name.
 pub(crate) fn has(what: &str) -> bool {
     path(what).is_some()
 }
@@ -88,7 +68,6 @@ pub(super) fn ensure_qemu() -> Result<()> {
     qemu_version().map(drop)
 }
 
-/// The version of a QEMU that tests can trust.
 pub(crate) fn qemu_version() -> Result<String> {
     let (version, major) = installed_qemu().with_context(|| format!("`{QEMU} --version` names no version"))?;
     ensure!(
@@ -114,69 +93,18 @@ fn version_in(output: &str) -> Option<(String, u32)> {
     Some((version.to_owned(), version.split('.').next()?.parse().ok()?))
 }
 
-/// Installs packages in the system, from the system's own sources and, if one is named, from one more suite of Debian, which is
-/// then preferred.
+/// Installs packages in the system, from the system's own sources and, if one is named, from one more suite of Debian.
 fn install(packages: &[&str], suite: Option<&str>) -> Result<()> {
-    let names = packages.join(" ");
-    let by_hand = match suite {
-        Some(suite) => format!("apt-get install -t {suite} {names} (with {suite} among apt's sources)"),
-        None => format!("apt-get install {names}"),
-    };
-    if !has("apt-get") {
-        bail!("missing on this host: {names}, and `apt-get` to install them: {}", remedy("apt-get"));
-    }
-    let become_root = become_root().ok_or_else(|| anyhow!("missing on this host: {names}; as root: {by_hand}"))?;
     // Parts of the set-up run side by side, and dpkg works for one at a time.
     let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let options = apt_options(suite)?;
-    eprintln!("install Debian packages: {names} …");
-    let update = || Task::new("apt-get", [&["update".to_owned(), "-qq".to_owned()], options.as_slice()].concat());
-    // A failure is no end: the package may be among what is known already.
-    if let Err(error) = retried(|| update().env("LC_ALL", "C").limit(UPDATE_LIMIT).read()) {
-        eprintln!("going on with the indexes that could be fetched: {error:#}");
-    }
-    let install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "--no-remove"];
-    let mut words = [become_root, &["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"], &install].concat();
-    words.extend(options.iter().map(String::as_str));
-    words.extend(suite.iter().flat_map(|suite| ["-t", suite]));
-    words.extend(packages);
-    retried(|| Task::new("env", &words).limit(INSTALL_LIMIT).read())
-        .map(drop)
-        .with_context(|| format!("cannot install {names}; by hand, as root: {by_hand}"))
+    eprintln!("install Debian packages: {} …", packages.join(" "));
+    let (lists, source) = (paths::apt().join("host"), suite.map(debian::source).unwrap_or_default());
+    let words = [&lists.to_string_lossy(), suite.unwrap_or_default(), &source];
+    let words = words.into_iter().chain(packages.iter().copied());
+    Task::script(include_str!("install.sh"), words).limit(INSTALL_LIMIT).read().map(drop)
 }
 
 static INSTALLING: Mutex<()> = Mutex::new(());
-
-/// The words to put before a command that only root may run; `None` if root is out of reach.
-fn become_root() -> Option<&'static [&'static str]> {
-    if geteuid().is_root() {
-        return Some(&[]);
-    }
-    // -n: this process has no terminal for a password.
-    Task::new("sudo", ["-n", "true"]).read().ok().map(|_| ["sudo", "-n", "env"].as_slice())
-}
-
-/// apt's options for package lists of our own, so that the system's lists stay as they are and root is not needed to fetch them, and
-/// for one more suite.
-fn apt_options(suite: Option<&str>) -> Result<Vec<String>> {
-    let dir = paths::apt().join("host");
-    let lists = dir.join("lists");
-    fs::create_dir_all(lists.join("partial"))?;
-    let sources = dir.join("sources.list");
-    let own = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
-    let text = format!("{own}\n{}", suite.map(debian::source).unwrap_or_default());
-    fs::write(&sources, text)?;
-    let option = |name: &str, value: &Path| format!("-o{name}={}", value.display());
-    Ok(vec![
-        option("Dir::Etc::sourcelist", &sources),
-        option("Dir::State::lists", &lists),
-        option("Dir::Cache::pkgcache", Path::new("")),
-        option("Dir::Cache::srcpkgcache", Path::new("")),
-        // The user _apt could not write to our folder.
-        option("APT::Sandbox::User", Path::new("")),
-        option("Acquire::Languages", Path::new("none")),
-    ])
-}
 
 #[cfg(test)]
 mod tests {
@@ -184,8 +112,11 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_found_with_its_package() {
-        assert_eq!(missing(&FOR_GUESTS, |what| what != "ndctl" && what != "xz"), ["ndctl", "xz-utils"]);
-        assert!(missing(&FOR_GUESTS, |_| true).is_empty());
+        assert_eq!(
+            missing(&FOR_GUESTS.split(' ').collect::<Vec<_>>(), |what| what != "ndctl" && what != "xz"),
+            ["ndctl", "xz-utils"]
+        );
+        assert!(missing(&FOR_GUESTS.split(' ').collect::<Vec<_>>(), |_| true).is_empty());
         assert!(has("sh") && has("/proc/self/stat"));
         assert!(!has("no-such-program-here") && !has("/no/such/file"));
     }

@@ -15,7 +15,6 @@ use crate::{paths, toolchain};
 const SUITE: &str = "trixie-backports";
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
-/// Where the sources are.
 pub(crate) enum RustSource {
     /// In the toolchain, where cargo finds them by itself.
     Toolchain,

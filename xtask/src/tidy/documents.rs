@@ -3,17 +3,17 @@
 use guest::documents::block::{self, Block};
 
 use super::tree::File;
-use super::{Rule, Tree, Violation, broken};
+use super::{Tree, Violation, broken};
 
-pub(super) const LANGUAGE: Rule = "a block of a document for users has a language (console, toml, sh, or one of data): \
+pub(super) const LANGUAGE: &str = "a block of a document for users has a language (console, toml, sh, or one of data): \
     write it behind the fence; commands with their output are `console`";
-pub(super) const PROMPT: Rule = "a command is shown in a `console` block, which begins with it, and is run by a test: make \
+pub(super) const PROMPT: &str = "a command is shown in a `console` block, which begins with it, and is run by a test: make \
     it one (`# ` is root's prompt, `$ ` that of others), and run `cargo xtask docs --update`";
-pub(super) const NOT_RUN: Rule = "a command of an `sh` block, which no test runs, is listed with the reason: make it a \
+pub(super) const NOT_RUN: &str = "a command of an `sh` block, which no test runs, is listed with the reason: make it a \
     `console` block, or add it to UNRUN in xtask/src/tidy/documents.rs";
-pub(super) const LEFT_OVER: Rule = "a document shows each command that is listed as not run by a test: remove it from \
+pub(super) const LEFT_OVER: &str = "a document shows each command that is listed as not run by a test: remove it from \
     UNRUN in xtask/src/tidy/documents.rs";
-pub(super) const NO_TEST: Rule = "a test runs the commands of each document for users, for each kind of kernel: add the \
+pub(super) const NO_TEST: &str = "a test runs the commands of each document for users, for each kind of kernel: add the \
     page to tests/e2e/documents.rs, with `true` for blocks of a regressed kernel";
 
 const FLEET: &str = "docs/fleet.md";

@@ -6,28 +6,27 @@ use serde::Deserialize;
 
 use super::source::{Named, below, within};
 use super::tree::{File, folder_of, join};
-use super::{Rule, Tree, Violation, broken};
+use super::{Tree, Violation, broken};
 
-pub(super) const PARSED: Rule = "each file of a crate can be parsed, and each declared module has its file: correct it";
-pub(super) const IMPORTS: Rule = "a room imports only the rooms that xtask/rooms.toml allows, in tests as well: move the \
+pub(super) const PARSED: &str = "each file of a crate can be parsed, and each declared module has its file: correct it";
+pub(super) const IMPORTS: &str = "a room imports only the rooms that xtask/rooms.toml allows, in tests as well: move the \
     item into a room that both may import; only if the edge is right, add it to the table with its reason";
-pub(super) const NO_CYCLE: Rule = "the table of rooms has no cycle and names known rooms: remove one of the edges";
-pub(super) const COMPLETE: Rule = "xtask/rooms.toml names the modules of pfnwatch/src and no others: move the module \
+pub(super) const NO_CYCLE: &str = "the table of rooms has no cycle and names known rooms: remove one of the edges";
+pub(super) const COMPLETE: &str = "xtask/rooms.toml names the modules of pfnwatch/src and no others: move the module \
     into a room, or correct the table";
-pub(super) const DOCUMENTED: Rule = "the table of rooms in ARCHITECTURE.md has the rooms and imports of \
-    xtask/rooms.toml: correct the row; imports are a list of rooms, or `all but ROOM`";
-pub(super) const NAMED_ROOM: Rule = "a path into the crate names the room that it leads to: write crate::ROOM::item, \
+pub(super) const DOCUMENTED: &str = "the table of rooms in ARCHITECTURE.md has the rooms and imports of \
+    xtask/rooms.toml, in their order: correct the row";
+pub(super) const NAMED_ROOM: &str = "a path into the crate names the room that it leads to: write crate::ROOM::item, \
     without an alias or a glob import of the crate's root";
-pub(super) const PURPOSE: Rule = "the first file of a room begins with one sentence that states its purpose: add \
+pub(super) const PURPOSE: &str = "the first file of a room begins with one sentence that states its purpose: add \
     `//! …` with a full stop";
-pub(super) const ONE_TRANSLATOR: Rule = "a wire record is not a domain event, and only bpf/decode knows both: take an \
+pub(super) const ONE_TRANSLATOR: &str = "a wire record is not a domain event, and only bpf/decode knows both: take an \
     event of model/ here, and translate in pfnwatch/src/bpf/decode";
-pub(super) const PURE: Rule = "the modules listed as pure in xtask/rooms.toml do no input or output and read no clock: \
+pub(super) const PURE: &str = "the modules listed as pure in xtask/rooms.toml do no input or output and read no clock: \
     do it in the caller, and pass the value";
-pub(super) const ONLY: Rule = "a crate listed under [only] in xtask/rooms.toml is used by those modules alone: give \
+pub(super) const ONLY: &str = "a crate listed under [only] in xtask/rooms.toml is used by those modules alone: give \
     that module a function for what is needed here";
 
-/// Where the table is.
 pub(super) const TABLE: &str = "xtask/rooms.toml";
 /// The crate's root, and that of its program.
 pub(super) const LIB: &str = "pfnwatch/src/lib.rs";
@@ -41,17 +40,13 @@ const IMPURE: &str = "std::fs std::net::TcpListener std::net::TcpStream std::net
     std::os std::process std::env std::thread tokio nix";
 const VALUES: &str = "nix::errno";
 
-/// The table as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
     /// The rooms with what each may import.
-    rooms: BTreeMap<String, BTreeSet<String>>,
-    /// Modules without input, output and clock.
-    #[serde(default)]
+    rooms: BTreeMap<String, Vec<String>>,
     pure: BTreeSet<String>,
     /// Items of other crates, with the modules that alone use them.
-    #[serde(default)]
     only: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -74,19 +69,18 @@ impl Module<'_> {
         self.file.source().named.iter().map(|named| (named, below(&self.path, &named.inline)))
     }
 
-    fn broken(&self, rule: Rule, named: &Named) -> Violation {
+    fn broken(&self, rule: &str, named: &Named) -> Violation {
         broken(rule, &self.file.path, named.line, format!("names {}", named.path))
     }
 }
 
-/// Every rule about rooms and modules.
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
-    let table = tree.file(TABLE).ok_or_else(|| "is missing".to_owned());
-    let table: Table = match table.and_then(|file| toml::from_str(&file.text).map_err(|error| error.to_string())) {
+    let table: Table = match tree.toml(TABLE) {
         Ok(table) => table,
-        Err(error) => return vec![broken(COMPLETE, TABLE, 0, error)],
+        Err(broken) => return broken,
     };
-    let (modules, mut found) = modules_of(tree, LIB);
+    let (mut modules, mut found) = modules_of(tree, LIB, "");
+    modules.extend(modules_of(tree, MAIN, "main").0);
     let known: BTreeSet<&str> = modules.iter().map(|module| module.path.as_str()).collect();
     found.extend(in_order(&table));
     found.extend(complete(&table, &modules, &known));
@@ -98,21 +92,14 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
         found.extend(pure(&table, module));
         found.extend(one_translator(module, &known));
     }
-    if tree.file(MAIN).is_some() {
-        for module in modules_of(tree, MAIN).0 {
-            let into_crate = |named: &Named| Some(named.path.strip_prefix("pfnwatch::")?.to_owned());
-            let named = module.named().filter_map(|(named, _)| Some((named, into_crate(named)?)));
-            found.extend(named.filter_map(|(named, target)| import(&table, &module, named, Some("main"), &target)));
-        }
-    }
     found
 }
 
-/// The modules of the crate with this root file, along `mod` declarations, and what could not be read.
-fn modules_of<'a>(tree: &'a Tree, root: &str) -> (Vec<Module<'a>>, Vec<Violation>) {
+/// The module of this file and those below it, along `mod` declarations, and what could not be read.
+fn modules_of<'a>(tree: &'a Tree, root: &str, module: &str) -> (Vec<Module<'a>>, Vec<Violation>) {
     let (mut modules, mut violations) = (Vec::new(), Vec::new());
     // Files with the modules that they are, and the folders of their child modules.
-    let mut left = vec![(root.to_owned(), String::new(), folder_of(root).to_owned())];
+    let mut left = vec![(root.to_owned(), module.to_owned(), folder_of(root).to_owned())];
     while let Some((path, module, folder)) = left.pop() {
         let Some(file) = tree.file(&path).filter(|file| file.source().is_read) else {
             violations.push(broken(PARSED, &path, 0, "is missing or cannot be parsed"));
@@ -122,7 +109,6 @@ fn modules_of<'a>(tree: &'a Tree, root: &str) -> (Vec<Module<'a>>, Vec<Violation
             let inside = join(&folder, &child.path.replace("::", "/"));
             let (place, inside) = match &child.place {
                 Some(place) => (join(folder_of(&path), place), folder_of(&join(folder_of(&path), place)).to_owned()),
-                None if tree.file(&format!("{inside}/mod.rs")).is_some() => (format!("{inside}/mod.rs"), inside),
                 None => (format!("{inside}.rs"), inside),
             };
             left.push((place, below(&module, &child.path), inside));
@@ -151,37 +137,21 @@ fn resolve(path: &str, around: &str, known: &BTreeSet<&str>) -> Option<String> {
 
 /// The imports of a module that the table does not allow, and the paths whose room cannot be known.
 fn imports(table: &Table, module: &Module, known: &BTreeSet<&str>) -> Vec<Violation> {
-    let into_crate =
-        module.named().filter_map(|(named, around)| Some((named, resolve(&named.path, &around, known)?, around)));
-    into_crate
-        .filter_map(|(named, target, around)| import(table, module, named, table.room(&around), &target))
-        .collect()
-}
-
-fn import(table: &Table, module: &Module, named: &Named, from: Option<&str>, target: &str) -> Option<Violation> {
-    let Named { line, path, .. } = named;
-    let Some(to) = table.room(target) else {
-        return Some(broken(NAMED_ROOM, &module.file.path, *line, format!("{path} leads to no room")));
-    };
-    let allowed =
-        from == Some(to) || from.is_some_and(|from| table.rooms.get(from).is_some_and(|row| row.contains(to)));
-    let from = from.unwrap_or(if module.path.is_empty() { "lib" } else { &module.path });
-    (!allowed).then(|| broken(IMPORTS, &module.file.path, *line, format!("{from} -> {to} ({path})")))
-}
-
-/// The edges that the table does not allow with the number of imports of each, one a line, the most frequent first.
-pub(super) fn summary(violations: &[Violation]) -> Vec<String> {
-    let mut counts: BTreeMap<&str, (usize, &Violation)> = BTreeMap::new();
-    for violation in violations.iter().filter(|violation| violation.rule == IMPORTS) {
-        let edge = violation.found.split(" (").next().unwrap_or_default();
-        counts.entry(edge).or_insert((0, violation)).0 += 1;
+    let mut found = Vec::new();
+    for (named, around) in module.named() {
+        let Some(target) = resolve(&named.path, &around, known) else { continue };
+        let Named { line, path, .. } = named;
+        match (table.room(&around), table.room(&target)) {
+            (_, None) => found.push(broken(NAMED_ROOM, &module.file.path, *line, format!("{path} leads to no room"))),
+            (Some(from), Some(to))
+                if from == to || table.rooms.get(from).is_some_and(|row| row.iter().any(|it| it == to)) => {}
+            (from, Some(to)) => {
+                let edge = format!("{} -> {to} ({path})", from.unwrap_or("lib"));
+                found.push(broken(IMPORTS, &module.file.path, *line, edge));
+            }
+        }
     }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
-    let line = |(edge, (count, first)): (&str, (usize, &Violation))| {
-        format!("{count:>5} {edge} (first: {}:{})", first.file, first.line)
-    };
-    counts.into_iter().map(line).collect()
+    found
 }
 
 /// The table by itself: known rooms, no cycle.
@@ -211,39 +181,28 @@ fn complete(table: &Table, modules: &[Module], known: &BTreeSet<&str>) -> Vec<Vi
         .collect();
     // A rule about a module that is gone would no longer apply.
     let listed = table.rooms.keys().chain(&table.pure).chain(table.only.values().flatten()).map(String::as_str);
-    let missing = listed.filter(|name| *name != "main" && !known.contains(name));
+    let missing = listed.filter(|name| !known.contains(name));
     found.extend(missing.map(|name| broken(COMPLETE, TABLE, 0, format!("{name} is not in the tree"))));
     found
 }
 
-/// Compares the table of a document, if it has one, with that of the rules.
+/// Compares the table of a document with that of the rules, as far as it is about rooms that the document has: those of
+/// test support are not in it.
 fn documented(table: &Table, document: &File) -> Vec<Violation> {
-    let rows = document.table(HEAD).filter_map(|(number, cells)| {
-        let (room, imports) = (cells.first()?.trim_matches(['`', '/']), cells.last()?.replace(['`', '/'], ""));
-        Some((room.to_owned(), (number, imports)))
-    });
-    let rows: BTreeMap<String, (usize, String)> = rows.collect();
-    let names: BTreeSet<&str> = rows.keys().map(String::as_str).collect();
+    let cells =
+        document.table(HEAD).filter_map(|(_, cells)| Some((cells.first()?.trim_matches(['`', '/']), *cells.last()?)));
+    let cells: BTreeMap<&str, &str> = cells.collect();
+    let is_documented = |room: &str| room != "main" && !room.contains("::");
     let mut found = Vec::new();
-    for (room, (number, cell)) in &rows {
-        let listed = cell.strip_prefix("all but ").unwrap_or(cell).split(',').map(str::trim).collect::<BTreeSet<_>>();
-        let is_imported = |name: &&&str| {
-            if cell.starts_with("all but ") {
-                **name != room && !listed.contains(*name)
-            } else {
-                listed.contains(*name)
-            }
-        };
-        let imports: BTreeSet<&str> = names.iter().filter(is_imported).copied().collect();
-        // Rooms of test support are not in the document.
-        let row = table.rooms.get(room).map(|row| row.iter().map(String::as_str).filter(|name| !name.contains("::")));
-        if row.map(BTreeSet::from_iter) != Some(imports) {
-            found.push(broken(DOCUMENTED, DOCUMENT, *number, format!("{room} differs from {TABLE}")));
+    for (room, imports) in table.rooms.iter().filter(|(room, _)| is_documented(room)) {
+        let imports: Vec<&str> = imports.iter().map(String::as_str).filter(|room| is_documented(room)).collect();
+        let expected = if imports.is_empty() { "–".to_owned() } else { imports.join(", ") };
+        if cells.get(room.as_str()) != Some(&expected.as_str()) {
+            found.push(broken(DOCUMENTED, DOCUMENT, 0, format!("the row of {room} has to end with: {expected}")));
         }
     }
-    let missing = table.rooms.keys().map(String::as_str).filter(|room| *room != "main" && !room.contains("::"));
-    let missing = missing.filter(|room| !rows.is_empty() && !names.contains(room));
-    found.extend(missing.map(|room| broken(DOCUMENTED, DOCUMENT, 0, format!("{room} has no row"))));
+    let unknown = cells.keys().filter(|room| !table.rooms.contains_key(**room));
+    found.extend(unknown.map(|room| broken(DOCUMENTED, DOCUMENT, 0, format!("{room} is no room"))));
     found
 }
 

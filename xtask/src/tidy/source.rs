@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use proc_macro2::{TokenStream, TokenTree};
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
+use syn::{Attribute, Expr, ExprLit, Item, ItemMod, ItemUse, Lit, Macro, Meta, Path, UseTree};
 
-/// What a file of Rust source is made of.
 #[derive(Default)]
 pub(super) struct Source {
-    /// Whether the file can be split into tokens; if not, all else is empty.
+    /// Whether the file can be parsed; if not, all else is empty.
     pub(super) is_read: bool,
     /// The paths of two segments and more, and every imported path.
     pub(super) named: Vec<Named>,
@@ -19,7 +21,6 @@ pub(super) struct Source {
     pub(super) prose: String,
 }
 
-/// A path that the source names, in a `use`, an expression, a type, a macro's tokens or an attribute's string.
 pub(super) struct Named {
     /// Its line, from 1.
     pub(super) line: usize,
@@ -48,7 +49,6 @@ impl Named {
     }
 }
 
-/// Whether a path is this one or below it.
 pub(super) fn within(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
@@ -59,11 +59,11 @@ pub(super) fn below(outer: &str, path: &str) -> String {
 }
 
 impl Source {
-    /// Splits a file.
     pub(super) fn read(text: &str) -> Self {
         let Ok(tokens) = text.parse::<TokenStream>() else { return Self::default() };
-        let mut walk = Walk::default();
-        walk.stream(tokens.clone());
+        let Ok(file) = syn::parse2::<syn::File>(tokens.clone()) else { return Self::default() };
+        let mut found = Names::default();
+        found.visit_file(&file);
         let (mut code, mut prose, mut end) = (String::new(), String::new(), 0);
         for range in code_ranges(text, tokens) {
             let (gap, word) = (part(text, end..range.start), part(text, range.clone()));
@@ -72,9 +72,12 @@ impl Source {
             end = range.end;
         }
         prose += part(text, end..text.len());
-        let tests = code.match_indices("#[cfg(test)]").find(|(at, mark)| opens_module(&code, at + mark.len()));
-        code.truncate(tests.map_or(code.len(), |(at, _)| at));
-        Self { is_read: true, named: walk.named, children: walk.children, code, prose }
+        let tests = file.items.iter().find_map(|item| match item {
+            Item::Mod(module) if module.ident == "tests" && module.content.is_some() => Some(line(module)),
+            _ => None,
+        });
+        let code = code.lines().take(tests.map_or(usize::MAX, |line| line - 1)).map(|line| line.to_owned() + "\n");
+        Self { is_read: true, named: found.named, children: found.children, code: code.collect(), prose }
     }
 }
 
@@ -108,129 +111,104 @@ fn blank(text: &str) -> String {
     text.chars().map(|c| if c == '\n' { c } else { ' ' }).collect()
 }
 
-/// Whether a module with its body follows: `mod tests {`, not `mod tests;`.
-fn opens_module(code: &str, at: usize) -> bool {
-    let after = code.get(at..).unwrap_or_default().trim_start();
-    after.starts_with("mod ") && after.find(['{', ';']).is_some_and(|end| after.get(end..=end) == Some("{"))
+fn line(spanned: &impl Spanned) -> usize {
+    spanned.span().start().line
 }
 
 #[derive(Default)]
-struct Walk {
+struct Names {
     named: Vec<Named>,
     children: Vec<Child>,
     inline: String,
-    /// The line of the attribute that is read.
-    in_attribute: Option<usize>,
-    /// What the last `#[path]` named.
-    place: Option<String>,
 }
 
-impl Walk {
-    fn stream(&mut self, tokens: TokenStream) {
-        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-        let mut rest = tokens.as_slice();
-        while let Some((token, after)) = rest.split_first() {
-            rest = match (token, after) {
-                (TokenTree::Punct(mark), _) if mark.as_char() == '#' => self.attribute(after),
-                (TokenTree::Ident(word), _) if word == "use" && !is(after, '<') => self.import(after),
-                (TokenTree::Ident(word), [TokenTree::Ident(name), TokenTree::Group(body), after @ ..])
-                    if word == "mod" =>
-                {
-                    let inner = below(&self.inline, &name.to_string());
-                    let outer = std::mem::replace(&mut self.inline, inner);
-                    self.stream(body.stream());
-                    self.inline = outer;
-                    after
-                }
-                (TokenTree::Ident(word), [TokenTree::Ident(name), after @ ..]) if word == "mod" => {
-                    let path = below(&self.inline, &name.to_string());
-                    self.children.push(Child { path, place: self.place.take() });
-                    after
-                }
-                (TokenTree::Ident(_), _) => self.path(rest),
-                (TokenTree::Group(group), _) => {
-                    self.stream(group.stream());
-                    after
-                }
-                _ => after,
-            };
+impl<'ast> Visit<'ast> for Names {
+    fn visit_item_mod(&mut self, module: &'ast ItemMod) {
+        let path = below(&self.inline, &module.ident.to_string());
+        if module.content.is_none() {
+            let place = module.attrs.iter().find_map(place);
+            self.children.push(Child { path: path.clone(), place });
         }
+        let outer = std::mem::replace(&mut self.inline, path);
+        visit::visit_item_mod(self, module);
+        self.inline = outer;
     }
 
-    /// An attribute; a string in it may be a path, such as serde's `with = "crate::units"`.
-    fn attribute<'a>(&mut self, rest: &'a [TokenTree]) -> &'a [TokenTree] {
-        let body = if is(rest, '!') { rest.get(1..).unwrap_or_default() } else { rest };
-        let Some((TokenTree::Group(group), after)) = body.split_first() else { return rest };
-        let text = group.stream().to_string();
-        if let Some(place) = text.strip_prefix("path =") {
-            self.place = Some(place.trim_matches([' ', '"']).to_owned());
-        } else if !text.starts_with("doc =") {
-            self.in_attribute = Some(line(body));
-            self.stream(text.replace('"', " ").parse().unwrap_or_else(|_| group.stream()));
-            self.in_attribute = None;
-        }
-        after
+    fn visit_item_use(&mut self, import: &'ast ItemUse) {
+        self.import(&import.tree, "");
     }
 
-    fn path<'a>(&mut self, tokens: &'a [TokenTree]) -> &'a [TokenTree] {
-        let (mut path, mut rest) = (String::new(), tokens);
-        while let Some((TokenTree::Ident(word), after)) = rest.split_first() {
-            path = below(&path, &word.to_string());
-            let behind = after.get(2..).filter(|_| is(after, ':') && after.get(1..).is_some_and(|rest| is(rest, ':')));
-            match behind {
-                Some(behind @ [TokenTree::Ident(_), ..]) => rest = behind,
-                _ => {
-                    rest = after;
-                    break;
-                }
-            }
+    fn visit_path(&mut self, path: &'ast Path) {
+        let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.name(line(path), &segments.join("::"));
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, called: &'ast Macro) {
+        self.visit_path(&called.path);
+        self.tokens(called.tokens.clone(), None);
+    }
+
+    fn visit_attribute(&mut self, attribute: &'ast Attribute) {
+        self.visit_path(attribute.path());
+        if let Meta::List(list) = &attribute.meta {
+            self.tokens(list.tokens.clone(), Some(line(attribute)));
         }
+    }
+}
+
+impl Names {
+    fn name(&mut self, line: usize, path: &str) {
+        let path = path.trim_matches(':');
         if path.contains("::") {
-            self.name(line(tokens), path, false);
+            self.named.push(Named { line, path: path.to_owned(), imported: false, inline: self.inline.clone() });
         }
-        rest
     }
 
-    /// What follows `use`, up to its semicolon.
-    fn import<'a>(&mut self, tokens: &'a [TokenTree]) -> &'a [TokenTree] {
-        let end = tokens.iter().position(|token| is(std::slice::from_ref(token), ';')).unwrap_or(tokens.len());
-        let (tree, after) = tokens.split_at(end);
-        self.use_tree(tree, "");
-        after
+    fn import(&mut self, tree: &UseTree, prefix: &str) {
+        let end = match tree {
+            UseTree::Path(path) => return self.import(&path.tree, &below(prefix, &path.ident.to_string())),
+            UseTree::Group(group) => return group.items.iter().for_each(|tree| self.import(tree, prefix)),
+            UseTree::Name(name) => name.ident.to_string(),
+            UseTree::Rename(name) => name.ident.to_string(),
+            UseTree::Glob(_) => "*".to_owned(),
+        };
+        let path = if end == "self" && !prefix.is_empty() { prefix.to_owned() } else { below(prefix, &end) };
+        self.named.push(Named { line: line(tree), path, imported: true, inline: self.inline.clone() });
     }
 
-    fn use_tree(&mut self, tokens: &[TokenTree], prefix: &str) {
-        for tree in tokens.split(|token| is(std::slice::from_ref(token), ',')) {
-            let (mut path, mut is_group) = (prefix.to_owned(), tree.is_empty());
-            for token in tree {
-                match token {
-                    TokenTree::Ident(word) if word == "as" => break,
-                    TokenTree::Ident(word) if word == "self" && !path.is_empty() => {}
-                    TokenTree::Ident(word) => path = below(&path, &word.to_string()),
-                    TokenTree::Punct(mark) if mark.as_char() == '*' => path = below(&path, "*"),
-                    TokenTree::Group(inner) => {
-                        self.use_tree(&inner.stream().into_iter().collect::<Vec<_>>(), &path);
-                        is_group = true;
+    /// The paths among tokens of a macro or, with its line, of an attribute. There a string may be a path, such as serde's
+    /// `with = "crate::units"`.
+    fn tokens(&mut self, tokens: TokenStream, attribute: Option<usize>) {
+        let (mut path, mut start) = (String::new(), 0);
+        for token in tokens {
+            match token {
+                TokenTree::Ident(word) if path.ends_with("::") => path += &word.to_string(),
+                TokenTree::Punct(mark) if mark.as_char() == ':' => path.push(':'),
+                other => {
+                    self.name(start, &std::mem::take(&mut path));
+                    start = attribute.unwrap_or(other.span().start().line);
+                    match other {
+                        TokenTree::Ident(word) => path = word.to_string(),
+                        TokenTree::Group(group) => self.tokens(group.stream(), attribute),
+                        TokenTree::Literal(text) if attribute.is_some() => {
+                            let text = text.to_string();
+                            let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')?.parse().ok());
+                            self.tokens(text.unwrap_or_default(), attribute);
+                        }
+                        _ => {}
                     }
-                    _ => {}
                 }
             }
-            if !is_group {
-                self.name(line(tree), path, true);
-            }
         }
-    }
-
-    fn name(&mut self, line: usize, path: String, imported: bool) {
-        let line = self.in_attribute.unwrap_or(line);
-        self.named.push(Named { line, path, imported, inline: self.inline.clone() });
+        self.name(start, &path);
     }
 }
 
-fn is(tokens: &[TokenTree], mark: char) -> bool {
-    matches!(tokens.first(), Some(TokenTree::Punct(punct)) if punct.as_char() == mark)
-}
-
-fn line(tokens: &[TokenTree]) -> usize {
-    tokens.first().map_or(0, |token| token.span().start().line)
+/// What `#[path = "…"]` names.
+fn place(attribute: &Attribute) -> Option<String> {
+    match &attribute.meta.require_name_value().ok()?.value {
+        Expr::Lit(ExprLit { lit: Lit::Str(place), .. }) if attribute.path().is_ident("path") => Some(place.value()),
+        _ => None,
+    }
 }

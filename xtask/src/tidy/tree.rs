@@ -3,12 +3,15 @@
 use std::cell::OnceCell;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fs_err as fs;
+use serde::de::DeserializeOwned;
 
 use super::source::Source;
+use super::{Violation, broken};
 
-/// A text file.
+const READABLE: &str = "the tables of the rules are in the tree and have their form: correct the file";
+
 pub(super) struct File {
     /// Its path from the root, with slashes.
     pub(super) path: String,
@@ -21,7 +24,7 @@ impl File {
         Self { path: path.to_owned(), text, source: OnceCell::new() }
     }
 
-    /// Its text as Rust, read once.
+    /// Its text as Rust, parsed once.
     pub(super) fn source(&self) -> &Source {
         self.source.get_or_init(|| Source::read(&self.text))
     }
@@ -49,50 +52,47 @@ impl File {
     }
 }
 
-/// What the rules look at.
 pub(super) struct Tree {
-    /// The text files, in the order of their paths.
     pub(super) files: Vec<File>,
     /// Every path below the root, files and folders.
     pub(super) paths: Vec<String>,
 }
 
 impl Tree {
-    /// Reads the tree below a root, without what git and cargo keep there.
     pub(super) fn read(root: &Path) -> Result<Self> {
         let mut tree = Self { files: Vec::new(), paths: Vec::new() };
-        tree.enter(root, "").with_context(|| format!("cannot list {}", root.display()))?;
-        tree.paths.sort();
+        let mut folders = vec![root.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder)? {
+                let path = entry?.path();
+                let from_root = path.strip_prefix(root)?.to_string_lossy().into_owned();
+                if from_root == "target" || from_root == ".git" {
+                    continue;
+                }
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Ok(text) = fs::read_to_string(&path) {
+                    tree.files.push(File::new(&from_root, text));
+                }
+                tree.paths.push(from_root);
+            }
+        }
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(tree)
     }
 
-    fn enter(&mut self, dir: &Path, prefix: &str) -> std::io::Result<()> {
-        for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if (prefix.is_empty() && name == "target") || name == ".git" {
-                continue;
-            }
-            let from_root = format!("{prefix}{name}");
-            // A link is taken for what it leads to; one that leads nowhere is a path and no more.
-            if path.is_dir() {
-                self.enter(&path, &format!("{from_root}/"))?;
-            } else if let Ok(text) = fs::read_to_string(&path) {
-                self.files.push(File::new(&from_root, text));
-            }
-            self.paths.push(from_root);
-        }
-        Ok(())
-    }
-
-    /// The Rust files.
     pub(super) fn rust(&self) -> impl Iterator<Item = &File> {
         self.files.iter().filter(|file| file.path.ends_with(".rs"))
     }
 
     pub(super) fn file(&self, path: &str) -> Option<&File> {
         self.files.iter().find(|file| file.path == path)
+    }
+
+    /// A table that rules are written in.
+    pub(super) fn toml<T: DeserializeOwned>(&self, path: &str) -> Result<T, Vec<Violation>> {
+        let text = self.file(path).map_or("", |file| &file.text);
+        toml::from_str(text).map_err(|error| vec![broken(READABLE, path, 0, error.to_string())])
     }
 
     /// A tree for tests: paths and texts.

@@ -7,60 +7,53 @@ use fs_err as fs;
 use serde::Deserialize;
 
 use super::tree::File;
-use super::{Rule, Tree, Violation, broken};
+use super::{Tree, Violation, broken};
 use crate::paths;
 
-pub(super) const WORDS: Rule = "new text uses the field's words, xtask/words.toml lists what to write instead: rewrite \
+pub(super) const WORDS: &str = "new text uses the field's words, xtask/words.toml lists what to write instead: rewrite \
     the sentence; a line that has to have the phrase gets the comment `words: allow (REASON)`";
-pub(super) const CONSTANTS: Rule = "a constant's name begins with the field's word for what it limits: rename it";
-pub(super) const SHRINKS: Rule = "each line of xtask/words-exceptions.txt is in the tree, and has a phrase of the list: \
+pub(super) const SHRINKS: &str = "each line of xtask/words-exceptions.txt is in the tree, and has a phrase of the list: \
     cargo xtask check --shrink-words";
-pub(super) const MARKED: Rule = "`words: allow (REASON)` gives a reason, and a phrase of the list follows in its line or \
+pub(super) const MARKED: &str = "`words: allow (REASON)` gives a reason, and a phrase of the list follows in its line or \
     the next: add the reason, or remove the comment";
 
 pub(super) const LIST: &str = "xtask/words.toml";
 pub(super) const EXCEPTIONS: &str = "xtask/words-exceptions.txt";
 const MARK: &str = "words: allow";
 /// Not checked: the list, the tests of these rules, and what is generated out of doc comments.
-const UNCHECKED: [&str; 4] = [LIST, "xtask/src/tidy/words.rs", "xtask/src/tidy/tests.rs", "pfnwatch/dist/schema.json"];
+const UNCHECKED: [&str; 5] = [
+    LIST,
+    "xtask/src/tidy/cases.toml",
+    "xtask/src/tidy/tests.rs",
+    "xtask/src/tidy/words.rs",
+    "pfnwatch/dist/schema.json",
+];
 const KINDS: [&str; 7] = ["md", "rs", "toml", "yml", "yaml", "json", "service"];
 
-/// The list as it is written: phrases of prose, and first words of constants.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct List {
     phrase: Vec<Entry>,
-    constant: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    #[serde(alias = "words")]
     phrases: Vec<String>,
     instead: String,
 }
 
-/// A phrase in a file.
 struct Finding {
-    rule: Rule,
     line: usize,
     text: String,
     /// What an exception would have to be.
     key: String,
 }
 
-impl Finding {
-    fn new(rule: Rule, index: usize, phrase: &str, entry: &Entry, key: String) -> Self {
-        Self { rule, line: index + 1, text: format!("{phrase:?} (write: {}) | {key}", entry.instead), key }
-    }
-}
-
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
-    let list = tree.file(LIST).ok_or_else(|| "is missing".to_owned());
-    let list: List = match list.and_then(|file| toml::from_str(&file.text).map_err(|error| error.to_string())) {
+    let list: List = match tree.toml(LIST) {
         Ok(list) => list,
-        Err(error) => return vec![broken(WORDS, LIST, 0, error)],
+        Err(broken) => return broken,
     };
     let exceptions = tree.file(EXCEPTIONS).into_iter().flat_map(File::lines);
     let exceptions: BTreeMap<&str, usize> = exceptions.map(|(number, line)| (line, number)).collect();
@@ -69,10 +62,10 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     for file in tree.files.iter().filter(|file| is_checked(&file.path)) {
         let (findings, violations) = findings(file, &list);
         found.extend(violations);
-        for Finding { rule, line, text, key } in findings {
+        for Finding { line, text, key } in findings {
             unused.remove(key.as_str());
             if !exceptions.contains_key(key.as_str()) {
-                found.push(broken(rule, &file.path, line, text));
+                found.push(broken(WORDS, &file.path, line, text));
             }
         }
     }
@@ -100,12 +93,9 @@ fn is_checked(path: &str) -> bool {
 
 /// The phrases of a file that no comment allows, and comments that allow nothing.
 fn findings(file: &File, list: &List) -> (Vec<Finding>, Vec<Violation>) {
-    let is_rust = file.path.ends_with(".rs");
-    let lines: Vec<&str> = if is_rust { &file.source().prose } else { &file.text }.lines().collect();
+    let text = if file.path.ends_with(".rs") { &file.source().prose } else { &file.text };
+    let lines: Vec<&str> = text.lines().collect();
     let mut found = phrases(&lines, list);
-    if is_rust {
-        found.extend(constants(&file.source().code, list));
-    }
     let mut violations = Vec::new();
     for (index, line) in lines.iter().enumerate() {
         // Between backquotes it is quoted.
@@ -130,7 +120,8 @@ fn phrases(lines: &[&str], list: &List) -> Vec<Finding> {
         found.extend(words.windows(wanted.len()).filter(is_it).filter_map(|place| {
             let index = place.first()?.0;
             let key = lines.get(index)?.split_whitespace().collect::<Vec<_>>().join(" ");
-            Some(Finding::new(WORDS, index, phrase, entry, key))
+            let text = format!("{phrase:?} (write: {}) | {key}", entry.instead);
+            Some(Finding { line: index + 1, text, key })
         }));
     }
     found
@@ -153,19 +144,6 @@ fn words(index: usize, line: &str) -> Vec<(usize, String)> {
             found.push((index, word.to_lowercase()));
             rest = after;
         }
-    }
-    found
-}
-
-/// Constants whose first word is on the list; what an exception has to be is `const NAME`.
-fn constants(code: &str, list: &List) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for (index, line) in code.lines().enumerate() {
-        let words = line.split(|c: char| c.is_whitespace() || c == ':');
-        let Some(name) = words.skip_while(|word| *word != "const" && *word != "static").nth(1) else { continue };
-        let first = name.split('_').next().unwrap_or_default();
-        let entry = list.constant.iter().find(|entry| entry.phrases.iter().any(|word| word == first));
-        found.extend(entry.map(|entry| Finding::new(CONSTANTS, index, name, entry, format!("const {name}"))));
     }
     found
 }

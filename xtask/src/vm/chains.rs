@@ -1,6 +1,5 @@
 //! Guests side by side, each in its own folder and with its own files.
 
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use super::kernel::Kernel;
 use super::qemu::Qemu;
 use super::scenario::{self, On, Scenario, Userland};
 use super::variant::Variants;
-use super::{Tally, backends, disk, home, qemu, session};
+use super::{Guest, Tally};
 use crate::process::side_by_side;
 
 /// How long one guest may run in all.
@@ -25,9 +24,7 @@ const GUEST_LIMIT: Duration = Duration::from_secs(30 * 60);
 const TEST_LIMIT_S: u64 = 180;
 const PACKAGE_TEST_LIMIT_S: u64 = 360;
 
-/// A kernel line with all that it has to boot.
 pub(super) struct Line {
-    /// Debian's kernel.
     pub(super) kernel: Kernel,
     /// The same with other builds of libnvdimm, if tests ask for it.
     pub(super) variants: Option<Variants>,
@@ -36,60 +33,48 @@ pub(super) struct Line {
 }
 
 /// Guests that are to run one after the other: each but the first goes on with what the one before it has left.
-pub(super) struct Chain<'a>(Vec<Machine<'a>>);
-
-/// One guest to be.
-struct Machine<'a> {
-    kernel: &'a Kernel,
-    /// What replaces the kernel's own module.
-    libnvdimm: Option<PathBuf>,
-    debian: Option<&'a Installation>,
-    scenario: &'static Scenario,
-}
+pub(super) struct Chain<'a>(Vec<Guest<'a>>);
 
 impl Line {
     /// The machines that are wanted of this line.
     pub(super) fn chains(&self, run: &Run) -> Vec<Chain<'_>> {
         let mut chains: Vec<Chain<'_>> = Vec::new();
         for scenario in scenario::ALL.iter().filter(|it| it.is_for(&self.kernel.line) && run.wants(it)) {
-            let Some(machine) = self.machine(scenario) else { continue };
-            let before = |chain: &&mut Chain<'_>| chain.0.last().map(|last| last.scenario.name) == scenario.continues;
+            let Some(guest) = self.guest(scenario) else { continue };
+            let before = |chain: &&mut Chain<'_>| chain.0.last().map(|last| last.machine.name) == scenario.continues;
             match chains.iter_mut().find(before).filter(|_| scenario.continues.is_some()) {
-                Some(chain) => chain.0.push(machine),
-                None => chains.push(Chain(vec![machine])),
+                Some(chain) => chain.0.push(guest),
+                None => chains.push(Chain(vec![guest])),
             }
         }
         chains
     }
 
     /// `None` if its libnvdimm could not be built, or its Debian made: that was reported.
-    fn machine(&self, scenario: &'static Scenario) -> Option<Machine<'_>> {
-        let debian = match scenario.userland {
+    fn guest(&self, machine: &'static Scenario) -> Option<Guest<'_>> {
+        let debian = match machine.userland {
             Userland::Bare => None,
             Userland::Debian => Some(self.debian.as_ref()?),
         };
-        let (kernel, libnvdimm) = match scenario.kernel {
+        let (kernel, libnvdimm) = match machine.kernel {
             On::Debian(_) => (&self.kernel, None),
             On::Rebuilt(_, variant) => {
                 let variants = self.variants.as_ref()?;
                 (&variants.kernel, Some(variants.module(variant)))
             }
         };
-        Some(Machine { kernel, libnvdimm, debian, scenario })
+        Some(Guest { kernel, libnvdimm, debian, machine })
     }
 }
 
-/// What all guests of a run have in common.
 pub(super) struct Run {
     pub(super) base: Base,
-    /// The names of all tests.
     pub(super) tests: Vec<String>,
     pub(super) filter: Vec<String>,
     pub(super) soak: Soak,
 }
 
 impl Run {
-    /// Whether a test that was asked for is to be run on this machine.
     pub(super) fn wants(&self, machine: &Scenario) -> bool {
         self.tests_on(machine, "").next().is_some()
     }
@@ -103,20 +88,18 @@ impl Run {
         })
     }
 
-    /// How many seconds these guests will take, about.
     pub(super) fn seconds_of(&self, chain: &Chain<'_>) -> u64 {
-        let seconds = |machine: &Machine<'_>| {
-            let each = match machine.scenario.userland {
-                Userland::Bare if machine.scenario.name == scope::SOAK => self.soak.seconds,
+        let seconds = |guest: &Guest<'_>| {
+            let each = match guest.machine.userland {
+                Userland::Bare if guest.machine.name == scope::SOAK => self.soak.seconds,
                 Userland::Bare => 8,
                 Userland::Debian => 45,
             };
-            self.tests_on(machine.scenario, &machine.kernel.line).map(|_| each).sum::<u64>()
+            self.tests_on(guest.machine, &guest.kernel.line).map(|_| each).sum::<u64>()
         };
         chain.0.iter().map(seconds).sum()
     }
 
-    /// Boots them all, so many at a time, in their order.
     pub(super) fn boot_all(&self, chains: Vec<Chain<'_>>, at_once: usize, qemu: &Qemu) -> Result<Tally> {
         let mut tally = Tally::default();
         for outcome in side_by_side(chains, at_once, |chain| self.go_through(&chain, qemu)) {
@@ -159,8 +142,8 @@ impl Run {
     /// Boots them one after the other, as long as there are timers; returns whether one was lost, too.
     fn attempt(&self, chain: &Chain<'_>, qemu: &Qemu) -> Result<(Tally, bool)> {
         let mut all = Tally::default();
-        for machine in &chain.0 {
-            let (tally, lost_timer) = self.boot(machine, qemu)?;
+        for guest in &chain.0 {
+            let (tally, lost_timer) = self.boot(guest, qemu)?;
             all.add(tally);
             if lost_timer {
                 return Ok((all, true));
@@ -169,43 +152,31 @@ impl Run {
         Ok((all, false))
     }
 
-    fn boot(&self, machine: &Machine<'_>, qemu: &Qemu) -> Result<(Tally, bool)> {
+    fn boot(&self, guest: &Guest<'_>, qemu: &Qemu) -> Result<(Tally, bool)> {
         let mut tally = Tally::default();
-        let (kernel, scenario) = (machine.kernel, machine.scenario);
+        let (kernel, machine) = (guest.kernel, guest.machine);
         // At the beginning of each of its lines: `6.12`, or `6.1 max128`.
-        let label = match scenario.name {
+        let label = match machine.name {
             scope::DEFAULT => kernel.line.clone(),
             name => format!("{} {name}", kernel.line),
         };
-        println!("{label:>5}  boots   kernel {}, machine {}", kernel.release, scenario.name);
+        println!("{label:>5}  boots   kernel {}, machine {}", kernel.release, machine.name);
         let start = Instant::now();
-        let initramfs = home(&kernel.line, scenario.name)?.join("initramfs.cpio");
-        let orders = self.orders(&kernel.line, scenario);
-        let root = machine.debian.map(|debian| debian.disk(&kernel.line, scenario)).transpose()?;
-        let packages = machine.debian.map(|debian| debian.packages.clone()).unwrap_or_default();
-        self.base.and(packages).write(kernel, machine.libnvdimm.as_deref(), &orders, &initramfs)?;
-        let backends = backends(&kernel.line, scenario)?;
-        let disk = disk(&kernel.line, scenario)?;
-        let further = scenario::line_arguments(&kernel.line);
-        let mut command = qemu.command(&kernel.image, &initramfs, scenario, &backends, disk.as_deref(), further);
-        command.args(root.iter().flat_map(|root| qemu::root_arguments(root)));
+        let orders = self.orders(&kernel.line, machine);
         let limit = GUEST_LIMIT.max(Duration::from_secs(2 * orders.test_limit_s));
-        let outcome = session::run(command, limit, |report| match (line(&label, report), report) {
+        let is_continued = scenario::ALL.iter().any(|other| other.continues == Some(machine.name) && self.wants(other));
+        let show = |report: &Report| match (line(&label, report), report) {
             (Some(line), Report::Failed { .. }) => tally.fail(line),
             (Some(line), _) => println!("{line}"),
             (None, _) => (),
-        })?;
+        };
+        let outcome = guest.boot(&orders, limit, (&self.base, qemu), is_continued, show)?;
         if let Some(why) = &outcome.broken {
             tally.fail(format!("{label:>5}  FAILED  the guest: {why}"));
         }
         let seconds = start.elapsed().as_secs();
         println!("{label:>5}  ended   {} passed, {} failed, in {seconds} s", outcome.passed, outcome.failed);
         tally.passed += outcome.passed;
-        // What a test wrote there takes room, and serves nobody but a scenario that goes on with it.
-        let kept = scenario::ALL.iter().any(|other| other.continues == Some(scenario.name) && self.wants(other));
-        for file in backends.iter().chain(&disk).chain(&root).filter(|_| !kept).chain([&initramfs]) {
-            let _ = fs::remove_file(file);
-        }
         Ok((tally, outcome.lost_timer))
     }
 }

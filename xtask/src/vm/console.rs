@@ -2,64 +2,39 @@
 
 use std::collections::VecDeque;
 
-/// Lines that are kept for a failure's report.
 const TAIL_LINES: usize = 60;
 
-/// What ails a guest's kernel, worst last.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Fault {
-    HungTask,
-    RcuStall,
-    LostTimer,
-    SoftLockup,
-    Bug,
-    Oops,
-    Panic,
-}
-
-/// Each fault in words, and what kernels from 5.10 to 7.3 print for it; the first that fits counts. From kernel/panic.c,
+/// What ails a guest's kernel, worst first, and what kernels from 5.10 to 7.3 print for it. From kernel/panic.c,
 /// arch/x86/kernel/{dumpstack,traps}.c, arch/x86/mm/fault.c, kernel/rcu/tree_stall.h, kernel/watchdog.c, kernel/hung_task.c.
-const SIGNS: [(Fault, &str, &[&str]); 7] = [
-    (Fault::Panic, "a kernel panic", &["Kernel panic - not syncing"]),
+const FAULTS: [(&str, &[&str]); 7] = [
+    ("a kernel panic", &["Kernel panic - not syncing"]),
     (
-        Fault::Oops,
         "a kernel oops",
-        &[
-            "Oops: ",
-            "BUG: unable to handle",
-            "BUG: kernel NULL pointer dereference",
-            "general protection fault",
-            "double fault: ",
-        ],
+        &["Oops: ", "BUG: unable to handle", "BUG: kernel NULL pointer", "general protection fault", "double fault: "],
     ),
-    (Fault::SoftLockup, "a soft lock-up", &["soft lockup - CPU#", "hard LOCKUP on cpu"]),
+    ("a kernel BUG", &["kernel BUG at ", "] BUG: "]),
+    ("a soft lock-up", &["soft lockup - CPU#", "hard LOCKUP on cpu"]),
+    (LOST_TIMER, &[]),
     (
-        Fault::RcuStall,
         "an RCU stall",
         &[
-            "detected stalls on CPUs",
-            "detected expedited stalls on CPUs",
+            "detected stalls on CPU",
+            "detected expedited stalls on CPU",
             "self-detected stall on CPU",
             "kthread starved for",
         ],
     ),
-    (Fault::Bug, "a kernel BUG", &["kernel BUG at ", "BUG: "]),
-    (Fault::HungTask, "a hung task", &["blocked for more than "]),
-    // Found by `lost_timer`.
-    (Fault::LostTimer, "a processor without its timer", &[]),
+    ("a hung task", &["blocked for more than "]),
 ];
-
-impl Fault {
-    pub(super) fn words(self) -> &'static str {
-        SIGNS.iter().find(|(fault, ..)| *fault == self).map_or("", |(_, words, _)| words)
-    }
-}
+/// Found by `lost_timer`.
+pub(super) const LOST_TIMER: &str = "a processor without its timer";
 
 /// What was seen of a console so far.
 #[derive(Default)]
 pub(super) struct Console {
-    tail: VecDeque<String>,
-    fault: Option<Fault>,
+    pub(super) tail: VecDeque<String>,
+    /// The place of the worst fault in the table.
+    fault: Option<usize>,
     /// The processors that idled in a stall, as the kernel lists them.
     idle: Vec<String>,
 }
@@ -72,30 +47,26 @@ impl Console {
             self.tail.pop_front();
         }
         self.tail.push_back(line.to_owned());
-        let first = self.fault.is_none();
+        let before = self.fault;
         self.idle.extend(idle_in_stall(line).map(str::to_owned));
-        let lost = lost_timer(line).filter(|processor| self.idle.iter().any(|idle| idle == processor));
-        self.fault = self.fault.max(fault_of(line)).max(lost.map(|_| Fault::LostTimer));
-        first && self.fault.is_some()
+        let has_lost = lost_timer(line).is_some_and(|processor| self.idle.iter().any(|idle| idle == processor));
+        let is_fault = |(name, signs): &(&str, &[&str])| {
+            *name == LOST_TIMER && has_lost || is_stamped(line) && signs.iter().any(|sign| line.contains(sign))
+        };
+        self.fault = FAULTS.iter().position(is_fault).into_iter().chain(before).min();
+        before.is_none() && self.fault.is_some()
     }
 
-    /// The worst that was seen.
-    pub(super) fn fault(&self) -> Option<Fault> {
-        self.fault
-    }
-
-    /// The last lines.
-    pub(super) fn tail(&self) -> impl Iterator<Item = &str> {
-        self.tail.iter().map(String::as_str)
+    /// The worst fault that was seen.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        FAULTS.get(self.fault?).map(|(name, _)| *name)
     }
 }
 
-/// The first fault of the table that the line is a sign of. A line without the kernel's time stamp is a program's, which may
-/// print "BUG: " as it likes; before the stamps start, a kernel has no fault to report that would not end it.
-fn fault_of(line: &str) -> Option<Fault> {
-    let is_stamped = line.trim_start().starts_with('[');
-    let mut signs = SIGNS.iter().filter(|(_, _, signs)| is_stamped && signs.iter().any(|sign| line.contains(sign)));
-    signs.next().map(|(fault, ..)| *fault)
+/// A line without the kernel's time stamp is a program's, which may print "BUG: " as it likes; before the stamps start, a
+/// kernel has no fault to report that would not end it.
+fn is_stamped(line: &str) -> bool {
+    line.trim_start().starts_with('[')
 }
 
 /// The processor in a line about a stall that idles, in no interrupt (`print_cpu_stall_info`, kernel/rcu/tree_stall.h):
@@ -115,11 +86,9 @@ fn lost_timer(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn fault_after(lines: &[&str]) -> Option<Fault> {
+    fn fault_after(lines: &[&str]) -> Option<&'static str> {
         let mut console = Console::default();
-        for line in lines {
-            console.feed(line);
-        }
+        lines.iter().for_each(|line| _ = console.feed(line));
         console.fault()
     }
 
@@ -128,17 +97,17 @@ mod tests {
         for (line, fault) in [
             (
                 "[    1.2] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\r\n",
-                Some(Fault::Panic),
+                Some("a kernel panic"),
             ),
-            ("[    3.1] Oops: 0000 [#1] PREEMPT SMP NOPTI\r\n", Some(Fault::Oops)),
-            ("[    3.1] BUG: kernel NULL pointer dereference, address: 0000000000000018\r", Some(Fault::Oops)),
-            ("[    3.1] BUG: unable to handle page fault for address: ffffb1\r", Some(Fault::Oops)),
-            ("[   60.0] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [ndctl:77]\r", Some(Fault::SoftLockup)),
-            ("[   60.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\r", Some(Fault::RcuStall)),
-            ("[   60.0] rcu: INFO: rcu_sched self-detected stall on CPU\r", Some(Fault::RcuStall)),
-            ("[  243.0] INFO: task ndctl:93 blocked for more than 120 seconds.\r", Some(Fault::HungTask)),
-            ("[    9.9] kernel BUG at drivers/nvdimm/bus.c:123!\r", Some(Fault::Bug)),
-            ("[    9.9] BUG: sleeping function called from invalid context at mm/page.c:1\r", Some(Fault::Bug)),
+            ("[    3.1] Oops: 0000 [#1] PREEMPT SMP NOPTI\r\n", Some("a kernel oops")),
+            ("[    3.1] BUG: kernel NULL pointer dereference, address: 0000000000000018\r", Some("a kernel oops")),
+            ("[    3.1] BUG: unable to handle page fault for address: ffffb1\r", Some("a kernel oops")),
+            ("[   60.0] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [ndctl:77]\r", Some("a soft lock-up")),
+            ("[   60.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\r", Some("an RCU stall")),
+            ("[   60.0] rcu: INFO: rcu_sched self-detected stall on CPU\r", Some("an RCU stall")),
+            ("[  243.0] INFO: task ndctl:93 blocked for more than 120 seconds.\r", Some("a hung task")),
+            ("[    9.9] kernel BUG at drivers/nvdimm/bus.c:123!\r", Some("a kernel BUG")),
+            ("[    9.9] BUG: sleeping function called from invalid context at mm/page.c:1\r", Some("a kernel BUG")),
             ("SeaBIOS (version 1.16.3)\r\n", None),
             ("[    0.1] Spectre V2 : Mitigation: Retpolines\r", None),
             ("[    7.0] really_probe: driver_sysfs_add(pfn0.1) failed\r", None),
@@ -157,12 +126,12 @@ mod tests {
             "[   22.448813] rcu: \tPossible timer handling issue on cpu=0 timer-softirq=8\r",
             "[   22.448813] rcu: rcu_preempt kthread starved for 5254 jiffies! g-1147 f0x0 ->state=0x402 ->cpu=0\r",
         ];
-        assert_eq!(fault_after(&stall), Some(Fault::LostTimer));
-        assert_eq!(fault_after(&stall[..2]), Some(Fault::RcuStall));
+        assert_eq!(fault_after(&stall), Some(LOST_TIMER));
+        assert_eq!(fault_after(&stall[..2]), Some("an RCU stall"));
         let hangs = stall[1].replace("2818/0/0x0", "2819/1/0x4000000000000000");
         let another = stall[1].replace("0-...!", "1-...!");
         for line in [&hangs, &another] {
-            assert_eq!(fault_after(&[stall[0], line, stall[2], stall[3]]), Some(Fault::RcuStall));
+            assert_eq!(fault_after(&[stall[0], line, stall[2], stall[3]]), Some("an RCU stall"));
         }
     }
 
@@ -172,11 +141,11 @@ mod tests {
         assert!(console.feed("[ 1.0] BUG: unable to handle page fault"));
         assert!(!console.feed("[ 1.1] Kernel panic - not syncing: Fatal exception"));
         assert!(!console.feed("[ 1.2] BUG: again"));
-        assert_eq!(console.fault(), Some(Fault::Panic));
+        assert_eq!(console.fault(), Some("a kernel panic"));
         for number in 0..1000 {
             console.feed(&format!("line {number}\r\n"));
         }
-        let tail: Vec<&str> = console.tail().collect();
-        assert_eq!((tail.len(), tail[0], tail[TAIL_LINES - 1]), (TAIL_LINES, "line 940", "line 999"));
+        let tail = console.tail;
+        assert_eq!((tail.len(), &*tail[0], &*tail[TAIL_LINES - 1]), (TAIL_LINES, "line 940", "line 999"));
     }
 }

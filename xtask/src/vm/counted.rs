@@ -13,38 +13,40 @@ use super::kernel;
 use super::programs;
 use super::qemu::Qemu;
 use super::scenario::BENCH;
-use super::{boot_alone, lock};
+use super::{Guest, lock};
 
 /// The line that is measured on: the newest with long support.
 const LINE: &str = "6.12";
 /// How long the guest may take: a minute is usual.
 const LIMIT: Duration = Duration::from_secs(1200);
 
-/// Where something was measured.
 pub(crate) struct Place {
-    /// The kernel's release.
     pub(crate) release: String,
-    /// The emulator, in words.
     pub(crate) emulator: String,
 }
 
-/// Boots the guest for this purpose, with these files of the host's at these paths besides, prints what it starts, and hands over
-/// each of its reports.
-pub(crate) fn run(purpose: Purpose, files: &[(String, PathBuf)], mut take: impl FnMut(&Report)) -> Result<Place> {
+/// Boots the guest for this purpose, with these files of the host's at these paths besides, prints what it starts, and
+/// returns what is picked of its reports.
+pub(crate) fn run<T>(
+    purpose: Purpose,
+    files: &[(String, PathBuf)],
+    pick: impl Fn(&Report) -> Option<T>,
+) -> Result<(Place, Vec<T>)> {
     let _lock = lock()?;
     let built = programs::build()?;
     let kernel = kernel::provide(LINE).context("there is no kernel to measure on")?;
     let qemu = Qemu::find(&kernel.image)?.counting();
     println!("measure in a virtual machine that counts instructions …");
     let base = Base::new(&built)?.and(files.iter().cloned());
-    boot_alone((&kernel, None), (&BENCH, purpose, LIMIT), (&base, &qemu), |report| match report {
+    let guest = Guest { kernel: &kernel, libnvdimm: None, debian: None, machine: &BENCH };
+    let mut picked = Vec::new();
+    guest.boot_alone(purpose, LIMIT, (&base, &qemu), |report| match report {
         Report::Started { name } => eprintln!("{name}"),
-        report => take(report),
+        report => picked.extend(pick(report)),
     })?;
-    Ok(Place { release: kernel.release, emulator: qemu.words() })
+    Ok((Place { release: kernel.release, emulator: qemu.words() }, picked))
 }
 
-/// A program, and the shared libraries that it needs.
 pub(crate) fn with_libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut files = programs::libraries([program].into_iter())?;
     files.insert(program.to_path_buf());

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the same three namespaces under a kernel as Debian builds it, and under one with the regression.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,7 +12,7 @@ use super::programs;
 use super::qemu::Qemu;
 use super::scenario::{self, DEMO, MIB};
 use super::variant::{self, Variant, Variants};
-use super::{boot_alone, lock};
+use super::{Guest, lock};
 use crate::process::both;
 use crate::{build_ebpf, setup};
 
@@ -27,7 +27,6 @@ struct Totals {
     excess: u64,
 }
 
-/// Shows both kernels, and what was lost between them.
 pub(crate) fn run() -> Result<()> {
     let _lock = lock()?;
     // Compilers keep the processors busy while packages come over the network.
@@ -47,19 +46,18 @@ pub(crate) fn run() -> Result<()> {
     let title = format!("1. Linux {release} as Debian builds it: 64 bytes reserved for each page");
     let sound = boot(&title, &variants, None, &base, &qemu)?;
     let title = format!("2. Linux {release} with MAX_STRUCT_PAGE_SIZE = 128, as Linux 6.1 to 6.1.11 were released");
-    let regressed = boot(&title, &variants, Some(&variants.module(Variant::Max128)), &base, &qemu)?;
+    let regressed = boot(&title, &variants, Some(variants.module(Variant::Max128)), &base, &qemu)?;
     println!("\n{}", sentence(sound, regressed)?);
     Ok(())
 }
 
-/// Boots one kernel and shows what comes from its guest.
-fn boot(title: &str, variants: &Variants, libnvdimm: Option<&Path>, base: &Base, qemu: &Qemu) -> Result<Totals> {
+fn boot(title: &str, variants: &Variants, libnvdimm: Option<PathBuf>, base: &Base, qemu: &Qemu) -> Result<Totals> {
     let kernel = &variants.kernel;
     println!("\n{title}\n{}", "=".repeat(title.chars().count()));
     eprintln!("boot a virtual machine with an emulated NVDIMM …");
     let mut totals = None;
-    let machine = (&DEMO, Purpose::Demo, LIMIT);
-    boot_alone((kernel, libnvdimm), machine, (base, qemu), |report| match report {
+    let guest = Guest { kernel, libnvdimm, debian: None, machine: &DEMO };
+    guest.boot_alone(Purpose::Demo, LIMIT, (base, qemu), |report| match report {
         Report::Output { line } => println!("{line}"),
         Report::Totals { size_bytes, usable_bytes, excess_bytes } => {
             totals = Some(Totals { size: *size_bytes, usable: *usable_bytes, excess: *excess_bytes });

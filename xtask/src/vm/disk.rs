@@ -12,19 +12,14 @@ use crate::process::Task;
 /// Room for the programs, event stores and the like. The file is sparse.
 const SIZE: &str = "768M";
 /// Places the files as guests expect them (`guest::disk`): `$1` the folder, `$2` Prometheus, `$3` Alertmanager's package.
-const STAGE: &str = r#"set -e
-mkdir -p "$1/bin" "$1/share"
-cp -l "$2" "$1/bin/prometheus" || cp "$2" "$1/bin/prometheus"
-cp "$3/usr/bin/prometheus-alertmanager" "$1/bin/alertmanager"
-cp -r "$3/usr/share/prometheus" "$1/share/"
-"#;
+const STAGE: &str = include_str!("fill-disk.sh");
 
 /// Makes the disk: an ext4 with Prometheus and Alertmanager of Debian's packages.
 pub(super) fn make(image: &Path) -> Result<()> {
     let tree = image.with_extension("tree");
     let _ = fs::remove_dir_all(&tree);
     let places = [tree.clone(), peers::prometheus()?.join("prometheus"), peers::alertmanager_package()?];
-    Task::new("sh", ["-c", STAGE, "stage"].map(Into::into).into_iter().chain(places)).read()?;
+    Task::script(STAGE, places).read()?;
     ext4(&[], &tree, image, SIZE)?;
     Ok(fs::remove_dir_all(&tree)?)
 }

@@ -1,12 +1,12 @@
 //! A guest's whole root file system.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use cpio::newc;
-use fs_err::{self as fs, File};
+use fs_err::File;
 use guest::boot_config::{self, Orders};
 use guest::bpf::empty;
 use guest::documents::story;
@@ -17,7 +17,7 @@ use crate::process::Task;
 use crate::{paths, setup};
 
 /// Programs of the host: name, and the package to install where there is no guest without it.
-const TOOLS: [(&str, Option<&str>); 11] = [
+const TOOLS: [(&str, Option<&str>); 14] = [
     ("kmod", Some("kmod")),
     ("ndctl", Some("ndctl")),
     ("mkfs.ext4", None),
@@ -28,6 +28,9 @@ const TOOLS: [(&str, Option<&str>); 11] = [
     ("ls", Some("coreutils")),
     ("cat", Some("coreutils")),
     ("mkdir", Some("coreutils")),
+    ("id", Some("coreutils")),
+    ("od", Some("coreutils")),
+    ("tr", Some("coreutils")),
     ("dmesg", Some("util-linux")),
     ("grep", Some("grep")),
 ];
@@ -49,16 +52,13 @@ enum Content {
 /// Contents by path, without a leading slash.
 type Tree = BTreeMap<String, Content>;
 
-/// The part that is the same for every kernel: programs and libraries.
 pub(super) struct Base(Vec<(String, PathBuf)>);
 
 impl Base {
-    /// Finds the host's programs and everything's libraries.
     pub(super) fn new(built: &Built) -> Result<Self> {
-        let mut files = vec![("init".to_owned(), built.init.clone())];
+        let mut files = vec![("init".to_owned(), built.init.clone()), ("bin/pfnwatch".to_owned(), built.agent.clone())];
         files.extend(built.tests.iter().map(|tests| ("bin/e2e".to_owned(), tests.clone())));
         files.extend(built.empty.iter().map(|object| (in_guest(Path::new(empty::OBJECT)), object.clone())));
-        files.extend(built.agent.iter().map(|agent| ("bin/pfnwatch".to_owned(), agent.clone())));
         for (name, package) in TOOLS {
             match (setup::host_path(name), package) {
                 (Some(file), _) => files.push((format!("bin/{name}"), file)),
@@ -72,19 +72,19 @@ impl Base {
         Ok(Self(files))
     }
 
-    /// The same with these besides, for one guest.
     pub(super) fn and(&self, files: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
         Self(self.0.iter().cloned().chain(files).collect())
     }
 
-    /// Writes the archive for one boot; `libnvdimm` takes the place of the kernel's own.
     pub(super) fn write(&self, kernel: &Kernel, libnvdimm: Option<&Path>, orders: &Orders, to: &Path) -> Result<()> {
         let mut tree: Tree = self.0.iter().map(|(path, file)| (path.clone(), Content::Copy(file.clone()))).collect();
         tree.extend(KMOD_LINKS.iter().map(|path| ((*path).to_owned(), Content::Text(LINK, "/bin/kmod".to_owned()))));
         let text = serde_json::to_string(orders).context("orders that JSON refuses")?;
         tree.insert(in_guest(Path::new(boot_config::PATH)), Content::Text(PROGRAM, text));
         let modules = format!("lib/modules/{}", kernel.release);
-        add_folder(&mut tree, &kernel.modules, &modules)?;
+        let files = Task::new("find", [".", "-type", "f"]).dir(&kernel.modules).read()?;
+        let files = files.lines().filter_map(|file| file.strip_prefix("./"));
+        tree.extend(files.map(|file| (format!("{modules}/{file}"), Content::Copy(kernel.modules.join(file)))));
         if let Some(module) = libnvdimm {
             let replaced = tree.insert(format!("{modules}/kernel/libnvdimm.ko"), Content::Copy(module.to_path_buf()));
             let own = replaced.with_context(|| format!("kernel {} has no libnvdimm to replace", kernel.release))?;
@@ -95,7 +95,6 @@ impl Base {
     }
 }
 
-/// The documents for users, whose commands are tests.
 fn pages() -> Result<Vec<(String, PathBuf)>> {
     let root = paths::root();
     let found = Task::new("find", ["README.md", "docs", "-name", "*.md"]).dir(&root).read()?;
@@ -106,40 +105,24 @@ fn in_guest(path: &Path) -> String {
     path.to_string_lossy().trim_start_matches('/').to_owned()
 }
 
-fn add_folder(tree: &mut Tree, from: &Path, to: &str) -> Result<()> {
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        let place = format!("{to}/{}", path.file_name().unwrap_or_default().to_string_lossy());
-        if path.is_dir() {
-            add_folder(tree, &path, &place)?;
-        } else {
-            tree.insert(place, Content::Copy(path));
-        }
-    }
-    Ok(())
-}
+/// What an entry is read from.
+trait Input: Read + Seek {}
+impl<T: Read + Seek> Input for T {}
 
-/// Uncompressed: under emulation the guest's kernel takes longer to unpack than to read.
+/// Uncompressed: under emulation the guest's kernel takes longer to unpack than to read. All belongs to root.
 fn write_tree(tree: &Tree, to: &Path) -> Result<()> {
-    let mut archive = BufWriter::new(File::create(to)?);
+    let mut entries: Vec<(newc::Builder, Box<dyn Input>)> = Vec::new();
     for folder in folders(tree) {
-        archive = entry(archive, &folder, FOLDER, &[])?;
+        entries.push((newc::Builder::new(&folder).mode(FOLDER), Box::new(io::empty())));
     }
     for (path, content) in tree {
-        archive = match content {
-            Content::Copy(file) => entry(archive, path, PROGRAM, &fs::read(file)?)?,
-            Content::Text(mode, text) => entry(archive, path, *mode, text.as_bytes())?,
+        let (mode, input): (u32, Box<dyn Input>) = match content {
+            Content::Copy(file) => (PROGRAM, Box::new(File::open(file)?)),
+            Content::Text(mode, text) => (*mode, Box::new(Cursor::new(text.clone()))),
         };
+        entries.push((newc::Builder::new(path).mode(mode), input));
     }
-    Ok(newc::trailer(archive)?.flush()?)
-}
-
-/// Adds an entry that belongs to root and is of 1970: equal contents, equal bytes.
-fn entry<W: Write>(archive: W, path: &str, mode: u32, content: &[u8]) -> io::Result<W> {
-    let size = u32::try_from(content.len()).map_err(|_| io::Error::other(format!("{path} is too large for cpio")))?;
-    let mut entry = newc::Builder::new(path).mode(mode).write(archive, size);
-    entry.write_all(content)?;
-    entry.finish()
+    Ok(cpio::write_cpio(entries.into_iter(), BufWriter::new(File::create(to)?))?.flush()?)
 }
 
 /// Every folder above a path of the tree; a folder comes before what is in it.
@@ -153,21 +136,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_come_back_also_empty_ones() {
-        let archive = entry(Vec::new(), "bin", FOLDER, &[]).unwrap();
-        let archive = entry(archive, "bin/odd", PROGRAM, b"12345").unwrap();
-        let archive = newc::trailer(entry(archive, "sbin", LINK, b"bin").unwrap()).unwrap();
-        let mut rest = archive.as_slice();
-        for (path, mode, content) in [("bin", FOLDER, ""), ("bin/odd", PROGRAM, "12345"), ("sbin", LINK, "bin")] {
-            let mut reader = newc::Reader::new(rest).unwrap();
-            assert_eq!((reader.entry().name(), reader.entry().mode()), (path, mode));
-            assert_eq!(io::read_to_string(&mut reader).unwrap(), content);
-            rest = reader.finish().unwrap();
-        }
-        assert!(newc::Reader::new(rest).unwrap().entry().is_trailer());
+    fn a_folder_comes_before_its_contents() {
         let tree =
             ["lib/modules/6.1/a.ko", "init", "lib/x"].map(|path| (path.to_owned(), Content::Copy(PathBuf::new())));
-        let folders: Vec<_> = folders(&tree.into()).into_iter().collect();
-        assert_eq!(folders, ["lib", "lib/modules", "lib/modules/6.1"], "each comes before its contents");
+        assert!(folders(&tree.into()).into_iter().eq(["lib", "lib/modules", "lib/modules/6.1"]));
     }
 }

@@ -1,16 +1,14 @@
 //! Debian's kernels: the newest of a line that its suite holds, unpacked under the target folder with the modules that guests need.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow};
 use fs_err as fs;
 
-use crate::debian::{self, NotAvailable, Package, Suite, empty_folder};
+use crate::debian::{NotAvailable, Package, Suite};
 use crate::paths;
 use crate::process::Task;
 
-/// The suite of each line.
 const SUITES: [(&str, &str); 5] = [
     ("5.10", "bullseye"),
     ("6.1", "bookworm"),
@@ -28,13 +26,13 @@ pub(super) const FLAVOUR: &str = "-cloud-amd64";
 const MODULES: &str = "libnvdimm nfit nd_btt nd_pmem nd_e820 dax_pmem dax_pmem_compat device_dax fsdev_dax kmem dax_hmem \
     ext4 xfs loop virtio_pci virtio_blk dummy ramoops";
 
-/// A kernel that is ready to boot.
+const STAGE: &str = include_str!("stage-kernel.sh");
+
 pub(super) struct Kernel {
-    /// Its line, such as `6.12`.
+    /// Such as `6.12`.
     pub(super) line: String,
-    /// Its release, as `uname -r` has it.
+    /// As `uname -r` has it.
     pub(super) release: String,
-    /// The bootable image.
     pub(super) image: PathBuf,
     /// A folder of the modules that guests need, uncompressed, with depmod's tables: it becomes `/lib/modules/RELEASE`.
     pub(super) modules: PathBuf,
@@ -42,7 +40,6 @@ pub(super) struct Kernel {
     pub(super) packages: Vec<PathBuf>,
 }
 
-/// Opens the suite of a line.
 pub(super) fn suite(line: &str) -> Result<Suite> {
     let suite = SUITES.iter().find(|(known, _)| *known == line);
     Suite::open(suite.with_context(|| format!("kernel line {line} has no Debian suite here"))?.1)
@@ -68,17 +65,13 @@ pub(super) fn provide_chosen(
     let (home, release) = (home(&image), release_of(&image.name));
     let packages = packages(suite, &image)?;
     if !is_staged(&home) {
-        let part = home.with_extension("part");
-        empty_folder(&part)?;
-        unpack(&packages, &release, &part)?;
-        empty_folder(&home)?;
-        fs::rename(&part, &home)?;
+        let words = [release.as_ref(), home.as_os_str(), MODULES.as_ref()];
+        Task::script(STAGE, words.into_iter().chain(packages.iter().map(|deb| deb.as_os_str()))).read()?;
     }
     let (line, modules) = (line.to_owned(), home.join("lib/modules").join(&release));
     Ok(Kernel { line, image: home.join("vmlinuz"), modules, release, packages })
 }
 
-/// Where an image is unpacked to.
 fn home(image: &Package) -> PathBuf {
     paths::target().join("vm/kernels").join(format!("{}_{}", release_of(&image.name), image.version))
 }
@@ -106,63 +99,9 @@ fn packages(suite: &Suite, image: &Package) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Leaves the image and the modules that guests need in `home`, and nothing else.
-fn unpack(packages: &[PathBuf], release: &str, home: &Path) -> Result<()> {
-    let whole = home.join("whole");
-    debian::unpack(packages, &whole)?;
-    let tree = ["usr/lib/modules", "lib/modules"].map(|place| whole.join(place).join(release));
-    let tree = tree.iter().find(|dir| dir.is_dir()).with_context(|| format!("kernel {release} has no modules"))?;
-    let places = [whole.join(format!("boot/vmlinuz-{release}")), tree.join("vmlinuz")];
-    let found =
-        places.iter().find(|file| file.is_file()).with_context(|| format!("kernel {release} has no vmlinuz"))?;
-    fs::rename(found, home.join("vmlinuz"))?;
-    stage(tree, home, release)?;
-    Ok(fs::remove_dir_all(&whole)?)
-}
-
-/// Where a staged kernel lists the modules it was staged with.
-fn list(home: &Path) -> PathBuf {
-    home.join("wanted-modules")
-}
-
 /// Whether `home` was staged with the modules that are wanted today.
 fn is_staged(home: &Path) -> bool {
-    fs::read_to_string(list(home)).is_ok_and(|names| names.lines().eq(MODULES.split_whitespace()))
-}
-
-/// Copies the wanted modules and what they depend on from `tree` (a folder `…/lib/modules/RELEASE`) to
-/// `home/lib/modules/RELEASE`, uncompressed, and writes depmod's tables for them.
-fn stage(tree: &Path, home: &Path, release: &str) -> Result<()> {
-    let found = Task::new("find", [tree.join("kernel").as_os_str(), "-name".as_ref(), "*.ko*".as_ref()]).read()?;
-    // In module names `-` and `_` are the same.
-    let name = |path: &str| Some(Path::new(path).file_name()?.to_str()?.split_once(".ko")?.0.replace('-', "_"));
-    let available: BTreeMap<String, &str> = found.lines().filter_map(|path| Some((name(path)?, path))).collect();
-    ensure!(available.contains_key("libnvdimm"), "kernel {release} has no module libnvdimm");
-    let to = home.join("lib/modules").join(release).join("kernel");
-    fs::create_dir_all(&to)?;
-    let mut left: Vec<String> = MODULES.split_whitespace().map(str::to_owned).collect();
-    while let Some(name) = left.pop() {
-        let copy = to.join(format!("{name}.ko"));
-        let Some(source) = available.get(&name).filter(|_| !copy.exists()) else { continue };
-        copy_uncompressed(source, &copy)?;
-        let depends = Task::new("modinfo", ["-F".as_ref(), "depends".as_ref(), copy.as_os_str()]).read()?;
-        left.extend(depends.trim().split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")));
-    }
-    Task::new("depmod", ["-b".as_ref(), home.as_os_str(), release.as_ref()]).read()?;
-    Ok(fs::write(list(home), MODULES.replace(' ', "\n"))?)
-}
-
-fn copy_uncompressed(from: &str, to: &Path) -> Result<()> {
-    match from.rsplit_once(".ko").map(|(_, ending)| ending) {
-        Some("") => fs::copy(from, to).map(drop)?,
-        Some(".xz") => {
-            let packed = to.with_extension("ko.xz");
-            fs::copy(from, &packed)?;
-            Task::new("xz", ["-d".as_ref(), packed.as_os_str()]).read()?;
-        }
-        _ => bail!("{from}: a module that is neither plain nor .xz"),
-    }
-    Ok(())
+    fs::read_to_string(home.join("wanted-modules")).is_ok_and(|names| names.trim() == MODULES)
 }
 
 #[cfg(test)]

@@ -28,7 +28,6 @@ fn expected(variant: Variant) -> (u64, Option<u64>) {
     }
 }
 
-/// Whether a check of a variant was asked for.
 pub(super) fn are_wanted(filter: &[String]) -> bool {
     Variant::ALL.iter().any(|variant| is_wanted(variant.name(), filter))
 }
@@ -38,7 +37,6 @@ fn is_wanted(name: &str, filter: &[String]) -> bool {
     filter.is_empty() || filter.iter().any(|word| name.contains(word.as_str()))
 }
 
-/// Debian's kernels are sound.
 pub(super) fn check_debian(kernel: &Kernel, agent: &Path, filter: &[String], tally: &mut Tally) {
     check(("debian_says_64", kernel), filter, tally, || {
         let json = judge(agent, &kernel.packages, 0)?;
@@ -50,7 +48,6 @@ pub(super) fn check_debian(kernel: &Kernel, agent: &Path, filter: &[String], tal
     });
 }
 
-/// Each variant is recognized by its file.
 pub(super) fn check_variants(variants: &Variants, agent: &Path, filter: &[String], tally: &mut Tally) {
     for variant in Variant::ALL {
         check((variant.name(), &variants.kernel), filter, tally, || {
@@ -63,7 +60,6 @@ pub(super) fn check_variants(variants: &Variants, agent: &Path, filter: &[String
     }
 }
 
-/// Runs one check, prints its outcome and counts it.
 fn check((name, kernel): (&str, &Kernel), filter: &[String], tally: &mut Tally, act: impl FnOnce() -> Result<()>) {
     if !is_wanted(name, filter) {
         return;
@@ -80,7 +76,6 @@ fn check((name, kernel): (&str, &Kernel), filter: &[String], tally: &mut Tally, 
     }
 }
 
-/// The report of pfnwatch about the one kernel in these files.
 fn judge(agent: &Path, files: &[PathBuf], code: i32) -> Result<Value> {
     let mut command = Command::new(agent);
     command.args(["kernel", "--format", "json"]).args(files).stdin(Stdio::null());
@@ -94,7 +89,6 @@ fn judge(agent: &Path, files: &[PathBuf], code: i32) -> Result<Value> {
     kernels.first().cloned().context("no kernel")
 }
 
-/// MAX_STRUCT_PAGE_SIZE, and what the parameter would make of it.
 fn sizes(kernel: &Value) -> (Option<u64>, Option<u64>) {
     let number = |key: &str| kernel.get(key).and_then(Value::as_u64);
     (number("max_struct_page_bytes"), number("overridden_struct_page_bytes"))

@@ -12,30 +12,25 @@ use crate::{build_ebpf, paths, toolchain};
 /// From nothing, beside the agent's build.
 const LIMIT: Duration = Duration::from_secs(1200);
 
-/// The project's own programs for the guest, as this run built them.
 pub(super) struct Built {
-    /// PID 1.
     pub(super) init: PathBuf,
     /// The tests, unless there is only something to be shown.
     pub(super) tests: Option<PathBuf>,
     /// The object of the eBPF program that does nothing, which the tests attach.
     pub(super) empty: Option<PathBuf>,
-    /// The agent; `None` if it has not been built.
-    pub(super) agent: Option<PathBuf>,
+    pub(super) agent: PathBuf,
 }
 
-/// The options that build PID 1.
 const INIT: [&str; 7] = ["build", "--profile", "guest", "-p", "pfnwatch-e2e", "--bin", "guest-init"];
 
 /// Builds PID 1 and the tests. The agent is the one that `cargo xtask build --release` left: tests and benchmarks hold it against the budgets.
 pub(super) fn build() -> Result<Built> {
     let messages = messages(&["--test", "e2e"], "1")?;
-    let agent = paths::target().join("release/pfnwatch");
     Ok(Built {
         init: toolchain::executable(&messages, "bin", "guest-init")?,
         tests: Some(toolchain::executable(&messages, "test", "e2e")?),
         empty: Some(build_ebpf::empty()?),
-        agent: agent.is_file().then_some(agent),
+        agent: paths::target().join("release/pfnwatch"),
     })
 }
 
@@ -45,51 +40,31 @@ pub(super) fn build_to_show() -> Result<Built> {
     let messages = messages(&["-p", "pfnwatch", "--bin", "pfnwatch"], "0")?;
     let agent = toolchain::executable(&messages, "bin", "pfnwatch")?;
     let init = toolchain::executable(&messages, "bin", "guest-init")?;
-    Ok(Built { init, tests: None, empty: None, agent: Some(agent) })
+    Ok(Built { init, tests: None, empty: None, agent })
 }
 
-/// Builds PID 1 and more, and returns cargo's messages.
 fn messages(more: &[&str], incremental: &str) -> Result<String> {
     let task = toolchain::cargo_task([INIT.as_slice(), more, &toolchain::MESSAGES].concat());
     task.env("CARGO_INCREMENTAL", incremental).limit(LIMIT).read().context("cannot build the guest's programs")
 }
 
-/// The names of all tests, as libtest has them.
 pub(super) fn tests(built: &Built) -> Result<Vec<String>> {
     let tests = built.tests.as_ref().context("the tests are not built")?;
     let listed = Task::new(tests, ["--list", "--format", "terse"]).read()?;
     Ok(listed.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
+/// Lists the files of `ldd`. It fails for a static program, which needs nothing; the vdso has no file.
+const LIBRARIES: &str = r#"# list the libraries of programs
+found=$(ldd "$@" 2>/dev/null)
+if echo "$found" | grep 'not found' >&2; then exit 1; fi
+echo "$found" | sed -n 's,^\t[^/]*\(/[^ ]*\) (.*,\1,p' | sort -u
+"#;
+
 /// The shared libraries and the loader that these programs need, as paths of the host: the guest has them at the same
 /// places.
 pub(super) fn libraries<'a>(programs: impl Iterator<Item = &'a Path>) -> Result<BTreeSet<PathBuf>> {
-    let mut found = BTreeSet::new();
-    for program in programs {
-        // ldd fails for a static program: that needs nothing.
-        let said = Task::new("ldd", [program]).read().unwrap_or_default();
-        if let Some(missing) = said.lines().find(|line| line.contains("not found")) {
-            anyhow::bail!("{} needs a library that this host does not have: {}", program.display(), missing.trim());
-        }
-        found.extend(paths_in(&said));
-    }
-    Ok(found)
-}
-
-/// `libc.so.6 => /lib/… (0x…)` and `/lib64/ld-linux-x86-64.so.2 (0x…)`; the vdso has no file.
-fn paths_in(ldd: &str) -> impl Iterator<Item = PathBuf> {
-    ldd.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ldd_lines() {
-        let said = "\tlinux-vdso.so.1 (0x00007faeaab7c000)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f)\n\
-                    \t/lib64/ld-linux-x86-64.so.2 (0x00007faeaab7e000)\n\tstatically linked\n";
-        let paths: Vec<_> = paths_in(said).collect();
-        assert_eq!(paths, ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from));
-    }
+    let found =
+        Task::script(LIBRARIES, programs).read().context("this host does not have a library that a guest needs")?;
+    Ok(found.lines().map(PathBuf::from).collect())
 }

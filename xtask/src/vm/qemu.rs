@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::scenario::{LABELS_BYTES, LEGACY_START, MIB, Nvdimm, Scenario};
-use crate::process::Task;
+use crate::process::{Task, ended_with_xtask};
 use crate::setup::{self, QEMU};
 
 /// A kernel without a root file system panics within 2 s under KVM.
@@ -22,7 +22,6 @@ const EMULATED: &str = "max,-erms,-fsrm,-fsrs,-fzrm,-fsrc";
 const KERNEL_ARGUMENTS: &str =
     "console=ttyS0 quiet panic=-1 oops=panic no_timer_check lsm=landlock,lockdown,yama,integrity,apparmor,bpf";
 
-/// How guests are run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Accelerator {
     Kvm,
@@ -31,7 +30,6 @@ enum Accelerator {
     Counting,
 }
 
-/// A QEMU that tests can trust.
 pub(super) struct Qemu {
     program: PathBuf,
     version: String,
@@ -47,17 +45,14 @@ impl Qemu {
         Ok(Self { program, version: setup::qemu_version()?, accelerator })
     }
 
-    /// The same, with a guest's clock that counts instructions.
     pub(super) fn counting(self) -> Self {
         Self { accelerator: Accelerator::Counting, ..self }
     }
 
-    /// Whether a guest's processors and timers are emulated.
     pub(super) fn emulates(&self) -> bool {
         self.accelerator != Accelerator::Kvm
     }
 
-    /// For people: version and accelerator.
     pub(super) fn words(&self) -> String {
         let how = match self.accelerator {
             Accelerator::Kvm => "KVM",
@@ -67,7 +62,7 @@ impl Qemu {
         format!("QEMU {} with {how}", self.version)
     }
 
-    /// The command that runs a guest: its console on standard output, its reports on standard error. `arguments` are words of the
+    /// The command that runs a guest: its console on standard output, its reports on standard error. `further`: words of the
     /// kernel's command line beside the machine's own.
     pub(super) fn command(
         &self,
@@ -76,9 +71,9 @@ impl Qemu {
         machine: &Scenario,
         backends: &[PathBuf],
         disk: Option<&Path>,
-        arguments: &str,
+        further: &str,
     ) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = ended_with_xtask("KILL", self.program.as_os_str());
         command.args(["-machine", "q35,nvdimm=on"]).args(match self.accelerator {
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host", "-smp", "2"].as_slice(),
             Accelerator::Tcg => &["-accel", "tcg", "-cpu", EMULATED, "-smp", "2"],
@@ -97,7 +92,7 @@ impl Qemu {
             command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk0"]);
         }
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-        command.arg("-append").arg(kernel_arguments(machine, arguments));
+        command.arg("-append").arg(kernel_arguments(machine, further));
         command
     }
 }
@@ -121,7 +116,6 @@ fn memory(machine: &Scenario) -> String {
     format!("{}M,slots={},maxmem={}M", machine.memory_bytes / MIB, machine.nvdimms.len().max(1), space / MIB)
 }
 
-/// The size of an NVDIMM's file.
 pub(super) fn backend_bytes(nvdimm: &Nvdimm) -> u64 {
     nvdimm.region_bytes + LABELS_BYTES
 }

@@ -4,7 +4,6 @@ use guest::scope::{self, Lines};
 
 use super::variant::Variant;
 
-/// Bytes in a MiB.
 pub(super) const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
@@ -20,7 +19,6 @@ pub(super) struct Scenario {
     /// The scenario whose NVDIMMs and disk are taken over with what is on them; it has to be run before, with the same.
     pub(super) continues: Option<&'static str>,
     pub(super) userland: Userland,
-    /// Further words of the kernel's command line.
     pub(super) arguments: &'static str,
     pub(super) memory_bytes: u64,
     /// The part of DRAM from `LEGACY_START` on that the kernel is told to take for persistent memory, without labels.
@@ -31,16 +29,12 @@ pub(super) struct Scenario {
     pub(super) has_disk: bool,
 }
 
-/// The kernels that a scenario is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum On {
-    /// Debian's own of these lines.
     Debian(Lines),
-    /// One line's, with this libnvdimm.
     Rebuilt(&'static str, Variant),
 }
 
-/// What runs in a guest beside the tests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Userland {
     /// Nothing: the tests' own PID 1 and a few programs of the host, in memory.
@@ -56,7 +50,6 @@ impl Scenario {
         before.map_or(self.name, Self::first)
     }
 
-    /// Whether it is for this kernel line.
     pub(super) fn is_for(&self, line: &str) -> bool {
         match self.kernel {
             On::Debian(lines) => lines.contain(line),
@@ -65,7 +58,6 @@ impl Scenario {
     }
 }
 
-/// An emulated NVDIMM, backed by a sparse file.
 pub(super) struct Nvdimm {
     pub(super) region_bytes: u64,
     /// Its address; None where QEMU may choose.
@@ -79,7 +71,6 @@ const fn rebuilt(variant: Variant) -> On {
     On::Rebuilt(REBUILT, variant)
 }
 
-/// All scenarios, in the order in which they are run.
 pub(super) const ALL: &[Scenario] = &[
     DEFAULT,
     Scenario { name: scope::GUARD, kernel: On::Debian(Lines::Observing), ..DEFAULT },
@@ -107,7 +98,6 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario { name: scope::DEBIAN_AGAIN, continues: Some(scope::DEBIAN), ..INSTALLED },
 ];
 
-/// The machine of most tests.
 const DEFAULT: Scenario = Scenario {
     name: scope::DEFAULT,
     kernel: On::Debian(Lines::Every),
@@ -152,10 +142,8 @@ const LARGE: Scenario = Scenario {
     ..DEFAULT
 };
 
-/// One that keeps a disk over several boots.
 const CARRYING: Scenario = Scenario { kernel: rebuilt(Variant::Stock), has_disk: true, ..LARGE };
 
-/// The demo's machine.
 pub(super) const DEMO: Scenario = Scenario {
     name: "demo",
     legacy_pmem_bytes: 0,
@@ -163,7 +151,6 @@ pub(super) const DEMO: Scenario = Scenario {
     ..LARGE
 };
 
-/// The machine of `bench guard`.
 pub(super) const BENCH: Scenario = Scenario {
     name: "bench",
     legacy_pmem_bytes: 0,

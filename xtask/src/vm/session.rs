@@ -2,18 +2,17 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use guest::report::Report;
 
-use super::console::{Console, Fault};
-use crate::process::Group;
+use super::console::{Console, LOST_TIMER};
+use crate::process;
 
 /// From the start of QEMU to the guest's first report. Under emulation 3 to 8 s are usual.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
@@ -22,31 +21,21 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a guest may take from its verdict to its end.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long QEMU may take to answer.
 const MONITOR_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a guest ended.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// Tests that passed.
     pub(super) passed: usize,
-    /// Tests that failed, and one more where the guest itself failed.
+    /// And one more if the guest itself failed.
     pub(super) failed: usize,
-    /// Why the guest itself failed, with the console's end; None where its verdict came.
+    /// Why the guest itself failed, with the console's end; `None` if its verdict came.
     pub(super) broken: Option<String>,
     /// Whether one of its processors got no more interrupts of its timer.
     pub(super) lost_timer: bool,
 }
 
-/// A line, and where it came from.
-enum Said {
-    Console(String),
-    Report(String),
-}
-
-/// Runs a guest; each report is handed to `show` as it comes.
 pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<Outcome> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A folder with a short name: a socket's path has 107 bytes at most.
     let folder = tempfile::tempdir().context("cannot make a folder for QEMU's monitor")?;
     let monitor = folder.path().join("monitor");
@@ -55,20 +44,20 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
         .arg(format!("unix:{},server=on,wait=off", monitor.display()))
         .spawn()
         .with_context(|| format!("cannot start {:?}", command.get_program()))?;
-    let group = Group::of(&child);
-    let said = listen(&mut child);
-    let mut watch = Watch::new(Instant::now(), limit);
+    let (sender, lines) = mpsc::channel();
+    let (console, reports) = (child.stdout.take(), child.stderr.take());
+    console.into_iter().for_each(|pipe| read_lines(pipe, sender.clone()));
+    reports.into_iter().for_each(|pipe| read_lines(pipe, sender.clone()));
+    drop(sender);
+    let mut watch = Watch::new(Instant::now(), process::limited(limit));
     while let Some(left) = watch.time_left(Instant::now()) {
-        match said.recv_timeout(left) {
-            Ok(Said::Console(line)) => watch.console_line(&line, Instant::now()),
-            Ok(Said::Report(line)) => match Report::from_line(&line) {
-                Some(report) => {
-                    show(&report);
-                    watch.report(&report, Instant::now());
-                }
-                // QEMU's own complaints come this way too.
-                None => watch.console_line(&line, Instant::now()),
-            },
+        match lines.recv_timeout(left).map(|line| (Report::from_line(&line), line)) {
+            Ok((Some(report), _)) => {
+                show(&report);
+                watch.report(&report, Instant::now());
+            }
+            // QEMU's own complaints are among them.
+            Ok((None, line)) => watch.console_line(&line, Instant::now()),
             Err(RecvTimeoutError::Timeout) => (),
             Err(RecvTimeoutError::Disconnected) => {
                 watch.ended = true;
@@ -80,7 +69,7 @@ pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&R
         let answer = local_apics(&monitor);
         watch.evidence = Some(answer.unwrap_or_else(|error| format!("QEMU's monitor does not answer: {error}")));
     }
-    group.kill();
+    let _ = child.kill();
     let _ = child.wait();
     Ok(watch.outcome())
 }
@@ -91,33 +80,14 @@ fn local_apics(monitor: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(monitor)?;
     stream.set_read_timeout(Some(MONITOR_TIMEOUT))?;
     stream.write_all(b"info lapic 0\ninfo lapic 1\nquit\n")?;
-    let answer = io::read_to_string(stream)?;
-    // What was asked comes back letter by letter.
-    Ok(answer.lines().filter(|line| !line.starts_with("(qemu)")).fold(String::new(), |text, line| text + line + "\n"))
+    io::read_to_string(stream)
 }
 
-fn listen(child: &mut Child) -> Receiver<Said> {
-    let (sender, receiver) = mpsc::channel();
-    if let Some(stdout) = child.stdout.take() {
-        read_lines(stdout, sender.clone(), Said::Console);
-    }
-    if let Some(stderr) = child.stderr.take() {
-        read_lines(stderr, sender, Said::Report);
-    }
-    receiver
-}
-
-fn read_lines(from: impl Read + Send + 'static, to: Sender<Said>, kind: fn(String) -> Said) {
+/// The end of a guest ends its pipes, and with them these threads.
+fn read_lines(pipe: impl Read + Send + 'static, to: Sender<String>) {
     thread::spawn(move || {
-        let mut from = BufReader::new(from);
-        let mut line = Vec::new();
-        // The end of a guest ends both pipes, and with them these threads.
-        while from.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-            if to.send(kind(String::from_utf8_lossy(&line).into_owned())).is_err() {
-                return;
-            }
-            line.clear();
-        }
+        let lines = BufReader::new(pipe).split(b'\n').map_while(Result::ok);
+        lines.map(|line| String::from_utf8_lossy(&line).into_owned()).try_for_each(|line| to.send(line))
     });
 }
 
@@ -156,7 +126,7 @@ impl Watch {
     }
 
     fn has_lost_timer(&self) -> bool {
-        self.console.fault() == Some(Fault::LostTimer)
+        self.console.fault() == Some(LOST_TIMER)
     }
 
     /// None once the guest's time is over.
@@ -200,8 +170,16 @@ impl Watch {
                 Some(count @ 1..) => format!("; {count} more tests did not run"),
                 Some(0) | None => String::new(),
             };
-            let evidence = self.evidence.iter().flat_map(|said| said.lines());
-            let tail = self.console.tail().chain(evidence).fold(String::new(), |text, line| text + "\n    " + line);
+            // What was asked comes back letter by letter.
+            let evidence =
+                self.evidence.iter().flat_map(|text| text.lines()).filter(|line| !line.starts_with("(qemu)"));
+            let tail = self
+                .console
+                .tail
+                .iter()
+                .map(String::as_str)
+                .chain(evidence)
+                .fold(String::new(), |text, line| text + "\n    " + line);
             self.outcome.broken = Some(format!("{why}{during}{never}; the console's end:{tail}"));
             self.outcome.failed += 1;
         }
@@ -210,7 +188,7 @@ impl Watch {
 
     /// What is wrong with the guest itself, the most telling first.
     fn complaint(&self) -> Option<String> {
-        let fault = self.console.fault().map(|fault| fault.words().to_owned());
+        let fault = self.console.fault().map(str::to_owned);
         fault.or_else(|| self.broken.clone()).or_else(|| match (self.verdict, self.ended, self.planned) {
             (true, ..) => None,
             (_, true, _) => Some("the guest ended without a verdict".to_owned()),
@@ -287,12 +265,12 @@ mod tests {
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let qemu = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let asked: Vec<_> =
-                BufReader::new(stream.try_clone().unwrap()).lines().take(3).map(Result::unwrap).collect();
-            stream.write_all(b"(qemu) i\x1b[K\r\ndumping local APIC state for CPU 0 \r\n\r\n").unwrap();
+            let mut asked = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+            let asked = asked.by_ref().take(3).collect::<Vec<_>>();
+            stream.write_all(b"dumping local APIC state for CPU 0 \r\n").unwrap();
             asked
         });
-        assert_eq!(local_apics(&path).unwrap(), "dumping local APIC state for CPU 0 \n\n");
+        assert!(local_apics(&path).unwrap().contains("dumping local APIC state for CPU 0"));
         assert_eq!(qemu.join().unwrap(), ["info lapic 0", "info lapic 1", "quit"]);
     }
 

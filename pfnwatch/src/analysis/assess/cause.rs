@@ -1,9 +1,15 @@
 //! Why a reservation is what it is.
 
 use crate::model::verdict::Cause;
-use pfnwatch_common::{Geometry, InfoBlock, Map, reservation::REGRESSED_STRUCT_PAGE};
+use pfnwatch_common::{
+    Geometry, InfoBlock, Map,
+    reservation::{REFERENCE_STRUCT_PAGE, REGRESSED_STRUCT_PAGE},
+};
 
-use super::{measure::Measured, reserved_with, text};
+use super::{
+    measure::{MAX_SECTION, Measured},
+    reserved_with, text,
+};
 use crate::model::{
     facts::{Facts, KernelParameters},
     verdict::Numbers,
@@ -30,7 +36,7 @@ fn of_block(block: &InfoBlock, facts: &Facts, measured: &Measured) -> Cause {
             return Cause::Moved;
         }
     }
-    if block.version_minor < 4 || block.start_pad != 0 {
+    if block.version_minor < 4 || block.start_pad != 0 || measured.cut_at_end() > 0 {
         return Cause::OlderKernel;
     }
     if measured.excess() == 0 {
@@ -50,6 +56,12 @@ fn of_bytes(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Caus
     if moved_by_addresses(facts, measured) {
         return Cause::Moved;
     }
+    match measured.cut_at_end() {
+        0 => {}
+        // What no kernel cuts off came to the namespace later.
+        cut if cut >= MAX_SECTION => return Cause::Resized,
+        _ => return Cause::OlderKernel,
+    }
     if measured.excess() == 0 {
         return Cause::None;
     }
@@ -59,8 +71,15 @@ fn of_bytes(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Caus
             // Older kernels rounded the memmap up to whole sections and kept 128 KiB for labels: one align more by
             // either formula is nobody's for certain, unless the running kernel is known for it.
             let one_align = measured.excess() <= measured.effective_align();
-            let certain = !one_align || host.max_struct_page == Some(REGRESSED_STRUCT_PAGE);
-            if certain { Cause::RegressedKernel } else { Cause::Unexplained }
+            if host.max_struct_page == Some(REGRESSED_STRUCT_PAGE) {
+                Cause::RegressedKernel
+            } else if one_align {
+                Cause::Unexplained
+            } else if is_padded(facts, measured) {
+                Cause::OlderKernel
+            } else {
+                Cause::RegressedKernel
+            }
         }
         Map::Dev if wide.into_iter().any(|bytes| is_explained_by(bytes, measured)) => Cause::WideStructPage,
         _ if measured.excess() <= measured.effective_align() => Cause::OlderKernel,
@@ -72,6 +91,18 @@ fn of_bytes(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Caus
 fn moved_by_addresses(facts: &Facts, measured: &Measured) -> bool {
     let align = measured.effective_align();
     facts.start.is_some() && facts.first_usable.is_some_and(|first| align.is_power_of_two() && first & (align - 1) != 0)
+}
+
+/// Whether a kernel before 5.3 could have padded the start to the next section, with as much as an align more behind it.
+fn is_padded(facts: &Facts, measured: &Measured) -> bool {
+    let behind = facts.start.and_then(|start| {
+        let first = start.checked_next_multiple_of(MAX_SECTION).filter(|first| *first > start)?;
+        let size = measured.geometry.size.checked_sub(first - start)?;
+        let geometry = Geometry { start: first, size, ..measured.geometry };
+        reserved_with(&geometry, REFERENCE_STRUCT_PAGE).ok()?.checked_add(first - start)
+    });
+    let more = behind.and_then(|padded| measured.reservation.checked_sub(padded));
+    more.is_some_and(|more| more <= measured.effective_align())
 }
 
 fn is_explained_by(bytes: u64, measured: &Measured) -> bool {

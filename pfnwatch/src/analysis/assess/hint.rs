@@ -31,6 +31,7 @@ fn system_ram(facts: &Facts, measured: &Measured) -> Option<Hint> {
         return None;
     }
     let bytes = gained_by_map_mem(measured)?;
+    // Its memmap is in DRAM with either map: what a kernel loses of it does not depend on this advice.
     let detail =
         format!("in use as system RAM, which does not use the reservation: map=mem gives {} back", Bytes(bytes));
     Some(Hint::new(Cause::SystemRam, bytes, detail))
@@ -66,7 +67,8 @@ fn rounding(thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
         Map::Mem => 0,
     };
     let needed = memmap.checked_add(HEAD)?;
-    let bytes = measured.ideal.min(measured.reservation).saturating_sub(needed).checked_add(measured.end_trunc)?;
+    let end = measured.end_trunc.saturating_sub(measured.cut_at_end());
+    let bytes = measured.ideal.min(measured.reservation).saturating_sub(needed).checked_add(end)?;
     // The same share of the namespace as for a finding, whatever the align: below it rounding is not worth a word.
     if !thresholds.passed_by(bytes, 0, size) {
         return None;

@@ -12,6 +12,10 @@ use crate::model::{
     verdict::{Evidence, Numbers},
 };
 
+/// The largest memory section, in bytes (SECTION_SIZE_BITS; 30 on arm64 before 5.12). Kernels before 5.3 cut what does not
+/// fill one off at the end, and padded the start to the next (`nd_pfn_init()` in 5.2's drivers/nvdimm/pfn_devs.c).
+pub(super) const MAX_SECTION: u64 = if cfg!(target_arch = "aarch64") { 1 << 30 } else { 128 << 20 };
+
 /// The reservation of one namespace beside its ideal, in bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
@@ -56,7 +60,17 @@ pub(super) fn measure(facts: &Facts, host: &KernelParameters, reference: u64) ->
     })?;
     let made = block.and_then(|block| block.geometry_when_made(host.page_size, host.compat));
     let Split { reservation, end_trunc, usable, evidence } = split;
-    Ok(Measured { geometry, made, reservation, end_trunc, usable, ideal, evidence })
+    let measured = Measured { geometry, made, reservation, end_trunc, usable, ideal, evidence };
+    let (excess, align) = (measured.excess(), measured.effective_align());
+    // Sizes do not show at which end the bytes are missing: an older kernel's sections, or a larger memmap. Start and end
+    // are multiples of `compat` here, and so is what is missing at each.
+    if evidence == Evidence::Inferred && excess > align && excess - align <= 2 * MAX_SECTION.saturating_sub(host.compat)
+    {
+        return Err(Obstacle::NeedsRoot(
+            "to know whether its memmap is larger or an older kernel has cut it off at the end, its first usable address",
+        ));
+    }
+    Ok(measured)
 }
 
 /// The align that the formula takes. A block below minor version 2 records none, and what the kernel then derives from
@@ -189,6 +203,13 @@ impl Measured {
 
     pub(super) fn excess(&self) -> u64 {
         self.reservation.saturating_sub(self.ideal)
+    }
+
+    /// Bytes that are cut off at the end although they fill an align.
+    pub(super) fn cut_at_end(&self) -> u64 {
+        let align = self.effective_align();
+        let end = self.geometry.start.wrapping_add(self.geometry.size);
+        if align.is_power_of_two() { self.end_trunc.saturating_sub(end & (align - 1)) } else { 0 }
     }
 
     /// Why this kernel would not enable the namespace, if it does not have it enabled.

@@ -22,6 +22,7 @@ fn host() -> KernelParameters {
         max_struct_page: Some(64),
         allows_empty: None,
         deduplicates: Some(true),
+        may_lose_memmap: false,
     }
 }
 

@@ -32,11 +32,22 @@ pub(super) fn explain(
             )
         }
         Cause::WideStructPage => format!("made by a kernel with a wider struct page: {excess} too much"),
-        Cause::Resized => {
-            let was = measured.made.map_or(0, |made| made.size);
-            format!("resized after its block was made for {}: {}", Bytes(was), surplus(measured))
-        }
+        Cause::Resized => match &measured.made {
+            Some(made) => format!("resized after its block was made for {}: {}", Bytes(made.size), surplus(measured)),
+            None => format!(
+                "resized after its block was made, {} at the end are not used: {}{}",
+                Bytes(measured.cut_at_end()),
+                surplus(measured),
+                uncertainty(measured)
+            ),
+        },
         Cause::Moved => format!("its base address moved after its block was made: {}", surplus(measured)),
+        Cause::OlderKernel if measured.cut_at_end() > 0 => format!(
+            "{} cut off at the end by an older kernel, a rebuild returns it: {} at the start{}",
+            Bytes(measured.cut_at_end()),
+            surplus(measured),
+            uncertainty(measured)
+        ),
         Cause::OlderKernel => match &facts.block {
             Some(block) => format!(
                 "made by an older kernel (block version {}.{}): {}",

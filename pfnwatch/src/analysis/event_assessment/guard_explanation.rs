@@ -66,23 +66,18 @@ fn remedies(judged: &GuardDecision, host: &KernelParameters, thresholds: &Thresh
 }
 
 fn map_mem(judged: &GuardDecision, geometry: Option<Geometry>, host: &KernelParameters) -> String {
+    let can = judged.personality == SuperblockKind::Dax && host.deduplicates == Some(true);
     let costs = geometry.and_then(|geometry| {
         let mem = Geometry { map: Map::Mem, ..geometry };
         let reserved = reservation(&mem, 0, KernelQuirks::default()).ok()?.dataoff;
-        let can = judged.personality == SuperblockKind::Dax && host.deduplicates == Some(true);
-        let dram = deduplicated_memmap(mem.size, mem.align, host)
-            .filter(|_| can)
-            .or_else(|| memmap_in_dram(mem.size, host))?;
-        Some((reserved, dram))
+        let deduplicated = deduplicated_memmap(mem.size, mem.align, host).filter(|_| can);
+        let dram = deduplicated.or_else(|| memmap_in_dram(mem.size, host))?;
+        Some((reserved, dram, host.memmap_loss(deduplicated.is_some())))
     });
     costs.map_or_else(
-        || "--map=mem, under any kernel: the memmap then lives in DRAM".to_owned(),
-        |(reserved, dram)| {
-            format!(
-                "--map=mem, under any kernel: {} reserved, and {} of DRAM for the memmap",
-                Bytes(reserved),
-                Bytes(dram)
-            )
+        || format!("--map=mem: the memmap then lives in DRAM{}", host.memmap_loss(false)),
+        |(reserved, dram, loss)| {
+            format!("--map=mem: {} reserved, and {} of DRAM for the memmap{loss}", Bytes(reserved), Bytes(dram))
         },
     )
 }

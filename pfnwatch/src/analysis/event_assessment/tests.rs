@@ -19,6 +19,7 @@ pub(crate) fn host() -> KernelParameters {
         max_struct_page: None,
         allows_empty: None,
         deduplicates: Some(true),
+        may_lose_memmap: false,
     }
 }
 

@@ -13,7 +13,7 @@ const EPROBE_DEFER: i32 = -517;
 
 /// The one thing that -EINVAL means for map=dev on a start that is aligned, where no block was found (`nd_pfn_init`).
 pub(super) const TOO_WIDE: &str = "no info block, and none was made: EINVAL: this kernel's struct page is larger than its \
-                                   MAX_STRUCT_PAGE_SIZE (memory debug options), so that it refuses map=dev; map=mem works";
+                                   MAX_STRUCT_PAGE_SIZE (memory debug options), so that it refuses map=dev";
 
 /// What `nvdimm_setup_pfn` means by its return code (drivers/nvdimm/pfn_devs.c, 6.1 to 7.3).
 const SETUP: [(i32, &str); 9] = [

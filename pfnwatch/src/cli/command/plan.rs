@@ -2,9 +2,12 @@
 
 mod commands;
 pub(super) mod report;
+mod script;
 mod step;
 #[cfg(test)]
 mod tests;
+
+use std::path::PathBuf;
 
 use anyhow::bail;
 
@@ -20,7 +23,7 @@ use crate::{
     },
     os::paths::Paths,
     scan::EnabledBlocks,
-    sysfs::inventory::{SysfsRoots, detail::Detail, usage::Usage},
+    sysfs::inventory::{SysfsRoots, usage::Usage},
 };
 
 use self::report::Plan;
@@ -35,8 +38,11 @@ Examples:
   sudo pfnwatch plan namespace0.0     of one namespace alone
   pfnwatch plan --max-struct-page 64  as under a kernel without the regression
   sudo pfnwatch plan --format json
+  sudo pfnwatch plan --script plan.sh  the same as a script; `sh plan.sh` only checks
 
-pfnwatch never runs these commands: every rebuild destroys what is in the namespace.
+pfnwatch never runs these commands: every rebuild destroys what is in the namespace. Each begins with checks, and stops
+if the namespace is another one by now, or if something uses it.
+
 Exit codes: 0 nothing to do; 1 error; 2 wrong usage; 3 there is something to rebuild.")]
 pub struct Args {
     /// Only these namespaces
@@ -45,6 +51,9 @@ pub struct Args {
     /// Bytes that the kernel reserves for each page, in place of what the running kernel tells
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
     max_struct_page: Option<u64>,
+    /// Write the plan into a new file too, as a script for root that rebuilds each with the map that it has
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
     /// How to write the plan
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -58,7 +67,6 @@ struct PlanContext<'a> {
     page_cost: &'a PageCost,
     thresholds: Thresholds,
     usage: Usage,
-    roots: SysfsRoots,
 }
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
@@ -66,6 +74,9 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let scan = ScanResult::run(paths, EnabledBlocks::Read, &thresholds)?;
     let chosen = choose(&scan, &args.namespaces)?;
     let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &scan, &chosen, thresholds) };
+    if let Some(file) = args.script.as_ref().filter(|_| !plan.steps.is_empty()) {
+        script::write(&plan, file, &scan.kernel.release)?;
+    }
     terminal::print(&match args.format {
         Format::Json => serde_json::to_string_pretty(&plan)? + "\n",
         _ => plan.text(),
@@ -76,8 +87,8 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
 fn plan(args: &Args, paths: &Paths, scan: &ScanResult, chosen: &[&AssessedNamespace], thresholds: Thresholds) -> Plan {
     let page_cost = page_cost(args.max_struct_page, paths, &scan.kernel);
     let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&scan.kernel) };
-    let usage = Usage::gather(&paths.procfs);
-    let context = PlanContext { host, page_cost: &page_cost, thresholds, usage, roots: SysfsRoots::from(paths) };
+    let usage = Usage::gather(&SysfsRoots::from(paths));
+    let context = PlanContext { host, page_cost: &page_cost, thresholds, usage };
     build(&context, scan, chosen)
 }
 
@@ -85,9 +96,8 @@ fn build(context: &PlanContext<'_>, scan: &ScanResult, chosen: &[&AssessedNamesp
     let mut steps: Vec<PlanStep> = chosen
         .iter()
         .filter_map(|judged| {
-            let detail = Detail::read(&context.roots, &judged.namespace).ok();
             let region = scan.regions.iter().find(|region| region.name == judged.namespace.region);
-            PlanStep::of(judged, region, detail.as_ref(), context)
+            PlanStep::of(judged, region, context)
         })
         .collect();
     // What nobody uses can be done at once; among these, the largest gain first.

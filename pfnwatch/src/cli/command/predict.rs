@@ -2,7 +2,7 @@
 
 mod alternative;
 pub(super) mod document;
-mod ndctl_size;
+pub(super) mod ndctl_size;
 mod place;
 mod report;
 

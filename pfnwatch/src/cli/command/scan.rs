@@ -28,6 +28,7 @@ use crate::{
     model::{exit::Exit, scan_result::ScanResult, thresholds::Thresholds, verdict::Verdict},
     os::paths::Paths,
     scan::EnabledBlocks,
+    sysfs::inventory::SysfsRoots,
 };
 
 /// Options of `pfnwatch scan`.
@@ -81,7 +82,11 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let reference_struct_page = args.reference_struct_page.unwrap_or(configured.reference_struct_page);
     let thresholds = Thresholds { reference_struct_page, ..configured };
     let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
-    let scan = ScanResult::run(paths, blocks, &thresholds)?;
+    let mut scan = ScanResult::run(paths, blocks, &thresholds)?;
+    // The processes of this host do not use another's devices.
+    if paths.is_own_sysfs() {
+        scan.find_users(&SysfsRoots::from(paths));
+    }
     let comparison = args.against.as_deref().map(|file| Comparison::compare(file, &scan)).transpose()?;
     let text = match &comparison {
         Some(comparison) => comparison.render(args.format)?,

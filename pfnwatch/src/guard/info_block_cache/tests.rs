@@ -172,8 +172,11 @@ fn the_way_back_in_its_order() {
     assert_eq!(
         steps,
         [
-            "pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock".to_owned(),
-            format!("grep -qx 0x100000000 {sysfs}/resource || echo 'STOP: namespace0.0 is another one by now'"),
+            "pfnwatch events restore-block namespace0.0 -o namespace0.0.infoblock &&".to_owned(),
+            "( set -eu".to_owned(),
+            format!(
+                "grep -qx 0x100000000 {sysfs}/resource || {{ echo 'STOP: namespace0.0 is another one by now' >&2; exit 1; }}"
+            ),
             "ndctl disable-namespace namespace0.0".to_owned(),
             format!("grep -qx {uuid} {sysfs}/uuid || echo {uuid} >{sysfs}/uuid"),
             format!("grep -qx 1073741824 {sysfs}/size || echo 1073741824 >{sysfs}/size"),
@@ -184,6 +187,7 @@ fn the_way_back_in_its_order() {
             "ndctl disable-namespace namespace0.0".to_owned(),
             format!("echo 0 >{sysfs}/force_raw"),
             "ndctl enable-namespace namespace0.0".to_owned(),
+            ")".to_owned(),
         ]
     );
 }
@@ -208,5 +212,5 @@ fn without_labels_there_is_no_uuid_to_put_back() {
     assert!(kept.read(&label_less, &block.encode(), at(1)));
     let steps = restore_commands::commands("namespace0.0", kept.find("namespace0.0").expect("kept"));
     assert!(!steps.iter().any(|step| step.contains("/uuid") || step.contains("/size")));
-    assert!(steps[3].starts_with("grep -qx dax ") && steps[3].ends_with("|| true"), "{}", steps[3]);
+    assert!(steps[4].starts_with("grep -qx dax ") && steps[4].ends_with("|| true"), "{}", steps[4]);
 }

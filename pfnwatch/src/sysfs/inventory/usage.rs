@@ -1,132 +1,170 @@
-//! Who uses a device: what is mounted, and which processes hold it open.
+//! Who uses a namespace: what is mounted, stacked or swapped on its device, and which processes have it open.
+
+mod mounts;
+mod nodes;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    /// The device's name without `/dev/`.
-    pub device: String,
-    pub place: String,
-    /// Its file system: `xfs`, `ext4`.
-    pub kind: String,
-}
+use self::{mounts::Mount, nodes::Nodes};
+use super::SysfsRoots;
+use crate::model::{
+    inventory::{DeviceUser, Namespace},
+    shell_word::shell_word,
+};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenHandle {
-    /// The device's name without `/dev/`.
-    pub device: String,
-    pub pid: u32,
-    pub comm: String,
-}
+/// Deeper stacks of block devices are not followed.
+const MAX_DEPTH: u8 = 8;
 
-/// The use of a host's pmem and dax devices, gathered once.
-#[derive(Clone, Debug, Default)]
+/// The use of a host's block devices and dax devices, gathered once. Devices have their names without `/dev/`.
+#[derive(Debug, Default)]
 pub struct Usage {
-    pub mounts: Vec<Mount>,
-    pub open_handles: Vec<OpenHandle>,
+    /// `/sys/block`
+    block: PathBuf,
+    mounts: Vec<Mount>,
+    /// Devices that serve as swap.
+    swaps: Vec<String>,
+    /// Loop devices, each with the device below it.
+    loops: Vec<(String, String)>,
+    openers: Vec<Opener>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Opener {
+    device: String,
+    pid: u32,
+    comm: String,
 }
 
 impl Usage {
-    /// Reads `procfs`. Without root only the caller's own processes are visible.
+    /// Without root only the caller's own processes are visible.
     #[must_use]
-    pub fn gather(procfs: &Path) -> Self {
-        let mounts =
-            fs::read_to_string(procfs.join("self/mounts")).or_else(|_| fs::read_to_string(procfs.join("mounts")));
-        Self { mounts: parse_mounts(&mounts.unwrap_or_default()), open_handles: openers(procfs) }
+    pub fn gather(roots: &SysfsRoots) -> Self {
+        let nodes = Nodes::read(roots);
+        let block = roots.sysfs.join("block");
+        let swaps = fs::read_to_string(roots.procfs.join("swaps")).unwrap_or_default();
+        let loops = names_in(&block).into_iter().filter_map(|name| {
+            let below = fs::read_to_string(block.join(&name).join("loop/backing_file")).ok()?;
+            Some((name, nodes.name(below.trim())?))
+        });
+        let processes = processes(&roots.procfs);
+        let mut openers: Vec<_> = processes.iter().flat_map(|(pid, path)| opened_by(*pid, path, &nodes)).collect();
+        openers.sort();
+        openers.dedup();
+        Self {
+            mounts: mounts::read(&roots.procfs, &processes, &nodes),
+            swaps: swaps.lines().filter_map(|line| nodes.name(line.split_whitespace().next()?)).collect(),
+            loops: loops.collect(),
+            block,
+            openers,
+        }
     }
 
-    pub fn mounts_of<'a>(&'a self, disk: &'a str) -> impl Iterator<Item = &'a Mount> {
-        self.mounts.iter().filter(move |mount| is_part_of(&mount.device, disk))
+    /// The users of a namespace, those to be ended first in front.
+    #[must_use]
+    pub fn of(&self, namespace: &Namespace) -> Vec<DeviceUser> {
+        let mut users = Vec::new();
+        if let Some(disk) = namespace.disk() {
+            self.collect(&self.block.join(disk), 0, &mut users);
+        }
+        let Some(device) = namespace.character_device() else { return users };
+        users.extend(self.openers_of(&device));
+        if namespace.system_ram {
+            let command = format!("daxctl reconfigure-device --force --mode=devdax {device}");
+            users.push(DeviceUser { user: format!("{device} is in use as system RAM"), command });
+        }
+        users
     }
 
-    /// The processes that have a device, or a partition of it, open.
-    pub fn openers_of<'a>(&'a self, device: &'a str) -> impl Iterator<Item = &'a OpenHandle> {
-        self.open_handles.iter().filter(move |opener| is_part_of(&opener.device, device))
+    fn collect(&self, folder: &Path, depth: u8, users: &mut Vec<DeviceUser>) {
+        let Some(device) = folder.file_name().and_then(|name| name.to_str()).filter(|_| depth < MAX_DEPTH) else {
+            return;
+        };
+        let parts: Vec<_> = names_in(folder).into_iter().filter(|name| is_partition(name, device)).collect();
+        for part in &parts {
+            self.collect(&folder.join(part), depth + 1, users);
+        }
+        if !parts.is_empty() {
+            let user = format!("/dev/{device} has partitions ({})", parts.join(", "));
+            users.push(DeviceUser { user, command: format!("partx --delete /dev/{device}") });
+        }
+        for holder in names_in(&folder.join("holders")) {
+            self.collect(&self.block.join(&holder), depth + 1, users);
+            users.push(stacked(device, &holder, &self.block.join(&holder)));
+        }
+        for (name, _) in self.loops.iter().filter(|(_, below)| below == device) {
+            self.collect(&self.block.join(name), depth + 1, users);
+            let command = format!("losetup --detach /dev/{name}");
+            users.push(DeviceUser { user: format!("/dev/{device} is below the loop device {name}"), command });
+        }
+        // What was mounted last is unmounted first.
+        users.extend(self.mounts.iter().rev().filter_map(|mount| mount.user_of(device)));
+        if self.swaps.iter().any(|swap| swap == device) {
+            let command = format!("swapoff /dev/{device}");
+            users.push(DeviceUser { user: format!("/dev/{device} is swap"), command });
+        }
+        users.extend(self.openers_of(device));
+    }
+
+    fn openers_of<'a>(&'a self, device: &'a str) -> impl Iterator<Item = DeviceUser> + 'a {
+        self.openers.iter().filter(move |opener| opener.device == device).map(|Opener { device, pid, comm }| {
+            let user = format!("/dev/{device} is open in process {pid} ({comm})");
+            DeviceUser { user, command: format!("kill {pid}") }
+        })
     }
 }
 
-/// `pmem0` and `pmem0p1` are of `pmem0`; `pmem0.1` and `pmem01` are not.
-fn is_part_of(device: &str, disk: &str) -> bool {
-    let rest = device.strip_prefix(disk);
-    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('p').is_some_and(|part| part.parse::<u32>().is_ok()))
-}
-
-/// The mounts of our devices in /proc/mounts, which has blanks in paths as `\040`.
-fn parse_mounts(text: &str) -> Vec<Mount> {
-    let parse = |line: &str| {
-        let mut words = line.split(' ');
-        let device = ours(words.next()?)?;
-        let place = words.next()?.replace("\\040", " ");
-        Some(Mount { device, place, kind: words.next()?.to_owned() })
+/// The user that `holder` is, whose folder in sysfs has its kind.
+fn stacked(device: &str, holder: &str, folder: &Path) -> DeviceUser {
+    let attribute = |name: &str| fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned());
+    let name = attribute("dm/name").unwrap_or_else(|| holder.to_owned());
+    let word = shell_word(&name);
+    let command = match attribute("dm/uuid") {
+        Some(uuid) if uuid.starts_with("LVM-") => format!("lvchange --activate n /dev/mapper/{word}"),
+        Some(uuid) if uuid.starts_with("CRYPT-") => format!("cryptsetup close {word}"),
+        Some(_) => format!("dmsetup remove {word}"),
+        None if holder.starts_with("dm-") => format!("dmsetup remove {word}"),
+        None if holder.starts_with("md") => format!("mdadm --stop /dev/{holder}"),
+        None => format!("# take {holder} apart"),
     };
-    text.lines().filter_map(parse).collect()
+    let known_as = if name == holder { String::new() } else { format!(" ({name})") };
+    DeviceUser { user: format!("/dev/{device} is claimed by {holder}{known_as}"), command }
 }
 
-fn ours(path: &str) -> Option<String> {
-    let name = path.strip_prefix("/dev/")?;
-    (name.starts_with("pmem") || name.starts_with("dax")).then(|| name.to_owned())
+/// `pmem0p1` is a partition of `pmem0`; `pmem0.1` and `pmem01` are not.
+fn is_partition(name: &str, disk: &str) -> bool {
+    let number = name.strip_prefix(disk).map(|rest| rest.strip_prefix('p').unwrap_or(rest));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn openers(procfs: &Path) -> Vec<OpenHandle> {
-    let mut found: Vec<OpenHandle> =
-        processes(procfs).into_iter().flat_map(|(pid, path)| openers_in(pid, &path)).collect();
-    found.sort_by(|a, b| (&a.device, a.pid).cmp(&(&b.device, b.pid)));
-    found.dedup();
-    found
+fn names_in(folder: &Path) -> Vec<String> {
+    let mut names = super::list(folder).unwrap_or_default();
+    names.sort();
+    names
 }
 
 fn processes(procfs: &Path) -> Vec<(u32, PathBuf)> {
     let names = super::list(procfs).unwrap_or_default();
-    names.into_iter().filter_map(|name| Some((name.parse().ok()?, procfs.join(name)))).collect()
+    let mut found: Vec<_> =
+        names.into_iter().filter_map(|name| Some((name.parse().ok()?, procfs.join(name)))).collect();
+    found.sort();
+    found
 }
 
-fn openers_in(pid: u32, process: &Path) -> Vec<OpenHandle> {
+fn opened_by(pid: u32, process: &Path, nodes: &Nodes) -> Vec<Opener> {
     let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    let files = files.filter_map(|entry| fs::read_link(entry.path()).ok()).filter_map(|target| ours(target.to_str()?));
+    let files = files.filter_map(|entry| nodes.opened(&entry.path()));
     // A mapping outlives its file descriptor.
     let maps = fs::read_to_string(process.join("maps")).unwrap_or_default();
-    let maps = maps.lines().filter_map(|line| ours(line.get(line.find("/dev/")?..)?));
+    let maps = maps.lines().filter_map(|line| nodes.name(line.get(line.find("/dev/")?..)?));
     let devices: Vec<String> = files.chain(maps).collect();
     if devices.is_empty() {
         return Vec::new();
     }
     let comm = fs::read_to_string(process.join("comm")).unwrap_or_default().trim().to_owned();
-    devices.into_iter().map(|device| OpenHandle { device, pid, comm: comm.clone() }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    #[test]
-    fn mounts_of_our_devices_alone() {
-        let text = "proc /proc proc rw 0 0\n/dev/pmem0 /mnt/my\\040data xfs rw,dax 0 0\n/dev/pmem0p1 /a ext4 rw 0 0\n\
-                    /dev/pmem0.1 /b xfs rw 0 0\n/dev/sda1 / ext4 rw 0 0\n/dev/pmem1\n";
-        let usage = Usage { mounts: parse_mounts(text), open_handles: Vec::new() };
-        let places = |disk| usage.mounts_of(disk).map(|mount| mount.place.as_str()).collect::<Vec<_>>();
-        assert_eq!(places("pmem0"), ["/mnt/my data", "/a"]);
-        assert_eq!(places("pmem0.1"), ["/b"]);
-        assert_eq!(places("pmem1"), [""; 0]);
-    }
-
-    #[test]
-    fn open_files_and_mappings_are_found() {
-        let procfs = tempfile::tempdir().unwrap();
-        let process = procfs.path().join("42");
-        fs::create_dir_all(process.join("fd")).unwrap();
-        symlink("/dev/pmem0", process.join("fd/3")).unwrap();
-        fs::write(process.join("comm"), "postgres\n").unwrap();
-        fs::write(process.join("maps"), "7f00-7f01 rw-s 00000000 00:06 99   /dev/dax0.0\nffff [heap]\n").unwrap();
-        fs::create_dir(procfs.path().join("self")).unwrap();
-        let usage = Usage::gather(procfs.path());
-        let of = |device| usage.openers_of(device).map(|opener| (opener.pid, opener.comm.as_str())).collect::<Vec<_>>();
-        assert_eq!(of("pmem0"), [(42, "postgres")]);
-        assert_eq!(of("dax0.0"), [(42, "postgres")]);
-        assert_eq!(of("dax0.1"), []);
-    }
+    devices.into_iter().map(|device| Opener { device, pid, comm: comm.clone() }).collect()
 }

@@ -68,7 +68,6 @@ fn possible() -> Result<()> {
     Ok(())
 }
 
-/// Nanoseconds a call, in the middle of the rounds.
 fn rounds(program: Program) -> Result<f64> {
     // The first fills the kernel's caches.
     sysfs_load::cgroups(CGROUPS)?;

@@ -89,6 +89,40 @@ fn a_shifted_start_is_judged_behind_its_padding() {
     assert_eq!((got.verdict, got.cause, got.numbers.excess), (Verdict::Ok, Cause::OlderKernel, Some(0)), "{got:?}");
 }
 
+/// 64 MiB are missing at the end. By the sizes alone, 128 bytes for each page would take as much.
+#[test]
+fn a_cut_at_the_end_is_never_the_regressions() {
+    let geometry = geometry(4 * GIB, 2 * MIB, Map::Dev);
+    let cut = Facts { usable: Some(4_158_652_416), first_usable: Some(0x1_0420_0000), ..sysfs(&geometry, 64) };
+    let got = judged(&cut);
+    assert_eq!((got.verdict, got.cause, got.numbers.excess), (Verdict::Ok, Cause::OlderKernel, Some(0)), "{got:?}");
+    let detail = "64 MiB cut off at the end by an older kernel, a rebuild returns it: nothing too much at the start (by \
+                  its bytes; the info block would prove it)";
+    assert_eq!((got.detail.as_str(), got.hints), (detail, Vec::new()));
+    let mut made = block(&geometry, 64);
+    (made.end_trunc, made.npfns) = (64 << 20, made.npfns - 64 * MIB / 4096);
+    let by_block = judged(&Facts { block: Some(made), ..cut.clone() });
+    assert_eq!((by_block.verdict, by_block.cause, by_block.numbers.excess), (Verdict::Ok, Cause::OlderKernel, Some(0)));
+    assert!(by_block.detail.starts_with("64 MiB cut off at the end by an older kernel"), "{by_block:?}");
+    let sizes = judged(&no_root(cut.clone()));
+    assert_eq!((sizes.verdict, sizes.cause, sizes.numbers.excess), (Verdict::Unknown, Cause::None, None), "{sizes:?}");
+    assert!(sizes.detail.contains("its first usable address is needed, which only root can read"), "{sizes:?}");
+    // More than any kernel cuts off was added later.
+    let grown = Facts { size: Some(5 * GIB), ..sysfs(&geometry, 64) };
+    assert_eq!((judged(&grown).verdict, judged(&grown).cause), (Verdict::Ok, Cause::Resized));
+}
+
+/// Kernels before 5.3 padded the start to a section as well: here with the bytes that 128 a page would take.
+#[test]
+fn a_padded_start_is_never_the_regressions() {
+    let whole = Geometry { start: START + 64 * MIB, ..geometry(4 * GIB + 64 * MIB, 2 * MIB, Map::Dev) };
+    let as_regressed = sysfs(&whole, 128);
+    let got = judged(&as_regressed);
+    assert_eq!((got.verdict, got.cause), (Verdict::Oversize, Cause::OlderKernel), "{got:?}");
+    let aligned = judged(&sysfs(&Geometry { start: START, ..whole }, 128));
+    assert_eq!(aligned.cause, Cause::RegressedKernel, "{aligned:?}");
+}
+
 #[test]
 fn a_block_that_sysfs_contradicts_is_reported() {
     let geometry = geometry(16 * GIB, 2 * MIB, Map::Dev);

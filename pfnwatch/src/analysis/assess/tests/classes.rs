@@ -17,6 +17,11 @@ fn class_a_is_found_by_block_by_addresses_and_by_sizes() {
             (no_root(sysfs(&geometry, 128)), Evidence::Inferred),
         ] {
             let got = judged(&facts);
+            // As much can be an older kernel's cut at the end.
+            if evidence == Evidence::Inferred && excess < 256 * MIB {
+                assert!(got.verdict == Verdict::Unknown && got.detail.contains("as root"), "{got:?}");
+                continue;
+            }
             assert_eq!((got.verdict, got.cause), (Verdict::Oversize, Cause::RegressedKernel), "{got:?}");
             assert_eq!((got.numbers.excess, got.evidence), (Some(excess), Some(evidence)), "{got:?}");
             assert_eq!(got.numbers.unused, Some(excess));

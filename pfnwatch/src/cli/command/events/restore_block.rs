@@ -25,6 +25,8 @@ use crate::{
     model::{
         control::{InfoBlockResponse, Request, Response},
         exit::Exit,
+        restore_commands,
+        shell_word::shell_word,
     },
     os::control_client::{ClientError, try_request},
     store::Reader,
@@ -136,16 +138,11 @@ fn restore_commands(kept: &InfoBlockResponse, file: Option<&Path>) -> Vec<String
         return Vec::new();
     }
     let Some(file) = file else {
-        let fetch = format!("pfnwatch events restore-block {} -o FILE", kept.namespace);
+        let fetch = restore_commands::fetch(&kept.namespace, "FILE");
         return std::iter::once(fetch).chain(kept.restore_commands.iter().cloned()).collect();
     };
-    let file = quoted(&file.display().to_string());
+    let file = shell_word(&file.display().to_string());
     kept.restore_commands.iter().map(|step| step.replace("FILE", &file)).collect()
-}
-
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// The same for programs.
@@ -175,16 +172,5 @@ impl<'a> RestoredBlock<'a> {
             last_seen: seen,
             restore_commands: restore_commands(kept, file),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn a_file_is_one_word() {
-        assert_eq!(quoted("/tmp/a-b_1.bin"), "/tmp/a-b_1.bin");
-        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{PlanContext, step::PlanStep};
+use super::{PlanContext, commands::CHECKS, step::PlanStep};
 use crate::model::units::Bytes;
 
 /// All steps, in their order.
@@ -19,6 +19,8 @@ pub(in crate::cli::command) struct Plan {
     evidence: String,
     /// What all rebuilds give back together under a kernel without the regression.
     excess_bytes: u64,
+    /// Shell functions that the commands call: without them every command stops.
+    checks: &'static str,
     /// A step for each namespace that is worth it.
     pub(super) steps: Vec<PlanStep>,
 }
@@ -30,6 +32,7 @@ impl Default for Plan {
             max_struct_page_size_bytes: None,
             evidence: String::new(),
             excess_bytes: 0,
+            checks: "",
             steps: Vec::new(),
         }
     }
@@ -41,6 +44,7 @@ impl Plan {
             max_struct_page_size_bytes: context.page_cost.bytes,
             evidence: context.page_cost.evidence.clone(),
             excess_bytes: steps.iter().fold(0, |sum, step| sum.saturating_add(step.excess_bytes)),
+            checks: CHECKS,
             steps,
             ..Self::default()
         }
@@ -55,7 +59,8 @@ impl Plan {
         let mut text = format!(
             "{} to rebuild, {} to get back. What is not in use comes first, then the largest gain.\n\
              This kernel reserves for each page: {bytes} ({})\n\
-             Nothing is run: these commands are for you, and every rebuild destroys what is in the namespace.\n",
+             Nothing is run: these commands are for root's shell, and every rebuild destroys what is in the namespace.\n\
+             Paste the checks at the end first: without them every block of commands stops.\n",
             self.steps.len(),
             Bytes(self.excess_bytes),
             self.evidence
@@ -63,6 +68,7 @@ impl Plan {
         for (number, step) in (1..).zip(&self.steps) {
             one(&mut text, number, step);
         }
+        let _ = write!(text, "\n{CHECKS}");
         text
     }
 }
@@ -81,6 +87,9 @@ fn one(text: &mut String, number: u32, step: &PlanStep) {
     );
     if let Some(gain) = step.gain_on_this_kernel_bytes.filter(|gain| *gain < step.excess_bytes) {
         let _ = writeln!(text, "   Rebuilt under this kernel with the same map it would give back {}.", Bytes(gain));
+    }
+    for user in &step.users {
+        let _ = writeln!(text, "   In use: {}. To end that: {}", user.user, user.command);
     }
     for warning in &step.warnings {
         let _ = writeln!(text, "   Warning: {warning}");

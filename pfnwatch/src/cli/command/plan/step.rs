@@ -5,17 +5,17 @@ use serde::Serialize;
 
 use super::{
     PlanContext,
-    commands::{self, PlanTarget},
+    commands::{self, Block, PlanTarget},
 };
 use crate::{
     analysis::assess::{deduplicated_memmap, memmap_in_dram},
+    cli::command::predict::ndctl_size::{self, SizeRules},
     model::{
         facts::{NamespaceMode, map_name},
-        inventory::Region,
+        inventory::{DeviceUser, Region},
         scan_result::AssessedNamespace,
         units::Bytes,
     },
-    sysfs::inventory::{detail::Detail, usage::Usage},
 };
 
 /// One namespace of the plan.
@@ -40,6 +40,8 @@ pub(super) struct PlanStep {
     pub(super) cause: String,
     /// Whether somebody uses it.
     pub(super) in_use: bool,
+    /// Who uses it, those to be ended first in front.
+    pub(super) users: Vec<DeviceUser>,
     /// What stands in the way, and what will be lost.
     pub(super) warnings: Vec<String>,
     /// How it is done: one of these, the plainest first.
@@ -54,27 +56,23 @@ pub(super) struct RebuildOption {
     pub(super) title: String,
     /// What users could store in then.
     pub(super) usable_bytes: Option<u64>,
-    /// The commands: for people, nothing runs them.
+    /// The commands for root's shell, after those of `checks`: nothing runs them. None if a warning has the reason.
     pub(super) commands: Vec<String>,
+    /// The part of the commands that the shell runs.
+    #[serde(skip)]
+    pub(super) block: Option<Block>,
 }
 
 impl PlanStep {
     /// `None` if the numbers that a plan needs are unknown.
-    pub(super) fn of(
-        judged: &AssessedNamespace,
-        region: Option<&Region>,
-        detail: Option<&Detail>,
-        context: &PlanContext<'_>,
-    ) -> Option<Self> {
+    pub(super) fn of(judged: &AssessedNamespace, region: Option<&Region>, context: &PlanContext<'_>) -> Option<Self> {
         let numbers = judged.assessment.numbers;
         let (size, usable, excess) = (numbers.size?, numbers.usable?, numbers.excess?);
         let geometry = geometry(judged, context)?;
+        let users = context.usage.of(&judged.namespace);
         let mut warnings = Vec::new();
-        let in_use = uses(judged, detail, &context.usage, &mut warnings);
-        let others = region.filter(|region| region.read_only == Ok(true));
-        warnings.extend(others.map(|region| format!("{} is read-only: nothing can be rebuilt there", region.name)));
         warnings.push(format!("back up everything in it ({} at most): it is destroyed", Bytes(usable)));
-        let target = PlanTarget { judged, detail, align: geometry.align, usage: &context.usage };
+        let target = target(judged, region, &geometry).map_err(|why| warnings.push(why)).ok();
         Some(Self {
             namespace: judged.namespace.name.clone(),
             mode: judged.mode(),
@@ -84,10 +82,36 @@ impl PlanStep {
             excess_bytes: excess,
             gain_on_this_kernel_bytes: gain(&geometry, usable, context),
             cause: judged.assessment.detail.clone(),
-            in_use,
+            in_use: !users.is_empty(),
+            users,
             warnings,
-            ways: ways(&target, &geometry, context),
+            ways: ways(judged, target.as_ref(), &geometry, context),
         })
+    }
+}
+
+/// What the commands need; an error is the reason why there are none.
+fn target<'a>(
+    judged: &'a AssessedNamespace,
+    region: Option<&'a Region>,
+    geometry: &Geometry,
+) -> Result<PlanTarget<'a>, String> {
+    if let Some(region) = region.filter(|region| region.read_only == Ok(true)) {
+        return Err(format!("no commands: {} is read-only", region.name));
+    }
+    let (size, align, ways) = (geometry.size, geometry.align, region.map_or(1, Region::ways));
+    let identified = commands::identity(judged, size).zip(commands::block_identity(judged));
+    let (identity, block) = identified.ok_or_else(|| {
+        "no commands: nothing that only root can read would show later that it is still the same: run `plan` as root"
+            .to_owned()
+    })?;
+    let region_align = commands::region_align(size, ways, geometry.page_size).ok_or_else(|| {
+        format!("no commands: ndctl would refuse a size of {size} bytes with any align of the region")
+    })?;
+    let rules = SizeRules { align, region_align, ways };
+    match ndctl_size::apply(size, &rules).and_then(|outcome| outcome.refusal) {
+        Some(refusal) => Err(format!("no commands: ndctl would refuse to rebuild it: {refusal}")),
+        None => Ok(PlanTarget { judged, region, align, size, region_align, identity, block }),
     }
 }
 
@@ -116,39 +140,20 @@ fn gain(geometry: &Geometry, usable: u64, context: &PlanContext<'_>) -> Option<u
     Some(usable_with(geometry, context.page_cost.bytes?)?.saturating_sub(usable))
 }
 
-fn uses(judged: &AssessedNamespace, detail: Option<&Detail>, usage: &Usage, warnings: &mut Vec<String>) -> bool {
-    let before = warnings.len();
-    let namespace = &judged.namespace;
-    let disk = namespace.disk().unwrap_or_default();
-    let device = if judged.facts.mode == NamespaceMode::Devdax {
-        namespace.character_device().unwrap_or_default()
-    } else {
-        disk.clone()
-    };
-    for mount in usage.mounts_of(&disk) {
-        warnings.push(format!("/dev/{} is mounted at {} ({})", mount.device, mount.place, mount.kind));
-    }
-    for opener in usage.openers_of(&device) {
-        warnings.push(format!("/dev/{} is open in process {} ({})", opener.device, opener.pid, opener.comm));
-    }
-    for stacked in detail.iter().flat_map(|detail| &detail.stacked) {
-        warnings.push(format!("/dev/{disk} is claimed by {stacked}: take that apart first"));
-    }
-    if namespace.system_ram {
-        warnings.push(format!("{device} is in use as system RAM: it has to go offline first"));
-    }
-    warnings.len() > before
-}
-
-fn ways(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanContext<'_>) -> Vec<RebuildOption> {
+fn ways(
+    judged: &AssessedNamespace,
+    target: Option<&PlanTarget<'_>>,
+    geometry: &Geometry,
+    context: &PlanContext<'_>,
+) -> Vec<RebuildOption> {
     let reference = context.thresholds.reference_struct_page;
     let lean = usable_with(geometry, reference);
-    let plain =
-        |title: String| RebuildOption { title, usable_bytes: lean, commands: commands::rebuild(target, geometry.map) };
+    let rebuild = |title, usable| {
+        RebuildOption::new(title, usable, target, target.map(|target| commands::rebuild(target, geometry.map)))
+    };
     match context.page_cost.bytes {
         Some(bytes) if bytes <= reference => {
-            let usable_bytes = usable_with(geometry, bytes);
-            vec![RebuildOption { usable_bytes, ..plain("rebuild it under this kernel".to_owned()) }]
+            vec![rebuild("rebuild it under this kernel".to_owned(), usable_with(geometry, bytes))]
         }
         known => {
             let first = match known {
@@ -158,43 +163,56 @@ fn ways(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanContext<'_>)
                 None => "rebuild it, once `sudo pfnwatch kernel --running` says that this kernel reserves 64 bytes"
                     .to_owned(),
             };
-            let mut ways = vec![plain(first)];
-            ways.extend(with_map_mem(target, geometry, context));
-            ways.extend(by_hand(target, geometry, lean));
+            let mut ways = vec![rebuild(first, lean)];
+            ways.extend(with_map_mem(judged, target, geometry, context));
+            ways.extend(by_hand(judged, target, geometry, lean));
             ways
         }
     }
 }
 
-/// Works on any kernel: the memmap is in DRAM.
-fn with_map_mem(target: &PlanTarget<'_>, geometry: &Geometry, context: &PlanContext<'_>) -> Option<RebuildOption> {
+impl RebuildOption {
+    fn new(title: String, usable_bytes: Option<u64>, target: Option<&PlanTarget<'_>>, block: Option<Block>) -> Self {
+        let commands = target.zip(block.as_ref()).map(|(target, block)| block.lines(target)).unwrap_or_default();
+        Self { title, usable_bytes, commands, block }
+    }
+}
+
+/// The memmap in DRAM, whatever this kernel reserves.
+fn with_map_mem(
+    judged: &AssessedNamespace,
+    target: Option<&PlanTarget<'_>>,
+    geometry: &Geometry,
+    context: &PlanContext<'_>,
+) -> Option<RebuildOption> {
     if geometry.map == Map::Mem {
         return None;
     }
     let mem = Geometry { map: Map::Mem, ..*geometry };
     let host = &context.host;
-    let deduplicates = target.judged.facts.mode == NamespaceMode::Devdax && host.deduplicates == Some(true);
-    let dram = deduplicated_memmap(mem.size, mem.align, host)
-        .filter(|_| deduplicates)
-        .or_else(|| memmap_in_dram(mem.size, host));
+    let deduplicates = judged.facts.mode == NamespaceMode::Devdax && host.deduplicates == Some(true);
+    let deduplicated = deduplicated_memmap(mem.size, mem.align, host).filter(|_| deduplicates);
+    let dram = deduplicated.or_else(|| memmap_in_dram(mem.size, host));
     let cost = dram.map_or("an amount that is not known".to_owned(), |bytes| Bytes(bytes).to_string());
-    Some(RebuildOption {
-        title: format!("under any kernel, with map=mem: its memmap then takes {cost} of DRAM"),
-        usable_bytes: usable_with(&mem, 0),
-        commands: commands::rebuild(target, Map::Mem),
-    })
+    let loss = host.memmap_loss(deduplicated.is_some());
+    let title = format!("under this kernel, with map=mem: its memmap then takes {cost} of DRAM{loss}");
+    let block = target.map(|target| commands::rebuild(target, Map::Mem));
+    Some(RebuildOption::new(title, usable_with(&mem, 0), target, block))
 }
 
 /// ndctl computes with its own 64 and from address 0, so the start must be a multiple of the align.
-fn by_hand(target: &PlanTarget<'_>, geometry: &Geometry, lean: Option<u64>) -> Option<RebuildOption> {
+fn by_hand(
+    judged: &AssessedNamespace,
+    target: Option<&PlanTarget<'_>>,
+    geometry: &Geometry,
+    lean: Option<u64>,
+) -> Option<RebuildOption> {
     let align = geometry.align.max(geometry.compat);
-    let aligned = align.is_power_of_two() && geometry.start & (align - 1) == 0;
-    if geometry.map != Map::Dev || !aligned {
+    let start = judged.facts.start?;
+    if geometry.map != Map::Dev || !align.is_power_of_two() || start & (align - 1) != 0 {
         return None;
     }
-    Some(RebuildOption {
-        title: "under any kernel, with an info block that ndctl writes (a debug facility of ndctl)".to_owned(),
-        usable_bytes: lean,
-        commands: commands::write_infoblock(target),
-    })
+    let title = "under any kernel, with an info block that ndctl writes (a debug facility of ndctl)".to_owned();
+    let block = target.map(|target| commands::write_infoblock(target, start));
+    Some(RebuildOption::new(title, lean, target, block))
 }

@@ -76,7 +76,8 @@ fn outcome(geometry: &Geometry, host: &KernelParameters) -> PredictedOutcome {
     };
     if let Some(own) = host.struct_page.filter(|own| geometry.map == Map::Dev && *own > bytes) {
         return PredictedOutcome::Refused(format!(
-            "struct page has {own} bytes here, and map=dev reserves only {bytes}: use map=mem"
+            "struct page has {own} bytes here, and map=dev reserves only {bytes}: use map=mem{}",
+            host.memmap_loss(false)
         ));
     }
     let reserved = |allows_empty| reservation(geometry, bytes, KernelQuirks { allows_empty });
@@ -133,6 +134,7 @@ mod tests {
             max_struct_page,
             allows_empty: Some(false),
             deduplicates: Some(true),
+            may_lose_memmap: false,
         }
     }
 

@@ -12,22 +12,22 @@ const MIN_NAMESPACE_BYTES: u64 = 16 << 20;
 
 /// What the region asks of a size; all in bytes but `ways`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SizeRules {
-    pub(super) align: u64,
-    pub(super) region_align: u64,
-    pub(super) ways: u64,
+pub(in crate::cli::command) struct SizeRules {
+    pub(in crate::cli::command) align: u64,
+    pub(in crate::cli::command) region_align: u64,
+    pub(in crate::cli::command) ways: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NdctlSize {
+pub(in crate::cli::command) struct NdctlSize {
     /// The size of the namespace that is made: the requested one, or the next larger one that ndctl accepts.
-    pub(super) size: u64,
-    pub(super) refusal: Option<String>,
+    pub(in crate::cli::command) size: u64,
+    pub(in crate::cli::command) refusal: Option<String>,
 }
 
 /// Applies ndctl's rules to `size`. `None` if the next accepted size is beyond 64 bits, or if the rules are
 /// inconsistent.
-pub(super) fn apply(size: u64, rules: &SizeRules) -> Option<NdctlSize> {
+pub(in crate::cli::command) fn apply(size: u64, rules: &SizeRules) -> Option<NdctlSize> {
     let step = rules.align.checked_mul(rules.ways)?;
     let refusal = if size.checked_rem(rules.region_align)? != 0 {
         Some(format!("{size} is not a multiple of the region's align, {}", Bytes(rules.region_align)))

@@ -62,6 +62,11 @@ impl Prediction {
         if host.struct_page.is_none() {
             self.notes.push("sizeof(struct page) is not known (no BTF): no DRAM is given".to_owned());
         }
+        let in_dram = |row: &&Alternative| row.map == Map::Mem && row.reserved().is_some();
+        if let Some(row) = self.rows.iter().find(in_dram).filter(|row| !host.memmap_loss(row.deduplicated).is_empty()) {
+            let loss = host.memmap_loss(row.deduplicated);
+            self.notes.push(format!("map=mem takes DRAM for the memmap{loss}"));
+        }
         if self.rows.iter().any(|row| row.deduplicated) {
             self.notes.push("DRAM: struct pages after tail-page deduplication; page tables are not counted".to_owned());
         }

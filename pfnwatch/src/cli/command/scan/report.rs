@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::model::{
     event::{SCHEMA, Time},
     facts::map_name,
-    inventory::Region,
+    inventory::{DeviceUser, Region},
     scan_result::{AssessedNamespace, ScanResult},
     verdict::{Cause, Evidence, Hint, NamespaceTotals, Verdict},
 };
@@ -83,6 +83,8 @@ struct NamespaceReport {
     row: NamespaceRow,
     /// What else could be had, for this namespace.
     hints: Vec<HintRow>,
+    /// Who uses it, those to be ended first in front; null if it is not oversize, or not this host's.
+    users: Option<Vec<DeviceUser>>,
 }
 
 /// What could be otherwise with a namespace.
@@ -155,7 +157,7 @@ pub(super) struct NamespaceRow {
 
 impl From<&AssessedNamespace> for NamespaceRow {
     fn from(judged: &AssessedNamespace) -> Self {
-        let AssessedNamespace { namespace, facts, assessment } = judged;
+        let AssessedNamespace { namespace, facts, assessment, .. } = judged;
         let numbers = assessment.numbers;
         let holder = namespace.holder.as_ref().ok();
         let percent = |bytes: Option<u64>| percent(bytes?, numbers.size?);
@@ -227,7 +229,8 @@ impl From<&Region> for RegionRow {
 
 impl From<&AssessedNamespace> for NamespaceReport {
     fn from(judged: &AssessedNamespace) -> Self {
-        Self { row: NamespaceRow::from(judged), hints: judged.assessment.hints.iter().map(HintRow::from).collect() }
+        let hints = judged.assessment.hints.iter().map(HintRow::from).collect();
+        Self { row: NamespaceRow::from(judged), hints, users: judged.users.clone() }
     }
 }
 

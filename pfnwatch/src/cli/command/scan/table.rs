@@ -141,6 +141,9 @@ fn remarks(text: &mut String, scan: &ScanResult) {
         for hint in judged.assessment.hints.iter().filter(|hint| hint.cause != cause) {
             let _ = writeln!(text, "  also: {}", hint.detail);
         }
+        for found in judged.users.iter().flatten() {
+            let _ = writeln!(text, "  in use: {}", found.user);
+        }
     }
     let inferred = |judged: &AssessedNamespace| judged.assessment.evidence == Some(Evidence::Inferred);
     if scan.namespaces.iter().any(inferred) {

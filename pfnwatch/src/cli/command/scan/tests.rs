@@ -3,12 +3,9 @@
 use serde_json::Value;
 
 use super::*;
-use crate::{
-    model::{
-        inventory::{InfoBlocks, Inventory},
-        kernel::KernelFacts,
-    },
-    sysfs::inventory::SysfsRoots,
+use crate::model::{
+    inventory::{InfoBlocks, Inventory},
+    kernel::KernelFacts,
 };
 
 use crate::testing::tree::{Pmem, Tree};
@@ -19,8 +16,13 @@ fn scan(build: impl Fn(&Tree) -> std::io::Result<()>) -> ScanResult {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
     let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
-    let kernel =
-        KernelFacts { release: "6.1.0".into(), page_size: 4096, struct_page_size: Some(64), deduplicates: Some(true) };
+    let kernel = KernelFacts {
+        release: "6.1.0".into(),
+        page_size: 4096,
+        struct_page_size: Some(64),
+        deduplicates: Some(true),
+        may_lose_memmap: false,
+    };
     ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
 }
 
@@ -33,6 +35,20 @@ pub(super) fn mixed() -> ScanResult {
         tree.namespace(&Pmem { id: 2, ..Pmem::default() })?;
         tree.write("pfn0.3", &[("size", "-1")])
     })
+}
+
+#[test]
+fn an_oversize_namespace_shows_who_uses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut scan = mixed();
+    let json = |scan: &ScanResult| serde_json::to_value(ScanReport::from(scan)).unwrap()["namespaces"].clone();
+    assert_eq!(json(&scan)[0]["users"], Value::Null);
+    std::fs::write(folder.path().join("swaps"), "/dev/pmem0 partition\n").unwrap();
+    let root = folder.path().to_owned();
+    scan.find_users(&SysfsRoots { sysfs: root.clone(), procfs: root, dev: None });
+    assert_eq!(json(&scan)[0]["users"][0]["command"], "swapoff /dev/pmem0");
+    assert_eq!(json(&scan)[1]["users"], Value::Null, "it is not oversize");
+    assert!(table::render(&scan, Terminal::file()).contains("\n  in use: /dev/pmem0 is swap\n"));
 }
 
 #[test]
