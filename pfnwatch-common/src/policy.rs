@@ -19,6 +19,14 @@ pub enum Mode {
     Enforce = 2,
 }
 
+/// Who has set the mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ModeSource {
+    Configuration = 1,
+    Person = 2,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ExemptionKind {
@@ -73,7 +81,8 @@ pub struct Snapshot {
     pub exemption_count: u32,
     /// 1 once all known blocks are in the map: before that, the guard judges nothing.
     pub armed: u32,
-    pub reserved: u32,
+    /// [`ModeSource`]: the next agent continues with a person's choice. The guard does not read it.
+    pub mode_source: u32,
     /// The first `exemption_count` of them are valid.
     pub exemptions: [Exemption; MAX_EXEMPTIONS],
 }
@@ -90,7 +99,7 @@ impl Snapshot {
         mode: Mode::Audit as u32,
         exemption_count: 0,
         armed: 0,
-        reserved: 0,
+        mode_source: ModeSource::Configuration as u32,
         exemptions: [Exemption::EMPTY; MAX_EXEMPTIONS],
     };
 }

@@ -1,7 +1,7 @@
 //! The agent's loop: records become events, events are stored and logged; libnvdimm is loaded and unloaded meanwhile.
 //!
 //! [`Agent`] owns the parts, and alone decides in which order they act. Each part is a type of its own below this module or
-//! in another room.
+//! in another room. [`AgentState`] knows how things are; the kernel and the time are passed in as [`Sensor`] and [`Clock`].
 
 pub mod alert_store;
 mod alerts;
@@ -10,70 +10,74 @@ mod control;
 pub mod control_server;
 mod enforcement;
 mod event_summary;
+mod failure;
 mod initial_scan;
 mod kernel_watch;
-mod observation;
+mod losses;
 mod options;
 mod publisher;
 mod records;
 mod runtime_info;
+pub mod sensor;
+mod state;
 mod status;
 
 use std::{
+    future::poll_fn,
     io::{self, Write},
-    time::{Duration, SystemTime},
+    rc::Rc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::options::Options;
 use self::{
     alerts::{AlertWork, Alerts},
     baseline_watch::{BaselineWatch, boot_row},
     control_server::{Access, Peer, PendingRequest, Server},
-    enforcement::{cannot_enforce, missing_prerequisites, require_effective, warn_of_skipped_exemptions},
+    enforcement::{cannot_enforce, warn_of_skipped_exemptions},
+    failure::Fatal,
     initial_scan::ReportedBlocks,
     kernel_watch::KernelWatch,
-    observation::{Observation, probes_disabled_reason},
+    losses::Losses,
     publisher::Publisher,
     records::RecordAssessor,
     runtime_info::RuntimeInfo,
+    sensor::{Attachment, Observed, Sensor},
+    state::AgentState,
     status::AgentSnapshot,
 };
 use crate::{
-    bpf::{pins::Pins, sensor::AttachedPrograms},
+    bpf::takeover::OnExit,
     config::Loaded,
     export::{
         event_log::Log,
         web::{SharedView, ViewCache, ViewRequest, Web},
     },
-    guard::{Guard, self_test},
-    kernel::{btf::Btf, libnvdimm::Libnvdimm},
+    guard::Guard,
     model::{
-        control::{ErrorResponse, Reply, Request, Response},
-        event::{Body, Event, MaxStructPageReport, ObservationState, PolicyRefused, ProgramState, Ready, Time},
+        control::{ErrorResponse, ModeResponse, Reply, Request, Response},
+        event::{Body, Event, MaxStructPageReport, ObservationState, PolicyRefused, Ready, Time},
         exit::ExitContext,
         inventory::Inventory,
         kernel::KernelFacts,
         policy::{Mode, Policy},
         redact::redact_quotes,
+        scan_result::ScanResult,
+        status::{AgentPhase, DegradedPart},
     },
     os::{
-        interval::TimerFdInterval,
+        clock::{Clock, Interval},
         memory_trim,
         privileges::{self, with_capabilities},
-        shutdown::Shutdown,
+        signals::{Signal, Signals},
         systemd,
     },
     scan::existing,
     store::EventStore,
-    sysfs::{
-        cgroup::Cgroups,
-        inventory::SysfsRoots,
-        module_watch::{ModuleChange, ModuleWatch},
-    },
+    sysfs::{cgroup::Cgroups, inventory::SysfsRoots, module_watch::ModuleChange},
 };
 
 /// How often the counters and the presence of libnvdimm are checked, and the watchdog is notified; more often if the watchdog's
@@ -84,8 +88,11 @@ const TICK_INTERVAL: Duration = Duration::from_secs(30);
 pub struct Agent<W> {
     options: Options,
     facts: KernelFacts,
+    clock: Rc<dyn Clock>,
+    sensor: Box<dyn Sensor>,
+    state: AgentState,
     runtime_info: RuntimeInfo,
-    observation: Observation,
+    losses: Losses,
     assessor: RecordAssessor,
     kernel: KernelWatch,
     guard: Guard,
@@ -99,23 +106,23 @@ pub struct Agent<W> {
 
 impl<W: Write> Agent<W> {
     /// An agent that observes nothing yet.
-    ///
-    /// # Errors
-    /// The clock cannot be read.
     pub fn new(
         options: Options,
         policy: Policy,
         facts: KernelFacts,
         mut store: EventStore,
         log: Log<W>,
-    ) -> anyhow::Result<Self> {
+        sensor: Box<dyn Sensor>,
+        clock: Rc<dyn Clock>,
+    ) -> Self {
         let cgroups = Cgroups::open(&options.paths.sysfs);
-        let guard = Guard::new(policy, &facts)?;
+        let guard = Guard::new(policy, &facts, Rc::clone(&clock));
         let baseline = BaselineWatch::new(&mut store, &facts.release, facts.page_size);
-        Ok(Self {
-            runtime_info: RuntimeInfo::new(options.config_hash.clone(), options.config_files.clone()),
-            observation: Observation::new(),
-            assessor: RecordAssessor::new(&facts),
+        Self {
+            runtime_info: RuntimeInfo::new(options.config_hash.clone(), options.config_files.clone(), clock.wall()),
+            state: AgentState::new(),
+            losses: Losses::default(),
+            assessor: RecordAssessor::new(&facts, Rc::clone(&clock)),
             kernel: KernelWatch::default(),
             guard,
             baseline,
@@ -126,90 +133,98 @@ impl<W: Write> Agent<W> {
             views: ViewCache::default(),
             options,
             facts,
-        })
-    }
-
-    /// Has the first attachment use these types, so that they are read once.
-    #[must_use]
-    pub fn with_types(mut self, types: Option<Btf>) -> Self {
-        self.observation.set_types(types);
-        self
+            clock,
+            sensor,
+        }
     }
 
     /// Observes until it is asked to end.
     ///
     /// # Errors
     /// This host cannot be observed, or standard output is gone.
-    pub async fn run(mut self) -> anyhow::Result<()> {
-        let ended = self.observe().await;
+    pub async fn run(mut self, mut signals: Signals) -> anyhow::Result<()> {
+        let ended = self.observe(&mut signals).await;
         // Whatever ended it: the events until then are published.
         let published = self.publisher.publish();
-        ended.and(published)
+        ended.and(published).map_err(Fatal::into_error)
     }
 
-    async fn observe(&mut self) -> anyhow::Result<()> {
+    async fn observe(&mut self, signals: &mut Signals) -> Result<(), Fatal> {
         // Before all else: a second agent must not touch what the first one does.
-        let mut control = Server::listen(&self.options.control_socket).map_err(without_root)?;
-        let mut hangup = signal(SignalKind::hangup()).context("signals cannot be listened to")?;
-        let mut shutdown = Shutdown::listen().context("signals cannot be listened to")?;
-        // Before the modules are read for the first time, so that no change between the two is missed.
-        let mut modules = ModuleWatch::open().context("the kernel's messages about modules cannot be listened to")?;
+        let control = Server::listen(&self.options.control_socket);
+        let mut control = control.map_err(|error| Fatal::new(without_root(error)))?;
         let tick_interval = systemd::watchdog_interval().map_or(TICK_INTERVAL, |time| time.min(TICK_INTERVAL));
-        let mut ticks = TimerFdInterval::every(tick_interval).context("no timer can be had")?;
-        let mut self_tests = TimerFdInterval::every(self.options.self_test_interval).context("no timer can be had")?;
+        let mut ticks = self.timer(tick_interval)?;
+        let mut self_tests = self.timer(self.options.self_test_interval)?;
         let mut batch = Vec::new();
         self.start()?;
+        self.state.set_phase(AgentPhase::Running);
         systemd::ready(&self.snapshot().service_status());
         loop {
             self.publisher.publish()?;
             tokio::select! {
                 biased;
-                signal = shutdown.signal() => {
-                    tracing::info!("{signal}: the rest is read, then pfnwatch ends");
-                    systemd::stopping();
-                    break;
-                }
+                signal = signals.next() => match signal {
+                    Signal::End(name) => {
+                        tracing::info!("{name}: the rest is read, then pfnwatch ends");
+                        systemd::stopping();
+                        break;
+                    }
+                    Signal::Reload => {
+                        systemd::reloading();
+                        self.reload()?;
+                        self.reconcile()?;
+                        self.publisher.check_store()?;
+                        systemd::ready(&self.snapshot().service_status());
+                    }
+                },
                 PendingRequest { request, peer, responder } = control.next() => {
-                    let reply = self.answer(request, &peer);
+                    let reply = self.answer(request, &peer)?;
                     self.publisher.publish()?;
                     responder.answer(reply);
                 }
-                _ = hangup.recv() => {
-                    systemd::reloading();
-                    self.reload()?;
-                    self.reconcile()?;
-                    self.publisher.check_store()?;
-                    systemd::ready(&self.snapshot().service_status());
-                }
-                change = modules.next() => self.on_module_event(change.context("the kernel's messages about modules")?)?,
-                tick = ticks.tick() => {
-                    tick?;
+                tick = poll_fn(|context| ticks.poll_tick(context)) => {
+                    tick.map_err(Fatal::new)?;
                     self.on_tick()?;
                 }
-                tick = self_tests.tick() => tick.map_err(Into::into).and_then(|()| self.self_test())?,
+                tick = poll_fn(|context| self_tests.poll_tick(context)) => {
+                    tick.map_err(Fatal::new)?;
+                    self.self_test()?;
+                }
                 request = self.web.next() => self.serve_view(request)?,
                 work = self.alerts.next() => self.handle_alert_work(work),
                 () = self.publisher.store().checkpoint_due() => self.publisher.store_mut().checkpoint(),
                 // The last: a flood of records must not delay the answers to requests.
-                records = self.observation.wait(&mut batch) => {
-                    records.context("the ring buffer cannot be waited on")?;
-                    self.process_records(&mut batch)?;
-                    // Events are published before the report of losses.
-                    self.publisher.publish()?;
-                    self.report_losses_throttled()?;
-                    // If there are always more records, nothing else would ever be polled.
-                    tokio::task::yield_now().await;
-                }
+                observed = poll_fn(|context| self.sensor.poll_next(context, &mut batch)) => match observed {
+                    Observed::Module(change) => self.on_module_event(change)?,
+                    Observed::Records(Ok(())) => {
+                        self.process_records(&mut batch)?;
+                        // Events are published before the report of losses.
+                        self.publisher.publish()?;
+                        self.report_losses_throttled()?;
+                        // If there are always more records, nothing else would ever be polled.
+                        tokio::task::yield_now().await;
+                    }
+                    Observed::Records(Err(error)) => {
+                        self.go_blind(format!("the ring buffer cannot be waited on: {error}"))?;
+                    }
+                },
             }
         }
+        self.state.set_phase(AgentPhase::Draining);
         self.heartbeat(true);
         self.detach()?;
-        self.emit(Body::Stopped(self.observation.totals()))
+        self.emit(Body::Stopped(self.losses.totals()))
+    }
+
+    fn timer(&self, period: Duration) -> Result<Box<dyn Interval>, Fatal> {
+        self.clock.every(period).context("no timer can be had").map_err(Fatal::new)
     }
 
     /// The work that is done once, before the loop.
-    fn start(&mut self) -> anyhow::Result<()> {
+    fn start(&mut self) -> Result<(), Fatal> {
         self.publisher.restore_blocks();
+        self.adopt_pinned_guard();
         self.emit_policy()?;
         self.reconcile()?;
         self.publisher.check_store()?;
@@ -226,13 +241,12 @@ impl<W: Write> Agent<W> {
     }
 
     /// The work that is repeated whatever happens.
-    fn on_tick(&mut self) -> anyhow::Result<()> {
-        self.observation.sweep();
+    fn on_tick(&mut self) -> Result<(), Fatal> {
+        self.retry()?;
+        let swept = self.sensor.sweep();
+        self.note(DegradedPart::Counters, swept);
         self.report_losses()?;
         self.reconcile()?;
-        if self.observation.is_attached() && !self.guard.has_inventory() {
-            self.on_inventory(Inventory::read(&SysfsRoots::from(&self.options.paths)))?;
-        }
         self.publisher.check_store()?;
         self.heartbeat(false);
         self.expire_exemptions()?;
@@ -245,171 +259,228 @@ impl<W: Write> Agent<W> {
         Ok(())
     }
 
-    // Events.
-
-    fn emit(&mut self, body: Body) -> anyhow::Result<()> {
-        self.emit_event(Event::now(body))
+    /// Retries what has failed and is not attempted again by itself.
+    fn retry(&mut self) -> Result<(), Fatal> {
+        let repaired = self.sensor.repair();
+        self.note(DegradedPart::ModuleEvents, repaired);
+        if !self.state.is_observing() && !self.guard.is_open() {
+            self.adopt_pinned_guard();
+        }
+        if self.state.degraded.is_failing(DegradedPart::Policy) {
+            let published = self.guard.publish();
+            self.note(DegradedPart::Policy, published);
+            self.emit_guard_state()?;
+        }
+        if self.state.degraded.is_failing(DegradedPart::Regions) {
+            self.update_regions();
+        }
+        if self.state.is_observing() && self.state.degraded.is_failing(DegradedPart::Arming) {
+            let inventory = self.read_inventory();
+            self.arm(inventory.as_ref().map_err(|error| anyhow::anyhow!("{error:#}")))?;
+            if let Ok(inventory) = inventory {
+                self.report_existing_namespaces(inventory)?;
+            }
+        }
+        Ok(())
     }
 
-    fn emit_all(&mut self, bodies: impl IntoIterator<Item = Body>) -> anyhow::Result<()> {
+    /// Records the result of something that the agent goes on without.
+    fn note<T>(&mut self, part: DegradedPart, result: anyhow::Result<T>) -> Option<T> {
+        self.state.degraded.note(part, self.clock.wall(), result)
+    }
+
+    // Events.
+
+    fn emit(&mut self, body: Body) -> Result<(), Fatal> {
+        self.emit_event(Event::at(Time(self.clock.wall()), body))
+    }
+
+    fn emit_all(&mut self, bodies: impl IntoIterator<Item = Body>) -> Result<(), Fatal> {
         bodies.into_iter().try_for_each(|body| self.emit(body))
     }
 
     /// Has the event published with the next [`Publisher::publish`].
-    fn emit_event(&mut self, event: Event) -> anyhow::Result<()> {
+    fn emit_event(&mut self, event: Event) -> Result<(), Fatal> {
         self.alerts.on_event(&event);
         self.publisher.emit(event)
     }
 
     // The programs.
 
-    fn on_module_event(&mut self, change: ModuleChange) -> anyhow::Result<()> {
+    fn on_module_event(&mut self, change: io::Result<ModuleChange>) -> Result<(), Fatal> {
+        let change = change.context("the kernel's messages about modules cannot be read");
+        let change = self.note(DegradedPart::ModuleEvents, change).unwrap_or(ModuleChange::Overrun);
         // After a removal the probes are gone with the code that they were in, even if the module is loaded again by now.
-        if matches!(change, ModuleChange::Removed | ModuleChange::Overrun) && self.observation.is_attached() {
-            self.detach()?;
+        if matches!(change, ModuleChange::Removed | ModuleChange::Overrun) && self.state.is_observing() {
             let reason = match change {
-                ModuleChange::Overrun => "the kernel's messages about modules came too fast: looking again",
+                ModuleChange::Overrun => "messages of the kernel about modules were lost: looking again",
                 ModuleChange::Added | ModuleChange::Removed => "libnvdimm was unloaded",
             };
-            self.report_blind(reason.to_owned())?;
+            self.go_blind(reason.to_owned())?;
         }
         self.reconcile()
     }
 
     /// Attaches the programs if libnvdimm is loaded and they are not attached, and reports whether the agent observes.
-    fn reconcile(&mut self) -> anyhow::Result<()> {
-        if Libnvdimm::detect(&self.options.paths) == Libnvdimm::NotLoaded {
-            return if self.observation.is_attached() {
-                self.on_module_event(ModuleChange::Removed)
-            } else {
-                self.report_idle()
-            };
+    fn reconcile(&mut self) -> Result<(), Fatal> {
+        if !self.sensor.is_module_loaded() {
+            return self.wait_for_module();
         }
-        let is_first = self.observation.is_starting();
-        match (probes_disabled_reason(&self.options.paths), self.observation.is_attached()) {
-            // The kernel accepts a probe that never fires: it would look as if nothing ever happened.
-            (Some(reason), _) if is_first => {
-                Err(ExitContext::unsupported(format!("this host cannot be observed: {reason}")).into())
+        let is_starting = self.state.phase() == AgentPhase::Starting;
+        match self.sensor.probes_disabled_reason() {
+            // The kernel accepts a probe that never fires: it would look as if nothing ever happened. Beside a pinned guard, whose
+            // probes do not fire either, the agent starts blind: it has to disarm that guard.
+            Some(reason) if is_starting && !self.guard.is_open() => {
+                Err(Fatal::new(ExitContext::unsupported(format!("this host cannot be observed: {reason}"))))
             }
-            (Some(reason), _) => {
-                self.detach()?;
-                self.report_blind(reason)
-            }
-            (None, true) => Ok(()),
-            (None, false) => {
-                let attached = with_capabilities(|| self.attach());
-                // Types, symbols, the inventory: nothing of it is needed again.
-                memory_trim::trim_heap();
-                match attached {
-                    // An agent that could observe once goes on: the cause may go away, and until then the agent is reported as blind.
-                    Err(error) if !is_first => self.report_blind(format!("{error:#}")),
-                    attached => attached,
+            Some(reason) => self.go_blind(reason),
+            None if self.state.is_observing() && !self.guard.is_stale() => Ok(()),
+            None => {
+                if self.state.is_observing() {
+                    self.go_blind("libnvdimm was loaded again".to_owned())?;
                 }
+                let attached = with_capabilities(|| self.try_attach());
+                // Types, symbols, the inventory: nothing of it is needed again.
+                let done = match attached {
+                    Ok(attached) => self.on_attached(attached),
+                    // A pinned guard is left as it is.
+                    Err(error) if is_starting => Err(Fatal::new(error)),
+                    // The cause may go away, and until then the agent is reported as blind.
+                    Err(error) => self.go_blind(format!("{error:#}")),
+                };
+                memory_trim::trim_heap();
+                done
             }
         }
     }
 
-    fn attach(&mut self) -> anyhow::Result<()> {
-        let is_first = self.observation.is_starting();
-        let configured = self.guard.policy().mode;
-        let types = self.observation.take_types();
-        let mut attached = AttachedPrograms::attach(&self.options.sensor(), self.guard.on_exit(), types)?;
-        let programs = attached.programs.clone();
-        let (shared, taken_over) = (attached.shared, attached.taken_over);
-        if let Some(maps) = attached.guard.take() {
-            self.guard.attached(maps, shared, attached.guard_off())?;
+    /// Attaches the programs and opens the guard's maps. If this fails half-way, [`Self::go_blind`] detaches what there is.
+    fn try_attach(&mut self) -> anyhow::Result<AttachedParts> {
+        let Attachment { guard, guard_off, shared, taken_over } = self.sensor.attach(self.guard.on_exit())?;
+        let counters = self.sensor.counters()?.unwrap_or_default();
+        let continues = self.guard.open(guard, shared)?;
+        self.losses.on_attached(counters);
+        if continues {
+            self.runtime_info.on_adopted(self.guard.mode_source(), self.clock.wall());
         }
-        self.observation.start(attached);
+        Ok(AttachedParts { guard_off, taken_over })
+    }
+
+    fn on_attached(&mut self, AttachedParts { guard_off, taken_over }: AttachedParts) -> Result<(), Fatal> {
+        let is_first = self.state.on_attached(guard_off, self.guard.on_exit() == OnExit::Pinned);
         // Read after the attachment: what changes from now on is seen by the programs.
-        let inventory = Inventory::read(&SysfsRoots::from(&self.options.paths));
+        let inventory = self.read_inventory();
         let namespaces = inventory.iter().flat_map(|inventory| &inventory.namespaces);
         self.assessor.on_attached(namespaces.filter_map(|namespace| namespace.uuid.clone().ok()));
         let is_empty = inventory.as_ref().is_ok_and(|inventory| inventory.regions.is_empty());
-        let nothing = is_empty.then(|| "there is no persistent memory yet".to_owned());
-        self.report_ready(ObservationState::Observing, nothing, programs)?;
+        self.report_ready(ObservationState::Observing, is_empty.then_some("there is no persistent memory yet"))?;
         // Before what takes longer.
         self.publisher.publish()?;
         if taken_over && is_first {
-            self.emit(Body::GuardTakenOver(self.guard.taken_over(configured, self.observation.pins())))?;
+            self.emit(Body::GuardTakenOver(self.guard.taken_over(self.sensor.pins())))?;
         }
         self.self_test()?;
-        if is_first {
-            require_effective(&self.guard)?;
-        }
         // Only now, since reading the kernel's symbols takes longer than all of the attachment.
         self.kernel.forget();
         self.update_struct_page_size()?;
-        self.on_inventory(inventory)
-    }
-
-    /// Has the guard judge, now that it is known what is there. Without that it judges nothing, and the next check tries again.
-    fn on_inventory(&mut self, inventory: anyhow::Result<Inventory>) -> anyhow::Result<()> {
+        self.arm(inventory.as_ref().map_err(|error| anyhow::anyhow!("{error:#}")))?;
+        if is_first {
+            self.require_effective()?;
+        }
         match inventory {
-            Ok(inventory) => {
-                self.arm(&inventory)?;
-                self.report_existing_namespaces(inventory)
-            }
-            Err(error) => {
-                tracing::error!("the namespaces cannot be read, so that the guard is not armed: {error:#}");
-                self.emit_guard_state()
-            }
+            Ok(inventory) => self.report_existing_namespaces(inventory),
+            Err(_) => Ok(()),
         }
     }
 
-    /// Ends the observation, if there is one: detaches first, and then reads the records that are left.
-    fn detach(&mut self) -> anyhow::Result<()> {
-        let Some(mut programs) = self.observation.take_programs() else { return Ok(()) };
-        self.guard.detached("the programs are detached");
-        programs.detach();
-        let mut batch = Vec::new();
-        while programs.source.drain(&mut batch) {
-            self.process_records(&mut batch)?;
-        }
-        match self.observation.losses_of(&mut programs)? {
-            Some(losses) => self.emit(Body::Lost(losses)),
-            None => Ok(()),
-        }
+    fn read_inventory(&self) -> anyhow::Result<Inventory> {
+        Inventory::read(&SysfsRoots::from(&self.options.paths))
     }
 
-    fn report_idle(&mut self) -> anyhow::Result<()> {
-        if !self.observation.set_idle() {
+    /// Ends the observation, if there is one: detaches first, and then reads the records that are left. A pinned guard stays.
+    fn detach(&mut self) -> Result<(), Fatal> {
+        if !self.sensor.is_attached() {
             return Ok(());
         }
-        let reason = "libnvdimm is not loaded; waiting for it".to_owned();
-        self.report_ready(ObservationState::Idle, Some(reason), Vec::new())
+        self.sensor.detach();
+        let mut batch = Vec::new();
+        while self.sensor.drain(&mut batch) {
+            self.process_records(&mut batch)?;
+        }
+        self.report_losses()?;
+        let stays = !self.sensor.pins().is_empty();
+        if !stays {
+            self.guard.close();
+        }
+        self.state.on_detached(stays);
+        Ok(())
     }
 
-    fn report_blind(&mut self, reason: String) -> anyhow::Result<()> {
-        match self.observation.set_blind(reason) {
-            Some(blind) => self.emit(Body::Blind(blind)),
-            None => Ok(()),
+    /// The agent cannot observe: nothing is attached any more, and a pinned guard, whose evidence is not updated, is disarmed.
+    fn go_blind(&mut self, reason: String) -> Result<(), Fatal> {
+        self.detach()?;
+        if let Some(blind) = self.state.set_blind(reason) {
+            self.emit(Body::Blind(blind))?;
+        }
+        self.disarm();
+        self.emit_guard_state()
+    }
+
+    fn wait_for_module(&mut self) -> Result<(), Fatal> {
+        if self.state.is_observing() {
+            self.go_blind("libnvdimm was unloaded".to_owned())?;
+        }
+        let is_news = self.state.set_waiting();
+        if is_news {
+            self.report_ready(ObservationState::Idle, Some("libnvdimm is not loaded; waiting for it"))?;
+        }
+        self.disarm();
+        if self.guard.is_open() { self.emit_guard_state() } else { Ok(()) }
+    }
+
+    /// Disarms a guard that judges by what is not updated any more.
+    fn disarm(&mut self) {
+        if self.guard.is_open() && self.guard.has_blocks() {
+            let disarmed = self.guard.disarm();
+            self.note(DegradedPart::Policy, disarmed);
         }
     }
 
-    fn report_ready(
-        &mut self,
-        state: ObservationState,
-        reason: Option<String>,
-        programs: Vec<ProgramState>,
-    ) -> anyhow::Result<()> {
+    /// Opens the maps of a guard that an earlier agent has pinned, and continues with its mode and its exemptions.
+    fn adopt_pinned_guard(&mut self) {
+        let opened = with_capabilities(|| {
+            let Some(tables) = self.sensor.open_pinned_guard()? else { return Ok(false) };
+            let continues = self.guard.open(tables, true)?;
+            self.losses.on_attached(self.sensor.counters()?.unwrap_or_default());
+            if continues {
+                self.runtime_info.on_adopted(self.guard.mode_source(), self.clock.wall());
+            }
+            Ok(true)
+        });
+        if self.note(DegradedPart::Pins, opened) == Some(true) {
+            self.state.on_pinned_guard();
+        }
+    }
+
+    fn report_ready(&mut self, state: ObservationState, reason: Option<&str>) -> Result<(), Fatal> {
         self.emit(Body::Ready(Ready {
             state,
-            reason,
+            reason: reason.map(str::to_owned),
             kernel: self.facts.release.clone(),
             struct_page_size_bytes: self.facts.struct_page_size,
             page_size_bytes: self.facts.page_size,
-            programs,
+            programs: self.sensor.programs(),
         }))
     }
 
     // Records.
 
-    fn process_records(&mut self, batch: &mut Vec<Bytes>) -> anyhow::Result<()> {
-        let context = self.assessor.context()?;
+    fn process_records(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Fatal> {
+        let context = self.assessor.context();
         for record in batch.drain(..) {
             let mut event = self.assessor.assess(&record, &context, &self.guard.policy().thresholds);
-            self.observation.count_record(!matches!(event.body, Body::DecodeError(_)));
-            let is_new_size = self.kernel.observe(&event);
+            self.losses.count_record(!matches!(event.body, Body::DecodeError(_)));
+            let weigh_again = self.kernel.observe(&event);
             self.publisher.info_blocks_mut().follow(&mut event);
             self.guard.annotate(&mut event);
             self.emit_event(event.clone())?;
@@ -417,7 +488,7 @@ impl<W: Write> Agent<W> {
             self.discover_region(&event);
             let regressions = self.baseline.observe_event(self.publisher.store_mut(), &event);
             self.emit_all(regressions)?;
-            if is_new_size {
+            if weigh_again {
                 // Before what takes longer: symbols and code are read.
                 self.publisher.publish()?;
                 self.update_struct_page_size()?;
@@ -426,9 +497,13 @@ impl<W: Write> Agent<W> {
         Ok(())
     }
 
-    fn apply_to_guard(&mut self, event: &Event) -> anyhow::Result<()> {
+    fn apply_to_guard(&mut self, event: &Event) -> Result<(), Fatal> {
         self.reported_blocks.follow(event);
-        match self.guard.follow(event)? {
+        let (spent, published) = self.guard.follow(event);
+        if published.is_err() || spent.is_some() {
+            self.note(DegradedPart::Policy, published);
+        }
+        match spent {
             Some(grant) => self.emit(Body::ExemptionSpent(self.guard.exemption_change(&grant))),
             None => Ok(()),
         }
@@ -449,27 +524,27 @@ impl<W: Write> Agent<W> {
 
     /// Reads the regions that libnvdimm has found since the inventory was read.
     fn update_regions(&mut self) {
-        let inventory = Inventory::read(&SysfsRoots::from(&self.options.paths));
-        if let Err(error) = inventory.and_then(|inventory| self.guard.update_regions(&inventory)) {
-            tracing::warn!("{error:#}: an exemption of a region that came late does not count yet");
-        }
+        let updated = self.read_inventory().and_then(|inventory| self.guard.update_regions(&inventory));
+        self.note(DegradedPart::Regions, updated);
     }
 
     /// Makes room in the guard's map of known blocks.
     fn forget_destroyed(&mut self) {
         let roots = SysfsRoots::from(&self.options.paths);
-        if let Err(error) = self.guard.forget_destroyed(|| Inventory::namespace_places(&roots)) {
-            tracing::warn!("{error:#}: the guard keeps what it knows of destroyed namespaces");
-        }
+        let forgotten = self.guard.forget_destroyed(|| Inventory::namespace_places(&roots));
+        self.note(DegradedPart::Regions, forgotten);
     }
 
     /// Reports what the kernel's side has lost, but at most once a second.
-    fn report_losses_throttled(&mut self) -> anyhow::Result<()> {
-        if self.observation.has_read_losses() { Ok(()) } else { self.report_losses() }
+    fn report_losses_throttled(&mut self) -> Result<(), Fatal> {
+        if self.losses.are_recent(self.clock.since_boot()) { Ok(()) } else { self.report_losses() }
     }
 
-    fn report_losses(&mut self) -> anyhow::Result<()> {
-        match self.observation.take_losses()? {
+    fn report_losses(&mut self) -> Result<(), Fatal> {
+        self.losses.on_read(self.clock.since_boot());
+        let counters = self.sensor.counters();
+        let Some(Some(counters)) = self.note(DegradedPart::Counters, counters) else { return Ok(()) };
+        match self.losses.take(counters) {
             Some(losses) => self.emit(Body::Lost(losses)),
             None => Ok(()),
         }
@@ -478,19 +553,22 @@ impl<W: Write> Agent<W> {
     // What was there before, and what it cost.
 
     /// Reports each enabled namespace with map=dev that no event has reported.
-    fn report_existing_namespaces(&mut self, inventory: Inventory) -> anyhow::Result<()> {
+    fn report_existing_namespaces(&mut self, inventory: Inventory) -> Result<(), Fatal> {
         for namespace in &inventory.namespaces {
             if let (Ok(start), Ok(uuid)) = (&namespace.resource, &namespace.uuid) {
                 self.publisher.info_blocks_mut().mark_replaced(*start, *uuid);
             }
         }
-        let (paths, thresholds) = (&self.options.paths, &self.guard.policy().thresholds);
-        let (scan, blocks) = initial_scan::assess(paths, &self.facts, thresholds, inventory, self.observation.layout());
+        let (blocks, problem) = self.sensor.info_blocks(&inventory);
+        if let Some(problem) = problem {
+            tracing::warn!("info blocks of enabled namespaces cannot be read: {problem}");
+        }
+        let scan = ScanResult::assess(inventory, &blocks, self.facts.clone(), &self.guard.policy().thresholds);
         for assessed in &scan.namespaces {
             if let (Some(block), Some(id)) =
                 (blocks.raw(&assessed.namespace.name), initial_scan::namespace_id(assessed))
             {
-                self.publisher.info_blocks_mut().read(&id, block, Time(SystemTime::now()));
+                self.publisher.info_blocks_mut().read(&id, block, Time(self.clock.wall()));
             }
             let Some(existing) = existing::existing_namespace(assessed) else { continue };
             if self.reported_blocks.insert(&existing) {
@@ -502,20 +580,20 @@ impl<W: Write> Agent<W> {
     }
 
     /// Finds out the kernel's MAX_STRUCT_PAGE_SIZE, and applies and reports it if it changed.
-    fn update_struct_page_size(&mut self) -> anyhow::Result<()> {
-        let report = with_capabilities(|| self.kernel.update(&self.options.paths, &self.facts.release));
+    fn update_struct_page_size(&mut self) -> Result<(), Fatal> {
+        let observed = self.kernel.observed();
+        let running = with_capabilities(|| self.sensor.running_kernel(&self.facts.release, observed));
         memory_trim::trim_heap();
-        let Some(report) = report else { return Ok(()) };
+        let Some(report) = self.kernel.update(running) else { return Ok(()) };
         self.emit(Body::MaxStructPage(report.clone()))?;
         self.compare_kernel(&report)?;
-        if let Err(error) = self.guard.set_struct_page_size(self.kernel.max_struct_page()) {
-            tracing::error!("the guard judges by what was known before: {error:#}");
-        }
+        let set = self.guard.set_struct_page_size(self.kernel.max_struct_page());
+        self.note(DegradedPart::Policy, set);
         self.emit_guard_state()
     }
 
     /// Compares the running kernel with earlier ones.
-    fn compare_kernel(&mut self, report: &MaxStructPageReport) -> anyhow::Result<()> {
+    fn compare_kernel(&mut self, report: &MaxStructPageReport) -> Result<(), Fatal> {
         // Without its boot id this boot cannot be distinguished from the others.
         let Some(boot) = boot_row(&self.options.paths, &self.facts, report) else { return Ok(()) };
         let regression = self.baseline.observe_kernel(self.publisher.store_mut(), boot);
@@ -524,73 +602,103 @@ impl<W: Write> Agent<W> {
 
     /// Saves now and then, and at the end, that this kernel still runs.
     fn heartbeat(&mut self, ends: bool) {
-        if self.observation.is_attached() {
-            self.baseline.heartbeat(self.publisher.store_mut(), SystemTime::now(), ends);
+        if self.state.is_observing() {
+            self.baseline.heartbeat(self.publisher.store_mut(), self.clock.wall(), ends);
         }
     }
 
     // The guard.
 
     /// Has the guard judge, now that the inventory is known.
-    fn arm(&mut self, inventory: &Inventory) -> anyhow::Result<()> {
-        let armed = self.guard.add_inventory(inventory).and_then(|()| self.guard.arm(self.kernel.max_struct_page()));
-        if let Err(error) = armed {
-            // It then judges nothing, and reports that with each creation.
-            tracing::error!("the guard is not armed: {error:#}");
-        } else if let Err(error) = Pins::system().remove_other_versions() {
-            // It judges beside this one: a creation may be reported twice, and none slips through.
-            tracing::error!("a guard of another version stays: {error:#}");
+    fn arm(&mut self, inventory: anyhow::Result<&Inventory>) -> Result<(), Fatal> {
+        let armed = inventory
+            .and_then(|inventory| self.guard.add_inventory(inventory))
+            .and_then(|()| self.guard.arm(self.kernel.max_struct_page()));
+        if self.note(DegradedPart::Arming, armed).is_none() {
+            // What an earlier load has left in the maps must not be judged by.
+            self.disarm();
+        } else {
+            // A guard of another version judges beside this one: a creation may be reported twice, and none slips through.
+            let removed = self.sensor.remove_other_versions();
+            self.note(DegradedPart::Pins, removed);
         }
         warn_of_skipped_exemptions(&self.guard);
         self.emit_guard_state()
     }
 
     /// Tests whether the guard's program runs.
-    fn self_test(&mut self) -> anyhow::Result<()> {
-        let Some(run_count) = self.observation.guard_run_count() else { return Ok(()) };
-        let result = with_capabilities(|| self_test::self_test(run_count, &self.options.paths.sysfs));
-        self.guard.set_self_test(result);
+    fn self_test(&mut self) -> Result<(), Fatal> {
+        if !self.state.is_observing() {
+            return Ok(());
+        }
+        self.state.set_self_test(with_capabilities(|| self.sensor.self_test()));
         self.emit_guard_state()
     }
 
     /// Reports the guard's state if it changed.
-    fn emit_guard_state(&mut self) -> anyhow::Result<()> {
-        self.assessor.on_guard_state(self.guard.is_armed())?;
-        match self.guard.state_change(self.observation.pins()) {
+    fn emit_guard_state(&mut self) -> Result<(), Fatal> {
+        self.assessor.on_guard_state(self.state.is_armed(&self.guard));
+        match self.state.guard_change(&self.guard, self.sensor.pins()) {
             Some(state) => self.emit(Body::GuardState(state)),
             None => Ok(()),
         }
     }
 
-    fn emit_policy(&mut self) -> anyhow::Result<()> {
+    fn emit_policy(&mut self) -> Result<(), Fatal> {
         self.emit(Body::PolicyLoaded(self.guard.policy_loaded(self.runtime_info.config_files())))
     }
 
-    fn expire_exemptions(&mut self) -> anyhow::Result<()> {
-        for grant in self.guard.expire()? {
+    fn expire_exemptions(&mut self) -> Result<(), Fatal> {
+        let (expired, published) = self.guard.expire();
+        if published.is_err() {
+            self.note(DegradedPart::Policy, published);
+        }
+        for grant in expired {
             self.emit(Body::ExemptionEnded(self.guard.exemption_change(&grant)))?;
         }
         Ok(())
     }
 
-    /// Why this host cannot enforce. While libnvdimm is not loaded there is no guard: its prerequisites are checked instead.
+    /// Why this host cannot enforce with this kernel and its command line.
     fn enforce_obstacle(&self) -> Option<String> {
-        if self.observation.is_idle() { missing_prerequisites(&self.options) } else { self.guard.ineffective_reason() }
+        // A guard that judges is proof enough.
+        self.state.not_judging_reason(&self.guard).and_then(|_| self.sensor.enforce_obstacle())
+    }
+
+    /// At the start: ends the agent if the mode is enforce, and this host cannot enforce, or the configuration asks for that whatever
+    /// the reason.
+    fn require_effective(&self) -> Result<(), Fatal> {
+        let Some(reason) = self.state.ineffective_reason(&self.guard) else { return Ok(()) };
+        if self.guard.policy().mode != Mode::Enforce {
+            return Ok(());
+        }
+        match self.enforce_obstacle() {
+            Some(obstacle) => Err(Fatal::new(ExitContext::unsupported(cannot_enforce(&obstacle)))),
+            None if self.options.require_effective => {
+                let required = format!("enforcement is not effective, and guard.require_effective is set: {reason}");
+                Err(Fatal::new(ExitContext::unsupported(required)))
+            }
+            None => {
+                tracing::warn!("the mode is enforce, and oversize creations are not refused: {reason}");
+                Ok(())
+            }
+        }
     }
 
     /// Reads the configuration again, and applies it as a whole or not at all.
-    fn reload(&mut self) -> anyhow::Result<()> {
+    fn reload(&mut self) -> Result<(), Fatal> {
         let (file, on_exit) = (self.options.config.path().display().to_string(), self.guard.on_exit());
         match self.load_policy() {
             Ok(loaded) => {
-                self.assessor.on_thresholds_changed()?;
+                self.assessor.on_thresholds_changed();
                 self.web.reload(loaded.config.web());
                 if self.guard.on_exit() != on_exit {
                     // The programs are pinned or not when they are loaded.
                     self.detach()?;
                     self.reconcile()?;
                 }
-                self.runtime_info.on_reloaded(loaded.hash, loaded.files);
+                let mode_source = self.guard.mode_source();
+                self.runtime_info.on_reloaded(loaded.hash, loaded.files, mode_source, self.clock.wall());
                 self.emit_policy()?;
                 warn_of_skipped_exemptions(&self.guard);
                 self.emit_guard_state()
@@ -611,10 +719,12 @@ impl<W: Write> Agent<W> {
         if policy.exemptions.iter().any(|exemption| self.guard.is_unknown_region(exemption.subject)) {
             self.update_regions();
         }
-        match self.enforce_obstacle() {
-            Some(reason) if policy.mode == Mode::Enforce => anyhow::bail!(cannot_enforce(&reason)),
-            _ => self.guard.replace(policy)?,
+        if policy.mode == Mode::Enforce
+            && let Some(obstacle) = self.enforce_obstacle()
+        {
+            anyhow::bail!(cannot_enforce(&obstacle));
         }
+        self.guard.replace(policy)?;
         self.alerts.configure(loaded.config.alerts(), self.publisher.store_mut());
         Ok(loaded)
     }
@@ -622,19 +732,39 @@ impl<W: Write> Agent<W> {
     // Requests.
 
     /// Does what is requested over the control socket.
-    fn answer(&mut self, request: Request, peer: &Peer) -> Reply {
-        self.try_answer(request, peer).into()
+    fn answer(&mut self, request: Request, peer: &Peer) -> Result<Reply, Fatal> {
+        match self.try_answer(request, peer) {
+            Ok((response, None)) => Ok(Reply(Ok(response))),
+            Ok((response, Some(event))) => {
+                self.emit(event)?;
+                self.emit_guard_state()?;
+                Ok(Reply(Ok(response)))
+            }
+            Err(error) => Ok(Reply(Err(error))),
+        }
     }
 
-    fn try_answer(&mut self, request: Request, peer: &Peer) -> Result<Response, ErrorResponse> {
+    /// The response, and the event that reports what was done.
+    fn try_answer(&mut self, request: Request, peer: &Peer) -> Result<(Response, Option<Body>), ErrorResponse> {
+        if request.changes_guard() {
+            self.require_reachable_guard()?;
+        }
         let done = match request {
             Request::Mode { mode, reason } => {
-                if mode == Mode::Enforce
+                let mode = mode.mode();
+                let wanted = mode.unwrap_or(self.guard.configured_mode());
+                if wanted == Mode::Enforce
                     && let Some(obstacle) = self.enforce_obstacle()
                 {
                     return Err(ErrorResponse::unsupported(cannot_enforce(&obstacle)));
                 }
-                control::change_mode(&mut self.guard, &mut self.runtime_info, mode, reason, peer)?
+                let now = self.clock.wall();
+                let event = control::change_mode(&mut self.guard, &mut self.runtime_info, mode, reason, peer, now)?;
+                let ineffective_reason = self.state.ineffective_reason(&self.guard);
+                (
+                    Response::Mode(ModeResponse { mode: wanted, previous_mode: event.from, ineffective_reason }),
+                    Body::ModeChanged(event),
+                )
             }
             Request::Allow(allow) => {
                 if self.guard.is_unknown_region(allow.subject) {
@@ -644,14 +774,17 @@ impl<W: Write> Agent<W> {
             }
             Request::Revoke { id } => control::revoke(&mut self.guard, id, peer)?,
             Request::AcceptBaseline { scope, reason } => {
-                control::accept_baseline(&mut self.baseline, self.publisher.store_mut(), &scope, reason, peer)?
+                let time = Time(self.clock.wall());
+                control::accept_baseline(&mut self.baseline, self.publisher.store_mut(), &scope, reason, peer, time)?
             }
-            Request::Release => control::release(&self.guard, peer)?,
+            Request::Release => self.release(peer)?,
             Request::Status if peer.access == Access::ReadOnly => {
-                return Ok(Response::Status(Box::new(self.shared_view().view.status.clone())));
+                return Ok((Response::Status(Box::new(self.shared_view().view.status.clone())), None));
             }
-            Request::Status => return Ok(Response::Status(Box::new(self.snapshot().status()))),
-            Request::Block { namespace } => return control::block(self.publisher.info_blocks(), &namespace),
+            Request::Status => return Ok((Response::Status(Box::new(self.snapshot().status())), None)),
+            Request::Block { namespace } => {
+                return Ok((control::block(self.publisher.info_blocks(), &namespace)?, None));
+            }
             Request::Alerts => {
                 match peer.access {
                     Access::Full => self.evaluate_alerts(),
@@ -660,18 +793,37 @@ impl<W: Write> Agent<W> {
                         self.alerts.evaluate(&shared.view, self.publisher.store_mut());
                     }
                 }
-                return Ok(Response::Alerts(Box::new(self.alerts.status())));
+                return Ok((Response::Alerts(Box::new(self.alerts.status())), None));
             }
         };
-        self.emit(done.event)?;
-        if done.changes_guard {
-            self.emit_guard_state()?;
+        Ok((done.0, Some(done.1)))
+    }
+
+    /// Fails if a guard is pinned that this agent cannot change.
+    fn require_reachable_guard(&mut self) -> anyhow::Result<()> {
+        if self.guard.is_open() || self.sensor.pins().is_empty() {
+            return Ok(());
         }
-        Ok(done.response)
+        self.adopt_pinned_guard();
+        anyhow::ensure!(
+            self.guard.is_open(),
+            "nothing was changed: a guard is pinned, and its maps cannot be opened (`pfnwatch guard release` removes it)"
+        );
+        Ok(())
+    }
+
+    /// Removes the pins: the guard then ends with the agent, unless another agent has pinned it again.
+    fn release(&mut self, peer: &Peer) -> anyhow::Result<(Response, Body)> {
+        let removed = self.sensor.release()?;
+        self.state.on_released();
+        if !self.state.is_observing() {
+            self.guard.close();
+        }
+        Ok(control::released(&removed, self.guard.policy().mode, self.state.is_guard_present(), peer))
     }
 
     /// Answers a request over the web.
-    fn serve_view(&mut self, request: ViewRequest) -> anyhow::Result<()> {
+    fn serve_view(&mut self, request: ViewRequest) -> Result<(), Fatal> {
         if request.is_given_up() {
             return Ok(());
         }
@@ -723,7 +875,10 @@ impl<W: Write> Agent<W> {
             options: &self.options,
             facts: &self.facts,
             runtime_info: &self.runtime_info,
-            observation: &self.observation,
+            state: &self.state,
+            sensor: &*self.sensor,
+            clock: &*self.clock,
+            losses: &self.losses,
             assessor: &self.assessor,
             reported_blocks: &self.reported_blocks,
             kernel: &self.kernel,
@@ -736,6 +891,14 @@ impl<W: Write> Agent<W> {
             alerts: &self.alerts,
         }
     }
+}
+
+/// What is left of an attachment when its maps are handed on.
+struct AttachedParts {
+    /// Why the guard's program is not among those that are attached.
+    guard_off: Option<String>,
+    /// Whether it replaces a guard that ran without an agent.
+    taken_over: bool,
 }
 
 /// Whoever may not open the socket may not load programs either.

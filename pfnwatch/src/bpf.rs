@@ -4,7 +4,7 @@
 pub mod attach;
 pub mod block_reader;
 mod btf_ids;
-mod counters;
+pub mod counters;
 mod debug_log;
 pub mod decode;
 pub mod guard;

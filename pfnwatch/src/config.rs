@@ -70,12 +70,13 @@ pub struct Loaded {
 struct GuardConfig {
     mode: Mode,
     on_agent_exit: OnAgentExit,
+    require_effective: bool,
 }
 
 impl Default for GuardConfig {
     fn default() -> Self {
         let Policy { mode, on_agent_exit, .. } = Policy::default();
-        Self { mode, on_agent_exit }
+        Self { mode, on_agent_exit, require_effective: false }
     }
 }
 
@@ -160,9 +161,15 @@ impl Config {
         self.store.clone().into()
     }
 
+    /// Whether an agent ends that should enforce and does not.
+    #[must_use]
+    pub const fn requires_effective(&self) -> bool {
+        self.guard.require_effective
+    }
+
     #[must_use]
     pub fn policy(&self) -> Policy {
-        let GuardConfig { mode, on_agent_exit } = self.guard;
+        let GuardConfig { mode, on_agent_exit, .. } = self.guard;
         Policy { mode, thresholds: self.thresholds(), on_agent_exit, exemptions: self.exemptions.clone() }
     }
 }

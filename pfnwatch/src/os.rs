@@ -10,6 +10,6 @@ pub mod memory_trim;
 pub mod paths;
 pub mod privileges;
 pub mod reader_group;
-pub mod shutdown;
+pub mod signals;
 pub mod sysconf;
 pub mod systemd;

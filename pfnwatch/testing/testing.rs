@@ -6,6 +6,12 @@ mod integration;
 pub(crate) mod reference;
 mod seeds;
 
+#[path = "../tests/support/kernel.rs"]
+pub(crate) mod kernel;
+
+#[path = "../tests/support/run_agent.rs"]
+pub(crate) mod run_agent;
+
 #[path = "../tests/support/view.rs"]
 pub(crate) mod view;
 

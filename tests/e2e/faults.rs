@@ -135,7 +135,7 @@ fn without_a_guard(words: &[&str]) -> Result<()> {
 }
 
 /// The kernel attaches a limited number of programs to one function (BPF_MAX_TRAMP_LINKS, include/linux/bpf.h). If
-/// others occupy the guard's hook, the agent observes, and refuses the mode enforce.
+/// others occupy the guard's hook, the agent observes, and reports that enforcement is not effective.
 #[test]
 fn hook_that_is_taken_by_others_is_said() -> Result<()> {
     const MAX_ARGUMENTS: usize = 64;
@@ -151,8 +151,17 @@ fn hook_that_is_taken_by_others_is_said() -> Result<()> {
     };
     ensure!(format!("{refused:#}").contains("os error 7"), "{} programs, and then {refused:#}", others.len());
     without_a_guard(&[TOO_MANY])?;
+    // This needs neither another kernel nor another command line: the agent stays, unless the configuration asks it to end.
+    policy::write("[guard]\nmode = \"enforce\"\nrequire_effective = true\n")?;
+    ends(":", &format!("--config {}", policy::PATH), &[Some(4)], &[TOO_MANY, "require_effective"])?;
     Policy::default_audit(GuardMode::Enforce).write()?;
-    ends(":", &format!("--config {}", policy::PATH), &[Some(4)], &[TOO_MANY])
+    let mut agent = Agent::start(&["--config", policy::PATH, "--control-socket", guard::SOCKET])?;
+    for arguments in [&["status"][..], &["mode", "enforce"]] {
+        let said = guard::pfnwatch(arguments)?;
+        let is_reported = said.stdout.contains("NOT EFFECTIVE") && said.stdout.contains(TOO_MANY);
+        ensure!(said.code == Some(4) && is_reported, "{arguments:?}: {said:?}");
+    }
+    agent.stop_and_count().map(drop)
 }
 
 /// Limits of files, address space and memory that are too small for it, and invalid paths for its socket.

@@ -5,6 +5,7 @@
 
 mod allowed;
 mod bind_ways;
+mod break_glass;
 mod bypass;
 mod denied;
 mod edge_cases;

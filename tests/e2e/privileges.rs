@@ -76,7 +76,9 @@ fn given_up_after_the_attachment_and_not_missed_later() -> Result<()> {
         let taken = event["explanation"].to_string().contains("when the agent goes, release");
         (has_text(event, "event", "policy_loaded") && taken).then_some(())
     })?;
-    agent.armed().context("the configuration was read anew")?;
+    agent.armed().context("the configuration was read again")?;
+    // What a person has set outlives the reload.
+    guard::succeed(&["mode", "configured"])?;
     let effective = guard::status()?;
     ensure!(effective["enforcement_effective"] == true, "it does not prove that it fires: {effective}");
     watches_with_little(agent.pid()?)

@@ -126,7 +126,7 @@ fn added<T: Clone + PartialEq>(now: &[T], before: &[T]) -> Vec<T> {
     now.iter().filter(|held| !before.contains(held)).cloned().collect()
 }
 
-pub const PINS: &str = "/sys/fs/bpf/pfnwatch/v3";
+pub const PINS: &str = "/sys/fs/bpf/pfnwatch/v4";
 
 /// A guard that stays attached as long as this lives, even without its pins.
 pub struct PinnedObjects(#[expect(dead_code, reason = "it holds the link")] FdLink);

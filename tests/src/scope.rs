@@ -98,6 +98,7 @@ pub const TABLE: &[Scope] = &[
     decided_by_maps("guard::allowed::"),
     // Two threads in the kernel at once; a failure behind the guard, in an order that is the kernel's.
     Scope { prefix: "guard::allowed::once_is_spent_by", lines: Lines::Observing, scenario: GUARD },
+    decided_by_maps("guard::break_glass::"),
     decided_by_maps("guard::denied::is_just_what_the_verdict_calls_oversize"),
     decided_by_maps("guard::hold::agent_that_ends_as_it_was_asked"),
     decided_by_maps("guard::hold::failed_take_over"),

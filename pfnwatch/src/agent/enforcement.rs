@@ -6,7 +6,6 @@ use crate::{
         features::{FeatureSources, Features},
         prerequisites::{NeededFor, judge, unmet},
     },
-    model::{exit::ExitContext, policy::Mode},
     os::privileges::with_capabilities,
 };
 
@@ -20,16 +19,6 @@ pub(super) fn missing_prerequisites(options: &Options) -> Option<String> {
     (!missing.is_empty()).then(|| missing.join("; "))
 }
 
-/// Fails if the mode is enforce and the guard is not effective: at the start that is not replaced by an audit.
-pub(super) fn require_effective(guard: &Guard) -> anyhow::Result<()> {
-    match guard.ineffective_reason() {
-        Some(reason) if guard.policy().mode == Mode::Enforce => {
-            Err(ExitContext::unsupported(cannot_enforce(&reason)).into())
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Why a host cannot enforce, and what to do.
 pub(super) fn cannot_enforce(reason: &str) -> String {
     format!("this host cannot enforce: {reason} (`pfnwatch doctor --enforce` says what is missing)")
@@ -37,7 +26,7 @@ pub(super) fn cannot_enforce(reason: &str) -> String {
 
 /// Warns of exemptions of the configuration that are not in force, once the regions are known.
 pub(super) fn warn_of_skipped_exemptions(guard: &Guard) {
-    if !guard.is_armed() {
+    if !guard.has_blocks() {
         return;
     }
     for (exemption, reason) in guard.skipped_in_configuration() {

@@ -1,19 +1,11 @@
 //! The namespaces that exist already when the programs are attached.
 
-use pfnwatch_common::layout::Layout;
 use uuid::Uuid;
 
-use crate::{
-    model::{
-        bounded::BoundedMap,
-        event::{Body, Event, ExistingNamespace, NamespaceId},
-        inventory::{InfoBlocks, Inventory},
-        kernel::KernelFacts,
-        scan_result::{AssessedNamespace, ScanResult},
-        thresholds::Thresholds,
-    },
-    os::paths::Paths,
-    scan::{EnabledBlocks, info_blocks},
+use crate::model::{
+    bounded::BoundedMap,
+    event::{Body, Event, ExistingNamespace, NamespaceId},
+    scan_result::AssessedNamespace,
 };
 
 /// So many reported blocks are remembered. A namespace whose block was evicted is reported again.
@@ -46,23 +38,6 @@ impl ReportedBlocks {
     pub(super) const fn evicted(&self) -> u64 {
         self.0.evicted()
     }
-}
-
-/// Assesses the namespaces of an inventory, with their info blocks. Those of enabled namespaces are read by programs that were
-/// loaded with this layout.
-pub(super) fn assess(
-    paths: &Paths,
-    facts: &KernelFacts,
-    thresholds: &Thresholds,
-    inventory: Inventory,
-    layout: Option<Layout>,
-) -> (ScanResult, InfoBlocks) {
-    let enabled = layout.map_or(EnabledBlocks::Read, EnabledBlocks::ReadBy);
-    let (blocks, problem) = info_blocks(paths, &inventory, enabled);
-    if let Some(problem) = problem {
-        tracing::warn!("info blocks of enabled namespaces cannot be read: {problem}");
-    }
-    (ScanResult::assess(inventory, &blocks, facts.clone(), thresholds), blocks)
 }
 
 /// The namespace as the cache of info blocks identifies it, if its place is known.

@@ -6,8 +6,7 @@ use crate::{
     code::max_struct_page::MaxStructPage,
     image::max_struct_page::RunningKernel,
     kernel::max_struct_page::{Evidence, Source},
-    model::event::{BlockState, Body, Event, MaxStructPageReport, MaxStructPageStatus},
-    os::paths::Paths,
+    model::event::{BlockState, Body, Event, MaxStructPageReport, MaxStructPageStatus, SetUp},
 };
 
 /// The evidence, and what was reported of it last.
@@ -23,9 +22,14 @@ impl KernelWatch {
         *self = Self::default();
     }
 
-    /// Learns from an info block that the kernel made. Returns whether it is new evidence, so that [`Self::update`] is worth it.
+    /// Learns from an info block that the kernel made. Returns whether [`Self::update`] is worth it: this is new evidence, or the
+    /// guard's prediction was wrong, so that the earlier evidence is in doubt.
     pub fn observe(&mut self, event: &Event) -> bool {
         let Body::SetUp(setup) = &event.body else { return false };
+        self.learn(setup) || setup.guard.is_some_and(|prediction| prediction.mismatch)
+    }
+
+    fn learn(&mut self, setup: &SetUp) -> bool {
         let (BlockState::Made, Some(sizes)) = (setup.block, setup.sizes) else { return false };
         let known: BTreeSet<u64> = self.observed.iter().map(|evidence| evidence.max.bytes).collect();
         if known.contains(&sizes.page_struct_size_bytes) {
@@ -52,10 +56,15 @@ impl KernelWatch {
         self.reported.as_ref()
     }
 
-    /// Gathers all the evidence; `None` if the result is the one that was reported last.
-    pub fn update(&mut self, paths: &Paths, release: &str) -> Option<MaxStructPageReport> {
-        let RunningKernel { resolved, override_set, problems, .. } =
-            RunningKernel::gather(paths, release, self.observed.clone());
+    /// The evidence from info blocks.
+    #[must_use]
+    pub fn observed(&self) -> Vec<Evidence> {
+        self.observed.clone()
+    }
+
+    /// Takes all the evidence; `None` if the result is the one that was reported last.
+    pub fn update(&mut self, kernel: RunningKernel) -> Option<MaxStructPageReport> {
+        let RunningKernel { resolved, override_set, problems, .. } = kernel;
         let overridden = override_set.unwrap_or(false);
         let describe = |evidence: &Evidence| format!("{} B: {}", evidence.max.effective(overridden), evidence.source);
         let report = MaxStructPageReport {
@@ -74,6 +83,7 @@ impl KernelWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::paths::Paths;
 
     /// The guard is armed with [`KernelWatch::max_struct_page`].
     #[test]
@@ -81,7 +91,7 @@ mod tests {
         let host = tempfile::tempdir().unwrap();
         let paths = Paths { sysfs: host.path().to_owned(), procfs: host.path().to_owned() };
         let mut watch = KernelWatch::default();
-        let report = watch.update(&paths, "6.1.5").unwrap();
+        let report = watch.update(RunningKernel::gather(&paths, "6.1.5", watch.observed())).unwrap();
         assert_eq!(report.status.evidence, ["128 B: upstream release 6.1.5 (weak)"]);
         assert_eq!((report.status.max_struct_page_size_bytes, watch.max_struct_page()), (None, None));
     }

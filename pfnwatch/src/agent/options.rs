@@ -35,6 +35,8 @@ pub struct Options {
     /// How many info blocks the guard can know of.
     pub known_blocks: u32,
     pub guard_twice: bool,
+    /// Whether the agent ends if enforcement is requested and not effective once it has attached.
+    pub require_effective: bool,
     /// The receivers of alerts, until the configuration is read again.
     pub alerts: AlertsPolicy,
 }

@@ -4,7 +4,7 @@ use std::{io::Write, time::SystemTime};
 
 use anyhow::Context as _;
 
-use super::event_summary::EventSummary;
+use super::{event_summary::EventSummary, failure::Fatal};
 use crate::{
     export::event_log::Log,
     guard::info_block_cache::InfoBlockCache,
@@ -43,7 +43,7 @@ impl<W: Write> Publisher<W> {
     ///
     /// # Errors
     /// Standard output is gone.
-    pub(super) fn emit(&mut self, mut event: Event) -> anyhow::Result<()> {
+    pub(super) fn emit(&mut self, mut event: Event) -> Result<(), Fatal> {
         // The actor of a request over the control socket comes with a path, and without a number.
         if let (Some(actor), Some(cgroups)) = (event.actor_mut().filter(|it| it.cgroup_id != 0), &mut self.cgroups) {
             actor.cgroup = cgroups.path(actor.cgroup_id);
@@ -57,14 +57,15 @@ impl<W: Write> Publisher<W> {
     ///
     /// # Errors
     /// Standard output is gone.
-    pub(super) fn publish(&mut self) -> anyhow::Result<()> {
+    pub(super) fn publish(&mut self) -> Result<(), Fatal> {
         if self.queue.is_empty() && self.info_blocks.dirty().next().is_none() {
             return Ok(());
         }
         let mut events = std::mem::take(&mut self.queue);
         self.store.commit(&mut events, &mut self.info_blocks);
         for event in &events {
-            self.log.write(event).context("standard output does not take the event")?;
+            let written = self.log.write(event).context("standard output does not take the event");
+            written.map_err(Fatal::new)?;
         }
         // The allocation is used for the next events.
         events.clear();
@@ -76,7 +77,7 @@ impl<W: Write> Publisher<W> {
     ///
     /// # Errors
     /// Standard output is gone.
-    pub(super) fn check_store(&mut self) -> anyhow::Result<()> {
+    pub(super) fn check_store(&mut self) -> Result<(), Fatal> {
         self.publish()?;
         self.store.enforce_retention(&mut self.info_blocks, SystemTime::now());
         self.restore_blocks();

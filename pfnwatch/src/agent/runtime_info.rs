@@ -2,8 +2,9 @@
 
 use std::time::SystemTime;
 
+use crate::guard::Guard;
 use crate::model::{
-    policy::Mode,
+    policy::ModeSource,
     status::{ModeStatus, PolicyStatus},
     thresholds::Thresholds,
     timestamp::Timestamp,
@@ -24,8 +25,7 @@ pub(super) struct RuntimeInfo {
 }
 
 impl RuntimeInfo {
-    pub(super) fn new(config_hash: String, config_files: Option<String>) -> Self {
-        let now = SystemTime::now();
+    pub(super) fn new(config_hash: String, config_files: Option<String>, now: SystemTime) -> Self {
         Self {
             started: now,
             mode_since: now,
@@ -38,9 +38,29 @@ impl RuntimeInfo {
         }
     }
 
-    /// Another configuration is in force, with its mode.
-    pub(super) fn on_reloaded(&mut self, config_hash: String, config_files: Option<String>) {
-        *self = Self { started: self.started, ..Self::new(config_hash, config_files) };
+    /// Another configuration is in force. Its mode is, too, unless a person has set another one.
+    pub(super) fn on_reloaded(
+        &mut self,
+        config_hash: String,
+        config_files: Option<String>,
+        mode_source: ModeSource,
+        now: SystemTime,
+    ) {
+        let new = Self::new(config_hash, config_files, now);
+        let mut before = std::mem::replace(self, new);
+        self.started = before.started;
+        if mode_source == ModeSource::Person {
+            self.mode_since = before.mode_since;
+            std::mem::swap(&mut self.mode_by, &mut before.mode_by);
+            self.mode_reason = before.mode_reason;
+        }
+    }
+
+    /// The guard of an earlier agent is continued with.
+    pub(super) fn on_adopted(&mut self, mode_source: ModeSource, now: SystemTime) {
+        if mode_source == ModeSource::Person {
+            self.on_mode_changed("a person, while an earlier agent ran".to_owned(), None, now);
+        }
     }
 
     /// The configuration was rejected: the earlier one stays in force.
@@ -48,8 +68,8 @@ impl RuntimeInfo {
         self.reload_error = Some(error);
     }
 
-    pub(super) fn on_mode_changed(&mut self, by: String, reason: Option<String>) {
-        (self.mode_since, self.mode_by, self.mode_reason) = (SystemTime::now(), by, reason);
+    pub(super) fn on_mode_changed(&mut self, by: String, reason: Option<String>, now: SystemTime) {
+        (self.mode_since, self.mode_by, self.mode_reason) = (now, by, reason);
     }
 
     pub(super) const fn started(&self) -> SystemTime {
@@ -65,10 +85,12 @@ impl RuntimeInfo {
         self.reload_error.is_some()
     }
 
-    pub(super) fn mode_status(&self, mode: Mode) -> ModeStatus {
+    pub(super) fn mode_status(&self, guard: &Guard) -> ModeStatus {
         ModeStatus {
-            mode,
+            mode: guard.policy().mode,
             since: Timestamp::from(self.mode_since),
+            source: guard.mode_source(),
+            configured_mode: guard.configured_mode(),
             by: self.mode_by.clone(),
             reason: self.mode_reason.clone(),
         }

@@ -5,11 +5,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use pfnwatch_common::counter::Counter;
 use uuid::Uuid;
 
 use super::{
     Options, alerts::Alerts, baseline_watch::BaselineWatch, event_summary::EventSummary, initial_scan::ReportedBlocks,
-    kernel_watch::KernelWatch, observation::Observation, records::RecordAssessor, runtime_info::RuntimeInfo,
+    kernel_watch::KernelWatch, losses::Losses, records::RecordAssessor, runtime_info::RuntimeInfo, sensor::Sensor,
+    state::AgentState,
 };
 use crate::{
     export::web::Web,
@@ -17,15 +19,13 @@ use crate::{
     model::{
         inventory::{Holder, InfoBlocks, Inventory, Namespace},
         kernel::KernelFacts,
-        policy::{Exemption, Grant, Mode},
+        policy::{Exemption, ExemptionSubject, Grant, Mode},
         scan_result::ScanResult,
-        status::{
-            AgentStatus, ExemptionOrigin, ExemptionStatus, GuardStatus, SelfTestStatus, SkippedExemptionStatus, Status,
-        },
+        status::{AgentStatus, ExemptionOrigin, ExemptionStatus, SelfTestStatus, SkippedExemptionStatus, Status},
         timestamp::Timestamp,
         view::View,
     },
-    os::memory_trim,
+    os::{clock::Clock, memory_trim},
     policy::SkipReason,
     store::EventStore,
     sysfs::inventory::SysfsRoots,
@@ -37,7 +37,10 @@ pub(super) struct AgentSnapshot<'a> {
     pub(super) options: &'a Options,
     pub(super) facts: &'a KernelFacts,
     pub(super) runtime_info: &'a RuntimeInfo,
-    pub(super) observation: &'a Observation,
+    pub(super) state: &'a AgentState,
+    pub(super) sensor: &'a dyn Sensor,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) losses: &'a Losses,
     pub(super) assessor: &'a RecordAssessor,
     pub(super) reported_blocks: &'a ReportedBlocks,
     pub(super) kernel: &'a KernelWatch,
@@ -53,10 +56,10 @@ pub(super) struct AgentSnapshot<'a> {
 impl AgentSnapshot<'_> {
     /// One line without control characters for the service manager, which `systemctl status` shows.
     pub(super) fn service_status(&self) -> String {
-        let observation = self.observation.describe(&self.facts.release);
+        let observation = self.state.describe(&self.facts.release);
         let mode = self.guard.policy().mode;
-        let ineffective =
-            self.guard.ineffective_reason().filter(|_| mode == Mode::Enforce && !self.observation.is_idle());
+        let ineffective = self.state.ineffective_reason(self.guard);
+        let ineffective = ineffective.filter(|_| mode == Mode::Enforce && !self.state.is_waiting());
         let effect = ineffective.map(|reason| format!(" without effect: {reason}")).unwrap_or_default();
         let refused = if self.runtime_info.has_reload_failed() { "; a configuration was refused" } else { "" };
         // A line break would end the message.
@@ -66,51 +69,55 @@ impl AgentSnapshot<'_> {
     /// The host and its agent, for the web and for alerts.
     pub(super) fn view(&self) -> View {
         View {
-            now: SystemTime::now(),
+            now: self.clock.wall(),
             status: self.status(),
             scan: self.scan().map_err(|error| format!("{error:#}")),
             max_struct_page_size: self.kernel.max_struct_page(),
-            programs: self.observation.programs(),
-            runs: self.observation.program_runs(&self.options.paths.procfs),
+            programs: self.sensor.programs(),
+            runs: self.sensor.program_runs(),
             events: self.events.counts().clone(),
             last_events: self.events.last().cloned().collect(),
             regressions: self.baseline.regressions(),
             store: self.store.health(),
             alerts: self.alerts.deliveries(),
+            degraded: self.state.degraded.counts(),
         }
     }
 
     pub(super) fn status(&self) -> Status {
         let policy = self.guard.policy();
-        let ineffective = self.guard.ineffective_reason();
+        let ineffective = self.state.ineffective_reason(self.guard);
         Status {
             agent: self.agent(),
-            mode: self.runtime_info.mode_status(policy.mode),
-            guard: GuardStatus {
-                attached: self.guard.is_attached(),
-                armed: self.guard.is_armed(),
-                reason: self.guard.not_armed_reason(),
-            },
+            mode: self.runtime_info.mode_status(self.guard),
+            guard: self.state.guard_status(self.guard),
             enforcement_effective: ineffective.is_none(),
             ineffective_reason: ineffective,
             self_test: self
-                .guard
+                .state
                 .self_test()
                 .map(|it| SelfTestStatus { at: Timestamp::from(it.at), how: it.how.clone() }),
             max_struct_page: self.kernel.known().map(|report| report.status.clone()).unwrap_or_default(),
             policy: self.runtime_info.policy_status(self.guard.number(), policy.thresholds),
-            exemptions: exemptions(self.guard),
+            exemptions: self.exemptions(),
             skipped_exemptions: skipped_exemptions(self.guard),
-            programs: self.observation.programs(),
-            records: self.observation.totals(),
+            programs: self.sensor.programs(),
+            records: self.losses.totals(),
             last_event: self.events.last().next_back().map(|event| event.text.clone()),
             web: self.web.status(),
-            counters: self.observation.counters(),
+            counters: self.counters(),
             store_error: self.store.health().error,
             evictions: self.evictions(),
             on_agent_exit: policy.on_agent_exit,
-            pins: self.observation.pins(),
+            pins: self.sensor.pins(),
+            degraded: self.state.degraded.status(),
         }
+    }
+
+    /// The counters of the programs by name; empty if there are none, or if they cannot be read.
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let Ok(Some(totals)) = self.sensor.counters() else { return BTreeMap::new() };
+        Counter::ALL.iter().map(|counter| (counter.name().to_owned(), totals.get(*counter))).collect()
     }
 
     fn evictions(&self) -> BTreeMap<String, u64> {
@@ -138,10 +145,11 @@ impl AgentSnapshot<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: Timestamp::from(started),
             kernel: self.facts.release.clone(),
-            observing: self.observation.is_attached(),
-            reason: self.observation.reason(),
-            ready: self.observation.is_ready(),
-            uptime_seconds: started.elapsed().unwrap_or_default().as_secs(),
+            phase: self.state.phase(),
+            observing: self.state.is_observing(),
+            reason: self.state.reason(),
+            ready: self.state.is_ready(),
+            uptime_seconds: self.clock.wall().duration_since(started).unwrap_or_default().as_secs(),
             memory: memory_trim::resident(),
         }
     }
@@ -167,12 +175,49 @@ impl AgentSnapshot<'_> {
             blocks.insert(&namespace.name, *saved.bytes());
         }
     }
-}
 
-/// The configuration's exemptions that have not ended, then the grants.
-fn exemptions(guard: &Guard) -> Vec<ExemptionStatus> {
-    let configured = guard.in_configuration().map(|(id, exemption)| configured_exemption(id, exemption));
-    configured.chain(guard.grants().iter().map(|grant| granted_exemption(guard, grant))).collect()
+    /// The configuration's exemptions that have not ended, then the grants.
+    fn exemptions(&self) -> Vec<ExemptionStatus> {
+        let configured = self.guard.in_configuration().map(|(id, exemption)| self.configured_exemption(id, exemption));
+        configured.chain(self.guard.grants().iter().map(|grant| self.granted_exemption(grant))).collect()
+    }
+
+    fn configured_exemption(&self, id: u64, exemption: &Exemption) -> ExemptionStatus {
+        let Exemption { subject, until, reason } = exemption;
+        let remaining = |until: SystemTime| until.duration_since(self.clock.wall()).unwrap_or_default().as_secs();
+        ExemptionStatus {
+            id,
+            origin: ExemptionOrigin::Policy,
+            subject: *subject,
+            region: self.region(*subject),
+            once: false,
+            until: until.map(Timestamp::from),
+            remaining_seconds: until.map(remaining),
+            reason: reason.clone(),
+            by: "the configuration".to_owned(),
+        }
+    }
+
+    fn granted_exemption(&self, grant: &Grant) -> ExemptionStatus {
+        let until = grant.until_boot_ns.and_then(|until| self.guard.wall_time(until));
+        let remaining = |until| Duration::from_nanos(self.guard.remaining_ns(until)).as_secs();
+        ExemptionStatus {
+            id: grant.id,
+            origin: ExemptionOrigin::Allow,
+            subject: grant.subject,
+            region: self.region(grant.subject),
+            once: grant.once,
+            until: until.map(Timestamp::from),
+            remaining_seconds: grant.until_boot_ns.map(remaining),
+            reason: grant.reason.clone(),
+            by: grant.by.clone(),
+        }
+    }
+
+    /// The region's name today.
+    fn region(&self, subject: ExemptionSubject) -> Option<String> {
+        self.guard.region_name(subject).map(str::to_owned)
+    }
 }
 
 fn skipped_exemptions(guard: &Guard) -> Vec<SkippedExemptionStatus> {
@@ -182,36 +227,4 @@ fn skipped_exemptions(guard: &Guard) -> Vec<SkippedExemptionStatus> {
         skip_reason: reason.to_string(),
     };
     guard.skipped_in_configuration().map(status).collect()
-}
-
-fn configured_exemption(id: u64, exemption: &Exemption) -> ExemptionStatus {
-    let Exemption { subject, until, reason } = exemption;
-    let remaining = |until: SystemTime| until.duration_since(SystemTime::now()).unwrap_or_default().as_secs();
-    ExemptionStatus {
-        id,
-        origin: ExemptionOrigin::Policy,
-        subject: *subject,
-        region: None,
-        once: false,
-        until: until.map(Timestamp::from),
-        remaining_seconds: until.map(remaining),
-        reason: reason.clone(),
-        by: "the configuration".to_owned(),
-    }
-}
-
-fn granted_exemption(guard: &Guard, grant: &Grant) -> ExemptionStatus {
-    let until = grant.until_boot_ns.and_then(|until| guard.wall_time(until));
-    let remaining = grant.until_boot_ns.map(|until| Duration::from_nanos(guard.remaining_ns(until)).as_secs());
-    ExemptionStatus {
-        id: grant.id,
-        origin: ExemptionOrigin::Allow,
-        subject: grant.subject,
-        region: None,
-        once: grant.once,
-        until: until.map(Timestamp::from),
-        remaining_seconds: remaining,
-        reason: grant.reason.clone(),
-        by: grant.by.clone(),
-    }
 }

@@ -3,9 +3,11 @@
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray, PerCpuValues},
+    maps::{Map, MapData, PerCpuArray, PerCpuValues},
 };
 use pfnwatch_common::{counter::Counter, names};
+
+use super::pins::Pins;
 
 pub struct Counters(PerCpuArray<MapData, u64>);
 
@@ -13,6 +15,12 @@ pub struct Counters(PerCpuArray<MapData, u64>);
 pub struct CounterTotals([u64; Counter::ALL.len()]);
 
 impl CounterTotals {
+    pub fn set(&mut self, counter: Counter, total: u64) {
+        if let Some((_, value)) = Counter::ALL.iter().zip(&mut self.0).find(|(known, _)| **known == counter) {
+            *value = total;
+        }
+    }
+
     pub fn get(&self, counter: Counter) -> u64 {
         Counter::ALL.iter().zip(self.0).find(|(known, _)| **known == counter).map_or(0, |(_, total)| total)
     }
@@ -41,11 +49,20 @@ impl Counters {
         self.0.set(index, values, 0).with_context(|| format!("counter {}", counter.name()))
     }
 
+    /// Opens the counters of a guard that is pinned.
+    ///
+    /// # Errors
+    /// They are not pinned, or cannot be opened.
+    pub fn open(pins: &Pins) -> anyhow::Result<Self> {
+        let pinned = MapData::from_pin(pins.map(names::COUNTERS)).and_then(Map::from_map_data);
+        Ok(Self(pinned.and_then(PerCpuArray::try_from).context("the pinned map COUNTERS cannot be opened")?))
+    }
+
     pub fn read(&self) -> anyhow::Result<CounterTotals> {
         let mut totals = CounterTotals::default();
-        for (counter, total) in Counter::ALL.iter().zip(&mut totals.0) {
+        for counter in Counter::ALL {
             let values = self.0.get(&(*counter as u32), 0).with_context(|| format!("counter {}", counter.name()))?;
-            *total = values.iter().copied().fold(0, u64::wrapping_add);
+            totals.set(*counter, values.iter().copied().fold(0, u64::wrapping_add));
         }
         Ok(totals)
     }

@@ -89,9 +89,12 @@ fn attempt(record: &Attempt, context: &Context) -> Body {
 
 fn probe(record: &Attempt) -> event::Probe {
     let code = bind_code(record);
+    // pmem_attach_disk and __dax_pmem_probe set a memmap up for every pfn or dax device that they take.
+    let set_up_missed = matches!(Personality::from_u32(record.personality), Personality::Pfn | Personality::Dax);
     let found_block = record.seen.has(CaptureFlags::PROBE_VALIDATED).then_some(record.probe_validate != errno::ENODEV);
     let result = match code {
         None => ProbeResult::Unknown,
+        Some(0) if set_up_missed => ProbeResult::SetUpNotSeen,
         Some(0) => ProbeResult::Enabled,
         // nd_pmem_probe answers -ENXIO once a btt, pfn or dax device takes the namespace (drivers/nvdimm/pmem.c).
         Some(errno::ENXIO) => ProbeResult::PassedOn,

@@ -1,5 +1,7 @@
 //! The guard's maps: policy, known blocks, and what several loads share.
 
+mod tables;
+
 use anyhow::Context as _;
 use aya::{
     Ebpf, Pod,
@@ -11,8 +13,10 @@ use pfnwatch_common::{
     policy::{SLOTS, Snapshot},
 };
 
-use crate::bpf::pod::Wire;
+pub use self::tables::GuardTables;
+use crate::bpf::{pins::Pins, pod::Wire};
 
+/// The guard's maps in the kernel. They stay there without a guard as long as this lives, or as they are pinned.
 pub struct GuardMaps {
     policies: Array<MapData, Wire<Snapshot>>,
     active: Array<MapData, u64>,
@@ -23,31 +27,52 @@ pub struct GuardMaps {
 }
 
 impl GuardMaps {
-    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        Ok(Self {
-            policies: array(ebpf, names::POLICIES)?,
-            active: array(ebpf, names::ACTIVE)?,
-            module_epoch: array(ebpf, names::MODULE_EPOCH)?,
-            known_blocks: hash(ebpf, names::KNOWN_BLOCKS)?,
-            one_shot_exemptions: hash(ebpf, names::ONE_SHOT_EXEMPTIONS)?,
-            active_owner: array(ebpf, names::ACTIVE_OWNER)?,
+    pub(super) fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        Self::find(|name| ebpf.take_map(name).with_context(|| format!("the eBPF object has no map {name}")))
+    }
+
+    /// Opens the maps of a guard that is pinned.
+    ///
+    /// # Errors
+    /// One of them is not pinned, or cannot be opened.
+    pub fn open(pins: &Pins) -> anyhow::Result<Self> {
+        Self::find(|name| {
+            let pinned = MapData::from_pin(pins.map(name)).and_then(Map::from_map_data);
+            pinned.with_context(|| format!("the pinned map {name} cannot be opened"))
         })
     }
 
-    /// How often libnvdimm was loaded or unloaded since the maps were made.
-    pub fn module_epoch(&self) -> anyhow::Result<u64> {
+    fn find(mut map: impl FnMut(&'static str) -> anyhow::Result<Map>) -> anyhow::Result<Self> {
+        Ok(Self {
+            policies: array(names::POLICIES, &mut map)?,
+            active: array(names::ACTIVE, &mut map)?,
+            module_epoch: array(names::MODULE_EPOCH, &mut map)?,
+            known_blocks: hash(names::KNOWN_BLOCKS, &mut map)?,
+            one_shot_exemptions: hash(names::ONE_SHOT_EXEMPTIONS, &mut map)?,
+            active_owner: array(names::ACTIVE_OWNER, &mut map)?,
+        })
+    }
+
+    /// The number of the active load; 0 for none.
+    pub(super) fn owner(&self) -> anyhow::Result<u64> {
+        self.active_owner.get(&0, 0).context("the map ACTIVE_OWNER cannot be read")
+    }
+
+    pub(super) fn set_owner(&mut self, guard: u64) -> anyhow::Result<()> {
+        self.active_owner.set(0, guard, 0).context("the programs cannot be put in charge")
+    }
+}
+
+impl GuardTables for GuardMaps {
+    fn module_epoch(&self) -> anyhow::Result<u64> {
         self.module_epoch.get(&0, 0).context("the map MODULE_EPOCH cannot be read")
     }
 
-    pub fn number(&self) -> anyhow::Result<u64> {
+    fn number(&self) -> anyhow::Result<u64> {
         self.active.get(&0, 0).context("the map ACTIVE cannot be read")
     }
 
-    /// Publishes a snapshot, which the guard uses once this returns. Returns its number.
-    ///
-    /// # Errors
-    /// If the kernel refuses the update, the previous snapshot stays in force.
-    pub fn publish(&mut self, snapshot: &Snapshot) -> anyhow::Result<u64> {
+    fn publish(&mut self, snapshot: &Snapshot) -> anyhow::Result<u64> {
         let number = self.number()?.wrapping_add(1);
         let slot = u32::try_from(number % u64::from(SLOTS)).unwrap_or(0);
         self.policies.set(slot, Wire(*snapshot), 0).context("the guard's policy cannot be written")?;
@@ -55,12 +80,7 @@ impl GuardMaps {
         Ok(number)
     }
 
-    /// Adds what is on a namespace. An existing entry is newer, and stays. Returns whether there was room: a namespace without
-    /// an entry is unseen.
-    ///
-    /// # Errors
-    /// The map cannot be written.
-    pub fn add_known_block(&mut self, place: NamespacePlace, block: KnownBlock) -> anyhow::Result<bool> {
+    fn add_known_block(&mut self, place: NamespacePlace, block: KnownBlock) -> anyhow::Result<bool> {
         /// `BPF_NOEXIST` (include/uapi/linux/bpf.h).
         const ONLY_NEW: u64 = 1;
         match self.known_blocks.insert(Wire(place), Wire(block), ONLY_NEW) {
@@ -71,58 +91,48 @@ impl GuardMaps {
         }
     }
 
-    /// Where the namespaces are of which something is known.
-    pub fn known_places(&self) -> Vec<NamespacePlace> {
+    fn known_places(&self) -> Vec<NamespacePlace> {
         self.known_blocks.keys().flatten().map(|Wire(place)| place).collect()
     }
 
-    /// Makes namespaces unseen.
-    pub fn forget(&mut self, places: impl IntoIterator<Item = NamespacePlace>) {
+    fn forget(&mut self, places: Vec<NamespacePlace>) {
         for place in places {
             // One that is gone meanwhile is forgotten as well.
             let _ = self.known_blocks.remove(&Wire(place));
         }
     }
 
-    pub fn create_ticket(&mut self, id: u64) -> anyhow::Result<()> {
+    fn create_ticket(&mut self, id: u64) -> anyhow::Result<()> {
         self.one_shot_exemptions
             .insert(id, id, 0)
             .context("the guard has no room for another exemption for one creation")
     }
 
-    /// False if it was already spent.
-    pub fn remove_ticket(&mut self, id: u64) -> bool {
+    fn remove_ticket(&mut self, id: u64) -> bool {
         self.one_shot_exemptions.remove(&id).is_ok()
     }
 
-    pub fn is_unspent(&self, id: u64) -> bool {
+    fn is_unspent(&self, id: u64) -> bool {
         self.one_shot_exemptions.get(&id, 0).is_ok()
     }
 
-    /// The number of the active load; 0 for none.
-    pub fn owner(&self) -> anyhow::Result<u64> {
-        self.active_owner.get(&0, 0).context("the map ACTIVE_OWNER cannot be read")
-    }
-
-    pub fn snapshot(&self) -> anyhow::Result<Snapshot> {
+    fn snapshot(&self) -> anyhow::Result<Snapshot> {
         let slot = u32::try_from(self.number()? % u64::from(SLOTS)).unwrap_or(0);
         let snapshot = self.policies.get(&slot, 0).context("the guard's policy cannot be read")?;
         Ok(snapshot.0)
     }
-
-    pub fn set_owner(&mut self, guard: u64) -> anyhow::Result<()> {
-        self.active_owner.set(0, guard, 0).context("the programs cannot be put in charge")
-    }
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Map> {
-    ebpf.take_map(name).with_context(|| format!("the eBPF object has no map {name}"))
+fn array<T: Pod>(
+    name: &'static str,
+    map: &mut impl FnMut(&'static str) -> anyhow::Result<Map>,
+) -> anyhow::Result<Array<MapData, T>> {
+    map(name)?.try_into().with_context(|| format!("cannot use the map {name}"))
 }
 
-fn array<T: Pod>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<Array<MapData, T>> {
-    take(ebpf, name)?.try_into().with_context(|| format!("cannot use the map {name}"))
-}
-
-fn hash<K: Pod, V: Pod>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<HashMap<MapData, K, V>> {
-    take(ebpf, name)?.try_into().with_context(|| format!("cannot use the map {name}"))
+fn hash<K: Pod, V: Pod>(
+    name: &'static str,
+    map: &mut impl FnMut(&'static str) -> anyhow::Result<Map>,
+) -> anyhow::Result<HashMap<MapData, K, V>> {
+    map(name)?.try_into().with_context(|| format!("cannot use the map {name}"))
 }

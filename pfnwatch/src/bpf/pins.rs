@@ -83,7 +83,7 @@ impl Pins {
     /// # Errors
     /// If one cannot be pinned, none is.
     pub fn pin(&self, links: Vec<(&'static str, FdLink)>, guard: u64) -> anyhow::Result<Vec<FdLink>> {
-        let folder = self.links(guard);
+        let folder = self.load(guard);
         fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
         let pin = |(name, link): (&str, FdLink)| {
             let pinned = link.pin(folder.join(name)).with_context(|| format!("program {name} cannot be pinned"))?;
@@ -95,7 +95,7 @@ impl Pins {
 
     /// Removes the links of every other load that shares its maps: the kernel detaches those programs.
     pub fn remove_all_but(&self, guard: u64) -> anyhow::Result<()> {
-        let own = [self.links(guard), self.maps()];
+        let own = [self.load(guard), self.maps()];
         folders(&self.version())?.iter().filter(|folder| !own.contains(folder)).try_for_each(|folder| remove(folder))
     }
 
@@ -109,10 +109,12 @@ impl Pins {
         remove(&self.version())
     }
 
-    /// The pinned programs of a load, as paths; empty after they were removed by hand, or without the file system.
+    /// The pinned programs, as paths; empty after they were removed by hand, or without the file system.
     #[must_use]
-    pub fn links_of(&self, guard: u64) -> Vec<String> {
-        let entries = fs::read_dir(self.links(guard)).into_iter().flatten().flatten();
+    pub fn links(&self) -> Vec<String> {
+        let own = self.maps();
+        let loads = folders(&self.version()).unwrap_or_default().into_iter().filter(|folder| *folder != own);
+        let entries = loads.flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
         let mut pins: Vec<_> = entries.map(|entry| entry.path().display().to_string()).collect();
         pins.sort_unstable();
         pins
@@ -151,7 +153,7 @@ impl Pins {
         self.version().join("maps")
     }
 
-    fn links(&self, guard: u64) -> PathBuf {
+    fn load(&self, guard: u64) -> PathBuf {
         self.version().join(format!("links-{guard}"))
     }
 }
@@ -223,7 +225,7 @@ mod tests {
         assert!(pins.root.join("v0/links-1").exists(), "it may still be the only one that judges");
         pins.remove_other_versions().unwrap();
         assert_eq!(folders(&pins.root).unwrap(), [pins.version()]);
-        assert!(pins.version().join("maps").exists() && pins.links(8).exists() && !pins.links(7).exists());
+        assert!(pins.version().join("maps").exists() && pins.load(8).exists() && !pins.load(7).exists());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The ring buffer as a source of records, awaited without polling.
 
-use std::io;
+use std::{
+    io,
+    task::{self, Poll},
+};
 
 use bytes::Bytes;
 use tokio::io::unix::AsyncFd;
@@ -19,14 +22,14 @@ impl Source {
     }
 
     /// Waits for records and moves some into `into`, which stays empty only after a false wake-up.
-    pub async fn wait(&mut self, into: &mut Vec<Bytes>) -> io::Result<()> {
-        let mut ready = self.0.readable_mut().await?;
+    pub fn poll_wait(&mut self, context: &mut task::Context<'_>, into: &mut Vec<Bytes>) -> Poll<io::Result<()>> {
+        let mut ready = task::ready!(self.0.poll_read_ready_mut(context))?;
         drain_ring(ready.get_inner_mut(), into);
         // Only an empty ring is worth waiting on: the kernel tells of a record once.
         if into.len() < MAX_BATCH {
             ready.clear_ready();
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// Moves the remaining records into `into`, without waiting; false once there are none.

@@ -2,7 +2,11 @@
 
 use crate::os::paths::Paths;
 use std::path::PathBuf;
-use std::{io, time::Instant};
+use std::{
+    io,
+    task::{self, Poll},
+    time::Instant,
+};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -12,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 use crate::{
     bpf::{
         attach::{Attached, Links, Settings, attach, failure_of},
-        counters::{CounterTotals, Counters},
+        counters::Counters,
         debug_log::DebugLog,
         guard::GuardMaps,
         leftovers::Leftovers,
@@ -25,11 +29,7 @@ use crate::{
         libnvdimm::{self, Target},
         programs::{AttachFailure, plan},
     },
-    model::{
-        event::{LostRecords, ProgramState},
-        exit::ExitContext,
-        view::ProgramRuns,
-    },
+    model::{event::ProgramState, exit::ExitContext, view::ProgramRuns},
     os::{async_fd::readable, clock::since_boot},
 };
 
@@ -47,20 +47,22 @@ pub struct SensorOptions {
 
 pub struct AttachedPrograms {
     pub programs: Vec<ProgramState>,
-    pub source: Source,
-    /// The guard's maps, until they are taken.
-    pub guard: Option<GuardMaps>,
     pub guard_id: u64,
+    pub layout: Layout,
+    pub counters: Counters,
+    source: Source,
+    links: Option<Links>,
+    leftovers: Leftovers,
+    debug_log: Option<AsyncFd<DebugLog>>,
+}
+
+/// The guard's side of an attachment.
+pub struct AttachedGuard {
+    pub maps: GuardMaps,
     /// Whether it replaces a guard that ran without an agent.
     pub taken_over: bool,
-    pub layout: Layout,
-    /// Whether the guard's maps are those of an earlier load.
+    /// Whether the maps are those of an earlier load.
     pub shared: bool,
-    links: Option<Links>,
-    counters: Counters,
-    leftovers: Leftovers,
-    reported_losses: CounterTotals,
-    debug_log: Option<AsyncFd<DebugLog>>,
 }
 
 impl AttachedPrograms {
@@ -69,7 +71,7 @@ impl AttachedPrograms {
     /// # Errors
     /// This kernel cannot be observed: exit code 4, with the reason. A failure that may pass has no exit code of its own, so that
     /// the service is started again.
-    pub fn attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<Self> {
+    pub fn attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<(Self, AttachedGuard)> {
         Self::try_attach(options, stay, types).map_err(|error| match failure_of(&error) {
             AttachFailure::Permanent => error.context(ExitContext::unsupported(
                 "this host cannot be observed (`pfnwatch doctor` says what is missing)",
@@ -78,7 +80,7 @@ impl AttachedPrograms {
         })
     }
 
-    fn try_attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<Self> {
+    fn try_attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<(Self, AttachedGuard)> {
         let began = Instant::now();
         let Target { resolution: kernel, functions, mut runtime } =
             libnvdimm::resolve_target(&options.paths, options.btf_dir.as_deref(), types)?;
@@ -102,37 +104,31 @@ impl AttachedPrograms {
         };
         let Attached { programs, mut links, ring, counters, leftovers, mut guard, debug_log } =
             attach(&settings, &steps)?;
+        let source = Source::new(ring).context("the ring buffer cannot be waited on")?;
+        let debug_log = debug_log.map(readable).transpose().context("the debug messages cannot be waited on")?;
+        // The last that can fail: until it is done, an earlier load is active.
         let taken_over = take_over(&mut guard, &mut links, guard_id, &pins, stay)?;
         tracing::debug!("programs attached after {:?}", began.elapsed());
-        Ok(Self {
-            programs,
-            source: Source::new(ring).context("the ring buffer cannot be waited on")?,
-            guard: Some(guard),
-            guard_id,
-            links: Some(links),
-            // What an agent before has told of is not told again.
-            reported_losses: counters.read()?,
-            counters,
-            leftovers,
-            taken_over,
-            layout: settings.layout,
-            shared: held.is_some(),
-            debug_log: debug_log.map(readable).transpose().context("the debug messages cannot be waited on")?,
-        })
+        let guard = AttachedGuard { maps: guard, taken_over, shared: held.is_some() };
+        let layout = settings.layout;
+        Ok((Self { programs, guard_id, layout, counters, source, links: Some(links), leftovers, debug_log }, guard))
     }
 
     /// Waits for records and moves them into `into`; logs debug messages that come meanwhile.
-    pub async fn wait(&mut self, into: &mut Vec<Bytes>) -> io::Result<()> {
-        let Some(debug_log) = &mut self.debug_log else { return self.source.wait(into).await };
-        tokio::select! {
-            records = self.source.wait(into) => records,
-            ready = debug_log.readable_mut() => {
-                let mut ready = ready?;
-                ready.get_inner_mut().flush();
-                ready.clear_ready();
-                Ok(())
-            }
+    pub fn poll_wait(&mut self, context: &mut task::Context<'_>, into: &mut Vec<Bytes>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(waited) = self.source.poll_wait(context, into) {
+            return Poll::Ready(waited);
         }
+        let Some(debug_log) = &mut self.debug_log else { return Poll::Pending };
+        let mut ready = task::ready!(debug_log.poll_read_ready_mut(context))?;
+        ready.get_inner_mut().flush();
+        ready.clear_ready();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Moves the remaining records into `into`, without waiting; false once there are none.
+    pub fn drain(&mut self, into: &mut Vec<Bytes>) -> bool {
+        self.source.drain(into)
     }
 
     /// Why the guard is not attached; `None` if it is.
@@ -140,6 +136,10 @@ impl AttachedPrograms {
         let state = self.programs.iter().find(|state| state.program == names::GUARD && state.attached);
         let why = || self.programs.iter().find(|state| state.program == names::GUARD)?.reason.clone();
         if state.is_some() { None } else { Some(why().unwrap_or_else(|| "it is not attached".to_owned())) }
+    }
+
+    pub const fn is_attached(&self) -> bool {
+        self.links.is_some()
     }
 
     pub fn run_count(&self, program: &str) -> anyhow::Result<u64> {
@@ -154,10 +154,6 @@ impl AttachedPrograms {
         self.programs.iter().filter_map(|state| links.runs(&state.program, counted).ok()).collect()
     }
 
-    pub fn totals(&self) -> anyhow::Result<CounterTotals> {
-        self.counters.read()
-    }
-
     /// Detaches all programs. Records in the ring can still be read.
     pub fn detach(&mut self) {
         self.links = None;
@@ -170,24 +166,6 @@ impl AttachedPrograms {
     pub fn sweep(&mut self) -> anyhow::Result<()> {
         let swept = self.leftovers.sweep(u64::try_from(since_boot()?.as_nanos()).unwrap_or(u64::MAX));
         self.counters.add(Counter::Swept, swept)
-    }
-
-    /// What was lost since the last call.
-    pub fn missed(&mut self) -> anyhow::Result<LostRecords> {
-        let now = self.counters.read()?;
-        let since = |counter| now.get(counter).saturating_sub(self.reported_losses.get(counter));
-        let missed = LostRecords {
-            lost: since(Counter::Lost),
-            read_faults: since(Counter::ReadFault),
-            table_full: since(Counter::TableFull),
-            unpaired: since(Counter::Unpaired),
-            guard_faults: since(Counter::GuardFault),
-            blocks_missed: since(Counter::BlockMissed),
-            returns_missed: since(Counter::ReturnMissed),
-            swept: since(Counter::Swept),
-        };
-        self.reported_losses = now;
-        Ok(missed)
     }
 }
 

@@ -145,7 +145,7 @@ pub(super) fn mode_changed(it: &ModeChanged) -> String {
 
 pub(super) fn policy_loaded(it: &PolicyLoaded) -> String {
     let from = it.file.as_ref().map_or_else(|| "the defaults".to_owned(), Clone::clone);
-    let mut text = format!("policy   number {} is in force, from {from}{}", it.number, by_actor(it.by.as_ref()));
+    let mut text = format!("policy   number {} is in force, from {from}", it.number);
     for sentence in &it.explanation {
         further_line(&mut text, sentence);
     }
@@ -174,13 +174,16 @@ pub(super) fn exemption(what: &str, it: &ExemptionChange) -> String {
 }
 
 pub(super) fn state(it: &GuardState) -> String {
-    let does = match (it.attached, it.armed, it.enforcement_effective) {
-        (false, ..) => "is NOT attached: every creation passes",
-        (true, false, _) => "judges nothing yet: every creation passes",
-        (true, true, false) => "is attached, but was NOT seen to fire: nothing says that a creation would be stopped",
+    let does = match (it.attached, it.armed, it.judges) {
+        (false, ..) => "is NOT attached: every creation is allowed",
+        (true, false, _) => "judges nothing now: every creation is allowed",
+        (true, true, false) => "is attached, but was NOT seen to run: nothing shows that a creation would be refused",
         (true, true, true) => "judges creations",
     };
     let mut line = format!("guard    {does} ({})", it.mode);
+    if it.mode != it.configured_mode {
+        let _ = write!(line, ", a person's choice; the configuration has {}", it.configured_mode);
+    }
     if let Some(reason) = &it.reason {
         let _ = write!(line, ": {reason}");
     }
@@ -195,8 +198,6 @@ pub(super) fn handover(what: &str, it: &GuardTransfer) -> String {
     if !it.pins.is_empty() {
         let _ = write!(line, ": {}", it.pins.join(", "));
     }
-    if let Some(detail) = &it.detail {
-        let _ = write!(line, "; {detail}");
-    }
+    let _ = write!(line, "; {}", it.detail);
     line + &by_actor(it.by.as_ref())
 }

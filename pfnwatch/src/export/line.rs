@@ -98,7 +98,7 @@ pub(super) fn exact_bytes(bytes: u64) -> String {
 
 fn probe(it: &Probe) -> String {
     let kind = match it.result {
-        ProbeResult::Enabled => "enable",
+        ProbeResult::Enabled | ProbeResult::SetUpNotSeen => "enable",
         ProbeResult::PassedOn | ProbeResult::Refused | ProbeResult::Unknown => "probe",
     };
     let found = match it.found_block {

@@ -43,6 +43,8 @@ fn agent_families(view: &View) -> Vec<Family> {
         Family::gauge("pfnwatch_observing", "1 while the programs are attached.").value(agent.observing),
         Family::gauge("pfnwatch_ready", "1 where /readyz says so.").value(view.ready().is_ok()),
         memory(agent),
+        Family::counter("pfnwatch_degraded_errors", "Errors of the agent's parts that it went on without, by part.")
+            .each("part", view.degraded.iter().map(|(part, count)| (part.to_string(), *count))),
         Family::counter("pfnwatch_agent_evictions", "What the agent has dropped because there was too much of it.")
             .each("table", view.status.evictions.iter().map(|(table, count)| (table.clone(), *count))),
     ];
@@ -121,8 +123,19 @@ fn guard_families(view: &View) -> Vec<Family> {
     let outcomes = OUTCOMES.into_iter().filter_map(|it| Some((it.name().to_owned(), count(it)?)));
     vec![
         Family::gauge("pfnwatch_guard_mode", "1 for the guard's mode, 0 for the other.").each("mode", modes),
-        Family::gauge("pfnwatch_guard_armed", "1 while the guard judges.").value(status.guard.armed),
-        Family::gauge("pfnwatch_enforcement_effective", "1 where the guard was seen to work.")
+        Family::gauge(
+            "pfnwatch_guard_mode_overridden",
+            "1 while a person has set another mode than the configuration's.",
+        )
+        .value(status.mode.overridden().is_some()),
+        Family::gauge(
+            "pfnwatch_guard_armed",
+            "1 while the guard knows the blocks that there are, and what the kernel reserves for each page.",
+        )
+        .value(status.guard.armed),
+        Family::gauge("pfnwatch_guard_judges", "1 while the guard is armed, and its program was seen to run.")
+            .value(status.guard.judges),
+        Family::gauge("pfnwatch_enforcement_effective", "1 while an oversize creation would be refused.")
             .value(status.enforcement_effective),
         Family::counter("pfnwatch_guard_judged", "Creations that the guard judged, since its programs were loaded.")
             .optional_value(count(Counter::Judged)),

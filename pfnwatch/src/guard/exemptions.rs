@@ -15,7 +15,7 @@ use crate::{
 const MAX_DESCRIPTIONS: usize = 1024;
 
 /// The grants, and the numbers, descriptions and obstacles of all exemptions as of the last compilation of the policy.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Exemptions {
     grants: Vec<Grant>,
     last_id: u64,

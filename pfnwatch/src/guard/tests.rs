@@ -22,18 +22,19 @@ fn what_is_exempt_in_vain_is_told_with_its_reason() {
         deduplicates: None,
         may_lose_memmap: false,
     };
-    let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &facts).unwrap();
+    let clock = Rc::new(os::clock::SystemClock::new().unwrap());
+    let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &facts, clock);
     guard.arm(Some(64)).unwrap();
     let skipped: Vec<_> = guard.skipped_in_configuration().collect();
     assert_eq!(skipped, [(&over, SkipReason::Expired), (&nowhere, SkipReason::Unresolved)]);
 
     // It may come yet, and a namespace that is in no region known is a sign of it.
     let region = |start| RegionFacts { set_cookie: None, start, size: 1 << 30 };
-    guard.regions.push(region(8 << 30));
+    guard.wanted.regions.push(region(8 << 30));
     assert!(guard.has_unresolved_region(None) && guard.has_unresolved_region(Some(4 << 30)));
     assert!(guard.is_unknown_region(nowhere.subject) && !guard.is_unknown_region(namespace));
     assert!(!guard.has_unresolved_region(Some((9 << 30) - 1)));
-    guard.regions.push(region(4 << 30));
+    guard.wanted.regions.push(region(4 << 30));
     guard.arm(Some(64)).unwrap();
     assert!(!guard.has_unresolved_region(None));
 }

@@ -113,9 +113,12 @@ pub enum AlertName {
     /// The agent is up and sees nothing.
     #[serde(rename = "PfnwatchBlind")]
     Blind,
-    /// The mode is enforce, and the guard does not guard.
+    /// The mode is enforce, and oversize creations are not refused.
     #[serde(rename = "PfnwatchEnforceNotEffective")]
     EnforceNotEffective,
+    /// A person has set another mode than the configuration's, and it is in force.
+    #[serde(rename = "PfnwatchModeOverridden")]
+    ModeOverridden,
     /// The guard refused creations.
     #[serde(rename = "PfnwatchCreationDenied")]
     CreationDenied,
@@ -162,6 +165,7 @@ impl AlertName {
             | Self::NamespaceRegression
             | Self::NamespaceOversize
             | Self::Blind
+            | Self::ModeOverridden
             | Self::RecordsLost
             | Self::StoreFailing
             | Self::EvidenceConflict

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// A map of at most `MAX` entries. The entry that was written the longest ago is evicted first; evictions are counted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BoundedMap<K, V, const MAX: usize> {
     /// Each value with the number of its last write.
     entries: BTreeMap<K, (u64, V)>,

@@ -25,7 +25,7 @@ pub use self::answer::{
     PendingMessage, Released, Reply, Response, Revoked,
 };
 use crate::model::capacity::BaselineScope;
-use crate::model::policy::{ExemptionSubject, Mode};
+use crate::model::policy::{ExemptionSubject, ModeChoice};
 use crate::model::units::parse_number;
 
 /// The version of the protocol. It grows when a key changes its meaning or goes away, not when one is added.
@@ -50,8 +50,8 @@ const MAX_NAME_BYTES: usize = 64;
 pub enum Request {
     /// Change the mode. Answered by [`Response::Mode`] once it is in force.
     Mode {
-        /// The mode from now on.
-        mode: Mode,
+        /// The mode from now on, until a person changes it.
+        mode: ModeChoice,
         /// Why; it stands in the event.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
@@ -144,6 +144,12 @@ impl Request {
         let mut line = line.map_err(|error| ErrorResponse::error(format!("the request cannot be written: {error}")))?;
         line.push(b'\n');
         Ok(line)
+    }
+
+    /// Whether what it changes must reach a guard that is in the kernel.
+    #[must_use]
+    pub const fn changes_guard(&self) -> bool {
+        matches!(self, Self::Mode { .. } | Self::Allow(_) | Self::Revoke { .. })
     }
 
     /// Whether it changes nothing, and its answer contains nothing that only root may see.

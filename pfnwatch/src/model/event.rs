@@ -210,7 +210,7 @@ pub struct Attempt {
     pub by: Option<Actor>,
 }
 
-/// A driver's attempt that set no memmap up.
+/// A driver's attempt of which no set-up of a memmap was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probe {
@@ -233,8 +233,10 @@ pub struct Probe {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeResult {
-    /// The driver took the device.
+    /// The driver took the device, which has no memmap of its own.
     Enabled,
+    /// The driver took a pfn or dax device, and the set-up of its memmap was not seen.
+    SetUpNotSeen,
     /// A pfn, dax or btt device takes the namespace instead.
     PassedOn,
     /// The driver refused.
@@ -272,11 +274,11 @@ impl Event {
             Body::Claim(it) | Body::Unbind(it) | Body::Label(it) | Body::Destroy(it) => it.by.as_mut(),
             Body::Denied(it) | Body::WouldDeny(it) | Body::Exempt(it) | Body::Unjudged(it) => it.by.as_mut(),
             Body::ModeChanged(it) => it.by.as_mut(),
-            Body::PolicyLoaded(it) => it.by.as_mut(),
             Body::ExemptionGranted(it) | Body::ExemptionSpent(it) | Body::ExemptionEnded(it) => it.by.as_mut(),
             Body::GuardTakenOver(it) | Body::GuardReleased(it) => it.by.as_mut(),
             Body::BaselineAccepted(it) => it.by.as_mut(),
             Body::ExistingNamespace(_)
+            | Body::PolicyLoaded(_)
             | Body::PolicyRefused(_)
             | Body::GuardState(_)
             | Body::Ready(_)

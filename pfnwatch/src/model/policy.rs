@@ -45,6 +45,43 @@ pub enum Mode {
     Enforce = policy::Mode::Enforce as u32,
 }
 
+/// What a person wants the mode to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ModeChoice {
+    /// Allow an oversize creation, and report it
+    Audit,
+    /// Refuse it, and report it
+    Enforce,
+    /// The mode of the configuration, now and after each reload
+    Configured,
+}
+
+impl ModeChoice {
+    /// `None` for the configuration's.
+    #[must_use]
+    pub const fn mode(self) -> Option<Mode> {
+        match self {
+            Self::Audit => Some(Mode::Audit),
+            Self::Enforce => Some(Mode::Enforce),
+            Self::Configured => None,
+        }
+    }
+}
+
+/// Who has set the mode that is in force. A person's choice outlives restarts and reloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[repr(u32)]
+pub enum ModeSource {
+    /// `mode` in the configuration.
+    Configuration = policy::ModeSource::Configuration as u32,
+    /// `pfnwatch mode`.
+    Person = policy::ModeSource::Person as u32,
+}
+
 /// What becomes of the guard when the agent goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

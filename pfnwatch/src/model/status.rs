@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::event::{MaxStructPageStatus, ProgramState, RecordTotals};
-use crate::model::policy::{ExemptionSubject, Mode, OnAgentExit};
+use crate::model::policy::{ExemptionSubject, Mode, ModeSource, OnAgentExit};
 use crate::model::timestamp::Timestamp;
 
 /// The agent's status at one moment.
@@ -18,9 +18,9 @@ pub struct Status {
     pub mode: ModeStatus,
     /// The guard.
     pub guard: GuardStatus,
-    /// Whether the guard was seen to work, so that enforce means something.
+    /// Whether an oversize creation would be refused now: the mode is enforce, and the guard judges.
     pub enforcement_effective: bool,
-    /// Why it is not effective.
+    /// Why it would not be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ineffective_reason: Option<String>,
     /// When the guard's self-test last succeeded, and how.
@@ -58,6 +58,57 @@ pub struct Status {
     pub on_agent_exit: OnAgentExit,
     /// What keeps the guard in the kernel without the agent, as paths.
     pub pins: Vec<String>,
+    /// The parts of the agent that do not work at present and are retried.
+    pub degraded: Vec<DegradedStatus>,
+}
+
+/// A part of the agent that does not work at present. The agent goes on, and retries it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DegradedStatus {
+    /// Which part.
+    pub part: DegradedPart,
+    /// Since when.
+    pub since: Timestamp,
+    /// The last error.
+    pub error: String,
+}
+
+/// A part of the agent that may fail while the agent goes on.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::Display, strum::VariantArray,
+)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum DegradedPart {
+    /// The programs' counters cannot be read: losses are reported late.
+    Counters,
+    /// The kernel's messages about modules: libnvdimm is looked for every 30 s.
+    ModuleEvents,
+    /// The kernel rejects a change of the guard's policy that follows from an event or from the clock.
+    Policy,
+    /// The inventory cannot be handed to the guard: it is not armed.
+    Arming,
+    /// The regions cannot be read again: an exemption for a new one is not in force.
+    Regions,
+    /// The maps of a pinned guard cannot be opened, or a guard of another version cannot be removed.
+    Pins,
+}
+
+/// What the agent is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum AgentPhase {
+    /// It attaches for the first time.
+    Starting,
+    /// It runs.
+    #[default]
+    Running,
+    /// It was asked to end, and reads the records that are left.
+    Draining,
 }
 
 /// The agent.
@@ -72,6 +123,9 @@ pub struct AgentStatus {
     pub started: Timestamp,
     /// The running kernel's release.
     pub kernel: String,
+    /// What it is about.
+    #[serde(default)]
+    pub phase: AgentPhase,
     /// Whether it observes.
     pub observing: bool,
     /// Why not, where it does not.
@@ -120,24 +174,40 @@ pub struct WebStatus {
 pub struct ModeStatus {
     /// The mode.
     pub mode: Mode,
-    /// Since when.
+    /// Since when this agent knows of it.
     pub since: Timestamp,
-    /// Who set it: the policy, or a process.
+    /// Whether the configuration has set it, or a person.
+    pub source: ModeSource,
+    /// The configuration's mode: it is not in force if a person has set another one.
+    pub configured_mode: Mode,
+    /// Who set it: the configuration, or a process.
     pub by: String,
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
+impl ModeStatus {
+    /// The configuration's mode, if a person has set another one.
+    #[must_use]
+    pub fn overridden(&self) -> Option<Mode> {
+        (self.mode != self.configured_mode).then_some(self.configured_mode)
+    }
+}
+
 /// The guard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuardStatus {
-    /// Whether the program is attached.
+    /// Whether the program is attached, by the agent or by its pins.
     pub attached: bool,
-    /// Whether it judges: it knows the blocks that there are, and the policy.
+    /// Whether it is pinned, so that it stays without the agent.
+    pub pinned: bool,
+    /// Whether it knows the blocks that there are, and what this kernel reserves for each page.
     pub armed: bool,
-    /// Why not, where it is not attached or not armed.
+    /// Whether it judges creations now: it is attached and armed, and its program was seen to run.
+    pub judges: bool,
+    /// Why it does not judge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -7,7 +7,7 @@ use crate::model::alert::DeliveryStats;
 use crate::model::capacity::Regression;
 use crate::model::event::ProgramState;
 use crate::model::scan_result::ScanResult;
-use crate::model::status::Status;
+use crate::model::status::{DegradedPart, Status};
 
 #[derive(Debug)]
 pub struct View {
@@ -27,6 +27,8 @@ pub struct View {
     pub regressions: Vec<Regression>,
     pub store: crate::model::store::StoreHealth,
     pub alerts: Vec<DeliveryStats>,
+    /// How often each part of the agent has failed while the agent went on.
+    pub degraded: BTreeMap<DegradedPart, u64>,
 }
 
 impl View {

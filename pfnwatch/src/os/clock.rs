@@ -1,15 +1,67 @@
-//! The clocks: the wall clock of events, and the clock of the kernel's records.
+//! The clocks: the wall clock of events, the clock of the kernel's records, and timers. The agent is given them.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io,
+    task::{self, Poll},
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::model::event::{Body, Event, Time};
+use crate::{
+    model::event::{Body, Event, Time},
+    os::interval::TimerFdInterval,
+};
 
 /// How long ago it was, suspend included: the clock of the programs' records.
 pub fn since_boot() -> anyhow::Result<Duration> {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).context("the clock since boot cannot be read")
+}
+
+/// The time, and timers.
+pub trait Clock {
+    fn wall(&self) -> SystemTime;
+
+    /// The time since boot, suspend included.
+    fn since_boot(&self) -> Duration;
+
+    /// A timer, the first tick after one period. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The kernel has no timer.
+    fn every(&self, period: Duration) -> io::Result<Box<dyn Interval>>;
+}
+
+/// A timer that ticks again and again. Missed ticks are merged into one.
+pub trait Interval {
+    /// Cancellation-safe.
+    fn poll_tick(&mut self, context: &mut task::Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// The kernel's clocks.
+pub struct SystemClock(());
+
+impl SystemClock {
+    /// # Errors
+    /// The clock since boot cannot be read. If it can be read once, it always can (CLOCK_BOOTTIME since Linux 2.6.39).
+    pub fn new() -> anyhow::Result<Self> {
+        since_boot().map(|_| Self(()))
+    }
+}
+
+impl Clock for SystemClock {
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn since_boot(&self) -> Duration {
+        since_boot().unwrap_or_default()
+    }
+
+    fn every(&self, period: Duration) -> io::Result<Box<dyn Interval>> {
+        Ok(Box::new(TimerFdInterval::every(period)?))
+    }
 }
 
 impl Event {

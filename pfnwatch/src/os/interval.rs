@@ -4,6 +4,7 @@
 use std::{
     io,
     os::fd::{AsRawFd as _, OwnedFd},
+    task::{self, Poll},
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use nix::{
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::os::async_fd::readable;
+use crate::os::{async_fd::readable, clock::Interval};
 
 /// Ticks, the first after one period. Missed ticks are merged into one.
 pub struct TimerFdInterval(AsyncFd<OwnedFd>);
@@ -26,17 +27,19 @@ impl TimerFdInterval {
         timer.set(Expiration::Interval(period.into()), TimerSetTimeFlags::empty())?;
         readable(OwnedFd::from(timer)).map(Self)
     }
+}
 
-    /// Cancellation-safe.
-    pub async fn tick(&mut self) -> io::Result<()> {
+impl Interval for TimerFdInterval {
+    fn poll_tick(&mut self, context: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let mut ready = self.0.readable().await?;
+            let mut ready = task::ready!(self.0.poll_read_ready(context))?;
             match read(ready.get_inner(), &mut [0; size_of::<u64>()]) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Poll::Ready(Ok(())),
                 Err(Errno::EAGAIN) => ready.clear_ready(),
                 Err(Errno::EINTR) => {}
                 Err(error) => {
-                    return Err(io::Error::other(format!("timer {}: {error}", ready.get_inner().as_raw_fd())));
+                    let timer = ready.get_inner().as_raw_fd();
+                    return Poll::Ready(Err(io::Error::other(format!("timer {timer}: {error}"))));
                 }
             }
         }
@@ -45,7 +48,7 @@ impl TimerFdInterval {
 
 #[cfg(test)]
 mod tests {
-    use std::{thread::sleep, time::Instant};
+    use std::{future::poll_fn, thread::sleep, time::Instant};
 
     use super::*;
 
@@ -56,12 +59,12 @@ mod tests {
             let period = Duration::from_millis(50);
             let began = Instant::now();
             let mut ticks = TimerFdInterval::every(period).unwrap();
-            ticks.tick().await.unwrap();
+            poll_fn(|context| ticks.poll_tick(context)).await.unwrap();
             assert!(began.elapsed() >= period);
             sleep(3 * period);
-            ticks.tick().await.unwrap();
+            poll_fn(|context| ticks.poll_tick(context)).await.unwrap();
             let waited = Instant::now();
-            ticks.tick().await.unwrap();
+            poll_fn(|context| ticks.poll_tick(context)).await.unwrap();
             assert!(waited.elapsed() > period / 10, "the ones that were missed did not come one after the other");
         });
     }

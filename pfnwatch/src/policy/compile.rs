@@ -1,11 +1,7 @@
 //! From the policy to the snapshot that the guard judges by. Pure.
 
 use crate::model::policy::RegionFacts;
-use std::{
-    collections::BTreeMap,
-    fmt,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::{collections::BTreeMap, fmt, time::UNIX_EPOCH};
 
 use pfnwatch_common::policy::{self, ExemptionKind, MAX_EXEMPTIONS, NO_EXPIRY, Snapshot};
 use serde::Serialize;
@@ -13,8 +9,9 @@ use serde::Serialize;
 use super::Clock;
 use crate::model::policy::{Exemption, ExemptionSubject, Grant, Policy};
 
-/// Set in the id of every configured exemption, and in none of a [`Grant`].
-pub const CONFIGURED_ID_BIT: u64 = 1 << 63;
+/// Set in the id of every configured exemption, and in none of a [`Grant`]. It is the highest: ids are below 2^53, so that every reader
+/// of JSON keeps them exactly.
+pub const CONFIGURED_ID_BIT: u64 = 1 << 52;
 
 /// Parameters of the running kernel for the guard; sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,15 +172,24 @@ impl Compiled {
     /// An id derived from the exemption's contents: an unchanged exemption keeps its id, and another one gets another,
     /// so that an event sent during a reload is not attributed to the wrong one.
     fn free_id(&self, exemption: &Exemption) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        exemption.hash(&mut hasher);
-        let mut id = hasher.finish() | CONFIGURED_ID_BIT;
-        // Of two that say the same, the second gets the next.
-        while self.descriptions.contains_key(&id) {
-            id = id.wrapping_add(1) | CONFIGURED_ID_BIT;
+        let mut id = digest(exemption);
+        // Of two that are the same, the second gets the next.
+        while self.descriptions.contains_key(&configured_id(id)) {
+            id = id.wrapping_add(1);
         }
-        id
+        configured_id(id)
     }
+}
+
+const fn configured_id(digest: u64) -> u64 {
+    digest & (CONFIGURED_ID_BIT - 1) | CONFIGURED_ID_BIT
+}
+
+/// FNV-1a over all that an exemption is, which is the same for every build of pfnwatch: a pinned guard outlives an upgrade.
+fn digest(exemption: &Exemption) -> u64 {
+    let until = exemption.until.map(|until| until.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos());
+    let text = format!("{}={}\n{until:?}\n{}", exemption.subject.key(), exemption.subject.value(), exemption.reason);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 fn granted(grant: &Grant) -> String {

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsRawFd as _, OwnedFd},
+    task::{self, Poll},
 };
 
 use nix::{
@@ -38,20 +39,21 @@ impl ModuleWatch {
         readable(socket).map(Self)
     }
 
-    pub async fn next(&mut self) -> io::Result<ModuleChange> {
+    /// The next change. Cancellation-safe.
+    pub fn poll_next(&mut self, context: &mut task::Context<'_>) -> Poll<io::Result<ModuleChange>> {
         loop {
-            let mut ready = self.0.readable().await?;
+            let mut ready = task::ready!(self.0.poll_read_ready(context))?;
             let mut message = [0; 2048];
             match recv(ready.get_inner().as_raw_fd(), &mut message, MsgFlags::empty()) {
                 Ok(length) => {
                     if let Some(change) = message.get(..length).and_then(parse) {
-                        return Ok(change);
+                        return Poll::Ready(Ok(change));
                     }
                 }
-                Err(Errno::ENOBUFS) => return Ok(ModuleChange::Overrun),
+                Err(Errno::ENOBUFS) => return Poll::Ready(Ok(ModuleChange::Overrun)),
                 Err(Errno::EAGAIN) => ready.clear_ready(),
                 Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
     }

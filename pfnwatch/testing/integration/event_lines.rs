@@ -129,20 +129,27 @@ fn the_guards_own_events() {
         by,
         until,
     };
-    let state = |attached, armed, enforcement_effective, reason: Option<&str>, pins: &[&str]| GuardState {
+    let state = |attached, armed, judges, reason: Option<&str>, pins: &[&str]| GuardState {
         mode: Mode::Enforce,
+        configured_mode: Mode::Enforce,
         attached,
+        pinned: !pins.is_empty(),
         armed,
-        enforcement_effective,
+        judges,
+        enforcement_effective: judges,
         reason: reason.map(str::to_owned),
         pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
     };
-    let handover = GuardTransfer { mode: Mode::Enforce, pins: vec!["/p".to_owned()], by: admin(), detail: None };
+    let handover = GuardTransfer {
+        mode: Mode::Enforce,
+        pins: vec!["/p".to_owned()],
+        by: admin(),
+        detail: "no guard is left".to_owned(),
+    };
     let mode = ModeChanged { from: Mode::Audit, to: Mode::Enforce, by: admin(), reason: Some("roll-out".to_owned()) };
     let loaded = PolicyLoaded {
         file: Some("/etc/p.toml".to_owned()),
         number: 2,
-        by: None,
         explanation: vec!["One.".to_owned(), "Two.".to_owned()],
     };
     let error = "line 2, column 1\n  |\n2 | x = 1\n\nunknown key".to_owned();
@@ -163,14 +170,17 @@ fn the_guards_own_events() {
         (Body::GuardState(state(true, true, true, None, &[])), "guard    judges creations (enforce)"),
         (
             Body::GuardState(state(false, false, false, Some("no `bpf` in lsm="), &[])),
-            "guard    is NOT attached: every creation passes (enforce): no `bpf` in lsm=",
+            "guard    is NOT attached: every creation is allowed (enforce): no `bpf` in lsm=",
         ),
         (
             Body::GuardState(state(true, true, false, None, &["/p/a", "/p/b"])),
-            "guard    is attached, but was NOT seen to fire: nothing says that a creation would be stopped (enforce); \
+            "guard    is attached, but was NOT seen to run: nothing shows that a creation would be refused (enforce); \
              pinned, so that it outlives the agent: /p/a, /p/b",
         ),
-        (Body::GuardReleased(handover), "guard    released (enforce): /p; by pfnwatch (pid 7, uid 0)"),
+        (
+            Body::GuardReleased(handover),
+            "guard    released (enforce): /p; no guard is left; by pfnwatch (pid 7, uid 0)",
+        ),
     ] {
         assert_eq!(text(body), expected);
     }

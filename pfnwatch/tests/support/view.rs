@@ -11,17 +11,18 @@ use pfnwatch::model::capacity::{Cost, Regression, RegressionSubject};
 use pfnwatch::model::event::{Body, LostRecords, MaxStructPageStatus, ProgramState, RecordTotals};
 use pfnwatch::model::inventory::{InfoBlocks, Inventory};
 use pfnwatch::model::kernel::KernelFacts;
-use pfnwatch::model::policy::{ExemptionSubject as Exempt, OnAgentExit};
+use pfnwatch::model::policy::{ExemptionSubject as Exempt, ModeSource, OnAgentExit};
 use pfnwatch::model::scan_result::ScanResult;
 use pfnwatch::model::status::{
-    AgentStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus, SelfTestStatus, SkippedExemptionStatus, Status,
-    WebStatus,
+    AgentPhase, AgentStatus, DegradedPart, DegradedStatus, GuardStatus, MemoryStatus, ModeStatus, PolicyStatus,
+    SelfTestStatus, SkippedExemptionStatus, Status, WebStatus,
 };
 use pfnwatch::model::thresholds::Thresholds;
 use pfnwatch::model::timestamp::Timestamp;
 use pfnwatch::model::view::{EventLine, ProgramRuns, RunCount, View};
 use pfnwatch::sysfs::inventory::SysfsRoots;
 use pfnwatch_common::counter::Counter;
+use strum::VariantArray as _;
 
 use super::tree::{Pmem, Tree};
 
@@ -72,6 +73,7 @@ pub fn healthy() -> View {
             ..pfnwatch::model::store::StoreHealth::default()
         },
         alerts: vec![DeliveryStats { receiver: "alertmanager".to_owned(), delivered: 2, ..DeliveryStats::default() }],
+        degraded: DegradedPart::VARIANTS.iter().map(|part| (*part, 0)).collect(),
     }
 }
 
@@ -87,7 +89,8 @@ pub fn oversize() -> View {
     }));
     view.max_struct_page_size = Some(128);
     view.status.max_struct_page.max_struct_page_size_bytes = Some(128);
-    view.status.mode.mode = Mode::Enforce;
+    (view.status.mode.mode, view.status.mode.configured_mode) = (Mode::Enforce, Mode::Enforce);
+    (view.status.enforcement_effective, view.status.ineffective_reason) = (true, None);
     view.events.insert("denied", 3);
     let denied =
         "DENIED   namespace0.3: 512 MiB would be reserved, 256 MiB too much; `pfnwatch plan` says what can be done";
@@ -103,8 +106,18 @@ pub fn blind() -> View {
     agent.reason = Some("the kernel refuses to load setup_enter: permission denied".to_owned());
     view.status.enforcement_effective = false;
     view.status.ineffective_reason = Some("the guard was not seen to run".to_owned());
-    view.status.guard =
-        GuardStatus { attached: false, armed: false, reason: Some("the programs are detached".to_owned()) };
+    view.status.guard = GuardStatus {
+        attached: false,
+        pinned: false,
+        armed: false,
+        judges: false,
+        reason: Some("the programs are detached".to_owned()),
+    };
+    view.status.mode.configured_mode = Mode::Audit;
+    let since = view.status.agent.started;
+    let counters = DegradedStatus { part: DegradedPart::Counters, since, error: "EPERM".to_owned() };
+    view.status.degraded.push(counters);
+    view.degraded.insert(DegradedPart::Counters, 3);
     view.status.records.decode_errors = 1;
     view.status.records.missed = LostRecords { lost: 17, read_faults: 2, ..LostRecords::default() };
     view.status.policy.reload_error = Some("line 3, column 1: unknown field `gaurd`".to_owned());
@@ -180,14 +193,22 @@ pub fn status() -> Status {
             kernel: "6.1.0-50-amd64".to_owned(),
             observing: true,
             reason: None,
+            phase: AgentPhase::Running,
             ready: true,
             uptime_seconds: 90061,
             memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),
         },
-        mode: ModeStatus { mode: Mode::Audit, since: then, by: "the configuration".to_owned(), reason: None },
-        guard: GuardStatus { attached: true, armed: true, reason: None },
-        enforcement_effective: true,
-        ineffective_reason: None,
+        mode: ModeStatus {
+            mode: Mode::Audit,
+            since: then,
+            source: ModeSource::Configuration,
+            configured_mode: Mode::Audit,
+            by: "the configuration".to_owned(),
+            reason: None,
+        },
+        guard: GuardStatus { attached: true, pinned: false, armed: true, judges: true, reason: None },
+        enforcement_effective: false,
+        ineffective_reason: Some("the mode is audit".to_owned()),
         self_test: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus { max_struct_page_size_bytes: Some(64), ..MaxStructPageStatus::default() },
         policy: PolicyStatus {
@@ -211,5 +232,6 @@ pub fn status() -> Status {
         evictions: BTreeMap::from([("reported_blocks".to_owned(), 2)]),
         on_agent_exit: OnAgentExit::Release,
         pins: Vec::new(),
+        degraded: Vec::new(),
     }
 }

@@ -63,6 +63,7 @@ impl Chooser {
             ActionKind::Stop => Act::Stop,
             ActionKind::Kill => Act::Kill { settled: self.random.coin() },
             ActionKind::Release => Act::Release,
+            ActionKind::BreakGlass => Act::BreakGlass(self.stance()),
             ActionKind::ReloadLibnvdimm => Act::ReloadLibnvdimm,
             ActionKind::Storm => Act::Storm,
         })
@@ -119,11 +120,12 @@ enum ActionKind {
     Stop,
     Kill,
     Release,
+    BreakGlass,
     ReloadLibnvdimm,
     Storm,
 }
 
-const NORMAL_WEIGHTS: [(u64, ActionKind); 11] = [
+const NORMAL_WEIGHTS: [(u64, ActionKind); 12] = [
     (20, ActionKind::Create),
     (10, ActionKind::Disable),
     (14, ActionKind::Enable),
@@ -133,6 +135,7 @@ const NORMAL_WEIGHTS: [(u64, ActionKind); 11] = [
     (5, ActionKind::Allow),
     (3, ActionKind::Revoke),
     (4, ActionKind::Reload),
+    (3, ActionKind::BreakGlass),
     (2, ActionKind::ReloadLibnvdimm),
     (1, ActionKind::Storm),
 ];

@@ -1,5 +1,6 @@
 //! Performs each act on the guest, compares its outcome with the model, and records it.
 
+use std::fs;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::policy::GuardMode;
 use crate::{modules, namespace, regions, sysfs, sysfs_load, wait};
 
 const TIMEOUT: Duration = Duration::from_secs(150);
+/// 0 disarms all kprobes of the kernel, 1 arms them again.
+const KPROBES: &str = "/sys/kernel/debug/kprobes/enabled";
 const CGROUPS: usize = 100;
 /// How much of a namespace is overwritten before a new creation.
 const BLANKED: usize = 64 << 10;
@@ -64,6 +67,7 @@ impl Host {
                 self.model.released();
                 self.require_no_pins()?;
             }
+            Act::BreakGlass(to) => self.break_glass(*to)?,
             Act::ReloadLibnvdimm => self.reload_libnvdimm()?,
             Act::Storm => sysfs_load::cgroups(CGROUPS)?,
         }
@@ -165,6 +169,43 @@ impl Host {
         self.model.reloaded(file);
         self.wait_for_events()?;
         self.life()?.guard.armed()
+    }
+
+    /// What is set and withdrawn while the agent is blind has to be in force afterwards: the next creations show it.
+    fn break_glass(&mut self, to: GuardMode) -> Result<()> {
+        self.wait_for_events()?;
+        self.switch_kprobes(false)?;
+        self.model.blinded();
+        let changed = self.change_while_blind(to);
+        self.switch_kprobes(true)?;
+        changed?;
+        self.model.sees_again();
+        self.wait_for_events()?;
+        self.life()?.guard.armed()
+    }
+
+    fn change_while_blind(&mut self, to: GuardMode) -> Result<()> {
+        self.set_mode(to)?;
+        let grants: Vec<u64> = self.model.grants.iter().map(|grant| grant.id).collect();
+        for id in grants {
+            guard::succeed(&["allow", "--revoke", &id.to_string()])?;
+            self.model.revoked(id);
+        }
+        let status = guard::status()?;
+        let pinned = self.model.configured.hold;
+        for (pointer, expected) in
+            [("/guard/judges", false), ("/enforcement_effective", false), ("/guard/pinned", pinned)]
+        {
+            ensure!(status.pointer(pointer) == Some(&expected.into()), "{pointer} is not {expected}: {status:#}");
+        }
+        Ok(())
+    }
+
+    fn switch_kprobes(&mut self, on: bool) -> Result<()> {
+        fs::write(KPROBES, if on { "1" } else { "0" }).with_context(|| format!("cannot write {KPROBES}"))?;
+        self.life()?.guard.signal(Signal::SIGHUP)?;
+        let is_seen = |status: &Value| status.pointer("/agent/observing") == Some(&on.into());
+        wait::until("the switched kprobes seen", TIMEOUT, || guard::status().ok().filter(is_seen)).map(drop)
     }
 
     fn start(&mut self, file: Configured) -> Result<()> {

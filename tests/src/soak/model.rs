@@ -38,6 +38,8 @@ pub struct Namespace {
 pub struct Model {
     pub configured: Configured,
     pub mode: GuardMode,
+    /// Whether a person has set the mode: it then outlives reloads, and restarts under hold.
+    is_set_by_person: bool,
     pub watch: Observer,
     pub grants: Vec<Grant>,
     pub namespaces: BTreeMap<String, Namespace>,
@@ -52,6 +54,7 @@ impl Model {
         Self {
             configured,
             mode: configured.stance,
+            is_set_by_person: false,
             watch: Observer::Nobody,
             grants: Vec::new(),
             namespaces: BTreeMap::new(),
@@ -135,10 +138,15 @@ impl Model {
     pub fn started(&mut self, file: Configured) {
         self.expect(AGENT, facts::agent("policy_loaded"));
         self.expect(AGENT, facts::ready("observing"));
-        if self.watch == Observer::Nobody {
-            self.mode = file.stance;
+        let is_held = self.watch != Observer::Nobody;
+        if !is_held {
+            self.is_set_by_person = false;
             self.grants.clear();
-        } else {
+        }
+        if !self.is_set_by_person {
+            self.mode = file.stance;
+        }
+        if is_held {
             self.expect(AGENT, facts::taken_over(self.mode));
         }
         self.configured = file;
@@ -181,10 +189,25 @@ impl Model {
         }
         self.expect(AGENT, facts::agent("policy_loaded"));
         self.configured = file;
-        self.mode = file.stance;
+        if !self.is_set_by_person {
+            self.mode = file.stance;
+        }
+    }
+
+    /// Kprobes were switched off, and the agent has seen it. Its guard, if it is held, allows and counts.
+    pub fn blinded(&mut self) {
+        self.expect(AGENT, facts::agent("policy_loaded"));
+        self.expect(AGENT, facts::agent("blind"));
+    }
+
+    /// Kprobes are on again, and the agent has seen it: it judges with the mode and the exemptions of now.
+    pub fn sees_again(&mut self) {
+        self.expect(AGENT, facts::agent("policy_loaded"));
+        self.expect(AGENT, facts::ready("observing"));
     }
 
     pub fn mode_set(&mut self, to: GuardMode) {
+        self.is_set_by_person = true;
         self.expect(AGENT, facts::mode_changed(self.mode, to));
         self.mode = to;
     }

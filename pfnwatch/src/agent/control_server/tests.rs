@@ -1,4 +1,4 @@
-use crate::model::policy::Mode;
+use crate::model::policy::{Mode, ModeChoice};
 use std::{
     cell::Cell,
     fs,
@@ -72,7 +72,11 @@ fn serve_with<T: Send + 'static>(
 fn handle(call: PendingRequest) {
     assert_eq!((call.peer.pid, call.peer.uid), (std::process::id(), geteuid()));
     let answer = match call.request {
-        Request::Mode { mode, .. } => Ok(Response::Mode(ModeResponse { mode, previous_mode: Mode::Audit })),
+        Request::Mode { mode, .. } => Ok(Response::Mode(ModeResponse {
+            mode: mode.mode().unwrap_or(Mode::Audit),
+            previous_mode: Mode::Audit,
+            ineffective_reason: None,
+        })),
         Request::Revoke { id } => Ok(Response::Revoked(Revoked { id })),
         Request::Release => return drop(call.responder),
         Request::Status => {
@@ -247,7 +251,7 @@ fn readers_reach_the_socket_and_may_ask_what_changes_nothing() {
     drop(bound);
     assert!(!place.path.exists());
     let changes = [
-        Request::Mode { mode: Mode::Audit, reason: None },
+        Request::Mode { mode: ModeChoice::Audit, reason: None },
         Request::Revoke { id: 1 },
         Request::Release,
         Request::Block { namespace: "namespace0.0".to_owned() },

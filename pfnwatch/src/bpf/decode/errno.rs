@@ -71,6 +71,7 @@ pub(super) fn of_setup(block: BlockState, outcome: SetUpOutcome, setup: Option<i
 
 pub(super) fn of_probe(result: ProbeResult, code: Option<i32>) -> String {
     match (result, code) {
+        (ProbeResult::SetUpNotSeen, _) => "enabled, and the set-up of its memmap was not seen".to_owned(),
         (ProbeResult::Enabled, _) => "enabled without a memmap on the namespace".to_owned(),
         (ProbeResult::PassedOn, _) => "left to the pfn, dax or btt device that takes it".to_owned(),
         (ProbeResult::Refused, Some(code)) => name(&BIND, code),

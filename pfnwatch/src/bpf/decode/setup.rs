@@ -33,7 +33,7 @@ pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, 
         } else {
             errno::of_setup(block, outcome, setup, bind)
         },
-        sizes: info_block.and_then(|block| sizes(&block, record.npfns, context)),
+        sizes: info_block.and_then(|block| sizes(&block, record, context)),
         struct_page_size_bytes: context.struct_page_size,
         judgement: None,
         guard: None,
@@ -80,13 +80,22 @@ fn info_block(record: &Attempt) -> Option<InfoBlock> {
     if record.seen.has(CaptureFlags::BLOCK) { InfoBlock::from_head(&record.block).ok() } else { None }
 }
 
-fn sizes(block: &InfoBlock, npfns: u64, context: &Context) -> Option<Sizes> {
+fn sizes(block: &InfoBlock, record: &Attempt, context: &Context) -> Option<Sizes> {
+    let reservation_bytes = block.reservation()?;
+    let usable_bytes = match (Map::from_mode(record.mode), namespace(record)) {
+        // nd_pfn.npfns is the block's own: from before a resize, and in pages of the kernel that made it. The driver and the size
+        // attribute go by the namespace (pmem_attach_disk, size_show in drivers/nvdimm).
+        (Some(Map::Mem), Some(namespace)) => {
+            namespace.size_bytes.checked_sub(reservation_bytes)?.checked_sub(block.end_trunc.into())?
+        }
+        _ => record.npfns.checked_mul(context.page_size)?,
+    };
     Some(Sizes {
-        reservation_bytes: block.reservation()?,
+        reservation_bytes,
         dataoff_bytes: block.dataoff,
         start_pad_bytes: block.start_pad.into(),
         end_trunc_bytes: block.end_trunc.into(),
-        usable_bytes: npfns.checked_mul(context.page_size)?,
+        usable_bytes,
         npfns: block.npfns,
         page_struct_size_bytes: block.page_struct_size.into(),
         block_page_size_bytes: block.page_size.map(u64::from),

@@ -120,6 +120,34 @@ fn a_namespace_that_is_passed_on() {
 }
 
 #[test]
+fn a_device_whose_set_up_was_missed_is_not_called_without_a_memmap() {
+    let seen = CaptureFlags::NAMESPACE.with(CaptureFlags::BOUND);
+    for (personality, expected) in [
+        (Personality::Pfn, ProbeResult::SetUpNotSeen),
+        (Personality::Dax, ProbeResult::SetUpNotSeen),
+        (Personality::NamespaceIo, ProbeResult::Enabled),
+    ] {
+        let record = Attempt { personality: personality as u32, seen, bind_result: 0, ..creation() };
+        let Ok(Body::Probe(probe)) = decode(record.as_bytes(), &context()).map(|event| event.body) else {
+            panic!("not a probe")
+        };
+        let is_called_without = probe.meaning.contains("without a memmap");
+        assert_eq!((probe.result, is_called_without), (expected, expected == ProbeResult::Enabled), "{personality:?}");
+    }
+}
+
+#[test]
+fn usable_bytes_with_map_mem_are_those_of_the_size_attribute() {
+    let record = creation();
+    let namespace = decoded(&record).namespace.expect("a namespace").size_bytes;
+    // The block counts 64 pages of another kernel, or of a namespace that was larger.
+    let of_mem = decoded(&Attempt { mode: Map::Mem as u32, npfns: 64, ..record });
+    let sizes = of_mem.sizes.expect("sizes");
+    assert_eq!(sizes.usable_bytes, namespace - sizes.reservation_bytes - sizes.end_trunc_bytes);
+    assert_eq!(decoded(&Attempt { npfns: 64, ..record }).sizes.expect("sizes").usable_bytes, 64 * 4096);
+}
+
+#[test]
 fn a_claim_loses_its_newline_and_an_empty_one_its_namespace() {
     for (written, namespace) in [("namespace0.0\n", Some("namespace0.0")), ("\n", None), ("", None)] {
         let record = Notice { what: NoticeKind::Claim as u32, namespace: name(written), ..Notice::EMPTY };

@@ -9,7 +9,7 @@ use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
 use crate::model::control::{ModeResponse, Request, Response};
 use crate::model::exit::Exit;
-use crate::model::policy::Mode;
+use crate::model::policy::{Mode, ModeChoice};
 use crate::model::status::{ModeStatus, Status};
 use crate::os::control_client;
 use crate::os::paths::Paths;
@@ -20,15 +20,17 @@ Examples:
   sudo pfnwatch mode                                     which mode is in force, since when, set by whom
   sudo pfnwatch mode enforce --reason 'rollout, step 2'  refuse oversize creations from now on
   sudo pfnwatch mode audit --reason 'restore of db3'     report them only
+  sudo pfnwatch mode configured                          the configuration's mode again, now and after each reload
 
-A change is in force when the command ends, and it is an event. It lasts until the policy is read again (SIGHUP) or the \
-agent ends, unless the guard is held: a lasting mode belongs into the policy. Where enforce cannot work nothing is changed.
+A change is in force when the command ends, and it is an event. It outlives a reload of the configuration, and with \
+on_agent_exit = \"hold\" a restart of the agent as well, until a person changes it. If this kernel cannot enforce, nothing is \
+changed.
 
-Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage; 4 this host cannot enforce.")]
+Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage; 4 enforce is not effective, or this host cannot enforce.")]
 pub struct Args {
     /// The mode from now on; without it the mode is printed
     #[arg(value_enum)]
-    mode: Option<Mode>,
+    mode: Option<ModeChoice>,
     /// Why: it stands in the event
     #[arg(long, value_name = "TEXT", requires = "mode")]
     reason: Option<String>,
@@ -45,27 +47,33 @@ pub struct Args {
 /// # Errors
 /// The agent cannot be asked, or refuses: exit code 4 if this host cannot enforce.
 pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
-    let text = match args.mode {
+    let (text, exit) = match args.mode {
         Some(mode) => change(args, mode)?,
-        None => show(args)?,
+        None => (show(args)?, Exit::Success),
     };
     terminal::print(&text)?;
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
-fn change(args: &Args, mode: Mode) -> anyhow::Result<String> {
+fn change(args: &Args, mode: ModeChoice) -> anyhow::Result<(String, Exit)> {
     let request = Request::Mode { mode, reason: args.reason.clone() };
     let Response::Mode(is) = control_client::request(&args.socket.path, &request)? else {
         return Err(control_client::unexpected_response());
     };
-    Ok(args.format.render(&is, || changed(is))?)
+    let is_effective = is.mode == Mode::Audit || is.ineffective_reason.is_none();
+    let text = args.format.render(&is, || changed(&is))?;
+    Ok((text, if is_effective { Exit::Success } else { Exit::Unsupported }))
 }
 
-fn changed(ModeResponse { mode, previous_mode }: ModeResponse) -> String {
-    if mode == previous_mode {
+fn changed(ModeResponse { mode, previous_mode, ineffective_reason }: &ModeResponse) -> String {
+    let text = if mode == previous_mode {
         format!("{mode}, as before\n")
     } else {
         format!("{mode} from now on; it was {previous_mode}\n")
+    };
+    match ineffective_reason {
+        Some(reason) if *mode == Mode::Enforce => format!("{text}NOT EFFECTIVE: {reason}\n"),
+        _ => text,
     }
 }
 
@@ -75,7 +83,7 @@ fn changed(ModeResponse { mode, previous_mode }: ModeResponse) -> String {
 pub(super) struct ModeDocument<'a> {
     #[serde(flatten)]
     mode: &'a ModeStatus,
-    /// Whether the guard was seen to work, so that enforce means something.
+    /// Whether an oversize creation would be refused now.
     enforcement_effective: bool,
     /// Why not.
     ineffective_reason: Option<&'a str>,
@@ -93,6 +101,9 @@ fn show(args: &Args) -> anyhow::Result<String> {
 
 fn shown(status: &Status) -> String {
     let mut text = sentence(&status.mode);
+    if let Some(configured) = status.mode.overridden() {
+        let _ = write!(text, "\nNOT THE CONFIGURATION'S ({configured}): `pfnwatch mode configured` returns to it");
+    }
     if status.is_enforce_without_effect() {
         // Writing to a String does not fail.
         let _ = write!(text, "\nNOT EFFECTIVE: {}", status.ineffective_reason.as_deref().unwrap_or("no reason known"));
@@ -112,10 +123,12 @@ mod tests {
 
     #[test]
     fn a_change_is_told_from_none() {
-        assert_eq!(changed(ModeResponse { mode: Mode::Audit, previous_mode: Mode::Audit }), "audit, as before\n");
-        assert_eq!(
-            changed(ModeResponse { mode: Mode::Enforce, previous_mode: Mode::Audit }),
-            "enforce from now on; it was audit\n"
-        );
+        let said = |mode, previous_mode, reason: Option<&str>| {
+            changed(&ModeResponse { mode, previous_mode, ineffective_reason: reason.map(str::to_owned) })
+        };
+        assert_eq!(said(Mode::Audit, Mode::Audit, Some("the mode is audit")), "audit, as before\n");
+        assert_eq!(said(Mode::Enforce, Mode::Audit, None), "enforce from now on; it was audit\n");
+        let said = said(Mode::Enforce, Mode::Audit, Some("libnvdimm is not loaded"));
+        assert_eq!(said, "enforce from now on; it was audit\nNOT EFFECTIVE: libnvdimm is not loaded\n");
     }
 }

@@ -1,11 +1,13 @@
 //! `pfnwatch run`: the agent.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 use std::{io, thread};
 
 use anyhow::Context as _;
 
+use crate::agent::sensor::HostSensor;
 use crate::agent::{Agent, Options};
 use crate::bpf::attach::probe_features;
 use crate::cli::socket_args::SocketArgs;
@@ -21,7 +23,9 @@ use crate::model::kernel::KernelFacts;
 use crate::model::policy::Mode;
 use crate::model::redact::redact_quotes;
 use crate::model::units::parse_size;
+use crate::os::clock::SystemClock;
 use crate::os::paths::Paths;
+use crate::os::signals::Signals;
 use crate::store::EventStore;
 
 #[derive(clap::Args, Debug)]
@@ -144,6 +148,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         self_test_interval: args.prove_every,
         known_blocks: args.known_blocks,
         guard_twice: args.guard_twice,
+        require_effective: config.requires_effective(),
         alerts: config.alerts(),
     };
     let store = EventStore::open(args.store.settings(&config), crate::export::line::of);
@@ -155,6 +160,11 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async { Agent::new(options, policy, facts, store, log)?.with_types(types).run().await })?;
+    runtime.block_on(async {
+        let signals = Signals::of_process().context("signals cannot be listened to")?;
+        let (sensor, clock) = (HostSensor::open(&options, types)?, SystemClock::new()?);
+        let agent = Agent::new(options, policy, facts, store, log, Box::new(sensor), Rc::new(clock));
+        agent.run(signals).await
+    })?;
     Ok(Exit::Success)
 }

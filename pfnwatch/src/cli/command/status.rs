@@ -10,7 +10,7 @@ use crate::cli::socket_args::SocketArgs;
 use crate::export::line;
 use crate::model::event::{MaxStructPageStatus, ProgramState, RecordTotals};
 use crate::model::exit::Exit;
-use crate::model::policy::OnAgentExit;
+use crate::model::policy::{Mode, OnAgentExit};
 use crate::model::status::{AgentStatus, GuardStatus, PolicyStatus, Status, WebStatus};
 use crate::model::units::Bytes;
 use crate::os::control_client;
@@ -22,8 +22,8 @@ Examples:
   sudo pfnwatch status
   sudo pfnwatch status --format json | jq .enforcement_effective
 
-Enforcement is effective while the guard is attached and was seen to fire within the last minutes: that is proved again \
-and again, and never taken for granted.
+Enforcement is effective if an oversize creation would be refused now: the mode is enforce, the guard is attached, was seen to \
+run within the last minutes, and knows all that it judges by.
 
 Exit codes: 0 success; 1 error, or no agent runs; 2 wrong usage; 4 the mode is enforce, and it is not effective.")]
 pub struct Args {
@@ -63,6 +63,9 @@ fn render(status: &Status) -> String {
     line("records", &records(&status.records));
     line("last event", status.last_event.as_deref().unwrap_or("none yet"));
     line("mode", &mode::sentence(&status.mode));
+    if let Some(configured) = status.mode.overridden() {
+        line("", &format!("NOT THE CONFIGURATION'S ({configured}): `pfnwatch mode configured` returns to it"));
+    }
     line("guard", &guard(&status.guard));
     line("enforcement", &enforcement(status));
     line("kernel", &max_struct_page(&status.max_struct_page));
@@ -72,6 +75,9 @@ fn render(status: &Status) -> String {
     line("at its end", on_exit(status.on_agent_exit));
     line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
     line("counters", &counters(status));
+    for degraded in &status.degraded {
+        line("DEGRADED", &format!("{} since {}, and retried: {}", degraded.part, degraded.since, degraded.error));
+    }
     if let Some(error) = &status.store_error {
         line("event store", &format!("TAKES NO EVENTS: {error}"));
     }
@@ -139,12 +145,14 @@ fn observation(agent: &AgentStatus) -> String {
 }
 
 fn guard(guard: &GuardStatus) -> String {
-    let state = match (guard.attached, guard.armed) {
-        (true, true) => return "attached and armed".to_owned(),
-        (true, false) => "attached, NOT ARMED (it judges nothing yet)",
-        (false, _) => "NOT ATTACHED",
+    let pinned = if guard.pinned { ", pinned" } else { "" };
+    let state = match (guard.attached, guard.armed, guard.judges) {
+        (true, true, true) => return format!("attached{pinned} and armed"),
+        (true, true, false) => "attached{pinned} and armed, NOT SEEN TO RUN",
+        (true, false, _) => "attached{pinned}, NOT ARMED (it judges nothing)",
+        (false, ..) => "NOT ATTACHED",
     };
-    format!("{state}: {}", or_unknown(guard.reason.as_deref()))
+    format!("{}: {}", state.replace("{pinned}", pinned), or_unknown(guard.reason.as_deref()))
 }
 
 fn enforcement(status: &Status) -> String {
@@ -152,6 +160,9 @@ fn enforcement(status: &Status) -> String {
     if status.enforcement_effective {
         let test = test.unwrap_or_else(|| "no self-test is reported".to_owned());
         return format!("effective, {test}");
+    }
+    if status.mode.mode == Mode::Audit && status.guard.judges {
+        return "not requested: the mode is audit".to_owned();
     }
     let last = test.map(|test| format!("; last {test}")).unwrap_or_default();
     format!("NOT EFFECTIVE: {}{last}", or_unknown(status.ineffective_reason.as_deref()))
@@ -224,4 +235,27 @@ fn evictions(status: &Status) -> Option<String> {
 
 fn or_unknown(reason: Option<&str>) -> &str {
     reason.unwrap_or("no reason known")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::view;
+
+    #[test]
+    fn what_an_agent_has_dropped_is_shown_and_its_memory_and_its_page() {
+        let mut status = view::healthy().status;
+        let said = render(&status);
+        for part in [
+            "DROPPED      2 reported blocks (above the limit)",
+            "3 MiB of its own, 6 MiB of files",
+            "http://127.0.0.1:9464/",
+            "guard        attached and armed",
+            "enforcement  not requested: the mode is audit",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        status.evictions.clear();
+        assert!(!render(&status).contains("DROPPED"));
+    }
 }

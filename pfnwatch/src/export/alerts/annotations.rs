@@ -2,9 +2,10 @@
 
 use crate::model::alert::{Alert, AlertName};
 use crate::model::capacity::{Cost, NamespaceKey, Regression};
+use crate::model::policy::Mode;
 use crate::model::redact::redact_quotes;
 use crate::model::scan_result::AssessedNamespace;
-use crate::model::status::{AgentStatus, Status};
+use crate::model::status::{AgentStatus, ModeStatus, Status};
 use crate::model::store::StoreHealth;
 use crate::model::units::Bytes;
 use crate::model::verdict::Numbers;
@@ -106,6 +107,17 @@ pub(super) fn not_effective(status: &Status) -> Annotations {
         "The mode is enforce since {} (set by {}), and the guard does not guard: {reason}. `pfnwatch doctor --enforce` says \
          what is missing.",
         status.mode.since, status.mode.by
+    );
+    (summary, description)
+}
+
+pub(super) fn mode_overridden(mode: &ModeStatus, configured: Mode) -> Annotations {
+    let summary = format!("The mode is {}, and the configuration has {configured}", mode.mode);
+    let reason = mode.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let description = format!(
+        "{} is in force since {}, set by {}{reason}. It outlives reloads; `pfnwatch mode configured` returns to the \
+         configuration's mode.",
+        mode.mode, mode.since, mode.by
     );
     (summary, description)
 }

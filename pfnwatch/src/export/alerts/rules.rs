@@ -70,6 +70,9 @@ impl Evaluation<'_> {
         } else if status.is_enforce_without_effect() {
             self.fire(AlertName::EnforceNotEffective, None, annotations::not_effective(status));
         }
+        if let Some(configured) = status.mode.overridden() {
+            self.fire(AlertName::ModeOverridden, None, annotations::mode_overridden(&status.mode, configured));
+        }
         if let Some(error) = &status.policy.reload_error {
             self.fire(AlertName::PolicyInvalid, None, annotations::policy_invalid(status, error));
         }

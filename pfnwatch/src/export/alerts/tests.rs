@@ -10,8 +10,10 @@ pub(super) fn status() -> Status {
         "agent": {
             "pid": 1, "version": "0.1.0", "started": then, "kernel": "6.1.0", "observing": true, "ready": true,
         },
-        "mode": { "mode": "audit", "since": then, "by": "the policy" },
-        "guard": { "attached": true, "armed": true },
+        "mode": {
+            "mode": "audit", "since": then, "source": "configuration", "configured_mode": "audit", "by": "the policy",
+        },
+        "guard": { "attached": true, "pinned": false, "armed": true, "judges": true },
         "enforcement_effective": true,
         "self_test": null,
         "max_struct_page": { "max_struct_page_size_bytes": 64, "evidence": [], "conflicting_evidence": [], "problems": [] },
@@ -23,6 +25,7 @@ pub(super) fn status() -> Status {
         "counters": {},
         "on_agent_exit": "release",
         "pins": [],
+        "degraded": [],
     });
     from_value(status).unwrap()
 }

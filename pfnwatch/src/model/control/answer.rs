@@ -40,13 +40,15 @@ pub enum Response {
 }
 
 /// The mode, after a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModeResponse {
     /// The mode now.
     pub mode: Mode,
     /// The mode before.
     pub previous_mode: Mode,
+    /// Why an oversize creation would not be refused now; none if it would.
+    pub ineffective_reason: Option<String>,
 }
 
 /// An exemption was made.

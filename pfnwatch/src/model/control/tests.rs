@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
+use crate::model::policy::Mode;
 
 fn refused(line: &str) -> (u8, String) {
     let refusal = Request::parse(line.as_bytes()).expect_err(line);
@@ -26,7 +27,10 @@ fn a_request_stands_on_its_line_as_documented() {
     for (line, request) in [
         (r#"{"schema":1,"request":"status"}"#, Request::Status),
         (r#"{"schema":1,"request":"release"}"#, Request::Release),
-        (r#"{"schema":1,"request":{"mode":{"mode":"audit"}}}"#, Request::Mode { mode: Mode::Audit, reason: None }),
+        (
+            r#"{"schema":1,"request":{"mode":{"mode":"audit"}}}"#,
+            Request::Mode { mode: ModeChoice::Audit, reason: None },
+        ),
         (r#"{"schema":1,"request":{"revoke":{"id":7}}}"#, Request::Revoke { id: 7 }),
         (
             r#"{"schema":1,"request":{"block":{"namespace":"namespace0.0"}}}"#,
@@ -106,7 +110,7 @@ fn an_answer_comes_back_as_it_was() {
     };
     let allowed = Allowed { id: u64::MAX, subject: ExemptionSubject::RegionCookie(u64::MAX), until: None };
     for answer in [
-        Response::Mode(ModeResponse { mode: Mode::Enforce, previous_mode: Mode::Audit }),
+        Response::Mode(ModeResponse { mode: Mode::Enforce, previous_mode: Mode::Audit, ineffective_reason: None }),
         Response::Allowed(allowed),
         Response::Block(Box::new(saved)),
         Response::Released(Released { removed: vec!["/sys/fs/bpf/pfnwatch/1".to_owned()], still_guarding: true }),
@@ -175,7 +179,7 @@ proptest! {
 
     #[test]
     fn every_reason_passes_or_is_told_why(reason in "\\PC{0,600}|[\\x00-\\x7f]{0,20}") {
-        let request = Request::Mode { mode: Mode::Enforce, reason: Some(reason.clone()) };
+        let request = Request::Mode { mode: ModeChoice::Enforce, reason: Some(reason.clone()) };
         match request.line() {
             Ok(line) => prop_assert_eq!(Request::parse(&line), Ok(request)),
             Err(refusal) => prop_assert!(refusal.to_string().contains("reason"), "{}", refusal),

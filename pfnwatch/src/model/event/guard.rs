@@ -27,8 +27,6 @@ pub struct PolicyLoaded {
     pub file: Option<String>,
     /// Its number: it grows with each change, and every judgement names it.
     pub number: u64,
-    /// Who asked for it; none at the agent's start.
-    pub by: Option<Actor>,
     /// What it says, in words: a sentence each.
     pub explanation: Vec<String>,
 }
@@ -68,13 +66,19 @@ pub struct ExemptionChange {
 pub struct GuardState {
     /// The mode in force.
     pub mode: Mode,
-    /// Whether the program is attached.
+    /// The configuration's mode: it is not in force if a person has set another one.
+    pub configured_mode: Mode,
+    /// Whether the program is attached, by the agent or by its pins.
     pub attached: bool,
-    /// Whether it judges: what blocks there are is known, and what this kernel reserves for each page.
+    /// Whether it is pinned, so that it stays without the agent.
+    pub pinned: bool,
+    /// Whether it knows the blocks that there are, and what this kernel reserves for each page.
     pub armed: bool,
-    /// Whether a denial would be effective: the hook was seen to fire.
+    /// Whether it judges creations now: it is attached and armed, and its program was seen to run.
+    pub judges: bool,
+    /// Whether an oversize creation would be refused now: it judges, and the mode is enforce.
     pub enforcement_effective: bool,
-    /// Why not, where it is not attached, not armed or not effective.
+    /// Why it does not judge, or does not outlive the agent as configured.
     pub reason: Option<String>,
     /// What of it is pinned, so that it outlives the agent: paths; empty where nothing is.
     pub pins: Vec<String>,
@@ -90,6 +94,6 @@ pub struct GuardTransfer {
     pub pins: Vec<String>,
     /// Who asked for it; none where the agent did it by itself.
     pub by: Option<Actor>,
-    /// What else there is to say, such as why a guard was not taken over.
-    pub detail: Option<String>,
+    /// What stays in force, or what becomes of the guard.
+    pub detail: String,
 }

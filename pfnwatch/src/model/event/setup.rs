@@ -118,7 +118,7 @@ pub struct Sizes {
     pub start_pad_bytes: u64,
     /// The block's `end_trunc`.
     pub end_trunc_bytes: u64,
-    /// What is left: `npfns` pages as the kernel that runs counts them.
+    /// What is left for data, as the device's size attribute has it.
     pub usable_bytes: u64,
     /// The block's `npfns`.
     pub npfns: u64,

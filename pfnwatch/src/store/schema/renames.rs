@@ -2,7 +2,7 @@
 //! the keys `detail` and `meaning`) stay as they were written.
 
 use rusqlite::{Transaction, params, types::Value as SqlValue};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// So many documents are in memory at a time.
 const BATCH: usize = 256;
@@ -14,6 +14,8 @@ enum Rename {
     Key { object: &'static str, from: &'static str, to: &'static str },
     /// A text is replaced by another.
     Text { at: &'static str, from: &'static str, to: &'static str },
+    /// Keys go, or get what follows from others. Returns whether that was so.
+    Other(fn(&mut Map<String, Value>) -> bool),
 }
 
 /// What changes in documents, by their kind.
@@ -72,6 +74,9 @@ const EVENTS: Renames = &[
         ],
     ),
     (&["unjudged", "guard_state"], &[key("", "why", "reason")]),
+    (&["guard_state"], &[Rename::Other(complete_guard_state)]),
+    (&["policy_loaded"], &[Rename::Other(|event| event.remove("by").is_some())]),
+    (&["guard_taken_over", "guard_released"], &[Rename::Other(add_detail)]),
     (&["stopped"], &[key("", "undecoded", "decode_errors")]),
 ];
 
@@ -82,6 +87,32 @@ const DELIVERIES: Renames = &[(&["message"], &[ALERT_NAME])];
 /// The label `alertname` stays, and with it the alert's fingerprint: receivers know the alert by them. So it ends there under
 /// its old name, and fires again under its new one.
 const ALERT_NAME: Rename = text("/alert/name", "PfnwatchJournalFailing", "PfnwatchStoreFailing");
+
+/// Enforcement was then called effective if the guard was seen to run.
+fn complete_guard_state(event: &mut Map<String, Value>) -> bool {
+    let is = |key: &str| event.get(key).and_then(Value::as_bool).unwrap_or_default();
+    let judges = is("attached") && is("armed") && is("enforcement_effective");
+    let pinned = event.get("pins").and_then(Value::as_array).is_some_and(|pins| !pins.is_empty());
+    let mode = event.get("mode").cloned().unwrap_or_default();
+    let is_effective = judges && mode == "enforce";
+    for (key, value) in [
+        ("judges", judges.into()),
+        ("pinned", pinned.into()),
+        ("configured_mode", mode),
+        ("enforcement_effective", is_effective.into()),
+    ] {
+        event.insert(key.to_owned(), value);
+    }
+    true
+}
+
+fn add_detail(event: &mut Map<String, Value>) -> bool {
+    let is_missing = event.get("detail").is_none_or(Value::is_null);
+    if is_missing {
+        event.insert("detail".to_owned(), "".into());
+    }
+    is_missing
+}
 
 const fn key(object: &'static str, from: &'static str, to: &'static str) -> Rename {
     Rename::Key { object, from, to }
@@ -143,6 +174,7 @@ impl Rename {
                 let text = document.pointer_mut(at).filter(|text| **text == from);
                 text.map(|text| *text = to.into()).is_some()
             }
+            Self::Other(change) => document.as_object_mut().is_some_and(change),
         }
     }
 }

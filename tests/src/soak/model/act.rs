@@ -82,6 +82,8 @@ pub enum Act {
         settled: bool,
     },
     Release,
+    /// Switches kprobes off, sets the mode and withdraws the exemptions beside the agent that is blind, and switches kprobes on again.
+    BreakGlass(GuardMode),
     /// Unloads libnvdimm with all that uses it, and loads it again.
     ReloadLibnvdimm,
     /// Hundreds of nodes that do not concern the guard.
@@ -104,6 +106,7 @@ impl Act {
             Self::Stop => "SIGTERM",
             Self::Kill { .. } => "SIGKILL",
             Self::Release => "release",
+            Self::BreakGlass(_) => "break-glass",
             Self::ReloadLibnvdimm => "libnvdimm",
             Self::Storm => "storm",
         }

@@ -51,7 +51,9 @@ fn a_held_guard_denies_on_and_forgets_with_libnvdimm() {
     model.libnvdimm_reloaded();
     assert_eq!(model.judge(&big), ExpectedDecision::Unjudged);
     model.started(strict(GuardMode::Audit, true));
-    assert_eq!(model.judge(&big), ExpectedDecision::Denied, "the mode that was held");
+    assert_eq!(model.judge(&big), ExpectedDecision::Denied, "the mode that a person has set");
+    model.reloaded(strict(GuardMode::Audit, true));
+    assert_eq!(model.judge(&big), ExpectedDecision::Denied, "it outlives a reload");
     model.released();
     assert_eq!(model.judge(&big), ExpectedDecision::Fine);
 }

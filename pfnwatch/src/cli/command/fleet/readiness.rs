@@ -98,7 +98,7 @@ fn describe(reason: &Reason) -> String {
         Reason::Gone => "its agent was there within the last day, and is gone".to_owned(),
         Reason::SeldomReached { reached_percent } => format!("its agent answered {reached_percent} % of the scrapes"),
         Reason::WouldDeny { creations } => format!("it would have denied about {creations} creations"),
-        Reason::NotEffective => "its guard was not seen to work all the time".to_owned(),
+        Reason::NotJudging => "its guard did not judge all the time".to_owned(),
         Reason::Blind => "its agent does not observe".to_owned(),
         Reason::KernelUnknown => "what its kernel reserves for each page is not known".to_owned(),
         Reason::NotWatchedLongEnough => "it has not been watched for that long".to_owned(),

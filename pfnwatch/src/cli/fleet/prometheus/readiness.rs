@@ -22,8 +22,8 @@ pub enum Reason {
         /// About how many: Prometheus extrapolates.
         creations: u64,
     },
-    /// Its guard was not seen to work all the time, so that its silence says little.
-    NotEffective,
+    /// Its guard did not judge all the time, so that its silence proves little.
+    NotJudging,
     /// Its agent does not observe now.
     Blind,
     /// What its kernel reserves for each page is not known: the guard cannot judge.
@@ -77,7 +77,7 @@ struct ReadinessQueries {
     enforcing: Samples,
     ready: Samples,
     known: Samples,
-    effective: Samples,
+    judging: Samples,
     watched: Samples,
     reached: Samples,
     would_deny: Samples,
@@ -93,7 +93,7 @@ impl ReadinessQueries {
             enforcing: ask("pfnwatch_guard_mode{mode=\"enforce\"} == 1")?,
             ready: ask(&(least("pfnwatch_ready") + " == 1"))?,
             known: ask("pfnwatch_kernel_max_struct_page_size_bytes > 0")?,
-            effective: ask(&(least(&format!("min_over_time(pfnwatch_enforcement_effective[{days}d])")) + " == 1"))?,
+            judging: ask(&(least(&format!("min_over_time(pfnwatch_guard_judges[{days}d])")) + " == 1"))?,
             watched: ask(&format!("max_over_time(pfnwatch_build_info[1h] offset {days}d)"))?,
             reached: ask(&(least(&format!("100 * avg_over_time(up[{days}d])"))
                 + " and on (cluster, job, instance) pfnwatch_build_info"))?,
@@ -110,7 +110,7 @@ impl ReadinessQueries {
         [
             creations.map(|creations| Reason::WouldDeny { creations }),
             without(&self.ready, Reason::Blind),
-            without(&self.effective, Reason::NotEffective),
+            without(&self.judging, Reason::NotJudging),
             without(&self.known, Reason::KernelUnknown),
             without(&self.watched, Reason::NotWatchedLongEnough),
             reached.map(|reached_percent| Reason::SeldomReached { reached_percent }),

@@ -168,7 +168,7 @@ fn readiness_has_its_reasons() {
     let [a, b, c, d, e] = hosts.as_slice() else { panic!("{hosts:?}") };
     assert!(a.ready && a.enforces && !b.enforces);
     assert_eq!(b.reasons, [Reason::WouldDeny { creations: 1 }]);
-    assert_eq!(c.reasons, [Reason::NotEffective, Reason::NotWatchedLongEnough]);
+    assert_eq!(c.reasons, [Reason::NotJudging, Reason::NotWatchedLongEnough]);
     assert_eq!(d.reasons, [Reason::SeldomReached { reached_percent: 62 }]);
     assert_eq!((e.host.as_str(), e.reasons.as_slice()), ("e", [Reason::Gone].as_slice()));
 }

@@ -37,6 +37,7 @@ fn view() -> View {
         regressions: Vec::new(),
         store: StoreHealth::default(),
         alerts: Vec::new(),
+        degraded: BTreeMap::new(),
     }
 }
 
@@ -113,6 +114,7 @@ fn regressions_name_both_kernels_and_the_bytes() {
 fn what_is_wrong_with_the_agent_is_told() {
     let mut view = view();
     view.status.mode.mode = Mode::Enforce;
+    view.status.mode.by = "ann (uid 1000)".to_owned();
     view.status.enforcement_effective = false;
     view.status.ineffective_reason = Some("`bpf` is not in the list".to_owned());
     view.status.policy.reload_error =
@@ -123,6 +125,7 @@ fn what_is_wrong_with_the_agent_is_told() {
     let of_agent = found(&view);
     let expected = [
         AlertName::EnforceNotEffective,
+        AlertName::ModeOverridden,
         AlertName::PolicyInvalid,
         AlertName::StoreFailing,
         AlertName::EvidenceConflict,
@@ -131,6 +134,9 @@ fn what_is_wrong_with_the_agent_is_told() {
     let invalid = the(&of_agent, AlertName::PolicyInvalid).annotation("description").to_owned();
     assert!(invalid.contains("not taken: at line 3, column 1: no URL. In force"), "{invalid}");
     assert_eq!(the(&of_agent, AlertName::EnforceNotEffective).labels["severity"], "critical");
+    let overridden = the(&of_agent, AlertName::ModeOverridden);
+    assert_eq!(overridden.annotation("summary"), "The mode is enforce, and the configuration has audit");
+    assert!(overridden.annotation("description").contains("set by ann (uid 1000)"), "{overridden:?}");
     assert!(the(&of_agent, AlertName::StoreFailing).annotation("description").contains("no space left. 7 events"));
     (view.status.agent.observing, view.status.agent.ready) = (false, false);
     view.status.agent.reason = Some("no BTF".to_owned());

@@ -63,10 +63,11 @@ fn mode(status: &Status) -> String {
 }
 
 fn guard(status: &Status) -> String {
-    match (status.guard.armed, status.enforcement_effective) {
-        (true, true) => "armed, and seen to work".to_owned(),
-        (true, false) => format!("armed, not seen to work: {}", or_none(status.ineffective_reason.as_deref())),
-        (false, _) => format!("judges nothing: {}", or_none(status.guard.reason.as_deref())),
+    let pinned = if status.guard.pinned { "pinned, " } else { "" };
+    match (status.guard.judges, status.guard.armed) {
+        (true, _) => format!("{pinned}armed, and seen to work"),
+        (false, true) => format!("{pinned}armed, not seen to work: {}", or_none(status.guard.reason.as_deref())),
+        (false, false) => format!("{pinned}judges nothing: {}", or_none(status.guard.reason.as_deref())),
     }
 }
 

@@ -4,7 +4,6 @@
 use maud::{Markup, html};
 
 use crate::model::capacity::describe;
-use crate::model::policy::Mode;
 use crate::model::view::View;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,15 +76,25 @@ fn losses(view: &View) -> Option<(Severity, &'static str, String)> {
 
 fn guard(view: &View) -> Option<(Severity, &'static str, String)> {
     let status = &view.status;
-    let why = status.ineffective_reason.clone().or_else(|| status.guard.reason.clone());
-    (status.mode.mode == Mode::Enforce && !(status.enforcement_effective && status.guard.armed)).then(|| {
-        let why = why.unwrap_or_else(|| "no reason is known".to_owned());
+    status.is_enforce_without_effect().then(|| {
+        let why = status.ineffective_reason.as_deref().unwrap_or("no reason is known");
         (Severity::Bad, "Enforcement is not effective.", format!("Oversize namespaces are not refused: {why}"))
     })
 }
 
 fn environment(view: &View) -> Vec<(Severity, &'static str, String)> {
     let mut notices = Vec::new();
+    if let Some(configured) = view.status.mode.overridden() {
+        let text = format!(
+            "{} is in force since {}, set by {}; the configuration has {configured}",
+            view.status.mode.mode, view.status.mode.since, view.status.mode.by
+        );
+        notices.push((Severity::Mild, "The mode is not the configuration's.", text));
+    }
+    for degraded in &view.status.degraded {
+        let text = format!("{} since {}, and retried: {}", degraded.part, degraded.since, degraded.error);
+        notices.push((Severity::Mild, "A part of the agent does not work.", text));
+    }
     if let Some(error) = &view.status.policy.reload_error {
         notices.push((Severity::Bad, "The configuration as it is now was not taken.", error.clone()));
     }

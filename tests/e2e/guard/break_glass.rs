@@ -1,0 +1,147 @@
+//! What the agent reports as done is done in the kernel, also by a pinned guard whose agent is blind; and enforcement is
+//! called effective only if an oversize creation would be refused.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use guest::agent::has_text;
+use guest::creation::{self, Mode};
+use guest::guard::{self, Guard};
+use guest::policy::{GuardMode, Policy};
+use guest::{namespace, regions, sysfs, wait};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::fixtures::{again, small};
+use super::hold::is_denied;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// 0 disarms all kprobes of the kernel, 1 arms them again.
+const KPROBES: &str = "/sys/kernel/debug/kprobes/enabled";
+
+fn held(mode: GuardMode) -> Policy {
+    Policy::strict(mode).hold_on_exit()
+}
+
+/// Switches kprobes, and waits until the agent has reported that it is blind, or that it observes.
+fn switch_kprobes(agent: &mut Guard, on: bool) -> Result<()> {
+    fs::write(KPROBES, if on { "1" } else { "0" }).with_context(|| format!("cannot write {KPROBES}"))?;
+    let wanted = |status: &Value| (status["agent"]["observing"] == on && status["guard"]["judges"] == on).then_some(());
+    agent.signal(Signal::SIGHUP)?;
+    wait::until("the agent sees the switch", TIMEOUT, || wanted(&guard::status().ok()?))
+        .with_context(|| format!("{:?}{}", guard::status(), agent.output()))
+}
+
+/// Without the agent's probes the guard's evidence is not updated: the pinned guard allows and counts, and takes every change.
+#[test]
+fn has_effect_while_kprobes_are_off() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut agent = Guard::start(&held(GuardMode::Enforce))?;
+    let shape = small(&region, Mode::Fsdax);
+    let prepared = again(&shape, &creation::set_aside(&shape)?)?;
+    agent.denies(&prepared)?;
+    let start = format!("{:#x}", sysfs::number(&region, "resource")?);
+    let blind = (|| -> Result<()> {
+        switch_kprobes(&mut agent, false)?;
+        let status = guard::status()?;
+        ensure!(status["guard"]["pinned"] == true && status["guard"]["attached"] == true, "{status:#}");
+        ensure!(status["enforcement_effective"] == false, "{status:#}");
+        ensure!(guard::pfnwatch(&["status"])?.code == Some(4), "enforce is not effective");
+        let unjudged = status["counters"]["unjudged"].as_u64();
+        prepared.bind().context("a disarmed guard allows")?;
+        let status = guard::status()?;
+        ensure!(status["counters"]["unjudged"].as_u64() > unjudged, "it is counted: {status:#}");
+        guard::succeed(&["mode", "audit", "--reason", "the glass is broken"])?;
+        let allowed =
+            guard::succeed(&["allow", "--region", &start, "--for", "1h", "--reason", "a test", "--format", "json"])?;
+        let id = serde_json::from_str::<Value>(&allowed)?["id"].to_string();
+        guard::succeed(&["allow", "--revoke", &id]).map(drop)
+    })();
+    let observing = switch_kprobes(&mut agent, true);
+    blind.and(observing).with_context(|| agent.output())?;
+    let status = guard::status()?;
+    ensure!(status["mode"]["mode"] == "audit" && status["exemptions"] == Value::Array(Vec::new()), "{status:#}");
+    namespace::destroy(&prepared.namespace)?;
+    let another = creation::prepare(&small(&region, Mode::Devdax))?;
+    agent.passes(&another)?;
+    agent.judgement("would_deny", &another)?;
+    agent.stop_and_count()?;
+    guard::succeed(&["guard", "release"]).map(drop)
+}
+
+/// An agent that starts while kprobes are off opens the pinned guard, and disarms it.
+#[test]
+fn agent_that_starts_blind_disarms_the_pinned_guard() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut first = Guard::start(&held(GuardMode::Enforce))?;
+    let shape = small(&region, Mode::Fsdax);
+    let prepared = again(&shape, &creation::set_aside(&shape)?)?;
+    first.denies(&prepared)?;
+    first.kill()?;
+    is_denied(&prepared)?;
+    fs::write(KPROBES, "0")?;
+    let blind = (|| -> Result<()> {
+        held(GuardMode::Enforce).write()?;
+        let mut second =
+            guest::agent::Agent::spawn(&["--config", guest::policy::PATH, "--control-socket", guard::SOCKET])?;
+        second.event("that it is blind", TIMEOUT, |event| has_text(event, "event", "blind").then_some(()))?;
+        let pinned = |status: &Value| status["guard"]["pinned"] == true && status["guard"]["judges"] == false;
+        wait::until("a status", TIMEOUT, || guard::status().ok().filter(pinned))?;
+        prepared.bind().context("a disarmed guard allows")?;
+        guard::succeed(&["mode", "audit"])?;
+        second.stop().map(drop)
+    })();
+    fs::write(KPROBES, "1")?;
+    blind?;
+    guard::succeed(&["guard", "release"]).map(drop)
+}
+
+/// The table of known blocks has no room for those that there are: the guard is not armed, and that is not called effective.
+#[test]
+fn guard_that_is_not_armed_is_not_effective() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let made = [Mode::Fsdax, Mode::Fsdax, Mode::Devdax].map(|mode| creation::create(&small(&region, mode)));
+    made.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut agent = Guard::spawn(&Policy::strict(GuardMode::Enforce), &["--known-blocks", "1"])?;
+    agent.event("that it is not armed", TIMEOUT, |event| {
+        (has_text(event, "event", "guard_state") && event["armed"] == false && event["attached"] == true).then_some(())
+    })?;
+    let status = wait::until("the reason", TIMEOUT, || {
+        guard::status().ok().filter(|status| status["degraded"][0]["part"] == "arming")
+    })
+    .with_context(|| format!("{:?}{}", guard::status(), agent.output()))?;
+    ensure!(status["enforcement_effective"] == false && status["guard"]["judges"] == false, "{status:#}");
+    for arguments in [&["status"][..], &["mode", "enforce"]] {
+        let said = guard::pfnwatch(arguments)?;
+        ensure!(said.code == Some(4) && said.stdout.contains("NOT EFFECTIVE"), "{arguments:?}: {said:?}");
+    }
+    agent.passes(&creation::prepare(&small(&region, Mode::Devdax))?)?;
+    let required = guard::pfnwatch(&["mode", "audit"])?;
+    ensure!(required.code == Some(0), "{required:?}");
+    agent.stop_and_count().map(drop)
+}
+
+/// The configuration's mode is in force after a restart, unless a person has set another one.
+#[test]
+fn mode_of_a_person_outlives_a_restart_under_hold() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut first = Guard::start(&held(GuardMode::Audit))?;
+    first.stop_and_count()?;
+    let mut second = Guard::start(&held(GuardMode::Enforce))?;
+    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    second.denies(&prepared).context("the configuration's mode, since nobody has set another by hand")?;
+    guard::succeed(&["mode", "audit", "--reason", "a person's choice"])?;
+    second.stop_and_count()?;
+    let mut third = Guard::start(&held(GuardMode::Enforce))?;
+    let status = guard::status()?;
+    ensure!(status["mode"]["mode"] == "audit" && status["mode"]["source"] == "person", "{status:#}");
+    ensure!(status["mode"]["configured_mode"] == "enforce", "{status:#}");
+    third.signal(Signal::SIGHUP)?;
+    third.collect("the policy again", 2, TIMEOUT, |event| has_text(event, "event", "policy_loaded"))?;
+    third.passes(&prepared)?;
+    guard::succeed(&["mode", "configured"])?;
+    third.denies(&creation::prepare(&small(&region, Mode::Devdax))?)?;
+    third.stop_and_count()?;
+    guard::succeed(&["guard", "release"]).map(drop)
+}
