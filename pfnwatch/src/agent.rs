@@ -233,7 +233,6 @@ impl<W: Write> Agent<W> {
         // Types, symbols, the inventory: nothing of what the first attachment took is needed again.
         memory_trim::disable_thp();
         memory_trim::trim_heap();
-        memory_trim::release_text_pages();
         if let Err(error) = privileges::drop_privileges() {
             tracing::warn!("the agent keeps more privileges than it needs: {error:#}");
         }
