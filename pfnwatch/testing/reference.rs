@@ -10,8 +10,8 @@ mod exit_codes;
 mod fields;
 mod metrics;
 #[cfg(test)]
+mod report_tests;
 mod reports;
-mod schemas;
 #[cfg(test)]
 mod tests;
 pub(crate) mod types;
@@ -29,7 +29,7 @@ const FILES: [Made; 6] = [
     ("docs/reference/events.md", events::page),
     ("docs/reference/exit-codes.md", exit_codes::page),
     ("docs/reference/metrics.md", metrics::page),
-    ("docs/reference/reports.md", schemas::page),
+    ("docs/reference/reports.md", reports::page),
 ];
 
 #[test]

@@ -25,6 +25,7 @@ pub mod formula;
 pub mod guard;
 pub mod infoblock;
 pub mod init;
+pub mod kernel_lines;
 pub mod modules;
 pub mod monitoring;
 pub mod namespace;

@@ -1,10 +1,6 @@
 //! Where a test counts: on which kernel lines, and in which scenario (machine).
 
-/// The Debian kernel lines that are tested, the oldest first.
-pub const KERNEL_LINES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
-
-/// The kernel line without module BTF, on which the agent can only report what is missing.
-const BLIND: &str = "5.10";
+use crate::kernel_lines::Lines;
 
 pub const DEFAULT: &str = "default";
 
@@ -29,44 +25,6 @@ pub const HUGE: &str = "huge";
 /// A Debian under systemd, whose kernel is built with MAX_STRUCT_PAGE_SIZE = 128.
 pub const DEBIAN: &str = "debian";
 pub const DEBIAN_AGAIN: &str = "debian-again";
-
-/// Kernel lines for which a test counts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Lines {
-    Every,
-    /// Every line on which the agent can observe: all but 5.10.
-    Observing,
-    /// The oldest and the newest of those: for what does not depend on the kernel.
-    OldestAndNewest,
-    /// One of those: for long tests that depend on the agent only. They are spread over the lines.
-    Only(&'static str),
-    /// Only lines on which the agent cannot observe: 5.10.
-    Blind,
-}
-
-impl Lines {
-    pub fn contain(self, line: &str) -> bool {
-        let observing = || KERNEL_LINES.iter().filter(|known| **known != BLIND);
-        match self {
-            Self::Every => true,
-            Self::Observing => line != BLIND,
-            Self::OldestAndNewest => observing().next() == Some(&line) || observing().next_back() == Some(&line),
-            Self::Only(one) => line == one,
-            Self::Blind => line == BLIND,
-        }
-    }
-
-    /// In words, for "not for this kernel line".
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Every => "every line",
-            Self::Observing => "every line but 5.10",
-            Self::OldestAndNewest => "the oldest and the newest line",
-            Self::Only(one) => one,
-            Self::Blind => "5.10 only",
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scope {
@@ -172,6 +130,7 @@ pub fn of(test: &str) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel_lines::KERNEL_LINES;
 
     #[test]
     fn longest_prefix_holds() {
@@ -184,15 +143,5 @@ mod tests {
         for row in TABLE {
             assert!(KERNEL_LINES.iter().any(|line| row.lines.contain(line)), "{}", row.prefix);
         }
-    }
-
-    #[test]
-    fn lines_of_each_kind() {
-        let on = |lines: Lines| KERNEL_LINES.iter().filter(|line| lines.contain(line)).copied().collect::<Vec<_>>();
-        assert_eq!(on(Lines::Every), KERNEL_LINES);
-        assert_eq!(on(Lines::Observing), ["6.1", "6.12", "6.18", "7.3"]);
-        assert_eq!(on(Lines::OldestAndNewest), ["6.1", "7.3"]);
-        assert_eq!(on(Lines::Only("6.12")), ["6.12"]);
-        assert_eq!(on(Lines::Blind), ["5.10"]);
     }
 }

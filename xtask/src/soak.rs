@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 use guest::boot_config::Soak;
-use guest::scope::{KERNEL_LINES, Lines};
+use guest::kernel_lines::{KERNEL_LINES, Lines};
 
 use crate::vm;
 

@@ -13,8 +13,8 @@ use anyhow::{Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use fs_err::{self as fs, File};
 use guest::boot_config::{BootConfig, Purpose, Soak};
+use guest::kernel_lines::KERNEL_LINES;
 use guest::report::Report;
-use guest::scope;
 
 use crate::debian::NotAvailable;
 use crate::paths;
@@ -46,7 +46,7 @@ use variant::Variant;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Kernel line, or all; may be given several times
-    #[arg(long, default_value = "all", value_parser = PossibleValuesParser::new(scope::KERNEL_LINES.into_iter().chain(["all"])))]
+    #[arg(long, default_value = "all", value_parser = PossibleValuesParser::new(KERNEL_LINES.into_iter().chain(["all"])))]
     pub(crate) kernel: Vec<String>,
     /// Words of which a test's name must hold one; none runs all
     #[arg(last = true, value_name = "FILTER")]
@@ -116,9 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<Tally> {
         Run { base: Base::new(&built)?, tests: programs::tests(&built)?, filter: args.filter.clone(), soak: args.soak };
     let mut tally = Tally::default();
     let mut lines = Vec::new();
-    for line in
-        scope::KERNEL_LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all"))
-    {
+    for line in KERNEL_LINES.iter().filter(|line| args.kernel.iter().any(|asked| asked == *line || asked == "all")) {
         if let Some(kernel) = tally.available(line, kernel::provide(line))? {
             lines.push(provide(kernel, &run, &built.agent, &mut tally)?);
         }
@@ -160,7 +158,7 @@ fn provide(kernel: Kernel, run: &Run, agent: &Path, tally: &mut Tally) -> Result
 
 pub(crate) fn fetch_kernels() -> Result<()> {
     let _lock = lock()?;
-    scope::KERNEL_LINES.iter().try_for_each(|line| Tally::default().available(line, kernel::provide(line)).map(drop))
+    KERNEL_LINES.iter().try_for_each(|line| Tally::default().available(line, kernel::provide(line)).map(drop))
 }
 
 /// Has ready what guests need besides the agent: PID 1 and the tests, kernels, rebuilt modules. [`run`] finds it done, and
@@ -168,7 +166,7 @@ pub(crate) fn fetch_kernels() -> Result<()> {
 pub(crate) fn prepare() -> Result<()> {
     let _lock = lock()?;
     programs::build()?;
-    for line in scope::KERNEL_LINES {
+    for line in KERNEL_LINES {
         let found = Tally::default().available(line, kernel::provide(line))?;
         if line == scenario::REBUILT && found.is_some() {
             Tally::default().available(line, variant::provide(line, &Variant::ALL))?;

@@ -13,10 +13,10 @@ pub mod mode;
 pub mod plan;
 pub mod policy;
 pub mod predict;
+#[cfg(test)]
+pub(crate) mod report_schemas;
 pub mod run;
 pub mod scan;
 pub mod schema;
-#[cfg(test)]
-pub(crate) mod schemas;
 pub mod status;
 pub mod superblock;

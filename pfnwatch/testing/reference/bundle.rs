@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use crate::cli::command::schemas::{PublishedSchema, REPORTS};
+use crate::cli::command::report_schemas::{PublishedSchema, REPORTS};
 use crate::export::alerts::ForWebhook;
 use crate::model::control::{ErrorResponse, Request, Response};
 use crate::model::event::{Body, Event, SCHEMA};

@@ -1,48 +1,34 @@
-//! Reports over made-up agents and stores match their schemas.
+//! docs/reference/reports.md: what the commands write as JSON.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, UNIX_EPOCH};
+use std::fmt::Write as _;
 
-use serde_json::Value;
+use super::bundle::{bundle, written};
+use super::fields::{Page, description};
 
-use crate::cli::output::json::document;
-use crate::export::alerts::{Message, render, test_alert};
-use crate::model::alert::ReceiverKind;
-use crate::model::control::{ErrorResponse, Reply, Request, Response};
-use crate::testing::schema::check;
-use crate::testing::view::{blind, healthy, hostile, idle, oversize};
+const HEAD: &str = "\
+<!-- Written by `cargo xtask docs`: change the code, not this page. -->
+# Reports
 
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
-}
+What the commands write with `--format json`, what goes over the control socket, and what a webhook is sent. `pfnwatch schema` lists the
+JSON schemas (draft 2020-12), `pfnwatch schema NAME` prints one, and `pfnwatch schema --all DIR` writes them all. [Events](events.md)
+have a page of their own.
 
-#[test]
-fn the_status_of_any_agent_and_its_reply() {
-    for view in [healthy(), oversize(), blind(), idle(), hostile()] {
-        check("status", &json(&document(&view.status).unwrap())).unwrap();
-        let reply = Reply(Ok(Response::Status(Box::new(view.status)))).line();
-        check("control-reply", &serde_json::from_slice(&reply).unwrap()).unwrap();
+**What stays.** Every document has `\"schema\": 1`. With the same number a later version may have more keys, more kinds of events and more
+values of an enumeration; none goes away, and none changes its type or meaning: that would make it `\"schema\": 2`. So leave out what you
+do not know. The schemas say nothing against further keys, and list the values of the version that printed them.
+
+";
+
+pub(super) fn page() -> String {
+    let bundle = bundle();
+    let mut page = Page::new(&bundle);
+    let mut text = HEAD.to_owned();
+    for it in written() {
+        let _ = writeln!(text, "- [{}](#{}): `{}`", it.name, it.name, it.by);
     }
-}
-
-#[test]
-fn requests_and_refusals() {
-    let refusal = Reply(Err(ErrorResponse::usage("it makes no sense"))).line();
-    check("control-reply", &serde_json::from_slice(&refusal).unwrap()).unwrap();
-    for request in [Request::Status, Request::Revoke { id: 7 }, Request::Block { namespace: "namespace0.0".to_owned() }]
-    {
-        check("control-request", &serde_json::from_slice(&request.line().unwrap()).unwrap()).unwrap();
+    for it in written() {
+        let schema = page.named(it.name);
+        let _ = write!(text, "\n## {}\n`{}`: {}\n\n{}", it.name, it.by, description(schema), page.table(schema));
     }
-    let neither = serde_json::to_value(BTreeMap::from([("schema", 1)])).unwrap();
-    assert!(check("control-reply", &neither).is_err());
-}
-
-#[test]
-fn what_a_webhook_is_sent() {
-    let now = UNIX_EPOCH + Duration::from_secs(1_767_323_045);
-    for ended in [None, Some(now)] {
-        let alert = test_alert("host1", "file:///runbook.md#");
-        let message = Message { receiver: "hook".to_owned(), alert, since: UNIX_EPOCH, ended };
-        check("webhook", &json(&render(ReceiverKind::Webhook, &[message], now).body)).unwrap();
-    }
+    text + "\n## Types\n" + &page.types()
 }

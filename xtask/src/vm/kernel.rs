@@ -113,6 +113,6 @@ mod tests {
         assert_eq!(release_of("linux-image-6.1.0-50-cloud-amd64"), "6.1.0-50-cloud-amd64");
         assert_eq!(release_of("linux-binary-7.3.4+deb13-cloud-amd64"), "7.3.4+deb13-cloud-amd64");
         let has_suite = |line: &str| SUITES.iter().any(|(known, _)| *known == line);
-        assert!(guest::scope::KERNEL_LINES.into_iter().all(has_suite));
+        assert!(guest::kernel_lines::KERNEL_LINES.into_iter().all(has_suite));
     }
 }

@@ -1,6 +1,7 @@
 //! The machines that tests run on.
 
-use guest::scope::{self, Lines};
+use guest::kernel_lines::Lines;
+use guest::scope;
 
 use super::variant::Variant;
 
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn grace_periods_are_expedited_on_inner_lines_alone() {
         let expedited: Vec<_> =
-            scope::KERNEL_LINES.into_iter().filter(|line| !line_arguments(line).is_empty()).collect();
+            guest::kernel_lines::KERNEL_LINES.into_iter().filter(|line| !line_arguments(line).is_empty()).collect();
         assert_eq!(expedited, ["6.12", "6.18"]);
     }
 }
