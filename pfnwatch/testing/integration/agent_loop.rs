@@ -3,7 +3,11 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use pfnwatch_common::{counter::Counter, policy};
+use pfnwatch_common::{
+    counter::Counter,
+    guard::{KnownBlock, NamespacePlace},
+    policy,
+};
 use serde_json::Value;
 
 use crate::{
@@ -454,4 +458,18 @@ fn mode_of_a_person_outlives_restarts_and_reloads() {
     assert!(taken_over[0]["detail"].as_str().unwrap().contains("a person has set"), "{taken_over:?}");
     let states = of_kind(&events, "guard_state");
     assert!(states.iter().any(|state| state["mode"] == "enforce" && state["configured_mode"] == "audit"));
+}
+
+/// What was known of a namespace that is no longer there makes room for others.
+#[test]
+fn places_without_a_namespace_are_forgotten() {
+    let kernel = FakeKernel::sound();
+    scenario(&kernel, HELD, async |_| {});
+    let gone = NamespacePlace { start: 5 << 30, region: 0 };
+    kernel.set(|state| state.maps.blocks.insert(gone, KnownBlock::NONE));
+    scenario(&kernel, HELD, async |rig| {
+        assert!(rig.kernel.get().maps.blocks.contains_key(&gone), "the guard is adopted with what it knows");
+        rig.tick().await;
+        assert!(!rig.kernel.get().maps.blocks.contains_key(&gone));
+    });
 }
