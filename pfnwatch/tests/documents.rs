@@ -83,8 +83,10 @@ fn every_verdict_and_cause_has_its_section() {
 /// The program's source as one text, its strings as they come out of the compiler.
 fn source() -> String {
     let common = root().join("pfnwatch-common/src");
-    let files = files(&root().join("pfnwatch/src"), "rs").into_iter().chain(files(&common, "rs"));
-    let text = files.map(|file| fs::read_to_string(file).unwrap()).collect::<String>();
+    let src = root().join("pfnwatch/src");
+    // A plan prints shell code, which has messages of its own.
+    let all = [files(&src, "rs"), files(&src, "sh"), files(&common, "rs")];
+    let text = all.iter().flatten().map(|file| fs::read_to_string(file).unwrap()).collect::<String>();
     let mut joined = String::new();
     for part in text.split("\\\n") {
         joined += if joined.is_empty() { part } else { part.trim_start() };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use guest::agent::{Agent, has_text};
-use guest::creation::{self, Map, Mode, NamespaceSpec};
+use guest::creation::{self, Mode, NamespaceSpec};
 use guest::{MIB, command, facts, regions, sysfs};
 use serde_json::{Value, json};
 

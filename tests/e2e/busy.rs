@@ -52,7 +52,7 @@ fn nothing_waits_while_256_gib_are_created() -> Result<()> {
         map: Map::Dev,
         align_bytes: 2 * MIB,
     };
-    let prepare = |spec: &NamespaceSpec| creation::claim(spec, &creation::set_aside(spec)?, &creation::new_uuid()?);
+    let prepare = |spec: &NamespaceSpec| creation::claim(spec, &creation::prepare_empty(spec)?, &creation::new_uuid()?);
     let huge = prepare(&spec(Mode::Fsdax, 256 * GIB))?;
     let small = prepare(&spec(Mode::Devdax, 512 * MIB))?;
     Policy::strict(GuardMode::Enforce).exempt_namespace(&huge.namespace_uuid).write()?;
@@ -82,7 +82,7 @@ fn nothing_waits_while_256_gib_are_created() -> Result<()> {
             break;
         }
         let row = pfnwatch::row(&scan, &huge.namespace)?.to_string();
-        ensure!(row.contains(&format!("{} is being bound since", huge.claimer)), "{row}");
+        ensure!(row.contains(&format!("{} is being bound since", huge.holder)), "{row}");
         if rounds == 0 {
             let denied = in_time("a denial", || Ok(small.bind()))?;
             let code = denied.map_err(|error| error.raw_os_error());

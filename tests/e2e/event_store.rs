@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
-use guest::creation::{self, Map, Mode, NamespaceSpec};
+use guest::creation::{self, Mode, NamespaceSpec};
 use guest::events::{number, numbered, written};
 use guest::guard::{self, Guard};
 use guest::infoblock::InfoBlock;

@@ -143,7 +143,7 @@ fn hook_that_is_taken_by_others_is_said() -> Result<()> {
     regions::fresh()?;
     let mut others = Vec::new();
     let refused = loop {
-        match Empty::attach(Path::new(empty::OBJECT)) {
+        match Empty::attach(Path::new(bpf::EMPTY_OBJECT)) {
             Ok(other) => others.push(other),
             Err(error) => break error,
         }

@@ -49,7 +49,7 @@ fn enabled_namespaces_are_read_to_the_byte() -> Result<()> {
         made.push(creation::create(&NamespaceSpec {
             map,
             align_bytes,
-            ..NamespaceSpec::new(&region, mode, size_bytes)
+            ..NamespaceSpec::new(region, mode, size_bytes)
         })?);
     }
     let exact = scan(0, &[])?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, anyhow, ensure};
 use guest::agent::{Agent, has_text};
 use guest::bpf::HeldObjects;
-use guest::creation::{self, Map, Mode, NamespaceSpec};
+use guest::creation::{self, Mode, NamespaceSpec};
 use guest::events::{number, numbered, written};
 use guest::guard::request_at;
 use guest::policy::{self, GuardMode, Policy};

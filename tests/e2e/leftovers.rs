@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use guest::agent::Agent;
 use guest::bpf::HeldObjects;
-use guest::creation::{self, Map, Mode, NamespaceSpec};
+use guest::creation::{self, Mode, NamespaceSpec};
 use guest::{MIB, regions};
 
 const TIMEOUT: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
-use guest::creation::{self, Map, Mode, NamespaceSpec};
+use guest::creation::{self, Mode, NamespaceSpec};
 use guest::{MIB, facts, regions, sysfs};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};

@@ -54,7 +54,7 @@ fn every_map_dev_creation_is_charged_to_the_byte() -> Result<()> {
     ];
     let (mut expected, mut oversize) = (Vec::new(), 0);
     for (mode, region, size_bytes, align_bytes, seen) in cases {
-        let wanted = NamespaceSpec { align_bytes, ..NamespaceSpec::new(&region, mode, size_bytes) };
+        let wanted = NamespaceSpec { align_bytes, ..NamespaceSpec::new(region, mode, size_bytes) };
         let (made, event) = created(&mut agent, &wanted)?;
         let charged = charged(sysfs::number(&made.namespace, "resource")?, &wanted);
         ensure!(seen.is_none_or(|seen| charged["reservation_bytes"] == seen), "{wanted:?}: {charged}");

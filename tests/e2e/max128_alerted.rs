@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::{Agent, has_text};
-use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
+use guest::creation::{self, Mode, NamespaceSpec, PreparedNamespace};
 use guest::disk::{self, Disk};
 use guest::guard::{self, SOCKET};
 use guest::monitoring::{Alertmanager, Prometheus};
@@ -31,7 +31,7 @@ fn baseline(code: i32) -> Result<Value> {
 
 fn one_gib(region: &str) -> Result<PreparedNamespace> {
     let region = region.to_owned();
-    creation::create(&NamespaceSpec::new(region, Mode::Fsdax, GIB))
+    creation::create(&NamespaceSpec::new(&region, Mode::Fsdax, GIB))
 }
 
 fn written(kind: &str) -> Result<usize> {

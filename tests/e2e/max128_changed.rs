@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context as _, Result};
 use guest::agent::Agent;
-use guest::creation::{self, Map, Mode, NamespaceSpec};
+use guest::creation::{self, Mode, NamespaceSpec};
 use guest::pfnwatch::{ensure_contains, row, scan};
 use guest::{GIB, MIB, infoblock, namespace, regions, sysfs};
 use pfnwatch_common::InfoBlock;

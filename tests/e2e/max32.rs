@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use guest::agent::Agent;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::pfnwatch::{ensure_contains, report, running_kernel, scan};
-use guest::{GIB, MIB, regions};
+use guest::{GIB, regions};
 use serde_json::json;
 
 use crate::set_up_events::created;

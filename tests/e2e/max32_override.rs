@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use guest::agent::Agent;
-use guest::creation::{Map, Mode, NamespaceSpec};
+use guest::creation::{Mode, NamespaceSpec};
 use guest::pfnwatch::{ensure_contains, row, running_kernel, scan};
 use guest::{GIB, MIB, regions};
 use serde_json::json;

@@ -28,9 +28,9 @@ fn shrunk(region: &str, mode: Mode, contents: &str) -> Result<String> {
     let made = creation::create(&wanted)?.namespace;
     namespace::disable(&made)?;
     sysfs::write(&made, "size", &(512 * MIB).to_string())?;
-    let claimer = namespace::enable(&made)?;
+    let holder = namespace::enable(&made)?;
     if mode == Mode::Fsdax {
-        let disk = wait::until("a disk", TIMEOUT, || sysfs::block_device(&claimer).ok())?;
+        let disk = wait::until("a disk", TIMEOUT, || sysfs::block_device(&holder).ok())?;
         let disk = File::options().write(true).open(format!("/dev/{disk}"))?;
         disk.write_all_at(contents.as_bytes(), 0).and_then(|()| disk.sync_all()).context("cannot write contents")?;
     }
@@ -74,8 +74,8 @@ fn on_media(name: &str) -> Result<(String, Vec<u8>, Vec<u8>)> {
 fn only(region: &str) -> Result<String> {
     wait::until(&format!("the namespace of {region}"), TIMEOUT, || {
         let found = regions::namespaces(region).ok()?.into_iter().next()?;
-        let claimer = sysfs::holder(&found).ok()??;
-        sysfs::driver(&claimer).map(|_| found)
+        let holder = sysfs::holder(&found).ok()??;
+        sysfs::driver(&holder).map(|_| found)
     })
 }
 
@@ -129,7 +129,7 @@ fn what_is_in_use_stops_it_until_it_is_free() -> Result<()> {
     let dax = shrunk(&regions.second, Mode::Devdax, "")?;
     // ndctl refuses a size that is not a multiple of the region's align.
     sysfs::write(&regions.first, "align", &(1024 * MIB).to_string())?;
-    let device = format!("/dev/{}", sysfs::block_device(&namespace::claimer(&disk)?)?);
+    let device = format!("/dev/{}", sysfs::block_device(&namespace::holder(&disk)?)?);
     command::run("/bin/mkfs.ext4", &["-q", "-O", "^has_journal", &device])?;
     let character = format!("/dev/dax{}", dax.trim_start_matches("namespace"));
 

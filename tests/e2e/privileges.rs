@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::has_text;
-use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
+use guest::creation::{self, Mode, NamespaceSpec, PreparedNamespace};
 use guest::guard::{self, Guard};
 use guest::policy::{GuardMode, Policy};
 use guest::{modules, regions};

@@ -29,7 +29,8 @@ fn held(mode: GuardMode) -> Policy {
 /// Switches kprobes, and waits until the agent has reported that it is blind, or that it observes.
 fn switch_kprobes(agent: &mut Guard, on: bool) -> Result<()> {
     fs::write(KPROBES, if on { "1" } else { "0" }).with_context(|| format!("cannot write {KPROBES}"))?;
-    let wanted = |status: &Value| (status["agent"]["observing"] == on && status["guard"]["judges"] == on).then_some(());
+    let is = |status: &Value, key| status.pointer(key) == Some(&on.into());
+    let wanted = |status: &Value| (is(status, "/agent/observing") && is(status, "/guard/judges")).then_some(());
     agent.signal(Signal::SIGHUP)?;
     wait::until("the agent sees the switch", TIMEOUT, || wanted(&guard::status().ok()?))
         .with_context(|| format!("{:?}{}", guard::status(), agent.output()))
@@ -41,7 +42,7 @@ fn has_effect_while_kprobes_are_off() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut agent = Guard::start(&held(GuardMode::Enforce))?;
     let shape = small(&region, Mode::Fsdax);
-    let prepared = again(&shape, &creation::set_aside(&shape)?)?;
+    let prepared = again(&shape, &creation::prepare_empty(&shape)?)?;
     agent.denies(&prepared)?;
     let start = format!("{:#x}", sysfs::number(&region, "resource")?);
     let blind = (|| -> Result<()> {
@@ -78,7 +79,7 @@ fn agent_that_starts_blind_disarms_the_pinned_guard() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut first = Guard::start(&held(GuardMode::Enforce))?;
     let shape = small(&region, Mode::Fsdax);
-    let prepared = again(&shape, &creation::set_aside(&shape)?)?;
+    let prepared = again(&shape, &creation::prepare_empty(&shape)?)?;
     first.denies(&prepared)?;
     first.kill()?;
     is_denied(&prepared)?;

@@ -59,14 +59,14 @@ fn creation_after_a_bind_that_made_nothing_is_denied() -> Result<()> {
     let region = regions::fresh()?.first;
     let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     let made = creation::create(&wanted(&region, Mode::Fsdax, Map::Mem))?;
-    sysfs::unbind(&made.claimer)?;
+    sysfs::unbind(&made.holder)?;
     let other = PreparedNamespace { block_uuid: new_uuid()?, ..made };
     for (attribute, value) in [("uuid", other.block_uuid.as_str()), ("mode", "pmem"), ("align", "1073741824")] {
-        sysfs::write(&other.claimer, attribute, value)?;
+        sysfs::write(&other.holder, attribute, value)?;
     }
     let code = other.bind().map_err(|error| error.raw_os_error());
     ensure!(code == Err(Some(libc::ENXIO)), "{code:?}, and no refusal of the kernel's own{}", guard.output());
-    sysfs::write(&other.claimer, "align", "2097152")?;
+    sysfs::write(&other.holder, "align", "2097152")?;
     guard.denies(&other)?;
     guard.judged_only(&["denied"])
 }

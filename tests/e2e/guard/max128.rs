@@ -84,7 +84,7 @@ fn what_the_regression_does_not_cost_passes() -> Result<()> {
         // The reservation is one align with either number.
         (Mode::Devdax, 16 * GIB, GIB),
     ] {
-        let wanted = NamespaceSpec { align_bytes, ..NamespaceSpec::new(region, mode, size_bytes) };
+        let wanted = NamespaceSpec { align_bytes, ..NamespaceSpec::new(&region, mode, size_bytes) };
         let prepared = creation::prepare(&wanted)?;
         guard.passes(&prepared).with_context(|| format!("{wanted:?}"))?;
         namespace::destroy(&prepared.namespace)?;

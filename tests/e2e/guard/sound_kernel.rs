@@ -60,7 +60,7 @@ fn whole_regions_and_the_coarsest_align() -> Result<()> {
         (&regions.second, 5 * GIB, Mode::Devdax, GIB),
         (&regions.legacy, 512 * MIB, Mode::Devdax, 4096),
     ] {
-        let wanted = NamespaceSpec { align_bytes, ..NamespaceSpec::new(&region, mode, size_bytes) };
+        let wanted = NamespaceSpec { align_bytes, ..NamespaceSpec::new(region, mode, size_bytes) };
         guard.passes(&creation::prepare(&wanted)?).with_context(|| format!("{wanted:?}"))?;
     }
     guard.was_silent()

@@ -59,7 +59,7 @@ fn existing_block_on_a_region_that_came_later_is_enabled_through_a_seed() -> Res
 
 /// The same block uuid again, where the block with it is gone: a creation.
 fn is_denied_with_the_old_uuid(guard: &mut Guard, made: &PreparedNamespace, prepared: PreparedNamespace) -> Result<()> {
-    sysfs::write(&prepared.claimer, "uuid", &made.block_uuid)?;
+    sysfs::write(&prepared.holder, "uuid", &made.block_uuid)?;
     guard.denies(&PreparedNamespace { block_uuid: made.block_uuid.clone(), ..prepared }).map(drop)
 }
 
