@@ -1,7 +1,7 @@
 //! The agent's loop: records become events, events are stored and logged; libnvdimm is loaded and unloaded meanwhile.
 //!
 //! [`Agent`] owns the parts, and alone decides in which order they act. Each part is a type of its own below this module or
-//! in another room. [`AgentState`] knows how things are; the kernel and the time are passed in as [`Sensor`] and [`Clock`].
+//! in another room. `AgentState` knows how things are; the kernel and the time are passed in as [`Sensor`] and [`Clock`].
 
 pub mod alert_store;
 mod alerts;
