@@ -55,7 +55,7 @@ impl Suite {
     pub(crate) fn open(name: &str) -> Result<Self> {
         let suite = Self { name: name.to_owned(), dir: paths::apt().join(name) };
         let _lock = suite.lock()?;
-        if suite.index_age().is_none_or(|age| age > INDEX_AGE) {
+        if !suite.is_configured() || suite.index_age().is_none_or(|age| age > INDEX_AGE) {
             suite.refresh()?;
         }
         Ok(suite)
@@ -170,6 +170,12 @@ impl Suite {
         Ok(fs::write(self.dir.join("apt.conf"), SETTINGS.replace("DIR", &self.dir.to_string_lossy()) + &network)?)
     }
 
+    /// Whether apt would use this folder: one that was copied from another place has that place in its settings.
+    fn is_configured(&self) -> bool {
+        let settings = fs::read_to_string(self.dir.join("apt.conf")).unwrap_or_default();
+        settings.contains(&format!("\"{}/", self.dir.display()))
+    }
+
     fn index_age(&self) -> Option<Duration> {
         let written = fs::metadata(self.stamp()).and_then(|meta| meta.modified()).ok()?;
         Some(SystemTime::now().duration_since(written).unwrap_or_default())
@@ -277,6 +283,17 @@ mod tests {
             "'http://deb.debian.org/x/libattr1_2.5.1-4_amd64.deb' libattr1_1%3a2.5.1-4_amd64.deb 22164 MD5Sum:7\n";
         assert_eq!(file_name(line), Some("libattr1_1%3a2.5.1-4_amd64.deb"));
         assert_eq!(file_name("E: Unable to locate package x"), None);
+    }
+
+    #[test]
+    fn a_folder_that_was_copied_from_another_place_is_not_configured() {
+        let folder = tempfile::tempdir().unwrap();
+        let suite = Suite { name: "bookworm".to_owned(), dir: folder.path().to_owned() };
+        assert!(!suite.is_configured());
+        for (place, is_configured) in [(folder.path(), true), (Path::new("/elsewhere"), false)] {
+            fs::write(folder.path().join("apt.conf"), SETTINGS.replace("DIR", &place.to_string_lossy())).unwrap();
+            assert_eq!(suite.is_configured(), is_configured, "{}", place.display());
+        }
     }
 
     #[test]
