@@ -1,14 +1,13 @@
 //! Takes what lies inside the agent: the eBPF object that `cargo xtask build` made, and the schemas.
 
-use std::{
-    env,
-    error::Error,
-    fs::{self, File},
-    io::Write as _,
-    path::Path,
-};
+use std::env;
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
 
-use flate2::{Compression, write::ZlibEncoder};
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 
 const SCHEMAS: &str = "dist/schema.json";
 

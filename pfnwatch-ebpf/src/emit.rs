@@ -1,12 +1,13 @@
 //! Handing a record to the agent, or counting that it was lost.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
-use pfnwatch_common::{
-    counter::Counter,
-    record::{Attempt, Block, BlockHead, CaptureFlags, Judgement, Notice},
-};
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::record::{Attempt, Block, BlockHead, CaptureFlags, Judgement, Notice};
 
-use crate::{counters::count, kernel::Read, maps::RECORDS, task};
+use crate::counters::count;
+use crate::kernel::Read;
+use crate::maps::RECORDS;
+use crate::task;
 
 /// Nanoseconds since boot, suspend included.
 #[inline(always)]

@@ -5,19 +5,16 @@ mod creation;
 mod exemption;
 mod passed_nodes;
 
-use aya_ebpf::{macros::lsm, programs::LsmContext};
-use pfnwatch_common::{
-    counter::Counter,
-    record::{Decision, Personality},
-};
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::record::{Decision, Personality};
 
-use self::{assess::GuardAssessment, creation::Creation};
-use crate::{
-    counters::count,
-    emit,
-    kernel::{Device, KernfsNode, Read},
-    known_blocks,
-};
+use self::assess::GuardAssessment;
+use self::creation::Creation;
+use crate::counters::count;
+use crate::kernel::{Device, KernfsNode, Read};
+use crate::{emit, known_blocks};
 
 /// What the driver core gets for a refusal; it returns another error to its own caller.
 const EPERM: i32 = 1;

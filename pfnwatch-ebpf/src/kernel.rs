@@ -7,21 +7,19 @@ mod name;
 mod nd;
 mod task;
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf, generated::bpf_probe_read_kernel_str};
-use pfnwatch_common::{
-    counter::Counter,
-    layout::{FieldOffset, Layout},
-    record::Text,
-};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::layout::{FieldOffset, Layout};
+use pfnwatch_common::record::Text;
 
-pub(crate) use self::{
-    device::Device,
-    kernfs::KernfsNode,
-    module::Module,
-    nd::{Namespace, NdPfn, Region, claimed_by, uuid_behind},
-    task::Task,
-};
-use crate::{counters::count, globals::offset};
+pub(crate) use self::device::Device;
+pub(crate) use self::kernfs::KernfsNode;
+pub(crate) use self::module::Module;
+pub(crate) use self::nd::{Namespace, NdPfn, Region, claimed_by, uuid_behind};
+pub(crate) use self::task::Task;
+use crate::counters::count;
+use crate::globals::offset;
 
 /// Kernel memory could not be read, which was counted.
 #[derive(Clone, Copy)]

@@ -3,17 +3,13 @@
 //! A namespace without an entry is unseen, and the guard allows what happens on it. So whatever is missed here, a probe or
 //! room for an entry, ends in a creation that is allowed and counted.
 
-use pfnwatch_common::{
-    counter::Counter,
-    guard::{BlockLookup, KnownBlock, NamespacePlace},
-};
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::guard::{BlockLookup, KnownBlock, NamespacePlace};
 
-use crate::{
-    counters::count,
-    kernel::{Namespace, NdPfn, Read},
-    maps::KNOWN_BLOCKS,
-    uuid::Uuid,
-};
+use crate::counters::count;
+use crate::kernel::{Namespace, NdPfn, Read};
+use crate::maps::KNOWN_BLOCKS;
+use crate::uuid::Uuid;
 
 /// The namespace of this `nd_pfn` has a valid block with the device's uuid.
 #[inline(always)]

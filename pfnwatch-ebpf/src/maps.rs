@@ -1,16 +1,12 @@
 //! The maps.
 
-use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
-    macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
-};
-use pfnwatch_common::{
-    counter::Counter,
-    guard::{KnownBlock, NamespacePlace, UuidStore},
-    policy::{SLOTS, Snapshot},
-    record::Attempt,
-};
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::guard::{KnownBlock, NamespacePlace, UuidStore};
+use pfnwatch_common::policy::{SLOTS, Snapshot};
+use pfnwatch_common::record::Attempt;
 
 use crate::uuid::Uuid;
 

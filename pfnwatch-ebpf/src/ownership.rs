@@ -4,7 +4,8 @@
 //! programs beside them, over the same maps, and then hands the charge over in one step. Judging does not go by this: see
 //! [`crate::guard`].
 
-use crate::{globals, maps::ACTIVE_OWNER};
+use crate::globals;
+use crate::maps::ACTIVE_OWNER;
 
 #[inline(always)]
 pub(crate) fn is_active() -> bool {

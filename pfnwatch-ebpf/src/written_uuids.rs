@@ -1,6 +1,8 @@
 //! Uuids that user space was seen writing: the evidence that it configures a device, or makes a namespace.
 
-use crate::{kernel::Device, maps::WRITTEN_UUIDS, uuid::Uuid};
+use crate::kernel::Device;
+use crate::maps::WRITTEN_UUIDS;
+use crate::uuid::Uuid;
 
 #[inline(always)]
 pub(crate) fn note(device: u64, uuid: &Uuid) {

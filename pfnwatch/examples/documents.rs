@@ -1,7 +1,9 @@
 //! Writes the man pages and the shells' completions, of the command line as it is: `cargo xtask dist` puts them into the package.
 //! An example, so that what writes them is no part of the binary.
 
-use std::{env, error::Error, fs, path::Path};
+use std::error::Error;
+use std::path::Path;
+use std::{env, fs};
 
 use clap::CommandFactory as _;
 use clap_complete::{Shell, generate_to};

@@ -22,63 +22,52 @@ pub mod sensor;
 mod state;
 mod status;
 
-use std::{
-    future::poll_fn,
-    io::{self, Write},
-    rc::Rc,
-    time::Duration,
-};
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 
+use self::alerts::{AlertWork, Alerts};
+use self::baseline_watch::{BaselineWatch, boot_row};
+use self::control_server::{Access, Peer, PendingRequest, Server};
+use self::enforcement::{cannot_enforce, warn_of_skipped_exemptions};
+use self::failure::Fatal;
+use self::initial_scan::ReportedBlocks;
+use self::kernel_watch::KernelWatch;
+use self::losses::Losses;
 pub use self::options::Options;
-use self::{
-    alerts::{AlertWork, Alerts},
-    baseline_watch::{BaselineWatch, boot_row},
-    control_server::{Access, Peer, PendingRequest, Server},
-    enforcement::{cannot_enforce, warn_of_skipped_exemptions},
-    failure::Fatal,
-    initial_scan::ReportedBlocks,
-    kernel_watch::KernelWatch,
-    losses::Losses,
-    publisher::Publisher,
-    records::RecordAssessor,
-    runtime_info::RuntimeInfo,
-    sensor::{Attachment, Observed, Sensor},
-    state::AgentState,
-    status::AgentSnapshot,
-};
-use crate::{
-    bpf::takeover::OnExit,
-    config::Loaded,
-    export::{
-        event_log::Log,
-        web::{SharedView, ViewCache, ViewRequest, Web},
-    },
-    guard::Guard,
-    model::{
-        control::{ErrorResponse, ModeResponse, Reply, Request, Response},
-        event::{Body, Event, MaxStructPageReport, ObservationState, PolicyRefused, Ready, Time},
-        exit::ExitContext,
-        inventory::Inventory,
-        kernel::KernelFacts,
-        policy::{Mode, Policy},
-        redact::redact_quotes,
-        scan_result::ScanResult,
-        status::{AgentPhase, DegradedPart},
-    },
-    os::{
-        clock::{Clock, Interval},
-        memory_trim,
-        privileges::{self, with_capabilities},
-        signals::{Signal, Signals},
-        systemd,
-    },
-    scan::existing,
-    store::EventStore,
-    sysfs::{cgroup::Cgroups, inventory::SysfsRoots, module_watch::ModuleChange},
-};
+use self::publisher::Publisher;
+use self::records::RecordAssessor;
+use self::runtime_info::RuntimeInfo;
+use self::sensor::{Attachment, Observed, Sensor};
+use self::state::AgentState;
+use self::status::AgentSnapshot;
+use crate::bpf::takeover::OnExit;
+use crate::config::Loaded;
+use crate::export::event_log::Log;
+use crate::export::web::{SharedView, ViewCache, ViewRequest, Web};
+use crate::guard::Guard;
+use crate::model::control::{ErrorResponse, ModeResponse, Reply, Request, Response};
+use crate::model::event::{Body, Event, MaxStructPageReport, ObservationState, PolicyRefused, Ready, Time};
+use crate::model::exit::ExitContext;
+use crate::model::inventory::Inventory;
+use crate::model::kernel::KernelFacts;
+use crate::model::policy::{Mode, Policy};
+use crate::model::redact::redact_quotes;
+use crate::model::scan_result::ScanResult;
+use crate::model::status::{AgentPhase, DegradedPart};
+use crate::os::clock::{Clock, Interval};
+use crate::os::privileges::{self, with_capabilities};
+use crate::os::signals::{Signal, Signals};
+use crate::os::{memory_trim, systemd};
+use crate::scan::existing;
+use crate::store::EventStore;
+use crate::sysfs::cgroup::Cgroups;
+use crate::sysfs::inventory::SysfsRoots;
+use crate::sysfs::module_watch::ModuleChange;
 
 /// How often the counters and the presence of libnvdimm are checked, and the watchdog is notified; more often if the watchdog's
 /// timeout is shorter.

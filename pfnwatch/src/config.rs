@@ -14,15 +14,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use serde::Deserialize;
 
-use crate::{
-    model::exit::ExitContext,
-    model::{
-        alert::AlertsPolicy,
-        policy::{Exemption, Mode, OnAgentExit, Policy},
-        store::Settings as StoreSettings,
-        thresholds::Thresholds,
-    },
-};
+use crate::model::alert::AlertsPolicy;
+use crate::model::exit::ExitContext;
+use crate::model::policy::{Exemption, Mode, OnAgentExit, Policy};
+use crate::model::store::Settings as StoreSettings;
+use crate::model::thresholds::Thresholds;
 
 pub use self::source::ConfigFiles;
 use crate::model::web_config::WebConfig;

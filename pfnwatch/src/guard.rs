@@ -8,29 +8,25 @@ pub mod self_test;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    rc::Rc,
-    time::{Duration, SystemTime},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use pfnwatch_common::{guard::NamespacePlace, policy::Snapshot};
+use pfnwatch_common::guard::NamespacePlace;
+use pfnwatch_common::policy::Snapshot;
 
 use self::exemptions::Exemptions;
 pub use self::self_test::SelfTest;
-use crate::{
-    bpf::{guard::GuardTables, takeover::OnExit},
-    model::{
-        event::{Body, Event, ExemptionChange, GuardTransfer, PolicyLoaded, Time},
-        inventory::Inventory,
-        kernel::{COMPAT_ALIGN, KernelFacts},
-        policy::{Exemption, ExemptionSubject, Grant, Mode, ModeSource, OnAgentExit, Policy, RegionFacts},
-    },
-    os,
-    policy::{Clock, Compiled, PolicyKernel, SkipReason, compile},
-};
+use crate::bpf::guard::GuardTables;
+use crate::bpf::takeover::OnExit;
+use crate::model::event::{Body, Event, ExemptionChange, GuardTransfer, PolicyLoaded, Time};
+use crate::model::inventory::Inventory;
+use crate::model::kernel::{COMPAT_ALIGN, KernelFacts};
+use crate::model::policy::{Exemption, ExemptionSubject, Grant, Mode, ModeSource, OnAgentExit, Policy, RegionFacts};
+use crate::os;
+use crate::policy::{Clock, Compiled, PolicyKernel, SkipReason, compile};
 
 /// The guard as the agent has it. A choice is compiled and handed to the kernel first, and is remembered only if the kernel has accepted
 /// it. Facts (regions, the kernel's constants, what has expired) are remembered at once, and handed over again if that fails.

@@ -14,21 +14,19 @@ pub mod vmlinux;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 
 use thiserror::Error;
 
-use self::{
-    module_file::{Module, ModuleError},
-    package::{PackageError, PackageKind},
-    unpack::unpack,
-};
-use crate::kernel::{btf::Btf, max_struct_page::Evidence, member_lookup::MemberLookup as _};
+use self::module_file::{Module, ModuleError};
+use self::package::{PackageError, PackageKind};
+use self::unpack::unpack;
+use crate::kernel::btf::Btf;
+use crate::kernel::max_struct_page::Evidence;
+use crate::kernel::member_lookup::MemberLookup as _;
 
 /// A single module or image, unpacked: images with debug symbols are the largest.
 const MAX_FILE_BYTES: u64 = 2 << 30;

@@ -20,7 +20,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::{kernel::member_lookup::MemberLookup as _, os::paths::Paths};
+use crate::kernel::member_lookup::MemberLookup as _;
+use crate::os::paths::Paths;
 
 impl KernelFacts {
     pub fn gather(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Self> {

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use pfnwatch::{
-    cli::{Cli, output::terminal::Terminal},
-    model::exit::Exit,
-};
+use pfnwatch::cli::Cli;
+use pfnwatch::cli::output::terminal::Terminal;
+use pfnwatch::model::exit::Exit;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -9,9 +9,7 @@ pub mod compile;
 mod display;
 pub mod judge;
 
-pub use self::{
-    clock::Clock,
-    compile::{Compiled, PolicyKernel, SkipReason, SkippedExemption, compile},
-    display::{describe_limits, describe_mode, describe_on_agent_exit},
-};
+pub use self::clock::Clock;
+pub use self::compile::{Compiled, PolicyKernel, SkipReason, SkippedExemption, compile};
+pub use self::display::{describe_limits, describe_mode, describe_on_agent_exit};
 pub use pfnwatch_common::policy::MAX_EXEMPTIONS;

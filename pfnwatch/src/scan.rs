@@ -5,27 +5,24 @@ pub mod existing;
 mod tests;
 
 use crate::model::kernel::COMPAT_ALIGN;
-use crate::model::scan_result::AssessedNamespace;
-use crate::model::scan_result::ScanResult;
-use std::{path::Path, thread};
+use crate::model::scan_result::{AssessedNamespace, ScanResult};
+use std::path::Path;
+use std::thread;
 
 use anyhow::ensure;
 use pfnwatch_common::layout::Layout;
 
-use crate::{
-    analysis::assess::assess,
-    bpf::block_reader::BlockReader,
-    kernel::features::privileges::Privileges,
-    model::{
-        facts::KernelParameters,
-        inventory::{InfoBlocks, Inventory, Namespace},
-        kernel::KernelFacts,
-        thresholds::Thresholds,
-        verdict::{NamespaceTotals, Verdict},
-    },
-    os::paths::Paths,
-    sysfs::inventory::{SysfsRoots, facts, usage::Usage},
-};
+use crate::analysis::assess::assess;
+use crate::bpf::block_reader::BlockReader;
+use crate::kernel::features::privileges::Privileges;
+use crate::model::facts::KernelParameters;
+use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
+use crate::model::kernel::KernelFacts;
+use crate::model::thresholds::Thresholds;
+use crate::model::verdict::{NamespaceTotals, Verdict};
+use crate::os::paths::Paths;
+use crate::sysfs::inventory::usage::Usage;
+use crate::sysfs::inventory::{SysfsRoots, facts};
 
 impl From<&KernelFacts> for KernelParameters {
     /// Without what the kernel's code shows, which takes too long to read for a scan.

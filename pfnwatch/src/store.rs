@@ -23,10 +23,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use self::{
-    alerts::AlertRow,
-    deliveries::OutboxRow,
-    error::StoreError,
-    event_store::EventStore,
-    reader::{EventFilter, Reader, StoredEvent},
-};
+pub use self::alerts::AlertRow;
+pub use self::deliveries::OutboxRow;
+pub use self::error::StoreError;
+pub use self::event_store::EventStore;
+pub use self::reader::{EventFilter, Reader, StoredEvent};

@@ -3,7 +3,8 @@
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{macros::lsm, programs::LsmContext};
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
 
 /// Returns what it was given: the answer of the program before it on the hook.
 #[lsm(hook = "kernfs_init_security")]

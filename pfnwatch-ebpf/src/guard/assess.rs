@@ -1,18 +1,14 @@
 //! The judgement of a creation, by one snapshot of the policy.
 
-use pfnwatch_common::{
-    Geometry, KernelQuirks, Map,
-    guard::BlockLookup,
-    policy::{Mode, SLOTS, Snapshot, is_oversize},
-    record::{Decision, Unjudged},
-    reservation,
-};
+use pfnwatch_common::guard::BlockLookup;
+use pfnwatch_common::policy::{Mode, SLOTS, Snapshot, is_oversize};
+use pfnwatch_common::record::{Decision, Unjudged};
+use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 
-use super::{creation::Creation, exemption};
-use crate::{
-    known_blocks,
-    maps::{ACTIVE, MODULE_EPOCH, POLICIES},
-};
+use super::creation::Creation;
+use super::exemption;
+use crate::known_blocks;
+use crate::maps::{ACTIVE, MODULE_EPOCH, POLICIES};
 
 pub(super) struct GuardAssessment {
     /// `None` if there is nothing to report: no creation, not oversize, or the kernel itself will refuse it.

@@ -1,16 +1,12 @@
 //! Whether a bind is a creation: on positive evidence alone.
 
-use pfnwatch_common::{
-    Map,
-    guard::NamespacePlace,
-    record::{CaptureFlags, Judgement, Personality},
-};
+use pfnwatch_common::Map;
+use pfnwatch_common::guard::NamespacePlace;
+use pfnwatch_common::record::{CaptureFlags, Judgement, Personality};
 
-use crate::{
-    kernel::{Device, Namespace, NdPfn, Read, Region},
-    uuid::Uuid,
-    written_uuids,
-};
+use crate::kernel::{Device, Namespace, NdPfn, Read, Region};
+use crate::uuid::Uuid;
+use crate::written_uuids;
 
 pub(super) struct Creation {
     device: Device,

@@ -2,8 +2,11 @@
 
 use pfnwatch_common::policy::{Exemption, ExemptionKind, MAX_EXEMPTIONS, SLOTS};
 
-use super::{assess::slot, creation::Creation};
-use crate::{emit, maps::ONE_SHOT_EXEMPTIONS, uuid::Uuid};
+use super::assess::slot;
+use super::creation::Creation;
+use crate::emit;
+use crate::maps::ONE_SHOT_EXEMPTIONS;
+use crate::uuid::Uuid;
 
 /// Wanted of [`exemption_for`]: one that is good for any number of creations, or for one, which is then spent; each for a
 /// namespace that has a uuid, or for one that has none.

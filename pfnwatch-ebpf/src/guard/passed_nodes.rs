@@ -6,7 +6,8 @@
 //! newest program runs first today (`hlist_add_head` in `__bpf_trampoline_link_prog`, kernel/bpf/trampoline.c). Nor is
 //! there a moment at which one stops and the other starts, which a thread could be in the middle of.
 
-use crate::{maps::PASSED_NODES, task};
+use crate::maps::PASSED_NODES;
+use crate::task;
 
 /// Whether a guard has allowed the node that this thread is about to make. It is another guard's note: the hook is
 /// called once for each node.

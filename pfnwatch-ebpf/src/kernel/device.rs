@@ -2,11 +2,8 @@
 
 use pfnwatch_common::record::{Personality, Text};
 
-use super::{
-    Fault, Read, container,
-    name::{Name, name},
-    pointer, text,
-};
+use super::name::{Name, name};
+use super::{Fault, Read, container, pointer, text};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Device(u64);

@@ -1,6 +1,7 @@
 //! `struct kernfs_node`, as the guard gets it: a pointer that the verifier knows, so that a read costs one instruction.
 
-use aya_ebpf::helpers::{self, generated::bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{self};
 use pfnwatch_common::layout::FieldOffset;
 
 use super::{Fault, Pick, Read, fault};

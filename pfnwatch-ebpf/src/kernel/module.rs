@@ -1,9 +1,7 @@
 //! `struct module`.
 
-use super::{
-    Read, member,
-    name::{Name, name},
-};
+use super::name::{Name, name};
+use super::{Read, member};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Module(u64);

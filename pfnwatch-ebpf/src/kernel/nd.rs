@@ -1,9 +1,7 @@
 //! libnvdimm's structures: `nd_pfn`, the namespaces, `nd_region`.
 
-use pfnwatch_common::{
-    guard::NamespacePlace,
-    record::{Personality, Text},
-};
+use pfnwatch_common::guard::NamespacePlace;
+use pfnwatch_common::record::{Personality, Text};
 
 use super::{Device, Read, bytes, container, fault, is_known, member, pointer, pointer_at, value, words};
 use crate::uuid::Uuid;

@@ -1,13 +1,11 @@
 //! The info block of a device that is bound: handed over while the agent itself reads the device's attribute.
 
-use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use aya_ebpf::macros::kprobe;
+use aya_ebpf::programs::ProbeContext;
 use pfnwatch_common::record::Personality;
 
-use crate::{
-    emit, globals,
-    kernel::{Device, NdPfn, Read},
-    task,
-};
+use crate::kernel::{Device, NdPfn, Read};
+use crate::{emit, globals, task};
 
 /// `static ssize_t dev_attr_show(struct kobject *kobj, struct attribute *attr, char *buf)` (drivers/base/core.c).
 /// Attached only while an inventory is read; other processes' reads are ignored.

@@ -1,23 +1,15 @@
 //! An attempt of a driver to bind a libnvdimm device: its beginning and its end.
 
-use aya_ebpf::{
-    macros::{fexit, kprobe},
-    programs::{FExitContext, ProbeContext},
-};
+use aya_ebpf::macros::{fexit, kprobe};
+use aya_ebpf::programs::{FExitContext, ProbeContext};
 use aya_log_ebpf::debug;
-use pfnwatch_common::{
-    counter::Counter,
-    record::{Attempt, CaptureFlags, Personality},
-};
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::record::{Attempt, CaptureFlags, Personality};
 
-use crate::{
-    counters::count,
-    emit, globals,
-    kernel::{Device, Namespace, NdPfn, Read, claimed_by},
-    known_blocks,
-    maps::ATTEMPTS,
-    ownership, task,
-};
+use crate::counters::count;
+use crate::kernel::{Device, Namespace, NdPfn, Read, claimed_by};
+use crate::maps::ATTEMPTS;
+use crate::{emit, globals, known_blocks, ownership, task};
 
 /// `static int nvdimm_bus_probe(struct device *dev)` (drivers/nvdimm/bus.c): an attempt begins.
 #[kprobe]

@@ -1,13 +1,11 @@
 //! What happens to a device or a namespace outside a bind: claim, unbind, label written, destroyed.
 
-use aya_ebpf::{macros::kprobe, programs::ProbeContext};
+use aya_ebpf::macros::kprobe;
+use aya_ebpf::programs::ProbeContext;
 use pfnwatch_common::record::{CaptureFlags, Notice, NoticeKind, Personality};
 
-use crate::{
-    emit,
-    kernel::{self, Device, Namespace, Read, Region, claimed_by},
-    known_blocks, ownership, task, written_uuids,
-};
+use crate::kernel::{self, Device, Namespace, Read, Region, claimed_by};
+use crate::{emit, known_blocks, ownership, task, written_uuids};
 
 /// `static void nvdimm_bus_remove(struct device *dev)` (drivers/nvdimm/bus.c): a driver is unbound.
 #[kprobe]

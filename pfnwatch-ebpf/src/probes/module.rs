@@ -1,8 +1,10 @@
 //! libnvdimm comes and goes: what the agent knows of one is not good for the next.
 
-use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
 
-use crate::{kernel::Module, maps::MODULE_EPOCH};
+use crate::kernel::Module;
+use crate::maps::MODULE_EPOCH;
 
 /// `trace_module_load(struct module *mod)` (kernel/module/main.c): before its code runs.
 #[raw_tracepoint(tracepoint = "module_load")]

@@ -1,22 +1,15 @@
 //! `nvdimm_setup_pfn`: the kernel meets an info block, or makes one and reserves the memmap.
 
-use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
-};
+use aya_ebpf::macros::{kprobe, kretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use aya_log_ebpf::debug;
-use pfnwatch_common::{
-    counter::Counter,
-    record::{Attempt, CaptureFlags},
-};
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::record::{Attempt, CaptureFlags};
 
 use super::bind::{finish, in_flight, namespace};
-use crate::{
-    counters::count,
-    globals,
-    kernel::{Device, NdPfn, Read},
-    known_blocks, ownership, written_uuids,
-};
+use crate::counters::count;
+use crate::kernel::{Device, NdPfn, Read};
+use crate::{globals, known_blocks, ownership, written_uuids};
 
 /// `int nvdimm_setup_pfn(struct nd_pfn *nd_pfn, struct dev_pagemap *pgmap)` (drivers/nvdimm/pfn_devs.c) begins.
 #[kprobe]

@@ -1,19 +1,16 @@
 //! User space writes the uuid of a pfn or dax device: with it, a bind that follows may be a creation. It writes the uuid of a
 //! namespace that has no size: with it, the label that follows makes the namespace.
 
-use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
-};
-use pfnwatch_common::{counter::Counter, guard::UuidStore, record::Personality};
+use aya_ebpf::macros::{kprobe, kretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::guard::UuidStore;
+use pfnwatch_common::record::Personality;
 
-use crate::{
-    counters::count,
-    emit,
-    kernel::{Device, Namespace, Read, uuid_behind},
-    maps::UUID_STORES,
-    ownership, task, written_uuids,
-};
+use crate::counters::count;
+use crate::kernel::{Device, Namespace, Read, uuid_behind};
+use crate::maps::UUID_STORES;
+use crate::{emit, ownership, task, written_uuids};
 
 /// `int nd_uuid_store(struct device *dev, uuid_t **uuid_out, const char *buf, size_t len)` (drivers/nvdimm/core.c).
 #[kprobe]

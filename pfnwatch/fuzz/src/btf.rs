@@ -1,6 +1,8 @@
 //! BTF: the number of bytes that a kernel's takes (16 bits), these, and a module's over them.
 
-use pfnwatch::kernel::{btf::Btf, layout, member_lookup::MemberLookup};
+use pfnwatch::kernel::btf::Btf;
+use pfnwatch::kernel::layout;
+use pfnwatch::kernel::member_lookup::MemberLookup;
 
 pub fn check(bytes: &[u8]) {
     let Some((length, rest)) = bytes.split_first_chunk() else { return };

@@ -1,9 +1,8 @@
 //! Kernel images: bzImage or vmlinux.
 
-use pfnwatch::{
-    image::vmlinux,
-    kernel::{btf::Btf, member_lookup::MemberLookup as _},
-};
+use pfnwatch::image::vmlinux;
+use pfnwatch::kernel::btf::Btf;
+use pfnwatch::kernel::member_lookup::MemberLookup as _;
 
 /// A file is an image, whose types can then be asked, or an error that says why it is none.
 pub fn check(bytes: &[u8]) {

@@ -1,22 +1,16 @@
 //! A sysfs, as text: `nd/devices/namespace0.0/size=4096` is an attribute, `nd/devices/pfn0.1/driver->nd_pmem` a link, and
 //! what ends with a slash a folder, all below `bus`.
 
-use std::{
-    fs, io,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use pfnwatch::{
-    model::{
-        inventory::{InfoBlocks, Inventory},
-        kernel::KernelFacts,
-        scan_result::ScanResult,
-        thresholds::Thresholds,
-        verdict::Verdict,
-    },
-    sysfs::inventory::SysfsRoots,
-};
+use pfnwatch::model::inventory::{InfoBlocks, Inventory};
+use pfnwatch::model::kernel::KernelFacts;
+use pfnwatch::model::scan_result::ScanResult;
+use pfnwatch::model::thresholds::Thresholds;
+use pfnwatch::model::verdict::Verdict;
+use pfnwatch::sysfs::inventory::SysfsRoots;
 
 use crate::scratch;
 

@@ -22,11 +22,9 @@ pub use libfuzzer_sys;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
 
 /// The program of a target: libFuzzer around its `check`, or what tries files.
 #[macro_export]

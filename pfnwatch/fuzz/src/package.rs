@@ -1,6 +1,7 @@
 //! Packages and other files for `pfnwatch kernel`.
 
-use std::{io::Write as _, path::Path};
+use std::io::Write as _;
+use std::path::Path;
 
 use pfnwatch::image::KernelImages;
 

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use pfnwatch::{
-    config::Config,
-    model::policy::{Policy, RegionFacts},
-    policy::{Clock, Compiled, MAX_EXEMPTIONS, PolicyKernel, compile},
-};
+use pfnwatch::config::Config;
+use pfnwatch::model::policy::{Policy, RegionFacts};
+use pfnwatch::policy::{Clock, Compiled, MAX_EXEMPTIONS, PolicyKernel, compile};
 use pfnwatch_common::policy::NO_EXPIRY;
 
 const SECOND: u64 = 1_000_000_000;

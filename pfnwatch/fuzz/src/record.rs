@@ -2,10 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use pfnwatch::{
-    bpf::decode::{Context, decode},
-    export::line,
-};
+use pfnwatch::bpf::decode::{Context, decode};
+use pfnwatch::export::line;
 
 /// Bytes are a record that prints as one line of JSON and in words, or an error that says why they are none.
 pub fn check(bytes: &[u8]) {

@@ -2,7 +2,8 @@
 
 use std::time::{Instant, SystemTime};
 
-use crate::export::alerts::{AlertChange, Dispatcher, FiringAlert, FiringAlerts, Message, outbox::OutboxStore};
+use crate::export::alerts::outbox::OutboxStore;
+use crate::export::alerts::{AlertChange, Dispatcher, FiringAlert, FiringAlerts, Message};
 use crate::store::{AlertRow, EventStore};
 
 impl OutboxStore for EventStore {

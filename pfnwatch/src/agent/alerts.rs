@@ -1,30 +1,25 @@
 //! Alerts in the agent's loop: evaluated, saved, sent.
 
-use std::{
-    collections::{BTreeMap, hash_map::RandomState},
-    hash::{BuildHasher as _, Hasher as _},
-    thread,
-    time::{Duration, SystemTime},
-};
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use nix::unistd::gethostname;
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{Instant, sleep_until},
-};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep_until};
 
-use crate::{
-    agent::alert_store::{remember, restore},
-    export::alerts::{Delivery, DeliveryJob, DeliveryResult, Dispatcher, FiringAlerts, RecentEvents, findings, post},
-    model::{
-        alert::{AlertsPolicy, DeliveryStats},
-        control::{AlertsStatus, FiringAlertStatus, PendingMessage},
-        event::{Body, Event},
-        view::View,
-    },
-    os::privileges::drop_all,
-    store::EventStore,
+use crate::agent::alert_store::{remember, restore};
+use crate::export::alerts::{
+    Delivery, DeliveryJob, DeliveryResult, Dispatcher, FiringAlerts, RecentEvents, findings, post,
 };
+use crate::model::alert::{AlertsPolicy, DeliveryStats};
+use crate::model::control::{AlertsStatus, FiringAlertStatus, PendingMessage};
+use crate::model::event::{Body, Event};
+use crate::model::view::View;
+use crate::os::privileges::drop_all;
+use crate::store::EventStore;
 
 /// How soon after an event the alerts are evaluated, so that one evaluation does for a burst.
 const EVALUATION_DELAY: Duration = Duration::from_secs(1);

@@ -1,27 +1,21 @@
 //! What namespaces cost, now and before: learned from scans, events and the kernel's facts, and saved in the event store.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, SystemTime},
-};
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::Map;
 
-use crate::{
-    analysis::baseline::{CostHistory, RegressionChange, change, host_regression, reference},
-    kernel::boot,
-    model::{
-        capacity::{
-            AcceptError, Acceptance, BaselineScope, Cost, CostRecord, NamespaceKey, Regression, observed_kernel,
-        },
-        event::{Body, CapacityRegression, Event, MaxStructPageReport, SetUp, Time},
-        kernel::KernelFacts,
-        scan_result::{AssessedNamespace, ScanResult},
-        store::BootRow,
-    },
-    os::paths::Paths,
-    store::EventStore,
+use crate::analysis::baseline::{CostHistory, RegressionChange, change, host_regression, reference};
+use crate::kernel::boot;
+use crate::model::capacity::{
+    AcceptError, Acceptance, BaselineScope, Cost, CostRecord, NamespaceKey, Regression, observed_kernel,
 };
+use crate::model::event::{Body, CapacityRegression, Event, MaxStructPageReport, SetUp, Time};
+use crate::model::kernel::KernelFacts;
+use crate::model::scan_result::{AssessedNamespace, ScanResult};
+use crate::model::store::BootRow;
+use crate::os::paths::Paths;
+use crate::store::EventStore;
 
 /// The costs of the host and of its namespaces, now and before.
 #[derive(Debug)]

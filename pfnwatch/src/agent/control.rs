@@ -1,22 +1,18 @@
 //! The requests of the control socket that change something: what is done, the response, and the event that reports it.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use super::runtime_info::RuntimeInfo;
-use crate::{
-    agent::{baseline_watch::BaselineWatch, control_server::Peer},
-    guard::{Guard, info_block_cache::InfoBlockCache},
-    model::{
-        capacity::{AcceptError, Acceptance, BaselineScope, Regression},
-        control::{AcceptedBaseline, Allow, Allowed, ErrorResponse, Released, Response, Revoked},
-        event::{Actor, BaselineAccepted, Body, ExemptionChange, GuardTransfer, ModeChanged, Time},
-        policy::Mode,
-    },
-    store::EventStore,
-};
+use crate::agent::baseline_watch::BaselineWatch;
+use crate::agent::control_server::Peer;
+use crate::guard::Guard;
+use crate::guard::info_block_cache::InfoBlockCache;
+use crate::model::capacity::{AcceptError, Acceptance, BaselineScope, Regression};
+use crate::model::control::{AcceptedBaseline, Allow, Allowed, ErrorResponse, Released, Response, Revoked};
+use crate::model::event::{Actor, BaselineAccepted, Body, ExemptionChange, GuardTransfer, ModeChanged, Time};
+use crate::model::policy::Mode;
+use crate::store::EventStore;
 
 pub(super) fn change_mode(
     guard: &mut Guard,

@@ -10,20 +10,19 @@ mod denial_log;
 mod peer;
 mod reader_replies;
 
-use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    task::JoinSet,
-};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 
+use self::address::Bound;
+use self::connection::{AccessPolicy, Limits};
 pub use self::peer::{Access, Peer};
-use self::{
-    address::Bound,
-    connection::{AccessPolicy, Limits},
-};
 use crate::model::control::{ErrorResponse, Reply, Request};
 use crate::os::reader_group;
 

@@ -1,13 +1,9 @@
 //! Whether this host can enforce, and what to report if it cannot.
 
-use crate::{
-    guard::Guard,
-    kernel::{
-        features::{FeatureSources, Features},
-        prerequisites::{NeededFor, judge, unmet},
-    },
-    os::privileges::with_capabilities,
-};
+use crate::guard::Guard;
+use crate::kernel::features::{FeatureSources, Features};
+use crate::kernel::prerequisites::{NeededFor, judge, unmet};
+use crate::os::privileges::with_capabilities;
 
 use super::Options;
 

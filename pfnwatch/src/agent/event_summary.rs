@@ -2,13 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::{
-    export::line,
-    model::{
-        event::{Body, Event},
-        view::EventLine,
-    },
-};
+use crate::export::line;
+use crate::model::event::{Body, Event};
+use crate::model::view::EventLine;
 
 /// How many of the last events are shown.
 const MAX_LAST_EVENTS: usize = 20;

@@ -1,13 +1,13 @@
 //! Errors of the loop: one that ends the agent is [`Fatal`], one that the agent goes on with is [`Degraded`].
 
-use std::{collections::BTreeMap, fmt, time::SystemTime};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::SystemTime;
 
 use strum::VariantArray as _;
 
-use crate::model::{
-    status::{DegradedPart, DegradedStatus},
-    timestamp::Timestamp,
-};
+use crate::model::status::{DegradedPart, DegradedStatus};
+use crate::model::timestamp::Timestamp;
 
 /// The agent cannot go on. No other error converts to it by itself: each is either called fatal where it occurs, or is passed to
 /// [`Degraded::note`].

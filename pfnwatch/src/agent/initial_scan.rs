@@ -2,11 +2,9 @@
 
 use uuid::Uuid;
 
-use crate::model::{
-    bounded::BoundedMap,
-    event::{Body, Event, ExistingNamespace, NamespaceId},
-    scan_result::AssessedNamespace,
-};
+use crate::model::bounded::BoundedMap;
+use crate::model::event::{Body, Event, ExistingNamespace, NamespaceId};
+use crate::model::scan_result::AssessedNamespace;
 
 /// So many reported blocks are remembered. A namespace whose block was evicted is reported again.
 const MAX_REPORTED: usize = 4096;

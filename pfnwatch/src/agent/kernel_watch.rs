@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    code::max_struct_page::MaxStructPage,
-    image::max_struct_page::RunningKernel,
-    kernel::max_struct_page::{Evidence, Source},
-    model::event::{BlockState, Body, Event, MaxStructPageReport, MaxStructPageStatus, SetUp},
-};
+use crate::code::max_struct_page::MaxStructPage;
+use crate::image::max_struct_page::RunningKernel;
+use crate::kernel::max_struct_page::{Evidence, Source};
+use crate::model::event::{BlockState, Body, Event, MaxStructPageReport, MaxStructPageStatus, SetUp};
 
 /// The evidence, and what was reported of it last.
 #[derive(Debug, Default)]

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use pfnwatch_common::counter::Counter;
 
-use crate::{
-    bpf::counters::CounterTotals,
-    model::event::{LostRecords, RecordTotals},
-};
+use crate::bpf::counters::CounterTotals;
+use crate::model::event::{LostRecords, RecordTotals};
 
 /// How often the counters are read while records come.
 const LOSS_REPORT_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,13 +1,13 @@
 //! What the agent was started with.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::{
-    bpf::sensor::SensorOptions,
-    config::ConfigArgs,
-    model::{alert::AlertsPolicy, web_config::WebConfig},
-    os::paths::Paths,
-};
+use crate::bpf::sensor::SensorOptions;
+use crate::config::ConfigArgs;
+use crate::model::alert::AlertsPolicy;
+use crate::model::web_config::WebConfig;
+use crate::os::paths::Paths;
 
 /// How to observe.
 #[derive(Clone, Debug)]

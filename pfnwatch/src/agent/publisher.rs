@@ -1,17 +1,18 @@
 //! The way of an event out of the agent: it is committed to the event store first, and then logged.
 
-use std::{io::Write, time::SystemTime};
+use std::io::Write;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 
-use super::{event_summary::EventSummary, failure::Fatal};
-use crate::{
-    export::event_log::Log,
-    guard::info_block_cache::InfoBlockCache,
-    model::{event::Event, store::UnsavedBlocks as _},
-    store::EventStore,
-    sysfs::cgroup::Cgroups,
-};
+use super::event_summary::EventSummary;
+use super::failure::Fatal;
+use crate::export::event_log::Log;
+use crate::guard::info_block_cache::InfoBlockCache;
+use crate::model::event::Event;
+use crate::model::store::UnsavedBlocks as _;
+use crate::store::EventStore;
+use crate::sysfs::cgroup::Cgroups;
 
 /// So many events are queued at most: a flood must not fill the memory.
 const MAX_QUEUED: usize = 256;

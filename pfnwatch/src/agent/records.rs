@@ -4,17 +4,15 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use crate::{
-    analysis::{event_assessment, label_tracker::LabelTracker, prediction_check::PredictionTracker},
-    bpf::decode::{self, decode},
-    model::{
-        event::{Body, DecodeFailure, Event, Time},
-        facts::KernelParameters,
-        kernel::KernelFacts,
-        thresholds::Thresholds,
-    },
-    os::clock::Clock,
-};
+use crate::analysis::event_assessment;
+use crate::analysis::label_tracker::LabelTracker;
+use crate::analysis::prediction_check::PredictionTracker;
+use crate::bpf::decode::{self, decode};
+use crate::model::event::{Body, DecodeFailure, Event, Time};
+use crate::model::facts::KernelParameters;
+use crate::model::kernel::KernelFacts;
+use crate::model::thresholds::Thresholds;
+use crate::os::clock::Clock;
 
 /// Decodes records and assesses the events, by what earlier ones have shown.
 pub(super) struct RecordAssessor {

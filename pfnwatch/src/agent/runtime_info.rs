@@ -3,12 +3,10 @@
 use std::time::SystemTime;
 
 use crate::guard::Guard;
-use crate::model::{
-    policy::ModeSource,
-    status::{ModeStatus, PolicyStatus},
-    thresholds::Thresholds,
-    timestamp::Timestamp,
-};
+use crate::model::policy::ModeSource;
+use crate::model::status::{ModeStatus, PolicyStatus};
+use crate::model::thresholds::Thresholds;
+use crate::model::timestamp::Timestamp;
 
 /// When the agent started, who set the mode, and which configuration is in force.
 pub(super) struct RuntimeInfo {

@@ -1,42 +1,33 @@
 //! The kernel as the loop sees it: attached programs and their records, libnvdimm's coming and going, the guard's maps. Tests have
 //! another [`Sensor`] instead of [`HostSensor`].
 
-use std::{
-    io,
-    path::PathBuf,
-    task::{self, Poll},
-};
+use std::io;
+use std::path::PathBuf;
+use std::task::{self, Poll};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use pfnwatch_common::names;
 
-use super::{Options, enforcement::missing_prerequisites};
-use crate::{
-    bpf::{
-        counters::{CounterTotals, Counters},
-        guard::{GuardMaps, GuardTables},
-        pins::Pins,
-        sensor::{AttachedGuard, AttachedPrograms},
-        takeover::OnExit,
-    },
-    guard::self_test::{self, SelfTest},
-    image::max_struct_page::RunningKernel,
-    kernel::{
-        btf::Btf,
-        features::{ftrace_armed, kprobes_armed},
-        libnvdimm::Libnvdimm,
-        max_struct_page::Evidence,
-        prerequisites::disarmed,
-    },
-    model::{
-        event::ProgramState,
-        inventory::{InfoBlocks, Inventory},
-        view::ProgramRuns,
-    },
-    scan::{EnabledBlocks, info_blocks},
-    sysfs::module_watch::{ModuleChange, ModuleWatch},
-};
+use super::Options;
+use super::enforcement::missing_prerequisites;
+use crate::bpf::counters::{CounterTotals, Counters};
+use crate::bpf::guard::{GuardMaps, GuardTables};
+use crate::bpf::pins::Pins;
+use crate::bpf::sensor::{AttachedGuard, AttachedPrograms};
+use crate::bpf::takeover::OnExit;
+use crate::guard::self_test::{self, SelfTest};
+use crate::image::max_struct_page::RunningKernel;
+use crate::kernel::btf::Btf;
+use crate::kernel::features::{ftrace_armed, kprobes_armed};
+use crate::kernel::libnvdimm::Libnvdimm;
+use crate::kernel::max_struct_page::Evidence;
+use crate::kernel::prerequisites::disarmed;
+use crate::model::event::ProgramState;
+use crate::model::inventory::{InfoBlocks, Inventory};
+use crate::model::view::ProgramRuns;
+use crate::scan::{EnabledBlocks, info_blocks};
+use crate::sysfs::module_watch::{ModuleChange, ModuleWatch};
 
 /// Something that happened in the kernel.
 pub enum Observed {

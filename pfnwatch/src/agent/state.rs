@@ -1,14 +1,10 @@
 //! How things are: the only place that knows it, on independent axes. What the guard judges by is in [`Guard`]. No I/O.
 
 use super::failure::Degraded;
-use crate::{
-    guard::{Guard, SelfTest},
-    model::{
-        event::{Blind, GuardState},
-        policy::{Mode, OnAgentExit},
-        status::{AgentPhase, GuardStatus},
-    },
-};
+use crate::guard::{Guard, SelfTest};
+use crate::model::event::{Blind, GuardState};
+use crate::model::policy::{Mode, OnAgentExit};
+use crate::model::status::{AgentPhase, GuardStatus};
 
 /// Whether the agent observes libnvdimm.
 #[derive(Clone, Debug, PartialEq, Eq)]

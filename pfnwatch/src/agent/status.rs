@@ -1,35 +1,39 @@
 //! The agent as it is at one moment, for `pfnwatch status`, the web, alerts and the service manager.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::counter::Counter;
 use uuid::Uuid;
 
-use super::{
-    Options, alerts::Alerts, baseline_watch::BaselineWatch, event_summary::EventSummary, initial_scan::ReportedBlocks,
-    kernel_watch::KernelWatch, losses::Losses, records::RecordAssessor, runtime_info::RuntimeInfo, sensor::Sensor,
-    state::AgentState,
+use super::Options;
+use super::alerts::Alerts;
+use super::baseline_watch::BaselineWatch;
+use super::event_summary::EventSummary;
+use super::initial_scan::ReportedBlocks;
+use super::kernel_watch::KernelWatch;
+use super::losses::Losses;
+use super::records::RecordAssessor;
+use super::runtime_info::RuntimeInfo;
+use super::sensor::Sensor;
+use super::state::AgentState;
+use crate::export::web::Web;
+use crate::guard::Guard;
+use crate::guard::info_block_cache::InfoBlockCache;
+use crate::model::inventory::{Holder, InfoBlocks, Inventory, Namespace};
+use crate::model::kernel::KernelFacts;
+use crate::model::policy::{Exemption, ExemptionSubject, Grant, Mode};
+use crate::model::scan_result::ScanResult;
+use crate::model::status::{
+    AgentStatus, ExemptionOrigin, ExemptionStatus, SelfTestStatus, SkippedExemptionStatus, Status,
 };
-use crate::{
-    export::web::Web,
-    guard::{Guard, info_block_cache::InfoBlockCache},
-    model::{
-        inventory::{Holder, InfoBlocks, Inventory, Namespace},
-        kernel::KernelFacts,
-        policy::{Exemption, ExemptionSubject, Grant, Mode},
-        scan_result::ScanResult,
-        status::{AgentStatus, ExemptionOrigin, ExemptionStatus, SelfTestStatus, SkippedExemptionStatus, Status},
-        timestamp::Timestamp,
-        view::View,
-    },
-    os::{clock::Clock, memory_trim},
-    policy::SkipReason,
-    store::EventStore,
-    sysfs::inventory::SysfsRoots,
-};
+use crate::model::timestamp::Timestamp;
+use crate::model::view::View;
+use crate::os::clock::Clock;
+use crate::os::memory_trim;
+use crate::policy::SkipReason;
+use crate::store::EventStore;
+use crate::sysfs::inventory::SysfsRoots;
 
 /// The parts of the agent that its status is made of.
 #[derive(Clone, Copy)]

@@ -6,27 +6,25 @@ mod program;
 use std::borrow::Cow;
 
 use anyhow::{Context as _, anyhow, bail};
-use aya::{Ebpf, programs::links::FdLink};
-use pfnwatch_common::{layout::Layout, names};
+use aya::Ebpf;
+use aya::programs::links::FdLink;
+use pfnwatch_common::layout::Layout;
+use pfnwatch_common::names;
 use zerocopy::IntoBytes as _;
 
 pub use self::failure::failure_of;
 use self::program::attach_program;
-use super::{
-    btf_ids::synthetic_btf,
-    counters::Counters,
-    debug_log::DebugLog,
-    guard::GuardMaps,
-    leftovers::Leftovers,
-    loader,
-    pins::{Pins, SHARED},
-    preallocated::preallocated,
-    ring::Ring,
-};
-use crate::kernel::{
-    libnvdimm::FunctionIds,
-    programs::{BLOCK_READER, MissingRequiredProgram, ProgramPlan, is_required},
-};
+use super::btf_ids::synthetic_btf;
+use super::counters::Counters;
+use super::debug_log::DebugLog;
+use super::guard::GuardMaps;
+use super::leftovers::Leftovers;
+use super::loader;
+use super::pins::{Pins, SHARED};
+use super::preallocated::preallocated;
+use super::ring::Ring;
+use crate::kernel::libnvdimm::FunctionIds;
+use crate::kernel::programs::{BLOCK_READER, MissingRequiredProgram, ProgramPlan, is_required};
 use crate::model::event::ProgramState;
 
 /// The eBPF object, built before the agent by `cargo xtask build` and kept inside it.

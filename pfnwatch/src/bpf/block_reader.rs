@@ -3,15 +3,16 @@
 use std::fs;
 
 use anyhow::Context as _;
-use pfnwatch_common::{layout::Layout, record::Block, superblock};
+use pfnwatch_common::layout::Layout;
+use pfnwatch_common::record::Block;
+use pfnwatch_common::superblock;
 use zerocopy::FromBytes as _;
 
-use super::{
-    attach::{Links, Settings, attach_block_reader},
-    ring::Ring,
-};
+use super::attach::{Links, Settings, attach_block_reader};
+use super::ring::Ring;
+use crate::kernel::libnvdimm;
 use crate::kernel::libnvdimm::FunctionIds;
-use crate::{kernel::libnvdimm, os::paths::Paths};
+use crate::os::paths::Paths;
 
 /// Room for one block at a time, and a few more in case something else in this process reads.
 const RING_BYTES: u32 = 64 * 1024;

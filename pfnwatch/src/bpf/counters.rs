@@ -1,11 +1,10 @@
 //! The per-CPU counters of the eBPF programs.
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{Map, MapData, PerCpuArray, PerCpuValues},
-};
-use pfnwatch_common::{counter::Counter, names};
+use aya::Ebpf;
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::names;
 
 use super::pins::Pins;
 

@@ -10,10 +10,10 @@ mod tests;
 
 use std::time::{Duration, SystemTime};
 
-use pfnwatch_common::{
-    record::{Attempt, CaptureFlags, Judgement, Notice, NoticeKind, Personality, RecordKind, TaskInfo, Text, variant},
-    superblock,
+use pfnwatch_common::record::{
+    Attempt, CaptureFlags, Judgement, Notice, NoticeKind, Personality, RecordKind, TaskInfo, Text, variant,
 };
+use pfnwatch_common::superblock;
 use thiserror::Error;
 use uuid::Uuid;
 use zerocopy::FromBytes as _;

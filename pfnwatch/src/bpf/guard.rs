@@ -3,18 +3,15 @@
 mod tables;
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf, Pod,
-    maps::{Array, HashMap, Map, MapData, MapError},
-};
-use pfnwatch_common::{
-    guard::{KnownBlock, NamespacePlace},
-    names,
-    policy::{SLOTS, Snapshot},
-};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use aya::{Ebpf, Pod};
+use pfnwatch_common::guard::{KnownBlock, NamespacePlace};
+use pfnwatch_common::names;
+use pfnwatch_common::policy::{SLOTS, Snapshot};
 
 pub use self::tables::GuardTables;
-use crate::bpf::{pins::Pins, pod::Wire};
+use crate::bpf::pins::Pins;
+use crate::bpf::pod::Wire;
 
 /// The guard's maps in the kernel. They stay there without a guard as long as this lives, or as they are pinned.
 pub struct GuardMaps {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf, Pod,
-    maps::{HashMap, MapData},
-};
-use pfnwatch_common::{guard::UuidStore, names, record::Attempt};
+use aya::maps::{HashMap, MapData};
+use aya::{Ebpf, Pod};
+use pfnwatch_common::guard::UuidStore;
+use pfnwatch_common::names;
+use pfnwatch_common::record::Attempt;
 
 use super::pod::Wire;
 

@@ -67,7 +67,9 @@ fn number(call: c_long) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::ErrorKind, sync::Barrier};
+    use std::fs::File;
+    use std::io::ErrorKind;
+    use std::sync::Barrier;
 
     use super::*;
 

@@ -5,18 +5,15 @@
 //!                        /links-GUARD_ID/guard …  one folder for each load of the programs; two while one takes over
 //! ```
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::Context as _;
-use aya::{
-    maps::MapInfo,
-    programs::links::{FdLink, PinnedLink},
-};
+use aya::maps::MapInfo;
+use aya::programs::links::{FdLink, PinnedLink};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use pfnwatch_common::{guard::PIN_VERSION, names};
+use pfnwatch_common::guard::PIN_VERSION;
+use pfnwatch_common::names;
 
 /// Where the pins are, unless this is a test.
 pub const ROOT: &str = "/sys/fs/bpf/pfnwatch";

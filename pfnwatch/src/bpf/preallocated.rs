@@ -1,7 +1,8 @@
 //! The eBPF object for a kernel on which a kprobe program must not allocate: its hash maps are allocated as a whole.
 
 use anyhow::Context as _;
-use aya_obj::generated::{BPF_F_NO_PREALLOC, bpf_map_type::BPF_MAP_TYPE_HASH};
+use aya_obj::generated::BPF_F_NO_PREALLOC;
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_HASH;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 /// Of `map_type` and `map_flags` in `struct bpf_map_def`, as aya-ebpf writes it.

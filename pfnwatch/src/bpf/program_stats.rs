@@ -1,9 +1,7 @@
 //! How often a program has run and was skipped, by the kernel's own statistics.
 
-use std::{
-    io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::Context as _;
 use aya::sys::{Stats, enable_stats};

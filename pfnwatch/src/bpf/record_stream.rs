@@ -1,14 +1,13 @@
 //! The ring buffer as a source of records, awaited without polling.
 
-use std::{
-    io,
-    task::{self, Poll},
-};
+use std::io;
+use std::task::{self, Poll};
 
 use bytes::Bytes;
 use tokio::io::unix::AsyncFd;
 
-use crate::{bpf::ring::Ring, os::async_fd::readable};
+use crate::bpf::ring::Ring;
+use crate::os::async_fd::readable;
 
 /// The limit of records taken at once, so that a storm does not delay signals.
 const MAX_BATCH: usize = 256;

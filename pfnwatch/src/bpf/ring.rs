@@ -3,10 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{MapData, RingBuf},
-};
+use aya::Ebpf;
+use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
 use pfnwatch_common::names;
 

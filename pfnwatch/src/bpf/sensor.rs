@@ -1,37 +1,34 @@
 //! One stretch of observing: from the attachment of the programs until they are detached.
 
 use crate::os::paths::Paths;
+use std::io;
 use std::path::PathBuf;
-use std::{
-    io,
-    task::{self, Poll},
-    time::Instant,
-};
+use std::task::{self, Poll};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use pfnwatch_common::{counter::Counter, layout::Layout, names};
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::layout::Layout;
+use pfnwatch_common::names;
 use tokio::io::unix::AsyncFd;
 
-use crate::{
-    bpf::{
-        attach::{Attached, Links, Settings, attach, failure_of},
-        counters::Counters,
-        debug_log::DebugLog,
-        guard::GuardMaps,
-        leftovers::Leftovers,
-        pins::Pins,
-        record_stream::Source,
-        takeover::{OnExit, take_over},
-    },
-    kernel::{
-        btf::Btf,
-        libnvdimm::{self, Target},
-        programs::{AttachFailure, plan},
-    },
-    model::{event::ProgramState, exit::ExitContext, view::ProgramRuns},
-    os::{async_fd::readable, clock::since_boot},
-};
+use crate::bpf::attach::{Attached, Links, Settings, attach, failure_of};
+use crate::bpf::counters::Counters;
+use crate::bpf::debug_log::DebugLog;
+use crate::bpf::guard::GuardMaps;
+use crate::bpf::leftovers::Leftovers;
+use crate::bpf::pins::Pins;
+use crate::bpf::record_stream::Source;
+use crate::bpf::takeover::{OnExit, take_over};
+use crate::kernel::btf::Btf;
+use crate::kernel::libnvdimm::{self, Target};
+use crate::kernel::programs::{AttachFailure, plan};
+use crate::model::event::ProgramState;
+use crate::model::exit::ExitContext;
+use crate::model::view::ProgramRuns;
+use crate::os::async_fd::readable;
+use crate::os::clock::since_boot;
 
 #[derive(Clone, Debug)]
 pub struct SensorOptions {

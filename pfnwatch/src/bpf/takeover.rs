@@ -1,14 +1,14 @@
 //! A guard that holds on without an agent: taken over from the agent before, and left for the one to come.
 
-use std::{
-    path::PathBuf,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use aya::programs::loaded_programs;
 
-use super::{attach::Links, guard::GuardMaps, pins::Pins};
+use super::attach::Links;
+use super::guard::GuardMaps;
+use super::pins::Pins;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExit {

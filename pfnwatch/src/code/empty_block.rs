@@ -8,10 +8,8 @@ use std::collections::BTreeSet;
 
 use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, Register};
 
-use super::{
-    flow::Flow,
-    value::{Registers, Value},
-};
+use super::flow::Flow;
+use super::value::{Registers, Value};
 
 /// `dataoff` in the info block.
 const DATAOFF_AT: u64 = 0x38;

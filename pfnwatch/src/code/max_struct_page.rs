@@ -5,15 +5,14 @@
 //! with for dataoff. Registers and order differ from one build to the next, so the values are followed through the
 //! function's flow (see `flow`), and bytes are never matched.
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
+use std::fmt;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use thiserror::Error;
 
-use super::{
-    empty_block,
-    flow::{Finding, Flow},
-};
+use super::empty_block;
+use super::flow::{Finding, Flow};
 
 /// Machine code with the address of its first byte: of a kernel's memory, or of a section in a module file.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,10 @@
 //! The table `[alerts]`: the receivers of the agent's own alerts.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use ureq::http::Uri;
 
 use crate::model::alert::{AlertsPolicy, RUNBOOK, Receiver, ReceiverKind};

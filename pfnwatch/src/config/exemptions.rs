@@ -2,26 +2,19 @@
 //!
 //! Errors about a whole table are raised inside its visitor, so that toml adds the table's place.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::value::{Datetime, Offset};
 use uuid::Uuid;
 
-use crate::{
-    model::{
-        event::Time,
-        policy::{Exemption, ExemptionSubject},
-        units::parse_number,
-    },
-    policy::MAX_EXEMPTIONS,
-};
+use crate::model::event::Time;
+use crate::model::policy::{Exemption, ExemptionSubject};
+use crate::model::units::parse_number;
+use crate::policy::MAX_EXEMPTIONS;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

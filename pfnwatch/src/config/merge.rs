@@ -4,10 +4,8 @@
 
 use std::ops::Range;
 
-use toml::{
-    Spanned,
-    de::{DeArray, DeTable, DeValue, Error},
-};
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue, Error};
 
 use super::source::ConfigFiles;
 

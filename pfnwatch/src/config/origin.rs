@@ -5,10 +5,8 @@ use std::ops::Range;
 use serde_json::{Number, Value as Json};
 use toml::de::{DeTable, DeValue, Error};
 
-use super::{
-    merge::{is_tables, merged},
-    source::ConfigFiles,
-};
+use super::merge::{is_tables, merged};
+use super::source::ConfigFiles;
 
 /// The example configuration, which a test compares with the defaults.
 pub const DEFAULTS: &str = include_str!("../../dist/pfnwatch.toml");

@@ -1,10 +1,8 @@
 //! The files that a configuration is made of: the main file, and the drop-ins beside it in the order of their names.
 
-use std::{
-    ffi::OsStr,
-    fmt, fs, io,
-    path::{Path, PathBuf},
-};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
 
 use anyhow::Context as _;
 use data_encoding::HEXLOWER;

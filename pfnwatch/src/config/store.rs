@@ -1,10 +1,13 @@
 //! The table `[store]`: where the event store is, and how much it keeps.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
-use crate::model::{store::Settings, units::parse_size};
+use crate::model::store::Settings;
+use crate::model::units::parse_size;
 
 /// From the smallest useful size to what no sum of pages exceeds.
 const SIZES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 40;

@@ -1,6 +1,7 @@
 //! The table `[thresholds]`: what is worth a finding. Both limits must be passed.
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::model::thresholds::Thresholds;
 

@@ -3,10 +3,8 @@
 use pfnwatch_common::policy::{Exemption, ExemptionKind, NO_EXPIRY, Snapshot};
 use uuid::Uuid;
 
-use crate::{
-    model::policy::{ExemptionSubject, Grant},
-    policy::compile::CONFIGURED_ID_BIT,
-};
+use crate::model::policy::{ExemptionSubject, Grant};
+use crate::policy::compile::CONFIGURED_ID_BIT;
 
 /// The exemptions of a snapshot that were granted by hand; those of the configuration are in its file. A snapshot does not
 /// contain who asked for them and why.

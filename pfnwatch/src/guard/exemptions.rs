@@ -1,14 +1,12 @@
 //! The exemptions that the guard knows of: those granted while an agent runs, and what became of the configuration's. No I/O.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
 
-use crate::{
-    model::{
-        bounded::BoundedMap,
-        policy::{Exemption, Grant, Policy},
-    },
-    policy::{SkipReason, SkippedExemption, compile::CONFIGURED_ID_BIT},
-};
+use crate::model::bounded::BoundedMap;
+use crate::model::policy::{Exemption, Grant, Policy};
+use crate::policy::compile::CONFIGURED_ID_BIT;
+use crate::policy::{SkipReason, SkippedExemption};
 
 /// So many descriptions are remembered: many times the exemptions that can be in force (`MAX_EXEMPTIONS`), which were written
 /// last and so are never evicted. An event that names an evicted one has its number alone.

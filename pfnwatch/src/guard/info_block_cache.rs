@@ -12,15 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use pfnwatch_common::{InfoBlock, superblock};
 use uuid::Uuid;
 
-use crate::model::{
-    event::{
-        BlockOrigin, BlockState, Body, Event, GuardDecision, NamespaceId, Probe, ProbeResult, ReplacedBlock, SetUp,
-        Time,
-    },
-    info_block::{BlockContents, SavedInfoBlock},
-    restore_commands,
-    store::UnsavedBlocks,
+use crate::model::event::{
+    BlockOrigin, BlockState, Body, Event, GuardDecision, NamespaceId, Probe, ProbeResult, ReplacedBlock, SetUp, Time,
 };
+use crate::model::info_block::{BlockContents, SavedInfoBlock};
+use crate::model::restore_commands;
+use crate::model::store::UnsavedBlocks;
 
 /// The blocks of so many namespaces are saved. A block that a kernel made takes some 300 bytes.
 pub const MAX_BLOCKS: usize = 4096;

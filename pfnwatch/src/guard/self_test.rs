@@ -2,11 +2,14 @@
 //!
 //! Without `bpf` in the kernel's list of security modules a program attaches without an error, and never runs.
 
-use std::{fs, path::Path, time::SystemTime};
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 
-use crate::{bpf::program_stats, sysfs::cgroup};
+use crate::bpf::program_stats;
+use crate::sysfs::cgroup;
 
 /// The guard's program ran.
 #[derive(Clone, Debug, PartialEq, Eq)]

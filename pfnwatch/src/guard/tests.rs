@@ -3,10 +3,8 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::model::{
-    kernel::KernelFacts,
-    policy::{Policy, RegionFacts},
-};
+use crate::model::kernel::KernelFacts;
+use crate::model::policy::{Policy, RegionFacts};
 
 #[test]
 fn what_is_exempt_in_vain_is_told_with_its_reason() {

@@ -1,9 +1,7 @@
 //! Where a kernel's files lie, in an installed tree and in a package alike.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 const MODULE_FOLDER: &str = "kernel/drivers/nvdimm";
 const MODULES: [&str; 4] = ["libnvdimm.ko", "libnvdimm.ko.xz", "libnvdimm.ko.zst", "libnvdimm.ko.gz"];

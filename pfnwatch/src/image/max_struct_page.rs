@@ -1,25 +1,16 @@
 //! This host's evidence for its own kernel's MAX_STRUCT_PAGE_SIZE.
 
-use std::{
-    fmt::Display,
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::fmt::Display;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
-use crate::{
-    image::{
-        kernel_paths,
-        module_file::{self, Module},
-        running_code as running,
-    },
-    kernel::{
-        boot::{loaded_build_id, loaded_srcversion},
-        changed_text,
-        libnvdimm::Libnvdimm,
-        max_struct_page::{Addresses, Evidence, FUNCTIONS, Resolved, Source, of_release, resolve},
-    },
-    os::paths::Paths,
-};
+use crate::image::module_file::{self, Module};
+use crate::image::{kernel_paths, running_code as running};
+use crate::kernel::boot::{loaded_build_id, loaded_srcversion};
+use crate::kernel::changed_text;
+use crate::kernel::libnvdimm::Libnvdimm;
+use crate::kernel::max_struct_page::{Addresses, Evidence, FUNCTIONS, Resolved, Source, of_release, resolve};
+use crate::os::paths::Paths;
 
 const INSTALLED: &str = "/lib/modules";
 

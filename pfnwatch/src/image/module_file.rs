@@ -10,10 +10,8 @@ use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _};
 use thiserror::Error;
 
 use super::unpack::unpack;
-use crate::{
-    code::max_struct_page::{Architecture, Code, CodeError, Decoded, decode},
-    kernel::max_struct_page::{Addresses, Evidence, FUNCTIONS, Source},
-};
+use crate::code::max_struct_page::{Architecture, Code, CodeError, Decoded, decode};
+use crate::kernel::max_struct_page::{Addresses, Evidence, FUNCTIONS, Source};
 
 /// A module unpacked; libnvdimm has half a MiB, with debug information some ten.
 const MAX_UNPACKED_BYTES: u64 = 256 << 20;

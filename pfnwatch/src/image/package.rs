@@ -3,13 +3,12 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{
-    fs::File,
-    io::{self, BufReader, Read, Seek as _, SeekFrom},
-    path::Path,
-};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::path::Path;
 
-use object::read::{ReadCache, archive::ArchiveFile};
+use object::read::ReadCache;
+use object::read::archive::ArchiveFile;
 use thiserror::Error;
 
 use super::unpack::unpacked;

@@ -4,26 +4,22 @@
 //! installed module file, if that has the build-id of the loaded module. /proc/kallsyms is the fallback: the kernel formats
 //! 10 MB there for each reader (50 ms), and the names of modules come last.
 
-use std::{
-    fs::{self, File},
-    io::{self, Read as _},
-    os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
-use object::{
-    Endianness,
-    elf::{FileHeader64, PT_LOAD},
-    read::elf::{FileHeader as _, ProgramHeader as _},
-};
+use object::Endianness;
+use object::elf::{FileHeader64, PT_LOAD};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use thiserror::Error;
 
 use super::module_file::{FunctionRange, Module};
-use crate::{
-    code::max_struct_page::{Architecture, Code, CodeError, Decoded, decode},
-    kernel::{boot::loaded_build_id, changed_text, max_struct_page::FUNCTIONS},
-    os::paths::Paths,
-};
+use crate::code::max_struct_page::{Architecture, Code, CodeError, Decoded, decode};
+use crate::kernel::boot::loaded_build_id;
+use crate::kernel::changed_text;
+use crate::kernel::max_struct_page::FUNCTIONS;
+use crate::os::paths::Paths;
 
 /// A longer function is read in part: `nvdimm_setup_pfn` has some 900 bytes.
 const MAX_CODE_BYTES: u64 = 16 << 10;

@@ -1,15 +1,12 @@
-use std::{fs, path::PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
 use super::*;
-use crate::{
-    image::{
-        module_file::tests::libnvdimm,
-        package::tests::{deb, rpm},
-        vmlinux::tests::bzimage,
-    },
-    kernel::max_struct_page::resolve,
-    testing::btf_writer::Writer,
-};
+use crate::image::module_file::tests::libnvdimm;
+use crate::image::package::tests::{deb, rpm};
+use crate::image::vmlinux::tests::bzimage;
+use crate::kernel::max_struct_page::resolve;
+use crate::testing::btf_writer::Writer;
 
 const RELEASE: &str = "6.1.0-50-amd64";
 const KO: &str = "lib/modules/6.1.0-50-amd64/kernel/drivers/nvdimm/libnvdimm.ko";

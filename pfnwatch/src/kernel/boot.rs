@@ -1,13 +1,12 @@
 //! Which boot this is, how long ago it was, and with which libnvdimm.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use data_encoding::HEXLOWER;
-use object::{
-    Endianness,
-    elf::{FileHeader64, NT_GNU_BUILD_ID},
-    read::elf::NoteIterator,
-};
+use object::Endianness;
+use object::elf::{FileHeader64, NT_GNU_BUILD_ID};
+use object::read::elf::NoteIterator;
 
 use crate::os::paths::Paths;
 

@@ -10,12 +10,15 @@ mod section;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{cell::RefCell, collections::HashMap, fs::File, io::Read, path::Path, sync::Arc};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
 
-use self::{
-    record::{BtfKind, RawMember, Record},
-    section::{MAX_BYTES, Section, is},
-};
+use self::record::{BtfKind, RawMember, Record};
+use self::section::{MAX_BYTES, Section, is};
 
 pub use self::error::BtfError;
 use crate::kernel::member_lookup::{LookupError, Member, MemberLookup};

@@ -1,6 +1,7 @@
 //! What others changed in the running kernel's text: live patches and kprobes.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 /// The live patch that replaces one of `functions`, in libnvdimm or in the kernel's image. Its code is elsewhere then, and
 /// neither the old code nor the module file is evidence. A patch that is switched off leaves sysfs (kernel/livepatch/core.c).

@@ -8,17 +8,19 @@ pub mod types;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-use self::{config::Config, module::Module, privileges::Privileges, types::Types};
+use self::config::Config;
+use self::module::Module;
+use self::privileges::Privileges;
+use self::types::Types;
 use super::symbols::Symbols;
 use crate::kernel::libnvdimm::Libnvdimm;
-use crate::{kernel::programs::PROGRAMS, os::paths::Paths};
+use crate::kernel::programs::PROGRAMS;
+use crate::os::paths::Paths;
 
 /// The BPF LSM's own function for the guard's hook: it exists if the kernel was built with CONFIG_BPF_LSM.
 pub const GUARD_HOOK: &str = "bpf_lsm_kernfs_init_security";

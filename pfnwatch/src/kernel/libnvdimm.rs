@@ -1,19 +1,16 @@
 //! What the eBPF programs are attached to: libnvdimm, as it is loaded now.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-use super::{
-    bpf_runtime::BpfRuntime,
-    btf::Btf,
-    layout::{Resolution, resolve},
-};
-use crate::{kernel::programs::PROGRAMS, os::paths::Paths};
+use super::bpf_runtime::BpfRuntime;
+use super::btf::Btf;
+use super::layout::{Resolution, resolve};
+use crate::kernel::programs::PROGRAMS;
+use crate::os::paths::Paths;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Libnvdimm {

@@ -3,10 +3,8 @@
 use pfnwatch_common::names;
 use thiserror::Error;
 
-use crate::kernel::{
-    bpf_runtime::BpfRuntime,
-    layout::{Resolution, Structure},
-};
+use crate::kernel::bpf_runtime::BpfRuntime;
+use crate::kernel::layout::{Resolution, Structure};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {

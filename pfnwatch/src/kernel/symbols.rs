@@ -4,12 +4,10 @@
 //! they are [`None`] then. The kernel generates the file on each read (100,000 to 200,000 lines, about 50 ms): read it
 //! once for all functions.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, BufRead, BufReader, Read as _},
-    path::Path,
-};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::Path;
 
 use thiserror::Error;
 

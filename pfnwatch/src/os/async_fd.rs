@@ -1,11 +1,10 @@
 //! Waiting until a file descriptor can be read, without polling.
 
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd},
-};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Registers `inner` with the tokio runtime that runs.
 pub fn readable<T: AsFd + AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {

@@ -1,18 +1,14 @@
 //! The clocks: the wall clock of events, the clock of the kernel's records, and timers. The agent is given them.
 
-use std::{
-    io,
-    task::{self, Poll},
-    time::{Duration, SystemTime},
-};
+use std::io;
+use std::task::{self, Poll};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::{
-    model::event::{Body, Event, Time},
-    os::interval::TimerFdInterval,
-};
+use crate::model::event::{Body, Event, Time};
+use crate::os::interval::TimerFdInterval;
 
 /// How long ago it was, suspend included: the clock of the programs' records.
 pub fn since_boot() -> anyhow::Result<Duration> {

@@ -1,25 +1,18 @@
 //! The commands' side of the control socket.
 
-use std::{
-    io::{self, Read as _, Write as _},
-    os::unix::net::UnixStream,
-    path::Path,
-    time::Duration,
-};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use nix::{
-    sys::socket::{getsockopt, sockopt::PeerCredentials},
-    unistd::geteuid,
-};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::unistd::geteuid;
 
-use crate::{
-    model::{
-        control::{ErrorResponse, Reply, Request, Response},
-        status::Status,
-    },
-    os::control_socket::{ConnectOutcome, try_connect},
-};
+use crate::model::control::{ErrorResponse, Reply, Request, Response};
+use crate::model::status::Status;
+use crate::os::control_socket::{ConnectOutcome, try_connect};
 
 /// The agent answers between two batches of records.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -3,14 +3,10 @@
 //!
 //! `model::control` has the messages, `agent/control_server` the agent's side, `control_client` that of the commands.
 
-use std::{
-    io,
-    os::{
-        fd::AsRawFd as _,
-        unix::net::{SocketAddr, UnixStream},
-    },
-    path::Path,
-};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 

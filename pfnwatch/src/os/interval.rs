@@ -1,21 +1,18 @@
 //! Ticks of a timer of the kernel's, one wake-up each. tokio's own timers are handed on from coarser to finer wheels on their
 //! way: one that is half a minute off wakes the process three times.
 
-use std::{
-    io,
-    os::fd::{AsRawFd as _, OwnedFd},
-    task::{self, Poll},
-    time::Duration,
-};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::task::{self, Poll};
+use std::time::Duration;
 
-use nix::{
-    errno::Errno,
-    sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
-    unistd::read,
-};
+use nix::errno::Errno;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::unistd::read;
 use tokio::io::unix::AsyncFd;
 
-use crate::os::{async_fd::readable, clock::Interval};
+use crate::os::async_fd::readable;
+use crate::os::clock::Interval;
 
 /// Ticks, the first after one period. Missed ticks are merged into one.
 pub struct TimerFdInterval(AsyncFd<OwnedFd>);
@@ -48,7 +45,9 @@ impl Interval for TimerFdInterval {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, thread::sleep, time::Instant};
+    use std::future::poll_fn;
+    use std::thread::sleep;
+    use std::time::Instant;
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! Where the host's pseudo file systems are.
 
-use std::{fs, path::PathBuf, process};
+use std::path::PathBuf;
+use std::{fs, process};
 
 use clap::Args;
 use nix::sys::statfs::{SYSFS_MAGIC, statfs};

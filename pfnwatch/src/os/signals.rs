@@ -2,10 +2,8 @@
 
 use std::io;
 
-use tokio::{
-    signal::unix::{self, SignalKind, signal},
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-};
+use tokio::signal::unix::{self, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {

@@ -1,7 +1,9 @@
 //! From the policy to the snapshot that the guard judges by. Pure.
 
 use crate::model::policy::RegionFacts;
-use std::{collections::BTreeMap, fmt, time::UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::UNIX_EPOCH;
 
 use pfnwatch_common::policy::{self, ExemptionKind, MAX_EXEMPTIONS, NO_EXPIRY, Snapshot};
 use serde::Serialize;

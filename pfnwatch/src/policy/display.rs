@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::model::event::Time;
 use crate::model::policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Policy};
-use crate::model::{event::Time, thresholds::Thresholds};
+use crate::model::thresholds::Thresholds;
 
 impl Policy {
     #[must_use]

@@ -4,7 +4,8 @@ use pfnwatch_common::Map;
 use uuid::Uuid;
 
 use crate::analysis::event_assessment::judgement;
-use crate::model::{event::ExistingNamespace, scan_result::AssessedNamespace};
+use crate::model::event::ExistingNamespace;
+use crate::model::scan_result::AssessedNamespace;
 
 /// The event of a namespace that existed when observation began; `None` if it has no map=dev.
 #[must_use]
@@ -41,18 +42,14 @@ pub(crate) mod tests {
     use pfnwatch_common::InfoBlock;
 
     use super::*;
-    use crate::{
-        model::{
-            event::{Body, Event, Time},
-            inventory::{InfoBlocks, Inventory},
-            kernel::KernelFacts,
-            scan_result::ScanResult,
-            thresholds::Thresholds,
-            verdict::{Cause, Evidence, Verdict},
-        },
-        sysfs::inventory::SysfsRoots,
-        testing::tree::{Pmem, Tree},
-    };
+    use crate::model::event::{Body, Event, Time};
+    use crate::model::inventory::{InfoBlocks, Inventory};
+    use crate::model::kernel::KernelFacts;
+    use crate::model::scan_result::ScanResult;
+    use crate::model::thresholds::Thresholds;
+    use crate::model::verdict::{Cause, Evidence, Verdict};
+    use crate::sysfs::inventory::SysfsRoots;
+    use crate::testing::tree::{Pmem, Tree};
 
     const GIB: u64 = 1 << 30;
 

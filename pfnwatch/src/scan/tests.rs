@@ -7,15 +7,11 @@ use pfnwatch_common::Map;
 use tempfile::TempDir;
 
 use super::*;
+use crate::analysis::assess::assess;
+use crate::model::facts::{KernelParameters, NamespaceMode, Obstacle};
 use crate::model::inventory::SysfsMode;
-use crate::{
-    analysis::assess::assess,
-    model::{
-        facts::{KernelParameters, NamespaceMode, Obstacle},
-        thresholds::Thresholds,
-        verdict::{Assessment, Cause, Evidence, Verdict},
-    },
-};
+use crate::model::thresholds::Thresholds;
+use crate::model::verdict::{Assessment, Cause, Evidence, Verdict};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;

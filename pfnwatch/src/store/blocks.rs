@@ -5,10 +5,8 @@ use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use super::convert;
-use crate::model::{
-    event::{BlockOrigin, NamespaceId, Time},
-    info_block::SavedInfoBlock,
-};
+use crate::model::event::{BlockOrigin, NamespaceId, Time};
+use crate::model::info_block::SavedInfoBlock;
 
 /// At most so many namespaces have a row: those that were seen last.
 const MAX_BLOCKS: u32 = 4096;

@@ -36,10 +36,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{
-        model::{capacity::Cost, store::Settings},
-        store::EventStore,
-    };
+    use crate::model::capacity::Cost;
+    use crate::model::store::Settings;
+    use crate::store::EventStore;
 
     fn record(uuid: u128, start: u64, reservation: u64) -> CostRecord {
         let cost = Cost {

@@ -1,6 +1,10 @@
 //! Damaged files that were set aside: the oldest are deleted if there are too many.
 
-use std::{collections::BTreeSet, ffi::OsString, fs, os::unix::ffi::OsStrExt as _, path::Path};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use super::event_store::sibling;
 

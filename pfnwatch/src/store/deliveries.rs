@@ -1,6 +1,7 @@
 //! The table of messages that a receiver has not accepted yet.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use rusqlite::{Connection, Row, params};
 

@@ -1,31 +1,23 @@
 //! The event store of the agent. It is open, or [`EventStore::health`] gives the reason.
 
-use std::{
-    collections::BTreeMap,
-    fs, future, io,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fs, future, io};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{
-    alerts::{self, AlertRow},
-    blocks, boots, costs, damaged,
-    deliveries::{self, OutboxRow},
-    error::StoreError,
-    events, log_readers,
-    open::open,
-    pending::PendingEvents,
-    retention,
-};
-use crate::model::{
-    capacity::{CostRecord, NamespaceKey},
-    event::{Event, Time},
-    info_block::SavedInfoBlock,
-    store::{BootRow, Settings, StoreHealth, UnsavedBlocks},
-};
+use super::alerts::{self, AlertRow};
+use super::deliveries::{self, OutboxRow};
+use super::error::StoreError;
+use super::open::open;
+use super::pending::PendingEvents;
+use super::{blocks, boots, costs, damaged, events, log_readers, retention};
+use crate::model::capacity::{CostRecord, NamespaceKey};
+use crate::model::event::{Event, Time};
+use crate::model::info_block::SavedInfoBlock;
+use crate::model::store::{BootRow, Settings, StoreHealth, UnsavedBlocks};
 
 /// So many damaged files are set aside while the agent runs, and are kept over all its runs: a disk that damages each new one must
 /// not be filled.

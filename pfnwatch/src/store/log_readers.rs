@@ -1,6 +1,8 @@
 //! Which processes read the event store, for the message about one that does so for ever.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use super::event_store::sibling;
 

@@ -1,21 +1,17 @@
 //! Opens the file. A file of another program, or of a later schema, is not written to.
 
-use std::{
-    fs::{self, DirBuilder, OpenOptions, Permissions},
-    io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown},
-    path::Path,
-    time::Duration,
-};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::{Gid, geteuid};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{
-    error::StoreError,
-    event_store::sibling,
-    schema::{self, APPLICATION_ID, VERSION},
-};
+use super::error::StoreError;
+use super::event_store::sibling;
+use super::schema::{self, APPLICATION_ID, VERSION};
 use crate::os::reader_group;
 
 /// How long another process may lock the file before a write counts as failed. The agent has one thread.

@@ -1,21 +1,20 @@
 //! The event store as the commands read it: while an agent writes to it, or without an agent. They write nothing.
 
-use std::{
-    os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
-};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, backup::Backup};
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{
-    blocks, boots, convert, costs,
-    error::StoreError,
-    event_store::sibling,
-    open::version,
-    schema::{VERSION, migrate},
-};
-use crate::model::{capacity::CostRecord, info_block::SavedInfoBlock, store::BootRow};
+use super::error::StoreError;
+use super::event_store::sibling;
+use super::open::version;
+use super::schema::{VERSION, migrate};
+use super::{blocks, boots, convert, costs};
+use crate::model::capacity::CostRecord;
+use crate::model::info_block::SavedInfoBlock;
+use crate::model::store::BootRow;
 
 /// How long to wait for an agent that is replacing the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,23 +4,16 @@
 //! emulation. Others wait until no bind is under way. Neither wait can be interrupted. So a thread reads, and if it is stuck,
 //! the caller continues without it: the device counts as busy, and is skipped, until that thread returns.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{RecvTimeoutError, sync_channel},
-    },
-    thread,
-    time::{Duration, Instant, SystemTime},
-};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use std::{io, thread};
 
 use nix::unistd::{Pid, gettid};
 
-use crate::model::{
-    inventory::{Attribute, AttributeError},
-    timestamp::Timestamp,
-};
+use crate::model::inventory::{Attribute, AttributeError};
+use crate::model::timestamp::Timestamp;
 
 /// A read that takes longer is stuck.
 const MAX_READ: Duration = Duration::from_millis(250);

@@ -1,10 +1,8 @@
 //! From a cgroup's id to its path.
 
-use std::{
-    fs::{self, File},
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use crate::os::privileges::with_capabilities;
 

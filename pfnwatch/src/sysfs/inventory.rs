@@ -12,19 +12,15 @@ mod region;
 pub mod usage;
 
 use crate::model::inventory::Inventory;
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread::{self, ScopedJoinHandle},
-};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::Context as _;
 
-use crate::model::inventory::InfoBlocks;
-use crate::model::inventory::Namespace;
-use crate::model::inventory::Region;
+use crate::model::inventory::{InfoBlocks, Namespace, Region};
 
 use self::attribute::Directory;
 use super::busy::{self, Reads};

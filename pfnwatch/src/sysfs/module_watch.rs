@@ -1,15 +1,11 @@
 //! Learns from the kernel when libnvdimm is loaded or unloaded: no polling, and no wake-up for anything else.
 
-use std::{
-    io,
-    os::fd::{AsRawFd as _, OwnedFd},
-    task::{self, Poll},
-};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::task::{self, Poll};
 
-use nix::{
-    errno::Errno,
-    sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket},
-};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
 use tokio::io::unix::AsyncFd;
 
 use crate::os::async_fd::readable;
@@ -70,10 +66,8 @@ fn parse(message: &[u8]) -> Option<ModuleChange> {
 
 /// A socket filter: the kernel drops messages about anything else before they wake the agent.
 mod filter {
-    use std::{
-        io,
-        os::fd::{AsRawFd as _, OwnedFd},
-    };
+    use std::io;
+    use std::os::fd::{AsRawFd as _, OwnedFd};
 
     /// `libn`, at its place in a message about libnvdimm: after `add@/module/` or `remove@/module/`.
     const LIBN: u32 = u32::from_be_bytes(*b"libn");

@@ -1,29 +1,23 @@
 //! The agent's loop with a scripted kernel and a scripted clock.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
-use pfnwatch_common::{
-    counter::Counter,
-    guard::{KnownBlock, NamespacePlace},
-    policy,
-};
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::guard::{KnownBlock, NamespacePlace};
+use pfnwatch_common::policy;
 use serde_json::Value;
 
-use crate::{
-    model::{
-        control::{Allow, Request, Response},
-        policy::{ExemptionSubject, Mode, ModeChoice},
-        status::{DegradedPart, Status},
-    },
-    os::control_client,
-    sysfs::module_watch::ModuleChange,
-    testing::{
-        kernel::{FakeKernel, Message, counters},
-        run_agent::Rig,
-        tree::Tree,
-    },
-};
+use crate::model::control::{Allow, Request, Response};
+use crate::model::policy::{ExemptionSubject, Mode, ModeChoice};
+use crate::model::status::{DegradedPart, Status};
+use crate::os::control_client;
+use crate::sysfs::module_watch::ModuleChange;
+use crate::testing::kernel::{FakeKernel, Message, counters};
+use crate::testing::run_agent::Rig;
+use crate::testing::tree::Tree;
 
 const HELD: &str = "[guard]\nmode = \"enforce\"\non_agent_exit = \"hold\"\n";
 const ENFORCE: &str = "[guard]\nmode = \"enforce\"\n";

@@ -1,23 +1,20 @@
 //! The real agent over a scripted kernel, in a thread, for commands that ask it.
 
-use std::{
-    path::{Path, PathBuf},
-    thread::{self, JoinHandle},
-    time::{Duration, Instant, UNIX_EPOCH},
-};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
-use pfnwatch::{
-    model::{event::ProgramState, status::Status, store::BootRow},
-    os::control_client,
-};
-use pfnwatch_common::{InfoBlock, counter::Counter, superblock};
+use pfnwatch::model::event::ProgramState;
+use pfnwatch::model::status::Status;
+use pfnwatch::model::store::BootRow;
+use pfnwatch::os::control_client;
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::{InfoBlock, superblock};
 
-use super::{
-    kernel::{FakeKernel, Message, counters},
-    run_agent::{Rig, Running},
-    tree::{Pmem, Tree},
-};
+use super::kernel::{FakeKernel, Message, counters};
+use super::run_agent::{Rig, Running};
+use super::tree::{Pmem, Tree};
 
 pub(crate) struct Agent {
     pub(crate) kernel: FakeKernel,

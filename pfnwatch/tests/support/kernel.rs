@@ -2,38 +2,32 @@
 //! commands' tests.
 #![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    io,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
-    task::{Context, Poll, Waker},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{anyhow, ensure};
 use bytes::Bytes;
-use pfnwatch::{
-    agent::sensor::{Attachment, Observed, Sensor},
-    bpf::{counters::CounterTotals, guard::GuardTables, takeover::OnExit},
-    code::max_struct_page::MaxStructPage,
-    guard::SelfTest,
-    image::max_struct_page::RunningKernel,
-    kernel::max_struct_page::{Evidence, Source, resolve},
-    model::{
-        event::ProgramState,
-        inventory::{InfoBlocks, Inventory},
-        view::ProgramRuns,
-    },
-    os::clock::{Clock, Interval},
-    sysfs::module_watch::ModuleChange,
-};
-use pfnwatch_common::{
-    counter::Counter,
-    guard::{KnownBlock, NamespacePlace},
-    policy::{Mode, Snapshot},
-    superblock,
-};
+use pfnwatch::agent::sensor::{Attachment, Observed, Sensor};
+use pfnwatch::bpf::counters::CounterTotals;
+use pfnwatch::bpf::guard::GuardTables;
+use pfnwatch::bpf::takeover::OnExit;
+use pfnwatch::code::max_struct_page::MaxStructPage;
+use pfnwatch::guard::SelfTest;
+use pfnwatch::image::max_struct_page::RunningKernel;
+use pfnwatch::kernel::max_struct_page::{Evidence, Source, resolve};
+use pfnwatch::model::event::ProgramState;
+use pfnwatch::model::inventory::{InfoBlocks, Inventory};
+use pfnwatch::model::view::ProgramRuns;
+use pfnwatch::os::clock::{Clock, Interval};
+use pfnwatch::sysfs::module_watch::ModuleChange;
+use pfnwatch_common::counter::Counter;
+use pfnwatch_common::guard::{KnownBlock, NamespacePlace};
+use pfnwatch_common::policy::{Mode, Snapshot};
+use pfnwatch_common::superblock;
 
 /// When the scripted clock starts: 2026-01-02T03:04:05Z.
 const START: Duration = Duration::from_secs(1_767_323_045);

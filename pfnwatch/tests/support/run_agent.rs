@@ -1,30 +1,22 @@
 //! The real agent over a scripted kernel: its options, its log, and the requests of a peer.
 #![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::{Path, PathBuf},
-    rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use pfnwatch::{
-    agent::{Agent, Options},
-    config::ConfigArgs,
-    export::event_log::{Log, LogFormat},
-    model::{
-        kernel::KernelFacts,
-        store::{BootRow, Settings},
-        web_config::WebConfig,
-    },
-    os::{
-        paths::Paths,
-        signals::{Signal, Signals},
-    },
-    store::EventStore,
-};
+use pfnwatch::agent::{Agent, Options};
+use pfnwatch::config::ConfigArgs;
+use pfnwatch::export::event_log::{Log, LogFormat};
+use pfnwatch::model::kernel::KernelFacts;
+use pfnwatch::model::store::{BootRow, Settings};
+use pfnwatch::model::web_config::WebConfig;
+use pfnwatch::os::paths::Paths;
+use pfnwatch::os::signals::{Signal, Signals};
+use pfnwatch::store::EventStore;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;

@@ -3,16 +3,12 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::{
-    model::{
-        inventory::{InfoBlocks, Inventory},
-        kernel::KernelFacts,
-        store::Settings,
-        thresholds::Thresholds,
-    },
-    sysfs::inventory::SysfsRoots,
-    testing::tree::{Pmem, Tree},
-};
+use crate::model::inventory::{InfoBlocks, Inventory};
+use crate::model::kernel::KernelFacts;
+use crate::model::store::Settings;
+use crate::model::thresholds::Thresholds;
+use crate::sysfs::inventory::SysfsRoots;
+use crate::testing::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 

@@ -1,29 +1,18 @@
 //! Where the socket is: made so that nobody else can reach it, and so that there is one agent.
 
-use std::{
-    fs::{self, DirBuilder, File, Metadata, Permissions},
-    io,
-    os::{
-        fd::AsRawFd as _,
-        unix::{
-            fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
-            net::UnixListener,
-        },
-    },
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{io, thread};
 
 use anyhow::{Context as _, bail, ensure};
-use nix::{
-    fcntl::{Flock, FlockArg},
-    sys::{
-        socket::{AddressFamily, Backlog, SockFlag, SockType, bind as bind_socket, listen, socket},
-        stat::{Mode, fchmod},
-    },
-    unistd::{Gid, geteuid},
-};
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, bind as bind_socket, listen, socket};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, geteuid};
 
 use crate::os::control_socket::{ConnectOutcome, address, try_connect};
 

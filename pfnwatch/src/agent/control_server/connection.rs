@@ -1,17 +1,18 @@
 //! One connection: a line is read, passed to the agent's loop, and the reply is written.
 
-use std::{io, time::Duration};
+use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nix::unistd::{Gid, geteuid};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::UnixStream,
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
-use super::{Access, Peer, PendingRequest, Responder, denial_log::DenialLog, reader_replies::ReaderReplies};
+use super::denial_log::DenialLog;
+use super::reader_replies::ReaderReplies;
+use super::{Access, Peer, PendingRequest, Responder};
 use crate::model::control::{ErrorResponse, MAX_REQUEST_BYTES, Reply, Request};
 
 /// How long a peer may take.

@@ -1,9 +1,7 @@
 //! Denied requests are logged, but requests in a loop do not fill the log.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// There is one line in this time at most.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);

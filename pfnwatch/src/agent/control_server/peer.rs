@@ -1,15 +1,12 @@
 //! Who is at the other end.
 
-use std::{
-    fmt, fs, io,
-    os::{
-        fd::{AsFd, AsRawFd as _},
-        unix::ffi::OsStrExt as _,
-    },
-    path::Path,
-};
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::{fmt, fs, io};
 
-use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{UnixCredentials, getsockopt};
 
 use super::connection::AccessPolicy;
 use crate::model::event::Actor;

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-use crate::{
-    export::web::SNAPSHOT_TTL,
-    model::control::{Reply, Request},
-};
+use crate::export::web::SNAPSHOT_TTL;
+use crate::model::control::{Reply, Request};
 
 /// The last reply to each request, as its line.
 #[derive(Clone, Debug, Default)]

@@ -1,27 +1,20 @@
 use crate::model::policy::{Mode, ModeChoice};
-use std::{
-    cell::Cell,
-    fs,
-    io::{Read as _, Write as _},
-    os::unix::{
-        fs::{MetadataExt as _, PermissionsExt as _, symlink},
-        io::AsRawFd as _,
-        net::UnixStream,
-    },
-    path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
-};
+use std::cell::Cell;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::io::AsRawFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use nix::sys::socket::{MsgFlags, recv};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{
-    model::control::{MAX_REQUEST_BYTES, ModeResponse, Released, Reply, Response, Revoked},
-    os::control_client::{ClientError, request, try_request},
-};
+use crate::model::control::{MAX_REQUEST_BYTES, ModeResponse, Released, Reply, Response, Revoked};
+use crate::os::control_client::{ClientError, request, try_request};
 
 const SHORT_TIMEOUTS: Limits = Limits { read: Duration::from_millis(300), write: Duration::from_millis(300) };
 

@@ -1,10 +1,9 @@
 //! Attaching one program of a plan.
 
 use anyhow::Context as _;
-use aya::{
-    Btf, Ebpf,
-    programs::{FExit, KProbe, Lsm, RawTracePoint, links::FdLink},
-};
+use aya::programs::links::FdLink;
+use aya::programs::{FExit, KProbe, Lsm, RawTracePoint};
+use aya::{Btf, Ebpf};
 
 use crate::kernel::programs::{Hook, ProgramPlan};
 

@@ -1,17 +1,12 @@
 //! The record of what the guard made of a creation.
 
-use pfnwatch_common::{
-    Map,
-    record::{CaptureFlags, Decision, Judgement, Personality, Unjudged, variant},
-    reservation::REGRESSED_STRUCT_PAGE,
-    superblock,
-};
+use pfnwatch_common::record::{CaptureFlags, Decision, Judgement, Personality, Unjudged, variant};
+use pfnwatch_common::reservation::REGRESSED_STRUCT_PAGE;
+use pfnwatch_common::{Map, superblock};
 
 use super::{DecodeError, actor, namespace_of, text, uuid};
-use crate::model::{
-    event::{Body, ExemptionUsed, GuardDecision, UnjudgedReason},
-    verdict::Cause,
-};
+use crate::model::event::{Body, ExemptionUsed, GuardDecision, UnjudgedReason};
+use crate::model::verdict::Cause;
 
 pub(super) fn judgement(record: &Judgement) -> Result<Body, DecodeError> {
     let decision = variant::<Decision>(record.decision).ok_or(DecodeError::UnknownDecision(record.decision))?;

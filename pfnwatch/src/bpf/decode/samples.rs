@@ -2,10 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use pfnwatch_common::{
-    InfoBlock,
-    record::{Attempt, BLOCK_HEAD, CaptureFlags, Decision, Judgement, Personality, TaskInfo, Text},
-};
+use pfnwatch_common::InfoBlock;
+use pfnwatch_common::record::{Attempt, BLOCK_HEAD, CaptureFlags, Decision, Judgement, Personality, TaskInfo, Text};
 
 use super::Context;
 

@@ -1,16 +1,11 @@
 //! The record of a set-up.
 
-use pfnwatch_common::{
-    InfoBlock, Map,
-    record::{Attempt, CaptureFlags},
-    superblock,
-};
+use pfnwatch_common::record::{Attempt, CaptureFlags};
+use pfnwatch_common::{InfoBlock, Map, superblock};
 
 use super::{Context, bind_code, common, errno, namespace, uuid};
-use crate::model::{
-    event::{BlockState, SetUp, SetUpOutcome, Sizes},
-    kernel::COMPAT_ALIGN,
-};
+use crate::model::event::{BlockState, SetUp, SetUpOutcome, Sizes};
+use crate::model::kernel::COMPAT_ALIGN;
 
 pub(super) fn set_up(record: &Attempt, personality: superblock::SuperblockKind, context: &Context) -> SetUp {
     let setup = record.seen.has(CaptureFlags::SETUP_RETURNED).then_some(record.setup_result);

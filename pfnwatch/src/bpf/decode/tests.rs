@@ -4,10 +4,8 @@ use zerocopy::IntoBytes as _;
 use pfnwatch_common::Map;
 use proptest::prelude::*;
 
-use super::{
-    samples::{ENODEV, context, creation, name},
-    *,
-};
+use super::samples::{ENODEV, context, creation, name};
+use super::*;
 use crate::model::event::{BlockState, SetUp, SetUpOutcome};
 
 fn decoded(record: &Attempt) -> SetUp {

@@ -11,20 +11,18 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
-use crate::{
-    cli::output::{json::Format, terminal},
-    config::ConfigArgs,
-    model::{
-        exit::{Exit, ExitContext},
-        facts::KernelParameters,
-        scan_result::{AssessedNamespace, ScanResult},
-        thresholds::Thresholds,
-        verdict::Verdict,
-    },
-    os::paths::Paths,
-    scan::EnabledBlocks,
-    sysfs::inventory::{SysfsRoots, usage::Usage},
-};
+use crate::cli::output::json::Format;
+use crate::cli::output::terminal;
+use crate::config::ConfigArgs;
+use crate::model::exit::{Exit, ExitContext};
+use crate::model::facts::KernelParameters;
+use crate::model::scan_result::{AssessedNamespace, ScanResult};
+use crate::model::thresholds::Thresholds;
+use crate::model::verdict::Verdict;
+use crate::os::paths::Paths;
+use crate::scan::EnabledBlocks;
+use crate::sysfs::inventory::SysfsRoots;
+use crate::sysfs::inventory::usage::Usage;
 
 use self::report::Plan;
 use self::step::PlanStep;

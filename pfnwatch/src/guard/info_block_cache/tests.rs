@@ -3,11 +3,9 @@ mod bytes;
 use crate::model::restore_commands;
 use std::time::Duration;
 
-use pfnwatch_common::{
-    Map,
-    record::{Attempt, CaptureFlags, Decision, Judgement, NoticeKind, Personality},
-    superblock::SuperblockKind,
-};
+use pfnwatch_common::Map;
+use pfnwatch_common::record::{Attempt, CaptureFlags, Decision, Judgement, NoticeKind, Personality};
+use pfnwatch_common::superblock::SuperblockKind;
 use zerocopy::IntoBytes as _;
 
 use super::*;

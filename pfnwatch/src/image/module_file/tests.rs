@@ -1,7 +1,5 @@
-use object::{
-    Architecture as Machine, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
-    write::{Object, StandardSection, Symbol, SymbolSection},
-};
+use object::write::{Object, StandardSection, Symbol, SymbolSection};
+use object::{Architecture as Machine, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 use proptest::prelude::*;
 
 use super::*;

@@ -5,10 +5,8 @@
 
 use std::ops::Range;
 
-use super::{
-    BtfError,
-    record::{BtfKind, Record, word},
-};
+use super::BtfError;
+use super::record::{BtfKind, Record, word};
 
 /// More than any kernel's BTF takes: vmlinux has about 5 MB, with everything built in about 30 MB.
 pub(super) const MAX_BYTES: u64 = 64 << 20;

@@ -1,10 +1,8 @@
 //! How the kernel was built, from /proc/config.gz or /boot/config-RELEASE.
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
@@ -66,9 +64,11 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write as _};
+    use std::fs;
+    use std::io::Write as _;
 
-    use flate2::{Compression, write::GzEncoder};
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
 
     use super::*;
 

@@ -1,11 +1,9 @@
 //! Whether a part of the kernel is loaded, built in, or could be loaded.
 
-use std::{
-    fmt, fs,
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::{fmt, fs};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Module {

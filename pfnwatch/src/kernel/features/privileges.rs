@@ -1,6 +1,7 @@
 //! What this process may do.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;

@@ -1,5 +1,7 @@
-use super::{types::ModuleTypes, *};
-use crate::{kernel::layout::FIELDS, testing::btf_writer::Writer};
+use super::types::ModuleTypes;
+use super::*;
+use crate::kernel::layout::FIELDS;
+use crate::testing::btf_writer::Writer;
 
 struct Fake {
     folder: tempfile::TempDir,

@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::module::Module;
-use crate::kernel::{
-    btf::{Btf, BtfError},
-    layout::{Resolution, resolve},
-    member_lookup::MemberLookup as _,
-};
+use crate::kernel::btf::{Btf, BtfError};
+use crate::kernel::layout::{Resolution, resolve};
+use crate::kernel::member_lookup::MemberLookup as _;
 
 /// Facts from BTF, which is freed afterwards.
 #[derive(Debug)]

@@ -1,10 +1,6 @@
 //! Machine code written by hand, in the shapes that compilers give the two places.
 
-use crate::code::max_struct_page::Architecture;
-use crate::code::max_struct_page::Code;
-use crate::code::max_struct_page::CodeError;
-use crate::code::max_struct_page::Occurrence;
-use crate::code::max_struct_page::decode;
+use crate::code::max_struct_page::{Architecture, Code, CodeError, Occurrence, decode};
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -1,14 +1,11 @@
 //! What enforcing needs besides observing.
 
-use super::{
-    Availability::{No, Unknown, Yes},
-    NeededFor::Enforce,
-    Prerequisite,
-};
-use crate::kernel::{
-    features::{Features, GUARD_HOOK, config::Setting},
-    layout::{Missing, Structure},
-};
+use super::Availability::{No, Unknown, Yes};
+use super::NeededFor::Enforce;
+use super::Prerequisite;
+use crate::kernel::features::config::Setting;
+use crate::kernel::features::{Features, GUARD_HOOK};
+use crate::kernel::layout::{Missing, Structure};
 
 pub(super) fn judge(host: &Features) -> Vec<Prerequisite> {
     vec![built(host), active(host), structures(host)]

@@ -1,10 +1,8 @@
 //! What is good to know and stops nothing.
 
-use super::{
-    Availability::{No, Yes},
-    NeededFor::Information,
-    Prerequisite,
-};
+use super::Availability::{No, Yes};
+use super::NeededFor::Information;
+use super::Prerequisite;
 use crate::kernel::features::{Features, PersistentMemory};
 
 pub(super) fn judge(host: &Features) -> Vec<Prerequisite> {

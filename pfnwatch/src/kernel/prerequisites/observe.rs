@@ -1,21 +1,15 @@
 //! What observing needs, and the exact inventory.
 
-use super::{
-    Availability::{No, Unknown, Yes},
-    NeededFor::{ExactInventory, Observe},
-    Prerequisite,
-};
-use crate::kernel::{
-    features::{
-        ATTRIBUTE_SHOW, Features,
-        config::Setting,
-        module::Module,
-        privileges::Privileges,
-        types::{ModuleTypes, Types},
-    },
-    layout::{FIELDS, Missing},
-    programs::{Hook, PROGRAMS, ProgramSpec},
-};
+use super::Availability::{No, Unknown, Yes};
+use super::NeededFor::{ExactInventory, Observe};
+use super::Prerequisite;
+use crate::kernel::features::config::Setting;
+use crate::kernel::features::module::Module;
+use crate::kernel::features::privileges::Privileges;
+use crate::kernel::features::types::{ModuleTypes, Types};
+use crate::kernel::features::{ATTRIBUTE_SHOW, Features};
+use crate::kernel::layout::{FIELDS, Missing};
+use crate::kernel::programs::{Hook, PROGRAMS, ProgramSpec};
 
 const OWN_BTF: &str = "or give the files vmlinux and libnvdimm with --btf-dir DIR";
 

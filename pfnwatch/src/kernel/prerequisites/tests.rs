@@ -1,18 +1,16 @@
 use pfnwatch_common::layout::Layout;
 
-use super::{Availability::*, NeededFor::*, *};
+use super::Availability::*;
+use super::NeededFor::*;
+use super::*;
+use crate::kernel::features::config::Config;
+use crate::kernel::features::module::Module;
+use crate::kernel::features::privileges::Privileges;
+use crate::kernel::features::types::{ModuleTypes, Types};
+use crate::kernel::features::{ATTRIBUTE_SHOW, GUARD_HOOK, KernelModules, PersistentMemory};
+use crate::kernel::layout::{Missing, MissingReason, Resolution, Structure};
 use crate::kernel::programs::{Hook, PROGRAMS};
-use crate::kernel::{
-    features::{
-        ATTRIBUTE_SHOW, GUARD_HOOK, KernelModules, PersistentMemory,
-        config::Config,
-        module::Module,
-        privileges::Privileges,
-        types::{ModuleTypes, Types},
-    },
-    layout::{Missing, MissingReason, Resolution, Structure},
-    symbols::Symbols,
-};
+use crate::kernel::symbols::Symbols;
 
 type Change = fn(&mut Features);
 

@@ -3,11 +3,9 @@
 use pfnwatch_common::layout::Layout;
 
 use super::*;
-use crate::kernel::{
-    bpf_runtime::BpfRuntime,
-    layout::{Missing, MissingReason},
-    member_lookup::LookupError,
-};
+use crate::kernel::bpf_runtime::BpfRuntime;
+use crate::kernel::layout::{Missing, MissingReason};
+use crate::kernel::member_lookup::LookupError;
 
 fn without(structure: Structure, required: bool) -> Resolution {
     let lookup = LookupError::NoStructure { structure: structure.name().to_owned(), file: "vmlinux".to_owned() };

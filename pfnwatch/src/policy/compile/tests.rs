@@ -4,13 +4,9 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::{
-    model::{
-        policy::{Mode, OnAgentExit},
-        thresholds::Thresholds,
-    },
-    policy::judge::{Decision, MatchContext},
-};
+use crate::model::policy::{Mode, OnAgentExit};
+use crate::model::thresholds::Thresholds;
+use crate::policy::judge::{Decision, MatchContext};
 
 const GIB: u64 = 1 << 30;
 const SECOND: u64 = 1_000_000_000;

@@ -1,7 +1,8 @@
 //! Schema 3 gives other names to keys and values of stored JSON. Numbers do not change. Texts for people (the column `line`, and
 //! the keys `detail` and `meaning`) stay as they were written.
 
-use rusqlite::{Transaction, params, types::Value as SqlValue};
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Transaction, params};
 use serde_json::{Map, Value};
 
 /// So many documents are in memory at a time.

@@ -3,17 +3,13 @@
 use crate::model::inventory::{Attribute, AttributeError};
 use crate::model::units::parse_number;
 use crate::sysfs::busy::Reads;
-use std::{
-    os::fd::{AsFd, OwnedFd},
-    path::Path,
-    sync::Arc,
-};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
 
-use nix::{
-    fcntl::{AT_FDCWD, OFlag, openat},
-    sys::stat::Mode,
-    unistd::read,
-};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::read;
 use pfnwatch_common::Map;
 use uuid::Uuid;
 

@@ -2,7 +2,8 @@
 
 use crate::model::inventory::InfoBlocks;
 
-use pfnwatch_common::{InfoBlock, superblock::SuperblockKind};
+use pfnwatch_common::InfoBlock;
+use pfnwatch_common::superblock::SuperblockKind;
 
 use crate::model::facts::{Facts, NamespaceMode, Obstacle};
 use crate::model::inventory::{AttributeError, Holder, Namespace, SysfsMode};

@@ -1,6 +1,8 @@
 //! The info block as it lies on a device that shows the namespace from its first byte.
 
-use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use pfnwatch_common::superblock;
 

@@ -2,7 +2,8 @@
 
 use crate::model::inventory::{Holder, Namespace, SysfsMode};
 
-use super::{attribute::Directory, numbers};
+use super::attribute::Directory;
+use super::numbers;
 use crate::model::inventory::{Attribute, AttributeError};
 
 impl Namespace {

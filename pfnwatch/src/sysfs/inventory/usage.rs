@@ -5,17 +5,14 @@ mod nodes;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use self::{mounts::Mount, nodes::Nodes};
+use self::mounts::Mount;
+use self::nodes::Nodes;
 use super::SysfsRoots;
-use crate::model::{
-    inventory::{DeviceUser, Namespace},
-    shell_word::shell_word,
-};
+use crate::model::inventory::{DeviceUser, Namespace};
+use crate::model::shell_word::shell_word;
 
 /// Deeper stacks of block devices are not followed.
 const MAX_DEPTH: u8 = 8;

@@ -1,11 +1,10 @@
 use pfnwatch_common::record::{Decision, Judgement, Unjudged};
 use serde_json::json;
 
-use super::{super::samples::denial, *};
-use crate::model::{
-    event::{GuardDecision, UnjudgedReason},
-    verdict::Cause,
-};
+use super::super::samples::denial;
+use super::*;
+use crate::model::event::{GuardDecision, UnjudgedReason};
+use crate::model::verdict::Cause;
 
 fn body(record: &Judgement) -> Result<Body, DecodeError> {
     decode(record.as_bytes(), &context()).map(|event| event.body)

@@ -5,11 +5,9 @@
 
 use pfnwatch_common::Map;
 
-use crate::model::{
-    facts::{NamespaceMode, map_name},
-    inventory::Region,
-    scan_result::AssessedNamespace,
-};
+use crate::model::facts::{NamespaceMode, map_name};
+use crate::model::inventory::Region;
+use crate::model::scan_result::AssessedNamespace;
 
 /// The functions that the blocks call, for any POSIX shell.
 pub(super) const CHECKS: &str = include_str!("checks.sh");

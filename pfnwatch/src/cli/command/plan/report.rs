@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{PlanContext, commands::CHECKS, step::PlanStep};
+use super::PlanContext;
+use super::commands::CHECKS;
+use super::step::PlanStep;
 use crate::model::units::Bytes;
 
 /// All steps, in their order.

@@ -1,21 +1,18 @@
 //! The plan as a shell script that checks, and rebuilds once.
 
-use std::{
-    fmt::Write as _,
-    fs::OpenOptions,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, absolute},
-};
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, absolute};
 
 use anyhow::Context as _;
 
-use super::{
-    commands::{Block, CHECKS},
-    report::Plan,
-    step::PlanStep,
-};
-use crate::model::{shell_word::shell_word, units::Bytes};
+use super::commands::{Block, CHECKS};
+use super::report::Plan;
+use super::step::PlanStep;
+use crate::model::shell_word::shell_word;
+use crate::model::units::Bytes;
 
 /// Writes it into a new file: one that was written for another plan is never mixed with this one.
 pub(super) fn write(plan: &Plan, file: &Path, release: &str) -> anyhow::Result<()> {

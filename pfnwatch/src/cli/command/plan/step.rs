@@ -3,20 +3,14 @@
 use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 use serde::Serialize;
 
-use super::{
-    PlanContext,
-    commands::{self, Block, PlanTarget},
-};
-use crate::{
-    analysis::assess::{deduplicated_memmap, memmap_in_dram},
-    cli::command::predict::place::{self, SizeRules},
-    model::{
-        facts::{NamespaceMode, map_name},
-        inventory::{DeviceUser, Region},
-        scan_result::AssessedNamespace,
-        units::Bytes,
-    },
-};
+use super::PlanContext;
+use super::commands::{self, Block, PlanTarget};
+use crate::analysis::assess::{deduplicated_memmap, memmap_in_dram};
+use crate::cli::command::predict::place::{self, SizeRules};
+use crate::model::facts::{NamespaceMode, map_name};
+use crate::model::inventory::{DeviceUser, Region};
+use crate::model::scan_result::AssessedNamespace;
+use crate::model::units::Bytes;
 
 /// One namespace of the plan.
 #[derive(Debug, Serialize)]

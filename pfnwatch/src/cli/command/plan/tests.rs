@@ -2,17 +2,14 @@
 
 mod shell;
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use super::*;
-use crate::{
-    kernel::known_defects,
-    model::{
-        inventory::{InfoBlocks, Inventory},
-        kernel::KernelFacts,
-    },
-    testing::tree::{Pmem, Tree},
-};
+use crate::kernel::known_defects;
+use crate::model::inventory::{InfoBlocks, Inventory};
+use crate::model::kernel::KernelFacts;
+use crate::testing::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 

@@ -17,9 +17,8 @@ use crate::model::kernel::COMPAT_ALIGN;
 use crate::model::policy::{Exemption, ExemptionSubject, Mode, OnAgentExit, Policy};
 use crate::model::thresholds::Thresholds;
 use crate::model::units::Bytes;
-use crate::policy::SkipReason;
 use crate::policy::judge::identifying_cookie;
-use crate::policy::{describe_limits, describe_mode, describe_on_agent_exit};
+use crate::policy::{SkipReason, describe_limits, describe_mode, describe_on_agent_exit};
 
 const GIB: u64 = 1 << 30;
 

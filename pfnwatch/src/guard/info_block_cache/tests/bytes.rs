@@ -1,6 +1,7 @@
 //! What is kept of a block is the block, byte for byte.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use pfnwatch_common::{Geometry, KernelQuirks, reservation};
 use proptest::prelude::*;

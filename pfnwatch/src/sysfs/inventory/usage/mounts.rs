@@ -1,13 +1,12 @@
 //! The mounts of every mount namespace, from the processes' mountinfo.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::nodes::Nodes;
-use crate::model::{inventory::DeviceUser, shell_word::shell_word};
+use crate::model::inventory::DeviceUser;
+use crate::model::shell_word::shell_word;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mount {

@@ -1,11 +1,9 @@
 //! Names of devices by their numbers: a device can be opened and mounted by any node and link in any mount namespace.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
-    path::Path,
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
 
 use nix::sys::stat::{major, minor};
 

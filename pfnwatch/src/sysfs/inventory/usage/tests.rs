@@ -3,10 +3,8 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::{
-    model::inventory::Inventory,
-    testing::tree::{Pmem, Tree},
-};
+use crate::model::inventory::Inventory;
+use crate::testing::tree::{Pmem, Tree};
 
 /// Namespace 0.0 is fsdax, 0.1 is devdax.
 fn users(namespace: usize, build: impl Fn(&Path)) -> Vec<[String; 2]> {

@@ -1,9 +1,7 @@
 //! The script and the pasted blocks, run by a shell over made-up hosts with an ndctl that only writes down its calls.
 
-use std::{
-    os::unix::fs::{PermissionsExt as _, symlink},
-    process::{Command, Output, Stdio},
-};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
