@@ -238,7 +238,12 @@ impl Guard {
     /// The kernel rejects the policy: the guard uses the earlier one until [`Self::publish`] succeeds.
     pub fn update_regions(&mut self, inventory: &Inventory) -> anyhow::Result<()> {
         self.set_regions(inventory);
-        self.publish()
+        self.publish_facts()
+    }
+
+    /// Puts facts in force. A guard that was taken over judges on as it is until it is armed with all of them, or disarmed.
+    fn publish_facts(&mut self) -> anyhow::Result<()> {
+        if self.in_force.armed && !self.wanted.armed { Ok(()) } else { self.publish() }
     }
 
     /// The inventory is recorded: from now on the guard judges.
@@ -257,7 +262,7 @@ impl Guard {
     /// The kernel rejects the policy: the guard uses the earlier one until [`Self::publish`] succeeds.
     pub fn set_struct_page_size(&mut self, max_struct_page: Option<u64>) -> anyhow::Result<()> {
         self.wanted.kernel.max_struct_page = max_struct_page;
-        self.publish()
+        self.publish_facts()
     }
 
     /// Replaces the policy, as a whole or not at all. A mode that a person has set stays.

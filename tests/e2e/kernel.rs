@@ -42,7 +42,8 @@ fn a_kprobe_inside_the_function_makes_its_running_code_unknown() -> Result<()> {
     let symbols = fs::read_to_string("/proc/kallsyms")?;
     let symbol = symbols.lines().find(|line| line.contains(" nvdimm_setup_pfn\t")).context("no symbol")?;
     let start = u64::from_str_radix(symbol.split(' ').next().unwrap_or_default(), 16)?;
-    fs::write(format!("{TRACING}/kprobe_events"), format!("p:tests/inside nvdimm_setup_pfn+{:#x}\n", stored - start))?;
+    let probe = format!("p:tests/inside libnvdimm:nvdimm_setup_pfn+{:#x}\n", stored - start);
+    fs::write(format!("{TRACING}/kprobe_events"), &probe).with_context(|| probe)?;
     fs::write(format!("{TRACING}/events/tests/inside/enable"), "1")?;
     let kernel = running()?["kernels"][0].clone();
     fs::write(format!("{TRACING}/events/tests/inside/enable"), "0")?;

@@ -79,46 +79,69 @@ fn only(region: &str) -> Result<String> {
     })
 }
 
-/// Between plan and script the host is booted again, and its regions have other numbers: here by the order of loading.
+/// Loads the stack so that regions have other numbers: the e820 range's is the first.
+fn load_legacy_first() -> Result<()> {
+    modules::unload_stack()?;
+    modules::load("nd_e820")?;
+    modules::load_stack()
+}
+
+/// Between plan and script the host is booted again, and its regions have other numbers: here by the order of loading. What was
+/// planned on the first NVDIMM has the name of a namespace on the second.
 #[test]
 fn two_nvdimms_that_were_exchanged_are_left_alone() -> Result<()> {
-    let before = regions::fresh()?;
-    for (region, contents) in [(&before.first, "what the first has"), (&before.second, "what the second has")] {
+    let made = regions::fresh()?;
+    for (region, contents) in [(&made.first, "what the first has"), (&made.second, "what the second has")] {
         shrunk(region, Mode::Fsdax, contents)?;
     }
+    load_legacy_first()?;
+    let before = regions::find()?;
     let mut media = Vec::new();
     for region in [&before.first, &before.second] {
         let namespace = only(region)?;
         media.push(on_media(&namespace)?);
         namespace::enable(&namespace)?;
     }
-    let planned = only(&before.second)?;
+    let planned = only(&before.first)?;
     plan(&[&planned])?;
     modules::unload_stack()?;
-    modules::load("nd_e820")?;
     modules::load_stack()?;
     let after = regions::find()?;
-    ensure!(before.second == after.first && before.first == after.legacy, "no region took another's number: {after:?}");
-    ensure!(only(&after.first)? == planned, "no other namespace has the planned one's name");
-    ensure_stops(&format!("{planned} is not the planned namespace: uuid is {}", media[0].0))?;
+    ensure!(before.first == after.second, "the NVDIMMs were not exchanged: {before:?}, {after:?}");
+    ensure!(only(&after.second)? == planned, "no other namespace has the planned one's name");
+    ensure_stops(&format!("{planned} is not the planned namespace: uuid is {}", media[1].0))?;
     for (region, expected) in [&after.first, &after.second].into_iter().zip(&media) {
         let namespace = only(region)?;
         ensure!(on_media(&namespace)? == *expected, "{namespace} was changed");
         namespace::enable(&namespace)?;
     }
     // With the numbers of the plan, and only once: what it has made is not planned any more.
-    modules::unload_stack()?;
-    modules::load_stack()?;
-    ensure!(only(&before.second)? == planned, "the planned namespace has another name");
+    load_legacy_first()?;
+    ensure!(only(&before.first)? == planned, "the planned namespace has another name");
     let said = run(&["data-is-backed-up"])?;
     ensure!(said.code == Some(0), "{said:?}");
     let lean = json!({ "verdict": "ok", "excess_bytes": 0, "size_bytes": 512 * MIB, "mode": "fsdax", "map": "dev" });
     ensure_contains(row(&scan(3)?, &planned)?, &lean)?;
-    ensure!(sysfs::number(&before.second, "align")? == 16 * MIB, "the region's align was left changed");
+    ensure!(sysfs::number(&before.first, "align")? == 16 * MIB, "the region's align was left changed");
     let again = run(&["data-is-backed-up"])?;
     ensure!(again.code == Some(1), "it ran twice: {again:?}");
-    let other = only(&before.first)?;
-    ensure!(on_media(&other)? == media[0], "{other} was changed");
+    let other = only(&before.second)?;
+    ensure!(on_media(&other)? == media[1], "{other} was changed");
+    Ok(())
+}
+
+/// ndctl rebuilds nothing that does not begin at a multiple of 16 MiB, as the second NVDIMM: the plan says so.
+#[test]
+fn what_ndctl_would_refuse_by_its_start_has_no_commands() -> Result<()> {
+    let regions = regions::fresh()?;
+    let namespace = shrunk(&regions.second, Mode::Fsdax, "")?;
+    let report = report(3, &["plan", &namespace])?;
+    let step = report.pointer("/steps/0").context("no step")?;
+    let warnings = step.get("warnings").map(ToString::to_string).unwrap_or_default();
+    ensure!(warnings.contains("does not begin at a multiple of 16 MiB"), "{step:#}");
+    ensure!(step.pointer("/ways/0/commands") == Some(&json!([])), "{step:#}");
+    let refused = command::attempt("/bin/ndctl", &["create-namespace", "-f", "-e", &namespace, "-m", "fsdax"])?;
+    ensure!(refused.code != Some(0) && refused.stderr.contains("misaligned to 16M"), "{refused:?}");
     Ok(())
 }
 
@@ -126,7 +149,7 @@ fn two_nvdimms_that_were_exchanged_are_left_alone() -> Result<()> {
 fn what_is_in_use_stops_it_until_it_is_free() -> Result<()> {
     let regions = regions::fresh()?;
     let disk = shrunk(&regions.first, Mode::Fsdax, "")?;
-    let dax = shrunk(&regions.second, Mode::Devdax, "")?;
+    let dax = shrunk(&regions.first, Mode::Devdax, "")?;
     // ndctl refuses a size that is not a multiple of the region's align.
     sysfs::write(&regions.first, "align", &(1024 * MIB).to_string())?;
     let device = format!("/dev/{}", sysfs::block_device(&namespace::holder(&disk)?)?);

@@ -2,15 +2,17 @@
 //! with a region is unseen.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use guest::creation::{self, Mode, PreparedNamespace};
 use guest::guard::Guard;
 use guest::policy::{GuardMode, Policy};
-use guest::{namespace, regions, sysfs};
+use guest::{namespace, regions, sysfs, wait};
 
 use super::fixtures::{MODES, small};
 
+const TIMEOUT: Duration = Duration::from_secs(10);
 const AUTOPROBE: &str = "/sys/bus/nd/drivers_autoprobe";
 
 /// No device of libnvdimm is probed by itself as long as this lives.
@@ -43,7 +45,9 @@ fn existing_block_on_a_region_that_came_later_is_enabled_through_a_seed() -> Res
             let _manual = WithoutAutoprobe::start()?;
             sysfs::bind(&region, "nd_region").with_context(|| format!("cannot enable {region}"))?;
             let is_ours = |name: &String| sysfs::text(name, "uuid").is_ok_and(|uuid| uuid == made.namespace_uuid);
-            let namespace = sysfs::devices("namespace").into_iter().find(is_ours).context("the namespace is gone")?;
+            // The kernel registers devices in threads of its own (nd_async_device_register in drivers/nvdimm/bus.c).
+            let find = || sysfs::devices("namespace").into_iter().find(is_ours);
+            let namespace = wait::until("the namespace", TIMEOUT, find)?;
             ensure!(sysfs::driver(&namespace).is_none(), "{namespace} was probed");
             let by_hand = creation::claim(&wanted, &namespace, &made.block_uuid)?;
             guard.passes(&by_hand)?;

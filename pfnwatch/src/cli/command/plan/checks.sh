@@ -66,6 +66,13 @@ pfnwatch_good_kernel() {
         pfnwatch_stop "pfnwatch kernel --running: this kernel is not known to reserve 64 bytes for each page"
 }
 
+# NAMESPACE: does ndctl rebuild it where it begins? It takes multiples of 16 MiB only (check_dax_align in ndctl/namespace.c).
+pfnwatch_begins() {
+    begin=$(cat "/sys/bus/nd/devices/$1/resource" 2>/dev/null) || pfnwatch_stop "where $1 begins cannot be read"
+    [ "$((begin % 16777216))" -eq 0 ] ||
+        pfnwatch_stop "$1 does not begin at a multiple of 16 MiB: ndctl would refuse to rebuild it"
+}
+
 # REGION SEED ALIGN: does the kernel offer this align to the region's next device? SEED is pfn or dax.
 pfnwatch_offered() {
     offered=$(cat "/sys/bus/nd/devices/$(cat "/sys/bus/nd/devices/$1/$2_seed" 2>/dev/null)/supported_alignments" 2>/dev/null) || return 0

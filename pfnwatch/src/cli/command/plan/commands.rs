@@ -53,10 +53,14 @@ impl Block {
     }
 }
 
+/// ndctl rebuilds only a namespace that begins at a multiple of so many bytes (`check_dax_align` in ndctl/namespace.c).
+pub(super) const NDCTL_START_ALIGN: u64 = 16 << 20;
+
 /// Destroys the old block and has the kernel make a new one.
 pub(super) fn rebuild(target: &PlanTarget<'_>, map: Map) -> Block {
     let namespace = &target.judged.namespace.name;
     let mut block = target.block_for();
+    block.checks.push(format!("pfnwatch_begins {namespace}"));
     if map == Map::Dev {
         block.checks.push("pfnwatch_good_kernel".to_owned());
     }

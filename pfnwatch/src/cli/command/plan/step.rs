@@ -4,7 +4,7 @@ use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 use serde::Serialize;
 
 use super::PlanContext;
-use super::commands::{self, Block, PlanTarget};
+use super::commands::{self, Block, NDCTL_START_ALIGN, PlanTarget};
 use crate::analysis::assess::{deduplicated_memmap, memmap_in_dram};
 use crate::cli::command::predict::place::{self, SizeRules};
 use crate::model::facts::{NamespaceMode, map_name};
@@ -67,6 +67,12 @@ impl PlanStep {
         let mut warnings = Vec::new();
         warnings.push(format!("back up everything in it ({} at most): it is destroyed", Bytes(usable)));
         let target = target(judged, region, &geometry).map_err(|why| warnings.push(why)).ok();
+        if target.is_some() && !begins_as_ndctl_wants(judged) {
+            warnings.push(format!(
+                "no commands to rebuild it: ndctl refuses a namespace that does not begin at a multiple of {}",
+                Bytes(NDCTL_START_ALIGN)
+            ));
+        }
         Some(Self {
             namespace: judged.namespace.name.clone(),
             mode: judged.mode(),
@@ -130,6 +136,11 @@ fn usable_with(geometry: &Geometry, struct_page: u64) -> Option<u64> {
     reservation(geometry, struct_page, KernelQuirks::default()).ok().map(|reserved| reserved.usable)
 }
 
+/// Whether ndctl would rebuild it where it begins. Without root that is not known, and the commands look.
+fn begins_as_ndctl_wants(judged: &AssessedNamespace) -> bool {
+    judged.facts.start.is_none_or(|start| start.is_multiple_of(NDCTL_START_ALIGN))
+}
+
 fn gain(geometry: &Geometry, usable: u64, context: &PlanContext<'_>) -> Option<u64> {
     Some(usable_with(geometry, context.page_cost.bytes?)?.saturating_sub(usable))
 }
@@ -142,8 +153,9 @@ fn ways(
 ) -> Vec<RebuildOption> {
     let reference = context.thresholds.reference_struct_page;
     let lean = usable_with(geometry, reference);
+    let rebuilt = target.filter(|_| begins_as_ndctl_wants(judged));
     let rebuild = |title, usable| {
-        RebuildOption::new(title, usable, target, target.map(|target| commands::rebuild(target, geometry.map)))
+        RebuildOption::new(title, usable, rebuilt, rebuilt.map(|target| commands::rebuild(target, geometry.map)))
     };
     match context.page_cost.bytes {
         Some(bytes) if bytes <= reference => {
@@ -158,7 +170,7 @@ fn ways(
                     .to_owned(),
             };
             let mut ways = vec![rebuild(first, lean)];
-            ways.extend(with_map_mem(judged, target, geometry, context));
+            ways.extend(with_map_mem(judged, rebuilt, geometry, context));
             ways.extend(by_hand(judged, target, geometry, lean));
             ways
         }
