@@ -467,3 +467,16 @@ fn places_without_a_namespace_are_forgotten() {
         assert!(!rig.kernel.get().maps.blocks.contains_key(&gone));
     });
 }
+
+/// Facts that are found one after the other must not disarm it meanwhile.
+#[test]
+fn guard_that_is_taken_over_judges_without_a_gap() {
+    let kernel = FakeKernel::sound();
+    scenario(&kernel, HELD, async |_| {});
+    kernel.set(|state| state.published_armed.clear());
+    scenario(&kernel, HELD, async |rig| {
+        assert!(rig.settle().await.enforcement_effective);
+        let published = rig.kernel.get().published_armed.clone();
+        assert!(!published.is_empty() && published.iter().all(|armed| *armed), "{published:?}");
+    });
+}

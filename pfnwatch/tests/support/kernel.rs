@@ -56,6 +56,8 @@ pub struct State {
     /// The info blocks of enabled namespaces, by the namespaces' names.
     pub info_blocks: BTreeMap<String, [u8; superblock::SIZE]>,
     pub maps: Maps,
+    /// Of each snapshot that was published: whether the guard judges by it.
+    pub published_armed: Vec<bool>,
     pub is_attached: bool,
     /// Whether the guard is pinned.
     pub is_pinned: bool,
@@ -286,6 +288,7 @@ impl GuardTables for FakeKernel {
         let mut state = self.get();
         fails(&state.publish_error)?;
         state.maps.snapshot = *snapshot;
+        state.published_armed.push(snapshot.armed != 0);
         state.maps.number += 1;
         Ok(state.maps.number)
     }
