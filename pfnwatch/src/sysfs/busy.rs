@@ -126,7 +126,7 @@ impl Drop for UnderWay<'_> {
 /// Runs `read` in a thread, again if a device has become busy, until it has read all the others.
 ///
 /// # Errors
-/// There are too many busy devices, or no thread can be started.
+/// There are too many busy devices.
 pub(super) fn read_around_binds<T: Send + 'static>(
     read: impl Fn(&Arc<Reads>) -> T + Send + Sync + 'static,
 ) -> io::Result<T> {
@@ -134,8 +134,12 @@ pub(super) fn read_around_binds<T: Send + 'static>(
     while lock(&BUSY).len() < MAX_STUCK_THREADS {
         let reads = Arc::new(Reads::default());
         let (sender, receiver) = sync_channel(1);
-        let (read, watched) = (Arc::clone(&read), Arc::clone(&reads));
-        thread::Builder::new().name("sysfs".to_owned()).spawn(move || sender.send(read(&watched)))?;
+        let (work, watched) = (Arc::clone(&read), Arc::clone(&reads));
+        let started = thread::Builder::new().name("sysfs".to_owned()).spawn(move || sender.send(work(&watched)));
+        if started.is_err() {
+            // Without a second thread (`pids.max`) it waits for binds.
+            return Ok(read(&reads));
+        }
         loop {
             match receiver.recv_timeout(MAX_READ_WHILE_BUSY) {
                 Ok(value) => return Ok(value),

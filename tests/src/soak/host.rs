@@ -141,7 +141,10 @@ impl Host {
     }
 
     fn set_mode(&mut self, to: GuardMode) -> Result<()> {
-        guard::succeed(&["mode", to.as_str(), "--reason", "soak"])?;
+        let said = guard::pfnwatch(&["mode", to.as_str(), "--reason", "soak"])?;
+        // The mode is in force: 4 is the code of an enforce mode without effect.
+        let may_be_without_effect = to == GuardMode::Enforce && said.stdout.contains("NOT EFFECTIVE");
+        ensure!(said.code == Some(0) || said.code == Some(4) && may_be_without_effect, "{said:?}");
         self.model.mode_set(to);
         Ok(())
     }
