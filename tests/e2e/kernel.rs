@@ -32,29 +32,6 @@ fn the_running_code_shows_64() -> Result<()> {
     Ok(())
 }
 
-/// A breakpoint, or the jump that the kernel makes of it a moment later, hides the instruction that stores the size.
-#[test]
-fn a_kprobe_inside_the_function_makes_its_running_code_unknown() -> Result<()> {
-    const TRACING: &str = "/sys/kernel/tracing";
-    modules::load_stack()?;
-    let running = || report(0, &["kernel", "--running", "--format", "json"]);
-    let stored = running()?["kernels"][0]["evidence"][0]["store_address"].as_u64().context("no store")?;
-    let symbols = fs::read_to_string("/proc/kallsyms")?;
-    let symbol = symbols.lines().find(|line| line.contains(" nvdimm_setup_pfn\t")).context("no symbol")?;
-    let start = u64::from_str_radix(symbol.split(' ').next().unwrap_or_default(), 16)?;
-    let probe = format!("p:tests/inside libnvdimm:nvdimm_setup_pfn+{:#x}\n", stored - start);
-    fs::write(format!("{TRACING}/kprobe_events"), &probe).with_context(|| probe)?;
-    fs::write(format!("{TRACING}/events/tests/inside/enable"), "1")?;
-    let kernel = running()?["kernels"][0].clone();
-    fs::write(format!("{TRACING}/events/tests/inside/enable"), "0")?;
-    fs::write(format!("{TRACING}/kprobe_events"), "-:tests/inside\n")?;
-    assert_eq!(kernel["evidence"][0]["source"], "module file", "{kernel:#}");
-    let problem = kernel["problems"][0].as_str().unwrap_or_default();
-    ensure!(problem.contains(&format!("breakpoint at {stored:#x}")), "{kernel:#}");
-    assert_eq!(running()?["kernels"][0]["evidence"][0]["source"], "running code", "the probe is gone");
-    Ok(())
-}
-
 #[test]
 fn without_libnvdimm_the_module_file_answers() -> Result<()> {
     modules::unload_stack()?;

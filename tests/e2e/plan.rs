@@ -140,7 +140,9 @@ fn what_ndctl_would_refuse_by_its_start_has_no_commands() -> Result<()> {
     let warnings = step.get("warnings").map(ToString::to_string).unwrap_or_default();
     ensure!(warnings.contains("does not begin at a multiple of 16 MiB"), "{step:#}");
     ensure!(step.pointer("/ways/0/commands") == Some(&json!([])), "{step:#}");
-    let refused = command::attempt("/bin/ndctl", &["create-namespace", "-f", "-e", &namespace, "-m", "fsdax"])?;
+    namespace::disable(&namespace)?;
+    let reconfigure = ["create-namespace", "-e", &namespace, "-m", "fsdax", "-M", "dev", "-a", "2097152"];
+    let refused = command::attempt("/bin/ndctl", &reconfigure)?;
     ensure!(refused.code != Some(0) && refused.stderr.contains("misaligned to 16M"), "{refused:?}");
     Ok(())
 }
