@@ -54,7 +54,7 @@ pub(crate) fn doubt(place: &NamespacePlace, uuid: &Uuid) {
 
 /// The set-up of this `nd_pfn` has written nothing: its namespace is what it was before.
 #[inline(always)]
-pub(crate) fn settle(nd_pfn: NdPfn) -> Read<()> {
+pub(crate) fn clear_doubt(nd_pfn: NdPfn) -> Read<()> {
     if let Some(namespace) = nd_pfn.namespace()? {
         set_in_doubt(&namespace.place()?, 0);
     }

@@ -130,7 +130,7 @@ fn two_nvdimms_that_were_exchanged_are_left_alone() -> Result<()> {
     Ok(())
 }
 
-/// ndctl rebuilds nothing that does not begin at a multiple of 16 MiB, as the second NVDIMM: the plan reports it.
+/// Without `--force` ndctl rebuilds nothing that does not begin at a multiple of 16 MiB, as the second NVDIMM: the plan reports it.
 #[test]
 fn what_ndctl_would_refuse_by_its_start_has_no_commands() -> Result<()> {
     let regions = regions::fresh()?;

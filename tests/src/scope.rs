@@ -68,6 +68,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "guard::max128::", lines: Lines::Every, scenario: MAX128 },
     Scope { prefix: "guard::no_bpf::", lines: Lines::Every, scenario: NO_BPF },
     observing("inventory::"),
+    observing("kernel::a_kprobe"),
     only("event_store::", "6.12"),
     only("kills::", "6.12"),
     observing("life::"),

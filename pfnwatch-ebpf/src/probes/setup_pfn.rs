@@ -131,7 +131,7 @@ fn learn(attempt: &Attempt, nd_pfn: NdPfn) -> Read<()> {
         }
         WRITE_FAILED => known_blocks::mark_unseen(nd_pfn),
         // `nd_pfn_init` writes the block last (drivers/nvdimm/pfn_devs.c).
-        _ if found_none => known_blocks::settle(nd_pfn),
+        _ if found_none => known_blocks::clear_doubt(nd_pfn),
         _ => Ok(()),
     }
 }

@@ -36,7 +36,7 @@ fn run(kernel: &FakeKernel, config: &str, script: impl AsyncFnOnce(&Rig)) -> (an
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ended = runtime.block_on(async {
         let act = async {
-            rig.settle().await;
+            rig.wait_until_idle().await;
             script(&rig).await;
             rig.end();
             std::future::pending::<()>().await;
@@ -56,7 +56,7 @@ impl Rig {
     }
 
     /// Lets the agent do all that it has to: of two requests the second is answered after whatever was due before.
-    async fn settle(&self) -> Status {
+    async fn wait_until_idle(&self) -> Status {
         while !self.socket().exists() {
             tokio::task::yield_now().await;
         }
@@ -71,7 +71,7 @@ impl Rig {
 
     async fn tick(&self) -> Status {
         self.clock.advance(TICK);
-        self.settle().await
+        self.wait_until_idle().await
     }
 
     async fn mode(&self, mode: ModeChoice) -> anyhow::Result<Option<String>> {
@@ -110,7 +110,7 @@ fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
 fn first_attachment_and_drain_on_sigterm() {
     let kernel = FakeKernel::sound();
     let events = scenario(&kernel, "", async |rig| {
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(status.agent.observing && status.guard.judges && !status.guard.pinned, "{status:?}");
         assert_eq!(status.agent.phase.to_string(), "running");
         // It is still in the ring when the agent is asked to end.
@@ -128,14 +128,14 @@ fn libnvdimm_unloaded_and_loaded() {
     let kernel = FakeKernel::sound();
     let events = scenario(&kernel, "", async |rig| {
         rig.kernel.load_module(false);
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(!status.agent.observing && status.agent.ready && !status.guard.attached, "{status:?}");
         rig.kernel.load_module(true);
-        assert!(rig.settle().await.guard.judges);
+        assert!(rig.wait_until_idle().await.guard.judges);
         rig.tick().await;
         // Both at once: the probes of the first load are gone.
         rig.kernel.send(Message::Module(Ok(ModuleChange::Removed)));
-        rig.settle().await;
+        rig.wait_until_idle().await;
     });
     let unloaded = "blind: libnvdimm was unloaded";
     let expected = ["observing", unloaded, "idle", "observing", unloaded, "observing", "stopped"];
@@ -149,7 +149,7 @@ fn reattachment_that_fails_half_way_is_tried_again() {
     let events = scenario(&kernel, "", async |rig| {
         rig.kernel.set(|state| state.maps_error = Some("no map".to_owned()));
         rig.kernel.send(Message::Module(Ok(ModuleChange::Removed)));
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(!status.agent.observing && !status.agent.ready && !status.guard.attached, "{status:?}");
         assert!(!rig.kernel.get().is_attached, "the programs of the failed attempt are detached");
         rig.tick().await;
@@ -199,7 +199,7 @@ fn unreadable_counters_and_module_messages_degrade_the_agent() {
         rig.kernel.set(|state| (state.counters_error, state.counters) = (None, counters(Counter::Lost, 2)));
         assert_eq!(rig.tick().await.degraded, []);
         rig.kernel.send(Message::Module(Err(io::Error::other("broken"))));
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(status.agent.observing, "libnvdimm may have changed, so that the agent attaches again");
         assert_eq!(status.degraded[0].part, DegradedPart::ModuleEvents);
         assert_eq!(rig.tick().await.degraded, []);
@@ -213,16 +213,16 @@ fn unreadable_counters_and_module_messages_degrade_the_agent() {
 fn reload_of_a_wrong_file_keeps_the_policy() {
     let kernel = FakeKernel::sound();
     let events = scenario(&kernel, ENFORCE, async |rig| {
-        let number = rig.settle().await.policy.number;
+        let number = rig.wait_until_idle().await.policy.number;
         rig.configure("[guard]\nmode = \"on\"\n");
         rig.reload();
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(status.policy.reload_error.as_ref().unwrap().contains("expected `audit` or `enforce`"), "{status:?}");
         assert_eq!((status.mode.mode, status.policy.number), (Mode::Enforce, number));
         assert!(rig.kernel.refuses() && status.enforcement_effective);
         rig.configure("[guard]\nmode = \"audit\"\n");
         rig.reload();
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert_eq!((status.mode.mode, status.policy.reload_error), (Mode::Audit, None));
         assert!(!rig.kernel.refuses());
     });
@@ -275,7 +275,7 @@ fn agent_that_starts_blind_opens_the_pinned_guard() {
     assert!(kernel.refuses(), "it guards without an agent");
     kernel.set(|state| state.probes_disabled = Some("kprobes are switched off".to_owned()));
     let events = scenario(&kernel, HELD, async |rig| {
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(status.guard.pinned && !status.guard.judges && !rig.kernel.refuses(), "{status:?}");
         assert_eq!((status.mode.mode, status.exemptions.len()), (Mode::Enforce, 1), "of the agent before");
         rig.ask(Request::Revoke { id: status.exemptions[0].id }).await.unwrap();
@@ -294,11 +294,15 @@ fn mode_that_is_set_while_libnvdimm_is_not_loaded_stays() {
     scenario(&kernel, HELD, async |_| {});
     kernel.set(|state| state.is_module_loaded = false);
     scenario(&kernel, "[guard]\non_agent_exit = \"hold\"\n", async |rig| {
-        assert_eq!(rig.settle().await.mode.mode, Mode::Audit, "the configuration's, since no person has set another");
+        assert_eq!(
+            rig.wait_until_idle().await.mode.mode,
+            Mode::Audit,
+            "the configuration's, since no person has set another"
+        );
         let reason = rig.mode(ModeChoice::Enforce).await.unwrap();
         assert!(reason.unwrap().contains("libnvdimm is not loaded"));
         rig.kernel.load_module(true);
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(status.mode.mode == Mode::Enforce && status.enforcement_effective && rig.kernel.refuses());
     });
 }
@@ -312,7 +316,7 @@ fn pinned_guard_that_cannot_be_opened_fails_the_command() {
         state.is_module_loaded = false;
     });
     scenario(&kernel, HELD, async |rig| {
-        assert_eq!(rig.settle().await.degraded[0].part, DegradedPart::Pins);
+        assert_eq!(rig.wait_until_idle().await.degraded[0].part, DegradedPart::Pins);
         for error in [rig.mode(ModeChoice::Audit).await.unwrap_err(), rig.allow(true).await.unwrap_err()] {
             assert!(error.to_string().contains("nothing was changed"), "{error}");
         }
@@ -348,13 +352,13 @@ fn effective_is_what_the_kernel_does() {
         rig.clock.advance(Duration::from_secs(300));
         effective("").await;
         rig.mode(ModeChoice::Audit).await.unwrap();
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(status.guard.judges && !status.enforcement_effective);
         assert_eq!(status.ineffective_reason.as_deref(), Some("the mode is audit"));
         // The kernel has counted another load of libnvdimm than the agent has seen.
         rig.mode(ModeChoice::Enforce).await.unwrap();
         rig.kernel.set(|state| state.maps.module_epoch += 1);
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(!rig.kernel.refuses() && !status.enforcement_effective && !status.guard.armed, "{status:?}");
         effective("").await;
     });
@@ -370,7 +374,7 @@ fn unreadable_inventory_does_not_arm_the_guard() {
         std::fs::rename(&devices, &away).unwrap();
         std::fs::write(&devices, "").unwrap();
         rig.kernel.send(Message::Module(Ok(ModuleChange::Removed)));
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(status.agent.observing && !status.guard.judges && !rig.kernel.refuses(), "{status:?}");
         assert_eq!(status.degraded[0].part, DegradedPart::Arming);
         std::fs::remove_file(&devices).unwrap();
@@ -386,11 +390,11 @@ fn policy_that_the_kernel_rejects_leaves_the_guard_as_it_is() {
     scenario(&kernel, ENFORCE, async |rig| {
         rig.kernel.set(|state| state.publish_error = Some("ENOMEM".to_owned()));
         rig.kernel.send(Message::Module(Ok(ModuleChange::Removed)));
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(!status.guard.armed && !status.enforcement_effective && !rig.kernel.refuses(), "{status:?}");
         rig.configure("[guard]\nmode = \"audit\"\n");
         rig.reload();
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert!(status.mode.mode == Mode::Enforce && status.policy.reload_error.is_some(), "{status:?}");
         rig.kernel.set(|state| state.publish_error = None);
         let status = rig.tick().await;
@@ -407,14 +411,14 @@ fn enforce_that_is_not_effective_ends_the_agent_only_if_the_kernel_cannot() {
     let (ended, _) = run(&kernel, required, async |_| {});
     let error = ended.unwrap_err();
     assert!(exit_code(&error) == 4 && error.to_string().contains("it did not run"), "{error:#}");
-    scenario(&kernel, ENFORCE, async |rig| assert!(!rig.settle().await.enforcement_effective));
+    scenario(&kernel, ENFORCE, async |rig| assert!(!rig.wait_until_idle().await.enforcement_effective));
     kernel.set(|state| state.enforce_obstacle = Some("bpf is not in the list".to_owned()));
     let (ended, _) = run(&kernel, ENFORCE, async |_| {});
     let error = ended.unwrap_err();
     assert!(exit_code(&error) == 4 && error.to_string().contains("bpf is not in the list"), "{error:#}");
     scenario(&kernel, "", async |rig| {
         let refused = rig.mode(ModeChoice::Enforce).await.unwrap_err();
-        assert_eq!((exit_code(&refused), rig.settle().await.mode.mode), (4, Mode::Audit));
+        assert_eq!((exit_code(&refused), rig.wait_until_idle().await.mode.mode), (4, Mode::Audit));
     });
 }
 
@@ -425,7 +429,7 @@ fn mode_of_a_person_outlives_restarts_and_reloads() {
     let kernel = FakeKernel::sound();
     scenario(&kernel, HELD, async |_| {});
     scenario(&kernel, audit, async |rig| {
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert_eq!(
             (status.mode.mode, status.mode.overridden()),
             (Mode::Audit, None),
@@ -435,18 +439,18 @@ fn mode_of_a_person_outlives_restarts_and_reloads() {
     });
     assert!(kernel.refuses());
     let events = scenario(&kernel, audit, async |rig| {
-        let status = rig.settle().await;
+        let status = rig.wait_until_idle().await;
         assert_eq!((status.mode.mode, status.mode.overridden()), (Mode::Enforce, Some(Mode::Audit)));
         assert!(status.mode.by.starts_with("a person"), "{}", status.mode.by);
         rig.reload();
-        assert_eq!(rig.settle().await.mode.mode, Mode::Enforce);
+        assert_eq!(rig.wait_until_idle().await.mode.mode, Mode::Enforce);
         assert!(rig.kernel.refuses());
         rig.mode(ModeChoice::Configured).await.unwrap();
-        assert_eq!(rig.settle().await.mode.overridden(), None);
+        assert_eq!(rig.wait_until_idle().await.mode.overridden(), None);
         assert!(!rig.kernel.refuses());
         rig.configure(HELD);
         rig.reload();
-        assert_eq!(rig.settle().await.mode.mode, Mode::Enforce, "the configuration's again");
+        assert_eq!(rig.wait_until_idle().await.mode.mode, Mode::Enforce, "the configuration's again");
     });
     let taken_over = of_kind(&events, "guard_taken_over");
     assert!(taken_over[0]["detail"].as_str().unwrap().contains("a person has set"), "{taken_over:?}");
@@ -475,7 +479,7 @@ fn guard_that_is_taken_over_judges_without_a_gap() {
     scenario(&kernel, HELD, async |_| {});
     kernel.set(|state| state.published_armed.clear());
     scenario(&kernel, HELD, async |rig| {
-        assert!(rig.settle().await.enforcement_effective);
+        assert!(rig.wait_until_idle().await.enforcement_effective);
         let published = rig.kernel.get().published_armed.clone();
         assert!(!published.is_empty() && published.iter().all(|armed| *armed), "{published:?}");
     });

@@ -79,7 +79,6 @@ const EVENTS: Renames = &[
     (&["policy_loaded"], &[Rename::Other(|event| event.remove("by").is_some())]),
     (&["guard_taken_over", "guard_released"], &[Rename::Other(add_detail)]),
     (&["stopped"], &[key("", "undecoded", "decode_errors")]),
-    (&["lost", "stopped"], &[Rename::Other(add_later_losses)]),
 ];
 
 // words: allow (the old name of the key)
@@ -104,14 +103,6 @@ fn complete_guard_state(event: &mut Map<String, Value>) -> bool {
         ("enforcement_effective", is_effective.into()),
     ] {
         event.insert(key.to_owned(), value);
-    }
-    true
-}
-
-/// Agents of earlier schemas counted neither.
-fn add_later_losses(event: &mut Map<String, Value>) -> bool {
-    for key in ["returns_missed", "swept"] {
-        event.entry(key).or_insert_with(|| 0.into());
     }
     true
 }

@@ -59,12 +59,7 @@ fn numbers_in(value: &Value) -> Vec<String> {
     let mut numbers: Vec<_> = match value {
         Value::Number(number) => vec![number.to_string()],
         Value::Array(list) => list.iter().flat_map(numbers_in).collect(),
-        // Two counters that earlier agents did not have are added as zero.
-        Value::Object(object) => {
-            let is_new =
-                |(key, value): &(&String, &Value)| matches!(key.as_str(), "returns_missed" | "swept") && **value == 0;
-            object.iter().filter(|entry| !is_new(entry)).flat_map(|(_, value)| numbers_in(value)).collect()
-        }
+        Value::Object(object) => object.values().flat_map(numbers_in).collect(),
         _ => Vec::new(),
     };
     numbers.sort_unstable();

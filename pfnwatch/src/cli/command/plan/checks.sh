@@ -66,7 +66,8 @@ pfnwatch_good_kernel() {
         pfnwatch_stop "pfnwatch kernel --running: this kernel is not known to reserve 64 bytes for each page"
 }
 
-# NAMESPACE: does ndctl rebuild it where it begins? It takes multiples of 16 MiB only (check_dax_align in ndctl/namespace.c).
+# NAMESPACE: does ndctl rebuild it where it begins? Without --force, which skips its check for users as well, it takes only
+# multiples of 16 MiB (check_dax_align in ndctl/namespace.c), and it looks only after the old block is gone.
 pfnwatch_begins() {
     begin=$(cat "/sys/bus/nd/devices/$1/resource" 2>/dev/null) || pfnwatch_stop "where $1 begins cannot be read"
     [ "$((begin % 16777216))" -eq 0 ] ||

@@ -53,7 +53,8 @@ impl Block {
     }
 }
 
-/// ndctl rebuilds only a namespace that begins at a multiple of so many bytes (`check_dax_align` in ndctl/namespace.c).
+/// Without `--force`, which skips its check for users as well, ndctl rebuilds only a namespace that begins at a multiple of so many
+/// bytes (`check_dax_align` in ndctl/namespace.c, 81).
 pub(super) const NDCTL_START_ALIGN: u64 = 16 << 20;
 
 /// Destroys the old block and has the kernel make a new one.
