@@ -103,7 +103,7 @@ impl Agent {
             next = self.seen.len();
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push(line),
-                Err(_) => bail!("{what}: not within {} s{}", limit.as_secs(), self.output()),
+                Err(_) => bail!("{what}: {} of {count} within {} s{}", accepted.len(), limit.as_secs(), self.output()),
             }
         }
     }

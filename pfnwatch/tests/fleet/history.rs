@@ -18,24 +18,24 @@ const DAYS: u64 = 15;
 /// The samples of one host at so many hours before now; empty while it does not exist.
 struct HostSample {
     up: bool,
-    effective: bool,
+    judges: bool,
     would_deny: u64,
 }
 
 fn host_sample(host: usize, hours_ago: u64) -> Option<HostSample> {
-    let (mut up, mut effective, mut would_deny) = (true, true, 1);
+    let (mut up, mut judges, mut would_deny) = (true, true, 1);
     match host {
         // Somebody made three oversize namespaces there, five days ago.
         3 if hours_ago < 5 * 24 => would_deny = 4,
         // Its kernel was booted without the list of security modules for a day.
-        11 => effective = !(48..72).contains(&hours_ago),
+        11 => judges = !(48..72).contains(&hours_ago),
         // It is new.
         19 if hours_ago > 3 * 24 => return None,
         // It was away for half a week.
         23 => up = !(100..184).contains(&hours_ago),
         _ => {}
     }
-    Some(HostSample { up, effective, would_deny })
+    Some(HostSample { up, judges, would_deny })
 }
 
 /// Writes the history of so many hosts into the folder of a Prometheus that has not started yet.
@@ -45,7 +45,7 @@ pub(crate) fn write(data: &Path, hosts: usize) {
     let families: [(&str, &str, Value); 4] = [
         ("up", "gauge", |it| Some(it.up.into())),
         ("pfnwatch_build_info", "gauge", |it| it.up.then_some(1)),
-        ("pfnwatch_enforcement_effective", "gauge", |it| it.up.then_some(it.effective.into())),
+        ("pfnwatch_guard_judges", "gauge", |it| it.up.then_some(it.judges.into())),
         ("pfnwatch_guard_outcomes_total", "counter", |it| it.up.then_some(it.would_deny)),
     ];
     let mut text = String::new();
