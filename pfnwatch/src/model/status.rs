@@ -82,6 +82,8 @@ pub struct DegradedStatus {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum DegradedPart {
+    /// The programs cannot be attached: the agent is blind.
+    Programs,
     /// The programs' counters cannot be read: losses are reported late.
     Counters,
     /// The kernel's messages about modules: libnvdimm is looked for every 30 s.
@@ -102,7 +104,7 @@ pub enum DegradedPart {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum AgentPhase {
-    /// It attaches for the first time.
+    /// It attaches for the first time; it retries what may succeed later.
     Starting,
     /// It runs.
     #[default]
@@ -131,6 +133,9 @@ pub struct AgentStatus {
     /// Why not, where it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// In how many seconds it tries again to attach its programs; `None` if it does not have to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_in_seconds: Option<u64>,
     /// Whether it does all that it can on this host: it observes, or is idle because libnvdimm is not loaded.
     #[serde(default)]
     pub ready: bool,
@@ -293,6 +298,16 @@ pub enum ExemptionOrigin {
     Policy,
     /// `pfnwatch allow` made it.
     Allow,
+}
+
+impl AgentStatus {
+    /// Why it does not observe, and when it tries again.
+    #[must_use]
+    pub fn blind_reason(&self) -> String {
+        let reason = self.reason.as_deref().unwrap_or("no reason is known");
+        let retry = self.retry_in_seconds.map(|seconds| format!("; retry in {seconds} s")).unwrap_or_default();
+        format!("{reason}{retry}")
+    }
 }
 
 impl Status {

@@ -194,6 +194,7 @@ pub fn status() -> Status {
             observing: true,
             reason: None,
             phase: AgentPhase::Running,
+            retry_in_seconds: None,
             ready: true,
             uptime_seconds: 90061,
             memory: Some(MemoryStatus { anonymous_bytes: 3 << 20, file_bytes: 6 << 20, shared_bytes: 0 }),

@@ -140,7 +140,7 @@ fn observation(agent: &AgentStatus) -> String {
     match (agent.observing, &agent.reason) {
         (true, None) => "yes".to_owned(),
         (true, Some(reason)) => format!("yes: {reason}"),
-        (false, reason) => format!("NO: {}", or_unknown(reason.as_deref())),
+        (false, _) => format!("NO: {}", agent.blind_reason()),
     }
 }
 
