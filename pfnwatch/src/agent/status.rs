@@ -114,6 +114,7 @@ impl AgentSnapshot<'_> {
             last_event: self.events.last().next_back().map(|event| event.text.clone()),
             web: self.web.status(),
             counters: self.counters(),
+            probe_misses: self.probe_misses(),
             store_error: self.store.health().error,
             evictions: self.evictions(),
             on_agent_exit: policy.on_agent_exit,
@@ -126,6 +127,11 @@ impl AgentSnapshot<'_> {
     fn counters(&self) -> BTreeMap<String, u64> {
         let Ok(Some(totals)) = self.sensor.counters() else { return BTreeMap::new() };
         Counter::ALL.iter().map(|counter| (counter.name().to_owned(), totals.get(*counter))).collect()
+    }
+
+    fn probe_misses(&self) -> BTreeMap<String, u64> {
+        let runs = self.sensor.program_runs().into_iter();
+        runs.filter_map(|it| Some((it.program, it.probe_misses?))).collect()
     }
 
     fn evictions(&self) -> BTreeMap<String, u64> {

@@ -48,6 +48,10 @@ pub struct Status {
     pub web: WebStatus,
     /// What the eBPF programs counted since they were loaded, by the counter's name: `judged`, `denied`, `lost`, …
     pub counters: BTreeMap<String, u64>,
+    /// How often the kernel did not run a probe since it was attached, by the program's name. A program is absent if it is no probe, or if
+    /// the kernel does not report the number (before Linux 6.7).
+    #[serde(default)]
+    pub probe_misses: BTreeMap<String, u64>,
     /// Why the event store takes no events; `None` if it does, or is turned off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_error: Option<String>,

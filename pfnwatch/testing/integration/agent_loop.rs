@@ -14,6 +14,7 @@ use crate::model::control::{Allow, Request, Response};
 use crate::model::exit::Exit;
 use crate::model::policy::{ExemptionSubject, Mode, ModeChoice};
 use crate::model::status::{DegradedPart, Status};
+use crate::model::view::ProgramRuns;
 use crate::os::control_client;
 use crate::sysfs::module_watch::ModuleChange;
 use crate::testing::kernel::{FakeKernel, Message, counters};
@@ -251,6 +252,21 @@ fn loss_is_reported_once() {
     });
     let lost: Vec<_> = of_kind(&events, "lost").iter().map(|event| event["lost"].as_u64()).collect();
     assert_eq!((lost, events.last().unwrap()["lost"].as_u64()), (vec![Some(3)], Some(3)));
+}
+
+#[test]
+fn missed_probes_are_in_the_status_if_the_kernel_counts_them() {
+    let kernel = FakeKernel::sound();
+    let runs = |program: &str, probe_misses| ProgramRuns {
+        program: program.to_owned(),
+        counted: None,
+        recursion_misses: Some(1),
+        probe_misses,
+    };
+    kernel.set(|state| state.runs = vec![runs("bus_probe", Some(4)), runs("guard", None)]);
+    scenario(&kernel, "", async |rig| {
+        assert_eq!(rig.wait_until_idle().await.probe_misses, [("bus_probe".to_owned(), 4)].into());
+    });
 }
 
 #[test]

@@ -58,6 +58,7 @@ pub struct State {
     pub max_struct_page: Option<u64>,
     pub counters: CounterTotals,
     pub programs: Vec<ProgramState>,
+    pub runs: Vec<ProgramRuns>,
     /// The info blocks of enabled namespaces, by the namespaces' names.
     pub info_blocks: BTreeMap<String, [u8; superblock::SIZE]>,
     pub maps: Maps,
@@ -246,7 +247,7 @@ impl Sensor for FakeKernel {
     }
 
     fn program_runs(&self) -> Vec<ProgramRuns> {
-        Vec::new()
+        self.get().runs.clone()
     }
 
     fn self_test(&self) -> anyhow::Result<SelfTest> {
