@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    /// Stands for a thread that waits in the kernel: the process has its result, and does not end.
+    /// Acts like a thread that waits in the kernel: the process has its result, and does not end.
     extern "C" fn hold() {
         thread::sleep(Duration::from_secs(60));
     }
