@@ -5,6 +5,7 @@
 
 pub mod alert_store;
 mod alerts;
+mod attach_retry;
 mod baseline_watch;
 mod control;
 pub mod control_server;
@@ -31,6 +32,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 
 use self::alerts::{AlertWork, Alerts};
+use self::attach_retry::AttachRetry;
 use self::baseline_watch::{BaselineWatch, boot_row};
 use self::control_server::{Access, Peer, PendingRequest, Server};
 use self::enforcement::{cannot_enforce, warn_of_skipped_exemptions};
@@ -52,7 +54,7 @@ use crate::export::web::{SharedView, ViewCache, ViewRequest, Web};
 use crate::guard::Guard;
 use crate::model::control::{ErrorResponse, ModeResponse, Reply, Request, Response};
 use crate::model::event::{Body, Event, MaxStructPageReport, ObservationState, PolicyRefused, Ready, Time};
-use crate::model::exit::ExitContext;
+use crate::model::exit::{Exit, ExitContext};
 use crate::model::inventory::Inventory;
 use crate::model::kernel::KernelFacts;
 use crate::model::policy::{Mode, Policy};
@@ -80,6 +82,7 @@ pub struct Agent<W> {
     clock: Rc<dyn Clock>,
     sensor: Box<dyn Sensor>,
     state: AgentState,
+    attach_retry: AttachRetry,
     runtime_info: RuntimeInfo,
     losses: Losses,
     assessor: RecordAssessor,
@@ -110,6 +113,7 @@ impl<W: Write> Agent<W> {
         Self {
             runtime_info: RuntimeInfo::new(options.config_hash.clone(), options.config_files.clone(), clock.wall()),
             state: AgentState::new(),
+            attach_retry: AttachRetry::default(),
             losses: Losses::default(),
             assessor: RecordAssessor::new(&facts, Rc::clone(&clock)),
             kernel: KernelWatch::default(),
@@ -147,7 +151,6 @@ impl<W: Write> Agent<W> {
         let mut self_tests = self.timer(self.options.self_test_interval)?;
         let mut batch = Vec::new();
         self.start()?;
-        self.state.set_phase(AgentPhase::Running);
         systemd::ready(&self.snapshot().service_status());
         loop {
             self.publisher.publish()?;
@@ -179,6 +182,10 @@ impl<W: Write> Agent<W> {
                 tick = poll_fn(|context| self_tests.poll_tick(context)) => {
                     tick.map_err(Fatal::new)?;
                     self.self_test()?;
+                }
+                tick = poll_fn(|context| self.attach_retry.poll_due(context)) => {
+                    tick.map_err(Fatal::new)?;
+                    self.reconcile()?;
                 }
                 request = self.web.next() => self.serve_view(request)?,
                 work = self.alerts.next() => self.handle_alert_work(work),
@@ -311,6 +318,17 @@ impl<W: Write> Agent<W> {
 
     /// Attaches the programs if libnvdimm is loaded and they are not attached, and reports whether the agent observes.
     fn reconcile(&mut self) -> Result<(), Fatal> {
+        self.attach_retry.cancel();
+        self.try_reconcile()?;
+        if self.attach_retry.remaining(&*self.clock).is_none() {
+            self.attach_retry = AttachRetry::default();
+            self.state.degraded.forget(DegradedPart::Programs);
+            self.state.on_started();
+        }
+        Ok(())
+    }
+
+    fn try_reconcile(&mut self) -> Result<(), Fatal> {
         if !self.sensor.is_module_loaded() {
             return self.wait_for_module();
         }
@@ -332,9 +350,11 @@ impl<W: Write> Agent<W> {
                 let done = match attached {
                     Ok(attached) => self.on_attached(attached),
                     // A pinned guard is left as it is.
-                    Err(error) if is_starting => Err(Fatal::new(error)),
+                    Err(error) if is_starting && Exit::from_error(&error) == Exit::Unsupported => {
+                        Err(Fatal::new(error))
+                    }
                     // The cause may go away, and until then the agent is reported as blind.
-                    Err(error) => self.go_blind(format!("{error:#}")),
+                    Err(error) => self.on_attach_failed(error, is_starting),
                 };
                 memory_trim::trim_heap();
                 done
@@ -354,7 +374,22 @@ impl<W: Write> Agent<W> {
         Ok(AttachedParts { guard_off, taken_over })
     }
 
+    /// The programs are not attached, and will be tried again. `is_first`: they never were.
+    fn on_attach_failed(&mut self, error: anyhow::Error, is_first: bool) -> Result<(), Fatal> {
+        self.attach_retry.schedule(&*self.clock);
+        let reason = format!("{error:#}");
+        self.note::<()>(DegradedPart::Programs, Err(error));
+        if !is_first {
+            return self.go_blind(reason);
+        }
+        // A pinned guard judges on as it did without an agent: its own programs update its evidence.
+        self.detach()?;
+        self.report_blind(reason)?;
+        self.emit_guard_state()
+    }
+
     fn on_attached(&mut self, AttachedParts { guard_off, taken_over }: AttachedParts) -> Result<(), Fatal> {
+        self.note(DegradedPart::Programs, Ok(()));
         let is_first = self.state.on_attached(guard_off, self.guard.on_exit() == OnExit::Pinned);
         // Read after the attachment: what changes from now on is seen by the programs.
         let inventory = self.read_inventory();
@@ -407,11 +442,16 @@ impl<W: Write> Agent<W> {
     /// The agent cannot observe: nothing is attached any more, and a pinned guard, whose evidence is not updated, is disarmed.
     fn go_blind(&mut self, reason: String) -> Result<(), Fatal> {
         self.detach()?;
-        if let Some(blind) = self.state.set_blind(reason) {
-            self.emit(Body::Blind(blind))?;
-        }
+        self.report_blind(reason)?;
         self.disarm();
         self.emit_guard_state()
+    }
+
+    fn report_blind(&mut self, reason: String) -> Result<(), Fatal> {
+        match self.state.set_blind(reason) {
+            Some(blind) => self.emit(Body::Blind(blind)),
+            None => Ok(()),
+        }
     }
 
     fn wait_for_module(&mut self) -> Result<(), Fatal> {
@@ -864,6 +904,7 @@ impl<W: Write> Agent<W> {
             facts: &self.facts,
             runtime_info: &self.runtime_info,
             state: &self.state,
+            attach_retry: &self.attach_retry,
             sensor: &*self.sensor,
             clock: &*self.clock,
             losses: &self.losses,

@@ -13,6 +13,7 @@ mod loader;
 pub mod pins;
 mod pod;
 mod preallocated;
+mod probe_link;
 pub mod program_stats;
 mod record_stream;
 mod ring;

@@ -68,6 +68,14 @@ pub enum Command {
     Schema(schema::Args),
 }
 
+impl Command {
+    /// Whether a thread may be left that waits in the kernel for a bind.
+    #[must_use]
+    pub const fn reads_sysfs(&self) -> bool {
+        matches!(self, Self::Scan(_) | Self::Plan(_) | Self::Predict(_) | Self::Policy(_) | Self::Allow(_))
+    }
+}
+
 impl Cli {
     pub fn run(self) -> anyhow::Result<Exit> {
         let Self { paths, command } = self;

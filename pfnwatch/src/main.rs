@@ -6,6 +6,7 @@ use clap::Parser as _;
 use pfnwatch::cli::Cli;
 use pfnwatch::cli::output::terminal::Terminal;
 use pfnwatch::model::exit::Exit;
+use pfnwatch::os::abandonable;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -14,13 +15,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr();
-    match cli.run() {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            eprintln!("pfnwatch: {error:#}");
-            Exit::from_error(&error).into()
-        }
-    }
+    if cli.command.reads_sysfs() { abandonable::run(|| run(cli)) } else { run(cli).into() }
+}
+
+fn run(cli: Cli) -> Exit {
+    cli.run().unwrap_or_else(|error| {
+        eprintln!("pfnwatch: {error:#}");
+        Exit::from_error(&error)
+    })
 }
 
 /// What pfnwatch does and why goes to standard error, so that standard output is for events and reports alone. RUST_LOG says how

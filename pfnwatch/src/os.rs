@@ -1,5 +1,6 @@
 //! The operating system around the agent: paths, clocks, privileges, systemd, file descriptors, exit codes.
 
+pub mod abandonable;
 pub mod async_fd;
 pub mod clock;
 pub mod control_client;

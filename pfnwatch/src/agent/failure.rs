@@ -71,6 +71,13 @@ impl Degraded {
         }
     }
 
+    /// The part is not needed at present.
+    pub(super) fn forget(&mut self, part: DegradedPart) {
+        if let Some(failures) = self.0.get_mut(&part) {
+            failures.current = None;
+        }
+    }
+
     /// Whether the part failed the last time.
     pub(super) fn is_failing(&self, part: DegradedPart) -> bool {
         self.0.get(&part).is_some_and(|failures| failures.current.is_some())

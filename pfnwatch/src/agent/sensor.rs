@@ -60,7 +60,7 @@ pub trait Sensor {
     /// Loads and attaches the programs.
     ///
     /// # Errors
-    /// They cannot be attached.
+    /// They cannot be attached: with exit code 4 if that needs another kernel or boot, else a retry may succeed.
     fn attach(&mut self, stay: OnExit) -> anyhow::Result<Attachment>;
 
     /// Detaches the programs; those that are pinned stay. The records that are left can be read until the next attachment.

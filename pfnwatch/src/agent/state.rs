@@ -49,6 +49,13 @@ impl AgentState {
         }
     }
 
+    /// The first attachment has succeeded, or is not to be expected soon.
+    pub(super) fn on_started(&mut self) {
+        if self.phase == AgentPhase::Starting {
+            self.phase = AgentPhase::Running;
+        }
+    }
+
     pub(super) const fn set_phase(&mut self, phase: AgentPhase) {
         self.phase = phase;
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::Options;
 use super::alerts::Alerts;
+use super::attach_retry::AttachRetry;
 use super::baseline_watch::BaselineWatch;
 use super::event_summary::EventSummary;
 use super::initial_scan::ReportedBlocks;
@@ -42,6 +43,7 @@ pub(super) struct AgentSnapshot<'a> {
     pub(super) facts: &'a KernelFacts,
     pub(super) runtime_info: &'a RuntimeInfo,
     pub(super) state: &'a AgentState,
+    pub(super) attach_retry: &'a AttachRetry,
     pub(super) sensor: &'a dyn Sensor,
     pub(super) clock: &'a dyn Clock,
     pub(super) losses: &'a Losses,
@@ -61,13 +63,15 @@ impl AgentSnapshot<'_> {
     /// One line without control characters for the service manager, which `systemctl status` shows.
     pub(super) fn service_status(&self) -> String {
         let observation = self.state.describe(&self.facts.release);
+        let retry = self.attach_retry.remaining(self.clock);
+        let retry = retry.map(|time| format!("; retry in {} s", time.as_secs())).unwrap_or_default();
         let mode = self.guard.policy().mode;
         let ineffective = self.state.ineffective_reason(self.guard);
         let ineffective = ineffective.filter(|_| mode == Mode::Enforce && !self.state.is_waiting());
         let effect = ineffective.map(|reason| format!(" without effect: {reason}")).unwrap_or_default();
         let refused = if self.runtime_info.has_reload_failed() { "; a configuration was refused" } else { "" };
         // A line break would end the message.
-        format!("{observation}; {mode}{effect}{refused}").replace(char::is_control, " ")
+        format!("{observation}{retry}; {mode}{effect}{refused}").replace(char::is_control, " ")
     }
 
     /// The host and its agent, for the web and for alerts.
@@ -110,6 +114,7 @@ impl AgentSnapshot<'_> {
             last_event: self.events.last().next_back().map(|event| event.text.clone()),
             web: self.web.status(),
             counters: self.counters(),
+            probe_misses: self.probe_misses(),
             store_error: self.store.health().error,
             evictions: self.evictions(),
             on_agent_exit: policy.on_agent_exit,
@@ -122,6 +127,11 @@ impl AgentSnapshot<'_> {
     fn counters(&self) -> BTreeMap<String, u64> {
         let Ok(Some(totals)) = self.sensor.counters() else { return BTreeMap::new() };
         Counter::ALL.iter().map(|counter| (counter.name().to_owned(), totals.get(*counter))).collect()
+    }
+
+    fn probe_misses(&self) -> BTreeMap<String, u64> {
+        let runs = self.sensor.program_runs().into_iter();
+        runs.filter_map(|it| Some((it.program, it.probe_misses?))).collect()
     }
 
     fn evictions(&self) -> BTreeMap<String, u64> {
@@ -152,6 +162,7 @@ impl AgentSnapshot<'_> {
             phase: self.state.phase(),
             observing: self.state.is_observing(),
             reason: self.state.reason(),
+            retry_in_seconds: self.attach_retry.remaining(self.clock).map(|time| time.as_secs()),
             ready: self.state.is_ready(),
             uptime_seconds: self.clock.wall().duration_since(started).unwrap_or_default().as_secs(),
             memory: memory_trim::resident(),

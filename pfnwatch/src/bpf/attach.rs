@@ -4,6 +4,7 @@ mod failure;
 mod program;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow, bail};
 use aya::Ebpf;
@@ -22,9 +23,10 @@ use super::leftovers::Leftovers;
 use super::loader;
 use super::pins::{Pins, SHARED};
 use super::preallocated::preallocated;
+use super::probe_link::ProbeLink;
 use super::ring::Ring;
 use crate::kernel::libnvdimm::FunctionIds;
-use crate::kernel::programs::{BLOCK_READER, MissingRequiredProgram, ProgramPlan, is_required};
+use crate::kernel::programs::{BLOCK_READER, Hook, MissingRequiredProgram, ProgramPlan, is_required};
 use crate::model::event::ProgramState;
 
 /// The eBPF object, built before the agent by `cargo xtask build` and kept inside it.
@@ -63,9 +65,15 @@ pub struct Links {
     owned: Vec<(&'static str, FdLink)>,
     /// Links that are pinned: they stay when this is dropped.
     pinned: Vec<FdLink>,
+    probes: BTreeMap<&'static str, ProbeLink>,
 }
 
 impl Links {
+    /// How often the kernel did not run a probe; `None` if it does not report that, and of programs that are no probes.
+    pub(super) fn probe_misses(&self, program: &str) -> Option<u64> {
+        self.probes.get(program)?.missed()
+    }
+
     /// Pins what can be pinned: the programs then outlive the agent.
     ///
     /// # Errors
@@ -104,7 +112,7 @@ fn attach_once(settings: &Settings, plan: &[ProgramPlan], bind_seen: bool) -> an
     let leftovers = Leftovers::take(&mut ebpf)?;
     let guard = GuardMaps::take(&mut ebpf)?;
     let mut programs = Vec::with_capacity(plan.len());
-    let mut taken = Vec::new();
+    let (mut taken, mut probes) = (Vec::new(), BTreeMap::new());
     for step in plan {
         let attached = match &step.disabled_reason {
             Some(reason) => Err(anyhow!(reason.clone())),
@@ -112,6 +120,10 @@ fn attach_once(settings: &Settings, plan: &[ProgramPlan], bind_seen: bool) -> an
         };
         let reason = match attached {
             Ok(link) => {
+                if let (Hook::Kprobe(_) | Hook::Kretprobe(_), Some(link)) = (step.hook, &link) {
+                    // Without it the number of misses is unknown.
+                    probes.extend(ProbeLink::of(link).ok().map(|probe| (step.name, probe)));
+                }
                 taken.extend(link.map(|link| (step.name, link)));
                 None
             }
@@ -130,7 +142,7 @@ fn attach_once(settings: &Settings, plan: &[ProgramPlan], bind_seen: bool) -> an
     }
     Ok(Attached {
         programs,
-        links: Links { ebpf, owned: taken, pinned: Vec::new() },
+        links: Links { ebpf, owned: taken, pinned: Vec::new(), probes },
         ring,
         counters,
         leftovers,
@@ -143,8 +155,9 @@ fn attach_once(settings: &Settings, plan: &[ProgramPlan], bind_seen: bool) -> an
 pub fn attach_block_reader(settings: &Settings) -> anyhow::Result<(Links, Ring)> {
     let mut ebpf = load(settings, false)?;
     let ring = Ring::take(&mut ebpf)?;
-    attach_program(&mut ebpf, &BLOCK_READER, None, false)?;
-    Ok((Links { ebpf, owned: Vec::new(), pinned: Vec::new() }, ring))
+    let link = attach_program(&mut ebpf, &BLOCK_READER, None, false)?;
+    let owned = link.map(|link| (BLOCK_READER.name, link)).into_iter().collect();
+    Ok((Links { ebpf, owned, pinned: Vec::new(), probes: BTreeMap::new() }, ring))
 }
 
 /// Creates the maps and prepares the programs; none is in the kernel yet.

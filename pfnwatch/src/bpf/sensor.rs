@@ -66,14 +66,14 @@ impl AttachedPrograms {
     /// Resolves the kernel's layouts, by `types` if they were already read, loads the programs and attaches them.
     ///
     /// # Errors
-    /// This kernel cannot be observed: exit code 4, with the reason. A failure that may pass has no exit code of its own, so that
-    /// the service is started again.
+    /// This kernel cannot be observed: exit code 4, with the reason. A failure that may pass has no exit code of its own: the agent
+    /// retries.
     pub fn attach(options: &SensorOptions, stay: OnExit, types: Option<Btf>) -> anyhow::Result<(Self, AttachedGuard)> {
         Self::try_attach(options, stay, types).map_err(|error| match failure_of(&error) {
             AttachFailure::Permanent => error.context(ExitContext::unsupported(
                 "this host cannot be observed (`pfnwatch doctor` says what is missing)",
             )),
-            AttachFailure::Transient => error.context("this host cannot be observed for now, try again"),
+            AttachFailure::Transient => error.context("the programs cannot be attached for now"),
         })
     }
 

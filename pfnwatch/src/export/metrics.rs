@@ -12,12 +12,13 @@ use pfnwatch_common::counter::Counter;
 
 #[cfg(test)]
 pub(crate) use self::encode::Described;
+use self::encode::omitted;
 pub use self::encode::{CONTENT_TYPE, Family, MetricValue, render};
-pub use self::namespaces::families as of_scan;
 use crate::model::alert::DeliveryStats;
 use crate::model::capacity::{Regression, RegressionSubject};
 use crate::model::event::RecordTotals;
 use crate::model::policy::Mode;
+use crate::model::scan_result::ScanResult;
 use crate::model::status::{AgentStatus, MemoryStatus};
 use crate::model::view::View;
 
@@ -29,8 +30,17 @@ pub fn of_view(view: &View) -> Vec<Family> {
     families
         .push(Family::gauge("pfnwatch_inventory_up", "1 where the namespaces could be read.").value(view.scan.is_ok()));
     if let Ok(scan) = &view.scan {
-        families.extend(of_scan(scan));
+        families.extend(namespaces::families(scan));
     }
+    families.push(omitted(&families));
+    families
+}
+
+/// What `pfnwatch scan --format prom` prints.
+#[must_use]
+pub fn of_scan(scan: &ScanResult) -> Vec<Family> {
+    let mut families = namespaces::families(scan);
+    families.push(omitted(&families));
     families
 }
 
@@ -88,11 +98,12 @@ fn config(view: &View) -> [Family; 2] {
 }
 
 /// The kernel counts runs only if `kernel.bpf_stats_enabled` is 1.
-fn programs(view: &View) -> [Family; 4] {
+fn programs(view: &View) -> [Family; 5] {
     let attached = view.programs.iter().map(|it| (it.program.clone(), it.attached));
     let counted = || view.runs.iter().filter_map(|it| Some((it.program.clone(), it.counted?)));
     let runs = counted().map(|(program, counted)| (program, counted.count));
     let time = counted().map(|(program, counted)| (program, in_seconds(counted.time_ns)));
+    let missed = view.runs.iter().filter_map(|it| Some((it.program.clone(), it.probe_misses?)));
     let skipped = view.runs.iter().filter_map(|it| Some((it.program.clone(), it.recursion_misses?)));
     [
         Family::gauge("pfnwatch_program_attached", "1 where the eBPF program is attached.").each("program", attached),
@@ -105,6 +116,11 @@ fn programs(view: &View) -> [Family; 4] {
             "How often the kernel skipped the program, since another task was preempted inside it.",
         )
         .each("program", skipped),
+        Family::counter(
+            "pfnwatch_program_probe_misses",
+            "How often the kernel did not run a probe, where it reports that (6.7 and later).",
+        )
+        .each("program", missed),
     ]
 }
 

@@ -48,6 +48,10 @@ pub struct Status {
     pub web: WebStatus,
     /// What the eBPF programs counted since they were loaded, by the counter's name: `judged`, `denied`, `lost`, …
     pub counters: BTreeMap<String, u64>,
+    /// How often the kernel did not run a probe since it was attached, by the program's name. A program is absent if it is no probe, or if
+    /// the kernel does not report the number (before Linux 6.7).
+    #[serde(default)]
+    pub probe_misses: BTreeMap<String, u64>,
     /// Why the event store takes no events; `None` if it does, or is turned off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_error: Option<String>,
@@ -82,6 +86,8 @@ pub struct DegradedStatus {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum DegradedPart {
+    /// The programs cannot be attached: the agent is blind.
+    Programs,
     /// The programs' counters cannot be read: losses are reported late.
     Counters,
     /// The kernel's messages about modules: libnvdimm is looked for every 30 s.
@@ -102,7 +108,7 @@ pub enum DegradedPart {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum AgentPhase {
-    /// It attaches for the first time.
+    /// It attaches for the first time; it retries what may succeed later.
     Starting,
     /// It runs.
     #[default]
@@ -131,6 +137,9 @@ pub struct AgentStatus {
     /// Why not, where it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// In how many seconds it tries again to attach its programs; `None` if it does not have to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_in_seconds: Option<u64>,
     /// Whether it does all that it can on this host: it observes, or is idle because libnvdimm is not loaded.
     #[serde(default)]
     pub ready: bool,
@@ -293,6 +302,16 @@ pub enum ExemptionOrigin {
     Policy,
     /// `pfnwatch allow` made it.
     Allow,
+}
+
+impl AgentStatus {
+    /// Why it does not observe, and when it tries again.
+    #[must_use]
+    pub fn blind_reason(&self) -> String {
+        let reason = self.reason.as_deref().unwrap_or("no reason is known");
+        let retry = self.retry_in_seconds.map(|seconds| format!("; retry in {seconds} s")).unwrap_or_default();
+        format!("{reason}{retry}")
+    }
 }
 
 impl Status {

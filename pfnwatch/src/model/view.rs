@@ -53,6 +53,9 @@ pub struct ProgramRuns {
     /// How often the kernel did not run it, since another task was preempted inside it on the same CPU; `None` before 5.12. A
     /// probe counts only since 6.7.
     pub recursion_misses: Option<u64>,
+    /// How often the kernel did not run a probe, since it was hit inside another one or had too many calls under way; `None` of
+    /// other programs, and before 6.7.
+    pub probe_misses: Option<u64>,
 }
 
 /// The cost of a program while the kernel counted.

@@ -11,8 +11,10 @@ use pfnwatch_common::policy;
 use serde_json::Value;
 
 use crate::model::control::{Allow, Request, Response};
+use crate::model::exit::Exit;
 use crate::model::policy::{ExemptionSubject, Mode, ModeChoice};
 use crate::model::status::{DegradedPart, Status};
+use crate::model::view::ProgramRuns;
 use crate::os::control_client;
 use crate::sysfs::module_watch::ModuleChange;
 use crate::testing::kernel::{FakeKernel, Message, counters};
@@ -102,6 +104,10 @@ fn states(events: &[Value]) -> Vec<String> {
     events.iter().filter_map(state).collect()
 }
 
+fn exit_code(error: &anyhow::Error) -> u8 {
+    Exit::from_error(error) as u8
+}
+
 fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["event"] == kind).collect()
 }
@@ -166,11 +172,73 @@ fn reattachment_that_fails_half_way_is_tried_again() {
 }
 
 #[test]
-fn first_attachment_that_fails_ends_the_agent() {
+fn first_attachment_that_this_host_does_not_allow_ends_the_agent() {
     let kernel = FakeKernel::sound();
     kernel.set(|state| state.attach_error = Some("no BTF".to_owned()));
     let (ended, events) = run(&kernel, "", async |_| {});
-    assert_eq!((format!("{:#}", ended.unwrap_err()), states(&events)), ("no BTF".to_owned(), Vec::new()));
+    let error = ended.unwrap_err();
+    assert_eq!((format!("{error:#}"), exit_code(&error)), ("not on this host: no BTF".to_owned(), 4));
+    assert_eq!(states(&events), Vec::<String>::new());
+}
+
+#[test]
+fn first_attachment_that_fails_for_now_is_retried() {
+    let kernel = FakeKernel::sound();
+    kernel.set(|state| (state.attach_error, state.attach_error_passes) = (Some("EBUSY".to_owned()), true));
+    let events = scenario(&kernel, ENFORCE, async |rig| {
+        let status = rig.wait_until_idle().await;
+        assert_eq!(status.agent.phase.to_string(), "starting");
+        assert_eq!(
+            (status.agent.retry_in_seconds, status.agent.blind_reason()),
+            (Some(1), "EBUSY; retry in 1 s".into())
+        );
+        assert_eq!((status.degraded[0].part, status.degraded[0].error.as_str()), (DegradedPart::Programs, "EBUSY"));
+        assert!(!status.agent.ready && !status.enforcement_effective && !status.guard.attached, "{status:?}");
+        rig.clock.advance(Duration::from_secs(1));
+        assert_eq!(rig.wait_until_idle().await.agent.retry_in_seconds, Some(2));
+        rig.clock.advance(Duration::from_secs(1));
+        assert_eq!(rig.wait_until_idle().await.agent.retry_in_seconds, Some(1));
+        assert_eq!(rig.kernel.get().failed_attachments, 2);
+        rig.kernel.set(|state| state.attach_error = None);
+        rig.clock.advance(Duration::from_secs(1));
+        let status = rig.wait_until_idle().await;
+        assert!(status.agent.observing && status.enforcement_effective && status.degraded.is_empty(), "{status:?}");
+        assert_eq!((status.agent.retry_in_seconds, status.agent.phase.to_string()), (None, "running".to_owned()));
+    });
+    assert_eq!(states(&events), ["blind: EBUSY", "observing", "stopped"]);
+    assert_eq!(kernel.get().attachments, 1);
+}
+
+#[test]
+fn first_attachment_that_turns_out_impossible_ends_the_agent() {
+    let kernel = FakeKernel::sound();
+    kernel.set(|state| (state.attach_error, state.attach_error_passes) = (Some("EBUSY".to_owned()), true));
+    let (ended, events) = run(&kernel, "", async |rig| {
+        rig.kernel.set(|state| state.attach_error_passes = false);
+        rig.clock.advance(Duration::from_secs(1));
+        // The agent ends, and the script with it.
+        std::future::pending::<()>().await;
+    });
+    assert_eq!((exit_code(&ended.unwrap_err()), states(&events)), (4, vec!["blind: EBUSY".to_owned()]));
+}
+
+#[test]
+fn first_attachment_that_is_retried_leaves_a_pinned_guard_armed() {
+    let kernel = FakeKernel::sound();
+    scenario(&kernel, HELD, async |_| {});
+    kernel.set(|state| {
+        (state.attach_error, state.attach_error_passes) = (Some("ENOMEM".to_owned()), true);
+        state.published_armed.clear();
+    });
+    scenario(&kernel, HELD, async |rig| {
+        let status = rig.wait_until_idle().await;
+        assert!(rig.kernel.refuses() && status.guard.pinned && status.guard.armed, "{status:?}");
+        assert_eq!(status.agent.blind_reason(), "ENOMEM; retry in 1 s");
+        rig.kernel.set(|state| state.attach_error = None);
+        rig.clock.advance(Duration::from_secs(1));
+        assert!(rig.wait_until_idle().await.enforcement_effective);
+        assert!(rig.kernel.get().published_armed.iter().all(|armed| *armed));
+    });
 }
 
 #[test]
@@ -184,6 +252,21 @@ fn loss_is_reported_once() {
     });
     let lost: Vec<_> = of_kind(&events, "lost").iter().map(|event| event["lost"].as_u64()).collect();
     assert_eq!((lost, events.last().unwrap()["lost"].as_u64()), (vec![Some(3)], Some(3)));
+}
+
+#[test]
+fn missed_probes_are_in_the_status_if_the_kernel_counts_them() {
+    let kernel = FakeKernel::sound();
+    let runs = |program: &str, probe_misses| ProgramRuns {
+        program: program.to_owned(),
+        counted: None,
+        recursion_misses: Some(1),
+        probe_misses,
+    };
+    kernel.set(|state| state.runs = vec![runs("bus_probe", Some(4)), runs("guard", None)]);
+    scenario(&kernel, "", async |rig| {
+        assert_eq!(rig.wait_until_idle().await.probe_misses, [("bus_probe".to_owned(), 4)].into());
+    });
 }
 
 #[test]
@@ -406,7 +489,6 @@ fn policy_that_the_kernel_rejects_leaves_the_guard_as_it_is() {
 fn enforce_that_is_not_effective_ends_the_agent_only_if_the_kernel_cannot() {
     let kernel = FakeKernel::sound();
     kernel.set(|state| state.self_test_error = Some("it did not run".to_owned()));
-    let exit_code = |error: &anyhow::Error| crate::model::exit::Exit::from_error(error) as u8;
     let required = "[guard]\nmode = \"enforce\"\nrequire_effective = true\n";
     let (ended, _) = run(&kernel, required, async |_| {});
     let error = ended.unwrap_err();

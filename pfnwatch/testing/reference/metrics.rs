@@ -13,7 +13,8 @@ const HEAD: &str = "\
 
 What the agent serves under `/metrics` (127.0.0.1:9464 unless configured otherwise), in Prometheus' text format
 (version 0.0.4). Those marked with * are in `pfnwatch scan --format prom` too, for node_exporter's textfile collector. What is not known
-has no sample: a metric may be absent. Labels have few values, or one for each namespace, region, program or receiver.
+has no sample: a metric may be absent. Labels have few values, or one for each namespace, region, program or receiver. A metric has at
+most 4,096 series: `pfnwatch_series_omitted` counts those left out.
 
 ";
 

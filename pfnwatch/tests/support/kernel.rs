@@ -20,6 +20,7 @@ use pfnwatch::guard::SelfTest;
 use pfnwatch::image::max_struct_page::RunningKernel;
 use pfnwatch::kernel::max_struct_page::{Evidence, Source, resolve};
 use pfnwatch::model::event::ProgramState;
+use pfnwatch::model::exit::ExitContext;
 use pfnwatch::model::inventory::{InfoBlocks, Inventory};
 use pfnwatch::model::view::ProgramRuns;
 use pfnwatch::os::clock::{Clock, Interval};
@@ -44,6 +45,10 @@ pub struct State {
     pub enforce_obstacle: Option<String>,
     /// Why an attachment fails.
     pub attach_error: Option<String>,
+    /// Whether it fails only until something else is gone.
+    pub attach_error_passes: bool,
+    /// How often an attachment has failed.
+    pub failed_attachments: u64,
     /// Why the guard's maps cannot be used.
     pub maps_error: Option<String>,
     /// Why the kernel rejects a policy.
@@ -53,6 +58,7 @@ pub struct State {
     pub max_struct_page: Option<u64>,
     pub counters: CounterTotals,
     pub programs: Vec<ProgramState>,
+    pub runs: Vec<ProgramRuns>,
     /// The info blocks of enabled namespaces, by the namespaces' names.
     pub info_blocks: BTreeMap<String, [u8; superblock::SIZE]>,
     pub maps: Maps,
@@ -160,7 +166,12 @@ impl Sensor for FakeKernel {
 
     fn attach(&mut self, stay: OnExit) -> anyhow::Result<Attachment> {
         let mut state = self.get();
-        fails(&state.attach_error)?;
+        if let Some(error) = &state.attach_error {
+            let error = anyhow!("{error}");
+            let passes = state.attach_error_passes;
+            state.failed_attachments += 1;
+            return Err(if passes { error } else { error.context(ExitContext::unsupported("not on this host")) });
+        }
         let shared = state.is_pinned;
         if !shared {
             let module_epoch = state.maps.module_epoch;
@@ -236,7 +247,7 @@ impl Sensor for FakeKernel {
     }
 
     fn program_runs(&self) -> Vec<ProgramRuns> {
-        Vec::new()
+        self.get().runs.clone()
     }
 
     fn self_test(&self) -> anyhow::Result<SelfTest> {

@@ -7,7 +7,8 @@ use aya::{Btf, Ebpf};
 
 use crate::kernel::programs::{Hook, ProgramPlan};
 
-/// Loads and attaches a program. `take`: return the link, to be pinned; else the object keeps it.
+/// Loads and attaches a program. `take`: return the link, to be pinned; else the object keeps it, if it is not a probe's that can be
+/// asked for misses. Without the returned link the program is detached.
 pub(super) fn attach_program(
     ebpf: &mut Ebpf,
     step: &ProgramPlan,
@@ -22,7 +23,8 @@ pub(super) fn attach_program(
             // ENOENT where the kernel has no such function, or has inlined it everywhere.
             let id =
                 probe.attach(function, 0).with_context(|| format!("the kernel has no function {function} to probe"))?;
-            if !take {
+            // aya makes a link exactly then.
+            if !take && !aya::features().bpf_perf_link() {
                 return Ok(None);
             }
             let link = FdLink::try_from(probe.take_link(id)?);

@@ -75,6 +75,9 @@ fn render(status: &Status) -> String {
     line("at its end", on_exit(status.on_agent_exit));
     line("pins", &if status.pins.is_empty() { "none".to_owned() } else { status.pins.join(" ") });
     line("counters", &counters(status));
+    if let Some(missed) = probe_misses(status) {
+        line("", &format!("probes that the kernel did not run: {missed}"));
+    }
     for degraded in &status.degraded {
         line("DEGRADED", &format!("{} since {}, and retried: {}", degraded.part, degraded.since, degraded.error));
     }
@@ -140,7 +143,7 @@ fn observation(agent: &AgentStatus) -> String {
     match (agent.observing, &agent.reason) {
         (true, None) => "yes".to_owned(),
         (true, Some(reason)) => format!("yes: {reason}"),
-        (false, reason) => format!("NO: {}", or_unknown(reason.as_deref())),
+        (false, _) => format!("NO: {}", agent.blind_reason()),
     }
 }
 
@@ -226,6 +229,13 @@ fn counters(status: &Status) -> String {
     always.chain(others.map(|(name, count)| shown(name, *count))).collect::<Vec<_>>().join(", ")
 }
 
+/// The probes that were missed; `None` if there are none, or if the kernel does not report them.
+fn probe_misses(status: &Status) -> Option<String> {
+    let missed = status.probe_misses.iter().filter(|(_, count)| **count > 0);
+    let texts: Vec<_> = missed.map(|(program, count)| format!("{program} {count}")).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
+}
+
 /// What was dropped because there was too much of it; `None` if nothing was.
 fn evictions(status: &Status) -> Option<String> {
     let dropped = status.evictions.iter().filter(|(_, count)| **count > 0);
@@ -255,6 +265,9 @@ mod tests {
         ] {
             assert!(said.contains(part), "{part}: {said}");
         }
+        assert!(!said.contains("did not run"));
+        status.probe_misses = [("bus_probe".to_owned(), 4), ("bus_remove".to_owned(), 0)].into();
+        assert!(render(&status).contains("probes that the kernel did not run: bus_probe 4\n"));
         status.evictions.clear();
         assert!(!render(&status).contains("DROPPED"));
     }

@@ -4,6 +4,9 @@ use std::fmt::{self, Write as _};
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// How many series a metric may have: enough for the verdicts of 1,024 namespaces. A page then has at most some 6 MB.
+pub(super) const MAX_SERIES: usize = 4096;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MetricKind {
     /// It only grows; its samples end in `_total`.
@@ -61,12 +64,15 @@ pub struct Family {
     name: &'static str,
     help: &'static str,
     kind: MetricKind,
+    /// At most [`MAX_SERIES`].
     samples: Vec<(MetricLabels, MetricValue)>,
+    /// How many more there would be.
+    omitted: u64,
 }
 
 impl Family {
     const fn new(kind: MetricKind, name: &'static str, help: &'static str) -> Self {
-        Self { name, help, kind, samples: Vec::new() }
+        Self { name, help, kind, samples: Vec::new(), omitted: 0 }
     }
 
     #[must_use]
@@ -102,7 +108,11 @@ impl Family {
 
     #[must_use]
     pub fn with(mut self, labels: MetricLabels, value: impl Into<MetricValue>) -> Self {
-        self.samples.push((labels, value.into()));
+        if self.samples.len() < MAX_SERIES {
+            self.samples.push((labels, value.into()));
+        } else {
+            self.omitted = self.omitted.saturating_add(1);
+        }
         self
     }
 
@@ -138,6 +148,13 @@ impl Family {
         }
         Ok(())
     }
+}
+
+/// How many series these families omit.
+pub(super) fn omitted(families: &[Family]) -> Family {
+    let count = families.iter().map(|family| family.omitted).fold(0, u64::saturating_add);
+    Family::gauge("pfnwatch_series_omitted", "Series that this page omits, since a metric has at most 4096 of them.")
+        .value(count)
 }
 
 #[cfg(test)]

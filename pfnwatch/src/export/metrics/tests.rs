@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::encode::MAX_SERIES;
 use super::*;
 use crate::testing::view::{HOSTILE, blind, healthy, hostile, idle, oversize};
 
@@ -74,6 +75,7 @@ fn what_is_wrong_shows() {
         ("pfnwatch_records_missed_total{reason=\"ring_full\"}", "17"),
         ("pfnwatch_program_attached{program=\"uuid_store\"}", "0"),
         ("pfnwatch_program_recursion_misses_total{program=\"guard\"}", "3"),
+        ("pfnwatch_program_probe_misses_total{program=\"guard\"}", "2"),
         ("pfnwatch_config_last_reload_successful", "0"),
         ("pfnwatch_guard_exemptions_skipped", "1"),
         ("pfnwatch_capacity_regressions{subject=\"host\"}", "1"),
@@ -90,6 +92,23 @@ fn an_idle_agent_is_ready_and_tells_no_guard_counts() {
     assert_eq!((value(&text, "pfnwatch_ready"), value(&text, "pfnwatch_observing")), ("1", "0"));
     assert!(!text.contains("pfnwatch_guard_outcomes") && !text.contains("pfnwatch_program_attached"), "{text}");
     assert_eq!(value(&text, "pfnwatch_host_namespaces"), "0");
+}
+
+#[test]
+fn series_of_a_metric_are_limited_and_those_omitted_are_counted() {
+    let mut view = oversize();
+    assert_eq!(value(&text(&view), "pfnwatch_series_omitted"), "0");
+    let receiver = view.alerts[0].clone();
+    let receivers = 0..MAX_SERIES + 10;
+    view.alerts = receivers.map(|n| DeliveryStats { receiver: format!("r{n}"), ..receiver.clone() }).collect();
+    let text = text(&view);
+    check(&text);
+    // Five families with one series for each receiver, of which one has two.
+    let omitted = 4 * 10 + (MAX_SERIES + 20);
+    assert_eq!(value(&text, "pfnwatch_series_omitted"), omitted.to_string());
+    let series = |name: &str| text.lines().filter(|line| line.starts_with(&format!("{name}{{"))).count();
+    assert_eq!(series("pfnwatch_alert_receiver_up"), MAX_SERIES);
+    assert_eq!(series("pfnwatch_alert_deliveries_total"), MAX_SERIES);
 }
 
 #[test]

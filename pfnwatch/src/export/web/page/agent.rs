@@ -26,10 +26,7 @@ fn facts(view: &View) -> Vec<(&'static str, String)> {
     let agent = &status.agent;
     let hours = humantime::format_duration(std::time::Duration::from_secs(agent.uptime_seconds));
     let mut facts = vec![
-        (
-            "Observing",
-            if agent.observing { "yes".to_owned() } else { format!("no: {}", or_none(agent.reason.as_deref())) },
-        ),
+        ("Observing", if agent.observing { "yes".to_owned() } else { format!("no: {}", agent.blind_reason()) }),
         ("Mode", mode(status)),
         ("Guard", guard(status)),
         ("Kernel", kernel(&status.max_struct_page)),

@@ -32,12 +32,17 @@ fn notices(view: &View) -> Vec<(Severity, &'static str, String)> {
 
 fn observation(view: &View) -> Vec<(Severity, &'static str, String)> {
     let agent = &view.status.agent;
-    let why = || agent.reason.clone().unwrap_or_else(|| "no reason is known".to_owned());
     let mut notices = Vec::new();
     if !agent.observing {
         notices.push(match agent.ready {
-            true => (Severity::Mild, "Idle.", format!("{}: there is no persistent memory to watch yet.", why())),
-            false => (Severity::Bad, "Blind.", format!("What happens to namespaces is not seen: {}", why())),
+            true => (
+                Severity::Mild,
+                "Idle.",
+                format!("{}: there is no persistent memory to watch yet.", agent.blind_reason()),
+            ),
+            false => {
+                (Severity::Bad, "Blind.", format!("What happens to namespaces is not seen: {}", agent.blind_reason()))
+            }
         });
     }
     if let Err(problem) = &view.scan {
