@@ -86,12 +86,18 @@ fn end_of(child: Pid) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::StdoutLock;
     use std::thread;
     use std::time::{Duration, Instant};
 
     use nix::sys::signal::raise;
 
     use super::*;
+
+    /// The child flushes standard output: no other thread of the test program may hold its lock when it is forked.
+    fn lock_stdout() -> StdoutLock<'static> {
+        io::stdout().lock()
+    }
 
     /// Acts like a thread that waits in the kernel: the process has its result, and does not end.
     extern "C" fn hold() {
@@ -102,6 +108,7 @@ mod tests {
     fn process_that_cannot_end_is_left_behind() {
         let (mut output, writer) = io::pipe().unwrap();
         let began = Instant::now();
+        let _lock = lock_stdout();
         let code = exit_code(|| {
             dup2_stdout(&writer).unwrap();
             // Not by `println`, which the test harness captures.
@@ -120,6 +127,7 @@ mod tests {
 
     #[test]
     fn exit_code_is_that_of_the_work() {
+        let _lock = lock_stdout();
         assert_eq!(exit_code(|| Exit::Unsupported), 4);
         let killed = exit_code(|| {
             raise(Signal::SIGTERM).unwrap();
