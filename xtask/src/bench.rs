@@ -109,6 +109,10 @@ impl Row {
 }
 
 impl Findings {
+    fn new(head: &str, peer: &'static str, rows: Vec<Row>) -> Self {
+        Self { head: head.to_owned(), peer, rows, report: json!({}) }
+    }
+
     fn missed(&self) -> bool {
         self.rows.iter().any(Row::is_missed)
     }
@@ -200,8 +204,9 @@ fn print_findings(name: &str, mut findings: Findings) -> Result<bool> {
     if let Some(report) = findings.report.as_object_mut() {
         report.extend(head.map(|(key, value)| (key.to_owned(), value)));
     }
-    let file = paths::bench().join(format!("{name}.json"));
-    fs::create_dir_all(paths::bench())?;
+    let folder = paths::target().join("bench");
+    let file = folder.join(format!("{name}.json"));
+    fs::create_dir_all(folder)?;
     fs::write(&file, format!("{:#}\n", findings.report))?;
     println!("written to {}\n", file.display());
     Ok(findings.missed())
@@ -221,7 +226,7 @@ mod tests {
     fn a_budget_is_met_or_missed() {
         let row = |ours| Row::new("work", "ms", ours).beside(100.0).at_most(50.0);
         assert!(!row(50.0).is_missed() && row(50.1).is_missed() && !Row::new("work", "", 51.0).is_missed());
-        let findings = Findings { head: "h".into(), peer: "shell", rows: vec![row(50.5)], report: json!({}) };
+        let findings = Findings::new("h", "shell", vec![row(50.5)]);
         let table = findings.table();
         assert!(findings.missed() && table.contains("shell") && table.contains("0.5050"), "{table}");
         assert!(table.contains("50.50 ms") && table.ends_with("MISSED\n"), "{table}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::{build_ebpf, deny, reproduce, setup, tidy, toolchain};
+use crate::{build_ebpf, deny, object, reproduce, tidy, toolchain};
 
 /// The limit of one by itself; `cargo xtask test` sets a shorter one.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -58,9 +58,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.shrink_words {
         return tidy::shrink_words();
     }
-    setup::for_build()?;
     // The agent embeds the object: clippy compiles it too.
-    build_ebpf::run().context("the eBPF programs do not build")?;
+    object().context("the eBPF programs do not build")?;
     let failed: Vec<&str> = ALL.iter().filter(|check| !passes(check)).map(|check| check.name).collect();
     println!("{} checks passed, {} failed", ALL.len() - failed.len(), failed.len());
     if failed.is_empty() { Ok(()) } else { Err(anyhow!("failed: {}", failed.join("; "))) }

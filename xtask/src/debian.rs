@@ -3,7 +3,6 @@
 //! apt itself checks the index's signature and each package's hash. The host's own apt settings, lists and state are neither used
 //! nor changed, except for how to reach the network (proxies and the like).
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -38,16 +37,9 @@ pub(crate) struct Package {
 }
 
 /// What Debian's archive or this host does not have, and why: reported to the user, and no reason to end.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct NotAvailable(pub(crate) String);
-
-impl fmt::Display for NotAvailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotAvailable {}
 
 impl Suite {
     /// Opens a suite; its index is fetched if it is missing or a day old. An old index is used if a new one cannot be had. If

@@ -21,7 +21,7 @@ pub(crate) fn run() -> Result<PathBuf> {
     // A package of an earlier version must not be taken for this one.
     debian::empty_folder(&dist)?;
     let deb = make(&dist)?;
-    let (program, units) = (paths::target().join("release/pfnwatch"), paths::root().join("pfnwatch/dist/systemd"));
+    let (program, units) = (paths::agent(), paths::root().join("pfnwatch/dist/systemd"));
     Task::script(include_str!("dist/check-package.sh"), [&deb, &program, &units]).show()?;
     traces::refuse(&program)?;
     let sums = Task::new("sh", ["-c", "sha256sum -- *.deb | tee SHA256SUMS"]).dir(&dist).read()?;

@@ -8,7 +8,7 @@ use anyhow::Result;
 use fs_err as fs;
 use guest::documents::{self, Update};
 
-use crate::{build_ebpf, paths, setup, toolchain};
+use crate::{object, paths, toolchain};
 
 /// Both guests, on a busy host, with whatever has to be built and fetched first.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -27,8 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    setup::for_build()?;
-    build_ebpf::run()?;
+    object()?;
     reference(args.update)?;
     if args.reference { Ok(ExitCode::SUCCESS) } else { commands(args.update) }
 }

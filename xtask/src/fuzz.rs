@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 
 use crate::process::{Task, side_by_side};
-use crate::{build_ebpf, paths, setup, toolchain};
+use crate::{object, paths, setup, toolchain};
 
 const PACKAGE: &str = "pfnwatch-fuzz";
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
@@ -53,8 +53,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    setup::for_fuzz()?;
-    build_ebpf::run().context("the eBPF programs do not build")?;
+    setup::host_programs(&["c++"])?;
+    object().context("the eBPF programs do not build")?;
     real_modules()?;
     let outcomes = fuzz(args.target.as_deref(), args.seconds)?;
     let failed = outcomes.values().filter(|outcome| outcome.is_err()).count();

@@ -35,8 +35,9 @@ pub(crate) fn cache() -> PathBuf {
     target().join("cache")
 }
 
-pub(crate) fn bench() -> PathBuf {
-    target().join("bench")
+/// The agent that `cargo xtask build --release` makes.
+pub(crate) fn agent() -> PathBuf {
+    target().join("release/pfnwatch")
 }
 
 /// cargo's target folder for the eBPF target: its own, so that it does not wait for the host's lock.

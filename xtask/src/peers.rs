@@ -20,7 +20,7 @@ type Tested = (Result<()>, String);
 /// The agent's web page in Chromium, its metrics under Prometheus and its promtool.
 pub(crate) fn web() -> Tested {
     tested(LIMIT, || {
-        setup::for_web()?;
+        setup::host_programs(&["chromium"])?;
         let chromium = setup::host_path("chromium").context("chromium is not there after its installation")?;
         let task = toolchain::test_program("web", &["--include-ignored"])?.env("PFNWATCH_CHROMIUM", chromium);
         Ok(task.env("PFNWATCH_PROMETHEUS", prometheus()?).env("PFNWATCH_SCREENSHOTS", screenshots()))
@@ -53,8 +53,7 @@ pub(crate) fn fleet(args: &FleetArgs) -> Tested {
         let task = toolchain::test_program("fleet", &["--ignored", "--nocapture"])?;
         let task = task.env("PFNWATCH_FLEET_HOSTS", args.hosts.to_string());
         let task = task.env("PFNWATCH_PROMETHEUS", prometheus()?).env("PFNWATCH_ALERTMANAGER", alertmanager()?);
-        let released = paths::target().join("release/pfnwatch");
-        Ok(if args.released { task.env("PFNWATCH_RELEASED", released) } else { task })
+        Ok(if args.released { task.env("PFNWATCH_RELEASED", paths::agent()) } else { task })
     })
 }
 

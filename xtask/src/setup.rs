@@ -9,7 +9,7 @@ mod host;
 mod rust_src;
 mod tool;
 
-pub(crate) use host::{QEMU, path as host_path, qemu_version};
+pub(crate) use host::{QEMU, ensure as host_programs, path as host_path, qemu_version};
 pub(crate) use rust_src::{RustSource, ensure as rust_source};
 pub(crate) use tool::{BPF_LINKER, CARGO_DEB, cargo_deny};
 
@@ -22,19 +22,6 @@ pub(crate) fn for_build() -> Result<()> {
 pub(crate) fn for_unit_tests() -> Result<()> {
     for_build()?;
     host::ensure(&["shellcheck"])
-}
-
-pub(crate) fn for_fuzz() -> Result<()> {
-    for_build()?;
-    host::ensure(&["c++"])
-}
-
-pub(crate) fn for_bench_scan() -> Result<()> {
-    host::ensure(&["strace"])
-}
-
-pub(crate) fn for_web() -> Result<()> {
-    host::ensure(&["chromium"])
 }
 
 /// What guests need: QEMU, ndctl and some tools of the host.

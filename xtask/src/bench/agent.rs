@@ -43,7 +43,7 @@ pub(super) fn measure() -> Result<Findings> {
         _ => None,
     })?;
     let figures = figures.pop().context("the guest reported no figures")?;
-    let agent = paths::target().join("release/pfnwatch");
+    let agent = paths::agent();
     let installed = Installed {
         binary_bytes: size(&agent)?,
         with_libraries_bytes: counted::with_libraries(&agent)?.iter().map(|file| size(file)).sum::<Result<u64>>()?,

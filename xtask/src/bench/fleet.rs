@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Findings, Row, mib, ms, quantile, tree};
 use crate::paths;
@@ -21,7 +21,7 @@ const NAMESPACES: u32 = 8;
 const GROWTH: u64 = 1 << 20;
 
 pub(super) fn measure() -> Result<Findings> {
-    let pfnwatch = paths::target().join("release/pfnwatch");
+    let pfnwatch = paths::agent();
     let template = reports::template(&pfnwatch, NAMESPACES).context("no report to begin with")?;
     let (mut rows, mut first) = (Vec::new(), None);
     for (hosts, runs) in HOSTS {
@@ -33,7 +33,7 @@ pub(super) fn measure() -> Result<Findings> {
         rows.push(Row::new("  most memory", "MiB", mib(peak_bytes)));
         rows.extend(growth(peak_bytes, *first.get_or_insert(peak_bytes)));
     }
-    Ok(Findings { head: "pfnwatch fleet --from FOLDER".to_owned(), peer: "", rows, report: json!({}) })
+    Ok(Findings::new("pfnwatch fleet --from FOLDER", "", rows))
 }
 
 /// What the most memory grew by, beside the smallest folder.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use guest::bench::cost::Cost;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Findings, Row, mib, ms};
 use crate::{paths, setup, vm};
@@ -17,14 +17,12 @@ const RUNS: usize = 3;
 pub(super) fn measure() -> Result<Findings> {
     setup::for_vm()?;
     vm::fetch_kernels()?;
-    let rows = kernels()?.into_iter().map(|(release, files)| read(&release, &files)).collect::<Result<Vec<_>>>()?;
+    let mut rows = Vec::new();
+    for (release, files) in kernels()? {
+        rows.extend(read(&release, &files)?);
+    }
     ensure!(!rows.is_empty(), "no kernel package is in {}", paths::cache().display());
-    Ok(Findings {
-        head: "pfnwatch kernel".to_owned(),
-        peer: "",
-        rows: rows.into_iter().flatten().collect(),
-        report: json!({}),
-    })
+    Ok(Findings::new("pfnwatch kernel", "", rows))
 }
 
 /// The cached packages by the kernel's release: from 6.19 on a kernel is in two.
@@ -50,7 +48,7 @@ fn release(file: &str) -> Option<&str> {
 
 fn read(release: &str, files: &[PathBuf]) -> Result<Vec<Row>> {
     let command = || {
-        let mut command = Command::new(paths::target().join("release/pfnwatch"));
+        let mut command = Command::new(paths::agent());
         command.args(["kernel", "--format", "json"]).args(files);
         command
     };

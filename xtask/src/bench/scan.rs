@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest::bench::cost::Cost;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Findings, Row, mib, ms, tree};
 use crate::{paths, setup};
@@ -22,17 +22,12 @@ const HOSTS: [(u32, usize, usize, Option<Duration>); 3] =
 const SHELL: &str = include_str!("scan.sh");
 
 pub(super) fn measure() -> Result<Findings> {
-    setup::for_bench_scan()?;
-    let rows = HOSTS
-        .iter()
-        .map(|&(namespaces, runs, shell_runs, budget)| measure_host(namespaces, runs, shell_runs, budget))
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Findings {
-        head: "pfnwatch scan over made-up hosts".to_owned(),
-        peer: "shell",
-        rows: rows.into_iter().flatten().collect(),
-        report: json!({}),
-    })
+    setup::host_programs(&["strace"])?;
+    let mut rows = Vec::new();
+    for (namespaces, runs, shell_runs, budget) in HOSTS {
+        rows.extend(measure_host(namespaces, runs, shell_runs, budget)?);
+    }
+    Ok(Findings::new("pfnwatch scan over made-up hosts", "shell", rows))
 }
 
 fn measure_host(namespaces: u32, runs: usize, shell_runs: usize, budget: Option<Duration>) -> Result<Vec<Row>> {
@@ -73,7 +68,7 @@ fn total(summary: &str) -> Option<f64> {
 }
 
 fn scan(sysfs: &Path) -> Command {
-    let mut command = Command::new(paths::target().join("release/pfnwatch"));
+    let mut command = Command::new(paths::agent());
     command.arg("--path.sysfs").arg(sysfs).args(["scan", "--format", "json"]);
     command
 }

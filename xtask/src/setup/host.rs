@@ -35,7 +35,8 @@ pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// QEMU 7.2 breaks cmpxchg16b under TCG: one boot in six of Linux 6.12 ended in an oops. 10.0.2 never did.
 const MIN_QEMU: u32 = 10;
 
-pub(super) fn ensure(needed: &[&str]) -> Result<()> {
+/// Installs the packages of these programs and files that are missing.
+pub(crate) fn ensure(needed: &[&str]) -> Result<()> {
     let packages = missing(needed, has);
     if packages.is_empty() { Ok(()) } else { install(&packages, None) }
 }

@@ -91,7 +91,7 @@ fn package() -> Result<PathBuf> {
     let modified = |file: &Path| -> Option<SystemTime> { fs::metadata(file).and_then(|meta| meta.modified()).ok() };
     let made = fs::read_dir(paths::dist()).into_iter().flatten().flatten().map(|entry| entry.path());
     let deb = made.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
-    match deb.filter(|deb| modified(deb) > modified(&paths::target().join("release/pfnwatch"))) {
+    match deb.filter(|deb| modified(deb) > modified(&paths::agent())) {
         Some(deb) => Ok(deb),
         None => {
             setup::for_dist()?;

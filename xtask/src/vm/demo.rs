@@ -14,7 +14,7 @@ use super::scenario::{self, DEMO, MIB};
 use super::variant::{self, Variant, Variants};
 use super::{Guest, lock};
 use crate::process::both;
-use crate::{build_ebpf, setup};
+use crate::{object, setup};
 
 /// How long one guest may take: a minute is usual under emulation.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -31,8 +31,7 @@ pub(crate) fn run() -> Result<()> {
     let _lock = lock()?;
     // Compilers keep the processors busy while packages come over the network.
     let compile = || {
-        setup::for_build()?;
-        build_ebpf::run()?;
+        object()?;
         programs::build_to_show()
     };
     let fetch = || {

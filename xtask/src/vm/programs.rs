@@ -30,7 +30,7 @@ pub(super) fn build() -> Result<Built> {
         init: toolchain::executable(&messages, "bin", "guest-init")?,
         tests: Some(toolchain::executable(&messages, "test", "e2e")?),
         empty: Some(build_ebpf::empty()?),
-        agent: paths::target().join("release/pfnwatch"),
+        agent: paths::agent(),
     })
 }
 

@@ -95,7 +95,7 @@ impl Agent {
         let folder = tempfile::tempdir().context("no temporary folder")?;
         let config = folder.path().join("pfnwatch.toml");
         fs::write(&config, "[guard]\nmode = \"audit\"\n[web]\nenabled = false\n[store]\nenabled = false\n")?;
-        let mut command = Command::new(paths::target().join("release/pfnwatch"));
+        let mut command = Command::new(paths::agent());
         command.args(["run", "--config"]).arg(&config).arg("--control-socket").arg(folder.path().join("socket"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("pfnwatch cannot be started")?;
         let agent = Self { child, _folder: folder };
