@@ -10,9 +10,15 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cli::fleet::Fleet;
 
-fn client(reply: impl Fn(&str) -> String + Send + 'static) -> Client {
+/// A free address of this host, and its URL.
+fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+fn client(reply: impl Fn(&str) -> String + Send + 'static) -> Client {
+    let (listener, url) = listener();
     thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer(stream, &reply)));
     Client {
         url,
@@ -133,15 +139,19 @@ fn hosts_that_are_there_twice_count_once() {
     assert_eq!((fleet.totals().hosts, fleet.totals().sums.excess_bytes, fleet.warnings().count), (1, 7, 1));
 }
 
+/// Thanos and Mimir send partial answers, with a warning.
+fn partial(warnings: &'static [&'static str]) -> Client {
+    client(move |_| {
+        let mut reply: Value = serde_json::from_str(&vector(&[])).unwrap();
+        reply["warnings"] = json!(warnings);
+        reply.to_string()
+    })
+}
+
 #[test]
 fn a_part_that_is_missing_is_passed_on() {
-    let partial = |_: &str| {
-        let mut reply: Value = serde_json::from_str(&vector(&[])).unwrap();
-        reply["warnings"] = json!(["store 3 did not answer"]);
-        reply.to_string()
-    };
     let mut fleet = Fleet::keeping(1);
-    add(&client(partial), &mut fleet).unwrap();
+    add(&partial(&["store 3 did not answer"]), &mut fleet).unwrap();
     assert_eq!(fleet.warnings().first, ["store 3 did not answer"]);
 }
 
@@ -237,15 +247,13 @@ fn an_answer_that_breaks_off_is_none() {
 
 #[test]
 fn a_prometheus_that_takes_too_long_is_left_alone() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     // Connected to, and never answered.
+    let (_listener, url) = listener();
     let silent = Client { timeout: Duration::from_millis(100), url, ..client(|_| String::new()) };
     let error = silent.query("up").unwrap_err();
     assert!(format!("{error:#}").contains("no answer within 100ms"), "{error:#}");
 
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (listener, url) = listener();
     thread::spawn(move || {
         let mut stream = listener.accept().unwrap().0;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"status\":");
@@ -256,17 +264,12 @@ fn a_prometheus_that_takes_too_long_is_left_alone() {
     assert!(format!("{error:#}").contains("no answer within 300ms"), "{error:#}");
 }
 
-/// Thanos and Mimir send partial answers, with a warning.
 #[test]
 fn warnings_are_told_once_each() {
-    let partial = |_: &str| {
-        let mut reply: Value = serde_json::from_str(&vector(&[])).unwrap();
-        reply["warnings"] = json!(["store 3 did not answer", "store 4 did not answer"]);
-        reply.to_string()
-    };
+    let partial = partial(&["store 3 did not answer", "store 4 did not answer"]);
     let mut fleet = Fleet::keeping(1);
-    add(&client(partial), &mut fleet).unwrap();
+    add(&partial, &mut fleet).unwrap();
     assert_eq!(fleet.warnings().count, 2);
-    let (hosts, warnings) = readiness(&client(partial), 14).unwrap();
+    let (hosts, warnings) = readiness(&partial, 14).unwrap();
     assert_eq!((hosts.len(), warnings.len()), (0, 2));
 }

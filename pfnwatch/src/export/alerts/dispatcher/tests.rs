@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::export::alerts::{Findings, FiringAlert};
+use crate::export::alerts::{Findings, FiringAlert, tests};
 use crate::model::alert::{Alert, AlertName};
 
 #[derive(Default)]
@@ -36,14 +36,7 @@ impl OutboxStore for RecordingStore {
 }
 
 fn receiver(name: &str, kind: ReceiverKind) -> Receiver {
-    Receiver {
-        name: name.to_owned(),
-        kind,
-        url: "http://127.0.0.1:1".to_owned(),
-        ca_file: None,
-        bearer_token_file: None,
-        timeout: Duration::from_secs(1),
-    }
+    tests::receiver(name, kind, "http://127.0.0.1:1")
 }
 
 struct TestHost {

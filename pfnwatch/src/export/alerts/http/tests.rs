@@ -7,6 +7,7 @@ use std::time::Instant;
 use std::{fs, thread};
 
 use super::*;
+use crate::export::alerts::tests;
 
 /// Answers one connection after another with `serve`, and returns what it read of the request.
 fn server(serve: impl Fn(TcpStream) + Send + 'static) -> (String, mpsc::Receiver<String>) {
@@ -25,14 +26,7 @@ fn server(serve: impl Fn(TcpStream) + Send + 'static) -> (String, mpsc::Receiver
 }
 
 fn receiver(url: String) -> Receiver {
-    Receiver {
-        name: "r".to_owned(),
-        kind: ReceiverKind::Alertmanager,
-        url,
-        ca_file: None,
-        bearer_token_file: None,
-        timeout: Duration::from_secs(1),
-    }
+    tests::receiver("r", ReceiverKind::Alertmanager, &url)
 }
 
 fn message() -> Payload {

@@ -1,6 +1,5 @@
 //! Findings in made-up views, and their annotations.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
@@ -25,20 +24,7 @@ fn scan() -> ScanResult {
 }
 
 fn view() -> View {
-    View {
-        now: SystemTime::UNIX_EPOCH,
-        status: crate::export::alerts::tests::status(),
-        scan: Ok(scan()),
-        max_struct_page_size: Some(64),
-        programs: Vec::new(),
-        runs: Vec::new(),
-        events: BTreeMap::new(),
-        last_events: Vec::new(),
-        regressions: Vec::new(),
-        store: StoreHealth::default(),
-        alerts: Vec::new(),
-        degraded: BTreeMap::new(),
-    }
+    View { scan: Ok(scan()), ..view::healthy() }
 }
 
 fn found(view: &View) -> Findings {
