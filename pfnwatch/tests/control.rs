@@ -4,6 +4,8 @@
 
 #[path = "support/agent_thread.rs"]
 mod agent_thread;
+#[path = "support/command.rs"]
+mod command;
 #[path = "support/kernel.rs"]
 mod kernel;
 #[path = "support/run_agent.rs"]
@@ -17,39 +19,21 @@ mod view;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use agent_thread::{Agent, saved_block, with_broken_store, with_cheaper_boot, with_namespace};
+use command::{Ran, pfnwatch};
 use serde_json::Value;
 use tree::Tree;
 
-fn run(folder: &Path, socket: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
+fn run(folder: &Path, socket: &Path, arguments: &[&str]) -> Ran {
+    let mut command = pfnwatch();
     command.arg("--path.sysfs").arg(folder).args(arguments).arg("--control-socket").arg(socket);
-    let output = command.output().unwrap();
-    schema::check_output(arguments, &String::from_utf8_lossy(&output.stdout)).unwrap();
-    output
+    Ran::of(arguments, command.output().unwrap())
 }
 
-fn ask(agent: &Agent, arguments: &[&str]) -> Output {
+fn ask(agent: &Agent, arguments: &[&str]) -> Ran {
     run(agent.folder(), agent.socket(), arguments)
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]
@@ -65,8 +49,8 @@ fn without_an_agent_each_command_says_so() {
         &["baseline", "accept", "--host", "--reason", "x"],
     ] {
         let output = run(folder.path(), &folder.path().join("none.sock"), arguments);
-        assert_eq!((code(&output), text(&output).as_str()), (1, ""), "{arguments:?}");
-        let said = error(&output);
+        assert_eq!((output.code, output.text.as_str()), (1, ""), "{arguments:?}");
+        let said = output.error;
         assert!(said.contains("no pfnwatch agent listens at") && said.contains("pfnwatch run"), "{said}");
     }
 }
@@ -74,18 +58,18 @@ fn without_an_agent_each_command_says_so() {
 #[test]
 fn the_mode_is_shown_and_changed() {
     let agent = Agent::start();
-    let shown = text(&ask(&agent, &["mode"]));
+    let shown = ask(&agent, &["mode"]).text;
     assert!(shown.starts_with("audit since ") && shown.contains("set by the configuration"), "{shown}");
     let output = ask(&agent, &["mode", "enforce", "--reason", "rollout"]);
-    assert_eq!((code(&output), text(&output).as_str()), (0, "enforce from now on; it was audit\n"));
-    let json = json(&ask(&agent, &["mode", "--format", "json"]));
+    assert_eq!((output.code, output.text.as_str()), (0, "enforce from now on; it was audit\n"));
+    let json = ask(&agent, &["mode", "--format", "json"]).json();
     assert_eq!((&json["schema"], &json["mode"], &json["reason"]), (&1.into(), &"enforce".into(), &"rollout".into()));
     assert!(json["by"].as_str().unwrap().contains("pfnwatch (pid "), "{json}");
     assert_eq!((&json["source"], &json["configured_mode"]), (&"person".into(), &"audit".into()));
-    let shown = text(&ask(&agent, &["mode"]));
+    let shown = ask(&agent, &["mode"]).text;
     assert!(shown.contains("NOT THE CONFIGURATION'S (audit)"), "{shown}");
     let output = ask(&agent, &["mode", "audit", "--format", "json"]);
-    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["previous_mode"], "enforce");
+    assert_eq!(output.json()["previous_mode"], "enforce");
 }
 
 #[test]
@@ -94,9 +78,9 @@ fn what_cannot_be_enforced_ends_with_4() {
     agent.break_enforcement();
     agent.kernel.set(|state| state.enforce_obstacle = Some("boot with lsm=bpf".to_owned()));
     let output = ask(&agent, &["mode", "enforce"]);
-    assert_eq!((code(&output), text(&output).as_str()), (4, ""));
-    assert!(error(&output).contains("boot with lsm=bpf"), "{}", error(&output));
-    assert_eq!(code(&ask(&agent, &["status"])), 0, "audit needs no enforcement");
+    assert_eq!((output.code, output.text.as_str()), (4, ""));
+    assert!(output.error.contains("boot with lsm=bpf"), "{}", output.error);
+    assert_eq!(ask(&agent, &["status"]).code, 0, "audit needs no enforcement");
 }
 
 #[test]
@@ -107,31 +91,31 @@ fn a_change_that_the_kernel_rejects_ends_with_1() {
         [&["mode", "enforce"][..], &["allow", "--region", "region0", "--once", "--reason", "restore of db3"]]
     {
         let output = ask(&agent, arguments);
-        assert_eq!((code(&output), text(&output).as_str()), (1, ""), "{arguments:?}");
-        assert!(error(&output).contains("no memory"), "{}", error(&output));
+        assert_eq!((output.code, output.text.as_str()), (1, ""), "{arguments:?}");
+        assert!(output.error.contains("no memory"), "{}", output.error);
     }
 }
 
 #[test]
 fn a_status_of_enforce_without_effect_ends_with_4() {
     let agent = Agent::start();
-    assert_eq!(code(&ask(&agent, &["mode", "enforce"])), 0);
+    assert_eq!(ask(&agent, &["mode", "enforce"]).code, 0);
     let output = ask(&agent, &["status"]);
-    assert_eq!(code(&output), 0);
-    let said = text(&output);
+    assert_eq!(output.code, 0);
+    let said = output.text;
     for part in ["attached and armed", "effective, proved at ", "reserves 128 B", "0.1 %", "judged 3, denied 1", "none"]
     {
         assert!(said.contains(part), "{part}: {said}");
     }
     agent.break_enforcement();
     let output = ask(&agent, &["status"]);
-    assert_eq!(code(&output), 4);
-    assert!(text(&output).contains("NOT EFFECTIVE: `bpf` is not in the list"), "{}", text(&output));
+    assert_eq!(output.code, 4);
+    assert!(output.text.contains("NOT EFFECTIVE: `bpf` is not in the list"), "{}", output.text);
     let output = ask(&agent, &["status", "--format", "json"]);
-    assert_eq!((code(&output), &json(&output)["enforcement_effective"]), (4, &false.into()));
+    assert_eq!((output.code, &output.json()["enforcement_effective"]), (4, &false.into()));
     let output = ask(&agent, &["mode", "enforce"]);
     let expected = "enforce, as before\nNOT EFFECTIVE: `bpf` is not in the list\n";
-    assert_eq!((code(&output), text(&output).as_str()), (4, expected));
+    assert_eq!((output.code, output.text.as_str()), (4, expected));
 }
 
 #[test]
@@ -144,7 +128,7 @@ fn a_status_says_what_is_not_as_it_should_be() {
     agent.kernel.set(|state| state.counters_error = Some("EPERM".to_owned()));
     agent.advance(Duration::from_secs(30));
     agent.wait(|agent| !agent.status().degraded.is_empty());
-    let said = text(&ask(&agent, &["status"]));
+    let said = ask(&agent, &["status"]).text;
     for part in [
         "(1h 1m 31s), on Linux 6.1.0",
         "in memory: ",
@@ -160,7 +144,7 @@ fn a_status_says_what_is_not_as_it_should_be() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    let json = json(&ask(&agent, &["status", "--format", "json"]));
+    let json = ask(&agent, &["status", "--format", "json"]).json();
     for (pointer, expected) in [("/agent/uptime_seconds", 3691), ("/records/received", 7), ("/records/lost", 2)] {
         assert_eq!(json.pointer(pointer), Some(&Value::from(expected)), "{pointer}: {json:#}");
     }
@@ -173,23 +157,23 @@ fn the_glass_is_broken_and_mended() {
     let agent = Agent::start();
     let why = ["--reason", "restore of db3"];
     let output = ask(&agent, &[&["allow", "--region", "region0", "--once"], &why[..]].concat());
-    assert_eq!(code(&output), 0, "{}", error(&output));
-    let said = text(&output);
+    assert_eq!(output.code, 0, "{}", output.error);
+    let said = output.text;
     let (id, said) = said.strip_prefix("exemption ").unwrap().split_once(": ").unwrap();
     assert!(said.starts_with("the region that starts at 0x100000000, once\n"), "{said}");
     let uuid = "5a1e0bb4-6d51-4e4b-9f0c-2f3f0d8f9a11";
     let output = ask(&agent, &[&["allow", "--uuid", uuid, "--for", "10m", "--format", "json"], &why[..]].concat());
-    let second = json(&output)["id"].clone();
-    assert_eq!(json(&output)["subject"]["namespace_uuid"], uuid);
+    let second = output.json()["id"].clone();
+    assert_eq!(output.json()["subject"]["namespace_uuid"], uuid);
     assert_eq!(agent.kernel.get().maps.snapshot.exemption_count, 2, "it is in the kernel");
-    let list = text(&ask(&agent, &["allow", "--list"]));
+    let list = ask(&agent, &["allow", "--list"]).text;
     assert!(list.contains("one creation") && list.contains("left)") && list.contains("restore of db3"), "{list}");
-    assert!(text(&ask(&agent, &["status"])).contains(uuid));
-    let status = json(&ask(&agent, &["status", "--format", "json"]));
+    assert!(ask(&agent, &["status"]).text.contains(uuid));
+    let status = ask(&agent, &["status", "--format", "json"]).json();
     assert_eq!(status["exemptions"][0]["region"], "region0");
-    assert_eq!(text(&ask(&agent, &["allow", "--revoke", id])), format!("exemption {id} is revoked\n"));
-    assert_eq!(code(&ask(&agent, &["allow", "--revoke", id])), 2);
-    let list = json(&ask(&agent, &["allow", "--list", "--format", "json"]));
+    assert_eq!(ask(&agent, &["allow", "--revoke", id]).text, format!("exemption {id} is revoked\n"));
+    assert_eq!(ask(&agent, &["allow", "--revoke", id]).code, 2);
+    let list = ask(&agent, &["allow", "--list", "--format", "json"]).json();
     assert_eq!((list["exemptions"].as_array().unwrap().len(), &list["exemptions"][0]["id"]), (1, &second));
 }
 
@@ -216,12 +200,12 @@ fn wrong_usage_ends_with_2_before_anybody_is_asked() {
         (&["baseline", "accept", "--host", "--reason", "\n"], "the reason is empty"),
     ] {
         let output = if arguments == ["guard"] {
-            Command::new(env!("CARGO_BIN_EXE_pfnwatch")).args(arguments).output().unwrap()
+            Ran::of(arguments, pfnwatch().args(arguments).output().unwrap())
         } else {
             run(folder.path(), &folder.path().join("none.sock"), arguments)
         };
-        assert_eq!(code(&output), 2, "{arguments:?} {}", error(&output));
-        assert!(error(&output).contains(said), "{arguments:?} {}", error(&output));
+        assert_eq!(output.code, 2, "{arguments:?} {}", output.error);
+        assert!(output.error.contains(said), "{arguments:?} {}", output.error);
     }
 }
 
@@ -229,7 +213,7 @@ fn wrong_usage_ends_with_2_before_anybody_is_asked() {
 fn a_held_guard_is_released() {
     let agent = Agent::start();
     agent.configure("[guard]\non_agent_exit = \"hold\"\n");
-    let said = text(&ask(&agent, &["guard", "release"]));
+    let said = ask(&agent, &["guard", "release"]).text;
     assert!(!agent.kernel.get().is_pinned);
     assert_eq!(
         said,
@@ -248,22 +232,22 @@ fn a_kept_block_is_printed_and_written_into_a_new_file_alone() {
     };
     let arguments = ["namespace0.0", "-o", file.to_str().unwrap()];
     let output = restore(&arguments);
-    assert_eq!(code(&output), 0, "{}", error(&output));
-    let said = text(&output);
+    assert_eq!(output.code, 0, "{}", output.error);
+    let said = output.text;
     for part in
         ["namespace0.0", "last seen", "reservation       35651584 (34 MiB)", &format!("dd if={}", file.display())]
     {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(fs::read(&file).unwrap(), saved_block());
-    assert!(error(&restore(&arguments)).contains("is not overwritten"));
+    assert!(restore(&arguments).error.contains("is not overwritten"));
     let output = restore(&["namespace0.0", "--format", "json"]);
-    assert_eq!((code(&output), &json(&output)["excess_bytes"]), (0, &(16 << 20).into()));
-    let first = json(&output)["restore_commands"][0].clone();
+    assert_eq!((output.code, &output.json()["excess_bytes"]), (0, &(16 << 20).into()));
+    let first = output.json()["restore_commands"][0].clone();
     assert_eq!(first, "pfnwatch events restore-block namespace0.0 -o FILE &&", "it is in no file yet");
     let output = restore(&["namespace9.9"]);
-    assert_eq!(code(&output), 1);
-    let said = error(&output);
+    assert_eq!(output.code, 1);
+    let said = output.error;
     assert!(
         said.contains("no info block is kept of namespace9.9") && said.contains("there is no event store"),
         "{said}"
@@ -274,9 +258,9 @@ fn a_kept_block_is_printed_and_written_into_a_new_file_alone() {
 fn alerts_are_listed() {
     let agent = Agent::start();
     let output = ask(&agent, &["alerts", "list"]);
-    assert_eq!(code(&output), 0, "{}", error(&output));
-    assert!(text(&output).starts_with("no alert is firing\n"), "{}", text(&output));
-    let list = json(&ask(&agent, &["alerts", "list", "--format", "json"]));
+    assert_eq!(output.code, 0, "{}", output.error);
+    assert!(output.text.starts_with("no alert is firing\n"), "{}", output.text);
+    let list = ask(&agent, &["alerts", "list", "--format", "json"]).json();
     assert_eq!(
         (&list["schema"], &list["firing"], &list["waiting"]),
         (&1.into(), &Value::from(vec![0; 0]), &Value::from(vec![0; 0]))
@@ -288,13 +272,13 @@ fn a_baseline_is_accepted() {
     let agent = Agent::start_with(with_cheaper_boot);
     let accept = ["baseline", "accept", "--reason", "ticket 7"];
     let output = ask(&agent, &[&accept[..], &["--host", "--format", "json"]].concat());
-    assert_eq!(code(&output), 0, "{}", error(&output));
-    let said = json(&output);
+    assert_eq!(output.code, 0, "{}", output.error);
+    let said = output.json();
     assert_eq!((&said["schema"], &said["before"]["kernel"]), (&1.into(), &"6.0.12".into()));
     assert!(said["after"]["reservation_bytes"].as_u64() > said["before"]["reservation_bytes"].as_u64(), "{said}");
     let output = ask(&agent, &[&accept[..], &["--host"]].concat());
-    assert_eq!((code(&output), text(&output).as_str()), (2, ""), "it does not cost more than what was accepted");
+    assert_eq!((output.code, output.text.as_str()), (2, ""), "it does not cost more than what was accepted");
     let output = ask(&agent, &[&accept[..], &["--namespace", "namespace0.0"]].concat());
-    assert_eq!((code(&output), text(&output).as_str()), (2, ""));
-    assert!(error(&output).contains("namespace0.0 does not cost more than it did"), "{}", error(&output));
+    assert_eq!((output.code, output.text.as_str()), (2, ""));
+    assert!(output.error.contains("namespace0.0 does not cost more than it did"), "{}", output.error);
 }

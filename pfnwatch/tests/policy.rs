@@ -1,6 +1,8 @@
 //! The built binary: `policy check` over configurations, generated hosts and events.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
+#[path = "support/command.rs"]
+mod command;
 #[path = "support/schema.rs"]
 mod schema;
 #[path = "support/tree.rs"]
@@ -8,8 +10,9 @@ mod tree;
 
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
+use command::Ran;
 use pfnwatch::guard::info_block_cache::InfoBlockCache;
 use pfnwatch::model::event::{Body, Event, LostRecords, ObservationState, Ready, RecordTotals};
 use pfnwatch::model::store::Settings;
@@ -32,43 +35,29 @@ fn host() -> TempDir {
     folder
 }
 
-fn pfnwatch(sysfs: &Path, arguments: &[&str], input: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
+fn pfnwatch(sysfs: &Path, arguments: &[&str], input: &str) -> Ran {
+    let mut command = command::pfnwatch();
     command.arg("--path.sysfs").arg(sysfs).args(arguments).env_remove("LC_ALL").env("LANG", "C");
     let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = pipes.spawn().unwrap();
     // It may end without having read.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    schema::check_output(arguments, &String::from_utf8_lossy(&output.stdout)).unwrap();
-    output
+    Ran::of(arguments, child.wait_with_output().unwrap())
 }
 
-fn check(sysfs: &Path, configuration: &str, more: &[&str], input: &str) -> Output {
+fn check(sysfs: &Path, configuration: &str, more: &[&str], input: &str) -> Ran {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(configuration.as_bytes()).unwrap();
     let arguments: Vec<_> = ["policy", "check", file.path().to_str().unwrap()].iter().chain(more).copied().collect();
     pfnwatch(sysfs, &arguments, input)
 }
 
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 #[test]
 fn the_example_is_valid_and_explained() {
     let host = host();
     let output = pfnwatch(host.path(), &["policy", "check", EXAMPLE], "");
-    let words = text(&output.stdout);
-    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let words = output.text;
+    assert_eq!(output.code, 0, "{}", output.error);
     for said in [
         "is valid",
         "Mode audit",
@@ -80,7 +69,7 @@ fn the_example_is_valid_and_explained() {
         assert!(words.contains(said), "{said}: {words}");
     }
     assert!(!words.contains("Warnings"), "{words}");
-    let answer = json(&pfnwatch(host.path(), &["policy", "check", EXAMPLE, "--format", "json"], ""));
+    let answer = pfnwatch(host.path(), &["policy", "check", EXAMPLE, "--format", "json"], "").json();
     assert_eq!((&answer["schema"], &answer["valid"], &answer["mode"]), (&1.into(), &true.into(), &"audit".into()));
     assert_eq!((&answer["against"], &answer["on_agent_exit"]), (&Value::Null, &"release".into()));
     let example = &answer["examples"][1];
@@ -96,19 +85,19 @@ fn what_is_not_valid_ends_with_2_and_names_its_place() {
     let host = host();
     let wrong = "[guard]\nmode = \"on\"\n";
     let output = check(host.path(), wrong, &[], "");
-    let error = text(&output.stderr);
-    assert_eq!((code(&output), output.stdout.len()), (2, 0));
+    let error = output.error;
+    assert_eq!((output.code, output.text.len()), (2, 0));
     assert!(error.contains("line 2, column 8") && error.contains("`audit` or `enforce`"), "{error}");
     let output = check(host.path(), wrong, &["--format", "json"], "");
-    let answer = json(&output);
-    assert_eq!((code(&output), &answer["valid"]), (2, &false.into()));
+    let answer = output.json();
+    assert_eq!((output.code, &answer["valid"]), (2, &false.into()));
     assert!(answer["error"].as_str().unwrap().contains("line 2, column 8"), "{answer}");
     // The other commands take such a file no more than this one does.
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(wrong.as_bytes()).unwrap();
-    assert_eq!(code(&pfnwatch(host.path(), &["scan", "--config", file.path().to_str().unwrap()], "")), 2);
+    assert_eq!(pfnwatch(host.path(), &["scan", "--config", file.path().to_str().unwrap()], "").code, 2);
     let gone = pfnwatch(host.path(), &["policy", "check", "/proc/none/pfnwatch.toml"], "");
-    assert!(code(&gone) == 1 && text(&gone.stderr).contains("/proc/none/pfnwatch.toml"), "{gone:?}");
+    assert!(gone.code == 1 && gone.error.contains("/proc/none/pfnwatch.toml"), "{gone:?}");
 }
 
 #[test]
@@ -119,8 +108,8 @@ fn warnings_say_what_is_most_likely_not_meant() {
         [[exemptions]]\nregion_set_cookie = \"0xdeadbeef\"\nreason = \"over\"\nuntil = 2020-01-01T00:00:00Z\n\
         [[exemptions]]\nnamespace_uuid = \"00000001-0000-4000-8000-000000000000\"\nreason = \"fine\"\nuntil = 9999-12-31T00:00:00Z\n";
     let output = check(host().path(), configuration, &["--format", "json"], "");
-    let answer = json(&output);
-    assert_eq!(code(&output), 0);
+    let answer = output.json();
+    assert_eq!(output.code, 0);
     let warnings: Vec<_> = answer["warnings"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
     let expected = [
         "nothing that a kernel with the regression makes",
@@ -135,7 +124,7 @@ fn warnings_say_what_is_most_likely_not_meant() {
     }
     assert_eq!(answer["exemptions"][3]["on_this_host"], Value::from(true));
     let bare = check(Path::new("/proc/none"), configuration, &["--format", "json"], "");
-    assert!(text(&bare.stdout).contains("this host has no persistent memory"), "{}", text(&bare.stdout));
+    assert!(bare.text.contains("this host has no persistent memory"), "{}", bare.text);
 }
 
 #[test]
@@ -144,8 +133,8 @@ fn against_scan_says_which_namespaces_it_would_have_denied() {
     let against =
         |configuration: &str| check(host.path(), configuration, &["--against", "scan", "--format", "json"], "");
     let output = against("");
-    let answer = json(&output);
-    assert_eq!(code(&output), 3);
+    let answer = output.json();
+    assert_eq!(output.code, 3);
     let decisions: Vec<_> =
         answer["against"]["creations"].as_array().unwrap().iter().map(|it| &it["decision"]).collect();
     assert_eq!(decisions, ["would_deny", "passes"]);
@@ -165,14 +154,14 @@ fn against_scan_says_which_namespaces_it_would_have_denied() {
         ),
     ] {
         let output = against(configuration);
-        let answer = json(&output);
+        let answer = output.json();
         assert_eq!(
-            (code(&output), &answer["against"]["creations"][0]["decision"]),
+            (output.code, &answer["against"]["creations"][0]["decision"]),
             (exit, &decision.into()),
             "{configuration}"
         );
     }
-    let words = text(&check(host.path(), "", &["--against", "scan"], "").stdout);
+    let words = check(host.path(), "", &["--against", "scan"], "").text;
     assert!(
         words.contains("WOULD DENY") && words.contains("1 would be denied under enforce (256 MiB too much)"),
         "{words}"
@@ -186,7 +175,7 @@ fn what_cannot_be_seen_is_said_to_be_unknown() {
     Tree::new(host.path()).unwrap().write("region0", &[("resource", "")]).unwrap();
     let configuration = "[[exemptions]]\nregion_start = \"0x100000000\"\nreason = \"r\"";
     let output = check(host.path(), configuration, &["--against", "scan", "--format", "json"], "");
-    assert_eq!((code(&output), &json(&output)["against"]["counts"]["unknown"]), (0, &1.into()));
+    assert_eq!((output.code, &output.json()["against"]["counts"]["unknown"]), (0, &1.into()));
 }
 
 #[test]
@@ -200,8 +189,8 @@ fn against_events_reads_a_file_or_standard_input() {
     let lines = format!("{denied}\nnot an event\n");
     let against = ["--against", "events", "--events"];
     let output = check(host.path(), "", &[&against[..], &["-"]].concat(), &lines);
-    let words = text(&output.stdout);
-    assert_eq!(code(&output), 3, "{}", text(&output.stderr));
+    let words = output.text;
+    assert_eq!(output.code, 3, "{}", output.error);
     for said in ["2026-11-22T12:00:00Z  denied", "namespace0.3: 256 MiB too much", "1 lines are no events", "line 2"] {
         assert!(words.contains(said), "{said}: {words}");
     }
@@ -209,10 +198,10 @@ fn against_events_reads_a_file_or_standard_input() {
     file.write_all(lines.as_bytes()).unwrap();
     let exempt = "[[exemptions]]\nregion_set_cookie = \"0xdeadbeef\"\nreason = \"r\"";
     let output = check(host.path(), exempt, &[&against[..], &[file.path().to_str().unwrap()]].concat(), "");
-    assert_eq!(code(&output), 0);
-    assert!(text(&output.stdout).contains("0 would be denied under enforce, 1 exempt"), "{}", text(&output.stdout));
-    assert_eq!(code(&check(host.path(), "", &[&against[..], &["/proc/none/events"]].concat(), "")), 1);
-    assert_eq!(code(&check(host.path(), "", &[&against[..], &["-"]].concat(), "2026 ready\n")), 1);
+    assert_eq!(output.code, 0);
+    assert!(output.text.contains("0 would be denied under enforce, 1 exempt"), "{}", output.text);
+    assert_eq!(check(host.path(), "", &[&against[..], &["/proc/none/events"]].concat(), "").code, 1);
+    assert_eq!(check(host.path(), "", &[&against[..], &["-"]].concat(), "2026 ready\n").code, 1);
 }
 
 #[test]
@@ -220,8 +209,8 @@ fn against_events_reads_the_event_store() {
     let host = host();
     let none = host.path().join("none.db");
     let output = check(host.path(), "", &["--against", "events", "--store", none.to_str().unwrap()], "");
-    assert_eq!(code(&output), 1);
-    assert!(text(&output.stderr).contains("there is no event store"), "{}", text(&output.stderr));
+    assert_eq!(output.code, 1);
+    assert!(output.error.contains("there is no event store"), "{}", output.error);
     let file = host.path().join("pfnwatch.db");
     let mut store =
         EventStore::open(Settings { file: Some(file.clone()), ..Settings::default() }, pfnwatch::export::line::of);
@@ -229,8 +218,8 @@ fn against_events_reads_the_event_store() {
     let stopped = Event::now(Body::Stopped(RecordTotals::default()));
     store.commit(&mut [lost, stopped, Event::now(Body::Ready(ready()))], &mut InfoBlockCache::default());
     let output = check(host.path(), "", &["--against", "events", "--store", file.to_str().unwrap()], "");
-    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("0 would be denied under enforce"), "{}", text(&output.stdout));
+    assert_eq!(output.code, 0, "{}", output.error);
+    assert!(output.text.contains("0 would be denied under enforce"), "{}", output.text);
 }
 
 fn ready() -> Ready {
@@ -251,8 +240,8 @@ fn wrong_usage_ends_with_2() {
         [&["--events", "-"][..], &["--against", "scan", "--events", "-"], &["--against", "store"], &["--format", "csv"]]
     {
         let output = check(host.path(), "", more, "");
-        assert_eq!(code(&output), 2, "{more:?} {}", text(&output.stderr));
-        assert!(output.stdout.is_empty(), "{more:?}");
+        assert_eq!(output.code, 2, "{more:?} {}", output.error);
+        assert!(output.text.is_empty(), "{more:?}");
     }
-    assert_eq!(code(&pfnwatch(host.path(), &["policy"], "")), 2);
+    assert_eq!(pfnwatch(host.path(), &["policy"], "").code, 2);
 }

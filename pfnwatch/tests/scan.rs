@@ -1,14 +1,16 @@
 //! The built binary over generated hosts: exit codes and output of `scan`, `predict` and `plan`.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
+#[path = "support/command.rs"]
+mod command;
 #[path = "support/schema.rs"]
 mod schema;
 #[path = "support/tree.rs"]
 mod tree;
 
 use std::path::Path;
-use std::process::{Command, Output};
 
+use command::Ran;
 use serde_json::Value;
 use tempfile::TempDir;
 use tree::{Pmem, Tree};
@@ -21,24 +23,10 @@ fn host(build: impl Fn(&Tree) -> std::io::Result<()>) -> TempDir {
     folder
 }
 
-fn pfnwatch(sysfs: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
-    let command = command.arg("--path.sysfs").arg(sysfs).args(arguments).env_remove("LC_ALL").env("LANG", "C");
-    let output = command.output().unwrap();
-    schema::check_output(arguments, &text(&output)).unwrap();
-    output
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap()
+fn pfnwatch(sysfs: &Path, arguments: &[&str]) -> Ran {
+    let mut command = command::pfnwatch();
+    command.arg("--path.sysfs").arg(sysfs).args(arguments).env_remove("LC_ALL").env("LANG", "C");
+    Ran::of(arguments, command.output().unwrap())
 }
 
 fn regressed() -> TempDir {
@@ -52,24 +40,24 @@ fn regressed() -> TempDir {
 fn a_host_without_persistent_memory() {
     let folder = tempfile::tempdir().unwrap();
     let output = pfnwatch(folder.path(), &["scan"]);
-    assert_eq!((code(&output), text(&output).lines().count()), (0, 1));
-    assert_eq!(json(&pfnwatch(folder.path(), &["scan", "--format", "json"]))["namespaces"], Value::Array(Vec::new()));
-    assert_eq!(code(&pfnwatch(folder.path(), &["plan"])), 0);
+    assert_eq!((output.code, output.text.lines().count()), (0, 1));
+    assert_eq!(pfnwatch(folder.path(), &["scan", "--format", "json"]).json()["namespaces"], Value::Array(Vec::new()));
+    assert_eq!(pfnwatch(folder.path(), &["plan"]).code, 0);
 }
 
 #[test]
 fn oversize_ends_with_3_and_everything_else_with_0() {
-    assert_eq!(code(&pfnwatch(regressed().path(), &["scan"])), 3);
+    assert_eq!(pfnwatch(regressed().path(), &["scan"]).code, 3);
     let good = host(|tree| tree.namespace(&Pmem::default()));
-    assert_eq!(code(&pfnwatch(good.path(), &["scan"])), 0);
+    assert_eq!(pfnwatch(good.path(), &["scan"]).code, 0);
     let coarse = host(|tree| tree.namespace(&Pmem { align: GIB, struct_page: 128, ..Pmem::default() }));
-    assert_eq!(code(&pfnwatch(coarse.path(), &["scan"])), 0);
+    assert_eq!(pfnwatch(coarse.path(), &["scan"]).code, 0);
     let broken = host(|tree| {
         tree.namespace(&Pmem::default())?;
         tree.write("pfn0.1", &[("align", "")])
     });
     let output = pfnwatch(broken.path(), &["scan", "--format", "json"]);
-    assert_eq!((code(&output), &json(&output)["verdict"]), (0, &Value::from("unknown")));
+    assert_eq!((output.code, &output.json()["verdict"]), (0, &Value::from("unknown")));
 }
 
 #[test]
@@ -77,12 +65,12 @@ fn the_report_goes_to_a_file_for_the_textfile_collector() {
     let folder = regressed();
     let file = folder.path().join("pfnwatch.prom");
     let output = pfnwatch(folder.path(), &["scan", "--format", "prom", "--output", file.to_str().unwrap()]);
-    assert_eq!((code(&output), output.stdout.len()), (3, 0));
+    assert_eq!((output.code, output.text.len()), (3, 0));
     let written = std::fs::read_to_string(&file).unwrap();
     assert!(written.contains("pfnwatch_namespace_oversize{namespace=\"namespace0.0\""), "{written}");
     let output = pfnwatch(folder.path(), &["scan", "--output", "/proc/none/report"]);
-    let error = String::from_utf8(output.stderr.clone()).unwrap();
-    assert!(code(&output) == 1 && error.contains("writing /proc/none/report"), "{error}");
+    let error = &output.error;
+    assert!(output.code == 1 && error.contains("writing /proc/none/report"), "{error}");
 }
 
 #[test]
@@ -90,21 +78,21 @@ fn a_day_is_held_against_another() {
     let good = host(|tree| tree.namespace(&Pmem::default()));
     let file = good.path().join("before.json");
     let file = file.to_str().unwrap();
-    assert_eq!(code(&pfnwatch(good.path(), &["scan", "--format", "json", "--output", file])), 0);
+    assert_eq!(pfnwatch(good.path(), &["scan", "--format", "json", "--output", file]).code, 0);
     let same = pfnwatch(good.path(), &["scan", "--against", file]);
-    assert!(code(&same) == 0 && text(&same).contains("No namespace costs more"), "{}", text(&same));
+    assert!(same.code == 0 && same.text.contains("No namespace costs more"), "{}", same.text);
     let now = regressed();
     let output = pfnwatch(now.path(), &["scan", "--against", file]);
-    assert!(code(&output) == 3 && text(&output).contains("256 MiB lost"), "{}", text(&output));
+    assert!(output.code == 3 && output.text.contains("256 MiB lost"), "{}", output.text);
     let output = pfnwatch(now.path(), &["scan", "--against", file, "--format", "json"]);
-    assert_eq!((code(&output), &json(&output)["lost_bytes"]), (3, &Value::from(256 << 20)));
+    assert_eq!((output.code, &output.json()["lost_bytes"]), (3, &Value::from(256 << 20)));
     // A rebuild is no regression.
-    assert_eq!(code(&pfnwatch(now.path(), &["scan", "--format", "json", "--output", file])), 3);
-    assert_eq!(code(&pfnwatch(good.path(), &["scan", "--against", file])), 0);
+    assert_eq!(pfnwatch(now.path(), &["scan", "--format", "json", "--output", file]).code, 3);
+    assert_eq!(pfnwatch(good.path(), &["scan", "--against", file]).code, 0);
     for (wrong, expected) in [(["--against", "/proc/self/cmdline"], 2), (["--against", "/none"], 1)] {
-        assert_eq!(code(&pfnwatch(good.path(), &["scan", wrong[0], wrong[1]])), expected, "{wrong:?}");
+        assert_eq!(pfnwatch(good.path(), &["scan", wrong[0], wrong[1]]).code, expected, "{wrong:?}");
     }
-    assert_eq!(code(&pfnwatch(good.path(), &["scan", "--against", file, "--format", "csv"])), 2);
+    assert_eq!(pfnwatch(good.path(), &["scan", "--against", file, "--format", "csv"]).code, 2);
 }
 
 #[test]
@@ -115,16 +103,16 @@ fn a_prediction_is_what_the_formula_says() {
         pfnwatch(folder.path(), &arguments)
     };
     let output = predict(&["--size", "1TiB", "--start", "4G", "--max-struct-page", "128"]);
-    let answer = json(&output);
-    assert_eq!(code(&output), 3);
+    let answer = output.json();
+    assert_eq!(output.code, 3);
     for (row, mib) in [("this_kernel", 32770_u64), ("good_kernel", 16386), ("other_map", 2)] {
         assert_eq!(answer[row]["reservation_bytes"], Value::from(mib << 20), "{row}");
     }
     let output = predict(&["--region", "region0", "--align", "1G", "--max-struct-page", "64"]);
-    let answer = json(&output);
-    assert_eq!((code(&output), &answer["request"]["size_bytes"]), (0, &Value::from(64 * GIB)));
+    let answer = output.json();
+    assert_eq!((output.code, &answer["request"]["size_bytes"]), (0, &Value::from(64 * GIB)));
     let output = predict(&["--size", "1000001K", "--ndctl-size", "--max-struct-page", "64"]);
-    assert_eq!(json(&output)["request"]["size_bytes"], Value::from(GIB - (32 << 20)));
+    assert_eq!(output.json()["request"]["size_bytes"], Value::from(GIB - (32 << 20)));
 }
 
 #[test]
@@ -142,8 +130,8 @@ fn wrong_usage_ends_with_2() {
         &["scan", "--format", "xml"],
     ] {
         let output = pfnwatch(folder.path(), arguments);
-        assert_eq!(code(&output), 2, "{arguments:?} {}", String::from_utf8_lossy(&output.stderr));
-        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert_eq!(output.code, 2, "{arguments:?} {}", output.error);
+        assert!(output.text.is_empty(), "{arguments:?}");
     }
 }
 
@@ -151,12 +139,12 @@ fn wrong_usage_ends_with_2() {
 fn a_plan_prints_and_never_acts() {
     let folder = regressed();
     let output = pfnwatch(folder.path(), &["plan", "--max-struct-page", "128"]);
-    assert_eq!(code(&output), 3);
-    let plan = text(&output);
+    assert_eq!(output.code, 3);
+    let plan = output.text;
     for line in ["ndctl create-namespace --reconfig=namespace0.0", "ndctl write-infoblock", "--map=mem", "back up"] {
         assert!(plan.contains(line), "{line}: {plan}");
     }
-    let plan = json(&pfnwatch(folder.path(), &["plan", "--max-struct-page", "64", "--format", "json"]));
+    let plan = pfnwatch(folder.path(), &["plan", "--max-struct-page", "64", "--format", "json"]).json();
     assert_eq!((&plan["schema"], &plan["steps"][0]["excess_bytes"]), (&1.into(), &(256 << 20).into()));
 }
 
@@ -165,10 +153,10 @@ fn a_plan_is_written_as_a_script_once() {
     let folder = regressed();
     let file = folder.path().join("plan.sh");
     let arguments = ["plan", "--max-struct-page", "64", "--script", file.to_str().unwrap()];
-    assert_eq!(code(&pfnwatch(folder.path(), &arguments)), 3);
+    assert_eq!(pfnwatch(folder.path(), &arguments).code, 3);
     let script = std::fs::read_to_string(&file).unwrap();
     assert!(script.starts_with("#!/bin/sh\n") && script.contains("pfnwatch_same namespace0.0 uuid="), "{script}");
-    assert_eq!(code(&pfnwatch(folder.path(), &arguments)), 1, "a file that is there is not overwritten");
+    assert_eq!(pfnwatch(folder.path(), &arguments).code, 1, "a file that is there is not overwritten");
 }
 
 /// Of 4 GiB an older kernel cut 64 MiB off at the end. Sizes alone look like the regression's, to the byte.
@@ -181,7 +169,7 @@ fn an_older_kernels_cut_is_no_finding() {
     });
     let scan = || {
         let output = pfnwatch(folder.path(), &["scan", "--format", "json"]);
-        (code(&output), json(&output)["namespaces"][0].clone())
+        (output.code, output.json()["namespaces"][0].clone())
     };
     let (root, namespace) = scan();
     assert_eq!((root, &namespace["verdict"], &namespace["cause"]), (0, &"ok".into(), &"older_kernel".into()));
@@ -205,7 +193,7 @@ fn a_prediction_says_what_map_mem_loses() {
         std::fs::write(kernel.join("osrelease"), release).unwrap();
         let procfs = folder.path().to_str().unwrap();
         let size = ["predict", "--size", "16GiB", "--max-struct-page", "64", "--path.procfs", procfs];
-        text(&pfnwatch(folder.path(), &size))
+        pfnwatch(folder.path(), &size).text
     };
     assert!(predict("6.18.15+deb13-amd64\n").contains("suspected to lose that DRAM at each disable"));
     assert!(!predict("6.12.107+deb13-amd64\n").contains("suspected"));
@@ -215,8 +203,8 @@ fn a_prediction_says_what_map_mem_loses() {
 fn a_thousand_namespaces() {
     let folder = host(|tree| tree.crowd(1000));
     let output = pfnwatch(folder.path(), &["scan", "--format", "json"]);
-    let report = json(&output);
-    assert_eq!(code(&output), 3);
+    let report = output.json();
+    assert_eq!(output.code, 3);
     assert_eq!(report["namespaces"].as_array().unwrap().len(), 1000);
     assert_eq!((&report["totals"]["oversize"], &report["totals"]["unknown"]), (&63.into(), &0.into()));
     assert_eq!(report["totals"]["excess_bytes"], Value::from(63 * (256_u64 << 20)));
