@@ -1,6 +1,8 @@
 //! The built binary: `pfnwatch schema`, and reports that no other test validates against the published schemas.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
+#[path = "support/command.rs"]
+mod command;
 #[path = "support/schema.rs"]
 mod schema;
 #[path = "support/tree.rs"]
@@ -8,26 +10,21 @@ mod tree;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
+use command::Ran;
 use pfnwatch_common::InfoBlock;
 use serde_json::Value;
 use tree::{Pmem, Tree};
 
-fn pfnwatch(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pfnwatch")).args(arguments).output().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
+fn pfnwatch(arguments: &[&str]) -> Ran {
+    Ran::of(arguments, command::pfnwatch().args(arguments).output().unwrap())
 }
 
 /// Its output must match its schema; another test checks the exit code.
 fn reports(arguments: &[&str]) {
     let arguments = [arguments, &["--format", "json"]].concat();
     let output = pfnwatch(&arguments);
-    assert!(!output.stdout.is_empty(), "{arguments:?}: {output:?}");
-    schema::check_output(&arguments, &text(&output)).unwrap();
+    assert!(!output.text.is_empty(), "{arguments:?}: {output:?}");
 }
 
 fn path(folder: &Path, name: &str) -> String {
@@ -38,17 +35,17 @@ fn path(folder: &Path, name: &str) -> String {
 fn schemas_are_printed_by_name_and_written_all() {
     let folder = tempfile::tempdir().unwrap();
     let all = path(folder.path(), "new/schemas");
-    assert_eq!(pfnwatch(&["schema", "--all", &all]).status.code(), Some(0));
-    let list = text(&pfnwatch(&["schema"]));
+    assert_eq!(pfnwatch(&["schema", "--all", &all]).code, 0);
+    let list = pfnwatch(&["schema"]).text;
     let names: Vec<_> = list.lines().skip(1).map(|line| line.split_whitespace().next().unwrap()).collect();
     assert_eq!(fs::read_dir(&all).unwrap().count(), names.len());
     assert!(names.contains(&"event") && names.contains(&"event.set_up") && names.contains(&"scan"), "{names:?}");
     let file = fs::read_to_string(path(all.as_ref(), "scan.json")).unwrap();
-    assert_eq!(file, text(&pfnwatch(&["schema", "scan"])));
+    assert_eq!(file, pfnwatch(&["schema", "scan"]).text);
     let scan: Value = serde_json::from_str(&file).unwrap();
     assert_eq!(scan["$schema"], "https://json-schema.org/draft/2020-12/schema");
     let unheard = pfnwatch(&["schema", "unheard"]);
-    assert_eq!((unheard.status.code(), unheard.stdout.len()), (Some(2), 0));
+    assert_eq!((unheard.code, unheard.text.len()), (2, 0));
 }
 
 #[test]
@@ -73,7 +70,7 @@ fn reports_of_files_are_as_the_schemas_say() {
     let report = path(&hosts, "a.json");
     let (sysfs, hosts) = (sysfs.to_str().unwrap(), hosts.to_str().unwrap());
     let scan = pfnwatch(&["--path.sysfs", sysfs, "scan", "--without-ebpf", "--format", "json", "--output", &report]);
-    assert_eq!(scan.status.code(), Some(3), "{scan:?}");
+    assert_eq!(scan.code, 3, "{scan:?}");
     fs::write(path(hosts.as_ref(), "b.json"), "damaged").unwrap();
     reports(&["fleet", "--from", hosts]);
 

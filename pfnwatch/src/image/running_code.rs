@@ -195,6 +195,7 @@ fn kcore_offset(headers: &[u8], address: u64) -> Result<Option<u64>, object::Err
 mod tests {
     use super::*;
     use crate::image::module_file;
+    use crate::kernel::max_struct_page::tests::as_gcc_does;
 
     const KALLSYMS: &str = "\
 ffffffff81000000 T _text
@@ -212,6 +213,13 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
         assert_eq!(span(b"no symbols here", "here"), None);
         assert_eq!(span(b"what is no address T here", "here"), None);
         assert_eq!(span(b"zzzzzzzzzzzzzzzz T here", "here"), None);
+    }
+
+    /// 4 KiB with this code in them.
+    fn memory(offset: usize, code: &[u8]) -> Vec<u8> {
+        let mut memory = [&vec![0; offset], code].concat();
+        memory.resize(0x1000, 0xcc);
+        memory
     }
 
     fn core(address: u64, memory: &[u8]) -> Vec<u8> {
@@ -251,9 +259,7 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
 
     #[test]
     fn code_is_read_out_of_kcore() {
-        let mut memory = vec![0; 0x390];
-        memory.extend(crate::kernel::max_struct_page::tests::as_gcc_does(0x80, 7));
-        memory.resize(0x1000, 0xcc);
+        let memory = memory(0x390, &as_gcc_does(0x80, 7));
         let (_folder, paths) = host(KALLSYMS, &core(0xffff_ffff_c030_2000, &memory));
         let (function, decoded) = decode_running(&paths, None).unwrap();
         assert_eq!((function.as_str(), decoded.from_store.address), ("nvdimm_setup_pfn", 0xffff_ffff_c030_2395));
@@ -264,9 +270,7 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
     fn a_loaded_module_is_found_without_kallsyms() {
         // As the module file has it: 32 bytes into the section. Its own constant is another: what runs counts.
         let installed = module_file::parse(&module_file::tests::libnvdimm(64, 6)).unwrap();
-        let mut memory = vec![0; 0x400 + 32];
-        memory.extend(crate::kernel::max_struct_page::tests::as_gcc_does(0x80, 7));
-        memory.resize(0x1000, 0xcc);
+        let memory = memory(0x400 + 32, &as_gcc_does(0x80, 7));
         let (_folder, paths) = host("no symbols", &core(0xffff_ffff_c030_2000, &memory));
         load(&paths, "0xffffffffc0302400\n");
         let (function, decoded) = decode_running(&paths, Some(&installed)).unwrap();
@@ -276,14 +280,11 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
 
     #[test]
     fn a_kprobe_behind_the_entry_makes_the_code_unknown() {
-        let code = crate::kernel::max_struct_page::tests::as_gcc_does(0x40, 6);
+        let code = as_gcc_does(0x40, 6);
         for (endbr, offset, known) in
             [(true, 4, true), (true, 0, true), (false, 0, true), (false, 4, false), (true, 9, false)]
         {
-            let mut memory = vec![0; 0x390];
-            memory.extend(if endbr { &ENDBR64[..] } else { &[] });
-            memory.extend(&code);
-            memory.resize(0x1000, 0xcc);
+            let memory = memory(0x390, &[if endbr { &ENDBR64[..] } else { &[] }, &code].concat());
             let (_folder, paths) = host(KALLSYMS, &core(0xffff_ffff_c030_2000, &memory));
             fs::create_dir_all(paths.sysfs.join("kernel/debug/kprobes")).unwrap();
             let list = format!("ffffffffc0302394  k  nvdimm_setup_pfn+{offset:#x}  libnvdimm [OPTIMIZED]\n");
@@ -301,9 +302,7 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
     #[test]
     fn kallsyms_is_asked_unless_file_and_module_are_the_same_build() {
         let installed = module_file::parse(&module_file::tests::libnvdimm(64, 6)).unwrap();
-        let mut memory = vec![0; 0x390];
-        memory.extend(crate::kernel::max_struct_page::tests::as_gcc_does(0x80, 7));
-        memory.resize(0x1000, 0xcc);
+        let memory = memory(0x390, &as_gcc_does(0x80, 7));
         let (_folder, paths) = host(KALLSYMS, &core(0xffff_ffff_c030_2000, &memory));
         let address = |paths: &Paths, installed: &Module| {
             let (_, decoded) = decode_running(paths, Some(installed)).unwrap();
