@@ -1,6 +1,8 @@
 //! The built binary and an event store: what `pfnwatch events` prints of it, while it is written to and when nobody does.
 #![allow(clippy::unwrap_used, reason = "clippy knows tests by #[test] alone, and not what they call")]
 
+#[path = "support/command.rs"]
+mod command;
 #[path = "support/schema.rs"]
 mod schema;
 
@@ -8,9 +10,10 @@ use pfnwatch::model::store::UnsavedBlocks as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use command::{Ran, pfnwatch};
 use pfnwatch::guard::info_block_cache::InfoBlockCache;
 use pfnwatch::model::event::{Blind, BlockOrigin, Body, Event, NamespaceChange, NamespaceId, Time};
 use pfnwatch::model::info_block::SavedInfoBlock;
@@ -64,8 +67,8 @@ impl Host {
         host
     }
 
-    fn events(&self, arguments: &[&str]) -> Output {
-        command(&self.file(), arguments).output().unwrap()
+    fn events(&self, arguments: &[&str]) -> Ran {
+        run(&self.file(), arguments)
     }
 }
 
@@ -73,33 +76,33 @@ fn blind(reason: &str) -> Body {
     Body::Blind(Blind { reason: reason.to_owned() })
 }
 
-fn command(file: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pfnwatch"));
+fn events(file: &Path, arguments: &[&str]) -> Command {
+    let mut command = pfnwatch();
     command.arg("events").args(arguments).arg("--store").arg(file);
     command
 }
 
-fn lines(output: &Output) -> Vec<String> {
-    assert_eq!(output.status.code(), Some(0), "{}", error(output));
-    String::from_utf8(output.stdout.clone()).unwrap().lines().map(str::to_owned).collect()
+fn run(file: &Path, arguments: &[&str]) -> Ran {
+    Ran::of(&[&["events"], arguments].concat(), events(file, arguments).output().unwrap())
 }
 
-fn error(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+fn lines(output: &Ran) -> Vec<&str> {
+    assert_eq!(output.code, 0, "{}", output.error);
+    output.text.lines().collect()
 }
 
 #[test]
 fn events_are_printed_as_run_prints_them() {
     let host = Host::with_events();
-    let all = lines(&host.events(&[]));
+    let output = host.events(&[]);
+    let all = lines(&output);
     assert_eq!(all.len(), 4, "{all:?}");
     assert!(all[0].ends_with("Z BLIND    reason 30") && all[3].contains("destroy"), "{all:?}");
     let output = host.events(&["--limit", "1", "--format", "json"]);
-    let last: Value = serde_json::from_str(&lines(&output)[0]).unwrap();
-    schema::check_event(&last).unwrap();
+    let last: Value = serde_json::from_str(lines(&output)[0]).unwrap();
     assert_eq!((&last["event"], &last["id"]), (&"destroy".into(), &4.into()));
     assert_eq!(last.get("uncommitted"), None);
-    assert!(error(&output).contains("3 older ones are in the event store"), "{}", error(&output));
+    assert!(output.error.contains("3 older ones are in the event store"), "{}", output.error);
 }
 
 #[test]
@@ -118,14 +121,14 @@ fn events_are_picked_out() {
     ] {
         let output = host.events(arguments);
         assert_eq!(lines(&output).len(), expected, "{arguments:?}");
-        assert_eq!(error(&output).contains("no such event"), expected == 0, "{arguments:?}");
+        assert_eq!(output.error.contains("no such event"), expected == 0, "{arguments:?}");
     }
 }
 
 #[test]
 fn what_comes_is_followed() {
     let mut host = Host::with_events();
-    let mut child = command(&host.file(), &["--follow", "--limit", "1"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = events(&host.file(), &["--follow", "--limit", "1"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut next = || lines.next().unwrap().unwrap();
     assert!(next().contains("destroy"));
@@ -148,9 +151,9 @@ fn an_event_store_that_cannot_be_read_is_named_with_the_reason() {
     bytes[68..72].copy_from_slice(&[1, 2, 3, 4]);
     fs::write(&foreign, bytes).unwrap();
     for (file, said) in [(none, "there is no event store"), (text, "not a database"), (foreign, "another program's")] {
-        let output = command(&file, &[]).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", file.display());
-        assert!(error(&output).contains(said) && error(&output).contains(file.to_str().unwrap()), "{}", error(&output));
+        let output = run(&file, &[]);
+        assert_eq!(output.code, 1, "{}", file.display());
+        assert!(output.error.contains(said) && output.error.contains(file.to_str().unwrap()), "{}", output.error);
     }
     for (arguments, said) in [
         (&["--limit", "0"][..], "limit"),
@@ -159,8 +162,8 @@ fn an_event_store_that_cannot_be_read_is_named_with_the_reason() {
         (&["restore-block"], "NAMESPACE"),
     ] {
         let output = host.events(arguments);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert!(error(&output).contains(said), "{}", error(&output));
+        assert_eq!(output.code, 2, "{arguments:?}");
+        assert!(output.error.contains(said), "{}", output.error);
     }
 }
 
@@ -186,11 +189,8 @@ fn a_block_is_restored_without_an_agent() {
     }
     let restored = |which: &str, file: &Path| {
         let nobody = host.folder.path().join("none.sock");
-        let output = command(&host.file(), &["restore-block", which, "-o", file.to_str().unwrap()])
-            .arg("--control-socket")
-            .arg(nobody)
-            .output()
-            .unwrap();
+        let socket = ["--control-socket", nobody.to_str().unwrap()];
+        let output = host.events(&[&["restore-block", which, "-o", file.to_str().unwrap()], &socket[..]].concat());
         (lines(&output).join("\n"), fs::read(file).unwrap())
     };
     let (said, bytes) = restored("namespace0.0", &host.folder.path().join("new"));
