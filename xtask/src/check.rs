@@ -60,13 +60,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     // The agent embeds the object: clippy compiles it too.
     object().context("the eBPF programs do not build")?;
-    let failed: Vec<&str> = ALL.iter().filter(|check| !passes(check)).map(|check| check.name).collect();
+    let fails = |check: &&Check| (check.run)().inspect_err(|error| eprintln!("{}: {error:#}", check.name)).is_err();
+    let failed: Vec<&str> = ALL.iter().filter(fails).map(|check| check.name).collect();
     println!("{} checks passed, {} failed", ALL.len() - failed.len(), failed.len());
     if failed.is_empty() { Ok(()) } else { Err(anyhow!("failed: {}", failed.join("; "))) }
-}
-
-fn passes(check: &Check) -> bool {
-    (check.run)().inspect_err(|error| eprintln!("{}: {error:#}", check.name)).is_ok()
 }
 
 fn formatting() -> Result<()> {
