@@ -6,7 +6,6 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 use super::bundle::bundle;
 use super::fields::{cell, description};
-use crate::export::alerts::runbook;
 use crate::model::alert::AlertName;
 
 const ALERTING: &str = include_str!("../../dist/prometheus/alerting.rules.yml");
@@ -70,14 +69,4 @@ fn field(yaml: &Yaml, key: &str) -> String {
         Yaml::BadValue => "0s".to_owned(),
         other => panic!("{key}: {other:?}"),
     }
-}
-
-#[test]
-fn every_alert_has_its_section_in_the_runbook() {
-    let document = include_str!("../../../docs/runbook.md").to_ascii_lowercase();
-    let of_rules = rules(ALERTING).iter().map(|rule| field(rule, "alert")).collect::<Vec<_>>();
-    for name in AlertName::ALL.iter().map(ToString::to_string).chain(of_rules) {
-        assert!(document.contains(&format!("\n## {}\n", name.to_ascii_lowercase())), "{name}");
-    }
-    assert_eq!(runbook("#", AlertName::Blind), "#pfnwatchblind");
 }

@@ -215,4 +215,5 @@ fn every_alert_has_its_page_in_the_runbook() {
         assert!(runbook.contains(&format!("\n## {name}\n")), "{name} has no section in docs/runbook.md");
         assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
     }
+    assert_eq!(crate::export::alerts::runbook("#", AlertName::Blind), "#pfnwatchblind");
 }
