@@ -76,6 +76,12 @@ impl Rig {
         self.wait_until_idle().await
     }
 
+    async fn reconfigure(&self, config: &str) -> Status {
+        self.configure(config);
+        self.reload();
+        self.wait_until_idle().await
+    }
+
     async fn mode(&self, mode: ModeChoice) -> anyhow::Result<Option<String>> {
         match self.ask(Request::Mode { mode, reason: None }).await? {
             Response::Mode(response) => Ok(response.ineffective_reason),
@@ -297,15 +303,11 @@ fn reload_of_a_wrong_file_keeps_the_policy() {
     let kernel = FakeKernel::sound();
     let events = scenario(&kernel, ENFORCE, async |rig| {
         let number = rig.wait_until_idle().await.policy.number;
-        rig.configure("[guard]\nmode = \"on\"\n");
-        rig.reload();
-        let status = rig.wait_until_idle().await;
+        let status = rig.reconfigure("[guard]\nmode = \"on\"\n").await;
         assert!(status.policy.reload_error.as_ref().unwrap().contains("expected `audit` or `enforce`"), "{status:?}");
         assert_eq!((status.mode.mode, status.policy.number), (Mode::Enforce, number));
         assert!(rig.kernel.refuses() && status.enforcement_effective);
-        rig.configure("[guard]\nmode = \"audit\"\n");
-        rig.reload();
-        let status = rig.wait_until_idle().await;
+        let status = rig.reconfigure("[guard]\nmode = \"audit\"\n").await;
         assert_eq!((status.mode.mode, status.policy.reload_error), (Mode::Audit, None));
         assert!(!rig.kernel.refuses());
     });
@@ -475,9 +477,7 @@ fn policy_that_the_kernel_rejects_leaves_the_guard_as_it_is() {
         rig.kernel.send(Message::Module(Ok(ModuleChange::Removed)));
         let status = rig.wait_until_idle().await;
         assert!(!status.guard.armed && !status.enforcement_effective && !rig.kernel.refuses(), "{status:?}");
-        rig.configure("[guard]\nmode = \"audit\"\n");
-        rig.reload();
-        let status = rig.wait_until_idle().await;
+        let status = rig.reconfigure("[guard]\nmode = \"audit\"\n").await;
         assert!(status.mode.mode == Mode::Enforce && status.policy.reload_error.is_some(), "{status:?}");
         rig.kernel.set(|state| state.publish_error = None);
         let status = rig.tick().await;
@@ -530,9 +530,7 @@ fn mode_of_a_person_outlives_restarts_and_reloads() {
         rig.mode(ModeChoice::Configured).await.unwrap();
         assert_eq!(rig.wait_until_idle().await.mode.overridden(), None);
         assert!(!rig.kernel.refuses());
-        rig.configure(HELD);
-        rig.reload();
-        assert_eq!(rig.wait_until_idle().await.mode.mode, Mode::Enforce, "the configuration's again");
+        assert_eq!(rig.reconfigure(HELD).await.mode.mode, Mode::Enforce, "the configuration's again");
     });
     let taken_over = of_kind(&events, "guard_taken_over");
     assert!(taken_over[0]["detail"].as_str().unwrap().contains("a person has set"), "{taken_over:?}");
