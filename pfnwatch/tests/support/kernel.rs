@@ -25,7 +25,7 @@ use pfnwatch::model::view::ProgramRuns;
 use pfnwatch::os::clock::{Clock, Interval};
 use pfnwatch::sysfs::module_watch::ModuleChange;
 use pfnwatch_common::counter::Counter;
-use pfnwatch_common::guard::{KnownBlock, NamespacePlace};
+use pfnwatch_common::guard::{KnownBlock, NamespacePlace, REGION_EPOCH_SLOTS};
 use pfnwatch_common::policy::{Mode, Snapshot};
 use pfnwatch_common::superblock;
 
@@ -77,6 +77,7 @@ pub struct Maps {
     pub number: u64,
     pub snapshot: Snapshot,
     pub module_epoch: u64,
+    pub region_epochs: Vec<u64>,
     pub blocks: BTreeMap<NamespacePlace, KnownBlock>,
     pub tickets: BTreeSet<u64>,
 }
@@ -87,6 +88,7 @@ impl Default for Maps {
             number: 0,
             snapshot: Snapshot::EMPTY,
             module_epoch: 0,
+            region_epochs: vec![0; REGION_EPOCH_SLOTS as usize],
             blocks: BTreeMap::new(),
             tickets: BTreeSet::new(),
         }
@@ -278,6 +280,10 @@ impl GuardTables for FakeKernel {
         let state = self.get();
         fails(&state.maps_error)?;
         Ok(state.maps.module_epoch)
+    }
+
+    fn region_epochs(&self) -> anyhow::Result<Vec<u64>> {
+        Ok(self.get().maps.region_epochs.clone())
     }
 
     fn number(&self) -> anyhow::Result<u64> {
