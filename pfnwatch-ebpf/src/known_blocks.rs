@@ -39,7 +39,9 @@ pub(crate) fn mark_unseen(nd_pfn: NdPfn) -> Read<()> {
 /// The region is being enabled: its namespaces are about to be found.
 #[inline(always)]
 pub(crate) fn forget_region(region: Region) -> Read<()> {
-    if let Some(epoch) = REGION_EPOCHS.get_ptr_mut(NamespacePlace { start: 0, region: region.id()?.into() }.epoch_slot()) {
+    if let Some(epoch) =
+        REGION_EPOCHS.get_ptr_mut(NamespacePlace { start: 0, region: region.id()?.into() }.epoch_slot())
+    {
         // SAFETY: the pointer is to the map's value, and a word is read and written whole. Of two regions that count in one slot at the
         // same moment one may go uncounted: the number is a new one all the same.
         unsafe { epoch.write_volatile(epoch.read_volatile().wrapping_add(1)) };

@@ -169,8 +169,11 @@ fn send(attempt: &mut Attempt) {
 /// Records what a device that a driver took shows of the info block.
 #[inline(always)]
 fn learn(attempt: &Attempt, device: Device) -> Read<()> {
-    if !attempt.seen.has(CaptureFlags::BOUND) || attempt.bind_result != 0 {
+    if !attempt.seen.has(CaptureFlags::BOUND) {
         return Ok(());
+    }
+    if attempt.bind_result != 0 {
+        return failed(attempt, device);
     }
     match Personality::from_u32(attempt.personality) {
         // There is a valid block with the device's uuid: known by now, unless the return of the set-up was missed.
@@ -182,6 +185,16 @@ fn learn(attempt: &Attempt, device: Device) -> Read<()> {
             None => Ok(()),
         },
         Personality::Other => Ok(()),
+    }
+}
+
+/// A bind has failed. Only a set-up writes a block: without one the namespace is what it was before.
+#[inline(always)]
+fn failed(attempt: &Attempt, device: Device) -> Read<()> {
+    let is_set_up = attempt.seen.has(CaptureFlags::SETUP_ENTERED) || attempt.seen.has(CaptureFlags::FAULT);
+    match Personality::from_u32(attempt.personality) {
+        Personality::Pfn | Personality::Dax if !is_set_up => known_blocks::clear_doubt(NdPfn::of(device)?),
+        _ => Ok(()),
     }
 }
 

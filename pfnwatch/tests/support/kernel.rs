@@ -165,8 +165,8 @@ impl Sensor for FakeKernel {
         fails(&state.attach_error)?;
         let shared = state.is_pinned;
         if !shared {
-            let module_epoch = state.maps.module_epoch;
-            state.maps = Maps { module_epoch, ..Maps::default() };
+            let Maps { module_epoch, region_epochs, .. } = state.maps.clone();
+            state.maps = Maps { module_epoch, region_epochs, ..Maps::default() };
         }
         state.is_attached = true;
         state.is_pinned = stay == OnExit::Pinned;
