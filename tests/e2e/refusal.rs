@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
-use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::{InfoBlock, raw};
-use guest::{GIB, MIB, command, facts, modules, namespace, regions, sysfs};
+use guest::{GIB, MIB, facts, namespace, regions, sysfs};
 use nix::libc;
 use serde_json::{Value, json};
 use std::time::Duration;

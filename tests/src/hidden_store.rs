@@ -22,9 +22,10 @@ impl HiddenStore {
         let said = command::attempt(agent::PROGRAM, &["kernel", "--running", "--format", "json"])?;
         ensure!(said.code == Some(0), "{said:?}");
         let report: Value = serde_json::from_str(&said.stdout).with_context(|| format!("no JSON: {said:?}"))?;
-        let evidence = &report["kernels"][0]["evidence"][0];
-        ensure!(evidence["source"] == "running code", "{report:#}");
-        let address = evidence["store_address"].as_u64().context("no store")?;
+        let evidence = report.pointer("/kernels/0/evidence/0").context("no evidence")?;
+        let is_running = evidence.get("source").is_some_and(|source| source == "running code");
+        ensure!(is_running, "{report:#}");
+        let address = evidence.get("store_address").and_then(Value::as_u64).context("no store")?;
         let symbols = fs::read_to_string("/proc/kallsyms")?;
         let symbol = symbols.lines().find(|line| line.contains(" nvdimm_setup_pfn\t")).context("no symbol")?;
         let start = u64::from_str_radix(symbol.split(' ').next().unwrap_or_default(), 16)?;

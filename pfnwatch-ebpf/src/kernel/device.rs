@@ -63,7 +63,7 @@ impl Device {
         }
     }
 
-    /// Whether the driver that is about to be bound, or is, is that of regions. Where its name cannot be told, it is not.
+    /// Whether the driver that is about to be bound, or is, is that of regions. Where its name is unknown, it is not.
     #[inline(always)]
     pub(crate) fn has_region_driver(self) -> Read<bool> {
         if !is_known(|layout| &layout.device_driver.name) || !is_known(|layout| &layout.nd_region.id) {

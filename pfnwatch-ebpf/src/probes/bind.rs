@@ -24,7 +24,7 @@ fn bus_probe(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// The bus carries regions and DIMMs too: nothing is reserved for those. Not only for who is in charge: a region that is enabled in the
+/// The bus carries regions and DIMMs too: nothing is reserved for those. Not only where this load is in charge: a region that is enabled in the
 /// moment of a take-over is counted by both.
 #[inline(always)]
 fn other(device: Device) -> Read<()> {

@@ -13,7 +13,7 @@ use pfnwatch_common::InfoBlock;
 use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
-use super::fixtures::{MODES, small, wanted};
+use super::fixtures::{MODES, again, small, wanted};
 use crate::set_up_events::set_up_of_existing;
 
 /// Root writes an oversize block by hand and enables it: for the kernel it always existed.
@@ -77,8 +77,9 @@ fn creation_after_a_bind_that_failed_before_its_set_up_is_denied() -> Result<()>
     let region = regions::fresh()?.first;
     let mut guard = Guard::start(&Policy::strict(GuardMode::Audit))?;
     for mode in MODES {
-        let prepared = creation::prepare(&wanted(&region, mode, Map::Dev))?;
         guard.stance(GuardMode::Audit)?;
+        let wanted = wanted(&region, mode, Map::Dev);
+        let prepared = again(&wanted, &creation::prepare_empty(&wanted)?)?;
         prepared.bind_while_held(0)?;
         guard.judgement("would_deny", &prepared)?;
         guard.stance(GuardMode::Enforce)?;
