@@ -38,6 +38,8 @@ pub const POLICIES: &str = "POLICIES";
 pub const ACTIVE: &str = "ACTIVE";
 /// One u64: how often libnvdimm was loaded or unloaded since the programs were loaded.
 pub const MODULE_EPOCH: &str = "MODULE_EPOCH";
+/// One u64 for each [`crate::guard::NamespacePlace::epoch_slot`]: how often a region of this slot was enabled.
+pub const REGION_EPOCHS: &str = "REGION_EPOCHS";
 /// The [`crate::guard::KnownBlock`] of a namespace, by its [`crate::guard::NamespacePlace`].
 pub const KNOWN_BLOCKS: &str = "KNOWN_BLOCKS";
 /// One entry, by id, for each exemption that is valid for one creation: removing the entry spends it.

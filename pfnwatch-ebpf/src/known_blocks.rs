@@ -1,14 +1,15 @@
 //! What is known of the info blocks on namespaces: a bind that finds a valid one is no creation.
 //!
 //! A namespace without an entry is unseen, and the guard allows what happens on it. So whatever is missed here, a probe or
-//! room for an entry, ends in a creation that is allowed and counted.
+//! room for an entry, ends in a creation that is allowed and counted. What is known of a region's namespaces is good until the
+//! region is enabled again: what lies there may be exchanged meanwhile, and its labels may be others.
 
 use pfnwatch_common::counter::Counter;
 use pfnwatch_common::guard::{BlockLookup, KnownBlock, NamespacePlace};
 
 use crate::counters::count;
-use crate::kernel::{Namespace, NdPfn, Read};
-use crate::maps::KNOWN_BLOCKS;
+use crate::kernel::{Namespace, NdPfn, Read, Region};
+use crate::maps::{KNOWN_BLOCKS, REGION_EPOCHS};
 use crate::uuid::Uuid;
 
 /// The namespace of this `nd_pfn` has a valid block with the device's uuid.
@@ -35,9 +36,28 @@ pub(crate) fn mark_unseen(nd_pfn: NdPfn) -> Read<()> {
     Ok(())
 }
 
+/// The region is being enabled: its namespaces are about to be found.
+#[inline(always)]
+pub(crate) fn forget_region(region: Region) -> Read<()> {
+    if let Some(epoch) =
+        REGION_EPOCHS.get_ptr_mut(NamespacePlace { start: 0, region: region.id()?.into() }.epoch_slot())
+    {
+        // SAFETY: the pointer is to the map's value, and a word is read and written whole. Of two regions that count in one slot at the
+        // same moment one may go uncounted: the number is a new one all the same.
+        unsafe { epoch.write_volatile(epoch.read_volatile().wrapping_add(1)) };
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn region_epoch(place: &NamespacePlace) -> u64 {
+    // SAFETY: as above. The slot is below the number of entries.
+    REGION_EPOCHS.get_ptr(place.epoch_slot()).map_or(0, |epoch| unsafe { epoch.read_volatile() })
+}
+
 #[inline(always)]
 fn set(place: &NamespacePlace, block: &KnownBlock) {
-    if KNOWN_BLOCKS.insert(place, block, 0).is_err() {
+    if KNOWN_BLOCKS.insert(place, block.found_in(region_epoch(place)), 0).is_err() {
         count(Counter::BlockMissed);
         let _ = KNOWN_BLOCKS.remove(place);
     }
@@ -73,7 +93,7 @@ fn set_in_doubt(place: &NamespacePlace, in_doubt: u32) {
 pub(crate) fn lookup(place: &NamespacePlace, uuid: &Uuid) -> BlockLookup {
     match KNOWN_BLOCKS.get_ptr(place) {
         // SAFETY: memory of a replaced entry outlives the program (RCU).
-        Some(block) => unsafe { &*block }.lookup(uuid.words()),
+        Some(block) => unsafe { &*block }.lookup(uuid.words(), region_epoch(place)),
         None => BlockLookup::MaybeKnown,
     }
 }

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use pfnwatch_common::counter::Counter;
-use pfnwatch_common::guard::{KnownBlock, NamespacePlace, UuidStore};
+use pfnwatch_common::guard::{KnownBlock, NamespacePlace, REGION_EPOCH_SLOTS, UuidStore};
 use pfnwatch_common::policy::{SLOTS, Snapshot};
 use pfnwatch_common::record::Attempt;
 
@@ -30,6 +30,10 @@ pub(crate) static ACTIVE: Array<u64> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static MODULE_EPOCH: Array<u64> = Array::with_max_entries(1, 0);
+
+/// How often a region of this slot was enabled.
+#[map]
+pub(crate) static REGION_EPOCHS: Array<u64> = Array::with_max_entries(REGION_EPOCH_SLOTS, 0);
 
 /// The agent sets the size.
 #[map]

@@ -270,7 +270,7 @@ impl<W: Write> Agent<W> {
             self.update_regions();
         }
         if self.state.is_observing() && self.state.degraded.is_failing(DegradedPart::Arming) {
-            let inventory = self.read_inventory();
+            let inventory = self.take_inventory();
             self.arm(inventory.as_ref().map_err(|error| anyhow::anyhow!("{error:#}")))?;
             if let Ok(inventory) = inventory {
                 self.report_existing_namespaces(inventory)?;
@@ -392,7 +392,7 @@ impl<W: Write> Agent<W> {
         self.note(DegradedPart::Programs, Ok(()));
         let is_first = self.state.on_attached(guard_off, self.guard.on_exit() == OnExit::Pinned);
         // Read after the attachment: what changes from now on is seen by the programs.
-        let inventory = self.read_inventory();
+        let inventory = self.take_inventory();
         let namespaces = inventory.iter().flat_map(|inventory| &inventory.namespaces);
         self.assessor.on_attached(namespaces.filter_map(|namespace| namespace.uuid.clone().ok()));
         let is_empty = inventory.as_ref().is_ok_and(|inventory| inventory.regions.is_empty());
@@ -414,6 +414,12 @@ impl<W: Write> Agent<W> {
             Ok(inventory) => self.report_existing_namespaces(inventory),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Reads the inventory by which the guard is armed.
+    fn take_inventory(&mut self) -> anyhow::Result<Inventory> {
+        self.guard.begin_inventory()?;
+        self.read_inventory()
     }
 
     fn read_inventory(&self) -> anyhow::Result<Inventory> {

@@ -39,6 +39,8 @@ pub struct Guard {
     is_adopted: bool,
     /// Whether this agent has had a guard in the kernel: what an earlier agent has left is adopted once.
     was_open: bool,
+    /// How often each region was enabled before the inventory was read.
+    region_epochs: Vec<u64>,
     /// Whether a namespace was destroyed of whose place something may still be known.
     has_destroyed: bool,
     /// The names of the regions, by their start addresses.
@@ -106,6 +108,7 @@ impl Guard {
             tables: None,
             is_adopted: false,
             was_open: false,
+            region_epochs: Vec::new(),
             has_destroyed: false,
             region_names: BTreeMap::new(),
             host_clock: clock,
@@ -168,7 +171,17 @@ impl Guard {
         self.publish()
     }
 
-    /// Records the regions and the info blocks that there are, before the guard is armed.
+    /// The inventory is about to be read: what it shows of a region is good until that is enabled again.
+    ///
+    /// # Errors
+    /// The kernel does not report how often regions were enabled: the inventory must not be handed over.
+    pub fn begin_inventory(&mut self) -> anyhow::Result<()> {
+        self.region_epochs = self.tables.as_ref().map_or(Ok(Vec::new()), |tables| tables.region_epochs())?;
+        Ok(())
+    }
+
+    /// Records the regions and the info blocks that there are, before the guard is armed. Call [`Self::begin_inventory`] before
+    /// the inventory is read.
     ///
     /// # Errors
     /// What is known of a namespace cannot be handed over: then the guard must not be armed.
@@ -177,7 +190,9 @@ impl Guard {
         let Some(tables) = &mut self.tables else { return Ok(()) };
         let mut without_room = 0;
         for (place, block) in inventory.namespaces.iter().filter_map(namespace_blocks::block) {
-            without_room += usize::from(!tables.add_known_block(place, block)?);
+            let epoch = usize::try_from(place.epoch_slot()).ok().and_then(|slot| self.region_epochs.get(slot));
+            let Some(epoch) = epoch else { continue };
+            without_room += usize::from(!tables.add_known_block(place, block.found_in(*epoch))?);
         }
         if without_room > 0 {
             tracing::warn!(

@@ -11,6 +11,7 @@ use guest::command::{self, CommandOutput};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::{self, InfoBlock};
 use guest::pfnwatch::{ensure_contains, report, row, scan};
+use guest::stacked::{Linear, Loop, Swap};
 use guest::{modules, namespace, regions, sysfs, wait};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -145,6 +146,43 @@ fn what_ndctl_would_refuse_by_its_start_has_no_commands() -> Result<()> {
     let refused = command::attempt("/bin/ndctl", &reconfigure)?;
     ensure!(refused.code != Some(0) && refused.stderr.contains("misaligned to 16M"), "{refused:?}");
     Ok(())
+}
+
+/// Swap, loop devices and the device mapper, with which LVM works, too: no process has the disk open, and no mount shows it.
+#[test]
+fn what_is_stacked_on_a_disk_stops_it() -> Result<()> {
+    let regions = regions::fresh()?;
+    let name = shrunk(&regions.first, Mode::Fsdax, "")?;
+    let holder = namespace::holder(&name)?;
+    let disk = sysfs::block_device(&holder)?;
+    let device = format!("/dev/{disk}");
+    let identity = || -> Result<_> {
+        Ok((sysfs::text(&name, "uuid")?, sysfs::text(&holder, "uuid")?, sysfs::number(&holder, "size")?))
+    };
+    let before = identity()?;
+    plan(&[&name])?;
+    let is_refused = |user: &str, reason: &str| -> Result<()> {
+        let report = report(3, &["plan", &name])?;
+        let users = report.pointer("/steps/0/users").and_then(|users| users.as_array()).context("no users")?;
+        ensure!(users.iter().any(|found| found["user"] == user), "{user} is none of the users: {users:#?}");
+        ensure_stops(reason)
+    };
+    let swap = Swap::on(&device)?;
+    is_refused(&format!("{device} is swap"), &format!("{device} is swap"))?;
+    drop(swap);
+    let over = Loop::over(&device)?;
+    is_refused(
+        &format!("{device} is below the loop device {}", over.name),
+        &format!("is below a loop device: /sys/block/{}", over.name),
+    )?;
+    drop(over);
+    let over = Linear::over(&device, "tests")?;
+    is_refused(&format!("{device} is claimed by dm-0 (tests)"), &format!("is in use: /sys/block/{disk}/holders/dm-0"))?;
+    drop(over);
+    ensure!(identity()? == before, "the namespace was changed");
+    let said = run(&["data-is-backed-up"])?;
+    ensure!(said.code == Some(0), "nothing uses it any more: {said:?}");
+    ensure_contains(row(&scan(0)?, &name)?, &json!({ "verdict": "ok", "excess_bytes": 0, "map": "dev" }))
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
-use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::{InfoBlock, raw};
-use guest::{GIB, MIB, command, facts, modules, namespace, regions, sysfs};
+use guest::{GIB, MIB, facts, namespace, regions, sysfs};
 use nix::libc;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -69,16 +69,6 @@ fn nothing_usable_is_told_as_the_kernel_has_it() -> Result<()> {
     Ok(())
 }
 
-/// Binds while another driver holds 64 KiB of the range from `held` on: the kernel answers EBUSY.
-fn bind_while_held(made: &PreparedNamespace, held: u64) -> Result<()> {
-    let held = format!("mem_address={:#x}", sysfs::number(&made.namespace, "resource")? + held);
-    command::run("/sbin/modprobe", &["ramoops", "mem_size=0x10000", "record_size=0x4000", &held])?;
-    let bound = made.bind();
-    modules::unload("ramoops")?;
-    assert_eq!(bound.map_err(|error| error.raw_os_error()), Err(Some(libc::EBUSY)));
-    Ok(())
-}
-
 /// nd_pmem requests the whole range, dax_pmem the reservation, and both only after the block is written.
 #[test]
 fn driver_that_fails_after_the_block_leaves_it_reserved() -> Result<()> {
@@ -86,7 +76,7 @@ fn driver_that_fails_after_the_block_leaves_it_reserved() -> Result<()> {
     let mut agent = Agent::start(&[])?;
     for (mode, map, held) in [(Mode::Fsdax, Map::Dev, 255 * MIB), (Mode::Devdax, Map::Mem, MIB)] {
         let made = creation::prepare(&wanted(&regions.first, mode, map, 256 * MIB, 2 * MIB))?;
-        bind_while_held(&made, held)?;
+        made.bind_while_held(held)?;
         let event = agent.set_up(&made.namespace_uuid, "made")?;
         ends(&event, "reserved_not_enabled", 0, -libc::EBUSY, "the memmap reserved, but the driver failed: EBUSY")?;
         facts::compare(&event, &facts::of_block(&raw(&made.namespace, InfoBlock::of)?)?)?;
@@ -106,7 +96,7 @@ fn reservation_that_is_in_use_is_refused_before_the_block() -> Result<()> {
     let regions = regions::fresh()?;
     let mut agent = Agent::start(&[])?;
     let made = creation::prepare(&wanted(&regions.first, Mode::Fsdax, Map::Dev, 256 * MIB, 2 * MIB))?;
-    bind_while_held(&made, MIB)?;
+    made.bind_while_held(MIB)?;
     let event = agent.set_up(&made.namespace_uuid, "none")?;
     ends(&event, "refused", -libc::EBUSY, -libc::EBUSY, "none was made: EBUSY: the memory range is in use")?;
     let block = raw(&made.namespace, InfoBlock::of)?;

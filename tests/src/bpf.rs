@@ -126,7 +126,7 @@ fn added<T: Clone + PartialEq>(now: &[T], before: &[T]) -> Vec<T> {
     now.iter().filter(|held| !before.contains(held)).cloned().collect()
 }
 
-pub const PINS: &str = "/sys/fs/bpf/pfnwatch/v4";
+pub const PINS: &str = "/sys/fs/bpf/pfnwatch/v5";
 
 /// A guard that stays attached as long as this lives, even without its pins.
 pub struct PinnedObjects(#[expect(dead_code, reason = "it holds the link")] FdLink);
@@ -166,6 +166,22 @@ impl OwnerMap {
 
     pub fn set(&mut self, load: u64) -> Result<()> {
         self.0.set(0, load, 0).context("the charge cannot be changed")
+    }
+}
+
+/// The pinned guard's number of loads and unloads of libnvdimm.
+pub struct ModuleEpochMap(Array<MapData, u64>);
+
+impl ModuleEpochMap {
+    pub fn open() -> Result<Self> {
+        let map = MapData::from_pin(format!("{PINS}/maps/MODULE_EPOCH")).context("cannot open the pin of the map")?;
+        Ok(Self(Map::Array(map).try_into().context("it is another map")?))
+    }
+
+    /// As if libnvdimm were loaded or unloaded.
+    pub fn turn(&mut self) -> Result<()> {
+        let epoch = self.0.get(&0, 0).context("the number cannot be read")?;
+        self.0.set(0, epoch + 1, 0).context("the number cannot be changed")
     }
 }
 

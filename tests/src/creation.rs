@@ -2,9 +2,10 @@
 
 use std::{fs, io};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use nix::libc;
 
-use crate::{regions, sysfs};
+use crate::{command, modules, regions, sysfs};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
@@ -53,6 +54,17 @@ impl PreparedNamespace {
     /// Binds the holder: the kernel probes it in this process, and writes the info block. The error is the kernel's.
     pub fn bind(&self) -> io::Result<()> {
         sysfs::bind(&self.holder, self.driver)
+    }
+
+    /// Binds the holder while another driver holds 64 KiB of the namespace from `offset` on, for which the kernel must answer EBUSY.
+    /// That driver writes to them.
+    pub fn bind_while_held(&self, offset: u64) -> Result<()> {
+        let held = format!("mem_address={:#x}", sysfs::number(&self.namespace, "resource")? + offset);
+        command::run("/sbin/modprobe", &["ramoops", "mem_size=0x10000", "record_size=0x4000", &held])?;
+        let bound = self.bind().map_err(|error| error.raw_os_error());
+        modules::unload("ramoops")?;
+        ensure!(bound == Err(Some(libc::EBUSY)), "{self:?}: {bound:?} while a part of it is held");
+        Ok(())
     }
 }
 

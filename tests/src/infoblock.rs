@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{namespace, sysfs};
 
-const OFFSET: u64 = 4096;
+/// Where a namespace's block begins.
+pub const OFFSET: u64 = 4096;
 const SIZE: usize = 4096;
 /// Place of the Fletcher-64 checksum in the block, which is taken with zero there.
 const CHECKSUM_AT: usize = 4088;

@@ -1,7 +1,7 @@
 //! Loads and unloads the kernel's nvdimm stack, whole or by the piece.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -92,6 +92,29 @@ pub fn unload_stack() -> Result<()> {
     }
     ensure!(!loaded("libnvdimm"), "libnvdimm is still loaded");
     Ok(())
+}
+
+/// A module's file, out of the way for as long as this lives.
+pub struct HiddenFile {
+    file: PathBuf,
+    aside: PathBuf,
+}
+
+impl HiddenFile {
+    pub fn hide(name: &str) -> Result<Self> {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        let files = Path::new("/lib/modules").join(release.trim());
+        let (file, aside) = (files.join(format!("kernel/{name}.ko")), files.join(format!("{name}.ko.hidden")));
+        fs::rename(&file, &aside).with_context(|| format!("cannot move {}", file.display()))?;
+        Ok(Self { file, aside })
+    }
+}
+
+impl Drop for HiddenFile {
+    fn drop(&mut self) {
+        // Without it the next test that loads the module fails.
+        let _ = fs::rename(&self.aside, &self.file);
+    }
 }
 
 pub fn references(module: &str) -> Result<u64> {

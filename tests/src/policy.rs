@@ -1,8 +1,11 @@
 //! The agent's configuration, as a test wants it.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
+
+use crate::webhook::Webhook;
 
 pub const PATH: &str = "/run/pfnwatch.toml";
 
@@ -32,12 +35,13 @@ pub struct Policy {
     reference_struct_page: u64,
     hold: bool,
     exemptions: Vec<String>,
+    receiver: Option<SocketAddr>,
 }
 
 impl Policy {
     /// The defaults: what a regressed kernel makes is oversize.
     pub const fn default_audit(stance: GuardMode) -> Self {
-        Self { stance, reference_struct_page: STRUCT_PAGE, hold: false, exemptions: Vec::new() }
+        Self { stance, reference_struct_page: STRUCT_PAGE, hold: false, exemptions: Vec::new(), receiver: None }
     }
 
     /// The ideal is computed with half of what a sound kernel reserves for a page: its map=dev is oversize, unless the
@@ -61,6 +65,11 @@ impl Policy {
         self
     }
 
+    pub fn report_to(mut self, hook: &Webhook) -> Self {
+        self.receiver = Some(hook.address);
+        self
+    }
+
     pub fn write(&self) -> Result<()> {
         write(&self.text())
     }
@@ -70,7 +79,11 @@ impl Policy {
         let guard = format!("[guard]\nmode = \"{}\"\non_agent_exit = \"{exit}\"\n", self.stance.as_str());
         let thresholds = format!("[thresholds]\nreference_struct_page_bytes = {}\n", self.reference_struct_page);
         let exemption = |what: &String| format!("[[exemptions]]\n{what}\nreason = \"a test wants it\"\n");
-        guard + &thresholds + &self.exemptions.iter().map(exemption).collect::<String>()
+        let receiver = |address: SocketAddr| {
+            format!("[[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://{address}/\"\n")
+        };
+        let receiver = self.receiver.map(receiver).unwrap_or_default();
+        guard + &thresholds + &receiver + &self.exemptions.iter().map(exemption).collect::<String>()
     }
 }
 

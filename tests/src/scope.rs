@@ -62,6 +62,8 @@ pub const TABLE: &[Scope] = &[
     decided_by_maps("guard::hold::failed_take_over"),
     decided_by_maps("guard::hold::guard_of_another_version"),
     decided_by_maps("guard::hold::pins_that_are_removed"),
+    // What is known is decided by maps; that a region is enabled, the oldest and the newest show.
+    decided_by_maps("guard::unseen::existing_block_on_a_region_that_was_enabled_again"),
     decided_by_maps("guard::known_blocks_full::"),
     decided_by_maps("guard::lifecycle::mode_is_taken_while_denials_flood"),
     decided_by_maps("guard::lifecycle::sighup"),

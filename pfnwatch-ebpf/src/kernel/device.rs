@@ -3,7 +3,7 @@
 use pfnwatch_common::record::{Personality, Text};
 
 use super::name::{Name, name};
-use super::{Fault, Read, container, pointer, text};
+use super::{Fault, Read, container, is_known, pointer, text};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Device(u64);
@@ -16,6 +16,9 @@ const TYPES: [(Name, Personality); 5] = [
     (name(b"nd_namespace_pmem"), Personality::NamespacePmem),
     (name(b"nd_namespace_io"), Personality::NamespaceIo),
 ];
+
+/// `nd_region_driver` (drivers/nvdimm/region.c).
+const REGION_DRIVER: Name = name(b"nd_region");
 
 impl Device {
     #[inline(always)]
@@ -58,6 +61,17 @@ impl Device {
             Some(name) => text(name, into),
             None => Ok(()),
         }
+    }
+
+    /// Whether the driver that is about to be bound, or is, is that of regions. Where its name is unknown, it is not.
+    #[inline(always)]
+    pub(crate) fn has_region_driver(self) -> Read<bool> {
+        if !is_known(|layout| &layout.device_driver.name) || !is_known(|layout| &layout.nd_region.id) {
+            return Ok(false);
+        }
+        let Some(driver) = pointer(self.0, |layout| &layout.device.driver)? else { return Ok(false) };
+        let Some(name) = pointer(driver, |layout| &layout.device_driver.name)? else { return Ok(false) };
+        Ok(Name::at(name)?.is(&REGION_DRIVER))
     }
 
     #[inline(always)]

@@ -180,7 +180,7 @@ impl Region {
     }
 
     #[inline(always)]
-    fn id(self) -> Read<u32> {
+    pub(crate) fn id(self) -> Read<u32> {
         value(self.0, |layout| &layout.nd_region.id)
     }
 

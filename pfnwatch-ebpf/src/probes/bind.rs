@@ -7,29 +7,33 @@ use pfnwatch_common::counter::Counter;
 use pfnwatch_common::record::{Attempt, CaptureFlags, Personality};
 
 use crate::counters::count;
-use crate::kernel::{Device, Namespace, NdPfn, Read, claimed_by};
+use crate::kernel::{Device, Namespace, NdPfn, Read, Region, claimed_by};
 use crate::maps::ATTEMPTS;
 use crate::{emit, globals, known_blocks, ownership, task};
 
 /// `static int nvdimm_bus_probe(struct device *dev)` (drivers/nvdimm/bus.c): an attempt begins.
 #[kprobe]
 fn bus_probe(ctx: ProbeContext) -> u32 {
-    if ownership::is_active()
-        && let Some(address) = ctx.arg::<u64>(0)
-    {
-        begin(&ctx, Device::at(address));
+    let Some(device) = ctx.arg::<u64>(0).map(Device::at) else { return 0 };
+    match device.personality() {
+        // A fault has been counted.
+        Ok(Personality::Other) => drop(other(device)),
+        Ok(personality) if ownership::is_active() => begin(&ctx, device, personality),
+        _ => {}
     }
     0
 }
 
+/// The bus carries regions and DIMMs too: nothing is reserved for those. Not only where this load is in charge: a region that is enabled in the
+/// moment of a take-over is counted by both.
 #[inline(always)]
-fn begin(ctx: &ProbeContext, device: Device) {
+fn other(device: Device) -> Read<()> {
+    if device.has_region_driver()? { known_blocks::forget_region(Region::of(device)?) } else { Ok(()) }
+}
+
+#[inline(always)]
+fn begin(ctx: &ProbeContext, device: Device, personality: Personality) {
     static EMPTY: Attempt = Attempt::EMPTY;
-    let Ok(personality) = device.personality() else { return };
-    // The bus carries regions and DIMMs too: nothing is reserved for those.
-    if matches!(personality, Personality::Other) {
-        return;
-    }
     let thread = task::thread_id();
     if let Some(earlier) = in_flight() {
         give_up(earlier);
@@ -165,8 +169,11 @@ fn send(attempt: &mut Attempt) {
 /// Records what a device that a driver took shows of the info block.
 #[inline(always)]
 fn learn(attempt: &Attempt, device: Device) -> Read<()> {
-    if !attempt.seen.has(CaptureFlags::BOUND) || attempt.bind_result != 0 {
+    if !attempt.seen.has(CaptureFlags::BOUND) {
         return Ok(());
+    }
+    if attempt.bind_result != 0 {
+        return failed(attempt, device);
     }
     match Personality::from_u32(attempt.personality) {
         // There is a valid block with the device's uuid: known by now, unless the return of the set-up was missed.
@@ -178,6 +185,16 @@ fn learn(attempt: &Attempt, device: Device) -> Read<()> {
             None => Ok(()),
         },
         Personality::Other => Ok(()),
+    }
+}
+
+/// A bind has failed. Only a set-up writes a block: without one the namespace is what it was before.
+#[inline(always)]
+fn failed(attempt: &Attempt, device: Device) -> Read<()> {
+    let is_set_up = attempt.seen.has(CaptureFlags::SETUP_ENTERED) || attempt.seen.has(CaptureFlags::FAULT);
+    match Personality::from_u32(attempt.personality) {
+        Personality::Pfn | Personality::Dax if !is_set_up => known_blocks::clear_doubt(NdPfn::of(device)?),
+        _ => Ok(()),
     }
 }
 

@@ -120,7 +120,8 @@ const WRITE_FAILED: i32 = -5;
 /// What the set-up has left on the namespace.
 #[inline(always)]
 fn learn(attempt: &Attempt, nd_pfn: NdPfn) -> Read<()> {
-    let found_none = attempt.seen.has(CaptureFlags::SETUP_VALIDATED) && attempt.setup_validate == NO_BLOCK;
+    let has_looked = attempt.seen.has(CaptureFlags::SETUP_VALIDATED);
+    let found_none = has_looked && attempt.setup_validate == NO_BLOCK;
     match attempt.setup_result {
         0 => {
             known_blocks::remember(nd_pfn)?;
@@ -130,8 +131,8 @@ fn learn(attempt: &Attempt, nd_pfn: NdPfn) -> Read<()> {
             Ok(())
         }
         WRITE_FAILED => known_blocks::mark_unseen(nd_pfn),
-        // `nd_pfn_init` writes the block last (drivers/nvdimm/pfn_devs.c).
-        _ if found_none => known_blocks::clear_doubt(nd_pfn),
+        // `nd_pfn_init` writes the block last, and only if it has found none (drivers/nvdimm/pfn_devs.c).
+        _ if has_looked => known_blocks::clear_doubt(nd_pfn),
         _ => Ok(()),
     }
 }

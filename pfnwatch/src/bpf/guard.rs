@@ -5,7 +5,7 @@ mod tables;
 use anyhow::Context as _;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya::{Ebpf, Pod};
-use pfnwatch_common::guard::{KnownBlock, NamespacePlace};
+use pfnwatch_common::guard::{KnownBlock, NamespacePlace, REGION_EPOCH_SLOTS};
 use pfnwatch_common::names;
 use pfnwatch_common::policy::{SLOTS, Snapshot};
 
@@ -18,6 +18,7 @@ pub struct GuardMaps {
     policies: Array<MapData, Wire<Snapshot>>,
     active: Array<MapData, u64>,
     module_epoch: Array<MapData, u64>,
+    region_epochs: Array<MapData, u64>,
     known_blocks: HashMap<MapData, Wire<NamespacePlace>, Wire<KnownBlock>>,
     one_shot_exemptions: HashMap<MapData, u64, u64>,
     active_owner: Array<MapData, u64>,
@@ -44,6 +45,7 @@ impl GuardMaps {
             policies: array(names::POLICIES, &mut map)?,
             active: array(names::ACTIVE, &mut map)?,
             module_epoch: array(names::MODULE_EPOCH, &mut map)?,
+            region_epochs: array(names::REGION_EPOCHS, &mut map)?,
             known_blocks: hash(names::KNOWN_BLOCKS, &mut map)?,
             one_shot_exemptions: hash(names::ONE_SHOT_EXEMPTIONS, &mut map)?,
             active_owner: array(names::ACTIVE_OWNER, &mut map)?,
@@ -63,6 +65,11 @@ impl GuardMaps {
 impl GuardTables for GuardMaps {
     fn module_epoch(&self) -> anyhow::Result<u64> {
         self.module_epoch.get(&0, 0).context("the map MODULE_EPOCH cannot be read")
+    }
+
+    fn region_epochs(&self) -> anyhow::Result<Vec<u64>> {
+        let epochs = (0..REGION_EPOCH_SLOTS).map(|slot| self.region_epochs.get(&slot, 0));
+        epochs.collect::<Result<_, _>>().context("the map REGION_EPOCHS cannot be read")
     }
 
     fn number(&self) -> anyhow::Result<u64> {

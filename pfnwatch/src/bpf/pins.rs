@@ -1,7 +1,7 @@
 //! Where a guard that holds on without an agent is kept: below the BPF file system.
 //!
 //! ```text
-//! /sys/fs/bpf/pfnwatch/v3/maps/KNOWN_BLOCKS …    the version is that of the maps, see `PIN_VERSION`
+//! /sys/fs/bpf/pfnwatch/v5/maps/KNOWN_BLOCKS …    the version is that of the maps, see `PIN_VERSION`
 //!                        /links-GUARD_ID/guard …  one folder for each load of the programs; two while one takes over
 //! ```
 
@@ -19,13 +19,14 @@ use pfnwatch_common::names;
 pub const ROOT: &str = "/sys/fs/bpf/pfnwatch";
 
 /// The maps that every load of the programs shares with the one before it.
-pub const SHARED: [&str; 12] = [
+pub const SHARED: [&str; 13] = [
     names::RECORDS,
     names::COUNTERS,
     names::ATTEMPTS,
     names::POLICIES,
     names::ACTIVE,
     names::MODULE_EPOCH,
+    names::REGION_EPOCHS,
     names::KNOWN_BLOCKS,
     names::WRITTEN_UUIDS,
     names::UUID_STORES,

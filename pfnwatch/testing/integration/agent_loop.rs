@@ -19,7 +19,7 @@ use crate::os::control_client;
 use crate::sysfs::module_watch::ModuleChange;
 use crate::testing::kernel::{FakeKernel, Message, counters};
 use crate::testing::run_agent::Rig;
-use crate::testing::tree::Tree;
+use crate::testing::tree::{Pmem, Tree};
 
 const HELD: &str = "[guard]\nmode = \"enforce\"\non_agent_exit = \"hold\"\n";
 const ENFORCE: &str = "[guard]\nmode = \"enforce\"\n";
@@ -549,6 +549,23 @@ fn places_without_a_namespace_are_forgotten() {
         assert!(rig.kernel.get().maps.blocks.contains_key(&gone), "the guard is adopted with what it knows");
         rig.tick().await;
         assert!(!rig.kernel.get().maps.blocks.contains_key(&gone));
+    });
+}
+
+/// What the inventory shows of a region is good until the region is enabled again.
+#[test]
+fn known_blocks_are_of_the_regions_epoch() {
+    let kernel = FakeKernel::sound();
+    let pmem = Pmem { start: 4 << 30, ..Pmem::default() };
+    let place = NamespacePlace { start: pmem.start, region: u64::from(pmem.region) };
+    let slot = usize::try_from(place.epoch_slot()).unwrap();
+    kernel.set(|state| state.maps.region_epochs[slot] = 5);
+    scenario(&kernel, ENFORCE, async |rig| {
+        Tree::new(rig.folder.path()).unwrap().namespace(&pmem).unwrap();
+        rig.kernel.load_module(true);
+        rig.tick().await;
+        let blocks = rig.kernel.get().maps.blocks.clone();
+        assert_eq!(blocks.get(&place).map(|block| (block.exists, block.region_epoch)), Some((1, 5)), "{blocks:?}");
     });
 }
 

@@ -26,7 +26,7 @@ use pfnwatch::model::view::ProgramRuns;
 use pfnwatch::os::clock::{Clock, Interval};
 use pfnwatch::sysfs::module_watch::ModuleChange;
 use pfnwatch_common::counter::Counter;
-use pfnwatch_common::guard::{KnownBlock, NamespacePlace};
+use pfnwatch_common::guard::{KnownBlock, NamespacePlace, REGION_EPOCH_SLOTS};
 use pfnwatch_common::policy::{Mode, Snapshot};
 use pfnwatch_common::superblock;
 
@@ -83,6 +83,7 @@ pub struct Maps {
     pub number: u64,
     pub snapshot: Snapshot,
     pub module_epoch: u64,
+    pub region_epochs: Vec<u64>,
     pub blocks: BTreeMap<NamespacePlace, KnownBlock>,
     pub tickets: BTreeSet<u64>,
 }
@@ -93,6 +94,7 @@ impl Default for Maps {
             number: 0,
             snapshot: Snapshot::EMPTY,
             module_epoch: 0,
+            region_epochs: vec![0; REGION_EPOCH_SLOTS as usize],
             blocks: BTreeMap::new(),
             tickets: BTreeSet::new(),
         }
@@ -174,8 +176,8 @@ impl Sensor for FakeKernel {
         }
         let shared = state.is_pinned;
         if !shared {
-            let module_epoch = state.maps.module_epoch;
-            state.maps = Maps { module_epoch, ..Maps::default() };
+            let Maps { module_epoch, region_epochs, .. } = state.maps.clone();
+            state.maps = Maps { module_epoch, region_epochs, ..Maps::default() };
         }
         state.is_attached = true;
         state.is_pinned = stay == OnExit::Pinned;
@@ -289,6 +291,10 @@ impl GuardTables for FakeKernel {
         let state = self.get();
         fails(&state.maps_error)?;
         Ok(state.maps.module_epoch)
+    }
+
+    fn region_epochs(&self) -> anyhow::Result<Vec<u64>> {
+        Ok(self.get().maps.region_epochs.clone())
     }
 
     fn number(&self) -> anyhow::Result<u64> {

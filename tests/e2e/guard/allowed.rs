@@ -8,8 +8,7 @@ use guest::agent::has_text;
 use guest::creation::{self, Map, PreparedNamespace};
 use guest::guard::{self, Guard};
 use guest::policy::{GuardMode, Policy};
-use guest::{command, infoblock, modules, namespace, regions, sysfs, wait};
-use nix::libc;
+use guest::{infoblock, modules, namespace, regions, sysfs, wait};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
@@ -129,11 +128,7 @@ fn once_is_spent_by_a_creation_that_fails_later() -> Result<()> {
     guard::succeed(&["allow", "--region", &region, "--once", "--reason", "for one"])?;
     let prepared = creation::prepare(&wanted(&region, MODES[0], Map::Dev))?;
     // Another driver has a piece of the reservation: EBUSY, before anything is written.
-    let held = format!("mem_address={:#x}", sysfs::number(&prepared.namespace, "resource")? + (1 << 20));
-    command::run("/sbin/modprobe", &["ramoops", "mem_size=0x10000", "record_size=0x4000", &held])?;
-    let bound = prepared.bind().map_err(|error| error.raw_os_error());
-    modules::unload("ramoops")?;
-    ensure!(bound == Err(Some(libc::EBUSY)), "{bound:?}");
+    prepared.bind_while_held(1 << 20)?;
     guard.denies(&prepared)?;
     guard.judged_only(&["exempt", "denied"])
 }

@@ -4,14 +4,19 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use guest::agent::has_text;
+use guest::bpf::ModuleEpochMap;
 use guest::creation::{self, Mode};
 use guest::guard::{self, Guard};
+use guest::hidden_store::HiddenStore;
 use guest::policy::{GuardMode, Policy};
-use guest::{namespace, regions, sysfs, wait};
+use guest::webhook::Webhook;
+use guest::{modules, namespace, regions, sysfs, wait, web};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -135,6 +140,82 @@ fn guard_that_is_not_armed_is_not_effective() -> Result<()> {
     agent.passes(&creation::prepare(&small(&region, Mode::Devdax))?)?;
     guard::succeed(&["mode", "audit"])?;
     agent.stop_and_count().map(drop)
+}
+
+/// Enforcement is requested and not effective: each way to ask reports that.
+fn is_reported_not_effective(agent: &mut Guard, hook: &Webhook) -> Result<()> {
+    let status = guard::status()?;
+    let is_false = |key| status.pointer(key) == Some(&false.into());
+    ensure!(is_false("/enforcement_effective") && is_false("/guard/judges"), "{status:#}");
+    for arguments in [&["status"][..], &["mode", "enforce"]] {
+        let said = guard::pfnwatch(arguments)?;
+        ensure!(said.code == Some(4) && said.stdout.contains("NOT EFFECTIVE"), "{arguments:?}: {said:?}");
+    }
+    let shown = || web::value(&web::metrics().ok()?, "pfnwatch_enforcement_effective", &[]).ok();
+    wait::until("the metric", TIMEOUT, || shown().filter(|shown| *shown == 0))?;
+    let is_it = |alert: &Value| has_text(&alert["labels"], "alertname", "PfnwatchEnforceNotEffective");
+    wait::until("the alert", TIMEOUT, || hook.waiting().into_iter().find(is_it)).with_context(|| agent.output())?;
+    Ok(())
+}
+
+fn is_effective() -> Result<()> {
+    let effective = |status: &Value| status["enforcement_effective"] == true;
+    wait::until("an effective guard", TIMEOUT, || guard::status().ok().filter(effective))
+        .with_context(|| format!("{:?}", guard::status()))?;
+    ensure!(guard::pfnwatch(&["status"])?.code == Some(0), "enforce is effective");
+    let shown = || web::value(&web::metrics().ok()?, "pfnwatch_enforcement_effective", &[]).ok();
+    wait::until("the metric", TIMEOUT, || shown().filter(|shown| *shown == 1)).map(drop)
+}
+
+/// Neither code nor a block shows MAX_STRUCT_PAGE_SIZE. The first block that the kernel writes shows it.
+#[test]
+fn guard_that_does_not_know_the_struct_page_size_is_not_effective() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let _hidden = modules::HiddenFile::hide("libnvdimm")?;
+    let _probe = HiddenStore::hide()?;
+    let hook = Webhook::refusing_first(0)?;
+    let mut agent = Guard::spawn(&Policy::strict(GuardMode::Enforce).report_to(&hook), &[])?;
+    let reason = |status: &Value| status["ineffective_reason"].to_string().contains("MAX_STRUCT_PAGE_SIZE");
+    wait::until("the reason", TIMEOUT, || guard::status().ok().filter(reason))
+        .with_context(|| format!("{:?}{}", guard::status(), agent.output()))?;
+    is_reported_not_effective(&mut agent, &hook)?;
+    let prepared = creation::prepare(&small(&region, Mode::Fsdax))?;
+    agent.passes(&prepared)?;
+    agent.judgement("unjudged", &prepared)?;
+    is_effective().with_context(|| agent.output())?;
+    agent.denies(&creation::prepare(&small(&region, Mode::Devdax))?)?;
+    agent.judged_only(&["unjudged", "denied"])
+}
+
+/// The known blocks are for another load of libnvdimm than the one that the kernel has counted last. The agent attaches again where it
+/// notices that: the number is changed again and again.
+#[test]
+fn guard_with_a_stale_module_epoch_is_not_effective() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let hook = Webhook::refusing_first(0)?;
+    let mut agent = Guard::start(&held(GuardMode::Enforce).report_to(&hook))?;
+    is_effective()?;
+    let mut epoch = ModuleEpochMap::open()?;
+    let goes_on = AtomicBool::new(true);
+    thread::scope(|scope| -> Result<()> {
+        let turning = scope.spawn(|| -> Result<()> {
+            while goes_on.load(Ordering::Acquire) {
+                epoch.turn()?;
+                thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        });
+        let reported = is_reported_not_effective(&mut agent, &hook);
+        let passed = creation::prepare(&small(&region, Mode::Fsdax)).and_then(|prepared| agent.passes(&prepared));
+        goes_on.store(false, Ordering::Release);
+        turning.join().unwrap_or_else(|_| anyhow::bail!("the thread panicked"))?;
+        reported.and(passed)
+    })?;
+    agent.signal(Signal::SIGHUP)?;
+    is_effective().with_context(|| agent.output())?;
+    agent.denies(&creation::prepare(&small(&region, Mode::Devdax))?)?;
+    agent.stop_and_count()?;
+    guard::succeed(&["guard", "release"]).map(drop)
 }
 
 /// The configuration's mode is in force after a restart, unless a person has set another one.

@@ -13,7 +13,7 @@ use pfnwatch_common::InfoBlock;
 use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
-use super::fixtures::{small, wanted};
+use super::fixtures::{MODES, again, small, wanted};
 use crate::set_up_events::set_up_of_existing;
 
 /// Root writes an oversize block by hand and enables it: for the kernel it always existed.
@@ -69,4 +69,21 @@ fn creation_after_a_bind_that_made_nothing_is_denied() -> Result<()> {
     sysfs::write(&other.holder, "align", "2097152")?;
     guard.denies(&other)?;
     guard.judged_only(&["denied"])
+}
+
+/// A bind that fails before the kernel looks for a block makes none: what is on the namespace is as well known as before.
+#[test]
+fn creation_after_a_bind_that_failed_before_its_set_up_is_denied() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Audit))?;
+    for mode in MODES {
+        guard.stance(GuardMode::Audit)?;
+        let wanted = wanted(&region, mode, Map::Dev);
+        let prepared = again(&wanted, &creation::prepare_empty(&wanted)?)?;
+        prepared.bind_while_held(0)?;
+        guard.judgement("would_deny", &prepared)?;
+        guard.stance(GuardMode::Enforce)?;
+        guard.denies(&prepared)?;
+    }
+    guard.judged_only(&["would_deny", "denied"].repeat(MODES.len()))
 }

@@ -9,7 +9,7 @@ use guest::bpf::{self, OwnerMap, PinnedObjects};
 use guest::creation::Mode;
 use guest::guard::{self, Guard};
 use guest::policy::{GuardMode, Policy};
-use guest::{namespace, regions};
+use guest::{namespace, regions, web};
 
 use super::fixtures::{nothing_is_written, prepare_blank, small};
 use super::hold::is_denied;
@@ -103,6 +103,12 @@ fn guard_that_is_attached_twice_judges_each_creation_once() -> Result<()> {
         programs.as_array().is_some_and(|all| all.iter().any(|it| it["program"] == name && it["attached"] == true))
     };
     ensure!(is_attached("guard") && is_attached("guard_spare"), "{programs}");
+    let metrics = web::metrics()?;
+    for program in ["guard", "guard_spare"] {
+        let labels = [("program", program)];
+        assert_eq!(web::value(&metrics, "pfnwatch_program_attached", &labels)?, 1, "{program}");
+        assert_eq!(web::value(&metrics, "pfnwatch_program_recursion_misses_total", &labels)?, 0, "{program}");
+    }
     for _ in 0..CREATIONS {
         let prepared = prepare_blank(&small(&region, Mode::Fsdax))?;
         guard.denies(&prepared)?;

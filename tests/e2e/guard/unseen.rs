@@ -1,16 +1,20 @@
 //! What the guard knows of a namespace ends when another is made in its place, or when its block may be overwritten; what comes
 //! with a region is unseen.
 
-use std::fs;
+use std::fs::{self, File};
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use guest::creation::{self, Mode, PreparedNamespace};
 use guest::guard::Guard;
+use guest::infoblock::{self, InfoBlock};
 use guest::policy::{GuardMode, Policy};
 use guest::{namespace, regions, sysfs, wait};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::fixtures::{MODES, small};
+use super::fixtures::{MODES, again, small};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const AUTOPROBE: &str = "/sys/bus/nd/drivers_autoprobe";
@@ -32,6 +36,16 @@ impl Drop for WithoutAutoprobe {
     }
 }
 
+/// Waits for the namespace with this uuid, which must not be probed.
+fn unprobed(uuid: &str) -> Result<String> {
+    let is_ours = |name: &String| sysfs::text(name, "uuid").is_ok_and(|found| found == uuid);
+    // The kernel registers devices in threads of its own (nd_async_device_register in drivers/nvdimm/bus.c).
+    let find = || sysfs::devices("namespace").into_iter().find(is_ours);
+    let namespace = wait::until("the namespace", TIMEOUT, find)?;
+    ensure!(sysfs::driver(&namespace).is_none(), "{namespace} was probed");
+    Ok(namespace)
+}
+
 /// The region is enabled after the agent has read the inventory, and nothing probes its namespace.
 #[test]
 fn existing_block_on_a_region_that_came_later_is_enabled_through_a_seed() -> Result<()> {
@@ -44,11 +58,7 @@ fn existing_block_on_a_region_that_came_later_is_enabled_through_a_seed() -> Res
         {
             let _manual = WithoutAutoprobe::start()?;
             sysfs::bind(&region, "nd_region").with_context(|| format!("cannot enable {region}"))?;
-            let is_ours = |name: &String| sysfs::text(name, "uuid").is_ok_and(|uuid| uuid == made.namespace_uuid);
-            // The kernel registers devices in threads of its own (nd_async_device_register in drivers/nvdimm/bus.c).
-            let find = || sysfs::devices("namespace").into_iter().find(is_ours);
-            let namespace = wait::until("the namespace", TIMEOUT, find)?;
-            ensure!(sysfs::driver(&namespace).is_none(), "{namespace} was probed");
+            let namespace = unprobed(&made.namespace_uuid)?;
             let by_hand = creation::claim(&wanted, &namespace, &made.block_uuid)?;
             guard.passes(&by_hand)?;
             guard.judgement("unjudged", &by_hand)?;
@@ -59,6 +69,55 @@ fn existing_block_on_a_region_that_came_later_is_enabled_through_a_seed() -> Res
         guard.judged_only(&["unjudged", "denied"])?;
     }
     Ok(())
+}
+
+/// Writes an info block over the one of a namespace whose region is disabled. The kernel does not let /dev/mem be written beyond its
+/// own memory, but mapped.
+fn put_block(start: u64, block: &InfoBlock) -> Result<()> {
+    let memory = File::options().read(true).write(true).open("/dev/mem").context("cannot open /dev/mem")?;
+    let length = NonZeroUsize::new(block.bytes().len()).context("the block is empty")?;
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let at = i64::try_from(start + infoblock::OFFSET)?;
+    // SAFETY: a new mapping, of memory that no driver has by now, and which is gone when this returns. It is written within its length.
+    unsafe {
+        let mapped = mmap(None, length, access, MapFlags::MAP_SHARED, &memory, at).context("cannot map /dev/mem")?;
+        mapped.cast::<u8>().copy_from_nonoverlapping(NonNull::from(block.bytes()).cast(), length.get());
+        munmap(mapped, length.get()).context("cannot unmap /dev/mem")
+    }
+}
+
+/// What is known of a region's namespaces ends when it is enabled again: here another block lies there by then, which nothing probes.
+#[test]
+fn existing_block_on_a_region_that_was_enabled_again_is_enabled_through_a_seed() -> Result<()> {
+    let region = regions::fresh()?.first;
+    let wanted = small(&region, Mode::Fsdax);
+    let first = creation::create(&wanted)?;
+    let start = sysfs::number(&first.namespace, "resource")?;
+    let first_block = InfoBlock::read(&first.namespace)?;
+    namespace::disable(&first.namespace)?;
+    again(&wanted, &first.namespace)?.bind().context("another block")?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
+    sysfs::unbind(&region)?;
+    put_block(start, &first_block)?;
+    {
+        let _manual = WithoutAutoprobe::start()?;
+        sysfs::bind(&region, "nd_region").with_context(|| format!("cannot enable {region}"))?;
+        let namespace = unprobed(&first.namespace_uuid)?;
+        let by_hand = creation::claim(&wanted, &namespace, &first.block_uuid)?;
+        guard.passes(&by_hand)?;
+        guard.judgement("unjudged", &by_hand)?;
+        guard.set_up(&first.namespace_uuid, "existing")?;
+    }
+    // What is probed is known at once.
+    sysfs::unbind(&region)?;
+    sysfs::bind(&region, "nd_region").with_context(|| format!("cannot enable {region}"))?;
+    let is_ours = |name: &String| sysfs::text(name, "uuid").is_ok_and(|uuid| uuid == first.namespace_uuid);
+    let enabled = |name: &String| sysfs::holder(name).ok().flatten().is_some_and(|it| sysfs::driver(&it).is_some());
+    let find = || sysfs::devices("namespace").into_iter().find(|name| is_ours(name) && enabled(name));
+    let namespace = wait::until("the enabled namespace", TIMEOUT, find)?;
+    namespace::disable(&namespace)?;
+    guard.denies(&again(&wanted, &namespace)?)?;
+    guard.judged_only(&["unjudged", "denied"])
 }
 
 /// The same block uuid again, where the block with it is gone: a creation.

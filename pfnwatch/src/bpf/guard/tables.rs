@@ -8,6 +8,9 @@ pub trait GuardTables {
     /// How often libnvdimm was loaded or unloaded since the maps were made.
     fn module_epoch(&self) -> anyhow::Result<u64>;
 
+    /// How often a region was enabled, by [`NamespacePlace::epoch_slot`].
+    fn region_epochs(&self) -> anyhow::Result<Vec<u64>>;
+
     fn number(&self) -> anyhow::Result<u64>;
 
     /// Publishes a snapshot, which the guard uses once this returns. Returns its number.
