@@ -139,6 +139,8 @@ pub(super) struct NamespaceRow {
     pub(super) unused_bytes: Option<u64>,
     /// The same as a share of the namespace, in per cent.
     pub(super) unused_percent: Option<f64>,
+    /// DRAM that holds the struct pages of the namespace; 0 while it is disabled.
+    pub(super) memmap_dram_bytes: Option<u64>,
     /// Does it cost what it should?
     pub(super) verdict: Verdict,
     /// Why it costs what it costs.
@@ -178,6 +180,7 @@ impl From<&AssessedNamespace> for NamespaceRow {
             excess_percent: percent(numbers.excess),
             unused_bytes: numbers.unused,
             unused_percent: percent(numbers.unused),
+            memmap_dram_bytes: numbers.dram,
             verdict: assessment.verdict,
             cause: assessment.cause,
             class: assessment.cause.class(),

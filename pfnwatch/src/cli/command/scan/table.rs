@@ -13,8 +13,19 @@ use crate::model::units::{Bytes, Plural};
 use crate::model::verdict::{Assessment, Cause, Evidence, Numbers, Verdict};
 
 const BAR_WIDTH: usize = 24;
-const HEADER: [&str; 10] =
-    ["NAMESPACE", "MODE", "MAP", "SIZE", "USABLE", "RESERVED", "IDEAL", "EXCESS", "VERDICT", "FIRST TO LAST BYTE"];
+const HEADER: [&str; 11] = [
+    "NAMESPACE",
+    "MODE",
+    "MAP",
+    "SIZE",
+    "USABLE",
+    "RESERVED",
+    "IDEAL",
+    "EXCESS",
+    "DRAM",
+    "VERDICT",
+    "FIRST TO LAST BYTE",
+];
 
 pub(super) fn render(scan: &ScanResult, terminal: Terminal) -> String {
     if scan.namespaces.is_empty() {
@@ -22,7 +33,7 @@ pub(super) fn render(scan: &ScanResult, terminal: Terminal) -> String {
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(HEADER);
-    for column in 3..8 {
+    for column in 3..9 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -48,7 +59,7 @@ fn nothing(scan: &ScanResult) -> String {
     }
 }
 
-fn row(assessed: &AssessedNamespace, terminal: Terminal) -> [String; 10] {
+fn row(assessed: &AssessedNamespace, terminal: Terminal) -> [String; 11] {
     let assessment = &assessed.assessment;
     let numbers = &assessment.numbers;
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
@@ -61,6 +72,7 @@ fn row(assessed: &AssessedNamespace, terminal: Terminal) -> [String; 10] {
         approximate(assessment) + &size(numbers.reservation),
         size(numbers.ideal),
         size(numbers.excess),
+        size(numbers.dram),
         verdict(assessment),
         bar(numbers, terminal),
     ]
