@@ -68,6 +68,10 @@ pub fn families(scan: &ScanResult) -> Vec<Family> {
     families.push(verdicts(all));
     families.push(info(all));
     families.extend(host(scan));
+    families.extend(scan.memmap_counter.map(|counter| {
+        let help = "The kernel's nr_memmap_pages in bytes, with the memmaps of map=dev and of hotplugged memory.";
+        Family::gauge("pfnwatch_kernel_memmap_bytes", help).value(counter.bytes)
+    }));
     families
 }
 

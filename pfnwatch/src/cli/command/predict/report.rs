@@ -48,6 +48,11 @@ impl Prediction {
                         costs more or less, by up to one align (--start)";
             self.notes.push(note.to_owned());
         }
+        if !self.start_known && self.rows.iter().any(|row| row.map == Map::Dev && row.dram.is_some()) {
+            let note = "DRAM with map=dev is that of an aligned start: memory sections that a namespace fills in part take \
+                        DRAM, at most 4 MiB (--start)";
+            self.notes.push(note.to_owned());
+        }
         let unknown = |row: &&Alternative| row.map == Map::Mem && row.reserved().is_some() && row.dram.is_none();
         if host.struct_page.is_some() && self.rows.iter().any(|row| unknown(&row)) {
             let most = struct_pages(self.geometry.size, host).map_or("unknown".to_owned(), |it| Bytes(it).to_string());

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
+use pfnwatch_common::Map;
 
 use super::report::percent;
 use crate::cli::output::bar::{self, BarPart};
 use crate::cli::output::terminal::Terminal;
-use crate::model::facts::map_name;
+use crate::model::facts::{NamespaceMode, map_name};
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use crate::model::units::{Bytes, Plural};
 use crate::model::verdict::{Assessment, Cause, Evidence, Numbers, Verdict};
@@ -126,12 +127,43 @@ fn totals(text: &mut String, scan: &ScanResult) {
         let _ = write!(text, ", {} ({share:.2} %) too much", Bytes(totals.excess_bytes));
     }
     let _ = writeln!(text, "; {} oversize, {} refused, {} unknown", totals.oversize, totals.refused, totals.unknown);
+    memmaps(text, scan);
     if scan.verdict == Verdict::Oversize && totals.oversize == 0 {
         let _ = writeln!(text, "None of them is oversize by itself, but together they lose more than they should.");
     }
     if scan.verdict == Verdict::Oversize {
         let _ = writeln!(text, "`pfnwatch plan` says what a rebuild would give back, and how.");
     }
+}
+
+/// What the memmaps take of DRAM, beside the kernel's counter, which has more in it.
+fn memmaps(text: &mut String, scan: &ScanResult) {
+    let totals = &scan.totals;
+    let unknown = match totals.memmap_dram_unknown {
+        0 => String::new(),
+        count => format!(" (unknown for {})", Plural(count, "namespace")),
+    };
+    let _ = write!(text, "DRAM for memmaps: {}{unknown}", Bytes(totals.memmap_dram_bytes));
+    if let Some(counter) = scan.memmap_counter {
+        let wrong = if counter.may_overcount_deduplicated && has_deduplicated(scan) {
+            ", and this kernel may count deduplicated ones in full"
+        } else {
+            ""
+        };
+        let _ = write!(
+            text,
+            "; nr_memmap_pages of /proc/vmstat: {}, with map=dev and other hotplugged memory{wrong}",
+            Bytes(counter.bytes)
+        );
+    }
+    text.push('\n');
+}
+
+fn has_deduplicated(scan: &ScanResult) -> bool {
+    scan.namespaces
+        .iter()
+        .any(|it| it.facts.enabled && it.facts.mode == NamespaceMode::Devdax && it.map() == Some(Map::Mem))
+        && scan.kernel.deduplicates != Some(false)
 }
 
 fn remarks(text: &mut String, scan: &ScanResult) {
