@@ -34,7 +34,7 @@ fn system_ram(facts: &Facts, measured: &Measured) -> Option<Hint> {
     let bytes = gained_by_map_mem(measured)?;
     // What a kernel loses of a memmap in DRAM does not depend on this advice.
     let detail = format!(
-        "in use as system RAM, which does not use the reservation: map=mem gives {} back, and takes no more DRAM (the \
+        "in use as system RAM, which does not use the reservation: map=mem returns {}, and takes no more DRAM (the \
          memmap is in DRAM with either map)",
         Bytes(bytes)
     );
