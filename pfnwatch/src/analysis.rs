@@ -4,4 +4,5 @@ pub mod assess;
 pub mod baseline;
 pub mod event_assessment;
 pub mod label_tracker;
+pub mod memmap;
 pub mod prediction_check;

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod libnvdimm;
 pub mod max_struct_page;
 pub mod member_lookup;
+pub mod memmap_counter;
 pub mod prerequisites;
 pub mod programs;
 mod symbols;

@@ -17,7 +17,7 @@ use crate::bpf::block_reader::BlockReader;
 use crate::kernel::features::privileges::Privileges;
 use crate::model::facts::KernelParameters;
 use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
-use crate::model::kernel::KernelFacts;
+use crate::model::kernel::{KernelFacts, MemmapCounter};
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::{NamespaceTotals, Verdict};
 use crate::os::paths::Paths;
@@ -61,8 +61,10 @@ impl ScanResult {
         });
         let inventory = inventory?;
         let (blocks, blocks_problem) = info_blocks(paths, &inventory, enabled);
-        let scan = Self::assess(inventory, &blocks, kernel?, thresholds);
-        Ok(Self { blocks_problem, ..scan })
+        let kernel = kernel?;
+        let memmap_counter = MemmapCounter::read(paths, &kernel);
+        let scan = Self::assess(inventory, &blocks, kernel, thresholds);
+        Ok(Self { memmap_counter, blocks_problem, ..scan })
     }
 
     /// Looks who uses the oversize namespaces: a rebuild has to wait for these.
@@ -88,7 +90,15 @@ impl ScanResult {
         };
         let namespaces = inventory.namespaces.into_iter().map(judge).collect();
         let verdict = totals.verdict(thresholds);
-        Self { kernel, regions: inventory.regions, namespaces, totals, verdict, blocks_problem: None }
+        Self {
+            kernel,
+            regions: inventory.regions,
+            namespaces,
+            totals,
+            verdict,
+            memmap_counter: None,
+            blocks_problem: None,
+        }
     }
 }
 

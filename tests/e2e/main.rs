@@ -7,6 +7,7 @@ mod debian;
 mod debian_again;
 mod diagnostics;
 mod documents;
+mod dram;
 mod event_store;
 mod faults;
 mod geometry;

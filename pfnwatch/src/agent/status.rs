@@ -23,6 +23,7 @@ use crate::guard::Guard;
 use crate::guard::info_block_cache::InfoBlockCache;
 use crate::model::inventory::{Holder, InfoBlocks, Inventory, Namespace};
 use crate::model::kernel::KernelFacts;
+use crate::model::kernel::MemmapCounter;
 use crate::model::policy::{Exemption, ExemptionSubject, Grant, Mode};
 use crate::model::scan_result::ScanResult;
 use crate::model::status::{
@@ -177,7 +178,8 @@ impl AgentSnapshot<'_> {
         for namespace in &inventory.namespaces {
             self.add_block(namespace, &mut blocks);
         }
-        Ok(ScanResult::assess(inventory, &blocks, self.facts.clone(), &self.guard.policy().thresholds))
+        let scan = ScanResult::assess(inventory, &blocks, self.facts.clone(), &self.guard.policy().thresholds);
+        Ok(ScanResult { memmap_counter: MemmapCounter::read(&self.options.paths, self.facts), ..scan })
     }
 
     /// The block that a namespace is enabled with, if it is the one that was seen last: by its uuid, since libnvdimm reuses

@@ -14,8 +14,8 @@ mod tests;
 use crate::model::verdict::{Assessment, Numbers, Verdict};
 use pfnwatch_common::{Geometry, KernelQuirks, Rejection, reservation};
 
-pub use self::hint::{deduplicated_memmap, memmap_in_dram};
-use crate::model::facts::{Facts, KernelParameters, NamespaceMode};
+use crate::analysis::memmap::{MappedNamespace, dram_bytes};
+use crate::model::facts::{Facts, KernelParameters, NamespaceMode, Obstacle};
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::Cause;
 
@@ -30,7 +30,7 @@ pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -
         return without_numbers(facts, Verdict::Refused, refusal.to_string());
     }
     if !facts.mode.reserves() {
-        return nothing_reserved(facts);
+        return nothing_reserved(facts, host);
     }
     match measure::measure(facts, host, thresholds.reference_struct_page) {
         Ok(measured) => judge(facts, host, thresholds, &measured),
@@ -39,7 +39,7 @@ pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -
 }
 
 fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Assessment {
-    let numbers = measured.numbers(host);
+    let numbers = measured.numbers(facts, host);
     let (cause, mut detail) = cause::of(facts, host, measured, &numbers);
     let hints = hint::of(facts, host, thresholds, measured);
     let excess = numbers.excess.unwrap_or(0);
@@ -63,7 +63,7 @@ fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measur
 }
 
 /// A namespace without an info block: raw, sector, or mapped whole with its memmap in DRAM.
-fn nothing_reserved(facts: &Facts) -> Assessment {
+fn nothing_reserved(facts: &Facts, host: &KernelParameters) -> Assessment {
     let usable = if facts.mode == NamespaceMode::Sector { facts.usable } else { facts.size };
     let numbers = Numbers {
         size: facts.size,
@@ -73,13 +73,23 @@ fn nothing_reserved(facts: &Facts) -> Assessment {
         ideal: Some(0),
         excess: Some(0),
         unused: Some(0),
+        dram: if facts.mode == NamespaceMode::Whole { mapped_whole(facts, host) } else { Some(0) },
     };
     let detail = cause::nothing_reserved(facts.mode).to_owned();
     Assessment { verdict: Verdict::Ok, cause: Cause::None, detail, evidence: None, numbers, hints: Vec::new() }
 }
 
+/// `pmem_attach_disk()` in drivers/nvdimm/pmem.c maps all of it, without an altmap.
+fn mapped_whole(facts: &Facts, host: &KernelParameters) -> Option<u64> {
+    let mapped =
+        MappedNamespace { mode: facts.mode, map: None, start: facts.start, size: facts.size?, align: host.page_size };
+    dram_bytes(&mapped, host)
+}
+
 fn without_numbers(facts: &Facts, verdict: Verdict, detail: String) -> Assessment {
-    let numbers = Numbers { size: facts.size, ..Numbers::default() };
+    // The kernel maps nothing of what is disabled or refused.
+    let unmapped = facts.refusal.is_some() || facts.obstacle == Some(Obstacle::Disabled);
+    let numbers = Numbers { size: facts.size, dram: unmapped.then_some(0), ..Numbers::default() };
     Assessment { verdict, cause: Cause::None, detail, evidence: None, numbers, hints: Vec::new() }
 }
 

@@ -7,7 +7,8 @@ use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
 use pfnwatch_common::superblock::SuperblockKind;
 use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 
-use crate::analysis::assess::{assess, deduplicated_memmap, memmap_in_dram};
+use crate::analysis::assess::assess;
+use crate::analysis::memmap::{MappedNamespace, cost_of_map_mem};
 use crate::model::event::{
     BlockState, Body, Event, EventAssessment, GuardDecision, SetUp, SetUpOutcome, UnjudgedReason, personality_name,
 };
@@ -19,7 +20,13 @@ use crate::model::verdict::{Assessment, Cause};
 /// Assesses the event if it is a set-up; explains it if it is a guard decision.
 pub fn judge(event: &mut Event, host: &KernelParameters, thresholds: &Thresholds) {
     match &mut event.body {
-        Body::SetUp(setup) => setup.judgement = Some(judgement(assess(&facts(setup), host, thresholds))),
+        Body::SetUp(setup) => {
+            let mut judged = judgement(assess(&facts(setup), host, thresholds));
+            if setup.outcome == SetUpOutcome::Unknown {
+                judged.memmap_dram_bytes = None;
+            }
+            setup.judgement = Some(judged);
+        }
         body => explain(body, host, thresholds),
     }
 }
@@ -33,6 +40,7 @@ pub(crate) fn judgement(assessment: Assessment) -> EventAssessment {
         ideal_bytes: numbers.ideal,
         excess_bytes: numbers.excess,
         unused_bytes: numbers.unused,
+        memmap_dram_bytes: numbers.dram,
         evidence,
         detail,
     }
@@ -115,19 +123,18 @@ fn remedies(decision: &GuardDecision, host: &KernelParameters, thresholds: &Thre
 }
 
 fn map_mem(decision: &GuardDecision, geometry: Option<Geometry>, host: &KernelParameters) -> String {
-    let can = decision.personality == SuperblockKind::Dax && host.deduplicates == Some(true);
+    let mode = match decision.personality {
+        SuperblockKind::Pfn => NamespaceMode::Fsdax,
+        SuperblockKind::Dax => NamespaceMode::Devdax,
+    };
     let costs = geometry.and_then(|geometry| {
         let mem = Geometry { map: Map::Mem, ..geometry };
-        let reserved = reservation(&mem, 0, KernelQuirks::default()).ok()?.dataoff;
-        let deduplicated = deduplicated_memmap(mem.size, mem.align, host).filter(|_| can);
-        let dram = deduplicated.or_else(|| memmap_in_dram(mem.size, host))?;
-        Some((reserved, dram, host.memmap_loss(deduplicated.is_some())))
+        let reserved = reservation(&mem, 0, KernelQuirks::default()).ok()?;
+        Some((reserved.dataoff, cost_of_map_mem(&MappedNamespace::of(mode, &mem, &reserved), host)))
     });
     costs.map_or_else(
-        || format!("--map=mem: the memmap then lives in DRAM{}", host.memmap_loss(false)),
-        |(reserved, dram, loss)| {
-            format!("--map=mem: {} reserved, and {} of DRAM for the memmap{loss}", Bytes(reserved), Bytes(dram))
-        },
+        || format!("--map=mem: the memmap then lives in DRAM, an amount that is unknown{}", host.memmap_loss(false)),
+        |(reserved, dram)| format!("--map=mem: {} reserved, and {dram}", Bytes(reserved)),
     )
 }
 

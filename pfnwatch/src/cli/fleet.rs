@@ -28,6 +28,10 @@ pub struct CapacityTotals {
     pub excess_bytes: u64,
     /// What `plan` would give back: the excess of those namespaces alone that are oversize.
     pub plan_bytes: u64,
+    /// DRAM that holds the struct pages of the enabled namespaces, of those of which it is known.
+    pub memmap_dram_bytes: u64,
+    /// How many namespaces there are of which that is unknown.
+    pub memmap_dram_unknown: u64,
 }
 
 impl CapacityTotals {
@@ -42,6 +46,8 @@ impl CapacityTotals {
             (&mut self.ideal_bytes, more.ideal_bytes),
             (&mut self.excess_bytes, more.excess_bytes),
             (&mut self.plan_bytes, more.plan_bytes),
+            (&mut self.memmap_dram_bytes, more.memmap_dram_bytes),
+            (&mut self.memmap_dram_unknown, more.memmap_dram_unknown),
         ] {
             *sum = sum.saturating_add(more);
         }
@@ -115,6 +121,8 @@ pub struct Release {
     pub namespaces: u64,
     /// What those have lost, whichever kernel made them.
     pub excess_bytes: u64,
+    /// DRAM that holds the struct pages of these, of those of which it is known.
+    pub memmap_dram_bytes: u64,
     #[serde(skip)]
     page_size_bytes: Option<u64>,
 }
@@ -127,6 +135,7 @@ impl Release {
         self.oversize_hosts += u64::from(host.oversize);
         self.namespaces = self.namespaces.saturating_add(host.sums.namespaces);
         self.excess_bytes = self.excess_bytes.saturating_add(host.sums.excess_bytes);
+        self.memmap_dram_bytes = self.memmap_dram_bytes.saturating_add(host.sums.memmap_dram_bytes);
     }
 
     /// The excess over `least`, for all pages of a TiB.

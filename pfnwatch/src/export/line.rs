@@ -78,6 +78,9 @@ fn set_up(it: &SetUp) -> String {
             exact_bytes(sizes.usable_bytes)
         );
     }
+    if let Some(bytes) = it.judgement.as_ref().and_then(|judged| judged.memmap_dram_bytes).filter(|bytes| *bytes > 0) {
+        let _ = write!(line, ", {} of DRAM for the memmap", exact_bytes(bytes));
+    }
     format!("{line}; {}{}{}{}", it.meaning, verdict(it), guard_line::prediction(it), by_actor(it.attempt.by.as_ref()))
 }
 

@@ -17,3 +17,13 @@ pub struct KernelFacts {
     /// The kernel is suspected to lose a memmap in DRAM each time its device is disabled.
     pub may_lose_memmap: bool,
 }
+
+/// What the kernel counts of memmaps that were made since boot, in DRAM and on the media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MemmapCounter {
+    /// `nr_memmap_pages` of /proc/vmstat in bytes, the memmaps of namespaces with map=dev included.
+    pub bytes: u64,
+    /// This kernel may count a deduplicated memmap of devdax in full, as 6.17 and 6.18 do.
+    pub may_overcount_deduplicated: bool,
+}

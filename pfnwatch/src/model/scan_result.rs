@@ -4,7 +4,7 @@ use pfnwatch_common::{InfoBlock, Map};
 
 use crate::model::facts::{Facts, NamespaceMode};
 use crate::model::inventory::{DeviceUser, Namespace};
-use crate::model::kernel::KernelFacts;
+use crate::model::kernel::{KernelFacts, MemmapCounter};
 use crate::model::verdict::{Assessment, NamespaceTotals, Verdict};
 
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct ScanResult {
     pub namespaces: Vec<AssessedNamespace>,
     pub totals: NamespaceTotals,
     pub verdict: Verdict,
+    /// The kernel's count of memmaps; `None` if it has none (before 6.11) or nobody looked.
+    pub memmap_counter: Option<MemmapCounter>,
     /// Why the info blocks of enabled namespaces were not read, if they were asked for.
     pub blocks_problem: Option<String>,
 }

@@ -63,6 +63,8 @@ pub struct Numbers {
     pub excess: Option<u64>,
     /// reservation - the formula at the running kernel's `sizeof(struct page)`, never negative: informational.
     pub unused: Option<u64>,
+    /// DRAM that holds the struct pages of the namespace; 0 while it is disabled.
+    pub dram: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +175,10 @@ pub struct NamespaceTotals {
     pub excess_bytes: u64,
     /// What the running kernel has no use for.
     pub unused_bytes: u64,
+    /// DRAM that holds the struct pages of the enabled namespaces, of those of which it is known.
+    pub memmap_dram_bytes: u64,
+    /// Namespaces of which that is unknown.
+    pub memmap_dram_unknown: u64,
     /// The sizes of the namespaces that have a reservation.
     #[serde(skip)]
     judged_bytes: u64,
@@ -193,6 +199,8 @@ impl NamespaceTotals {
         add(&mut self.ideal_bytes, numbers.ideal);
         add(&mut self.excess_bytes, numbers.excess);
         add(&mut self.unused_bytes, numbers.unused);
+        add(&mut self.memmap_dram_bytes, numbers.dram);
+        add(&mut self.memmap_dram_unknown, Some(u64::from(numbers.dram.is_none())));
         // What reserves nothing (raw, sector) must not make the excess of the others look small.
         let reserves = numbers.reservation.is_some_and(|bytes| bytes > 0);
         add(&mut self.judged_bytes, numbers.size.filter(|_| reserves));

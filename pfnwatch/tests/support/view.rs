@@ -10,7 +10,7 @@ use pfnwatch::model::alert::DeliveryStats;
 use pfnwatch::model::capacity::{Cost, Regression, RegressionSubject};
 use pfnwatch::model::event::{Body, LostRecords, MaxStructPageStatus, ProgramState, RecordTotals};
 use pfnwatch::model::inventory::{InfoBlocks, Inventory};
-use pfnwatch::model::kernel::KernelFacts;
+use pfnwatch::model::kernel::{KernelFacts, MemmapCounter};
 use pfnwatch::model::policy::{ExemptionSubject as Exempt, ModeSource, OnAgentExit};
 use pfnwatch::model::scan_result::ScanResult;
 use pfnwatch::model::status::{
@@ -52,10 +52,11 @@ pub fn healthy() -> View {
         tree.namespace(&pmem(0, false))?;
         tree.namespace(&Pmem { map: "ram", ..pmem(1, true) })
     });
+    let memmap_counter = Some(MemmapCounter { bytes: 320 << 20, may_overcount_deduplicated: false });
     View {
         now: UNIX_EPOCH + Duration::from_secs(1_767_323_045),
         status: status(),
-        scan: Ok(scan),
+        scan: Ok(ScanResult { memmap_counter, ..scan }),
         max_struct_page_size: Some(64),
         programs: programs(),
         runs: vec![ProgramRuns {

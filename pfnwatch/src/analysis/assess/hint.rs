@@ -6,6 +6,7 @@ use pfnwatch_common::{Geometry, Map};
 
 use super::measure::Measured;
 use super::reserved_with;
+use crate::analysis::memmap::{MappedNamespace, dram_bytes, is_deduplicated};
 use crate::model::facts::{Facts, KernelParameters, NamespaceMode};
 use crate::model::thresholds::Thresholds;
 use crate::model::units::Bytes;
@@ -17,7 +18,7 @@ pub(super) fn of(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds
         system_ram(facts, measured),
         smaller_pages(host, thresholds, measured),
         no_deduplication(facts, host, measured),
-        smaller_struct_page(host, thresholds, measured),
+        smaller_struct_page(facts, host, thresholds, measured),
         rounding(thresholds, measured),
     ]
     .into_iter()
@@ -31,24 +32,23 @@ fn system_ram(facts: &Facts, measured: &Measured) -> Option<Hint> {
         return None;
     }
     let bytes = gained_by_map_mem(measured)?;
-    // Its memmap is in DRAM with either map: what a kernel loses of it does not depend on this advice.
-    let detail =
-        format!("in use as system RAM, which does not use the reservation: map=mem gives {} back", Bytes(bytes));
+    // What a kernel loses of a memmap in DRAM does not depend on this advice.
+    let detail = format!(
+        "in use as system RAM, which does not use the reservation: map=mem returns {}, and takes no more DRAM (the \
+         memmap is in DRAM with either map)",
+        Bytes(bytes)
+    );
     Some(Hint::new(Cause::SystemRam, bytes, detail))
 }
 
 /// B: only struct pages are counted; page tables are not.
 fn no_deduplication(facts: &Facts, host: &KernelParameters, measured: &Measured) -> Option<Hint> {
-    let geometry = &measured.geometry;
-    if facts.mode != NamespaceMode::Devdax
-        || facts.system_ram
-        || geometry.map != Map::Dev
-        || geometry.align <= host.page_size
-    {
+    if facts.mode != NamespaceMode::Devdax || facts.system_ram || measured.geometry.map != Map::Dev {
         return None;
     }
-    let mapped = geometry.size.checked_sub(measured.end_trunc)?;
-    let dram = deduplicated_memmap(mapped, geometry.align, host).filter(|_| host.deduplicates == Some(true))?;
+    let mapped = MappedNamespace { map: Some(Map::Mem), ..measured.mapped(facts, host)? };
+    is_deduplicated(mapped.mode, mapped.align, host).filter(|deduplicated| *deduplicated)?;
+    let dram = dram_bytes(&mapped, host)?;
     let bytes = gained_by_map_mem(measured)?;
     let detail = format!(
         "map=mem would take {} of DRAM in place of {} here: this kernel deduplicates the memmap's tail pages \
@@ -96,12 +96,17 @@ fn smaller_pages(host: &KernelParameters, thresholds: &Thresholds, measured: &Me
 }
 
 /// F: a kernel whose struct page is smaller than the reference.
-fn smaller_struct_page(host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Option<Hint> {
+fn smaller_struct_page(
+    facts: &Facts,
+    host: &KernelParameters,
+    thresholds: &Thresholds,
+    measured: &Measured,
+) -> Option<Hint> {
     let struct_page = host.struct_page.filter(|bytes| *bytes < thresholds.reference_struct_page)?;
     if measured.geometry.map != Map::Dev {
         return None;
     }
-    let bytes = measured.numbers(host).unused?.checked_sub(measured.excess()).filter(|bytes| *bytes > 0)?;
+    let bytes = measured.numbers(facts, host).unused?.checked_sub(measured.excess()).filter(|bytes| *bytes > 0)?;
     let detail =
         format!("this kernel's struct page has {struct_page} bytes: {} of the reservation are unused", Bytes(bytes));
     Some(Hint::new(Cause::SmallerStructPage, bytes, detail))
@@ -111,25 +116,4 @@ fn gained_by_map_mem(measured: &Measured) -> Option<u64> {
     let mem = Geometry { map: Map::Mem, ..measured.geometry };
     let reservation = reserved_with(&mem, 0).ok()?;
     measured.reservation.checked_sub(reservation).filter(|bytes| *bytes > 0)
-}
-
-/// DRAM in bytes that the struct pages of `mapped` bytes take with map=mem, without deduplication.
-#[must_use]
-pub fn memmap_in_dram(mapped: u64, host: &KernelParameters) -> Option<u64> {
-    mapped.checked_div(host.page_size)?.checked_mul(host.struct_page?)
-}
-
-/// DRAM in bytes that the struct pages of a devdax namespace take with map=mem where the kernel deduplicates tail
-/// pages.
-///
-/// Each compound page of `align` bytes keeps two pages of its memmap, the rest are mapped onto the second
-/// (mm/sparse-vmemmap.c, `vmemmap_populate_compound_pages`; `VMEMMAP_RESERVE_NR` is 2). `None` where it does not apply:
-/// the memmap of one compound page is not larger than that, or struct page is no power of two
-/// (`vmemmap_can_optimize` in include/linux/mm.h).
-#[must_use]
-pub fn deduplicated_memmap(mapped: u64, align: u64, host: &KernelParameters) -> Option<u64> {
-    let struct_page = host.struct_page.filter(|bytes| bytes.is_power_of_two())?;
-    let remaining = host.page_size.checked_mul(2)?;
-    let memmap = align.checked_div(host.page_size)?.checked_mul(struct_page)?;
-    if memmap <= remaining { None } else { mapped.checked_div(align)?.checked_mul(remaining) }
 }

@@ -7,6 +7,7 @@ use pfnwatch_common::reservation::REGRESSED_STRUCT_PAGE;
 use pfnwatch_common::{Geometry, InfoBlock, Map, Rejection};
 
 use super::reserved_with;
+use crate::analysis::memmap::{MappedNamespace, dram_bytes};
 use crate::model::facts::{EnableRefusal, Facts, KernelParameters, Obstacle};
 use crate::model::units::Bytes;
 use crate::model::verdict::{Evidence, Numbers};
@@ -185,7 +186,7 @@ impl Measured {
         self.geometry.align.max(self.geometry.compat)
     }
 
-    pub(super) fn numbers(&self, host: &KernelParameters) -> Numbers {
+    pub(super) fn numbers(&self, facts: &Facts, host: &KernelParameters) -> Numbers {
         // What this kernel itself would need: its pages, its struct page.
         let own = Geometry { page_size: host.page_size, ..self.geometry };
         let needed = host.struct_page.and_then(|bytes| reserved_with(&own, bytes).ok());
@@ -197,7 +198,38 @@ impl Measured {
             ideal: Some(self.ideal),
             excess: Some(self.excess()),
             unused: needed.map(|needed| self.reservation.saturating_sub(needed)),
+            dram: self.dram(facts, host),
         }
+    }
+
+    /// What system RAM takes depends on memory blocks, which the facts do not have.
+    fn dram(&self, facts: &Facts, host: &KernelParameters) -> Option<u64> {
+        match (facts.enabled, facts.system_ram) {
+            (false, _) => Some(0),
+            (true, true) => None,
+            (true, false) => dram_bytes(&self.mapped(facts, host)?, host),
+        }
+    }
+
+    /// What the kernel maps of it, if that is known: without an info block only if a formula of kernels that pad no start
+    /// explains the reservation.
+    pub(super) fn mapped(&self, facts: &Facts, host: &KernelParameters) -> Option<MappedNamespace> {
+        let start_pad = match &facts.block {
+            Some(block) => u64::from(block.start_pad),
+            None => {
+                let sizes = [Some(REGRESSED_STRUCT_PAGE), host.max_struct_page, host.struct_page];
+                let explains = |bytes| reserved_with(&self.geometry, bytes) == Ok(self.reservation);
+                let explained = self.excess() == 0 || sizes.into_iter().flatten().any(explains);
+                explained.then_some(0)?
+            }
+        };
+        Some(MappedNamespace {
+            mode: facts.mode,
+            map: Some(self.geometry.map),
+            start: facts.start.and_then(|start| start.checked_add(start_pad)),
+            size: self.geometry.size.checked_sub(start_pad)?.checked_sub(self.end_trunc)?,
+            align: self.geometry.align,
+        })
     }
 
     pub(super) fn excess(&self) -> u64 {

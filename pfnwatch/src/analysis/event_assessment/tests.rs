@@ -213,7 +213,7 @@ fn an_info_block_by_hand_only_where_it_would_be_right() {
 #[test]
 fn without_a_namespace_there_are_still_words() {
     let decision = explained_by(Judgement { seen: pfnwatch_common::record::CaptureFlags::FAULT, ..denial() }, &host());
-    assert_eq!(decision.remedies[0], "--map=mem: the memmap then lives in DRAM");
+    assert_eq!(decision.remedies[0], "--map=mem: the memmap then lives in DRAM, an amount that is unknown");
     assert!(decision.incomplete);
 }
 

@@ -258,8 +258,8 @@ fn more<T>(word: &str, named: &Truncated<T>) -> Option<String> {
     (rest > 0).then(|| format!("{word} and {rest} more"))
 }
 
-const RELEASES: [&str; 7] =
-    ["KERNEL", "FOR EACH PAGE", "MORE PER TIB", "HOSTS", "OVERSIZE HOSTS", "NAMESPACES", "LOST"];
+const RELEASES: [&str; 8] =
+    ["KERNEL", "FOR EACH PAGE", "MORE PER TIB", "HOSTS", "OVERSIZE HOSTS", "NAMESPACES", "LOST", "DRAM"];
 const WORST: [&str; 6] = ["HOST", "CLUSTER", "KERNEL", "NAMESPACES", "LOST", "PLAN GIVES BACK"];
 
 fn render(report: &FleetReport) -> String {
@@ -276,10 +276,15 @@ fn render(report: &FleetReport) -> String {
         Plural(totals.oversize_hosts, "host"),
         Bytes(totals.sums.plan_bytes),
     );
-    let modes: Vec<_> = report.modes.iter().map(|(mode, hosts)| format!("{hosts} {mode}")).collect();
+    let unknown = match totals.sums.memmap_dram_unknown {
+        0 => String::new(),
+        count => format!(", unknown for {}", Plural(count, "namespace")),
+    };
     // Writing to a string does not fail.
+    let _ = writeln!(text, "DRAM for memmaps: {}{unknown}.", Bytes(totals.sums.memmap_dram_bytes));
+    let modes: Vec<_> = report.modes.iter().map(|(mode, hosts)| format!("{hosts} {mode}")).collect();
     let _ = writeln!(text, "Guard: {}.", if modes.is_empty() { "no host".to_owned() } else { modes.join(", ") });
-    let mut releases = table(&RELEASES, &[1, 2, 3, 4, 5, 6]);
+    let mut releases = table(&RELEASES, &[1, 2, 3, 4, 5, 6, 7]);
     releases.add_rows(report.releases.iter().map(release));
     let _ = writeln!(text, "\n{}", releases.trim_fmt());
     if !report.worst.is_empty() {
@@ -297,7 +302,7 @@ fn render(report: &FleetReport) -> String {
     text
 }
 
-fn release(release: &Release) -> [String; 7] {
+fn release(release: &Release) -> [String; 8] {
     let unknown = || "?".to_owned();
     [
         if release.kernel.is_empty() { unknown() } else { release.kernel.clone() },
@@ -307,6 +312,7 @@ fn release(release: &Release) -> [String; 7] {
         release.oversize_hosts.to_string(),
         release.namespaces.to_string(),
         Bytes(release.excess_bytes).to_string(),
+        Bytes(release.memmap_dram_bytes).to_string(),
     ]
 }
 

@@ -43,6 +43,9 @@ struct ReportTotals {
     reservation_bytes: u64,
     ideal_bytes: u64,
     excess_bytes: u64,
+    /// Reports of earlier builds have neither.
+    memmap_dram_bytes: Option<u64>,
+    memmap_dram_unknown: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -176,6 +179,8 @@ impl ScanReport {
                 ideal_bytes: totals.ideal_bytes,
                 excess_bytes: totals.excess_bytes,
                 plan_bytes: namespaces.plan_bytes,
+                memmap_dram_bytes: totals.memmap_dram_bytes.unwrap_or(0),
+                memmap_dram_unknown: totals.memmap_dram_unknown.unwrap_or(totals.namespaces),
             },
             oversize: verdict == "oversize",
             regressed: namespaces.regressed,

@@ -11,7 +11,7 @@ struct Gauge {
     value: fn(&AssessedNamespace) -> Option<u64>,
 }
 
-const GAUGES: [Gauge; 8] = [
+const GAUGES: [Gauge; 9] = [
     Gauge {
         name: "pfnwatch_namespace_size_bytes",
         help: "Size of the namespace.",
@@ -43,6 +43,11 @@ const GAUGES: [Gauge; 8] = [
         value: |it| it.assessment.numbers.unused,
     },
     Gauge {
+        name: "pfnwatch_namespace_memmap_dram_bytes",
+        help: "DRAM that holds the struct pages of the namespace; 0 while it is disabled.",
+        value: |it| it.assessment.numbers.dram,
+    },
+    Gauge {
         name: "pfnwatch_namespace_oversize",
         help: "1 where the excess passes both thresholds.",
         value: |it| Some(u64::from(it.assessment.verdict == Verdict::Oversize)),
@@ -63,6 +68,10 @@ pub fn families(scan: &ScanResult) -> Vec<Family> {
     families.push(verdicts(all));
     families.push(info(all));
     families.extend(host(scan));
+    families.extend(scan.memmap_counter.map(|counter| {
+        let help = "The kernel's nr_memmap_pages in bytes, with the memmaps of map=dev and of hotplugged memory.";
+        Family::gauge("pfnwatch_kernel_memmap_bytes", help).value(counter.bytes)
+    }));
     families
 }
 
@@ -113,7 +122,7 @@ fn info(all: &[AssessedNamespace]) -> Family {
     })
 }
 
-fn host(scan: &ScanResult) -> [Family; 8] {
+fn host(scan: &ScanResult) -> [Family; 10] {
     let totals = &scan.totals;
     let sum = |name, help, bytes: u64| Family::gauge(name, help).value(bytes);
     [
@@ -124,6 +133,16 @@ fn host(scan: &ScanResult) -> [Family; 8] {
         sum("pfnwatch_host_ideal_bytes", "Sum of the ideal reservations.", totals.ideal_bytes),
         sum("pfnwatch_host_excess_bytes", "Sum of the namespaces' excess.", totals.excess_bytes),
         sum("pfnwatch_host_unused_bytes", "Sum of what the running kernel has no use for.", totals.unused_bytes),
+        sum(
+            "pfnwatch_host_memmap_dram_bytes",
+            "Sum of the DRAM that holds struct pages of namespaces, of those of which it is known.",
+            totals.memmap_dram_bytes,
+        ),
+        sum(
+            "pfnwatch_host_memmap_dram_unknown",
+            "Namespaces of which the DRAM for struct pages is unknown.",
+            totals.memmap_dram_unknown,
+        ),
         sum(
             "pfnwatch_host_oversize",
             "1 where a namespace, or all of them together, are oversize.",

@@ -70,6 +70,10 @@ pub struct EventAssessment {
     pub excess_bytes: Option<u64>,
     /// reservation - the formula at the running kernel's `sizeof(struct page)`, never negative: information only.
     pub unused_bytes: Option<u64>,
+    /// DRAM that holds the struct pages of the namespace while it is enabled, in bytes; 0 if it is not enabled, absent if it
+    /// is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memmap_dram_bytes: Option<u64>,
     /// Where the reservation came from.
     pub evidence: Option<Evidence>,
     /// One sentence for people.

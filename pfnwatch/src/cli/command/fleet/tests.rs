@@ -13,6 +13,8 @@ fn fleet() -> Fleet {
             size_bytes: 1 << 40,
             excess_bytes: excess,
             plan_bytes: excess,
+            memmap_dram_bytes: 4 << 20,
+            memmap_dram_unknown: 1,
             ..CapacityTotals::default()
         },
         oversize: excess > 0,
@@ -31,6 +33,7 @@ fn the_table_names_what_matters() {
     for expected in [
         "2 hosts, 2 namespaces of 2 TiB",
         "16 GiB of it lost",
+        "DRAM for memmaps: 8 MiB, unknown for 2 namespaces.",
         "Guard: 2 audit.",
         "REGRESSED Linux 6.1.9: a namespace of 1 TiB costs 16 GiB more than under the cheapest kernel",
         "BLIND b",

@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use super::PlanContext;
 use super::commands::{self, Block, NDCTL_START_ALIGN, PlanTarget};
-use crate::analysis::assess::{deduplicated_memmap, memmap_in_dram};
+use crate::analysis::memmap::{MappedNamespace, cost_of_map_mem};
 use crate::cli::command::predict::place::{self, SizeRules};
-use crate::model::facts::{NamespaceMode, map_name};
+use crate::model::facts::map_name;
 use crate::model::inventory::{DeviceUser, Region};
 use crate::model::scan_result::AssessedNamespace;
 use crate::model::units::Bytes;
@@ -196,12 +196,12 @@ fn with_map_mem(
     }
     let mem = Geometry { map: Map::Mem, ..*geometry };
     let host = &context.host;
-    let deduplicates = judged.facts.mode == NamespaceMode::Devdax && host.deduplicates == Some(true);
-    let deduplicated = deduplicated_memmap(mem.size, mem.align, host).filter(|_| deduplicates);
-    let dram = deduplicated.or_else(|| memmap_in_dram(mem.size, host));
-    let cost = dram.map_or("an amount that is not known".to_owned(), |bytes| Bytes(bytes).to_string());
-    let loss = host.memmap_loss(deduplicated.is_some());
-    let title = format!("under this kernel, with map=mem: its memmap then takes {cost} of DRAM{loss}");
+    let reserved = reservation(&mem, 0, KernelQuirks::default()).ok();
+    let cost = reserved.map_or_else(
+        || format!("an unknown amount of DRAM{}", host.memmap_loss(false)),
+        |reserved| cost_of_map_mem(&MappedNamespace::of(judged.facts.mode, &mem, &reserved), host),
+    );
+    let title = format!("under this kernel, with map=mem: {cost}");
     let block = target.map(|target| commands::rebuild(target, Map::Mem));
     Some(RebuildOption::new(title, usable_with(&mem, 0), target, block))
 }

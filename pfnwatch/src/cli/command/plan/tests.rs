@@ -98,10 +98,14 @@ fn map_mem_is_not_offered_without_its_loss() {
             .title
     };
     let fsdax = regressed(0, 16 * GIB);
-    let loss = "of DRAM (this kernel is suspected to lose that DRAM at each disable, until the next boot)";
+    let loss =
+        "of DRAM for the memmap (this kernel is suspected to lose that DRAM at each disable, until the next boot)";
     assert!(plan_on("6.18.15", &fsdax).ends_with(loss));
-    assert!(plan_on("6.18.39", &fsdax).ends_with("256 MiB of DRAM"));
-    assert!(plan_on("6.18.15", &Pmem { dax: true, ..fsdax }).ends_with("64 MiB of DRAM"), "deduplicated: not affected");
+    assert!(plan_on("6.18.39", &fsdax).ends_with("256 MiB of DRAM for the memmap"));
+    assert!(
+        plan_on("6.18.15", &Pmem { dax: true, ..fsdax }).ends_with("64 MiB of DRAM for the memmap"),
+        "deduplicated: not affected"
+    );
 }
 
 /// ndctl's block counts from address 0: with a start that is no multiple of the align it would be refused.

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{Geometry, KernelQuirks, Map, Reservation, reservation};
 
-use crate::analysis::assess::{deduplicated_memmap, memmap_in_dram};
+use crate::analysis::memmap::{MappedNamespace, dram_bytes, is_deduplicated};
 use crate::model::facts::{KernelParameters, NamespaceMode};
 use crate::model::thresholds::Thresholds;
 
@@ -20,8 +20,7 @@ pub(super) struct Alternative {
     /// Bytes reserved for each page, if known; irrelevant with map=mem.
     pub(super) struct_page: Option<u64>,
     pub(super) outcome: PredictedOutcome,
-    /// DRAM in bytes for the struct pages; `None` with map=dev, which needs at most the DRAM for the ends that do not
-    /// fill a memory section.
+    /// DRAM in bytes that holds the struct pages; with map=dev, of the ends that do not fill a memory section.
     pub(super) dram: Option<u64>,
     /// Whether `dram` is after the deduplication of tail pages.
     pub(super) deduplicated: bool,
@@ -51,10 +50,13 @@ pub(super) fn all(
 
 fn alternative(name: &'static str, geometry: &Geometry, mode: NamespaceMode, host: &KernelParameters) -> Alternative {
     let outcome = outcome(geometry, host);
-    let (dram, deduplicated) = match &outcome {
-        PredictedOutcome::Reserved(reserved) if geometry.map == Map::Mem => dram(geometry, reserved, mode, host),
-        _ => (None, false),
+    let mapped = match &outcome {
+        PredictedOutcome::Reserved(reserved) => Some(MappedNamespace::of(mode, geometry, reserved)),
+        _ => None,
     };
+    let dram = mapped.and_then(|mapped| dram_bytes(&mapped, host));
+    let deduplicated =
+        dram.is_some() && geometry.map == Map::Mem && is_deduplicated(mode, geometry.align, host) == Some(true);
     Alternative { name, map: geometry.map, struct_page: host.max_struct_page, outcome, dram, deduplicated }
 }
 
@@ -87,21 +89,6 @@ fn outcome(geometry: &Geometry, host: &KernelParameters) -> PredictedOutcome {
     match reserved(host.allows_empty == Some(true)) {
         Ok(reserved) => PredictedOutcome::Reserved(reserved),
         Err(rejection) => PredictedOutcome::Refused(rejection.to_string()),
-    }
-}
-
-/// The memmap covers the namespace from its start to its aligned end, whatever lies in the reservation.
-fn dram(
-    geometry: &Geometry,
-    reserved: &Reservation,
-    mode: NamespaceMode,
-    host: &KernelParameters,
-) -> (Option<u64>, bool) {
-    let mapped = geometry.size.saturating_sub(reserved.end_trunc);
-    let can = mode == NamespaceMode::Devdax && host.deduplicates == Some(true);
-    match deduplicated_memmap(mapped, geometry.align, host).filter(|_| can) {
-        Some(bytes) => (Some(bytes), true),
-        None => (memmap_in_dram(mapped, host), false),
     }
 }
 
@@ -146,7 +133,7 @@ mod tests {
     fn a_tebibyte_on_a_regressed_kernel() {
         let rows = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &host(Some(128)), &Thresholds::default());
         assert_eq!(rows.each_ref().map(dataoff), [Some(32770), Some(16386), Some(2)]);
-        assert_eq!(rows.each_ref().map(|row| row.dram), [None, None, Some(16 * GIB)]);
+        assert_eq!(rows.each_ref().map(|row| row.dram), [Some(0), Some(0), Some(16 * GIB)]);
     }
 
     #[test]
@@ -162,7 +149,7 @@ mod tests {
         }
         let unknown = KernelParameters { deduplicates: None, ..host(Some(64)) };
         let [.., mem] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Devdax, &unknown, &Thresholds::default());
-        assert_eq!((mem.dram, mem.deduplicated), (Some(16 * GIB), false));
+        assert_eq!((mem.dram, mem.deduplicated), (None, false));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::PageCost;
 use super::alternative::{Alternative, PredictedOutcome};
+use crate::analysis::memmap::{is_deduplicated, struct_pages};
 use crate::cli::output::bar::{self, BarPart};
 use crate::cli::output::terminal::Terminal;
 use crate::model::facts::{KernelParameters, NamespaceMode, map_name};
@@ -47,10 +48,19 @@ impl Prediction {
                         costs more or less, by up to one align (--start)";
             self.notes.push(note.to_owned());
         }
-        if self.mode == NamespaceMode::Devdax && host.deduplicates.is_none() {
-            self.notes.push(
-                "whether this kernel deduplicates the memmap of map=mem is not known (no BTF, or a version before it came): DRAM without".to_owned(),
-            );
+        if !self.start_known && self.rows.iter().any(|row| row.map == Map::Dev && row.dram.is_some()) {
+            let note = "DRAM with map=dev is that of an aligned start: memory sections that a namespace fills in part take \
+                        DRAM, at most 4 MiB (--start)";
+            self.notes.push(note.to_owned());
+        }
+        let unknown = |row: &&Alternative| row.map == Map::Mem && row.reserved().is_some() && row.dram.is_none();
+        if host.struct_page.is_some() && self.rows.iter().any(|row| unknown(&row)) {
+            let most = struct_pages(self.geometry.size, host).map_or("unknown".to_owned(), |it| Bytes(it).to_string());
+            let why = match is_deduplicated(self.mode, self.geometry.align, host) {
+                None => "whether this kernel deduplicates the memmap of map=mem is unknown",
+                Some(_) => "this kernel's share of DRAM cannot be computed to the byte",
+            };
+            self.notes.push(format!("DRAM: {why}; at most about {most}"));
         }
         if host.struct_page.is_none() {
             self.notes.push("sizeof(struct page) is not known (no BTF): no DRAM is given".to_owned());
@@ -123,7 +133,7 @@ impl Prediction {
             known(reserved.map(|reserved| reserved.dataoff), nothing),
             known(reserved.map(|reserved| reserved.usable), nothing),
             known(reserved.map(|reserved| reserved.end_trunc), nothing),
-            known(row.dram, if reserved.is_some() && row.map == Map::Mem { "?" } else { "-" }),
+            known(row.dram, if reserved.is_some() { "?" } else { "-" }),
             self.bar(row, terminal),
         ]
     }
@@ -218,7 +228,8 @@ struct AlternativeRow<'a> {
     usable_bytes: Option<u64>,
     /// What is cut off at the end, in bytes.
     end_trunc_bytes: Option<u64>,
-    /// DRAM that the struct pages take, in bytes; null with map=dev, or where it is not known.
+    /// DRAM that holds the struct pages, in bytes; null if it is refused or unknown. With map=dev, what the memory sections
+    /// take that the namespace fills in part.
     dram_bytes: Option<u64>,
     /// Whether that is what remains after tail pages were deduplicated.
     dram_deduplicated: bool,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::model::event::{SCHEMA, Time};
 use crate::model::facts::map_name;
 use crate::model::inventory::{DeviceUser, Region};
+use crate::model::kernel::MemmapCounter;
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use crate::model::verdict::{Cause, Evidence, Hint, NamespaceTotals, Verdict};
 
@@ -29,6 +30,8 @@ pub struct ScanReport {
     info_blocks_problem: Option<String>,
     /// Sums over the namespaces.
     totals: NamespaceTotals,
+    /// The kernel's own count of memmaps, to compare with `memmap_dram_bytes`; null before 6.11.
+    memmap_counter: Option<MemmapCounter>,
     /// The regions.
     regions: Vec<RegionRow>,
     /// The namespaces.
@@ -139,6 +142,8 @@ pub(super) struct NamespaceRow {
     pub(super) unused_bytes: Option<u64>,
     /// The same as a share of the namespace, in per cent.
     pub(super) unused_percent: Option<f64>,
+    /// DRAM that holds the struct pages of the namespace; 0 while it is disabled.
+    pub(super) memmap_dram_bytes: Option<u64>,
     /// Does it cost what it should?
     pub(super) verdict: Verdict,
     /// Why it costs what it costs.
@@ -178,6 +183,7 @@ impl From<&AssessedNamespace> for NamespaceRow {
             excess_percent: percent(numbers.excess),
             unused_bytes: numbers.unused,
             unused_percent: percent(numbers.unused),
+            memmap_dram_bytes: numbers.dram,
             verdict: assessment.verdict,
             cause: assessment.cause,
             class: assessment.cause.class(),
@@ -202,6 +208,7 @@ impl From<&ScanResult> for ScanReport {
             verdict: scan.verdict,
             info_blocks_problem: scan.blocks_problem.clone(),
             totals: scan.totals,
+            memmap_counter: scan.memmap_counter,
             regions: scan.regions.iter().map(RegionRow::from).collect(),
             namespaces: scan.namespaces.iter().map(NamespaceReport::from).collect(),
         }

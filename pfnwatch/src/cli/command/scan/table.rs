@@ -3,18 +3,30 @@
 use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
+use pfnwatch_common::Map;
 
 use super::report::percent;
 use crate::cli::output::bar::{self, BarPart};
 use crate::cli::output::terminal::Terminal;
-use crate::model::facts::map_name;
+use crate::model::facts::{NamespaceMode, map_name};
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use crate::model::units::{Bytes, Plural};
 use crate::model::verdict::{Assessment, Cause, Evidence, Numbers, Verdict};
 
 const BAR_WIDTH: usize = 24;
-const HEADER: [&str; 10] =
-    ["NAMESPACE", "MODE", "MAP", "SIZE", "USABLE", "RESERVED", "IDEAL", "EXCESS", "VERDICT", "FIRST TO LAST BYTE"];
+const HEADER: [&str; 11] = [
+    "NAMESPACE",
+    "MODE",
+    "MAP",
+    "SIZE",
+    "USABLE",
+    "RESERVED",
+    "IDEAL",
+    "EXCESS",
+    "DRAM",
+    "VERDICT",
+    "FIRST TO LAST BYTE",
+];
 
 pub(super) fn render(scan: &ScanResult, terminal: Terminal) -> String {
     if scan.namespaces.is_empty() {
@@ -22,7 +34,7 @@ pub(super) fn render(scan: &ScanResult, terminal: Terminal) -> String {
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(HEADER);
-    for column in 3..8 {
+    for column in 3..9 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -48,7 +60,7 @@ fn nothing(scan: &ScanResult) -> String {
     }
 }
 
-fn row(assessed: &AssessedNamespace, terminal: Terminal) -> [String; 10] {
+fn row(assessed: &AssessedNamespace, terminal: Terminal) -> [String; 11] {
     let assessment = &assessed.assessment;
     let numbers = &assessment.numbers;
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
@@ -61,6 +73,7 @@ fn row(assessed: &AssessedNamespace, terminal: Terminal) -> [String; 10] {
         approximate(assessment) + &size(numbers.reservation),
         size(numbers.ideal),
         size(numbers.excess),
+        size(numbers.dram),
         verdict(assessment),
         bar(numbers, terminal),
     ]
@@ -114,12 +127,43 @@ fn totals(text: &mut String, scan: &ScanResult) {
         let _ = write!(text, ", {} ({share:.2} %) too much", Bytes(totals.excess_bytes));
     }
     let _ = writeln!(text, "; {} oversize, {} refused, {} unknown", totals.oversize, totals.refused, totals.unknown);
+    memmaps(text, scan);
     if scan.verdict == Verdict::Oversize && totals.oversize == 0 {
         let _ = writeln!(text, "None of them is oversize by itself, but together they lose more than they should.");
     }
     if scan.verdict == Verdict::Oversize {
         let _ = writeln!(text, "`pfnwatch plan` says what a rebuild would give back, and how.");
     }
+}
+
+/// What the memmaps take of DRAM, beside the kernel's counter, which has more in it.
+fn memmaps(text: &mut String, scan: &ScanResult) {
+    let totals = &scan.totals;
+    let unknown = match totals.memmap_dram_unknown {
+        0 => String::new(),
+        count => format!(" (unknown for {})", Plural(count, "namespace")),
+    };
+    let _ = write!(text, "DRAM for memmaps: {}{unknown}", Bytes(totals.memmap_dram_bytes));
+    if let Some(counter) = scan.memmap_counter {
+        let wrong = if counter.may_overcount_deduplicated && has_deduplicated(scan) {
+            ", and this kernel may count deduplicated ones in full"
+        } else {
+            ""
+        };
+        let _ = write!(
+            text,
+            "; nr_memmap_pages of /proc/vmstat: {}, with map=dev and other hotplugged memory{wrong}",
+            Bytes(counter.bytes)
+        );
+    }
+    text.push('\n');
+}
+
+fn has_deduplicated(scan: &ScanResult) -> bool {
+    scan.namespaces
+        .iter()
+        .any(|it| it.facts.enabled && it.facts.mode == NamespaceMode::Devdax && it.map() == Some(Map::Mem))
+        && scan.kernel.deduplicates != Some(false)
 }
 
 fn remarks(text: &mut String, scan: &ScanResult) {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::model::inventory::{InfoBlocks, Inventory};
-use crate::model::kernel::KernelFacts;
+use crate::model::kernel::{KernelFacts, MemmapCounter};
 
 use crate::testing::tree::{Pmem, Tree};
 
@@ -150,4 +150,26 @@ fn a_report_replaces_the_old_one_whole() {
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     assert!(replace(Path::new("/proc/none/x.prom"), "new").is_err());
+}
+
+#[test]
+fn the_memmap_in_dram_is_in_every_format_beside_the_kernels_count() {
+    let mut scan = mixed();
+    let json = serde_json::to_value(ScanReport::from(&scan)).unwrap();
+    assert_eq!(json["namespaces"][0]["memmap_dram_bytes"], Value::from(0), "map=dev, whole sections");
+    assert_eq!(json["namespaces"][1]["memmap_dram_bytes"], Value::from(64 << 20), "deduplicated");
+    assert_eq!(json["namespaces"][2]["memmap_dram_bytes"], Value::Null);
+    assert_eq!(json["namespaces"][3]["memmap_dram_bytes"], Value::from(16 << 20), "mapped whole");
+    assert_eq!((&json["totals"]["memmap_dram_bytes"], &json["memmap_counter"]), (&(80 << 20).into(), &Value::Null));
+    assert!(csv(&scan).unwrap().contains("memmap_dram_bytes"));
+    let text = metrics::render(&metrics::of_scan(&scan));
+    assert!(text.contains("pfnwatch_host_memmap_dram_bytes 83886080\n"), "{text}");
+    assert!(text.contains("pfnwatch_host_memmap_dram_unknown 1\n"), "{text}");
+    let counter = MemmapCounter { bytes: 400 << 20, may_overcount_deduplicated: true };
+    scan.memmap_counter = Some(counter);
+    let text = table::render(&scan, Terminal::default());
+    assert!(text.contains("DRAM for memmaps: 80 MiB (unknown for 1 namespace); nr_memmap_pages"), "{text}");
+    assert!(text.contains("400 MiB") && text.contains("may count deduplicated ones in full"), "{text}");
+    scan.memmap_counter = Some(MemmapCounter { may_overcount_deduplicated: false, ..counter });
+    assert!(!table::render(&scan, Terminal::default()).contains("in full"));
 }

@@ -9,13 +9,15 @@ use crate::model::units::Plural;
 type Set = fn(&mut Host, u64);
 
 /// Metrics that every agent must have: a sum would be short without them.
-const SUMS: [(&str, Set); 8] = [
+const SUMS: [(&str, Set); 10] = [
     ("pfnwatch_host_namespaces", |host, value| host.sums.namespaces = value),
     ("pfnwatch_host_size_bytes", |host, value| host.sums.size_bytes = value),
     ("pfnwatch_host_usable_bytes", |host, value| host.sums.usable_bytes = value),
     ("pfnwatch_host_reservation_bytes", |host, value| host.sums.reservation_bytes = value),
     ("pfnwatch_host_ideal_bytes", |host, value| host.sums.ideal_bytes = value),
     ("pfnwatch_host_excess_bytes", |host, value| host.sums.excess_bytes = value),
+    ("pfnwatch_host_memmap_dram_bytes", |host, value| host.sums.memmap_dram_bytes = value),
+    ("pfnwatch_host_memmap_dram_unknown", |host, value| host.sums.memmap_dram_unknown = value),
     ("pfnwatch_host_oversize", |host, value| host.oversize = value > 0),
     ("pfnwatch_ready", |host, value| host.ready = Some(value > 0)),
 ];

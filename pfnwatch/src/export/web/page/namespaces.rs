@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::model::facts::map_name;
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
-use crate::model::units::Bytes;
+use crate::model::units::{Bytes, Plural};
 use crate::model::verdict::{NamespaceTotals, Numbers, Verdict};
 use crate::model::view::View;
 
@@ -37,7 +37,15 @@ pub(super) fn render(view: &View) -> Markup {
 
 fn host(scan: &ScanResult) -> Markup {
     let totals = &scan.totals;
-    let NamespaceTotals { size_bytes, usable_bytes, ideal_bytes, reservation_bytes, excess_bytes, .. } = *totals;
+    let NamespaceTotals {
+        size_bytes,
+        usable_bytes,
+        ideal_bytes,
+        reservation_bytes,
+        excess_bytes,
+        memmap_dram_bytes,
+        ..
+    } = *totals;
     let memmap = reservation_bytes.saturating_sub(excess_bytes);
     // Cut off for alignment, or of namespaces of which no more than the size is known.
     let other = size_bytes.saturating_sub(reservation_bytes).saturating_sub(usable_bytes);
@@ -56,7 +64,11 @@ fn host(scan: &ScanResult) -> Markup {
             ("Usable", Bytes(usable_bytes).to_string()),
             ("Memmap", Bytes(ideal_bytes).to_string()),
             ("Excess", Bytes(excess_bytes).to_string()),
+            ("Memmap in DRAM", Bytes(memmap_dram_bytes).to_string()),
         ]))
+        @if totals.memmap_dram_unknown > 0 {
+            p { "The memmap in DRAM is unknown for " (Plural(totals.memmap_dram_unknown, "namespace")) "." }
+        }
         @if totals.unknown + totals.refused > 0 {
             p { (totals.unknown) " without a verdict and " (totals.refused) " refused: what is not known of them is not in these sums." }
         }
@@ -65,7 +77,7 @@ fn host(scan: &ScanResult) -> Markup {
 
 fn card(assessed: &AssessedNamespace) -> Markup {
     let assessment = &assessed.assessment;
-    let Numbers { size, usable, reservation, end_trunc, ideal, excess, .. } = assessment.numbers;
+    let Numbers { size, usable, reservation, end_trunc, ideal, excess, dram, .. } = assessment.numbers;
     let shown = |bytes: Option<u64>| bytes.map_or_else(|| "not known".to_owned(), |bytes| Bytes(bytes).to_string());
     let memmap = reservation.map(|bytes| bytes.saturating_sub(excess.unwrap_or(0)));
     html! {
@@ -84,6 +96,7 @@ fn card(assessed: &AssessedNamespace) -> Markup {
                 ("Usable", shown(usable)),
                 ("Memmap", shown(ideal)),
                 ("Excess", shown(excess)),
+                ("Memmap in DRAM", shown(dram)),
             ]))
             p { (assessment.detail) }
             // The first may be the detail itself.
