@@ -49,6 +49,7 @@ fn the_json_has_a_schema_and_one_object_for_each_prerequisite() {
             "observe": "yes",
             "exact_inventory": "no",
             "enforce": "yes",
+            "warnings": [],
             "prerequisites": [{
                 "name": "thing",
                 "answer": "no",

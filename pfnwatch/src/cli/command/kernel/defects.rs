@@ -80,7 +80,7 @@ fn of_max_struct_page(verdict: KernelVerdict, resolved: &Resolved) -> Option<(bo
 }
 
 impl AssessedDefect {
-    /// A line for people, if there is something to say.
+    /// A line for people; `None` if the table shows it all.
     pub(super) fn line(&self) -> Option<String> {
         let by = self.evidence.map_or("", EvidenceKind::as_str);
         let (verdict, lost, fix) = (self.verdict.as_str(), self.defect.lost, self.defect.fix);
