@@ -3,4 +3,5 @@
 mod empty_block;
 mod flow;
 pub mod max_struct_page;
+pub mod memmap_free;
 mod value;

@@ -3,8 +3,11 @@
 //! From 6.19 on Debian splits the image and the modules of a kernel into two packages, as Fedora always did: files are
 //! therefore joined by the release that module and image contain, never by the file's name.
 
+mod freeing_code;
+mod kallsyms;
 mod kernel_paths;
 pub mod max_struct_page;
+pub mod memmap_return;
 pub mod module_file;
 pub mod package;
 mod running_code;
@@ -24,6 +27,7 @@ use thiserror::Error;
 use self::module_file::{Module, ModuleError};
 use self::package::{PackageError, PackageKind};
 use self::unpack::unpack;
+use crate::code::memmap_free::MemmapReturn;
 use crate::kernel::btf::Btf;
 use crate::kernel::max_struct_page::Evidence;
 use crate::kernel::member_lookup::MemberLookup as _;
@@ -40,6 +44,8 @@ pub struct KernelImage {
     pub struct_page_bytes: Option<u64>,
     /// Whether libnvdimm is part of the image, so that there is no module file.
     pub built_in: bool,
+    /// What its code does with a 2 MiB piece of memmap, with the image's path; or why that is not known. `None` without an image.
+    pub memmap_return: Option<Result<(MemmapReturn, String), String>>,
     pub problems: Vec<String>,
 }
 
@@ -145,7 +151,13 @@ impl KernelImages {
     fn add_image(&mut self, label: &str, bytes: &[u8]) {
         let release = vmlinux::release(bytes).unwrap_or_else(|| label.to_owned());
         let candidate = self.kernels.entry(release).or_default();
-        match struct_page_bytes(bytes, label) {
+        let image = match vmlinux::parse(bytes) {
+            Ok(image) => image,
+            Err(error) => return candidate.problems.push(format!("{label}: {error}")),
+        };
+        let returned = image.memmap_return.map(|found| (found, label.to_owned()));
+        candidate.memmap_return = Some(returned.map_err(|error| format!("{label}: {error}")));
+        match image.btf.map_err(|error| error.to_string()).and_then(|btf| struct_page_bytes(&btf, label)) {
             Ok(size) => candidate.struct_page_bytes = Some(size),
             Err(reason) => candidate.problems.push(format!("no sizeof(struct page) from {label}: {reason}")),
         }
@@ -161,8 +173,7 @@ impl KernelImages {
     }
 }
 
-fn struct_page_bytes(image: &[u8], label: &str) -> Result<u64, String> {
-    let image = vmlinux::parse(image).map_err(|error| error.to_string())?;
-    let btf = Btf::from_reader(image.btf.as_slice(), label).map_err(|error| error.to_string())?;
+fn struct_page_bytes(btf: &[u8], label: &str) -> Result<u64, String> {
+    let btf = Btf::from_reader(btf, label).map_err(|error| error.to_string())?;
     btf.size_of("page").map(u64::from).map_err(|error| error.to_string())
 }

@@ -7,8 +7,14 @@ use anyhow::{Context as _, Result, ensure};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::hidden_store::HiddenStore;
 use guest::infoblock::InfoBlock;
+use guest::kernel_lines::loses_memmap;
 use guest::{GIB, MIB, agent, command, modules, regions};
 use serde_json::Value;
+
+/// A kernel that does not return memmaps has a defect, which is exit code 3.
+fn running_code() -> Result<i32> {
+    Ok(if loses_memmap(fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()) { 3 } else { 0 })
+}
 
 fn report(code: i32, arguments: &[&str]) -> Result<Value> {
     let said = command::attempt(agent::PROGRAM, arguments)?;
@@ -19,7 +25,7 @@ fn report(code: i32, arguments: &[&str]) -> Result<Value> {
 #[test]
 fn the_running_code_shows_64() -> Result<()> {
     modules::load_stack()?;
-    let report = report(0, &["kernel", "--running", "--format", "json"])?;
+    let report = report(running_code()?, &["kernel", "--running", "--format", "json"])?;
     let kernel = &report["kernels"][0];
     assert_eq!((&kernel["verdict"], &kernel["max_struct_page_bytes"]), (&"ok".into(), &64.into()), "{kernel:#}");
     assert_eq!(kernel["conflicts"], Value::Array(Vec::new()), "{kernel:#}");
@@ -34,9 +40,26 @@ fn the_running_code_shows_64() -> Result<()> {
 }
 
 #[test]
+fn the_running_code_shows_whether_a_memmap_in_dram_is_returned() -> Result<()> {
+    modules::load_stack()?;
+    let report = report(running_code()?, &["kernel", "--running", "--format", "json"])?;
+    let kernel = &report["kernels"][0];
+    let loses = loses_memmap(kernel["release"].as_str().context("no release")?);
+    let (found, verdict) = if loses { ("not_returned", "regressed") } else { ("returned", "ok") };
+    assert_eq!(kernel["memmap_in_dram"], found, "{kernel:#}");
+    let defects = kernel["defects"].as_array().context("defects is a list")?;
+    let row = defects.iter().find(|row| row["id"] == "memmap_not_returned").context("no row")?;
+    assert_eq!((&row["verdict"], &row["evidence"]), (&verdict.into(), &"running code".into()), "{kernel:#}");
+    let doctor = command::attempt(agent::PROGRAM, &["doctor", "--format", "json"])?;
+    let doctor: Value = serde_json::from_str(&doctor.stdout)?;
+    assert_eq!(doctor["warnings"].as_array().map(Vec::len), Some(usize::from(loses)), "{doctor:#}");
+    Ok(())
+}
+
+#[test]
 fn a_kprobe_inside_the_function_makes_its_running_code_unknown() -> Result<()> {
     modules::load_stack()?;
-    let running = || report(0, &["kernel", "--running", "--format", "json"]);
+    let running = || report(running_code()?, &["kernel", "--running", "--format", "json"]);
     let hidden = HiddenStore::hide()?;
     let kernel = running()?["kernels"][0].clone();
     assert_eq!(kernel["evidence"][0]["source"], "module file", "{kernel:#}");
@@ -50,7 +73,7 @@ fn a_kprobe_inside_the_function_makes_its_running_code_unknown() -> Result<()> {
 #[test]
 fn without_libnvdimm_the_module_file_answers() -> Result<()> {
     modules::unload_stack()?;
-    let report = report(0, &["kernel", "--running", "--format", "json"])?;
+    let report = report(running_code()?, &["kernel", "--running", "--format", "json"])?;
     modules::load_stack()?;
     let kernel = &report["kernels"][0];
     assert_eq!((&kernel["verdict"], &kernel["evidence"][0]["source"]), (&"ok".into(), &"module file".into()));

@@ -44,6 +44,13 @@ impl Lines {
     }
 }
 
+/// Whether Debian's kernel of this release does not return a memmap in DRAM when its device is disabled (commit bf9e4e30f353): 6.18.7
+/// to 6.18.38 do not.
+pub fn loses_memmap(release: &str) -> bool {
+    let patch = release.strip_prefix("6.18.").and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    patch.and_then(|patch| patch.parse().ok()).is_some_and(|patch: u32| (7..=38).contains(&patch))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +63,19 @@ mod tests {
         assert_eq!(on(Lines::OldestAndNewest), ["6.1", "7.3"]);
         assert_eq!(on(Lines::Only("6.12")), ["6.12"]);
         assert_eq!(on(Lines::Blind), ["5.10"]);
+    }
+
+    #[test]
+    fn kernels_that_lose_memmaps() {
+        for (release, loses) in [
+            ("6.18.15+deb13-cloud-amd64", true),
+            ("6.18.38+deb13-cloud-amd64", true),
+            ("6.18.39+deb13-cloud-amd64", false),
+            ("6.18.5+deb13-cloud-amd64", false),
+            ("6.1.0-50-cloud-amd64", false),
+            ("7.3.4+deb13-cloud-amd64", false),
+        ] {
+            assert_eq!(loses_memmap(release), loses, "{release}");
+        }
     }
 }

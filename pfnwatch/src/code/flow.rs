@@ -1,6 +1,6 @@
 //! Follows values through a function's registers: a small data-flow analysis, forward, to a fixed point.
 //!
-//! It knows just enough to answer its two questions, and knows when it does not know: whatever it cannot follow is
+//! It knows just enough to answer its three questions, and knows when it does not know: whatever it cannot follow is
 //! [`Value::Unknown`], never a guess.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,6 +13,10 @@ use super::value::{Registers, Value};
 
 /// Where `page_struct_size` lies in the info block: on media, so the same in every kernel.
 const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
+
+/// Where the order of a compound page lies, from its head: the lowest byte of the second `struct page` of 64 bytes
+/// (`compound_order`, include/linux/mm.h).
+const PAGE_ORDER_AT: u64 = 0x40;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
@@ -36,10 +40,18 @@ impl<'a> Flow<'a> {
 
     /// From an instruction on, with what is known of the registers before it.
     pub(super) fn from(instructions: &'a [Instruction], start: usize, registers: Registers) -> Self {
+        Self::from_all(instructions, [(start, registers)])
+    }
+
+    /// From several instructions on.
+    pub(super) fn from_all(
+        instructions: &'a [Instruction],
+        starts: impl IntoIterator<Item = (usize, Registers)>,
+    ) -> Self {
         let index_of = BTreeMap::from_iter(instructions.iter().enumerate().map(|(index, i)| (i.ip(), index)));
         let mut info = InstructionInfoFactory::new();
-        let mut before = BTreeMap::from([(start, registers)]);
-        let mut pending = VecDeque::from([start]);
+        let mut before = BTreeMap::from_iter(starts);
+        let mut pending = VecDeque::from_iter(before.keys().copied());
         // Each join moves a register one way, from a value over larger sets to Unknown: so this ends.
         while let Some(index) = pending.pop_front() {
             let (Some(instruction), Some(registers)) = (instructions.get(index), before.get(&index)) else { continue };
@@ -67,6 +79,22 @@ impl<'a> Flow<'a> {
             let instruction = self.instructions.get(index)?;
             let is_wanted = stores_at(instruction, displacement) && instruction.memory_size() == MemorySize::UInt64;
             is_wanted.then(|| (instruction.memory_base(), operand(instruction, 1, registers)))
+        })
+    }
+
+    /// The direct calls, and the jumps out of the function, with the registers before them.
+    pub(super) fn transfers(&self) -> impl Iterator<Item = (&Instruction, &Registers)> {
+        let range = self.instructions.first().map(Instruction::ip)..=self.instructions.last().map(Instruction::ip);
+        let leaves = move |instruction: &Instruction| match instruction.flow_control() {
+            FlowControl::Call => instruction.is_call_near(),
+            FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
+                !range.contains(&Some(instruction.near_branch_target()))
+            }
+            _ => false,
+        };
+        self.before.iter().filter_map(move |(&index, registers)| {
+            let instruction = self.instructions.get(index)?;
+            leaves(instruction).then_some((instruction, registers))
         })
     }
 
@@ -154,6 +182,7 @@ fn result(before: &Registers, instruction: &Instruction) -> Option<Value> {
         instruction.op1_kind() == OpKind::Register && instruction.op0_register() == instruction.op1_register();
     let value = match instruction.mnemonic() {
         Mnemonic::Mov => operand(instruction, 1, before).within(width),
+        Mnemonic::Movzx => loaded_order(before, instruction),
         Mnemonic::Xor | Mnemonic::Sub if twice_the_same => Value::constant(0),
         // What remains of the carry: GCC selects between two constants with it, without a branch.
         Mnemonic::Sbb if twice_the_same => Value::constant(0).joined(&Value::constant(u64::MAX)).within(width),
@@ -173,6 +202,16 @@ fn result(before: &Registers, instruction: &Instruction) -> Option<Value> {
         _ => return None,
     };
     Some(value)
+}
+
+/// A byte that is loaded from where a compound page has its order.
+fn loaded_order(before: &Registers, instruction: &Instruction) -> Value {
+    let is_order = instruction.op1_kind() == OpKind::Memory
+        && instruction.memory_size() == MemorySize::UInt8
+        && instruction.memory_displacement64() == PAGE_ORDER_AT
+        && instruction.memory_index() == Register::None
+        && before.get(instruction.memory_base()) == Some(&Value::Page);
+    if is_order { Value::PageOrder } else { Value::Unknown }
 }
 
 fn operand(instruction: &Instruction, index: u32, registers: &Registers) -> Value {

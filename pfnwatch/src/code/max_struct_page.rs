@@ -95,7 +95,7 @@ pub fn decode(code: Code<'_>, architecture: Architecture) -> Result<Decoded, Cod
     if let Architecture::Other(other) = architecture {
         return Err(CodeError::NotSupported(other));
     }
-    let instructions = function(code);
+    let instructions = instructions_of(code);
     let mut stored = Vec::new();
     let mut shifted = Vec::new();
     let flow = Flow::of(&instructions);
@@ -146,7 +146,7 @@ impl Decoded {
 }
 
 /// The instructions in order; invalid ones stay, as places where the flow ends.
-fn function(code: Code<'_>) -> Vec<Instruction> {
+pub(super) fn instructions_of(code: Code<'_>) -> Vec<Instruction> {
     Decoder::with_ip(64, code.bytes, code.address, DecoderOptions::NONE).into_iter().collect()
 }
 

@@ -28,6 +28,10 @@ pub(super) enum Value {
         less_other: bool,
         in_pages: bool,
     },
+    /// A pointer to the `struct page` that a function gets (`memmap_free`).
+    Page,
+    /// The order that is in that page itself if it is the head of a compound page, else 0.
+    PageOrder,
 }
 
 impl Value {
@@ -47,6 +51,7 @@ impl Value {
                 if both.len() > MAX_CONSTANTS { Self::Unknown } else { Self::Constants(both) }
             }
             (a, b) if a == b => a.clone(),
+            (Self::PageOrder, other) | (other, Self::PageOrder) if *other == Self::constant(0) => Self::PageOrder,
             _ => Self::Unknown,
         }
     }
@@ -96,6 +101,8 @@ impl Value {
     pub(super) fn within(self, width: usize) -> Self {
         match (self, width) {
             (value, 8) => value,
+            // A byte fits.
+            (Self::PageOrder, 4) => Self::PageOrder,
             (Self::Constants(constants), 4) => {
                 Self::Constants(constants.into_iter().map(|constant| constant & 0xffff_ffff).collect())
             }

@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::module_file::{FunctionRange, Module};
 use crate::code::max_struct_page::{Architecture, Code, CodeError, Decoded, decode};
+use crate::code::memmap_free::MemmapFreeError;
 use crate::kernel::boot::loaded_build_id;
 use crate::kernel::changed_text;
 use crate::kernel::max_struct_page::FUNCTIONS;
@@ -50,6 +51,8 @@ pub enum RunningError {
     NotMapped(u64),
     #[error(transparent)]
     Decode(#[from] CodeError),
+    #[error(transparent)]
+    MemmapFree(#[from] MemmapFreeError),
 }
 
 /// Decodes the functions of the running kernel; returns the one that shows the constant. `installed` is the module file of the
@@ -98,7 +101,7 @@ fn decode_first(ranges: &[LoadedRange], paths: &Paths) -> Result<(String, Decode
 
 /// A kprobe behind the entry, in bytes from it. The kernel turns some into jumps, which look like the function's own. At the
 /// entry are our own probes, and those of any tracer: ftrace calls them there.
-fn inner_kprobe(sysfs: &Path, function: &str, code: &[u8]) -> Option<u64> {
+pub(super) fn inner_kprobe(sysfs: &Path, function: &str, code: &[u8]) -> Option<u64> {
     let entry = if code.starts_with(&ENDBR64) { ENDBR64.len() as u64 } else { 0 };
     changed_text::kprobes(sysfs, function).into_iter().find(|offset| *offset > entry)
 }
@@ -166,7 +169,7 @@ fn number(digits: &[u8; DIGITS]) -> Option<u64> {
 }
 
 /// `size` bytes of kernel memory at `address`.
-fn read_kcore(path: &Path, address: u64, size: u64) -> Result<Vec<u8>, RunningError> {
+pub(super) fn read_kcore(path: &Path, address: u64, size: u64) -> Result<Vec<u8>, RunningError> {
     let failed = |source| RunningError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let mut headers = Vec::new();
@@ -192,7 +195,7 @@ fn kcore_offset(headers: &[u8], address: u64) -> Result<Option<u64>, object::Err
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::image::module_file;
     use crate::kernel::max_struct_page::tests::as_gcc_does;
@@ -222,7 +225,7 @@ ffffffffc0302710 t nvdimm_setup_pfn.cold\t[libnvdimm]
         memory
     }
 
-    fn core(address: u64, memory: &[u8]) -> Vec<u8> {
+    pub(in crate::image) fn core(address: u64, memory: &[u8]) -> Vec<u8> {
         let mut core = b"\x7fELF\x02\x01\x01\0".to_vec();
         core.resize(64 + 56, 0);
         core[16] = 4; // ET_CORE

@@ -5,6 +5,7 @@ use super::*;
 use crate::image::module_file::tests::libnvdimm;
 use crate::image::package::tests::{deb, rpm};
 use crate::image::vmlinux::tests::bzimage;
+use crate::kernel::known_defects::may_lose_memmap;
 use crate::kernel::max_struct_page::resolve;
 use crate::testing::btf_writer::Writer;
 
@@ -119,4 +120,25 @@ fn each_path_without_a_kernel_has_its_reason() {
     assert!(matches!(reason("empty.deb"), ImageFileError::Nothing));
     assert!(matches!(reason("cut.deb"), ImageFileError::Package(_)));
     assert!(matches!(reason("missing"), ImageFileError::Read(_)));
+}
+
+/// The packages that the guests' kernels came in, as far as they were downloaded; or those of another folder.
+#[test]
+#[ignore = "takes a minute for some packages: `cargo xtask vm` asks the built program the same"]
+fn debian_kernels_return_a_memmap_by_their_code_as_their_releases_do() {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/cache/deb");
+    let folder = std::env::var_os("PFNWATCH_KERNEL_PACKAGES").map_or_else(|| PathBuf::from(default), PathBuf::from);
+    let Ok(files) = fs::read_dir(folder) else { return };
+    let files = files.map(|file| file.unwrap().path());
+    let is_image = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.ends_with(".deb") && (name.starts_with("linux-image-") || name.starts_with("linux-binary-"))
+    };
+    for path in files.filter(is_image) {
+        for (release, kernel) in KernelImages::read([path.as_path()]).kernels {
+            let (returned, _) = kernel.memmap_return.unwrap().unwrap();
+            let affected = may_lose_memmap(&release);
+            assert_eq!(returned == MemmapReturn::NotReturned, affected, "{release}");
+        }
+    }
 }

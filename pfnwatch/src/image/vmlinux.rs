@@ -1,11 +1,13 @@
-//! A kernel image: its release, and its types (BTF), out of a bzImage or an uncompressed vmlinux.
+//! A kernel image: its release, its types (BTF), and what it does with a memmap, out of a bzImage or an uncompressed vmlinux.
 
 use std::io;
 
 use object::{File, Object as _, ObjectSection as _};
 use thiserror::Error;
 
+use super::freeing_code::{self, ImageCodeError};
 use super::unpack::unpack;
+use crate::code::memmap_free::MemmapReturn;
 
 /// A kernel unpacked; Debian's have some 60 MiB, debug kernels with their symbols more.
 const MAX_UNPACKED_BYTES: u64 = 1 << 30;
@@ -19,11 +21,12 @@ const PAYLOAD_LENGTH: usize = 0x24c;
 /// `payload_offset` came with protocol 2.08 (Linux 2.6.26).
 const FIRST_WITH_PAYLOAD: u16 = 0x0208;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct VmlinuxImage {
     /// The kernel release, as `uname -r` prints it, if the image names it.
     pub release: Option<String>,
-    pub btf: Vec<u8>,
+    pub btf: Result<Vec<u8>, VmlinuxError>,
+    pub memmap_return: Result<MemmapReturn, ImageCodeError>,
 }
 
 #[derive(Debug, Error)]
@@ -44,14 +47,18 @@ pub enum VmlinuxError {
 /// Reads a bzImage or a vmlinux.
 ///
 /// # Errors
-/// [`VmlinuxError`]: the file is neither, is damaged, or has no types.
+/// [`VmlinuxError`]: the file is neither, or is damaged. Types and code that are missing are errors of their own.
 pub fn parse(bytes: &[u8]) -> Result<VmlinuxImage, VmlinuxError> {
     if bytes.starts_with(b"\x7fELF") {
-        return Ok(VmlinuxImage { release: None, btf: btf(bytes)? });
+        return Ok(of_vmlinux(None, bytes));
     }
     let payload = payload(bytes)?;
     let vmlinux = unpack(payload, MAX_UNPACKED_BYTES)?;
-    Ok(VmlinuxImage { release: release(bytes), btf: btf(&vmlinux)? })
+    Ok(of_vmlinux(release(bytes), &vmlinux))
+}
+
+fn of_vmlinux(release: Option<String>, vmlinux: &[u8]) -> VmlinuxImage {
+    VmlinuxImage { release, btf: btf(vmlinux), memmap_return: freeing_code::memmap_return(vmlinux) }
 }
 
 /// The kernel release in the header of a bzImage, which needs no unpacking.
@@ -147,8 +154,10 @@ pub(crate) mod tests {
     #[test]
     fn release_and_types_come_out_of_a_bzimage() {
         let found = parse(&bzimage("6.1.0-50-amd64 (a builder) #1 SMP", b"types")).unwrap();
-        assert_eq!(found, VmlinuxImage { release: Some("6.1.0-50-amd64".into()), btf: b"types".to_vec() });
-        assert_eq!(parse(&vmlinux(b"types")).unwrap(), VmlinuxImage { release: None, btf: b"types".to_vec() });
+        assert_eq!((found.release.as_deref(), found.btf.unwrap()), (Some("6.1.0-50-amd64"), b"types".to_vec()));
+        assert!(matches!(found.memmap_return, Err(ImageCodeError::Kallsyms(_))), "{:?}", found.memmap_return);
+        let found = parse(&vmlinux(b"types")).unwrap();
+        assert_eq!((found.release, found.btf.unwrap()), (None, b"types".to_vec()));
     }
 
     #[test]
@@ -164,7 +173,8 @@ pub(crate) mod tests {
         assert!(matches!(parse(&image[..1040]), Err(VmlinuxError::CutShort { .. })));
         let mut damaged = image.clone();
         damaged[1040] ^= 0xff; // behind gzip's header
-        assert!(matches!(parse(&damaged), Err(VmlinuxError::Unpack(_) | VmlinuxError::Elf(_))));
+        let damaged = parse(&damaged).and_then(|image| image.btf);
+        assert!(matches!(damaged, Err(VmlinuxError::Unpack(_) | VmlinuxError::Elf(_))));
         let mut old = image;
         old[PROTOCOL] = 7;
         assert!(matches!(parse(&old), Err(VmlinuxError::NotAnImage)));

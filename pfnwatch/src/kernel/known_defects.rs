@@ -1,9 +1,98 @@
-//! Defects of kernels that only the release shows so far.
+//! The known defects of kernels that cost capacity. A new one is a row of [`KNOWN_DEFECTS`], an arm of `suspects`, and a detector.
+
+use super::max_struct_page::of_release;
+use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
+
+/// What finds a defect, the weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EvidenceKind {
+    /// The release alone: anybody can have fixed it, or taken it over.
+    Release,
+    /// The code of a package, an image or a module file.
+    FileCode,
+    RunningCode,
+    /// What the kernel did.
+    Observation,
+}
+
+impl EvidenceKind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::FileCode => "file code",
+            Self::RunningCode => "running code",
+            Self::Observation => "observation",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefectId {
+    MaxStructPage128,
+    MemmapNotReturned,
+}
+
+impl DefectId {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxStructPage128 => "max_struct_page_128",
+            Self::MemmapNotReturned => "memmap_not_returned",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct KnownDefect {
+    pub id: DefectId,
+    /// What a host loses.
+    pub lost: &'static str,
+    /// Upstream's releases that have it; by code where a package was read, else by the stable lists.
+    pub affected: &'static str,
+    pub fix: &'static str,
+    /// What pfnwatch finds it by.
+    pub evidence: &'static [EvidenceKind],
+}
+
+/// The releases that return a memmap in DRAM again, for messages.
+pub const MEMMAP_RETURNED_SINCE: &str = "6.18.39, 7.1.4, 7.2";
+
+pub const KNOWN_DEFECTS: [KnownDefect; 2] = [
+    KnownDefect {
+        id: DefectId::MaxStructPage128,
+        lost: "persistent memory: 128 bytes are reserved for each page with map=dev, where 64 suffice (16 GiB for each TiB)",
+        affected: "6.1 to 6.1.11, 6.2-rc1 to 6.2-rc7 (6e9f05dc66f9)",
+        fix: "6.1.12, 6.2 (c91d71363084)",
+        evidence: &[
+            EvidenceKind::Release,
+            EvidenceKind::FileCode,
+            EvidenceKind::RunningCode,
+            EvidenceKind::Observation,
+        ],
+    },
+    KnownDefect {
+        id: DefectId::MemmapNotReturned,
+        lost: "DRAM: a memmap in DRAM is not returned when its device is disabled (up to 16 GiB for each TiB), until the next boot",
+        affected: "6.18.7 to 6.18.38, 6.19, 7.0, 7.1 to 7.1.3, on x86_64 (bf9e4e30f353)",
+        fix: MEMMAP_RETURNED_SINCE,
+        evidence: &[EvidenceKind::Release, EvidenceKind::FileCode, EvidenceKind::RunningCode],
+    },
+];
+
+/// Whether the release alone makes the defect likely.
+#[must_use]
+pub fn suspects(id: DefectId, release: &str) -> bool {
+    match id {
+        DefectId::MaxStructPage128 => of_release(release).is_some_and(|found| found.max.bytes > REFERENCE_STRUCT_PAGE),
+        DefectId::MemmapNotReturned => may_lose_memmap(release),
+    }
+}
 
 /// Whether kernels of this release are known, or suspected, to lose a memmap in DRAM: they free a piece of 2 MiB as if it
 /// were one page (bf9e4e30f353, x86_64 only), so that each disable loses it until the next boot.
 ///
-/// Stable 6.18.7 to 6.18.38 and 7.1 to 7.1.3 by the stable lists, 6.19 and 7.0 by inference. Any distribution can have
+/// Stable 6.18.7 to 6.18.38 and 7.1 to 7.1.3 by the stable lists; 6.19.14 and 7.0.13 by their code. Any distribution can have
 /// changed it in either direction: it is a suspicion.
 #[must_use]
 pub fn may_lose_memmap(release: &str) -> bool {
@@ -31,6 +120,17 @@ mod tests {
         }
         for release in ["6.1.176", "6.12.117", "6.17.13", "6.18.6", "6.18.39", "7.1.4", "7.2.12", "7.3.4", "", "next"] {
             assert!(!may_lose_memmap(release), "{release}");
+        }
+    }
+
+    #[test]
+    fn each_row_has_a_release_that_is_suspected_and_one_that_is_not() {
+        for (defect, affected, fixed) in
+            KNOWN_DEFECTS.iter().zip(["6.1.11", "6.18.38"]).zip(["6.1.12", "6.18.39"]).map(|((a, b), c)| (a, b, c))
+        {
+            assert!(suspects(defect.id, affected) && !suspects(defect.id, fixed), "{defect:?}");
+            assert!(defect.affected.contains(affected) && defect.fix.contains(fixed), "{defect:?}");
+            assert!(defect.evidence.is_sorted() && defect.evidence.contains(&EvidenceKind::RunningCode), "{defect:?}");
         }
     }
 }

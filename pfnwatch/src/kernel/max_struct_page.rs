@@ -7,7 +7,7 @@ mod evidence;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use self::evidence::{Addresses, Evidence, Resolved, Source, of_release, resolve};
+pub use self::evidence::{Addresses, Evidence, Resolved, Source, Strength, of_release, resolve};
 use crate::code::max_struct_page::MaxStructPage;
 
 /// Functions that show the constant, the usual one first: compilers have inlined `nd_pfn_init` into it so far.

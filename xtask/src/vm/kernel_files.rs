@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::Tally;
 use super::kernel::Kernel;
 use super::variant::{Variant, Variants};
+use guest::kernel_lines::loses_memmap;
 
 /// Where these checks are among the tests' names.
 const PREFIX: &str = "kernel_files";
@@ -39,8 +40,11 @@ fn is_wanted(name: &str, filter: &[String]) -> bool {
 
 pub(super) fn check_debian(kernel: &Kernel, agent: &Path, filter: &[String], tally: &mut Tally) {
     check(("debian_says_64", kernel), filter, tally, || {
-        let json = judge(agent, &kernel.packages, 0)?;
+        let affected = loses_memmap(&kernel.release);
+        let json = judge(agent, &kernel.packages, if affected { 3 } else { 0 })?;
+        let memmap = if affected { "not_returned" } else { "returned" };
         let is_sound = sizes(&json) == (Some(64), None)
+            && json.get("memmap_in_dram").and_then(Value::as_str) == Some(memmap)
             && json.get("release").and_then(Value::as_str) == Some(&kernel.release)
             && json.get("struct_page_bytes").and_then(Value::as_u64) == Some(STRUCT_PAGE_BYTES);
         ensure!(is_sound, "{json}");

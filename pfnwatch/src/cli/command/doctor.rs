@@ -8,6 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::cli::output::json::Format;
+use crate::image::memmap_return;
 use crate::kernel::features::{FeatureSources, Features};
 use crate::kernel::prerequisites::{Availability, NeededFor, Prerequisite, answer, judge, unmet};
 use crate::model::event::SCHEMA;
@@ -53,6 +54,8 @@ pub(super) struct DoctorReport {
     exact_inventory: Availability,
     /// Whether creations can be refused here.
     enforce: Availability,
+    /// Known defects of the kernel that runs, a line each.
+    warnings: Vec<String>,
     /// What is needed, each with what was seen.
     prerequisites: Vec<Prerequisite>,
 }
@@ -70,7 +73,8 @@ struct DoctorKernel {
 }
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let report = DoctorReport::new(&Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref()));
+    let mut report = DoctorReport::new(&Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref()));
+    report.warnings.extend(report.kernel.release.as_deref().and_then(|release| memmap_return::warning(paths, release)));
     let mut to = io::stdout().lock();
     match args.format {
         Format::Table => write_table(&mut to, &report)?,
@@ -97,6 +101,7 @@ impl DoctorReport {
             observe: answer(&prerequisites, NeededFor::Observe),
             exact_inventory: answer(&prerequisites, NeededFor::ExactInventory),
             enforce: answer(&prerequisites, NeededFor::Enforce),
+            warnings: Vec::new(),
             prerequisites,
         }
     }
@@ -131,6 +136,9 @@ fn write_table(to: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
     }
     writeln!(to, "{table}\n")?;
     writeln!(to, "{}", sentence("observed", report.observe, &report.unmet(NeededFor::Observe)))?;
+    for warning in &report.warnings {
+        writeln!(to, "Warning: {warning}.")?;
+    }
     let lacking = report.unmet(NeededFor::Enforce);
     let lacking = if lacking.is_empty() { "what observing needs".to_owned() } else { lacking };
     writeln!(to, "{}", sentence("guarded (enforce)", report.enforce, &lacking))

@@ -1,5 +1,6 @@
-//! `pfnwatch kernel`: does a kernel carry the regression? Without booting it.
+//! `pfnwatch kernel`: does a kernel have one of the known defects? Without booting it.
 
+mod defects;
 mod verdict;
 
 use std::fmt::Write as _;
@@ -9,12 +10,16 @@ use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use self::defects::{AssessedDefect, DefectRow, DefectVerdict};
 use self::verdict::{AssessedKernel, KernelVerdict};
 use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
 use crate::code::max_struct_page::MaxStructPage;
+use crate::code::memmap_free::MemmapReturn;
 use crate::image::KernelImages;
 use crate::image::max_struct_page::RunningKernel;
+use crate::image::memmap_return;
+use crate::kernel::known_defects::DefectId;
 use crate::kernel::max_struct_page::{Evidence, Source};
 use crate::model::exit::Exit;
 use crate::model::kernel::KernelFacts;
@@ -29,9 +34,10 @@ Examples:
   pfnwatch kernel linux-binary-*.deb linux-modules-*.deb   # one kernel in two packages
   pfnwatch kernel /lib/modules/6.12.94 --format json
   pfnwatch kernel libnvdimm.ko.xz
+  pfnwatch kernel --fail-on suspected linux-image-*.deb    # a gate that takes no chances
 
-Exit codes: 0 no kernel is regressed; 1 a path could not be read; 3 a kernel is regressed;
-4 a kernel does not say.")]
+Exit codes: 0 no kernel has a known defect by its code; 1 a path could not be read; 3 a kernel has one
+(with `--fail-on suspected` also if only its release suggests it); 4 a kernel's MAX_STRUCT_PAGE_SIZE is unknown.")]
 pub struct Args {
     /// A .deb, .rpm, libnvdimm.ko (plain, .gz, .xz, .zst), kernel image, /lib/modules/VERSION, or a root with kernels
     #[arg(value_name = "PATH", required_unless_present = "running")]
@@ -39,9 +45,20 @@ pub struct Args {
     /// Ask the kernel that runs: its code (as root), its module file, its release
     #[arg(long)]
     running: bool,
+    /// What ends with exit code 3
+    #[arg(long, value_name = "VERDICT", value_enum, default_value_t = FailOn::Regressed)]
+    fail_on: FailOn,
     /// How to write the report
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FailOn {
+    /// A defect that code or an observation shows
+    Regressed,
+    /// Also a release that is known to have a defect
+    Suspected,
 }
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
@@ -56,19 +73,25 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     report.failures = candidates.failures.into_iter().map(|(path, error)| (path, error.to_string())).collect();
     let text = args.format.render(&KernelDocument::from(&report), || report.table())?;
     terminal::print(&text).context("cannot write the report")?;
-    Ok(exit(&report))
+    Ok(exit(&report, args.fail_on))
 }
 
 fn running(paths: &Paths) -> anyhow::Result<AssessedKernel> {
     let KernelFacts { release, struct_page_size, .. } = KernelFacts::gather(paths, None)?;
     let host = RunningKernel::gather(paths, &release, Vec::new());
-    Ok(AssessedKernel::of_host(release, host, struct_page_size))
+    Ok(AssessedKernel::of_host(release, host, struct_page_size, memmap_return::of_running(paths)))
 }
 
 /// A regressed kernel has precedence: this is a gate for rollouts.
-fn exit(report: &KernelReport) -> Exit {
+fn exit(report: &KernelReport, fail_on: FailOn) -> Exit {
     let any = |verdict| report.kernels.iter().any(|kernel| kernel.verdict == verdict);
-    if any(KernelVerdict::Regressed) {
+    let mut defects = report.kernels.iter().flat_map(|kernel| &kernel.defects);
+    let fails = |verdict| match verdict {
+        DefectVerdict::Regressed => true,
+        DefectVerdict::Suspected => fail_on == FailOn::Suspected,
+        DefectVerdict::Ok | DefectVerdict::Unknown => false,
+    };
+    if any(KernelVerdict::Regressed) || defects.any(|defect| fails(defect.verdict)) {
         Exit::Findings
     } else if !report.failures.is_empty() {
         Exit::Error
@@ -92,7 +115,14 @@ impl KernelReport {
         if !self.kernels.is_empty() {
             let mut table = Table::new();
             table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-            table.set_header(["KERNEL", "VERDICT", "MAX STRUCT PAGE", "STRUCT PAGE", "LOST OF 1 TiB"]);
+            table.set_header([
+                "KERNEL",
+                "VERDICT",
+                "MAX STRUCT PAGE",
+                "STRUCT PAGE",
+                "LOST OF 1 TiB",
+                "MEMMAP IN DRAM",
+            ]);
             table.add_rows(self.kernels.iter().map(row));
             text = format!("{table}\n");
         }
@@ -107,12 +137,29 @@ impl KernelReport {
     }
 }
 
-fn row(kernel: &AssessedKernel) -> [String; 5] {
+fn row(kernel: &AssessedKernel) -> [String; 6] {
     let bytes = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
     let max = kernel.max.map_or_else(|| "?".to_owned(), |max| sizes(max, kernel.override_set));
     let verdict = kernel.verdict.as_str().to_owned();
     let loss = if kernel.verdict == KernelVerdict::Refuses { "-".to_owned() } else { bytes(kernel.loss_per_tib_bytes) };
-    [kernel.release.clone(), verdict, max, bytes(kernel.struct_page_bytes), loss]
+    let struct_page = bytes(kernel.struct_page_bytes);
+    [kernel.release.clone(), verdict, max, struct_page, loss, memmap(kernel).to_owned()]
+}
+
+/// What becomes of a memmap in DRAM when its device is disabled.
+fn memmap(kernel: &AssessedKernel) -> &'static str {
+    let is_suspected = || {
+        kernel
+            .defects
+            .iter()
+            .any(|row| row.defect.id == DefectId::MemmapNotReturned && row.verdict == DefectVerdict::Suspected)
+    };
+    match kernel.memmap {
+        Some((MemmapReturn::Returned, _)) => "returned",
+        Some((MemmapReturn::NotReturned, _)) => "not returned",
+        None if is_suspected() => "suspected",
+        None => "?",
+    }
 }
 
 /// `64 B`, or `32 B (64 B with page_struct_override)`.
@@ -135,6 +182,9 @@ fn details(kernel: &AssessedKernel) -> String {
     }
     for evidence in &kernel.resolved.conflicting {
         line("conflict", &describe_evidence(evidence));
+    }
+    for defect in kernel.defects.iter().filter_map(AssessedDefect::line) {
+        line("defect", &defect);
     }
     for problem in &kernel.problems {
         line("note", problem);
@@ -178,6 +228,11 @@ struct KernelRow<'a> {
     evidence: Vec<EvidenceRow<'a>>,
     /// What says something else.
     conflicts: Vec<EvidenceRow<'a>>,
+    /// What its code does with a memmap in DRAM when its device is disabled: `returned` or `not_returned`; null if the code does
+    /// not show it.
+    memmap_in_dram: Option<&'static str>,
+    /// Each known defect of kernels, and whether this kernel has it.
+    defects: Vec<DefectRow>,
     /// What could not be asked, and why.
     problems: &'a [String],
 }
@@ -244,6 +299,11 @@ impl<'a> From<&'a AssessedKernel> for KernelRow<'a> {
             loss_per_tib_bytes: kernel.loss_per_tib_bytes,
             evidence: resolved.best.iter().chain(&resolved.agreeing).map(EvidenceRow::from).collect(),
             conflicts: resolved.conflicting.iter().map(EvidenceRow::from).collect(),
+            memmap_in_dram: kernel.memmap.map(|(found, _)| match found {
+                MemmapReturn::Returned => "returned",
+                MemmapReturn::NotReturned => "not_returned",
+            }),
+            defects: kernel.defects.iter().map(DefectRow::from).collect(),
             problems: &kernel.problems,
         }
     }

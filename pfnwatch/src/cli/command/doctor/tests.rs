@@ -18,6 +18,7 @@ fn report(rows: Vec<Prerequisite>) -> DoctorReport {
         observe: answer(&rows, NeededFor::Observe),
         exact_inventory: answer(&rows, NeededFor::ExactInventory),
         enforce: answer(&rows, NeededFor::Enforce),
+        warnings: Vec::new(),
         prerequisites: rows,
     }
 }
@@ -48,6 +49,7 @@ fn the_json_has_a_schema_and_one_object_for_each_prerequisite() {
             "observe": "yes",
             "exact_inventory": "no",
             "enforce": "yes",
+            "warnings": [],
             "prerequisites": [{
                 "name": "thing",
                 "answer": "no",
@@ -74,4 +76,14 @@ fn the_table_says_what_was_seen_what_to_do_and_what_follows() {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     assert!(!text.contains('\u{1b}'), "no colours");
+}
+
+#[test]
+fn a_known_defect_of_the_kernel_is_a_line() {
+    let mut report = report(Vec::new());
+    report.warnings.push("this kernel does not return a memmap in DRAM".to_owned());
+    let mut text = Vec::new();
+    write_table(&mut text, &report).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("\nWarning: this kernel does not return a memmap in DRAM.\n"), "{text}");
 }

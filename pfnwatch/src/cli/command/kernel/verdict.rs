@@ -4,9 +4,12 @@ use pfnwatch_common::reservation::{REFERENCE_STRUCT_PAGE, Reservation};
 use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 use serde::Serialize;
 
+use super::defects::{self, AssessedDefect, MemmapEvidence};
 use crate::code::max_struct_page::MaxStructPage;
+use crate::code::memmap_free::MemmapReturn;
 use crate::image::KernelImage;
 use crate::image::max_struct_page::RunningKernel;
+use crate::kernel::known_defects::EvidenceKind;
 use crate::kernel::max_struct_page::{Resolved, resolve};
 
 /// The namespace for which losses are computed: 1 TiB at 4 GiB, align 2 MiB, pages of 4 KiB, memmap on the device.
@@ -22,6 +25,8 @@ pub(super) enum KernelVerdict {
     Ok,
     /// It reserves more.
     Regressed,
+    /// Only its release is among those that reserve more.
+    Suspected,
     /// It refuses map=dev, since its `struct page` is larger than its maximum.
     #[serde(rename = "refuses_map_dev")]
     Refuses,
@@ -34,6 +39,7 @@ impl KernelVerdict {
         match self {
             Self::Ok => "ok",
             Self::Regressed => "regressed",
+            Self::Suspected => "suspected",
             Self::Refuses => "refuses map=dev",
             Self::Unknown => "unknown",
         }
@@ -50,6 +56,8 @@ pub(super) struct AssessedKernel {
     /// What a namespace of 1 TiB with map=dev loses against the ideal.
     pub(super) loss_per_tib_bytes: Option<u64>,
     pub(super) resolved: Resolved,
+    pub(super) memmap: Option<MemmapEvidence>,
+    pub(super) defects: Vec<AssessedDefect>,
     pub(super) problems: Vec<String>,
 }
 
@@ -63,11 +71,28 @@ impl AssessedKernel {
         if kernel.modules.is_empty() {
             problems.push(if kernel.built_in { BUILT_IN } else { NO_MODULE }.to_owned());
         }
-        Self::new(release, resolved, None, kernel.struct_page_bytes, problems)
+        let memmap = match kernel.memmap_return {
+            Some(Ok((found, _))) => Some((found, EvidenceKind::FileCode)),
+            Some(Err(problem)) => {
+                problems.push(format!("whether a memmap in DRAM is returned: {problem}"));
+                None
+            }
+            None => None,
+        };
+        Self::new(release, resolved, None, kernel.struct_page_bytes, memmap, problems)
     }
 
-    pub(super) fn of_host(release: String, host: RunningKernel, struct_page_bytes: Option<u64>) -> Self {
-        Self::new(release, host.resolved, host.override_set, struct_page_bytes, host.problems)
+    pub(super) fn of_host(
+        release: String,
+        host: RunningKernel,
+        struct_page_bytes: Option<u64>,
+        memmap: Result<MemmapReturn, String>,
+    ) -> Self {
+        let mut problems = host.problems;
+        let memmap =
+            memmap.map_err(|problem| problems.push(format!("whether a memmap in DRAM is returned: {problem}")));
+        let memmap = memmap.ok().map(|found| (found, EvidenceKind::RunningCode));
+        Self::new(release, host.resolved, host.override_set, struct_page_bytes, memmap, problems)
     }
 
     fn new(
@@ -75,6 +100,7 @@ impl AssessedKernel {
         resolved: Resolved,
         override_set: Option<bool>,
         struct_page_bytes: Option<u64>,
+        memmap: Option<MemmapEvidence>,
         mut problems: Vec<String>,
     ) -> Self {
         let max = resolved.agreed();
@@ -87,11 +113,25 @@ impl AssessedKernel {
         let verdict = match effective {
             None => KernelVerdict::Unknown,
             Some(bytes) if struct_page.is_some_and(|size| size > bytes) => KernelVerdict::Refuses,
+            Some(bytes) if bytes > REFERENCE_STRUCT_PAGE && resolved.proven().is_none() => KernelVerdict::Suspected,
             Some(bytes) if bytes > REFERENCE_STRUCT_PAGE => KernelVerdict::Regressed,
             Some(_) => KernelVerdict::Ok,
         };
         let loss = effective.filter(|_| verdict != KernelVerdict::Refuses).and_then(loss_per_tib);
-        Self { release, verdict, max, override_set, struct_page_bytes, loss_per_tib_bytes: loss, resolved, problems }
+        let defects = defects::assess(&release, verdict, &resolved, memmap);
+        let loss_per_tib_bytes = loss;
+        Self {
+            release,
+            verdict,
+            max,
+            override_set,
+            struct_page_bytes,
+            loss_per_tib_bytes,
+            resolved,
+            memmap,
+            defects,
+            problems,
+        }
     }
 }
 
@@ -111,12 +151,12 @@ fn loss_per_tib(max_struct_page: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::max_struct_page::{Evidence, of_release};
+    use crate::kernel::max_struct_page::{Evidence, Source, of_release};
 
     fn assessed(max: MaxStructPage, override_set: Option<bool>, struct_page: Option<u64>) -> AssessedKernel {
-        let source = of_release("6.1.0").unwrap().source;
+        let source = Source::ObservedBlock { namespace: "namespace0.0".into() };
         let resolved = resolve(vec![Evidence { max, source }]);
-        AssessedKernel::new("6.1.0".into(), resolved, override_set, struct_page, Vec::new())
+        AssessedKernel::new("6.1.0".into(), resolved, override_set, struct_page, None, Vec::new())
     }
 
     fn max(bytes: u64, overridden_bytes: Option<u64>) -> MaxStructPage {
@@ -134,6 +174,9 @@ mod tests {
         assert_eq!(verdict(max(64, None), None, Some(64)), KernelVerdict::Ok);
         assert_eq!(verdict(max(128, None), None, None), KernelVerdict::Regressed);
         assert_eq!(verdict(max(128, None), None, Some(80)), KernelVerdict::Regressed);
+        let by_release = resolve(vec![of_release("6.1.0").unwrap()]);
+        let by_release = AssessedKernel::new("6.1.0".into(), by_release, None, Some(64), None, Vec::new());
+        assert_eq!(by_release.verdict, KernelVerdict::Suspected, "a release is no proof");
         assert_eq!(verdict(max(64, None), None, Some(80)), KernelVerdict::Refuses);
         assert_eq!(
             verdict(max(32, Some(64)), None, None),

@@ -1,0 +1,167 @@
+//! Whether the running kernel returns a memmap in DRAM, by its own code. Needs root.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+
+use super::freeing_code::MAX_CODE_BYTES;
+use super::running_code::{RunningError, inner_kprobe, read_kcore};
+use crate::code::memmap_free::{KernelFunction, MemmapFreeError, MemmapReturn, is_followed, is_wanted, memmap_return};
+use crate::kernel::changed_text;
+use crate::kernel::known_defects::{MEMMAP_RETURNED_SINCE, may_lose_memmap};
+use crate::os::paths::Paths;
+
+/// Wanted symbols, copies by the compiler included, are a handful.
+const MAX_SYMBOLS: usize = 64;
+
+/// Reads the functions that free a memmap out of the kernel's memory.
+///
+/// # Errors
+/// Why the code does not show it: for a report.
+pub fn of_running(paths: &Paths) -> Result<MemmapReturn, String> {
+    if !cfg!(target_arch = "x86_64") {
+        return Err("machine code is decoded on x86_64 only".to_owned());
+    }
+    let listed = listed(paths).map_err(|error| error.to_string())?;
+    let names: Vec<_> = listed.iter().map(|(name, ..)| name.as_str()).collect();
+    if let Some(patch) = changed_text::live_patch(&paths.sysfs, &names) {
+        return Err(format!("the live patch {patch} replaces functions that free a memmap"));
+    }
+    let functions = listed.into_iter().map(|(name, address, size)| function(paths, name, address, size));
+    let functions = functions.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+    memmap_return(&functions).map_err(|error| error.to_string())
+}
+
+/// A warning if the running kernel does not return a memmap in DRAM, or if its release suggests so and its code does not show it.
+/// The code of another release is not read: that takes some 50 ms.
+#[must_use]
+pub fn warning(paths: &Paths, release: &str) -> Option<String> {
+    if !may_lose_memmap(release) {
+        return None;
+    }
+    let verb = match of_running(paths) {
+        Ok(MemmapReturn::Returned) => return None,
+        Ok(MemmapReturn::NotReturned) => "does not return",
+        Err(_) => "is suspected (by its release) not to return",
+    };
+    Some(format!(
+        "this kernel {verb} a memmap in DRAM when its device is disabled; a reboot returns it; fixed in {MEMMAP_RETURNED_SINCE}"
+    ))
+}
+
+fn function(paths: &Paths, name: String, address: u64, size: u64) -> Result<KernelFunction, RunningError> {
+    let mut bytes = Vec::new();
+    if is_followed(&name) {
+        bytes = read_kcore(&paths.procfs.join("kcore"), address, size)?;
+        if let Some(offset) = inner_kprobe(&paths.sysfs, &name, &bytes) {
+            let address = address.saturating_add(offset);
+            return Err(RunningError::MemmapFree(MemmapFreeError::Breakpoint { address }));
+        }
+    }
+    Ok(KernelFunction { name, address, bytes })
+}
+
+/// Name, address and size of the wanted functions of the kernel's image, whose symbols /proc/kallsyms lists in the order of their
+/// addresses. It is read line by line: it has 10 MB.
+fn listed(paths: &Paths) -> Result<Vec<(String, u64, u64)>, RunningError> {
+    let path = paths.procfs.join("kallsyms");
+    let failed = |source| RunningError::Read { path: path.clone(), source };
+    let mut found: Vec<(String, u64, u64)> = Vec::new();
+    let mut reader = BufReader::new(File::open(&path).map_err(failed)?);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+            break;
+        }
+        let Some((address, name)) = parsed(&line) else { continue };
+        if let Some((_, start, size @ 0)) = found.last_mut()
+            && address > *start
+        {
+            *size = (address - *start).min(MAX_CODE_BYTES);
+        }
+        if is_wanted(name) && found.len() < MAX_SYMBOLS {
+            if address == 0 {
+                return Err(RunningError::Hidden);
+            }
+            found.push((name.to_owned(), address, 0));
+        }
+    }
+    Ok(found)
+}
+
+/// Address and name of `ffffffff81327080 t remove_pagetable`; `None` for a module's, which has a tab and the module behind it.
+fn parsed(line: &[u8]) -> Option<(u64, &str)> {
+    let line = str::from_utf8(line).ok()?.trim_end_matches('\n');
+    let mut words = line.splitn(3, ' ');
+    let (address, _kind, name) = (words.next()?, words.next()?, words.next()?);
+    let address = u64::from_str_radix(address, 16).ok()?;
+    (!name.contains('\t')).then_some((address, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::code::memmap_free::tests::{allocator, not_returning, returning};
+    use crate::image::running_code::tests::core;
+
+    const START: u64 = 0xffff_ffff_8100_0000;
+
+    /// A host whose image has these functions, one behind the other.
+    fn host(functions: &[KernelFunction]) -> (tempfile::TempDir, Paths) {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths { sysfs: folder.path().join("sys"), procfs: folder.path().join("proc") };
+        fs::create_dir_all(&paths.procfs).unwrap();
+        let mut memory = vec![0xcc; 0x4000];
+        let mut kallsyms = String::from("0000000000000000 A fixed_percpu_data\n");
+        for function in functions {
+            let at = usize::try_from(function.address - START).unwrap();
+            memory[at..at + function.bytes.len()].copy_from_slice(&function.bytes);
+            kallsyms += &format!("{:016x} t {}\n", function.address, function.name);
+            kallsyms += &format!("{:016x} t behind\n", function.address + function.bytes.len() as u64);
+        }
+        kallsyms += "ffffffffc0302390 t remove_pagetable\t[another]\n";
+        fs::write(paths.procfs.join("kallsyms"), kallsyms).unwrap();
+        fs::write(paths.procfs.join("kcore"), core(START, &memory)).unwrap();
+        (folder, paths)
+    }
+
+    #[test]
+    fn both_forms_are_read_out_of_kcore() {
+        for (functions, expected) in
+            [(returning(START), MemmapReturn::Returned), (not_returning(START), MemmapReturn::NotReturned)]
+        {
+            let (_folder, paths) = host(&functions);
+            assert_eq!(of_running(&paths), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_suspected_release_is_warned_about_unless_its_code_is_fixed() {
+        let (_folder, paths) = host(&not_returning(START));
+        assert_eq!(warning(&paths, "6.12.117"), None, "not read");
+        let line = warning(&paths, "6.18.15").unwrap();
+        assert!(line.starts_with("this kernel does not return") && line.contains("6.18.39"), "{line}");
+        fs::remove_file(paths.procfs.join("kcore")).unwrap();
+        assert!(warning(&paths, "6.18.15").unwrap().contains("suspected (by its release)"));
+        let (_folder, fixed) = host(&returning(START));
+        assert_eq!(warning(&fixed, "6.18.15"), None);
+    }
+
+    #[test]
+    fn what_hides_the_code_is_the_answer() {
+        let (_folder, paths) = host(&not_returning(START));
+        let kprobes = paths.sysfs.join("kernel/debug/kprobes");
+        fs::create_dir_all(&kprobes).unwrap();
+        fs::write(kprobes.join("list"), "ffffffff81000009  k  remove_pagetable+0x9    [OPTIMIZED]\n").unwrap();
+        assert!(of_running(&paths).unwrap_err().contains("breakpoint at 0xffffffff81000009"));
+        fs::remove_dir_all(kprobes).unwrap();
+        fs::create_dir_all(paths.sysfs.join("kernel/livepatch/fix_a/vmlinux/free_pagetable,1")).unwrap();
+        assert!(of_running(&paths).unwrap_err().contains("fix_a"));
+        fs::write(paths.procfs.join("kallsyms"), "0000000000000000 t remove_pagetable\n").unwrap();
+        assert!(of_running(&paths).unwrap_err().contains("hides its addresses"));
+        let (_folder, paths) = host(&[allocator(START)]);
+        assert!(of_running(&paths).unwrap_err().contains("no remove_pagetable"));
+    }
+}
