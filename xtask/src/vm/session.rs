@@ -30,8 +30,9 @@ pub(super) struct Outcome {
     pub(super) failed: usize,
     /// Why the guest itself failed, with the console's end; `None` if its verdict came.
     pub(super) broken: Option<String>,
-    /// Whether one of its processors got no more interrupts of its timer.
-    pub(super) lost_timer: bool,
+    /// Whether this is taken for QEMU's doing: one of its processors got no more interrupts of its timer, or the guest never wrote
+    /// a byte.
+    pub(super) emulator_fault: bool,
 }
 
 pub(super) fn run(mut command: Command, limit: Duration, mut show: impl FnMut(&Report)) -> Result<Outcome> {
@@ -162,7 +163,8 @@ impl Watch {
     }
 
     fn outcome(mut self) -> Outcome {
-        self.outcome.lost_timer = self.has_lost_timer();
+        let is_silent = self.console.tail.is_empty() && self.planned.is_none() && !self.ended;
+        self.outcome.emulator_fault = self.has_lost_timer() || is_silent;
         if let Some(why) = self.complaint() {
             let during = self.running.as_ref().map_or_else(String::new, |name| format!(" during {name}"));
             let begun = self.outcome.passed + self.outcome.failed + usize::from(self.running.is_some());
@@ -231,6 +233,18 @@ mod tests {
     }
 
     #[test]
+    fn guest_that_never_writes_a_byte_is_the_emulators_fault() {
+        assert!(watch(false).0.outcome().emulator_fault);
+        let (mut booting, start) = watch(false);
+        booting.console_line("[    0.0] Linux version 7.3", start);
+        assert!(!booting.outcome().emulator_fault);
+        assert!(!watch(true).0.outcome().emulator_fault);
+        let (mut ended, _) = watch(false);
+        ended.ended = true;
+        assert!(!ended.outcome().emulator_fault);
+    }
+
+    #[test]
     fn fault_shortens_the_guests_time_and_counts_beside_a_verdict() {
         let (mut watch, start) = watch(true);
         assert_eq!(watch.time_left(start), Some(LIMIT));
@@ -254,7 +268,7 @@ mod tests {
         assert!(watch.has_lost_timer());
         watch.evidence = Some("LVTT 0x00010000 masked\n".to_owned());
         let outcome = watch.outcome();
-        assert!(outcome.lost_timer && outcome.broken.unwrap().ends_with("\n    LVTT 0x00010000 masked"));
+        assert!(outcome.emulator_fault && outcome.broken.unwrap().ends_with("\n    LVTT 0x00010000 masked"));
     }
 
     #[test]
