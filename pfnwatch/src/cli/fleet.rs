@@ -123,6 +123,8 @@ pub struct Release {
     pub excess_bytes: u64,
     /// DRAM that holds the struct pages of these, of those of which it is known.
     pub memmap_dram_bytes: u64,
+    /// Of how many namespaces it is not known.
+    pub memmap_dram_unknown: u64,
     #[serde(skip)]
     page_size_bytes: Option<u64>,
 }
@@ -136,6 +138,7 @@ impl Release {
         self.namespaces = self.namespaces.saturating_add(host.sums.namespaces);
         self.excess_bytes = self.excess_bytes.saturating_add(host.sums.excess_bytes);
         self.memmap_dram_bytes = self.memmap_dram_bytes.saturating_add(host.sums.memmap_dram_bytes);
+        self.memmap_dram_unknown = self.memmap_dram_unknown.saturating_add(host.sums.memmap_dram_unknown);
     }
 
     /// The excess over `least`, for all pages of a TiB.

@@ -70,3 +70,10 @@ fn csv_has_a_line_for_each_release() {
     assert!(lines[0].starts_with("kernel,max_struct_page_size_bytes,extra_bytes_per_tib,hosts"), "{csv}");
     assert!(lines[1].starts_with("6.1.9,128,17179869184,1"), "{csv}");
 }
+
+#[test]
+fn dram_of_a_release_is_unknown_if_that_of_a_namespace_is() {
+    let text = render(&FleetReport::of(&fleet()));
+    let row = text.lines().find(|line| line.trim_start().starts_with("6.1.9")).unwrap();
+    assert!(row.ends_with("  ?"), "{text}");
+}
