@@ -130,6 +130,12 @@ pub struct Release {
 }
 
 impl Release {
+    /// `None` if it is unknown of a namespace: a sum of only some would read as that of all.
+    #[must_use]
+    pub fn memmap_dram(&self) -> Option<u64> {
+        (self.memmap_dram_unknown == 0).then_some(self.memmap_dram_bytes)
+    }
+
     fn add(&mut self, host: &Host) {
         self.max_struct_page_size_bytes = self.max_struct_page_size_bytes.max(host.max_struct_page_size_bytes);
         self.page_size_bytes = self.page_size_bytes.or(host.page_size_bytes);

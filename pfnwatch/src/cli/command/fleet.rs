@@ -312,8 +312,7 @@ fn release(release: &Release) -> [String; 8] {
         release.oversize_hosts.to_string(),
         release.namespaces.to_string(),
         Bytes(release.excess_bytes).to_string(),
-        // A sum of only some namespaces would read as that of all.
-        if release.memmap_dram_unknown > 0 { unknown() } else { Bytes(release.memmap_dram_bytes).to_string() },
+        release.memmap_dram().map_or_else(unknown, |bytes| Bytes(bytes).to_string()),
     ]
 }
 
