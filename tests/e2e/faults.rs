@@ -177,15 +177,18 @@ fn limits_end_it_with_a_word_and_leave_nothing() -> Result<()> {
     fs::create_dir_all(GROUP)?;
     fs::write(format!("{GROUP}/memory.max"), "2M")?;
     ends(&format!("echo $$ >{GROUP}/cgroup.procs"), "", &[None], &[])?;
-    // The kernel refuses what is asked for before anything has to die for it.
+    // The kernel refuses what is asked for before anything has to die for it. It may pass, so that the agent tries again.
     fs::write(format!("{GROUP}/memory.max"), "16M")?;
-    ends(
-        &format!("echo $$ >{GROUP}/cgroup.procs"),
-        "--ring-size 16MiB",
-        // It may pass, so that systemd starts it again.
-        &[Some(1)],
-        &["the eBPF maps cannot be made", "Cannot allocate memory"],
-    )?;
+    let short = format!("echo $$ >{GROUP}/cgroup.procs; exec {PROGRAM} run --format json --ring-size 16MiB");
+    let mut agent = Agent::spawn_by(Command::new("/bin/sh").args(["-c", &short]))?;
+    agent.event("that it is blind for want of memory", TIMEOUT, |event| {
+        let text = event.to_string();
+        let words = ["the eBPF maps cannot be made", "Cannot allocate memory"];
+        (has_text(event, "event", "blind") && words.iter().all(|word| text.contains(word))).then_some(())
+    })?;
+    fs::write(format!("{GROUP}/memory.max"), "128M")?;
+    agent.ready()?;
+    agent.stop_and_count()?;
     tmpfs(PLACE, MsFlags::MS_RDONLY)?;
     ends(":", &format!("--control-socket {PLACE}/a/control.sock"), &[Some(1)], &[PLACE, "Read-only file system"])?;
     umount(PLACE)?;

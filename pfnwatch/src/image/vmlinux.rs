@@ -50,15 +50,16 @@ pub enum VmlinuxError {
 /// [`VmlinuxError`]: the file is neither, or is damaged. Types and code that are missing are errors of their own.
 pub fn parse(bytes: &[u8]) -> Result<VmlinuxImage, VmlinuxError> {
     if bytes.starts_with(b"\x7fELF") {
-        return Ok(of_vmlinux(None, bytes));
+        // Without the kernel's types nothing shows that it is a kernel.
+        return Ok(of_vmlinux(None, Ok(btf(bytes)?), bytes));
     }
     let payload = payload(bytes)?;
     let vmlinux = unpack(payload, MAX_UNPACKED_BYTES)?;
-    Ok(of_vmlinux(release(bytes), &vmlinux))
+    Ok(of_vmlinux(release(bytes), btf(&vmlinux), &vmlinux))
 }
 
-fn of_vmlinux(release: Option<String>, vmlinux: &[u8]) -> VmlinuxImage {
-    VmlinuxImage { release, btf: btf(vmlinux), memmap_return: freeing_code::memmap_return(vmlinux) }
+fn of_vmlinux(release: Option<String>, btf: Result<Vec<u8>, VmlinuxError>, vmlinux: &[u8]) -> VmlinuxImage {
+    VmlinuxImage { release, btf, memmap_return: freeing_code::memmap_return(vmlinux) }
 }
 
 /// The kernel release in the header of a bzImage, which needs no unpacking.
@@ -170,6 +171,9 @@ pub(crate) mod tests {
     fn what_is_wrong_is_said() {
         let image = bzimage("6.1.0", b"types");
         assert!(matches!(parse(b"no image"), Err(VmlinuxError::NotAnImage)));
+        // Found by fuzzing: the header of an ELF file alone is no image.
+        let header = b"\x7fELF\0\0\xaa\x80\0w=";
+        assert!(parse(header).is_err() && !is_image(header));
         assert!(matches!(parse(&image[..1040]), Err(VmlinuxError::CutShort { .. })));
         let mut damaged = image.clone();
         damaged[1040] ^= 0xff; // behind gzip's header
