@@ -7,14 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::hidden_store::HiddenStore;
 use guest::infoblock::InfoBlock;
-use guest::kernel_lines::loses_memmap;
+use guest::kernel_lines::{kernel_exit_code, loses_memmap};
 use guest::{GIB, MIB, agent, command, modules, regions};
 use serde_json::Value;
-
-/// A kernel that does not return memmaps has a defect, which is exit code 3.
-fn running_code() -> Result<i32> {
-    Ok(if loses_memmap(fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()) { 3 } else { 0 })
-}
 
 fn report(code: i32, arguments: &[&str]) -> Result<Value> {
     let said = command::attempt(agent::PROGRAM, arguments)?;
@@ -25,7 +20,7 @@ fn report(code: i32, arguments: &[&str]) -> Result<Value> {
 #[test]
 fn the_running_code_shows_64() -> Result<()> {
     modules::load_stack()?;
-    let report = report(running_code()?, &["kernel", "--running", "--format", "json"])?;
+    let report = report(kernel_exit_code()?, &["kernel", "--running", "--format", "json"])?;
     let kernel = &report["kernels"][0];
     assert_eq!((&kernel["verdict"], &kernel["max_struct_page_bytes"]), (&"ok".into(), &64.into()), "{kernel:#}");
     assert_eq!(kernel["conflicts"], Value::Array(Vec::new()), "{kernel:#}");
@@ -42,7 +37,7 @@ fn the_running_code_shows_64() -> Result<()> {
 #[test]
 fn the_running_code_shows_whether_a_memmap_in_dram_is_returned() -> Result<()> {
     modules::load_stack()?;
-    let report = report(running_code()?, &["kernel", "--running", "--format", "json"])?;
+    let report = report(kernel_exit_code()?, &["kernel", "--running", "--format", "json"])?;
     let kernel = &report["kernels"][0];
     let loses = loses_memmap(kernel["release"].as_str().context("no release")?);
     let (found, verdict) = if loses { ("not_returned", "regressed") } else { ("returned", "ok") };
@@ -59,7 +54,7 @@ fn the_running_code_shows_whether_a_memmap_in_dram_is_returned() -> Result<()> {
 #[test]
 fn a_kprobe_inside_the_function_makes_its_running_code_unknown() -> Result<()> {
     modules::load_stack()?;
-    let running = || report(running_code()?, &["kernel", "--running", "--format", "json"]);
+    let running = || report(kernel_exit_code()?, &["kernel", "--running", "--format", "json"]);
     let hidden = HiddenStore::hide()?;
     let kernel = running()?["kernels"][0].clone();
     assert_eq!(kernel["evidence"][0]["source"], "module file", "{kernel:#}");
@@ -73,7 +68,7 @@ fn a_kprobe_inside_the_function_makes_its_running_code_unknown() -> Result<()> {
 #[test]
 fn without_libnvdimm_the_module_file_answers() -> Result<()> {
     modules::unload_stack()?;
-    let report = report(running_code()?, &["kernel", "--running", "--format", "json"])?;
+    let report = report(kernel_exit_code()?, &["kernel", "--running", "--format", "json"])?;
     modules::load_stack()?;
     let kernel = &report["kernels"][0];
     assert_eq!((&kernel["verdict"], &kernel["evidence"][0]["source"]), (&"ok".into(), &"module file".into()));
