@@ -1,5 +1,6 @@
 //! The DRAM that `scan` reports for a memmap is what the kernel takes: `nr_memmap_pages` to the page, where that counter
-//! is right, and else what is free before and after.
+//! is right, and else what is free before and after. Pages that were freed wait in lists of the CPUs, 2 MiB pieces as well,
+//! and are not in MemFree (mm/page_alloc.c, free_unref_page): both are summed.
 
 use std::fs;
 use std::thread;
@@ -22,6 +23,7 @@ const TOLERANCE: u64 = 8 * MIB;
 struct Settled {
     /// The memmaps, if the kernel counts them, and right: those of 6.17 and 6.18 do not for deduplicated ones.
     memmap: Option<u64>,
+    /// Free pages, with those in the CPUs' lists.
     free: u64,
 }
 
@@ -31,8 +33,19 @@ impl Settled {
         thread::sleep(SETTLED);
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
         let memmap = value("/proc/vmstat", "nr_memmap_pages").ok().filter(|_| release.starts_with("7.3."));
-        Ok(Self { memmap: memmap.map(|pages| pages * PAGE), free: value("/proc/meminfo", "MemFree:")? * KIB })
+        Ok(Self {
+            memmap: memmap.map(|pages| pages * PAGE),
+            free: value("/proc/meminfo", "MemFree:")? * KIB + in_cpu_lists()?,
+        })
     }
+}
+
+/// Bytes of all pages in the CPUs' lists of all zones.
+fn in_cpu_lists() -> Result<u64> {
+    let zones = fs::read_to_string("/proc/zoneinfo").context("cannot read /proc/zoneinfo")?;
+    let counts = zones.lines().filter_map(|line| line.trim_start().strip_prefix("count:"));
+    let pages: u64 = counts.map(|count| count.trim().parse::<u64>()).sum::<Result<u64, _>>()?;
+    Ok(pages * PAGE)
 }
 
 fn value(file: &str, key: &str) -> Result<u64> {
