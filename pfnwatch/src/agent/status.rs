@@ -78,6 +78,7 @@ impl AgentSnapshot<'_> {
     /// The host and its agent, for the web and for alerts.
     pub(super) fn view(&self) -> View {
         View {
+            memmap_returned: None,
             now: self.clock.wall(),
             status: self.status(),
             scan: self.scan().map_err(|error| format!("{error:#}")),

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::kernel::known_defects::{DefectId, suspects};
+
 /// What namespaces come to, of one host or of all. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -32,6 +34,8 @@ pub struct CapacityTotals {
     pub memmap_dram_bytes: u64,
     /// How many namespaces there are of which that is unknown.
     pub memmap_dram_unknown: u64,
+    /// DRAM of removed memmaps that kernels have not returned, since the agents started.
+    pub memmap_not_returned_bytes: u64,
 }
 
 impl CapacityTotals {
@@ -48,6 +52,7 @@ impl CapacityTotals {
             (&mut self.plan_bytes, more.plan_bytes),
             (&mut self.memmap_dram_bytes, more.memmap_dram_bytes),
             (&mut self.memmap_dram_unknown, more.memmap_dram_unknown),
+            (&mut self.memmap_not_returned_bytes, more.memmap_not_returned_bytes),
         ] {
             *sum = sum.saturating_add(more);
         }
@@ -66,6 +71,10 @@ pub struct Host {
     pub kernel: Option<String>,
     /// What that kernel reserves for each page.
     pub max_struct_page_size_bytes: Option<u64>,
+    /// `sizeof(struct page)` there.
+    pub struct_page_size_bytes: Option<u64>,
+    /// Whether that kernel returns a memmap's DRAM when its device is disabled, by its code or by what was observed.
+    pub memmap_returned: Option<bool>,
     /// Bytes in a page there.
     #[serde(skip)]
     pub page_size_bytes: Option<u64>,
@@ -111,8 +120,17 @@ pub struct Release {
     pub kernel: String,
     /// What it reserves for each page: the most that one of its hosts says.
     pub max_struct_page_size_bytes: Option<u64>,
-    /// What a namespace of 1 TiB costs under it more than under the cheapest release of this fleet.
+    /// `sizeof(struct page)`: the most that one of its hosts says.
+    pub struct_page_size_bytes: Option<u64>,
+    /// What a namespace of 1 TiB with map=dev reserves under it more than under the cheapest release of this fleet.
     pub extra_bytes_per_tib: Option<u64>,
+    /// The same of the DRAM for a memmap that is not deduplicated.
+    pub extra_dram_bytes_per_tib: Option<u64>,
+    /// Whether it returns a memmap's DRAM when the device is disabled, by the code or by what was observed: false if one of its hosts
+    /// reports so.
+    pub memmap_returned: Option<bool>,
+    /// No host knows, and upstream's kernel of this release does not: a suspicion.
+    pub memmap_loss_suspected: bool,
     /// How many hosts run it.
     pub hosts: u64,
     /// How many of them have something oversize.
@@ -125,6 +143,8 @@ pub struct Release {
     pub memmap_dram_bytes: u64,
     /// Of how many namespaces it is not known.
     pub memmap_dram_unknown: u64,
+    /// DRAM of removed memmaps that was not returned, since the agents started.
+    pub memmap_not_returned_bytes: u64,
     #[serde(skip)]
     page_size_bytes: Option<u64>,
 }
@@ -138,19 +158,32 @@ impl Release {
 
     fn add(&mut self, host: &Host) {
         self.max_struct_page_size_bytes = self.max_struct_page_size_bytes.max(host.max_struct_page_size_bytes);
+        self.struct_page_size_bytes = self.struct_page_size_bytes.max(host.struct_page_size_bytes);
         self.page_size_bytes = self.page_size_bytes.or(host.page_size_bytes);
+        self.memmap_returned = match (self.memmap_returned, host.memmap_returned) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (before, told) => told.or(before),
+        };
         self.hosts += 1;
         self.oversize_hosts += u64::from(host.oversize);
         self.namespaces = self.namespaces.saturating_add(host.sums.namespaces);
         self.excess_bytes = self.excess_bytes.saturating_add(host.sums.excess_bytes);
         self.memmap_dram_bytes = self.memmap_dram_bytes.saturating_add(host.sums.memmap_dram_bytes);
         self.memmap_dram_unknown = self.memmap_dram_unknown.saturating_add(host.sums.memmap_dram_unknown);
+        self.memmap_not_returned_bytes =
+            self.memmap_not_returned_bytes.saturating_add(host.sums.memmap_not_returned_bytes);
     }
 
-    /// The excess over `least`, for all pages of a TiB.
-    fn extra(&self, least: u64) -> Option<u64> {
-        let more = self.max_struct_page_size_bytes?.saturating_sub(least);
+    /// `more` bytes for each page of a TiB.
+    fn extra(&self, more: u64) -> Option<u64> {
         TIB.checked_div(self.page_size_bytes?)?.checked_mul(more)
+    }
+
+    /// Whether it is known to cost more than it should, persistent memory or DRAM.
+    #[must_use]
+    pub fn is_regressed(&self) -> bool {
+        let extra = self.extra_bytes_per_tib.max(self.extra_dram_bytes_per_tib);
+        extra.unwrap_or(0) > 0 || self.memmap_returned == Some(false)
     }
 }
 
@@ -166,13 +199,24 @@ impl Releases {
 
     /// All of them, the dearest first.
     fn compared(&self) -> Vec<Release> {
-        let least = self.0.values().filter_map(|it| it.max_struct_page_size_bytes).min();
-        let compare = |release: &Release| {
-            let extra_bytes_per_tib = least.and_then(|least| release.extra(least));
-            Release { extra_bytes_per_tib, ..release.clone() }
+        let least = |size: fn(&Release) -> Option<u64>| self.0.values().filter_map(size).min();
+        let least_reserved = least(|it| it.max_struct_page_size_bytes);
+        let least_taken = least(|it| it.struct_page_size_bytes);
+        let extra =
+            |release: &Release, size: Option<u64>, least: Option<u64>| release.extra(size?.saturating_sub(least?));
+        let compare = |release: &Release| Release {
+            extra_bytes_per_tib: extra(release, release.max_struct_page_size_bytes, least_reserved),
+            extra_dram_bytes_per_tib: extra(release, release.struct_page_size_bytes, least_taken),
+            memmap_loss_suspected: release.memmap_returned.is_none()
+                && suspects(DefectId::MemmapNotReturned, &release.kernel),
+            ..release.clone()
         };
         let mut all: Vec<Release> = self.0.values().map(compare).collect();
-        all.sort_by_key(|it| std::cmp::Reverse((it.extra_bytes_per_tib, it.excess_bytes, it.hosts)));
+        let cost = |it: &Release| {
+            let lost = it.memmap_returned == Some(false);
+            (it.extra_bytes_per_tib, it.extra_dram_bytes_per_tib, it.excess_bytes, lost, it.hosts)
+        };
+        all.sort_by_key(|it| std::cmp::Reverse(cost(it)));
         all
     }
 }
@@ -328,10 +372,10 @@ impl Fleet {
         &self.warnings
     }
 
-    /// Whether a host's capacity has regressed, or one kernel release costs more than another.
+    /// Whether a host's capacity has regressed, or one kernel release costs more than another, or does not return a memmap's DRAM.
     #[must_use]
     pub fn regressed(&self) -> bool {
-        self.totals.regressed_hosts > 0 || self.releases().iter().any(|it| it.extra_bytes_per_tib.unwrap_or(0) > 0)
+        self.totals.regressed_hosts > 0 || self.releases().iter().any(Release::is_regressed)
     }
 }
 

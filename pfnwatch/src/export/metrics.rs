@@ -73,7 +73,7 @@ fn memory(agent: &AgentStatus) -> Family {
     Family::gauge("pfnwatch_agent_resident_memory_bytes", "The agent's resident memory.").each("kind", kinds)
 }
 
-fn kernel(view: &View) -> [Family; 4] {
+fn kernel(view: &View) -> [Family; 5] {
     let kernel = view.scan.as_ref().ok().map(|scan| &scan.kernel);
     [
         Family::info("pfnwatch_kernel", "The running kernel.")
@@ -84,6 +84,11 @@ fn kernel(view: &View) -> [Family; 4] {
             .optional_value(kernel.and_then(|it| it.struct_page_size)),
         Family::gauge("pfnwatch_kernel_max_struct_page_size_bytes", "What the kernel reserves for each page.")
             .optional_value(view.max_struct_page_size),
+        Family::gauge(
+            "pfnwatch_kernel_memmap_returned",
+            "1 where the kernel returns the DRAM of a memmap when its device is disabled, 0 where not.",
+        )
+        .optional_value(view.memmap_returned),
     ]
 }
 

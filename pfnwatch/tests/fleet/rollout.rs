@@ -10,7 +10,7 @@ use std::{env, fs};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
-use super::simulation::{REGRESSED, Simulation};
+use super::simulation::{NOT_RETURNING, REGRESSED, Simulation};
 use super::stack::{self, Program, TIMEOUT, get, value, wait};
 use super::{history, walkthrough};
 
@@ -53,9 +53,9 @@ fn configuration(folder: &Path, fleet: &Simulation, times: &Times, alertmanager:
     )
 }
 
-fn alarms(alertmanager: SocketAddr) -> Vec<Value> {
+fn alarms(alertmanager: SocketAddr, name: &str) -> Vec<Value> {
     let all = get(alertmanager, "/api/v2/alerts").unwrap_or_default();
-    let ours = all.as_array().into_iter().flatten().filter(|it| it["labels"]["alertname"] == ALARM);
+    let ours = all.as_array().into_iter().flatten().filter(|it| it["labels"]["alertname"] == name);
     ours.cloned().collect()
 }
 
@@ -77,12 +77,12 @@ fn the_rollout_alarm_fires_for_the_regressed_release_alone() {
     let patience = TIMEOUT + 3 * Duration::from_secs(times.scrape.try_into().unwrap());
     let there = |query: &str, hosts: usize| value(prometheus, query) == hosts.to_string().parse().ok();
     wait("all hosts", patience, || there("count(pfnwatch_kernel_info)", hosts).then_some(()));
-    assert!(alarms(alertmanager).is_empty(), "an alarm before the rollout");
+    assert!(alarms(alertmanager, ALARM).is_empty(), "an alarm before the rollout");
 
     fleet.roll_out();
     println!("{hosts} hosts, scraped each {} s, rules evaluated each {} s", times.scrape, times.evaluate);
     let fired = wait("the alarm", patience + Duration::from_secs(times.alarm.try_into().unwrap()), || {
-        alarms(alertmanager).pop()
+        alarms(alertmanager, ALARM).pop()
     });
     assert_eq!(fired["labels"]["release"], REGRESSED);
     in_time(prometheus, &times);
@@ -125,11 +125,14 @@ fn in_time(prometheus: SocketAddr, times: &Times) {
 fn all_is_said(alertmanager: SocketAddr, regressed: usize, patience: Duration) {
     let whole = format!("{regressed} hosts run Linux {REGRESSED}");
     let said = wait("an alarm that names all hosts", patience, || {
-        let all = alarms(alertmanager);
+        let all = alarms(alertmanager, ALARM);
         assert_eq!(all.len(), 1, "{all:#?}");
         let text = all[0]["annotations"]["description"].as_str().unwrap_or_default().to_owned();
         Some(text).filter(|text| text.starts_with(&whole))
     });
+    let kept = alarms(alertmanager, "PfnwatchKernelDoesNotReturnMemmap");
+    let releases: Vec<_> = kept.iter().map(|it| &it["labels"]["release"]).collect();
+    assert_eq!(releases, [NOT_RETURNING]);
     assert!(said.contains("loses 16GiB for each TiB") && said.contains("they have lost "), "{said}");
 }
 
@@ -155,6 +158,9 @@ fn fleet_command_agrees(prometheus: SocketAddr, hosts: usize, regressed: usize) 
     let worst = &report["releases"][0];
     assert_eq!((&worst["kernel"], &worst["extra_bytes_per_tib"]), (&json!(REGRESSED), &json!(16_u64 << 30)));
     assert_eq!(worst["hosts"], regressed);
+    let lossy: Vec<_> =
+        report["releases"].as_array().unwrap().iter().filter(|it| it["memmap_returned"] == false).collect();
+    assert!(matches!(lossy.as_slice(), [one] if one["kernel"] == NOT_RETURNING), "{lossy:#?}");
     let releases: BTreeSet<_> =
         report["releases"].as_array().unwrap().iter().map(|it| it["kernel"].to_string()).collect();
     assert_eq!(releases.len(), 5, "{releases:?}");

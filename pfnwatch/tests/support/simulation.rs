@@ -15,7 +15,9 @@ use super::view;
 
 pub(crate) const REGRESSED: &str = "6.1.9";
 /// What the rest of the fleet runs, and before the rollout the regressed hosts too.
-const SOUND: [&str; 4] = ["6.0.12", "6.1.38", "6.12.5", "6.18.2"];
+const SOUND: [&str; 4] = ["6.0.12", "6.1.38", "6.12.5", NOT_RETURNING];
+/// It does not return the DRAM of memmaps.
+pub(crate) const NOT_RETURNING: &str = "6.18.15";
 const HOST_STEP: usize = 25;
 /// This host does not come up again after the rollout.
 const GONE: usize = 42;
@@ -87,6 +89,7 @@ fn view_of_regressed() -> View {
 }
 
 fn page(mut view: View, release: &str) -> String {
+    view.memmap_returned = Some(release != NOT_RETURNING);
     view.status.agent.kernel = release.to_owned();
     render(&of_view(&view))
 }

@@ -58,6 +58,7 @@ pub fn healthy() -> View {
         status: status(),
         scan: Ok(ScanResult { memmap_counter, ..scan }),
         max_struct_page_size: Some(64),
+        memmap_returned: Some(true),
         programs: programs(),
         runs: vec![ProgramRuns {
             program: "guard".to_owned(),
@@ -89,7 +90,7 @@ pub fn oversize() -> View {
         tree.namespace(&Pmem { id: 2, start: 36 * GIB, ..Pmem::default() })?;
         tree.write("pfn0.3", &[("size", "-1")])
     }));
-    view.max_struct_page_size = Some(128);
+    (view.max_struct_page_size, view.memmap_returned) = (Some(128), Some(false));
     view.status.max_struct_page.max_struct_page_size_bytes = Some(128);
     (view.status.mode.mode, view.status.mode.configured_mode) = (Mode::Enforce, Mode::Enforce);
     (view.status.enforcement_effective, view.status.ineffective_reason) = (true, None);

@@ -258,8 +258,8 @@ fn more<T>(word: &str, named: &Truncated<T>) -> Option<String> {
     (rest > 0).then(|| format!("{word} and {rest} more"))
 }
 
-const RELEASES: [&str; 8] =
-    ["KERNEL", "FOR EACH PAGE", "MORE PER TIB", "HOSTS", "OVERSIZE HOSTS", "NAMESPACES", "LOST", "DRAM"];
+const RELEASES: [&str; 9] =
+    ["KERNEL", "FOR EACH PAGE", "MORE PER TIB", "HOSTS", "OVERSIZE HOSTS", "NAMESPACES", "LOST", "DRAM", "RETURNED"];
 const WORST: [&str; 6] = ["HOST", "CLUSTER", "KERNEL", "NAMESPACES", "LOST", "PLAN GIVES BACK"];
 
 fn render(report: &FleetReport) -> String {
@@ -292,7 +292,7 @@ fn render(report: &FleetReport) -> String {
         worst.add_rows(report.worst.iter().map(host));
         let _ = writeln!(text, "\n{}", worst.trim_fmt());
     }
-    let mut lines: Vec<String> = report.releases.iter().filter_map(regression).collect();
+    let mut lines: Vec<String> = report.releases.iter().flat_map(regressions).collect();
     lines.extend(named("BLIND", &report.blind));
     lines.extend(named("NOT EFFECTIVE", &report.not_effective));
     lines.extend(report.shortcomings());
@@ -302,7 +302,7 @@ fn render(report: &FleetReport) -> String {
     text
 }
 
-fn release(release: &Release) -> [String; 8] {
+fn release(release: &Release) -> [String; 9] {
     let unknown = || "?".to_owned();
     [
         if release.kernel.is_empty() { unknown() } else { release.kernel.clone() },
@@ -313,6 +313,13 @@ fn release(release: &Release) -> [String; 8] {
         release.namespaces.to_string(),
         Bytes(release.excess_bytes).to_string(),
         release.memmap_dram().map_or_else(unknown, |bytes| Bytes(bytes).to_string()),
+        match release.memmap_returned {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None if release.memmap_loss_suspected => "suspected no",
+            None => "?",
+        }
+        .to_owned(),
     ]
 }
 
@@ -327,19 +334,37 @@ fn host(host: &Host) -> [String; 6] {
     ]
 }
 
-fn regression(release: &Release) -> Option<String> {
-    let extra = release.extra_bytes_per_tib?;
-    let costs_more = extra > 0;
-    costs_more.then(|| dearer(release, extra))
+fn regressions(release: &Release) -> Vec<String> {
+    let more = |extra: Option<u64>, of: &str| {
+        let extra = extra.filter(|bytes| *bytes > 0)?;
+        Some(format!(
+            "REGRESSED Linux {}: {of} of 1 TiB costs {} more than under the cheapest kernel of this fleet; it runs on {}",
+            release.kernel,
+            Bytes(extra),
+            Plural(release.hosts, "host")
+        ))
+    };
+    let persistent = more(release.extra_bytes_per_tib, "a namespace");
+    let dram = more(release.extra_dram_bytes_per_tib, "a memmap in DRAM");
+    [persistent, dram, not_returned(release)].into_iter().flatten().collect()
 }
 
-fn dearer(release: &Release, extra: u64) -> String {
-    format!(
-        "REGRESSED Linux {}: a namespace of 1 TiB costs {} more than under the cheapest kernel of this fleet; it runs on {}",
+fn not_returned(release: &Release) -> Option<String> {
+    let (word, does) = match release.memmap_returned {
+        Some(false) => ("REGRESSED", "does"),
+        None if release.memmap_loss_suspected => ("SUSPECTED", "may"),
+        _ => return None,
+    };
+    let lost = release.memmap_not_returned_bytes;
+    let at_least = if release.memmap_dram().is_some() { "" } else { "at least " };
+    Some(format!(
+        "{word} Linux {} {does} not return a memmap in DRAM when its device is disabled: {} with {at_least}{} of such \
+         memmaps; their agents have seen {} lost",
         release.kernel,
-        Bytes(extra),
-        Plural(release.hosts, "host")
-    )
+        Plural(release.hosts, "host"),
+        Bytes(release.memmap_dram_bytes),
+        Bytes(lost),
+    ))
 }
 
 fn named(word: &str, hosts: &Truncated<String>) -> Vec<String> {

@@ -32,6 +32,7 @@ struct ScanReport {
 struct ReportKernel {
     release: String,
     page_size_bytes: u64,
+    struct_page_size_bytes: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +171,7 @@ impl ScanReport {
         Host {
             kernel: Some(kernel.release),
             page_size_bytes: Some(kernel.page_size_bytes),
+            struct_page_size_bytes: kernel.struct_page_size_bytes,
             sums: CapacityTotals {
                 namespaces: totals.namespaces,
                 unknown_namespaces: totals.unknown,
@@ -181,6 +183,7 @@ impl ScanReport {
                 plan_bytes: namespaces.plan_bytes,
                 memmap_dram_bytes: totals.memmap_dram_bytes.unwrap_or(0),
                 memmap_dram_unknown: totals.memmap_dram_unknown.unwrap_or(totals.namespaces),
+                memmap_not_returned_bytes: 0,
             },
             oversize: verdict == "oversize",
             regressed: namespaces.regressed,

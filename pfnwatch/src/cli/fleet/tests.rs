@@ -50,6 +50,38 @@ fn one_kernel_alone_is_no_regression_and_neither_is_one_that_is_not_known() {
 }
 
 #[test]
+fn a_release_with_larger_struct_pages_or_one_that_keeps_memmaps_is_a_regression() {
+    let with = |number, kernel: &str, struct_page, memmap_returned, lost| {
+        let mut host = host(number, kernel, 64, 0);
+        (host.struct_page_size_bytes, host.memmap_returned) = (Some(struct_page), memmap_returned);
+        host.sums.memmap_not_returned_bytes = lost;
+        host
+    };
+    let release = |fleet: &Fleet, kernel: &str| fleet.releases().into_iter().find(|it| it.kernel == kernel).unwrap();
+    let mut fleet = Fleet::keeping(0);
+    fleet.add(with(1, "6.12.1", 64, Some(true), 0));
+    // Nobody has read its code: a suspicion is no regression.
+    fleet.add(with(2, "6.18.9", 64, None, 0));
+    assert!(!fleet.regressed());
+    let suspected = release(&fleet, "6.18.9");
+    assert_eq!((suspected.memmap_returned, suspected.memmap_loss_suspected), (None, cfg!(target_arch = "x86_64")));
+    // One host of it that knows suffices.
+    fleet.add(with(3, "6.18.9", 64, Some(false), GIB));
+    fleet.add(with(4, "6.18.9", 64, Some(true), 0));
+    assert!(fleet.regressed());
+    let lossy = release(&fleet, "6.18.9");
+    assert_eq!((lossy.memmap_returned, lossy.memmap_loss_suspected), (Some(false), false));
+    assert_eq!(lossy.memmap_not_returned_bytes, GIB);
+
+    let mut fleet = Fleet::keeping(0);
+    fleet.add(with(1, "6.12.1", 64, Some(true), 0));
+    fleet.add(with(2, "8.1.0", 96, Some(true), 0));
+    assert!(fleet.regressed());
+    assert_eq!(release(&fleet, "8.1.0").extra_dram_bytes_per_tib, Some(8 * GIB));
+    assert_eq!(release(&fleet, "6.12.1").extra_dram_bytes_per_tib, Some(0));
+}
+
+#[test]
 fn blind_hosts_and_those_that_do_not_enforce_are_named_and_counted() {
     let mut fleet = Fleet::keeping(0);
     for number in 0..150 {

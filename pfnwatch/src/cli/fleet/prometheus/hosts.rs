@@ -24,8 +24,11 @@ const SUMS: [(&str, Set); 10] = [
 
 /// Metrics that may be missing: a kernel without evidence, a host without namespaces. A namespace counts once, however
 /// many replicas of Prometheus have scraped it.
-const MORE: [(&str, Set); 6] = [
+const MORE: [(&str, Set); 9] = [
     ("pfnwatch_kernel_max_struct_page_size_bytes", |host, value| host.max_struct_page_size_bytes = Some(value)),
+    ("pfnwatch_kernel_struct_page_size_bytes", |host, value| host.struct_page_size_bytes = Some(value)),
+    ("pfnwatch_kernel_memmap_returned", |host, value| host.memmap_returned = Some(value > 0)),
+    ("pfnwatch_memmap_not_returned_bytes_total", |host, value| host.sums.memmap_not_returned_bytes = value),
     ("pfnwatch_kernel_page_size_bytes", |host, value| host.page_size_bytes = Some(value)),
     ("pfnwatch_enforcement_effective", |host, value| host.guard_effective = Some(value > 0)),
     ("max by (cluster, job, instance) (pfnwatch_capacity_regressions)", |host, value| host.regressed = value > 0),
