@@ -37,6 +37,7 @@ pub enum Purpose {
     Tests,
     TestsUnderSystemd,
     Demo,
+    DemoMemmapReturn,
     BenchGuard,
     BenchAgent,
     BenchNdctl,

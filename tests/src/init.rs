@@ -69,6 +69,7 @@ fn tests(port: &mut Port) -> Result<()> {
         Purpose::Tests => runner::run(&config, port),
         Purpose::TestsUnderSystemd => match systemd::boot()? {},
         Purpose::Demo => demo::run(port),
+        Purpose::DemoMemmapReturn => demo::memmap_return(port),
         Purpose::BenchGuard => bench::run(port),
         Purpose::BenchAgent => bench_agent::run(port),
         Purpose::BenchNdctl => bench_ndctl::run(port),

@@ -50,7 +50,8 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "busy::", lines: Lines::Only("6.12"), scenario: HUGE },
     only("documents::", "6.12"),
     Scope { prefix: "documents::regressed::", lines: Lines::Every, scenario: MAX128 },
-    observing("dram::"),
+    // `memmap_return::` compares free memory on the inner lines.
+    Scope { prefix: "dram::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     only("faults::", "6.18"),
     // What a switch does is another thing from one kernel to the next.
     Scope { prefix: "faults::switched_off", lines: Lines::OldestAndNewest, scenario: DEFAULT },

@@ -1,5 +1,5 @@
 //! What `cargo xtask demo` shows of a kernel: the agent's lines while three namespaces are made, a scan of them, and what
-//! the guard makes of a fourth.
+//! the guard makes of a fourth; on a kernel that does not return memmaps, what a disabled namespace costs.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -28,14 +28,11 @@ const NAMESPACES: [[&str; 6]; 3] = [
 
 pub(super) fn run(port: &mut Port) -> Result<()> {
     let start = Instant::now();
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-    modules::load_regions(REGIONS)?;
-    for arguments in [["disable-region", "all"].as_slice(), &["init-labels", "-f", "all"], &["enable-region", "all"]] {
-        command::run("/bin/ndctl", arguments)?;
+    let agent = prepare(port)?;
+    wait_until_armed()?;
+    for arguments in &NAMESPACES {
+        create(port, &agent, arguments)?;
     }
-    port.send(&Report::Ready { release, tests: 1 });
-    let agent = Shown::start()?;
-    create(port, &agent)?;
     let mut show = |line: &str| port.send(&Report::Output { line: line.to_owned() });
     show("");
     show("$ pfnwatch scan");
@@ -51,10 +48,38 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
         [number("size_bytes")?, number("usable_bytes")?, number("excess_bytes")?];
     port.send(&Report::Totals { size_bytes, usable_bytes, excess_bytes });
     enforce(port, &agent)?;
+    passed(port, start);
+    Ok(())
+}
+
+/// Enables a namespace with its memmap in DRAM, and disables it.
+pub(super) fn memmap_return(port: &mut Port) -> Result<()> {
+    let start = Instant::now();
+    let agent = prepare(port)?;
+    create(port, &agent, &["-m", "fsdax", "-M", "mem", "-s", "4G"])?;
+    show_command(port, "/bin/ndctl", "ndctl", &["disable-namespace", "namespace0.0"])?;
+    agent.show(port, "that the memmap was not returned", is("NOT"))?;
+    passed(port, start);
+    Ok(())
+}
+
+/// An empty region with labels, and an agent that observes it.
+fn prepare(port: &mut Port) -> Result<Shown> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    modules::load_regions(REGIONS)?;
+    for arguments in [["disable-region", "all"].as_slice(), &["init-labels", "-f", "all"], &["enable-region", "all"]] {
+        command::run("/bin/ndctl", arguments)?;
+    }
+    port.send(&Report::Ready { release, tests: 1 });
+    let agent = Shown::start()?;
+    agent.show(port, "that it is ready", is("ready"))?;
+    Ok(agent)
+}
+
+fn passed(port: &mut Port, start: Instant) {
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     port.send(&Report::Passed { name: "demo".to_owned(), duration_ms });
     port.send(&Report::Verdict { passed: 1, failed: 0 });
-    Ok(())
 }
 
 struct Shown {
@@ -105,20 +130,19 @@ fn is(kind: &'static str) -> impl Fn(&str) -> bool {
     move |line| line.split_whitespace().nth(1) == Some(kind)
 }
 
-fn create(port: &mut Port, agent: &Shown) -> Result<()> {
-    agent.show(port, "that it is ready", is("ready"))?;
-    // Until it judges; what it says of that is not shown.
+/// What the commands print is not shown.
+fn wait_until_armed() -> Result<()> {
     wait::until("an armed guard", TIMEOUT, || {
         let status = Command::new(agent::PROGRAM).args(["status", "--format", "json"]).output().ok()?;
         let status: Value = serde_json::from_slice(&status.stdout).ok()?;
         (status.pointer("/guard/armed") == Some(&Value::Bool(true))).then_some(())
-    })?;
-    for arguments in NAMESPACES {
-        port.send(&Report::Output { line: format!("\n$ ndctl create-namespace {}", arguments.join(" ")) });
-        command::run("/bin/ndctl", &[&["create-namespace"], arguments.as_slice()].concat())?;
-        agent.show(port, "that it saw it", is("create"))?;
-    }
-    Ok(())
+    })
+}
+
+fn create(port: &mut Port, agent: &Shown, arguments: &[&str]) -> Result<()> {
+    port.send(&Report::Output { line: format!("\n$ ndctl create-namespace {}", arguments.join(" ")) });
+    command::run("/bin/ndctl", &[&["create-namespace"], arguments].concat())?;
+    agent.show(port, "that it saw it", is("create")).map(drop)
 }
 
 /// Enables enforcement, and creates one more namespace: a kernel with the regression is denied.

@@ -41,9 +41,12 @@ impl Place {
     fn of(config: &BootConfig) -> Self {
         match config.purpose {
             Purpose::TestsUnderSystemd => Self::Debian,
-            Purpose::Tests | Purpose::Demo | Purpose::BenchGuard | Purpose::BenchAgent | Purpose::BenchNdctl => {
-                Self::Bare
-            }
+            Purpose::Tests
+            | Purpose::Demo
+            | Purpose::DemoMemmapReturn
+            | Purpose::BenchGuard
+            | Purpose::BenchAgent
+            | Purpose::BenchNdctl => Self::Bare,
         }
     }
 

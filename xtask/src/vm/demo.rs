@@ -1,23 +1,30 @@
-//! `cargo xtask demo`: the same three namespaces under a kernel as Debian builds it, and under one with the regression.
+//! `cargo xtask demo`: the same three namespaces under a kernel as Debian builds it, and under one with the regression; then a
+//! kernel that does not return the DRAM of a memmap, while Debian has one.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest::boot_config::Purpose;
+use guest::kernel_lines::loses_memmap;
 use guest::report::Report;
 
 use super::initramfs::Base;
+use super::kernel::{self, Kernel};
 use super::programs;
 use super::qemu::Qemu;
 use super::scenario::{self, DEMO, MIB};
 use super::variant::{self, Variant, Variants};
 use super::{Guest, lock};
+use crate::debian::NotAvailable;
 use crate::process::both;
 use crate::{object, setup};
 
 /// How long one guest may take: a minute is usual under emulation.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// The line whose earlier releases do not return a memmap in DRAM.
+const NOT_RETURNING: &str = "6.18";
 
 /// What a scan says of all namespaces together, in bytes.
 #[derive(Clone, Copy)]
@@ -36,9 +43,10 @@ pub(crate) fn run() -> Result<()> {
     };
     let fetch = || {
         setup::for_guests()?;
-        variant::provide(scenario::REBUILT, &[Variant::Max128]).context("nothing to show")
+        let variants = variant::provide(scenario::REBUILT, &[Variant::Max128]).context("nothing to show")?;
+        Ok((variants, not_returning()?))
     };
-    let (built, variants) = both(compile, fetch)?;
+    let (built, (variants, not_returning)) = both(compile, fetch)?;
     let qemu = Qemu::find(&variants.kernel.image)?;
     let base = Base::new(&built)?;
     let release = &variants.kernel.release;
@@ -47,23 +55,49 @@ pub(crate) fn run() -> Result<()> {
     let title = format!("2. Linux {release} with MAX_STRUCT_PAGE_SIZE = 128, as Linux 6.1 to 6.1.11 were released");
     let regressed = boot(&title, &variants, Some(variants.module(Variant::Max128)), &base, &qemu)?;
     println!("\n{}", sentence(sound, regressed)?);
+    if let Some(kernel) = not_returning {
+        let title =
+            format!("3. Linux {} does not return the DRAM of a memmap when its device is disabled", kernel.release);
+        show(&title, &kernel, None, Purpose::DemoMemmapReturn, (&base, &qemu))?;
+    } else {
+        println!("\nDebian's Linux {NOT_RETURNING} returns the DRAM of memmaps by now: there is no third step.");
+    }
     Ok(())
 }
 
+/// `None` if Debian holds no kernel of that line any more, or its kernel is repaired.
+fn not_returning() -> Result<Option<Kernel>> {
+    match kernel::provide(NOT_RETURNING) {
+        Ok(kernel) => Ok(Some(kernel).filter(|kernel| loses_memmap(&kernel.release))),
+        Err(error) if error.is::<NotAvailable>() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn boot(title: &str, variants: &Variants, libnvdimm: Option<PathBuf>, base: &Base, qemu: &Qemu) -> Result<Totals> {
-    let kernel = &variants.kernel;
+    let totals = show(title, &variants.kernel, libnvdimm, Purpose::Demo, (base, qemu))?;
+    totals.context("the guest gave no totals")
+}
+
+fn show(
+    title: &str,
+    kernel: &Kernel,
+    libnvdimm: Option<PathBuf>,
+    purpose: Purpose,
+    with: (&Base, &Qemu),
+) -> Result<Option<Totals>> {
     println!("\n{title}\n{}", "=".repeat(title.chars().count()));
     eprintln!("boot a virtual machine with an emulated NVDIMM …");
     let mut totals = None;
     let guest = Guest { kernel, libnvdimm, debian: None, machine: &DEMO };
-    guest.boot_alone(Purpose::Demo, LIMIT, (base, qemu), |report| match report {
+    guest.boot_alone(purpose, LIMIT, with, |report| match report {
         Report::Output { line } => println!("{line}"),
         Report::Totals { size_bytes, usable_bytes, excess_bytes } => {
             totals = Some(Totals { size: *size_bytes, usable: *usable_bytes, excess: *excess_bytes });
         }
         _ => (),
     })?;
-    totals.context("the guest gave no totals")
+    Ok(totals)
 }
 
 /// What was lost. Both kernels had the same namespaces, or there is nothing to compare.

@@ -2,7 +2,7 @@
 
 use pfnwatch_common::{Geometry, KernelQuirks, Map, Reservation, reservation};
 
-use crate::analysis::memmap::{MappedNamespace, dram_bytes, is_deduplicated};
+use crate::analysis::memmap::{MappedNamespace, cost_of_map_mem, dram_bytes, is_deduplicated};
 use crate::model::facts::{KernelParameters, NamespaceMode};
 use crate::model::thresholds::Thresholds;
 
@@ -49,7 +49,7 @@ pub(super) fn all(
 }
 
 fn alternative(name: &'static str, geometry: &Geometry, mode: NamespaceMode, host: &KernelParameters) -> Alternative {
-    let outcome = outcome(geometry, host);
+    let outcome = outcome(geometry, mode, host);
     let mapped = match &outcome {
         PredictedOutcome::Reserved(reserved) => Some(MappedNamespace::of(mode, geometry, reserved)),
         _ => None,
@@ -60,7 +60,18 @@ fn alternative(name: &'static str, geometry: &Geometry, mode: NamespaceMode, hos
     Alternative { name, map: geometry.map, struct_page: host.max_struct_page, outcome, dram, deduplicated }
 }
 
-fn outcome(geometry: &Geometry, host: &KernelParameters) -> PredictedOutcome {
+/// The namespace as if all of it was mapped: what an offer of map=mem is about.
+const fn whole(geometry: &Geometry, mode: NamespaceMode) -> MappedNamespace {
+    MappedNamespace {
+        mode,
+        map: Some(Map::Mem),
+        start: Some(geometry.start),
+        size: geometry.size,
+        align: geometry.align,
+    }
+}
+
+fn outcome(geometry: &Geometry, mode: NamespaceMode, host: &KernelParameters) -> PredictedOutcome {
     let bytes = match (geometry.map, host.max_struct_page) {
         // With map=mem it takes no part in the formula.
         (Map::Mem, known) => known.unwrap_or(0),
@@ -74,8 +85,8 @@ fn outcome(geometry: &Geometry, host: &KernelParameters) -> PredictedOutcome {
     };
     if let Some(own) = host.struct_page.filter(|own| geometry.map == Map::Dev && *own > bytes) {
         return PredictedOutcome::Refused(format!(
-            "struct page has {own} bytes here, and map=dev reserves only {bytes}: use map=mem{}",
-            host.memmap_loss(false)
+            "struct page has {own} bytes here, and map=dev reserves only {bytes}: use map=mem, with {}",
+            cost_of_map_mem(&whole(geometry, mode), host)
         ));
     }
     let reserved = |allows_empty| reservation(geometry, bytes, KernelQuirks { allows_empty });
@@ -168,7 +179,10 @@ mod tests {
     fn a_debug_kernel_refuses_map_dev() {
         let debug = KernelParameters { struct_page: Some(80), ..host(Some(64)) };
         let [this, good, mem] = all(&geometry(2 * MIB, Map::Dev), NamespaceMode::Fsdax, &debug, &Thresholds::default());
-        assert!(matches!(&this.outcome, PredictedOutcome::Refused(why) if why.contains("map=mem")));
+        assert!(
+            matches!(&this.outcome, PredictedOutcome::Refused(why) if why.contains("map=mem, with ") && why.contains(" of DRAM")),
+            "{this:?}"
+        );
         assert_eq!((dataoff(&good), dataoff(&mem)), (Some(16386), Some(2)));
     }
 
