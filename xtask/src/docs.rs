@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: what the pages for users show, and what is generated from the code, held against both.
+//! `cargo xtask docs`: what the pages for users show, and what is generated from the code, compared with both.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use fs_err as fs;
 use guest::documents::{self, Update};
 
-use crate::{object, paths, toolchain};
+use crate::{object, paths, picture, toolchain};
 
 /// Both guests, on a busy host, with whatever has to be built and fetched first.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -24,9 +24,15 @@ pub(crate) struct Args {
     /// Only what is generated from the code: the JSON schemas and docs/reference
     #[arg(long)]
     reference: bool,
+    /// Only draw the scan of README.md
+    #[arg(long, conflicts_with_all = ["update", "reference"])]
+    picture: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.picture {
+        return picture::write().map(|()| ExitCode::SUCCESS);
+    }
     object()?;
     reference(args.update)?;
     if args.reference { Ok(ExitCode::SUCCESS) } else { commands(args.update) }
@@ -55,6 +61,9 @@ fn commands(write: bool) -> Result<ExitCode> {
             let text = fs::read_to_string(&path)?;
             fs::write(&path, documents::updated(&text, &updates))?;
         }
+    }
+    if write {
+        picture::write()?;
     }
     Ok(if write { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

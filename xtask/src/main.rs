@@ -15,6 +15,7 @@ mod docs;
 mod fuzz;
 mod paths;
 mod peers;
+mod picture;
 mod process;
 mod reproduce;
 mod setup;

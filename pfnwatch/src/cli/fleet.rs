@@ -118,9 +118,9 @@ const TIB: u64 = 1 << 40;
 pub struct Release {
     /// The release; empty for hosts that do not tell.
     pub kernel: String,
-    /// What it reserves for each page: the most that one of its hosts says.
+    /// What it reserves for each page: the largest that one of its hosts reports.
     pub max_struct_page_size_bytes: Option<u64>,
-    /// `sizeof(struct page)`: the most that one of its hosts says.
+    /// `sizeof(struct page)`: the largest that one of its hosts reports.
     pub struct_page_size_bytes: Option<u64>,
     /// What a namespace of 1 TiB with map=dev reserves under it more than under the cheapest release of this fleet.
     pub extra_bytes_per_tib: Option<u64>,

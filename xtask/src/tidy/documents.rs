@@ -4,6 +4,7 @@ use guest::documents::block::{self, Block};
 
 use super::tree::File;
 use super::{Tree, Violation, broken};
+use crate::picture;
 
 pub(super) const LANGUAGE: &str = "a block of a document for users has a language (console, toml, sh, or one of data): \
     write it behind the fence; commands with their output are `console`";
@@ -15,29 +16,29 @@ pub(super) const LEFT_OVER: &str = "a document shows each command that is listed
     UNRUN in xtask/src/tidy/documents.rs";
 pub(super) const NO_TEST: &str = "a test runs the commands of each document for users, for each kind of kernel: add the \
     page to tests/e2e/documents.rs, with `true` for blocks of a regressed kernel";
+pub(super) const PICTURE: &str = "docs/scan.svg shows the scan of README.md: run `cargo xtask docs --picture`";
+pub(super) const README_LENGTH: &str = "README.md has at most 150 lines: move details to docs/";
 
+const MAX_README_LINES: usize = 150;
 const FLEET: &str = "docs/fleet.md";
 pub(super) const TESTS: &str = "tests/e2e/documents.rs";
 /// The function there that runs a page.
 pub(super) const RUNS_PAGE: &str = "run";
-const LANGUAGES: [&str; 7] = ["console", "toml", "sh", "json", "yaml", "promql", "ini"];
+const LANGUAGES: [&str; 8] = ["console", "toml", "sh", "json", "yaml", "promql", "ini", "text"];
 
 const ITSELF: &str = "the project's own command: a stage of the test run, or the run itself";
 const INSTALLED: &str = "tests/e2e/debian installs, reloads and asks the package under systemd";
-const NO_PROMETHEUS: &str = "pfnwatch/tests/fleet.rs asks a real Prometheus, on another port";
 
 /// Commands that cannot be run in a bare guest, by their beginning, with the reason or the test that replaces it.
 const UNRUN: &[(&str, &str)] = &[
     ("cargo xtask ", ITSELF),
     ("sudo apt install ./target/dist/pfnwatch_*.deb", INSTALLED),
-    ("systemctl status pfnwatch", INSTALLED),
-    ("sudo target/release/pfnwatch ", "docs/first-run.md runs them by the name that they have once installed"),
+    ("sudo pfnwatch kernel --running ", "docs/predict-and-plan.md runs it as root"),
+    ("sudo pfnwatch scan ", "README.md runs it as root"),
     ("sudo install -m 644 new.toml ", INSTALLED),
     ("sudo systemctl reload pfnwatch", INSTALLED),
     ("journalctl --unit pfnwatch PFNWATCH_EVENT=", "tests/e2e/debian asks journald for the fields of an event"),
     ("pfnwatch run --log stdout --format json", "what every agent of tests/e2e is started with"),
-    ("pfnwatch fleet --prometheus ", NO_PROMETHEUS),
-    ("pfnwatch fleet readiness --prometheus ", NO_PROMETHEUS),
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
@@ -45,6 +46,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let mut found: Vec<Violation> = pages().flat_map(page).collect();
     let tests = tree.file(TESTS).map_or("", |file| file.text.as_str());
     found.extend(pages().flat_map(|page| untested(page, tests)));
+    found.extend(readme(tree));
     if tree.paths.iter().any(|path| path == "docs") {
         let blocks = pages().flat_map(|file| block::blocks(&file.text));
         let shown: Vec<String> = blocks.flat_map(|block| block.body).collect();
@@ -52,6 +54,17 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
         found.extend(unused.map(|(begin, _)| broken(LEFT_OVER, "xtask/src/tidy/documents.rs", 0, *begin)));
     }
     found
+}
+
+fn readme(tree: &Tree) -> Vec<Violation> {
+    let Some(readme) = tree.file(picture::README) else { return Vec::new() };
+    let lines = readme.text.lines().count();
+    let long = (lines > MAX_README_LINES).then(|| broken(README_LENGTH, &readme.path, 0, format!("{lines} lines")));
+    let drawn = picture::of_readme(&readme.text);
+    let shown = tree.file(picture::FILE).map(|file| file.text.clone());
+    let stale = (drawn.is_some() && drawn != shown)
+        .then(|| broken(PICTURE, picture::FILE, 0, "it is not what README.md shows"));
+    long.into_iter().chain(stale).collect()
 }
 
 fn is_for_users(path: &str) -> bool {
