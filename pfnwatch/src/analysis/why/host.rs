@@ -1,0 +1,114 @@
+//! The answers for a host: what was logged and recorded, joined with the namespaces as they are.
+
+use std::collections::BTreeSet;
+
+use super::{size, state};
+use crate::model::scan_result::{AssessedNamespace, ScanResult};
+use crate::model::verdict::Verdict;
+use crate::model::why::{FailureEvidence, Finding};
+
+/// The names of a namespace and of what belongs to it, by one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject(BTreeSet<String>);
+
+impl Subject {
+    /// By the name of a namespace, its namespace uuid, its pfn, dax or btt device, its region, or its node in `/dev`.
+    #[must_use]
+    pub fn of(which: &str, scan: &ScanResult) -> Self {
+        let which = which.strip_prefix("/dev/").unwrap_or(which);
+        let mut names = BTreeSet::from([which.to_owned()]);
+        for judged in &scan.namespaces {
+            let namespace = &judged.namespace;
+            let holder = namespace.holder.as_ref().ok().map(|holder| holder.name.clone());
+            let uuid = namespace.uuid.as_ref().ok().map(ToString::to_string);
+            let nodes = [namespace.disk(), namespace.disk().map(|disk| disk + "s")];
+            let own = [Some(namespace.name.clone()), holder, uuid].into_iter().chain(nodes).flatten();
+            // A device of the dax bus is named after the namespace, not after its dax device.
+            let character = namespace.character_device().filter(|_| judged.mode() == "devdax");
+            let own: Vec<String> = own.chain(character).collect();
+            if own.iter().any(|name| name == which) {
+                names.extend(own);
+            }
+        }
+        Self(names)
+    }
+
+    fn has(&self, name: Option<&str>) -> bool {
+        name.is_some_and(|name| self.0.contains(name))
+    }
+
+    /// Whether this host has it, or a finding is about it.
+    #[must_use]
+    pub fn is_known(&self, scan: &ScanResult, findings: &[Finding]) -> bool {
+        let regions = scan.regions.iter().map(|region| region.name.as_str());
+        let seeds = scan.regions.iter().flat_map(|region| [&region.pfn_seed, &region.dax_seed, &region.namespace_seed]);
+        let names = scan.namespaces.iter().map(|judged| judged.namespace.name.as_str());
+        regions.chain(names).chain(seeds.flat_map(|seed| seed.as_deref())).any(|name| self.has(Some(name)))
+            || findings.iter().any(|finding| self.concerns(finding))
+    }
+
+    fn concerns(&self, finding: &Finding) -> bool {
+        self.has(finding.namespace.as_deref()) || self.has(finding.device.as_deref())
+    }
+}
+
+/// The findings about a subject, or about the whole host: what failed and was not enabled since, what is disabled, what is
+/// oversize. The scan has the saved blocks of disabled namespaces.
+#[must_use]
+pub fn explain(scan: &ScanResult, failures: Vec<Finding>, subject: Option<&Subject>) -> Vec<Finding> {
+    let failures = latest(named(failures, scan));
+    let mut findings: Vec<Finding> = match subject {
+        Some(subject) => failures.into_iter().filter(|finding| subject.concerns(finding)).collect(),
+        None => failures.into_iter().filter(|it| it.answer.cause.is_problem() && !is_over(it, scan)).collect(),
+    };
+    let asked = |name: &str| subject.is_none_or(|subject| subject.has(Some(name)));
+    for judged in scan.namespaces.iter().filter(|judged| asked(&judged.namespace.name)) {
+        let name = Some(judged.namespace.name.as_str());
+        let is_explained = findings.iter().any(|finding| finding.namespace.as_deref() == name);
+        if !judged.is_enabled() && !is_explained {
+            findings.push(state::of_disabled(judged));
+        } else if judged.is_enabled() && (subject.is_some() || judged.assessment.verdict == Verdict::Oversize) {
+            findings.push(size::of_enabled(judged));
+        }
+    }
+    findings.extend(scan.regions.iter().filter(|region| asked(&region.name)).filter_map(state::of_region));
+    findings
+}
+
+/// Adds the namespace to what names only a pfn or dax device: the one that it has now, or had when an agent saw it fail.
+fn named(mut failures: Vec<Finding>, scan: &ScanResult) -> Vec<Finding> {
+    let recorded: Vec<(Option<String>, Option<String>)> = failures
+        .iter()
+        .filter(|finding| finding.evidence == FailureEvidence::EventStore)
+        .map(|finding| (finding.device.clone(), finding.namespace.clone()))
+        .collect();
+    for finding in failures.iter_mut().filter(|finding| finding.namespace.is_none()) {
+        let holder = scan.namespaces.iter().find(|judged| is_held_by(judged, finding.device.as_deref()));
+        let now = holder.map(|judged| judged.namespace.name.clone());
+        let then = || recorded.iter().rev().find(|(device, _)| *device == finding.device)?.1.clone();
+        finding.namespace = now.or_else(then);
+    }
+    failures
+}
+
+fn is_held_by(judged: &AssessedNamespace, device: Option<&str>) -> bool {
+    judged.namespace.holder.as_ref().is_ok_and(|holder| Some(holder.name.as_str()) == device)
+}
+
+/// Whether what failed is enabled by now.
+fn is_over(finding: &Finding, scan: &ScanResult) -> bool {
+    scan.namespaces.iter().any(|judged| {
+        let same = finding.namespace.as_deref() == Some(&judged.namespace.name)
+            || finding.namespace.is_none() && is_held_by(judged, finding.device.as_deref());
+        same && judged.is_enabled()
+    })
+}
+
+/// The last failure of each subject by each kind of evidence, in the order in which they came.
+fn latest(failures: Vec<Finding>) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    let key = |finding: &Finding| (finding.subject().map(str::to_owned), <&str>::from(finding.evidence));
+    let mut last: Vec<Finding> = failures.into_iter().rev().filter(|finding| seen.insert(key(finding))).collect();
+    last.reverse();
+    last
+}
