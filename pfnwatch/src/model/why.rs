@@ -179,7 +179,7 @@ pub struct Finding {
     pub evidence: FailureEvidence,
     /// When it happened, in RFC 3339.
     pub time: Option<String>,
-    /// The message or event that says so.
+    /// The message or the line of the event.
     pub quote: Option<String>,
     /// Cause, explanation and next command.
     #[serde(flatten)]

@@ -29,17 +29,36 @@ struct Failure {
     remedies: Vec<String>,
 }
 
-/// The finding of an event's JSON and its line for people; `None` if it is no failure, or not an event.
+/// A device that was enabled: what failed before is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enabled {
+    pub namespace: Option<String>,
+    pub device: Option<String>,
+    /// RFC 3339 in UTC, with microseconds: later times are greater texts.
+    pub time: String,
+}
+
+/// What an event means for the question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    Failed(Finding),
+    Enabled(Enabled),
+}
+
+/// What an event's JSON and its line for people mean; `None` if neither.
 #[must_use]
-pub fn of_event(json: &str, line: &str) -> Option<Finding> {
+pub fn of_event(json: &str, line: &str) -> Option<Recorded> {
     let failure: Failure = serde_json::from_str(json).ok()?;
-    let refused = match &*failure.event {
-        "denied" => true,
-        "set_up" => matches!(failure.outcome.as_deref(), Some("refused" | "reserved_not_enabled")),
-        "probe" => failure.result.as_deref() == Some("refused"),
-        _ => false,
-    };
-    refused.then(|| Finding {
+    let ended = failure.outcome.as_deref().or(failure.result.as_deref());
+    match (&*failure.event, ended) {
+        ("denied", _) | ("set_up" | "probe", Some("refused" | "reserved_not_enabled")) => {}
+        ("set_up" | "probe", Some("enabled")) => {
+            let Failure { namespace, device, time, .. } = failure;
+            return Some(Recorded::Enabled(Enabled { namespace, device, time }));
+        }
+        _ => return None,
+    }
+    Some(Recorded::Failed(Finding {
         answer: if failure.event == "denied" { denial(&failure) } else { refusal(&failure) },
         namespace: failure.namespace,
         device: failure.device,
@@ -47,7 +66,7 @@ pub fn of_event(json: &str, line: &str) -> Option<Finding> {
         time: Some(failure.time),
         // Further lines repeat what is in the answer.
         quote: line.lines().next().map(str::to_owned),
-    })
+    }))
 }
 
 /// The last remedy with a command is the exemption.
@@ -92,7 +111,10 @@ mod tests {
     use super::*;
 
     fn of(event: &Value) -> Option<Finding> {
-        of_event(&event.to_string(), "the line")
+        match of_event(&event.to_string(), "the line") {
+            Some(Recorded::Failed(finding)) => Some(finding),
+            _ => None,
+        }
     }
 
     fn set_up(outcome: &str, code: i32) -> Value {
@@ -147,7 +169,8 @@ mod tests {
 
     #[test]
     fn successes_and_other_events_are_no_failures() {
-        assert_eq!(of(&set_up("enabled", 0)), None);
+        let enabled = of_event(&set_up("enabled", 0).to_string(), "");
+        assert!(matches!(enabled, Some(Recorded::Enabled(it)) if it.namespace.as_deref() == Some("namespace0.1")));
         assert_eq!(of(&json!({ "event": "probe", "time": "t", "result": "passed_on" })), None);
         assert_eq!(of(&json!({ "event": "would_deny", "time": "t" })), None);
         assert_eq!(of_event("no JSON", ""), None);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::event_failure::Enabled;
 use super::{size, state};
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use crate::model::verdict::Verdict;
@@ -52,15 +53,22 @@ impl Subject {
     }
 }
 
+/// What was logged and recorded, the oldest first.
+#[derive(Debug, Default)]
+pub struct History {
+    pub failures: Vec<Finding>,
+    pub enabled: Vec<Enabled>,
+}
+
 /// The findings about a subject, or about the whole host: what failed and was not enabled since, what is disabled, what is
 /// oversize. The scan has the saved blocks of disabled namespaces.
 #[must_use]
-pub fn explain(scan: &ScanResult, failures: Vec<Finding>, subject: Option<&Subject>) -> Vec<Finding> {
-    let failures = latest(named(failures, scan));
-    let mut findings: Vec<Finding> = match subject {
-        Some(subject) => failures.into_iter().filter(|finding| subject.concerns(finding)).collect(),
-        None => failures.into_iter().filter(|it| it.answer.cause.is_problem() && !is_over(it, scan)).collect(),
-    };
+pub fn explain(scan: &ScanResult, history: History, subject: Option<&Subject>) -> Vec<Finding> {
+    let History { failures, enabled } = history;
+    let mut findings = latest(named(failures, scan));
+    findings.retain(|finding| !is_over(finding, scan, &enabled));
+    // The whole host has many lines that are no failures.
+    findings.retain(|it| subject.map_or(it.answer.cause.is_problem(), |subject| subject.concerns(it)));
     let asked = |name: &str| subject.is_none_or(|subject| subject.has(Some(name)));
     for judged in scan.namespaces.iter().filter(|judged| asked(&judged.namespace.name)) {
         let name = Some(judged.namespace.name.as_str());
@@ -95,13 +103,17 @@ fn is_held_by(judged: &AssessedNamespace, device: Option<&str>) -> bool {
     judged.namespace.holder.as_ref().is_ok_and(|holder| Some(holder.name.as_str()) == device)
 }
 
-/// Whether what failed is enabled by now.
-fn is_over(finding: &Finding, scan: &ScanResult) -> bool {
-    scan.namespaces.iter().any(|judged| {
-        let same = finding.namespace.as_deref() == Some(&judged.namespace.name)
-            || finding.namespace.is_none() && is_held_by(judged, finding.device.as_deref());
-        same && judged.is_enabled()
-    })
+/// Whether what failed is enabled now, or was since. A name is used again: what is disabled may be another namespace.
+fn is_over(finding: &Finding, scan: &ScanResult, enabled: &[Enabled]) -> bool {
+    let now = scan.namespaces.iter().filter(|judged| judged.is_enabled());
+    let since = enabled.iter().filter(|it| finding.time.as_ref().is_some_and(|failed| *failed < it.time));
+    match (&finding.namespace, &finding.device) {
+        (Some(name), _) => {
+            now.into_iter().any(|judged| judged.namespace.name == *name)
+                || since.into_iter().any(|it| it.namespace.as_ref() == Some(name))
+        }
+        (None, device) => since.into_iter().any(|it| it.device == *device),
+    }
 }
 
 /// The last failure of each subject by each kind of evidence, in the order in which they came.

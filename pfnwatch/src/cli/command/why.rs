@@ -11,8 +11,8 @@ use std::time::SystemTime;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use crate::analysis::why::event_failure::{self, of_event};
-use crate::analysis::why::host::{Subject, explain};
+use crate::analysis::why::event_failure::{self, Recorded, of_event};
+use crate::analysis::why::host::{History, Subject, explain};
 use crate::analysis::why::kernel_message::{KernelMessage, LoggedMessage};
 use crate::analysis::why::log_failure::of_log;
 use crate::analysis::why::ndctl_message;
@@ -130,35 +130,32 @@ fn add_message(report: &mut WhyReport, text: &str) -> anyhow::Result<bool> {
 
 fn add_host(report: &mut WhyReport, args: &Args, paths: &Paths) -> anyhow::Result<()> {
     let boot = boot_time(SystemTime::now());
-    let mut failures = match kernel_log(args.kernel_log.as_deref(), paths) {
+    let mut history = History::default();
+    match kernel_log(args.kernel_log.as_deref(), paths) {
         Ok(log) => {
             report.kernel_log_truncated = log.truncated;
             // A saved log may be of another boot.
-            of_log(&log.records, boot.filter(|_| args.kernel_log.is_none()))
+            history.failures = of_log(&log.records, boot.filter(|_| args.kernel_log.is_none()));
         }
-        Err(error) => {
-            report.kernel_log_problem = Some(format!("{error:#}"));
-            Vec::new()
-        }
-    };
+        Err(error) => report.kernel_log_problem = Some(format!("{error:#}")),
+    }
     let config = args.config.read()?;
     let inventory = Inventory::read(&SysfsRoots::from(paths))?;
     let mut blocks = InfoBlocks::default();
     let stored = args.store.file_in(&config).and_then(|file| Ok(Reader::open(&file)?));
     // Without a subject only this boot counts: a kernel that was replaced is not of interest.
     let since = boot.filter(|_| args.which.is_none());
-    match stored.and_then(|reader| from_store(&reader, since, &inventory, &mut blocks)) {
-        Ok(recorded) => failures.extend(recorded),
-        Err(error) => report.event_store_problem = Some(format!("{error:#}")),
+    if let Err(error) = stored.and_then(|reader| add_store(&reader, since, &inventory, &mut blocks, &mut history)) {
+        report.event_store_problem = Some(format!("{error:#}"));
     }
     let scan = ScanResult::assess(inventory, &blocks, KernelFacts::gather(paths, None)?, &config.thresholds());
     let subject = args.which.as_deref().map(|which| Subject::of(which, &scan));
     if let Some((subject, which)) = subject.as_ref().zip(args.which.as_deref())
-        && !subject.is_known(&scan, &failures)
+        && !subject.is_known(&scan, &history.failures)
     {
         bail!("{which} is no namespace, device or region of this host, and no known failure is about it");
     }
-    report.findings.extend(explain(&scan, failures, subject.as_ref()));
+    report.findings.extend(explain(&scan, history, subject.as_ref()));
     Ok(())
 }
 
@@ -175,13 +172,14 @@ fn kernel_log(file: Option<&Path>, paths: &Paths) -> anyhow::Result<KernelLog> {
     }
 }
 
-/// The failures that the agent recorded; the saved blocks of disabled namespaces are added to `blocks`.
-fn from_store(
+/// Adds what the agent recorded, and the saved blocks of disabled namespaces.
+fn add_store(
     reader: &Reader,
     since: Option<SystemTime>,
     inventory: &Inventory,
     blocks: &mut InfoBlocks,
-) -> anyhow::Result<Vec<Finding>> {
+    history: &mut History,
+) -> anyhow::Result<()> {
     let disabled = |namespace: &&Namespace| !namespace.bound && namespace.enabled_under().is_none();
     let disabled: Vec<_> = inventory.namespaces.iter().filter(disabled).collect();
     let saved = if disabled.is_empty() { Vec::new() } else { reader.blocks()? };
@@ -192,7 +190,13 @@ fn from_store(
     }
     let kinds = event_failure::KINDS.map(str::to_owned).to_vec();
     let events = reader.last(&EventFilter { since, kinds, ..EventFilter::default() }, MAX_EVENTS)?;
-    Ok(events.iter().filter_map(|event| of_event(&event.json, &event.line)).collect())
+    for recorded in events.iter().filter_map(|event| of_event(&event.json, &event.line)) {
+        match recorded {
+            Recorded::Failed(finding) => history.failures.push(finding),
+            Recorded::Enabled(enabled) => history.enabled.push(enabled),
+        }
+    }
+    Ok(())
 }
 
 /// A block that nobody can have written over since. A name is no identity: regions are numbered again at each boot.

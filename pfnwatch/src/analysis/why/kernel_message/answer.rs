@@ -196,11 +196,9 @@ impl KernelMessage {
                 "the labels were written for another interleave set, or some are missing: DIMMs were moved; put them back (ndctl init-labels loses what is on them)",
                 format!("ndctl list -D -r {region}"),
             ),
-            Self::LabelsFull => Answer::new(
-                Cause::LabelsFull,
-                "the label area of a DIMM has no room for labels",
-                "ndctl list -Dv",
-            ),
+            Self::LabelsFull => {
+                Answer::new(Cause::LabelsFull, "the label area of a DIMM has no room for labels", "ndctl list -Dv")
+            }
             Self::SizeMisaligned { size, unit } => Answer::new(
                 Cause::SizeMisaligned,
                 format!("{size} is no multiple of the region's align, {}", Bytes(*unit)),

@@ -1,5 +1,5 @@
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
 use pfnwatch_common::InfoBlock;
@@ -11,11 +11,11 @@ use super::*;
 use crate::cli::output::json::document;
 use crate::cli::{Cli, Command};
 use crate::guard::info_block_cache::InfoBlockCache;
-use crate::model::event::{BlockOrigin, NamespaceId, Time};
+use crate::model::event::{BlockOrigin, Event, NamespaceId, Time};
 use crate::model::store::{Settings, UnsavedBlocks as _};
 use crate::model::why::FailureCause as Cause;
 use crate::store::EventStore;
-use crate::testing::events::{context, decode, denial};
+use crate::testing::events::{context, creation, decode, denial, name};
 use crate::testing::schema::check;
 use crate::testing::tree::{Pmem, Tree};
 
@@ -172,11 +172,8 @@ fn the_whole_host_shows_what_is_wrong_now() {
     // pfn0.1 has namespace0.0, which is enabled: its failure is over. Twice the same is one.
     let expected = [named("namespace0.7", Cause::AlignTooLarge), named("namespace0.1", Cause::Unknown)];
     assert_eq!(host.causes(&[]), expected);
-    // By its device it is shown all the same, with the namespace that it has.
-    let asked = host.causes(&["pfn0.1"]);
-    assert!(asked.contains(&named("namespace0.0", Cause::SizeExplained)), "{asked:?}");
-    for name in ["namespace0.0", "/dev/pmem0", "00000001-0000-4000-8000-000000000000"] {
-        assert_eq!(host.causes(&[name]).last(), Some(&named("namespace0.0", Cause::SizeExplained)), "{name}");
+    for name in ["pfn0.1", "namespace0.0", "/dev/pmem0", "00000001-0000-4000-8000-000000000000"] {
+        assert_eq!(host.causes(&[name]), [named("namespace0.0", Cause::SizeExplained)], "{name}");
     }
     assert_eq!(host.causes(&["namespace0.7"]), [named("namespace0.7", Cause::AlignTooLarge)]);
     let error = host.why(&["namespace9.9"]).unwrap_err().to_string();
@@ -249,4 +246,26 @@ fn a_denial_is_explained_by_log_and_event() {
     assert_eq!(host.causes(&[])[..2], expected);
     let findings = host.why(&["pfn0.5"]).unwrap().findings;
     assert_eq!(findings[1].answer.next, "sudo pfnwatch allow --region region0 --once");
+}
+
+/// Names are used again: what was enabled since has another reason to be disabled.
+#[test]
+fn a_failure_is_over_once_the_namespace_was_enabled() {
+    let host = Host::new();
+    let set_up = |code: i32, second: u64| {
+        let mut record = creation();
+        record.namespace = name("namespace0.1");
+        (record.setup_result, record.bind_result) = (code, code);
+        let mut event = decode(zerocopy::IntoBytes::as_bytes(&record), &context()).unwrap();
+        event.time = Time(UNIX_EPOCH + Duration::from_secs(second));
+        event
+    };
+    let commit = |events: &mut [Event]| {
+        let settings = Settings { file: Some(host.store()), ..Settings::default() };
+        EventStore::open(settings, crate::export::line::of).commit(events, &mut InfoBlockCache::default());
+    };
+    commit(&mut [set_up(-16, 1)]);
+    assert_eq!(host.causes(&["namespace0.1"]), [named("namespace0.1", Cause::AddressRangeBusy)]);
+    commit(&mut [set_up(0, 2)]);
+    assert_eq!(host.causes(&["namespace0.1"]), [named("namespace0.1", Cause::Unknown)]);
 }
