@@ -65,10 +65,11 @@ pub struct History {
 #[must_use]
 pub fn explain(scan: &ScanResult, history: History, subject: Option<&Subject>) -> Vec<Finding> {
     let History { failures, enabled } = history;
-    let mut findings = latest(named(failures, scan));
+    let mut findings = named(failures, scan);
     findings.retain(|finding| !is_over(finding, scan, &enabled));
     // The whole host has many lines that are no failures.
     findings.retain(|it| subject.map_or(it.answer.cause.is_problem(), |subject| subject.concerns(it)));
+    let mut findings = latest(findings, subject.is_some());
     let asked = |name: &str| subject.is_none_or(|subject| subject.has(Some(name)));
     for judged in scan.namespaces.iter().filter(|judged| asked(&judged.namespace.name)) {
         let name = Some(judged.namespace.name.as_str());
@@ -116,11 +117,15 @@ fn is_over(finding: &Finding, scan: &ScanResult, enabled: &[Enabled]) -> bool {
     }
 }
 
-/// The last failure of each subject by each kind of evidence, in the order in which they came.
-fn latest(failures: Vec<Finding>) -> Vec<Finding> {
+/// The last failure by each kind of evidence, of each device unless it is `one` that was asked for, in the order in which they
+/// came.
+fn latest(failures: Vec<Finding>, one: bool) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
-    let key = |finding: &Finding| (finding.subject().map(str::to_owned), <&str>::from(finding.evidence));
-    let mut last: Vec<Finding> = failures.into_iter().rev().filter(|finding| seen.insert(key(finding))).collect();
+    let mut key = |finding: &Finding| {
+        let subject = finding.subject().filter(|_| !one);
+        seen.insert((subject.map(str::to_owned), <&str>::from(finding.evidence)))
+    };
+    let mut last: Vec<Finding> = failures.into_iter().rev().filter(|finding| key(finding)).collect();
     last.reverse();
     last
 }

@@ -191,6 +191,15 @@ mod tests {
     }
 
     #[test]
+    fn each_text_is_in_the_documentation() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/troubleshooting.md"));
+        for (pattern, ..) in KNOWN {
+            let text = pattern.trim_matches('*').trim_start_matches(": ").replace('*', "…");
+            assert!(page.contains(&format!("{text}`")), "{text}");
+        }
+    }
+
+    #[test]
     fn the_size_is_in_the_next_command() {
         let found = answer("region0: align setting is 0x1000000 size 0x3e800000 is misaligned").unwrap();
         assert_eq!(found.answer.next, "pfnwatch predict --region region0 --size 1048576000 --ndctl-size");

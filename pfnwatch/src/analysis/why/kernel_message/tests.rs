@@ -127,6 +127,14 @@ fn each_pattern_has_a_line() {
     assert_eq!(unused, Vec::<&str>::new());
 }
 
+#[test]
+fn each_pattern_is_in_the_documentation() {
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/troubleshooting.md"));
+    for (pattern, _) in KNOWN.iter().chain(&DRIVER_CORE).chain(&OLD_DRIVER_CORE) {
+        assert!(page.contains(&format!("`{}`", pattern.replace('*', "…"))), "{pattern}");
+    }
+}
+
 /// Every cause is that of a line here, or of what the other modules find.
 #[test]
 fn each_cause_is_given() {
