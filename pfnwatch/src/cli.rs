@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::command::{
     alerts, allow, baseline, config, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, schema,
-    status, superblock,
+    status, superblock, why,
 };
 use crate::model::exit::Exit;
 use crate::os::paths::Paths;
@@ -52,6 +52,8 @@ pub enum Command {
     Status(status::Args),
     /// Print what happened last, and why creations were denied
     Events(events::Args),
+    /// Explain why a creation or an enable failed, or why a size is smaller than asked for, with the next command
+    Why(why::Args),
     /// Print which alerts stand and who was told, or test a receiver
     Alerts(alerts::Args),
     /// Say what memmaps cost under this kernel and under those before it, and what costs more than it did
@@ -72,7 +74,10 @@ impl Command {
     /// Whether a thread may be left that waits in the kernel for a bind.
     #[must_use]
     pub const fn reads_sysfs(&self) -> bool {
-        matches!(self, Self::Scan(_) | Self::Plan(_) | Self::Predict(_) | Self::Policy(_) | Self::Allow(_))
+        matches!(
+            self,
+            Self::Scan(_) | Self::Plan(_) | Self::Predict(_) | Self::Policy(_) | Self::Allow(_) | Self::Why(_)
+        )
     }
 }
 
@@ -91,6 +96,7 @@ impl Cli {
             Command::Superblock(args) => superblock::run(&args, &paths),
             Command::Status(args) => status::run(&args, &paths),
             Command::Events(args) => events::run(&args, &paths),
+            Command::Why(args) => why::run(&args, &paths),
             Command::Alerts(args) => alerts::run(&args, &paths),
             Command::Baseline(args) => baseline::run(&args, &paths),
             Command::Fleet(args) => command::fleet::run(&args),

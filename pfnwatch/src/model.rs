@@ -23,3 +23,4 @@ pub mod units;
 pub mod verdict;
 pub mod view;
 pub mod web_config;
+pub mod why;

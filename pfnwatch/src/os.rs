@@ -7,6 +7,7 @@ pub mod control_client;
 pub mod control_socket;
 mod exit;
 pub mod interval;
+pub mod kernel_log;
 pub mod memory_trim;
 pub mod paths;
 pub mod privileges;

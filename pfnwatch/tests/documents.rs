@@ -9,6 +9,8 @@ use clap::CommandFactory as _;
 use pfnwatch::cli::Cli;
 use pfnwatch::model::event::UnjudgedReason;
 use pfnwatch::model::verdict::{Cause, Verdict};
+use pfnwatch::model::why::FailureCause;
+use strum::IntoEnumIterator as _;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
@@ -106,6 +108,24 @@ fn messages_of_the_troubleshooting_page_are_in_the_program() {
             assert!(source.contains(piece), "nothing says {piece:?} of {message}");
         }
     }
+}
+
+/// That each message is there is a unit test of what recognizes them.
+#[test]
+fn the_troubleshooting_page_has_the_causes_that_why_gives() {
+    let page = page("docs/troubleshooting.md");
+    let causes: Vec<&str> = FailureCause::iter().map(FailureCause::as_str).collect();
+    for cause in &causes {
+        assert!(page.contains(&format!("`{cause}`")), "{cause}");
+    }
+    for line in page.lines().filter_map(|line| line.strip_prefix("`pfnwatch why`: ")) {
+        let named = line.split('`').skip(1).step_by(2);
+        assert!(named.clone().count() > 0 && named.clone().all(|cause| causes.contains(&cause)), "{line}");
+    }
+    let parts: Vec<&str> = page.split("\n## ").filter(|part| !part.starts_with("What pfnwatch says")).collect();
+    let sections = parts.iter().flat_map(|part| part.split("\n### ").skip(1));
+    let (answered, silent): (Vec<_>, Vec<_>) = sections.partition(|section| section.contains("`pfnwatch why`"));
+    assert!(answered.len() > 25 && silent.is_empty(), "without what `why` answers: {silent:?}");
 }
 
 fn quoted_commands() -> Vec<(String, String)> {

@@ -38,3 +38,4 @@ mod reservation;
 mod set_up_events;
 mod soak;
 mod web;
+mod why;

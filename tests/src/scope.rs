@@ -88,6 +88,7 @@ pub const TABLE: &[Scope] = &[
     observing("reload::"),
     Scope { prefix: "diagnostics::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     only("web::", "6.12"),
+    observing("why::"),
     observing("host::doctor_finds"),
     Scope { prefix: "host::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     Scope { prefix: "host::doctor_names", lines: Lines::Blind, scenario: DEFAULT },

@@ -20,3 +20,4 @@ pub mod scan;
 pub mod schema;
 pub mod status;
 pub mod superblock;
+pub mod why;

@@ -77,6 +77,8 @@ pub struct Namespace {
     /// The namespace uuid; [`AttributeError::Absent`] on legacy and e820 regions.
     pub uuid: Attribute<Uuid>,
     pub holder: Attribute<Holder>,
+    /// What its label marks it for it: `pfn`, `dax` or `btt`; read only while it is disabled and nothing claims it.
+    pub holder_class: Attribute<String>,
     /// Whether its own driver is bound, which a claimed namespace's is not.
     pub bound: bool,
     pub system_ram: bool,

@@ -66,6 +66,7 @@ pub fn check_report(arguments: &[&str], said: &str) -> Result<(), Mismatch> {
         (&["scan"], "scan"),
         (&["status"], "status"),
         (&["superblock"], "superblock"),
+        (&["why"], "why"),
     ];
     let document = json(said)?;
     let name = match named.iter().find(|(words, _)| is(words)) {

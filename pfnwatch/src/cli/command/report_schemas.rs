@@ -12,7 +12,7 @@ use super::policy::RejectedPolicy;
 use super::policy::explanation::Explanation;
 use super::scan::against::Comparison;
 use super::scan::{self};
-use super::{baseline, config, doctor, fleet, kernel, predict, superblock};
+use super::{baseline, config, doctor, fleet, kernel, predict, superblock, why};
 use crate::cli::output::json::Document;
 use crate::model::control::{AcceptedBaseline, AlertsStatus, Allowed, ModeResponse, Released, Revoked};
 use crate::model::status::Status;
@@ -23,7 +23,7 @@ pub(crate) struct PublishedSchema {
     pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
-pub(crate) const REPORTS: [PublishedSchema; 24] = [
+pub(crate) const REPORTS: [PublishedSchema; 25] = [
     report::<Document<'_, AlertsStatus>>("alerts-list", "pfnwatch alerts list --format json"),
     report::<Document<'_, TestResult<'_>>>("alerts-test", "pfnwatch alerts test NAME --format json"),
     report::<Document<'_, Allowed>>("allow", "pfnwatch allow --region R --once --reason TEXT --format json"),
@@ -57,6 +57,7 @@ pub(crate) const REPORTS: [PublishedSchema; 24] = [
     report::<Comparison>("scan-against", "pfnwatch scan --against FILE --format json"),
     report::<Document<'_, Status>>("status", "pfnwatch status --format json"),
     report::<Document<'_, superblock::SuperblockDocument>>("superblock", "pfnwatch superblock FILE --format json"),
+    report::<Document<'_, why::WhyReport>>("why", "pfnwatch why --format json"),
 ];
 
 const fn report<T: JsonSchema>(name: &'static str, by: &'static str) -> PublishedSchema {

@@ -25,8 +25,12 @@ impl Namespace {
             uuid: directory.uuid("uuid"),
             bound: holder.is_err() && directory.link("driver").is_some(),
             holder,
+            holder_class: Err(AttributeError::Absent),
             system_ram: false,
         };
+        if matches!(namespace.holder, Err(AttributeError::Empty)) && !namespace.bound {
+            namespace.holder_class = directory.device("holder_class");
+        }
         namespace.system_ram = namespace.mode == Ok(SysfsMode::Dax) && namespace.is_system_ram(dax);
         Some(namespace)
     }
