@@ -6,3 +6,4 @@ pub mod event_assessment;
 pub mod label_tracker;
 pub mod memmap;
 pub mod prediction_check;
+pub mod validation;

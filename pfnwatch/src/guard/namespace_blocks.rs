@@ -50,6 +50,7 @@ mod tests {
             resource: Ok(4 << 30),
             uuid: Err(AttributeError::Absent),
             holder: Ok(holder),
+            label_class: Err(AttributeError::Absent),
             bound: false,
             system_ram: false,
         }

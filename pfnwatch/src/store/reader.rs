@@ -121,7 +121,15 @@ impl Reader {
     /// # Errors
     /// The file cannot be read.
     pub fn block(&self, which: &str) -> Result<Option<SavedInfoBlock>, StoreError> {
-        Ok(self.read(blocks::all)?.into_iter().find(|block| block.is_of(which)))
+        Ok(self.blocks()?.into_iter().find(|block| block.is_of(which)))
+    }
+
+    /// The info block of each namespace, the one that was seen last first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn blocks(&self) -> Result<Vec<SavedInfoBlock>, StoreError> {
+        self.read(blocks::all)
     }
 
     /// Every boot, the oldest first.

@@ -21,6 +21,7 @@ pub(crate) fn host() -> KernelParameters {
         allows_empty: None,
         deduplicates: Some(true),
         may_lose_memmap: false,
+        aligns: None,
     }
 }
 

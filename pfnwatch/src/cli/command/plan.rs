@@ -68,7 +68,7 @@ struct PlanContext<'a> {
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let thresholds = args.config.read()?.thresholds();
-    let scan = ScanResult::run(paths, EnabledBlocks::Read, &thresholds)?;
+    let scan = ScanResult::run(paths, EnabledBlocks::Read, Vec::new, &thresholds)?;
     let chosen = choose(&scan, &args.namespaces)?;
     let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &scan, &chosen, thresholds) };
     if let Some(file) = args.script.as_ref().filter(|_| !plan.steps.is_empty()) {

@@ -27,6 +27,8 @@ fn plan_below(root: &Path, max_struct_page: Option<u64>, may_lose_memmap: bool) 
         struct_page_size: Some(64),
         deduplicates: Some(true),
         may_lose_memmap,
+        allows_empty: None,
+        aligns: None,
     };
     let thresholds = Thresholds::default();
     let scan = ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &thresholds);
