@@ -56,7 +56,7 @@ pub(crate) const REPORTS: [PublishedSchema; 24] = [
     report::<scan::ScanReport>("scan", "pfnwatch scan --format json"),
     report::<Comparison>("scan-against", "pfnwatch scan --against FILE --format json"),
     report::<Document<'_, Status>>("status", "pfnwatch status --format json"),
-    report::<Document<'_, superblock::SuperblockDocument>>("superblock", "pfnwatch superblock FILE --format json"),
+    report::<Document<'_, superblock::SuperblockDocument<'_>>>("superblock", "pfnwatch superblock FILE --format json"),
 ];
 
 const fn report<T: JsonSchema>(name: &'static str, by: &'static str) -> PublishedSchema {
