@@ -1,6 +1,7 @@
 //! One table-like test for each rule, with the traps of the kernel facts.
 
 mod classes;
+mod reports;
 
 use crate::model::facts::{EnableRefusal, Obstacle};
 use crate::model::verdict::NamespaceTotals;
