@@ -67,6 +67,10 @@ fn refusal_of_block(facts: &Facts, host: &KernelParameters) -> Option<EnableRefu
     refusals(block, NamespacePlace { start: facts.start, size: facts.size }, host).into_iter().next()
 }
 
+/// A kernel before 6.6 made it (seen on 6.1.176).
+const NOTHING_USABLE: &str =
+    "nothing is usable on it, kernels since 6.6 refuse it, and an earlier one can panic when it is disabled";
+
 fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Assessment {
     let numbers = measured.numbers(facts, host);
     let (cause, mut detail) = cause::of(facts, host, measured, &numbers);
@@ -80,10 +84,15 @@ fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measur
     } else {
         Verdict::Ok
     };
+    if measured.usable == 0 && verdict != Verdict::Refused {
+        detail = format!("{NOTHING_USABLE}: {detail}");
+    }
     // Where the reservation itself is in order, the most telling hint is the cause.
     let cause = match (cause, hints.first()) {
         (Cause::None, Some(hint)) => {
-            detail.clone_from(&hint.detail);
+            if measured.usable > 0 {
+                detail.clone_from(&hint.detail);
+            }
             hint.cause
         }
         (cause, _) => cause,

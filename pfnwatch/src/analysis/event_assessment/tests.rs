@@ -212,6 +212,17 @@ fn an_info_block_by_hand_only_where_it_would_be_right() {
 }
 
 #[test]
+fn a_creation_that_would_leave_nothing_says_so() {
+    let size = 34 << 20;
+    let small = Judgement { namespace_end: 0, dataoff: 32 << 20, end_trunc: 2 << 20, ..denial() };
+    let end = small.namespace_start + size - 1;
+    let empty = explained_by(Judgement { namespace_end: end, ..small }, &host());
+    assert!(empty.detail.contains("nothing usable would be left"), "{}", empty.detail);
+    let less = Judgement { namespace_end: end, end_trunc: 0, ..small };
+    assert!(!explained_by(less, &host()).detail.contains("nothing usable"), "2 MiB are left");
+}
+
+#[test]
 fn without_a_namespace_there_are_still_words() {
     let decision = explained_by(Judgement { seen: pfnwatch_common::record::CaptureFlags::FAULT, ..denial() }, &host());
     assert_eq!(decision.remedies[0], "--map=mem: the memmap then lives in DRAM, an amount that is unknown");

@@ -76,3 +76,20 @@ fn a_start_pad_by_hand_is_not_a_moved_base() {
     assert_eq!((got.verdict, got.cause, got.numbers.excess), (Verdict::Ok, Cause::HandMade, Some(2_088_960)), "{got:?}");
     assert!(got.detail.contains("made by hand with a start_pad of 1.9 MiB"), "{}", got.detail);
 }
+
+/// 6.1 writes a block with nothing usable.
+#[test]
+fn an_empty_namespace_warns_before_it_hurts() {
+    let geometry = geometry(2 * MIB + 4096, 2 * MIB, Map::Dev);
+    let made = reservation(&geometry, 64, KernelQuirks { allows_empty: true }).unwrap();
+    let block = InfoBlock { npfns: made.npfns, end_trunc: 4096, ..InfoBlock::sample(made.dataoff, 64) };
+    assert_eq!((made.usable, block.npfns), (0, 0));
+    let enabled = Facts { enabled: true, usable: Some(0), ..with_block(&geometry, block) };
+    let got = assessed(&enabled);
+    assert_eq!((got.verdict, got.numbers.usable), (Verdict::Ok, Some(0)), "{got:?}");
+    assert!(got.detail.starts_with("nothing is usable on it, kernels since 6.6 refuse it"), "{}", got.detail);
+    let later = KernelParameters { allows_empty: Some(false), ..host() };
+    let got = assess(&with_block(&geometry, block), &later, &Thresholds::default());
+    assert_eq!(got.verdict, Verdict::Refused);
+    assert!(got.detail.contains("bad offset with small namespace"), "{}", got.detail);
+}
