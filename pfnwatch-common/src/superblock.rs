@@ -160,6 +160,19 @@ impl InfoBlock {
         self.dataoff.checked_add(self.start_pad as u64)
     }
 
+    /// Whether `npfns` says something. Tools that write images leave it 0; a kernel has 0 only where it cut the whole rest off at
+    /// the end.
+    #[must_use]
+    pub const fn has_npfns(&self) -> bool {
+        self.npfns != 0 || self.end_trunc != 0
+    }
+
+    /// Whether no kernel wrote the block: `npfns` is not set, or a start is padded, which kernels stopped before version 1.4.
+    #[must_use]
+    pub const fn is_hand_made(&self) -> bool {
+        !self.has_npfns() || (self.start_pad != 0 && self.version_minor >= 4)
+    }
+
     /// Whether the block makes sense in a namespace of `size` bytes at `start`. Whether the running kernel supports its
     /// page size and align is not checked.
     ///
@@ -188,9 +201,12 @@ impl InfoBlock {
     /// The geometry that the kernel used when it made the block, as far as the block describes it: the size to a page,
     /// and `start` modulo the align, which is all that the formula needs. It stays right after the namespace was
     /// resized or moved. `page_size` is the reading kernel's, for blocks that name none; `compat` its
-    /// `memremap_compat_align()`. `None` if the fields contradict each other.
+    /// `memremap_compat_align()`. `None` if the fields contradict each other, or do not describe the size.
     #[must_use]
     pub fn geometry_when_made(&self, page_size: u64, compat: u64) -> Option<Geometry> {
+        if !self.has_npfns() {
+            return None;
+        }
         let page_size = self.page_size.map_or(page_size, u64::from);
         let align = self.align.max(compat);
         if !align.is_power_of_two() {

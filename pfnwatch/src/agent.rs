@@ -628,7 +628,8 @@ impl<W: Write> Agent<W> {
                 self.publisher.info_blocks_mut().mark_replaced(*start, *uuid);
             }
         }
-        let (blocks, problem) = self.sensor.info_blocks(&inventory);
+        let (mut blocks, problem) = self.sensor.info_blocks(&inventory);
+        blocks.add_saved(&inventory.namespaces, self.publisher.info_blocks().iter());
         if let Some(problem) = problem {
             tracing::warn!("info blocks of enabled namespaces cannot be read: {problem}");
         }

@@ -6,4 +6,5 @@ pub mod event_assessment;
 pub mod label_tracker;
 pub mod memmap;
 pub mod prediction_check;
+pub mod validation;
 pub mod why;

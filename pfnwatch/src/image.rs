@@ -69,6 +69,8 @@ pub enum ImageFileError {
         "no kernel in it, neither a libnvdimm module nor an image (vmlinuz): name /lib/modules/VERSION, or the root above lib/modules and boot"
     )]
     Nothing,
+    #[error("no kernel in it, it depends on other packages: name these instead: {}", .0.join(", "))]
+    OnlyDepends(Vec<String>),
     #[error("neither a .deb, an .rpm, a libnvdimm.ko (plain, .gz, .xz, .zst), a kernel image nor an installed tree")]
     AnotherKind,
 }
@@ -84,10 +86,14 @@ impl KernelImages {
         let mut candidates = Self::default();
         for path in paths {
             match candidates.add(path) {
-                Ok(0) => candidates.failures.push((path.display().to_string(), ImageFileError::Nothing)),
+                Ok(0) => candidates.failures.push((path.display().to_string(), nothing_in(path))),
                 Ok(_) => {}
                 Err(error) => candidates.failures.push((path.display().to_string(), error)),
             }
+        }
+        // Beside the packages that it depends on, such a package is no failure.
+        if !candidates.kernels.is_empty() {
+            candidates.failures.retain(|(_, error)| !matches!(error, ImageFileError::OnlyDepends(_)));
         }
         candidates
     }
@@ -171,6 +177,15 @@ impl KernelImages {
         }
         built_in.into()
     }
+}
+
+/// Why there is no kernel in a path.
+fn nothing_in(path: &Path) -> ImageFileError {
+    let mut magic = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(8).read_to_end(&mut magic));
+    let kind = read.ok().and_then(|_| PackageKind::of(&magic));
+    let names = kind.and_then(|kind| package::kernel_dependencies(path, kind).ok()).unwrap_or_default();
+    if names.is_empty() { ImageFileError::Nothing } else { ImageFileError::OnlyDepends(names) }
 }
 
 fn struct_page_bytes(btf: &[u8], label: &str) -> Result<u64, String> {

@@ -15,6 +15,7 @@ pub mod prerequisites;
 pub mod programs;
 mod symbols;
 
+use crate::model::aligns::Aligns;
 use crate::model::kernel::KernelFacts;
 use crate::os::sysconf::page_size;
 use std::path::Path;
@@ -31,11 +32,15 @@ impl KernelFacts {
 
     pub fn of(paths: &Paths, btf: Option<&btf::Btf>) -> anyhow::Result<Self> {
         let release = std::fs::read_to_string(paths.procfs.join("sys/kernel/osrelease")).context("kernel release")?;
+        let page_size = page_size()?;
+        let version = std::fs::read_to_string(paths.procfs.join("sys/kernel/version")).unwrap_or_default();
         Ok(Self {
-            page_size: page_size()?,
+            page_size,
             struct_page_size: btf.and_then(|btf| btf.size_of("page").ok()).map(u64::from),
             deduplicates: btf.and_then(|btf| deduplicates(btf, release.trim(), DEDUPLICATION_SINCE)),
             may_lose_memmap: known_defects::may_lose_memmap(release.trim()),
+            allows_empty: allows_empty(release.trim()),
+            aligns: usual_aligns(page_size, &version),
             release: release.trim().to_owned(),
         })
     }
@@ -61,6 +66,23 @@ fn deduplicates(btf: &btf::Btf, release: &str, since: Option<(u32, u32)>) -> Opt
     (first_two(release)? >= since).then_some(true)
 }
 
+/// Since 6.6 (e96d9a938e89, one commit for both) a kernel refuses to write, and to take, a block that leaves nothing usable. An
+/// older release may be a distribution's that took the commit over.
+#[must_use]
+pub fn allows_empty(release: &str) -> Option<bool> {
+    (first_two(release)? >= (6, 6)).then_some(false)
+}
+
+/// `nd_pfn_supported_alignments()` in drivers/nvdimm/pfn_devs.c for x86_64; PREEMPT_RT has no transparent huge pages. `version` is
+/// the kernel's, as `uname -v` prints it.
+#[must_use]
+pub fn usual_aligns(page_size: u64, version: &str) -> Option<Aligns> {
+    if version.contains("PREEMPT_RT") {
+        return Some(Aligns::page_alone(page_size));
+    }
+    cfg!(target_arch = "x86_64").then_some(Aligns::X86_64)
+}
+
 /// The first two numbers of a release such as `6.1.0-50-amd64`, which distributions keep. They may have taken over later changes.
 fn first_two(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
@@ -71,6 +93,20 @@ fn first_two(release: &str) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
     use crate::testing::btf_writer::Writer;
+
+    #[test]
+    fn a_release_shows_whether_an_empty_block_is_refused() {
+        let releases = ["6.6.0", "6.12.117+deb13-cloud-amd64", "7.3.4"];
+        assert_eq!(releases.map(allows_empty), [Some(false); 3]);
+        assert_eq!(["6.5.13", "6.1.0-50-amd64", "5.14.0-362.el9", "next"].map(allows_empty), [None; 4]);
+    }
+
+    #[test]
+    fn preempt_rt_offers_a_page_alone() {
+        let rt = usual_aligns(4096, "#1 SMP PREEMPT_RT Debian 6.12.117-1 (2026-01-01)");
+        assert_eq!(rt, Some(Aligns::page_alone(4096)));
+        assert_ne!(usual_aligns(4096, "#1 SMP PREEMPT_DYNAMIC Debian 6.12.117-1"), rt);
+    }
 
     #[test]
     fn deduplication_takes_the_member_and_a_version_that_has_it() {

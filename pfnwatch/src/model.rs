@@ -1,6 +1,7 @@
 //! What the rooms talk about: events, namespaces, verdicts, status, settings and rows as plain types. No I/O.
 
 pub mod alert;
+pub mod aligns;
 pub mod bounded;
 pub mod capacity;
 pub mod control;

@@ -16,6 +16,7 @@ use crate::analysis::assess::assess;
 use crate::bpf::block_reader::BlockReader;
 use crate::kernel::features::privileges::Privileges;
 use crate::model::facts::KernelParameters;
+use crate::model::info_block::SavedInfoBlock;
 use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
 use crate::model::kernel::{KernelFacts, MemmapCounter};
 use crate::model::thresholds::Thresholds;
@@ -32,7 +33,8 @@ impl From<&KernelFacts> for KernelParameters {
             compat: COMPAT_ALIGN,
             struct_page: kernel.struct_page_size,
             max_struct_page: None,
-            allows_empty: None,
+            allows_empty: kernel.allows_empty,
+            aligns: kernel.aligns,
             deduplicates: kernel.deduplicates,
             may_lose_memmap: kernel.may_lose_memmap,
         }
@@ -49,7 +51,13 @@ pub enum EnabledBlocks {
 }
 
 impl ScanResult {
-    pub fn run(paths: &Paths, enabled: EnabledBlocks, thresholds: &Thresholds) -> anyhow::Result<Self> {
+    /// `saved` reads the blocks that were seen earlier, the newest first: it is called if a namespace is disabled.
+    pub fn run(
+        paths: &Paths,
+        enabled: EnabledBlocks,
+        saved: impl FnOnce() -> Vec<SavedInfoBlock>,
+        thresholds: &Thresholds,
+    ) -> anyhow::Result<Self> {
         let roots = SysfsRoots::from(paths);
         // BTF has 5 MB: it is read while sysfs is.
         let (kernel, inventory) = thread::scope(|scope| {
@@ -60,7 +68,10 @@ impl ScanResult {
             (kernel.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(gather), inventory)
         });
         let inventory = inventory?;
-        let (blocks, blocks_problem) = info_blocks(paths, &inventory, enabled);
+        let (mut blocks, blocks_problem) = info_blocks(paths, &inventory, enabled);
+        if inventory.namespaces.iter().any(Namespace::is_disabled) {
+            blocks.add_saved(&inventory.namespaces, &saved());
+        }
         let kernel = kernel?;
         let memmap_counter = MemmapCounter::read(paths, &kernel);
         let scan = Self::assess(inventory, &blocks, kernel, thresholds);
@@ -81,6 +92,7 @@ impl ScanResult {
     #[must_use]
     pub fn assess(inventory: Inventory, blocks: &InfoBlocks, kernel: KernelFacts, thresholds: &Thresholds) -> Self {
         let host = KernelParameters::from(&kernel);
+        let host = KernelParameters { aligns: inventory.aligns().or(host.aligns), ..host };
         let mut totals = NamespaceTotals::default();
         let judge = |namespace| {
             let facts = facts::facts(&namespace, blocks);

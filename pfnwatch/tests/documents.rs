@@ -48,7 +48,8 @@ fn causes() -> Vec<Cause> {
         Cause::OlderKernel => Some(Cause::Resized),
         Cause::Resized => Some(Cause::Moved),
         Cause::Moved => Some(Cause::WideStructPage),
-        Cause::WideStructPage => Some(Cause::Unexplained),
+        Cause::WideStructPage => Some(Cause::HandMade),
+        Cause::HandMade => Some(Cause::Unexplained),
         Cause::Unexplained => Some(Cause::None),
         Cause::None => None,
     };

@@ -209,3 +209,44 @@ fn a_thousand_namespaces() {
     assert_eq!((&report["totals"]["oversize"], &report["totals"]["unknown"]), (&63.into(), &0.into()));
     assert_eq!(report["totals"]["excess_bytes"], Value::from(63 * (256_u64 << 20)));
 }
+
+/// What the seeds offer counts, else what the architecture does.
+#[test]
+fn a_prediction_takes_the_aligns_that_the_kernel_offers() {
+    let predict = |folder: &TempDir, more: &[&str]| {
+        let usual = ["predict", "--size", "64GiB", "--max-struct-page", "64", "--format", "json"];
+        pfnwatch(folder.path(), &[&usual[..], more].concat())
+    };
+    let bare = tempfile::tempdir().unwrap();
+    for align in ["1", "512", "64K", "16M", "128M", "2G", "16G"] {
+        assert_eq!(predict(&bare, &["--align", align]).code, 2, "{align}");
+    }
+    for align in ["4K", "2M", "1G"] {
+        assert_eq!(predict(&bare, &["--align", align]).code, 0, "{align}");
+    }
+    let realtime = host(|tree| {
+        tree.region(0, 4 * GIB, 64 * GIB)?;
+        tree.write("pfn0.0", &[("supported_alignments", "4096")])
+    });
+    assert_eq!(predict(&realtime, &["--align", "2M"]).code, 2);
+    assert_eq!(predict(&realtime, &[]).json()["request"]["align_bytes"], 4096, "PREEMPT_RT");
+    assert_eq!(predict(&bare, &[]).json()["request"]["align_bytes"], 2 << 20);
+}
+
+#[test]
+fn a_prediction_finds_the_size_to_type() {
+    let folder = regressed();
+    let predict = |more: &[&str]| {
+        let usual = ["predict", "--region", "region0", "--format", "json", "--max-struct-page", "64"];
+        pfnwatch(folder.path(), &[&usual[..], more].concat()).json()
+    };
+    let usable = predict(&["--usable", "10GiB"]);
+    let (size, gained) = (&usable["request"]["size_bytes"], &usable["this_kernel"]["usable_bytes"]);
+    assert_eq!((size.as_u64(), gained.as_u64()), (Some(10_921_967_616), Some(10_750_001_152)), "{usable}");
+    assert!(usable["notes"].to_string().contains("--size=10921967616"), "{usable}");
+    // The tree says that all of its 64 GiB are free; the largest stretch of it is 44 GiB behind the namespace.
+    assert_eq!(predict(&["--percent", "50"])["request"]["size_bytes"], 32 * GIB);
+    let pieces = predict(&["--size", "8GiB", "--pieces-of", "1GiB"]);
+    assert_eq!((&pieces["pieces"]["pieces"], &pieces["pieces"]["piece_bytes"]), (&7.into(), &GIB.into()), "{pieces}");
+    assert_eq!(predict(&["--size", "8GiB"])["pieces"], Value::Null);
+}

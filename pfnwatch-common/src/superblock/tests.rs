@@ -97,6 +97,20 @@ fn sanity_against_the_namespace() {
     assert!(matches!(misfit(block, 4 * GIB, 512 * MIB), GeometryMismatch::Npfns { .. }));
 }
 
+#[test]
+fn what_no_kernel_writes_is_hand_made() {
+    let block = made(GIB, 64);
+    assert!(block.has_npfns() && !block.is_hand_made());
+    let image = InfoBlock { version_major: 0, version_minor: 2, mode: 1, dataoff: 2 * MIB, npfns: 0, ..block };
+    assert!(!image.has_npfns() && image.is_hand_made());
+    assert_eq!(image.geometry_when_made(4096, 2 * MIB), None, "it does not describe a size");
+    let empty = InfoBlock { npfns: 0, end_trunc: 4096, ..block };
+    assert!(empty.has_npfns() && !empty.is_hand_made(), "6.1 writes these");
+    let padded = InfoBlock { start_pad: 4096, ..block };
+    assert!(padded.is_hand_made());
+    assert!(!InfoBlock { version_minor: 3, ..padded }.is_hand_made(), "a kernel before 5.3");
+}
+
 fn field_or_any<T: Copy + core::fmt::Debug + 'static>(
     usual: T,
     any: impl Strategy<Value = T>,

@@ -34,6 +34,8 @@ pub fn check(bytes: &[u8]) {
         struct_page_size: Some(64),
         deduplicates: Some(true),
         may_lose_memmap: false,
+        allows_empty: None,
+        aligns: None,
     };
     let scan = ScanResult::assess(inventory, &InfoBlocks::default(), kernel, &Thresholds::default());
     for judged in &scan.namespaces {

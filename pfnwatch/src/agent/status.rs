@@ -179,6 +179,7 @@ impl AgentSnapshot<'_> {
         for namespace in &inventory.namespaces {
             self.add_block(namespace, &mut blocks);
         }
+        blocks.add_saved(&inventory.namespaces, self.info_blocks.iter());
         let scan = ScanResult::assess(inventory, &blocks, self.facts.clone(), &self.guard.policy().thresholds);
         Ok(ScanResult { memmap_counter: MemmapCounter::read(&self.options.paths, self.facts), ..scan })
     }

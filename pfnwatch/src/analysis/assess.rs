@@ -15,7 +15,8 @@ use crate::model::verdict::{Assessment, Numbers, Verdict};
 use pfnwatch_common::{Geometry, KernelQuirks, Rejection, reservation};
 
 use crate::analysis::memmap::{MappedNamespace, dram_bytes};
-use crate::model::facts::{Facts, KernelParameters, NamespaceMode, Obstacle};
+use crate::analysis::validation::{NamespacePlace, refusals};
+use crate::model::facts::{EnableRefusal, Facts, KernelParameters, NamespaceMode, Obstacle};
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::Cause;
 
@@ -23,6 +24,9 @@ use self::measure::Measured;
 
 #[must_use]
 pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -> Assessment {
+    if let Some(refusal) = refusal_while_disabled(facts, host) {
+        return without_numbers(facts, Verdict::Refused, refusal.to_string());
+    }
     if let Some(obstacle) = &facts.obstacle {
         return without_numbers(facts, Verdict::Unknown, obstacle.to_string());
     }
@@ -34,16 +38,45 @@ pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -
     }
     match measure::measure(facts, host, thresholds.reference_struct_page) {
         Ok(measured) => judge(facts, host, thresholds, &measured),
-        Err(obstacle) => without_numbers(facts, Verdict::Unknown, obstacle.to_string()),
+        Err(obstacle) => match refusal_of_block(facts, host) {
+            Some(refusal) => without_numbers(facts, Verdict::Refused, refusal.to_string()),
+            None => without_numbers(facts, Verdict::Unknown, obstacle.to_string()),
+        },
     }
 }
+
+/// Why the kernel does not enable a namespace whose block cannot be seen.
+fn refusal_while_disabled(facts: &Facts, host: &KernelParameters) -> Option<EnableRefusal> {
+    if !matches!(facts.obstacle, Some(Obstacle::Disabled { .. })) {
+        return None;
+    }
+    let (start, size) = (facts.start, facts.size);
+    if facts.mode == NamespaceMode::Whole {
+        // Without the start, the size alone may show it.
+        let misaligned = start.unwrap_or(0) | start.unwrap_or(0).wrapping_add(size?);
+        return (misaligned & (host.compat - 1) != 0).then_some(EnableRefusal::MapMisaligned { compat: host.compat });
+    }
+    let (block, seen) = facts.saved_block.as_ref()?;
+    let reason = refusals(block, NamespacePlace { start, size }, host).into_iter().next()?;
+    Some(EnableRefusal::OfSavedBlock { reason: Box::new(reason), seen: *seen })
+}
+
+/// Why the kernel would not enable a namespace that is not enabled, by the block on its media.
+fn refusal_of_block(facts: &Facts, host: &KernelParameters) -> Option<EnableRefusal> {
+    let block = facts.block.as_ref().filter(|_| !facts.enabled)?;
+    refusals(block, NamespacePlace { start: facts.start, size: facts.size }, host).into_iter().next()
+}
+
+/// A kernel before 6.6 made it (seen on 6.1.176).
+const NOTHING_USABLE: &str =
+    "nothing is usable on it, kernels since 6.6 refuse it, and an earlier one can panic when it is disabled";
 
 fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measured: &Measured) -> Assessment {
     let numbers = measured.numbers(facts, host);
     let (cause, mut detail) = cause::of(facts, host, measured, &numbers);
     let hints = hint::of(facts, host, thresholds, measured);
     let excess = numbers.excess.unwrap_or(0);
-    let verdict = if let Some(refusal) = measured.refusal(facts, host) {
+    let verdict = if let Some(refusal) = refusal_of_block(facts, host) {
         detail = refusal.to_string();
         Verdict::Refused
     } else if thresholds.passed_by(excess, measured.effective_align(), measured.geometry.size) {
@@ -51,10 +84,15 @@ fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measur
     } else {
         Verdict::Ok
     };
+    if measured.usable == 0 && verdict != Verdict::Refused {
+        detail = format!("{NOTHING_USABLE}: {detail}");
+    }
     // Where the reservation itself is in order, the most telling hint is the cause.
     let cause = match (cause, hints.first()) {
         (Cause::None, Some(hint)) => {
-            detail.clone_from(&hint.detail);
+            if measured.usable > 0 {
+                detail.clone_from(&hint.detail);
+            }
             hint.cause
         }
         (cause, _) => cause,
@@ -88,7 +126,7 @@ fn mapped_whole(facts: &Facts, host: &KernelParameters) -> Option<u64> {
 
 fn without_numbers(facts: &Facts, verdict: Verdict, detail: String) -> Assessment {
     // The kernel maps nothing of what is disabled or refused.
-    let unmapped = facts.refusal.is_some() || facts.obstacle == Some(Obstacle::Disabled);
+    let unmapped = verdict == Verdict::Refused || matches!(facts.obstacle, Some(Obstacle::Disabled { .. }));
     let numbers = Numbers { size: facts.size, dram: unmapped.then_some(0), ..Numbers::default() };
     Assessment { verdict, cause: Cause::None, detail, evidence: None, numbers, hints: Vec::new() }
 }

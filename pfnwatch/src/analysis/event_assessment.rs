@@ -105,7 +105,19 @@ fn reason(decision: &GuardDecision, thresholds: &Thresholds) -> String {
         _ => "",
     };
     let excess = Bytes(decision.excess_bytes.unwrap_or(0));
-    format!("this kernel reserves {bytes} bytes for each page, where {reference} suffice{whose}: {excess} too much")
+    let empty =
+        if leaves_nothing(decision) { "; nothing usable would be left, which kernels since 6.6 refuse" } else { "" };
+    format!(
+        "this kernel reserves {bytes} bytes for each page, where {reference} suffice{whose}: {excess} too much{empty}"
+    )
+}
+
+/// Whether the reservation and what is cut off at the end take all of it: 6.1 makes such a namespace, and can panic when it is
+/// disabled.
+fn leaves_nothing(decision: &GuardDecision) -> bool {
+    let taken = decision.reservation_bytes.zip(decision.end_trunc_bytes);
+    let size = decision.namespace.as_ref().map(|namespace| namespace.size_bytes);
+    taken.zip(size).is_some_and(|((reserved, cut), size)| reserved.saturating_add(cut) >= size)
 }
 
 fn remedies(decision: &GuardDecision, host: &KernelParameters, thresholds: &Thresholds) -> Vec<String> {

@@ -18,9 +18,6 @@ pub(super) const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
 /// (`compound_order`, include/linux/mm.h).
 const PAGE_ORDER_AT: u64 = 0x40;
 
-/// PAGE_SHIFT of x86.
-const PAGE_SHIFT: u64 = 12;
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// A breakpoint that the flow reaches: compilers write none there, so the instruction below it is hidden.
@@ -102,12 +99,25 @@ impl<'a> Flow<'a> {
     }
 
     pub(super) fn sightings(&self) -> impl Iterator<Item = Finding> {
-        self.before.iter().filter_map(|(&index, registers)| {
-            let instruction = self.instructions.get(index)?;
-            breakpoint(instruction)
-                .or_else(|| store(instruction, registers))
-                .or_else(|| product(instruction, registers))
-        })
+        let places =
+            || self.before.iter().filter_map(|(&index, registers)| Some((self.instructions.get(index)?, registers)));
+        let others = places()
+            .filter_map(|(instruction, registers)| breakpoint(instruction).or_else(|| store(instruction, registers)));
+        others.chain(self.products())
+    }
+
+    /// The multiplications of the pages that no other multiplication goes on from.
+    fn products(&self) -> impl Iterator<Item = Finding> {
+        let (mut made, mut used) = (Vec::new(), BTreeSet::new());
+        for (&index, registers) in &self.before {
+            let Some(instruction) = self.instructions.get(index) else { continue };
+            if let Some((size, from)) = product(instruction, registers) {
+                made.push((instruction.ip(), size));
+                used.extend(from);
+            }
+        }
+        let is_last = move |(_, size): &(u64, u64)| *size > 1 && !used.contains(size);
+        made.into_iter().filter(is_last).map(|(address, size)| Finding::Product { address, size })
     }
 }
 
@@ -146,14 +156,23 @@ fn store(instruction: &Instruction, registers: &Registers) -> Option<Finding> {
     })
 }
 
-fn product(instruction: &Instruction, registers: &Registers) -> Option<Finding> {
-    let (factor, pages) = match (instruction.mnemonic(), instruction.op_count()) {
-        (Mnemonic::Shl, 2) => (1_u64.checked_shl(u32::try_from(immediate(instruction, 1)?).ok()?)?, 0),
-        (Mnemonic::Imul, 3) => (immediate(instruction, 2)?, 1),
-        _ => return None,
-    };
-    let is_pages = width(instruction) == 8 && operand(instruction, pages, registers) == Value::Pages(1);
-    is_pages.then(|| Finding::Product { address: instruction.ip(), size: factor })
+/// How many times the pages behind the head an instruction makes of fewer or more of them; and of how many.
+fn product(instruction: &Instruction, registers: &Registers) -> Option<(u64, Vec<u64>)> {
+    if instruction.op0_kind() != OpKind::Register || instruction.mnemonic() == Mnemonic::Mov {
+        return None;
+    }
+    let times = |value: Option<&Value>| if let Some(Value::Pages(times)) = value { Some(*times) } else { None };
+    let made = times(result(registers, instruction).as_ref()).or_else(|| {
+        // What is added to the start is multiplied on the way: lea 0x2000(%rdi,%rax,8)
+        let index = times(registers.get(instruction.memory_index()))?;
+        let scale = u64::from(instruction.memory_index_scale());
+        index.checked_mul(scale).filter(|_| instruction.mnemonic() == Mnemonic::Lea && scale > 1)
+    })?;
+    let operands = (0..instruction.op_count()).map(|index| operand(instruction, index, registers));
+    let in_registers: Vec<_> = operands.filter_map(|value| times(Some(&value))).collect();
+    let address = [instruction.memory_base(), instruction.memory_index()];
+    let in_address = address.into_iter().filter_map(|register| times(registers.get(register)));
+    Some((made, in_registers.into_iter().chain(in_address).collect()))
 }
 
 fn step(before: &Registers, instruction: &Instruction, info: &mut InstructionInfoFactory) -> Registers {
@@ -189,15 +208,26 @@ fn result(before: &Registers, instruction: &Instruction) -> Option<Value> {
         Mnemonic::Xor | Mnemonic::Sub if twice_the_same => Value::constant(0),
         // What remains of the carry: GCC selects between two constants with it, without a branch.
         Mnemonic::Sbb if twice_the_same => Value::constant(0).joined(&Value::constant(u64::MAX)).within(width),
-        Mnemonic::And => old.map(immediate(instruction, 1)?, width, |a, b| a & b),
+        Mnemonic::And => old.masked(immediate(instruction, 1)?, width),
         Mnemonic::Or => old.map(immediate(instruction, 1)?, width, |a, b| a | b),
+        Mnemonic::Add if immediate(instruction, 1).is_none() => old.and_more(&operand(instruction, 1, before), width),
         Mnemonic::Add => old.plus(immediate(instruction, 1)?, width),
         Mnemonic::Sub if immediate(instruction, 1).is_none() => old.less(&operand(instruction, 1, before), width),
         Mnemonic::Sub => old.plus(immediate(instruction, 1)?.wrapping_neg(), width),
         Mnemonic::Lea if instruction.memory_index() == Register::None => {
             before.get(instruction.memory_base())?.plus(instruction.memory_displacement64(), width)
         }
-        Mnemonic::Shr if immediate(instruction, 1)? == PAGE_SHIFT => old.in_pages(width),
+        Mnemonic::Lea if instruction.memory_displacement64() == 0 => {
+            let scale = instruction.memory_index_scale().into();
+            let index = before.get(instruction.memory_index())?.times(scale, width);
+            // Without a base the product stands alone.
+            before.get(instruction.memory_base()).map_or(index.clone(), |base| base.and_more(&index, width))
+        }
+        Mnemonic::Shl => old.times(1_u64.checked_shl(u32::try_from(immediate(instruction, 1)?).ok()?)?, width),
+        Mnemonic::Imul if instruction.op_count() == 3 => {
+            operand(instruction, 1, before).times(immediate(instruction, 2)?, width)
+        }
+        Mnemonic::Shr => old.shifted_right(immediate(instruction, 1)?, width),
         // Of the instructions with a condition, only cmovcc has two operands.
         _ if instruction.condition_code() != ConditionCode::None && instruction.op_count() == 2 => {
             old.joined(&operand(instruction, 1, before)).within(width)

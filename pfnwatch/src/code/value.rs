@@ -8,16 +8,21 @@ use iced_x86::Register;
 const MAX_CONSTANTS: usize = 4;
 /// What `size - SZ_8K` subtracts of `size`, and of `end - start`, where end is the last byte.
 const HEADS: [u64; 2] = [0x2000, 0x1fff];
+/// PAGE_SHIFT of x86.
+const PAGE_SHIFT: u32 = 12;
+const WHOLE_PAGES: u64 = u64::MAX << PAGE_SHIFT;
 
-/// What is known of a value. The kernel computes dataoff as `N * ((size - 8192) >> 12)`: `BehindHead` and `Pages` are the
-/// steps on that way. `DataOff` and `Room` are given to registers by who asks (`empty_block`).
+/// What is known of a value. The kernel computes dataoff as `N * ((size - 8192) >> 12)`: `BehindHead`, `Shifted` and `Pages` are
+/// the steps on that way. `DataOff` and `Room` are given to registers by who asks (`empty_block`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Unknown,
     Constants(BTreeSet<u64>),
     /// Something unknown without the 8 KiB at the start of a namespace.
     BehindHead,
-    /// The pages behind the head, so many times.
+    /// That, shifted right by less than a page's bits: clang masks the rest away, and has multiplied with `shr 6; and -64`.
+    Shifted(u32),
+    /// So many times the number of pages behind the head.
     Pages(u64),
     DataOff,
     /// What dataoff is compared with, less dataoff, less something else, in pages instead of bytes.
@@ -77,8 +82,36 @@ impl Value {
         }
     }
 
+    /// The sum of two registers.
+    pub(super) fn and_more(&self, other: &Self, width: usize) -> Self {
+        match (self, other) {
+            (Self::Pages(a), Self::Pages(b)) if width == 8 => a.checked_add(*b).map_or(Self::Unknown, Self::Pages),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// So many times the pages; anything else is not followed.
+    pub(super) fn times(&self, factor: u64, width: usize) -> Self {
+        match self {
+            Self::Pages(pages) if width == 8 => pages.checked_mul(factor).map_or(Self::Unknown, Self::Pages),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Without the bits that `mask` lacks.
+    pub(super) fn masked(&self, mask: u64, width: usize) -> Self {
+        match self {
+            Self::BehindHead if width == 8 && mask == WHOLE_PAGES => Self::Pages(1 << PAGE_SHIFT),
+            Self::Shifted(by) if width == 8 && mask == u64::MAX << (PAGE_SHIFT - by) => {
+                Self::Pages(1 << (PAGE_SHIFT - by))
+            }
+            value => value.map(mask, width, |a, b| a & b),
+        }
+    }
+
     pub(super) fn less(&self, other: &Self, width: usize) -> Self {
         match (self, other) {
+            (Self::Pages(a), Self::Pages(b)) if width == 8 => a.checked_sub(*b).map_or(Self::Unknown, Self::Pages),
             (&Self::Room { less_dataoff: false, less_other, in_pages: false }, Self::DataOff) if width == 8 => {
                 Self::Room { less_dataoff: true, less_other, in_pages: false }
             }
@@ -97,6 +130,19 @@ impl Value {
             &Self::Room { less_dataoff, less_other, in_pages: false } => {
                 Self::Room { less_dataoff, less_other, in_pages: true }
             }
+            _ => Self::Unknown,
+        }
+    }
+
+    /// As x86_64 has it, where PAGE_SHIFT is 12.
+    pub(super) fn shifted_right(&self, by: u64, width: usize) -> Self {
+        let Some(by) = u32::try_from(by).ok().filter(|by| *by <= PAGE_SHIFT && width == 8) else {
+            return Self::Unknown;
+        };
+        match self {
+            Self::Pages(pages) if pages.trailing_zeros() >= by => Self::Pages(pages >> by),
+            value if by == PAGE_SHIFT => value.in_pages(width),
+            Self::BehindHead => Self::Shifted(by),
             _ => Self::Unknown,
         }
     }

@@ -92,6 +92,11 @@ impl InfoBlockCache {
         self.is_restored
     }
 
+    /// All blocks.
+    pub fn iter(&self) -> impl Iterator<Item = &SavedInfoBlock> {
+        self.blocks.values()
+    }
+
     /// The block of the namespace that starts at this address.
     #[must_use]
     pub fn at(&self, start_address: u64) -> Option<&SavedInfoBlock> {

@@ -50,7 +50,7 @@ mod tests {
             resource: Ok(4 << 30),
             uuid: Err(AttributeError::Absent),
             holder: Ok(holder),
-            holder_class: Err(AttributeError::Absent),
+            label_class: Err(AttributeError::Absent),
             bound: false,
             system_ram: false,
         }

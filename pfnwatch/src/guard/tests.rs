@@ -19,6 +19,8 @@ fn what_is_exempt_in_vain_is_told_with_its_reason() {
         struct_page_size: Some(64),
         deduplicates: None,
         may_lose_memmap: false,
+        allows_empty: None,
+        aligns: None,
     };
     let clock = Rc::new(os::clock::SystemClock::new().unwrap());
     let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &facts, clock);

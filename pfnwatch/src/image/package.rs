@@ -1,5 +1,6 @@
 //! Files out of kernel packages: .deb and .rpm, as streams. Nothing is written to disk, and nothing is executed.
 
+mod dependencies;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -67,20 +68,20 @@ pub fn files(
 ) -> Result<(), PackageError> {
     let file = File::open(path)?;
     match kind {
-        PackageKind::Deb => from_tar(deb_data(file)?, wanted, each),
+        PackageKind::Deb => from_tar(deb_member(file, b"data.tar")?, wanted, each),
         PackageKind::Rpm => from_cpio(rpm_payload(file)?, wanted, each),
     }
 }
 
-/// The member data.tar.* of a .deb, still packed.
-fn deb_data(mut file: File) -> Result<impl Read, PackageError> {
+/// A member of a .deb by the beginning of its name, still packed.
+fn deb_member(mut file: File, prefix: &[u8]) -> Result<impl Read, PackageError> {
     let (offset, size) = {
         let cache = ReadCache::new(&file);
         let archive = ArchiveFile::parse(&cache)?;
         let mut data = None;
         for member in archive.members() {
             let member = member?;
-            if member.name().starts_with(b"data.tar") {
+            if member.name().starts_with(prefix) {
                 data = Some(member.file_range());
                 break;
             }
@@ -89,6 +90,35 @@ fn deb_data(mut file: File) -> Result<impl Read, PackageError> {
     };
     file.seek(SeekFrom::Start(offset))?;
     Ok(BufReader::new(file).take(size))
+}
+
+/// The kernel packages that a package depends on, by its own list: one that has no files of its own names those that do.
+///
+/// # Errors
+/// [`PackageError`]: not readable, damaged or cut short.
+pub fn kernel_dependencies(path: &Path, kind: PackageKind) -> Result<Vec<String>, PackageError> {
+    let file = File::open(path)?;
+    let mut names = match kind {
+        PackageKind::Deb => {
+            let mut control = Vec::new();
+            from_tar(
+                deb_member(file, b"control.tar")?,
+                |path| path == "control",
+                |entry| {
+                    control = entry.bytes;
+                    Ok(())
+                },
+            )?;
+            dependencies::of_control(&String::from_utf8_lossy(&control))
+        }
+        PackageKind::Rpm => {
+            let mut file = BufReader::new(file);
+            skip_to_rpm_header(&mut file)?;
+            dependencies::of_rpm_header(&mut file)?
+        }
+    };
+    names.retain(|name| name.starts_with("linux-") || name.starts_with("kernel"));
+    Ok(names)
 }
 
 fn from_tar(
@@ -109,28 +139,36 @@ fn from_tar(
 
 /// The payload behind an .rpm's lead and its two headers, still packed.
 fn rpm_payload(file: File) -> Result<impl Read, PackageError> {
-    const LEAD: u64 = 96;
     let mut file = BufReader::new(file);
-    skip(&mut file, LEAD)?;
-    let signature = skip_rpm_header(&mut file)?;
-    // The first header, the signatures, is padded to eight bytes; the second is not.
-    skip(&mut file, signature.next_multiple_of(8) - signature)?;
+    skip_to_rpm_header(&mut file)?;
     skip_rpm_header(&mut file)?;
     Ok(file)
 }
 
-/// Skips one header of an .rpm: its magic, the number of index entries of 16 bytes, the size of the store, and these two.
-/// Returns its length in bytes.
+/// Skips an .rpm's lead and its signatures.
+fn skip_to_rpm_header(file: &mut impl Read) -> io::Result<()> {
+    const LEAD: u64 = 96;
+    skip(file, LEAD)?;
+    let signature = skip_rpm_header(file)?;
+    // The first header, the signatures, is padded to eight bytes; the second is not.
+    skip(file, signature.next_multiple_of(8) - signature)
+}
+
+/// Skips one header of an .rpm. Returns its length in bytes.
 fn skip_rpm_header(file: &mut impl Read) -> io::Result<u64> {
+    let (entries, store) = rpm_header_sizes(file)?;
+    skip(file, entries * 16 + store)?;
+    Ok(16 + entries * 16 + store)
+}
+
+/// The beginning of an .rpm's header: its magic, the number of index entries of 16 bytes, and the size of the store behind them.
+fn rpm_header_sizes(file: &mut impl Read) -> io::Result<(u64, u64)> {
     let mut intro = [0; 16];
     file.read_exact(&mut intro)?;
     let [0x8e, 0xad, 0xe8, 1, _, _, _, _, e0, e1, e2, e3, s0, s1, s2, s3] = intro else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "an .rpm header does not begin with its magic number"));
     };
-    let entries = u64::from(u32::from_be_bytes([e0, e1, e2, e3]));
-    let store = u64::from(u32::from_be_bytes([s0, s1, s2, s3]));
-    skip(file, entries * 16 + store)?;
-    Ok(16 + entries * 16 + store)
+    Ok((u32::from_be_bytes([e0, e1, e2, e3]).into(), u32::from_be_bytes([s0, s1, s2, s3]).into()))
 }
 
 fn from_cpio(

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::image::module_file::tests::libnvdimm;
-use crate::image::package::tests::{deb, rpm};
+use crate::image::package::tests::{deb, deb_with_control, rpm, rpm_with_requires};
 use crate::image::vmlinux::tests::bzimage;
 use crate::kernel::known_defects::may_lose_memmap;
 use crate::kernel::max_struct_page::resolve;
@@ -103,6 +103,25 @@ fn a_built_in_libnvdimm_is_told() {
     let candidates = KernelImages::read([root.path()]);
     assert!(candidates.kernels[RELEASE].built_in);
     assert_eq!(candidates.kernels.len(), 1, "the other one's module is only missing");
+}
+
+/// Debian's linux-image from 6.19 on, and Fedora's kernel.
+#[test]
+fn a_package_that_only_depends_on_others_names_them() {
+    let control = "Package: linux-image-6.19\nDepends: linux-binary-6.19 (= 6.19.1-1), linux-modules-6.19\n";
+    let (meta, kernel) = (deb_with_control(control, &[]), deb(&[(KO, &libnvdimm(64, 6))]));
+    let fedora = rpm_with_requires(&["kernel-core-uname-r"], &[]);
+    let folder = folder(&[("meta.deb", &meta), ("kernel.deb", &kernel), ("meta.rpm", &fedora)]);
+    let path = |name| folder.path().join(name);
+    for (name, depends) in [("meta.deb", "linux-binary-6.19, linux-modules-6.19"), ("meta.rpm", "kernel-core-uname-r")]
+    {
+        let alone = KernelImages::read([path(name).as_path()]);
+        let error = alone.failures[0].1.to_string();
+        assert!(error.contains("depends on other packages") && error.ends_with(depends), "{error}");
+    }
+    let (meta, kernel) = (path("meta.deb"), path("kernel.deb"));
+    let both = KernelImages::read([meta.as_path(), kernel.as_path()]);
+    assert_eq!((both.kernels.len(), both.failures.len()), (1, 0));
 }
 
 #[test]

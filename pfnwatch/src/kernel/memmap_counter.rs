@@ -33,6 +33,8 @@ mod tests {
             struct_page_size: Some(64),
             deduplicates: Some(true),
             may_lose_memmap: false,
+            allows_empty: None,
+            aligns: None,
         };
         let vmstat = "nr_memmap_boot_pages 9\nnr_memmap_pages 4096\nnr_other 1\n";
         for (release, wrong) in [("6.17.13", true), ("6.18.15", true), ("7.3.4", false), ("next", true)] {

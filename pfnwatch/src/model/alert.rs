@@ -110,6 +110,9 @@ pub enum AlertName {
     /// A namespace costs more than it should.
     #[serde(rename = "PfnwatchNamespaceOversize")]
     NamespaceOversize,
+    /// The kernel does not enable a namespace because of what its info block says.
+    #[serde(rename = "PfnwatchNamespaceRefused")]
+    NamespaceRefused,
     /// The agent is up and sees nothing.
     #[serde(rename = "PfnwatchBlind")]
     Blind,
@@ -164,6 +167,7 @@ impl AlertName {
             Self::CapacityRegression
             | Self::NamespaceRegression
             | Self::NamespaceOversize
+            | Self::NamespaceRefused
             | Self::Blind
             | Self::ModeOverridden
             | Self::RecordsLost

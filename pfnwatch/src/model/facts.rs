@@ -3,6 +3,8 @@
 use pfnwatch_common::{InfoBlock, Map};
 use thiserror::Error;
 
+use crate::model::aligns::Aligns;
+use crate::model::timestamp::Timestamp;
 use crate::model::units::Bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
@@ -55,6 +57,8 @@ pub struct Facts {
     /// Its usable bytes.
     pub usable: Option<u64>,
     pub block: Option<InfoBlock>,
+    /// The block of a disabled namespace as it was last seen, and when.
+    pub saved_block: Option<(InfoBlock, Timestamp)>,
     /// pfnwatch saw the running kernel make the block.
     pub observed: bool,
     /// Its driver is bound: the running kernel accepts it.
@@ -79,6 +83,7 @@ impl Facts {
             first_usable: None,
             usable: None,
             block: None,
+            saved_block: None,
             observed: false,
             enabled: false,
             system_ram: false,
@@ -88,7 +93,12 @@ impl Facts {
     }
 }
 
-/// Why the kernel does not set a namespace up.
+/// What becomes of a namespace that a kernel before 6.6 makes with nothing usable (seen on 6.1.176).
+pub const NOTHING_USABLE: &str = "nothing usable is left, and this kernel makes it all the same: an fsdax namespace without a byte can \
+                                  panic the kernel when it is disabled, and kernels since 6.6 refuse it. Do not make it: take a \
+                                  larger one, or a smaller align";
+
+/// Why the kernel does not set a namespace up. Quoted is what it logs.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EnableRefusal {
     /// The probe ended with this errno (positive), from an event.
@@ -96,24 +106,74 @@ pub enum EnableRefusal {
     Errno(i32),
     #[error("the kernel would refuse it: {0}")]
     Formula(pfnwatch_common::Rejection),
-    /// The block reserves fewer bytes a page than the running kernel's `sizeof(struct page)`: -EOPNOTSUPP.
+    /// Neither map=mem (1) nor map=dev (2): -ENXIO.
+    #[error("the mode {0} of its block is neither map=mem (1) nor map=dev (2)")]
+    Mode(u32),
+    /// The block was made with larger pages than the running kernel's.
     #[error(
-        "its block reserves {block} bytes for each page, and this kernel needs {kernel}: boot the kernel that made it, or rebuild it"
+        "its block was made with pages of {}, and this kernel has pages of {}: \"init failed, page size mismatch\"",
+        Bytes(*.block), Bytes(*.kernel)
+    )]
+    PageSize { block: u64, kernel: u64 },
+    /// The block reserves fewer bytes a page than the running kernel's `sizeof(struct page)`.
+    #[error(
+        "its block reserves {block} bytes for each page, and this kernel needs {kernel}: boot the kernel that made it, or \
+         rebuild it: \"init failed, struct page size mismatch\""
     )]
     StructPage { block: u64, kernel: u64 },
-    /// The block was made with larger pages than the running kernel's: -EOPNOTSUPP.
-    #[error("its block was made with pages of {}, and this kernel has pages of {}", Bytes(*.block), Bytes(*.kernel))]
-    PageSize { block: u64, kernel: u64 },
+    /// devdax with an align that the kernel does not offer.
+    #[error("its align is {}, and this kernel offers {offered}: \"init failed, alignment mismatch\"", Bytes(*.align))]
+    Align { align: u64, offered: Aligns },
+    /// The align is larger than the namespace.
+    #[error("its align ({}) exceeds its size ({}): \"alignment: … exceeds capacity\"", Bytes(*.align), Bytes(*.size))]
+    AlignExceedsSize { align: u64, size: u64 },
+    /// The reservation is larger than the namespace.
+    #[error("its block reserves {} of its {}: \"pfn array size exceeds capacity\"", Bytes(*.dataoff), Bytes(*.size))]
+    Capacity { dataoff: u64, size: u64 },
     /// The first usable byte is not a multiple of the align: the base of the namespace moved.
-    #[error("its first usable byte is no longer a multiple of its align ({}): the base has moved", Bytes(*.align))]
+    #[error(
+        "its first usable byte is no longer a multiple of its align ({}), the base has moved: \"bad offset: … dax disabled\"",
+        Bytes(*.align)
+    )]
     Moved { align: u64 },
+    /// `dataoff` is not a multiple of the running kernel's page size.
+    #[error("its dataoff {dataoff} is not a multiple of a page ({}): \"bad offset: … dax disabled\"", Bytes(*.page_size))]
+    BrokenPage { dataoff: u64, page_size: u64 },
+    /// `start + start_pad` is not a multiple of `memremap_compat_align()`.
+    #[error("its start is not a multiple of {}: \"resource start misaligned\"", Bytes(*.compat))]
+    StartMisaligned { compat: u64 },
+    /// `end - end_trunc` is not a multiple of `memremap_compat_align()`.
+    #[error("its end is not a multiple of {}: \"resource end misaligned\"", Bytes(*.compat))]
+    EndMisaligned { compat: u64 },
+    /// Nothing usable is left, which kernels since 6.6 refuse.
+    #[error("its block leaves nothing usable: \"bad offset with small namespace\"")]
+    Empty,
+    /// Usable bytes would begin within the first 8 KiB: -EINVAL, without a message.
+    #[error("its dataoff {dataoff} lies within the first 8 KiB, where the block itself is")]
+    InHead { dataoff: u64 },
+    /// A namespace without a block on a region whose namespaces are mapped whole (e820, virtio_pmem).
+    #[error(
+        "its start or its end is not a multiple of {}: \"misaligned, unable to map\" (a memmap= range that crosses holes \
+         of the memory map is cut into such pieces)",
+        Bytes(*.compat)
+    )]
+    MapMisaligned { compat: u64 },
+    /// What a saved block shows.
+    #[error("{reason} (by its info block of {seen})")]
+    OfSavedBlock { reason: Box<Self>, seen: Timestamp },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Obstacle {
     /// The namespace is not enabled, so that its block is not visible.
-    #[error("disabled, its info block cannot be seen: enable it, or read it with `ndctl read-infoblock`")]
-    Disabled,
+    #[error(
+        "disabled, its info block cannot be seen: enable it, or read it with `ndctl read-infoblock`{}",
+        .label.map_or(String::new(), |mode| format!(" (its label says {})", mode.as_str()))
+    )]
+    Disabled {
+        /// What its label says it is.
+        label: Option<NamespaceMode>,
+    },
     #[error("locked: unlock the DIMM with `ndctl load-keys`")]
     Locked,
     #[error("it vanished while it was read: scan again")]
@@ -141,6 +201,8 @@ pub struct KernelParameters {
     pub max_struct_page: Option<u64>,
     /// The kernel writes a block that leaves nothing usable, instead of refusing it.
     pub allows_empty: Option<bool>,
+    /// The aligns that it offers.
+    pub aligns: Option<Aligns>,
     /// The kernel deduplicates the tail pages of a devdax memmap in DRAM.
     pub deduplicates: Option<bool>,
     /// The kernel is suspected to lose a memmap in DRAM each time its device is disabled.

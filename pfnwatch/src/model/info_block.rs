@@ -4,6 +4,7 @@ use pfnwatch_common::{InfoBlock, superblock};
 use uuid::Uuid;
 
 use crate::model::event::{BlockOrigin, NamespaceId, Time};
+use crate::model::inventory::Namespace;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedInfoBlock {
@@ -55,6 +56,18 @@ impl SavedInfoBlock {
             || uuid.is_some_and(|uuid| {
                 self.namespace.namespace_uuid == Some(uuid) || self.block().uuid == *uuid.as_bytes()
             })
+    }
+
+    /// Whether it is the block of this namespace as it is now: nobody could have overwritten it.
+    #[must_use]
+    pub fn is_on(&self, namespace: &Namespace) -> bool {
+        let NamespaceId { namespace_uuid, start_address, size_bytes, .. } = self.namespace;
+        let uuid = namespace.uuid.clone().ok().filter(|uuid| !uuid.is_nil());
+        let is_same = match namespace_uuid {
+            Some(_) => namespace_uuid == uuid,
+            None => uuid.is_none() && namespace.resource == Ok(start_address),
+        };
+        is_same && namespace.size == Ok(size_bytes) && !self.raw_since && !self.destroyed
     }
 
     #[must_use]

@@ -7,6 +7,8 @@ use nix::errno::Errno;
 use pfnwatch_common::{InfoBlock, Map, superblock};
 use uuid::Uuid;
 
+use super::aligns::Aligns;
+use super::info_block::SavedInfoBlock;
 use super::timestamp::Timestamp;
 
 #[derive(Debug, Default)]
@@ -14,6 +16,14 @@ pub struct Inventory {
     pub regions: Vec<Region>,
     /// By region and number; seeds, which have no size, are left out.
     pub namespaces: Vec<Namespace>,
+}
+
+impl Inventory {
+    /// The aligns that the kernel offers, which are the same for all regions; `None` if no region shows them.
+    #[must_use]
+    pub fn aligns(&self) -> Option<Aligns> {
+        self.regions.iter().find_map(|region| region.aligns.clone().ok())
+    }
 }
 
 /// The value of an attribute, or why there is none.
@@ -77,11 +87,27 @@ pub struct Namespace {
     /// The namespace uuid; [`AttributeError::Absent`] on legacy and e820 regions.
     pub uuid: Attribute<Uuid>,
     pub holder: Attribute<Holder>,
-    /// What its label marks it for it: `pfn`, `dax` or `btt`; read only while it is disabled and nothing claims it.
-    pub holder_class: Attribute<String>,
+    /// What the label of a namespace that nothing claims says it is; read only while no driver is bound.
+    pub label_class: Attribute<SysfsMode>,
     /// Whether its own driver is bound, which a claimed namespace's is not.
     pub bound: bool,
     pub system_ram: bool,
+}
+
+impl Namespace {
+    /// Whether no driver is bound, neither its own nor its holder's.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        !self.bound && !self.holder.as_ref().is_ok_and(Holder::enabled)
+    }
+}
+
+impl Holder {
+    /// Whether its driver is bound: only then does it have a size.
+    #[must_use]
+    pub const fn enabled(&self) -> bool {
+        self.size.is_ok()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -139,6 +165,8 @@ pub struct Region {
     pub dax_seed: Attribute<String>,
     /// The namespace that is made next.
     pub namespace_seed: Attribute<String>,
+    /// What its seeds offer.
+    pub aligns: Attribute<Aligns>,
     /// Its driver is bound: its namespaces do not exist otherwise.
     pub enabled: bool,
     /// A DIMM of it is locked; read only while the region is not enabled.
@@ -155,38 +183,60 @@ pub struct DeviceUser {
     pub command: String,
 }
 
-/// Raw info blocks by namespace name, from a raw device or from eBPF.
+/// Info blocks by namespace name.
 #[derive(Clone, Debug, Default)]
-pub struct InfoBlocks(BTreeMap<String, Box<[u8; superblock::SIZE]>>);
+pub struct InfoBlocks {
+    /// Raw, from a raw device or from eBPF.
+    read: BTreeMap<String, Box<[u8; superblock::SIZE]>>,
+    /// Those that were seen earlier.
+    saved: BTreeMap<String, (InfoBlock, Timestamp)>,
+}
 
 impl From<BTreeMap<String, Box<[u8; superblock::SIZE]>>> for InfoBlocks {
-    fn from(blocks: BTreeMap<String, Box<[u8; superblock::SIZE]>>) -> Self {
-        Self(blocks)
+    fn from(read: BTreeMap<String, Box<[u8; superblock::SIZE]>>) -> Self {
+        Self { read, saved: BTreeMap::new() }
     }
 }
 
 impl InfoBlocks {
     /// Replaces a block that is already known.
     pub fn insert(&mut self, namespace: &str, block: [u8; superblock::SIZE]) {
-        self.0.insert(namespace.to_owned(), Box::new(block));
+        self.read.insert(namespace.to_owned(), Box::new(block));
     }
 
     /// Adds blocks; those already known stay.
     pub fn extend(&mut self, more: Self) {
-        for (namespace, block) in more.0 {
-            self.0.entry(namespace).or_insert(block);
+        for (namespace, block) in more.read {
+            self.read.entry(namespace).or_insert(block);
+        }
+    }
+
+    /// Adds what was seen earlier of those that are disabled, and should still be on the media: the newest comes first.
+    pub fn add_saved<'a>(&mut self, namespaces: &[Namespace], saved: impl IntoIterator<Item = &'a SavedInfoBlock>) {
+        let disabled: Vec<_> = namespaces.iter().filter(|namespace| namespace.is_disabled()).collect();
+        for block in saved {
+            if let Some(namespace) = disabled.iter().find(|namespace| block.is_on(namespace)) {
+                let entry = || (*block.block(), block.last_seen.0.into());
+                self.saved.entry(namespace.name.clone()).or_insert_with(entry);
+            }
         }
     }
 
     /// The 4 KiB of a namespace as they were read.
     #[must_use]
     pub fn raw(&self, namespace: &str) -> Option<&[u8; superblock::SIZE]> {
-        self.0.get(namespace).map(Box::as_ref)
+        self.read.get(namespace).map(Box::as_ref)
     }
 
     /// The block of a namespace, if signature and checksum are right: the kernel accepts no other.
     #[must_use]
     pub fn parsed(&self, namespace: &str) -> Option<InfoBlock> {
         InfoBlock::from_block(self.raw(namespace)?).ok()
+    }
+
+    /// The block that a namespace had, and when it was last seen.
+    #[must_use]
+    pub fn saved(&self, namespace: &str) -> Option<(InfoBlock, Timestamp)> {
+        self.saved.get(namespace).copied()
     }
 }

@@ -1,5 +1,7 @@
 //! Facts about a kernel.
 
+use super::aligns::Aligns;
+
 /// `memremap_compat_align()` in bytes: 2 MiB (SUBSECTION_SIZE, include/linux/mmzone.h) except on POWER with the hash
 /// MMU.
 pub const COMPAT_ALIGN: u64 = 2 << 20;
@@ -16,6 +18,10 @@ pub struct KernelFacts {
     pub deduplicates: Option<bool>,
     /// The kernel is suspected to lose a memmap in DRAM each time its device is disabled.
     pub may_lose_memmap: bool,
+    /// `Some(false)` if its release shows that it refuses a block that leaves nothing usable.
+    pub allows_empty: Option<bool>,
+    /// The aligns that its architecture offers; a region's seeds show the kernel's own.
+    pub aligns: Option<Aligns>,
 }
 
 /// What the kernel counts of memmaps that were made since boot, in DRAM and on the media.

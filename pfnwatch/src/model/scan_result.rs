@@ -27,8 +27,16 @@ impl AssessedNamespace {
     pub fn map(&self) -> Option<Map> {
         match self.facts.mode {
             NamespaceMode::Whole => Some(Map::Mem),
-            _ => self.facts.map.or_else(|| self.facts.block.as_ref().and_then(InfoBlock::map)),
+            _ => self.facts.map.or_else(|| self.block().and_then(InfoBlock::map)),
         }
+    }
+
+    /// The info block that the verdict is about: a saved one only if the kernel refuses it.
+    #[must_use]
+    pub fn block(&self) -> Option<&InfoBlock> {
+        let refused = self.assessment.verdict == Verdict::Refused;
+        let saved = self.facts.saved_block.as_ref().filter(|_| refused).map(|(block, _)| block);
+        self.facts.block.as_ref().or(saved)
     }
 }
 

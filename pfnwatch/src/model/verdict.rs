@@ -106,6 +106,8 @@ pub enum Cause {
     Moved,
     /// A kernel with a wider struct page (memory debugging) made the block.
     WideStructPage,
+    /// A tool or a person made the block: no kernel writes one like it.
+    HandMade,
     /// None of the known causes explains the bytes.
     Unexplained,
     /// There is nothing to explain.
@@ -128,9 +130,13 @@ impl Cause {
             Self::Rounding => Some('D'),
             Self::SmallerPages => Some('E'),
             Self::SmallerStructPage => Some('F'),
-            Self::OlderKernel | Self::Resized | Self::Moved | Self::WideStructPage | Self::Unexplained | Self::None => {
-                None
-            }
+            Self::OlderKernel
+            | Self::Resized
+            | Self::Moved
+            | Self::WideStructPage
+            | Self::HandMade
+            | Self::Unexplained
+            | Self::None => None,
         }
     }
 }

@@ -15,7 +15,7 @@ pub fn existing_namespace(judged: &AssessedNamespace) -> Option<ExistingNamespac
         return None;
     }
     let holder = namespace.holder.as_ref().ok();
-    let block = facts.block.as_ref();
+    let block = judged.block();
     Some(ExistingNamespace {
         namespace: namespace.name.clone(),
         namespace_uuid: namespace.uuid.clone().ok().filter(|uuid| !uuid.is_nil()),
@@ -87,6 +87,8 @@ pub(crate) mod tests {
             struct_page_size: Some(64),
             deduplicates: Some(true),
             may_lose_memmap: false,
+            allows_empty: None,
+            aligns: None,
         };
         ScanResult::assess(inventory, &blocks, kernel, &Thresholds::default()).namespaces
     }

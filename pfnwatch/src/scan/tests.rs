@@ -3,12 +3,17 @@
 use std::fs;
 
 use crate::testing::tree::{Pmem, Tree};
-use pfnwatch_common::Map;
+use pfnwatch_common::superblock::SuperblockKind;
+use pfnwatch_common::{InfoBlock, Map};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::*;
 use crate::analysis::assess::assess;
+use crate::model::aligns::Aligns;
+use crate::model::event::{BlockOrigin, NamespaceId, Time};
 use crate::model::facts::{KernelParameters, NamespaceMode, Obstacle};
+use crate::model::info_block::SavedInfoBlock;
 use crate::model::inventory::SysfsMode;
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::{Assessment, Cause, Evidence, Verdict};
@@ -42,6 +47,7 @@ fn host() -> KernelParameters {
         allows_empty: None,
         deduplicates: None,
         may_lose_memmap: false,
+        aligns: None,
     }
 }
 
@@ -207,13 +213,13 @@ fn a_locked_region_is_said_to_be() {
 }
 
 /// The block of a namespace that a kernel with 128 bytes a page made.
-fn regressed_block(pmem: &Pmem) -> pfnwatch_common::InfoBlock {
-    pfnwatch_common::InfoBlock {
+fn regressed_block(pmem: &Pmem) -> InfoBlock {
+    InfoBlock {
         uuid: [1; 16],
         parent_uuid: [2; 16],
         npfns: pmem.usable() / 4096,
         align: pmem.align,
-        ..pfnwatch_common::InfoBlock::sample(pmem.dataoff(), 128)
+        ..InfoBlock::sample(pmem.dataoff(), 128)
     }
 }
 
@@ -254,6 +260,75 @@ fn an_exact_block_is_taken_where_there_is_one() {
     blocks.insert("namespace0.0", broken);
     let facts = facts::facts(&inventory.namespaces[0], &blocks);
     assert_eq!((facts.block, facts.mode, facts.obstacle), (None, NamespaceMode::Fsdax, None::<Obstacle>));
+}
+
+/// The block that a disabled namespace with this uuid had when it was last seen.
+fn saved(block: InfoBlock) -> SavedInfoBlock {
+    let namespace = NamespaceId {
+        namespace: "namespace7.7".to_owned(),
+        namespace_uuid: Some(Uuid::from_bytes([9; 16])),
+        start_address: 4 * GIB,
+        size_bytes: GIB,
+    };
+    let seen = Time(std::time::UNIX_EPOCH);
+    SavedInfoBlock::new(namespace, Box::new(block.encode()), BlockOrigin::Read, seen).unwrap()
+}
+
+#[test]
+fn a_disabled_namespace_whose_saved_block_the_kernel_does_not_take_is_refused() {
+    let (folder, tree) = tree();
+    let uuid = Uuid::from_bytes([9; 16]).to_string();
+    let attributes = [("mode", "raw"), ("size", "1073741824"), ("resource", "0x100000000"), ("holder", "")];
+    tree.write("namespace0.0", &attributes).unwrap();
+    tree.write("namespace0.0", &[("uuid", &uuid), ("holder_class", "dax")]).unwrap();
+    let inventory = read(&folder);
+    let judged = |saved: SavedInfoBlock| {
+        let mut blocks = InfoBlocks::default();
+        blocks.add_saved(&inventory.namespaces, &[saved]);
+        let host = KernelParameters { aligns: Some(Aligns::X86_64), ..host() };
+        assess(&facts::facts(&inventory.namespaces[0], &blocks), &host, &Thresholds::default())
+    };
+    let sound = InfoBlock::sample(18 * MIB, 64);
+    for (block, reason) in [
+        (InfoBlock { page_struct_size: 32, ..sound }, "struct page size mismatch"),
+        (InfoBlock { page_size: Some(65536), ..sound }, "page size mismatch"),
+        (InfoBlock { align: 16 * MIB, dataoff: 32 * MIB, kind: SuperblockKind::Dax, ..sound }, "alignment mismatch"),
+    ] {
+        let got = judged(saved(block));
+        assert_eq!((got.verdict, got.numbers.dram), (Verdict::Refused, Some(0)), "{}", got.detail);
+        assert!(got.detail.contains(reason) && got.detail.contains("1970-01-01T00:00:00Z"), "{}", got.detail);
+    }
+    let got = judged(saved(sound));
+    assert_eq!(got.verdict, Verdict::Unknown, "somebody has disabled it");
+    assert!(got.detail.ends_with("(its label says devdax)"), "{}", got.detail);
+    let wide = InfoBlock { page_struct_size: 32, ..sound };
+    let unsure = [
+        SavedInfoBlock { raw_since: true, ..saved(wide) },
+        SavedInfoBlock { destroyed: true, ..saved(wide) },
+        SavedInfoBlock { namespace: NamespaceId { size_bytes: 2 * GIB, ..saved(wide).namespace }, ..saved(wide) },
+        SavedInfoBlock { namespace: NamespaceId { namespace_uuid: None, ..saved(wide).namespace }, ..saved(wide) },
+    ];
+    for block in unsure {
+        assert_eq!(judged(block).verdict, Verdict::Unknown, "it may have another block by now");
+    }
+}
+
+/// `memmap=4G!3G` over holes: five regions, of which the kernel maps the last alone.
+#[test]
+fn regions_of_a_memmap_range_that_crosses_holes_are_refused() {
+    let (folder, tree) = tree();
+    let sizes = ["1053933568", "16384", "19529728", "262144", "3221225472"];
+    for (id, size) in sizes.iter().enumerate() {
+        tree.write(&format!("namespace{id}.0"), &[("mode", "memory"), ("size", size), ("holder", "")]).unwrap();
+    }
+    for id in 0..4 {
+        let got = verdict(&folder, &format!("namespace{id}.0"));
+        assert_eq!(got.verdict, Verdict::Refused, "{}", got.detail);
+        assert!(got.detail.contains("\"misaligned, unable to map\"") && got.detail.contains("crosses holes"));
+    }
+    assert_eq!(verdict(&folder, "namespace4.0").verdict, Verdict::Unknown, "its size fits: somebody has disabled it");
+    tree.write("namespace4.0", &[("resource", "0x100004000")]).unwrap();
+    assert_eq!(verdict(&folder, "namespace4.0").verdict, Verdict::Refused, "its start does not");
 }
 
 proptest::proptest! {

@@ -124,7 +124,7 @@ impl Reader {
         Ok(self.blocks()?.into_iter().find(|block| block.is_of(which)))
     }
 
-    /// The info blocks of all namespaces, the one that was seen last first.
+    /// The info block of each namespace, the one that was seen last first.
     ///
     /// # Errors
     /// The file cannot be read.

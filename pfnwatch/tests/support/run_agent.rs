@@ -127,6 +127,8 @@ impl Rig {
             struct_page_size: Some(64),
             deduplicates: Some(true),
             may_lose_memmap: false,
+            allows_empty: None,
+            aligns: None,
         };
         let log = Log::new(LogFormat::Json, self.log.clone());
         let (sensor, clock) = (self.kernel.sensor(), Rc::new(self.clock.clone()));

@@ -41,6 +41,8 @@ pub fn scan(build: impl FnOnce(&Tree) -> std::io::Result<()>) -> ScanResult {
         struct_page_size: Some(64),
         deduplicates: Some(true),
         may_lose_memmap: false,
+        allows_empty: None,
+        aligns: None,
     };
     ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
 }

@@ -53,6 +53,8 @@ fn scanned(pmem: Option<Pmem>) -> ScanResult {
         struct_page_size: Some(64),
         deduplicates: Some(true),
         may_lose_memmap: false,
+        allows_empty: None,
+        aligns: None,
     };
     ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
 }

@@ -20,6 +20,9 @@ pub(super) fn of(facts: &Facts, host: &KernelParameters, measured: &Measured, nu
 /// The block shows its own history: later changes are recognized by how it was made, and a changed block is never
 /// blamed on the kernel that made it.
 fn of_block(block: &InfoBlock, facts: &Facts, measured: &Measured) -> Cause {
+    if block.is_hand_made() {
+        return Cause::HandMade;
+    }
     if let Some(made) = &measured.made {
         if was_resized(made, measured.geometry.size) {
             return Cause::Resized;
@@ -131,6 +134,15 @@ pub(super) fn explain(
                 "made by a kernel that reserves 128 bytes for each page: {excess} too much{}",
                 uncertainty(measured)
             )
+        }
+        Cause::HandMade => {
+            let how = match &facts.block {
+                Some(block) if block.has_npfns() => {
+                    format!("made by hand with a start_pad of {}", Bytes(block.start_pad.into()))
+                }
+                _ => "written by a tool, npfns not set".to_owned(),
+            };
+            format!("{how}: {}", surplus(measured))
         }
         Cause::WideStructPage => format!("made by a kernel with a wider struct page: {excess} too much"),
         Cause::Resized => match &measured.made {

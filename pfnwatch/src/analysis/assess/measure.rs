@@ -8,7 +8,7 @@ use pfnwatch_common::{Geometry, InfoBlock, Map, Rejection};
 
 use super::reserved_with;
 use crate::analysis::memmap::{MappedNamespace, dram_bytes};
-use crate::model::facts::{EnableRefusal, Facts, KernelParameters, Obstacle};
+use crate::model::facts::{Facts, KernelParameters, Obstacle};
 use crate::model::units::Bytes;
 use crate::model::verdict::{Evidence, Numbers};
 
@@ -241,27 +241,6 @@ impl Measured {
         let align = self.effective_align();
         let end = self.geometry.start.wrapping_add(self.geometry.size);
         if align.is_power_of_two() { self.end_trunc.saturating_sub(end & (align - 1)) } else { 0 }
-    }
-
-    /// Why this kernel would not enable the namespace, if it does not have it enabled.
-    pub(super) fn refusal(&self, facts: &Facts, host: &KernelParameters) -> Option<EnableRefusal> {
-        if facts.enabled {
-            return None;
-        }
-        let block = facts.block.as_ref()?;
-        if self.geometry.map == Map::Dev {
-            let page_size = block.page_size.map_or(host.page_size, u64::from);
-            if page_size > host.page_size {
-                return Some(EnableRefusal::PageSize { block: page_size, kernel: host.page_size });
-            }
-            let reserved = u64::from(block.page_struct_size);
-            if let Some(kernel) = host.struct_page.filter(|kernel| *kernel > reserved) {
-                return Some(EnableRefusal::StructPage { block: reserved, kernel });
-            }
-        }
-        let first = facts.start?.checked_add(self.reservation)?;
-        let misaligned = block.align.is_power_of_two() && first & (block.align - 1) != 0;
-        misaligned.then_some(EnableRefusal::Moved { align: block.align })
     }
 }
 

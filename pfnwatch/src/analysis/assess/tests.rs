@@ -1,6 +1,7 @@
 //! One table-like test for each rule, with the traps of the kernel facts.
 
 mod classes;
+mod reports;
 
 use crate::model::facts::{EnableRefusal, Obstacle};
 use crate::model::verdict::NamespaceTotals;
@@ -22,6 +23,7 @@ fn host() -> KernelParameters {
         allows_empty: None,
         deduplicates: Some(true),
         may_lose_memmap: false,
+        aligns: None,
     }
 }
 
@@ -118,7 +120,7 @@ fn what_is_not_known_is_unknown_with_its_reason() {
     let unreadable = |text: &str| Some(Obstacle::Unreadable(text.to_owned()));
     for (facts, reason) in [
         (Facts { obstacle: Some(Obstacle::Locked), ..whole.clone() }, "ndctl load-keys"),
-        (Facts { obstacle: Some(Obstacle::Disabled), ..whole.clone() }, "disabled"),
+        (Facts { obstacle: Some(Obstacle::Disabled { label: None }), ..whole.clone() }, "disabled"),
         (Facts { obstacle: unreadable("size: empty"), ..whole.clone() }, "size: empty"),
         (Facts { size: None, ..whole.clone() }, "its size is not known"),
         (Facts { map: None, ..whole.clone() }, "its map is not known"),

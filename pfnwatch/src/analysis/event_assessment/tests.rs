@@ -21,6 +21,7 @@ pub(crate) fn host() -> KernelParameters {
         allows_empty: None,
         deduplicates: Some(true),
         may_lose_memmap: false,
+        aligns: None,
     }
 }
 
@@ -208,6 +209,17 @@ fn an_info_block_by_hand_only_where_it_would_be_right() {
     assert!(!by_hand(coarse, &host()), "ndctl counts from address 0");
     assert!(!by_hand(denial(), &KernelParameters { struct_page: Some(80), ..host() }), "the kernel would refuse it");
     assert!(!by_hand(denial(), &KernelParameters { struct_page: None, ..host() }));
+}
+
+#[test]
+fn a_creation_that_would_leave_nothing_says_so() {
+    let size = 34 << 20;
+    let small = Judgement { namespace_end: 0, dataoff: 32 << 20, end_trunc: 2 << 20, ..denial() };
+    let end = small.namespace_start + size - 1;
+    let empty = explained_by(Judgement { namespace_end: end, ..small }, &host());
+    assert!(empty.detail.contains("nothing usable would be left"), "{}", empty.detail);
+    let less = Judgement { namespace_end: end, end_trunc: 0, ..small };
+    assert!(!explained_by(less, &host()).detail.contains("nothing usable"), "2 MiB are left");
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn host() -> KernelParameters {
         allows_empty: Some(false),
         deduplicates: Some(true),
         may_lose_memmap: false,
+        aligns: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why a namespace or a region is disabled if nothing was logged: the kernel refuses some things in silence.
 
-use crate::model::inventory::{AttributeError, Region};
+use crate::model::inventory::{AttributeError, Region, SysfsMode};
 use crate::model::scan_result::AssessedNamespace;
 use crate::model::units::Bytes;
 use crate::model::verdict::Verdict;
@@ -66,11 +66,11 @@ fn answer(judged: &AssessedNamespace) -> Answer {
 fn unknown(judged: &AssessedNamespace) -> Answer {
     let namespace = &judged.namespace;
     let name = &namespace.name;
-    let class = match (namespace.holder_class.as_deref(), &namespace.holder) {
+    let class = match (&namespace.label_class, &namespace.holder) {
         (_, Ok(holder)) => format!("{} has it and is not enabled", holder.name),
-        (Ok("pfn"), _) => "its label marks it as fsdax".to_owned(),
-        (Ok("dax"), _) => "its label marks it as devdax".to_owned(),
-        (Ok("btt"), _) => "its label marks it as sector".to_owned(),
+        (Ok(SysfsMode::Memory), _) => "its label marks it as fsdax".to_owned(),
+        (Ok(SysfsMode::Dax), _) => "its label marks it as devdax".to_owned(),
+        (Ok(SysfsMode::Safe), _) => "its label marks it as sector".to_owned(),
         _ => "its label does not show its mode".to_owned(),
     };
     let why = format!(

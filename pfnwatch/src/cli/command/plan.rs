@@ -16,9 +16,9 @@ use crate::cli::output::terminal;
 use crate::config::ConfigArgs;
 use crate::model::exit::{Exit, ExitContext};
 use crate::model::facts::KernelParameters;
+use crate::model::kernel::COMPAT_ALIGN;
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use crate::model::thresholds::Thresholds;
-use crate::model::kernel::COMPAT_ALIGN;
 use crate::model::verdict::{Cause, Verdict};
 use crate::os::paths::Paths;
 use crate::scan::EnabledBlocks;
@@ -69,7 +69,7 @@ struct PlanContext<'a> {
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let thresholds = args.config.read()?.thresholds();
-    let scan = ScanResult::run(paths, EnabledBlocks::Read, &thresholds)?;
+    let scan = ScanResult::run(paths, EnabledBlocks::Read, Vec::new, &thresholds)?;
     let chosen = choose(&scan, &args.namespaces)?;
     let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &scan, &chosen, thresholds) };
     if let Some(file) = args.script.as_ref().filter(|_| !plan.steps.is_empty()) {

@@ -149,7 +149,7 @@ fn evaluate_against(
     let policy = &config.policy();
     if what == Comparand::Scan {
         let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
-        let scan = ScanResult::run(paths, blocks, &policy.thresholds)?;
+        let scan = ScanResult::run(paths, blocks, Vec::new, &policy.thresholds)?;
         return Ok(Some(creation::evaluate(&scan, policy, now)));
     }
     let regions: Vec<_> = inventory.regions.iter().filter_map(RegionFacts::of).collect();

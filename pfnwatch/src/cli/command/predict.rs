@@ -1,10 +1,11 @@
 //! `pfnwatch predict`: what a namespace would cost, before it is made.
 
 mod alternative;
+mod inverse;
 pub(super) mod place;
 pub(super) mod report;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use pfnwatch_common::{Geometry, Map};
 
@@ -19,8 +20,8 @@ use crate::model::units::{Bytes, parse_size};
 use crate::os::paths::Paths;
 use crate::sysfs::inventory::SysfsRoots;
 
-use self::place::{Placement, SizeRules};
-use self::report::{Prediction, PredictionDocument};
+use self::place::{Site, SizeRules};
+use self::report::{Pieces, Prediction, PredictionDocument};
 
 /// Align of most hosts' regions (MEMREMAP_COMPAT_ALIGN_MAX, include/linux/io.h).
 const DEFAULT_REGION_ALIGN: u64 = 16 << 20;
@@ -33,13 +34,27 @@ Examples:
   pfnwatch predict --size 1TiB --max-struct-page 128   as a kernel with the regression would do it
   sudo pfnwatch predict --region region0             all that is free there
   pfnwatch predict --region region0 --size 100GiB --ndctl-size
+  sudo pfnwatch predict --region region0 --usable 1500GiB   the size to type, so that this much can be stored
+  sudo pfnwatch predict --region region0 --percent 50       half of what is free
+  sudo pfnwatch predict --region region0 --pieces-of 1GiB   how many aligned pieces can be used
 
-Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 this kernel would make it oversize.")]
+Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 this kernel would make it oversize,
+or with nothing usable.")]
 pub struct Args {
     /// Size of the namespace; with --region, all that is free unless given
-    #[arg(long, value_parser = parse_size, required_unless_present = "region")]
+    #[arg(long, value_parser = parse_size, required_unless_present_any = ["region", "usable"])]
     size: Option<u64>,
-    /// Align of the pfn or dax device: 4K, 2M or 1G on x86; the kernel's default unless given, 2M with pages of 4K
+    /// Find the size to type, so that at least this much can be stored
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with_all = ["size", "percent"])]
+    usable: Option<u64>,
+    /// Find the size to type for this share of what is free in the region
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100), requires = "region",
+          conflicts_with = "size")]
+    percent: Option<u64>,
+    /// Count the usable pieces of this size, each at a multiple of it (for huge pages, or to divide it among guests)
+    #[arg(long, value_name = "SIZE", value_parser = parse_align)]
+    pieces_of: Option<u64>,
+    /// Align of the pfn or dax device: one that this kernel offers (4K, 2M, 1G on x86); its default unless given, 2M with pages of 4K
     #[arg(long, value_parser = parse_align)]
     align: Option<u64>,
     /// Where the memmap is to live: on the persistent memory (dev) or in DRAM (mem)
@@ -98,32 +113,93 @@ pub(super) struct PageCost {
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let kernel = KernelFacts::gather(paths, None)?;
     let page_cost = page_cost(args.max_struct_page, paths, &kernel);
-    let PageCost { bytes: max_struct_page, allows_empty, .. } = page_cost;
-    let host = KernelParameters { max_struct_page, allows_empty, ..KernelParameters::from(&kernel) };
-    let place = place(args, paths)?;
-    let align = args.align.unwrap_or_else(|| default_align(host.page_size));
-    let (size, notes) = size(args.ndctl_size, align, &place)?;
+    let facts = KernelParameters::from(&kernel);
+    let (max_struct_page, allows_empty) = (page_cost.bytes, page_cost.allows_empty.or(facts.allows_empty));
+    // Only a region has to be there.
+    let inventory = match Inventory::read(&SysfsRoots::from(paths)) {
+        Err(error) if args.region.is_some() => return Err(error),
+        inventory => inventory.unwrap_or_default(),
+    };
+    let aligns = inventory.aligns().or(facts.aligns);
+    let host = KernelParameters { max_struct_page, allows_empty, aligns, ..facts };
+    let site = match &args.region {
+        Some(region) => Site::in_region(&inventory, region)?,
+        None => Site::anywhere(args.start),
+    };
+    let align = align(args.align, &host, &site)?;
     let map = if args.map == MapArg::Dev { Map::Dev } else { Map::Mem };
     let mode = if args.mode == ModeArg::Fsdax { NamespaceMode::Fsdax } else { NamespaceMode::Devdax };
-    let start = place.start.unwrap_or(0);
-    let geometry = Geometry { start, size, align, map, page_size: host.page_size, compat: host.compat };
+    let template = Geometry { start: 0, size: 0, align, map, page_size: host.page_size, compat: host.compat };
+    let (size, notes) = size(args, &site, &template, &host)?;
+    let start = site.start_of(size);
+    let geometry = Geometry { start: start.unwrap_or(0), size, ..template };
     let thresholds = args.config.read()?.thresholds();
     let mut prediction = Prediction {
         geometry,
         mode,
-        start_known: place.start.is_some(),
+        start_known: start.is_some(),
         kernel,
         page_cost,
         rows: alternative::all(&geometry, mode, &host, &thresholds),
         notes,
         thresholds,
+        pieces: None,
     };
+    prediction.pieces = args.pieces_of.and_then(|bytes| Pieces::of(bytes, &prediction));
     prediction.add_notes(&host);
     terminal::print(&match args.format {
         Format::Json => document(&PredictionDocument::from(&prediction))?,
         _ => prediction.table(Terminal::stdout()),
     })?;
-    Ok(if prediction.is_oversize() { Exit::Findings } else { Exit::Success })
+    Ok(if prediction.is_oversize() || prediction.is_empty() { Exit::Findings } else { Exit::Success })
+}
+
+/// The align that ndctl takes, if the kernel offers it.
+fn align(wanted: Option<u64>, host: &KernelParameters, site: &Site) -> anyhow::Result<u64> {
+    let offers = |align| host.aligns.is_none_or(|offered| offered.contains(align));
+    if let Some(align) = wanted {
+        if let Some(offered) = host.aligns.filter(|offered| !offered.contains(align)) {
+            bail!(ExitContext::usage(format!("align {}: this kernel offers {offered}", Bytes(align))));
+        }
+        return Ok(align);
+    }
+    let usual = default_align(host.page_size);
+    // Where the region does not begin at a multiple of it, ndctl takes a page.
+    let fits = site.region_start.is_none_or(|start| start.is_multiple_of(usual));
+    Ok(if offers(usual) && fits { usual } else { host.page_size })
+}
+
+/// The size of the namespace, with what is to be said of it.
+fn size(args: &Args, site: &Site, template: &Geometry, host: &KernelParameters) -> anyhow::Result<(u64, Vec<String>)> {
+    let region_align = site.region_align.unwrap_or(DEFAULT_REGION_ALIGN);
+    let rules = SizeRules { align: template.align, region_align, ways: site.ways };
+    let mut notes = Vec::new();
+    if site.region_align.is_none() && (args.ndctl_size || args.usable.is_some()) {
+        let assumed = format!("a region with an align of {} and no interleaving", Bytes(DEFAULT_REGION_ALIGN));
+        notes.push(format!("sizes are those that ndctl takes of {assumed}"));
+    }
+    if let Some(usable) = args.usable {
+        let unknown = "what this kernel reserves for each page is not known: run as root, or say --max-struct-page";
+        let known = if template.map == Map::Mem { Some(0) } else { host.max_struct_page };
+        let size = site.size_for_usable(usable, template, known.context(unknown)?, &rules)?;
+        notes.push(format!("the size to type is --size={size}, for {} usable", Bytes(usable)));
+        return Ok((size, notes));
+    }
+    if let Some(percent) = args.percent {
+        let size = site.percent(percent, &rules)?;
+        notes.push(format!("the size to type is --size={size}, {percent} % of what is free"));
+        return Ok((size, notes));
+    }
+    let size = site.size(args.size)?;
+    if !args.ndctl_size {
+        return Ok((size, notes));
+    }
+    let outcome = site.as_ndctl(size, &rules)?;
+    if let Some(refusal) = outcome.refusal {
+        let which = if outcome.size > size { "next" } else { "largest" };
+        notes.push(format!("ndctl refuses this size: {refusal}. The {which} that it takes is --size={}", outcome.size));
+    }
+    Ok((outcome.size, notes))
 }
 
 /// What the running kernel reserves for each page, unless the caller gives a number.
@@ -146,36 +222,6 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
         None => told.problems.join("; "),
     };
     PageCost { bytes, evidence, allows_empty: told.allows_empty }
-}
-
-fn place(args: &Args, paths: &Paths) -> anyhow::Result<Placement> {
-    if let Some(region) = &args.region {
-        let inventory = Inventory::read(&SysfsRoots::from(paths))?;
-        return place::find(&inventory, region, args.size);
-    }
-    let size = args.size.context(ExitContext::usage("--size is needed: `pfnwatch predict --size 1TiB`"))?;
-    Ok(Placement { start: args.start, size, region_align: None, ways: 1 })
-}
-
-fn size(as_ndctl: bool, align: u64, place: &Placement) -> anyhow::Result<(u64, Vec<String>)> {
-    if !as_ndctl {
-        return Ok((place.size, Vec::new()));
-    }
-    let mut notes = Vec::new();
-    if place.region_align.is_none() {
-        notes.push(format!(
-            "--ndctl-size: a region with an align of {} and no interleaving",
-            Bytes(DEFAULT_REGION_ALIGN)
-        ));
-    }
-    let region_align = place.region_align.unwrap_or(DEFAULT_REGION_ALIGN);
-    let rules = SizeRules { align, region_align, ways: place.ways };
-    let outcome = place::apply(place.size, &rules)
-        .context(ExitContext::usage(format!("ndctl takes no size from {} on with this align", Bytes(place.size))))?;
-    if let Some(refusal) = outcome.refusal {
-        notes.push(format!("ndctl refuses this size: {refusal}. The next that it takes is --size={}", outcome.size));
-    }
-    Ok((outcome.size, notes))
 }
 
 /// The size of a huge page, which one page of page table entries (8 bytes each) covers: 2 MiB for pages of 4 KiB.

@@ -56,7 +56,7 @@ pub(crate) const REPORTS: [PublishedSchema; 25] = [
     report::<scan::ScanReport>("scan", "pfnwatch scan --format json"),
     report::<Comparison>("scan-against", "pfnwatch scan --against FILE --format json"),
     report::<Document<'_, Status>>("status", "pfnwatch status --format json"),
-    report::<Document<'_, superblock::SuperblockDocument>>("superblock", "pfnwatch superblock FILE --format json"),
+    report::<Document<'_, superblock::SuperblockDocument<'_>>>("superblock", "pfnwatch superblock FILE --format json"),
     report::<Document<'_, why::WhyReport>>("why", "pfnwatch why --format json"),
 ];
 

@@ -18,14 +18,16 @@ use self::against::Comparison;
 use self::report::NamespaceRow;
 pub use self::report::ScanReport;
 use crate::cli::output::terminal::{self, Terminal};
-use crate::config::ConfigArgs;
+use crate::config::{Config, ConfigArgs};
 use crate::export::metrics;
 use crate::model::exit::Exit;
+use crate::model::info_block::SavedInfoBlock;
 use crate::model::scan_result::ScanResult;
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::Verdict;
 use crate::os::paths::Paths;
 use crate::scan::EnabledBlocks;
+use crate::store::Reader;
 use crate::sysfs::inventory::SysfsRoots;
 
 #[derive(clap::Args, Debug)]
@@ -74,11 +76,12 @@ enum ScanFormat {
 }
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
-    let configured = args.config.read()?.thresholds();
+    let config = args.config.read()?;
+    let configured = config.thresholds();
     let reference_struct_page = args.reference_struct_page.unwrap_or(configured.reference_struct_page);
     let thresholds = Thresholds { reference_struct_page, ..configured };
     let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
-    let mut scan = ScanResult::run(paths, blocks, &thresholds)?;
+    let mut scan = ScanResult::run(paths, blocks, || saved_blocks(&config, paths), &thresholds)?;
     // The processes of this host do not use another's devices.
     if paths.is_own_sysfs() {
         scan.find_users(&SysfsRoots::from(paths));
@@ -94,6 +97,12 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     }
     let regressed = comparison.is_some_and(|comparison| comparison.regressed());
     Ok(if regressed || scan.verdict == Verdict::Oversize { Exit::Findings } else { Exit::Success })
+}
+
+/// What the agent has seen of namespaces that are disabled now. Without an event store that can be read, nothing is known of them.
+fn saved_blocks(config: &Config, paths: &Paths) -> Vec<SavedInfoBlock> {
+    let file = config.store().file.filter(|_| paths.is_own_sysfs());
+    file.and_then(|file| Reader::open(&file).ok()?.blocks().ok()).unwrap_or_default()
 }
 
 fn render(args: &Args, scan: &ScanResult) -> anyhow::Result<String> {

@@ -1,17 +1,25 @@
 //! `pfnwatch superblock`: an info block, in words.
 
+mod reading;
+mod taker;
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek as _, SeekFrom};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
 use pfnwatch_common::superblock::{self, Checksum, GeometryMismatch, SuperblockKind};
-use pfnwatch_common::{Geometry, InfoBlock, KernelQuirks, Map, reservation};
+use pfnwatch_common::{InfoBlock, Map};
 use serde::Serialize;
 use uuid::Uuid;
 
+use self::reading::{Reading, agreed, differing, readings};
+use self::taker::{BlockAnswer, Taker};
+use crate::analysis::assess::reserved_with;
 use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
 use crate::model::exit::Exit;
@@ -24,11 +32,13 @@ Examples:
   pfnwatch superblock block.bin              # 4 KiB, as ndctl read-infoblock writes them
   pfnwatch superblock /dev/pmem0             # a namespace in raw mode
   pfnwatch superblock pmem.img --format json # the backing file of an emulated NVDIMM
+  pfnwatch superblock block.bin --kernel linux-image-6.12.94-amd64.deb   # would that kernel take it?
 
 An enabled fsdax or devdax namespace hides its info block: it shows in raw mode only. `pfnwatch events restore-block` has the
 last one that the agent saw.
 
-Exit codes: 0 nothing to find; 1 no valid info block; 3 the reservation exceeds the ideal.")]
+Exit codes: 0 nothing to find; 1 no valid info block; 3 the reservation exceeds the ideal, or the kernel would not take
+the block.")]
 pub struct Args {
     /// A file that holds the block alone, a namespace's image, or its device
     #[arg(value_name = "FILE|DEVICE")]
@@ -36,6 +46,9 @@ pub struct Args {
     /// Where the block is in it; without this option at the start, else 4 KiB into it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     offset: Option<u64>,
+    /// The kernel that would take the block: its packages or files, as for `pfnwatch kernel`; the running one unless given
+    #[arg(long = "kernel", value_name = "PACKAGE")]
+    kernels: Vec<PathBuf>,
     /// How to write the report
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -50,18 +63,21 @@ pub(super) struct FoundBlock {
     pub(super) namespace_bytes: Option<u64>,
 }
 
-pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
+pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let found = read(&args.file, args.offset).with_context(|| args.file.display().to_string())?;
-    let report = SuperblockReport::of(&found);
+    let taker =
+        if args.kernels.is_empty() { Taker::running(paths, &found.block) } else { Taker::of_files(&args.kernels) };
+    let report = SuperblockReport::of(&found).asked(&taker?);
     let text = args.format.render(&SuperblockDocument::from(&report), || report.text())?;
     terminal::print(&text).context("cannot write the report")?;
     Ok(exit(&found, &report))
 }
 
 fn exit(found: &FoundBlock, report: &SuperblockReport) -> Exit {
+    let is_refused = report.answer.as_ref().is_some_and(|answer| !answer.takes);
     if !found.checksum.is_right() {
         Exit::Error
-    } else if report.excess_bytes().is_some_and(|excess| excess > 0) {
+    } else if is_refused || report.excess_bytes().is_some_and(|excess| excess > 0) {
         Exit::Findings
     } else {
         Exit::Success
@@ -71,6 +87,7 @@ fn exit(found: &FoundBlock, report: &SuperblockReport) -> Exit {
 /// Reads the block at `offset`, or at the first of the two usual places.
 fn read(path: &Path, offset: Option<u64>) -> anyhow::Result<FoundBlock> {
     let mut file = File::open(path)?;
+    let is_device = file.metadata()?.file_type().is_block_device();
     let places = offset.map_or_else(|| vec![0, superblock::OFFSET], |offset| vec![offset]);
     for &offset in &places {
         let mut bytes = Vec::new();
@@ -78,8 +95,8 @@ fn read(path: &Path, offset: Option<u64>) -> anyhow::Result<FoundBlock> {
         (&file).take(superblock::SIZE as u64).read_to_end(&mut bytes)?;
         if let (Ok(block), Ok(checksum)) = (InfoBlock::from_head(&bytes), Checksum::of(&bytes)) {
             let size = file.seek(SeekFrom::End(0))?;
-            let namespace_bytes = (offset == superblock::OFFSET).then_some(size);
-            return Ok(FoundBlock { offset, block, checksum, namespace_bytes });
+            let is_namespace = offset == superblock::OFFSET && (is_device || is_whole(&block, size));
+            return Ok(FoundBlock { offset, block, checksum, namespace_bytes: is_namespace.then_some(size) });
         }
     }
     let places: Vec<_> = places.iter().map(u64::to_string).collect();
@@ -90,43 +107,66 @@ fn read(path: &Path, offset: Option<u64>) -> anyhow::Result<FoundBlock> {
     )
 }
 
-/// `memremap_compat_align()` of x86 and most others: blocks do not record it.
-const COMPAT: u64 = 2 << 20;
-/// The page size taken for blocks without one: they were written by kernels with pages of 4 KiB.
-const PAGE_SIZE: u64 = 4096;
+/// Whether a file of this size may be a namespace's image, and not only its beginning (8 KiB, as `ndctl read-infoblock` writes).
+fn is_whole(block: &InfoBlock, size: u64) -> bool {
+    let described = block.geometry_when_made(4096, 1).map(|made| made.size);
+    described.or_else(|| block.reservation()).is_some_and(|least| size > superblock::OFFSET * 2 && size >= least)
+}
 
 pub(super) struct SuperblockReport<'a> {
     found: &'a FoundBlock,
-    geometry: Option<Geometry>,
+    readings: Vec<Reading>,
     geometry_mismatch: Option<GeometryMismatch>,
+    answer: Option<BlockAnswer>,
 }
 
 impl<'a> SuperblockReport<'a> {
     pub(in crate::cli::command) fn of(found: &'a FoundBlock) -> Self {
-        let geometry = found.block.geometry_when_made(PAGE_SIZE, COMPAT);
-        let namespace = geometry.zip(found.namespace_bytes);
-        let geometry_mismatch = namespace.and_then(|(geometry, size)| found.block.sanity(geometry.start, size).err());
-        Self { found, geometry, geometry_mismatch }
+        let readings = readings(&found.block, found.namespace_bytes);
+        let start = readings.first().map(|reading| reading.geometry.start);
+        let mismatch = |(start, size)| found.block.sanity(start, size).err();
+        let geometry_mismatch = start.zip(found.namespace_bytes).and_then(mismatch);
+        Self { found, readings, geometry_mismatch, answer: None }
     }
 
-    fn with_struct_page(&self, size: u64) -> Option<u64> {
-        // The geometry has the usable bytes left that the block has: a block without any is not refused here.
-        let rule = KernelQuirks { allows_empty: true };
-        reservation(self.geometry.as_ref()?, size, rule).ok().map(|reservation| reservation.dataoff)
+    fn asked(self, taker: &Taker) -> Self {
+        // A kernel takes a block with a wrong checksum for none.
+        let answer = self.found.checksum.is_right().then(|| taker.answer(self.found));
+        Self { answer, ..self }
     }
 
     fn ideal_bytes(&self) -> Option<u64> {
-        self.with_struct_page(REFERENCE_STRUCT_PAGE)
+        agreed(&self.readings, |reading| reading.ideal)
     }
 
     fn excess_bytes(&self) -> Option<u64> {
-        Some(self.found.block.reservation()?.saturating_sub(self.ideal_bytes()?))
+        agreed(&self.readings, |reading| reading.excess)
     }
 
     /// Whether a current kernel makes it from the block's own `page_struct_size`.
     fn follows_formula(&self) -> Option<bool> {
-        let expected = self.with_struct_page(self.found.block.page_struct_size.into())?;
-        Some(self.found.block.reservation()? == expected)
+        let block = &self.found.block;
+        if self.readings.len() > 1 && self.excess_bytes().is_none() {
+            return None;
+        }
+        // The geometry has the usable bytes left that the block has: a block without any is not refused here.
+        let expected = reserved_with(&self.readings.first()?.geometry, block.page_struct_size.into()).ok()?;
+        Some(block.reservation()? == expected)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let block = &self.found.block;
+        let mut notes: Vec<_> =
+            differing(&self.readings).into_iter().map(|reading| format!("not known which: {reading}")).collect();
+        if !block.has_npfns() {
+            notes.push("written by a tool: npfns not set".to_owned());
+        } else if block.is_hand_made() {
+            notes.push(format!("made by hand with a start_pad of {}", Bytes(block.start_pad.into())));
+        } else if self.follows_formula() == Some(false) {
+            notes.push(OTHER_LAYOUT.to_owned());
+        }
+        notes.extend(self.geometry_mismatch.map(|mismatch| mismatch.to_string()));
+        notes
     }
 
     pub(in crate::cli::command) fn text(&self) -> String {
@@ -155,16 +195,17 @@ impl<'a> SuperblockReport<'a> {
         let is_right = if checksum.is_right() { "right" } else { "WRONG: a kernel takes this for no block" };
         line("checksum", format!("{:#018x}, {is_right}", checksum.stored));
         let or_unknown = |bytes: Option<u64>| {
-            bytes.map_or_else(|| "unknown: the fields contradict each other".to_owned(), exact_bytes)
+            let why = if self.readings.is_empty() { "the fields contradict each other" } else { "see the notes" };
+            bytes.map_or_else(|| format!("unknown: {why}"), exact_bytes)
         };
         line("reservation", or_unknown(block.reservation()));
         line("ideal", or_unknown(self.ideal_bytes()));
         line("excess", or_unknown(self.excess_bytes()));
-        if self.follows_formula() == Some(false) {
-            line("note", OTHER_LAYOUT.to_owned());
+        for note in self.notes() {
+            line("note", note);
         }
-        if let Some(geometry_mismatch) = self.geometry_mismatch {
-            line("note", geometry_mismatch.to_string());
+        if let Some(answer) = &self.answer {
+            line("kernel", answer.text());
         }
         text
     }
@@ -194,7 +235,7 @@ fn map(block: &InfoBlock) -> Option<&'static str> {
 /// An info block, field by field, with what the formula says to it.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SuperblockDocument"))]
-pub(super) struct SuperblockDocument {
+pub(super) struct SuperblockDocument<'a> {
     /// Where the block was found in its file, in bytes.
     offset_bytes: u64,
     /// `fsdax` or `devdax`.
@@ -233,10 +274,14 @@ pub(super) struct SuperblockDocument {
     follows_formula: Option<bool>,
     /// How the block contradicts its namespace, in words.
     geometry_mismatch: Option<String>,
+    /// What else is to be said of it: the readings, if the block does not show which is right; whether no kernel wrote it.
+    notes: Vec<String>,
+    /// Whether a kernel would take it; null if its checksum is wrong, and if none was asked.
+    kernel: Option<&'a BlockAnswer>,
 }
 
-impl From<&SuperblockReport<'_>> for SuperblockDocument {
-    fn from(report: &SuperblockReport<'_>) -> Self {
+impl<'a> From<&'a SuperblockReport<'_>> for SuperblockDocument<'a> {
+    fn from(report: &'a SuperblockReport<'_>) -> Self {
         let block = &report.found.block;
         Self {
             offset_bytes: report.found.offset,
@@ -258,88 +303,8 @@ impl From<&SuperblockReport<'_>> for SuperblockDocument {
             excess_bytes: report.excess_bytes(),
             follows_formula: report.follows_formula(),
             geometry_mismatch: report.geometry_mismatch.map(|geometry_mismatch| geometry_mismatch.to_string()),
+            notes: report.notes(),
+            kernel: report.answer.as_ref(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-    use serde_json::json;
-
-    /// What a kernel with `n` writes into a namespace of 1 GiB with align 2 MiB.
-    fn block(dataoff: u64, n: u16) -> InfoBlock {
-        InfoBlock { kind: SuperblockKind::Dax, parent_uuid: [0; 16], ..InfoBlock::sample(dataoff, n) }
-    }
-
-    fn found(bytes: &[u8], offset: Option<u64>) -> anyhow::Result<FoundBlock> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(bytes).unwrap();
-        read(file.path(), offset)
-    }
-
-    fn exit_of(bytes: &[u8]) -> Exit {
-        let found = found(bytes, None).unwrap();
-        exit(&found, &SuperblockReport::of(&found))
-    }
-
-    #[test]
-    fn a_block_is_found_alone_and_in_a_namespace() {
-        let block = block(18_874_368, 64);
-        let alone = found(&block.encode(), None).unwrap();
-        assert_eq!((alone.offset, alone.block, alone.namespace_bytes), (0, block, None));
-        let mut namespace = vec![0; 1 << 14];
-        namespace[4096..8192].copy_from_slice(&block.encode());
-        let inside = found(&namespace, None).unwrap();
-        assert_eq!((inside.offset, inside.block, inside.namespace_bytes), (4096, block, Some(1 << 14)));
-        assert_eq!(found(&namespace, Some(4096)).unwrap().block, block);
-        assert!(found(&namespace, Some(8192)).is_err());
-    }
-
-    #[test]
-    fn what_is_no_block_is_said_so() {
-        for bytes in [b"".as_slice(), b"NVDIMM_PFN_INFO\0", &[0; 9000], &block(18_874_368, 64).encode()[..4095]] {
-            let error = found(bytes, None).err().unwrap().to_string();
-            assert!(error.starts_with("no info block"), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_exit_code_tells() {
-        assert_eq!(exit_of(&block(18_874_368, 64).encode()), Exit::Success);
-        assert_eq!(exit_of(&block(35_651_584, 128).encode()), Exit::Findings);
-        let mut damaged = block(18_874_368, 64).encode();
-        damaged[100] = 1;
-        assert_eq!(exit_of(&damaged), Exit::Error);
-    }
-
-    fn checked(block: InfoBlock) -> FoundBlock {
-        let checksum = Checksum::of(&block.encode()).unwrap();
-        FoundBlock { offset: 4096, block, checksum, namespace_bytes: Some(1 << 30) }
-    }
-
-    #[test]
-    fn ideal_and_excess_are_exact() {
-        let found = checked(block(35_651_584, 128));
-        let json = serde_json::to_value(SuperblockDocument::from(&SuperblockReport::of(&found))).unwrap();
-        assert_eq!((&json["ideal_bytes"], &json["excess_bytes"]), (&json!(18_874_368), &json!(16_777_216)));
-        assert_eq!((&json["follows_formula"], &json["geometry_mismatch"]), (&json!(true), &json!(null)));
-        assert!(SuperblockReport::of(&found).text().contains("excess            16777216 (16 MiB)"));
-    }
-
-    #[test]
-    fn another_layout_is_told() {
-        let found = checked(block(35_651_584, 64));
-        assert!(SuperblockReport::of(&found).text().contains("not what a kernel of today makes"));
-    }
-
-    #[test]
-    fn contradictions_do_not_end_in_numbers() {
-        let found = checked(InfoBlock { npfns: u64::MAX, mode: 7, ..block(35_651_584, 64) });
-        let report = SuperblockReport::of(&found);
-        assert_eq!(report.excess_bytes(), None);
-        assert!(report.text().contains("7, which no kernel knows"));
     }
 }

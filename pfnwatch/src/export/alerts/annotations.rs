@@ -89,6 +89,18 @@ pub(super) fn oversize(assessed: &AssessedNamespace, release: &str) -> Annotatio
     (summary, description)
 }
 
+pub(super) fn refused(assessed: &AssessedNamespace, release: &str) -> Annotations {
+    let name = &assessed.namespace.name;
+    let summary = format!("Linux {release} does not enable {name}");
+    let description = format!(
+        "{name} of {}: {}. Its data is on the media and cannot be reached. Do not make the namespace again before it is saved; \
+         `pfnwatch superblock` shows the block.",
+        assessed.assessment.numbers.size.map_or_else(|| "unknown size".to_owned(), exact_bytes),
+        assessed.assessment.detail,
+    );
+    (summary, description)
+}
+
 pub(super) fn blind(agent: &AgentStatus) -> Annotations {
     let reason = agent.reason.as_deref().unwrap_or("no reason is known");
     let summary = "pfnwatch is up and sees nothing".to_owned();

@@ -36,7 +36,8 @@ impl Findings {
     }
 }
 
-const NAMESPACE_ALERTS: [AlertName; 2] = [AlertName::NamespaceOversize, AlertName::NamespaceRegression];
+const NAMESPACE_ALERTS: [AlertName; 3] =
+    [AlertName::NamespaceOversize, AlertName::NamespaceRegression, AlertName::NamespaceRefused];
 
 /// Evaluates the rules. `instance` is this host's name; `runbook` is the prefix of the pages about alerts.
 #[must_use]
@@ -130,10 +131,14 @@ impl Evaluation<'_> {
                 return;
             }
         };
-        let oversize = |assessed: &&AssessedNamespace| assessed.assessment.verdict == Verdict::Oversize;
-        for assessed in scan.namespaces.iter().filter(oversize) {
-            let said = annotations::oversize(assessed, &scan.kernel.release);
-            self.fire(AlertName::NamespaceOversize, label_of(assessed), said);
+        for assessed in &scan.namespaces {
+            let release = &scan.kernel.release;
+            let (name, said) = match assessed.assessment.verdict {
+                Verdict::Oversize => (AlertName::NamespaceOversize, annotations::oversize(assessed, release)),
+                Verdict::Refused => (AlertName::NamespaceRefused, annotations::refused(assessed, release)),
+                Verdict::Ok | Verdict::Unknown => continue,
+            };
+            self.fire(name, label_of(assessed), said);
         }
         let mut there = BTreeSet::new();
         for assessed in &scan.namespaces {

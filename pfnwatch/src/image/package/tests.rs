@@ -11,6 +11,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
+    deb_with_control("", files)
+}
+
+fn packed_tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, bytes) in files {
         let mut header = tar::Header::new_gnu();
@@ -18,10 +22,13 @@ pub(crate) fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
         header.set_mode(0o644);
         tar.append_data(&mut header, format!("./{path}"), *bytes).unwrap();
     }
-    let data = gzip(&tar.into_inner().unwrap());
+    gzip(&tar.into_inner().unwrap())
+}
+
+pub(crate) fn deb_with_control(control: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let (control, data) = (packed_tar(&[("control", control.as_bytes())]), packed_tar(files));
     let mut deb = b"!<arch>\n".to_vec();
-    for (name, bytes) in
-        [("debian-binary", b"2.0\n".as_slice()), ("control.tar.gz", &gzip(b"")), ("data.tar.gz", &data)]
+    for (name, bytes) in [("debian-binary", b"2.0\n".as_slice()), ("control.tar.gz", &control), ("data.tar.gz", &data)]
     {
         writeln!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, "100644", bytes.len()).unwrap();
         deb.extend(bytes);
@@ -31,16 +38,28 @@ pub(crate) fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 pub(crate) fn rpm(files: &[(&str, &[u8])]) -> Vec<u8> {
+    rpm_with_requires(&[], files)
+}
+
+pub(crate) fn rpm_with_requires(requires: &[&str], files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut rpm = vec![0xed, 0xab, 0xee, 0xdb];
     rpm.resize(96, 0);
-    for (entries, store) in [(1_u32, 5_u32), (2, 7)] {
+    let names: Vec<u8> = requires.iter().flat_map(|name| name.bytes().chain([0])).collect();
+    let store_bytes = 7 + u32::try_from(names.len()).unwrap();
+    for (entries, store) in [(1_u32, 5_u32), (2, store_bytes)] {
         rpm.extend([0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0]);
         rpm.extend(entries.to_be_bytes());
         rpm.extend(store.to_be_bytes());
         rpm.resize(rpm.len() + entries as usize * 16 + store as usize, 0);
         if entries == 1 {
             rpm.resize(rpm.len().next_multiple_of(8), 0);
+            continue;
         }
+        // The second entry of the main header lists what is required, 7 bytes into the store.
+        let store_at = rpm.len() - store as usize;
+        let entry = [1049, 8, 7, u32::try_from(requires.len()).unwrap()].map(u32::to_be_bytes).concat();
+        rpm[store_at - 16..store_at].copy_from_slice(&entry);
+        rpm[store_at + 7..].copy_from_slice(&names);
     }
     let mut archive = Vec::new();
     for (path, bytes) in files {
@@ -80,6 +99,22 @@ fn wanted_files_come_out_of_both_kinds() {
 }
 
 #[test]
+fn a_package_names_what_it_depends_on() {
+    let of = |package: &[u8]| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(package).unwrap();
+        kernel_dependencies(file.path(), PackageKind::of(package).unwrap()).unwrap()
+    };
+    let control = "Package: linux-image-6.19\nDepends: linux-binary-6.19 (= 6.19.1-1), linux-modules-6.19 | other,\n \
+                   kmod, linux-base:any (>= 4.3~)\nDescription: x\n linux-none\n";
+    let names = ["linux-binary-6.19", "linux-modules-6.19", "linux-base"];
+    assert_eq!(of(&deb_with_control(control, &[])), names);
+    let requires = ["kernel-core-uname-r", "/bin/sh", "kernel-modules-uname-r"];
+    assert_eq!(of(&rpm_with_requires(&requires, &[])), ["kernel-core-uname-r", "kernel-modules-uname-r"]);
+    assert!(of(&deb(&[])).is_empty() && of(&rpm(&[])).is_empty());
+}
+
+#[test]
 fn damage_is_said() {
     assert!(matches!(entries(b"!<arch>\n"), Err(PackageError::NoData)));
     for whole in [deb(&FILES), rpm(&FILES)] {
@@ -96,7 +131,7 @@ proptest! {
     fn mutated_packages_never_panic(
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        for mut package in [deb(&FILES), rpm(&FILES)] {
+        for mut package in [deb(&FILES), rpm(&FILES), rpm_with_requires(&["kernel-core"], &FILES)] {
             for (at, byte) in &changes {
                 // The first eight bytes say which kind it is.
                 let at = 8 + at.index(package.len() - 8);

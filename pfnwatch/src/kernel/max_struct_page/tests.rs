@@ -64,6 +64,84 @@ fn a_multiplication_counts_as_the_shift() {
     ));
 }
 
+/// `lea -0x2000(%rcx),%rax`: the bytes behind the head.
+const BEHIND_HEAD_IN_RAX: [u8; 7] = [0x48, 0x8d, 0x81, 0, 0xe0, 0xff, 0xff];
+
+/// The two places as clang makes them, and as compilers multiply with sizes that are no power of two.
+#[test]
+fn other_ways_to_multiply_count_as_the_shift() {
+    let shr = |by: u8| [0x48, 0xc1, 0xe8, by];
+    let and = |mask: u8| [0x48, 0x83, 0xe0, mask];
+    let lea_5_times = [0x48, 0x8d, 0x04, 0x80];
+    let lea_3_times = [0x48, 0x8d, 0x04, 0x40];
+    let shl = |by: u8| [0x48, 0xc1, 0xe0, by];
+    for (size, steps) in [
+        (64, vec![shr(6), and(0xc0)]),
+        (128, vec![shr(5), and(0x80)]),
+        (80, vec![shr(12), lea_5_times, shl(4)]),
+        (80, vec![shr(8), and(0xf0), lea_5_times]),
+        (96, vec![shr(12), shl(5), lea_3_times]),
+        (96, vec![shr(12), lea_3_times, shl(5)]),
+    ] {
+        let store = |size: u8| [0x66, 0xc7, 0x43, 0x5c, size, 0];
+        let steps = steps.concat();
+        assert_eq!(decoded(&[&store(size), &BEHIND_HEAD_IN_RAX, &steps, &[RET]]), only(size.into()), "{steps:02x?}");
+        let bytes = [&store(size)[..], &BEHIND_HEAD_IN_RAX, &steps, &[RET]].concat();
+        let found = decode(Code { bytes: &bytes, address: 0 }, Architecture::X86_64).unwrap();
+        assert_eq!(found.from_shift.map(|shift| shift.sizes), Some(BTreeSet::from([size.into()])));
+        // A multiplication with another size contradicts the store.
+        let error = decoded(&[&store(48), &BEHIND_HEAD_IN_RAX, &steps, &[RET]]);
+        assert!(matches!(error, Err(CodeError::Conflict { .. })), "{steps:02x?}: {error:?}");
+    }
+    // mov %rax,%rdx ; shl $6,%rax ; sub %rdx,%rax ; sub %rdx,%rax: 62 times.
+    let less = [0x48, 0x89, 0xc2, 0x48, 0xc1, 0xe0, 6, 0x48, 0x29, 0xd0, 0x48, 0x29, 0xd0];
+    let store = [0x66, 0xc7, 0x43, 0x5c, 62, 0];
+    assert_eq!(decoded(&[&store, &BEHIND_HEAD_IN_RAX, &shr(12), &less, &[RET]]), only(62));
+    // Another mask leaves more than whole pages: nothing is known of it.
+    let found = decode(
+        Code { bytes: &[&store[..], &BEHIND_HEAD_IN_RAX, &shr(6), &and(0xf0), &[RET]].concat(), address: 0 },
+        Architecture::X86_64,
+    );
+    assert_eq!(found.unwrap().from_shift, None);
+}
+
+/// `start + 8192 + N * ((size - 8192) >> 12)` for many N, as GCC 12 and LLVM compile it with optimization.
+#[test]
+fn compilers_multiply_in_many_ways() {
+    for (size, code) in [
+        (40, "48 29 fe 48 81 ee ff 1f 00 00 48 c1 ee 0c 48 8d 04 b6 48 8d 84 c7 00 20 00 00 c3"),
+        (48, "48 29 fe 48 81 ee ff 1f 00 00 48 c1 ee 0c 48 8d 04 76 48 c1 e0 04 48 8d 84 07 00 20 00 00 c3"),
+        (56, "48 29 fe 48 81 ee ff 1f 00 00 48 c1 ee 0c 48 8d 04 f5 00 00 00 00 48 29 f0 48 8d 84 c7 00 20 00 00 c3"),
+        (64, "48 29 fe 48 81 ee ff 1f 00 00 48 c1 ee 0c 48 c1 e6 06 48 8d 84 37 00 20 00 00 c3"),
+        (72, "48 29 fe 48 81 ee ff 1f 00 00 48 c1 ee 0c 48 8d 04 f6 48 8d 84 c7 00 20 00 00 c3"),
+        (80, "48 29 fe 48 81 ee ff 1f 00 00 48 c1 ee 0c 48 8d 04 b6 48 c1 e0 04 48 8d 84 07 00 20 00 00 c3"),
+        (88, "48 29 fe 48 81 ee ff 1f 00 00 48 c1 ee 0c 48 8d 04 b6 48 8d 04 46 48 8d 84 c7 00 20 00 00 c3"),
+        (96, "48 29 fe 48 81 ee ff 1f 00 00 48 c1 ee 0c 48 8d 04 76 48 c1 e0 05 48 8d 84 07 00 20 00 00 c3"),
+        (
+            112,
+            "48 29 fe 48 81 ee ff 1f 00 00 48 c1 ee 0c 48 8d 04 f5 00 00 00 00 48 29 f0 48 c1 e0 04 48 8d 84 07 00 20 00 00 c3",
+        ),
+        (128, "48 29 fe 48 81 ee ff 1f 00 00 48 c1 ee 0c 48 c1 e6 07 48 8d 84 37 00 20 00 00 c3"),
+        (40, "48 81 c6 00 e0 ff ff 48 c1 ee 0c 48 8d 04 b6 48 8d 04 c7 48 05 00 20 00 00 c3"),
+        (48, "48 81 c6 00 e0 ff ff 48 c1 ee 0c 48 8d 04 76 48 c1 e0 04 48 01 f8 48 05 00 20 00 00 c3"),
+        (56, "48 81 c6 00 e0 ff ff 48 c1 ee 0c 48 6b c6 38 48 01 f8 48 05 00 20 00 00 c3"),
+        (64, "48 81 c6 00 e0 ff ff 48 c1 ee 06 48 83 e6 c0 48 8d 04 37 48 05 00 20 00 00 c3"),
+        (72, "48 81 c6 00 e0 ff ff 48 c1 ee 0c 48 8d 04 f6 48 8d 04 c7 48 05 00 20 00 00 c3"),
+        (80, "48 81 c6 00 e0 ff ff 48 c1 ee 0c 48 8d 04 b6 48 c1 e0 04 48 01 f8 48 05 00 20 00 00 c3"),
+        (88, "48 81 c6 00 e0 ff ff 48 c1 ee 0c 48 6b c6 58 48 01 f8 48 05 00 20 00 00 c3"),
+        (96, "48 81 c6 00 e0 ff ff 48 c1 ee 0c 48 8d 04 76 48 c1 e0 05 48 01 f8 48 05 00 20 00 00 c3"),
+        (112, "48 81 c6 00 e0 ff ff 48 c1 ee 0c 48 6b c6 70 48 01 f8 48 05 00 20 00 00 c3"),
+        (128, "48 81 c6 00 e0 ff ff 48 c1 ee 05 48 83 e6 80 48 8d 04 37 48 05 00 20 00 00 c3"),
+    ] {
+        let code: Vec<_> = code.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+        let store = [0x66, 0xc7, 0x43, 0x5c, size, 0];
+        let bytes = [&store[..], &code].concat();
+        let found = decode(Code { bytes: &bytes, address: 0 }, Architecture::X86_64);
+        let shift = found.unwrap_or_else(|error| panic!("{size}: {error}")).from_shift.map(|shift| shift.sizes);
+        assert_eq!(shift, Some(BTreeSet::from([size.into()])), "{code:02x?}");
+    }
+}
+
 #[test]
 fn the_override_decides_between_two() {
     let max = MaxStructPage { bytes: 32, overridden_bytes: Some(64) };

@@ -19,10 +19,15 @@ pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
     let block = blocks.parsed(&namespace.name);
     facts.obstacle = match (obstacle(namespace, &facts), block) {
         // Enabled raw, or not at all: the block on its media says what it would be.
-        (None | Some(Obstacle::Disabled), Some(block)) if !is_enabled(namespace) => {
-            facts.mode = if block.kind == SuperblockKind::Dax { NamespaceMode::Devdax } else { NamespaceMode::Fsdax };
+        (None | Some(Obstacle::Disabled { .. }), Some(block)) if !is_enabled(namespace) => {
+            facts.mode = mode_of(&block);
             facts.block = Some(block);
             None
+        }
+        (Some(obstacle @ Obstacle::Disabled { .. }), _) => {
+            facts.saved_block = blocks.saved(&namespace.name);
+            facts.mode = facts.saved_block.as_ref().map_or(facts.mode, |(block, _)| mode_of(block));
+            Some(obstacle)
         }
         (Some(obstacle), _) => Some(obstacle),
         (None, block) => {
@@ -33,6 +38,13 @@ pub fn facts(namespace: &Namespace, blocks: &InfoBlocks) -> Facts {
     facts
 }
 
+const fn mode_of(block: &InfoBlock) -> NamespaceMode {
+    match block.kind {
+        SuperblockKind::Dax => NamespaceMode::Devdax,
+        SuperblockKind::Pfn => NamespaceMode::Fsdax,
+    }
+}
+
 fn is_enabled(namespace: &Namespace) -> bool {
     namespace.holder.as_ref().is_ok_and(Holder::enabled)
 }
@@ -41,10 +53,17 @@ fn is_enabled(namespace: &Namespace) -> bool {
 fn mode(namespace: &Namespace) -> NamespaceMode {
     match (&namespace.mode, &namespace.holder) {
         (Ok(SysfsMode::Memory), Err(AttributeError::Empty)) => NamespaceMode::Whole,
-        (Ok(SysfsMode::Memory), _) => NamespaceMode::Fsdax,
-        (Ok(SysfsMode::Dax), _) => NamespaceMode::Devdax,
-        (Ok(SysfsMode::Safe), _) => NamespaceMode::Sector,
-        (Ok(SysfsMode::Raw) | Err(_), _) => NamespaceMode::Raw,
+        (Ok(mode), _) => claimed_as(*mode),
+        (Err(_), _) => NamespaceMode::Raw,
+    }
+}
+
+const fn claimed_as(mode: SysfsMode) -> NamespaceMode {
+    match mode {
+        SysfsMode::Memory => NamespaceMode::Fsdax,
+        SysfsMode::Dax => NamespaceMode::Devdax,
+        SysfsMode::Safe => NamespaceMode::Sector,
+        SysfsMode::Raw => NamespaceMode::Raw,
     }
 }
 
@@ -61,14 +80,15 @@ fn obstacle(namespace: &Namespace, facts: &Facts) -> Option<Obstacle> {
     }
     match &namespace.holder {
         Ok(holder) if facts.mode.reserves() && !holder.enabled() => match &holder.size {
-            Err(AttributeError::Unbound) => Some(Obstacle::Disabled),
+            Err(AttributeError::Unbound) => Some(Obstacle::Disabled { label: None }),
             Err(why) => Some(unreadable(&holder.name, "size", why)),
             Ok(_) => None,
         },
         Err(why) if facts.mode.reserves() => Some(unreadable(name, "holder", why)),
         // Raw and bound is raw; raw and unbound may be anything that is merely disabled.
         Err(_) if !namespace.bound && matches!(facts.mode, NamespaceMode::Raw | NamespaceMode::Whole) => {
-            Some(Obstacle::Disabled)
+            let label = namespace.label_class.as_ref().ok();
+            Some(Obstacle::Disabled { label: label.map(|class| claimed_as(*class)) })
         }
         _ => None,
     }

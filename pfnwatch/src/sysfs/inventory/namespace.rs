@@ -16,6 +16,8 @@ impl Namespace {
             return None;
         }
         let holder = directory.device("holder").and_then(|holder| Holder::read(devices, holder));
+        let bound = holder.is_err() && directory.link("driver").is_some();
+        let is_idle = !bound && holder.is_err();
         let mut namespace = Self {
             name: name.to_owned(),
             region: format!("region{region}"),
@@ -23,14 +25,15 @@ impl Namespace {
             size,
             resource: directory.number("resource"),
             uuid: directory.uuid("uuid"),
-            bound: holder.is_err() && directory.link("driver").is_some(),
+            bound,
             holder,
-            holder_class: Err(AttributeError::Absent),
+            label_class: if is_idle {
+                directory.read("holder_class", parse_class)
+            } else {
+                Err(AttributeError::Absent)
+            },
             system_ram: false,
         };
-        if matches!(namespace.holder, Err(AttributeError::Empty)) && !namespace.bound {
-            namespace.holder_class = directory.device("holder_class");
-        }
         namespace.system_ram = namespace.mode == Ok(SysfsMode::Dax) && namespace.is_system_ram(dax);
         Some(namespace)
     }
@@ -100,11 +103,15 @@ impl Holder {
             resource: directory.number("resource"),
         })
     }
+}
 
-    /// Whether its driver is bound: only then does it have a size.
-    #[must_use]
-    pub const fn enabled(&self) -> bool {
-        self.size.is_ok()
+/// `holder_class_show()` in drivers/nvdimm/namespace_devs.c: labels of version 1.2 name it.
+fn parse_class(text: &str) -> Option<SysfsMode> {
+    match text {
+        "pfn" => Some(SysfsMode::Memory),
+        "dax" => Some(SysfsMode::Dax),
+        "btt" => Some(SysfsMode::Safe),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One region: a range of persistent memory in which namespaces are made.
 
 use super::attribute::Directory;
+use crate::model::aligns::Aligns;
 use crate::model::inventory::Region;
 
 impl Region {
@@ -10,6 +11,8 @@ impl Region {
         let enabled = directory.link("driver").is_some();
         let mappings = directory.number("mappings");
         let locked = !enabled && has_locked_dimm(devices, &directory, mappings.clone().unwrap_or(0));
+        let (pfn_seed, dax_seed) = (directory.device("pfn_seed"), directory.device("dax_seed"));
+        let seed = pfn_seed.clone().or_else(|_| dax_seed.clone());
         Some(Self {
             name: name.to_owned(),
             size: directory.number("size"),
@@ -25,9 +28,10 @@ impl Region {
                 "1" => Some(true),
                 _ => None,
             }),
-            pfn_seed: directory.device("pfn_seed"),
-            dax_seed: directory.device("dax_seed"),
+            pfn_seed,
+            dax_seed,
             namespace_seed: directory.device("namespace_seed"),
+            aligns: seed.and_then(|seed| devices.child(&seed)?.read("supported_alignments", Aligns::parse)),
             enabled,
             locked,
         })

@@ -140,7 +140,7 @@ fn restore_commands(saved: &InfoBlockResponse, file: Option<&Path>) -> Vec<Strin
 pub(in crate::cli::command) struct RestoredBlock<'a> {
     /// The block.
     #[serde(flatten)]
-    block: SuperblockDocument,
+    block: SuperblockDocument<'a>,
     /// The namespace's name when the block was seen.
     namespace: &'a str,
     /// Physical address of its first byte.
@@ -152,7 +152,7 @@ pub(in crate::cli::command) struct RestoredBlock<'a> {
 }
 
 impl<'a> RestoredBlock<'a> {
-    fn new(block: SuperblockDocument, saved: &'a InfoBlockResponse, file: Option<&Path>) -> Self {
+    fn new(block: SuperblockDocument<'a>, saved: &'a InfoBlockResponse, file: Option<&Path>) -> Self {
         let InfoBlockResponse { namespace, start_address, seen, .. } = saved;
         Self {
             block,

@@ -69,7 +69,9 @@ impl PlanStep {
         let users = context.usage.of(&judged.namespace);
         let mut warnings = Vec::new();
         warnings.push(format!("back up everything in it ({} at most): it is destroyed", Bytes(usable)));
-        let target = target(judged, region, &geometry).map_err(|why| warnings.push(why)).ok();
+        let panics = usable == 0 && judged.facts.enabled && context.host.allows_empty != Some(false);
+        let target = if panics { Err(PANICS.to_owned()) } else { target(judged, region, &geometry) };
+        let target = target.map_err(|why| warnings.push(why)).ok();
         if target.is_some() && !begins_as_ndctl_wants(judged) {
             warnings.push(format!(
                 "no commands to rebuild it: ndctl refuses a namespace that does not begin at a multiple of {}",
@@ -92,6 +94,10 @@ impl PlanStep {
         })
     }
 }
+
+/// Seen on 6.1.176, for fsdax: memunmap_pages.
+const PANICS: &str = "no commands: nothing is usable on it, and a kernel before 6.6 can panic when it is disabled; boot a later one, \
+                      which does not enable it, and destroy it there";
 
 /// What the commands need; an error is the reason why there are none.
 fn target<'a>(
@@ -157,7 +163,10 @@ fn ways(
     let reference = context.thresholds.reference_struct_page;
     let lean = usable_with(geometry, reference);
     let rebuilt = target.filter(|_| begins_as_ndctl_wants(judged));
-    let rebuild = |title, usable| {
+    let rebuild = |title: String, usable: Option<u64>| {
+        // A kernel before 6.6 would make it, and lose it to later ones.
+        let rebuilt = rebuilt.filter(|_| usable.is_some());
+        let title = if usable.is_none() { title + ": nothing usable would be left" } else { title };
         RebuildOption::new(title, usable, rebuilt, rebuilt.map(|target| commands::rebuild(target, geometry.map)))
     };
     match context.page_cost.bytes {

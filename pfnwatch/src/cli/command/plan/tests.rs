@@ -27,6 +27,8 @@ fn plan_below(root: &Path, max_struct_page: Option<u64>, may_lose_memmap: bool) 
         struct_page_size: Some(64),
         deduplicates: Some(true),
         may_lose_memmap,
+        allows_empty: None,
+        aligns: None,
     };
     let thresholds = Thresholds::default();
     let scan = ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &thresholds);
@@ -229,4 +231,16 @@ fn nothing_to_do_is_one_line() {
     let plan = plan_of(Some(64), |tree| tree.namespace(&Pmem::default()));
     assert!(plan.steps.is_empty());
     assert_eq!(plan.text(), "Nothing is oversize: there is nothing to rebuild.\n");
+}
+
+/// A kernel before 6.6 can panic when it disables a namespace with nothing usable.
+#[test]
+fn an_empty_namespace_is_not_touched() {
+    let plan = plan_of(Some(64), |tree| {
+        tree.namespace(&Pmem { size: 16 << 20, ..Pmem::default() })?;
+        tree.write("pfn0.1", &[("size", "0"), ("resource", "0x101000000")])
+    });
+    let step = &plan.steps[0];
+    assert!(step.warnings.iter().any(|warning| warning.contains("can panic when it is disabled")), "{step:?}");
+    assert!(step.ways.iter().all(|way| way.commands.is_empty()), "{step:?}");
 }

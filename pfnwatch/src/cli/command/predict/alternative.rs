@@ -129,6 +129,7 @@ mod tests {
             allows_empty: Some(false),
             deduplicates: Some(true),
             may_lose_memmap: false,
+            aligns: None,
         }
     }
 

@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use super::PageCost;
 use super::alternative::{Alternative, PredictedOutcome};
+use super::inverse::pieces;
 use crate::analysis::memmap::{is_deduplicated, struct_pages};
 use crate::cli::output::bar::{self, BarPart};
 use crate::cli::output::terminal::Terminal;
-use crate::model::facts::{KernelParameters, NamespaceMode, map_name};
+use crate::model::facts::{KernelParameters, NOTHING_USABLE, NamespaceMode, map_name};
 use crate::model::kernel::KernelFacts;
 use crate::model::thresholds::Thresholds;
 use crate::model::units::Bytes;
@@ -28,6 +29,27 @@ pub(super) struct Prediction {
     pub(super) rows: [Alternative; 3],
     pub(super) notes: Vec<String>,
     pub(super) thresholds: Thresholds,
+    pub(super) pieces: Option<Pieces>,
+}
+
+/// How many pieces of a size can be used.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PredictPieces"))]
+pub(in crate::cli::command) struct Pieces {
+    /// Size of each in bytes; each lies at a multiple of it.
+    piece_bytes: u64,
+    /// How many there are.
+    pieces: u64,
+}
+
+impl Pieces {
+    /// `None` if the namespace is not made.
+    pub(super) fn of(piece_bytes: u64, prediction: &Prediction) -> Option<Self> {
+        let [this, ..] = &prediction.rows;
+        let reserved = this.reserved()?;
+        let first = prediction.geometry.start.checked_add(reserved.dataoff)?;
+        Some(Self { piece_bytes, pieces: pieces(first, first.checked_add(reserved.usable)?, piece_bytes) })
+    }
 }
 
 impl Prediction {
@@ -41,8 +63,21 @@ impl Prediction {
         self.excess().is_some_and(|excess| self.thresholds.passed_by(excess, align, self.geometry.size))
     }
 
+    /// Whether this kernel makes it with nothing usable.
+    pub(super) fn is_empty(&self) -> bool {
+        let [this, ..] = &self.rows;
+        this.reserved().is_some_and(|reserved| reserved.usable == 0)
+    }
+
     /// Notes on uncertain inputs of the numbers.
     pub(super) fn add_notes(&mut self, host: &KernelParameters) {
+        if self.is_empty() {
+            self.notes.push(NOTHING_USABLE.to_owned());
+        }
+        if self.pieces.is_some() && !self.start_known {
+            self.notes
+                .push("the start address is not known: pieces are those of an aligned start (--start)".to_owned());
+        }
         if !self.start_known && self.geometry.align > self.geometry.compat {
             let note = "the start address is not known: a namespace that does not begin at a multiple of the align \
                         costs more or less, by up to one align (--start)";
@@ -102,6 +137,9 @@ impl Prediction {
                 let _ = writeln!(text, "{verdict} kernel reserves {} more than a good kernel would.", Bytes(excess));
             }
             None => {}
+        }
+        if let Some(Pieces { piece_bytes, pieces }) = self.pieces {
+            let _ = writeln!(text, "{pieces} aligned pieces of {} can be used.", Bytes(piece_bytes));
         }
         for note in &self.notes {
             let _ = writeln!(text, "Note: {note}.");
@@ -174,6 +212,8 @@ pub(in crate::cli::command) struct PredictionDocument<'a> {
     excess_bytes: Option<u64>,
     /// Whether that is more than the limits.
     oversize: bool,
+    /// The usable pieces of `--pieces-of`; null without it.
+    pieces: Option<Pieces>,
     /// What the numbers rest on, where that is not certain.
     notes: &'a [String],
 }
@@ -259,6 +299,7 @@ impl<'a> From<&'a Prediction> for PredictionDocument<'a> {
             other_map: other.into(),
             excess_bytes: prediction.excess(),
             oversize: prediction.is_oversize(),
+            pieces: prediction.pieces,
             notes: &prediction.notes,
         }
     }

@@ -132,6 +132,18 @@ fn what_is_wrong_with_the_agent_is_told() {
 }
 
 #[test]
+fn a_refused_namespace_is_told_with_the_kernels_reason() {
+    let mut view = view();
+    let scan = view.scan.as_mut().unwrap();
+    let assessment = &mut scan.namespaces[0].assessment;
+    (assessment.verdict, assessment.detail) = (Verdict::Refused, "init failed, page size mismatch".to_owned());
+    let alert = the(&found(&view), AlertName::NamespaceRefused);
+    assert!(alert.annotation("summary").ends_with("does not enable namespace0.0"), "{alert:?}");
+    assert!(alert.annotation("description").contains("page size mismatch"), "{alert:?}");
+    assert_eq!(alert.annotation("runbook_url"), "https://wiki/pfnwatch#pfnwatchnamespacerefused");
+}
+
+#[test]
 fn what_cannot_be_seen_has_not_ended() {
     let mut view = view();
     let oversize = the(&found(&view), AlertName::NamespaceOversize);
@@ -190,7 +202,7 @@ fn too_many_alerts_of_a_name_are_left_out_and_have_not_ended() {
     assert_eq!((all.firing.len(), all.omitted), (2 * 256, 2 * 44));
     let alert = |number| {
         let subject = || Some(("namespace_uuid", Uuid::from_u128(number).to_string()));
-        NAMESPACE_ALERTS.map(|name| Alert::new(name, "host1", subject()))
+        [AlertName::NamespaceOversize, AlertName::NamespaceRegression].map(|name| Alert::new(name, "host1", subject()))
     };
     assert!(alert(300).iter().all(|alert| all.cannot_judge(alert)), "left out, and may be firing since earlier");
     assert!(alert(301).iter().all(|alert| !all.cannot_judge(alert)), "it is gone: its alerts end");
