@@ -4,6 +4,7 @@ pub mod alert;
 pub mod bounded;
 pub mod capacity;
 pub mod control;
+pub mod device;
 pub mod event;
 pub mod exit;
 pub mod facts;

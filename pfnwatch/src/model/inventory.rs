@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use pfnwatch_common::{InfoBlock, Map, superblock};
 use uuid::Uuid;
 
+use super::device::{MemoryDevice, MemoryHotplug};
 use super::timestamp::Timestamp;
 
 #[derive(Debug, Default)]
@@ -14,6 +15,9 @@ pub struct Inventory {
     pub regions: Vec<Region>,
     /// By region and number; seeds, which have no size, are left out.
     pub namespaces: Vec<Namespace>,
+    /// The devices of the dax bus that no namespace owns, by region and number; those without memory are left out.
+    pub devices: Vec<MemoryDevice>,
+    pub hotplug: MemoryHotplug,
 }
 
 /// The value of an attribute, or why there is none.

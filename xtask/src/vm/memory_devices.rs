@@ -9,7 +9,8 @@ pub(super) const MACHINE: &str =
 pub(super) const PROCESSOR_FLAG: &str = "-hypervisor";
 
 /// By serial number, which is the place in this list and one: the option that takes the memory, with what goes with it.
-const CXL: [&str; 3] = ["volatile-memdev=cxl-mem0", "volatile-memdev=cxl-mem1", "persistent-memdev=cxl-mem2,lsa=labels2"];
+const CXL: [&str; 3] =
+    ["volatile-memdev=cxl-mem0", "volatile-memdev=cxl-mem1", "persistent-memdev=cxl-mem2,lsa=labels2"];
 
 pub(super) fn arguments() -> Vec<String> {
     let mut words = ["-device", "pxb-cxl,bus_nr=12,bus=pcie.0,id=cxl0"].map(str::to_owned).to_vec();

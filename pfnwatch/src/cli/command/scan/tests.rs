@@ -74,7 +74,7 @@ fn json_has_a_schema_and_bytes_for_everything_known() {
 
 #[test]
 fn csv_has_the_same_rows() {
-    let text = csv(&mixed()).unwrap();
+    let text = csv::render(&mixed()).unwrap();
     let mut reader = ::csv::Reader::from_reader(text.as_bytes());
     let columns = reader.headers().unwrap().clone();
     let column = |name: &str| columns.iter().position(|column| column == name).unwrap();
@@ -135,7 +135,10 @@ fn inferred_numbers_are_marked() {
 #[test]
 fn an_empty_host_is_one_friendly_line() {
     let text = table::render(&scan(|_| Ok(())), Terminal::default());
-    assert_eq!(text, "No persistent memory on this host: there is nothing to judge.\n");
+    assert_eq!(
+        text,
+        "No persistent memory and no other device with a memmap on this host: there is nothing to judge.\n"
+    );
     let region = table::render(&scan(|tree| tree.region(0, 4 * GIB, 64 * GIB)), Terminal::default());
     assert!(region.starts_with("No namespaces in 1 region(s)"), "{region}");
 }
@@ -161,7 +164,7 @@ fn the_memmap_in_dram_is_in_every_format_beside_the_kernels_count() {
     assert_eq!(json["namespaces"][2]["memmap_dram_bytes"], Value::Null);
     assert_eq!(json["namespaces"][3]["memmap_dram_bytes"], Value::from(16 << 20), "mapped whole");
     assert_eq!((&json["totals"]["memmap_dram_bytes"], &json["memmap_counter"]), (&(80 << 20).into(), &Value::Null));
-    assert!(csv(&scan).unwrap().contains("memmap_dram_bytes"));
+    assert!(csv::render(&scan).unwrap().contains("memmap_dram_bytes"));
     let text = metrics::render(&metrics::of_scan(&scan));
     assert!(text.contains("pfnwatch_host_memmap_dram_bytes 83886080\n"), "{text}");
     assert!(text.contains("pfnwatch_host_memmap_dram_unknown 1\n"), "{text}");
