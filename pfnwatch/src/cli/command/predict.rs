@@ -1,10 +1,11 @@
-//! `pfnwatch predict`: what a namespace would cost, before it is made.
+//! `pfnwatch predict`: what a namespace, or another mode of a device, would cost before it is made.
 
 mod alternative;
+pub(super) mod device;
 pub(super) mod place;
 pub(super) mod report;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use pfnwatch_common::{Geometry, Map};
 
@@ -19,6 +20,7 @@ use crate::model::units::{Bytes, parse_size};
 use crate::os::paths::Paths;
 use crate::sysfs::inventory::SysfsRoots;
 
+use self::device::{DevicePrediction, WantedMode};
 use self::place::{Placement, SizeRules};
 use self::report::{Prediction, PredictionDocument};
 
@@ -33,11 +35,12 @@ Examples:
   pfnwatch predict --size 1TiB --max-struct-page 128   as a kernel with the regression would do it
   sudo pfnwatch predict --region region0             all that is free there
   pfnwatch predict --region region0 --size 100GiB --ndctl-size
+  sudo pfnwatch predict --device dax0.0 --mode system-ram --memmap-on-memory
 
 Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 this kernel would make it oversize.")]
 pub struct Args {
     /// Size of the namespace; with --region, all that is free unless given
-    #[arg(long, value_parser = parse_size, required_unless_present = "region")]
+    #[arg(long, value_parser = parse_size, required_unless_present_any = ["region", "device"])]
     size: Option<u64>,
     /// Align of the pfn or dax device: 4K, 2M or 1G on x86; the kernel's default unless given, 2M with pages of 4K
     #[arg(long, value_parser = parse_align)]
@@ -45,7 +48,7 @@ pub struct Args {
     /// Where the memmap is to live: on the persistent memory (dev) or in DRAM (mem)
     #[arg(long, value_enum, default_value_t = MapArg::Dev)]
     map: MapArg,
-    /// fsdax or devdax: the reservation is the same, the DRAM for map=mem is not
+    /// fsdax or devdax: the reservation is the same, the DRAM for map=mem is not; with --device: devdax or system-ram
     #[arg(long, value_enum, default_value_t = ModeArg::Fsdax)]
     mode: ModeArg,
     /// Physical address of the namespace's first byte, decimal or 0x…; an aligned one unless given
@@ -57,6 +60,12 @@ pub struct Args {
     /// Take start, free space and alignment from a region of this host
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
+    /// Say what another mode of this device of the dax bus would cost, such as dax0.0; as root, if it is to be system RAM
+    #[arg(long, value_name = "NAME", requires = "mode", conflicts_with_all = ["size", "align", "map", "start", "max_struct_page", "region", "ndctl_size"])]
+    device: Option<String>,
+    /// With --device and --mode system-ram: have the memmap on the device
+    #[arg(long, requires = "device")]
+    memmap_on_memory: bool,
     /// Take the size as `ndctl create-namespace --size` does: refused where it does not fit the region's alignment
     #[arg(long)]
     ndctl_size: bool,
@@ -82,6 +91,8 @@ enum ModeArg {
     Fsdax,
     /// A character device with DAX
     Devdax,
+    /// System RAM, for a device
+    SystemRam,
 }
 
 /// What one kernel reserves for each page, and how that is known.
@@ -97,6 +108,10 @@ pub(super) struct PageCost {
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let kernel = KernelFacts::gather(paths, None)?;
+    if let Some(name) = &args.device {
+        return predict_device(args, name, paths, &KernelParameters::from(&kernel));
+    }
+    anyhow::ensure!(args.mode != ModeArg::SystemRam, ExitContext::usage("--mode system-ram is for a --device"));
     let page_cost = page_cost(args.max_struct_page, paths, &kernel);
     let PageCost { bytes: max_struct_page, allows_empty, .. } = page_cost;
     let host = KernelParameters { max_struct_page, allows_empty, ..KernelParameters::from(&kernel) };
@@ -124,6 +139,23 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         _ => prediction.table(Terminal::stdout()),
     })?;
     Ok(if prediction.is_oversize() { Exit::Findings } else { Exit::Success })
+}
+
+fn predict_device(args: &Args, name: &str, paths: &Paths, host: &KernelParameters) -> anyhow::Result<Exit> {
+    let wanted = match args.mode {
+        ModeArg::SystemRam => WantedMode::SystemRam { memmap_on_memory: args.memmap_on_memory },
+        ModeArg::Devdax if !args.memmap_on_memory => WantedMode::Devdax,
+        ModeArg::Devdax | ModeArg::Fsdax => {
+            bail!(ExitContext::usage("a --device is devdax, or system-ram with or without --memmap-on-memory"))
+        }
+    };
+    let inventory = Inventory::read(&SysfsRoots::from(paths))?;
+    let prediction = DevicePrediction::of(name, wanted, &inventory, host)?;
+    terminal::print(&match args.format {
+        Format::Json => document(&prediction)?,
+        Format::Table => prediction.table(),
+    })?;
+    Ok(Exit::Success)
 }
 
 /// What the running kernel reserves for each page, unless the caller gives a number.

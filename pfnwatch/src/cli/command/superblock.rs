@@ -59,7 +59,7 @@ pub fn run(args: &Args, _paths: &Paths) -> anyhow::Result<Exit> {
 }
 
 fn exit(found: &FoundBlock, report: &SuperblockReport) -> Exit {
-    if !found.checksum.is_right() {
+    if !found.checksum.is_right() && !found.block.is_virtual() {
         Exit::Error
     } else if report.excess_bytes().is_some_and(|excess| excess > 0) {
         Exit::Findings
@@ -105,6 +105,7 @@ impl<'a> SuperblockReport<'a> {
     pub(in crate::cli::command) fn of(found: &'a FoundBlock) -> Self {
         let geometry = found.block.geometry_when_made(PAGE_SIZE, COMPAT);
         let namespace = geometry.zip(found.namespace_bytes);
+        let namespace = namespace.filter(|_| !found.block.is_virtual());
         let geometry_mismatch = namespace.and_then(|(geometry, size)| found.block.sanity(geometry.start, size).err());
         Self { found, geometry, geometry_mismatch }
     }
@@ -116,6 +117,9 @@ impl<'a> SuperblockReport<'a> {
     }
 
     fn ideal_bytes(&self) -> Option<u64> {
+        if self.found.block.is_virtual() {
+            return Some(0);
+        }
         self.with_struct_page(REFERENCE_STRUCT_PAGE)
     }
 
@@ -125,6 +129,9 @@ impl<'a> SuperblockReport<'a> {
 
     /// Whether a current kernel makes it from the block's own `page_struct_size`.
     fn follows_formula(&self) -> Option<bool> {
+        if self.found.block.is_virtual() {
+            return None;
+        }
         let expected = self.with_struct_page(self.found.block.page_struct_size.into())?;
         Some(self.found.block.reservation()? == expected)
     }
@@ -152,7 +159,13 @@ impl<'a> SuperblockReport<'a> {
             block.page_size.map_or_else(|| "of the kernel that reads it".to_owned(), |size| exact_bytes(size.into())),
         );
         line("page_struct_size", block.page_struct_size.to_string());
-        let is_right = if checksum.is_right() { "right" } else { "WRONG: a kernel takes this for no block" };
+        let is_right = if block.is_virtual() {
+            "of a block that is not on the media"
+        } else if checksum.is_right() {
+            "right"
+        } else {
+            "WRONG: a kernel takes this for no block"
+        };
         line("checksum", format!("{:#018x}, {is_right}", checksum.stored));
         let or_unknown = |bytes: Option<u64>| {
             bytes.map_or_else(|| "unknown: the fields contradict each other".to_owned(), exact_bytes)
@@ -160,6 +173,9 @@ impl<'a> SuperblockReport<'a> {
         line("reservation", or_unknown(block.reservation()));
         line("ideal", or_unknown(self.ideal_bytes()));
         line("excess", or_unknown(self.excess_bytes()));
+        if block.is_virtual() {
+            line("note", VIRTUAL.to_owned());
+        }
         if self.follows_formula() == Some(false) {
             line("note", OTHER_LAYOUT.to_owned());
         }
@@ -170,6 +186,7 @@ impl<'a> SuperblockReport<'a> {
     }
 }
 
+const VIRTUAL: &str = "stands for no block: the kernel maps the namespace whole, with its memmap in DRAM";
 const OTHER_LAYOUT: &str = "not what a kernel of today makes of this geometry: an older kernel's, or made by hand";
 
 /// Exact and rounded: `35651584 (34 MiB)`.
@@ -229,7 +246,8 @@ pub(super) struct SuperblockDocument {
     ideal_bytes: Option<u64>,
     /// reservation - ideal, never negative.
     excess_bytes: Option<u64>,
-    /// Whether it is what a kernel of today makes of this geometry with the block's own `page_struct_size`.
+    /// Whether it is what a kernel of today makes of this geometry with the block's own `page_struct_size`; null for a block that
+    /// stands for none.
     follows_formula: Option<bool>,
     /// How the block contradicts its namespace, in words.
     geometry_mismatch: Option<String>,
@@ -333,6 +351,23 @@ mod tests {
     fn another_layout_is_told() {
         let found = checked(block(35_651_584, 64));
         assert!(SuperblockReport::of(&found).text().contains("not what a kernel of today makes"));
+    }
+
+    #[test]
+    fn a_block_that_stands_for_none_reserves_nothing() {
+        let block = InfoBlock { npfns: 0, mode: 1, align: 1 << 30, ..block(0, 64) };
+        let mut bytes = block.encode();
+        // The kernel gives it no checksum.
+        bytes[4088..].fill(0);
+        let found = found(&bytes, None).unwrap();
+        let report = SuperblockReport::of(&found);
+        let json = serde_json::to_value(SuperblockDocument::from(&report)).unwrap();
+        for key in ["reservation_bytes", "ideal_bytes", "excess_bytes"] {
+            assert_eq!(json[key], json!(0), "{key}");
+        }
+        assert_eq!((&json["follows_formula"], &json["geometry_mismatch"]), (&json!(null), &json!(null)));
+        assert_eq!(exit(&found, &report), Exit::Success);
+        assert!(report.text().contains("stands for no block"), "{}", report.text());
     }
 
     #[test]
