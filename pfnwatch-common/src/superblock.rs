@@ -154,7 +154,7 @@ impl InfoBlock {
         Map::from_mode(self.mode)
     }
 
-    /// Whether it stands for no block: it is never on media. For a devdax namespace without an info block, a patch that was
+    /// Whether it replaces a block that is missing: it is never on media. For a devdax namespace without an info block, a patch that was
     /// proposed upstream has such a block in the kernel's memory, and maps the namespace whole, with its memmap in DRAM.
     #[must_use]
     pub const fn is_virtual(&self) -> bool {

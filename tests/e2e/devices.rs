@@ -120,7 +120,7 @@ fn nd_region(is_it: &str) -> Result<String> {
     })
 }
 
-/// A namespace made by ndctl with its memmap on the memory itself is what the formula says.
+/// A namespace made by ndctl with its memmap on the memory itself has the reservation of the formula.
 fn has_an_ideal_reservation(region: &str) -> Result<()> {
     modules::load("nd_pmem")?;
     let made = ndctl::create(region, &["-m", "fsdax", "-M", "dev", "-s", "256M"])?;
@@ -166,7 +166,7 @@ fn virtio_pmem_is_mapped_whole() -> Result<()> {
     modules::unload("virtio_pmem")
 }
 
-/// DRAM that the kernel was told to set aside, with labels at its end. `set_cookie` is the same everywhere.
+/// DRAM that the kernel sets aside by its command line, with labels at its end. `set_cookie` is the same everywhere.
 #[test]
 fn ramdax_has_namespaces() -> Result<()> {
     modules::load("ramdax")?;

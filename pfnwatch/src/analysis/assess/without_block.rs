@@ -1,6 +1,6 @@
 //! Namespaces in devdax or fsdax mode that have no info block, and that the kernel maps whole all the same.
 //!
-//! As proposed upstream: a block in the kernel's memory stands for the one that is missing, with map=mem and dataoff 0. No
+//! As proposed upstream: a block in the kernel's memory replaces the one that is missing, with map=mem and dataoff 0. No
 //! kernel writes a block that reserves less than the 8 KiB that hold it.
 
 use pfnwatch_common::Map;

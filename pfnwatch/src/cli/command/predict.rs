@@ -60,7 +60,7 @@ pub struct Args {
     /// Take start, free space and alignment from a region of this host
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
-    /// Say what another mode of this device of the dax bus would cost, such as dax0.0; as root, if it is to be system RAM
+    /// Predict what another mode of this device of the dax bus would cost, such as dax0.0; system RAM needs root
     #[arg(long, value_name = "NAME", requires = "mode", conflicts_with_all = ["size", "align", "map", "start", "max_struct_page", "region", "ndctl_size"])]
     device: Option<String>,
     /// With --device and --mode system-ram: have the memmap on the device

@@ -186,7 +186,7 @@ impl<'a> SuperblockReport<'a> {
     }
 }
 
-const VIRTUAL: &str = "stands for no block: the kernel maps the namespace whole, with its memmap in DRAM";
+const VIRTUAL: &str = "replaces a missing block: the kernel maps the namespace whole, with its memmap in DRAM";
 const OTHER_LAYOUT: &str = "not what a kernel of today makes of this geometry: an older kernel's, or made by hand";
 
 /// Exact and rounded: `35651584 (34 MiB)`.
@@ -247,7 +247,7 @@ pub(super) struct SuperblockDocument {
     /// reservation - ideal, never negative.
     excess_bytes: Option<u64>,
     /// Whether it is what a kernel of today makes of this geometry with the block's own `page_struct_size`; null for a block that
-    /// stands for none.
+    /// replaces a missing one.
     follows_formula: Option<bool>,
     /// How the block contradicts its namespace, in words.
     geometry_mismatch: Option<String>,
@@ -367,7 +367,7 @@ mod tests {
         }
         assert_eq!((&json["follows_formula"], &json["geometry_mismatch"]), (&json!(null), &json!(null)));
         assert_eq!(exit(&found, &report), Exit::Success);
-        assert!(report.text().contains("stands for no block"), "{}", report.text());
+        assert!(report.text().contains("replaces a missing block"), "{}", report.text());
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn another_mode_is_predicted() {
 }
 
 proptest::proptest! {
-    /// Whatever sysfs says: no panic, and the parts are no more than the whole.
+    /// Whatever sysfs contains: no panic, and the parts are no more than the whole.
     #[test]
     fn no_numbers_panic_or_contradict(start: u64, size: u64, block: u64, online: u64, offline: u64, driver in 0_usize..4, on: bool) {
         let driver = [DeviceDriver::DeviceDax, DeviceDriver::Kmem, DeviceDriver::FsdevDax, DeviceDriver::None][driver].clone();
