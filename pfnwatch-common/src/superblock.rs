@@ -154,6 +154,13 @@ impl InfoBlock {
         Map::from_mode(self.mode)
     }
 
+    /// Whether it replaces a block that is missing: it is never on media. For a devdax namespace without an info block, a patch that was
+    /// proposed upstream has such a block in the kernel's memory, and maps the namespace whole, with its memmap in DRAM.
+    #[must_use]
+    pub const fn is_virtual(&self) -> bool {
+        self.dataoff == 0 && self.start_pad == 0 && self.npfns == 0 && matches!(self.map(), Some(Map::Mem))
+    }
+
     /// Bytes from the start of the namespace to its first usable byte, if they fit 64 bits.
     #[must_use]
     pub const fn reservation(&self) -> Option<u64> {

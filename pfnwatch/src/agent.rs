@@ -501,7 +501,10 @@ impl<W: Write> Agent<W> {
         }
         let is_news = self.state.set_waiting();
         if is_news {
-            self.report_ready(ObservationState::Idle, Some("libnvdimm is not loaded; waiting for it"))?;
+            self.report_ready(
+                ObservationState::Idle,
+                Some("no namespace can have a memmap, since libnvdimm is not loaded; waiting for it"),
+            )?;
         }
         self.disarm();
         if self.guard.is_open() { self.emit_guard_state() } else { Ok(()) }

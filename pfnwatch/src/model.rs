@@ -5,6 +5,7 @@ pub mod aligns;
 pub mod bounded;
 pub mod capacity;
 pub mod control;
+pub mod device;
 pub mod event;
 pub mod exit;
 pub mod facts;

@@ -13,8 +13,10 @@ use anyhow::ensure;
 use pfnwatch_common::layout::Layout;
 
 use crate::analysis::assess::assess;
+use crate::analysis::memmap::device::of_device;
 use crate::bpf::block_reader::BlockReader;
 use crate::kernel::features::privileges::Privileges;
+use crate::model::device::{AssessedDevice, DeviceTotals, MemoryDevice};
 use crate::model::facts::KernelParameters;
 use crate::model::info_block::SavedInfoBlock;
 use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
@@ -101,12 +103,19 @@ impl ScanResult {
             AssessedNamespace { namespace, facts, assessment, users: None }
         };
         let namespaces = inventory.namespaces.into_iter().map(judge).collect();
+        let weigh = |device: MemoryDevice| {
+            let memory = of_device(&device, &inventory.hotplug, &host);
+            AssessedDevice { device, memory }
+        };
+        let devices: Vec<_> = inventory.devices.into_iter().map(weigh).collect();
         let verdict = totals.verdict(thresholds);
         Self {
             kernel,
             regions: inventory.regions,
             namespaces,
             totals,
+            device_totals: DeviceTotals::of(&devices),
+            devices,
             verdict,
             memmap_counter: None,
             blocks_problem: None,

@@ -5,6 +5,7 @@ mod burst;
 mod busy;
 mod debian;
 mod debian_again;
+mod devices;
 mod diagnostics;
 mod documents;
 mod dram;

@@ -15,6 +15,7 @@ pub mod churn;
 pub mod command;
 pub mod container;
 pub mod creation;
+pub mod cxl;
 pub mod debian;
 pub mod disk;
 pub mod dmesg;

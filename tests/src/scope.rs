@@ -22,6 +22,9 @@ pub const SOAK: &str = "soak";
 /// One NVDIMM of 257 GiB: binding a namespace of it takes half a minute under emulation.
 pub const HUGE: &str = "huge";
 
+/// CXL memory, virtio-pmem, and DRAM that the kernel takes for persistent memory; no NVDIMM.
+pub const DEVICES: &str = "devices";
+
 /// A Debian under systemd, whose kernel is built with MAX_STRUCT_PAGE_SIZE = 128.
 pub const DEBIAN: &str = "debian";
 pub const DEBIAN_AGAIN: &str = "debian-again";
@@ -48,6 +51,9 @@ pub const TABLE: &[Scope] = &[
     observing("kernel::the_running_code_shows_whether"),
     observing("burst::"),
     Scope { prefix: "busy::", lines: Lines::Only("6.12"), scenario: HUGE },
+    Scope { prefix: "devices::", lines: Lines::MemoryDevices, scenario: DEVICES },
+    // The driver is of 7.2 and later.
+    Scope { prefix: "devices::ramdax", lines: Lines::Only("7.3"), scenario: DEVICES },
     only("documents::", "6.12"),
     Scope { prefix: "documents::regressed::", lines: Lines::Every, scenario: MAX128 },
     // `memmap_return::` compares free memory on the inner lines.

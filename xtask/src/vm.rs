@@ -28,6 +28,7 @@ mod disk;
 mod initramfs;
 mod kernel;
 mod kernel_files;
+mod memory_devices;
 mod programs;
 mod qemu;
 mod scenario;

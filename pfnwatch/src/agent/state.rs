@@ -146,7 +146,9 @@ impl AgentState {
         match &self.observation {
             Some(Observation::Observing) => format!("observing Linux {release}"),
             Some(Observation::Blind(reason)) => format!("blind: {reason}"),
-            Some(Observation::Waiting) => "idle: libnvdimm is not loaded; waiting for it".to_owned(),
+            Some(Observation::Waiting) => {
+                "idle: no namespace can have a memmap, since libnvdimm is not loaded; waiting for it".to_owned()
+            }
             None => "starting".to_owned(),
         }
     }

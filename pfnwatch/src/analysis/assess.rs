@@ -7,6 +7,7 @@
 mod cause;
 mod hint;
 mod measure;
+mod without_block;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,9 @@ pub fn assess(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds) -
     }
     if !facts.mode.reserves() {
         return nothing_reserved(facts, host);
+    }
+    if without_block::is_mapped_whole(facts) {
+        return without_block::assess(facts, host);
     }
     match measure::measure(facts, host, thresholds.reference_struct_page) {
         Ok(measured) => judge(facts, host, thresholds, &measured),

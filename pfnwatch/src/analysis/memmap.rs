@@ -1,9 +1,10 @@
-//! DRAM that holds the struct pages of a namespace: one function for `scan`, `predict`, events and remedies.
+//! DRAM that holds the struct pages of a namespace or a device: one function for `scan`, `predict`, events and remedies.
 //!
 //! The kernel gives struct pages to the whole range that it maps, the reservation included: from `start + start_pad` to
 //! `end - end_trunc` (`__nvdimm_setup_pfn()` in drivers/nvdimm/pfn_devs.c), section by section (`__add_pages()` in
 //! mm/memory_hotplug.c). What cannot be computed to the byte is `None`. Page tables are not counted.
 
+pub mod device;
 #[cfg(test)]
 mod tests;
 

@@ -1,8 +1,9 @@
-//! Metrics of namespaces and of the agent, as families of samples, and Prometheus' text format for them. Pure.
+//! Metrics of namespaces, of devices and of the agent, as families of samples, and Prometheus' text format for them. Pure.
 //!
 //! Why the format is written here: the maintained library for it (`prometheus`) wants to own the numbers, and ours come
 //! from one view at the moment of a scrape.
 
+mod devices;
 mod encode;
 mod namespaces;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub fn of_view(view: &View) -> Vec<Family> {
         .push(Family::gauge("pfnwatch_inventory_up", "1 where the namespaces could be read.").value(view.scan.is_ok()));
     if let Ok(scan) = &view.scan {
         families.extend(namespaces::families(scan));
+        families.extend(devices::families(scan));
     }
     families.push(omitted(&families));
     families
@@ -40,6 +42,7 @@ pub fn of_view(view: &View) -> Vec<Family> {
 #[must_use]
 pub fn of_scan(scan: &ScanResult) -> Vec<Family> {
     let mut families = namespaces::families(scan);
+    families.extend(devices::families(scan));
     families.push(omitted(&families));
     families
 }

@@ -81,6 +81,8 @@ pub struct Features {
     pub bpf_file_system: bool,
     /// `None` if libnvdimm is not loaded.
     pub persistent_memory: Option<PersistentMemory>,
+    /// Devices on the dax bus, those of namespaces included.
+    pub dax_devices: usize,
 }
 
 impl Features {
@@ -107,6 +109,7 @@ impl Features {
             lockdown: lockdown(sysfs),
             bpf_file_system: statfs(&sysfs.join("fs/bpf")).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC),
             persistent_memory: persistent_memory(sysfs),
+            dax_devices: fs::read_dir(sysfs.join("bus/dax/devices")).into_iter().flatten().flatten().count(),
             modules,
             release,
         }

@@ -27,7 +27,8 @@ pub enum BlockContents {
 }
 
 impl SavedInfoBlock {
-    /// A block as it was on the media; `None` if it is no info block, or not this namespace's.
+    /// A block as it was on the media; `None` if it is no info block, or not this namespace's, or
+    /// never was on the media.
     #[must_use]
     pub fn new(
         namespace: NamespaceId,
@@ -37,7 +38,7 @@ impl SavedInfoBlock {
     ) -> Option<Self> {
         let block = InfoBlock::from_block(bytes.as_slice()).ok()?;
         let owner = namespace.namespace_uuid.unwrap_or_default();
-        if block.parent_uuid != owner.into_bytes() {
+        if block.parent_uuid != owner.into_bytes() || block.is_virtual() {
             return None;
         }
         let held =

@@ -8,6 +8,7 @@ use pfnwatch_common::{InfoBlock, Map, superblock};
 use uuid::Uuid;
 
 use super::aligns::Aligns;
+use super::device::{MemoryDevice, MemoryHotplug};
 use super::info_block::SavedInfoBlock;
 use super::timestamp::Timestamp;
 
@@ -16,6 +17,9 @@ pub struct Inventory {
     pub regions: Vec<Region>,
     /// By region and number; seeds, which have no size, are left out.
     pub namespaces: Vec<Namespace>,
+    /// The devices of the dax bus that no namespace owns, by region and number; those without memory are left out.
+    pub devices: Vec<MemoryDevice>,
+    pub hotplug: MemoryHotplug,
 }
 
 impl Inventory {

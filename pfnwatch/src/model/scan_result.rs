@@ -1,7 +1,8 @@
-//! The namespaces of a host with their verdicts.
+//! The namespaces of a host with their verdicts, and the other devices that have a memmap.
 
 use pfnwatch_common::{InfoBlock, Map};
 
+use crate::model::device::{AssessedDevice, DeviceTotals};
 use crate::model::facts::{Facts, NamespaceMode};
 use crate::model::inventory::{DeviceUser, Namespace};
 use crate::model::kernel::{KernelFacts, MemmapCounter};
@@ -46,9 +47,28 @@ pub struct ScanResult {
     pub regions: Vec<crate::model::inventory::Region>,
     pub namespaces: Vec<AssessedNamespace>,
     pub totals: NamespaceTotals,
+    /// Devices that no namespace owns.
+    pub devices: Vec<AssessedDevice>,
+    pub device_totals: DeviceTotals,
     pub verdict: Verdict,
     /// The kernel's count of memmaps; `None` if it has none (before 6.11) or nobody looked.
     pub memmap_counter: Option<MemmapCounter>,
     /// Why the info blocks of enabled namespaces were not read, if they were asked for.
     pub blocks_problem: Option<String>,
+}
+
+impl ScanResult {
+    /// Leaves out the devices that no namespace owns.
+    pub fn keep_namespaces(&mut self) {
+        self.devices.clear();
+        self.device_totals = DeviceTotals::default();
+    }
+
+    /// Leaves out the persistent memory, on which the verdict is.
+    pub fn keep_devices(&mut self) {
+        self.namespaces.clear();
+        self.regions.clear();
+        self.totals = NamespaceTotals::default();
+        self.verdict = Verdict::Ok;
+    }
 }

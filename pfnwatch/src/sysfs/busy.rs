@@ -31,10 +31,12 @@ thread_local! {
 
 /// Whether the kernel lets a reader of this attribute wait for a bind (drivers/nvdimm, Linux 6.1 to 7.3: `size_show` and
 /// `resource_show` in pfn_devs.c, `size_show` in btt_devs.c, `mode_show` and `holder_show` in namespace_devs.c; in
-/// region_devs.c those with `wait_nvdimm_bus_probe_idle`).
+/// region_devs.c those with `wait_nvdimm_bus_probe_idle`; in drivers/dax, `size_show` and kmem's `state_show`, of devices that
+/// have names as those of libnvdimm).
 fn waits_for_binds(device: &str, attribute: &str) -> bool {
     match attribute {
         "size" | "resource" => ["pfn", "dax", "btt"].iter().any(|kind| device.starts_with(kind)),
+        "state" => device.starts_with("dax"),
         "mode" | "holder" => device.starts_with("namespace"),
         "available_size" | "max_available_extent" | "set_cookie" => device.starts_with("region"),
         _ => false,

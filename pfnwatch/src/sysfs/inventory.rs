@@ -1,16 +1,18 @@
-//! The persistent memory of this host from sysfs, with or without root, with or without eBPF.
+//! The memory with a memmap of its own on this host from sysfs, with or without root, with or without eBPF.
 //!
 //! Every file is read once, relative to its device's open directory. An unreadable or malformed value is a typed
 //! [`AttributeError`](crate::model::inventory::AttributeError): [`facts`] turns that into an obstacle, so that it ends as
 //! `unknown` with its reason.
 
 mod attribute;
+mod device;
 pub mod facts;
 mod media;
 mod namespace;
 mod region;
 pub mod usage;
 
+use crate::model::device::MemoryDevice;
 use crate::model::inventory::Inventory;
 use std::collections::BTreeMap;
 use std::io;
@@ -26,8 +28,8 @@ use self::attribute::Directory;
 use super::busy::{self, Reads};
 use crate::os::paths::Paths;
 
-/// Below this many namespaces a second thread costs more than it saves.
-const MIN_NAMESPACES_PER_THREAD: usize = 128;
+/// Below this many devices a second thread costs more than it saves.
+const MIN_DEVICES_PER_THREAD: usize = 128;
 
 #[derive(Clone, Debug)]
 pub struct SysfsRoots {
@@ -46,7 +48,7 @@ impl From<&Paths> for SysfsRoots {
 }
 
 impl Inventory {
-    /// A host without libnvdimm has an empty inventory. A device that is being bound has [`Busy`](crate::model::inventory::AttributeError::Busy) where its
+    /// A host without libnvdimm has no regions and namespaces. A device that is being bound has [`Busy`](crate::model::inventory::AttributeError::Busy) where its
     /// attributes would wait.
     ///
     /// # Errors
@@ -57,17 +59,23 @@ impl Inventory {
     }
 
     fn read_watched(roots: &SysfsRoots, reads: &Arc<Reads>) -> anyhow::Result<Self> {
-        let root = roots.sysfs.join("bus/nd/devices");
-        let names = match list(&root) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            names => names.with_context(|| format!("reading {}", root.display()))?,
-        };
-        let devices =
-            Directory::open_watched(&root, reads).map_err(|why| anyhow::anyhow!("{}: {why}", root.display()))?;
-        let dax = Directory::open(&roots.sysfs.join("bus/dax/devices")).ok();
-        let regions = numbered(&names, "region").into_iter().filter_map(|name| Region::read(&devices, name)).collect();
-        let namespaces = read_namespaces(&devices, dax.as_ref(), &numbered(&names, "namespace"));
-        Ok(Self { regions, namespaces })
+        let dax = Bus::open(&roots.sysfs.join("bus/dax/devices"), reads)?;
+        let mut inventory = Self::default();
+        if let Some(Bus { names, devices }) = Bus::open(&roots.sysfs.join("bus/nd/devices"), reads)? {
+            let regions = numbered(&names, "region").into_iter();
+            inventory.regions = regions.filter_map(|name| Region::read(&devices, name)).collect();
+            let dax = dax.as_ref().map(|bus| &bus.devices);
+            let read = |name: &str| Namespace::read(&devices, dax, name);
+            inventory.namespaces = read_all(&numbered(&names, "namespace"), read);
+        }
+        if let Some(Bus { names, devices }) = dax {
+            let owned = device::owned(&inventory.namespaces);
+            let memory = device::Memory::open(&roots.sysfs);
+            inventory.hotplug = memory.hotplug(&roots.sysfs);
+            let names: Vec<_> = numbered(&names, "dax").into_iter().filter(|name| !owned.contains(*name)).collect();
+            inventory.devices = read_all(&names, |name| MemoryDevice::read(&devices, &memory, name));
+        }
+        Ok(inventory)
     }
 
     /// The region and the first address of each namespace. Reads nothing that a bind can hold up: `resource_show` takes no lock
@@ -99,6 +107,25 @@ impl Inventory {
     }
 }
 
+/// The devices of a bus.
+struct Bus {
+    names: Vec<String>,
+    devices: Directory,
+}
+
+impl Bus {
+    /// `None` if the kernel has no such bus.
+    fn open(root: &Path, reads: &Arc<Reads>) -> anyhow::Result<Option<Self>> {
+        let names = match list(root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            names => names.with_context(|| format!("reading {}", root.display()))?,
+        };
+        let devices =
+            Directory::open_watched(root, reads).map_err(|why| anyhow::anyhow!("{}: {why}", root.display()))?;
+        Ok(Some(Self { names, devices }))
+    }
+}
+
 /// All names in a directory, unsorted; names that are not UTF-8 are none of ours, and skipped.
 fn list(root: &Path) -> io::Result<Vec<String>> {
     let entries = std::fs::read_dir(root)?;
@@ -121,22 +148,21 @@ fn numbers(text: &str) -> Option<(u32, Option<u32>)> {
     }
 }
 
-/// Reads the namespaces, on several cores if there are many.
-fn read_namespaces(devices: &Directory, dax: Option<&Directory>, names: &[&str]) -> Vec<Namespace> {
-    let read = |names: &[&str]| -> Vec<Namespace> {
-        names.iter().filter_map(|name| Namespace::read(devices, dax, name)).collect()
-    };
+/// Reads all devices of a kind, on several cores if there are many.
+fn read_all<T: Send>(names: &[&str], read_one: impl Fn(&str) -> Option<T> + Sync) -> Vec<T> {
+    let read = |names: &[&str]| -> Vec<T> { names.iter().filter_map(|name| read_one(name)).collect() };
     let threads =
-        thread::available_parallelism().map_or(1, usize::from).min(names.len() / MIN_NAMESPACES_PER_THREAD).max(1);
+        thread::available_parallelism().map_or(1, usize::from).min(names.len() / MIN_DEVICES_PER_THREAD).max(1);
     if threads == 1 {
         return read(names);
     }
     thread::scope(|scope| {
         let chunks = names.chunks(names.len().div_ceil(threads));
+        let read = &read;
         let start = |chunk| thread::Builder::new().spawn_scoped(scope, move || read(chunk));
         let running: Vec<_> = chunks.map(|chunk| (chunk, start(chunk))).collect();
         // Where no thread can be had, or one ended badly (no code path does), its share is read here, rather than left out.
-        let share = |(chunk, thread): (_, io::Result<ScopedJoinHandle<'_, _>>)| {
+        let share = |(chunk, thread): (_, io::Result<ScopedJoinHandle<'_, Vec<T>>>)| {
             thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| read(chunk))
         };
         running.into_iter().flat_map(share).collect()

@@ -61,6 +61,7 @@ pub fn check_report(arguments: &[&str], said: &str) -> Result<(), Mismatch> {
         (&["mode"], "mode"),
         (&["plan"], "plan"),
         (&["policy", "check"], "policy-check"),
+        (&["predict", "--device"], "predict-device"),
         (&["predict"], "predict"),
         (&["scan", "--against"], "scan-against"),
         (&["scan"], "scan"),

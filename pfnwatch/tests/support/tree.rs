@@ -59,6 +59,29 @@ impl Pmem {
     }
 }
 
+/// A device of the dax bus that no namespace owns.
+#[derive(Clone, Copy)]
+pub struct DaxDevice {
+    pub name: &'static str,
+    /// The folder in `devices` that it is in.
+    pub place: &'static str,
+    pub driver: Option<&'static str>,
+    pub start: u64,
+    pub size: u64,
+    /// `0` or `1`; `None` before 6.8.
+    pub memmap_on_memory: Option<&'static str>,
+}
+
+/// The place of a device of a CXL region.
+pub const CXL: &str = "platform/ACPI0017:00/root0/decoder0.0/region0/dax_region0";
+
+impl Default for DaxDevice {
+    fn default() -> Self {
+        let (start, size) = (46848 * MIB, 1024 * MIB);
+        Self { name: "dax0.0", place: CXL, driver: None, start, size, memmap_on_memory: Some("1") }
+    }
+}
+
 impl Tree {
     pub fn new(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root.join("bus/nd/devices"))?;
@@ -119,6 +142,45 @@ impl Tree {
         let folder = self.root.join(format!("bus/dax/devices/dax{}.{}", pmem.region, pmem.id));
         fs::create_dir_all(&folder)?;
         Self::bind(&folder, driver)
+    }
+
+    pub fn dax_folder(&self, device: &DaxDevice) -> PathBuf {
+        self.root.join("devices").join(device.place).join(device.name)
+    }
+
+    pub fn dax_device(&self, device: &DaxDevice) -> io::Result<()> {
+        let folder = self.dax_folder(device);
+        let DaxDevice { name, place, start, size, .. } = device;
+        fs::create_dir_all(folder.join("mapping0"))?;
+        let write = |name: &str, value: String| fs::write(folder.join(name), value + "\n");
+        write("size", size.to_string())?;
+        write("align", (2 * MIB).to_string())?;
+        write("target_node", "1".to_owned())?;
+        write("resource", format!("{start:#x}"))?;
+        write("mapping0/start", format!("{start:#x}"))?;
+        write("mapping0/end", format!("{:#x}", start + size - 1))?;
+        device.memmap_on_memory.map_or(Ok(()), |value| write("memmap_on_memory", value.to_owned()))?;
+        device.driver.map_or(Ok(()), |driver| Self::bind(&folder, driver))?;
+        symlink(format!("../../../devices/{place}/{name}"), self.root.join("bus/dax/devices").join(name))
+    }
+
+    /// How the kernel adds memory: the size of a block, and the parameter `memory_hotplug.memmap_on_memory`.
+    pub fn memory_hotplug(&self, block_size: u64, memmap_on_memory: &str) -> io::Result<()> {
+        let parameters = self.root.join("module/memory_hotplug/parameters");
+        fs::create_dir_all(&parameters)?;
+        fs::write(parameters.join("memmap_on_memory"), memmap_on_memory)?;
+        fs::create_dir_all(self.root.join("kernel/mm/hugepages/hugepages-2048kB"))?;
+        fs::create_dir_all(self.root.join("devices/system/memory"))?;
+        fs::write(self.root.join("devices/system/memory/block_size_bytes"), format!("{block_size:x}\n"))
+    }
+
+    /// Memory blocks by their numbers.
+    pub fn memory_blocks(&self, numbers: impl IntoIterator<Item = u64>, state: &str) -> io::Result<()> {
+        numbers.into_iter().try_for_each(|number| {
+            let folder = self.root.join(format!("devices/system/memory/memory{number}"));
+            fs::create_dir_all(&folder)?;
+            fs::write(folder.join("state"), state)
+        })
     }
 
     /// A host with `count` namespaces over regions of 64 each, of both modes and maps; every 16th is made by a kernel

@@ -24,7 +24,7 @@ use pfnwatch::sysfs::inventory::SysfsRoots;
 use pfnwatch_common::counter::Counter;
 use strum::VariantArray as _;
 
-use super::tree::{Pmem, Tree};
+use super::tree::{DaxDevice, Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 
@@ -52,7 +52,10 @@ pub fn healthy() -> View {
     let scan = scan(|tree| {
         tree.region(0, 4 * GIB, 64 * GIB)?;
         tree.namespace(&pmem(0, false))?;
-        tree.namespace(&Pmem { map: "ram", ..pmem(1, true) })
+        tree.namespace(&Pmem { map: "ram", ..pmem(1, true) })?;
+        tree.memory_hotplug(128 << 20, "N")?;
+        tree.memory_blocks(366..374, "online")?;
+        tree.dax_device(&DaxDevice { name: "dax1.0", driver: Some("kmem"), ..DaxDevice::default() })
     });
     let memmap_counter = Some(MemmapCounter { bytes: 320 << 20, may_overcount_deduplicated: false });
     View {

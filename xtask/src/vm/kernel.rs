@@ -20,11 +20,11 @@ const SUITES: [(&str, &str); 5] = [
 /// The cloud flavour: the smallest that has all of the nvdimm stack.
 pub(super) const FLAVOUR: &str = "-cloud-amd64";
 
-/// The nvdimm stack; what file systems and other users of pmem, disks and network devices need; ramoops, which takes any range of
+/// The nvdimm stack; CXL memory and other kinds of memory devices; what file systems and other users of pmem, disks and network devices need; ramoops, which takes any range of
 /// physical memory for itself: a test makes a driver fail with it after the block is written. A kernel that has one of these
 /// built in, or does not have it yet, has no file for it.
 const MODULES: &str = "libnvdimm nfit nd_btt nd_pmem nd_e820 dax_pmem dax_pmem_compat device_dax fsdev_dax kmem dax_hmem \
-    ext4 xfs loop dm_mod virtio_pci virtio_blk dummy ramoops";
+    cxl_acpi cxl_pci cxl_mem cxl_pmem dax_cxl virtio_pmem ramdax ext4 xfs loop dm_mod virtio_pci virtio_blk dummy ramoops";
 
 const STAGE: &str = include_str!("stage-kernel.sh");
 

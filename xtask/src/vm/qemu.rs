@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::memory_devices;
 use super::scenario::{LABELS_BYTES, LEGACY_START, MIB, Nvdimm, Scenario};
 use crate::process::{Task, ended_with_xtask};
 use crate::setup::{self, QEMU};
@@ -74,17 +75,24 @@ impl Qemu {
         further: &str,
     ) -> Command {
         let mut command = ended_with_xtask("KILL", self.program.as_os_str());
-        command.args(["-machine", "q35,nvdimm=on"]).args(match self.accelerator {
-            Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host", "-smp", "2"].as_slice(),
-            Accelerator::Tcg => &["-accel", "tcg", "-cpu", EMULATED, "-smp", "2"],
+        let (accelerator, processor, processors) = match self.accelerator {
+            Accelerator::Kvm => (["-accel", "kvm"].as_slice(), "host", "2"),
+            Accelerator::Tcg => (&["-accel", "tcg"] as &[_], EMULATED, "2"),
             // One processor: a second one's instructions would pass as time of the first.
-            Accelerator::Counting => &["-accel", "tcg", "-icount", "shift=0,sleep=off", "-cpu", "max", "-smp", "1"],
-        });
+            Accelerator::Counting => (&["-accel", "tcg", "-icount", "shift=0,sleep=off"] as &[_], "max", "1"),
+        };
+        let flag = if machine.has_memory_devices { memory_devices::PROCESSOR_FLAG } else { "" };
+        let processor = [processor, flag].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",");
+        command.args(accelerator).args(["-cpu", &processor, "-smp", processors]);
+        command.args(["-machine", if machine.has_memory_devices { memory_devices::MACHINE } else { "q35,nvdimm=on" }]);
         command.args(["-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"]);
         command.args(["-serial", "file:/dev/stdout", "-serial", "file:/dev/stderr"]);
         command.arg("-m").arg(memory(machine));
         for (number, (nvdimm, backend)) in machine.nvdimms.iter().zip(backends).enumerate() {
             command.args(nvdimm_arguments(number, nvdimm, backend));
+        }
+        if machine.has_memory_devices {
+            command.args(memory_devices::arguments());
         }
         if let Some(disk) = disk {
             // `/dev/vda`
@@ -111,9 +119,12 @@ fn kvm_works(program: &Path, kernel_image: &Path) -> bool {
 
 /// DRAM, and address space for the NVDIMMs: up to the end of the last that has an address, and as much again.
 fn memory(machine: &Scenario) -> String {
+    if machine.nvdimms.is_empty() {
+        return format!("{}M", machine.memory_bytes / MIB);
+    }
     let ends = machine.nvdimms.iter().map(|nvdimm| nvdimm.address.unwrap_or(0) + backend_bytes(nvdimm));
     let space = machine.memory_bytes + 2 * ends.sum::<u64>();
-    format!("{}M,slots={},maxmem={}M", machine.memory_bytes / MIB, machine.nvdimms.len().max(1), space / MIB)
+    format!("{}M,slots={},maxmem={}M", machine.memory_bytes / MIB, machine.nvdimms.len(), space / MIB)
 }
 
 pub(super) fn backend_bytes(nvdimm: &Nvdimm) -> u64 {

@@ -26,6 +26,8 @@ pub(super) struct Scenario {
     pub(super) legacy_pmem_bytes: u64,
     /// The NVDIMMs, with labels, in the order of their addresses.
     pub(super) nvdimms: &'static [Nvdimm],
+    /// Whether it has CXL memory and virtio-pmem (`memory_devices`).
+    pub(super) has_memory_devices: bool,
     /// Whether there is a disk beside them (`disk`).
     pub(super) has_disk: bool,
 }
@@ -83,6 +85,13 @@ pub(super) const ALL: &[Scenario] = &[
         nvdimms: &[Nvdimm { region_bytes: 257 * GIB, address: None }],
         ..DEFAULT
     },
+    Scenario {
+        name: scope::DEVICES,
+        kernel: On::Debian(Lines::MemoryDevices),
+        nvdimms: &[],
+        has_memory_devices: true,
+        ..DEFAULT
+    },
     // Three boots of one host: a sound kernel, one with the regression, the sound one again. The kernel takes the last of its
     // lists of security modules.
     Scenario { name: scope::NO_BPF, arguments: "lsm=landlock,lockdown,yama,integrity,apparmor", ..CARRYING },
@@ -113,6 +122,7 @@ const DEFAULT: Scenario = Scenario {
         // An odd multiple of 2 MiB: start mod align is 2 MiB for 1G, and shows in dataoff.
         Nvdimm { region_bytes: 6 * GIB, address: Some(9 * GIB + 2 * MIB) },
     ],
+    has_memory_devices: false,
     has_disk: false,
 };
 

@@ -245,3 +245,14 @@ fn other_struct_pages_have_other_words() {
     assert!(small.remedies[1].starts_with("a kernel with a struct page of 32 bytes"), "{}", small.remedies[1]);
     assert!(!small.remedies.iter().any(|remedy| remedy.contains("write-infoblock")));
 }
+
+#[test]
+fn a_namespace_without_an_info_block_is_ok() {
+    let mut setup =
+        SetUp { map: Some(Map::Mem), personality: SuperblockKind::Dax, align_bytes: GIB, ..creation(0, 64) };
+    setup.block = BlockState::Existing;
+    setup.info_block = Some(InfoBlock { npfns: 0, mode: 1, align: GIB, ..InfoBlock::sample(0, 64) });
+    let got = assessed(setup);
+    assert_eq!((got.verdict, got.cause, got.excess_bytes), (Verdict::Ok, Cause::None, Some(0)), "{got:?}");
+    assert_eq!((got.ideal_bytes, got.memmap_dram_bytes), (Some(0), Some(8192)), "{got:?}");
+}

@@ -1,6 +1,7 @@
-//! `pfnwatch predict`: what a namespace would cost, before it is made.
+//! `pfnwatch predict`: what a namespace, or another mode of a device, would cost before it is made.
 
 mod alternative;
+pub(super) mod device;
 mod inverse;
 pub(super) mod place;
 pub(super) mod report;
@@ -20,6 +21,7 @@ use crate::model::units::{Bytes, parse_size};
 use crate::os::paths::Paths;
 use crate::sysfs::inventory::SysfsRoots;
 
+use self::device::{DevicePrediction, WantedMode};
 use self::place::{Site, SizeRules};
 use self::report::{Pieces, Prediction, PredictionDocument};
 
@@ -37,12 +39,13 @@ Examples:
   sudo pfnwatch predict --region region0 --usable 1500GiB   the size to type, so that this much can be stored
   sudo pfnwatch predict --region region0 --percent 50       half of what is free
   sudo pfnwatch predict --region region0 --pieces-of 1GiB   how many aligned pieces can be used
+  sudo pfnwatch predict --device dax0.0 --mode system-ram --memmap-on-memory
 
 Exit codes: 0 nothing found; 1 error; 2 wrong usage; 3 this kernel would make it oversize,
 or with nothing usable.")]
 pub struct Args {
     /// Size of the namespace; with --region, all that is free unless given
-    #[arg(long, value_parser = parse_size, required_unless_present_any = ["region", "usable"])]
+    #[arg(long, value_parser = parse_size, required_unless_present_any = ["region", "usable", "device"])]
     size: Option<u64>,
     /// Find the size to type, so that at least this much can be stored
     #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with_all = ["size", "percent"])]
@@ -60,7 +63,7 @@ pub struct Args {
     /// Where the memmap is to live: on the persistent memory (dev) or in DRAM (mem)
     #[arg(long, value_enum, default_value_t = MapArg::Dev)]
     map: MapArg,
-    /// fsdax or devdax: the reservation is the same, the DRAM for map=mem is not
+    /// fsdax or devdax: the reservation is the same, the DRAM for map=mem is not; with --device: devdax or system-ram
     #[arg(long, value_enum, default_value_t = ModeArg::Fsdax)]
     mode: ModeArg,
     /// Physical address of the namespace's first byte, decimal or 0x…; an aligned one unless given
@@ -72,6 +75,12 @@ pub struct Args {
     /// Take start, free space and alignment from a region of this host
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
+    /// Predict what another mode of this device of the dax bus would cost, such as dax0.0; system RAM needs root
+    #[arg(long, value_name = "NAME", requires = "mode", conflicts_with_all = ["size", "align", "map", "start", "max_struct_page", "region", "ndctl_size"])]
+    device: Option<String>,
+    /// With --device and --mode system-ram: have the memmap on the device
+    #[arg(long, requires = "device")]
+    memmap_on_memory: bool,
     /// Take the size as `ndctl create-namespace --size` does: refused where it does not fit the region's alignment
     #[arg(long)]
     ndctl_size: bool,
@@ -97,6 +106,8 @@ enum ModeArg {
     Fsdax,
     /// A character device with DAX
     Devdax,
+    /// System RAM, for a device
+    SystemRam,
 }
 
 /// What one kernel reserves for each page, and how that is known.
@@ -112,6 +123,10 @@ pub(super) struct PageCost {
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let kernel = KernelFacts::gather(paths, None)?;
+    if let Some(name) = &args.device {
+        return predict_device(args, name, paths, &KernelParameters::from(&kernel));
+    }
+    anyhow::ensure!(args.mode != ModeArg::SystemRam, ExitContext::usage("--mode system-ram is for a --device"));
     let page_cost = page_cost(args.max_struct_page, paths, &kernel);
     let facts = KernelParameters::from(&kernel);
     let (max_struct_page, allows_empty) = (page_cost.bytes, page_cost.allows_empty.or(facts.allows_empty));
@@ -200,6 +215,23 @@ fn size(args: &Args, site: &Site, template: &Geometry, host: &KernelParameters) 
         notes.push(format!("ndctl refuses this size: {refusal}. The {which} that it takes is --size={}", outcome.size));
     }
     Ok((outcome.size, notes))
+}
+
+fn predict_device(args: &Args, name: &str, paths: &Paths, host: &KernelParameters) -> anyhow::Result<Exit> {
+    let wanted = match args.mode {
+        ModeArg::SystemRam => WantedMode::SystemRam { memmap_on_memory: args.memmap_on_memory },
+        ModeArg::Devdax if !args.memmap_on_memory => WantedMode::Devdax,
+        ModeArg::Devdax | ModeArg::Fsdax => {
+            bail!(ExitContext::usage("a --device is devdax, or system-ram with or without --memmap-on-memory"))
+        }
+    };
+    let inventory = Inventory::read(&SysfsRoots::from(paths))?;
+    let prediction = DevicePrediction::of(name, wanted, &inventory, host)?;
+    terminal::print(&match args.format {
+        Format::Json => document(&prediction)?,
+        Format::Table => prediction.table(),
+    })?;
+    Ok(Exit::Success)
 }
 
 /// What the running kernel reserves for each page, unless the caller gives a number.

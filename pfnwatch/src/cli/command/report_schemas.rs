@@ -23,7 +23,7 @@ pub(crate) struct PublishedSchema {
     pub(crate) schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
-pub(crate) const REPORTS: [PublishedSchema; 25] = [
+pub(crate) const REPORTS: [PublishedSchema; 26] = [
     report::<Document<'_, AlertsStatus>>("alerts-list", "pfnwatch alerts list --format json"),
     report::<Document<'_, TestResult<'_>>>("alerts-test", "pfnwatch alerts test NAME --format json"),
     report::<Document<'_, Allowed>>("allow", "pfnwatch allow --region R --once --reason TEXT --format json"),
@@ -53,6 +53,10 @@ pub(crate) const REPORTS: [PublishedSchema; 25] = [
         "pfnwatch policy check --format json, of a file that is not valid",
     ),
     report::<Document<'_, predict::report::PredictionDocument<'_>>>("predict", "pfnwatch predict … --format json"),
+    report::<Document<'_, predict::device::DevicePrediction>>(
+        "predict-device",
+        "pfnwatch predict --device NAME --format json",
+    ),
     report::<scan::ScanReport>("scan", "pfnwatch scan --format json"),
     report::<Comparison>("scan-against", "pfnwatch scan --against FILE --format json"),
     report::<Document<'_, Status>>("status", "pfnwatch status --format json"),

@@ -1,6 +1,8 @@
-//! `pfnwatch scan`: what every namespace of this host costs, and whether it should.
+//! `pfnwatch scan`: what the memmap of every namespace and device of this host costs, and whether it should.
 
 pub(super) mod against;
+mod csv;
+mod device_report;
 mod report;
 mod table;
 #[cfg(test)]
@@ -15,7 +17,6 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 use self::against::Comparison;
-use self::report::NamespaceRow;
 pub use self::report::ScanReport;
 use crate::cli::output::terminal::{self, Terminal};
 use crate::config::{Config, ConfigArgs};
@@ -35,6 +36,7 @@ use crate::sysfs::inventory::SysfsRoots;
 Examples:
   pfnwatch scan                          what is reserved, what should be, and a bar for each namespace
   sudo pfnwatch scan                     exact: only root can read the addresses
+  pfnwatch scan --only devices           CXL memory, soft-reserved memory: all that no namespace owns
   pfnwatch scan --format json | jq '.namespaces[] | select(.verdict == \"oversize\")'
   sudo pfnwatch scan --format json > before.json; sudo pfnwatch scan --against before.json
                                          after another kernel, or on another host: what costs more than it did
@@ -48,6 +50,9 @@ pub struct Args {
     /// Write to FILE in place of standard output; a reader sees the old report or the new one, never a part
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// List only namespaces, or only devices that no namespace owns
+    #[arg(long, value_enum, conflicts_with = "against")]
+    only: Option<Only>,
     /// Compare with FILE, a report that `scan --format json` has written: on another day, or on another host
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
@@ -60,6 +65,14 @@ pub struct Args {
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Only {
+    /// Persistent memory in namespaces
+    Namespaces,
+    /// Devices of the dax bus: CXL memory, soft-reserved memory
+    Devices,
 }
 
 /// How the report is written.
@@ -86,6 +99,11 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     if paths.is_own_sysfs() {
         scan.find_users(&SysfsRoots::from(paths));
     }
+    match args.only {
+        Some(Only::Namespaces) => scan.keep_namespaces(),
+        Some(Only::Devices) => scan.keep_devices(),
+        None => {}
+    }
     let comparison = args.against.as_deref().map(|file| Comparison::compare(file, &scan)).transpose()?;
     let text = match &comparison {
         Some(comparison) => comparison.render(args.format)?,
@@ -110,7 +128,7 @@ fn render(args: &Args, scan: &ScanResult) -> anyhow::Result<String> {
     Ok(match args.format {
         ScanFormat::Table => table::render(scan, terminal),
         ScanFormat::Json => serde_json::to_string_pretty(&ScanReport::from(scan))? + "\n",
-        ScanFormat::Csv => csv(scan)?,
+        ScanFormat::Csv => csv::render(scan)?,
         ScanFormat::Prom => metrics::render(&metrics::of_scan(scan)),
     })
 }
@@ -125,12 +143,4 @@ fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
     new.as_file().sync_all()?;
     new.persist(file)?;
     Ok(())
-}
-
-fn csv(scan: &ScanResult) -> anyhow::Result<String> {
-    let mut lines = csv::Writer::from_writer(Vec::new());
-    for assessed in &scan.namespaces {
-        lines.serialize(NamespaceRow::from(assessed))?;
-    }
-    Ok(String::from_utf8(lines.into_inner()?)?)
 }

@@ -75,7 +75,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
 
 fn exit(found: &FoundBlock, report: &SuperblockReport) -> Exit {
     let is_refused = report.answer.as_ref().is_some_and(|answer| !answer.takes);
-    if !found.checksum.is_right() {
+    if !found.checksum.is_right() && !found.block.is_virtual() {
         Exit::Error
     } else if is_refused || report.excess_bytes().is_some_and(|excess| excess > 0) {
         Exit::Findings
@@ -125,7 +125,8 @@ impl<'a> SuperblockReport<'a> {
         let readings = readings(&found.block, found.namespace_bytes);
         let start = readings.first().map(|reading| reading.geometry.start);
         let mismatch = |(start, size)| found.block.sanity(start, size).err();
-        let geometry_mismatch = start.zip(found.namespace_bytes).and_then(mismatch);
+        let namespace = start.zip(found.namespace_bytes).filter(|_| !found.block.is_virtual());
+        let geometry_mismatch = namespace.and_then(mismatch);
         Self { found, readings, geometry_mismatch, answer: None }
     }
 
@@ -136,16 +137,25 @@ impl<'a> SuperblockReport<'a> {
     }
 
     fn ideal_bytes(&self) -> Option<u64> {
+        if self.found.block.is_virtual() {
+            return Some(0);
+        }
         agreed(&self.readings, |reading| reading.ideal)
     }
 
     fn excess_bytes(&self) -> Option<u64> {
+        if self.found.block.is_virtual() {
+            return Some(0);
+        }
         agreed(&self.readings, |reading| reading.excess)
     }
 
     /// Whether a current kernel makes it from the block's own `page_struct_size`.
     fn follows_formula(&self) -> Option<bool> {
         let block = &self.found.block;
+        if block.is_virtual() {
+            return None;
+        }
         if self.readings.len() > 1 && self.excess_bytes().is_none() {
             return None;
         }
@@ -156,6 +166,9 @@ impl<'a> SuperblockReport<'a> {
 
     fn notes(&self) -> Vec<String> {
         let block = &self.found.block;
+        if block.is_virtual() {
+            return vec![VIRTUAL.to_owned()];
+        }
         let mut notes: Vec<_> =
             differing(&self.readings).into_iter().map(|reading| format!("not known which: {reading}")).collect();
         if !block.has_npfns() {
@@ -192,7 +205,13 @@ impl<'a> SuperblockReport<'a> {
             block.page_size.map_or_else(|| "of the kernel that reads it".to_owned(), |size| exact_bytes(size.into())),
         );
         line("page_struct_size", block.page_struct_size.to_string());
-        let is_right = if checksum.is_right() { "right" } else { "WRONG: a kernel takes this for no block" };
+        let is_right = if block.is_virtual() {
+            "of a block that is not on the media"
+        } else if checksum.is_right() {
+            "right"
+        } else {
+            "WRONG: a kernel takes this for no block"
+        };
         line("checksum", format!("{:#018x}, {is_right}", checksum.stored));
         let or_unknown = |bytes: Option<u64>| {
             let why = if self.readings.is_empty() { "the fields contradict each other" } else { "see the notes" };
@@ -211,6 +230,7 @@ impl<'a> SuperblockReport<'a> {
     }
 }
 
+const VIRTUAL: &str = "replaces a missing block: the kernel maps the namespace whole, with its memmap in DRAM";
 const OTHER_LAYOUT: &str = "not what a kernel of today makes of this geometry: an older kernel's, or made by hand";
 
 /// Exact and rounded: `35651584 (34 MiB)`.
@@ -270,7 +290,8 @@ pub(super) struct SuperblockDocument<'a> {
     ideal_bytes: Option<u64>,
     /// reservation - ideal, never negative.
     excess_bytes: Option<u64>,
-    /// Whether it is what a kernel of today makes of this geometry with the block's own `page_struct_size`.
+    /// Whether it is what a kernel of today makes of this geometry with the block's own `page_struct_size`; null for a block that
+    /// replaces a missing one.
     follows_formula: Option<bool>,
     /// How the block contradicts its namespace, in words.
     geometry_mismatch: Option<String>,

@@ -2,6 +2,7 @@
 //! by the templates.
 
 mod agent;
+mod devices;
 mod namespaces;
 mod notices;
 
@@ -37,6 +38,7 @@ pub(super) fn render(view: &View) -> String {
                 main {
                     (notices::render(view))
                     (namespaces::render(view))
+                    (devices::render(view))
                     (events(view))
                     (agent::render(view))
                 }

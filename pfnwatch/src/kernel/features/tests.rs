@@ -67,6 +67,7 @@ fn everything_is_read_from_the_folders_that_are_named() {
     {
         fake.put(&format!("sys/bus/nd/devices/{device}/size"), size);
     }
+    fake.put("sys/bus/dax/devices/dax0.0/size", "4096");
     // bus/nd without a module: libnvdimm is a part of the image.
     let features = fake.gather();
     assert_eq!(features.release.as_deref(), Some("6.12.9"));
@@ -80,6 +81,7 @@ fn everything_is_read_from_the_folders_that_are_named() {
     assert_eq!(features.security_modules.unwrap(), ["lockdown", "bpf"]);
     assert_eq!(features.lockdown.as_deref(), Some("integrity"));
     assert_eq!(features.persistent_memory, Some(PersistentMemory { regions: 2, namespaces: 1 }));
+    assert_eq!(features.dax_devices, 1);
     let types = features.types.unwrap();
     assert_eq!(types.struct_page_bytes, Ok(64));
     assert_eq!(types.libnvdimm, ModuleTypes::Kernel);

@@ -6,7 +6,12 @@ use super::Prerequisite;
 use crate::kernel::features::{Features, PersistentMemory};
 
 pub(super) fn judge(host: &Features) -> Vec<Prerequisite> {
-    vec![drivers(host), persistent_memory(host.persistent_memory), bpf_file_system(host.bpf_file_system)]
+    vec![
+        drivers(host),
+        persistent_memory(host.persistent_memory),
+        other_memory(host.dax_devices),
+        bpf_file_system(host.bpf_file_system),
+    ]
 }
 
 fn drivers(host: &Features) -> Prerequisite {
@@ -23,7 +28,15 @@ fn persistent_memory(found: Option<PersistentMemory>) -> Prerequisite {
         Some(PersistentMemory { regions, namespaces }) if regions > 0 => {
             row(Yes, format!("regions: {regions}; namespaces with a size: {namespaces}"))
         }
-        _ => row(No, "none: there is nothing to observe yet, and pfnwatch will wait".to_owned()),
+        _ => row(No, "none: no namespace has a memmap yet, and pfnwatch will wait".to_owned()),
+    }
+}
+
+fn other_memory(devices: usize) -> Prerequisite {
+    let row = |answer, seen| Prerequisite::new("other memory devices", Information, answer, seen);
+    match devices {
+        0 => row(No, "none on the dax bus with a memmap (CXL memory, …)".to_owned()),
+        devices => row(Yes, format!("on the dax bus: {devices}; `pfnwatch scan` lists them with their memmaps")),
     }
 }
 

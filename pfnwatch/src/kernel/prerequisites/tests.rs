@@ -46,6 +46,7 @@ fn host() -> Features {
         lockdown: Some("none".to_owned()),
         bpf_file_system: true,
         persistent_memory: Some(PersistentMemory { regions: 1, namespaces: 1 }),
+        dax_devices: 1,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::model::inventory::{Attribute, AttributeError};
 use crate::model::units::parse_number;
 use crate::sysfs::busy::Reads;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
@@ -95,8 +95,13 @@ impl Directory {
     /// The last component of the target of the link `name`, such as `driver`; `None` if there is no such link.
     #[must_use]
     pub fn link(&self, name: &str) -> Option<String> {
-        let target = nix::fcntl::readlinkat(&self.file, name).ok()?;
-        Path::new(&target).file_name()?.to_str().map(str::to_owned)
+        self.target(name)?.file_name()?.to_str().map(str::to_owned)
+    }
+
+    /// The target of the link `name`.
+    #[must_use]
+    pub fn target(&self, name: &str) -> Option<PathBuf> {
+        nix::fcntl::readlinkat(&self.file, name).ok().map(PathBuf::from)
     }
 }
 

@@ -264,3 +264,40 @@ fn a_block_that_sysfs_contradicts_is_reported() {
     let got = assessed(&facts);
     assert!(got.verdict == Verdict::Unknown && got.detail.contains("conflicting evidence"), "{got:?}");
 }
+
+/// As proposed upstream: the kernel maps a devdax namespace without an info block whole.
+#[test]
+fn without_an_info_block_nothing_is_reserved() {
+    let start = 64 * GIB;
+    let whole = Facts {
+        map: Some(Map::Mem),
+        start: Some(start),
+        size: Some(16 * GIB),
+        align: Some(GIB),
+        first_usable: Some(start),
+        usable: Some(16 * GIB),
+        enabled: true,
+        ..Facts::new(NamespaceMode::Devdax)
+    };
+    let stands_for_none = InfoBlock { npfns: 0, mode: 1, align: GIB, ..InfoBlock::sample(0, 64) };
+    for facts in [
+        Facts { block: Some(stands_for_none), ..whole.clone() },
+        Facts { block: Some(stands_for_none), observed: true, ..whole.clone() },
+        whole.clone(),
+        Facts { start: None, first_usable: None, ..whole.clone() },
+    ] {
+        let got = assessed(&facts);
+        assert_eq!((got.verdict, got.cause, got.hints.len()), (Verdict::Ok, Cause::None, 0), "{got:?}");
+        let Numbers { reservation, ideal, excess, usable, end_trunc, dram, .. } = got.numbers;
+        assert_eq!(
+            (reservation, ideal, excess, usable, end_trunc),
+            (Some(0), Some(0), Some(0), Some(16 * GIB), Some(0))
+        );
+        // 16 compound pages of 1 GiB keep two pages of memmap each, if their place is known to be aligned.
+        assert_eq!(dram, facts.start.map(|_| 16 * 8192));
+    }
+    assert_eq!(assessed(&Facts { enabled: false, ..whole.clone() }).numbers.dram, Some(0));
+    // A block of 2 MiB is one.
+    let real = Facts { first_usable: Some(start + GIB), usable: Some(15 * GIB), ..whole };
+    assert_eq!(assessed(&real).numbers.reservation, Some(GIB));
+}

@@ -1,10 +1,12 @@
-//! The report as programs read it: JSON, and the same rows for CSV and metrics.
+//! The report as programs read it: JSON, and the same rows for CSV.
 
 use std::time::SystemTime;
 
 use nix::unistd::gethostname;
 use serde::Serialize;
 
+use super::device_report::DeviceRow;
+use crate::model::device::DeviceTotals;
 use crate::model::event::{SCHEMA, Time};
 use crate::model::facts::map_name;
 use crate::model::inventory::{DeviceUser, Region};
@@ -28,6 +30,8 @@ pub struct ScanReport {
     verdict: Verdict,
     /// Why the info blocks of enabled namespaces were not read; null where they were, or were not asked for.
     info_blocks_problem: Option<String>,
+    /// Sums over the devices that no namespace owns.
+    device_totals: DeviceTotals,
     /// Sums over the namespaces.
     totals: NamespaceTotals,
     /// The kernel's own count of memmaps, to compare with `memmap_dram_bytes`; null before 6.11.
@@ -36,6 +40,8 @@ pub struct ScanReport {
     regions: Vec<RegionRow>,
     /// The namespaces.
     namespaces: Vec<NamespaceReport>,
+    /// The devices of the dax bus that no namespace owns.
+    devices: Vec<DeviceRow>,
 }
 
 /// The kernel that runs.
@@ -207,10 +213,12 @@ impl From<&ScanResult> for ScanReport {
             },
             verdict: scan.verdict,
             info_blocks_problem: scan.blocks_problem.clone(),
+            device_totals: scan.device_totals,
             totals: scan.totals,
             memmap_counter: scan.memmap_counter,
             regions: scan.regions.iter().map(RegionRow::from).collect(),
             namespaces: scan.namespaces.iter().map(NamespaceReport::from).collect(),
+            devices: scan.devices.iter().map(DeviceRow::from).collect(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The report for people.
 
+mod devices;
+
 use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -14,8 +16,9 @@ use crate::model::units::{Bytes, Plural};
 use crate::model::verdict::{Assessment, Cause, Evidence, Numbers, Verdict};
 
 const BAR_WIDTH: usize = 24;
-const HEADER: [&str; 11] = [
-    "NAMESPACE",
+const HEADER: [&str; 12] = [
+    "NAME",
+    "KIND",
     "MODE",
     "MAP",
     "SIZE",
@@ -29,12 +32,12 @@ const HEADER: [&str; 11] = [
 ];
 
 pub(super) fn render(scan: &ScanResult, terminal: Terminal) -> String {
-    if scan.namespaces.is_empty() {
+    if scan.namespaces.is_empty() && scan.devices.is_empty() {
         return nothing(scan);
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(HEADER);
-    for column in 3..9 {
+    for column in 4..10 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -42,15 +45,23 @@ pub(super) fn render(scan: &ScanResult, terminal: Terminal) -> String {
     for assessed in &scan.namespaces {
         table.add_row(row(assessed, terminal));
     }
+    table.add_rows(scan.devices.iter().map(|assessed| devices::row(assessed, terminal)));
     let mut text = format!("{}\n\n{}\n", table.trim_fmt(), bar::legend(terminal));
-    totals(&mut text, scan);
+    if !scan.namespaces.is_empty() {
+        totals(&mut text, scan);
+    }
+    devices::totals(&mut text, scan);
+    memmaps(&mut text, scan);
+    conclusion(&mut text, scan);
     remarks(&mut text, scan);
+    devices::remarks(&mut text, scan);
     text
 }
 
 fn nothing(scan: &ScanResult) -> String {
     match scan.regions.len() {
-        0 => "No persistent memory on this host: there is nothing to judge.\n".to_owned(),
+        0 => "No persistent memory and no other device with a memmap on this host: there is nothing to judge.\n"
+            .to_owned(),
         count => {
             let mut text =
                 format!("No namespaces in {count} region(s) of persistent memory: there is nothing to judge.\n");
@@ -60,12 +71,12 @@ fn nothing(scan: &ScanResult) -> String {
     }
 }
 
-fn row(assessed: &AssessedNamespace, terminal: Terminal) -> [String; 11] {
+fn row(assessed: &AssessedNamespace, terminal: Terminal) -> [String; 12] {
     let assessment = &assessed.assessment;
     let numbers = &assessment.numbers;
-    let size = |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string());
     [
         assessed.namespace.name.clone(),
+        "namespace".to_owned(),
         assessed.mode().to_owned(),
         assessed.map().map_or("-", map_name).to_owned(),
         size(numbers.size),
@@ -77,6 +88,10 @@ fn row(assessed: &AssessedNamespace, terminal: Terminal) -> [String; 11] {
         verdict(assessment),
         bar(numbers, terminal),
     ]
+}
+
+fn size(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "?".to_owned(), |bytes| Bytes(bytes).to_string())
 }
 
 fn approximate(assessment: &Assessment) -> String {
@@ -127,8 +142,10 @@ fn totals(text: &mut String, scan: &ScanResult) {
         let _ = write!(text, ", {} ({share:.2} %) too much", Bytes(totals.excess_bytes));
     }
     let _ = writeln!(text, "; {} oversize, {} refused, {} unknown", totals.oversize, totals.refused, totals.unknown);
-    memmaps(text, scan);
-    if scan.verdict == Verdict::Oversize && totals.oversize == 0 {
+}
+
+fn conclusion(text: &mut String, scan: &ScanResult) {
+    if scan.verdict == Verdict::Oversize && scan.totals.oversize == 0 {
         let _ = writeln!(text, "None of them is oversize by itself, but together they lose more than they should.");
     }
     if scan.verdict == Verdict::Oversize {
@@ -138,12 +155,13 @@ fn totals(text: &mut String, scan: &ScanResult) {
 
 /// What the memmaps take of DRAM, beside the kernel's counter, which has more in it.
 fn memmaps(text: &mut String, scan: &ScanResult) {
-    let totals = &scan.totals;
-    let unknown = match totals.memmap_dram_unknown {
-        0 => String::new(),
-        count => format!(" (unknown for {})", Plural(count, "namespace")),
-    };
-    let _ = write!(text, "DRAM for memmaps: {}{unknown}", Bytes(totals.memmap_dram_bytes));
+    let (namespaces, devices) = (&scan.totals, &scan.device_totals);
+    let unknown = [(namespaces.memmap_dram_unknown, "namespace"), (devices.memmap_dram_unknown, "device")];
+    let unknown = unknown.iter().filter(|(count, _)| *count > 0).map(|(count, what)| Plural(*count, what).to_string());
+    let unknown = unknown.collect::<Vec<_>>().join(" and ");
+    let unknown = if unknown.is_empty() { unknown } else { format!(" (unknown for {unknown})") };
+    let known = namespaces.memmap_dram_bytes.saturating_add(devices.memmap_dram_bytes);
+    let _ = write!(text, "DRAM for memmaps: {}{unknown}", Bytes(known));
     if let Some(counter) = scan.memmap_counter {
         let wrong = if counter.may_overcount_deduplicated && has_deduplicated(scan) {
             ", and this kernel may count deduplicated ones in full"
@@ -160,6 +178,10 @@ fn memmaps(text: &mut String, scan: &ScanResult) {
 }
 
 fn has_deduplicated(scan: &ScanResult) -> bool {
+    scan.devices.iter().any(|it| it.memory.deduplicated == Some(true)) || has_deduplicated_namespace(scan)
+}
+
+fn has_deduplicated_namespace(scan: &ScanResult) -> bool {
     scan.namespaces
         .iter()
         .any(|it| it.facts.enabled && it.facts.mode == NamespaceMode::Devdax && it.map() == Some(Map::Mem))

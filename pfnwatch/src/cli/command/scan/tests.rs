@@ -6,7 +6,7 @@ use super::*;
 use crate::model::inventory::{InfoBlocks, Inventory};
 use crate::model::kernel::{KernelFacts, MemmapCounter};
 
-use crate::testing::tree::{Pmem, Tree};
+use crate::testing::tree::{DaxDevice, Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
 
@@ -76,7 +76,7 @@ fn json_has_a_schema_and_bytes_for_everything_known() {
 
 #[test]
 fn csv_has_the_same_rows() {
-    let text = csv(&mixed()).unwrap();
+    let text = csv::render(&mixed()).unwrap();
     let mut reader = ::csv::Reader::from_reader(text.as_bytes());
     let columns = reader.headers().unwrap().clone();
     let column = |name: &str| columns.iter().position(|column| column == name).unwrap();
@@ -137,7 +137,10 @@ fn inferred_numbers_are_marked() {
 #[test]
 fn an_empty_host_is_one_friendly_line() {
     let text = table::render(&scan(|_| Ok(())), Terminal::default());
-    assert_eq!(text, "No persistent memory on this host: there is nothing to judge.\n");
+    assert_eq!(
+        text,
+        "No persistent memory and no other device with a memmap on this host: there is nothing to judge.\n"
+    );
     let region = table::render(&scan(|tree| tree.region(0, 4 * GIB, 64 * GIB)), Terminal::default());
     assert!(region.starts_with("No namespaces in 1 region(s)"), "{region}");
 }
@@ -163,7 +166,7 @@ fn the_memmap_in_dram_is_in_every_format_beside_the_kernels_count() {
     assert_eq!(json["namespaces"][2]["memmap_dram_bytes"], Value::Null);
     assert_eq!(json["namespaces"][3]["memmap_dram_bytes"], Value::from(16 << 20), "mapped whole");
     assert_eq!((&json["totals"]["memmap_dram_bytes"], &json["memmap_counter"]), (&(80 << 20).into(), &Value::Null));
-    assert!(csv(&scan).unwrap().contains("memmap_dram_bytes"));
+    assert!(csv::render(&scan).unwrap().contains("memmap_dram_bytes"));
     let text = metrics::render(&metrics::of_scan(&scan));
     assert!(text.contains("pfnwatch_host_memmap_dram_bytes 83886080\n"), "{text}");
     assert!(text.contains("pfnwatch_host_memmap_dram_unknown 1\n"), "{text}");
@@ -174,4 +177,74 @@ fn the_memmap_in_dram_is_in_every_format_beside_the_kernels_count() {
     assert!(text.contains("400 MiB") && text.contains("may count deduplicated ones in full"), "{text}");
     scan.memmap_counter = Some(MemmapCounter { may_overcount_deduplicated: false, ..counter });
     assert!(!table::render(&scan, Terminal::default()).contains("in full"));
+}
+
+fn with_device() -> ScanResult {
+    scan(|tree| {
+        tree.region(0, 4 * GIB, 64 * GIB)?;
+        tree.namespace(&Pmem::default())?;
+        tree.memory_hotplug(128 << 20, "N")?;
+        tree.memory_blocks(366..374, "online")?;
+        tree.dax_device(&DaxDevice { name: "dax1.0", driver: Some("kmem"), ..DaxDevice::default() })
+    })
+}
+
+#[test]
+fn devices_are_in_every_format_apart_from_persistent_memory() {
+    let scan = with_device();
+    let text = table::render(&scan, Terminal::default());
+    for line in [
+        "1 namespace, 16 GiB: 15.7 GiB usable, 258 MiB reserved; 0 oversize, 0 refused, 0 unknown\n1 device, 1 GiB: 1 GiB usable\n",
+        "DRAM for memmaps: 16 MiB\n",
+        "dax1.0: memmap_on_memory has no effect",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let row = text.lines().find(|line| line.trim_start().starts_with("dax1.0 ")).unwrap();
+    let cells: Vec<_> = row.split_whitespace().take(4).collect();
+    assert_eq!(cells, ["dax1.0", "cxl", "system-ram", "mem"]);
+    let json = serde_json::to_value(ScanReport::from(&scan)).unwrap();
+    let device = &json["devices"][0];
+    for (key, value) in [
+        ("device", Value::from("dax1.0")),
+        ("kind", "cxl".into()),
+        ("parent", "region0".into()),
+        ("memmap_place", "dram".into()),
+        ("memmap_dram_bytes", (16 << 20).into()),
+        ("online_bytes", GIB.into()),
+        ("stranded_bytes", 0.into()),
+        ("memmap_on_memory_configured", true.into()),
+        ("memmap_on_memory_effective", false.into()),
+    ] {
+        assert_eq!(device[key], value, "{key}");
+    }
+    assert_eq!(
+        (&json["totals"]["size_bytes"], &json["device_totals"]["size_bytes"]),
+        (&(16 * GIB).into(), &GIB.into())
+    );
+    let lines = csv::render(&scan).unwrap();
+    assert!(
+        lines.starts_with("kind,name,") && lines.contains("\nnamespace,namespace0.0,region0,fsdax,dev,"),
+        "{lines}"
+    );
+    assert!(lines.contains("\ncxl,dax1.0,region0,system-ram,,kmem,"), "{lines}");
+    let prom = metrics::render(&metrics::of_scan(&scan));
+    let labels = "device=\"dax1.0\",kind=\"cxl\",mode=\"system-ram\"";
+    assert!(prom.contains(&format!("pfnwatch_device_memmap_dram_bytes{{{labels}}} 16777216\n")), "{prom}");
+    assert!(prom.contains("pfnwatch_host_devices 1\n") && prom.contains("pfnwatch_host_namespaces 1\n"), "{prom}");
+}
+
+#[test]
+fn one_kind_alone_can_be_listed() {
+    let mut devices = with_device();
+    devices.keep_devices();
+    let text = table::render(&devices, Terminal::default());
+    assert!(text.contains("dax1.0") && !text.contains("namespace0.0") && !text.contains("1 namespace"), "{text}");
+    let mut namespaces = with_device();
+    namespaces.keep_namespaces();
+    let text = table::render(&namespaces, Terminal::default());
+    assert!(
+        !text.contains("dax1.0") && text.contains("namespace0.0") && text.contains("DRAM for memmaps: 0 B"),
+        "{text}"
+    );
 }

@@ -200,3 +200,20 @@ fn a_kernel_is_asked_whether_it_takes_the_block() {
         assert!(!taken || unsure, "a start is never known: {json:#}");
     }
 }
+
+#[test]
+fn a_block_that_stands_for_none_reserves_nothing() {
+    let block = InfoBlock { npfns: 0, mode: 1, align: 1 << 30, ..block(0, 64) };
+    let mut bytes = block.encode();
+    // The kernel gives it no checksum.
+    bytes[4088..].fill(0);
+    let found = found(&bytes, None).unwrap();
+    let report = SuperblockReport::of(&found);
+    let json = serde_json::to_value(SuperblockDocument::from(&report)).unwrap();
+    for key in ["reservation_bytes", "ideal_bytes", "excess_bytes"] {
+        assert_eq!(json[key], json!(0), "{key}");
+    }
+    assert_eq!((&json["follows_formula"], &json["geometry_mismatch"]), (&json!(null), &json!(null)));
+    assert_eq!(exit(&found, &report), Exit::Success);
+    assert!(report.text().contains("replaces a missing block"), "{}", report.text());
+}

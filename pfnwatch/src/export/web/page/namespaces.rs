@@ -129,12 +129,12 @@ fn badge(verdict: Verdict) -> Markup {
     html! { span class={ "badge " (verdict.as_str()) } { (verdict.as_str()) } }
 }
 
-fn numbers(all: &[(&str, String)]) -> Markup {
+pub(super) fn numbers(all: &[(&str, String)]) -> Markup {
     html! { dl { @for (name, value) in all { div { dt { (name) } dd { (value) } } } } }
 }
 
 /// A bar of parts; each that is not zero is visible. The numbers beside it are the same.
-fn bar(parts: &[(&str, u64)], whole: u64) -> Markup {
+pub(super) fn bar(parts: &[(&str, u64)], whole: u64) -> Markup {
     let mut at = 0;
     let rects = parts.iter().filter(|(_, bytes)| *bytes > 0).map(|(name, bytes)| {
         let width = share(*bytes, whole).max(MIN_PART_WIDTH);
