@@ -75,6 +75,16 @@ use crate::sysfs::module_watch::ModuleChange;
 /// timeout is shorter.
 const TICK_INTERVAL: Duration = Duration::from_secs(30);
 
+/// What the agent's loop waits for, beside the agent's own parts.
+struct Inputs<'a> {
+    signals: &'a mut Signals,
+    control: Server,
+    ticks: Box<dyn Interval>,
+    self_tests: Box<dyn Interval>,
+    /// Records that are not processed yet.
+    batch: Vec<Bytes>,
+}
+
 /// The agent.
 pub struct Agent<W> {
     options: Options,
@@ -121,7 +131,7 @@ impl<W: Write> Agent<W> {
             baseline,
             reported_blocks: ReportedBlocks::default(),
             publisher: Publisher::new(cgroups, log, store),
-            alerts: Alerts::new(),
+            alerts: Alerts::new(Rc::clone(&clock)),
             web: Web::new(options.web.clone()),
             views: ViewCache::default(),
             options,
@@ -143,74 +153,93 @@ impl<W: Write> Agent<W> {
     }
 
     async fn observe(&mut self, signals: &mut Signals) -> Result<(), Fatal> {
-        // Before all else: a second agent must not touch what the first one does.
-        let control = Server::listen(&self.options.control_socket);
-        let mut control = control.map_err(|error| Fatal::new(without_root(error)))?;
-        let tick_interval = systemd::watchdog_interval().map_or(TICK_INTERVAL, |time| time.min(TICK_INTERVAL));
-        let mut ticks = self.timer(tick_interval)?;
-        let mut self_tests = self.timer(self.options.self_test_interval)?;
-        let mut batch = Vec::new();
+        let mut inputs = self.open_inputs(signals)?;
         self.start()?;
         systemd::ready(&self.snapshot().service_status());
-        loop {
-            self.publisher.publish()?;
-            tokio::select! {
-                biased;
-                signal = signals.next() => match signal {
-                    Signal::End(name) => {
-                        tracing::info!("{name}: the rest is read, then pfnwatch ends");
-                        systemd::stopping();
-                        break;
-                    }
-                    Signal::Reload => {
-                        systemd::reloading();
-                        self.reload()?;
-                        self.reconcile()?;
-                        self.publisher.check_store()?;
-                        systemd::ready(&self.snapshot().service_status());
-                    }
-                },
-                PendingRequest { request, peer, responder } = control.next() => {
-                    let reply = self.answer(request, &peer)?;
-                    self.publisher.publish()?;
-                    responder.answer(reply);
-                }
-                tick = poll_fn(|context| ticks.poll_tick(context)) => {
-                    tick.map_err(Fatal::new)?;
-                    self.on_tick()?;
-                }
-                tick = poll_fn(|context| self_tests.poll_tick(context)) => {
-                    tick.map_err(Fatal::new)?;
-                    self.self_test()?;
-                }
-                tick = poll_fn(|context| self.attach_retry.poll_due(context)) => {
-                    tick.map_err(Fatal::new)?;
-                    self.reconcile()?;
-                }
-                request = self.web.next() => self.serve_view(request)?,
-                work = self.alerts.next() => self.handle_alert_work(work),
-                () = self.publisher.store().checkpoint_due() => self.publisher.store_mut().checkpoint(),
-                // The last: a flood of records must not delay the answers to requests.
-                observed = poll_fn(|context| self.sensor.poll_next(context, &mut batch)) => match observed {
-                    Observed::Module(change) => self.on_module_event(change)?,
-                    Observed::Records(Ok(())) => {
-                        self.process_records(&mut batch)?;
-                        // Events are published before the report of losses.
-                        self.publisher.publish()?;
-                        self.report_losses_throttled()?;
-                        // If there are always more records, nothing else would ever be polled.
-                        tokio::task::yield_now().await;
-                    }
-                    Observed::Records(Err(error)) => {
-                        self.go_blind(format!("the ring buffer cannot be waited on: {error}"))?;
-                    }
-                },
-            }
-        }
+        while self.turn(&mut inputs).await? {}
         self.state.set_phase(AgentPhase::Draining);
         self.heartbeat(true);
         self.detach()?;
         self.emit(Body::Stopped(self.losses.totals()))
+    }
+
+    fn open_inputs<'a>(&self, signals: &'a mut Signals) -> Result<Inputs<'a>, Fatal> {
+        // Before all else: a second agent must not touch what the first one does.
+        let control = Server::listen(&self.options.control_socket);
+        let control = control.map_err(|error| Fatal::new(without_root(error)))?;
+        let tick_interval = systemd::watchdog_interval().map_or(TICK_INTERVAL, |time| time.min(TICK_INTERVAL));
+        let ticks = self.timer(tick_interval)?;
+        let self_tests = self.timer(self.options.self_test_interval)?;
+        Ok(Inputs { signals, control, ticks, self_tests, batch: Vec::new() })
+    }
+
+    /// Publishes what there is, and does what comes next. Returns false if the agent is asked to end.
+    async fn turn(&mut self, inputs: &mut Inputs<'_>) -> Result<bool, Fatal> {
+        self.publisher.publish()?;
+        let Inputs { signals, control, ticks, self_tests, batch } = inputs;
+        tokio::select! {
+            biased;
+            signal = signals.next() => return self.on_signal(signal),
+            request = control.next() => self.on_request(request)?,
+            tick = poll_fn(|context| ticks.poll_tick(context)) => {
+                tick.map_err(Fatal::new)?;
+                self.on_tick()?;
+            }
+            tick = poll_fn(|context| self_tests.poll_tick(context)) => {
+                tick.map_err(Fatal::new)?;
+                self.self_test()?;
+            }
+            () = poll_fn(|context| self.attach_retry.poll_due(context)) => self.reconcile()?,
+            request = self.web.next() => self.serve_view(request)?,
+            work = self.alerts.next() => self.handle_alert_work(work),
+            () = self.publisher.store().checkpoint_due() => self.publisher.store_mut().checkpoint(),
+            // The last: a flood of records must not delay the answers to requests.
+            observed = poll_fn(|context| self.sensor.poll_next(context, batch)) => {
+                self.on_observed(observed, batch)?;
+                // If there are always more records, nothing else would ever be polled.
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns false if the agent is asked to end.
+    fn on_signal(&mut self, signal: Signal) -> Result<bool, Fatal> {
+        match signal {
+            Signal::End(name) => {
+                tracing::info!("{name}: the rest is read, then pfnwatch ends");
+                systemd::stopping();
+                Ok(false)
+            }
+            Signal::Reload => {
+                systemd::reloading();
+                self.reload()?;
+                self.reconcile()?;
+                self.check_store()?;
+                systemd::ready(&self.snapshot().service_status());
+                Ok(true)
+            }
+        }
+    }
+
+    fn on_request(&mut self, PendingRequest { request, peer, responder }: PendingRequest) -> Result<(), Fatal> {
+        let reply = self.answer(request, &peer)?;
+        self.publisher.publish()?;
+        responder.answer(reply);
+        Ok(())
+    }
+
+    fn on_observed(&mut self, observed: Observed, batch: &mut Vec<Bytes>) -> Result<(), Fatal> {
+        match observed {
+            Observed::Module(change) => self.on_module_event(change),
+            Observed::Records(Ok(())) => {
+                self.process_records(batch)?;
+                // Events are published before the report of losses.
+                self.publisher.publish()?;
+                self.report_losses_throttled()
+            }
+            Observed::Records(Err(error)) => self.go_blind(format!("the ring buffer cannot be waited on: {error}")),
+        }
     }
 
     fn timer(&self, period: Duration) -> Result<Box<dyn Interval>, Fatal> {
@@ -223,7 +252,7 @@ impl<W: Write> Agent<W> {
         self.adopt_pinned_guard();
         self.emit_policy()?;
         self.reconcile()?;
-        self.publisher.check_store()?;
+        self.check_store()?;
         self.alerts.configure(self.options.alerts.clone(), self.publisher.store_mut());
         self.web.listen();
         // Types, symbols, the inventory: nothing of what the first attachment took is needed again.
@@ -242,7 +271,7 @@ impl<W: Write> Agent<W> {
         self.note(DegradedPart::Counters, swept);
         self.report_losses()?;
         self.reconcile()?;
-        self.publisher.check_store()?;
+        self.check_store()?;
         self.heartbeat(false);
         self.expire_exemptions()?;
         self.forget_destroyed();
@@ -251,6 +280,12 @@ impl<W: Write> Agent<W> {
         self.views.fresh();
         self.check_alerts();
         systemd::notify_watchdog(&self.snapshot().service_status());
+        Ok(())
+    }
+
+    fn check_store(&mut self) -> Result<(), Fatal> {
+        self.publisher.check_store(self.clock.wall())?;
+        self.baseline.restore_rows(self.publisher.store_mut());
         Ok(())
     }
 
@@ -609,7 +644,7 @@ impl<W: Write> Agent<W> {
                 self.emit(Body::ExistingNamespace(Box::new(existing)))?;
             }
         }
-        let regressions = self.baseline.observe_scan(self.publisher.store_mut(), &scan);
+        let regressions = self.baseline.observe_scan(self.publisher.store_mut(), &scan, self.clock.wall());
         self.emit_all(regressions)
     }
 
@@ -629,7 +664,7 @@ impl<W: Write> Agent<W> {
     /// Compares the running kernel with earlier ones.
     fn compare_kernel(&mut self, report: &MaxStructPageReport) -> Result<(), Fatal> {
         // Without its boot id this boot cannot be distinguished from the others.
-        let Some(boot) = boot_row(&self.options.paths, &self.facts, report) else { return Ok(()) };
+        let Some(boot) = boot_row(&self.options.paths, &self.facts, report, self.clock.wall()) else { return Ok(()) };
         let regression = self.baseline.observe_kernel(self.publisher.store_mut(), boot);
         self.emit_all(regression)
     }
@@ -665,7 +700,8 @@ impl<W: Write> Agent<W> {
         if !self.state.is_observing() {
             return Ok(());
         }
-        self.state.set_self_test(with_capabilities(|| self.sensor.self_test()));
+        let now = self.clock.wall();
+        self.state.set_self_test(with_capabilities(|| self.sensor.self_test(now)));
         self.emit_guard_state()
     }
 

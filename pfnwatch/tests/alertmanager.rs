@@ -16,7 +16,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver as Channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use std::{fs, thread};
 
 use pfnwatch::agent::alert_store::{remember, restore};
@@ -24,6 +24,7 @@ use pfnwatch::config::Config;
 use pfnwatch::export::alerts::{Dispatcher, Findings, FiringAlerts, post};
 use pfnwatch::model::alert::{Alert, AlertName, Receiver};
 use pfnwatch::model::store::Settings;
+use pfnwatch::os::clock;
 use pfnwatch::store::EventStore;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -73,8 +74,8 @@ impl Agent {
         let file = Some(folder.join("pfnwatch.db"));
         let mut store = EventStore::open(Settings { file, ..Settings::default() }, pfnwatch::export::line::of);
         let (mut firing, mut dispatcher) = (FiringAlerts::default(), Dispatcher::default());
-        assert!(restore(&mut store, &mut firing, &mut dispatcher, Instant::now()), "{:?}", store.health());
-        dispatcher.set_receivers(receivers.to_vec(), Instant::now(), &mut store);
+        assert!(restore(&mut store, &mut firing, &mut dispatcher, clock::since_boot().unwrap()), "{:?}", store.health());
+        dispatcher.set_receivers(receivers.to_vec(), clock::since_boot().unwrap(), &mut store);
         Self { firing, dispatcher, store }
     }
 
@@ -83,16 +84,16 @@ impl Agent {
         let mut findings = Findings::default();
         findings.firing = found.to_vec();
         for change in self.firing.follow(&findings, &self.dispatcher.names(), SystemTime::now()) {
-            self.dispatcher.enqueue(&change, Instant::now(), &mut self.store);
+            self.dispatcher.enqueue(&change, clock::since_boot().unwrap(), &mut self.store);
             remember(&mut self.store, &change);
         }
-        let mut jobs = self.dispatcher.jobs(Instant::now(), SystemTime::now());
-        jobs.extend(self.dispatcher.resend_firing(&self.firing, Instant::now(), SystemTime::now()));
+        let mut jobs = self.dispatcher.jobs(clock::since_boot().unwrap(), SystemTime::now());
+        jobs.extend(self.dispatcher.resend_firing(&self.firing, clock::since_boot().unwrap(), SystemTime::now()));
         let (made, mut failed) = (jobs.len(), 0);
         for job in jobs {
             let outcome = post(&job.receiver, &job.payload);
             failed += usize::from(!outcome.is_delivered());
-            let at = (Instant::now(), SystemTime::now());
+            let at = (clock::since_boot().unwrap(), SystemTime::now());
             self.dispatcher.on_outcome(&job.delivery, &outcome, at, 0, &mut self.store);
         }
         (made, failed)

@@ -1,6 +1,6 @@
 //! Alerts and undelivered messages in the event store, where they outlive the agent.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::export::alerts::outbox::OutboxStore;
 use crate::export::alerts::{AlertChange, Dispatcher, FiringAlert, FiringAlerts, Message};
@@ -41,7 +41,7 @@ pub fn remember(store: &mut EventStore, change: &AlertChange) {
 
 /// Continues with the alerts and messages of an earlier agent; false if the store cannot be read now.
 #[must_use]
-pub fn restore(store: &mut EventStore, firing: &mut FiringAlerts, dispatcher: &mut Dispatcher, now: Instant) -> bool {
+pub fn restore(store: &mut EventStore, firing: &mut FiringAlerts, dispatcher: &mut Dispatcher, now: Duration) -> bool {
     let (Some(alerts), Some(pending)) = (store.firing_alerts(), store.undelivered()) else { return false };
     firing.adopt(alerts.iter().filter_map(|row| of_json::<FiringAlert>(&row.json)));
     let mut messages = Vec::new();

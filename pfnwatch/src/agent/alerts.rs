@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
+use std::future::poll_fn;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::rc::Rc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nix::unistd::gethostname;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, sleep_until};
 
 use crate::agent::alert_store::{remember, restore};
 use crate::export::alerts::{
@@ -18,6 +19,7 @@ use crate::model::alert::{AlertsPolicy, DeliveryStats};
 use crate::model::control::{AlertsStatus, FiringAlertStatus, PendingMessage};
 use crate::model::event::{Body, Event};
 use crate::model::view::View;
+use crate::os::clock::{Alarm, Clock};
 use crate::os::privileges::drop_all;
 use crate::store::EventStore;
 
@@ -37,7 +39,9 @@ const MAX_SHOWN_MESSAGES: usize = 256;
 pub(super) struct Alerts {
     policy: AlertsPolicy,
     instance: String,
-    started: Instant,
+    clock: Rc<dyn Clock>,
+    /// Like all times here: since boot.
+    started: Duration,
     /// How many events of some kinds there were.
     counts: BTreeMap<&'static str, u64>,
     recent: RecentEvents,
@@ -47,8 +51,10 @@ pub(super) struct Alerts {
     dispatcher: Dispatcher,
     /// Whether the alerts and messages of an earlier agent were read.
     restored: bool,
-    last_evaluation: Option<Instant>,
-    next_evaluation: Option<Instant>,
+    last_evaluation: Option<Duration>,
+    next_evaluation: Option<Duration>,
+    /// For the next evaluation or message.
+    alarm: Option<Alarm>,
     outcomes: (UnboundedSender<DeliveryOutcome>, UnboundedReceiver<DeliveryOutcome>),
 }
 
@@ -65,12 +71,13 @@ pub(super) enum AlertWork {
 }
 
 impl Alerts {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: Rc<dyn Clock>) -> Self {
         let instance = gethostname().map(|name| name.to_string_lossy().into_owned());
         Self {
             policy: AlertsPolicy::default(),
             instance: instance.unwrap_or_else(|_| "localhost".to_owned()),
-            started: Instant::now(),
+            started: clock.since_boot(),
+            clock,
             counts: BTreeMap::new(),
             recent: RecentEvents::default(),
             firing: FiringAlerts::default(),
@@ -79,17 +86,24 @@ impl Alerts {
             restored: false,
             last_evaluation: None,
             next_evaluation: None,
+            alarm: None,
             outcomes: unbounded_channel(),
         }
     }
 
     /// Waits until there is something to do. It can be cancelled at any time.
     pub(super) async fn next(&mut self) -> AlertWork {
-        let (evaluation, send) = (self.next_evaluation, self.dispatcher.due());
+        let due = self.next_evaluation.into_iter().chain(self.dispatcher.due()).min();
+        if self.alarm.as_ref().map(Alarm::at) != due {
+            self.alarm = due.map(|at| Alarm::new(&*self.clock, at));
+        }
+        let (alarm, outcomes) = (&mut self.alarm, &mut self.outcomes.1);
         tokio::select! {
-            Some((delivery, outcome)) = self.outcomes.1.recv() => AlertWork::Outcome(delivery, outcome),
-            () = sleep_until_due(evaluation) => AlertWork::Evaluate,
-            () = sleep_until_due(send.map(Instant::from_std)) => AlertWork::Send,
+            Some((delivery, outcome)) = outcomes.recv() => AlertWork::Outcome(delivery, outcome),
+            () = poll_fn(|context| Alarm::poll(alarm, context)) => {
+                let is_due = self.next_evaluation.is_some_and(|at| at <= self.clock.since_boot());
+                if is_due { AlertWork::Evaluate } else { AlertWork::Send }
+            }
         }
     }
 
@@ -107,7 +121,7 @@ impl Alerts {
 
     fn schedule_evaluation(&mut self) {
         if self.next_evaluation.is_none() && !self.policy.receivers.is_empty() {
-            let after_burst = Instant::now() + EVALUATION_DELAY;
+            let after_burst = self.clock.since_boot() + EVALUATION_DELAY;
             self.next_evaluation =
                 Some(self.last_evaluation.map_or(after_burst, |last| after_burst.max(last + MIN_EVALUATION_INTERVAL)));
         }
@@ -126,32 +140,34 @@ impl Alerts {
     /// Serves the receivers of a configuration. The alerts and messages of an earlier agent are read first.
     pub(super) fn configure(&mut self, policy: AlertsPolicy, store: &mut EventStore) {
         self.restore_once(store);
-        self.dispatcher.set_receivers(policy.receivers.clone(), Instant::now().into_std(), store);
+        self.dispatcher.set_receivers(policy.receivers.clone(), self.clock.since_boot(), store);
         self.policy = policy;
         self.schedule_evaluation();
     }
 
     fn restore_once(&mut self, store: &mut EventStore) {
-        let now = Instant::now().into_std();
+        let now = self.clock.since_boot();
         self.restored = self.restored || restore(store, &mut self.firing, &mut self.dispatcher, now);
     }
 
     /// Evaluates the alerts, and puts messages about changes into the outbox.
     pub(super) fn evaluate(&mut self, view: &View, store: &mut EventStore) {
         self.restore_once(store);
-        self.recent.note(&self.counts, self.started.elapsed());
-        self.recent.observing(view.status.agent.observing, self.started.elapsed());
+        let now = self.clock.since_boot();
+        let running = now.saturating_sub(self.started);
+        self.recent.note(&self.counts, running);
+        self.recent.observing(view.status.agent.observing, running);
         let findings = findings(view, &self.recent, &self.instance, &self.policy.runbook);
         if let Some(warning) = self.omission(findings.omitted) {
             tracing::warn!("{warning}");
         }
         for change in self.firing.follow(&findings, &self.dispatcher.names(), view.now) {
             // The message first: one that is sent twice is better than one that is not sent.
-            self.dispatcher.enqueue(&change, Instant::now().into_std(), store);
+            self.dispatcher.enqueue(&change, now, store);
             remember(store, &change);
         }
         self.dispatcher.outbox_mut().save(store);
-        (self.last_evaluation, self.next_evaluation) = (Some(Instant::now()), None);
+        (self.last_evaluation, self.next_evaluation) = (Some(now), None);
     }
 
     /// The warning about alerts that are left out, if their number changed.
@@ -164,19 +180,19 @@ impl Alerts {
 
     /// Sends the messages that are due.
     pub(super) fn send(&mut self) {
-        let jobs = self.dispatcher.jobs(Instant::now().into_std(), SystemTime::now());
+        let jobs = self.dispatcher.jobs(self.clock.since_boot(), self.clock.wall());
         jobs.into_iter().for_each(|job| self.spawn_delivery(job));
     }
 
     /// Sends the firing alerts again, to receivers that forget.
     pub(super) fn resend_firing(&mut self) {
-        let jobs = self.dispatcher.resend_firing(&self.firing, Instant::now().into_std(), SystemTime::now());
+        let jobs = self.dispatcher.resend_firing(&self.firing, self.clock.since_boot(), self.clock.wall());
         jobs.into_iter().for_each(|job| self.spawn_delivery(job));
     }
 
     /// Records the result of a delivery.
     pub(super) fn on_outcome(&mut self, delivery: &Delivery, result: &DeliveryResult, store: &mut EventStore) {
-        let at = (Instant::now().into_std(), SystemTime::now());
+        let at = (self.clock.since_boot(), self.clock.wall());
         // It needs not be secure: it keeps hosts from retrying all at once.
         let chance = RandomState::new().build_hasher().finish();
         self.dispatcher.on_outcome(delivery, result, at, chance, store);
@@ -208,20 +224,14 @@ impl Alerts {
     }
 }
 
-async fn sleep_until_due(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::clock::SystemClock;
 
     #[test]
     fn alerts_that_are_left_out_are_logged_once_for_each_change() {
-        let mut alerts = Alerts::new();
+        let mut alerts = Alerts::new(Rc::new(SystemClock::new().unwrap()));
         let logged = [0, 44, 44, 44, 45, 0, 0, 44].map(|omitted| alerts.omission(omitted).is_some());
         assert_eq!(logged, [false, true, false, false, true, false, false, true]);
         assert_eq!(alerts.status().omitted, 44);

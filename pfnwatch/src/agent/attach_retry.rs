@@ -1,11 +1,10 @@
 //! When to try again to attach the programs: after one second, then after twice the time, up to the tick's period.
 
-use std::io;
 use std::task::{self, Poll};
 use std::time::Duration;
 
 use super::TICK_INTERVAL;
-use crate::os::clock::{Clock, Interval};
+use crate::os::clock::{Alarm, Clock};
 
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
@@ -13,20 +12,14 @@ const FIRST_DELAY: Duration = Duration::from_secs(1);
 pub(super) struct AttachRetry {
     /// Of the last retry; zero if there was none.
     delay: Duration,
-    next: Option<Next>,
-}
-
-struct Next {
-    /// Since boot.
-    at: Duration,
-    /// `None` if the kernel had none, as it may be if memory or file descriptors are short: the agent's tick retries then.
-    timer: Option<Box<dyn Interval>>,
+    /// Without a timer the agent's tick retries.
+    next: Option<Alarm>,
 }
 
 impl AttachRetry {
     pub(super) fn schedule(&mut self, clock: &dyn Clock) {
         self.delay = (self.delay * 2).clamp(FIRST_DELAY, TICK_INTERVAL);
-        self.next = Some(Next { at: clock.since_boot() + self.delay, timer: clock.every(self.delay).ok() });
+        self.next = Some(Alarm::new(clock, clock.since_boot() + self.delay));
     }
 
     /// Another attempt is made now. The delay after it is longer.
@@ -36,14 +29,11 @@ impl AttachRetry {
 
     /// How long until the next retry; `None` if none is scheduled.
     pub(super) fn remaining(&self, clock: &dyn Clock) -> Option<Duration> {
-        self.next.as_ref().map(|next| next.at.saturating_sub(clock.since_boot()))
+        self.next.as_ref().map(|next| next.at().saturating_sub(clock.since_boot()))
     }
 
     /// Waits for the next retry. Cancellation-safe.
-    pub(super) fn poll_due(&mut self, context: &mut task::Context<'_>) -> Poll<io::Result<()>> {
-        match self.next.as_mut().and_then(|next| next.timer.as_mut()) {
-            Some(timer) => timer.poll_tick(context),
-            None => Poll::Pending,
-        }
+    pub(super) fn poll_due(&mut self, context: &mut task::Context<'_>) -> Poll<()> {
+        Alarm::poll(&mut self.next, context)
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct BaselineWatch {
     host: Option<Regression>,
     /// When it was last saved that the running kernel runs; `None` before it is known.
     last_heartbeat: Option<SystemTime>,
+    /// The number of the file that has all of it (`EventStore::file_number`).
+    file_number: u64,
 }
 
 /// The limit of boots. The one that was seen the longest ago is evicted first, but neither the running kernel's nor the one that it
@@ -50,6 +52,7 @@ impl BaselineWatch {
             history: CostHistory::new(store.costs().unwrap_or_default()),
             host: None,
             last_heartbeat: None,
+            file_number: store.file_number(),
         }
     }
 
@@ -84,6 +87,19 @@ impl BaselineWatch {
         }
     }
 
+    /// Saves all of it again if the event store's file is another one, which does not have it.
+    pub(super) fn restore_rows(&mut self, store: &mut EventStore) {
+        let number = store.file_number();
+        if number == self.file_number {
+            return;
+        }
+        let costs: Vec<_> = self.history.records().cloned().collect();
+        // What is not saved now is saved at the next call.
+        if store.save_boots(&self.boots).and_then(|()| store.save_costs(&costs)).is_some() {
+            self.file_number = number;
+        }
+    }
+
     /// The running kernel's boot is the last of the list.
     fn evict_boots(&mut self, store: &mut EventStore) {
         let kernels: Vec<_> = self.boots.iter().map(|boot| observed_kernel(boot, self.page_size)).collect();
@@ -111,8 +127,8 @@ impl BaselineWatch {
         host_regression(&observed_kernel(boot, self.page_size), &others)
     }
 
-    /// Learns from all namespaces at once.
-    pub(super) fn observe_scan(&mut self, store: &mut EventStore, scan: &ScanResult) -> Vec<Body> {
+    /// Learns from all namespaces at once, as they are `now`.
+    pub(super) fn observe_scan(&mut self, store: &mut EventStore, scan: &ScanResult, now: SystemTime) -> Vec<Body> {
         let mut learned = Vec::new();
         let mut existing = BTreeSet::new();
         for assessed in &scan.namespaces {
@@ -121,7 +137,7 @@ impl BaselineWatch {
                 continue;
             }
             existing.insert((namespace.start_address, namespace.size_bytes));
-            learned.extend(self.cost(assessed).map(|cost| self.history.observe(namespace, cost)));
+            learned.extend(self.cost(assessed, now).map(|cost| self.history.observe(namespace, cost)));
         }
         learned.extend(self.history.retain(&existing));
         self.save(store, learned)
@@ -216,12 +232,12 @@ impl BaselineWatch {
         changes.into_iter().filter_map(event_of).collect()
     }
 
-    fn cost(&self, assessed: &AssessedNamespace) -> Option<Cost> {
+    fn cost(&self, assessed: &AssessedNamespace, now: SystemTime) -> Option<Cost> {
         let numbers = &assessed.assessment.numbers;
         let made_with = assessed.facts.block.as_ref().map(|block| u64::from(block.page_struct_size));
         Some(Cost {
             kernel: self.release.clone(),
-            seen: Time(SystemTime::now()).to_string(),
+            seen: Time(now).to_string(),
             reservation_bytes: numbers.reservation?,
             excess_bytes: numbers.excess?,
             max_struct_page_size_bytes: made_with.filter(|bytes| *bytes != 0),
@@ -230,8 +246,12 @@ impl BaselineWatch {
 }
 
 /// The row of the running boot; `None` if it has no boot id, without which it cannot be distinguished from others.
-pub(super) fn boot_row(paths: &Paths, facts: &KernelFacts, report: &MaxStructPageReport) -> Option<BootRow> {
-    let now = SystemTime::now();
+pub(super) fn boot_row(
+    paths: &Paths,
+    facts: &KernelFacts,
+    report: &MaxStructPageReport,
+    now: SystemTime,
+) -> Option<BootRow> {
     Some(BootRow {
         boot_id: boot::id(paths)?,
         module_build_id: boot::libnvdimm_build_id(paths),

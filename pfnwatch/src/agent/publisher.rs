@@ -78,9 +78,9 @@ impl<W: Write> Publisher<W> {
     ///
     /// # Errors
     /// Standard output is gone.
-    pub(super) fn check_store(&mut self) -> Result<(), Fatal> {
+    pub(super) fn check_store(&mut self, now: SystemTime) -> Result<(), Fatal> {
         self.publish()?;
-        self.store.enforce_retention(&mut self.info_blocks, SystemTime::now());
+        self.store.enforce_retention(&mut self.info_blocks, now);
         self.restore_blocks();
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::task::{self, Poll};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -104,11 +105,11 @@ pub trait Sensor {
     /// What the kernel counts of the programs. What they cost only if this host has it count that: the agent does not turn it on.
     fn program_runs(&self) -> Vec<ProgramRuns>;
 
-    /// Tests that the guard's program runs.
+    /// Tests that the guard's program runs. `at`: the time now.
     ///
     /// # Errors
     /// It did not run, or it could not be tried.
-    fn self_test(&self) -> anyhow::Result<SelfTest>;
+    fn self_test(&self, at: SystemTime) -> anyhow::Result<SelfTest>;
 
     /// What is pinned of the guard in force, as paths.
     fn pins(&self) -> Vec<String>;
@@ -250,9 +251,9 @@ impl Sensor for HostSensor {
         self.programs.as_ref().map(|programs| programs.runs(is_counted)).unwrap_or_default()
     }
 
-    fn self_test(&self) -> anyhow::Result<SelfTest> {
+    fn self_test(&self, at: SystemTime) -> anyhow::Result<SelfTest> {
         let programs = self.programs.as_ref().context("the programs are detached")?;
-        self_test::self_test(|| programs.run_count(names::GUARD), &self.options.paths.sysfs)
+        self_test::self_test(at, || programs.run_count(names::GUARD), &self.options.paths.sysfs)
     }
 
     fn pins(&self) -> Vec<String> {

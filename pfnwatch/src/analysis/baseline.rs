@@ -120,7 +120,6 @@ impl CostHistory {
         self.records.iter_mut().filter(gone).map(end).collect()
     }
 
-    #[cfg(test)]
     pub fn records(&self) -> impl Iterator<Item = &CostRecord> {
         self.records.iter()
     }

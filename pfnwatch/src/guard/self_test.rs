@@ -23,9 +23,11 @@ pub struct SelfTest {
 /// Makes a cgroup of our own and removes it: each has dozens of nodes. Where that is not allowed, a network namespace,
 /// whose loopback device has a directory in sysfs.
 ///
+/// `at`: the time now.
+///
 /// # Errors
 /// The guard did not run, or it could not be tried: the message is for people.
-pub fn self_test(run_count: impl Fn() -> anyhow::Result<u64>, sysfs: &Path) -> anyhow::Result<SelfTest> {
+pub fn self_test(at: SystemTime, run_count: impl Fn() -> anyhow::Result<u64>, sysfs: &Path) -> anyhow::Result<SelfTest> {
     let _counting = program_stats::enable()?;
     let before = run_count()?;
     let how = make_a_cgroup(sysfs).or_else(|cgroup| {
@@ -37,7 +39,7 @@ pub fn self_test(run_count: impl Fn() -> anyhow::Result<u64>, sysfs: &Path) -> a
         "the program is attached and did not run when {how}: `bpf` is not in the kernel's list of security modules \
          (lsm= on its command line), or the program was detached"
     );
-    Ok(SelfTest { at: SystemTime::now(), how })
+    Ok(SelfTest { at, how })
 }
 
 /// In the agent's own cgroup.

@@ -35,6 +35,41 @@ pub trait Interval {
     fn poll_tick(&mut self, context: &mut task::Context<'_>) -> Poll<io::Result<()>>;
 }
 
+/// A timer for one moment.
+pub struct Alarm {
+    /// The time since boot.
+    at: Duration,
+    /// `None` if the kernel has none, as it may be if memory or file descriptors are short: the alarm then never goes off.
+    timer: Option<Box<dyn Interval>>,
+}
+
+impl Alarm {
+    /// Must be called within a tokio runtime.
+    #[must_use]
+    pub fn new(clock: &dyn Clock, at: Duration) -> Self {
+        // A timer of no time at all would be none.
+        let period = at.saturating_sub(clock.since_boot()).max(Duration::from_nanos(1));
+        Self { at, timer: clock.every(period).ok() }
+    }
+
+    /// The moment, as the time since boot.
+    #[must_use]
+    pub const fn at(&self) -> Duration {
+        self.at
+    }
+
+    /// Waits for the alarm, if there is one, and removes it. Cancellation-safe.
+    pub fn poll(alarm: &mut Option<Self>, context: &mut task::Context<'_>) -> Poll<()> {
+        let Some(timer) = alarm.as_mut().and_then(|alarm| alarm.timer.as_mut()) else { return Poll::Pending };
+        // A timer that fails has nothing more to report.
+        let ticked = timer.poll_tick(context).map(drop);
+        if ticked.is_ready() {
+            *alarm = None;
+        }
+        ticked
+    }
+}
+
 /// The kernel's clocks.
 pub struct SystemClock(());
 

@@ -11,7 +11,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::alerts::{self, AlertRow};
 use super::deliveries::{self, OutboxRow};
 use super::error::StoreError;
-use super::open::open;
+use super::open::{Opened, open};
 use super::pending::PendingEvents;
 use super::{blocks, boots, costs, damaged, events, log_readers, retention};
 use crate::model::capacity::{CostRecord, NamespaceKey};
@@ -59,6 +59,10 @@ pub struct EventStore {
     last_retention: Option<SystemTime>,
     /// Whether the file lacks the blocks that an earlier file got.
     is_new_file: bool,
+    /// How many files have lacked what an earlier one had.
+    file_number: u64,
+    /// Why the reader group cannot read the file, as it was logged last.
+    unshared: Option<String>,
 }
 
 impl EventStore {
@@ -85,6 +89,8 @@ impl EventStore {
             writes_since_checkpoint: 0,
             last_retention: None,
             is_new_file: false,
+            file_number: 0,
+            unshared: None,
         };
         store.reopen();
         store
@@ -94,6 +100,12 @@ impl EventStore {
     #[must_use]
     pub const fn is_off(&self) -> bool {
         self.settings.file.is_none()
+    }
+
+    /// It is another one if the file was replaced by one that lacks the rows of the earlier one: who keeps them saves them again.
+    #[must_use]
+    pub const fn file_number(&self) -> u64 {
+        self.file_number
     }
 
     /// Whether it works, and how large it is.
@@ -339,18 +351,35 @@ impl EventStore {
     }
 
     /// Continues with the opened file, or reports why there is none.
-    fn attach(&mut self, file: &Path, opened: Result<Connection, StoreError>) {
+    fn attach(&mut self, file: &Path, opened: Result<Opened, StoreError>) {
         // A file that has replaced ours must not give a number to a second event.
-        let begin = |connection: Connection| Ok((events::set_first_number(&connection, self.last_number)?, connection));
+        let begin = |opened: Opened| Ok((events::set_first_number(&opened.connection, self.last_number)?, opened));
         match opened.and_then(begin) {
-            Ok((is_another, connection)) => {
-                self.is_new_file |= is_another;
+            Ok((is_another, Opened { connection, unshared })) => {
+                if is_another {
+                    self.on_new_file();
+                }
+                if let Some(reason) = self.unshared_warning(unshared) {
+                    tracing::warn!("{reason}");
+                }
                 self.identity = identity(file);
                 self.connection = Some(connection);
                 self.health.error = None;
             }
             Err(error) => self.report_error(&error.in_file(file)),
         }
+    }
+
+    fn on_new_file(&mut self) {
+        self.is_new_file = true;
+        self.file_number += 1;
+    }
+
+    /// Why the reader group cannot read the file, if that is news: the file is opened again and again while there is trouble.
+    pub(super) fn unshared_warning(&mut self, unshared: Option<String>) -> Option<String> {
+        let is_news = unshared != self.unshared;
+        self.unshared = unshared;
+        self.unshared.clone().filter(|_| is_news)
     }
 
     /// An access failed. A damaged file is replaced; after any other error the agent continues without the store.
@@ -392,7 +421,7 @@ impl EventStore {
     }
 
     /// Renames a damaged file with the files that SQLite has beside it, and creates a new one.
-    fn recreate(&mut self, file: &Path, reason: &StoreError) -> Result<Connection, StoreError> {
+    fn recreate(&mut self, file: &Path, reason: &StoreError) -> Result<Opened, StoreError> {
         if self.set_aside == MAX_SET_ASIDE {
             return Err(StoreError::DamagedAgain { file: file.to_owned() });
         }
@@ -415,14 +444,14 @@ impl EventStore {
         self.health.set_aside = Some(aside);
         self.health.deleted_damaged += damaged::delete_surplus(file, MAX_SET_ASIDE);
         self.health.events = 0;
-        self.is_new_file = true;
-        let connection = open(file)?;
+        self.on_new_file();
+        let opened = open(file)?;
         // An agent that has just started does not know which numbers were given. The milliseconds are higher than all of them.
         let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         if self.last_number == 0 {
             self.last_number = i64::try_from(millis).unwrap_or(0);
         }
-        Ok(connection)
+        Ok(opened)
     }
 }
 

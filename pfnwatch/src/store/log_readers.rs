@@ -10,16 +10,29 @@ use super::event_store::sibling;
 /// os_unix.c of SQLite; <https://www.sqlite.org/walformat.html#wal_locks>).
 const READ_LOCKS: std::ops::RangeInclusive<u64> = 123..=127;
 
+/// So often the kernel's list is read: a line may be missing in one reading, since other locks come and go meanwhile (`locks_next` in
+/// fs/locks.c goes by the position).
+const READINGS: usize = 8;
+
 /// The processes that read the store, in words. The file is not opened: closing it would end this process' own locks on it.
 pub(super) fn log_readers(store: &Path) -> String {
-    let pids = fs::metadata(sibling(store, "-shm")).ok().zip(fs::read_to_string("/proc/locks").ok());
-    let pids = pids.map(|(shm, locks)| readers(&locks, shm.dev(), shm.ino())).unwrap_or_default();
+    let pids = fs::metadata(sibling(store, "-shm")).ok().map(|shm| {
+        let list = || fs::read_to_string("/proc/locks").unwrap_or_default();
+        readers_in_some(list, shm.dev(), shm.ino())
+    });
+    let pids = pids.unwrap_or_default();
     if pids.is_empty() {
         return "a process".to_owned();
     }
     let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let shown = |pid: &u32| format!("pid {pid} ({})", name(pid).trim_end().replace(char::is_control, "?"));
     pids.iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
+/// The process ids of the first list that has any.
+fn readers_in_some(mut list: impl FnMut() -> String, device: u64, inode: u64) -> Vec<u32> {
+    let lists = (0..READINGS).map(|_| readers(&list(), device, inode));
+    lists.into_iter().find(|pids| !pids.is_empty()).unwrap_or_default()
 }
 
 /// The process ids out of lines such as `1: POSIX  ADVISORY  READ 4711 08:01:1234 124 124` (proc_locks(5)).
@@ -53,5 +66,12 @@ mod tests {
 7: POSIX  ADVISORY  READ 11 08:01:1235 124 124
 ";
         assert_eq!(readers(locks, libc::makedev(8, 1), 1234), [12, 4711]);
+    }
+
+    #[test]
+    fn a_reader_that_one_list_lacks_is_in_another() {
+        let mut lists = ["", "1: POSIX  ADVISORY  READ 7 08:01:9 124 124\n", ""].into_iter().map(str::to_owned);
+        assert_eq!(readers_in_some(|| lists.next().unwrap(), libc::makedev(8, 1), 9), [7]);
+        assert!(readers_in_some(String::new, libc::makedev(8, 1), 9).is_empty());
     }
 }

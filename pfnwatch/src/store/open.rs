@@ -17,14 +17,20 @@ use crate::os::reader_group;
 /// How long another process may lock the file before a write counts as failed. The agent has one thread.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// A file that is open for the agent.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    /// Why the reader group cannot read it.
+    pub(super) unshared: Option<String>,
+}
+
 /// Opens the file for the agent. It creates a missing file, and migrates one of an earlier schema.
-pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open(file: &Path) -> Result<Opened, StoreError> {
     create(file).map_err(|error| StoreError::File { file: file.to_owned(), error })?;
-    if let Some(group) = reader_group::reader_group()
-        && let Err(error) = share(file, group)
-    {
-        tracing::warn!("the group {group} cannot read the event store {}: {error}", file.display());
-    }
+    let unshared = reader_group::reader_group().and_then(|group| {
+        let error = share(file, group).err()?;
+        Some(format!("the group {group} cannot read the event store {}: {error}", file.display()))
+    });
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -43,7 +49,7 @@ pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
     connection.pragma_update_and_check(None, "journal_size_limit", 1 << 20, |_| Ok(()))?;
     schema::migrate(&mut connection)?;
-    Ok(connection)
+    Ok(Opened { connection, unshared })
 }
 
 /// The schema of the file, if it is ours; 0 for an empty one.
@@ -115,7 +121,7 @@ mod tests {
         // SQLite gives its log the mode of the file.
         fs::remove_file(sibling(&file, "-shm")).unwrap();
         fs::remove_file(&log).unwrap();
-        let _connection = open(&file).unwrap();
+        let _opened = open(&file).unwrap();
         assert_eq!((mode(&log), mode(&sibling(&file, "-shm"))), (0o640, 0o640));
     }
 }

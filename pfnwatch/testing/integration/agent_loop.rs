@@ -581,3 +581,30 @@ fn guard_that_is_taken_over_judges_without_a_gap() {
         assert!(!published.is_empty() && published.iter().all(|armed| *armed), "{published:?}");
     });
 }
+
+/// The agent's clock says when alerts are evaluated, sent, and sent again: nothing here takes that long.
+#[test]
+fn alerts_are_sent_and_retried_by_the_agents_clock() {
+    // Nobody listens on the port of a socket that is closed.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let hook = format!("[[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://127.0.0.1:{port}/\"\n");
+    let kernel = FakeKernel::sound();
+    kernel.set(|state| state.max_struct_page = None);
+    let began = std::time::Instant::now();
+    scenario(&kernel, ENFORCE, async |rig| {
+        rig.reconfigure(&format!("{ENFORCE}{hook}")).await;
+        for attempts in 1..5 {
+            // The longest pause between two attempts.
+            rig.clock.advance(Duration::from_secs(300));
+            let alerts = loop {
+                let Response::Alerts(alerts) = rig.ask(Request::Alerts).await.unwrap() else { panic!("no alerts") };
+                if alerts.receivers[0].failed >= attempts {
+                    break alerts;
+                }
+                assert!(began.elapsed() < Duration::from_secs(20), "{alerts:?}");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            };
+            assert_eq!((alerts.receivers[0].failed, alerts.waiting[0].attempts), (attempts, attempts as u32));
+        }
+    });
+}

@@ -252,9 +252,9 @@ impl Sensor for FakeKernel {
         self.get().runs.clone()
     }
 
-    fn self_test(&self) -> anyhow::Result<SelfTest> {
+    fn self_test(&self, at: SystemTime) -> anyhow::Result<SelfTest> {
         fails(&self.get().self_test_error)?;
-        Ok(SelfTest { at: UNIX_EPOCH + START, how: "the guard ran when a cgroup was made".to_owned() })
+        Ok(SelfTest { at, how: "the guard ran when a cgroup was made".to_owned() })
     }
 
     fn pins(&self) -> Vec<String> {

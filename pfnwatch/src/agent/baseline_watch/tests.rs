@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
+use crate::guard::info_block_cache::InfoBlockCache;
 use crate::model::inventory::{InfoBlocks, Inventory};
 use crate::model::kernel::KernelFacts;
 use crate::model::store::Settings;
@@ -11,6 +12,7 @@ use crate::sysfs::inventory::SysfsRoots;
 use crate::testing::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
+const NOW: SystemTime = UNIX_EPOCH;
 
 fn store(folder: &tempfile::TempDir) -> EventStore {
     EventStore::open(Settings { file: Some(folder.path().join("store.db")), ..Settings::default() }, |_| String::new())
@@ -93,8 +95,8 @@ fn a_namespace_that_costs_more_than_under_the_agent_before() {
     let agent = |pmem| {
         let mut store = store(&folder);
         let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
-        let mut told = watch.observe_scan(&mut store, &scanned(pmem));
-        assert_eq!(watch.observe_scan(&mut store, &scanned(None)).len(), watch_ends(&told), "gone");
+        let mut told = watch.observe_scan(&mut store, &scanned(pmem), NOW);
+        assert_eq!(watch.observe_scan(&mut store, &scanned(None), NOW).len(), watch_ends(&told), "gone");
         assert!(told.len() < 2);
         told.pop()
     };
@@ -178,7 +180,7 @@ fn a_namespace_that_was_accepted_stays_so_over_agents() {
     let agent = |struct_page, accept: Option<&str>| {
         let mut store = store(&folder);
         let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
-        let told = watch.observe_scan(&mut store, &scanned(Some(Pmem { struct_page, ..Pmem::default() })));
+        let told = watch.observe_scan(&mut store, &scanned(Some(Pmem { struct_page, ..Pmem::default() })), NOW);
         let whose = accept.map(|which| BaselineScope::Namespace(which.into()));
         let accepted = whose.map(|whose| watch.accept(&mut store, &whose, acceptance()));
         (told.len(), accepted.transpose(), watch.regressions().len())
@@ -228,8 +230,37 @@ fn costs_that_are_evicted_go_from_the_store_too() {
     let records: Vec<_> = (0..4096).map(gone).collect();
     store.save_costs(&records).unwrap();
     let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
-    watch.observe_scan(&mut store, &scanned(Some(Pmem::default())));
+    watch.observe_scan(&mut store, &scanned(Some(Pmem::default())), NOW);
     let kept = store.costs().unwrap();
     assert_eq!((kept.len(), watch.evicted()), (4096, (0, 1)));
     assert!(kept.contains(&records[1]) && !kept.contains(&records[0]) && kept.iter().any(|it| it.last.is_some()));
+}
+
+/// A damaged file is replaced by an empty one, and what it had is saved again.
+#[test]
+fn a_file_that_was_made_again_gets_boots_and_costs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder);
+    let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
+    for number in [1, 2] {
+        watch.observe_kernel(&mut store, boot(number, Some(64)));
+    }
+    watch.observe_scan(&mut store, &scanned(Some(Pmem::default())), NOW);
+    let saved = (store.boots().unwrap(), store.costs().unwrap());
+    assert_eq!((saved.0.len(), saved.1.len()), (2, 1));
+    watch.restore_rows(&mut store);
+
+    let file = folder.path().join("store.db");
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(format!("store.db{suffix}")));
+    }
+    std::fs::write(&file, b"no database ".repeat(500)).unwrap();
+    store.enforce_retention(&mut InfoBlockCache::default(), NOW);
+    assert_eq!((store.boots().unwrap(), store.costs().unwrap()), (vec![], vec![]), "a new file");
+    watch.restore_rows(&mut store);
+    assert_eq!((store.boots().unwrap(), store.costs().unwrap()), saved);
+    // Only once.
+    store.delete_boots(&saved.0).unwrap();
+    watch.restore_rows(&mut store);
+    assert_eq!(store.boots().unwrap(), []);
 }

@@ -1,7 +1,7 @@
 //! Schedules messages to receivers. Pure except for the [`OutboxStore`]: the loop runs the [`DeliveryJob`]s, one at a
 //! time for each receiver, and reports their outcomes.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::outbox::OutboxStore;
 use super::{AlertChange, DeliveryResult, FiringAlerts, Message, Outbox, Payload, Waiting, render};
@@ -31,9 +31,10 @@ struct ReceiverState {
     receiver: Receiver,
     stats: DeliveryStats,
     busy: bool,
-    resend_at: Instant,
+    resend_at: Duration,
 }
 
+/// Its `now` is the time since boot.
 #[derive(Debug, Default)]
 pub struct Dispatcher {
     receivers: Vec<ReceiverState>,
@@ -42,7 +43,7 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// Serves these receivers from now on. Messages for others are dropped, and logged.
-    pub fn set_receivers(&mut self, receivers: Vec<Receiver>, now: Instant, keeper: &mut dyn OutboxStore) {
+    pub fn set_receivers(&mut self, receivers: Vec<Receiver>, now: Duration, keeper: &mut dyn OutboxStore) {
         let mut before = std::mem::take(&mut self.receivers);
         for receiver in receivers {
             let at = before.iter().position(|line| line.receiver.name == receiver.name);
@@ -81,7 +82,7 @@ impl Dispatcher {
         self.receivers.iter().map(stats).collect()
     }
 
-    pub fn enqueue(&mut self, change: &AlertChange, now: Instant, keeper: &mut dyn OutboxStore) {
+    pub fn enqueue(&mut self, change: &AlertChange, now: Duration, keeper: &mut dyn OutboxStore) {
         for receiver in &change.receivers {
             let (alert, since) = (change.firing.alert.clone(), change.firing.since);
             let message = Message { receiver: receiver.clone(), alert, since, ended: change.ended };
@@ -98,12 +99,12 @@ impl Dispatcher {
 
     /// When there is something to do; `None` if nothing waits, or if all receivers have a request in progress.
     #[must_use]
-    pub fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Duration> {
         let idle = self.receivers.iter().filter(|line| !line.busy);
         idle.filter_map(|line| self.outbox.due(&line.receiver.name)).min()
     }
 
-    pub fn jobs(&mut self, now: Instant, wall: SystemTime) -> Vec<DeliveryJob> {
+    pub fn jobs(&mut self, now: Duration, wall: SystemTime) -> Vec<DeliveryJob> {
         let mut jobs = Vec::new();
         for line in self.receivers.iter_mut().filter(|line| !line.busy) {
             let Some(waiting) = self.outbox.next_for(&line.receiver.name, now) else { continue };
@@ -115,7 +116,7 @@ impl Dispatcher {
 
     /// The firing alerts, to be sent to Alertmanager again. Alerts with a waiting message are left out: they may have
     /// ended.
-    pub fn resend_firing(&mut self, standing: &FiringAlerts, now: Instant, wall: SystemTime) -> Vec<DeliveryJob> {
+    pub fn resend_firing(&mut self, standing: &FiringAlerts, now: Duration, wall: SystemTime) -> Vec<DeliveryJob> {
         let mut jobs = Vec::new();
         let due = |line: &&mut ReceiverState| {
             line.receiver.kind == ReceiverKind::Alertmanager && !line.busy && line.resend_at <= now
@@ -141,7 +142,7 @@ impl Dispatcher {
         &mut self,
         done: &Delivery,
         outcome: &DeliveryResult,
-        at: (Instant, SystemTime),
+        at: (Duration, SystemTime),
         chance: u64,
         keeper: &mut dyn OutboxStore,
     ) {

@@ -7,7 +7,7 @@
 
 use crate::model::control::PendingMessage;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::Message;
 
@@ -29,7 +29,8 @@ pub struct Waiting {
     pub message: Message,
     pub fingerprint: String,
     pub attempts: u32,
-    pub due: Instant,
+    /// The time since boot.
+    pub due: Duration,
     /// Its number in the store; `None` if that has not accepted it.
     pub id: Option<i64>,
 }
@@ -46,7 +47,7 @@ pub struct Outbox {
 impl Outbox {
     /// Restores the messages that the previous agent could not deliver, with their attempts and numbers in the store, without
     /// those that are needless by now.
-    pub fn restore(&mut self, messages: Vec<(Message, u32, i64)>, now: Instant, keeper: &mut dyn OutboxStore) {
+    pub fn restore(&mut self, messages: Vec<(Message, u32, i64)>, now: Duration, keeper: &mut dyn OutboxStore) {
         for (message, attempts, id) in messages {
             self.push(message, attempts, Some(id), now);
         }
@@ -56,7 +57,7 @@ impl Outbox {
     }
 
     /// Adds a message, and removes those that it makes needless.
-    pub fn put(&mut self, message: Message, now: Instant, keeper: &mut dyn OutboxStore) {
+    pub fn put(&mut self, message: Message, now: Duration, keeper: &mut dyn OutboxStore) {
         let fingerprint = message.alert.fingerprint();
         let receiver = message.receiver.clone();
         let id = keeper.put(&message, &fingerprint);
@@ -79,7 +80,7 @@ impl Outbox {
         self.waiting.extract_if(.., is_surplus).collect()
     }
 
-    fn push(&mut self, message: Message, attempts: u32, id: Option<i64>, due: Instant) {
+    fn push(&mut self, message: Message, attempts: u32, id: Option<i64>, due: Duration) {
         let fingerprint = message.alert.fingerprint();
         self.waiting.push(Waiting { number: self.next, message, fingerprint, attempts, due, id });
         self.next += 1;
@@ -113,12 +114,12 @@ impl Outbox {
 
     /// The next message for a receiver: the first of its alert that is due.
     #[must_use]
-    pub fn next_for<'a>(&'a self, receiver: &str, now: Instant) -> Option<&'a Waiting> {
+    pub fn next_for<'a>(&'a self, receiver: &str, now: Duration) -> Option<&'a Waiting> {
         self.heads(receiver).filter(|it| it.due <= now).min_by_key(|it| it.due)
     }
 
     #[must_use]
-    pub fn due(&self, receiver: &str) -> Option<Instant> {
+    pub fn due(&self, receiver: &str) -> Option<Duration> {
         self.heads(receiver).map(|it| it.due).min()
     }
 
@@ -154,7 +155,7 @@ impl Outbox {
     }
 
     /// Records a failed attempt: the next one is after the pause.
-    pub fn postpone(&mut self, number: u64, now: Instant, pause: Duration) -> Option<&Waiting> {
+    pub fn postpone(&mut self, number: u64, now: Duration, pause: Duration) -> Option<&Waiting> {
         let waiting = self.waiting.iter_mut().find(|it| it.number == number)?;
         waiting.attempts = waiting.attempts.saturating_add(1);
         waiting.due = now + pause;

@@ -216,6 +216,15 @@ fn a_reader_that_never_ends_does_not_fill_the_disk() {
     assert!(fs::metadata(&log).unwrap().len() < size);
 }
 
+#[test]
+fn a_group_that_cannot_read_it_is_logged_once_for_each_reason() {
+    let (_folder, settings) = place();
+    let mut store = EventStore::open(settings, render);
+    let reasons = [None, Some("a"), Some("a"), Some("b"), None, Some("b")];
+    let logged = reasons.map(|reason| store.unshared_warning(reason.map(str::to_owned)).is_some());
+    assert_eq!(logged, [false, true, false, true, false, true]);
+}
+
 /// Root may write to everything, and so may whoever owns the folder: then nothing is amiss, and all is committed.
 #[test]
 fn a_file_that_cannot_be_written_to_is_read_all_the_same() {

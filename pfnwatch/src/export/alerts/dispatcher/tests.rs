@@ -42,7 +42,7 @@ fn receiver(name: &str, kind: ReceiverKind) -> Receiver {
 struct TestHost {
     dispatcher: Dispatcher,
     store: RecordingStore,
-    now: Instant,
+    now: Duration,
     wall: SystemTime,
 }
 
@@ -51,7 +51,7 @@ impl TestHost {
         let mut host = Self {
             dispatcher: Dispatcher::default(),
             store: RecordingStore::default(),
-            now: Instant::now(),
+            now: Duration::from_secs(1000),
             wall: SystemTime::UNIX_EPOCH,
         };
         host.dispatcher.set_receivers(
