@@ -58,6 +58,15 @@ fn the_examples_are_as_the_schemas_say() {
     }
 }
 
+/// A new version of the maps needs new examples.
+#[test]
+fn the_examples_have_the_paths_of_todays_pins() {
+    let text = examples().iter().map(ToString::to_string).collect::<String>();
+    let versions = text.split("/sys/fs/bpf/pfnwatch/").skip(1).map(|rest| rest.split('/').next().unwrap_or_default());
+    let versions: std::collections::BTreeSet<_> = versions.collect();
+    assert_eq!(versions, [format!("v{}", pfnwatch_common::guard::PIN_VERSION).as_str()].into());
+}
+
 #[test]
 fn every_key_of_a_report_or_event_has_a_meaning() {
     let all = bundle();

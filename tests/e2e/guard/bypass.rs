@@ -1,19 +1,15 @@
 //! Known ways around the guard are reported after the fact.
 
-use std::os::unix::fs::FileExt;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use guest::creation::{self, Map, Mode, PreparedNamespace, new_uuid};
 use guest::guard::Guard;
 use guest::pfnwatch::ensure_contains;
 use guest::policy::{GuardMode, Policy};
-use guest::{MIB, infoblock, namespace, regions, sysfs};
+use guest::{MIB, namespace, regions, sysfs};
 use nix::libc;
-use pfnwatch_common::InfoBlock;
-use pfnwatch_common::superblock::{OFFSET, SIZE};
 use serde_json::json;
 
-use super::fixtures::{MODES, again, small, wanted};
+use super::fixtures::{MODES, again, rewrite_block, small, wanted};
 use crate::set_up_events::set_up_of_existing;
 
 /// Root writes an oversize block by hand and enables it: for the kernel it always existed.
@@ -22,17 +18,12 @@ fn hand_written_block_is_reported_oversize() -> Result<()> {
     let region = regions::fresh()?.first;
     let made = creation::create(&wanted(&region, Mode::Fsdax, Map::Mem))?;
     let mut guard = Guard::start(&Policy::default_audit(GuardMode::Enforce))?;
-    infoblock::raw(&made.namespace, |pmem| {
-        let mut bytes = vec![0; SIZE];
-        pmem.read_exact_at(&mut bytes, OFFSET)?;
-        let mut block = InfoBlock::from_block(&bytes)?;
+    rewrite_block(&made.namespace, |block| {
         block.uuid[0] ^= 1;
         block.mode = 2;
         block.dataoff = 18 * MIB;
         block.npfns = (512 - 18) * MIB / 4096;
         block.page_struct_size = 128;
-        pmem.write_all_at(&block.encode(), OFFSET)?;
-        pmem.sync_all().context("the block does not reach the media")
     })?;
     namespace::enable(&made.namespace)?;
     let event = set_up_of_existing(&mut guard, &made.namespace)?;

@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use guest::dmesg::Mark;
 use guest::{MIB, infoblock, regions, sysfs};
+use pfnwatch_common::InfoBlock;
+use pfnwatch_common::superblock::{OFFSET, SIZE};
 
 pub(crate) const MODES: [Mode; 2] = [Mode::Fsdax, Mode::Devdax];
 
@@ -46,6 +48,18 @@ pub(crate) fn nothing_is_written(namespace: &str) -> Result<()> {
 /// Zeroes the first MiB of a raw namespace: it then has no info block.
 pub(crate) fn blank(pmem: &File) -> Result<()> {
     pmem.write_all_at(&vec![0; 1 << 20], 0).and_then(|()| pmem.sync_all()).context("cannot write the namespace")
+}
+
+/// Changes the info block on a namespace, which is left disabled.
+pub(crate) fn rewrite_block(namespace: &str, change: impl FnOnce(&mut InfoBlock)) -> Result<()> {
+    infoblock::raw(namespace, |pmem| {
+        let mut bytes = vec![0; SIZE];
+        pmem.read_exact_at(&mut bytes, OFFSET)?;
+        let mut block = InfoBlock::from_block(&bytes)?;
+        change(&mut block);
+        pmem.write_all_at(&block.encode(), OFFSET)?;
+        pmem.sync_all().context("the block does not reach the media")
+    })
 }
 
 /// Kernel warnings since, except those that belong to a denial or to any namespace under emulation.

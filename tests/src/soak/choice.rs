@@ -33,7 +33,8 @@ impl Chooser {
             (Observer::Agent, 1..) => &NORMAL_WEIGHTS,
             (Observer::Agent, 0) => &WITH_AGENT,
             (Observer::Held { .. }, _) => &PINNED_WEIGHTS,
-            (Observer::Nobody, _) => &ALONE,
+            // An agent is blind only within an act.
+            (Observer::Nobody | Observer::Blind, _) => &ALONE,
         };
         loop {
             if let Some(act) = self.random.weighted_choice(kinds).and_then(|kind| self.act(kind, model)) {
@@ -63,7 +64,10 @@ impl Chooser {
             ActionKind::Stop => Act::Stop,
             ActionKind::Kill => Act::Kill { settled: self.random.coin() },
             ActionKind::Release => Act::Release,
-            ActionKind::BreakGlass => Act::BreakGlass(self.stance()),
+            ActionKind::BreakGlass => {
+                let has_room = model.namespaces.len() < MAX_NAMESPACES;
+                Act::BreakGlass(self.stance(), has_room.then(|| (self.region(), self.shape())))
+            }
             ActionKind::ReloadLibnvdimm => Act::ReloadLibnvdimm,
             ActionKind::Storm => Act::Storm,
         })

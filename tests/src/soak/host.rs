@@ -67,7 +67,7 @@ impl Host {
                 self.model.released();
                 self.require_no_pins()?;
             }
-            Act::BreakGlass(to) => self.break_glass(*to)?,
+            Act::BreakGlass(to, made) => self.break_glass(*to, *made)?,
             Act::ReloadLibnvdimm => self.reload_libnvdimm()?,
             Act::Storm => sysfs_load::cgroups(CGROUPS)?,
         }
@@ -174,14 +174,17 @@ impl Host {
         self.life()?.guard.armed()
     }
 
-    /// What is set and withdrawn while the agent is blind has to be in force afterwards: the next creations show it.
-    fn break_glass(&mut self, to: GuardMode) -> Result<()> {
+    /// What is set and withdrawn while the agent is blind has to be in force afterwards: the next creations show it. What is made
+    /// meanwhile is allowed, and found afterwards.
+    fn break_glass(&mut self, to: GuardMode, made: Option<(usize, Shape)>) -> Result<()> {
         self.wait_for_events()?;
         self.switch_kprobes(false)?;
         self.model.blinded();
         let changed = self.change_while_blind(to);
+        let created = made.map(|(region, shape)| self.create(region, shape)).transpose();
         self.switch_kprobes(true)?;
         changed?;
+        created?;
         self.model.sees_again();
         self.wait_for_events()?;
         self.life()?.guard.armed()

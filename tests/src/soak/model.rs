@@ -24,6 +24,8 @@ pub enum Observer {
         deaf: bool,
     },
     Agent,
+    /// An agent whose probes do not fire. Its guard, if it is held, is disarmed: it allows, and records that.
+    Blind,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +74,8 @@ impl Model {
         match (self.watch, grant) {
             (Observer::Nobody, _) => ExpectedDecision::Fine,
             _ if !target.shape.is_map_dev() => ExpectedDecision::Fine,
-            (Observer::Held { deaf: true }, _) => ExpectedDecision::Unjudged,
+            (Observer::Blind, _) if !self.configured.hold => ExpectedDecision::Fine,
+            (Observer::Held { deaf: true } | Observer::Blind, _) => ExpectedDecision::Unjudged,
             _ if !facts::is_oversize(target, self.configured) => ExpectedDecision::Fine,
             (_, Some(grant)) => ExpectedDecision::Exempt { id: grant.id, once: grant.once },
             _ if self.mode == GuardMode::Audit => ExpectedDecision::WouldDeny,
@@ -158,9 +161,7 @@ impl Model {
         for namespace in found {
             self.expect(&of(&namespace.target.uuid), facts::found(&namespace.target, &namespace.block_uuid));
         }
-        for (stream, expected) in std::mem::take(&mut self.later) {
-            self.streams.expect(&stream, expected);
-        }
+        self.expect_later();
     }
 
     pub fn stopped(&mut self) {
@@ -198,12 +199,29 @@ impl Model {
     pub fn blinded(&mut self) {
         self.expect(AGENT, facts::agent("policy_loaded"));
         self.expect(AGENT, facts::agent("blind"));
+        self.watch = Observer::Blind;
     }
 
     /// Kprobes are on again, and the agent has seen it: it judges with the mode and the exemptions of now.
     pub fn sees_again(&mut self) {
+        self.watch = Observer::Agent;
         self.expect(AGENT, facts::agent("policy_loaded"));
         self.expect(AGENT, facts::ready("observing"));
+        let is_news = |it: &&mut Namespace| it.enabled && !it.told && it.target.shape.is_map_dev();
+        let mut found = Vec::new();
+        for namespace in self.namespaces.values_mut().filter(is_news) {
+            namespace.told = true;
+            found.push((of(&namespace.target.uuid), facts::found(&namespace.target, &namespace.block_uuid)));
+        }
+        found.into_iter().for_each(|(stream, facts)| self.expect(&stream, facts));
+        self.expect_later();
+    }
+
+    /// What was recorded without an agent comes now.
+    fn expect_later(&mut self) {
+        for (stream, expected) in std::mem::take(&mut self.later) {
+            self.streams.expect(&stream, expected);
+        }
     }
 
     pub fn mode_set(&mut self, to: GuardMode) {
@@ -238,7 +256,10 @@ impl Model {
             Observer::Held { deaf } if !deaf || deaf_too => {
                 self.later.push((stream.to_owned(), Expected::required(facts)));
             }
-            Observer::Held { .. } | Observer::Nobody => (),
+            Observer::Blind if deaf_too && self.configured.hold => {
+                self.later.push((stream.to_owned(), Expected::required(facts)));
+            }
+            Observer::Held { .. } | Observer::Nobody | Observer::Blind => (),
         }
     }
 
@@ -285,7 +306,7 @@ impl Model {
                 self.later.iter_mut().filter(|(_, it)| it.is("unbind")).for_each(|(_, it)| it.surely = false);
                 self.watch = Observer::Held { deaf: true };
             }
-            Observer::Nobody => (),
+            Observer::Nobody | Observer::Blind => (),
         }
         let watched = self.watch == Observer::Agent;
         for (uuid, namespace) in &mut self.namespaces {

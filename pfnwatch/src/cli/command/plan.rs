@@ -18,7 +18,8 @@ use crate::model::exit::{Exit, ExitContext};
 use crate::model::facts::KernelParameters;
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use crate::model::thresholds::Thresholds;
-use crate::model::verdict::Verdict;
+use crate::model::kernel::COMPAT_ALIGN;
+use crate::model::verdict::{Cause, Verdict};
 use crate::os::paths::Paths;
 use crate::scan::EnabledBlocks;
 use crate::sysfs::inventory::SysfsRoots;
@@ -102,7 +103,8 @@ fn build(context: &PlanContext<'_>, scan: &ScanResult, chosen: &[&AssessedNamesp
     Plan::new(context, steps)
 }
 
-/// The oversize namespaces; if only the sum is oversize, all that contribute to it.
+/// The oversize namespaces, and those of which an older kernel has cut off a part; if only the sum is oversize, all that contribute to
+/// it.
 fn choose<'a>(scan: &'a ScanResult, named: &[String]) -> anyhow::Result<Vec<&'a AssessedNamespace>> {
     if let Some(missing) =
         named.iter().find(|name| scan.namespaces.iter().all(|judged| judged.namespace.name != **name))
@@ -113,8 +115,15 @@ fn choose<'a>(scan: &'a ScanResult, named: &[String]) -> anyhow::Result<Vec<&'a 
     let worth = |judged: &&AssessedNamespace| {
         let assessment = &judged.assessment;
         let contributes = together && assessment.numbers.excess.unwrap_or(0) > 0;
-        assessment.verdict == Verdict::Oversize || contributes
+        assessment.verdict == Verdict::Oversize || contributes || is_cut_off(judged)
     };
     let is_named = |judged: &&AssessedNamespace| named.is_empty() || named.contains(&judged.namespace.name);
     Ok(scan.namespaces.iter().filter(worth).filter(is_named).collect())
+}
+
+/// Whether an older kernel has cut off more at the end than today's do, which is less than an align.
+fn is_cut_off(judged: &AssessedNamespace) -> bool {
+    let align = judged.facts.align.unwrap_or(0).max(COMPAT_ALIGN);
+    let cut = judged.assessment.numbers.end_trunc;
+    judged.assessment.cause == Cause::OlderKernel && cut.is_some_and(|cut| cut >= align)
 }

@@ -120,15 +120,60 @@ fn near_misses_are_unknown() {
     assert_eq!(memmap_return(&not_returning(START)[..2]), Err(NoFunction("__free_pages")));
 }
 
-proptest::proptest! {
-    #[test]
-    fn changed_code_never_panics_and_is_never_taken_for_the_defect(at: proptest::sample::Index, byte: u8) {
-        for mut functions in [not_returning(START), returning(START)] {
-            let at = at.index(functions[1].bytes.len());
-            functions[1].bytes[at] = byte;
-            let found = memmap_return(&functions);
-            let loads_no_byte = !functions[1].bytes.windows(3).any(|bytes| bytes == [0x0f, 0xb6, 0x77]);
-            proptest::prop_assert!(!loads_no_byte || found != Ok(MemmapReturn::NotReturned));
+/// A form with one byte of these functions changed, in each way: the function, the place of the byte, and all functions. Function 0 is
+/// the caller, 1 the helper.
+fn with_a_byte_changed(
+    form: &[KernelFunction],
+    of: std::ops::RangeInclusive<usize>,
+) -> impl Iterator<Item = (usize, usize, Vec<KernelFunction>)> {
+    let places = of.flat_map(|function| (0..form[function].bytes.len()).map(move |at| (function, at)));
+    places.flat_map(move |(function, at)| {
+        (1..=u8::MAX).map(move |change| {
+            let mut changed = form.to_vec();
+            changed[function].bytes[at] ^= change;
+            (function, at, changed)
+        })
+    })
+}
+
+/// Whether an instruction from this place of the code on writes to RSI.
+fn writes_order_behind(function: &KernelFunction, at: usize) -> bool {
+    let mut info = iced_x86::InstructionInfoFactory::new();
+    let code = Code { bytes: &function.bytes[at..], address: function.address + at as u64 };
+    instructions_of(code).iter().any(|instruction| {
+        let used = info.info(instruction).used_registers();
+        let writes = |access| !matches!(access, iced_x86::OpAccess::Read | iced_x86::OpAccess::None);
+        used.iter().any(|used| used.register().full_register() == Register::RSI && writes(used.access()))
+    })
+}
+
+#[test]
+fn a_changed_byte_makes_the_sound_form_unknown_or_leaves_it_sound() {
+    for (_, _, changed) in with_a_byte_changed(&returning(START), 1..=1) {
+        assert_ne!(memmap_return(&changed), Ok(MemmapReturn::NotReturned), "{changed:?}");
+    }
+}
+
+/// One changed byte can turn the affected form into code that really frees with the caller's order.
+#[test]
+fn a_changed_byte_makes_the_affected_form_sound_only_if_it_frees_with_order_9() {
+    /// The distance of the call of the helper: 0x1000 further on is the allocator.
+    const CALLED: (usize, usize) = (0, 0x22);
+    /// The distance of the jump of a page that is not reserved: it can go behind what sets the order.
+    const SKIPPED: (usize, usize) = (1, 0x10);
+    /// `xor esi, esi`: with another opcode or operand it takes the instructions that set the order for its own operands.
+    const SWALLOWED: [(usize, usize); 2] = [(1, 0x23), (1, 0x24)];
+
+    let mut places = std::collections::BTreeSet::new();
+    for (function, at, changed) in with_a_byte_changed(&not_returning(START), 0..=1) {
+        if memmap_return(&changed) != Ok(MemmapReturn::Returned) {
+            continue;
+        }
+        places.insert((function, at));
+        if SWALLOWED.contains(&(function, at)) {
+            assert!(!writes_order_behind(&changed[1], 0x23), "{changed:?}");
         }
     }
+    assert!(writes_order_behind(&not_returning(START)[1], 0x23));
+    assert_eq!(Vec::from_iter(places), [CALLED, SKIPPED, SWALLOWED[0], SWALLOWED[1]]);
 }

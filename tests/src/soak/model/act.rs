@@ -82,8 +82,9 @@ pub enum Act {
         settled: bool,
     },
     Release,
-    /// Switches kprobes off, sets the mode and withdraws the exemptions beside the agent that is blind, and switches kprobes on again.
-    BreakGlass(GuardMode),
+    /// Switches kprobes off, sets the mode, withdraws the exemptions and makes this namespace beside the agent that is blind, and switches
+    /// kprobes on again.
+    BreakGlass(GuardMode, Option<(usize, Shape)>),
     /// Unloads libnvdimm with all that uses it, and loads it again.
     ReloadLibnvdimm,
     /// Hundreds of nodes that do not concern the guard.
@@ -106,7 +107,7 @@ impl Act {
             Self::Stop => "SIGTERM",
             Self::Kill { .. } => "SIGKILL",
             Self::Release => "release",
-            Self::BreakGlass(_) => "break-glass",
+            Self::BreakGlass(..) => "break-glass",
             Self::ReloadLibnvdimm => "libnvdimm",
             Self::Storm => "storm",
         }

@@ -81,3 +81,32 @@ fn what_nobody_saw_is_found_and_what_an_agent_saw_is_told() {
     wrong[2]["reservation_bytes"] = json!(reservation + 1);
     assert!(model.streams.compare(&wrong).unwrap().contains("reservation_bytes"));
 }
+
+/// Beside an agent that is blind all is allowed; a guard that is held records that, and the agent finds what was made.
+#[test]
+fn what_was_made_beside_a_blind_agent_is_found() {
+    for (hold, decision) in [(true, ExpectedDecision::Unjudged), (false, ExpectedDecision::Fine)] {
+        let big = target("u", Map::Dev, 512);
+        let mut model = with_agent(strict(GuardMode::Enforce, hold));
+        model.blinded();
+        assert_eq!(model.judge(&big), decision);
+        assert_eq!(model.judge(&target("v", Map::Mem, 512)), ExpectedDecision::Fine);
+        model.tried(&big, "b", decision);
+        model.sees_again();
+        assert_eq!(model.judge(&target("v", Map::Dev, 512)), ExpectedDecision::Denied);
+        let event = |kind: &str| {
+            json!({
+                "event": kind, "namespace_uuid": "u", "block_uuid": "b", "start_address": 4096 * MIB,
+                "size_bytes": 512 * MIB, "align_bytes": 2 * MIB, "personality": "fsdax", "map": "dev", "enabled": true,
+                "reservation_bytes": 10 * MIB,
+            })
+        };
+        let agent = ["policy_loaded", "ready", "policy_loaded", "blind", "policy_loaded", "ready"];
+        let agent = agent.map(|kind| json!({ "event": kind, "state": "observing" }));
+        let found = [agent.as_slice(), &[event("existing_namespace")]].concat();
+        let all = [found.as_slice(), &[event("unjudged")]].concat();
+        assert_eq!(model.streams.compare(if hold { &all } else { &found }), None);
+        assert!(model.streams.compare(&agent).is_some(), "it has to be found");
+        assert_eq!(model.streams.compare(&found).is_some(), hold, "a held guard records it");
+    }
+}

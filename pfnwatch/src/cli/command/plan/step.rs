@@ -63,6 +63,9 @@ impl PlanStep {
         let numbers = judged.assessment.numbers;
         let (size, usable, excess) = (numbers.size?, numbers.usable?, numbers.excess?);
         let geometry = geometry(judged, context)?;
+        // What an older kernel has cut off at the end comes back as well, and is no excess.
+        let lean = usable_with(&geometry, context.thresholds.reference_struct_page);
+        let returned = lean.map_or(excess, |lean| excess.max(lean.saturating_sub(usable)));
         let users = context.usage.of(&judged.namespace);
         let mut warnings = Vec::new();
         warnings.push(format!("back up everything in it ({} at most): it is destroyed", Bytes(usable)));
@@ -79,7 +82,7 @@ impl PlanStep {
             map: map_name(geometry.map),
             size_bytes: size,
             usable_bytes: usable,
-            excess_bytes: excess,
+            excess_bytes: returned,
             gain_on_this_kernel_bytes: gain(&geometry, usable, context),
             cause: judged.assessment.detail.clone(),
             in_use: !users.is_empty(),

@@ -197,6 +197,26 @@ fn what_ndctl_would_refuse_is_said_before() {
     assert!(step.ways[0].commands.is_empty() && step.warnings[1].contains("not a multiple of 1 GiB x 1"), "{step:?}");
 }
 
+/// 64 MiB are missing at the end, and nothing is oversize.
+#[test]
+fn what_an_older_kernel_has_cut_off_is_planned() {
+    let cut_off = |cut: u64| {
+        plan_of(Some(64), |tree| {
+            let pmem = Pmem { size: 4 * GIB, start: 4 * GIB, ..Pmem::default() };
+            tree.namespace(&pmem)?;
+            tree.write(&pmem.holder(), &[("size", &(4 * GIB - (66 << 20) - cut).to_string())])
+        })
+    };
+    let plan = cut_off(64 << 20);
+    let [step] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((step.usable_bytes, step.excess_bytes), (4_158_652_416, 64 << 20));
+    assert_eq!(step.gain_on_this_kernel_bytes, Some(64 << 20));
+    assert_eq!(step.ways[0].usable_bytes, Some(4_225_761_280));
+    assert!(step.cause.starts_with("64 MiB cut off at the end by an older kernel"), "{step:?}");
+    assert!(plan.text().contains("64 MiB to get back") && !step.ways[0].commands.is_empty(), "{plan:?}");
+    assert!(cut_off(0).steps.is_empty());
+}
+
 /// Each is within the threshold, their sum is not: all are in the plan.
 #[test]
 fn many_small_ones_are_planned_together() {
