@@ -12,11 +12,14 @@ use iced_x86::{
 use super::value::{Registers, Value};
 
 /// Where `page_struct_size` lies in the info block: on media, so the same in every kernel.
-const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
+pub(super) const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
 
 /// Where the order of a compound page lies, from its head: the lowest byte of the second `struct page` of 64 bytes
 /// (`compound_order`, include/linux/mm.h).
 const PAGE_ORDER_AT: u64 = 0x40;
+
+/// PAGE_SHIFT of x86.
+const PAGE_SHIFT: u64 = 12;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
@@ -149,7 +152,7 @@ fn product(instruction: &Instruction, registers: &Registers) -> Option<Finding> 
         (Mnemonic::Imul, 3) => (immediate(instruction, 2)?, 1),
         _ => return None,
     };
-    let is_pages = width(instruction) == 8 && operand(instruction, pages, registers) == Value::Pages;
+    let is_pages = width(instruction) == 8 && operand(instruction, pages, registers) == Value::Pages(1);
     is_pages.then(|| Finding::Product { address: instruction.ip(), size: factor })
 }
 
@@ -194,7 +197,7 @@ fn result(before: &Registers, instruction: &Instruction) -> Option<Value> {
         Mnemonic::Lea if instruction.memory_index() == Register::None => {
             before.get(instruction.memory_base())?.plus(instruction.memory_displacement64(), width)
         }
-        Mnemonic::Shr => old.shifted_right(immediate(instruction, 1)?, width),
+        Mnemonic::Shr if immediate(instruction, 1)? == PAGE_SHIFT => old.in_pages(width),
         // Of the instructions with a condition, only cmovcc has two operands.
         _ if instruction.condition_code() != ConditionCode::None && instruction.op_count() == 2 => {
             old.joined(&operand(instruction, 1, before)).within(width)

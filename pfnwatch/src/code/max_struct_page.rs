@@ -11,7 +11,7 @@ use std::fmt;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use thiserror::Error;
 
-use super::empty_block;
+use super::{arm64, empty_block};
 use super::flow::{Finding, Flow};
 
 /// Machine code with the address of its first byte: of a kernel's memory, or of a section in a module file.
@@ -25,6 +25,7 @@ pub struct Code<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
     X86_64,
+    Aarch64,
     /// Any other: there the code is no evidence.
     Other(object::Architecture),
 }
@@ -59,8 +60,7 @@ pub struct MaxStructPage {
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CodeError {
-    /// Only x86_64 is read.
-    #[error("machine code of {0:?} is not supported: only x86_64 is decoded")]
+    #[error("machine code of {0:?} is not supported: only that of x86_64 and arm64 is decoded")]
     NotSupported(object::Architecture),
     /// No 16-bit store at 0x5c: another function, or a compiler that does it differently.
     #[error("no 16-bit store to page_struct_size (displacement 0x5c) in nvdimm_setup_pfn")]
@@ -92,14 +92,24 @@ impl fmt::Display for Sizes {
 /// # Errors
 /// [`CodeError`] if the architecture is another, or if the code does not show the constant beyond doubt.
 pub fn decode(code: Code<'_>, architecture: Architecture) -> Result<Decoded, CodeError> {
-    if let Architecture::Other(other) = architecture {
-        return Err(CodeError::NotSupported(other));
+    match architecture {
+        Architecture::X86_64 => {
+            let instructions = instructions_of(code);
+            let flow = Flow::of(&instructions);
+            decoded(flow.sightings(), || empty_block::allows_empty(&instructions, &flow))
+        }
+        Architecture::Aarch64 => decoded(arm64::sightings(code), || None),
+        Architecture::Other(other) => Err(CodeError::NotSupported(other)),
     }
-    let instructions = instructions_of(code);
+}
+
+fn decoded(
+    sightings: impl IntoIterator<Item = Finding>,
+    allows_empty: impl FnOnce() -> Option<bool>,
+) -> Result<Decoded, CodeError> {
     let mut stored = Vec::new();
     let mut shifted = Vec::new();
-    let flow = Flow::of(&instructions);
-    for seen in flow.sightings() {
+    for seen in sightings {
         match seen {
             Finding::Breakpoint { address } => return Err(CodeError::Breakpoint { address }),
             Finding::Store { address, sizes: None } => return Err(CodeError::Unfollowed { address }),
@@ -110,8 +120,7 @@ pub fn decode(code: Code<'_>, architecture: Architecture) -> Result<Decoded, Cod
     // The parameter selects between the sizes of one store. Two stores of different sizes contradict each other.
     let agree = stored.windows(2).all(|pair| matches!(pair, [a, b] if a.sizes == b.sizes));
     let from_store = merged(stored).ok_or(CodeError::NoStore)?;
-    let allows_empty = empty_block::allows_empty(&instructions, &flow);
-    let decoded = Decoded { from_store, from_shift: merged(shifted), allows_empty };
+    let decoded = Decoded { from_store, from_shift: merged(shifted), allows_empty: allows_empty() };
     if !agree {
         return Err(decoded.conflict());
     }

@@ -8,8 +8,6 @@ use iced_x86::Register;
 const MAX_CONSTANTS: usize = 4;
 /// What `size - SZ_8K` subtracts of `size`, and of `end - start`, where end is the last byte.
 const HEADS: [u64; 2] = [0x2000, 0x1fff];
-/// PAGE_SHIFT of x86.
-const PAGE_SHIFT: u64 = 12;
 
 /// What is known of a value. The kernel computes dataoff as `N * ((size - 8192) >> 12)`: `BehindHead` and `Pages` are the
 /// steps on that way. `DataOff` and `Room` are given to registers by who asks (`empty_block`).
@@ -19,8 +17,8 @@ pub(super) enum Value {
     Constants(BTreeSet<u64>),
     /// Something unknown without the 8 KiB at the start of a namespace.
     BehindHead,
-    /// The pages behind the head.
-    Pages,
+    /// The pages behind the head, so many times.
+    Pages(u64),
     DataOff,
     /// What dataoff is compared with, less dataoff, less something else, in pages instead of bytes.
     Room {
@@ -42,6 +40,11 @@ impl Value {
     /// The constants that it can be, if it is known to be one of a few.
     pub(super) fn sizes(&self) -> Option<&BTreeSet<u64>> {
         if let Self::Constants(constants) = self { Some(constants) } else { None }
+    }
+
+    /// The constant that it is, if it is known to be that one.
+    pub(super) fn single(&self) -> Option<u64> {
+        self.sizes().filter(|sizes| sizes.len() == 1).and_then(|sizes| sizes.first().copied())
     }
 
     pub(super) fn joined(&self, other: &Self) -> Self {
@@ -86,10 +89,11 @@ impl Value {
         }
     }
 
-    pub(super) fn shifted_right(&self, by: u64, width: usize) -> Self {
+    /// Shifted right by PAGE_SHIFT.
+    pub(super) fn in_pages(&self, width: usize) -> Self {
         match self {
-            _ if width != 8 || by != PAGE_SHIFT => Self::Unknown,
-            Self::BehindHead => Self::Pages,
+            _ if width != 8 => Self::Unknown,
+            Self::BehindHead => Self::Pages(1),
             &Self::Room { less_dataoff, less_other, in_pages: false } => {
                 Self::Room { less_dataoff, less_other, in_pages: true }
             }

@@ -104,6 +104,7 @@ pub fn parse(bytes: &[u8]) -> Result<Module, ModuleError> {
 fn code(file: &File<'_>) -> Result<(String, Decoded), ModuleError> {
     let architecture = match file.architecture() {
         object::Architecture::X86_64 => Architecture::X86_64,
+        object::Architecture::Aarch64 => Architecture::Aarch64,
         other => Architecture::Other(other),
     };
     let mut result = Err(ModuleError::NoFunction);

@@ -31,7 +31,9 @@ const KCORE_HEADERS: u64 = 1 << 20;
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: Architecture = Architecture::X86_64;
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: Architecture = Architecture::Aarch64;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const ARCHITECTURE: Architecture = Architecture::Other(object::Architecture::Unknown);
 
 #[derive(Debug, Error)]

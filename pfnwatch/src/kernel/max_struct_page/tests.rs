@@ -162,9 +162,9 @@ fn other_stores_do_not_count() {
 
 #[test]
 fn other_architectures_are_not_supported() {
-    let arm = Architecture::Other(object::Architecture::Aarch64);
-    let error = decode(Code { bytes: &as_gcc_does(0x40, 6), address: 0 }, arm).unwrap_err();
-    assert_eq!(error, CodeError::NotSupported(object::Architecture::Aarch64));
+    let other = Architecture::Other(object::Architecture::PowerPc64);
+    let error = decode(Code { bytes: &as_gcc_does(0x40, 6), address: 0 }, other).unwrap_err();
+    assert_eq!(error, CodeError::NotSupported(object::Architecture::PowerPc64));
 }
 
 proptest! {
