@@ -74,7 +74,11 @@ impl Agent {
         let file = Some(folder.join("pfnwatch.db"));
         let mut store = EventStore::open(Settings { file, ..Settings::default() }, pfnwatch::export::line::of);
         let (mut firing, mut dispatcher) = (FiringAlerts::default(), Dispatcher::default());
-        assert!(restore(&mut store, &mut firing, &mut dispatcher, clock::since_boot().unwrap()), "{:?}", store.health());
+        assert!(
+            restore(&mut store, &mut firing, &mut dispatcher, clock::since_boot().unwrap()),
+            "{:?}",
+            store.health()
+        );
         dispatcher.set_receivers(receivers.to_vec(), clock::since_boot().unwrap(), &mut store);
         Self { firing, dispatcher, store }
     }

@@ -52,7 +52,9 @@ fn follow(instructions: &[Option<Instruction>]) -> BTreeMap<usize, Registers> {
     let mut pending = VecDeque::from([0]);
     // Each join moves a register one way, from a value over larger sets to Unknown: so this ends.
     while let Some(index) = pending.pop_front() {
-        let (Some(Some(instruction)), Some(registers)) = (instructions.get(index), before.get(&index)) else { continue };
+        let (Some(Some(instruction)), Some(registers)) = (instructions.get(index), before.get(&index)) else {
+            continue;
+        };
         let after = step(registers, instruction);
         for next in successors(index, instruction) {
             let changed = match before.get_mut(&next) {
@@ -70,8 +72,8 @@ fn follow(instructions: &[Option<Instruction>]) -> BTreeMap<usize, Registers> {
 /// Where the processor goes from `index`; a place outside of the function has no instruction.
 fn successors(index: usize, instruction: &Instruction) -> Vec<usize> {
     use Opcode::{
-        B, BR, BRAA, BRAAZ, BRAB, BRABZ, Bcc, CBNZ, CBZ, ERET, ERETAA, ERETAB, RET, RETAA, RETAASPPC, RETAASPPCR, RETAB,
-        RETABSPPC, RETABSPPCR, TBNZ, TBZ,
+        B, BR, BRAA, BRAAZ, BRAB, BRABZ, Bcc, CBNZ, CBZ, ERET, ERETAA, ERETAB, RET, RETAA, RETAASPPC, RETAASPPCR,
+        RETAB, RETABSPPC, RETABSPPCR, TBNZ, TBZ,
     };
     let target = instruction.operands.iter().find_map(|operand| match operand {
         Operand::PCOffset(bytes) => index.checked_add_signed(isize::try_from(bytes / 4).ok()?),
@@ -80,8 +82,23 @@ fn successors(index: usize, instruction: &Instruction) -> Vec<usize> {
     match instruction.opcode {
         B => target.into_iter().collect(),
         Bcc(_) | CBZ | CBNZ | TBZ | TBNZ => [Some(index + 1), target].into_iter().flatten().collect(),
-        BR | BRAA | BRAAZ | BRAB | BRABZ | ERET | ERETAA | ERETAB | RET | RETAA | RETAB | RETAASPPC | RETABSPPC
-        | RETAASPPCR | RETABSPPCR | Opcode::UDF | Opcode::Invalid => Vec::new(),
+        BR
+        | BRAA
+        | BRAAZ
+        | BRAB
+        | BRABZ
+        | ERET
+        | ERETAA
+        | ERETAB
+        | RET
+        | RETAA
+        | RETAB
+        | RETAASPPC
+        | RETABSPPC
+        | RETAASPPCR
+        | RETABSPPCR
+        | Opcode::UDF
+        | Opcode::Invalid => Vec::new(),
         _ => vec![index + 1],
     }
 }
@@ -147,8 +164,8 @@ fn step(before: &Registers, instruction: &Instruction) -> Registers {
 /// Reads the registers that it names, but for the base of an address that it moves.
 fn reads_only(opcode: Opcode) -> bool {
     use Opcode::{
-        B, BRK, Bcc, CBNZ, CBZ, CCMN, CCMP, STLR, STLRB, STLRH, STNP, STP, STR, STRB, STRH, STTR, STUR, STURB, STURH, TBNZ,
-        TBZ,
+        B, BRK, Bcc, CBNZ, CBZ, CCMN, CCMP, STLR, STLRB, STLRH, STNP, STP, STR, STRB, STRH, STTR, STUR, STURB, STURH,
+        TBNZ, TBZ,
     };
     matches!(
         opcode,
@@ -178,8 +195,8 @@ fn reads_only(opcode: Opcode) -> bool {
 /// Writes its first operand, and reads the others.
 fn writes_first(opcode: Opcode) -> bool {
     use Opcode::{
-        ADD, ADDS, ADR, ADRP, AND, ANDS, ASRV, BFM, BIC, BICS, CLZ, CSEL, CSINC, CSINV, CSNEG, EON, EOR, EXTR, LSLV, LSRV,
-        MADD, MOVK, MOVN, MOVZ, MRS, MSUB, ORN, ORR, SBFM, SDIV, SMADDL, SUB, SUBS, UBFM, UDIV, UMADDL, UMULH,
+        ADD, ADDS, ADR, ADRP, AND, ANDS, ASRV, BFM, BIC, BICS, CLZ, CSEL, CSINC, CSINV, CSNEG, EON, EOR, EXTR, LSLV,
+        LSRV, MADD, MOVK, MOVN, MOVZ, MRS, MSUB, ORN, ORR, SBFM, SDIV, SMADDL, SUB, SUBS, UBFM, UDIV, UMADDL, UMULH,
     };
     matches!(
         opcode,

@@ -11,8 +11,8 @@ use std::fmt;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use thiserror::Error;
 
-use super::{arm64, empty_block};
 use super::flow::{Finding, Flow};
+use super::{arm64, empty_block};
 
 /// Machine code with the address of its first byte: of a kernel's memory, or of a section in a module file.
 #[derive(Clone, Copy, Debug)]

@@ -27,7 +27,11 @@ pub struct SelfTest {
 ///
 /// # Errors
 /// The guard did not run, or it could not be tried: the message is for people.
-pub fn self_test(at: SystemTime, run_count: impl Fn() -> anyhow::Result<u64>, sysfs: &Path) -> anyhow::Result<SelfTest> {
+pub fn self_test(
+    at: SystemTime,
+    run_count: impl Fn() -> anyhow::Result<u64>,
+    sysfs: &Path,
+) -> anyhow::Result<SelfTest> {
     let _counting = program_stats::enable()?;
     let before = run_count()?;
     let how = make_a_cgroup(sysfs).or_else(|cgroup| {

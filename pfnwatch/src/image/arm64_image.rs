@@ -25,7 +25,8 @@ pub(super) fn is_zboot(bytes: &[u8]) -> bool {
 
 /// Where an EFI program has the packed image; an error is the end that its header promises, in bytes.
 pub(super) fn zboot_payload(bytes: &[u8]) -> Result<&[u8], u64> {
-    let [offset, length] = bytes.get(ZBOOT_PAYLOAD).and_then(|field| field.as_chunks().0.try_into().ok()).ok_or(16_u64)?;
+    let [offset, length] =
+        bytes.get(ZBOOT_PAYLOAD).and_then(|field| field.as_chunks().0.try_into().ok()).ok_or(16_u64)?;
     let (offset, length) = (u64::from(u32::from_le_bytes(offset)), u64::from(u32::from_le_bytes(length)));
     let range = usize::try_from(offset).ok().zip(usize::try_from(offset + length).ok());
     range.and_then(|(start, end)| bytes.get(start..end)).ok_or(offset + length)
@@ -49,8 +50,13 @@ pub(super) fn btf(image: &[u8]) -> Option<&[u8]> {
 
 /// Types begin behind the header, and are followed by the strings, of which the first is empty and the last has an end.
 fn btf_at(bytes: &[u8]) -> Option<&[u8]> {
-    let [types_at, types, strings_at, strings] =
-        bytes.get(BTF_HEADER.len()..24)?.as_chunks().0.try_into().ok().map(|words: [[u8; 4]; 4]| words.map(u32::from_le_bytes))?;
+    let [types_at, types, strings_at, strings] = bytes
+        .get(BTF_HEADER.len()..24)?
+        .as_chunks()
+        .0
+        .try_into()
+        .ok()
+        .map(|words: [[u8; 4]; 4]| words.map(u32::from_le_bytes))?;
     if types_at != 0 || types == 0 || strings_at != types || strings == 0 {
         return None;
     }

@@ -68,7 +68,9 @@ pub enum ModuleError {
     NotAModule,
     #[error("this is the module `{0}`: libnvdimm is wanted")]
     AnotherModule(String),
-    #[error("no symbol nvdimm_setup_pfn: the kernel is built without CONFIG_NVDIMM_PFN and makes no memmap, or the file is stripped")]
+    #[error(
+        "no symbol nvdimm_setup_pfn: the kernel is built without CONFIG_NVDIMM_PFN and makes no memmap, or the file is stripped"
+    )]
     NoFunction,
     #[error(transparent)]
     Decode(#[from] CodeError),

@@ -61,7 +61,8 @@ pub fn parse(bytes: &[u8]) -> Result<VmlinuxImage, VmlinuxError> {
     }
     if arm64_image::is_zboot(bytes) {
         let found = bytes.len() as u64;
-        let payload = arm64_image::zboot_payload(bytes).map_err(|promised| VmlinuxError::CutShort { promised, found })?;
+        let payload =
+            arm64_image::zboot_payload(bytes).map_err(|promised| VmlinuxError::CutShort { promised, found })?;
         let image = unpack(payload, MAX_UNPACKED_BYTES)?;
         return if arm64_image::is_image(&image) { Ok(of_arm64(&image)) } else { Err(VmlinuxError::NotAnImage) };
     }

@@ -587,7 +587,8 @@ fn guard_that_is_taken_over_judges_without_a_gap() {
 fn alerts_are_sent_and_retried_by_the_agents_clock() {
     // Nobody listens on the port of a socket that is closed.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let hook = format!("[[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://127.0.0.1:{port}/\"\n");
+    let hook =
+        format!("[[alerts.receivers]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"http://127.0.0.1:{port}/\"\n");
     let kernel = FakeKernel::sound();
     kernel.set(|state| state.max_struct_page = None);
     let began = std::time::Instant::now();

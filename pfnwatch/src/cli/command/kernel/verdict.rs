@@ -95,7 +95,15 @@ impl AssessedKernel {
         let memmap =
             memmap.map_err(|problem| problems.push(format!("whether a memmap in DRAM is returned: {problem}")));
         let memmap = memmap.ok().map(|found| (found, EvidenceKind::RunningCode));
-        Self::new(release, cfg!(target_arch = "x86_64"), host.resolved, host.override_set, struct_page_bytes, memmap, problems)
+        Self::new(
+            release,
+            cfg!(target_arch = "x86_64"),
+            host.resolved,
+            host.override_set,
+            struct_page_bytes,
+            memmap,
+            problems,
+        )
     }
 
     fn new(
