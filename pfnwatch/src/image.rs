@@ -44,7 +44,7 @@ pub struct KernelImage {
     pub modules: Vec<(String, Module)>,
     /// `sizeof(struct page)` in bytes, out of its image.
     pub struct_page_bytes: Option<u64>,
-    /// What it is for, as its module or image says.
+    /// What it is for, by its module or image.
     pub architecture: Option<Architecture>,
     /// Whether libnvdimm is part of the image, so that there is no module file.
     pub built_in: bool,

@@ -38,8 +38,8 @@ pub(super) fn release(image: &[u8]) -> Option<String> {
         let text = image.get(at + BANNER.len()..)?;
         let end = text.iter().take(MAX_RELEASE).position(|byte| *byte == b' ')?;
         let release = std::str::from_utf8(text.get(..end)?).ok()?;
-        // The banner's own format string begins with %s.
-        release.starts_with(|first: char| first.is_ascii_digit()).then(|| release.to_owned())
+        // Another string that begins so is the banner's own format.
+        text.first()?.is_ascii_digit().then(|| release.to_owned())
     })
 }
 

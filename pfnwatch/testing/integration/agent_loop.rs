@@ -582,7 +582,7 @@ fn guard_that_is_taken_over_judges_without_a_gap() {
     });
 }
 
-/// The agent's clock says when alerts are evaluated, sent, and sent again: nothing here takes that long.
+/// Alerts are evaluated, sent, and sent again by the agent's clock: nothing here takes that long.
 #[test]
 fn alerts_are_sent_and_retried_by_the_agents_clock() {
     // Nobody listens on the port of a socket that is closed.
