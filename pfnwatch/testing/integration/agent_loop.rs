@@ -605,7 +605,7 @@ fn alerts_are_sent_and_retried_by_the_agents_clock() {
                 assert!(began.elapsed() < Duration::from_secs(20), "{alerts:?}");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             };
-            assert_eq!((alerts.receivers[0].failed, alerts.waiting[0].attempts), (attempts, attempts as u32));
+            assert_eq!((alerts.receivers[0].failed, u64::from(alerts.waiting[0].attempts)), (attempts, attempts));
         }
     });
 }
