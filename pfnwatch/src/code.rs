@@ -1,6 +1,6 @@
 //! Machine code and the flow of values through it. Pure.
 
-mod arm64;
+pub(crate) mod arm64;
 mod empty_block;
 mod flow;
 pub mod max_struct_page;

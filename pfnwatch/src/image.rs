@@ -3,6 +3,7 @@
 //! From 6.19 on Debian splits the image and the modules of a kernel into two packages, as Fedora always did: files are
 //! therefore joined by the release that module and image contain, never by the file's name.
 
+mod arm64_image;
 mod freeing_code;
 mod kallsyms;
 mod kernel_paths;
@@ -22,6 +23,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use object::Architecture;
 use thiserror::Error;
 
 use self::module_file::{Module, ModuleError};
@@ -42,6 +44,8 @@ pub struct KernelImage {
     pub modules: Vec<(String, Module)>,
     /// `sizeof(struct page)` in bytes, out of its image.
     pub struct_page_bytes: Option<u64>,
+    /// What it is for, by its module or image.
+    pub architecture: Option<Architecture>,
     /// Whether libnvdimm is part of the image, so that there is no module file.
     pub built_in: bool,
     /// What its code does with a 2 MiB piece of memmap, with the image's path; or why that is not known. `None` without an image.
@@ -142,6 +146,7 @@ impl KernelImages {
         match module_file::parse(bytes) {
             Ok(module) => {
                 let candidate = self.kernels.entry(module.release.clone()).or_default();
+                candidate.architecture = Some(module.architecture);
                 candidate.modules.push((label.to_owned(), module));
                 Ok(())
             }
@@ -155,12 +160,14 @@ impl KernelImages {
     }
 
     fn add_image(&mut self, label: &str, bytes: &[u8]) {
-        let release = vmlinux::release(bytes).unwrap_or_else(|| label.to_owned());
-        let candidate = self.kernels.entry(release).or_default();
-        let image = match vmlinux::parse(bytes) {
+        let parsed = vmlinux::parse(bytes);
+        let release = parsed.as_ref().ok().and_then(|image| image.release.clone()).or_else(|| vmlinux::release(bytes));
+        let candidate = self.kernels.entry(release.unwrap_or_else(|| label.to_owned())).or_default();
+        let image = match parsed {
             Ok(image) => image,
             Err(error) => return candidate.problems.push(format!("{label}: {error}")),
         };
+        candidate.architecture = Some(image.architecture);
         let returned = image.memmap_return.map(|found| (found, label.to_owned()));
         candidate.memmap_return = Some(returned.map_err(|error| format!("{label}: {error}")));
         match image.btf.map_err(|error| error.to_string()).and_then(|btf| struct_page_bytes(&btf, label)) {

@@ -11,6 +11,7 @@ use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::policy::{self, GuardMode, Policy};
 use guest::{guard, pfnwatch, regions, web};
 use nix::libc;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const GIB: u64 = 1 << 30;
@@ -102,6 +103,16 @@ fn nothing_waits_while_256_gib_are_created() -> Result<()> {
             ensure!(code == Err(Some(libc::ENOMEM)), "{code:?}");
             in_time("the event of the denial", || {
                 agent.event("a denial", MAX_ANSWER, |event| has_text(event, "event", "denied").then_some(()))
+            })?;
+            // Both look for regions that are not known.
+            in_time("an exemption", || {
+                let refused = guard::pfnwatch(&["allow", "--region", "0x1000", "--once", "--reason", "a test"])?;
+                ensure!(refused.code != Some(0), "there is no such region: {refused:?}");
+                guard::succeed(&["allow", "--region", &region, "--once", "--reason", "a test"])
+            })?;
+            agent.signal(Signal::SIGHUP)?;
+            in_time("a reload", || {
+                agent.collect("the policy again", 2, MAX_ANSWER, |event| has_text(event, "event", "policy_loaded"))
             })?;
         }
         rounds += 1;

@@ -11,7 +11,7 @@ use guest::command::{self, CommandOutput};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::{self, InfoBlock};
 use guest::pfnwatch::{ensure_contains, report, row, scan};
-use guest::stacked::{Linear, Loop, Swap};
+use guest::stacked::{Array, Linear, Loop, Swap};
 use guest::{modules, namespace, regions, sysfs, wait};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -148,7 +148,7 @@ fn what_ndctl_would_refuse_by_its_start_has_no_commands() -> Result<()> {
     Ok(())
 }
 
-/// Swap, loop devices and the device mapper, with which LVM works, too: no process has the disk open, and no mount shows it.
+/// Swap, loop devices, md and the device mapper, with which LVM works, too: no process has the disk open, and no mount shows it.
 #[test]
 fn what_is_stacked_on_a_disk_stops_it() -> Result<()> {
     let regions = regions::fresh()?;
@@ -179,10 +179,38 @@ fn what_is_stacked_on_a_disk_stops_it() -> Result<()> {
     let over = Linear::over(&device, "tests")?;
     is_refused(&format!("{device} is claimed by dm-0 (tests)"), &format!("is in use: /sys/block/{disk}/holders/dm-0"))?;
     drop(over);
+    let array = Array::over(&disk, "md_tests")?;
+    is_refused(&format!("{device} is claimed by md_tests"), &format!("is in use: /sys/block/{disk}/holders/md_tests"))?;
+    drop(array);
     ensure!(identity()? == before, "the namespace was changed");
     let said = run(&["data-is-backed-up"])?;
     ensure!(said.code == Some(0), "nothing uses it any more: {said:?}");
     ensure_contains(row(&scan(0)?, &name)?, &json!({ "verdict": "ok", "excess_bytes": 0, "map": "dev" }))
+}
+
+/// The block lies on a disk of its own then, and identifies the namespace.
+#[test]
+fn raw_namespace_in_use_stops_it() -> Result<()> {
+    let regions = regions::fresh()?;
+    let name = shrunk(&regions.first, Mode::Fsdax, "")?;
+    let (_, block, contents) = on_media(&name)?;
+    infoblock::raw(&name, |pmem| {
+        let disk = sysfs::block_device(&name)?;
+        plan(&[&name])?;
+        let report = report(3, &["plan", &name])?;
+        let users = report.pointer("/steps/0/users/0/user").map(ToString::to_string).unwrap_or_default();
+        ensure!(users.contains(&format!("/dev/{disk} is open in process")), "{report:#}");
+        ensure_stops("is open: /proc/")?;
+        // Another block on the media: it is not what was planned.
+        let mut other = InfoBlock::of(pmem)?.bytes().to_vec();
+        other.iter_mut().skip(16).take(1).for_each(|byte| *byte ^= 1);
+        pmem.write_all_at(&other, infoblock::OFFSET).and_then(|()| pmem.sync_all()).context("cannot write a block")?;
+        ensure_stops(&format!("{name} is not the planned namespace: media:{disk} is "))?;
+        pmem.write_all_at(&block, infoblock::OFFSET).and_then(|()| pmem.sync_all()).context("cannot write the block")
+    })?;
+    let (_, block_after, contents_after) = on_media(&name)?;
+    ensure!(block_after == block && contents_after == contents, "{name} was changed");
+    Ok(())
 }
 
 #[test]

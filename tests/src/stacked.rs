@@ -1,10 +1,11 @@
-//! What may lie on a disk besides a file system: swap, a loop device, a device of the device mapper. No tools are needed for them.
+//! What may lie on a disk besides a file system: swap, a loop device, a device of the device mapper, an md array. No tools are needed
+//! for them.
 
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::{array, io};
+use std::{array, fs, io};
 
 use anyhow::{Context, Result, ensure};
 use nix::libc;
@@ -174,5 +175,27 @@ impl Drop for Linear {
     fn drop(&mut self) {
         // If it stays, the test fails, since its disk is not free.
         let _ = self.ask(MapperCommand::Remove, None);
+    }
+}
+
+/// An md array without metadata that has taken a disk and does not run, for as long as this lives.
+pub struct Array(String);
+
+impl Array {
+    /// `name` begins with `md_` (`add_named_array`, drivers/md/md.c).
+    pub fn over(disk: &str, name: &str) -> Result<Self> {
+        modules::load("md_mod")?;
+        let array = Self(format!("/sys/block/{name}/md"));
+        fs::write("/sys/module/md_mod/parameters/new_array", name).context("no array can be made")?;
+        let number = fs::read_to_string(format!("/sys/block/{disk}/dev")).with_context(|| format!("no {disk}"))?;
+        fs::write(format!("{}/new_dev", array.0), number.trim()).with_context(|| format!("md does not take {disk}"))?;
+        Ok(array)
+    }
+}
+
+impl Drop for Array {
+    fn drop(&mut self) {
+        // If it stays, the test fails, since its disk is not free.
+        let _ = fs::write(format!("{}/array_state", self.0), "clear");
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg
 const INDEX_AGE: Duration = Duration::from_secs(24 * 3600);
 const UPDATE_LIMIT: Duration = Duration::from_secs(180);
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(600);
-/// The guests are x86_64 whatever the host is; what the build takes from here is for every architecture.
+/// For x86_64, which the guests are whatever the host is; what the build takes from here is for every architecture.
 const SETTINGS: &str = include_str!("debian/apt.conf");
 /// apt-get installs nothing but what is needed.
 const INSTALL: [&str; 4] = ["install", "-qq", "--yes", "--no-install-recommends"];
@@ -27,6 +27,8 @@ const INSTALL: [&str; 4] = ["install", "-qq", "--yes", "--no-install-recommends"
 pub(crate) struct Suite {
     pub(crate) name: String,
     dir: PathBuf,
+    /// As Debian names it.
+    architecture: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +47,16 @@ impl Suite {
     /// Opens a suite; its index is fetched if it is missing or a day old. An old index is used if a new one cannot be had. If
     /// there is none, the error is a `NotAvailable`.
     pub(crate) fn open(name: &str) -> Result<Self> {
-        let suite = Self { name: name.to_owned(), dir: paths::apt().join(name) };
+        Self::opened(Self { name: name.to_owned(), dir: paths::apt().join(name), architecture: "amd64" })
+    }
+
+    /// The suite's packages for arm64, in a folder of their own.
+    pub(crate) fn open_arm64(name: &str) -> Result<Self> {
+        let dir = paths::apt().join(format!("{name}-arm64"));
+        Self::opened(Self { name: name.to_owned(), dir, architecture: "arm64" })
+    }
+
+    fn opened(suite: Self) -> Result<Self> {
         let _lock = suite.lock()?;
         if !suite.is_configured() || suite.index_age().is_none_or(|age| age > INDEX_AGE) {
             suite.refresh()?;
@@ -159,7 +170,8 @@ impl Suite {
         let network = network(&Task::new("apt-config", ["dump"]).env("LC_ALL", "C").read()?);
         fs::write(self.dir.join("state/status"), "")?;
         fs::write(self.dir.join("sources.list.d/debian.list"), source(&self.name))?;
-        Ok(fs::write(self.dir.join("apt.conf"), SETTINGS.replace("DIR", &self.dir.to_string_lossy()) + &network)?)
+        let settings = SETTINGS.replace("DIR", &self.dir.to_string_lossy()).replace("amd64", self.architecture);
+        Ok(fs::write(self.dir.join("apt.conf"), settings + &network)?)
     }
 
     /// Whether apt would use this folder: one that was copied from another place has that place in its settings.
@@ -280,7 +292,7 @@ mod tests {
     #[test]
     fn a_folder_that_was_copied_from_another_place_is_not_configured() {
         let folder = tempfile::tempdir().unwrap();
-        let suite = Suite { name: "bookworm".to_owned(), dir: folder.path().to_owned() };
+        let suite = Suite { name: "bookworm".to_owned(), dir: folder.path().to_owned(), architecture: "amd64" };
         assert!(!suite.is_configured());
         for (place, is_configured) in [(folder.path(), true), (Path::new("/elsewhere"), false)] {
             fs::write(folder.path().join("apt.conf"), SETTINGS.replace("DIR", &place.to_string_lossy())).unwrap();

@@ -152,6 +152,9 @@ fn provide(kernel: Kernel, run: &Run, agent: &Path, tally: &mut Tally) -> Result
         debian = tally.available(&format!("{line} with a whole Debian"), debian::provide())?;
     }
     kernel_files::check_debian(&kernel, agent, &run.filter, tally);
+    if line == scenario::ARM64 {
+        kernel_files::check_arm64(&line, agent, &run.filter, tally)?;
+    }
     if let Some(variants) = variants.as_ref().filter(|_| judges_files) {
         kernel_files::check_variants(variants, agent, &run.filter, tally);
     }

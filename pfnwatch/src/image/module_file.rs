@@ -28,6 +28,7 @@ pub struct Module {
     /// in sysfs.
     pub srcversion: Option<String>,
     pub has_override: bool,
+    pub architecture: object::Architecture,
     /// Where the functions that may show the constant lie, in the order of [`FUNCTIONS`].
     pub functions: Vec<FunctionRange>,
     /// Function and address of what was decoded, and what that says.
@@ -67,7 +68,9 @@ pub enum ModuleError {
     NotAModule,
     #[error("this is the module `{0}`: libnvdimm is wanted")]
     AnotherModule(String),
-    #[error("no symbol nvdimm_setup_pfn: the file is stripped, or not libnvdimm")]
+    #[error(
+        "no symbol nvdimm_setup_pfn: the kernel is built without CONFIG_NVDIMM_PFN and makes no memmap, or the file is stripped"
+    )]
     NoFunction,
     #[error(transparent)]
     Decode(#[from] CodeError),
@@ -96,6 +99,7 @@ pub fn parse(bytes: &[u8]) -> Result<Module, ModuleError> {
         build_id: file.build_id().ok().flatten().map(|id| HEXLOWER.encode(id)),
         srcversion: modinfo.value("srcversion"),
         has_override: modinfo.values("parmtype").any(|parameter| parameter.starts_with("page_struct_override:")),
+        architecture: file.architecture(),
         functions: FUNCTIONS.iter().filter_map(|name| range(&file, name)).collect(),
         code: code(&file),
     })

@@ -1,10 +1,12 @@
-//! A kernel image: its release, its types (BTF), and what it does with a memmap, out of a bzImage or an uncompressed vmlinux.
+//! A kernel image: its release, its types (BTF), and what it does with a memmap, out of a bzImage, an uncompressed vmlinux, or an image
+//! for arm64.
 
 use std::io;
 
-use object::{File, Object as _, ObjectSection as _};
+use object::{Architecture, File, Object as _, ObjectSection as _};
 use thiserror::Error;
 
+use super::arm64_image;
 use super::freeing_code::{self, ImageCodeError};
 use super::unpack::unpack;
 use crate::code::memmap_free::MemmapReturn;
@@ -25,13 +27,14 @@ const FIRST_WITH_PAYLOAD: u16 = 0x0208;
 pub struct VmlinuxImage {
     /// The kernel release, as `uname -r` prints it, if the image names it.
     pub release: Option<String>,
+    pub architecture: Architecture,
     pub btf: Result<Vec<u8>, VmlinuxError>,
     pub memmap_return: Result<MemmapReturn, ImageCodeError>,
 }
 
 #[derive(Debug, Error)]
 pub enum VmlinuxError {
-    #[error("not a kernel image: neither a bzImage of x86 nor a vmlinux")]
+    #[error("not a kernel image: neither a bzImage of x86, an image for arm64 nor a vmlinux")]
     NotAnImage,
     #[error("the image is cut short: its header promises {promised} bytes, {found} are here")]
     CutShort { promised: u64, found: u64 },
@@ -44,7 +47,7 @@ pub enum VmlinuxError {
     NoBtf,
 }
 
-/// Reads a bzImage or a vmlinux.
+/// Reads a bzImage, an image for arm64 or a vmlinux.
 ///
 /// # Errors
 /// [`VmlinuxError`]: the file is neither, or is damaged. Types and code that are missing are errors of their own.
@@ -53,13 +56,34 @@ pub fn parse(bytes: &[u8]) -> Result<VmlinuxImage, VmlinuxError> {
         // Without the kernel's types nothing shows that it is a kernel.
         return Ok(of_vmlinux(None, Ok(btf(bytes)?), bytes));
     }
+    if arm64_image::is_image(bytes) {
+        return Ok(of_arm64(bytes));
+    }
+    if arm64_image::is_zboot(bytes) {
+        let found = bytes.len() as u64;
+        let payload =
+            arm64_image::zboot_payload(bytes).map_err(|promised| VmlinuxError::CutShort { promised, found })?;
+        let image = unpack(payload, MAX_UNPACKED_BYTES)?;
+        return if arm64_image::is_image(&image) { Ok(of_arm64(&image)) } else { Err(VmlinuxError::NotAnImage) };
+    }
     let payload = payload(bytes)?;
     let vmlinux = unpack(payload, MAX_UNPACKED_BYTES)?;
     Ok(of_vmlinux(release(bytes), btf(&vmlinux), &vmlinux))
 }
 
 fn of_vmlinux(release: Option<String>, btf: Result<Vec<u8>, VmlinuxError>, vmlinux: &[u8]) -> VmlinuxImage {
-    VmlinuxImage { release, btf, memmap_return: freeing_code::memmap_return(vmlinux) }
+    // A bzImage has been unpacked by now, or could not be.
+    let architecture = File::parse(vmlinux).map_or(Architecture::X86_64, |file| file.architecture());
+    VmlinuxImage { release, architecture, btf, memmap_return: freeing_code::memmap_return(vmlinux) }
+}
+
+fn of_arm64(image: &[u8]) -> VmlinuxImage {
+    VmlinuxImage {
+        release: arm64_image::release(image),
+        architecture: Architecture::Aarch64,
+        btf: arm64_image::btf(image).map(<[u8]>::to_vec).ok_or(VmlinuxError::NoBtf),
+        memmap_return: Err(ImageCodeError::NotSupported(Architecture::Aarch64)),
+    }
 }
 
 /// The kernel release in the header of a bzImage, which needs no unpacking.
@@ -72,10 +96,11 @@ pub fn release(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(text).ok().filter(|text| !text.is_empty() && text.len() < 256).map(str::to_owned)
 }
 
-/// Whether the file looks like an image: a bzImage, or an ELF file with the kernel's types.
+/// Whether the file looks like an image: a bzImage, one for arm64, or an ELF file with the kernel's types.
 #[must_use]
 pub fn is_image(bytes: &[u8]) -> bool {
-    is_bzimage(bytes) || File::parse(bytes).is_ok_and(|file| file.section_by_name(".BTF").is_some())
+    let is_for_arm64 = arm64_image::is_image(bytes) || arm64_image::is_zboot(bytes);
+    is_bzimage(bytes) || is_for_arm64 || File::parse(bytes).is_ok_and(|file| file.section_by_name(".BTF").is_some())
 }
 
 fn payload(bytes: &[u8]) -> Result<&[u8], VmlinuxError> {
@@ -129,7 +154,7 @@ pub(crate) mod tests {
 
     fn vmlinux(btf: &[u8]) -> Vec<u8> {
         use object::write::{Object, StandardSegment};
-        let (format, architecture) = (object::BinaryFormat::Elf, object::Architecture::X86_64);
+        let (format, architecture) = (object::BinaryFormat::Elf, Architecture::X86_64);
         let mut file = Object::new(format, architecture, object::Endianness::Little);
         let segment = file.segment_name(StandardSegment::Debug).to_vec();
         let section = file.add_section(segment, b".BTF".to_vec(), object::SectionKind::Debug);
@@ -159,6 +184,26 @@ pub(crate) mod tests {
         assert!(matches!(found.memmap_return, Err(ImageCodeError::Kallsyms(_))), "{:?}", found.memmap_return);
         let found = parse(&vmlinux(b"types")).unwrap();
         assert_eq!((found.release, found.btf.unwrap()), (None, b"types".to_vec()));
+    }
+
+    #[test]
+    fn images_for_arm64_are_read_plain_and_packed() {
+        use crate::image::arm64_image::tests::{image, types, zboot};
+        let types = types(64, 30);
+        let plain = image(&[b"Linux version 7.3.4-arm64 (a builder)\0".as_slice(), &types].concat());
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packed.write_all(&plain).unwrap();
+        let packed = zboot(&packed.finish().unwrap());
+        for bytes in [&plain, &packed] {
+            assert!(is_image(bytes));
+            let found = parse(bytes).unwrap();
+            assert_eq!((found.release.as_deref(), found.btf.unwrap()), (Some("7.3.4-arm64"), types.clone()));
+            let unknown = ImageCodeError::NotSupported(Architecture::Aarch64).to_string();
+            assert_eq!(found.memmap_return.unwrap_err().to_string(), unknown);
+        }
+        assert!(matches!(parse(&packed[..0x60]), Err(VmlinuxError::CutShort { .. })));
+        assert!(matches!(parse(&zboot(b"no image")), Err(VmlinuxError::NotAnImage)));
+        assert!(matches!(parse(&image(b"")).unwrap().btf, Err(VmlinuxError::NoBtf)));
     }
 
     #[test]

@@ -80,31 +80,35 @@ pub const KNOWN_DEFECTS: [KnownDefect; 2] = [
     },
 ];
 
-/// Whether the release alone makes the defect likely.
+/// Whether the release alone makes the defect likely, of a kernel for x86_64 or for another architecture.
 #[must_use]
-pub fn suspects(id: DefectId, release: &str) -> bool {
+pub fn suspects(id: DefectId, release: &str, is_x86_64: bool) -> bool {
     match id {
         DefectId::MaxStructPage128 => of_release(release).is_some_and(|found| found.max.bytes > REFERENCE_STRUCT_PAGE),
-        DefectId::MemmapNotReturned => may_lose_memmap(release),
+        DefectId::MemmapNotReturned => is_x86_64 && is_release_that_loses_memmap(release),
     }
 }
 
-/// Whether kernels of this release are known, or suspected, to lose a memmap in DRAM: they free a piece of 2 MiB as if it
+/// Whether this host's kernel is known, or suspected, to lose a memmap in DRAM, by its release.
+#[must_use]
+pub fn may_lose_memmap(release: &str) -> bool {
+    cfg!(target_arch = "x86_64") && is_release_that_loses_memmap(release)
+}
+
+/// Whether kernels of this release for x86_64 are known, or suspected, to lose a memmap in DRAM: they free a piece of 2 MiB as if it
 /// were one page (bf9e4e30f353, x86_64 only), so that each disable loses it until the next boot.
 ///
 /// Stable 6.18.7 to 6.18.38 and 7.1 to 7.1.3 by the stable lists; 6.19.14 and 7.0.13 by their code. Any distribution can have
 /// changed it in either direction: it is a suspicion.
-#[must_use]
-pub fn may_lose_memmap(release: &str) -> bool {
+fn is_release_that_loses_memmap(release: &str) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().ok());
     let version = [numbers.next().flatten(), numbers.next().flatten(), numbers.next().flatten()];
-    let affected = match version {
+    match version {
         [Some(6), Some(18), Some(patch)] => (7..=38).contains(&patch),
         [Some(6), Some(19), _] | [Some(7), Some(0), _] => true,
         [Some(7), Some(1), patch] => patch.unwrap_or(0) <= 3,
         _ => false,
-    };
-    affected && cfg!(target_arch = "x86_64")
+    }
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -128,7 +132,9 @@ mod tests {
         for (defect, affected, fixed) in
             KNOWN_DEFECTS.iter().zip(["6.1.11", "6.18.38"]).zip(["6.1.12", "6.18.39"]).map(|((a, b), c)| (a, b, c))
         {
-            assert!(suspects(defect.id, affected) && !suspects(defect.id, fixed), "{defect:?}");
+            assert!(suspects(defect.id, affected, true) && !suspects(defect.id, fixed, true), "{defect:?}");
+            let is_of_every = defect.id == DefectId::MaxStructPage128;
+            assert_eq!(suspects(defect.id, affected, false), is_of_every, "{defect:?}");
             assert!(defect.affected.contains(affected) && defect.fix.contains(fixed), "{defect:?}");
             assert!(defect.evidence.is_sorted() && defect.evidence.contains(&EvidenceKind::RunningCode), "{defect:?}");
         }

@@ -582,7 +582,7 @@ fn guard_that_is_taken_over_judges_without_a_gap() {
     });
 }
 
-/// The agent's clock says when alerts are evaluated, sent, and sent again: nothing here takes that long.
+/// Alerts are evaluated, sent, and sent again by the agent's clock: nothing here takes that long.
 #[test]
 fn alerts_are_sent_and_retried_by_the_agents_clock() {
     // Nobody listens on the port of a socket that is closed.
@@ -605,7 +605,7 @@ fn alerts_are_sent_and_retried_by_the_agents_clock() {
                 assert!(began.elapsed() < Duration::from_secs(20), "{alerts:?}");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             };
-            assert_eq!((alerts.receivers[0].failed, alerts.waiting[0].attempts), (attempts, attempts as u32));
+            assert_eq!((alerts.receivers[0].failed, u64::from(alerts.waiting[0].attempts)), (attempts, attempts));
         }
     });
 }

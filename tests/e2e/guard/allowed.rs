@@ -127,7 +127,9 @@ fn once_is_spent_by_a_creation_that_fails_later() -> Result<()> {
     let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     guard::succeed(&["allow", "--region", &region, "--once", "--reason", "for one"])?;
     let prepared = creation::prepare(&wanted(&region, MODES[0], Map::Dev))?;
-    // Another driver has a piece of the reservation: EBUSY, before anything is written.
+    // Another driver has a piece of the reservation: EBUSY, before anything is written. With map=dev the kernel takes the range of the
+    // whole reservation, to clear errors in it, after the guard's answer and before it writes the block (`nd_pfn_clear_memmap_errors`,
+    // drivers/nvdimm/pfn_devs.c, since 5.3).
     prepared.bind_while_held(1 << 20)?;
     guard.denies(&prepared)?;
     guard.judged_only(&["exempt", "denied"])

@@ -24,7 +24,7 @@ pub(super) const FLAVOUR: &str = "-cloud-amd64";
 /// physical memory for itself: a test makes a driver fail with it after the block is written. A kernel that has one of these
 /// built in, or does not have it yet, has no file for it.
 const MODULES: &str = "libnvdimm nfit nd_btt nd_pmem nd_e820 dax_pmem dax_pmem_compat device_dax fsdev_dax kmem dax_hmem \
-    cxl_acpi cxl_pci cxl_mem cxl_pmem dax_cxl virtio_pmem ramdax ext4 xfs loop dm_mod virtio_pci virtio_blk dummy ramoops";
+    cxl_acpi cxl_pci cxl_mem cxl_pmem dax_cxl virtio_pmem ramdax ext4 xfs loop dm_mod md_mod virtio_pci virtio_blk dummy ramoops";
 
 const STAGE: &str = include_str!("stage-kernel.sh");
 
@@ -41,8 +41,16 @@ pub(super) struct Kernel {
 }
 
 pub(super) fn suite(line: &str) -> Result<Suite> {
+    Suite::open(suite_name(line)?)
+}
+
+pub(super) fn suite_arm64(line: &str) -> Result<Suite> {
+    Suite::open_arm64(suite_name(line)?)
+}
+
+fn suite_name(line: &str) -> Result<&'static str> {
     let suite = SUITES.iter().find(|(known, _)| *known == line);
-    Suite::open(suite.with_context(|| format!("kernel line {line} has no Debian suite here"))?.1)
+    Ok(suite.with_context(|| format!("kernel line {line} has no Debian suite here"))?.1)
 }
 
 /// Resolves a line in its suite's index, downloads and unpacks it, unless that was done before. The error is a `NotAvailable` if the

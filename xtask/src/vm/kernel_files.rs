@@ -9,12 +9,14 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Tally;
-use super::kernel::Kernel;
+use super::kernel::{self, Kernel};
 use super::variant::{Variant, Variants};
+use crate::debian::{NotAvailable, Suite};
 use guest::kernel_lines::{Lines, loses_memmap};
 
 /// Where these checks are among the tests' names.
 const PREFIX: &str = "kernel_files";
+const ARM64: &str = "arm64_says_64";
 /// `sizeof(struct page)` of Debian's kernels.
 const STRUCT_PAGE_BYTES: u64 = 64;
 
@@ -44,7 +46,7 @@ fn memmap_in_dram(kernel: &Kernel, affected: bool) -> Option<&'static str> {
 }
 
 pub(super) fn check_debian(kernel: &Kernel, agent: &Path, filter: &[String], tally: &mut Tally) {
-    check(("debian_says_64", kernel), filter, tally, || {
+    check(("debian_says_64", &kernel.line), filter, tally, || {
         let affected = loses_memmap(&kernel.release);
         let json = judge(agent, &kernel.packages, if affected { 3 } else { 0 })?;
         let is_sound = sizes(&json) == (Some(64), None)
@@ -58,7 +60,7 @@ pub(super) fn check_debian(kernel: &Kernel, agent: &Path, filter: &[String], tal
 
 pub(super) fn check_variants(variants: &Variants, agent: &Path, filter: &[String], tally: &mut Tally) {
     for variant in Variant::ALL {
-        check((variant.name(), &variants.kernel), filter, tally, || {
+        check((variant.name(), &variants.kernel.line), filter, tally, || {
             // Exit code 3 is a finding: the regression alone is one.
             let json = judge(agent, &[variants.module(variant)], if variant == Variant::Max128 { 3 } else { 0 })?;
             let (max, overridden) = expected(variant);
@@ -68,11 +70,40 @@ pub(super) fn check_variants(variants: &Variants, agent: &Path, filter: &[String
     }
 }
 
-fn check((name, kernel): (&str, &Kernel), filter: &[String], tally: &mut Tally, act: impl FnOnce() -> Result<()>) {
+/// The newest kernels of a line for arm64, with pages of 4 and of 16 KiB, which do not run here.
+pub(super) fn check_arm64(line: &str, agent: &Path, filter: &[String], tally: &mut Tally) -> Result<()> {
+    const FLAVOURS: [&str; 2] = ["-cloud-arm64", "-arm64-16k"];
+    if !is_wanted(ARM64, filter) {
+        return Ok(());
+    }
+    let fetch = |flavour: &str| {
+        let choose = |suite: &Suite| {
+            let images = suite.packages(&format!("linux-image-{line}."), |name| name.ends_with(flavour))?;
+            let gone = || NotAvailable(format!("Debian suite {} holds no kernel {line} for arm64", suite.name));
+            images.into_iter().next().ok_or_else(|| gone().into())
+        };
+        kernel::suite_arm64(line)?.fetch(choose)
+    };
+    for flavour in FLAVOURS {
+        let Some((package, deb)) = tally.available(&format!("{line}{flavour}"), fetch(flavour))? else { continue };
+        check((ARM64, line), filter, tally, || {
+            let json = judge(agent, &[deb], 0)?;
+            let is_sound = sizes(&json) == (Some(64), None)
+                && json.get("release").and_then(Value::as_str) == Some(&kernel::release_of(&package.name))
+                && json.get("struct_page_bytes").and_then(Value::as_u64) == Some(STRUCT_PAGE_BYTES)
+                && json.pointer("/evidence/0/shift_address").is_some_and(Value::is_u64);
+            ensure!(is_sound, "{json}");
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+fn check((name, line): (&str, &str), filter: &[String], tally: &mut Tally, act: impl FnOnce() -> Result<()>) {
     if !is_wanted(name, filter) {
         return;
     }
-    let (line, start) = (&kernel.line, Instant::now());
+    let start = Instant::now();
     let outcome = act();
     let seconds = format!("{:.1} s", start.elapsed().as_secs_f32());
     match outcome {

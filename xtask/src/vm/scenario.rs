@@ -69,6 +69,8 @@ pub(super) struct Nvdimm {
 
 /// The line that is rebuilt: its first releases had the regression, and its source has what the variants change.
 pub(super) const REBUILT: &str = "6.1";
+/// The line of which the packages for arm64 are read, too.
+pub(super) const ARM64: &str = "6.12";
 
 const fn rebuilt(variant: Variant) -> On {
     On::Rebuilt(REBUILT, variant)

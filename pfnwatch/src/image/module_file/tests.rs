@@ -71,11 +71,20 @@ fn the_parameter_and_the_srcversion_are_seen() {
 }
 
 #[test]
+fn a_module_for_arm64_is_read() {
+    use crate::code::arm64::tests::{as_gcc_does, bytes};
+    let code = bytes(&as_gcc_does(128, 7));
+    let found = parse(&module(Machine::Aarch64, b"name=libnvdimm\0", &[("nvdimm_setup_pfn", &code)])).unwrap();
+    assert_eq!(found.architecture, Machine::Aarch64);
+    assert_eq!(found.evidence("file").unwrap().max.bytes, 128);
+}
+
+#[test]
 fn each_bad_file_has_its_reason() {
     let code = as_gcc_does(64, 6);
     let functions: [(&str, &[u8]); 1] = [("nvdimm_setup_pfn", &code)];
-    let arm = parse(&module(Machine::Aarch64, b"name=libnvdimm\0", &functions)).unwrap().code.unwrap_err();
-    assert!(arm.to_string().contains("Aarch64 is not supported"), "{arm}");
+    let other = parse(&module(Machine::PowerPc64, b"name=libnvdimm\0", &functions)).unwrap().code.unwrap_err();
+    assert!(other.to_string().contains("PowerPc64 is not supported"), "{other}");
     let stripped = parse(&module(Machine::X86_64, b"name=libnvdimm\0", &[])).unwrap().code.unwrap_err();
     assert!(matches!(stripped, ModuleError::NoFunction));
     let another = parse(&module(Machine::X86_64, b"name=nfit\0", &[])).unwrap_err();

@@ -44,9 +44,10 @@ pub(super) struct AssessedDefect {
 /// What a kernel's code does with a memmap in DRAM, and where the code is from.
 pub(super) type MemmapEvidence = (MemmapReturn, EvidenceKind);
 
-/// Each row of the table for a kernel of this release.
+/// Each row of the table for a kernel of this release, for x86_64 or for another architecture.
 pub(super) fn assess(
     release: &str,
+    is_x86_64: bool,
     verdict: KernelVerdict,
     resolved: &Resolved,
     memmap: Option<MemmapEvidence>,
@@ -59,7 +60,7 @@ pub(super) fn assess(
         let (verdict, evidence) = match shown {
             Some((true, kind)) => (DefectVerdict::Regressed, Some(kind)),
             Some((false, kind)) => (DefectVerdict::Ok, Some(kind)),
-            None if suspects(defect.id, release) => (DefectVerdict::Suspected, Some(EvidenceKind::Release)),
+            None if suspects(defect.id, release, is_x86_64) => (DefectVerdict::Suspected, Some(EvidenceKind::Release)),
             None => (DefectVerdict::Unknown, None),
         };
         AssessedDefect { defect, verdict, evidence }
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn a_release_is_a_suspicion_and_code_is_an_answer() {
         let verdict = |release, memmap| {
-            let assessed = assess(release, KernelVerdict::Unknown, &Resolved::default(), memmap);
+            let assessed = assess(release, true, KernelVerdict::Unknown, &Resolved::default(), memmap);
             let found = |id| assessed.iter().find(|row| row.defect.id == id).map(|row| (row.verdict, row.evidence));
             assert_eq!(assessed.len(), KNOWN_DEFECTS.len());
             found(DefectId::MemmapNotReturned).unwrap()

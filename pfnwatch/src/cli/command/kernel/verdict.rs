@@ -1,5 +1,6 @@
 //! What the evidence on a kernel means.
 
+use object::Architecture;
 use pfnwatch_common::reservation::{REFERENCE_STRUCT_PAGE, Reservation};
 use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 use serde::Serialize;
@@ -71,7 +72,9 @@ impl AssessedKernel {
         if kernel.modules.is_empty() {
             problems.push(if kernel.built_in { BUILT_IN } else { NO_MODULE }.to_owned());
         }
-        let memmap = match kernel.memmap_return {
+        let is_x86_64 = kernel.architecture.is_none_or(|architecture| architecture == Architecture::X86_64);
+        // No other architecture has the defect.
+        let memmap = match kernel.memmap_return.filter(|_| is_x86_64) {
             Some(Ok((found, _))) => Some((found, EvidenceKind::FileCode)),
             Some(Err(problem)) => {
                 problems.push(format!("whether a memmap in DRAM is returned: {problem}"));
@@ -79,7 +82,7 @@ impl AssessedKernel {
             }
             None => None,
         };
-        Self::new(release, resolved, None, kernel.struct_page_bytes, memmap, problems)
+        Self::new(release, is_x86_64, resolved, None, kernel.struct_page_bytes, memmap, problems)
     }
 
     pub(super) fn of_host(
@@ -92,11 +95,20 @@ impl AssessedKernel {
         let memmap =
             memmap.map_err(|problem| problems.push(format!("whether a memmap in DRAM is returned: {problem}")));
         let memmap = memmap.ok().map(|found| (found, EvidenceKind::RunningCode));
-        Self::new(release, host.resolved, host.override_set, struct_page_bytes, memmap, problems)
+        Self::new(
+            release,
+            cfg!(target_arch = "x86_64"),
+            host.resolved,
+            host.override_set,
+            struct_page_bytes,
+            memmap,
+            problems,
+        )
     }
 
     fn new(
         release: String,
+        is_x86_64: bool,
         resolved: Resolved,
         override_set: Option<bool>,
         struct_page_bytes: Option<u64>,
@@ -118,7 +130,7 @@ impl AssessedKernel {
             Some(_) => KernelVerdict::Ok,
         };
         let loss = effective.filter(|_| verdict != KernelVerdict::Refuses).and_then(loss_per_tib);
-        let defects = defects::assess(&release, verdict, &resolved, memmap);
+        let defects = defects::assess(&release, is_x86_64, verdict, &resolved, memmap);
         let loss_per_tib_bytes = loss;
         Self {
             release,
@@ -156,7 +168,7 @@ mod tests {
     fn assessed(max: MaxStructPage, override_set: Option<bool>, struct_page: Option<u64>) -> AssessedKernel {
         let source = Source::ObservedBlock { namespace: "namespace0.0".into() };
         let resolved = resolve(vec![Evidence { max, source }]);
-        AssessedKernel::new("6.1.0".into(), resolved, override_set, struct_page, None, Vec::new())
+        AssessedKernel::new("6.1.0".into(), true, resolved, override_set, struct_page, None, Vec::new())
     }
 
     fn max(bytes: u64, overridden_bytes: Option<u64>) -> MaxStructPage {
@@ -175,7 +187,7 @@ mod tests {
         assert_eq!(verdict(max(128, None), None, None), KernelVerdict::Regressed);
         assert_eq!(verdict(max(128, None), None, Some(80)), KernelVerdict::Regressed);
         let by_release = resolve(vec![of_release("6.1.0").unwrap()]);
-        let by_release = AssessedKernel::new("6.1.0".into(), by_release, None, Some(64), None, Vec::new());
+        let by_release = AssessedKernel::new("6.1.0".into(), true, by_release, None, Some(64), None, Vec::new());
         assert_eq!(by_release.verdict, KernelVerdict::Suspected, "a release is no proof");
         assert_eq!(verdict(max(64, None), None, Some(80)), KernelVerdict::Refuses);
         assert_eq!(
