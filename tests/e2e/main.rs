@@ -5,6 +5,7 @@ mod burst;
 mod busy;
 mod debian;
 mod debian_again;
+mod debug_info;
 mod diagnostics;
 mod documents;
 mod dram;
