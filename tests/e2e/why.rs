@@ -19,7 +19,7 @@ fn wanted(region: &str, mode: Mode, size_bytes: u64, align_bytes: u64) -> Namesp
 /// The findings of `why` about `which`, which must end with this exit code.
 fn why(code: i32, which: &[&str]) -> Result<Vec<Value>> {
     let report = report(code, &[&["why"], which].concat())?;
-    report["findings"].as_array().cloned().context("findings")
+    report.get("findings").and_then(Value::as_array).cloned().context("findings")
 }
 
 /// The one about this namespace with this cause; the host has older failures. A quote of the kernel's log must be in it since
