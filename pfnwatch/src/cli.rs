@@ -9,8 +9,8 @@ mod store_args;
 use clap::{Parser, Subcommand};
 
 use crate::cli::command::{
-    alerts, allow, baseline, config, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan, schema,
-    status, superblock, why,
+    alerts, allow, baseline, config, debug_info, doctor, events, guard, kernel, mode, plan, policy, predict, run, scan,
+    schema, status, superblock, why,
 };
 use crate::model::exit::Exit;
 use crate::os::paths::Paths;
@@ -66,6 +66,8 @@ pub enum Command {
     Allow(allow::Args),
     /// Take away a guard that was left to guard without an agent
     Guard(guard::Args),
+    /// Write one archive for a bug report: reports, events, saved blocks, the configuration without secrets
+    DebugInfo(debug_info::Args),
     /// Print the JSON schemas of events and reports
     Schema(schema::Args),
 }
@@ -103,6 +105,7 @@ impl Cli {
             Command::Mode(args) => mode::run(&args, &paths),
             Command::Allow(args) => allow::run(&args, &paths),
             Command::Guard(args) => guard::run(&args, &paths),
+            Command::DebugInfo(args) => debug_info::run(&args, &paths),
             Command::Schema(args) => schema::run(&args),
         }
     }

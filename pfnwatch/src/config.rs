@@ -101,6 +101,14 @@ impl ConfigArgs {
         self.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
     }
 
+    /// The options that name the same configuration to another command.
+    #[must_use]
+    pub fn options(&self) -> Vec<String> {
+        let given = [("--config", &self.config), ("--config-dir", &self.config_dir)];
+        let given = given.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)));
+        given.flat_map(|(option, path)| [option.to_owned(), path.display().to_string()]).collect()
+    }
+
     /// A configuration whose main file must exist.
     #[must_use]
     pub const fn named(main: PathBuf, folder: Option<PathBuf>) -> Self {

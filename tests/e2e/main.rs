@@ -5,6 +5,7 @@ mod burst;
 mod busy;
 mod debian;
 mod debian_again;
+mod debug_info;
 mod devices;
 mod diagnostics;
 mod documents;

@@ -19,13 +19,14 @@ fn wanted(region: &str, mode: Mode, size_bytes: u64, align_bytes: u64) -> Namesp
 /// The findings of `why` about `which`, which must end with this exit code.
 fn why(code: i32, which: &[&str]) -> Result<Vec<Value>> {
     let report = report(code, &[&["why"], which].concat())?;
-    report["findings"].as_array().cloned().context("findings")
+    report.get("findings").and_then(Value::as_array).cloned().context("findings")
 }
 
-/// The one with this cause. What the kernel's log is quoted with must be in it since `log`.
-fn finding(findings: &[Value], cause: &str, log: Mark) -> Result<Value> {
-    let found = findings.iter().find(|finding| finding["cause"] == cause);
-    let found = found.with_context(|| format!("no {cause}: {findings:#?}"))?;
+/// The one about this namespace with this cause; the host has older failures. A quote of the kernel's log must be in it since
+/// `log`.
+fn finding(findings: &[Value], namespace: &str, cause: &str, log: Mark) -> Result<Value> {
+    let found = findings.iter().find(|finding| finding["namespace"] == namespace && finding["cause"] == cause);
+    let found = found.with_context(|| format!("no {cause} of {namespace}: {findings:#?}"))?;
     if found["evidence"] == "kernel_log" {
         let quote = found["quote"].as_str().context("a quote")?;
         let logged = log.since()?.iter().any(|message| message.text.trim() == quote);
@@ -44,11 +45,8 @@ fn creation_that_is_too_small_for_its_align() -> Result<()> {
         assert_eq!(made.bind().map_err(|error| error.raw_os_error()), Err(Some(libc::ENXIO)));
         // By the namespace, by the device that ndctl names, and among all of the host.
         for which in [&[&*made.namespace][..], &[&made.holder], &[]] {
-            let found = finding(&why(3, which)?, "align_too_large", log)?;
-            assert_eq!(
-                (&found["namespace"], &found["device"]),
-                (&made.namespace.as_str().into(), &made.holder.as_str().into())
-            );
+            let found = finding(&why(3, which)?, &made.namespace, "align_too_large", log)?;
+            assert_eq!(found["device"], made.holder, "{found:#}");
             assert_eq!(found["evidence"], "kernel_log", "nobody else has seen it: {found:#}");
         }
         namespace::destroy(&made.namespace)?;
@@ -80,8 +78,7 @@ fn block_of_another_kernel() -> Result<()> {
         let error = sysfs::bind(&made.namespace, "nd_pmem").expect_err("such a block is not accepted");
         assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{error}");
         for which in [&[&*made.namespace][..], &[]] {
-            let found = finding(&why(3, which)?, cause, log)?;
-            assert_eq!(found["namespace"], made.namespace, "{found:#}");
+            finding(&why(3, which)?, &made.namespace, cause, log)?;
         }
         namespace::destroy(&made.namespace)?;
     }
@@ -97,8 +94,8 @@ fn denial_of_the_guard() -> Result<()> {
     guard.denies(&made)?;
     for which in [&*made.namespace, &made.holder] {
         let findings = why(3, &[which])?;
-        assert_eq!(finding(&findings, "bind_refused", log)?["evidence"], "kernel_log");
-        let denied = finding(&findings, "denied_by_guard", log)?;
+        assert_eq!(finding(&findings, &made.namespace, "bind_refused", log)?["evidence"], "kernel_log");
+        let denied = finding(&findings, &made.namespace, "denied_by_guard", log)?;
         let exemption = format!("sudo pfnwatch allow --region {region} --once");
         ensure!(denied["next"].as_str().is_some_and(|next| next.starts_with(&exemption)), "{denied:#}");
     }
@@ -108,7 +105,7 @@ fn denial_of_the_guard() -> Result<()> {
     guard.set_up(&made.namespace_uuid, "made")?;
     let findings = why(0, &[&made.namespace])?;
     assert_eq!(findings.len(), 1, "{findings:#?}");
-    finding(&findings, "size_explained", log).map(drop)
+    finding(&findings, &made.namespace, "size_explained", log).map(drop)
 }
 
 /// What ndctl knows is the error's number. The message leads to the kernel's.
@@ -124,7 +121,8 @@ fn message_of_ndctl() -> Result<()> {
     let report: Value = serde_json::from_str(&answered.stdout).with_context(|| format!("{answered:?}"))?;
     let findings = report["findings"].as_array().context("findings")?;
     assert_eq!((&findings[0]["cause"], &findings[0]["evidence"]), (&"no_device_or_address".into(), &"message".into()));
-    finding(findings, "align_too_large", log).map(drop)
+    let namespace = findings.iter().rfind(|found| found["cause"] == "align_too_large").context("no align_too_large")?;
+    finding(findings, namespace["namespace"].as_str().context("a namespace")?, "align_too_large", log).map(drop)
 }
 
 /// The agent has seen its block: nothing keeps it from being enabled. `why` enables nothing to find out.
@@ -136,8 +134,8 @@ fn namespace_that_was_disabled_on_purpose() -> Result<()> {
     let made = creation::create(&wanted(&region, Mode::Fsdax, 64 * MIB, 2 * MIB))?;
     agent.set_up(&made.namespace_uuid, "made")?;
     namespace::disable(&made.namespace)?;
-    let found = finding(&why(0, &[&made.namespace])?, "disabled", log)?;
-    assert_eq!((&found["evidence"], &found["namespace"]), (&"info_block".into(), &made.namespace.as_str().into()));
+    let found = finding(&why(0, &[&made.namespace])?, &made.namespace, "disabled", log)?;
+    assert_eq!(found["evidence"], "info_block", "{found:#}");
     assert_eq!(found["next"], format!("ndctl enable-namespace {}", made.namespace));
     ensure!(sysfs::driver(&made.namespace).is_none() && sysfs::holder(&made.namespace)?.is_none(), "it was enabled");
     Ok(())

@@ -92,6 +92,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "privileges::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     observing("refusal::"),
     observing("reload::"),
+    Scope { prefix: "debug_info::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     Scope { prefix: "diagnostics::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     only("web::", "6.12"),
     observing("why::"),

@@ -2,6 +2,7 @@
 
 mod failure;
 mod program;
+mod verifier;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use zerocopy::IntoBytes as _;
 
 pub use self::failure::failure_of;
 use self::program::attach_program;
+pub use self::verifier::verify;
 use super::btf_ids::synthetic_btf;
 use super::counters::Counters;
 use super::debug_log::DebugLog;

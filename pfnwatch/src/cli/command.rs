@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod allow;
 pub mod baseline;
 pub mod config;
+pub mod debug_info;
 pub mod doctor;
 pub mod events;
 pub mod fleet;

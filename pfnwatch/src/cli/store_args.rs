@@ -17,6 +17,13 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
+    /// The option that names the same file to another command.
+    #[must_use]
+    pub fn options(&self) -> Vec<String> {
+        let file = self.store_file.iter();
+        file.flat_map(|file| ["--store".to_owned(), file.display().to_string()]).collect()
+    }
+
     /// The configuration's, with the file that was named, if any.
     #[must_use]
     pub fn settings(&self, config: &Config) -> Settings {

@@ -18,9 +18,6 @@ pub(super) const PAGE_STRUCT_SIZE_AT: u64 = 0x5c;
 /// (`compound_order`, include/linux/mm.h).
 const PAGE_ORDER_AT: u64 = 0x40;
 
-/// PAGE_SHIFT of x86.
-const PAGE_SHIFT: u64 = 12;
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// A breakpoint that the flow reaches: compilers write none there, so the instruction below it is hidden.

@@ -97,7 +97,7 @@ mod tests {
             "nd_pmem namespace0.0: probe with driver nd_pmem failed with error -95",
             "nd_pmem: probe of namespace0.0 failed with error -95",
         ] {
-            assert_eq!(found(&[detail, (1001, report)]), [mismatch.clone()]);
+            assert_eq!(found(&[detail, (1001, report)]), std::slice::from_ref(&mismatch));
             // Later, or of another region: two failures.
             assert_eq!(found(&[detail, (2500, report)]).len(), 2, "{report}");
             let other = report.replace("namespace0.0", "namespace1.0");
@@ -109,7 +109,7 @@ mod tests {
     fn a_report_alone_has_the_error() {
         let report = "nd_pmem namespace0.0: probe with driver nd_pmem failed with error -95";
         let alone = named("namespace0.0", "namespace0.0", FailureCause::NotSupported);
-        assert_eq!(found(&[(5, report)]), [alone.clone()]);
+        assert_eq!(found(&[(5, report)]), std::slice::from_ref(&alone));
         // The second explains nothing of the first.
         assert_eq!(found(&[(5, report), (6, report)]), [alone.clone(), alone]);
         assert_eq!(found(&[(5, "usb 1-1: new device"), (6, "EXT4-fs (pmem0): mounted")]), []);

@@ -13,6 +13,9 @@ pub struct NdctlAnswer {
 
 type Make = fn(&[&str]) -> Answer;
 
+/// The kernel's debug messages have the reasons that it does not log otherwise, as of the next attempt.
+const DEBUG_MESSAGES: &str = "sudo sh -c 'echo module libnvdimm +p >/sys/kernel/debug/dynamic_debug/control'";
+
 /// Texts of ndctl 61 to 82 (ndctl/namespace.c, ndctl/lib/libndctl.c). The first that matches counts.
 const KNOWN: [(&str, bool, Make); 18] = [
     ("*: set_uuid failed: Device or resource busy*", false, |_| {
@@ -59,14 +62,14 @@ const KNOWN: [(&str, bool, Make); 18] = [
         Answer::new(
             Cause::NoDeviceOrAddress,
             "ENXIO: the kernel refused the bind, and ndctl does not know why: nothing usable is left, the region is read-only, the info block does not fit, or the guard of pfnwatch denied it",
-            "sudo pfnwatch why",
+            DEBUG_MESSAGES,
         )
     }),
     ("*failed to enable*", true, |_| {
         Answer::new(
             Cause::NoDeviceOrAddress,
             "the kernel refused the bind, and ndctl does not know why",
-            "sudo pfnwatch why",
+            DEBUG_MESSAGES,
         )
     }),
     ("*: No such device*", true, |_| {
@@ -80,14 +83,14 @@ const KNOWN: [(&str, bool, Make); 18] = [
         Answer::new(
             Cause::InvalidArgument,
             "EINVAL: size, align or start do not fit the region, or this kernel refuses map=dev (memory debugging)",
-            "sudo pfnwatch why",
+            DEBUG_MESSAGES,
         )
     }),
     ("*: Operation not supported*", true, |_| {
         Answer::new(
             Cause::NotSupported,
             "EOPNOTSUPP: the info block or the address does not fit this kernel",
-            "sudo pfnwatch why",
+            DEBUG_MESSAGES,
         )
     }),
     ("*: Device or resource busy*", true, |_| {

@@ -70,6 +70,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// The block's fields and the commands that put it back, as JSON.
+pub(in crate::cli::command) fn describe(saved: &InfoBlockResponse) -> anyhow::Result<String> {
+    let found = found(saved)?;
+    document(&RestoredBlock::new(SuperblockDocument::from(&SuperblockReport::of(&found)), saved, None))
+        .map_err(Into::into)
+}
+
 /// The agent has the latest block, even if its store accepts nothing; the store has older ones, and needs no agent.
 fn find(args: &Args) -> anyhow::Result<InfoBlockResponse> {
     let namespace = args.namespace.clone();
