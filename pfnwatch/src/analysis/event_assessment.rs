@@ -105,8 +105,11 @@ fn reason(decision: &GuardDecision, thresholds: &Thresholds) -> String {
         _ => "",
     };
     let excess = Bytes(decision.excess_bytes.unwrap_or(0));
-    let empty = if leaves_nothing(decision) { "; nothing usable would be left, which kernels since 6.6 refuse" } else { "" };
-    format!("this kernel reserves {bytes} bytes for each page, where {reference} suffice{whose}: {excess} too much{empty}")
+    let empty =
+        if leaves_nothing(decision) { "; nothing usable would be left, which kernels since 6.6 refuse" } else { "" };
+    format!(
+        "this kernel reserves {bytes} bytes for each page, where {reference} suffice{whose}: {excess} too much{empty}"
+    )
 }
 
 /// Whether the reservation and what is cut off at the end take all of it: 6.1 makes such a namespace, and can panic when it is

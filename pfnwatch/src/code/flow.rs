@@ -99,8 +99,10 @@ impl<'a> Flow<'a> {
     }
 
     pub(super) fn sightings(&self) -> impl Iterator<Item = Finding> {
-        let places = || self.before.iter().filter_map(|(&index, registers)| Some((self.instructions.get(index)?, registers)));
-        let others = places().filter_map(|(instruction, registers)| breakpoint(instruction).or_else(|| store(instruction, registers)));
+        let places =
+            || self.before.iter().filter_map(|(&index, registers)| Some((self.instructions.get(index)?, registers)));
+        let others = places()
+            .filter_map(|(instruction, registers)| breakpoint(instruction).or_else(|| store(instruction, registers)));
         others.chain(self.products())
     }
 

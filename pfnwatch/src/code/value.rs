@@ -118,7 +118,9 @@ impl Value {
     }
 
     pub(super) fn shifted_right(&self, by: u64, width: usize) -> Self {
-        let Some(by) = u32::try_from(by).ok().filter(|by| *by <= PAGE_SHIFT && width == 8) else { return Self::Unknown };
+        let Some(by) = u32::try_from(by).ok().filter(|by| *by <= PAGE_SHIFT && width == 8) else {
+            return Self::Unknown;
+        };
         match self {
             Self::BehindHead if by == PAGE_SHIFT => Self::Pages(1),
             Self::BehindHead => Self::Shifted(by),

@@ -101,10 +101,14 @@ pub fn kernel_dependencies(path: &Path, kind: PackageKind) -> Result<Vec<String>
     let mut names = match kind {
         PackageKind::Deb => {
             let mut control = Vec::new();
-            from_tar(deb_member(file, b"control.tar")?, |path| path == "control", |entry| {
-                control = entry.bytes;
-                Ok(())
-            })?;
+            from_tar(
+                deb_member(file, b"control.tar")?,
+                |path| path == "control",
+                |entry| {
+                    control = entry.bytes;
+                    Ok(())
+                },
+            )?;
             dependencies::of_control(&String::from_utf8_lossy(&control))
         }
         PackageKind::Rpm => {

@@ -113,7 +113,8 @@ fn a_package_that_only_depends_on_others_names_them() {
     let fedora = rpm_with_requires(&["kernel-core-uname-r"], &[]);
     let folder = folder(&[("meta.deb", &meta), ("kernel.deb", &kernel), ("meta.rpm", &fedora)]);
     let path = |name| folder.path().join(name);
-    for (name, depends) in [("meta.deb", "linux-binary-6.19, linux-modules-6.19"), ("meta.rpm", "kernel-core-uname-r")] {
+    for (name, depends) in [("meta.deb", "linux-binary-6.19, linux-modules-6.19"), ("meta.rpm", "kernel-core-uname-r")]
+    {
         let alone = KernelImages::read([path(name).as_path()]);
         let error = alone.failures[0].1.to_string();
         assert!(error.contains("depends on other packages") && error.ends_with(depends), "{error}");

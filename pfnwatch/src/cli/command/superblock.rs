@@ -65,7 +65,8 @@ pub(super) struct FoundBlock {
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let found = read(&args.file, args.offset).with_context(|| args.file.display().to_string())?;
-    let taker = if args.kernels.is_empty() { Taker::running(paths, &found.block) } else { Taker::of_files(&args.kernels) };
+    let taker =
+        if args.kernels.is_empty() { Taker::running(paths, &found.block) } else { Taker::of_files(&args.kernels) };
     let report = SuperblockReport::of(&found).asked(&taker?);
     let text = args.format.render(&SuperblockDocument::from(&report), || report.text())?;
     terminal::print(&text).context("cannot write the report")?;

@@ -28,8 +28,7 @@ fn packed_tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 pub(crate) fn deb_with_control(control: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
     let (control, data) = (packed_tar(&[("control", control.as_bytes())]), packed_tar(files));
     let mut deb = b"!<arch>\n".to_vec();
-    for (name, bytes) in
-        [("debian-binary", b"2.0\n".as_slice()), ("control.tar.gz", &control), ("data.tar.gz", &data)]
+    for (name, bytes) in [("debian-binary", b"2.0\n".as_slice()), ("control.tar.gz", &control), ("data.tar.gz", &data)]
     {
         writeln!(deb, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, "100644", bytes.len()).unwrap();
         deb.extend(bytes);

@@ -27,7 +27,11 @@ impl Namespace {
             uuid: directory.uuid("uuid"),
             bound,
             holder,
-            label_class: if is_idle { directory.read("holder_class", parse_class) } else { Err(AttributeError::Absent) },
+            label_class: if is_idle {
+                directory.read("holder_class", parse_class)
+            } else {
+                Err(AttributeError::Absent)
+            },
             system_ram: false,
         };
         namespace.system_ram = namespace.mode == Ok(SysfsMode::Dax) && namespace.is_system_ram(dax);

@@ -73,7 +73,11 @@ fn a_start_pad_by_hand_is_not_a_moved_base() {
         ..InfoBlock::sample(18_866_176, 64)
     };
     let got = assessed(&with_block(&geometry, block));
-    assert_eq!((got.verdict, got.cause, got.numbers.excess), (Verdict::Ok, Cause::HandMade, Some(2_088_960)), "{got:?}");
+    assert_eq!(
+        (got.verdict, got.cause, got.numbers.excess),
+        (Verdict::Ok, Cause::HandMade, Some(2_088_960)),
+        "{got:?}"
+    );
     assert!(got.detail.contains("made by hand with a start_pad of 1.9 MiB"), "{}", got.detail);
 }
 

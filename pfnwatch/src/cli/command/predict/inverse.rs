@@ -27,7 +27,8 @@ pub(super) fn least_size(
         let needed = match reservation(&Geometry { size, ..*geometry }, struct_page, KernelQuirks::default()) {
             Ok(made) if made.usable >= usable => return Some(size),
             Ok(made) => {
-                let end = geometry.start.checked_add(made.dataoff)?.checked_add(usable)?.checked_next_multiple_of(align)?;
+                let end =
+                    geometry.start.checked_add(made.dataoff)?.checked_add(usable)?.checked_next_multiple_of(align)?;
                 end.checked_sub(geometry.start)?
             }
             Err(Rejection::NoRoom | Rejection::EndBeforeStart | Rejection::TooSmall) => 0,
@@ -62,9 +63,8 @@ mod tests {
         let rules = SizeRules { align: 2 * MIB, region_align: 16 * MIB, ways: 1 };
         let size = least_size(1500 * GIB, &geometry(2 * MIB), 64, &rules, 0).unwrap();
         assert_eq!(size, 1500 * GIB + 24384 * MIB);
-        let usable = |size| {
-            reservation(&Geometry { size, ..geometry(2 * MIB) }, 64, KernelQuirks::default()).unwrap().usable
-        };
+        let usable =
+            |size| reservation(&Geometry { size, ..geometry(2 * MIB) }, 64, KernelQuirks::default()).unwrap().usable;
         assert!(usable(size) >= 1500 * GIB && usable(size - 16 * MIB) < 1500 * GIB);
         assert_eq!(least_size(u64::MAX, &geometry(2 * MIB), 64, &rules, 0), None);
         assert_eq!(least_size(GIB, &geometry(2 * MIB), 4096, &rules, 0), None, "the memmap is as large as the rest");

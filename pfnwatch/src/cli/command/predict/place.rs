@@ -168,7 +168,10 @@ impl Site {
         let step = rules.step().with_context(none)?;
         let fitting = self.largest / step * step;
         if fitting < MIN_NAMESPACE_BYTES {
-            bail!("{region} has no room that ndctl takes: {refusal}, and {} are free in one stretch", Bytes(self.largest));
+            bail!(
+                "{region} has no room that ndctl takes: {refusal}, and {} are free in one stretch",
+                Bytes(self.largest)
+            );
         }
         Ok(NdctlSize { size: fitting, ..outcome })
     }

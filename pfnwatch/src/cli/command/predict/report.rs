@@ -75,7 +75,8 @@ impl Prediction {
             self.notes.push(NOTHING_USABLE.to_owned());
         }
         if self.pieces.is_some() && !self.start_known {
-            self.notes.push("the start address is not known: pieces are those of an aligned start (--start)".to_owned());
+            self.notes
+                .push("the start address is not known: pieces are those of an aligned start (--start)".to_owned());
         }
         if !self.start_known && self.geometry.align > self.geometry.compat {
             let note = "the start address is not known: a namespace that does not begin at a multiple of the align \

@@ -30,8 +30,10 @@ pub(super) fn readings(block: &InfoBlock, namespace_bytes: Option<u64>) -> Vec<R
         // Without a memmap on the media no page is counted.
         (None, _) => vec![UNIT],
     };
-    let compats = |page_size| if page_size == PAGES_OF_64K { vec![COMPAT_ALIGN, HASH_COMPAT] } else { vec![COMPAT_ALIGN] };
-    let all = pages.into_iter().flat_map(|page_size| compats(page_size).into_iter().map(move |compat| (page_size, compat)));
+    let compats =
+        |page_size| if page_size == PAGES_OF_64K { vec![COMPAT_ALIGN, HASH_COMPAT] } else { vec![COMPAT_ALIGN] };
+    let all =
+        pages.into_iter().flat_map(|page_size| compats(page_size).into_iter().map(move |compat| (page_size, compat)));
     let all = all.filter_map(|(page_size, compat)| reading(block, namespace_bytes, page_size, compat));
     let mut readings: Vec<_> = all.collect();
     readings.dedup_by_key(|reading| (reading.geometry.page_size, reading.ideal));

@@ -67,7 +67,8 @@ impl Taker {
 
     pub(super) fn of_image(release: String, kernel: &KernelImage) -> anyhow::Result<Self> {
         let code = || kernel.modules.iter().map(|(_, module)| &module.code);
-        let other = |code: &Result<_, ModuleError>| matches!(code, Err(ModuleError::Decode(CodeError::NotSupported(_))));
+        let other =
+            |code: &Result<_, ModuleError>| matches!(code, Err(ModuleError::Decode(CodeError::NotSupported(_))));
         if code().any(other) {
             bail!("{release} is not a kernel for x86_64: what it asks of a block is not known");
         }

@@ -164,13 +164,7 @@ fn a_block_below_version_1_4_has_several_readings() {
 
 #[test]
 fn a_block_of_power_is_not_accused() {
-    let hash = InfoBlock {
-        dataoff: 16 * MIB,
-        npfns: 16_128,
-        align: 64 * KIB,
-        page_size: Some(65536),
-        ..block(0, 64)
-    };
+    let hash = InfoBlock { dataoff: 16 * MIB, npfns: 16_128, align: 64 * KIB, page_size: Some(65536), ..block(0, 64) };
     let found = image(&hash, 8 * KIB);
     let report = json(&found);
     assert_eq!(report["excess_bytes"], json!(null), "0 with the hash MMU, 14 MiB without");
