@@ -39,7 +39,8 @@ pub fn check(bytes: &[u8]) {
     }
     let place = NamespacePlace { start: Some(start), size: Some(size) };
     if refusals(&head, place, &KERNEL).is_empty() {
-        let taken = head.dataoff.checked_add(head.start_pad.into()).and_then(|taken| taken.checked_add(head.end_trunc.into()));
+        let taken =
+            head.dataoff.checked_add(head.start_pad.into()).and_then(|taken| taken.checked_add(head.end_trunc.into()));
         assert!(taken.is_some_and(|taken| taken < size), "a kernel takes {head:?} on {size} bytes");
     }
     let Some(geometry) = head.geometry_when_made(PAGE_SIZE, COMPAT) else { return };
