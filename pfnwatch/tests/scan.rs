@@ -244,7 +244,7 @@ fn a_prediction_finds_the_size_to_type() {
     let (size, gained) = (&usable["request"]["size_bytes"], &usable["this_kernel"]["usable_bytes"]);
     assert_eq!((size.as_u64(), gained.as_u64()), (Some(10_921_967_616), Some(10_750_001_152)), "{usable}");
     assert!(usable["notes"].to_string().contains("--size=10921967616"), "{usable}");
-    // The tree says that all of its 64 GiB are free; the largest stretch of it is 44 GiB behind the namespace.
+    // In the tree all of its 64 GiB are free in one stretch.
     assert_eq!(predict(&["--percent", "50"])["request"]["size_bytes"], 32 * GIB);
     let pieces = predict(&["--size", "8GiB", "--pieces-of", "1GiB"]);
     assert_eq!((&pieces["pieces"]["pieces"], &pieces["pieces"]["piece_bytes"]), (&7.into(), &GIB.into()), "{pieces}");

@@ -106,7 +106,7 @@ fn reservation_that_is_in_use_is_refused_before_the_block() -> Result<()> {
     Ok(())
 }
 
-/// What `scan` and `superblock` say of a namespace that is enabled raw with a block that the kernel does not take: the message
+/// What `scan` and `superblock` report of a namespace that is enabled raw with a block that the kernel does not take: the message
 /// that the kernel is to log.
 fn scanned_as_refused(namespace: &str, block: &InfoBlock) -> Result<String> {
     let scan: Value = serde_json::from_str(&command::run("/bin/pfnwatch", &["scan", "--format", "json"])?)?;

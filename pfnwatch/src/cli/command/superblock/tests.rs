@@ -1,4 +1,4 @@
-//! What is said of blocks: those of kernels, and those of real reports.
+//! Reports of blocks: those of kernels, and those of real cases.
 
 use std::io::Write as _;
 
@@ -141,7 +141,7 @@ fn a_start_pad_by_hand_is_named() {
     assert_eq!(report["notes"], json!(["made by hand with a start_pad of 1.9 MiB"]));
 }
 
-/// Its kernel may have had pages of 64 KiB: the block does not say.
+/// Its kernel may have had pages of 64 KiB: the block does not record that.
 #[test]
 fn a_block_below_version_1_4_has_several_readings() {
     let older = InfoBlock {
