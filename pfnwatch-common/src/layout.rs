@@ -131,6 +131,8 @@ offsets! {
         nsio,
         /// `uuid`: a pointer to the label's uuid, or null.
         uuid,
+        /// `alt_name`: a pointer to the label's name, or null.
+        alt_name,
     }
 }
 

@@ -167,7 +167,7 @@ impl InfoBlock {
         self.dataoff.checked_add(self.start_pad as u64)
     }
 
-    /// Whether `npfns` says something. Tools that write images leave it 0; a kernel has 0 only where it cut the whole rest off at
+    /// Whether `npfns` means something. Tools that write images leave it 0; a kernel has 0 only where it cut the whole rest off at
     /// the end.
     #[must_use]
     pub const fn has_npfns(&self) -> bool {

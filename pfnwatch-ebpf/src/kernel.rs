@@ -16,7 +16,7 @@ use pfnwatch_common::record::Text;
 pub(crate) use self::device::Device;
 pub(crate) use self::kernfs::KernfsNode;
 pub(crate) use self::module::Module;
-pub(crate) use self::nd::{Namespace, NdPfn, Region, claimed_by, uuid_behind};
+pub(crate) use self::nd::{Namespace, NdPfn, Region, claimed_by, label_name, uuid_behind};
 pub(crate) use self::task::Task;
 use crate::counters::count;
 use crate::globals::offset;

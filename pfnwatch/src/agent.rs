@@ -47,6 +47,7 @@ use self::runtime_info::RuntimeInfo;
 use self::sensor::{Attachment, Observed, Sensor};
 use self::state::AgentState;
 use self::status::AgentSnapshot;
+use crate::analysis::label_tracker::News;
 use crate::bpf::takeover::OnExit;
 use crate::config::Loaded;
 use crate::export::event_log::Log;
@@ -550,12 +551,14 @@ impl<W: Write> Agent<W> {
     fn process_records(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Fatal> {
         let context = self.assessor.context();
         for record in batch.drain(..) {
-            let mut event = self.assessor.assess(&record, &context, &self.guard.policy().thresholds);
+            let (mut event, news) = self.assessor.assess(&record, &context, &self.guard.policy().thresholds);
             self.losses.count_record(!matches!(event.body, Body::DecodeError(_)));
             let weigh_again = self.kernel.observe(&event);
             self.publisher.info_blocks_mut().follow(&mut event);
             self.guard.annotate(&mut event);
-            self.emit_event(event.clone())?;
+            if news == News::Yes {
+                self.emit_event(event.clone())?;
+            }
             self.apply_to_guard(&event)?;
             self.discover_region(&event);
             let regressions = self.baseline.observe_event(self.publisher.store_mut(), &event);

@@ -83,6 +83,13 @@ pub fn usual_aligns(page_size: u64, version: &str) -> Option<Aligns> {
     cfg!(target_arch = "x86_64").then_some(Aligns::X86_64)
 }
 
+/// The same by the release of a kernel for x86_64 that does not run: distributions name those of PREEMPT_RT `6.12.94-rt-amd64`.
+#[must_use]
+pub fn x86_64_aligns(release: &str) -> Aligns {
+    let is_realtime = release.split(['-', '+', '.']).any(|part| part.starts_with("rt"));
+    if is_realtime { Aligns::page_alone(4096) } else { Aligns::X86_64 }
+}
+
 /// The first two numbers of a release such as `6.1.0-50-amd64`, which distributions keep. They may have taken over later changes.
 fn first_two(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());

@@ -60,6 +60,7 @@ impl Host {
             namespace: None,
             namespace_uuid: Some(UUID.parse().unwrap()),
             size_bytes: None,
+            label_name: None,
             incomplete: false,
             by: None,
         };

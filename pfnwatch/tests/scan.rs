@@ -244,9 +244,57 @@ fn a_prediction_finds_the_size_to_type() {
     let (size, gained) = (&usable["request"]["size_bytes"], &usable["this_kernel"]["usable_bytes"]);
     assert_eq!((size.as_u64(), gained.as_u64()), (Some(10_921_967_616), Some(10_750_001_152)), "{usable}");
     assert!(usable["notes"].to_string().contains("--size=10921967616"), "{usable}");
-    // The tree says that all of its 64 GiB are free; the largest stretch of it is 44 GiB behind the namespace.
+    // In the tree all of its 64 GiB are free in one stretch.
     assert_eq!(predict(&["--percent", "50"])["request"]["size_bytes"], 32 * GIB);
     let pieces = predict(&["--size", "8GiB", "--pieces-of", "1GiB"]);
     assert_eq!((&pieces["pieces"]["pieces"], &pieces["pieces"]["piece_bytes"]), (&7.into(), &GIB.into()), "{pieces}");
     assert_eq!(predict(&["--size", "8GiB"])["pieces"], Value::Null);
+}
+
+/// Files and trees that are broken: a clear line and exit code 1, and the rest of the host is unaffected.
+#[test]
+fn bad_input_ends_with_a_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let arena = [&[0; 4096][..], b"BTT_ARENA_INFO\0\0", &[0; 4080]].concat();
+    let cut = [b"NVDIMM_DAX_INFO\0".as_slice(), &[0; 1000]].concat();
+    for (name, bytes) in [("empty", &[][..]), ("text", b"NVDIMM"), ("arena", &arena), ("cut", &cut)] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        let output = pfnwatch(folder.path(), &["superblock", file.to_str().unwrap()]);
+        assert_eq!((output.code, output.text.as_str()), (1, ""), "{name}");
+        assert!(output.error.contains("no info block") && output.error.lines().count() == 1, "{}", output.error);
+    }
+    let missing = pfnwatch(folder.path(), &["superblock", "/nonexistent/block"]);
+    assert_eq!(missing.code, 1, "{}", missing.error);
+    let kernel = pfnwatch(folder.path(), &["kernel", folder.path().join("text").to_str().unwrap()]);
+    assert_eq!(kernel.code, 1, "{}", kernel.error);
+
+    let odd = host(|tree| {
+        tree.region(0, 4 * GIB, 8192)?;
+        tree.namespace(&Pmem::default())?;
+        for (name, size) in
+            [("namespace0.1", "-1"), ("namespace0.2", ""), ("namespace0.3", "0x"), ("namespace0.4", "8192")]
+        {
+            tree.write(name, &[("mode", "memory"), ("size", size), ("holder", "../../pfn0.1")])?;
+        }
+        tree.write("namespace0.x", &[("mode", "memory"), ("size", "4096")])?;
+        tree.write("region0 odd", &[("size", "4096")])
+    });
+    let scan = pfnwatch(odd.path(), &["scan", "--format", "json"]);
+    let report = scan.json();
+    let verdict = |namespace: &str| {
+        let rows = report["namespaces"].as_array().unwrap();
+        rows.iter().find(|row| row["namespace"] == namespace).map(|row| row["verdict"].clone())
+    };
+    assert_eq!((scan.code, verdict("namespace0.0")), (0, Some("ok".into())), "{report:#}");
+    for broken in ["namespace0.1", "namespace0.2", "namespace0.3", "namespace0.4"] {
+        assert_eq!(verdict(broken), Some("unknown".into()), "{broken}: {report:#}");
+    }
+    assert_eq!(verdict("namespace0.x"), None, "no name of the kernel's");
+    for arguments in [&["--region", "region0", "--percent", "50"][..], &["--region", "region0", "--usable", "1GiB"]] {
+        let usual = ["predict", "--max-struct-page", "64"];
+        let output = pfnwatch(odd.path(), &[&usual[..], arguments].concat());
+        assert_eq!((output.code, output.text.as_str()), (1, ""), "{}", output.error);
+        assert_eq!(output.error.lines().count(), 1, "{}", output.error);
+    }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use guest::agent::Agent;
 use guest::creation::{self, Map, Mode, NamespaceSpec};
+use guest::soak::choice::Random;
 use guest::{GIB, KIB, MIB, command, namespace, regions, sysfs};
 use pfnwatch_common::{Geometry, KernelQuirks, Rejection, Reservation, reservation};
 use serde_json::{Value, json};
@@ -135,4 +136,53 @@ fn predict_finds_the_running_kernel_by_its_code() -> Result<()> {
     ensure!(text.contains(&format!("\"reservation_bytes\":{reserved}")), "{reserved} is right, not {text}");
     ensure!(text.contains("nvdimm_setup_pfn as it runs"), "not by its code: {text}");
     Ok(())
+}
+
+/// Random sizes, aligns and maps: `--usable` gives the least size that the kernel makes so much usable of, and `--pieces-of` counts
+/// what the kernel then offers.
+#[test]
+fn predict_finds_the_size_to_type() -> Result<()> {
+    let regions = regions::fresh()?;
+    let seed = std::process::id().into();
+    eprintln!("seed {seed}");
+    let mut random = Random::new(seed);
+    for case in 0..12_u32 {
+        let region = if random.coin() { &regions.first } else { &regions.second };
+        let region_align = if random.coin() { 4096 } else { 16 * MIB };
+        sysfs::write(region, "align", &region_align.to_string())?;
+        let align_bytes = random.one_of(&[4 * KIB, 2 * MIB, GIB]).copied().unwrap_or(GIB);
+        let map = if random.below(3) > 0 { Map::Dev } else { Map::Mem };
+        let usable = 16 * MIB + random.below(GIB);
+        let asked = format!("case {case}: {usable} bytes in {region}, align {align_bytes}, {map:?}");
+        let predicted =
+            predict_json(region, align_bytes, map, &["--usable", &usable.to_string()]).context(asked.clone())?;
+        let size = predicted["request"]["size_bytes"].as_u64().context("no size")?;
+        let wanted =
+            |size_bytes| NamespaceSpec { map, align_bytes, ..NamespaceSpec::new(region, Mode::Devdax, size_bytes) };
+        let made = creation::create(&wanted(size)).with_context(|| format!("{asked}: {predicted:#}"))?;
+        let (first, given) = (sysfs::number(&made.holder, "resource")?, sysfs::number(&made.holder, "size")?);
+        ensure!(given >= usable, "{asked}: {given} of {size}: {predicted:#}");
+        namespace::destroy(&made.namespace)?;
+        let pieces = predict_json(region, align_bytes, map, &["--size", &size.to_string(), "--pieces-of", "64MiB"])?;
+        let counted = ((first + given) / (64 * MIB)).saturating_sub(first.div_ceil(64 * MIB));
+        ensure!(pieces["pieces"]["pieces"] == counted, "{asked}: {counted} pieces, not {pieces:#}");
+        let smaller = size - region_align.max(align_bytes);
+        if smaller >= 16 * MIB {
+            let made = creation::prepare(&wanted(smaller))?;
+            if made.bind().is_ok() {
+                let given = sysfs::number(&made.holder, "size")?;
+                ensure!(given < usable, "{asked}: {smaller} has {given} as well");
+            }
+            namespace::destroy(&made.namespace)?;
+        }
+    }
+    Ok(())
+}
+
+fn predict_json(region: &str, align_bytes: u64, map: Map, more: &[&str]) -> Result<Value> {
+    let (align, map) = (align_bytes.to_string(), if map == Map::Dev { "dev" } else { "mem" });
+    // The code of the kernel is read by other tests.
+    let usual = ["predict", "--region", region, "--mode", "devdax", "--max-struct-page", "64", "--format", "json"];
+    let arguments = [&usual[..], &["--align", &align, "--map", map], more].concat();
+    serde_json::from_str(&command::run("/bin/pfnwatch", &arguments)?).context("no JSON")
 }

@@ -4,9 +4,11 @@ use anyhow::{Context, Result, ensure};
 use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::{InfoBlock, raw};
-use guest::{GIB, MIB, facts, namespace, regions, sysfs};
+use guest::{GIB, MIB, command, dmesg, facts, namespace, regions, sysfs};
 use nix::libc;
 use serde_json::{Value, json};
+use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -104,6 +106,22 @@ fn reservation_that_is_in_use_is_refused_before_the_block() -> Result<()> {
     Ok(())
 }
 
+/// What `scan` and `superblock` report of a namespace that is enabled raw with a block that the kernel does not take: the message
+/// that the kernel is to log.
+fn scanned_as_refused(namespace: &str, block: &InfoBlock) -> Result<String> {
+    let scan: Value = serde_json::from_str(&command::run("/bin/pfnwatch", &["scan", "--format", "json"])?)?;
+    let rows = scan["namespaces"].as_array().context("no namespaces")?;
+    let row = rows.iter().find(|row| row["namespace"] == namespace).context("not in the report")?;
+    assert_eq!(row["verdict"], "refused", "{row:#}");
+    let detail = row["detail"].as_str().context("no detail")?;
+    fs::write("/tmp/refused", block.bytes())?;
+    let superblock = Command::new("/bin/pfnwatch").args(["superblock", "/tmp/refused"]).output()?;
+    assert_eq!(superblock.status.code(), Some(3), "{superblock:?}");
+    let message = detail.split('"').nth(1).with_context(|| format!("no message in {detail}"))?;
+    ensure!(String::from_utf8_lossy(&superblock.stdout).contains(message), "{message:?} is not in {superblock:?}");
+    Ok(message.to_owned())
+}
+
 type Damage = fn(&mut InfoBlock);
 
 const DAMAGES: [(Mode, Damage); 3] = [
@@ -120,14 +138,18 @@ fn block_that_does_not_fit_this_kernel_is_rejected() -> Result<()> {
     for (mode, damage) in DAMAGES {
         let wanted = wanted(&regions.first, mode, Map::Dev, 64 * MIB, 2 * MIB);
         let made = creation::create(&wanted)?;
-        raw(&made.namespace, |pmem| {
+        let said = raw(&made.namespace, |pmem| {
             let mut block = InfoBlock::of(pmem)?;
             damage(&mut block);
-            block.write(pmem)
+            block.write(pmem)?;
+            scanned_as_refused(&made.namespace, &block)
         })?;
+        let before = dmesg::Mark::now()?;
         // The namespace's own probe looks for a block first, and goes no further.
         let error = sysfs::bind(&made.namespace, "nd_pmem").expect_err("such a block is not accepted");
         assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{error}");
+        let logged = before.since()?;
+        ensure!(logged.iter().any(|message| message.text.contains(&said)), "{said:?} is not in {logged:?}");
         let refused = agent.event("the namespace's probe", TIMEOUT, |event| {
             let ours = has_text(event, "namespace_uuid", &made.namespace_uuid) && has_text(event, "event", "probe");
             (ours && has_text(event, "result", "refused")).then(|| event.clone())

@@ -36,6 +36,8 @@ pub struct Notice {
     /// The label's size in bytes, for [`NoticeKind::Label`].
     pub size: u64,
     pub namespace_uuid: [u8; 16],
+    /// The label's name (NSLABEL_NAME_LEN), for [`NoticeKind::Label`].
+    pub label_name: Text<64>,
 }
 
 impl Notice {
@@ -51,5 +53,6 @@ impl Notice {
         seen: CaptureFlags::NONE,
         size: 0,
         namespace_uuid: [0; 16],
+        label_name: Text::EMPTY,
     };
 }

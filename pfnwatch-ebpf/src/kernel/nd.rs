@@ -86,6 +86,18 @@ pub(crate) fn claimed_by(device: Device, personality: Personality) -> Read<Optio
     }
 }
 
+/// The name of a `struct nd_namespace_pmem`; stays empty if it has none, or if the kernel's structure is not known.
+#[inline(always)]
+pub(crate) fn label_name(pmem: u64, into: &mut Text<64>) -> Read<()> {
+    if !is_known(|layout| &layout.nd_namespace_pmem.alt_name) {
+        return Ok(());
+    }
+    match pointer(pmem, |layout| &layout.nd_namespace_pmem.alt_name)? {
+        Some(name) => super::text(name, into),
+        None => Ok(()),
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct Namespace(u64);
 

@@ -61,6 +61,7 @@ fn label_update(ctx: ProbeContext) -> u32 {
     send(NoticeKind::Label, |notice| {
         notice.personality = Personality::NamespacePmem as u32;
         notice.size = size;
+        kernel::label_name(pmem, &mut notice.label_name)?;
         let namespace = Namespace::of_pmem(pmem)?;
         namespace.device()?.name(&mut notice.device)?;
         about(notice, namespace)?;

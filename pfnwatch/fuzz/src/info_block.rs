@@ -1,9 +1,23 @@
 //! Info blocks: start and size of the namespace in 16 bytes, then what lies on the media.
 
+use pfnwatch::analysis::validation::{NamespacePlace, refusals};
+use pfnwatch::model::aligns::Aligns;
+use pfnwatch::model::facts::KernelParameters;
 use pfnwatch_common::{InfoBlock, KernelQuirks, reservation};
 
 const PAGE_SIZE: u64 = 4096;
 const COMPAT: u64 = 2 << 20;
+
+const KERNEL: KernelParameters = KernelParameters {
+    page_size: PAGE_SIZE,
+    compat: COMPAT,
+    struct_page: Some(64),
+    max_struct_page: None,
+    allows_empty: Some(false),
+    aligns: Some(Aligns::X86_64),
+    deduplicates: None,
+    may_lose_memmap: false,
+};
 
 /// A block that parses is written back as it was read; one that makes sense lies within its namespace.
 pub fn check(bytes: &[u8]) {
@@ -22,6 +36,12 @@ pub fn check(bytes: &[u8]) {
         let taken = head.reservation().map(|reservation| reservation.saturating_add(usable));
         let whole = taken.map(|taken| taken.saturating_add(head.end_trunc.into()));
         assert!(whole.is_some_and(|whole| whole <= size), "{head:?} does not fit {size} bytes");
+    }
+    let place = NamespacePlace { start: Some(start), size: Some(size) };
+    if refusals(&head, place, &KERNEL).is_empty() {
+        let taken =
+            head.dataoff.checked_add(head.start_pad.into()).and_then(|taken| taken.checked_add(head.end_trunc.into()));
+        assert!(taken.is_some_and(|taken| taken < size), "a kernel takes {head:?} on {size} bytes");
     }
     let Some(geometry) = head.geometry_when_made(PAGE_SIZE, COMPAT) else { return };
     for struct_page in [64, 128, head.page_struct_size.into()] {

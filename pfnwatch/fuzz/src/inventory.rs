@@ -1,5 +1,5 @@
 //! A sysfs, as text: `nd/devices/namespace0.0/size=4096` is an attribute, `nd/devices/pfn0.1/driver->nd_pmem` a link, and
-//! what ends with a slash a folder, all below `bus`.
+//! what ends with a slash a folder, all below `bus`. What begins with `proc/` or `block/` lies beside it.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use pfnwatch::model::scan_result::ScanResult;
 use pfnwatch::model::thresholds::Thresholds;
 use pfnwatch::model::verdict::Verdict;
 use pfnwatch::sysfs::inventory::SysfsRoots;
+use pfnwatch::sysfs::inventory::usage::Usage;
 
 use crate::scratch;
 
@@ -25,9 +26,11 @@ pub fn check(bytes: &[u8]) {
         let _ = make(folder.path(), line);
     }
     let root = folder.path().to_owned();
-    let Ok(inventory) = Inventory::read(&SysfsRoots { procfs: root.join("proc"), sysfs: root, dev: None }) else {
+    let roots = SysfsRoots { procfs: root.join("proc"), sysfs: root, dev: None };
+    let Ok(inventory) = Inventory::read(&roots) else {
         return;
     };
+    let usage = Usage::gather(&roots);
     let kernel = KernelFacts {
         release: "6.12.0".to_owned(),
         page_size: 4096,
@@ -39,6 +42,8 @@ pub fn check(bytes: &[u8]) {
     };
     let scan = ScanResult::assess(inventory, &InfoBlocks::default(), kernel, &Thresholds::default());
     for judged in &scan.namespaces {
+        let users = usage.of(&judged.namespace);
+        assert!(users.iter().all(|user| !user.command.is_empty()), "no command ends a use: {users:?}");
         let oversize = judged.assessment.verdict == Verdict::Oversize;
         assert!(!oversize || scan.verdict == Verdict::Oversize, "{judged:?} is not told of the host");
     }
@@ -68,7 +73,9 @@ fn below(root: &Path, path: &[u8]) -> io::Result<PathBuf> {
     let path = text(path)?;
     let plain = |name: &str| !name.is_empty() && name != "." && name != ".." && !name.contains('\0');
     let names = path.trim_end_matches('/').split('/');
-    if names.clone().all(plain) { Ok(root.join("bus").join(path)) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    let is_beside = ["proc", "block"].contains(&names.clone().next().unwrap_or_default());
+    let root = if is_beside { root.to_owned() } else { root.join("bus") };
+    if names.clone().all(plain) { Ok(root.join(path)) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
 fn text(bytes: &[u8]) -> io::Result<&str> {

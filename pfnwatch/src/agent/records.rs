@@ -5,7 +5,7 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use crate::analysis::event_assessment;
-use crate::analysis::label_tracker::LabelTracker;
+use crate::analysis::label_tracker::{LabelTracker, News};
 use crate::analysis::prediction_check::PredictionTracker;
 use crate::bpf::decode::{self, decode};
 use crate::model::event::{Body, DecodeFailure, Event, Time};
@@ -66,16 +66,21 @@ impl RecordAssessor {
         }
     }
 
-    /// The event of a record, with its verdict; a record that cannot be decoded is one as well.
-    pub(super) fn assess(&mut self, record: &[u8], context: &decode::Context, thresholds: &Thresholds) -> Event {
+    /// The event of a record, with its verdict, and whether it is to be reported; a record that cannot be decoded is one as well.
+    pub(super) fn assess(
+        &mut self,
+        record: &[u8],
+        context: &decode::Context,
+        thresholds: &Thresholds,
+    ) -> (Event, News) {
         let event = decode(record, context).unwrap_or_else(|error| {
             let length_bytes = u64::try_from(record.len()).unwrap_or(u64::MAX);
             let failure = DecodeFailure { length_bytes, reason: error.to_string() };
             Event::at(Time(self.clock.wall()), Body::DecodeError(failure))
         });
-        let mut event = self.labels.follow(event);
+        let (mut event, news) = self.labels.follow(event);
         event_assessment::judge(&mut event, &self.host, thresholds);
         self.predictions.follow(&mut event, context.booted);
-        event
+        (event, news)
     }
 }

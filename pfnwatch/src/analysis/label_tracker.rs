@@ -12,52 +12,80 @@ use crate::model::event::{Body, Event, Time};
 /// written, with size 0.
 const MAX_LABELS: usize = 4096;
 
-/// The namespace uuids of labels with a size, and when they were last seen.
+/// A label with a size.
+#[derive(Clone, Debug)]
+struct KnownLabel {
+    /// When it was last seen to have a size.
+    seen: Time,
+    /// The size in bytes and the name that were written last; `None` if nobody saw that.
+    written: Option<(u64, Option<String>)>,
+}
+
+/// The labels with a size, by namespace uuid.
 #[derive(Debug, Default)]
-pub struct LabelTracker(BoundedMap<Uuid, Time, MAX_LABELS>);
+pub struct LabelTracker {
+    labels: BoundedMap<Uuid, KnownLabel, MAX_LABELS>,
+    /// Since when labels are followed without a gap.
+    since: Option<Time>,
+}
+
+/// Whether an event is worth a line: a label that changes neither size nor name is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    Yes,
+    No,
+}
 
 impl LabelTracker {
     /// Starts again with the namespaces that exist at this time. Events from before are creations of them that a guard
     /// without an agent recorded.
     pub fn restart(&mut self, there: impl IntoIterator<Item = Uuid>, at: Time) {
-        self.0.clear();
+        self.labels.clear();
+        self.since = Some(at);
         for uuid in there {
-            self.0.insert(uuid, at);
+            self.labels.insert(uuid, KnownLabel { seen: at, written: None });
         }
     }
 
     /// How many labels were evicted because there were too many.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
-        self.0.evicted()
+        self.labels.evicted()
     }
 
     /// Tracks labels by an event, and turns the deletion of a label with a size into a destroyed namespace. A bound
     /// namespace has a label as well: libnvdimm may find namespaces after the initial scan.
-    pub fn follow(&mut self, event: Event) -> Event {
+    pub fn follow(&mut self, event: Event) -> (Event, News) {
         if let Some(uuid) = enabled_namespace(&event.body) {
-            let since = self.0.get(&uuid).copied().unwrap_or(event.time);
-            self.0.insert(uuid, since);
+            let known = self.labels.get(&uuid).cloned();
+            self.labels.insert(uuid, known.unwrap_or(KnownLabel { seen: event.time, written: None }));
         }
-        let body = match event.body {
-            Body::Label(change) => match (change.namespace_uuid, change.size_bytes) {
-                (Some(uuid), Some(0)) if self.had_room(uuid, event.time) => {
-                    self.0.remove(&uuid);
-                    Body::Destroy(change)
-                }
-                (Some(uuid), Some(1..)) => {
-                    self.0.insert(uuid, event.time);
-                    Body::Label(change)
-                }
-                _ => Body::Label(change),
-            },
-            other => other,
+        let Body::Label(change) = event.body else { return (event, News::Yes) };
+        let (body, news) = match (change.namespace_uuid, change.size_bytes) {
+            (Some(uuid), Some(0)) if self.had_room(uuid, event.time) => {
+                self.labels.remove(&uuid);
+                (Body::Destroy(change), News::Yes)
+            }
+            // A new namespace has a uuid and a name before it has room.
+            (_, Some(0)) if self.misses_nothing(event.time) => (Body::Label(change), News::No),
+            (Some(uuid), Some(size @ 1..)) => {
+                let written = Some((size, change.label_name.clone()));
+                let before = self.labels.insert(uuid, KnownLabel { seen: event.time, written: written.clone() });
+                let is_same = before.is_some_and(|before| before.written == written);
+                (Body::Label(change), if is_same { News::No } else { News::Yes })
+            }
+            _ => (Body::Label(change), News::Yes),
         };
-        Event { body, ..event }
+        (Event { body, ..event }, news)
     }
 
     fn had_room(&self, uuid: Uuid, at: Time) -> bool {
-        self.0.get(&uuid).is_some_and(|since| *since <= at)
+        self.labels.get(&uuid).is_some_and(|label| label.seen <= at)
+    }
+
+    /// Whether a label that is not known had no size: else it may have been evicted, or deleted while no agent ran.
+    fn misses_nothing(&self, at: Time) -> bool {
+        self.labels.evicted() == 0 && self.since.is_none_or(|since| since <= at)
     }
 }
 
@@ -90,10 +118,36 @@ mod tests {
                 namespace: None,
                 namespace_uuid: Some(Uuid::from_bytes([uuid; 16])),
                 size_bytes: Some(size_bytes),
+                label_name: None,
                 incomplete: false,
                 by: None,
             }),
         )
+    }
+
+    /// What `ndctl create-namespace --name=data` writes, a rename, a resize, and another write of the same.
+    #[test]
+    fn one_creation_is_one_line() {
+        let mut labels = LabelTracker::default();
+        labels.restart([], Time(UNIX_EPOCH));
+        let mut news = |size, name: &str| {
+            let mut event = label_event(3, size);
+            if let Body::Label(change) = &mut event.body {
+                change.label_name = Some(name.to_owned()).filter(|name| !name.is_empty());
+            }
+            labels.follow(event).1 == News::Yes
+        };
+        let creation = [(0, ""), (0, "data"), (4096, "data"), (4096, "data"), (4096, "data")];
+        assert_eq!(creation.map(|(size, name)| news(size, name)), [false, false, true, false, false]);
+        assert_eq!(
+            [(4096, "logs"), (8192, "logs"), (8192, "logs")].map(|(size, name)| news(size, name)),
+            [true, true, false]
+        );
+        assert!(news(0, "logs"), "destroyed");
+        // What may have been deleted while no agent ran, or was evicted, is reported.
+        let mut gap = LabelTracker::default();
+        gap.restart([], Time(UNIX_EPOCH + Duration::from_secs(10)));
+        assert_eq!(gap.follow(label_event(5, 0)).1, News::Yes);
     }
 
     #[test]
@@ -102,7 +156,7 @@ mod tests {
         labels.restart([Uuid::from_bytes([1; 16])], Time(UNIX_EPOCH));
         let mut kinds = Vec::new();
         for (uuid, size) in [(2, 0), (2, 4096), (2, 0), (2, 0), (1, 0)] {
-            kinds.push(matches!(labels.follow(label_event(uuid, size)).body, Body::Destroy(_)));
+            kinds.push(matches!(labels.follow(label_event(uuid, size)).0.body, Body::Destroy(_)));
         }
         assert_eq!(kinds, [false, false, true, false, true]);
     }
@@ -132,7 +186,7 @@ mod tests {
         let mut labels = LabelTracker::default();
         for (size_bytes, destroyed) in [(0, false), (4096, true)] {
             labels.follow(Event::at(Time(UNIX_EPOCH), Body::Probe(Box::new(probe(size_bytes)))));
-            assert_eq!(matches!(labels.follow(label_event(1, 0)).body, Body::Destroy(_)), destroyed);
+            assert_eq!(matches!(labels.follow(label_event(1, 0)).0.body, Body::Destroy(_)), destroyed);
         }
     }
 
@@ -143,8 +197,8 @@ mod tests {
         labels.restart((0..MAX_LABELS).map(uuid), Time(UNIX_EPOCH));
         assert_eq!(labels.evicted(), 0);
         labels.follow(label_event(0xff, 4096));
-        assert_eq!((labels.0.get(&uuid(0)), labels.evicted()), (None, 1));
-        assert!(matches!(labels.follow(label_event(0xff, 0)).body, Body::Destroy(_)), "the last is remembered");
+        assert_eq!((labels.labels.get(&uuid(0)).is_none(), labels.evicted()), (true, 1));
+        assert!(matches!(labels.follow(label_event(0xff, 0)).0.body, Body::Destroy(_)), "the last is remembered");
     }
 
     #[test]
@@ -152,7 +206,7 @@ mod tests {
         let seconds = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let mut labels = LabelTracker::default();
         labels.restart([Uuid::from_bytes([1; 16])], Time(seconds(10)));
-        let mut destroyed = |time, size| matches!(labels.follow(at(seconds(time), 1, size)).body, Body::Destroy(_));
+        let mut destroyed = |time, size| matches!(labels.follow(at(seconds(time), 1, size)).0.body, Body::Destroy(_));
         assert!(!destroyed(1, 0) && !destroyed(2, 4096));
         assert!(destroyed(11, 0));
     }

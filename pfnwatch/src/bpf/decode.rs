@@ -157,6 +157,7 @@ fn notice(record: &Notice) -> Result<Body, DecodeError> {
         namespace: text(&record.namespace).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
         namespace_uuid: uuid(record.seen, CaptureFlags::NAMESPACE_UUID, record.namespace_uuid),
         size_bytes: matches!(what, NoticeKind::Label).then_some(record.size),
+        label_name: text(&record.label_name),
         incomplete: record.seen.has(CaptureFlags::FAULT),
         by: actor(&record.task),
     };

@@ -220,7 +220,7 @@ fn result(before: &Registers, instruction: &Instruction) -> Option<Value> {
         Mnemonic::Lea if instruction.memory_displacement64() == 0 => {
             let scale = instruction.memory_index_scale().into();
             let index = before.get(instruction.memory_index())?.times(scale, width);
-            // Without a base the product stands alone.
+            // Without a base there is the product alone.
             before.get(instruction.memory_base()).map_or(index.clone(), |base| base.and_more(&index, width))
         }
         Mnemonic::Shl => old.times(1_u64.checked_shl(u32::try_from(immediate(instruction, 1)?).ok()?)?, width),

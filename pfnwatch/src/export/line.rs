@@ -22,7 +22,8 @@ pub fn of(event: &Event) -> String {
         },
         Body::Unbind(it) => change("disable", it, &subject(it)),
         Body::Label(it) => {
-            change("label", it, &format!("{} gets {}", it.device, Bytes(it.size_bytes.unwrap_or_default())))
+            let name = it.label_name.as_ref().map(|name| format!(" as {name:?}")).unwrap_or_default();
+            change("label", it, &format!("{} gets {}{name}", it.device, Bytes(it.size_bytes.unwrap_or_default())))
         }
         Body::Destroy(it) => change("destroy", it, &it.device),
         Body::Denied(it) => guard_line::denied(it),

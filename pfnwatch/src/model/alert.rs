@@ -110,7 +110,7 @@ pub enum AlertName {
     /// A namespace costs more than it should.
     #[serde(rename = "PfnwatchNamespaceOversize")]
     NamespaceOversize,
-    /// The kernel does not enable a namespace because of what its info block says.
+    /// The kernel does not enable a namespace because of its info block or its place.
     #[serde(rename = "PfnwatchNamespaceRefused")]
     NamespaceRefused,
     /// The agent is up and sees nothing.

@@ -108,7 +108,8 @@ pub enum Body {
     Claim(NamespaceChange),
     /// A driver let go of a device: it is disabled.
     Unbind(NamespaceChange),
-    /// The label of a namespace was written: made, resized or renamed; with size 0, one that has no room yet.
+    /// The label of a namespace was written: made, resized or renamed. Labels that change neither its size nor its name are not
+    /// reported: ndctl writes several for each creation.
     Label(NamespaceChange),
     /// The label of a namespace was deleted: it is destroyed.
     Destroy(NamespaceChange),
@@ -260,6 +261,9 @@ pub struct NamespaceChange {
     /// The size its label gets, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// The name in its label, if it has one (`ndctl create-namespace --name`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_name: Option<String>,
     /// Whether some of the kernel's memory could not be read.
     pub incomplete: bool,
     /// Who asked for it.

@@ -168,10 +168,10 @@ pub enum Obstacle {
     /// The namespace is not enabled, so that its block is not visible.
     #[error(
         "disabled, its info block cannot be seen: enable it, or read it with `ndctl read-infoblock`{}",
-        .label.map_or(String::new(), |mode| format!(" (its label says {})", mode.as_str()))
+        .label.map_or(String::new(), |mode| format!(" (its label: {})", mode.as_str()))
     )]
     Disabled {
-        /// What its label says it is.
+        /// What it is by its label.
         label: Option<NamespaceMode>,
     },
     #[error("locked: unlock the DIMM with `ndctl load-keys`")]

@@ -91,7 +91,7 @@ pub struct Namespace {
     /// The namespace uuid; [`AttributeError::Absent`] on legacy and e820 regions.
     pub uuid: Attribute<Uuid>,
     pub holder: Attribute<Holder>,
-    /// What the label of a namespace that nothing claims says it is; read only while no driver is bound.
+    /// What a namespace that nothing claims is by its label; read only while no driver is bound.
     pub label_class: Attribute<SysfsMode>,
     /// Whether its own driver is bound, which a claimed namespace's is not.
     pub bound: bool,

@@ -300,7 +300,7 @@ fn a_disabled_namespace_whose_saved_block_the_kernel_does_not_take_is_refused() 
     }
     let got = judged(saved(sound));
     assert_eq!(got.verdict, Verdict::Unknown, "somebody has disabled it");
-    assert!(got.detail.ends_with("(its label says devdax)"), "{}", got.detail);
+    assert!(got.detail.ends_with("(its label: devdax)"), "{}", got.detail);
     let wide = InfoBlock { page_struct_size: 32, ..sound };
     let unsure = [
         SavedInfoBlock { raw_since: true, ..saved(wide) },

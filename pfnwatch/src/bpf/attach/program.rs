@@ -20,9 +20,10 @@ pub(super) fn attach_program(
         Hook::Kprobe(function) | Hook::Kretprobe(function) => {
             let probe: &mut KProbe = program.try_into()?;
             probe.load().context("the kernel refuses to load it")?;
-            // ENOENT where the kernel has no such function, or has inlined it everywhere.
-            let id =
-                probe.attach(function, 0).with_context(|| format!("the kernel has no function {function} to probe"))?;
+            let id = probe.attach(function, 0).map_err(|error| {
+                let what = missing_for_probe(&error.to_string(), function);
+                anyhow::Error::new(error).context(what)
+            })?;
             // aya makes a link exactly then.
             if !take && !aya::features().bpf_perf_link() {
                 return Ok(None);
@@ -51,5 +52,28 @@ pub(super) fn attach_program(
             let id = probe.attach(tracepoint).with_context(|| format!("the kernel has no tracepoint {tracepoint}"))?;
             Ok(if take { Some(probe.take_link(id)?.into()) } else { None })
         }
+    }
+}
+
+/// ENOENT if the kernel has no such function, or has inlined it everywhere; and if it has no kprobe events, whose file aya then
+/// names.
+fn missing_for_probe(error: &str, function: &str) -> String {
+    if error.contains("/event_source/devices/kprobe/") {
+        "the kernel was built without kprobe events (CONFIG_KPROBE_EVENTS)".to_owned()
+    } else {
+        format!("the kernel has no function {function} to probe")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_kind_of_probe_is_not_a_missing_function() {
+        let error = "`/sys/bus/event_source/devices/kprobe/type`: No such file or directory (os error 2)";
+        assert!(missing_for_probe(error, "nvdimm_setup_pfn").contains("CONFIG_KPROBE_EVENTS"));
+        let absent = missing_for_probe("`perf_event_open` failed", "nvdimm_setup_pfn");
+        assert_eq!(absent, "the kernel has no function nvdimm_setup_pfn to probe");
     }
 }

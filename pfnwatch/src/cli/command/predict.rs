@@ -184,7 +184,7 @@ fn align(wanted: Option<u64>, host: &KernelParameters, site: &Site) -> anyhow::R
     Ok(if offers(usual) && fits { usual } else { host.page_size })
 }
 
-/// The size of the namespace, with what is to be said of it.
+/// The size of the namespace, with notes on it.
 fn size(args: &Args, site: &Site, template: &Geometry, host: &KernelParameters) -> anyhow::Result<(u64, Vec<String>)> {
     let region_align = site.region_align.unwrap_or(DEFAULT_REGION_ALIGN);
     let rules = SizeRules { align: template.align, region_align, ways: site.ways };

@@ -18,7 +18,7 @@ use crate::export::lossy_writer::LossyWriter;
 use crate::image::memmap_return;
 use crate::kernel::features::{self, FeatureSources, Features};
 use crate::kernel::libnvdimm::{self, Libnvdimm};
-use crate::kernel::prerequisites::{Availability, NeededFor, judge, lockdown, unmet};
+use crate::kernel::prerequisites::{Availability, NeededFor, Prerequisite, judge, lockdown, unmet};
 use crate::model::exit::{Exit, ExitContext};
 use crate::model::kernel::KernelFacts;
 use crate::model::policy::Mode;
@@ -26,6 +26,7 @@ use crate::model::redact::redact_quotes;
 use crate::model::units::parse_size;
 use crate::os::clock::SystemClock;
 use crate::os::paths::Paths;
+use crate::os::privileges::with_capabilities;
 use crate::os::signals::Signals;
 use crate::store::EventStore;
 
@@ -110,6 +111,15 @@ fn require_observable(args: &Args, paths: &Paths, mode: Mode) -> anyhow::Result<
     Ok(())
 }
 
+/// What the host lacks, one by one as `doctor` lists it, instead of the first error that the kernel gave.
+fn with_prerequisites(error: anyhow::Error, rows: &[Prerequisite]) -> anyhow::Error {
+    let missing: Vec<_> = unmet(rows, NeededFor::Observe).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return error;
+    }
+    ExitContext::unsupported(format!("this host cannot be observed: {}", missing.join("; "))).into()
+}
+
 /// Warns if the kernel does not return a memmap in DRAM. Reading its code takes some 50 ms, which the start does not wait for.
 fn warn_of_memmap(paths: &Paths, facts: &KernelFacts) {
     if facts.may_lose_memmap {
@@ -176,11 +186,41 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         .enable_time()
         .build()
         .context("the tokio runtime cannot be started")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let signals = Signals::of_process().context("signals cannot be listened to")?;
         let (sensor, clock) = (HostSensor::open(&options, types)?, SystemClock::new()?);
         let agent = Agent::new(options, policy, facts, store, log, Box::new(sensor), Rc::new(clock));
         agent.run(signals).await
-    })?;
-    Ok(Exit::Success)
+    });
+    match ended {
+        Err(error) if Exit::from_error(&error) == Exit::Unsupported => {
+            let features = || Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref());
+            Err(with_prerequisites(error, &judge(&with_capabilities(features))))
+        }
+        ended => ended.map(|()| Exit::Success),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_cannot_be_observed_lists_what_it_lacks() {
+        let row = |name, answer| Prerequisite {
+            name,
+            answer,
+            seen: "not there".to_owned(),
+            needed_for: NeededFor::Observe,
+            remedy: None,
+        };
+        let error = || anyhow::Error::from(ExitContext::unsupported("the kernel's first error"));
+        let rows =
+            [row("kprobes", Availability::No), row("lockdown", Availability::Yes), row("functions", Availability::No)];
+        let listed = with_prerequisites(error(), &rows);
+        assert_eq!(listed.to_string(), "this host cannot be observed: kprobes: not there; functions: not there");
+        assert_eq!(Exit::from_error(&listed), Exit::Unsupported);
+        let kept = with_prerequisites(error(), &[row("kprobes", Availability::Yes)]);
+        assert_eq!(kept.to_string(), "the kernel's first error", "what doctor does not find");
+    }
 }

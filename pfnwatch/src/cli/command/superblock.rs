@@ -295,7 +295,7 @@ pub(super) struct SuperblockDocument<'a> {
     follows_formula: Option<bool>,
     /// How the block contradicts its namespace, in words.
     geometry_mismatch: Option<String>,
-    /// What else is to be said of it: the readings, if the block does not show which is right; whether no kernel wrote it.
+    /// Other remarks: the readings, if the block does not show which is right; that no kernel wrote it.
     notes: Vec<String>,
     /// Whether a kernel would take it; null if its checksum is wrong, and if none was asked.
     kernel: Option<&'a BlockAnswer>,

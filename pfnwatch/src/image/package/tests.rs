@@ -138,6 +138,9 @@ proptest! {
                 package[at] = *byte;
             }
             let _ = entries(&package);
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&package).unwrap();
+            let _ = PackageKind::of(&package).map(|kind| kernel_dependencies(file.path(), kind));
         }
     }
 }

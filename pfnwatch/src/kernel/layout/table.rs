@@ -56,6 +56,7 @@ pub(super) const TABLE: &[Row] = &[
     row!(NdNamespaceIo, nd_namespace_io.res_end, ["res.end"], LONG, REQUIRED),
     row!(NdNamespacePmem, nd_namespace_pmem.nsio, ["nsio"], Whole(NdNamespaceIo), OPTIONAL),
     row!(NdNamespacePmem, nd_namespace_pmem.uuid, ["uuid"], POINTER, OPTIONAL),
+    row!(NdNamespacePmem, nd_namespace_pmem.alt_name, ["alt_name"], POINTER, OPTIONAL),
     row!(NdRegion, nd_region.dev, ["dev"], Whole(Device), OPTIONAL),
     row!(NdRegion, nd_region.id, ["id"], INT, OPTIONAL),
     row!(NdRegion, nd_region.pfn_seed, ["pfn_seed"], POINTER, OPTIONAL),

@@ -206,3 +206,19 @@ fn without_the_kernels_types_nothing_that_builds_on_them_is_claimed() {
     let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
     assert_eq!(names, ["kernel types (BTF)", "libnvdimm's types (BTF)", "the guard's types (BTF)"]);
 }
+
+/// A small cloud kernel: libnvdimm built in, no kprobe events, no CONFIG_NVDIMM_PFN.
+#[test]
+fn each_missing_prerequisite_stands_by_itself() {
+    let (observes, _, rows) = judged(|host| {
+        host.modules.libnvdimm = Module::BuiltIn;
+        host.kprobe_events = false;
+        host.symbols = Ok(symbols(&["nvdimm_setup_pfn"]));
+    });
+    assert_eq!(observes, No);
+    let missing: Vec<_> = unmet(&rows, Observe).map(ToString::to_string).collect();
+    let [probes, functions] = missing.as_slice() else { panic!("{missing:?}") };
+    assert!(probes.starts_with("kprobes: ") && probes.contains("CONFIG_KPROBE_EVENTS"), "{probes}");
+    assert!(functions.starts_with("functions to probe: ") && functions.contains("CONFIG_NVDIMM_PFN"), "{functions}");
+    assert!(!functions.contains("kprobe/type"), "{functions}");
+}

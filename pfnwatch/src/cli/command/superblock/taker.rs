@@ -12,8 +12,7 @@ use crate::code::max_struct_page::CodeError;
 use crate::image::max_struct_page::RunningKernel;
 use crate::image::module_file::ModuleError;
 use crate::image::{KernelImage, KernelImages};
-use crate::kernel::allows_empty;
-use crate::model::aligns::Aligns;
+use crate::kernel::{allows_empty, x86_64_aligns};
 use crate::model::exit::ExitContext;
 use crate::model::facts::KernelParameters;
 use crate::model::inventory::Inventory;
@@ -73,15 +72,13 @@ impl Taker {
             bail!("{release} is not a kernel for x86_64: what it asks of a block is not known");
         }
         let shown = code().find_map(|code| code.as_ref().ok()?.1.allows_empty);
-        // Debian and others name kernels without transparent huge pages so.
-        let is_realtime = release.split(['-', '+', '.']).any(|part| part.starts_with("rt"));
         let parameters = KernelParameters {
             page_size: 4096,
             compat: COMPAT_ALIGN,
             struct_page: kernel.struct_page_bytes,
             max_struct_page: None,
             allows_empty: shown.or_else(|| allows_empty(&release)),
-            aligns: Some(if is_realtime { Aligns::page_alone(4096) } else { Aligns::X86_64 }),
+            aligns: Some(x86_64_aligns(&release)),
             deduplicates: None,
             may_lose_memmap: false,
         };

@@ -1,4 +1,4 @@
-//! What is said of blocks: those of kernels, and those of real reports.
+//! Reports of blocks: those of kernels, and those of real cases.
 
 use std::io::Write as _;
 
@@ -141,7 +141,7 @@ fn a_start_pad_by_hand_is_named() {
     assert_eq!(report["notes"], json!(["made by hand with a start_pad of 1.9 MiB"]));
 }
 
-/// Its kernel may have had pages of 64 KiB: the block does not say.
+/// Its kernel may have had pages of 64 KiB: the block does not record that.
 #[test]
 fn a_block_below_version_1_4_has_several_readings() {
     let older = InfoBlock {
@@ -216,4 +216,35 @@ fn a_block_that_stands_for_none_reserves_nothing() {
     assert_eq!((&json["follows_formula"], &json["geometry_mismatch"]), (&json!(null), &json!(null)));
     assert_eq!(exit(&found, &report), Exit::Success);
     assert!(report.text().contains("replaces a missing block"), "{}", report.text());
+}
+
+proptest::proptest! {
+    /// A right checksum proves nothing of the fields.
+    #[test]
+    fn absurd_fields_end_in_a_report(
+        numbers in proptest::collection::vec(proptest::prelude::any::<u64>(), 2),
+        words in proptest::collection::vec(proptest::prelude::any::<u32>(), 5),
+        version_minor in 0..6_u16, small: bool, kind: bool,
+    ) {
+        let shrunk = |number: u64| if small { number % (1 << 32) } else { number };
+        let block = InfoBlock {
+            kind: if kind { SuperblockKind::Dax } else { SuperblockKind::Pfn },
+            version_minor,
+            dataoff: shrunk(numbers[0]),
+            npfns: shrunk(numbers[1]),
+            mode: words[0] % 4,
+            start_pad: words[1],
+            end_trunc: words[2],
+            align: words[3].into(),
+            page_size: Some(words[4]),
+            ..InfoBlock::sample(0, 64)
+        };
+        let checksum = Checksum::of(&block.encode()).unwrap();
+        for namespace_bytes in [None, Some(1 << 30), Some(8192), Some(u64::MAX)] {
+            let found = FoundBlock { offset: 4096, block, checksum, namespace_bytes };
+            let report = SuperblockReport::of(&found).asked(&kernel("6.12.94-amd64", Some(64)));
+            proptest::prop_assert!(report.text().contains("6.12.94-amd64"));
+            proptest::prop_assert!(serde_json::to_value(SuperblockDocument::from(&report)).is_ok());
+        }
+    }
 }
