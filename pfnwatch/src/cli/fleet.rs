@@ -112,6 +112,11 @@ impl HostProblem {
 
 const TIB: u64 = 1 << 40;
 
+/// Reports do not have the architecture; most distributions' releases for arm64 name it.
+fn may_be_x86_64(release: &str) -> bool {
+    !["arm64", "aarch64", "ppc64le", "s390x"].iter().any(|other| release.contains(other))
+}
+
 /// The hosts that run one kernel release. Sizes are in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "FleetRelease"))]
@@ -208,7 +213,7 @@ impl Releases {
             extra_bytes_per_tib: extra(release, release.max_struct_page_size_bytes, least_reserved),
             extra_dram_bytes_per_tib: extra(release, release.struct_page_size_bytes, least_taken),
             memmap_loss_suspected: release.memmap_returned.is_none()
-                && suspects(DefectId::MemmapNotReturned, &release.kernel),
+                && suspects(DefectId::MemmapNotReturned, &release.kernel, may_be_x86_64(&release.kernel)),
             ..release.clone()
         };
         let mut all: Vec<Release> = self.0.values().map(compare).collect();
