@@ -5,4 +5,5 @@ pub mod baseline;
 pub mod event_assessment;
 pub mod label_tracker;
 pub mod memmap;
+pub mod memmap_return;
 pub mod prediction_check;
