@@ -177,6 +177,22 @@ offsets! {
     }
 }
 
+offsets! {
+    /// `struct dev_pagemap` (include/linux/memremap.h).
+    DevPagemap {
+        /// `flags`: unsigned int, `PGMAP_ALTMAP_VALID` among them.
+        flags,
+        /// `vmemmap_shift`: unsigned long, since 5.17.
+        vmemmap_shift,
+        /// `nr_range`: int, the ranges that are mapped.
+        nr_range,
+        /// `range.start`: u64, of the first range; the others follow it.
+        range_start,
+        /// `range.end`: u64, its last byte.
+        range_end,
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct Layout {
@@ -192,6 +208,7 @@ pub struct Layout {
     pub task: Task,
     pub kernfs_node: KernfsNode,
     pub module: Module,
+    pub dev_pagemap: DevPagemap,
 }
 
 impl Layout {
@@ -208,5 +225,6 @@ impl Layout {
         task: Task::UNRESOLVED,
         kernfs_node: KernfsNode::UNRESOLVED,
         module: Module::UNRESOLVED,
+        dev_pagemap: DevPagemap::UNRESOLVED,
     };
 }

@@ -10,6 +10,7 @@ mod attempt;
 mod block;
 mod judgement;
 mod notice;
+mod removal;
 mod task;
 mod text;
 
@@ -17,6 +18,7 @@ pub use attempt::{Attempt, BLOCK_HEAD, CaptureFlags, Personality};
 pub use block::{Block, BlockHead};
 pub use judgement::{Decision, Judgement, Unjudged};
 pub use notice::{Notice, NoticeKind};
+pub use removal::MemmapRemoval;
 pub use task::{PF_KTHREAD, TaskInfo};
 pub use text::Text;
 
@@ -28,6 +30,7 @@ pub enum RecordKind {
     Notice = 2,
     Block = 3,
     Judgement = 4,
+    MemmapRemoval = 5,
 }
 
 /// The variant of a wire enum with this number, if there is one.
@@ -43,9 +46,9 @@ mod tests {
     #[test]
     fn only_numbers_of_variants_are_variants() {
         assert_eq!(variant(1), Some(RecordKind::Attempt));
-        assert_eq!(variant::<RecordKind>(4), Some(RecordKind::Judgement));
+        assert_eq!(variant::<RecordKind>(5), Some(RecordKind::MemmapRemoval));
         assert_eq!(variant(0), Some(Unjudged::None));
-        for none in [0, 5, 0x0100_0000, u32::MAX] {
+        for none in [0, 6, 0x0100_0000, u32::MAX] {
             assert_eq!(variant::<RecordKind>(none), None);
         }
     }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use pfnwatch_common::counter::Counter;
-use pfnwatch_common::record::{Attempt, Block, BlockHead, CaptureFlags, Judgement, Notice};
+use pfnwatch_common::record::{Attempt, Block, BlockHead, CaptureFlags, Judgement, MemmapRemoval, Notice};
 
 use crate::counters::count;
 use crate::kernel::Read;
@@ -67,6 +67,24 @@ pub(crate) fn notice(fill: impl FnOnce(&mut Notice)) {
     };
     // The template is copied by the compiler from read-only data: all bytes are initialised from here on.
     fill(entry.write(EMPTY));
+    entry.submit(0);
+    count(Counter::Emitted);
+}
+
+/// Sends a removal that `fill` completes in place; one with a fault is sent as well, with its FAULT bit.
+#[inline(always)]
+pub(crate) fn removal(fill: impl FnOnce(&mut MemmapRemoval) -> Read<()>) {
+    static EMPTY: MemmapRemoval = MemmapRemoval::EMPTY;
+    let Some(mut entry) = RECORDS.reserve::<MemmapRemoval>(0) else {
+        count(Counter::Lost);
+        return;
+    };
+    let record = entry.write(EMPTY);
+    record.at_ns = now();
+    task::describe(&mut record.task);
+    if fill(record).is_err() {
+        record.seen = record.seen.with(CaptureFlags::FAULT);
+    }
     entry.submit(0);
     count(Counter::Emitted);
 }

@@ -5,6 +5,7 @@ mod kernfs;
 mod module;
 mod name;
 mod nd;
+mod pagemap;
 mod task;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
@@ -17,6 +18,7 @@ pub(crate) use self::device::Device;
 pub(crate) use self::kernfs::KernfsNode;
 pub(crate) use self::module::Module;
 pub(crate) use self::nd::{Namespace, NdPfn, Region, claimed_by, label_name, uuid_behind};
+pub(crate) use self::pagemap::Pagemap;
 pub(crate) use self::task::Task;
 use crate::counters::count;
 use crate::globals::offset;

@@ -3,6 +3,7 @@
 mod attribute;
 mod bind;
 mod lifecycle;
+mod memmap;
 mod module;
 mod setup_pfn;
 mod uuid;

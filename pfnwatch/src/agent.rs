@@ -15,6 +15,8 @@ mod failure;
 mod initial_scan;
 mod kernel_watch;
 mod losses;
+mod memmap_measurement;
+pub mod memmap_watch;
 mod options;
 mod publisher;
 mod records;
@@ -40,6 +42,7 @@ use self::failure::Fatal;
 use self::initial_scan::ReportedBlocks;
 use self::kernel_watch::KernelWatch;
 use self::losses::Losses;
+use self::memmap_watch::{MemmapWatch, MemmapWork};
 pub use self::options::Options;
 use self::publisher::Publisher;
 use self::records::RecordAssessor;
@@ -48,7 +51,9 @@ use self::sensor::{Attachment, Observed, Sensor};
 use self::state::AgentState;
 use self::status::AgentSnapshot;
 use crate::analysis::label_tracker::News;
+use crate::bpf::decode;
 use crate::bpf::takeover::OnExit;
+use crate::code::memmap_free::MemmapReturn;
 use crate::config::Loaded;
 use crate::export::event_log::Log;
 use crate::export::web::{SharedView, ViewCache, ViewRequest, Web};
@@ -98,6 +103,7 @@ pub struct Agent<W> {
     losses: Losses,
     assessor: RecordAssessor,
     kernel: KernelWatch,
+    memmap: MemmapWatch,
     guard: Guard,
     baseline: BaselineWatch,
     reported_blocks: ReportedBlocks,
@@ -128,6 +134,7 @@ impl<W: Write> Agent<W> {
             losses: Losses::default(),
             assessor: RecordAssessor::new(&facts, Rc::clone(&clock)),
             kernel: KernelWatch::default(),
+            memmap: MemmapWatch::new(&facts),
             guard,
             baseline,
             reported_blocks: ReportedBlocks::default(),
@@ -193,6 +200,7 @@ impl<W: Write> Agent<W> {
             () = poll_fn(|context| self.attach_retry.poll_due(context)) => self.reconcile()?,
             request = self.web.next() => self.serve_view(request)?,
             work = self.alerts.next() => self.handle_alert_work(work),
+            work = poll_fn(|context| self.memmap.poll_next(context)) => self.on_memmap_work(work)?,
             () = self.publisher.store().checkpoint_due() => self.publisher.store_mut().checkpoint(),
             // The last: a flood of records must not delay the answers to requests.
             observed = poll_fn(|context| self.sensor.poll_next(context, batch)) => {
@@ -243,6 +251,16 @@ impl<W: Write> Agent<W> {
         }
     }
 
+    fn on_memmap_work(&mut self, work: MemmapWork) -> Result<(), Fatal> {
+        match work {
+            MemmapWork::Code(found) => self.on_memmap_code(found),
+            MemmapWork::Settled(timer) => {
+                timer.map_err(Fatal::new)?;
+                if self.memmap.on_settled(&self.options.paths) { self.compare_memmap_return() } else { Ok(()) }
+            }
+        }
+    }
+
     fn timer(&self, period: Duration) -> Result<Box<dyn Interval>, Fatal> {
         self.clock.every(period).context("no timer can be had").map_err(Fatal::new)
     }
@@ -250,6 +268,9 @@ impl<W: Write> Agent<W> {
     /// The work that is done once, before the loop.
     fn start(&mut self) -> Result<(), Fatal> {
         self.publisher.restore_blocks();
+        let booted = self.clock.wall().checked_sub(self.clock.since_boot());
+        let lost = booted.and_then(|booted| self.publisher.store_mut().unreturned_memmaps(booted));
+        self.memmap.restore(lost.unwrap_or_default());
         self.adopt_pinned_guard();
         self.emit_policy()?;
         self.reconcile()?;
@@ -276,6 +297,7 @@ impl<W: Write> Agent<W> {
         self.heartbeat(false);
         self.expire_exemptions()?;
         self.forget_destroyed();
+        self.memmap.on_tick(&self.options.paths);
         self.web.on_tick();
         // Drops the last one if it is too old.
         self.views.fresh();
@@ -435,6 +457,9 @@ impl<W: Write> Agent<W> {
         self.report_ready(ObservationState::Observing, is_empty.then_some("there is no persistent memory yet"))?;
         // Before what takes longer.
         self.publisher.publish()?;
+        if self.memmap.is_unread() {
+            self.memmap.read(with_capabilities(|| self.sensor.read_memmap_code()));
+        }
         if taken_over && is_first {
             self.emit(Body::GuardTakenOver(self.guard.taken_over(self.sensor.pins())))?;
         }
@@ -551,9 +576,15 @@ impl<W: Write> Agent<W> {
     fn process_records(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Fatal> {
         let context = self.assessor.context();
         for record in batch.drain(..) {
+            if let Some(removal) = decode::memmap_removal(&record, &context) {
+                self.losses.count_record(true);
+                self.memmap.on_removal(removal, &*self.clock).map_or(Ok(()), |event| self.emit_event(event))?;
+                continue;
+            }
             let (mut event, news) = self.assessor.assess(&record, &context, &self.guard.policy().thresholds);
             self.losses.count_record(!matches!(event.body, Body::DecodeError(_)));
             let weigh_again = self.kernel.observe(&event);
+            self.memmap.follow(&event, &*self.clock);
             self.publisher.info_blocks_mut().follow(&mut event);
             self.guard.annotate(&mut event);
             if news == News::Yes {
@@ -641,10 +672,11 @@ impl<W: Write> Agent<W> {
         }
         let scan = ScanResult::assess(inventory, &blocks, self.facts.clone(), &self.guard.policy().thresholds);
         for assessed in &scan.namespaces {
-            if let (Some(block), Some(id)) =
-                (blocks.raw(&assessed.namespace.name), initial_scan::namespace_id(assessed))
-            {
-                self.publisher.info_blocks_mut().read(&id, block, Time(self.clock.wall()));
+            if let Some(id) = initial_scan::namespace_id(assessed) {
+                if let Some(block) = blocks.raw(&assessed.namespace.name) {
+                    self.publisher.info_blocks_mut().read(&id, block, Time(self.clock.wall()));
+                }
+                self.memmap.on_namespace(id);
             }
             let Some(existing) = existing::existing_namespace(assessed) else { continue };
             if self.reported_blocks.insert(&existing) {
@@ -668,11 +700,27 @@ impl<W: Write> Agent<W> {
         self.emit_guard_state()
     }
 
+    /// The code that frees memmaps was read: what was removed meanwhile is reported.
+    fn on_memmap_code(&mut self, found: Result<MemmapReturn, String>) -> Result<(), Fatal> {
+        let events = self.memmap.on_code(found, &*self.clock);
+        events.into_iter().try_for_each(|event| self.emit_event(event))?;
+        self.compare_memmap_return()
+    }
+
+    /// Compares with earlier kernels whether this one returns memmaps, if that is certain.
+    fn compare_memmap_return(&mut self) -> Result<(), Fatal> {
+        let Some(returned) = self.memmap.status().verdict.is_returned() else { return Ok(()) };
+        let regression = self.baseline.observe_memmap_return(self.publisher.store_mut(), returned);
+        self.emit_all(regression)
+    }
+
     /// Compares the running kernel with earlier ones.
     fn compare_kernel(&mut self, report: &MaxStructPageReport) -> Result<(), Fatal> {
         // Without its boot id this boot cannot be distinguished from the others.
         let Some(boot) = boot_row(&self.options.paths, &self.facts, report, self.clock.wall()) else { return Ok(()) };
         let regression = self.baseline.observe_kernel(self.publisher.store_mut(), boot);
+        self.emit_all(regression)?;
+        let regression = self.baseline.compare_memmap_return(self.publisher.store_mut());
         self.emit_all(regression)
     }
 
@@ -960,6 +1008,7 @@ impl<W: Write> Agent<W> {
             assessor: &self.assessor,
             reported_blocks: &self.reported_blocks,
             kernel: &self.kernel,
+            memmap: &self.memmap,
             guard: &self.guard,
             info_blocks: self.publisher.info_blocks(),
             baseline: &self.baseline,

@@ -5,6 +5,7 @@ pub mod baseline;
 pub mod event_assessment;
 pub mod label_tracker;
 pub mod memmap;
+pub mod memmap_return;
 pub mod prediction_check;
 pub mod validation;
 pub mod why;

@@ -11,6 +11,7 @@ pub mod libnvdimm;
 pub mod max_struct_page;
 pub mod member_lookup;
 pub mod memmap_counter;
+mod memory_use;
 pub mod prerequisites;
 pub mod programs;
 mod symbols;

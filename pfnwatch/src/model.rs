@@ -12,6 +12,7 @@ pub mod facts;
 pub mod info_block;
 pub mod inventory;
 pub mod kernel;
+pub mod memmap_return;
 pub mod policy;
 pub mod redact;
 pub mod restore_commands;

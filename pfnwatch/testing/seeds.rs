@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pfnwatch_common::InfoBlock;
-use pfnwatch_common::record::{Notice, NoticeKind};
+use pfnwatch_common::record::{MemmapRemoval, Notice, NoticeKind};
 use zerocopy::IntoBytes as _;
 
 use crate::image::module_file::tests::libnvdimm;
@@ -63,6 +63,8 @@ fn records_and_blocks() {
         write("record", name, Notice { what: what as u32, ..Notice::EMPTY }.as_bytes());
     }
     write("record", "denial", samples::denial().as_bytes());
+    let removal = MemmapRemoval { start: 4 << 30, end: (5 << 30) - 1, vmemmap_shift: 9, ..MemmapRemoval::EMPTY };
+    write("record", "removal", removal.as_bytes());
     let block = samples::block();
     let place = [(4_u64 << 30).to_le_bytes(), (1_u64 << 30).to_le_bytes()].concat();
     for version_minor in [0, 1, 2, 4] {

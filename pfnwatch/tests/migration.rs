@@ -49,7 +49,9 @@ fn every_migrated_event_has_the_published_schema() {
         schema::check_event(event).unwrap();
     }
     let kinds: BTreeSet<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    assert_eq!(kinds, Body::KINDS.iter().copied().collect());
+    // Schema 2 did not have this kind.
+    let expected = Body::KINDS.iter().copied().filter(|kind| *kind != "memmap_not_returned");
+    assert_eq!(kinds, expected.collect());
     let ids: Vec<_> = events.iter().map(|event| event["id"].as_u64().unwrap()).collect();
     let expected: Vec<_> = (1..=46).filter(|id| *id != 3).collect();
     assert_eq!(ids, expected);

@@ -1,20 +1,15 @@
 //! The DRAM that `scan` reports for a memmap is what the kernel takes: `nr_memmap_pages` to the page, where that counter
-//! is right, and else what is free before and after. Pages that were freed wait in lists of the CPUs, 2 MiB pieces as well,
-//! and are not in MemFree (mm/page_alloc.c, free_unref_page): both are summed.
+//! is right, and else what is free before and after.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
-use guest::{GIB, KIB, MIB, namespace, pfnwatch, regions};
+use guest::{GIB, KIB, MIB, free_memory, namespace, pfnwatch, regions};
 use serde_json::Value;
 
 const PAGE: u64 = 4 * KIB;
 const STRUCT_PAGE: u64 = 64;
-/// The counters are folded once a second.
-const SETTLED: Duration = Duration::from_millis(2500);
 /// What else may come and go in the guest meanwhile, page tables among it: 36 KiB were the most in 16 readings.
 const TOLERANCE: u64 = MIB;
 
@@ -29,30 +24,11 @@ struct Settled {
 
 impl Settled {
     fn read() -> Result<Self> {
-        fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop caches")?;
-        thread::sleep(SETTLED);
+        let free = free_memory::settled()?;
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-        let memmap = value("/proc/vmstat", "nr_memmap_pages").ok().filter(|_| release.starts_with("7.3."));
-        Ok(Self {
-            memmap: memmap.map(|pages| pages * PAGE),
-            free: value("/proc/meminfo", "MemFree:")? * KIB + in_cpu_lists()?,
-        })
+        let memmap = free_memory::value("/proc/vmstat", "nr_memmap_pages").ok().filter(|_| release.starts_with("7.3."));
+        Ok(Self { memmap: memmap.map(|pages| pages * PAGE), free })
     }
-}
-
-/// Bytes of all pages in the CPUs' lists of all zones.
-fn in_cpu_lists() -> Result<u64> {
-    let zones = fs::read_to_string("/proc/zoneinfo").context("cannot read /proc/zoneinfo")?;
-    let counts = zones.lines().filter_map(|line| line.trim_start().strip_prefix("count:"));
-    let pages: u64 = counts.map(|count| count.trim().parse::<u64>()).sum::<Result<u64, _>>()?;
-    Ok(pages * PAGE)
-}
-
-fn value(file: &str, key: &str) -> Result<u64> {
-    let text = fs::read_to_string(file)?;
-    let line = text.lines().find(|line| line.split_whitespace().next() == Some(key));
-    let line = line.with_context(|| format!("{file} has no {key}"))?;
-    Ok(line.split_whitespace().nth(1).with_context(|| line.to_owned())?.parse()?)
 }
 
 fn number(json: &Value, key: &str) -> Result<u64> {

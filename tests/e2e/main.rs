@@ -28,6 +28,7 @@ mod max128_regressed;
 mod max128_then_carried;
 mod max32;
 mod max32_override;
+mod memmap_return;
 mod ndctl_size;
 mod neighbours;
 mod plan;

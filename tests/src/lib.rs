@@ -23,6 +23,7 @@ pub mod documents;
 pub mod events;
 pub mod facts;
 pub mod formula;
+pub mod free_memory;
 pub mod guard;
 pub mod hidden_store;
 pub mod infoblock;

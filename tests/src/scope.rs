@@ -84,6 +84,7 @@ pub const TABLE: &[Scope] = &[
     only("event_store::", "6.12"),
     only("kills::", "6.12"),
     observing("life::"),
+    observing("memmap_return::"),
     Scope { prefix: "ndctl_size::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
     observing("neighbours::"),
     only("plan::", "6.12"),

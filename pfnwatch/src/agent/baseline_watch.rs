@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::Map;
 
-use crate::analysis::baseline::{CostHistory, RegressionChange, change, host_regression, reference};
+use crate::analysis::baseline::{CostHistory, RegressionChange, change, host_regression, memmap_regression, reference};
 use crate::kernel::boot;
 use crate::model::capacity::{
     AcceptError, Acceptance, BaselineScope, Cost, CostRecord, NamespaceKey, Regression, observed_kernel,
@@ -27,6 +27,9 @@ pub(super) struct BaselineWatch {
     evicted_boots: u64,
     history: CostHistory,
     host: Option<Regression>,
+    /// Whether the running kernel returns memmaps in DRAM.
+    memmap_returned: Option<bool>,
+    memmap: Option<Regression>,
     /// When it was last saved that the running kernel runs; `None` before it is known.
     last_heartbeat: Option<SystemTime>,
     /// The number of the file that has all of it (`EventStore::file_number`).
@@ -51,6 +54,8 @@ impl BaselineWatch {
             evicted_boots: 0,
             history: CostHistory::new(store.costs().unwrap_or_default()),
             host: None,
+            memmap_returned: None,
+            memmap: None,
             last_heartbeat: None,
             file_number: store.file_number(),
         }
@@ -64,7 +69,8 @@ impl BaselineWatch {
             self.boots.iter().filter(known).max_by_key(|boot| boot.last_seen).and_then(|boot| self.regression_of(boot));
         let is_same = |it: &BootRow| (&it.boot_id, &it.module_build_id) == (&boot.boot_id, &boot.module_build_id);
         if let Some(index) = self.boots.iter().position(is_same) {
-            boot.accepted = self.boots.swap_remove(index).accepted;
+            let known = self.boots.swap_remove(index);
+            (boot.accepted, boot.memmap_returned) = (known.accepted, known.memmap_returned);
         }
         store.save_boot(&boot);
         let is_known = boot.max_struct_page_size.is_some();
@@ -74,6 +80,32 @@ impl BaselineWatch {
         self.boots.push(boot);
         self.evict_boots(store);
         if is_known { event_of(change(before, self.host.clone())) } else { None }
+    }
+
+    /// Learns whether the running kernel returns memmaps in DRAM.
+    pub(super) fn observe_memmap_return(&mut self, store: &mut EventStore, returned: bool) -> Option<Body> {
+        self.memmap_returned = Some(returned);
+        self.compare_memmap_return(store)
+    }
+
+    /// Compares that with earlier boots, once the running one has its row, and it is known what it reserves.
+    pub(super) fn compare_memmap_return(&mut self, store: &mut EventStore) -> Option<Body> {
+        let has_row = self.last_heartbeat.and(self.boots.last()?.max_struct_page_size).is_some();
+        self.memmap_returned.filter(|_| has_row)?;
+        let known = self.boots.iter().filter(|boot| boot.memmap_returned.is_some());
+        let before = known.max_by_key(|boot| boot.last_seen).and_then(|boot| self.memmap_regression_of(boot));
+        let boot = self.boots.last_mut()?;
+        if boot.memmap_returned != self.memmap_returned {
+            boot.memmap_returned = self.memmap_returned;
+            store.save_boot(boot);
+        }
+        self.memmap = self.boots.last().and_then(|boot| self.memmap_regression_of(boot));
+        event_of(change(before, self.memmap.clone()))
+    }
+
+    fn memmap_regression_of(&self, boot: &BootRow) -> Option<Regression> {
+        let others: Vec<_> = self.boots.iter().map(|boot| observed_kernel(boot, self.page_size)).collect();
+        memmap_regression(&observed_kernel(boot, self.page_size), &others)
     }
 
     /// The kernel that was learned last still runs: that is saved every hour, and when the agent ends.
@@ -155,7 +187,7 @@ impl BaselineWatch {
 
     /// The regressions that have not ended.
     pub(super) fn regressions(&self) -> Vec<Regression> {
-        self.host.iter().cloned().chain(self.history.regressions()).collect()
+        self.host.iter().chain(&self.memmap).cloned().chain(self.history.regressions()).collect()
     }
 
     /// Makes the present cost the baseline, and returns the regression that ends with it.
@@ -181,7 +213,11 @@ impl BaselineWatch {
 
     /// The running kernel is the one that was learned last: it stays, and all others are set aside.
     fn accept_host(&mut self, store: &mut EventStore, acceptance: Acceptance) -> Result<Regression, AcceptError> {
-        let regression = self.host.clone().ok_or_else(|| AcceptError::NoRegression("the host".to_owned()))?;
+        let regression = self
+            .host
+            .clone()
+            .or_else(|| self.memmap.clone())
+            .ok_or_else(|| AcceptError::NoRegression("the host".to_owned()))?;
         let mut boots = self.boots.clone();
         let (now, others) = boots.split_last_mut().ok_or(AcceptError::UnknownKernel)?;
         if now.max_struct_page_size.is_none() {
@@ -190,7 +226,7 @@ impl BaselineWatch {
         now.accepted = Some(acceptance);
         others.iter_mut().for_each(|boot| boot.superseded = true);
         store.save_boots(&boots).ok_or(AcceptError::NotSaved)?;
-        (self.boots, self.host) = (boots, None);
+        (self.boots, self.host, self.memmap) = (boots, None, None);
         Ok(regression)
     }
 
@@ -258,6 +294,7 @@ pub(super) fn boot_row(
         release: facts.release.clone(),
         struct_page_size: facts.struct_page_size,
         max_struct_page_size: report.status.max_struct_page_size_bytes,
+        memmap_returned: None,
         evidence: report.status.evidence.clone(),
         first_seen: now,
         last_seen: now,

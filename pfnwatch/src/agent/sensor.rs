@@ -4,14 +4,17 @@
 use std::io;
 use std::path::PathBuf;
 use std::task::{self, Poll};
+use std::thread;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use pfnwatch_common::names;
+use tokio::sync::oneshot;
 
 use super::Options;
 use super::enforcement::missing_prerequisites;
+use super::memmap_watch::CodeReading;
 use crate::bpf::counters::{CounterTotals, Counters};
 use crate::bpf::guard::{GuardMaps, GuardTables};
 use crate::bpf::pins::Pins;
@@ -19,6 +22,7 @@ use crate::bpf::sensor::{AttachedGuard, AttachedPrograms};
 use crate::bpf::takeover::OnExit;
 use crate::guard::self_test::{self, SelfTest};
 use crate::image::max_struct_page::RunningKernel;
+use crate::image::memmap_return;
 use crate::kernel::btf::Btf;
 use crate::kernel::features::{ftrace_armed, kprobes_armed};
 use crate::kernel::libnvdimm::Libnvdimm;
@@ -131,6 +135,9 @@ pub trait Sensor {
 
     /// The evidence for the kernel's MAX_STRUCT_PAGE_SIZE, with what blocks have shown.
     fn running_kernel(&self, release: &str, observed: Vec<Evidence>) -> RunningKernel;
+
+    /// Has the code read that frees memmaps, which takes some 50 ms, in a thread of its own.
+    fn read_memmap_code(&self) -> CodeReading;
 }
 
 /// This host's kernel.
@@ -276,5 +283,13 @@ impl Sensor for HostSensor {
 
     fn running_kernel(&self, release: &str, observed: Vec<Evidence>) -> RunningKernel {
         RunningKernel::gather(&self.options.paths, release, observed)
+    }
+
+    fn read_memmap_code(&self) -> CodeReading {
+        let (sender, reading) = oneshot::channel();
+        let paths = self.options.paths.clone();
+        // The thread has this one's capabilities. Without a thread the sender is gone, which is the answer; so it is without a receiver.
+        let _ = thread::Builder::new().spawn(move || sender.send(memmap_return::of_running(&paths)));
+        reading
     }
 }

@@ -14,6 +14,7 @@ use super::event_summary::EventSummary;
 use super::initial_scan::ReportedBlocks;
 use super::kernel_watch::KernelWatch;
 use super::losses::Losses;
+use super::memmap_watch::MemmapWatch;
 use super::records::RecordAssessor;
 use super::runtime_info::RuntimeInfo;
 use super::sensor::Sensor;
@@ -51,6 +52,7 @@ pub(super) struct AgentSnapshot<'a> {
     pub(super) assessor: &'a RecordAssessor,
     pub(super) reported_blocks: &'a ReportedBlocks,
     pub(super) kernel: &'a KernelWatch,
+    pub(super) memmap: &'a MemmapWatch,
     pub(super) guard: &'a Guard,
     pub(super) info_blocks: &'a InfoBlockCache,
     pub(super) baseline: &'a BaselineWatch,
@@ -78,7 +80,6 @@ impl AgentSnapshot<'_> {
     /// The host and its agent, for the web and for alerts.
     pub(super) fn view(&self) -> View {
         View {
-            memmap_returned: None,
             now: self.clock.wall(),
             status: self.status(),
             scan: self.scan().map_err(|error| format!("{error:#}")),
@@ -108,6 +109,7 @@ impl AgentSnapshot<'_> {
                 .self_test()
                 .map(|it| SelfTestStatus { at: Timestamp::from(it.at), how: it.how.clone() }),
             max_struct_page: self.kernel.known().map(|report| report.status.clone()).unwrap_or_default(),
+            memmap_return: self.memmap.status().clone(),
             policy: self.runtime_info.policy_status(self.guard.number(), policy.thresholds),
             exemptions: self.exemptions(),
             skipped_exemptions: skipped_exemptions(self.guard),

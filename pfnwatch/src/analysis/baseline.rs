@@ -13,9 +13,11 @@ use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
 use pfnwatch_common::{Geometry, KernelQuirks, Map, reservation};
 use uuid::Uuid;
 
+use super::memmap::{MappedNamespace, unreturned_bytes};
 use crate::model::capacity::{
     AcceptError, Acceptance, Cost, CostRecord, NamespaceKey, ObservedKernel, Regression, RegressionSubject,
 };
+use crate::model::facts::{KernelParameters, NamespaceMode};
 use crate::model::kernel::COMPAT_ALIGN;
 
 /// The limit of namespaces that are tracked. Those that are gone are evicted first, then those whose baseline is the oldest;
@@ -208,6 +210,37 @@ pub fn reference<'a>(kernels: impl Iterator<Item = &'a ObservedKernel>) -> Optio
     let costs =
         kernels.filter(|kernel| !kernel.superseded).filter_map(|kernel| Some((kernel, reference_cost(kernel)?)));
     costs.min_by(|(_, a), (_, b)| a.reservation_bytes.cmp(&b.reservation_bytes).then_with(|| b.seen.cmp(&a.seen)))
+}
+
+/// Compares what the running kernel does with removed memmaps in DRAM with the latest of the others that returned them.
+#[must_use]
+pub fn memmap_regression(now: &ObservedKernel, others: &[ObservedKernel]) -> Option<Regression> {
+    if now.memmap_returned != Some(false) {
+        return None;
+    }
+    let returned =
+        |other: &&ObservedKernel| other.id != now.id && !other.superseded && other.memmap_returned == Some(true);
+    let before = others.iter().filter(returned).max_by(|a, b| a.seen.cmp(&b.seen))?;
+    let mapped = MappedNamespace {
+        mode: NamespaceMode::Fsdax,
+        map: Some(Map::Mem),
+        start: Some(REFERENCE_START),
+        size: REFERENCE_SIZE,
+        align: REFERENCE_ALIGN,
+    };
+    let host = KernelParameters {
+        page_size: now.page_size,
+        compat: COMPAT_ALIGN,
+        struct_page: Some(REFERENCE_STRUCT_PAGE),
+        max_struct_page: None,
+        allows_empty: None,
+        aligns: None,
+        deduplicates: None,
+        may_lose_memmap: true,
+    };
+    let not_returned_bytes = unreturned_bytes(&mapped, &host)?;
+    let subject = RegressionSubject::MemmapReturn { not_returned_bytes };
+    Some(Regression { subject, before: reference_cost(before)?, after: reference_cost(now)? })
 }
 
 /// Compares the running kernel with the reference among the others.

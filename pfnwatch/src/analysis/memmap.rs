@@ -143,12 +143,30 @@ fn dram_with_altmap(mapped: &MappedNamespace, host: &KernelParameters, rules: Se
     if !fills_pages(mapped, host, rules) {
         return None;
     }
+    struct_pages(mapped.size.checked_sub(whole_sections(mapped, rules)?)?, host)
+}
+
+/// Bytes of the sections that are mapped whole.
+fn whole_sections(mapped: &MappedNamespace, rules: SectionRules) -> Option<u64> {
     let start = mapped.start?;
     let end = start.checked_add(mapped.size)?;
     let first_whole = start.checked_next_multiple_of(rules.section)?.min(end);
     let last_whole = end.checked_sub(end.checked_rem(rules.section)?)?.max(first_whole);
-    let whole = last_whole.checked_sub(first_whole)?;
-    struct_pages(mapped.size.checked_sub(whole)?, host)
+    last_whole.checked_sub(first_whole)
+}
+
+/// DRAM in bytes that is lost of a memmap with map=mem if the kernel frees each huge page of it as if it were one page; `None`
+/// if it cannot be computed. Whole sections have huge pages, parts of them and deduplicated memmaps do not.
+#[must_use]
+pub fn unreturned_bytes(mapped: &MappedNamespace, host: &KernelParameters) -> Option<u64> {
+    let rules = section_rules(host.page_size)?;
+    dram_bytes_with(mapped, host, rules)?;
+    if is_deduplicated(mapped.mode, mapped.align, host)? {
+        return Some(0);
+    }
+    let huge = huge_page(host);
+    let pieces = struct_pages(whole_sections(mapped, rules)?, host)?.checked_div(huge)?;
+    pieces.checked_mul(huge - host.page_size)
 }
 
 /// Whether the struct pages of the range, and of each section, fill whole pages and huge pages of memmap: else neighbours
@@ -157,10 +175,13 @@ fn fills_pages(mapped: &MappedNamespace, host: &KernelParameters, rules: Section
     let fills = |bytes: u64, page: u64| {
         struct_pages(bytes, host).and_then(|memmap| memmap.checked_rem(page)).is_some_and(|rest| rest == 0)
     };
-    // One page of page table entries, of 8 bytes each, maps a huge page. Pages of 16 and 64 KiB have none (arm64).
-    let huge = if host.page_size == 4 << 10 { host.page_size * (host.page_size / 8) } else { host.page_size };
     let start = mapped.start.unwrap_or(host.compat);
-    fills(mapped.size, host.page_size) && fills(start, host.page_size) && fills(rules.section, huge)
+    fills(mapped.size, host.page_size) && fills(start, host.page_size) && fills(rules.section, huge_page(host))
+}
+
+/// One page of page table entries, of 8 bytes each, maps a huge page of memmap. Pages of 16 and 64 KiB have none (arm64).
+const fn huge_page(host: &KernelParameters) -> u64 {
+    if host.page_size == 4 << 10 { host.page_size * (host.page_size / 8) } else { host.page_size }
 }
 
 /// Bytes of the struct pages of `bytes`, in DRAM or not, without deduplication.

@@ -11,7 +11,8 @@ mod tests;
 use std::time::{Duration, SystemTime};
 
 use pfnwatch_common::record::{
-    Attempt, CaptureFlags, Judgement, Notice, NoticeKind, Personality, RecordKind, TaskInfo, Text, variant,
+    Attempt, CaptureFlags, Judgement, MemmapRemoval, Notice, NoticeKind, Personality, RecordKind, TaskInfo, Text,
+    variant,
 };
 use pfnwatch_common::superblock;
 use thiserror::Error;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use zerocopy::FromBytes as _;
 
 use crate::model::event::{self, Body, Event, ProbeResult};
+use crate::model::memmap_return;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
@@ -60,6 +62,8 @@ pub fn decode(bytes: &[u8], context: &Context) -> Result<Event, DecodeError> {
         }
         // Info blocks are asked for by the inventory alone, which reads them itself.
         RecordKind::Block => Err(DecodeError::UnknownKind(number)),
+        // One of the right length is no event by itself: see `memmap_removal`.
+        RecordKind::MemmapRemoval => Err(wrong(size_of::<MemmapRemoval>())),
         RecordKind::Notice => {
             let record = Notice::read_from_bytes(bytes).map_err(|_| wrong(size_of::<Notice>()))?;
             Ok(event_at(record.at_ns, notice(&record)?, context))
@@ -69,6 +73,23 @@ pub fn decode(bytes: &[u8], context: &Context) -> Result<Event, DecodeError> {
             Ok(event_at(record.at_ns, judgement::judgement(&record)?, context))
         }
     }
+}
+
+/// The removal of a memmap that a record reports; `None` if it is another record, or has another length. With a fault, which has been
+/// counted, or with nonsense its size is 0.
+pub fn memmap_removal(bytes: &[u8], context: &Context) -> Option<memmap_return::MemmapRemoval> {
+    let record = MemmapRemoval::read_from_bytes(bytes).ok()?;
+    let size = record.end.checked_sub(record.start).and_then(|last| last.checked_add(1));
+    let align = u32::try_from(record.vmemmap_shift).ok().and_then(|shift| context.page_size.checked_shl(shift));
+    let is_complete = align.is_some() && !record.seen.has(CaptureFlags::FAULT);
+    (variant::<RecordKind>(record.kind) == Some(RecordKind::MemmapRemoval)).then(|| memmap_return::MemmapRemoval {
+        time: event::wall_clock(context.booted, Duration::from_nanos(record.at_ns)),
+        start: record.start,
+        size: size.filter(|_| is_complete).unwrap_or(0),
+        align: align.unwrap_or(0),
+        on_media: record.flags & MemmapRemoval::ALTMAP_VALID != 0,
+        by: actor(&record.task),
+    })
 }
 
 fn event_at(since_boot_ns: u64, body: Body, context: &Context) -> Event {

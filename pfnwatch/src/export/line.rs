@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use super::guard_line;
 use crate::model::event::{
-    Actor, Body, Event, LostRecords, MaxStructPageReport, MaxStructPageStatus, NamespaceChange, NamespaceId,
-    ObservationState, Probe, ProbeResult, Ready, SetUp, personality_name,
+    Actor, Body, Event, LostRecords, MaxStructPageReport, MaxStructPageStatus, MemmapNotReturned, NamespaceChange,
+    NamespaceId, ObservationState, Probe, ProbeResult, Ready, SetUp, personality_name,
 };
 use crate::model::facts::map_name;
+use crate::model::memmap_return::MemmapEvidence;
 use crate::model::units::{Bytes, Plural};
 use crate::model::verdict::Verdict;
 
@@ -44,6 +45,7 @@ pub fn of(event: &Event) -> String {
         Body::MaxStructPage(it) => max_struct_page(it),
         Body::CapacityRegression(it) => format!("REGRESSED {}", it.detail),
         Body::CapacityRegressionEnded(it) => format!("regained {}", it.detail),
+        Body::MemmapNotReturned(it) => memmap_not_returned(it),
         Body::BaselineAccepted(it) => format!("accepted {}: {}{}", it.detail, it.reason, by_actor(it.by.as_ref())),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
         Body::Lost(it) => format!("LOST     {}", lost(*it)),
@@ -138,6 +140,24 @@ fn change(kind: &str, it: &NamespaceChange, what: &str) -> String {
 }
 
 /// The actor. A process chooses its own name, which must not look like another line.
+fn memmap_not_returned(it: &MemmapNotReturned) -> String {
+    let subject = match &it.namespace {
+        Some(namespace) => format!("{} ({})", namespace.namespace, Bytes(namespace.size_bytes)),
+        None => format!("{:#x} ({})", it.range_start_address, Bytes(it.range_size_bytes)),
+    };
+    let what = if it.evidence == MemmapEvidence::Release { "SUSPECTED LOSS" } else { "NOT RETURNED" };
+    let most = if it.at_most { "at most " } else { "" };
+    format!(
+        "{what} {most}{} of DRAM ({} of {} bytes) of the memmap of {subject}: Linux {} ({}); a reboot returns it{}",
+        Bytes(it.lost_bytes),
+        it.lost_bytes,
+        it.removed_bytes,
+        it.kernel,
+        it.evidence.as_str(),
+        by_actor(it.by.as_ref())
+    )
+}
+
 pub(super) fn by_actor(actor: Option<&Actor>) -> String {
     actor.map_or_else(String::new, |actor| {
         let comm = actor.comm.replace(char::is_control, "?");

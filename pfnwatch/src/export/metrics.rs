@@ -76,7 +76,9 @@ fn memory(agent: &AgentStatus) -> Family {
     Family::gauge("pfnwatch_agent_resident_memory_bytes", "The agent's resident memory.").each("kind", kinds)
 }
 
-fn kernel(view: &View) -> [Family; 5] {
+fn kernel(view: &View) -> [Family; 6] {
+    let memmaps = &view.status.memmap_return;
+    let lost = memmaps.lost_bytes.iter().map(|(evidence, bytes)| (evidence.as_str().to_owned(), *bytes));
     let kernel = view.scan.as_ref().ok().map(|scan| &scan.kernel);
     [
         Family::info("pfnwatch_kernel", "The running kernel.")
@@ -89,9 +91,14 @@ fn kernel(view: &View) -> [Family; 5] {
             .optional_value(view.max_struct_page_size),
         Family::gauge(
             "pfnwatch_kernel_memmap_returned",
-            "1 where the kernel returns the DRAM of a memmap when its device is disabled, 0 where not.",
+            "0 where the kernel does not return a memmap in DRAM when its device is disabled.",
         )
-        .optional_value(view.memmap_returned),
+        .optional_value(memmaps.verdict.is_returned()),
+        Family::counter(
+            "pfnwatch_memmap_not_returned_bytes",
+            "DRAM of removed memmaps that the kernel did not return since boot, by the evidence; release is a suspicion.",
+        )
+        .each("evidence", lost),
     ]
 }
 
@@ -252,9 +259,15 @@ fn alerts(all: &[DeliveryStats]) -> [Family; 5] {
 }
 
 fn regressions(view: &View) -> [Family; 2] {
-    let (host, namespaces): (Vec<_>, Vec<_>) =
-        view.regressions.iter().partition(|it| it.subject == RegressionSubject::Host);
-    let by_subject = [("host", host), ("namespace", namespaces)];
+    let of = |subject: &str| {
+        let is_it = |it: &&Regression| match it.subject {
+            RegressionSubject::Host => subject == "host",
+            RegressionSubject::Namespace(_) => subject == "namespace",
+            RegressionSubject::MemmapReturn { .. } => subject == "memmap_return",
+        };
+        view.regressions.iter().filter(is_it).collect::<Vec<_>>()
+    };
+    let by_subject = ["host", "namespace", "memmap_return"].map(|subject| (subject, of(subject)));
     let lost = |all: &[&Regression]| all.iter().map(|it| it.lost_bytes()).fold(0, u64::saturating_add);
     let counts = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), all.len()));
     let bytes = by_subject.iter().map(|(subject, all)| ((*subject).to_owned(), lost(all)));
@@ -262,7 +275,7 @@ fn regressions(view: &View) -> [Family; 2] {
         Family::gauge("pfnwatch_capacity_regressions", "Capacity regressions that stand.").each("subject", counts),
         Family::gauge(
             "pfnwatch_capacity_regressed_bytes",
-            "What is reserved more than before: in all namespaces, and for the host in one of 1 TiB to come.",
+            "What is reserved more than before, in all namespaces and for the host in one of 1 TiB to come, or of that is not returned.",
         )
         .each("subject", bytes),
     ]

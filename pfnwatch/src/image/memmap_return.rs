@@ -7,7 +7,7 @@ use super::freeing_code::MAX_CODE_BYTES;
 use super::running_code::{RunningError, inner_kprobe, read_kcore};
 use crate::code::memmap_free::{KernelFunction, MemmapFreeError, MemmapReturn, is_followed, is_wanted, memmap_return};
 use crate::kernel::changed_text;
-use crate::kernel::known_defects::{MEMMAP_RETURNED_SINCE, may_lose_memmap};
+use crate::model::memmap_return::{MEMMAP_RETURNED_SINCE, MemmapEvidence, MemmapVerdict};
 use crate::os::paths::Paths;
 
 /// Wanted symbols, copies by the compiler included, are a handful.
@@ -31,17 +31,27 @@ pub fn of_running(paths: &Paths) -> Result<MemmapReturn, String> {
     memmap_return(&functions).map_err(|error| error.to_string())
 }
 
-/// A warning if the running kernel does not return a memmap in DRAM, or if its release suggests so and its code does not show it.
-/// The code of another release is not read: that takes some 50 ms.
+/// The verdict and its evidence, by what the code shows and by whether the release is suspected.
 #[must_use]
-pub fn warning(paths: &Paths, release: &str) -> Option<String> {
-    if !may_lose_memmap(release) {
-        return None;
+pub const fn assess(
+    code: &Result<MemmapReturn, String>,
+    is_suspected: bool,
+) -> (MemmapVerdict, Option<MemmapEvidence>) {
+    match code {
+        Ok(MemmapReturn::Returned) => (MemmapVerdict::Returned, Some(MemmapEvidence::Code)),
+        Ok(MemmapReturn::NotReturned) => (MemmapVerdict::NotReturned, Some(MemmapEvidence::Code)),
+        Err(_) if is_suspected => (MemmapVerdict::Suspected, Some(MemmapEvidence::Release)),
+        Err(_) => (MemmapVerdict::Unknown, None),
     }
-    let verb = match of_running(paths) {
-        Ok(MemmapReturn::Returned) => return None,
-        Ok(MemmapReturn::NotReturned) => "does not return",
-        Err(_) => "is suspected (by its release) not to return",
+}
+
+/// A warning if the running kernel does not return a memmap in DRAM, or is suspected not to.
+#[must_use]
+pub fn warning(verdict: MemmapVerdict) -> Option<String> {
+    let verb = match verdict {
+        MemmapVerdict::Returned | MemmapVerdict::Unknown => return None,
+        MemmapVerdict::NotReturned => "does not return",
+        MemmapVerdict::Suspected => "is suspected (by its release) not to return",
     };
     Some(format!(
         "this kernel {verb} a memmap in DRAM when its device is disabled; a reboot returns it; fixed in {MEMMAP_RETURNED_SINCE}"
@@ -140,13 +150,16 @@ mod tests {
     #[test]
     fn a_suspected_release_is_warned_about_unless_its_code_is_fixed() {
         let (_folder, paths) = host(&not_returning(START));
-        assert_eq!(warning(&paths, "6.12.117"), None, "not read");
-        let line = warning(&paths, "6.18.15").unwrap();
-        assert!(line.starts_with("this kernel does not return") && line.contains("6.18.39"), "{line}");
+        let warned = |paths: &Paths, is_suspected| warning(assess(&of_running(paths), is_suspected).0);
+        for is_suspected in [false, true] {
+            let line = warned(&paths, is_suspected).unwrap();
+            assert!(line.starts_with("this kernel does not return") && line.contains("6.18.39"), "{line}");
+        }
         fs::remove_file(paths.procfs.join("kcore")).unwrap();
-        assert!(warning(&paths, "6.18.15").unwrap().contains("suspected (by its release)"));
+        assert!(warned(&paths, true).unwrap().contains("suspected (by its release)"));
+        assert_eq!(warned(&paths, false), None, "nothing is known");
         let (_folder, fixed) = host(&returning(START));
-        assert_eq!(warning(&fixed, "6.18.15"), None);
+        assert_eq!(warned(&fixed, true), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The known defects of kernels that cost capacity. A new one is a row of [`KNOWN_DEFECTS`], an arm of `suspects`, and a detector.
 
 use super::max_struct_page::of_release;
+use crate::model::memmap_return::MEMMAP_RETURNED_SINCE;
 use pfnwatch_common::reservation::REFERENCE_STRUCT_PAGE;
 
 /// What finds a defect, the weakest first.
@@ -54,9 +55,6 @@ pub struct KnownDefect {
     /// What pfnwatch finds it by.
     pub evidence: &'static [EvidenceKind],
 }
-
-/// The releases that return a memmap in DRAM again, for messages.
-pub const MEMMAP_RETURNED_SINCE: &str = "6.18.39, 7.1.4, 7.2";
 
 pub const KNOWN_DEFECTS: [KnownDefect; 2] = [
     KnownDefect {

@@ -31,6 +31,7 @@ pub enum Structure {
     Task,
     KernfsNode,
     Module,
+    DevPagemap,
 }
 
 impl Structure {

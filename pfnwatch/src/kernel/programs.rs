@@ -54,7 +54,7 @@ const DEVICE: [Structure; 2] = [Structure::Device, Structure::DeviceType];
 
 /// All programs, in the order in which they are attached: the end of an attempt before its start, so that the end of no
 /// started attempt is missed.
-pub const PROGRAMS: [ProgramSpec; 17] = [
+pub const PROGRAMS: [ProgramSpec; 18] = [
     ProgramSpec {
         name: names::BIND_END,
         hook: Hook::Kprobe("__pm_runtime_idle"),
@@ -135,6 +135,13 @@ pub const PROGRAMS: [ProgramSpec; 17] = [
         reads: &[Structure::Device, Structure::DeviceType, Structure::NdNamespaceCommon, Structure::NdNamespaceIo],
         reads_all: false,
         effect_if_missing: WITHOUT_UUIDS,
+    },
+    ProgramSpec {
+        name: names::MEMMAP_REMOVED,
+        hook: Hook::Kprobe("memunmap_pages"),
+        reads: &[Structure::DevPagemap],
+        reads_all: true,
+        effect_if_missing: Some("that a memmap is removed: DRAM that the kernel does not return is not reported"),
     },
     module_change(names::MODULE_LOAD, "module_load"),
     module_change(names::MODULE_FREE, "module_free"),

@@ -134,6 +134,9 @@ pub enum AlertName {
     /// What tells of the kernel's MAX_STRUCT_PAGE_SIZE contradicts itself.
     #[serde(rename = "PfnwatchEvidenceConflict")]
     EvidenceConflict,
+    /// The kernel did not return memmaps in DRAM that were removed since boot, or is suspected not to have.
+    #[serde(rename = "PfnwatchMemmapNotReturned")]
+    MemmapNotReturned,
     /// The configuration's file is not what is in force, since it is wrong.
     #[serde(rename = "PfnwatchPolicyInvalid")]
     PolicyInvalid,
@@ -173,6 +176,7 @@ impl AlertName {
             | Self::RecordsLost
             | Self::StoreFailing
             | Self::EvidenceConflict
+            | Self::MemmapNotReturned
             | Self::PolicyInvalid => Severity::Warning,
         }
     }

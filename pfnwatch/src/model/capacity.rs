@@ -21,10 +21,15 @@ pub struct Regression {
 }
 
 impl Regression {
-    /// What is reserved more than before, in bytes.
+    /// What is reserved more than before, or DRAM that is not returned, in bytes.
     #[must_use]
     pub const fn lost_bytes(&self) -> u64 {
-        self.after.reservation_bytes.saturating_sub(self.before.reservation_bytes)
+        match self.subject {
+            RegressionSubject::MemmapReturn { not_returned_bytes } => not_returned_bytes,
+            RegressionSubject::Host | RegressionSubject::Namespace(_) => {
+                self.after.reservation_bytes.saturating_sub(self.before.reservation_bytes)
+            }
+        }
     }
 }
 
@@ -37,6 +42,12 @@ pub enum RegressionSubject {
     Host,
     /// One namespace.
     Namespace(NamespaceKey),
+    /// Whatever memmap in DRAM is removed on this host: the kernel does not return it, and an earlier one did. The costs are as for
+    /// `host`.
+    MemmapReturn {
+        /// DRAM in bytes that is lost each time a namespace of 1 TiB with map=mem is disabled.
+        not_returned_bytes: u64,
+    },
 }
 
 /// A namespace, as it is told apart from others over boots, kernels and reconfigurations.
@@ -168,6 +179,8 @@ pub struct ObservedKernel {
     pub page_size: u64,
     /// What it reserves for each page with map=dev, in bytes; `None` if unknown.
     pub max_struct_page_size: Option<u64>,
+    /// Whether it returns a memmap in DRAM when its device is disabled; `None` if unknown.
+    pub memmap_returned: Option<bool>,
     /// Whether nothing is compared with it any more: the cost of a later kernel was accepted.
     pub superseded: bool,
 }
@@ -180,6 +193,7 @@ pub fn observed_kernel(boot: &BootRow, page_size: u64) -> ObservedKernel {
         seen: Time(boot.last_seen).to_string(),
         page_size,
         max_struct_page_size: boot.max_struct_page_size,
+        memmap_returned: boot.memmap_returned,
         superseded: boot.superseded,
     }
 }
@@ -188,6 +202,14 @@ pub fn observed_kernel(boot: &BootRow, page_size: u64) -> ObservedKernel {
 #[must_use]
 pub fn describe(regression: &Regression) -> String {
     let Regression { subject, before, after } = regression;
+    if let RegressionSubject::MemmapReturn { not_returned_bytes } = subject {
+        return format!(
+            "Linux {} does not return a memmap in DRAM, and Linux {} did: {} are lost each time a namespace of 1 TiB with map=mem is disabled",
+            after.kernel,
+            before.kernel,
+            Bytes(*not_returned_bytes)
+        );
+    }
     format!(
         "{} costs {} now ({}) and cost {} ({}): {} more",
         subject_text(subject),
@@ -202,6 +224,9 @@ pub fn describe(regression: &Regression) -> String {
 #[must_use]
 pub fn describe_ended(regression: &Regression) -> String {
     let Regression { subject, after, .. } = regression;
+    if matches!(subject, RegressionSubject::MemmapReturn { .. }) {
+        return format!("a memmap in DRAM is returned again (Linux {} did not)", after.kernel);
+    }
     format!(
         "{} does not cost {} any more ({})",
         subject_text(subject),
@@ -213,6 +238,9 @@ pub fn describe_ended(regression: &Regression) -> String {
 #[must_use]
 pub fn describe_accepted(regression: &Regression) -> String {
     let Regression { subject, before, after } = regression;
+    if matches!(subject, RegressionSubject::MemmapReturn { .. }) {
+        return format!("that a memmap in DRAM is not returned ({}) is the baseline from now on", under_kernel(after));
+    }
     format!(
         "that {} costs {} ({}) is the baseline from now on; it cost {} ({})",
         subject_text(subject),
@@ -228,6 +256,7 @@ pub fn subject_text(subject: &RegressionSubject) -> String {
     match subject {
         RegressionSubject::Host => "a namespace of 1 TiB with map=dev".to_owned(),
         RegressionSubject::Namespace(it) => format!("{} of {}", it.namespace, Bytes(it.size_bytes)),
+        RegressionSubject::MemmapReturn { .. } => "a memmap in DRAM".to_owned(),
     }
 }
 

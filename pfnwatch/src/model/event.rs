@@ -5,6 +5,7 @@ mod capacity;
 mod existing;
 mod guard;
 mod guard_decision;
+mod memmap;
 mod setup;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use self::capacity::{BaselineAccepted, CapacityRegression};
 pub use self::existing::ExistingNamespace;
 pub use self::guard::{ExemptionChange, GuardState, GuardTransfer, ModeChanged, PolicyLoaded, PolicyRefused};
 pub use self::guard_decision::{BlockOrigin, ExemptionUsed, GuardDecision, ReplacedBlock, UnjudgedReason};
+pub use self::memmap::MemmapNotReturned;
 pub use self::setup::{
     BlockState, EventAssessment, GuardVerdict, Prediction, SetUp, SetUpOutcome, Sizes, personality_name,
 };
@@ -127,6 +129,8 @@ pub enum Body {
     CapacityRegression(Box<CapacityRegression>),
     /// It does not any more.
     CapacityRegressionEnded(Box<CapacityRegression>),
+    /// A memmap in DRAM was removed, and the kernel does not return it, or is suspected not to.
+    MemmapNotReturned(Box<MemmapNotReturned>),
     /// Somebody has accepted that it does: that is the baseline from now on.
     BaselineAccepted(Box<BaselineAccepted>),
     /// The guard's mode changed.
@@ -281,6 +285,7 @@ impl Event {
             Body::ExemptionGranted(it) | Body::ExemptionSpent(it) | Body::ExemptionEnded(it) => it.by.as_mut(),
             Body::GuardTakenOver(it) | Body::GuardReleased(it) => it.by.as_mut(),
             Body::BaselineAccepted(it) => it.by.as_mut(),
+            Body::MemmapNotReturned(it) => it.by.as_mut(),
             Body::ExistingNamespace(_)
             | Body::PolicyLoaded(_)
             | Body::PolicyRefused(_)

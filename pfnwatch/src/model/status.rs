@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::event::{MaxStructPageStatus, ProgramState, RecordTotals};
+use crate::model::memmap_return::MemmapReturnStatus;
 use crate::model::policy::{ExemptionSubject, Mode, ModeSource, OnAgentExit};
 use crate::model::timestamp::Timestamp;
 
@@ -27,6 +28,9 @@ pub struct Status {
     pub self_test: Option<SelfTestStatus>,
     /// What the running kernel reserves for each page.
     pub max_struct_page: MaxStructPageStatus,
+    /// Whether the running kernel returns a memmap in DRAM when its device is disabled, and what it lost.
+    #[serde(default)]
+    pub memmap_return: MemmapReturnStatus,
     /// What is judged by.
     pub policy: PolicyStatus,
     /// The exemptions in force.

@@ -60,6 +60,8 @@ pub struct BootRow {
     pub struct_page_size: Option<u64>,
     /// MAX_STRUCT_PAGE_SIZE in bytes.
     pub max_struct_page_size: Option<u64>,
+    /// Whether it returns a memmap in DRAM when its device is disabled. `None` if unknown.
+    pub memmap_returned: Option<bool>,
     /// The evidence, the strongest first.
     pub evidence: Vec<String>,
     /// When this was first observed.

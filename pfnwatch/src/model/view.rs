@@ -17,8 +17,6 @@ pub struct View {
     pub scan: Result<ScanResult, String>,
     /// The kernel's MAX_STRUCT_PAGE_SIZE in bytes, if known.
     pub max_struct_page_size: Option<u64>,
-    /// Whether the kernel returns a memmap's DRAM when its device is disabled, by its code or by what was observed.
-    pub memmap_returned: Option<bool>,
     /// Every program, attached or not; empty while nothing is observed.
     pub programs: Vec<ProgramState>,
     /// What the kernel counted of the programs.

@@ -9,10 +9,11 @@ use crate::model::store::BootRow;
 pub(super) fn save(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::Result<()> {
     let accepted = boot.accepted.as_ref().map(convert::json).transpose()?;
     transaction.execute(
-        "INSERT INTO boots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET
+        "INSERT INTO boots VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE SET
          release = excluded.release, struct_page_size = excluded.struct_page_size,
          max_struct_page_size = excluded.max_struct_page_size, evidence = excluded.evidence,
-         last_seen_us = excluded.last_seen_us, superseded = excluded.superseded, accepted = excluded.accepted",
+         last_seen_us = excluded.last_seen_us, superseded = excluded.superseded, accepted = excluded.accepted,
+         memmap_returned = excluded.memmap_returned",
         params![
             boot.boot_id,
             boot.module_build_id.as_deref().unwrap_or_default(),
@@ -24,6 +25,7 @@ pub(super) fn save(transaction: &Transaction<'_>, boot: &BootRow) -> rusqlite::R
             convert::micros(boot.last_seen),
             boot.superseded,
             accepted,
+            boot.memmap_returned,
         ],
     )?;
     Ok(())
@@ -55,6 +57,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<BootRow> {
         first_seen: convert::time(row.get("first_seen_us")?),
         last_seen: convert::time(row.get("last_seen_us")?),
         superseded: row.get("superseded")?,
+        memmap_returned: row.get("memmap_returned")?,
         accepted: accepted.and_then(|json| serde_json::from_str(&json).ok()),
     })
 }

@@ -17,6 +17,7 @@ use super::{blocks, boots, costs, damaged, events, log_readers, retention};
 use crate::model::capacity::{CostRecord, NamespaceKey};
 use crate::model::event::{Event, Time};
 use crate::model::info_block::SavedInfoBlock;
+use crate::model::memmap_return::MemmapEvidence;
 use crate::model::store::{BootRow, Settings, StoreHealth, UnsavedBlocks};
 
 /// So many damaged files are set aside while the agent runs, and are kept over all its runs: a disk that damages each new one must
@@ -202,6 +203,11 @@ impl EventStore {
     /// The saved info blocks, the one that was seen last first.
     pub fn blocks(&mut self) -> Option<Vec<SavedInfoBlock>> {
         self.read(blocks::all)
+    }
+
+    /// DRAM in bytes that events since then report as not returned, by the evidence.
+    pub fn unreturned_memmaps(&mut self, since: SystemTime) -> Option<BTreeMap<MemmapEvidence, u64>> {
+        self.read(|connection| events::unreturned_memmaps(connection, since))
     }
 
     /// Every boot, the oldest first.

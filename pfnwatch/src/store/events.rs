@@ -1,10 +1,14 @@
 //! The table of events.
 
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
 use rusqlite::{Connection, OptionalExtension as _, Statement, Transaction, params};
 use serde::Deserialize;
 
 use super::convert;
 use crate::model::event::Event;
+use crate::model::memmap_return::MemmapEvidence;
 
 /// What events are searched by, out of an event's own JSON.
 #[derive(Deserialize)]
@@ -47,6 +51,22 @@ fn insert_event(insert: &mut Statement<'_>, number: i64, event: &Event, line: St
 
 pub(super) fn count(connection: &Connection) -> rusqlite::Result<u64> {
     connection.query_row("SELECT count(*) FROM events", [], |row| Ok(convert::count(row.get(0)?)))
+}
+
+/// DRAM in bytes that events since then report as not returned, by the evidence.
+pub(super) fn unreturned_memmaps(
+    connection: &Connection,
+    since: SystemTime,
+) -> rusqlite::Result<BTreeMap<MemmapEvidence, u64>> {
+    let mut sums = connection.prepare(
+        "SELECT json_extract(json, '$.evidence'), sum(json_extract(json, '$.lost_bytes')) FROM events
+         WHERE denied = 0 AND time_us >= ?1 AND kind = 'memmap_not_returned' GROUP BY 1",
+    )?;
+    let rows = sums.query_map([convert::micros(since)], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let known = |row: rusqlite::Result<(String, i64)>| {
+        row.map(|(evidence, bytes)| Some((evidence.parse().ok()?, convert::count(bytes)))).transpose()
+    };
+    rows.filter_map(known).collect()
 }
 
 /// The highest number that was ever given to an event.

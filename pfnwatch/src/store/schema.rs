@@ -8,19 +8,20 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub(super) const APPLICATION_ID: i32 = 0x7066_6e77;
 
 /// The schema that this pfnwatch writes, as the file's `user_version`.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 
 /// A step from one schema to the next one.
 type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// The first one starts from an empty file. A migration that was released never changes.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     |transaction| transaction.execute_batch(include_str!("schema/1.sql")),
     |transaction| transaction.execute_batch(include_str!("schema/2.sql")),
     |transaction| {
         transaction.execute_batch(include_str!("schema/3.sql"))?;
         renames::apply(transaction)
     },
+    |transaction| transaction.execute_batch(include_str!("schema/4.sql")),
 ];
 
 /// Brings a file to [`VERSION`] in one transaction. If it fails or is interrupted, the file stays as it was.

@@ -1,5 +1,7 @@
 //! The agent's loop with a scripted kernel and a scripted clock.
 
+mod memmap;
+
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;

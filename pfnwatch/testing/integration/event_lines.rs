@@ -11,9 +11,10 @@ use crate::analysis::prediction_check::PredictionTracker;
 use crate::export::line;
 use crate::guard::info_block_cache::InfoBlockCache;
 use crate::model::event::{
-    Actor, Body, Event, ExemptionChange, ExemptionUsed, GuardState, GuardTransfer, ModeChanged, PolicyLoaded,
-    PolicyRefused, Time,
+    Actor, Body, Event, ExemptionChange, ExemptionUsed, GuardState, GuardTransfer, MemmapNotReturned, ModeChanged,
+    NamespaceId, PolicyLoaded, PolicyRefused, Time,
 };
+use crate::model::memmap_return::MemmapEvidence;
 use crate::model::policy::Mode;
 use crate::model::thresholds::Thresholds;
 use crate::scan::existing::existing_namespace;
@@ -202,4 +203,37 @@ fn the_line_says_what_it_costs() {
         "1970-01-01T00:00:00Z existing namespace0.0 of 16 GiB (fsdax, map=dev, align 2 MiB): 514 MiB reserved; OVERSIZE: \
          made by a kernel that reserves 128 bytes for each page: 256 MiB too much"
     );
+}
+
+#[test]
+fn a_memmap_that_is_not_returned() {
+    let namespace = NamespaceId {
+        namespace: "namespace0.0".to_owned(),
+        namespace_uuid: None,
+        start_address: 4 << 30,
+        size_bytes: 1 << 30,
+    };
+    let lost = MemmapNotReturned {
+        namespace: Some(namespace),
+        range_start_address: 4 << 30,
+        range_size_bytes: 1 << 30,
+        removed_bytes: 16 << 20,
+        returned_bytes: 32 << 10,
+        lost_bytes: (16 << 20) - (32 << 10),
+        at_most: false,
+        evidence: MemmapEvidence::Code,
+        kernel: "6.18.15".to_owned(),
+        by: admin(),
+    };
+    let said = |lost: &MemmapNotReturned| text(Body::MemmapNotReturned(Box::new(lost.clone())));
+    assert_eq!(
+        said(&lost),
+        "NOT RETURNED 15.9 MiB of DRAM (16744448 of 16777216 bytes) of the memmap of namespace0.0 (1 GiB): Linux 6.18.15 (code); \
+         a reboot returns it; by pfnwatch (pid 7, uid 0)"
+    );
+    let lost =
+        MemmapNotReturned { namespace: None, at_most: true, evidence: MemmapEvidence::Release, by: None, ..lost };
+    let suspected = said(&lost);
+    assert!(suspected.starts_with("SUSPECTED LOSS at most 15.9 MiB of DRAM (16744448"), "{suspected}");
+    assert!(suspected.contains("the memmap of 0x100000000 (1 GiB)"), "{suspected}");
 }

@@ -149,6 +149,7 @@ fn cheaper_boot() -> BootRow {
         release: "6.0.12".to_owned(),
         struct_page_size: Some(64),
         max_struct_page_size: Some(64),
+        memmap_returned: None,
         evidence: Vec::new(),
         first_seen: UNIX_EPOCH,
         last_seen: UNIX_EPOCH,

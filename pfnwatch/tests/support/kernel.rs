@@ -11,11 +11,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{anyhow, ensure};
 use bytes::Bytes;
+use pfnwatch::agent::memmap_watch::CodeReading;
 use pfnwatch::agent::sensor::{Attachment, Observed, Sensor};
 use pfnwatch::bpf::counters::CounterTotals;
 use pfnwatch::bpf::guard::GuardTables;
 use pfnwatch::bpf::takeover::OnExit;
 use pfnwatch::code::max_struct_page::MaxStructPage;
+use pfnwatch::code::memmap_free::MemmapReturn;
 use pfnwatch::guard::SelfTest;
 use pfnwatch::image::max_struct_page::RunningKernel;
 use pfnwatch::kernel::max_struct_page::{Evidence, Source, resolve};
@@ -29,6 +31,7 @@ use pfnwatch_common::counter::Counter;
 use pfnwatch_common::guard::{KnownBlock, NamespacePlace, REGION_EPOCH_SLOTS};
 use pfnwatch_common::policy::{Mode, Snapshot};
 use pfnwatch_common::superblock;
+use tokio::sync::oneshot;
 
 /// When the scripted clock starts: 2026-01-02T03:04:05Z.
 const START: Duration = Duration::from_secs(1_767_323_045);
@@ -56,6 +59,9 @@ pub struct State {
     pub counters_error: Option<String>,
     pub self_test_error: Option<String>,
     pub max_struct_page: Option<u64>,
+    /// What the code that frees memmaps shows, or why it does not; `None` until the test answers `code_reader`.
+    pub memmap_return: Option<Result<MemmapReturn, String>>,
+    pub code_reader: Option<oneshot::Sender<Result<MemmapReturn, String>>>,
     pub counters: CounterTotals,
     pub programs: Vec<ProgramState>,
     pub runs: Vec<ProgramRuns>,
@@ -283,6 +289,16 @@ impl Sensor for FakeKernel {
             source: Source::ObservedBlock { namespace: "namespace0.0".to_owned() },
         }));
         RunningKernel { resolved: resolve(observed), override_set: None, allows_empty: None, problems: Vec::new() }
+    }
+
+    fn read_memmap_code(&self) -> CodeReading {
+        let (sender, reading) = oneshot::channel();
+        let mut state = self.get();
+        match &state.memmap_return {
+            Some(found) => sender.send(found.clone()).unwrap_or_default(),
+            None => state.code_reader = Some(sender),
+        }
+        reading
     }
 }
 

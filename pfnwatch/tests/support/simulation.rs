@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use pfnwatch::export::metrics::{of_view, render};
+use pfnwatch::model::memmap_return::{MemmapEvidence, MemmapVerdict};
 use pfnwatch::model::policy::Mode;
 use pfnwatch::model::view::View;
 
@@ -89,7 +90,10 @@ fn view_of_regressed() -> View {
 }
 
 fn page(mut view: View, release: &str) -> String {
-    view.memmap_returned = Some(release != NOT_RETURNING);
+    if release == NOT_RETURNING {
+        let status = &mut view.status.memmap_return;
+        (status.verdict, status.lost_bytes) = (MemmapVerdict::NotReturned, [(MemmapEvidence::Code, 16 << 20)].into());
+    }
     view.status.agent.kernel = release.to_owned();
     render(&of_view(&view))
 }

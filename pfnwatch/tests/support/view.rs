@@ -1,6 +1,7 @@
 //! Made-up hosts as the agent would show them: for the tests of metrics and of the page, in the library and with real programs.
 #![allow(dead_code, unreachable_pub, reason = "included by several programs, each of which uses a part of it")]
 
+use pfnwatch::model::memmap_return::{MemmapEvidence, MemmapReturnStatus, MemmapVerdict};
 use pfnwatch::model::policy::Mode;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -63,7 +64,6 @@ pub fn healthy() -> View {
         status: status(),
         scan: Ok(ScanResult { memmap_counter, ..scan }),
         max_struct_page_size: Some(64),
-        memmap_returned: Some(true),
         programs: programs(),
         runs: vec![ProgramRuns {
             program: "guard".to_owned(),
@@ -95,7 +95,7 @@ pub fn oversize() -> View {
         tree.namespace(&Pmem { id: 2, start: 36 * GIB, ..Pmem::default() })?;
         tree.write("pfn0.3", &[("size", "-1")])
     }));
-    (view.max_struct_page_size, view.memmap_returned) = (Some(128), Some(false));
+    view.max_struct_page_size = Some(128);
     view.status.max_struct_page.max_struct_page_size_bytes = Some(128);
     (view.status.mode.mode, view.status.mode.configured_mode) = (Mode::Enforce, Mode::Enforce);
     (view.status.enforcement_effective, view.status.ineffective_reason) = (true, None);
@@ -128,6 +128,12 @@ pub fn blind() -> View {
     view.degraded.insert(DegradedPart::Counters, 3);
     view.status.records.decode_errors = 1;
     view.status.records.missed = LostRecords { lost: 17, read_faults: 2, ..LostRecords::default() };
+    view.status.memmap_return = MemmapReturnStatus {
+        verdict: MemmapVerdict::NotReturned,
+        evidence: Some(MemmapEvidence::Code),
+        problem: None,
+        lost_bytes: [(MemmapEvidence::Code, 16_744_448)].into(),
+    };
     view.status.policy.reload_error = Some("line 3, column 1: unknown field `gaurd`".to_owned());
     view.status.skipped_exemptions.push(SkippedExemptionStatus {
         subject: Exempt::RegionStart(4 * GIB),
@@ -220,6 +226,11 @@ pub fn status() -> Status {
         ineffective_reason: Some("the mode is audit".to_owned()),
         self_test: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus { max_struct_page_size_bytes: Some(64), ..MaxStructPageStatus::default() },
+        memmap_return: MemmapReturnStatus {
+            verdict: MemmapVerdict::Returned,
+            evidence: Some(MemmapEvidence::Code),
+            ..MemmapReturnStatus::default()
+        },
         policy: PolicyStatus {
             hash: "e3b0c44298fc1c14".to_owned(),
             number: 1,

@@ -26,6 +26,7 @@ fn boot(number: u64, max: Option<u64>) -> BootRow {
         release: format!("6.{number}"),
         struct_page_size: Some(64),
         max_struct_page_size: max,
+        memmap_returned: None,
         evidence: Vec::new(),
         first_seen: seen,
         last_seen: seen,
@@ -265,4 +266,41 @@ fn a_file_that_was_made_again_gets_boots_and_costs() {
     store.delete_boots(&saved.0).unwrap();
     watch.restore_rows(&mut store);
     assert_eq!(store.boots().unwrap(), []);
+}
+
+#[test]
+fn a_kernel_that_does_not_return_memmaps_is_told_once_and_so_is_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    // The code is read before or after what the kernel reserves is known.
+    let agent = |number, returned, is_first| {
+        let mut store = store(&folder);
+        let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
+        let mut told = Vec::new();
+        if is_first {
+            told.extend(watch.observe_memmap_return(&mut store, returned));
+        }
+        told.extend(watch.observe_kernel(&mut store, boot(number, Some(64))));
+        told.extend(watch.compare_memmap_return(&mut store));
+        if !is_first {
+            told.extend(watch.observe_memmap_return(&mut store, returned));
+        }
+        (told, watch.regressions(), watch, store)
+    };
+    let (told, standing, ..) = agent(1, true, false);
+    assert_eq!((told, standing), (vec![], vec![]));
+    if cfg!(target_arch = "x86_64") {
+        let (mut told, standing, ..) = agent(2, false, true);
+        assert_eq!((told.len(), standing.len()), (1, 1));
+        let capacity = began(told.pop());
+        assert_eq!(capacity.regression.before.kernel, "6.1");
+        let (told, standing, ..) = agent(2, false, false);
+        assert_eq!((told, standing.len()), (vec![], 1), "another agent in the same boot");
+        let (told, standing, ..) = agent(3, true, false);
+        assert!(matches!(told[..], [Body::CapacityRegressionEnded(_)]) && standing.is_empty(), "{told:?}");
+        let (_, standing, mut watch, mut store) = agent(4, false, false);
+        assert_eq!(standing.len(), 1);
+        watch.accept(&mut store, &BaselineScope::Host, acceptance()).unwrap();
+        assert_eq!(watch.regressions(), []);
+        assert_eq!(agent(4, false, true).1, [], "accepted for the next agent as well");
+    }
 }

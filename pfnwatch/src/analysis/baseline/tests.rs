@@ -17,6 +17,7 @@ fn kernel(id: &str, release: &str, max: Option<u64>) -> ObservedKernel {
         seen: format!("2026-01-0{id}T00:00:00Z"),
         page_size: 4096,
         max_struct_page_size: max,
+        memmap_returned: None,
         superseded: false,
     }
 }
@@ -175,4 +176,26 @@ fn the_baseline_of_a_regression_is_never_evicted() {
     }
     assert_eq!((ledger.records().count(), ledger.regressions().count()), (MAX_RECORDS, 1));
     assert_eq!((ledger.evicted(), ledger.take_evicted().len(), ledger.take_evicted().len()), (10, 10, 0));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_kernel_that_does_not_return_memmaps_is_compared_with_those_that_did() {
+    let with =
+        |id: &str, returned| ObservedKernel { memmap_returned: returned, ..kernel(id, &format!("6.{id}"), Some(64)) };
+    let now = with("9", Some(false));
+    let regression = memmap_regression(&now, &[with("1", Some(true)), with("2", Some(true)), with("3", None)]).unwrap();
+    // Each piece of 2 MiB but one page, of the struct pages of 1 TiB.
+    assert_eq!((regression.before.kernel.as_str(), regression.lost_bytes()), ("6.2", 16 * GIB / 512 * 511));
+    assert_eq!(regression.after.reservation_bytes, regression.before.reservation_bytes);
+    let said = describe(&regression);
+    assert!(said.contains("Linux 6.9 does not return") && said.contains("and Linux 6.2 did"), "{said}");
+    let superseded = ObservedKernel { superseded: true, ..with("1", Some(true)) };
+    for others in [vec![], vec![superseded], vec![with("1", Some(false)), with("2", None)], vec![with("9", Some(true))]]
+    {
+        assert_eq!(memmap_regression(&now, &others), None, "{others:?}");
+    }
+    for returned in [None, Some(true)] {
+        assert_eq!(memmap_regression(&with("9", returned), &[with("1", Some(true))]), None);
+    }
 }

@@ -188,6 +188,32 @@ fn the_json_has_its_schema_and_units() {
     }
 }
 
+#[test]
+fn a_removal_has_the_range_and_the_compound_pages_of_its_pagemap() {
+    let record = MemmapRemoval {
+        flags: MemmapRemoval::ALTMAP_VALID,
+        at_ns: 5_000_000,
+        start: 4 << 30,
+        end: (5 << 30) - 1,
+        vmemmap_shift: 9,
+        ..MemmapRemoval::EMPTY
+    };
+    let removal = |record: &MemmapRemoval| memmap_removal(record.as_bytes(), &context()).expect("a removal");
+    let found = removal(&record);
+    assert_eq!((found.start, found.size, found.align, found.on_media), (4 << 30, 1 << 30, 2 << 20, true));
+    assert_eq!(found.time.0, UNIX_EPOCH + Duration::from_secs(1_000) + Duration::from_millis(5));
+    assert!(!removal(&MemmapRemoval { flags: !1, ..record }).on_media);
+    let faulty = MemmapRemoval { seen: CaptureFlags::FAULT, ..record };
+    let nonsense = [MemmapRemoval { end: 7, ..record }, MemmapRemoval { vmemmap_shift: u64::MAX, ..record }];
+    for record in nonsense.iter().chain([&faulty, &MemmapRemoval { start: 0, end: u64::MAX, ..record }]) {
+        assert_eq!(removal(record).size, 0, "{record:?}");
+    }
+    let other = [&record.as_bytes()[1..], creation().as_bytes(), &[]].map(|bytes| memmap_removal(bytes, &context()));
+    assert_eq!(other, [None, None, None]);
+    let short = decode(&record.as_bytes()[..40], &context()).unwrap_err();
+    assert!(matches!(short, DecodeError::WrongLength { kind: RecordKind::MemmapRemoval, .. }), "{short}");
+}
+
 mod judgement;
 
 proptest! {

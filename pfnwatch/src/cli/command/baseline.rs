@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::analysis::baseline::{host_regression, reference_cost};
+use crate::analysis::baseline::{host_regression, memmap_regression, reference_cost};
 use crate::cli::output::json::Format;
 use crate::cli::output::table::table;
 use crate::cli::output::terminal;
@@ -97,6 +97,8 @@ struct BaselineKernel {
     max_struct_page_size_bytes: Option<u64>,
     /// What a namespace of 1 TiB with map=dev costs under it, in bytes.
     reservation_of_1_tib_bytes: Option<u64>,
+    /// Whether it returns a memmap in DRAM when its device is disabled; null if unknown.
+    memmap_returned: Option<bool>,
     /// What says so, in words.
     evidence: Vec<String>,
     /// When an agent ran under it first, in RFC 3339.
@@ -134,8 +136,10 @@ impl BaselineReport {
         let current = current(&boots, boot_id).cloned();
         let seen: Vec<_> = boots.iter().map(|boot| observed_kernel(boot, page_size)).collect();
         let of_host = current.as_ref().and_then(|boot| host_regression(&observed_kernel(boot, page_size), &seen));
+        let of_memmaps = current.as_ref().and_then(|boot| memmap_regression(&observed_kernel(boot, page_size), &seen));
         let of_namespaces = costs.iter().filter_map(CostRecord::regression);
-        let regressions = of_host.into_iter().chain(of_namespaces).map(CapacityRegression::begins).collect();
+        let of_host = of_host.into_iter().chain(of_memmaps);
+        let regressions = of_host.chain(of_namespaces).map(CapacityRegression::begins).collect();
         let kernels = boots.into_iter().map(|boot| kernel_row(&boot, current.as_ref(), page_size)).collect();
         Self { kernels, namespaces: costs.into_iter().map(namespace_row).collect(), regressions }
     }
@@ -155,6 +159,7 @@ fn kernel_row(boot: &BootRow, current: Option<&BootRow>, page_size: u64) -> Base
         max_struct_page_size_bytes: boot.max_struct_page_size,
         reservation_of_1_tib_bytes: reference_cost(&observed_kernel(boot, page_size))
             .map(|cost| cost.reservation_bytes),
+        memmap_returned: boot.memmap_returned,
         evidence: boot.evidence.clone(),
         first_seen: Time(boot.first_seen).to_string(),
         last_seen: Time(boot.last_seen).to_string(),

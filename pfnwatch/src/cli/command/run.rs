@@ -15,7 +15,6 @@ use crate::cli::store_args::StoreArgs;
 use crate::config::{ConfigArgs, Loaded};
 use crate::export::event_log::{Log, LogFormat, LogTarget};
 use crate::export::lossy_writer::LossyWriter;
-use crate::image::memmap_return;
 use crate::kernel::features::{self, FeatureSources, Features};
 use crate::kernel::libnvdimm::{self, Libnvdimm};
 use crate::kernel::prerequisites::{Availability, NeededFor, Prerequisite, judge, lockdown, unmet};
@@ -120,20 +119,6 @@ fn with_prerequisites(error: anyhow::Error, rows: &[Prerequisite]) -> anyhow::Er
     ExitContext::unsupported(format!("this host cannot be observed: {}", missing.join("; "))).into()
 }
 
-/// Warns if the kernel does not return a memmap in DRAM. Reading its code takes some 50 ms, which the start does not wait for.
-fn warn_of_memmap(paths: &Paths, facts: &KernelFacts) {
-    if facts.may_lose_memmap {
-        let (paths, release) = (paths.clone(), facts.release.clone());
-        let warn = move || {
-            if let Some(warning) = memmap_return::warning(&paths, &release) {
-                tracing::warn!("{warning}");
-            }
-        };
-        // Without a thread the agent still does its work.
-        let _ = thread::Builder::new().spawn(warn);
-    }
-}
-
 /// The agent's output has more readers than its configuration, which may hold secrets.
 fn with_redacted_quotes(error: anyhow::Error) -> anyhow::Error {
     match Exit::from_error(&error) {
@@ -160,7 +145,6 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
         let types = libnvdimm::open_types(paths, args.btf_dir.as_deref()).ok();
         KernelFacts::of(paths, types.as_ref()).map(|facts| (types, facts))
     })?;
-    warn_of_memmap(paths, &facts);
     let options = Options {
         paths: paths.clone(),
         btf_dir: args.btf_dir.clone(),

@@ -69,6 +69,7 @@ fn render(status: &Status) -> String {
     line("guard", &guard(&status.guard));
     line("enforcement", &enforcement(status));
     line("kernel", &max_struct_page(&status.max_struct_page));
+    line("", &status.memmap_return.describe());
     for (name, value) in policy(&status.policy) {
         line(name, &value);
     }
@@ -250,6 +251,7 @@ fn or_unknown(reason: Option<&str>) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::memmap_return::{MemmapEvidence, MemmapVerdict};
     use crate::testing::view;
 
     #[test]
@@ -262,10 +264,16 @@ mod tests {
             "http://127.0.0.1:9464/",
             "guard        attached and armed",
             "enforcement  not requested: the mode is audit",
+            "returns a memmap in DRAM when its device is disabled (code)",
         ] {
             assert!(said.contains(part), "{part}: {said}");
         }
-        assert!(!said.contains("did not run"));
+        assert!(!said.contains("did not run") && !said.contains("lost since boot"));
+        let memmaps = &mut status.memmap_return;
+        memmaps.verdict = MemmapVerdict::NotReturned;
+        memmaps.lost_bytes = [(MemmapEvidence::Code, 3 << 20), (MemmapEvidence::Observed, 5 << 20)].into();
+        let expected = "DOES NOT RETURN a memmap in DRAM when its device is disabled (code); 8 MiB lost since boot";
+        assert!(render(&status).contains(expected));
         status.probe_misses = [("bus_probe".to_owned(), 4), ("bus_remove".to_owned(), 0)].into();
         assert!(render(&status).contains("probes that the kernel did not run: bus_probe 4\n"));
         status.evictions.clear();

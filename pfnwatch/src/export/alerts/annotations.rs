@@ -1,7 +1,8 @@
 //! The annotations of alerts: a summary of one line, and a description with the bytes and the remedy.
 
 use crate::model::alert::{Alert, AlertName};
-use crate::model::capacity::{Cost, NamespaceKey, Regression};
+use crate::model::capacity::{Cost, NamespaceKey, Regression, describe};
+use crate::model::memmap_return::{MEMMAP_RETURNED_SINCE, MemmapReturnStatus};
 use crate::model::policy::Mode;
 use crate::model::redact::redact_quotes;
 use crate::model::scan_result::AssessedNamespace;
@@ -45,6 +46,16 @@ pub(super) fn host_regression(it: &Regression) -> Annotations {
         exact_bytes(it.before.reservation_bytes),
         kernel(&it.before),
         exact_bytes(it.lost_bytes()),
+    );
+    (summary, description)
+}
+
+pub(super) fn memmap_regression(it: &Regression) -> Annotations {
+    let summary = format!("Linux {} does not return memmaps in DRAM, and {} did", it.after.kernel, it.before.kernel);
+    let description = format!(
+        "{}, until the next boot. Disable no namespaces with map=mem under this kernel, or boot the earlier one first. Fixed in \
+         {MEMMAP_RETURNED_SINCE}.",
+        describe(it)
     );
     (summary, description)
 }
@@ -165,6 +176,18 @@ pub(super) fn conflict(status: &Status) -> Annotations {
         status.agent.kernel,
         list(&known.evidence),
         list(&known.conflicting_evidence),
+    );
+    (summary, description)
+}
+
+pub(super) fn memmap_not_returned(it: &MemmapReturnStatus, release: &str) -> Annotations {
+    let verb = if it.is_suspicion() { "is suspected not to have returned" } else { "did not return" };
+    let lost = it.total_lost();
+    let summary = format!("Linux {release} {verb} {} of DRAM", Bytes(lost));
+    let description = format!(
+        "Memmaps in DRAM were removed on Linux {release}, which {verb} {} of them since boot. A reboot returns the DRAM; until then \
+         disable, destroy and reconfigure as few namespaces as possible. Fixed in {MEMMAP_RETURNED_SINCE}.",
+        exact_bytes(lost)
     );
     (summary, description)
 }

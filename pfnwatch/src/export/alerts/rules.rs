@@ -99,6 +99,17 @@ impl Evaluation<'_> {
         } else if !status.max_struct_page.conflicting_evidence.is_empty() {
             self.fire(AlertName::EvidenceConflict, None, annotations::conflict(status));
         }
+        let memmaps = &status.memmap_return;
+        if memmaps.total_lost() > 0 {
+            self.fire(
+                AlertName::MemmapNotReturned,
+                None,
+                annotations::memmap_not_returned(memmaps, &status.agent.kernel),
+            );
+        } else if self.view.store.error.is_some() {
+            // What earlier agents have seen since boot is in the store.
+            self.findings.unevaluable.insert(AlertName::MemmapNotReturned);
+        }
     }
 
     /// They come from observation, and from earlier boots in the store.
@@ -113,6 +124,10 @@ impl Evaluation<'_> {
             match &regression.subject {
                 RegressionSubject::Host => {
                     self.fire(AlertName::CapacityRegression, None, annotations::host_regression(regression))
+                }
+                RegressionSubject::MemmapReturn { .. } => {
+                    let subject = Some(("subject", "memmap_return".to_owned()));
+                    self.fire(AlertName::CapacityRegression, subject, annotations::memmap_regression(regression));
                 }
                 RegressionSubject::Namespace(namespace) => {
                     let uuid = namespace.namespace_uuid.map(|uuid| uuid.to_string());

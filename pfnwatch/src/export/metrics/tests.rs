@@ -57,6 +57,8 @@ fn numbers_are_those_of_the_view() {
         ("pfnwatch_config_info{hash=\"e3b0c44298fc1c14\"}".to_owned(), "1"),
         ("pfnwatch_store_up".to_owned(), "1"),
         ("pfnwatch_ready".to_owned(), "1"),
+        ("pfnwatch_kernel_memmap_returned".to_owned(), "1"),
+        ("pfnwatch_capacity_regressions{subject=\"memmap_return\"}".to_owned(), "0"),
     ] {
         assert_eq!(value(&text, &series), expected, "{series}");
     }
@@ -79,6 +81,8 @@ fn what_is_wrong_shows() {
         ("pfnwatch_config_last_reload_successful", "0"),
         ("pfnwatch_guard_exemptions_skipped", "1"),
         ("pfnwatch_capacity_regressions{subject=\"host\"}", "1"),
+        ("pfnwatch_kernel_memmap_returned", "0"),
+        ("pfnwatch_memmap_not_returned_bytes_total{evidence=\"code\"}", "16744448"),
         ("pfnwatch_alert_receiver_up{receiver=\"alertmanager\"}", "0"),
         ("pfnwatch_alert_messages_given_up_total{receiver=\"alertmanager\"}", "0"),
     ] {

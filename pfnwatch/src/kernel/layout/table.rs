@@ -3,7 +3,7 @@
 //! Members and their widths are the same on x86_64 from 6.1 to 7.3; a row notes where other kernels may differ.
 
 use Structure::{
-    Device, DeviceDriver, DeviceType, KernfsNode, Kobject, Module, NdBtt, NdNamespaceCommon, NdNamespaceIo,
+    DevPagemap, Device, DeviceDriver, DeviceType, KernfsNode, Kobject, Module, NdBtt, NdNamespaceCommon, NdNamespaceIo,
     NdNamespacePmem, NdPfn, NdRegion, Task,
 };
 use Width::{Bytes, Whole};
@@ -69,4 +69,9 @@ pub(super) const TABLE: &[Row] = &[
     row!(KernfsNode, kernfs_node.private, ["priv"], POINTER, OPTIONAL),
     // MODULE_NAME_LEN, which is 64 less the size of a long on every kernel so far.
     row!(Module, module.name, ["name"], Bytes(&[56]), OPTIONAL),
+    row!(DevPagemap, dev_pagemap.flags, ["flags"], INT, OPTIONAL),
+    row!(DevPagemap, dev_pagemap.vmemmap_shift, ["vmemmap_shift"], LONG, OPTIONAL),
+    row!(DevPagemap, dev_pagemap.nr_range, ["nr_range"], INT, OPTIONAL),
+    row!(DevPagemap, dev_pagemap.range_start, ["range.start"], LONG, OPTIONAL),
+    row!(DevPagemap, dev_pagemap.range_end, ["range.end"], LONG, OPTIONAL),
 ];

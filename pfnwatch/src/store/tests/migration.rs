@@ -35,7 +35,9 @@ fn rows(connection: &Connection) -> BTreeMap<&'static str, Vec<Row>> {
         let row = |row: &rusqlite::Row<'_>| {
             // Schema 3 renames this column.
             let new_name = |name: &str| name.replace("set_aside", "superseded");
-            names.iter().map(|name| Ok((new_name(name), row.get(name.as_str())?))).collect::<rusqlite::Result<Row>>()
+            // Schema 4 adds this one.
+            let kept = names.iter().filter(|name| *name != "memmap_returned");
+            kept.map(|name| Ok((new_name(name), row.get(name.as_str())?))).collect::<rusqlite::Result<Row>>()
         };
         let rows = query.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap();
         (table, rows)

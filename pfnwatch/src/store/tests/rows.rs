@@ -13,6 +13,7 @@ fn boot(id: &str, build: Option<&str>, max: u64) -> BootRow {
         release: "6.1.9".to_owned(),
         struct_page_size: Some(64),
         max_struct_page_size: Some(max),
+        memmap_returned: None,
         evidence: vec!["code".to_owned(), "release".to_owned()],
         first_seen: at(10),
         last_seen: at(20),
@@ -42,8 +43,8 @@ fn boots_are_known_by_boot_and_module() {
 fn a_file_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_an_agent() {
     let (_folder, settings) = place();
     drop(EventStore::open(settings.clone(), render));
-    let undo =
-        "ALTER TABLE boots DROP COLUMN superseded; ALTER TABLE boots DROP COLUMN accepted; PRAGMA user_version = 1;
+    let undo = "ALTER TABLE boots DROP COLUMN superseded; ALTER TABLE boots DROP COLUMN accepted;
+                ALTER TABLE boots DROP COLUMN memmap_returned; PRAGMA user_version = 1;
                 INSERT INTO boots VALUES ('a', 'f00d', '6.1.9', 64, 128, '[\"code\",\"release\"]', 10000000, 20000000)";
     raw(&settings).execute_batch(undo).unwrap();
     let known = [boot("a", Some("f00d"), 128)];
@@ -54,7 +55,7 @@ fn a_file_of_the_first_schema_is_read_as_it_is_and_brought_up_to_date_by_an_agen
     let accepted = Acceptance { by: "root".to_owned(), reason: "ticket".to_owned(), time: "T".to_owned() };
     let boots = [
         BootRow { superseded: true, ..known[0].clone() },
-        BootRow { first_seen: at(15), accepted: Some(accepted), ..boot("b", None, 64) },
+        BootRow { first_seen: at(15), accepted: Some(accepted), memmap_returned: Some(false), ..boot("b", None, 64) },
     ];
     store.save_boots(&boots).unwrap();
     assert_eq!(Reader::open(&file).unwrap().boots().unwrap(), boots);

@@ -17,6 +17,7 @@ fn boot(number: u64, max: Option<u64>) -> BootRow {
         release: format!("6.{number}"),
         struct_page_size: Some(64),
         max_struct_page_size: max,
+        memmap_returned: None,
         evidence: vec!["its code".into()],
         first_seen: seen,
         last_seen: seen,

@@ -28,7 +28,10 @@ const MORE: [(&str, Set); 9] = [
     ("pfnwatch_kernel_max_struct_page_size_bytes", |host, value| host.max_struct_page_size_bytes = Some(value)),
     ("pfnwatch_kernel_struct_page_size_bytes", |host, value| host.struct_page_size_bytes = Some(value)),
     ("pfnwatch_kernel_memmap_returned", |host, value| host.memmap_returned = Some(value > 0)),
-    ("pfnwatch_memmap_not_returned_bytes_total", |host, value| host.sums.memmap_not_returned_bytes = value),
+    (
+        "sum by (cluster, job, instance) (pfnwatch_memmap_not_returned_bytes_total{evidence!=\"release\"})",
+        |host, value| host.sums.memmap_not_returned_bytes = value,
+    ),
     ("pfnwatch_kernel_page_size_bytes", |host, value| host.page_size_bytes = Some(value)),
     ("pfnwatch_enforcement_effective", |host, value| host.guard_effective = Some(value > 0)),
     ("max by (cluster, job, instance) (pfnwatch_capacity_regressions)", |host, value| host.regressed = value > 0),

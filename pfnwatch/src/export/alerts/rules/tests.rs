@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::model::capacity::{Cost, NamespaceKey, Regression};
+use crate::model::memmap_return::MemmapEvidence;
 use crate::model::policy::Mode;
 use crate::model::scan_result::ScanResult;
 use crate::model::store::StoreHealth;
@@ -228,4 +229,34 @@ fn every_alert_has_its_page_in_the_runbook() {
         assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
     }
     assert_eq!(crate::export::alerts::runbook("#", AlertName::Blind), "#pfnwatchblind");
+}
+
+#[test]
+fn memmaps_that_were_not_returned_are_told_until_the_next_boot() {
+    let mut view = view::healthy();
+    assert!(names(&found(&view)).is_empty());
+    view.status.memmap_return.lost_bytes = [(MemmapEvidence::Release, 16 << 20)].into();
+    let suspected = the(&found(&view), AlertName::MemmapNotReturned);
+    assert!(
+        suspected.annotation("summary").contains("is suspected not to have returned 16 MiB of DRAM"),
+        "{suspected:?}"
+    );
+    view.status.memmap_return.lost_bytes.insert(MemmapEvidence::Code, 4096);
+    let known = the(&found(&view), AlertName::MemmapNotReturned);
+    assert!(known.annotation("summary").contains("did not return"), "{known:?}");
+    assert!(known.annotation("description").contains("(16781312 bytes)"), "{known:?}");
+    view.status.memmap_return.lost_bytes.clear();
+    view.store.error = Some("no space left".to_owned());
+    assert!(found(&view).cannot_judge(&known), "what was lost before this agent is in the store");
+}
+
+#[test]
+fn a_kernel_that_does_not_return_memmaps_is_a_capacity_regression() {
+    let mut view = view::healthy();
+    let cost = |kernel| cost(kernel, 16 * GIB, 64);
+    let subject = RegressionSubject::MemmapReturn { not_returned_bytes: GIB };
+    view.regressions.push(Regression { subject, before: cost("6.17.13"), after: cost("6.18.15") });
+    let alert = the(&found(&view), AlertName::CapacityRegression);
+    assert_eq!(alert.labels["subject"], "memmap_return");
+    assert!(alert.annotation("description").contains("1 GiB are lost each time"), "{alert:?}");
 }

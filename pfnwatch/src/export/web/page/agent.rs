@@ -30,6 +30,7 @@ fn facts(view: &View) -> Vec<(&'static str, String)> {
         ("Mode", mode(status)),
         ("Guard", guard(status)),
         ("Kernel", kernel(&status.max_struct_page)),
+        ("Memmaps in DRAM", format!("the kernel: {}", status.memmap_return.describe())),
         (
             "Records",
             format!("{} received, {} events told of", status.records.received, view.events.values().sum::<u64>()),

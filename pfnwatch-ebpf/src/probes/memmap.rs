@@ -1,0 +1,28 @@
+//! Memmaps of device memory that are removed.
+
+use aya_ebpf::macros::kprobe;
+use aya_ebpf::programs::ProbeContext;
+
+use crate::kernel::Pagemap;
+use crate::{emit, ownership};
+
+/// So many ranges of one device are reported: one for a namespace, more for a dax device that was made of several gaps.
+const MAX_RANGES: u64 = 8;
+
+/// `void memunmap_pages(struct dev_pagemap *pgmap)` (mm/memremap.c): once for each device that is disabled, before its memmap is freed.
+#[kprobe]
+fn memmap_removed(ctx: ProbeContext) -> u32 {
+    let Some(pagemap) = ctx.arg::<u64>(0).map(Pagemap::at) else { return 0 };
+    if !ownership::is_active() {
+        return 0;
+    }
+    // A fault has been counted.
+    let Ok(ranges) = pagemap.ranges() else { return 0 };
+    for index in 0..MAX_RANGES {
+        if index >= ranges {
+            break;
+        }
+        emit::removal(|removal| pagemap.describe(index, removal));
+    }
+    0
+}

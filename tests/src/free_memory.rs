@@ -1,0 +1,37 @@
+//! Free memory once nothing moves any more. Pages that were freed wait in lists of the CPUs, 2 MiB pieces as well, and are not in
+//! MemFree (mm/page_alloc.c, free_unref_page): both are summed.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::KIB;
+
+const PAGE: u64 = 4 * KIB;
+/// The counters are folded once a second.
+const SETTLED: Duration = Duration::from_millis(2500);
+
+/// Bytes that are free, after the caches were dropped.
+pub fn settled() -> Result<u64> {
+    fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop caches")?;
+    thread::sleep(SETTLED);
+    Ok(value("/proc/meminfo", "MemFree:")? * KIB + in_cpu_lists()?)
+}
+
+/// Bytes of all pages in the CPUs' lists of all zones.
+fn in_cpu_lists() -> Result<u64> {
+    let zones = fs::read_to_string("/proc/zoneinfo").context("cannot read /proc/zoneinfo")?;
+    let counts = zones.lines().filter_map(|line| line.trim_start().strip_prefix("count:"));
+    let pages: u64 = counts.map(|count| count.trim().parse::<u64>()).sum::<Result<u64, _>>()?;
+    Ok(pages * PAGE)
+}
+
+/// The number of a line of a file of procfs.
+pub fn value(file: &str, key: &str) -> Result<u64> {
+    let text = fs::read_to_string(file)?;
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(key));
+    let line = line.with_context(|| format!("{file} has no {key}"))?;
+    Ok(line.split_whitespace().nth(1).with_context(|| line.to_owned())?.parse()?)
+}
