@@ -94,7 +94,9 @@ fn denial_of_the_guard() -> Result<()> {
     guard.denies(&made)?;
     for which in [&*made.namespace, &made.holder] {
         let findings = why(3, &[which])?;
-        assert_eq!(finding(&findings, &made.namespace, "bind_refused", log)?["evidence"], "kernel_log");
+        let refused = finding(&findings, &made.namespace, "bind_refused", log)?;
+        assert_eq!(refused["evidence"], "kernel_log");
+        ensure!(refused["explanation"].as_str().is_some_and(|text| text.contains("mode is enforce")), "{refused:#}");
         let denied = finding(&findings, &made.namespace, "denied_by_guard", log)?;
         let exemption = format!("sudo pfnwatch allow --region {region} --once");
         ensure!(denied["next"].as_str().is_some_and(|next| next.starts_with(&exemption)), "{denied:#}");

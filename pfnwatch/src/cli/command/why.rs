@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
+use super::mode;
 use crate::analysis::why::event_failure::{self, Recorded, of_event};
 use crate::analysis::why::host::{History, Subject, explain};
 use crate::analysis::why::kernel_message::{KernelMessage, LoggedMessage};
@@ -18,6 +19,7 @@ use crate::analysis::why::log_failure::of_log;
 use crate::analysis::why::ndctl_message;
 use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
+use crate::cli::socket_args::SocketArgs;
 use crate::cli::store_args::StoreArgs;
 use crate::config::ConfigArgs;
 use crate::model::exit::Exit;
@@ -25,7 +27,8 @@ use crate::model::info_block::SavedInfoBlock;
 use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
 use crate::model::kernel::KernelFacts;
 use crate::model::scan_result::ScanResult;
-use crate::model::why::{FailureEvidence, Finding};
+use crate::model::why::{FailureCause, FailureEvidence, Finding};
+use crate::os::control_client;
 use crate::os::kernel_log::{KMSG, KernelLog, boot_time};
 use crate::os::paths::Paths;
 use crate::store::{EventFilter, Reader};
@@ -46,7 +49,8 @@ Examples:
                                          what a message of ndctl or of the kernel means
   pfnwatch why --kernel-log dmesg.txt    a log that was saved
 
-It reads the kernel's log of this boot, the event store, the info blocks that the agent saved, and sysfs. It changes no namespace.
+It reads the kernel's log of this boot, the event store, the info blocks that the agent saved, the agent's mode, and sysfs. It changes no \
+namespace.
 
 Exit codes: 0 nothing is wrong, or nothing known; 1 error; 2 wrong usage; 3 a cause was found; 4 the kernel's log cannot be read, \
 and nothing else has a cause.")]
@@ -69,6 +73,9 @@ pub struct Args {
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
+    /// Where the agent is
+    #[command(flatten)]
+    socket: SocketArgs,
 }
 
 /// The answers, and what could not be looked at.
@@ -156,7 +163,19 @@ fn add_host(report: &mut WhyReport, args: &Args, paths: &Paths) -> anyhow::Resul
         bail!("{which} is no namespace, device or region of this host, and no known failure is about it");
     }
     report.findings.extend(explain(&scan, history, subject.as_ref()));
+    add_policy(report, &args.socket.path);
     Ok(())
+}
+
+/// Adds the agent's mode to a refused bind: another security module may have refused it.
+fn add_policy(report: &mut WhyReport, socket: &Path) {
+    let mut refused =
+        report.findings.iter_mut().filter(|finding| finding.answer.cause == FailureCause::BindRefused).peekable();
+    if refused.peek().is_some() {
+        let mode = control_client::status(socket).map(|status| mode::sentence(&status.mode));
+        let mode = mode.unwrap_or_else(|_| "unknown, since no agent answers".to_owned());
+        refused.for_each(|finding| finding.answer.explanation += &format!("; the agent's mode is {mode}"));
+    }
 }
 
 fn kernel_log(file: Option<&Path>, paths: &Paths) -> anyhow::Result<KernelLog> {

@@ -78,7 +78,7 @@ impl KernelMessage {
                     "this kernel does not offer the align of its info block, {}: boot a kernel with huge pages of that size, or create it again with another --align",
                     Bytes(*block)
                 ),
-                format!("cat /sys/bus/nd/devices/{region}/*_seed; cat /sys/bus/nd/devices/*/supported_alignments"),
+                "grep . /sys/bus/nd/devices/*/supported_alignments",
             ),
             Self::Settings => Answer::new(
                 Cause::SettingsMismatch,
@@ -139,7 +139,7 @@ impl KernelMessage {
                     "something else of the kernel holds {}: a second driver, memmap= twice, a crash kernel; the info block may have been written already",
                     range.as_deref().unwrap_or("these addresses")
                 ),
-                "sudo grep -v '^ ' /proc/iomem",
+                "sudo cat /proc/iomem",
             ),
             Self::ErrorsNotCleared { sectors, first } => Answer::new(
                 Cause::MemoryErrors,

@@ -75,7 +75,7 @@ fn arguments(args: &Args, paths: &Paths, words: &[&str]) -> Vec<String> {
     if matches!(command, "why" | "events") {
         all.extend(args.store.options());
     }
-    if command == "status" {
+    if matches!(command, "status" | "why") {
         all.extend(["--control-socket".to_owned(), text(&args.socket.path)]);
     }
     if command == "scan" && args.without_ebpf {

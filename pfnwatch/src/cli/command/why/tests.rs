@@ -244,7 +244,9 @@ fn a_denial_is_explained_by_log_and_event() {
     assert_eq!(host.causes(&["pfn0.5"]), expected);
     assert_eq!(host.causes(&["namespace0.7"]), expected);
     assert_eq!(host.causes(&[])[..2], expected);
-    let findings = host.why(&["pfn0.5"]).unwrap().findings;
+    let findings = host.why(&["pfn0.5", "--control-socket", "/none"]).unwrap().findings;
+    let refused = &findings[0].answer.explanation;
+    assert!(refused.ends_with("; the agent's mode is unknown, since no agent answers"), "{refused}");
     assert_eq!(findings[1].answer.next, "sudo pfnwatch allow --region region0 --once");
 }
 
