@@ -60,7 +60,8 @@ fn character_device(device: &MemoryDevice, mode: NamespaceMode, host: &KernelPar
     };
     let deduplicated = is_deduplicated(mode, align, host);
     let place = Some(MemmapPlace::Dram);
-    DeviceMemory { place, memmap, deduplicated, usable: Some(size), ..DeviceMemory::default() }
+    let notes = memmap.is_none().then(|| why_unknown(host)).into_iter().collect();
+    DeviceMemory { place, memmap, deduplicated, usable: Some(size), notes, ..DeviceMemory::default() }
 }
 
 fn system_ram(device: &MemoryDevice, hotplug: &MemoryHotplug, host: &KernelParameters) -> DeviceMemory {
@@ -118,6 +119,9 @@ fn added(
         stranded: whole_blocks(device, hotplug).ok().and_then(|whole| device.size.clone().ok()?.checked_sub(whole)),
         ..DeviceMemory::default()
     };
+    if memory.memmap.is_none() {
+        memory.notes.push(why_unknown(host));
+    }
     match memory.stranded {
         Some(0) | None => {}
         Some(bytes) => {
@@ -198,6 +202,12 @@ fn whole_blocks(device: &MemoryDevice, hotplug: &MemoryHotplug) -> Attribute<u64
 
 fn sum(mut parts: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     parts.try_fold(0_u64, |sum, part| sum.checked_add(part?))
+}
+
+fn why_unknown(host: &KernelParameters) -> String {
+    let why =
+        if host.struct_page.is_none() { "sizeof(struct page) is unknown" } else { "it cannot be computed to the byte" };
+    format!("the bytes of its memmap are unknown: {why}")
 }
 
 fn unreadable(device: &MemoryDevice, attribute: &'static str, why: &AttributeError) -> DeviceMemory {

@@ -149,6 +149,17 @@ fn what_is_unknown_has_its_reason_and_no_number() {
 }
 
 #[test]
+fn without_btf_the_memmap_is_unknown_with_its_reason() {
+    let no_btf = KernelParameters { struct_page: None, ..host() };
+    for device in [kmem(GIB, 0), device(DeviceDriver::DeviceDax, START, GIB)] {
+        let memory = of_device(&device, &hotplug(128 * MIB, false), &no_btf);
+        assert_eq!((memory.memmap, memory.dram(), memory.usable), (None, None, Some(GIB)));
+        let why = "the bytes of its memmap are unknown: sizeof(struct page) is unknown";
+        assert!(memory.notes.iter().any(|note| note == why), "{memory:?}");
+    }
+}
+
+#[test]
 fn another_mode_is_predicted() {
     let hotplug = hotplug(128 * MIB, true);
     let now = device(DeviceDriver::DeviceDax, START, GIB + 2 * MIB);
