@@ -6,12 +6,13 @@ use uuid::Uuid;
 use crate::analysis::event_assessment::judgement;
 use crate::model::event::ExistingNamespace;
 use crate::model::scan_result::AssessedNamespace;
+use crate::model::verdict::Verdict;
 
-/// The event of a namespace that existed when observation began; `None` if it has no map=dev.
+/// The event of a namespace that existed when observation began; `None` if it has no map=dev, and is not refused either.
 #[must_use]
 pub fn existing_namespace(judged: &AssessedNamespace) -> Option<ExistingNamespace> {
     let AssessedNamespace { namespace, facts, assessment, .. } = judged;
-    if judged.map() != Some(Map::Dev) {
+    if judged.map() != Some(Map::Dev) && assessment.verdict != Verdict::Refused {
         return None;
     }
     let holder = namespace.holder.as_ref().ok();
@@ -42,12 +43,13 @@ pub(crate) mod tests {
     use pfnwatch_common::InfoBlock;
 
     use super::*;
-    use crate::model::event::{Body, Event, Time};
-    use crate::model::inventory::{InfoBlocks, Inventory};
+    use crate::model::event::{BlockOrigin, Body, Event, NamespaceId, Time};
+    use crate::model::info_block::SavedInfoBlock;
+    use crate::model::inventory::{AttributeError, InfoBlocks, Inventory, Namespace, SysfsMode};
     use crate::model::kernel::KernelFacts;
     use crate::model::scan_result::ScanResult;
     use crate::model::thresholds::Thresholds;
-    use crate::model::verdict::{Cause, Evidence, Verdict};
+    use crate::model::verdict::{Cause, Evidence};
     use crate::sysfs::inventory::SysfsRoots;
     use crate::testing::tree::{Pmem, Tree};
 
@@ -79,9 +81,8 @@ pub(crate) mod tests {
         (inventory, blocks)
     }
 
-    pub(crate) fn scanned() -> Vec<AssessedNamespace> {
-        let (inventory, blocks) = inventory();
-        let kernel = KernelFacts {
+    fn kernel() -> KernelFacts {
+        KernelFacts {
             release: "6.1.0".into(),
             page_size: 4096,
             struct_page_size: Some(64),
@@ -89,8 +90,12 @@ pub(crate) mod tests {
             may_lose_memmap: false,
             allows_empty: None,
             aligns: None,
-        };
-        ScanResult::assess(inventory, &blocks, kernel, &Thresholds::default()).namespaces
+        }
+    }
+
+    pub(crate) fn scanned() -> Vec<AssessedNamespace> {
+        let (inventory, blocks) = inventory();
+        ScanResult::assess(inventory, &blocks, kernel(), &Thresholds::default()).namespaces
     }
 
     #[test]
@@ -111,6 +116,35 @@ pub(crate) mod tests {
         assert_eq!(regressed.judgement.evidence, Some(Evidence::InfoBlock));
         assert_eq!((good.judgement.verdict, good.page_struct_size_bytes), (Verdict::Ok, None));
         assert!(good.enabled && regressed.enabled);
+    }
+
+    /// A piece of a memmap= range that the kernel cannot map, and a saved block that it does not take.
+    #[test]
+    fn a_refused_namespace_is_reported_with_the_kernels_reason() {
+        let (inventory, _) = inventory();
+        let [first, ..] = inventory.namespaces.as_slice() else { panic!("{inventory:?}") };
+        let disabled =
+            Namespace { holder: Err(AttributeError::Empty), uuid: Err(AttributeError::Absent), ..first.clone() };
+        let piece = Namespace { size: Ok(16384), ..disabled.clone() };
+        let raw = Namespace { mode: Ok(SysfsMode::Raw), ..disabled };
+        let block = InfoBlock { parent_uuid: [0; 16], ..InfoBlock::sample(514 << 20, 32) };
+        let id = NamespaceId {
+            namespace: raw.name.clone(),
+            namespace_uuid: None,
+            start_address: raw.resource.clone().expect("an address"),
+            size_bytes: 16 * GIB,
+        };
+        let seen = Time(std::time::UNIX_EPOCH);
+        let saved = SavedInfoBlock::new(id, Box::new(block.encode()), BlockOrigin::Read, seen).expect("a block");
+        for (namespace, reason) in [(piece, "unable to map"), (raw, "struct page size mismatch")] {
+            let mut blocks = InfoBlocks::default();
+            blocks.add_saved(std::slice::from_ref(&namespace), [&saved]);
+            let inventory = Inventory { regions: Vec::new(), namespaces: vec![namespace] };
+            let scan = ScanResult::assess(inventory, &blocks, kernel(), &Thresholds::default());
+            let event = existing_namespace(&scan.namespaces[0]).expect("an event");
+            assert_eq!((event.judgement.verdict, event.enabled), (Verdict::Refused, false));
+            assert!(event.judgement.detail.contains(reason), "{}", event.judgement.detail);
+        }
     }
 
     #[test]
