@@ -110,10 +110,11 @@ fn reservation_that_is_in_use_is_refused_before_the_block() -> Result<()> {
 /// that the kernel is to log.
 fn scanned_as_refused(namespace: &str, block: &InfoBlock) -> Result<String> {
     let scan: Value = serde_json::from_str(&command::run("/bin/pfnwatch", &["scan", "--format", "json"])?)?;
-    let rows = scan["namespaces"].as_array().context("no namespaces")?;
-    let row = rows.iter().find(|row| row["namespace"] == namespace).context("not in the report")?;
-    assert_eq!(row["verdict"], "refused", "{row:#}");
-    let detail = row["detail"].as_str().context("no detail")?;
+    let rows = scan.get("namespaces").and_then(Value::as_array).context("no namespaces")?;
+    let ours = |row: &&Value| has_text(row, "namespace", namespace);
+    let row = rows.iter().find(ours).context("not in the report")?;
+    ensure!(has_text(row, "verdict", "refused"), "{row:#}");
+    let detail = row.get("detail").and_then(Value::as_str).context("no detail")?;
     fs::write("/tmp/refused", block.bytes())?;
     let superblock = Command::new("/bin/pfnwatch").args(["superblock", "/tmp/refused"]).output()?;
     assert_eq!(superblock.status.code(), Some(3), "{superblock:?}");
