@@ -139,7 +139,7 @@ pub(crate) mod tests {
         for (namespace, reason) in [(piece, "unable to map"), (raw, "struct page size mismatch")] {
             let mut blocks = InfoBlocks::default();
             blocks.add_saved(std::slice::from_ref(&namespace), [&saved]);
-            let inventory = Inventory { regions: Vec::new(), namespaces: vec![namespace] };
+            let inventory = Inventory { namespaces: vec![namespace], ..Inventory::default() };
             let scan = ScanResult::assess(inventory, &blocks, kernel(), &Thresholds::default());
             let event = existing_namespace(&scan.namespaces[0]).expect("an event");
             assert_eq!((event.judgement.verdict, event.enabled), (Verdict::Refused, false));
