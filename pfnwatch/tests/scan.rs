@@ -126,6 +126,10 @@ fn wrong_usage_ends_with_2() {
         &["predict", "--size", "1T", "--max-struct-page", "0"],
         &["predict", "--size", "1T", "--region", "region9"],
         &["predict", "--size", "1T", "--format", "csv"],
+        &["predict", "--device", "dax0.0"],
+        &["predict", "--device", "dax9.9", "--mode", "devdax"],
+        &["predict", "--device", "dax9.9", "--mode", "devdax", "--size", "1T"],
+        &["predict", "--size", "1T", "--mode", "system-ram"],
         &["plan", "namespace7.7"],
         &["scan", "--format", "xml"],
     ] {
