@@ -94,7 +94,7 @@ fn judge(facts: &Facts, host: &KernelParameters, thresholds: &Thresholds, measur
     // Where the reservation itself is in order, the most telling hint is the cause.
     let cause = match (cause, hints.first()) {
         (Cause::None, Some(hint)) => {
-            if measured.usable > 0 {
+            if measured.usable > 0 && verdict != Verdict::Refused {
                 detail.clone_from(&hint.detail);
             }
             hint.cause

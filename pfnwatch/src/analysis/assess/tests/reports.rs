@@ -97,3 +97,13 @@ fn an_empty_namespace_warns_before_it_hurts() {
     assert_eq!(got.verdict, Verdict::Refused);
     assert!(got.detail.contains("bad offset with small namespace"), "{}", got.detail);
 }
+
+/// 64 MiB, where rounding to the align is worth a hint: the reason goes before it.
+#[test]
+fn a_refusal_is_not_hidden_by_a_hint() {
+    let geometry = geometry(64 * MIB, 2 * MIB, Map::Dev);
+    let block = InfoBlock { page_struct_size: 32, ..block(&geometry, 64) };
+    let got = assessed(&with_block(&geometry, block));
+    assert_eq!((got.verdict, got.hints.is_empty()), (Verdict::Refused, false), "{got:?}");
+    assert!(got.detail.contains("init failed, struct page size mismatch"), "{}", got.detail);
+}
