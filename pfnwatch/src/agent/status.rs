@@ -79,10 +79,11 @@ impl AgentSnapshot<'_> {
 
     /// The host and its agent, for the web and for alerts.
     pub(super) fn view(&self) -> View {
+        let scan = self.scan();
         View {
             now: self.clock.wall(),
-            status: self.status(),
-            scan: self.scan().map_err(|error| format!("{error:#}")),
+            status: self.status_with(scan.as_ref().ok()),
+            scan: scan.map_err(|error| format!("{error:#}")),
             max_struct_page_size: self.kernel.max_struct_page(),
             programs: self.sensor.programs(),
             runs: self.sensor.program_runs(),
@@ -96,6 +97,10 @@ impl AgentSnapshot<'_> {
     }
 
     pub(super) fn status(&self) -> Status {
+        self.status_with(self.scan().ok().as_ref())
+    }
+
+    fn status_with(&self, scan: Option<&ScanResult>) -> Status {
         let policy = self.guard.policy();
         let ineffective = self.state.ineffective_reason(self.guard);
         Status {
@@ -109,6 +114,8 @@ impl AgentSnapshot<'_> {
                 .self_test()
                 .map(|it| SelfTestStatus { at: Timestamp::from(it.at), how: it.how.clone() }),
             max_struct_page: self.kernel.known().map(|report| report.status.clone()).unwrap_or_default(),
+            totals: scan.map(|scan| scan.totals),
+            device_totals: scan.map(|scan| scan.device_totals),
             memmap_return: self.memmap.status().clone(),
             policy: self.runtime_info.policy_status(self.guard.number(), policy.thresholds),
             exemptions: self.exemptions(),

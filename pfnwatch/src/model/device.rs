@@ -207,7 +207,7 @@ pub struct AssessedDevice {
 }
 
 /// Sums over the devices of a host, in bytes. What is unknown of a device is not in them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DeviceTotals {
     /// Devices.

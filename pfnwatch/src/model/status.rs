@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::device::DeviceTotals;
 use crate::model::event::{MaxStructPageStatus, ProgramState, RecordTotals};
 use crate::model::memmap_return::MemmapReturnStatus;
 use crate::model::policy::{ExemptionSubject, Mode, ModeSource, OnAgentExit};
 use crate::model::timestamp::Timestamp;
+use crate::model::verdict::NamespaceTotals;
 
 /// The agent's status at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub struct Status {
     pub self_test: Option<SelfTestStatus>,
     /// What the running kernel reserves for each page.
     pub max_struct_page: MaxStructPageStatus,
+    /// Sums over the namespaces; `None` if they cannot be read.
+    #[serde(default)]
+    pub totals: Option<NamespaceTotals>,
+    /// Sums over the devices that no namespace owns; `None` if they cannot be read.
+    #[serde(default)]
+    pub device_totals: Option<DeviceTotals>,
     /// Whether the running kernel returns a memmap in DRAM when its device is disabled, and what it lost.
     #[serde(default)]
     pub memmap_return: MemmapReturnStatus,

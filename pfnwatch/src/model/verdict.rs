@@ -158,7 +158,7 @@ impl Hint {
 
 /// Sums over the namespaces of a host, in bytes. What is not known of a namespace is not in them; `unknown` counts
 /// those.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NamespaceTotals {
     /// Namespaces.

@@ -61,7 +61,7 @@ pub fn healthy() -> View {
     let memmap_counter = Some(MemmapCounter { bytes: 320 << 20, may_overcount_deduplicated: false });
     View {
         now: UNIX_EPOCH + Duration::from_secs(1_767_323_045),
-        status: status(),
+        status: Status { totals: Some(scan.totals), device_totals: Some(scan.device_totals), ..status() },
         scan: Ok(ScanResult { memmap_counter, ..scan }),
         max_struct_page_size: Some(64),
         programs: programs(),
@@ -226,6 +226,8 @@ pub fn status() -> Status {
         ineffective_reason: Some("the mode is audit".to_owned()),
         self_test: Some(SelfTestStatus { at: then, how: "the guard ran when a cgroup was made".to_owned() }),
         max_struct_page: MaxStructPageStatus { max_struct_page_size_bytes: Some(64), ..MaxStructPageStatus::default() },
+        totals: None,
+        device_totals: None,
         memmap_return: MemmapReturnStatus {
             verdict: MemmapVerdict::Returned,
             evidence: Some(MemmapEvidence::Code),

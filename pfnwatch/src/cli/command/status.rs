@@ -8,11 +8,13 @@ use crate::cli::output::json::Format;
 use crate::cli::output::terminal;
 use crate::cli::socket_args::SocketArgs;
 use crate::export::line;
+use crate::model::device::DeviceTotals;
 use crate::model::event::{MaxStructPageStatus, ProgramState, RecordTotals};
 use crate::model::exit::Exit;
 use crate::model::policy::{Mode, OnAgentExit};
 use crate::model::status::{AgentStatus, GuardStatus, PolicyStatus, Status, WebStatus};
-use crate::model::units::Bytes;
+use crate::model::units::{Bytes, Plural};
+use crate::model::verdict::NamespaceTotals;
 use crate::os::control_client;
 use crate::os::paths::Paths;
 
@@ -59,6 +61,10 @@ fn render(status: &Status) -> String {
     line("observing", &observation(&status.agent));
     for text in programs(&status.programs) {
         line("", &text);
+    }
+    line("memory", &namespaces(status.totals.as_ref()));
+    if let Some(devices) = status.device_totals.as_ref().and_then(devices) {
+        line("", &devices);
     }
     line("records", &records(&status.records));
     line("last event", status.last_event.as_deref().unwrap_or("none yet"));
@@ -110,6 +116,33 @@ fn memory(agent: &AgentStatus) -> String {
     let Some(memory) = agent.memory else { return "its memory is not known".to_owned() };
     let (own, file, shared) = (memory.anonymous_bytes, memory.file_bytes, memory.shared_bytes);
     format!("in memory: {} of its own, {} of files, {} shared", Bytes(own), Bytes(file), Bytes(shared))
+}
+
+fn namespaces(totals: Option<&NamespaceTotals>) -> String {
+    let Some(totals) = totals else {
+        return "the namespaces cannot be read: `pfnwatch scan` gives the reason".to_owned();
+    };
+    let excess = Some(totals.excess_bytes).filter(|bytes| *bytes > 0);
+    let excess = excess.map(|bytes| format!(", {} too much", Bytes(bytes))).unwrap_or_default();
+    format!(
+        "{} of {}: {} reserved{excess}; {}",
+        Plural(totals.namespaces, "namespace"),
+        Bytes(totals.size_bytes),
+        Bytes(totals.reservation_bytes),
+        dram(totals.memmap_dram_bytes, totals.memmap_dram_unknown)
+    )
+}
+
+fn devices(totals: &DeviceTotals) -> Option<String> {
+    let dram = || dram(totals.memmap_dram_bytes, totals.memmap_dram_unknown);
+    let text = || format!("{} of {}: {}", Plural(totals.devices, "device"), Bytes(totals.size_bytes), dram());
+    (totals.devices > 0).then(text)
+}
+
+fn dram(bytes: u64, unknown: u64) -> String {
+    let unknown = Some(unknown).filter(|count| *count > 0);
+    let unknown = unknown.map(|count| format!(", unknown for {count}")).unwrap_or_default();
+    format!("{} of DRAM for memmaps{unknown}", Bytes(bytes))
 }
 
 fn programs(programs: &[ProgramState]) -> Vec<String> {
@@ -262,12 +295,30 @@ mod tests {
             "DROPPED      2 reported blocks (above the limit)",
             "3 MiB of its own, 6 MiB of files",
             "http://127.0.0.1:9464/",
+            "memory       2 namespaces of 32 GiB: 260 MiB reserved; 64 MiB of DRAM for memmaps\n",
             "guard        attached and armed",
             "enforcement  not requested: the mode is audit",
             "returns a memmap in DRAM when its device is disabled (code)",
         ] {
             assert!(said.contains(part), "{part}: {said}");
         }
+        let totals = status.totals.as_mut().unwrap();
+        (totals.excess_bytes, totals.memmap_dram_unknown) = (64 << 20, 1);
+        status.device_totals = Some(DeviceTotals {
+            devices: 1,
+            size_bytes: 1 << 30,
+            memmap_dram_bytes: 16 << 20,
+            ..DeviceTotals::default()
+        });
+        let text = render(&status);
+        for part in [
+            "reserved, 64 MiB too much; 64 MiB of DRAM for memmaps, unknown for 1\n",
+            "1 device of 1 GiB: 16 MiB of DRAM",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        status.totals = None;
+        assert!(render(&status).contains("memory       the namespaces cannot be read"));
         assert!(!said.contains("did not run") && !said.contains("lost since boot"));
         let memmaps = &mut status.memmap_return;
         memmaps.verdict = MemmapVerdict::NotReturned;
