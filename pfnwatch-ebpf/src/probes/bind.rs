@@ -98,11 +98,7 @@ fn bind_result_spare(ctx: FExitContext) -> i32 {
 
 #[inline(always)]
 fn keep_result(ctx: &FExitContext) -> i32 {
-    let Some(attempt) = in_flight() else {
-        // A fault has been counted.
-        let _ = end_without_beginning(ctx);
-        return 0;
-    };
+    let Some(attempt) = in_flight() else { return 0 };
     // dax_pmem's probe makes a device on the dax bus, whose own probe ends inside ours.
     if ctx.arg::<u64>(0) != attempt.device_address || attempt.seen.has(CaptureFlags::BOUND) {
         return 0;
@@ -113,32 +109,6 @@ fn keep_result(ctx: &FExitContext) -> i32 {
         attempt.seen = attempt.seen.with(CaptureFlags::BOUND);
     }
     0
-}
-
-/// What really_probe returns if the guard refuses the link `driver` (`kernfs_create_link`, fs/kernfs/symlink.c): no driver's
-/// probe ran.
-const REFUSED: i32 = -12;
-
-/// No probe saw the beginning of this bind: kprobes or ftrace are switched off, which exit programs do not need, or the agent
-/// was just attaching. So what is on the namespace is not known any more, and the guard judges nothing on it.
-#[inline(always)]
-fn end_without_beginning(ctx: &FExitContext) -> Read<()> {
-    // Without an end an attempt is over before.
-    if !ownership::is_active() || !globals::bind_seen() || matches!(ctx.ret::<i32>(), Ok(REFUSED)) {
-        return Ok(());
-    }
-    let device = Device::at(ctx.arg::<u64>(0));
-    match device.personality()? {
-        Personality::Pfn | Personality::Dax => known_blocks::mark_unseen(NdPfn::of(device)?),
-        Personality::NamespacePmem | Personality::NamespaceIo => {
-            known_blocks::mark_namespace_unseen(Namespace::of(device)?)
-        }
-        personality @ Personality::Btt => match claimed_by(device, personality)? {
-            Some(namespace) => known_blocks::mark_namespace_unseen(namespace),
-            None => Ok(()),
-        },
-        Personality::Other => Ok(()),
-    }
 }
 
 /// `int __pm_runtime_idle(struct device *dev, int rpmflags)` (drivers/base/power/runtime.c): the first thing that the driver core

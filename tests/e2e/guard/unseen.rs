@@ -14,11 +14,9 @@ use guest::policy::{GuardMode, Policy};
 use guest::{namespace, regions, sysfs, wait};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::fixtures::{MODES, again, rewrite_block, small};
+use super::fixtures::{MODES, again, small};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// 0 disarms all kprobes of the kernel, 1 arms them again.
-const KPROBES: &str = "/sys/kernel/debug/kprobes/enabled";
 const AUTOPROBE: &str = "/sys/bus/nd/drivers_autoprobe";
 
 /// No device of libnvdimm is probed by itself as long as this lives.
@@ -120,32 +118,6 @@ fn existing_block_on_a_region_that_was_enabled_again_is_enabled_through_a_seed()
     namespace::disable(&namespace)?;
     guard.denies(&again(&wanted, &namespace)?)?;
     guard.judged_only(&["unjudged", "denied"])
-}
-
-/// What is bound while kprobes are off is not seen, and the agent has not noticed that yet: here another block is written meanwhile.
-#[test]
-fn existing_block_that_was_written_while_kprobes_were_off_is_enabled_through_a_seed() -> Result<()> {
-    for mode in MODES {
-        let region = regions::fresh()?.first;
-        let wanted = small(&region, mode);
-        let made = creation::create(&wanted)?;
-        let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
-        let first = u8::from_str_radix(made.block_uuid.get(..2).context("no uuid")?, 16)? ^ 1;
-        let uuid = format!("{first:02x}{}", made.block_uuid.get(2..).context("no uuid")?);
-        fs::write(KPROBES, "0").with_context(|| format!("cannot write {KPROBES}"))?;
-        let written = (|| -> Result<()> {
-            rewrite_block(&made.namespace, |block| block.uuid[0] ^= 1)?;
-            let by_hand = creation::claim(&wanted, &made.namespace, &uuid)?;
-            by_hand.bind().with_context(|| format!("an existing block is refused{}", guard.output()))
-        })();
-        fs::write(KPROBES, "1").with_context(|| format!("cannot write {KPROBES}"))?;
-        written?;
-        guard.judgement("unjudged", &PreparedNamespace { block_uuid: uuid, ..made })?;
-        // What is seen is judged.
-        guard.denies(&creation::prepare(&small(&region, mode))?)?;
-        guard.judged_only(&["unjudged", "denied"])?;
-    }
-    Ok(())
 }
 
 /// The same block uuid again, where the block with it is gone: a creation.
