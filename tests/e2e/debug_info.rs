@@ -35,7 +35,8 @@ fn archive_has_the_verifiers_answers_and_changes_nothing() -> Result<()> {
     assert_eq!(ndctl::ndctl(&["list", "-NiRX"])?, before);
     let count = |needle: &str| text.matches(needle).count();
     ensure!(count(": loads\n") >= 10, "few programs load: {text}");
-    ensure!(count("\"enforcement_effective\"") == 1, "no status");
+    // Events of the guard's state have it, too.
+    ensure!(count("\"enforcement_effective\"") > 0, "no status: {text}");
     let uuids = [&kept.namespace_uuid, &kept.block_uuid, &disabled.namespace_uuid];
     ensure!(uuids.into_iter().all(|uuid| count(uuid) > 0), "{uuids:?} are not all in events and blocks");
     let anonymous = archive(&["--anonymize"])?;

@@ -12,6 +12,8 @@ pub(super) const PROCESSOR_FLAG: &str = "-hypervisor";
 const CXL: [&str; 3] =
     ["volatile-memdev=cxl-mem0", "volatile-memdev=cxl-mem1", "persistent-memdev=cxl-mem2,lsa=labels2"];
 
+pub(super) const VIRTIO_PMEM_BYTES: u64 = 1 << 30;
+
 pub(super) fn arguments() -> Vec<String> {
     let mut words = ["-device", "pxb-cxl,bus_nr=12,bus=pcie.0,id=cxl0"].map(str::to_owned).to_vec();
     let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
@@ -22,7 +24,7 @@ pub(super) fn arguments() -> Vec<String> {
         add("-device", format!("cxl-rp,port={number},bus=cxl0,id=port{number},chassis=0,slot={serial}"));
         add("-device", format!("cxl-type3,bus=port{number},{memory},id=cxl-device{number},sn={serial:#x}"));
     }
-    add("-object", "memory-backend-ram,id=virtio-mem,share=on,size=1G".to_owned());
+    add("-object", format!("memory-backend-ram,id=virtio-mem,share=on,size={VIRTIO_PMEM_BYTES}"));
     add("-device", "virtio-pmem-pci,bus=pcie.0,memdev=virtio-mem".to_owned());
     words
 }

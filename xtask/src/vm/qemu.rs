@@ -117,8 +117,12 @@ fn kvm_works(program: &Path, kernel_image: &Path) -> bool {
     console.is_ok_and(|text| text.contains("Kernel panic - not syncing: VFS"))
 }
 
-/// DRAM, and address space for the NVDIMMs: up to the end of the last that has an address, and as much again.
+/// DRAM, and address space for the NVDIMMs and virtio-pmem: up to the end of the last that has an address, and as much again.
 fn memory(machine: &Scenario) -> String {
+    if machine.has_memory_devices {
+        let space = machine.memory_bytes + 2 * memory_devices::VIRTIO_PMEM_BYTES;
+        return format!("{}M,slots=1,maxmem={}M", machine.memory_bytes / MIB, space / MIB);
+    }
     if machine.nvdimms.is_empty() {
         return format!("{}M", machine.memory_bytes / MIB);
     }

@@ -10,7 +10,10 @@ use crate::model::why::{FailureEvidence, Finding};
 
 /// The names of a namespace and of what belongs to it, by one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject(BTreeSet<String>);
+pub struct Subject {
+    which: String,
+    names: BTreeSet<String>,
+}
 
 impl Subject {
     /// By the name of a namespace, its namespace uuid, its pfn, dax or btt device, its region, or its node in `/dev`.
@@ -31,11 +34,11 @@ impl Subject {
                 names.extend(own);
             }
         }
-        Self(names)
+        Self { which: which.to_owned(), names }
     }
 
     fn has(&self, name: Option<&str>) -> bool {
-        name.is_some_and(|name| self.0.contains(name))
+        name.is_some_and(|name| self.names.contains(name))
     }
 
     /// Whether this host has it, or a finding is about it.
@@ -48,8 +51,13 @@ impl Subject {
             || findings.iter().any(|finding| self.concerns(finding))
     }
 
+    /// A device's name is used again: if the namespace is known, it counts, unless the device itself was asked for.
     fn concerns(&self, finding: &Finding) -> bool {
-        self.has(finding.namespace.as_deref()) || self.has(finding.device.as_deref())
+        let device = finding.device.as_deref();
+        match finding.namespace.as_deref() {
+            Some(namespace) => self.has(Some(namespace)) || device == Some(&self.which),
+            None => self.has(device),
+        }
     }
 }
 

@@ -271,3 +271,13 @@ fn a_failure_is_over_once_the_namespace_was_enabled() {
     commit(&mut [set_up(0, 2)]);
     assert_eq!(host.causes(&["namespace0.1"]), [named("namespace0.1", Cause::Unknown)]);
 }
+
+/// A device's name is used again: the failure was another namespace's.
+#[test]
+fn a_failure_of_another_namespace_on_a_device_of_this_name_is_left_out() {
+    let mut host = Host::new();
+    host.log = "[    1.0] nd_pmem pfn0.0: namespace0.7 unable to satisfy requested alignment\n".to_owned();
+    assert_eq!(host.causes(&["namespace0.0"]), [named("namespace0.0", Cause::SizeExplained)]);
+    assert_eq!(host.causes(&["namespace0.7"]), [named("namespace0.7", Cause::AlignTooLarge)]);
+    assert!(host.causes(&["pfn0.0"]).contains(&named("namespace0.7", Cause::AlignTooLarge)));
+}
