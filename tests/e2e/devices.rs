@@ -69,6 +69,7 @@ fn cxl_memory_is_a_row_in_each_mode() -> Result<()> {
     device(&name, &same)?;
 
     // It takes the memory of CXL devices by itself, and the kernel sets it online.
+    cxl::online_movable()?;
     modules::load("kmem")?;
     let row = device(
         &name,
@@ -163,6 +164,8 @@ fn virtio_pmem_is_mapped_whole() -> Result<()> {
             "memmap_dram_bytes": 16 * MIB, "namespace_uuid": null,
         }),
     )?;
+    // Each device that is bound holds the module.
+    command::run("/bin/ndctl", &["disable-region", &region])?;
     modules::unload("virtio_pmem")
 }
 

@@ -45,7 +45,8 @@ impl Region {
         write(&region("interleave_granularity"), &text("decoder0.0/interleave_granularity")?)?;
         write(&region("interleave_ways"), &serials.len().to_string())?;
         if kind == Kind::Pmem {
-            write(&region("uuid"), "11111111-2222-4333-8444-555555555555")?;
+            // The kernel compares the length with that of a line (`uuid_store`, drivers/cxl/core/region.c).
+            write(&region("uuid"), "11111111-2222-4333-8444-555555555555\n")?;
         }
         write(&region("size"), &format!("{:#x}", GIB * serials.len() as u64))?;
         for (number, endpoint) in endpoints.iter().enumerate() {
@@ -122,6 +123,11 @@ pub fn unbind(device: &str, driver: &str) -> Result<()> {
 pub fn block_size() -> Result<u64> {
     let text = fs::read_to_string(Path::new(MEMORY).join("block_size_bytes"))?;
     Ok(u64::from_str_radix(text.trim(), 16)?)
+}
+
+/// Lets the kernel set added memory online so that it goes offline again: nothing of its own may be there.
+pub fn online_movable() -> Result<()> {
+    fs::write(Path::new(MEMORY).join("auto_online_blocks"), "online_movable").context("auto_online_blocks")
 }
 
 /// Takes the memory blocks of this range offline; only memory that nobody uses goes.
