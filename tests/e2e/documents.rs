@@ -19,11 +19,6 @@ fn predict_and_plan() -> Result<()> {
 }
 
 #[test]
-fn readme() -> Result<()> {
-    run("README.md", false)
-}
-
-#[test]
 fn troubleshooting() -> Result<()> {
     run("docs/troubleshooting.md", false)
 }
