@@ -703,6 +703,8 @@ impl<W: Write> Agent<W> {
     /// The code that frees memmaps was read: what was removed meanwhile is reported.
     fn on_memmap_code(&mut self, found: Result<MemmapReturn, String>) -> Result<(), Fatal> {
         let events = self.memmap.on_code(found, &*self.clock);
+        // The symbols of the whole kernel were read for it.
+        memory_trim::trim_heap();
         events.into_iter().try_for_each(|event| self.emit_event(event))?;
         self.compare_memmap_return()
     }
