@@ -5,8 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use guest::creation::{self, Mode, NamespaceSpec};
 use guest::cxl::{self, Kind, Region};
-use guest::{GIB, KIB, MIB, command, modules, ndctl, pfnwatch, regions, sysfs, wait};
+use guest::guard::Guard;
+use guest::policy::{GuardMode, Policy};
+use guest::{GIB, KIB, MIB, command, modules, namespace, ndctl, pfnwatch, regions, sysfs, wait};
 use serde_json::{Value, json};
 
 const PAGE: u64 = 4 * KIB;
@@ -136,6 +139,29 @@ fn has_an_ideal_reservation(region: &str) -> Result<()> {
     ndctl::destroy(ndctl::text(&made, "dev")?)
 }
 
+/// The guard refuses an oversize creation there and allows an exempt one. What exists is enabled, whatever it costs.
+fn is_guarded(region: &str) -> Result<()> {
+    let wanted = NamespaceSpec { align_bytes: PAGE, ..NamespaceSpec::new(region, Mode::Fsdax, 64 * MIB) };
+    let existing = creation::create(&wanted)?;
+    namespace::disable(&existing.namespace)?;
+    let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
+    namespace::enable(&existing.namespace)?;
+    guard.set_up(&existing.namespace_uuid, "existing")?;
+    let made = creation::prepare(&wanted)?;
+    let denied = guard.denies(&made)?;
+    ensure!(denied["region"] == region, "{denied:#}");
+    command::run("/bin/pfnwatch", &["allow", "--region", region, "--once", "--for", "10m", "--reason", "test"])?;
+    guard.passes(&made)?;
+    guard.set_up(&made.namespace_uuid, "made")?;
+    for namespace in [&existing.namespace, &made.namespace] {
+        namespace::disable(namespace)?;
+        namespace::enable(namespace)?;
+        namespace::disable(namespace)?;
+        namespace::destroy(namespace)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn persistent_cxl_memory_has_namespaces() -> Result<()> {
     let region = Region::create(Kind::Pmem, &[3])?;
@@ -144,6 +170,7 @@ fn persistent_cxl_memory_has_namespaces() -> Result<()> {
         command::run("/bin/ndctl", action)?;
     }
     has_an_ideal_reservation(&nd)?;
+    is_guarded(&nd)?;
     command::run("/bin/ndctl", &["disable-region", &nd])?;
     region.delete()
 }
@@ -184,6 +211,7 @@ fn ramdax_has_namespaces() -> Result<()> {
     let row = rows.iter().find(|row| row["region"] == region.as_str()).context("the scan has no such region")?;
     ensure!(row["set_cookie"] == "0xcafebeefcafebeef", "{row:#}");
     has_an_ideal_reservation(&region)?;
+    is_guarded(&region)?;
     fs::write(format!("{devices}/drivers/ramdax/unbind"), "e820_pmem")?;
     fs::write(format!("{devices}/devices/e820_pmem/driver_override"), "\n")?;
     modules::unload("nd_e820")

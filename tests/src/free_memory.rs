@@ -5,18 +5,35 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::KIB;
 
 const PAGE: u64 = 4 * KIB;
 /// The counters are folded once a second.
-const SETTLED: Duration = Duration::from_millis(2500);
+const FOLDED: Duration = Duration::from_millis(1250);
+/// What moves in a guest that does nothing.
+const STILL: u64 = 128 * KIB;
+const READINGS: usize = 20;
 
-/// Bytes that are free, after the caches were dropped.
+/// Bytes that are free, after the caches were dropped. The kernel frees the programs and maps of an agent that has ended for seconds, so
+/// this reads until two readings agree.
 pub fn settled() -> Result<u64> {
     fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop caches")?;
-    thread::sleep(SETTLED);
+    thread::sleep(FOLDED);
+    let mut last = free()?;
+    for _ in 0..READINGS {
+        thread::sleep(FOLDED);
+        let now = free()?;
+        if now.abs_diff(last) <= STILL {
+            return Ok(now);
+        }
+        last = now;
+    }
+    bail!("{READINGS} readings of free memory differ by more than {STILL} bytes each")
+}
+
+fn free() -> Result<u64> {
     Ok(value("/proc/meminfo", "MemFree:")? * KIB + in_cpu_lists()?)
 }
 

@@ -34,8 +34,20 @@ pub struct CapacityTotals {
     pub memmap_dram_bytes: u64,
     /// How many namespaces there are of which that is unknown.
     pub memmap_dram_unknown: u64,
-    /// DRAM of removed memmaps that kernels have not returned, since the agents started.
+    /// DRAM of removed memmaps that kernels have not returned since boot.
     pub memmap_not_returned_bytes: u64,
+    /// Devices of the dax bus that no namespace owns.
+    pub devices: u64,
+    /// Sum of their sizes.
+    pub device_size_bytes: u64,
+    /// Sum of what is in use as system RAM.
+    pub device_online_bytes: u64,
+    /// Sum of what does not fill memory blocks.
+    pub device_stranded_bytes: u64,
+    /// DRAM that holds their struct pages, of those of which it is known.
+    pub device_memmap_dram_bytes: u64,
+    /// How many devices there are of which that is unknown.
+    pub device_memmap_dram_unknown: u64,
 }
 
 impl CapacityTotals {
@@ -53,6 +65,12 @@ impl CapacityTotals {
             (&mut self.memmap_dram_bytes, more.memmap_dram_bytes),
             (&mut self.memmap_dram_unknown, more.memmap_dram_unknown),
             (&mut self.memmap_not_returned_bytes, more.memmap_not_returned_bytes),
+            (&mut self.devices, more.devices),
+            (&mut self.device_size_bytes, more.device_size_bytes),
+            (&mut self.device_online_bytes, more.device_online_bytes),
+            (&mut self.device_stranded_bytes, more.device_stranded_bytes),
+            (&mut self.device_memmap_dram_bytes, more.device_memmap_dram_bytes),
+            (&mut self.device_memmap_dram_unknown, more.device_memmap_dram_unknown),
         ] {
             *sum = sum.saturating_add(more);
         }
@@ -148,7 +166,7 @@ pub struct Release {
     pub memmap_dram_bytes: u64,
     /// Of how many namespaces it is not known.
     pub memmap_dram_unknown: u64,
-    /// DRAM of removed memmaps that was not returned, since the agents started.
+    /// DRAM of removed memmaps that was not returned since boot.
     pub memmap_not_returned_bytes: u64,
     #[serde(skip)]
     page_size_bytes: Option<u64>,

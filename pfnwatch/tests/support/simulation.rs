@@ -90,10 +90,12 @@ fn view_of_regressed() -> View {
 }
 
 fn page(mut view: View, release: &str) -> String {
-    if release == NOT_RETURNING {
-        let status = &mut view.status.memmap_return;
-        (status.verdict, status.lost_bytes) = (MemmapVerdict::NotReturned, [(MemmapEvidence::Code, 16 << 20)].into());
-    }
+    let memmaps = &mut view.status.memmap_return;
+    (memmaps.verdict, memmaps.lost_bytes) = if release == NOT_RETURNING {
+        (MemmapVerdict::NotReturned, [(MemmapEvidence::Code, 16 << 20)].into())
+    } else {
+        (MemmapVerdict::Returned, [].into())
+    };
     view.status.agent.kernel = release.to_owned();
     render(&of_view(&view))
 }

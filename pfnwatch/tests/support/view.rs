@@ -96,6 +96,8 @@ pub fn oversize() -> View {
         tree.write("pfn0.3", &[("size", "-1")])
     }));
     view.max_struct_page_size = Some(128);
+    let memmaps = &mut view.status.memmap_return;
+    (memmaps.verdict, memmaps.lost_bytes) = (MemmapVerdict::NotReturned, [(MemmapEvidence::Code, 0)].into());
     view.status.max_struct_page.max_struct_page_size_bytes = Some(128);
     (view.status.mode.mode, view.status.mode.configured_mode) = (Mode::Enforce, Mode::Enforce);
     (view.status.enforcement_effective, view.status.ineffective_reason) = (true, None);

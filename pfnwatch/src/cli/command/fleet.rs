@@ -276,12 +276,25 @@ fn render(report: &FleetReport) -> String {
         Plural(totals.oversize_hosts, "host"),
         Bytes(totals.sums.plan_bytes),
     );
-    let unknown = match totals.sums.memmap_dram_unknown {
+    let unknown = |count: u64, what| match count {
         0 => String::new(),
-        count => format!(", unknown for {}", Plural(count, "namespace")),
+        count => format!(", unknown for {}", Plural(count, what)),
     };
+    let of_namespaces = unknown(totals.sums.memmap_dram_unknown, "namespace");
     // Writing to a string does not fail.
-    let _ = writeln!(text, "DRAM for memmaps: {}{unknown}.", Bytes(totals.sums.memmap_dram_bytes));
+    let _ = writeln!(text, "DRAM for memmaps: {}{of_namespaces}.", Bytes(totals.sums.memmap_dram_bytes));
+    if totals.sums.devices > 0 {
+        let _ = writeln!(
+            text,
+            "{} that no namespace owns, of {}: {} online as system RAM, {} stranded; DRAM for their memmaps: {}{}.",
+            Plural(totals.sums.devices, "device"),
+            Bytes(totals.sums.device_size_bytes),
+            Bytes(totals.sums.device_online_bytes),
+            Bytes(totals.sums.device_stranded_bytes),
+            Bytes(totals.sums.device_memmap_dram_bytes),
+            unknown(totals.sums.device_memmap_dram_unknown, "device"),
+        );
+    }
     let modes: Vec<_> = report.modes.iter().map(|(mode, hosts)| format!("{hosts} {mode}")).collect();
     let _ = writeln!(text, "Guard: {}.", if modes.is_empty() { "no host".to_owned() } else { modes.join(", ") });
     let mut releases = table(&RELEASES, &[1, 2, 3, 4, 5, 6, 7]);

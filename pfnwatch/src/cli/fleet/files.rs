@@ -12,6 +12,7 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{CapacityTotals, Fleet, Host, HostProblem};
+use crate::model::device::DeviceTotals;
 use crate::model::event::SCHEMA;
 
 /// The largest report that is read, in bytes: one of 10,000 namespaces has 10 MB.
@@ -25,6 +26,9 @@ struct ScanReport {
     kernel: ReportKernel,
     verdict: String,
     totals: ReportTotals,
+    /// Reports of earlier builds have none.
+    #[serde(default)]
+    device_totals: DeviceTotals,
     namespaces: NamespaceSums,
 }
 
@@ -167,7 +171,7 @@ fn parse<R: Read>(mut text: impl FnMut() -> io::Result<R>) -> anyhow::Result<Sca
 
 impl ScanReport {
     fn into_host(self) -> Host {
-        let Self { kernel, totals, namespaces, verdict, host: _ } = self;
+        let Self { kernel, totals, device_totals, namespaces, verdict, host: _ } = self;
         Host {
             kernel: Some(kernel.release),
             page_size_bytes: Some(kernel.page_size_bytes),
@@ -184,6 +188,12 @@ impl ScanReport {
                 memmap_dram_bytes: totals.memmap_dram_bytes.unwrap_or(0),
                 memmap_dram_unknown: totals.memmap_dram_unknown.unwrap_or(totals.namespaces),
                 memmap_not_returned_bytes: 0,
+                devices: device_totals.devices,
+                device_size_bytes: device_totals.size_bytes,
+                device_online_bytes: device_totals.online_bytes,
+                device_stranded_bytes: device_totals.stranded_bytes,
+                device_memmap_dram_bytes: device_totals.memmap_dram_bytes,
+                device_memmap_dram_unknown: device_totals.memmap_dram_unknown,
             },
             oversize: verdict == "oversize",
             regressed: namespaces.regressed,

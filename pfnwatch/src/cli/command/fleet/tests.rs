@@ -27,6 +27,8 @@ fn fleet() -> Fleet {
     let mut lossy = host("c", "6.18.15", 64, 0);
     (lossy.memmap_returned, lossy.sums.memmap_not_returned_bytes) = (Some(false), 16 << 20);
     lossy.sums.memmap_dram_unknown = 0;
+    (lossy.sums.devices, lossy.sums.device_size_bytes, lossy.sums.device_online_bytes) = (2, 2 << 30, 1 << 30);
+    (lossy.sums.device_memmap_dram_bytes, lossy.sums.device_memmap_dram_unknown) = (16 << 20, 1);
     fleet.add(lossy);
     fleet
 }
@@ -38,6 +40,8 @@ fn the_table_names_what_matters() {
         "3 hosts, 3 namespaces of 3 TiB",
         "16 GiB of it lost",
         "DRAM for memmaps: 12 MiB, unknown for 2 namespaces.",
+        "2 devices that no namespace owns, of 2 GiB: 1 GiB online as system RAM, 0 B stranded; DRAM for their memmaps: 16 MiB, \
+         unknown for 1 device.",
         "Guard: 3 audit.",
         "REGRESSED Linux 6.1.9: a namespace of 1 TiB costs 16 GiB more than under the cheapest kernel",
         "REGRESSED Linux 6.18.15 does not return a memmap in DRAM when its device is disabled: 1 host with 4 MiB of \

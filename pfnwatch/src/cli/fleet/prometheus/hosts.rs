@@ -24,7 +24,7 @@ const SUMS: [(&str, Set); 10] = [
 
 /// Metrics that may be missing: a kernel without evidence, a host without namespaces. A namespace counts once, however
 /// many replicas of Prometheus have scraped it.
-const MORE: [(&str, Set); 9] = [
+const MORE: [(&str, Set); 15] = [
     ("pfnwatch_kernel_max_struct_page_size_bytes", |host, value| host.max_struct_page_size_bytes = Some(value)),
     ("pfnwatch_kernel_struct_page_size_bytes", |host, value| host.struct_page_size_bytes = Some(value)),
     ("pfnwatch_kernel_memmap_returned", |host, value| host.memmap_returned = Some(value > 0)),
@@ -32,6 +32,12 @@ const MORE: [(&str, Set); 9] = [
         "sum by (cluster, job, instance) (pfnwatch_memmap_not_returned_bytes_total{evidence!=\"release\"})",
         |host, value| host.sums.memmap_not_returned_bytes = value,
     ),
+    ("pfnwatch_host_devices", |host, value| host.sums.devices = value),
+    ("pfnwatch_host_device_size_bytes", |host, value| host.sums.device_size_bytes = value),
+    ("pfnwatch_host_device_online_bytes", |host, value| host.sums.device_online_bytes = value),
+    ("pfnwatch_host_device_stranded_bytes", |host, value| host.sums.device_stranded_bytes = value),
+    ("pfnwatch_host_device_memmap_dram_bytes", |host, value| host.sums.device_memmap_dram_bytes = value),
+    ("pfnwatch_host_device_memmap_dram_unknown", |host, value| host.sums.device_memmap_dram_unknown = value),
     ("pfnwatch_kernel_page_size_bytes", |host, value| host.page_size_bytes = Some(value)),
     ("pfnwatch_enforcement_effective", |host, value| host.guard_effective = Some(value > 0)),
     ("max by (cluster, job, instance) (pfnwatch_capacity_regressions)", |host, value| host.regressed = value > 0),
