@@ -8,7 +8,7 @@ use guest::agent::has_text;
 use guest::creation::{self, Mode, NamespaceSpec, PreparedNamespace};
 use guest::guard::{self, Guard};
 use guest::policy::{GuardMode, Policy};
-use guest::{modules, regions};
+use guest::{modules, regions, wait};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -21,8 +21,9 @@ const PERMITTED_CAPABILITIES: u64 = IDLE_CAPABILITIES | 1 << 2 | 1 << 17 | 1 << 
 
 pub(crate) fn watches_with_little(agent: Pid) -> Result<()> {
     let file = format!("/proc/{agent}/status");
-    let status = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-    let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(":\t"));
+    // What it needs for a while it takes up in the only thread that it has, once another has read the code that frees memmaps.
+    let alone = || fs::read_to_string(&file).ok().filter(|status| value(status, "Threads") == Some("1"));
+    let status = wait::until("the agent's only thread", TIMEOUT, alone)?;
     let wanted = [
         ("CapEff", IDLE_CAPABILITIES),
         ("CapPrm", PERMITTED_CAPABILITIES),
@@ -32,12 +33,14 @@ pub(crate) fn watches_with_little(agent: Pid) -> Result<()> {
         ("NoNewPrivs", 1),
     ];
     for (key, wanted) in wanted {
-        let found = value(key).and_then(|text| u64::from_str_radix(text, 16).ok());
+        let found = value(&status, key).and_then(|text| u64::from_str_radix(text, 16).ok());
         ensure!(found == Some(wanted), "{key}: {found:x?}, and not {wanted:x}");
     }
-    // What it needs for a while it takes up in the only thread that it has.
-    ensure!(value("Threads") == Some("1"), "{} threads", value("Threads").unwrap_or_default());
     Ok(())
+}
+
+fn value<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(":\t"))
 }
 
 fn oversize() -> Result<PreparedNamespace> {
