@@ -116,7 +116,9 @@ fn with_prerequisites(error: anyhow::Error, rows: &[Prerequisite]) -> anyhow::Er
     if missing.is_empty() {
         return error;
     }
-    ExitContext::unsupported(format!("this host cannot be observed: {}", missing.join("; "))).into()
+    let missing = missing.join("; ");
+    ExitContext::unsupported(format!("this host cannot be observed: {missing}; `pfnwatch doctor` lists all of it"))
+        .into()
 }
 
 /// The agent's output has more readers than its configuration, which may hold secrets.
@@ -202,7 +204,10 @@ mod tests {
         let rows =
             [row("kprobes", Availability::No), row("lockdown", Availability::Yes), row("functions", Availability::No)];
         let listed = with_prerequisites(error(), &rows);
-        assert_eq!(listed.to_string(), "this host cannot be observed: kprobes: not there; functions: not there");
+        assert_eq!(
+            listed.to_string(),
+            "this host cannot be observed: kprobes: not there; functions: not there; `pfnwatch doctor` lists all of it"
+        );
         assert_eq!(Exit::from_error(&listed), Exit::Unsupported);
         let kept = with_prerequisites(error(), &[row("kprobes", Availability::Yes)]);
         assert_eq!(kept.to_string(), "the kernel's first error", "what doctor does not find");
