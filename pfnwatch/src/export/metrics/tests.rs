@@ -57,7 +57,7 @@ fn numbers_are_those_of_the_view() {
         ("pfnwatch_config_info{hash=\"e3b0c44298fc1c14\"}".to_owned(), "1"),
         ("pfnwatch_store_up".to_owned(), "1"),
         ("pfnwatch_ready".to_owned(), "1"),
-        ("pfnwatch_kernel_memmap_returned".to_owned(), "1"),
+        ("pfnwatch_kernel_memmap_returned".to_owned(), "0"),
         ("pfnwatch_capacity_regressions{subject=\"memmap_return\"}".to_owned(), "0"),
     ] {
         assert_eq!(value(&text, &series), expected, "{series}");
