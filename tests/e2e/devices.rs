@@ -141,7 +141,7 @@ fn has_an_ideal_reservation(region: &str) -> Result<()> {
 
 /// The guard refuses an oversize creation there and allows an exempt one. What exists is enabled, whatever it costs.
 fn is_guarded(region: &str) -> Result<()> {
-    let wanted = NamespaceSpec { align_bytes: PAGE, ..NamespaceSpec::new(region, Mode::Fsdax, 64 * MIB) };
+    let wanted = NamespaceSpec { align_bytes: PAGE, ..NamespaceSpec::new(region, Mode::Fsdax, 128 * MIB) };
     let existing = creation::create(&wanted)?;
     namespace::disable(&existing.namespace)?;
     let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;

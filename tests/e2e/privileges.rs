@@ -21,7 +21,7 @@ const PERMITTED_CAPABILITIES: u64 = IDLE_CAPABILITIES | 1 << 2 | 1 << 17 | 1 << 
 
 pub(crate) fn watches_with_little(agent: Pid) -> Result<()> {
     let file = format!("/proc/{agent}/status");
-    // What it needs for a while it takes up in the only thread that it has, once another has read the code that frees memmaps.
+    // Capabilities are raised in this thread alone, once another has read the code that frees memmaps.
     let alone = || fs::read_to_string(&file).ok().filter(|status| value(status, "Threads") == Some("1"));
     let status = wait::until("the agent's only thread", TIMEOUT, alone)?;
     let wanted = [
