@@ -141,13 +141,14 @@ fn has_an_ideal_reservation(region: &str) -> Result<()> {
 
 /// The guard refuses an oversize creation there and allows an exempt one. What exists is enabled, whatever it costs.
 fn is_guarded(region: &str) -> Result<()> {
-    let wanted = NamespaceSpec { align_bytes: PAGE, ..NamespaceSpec::new(region, Mode::Fsdax, 128 * MIB) };
-    let existing = creation::create(&wanted)?;
+    let wanted = |size_bytes| NamespaceSpec::new(region, Mode::Fsdax, size_bytes);
+    let existing = creation::create(&wanted(64 * MIB))?;
     namespace::disable(&existing.namespace)?;
     let mut guard = Guard::start(&Policy::strict(GuardMode::Enforce))?;
     namespace::enable(&existing.namespace)?;
     guard.set_up(&existing.namespace_uuid, "existing")?;
-    let made = creation::prepare(&wanted)?;
+    // 4 MiB more than with half the struct page: more than the align.
+    let made = creation::prepare(&wanted(384 * MIB))?;
     let denied = guard.denies(&made)?;
     pfnwatch::ensure_contains(&denied, &json!({ "region": region }))?;
     command::run("/bin/pfnwatch", &["allow", "--region", region, "--once", "--for", "10m", "--reason", "test"])?;
