@@ -24,7 +24,7 @@ struct Settled {
 
 impl Settled {
     fn read() -> Result<Self> {
-        let free = free_memory::settled()?;
+        let free = free_memory::stable_bytes()?;
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
         let memmap = free_memory::value("/proc/vmstat", "nr_memmap_pages").ok().filter(|_| release.starts_with("7.3."));
         Ok(Self { memmap: memmap.map(|pages| pages * PAGE), free })

@@ -43,9 +43,10 @@ fn seen_and_lost_make_all_that_happened() -> Result<()> {
     let none = json!({ "decode_errors": 0, "table_full": 0, "unpaired": 0, "read_faults": 0 });
     facts::compare(&tally, none.as_object().context("an object")?)?;
 
-    let told = agent.events(|event| ["set_up", "unbind", "claim"].iter().any(|kind| has_text(event, "event", kind)));
+    let reported =
+        agent.events(|event| ["set_up", "unbind", "claim"].iter().any(|kind| has_text(event, "event", kind)));
     // The removal of a memmap that is on the media is no event.
-    let removals = received.checked_sub(u64::try_from(told.len())?).context("more events than records")?;
+    let removals = received.checked_sub(u64::try_from(reported.len())?).context("more events than records")?;
     ensure!(removals <= CYCLES, "{removals} records without an event: {tally}");
     let losses = agent.events(|event| has_text(event, "event", "lost"));
     let sum = losses.iter().map(|event| number(event, "lost")).sum::<Result<u64>>()?;

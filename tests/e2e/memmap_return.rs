@@ -114,12 +114,12 @@ fn sum_of_the_losses_is_what_the_host_is_short_of() -> Result<()> {
     let mut agent = agent()?;
     // What earlier tests of this boot have lost.
     let known = total(&memmap_return()?)?;
-    let before = free_memory::settled()?;
+    let before = free_memory::stable_bytes()?;
     for _ in 0..CYCLES {
         namespace::enable(&made.namespace)?;
         namespace::disable(&made.namespace)?;
     }
-    let short = before.saturating_sub(free_memory::settled()?);
+    let short = before.saturating_sub(free_memory::stable_bytes()?);
     let lost = lines(&mut agent).iter().map(|event| number(event, "lost_bytes")).sum::<Result<u64>>()?;
     let expected = if loses()? { 8 * PIECE * CYCLES as u64 } else { 0 };
     ensure!(lost == expected, "{expected} is lost, and {lost} reported");

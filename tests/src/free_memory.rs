@@ -18,7 +18,7 @@ const READINGS: usize = 20;
 
 /// Bytes that are free, after the caches were dropped. The kernel frees the programs and maps of an agent that has ended for seconds, so
 /// this reads until two readings agree.
-pub fn settled() -> Result<u64> {
+pub fn stable_bytes() -> Result<u64> {
     fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop caches")?;
     thread::sleep(FOLDED);
     let mut last = free()?;

@@ -56,8 +56,7 @@ pub const TABLE: &[Scope] = &[
     Scope { prefix: "devices::ramdax", lines: Lines::Only("7.3"), scenario: DEVICES },
     only("documents::", "6.12"),
     Scope { prefix: "documents::regressed::", lines: Lines::Every, scenario: MAX128 },
-    // `memmap_return::` compares free memory on the inner lines.
-    Scope { prefix: "dram::", lines: Lines::OldestAndNewest, scenario: DEFAULT },
+    observing("dram::"),
     only("faults::", "6.18"),
     // What a switch does is another thing from one kernel to the next.
     Scope { prefix: "faults::switched_off", lines: Lines::OldestAndNewest, scenario: DEFAULT },

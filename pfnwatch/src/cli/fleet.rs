@@ -185,7 +185,7 @@ impl Release {
         self.page_size_bytes = self.page_size_bytes.or(host.page_size_bytes);
         self.memmap_returned = match (self.memmap_returned, host.memmap_returned) {
             (Some(false), _) | (_, Some(false)) => Some(false),
-            (before, told) => told.or(before),
+            (before, reported) => reported.or(before),
         };
         self.hosts += 1;
         self.oversize_hosts += u64::from(host.oversize);

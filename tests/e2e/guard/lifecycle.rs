@@ -9,7 +9,7 @@ use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode};
 use guest::guard::{self, Guard, SOCKET};
 use guest::policy::{self, GuardMode, Policy};
-use guest::{modules, namespace, regions, sysfs};
+use guest::{modules, namespace, regions, sysfs, web};
 use nix::libc;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -150,14 +150,24 @@ fn mode_changed_a_thousand_times_under_load() -> Result<()> {
     guard.denies(&prepared).context("the last mode is enforce")?;
     let changed = guard.events(|event| has_text(event, "event", "mode_changed")).len();
     assert_eq!(changed, CHANGES, "each change is told");
+    let skipped = skipped_programs()?;
     let tally = guard.stop_and_count()?;
     let count = |guard: &mut Guard, kind: &str| guard.events(|event| has_text(event, "event", kind)).len();
-    let [refused, would_deny, unjudged] = ["denied", "would_deny", "unjudged"].map(|kind| count(&mut guard, kind));
-    assert_eq!([refused, would_deny + unjudged], [denied + 1, passed], "denied, passed: {tally}");
-    // The kernel skips a probe on a CPU where the agent is preempted inside a change of a map (`bpf_disable_instrumentation`,
-    // include/linux/bpf.h): it then does not see that a namespace is new. Seen once in some 40 runs, on a busy host.
-    ensure!(unjudged <= 2, "{unjudged} of {passed} were not judged: {tally}");
+    let reported = ["denied", "would_deny", "unjudged"].map(|kind| count(&mut guard, kind));
+    let unjudged = guard.events(|event| has_text(event, "event", "unjudged"));
+    assert_eq!(
+        reported,
+        [denied + 1, passed, 0],
+        "denied, would-deny, unjudged: {tally}; skipped programs before the end: {skipped}; {unjudged:#?}"
+    );
     Ok(())
+}
+
+/// The kernel's counts of programs that it did not run, where there are any: for a failure that they may explain.
+fn skipped_programs() -> Result<String> {
+    let metrics = web::metrics()?;
+    let counts = metrics.lines().filter(|line| line.contains("_misses_total{") && !line.ends_with(" 0"));
+    Ok(counts.collect::<Vec<_>>().join(", "))
 }
 
 /// Each grant or revocation of an exemption is a new snapshot; the one that covers the region is in all of them.

@@ -61,23 +61,23 @@ fn scanned(pmem: Option<Pmem>) -> ScanResult {
 }
 
 #[test]
-fn a_kernel_that_costs_more_is_told_once_and_so_is_its_end() {
+fn a_kernel_that_costs_more_is_reported_once_and_so_is_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let agent = |boots: &[BootRow]| {
         let mut store = store(&folder);
         let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
-        let told: Vec<_> = boots.iter().map(|boot| watch.observe_kernel(&mut store, boot.clone())).collect();
-        (told, watch.regressions().len())
+        let reported: Vec<_> = boots.iter().map(|boot| watch.observe_kernel(&mut store, boot.clone())).collect();
+        (reported, watch.regressions().len())
     };
     assert_eq!(agent(&[boot(1, Some(64))]), (vec![None], 0), "nothing to hold it against");
-    let (mut told, standing) = agent(&[boot(2, None), boot(2, Some(128)), boot(2, Some(128))]);
-    assert_eq!((told.pop(), told.len(), standing), (Some(None), 2, 1));
-    let capacity = began(told.pop().flatten());
+    let (mut reported, standing) = agent(&[boot(2, None), boot(2, Some(128)), boot(2, Some(128))]);
+    assert_eq!((reported.pop(), reported.len(), standing), (Some(None), 2, 1));
+    let capacity = began(reported.pop().flatten());
     assert_eq!((capacity.lost_bytes, capacity.regression.before.kernel.as_str()), (16 * GIB, "6.1"));
     assert_eq!(agent(&[boot(2, Some(128))]), (vec![None], 1), "another agent in the same boot");
     assert_eq!(agent(&[boot(3, None)]), (vec![None], 1), "not known is not mended");
-    let (told, standing) = agent(&[boot(3, Some(64))]);
-    assert!(matches!(told[0], Some(Body::CapacityRegressionEnded(_))) && standing == 0, "{told:?}");
+    let (reported, standing) = agent(&[boot(3, Some(64))]);
+    assert!(matches!(reported[0], Some(Body::CapacityRegressionEnded(_))) && standing == 0, "{reported:?}");
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn a_namespace_that_costs_more_than_under_the_agent_before() {
     let agent = |pmem| {
         let mut store = store(&folder);
         let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
-        let mut told = watch.observe_scan(&mut store, &scanned(pmem), NOW);
-        assert_eq!(watch.observe_scan(&mut store, &scanned(None), NOW).len(), watch_ends(&told), "gone");
-        assert!(told.len() < 2);
-        told.pop()
+        let mut reported = watch.observe_scan(&mut store, &scanned(pmem), NOW);
+        assert_eq!(watch.observe_scan(&mut store, &scanned(None), NOW).len(), watch_ends(&reported), "gone");
+        assert!(reported.len() < 2);
+        reported.pop()
     };
     assert_eq!(agent(Some(Pmem::default())), None);
     let capacity = began(agent(Some(Pmem { struct_page: 128, ..Pmem::default() })));
@@ -110,8 +110,8 @@ fn a_namespace_that_costs_more_than_under_the_agent_before() {
 }
 
 /// What begins must end once nothing is there.
-fn watch_ends(told: &[Body]) -> usize {
-    told.iter().filter(|body| matches!(body, Body::CapacityRegression(_))).count()
+fn watch_ends(reported: &[Body]) -> usize {
+    reported.iter().filter(|body| matches!(body, Body::CapacityRegression(_))).count()
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn a_host_that_was_accepted_stays_so_until_it_costs_even_more_or_less() {
     let agent = |number, max| {
         let mut store = store(&folder);
         let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
-        let told = watch.observe_kernel(&mut store, boot(number, max));
-        (store, watch, told)
+        let reported = watch.observe_kernel(&mut store, boot(number, max));
+        (store, watch, reported)
     };
     let accepted = |number, max| {
         let (mut store, mut watch, _) = agent(number, max);
@@ -154,11 +154,11 @@ fn a_host_that_was_accepted_stays_so_until_it_costs_even_more_or_less() {
     assert_eq!(accepted(2, Some(128)), Ok(16 * GIB));
     // By the next agent, in the same boot and in others.
     for (number, max) in [(2, Some(128)), (3, Some(128)), (4, None), (5, Some(128))] {
-        let (_, watch, told) = agent(number, max);
-        assert_eq!((told, watch.regressions()), (None, vec![]), "boot {number}");
+        let (_, watch, reported) = agent(number, max);
+        assert_eq!((reported, watch.regressions()), (None, vec![]), "boot {number}");
     }
-    let (_, _, told) = agent(6, Some(256));
-    assert_eq!(began(told).regression.before.max_struct_page_size_bytes, Some(128), "what was accepted");
+    let (_, _, reported) = agent(6, Some(256));
+    assert_eq!(began(reported).regression.before.max_struct_page_size_bytes, Some(128), "what was accepted");
     // A kernel that costs less was booted since.
     assert!(agent(7, Some(64)).2.is_some());
     assert_eq!(began(agent(8, Some(128)).2).regression.before.kernel, "6.7");
@@ -183,10 +183,10 @@ fn a_namespace_that_was_accepted_stays_so_over_agents() {
     let agent = |struct_page, accept: Option<&str>| {
         let mut store = store(&folder);
         let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
-        let told = watch.observe_scan(&mut store, &scanned(Some(Pmem { struct_page, ..Pmem::default() })), NOW);
+        let reported = watch.observe_scan(&mut store, &scanned(Some(Pmem { struct_page, ..Pmem::default() })), NOW);
         let whose = accept.map(|which| BaselineScope::Namespace(which.into()));
         let accepted = whose.map(|whose| watch.accept(&mut store, &whose, acceptance()));
-        (told.len(), accepted.transpose(), watch.regressions().len())
+        (reported.len(), accepted.transpose(), watch.regressions().len())
     };
     assert_eq!(agent(64, None), (0, Ok(None), 0));
     let refused = Err(AcceptError::NoRegression("namespace7.0".into()));
@@ -269,34 +269,34 @@ fn a_file_that_was_made_again_gets_boots_and_costs() {
 }
 
 #[test]
-fn a_kernel_that_does_not_return_memmaps_is_told_once_and_so_is_its_end() {
+fn a_kernel_that_does_not_return_memmaps_is_reported_once_and_so_is_its_end() {
     let folder = tempfile::tempdir().unwrap();
     // The code is read before or after what the kernel reserves is known.
     let agent = |number, returned, is_first| {
         let mut store = store(&folder);
         let mut watch = BaselineWatch::new(&mut store, "6.1", 4096);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         if is_first {
-            told.extend(watch.observe_memmap_return(&mut store, returned));
+            reported.extend(watch.observe_memmap_return(&mut store, returned));
         }
-        told.extend(watch.observe_kernel(&mut store, boot(number, Some(64))));
-        told.extend(watch.compare_memmap_return(&mut store));
+        reported.extend(watch.observe_kernel(&mut store, boot(number, Some(64))));
+        reported.extend(watch.compare_memmap_return(&mut store));
         if !is_first {
-            told.extend(watch.observe_memmap_return(&mut store, returned));
+            reported.extend(watch.observe_memmap_return(&mut store, returned));
         }
-        (told, watch.regressions(), watch, store)
+        (reported, watch.regressions(), watch, store)
     };
-    let (told, standing, ..) = agent(1, true, false);
-    assert_eq!((told, standing), (vec![], vec![]));
+    let (reported, standing, ..) = agent(1, true, false);
+    assert_eq!((reported, standing), (vec![], vec![]));
     if cfg!(target_arch = "x86_64") {
-        let (mut told, standing, ..) = agent(2, false, true);
-        assert_eq!((told.len(), standing.len()), (1, 1));
-        let capacity = began(told.pop());
+        let (mut reported, standing, ..) = agent(2, false, true);
+        assert_eq!((reported.len(), standing.len()), (1, 1));
+        let capacity = began(reported.pop());
         assert_eq!(capacity.regression.before.kernel, "6.1");
-        let (told, standing, ..) = agent(2, false, false);
-        assert_eq!((told, standing.len()), (vec![], 1), "another agent in the same boot");
-        let (told, standing, ..) = agent(3, true, false);
-        assert!(matches!(told[..], [Body::CapacityRegressionEnded(_)]) && standing.is_empty(), "{told:?}");
+        let (reported, standing, ..) = agent(2, false, false);
+        assert_eq!((reported, standing.len()), (vec![], 1), "another agent in the same boot");
+        let (reported, standing, ..) = agent(3, true, false);
+        assert!(matches!(reported[..], [Body::CapacityRegressionEnded(_)]) && standing.is_empty(), "{reported:?}");
         let (_, standing, mut watch, mut store) = agent(4, false, false);
         assert_eq!(standing.len(), 1);
         watch.accept(&mut store, &BaselineScope::Host, acceptance()).unwrap();

@@ -139,7 +139,7 @@ fn evidence_after(free: u64, cache: u64) -> Option<MemmapEvidence> {
 }
 
 #[test]
-fn settled_memory_confirms_what_the_code_shows_if_nothing_else_moved() {
+fn stable_free_memory_confirms_what_the_code_shows_if_nothing_else_moved() {
     assert_eq!(evidence_after(GIB, 0), Some(MemmapEvidence::Observed));
     assert_eq!(evidence_after(GIB, 16 << 20), Some(MemmapEvidence::Code), "something else took it");
     assert_eq!(evidence_after(GIB + (16 << 20), 0), Some(MemmapEvidence::Code), "it is free");
