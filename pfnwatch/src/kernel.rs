@@ -1,6 +1,7 @@
 //! Facts about the running kernel: its types, symbols, features, prerequisites and changes of its text.
 
 pub mod boot;
+pub mod boot_cache;
 pub mod bpf_runtime;
 pub mod btf;
 pub mod changed_text;
@@ -22,23 +23,56 @@ use crate::os::sysconf::page_size;
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 
+use crate::kernel::boot_cache::BootCache;
 use crate::kernel::member_lookup::MemberLookup as _;
 use crate::os::paths::Paths;
 
+const CACHED_TYPES: &str = "page-types";
+
+/// What the kernel's types show of its memmaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct PageTypes {
+    struct_page_size: Option<u64>,
+    has_vmemmap_shift: bool,
+}
+
+impl PageTypes {
+    fn of(btf: &btf::Btf) -> Self {
+        Self {
+            struct_page_size: btf.size_of("page").ok().map(u64::from),
+            has_vmemmap_shift: btf.member("dev_pagemap", "vmemmap_shift").is_ok(),
+        }
+    }
+}
+
 impl KernelFacts {
+    /// BTF has 5 MB: what it shows of the running kernel is kept until the next boot.
     pub fn gather(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<Self> {
-        Self::of(paths, libnvdimm::open_types(paths, btf_dir).ok().as_ref())
+        let cache = if btf_dir.is_some() { None } else { BootCache::of_running(paths) };
+        if let Some(types) = cache.as_ref().and_then(|cache| cache.get(CACHED_TYPES)) {
+            return Self::from_types(paths, Some(types));
+        }
+        let types = libnvdimm::open_types(paths, btf_dir).ok().map(|btf| PageTypes::of(&btf));
+        if let (Some(cache), Some(types)) = (cache, types) {
+            cache.put(CACHED_TYPES, &types);
+        }
+        Self::from_types(paths, types)
     }
 
     pub fn of(paths: &Paths, btf: Option<&btf::Btf>) -> anyhow::Result<Self> {
+        Self::from_types(paths, btf.map(PageTypes::of))
+    }
+
+    fn from_types(paths: &Paths, types: Option<PageTypes>) -> anyhow::Result<Self> {
         let release = std::fs::read_to_string(paths.procfs.join("sys/kernel/osrelease")).context("kernel release")?;
         let page_size = page_size()?;
         let version = std::fs::read_to_string(paths.procfs.join("sys/kernel/version")).unwrap_or_default();
         Ok(Self {
             page_size,
-            struct_page_size: btf.and_then(|btf| btf.size_of("page").ok()).map(u64::from),
-            deduplicates: btf.and_then(|btf| deduplicates(btf, release.trim(), DEDUPLICATION_SINCE)),
+            struct_page_size: types.and_then(|types| types.struct_page_size),
+            deduplicates: types.and_then(|types| deduplicates(types, release.trim(), DEDUPLICATION_SINCE)),
             may_lose_memmap: known_defects::may_lose_memmap(release.trim()),
             allows_empty: allows_empty(release.trim()),
             aligns: usual_aligns(page_size, &version),
@@ -62,8 +96,8 @@ const DEDUPLICATION_SINCE: Option<(u32, u32)> = if cfg!(target_arch = "x86_64") 
 
 /// `dev_pagemap.vmemmap_shift` (include/linux/memremap.h, since 5.17) is needed for it. An older version that has the member may
 /// be a distribution's that took over the rest as well: then it is not known.
-fn deduplicates(btf: &btf::Btf, release: &str, since: Option<(u32, u32)>) -> Option<bool> {
-    let Some(since) = since.filter(|_| btf.member("dev_pagemap", "vmemmap_shift").is_ok()) else { return Some(false) };
+fn deduplicates(types: PageTypes, release: &str, since: Option<(u32, u32)>) -> Option<bool> {
+    let Some(since) = since.filter(|_| types.has_vmemmap_shift) else { return Some(false) };
     (first_two(release)? >= since).then_some(true)
 }
 
@@ -137,8 +171,12 @@ mod tests {
             ("next", x86_64, None),
             ("6.12.0", None, Some(false)),
         ] {
-            assert_eq!(deduplicates(&btf(true), release, since), known, "{release}");
-            assert_eq!(deduplicates(&btf(false), release, since), Some(false), "{release} without the member");
+            assert_eq!(deduplicates(PageTypes::of(&btf(true)), release, since), known, "{release}");
+            assert_eq!(
+                deduplicates(PageTypes::of(&btf(false)), release, since),
+                Some(false),
+                "{release} without the member"
+            );
         }
     }
 }

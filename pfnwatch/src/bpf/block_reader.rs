@@ -27,9 +27,8 @@ pub struct BlockReader {
 impl BlockReader {
     /// Attaches the probe; `layout` is the kernel's, if it is already known.
     pub fn attach(paths: &Paths, layout: Option<Layout>) -> anyhow::Result<Self> {
-        let resolve = || anyhow::Ok(libnvdimm::resolve_layouts(paths, None)?.layout);
         let settings = Settings {
-            layout: layout.map_or_else(resolve, Ok)?,
+            layout: layout.map_or_else(|| libnvdimm::running_layout(paths), Ok)?,
             functions: FunctionIds::new(),
             debug: false,
             ring_bytes: RING_BYTES,

@@ -6,22 +6,24 @@ use std::io::{BufRead as _, BufReader};
 use super::freeing_code::MAX_CODE_BYTES;
 use super::running_code::{RunningError, inner_kprobe, read_kcore};
 use crate::code::memmap_free::{KernelFunction, MemmapFreeError, MemmapReturn, is_followed, is_wanted, memmap_return};
+use crate::kernel::boot_cache::BootCache;
 use crate::kernel::changed_text;
 use crate::model::memmap_return::{MEMMAP_RETURNED_SINCE, MemmapEvidence, MemmapVerdict};
 use crate::os::paths::Paths;
 
 /// Wanted symbols, copies by the compiler included, are a handful.
 const MAX_SYMBOLS: usize = 64;
+const CACHED_SYMBOLS: &str = "memmap-functions";
 
-/// Reads the functions that free a memmap out of the kernel's memory.
+/// Reads the functions that free a memmap out of the kernel's memory. Where these are comes from `cache`, if it has that.
 ///
 /// # Errors
 /// Why the code does not show it: for a report.
-pub fn of_running(paths: &Paths) -> Result<MemmapReturn, String> {
+pub fn of_running(paths: &Paths, cache: Option<&BootCache>) -> Result<MemmapReturn, String> {
     if !cfg!(target_arch = "x86_64") {
         return Err("machine code is decoded on x86_64 only".to_owned());
     }
-    let listed = listed(paths).map_err(|error| error.to_string())?;
+    let listed = symbols(paths, cache).map_err(|error| error.to_string())?;
     let names: Vec<_> = listed.iter().map(|(name, ..)| name.as_str()).collect();
     if let Some(patch) = changed_text::live_patch(&paths.sysfs, &names) {
         return Err(format!("the live patch {patch} replaces functions that free a memmap"));
@@ -70,6 +72,18 @@ fn function(paths: &Paths, name: String, address: u64, size: u64) -> Result<Kern
     Ok(KernelFunction { name, address, bytes })
 }
 
+/// Name, address and size of the wanted functions of the kernel's image, which stay where they are for the boot.
+fn symbols(paths: &Paths, cache: Option<&BootCache>) -> Result<Vec<(String, u64, u64)>, RunningError> {
+    if let Some(known) = cache.and_then(|cache| cache.get(CACHED_SYMBOLS)) {
+        return Ok(known);
+    }
+    let found = listed(paths)?;
+    if let Some(cache) = cache {
+        cache.put(CACHED_SYMBOLS, &found);
+    }
+    Ok(found)
+}
+
 /// Name, address and size of the wanted functions of the kernel's image, whose symbols /proc/kallsyms lists in the order of their
 /// addresses. It is read line by line: it has 10 MB.
 fn listed(paths: &Paths) -> Result<Vec<(String, u64, u64)>, RunningError> {
@@ -115,6 +129,7 @@ mod tests {
     use super::*;
     use crate::code::memmap_free::tests::{allocator, not_returning, returning};
     use crate::image::running_code::tests::core;
+    use crate::kernel::boot_cache::tests::cache_in;
 
     const START: u64 = 0xffff_ffff_8100_0000;
 
@@ -143,14 +158,25 @@ mod tests {
             [(returning(START), MemmapReturn::Returned), (not_returning(START), MemmapReturn::NotReturned)]
         {
             let (_folder, paths) = host(&functions);
-            assert_eq!(of_running(&paths), Ok(expected));
+            assert_eq!(of_running(&paths, None), Ok(expected));
         }
+    }
+
+    #[test]
+    fn symbols_are_listed_once_in_a_boot() {
+        let (folder, paths) = host(&not_returning(START));
+        let cache = cache_in(folder.path(), "1");
+        assert_eq!(of_running(&paths, Some(&cache)), Ok(MemmapReturn::NotReturned));
+        fs::remove_file(paths.procfs.join("kallsyms")).unwrap();
+        assert_eq!(of_running(&paths, Some(&cache)), Ok(MemmapReturn::NotReturned));
+        let next = cache_in(folder.path(), "2");
+        assert!(of_running(&paths, Some(&next)).unwrap_err().contains("kallsyms"));
     }
 
     #[test]
     fn a_suspected_release_is_warned_about_unless_its_code_is_fixed() {
         let (_folder, paths) = host(&not_returning(START));
-        let warned = |paths: &Paths, is_suspected| warning(assess(&of_running(paths), is_suspected).0);
+        let warned = |paths: &Paths, is_suspected| warning(assess(&of_running(paths, None), is_suspected).0);
         for is_suspected in [false, true] {
             let line = warned(&paths, is_suspected).unwrap();
             assert!(line.starts_with("this kernel does not return") && line.contains("6.18.39"), "{line}");
@@ -168,13 +194,13 @@ mod tests {
         let kprobes = paths.sysfs.join("kernel/debug/kprobes");
         fs::create_dir_all(&kprobes).unwrap();
         fs::write(kprobes.join("list"), "ffffffff81000009  k  remove_pagetable+0x9    [OPTIMIZED]\n").unwrap();
-        assert!(of_running(&paths).unwrap_err().contains("breakpoint at 0xffffffff81000009"));
+        assert!(of_running(&paths, None).unwrap_err().contains("breakpoint at 0xffffffff81000009"));
         fs::remove_dir_all(kprobes).unwrap();
         fs::create_dir_all(paths.sysfs.join("kernel/livepatch/fix_a/vmlinux/free_pagetable,1")).unwrap();
-        assert!(of_running(&paths).unwrap_err().contains("fix_a"));
+        assert!(of_running(&paths, None).unwrap_err().contains("fix_a"));
         fs::write(paths.procfs.join("kallsyms"), "0000000000000000 t remove_pagetable\n").unwrap();
-        assert!(of_running(&paths).unwrap_err().contains("hides its addresses"));
+        assert!(of_running(&paths, None).unwrap_err().contains("hides its addresses"));
         let (_folder, paths) = host(&[allocator(START)]);
-        assert!(of_running(&paths).unwrap_err().contains("no remove_pagetable"));
+        assert!(of_running(&paths, None).unwrap_err().contains("no remove_pagetable"));
     }
 }

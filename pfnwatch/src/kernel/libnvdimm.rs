@@ -5,12 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use pfnwatch_common::layout::Layout;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
+use super::boot;
+use super::boot_cache::BootCache;
 use super::bpf_runtime::BpfRuntime;
 use super::btf::Btf;
 use super::layout::{Resolution, resolve};
 use crate::kernel::programs::PROGRAMS;
 use crate::os::paths::Paths;
+
+const CACHED_LAYOUT: &str = "layout";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Libnvdimm {
@@ -77,6 +83,28 @@ pub fn resolve_layouts(paths: &Paths, btf_dir: Option<&Path>) -> anyhow::Result<
     resolve_over(paths, btf_dir, &open_types(paths, btf_dir)?)
 }
 
+/// Where the members of the running kernel's structures are. Kept until the next boot, or until another libnvdimm is loaded.
+pub fn running_layout(paths: &Paths) -> anyhow::Result<Layout> {
+    let Some((cache, build_id)) = BootCache::of_running(paths).zip(boot::libnvdimm_build_id(paths)) else {
+        return Ok(resolve_layouts(paths, None)?.layout);
+    };
+    if let Some(layout) = cached_layout(&cache, &build_id) {
+        return Ok(layout);
+    }
+    let layout = resolve_layouts(paths, None)?.layout;
+    cache_layout(&cache, &build_id, &layout);
+    Ok(layout)
+}
+
+fn cached_layout(cache: &BootCache, build_id: &str) -> Option<Layout> {
+    let (of, bytes): (String, Vec<u8>) = cache.get(CACHED_LAYOUT)?;
+    Layout::read_from_bytes(&bytes).ok().filter(|_| of == build_id)
+}
+
+fn cache_layout(cache: &BootCache, build_id: &str, layout: &Layout) {
+    cache.put(CACHED_LAYOUT, &(build_id, layout.as_bytes()));
+}
+
 fn resolve_over(paths: &Paths, btf_dir: Option<&Path>, vmlinux: &Btf) -> anyhow::Result<Resolution> {
     if Libnvdimm::detect(paths) == Libnvdimm::BuiltIn {
         return Ok(resolve(vmlinux));
@@ -93,3 +121,24 @@ fn resolve_over(paths: &Paths, btf_dir: Option<&Path>, vmlinux: &Btf) -> anyhow:
 
 /// The ids of functions in the running kernel's own BTF, by name.
 pub type FunctionIds = BTreeMap<String, u32>;
+
+#[cfg(test)]
+mod tests {
+    use pfnwatch_common::layout::FieldOffset;
+
+    use super::*;
+    use crate::kernel::boot_cache::tests::cache_in;
+
+    #[test]
+    fn a_layout_is_kept_for_its_libnvdimm_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache_in(folder.path(), "1");
+        let mut layout = Layout::UNRESOLVED;
+        layout.nd_pfn.align = FieldOffset::new(816).unwrap();
+        cache_layout(&cache, "c0ffee", &layout);
+        assert_eq!(cached_layout(&cache, "c0ffee"), Some(layout));
+        assert_eq!(cached_layout(&cache, "decaf"), None);
+        cache.put(CACHED_LAYOUT, &("c0ffee", [0_u8; 3]));
+        assert_eq!(cached_layout(&cache, "c0ffee"), None, "too short");
+    }
+}
