@@ -912,6 +912,10 @@ impl<W: Write> Agent<W> {
             Request::Block { namespace } => {
                 return Ok((control::block(self.publisher.info_blocks(), &namespace)?, None));
             }
+            Request::InfoBlocks if !self.state.is_observing() => {
+                return Err(ErrorResponse::error("the agent does not observe: a block may have been replaced unseen"));
+            }
+            Request::InfoBlocks => return Ok((control::info_blocks(self.publisher.info_blocks()), None)),
             Request::Alerts => {
                 match peer.access {
                     Access::Full => self.evaluate_alerts(),

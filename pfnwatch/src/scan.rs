@@ -6,16 +6,20 @@ mod tests;
 
 use crate::model::kernel::COMPAT_ALIGN;
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::ensure;
+use pfnwatch_common::InfoBlock;
 use pfnwatch_common::layout::Layout;
+use uuid::Uuid;
 
 use crate::analysis::assess::assess;
 use crate::analysis::memmap::device::of_device;
 use crate::bpf::block_reader::BlockReader;
 use crate::kernel::features::privileges::Privileges;
+use crate::model::control::ObservedBlock;
 use crate::model::device::{AssessedDevice, DeviceTotals, MemoryDevice};
 use crate::model::facts::KernelParameters;
 use crate::model::info_block::SavedInfoBlock;
@@ -23,6 +27,7 @@ use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
 use crate::model::kernel::{KernelFacts, MemmapCounter};
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::{NamespaceTotals, Verdict};
+use crate::os::control_client;
 use crate::os::paths::Paths;
 use crate::sysfs::inventory::usage::Usage;
 use crate::sysfs::inventory::{SysfsRoots, facts};
@@ -44,8 +49,10 @@ impl From<&KernelFacts> for KernelParameters {
 }
 
 /// Whether the info blocks of enabled namespaces are read, which needs root and eBPF.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnabledBlocks {
+    /// As the agent at this control socket has seen them; otherwise as for `Read`.
+    AskAgent(PathBuf),
     /// From the kernel's memory, if this host allows it; else only sysfs is used.
     Read,
     ReadBy(Layout),
@@ -70,7 +77,7 @@ impl ScanResult {
             (kernel.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(gather), inventory)
         });
         let inventory = inventory?;
-        let (mut blocks, blocks_problem) = info_blocks(paths, &inventory, enabled);
+        let (mut blocks, blocks_problem) = info_blocks(paths, &inventory, &enabled);
         if inventory.namespaces.iter().any(Namespace::is_disabled) {
             blocks.add_saved(&inventory.namespaces, &saved());
         }
@@ -124,28 +131,48 @@ impl ScanResult {
 }
 
 /// The info blocks of an inventory, and why those of enabled namespaces are missing, if they were asked for.
-pub fn info_blocks(paths: &Paths, inventory: &Inventory, enabled: EnabledBlocks) -> (InfoBlocks, Option<String>) {
+pub fn info_blocks(paths: &Paths, inventory: &Inventory, enabled: &EnabledBlocks) -> (InfoBlocks, Option<String>) {
     let roots = SysfsRoots::from(paths);
     let mut blocks = inventory.blocks_on_raw_devices(&roots);
     // Another host's sysfs has another kernel's devices: there is nothing to ask this one.
     let layout = match enabled {
-        EnabledBlocks::ReadBy(layout) => Some(layout),
-        EnabledBlocks::Read | EnabledBlocks::Skip => None,
+        EnabledBlocks::ReadBy(layout) => Some(*layout),
+        EnabledBlocks::AskAgent(_) | EnabledBlocks::Read | EnabledBlocks::Skip => None,
     };
-    let ask = enabled != EnabledBlocks::Skip && paths.is_own_sysfs();
+    let ask = *enabled != EnabledBlocks::Skip && paths.is_own_sysfs();
+    if let EnabledBlocks::AskAgent(socket) = enabled
+        && ask
+        && inventory.namespaces.iter().any(|namespace| namespace.block_in_use().is_some())
+    {
+        add_observed(&control_client::info_blocks(socket).unwrap_or_default(), inventory, &mut blocks);
+    }
     let problem = ask.then(|| read_enabled(paths, layout, inventory, &mut blocks).err()).flatten();
     (blocks, problem.map(|error| format!("{error:#}")))
 }
 
-/// Adds the blocks of enabled namespaces. If a block cannot be read, sysfs is used for that namespace.
+/// Adds the blocks that namespaces are enabled with, as the agent saw them.
+fn add_observed(observed: &[ObservedBlock], inventory: &Inventory, blocks: &mut InfoBlocks) {
+    let observed: BTreeMap<u64, &ObservedBlock> = observed.iter().map(|it| (it.start_address, it)).collect();
+    for namespace in &inventory.namespaces {
+        let Some((start, uuid)) = namespace.block_in_use() else { continue };
+        let Some(bytes) = observed.get(&start).and_then(|observed| observed.bytes()) else { continue };
+        // Signature and checksum are compared as well.
+        if InfoBlock::from_block(bytes.as_slice()).is_ok_and(|block| Uuid::from_bytes(block.uuid) == uuid) {
+            blocks.insert(&namespace.name, *bytes);
+        }
+    }
+}
+
+/// Adds the blocks of enabled namespaces that are not known yet. If a block cannot be read, sysfs is used for that namespace.
 fn read_enabled(
     paths: &Paths,
     layout: Option<Layout>,
     inventory: &Inventory,
     blocks: &mut InfoBlocks,
 ) -> anyhow::Result<()> {
-    let mut bound = inventory.namespaces.iter().filter_map(Namespace::enabled_under).peekable();
-    if bound.peek().is_none() {
+    let enabled = inventory.namespaces.iter().filter_map(Namespace::enabled_under);
+    let unknown: Vec<_> = enabled.filter(|(namespace, _)| blocks.raw(namespace).is_none()).collect();
+    if unknown.is_empty() {
         return Ok(());
     }
     // A command says it in words, before the kernel says EPERM to the first map; the agent has what it needs.
@@ -153,7 +180,7 @@ fn read_enabled(
     let lacking = own.map(Privileges::missing).unwrap_or_default();
     ensure!(lacking.is_empty(), "this process lacks {} (root has them)", lacking.join(" and "));
     let mut reader = BlockReader::attach(paths, layout)?;
-    for (namespace, device) in bound {
+    for (namespace, device) in unknown {
         if let Ok(Some(block)) = reader.read(device) {
             blocks.insert(namespace, *block);
         }

@@ -4,6 +4,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use guest::agent::Agent;
+use guest::bpf::{self, ObjectKind};
 use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::infoblock::{self, InfoBlock};
 use guest::{MIB, facts, ndctl, regions, sysfs};
@@ -84,6 +86,26 @@ fn enabled_namespaces_are_read_to_the_byte() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// One block was read at the agent's start, the other written while it ran.
+#[test]
+fn the_agents_blocks_are_those_that_the_kernel_has() -> Result<()> {
+    let regions = regions::fresh()?;
+    let spec = |region, mode| NamespaceSpec { align_bytes: 2 * MIB, ..NamespaceSpec::new(region, mode, 256 * MIB) };
+    creation::create(&spec(&regions.first, Mode::Devdax))?;
+    let mut agent = Agent::start(&[])?;
+    creation::create(&spec(&regions.second, Mode::Fsdax))?;
+    let newest = || Ok::<_, anyhow::Error>(bpf::ids(ObjectKind::Programs)?.last().copied());
+    let before = newest()?;
+    let asked = scan(0, &[])?;
+    ensure!(newest()? == before && before.is_some(), "scan has loaded a program");
+    let itself = scan(0, &["--control-socket", "/nowhere"])?;
+    ensure!(asked == itself, "{asked:?} is not {itself:?}");
+    let exact = asked.iter().filter(|row| row["evidence"] == "info_block").count();
+    ensure!(exact == 2, "{exact} are known by their blocks: {asked:?}");
+    agent.stop()?;
     Ok(())
 }
 

@@ -116,6 +116,8 @@ pub struct Burst {
 pub enum Scanner {
     /// `pfnwatch scan`, which has the kernel show the info block of each enabled namespace.
     Scan,
+    /// `pfnwatch scan` while an agent runs, which has seen the info blocks.
+    BesideAgent,
     /// `pfnwatch scan --without-ebpf`.
     WithoutEbpf,
     /// `ndctl list -NuX`, which reads sysfs alone.

@@ -9,7 +9,9 @@ use crate::agent::control_server::Peer;
 use crate::guard::Guard;
 use crate::guard::info_block_cache::InfoBlockCache;
 use crate::model::capacity::{AcceptError, Acceptance, BaselineScope, Regression};
-use crate::model::control::{AcceptedBaseline, Allow, Allowed, ErrorResponse, Released, Response, Revoked};
+use crate::model::control::{
+    AcceptedBaseline, Allow, Allowed, ErrorResponse, ObservedBlock, Released, Response, Revoked,
+};
 use crate::model::event::{Actor, BaselineAccepted, Body, ExemptionChange, GuardTransfer, ModeChanged, Time};
 use crate::model::policy::Mode;
 use crate::store::EventStore;
@@ -70,6 +72,14 @@ pub(super) fn released(pins: &[PathBuf], mode: Mode, still_guarding: bool, peer:
     let detail = if still_guarding { "the agent guards until it ends" } else { "no guard is left" };
     let event = GuardTransfer { mode, pins: removed.clone(), by: Some(Actor::from(peer)), detail: detail.to_owned() };
     (Response::Released(Released { removed, still_guarding }), Body::GuardReleased(event))
+}
+
+/// The info blocks of namespaces as they were seen last, of those that still exist.
+pub(super) fn info_blocks(info_blocks: &InfoBlockCache) -> Response {
+    let existing = info_blocks.iter().filter(|saved| !saved.destroyed);
+    Response::InfoBlocks(
+        existing.map(|saved| ObservedBlock::new(saved.namespace.start_address, &saved.bytes())).collect(),
+    )
 }
 
 /// The info block that is saved of a namespace.

@@ -279,7 +279,7 @@ impl Sensor for HostSensor {
     fn info_blocks(&self, inventory: &Inventory) -> (InfoBlocks, Option<String>) {
         let layout = self.programs.as_ref().map(|programs| programs.layout);
         let enabled = layout.map_or(EnabledBlocks::Read, EnabledBlocks::ReadBy);
-        info_blocks(&self.options.paths, inventory, enabled)
+        info_blocks(&self.options.paths, inventory, &enabled)
     }
 
     fn running_kernel(&self, release: &str, observed: Vec<Evidence>) -> RunningKernel {

@@ -22,7 +22,7 @@ use super::state::AgentState;
 use crate::export::web::Web;
 use crate::guard::Guard;
 use crate::guard::info_block_cache::InfoBlockCache;
-use crate::model::inventory::{Holder, InfoBlocks, Inventory, Namespace};
+use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
 use crate::model::kernel::KernelFacts;
 use crate::model::kernel::MemmapCounter;
 use crate::model::policy::{Exemption, ExemptionSubject, Grant, Mode};
@@ -193,12 +193,10 @@ impl AgentSnapshot<'_> {
         Ok(ScanResult { memmap_counter: MemmapCounter::read(&self.options.paths, self.facts), ..scan })
     }
 
-    /// The block that a namespace is enabled with, if it is the one that was seen last: by its uuid, since libnvdimm reuses
-    /// names.
+    /// The block that a namespace is enabled with, if it is the one that was seen last.
     fn add_block(&self, namespace: &Namespace, blocks: &mut InfoBlocks) {
-        let uuid_in_use = |holder: &Holder| holder.enabled().then(|| holder.uuid.clone().ok()).flatten();
-        let (Ok(start), Ok(holder)) = (&namespace.resource, &namespace.holder) else { return };
-        let (Some(saved), Some(uuid)) = (self.info_blocks.at(*start), uuid_in_use(holder)) else { return };
+        let Some((start, uuid)) = namespace.block_in_use() else { return };
+        let Some(saved) = self.info_blocks.at(start) else { return };
         if Uuid::from_bytes(saved.block().uuid) == uuid && !saved.destroyed {
             blocks.insert(&namespace.name, *saved.bytes());
         }

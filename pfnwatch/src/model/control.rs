@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 pub use self::answer::{
     AcceptedBaseline, AlertsStatus, Allowed, ErrorResponse, FiringAlertStatus, InfoBlockResponse, ModeResponse,
-    PendingMessage, Released, Reply, Response, Revoked,
+    ObservedBlock, PendingMessage, Released, Reply, Response, Revoked,
 };
 use crate::model::capacity::BaselineScope;
 use crate::model::policy::{ExemptionSubject, ModeChoice};
@@ -81,6 +81,8 @@ pub enum Request {
         /// `namespace0.0`, or its namespace uuid.
         namespace: String,
     },
+    /// List the info blocks that namespaces were enabled with. Answered by [`Response::InfoBlocks`].
+    InfoBlocks,
 }
 
 /// An exemption that is asked for. It has an end: it is for one creation, or for a time, or both.
@@ -162,7 +164,8 @@ impl Request {
             | Self::Revoke { .. }
             | Self::AcceptBaseline { .. }
             | Self::Release
-            | Self::Block { .. } => false,
+            | Self::Block { .. }
+            | Self::InfoBlocks => false,
         }
     }
 
@@ -172,7 +175,7 @@ impl Request {
             Self::Allow(allow) => allow.check(),
             Self::AcceptBaseline { scope, reason } => check_scope(scope).and_then(|()| check_reason(reason)),
             Self::Block { namespace } => check_name(namespace),
-            Self::Revoke { .. } | Self::Status | Self::Alerts | Self::Release => Ok(()),
+            Self::Revoke { .. } | Self::Status | Self::Alerts | Self::Release | Self::InfoBlocks => Ok(()),
         }
     }
 }

@@ -104,6 +104,14 @@ impl Namespace {
     pub fn is_disabled(&self) -> bool {
         !self.bound && !self.holder.as_ref().is_ok_and(Holder::enabled)
     }
+
+    /// Its physical address, and the uuid of the info block that it is enabled with. Whoever knows a block with both knows this
+    /// one: libnvdimm reuses names, and each creation has another uuid.
+    #[must_use]
+    pub fn block_in_use(&self) -> Option<(u64, Uuid)> {
+        let holder = self.holder.as_ref().ok().filter(|holder| holder.enabled())?;
+        Some((*self.resource.as_ref().ok()?, *holder.uuid.as_ref().ok()?))
+    }
 }
 
 impl Holder {

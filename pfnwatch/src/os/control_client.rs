@@ -10,12 +10,14 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::geteuid;
 
-use crate::model::control::{ErrorResponse, Reply, Request, Response};
+use crate::model::control::{ErrorResponse, ObservedBlock, Reply, Request, Response};
 use crate::model::status::Status;
 use crate::os::control_socket::{ConnectOutcome, try_connect};
 
 /// The agent answers between two batches of records.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+/// For what can be found out without the agent.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The limit of bytes of a reply that are read: far more than a status with all exemptions takes.
 const MAX_REPLY_BYTES: u64 = 1 << 20;
@@ -69,8 +71,25 @@ pub fn unexpected_response() -> anyhow::Error {
 
 /// The same as [`request`], for callers that have an alternative if no agent runs.
 pub fn try_request(path: &Path, request: &Request) -> Result<Response, ClientError> {
+    request_within(REPLY_TIMEOUT, path, request)
+}
+
+/// The info blocks that the agent has seen; `None` if it does not answer within a moment.
+#[must_use]
+pub fn info_blocks(path: &Path) -> Option<Vec<ObservedBlock>> {
+    match request_within(SHORT_TIMEOUT, path, &Request::InfoBlocks) {
+        Ok(Response::InfoBlocks(blocks)) => Some(blocks),
+        _ => None,
+    }
+}
+
+fn request_within(timeout: Duration, path: &Path, request: &Request) -> Result<Response, ClientError> {
     let line = request.line().map_err(ClientError::Refused)?;
     let stream = connect(path)?;
+    stream
+        .set_read_timeout(Some(timeout))
+        .and_then(|()| stream.set_write_timeout(Some(timeout)))
+        .map_err(|error| anyhow!(error))?;
     let said = exchange(stream, &line).with_context(|| format!("asking the agent at {}", path.display()))?;
     if said.is_empty() {
         return Err(anyhow!("the agent at {} ended without an answer", path.display()).into());
@@ -98,8 +117,6 @@ fn trusted(stream: UnixStream) -> anyhow::Result<UnixStream> {
         bail!("the socket belongs to a process of uid {uid}: that is no agent of root's");
     }
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
-    stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
     Ok(stream)
 }
 
@@ -114,7 +131,7 @@ fn exchange(mut stream: UnixStream, line: &[u8]) -> anyhow::Result<Vec<u8>> {
         // An agent that refuses before it has read all lets go of the rest: that it answered counts.
         Err(_) if said.ends_with(b"\n") => Ok(said),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            bail!("it did not answer within {} s", REPLY_TIMEOUT.as_secs())
+            bail!("it did not answer in time")
         }
         Err(error) => Err(error.into()),
     }

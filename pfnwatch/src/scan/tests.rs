@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::testing::tree::{Pmem, Tree};
-use pfnwatch_common::superblock::SuperblockKind;
+use pfnwatch_common::superblock::{self, SuperblockKind};
 use pfnwatch_common::{InfoBlock, Map};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -350,4 +350,27 @@ proptest::proptest! {
         }
         let _ = verdict(&folder, "namespace0.0");
     }
+}
+
+#[test]
+fn an_observed_block_counts_by_its_address_uuid_and_checksum() {
+    let (folder, tree) = tree();
+    tree.region(0, 4 * GIB, 64 * GIB).unwrap();
+    tree.namespace(&Pmem::default()).unwrap();
+    let inventory = read(&folder);
+    let [namespace] = inventory.namespaces.as_slice() else { panic!("{inventory:?}") };
+    let (start, uuid) = namespace.block_in_use().unwrap();
+    let block = InfoBlock { uuid: uuid.into_bytes(), ..InfoBlock::sample(2 * MIB, 64) };
+    let added = |start, block: &[u8; superblock::SIZE]| {
+        let mut blocks = InfoBlocks::default();
+        add_observed(&[ObservedBlock::new(start, block)], &inventory, &mut blocks);
+        blocks.raw(&namespace.name).copied()
+    };
+    assert_eq!(added(start, &block.encode()), Some(block.encode()));
+    assert_eq!(added(start + 2 * MIB, &block.encode()), None, "another namespace's");
+    let earlier = InfoBlock { uuid: [7; 16], ..block };
+    assert_eq!(added(start, &earlier.encode()), None, "the one before");
+    let mut torn = block.encode();
+    torn[40] ^= 1;
+    assert_eq!(added(start, &torn), None, "its checksum is wrong");
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Port;
-use crate::agent::PROGRAM;
+use crate::agent::{Agent, PROGRAM};
 use crate::bench::cost::Cost;
 use crate::bench::{ScanRun, Scanner};
 use crate::creation::{self, Mode, NamespaceSpec};
@@ -21,8 +21,9 @@ const NAMESPACES: [u64; 3] = [10, 64, 240];
 const NAMESPACE_BYTES: u64 = 16 << 20;
 /// In a guest that counts instructions one run is like the next.
 const RUNS: usize = 3;
+const SCAN: &[&str] = &["scan", "--format", "json"];
 const LOOKERS: [(Scanner, &str, &[&str]); 3] = [
-    (Scanner::Scan, PROGRAM, &["scan", "--format", "json"]),
+    (Scanner::Scan, PROGRAM, SCAN),
     (Scanner::WithoutEbpf, PROGRAM, &["scan", "--format", "json", "--without-ebpf"]),
     (Scanner::Ndctl, "/bin/ndctl", &["list", "-NuX"]),
 ];
@@ -44,13 +45,21 @@ pub(super) fn run(port: &mut Port) -> Result<()> {
         let found = pfnwatch::scan(0)?.get("namespaces").and_then(Value::as_array).map_or(0, Vec::len);
         ensure!(u64::try_from(found)? == namespaces, "a scan found {found} of {namespaces} namespaces");
         for (looker, program, arguments) in LOOKERS {
-            let command = || Cost::of(Command::new(program).args(arguments).stdout(Stdio::null()), &[0]);
-            let cost = Cost::median_of(RUNS, command).with_context(|| format!("{looker:?}"))?;
-            port.send(&Report::Looked(ScanRun { looker, namespaces, cost }));
+            look(port, looker, namespaces, program, arguments)?;
         }
+        let mut agent = Agent::start(&[])?;
+        look(port, Scanner::BesideAgent, namespaces, PROGRAM, SCAN)?;
+        agent.stop()?;
     }
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     port.send(&Report::Passed { name: "bench ndctl".to_owned(), duration_ms });
     port.send(&Report::Verdict { passed: 1, failed: 0 });
+    Ok(())
+}
+
+fn look(port: &mut Port, looker: Scanner, namespaces: u64, program: &str, arguments: &[&str]) -> Result<()> {
+    let command = || Cost::of(Command::new(program).args(arguments).stdout(Stdio::null()), &[0]);
+    let cost = Cost::median_of(RUNS, command).with_context(|| format!("{looker:?}"))?;
+    port.send(&Report::Looked(ScanRun { looker, namespaces, cost }));
     Ok(())
 }

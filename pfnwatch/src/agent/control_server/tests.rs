@@ -248,6 +248,7 @@ fn readers_reach_the_socket_and_may_ask_what_changes_nothing() {
         Request::Revoke { id: 1 },
         Request::Release,
         Request::Block { namespace: "namespace0.0".to_owned() },
+        Request::InfoBlocks,
     ];
     assert!(Request::Status.is_read_only() && Request::Alerts.is_read_only());
     assert!(!changes.iter().any(Request::is_read_only));

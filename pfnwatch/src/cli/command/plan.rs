@@ -20,6 +20,7 @@ use crate::model::kernel::COMPAT_ALIGN;
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::{Cause, Verdict};
+use crate::os::control_socket::DEFAULT_PATH;
 use crate::os::paths::Paths;
 use crate::scan::EnabledBlocks;
 use crate::sysfs::inventory::SysfsRoots;
@@ -69,7 +70,7 @@ struct PlanContext<'a> {
 
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let thresholds = args.config.read()?.thresholds();
-    let scan = ScanResult::run(paths, EnabledBlocks::Read, Vec::new, &thresholds)?;
+    let scan = ScanResult::run(paths, EnabledBlocks::AskAgent(DEFAULT_PATH.into()), Vec::new, &thresholds)?;
     let chosen = choose(&scan, &args.namespaces)?;
     let plan = if chosen.is_empty() { Plan::default() } else { plan(args, paths, &scan, &chosen, thresholds) };
     if let Some(file) = args.script.as_ref().filter(|_| !plan.steps.is_empty()) {

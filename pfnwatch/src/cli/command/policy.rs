@@ -24,6 +24,7 @@ use crate::model::exit::{Exit, ExitContext};
 use crate::model::inventory::Inventory;
 use crate::model::policy::RegionFacts;
 use crate::model::scan_result::ScanResult;
+use crate::os::control_socket;
 use crate::os::paths::Paths;
 use crate::scan::EnabledBlocks;
 use crate::store::Reader;
@@ -148,7 +149,11 @@ fn evaluate_against(
     let Some(what) = args.against else { return Ok(None) };
     let policy = &config.policy();
     if what == Comparand::Scan {
-        let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
+        let blocks = if args.without_ebpf {
+            EnabledBlocks::Skip
+        } else {
+            EnabledBlocks::AskAgent(control_socket::DEFAULT_PATH.into())
+        };
         let scan = ScanResult::run(paths, blocks, Vec::new, &policy.thresholds)?;
         return Ok(Some(creation::evaluate(&scan, policy, now)));
     }

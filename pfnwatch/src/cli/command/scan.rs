@@ -19,6 +19,7 @@ use clap::ValueEnum;
 use self::against::Comparison;
 pub use self::report::ScanReport;
 use crate::cli::output::terminal::{self, Terminal};
+use crate::cli::socket_args::SocketArgs;
 use crate::config::{Config, ConfigArgs};
 use crate::export::metrics;
 use crate::model::exit::Exit;
@@ -59,9 +60,12 @@ pub struct Args {
     /// Struct page size that the ideal is computed with, in bytes, in place of the configuration's
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=4096))]
     reference_struct_page: Option<u64>,
-    /// Load no eBPF program: the info blocks of enabled namespaces are not read, and sysfs has to do
+    /// Load no eBPF program and ask no agent: the info blocks of enabled namespaces are not read, and sysfs has to do
     #[arg(long)]
     without_ebpf: bool,
+    /// The agent that is asked for the info blocks of enabled namespaces, so that no program is loaded
+    #[command(flatten)]
+    socket: SocketArgs,
     /// Which configuration
     #[command(flatten)]
     config: ConfigArgs,
@@ -93,7 +97,8 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let configured = config.thresholds();
     let reference_struct_page = args.reference_struct_page.unwrap_or(configured.reference_struct_page);
     let thresholds = Thresholds { reference_struct_page, ..configured };
-    let blocks = if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::Read };
+    let blocks =
+        if args.without_ebpf { EnabledBlocks::Skip } else { EnabledBlocks::AskAgent(args.socket.path.clone()) };
     let mut scan = ScanResult::run(paths, blocks, || saved_blocks(&config, paths), &thresholds)?;
     // The processes of this host do not use another's devices.
     if paths.is_own_sysfs() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::HEXLOWER;
 use pfnwatch_common::superblock;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub enum Response {
     Released(Released),
     /// The block that was kept.
     Block(Box<InfoBlockResponse>),
+    /// The blocks of all namespaces that the agent has seen enabled.
+    InfoBlocks(Vec<ObservedBlock>),
 }
 
 /// The mode, after a change.
@@ -127,6 +130,47 @@ impl From<&crate::model::info_block::SavedInfoBlock> for InfoBlockResponse {
             seen: saved.last_seen.to_string(),
             block: saved.bytes(),
         }
+    }
+}
+
+/// The info block that the agent saw last on a namespace. All of its 4 KiB, but the zeros between the fields and the checksum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ObservedBlock {
+    /// Physical address of the namespace's first byte.
+    pub start_address: u64,
+    /// The bytes up to the last one before the checksum that is not zero, in hex.
+    pub fields: String,
+    /// The checksum, the block's last 8 bytes, in hex.
+    pub checksum: String,
+}
+
+/// Of the checksum at the end of a block (`struct nd_pfn_sb` in drivers/nvdimm/pfn.h).
+const CHECKSUM_BYTES: usize = 8;
+
+impl ObservedBlock {
+    /// The block of a namespace that starts at this address.
+    #[must_use]
+    pub fn new(start_address: u64, block: &[u8; superblock::SIZE]) -> Self {
+        let (fields, checksum) = block.split_at(superblock::SIZE - CHECKSUM_BYTES);
+        let used = fields.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let fields = fields.get(..used).unwrap_or_default();
+        Self { start_address, fields: HEXLOWER.encode(fields), checksum: HEXLOWER.encode(checksum) }
+    }
+
+    /// The block's bytes; `None` if they are not those of a block.
+    #[must_use]
+    pub fn bytes(&self) -> Option<Box<[u8; superblock::SIZE]>> {
+        let fields = HEXLOWER.decode(self.fields.as_bytes()).ok()?;
+        let checksum = HEXLOWER.decode(self.checksum.as_bytes()).ok()?;
+        let mut block = Box::new([0; superblock::SIZE]);
+        let (before, after) = block.split_at_mut(superblock::SIZE - CHECKSUM_BYTES);
+        before.get_mut(..fields.len())?.copy_from_slice(&fields);
+        if checksum.len() != CHECKSUM_BYTES {
+            return None;
+        }
+        after.copy_from_slice(&checksum);
+        Some(block)
     }
 }
 

@@ -2,6 +2,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use pfnwatch_common::superblock;
+
 use super::*;
 use crate::model::policy::Mode;
 
@@ -27,6 +29,7 @@ fn a_request_stands_on_its_line_as_documented() {
     for (line, request) in [
         (r#"{"schema":1,"request":"status"}"#, Request::Status),
         (r#"{"schema":1,"request":"release"}"#, Request::Release),
+        (r#"{"schema":1,"request":"info_blocks"}"#, Request::InfoBlocks),
         (
             r#"{"schema":1,"request":{"mode":{"mode":"audit"}}}"#,
             Request::Mode { mode: ModeChoice::Audit, reason: None },
@@ -97,7 +100,7 @@ fn an_exemption_has_an_end_and_a_reason() {
 
 #[test]
 fn an_answer_comes_back_as_it_was() {
-    let mut block = Box::new([0; pfnwatch_common::superblock::SIZE]);
+    let mut block = Box::new([0; superblock::SIZE]);
     block[5] = 0xab;
     let saved = InfoBlockResponse {
         namespace: "namespace0.0".to_owned(),
@@ -112,6 +115,7 @@ fn an_answer_comes_back_as_it_was() {
     for answer in [
         Response::Mode(ModeResponse { mode: Mode::Enforce, previous_mode: Mode::Audit, ineffective_reason: None }),
         Response::Allowed(allowed),
+        Response::InfoBlocks(vec![ObservedBlock::new(saved.start_address, &saved.block)]),
         Response::Block(Box::new(saved)),
         Response::Released(Released { removed: vec!["/sys/fs/bpf/pfnwatch/1".to_owned()], still_guarding: true }),
     ] {
@@ -119,6 +123,25 @@ fn an_answer_comes_back_as_it_was() {
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(Reply::parse(&line), Ok(answer));
     }
+}
+
+#[test]
+fn an_observed_block_is_short_and_comes_back_to_the_byte() {
+    let mut usual = [0; superblock::SIZE];
+    usual[..16].copy_from_slice(b"NVDIMM_PFN_INFO\0");
+    usual[100] = 1;
+    usual[superblock::SIZE - 8..].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 0]);
+    let short = ObservedBlock::new(7, &usual);
+    assert_eq!((short.fields.len(), short.checksum.as_str()), (202, "0102030405060700"));
+    for block in [usual, [0; superblock::SIZE], [0xff; superblock::SIZE]] {
+        assert_eq!(*ObservedBlock::new(7, &block).bytes().unwrap(), block);
+    }
+    for (fields, checksum) in [("zz", "0102030405060708"), ("00", "01"), ("00", ""), ("0", "0102030405060708")] {
+        let foreign = ObservedBlock { start_address: 7, fields: fields.to_owned(), checksum: checksum.to_owned() };
+        assert_eq!(foreign.bytes(), None, "{foreign:?}");
+    }
+    let long = ObservedBlock { fields: "00".repeat(superblock::SIZE - 7), ..short };
+    assert_eq!(long.bytes(), None);
 }
 
 #[test]
