@@ -2,6 +2,7 @@
 
 use aya_ebpf::macros::kprobe;
 use aya_ebpf::programs::ProbeContext;
+use pfnwatch_common::record::MemmapRemoval;
 
 use crate::kernel::Pagemap;
 use crate::{emit, ownership};
@@ -22,7 +23,7 @@ fn memmap_removed(ctx: ProbeContext) -> u32 {
         if index >= ranges {
             break;
         }
-        emit::removal(|removal| pagemap.describe(index, removal));
+        emit::record(|removal: &mut MemmapRemoval| pagemap.describe(index, removal));
     }
     0
 }
