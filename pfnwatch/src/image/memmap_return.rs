@@ -45,6 +45,12 @@ pub const fn assess(
     }
 }
 
+/// The running kernel's verdict: by its code if that can be read, else by whether its release is suspected.
+#[must_use]
+pub fn verdict_of_running(paths: &Paths, is_suspected: bool) -> MemmapVerdict {
+    assess(&of_running(paths), is_suspected).0
+}
+
 /// A warning if the running kernel does not return a memmap in DRAM, or is suspected not to.
 #[must_use]
 pub fn warning(verdict: MemmapVerdict) -> Option<String> {
@@ -109,17 +115,17 @@ fn parsed(line: &[u8]) -> Option<(u64, &str)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
 
     use super::*;
     use crate::code::memmap_free::tests::{allocator, not_returning, returning};
     use crate::image::running_code::tests::core;
 
-    const START: u64 = 0xffff_ffff_8100_0000;
+    pub(crate) const START: u64 = 0xffff_ffff_8100_0000;
 
     /// A host whose image has these functions, one behind the other.
-    fn host(functions: &[KernelFunction]) -> (tempfile::TempDir, Paths) {
+    pub(crate) fn host(functions: &[KernelFunction]) -> (tempfile::TempDir, Paths) {
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths { sysfs: folder.path().join("sys"), procfs: folder.path().join("proc") };
         fs::create_dir_all(&paths.procfs).unwrap();
@@ -150,7 +156,7 @@ mod tests {
     #[test]
     fn a_suspected_release_is_warned_about_unless_its_code_is_fixed() {
         let (_folder, paths) = host(&not_returning(START));
-        let warned = |paths: &Paths, is_suspected| warning(assess(&of_running(paths), is_suspected).0);
+        let warned = |paths: &Paths, is_suspected| warning(verdict_of_running(paths, is_suspected));
         for is_suspected in [false, true] {
             let line = warned(&paths, is_suspected).unwrap();
             assert!(line.starts_with("this kernel does not return") && line.contains("6.18.39"), "{line}");

@@ -62,6 +62,12 @@ pub enum MemmapVerdict {
 }
 
 impl MemmapVerdict {
+    /// What the release alone shows, which may suspect the kernel.
+    #[must_use]
+    pub const fn of_release(is_suspected: bool) -> Self {
+        if is_suspected { Self::Suspected } else { Self::Unknown }
+    }
+
     /// Whether it does; `None` if that is not certain.
     #[must_use]
     pub const fn is_returned(self) -> Option<bool> {

@@ -6,16 +6,7 @@ use crate::model::event::Time;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-const HOST: KernelParameters = KernelParameters {
-    page_size: 4096,
-    compat: 2 * MIB,
-    struct_page: Some(64),
-    max_struct_page: Some(64),
-    allows_empty: None,
-    aligns: None,
-    deduplicates: Some(true),
-    may_lose_memmap: true,
-};
+const HOST: KernelParameters = KernelParameters::SAMPLE;
 
 fn removal(start: u64, size: u64, align: u64) -> MemmapRemoval {
     MemmapRemoval { time: Time(UNIX_EPOCH), start, size, align, by: None }

@@ -76,9 +76,7 @@ struct DoctorKernel {
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let mut report = DoctorReport::new(&Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref()));
     let is_suspected = report.kernel.release.as_deref().is_some_and(may_lose_memmap);
-    report
-        .warnings
-        .extend(memmap_return::warning(memmap_return::assess(&memmap_return::of_running(paths), is_suspected).0));
+    report.warnings.extend(memmap_return::warning(memmap_return::verdict_of_running(paths, is_suspected)));
     let mut to = io::stdout().lock();
     match args.format {
         Format::Table => write_table(&mut to, &report)?,
