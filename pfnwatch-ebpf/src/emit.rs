@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use pfnwatch_common::counter::Counter;
-use pfnwatch_common::record::{Attempt, Block, BlockHead, CaptureFlags, Judgement, MemmapRemoval, Notice};
+use pfnwatch_common::record::{Attempt, Block, BlockHead, CaptureFlags, Judgement, MemmapRemoval, Notice, TaskInfo};
 
 use crate::counters::count;
 use crate::kernel::Read;
@@ -58,50 +58,43 @@ pub(crate) fn block(
     }
 }
 
-#[inline(always)]
-pub(crate) fn notice(fill: impl FnOnce(&mut Notice)) {
-    static EMPTY: Notice = Notice::EMPTY;
-    let Some(mut entry) = RECORDS.reserve::<Notice>(0) else {
-        count(Counter::Lost);
-        return;
-    };
-    // The template is copied by the compiler from read-only data: all bytes are initialised from here on.
-    fill(entry.write(EMPTY));
-    entry.submit(0);
-    count(Counter::Emitted);
+/// A record of what a task does, which is filled in the ring buffer.
+pub(crate) trait TaskRecord: Copy + 'static {
+    /// What it is before it is filled: read-only data that the compiler copies, so that all bytes are initialised.
+    const EMPTY: &'static Self;
+
+    fn task(&mut self) -> (&mut u64, &mut TaskInfo, &mut CaptureFlags);
 }
 
-/// Sends a removal that `fill` completes in place; one with a fault is sent as well, with its FAULT bit.
-#[inline(always)]
-pub(crate) fn removal(fill: impl FnOnce(&mut MemmapRemoval) -> Read<()>) {
-    static EMPTY: MemmapRemoval = MemmapRemoval::EMPTY;
-    let Some(mut entry) = RECORDS.reserve::<MemmapRemoval>(0) else {
-        count(Counter::Lost);
-        return;
+macro_rules! task_records {
+    ($($record:ident),*) => {
+        $(impl TaskRecord for $record {
+            const EMPTY: &'static Self = &$record::EMPTY;
+
+            #[inline(always)]
+            fn task(&mut self) -> (&mut u64, &mut TaskInfo, &mut CaptureFlags) {
+                (&mut self.at_ns, &mut self.task, &mut self.seen)
+            }
+        })*
     };
-    let record = entry.write(EMPTY);
-    record.at_ns = now();
-    task::describe(&mut record.task);
-    if fill(record).is_err() {
-        record.seen = record.seen.with(CaptureFlags::FAULT);
-    }
-    entry.submit(0);
-    count(Counter::Emitted);
 }
 
-/// Sends a judgement that `fill` completes in place; one with a fault is sent as well, with its FAULT bit.
+task_records!(Notice, Judgement, MemmapRemoval);
+
+/// Sends a record of the current task that `fill` completes in place; one with a fault is sent as well, with its FAULT bit.
 #[inline(always)]
-pub(crate) fn judgement(fill: impl FnOnce(&mut Judgement) -> Read<()>) {
-    static EMPTY: Judgement = Judgement::EMPTY;
-    let Some(mut entry) = RECORDS.reserve::<Judgement>(0) else {
+pub(crate) fn record<T: TaskRecord>(fill: impl FnOnce(&mut T) -> Read<()>) {
+    let Some(mut entry) = RECORDS.reserve::<T>(0) else {
         count(Counter::Lost);
         return;
     };
-    let record = entry.write(EMPTY);
-    record.at_ns = now();
-    task::describe(&mut record.task);
+    let record = entry.write(*T::EMPTY);
+    let (at_ns, task, _) = record.task();
+    *at_ns = now();
+    task::describe(task);
     if fill(record).is_err() {
-        record.seen = record.seen.with(CaptureFlags::FAULT);
+        let (_, _, seen) = record.task();
+        *seen = seen.with(CaptureFlags::FAULT);
     }
     entry.submit(0);
     count(Counter::Emitted);

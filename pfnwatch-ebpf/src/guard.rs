@@ -8,7 +8,7 @@ mod passed_nodes;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use pfnwatch_common::counter::Counter;
-use pfnwatch_common::record::{Decision, Personality};
+use pfnwatch_common::record::{Decision, Judgement, Personality};
 
 use self::assess::GuardAssessment;
 use self::creation::Creation;
@@ -116,7 +116,7 @@ fn decide(device: Device, personality: Personality, node: u64) -> Read<bool> {
 
 #[inline(always)]
 fn emit_decision(creation: &Creation, judged: &GuardAssessment, decision: Decision) {
-    emit::judgement(|record| {
+    emit::record(|record: &mut Judgement| {
         record.decision = decision as u32;
         record.unjudged = judged.unjudged as u32;
         record.dataoff = judged.dataoff;

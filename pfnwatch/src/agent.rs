@@ -256,7 +256,7 @@ impl<W: Write> Agent<W> {
             MemmapWork::Code(found) => self.on_memmap_code(found),
             MemmapWork::Settled(timer) => {
                 timer.map_err(Fatal::new)?;
-                if self.memmap.on_settled(&self.options.paths) { self.compare_memmap_return() } else { Ok(()) }
+                if self.memmap.on_settled(&self.options.paths) { self.on_memmap_verdict() } else { Ok(()) }
             }
         }
     }
@@ -706,11 +706,12 @@ impl<W: Write> Agent<W> {
         // The symbols of the whole kernel were read for it.
         memory_trim::trim_heap();
         events.into_iter().try_for_each(|event| self.emit_event(event))?;
-        self.compare_memmap_return()
+        self.on_memmap_verdict()
     }
 
     /// Compares with earlier kernels whether this one returns memmaps, if that is certain.
-    fn compare_memmap_return(&mut self) -> Result<(), Fatal> {
+    fn on_memmap_verdict(&mut self) -> Result<(), Fatal> {
+        self.assessor.on_memmap_return(self.memmap.status().verdict);
         let Some(returned) = self.memmap.status().verdict.is_returned() else { return Ok(()) };
         let regression = self.baseline.observe_memmap_return(self.publisher.store_mut(), returned);
         self.emit_all(regression)

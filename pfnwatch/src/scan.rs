@@ -25,6 +25,7 @@ use crate::model::facts::KernelParameters;
 use crate::model::info_block::SavedInfoBlock;
 use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
 use crate::model::kernel::{KernelFacts, MemmapCounter};
+use crate::model::memmap_return::MemmapVerdict;
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::{NamespaceTotals, Verdict};
 use crate::os::control_client;
@@ -43,7 +44,7 @@ impl From<&KernelFacts> for KernelParameters {
             allows_empty: kernel.allows_empty,
             aligns: kernel.aligns,
             deduplicates: kernel.deduplicates,
-            may_lose_memmap: kernel.may_lose_memmap,
+            memmap_return: MemmapVerdict::of_release(kernel.may_lose_memmap),
         }
     }
 }

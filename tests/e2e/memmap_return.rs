@@ -12,7 +12,7 @@ use guest::agent::{Agent, has_text};
 use guest::creation::{self, Map, Mode, NamespaceSpec, PreparedNamespace};
 use guest::kernel_lines::loses_memmap;
 use guest::regions::Regions;
-use guest::{GIB, KIB, MIB, free_memory, namespace, pfnwatch, regions};
+use guest::{GIB, KIB, MIB, command, free_memory, namespace, pfnwatch, regions};
 use serde_json::Value;
 
 /// What is lost of each piece of 2 MiB, which holds the struct pages of 128 MiB: all but one page.
@@ -102,6 +102,15 @@ fn each_kind_of_memmap_that_is_removed_is_reported_or_not() -> Result<()> {
     let whole = namespaces.first().context("the e820 range has no namespace")?;
     disable(&mut agent, whole, "", 4)?;
     namespace::enable(whole)?;
+    Ok(())
+}
+
+/// On a kernel whose release alone would be suspected, too.
+#[test]
+fn a_prediction_goes_by_the_kernels_code() -> Result<()> {
+    let text = command::run("/bin/pfnwatch", &["predict", "--size", "1GiB", "--map", "mem"])?;
+    ensure!(text.contains("(this kernel loses that DRAM at each disable") == loses()?, "{text}");
+    ensure!(!text.contains("suspected"), "{text}");
     Ok(())
 }
 

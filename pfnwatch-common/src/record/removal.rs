@@ -4,14 +4,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{CaptureFlags, RecordKind, TaskInfo};
 
-/// One range of a `struct dev_pagemap`, as `memunmap_pages` is called with it (mm/memremap.c).
+/// One range of a `struct dev_pagemap` whose memmap is in DRAM, as `memunmap_pages` is called with it (mm/memremap.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct MemmapRemoval {
     /// [`crate::record::RecordKind::MemmapRemoval`].
     pub kind: u32,
-    /// `flags`: [`Self::ALTMAP_VALID`] among them.
-    pub flags: u32,
+    /// FAULT.
+    pub seen: CaptureFlags,
     /// In nanoseconds since boot, suspend included.
     pub at_ns: u64,
     pub task: TaskInfo,
@@ -21,24 +21,16 @@ pub struct MemmapRemoval {
     pub end: u64,
     /// The order of the compound pages, in pages.
     pub vmemmap_shift: u64,
-    /// FAULT.
-    pub seen: CaptureFlags,
-    pub reserved: u32,
 }
 
 impl MemmapRemoval {
     pub const EMPTY: Self = Self {
         kind: RecordKind::MemmapRemoval as u32,
-        flags: 0,
+        seen: CaptureFlags::NONE,
         at_ns: 0,
         task: TaskInfo::EMPTY,
         start: 0,
         end: 0,
         vmemmap_shift: 0,
-        seen: CaptureFlags::NONE,
-        reserved: 0,
     };
-
-    /// `PGMAP_ALTMAP_VALID` (include/linux/memremap.h): the memmap lies on the range itself.
-    pub const ALTMAP_VALID: u32 = 1;
 }

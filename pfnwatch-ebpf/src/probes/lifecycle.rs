@@ -5,7 +5,7 @@ use aya_ebpf::programs::ProbeContext;
 use pfnwatch_common::record::{CaptureFlags, Notice, NoticeKind, Personality};
 
 use crate::kernel::{self, Device, Namespace, Read, Region, claimed_by};
-use crate::{emit, known_blocks, ownership, task, written_uuids};
+use crate::{emit, known_blocks, ownership, written_uuids};
 
 /// `static void nvdimm_bus_remove(struct device *dev)` (drivers/nvdimm/bus.c): a driver is unbound.
 #[kprobe]
@@ -84,19 +84,14 @@ fn made(pmem: u64) -> Read<()> {
     Ok(())
 }
 
-/// Sends a notice; one with a fault is sent as well, with its FAULT bit.
 #[inline(always)]
 fn send(what: NoticeKind, fill: impl FnOnce(&mut Notice) -> Read<()>) {
     if !ownership::is_active() {
         return;
     }
-    emit::notice(|notice| {
+    emit::record(|notice: &mut Notice| {
         notice.what = what as u32;
-        notice.at_ns = emit::now();
-        task::describe(&mut notice.task);
-        if fill(notice).is_err() {
-            notice.seen = notice.seen.with(CaptureFlags::FAULT);
-        }
+        fill(notice)
     });
 }
 

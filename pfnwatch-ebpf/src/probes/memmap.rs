@@ -2,6 +2,7 @@
 
 use aya_ebpf::macros::kprobe;
 use aya_ebpf::programs::ProbeContext;
+use pfnwatch_common::record::MemmapRemoval;
 
 use crate::kernel::Pagemap;
 use crate::{emit, ownership};
@@ -10,6 +11,9 @@ use crate::{emit, ownership};
 const MAX_RANGES: u64 = 8;
 
 /// `void memunmap_pages(struct dev_pagemap *pgmap)` (mm/memremap.c): once for each device that is disabled, before its memmap is freed.
+///
+/// A memmap on the media (map=dev) is not reported. What parts of memory sections take from DRAM there is made of single pages
+/// (`vmemmap_populate()` in arch/x86/mm/init_64.c), which each kernel returns: nothing of it can be lost.
 #[kprobe]
 fn memmap_removed(ctx: ProbeContext) -> u32 {
     let Some(pagemap) = ctx.arg::<u64>(0).map(Pagemap::at) else { return 0 };
@@ -17,12 +21,12 @@ fn memmap_removed(ctx: ProbeContext) -> u32 {
         return 0;
     }
     // A fault has been counted.
-    let Ok(ranges) = pagemap.ranges() else { return 0 };
+    let (Ok(false), Ok(ranges)) = (pagemap.has_altmap(), pagemap.ranges()) else { return 0 };
     for index in 0..MAX_RANGES {
         if index >= ranges {
             break;
         }
-        emit::removal(|removal| pagemap.describe(index, removal));
+        emit::record(|removal: &mut MemmapRemoval| pagemap.describe(index, removal));
     }
     0
 }

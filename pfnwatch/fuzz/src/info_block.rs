@@ -9,14 +9,10 @@ const PAGE_SIZE: u64 = 4096;
 const COMPAT: u64 = 2 << 20;
 
 const KERNEL: KernelParameters = KernelParameters {
-    page_size: PAGE_SIZE,
-    compat: COMPAT,
     struct_page: Some(64),
-    max_struct_page: None,
     allows_empty: Some(false),
     aligns: Some(Aligns::X86_64),
-    deduplicates: None,
-    may_lose_memmap: false,
+    ..KernelParameters::of_page_size(PAGE_SIZE)
 };
 
 /// A block that parses is written back as it was read; one that makes sense lies within its namespace.

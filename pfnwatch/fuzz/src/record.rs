@@ -14,14 +14,9 @@ pub fn check(bytes: &[u8]) {
     let context = Context { booted, page_size: 4096, struct_page_size: Some(64) };
     if let Some(removal) = memmap_removal(bytes, &context) {
         let host = KernelParameters {
-            page_size: 4096,
-            compat: 2 << 20,
             struct_page: Some(64),
-            max_struct_page: None,
-            allows_empty: None,
-            aligns: None,
             deduplicates: Some(true),
-            may_lose_memmap: true,
+            ..KernelParameters::of_page_size(4096)
         };
         let lost = not_returned(&removal, &NamespaceIndex::default(), &host, MemmapEvidence::Code, "6.18.15");
         assert!(lost.is_none_or(|lost| lost.returned_bytes + lost.lost_bytes == lost.removed_bytes), "{removal:?}");

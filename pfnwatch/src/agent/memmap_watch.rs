@@ -90,7 +90,8 @@ impl MemmapWatch {
 
     /// The code was read: returns the events of what was removed meanwhile.
     pub(super) fn on_code(&mut self, found: Result<MemmapReturn, String>, clock: &dyn Clock) -> Vec<Event> {
-        (self.status.verdict, self.status.evidence) = assess(&found, self.host.may_lose_memmap);
+        (self.status.verdict, self.status.evidence) =
+            assess(&found, self.host.memmap_return == MemmapVerdict::Suspected);
         self.status.problem = found.err();
         if let Some(warning) = warning(self.status.verdict) {
             tracing::warn!("{warning}");

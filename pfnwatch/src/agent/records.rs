@@ -11,6 +11,7 @@ use crate::bpf::decode::{self, decode};
 use crate::model::event::{Body, DecodeFailure, Event, Time};
 use crate::model::facts::KernelParameters;
 use crate::model::kernel::KernelFacts;
+use crate::model::memmap_return::MemmapVerdict;
 use crate::model::thresholds::Thresholds;
 use crate::os::clock::Clock;
 
@@ -44,6 +45,11 @@ impl RecordAssessor {
     /// How many labels and predictions were evicted because there were too many.
     pub(super) const fn evicted(&self) -> (u64, u64) {
         (self.labels.evicted(), self.predictions.evicted())
+    }
+
+    /// Whether the kernel returns memmaps in DRAM is known now.
+    pub(super) const fn on_memmap_return(&mut self, verdict: MemmapVerdict) {
+        self.host.memmap_return = verdict;
     }
 
     /// The guard is armed from now on, or not.

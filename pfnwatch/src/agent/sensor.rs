@@ -23,7 +23,6 @@ use crate::bpf::takeover::OnExit;
 use crate::guard::self_test::{self, SelfTest};
 use crate::image::max_struct_page::RunningKernel;
 use crate::image::memmap_return;
-use crate::kernel::boot_cache::BootCache;
 use crate::kernel::btf::Btf;
 use crate::kernel::features::{ftrace_armed, kprobes_armed};
 use crate::kernel::libnvdimm::Libnvdimm;
@@ -290,8 +289,7 @@ impl Sensor for HostSensor {
         let (sender, reading) = oneshot::channel();
         let paths = self.options.paths.clone();
         // The thread has this one's capabilities. Without a thread the sender is gone, which is the answer; so it is without a receiver.
-        let _ = thread::Builder::new()
-            .spawn(move || sender.send(memmap_return::of_running(&paths, BootCache::of_running(&paths).as_ref())));
+        let _ = thread::Builder::new().spawn(move || sender.send(memmap_return::of_running(&paths)));
         reading
     }
 }

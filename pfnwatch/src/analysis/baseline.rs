@@ -228,16 +228,8 @@ pub fn memmap_regression(now: &ObservedKernel, others: &[ObservedKernel]) -> Opt
         size: REFERENCE_SIZE,
         align: REFERENCE_ALIGN,
     };
-    let host = KernelParameters {
-        page_size: now.page_size,
-        compat: COMPAT_ALIGN,
-        struct_page: Some(REFERENCE_STRUCT_PAGE),
-        max_struct_page: None,
-        allows_empty: None,
-        aligns: None,
-        deduplicates: None,
-        may_lose_memmap: true,
-    };
+    let host =
+        KernelParameters { struct_page: Some(REFERENCE_STRUCT_PAGE), ..KernelParameters::of_page_size(now.page_size) };
     let not_returned_bytes = unreturned_bytes(&mapped, &host)?;
     let subject = RegressionSubject::MemmapReturn { not_returned_bytes };
     Some(Regression { subject, before: reference_cost(before)?, after: reference_cost(now)? })

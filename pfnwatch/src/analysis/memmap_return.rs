@@ -50,10 +50,6 @@ pub fn not_returned(
     evidence: MemmapEvidence,
     kernel: &str,
 ) -> Option<MemmapNotReturned> {
-    if removal.on_media {
-        // What parts of sections take from DRAM is made of single pages, which the kernel returns.
-        return None;
-    }
     // Whether it is deduplicated depends on its compound pages alone, which only devdax has.
     let mapped = MappedNamespace {
         mode: NamespaceMode::Devdax,

@@ -70,16 +70,7 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     fn kernel() -> KernelParameters {
-        KernelParameters {
-            page_size: 4096,
-            compat: 2 * MIB,
-            struct_page: Some(64),
-            max_struct_page: Some(64),
-            allows_empty: Some(false),
-            aligns: Some(Aligns::X86_64),
-            deduplicates: Some(true),
-            may_lose_memmap: false,
-        }
+        KernelParameters { aligns: Some(Aligns::X86_64), ..KernelParameters::SAMPLE }
     }
 
     const PLACE: NamespacePlace = NamespacePlace { start: Some(4 * GIB), size: Some(GIB) };

@@ -87,7 +87,6 @@ pub fn memmap_removal(bytes: &[u8], context: &Context) -> Option<memmap_return::
         start: record.start,
         size: size.filter(|_| is_complete).unwrap_or(0),
         align: align.unwrap_or(0),
-        on_media: record.flags & MemmapRemoval::ALTMAP_VALID != 0,
         by: actor(&record.task),
     })
 }

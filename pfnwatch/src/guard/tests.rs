@@ -13,17 +13,8 @@ fn what_is_exempt_in_vain_is_told_with_its_reason() {
     let over = exemption(namespace, Some(UNIX_EPOCH));
     let nowhere = exemption(ExemptionSubject::RegionStart(4 << 30), None);
     let exemptions = vec![over.clone(), exemption(namespace, None), nowhere.clone()];
-    let facts = KernelFacts {
-        release: "6.12.0".to_owned(),
-        page_size: 4096,
-        struct_page_size: Some(64),
-        deduplicates: None,
-        may_lose_memmap: false,
-        allows_empty: None,
-        aligns: None,
-    };
     let clock = Rc::new(os::clock::SystemClock::new().unwrap());
-    let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &facts, clock);
+    let mut guard = Guard::new(Policy { exemptions, ..Policy::default() }, &KernelFacts::sample(), clock);
     guard.arm(Some(64)).unwrap();
     let skipped: Vec<_> = guard.skipped_in_configuration().collect();
     assert_eq!(skipped, [(&over, SkipReason::Expired), (&nowhere, SkipReason::Unresolved)]);

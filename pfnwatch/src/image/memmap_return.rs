@@ -15,11 +15,15 @@ use crate::os::paths::Paths;
 const MAX_SYMBOLS: usize = 64;
 const CACHED_SYMBOLS: &str = "memmap-functions";
 
-/// Reads the functions that free a memmap out of the kernel's memory. Where these are comes from `cache`, if it has that.
+/// Reads the functions that free a memmap out of the kernel's memory.
 ///
 /// # Errors
 /// Why the code does not show it: for a report.
-pub fn of_running(paths: &Paths, cache: Option<&BootCache>) -> Result<MemmapReturn, String> {
+pub fn of_running(paths: &Paths) -> Result<MemmapReturn, String> {
+    read(paths, BootCache::of_running(paths).as_ref())
+}
+
+fn read(paths: &Paths, cache: Option<&BootCache>) -> Result<MemmapReturn, String> {
     if !cfg!(target_arch = "x86_64") {
         return Err("machine code is decoded on x86_64 only".to_owned());
     }
@@ -45,6 +49,12 @@ pub const fn assess(
         Err(_) if is_suspected => (MemmapVerdict::Suspected, Some(MemmapEvidence::Release)),
         Err(_) => (MemmapVerdict::Unknown, None),
     }
+}
+
+/// The running kernel's verdict: by its code if that can be read, else by whether its release is suspected.
+#[must_use]
+pub fn verdict_of_running(paths: &Paths, is_suspected: bool) -> MemmapVerdict {
+    assess(&of_running(paths), is_suspected).0
 }
 
 /// A warning if the running kernel does not return a memmap in DRAM, or is suspected not to.
@@ -123,7 +133,7 @@ fn parsed(line: &[u8]) -> Option<(u64, &str)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
 
     use super::*;
@@ -131,10 +141,10 @@ mod tests {
     use crate::image::running_code::tests::core;
     use crate::kernel::boot_cache::tests::cache_in;
 
-    const START: u64 = 0xffff_ffff_8100_0000;
+    pub(crate) const START: u64 = 0xffff_ffff_8100_0000;
 
     /// A host whose image has these functions, one behind the other.
-    fn host(functions: &[KernelFunction]) -> (tempfile::TempDir, Paths) {
+    pub(crate) fn host(functions: &[KernelFunction]) -> (tempfile::TempDir, Paths) {
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths { sysfs: folder.path().join("sys"), procfs: folder.path().join("proc") };
         fs::create_dir_all(&paths.procfs).unwrap();
@@ -158,7 +168,7 @@ mod tests {
             [(returning(START), MemmapReturn::Returned), (not_returning(START), MemmapReturn::NotReturned)]
         {
             let (_folder, paths) = host(&functions);
-            assert_eq!(of_running(&paths, None), Ok(expected));
+            assert_eq!(of_running(&paths), Ok(expected));
         }
     }
 
@@ -166,17 +176,17 @@ mod tests {
     fn symbols_are_listed_once_in_a_boot() {
         let (folder, paths) = host(&not_returning(START));
         let cache = cache_in(folder.path(), "1");
-        assert_eq!(of_running(&paths, Some(&cache)), Ok(MemmapReturn::NotReturned));
+        assert_eq!(read(&paths, Some(&cache)), Ok(MemmapReturn::NotReturned));
         fs::remove_file(paths.procfs.join("kallsyms")).unwrap();
-        assert_eq!(of_running(&paths, Some(&cache)), Ok(MemmapReturn::NotReturned));
+        assert_eq!(read(&paths, Some(&cache)), Ok(MemmapReturn::NotReturned));
         let next = cache_in(folder.path(), "2");
-        assert!(of_running(&paths, Some(&next)).unwrap_err().contains("kallsyms"));
+        assert!(read(&paths, Some(&next)).unwrap_err().contains("kallsyms"));
     }
 
     #[test]
     fn a_suspected_release_is_warned_about_unless_its_code_is_fixed() {
         let (_folder, paths) = host(&not_returning(START));
-        let warned = |paths: &Paths, is_suspected| warning(assess(&of_running(paths, None), is_suspected).0);
+        let warned = |paths: &Paths, is_suspected| warning(verdict_of_running(paths, is_suspected));
         for is_suspected in [false, true] {
             let line = warned(&paths, is_suspected).unwrap();
             assert!(line.starts_with("this kernel does not return") && line.contains("6.18.39"), "{line}");
@@ -194,13 +204,13 @@ mod tests {
         let kprobes = paths.sysfs.join("kernel/debug/kprobes");
         fs::create_dir_all(&kprobes).unwrap();
         fs::write(kprobes.join("list"), "ffffffff81000009  k  remove_pagetable+0x9    [OPTIMIZED]\n").unwrap();
-        assert!(of_running(&paths, None).unwrap_err().contains("breakpoint at 0xffffffff81000009"));
+        assert!(of_running(&paths).unwrap_err().contains("breakpoint at 0xffffffff81000009"));
         fs::remove_dir_all(kprobes).unwrap();
         fs::create_dir_all(paths.sysfs.join("kernel/livepatch/fix_a/vmlinux/free_pagetable,1")).unwrap();
-        assert!(of_running(&paths, None).unwrap_err().contains("fix_a"));
+        assert!(of_running(&paths).unwrap_err().contains("fix_a"));
         fs::write(paths.procfs.join("kallsyms"), "0000000000000000 t remove_pagetable\n").unwrap();
-        assert!(of_running(&paths, None).unwrap_err().contains("hides its addresses"));
+        assert!(of_running(&paths).unwrap_err().contains("hides its addresses"));
         let (_folder, paths) = host(&[allocator(START)]);
-        assert!(of_running(&paths, None).unwrap_err().contains("no remove_pagetable"));
+        assert!(of_running(&paths).unwrap_err().contains("no remove_pagetable"));
     }
 }

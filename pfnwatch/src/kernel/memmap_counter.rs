@@ -27,15 +27,7 @@ mod tests {
 
     #[test]
     fn the_counter_is_read_and_known_to_be_wrong_before_7_3() {
-        let kernel = |release: &str| KernelFacts {
-            release: release.to_owned(),
-            page_size: 4096,
-            struct_page_size: Some(64),
-            deduplicates: Some(true),
-            may_lose_memmap: false,
-            allows_empty: None,
-            aligns: None,
-        };
+        let kernel = |release: &str| KernelFacts { release: release.to_owned(), ..KernelFacts::sample() };
         let vmstat = "nr_memmap_boot_pages 9\nnr_memmap_pages 4096\nnr_other 1\n";
         for (release, wrong) in [("6.17.13", true), ("6.18.15", true), ("7.3.4", false), ("next", true)] {
             let counter = MemmapCounter { bytes: 16 << 20, may_overcount_deduplicated: wrong };

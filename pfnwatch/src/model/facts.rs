@@ -4,6 +4,8 @@ use pfnwatch_common::{InfoBlock, Map};
 use thiserror::Error;
 
 use crate::model::aligns::Aligns;
+use crate::model::kernel::COMPAT_ALIGN;
+use crate::model::memmap_return::MemmapVerdict;
 use crate::model::timestamp::Timestamp;
 use crate::model::units::Bytes;
 
@@ -205,19 +207,51 @@ pub struct KernelParameters {
     pub aligns: Option<Aligns>,
     /// The kernel deduplicates the tail pages of a devdax memmap in DRAM.
     pub deduplicates: Option<bool>,
-    /// The kernel is suspected to lose a memmap in DRAM each time its device is disabled.
-    pub may_lose_memmap: bool,
+    /// Whether it returns a memmap in DRAM when its device is disabled.
+    pub memmap_return: MemmapVerdict,
 }
 
 impl KernelParameters {
+    /// A kernel of which only the page size in bytes is known.
+    #[must_use]
+    pub const fn of_page_size(page_size: u64) -> Self {
+        Self {
+            page_size,
+            compat: COMPAT_ALIGN,
+            struct_page: None,
+            max_struct_page: None,
+            allows_empty: None,
+            aligns: None,
+            deduplicates: None,
+            memmap_return: MemmapVerdict::Unknown,
+        }
+    }
+
     /// What map=mem costs besides, for the end of a sentence that offers it; empty if the kernel returns the memmap. A
     /// deduplicated memmap has no pieces of 2 MiB, which are what is lost.
     #[must_use]
     pub const fn memmap_loss(&self, deduplicated: bool) -> &'static str {
-        if self.may_lose_memmap && !deduplicated {
-            " (this kernel is suspected to lose that DRAM at each disable, until the next boot)"
-        } else {
-            ""
+        match self.memmap_return {
+            MemmapVerdict::NotReturned if !deduplicated => {
+                " (this kernel loses that DRAM at each disable, until the next boot)"
+            }
+            MemmapVerdict::Suspected if !deduplicated => {
+                " (this kernel is suspected to lose that DRAM at each disable, until the next boot)"
+            }
+            _ => "",
         }
     }
+}
+
+#[cfg(test)]
+impl KernelParameters {
+    /// A kernel of x86_64 without a known defect.
+    pub(crate) const SAMPLE: Self = Self {
+        struct_page: Some(64),
+        max_struct_page: Some(64),
+        allows_empty: Some(false),
+        deduplicates: Some(true),
+        memmap_return: MemmapVerdict::Returned,
+        ..Self::of_page_size(4096)
+    };
 }

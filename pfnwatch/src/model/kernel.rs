@@ -24,6 +24,22 @@ pub struct KernelFacts {
     pub aligns: Option<Aligns>,
 }
 
+#[cfg(test)]
+impl KernelFacts {
+    /// Linux 6.1 for x86_64, without a known defect.
+    pub(crate) fn sample() -> Self {
+        Self {
+            release: "6.1.0".to_owned(),
+            page_size: 4096,
+            struct_page_size: Some(64),
+            deduplicates: Some(true),
+            may_lose_memmap: false,
+            allows_empty: None,
+            aligns: None,
+        }
+    }
+}
+
 /// What the kernel counts of memmaps that were made since boot, in DRAM and on the media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -10,7 +10,7 @@ use crate::model::units::Bytes;
 /// The releases that return a memmap in DRAM again, for messages.
 pub const MEMMAP_RETURNED_SINCE: &str = "6.18.39, 7.1.4, 7.2";
 
-/// A range of device memory whose memmap the kernel removes; sizes and addresses in bytes.
+/// A range of device memory whose memmap in DRAM the kernel removes; sizes and addresses in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemmapRemoval {
     pub time: Time,
@@ -18,8 +18,6 @@ pub struct MemmapRemoval {
     pub size: u64,
     /// The size of the compound pages.
     pub align: u64,
-    /// The memmap lies on the range itself (map=dev).
-    pub on_media: bool,
     pub by: Option<Actor>,
 }
 
@@ -64,6 +62,12 @@ pub enum MemmapVerdict {
 }
 
 impl MemmapVerdict {
+    /// What the release alone shows, which may suspect the kernel.
+    #[must_use]
+    pub const fn of_release(is_suspected: bool) -> Self {
+        if is_suspected { Self::Suspected } else { Self::Unknown }
+    }
+
     /// Whether it does; `None` if that is not certain.
     #[must_use]
     pub const fn is_returned(self) -> Option<bool> {

@@ -81,21 +81,9 @@ pub(crate) mod tests {
         (inventory, blocks)
     }
 
-    fn kernel() -> KernelFacts {
-        KernelFacts {
-            release: "6.1.0".into(),
-            page_size: 4096,
-            struct_page_size: Some(64),
-            deduplicates: Some(true),
-            may_lose_memmap: false,
-            allows_empty: None,
-            aligns: None,
-        }
-    }
-
     pub(crate) fn scanned() -> Vec<AssessedNamespace> {
         let (inventory, blocks) = inventory();
-        ScanResult::assess(inventory, &blocks, kernel(), &Thresholds::default()).namespaces
+        ScanResult::assess(inventory, &blocks, KernelFacts::sample(), &Thresholds::default()).namespaces
     }
 
     #[test]
@@ -140,7 +128,7 @@ pub(crate) mod tests {
             let mut blocks = InfoBlocks::default();
             blocks.add_saved(std::slice::from_ref(&namespace), [&saved]);
             let inventory = Inventory { namespaces: vec![namespace], ..Inventory::default() };
-            let scan = ScanResult::assess(inventory, &blocks, kernel(), &Thresholds::default());
+            let scan = ScanResult::assess(inventory, &blocks, KernelFacts::sample(), &Thresholds::default());
             let event = existing_namespace(&scan.namespaces[0]).expect("an event");
             assert_eq!((event.judgement.verdict, event.enabled), (Verdict::Refused, false));
             assert!(event.judgement.detail.contains(reason), "{}", event.judgement.detail);

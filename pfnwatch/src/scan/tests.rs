@@ -39,16 +39,7 @@ fn verdict(folder: &TempDir, name: &str) -> Assessment {
 }
 
 fn host() -> KernelParameters {
-    KernelParameters {
-        page_size: 4096,
-        compat: 2 * MIB,
-        struct_page: Some(64),
-        max_struct_page: None,
-        allows_empty: None,
-        deduplicates: None,
-        may_lose_memmap: false,
-        aligns: None,
-    }
+    KernelParameters { max_struct_page: None, allows_empty: None, deduplicates: None, ..KernelParameters::SAMPLE }
 }
 
 #[test]

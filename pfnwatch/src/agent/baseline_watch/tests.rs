@@ -48,16 +48,12 @@ fn scanned(pmem: Option<Pmem>) -> ScanResult {
         tree.namespace(&pmem).unwrap();
     }
     let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
-    let kernel = KernelFacts {
-        release: "6.1.0".into(),
-        page_size: 4096,
-        struct_page_size: Some(64),
-        deduplicates: Some(true),
-        may_lose_memmap: false,
-        allows_empty: None,
-        aligns: None,
-    };
-    ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
+    ScanResult::assess(
+        Inventory::read(&roots).unwrap(),
+        &InfoBlocks::default(),
+        KernelFacts::sample(),
+        &Thresholds::default(),
+    )
 }
 
 #[test]

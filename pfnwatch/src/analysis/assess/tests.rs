@@ -15,16 +15,7 @@ const GIB: u64 = 1 << 30;
 const START: u64 = 4 * GIB;
 
 fn host() -> KernelParameters {
-    KernelParameters {
-        page_size: 4096,
-        compat: 2 * MIB,
-        struct_page: Some(64),
-        max_struct_page: Some(64),
-        allows_empty: None,
-        deduplicates: Some(true),
-        may_lose_memmap: false,
-        aligns: None,
-    }
+    KernelParameters { allows_empty: None, ..KernelParameters::SAMPLE }
 }
 
 fn geometry(size: u64, align: u64, map: Map) -> Geometry {

@@ -6,6 +6,7 @@ use zerocopy::IntoBytes as _;
 
 use super::*;
 use crate::model::event::{Attempt, NamespaceId, Sizes, Time};
+use crate::model::memmap_return::MemmapVerdict;
 use crate::model::verdict::{Cause, Evidence, Verdict};
 use crate::testing::events::{context, decode, denial};
 
@@ -13,16 +14,7 @@ const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
 pub(crate) fn host() -> KernelParameters {
-    KernelParameters {
-        page_size: 4096,
-        compat: 2 * MIB,
-        struct_page: Some(64),
-        max_struct_page: None,
-        allows_empty: None,
-        deduplicates: Some(true),
-        may_lose_memmap: false,
-        aligns: None,
-    }
+    KernelParameters { max_struct_page: None, allows_empty: None, ..KernelParameters::SAMPLE }
 }
 
 /// A creation of 1 GiB at 4 GiB with this reservation, by a kernel with this MAX_STRUCT_PAGE_SIZE.
@@ -191,7 +183,7 @@ fn devdax_may_have_its_tail_pages_deduplicated() {
     assert!(plain.remedies[0].contains("16 MiB of DRAM"), "{}", plain.remedies[0]);
     // On a kernel that does not return 2 MiB pieces of a memmap only the deduplicated one is offered without a word.
     let loses = |host: KernelParameters| {
-        let decision = explained_by(record, &KernelParameters { may_lose_memmap: true, ..host });
+        let decision = explained_by(record, &KernelParameters { memmap_return: MemmapVerdict::Suspected, ..host });
         decision.remedies[0]
             .ends_with("(this kernel is suspected to lose that DRAM at each disable, until the next boot)")
     };

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::memmap_return::MemmapVerdict;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -8,16 +9,7 @@ const GIB: u64 = 1 << 30;
 const X86_64: SectionRules = SectionRules { section: 128 * MIB, altmap: Altmap::WholeSections, exact_parts: true };
 
 fn host() -> KernelParameters {
-    KernelParameters {
-        page_size: 4096,
-        compat: 2 * MIB,
-        struct_page: Some(64),
-        max_struct_page: Some(64),
-        allows_empty: Some(false),
-        deduplicates: Some(true),
-        may_lose_memmap: false,
-        aligns: None,
-    }
+    KernelParameters::SAMPLE
 }
 
 fn fsdax(map: Map) -> MappedNamespace {
@@ -103,8 +95,11 @@ fn map_mem_is_offered_with_its_cost() {
     if cfg!(target_arch = "x86_64") {
         assert_eq!(cost_of_map_mem(&fsdax(Map::Dev), &host()), "16 MiB of DRAM for the memmap");
         assert_eq!(cost_of_map_mem(&devdax(2 * MIB), &host()), "4 MiB of DRAM for the memmap");
-        let loses = KernelParameters { may_lose_memmap: true, ..host() };
-        assert!(cost_of_map_mem(&fsdax(Map::Dev), &loses).contains("suspected to lose"));
+        let loses = KernelParameters { memmap_return: MemmapVerdict::NotReturned, ..host() };
+        assert!(cost_of_map_mem(&fsdax(Map::Dev), &loses).contains("(this kernel loses that DRAM"));
+        assert!(!cost_of_map_mem(&devdax(2 * MIB), &loses).contains("loses"), "deduplicated");
+        let may_lose = KernelParameters { memmap_return: MemmapVerdict::Suspected, ..host() };
+        assert!(cost_of_map_mem(&fsdax(Map::Dev), &may_lose).contains("suspected to lose"));
     }
     let unsure = KernelParameters { deduplicates: None, ..host() };
     assert_eq!(cost_of_map_mem(&devdax(2 * MIB), &unsure), "at most about 16 MiB of DRAM for the memmap");

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::cli::output::json::Format;
 use crate::image::memmap_return;
-use crate::kernel::boot_cache::BootCache;
 use crate::kernel::features::{FeatureSources, Features};
 use crate::kernel::known_defects::may_lose_memmap;
 use crate::kernel::prerequisites::{Availability, NeededFor, Prerequisite, answer, judge, unmet};
@@ -77,9 +76,7 @@ struct DoctorKernel {
 pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     let mut report = DoctorReport::new(&Features::gather(&FeatureSources::new(paths), args.btf_dir.as_deref()));
     let is_suspected = report.kernel.release.as_deref().is_some_and(may_lose_memmap);
-    report.warnings.extend(memmap_return::warning(
-        memmap_return::assess(&memmap_return::of_running(paths, BootCache::of_running(paths).as_ref()), is_suspected).0,
-    ));
+    report.warnings.extend(memmap_return::warning(memmap_return::verdict_of_running(paths, is_suspected)));
     let mut to = io::stdout().lock();
     match args.format {
         Format::Table => write_table(&mut to, &report)?,

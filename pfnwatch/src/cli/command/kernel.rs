@@ -19,7 +19,6 @@ use crate::code::memmap_free::MemmapReturn;
 use crate::image::KernelImages;
 use crate::image::max_struct_page::RunningKernel;
 use crate::image::memmap_return;
-use crate::kernel::boot_cache::BootCache;
 use crate::kernel::known_defects::DefectId;
 use crate::kernel::max_struct_page::{Evidence, Source};
 use crate::model::exit::Exit;
@@ -80,12 +79,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
 fn running(paths: &Paths) -> anyhow::Result<AssessedKernel> {
     let KernelFacts { release, struct_page_size, .. } = KernelFacts::gather(paths, None)?;
     let host = RunningKernel::gather(paths, &release, Vec::new());
-    Ok(AssessedKernel::of_host(
-        release,
-        host,
-        struct_page_size,
-        memmap_return::of_running(paths, BootCache::of_running(paths).as_ref()),
-    ))
+    Ok(AssessedKernel::of_host(release, host, struct_page_size, memmap_return::of_running(paths)))
 }
 
 /// A regressed kernel has precedence: this is a gate for rollouts.

@@ -28,7 +28,7 @@ use crate::sysfs::inventory::usage::Usage;
 
 use self::report::Plan;
 use self::step::PlanStep;
-use super::predict::{PageCost, page_cost};
+use super::predict::{PageCost, page_cost, parameters};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -85,7 +85,7 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
 
 fn plan(args: &Args, paths: &Paths, scan: &ScanResult, chosen: &[&AssessedNamespace], thresholds: Thresholds) -> Plan {
     let page_cost = page_cost(args.max_struct_page, paths, &scan.kernel);
-    let host = KernelParameters { max_struct_page: page_cost.bytes, ..KernelParameters::from(&scan.kernel) };
+    let host = parameters(&page_cost, paths, &scan.kernel);
     let usage = Usage::gather(&SysfsRoots::from(paths));
     let context = PlanContext { host, page_cost: &page_cost, thresholds, usage };
     build(&context, scan, chosen)

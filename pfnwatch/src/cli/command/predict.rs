@@ -13,6 +13,8 @@ use pfnwatch_common::{Geometry, Map};
 use crate::cli::output::json::{Format, document};
 use crate::cli::output::terminal::{self, Terminal};
 use crate::config::ConfigArgs;
+use crate::image::max_struct_page::RunningKernel;
+use crate::image::memmap_return::verdict_of_running;
 use crate::model::exit::{Exit, ExitContext};
 use crate::model::facts::{KernelParameters, NamespaceMode};
 use crate::model::inventory::Inventory;
@@ -128,15 +130,13 @@ pub fn run(args: &Args, paths: &Paths) -> anyhow::Result<Exit> {
     }
     anyhow::ensure!(args.mode != ModeArg::SystemRam, ExitContext::usage("--mode system-ram is for a --device"));
     let page_cost = page_cost(args.max_struct_page, paths, &kernel);
-    let facts = KernelParameters::from(&kernel);
-    let (max_struct_page, allows_empty) = (page_cost.bytes, page_cost.allows_empty.or(facts.allows_empty));
+    let host = parameters(&page_cost, paths, &kernel);
     // Only a region has to be there.
     let inventory = match Inventory::read(&SysfsRoots::from(paths)) {
         Err(error) if args.region.is_some() => return Err(error),
         inventory => inventory.unwrap_or_default(),
     };
-    let aligns = inventory.aligns().or(facts.aligns);
-    let host = KernelParameters { max_struct_page, allows_empty, aligns, ..facts };
+    let host = KernelParameters { aligns: inventory.aligns().or(host.aligns), ..host };
     let site = match &args.region {
         Some(region) => Site::in_region(&inventory, region)?,
         None => Site::anywhere(args.start),
@@ -243,7 +243,7 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
             allows_empty: None,
         };
     }
-    let told = crate::image::max_struct_page::RunningKernel::gather(paths, &kernel.release, Vec::new());
+    let told = RunningKernel::gather(paths, &kernel.release, Vec::new());
     let bytes = told.resolved.agreed().map(|max| max.effective(told.override_set == Some(true)));
     let evidence = match &told.resolved.best {
         Some(_) if bytes.is_none() => {
@@ -254,6 +254,17 @@ pub(super) fn page_cost(given: Option<u64>, paths: &Paths, kernel: &KernelFacts)
         None => told.problems.join("; "),
     };
     PageCost { bytes, evidence, allows_empty: told.allows_empty }
+}
+
+/// What is known of the running kernel, its code included.
+pub(super) fn parameters(page_cost: &PageCost, paths: &Paths, kernel: &KernelFacts) -> KernelParameters {
+    let facts = KernelParameters::from(kernel);
+    KernelParameters {
+        max_struct_page: page_cost.bytes,
+        allows_empty: page_cost.allows_empty.or(facts.allows_empty),
+        memmap_return: verdict_of_running(paths, kernel.may_lose_memmap),
+        ..facts
+    }
 }
 
 /// The size of a huge page, which one page of page table entries (8 bytes each) covers: 2 MiB for pages of 4 KiB.
@@ -275,5 +286,30 @@ fn parse_address(text: &str) -> Result<u64, String> {
         }
         Some(_) => Err(format!("`{text}` is no address: it must be as 4294967296, 0x100000000 or 4G")),
         None => parse_size(text).map_err(|error| error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::memmap_free::tests::{not_returning, returning};
+    use crate::image::memmap_return::tests::{START, host};
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn what_is_lost_goes_by_the_code_and_else_by_the_release() {
+        let loss = |paths: &Paths, may_lose_memmap| {
+            let kernel = KernelFacts { may_lose_memmap, ..KernelFacts::sample() };
+            parameters(&page_cost(Some(64), paths, &kernel), paths, &kernel).memmap_loss(false)
+        };
+        let (_folder, fixed) = host(&returning(START));
+        let (folder, loses) = host(&not_returning(START));
+        for is_suspected in [false, true] {
+            assert_eq!(loss(&fixed, is_suspected), "");
+            assert!(loss(&loses, is_suspected).starts_with(" (this kernel loses that DRAM"));
+        }
+        std::fs::remove_file(folder.path().join("proc/kcore")).unwrap();
+        assert!(loss(&loses, true).starts_with(" (this kernel is suspected to lose that DRAM"));
+        assert_eq!(loss(&loses, false), "");
     }
 }

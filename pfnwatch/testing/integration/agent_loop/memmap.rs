@@ -10,7 +10,7 @@ use zerocopy::IntoBytes as _;
 use super::*;
 use crate::code::memmap_free::MemmapReturn;
 use crate::model::memmap_return::{MemmapEvidence, MemmapReturnStatus, MemmapVerdict};
-use crate::testing::events::name;
+use crate::testing::events::{denial, name};
 
 const GIB: u64 = 1 << 30;
 /// All pages but one of each piece of 2 MiB.
@@ -49,8 +49,7 @@ fn a_memmap_that_is_not_returned_is_one_event() {
         let status = remove(rig, &removal()).await;
         assert_eq!((status.verdict, status.evidence), (MemmapVerdict::NotReturned, Some(MemmapEvidence::Code)));
         assert_eq!(status.lost_bytes, [(MemmapEvidence::Code, LOST_OF_1_GIB)].into());
-        // On the media, deduplicated, unreadable: nothing of these is lost.
-        remove(rig, &MemmapRemoval { flags: MemmapRemoval::ALTMAP_VALID, ..removal() }).await;
+        // Deduplicated, unreadable: nothing of these is lost.
         remove(rig, &MemmapRemoval { vmemmap_shift: 9, ..removal() }).await;
         let status = remove(rig, &MemmapRemoval { end: 0, ..removal() }).await;
         assert_eq!(status.total_lost(), LOST_OF_1_GIB);
@@ -61,7 +60,7 @@ fn a_memmap_that_is_not_returned_is_one_event() {
     assert_eq!((&lost[0]["removed_bytes"], &lost[0]["lost_bytes"]), (&(16 << 20).into(), &LOST_OF_1_GIB.into()));
     assert_eq!((&lost[0]["evidence"], &lost[0]["at_most"]), (&"code".into(), &false.into()));
     assert_eq!(lost[0]["time"], "2026-01-02T03:04:08.000000Z");
-    assert_eq!(events.last().unwrap()["received"], 4);
+    assert_eq!(events.last().unwrap()["received"], 3);
 }
 
 #[test]
@@ -88,6 +87,22 @@ fn removals_wait_until_the_code_has_been_read() {
         assert_eq!(rig.wait_until_idle().await.memmap_return.total_lost(), LOST_OF_1_GIB);
     });
     assert_eq!(of_kind(&events, "memmap_not_returned").len(), 1);
+}
+
+#[test]
+fn a_remedy_names_the_loss_that_the_code_shows() {
+    for (found, loses) in [(MemmapReturn::NotReturned, true), (MemmapReturn::Returned, false)] {
+        let kernel = kernel(Some(Ok(found)));
+        let events = scenario(&kernel, "", async |rig| {
+            rig.wait_until_idle().await;
+            rig.kernel.send(Message::Record(Bytes::copy_from_slice(denial().as_bytes())));
+            rig.wait_until_idle().await;
+        });
+        let denied = of_kind(&events, "denied");
+        let remedy = denied[0]["remedies"][0].as_str().unwrap();
+        let loss = "(this kernel loses that DRAM at each disable, until the next boot)";
+        assert_eq!((denied.len(), remedy.ends_with(loss)), (1, loses), "{remedy}");
+    }
 }
 
 #[test]

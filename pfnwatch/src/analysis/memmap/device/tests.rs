@@ -6,16 +6,7 @@ const GIB: u64 = 1 << 30;
 const START: u64 = 46848 * MIB;
 
 fn host() -> KernelParameters {
-    KernelParameters {
-        page_size: 4096,
-        compat: 2 * MIB,
-        struct_page: Some(64),
-        max_struct_page: None,
-        allows_empty: None,
-        aligns: None,
-        deduplicates: Some(true),
-        may_lose_memmap: false,
-    }
+    KernelParameters::SAMPLE
 }
 
 fn hotplug(block_size: u64, memmap_on_memory: bool) -> MemoryHotplug {

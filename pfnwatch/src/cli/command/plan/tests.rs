@@ -9,6 +9,7 @@ use super::*;
 use crate::kernel::known_defects;
 use crate::model::inventory::{InfoBlocks, Inventory};
 use crate::model::kernel::KernelFacts;
+use crate::model::memmap_return::MemmapVerdict;
 use crate::testing::tree::{Pmem, Tree};
 
 const GIB: u64 = 1 << 30;
@@ -16,24 +17,24 @@ const GIB: u64 = 1 << 30;
 fn plan_of(max_struct_page: Option<u64>, build: impl Fn(&Tree) -> std::io::Result<()>) -> Plan {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
-    plan_below(folder.path(), max_struct_page, false)
+    plan_below(folder.path(), max_struct_page)
 }
 
-fn plan_below(root: &Path, max_struct_page: Option<u64>, may_lose_memmap: bool) -> Plan {
+fn plan_below(root: &Path, max_struct_page: Option<u64>) -> Plan {
+    plan_if(MemmapVerdict::Returned, root, max_struct_page)
+}
+
+fn plan_if(memmap_return: MemmapVerdict, root: &Path, max_struct_page: Option<u64>) -> Plan {
     let roots = SysfsRoots { sysfs: root.to_owned(), procfs: root.join("proc"), dev: None };
-    let kernel = KernelFacts {
-        release: "6.1.0".into(),
-        page_size: 4096,
-        struct_page_size: Some(64),
-        deduplicates: Some(true),
-        may_lose_memmap,
-        allows_empty: None,
-        aligns: None,
-    };
     let thresholds = Thresholds::default();
-    let scan = ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &thresholds);
+    let scan = ScanResult::assess(
+        Inventory::read(&roots).unwrap(),
+        &InfoBlocks::default(),
+        KernelFacts::sample(),
+        &thresholds,
+    );
     let page_cost = PageCost { bytes: max_struct_page, evidence: "test".to_owned(), allows_empty: None };
-    let host = KernelParameters { max_struct_page, ..KernelParameters::from(&scan.kernel) };
+    let host = KernelParameters { max_struct_page, memmap_return, ..KernelParameters::from(&scan.kernel) };
     let context = PlanContext { host, page_cost: &page_cost, thresholds, usage: Usage::gather(&roots) };
     build(&context, &scan, &choose(&scan, &[]).unwrap())
 }
@@ -89,23 +90,23 @@ fn a_regressed_kernel_has_ways_around_it() {
 /// With 2 MiB pieces of memmap in DRAM, which this kernel may not return.
 #[test]
 fn map_mem_is_not_offered_without_its_loss() {
-    let plan_on = |release: &str, pmem: &Pmem| {
+    let plan_if = |memmap_return, pmem: &Pmem| {
         let folder = tempfile::tempdir().unwrap();
         Tree::new(folder.path()).unwrap().namespace(pmem).unwrap();
-        plan_below(folder.path(), Some(128), known_defects::may_lose_memmap(release))
-            .steps
-            .remove(0)
-            .ways
-            .remove(1)
-            .title
+        plan_if(memmap_return, folder.path(), Some(128)).steps.remove(0).ways.remove(1).title
     };
+    let on_release = |release| MemmapVerdict::of_release(known_defects::may_lose_memmap(release));
     let fsdax = regressed(0, 16 * GIB);
     let loss =
         "of DRAM for the memmap (this kernel is suspected to lose that DRAM at each disable, until the next boot)";
-    assert!(plan_on("6.18.15", &fsdax).ends_with(loss));
-    assert!(plan_on("6.18.39", &fsdax).ends_with("256 MiB of DRAM for the memmap"));
+    assert!(plan_if(on_release("6.18.15"), &fsdax).ends_with(loss));
+    assert!(plan_if(on_release("6.18.39"), &fsdax).ends_with("256 MiB of DRAM for the memmap"));
+    let by_code = plan_if(MemmapVerdict::NotReturned, &fsdax);
     assert!(
-        plan_on("6.18.15", &Pmem { dax: true, ..fsdax }).ends_with("64 MiB of DRAM for the memmap"),
+        by_code.ends_with("of DRAM for the memmap (this kernel loses that DRAM at each disable, until the next boot)")
+    );
+    assert!(
+        plan_if(MemmapVerdict::NotReturned, &Pmem { dax: true, ..fsdax }).ends_with("64 MiB of DRAM for the memmap"),
         "deduplicated: not affected"
     );
 }

@@ -121,16 +121,7 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     fn host(max_struct_page: Option<u64>) -> KernelParameters {
-        KernelParameters {
-            page_size: 4096,
-            compat: 2 * MIB,
-            struct_page: Some(64),
-            max_struct_page,
-            allows_empty: Some(false),
-            deduplicates: Some(true),
-            may_lose_memmap: false,
-            aligns: None,
-        }
+        KernelParameters { max_struct_page, ..KernelParameters::SAMPLE }
     }
 
     fn geometry(align: u64, map: Map) -> Geometry {

@@ -146,17 +146,7 @@ mod tests {
         let size = 1026 * MIB;
         tree.dax_device(&DaxDevice { driver: Some("device_dax"), size, ..DaxDevice::default() })?;
         let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
-        let host = KernelParameters {
-            page_size: 4096,
-            compat: 2 * MIB,
-            struct_page: Some(64),
-            max_struct_page: None,
-            allows_empty: None,
-            aligns: None,
-            deduplicates: Some(true),
-            may_lose_memmap: false,
-        };
-        DevicePrediction::of(name, wanted, &Inventory::read(&roots)?, &host)
+        DevicePrediction::of(name, wanted, &Inventory::read(&roots)?, &KernelParameters::SAMPLE)
     }
 
     #[test]

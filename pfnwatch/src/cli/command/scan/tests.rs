@@ -14,16 +14,12 @@ fn scan(build: impl Fn(&Tree) -> std::io::Result<()>) -> ScanResult {
     let folder = tempfile::tempdir().unwrap();
     build(&Tree::new(folder.path()).unwrap()).unwrap();
     let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
-    let kernel = KernelFacts {
-        release: "6.1.0".into(),
-        page_size: 4096,
-        struct_page_size: Some(64),
-        deduplicates: Some(true),
-        may_lose_memmap: false,
-        allows_empty: None,
-        aligns: None,
-    };
-    ScanResult::assess(Inventory::read(&roots).unwrap(), &InfoBlocks::default(), kernel, &Thresholds::default())
+    ScanResult::assess(
+        Inventory::read(&roots).unwrap(),
+        &InfoBlocks::default(),
+        KernelFacts::sample(),
+        &Thresholds::default(),
+    )
 }
 
 pub(super) fn mixed() -> ScanResult {

@@ -16,7 +16,7 @@ use crate::kernel::{allows_empty, x86_64_aligns};
 use crate::model::exit::ExitContext;
 use crate::model::facts::KernelParameters;
 use crate::model::inventory::Inventory;
-use crate::model::kernel::{COMPAT_ALIGN, KernelFacts};
+use crate::model::kernel::KernelFacts;
 use crate::os::paths::Paths;
 use crate::sysfs::inventory::SysfsRoots;
 
@@ -73,14 +73,10 @@ impl Taker {
         }
         let shown = code().find_map(|code| code.as_ref().ok()?.1.allows_empty);
         let parameters = KernelParameters {
-            page_size: 4096,
-            compat: COMPAT_ALIGN,
             struct_page: kernel.struct_page_bytes,
-            max_struct_page: None,
             allows_empty: shown.or_else(|| allows_empty(&release)),
             aligns: Some(x86_64_aligns(&release)),
-            deduplicates: None,
-            may_lose_memmap: false,
+            ..KernelParameters::of_page_size(4096)
         };
         Ok(Self { release, parameters })
     }

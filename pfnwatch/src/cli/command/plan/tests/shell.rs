@@ -58,7 +58,7 @@ impl Host {
     /// Writes the script, as it is and for this host.
     fn script(&self) -> String {
         let file = self.0.path().join("plan.sh");
-        script::write(&plan_below(self.0.path(), Some(64), false), &file, "6.1.0").unwrap();
+        script::write(&plan_below(self.0.path(), Some(64)), &file, "6.1.0").unwrap();
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, self.here(&text)).unwrap();
         text
@@ -179,7 +179,7 @@ fn any_difference_stops() {
 #[test]
 fn pasted_blocks_stop_too() {
     let host = Host::new();
-    let plan = plan_below(host.0.path(), Some(128), false);
+    let plan = plan_below(host.0.path(), Some(128));
     for way in &plan.steps[0].ways {
         let commands = host.here(&way.commands[..way.commands.len() - 2].join("\n"));
         let before = host.calls().len();
@@ -213,7 +213,7 @@ fn shellcheck_finds_nothing() {
     host.put("proc/self/mountinfo", "1 1 259:0 / /mnt/it's\\040a\\012dir rw - xfs /dev/pmem0 rw");
     let script = host.script();
     host.put("script.sh", &script);
-    let plan = plan_below(host.0.path(), Some(128), false);
+    let plan = plan_below(host.0.path(), Some(128));
     let blocks: String =
         plan.steps.iter().flat_map(|step| &step.ways).map(|way| way.commands.join("\n") + "\n").collect();
     host.put("blocks.sh", &format!("{CHECKS}\n{blocks}"));
@@ -229,6 +229,6 @@ fn shellcheck_finds_nothing() {
 fn a_file_that_is_there_stays() {
     let host = Host::new();
     host.put("plan.sh", "mine");
-    let written = script::write(&plan_below(host.0.path(), Some(64), false), &host.0.path().join("plan.sh"), "6.1.0");
+    let written = script::write(&plan_below(host.0.path(), Some(64)), &host.0.path().join("plan.sh"), "6.1.0");
     assert!(written.is_err_and(|error| error.to_string().contains("not overwritten")));
 }
