@@ -1,16 +1,17 @@
-//! A range of device memory whose memmap the kernel removes.
+//! A range of memory whose memmap the kernel removes.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{CaptureFlags, RecordKind, TaskInfo};
 
-/// One range of a `struct dev_pagemap`, as `memunmap_pages` is called with it (mm/memremap.c).
+/// One range of a `struct dev_pagemap`, as `memunmap_pages` is called with it (mm/memremap.c), or of memory blocks, as
+/// `remove_memory_block_devices` is (drivers/base/memory.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct MemmapRemoval {
     /// [`crate::record::RecordKind::MemmapRemoval`].
     pub kind: u32,
-    /// `flags`: [`Self::ALTMAP_VALID`] among them.
+    /// `flags` of the `dev_pagemap`: [`Self::ALTMAP_VALID`] among them; 0 for memory blocks.
     pub flags: u32,
     /// In nanoseconds since boot, suspend included.
     pub at_ns: u64,
@@ -23,7 +24,8 @@ pub struct MemmapRemoval {
     pub vmemmap_shift: u64,
     /// FAULT.
     pub seen: CaptureFlags,
-    pub reserved: u32,
+    /// Not 0: the range was system RAM, in memory blocks. Where their memmap is does not show here.
+    pub memory_blocks: u32,
 }
 
 impl MemmapRemoval {
@@ -36,7 +38,7 @@ impl MemmapRemoval {
         end: 0,
         vmemmap_shift: 0,
         seen: CaptureFlags::NONE,
-        reserved: 0,
+        memory_blocks: 0,
     };
 
     /// `PGMAP_ALTMAP_VALID` (include/linux/memremap.h): the memmap lies on the range itself.
