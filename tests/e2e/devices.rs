@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use guest::agent::{Agent, has_text};
 use guest::creation::{self, Mode, NamespaceSpec};
 use guest::cxl::{self, Kind, Region};
 use guest::guard::Guard;
@@ -51,8 +52,7 @@ fn system_ram() -> Result<Vec<(u64, u64)>> {
 fn cxl_memory_is_a_row_in_each_mode() -> Result<()> {
     let region = Region::create(Kind::Ram, &[1])?;
     let name = cxl::dax_device(&region)?;
-    let start = fs::read_to_string(format!("/sys/bus/dax/devices/{name}/resource"))?;
-    let start = u64::from_str_radix(start.trim().trim_start_matches("0x"), 16)?;
+    let start = start_address(&name)?;
     let same = json!({ "kind": "cxl", "parent": region.name, "size_bytes": GIB, "align_bytes": 2 * MIB, "start_address": start });
     device(&name, &same)?;
     device(&name, &json!({ "mode": "disabled", "driver": null, "memmap_place": "none", "memmap_dram_bytes": 0 }))?;
@@ -216,4 +216,113 @@ fn ramdax_has_namespaces() -> Result<()> {
     fs::write(format!("{devices}/drivers/ramdax/unbind"), "e820_pmem")?;
     fs::write(format!("{devices}/devices/e820_pmem/driver_override"), "\n")?;
     modules::unload("nd_e820")
+}
+
+/// The events about devices, each awaited and compared; none may come that is not expected.
+struct Life {
+    agent: Agent,
+    seen: usize,
+}
+
+impl Life {
+    fn begin() -> Result<Self> {
+        Ok(Self { agent: Agent::start(&[])?, seen: 0 })
+    }
+
+    /// The next events; each must have these values and no actor.
+    fn next(&mut self, expected: &[Value]) -> Result<()> {
+        let end = self.seen + expected.len();
+        let events = self.agent.collect("events about devices", end, TIMEOUT, is_about_devices)?;
+        for (event, expected) in events.iter().skip(self.seen).zip(expected) {
+            contains(event, expected).with_context(|| format!("{event:#}"))?;
+            ensure!(event.get("by").is_none(), "nobody was seen doing it: {event:#}");
+            eprintln!("{event}");
+        }
+        self.seen = end;
+        Ok(())
+    }
+
+    /// What happened within a moment may be one change or several: waits for one whose `after` has these values, and until it is quiet.
+    fn until(&mut self, after: &Value) -> Result<()> {
+        self.agent.event(&format!("a change to {after}"), TIMEOUT, |event| {
+            let is_it = is_about_devices(event) && pfnwatch::ensure_contains(event.get("after")?, after).is_ok();
+            is_it.then_some(())
+        })?;
+        thread::sleep(SETTLED);
+        let events = self.agent.events(is_about_devices);
+        let last = events.last().and_then(|event| event.get("after")).context("no change")?;
+        pfnwatch::ensure_contains(last, after)?;
+        events.iter().skip(self.seen).for_each(|event| eprintln!("{event}"));
+        self.seen = events.len();
+        Ok(())
+    }
+}
+
+fn is_about_devices(event: &Value) -> bool {
+    ["device_appeared", "device_changed", "device_disappeared", "memory_left_online"]
+        .iter()
+        .any(|kind| has_text(event, "event", kind))
+}
+
+/// Like `ensure_contains`, also of the objects within.
+fn contains(json: &Value, expected: &Value) -> Result<()> {
+    for (key, value) in expected.as_object().context("expected: an object")? {
+        match (json.get(key), value) {
+            (Some(found @ Value::Object(_)), Value::Object(_)) => contains(found, value)?,
+            (found, value) => ensure!(found == Some(value), "{key} is not {value}: {json:#}"),
+        }
+    }
+    Ok(())
+}
+
+fn changed(name: &str, before: &Value, after: &Value) -> Value {
+    json!({ "event": "device_changed", "device": name, "before": before, "after": after })
+}
+
+/// A region that is committed while the agent runs, and each step of its device from there to system RAM and back.
+#[test]
+fn each_step_of_a_cxl_device_is_an_event() -> Result<()> {
+    modules::load("dax_cxl")?;
+    modules::load("device_dax")?;
+    let mut life = Life::begin()?;
+    let region = Region::create(Kind::Ram, &[1])?;
+    let name = cxl::dax_device(&region)?;
+    let none = json!({ "driver": null, "mode": "disabled", "memmap_dram_bytes": 0, "online_bytes": null });
+    let mut appeared =
+        json!({ "event": "device_appeared", "device": name, "kind": "cxl", "parent": region.name, "size_bytes": GIB });
+    appeared.as_object_mut().context("an object")?.extend(none.as_object().context("an object")?.clone());
+    life.next(&[appeared])?;
+    let start = start_address(&name)?;
+
+    let devdax =
+        json!({ "driver": "device_dax", "mode": "devdax", "memmap_place": "dram", "memmap_dram_bytes": 4 * MIB });
+    cxl::bind(&name, "device_dax")?;
+    life.next(&[changed(&name, &none, &devdax)])?;
+    cxl::unbind(&name, "device_dax")?;
+    life.next(&[changed(&name, &devdax, &none)])?;
+
+    cxl::online_movable()?;
+    let online = json!({ "driver": "kmem", "mode": "system-ram", "memmap_dram_bytes": 16 * MIB, "online_bytes": GIB, "offline_bytes": 0 });
+    modules::load("kmem")?;
+    life.until(&online)?;
+    let block = cxl::block_size()?;
+    cxl::offline(start, block)?;
+    let partly = json!({ "online_bytes": GIB - block, "offline_bytes": block, "memmap_dram_bytes": 16 * MIB });
+    life.next(&[changed(&name, &online, &partly)])?;
+    cxl::online(start, block)?;
+    life.next(&[changed(&name, &partly, &online)])?;
+    cxl::offline(start, GIB)?;
+    let offline = json!({ "driver": "kmem", "online_bytes": 0, "offline_bytes": GIB });
+    life.until(&offline)?;
+    // The driver removes what is offline when it lets go of the device.
+    modules::unload("kmem")?;
+    life.next(&[changed(&name, &offline, &none)])?;
+    region.delete()?;
+    life.next(&[json!({ "event": "device_disappeared", "device": name, "before": none, "left_online_bytes": 0 })])?;
+    life.agent.stop_and_count().map(drop)
+}
+
+fn start_address(device: &str) -> Result<u64> {
+    let start = fs::read_to_string(format!("/sys/bus/dax/devices/{device}/resource"))?;
+    Ok(u64::from_str_radix(start.trim().trim_start_matches("0x"), 16)?)
 }

@@ -132,11 +132,19 @@ pub fn online_movable() -> Result<()> {
 
 /// Takes the memory blocks of this range offline; only memory that nobody uses goes.
 pub fn offline(start: u64, size: u64) -> Result<()> {
+    set_blocks(start, size, "online", "offline")
+}
+
+pub fn online(start: u64, size: u64) -> Result<()> {
+    set_blocks(start, size, "offline", "online_movable")
+}
+
+fn set_blocks(start: u64, size: u64, from: &str, to: &str) -> Result<()> {
     let block = block_size()?;
     for number in start / block..(start + size) / block {
         let state = Path::new(MEMORY).join(format!("memory{number}/state"));
-        if fs::read_to_string(&state)?.trim() == "online" {
-            fs::write(&state, "offline").with_context(|| format!("memory block {number} stays online"))?;
+        if fs::read_to_string(&state)?.trim() == from {
+            fs::write(&state, to).with_context(|| format!("memory block {number} stays {from}"))?;
         }
     }
     Ok(())

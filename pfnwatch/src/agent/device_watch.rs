@@ -62,7 +62,10 @@ pub(super) struct DeviceWatch {
 enum Phase {
     Idle,
     /// More messages may follow.
-    Settling { timer: Box<dyn Interval>, rounds: u32 },
+    Settling {
+        timer: Box<dyn Interval>,
+        rounds: u32,
+    },
     Reading(oneshot::Receiver<anyhow::Result<DeviceReading>>),
 }
 

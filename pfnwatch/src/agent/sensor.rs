@@ -293,7 +293,8 @@ impl Sensor for HostSensor {
     }
 
     fn device_messages(&self) -> anyhow::Result<Box<dyn DeviceMessages>> {
-        let messages = HostDeviceMessages::open().context("the kernel's messages about devices cannot be listened to")?;
+        let messages =
+            HostDeviceMessages::open().context("the kernel's messages about devices cannot be listened to")?;
         Ok(Box::new(messages))
     }
 

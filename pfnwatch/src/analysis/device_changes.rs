@@ -118,11 +118,7 @@ pub fn inferred_removals(
 }
 
 /// Whether memory blocks of a device were added then, and none are now. What is removed in part is not known by address.
-fn is_no_longer_added(
-    then: &AssessedDevice,
-    now: Option<&AssessedDevice>,
-    left: &BTreeMap<u64, MemoryBlocks>,
-) -> bool {
+fn is_no_longer_added(then: &AssessedDevice, now: Option<&AssessedDevice>, left: &BTreeMap<u64, MemoryBlocks>) -> bool {
     let was_added = then.device.blocks.as_ref().is_ok_and(|blocks| blocks.present() > 0);
     let is_gone = match now {
         Some(now) => now.device.blocks.as_ref().is_ok_and(|blocks| blocks.present() == 0),

@@ -11,17 +11,17 @@ pub(super) fn appeared(it: &DeviceAppeared) -> String {
 
 /// Only what changed.
 pub(super) fn changed(it: &DeviceChanged) -> String {
+    let sizes = it.before.size_bytes != it.after.size_bytes;
+    let parts = |used: &DeviceUse| {
+        let size = used.size_bytes.filter(|_| sizes).map(|bytes| Bytes(bytes).to_string());
+        size.into_iter().chain(parts(used)).collect::<Vec<_>>()
+    };
     let (before, after) = (parts(&it.before), parts(&it.after));
     let only = |these: &[String], those: &[String]| {
         let parts: Vec<_> = these.iter().filter(|part| !those.contains(part)).cloned().collect();
-        if parts.is_empty() { "the same".to_owned() } else { parts.join(", ") }
+        if parts.is_empty() { "as now".to_owned() } else { parts.join(", ") }
     };
-    let size = match (it.before.size_bytes, it.after.size_bytes) {
-        (Some(before), Some(after)) if before != after => format!(" (was {})", Bytes(before)),
-        _ => String::new(),
-    };
-    let change = format!("{} -> {}", only(&before, &after), only(&after, &before));
-    format!("device   {}{size}: {change}", subject(&it.id, &it.after))
+    format!("device   {}: {} -> {}", subject(&it.id, &it.after), only(&before, &after), only(&after, &before))
 }
 
 pub(super) fn disappeared(it: &DeviceDisappeared) -> String {
@@ -59,5 +59,8 @@ fn parts(used: &DeviceUse) -> Vec<String> {
         _ => None,
     };
     let offline = used.offline_bytes.filter(|bytes| *bytes > 0);
-    [Some(driver), blocks(used.online_bytes, "online"), blocks(offline, "offline"), memmap].into_iter().flatten().collect()
+    [Some(driver), blocks(used.online_bytes, "online"), blocks(offline, "offline"), memmap]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -148,7 +148,9 @@ pub const PROGRAMS: [ProgramSpec; 19] = [
         hook: Hook::Kprobe("remove_memory_block_devices"),
         reads: &[],
         reads_all: false,
-        effect_if_missing: Some("that system RAM is removed: DRAM of its memmap that the kernel does not return is not reported"),
+        effect_if_missing: Some(
+            "that system RAM is removed: DRAM of its memmap that the kernel does not return is not reported",
+        ),
     },
     module_change(names::MODULE_LOAD, "module_load"),
     module_change(names::MODULE_FREE, "module_free"),
