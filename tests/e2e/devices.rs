@@ -293,7 +293,7 @@ fn each_step_of_a_cxl_device_is_an_event() -> Result<()> {
     let mut appeared =
         json!({ "event": "device_appeared", "device": name, "kind": "cxl", "parent": region.name, "size_bytes": GIB });
     appeared.as_object_mut().context("an object")?.extend(none.as_object().context("an object")?.clone());
-    life.next(&[appeared])?;
+    life.next(&[appeared.clone()])?;
     let start = start_address(&name)?;
 
     let devdax =
@@ -319,8 +319,13 @@ fn each_step_of_a_cxl_device_is_an_event() -> Result<()> {
     // The driver removes what is offline when it lets go of the device.
     modules::unload("kmem")?;
     life.next(&[changed(&name, &offline, &none)])?;
+    let gone = json!({ "event": "device_disappeared", "device": name, "before": none, "left_online_bytes": 0 });
+    modules::unload("dax_cxl")?;
+    life.next(&[gone.clone()])?;
+    modules::load("dax_cxl")?;
+    life.next(&[appeared])?;
     region.delete()?;
-    life.next(&[json!({ "event": "device_disappeared", "device": name, "before": none, "left_online_bytes": 0 })])?;
+    life.next(&[gone])?;
     life.agent.stop_and_count().map(drop)
 }
 

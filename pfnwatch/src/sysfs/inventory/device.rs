@@ -27,12 +27,12 @@ pub(super) fn owned(namespaces: &[Namespace]) -> BTreeSet<String> {
 pub struct DeviceReading {
     pub devices: Vec<MemoryDevice>,
     pub hotplug: MemoryHotplug,
-    /// The memory blocks of each range that was asked for, by the address of its first byte.
+    /// The memory blocks of each range that was asked for and is no device's now, by the address of its first byte.
     pub blocks: BTreeMap<u64, MemoryBlocks>,
 }
 
 impl DeviceReading {
-    /// Reads the devices, and which memory blocks these ranges have. Of a device that is being bound its size is
+    /// Reads the devices, and which memory blocks these ranges have if they are no device's any more. Of a device that is being bound its size is
     /// [`Busy`](AttributeError::Busy).
     ///
     /// # Errors
@@ -45,18 +45,20 @@ impl DeviceReading {
 
     fn read_watched(sysfs: &Path, ranges: &[AddressRange], reads: &Arc<Reads>) -> anyhow::Result<Self> {
         let memory = Memory::open(sysfs);
-        let blocks = |range: &AddressRange| Some((range.start, memory.blocks(std::slice::from_ref(range)).ok()?));
-        let mut reading = Self {
-            devices: Vec::new(),
-            hotplug: memory.hotplug(sysfs),
-            blocks: ranges.iter().filter_map(blocks).collect(),
-        };
-        if let Some(Bus { names, devices }) = Bus::open(&sysfs.join("bus/dax/devices"), reads)? {
-            let is_own = |name: &&str| devices.target(name).is_some_and(|target| place(&target).0 != DeviceKind::Pmem);
+        let mut devices = Vec::new();
+        if let Some(Bus { names, devices: directory }) = Bus::open(&sysfs.join("bus/dax/devices"), reads)? {
+            let is_own = |name: &&str| directory.target(name).is_some_and(|it| place(&it).0 != DeviceKind::Pmem);
             let names: Vec<_> = numbered(&names, "dax").into_iter().filter(is_own).collect();
-            reading.devices = read_all(&names, |name| MemoryDevice::read(&devices, &memory, name));
+            devices = read_all(&names, |name| MemoryDevice::read(&directory, &memory, name));
         }
-        Ok(reading)
+        let known: BTreeSet<_> = devices.iter().flat_map(|it| it.ranges.iter().flatten()).map(|it| it.start).collect();
+        let others = ranges.iter().filter(|range| !known.contains(&range.start));
+        let blocks = |range: &AddressRange| match memory.blocks(std::slice::from_ref(range)) {
+            // A kernel that adds no memory.
+            Err(AttributeError::Absent) => Some((range.start, MemoryBlocks::default())),
+            blocks => Some((range.start, blocks.ok()?)),
+        };
+        Ok(Self { hotplug: memory.hotplug(sysfs), blocks: others.filter_map(blocks).collect(), devices })
     }
 
     /// Whether there is such a device. Reads nothing that a bind can hold up.
