@@ -16,6 +16,8 @@ pub const NAMESPACE_STORE: &str = "namespace_store";
 pub const LABEL_UPDATE: &str = "label_update";
 /// Kprobe on `memunmap_pages`: the memmap of a device's ranges is removed.
 pub const MEMMAP_REMOVED: &str = "memmap_removed";
+/// Kprobe on `remove_memory_block_devices`: memory that was system RAM is removed.
+pub const MEMORY_BLOCKS_REMOVED: &str = "memory_blocks_removed";
 /// Kprobe on `dev_attr_show`: hands over the info block of a bound device while the agent reads its attribute.
 pub const ATTRIBUTE_SHOW: &str = "attribute_show";
 

@@ -9,6 +9,7 @@ mod attach_retry;
 mod baseline_watch;
 mod control;
 pub mod control_server;
+mod device_watch;
 mod enforcement;
 mod event_summary;
 mod failure;
@@ -37,6 +38,7 @@ use self::alerts::{AlertWork, Alerts};
 use self::attach_retry::AttachRetry;
 use self::baseline_watch::{BaselineWatch, boot_row};
 use self::control_server::{Access, Peer, PendingRequest, Server};
+use self::device_watch::{DeviceNews, DeviceWatch, DeviceWork};
 use self::enforcement::{cannot_enforce, warn_of_skipped_exemptions};
 use self::failure::Fatal;
 use self::initial_scan::ReportedBlocks;
@@ -61,6 +63,7 @@ use crate::guard::Guard;
 use crate::model::control::{ErrorResponse, ModeResponse, Reply, Request, Response};
 use crate::model::event::{Body, Event, MaxStructPageReport, ObservationState, PolicyRefused, Ready, Time};
 use crate::model::exit::{Exit, ExitContext};
+use crate::model::facts::KernelParameters;
 use crate::model::inventory::Inventory;
 use crate::model::kernel::KernelFacts;
 use crate::model::policy::{Mode, Policy};
@@ -104,6 +107,7 @@ pub struct Agent<W> {
     assessor: RecordAssessor,
     kernel: KernelWatch,
     memmap: MemmapWatch,
+    devices: DeviceWatch,
     guard: Guard,
     baseline: BaselineWatch,
     reported_blocks: ReportedBlocks,
@@ -126,6 +130,8 @@ impl<W: Write> Agent<W> {
     ) -> Self {
         let cgroups = Cgroups::open(&options.paths.sysfs);
         let guard = Guard::new(policy, &facts, Rc::clone(&clock));
+        let roots = SysfsRoots::from(&options.paths);
+        let devices = DeviceWatch::new(roots, KernelParameters::from(&facts), Rc::clone(&clock));
         let baseline = BaselineWatch::new(&mut store, &facts.release, facts.page_size);
         Self {
             runtime_info: RuntimeInfo::new(options.config_hash.clone(), options.config_files.clone(), clock.wall()),
@@ -135,6 +141,7 @@ impl<W: Write> Agent<W> {
             assessor: RecordAssessor::new(&facts, Rc::clone(&clock)),
             kernel: KernelWatch::default(),
             memmap: MemmapWatch::new(&facts),
+            devices,
             guard,
             baseline,
             reported_blocks: ReportedBlocks::default(),
@@ -201,6 +208,7 @@ impl<W: Write> Agent<W> {
             request = self.web.next() => self.serve_view(request)?,
             work = self.alerts.next() => self.handle_alert_work(work),
             work = poll_fn(|context| self.memmap.poll_next(context)) => self.on_memmap_work(work)?,
+            work = poll_fn(|context| self.devices.poll_next(context)) => self.on_device_work(work)?,
             () = self.publisher.store().checkpoint_due() => self.publisher.store_mut().checkpoint(),
             // The last: a flood of records must not delay the answers to requests.
             observed = poll_fn(|context| self.sensor.poll_next(context, batch)) => {
@@ -261,6 +269,36 @@ impl<W: Write> Agent<W> {
         }
     }
 
+    fn on_device_work(&mut self, work: DeviceWork) -> Result<(), Fatal> {
+        match work {
+            DeviceWork::MessagesFailed(error) => {
+                let error = anyhow::Error::from(error).context("the kernel's messages about devices cannot be read");
+                self.note::<()>(DegradedPart::DeviceEvents, Err(error));
+                Ok(())
+            }
+            DeviceWork::Read(reading) => {
+                let Some(reading) = self.note(DegradedPart::Devices, reading) else { return Ok(()) };
+                let news = self.devices.on_read(reading);
+                memory_trim::trim_heap();
+                self.report_devices(news)
+            }
+        }
+    }
+
+    /// Reports what happened to devices, and what was lost with their memmaps.
+    fn report_devices(&mut self, DeviceNews { events, removals, index }: DeviceNews) -> Result<(), Fatal> {
+        self.emit_all(events)?;
+        // The probes see more, and at once.
+        let unseen = if self.state.is_observing() { Vec::new() } else { removals };
+        if !unseen.is_empty() && self.memmap.is_unread() {
+            self.memmap.read(with_capabilities(|| self.sensor.read_memmap_code()));
+        }
+        let clock = &*self.clock;
+        let lost: Vec<_> = unseen.into_iter().filter_map(|removal| self.memmap.on_removal(removal, clock)).collect();
+        self.memmap.on_devices(index);
+        lost.into_iter().try_for_each(|event| self.emit_event(event))
+    }
+
     fn timer(&self, period: Duration) -> Result<Box<dyn Interval>, Fatal> {
         self.clock.every(period).context("no timer can be had").map_err(Fatal::new)
     }
@@ -273,6 +311,12 @@ impl<W: Write> Agent<W> {
         self.memmap.restore(lost.unwrap_or_default());
         self.adopt_pinned_guard();
         self.emit_policy()?;
+        // In this order: what happens to a device from now on is news.
+        self.hear_device_messages();
+        let devices = self.devices.begin();
+        if let Some(index) = self.note(DegradedPart::Devices, devices) {
+            self.memmap.on_devices(index);
+        }
         self.reconcile()?;
         self.check_store()?;
         self.alerts.configure(self.options.alerts.clone(), self.publisher.store_mut());
@@ -298,6 +342,7 @@ impl<W: Write> Agent<W> {
         self.expire_exemptions()?;
         self.forget_destroyed();
         self.memmap.on_tick(&self.options.paths);
+        self.devices.on_tick();
         self.web.on_tick();
         // Drops the last one if it is too old.
         self.views.fresh();
@@ -316,6 +361,7 @@ impl<W: Write> Agent<W> {
     fn retry(&mut self) -> Result<(), Fatal> {
         let repaired = self.sensor.repair();
         self.note(DegradedPart::ModuleEvents, repaired);
+        self.hear_device_messages();
         if !self.state.is_observing() && !self.guard.is_open() {
             self.adopt_pinned_guard();
         }
@@ -335,6 +381,14 @@ impl<W: Write> Agent<W> {
             }
         }
         Ok(())
+    }
+
+    fn hear_device_messages(&mut self) {
+        if !self.devices.hears_messages()
+            && let Some(messages) = self.note(DegradedPart::DeviceEvents, self.sensor.device_messages())
+        {
+            self.devices.hear(messages);
+        }
     }
 
     /// Records the result of something that the agent goes on without.
@@ -585,6 +639,7 @@ impl<W: Write> Agent<W> {
             self.losses.count_record(!matches!(event.body, Body::DecodeError(_)));
             let weigh_again = self.kernel.observe(&event);
             self.memmap.follow(&event, &*self.clock);
+            self.follow_destroyed(&event);
             self.publisher.info_blocks_mut().follow(&mut event);
             self.guard.annotate(&mut event);
             if news == News::Yes {
@@ -601,6 +656,15 @@ impl<W: Write> Agent<W> {
             }
         }
         Ok(())
+    }
+
+    /// Memory of a namespace that is destroyed may still be online as system RAM.
+    fn follow_destroyed(&mut self, event: &Event) {
+        if let Body::Destroy(change) = &event.body
+            && let Some(namespace) = change.namespace_uuid.and_then(|uuid| self.memmap.namespace(uuid))
+        {
+            self.devices.on_destroyed(namespace.clone(), change.by.clone());
+        }
     }
 
     fn apply_to_guard(&mut self, event: &Event) -> Result<(), Fatal> {

@@ -2,6 +2,7 @@
 
 pub mod assess;
 pub mod baseline;
+pub mod device_changes;
 pub mod event_assessment;
 pub mod label_tracker;
 pub mod memmap;

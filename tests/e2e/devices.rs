@@ -5,12 +5,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use guest::creation::{self, Mode, NamespaceSpec};
+use guest::agent::{Agent, has_text};
+use guest::creation::{self, Map, Mode, NamespaceSpec};
 use guest::cxl::{self, Kind, Region};
 use guest::guard::Guard;
 use guest::policy::{GuardMode, Policy};
 use guest::{GIB, KIB, MIB, command, modules, namespace, ndctl, pfnwatch, regions, sysfs, wait};
 use serde_json::{Value, json};
+
+use crate::memmap_return;
 
 const PAGE: u64 = 4 * KIB;
 /// The counters are folded once a second.
@@ -51,8 +54,7 @@ fn system_ram() -> Result<Vec<(u64, u64)>> {
 fn cxl_memory_is_a_row_in_each_mode() -> Result<()> {
     let region = Region::create(Kind::Ram, &[1])?;
     let name = cxl::dax_device(&region)?;
-    let start = fs::read_to_string(format!("/sys/bus/dax/devices/{name}/resource"))?;
-    let start = u64::from_str_radix(start.trim().trim_start_matches("0x"), 16)?;
+    let start = start_address(&name)?;
     let same = json!({ "kind": "cxl", "parent": region.name, "size_bytes": GIB, "align_bytes": 2 * MIB, "start_address": start });
     device(&name, &same)?;
     device(&name, &json!({ "mode": "disabled", "driver": null, "memmap_place": "none", "memmap_dram_bytes": 0 }))?;
@@ -216,4 +218,229 @@ fn ramdax_has_namespaces() -> Result<()> {
     fs::write(format!("{devices}/drivers/ramdax/unbind"), "e820_pmem")?;
     fs::write(format!("{devices}/devices/e820_pmem/driver_override"), "\n")?;
     modules::unload("nd_e820")
+}
+
+/// The events about devices, each awaited and compared; none may come that is not expected.
+struct Life {
+    agent: Agent,
+    seen: usize,
+}
+
+impl Life {
+    fn begin() -> Result<Self> {
+        Ok(Self { agent: Agent::start(&[])?, seen: 0 })
+    }
+
+    /// The next events; each must have these values and no actor.
+    fn next(&mut self, expected: &[Value]) -> Result<()> {
+        let end = self.seen + expected.len();
+        let events = self.agent.collect("events about devices", end, TIMEOUT, is_about_devices)?;
+        for (event, expected) in events.iter().skip(self.seen).zip(expected) {
+            contains(event, expected).with_context(|| format!("{event:#}"))?;
+            ensure!(event.get("by").is_none(), "nobody was seen doing it: {event:#}");
+            eprintln!("{event}");
+        }
+        self.seen = end;
+        Ok(())
+    }
+
+    /// What happened within a moment may be one change or several: waits for one whose `after` has these values, and until it is quiet.
+    fn until(&mut self, after: &Value) -> Result<()> {
+        self.agent.event(&format!("a change to {after}"), TIMEOUT, |event| {
+            let is_it = is_about_devices(event) && pfnwatch::ensure_contains(event.get("after")?, after).is_ok();
+            is_it.then_some(())
+        })?;
+        thread::sleep(SETTLED);
+        let events = self.agent.events(is_about_devices);
+        let last = events.last().and_then(|event| event.get("after")).context("no change")?;
+        pfnwatch::ensure_contains(last, after)?;
+        events.iter().skip(self.seen).for_each(|event| eprintln!("{event}"));
+        self.seen = events.len();
+        Ok(())
+    }
+}
+
+fn is_about_devices(event: &Value) -> bool {
+    ["device_appeared", "device_changed", "device_disappeared", "memory_left_online"]
+        .iter()
+        .any(|kind| has_text(event, "event", kind))
+}
+
+/// Like `ensure_contains`, also of the objects within.
+fn contains(json: &Value, expected: &Value) -> Result<()> {
+    for (key, value) in expected.as_object().context("expected: an object")? {
+        match (json.get(key), value) {
+            (Some(found @ Value::Object(_)), Value::Object(_)) => contains(found, value)?,
+            (found, value) => ensure!(found == Some(value), "{key} is not {value}: {json:#}"),
+        }
+    }
+    Ok(())
+}
+
+fn changed(name: &str, before: &Value, after: &Value) -> Value {
+    json!({ "event": "device_changed", "device": name, "before": before, "after": after })
+}
+
+/// A region that is committed while the agent runs, and each step of its device from there to system RAM and back.
+#[test]
+fn each_step_of_a_cxl_device_is_an_event() -> Result<()> {
+    modules::load("dax_cxl")?;
+    modules::load("device_dax")?;
+    let mut life = Life::begin()?;
+    let region = Region::create(Kind::Ram, &[1])?;
+    let name = cxl::dax_device(&region)?;
+    let none = json!({ "driver": null, "mode": "disabled", "memmap_dram_bytes": 0, "online_bytes": null });
+    let mut appeared =
+        json!({ "event": "device_appeared", "device": name, "kind": "cxl", "parent": region.name, "size_bytes": GIB });
+    appeared.as_object_mut().context("an object")?.extend(none.as_object().context("an object")?.clone());
+    life.next(&[appeared.clone()])?;
+    let start = start_address(&name)?;
+
+    let devdax =
+        json!({ "driver": "device_dax", "mode": "devdax", "memmap_place": "dram", "memmap_dram_bytes": 4 * MIB });
+    cxl::bind(&name, "device_dax")?;
+    life.next(&[changed(&name, &none, &devdax)])?;
+    cxl::unbind(&name, "device_dax")?;
+    life.next(&[changed(&name, &devdax, &none)])?;
+
+    cxl::online_movable()?;
+    let online = json!({ "driver": "kmem", "mode": "system-ram", "memmap_dram_bytes": 16 * MIB, "online_bytes": GIB, "offline_bytes": 0 });
+    modules::load("kmem")?;
+    life.until(&online)?;
+    let block = cxl::block_size()?;
+    cxl::offline(start, block)?;
+    let partly = json!({ "online_bytes": GIB - block, "offline_bytes": block, "memmap_dram_bytes": 16 * MIB });
+    life.next(&[changed(&name, &online, &partly)])?;
+    cxl::online(start, block)?;
+    life.next(&[changed(&name, &partly, &online)])?;
+    cxl::offline(start, GIB)?;
+    let offline = json!({ "driver": "kmem", "online_bytes": 0, "offline_bytes": GIB });
+    life.until(&offline)?;
+    // The driver removes what is offline when it lets go of the device.
+    modules::unload("kmem")?;
+    life.next(&[changed(&name, &offline, &none)])?;
+    let gone = json!({ "event": "device_disappeared", "device": name, "before": none, "left_online_bytes": 0 });
+    modules::unload("dax_cxl")?;
+    life.next(&[gone.clone()])?;
+    modules::load("dax_cxl")?;
+    life.next(&[appeared])?;
+    region.delete()?;
+    life.next(&[gone])?;
+    life.agent.stop_and_count().map(drop)
+}
+
+fn start_address(device: &str) -> Result<u64> {
+    let start = fs::read_to_string(format!("/sys/bus/dax/devices/{device}/resource"))?;
+    Ok(u64::from_str_radix(start.trim().trim_start_matches("0x"), 16)?)
+}
+
+/// Binds a device to a driver and takes it away again, and compares what is reported as lost: so many pieces of 2 MiB.
+fn loses(agent: &mut Agent, name: &str, pieces: u64, cycle: impl FnOnce() -> Result<()>) -> Result<()> {
+    let before = memmap_return::lines(agent).len();
+    cycle()?;
+    thread::sleep(SETTLED);
+    let found = memmap_return::lines(agent).split_off(before);
+    if pieces == 0 || !memmap_return::loses()? {
+        ensure!(found.is_empty(), "nothing of {name} is lost: {found:#?}");
+        return Ok(());
+    }
+    let [event] = found.as_slice() else { anyhow::bail!("one event of {name}, and not {found:#?}") };
+    let lost = pieces * memmap_return::PIECE;
+    let expected = json!({
+        "device": name, "range_size_bytes": GIB, "removed_bytes": 16 * MIB, "lost_bytes": lost, "returned_bytes": 16 * MIB - lost,
+        "at_most": false, "evidence": "code",
+    });
+    pfnwatch::ensure_contains(event, &expected)?;
+    ensure!(event.pointer("/by/pid").is_some() && event.get("namespace").is_none(), "{event:#}");
+    eprintln!("{event}");
+    Ok(())
+}
+
+#[test]
+fn lost_memmaps_are_reported_with_their_device() -> Result<()> {
+    modules::load("dax_cxl")?;
+    modules::load("device_dax")?;
+    cxl::online_movable()?;
+    let region = Region::create(Kind::Ram, &[1])?;
+    let name = cxl::dax_device(&region)?;
+    let start = start_address(&name)?;
+    let mut agent = memmap_return::agent()?;
+    // Deduplicated at 2 MiB, and plain at 4 KiB.
+    for (align, pieces) in [(2 * MIB, 0), (PAGE, 8)] {
+        cxl::set_align(&name, align)?;
+        loses(&mut agent, &name, pieces, || {
+            cxl::bind(&name, "device_dax")?;
+            cxl::unbind(&name, "device_dax")
+        })?;
+    }
+    cxl::set_align(&name, 2 * MIB)?;
+    loses(&mut agent, &name, 8, || {
+        modules::load("kmem")?;
+        cxl::offline(start, GIB)?;
+        modules::unload("kmem")
+    })?;
+    agent.stop_and_count()?;
+    region.delete()
+}
+
+/// Its memory cannot be removed before the next boot: the region stays, and so does its place in the window.
+#[test]
+fn region_that_is_removed_in_use_leaves_its_memory_online() -> Result<()> {
+    modules::load("dax_cxl")?;
+    modules::load("kmem")?;
+    cxl::online_movable()?;
+    let region = Region::create(Kind::Ram, &[4])?;
+    let name = cxl::dax_device(&region)?;
+    let start = start_address(&name)?;
+    wait::until("the device as system RAM", TIMEOUT, || {
+        system_ram().is_ok_and(|it| it.contains(&(start, GIB))).then_some(())
+    })?;
+    let online = json!({ "driver": "kmem", "online_bytes": GIB });
+    wait::until("its memory online", TIMEOUT, || device(&name, &online).ok())?;
+    let mut life = Life::begin()?;
+    region.disable()?;
+    life.next(&[json!({ "event": "device_disappeared", "device": name, "before": online, "left_online_bytes": GIB })])?;
+    life.agent.stop_and_count()?;
+    modules::unload("kmem")
+}
+
+/// Its memory cannot be removed before the next boot: the region stays disabled.
+#[test]
+fn system_ram_of_a_destroyed_namespace_is_reported() -> Result<()> {
+    for module in ["device_dax", "dax_pmem"] {
+        modules::load(module)?;
+    }
+    cxl::online_movable()?;
+    let _region = Region::create(Kind::Pmem, &[5])?;
+    let nd = nd_region("/ndbus")?;
+    for action in [["disable-region", &nd].as_slice(), &["init-labels", "-f", "all"], &["enable-region", &nd]] {
+        command::run("/bin/ndctl", action)?;
+    }
+    let mut life = Life::begin()?;
+    let wanted = NamespaceSpec { map: Map::Mem, ..NamespaceSpec::new(&nd, Mode::Devdax, GIB) };
+    let made = creation::create(&wanted)?;
+    let name = made.namespace.replace("namespace", "dax");
+    wait::until("the dax device", TIMEOUT, || {
+        fs::exists(format!("/sys/bus/dax/devices/{name}/driver")).ok().filter(|it| *it)
+    })?;
+    cxl::unbind(&name, "device_dax")?;
+    modules::load("kmem")?;
+    cxl::bind(&name, "kmem")?;
+    let online = system_ram()?.iter().map(|(_, size)| size).sum::<u64>();
+    ensure!(online > 0, "nothing is online");
+    namespace::destroy(&made.namespace)?;
+    let event = life.agent.event("the memory that stays", TIMEOUT, |event| {
+        has_text(event, "event", "memory_left_online").then(|| event.clone())
+    })?;
+    eprintln!("{event}");
+    pfnwatch::ensure_contains(&event, &json!({ "namespace": made.namespace, "namespace_uuid": made.namespace_uuid }))?;
+    let left = event.get("left_online_bytes").and_then(Value::as_u64);
+    let block = cxl::block_size()?;
+    ensure!(
+        left.is_some_and(|left| left > 0 && left % block == 0 && left <= online),
+        "{online} were online: {event:#}"
+    );
+    ensure!(event.pointer("/by/pid").is_some(), "{event:#}");
+    life.agent.stop_and_count()?;
+    command::run("/bin/ndctl", &["disable-region", &nd]).map(drop)
 }

@@ -16,14 +16,14 @@ use guest::{GIB, KIB, MIB, command, free_memory, namespace, pfnwatch, regions};
 use serde_json::Value;
 
 /// What is lost of each piece of 2 MiB, which holds the struct pages of 128 MiB: all but one page.
-const PIECE: u64 = 2 * MIB - 4 * KIB;
+pub(crate) const PIECE: u64 = 2 * MIB - 4 * KIB;
 /// From the disable to the event's line.
 const PROMPT: Duration = Duration::from_secs(2);
 /// The agent compares free memory two seconds after the last change, and before it as well.
 const MEASURED: Duration = Duration::from_secs(4);
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn loses() -> Result<bool> {
+pub(crate) fn loses() -> Result<bool> {
     Ok(loses_memmap(fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()))
 }
 
@@ -33,7 +33,7 @@ fn memmap_return() -> Result<Value> {
 }
 
 /// An agent that has read the kernel's code.
-fn agent() -> Result<Agent> {
+pub(crate) fn agent() -> Result<Agent> {
     let agent = Agent::start(&[])?;
     let verdict = if loses()? { "not_returned" } else { "returned" };
     let end = Instant::now() + VERDICT_TIMEOUT;
@@ -44,7 +44,7 @@ fn agent() -> Result<Agent> {
     Ok(agent)
 }
 
-fn lines(agent: &mut Agent) -> Vec<Value> {
+pub(crate) fn lines(agent: &mut Agent) -> Vec<Value> {
     agent.events(|event| has_text(event, "event", "memmap_not_returned"))
 }
 

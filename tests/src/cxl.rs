@@ -46,7 +46,8 @@ impl Region {
         write(&region("interleave_ways"), &serials.len().to_string())?;
         if kind == Kind::Pmem {
             // The kernel compares the length with that of a line (`uuid_store`, drivers/cxl/core/region.c).
-            write(&region("uuid"), "11111111-2222-4333-8444-555555555555\n")?;
+            let serial = serials.first().context("a region of no device")?;
+            write(&region("uuid"), &format!("{serial:08x}-2222-4333-8444-555555555555\n"))?;
         }
         write(&region("size"), &format!("{:#x}", GIB * serials.len() as u64))?;
         for (number, endpoint) in endpoints.iter().enumerate() {
@@ -59,8 +60,14 @@ impl Region {
         Ok(Self { name, endpoints })
     }
 
+    /// Its memory stays where it is, since the decoders do.
+    pub fn disable(&self) -> Result<()> {
+        fs::write("/sys/bus/cxl/drivers/cxl_region/unbind", &self.name)
+            .with_context(|| format!("cannot disable {}", self.name))
+    }
+
     pub fn delete(self) -> Result<()> {
-        fs::write("/sys/bus/cxl/drivers/cxl_region/unbind", &self.name)?;
+        self.disable()?;
         write(&format!("{}/commit", self.name), "0")?;
         write("decoder0.0/delete_region", &self.name)?;
         self.endpoints.iter().try_for_each(|endpoint| write(&format!("{endpoint}/dpa_size"), "0"))
@@ -120,6 +127,11 @@ pub fn unbind(device: &str, driver: &str) -> Result<()> {
     fs::write(folder.join("unbind"), device).with_context(|| format!("cannot unbind {device} from {driver}"))
 }
 
+/// Of a device without a driver.
+pub fn set_align(device: &str, bytes: u64) -> Result<()> {
+    fs::write(Path::new(DAX).join("devices").join(device).join("align"), bytes.to_string()).context("align")
+}
+
 pub fn block_size() -> Result<u64> {
     let text = fs::read_to_string(Path::new(MEMORY).join("block_size_bytes"))?;
     Ok(u64::from_str_radix(text.trim(), 16)?)
@@ -132,11 +144,19 @@ pub fn online_movable() -> Result<()> {
 
 /// Takes the memory blocks of this range offline; only memory that nobody uses goes.
 pub fn offline(start: u64, size: u64) -> Result<()> {
+    set_blocks(start, size, "online", "offline")
+}
+
+pub fn online(start: u64, size: u64) -> Result<()> {
+    set_blocks(start, size, "offline", "online_movable")
+}
+
+fn set_blocks(start: u64, size: u64, from: &str, to: &str) -> Result<()> {
     let block = block_size()?;
     for number in start / block..(start + size) / block {
         let state = Path::new(MEMORY).join(format!("memory{number}/state"));
-        if fs::read_to_string(&state)?.trim() == "online" {
-            fs::write(&state, "offline").with_context(|| format!("memory block {number} stays online"))?;
+        if fs::read_to_string(&state)?.trim() == from {
+            fs::write(&state, to).with_context(|| format!("memory block {number} stays {from}"))?;
         }
     }
     Ok(())

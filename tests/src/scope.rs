@@ -52,6 +52,7 @@ pub const TABLE: &[Scope] = &[
     observing("burst::"),
     Scope { prefix: "busy::", lines: Lines::Only("6.12"), scenario: HUGE },
     Scope { prefix: "devices::", lines: Lines::MemoryDevices, scenario: DEVICES },
+    Scope { prefix: "devices::lost_memmaps", lines: Lines::MemoryDevicesAndLoss, scenario: DEVICES },
     // The driver is of 7.2 and later.
     Scope { prefix: "devices::ramdax", lines: Lines::Only("7.3"), scenario: DEVICES },
     only("documents::", "6.12"),

@@ -1,10 +1,11 @@
-//! A range of device memory whose memmap the kernel removes.
+//! A range of memory whose memmap the kernel removes.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{CaptureFlags, RecordKind, TaskInfo};
 
-/// One range of a `struct dev_pagemap` whose memmap is in DRAM, as `memunmap_pages` is called with it (mm/memremap.c).
+/// One range of a `struct dev_pagemap` whose memmap is in DRAM, as `memunmap_pages` is called with it (mm/memremap.c), or of memory
+/// blocks, as `remove_memory_block_devices` is (drivers/base/memory.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C)]
 pub struct MemmapRemoval {
@@ -21,6 +22,8 @@ pub struct MemmapRemoval {
     pub end: u64,
     /// The order of the compound pages, in pages.
     pub vmemmap_shift: u64,
+    /// Not 0: the range was system RAM, in memory blocks. Where their memmap is does not show here.
+    pub memory_blocks: u64,
 }
 
 impl MemmapRemoval {
@@ -32,5 +35,6 @@ impl MemmapRemoval {
         start: 0,
         end: 0,
         vmemmap_shift: 0,
+        memory_blocks: 0,
     };
 }

@@ -1,4 +1,4 @@
-//! Memmaps of device memory that are removed.
+//! Memmaps of device memory and of hot-plugged system RAM that are removed.
 
 use aya_ebpf::macros::kprobe;
 use aya_ebpf::programs::ProbeContext;
@@ -27,6 +27,22 @@ fn memmap_removed(ctx: ProbeContext) -> u32 {
             break;
         }
         emit::record(|removal: &mut MemmapRemoval| pagemap.describe(index, removal));
+    }
+    0
+}
+
+/// `void remove_memory_block_devices(unsigned long start, unsigned long size)` (drivers/base/memory.c): memory blocks are removed, and
+/// their memmap next (`try_remove_memory()` in mm/memory_hotplug.c). Called once for a range, or for each block whose memmap is on it.
+#[kprobe]
+fn memory_blocks_removed(ctx: ProbeContext) -> u32 {
+    let (Some(start), Some(size)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else { return 0 };
+    if ownership::is_active() {
+        emit::record(|removal: &mut MemmapRemoval| {
+            removal.memory_blocks = 1;
+            removal.start = start;
+            removal.end = start.wrapping_add(size).wrapping_sub(1);
+            Ok(())
+        });
     }
     0
 }

@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::memmap_measurement::Measurement;
-use crate::analysis::memmap_return::{NamespaceIndex, not_returned};
+use crate::analysis::memmap_return::{DeviceIndex, MemoryOwners, not_returned};
 use crate::code::memmap_free::MemmapReturn;
 use crate::image::memmap_return::{assess, warning};
 use crate::model::event::{Body, Event, NamespaceId};
@@ -31,7 +32,7 @@ pub(super) enum MemmapWork {
 pub(super) struct MemmapWatch {
     release: String,
     host: KernelParameters,
-    namespaces: NamespaceIndex,
+    owners: MemoryOwners,
     reading: Option<CodeReading>,
     status: MemmapReturnStatus,
     /// Removals before the verdict, which takes less than a second.
@@ -44,7 +45,7 @@ impl MemmapWatch {
         Self {
             release: facts.release.clone(),
             host: KernelParameters::from(facts),
-            namespaces: NamespaceIndex::default(),
+            owners: MemoryOwners::default(),
             reading: None,
             status: MemmapReturnStatus::default(),
             waiting: Vec::new(),
@@ -58,7 +59,17 @@ impl MemmapWatch {
 
     /// A namespace that exists.
     pub(super) fn on_namespace(&mut self, namespace: NamespaceId) {
-        self.namespaces.insert(namespace);
+        self.owners.namespaces.insert(namespace);
+    }
+
+    /// The devices that there are.
+    pub(super) fn on_devices(&mut self, devices: DeviceIndex) {
+        self.owners.devices = devices;
+    }
+
+    /// The namespace with this uuid, if it is known where it is.
+    pub(super) fn namespace(&self, uuid: Uuid) -> Option<&NamespaceId> {
+        self.owners.namespaces.with_uuid(uuid)
     }
 
     /// What earlier agents have seen lost since boot, in bytes.
@@ -119,7 +130,7 @@ impl MemmapWatch {
             return None;
         }
         let evidence = self.loss_evidence()?;
-        let Some(lost) = not_returned(&removal, &self.namespaces, &self.host, evidence, &self.release) else {
+        let Some(lost) = not_returned(&removal, &self.owners, &self.host, evidence, &self.release) else {
             self.disturb(clock);
             return None;
         };
@@ -135,7 +146,7 @@ impl MemmapWatch {
 
     /// Learns where namespaces are; a memmap that is made takes memory.
     pub(super) fn follow(&mut self, event: &Event, clock: &dyn Clock) {
-        self.namespaces.follow(event);
+        self.owners.namespaces.follow(event);
         if matches!(event.body, Body::SetUp(_) | Body::Probe(_)) {
             self.disturb(clock);
         }

@@ -32,6 +32,7 @@ use crate::model::event::ProgramState;
 use crate::model::inventory::{InfoBlocks, Inventory};
 use crate::model::view::ProgramRuns;
 use crate::scan::{EnabledBlocks, info_blocks};
+use crate::sysfs::device_messages::{DeviceMessages, HostDeviceMessages};
 use crate::sysfs::module_watch::{ModuleChange, ModuleWatch};
 
 /// Something that happened in the kernel.
@@ -135,6 +136,12 @@ pub trait Sensor {
 
     /// The evidence for the kernel's MAX_STRUCT_PAGE_SIZE, with what blocks have shown.
     fn running_kernel(&self, release: &str, observed: Vec<Evidence>) -> RunningKernel;
+
+    /// The kernel's messages about devices and memory blocks.
+    ///
+    /// # Errors
+    /// They cannot be listened to.
+    fn device_messages(&self) -> anyhow::Result<Box<dyn DeviceMessages>>;
 
     /// Has the code read that frees memmaps, which takes some 50 ms, in a thread of its own.
     fn read_memmap_code(&self) -> CodeReading;
@@ -283,6 +290,12 @@ impl Sensor for HostSensor {
 
     fn running_kernel(&self, release: &str, observed: Vec<Evidence>) -> RunningKernel {
         RunningKernel::gather(&self.options.paths, release, observed)
+    }
+
+    fn device_messages(&self) -> anyhow::Result<Box<dyn DeviceMessages>> {
+        let messages =
+            HostDeviceMessages::open().context("the kernel's messages about devices cannot be listened to")?;
+        Ok(Box::new(messages))
     }
 
     fn read_memmap_code(&self) -> CodeReading {

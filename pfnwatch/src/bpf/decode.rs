@@ -87,6 +87,8 @@ pub fn memmap_removal(bytes: &[u8], context: &Context) -> Option<memmap_return::
         start: record.start,
         size: size.filter(|_| is_complete).unwrap_or(0),
         align: align.unwrap_or(0),
+        on_media: (record.memory_blocks == 0).then_some(false),
+        is_inferred: false,
         by: actor(&record.task),
     })
 }

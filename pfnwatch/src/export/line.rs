@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::guard_line;
+use super::{device_line, guard_line};
 use crate::model::event::{
     Actor, Body, Event, LostRecords, MaxStructPageReport, MaxStructPageStatus, MemmapNotReturned, NamespaceChange,
     NamespaceId, ObservationState, Probe, ProbeResult, Ready, SetUp, personality_name,
@@ -46,6 +46,10 @@ pub fn of(event: &Event) -> String {
         Body::CapacityRegression(it) => format!("REGRESSED {}", it.detail),
         Body::CapacityRegressionEnded(it) => format!("regained {}", it.detail),
         Body::MemmapNotReturned(it) => memmap_not_returned(it),
+        Body::DeviceAppeared(it) => device_line::appeared(it),
+        Body::DeviceChanged(it) => device_line::changed(it),
+        Body::DeviceDisappeared(it) => device_line::disappeared(it),
+        Body::MemoryLeftOnline(it) => device_line::left_online(it),
         Body::BaselineAccepted(it) => format!("accepted {}: {}{}", it.detail, it.reason, by_actor(it.by.as_ref())),
         Body::Blind(it) => format!("BLIND    {}", it.reason),
         Body::Lost(it) => format!("LOST     {}", lost(*it)),
@@ -141,9 +145,10 @@ fn change(kind: &str, it: &NamespaceChange, what: &str) -> String {
 
 /// The actor. A process chooses its own name, which must not look like another line.
 fn memmap_not_returned(it: &MemmapNotReturned) -> String {
-    let subject = match &it.namespace {
-        Some(namespace) => format!("{} ({})", namespace.namespace, Bytes(namespace.size_bytes)),
-        None => format!("{:#x} ({})", it.range_start_address, Bytes(it.range_size_bytes)),
+    let subject = match (&it.namespace, &it.device) {
+        (Some(namespace), _) => format!("{} ({})", namespace.namespace, Bytes(namespace.size_bytes)),
+        (None, Some(device)) => format!("{device} ({})", Bytes(it.range_size_bytes)),
+        (None, None) => format!("{:#x} ({})", it.range_start_address, Bytes(it.range_size_bytes)),
     };
     let what = if it.evidence == MemmapEvidence::Release { "SUSPECTED LOSS" } else { "NOT RETURNED" };
     let most = if it.at_most { "at most " } else { "" };

@@ -54,7 +54,7 @@ const DEVICE: [Structure; 2] = [Structure::Device, Structure::DeviceType];
 
 /// All programs, in the order in which they are attached: the end of an attempt before its start, so that the end of no
 /// started attempt is missed.
-pub const PROGRAMS: [ProgramSpec; 18] = [
+pub const PROGRAMS: [ProgramSpec; 19] = [
     ProgramSpec {
         name: names::BIND_END,
         hook: Hook::Kprobe("__pm_runtime_idle"),
@@ -142,6 +142,15 @@ pub const PROGRAMS: [ProgramSpec; 18] = [
         reads: &[Structure::DevPagemap],
         reads_all: true,
         effect_if_missing: Some("that a memmap is removed: DRAM that the kernel does not return is not reported"),
+    },
+    ProgramSpec {
+        name: names::MEMORY_BLOCKS_REMOVED,
+        hook: Hook::Kprobe("remove_memory_block_devices"),
+        reads: &[],
+        reads_all: false,
+        effect_if_missing: Some(
+            "that system RAM is removed: DRAM of its memmap that the kernel does not return is not reported",
+        ),
     },
     module_change(names::MODULE_LOAD, "module_load"),
     module_change(names::MODULE_FREE, "module_free"),

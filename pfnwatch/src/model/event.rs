@@ -2,6 +2,7 @@
 
 mod agent;
 mod capacity;
+mod device;
 mod existing;
 mod guard;
 mod guard_decision;
@@ -20,6 +21,7 @@ pub use self::agent::{
     RecordTotals,
 };
 pub use self::capacity::{BaselineAccepted, CapacityRegression};
+pub use self::device::{DeviceAppeared, DeviceChanged, DeviceDisappeared, DeviceId, DeviceUse, MemoryLeftOnline};
 pub use self::existing::ExistingNamespace;
 pub use self::guard::{ExemptionChange, GuardState, GuardTransfer, ModeChanged, PolicyLoaded, PolicyRefused};
 pub use self::guard_decision::{BlockOrigin, ExemptionUsed, GuardDecision, ReplacedBlock, UnjudgedReason};
@@ -131,6 +133,14 @@ pub enum Body {
     CapacityRegressionEnded(Box<CapacityRegression>),
     /// A memmap in DRAM was removed, and the kernel does not return it, or is suspected not to.
     MemmapNotReturned(Box<MemmapNotReturned>),
+    /// A device of the dax bus that no namespace owns appeared.
+    DeviceAppeared(DeviceAppeared),
+    /// Such a device changed its driver, its memory blocks or its size.
+    DeviceChanged(Box<DeviceChanged>),
+    /// Such a device disappeared.
+    DeviceDisappeared(Box<DeviceDisappeared>),
+    /// A namespace was destroyed, and memory of it stays online as system RAM.
+    MemoryLeftOnline(Box<MemoryLeftOnline>),
     /// Somebody has accepted that it does: that is the baseline from now on.
     BaselineAccepted(Box<BaselineAccepted>),
     /// The guard's mode changed.
@@ -286,6 +296,7 @@ impl Event {
             Body::GuardTakenOver(it) | Body::GuardReleased(it) => it.by.as_mut(),
             Body::BaselineAccepted(it) => it.by.as_mut(),
             Body::MemmapNotReturned(it) => it.by.as_mut(),
+            Body::MemoryLeftOnline(it) => it.by.as_mut(),
             Body::ExistingNamespace(_)
             | Body::PolicyLoaded(_)
             | Body::PolicyRefused(_)
@@ -294,6 +305,9 @@ impl Event {
             | Body::MaxStructPage(_)
             | Body::CapacityRegression(_)
             | Body::CapacityRegressionEnded(_)
+            | Body::DeviceAppeared(_)
+            | Body::DeviceChanged(_)
+            | Body::DeviceDisappeared(_)
             | Body::Blind(_)
             | Body::Lost(_)
             | Body::DecodeError(_)

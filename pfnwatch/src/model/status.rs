@@ -110,6 +110,10 @@ pub enum DegradedPart {
     Arming,
     /// The regions cannot be read again: an exemption for a new one is not in force.
     Regions,
+    /// The kernel's messages about devices: changes of devices are looked for every 30 s.
+    DeviceEvents,
+    /// The dax bus cannot be read: changes of devices are not reported.
+    Devices,
     /// The maps of a pinned guard cannot be opened, or a guard of another version cannot be removed.
     Pins,
 }

@@ -5,7 +5,7 @@
 //! `unknown` with its reason.
 
 mod attribute;
-mod device;
+pub mod device;
 pub mod facts;
 mod media;
 mod namespace;

@@ -10,9 +10,11 @@ use crate::analysis::event_assessment::tests::host;
 use crate::analysis::prediction_check::PredictionTracker;
 use crate::export::line;
 use crate::guard::info_block_cache::InfoBlockCache;
+use crate::model::device::{DeviceKind, MemmapPlace};
 use crate::model::event::{
-    Actor, Body, Event, ExemptionChange, ExemptionUsed, GuardState, GuardTransfer, MemmapNotReturned, ModeChanged,
-    NamespaceId, PolicyLoaded, PolicyRefused, Time,
+    Actor, Body, DeviceAppeared, DeviceChanged, DeviceDisappeared, DeviceId, DeviceUse, Event, ExemptionChange,
+    ExemptionUsed, GuardState, GuardTransfer, MemmapNotReturned, MemoryLeftOnline, ModeChanged, NamespaceId,
+    PolicyLoaded, PolicyRefused, Time,
 };
 use crate::model::memmap_return::MemmapEvidence;
 use crate::model::policy::Mode;
@@ -215,6 +217,7 @@ fn a_memmap_that_is_not_returned() {
     };
     let lost = MemmapNotReturned {
         namespace: Some(namespace),
+        device: None,
         range_start_address: 4 << 30,
         range_size_bytes: 1 << 30,
         removed_bytes: 16 << 20,
@@ -236,4 +239,90 @@ fn a_memmap_that_is_not_returned() {
     let suspected = said(&lost);
     assert!(suspected.starts_with("SUSPECTED LOSS at most 15.9 MiB of DRAM (16744448"), "{suspected}");
     assert!(suspected.contains("the memmap of 0x100000000 (1 GiB)"), "{suspected}");
+    let of_device = said(&MemmapNotReturned { device: Some("dax0.0".to_owned()), ..lost });
+    assert!(of_device.contains("the memmap of dax0.0 (1 GiB)"), "{of_device}");
+}
+
+#[test]
+fn the_life_of_a_device_is_one_short_line_each() {
+    let id = DeviceId {
+        device: "dax0.0".to_owned(),
+        kind: DeviceKind::Cxl,
+        parent: Some("region0".to_owned()),
+        start_address: Some(46848 << 20),
+    };
+    let none = DeviceUse {
+        size_bytes: Some(1 << 30),
+        driver: None,
+        mode: "disabled",
+        online_bytes: None,
+        offline_bytes: None,
+        memmap_place: Some(MemmapPlace::None),
+        memmap_dram_bytes: Some(0),
+    };
+    let kmem = DeviceUse {
+        driver: Some("kmem".to_owned()),
+        mode: "system-ram",
+        online_bytes: Some(896 << 20),
+        offline_bytes: Some(128 << 20),
+        memmap_place: Some(MemmapPlace::Dram),
+        memmap_dram_bytes: Some(16 << 20),
+        ..none.clone()
+    };
+    let all_online = DeviceUse { online_bytes: Some(1 << 30), offline_bytes: Some(0), ..kmem.clone() };
+    let changed = |before: &DeviceUse, after: &DeviceUse| {
+        let change = DeviceChanged { id: id.clone(), before: before.clone(), after: after.clone() };
+        Body::DeviceChanged(Box::new(change))
+    };
+    let gone = |left_online_bytes| {
+        let gone = DeviceDisappeared { id: id.clone(), before: all_online.clone(), left_online_bytes };
+        Body::DeviceDisappeared(Box::new(gone))
+    };
+    let destroyed = MemoryLeftOnline {
+        namespace: NamespaceId {
+            namespace: "namespace0.0".to_owned(),
+            namespace_uuid: None,
+            start_address: 4 << 30,
+            size_bytes: 1 << 30,
+        },
+        left_online_bytes: 896 << 20,
+        by: admin(),
+    };
+    for (body, expected) in [
+        (
+            Body::DeviceAppeared(DeviceAppeared { id: id.clone(), used: none.clone() }),
+            "device   dax0.0 (cxl of region0, 1 GiB) appeared: no driver, no memmap",
+        ),
+        (
+            changed(&none, &kmem),
+            "device   dax0.0 (cxl of region0, 1 GiB): no driver, no memmap -> kmem, 896 MiB online, 128 MiB offline, memmap 16 MiB of \
+             DRAM",
+        ),
+        (
+            changed(&kmem, &all_online),
+            "device   dax0.0 (cxl of region0, 1 GiB): 896 MiB online, 128 MiB offline -> 1 GiB online",
+        ),
+        (
+            changed(&DeviceUse { size_bytes: Some(512 << 20), ..none.clone() }, &none),
+            "device   dax0.0 (cxl of region0, 1 GiB): 512 MiB -> 1 GiB",
+        ),
+        (
+            gone(Some(0)),
+            "device   dax0.0 (cxl of region0, 1 GiB) disappeared, was kmem, 1 GiB online, memmap 16 MiB of DRAM",
+        ),
+        (
+            gone(Some(1 << 30)),
+            "device   dax0.0 (cxl of region0, 1 GiB) disappeared, was kmem, 1 GiB online, memmap 16 MiB of DRAM; 1 GiB STAY ONLINE as \
+             system RAM until the next boot",
+        ),
+        (
+            Body::MemoryLeftOnline(Box::new(destroyed)),
+            "device   namespace0.0 (1 GiB) was destroyed, 896 MiB STAY ONLINE as system RAM until the next boot; by pfnwatch (pid 7, \
+             uid 0)",
+        ),
+    ] {
+        let line = text(body);
+        assert_eq!(line, expected);
+        assert!(line.len() <= 160, "{}", line.len());
+    }
 }

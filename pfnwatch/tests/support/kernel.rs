@@ -26,6 +26,7 @@ use pfnwatch::model::exit::ExitContext;
 use pfnwatch::model::inventory::{InfoBlocks, Inventory};
 use pfnwatch::model::view::ProgramRuns;
 use pfnwatch::os::clock::{Clock, Interval};
+use pfnwatch::sysfs::device_messages::DeviceMessages;
 use pfnwatch::sysfs::module_watch::ModuleChange;
 use pfnwatch_common::counter::Counter;
 use pfnwatch_common::guard::{KnownBlock, NamespacePlace, REGION_EPOCH_SLOTS};
@@ -75,7 +76,10 @@ pub struct State {
     pub is_pinned: bool,
     pub attachments: u64,
     pub inbox: VecDeque<Message>,
+    /// Messages about devices that the agent has not received.
+    pub device_messages: u64,
     waker: Option<Waker>,
+    device_waker: Option<Waker>,
 }
 
 pub enum Message {
@@ -127,6 +131,13 @@ impl FakeKernel {
         let mut state = self.get();
         state.inbox.push_back(message);
         state.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// The kernel sends so many messages about devices.
+    pub fn send_device_messages(&self, count: u64) {
+        let mut state = self.get();
+        state.device_messages += count;
+        state.device_waker.take().into_iter().for_each(Waker::wake);
     }
 
     /// libnvdimm is loaded or unloaded, and the kernel reports it.
@@ -291,6 +302,10 @@ impl Sensor for FakeKernel {
         RunningKernel { resolved: resolve(observed), override_set: None, allows_empty: None, problems: Vec::new() }
     }
 
+    fn device_messages(&self) -> anyhow::Result<Box<dyn DeviceMessages>> {
+        Ok(Box::new(self.clone()))
+    }
+
     fn read_memmap_code(&self) -> CodeReading {
         let (sender, reading) = oneshot::channel();
         let mut state = self.get();
@@ -299,6 +314,24 @@ impl Sensor for FakeKernel {
             None => state.code_reader = Some(sender),
         }
         reading
+    }
+}
+
+impl DeviceMessages for FakeKernel {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.get();
+        state.device_waker = Some(context.waker().clone());
+        match state.device_messages {
+            0 => Poll::Pending,
+            _ => {
+                state.device_messages -= 1;
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    fn discard(&mut self) -> bool {
+        std::mem::take(&mut self.get().device_messages) > 0
     }
 }
 

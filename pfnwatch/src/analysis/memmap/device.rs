@@ -153,6 +153,12 @@ fn asked(device: &MemoryDevice) -> Option<bool> {
     }
 }
 
+/// Whether the memmap of a device is on the device while it is system RAM; `None` if that is unknown.
+#[must_use]
+pub fn is_memmap_on_memory(device: &MemoryDevice, hotplug: &MemoryHotplug, host: &KernelParameters) -> Option<bool> {
+    on_memory(asked(device), hotplug, host).ok()
+}
+
 /// Whether the kernel puts the memmap of added memory on that memory (`mhp_supports_memmap_on_memory()` in
 /// mm/memory_hotplug.c); the error is why that is unknown. kmem keeps the attribute from being changed while it has the device.
 fn on_memory(asked: Option<bool>, hotplug: &MemoryHotplug, host: &KernelParameters) -> Result<bool, String> {

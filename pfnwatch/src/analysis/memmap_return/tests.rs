@@ -9,7 +9,7 @@ const GIB: u64 = 1 << 30;
 const HOST: KernelParameters = KernelParameters::SAMPLE;
 
 fn removal(start: u64, size: u64, align: u64) -> MemmapRemoval {
-    MemmapRemoval { time: Time(UNIX_EPOCH), start, size, align, by: None }
+    MemmapRemoval { time: Time(UNIX_EPOCH), start, size, align, on_media: Some(false), is_inferred: false, by: None }
 }
 
 fn namespace(start_address: u64, size_bytes: u64) -> NamespaceId {
@@ -17,7 +17,7 @@ fn namespace(start_address: u64, size_bytes: u64) -> NamespaceId {
 }
 
 fn lost(removal: &MemmapRemoval, host: &KernelParameters) -> Option<(u64, u64, bool)> {
-    let event = not_returned(removal, &NamespaceIndex::default(), host, MemmapEvidence::Code, "6.18.15")?;
+    let event = not_returned(removal, &MemoryOwners::default(), host, MemmapEvidence::Code, "6.18.15")?;
     assert_eq!(event.removed_bytes, event.returned_bytes + event.lost_bytes);
     Some((event.removed_bytes, event.lost_bytes, event.at_most))
 }
@@ -39,6 +39,8 @@ fn one_page_of_each_piece_of_2_mib_is_returned() {
     ] {
         assert_eq!(lost(&removal(start, size, align), &HOST), expected, "{start:#x} {size} {align}");
     }
+    let on_media = MemmapRemoval { on_media: Some(true), ..removal(4 * GIB, GIB, 4096) };
+    assert_eq!(lost(&on_media, &HOST), None);
     let unknown = KernelParameters { deduplicates: None, ..HOST };
     assert_eq!(lost(&removal(4 * GIB, GIB, 2 * MIB), &unknown), Some((16 * MIB, 16 * MIB, true)));
     assert_eq!(lost(&removal(4 * GIB, GIB, 4096), &KernelParameters { struct_page: None, ..HOST }), None);

@@ -12,6 +12,9 @@ pub struct MemmapNotReturned {
     /// The namespace; absent if none is known at the range's address.
     #[serde(flatten)]
     pub namespace: Option<NamespaceId>,
+    /// The device of the dax bus; absent if the range belongs to none that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Physical address of the first byte of the range whose memmap was removed.
     pub range_start_address: u64,
     /// Size of that range in bytes.
@@ -22,7 +25,7 @@ pub struct MemmapNotReturned {
     pub returned_bytes: u64,
     /// What of it is lost until the next boot, in bytes.
     pub lost_bytes: u64,
-    /// Whether these bytes are upper limits, because the pieces of the memmap are not known.
+    /// Whether these bytes are upper limits: the pieces of the memmap are not known, nor is where it was, or nobody saw its removal.
     pub at_most: bool,
     /// What shows that the kernel does not return it. With `release` it is a suspicion.
     pub evidence: MemmapEvidence,

@@ -1,14 +1,17 @@
 //! The devices of the dax bus that no namespace owns, and how the kernel adds memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context as _;
 
 use super::attribute::Directory;
-use super::list;
+use super::{Bus, SysfsRoots, list, numbered, read_all};
 use crate::model::device::{AddressRange, DeviceDriver, DeviceKind, MemoryBlocks, MemoryDevice, MemoryHotplug};
 use crate::model::inventory::{Attribute, AttributeError, Namespace, SysfsMode};
 use crate::os::sysconf::page_size;
+use crate::sysfs::busy::{self, Reads};
 
 /// A device has as many ranges as its region is fragmented; more is a broken tree.
 const MAX_RANGES: u32 = 4096;
@@ -17,6 +20,56 @@ const MAX_RANGES: u32 = 4096;
 pub(super) fn owned(namespaces: &[Namespace]) -> BTreeSet<String> {
     let devdax = |namespace: &&Namespace| matches!(namespace.mode, Ok(SysfsMode::Dax) | Err(_));
     namespaces.iter().filter(devdax).filter_map(Namespace::character_device).collect()
+}
+
+/// The devices of the dax bus that belong to no namespace bus, and memory blocks, at one moment.
+#[derive(Debug)]
+pub struct DeviceReading {
+    pub devices: Vec<MemoryDevice>,
+    pub hotplug: MemoryHotplug,
+    /// The memory blocks of each range that was asked for and is no device's now, by the address of its first byte.
+    pub blocks: BTreeMap<u64, MemoryBlocks>,
+}
+
+impl DeviceReading {
+    /// Reads the devices, and which memory blocks these ranges have if they are no device's any more. Of a device that is being bound its size is
+    /// [`Busy`](AttributeError::Busy).
+    ///
+    /// # Errors
+    /// The list of devices cannot be read, or too many devices are being bound.
+    pub fn read(roots: &SysfsRoots, ranges: Vec<AddressRange>) -> anyhow::Result<Self> {
+        let sysfs = roots.sysfs.clone();
+        let read = move |reads: &Arc<Reads>| Self::read_watched(&sysfs, &ranges, reads);
+        busy::read_around_binds(read).context("reading sysfs")?
+    }
+
+    fn read_watched(sysfs: &Path, ranges: &[AddressRange], reads: &Arc<Reads>) -> anyhow::Result<Self> {
+        let memory = Memory::open(sysfs);
+        let mut devices = Vec::new();
+        if let Some(Bus { names, devices: directory }) = Bus::open(&sysfs.join("bus/dax/devices"), reads)? {
+            let is_own = |name: &&str| directory.target(name).is_some_and(|it| place(&it).0 != DeviceKind::Pmem);
+            let names: Vec<_> = numbered(&names, "dax").into_iter().filter(is_own).collect();
+            devices = read_all(&names, |name| MemoryDevice::read(&directory, &memory, name));
+        }
+        let known: BTreeSet<_> = devices.iter().flat_map(|it| it.ranges.iter().flatten()).map(|it| it.start).collect();
+        let others = ranges.iter().filter(|range| !known.contains(&range.start));
+        let blocks = |range: &AddressRange| match memory.blocks(std::slice::from_ref(range)) {
+            // A kernel that adds no memory.
+            Err(AttributeError::Absent) => Some((range.start, MemoryBlocks::default())),
+            blocks => Some((range.start, blocks.ok()?)),
+        };
+        Ok(Self { hotplug: memory.hotplug(sysfs), blocks: others.filter_map(blocks).collect(), devices })
+    }
+
+    /// Whether there is such a device. Reads nothing that a bind can hold up.
+    #[must_use]
+    pub fn has_devices(roots: &SysfsRoots) -> bool {
+        let root = roots.sysfs.join("bus/dax/devices");
+        let is_own = |name: &String| {
+            std::fs::read_link(root.join(name)).is_ok_and(|target| place(&target).0 != DeviceKind::Pmem)
+        };
+        list(&root).is_ok_and(|names| names.iter().any(is_own))
+    }
 }
 
 impl MemoryDevice {

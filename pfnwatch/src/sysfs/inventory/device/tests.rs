@@ -119,3 +119,26 @@ fn many_devices_are_read_in_linear_time() {
     let (few, many) = (seconds(300), seconds(3_000));
     assert!(many < 40.0 * few, "300 take {few} s, 3,000 take {many} s");
 }
+
+#[test]
+fn a_reading_has_devices_and_what_is_left_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = Tree::new(folder.path()).unwrap();
+    let roots = SysfsRoots { sysfs: folder.path().to_owned(), procfs: folder.path().to_owned(), dev: None };
+    let gone = AddressRange { start: 8 * BLOCK, size: 4 * BLOCK };
+    let read =
+        || DeviceReading::read(&roots, vec![gone, AddressRange { start: FIRST * BLOCK, size: 1 << 30 }]).unwrap();
+    assert!(!DeviceReading::has_devices(&roots));
+    assert_eq!(read().blocks.get(&gone.start), Some(&MemoryBlocks::default()), "a kernel that adds no memory");
+    tree.memory_hotplug(BLOCK, "N").unwrap();
+    tree.memory_blocks(8..10, "online").unwrap();
+    let place = "LNXSYSTM:00/ndbus0/region2/dax2.1";
+    tree.dax_device(&DaxDevice { name: "dax2.0", place, ..DaxDevice::default() }).unwrap();
+    assert!(!DeviceReading::has_devices(&roots), "a namespace owns it");
+    tree.dax_device(&DaxDevice::default()).unwrap();
+    assert!(DeviceReading::has_devices(&roots));
+    let found = read();
+    assert_eq!(found.devices.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["dax0.0"]);
+    let left = MemoryBlocks { online: 2 * BLOCK, offline: 0 };
+    assert_eq!(found.blocks, [(gone.start, left)].into(), "the other range is a device's");
+}
