@@ -16,7 +16,7 @@ use crate::analysis::assess::assess;
 use crate::analysis::memmap::device::of_device;
 use crate::bpf::block_reader::BlockReader;
 use crate::kernel::features::privileges::Privileges;
-use crate::model::device::{AssessedDevice, DeviceTotals, MemoryDevice};
+use crate::model::device::{AssessedDevice, DeviceTotals, MemoryDevice, MemoryHotplug};
 use crate::model::facts::KernelParameters;
 use crate::model::info_block::SavedInfoBlock;
 use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
@@ -103,11 +103,7 @@ impl ScanResult {
             AssessedNamespace { namespace, facts, assessment, users: None }
         };
         let namespaces = inventory.namespaces.into_iter().map(judge).collect();
-        let weigh = |device: MemoryDevice| {
-            let memory = of_device(&device, &inventory.hotplug, &host);
-            AssessedDevice { device, memory }
-        };
-        let devices: Vec<_> = inventory.devices.into_iter().map(weigh).collect();
+        let devices = assess_devices(inventory.devices, &inventory.hotplug, &host);
         let verdict = totals.verdict(thresholds);
         Self {
             kernel,
@@ -121,6 +117,17 @@ impl ScanResult {
             blocks_problem: None,
         }
     }
+}
+
+fn assess_devices(devices: Vec<MemoryDevice>, hotplug: &MemoryHotplug, host: &KernelParameters) -> Vec<AssessedDevice> {
+    let assess = |device: MemoryDevice| AssessedDevice { memory: of_device(&device, hotplug, host), device };
+    devices.into_iter().map(assess).collect()
+}
+
+/// The devices of an inventory that no namespace owns.
+#[must_use]
+pub fn devices(inventory: Inventory, kernel: &KernelFacts) -> Vec<AssessedDevice> {
+    assess_devices(inventory.devices, &inventory.hotplug, &KernelParameters::from(kernel))
 }
 
 /// The info blocks of an inventory, and why those of enabled namespaces are missing, if they were asked for.

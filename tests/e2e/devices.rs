@@ -53,7 +53,7 @@ fn cxl_memory_is_a_row_in_each_mode() -> Result<()> {
     let name = cxl::dax_device(&region)?;
     let start = fs::read_to_string(format!("/sys/bus/dax/devices/{name}/resource"))?;
     let start = u64::from_str_radix(start.trim().trim_start_matches("0x"), 16)?;
-    let same = json!({ "kind": "cxl", "parent": region.name, "size_bytes": GIB, "align_bytes": 2 * MIB, "start_address": start });
+    let same = json!({ "kind": "cxl", "parent": region.name, "size_bytes": GIB, "align_bytes": 2 * MIB, "start_address": start, "serial": "0x1" });
     device(&name, &same)?;
     device(&name, &json!({ "mode": "disabled", "driver": null, "memmap_place": "none", "memmap_dram_bytes": 0 }))?;
 
@@ -108,7 +108,7 @@ fn two_interleaved_cxl_devices_are_one_row() -> Result<()> {
     cxl::bind(&name, "device_dax")?;
     device(
         &name,
-        &json!({ "kind": "cxl", "size_bytes": 2 * GIB, "memmap_dram_bytes": 8 * MIB, "deduplicated": true }),
+        &json!({ "kind": "cxl", "serial": "0x1+0x2", "size_bytes": 2 * GIB, "memmap_dram_bytes": 8 * MIB, "deduplicated": true }),
     )?;
     cxl::unbind(&name, "device_dax")?;
     region.delete()
