@@ -8,12 +8,15 @@ use crate::model::kernel::COMPAT_ALIGN;
 use crate::model::scan_result::{AssessedNamespace, ScanResult};
 use std::path::Path;
 use std::thread;
+use std::time::SystemTime;
 
 use anyhow::ensure;
 use pfnwatch_common::layout::Layout;
 
 use crate::analysis::assess::assess;
 use crate::analysis::memmap::device::of_device;
+use crate::analysis::why::kernel_message::LoggedMessage;
+use crate::analysis::why::log_failure::of_log;
 use crate::bpf::block_reader::BlockReader;
 use crate::kernel::features::privileges::Privileges;
 use crate::model::device::{AssessedDevice, DeviceTotals, MemoryDevice, MemoryHotplug};
@@ -23,6 +26,8 @@ use crate::model::inventory::{InfoBlocks, Inventory, Namespace};
 use crate::model::kernel::{KernelFacts, MemmapCounter};
 use crate::model::thresholds::Thresholds;
 use crate::model::verdict::{NamespaceTotals, Verdict};
+use crate::model::why::Finding;
+use crate::os::kernel_log::{KMSG, KernelLog, boot_time};
 use crate::os::paths::Paths;
 use crate::sysfs::inventory::usage::Usage;
 use crate::sysfs::inventory::{SysfsRoots, facts};
@@ -73,6 +78,7 @@ impl ScanResult {
         let (mut blocks, blocks_problem) = info_blocks(paths, &inventory, enabled);
         if inventory.namespaces.iter().any(Namespace::is_disabled) {
             blocks.add_saved(&inventory.namespaces, &saved());
+            blocks.add_logged(&inventory.namespaces, &logged_failures(paths));
         }
         let kernel = kernel?;
         let memmap_counter = MemmapCounter::read(paths, &kernel);
@@ -142,6 +148,14 @@ pub fn info_blocks(paths: &Paths, inventory: &Inventory, enabled: EnabledBlocks)
     let ask = enabled != EnabledBlocks::Skip && paths.is_own_sysfs();
     let problem = ask.then(|| read_enabled(paths, layout, inventory, &mut blocks).err()).flatten();
     (blocks, problem.map(|error| format!("{error:#}")))
+}
+
+/// What the kernel logged of namespaces in this boot; nothing if the log cannot be read.
+fn logged_failures(paths: &Paths) -> Vec<Finding> {
+    let log =
+        paths.is_own_sysfs().then(|| KernelLog::read(Path::new(KMSG), |text| LoggedMessage::parse(text).is_some()));
+    let log = log.and_then(Result::ok).unwrap_or_default();
+    of_log(&log.records, boot_time(SystemTime::now()))
 }
 
 /// Adds the blocks of enabled namespaces. If a block cannot be read, sysfs is used for that namespace.
