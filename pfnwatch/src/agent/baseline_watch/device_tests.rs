@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::tests::{acceptance, began, store};
 use super::*;
+use crate::model::capacity::DeviceRecord;
 use crate::model::device::{AssessedDevice, DeviceMemory, MemmapPlace};
 use crate::model::inventory::Inventory;
 use crate::model::units::Bytes;
@@ -168,12 +169,11 @@ fn a_regression_ends_when_its_device_is_as_before_gone_or_in_another_mode() {
 #[test]
 fn a_device_is_known_by_its_address_and_its_serial() {
     let with = |serial, start, online| {
-        let mut it = AssessedDevice {
+        let it = AssessedDevice {
             device: device(Some(serial), Some("kmem"), DeviceMemory::default()).device,
             ..ram(online, MemmapPlace::Dram)
         };
-        it.device.ranges.as_mut().unwrap()[0].start = start;
-        it
+        moved(&it, start)
     };
     let before = with("0x1", 4 * GIB, GIB);
     for (after, count) in [
@@ -212,4 +212,42 @@ fn devices_are_compared_every_five_minutes_and_not_while_a_host_starts() {
     assert!(!watch.is_device_comparison_due(4 * MINUTE) && watch.is_device_comparison_due(5 * MINUTE));
     watch.observe_devices(&mut store, &[], 6 * MINUTE, SystemTime::UNIX_EPOCH);
     assert!(!watch.is_device_comparison_due(10 * MINUTE) && watch.is_device_comparison_due(11 * MINUTE));
+}
+
+#[test]
+fn of_too_many_devices_the_oldest_that_is_gone_is_evicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = store(&folder);
+    let state = |number: u64| {
+        DeviceState::of(&without_driver(), "6.1.1", Time(SystemTime::UNIX_EPOCH + Duration::from_secs(60 * number)))
+    };
+    let gone = |number: u64| DeviceRecord {
+        device: DeviceKey {
+            device: "dax9.0".into(),
+            serial: None,
+            start_address: (100 + number) * GIB,
+            size_bytes: GIB,
+        },
+        last: None,
+        baseline: state(number).unwrap(),
+        accepted: None,
+    };
+    // The first one lost something under this kernel.
+    let lost = DeviceState::of(&ram(GIB, MemmapPlace::Dram), "6.0.1", Time(SystemTime::UNIX_EPOCH)).unwrap();
+    let regressed = DeviceRecord { last: state(0), baseline: lost, ..gone(0) };
+    let records: Vec<_> = std::iter::once(regressed.clone()).chain((1..1024).map(gone)).collect();
+    store.replace_devices(&records).unwrap();
+    let mut watch = BaselineWatch::new(&mut store, "6.1.1", 4096);
+    assert_eq!(watch.regressions().len(), 1);
+    let there = [without_driver(), moved(&without_driver(), 100 * GIB)];
+    watch.observe_devices(&mut store, &there, MINUTE, SystemTime::UNIX_EPOCH);
+    let kept = store.devices().unwrap();
+    assert_eq!((kept.len(), watch.evicted(), watch.regressions().len()), (1024, [0, 0, 1], 1));
+    assert!(kept.contains(&records[2]) && !kept.contains(&records[1]), "the oldest that is gone");
+}
+
+fn moved(device: &AssessedDevice, start: u64) -> AssessedDevice {
+    let mut device = device.clone();
+    device.device.ranges.as_mut().unwrap()[0].start = start;
+    device
 }

@@ -3,7 +3,8 @@
 use super::{RegressionChange, change};
 use crate::model::capacity::{AcceptError, Acceptance, DeviceKey, DeviceRecord, DeviceState, Regression, losses};
 
-/// The limit of devices that are tracked: those that are gone are evicted first, the one that was seen the longest ago before others.
+/// The limit of devices that are tracked: those that are gone are evicted first, and those with a regression last; of these the one that
+/// was seen the longest ago.
 const MAX_DEVICES: usize = 1024;
 
 #[derive(Debug, Default)]
@@ -86,8 +87,8 @@ impl DeviceHistory {
     fn evict_surplus(&mut self) {
         let surplus = self.records.len().saturating_sub(MAX_DEVICES);
         if surplus > 0 {
-            self.records
-                .sort_by(|a, b| (a.last.is_some(), &a.baseline.seen).cmp(&(b.last.is_some(), &b.baseline.seen)));
+            let rank = |it: &DeviceRecord| (it.regression().is_some(), it.last.is_some(), it.baseline.seen.clone());
+            self.records.sort_by_cached_key(rank);
             self.records.drain(..surplus);
             self.evicted = self.evicted.saturating_add(u64::try_from(surplus).unwrap_or(u64::MAX));
         }
